@@ -1,0 +1,57 @@
+/*
+ * catalog.h - a store's volumes and their names.
+ *
+ * A name points at a volume through names/<name>/<~seq>: the highest seq
+ * counts, so that giving or moving a name is one put-if-absent. Also the
+ * store's format version (ramet.json).
+ *
+ * Layer: metastore.
+ */
+#ifndef RAMET_METASTORE_CATALOG_H
+#define RAMET_METASTORE_CATALOG_H
+
+#include "core/err.h"
+#include "core/id.h"
+#include "pagestore/objstore.h"
+
+#define RAMET_NAME_MAX 128u
+
+/* 1-128 of A-Za-z0-9._- not beginning with '.'. */
+bool ramet_name_valid(const char *name);
+
+/* Check ramet.json; with `create` write it where it is absent.
+ * RAMET_EVERSION: a later format. RAMET_ENOTFOUND: not a Ramet store. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_check(struct ramet_objstore *store, bool create,
+                    struct ramet_err *err);
+
+/* `name` may also be a volume id's text. RAMET_ENOTFOUND. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
+                      struct ramet_vid *out_volume, struct ramet_err *err);
+
+/* Give `name` to `volume`. RAMET_EEXIST if it names another volume already
+ * (with `move` false); RAMET_OK if it names this one. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_bind(struct ramet_objstore *store, const char *name,
+                   const struct ramet_vid *volume, bool move,
+                   struct ramet_err *err);
+/* Take the name away (a tombstone under the next seq). */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_unbind(struct ramet_objstore *store, const char *name,
+                     struct ramet_err *err);
+
+typedef bool ramet_catalog_visit(void *ctx, const char *name,
+                                 const struct ramet_vid *volume);
+/* All names, ascending; volumes without one come last with name "". */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_list(struct ramet_objstore *store, ramet_catalog_visit *visit,
+                   void *ctx, struct ramet_err *err);
+
+/* Delete a volume: names first, then commits newest first, maps, segments.
+ * Refused (RAMET_EBUSY) while it has fork markers. Safe to repeat. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_delete(struct ramet_objstore *store,
+                     const struct ramet_vid *volume, struct ramet_err *err);
+
+#endif

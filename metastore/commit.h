@@ -1,0 +1,103 @@
+/*
+ * commit.h - one step of a volume's history, from LSN n-1 to n, as an object.
+ *
+ * A commit names everything a reader needs to know about the step: its id,
+ * the hash of its predecessor, time, size, which pages changed, where they
+ * lie, and the newest page map that its writer knew. The head (everything but
+ * the inline segment) comes first in the object, so that catching up reads
+ * heads by range. Byte layout: docs/format.md, "Commits".
+ *
+ * Layer: metastore.
+ */
+#ifndef RAMET_METASTORE_COMMIT_H
+#define RAMET_METASTORE_COMMIT_H
+
+#include "core/bytes.h"
+#include "core/err.h"
+#include "core/hash.h"
+#include "core/id.h"
+#include "core/pageset.h"
+#include "pagestore/frame.h"
+#include "pagestore/segment.h"
+
+/* A reader refuses more; a writer that would need more writes a map of its
+ * own LSN and leaves the tables out. */
+#define RAMET_COMMIT_HEAD_MAX (64u << 20)
+#define RAMET_COMMIT_SEGMENTS_MAX 65536u
+/* Where a commit's byte length says nothing: SQLite databases. */
+enum ramet_volume_kind {
+    RAMET_KIND_SQLITE = 1, /* length is page_count * page_size */
+    RAMET_KIND_BLOB = 2,   /* any bytes; the last page may be in part */
+};
+
+/* Where the root node of a page map lies. lsn 0: no map yet. */
+struct ramet_map_ref {
+    struct ramet_vid volume; /* under whose prefix (an ancestor's, for a fork) */
+    uint64_t lsn;
+    struct ramet_mid id;
+    uint64_t root_offset_bytes;
+    uint32_t root_length_bytes;
+    uint8_t hash_algo;
+    struct ramet_hash root_hash;
+};
+
+/* Owns its arrays and sets; ramet_commit_done() frees them. */
+struct ramet_commit {
+    uint64_t lsn; /* >= 1 */
+    struct ramet_cid id;
+    struct ramet_rid writer;      /* the replica that made it; nil: unknown */
+    struct ramet_hash predecessor; /* hash of the head of lsn - 1; zero at 1 */
+    uint64_t time_ms;             /* > predecessor's */
+    enum ramet_volume_kind kind;
+    uint32_t page_size;
+    uint32_t page_count;
+    uint64_t byte_length;      /* <= page_count * page_size, within its last
+                                  page */
+    uint32_t least_page_count; /* since the predecessor: pages above it that
+                                  have no image here are zero */
+    struct ramet_pageset changed; /* pages that have an image here; when the
+                                     page size changed: all pages */
+    struct ramet_map_ref map;  /* newest known; map.lsn <= lsn. == lsn: this
+                                  commit's pages are found through it, and
+                                  segments carry no tables */
+    uint32_t commits_since_map; /* lsn - map.lsn, checked */
+    uint64_t head_bytes_since_map; /* heads of (map.lsn, lsn), this one not
+                                      counted */
+    struct ramet_segment_info *segments;
+    uint32_t segment_count;
+    bool has_inline; /* then segments[0] is it, its frames relative to the
+                        inline bytes' start; readers get them absolute */
+    uint32_t inline_length_bytes;
+    bool fence; /* empty commit made only to win the slot */
+};
+
+void ramet_commit_init(struct ramet_commit *commit);
+void ramet_commit_done(struct ramet_commit *commit);
+
+/* Append the whole object (head, then `inline_bytes`) to `out`. */
+RAMET_NODISCARD enum ramet_rc
+ramet_commit_encode(const struct ramet_commit *commit,
+                    const uint8_t *inline_bytes, struct ramet_buf *out,
+                    struct ramet_err *err);
+
+/* The length of the head, from the first RAMET_COMMIT_PREFIX_SIZE bytes. */
+#define RAMET_COMMIT_PREFIX_SIZE 32u
+RAMET_NODISCARD enum ramet_rc
+ramet_commit_head_length(const uint8_t prefix[RAMET_COMMIT_PREFIX_SIZE],
+                         uint32_t *out_head_length, struct ramet_err *err);
+
+/*
+ * Decode and check a head: hostile bytes. `volume` and `lsn` are what the key
+ * said and must agree; `object_size` is 0 if unknown. *out_hash is the hash by
+ * which the successor names this head. RAMET_ECORRUPT or RAMET_EVERSION.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_commit_decode(const uint8_t *head, size_t head_length,
+                    const struct ramet_vid *volume, uint64_t lsn,
+                    uint64_t object_size, struct ramet_commit *out_commit,
+                    struct ramet_hash *out_hash, struct ramet_err *err);
+
+void ramet_commit_key(const struct ramet_vid *volume, uint64_t lsn,
+                      char out[RAMET_KEY_MAX]);
+
+#endif

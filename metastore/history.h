@@ -1,0 +1,182 @@
+/*
+ * history.h - one volume in one store: its line of commits, and its pages at
+ * any of them.
+ *
+ * Remote history is one line: LSN n+1 was based on n, and the commit point is
+ * one conditional write. This module reads that line (newest, by LSN, by
+ * time), appends to it, finds a page's frame at any LSN, and says which pages
+ * differ between two LSNs. It runs in a server and in a client that talks
+ * straight to a store alike; it keeps decoded heads and map nodes in a
+ * bounded memory cache. Thread-safe.
+ *
+ *   (1) What it hands out was verified: a head against the hash that its
+ *       successor (or the caller) expects, nodes and frames against their
+ *       parents.
+ *   (2) It never overwrites and never deletes.
+ *   (3) Opening costs a constant number of requests: the newest commit, then
+ *       only what is asked for.
+ *
+ * Layer: metastore.
+ */
+#ifndef RAMET_METASTORE_HISTORY_H
+#define RAMET_METASTORE_HISTORY_H
+
+#include "core/err.h"
+#include "core/id.h"
+#include "core/pageset.h"
+#include "metastore/commit.h"
+#include "pagestore/frame.h"
+#include "pagestore/objstore.h"
+
+/* No commit lies further past the newest map than this. A map is begun at
+ * half of either. */
+#define RAMET_MAP_EVERY_COMMITS 64u
+#define RAMET_MAP_EVERY_HEAD_BYTES (32u << 10)
+
+/* What a reader has to know of one LSN. */
+struct ramet_head {
+    uint64_t lsn; /* 0: the volume has no commit yet; all else then is zero */
+    struct ramet_cid id;
+    struct ramet_hash hash; /* of the commit's head */
+    uint64_t time_ms;
+    enum ramet_volume_kind kind;
+    uint32_t page_size;
+    uint32_t page_count;
+    uint64_t byte_length;
+    uint64_t map_lsn;
+    uint32_t commits_since_map;
+    uint64_t head_bytes_since_map; /* this commit's head included */
+};
+
+struct ramet_history;
+
+struct ramet_history_options {
+    size_t cache_bytes; /* heads and nodes kept in memory; 0: 4 MiB */
+    unsigned threads;   /* reserved for parallel reads; 0: none */
+};
+
+/* `store` is borrowed and must outlive it. No I/O. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_open(struct ramet_objstore *store, const struct ramet_vid *volume,
+                   const struct ramet_history_options *options,
+                   struct ramet_history **out_history, struct ramet_err *err);
+void ramet_history_close(struct ramet_history *history);
+
+/*
+ * The newest commit. Knows where it was last time and looks from there: one
+ * request if nothing is new on a directory (a try at lsn + 1), one LIST on
+ * stores that list cheaply. RAMET_OK with lsn 0 for a volume without commits.
+ * RAMET_ECORRUPT where the line went back in time or the predecessor's hash
+ * does not match what was seen before.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
+                     struct ramet_err *err);
+/* The head of `lsn`, from cache or store. RAMET_ENOTFOUND if there is none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_head(struct ramet_history *history, uint64_t lsn,
+                   struct ramet_head *out_head, struct ramet_err *err);
+/* The newest commit not later than `unix_ms`: O(log n) requests. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_at_time(struct ramet_history *history, uint64_t unix_ms,
+                      struct ramet_head *out_head, struct ramet_err *err);
+/* Decoded commit `lsn`; the caller's: ramet_commit_done(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_commit(struct ramet_history *history, uint64_t lsn,
+                     struct ramet_commit *out_commit, struct ramet_err *err);
+/* The raw head bytes of `lsn` (a server streams them on); ramet_free(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,
+                         uint8_t **out_bytes, size_t *out_len,
+                         struct ramet_err *err);
+
+/*
+ * The commit point. `object` is an encoded commit for LSN n+1 (see
+ * ramet_history_prepare). Puts it if the slot is empty.
+ *   RAMET_OK         it is in, now or since an earlier try with the same id.
+ *   RAMET_ECONFLICT  another commit holds the slot; *out_winner is its head.
+ *   RAMET_EUNKNOWN   no answer: call again with the very same bytes.
+ * A server validates first: ramet_history_validate().
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_append(struct ramet_history *history, const uint8_t *object,
+                     size_t len, struct ramet_head *out_winner,
+                     struct ramet_err *err);
+
+/*
+ * Fill what only history knows into a commit about to be encoded: lsn,
+ * predecessor, time, map reference and counters, from `base` (the head that
+ * it is based on). Writes a page map first where the limits of invariant
+ * "64 commits or 32 KiB" ask for it, including a map of the new LSN itself
+ * when the commit's own tables are too large (it then moves them there).
+ * The segments of `commit` must be in the store already.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_prepare(struct ramet_history *history,
+                      const struct ramet_head *base,
+                      struct ramet_commit *commit, struct ramet_err *err);
+
+/* Everything a store can check of a foreign commit against its base: LSN,
+ * predecessor, time, counters, segments present with the size they claim,
+ * extents, inline frames' hashes. RAMET_ECORRUPT / RAMET_ECONFLICT. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_validate(struct ramet_history *history, const uint8_t *object,
+                       size_t len, struct ramet_err *err);
+
+/* Make the map of `lsn` if half of a limit is reached (RAMET_OK and nothing
+ * done otherwise). For background threads; later commits refer to it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
+                       struct ramet_err *err);
+
+/*
+ * Find the frames of pages at `lsn`. For each pgno (ascending, no doubles)
+ * out_frames[i] is where it lies; page_count 0 there means: a page of zeros
+ * (never written, or cut off and grown again). A pgno above the page count of
+ * `lsn` is RAMET_EINVAL. Node reads are batched per level.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_locate(struct ramet_history *history, uint64_t lsn,
+                     const uint32_t *pgnos, size_t pgno_count,
+                     struct ramet_frame *out_frames, struct ramet_err *err);
+
+/* Locate, read, verify, decompress. `visit` gets page_size bytes for each
+ * wanted page, any order, each once. Neighbours that came along in a frame
+ * but were not asked for are offered too if `want_extra`. */
+typedef enum ramet_rc ramet_page_visit(void *ctx, uint32_t pgno,
+                                       const uint8_t *page,
+                                       struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_history_read_pages(struct ramet_history *history, uint64_t lsn,
+                         const uint32_t *pgnos, size_t pgno_count,
+                         bool want_extra, ramet_page_visit *visit, void *ctx,
+                         struct ramet_err *err);
+
+/*
+ * Pages of `to` that may differ from `from` (from <= to; from 0: all pages
+ * that exist), no page above to's page count. Pages that were cut off and
+ * regrown without an image are in it (they read as zeros). Few commits: their
+ * sets, united; many: maps, compared by pointer, in time proportional to the
+ * difference.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_changed(struct ramet_history *history, uint64_t from, uint64_t to,
+                      struct ramet_pageset *out_set, struct ramet_err *err);
+
+/* The dictionary that the newest commits use, so that the next one may too;
+ * out_place->length_bytes 0: none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_dict(struct ramet_history *history, struct ramet_place *out_place,
+                   struct ramet_err *err);
+struct ramet_frame_reader *
+ramet_history_frame_reader(struct ramet_history *history);
+
+/* Check every object of the volume at every LSN against its hash; calls
+ * `report` for each finding (text) and each step; RAMET_ECORRUPT if any. */
+typedef void ramet_verify_report(void *ctx, bool damaged, const char *text,
+                                 uint64_t done, uint64_t total);
+RAMET_NODISCARD enum ramet_rc
+ramet_history_verify(struct ramet_history *history, ramet_verify_report *report,
+                     void *ctx, struct ramet_err *err);
+
+#endif

@@ -1,0 +1,107 @@
+/*
+ * frame.h - where a page's bytes lie in the remote, and how to get them back.
+ *
+ * A frame is the unit of compression and of reading: one or a few pages with
+ * consecutive numbers, compressed together, lying somewhere inside an
+ * immutable object: a segment, or a commit that carries a small segment
+ * inline. The expected hash stands here, i.e. with the *parent* (commit or
+ * page map), together with the place: a right body for the wrong key is
+ * noticed, and so is every flipped bit. See docs/format.md, "Frames".
+ *
+ * Layer: pagestore.
+ */
+#ifndef RAMET_PAGESTORE_FRAME_H
+#define RAMET_PAGESTORE_FRAME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "core/hash.h"
+#include "core/id.h"
+#include "pagestore/objstore.h"
+
+#define RAMET_PAGE_SIZE_MIN 512u
+#define RAMET_PAGE_SIZE_MAX 65536u
+#define RAMET_FRAME_PAGES_MAX 64u
+/* Upper bound of a frame's body, compressed or not. */
+#define RAMET_FRAME_BYTES_MAX (4u << 20)
+#define RAMET_DICT_BYTES_MAX (112u << 10)
+
+bool ramet_page_size_valid(uint64_t page_size); /* power of two in range */
+
+/* Which object holds the bytes. */
+enum ramet_object_kind {
+    RAMET_IN_SEGMENT = 0, /* volumes/<volume>/segments/<segment> */
+    RAMET_IN_COMMIT = 1,  /* volumes/<volume>/commits/<~lsn>: inline */
+};
+
+struct ramet_place {
+    struct ramet_vid volume; /* under whose prefix; an ancestor's for a fork */
+    enum ramet_object_kind kind;
+    struct ramet_sid segment; /* RAMET_IN_SEGMENT */
+    uint64_t lsn;             /* RAMET_IN_COMMIT */
+    uint64_t offset_bytes;    /* from the first byte of the object */
+    uint32_t length_bytes;    /* 1 to RAMET_FRAME_BYTES_MAX */
+    uint8_t hash_algo;        /* enum ramet_hash_algo */
+    struct ramet_hash hash;   /* of exactly these bytes */
+};
+
+enum ramet_frame_kind {
+    RAMET_FRAME_PLAIN = 0, /* one zstd frame */
+    RAMET_FRAME_DICT = 1,  /* one zstd frame made with the dictionary `base` */
+    RAMET_FRAME_DELTA = 2, /* zstd with the frame `base` as prefix; reserved */
+};
+
+struct ramet_frame {
+    struct ramet_place place;
+    enum ramet_frame_kind kind;
+    uint32_t first_pgno; /* >= 1 */
+    uint32_t page_count; /* 1 to RAMET_FRAME_PAGES_MAX */
+    struct ramet_place base; /* the dictionary of a DICT frame, else zero */
+};
+
+/* Key of the object that `place` points into. */
+void ramet_place_key(const struct ramet_place *place, char out[RAMET_KEY_MAX]);
+
+/*
+ * Turns frames into pages. Keeps dictionaries (a small, bounded number) and
+ * decompression contexts; thread-safe.
+ */
+struct ramet_frame_reader;
+
+RAMET_NODISCARD enum ramet_rc
+ramet_frame_reader_new(struct ramet_objstore *store,
+                       struct ramet_frame_reader **out_reader,
+                       struct ramet_err *err);
+void ramet_frame_reader_free(struct ramet_frame_reader *reader);
+
+/*
+ * Read, verify and decompress one frame: page_count * page_size bytes to `out`.
+ * One ranged read, and one more for a dictionary not seen before.
+ * RAMET_ECORRUPT: hash, size or decompression wrong. RAMET_EVERSION: a kind or
+ * algorithm of a later version. Others as ramet_objstore_read().
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_frame_read(struct ramet_frame_reader *reader,
+                 const struct ramet_frame *frame, uint32_t page_size,
+                 uint8_t *out, struct ramet_err *err);
+
+/*
+ * Several frames at once, in any order given. Frames that lie close together
+ * in one object become one ranged read (gaps of up to 32 KiB are read and
+ * thrown away, ranges of up to 1 MiB), so that a scan costs few requests.
+ * `visit` gets each frame's pages as soon as they are there (any order, same
+ * thread); a result other than RAMET_OK ends the call with it.
+ */
+typedef enum ramet_rc ramet_frame_visit(void *ctx,
+                                        const struct ramet_frame *frame,
+                                        const uint8_t *pages,
+                                        struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_frame_read_many(struct ramet_frame_reader *reader,
+                      const struct ramet_frame *frames, size_t frame_count,
+                      uint32_t page_size, ramet_frame_visit *visit, void *ctx,
+                      struct ramet_err *err);
+
+#endif

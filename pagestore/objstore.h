@@ -1,0 +1,161 @@
+/*
+ * objstore.h - what Ramet asks of a place that keeps objects.
+ *
+ * Nothing is ever overwritten: an object is written once, by put-if-absent,
+ * and then only read, or deleted whole. That is all that a directory, an S3
+ * bucket or a Ramet server has to offer, and it makes every read cacheable
+ * and every write retryable.
+ *
+ * Keys are relative paths such as "volumes/<vid>/commits/<~lsn>": segments of
+ * `A-Za-z0-9._-` joined by '/', no segment empty or beginning with '.', at
+ * most RAMET_KEY_MAX - 1 bytes. ramet_key_valid() says so; stores assert it.
+ *
+ * A store is thread-safe. Calls block; time-outs are the store's own affair
+ * and come back as RAMET_EUNREACHABLE or RAMET_ETIMEOUT.
+ *
+ * Layer: pagestore.
+ */
+#ifndef RAMET_PAGESTORE_OBJSTORE_H
+#define RAMET_PAGESTORE_OBJSTORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "core/err.h"
+#include "core/os.h"
+
+#define RAMET_KEY_MAX 256u
+
+struct ramet_objstore;
+struct ramet_upload;
+
+/* Called for each key in ascending byte order; false stops the listing. */
+typedef bool ramet_objstore_visit(void *ctx, const char *key,
+                                  uint64_t size_bytes);
+
+enum ramet_store_trait {
+    /* A LIST of one key costs one request, as in S3; without it (a directory)
+     * whoever looks for the newest commit gallops over names instead. */
+    RAMET_STORE_LISTS_CHEAPLY = 1 << 0,
+    /* Somebody behind the store makes page maps (a Ramet server). */
+    RAMET_STORE_MAKES_MAPS = 1 << 1,
+};
+
+/* Implementations embed `struct ramet_objstore` first and fill `ops`. */
+struct ramet_objstore_ops {
+    enum ramet_rc (*put)(struct ramet_objstore *store, const char *key,
+                         const struct iovec *parts, int part_count,
+                         struct ramet_err *err);
+    enum ramet_rc (*upload_begin)(struct ramet_objstore *store,
+                                  const char *key,
+                                  struct ramet_upload **out_upload,
+                                  struct ramet_err *err);
+    enum ramet_rc (*upload_write)(struct ramet_upload *upload,
+                                  const void *data, size_t len,
+                                  struct ramet_err *err);
+    enum ramet_rc (*upload_finish)(struct ramet_upload *upload,
+                                   struct ramet_err *err); /* frees it */
+    void (*upload_abort)(struct ramet_upload *upload);     /* frees it */
+    enum ramet_rc (*read)(struct ramet_objstore *store, const char *key,
+                          uint64_t offset, void *buf, size_t len,
+                          size_t *out_got, struct ramet_err *err);
+    enum ramet_rc (*size)(struct ramet_objstore *store, const char *key,
+                          uint64_t *out_size_bytes, struct ramet_err *err);
+    enum ramet_rc (*list)(struct ramet_objstore *store, const char *prefix,
+                          const char *after, ramet_objstore_visit *visit,
+                          void *ctx, struct ramet_err *err);
+    enum ramet_rc (*remove)(struct ramet_objstore *store, const char *key,
+                            struct ramet_err *err);
+    void (*close)(struct ramet_objstore *store);
+};
+
+struct ramet_objstore {
+    const struct ramet_objstore_ops *ops;
+    unsigned traits;  /* of enum ramet_store_trait */
+    const char *name; /* for error texts: "file:///backups"; the store's own */
+};
+
+struct ramet_upload {
+    struct ramet_objstore *store;
+};
+
+bool ramet_key_valid(const char *key);
+
+/*
+ * Write one whole object, durably, unless `key` exists.
+ *
+ * When it returns RAMET_OK the object is whole and will survive a crash of
+ * the store; until then nobody sees any of it. RAMET_EEXIST: somebody was
+ * first (perhaps an earlier try of ours), nothing was changed. RAMET_EUNKNOWN:
+ * sent, and no answer: read the key to find out. RAMET_EFULL, RAMET_EAUTH,
+ * RAMET_EUNREACHABLE, RAMET_EIO: not written.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_put(struct ramet_objstore *store, const char *key,
+                   const struct iovec *parts, int part_count,
+                   struct ramet_err *err);
+
+/*
+ * The same for an object that doesn't fit into memory: begin, write any
+ * number of times, then finish (errors as ramet_objstore_put) or abort. The
+ * upload is freed by either, whatever finish returns. One thread at a time.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_upload_begin(struct ramet_objstore *store, const char *key,
+                            struct ramet_upload **out_upload,
+                            struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_upload_write(struct ramet_upload *upload, const void *data,
+                            size_t len, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_upload_finish(struct ramet_upload *upload,
+                             struct ramet_err *err);
+void ramet_objstore_upload_abort(struct ramet_upload *upload);
+
+/*
+ * Read `len` bytes from `offset`; *out_got < len only where the object ends.
+ * RAMET_ENOTFOUND if there is no such object. An offset at or past the end
+ * gives 0 bytes and RAMET_OK.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_read(struct ramet_objstore *store, const char *key,
+                    uint64_t offset, void *buf, size_t len, size_t *out_got,
+                    struct ramet_err *err);
+/* Exactly `len` bytes, or RAMET_ECORRUPT naming key and offset. */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_read_full(struct ramet_objstore *store, const char *key,
+                         uint64_t offset, void *buf, size_t len,
+                         struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_size(struct ramet_objstore *store, const char *key,
+                    uint64_t *out_size_bytes, struct ramet_err *err);
+/* Keys that begin with `prefix` and are > `after` ("" or NULL: from the
+ * start), ascending. Keys written while it runs may or may not be seen. */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_list(struct ramet_objstore *store, const char *prefix,
+                    const char *after, ramet_objstore_visit *visit, void *ctx,
+                    struct ramet_err *err);
+/* RAMET_OK also where it was not there. */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_remove(struct ramet_objstore *store, const char *key,
+                      struct ramet_err *err);
+void ramet_objstore_close(struct ramet_objstore *store); /* NULL is fine */
+
+/* In memory, for tests and for stateless work. */
+RAMET_NODISCARD enum ramet_rc
+ramet_memstore_open(struct ramet_objstore **out_store, struct ramet_err *err);
+
+/*
+ * A directory (made if `create`, with its parents). put-if-absent is a synced
+ * temporary file, link(2), and a sync of the directory; new directories are
+ * synced into their parents before anything in them is reported as written.
+ * Temporary files live under "tmp/"; what a crash left there for over an hour
+ * is removed on open. `os` NULL: the system.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_dirstore_open(const struct ramet_os *os, const char *path, bool create,
+                    struct ramet_objstore **out_store, struct ramet_err *err);
+
+#endif

@@ -1,0 +1,100 @@
+/*
+ * hash.c - XXH3 by way of xxHash; see hash.h.
+ *
+ * xxHash is compiled into this file: a page is hashed on every read and write,
+ * and so a call costs no jump through a linkage table.
+ */
+#define XXH_INLINE_ALL
+#include "core/hash.h"
+
+#include <assert.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "core/alloc.h"
+
+struct ramet_hasher {
+    XXH3_state_t *state; /* aligned to 64 within the block that follows */
+};
+
+static_assert(sizeof(XXH128_canonical_t) == RAMET_HASH_SIZE,
+              "the canonical form is what is stored");
+
+static struct ramet_hash
+canonical_hash(XXH128_hash_t value)
+{
+    XXH128_canonical_t canonical;
+    struct ramet_hash hash;
+
+    XXH128_canonicalFromHash(&canonical, value);
+    memcpy(hash.bytes, canonical.digest, sizeof(hash.bytes));
+    return hash;
+}
+
+uint64_t
+ramet_hash64(const void *data, size_t len)
+{
+    return XXH3_64bits(data, len);
+}
+
+uint64_t
+ramet_hash64_seeded(const void *data, size_t len, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(data, len, seed);
+}
+
+struct ramet_hash
+ramet_hash128(const void *data, size_t len)
+{
+    return canonical_hash(XXH3_128bits(data, len));
+}
+
+struct ramet_hasher *
+ramet_hasher_new(void)
+{
+    /* XXH3_state_t wants 64-byte alignment, malloc() gives 16. */
+    const size_t align = 64;
+    struct ramet_hasher *hasher;
+    uintptr_t at;
+
+    hasher = ramet_alloc(sizeof(*hasher) + align + sizeof(XXH3_state_t));
+    if (hasher == NULL)
+        return NULL;
+    at = (uintptr_t)(hasher + 1);
+    at += (align - at % align) % align;
+    hasher->state = (XXH3_state_t *)at;
+    XXH3_INITSTATE(hasher->state);
+    ramet_hasher_reset(hasher);
+    return hasher;
+}
+
+void
+ramet_hasher_reset(struct ramet_hasher *hasher)
+{
+    XXH3_128bits_reset(hasher->state);
+}
+
+void
+ramet_hasher_update(struct ramet_hasher *hasher, const void *data, size_t len)
+{
+    if (len != 0) /* data may be NULL then */
+        XXH3_128bits_update(hasher->state, data, len);
+}
+
+struct ramet_hash
+ramet_hasher_digest(const struct ramet_hasher *hasher)
+{
+    return canonical_hash(XXH3_128bits_digest(hasher->state));
+}
+
+void
+ramet_hasher_free(struct ramet_hasher *hasher)
+{
+    ramet_free(hasher);
+}
+
+bool
+ramet_hash_equal(const struct ramet_hash *a, const struct ramet_hash *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}

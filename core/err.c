@@ -24,8 +24,9 @@ enum ramet_rc
 ramet_err_set(struct ramet_err *err, enum ramet_rc rc, int errnum,
               const char *fmt, ...)
 {
-    /* Formatted aside, since an argument may point into err->text. */
-    char text[RAMET_ERR_TEXT_MAX];
+    /* Formatted aside, since an argument may point into err->text; with one
+     * byte more, to see whether the limit falls within a character. */
+    char text[RAMET_ERR_TEXT_MAX + 1];
     char reason[128] = "";
     const int saved_errno = errno;
     size_t room;
@@ -42,7 +43,7 @@ ramet_err_set(struct ramet_err *err, enum ramet_rc rc, int errnum,
         if (strerror_r(errnum, reason + 2, sizeof(reason) - 2) != 0)
             snprintf(reason, sizeof(reason), ": error %d", errnum);
     }
-    room = sizeof(text) - strlen(reason); /* the NUL included */
+    room = RAMET_ERR_TEXT_MAX - strlen(reason); /* the NUL included */
 
     va_start(args, fmt);
     wanted = vsnprintf(text, sizeof(text), fmt, args);
@@ -50,13 +51,13 @@ ramet_err_set(struct ramet_err *err, enum ramet_rc rc, int errnum,
     if (wanted < 0) /* an encoding error: the code alone must do */
         text[0] = '\0';
     len = strlen(text);
-    if (len >= room || (size_t)(wanted < 0 ? 0 : wanted) > len)
-        len = cut_length(text, len < room ? len : room - 1);
-    memcpy(text + len, reason, strlen(reason) + 1);
+    if (len >= room)
+        len = cut_length(text, room - 1);
 
     err->code = rc;
     err->sys_errno = errnum;
-    memcpy(err->text, text, sizeof(err->text));
+    memcpy(err->text, text, len);
+    memcpy(err->text + len, reason, strlen(reason) + 1);
     errno = saved_errno;
     return rc;
 }

@@ -14,6 +14,7 @@
 #include "core/pageset.h"
 
 #define PAGES 256u
+#define OPERATIONS_MAX 48u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -155,6 +156,8 @@ fuzz_operations(const uint8_t *data, size_t size)
     struct ramet_pageset sets[2] = {{0}, {0}};
     uint8_t model[2][PAGES + 2] = {{0}};
 
+    if (size > OPERATIONS_MAX * 3)
+        size = OPERATIONS_MAX * 3;
     for (; size >= 3; data += 3, size -= 3) {
         int common = 0;
 

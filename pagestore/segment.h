@@ -180,4 +180,11 @@ ramet_dict_store(struct ramet_objstore *store, const struct ramet_vid *volume,
                  const uint8_t *dict, size_t len, struct ramet_place *out_place,
                  struct ramet_err *err);
 
+/* Get a stored dictionary back, verified: one ranged read. *out_dict is the
+ * caller's (ramet_free). RAMET_ECORRUPT, RAMET_EVERSION, RAMET_ENOMEM, or any
+ * code of ramet_objstore_read(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_dict_load(struct ramet_objstore *store, const struct ramet_place *place,
+                uint8_t **out_dict, size_t *out_len, struct ramet_err *err);
+
 #endif

@@ -1,0 +1,86 @@
+/*
+ * codec.c - see codec.h.
+ *
+ * Decompression is in one pass into memory that we own: a hostile window size
+ * allocates nothing, and nothing is written past page_bytes.
+ *
+ * Layer: pagestore.
+ */
+#include "pagestore/codec.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+static void *
+codec_alloc(void *opaque, size_t size)
+{
+    (void)opaque;
+    return ramet_alloc(size);
+}
+
+static void
+codec_free(void *opaque, void *block)
+{
+    (void)opaque;
+    ramet_free(block);
+}
+
+const ZSTD_customMem ramet_codec_mem = {codec_alloc, codec_free, NULL};
+
+bool
+ramet_codec_is_one_frame(const uint8_t *body, size_t len)
+{
+    return len >= 4 && ramet_get_le32(body) == ZSTD_MAGICNUMBER &&
+           ZSTD_findFrameCompressedSize(body, len) == len;
+}
+
+enum ramet_rc
+ramet_codec_verify(const struct ramet_place *place, const uint8_t *body,
+                   const char *what, struct ramet_err *err)
+{
+    struct ramet_hash hash;
+
+    if (place->hash_algo != RAMET_HASH_XXH3_128)
+        return RAMET_FAIL(err, RAMET_EVERSION,
+                          "%s: hash algorithm %u is of a later version", what,
+                          place->hash_algo);
+    hash = ramet_hash128(body, place->length_bytes);
+    if (!ramet_hash_equal(&hash, &place->hash))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: wrong checksum of the %" PRIu32
+                          " bytes at %" PRIu64,
+                          what, place->length_bytes, place->offset_bytes);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
+                   const struct ramet_frame *frame, const uint8_t *body,
+                   size_t page_bytes, uint8_t *out, const char *what,
+                   struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_codec_verify(&frame->place, body, what, err);
+    size_t got;
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_codec_is_one_frame(body, frame->place.length_bytes))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: page %" PRIu32 " is not one zstd frame", what,
+                          frame->first_pgno);
+    got = ZSTD_decompress_usingDDict(dctx, out, page_bytes, body,
+                                     frame->place.length_bytes, ddict);
+    if (ZSTD_isError(got))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: page %" PRIu32 " does not decompress: %s", what,
+                          frame->first_pgno, ZSTD_getErrorName(got));
+    if (got != page_bytes)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: page %" PRIu32
+                          " decompresses to %zu bytes, not %zu",
+                          what, frame->first_pgno, got, page_bytes);
+    return RAMET_OK;
+}

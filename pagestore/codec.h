@@ -1,0 +1,42 @@
+/*
+ * codec.h - zstd with our allocator, and the checks that a body must pass.
+ *
+ * The only header that includes zstd's. Contexts come from the functions with
+ * an allocator argument (in zstd's "static" API, unchanged since 1.3), so that
+ * tests can fail each allocation and memory is counted in one place.
+ *
+ * Layer: pagestore, internal.
+ */
+#ifndef RAMET_PAGESTORE_CODEC_H
+#define RAMET_PAGESTORE_CODEC_H
+
+#define ZSTD_STATIC_LINKING_ONLY
+#include <zstd.h>
+
+#include "pagestore/frame.h"
+
+#define RAMET_CODEC_LEVEL_DEFAULT 3
+
+/* zstd's memory, from ramet_alloc(). */
+extern const ZSTD_customMem ramet_codec_mem;
+
+/*
+ * One frame body: hash right, exactly one zstd frame, exactly `page_bytes` of
+ * content. `ddict` NULL: plain. `what` and `first_pgno` name it in errors.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
+                   const struct ramet_frame *frame, const uint8_t *body,
+                   size_t page_bytes, uint8_t *out, const char *what,
+                   struct ramet_err *err);
+
+/* Are these `len` bytes the ones that `place` promises? */
+RAMET_NODISCARD enum ramet_rc ramet_codec_verify(const struct ramet_place *place,
+                                                 const uint8_t *body,
+                                                 const char *what,
+                                                 struct ramet_err *err);
+
+/* Is it one whole standard zstd frame, with nothing after it? */
+bool ramet_codec_is_one_frame(const uint8_t *body, size_t len);
+
+#endif

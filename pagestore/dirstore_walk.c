@@ -1,0 +1,268 @@
+/*
+ * dirstore_walk.c - depth-first over directories, names sorted.
+ *
+ * A directory's name is compared with '/' behind it, for that is what follows
+ * it in a key: "a-b" < "a/c" < "a0".
+ *
+ * (1) names[] of a level holds at most 2 * BATCH names while it is filled and
+ * BATCH afterwards, sorted, all > level->last; if `more`, the directory has
+ * names beyond the last of them. (2) path[] is the directory of the top level,
+ * with its slash, or empty; path_len of each level says how much of it is its.
+ *
+ * Layer: pagestore.
+ */
+#include "pagestore/dirstore_walk.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/alloc.h"
+
+#define BATCH 16384u
+
+struct level {
+    struct level *parent;
+    size_t path_len; /* invariant (2) */
+    char **names;    /* invariant (1); directories end in '/' */
+    size_t count;
+    size_t capacity;
+    size_t index; /* next to be handed out */
+    bool more;
+    bool cut; /* names[BATCH - 1] is known to bound what is still wanted */
+    char last[RAMET_KEY_MAX + 1]; /* names up to here were handed out */
+};
+
+struct walk {
+    const struct ramet_os *os;
+    int root_fd;
+    const char *store_name;
+    const char *prefix;
+    const char *after;
+    struct level *top;
+    char path[RAMET_KEY_MAX + 1];
+};
+
+static bool
+begins_with(const char *text, const char *head)
+{
+    return strncmp(text, head, strlen(head)) == 0;
+}
+
+static int
+compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Is there a key wanted at, or (a directory) below, path + name? */
+static bool
+is_wanted(const struct walk *walk, const char *name, bool is_dir)
+{
+    char full[2 * RAMET_KEY_MAX + 2];
+    const size_t path_len = walk->top->path_len;
+
+    memcpy(full, walk->path, path_len);
+    strcpy(full + path_len, name);
+    if (strlen(full) >= RAMET_KEY_MAX)
+        return false;
+    if (!is_dir)
+        return begins_with(full, walk->prefix) && strcmp(full, walk->after) > 0;
+    if (!begins_with(full, walk->prefix) && !begins_with(walk->prefix, full))
+        return false;
+    return strcmp(full, walk->after) > 0 || begins_with(walk->after, full);
+}
+
+static void
+drop_names(struct level *level, size_t from)
+{
+    for (size_t i = from; i < level->count; i++)
+        ramet_free(level->names[i]);
+    if (from < level->count)
+        level->count = from;
+}
+
+static void
+sort_and_cut(struct level *level)
+{
+    if (level->count > 1)
+        qsort(level->names, level->count, sizeof(*level->names), compare_names);
+    if (level->count > BATCH) {
+        drop_names(level, BATCH);
+        level->more = true;
+        level->cut = true;
+    }
+}
+
+static int
+add_name(struct level *level, const char *name)
+{
+    char *copy;
+
+    if (level->count == level->capacity) {
+        const size_t capacity = level->capacity == 0 ? 64 : level->capacity * 2;
+        char **grown =
+            ramet_realloc(level->names, capacity * sizeof(*level->names));
+
+        if (grown == NULL)
+            return -ENOMEM;
+        level->names = grown;
+        level->capacity = capacity;
+    }
+    copy = ramet_strdup(name);
+    if (copy == NULL)
+        return -ENOMEM;
+    level->names[level->count++] = copy;
+    if (level->count == (size_t)2 * BATCH)
+        sort_and_cut(level);
+    return 0;
+}
+
+/* ramet_dir_visit: a negative result stops the listing and is its result. */
+static int
+visit_entry(void *ctx, const char *entry, bool is_dir)
+{
+    struct walk *walk = ctx;
+    struct level *level = walk->top;
+    char name[RAMET_KEY_MAX + 1];
+    const size_t len = strlen(entry);
+
+    if (len >= RAMET_KEY_MAX - 1 || !ramet_key_valid(entry))
+        return 0; /* no name of ours */
+    if (level->path_len == 0 && strcmp(entry, RAMET_DIRSTORE_TMP) == 0)
+        return 0;
+    memcpy(name, entry, len + 1);
+    if (is_dir)
+        memcpy(name + len, "/", 2);
+    if (strcmp(name, level->last) <= 0 || !is_wanted(walk, name, is_dir))
+        return 0;
+    if (level->cut && strcmp(name, level->names[BATCH - 1]) > 0) {
+        level->more = true;
+        return 0;
+    }
+    return add_name(level, name);
+}
+
+/* Fill the top level with the next names after level->last. */
+static enum ramet_rc
+load_level(struct walk *walk, struct ramet_err *err)
+{
+    struct level *level = walk->top;
+    char dir[RAMET_KEY_MAX + 1] = ".";
+    int got;
+
+    if (level->path_len > 0) {
+        memcpy(dir, walk->path, level->path_len - 1);
+        dir[level->path_len - 1] = '\0';
+    }
+    drop_names(level, 0);
+    level->index = 0;
+    level->more = false;
+    level->cut = false;
+    got = walk->os->list(walk->os->ctx, walk->root_fd, dir, visit_entry, walk);
+    if (got == -ENOENT || got == -ENOTDIR)
+        return RAMET_OK; /* gone, or never made: no keys */
+    if (got < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-got), -got,
+                              "%s/%s: can't list", walk->store_name, dir);
+    sort_and_cut(level);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+push_level(struct walk *walk, size_t path_len, struct ramet_err *err)
+{
+    struct level *level = ramet_calloc(1, sizeof(*level));
+
+    if (level == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: listing", walk->store_name);
+    assert(path_len == 0 || walk->path[path_len - 1] == '/');
+    level->parent = walk->top;
+    level->path_len = path_len;
+    walk->top = level;
+    return load_level(walk, err);
+}
+
+static void
+pop_level(struct walk *walk)
+{
+    struct level *level = walk->top;
+
+    walk->top = level->parent;
+    drop_names(level, 0);
+    ramet_free(level->names);
+    ramet_free(level);
+}
+
+/* Hand out the key in walk->path, if it is a file still. */
+static enum ramet_rc
+visit_file(struct walk *walk, ramet_objstore_visit *visit, void *ctx,
+           bool *out_go_on, struct ramet_err *err)
+{
+    struct ramet_stat st;
+    const int got =
+        walk->os->stat_at(walk->os->ctx, walk->root_fd, walk->path, &st);
+
+    if (got == -ENOENT)
+        return RAMET_OK;
+    if (got < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-got), -got,
+                              "%s/%s: can't look at it", walk->store_name,
+                              walk->path);
+    if (S_ISREG(st.mode))
+        *out_go_on = visit(ctx, walk->path, st.size_bytes);
+    return RAMET_OK;
+}
+
+/* One step of the walk: the next name of the top level, or up. */
+static enum ramet_rc
+step(struct walk *walk, ramet_objstore_visit *visit, void *ctx, bool *out_go_on,
+     struct ramet_err *err)
+{
+    struct level *level = walk->top;
+    const char *name;
+    size_t len;
+
+    if (level->index == level->count) {
+        if (level->more)
+            return load_level(walk, err);
+        pop_level(walk);
+        return RAMET_OK;
+    }
+    name = level->names[level->index++];
+    len = strlen(name);
+    memcpy(level->last, name, len + 1);
+    memcpy(walk->path + level->path_len, name, len + 1);
+    if (name[len - 1] == '/')
+        return push_level(walk, level->path_len + len, err);
+    return visit_file(walk, visit, ctx, out_go_on, err);
+}
+
+enum ramet_rc
+ramet_dirstore_walk(const struct ramet_os *os, int root_fd,
+                    const char *store_name, const char *prefix,
+                    const char *after, ramet_objstore_visit *visit, void *ctx,
+                    struct ramet_err *err)
+{
+    struct walk walk = {
+        .os = os,
+        .root_fd = root_fd,
+        .store_name = store_name,
+        .prefix = prefix,
+        .after = after,
+    };
+    const char *slash = strrchr(prefix, '/');
+    const size_t head = slash == NULL ? 0 : (size_t)(slash - prefix) + 1;
+    bool go_on = true;
+    enum ramet_rc rc;
+
+    memcpy(walk.path, prefix, head); /* start as deep as the prefix goes */
+    rc = push_level(&walk, head, err);
+    while (rc == RAMET_OK && go_on && walk.top != NULL)
+        rc = step(&walk, visit, ctx, &go_on, err);
+    while (walk.top != NULL)
+        pop_level(&walk);
+    return rc;
+}

@@ -1,0 +1,507 @@
+/*
+ * frame.c - from a place to pages.
+ *
+ * (1) A body is used only after its hash was checked against its place.
+ * (2) A cached dictionary is found by all of its place, hash included, so that
+ *     another object's bytes never stand in for it.
+ * (3) dicts[] and idle are touched under `mutex` only; a dictionary lives as
+ *     long as the cache or a call refers to it (refs).
+ *
+ * Layer: pagestore.
+ */
+#include "pagestore/frame.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/thread.h"
+#include "pagestore/codec.h"
+#include "pagestore/segment.h"
+
+#define DICTS_MAX 8u
+#define IDLE_MAX 4u
+#define KEEP_BYTES (64u << 10) /* buffers up to this size are kept */
+#define GAP_MAX (32u << 10)
+#define RANGE_MAX (1u << 20)
+
+struct dict {
+    struct ramet_place place;
+    ZSTD_DDict *ddict;
+    unsigned refs;
+    uint64_t used; /* reader->clock of the last use */
+};
+
+/* What one call works with. */
+struct scratch {
+    struct scratch *next;
+    ZSTD_DCtx *dctx;
+    uint8_t *body;
+    size_t body_capacity;
+    uint8_t *pages;
+    size_t pages_capacity;
+};
+
+struct ramet_frame_reader {
+    struct ramet_objstore *store;
+    struct ramet_mutex mutex;
+    struct dict *dicts[DICTS_MAX];
+    uint64_t clock;
+    struct scratch *idle;
+    unsigned idle_count;
+};
+
+void
+ramet_place_key(const struct ramet_place *place, char out[RAMET_KEY_MAX])
+{
+    char volume[RAMET_ID_TEXT_SIZE];
+    char segment[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&place->volume.id, volume);
+    if (place->kind == RAMET_IN_COMMIT) {
+        snprintf(out, RAMET_KEY_MAX, "volumes/%s/commits/%016" PRIx64, volume,
+                 UINT64_MAX - place->lsn);
+        return;
+    }
+    ramet_id_format(&place->segment.id, segment);
+    snprintf(out, RAMET_KEY_MAX, "volumes/%s/segments/%s", volume, segment);
+}
+
+/* ---- scratch -------------------------------------------------------------- */
+
+static void
+scratch_free(struct scratch *scratch)
+{
+    if (scratch == NULL)
+        return;
+    ZSTD_freeDCtx(scratch->dctx);
+    ramet_free(scratch->body);
+    ramet_free(scratch->pages);
+    ramet_free(scratch);
+}
+
+static struct scratch *
+scratch_get(struct ramet_frame_reader *reader)
+{
+    struct scratch *scratch;
+
+    ramet_mutex_lock(&reader->mutex);
+    scratch = reader->idle;
+    if (scratch != NULL) {
+        reader->idle = scratch->next;
+        reader->idle_count--;
+    }
+    ramet_mutex_unlock(&reader->mutex);
+    if (scratch != NULL)
+        return scratch;
+
+    scratch = ramet_calloc(1, sizeof(*scratch));
+    if (scratch == NULL)
+        return NULL;
+    scratch->dctx = ZSTD_createDCtx_advanced(ramet_codec_mem);
+    if (scratch->dctx == NULL) {
+        ramet_free(scratch);
+        return NULL;
+    }
+    return scratch;
+}
+
+static void
+shed(uint8_t **buf, size_t *capacity)
+{
+    if (*capacity <= KEEP_BYTES)
+        return;
+    ramet_free(*buf);
+    *buf = NULL;
+    *capacity = 0;
+}
+
+static void
+scratch_put(struct ramet_frame_reader *reader, struct scratch *scratch)
+{
+    shed(&scratch->body, &scratch->body_capacity);
+    shed(&scratch->pages, &scratch->pages_capacity);
+    ramet_mutex_lock(&reader->mutex);
+    if (reader->idle_count < IDLE_MAX) {
+        scratch->next = reader->idle;
+        reader->idle = scratch;
+        reader->idle_count++;
+        scratch = NULL;
+    }
+    ramet_mutex_unlock(&reader->mutex);
+    scratch_free(scratch);
+}
+
+static bool
+reserve(uint8_t **buf, size_t *capacity, size_t len)
+{
+    uint8_t *grown;
+
+    if (len <= *capacity)
+        return true;
+    grown = ramet_alloc(len);
+    if (grown == NULL)
+        return false;
+    ramet_free(*buf);
+    *buf = grown;
+    *capacity = len;
+    return true;
+}
+
+/* ---- dictionaries --------------------------------------------------------- */
+
+static bool
+same_object(const struct ramet_place *a, const struct ramet_place *b)
+{
+    return a->kind == b->kind &&
+           ramet_id_compare(&a->volume.id, &b->volume.id) == 0 &&
+           (a->kind == RAMET_IN_COMMIT
+                ? a->lsn == b->lsn
+                : ramet_id_compare(&a->segment.id, &b->segment.id) == 0);
+}
+
+/* Invariant (2). */
+static bool
+same_place(const struct ramet_place *a, const struct ramet_place *b)
+{
+    return same_object(a, b) && a->offset_bytes == b->offset_bytes &&
+           a->length_bytes == b->length_bytes && a->hash_algo == b->hash_algo &&
+           ramet_hash_equal(&a->hash, &b->hash);
+}
+
+/* Under the mutex. */
+static void
+dict_drop(struct dict *dict)
+{
+    if (dict == NULL || --dict->refs > 0)
+        return;
+    ZSTD_freeDDict(dict->ddict);
+    ramet_free(dict);
+}
+
+static void
+dict_release(struct ramet_frame_reader *reader, struct dict *dict)
+{
+    ramet_mutex_lock(&reader->mutex);
+    dict_drop(dict);
+    ramet_mutex_unlock(&reader->mutex);
+}
+
+static struct dict *
+dict_find(struct ramet_frame_reader *reader, const struct ramet_place *place)
+{
+    struct dict *found = NULL;
+
+    ramet_mutex_lock(&reader->mutex);
+    for (unsigned i = 0; i < DICTS_MAX && found == NULL; i++)
+        if (reader->dicts[i] != NULL &&
+            same_place(&reader->dicts[i]->place, place))
+            found = reader->dicts[i];
+    if (found != NULL) {
+        found->refs++;
+        found->used = ++reader->clock;
+    }
+    ramet_mutex_unlock(&reader->mutex);
+    return found;
+}
+
+/* Keep `dict` in place of the one not used for longest. */
+static void
+dict_keep(struct ramet_frame_reader *reader, struct dict *dict)
+{
+    unsigned oldest = 0;
+
+    ramet_mutex_lock(&reader->mutex);
+    for (unsigned i = 0; i < DICTS_MAX; i++) {
+        if (reader->dicts[i] == NULL) {
+            oldest = i;
+            break;
+        }
+        if (reader->dicts[i]->used < reader->dicts[oldest]->used)
+            oldest = i;
+    }
+    dict_drop(reader->dicts[oldest]);
+    dict->refs++;
+    dict->used = ++reader->clock;
+    reader->dicts[oldest] = dict;
+    ramet_mutex_unlock(&reader->mutex);
+}
+
+/* Two threads may load the same one at a time: both are right, one stays. */
+static enum ramet_rc
+dict_get(struct ramet_frame_reader *reader, const struct ramet_place *place,
+         struct dict **out_dict, struct ramet_err *err)
+{
+    struct dict *dict = dict_find(reader, place);
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    enum ramet_rc rc;
+
+    if (dict != NULL) {
+        *out_dict = dict;
+        return RAMET_OK;
+    }
+    rc = ramet_dict_load(reader->store, place, &bytes, &len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    dict = ramet_calloc(1, sizeof(*dict));
+    if (dict != NULL)
+        dict->ddict = ZSTD_createDDict_advanced(
+            bytes, len, ZSTD_dlm_byCopy, ZSTD_dct_fullDict, ramet_codec_mem);
+    ramet_free(bytes);
+    if (dict == NULL || dict->ddict == NULL) {
+        ramet_free(dict);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
+    }
+    dict->place = *place;
+    dict->refs = 1;
+    dict_keep(reader, dict);
+    *out_dict = dict;
+    return RAMET_OK;
+}
+
+/* ---- the reader ----------------------------------------------------------- */
+
+enum ramet_rc
+ramet_frame_reader_new(struct ramet_objstore *store,
+                       struct ramet_frame_reader **out_reader,
+                       struct ramet_err *err)
+{
+    struct ramet_frame_reader *reader = ramet_calloc(1, sizeof(*reader));
+
+    if (reader == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "frame reader: no memory");
+    reader->store = store;
+    ramet_mutex_init(&reader->mutex);
+    *out_reader = reader;
+    return RAMET_OK;
+}
+
+void
+ramet_frame_reader_free(struct ramet_frame_reader *reader)
+{
+    if (reader == NULL)
+        return;
+    while (reader->idle != NULL) {
+        struct scratch *scratch = reader->idle;
+
+        reader->idle = scratch->next;
+        scratch_free(scratch);
+    }
+    for (unsigned i = 0; i < DICTS_MAX; i++)
+        dict_drop(reader->dicts[i]);
+    ramet_mutex_done(&reader->mutex);
+    ramet_free(reader);
+}
+
+/* What a parent said of a frame is foreign too. */
+static enum ramet_rc
+check_frame(const struct ramet_frame *frame, struct ramet_err *err)
+{
+    if (frame->kind == RAMET_FRAME_DELTA)
+        return RAMET_FAIL(err, RAMET_EVERSION,
+                          "page %" PRIu32
+                          ": delta frames are of a later version",
+                          frame->first_pgno);
+    if (frame->kind != RAMET_FRAME_PLAIN && frame->kind != RAMET_FRAME_DICT)
+        return RAMET_FAIL(err, RAMET_EVERSION,
+                          "page %" PRIu32
+                          ": frame kind %u is of a later version",
+                          frame->first_pgno, (unsigned)frame->kind);
+    if (frame->page_count == 0 || frame->page_count > RAMET_FRAME_PAGES_MAX ||
+        frame->place.length_bytes == 0 ||
+        frame->place.length_bytes > RAMET_FRAME_BYTES_MAX ||
+        frame->place.offset_bytes > UINT64_MAX - frame->place.length_bytes)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "page %" PRIu32 ": a frame of %" PRIu32
+                          " pages in %" PRIu32 " bytes",
+                          frame->first_pgno, frame->page_count,
+                          frame->place.length_bytes);
+    return RAMET_OK;
+}
+
+/* Decode a body that was read, with its dictionary if it has one. */
+static enum ramet_rc
+decode_body(struct ramet_frame_reader *reader, struct scratch *scratch,
+            const struct ramet_frame *frame, const uint8_t *body,
+            uint32_t page_size, uint8_t *out, const char *key,
+            struct ramet_err *err)
+{
+    const size_t page_bytes = (size_t)frame->page_count * page_size;
+    struct dict *dict = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (frame->kind == RAMET_FRAME_DICT)
+        rc = dict_get(reader, &frame->base, &dict, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_codec_decode(scratch->dctx, dict != NULL ? dict->ddict : NULL,
+                            frame, body, page_bytes, out, key, err);
+    if (dict != NULL)
+        dict_release(reader, dict);
+    return rc;
+}
+
+enum ramet_rc
+ramet_frame_read(struct ramet_frame_reader *reader,
+                 const struct ramet_frame *frame, uint32_t page_size,
+                 uint8_t *out, struct ramet_err *err)
+{
+    const uint32_t length = frame->place.length_bytes;
+    char key[RAMET_KEY_MAX];
+    struct scratch *scratch;
+    enum ramet_rc rc;
+
+    assert(ramet_page_size_valid(page_size));
+    rc = check_frame(frame, err);
+    if (rc != RAMET_OK)
+        return rc;
+    scratch = scratch_get(reader);
+    if (scratch == NULL ||
+        !reserve(&scratch->body, &scratch->body_capacity, length)) {
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32 ": no memory",
+                        frame->first_pgno);
+        goto done;
+    }
+    ramet_place_key(&frame->place, key);
+    rc = ramet_objstore_read_full(reader->store, key, frame->place.offset_bytes,
+                                  scratch->body, length, err);
+    if (rc == RAMET_OK)
+        rc = decode_body(reader, scratch, frame, scratch->body, page_size, out,
+                         key, err);
+done:
+    if (scratch != NULL)
+        scratch_put(reader, scratch);
+    return rc;
+}
+
+/* ---- many ----------------------------------------------------------------- */
+
+/* By object, then by offset. */
+static int
+compare_places(const void *a, const void *b)
+{
+    const struct ramet_place *x =
+        &(*(const struct ramet_frame *const *)a)->place;
+    const struct ramet_place *y =
+        &(*(const struct ramet_frame *const *)b)->place;
+    int order = ramet_id_compare(&x->volume.id, &y->volume.id);
+
+    if (order == 0)
+        order = (int)x->kind - (int)y->kind;
+    if (order == 0 && x->kind == RAMET_IN_SEGMENT)
+        order = ramet_id_compare(&x->segment.id, &y->segment.id);
+    if (order == 0 && x->kind == RAMET_IN_COMMIT)
+        order = (x->lsn > y->lsn) - (x->lsn < y->lsn);
+    if (order == 0)
+        order = (x->offset_bytes > y->offset_bytes) -
+                (x->offset_bytes < y->offset_bytes);
+    return order;
+}
+
+/* One ranged read. */
+struct range {
+    uint64_t offset;
+    uint64_t end;
+    size_t count; /* frames in it */
+};
+
+/* The longest range of frames from sorted[0] on that is worth one read. */
+static struct range
+find_range(const struct ramet_frame **sorted, size_t count)
+{
+    const struct ramet_place *first = &sorted[0]->place;
+    struct range range = {first->offset_bytes,
+                          first->offset_bytes + first->length_bytes, 1};
+
+    for (; range.count < count; range.count++) {
+        const struct ramet_place *place = &sorted[range.count]->place;
+        const uint64_t end = place->offset_bytes + place->length_bytes;
+
+        if (!same_object(first, place))
+            break;
+        if (place->offset_bytes > range.end &&
+            place->offset_bytes - range.end > GAP_MAX)
+            break;
+        if (end > range.end && end - range.offset > RANGE_MAX)
+            break;
+        range.end = end > range.end ? end : range.end;
+    }
+    return range;
+}
+
+static enum ramet_rc
+read_range(struct ramet_frame_reader *reader, struct scratch *scratch,
+           const struct ramet_frame **sorted, const struct range *range,
+           uint32_t page_size, ramet_frame_visit *visit, void *ctx,
+           struct ramet_err *err)
+{
+    const size_t len = (size_t)(range->end - range->offset);
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    if (!reserve(&scratch->body, &scratch->body_capacity, len))
+        return RAMET_FAIL(err, RAMET_ENOMEM, "a range of %zu bytes", len);
+    ramet_place_key(&sorted[0]->place, key);
+    rc = ramet_objstore_read_full(reader->store, key, range->offset,
+                                  scratch->body, len, err);
+    for (size_t i = 0; i < range->count && rc == RAMET_OK; i++) {
+        const struct ramet_frame *frame = sorted[i];
+        const size_t at = (size_t)(frame->place.offset_bytes - range->offset);
+        const size_t page_bytes = (size_t)frame->page_count * page_size;
+
+        if (!reserve(&scratch->pages, &scratch->pages_capacity, page_bytes))
+            return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32,
+                              frame->first_pgno);
+        rc = decode_body(reader, scratch, frame, scratch->body + at, page_size,
+                         scratch->pages, key, err);
+        if (rc == RAMET_OK)
+            rc = visit(ctx, frame, scratch->pages, err);
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_frame_read_many(struct ramet_frame_reader *reader,
+                      const struct ramet_frame *frames, size_t frame_count,
+                      uint32_t page_size, ramet_frame_visit *visit, void *ctx,
+                      struct ramet_err *err)
+{
+    const struct ramet_frame **sorted = NULL;
+    struct scratch *scratch = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(ramet_page_size_valid(page_size));
+    if (frame_count == 0)
+        return RAMET_OK;
+    if (frame_count <= SIZE_MAX / sizeof(*sorted))
+        sorted = ramet_alloc(frame_count * sizeof(*sorted));
+    scratch = scratch_get(reader);
+    if (sorted == NULL || scratch == NULL) {
+        rc =
+            RAMET_FAIL(err, RAMET_ENOMEM, "%zu frames: no memory", frame_count);
+        goto done;
+    }
+    for (size_t i = 0; i < frame_count && rc == RAMET_OK; i++) {
+        rc = check_frame(&frames[i], err);
+        sorted[i] = &frames[i];
+    }
+    if (rc != RAMET_OK)
+        goto done;
+    qsort(sorted, frame_count, sizeof(*sorted), compare_places);
+    for (size_t i = 0; i < frame_count && rc == RAMET_OK;) {
+        const struct range range = find_range(sorted + i, frame_count - i);
+
+        rc = read_range(reader, scratch, sorted + i, &range, page_size, visit,
+                        ctx, err);
+        i += range.count;
+    }
+done:
+    if (scratch != NULL)
+        scratch_put(reader, scratch);
+    ramet_free(sorted);
+    return rc;
+}

@@ -1,0 +1,147 @@
+/*
+ * objstore.c - key validity, and the dispatch to a store's own functions.
+ *
+ * Every call goes through here, so that a store may rely on: (1) keys are
+ * valid (an invalid one is the caller's mistake and asserted, but where the
+ * key may come from outside, callers ask ramet_key_valid() first); (2) output
+ * pointers are never NULL.
+ *
+ * Layer: pagestore.
+ */
+#include "pagestore/objstore.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+static bool
+is_key_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+bool
+ramet_key_valid(const char *key)
+{
+    char before = '/';
+    size_t len;
+
+    for (len = 0; key[len] != '\0'; len++) {
+        const char c = key[len];
+
+        if (len == RAMET_KEY_MAX - 1)
+            return false;
+        if (c == '/' ? before == '/' : !is_key_char(c))
+            return false;
+        if (c == '.' && before == '/')
+            return false;
+        before = c;
+    }
+    return before != '/'; /* neither empty nor ending in a slash */
+}
+
+enum ramet_rc
+ramet_objstore_put(struct ramet_objstore *store, const char *key,
+                   const struct iovec *parts, int part_count,
+                   struct ramet_err *err)
+{
+    assert(ramet_key_valid(key));
+    assert(part_count >= 0 && (parts != NULL || part_count == 0));
+    return store->ops->put(store, key, parts, part_count, err);
+}
+
+enum ramet_rc
+ramet_objstore_upload_begin(struct ramet_objstore *store, const char *key,
+                            struct ramet_upload **out_upload,
+                            struct ramet_err *err)
+{
+    assert(ramet_key_valid(key));
+    assert(out_upload != NULL);
+    return store->ops->upload_begin(store, key, out_upload, err);
+}
+
+enum ramet_rc
+ramet_objstore_upload_write(struct ramet_upload *upload, const void *data,
+                            size_t len, struct ramet_err *err)
+{
+    assert(data != NULL || len == 0);
+    return upload->store->ops->upload_write(upload, data, len, err);
+}
+
+enum ramet_rc
+ramet_objstore_upload_finish(struct ramet_upload *upload, struct ramet_err *err)
+{
+    return upload->store->ops->upload_finish(upload, err);
+}
+
+void
+ramet_objstore_upload_abort(struct ramet_upload *upload)
+{
+    if (upload != NULL)
+        upload->store->ops->upload_abort(upload);
+}
+
+enum ramet_rc
+ramet_objstore_read(struct ramet_objstore *store, const char *key,
+                    uint64_t offset, void *buf, size_t len, size_t *out_got,
+                    struct ramet_err *err)
+{
+    assert(ramet_key_valid(key));
+    assert((buf != NULL || len == 0) && out_got != NULL);
+    return store->ops->read(store, key, offset, buf, len, out_got, err);
+}
+
+enum ramet_rc
+ramet_objstore_read_full(struct ramet_objstore *store, const char *key,
+                         uint64_t offset, void *buf, size_t len,
+                         struct ramet_err *err)
+{
+    size_t got = 0;
+    const enum ramet_rc rc =
+        ramet_objstore_read(store, key, offset, buf, len, &got, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (got != len)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s/%s: ends at byte %" PRIu64
+                          ", inside the %zu bytes at %" PRIu64,
+                          store->name, key, offset + got, len, offset);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_objstore_size(struct ramet_objstore *store, const char *key,
+                    uint64_t *out_size_bytes, struct ramet_err *err)
+{
+    assert(ramet_key_valid(key));
+    assert(out_size_bytes != NULL);
+    return store->ops->size(store, key, out_size_bytes, err);
+}
+
+enum ramet_rc
+ramet_objstore_list(struct ramet_objstore *store, const char *prefix,
+                    const char *after, ramet_objstore_visit *visit, void *ctx,
+                    struct ramet_err *err)
+{
+    assert(prefix != NULL && strlen(prefix) < RAMET_KEY_MAX);
+    assert(visit != NULL);
+    return store->ops->list(store, prefix, after != NULL ? after : "", visit,
+                            ctx, err);
+}
+
+enum ramet_rc
+ramet_objstore_remove(struct ramet_objstore *store, const char *key,
+                      struct ramet_err *err)
+{
+    assert(ramet_key_valid(key));
+    return store->ops->remove(store, key, err);
+}
+
+void
+ramet_objstore_close(struct ramet_objstore *store)
+{
+    if (store != NULL)
+        store->ops->close(store);
+}

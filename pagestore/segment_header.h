@@ -1,0 +1,15 @@
+/*
+ * segment_header.h - writing the first bytes of a segment.
+ *
+ * Layer: pagestore, used by segment.c, segment_writer.c and dict.c alone.
+ */
+#ifndef RAMET_PAGESTORE_SEGMENT_HEADER_H
+#define RAMET_PAGESTORE_SEGMENT_HEADER_H
+
+#include "pagestore/segment.h"
+
+/* `id` nil for an inline segment; `page_size` 0 for a dictionary's. */
+void ramet_segment_header_put(uint8_t out[RAMET_SEGMENT_HEADER_SIZE],
+                              const struct ramet_sid *id, uint32_t page_size);
+
+#endif

@@ -1,0 +1,167 @@
+/*
+ * exit.c - see exit.h.
+ */
+#include "cli/exit.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum cli_exit
+cli_exit_of(enum ramet_rc rc)
+{
+    switch (rc) {
+    case RAMET_OK:
+        return CLI_DONE;
+    case RAMET_ENOMEM:
+    case RAMET_EIO:
+    case RAMET_EEXIST:
+    case RAMET_EBUSY:
+    case RAMET_EFULL:
+    case RAMET_ETOOBIG:
+    case RAMET_EVERSION:
+    case RAMET_ECANCELLED:
+    case RAMET_EFORKED:
+        return CLI_FAILED;
+    case RAMET_EINVAL:
+        return CLI_USAGE;
+    case RAMET_ESNAPSHOT:
+    case RAMET_ECONFLICT:
+    case RAMET_EDIVERGED:
+    case RAMET_EFOREIGN:
+        return CLI_CONFLICT;
+    case RAMET_ENOTFOUND:
+        return CLI_NOT_FOUND;
+    case RAMET_EAUTH:
+    case RAMET_EREADONLY:
+        return CLI_NOT_PERMITTED;
+    case RAMET_EUNREACHABLE:
+    case RAMET_ETIMEOUT:
+    case RAMET_EUNKNOWN:
+        return CLI_UNREACHABLE;
+    case RAMET_ECORRUPT:
+        return CLI_DAMAGED;
+    }
+    return CLI_FAILED;
+}
+
+/* What to do, where the code alone tells it; else "". */
+static const char *
+way_out(enum ramet_rc rc)
+{
+    switch (rc) {
+    case RAMET_EDIVERGED:
+    case RAMET_ECONFLICT:
+        return "keep the remote's state with 'ramet reset FILE' (local "
+               "commits are kept in FILE-ramet/lost/)";
+    case RAMET_EFOREIGN:
+        return "keep the edit with 'ramet adopt FILE', or go back with 'ramet "
+               "restore URL FILE --replace'";
+    case RAMET_EUNREACHABLE:
+    case RAMET_ETIMEOUT:
+        return "check the URL and that the remote is up; nothing is lost, try "
+               "again";
+    case RAMET_EUNKNOWN:
+        return "run it again: what was sent is settled first";
+    case RAMET_EFULL:
+        return "free some space and run it again";
+    case RAMET_EBUSY:
+        return "another process is at work; try again";
+    case RAMET_EVERSION:
+        return "a newer ramet wrote this; upgrade";
+    case RAMET_ESNAPSHOT:
+        return "run it again";
+    case RAMET_ECORRUPT:
+        return "'ramet verify' lists all damage; docs/errors.md tells what "
+               "can be saved";
+    case RAMET_EAUTH:
+        return "check RAMET_TOKEN, or the permissions of the directory";
+    case RAMET_OK:
+    case RAMET_ENOMEM:
+    case RAMET_EIO:
+    case RAMET_EINVAL:
+    case RAMET_ENOTFOUND:
+    case RAMET_EEXIST:
+    case RAMET_EREADONLY:
+    case RAMET_ETOOBIG:
+    case RAMET_ECANCELLED:
+    case RAMET_EFORKED:
+        return "";
+    }
+    return "";
+}
+
+/* Error texts quote names that others chose: no control character of theirs
+ * may reach a terminal, and the line stays one line. */
+static void
+put_clean(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        const unsigned char c = (unsigned char)*text;
+
+        fputc(c < 0x20 || c == 0x7f ? '?' : c, stderr);
+    }
+}
+
+int
+cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
+         const struct ramet_err *err)
+{
+    const bool told = err != NULL && err->code == rc && err->text[0] != '\0';
+    const char *const text = told ? err->text : ramet_rc_name(rc);
+    const char *const todo = way_out(rc);
+
+    flockfile(stderr);
+    fputs("ramet: ", stderr);
+    fputs(args->verb->name, stderr);
+    if (object != NULL) {
+        fputc(' ', stderr);
+        put_clean(object);
+    }
+    fputs(": ", stderr);
+    put_clean(text);
+    /* Whoever wrote the text may have known better what to do. */
+    if (todo[0] != '\0' && strstr(text, "ramet ") == NULL) {
+        fputs("; ", stderr);
+        fputs(todo, stderr);
+    }
+    fputc('\n', stderr);
+    funlockfile(stderr);
+    return (int)cli_exit_of(rc);
+}
+
+int
+cli_usage(const struct cli_verb *verb, const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+
+    va_start(args, fmt);
+    if (vsnprintf(text, sizeof(text), fmt, args) < 0)
+        text[0] = '\0';
+    va_end(args);
+
+    flockfile(stderr);
+    fputs("ramet: ", stderr);
+    if (verb != NULL) {
+        fputs(verb->name, stderr);
+        fputs(": ", stderr);
+    }
+    put_clean(text);
+    if (verb != NULL)
+        fprintf(stderr, "; see 'ramet help %s'\n", verb->name);
+    else
+        fputs("; see 'ramet help'\n", stderr);
+    funlockfile(stderr);
+    return CLI_USAGE;
+}
+
+int
+cli_finish(int code)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "ramet: standard output: %s\n", strerror(errno));
+    return code == CLI_DONE ? CLI_FAILED : code;
+}

@@ -1,0 +1,39 @@
+/*
+ * report.c - see report.h.
+ */
+#include "cli/report.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/exit.h"
+#include "cli/output.h"
+
+int
+cli_report_sync(const struct cli_args *args, const char *done, const char *path,
+                const struct ramet_sync_result *result,
+                const struct cli_progress *progress)
+{
+    const uint64_t ms = cli_progress_elapsed_ms(progress);
+    char pages[CLI_TEXT_SIZE], bytes[CLI_TEXT_SIZE], took[CLI_TEXT_SIZE];
+    char requests[CLI_TEXT_SIZE];
+
+    if (args->json)
+        return cli_print_json(json_pack(
+            "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "verb",
+            args->verb->name, "file", path, "durable_lsn",
+            (json_int_t)result->durable_lsn, "remote_lsn",
+            (json_int_t)result->remote_lsn, "pages", (json_int_t)result->pages,
+            "bytes", (json_int_t)result->bytes, "requests",
+            (json_int_t)result->requests, "ms", (json_int_t)ms));
+    if (args->quiet)
+        return CLI_DONE;
+    printf("%s %s %s, %s in %s %s; LSN %" PRIu64 " (%s)\n", done,
+           cli_count(pages, result->pages),
+           cli_plural(result->pages, "page", "pages"),
+           cli_bytes(bytes, result->bytes),
+           cli_count(requests, result->requests),
+           cli_plural(result->requests, "request", "requests"),
+           result->durable_lsn, cli_duration(took, ms));
+    return CLI_DONE;
+}

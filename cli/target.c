@@ -1,0 +1,128 @@
+/*
+ * target.c - see target.h.
+ */
+#include "cli/target.h"
+
+#include <assert.h>
+#include <string.h>
+#include <unistd.h>
+
+bool
+cli_is_url(const char *operand)
+{
+    const char *const colon = strchr(operand, ':');
+    const char *const slash = strchr(operand, '/');
+
+    if (strstr(operand, "://") != NULL)
+        return true;
+    return colon != NULL && colon != operand &&
+           (slash == NULL || colon < slash) && access(operand, F_OK) != 0;
+}
+
+enum ramet_rc
+cli_url_parse(const struct cli_args *args, const char *text,
+              struct ramet_url *out_url, struct ramet_err *err)
+{
+    (void)args;
+    return ramet_url_parse(text, out_url, err);
+}
+
+void
+cli_file_options(const struct cli_args *args,
+                 struct ramet_file_options *out_options)
+{
+    ramet_file_options_init(out_options);
+    out_options->config = args->config;
+    out_options->sync = RAMET_SYNC_MANUAL;
+}
+
+enum ramet_rc
+cli_file_open(const struct cli_args *args, const char *path,
+              struct ramet_file **out_file, struct ramet_err *err)
+{
+    struct ramet_file_options options;
+
+    cli_file_options(args, &options);
+    return ramet_file_open(path, &options, out_file, err);
+}
+
+enum ramet_rc
+cli_view_open(const struct cli_args *args, const char *url,
+              struct ramet_file **out_file, struct ramet_err *err)
+{
+    struct ramet_file_options options;
+
+    cli_file_options(args, &options);
+    options.flags = RAMET_OPEN_READONLY;
+    options.stateless = true;
+    options.remote = url;
+    return ramet_file_open(url, &options, out_file, err);
+}
+
+enum ramet_rc
+cli_volume_open(const struct cli_args *args, const char *url,
+                struct cli_volume *out_volume, struct ramet_err *err)
+{
+    const struct ramet_remote_options options = {0};
+    struct cli_volume volume = {0};
+    enum ramet_rc rc;
+
+    rc = cli_url_parse(args, url, &volume.url, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (volume.url.name[0] == '\0')
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "names a store, not a volume in it; see 'ramet ls "
+                          "%s'",
+                          url);
+    rc = ramet_remote_open(&volume.url, &options, &volume.remote, err);
+    if (rc != RAMET_OK)
+        goto done;
+    rc = ramet_catalog_check(volume.remote->store, false, err);
+    if (rc != RAMET_OK)
+        goto done;
+    rc = ramet_catalog_resolve(volume.remote->store, volume.url.name,
+                               &volume.id, err);
+    if (rc != RAMET_OK)
+        goto done;
+    rc = ramet_history_open(volume.remote->store, &volume.id, NULL,
+                            &volume.history, err);
+    if (rc != RAMET_OK)
+        goto done;
+    *out_volume = volume;
+    volume = (struct cli_volume){0};
+
+done:
+    cli_volume_close(&volume);
+    return rc;
+}
+
+void
+cli_volume_close(struct cli_volume *volume)
+{
+    if (volume->history != NULL)
+        ramet_history_close(volume->history);
+    ramet_remote_close(volume->remote);
+    *volume = (struct cli_volume){0};
+}
+
+enum ramet_rc
+cli_volume_head(struct cli_volume *volume, struct ramet_head *out_head,
+                struct ramet_err *err)
+{
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    assert(volume->history != NULL);
+    if (volume->url.has_lsn)
+        return ramet_history_head(volume->history, volume->url.at_lsn, out_head,
+                                  err);
+    if (volume->url.has_time)
+        return ramet_history_at_time(volume->history, volume->url.at_time_ms,
+                                     out_head, err);
+    rc = ramet_history_newest(volume->history, &head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    *out_head = head;
+    return RAMET_OK;
+}

@@ -1,0 +1,235 @@
+/*
+ * verb_export.c - `ramet export` and `ramet restore`: snapshots as plain
+ * files, written whole or not at all.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cli/exit.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/target.h"
+
+static int
+report_written(const struct cli_args *args, const char *path, uint64_t lsn,
+               uint64_t byte_length, const struct cli_progress *progress)
+{
+    const uint64_t ms = cli_progress_elapsed_ms(progress);
+    char bytes[CLI_TEXT_SIZE], took[CLI_TEXT_SIZE];
+
+    if (args->json)
+        return cli_print_json(
+            json_pack("{s:s, s:s, s:I, s:I, s:I}", "verb", args->verb->name,
+                      "file", path, "lsn", (json_int_t)lsn, "byte_length",
+                      (json_int_t)byte_length, "ms", (json_int_t)ms));
+    if (args->quiet)
+        return CLI_DONE;
+    printf("wrote ");
+    cli_print_text(path);
+    printf(": %s, LSN %" PRIu64 " (%s)\n", cli_bytes(bytes, byte_length), lsn,
+           cli_duration(took, ms));
+    return CLI_DONE;
+}
+
+/* Write the snapshot that `file` shows to `path`, which must not exist. */
+static int
+write_plain(const struct cli_args *args, const char *source,
+            struct ramet_file *file, const char *path,
+            struct cli_progress *progress)
+{
+    struct ramet_err err = {0};
+    uint64_t lsn = 0, byte_length = 0;
+    enum ramet_rc rc;
+
+    ramet_file_set_progress(file, cli_progress_step, progress);
+    rc = ramet_file_pin(file, &err);
+    if (rc == RAMET_OK) {
+        lsn = ramet_file_snapshot(file)->lsn;
+        byte_length = ramet_file_size(file);
+        rc = ramet_file_export(file, path, &err);
+        ramet_file_unpin(file);
+    }
+    cli_progress_end(progress);
+    if (rc != RAMET_OK)
+        return cli_fail(args, source, rc, &err);
+    return report_written(args, path, lsn, byte_length, progress);
+}
+
+static int
+run_export(const struct cli_args *args)
+{
+    const char *const source = args->operands[0];
+    struct ramet_file *file = NULL;
+    struct cli_progress progress;
+    struct ramet_err err = {0};
+    enum ramet_rc rc;
+    int code;
+
+    cli_progress_begin(&progress, args->quiet);
+    rc = cli_is_url(source) ? cli_view_open(args, source, &file, &err)
+                            : cli_file_open(args, source, &file, &err);
+    if (rc != RAMET_OK)
+        return cli_fail(args, source, rc, &err);
+    code = write_plain(args, source, file, args->operands[1], &progress);
+    ramet_file_close(file);
+    return code;
+}
+
+const struct cli_verb cli_verb_export = {
+    .name = "export",
+    .operands = "FILE|URL OUT",
+    .operands_min = 2,
+    .operands_max = 2,
+    .summary = "write a plain file",
+    .details =
+        "Writes the newest snapshot of a replica (local commits included) or "
+        "of\n"
+        "the volume at URL (URL@LSN and URL@TIME: as it was then) to OUT, a\n"
+        "plain file, whole or not at all.",
+    .example = "  $ ramet export file:///backups/app.db@42 then.db",
+    .reports = true,
+    .run = run_export,
+};
+
+/* ---- restore ------------------------------------------------------------- */
+
+static const struct cli_option restore_options[] = {
+    {"if-absent", NULL, "do nothing if FILE is there already"},
+    {"replace", NULL, "move what is there aside first, to FILE.before-…"},
+    {NULL, NULL, NULL},
+};
+
+static bool
+is_there(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0;
+}
+
+static enum ramet_rc
+move_one(const char *from, const char *to, struct ramet_err *err)
+{
+    if (!is_there(from))
+        return RAMET_OK;
+    if (rename(from, to) != 0) {
+        const int errnum = errno;
+
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errnum), errnum,
+                              "%s: can't move it aside", from);
+    }
+    return RAMET_OK;
+}
+
+/*
+ * FILE and FILE-ramet get the same suffix, so that together they are the
+ * replica that they were. The directory goes first: a crash in between leaves
+ * a file that nothing takes for a whole replica.
+ */
+static enum ramet_rc
+move_aside(const char *path, char *out_aside, size_t out_size,
+           struct ramet_err *err)
+{
+    char directory[4096], directory_aside[4200];
+    const long long now = (long long)time(NULL);
+    enum ramet_rc rc;
+
+    if ((size_t)snprintf(out_aside, out_size, "%s.before-%lld", path, now) >=
+            out_size ||
+        (size_t)snprintf(directory, sizeof(directory), "%s-ramet", path) >=
+            sizeof(directory))
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: the path is too long", path);
+    snprintf(directory_aside, sizeof(directory_aside), "%.4095s-ramet",
+             out_aside);
+    if (is_there(out_aside) || is_there(directory_aside))
+        return RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", out_aside);
+    rc = move_one(directory, directory_aside, err);
+    return rc == RAMET_OK ? move_one(path, out_aside, err) : rc;
+}
+
+/* 0: go on; else the exit code to leave with (in *out_code). */
+static bool
+make_room(const struct cli_args *args, const char *path, int *out_code)
+{
+    struct ramet_err err = {0};
+    char aside[4096];
+    enum ramet_rc rc;
+
+    *out_code = CLI_DONE;
+    if (!is_there(path))
+        return true;
+    if (cli_flag(args, "if-absent")) {
+        if (args->json)
+            *out_code =
+                cli_print_json(json_pack("{s:s, s:s, s:b}", "verb", "restore",
+                                         "file", path, "present", 1));
+        return false;
+    }
+    if (!cli_flag(args, "replace")) {
+        rc = RAMET_FAIL(&err, RAMET_EEXIST,
+                        "is there already; 'ramet restore … --replace' moves "
+                        "it aside");
+        *out_code = cli_fail(args, path, rc, &err);
+        return false;
+    }
+    rc = move_aside(path, aside, sizeof(aside), &err);
+    if (rc != RAMET_OK) {
+        *out_code = cli_fail(args, path, rc, &err);
+        return false;
+    }
+    if (!args->quiet) {
+        fprintf(stderr, "ramet: restore: what was there is kept as %s\n",
+                aside);
+    }
+    return true;
+}
+
+static int
+run_restore(const struct cli_args *args)
+{
+    const char *const url = args->operands[0];
+    const char *const path = args->operands[1];
+    struct ramet_file *file = NULL;
+    struct cli_progress progress;
+    struct ramet_err err = {0};
+    enum ramet_rc rc;
+    int code;
+
+    if (!cli_is_url(url))
+        return cli_usage(args->verb,
+                         "'%s' is no URL; of a replica, 'ramet export' writes "
+                         "a plain file",
+                         url);
+    cli_progress_begin(&progress, args->quiet);
+    /* The snapshot is opened first: what is here moves only for one that
+     * exists. */
+    rc = cli_view_open(args, url, &file, &err);
+    if (rc != RAMET_OK)
+        return cli_fail(args, url, rc, &err);
+    if (make_room(args, path, &code))
+        code = write_plain(args, url, file, path, &progress);
+    ramet_file_close(file);
+    return code;
+}
+
+const struct cli_verb cli_verb_restore = {
+    .name = "restore",
+    .operands = "URL@WHEN FILE",
+    .operands_min = 2,
+    .operands_max = 2,
+    .summary = "go back in time",
+    .details =
+        "Writes the volume as it was at WHEN, an LSN or a time (without it: "
+        "the\n"
+        "newest), to FILE, a plain file, whole or not at all. A FILE that is\n"
+        "there is refused, unless --replace moves it and FILE-ramet/ aside.",
+    .example =
+        "  $ ramet restore file:///backups/app.db@2026-11-23T10:00:00Z old.db",
+    .options = restore_options,
+    .reports = true,
+    .run = run_restore,
+};

@@ -1,0 +1,117 @@
+/*
+ * verb_init.c - `ramet init` and `ramet clone`: how replicas come into being.
+ */
+#include <stdio.h>
+
+#include "cli/exit.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "cli/target.h"
+
+static const struct cli_option init_options[] = {
+    {"remote", "URL", "where the new volume is to live (required)"},
+    {NULL, NULL, NULL},
+};
+
+static int
+run_init(const struct cli_args *args)
+{
+    const char *const path = args->operands[0];
+    const char *const url = cli_value(args, "remote");
+    struct ramet_file_options options;
+    struct ramet_sync_result result = {0};
+    struct cli_progress progress;
+    struct ramet_err err = {0};
+    enum ramet_rc rc;
+
+    if (url == NULL)
+        return cli_usage(args->verb, "needs --remote URL");
+    cli_file_options(args, &options);
+    cli_progress_begin(&progress, args->quiet);
+    rc = ramet_file_init(path, url, &options, cli_progress_step, &progress,
+                         &result, &err);
+    cli_progress_end(&progress);
+    if (rc != RAMET_OK)
+        return cli_fail(args, path, rc, &err);
+    return cli_report_sync(args, "pushed", path, &result, &progress);
+}
+
+const struct cli_verb cli_verb_init = {
+    .name = "init",
+    .operands = "FILE",
+    .operands_min = 1,
+    .operands_max = 1,
+    .summary = "make FILE a replica of a new volume, and push it",
+    .details =
+        "Makes FILE, a SQLite database or any other file, a replica of a new\n"
+        "volume at the remote, in place, and pushes it. Nothing is copied "
+        "here:\n"
+        "FILE stays what it is, and FILE-ramet/ beside it keeps the rest. "
+        "Done\n"
+        "already, it does nothing; interrupted, run it again and it goes on.",
+    .example = "  $ ramet init app.db --remote file:///backups/app.db",
+    .options = init_options,
+    .reports = true,
+    .run = run_init,
+};
+
+static const struct cli_option clone_options[] = {
+    {"hydrate", NULL, "bring all pages at once"},
+    {"if-absent", NULL, "do nothing if FILE is there already"},
+    {NULL, NULL, NULL},
+};
+
+static int
+report_present(const struct cli_args *args, const char *path)
+{
+    if (args->json)
+        return cli_print_json(json_pack("{s:s, s:s, s:b}", "verb",
+                                        args->verb->name, "file", path,
+                                        "present", 1));
+    if (!args->quiet) {
+        cli_print_text(path);
+        printf(" is here already\n");
+    }
+    return CLI_DONE;
+}
+
+static int
+run_clone(const struct cli_args *args)
+{
+    const char *const url = args->operands[0];
+    const char *const path = args->operands[1];
+    struct ramet_file_options options;
+    struct ramet_sync_result result = {0};
+    struct cli_progress progress;
+    struct ramet_err err = {0};
+    enum ramet_rc rc;
+
+    cli_file_options(args, &options);
+    options.hydrate = cli_flag(args, "hydrate");
+    cli_progress_begin(&progress, args->quiet);
+    rc = ramet_file_clone(url, path, &options, cli_progress_step, &progress,
+                          &result, &err);
+    cli_progress_end(&progress);
+    if (rc == RAMET_EEXIST && cli_flag(args, "if-absent"))
+        return report_present(args, path);
+    if (rc != RAMET_OK)
+        return cli_fail(args, path, rc, &err);
+    return cli_report_sync(args, "cloned; brought", path, &result, &progress);
+}
+
+const struct cli_verb cli_verb_clone = {
+    .name = "clone",
+    .operands = "URL FILE",
+    .operands_min = 2,
+    .operands_max = 2,
+    .summary = "make FILE a replica of a volume",
+    .details =
+        "Makes FILE a replica of the volume at URL. A SQLite database comes\n"
+        "lazily: pages are fetched when something reads them through the VFS.\n"
+        "Other files come whole, since plain programs read them; so does a\n"
+        "database with --hydrate.",
+    .example = "  $ ramet clone file:///backups/app.db app.db --hydrate",
+    .options = clone_options,
+    .reports = true,
+    .run = run_clone,
+};

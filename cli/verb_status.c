@@ -1,0 +1,186 @@
+/*
+ * verb_status.c - `ramet status`: where a replica stands.
+ *
+ * --check is for monitoring: it asks the remote and tells by exit code. What
+ * it calls wrong, in this order: diverged (3), remote out of reach (6), a lag
+ * above --max-lag (1).
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/exit.h"
+#include "cli/output.h"
+#include "cli/target.h"
+
+static json_t *
+status_json(const struct ramet_file_status *status)
+{
+    char volume[RAMET_ID_TEXT_SIZE], replica[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&status->volume.id, volume);
+    ramet_id_format(&status->replica.id, replica);
+    return json_pack(
+        "{s:s, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
+        " s:o, s:s?}",
+        "file", status->path, "state", ramet_sync_state_name(status->state),
+        "remote", status->remote[0] == '\0' ? NULL : status->remote, "volume",
+        ramet_id_is_nil(&status->volume.id) ? NULL : volume, "replica", replica,
+        "local_commits", (json_int_t)status->local_commits, "durable_lsn",
+        (json_int_t)status->durable_lsn, "remote_lsn",
+        (json_int_t)status->remote_lsn, "pages", (json_int_t)status->pages,
+        "cached_pages", (json_int_t)status->cached_pages, "dirty_pages",
+        (json_int_t)status->dirty_pages, "page_size",
+        (json_int_t)status->page_size, "lag_ms", (json_int_t)status->lag_ms,
+        "last_contact", cli_json_time(status->last_contact_ms), "last_error",
+        status->last_error[0] == '\0' ? NULL : status->last_error);
+}
+
+/* What the state means, and what one may do. */
+static const char *
+state_words(enum ramet_sync_state state)
+{
+    switch (state) {
+    case RAMET_STATE_LOCAL:
+        return "local: no remote; 'ramet init' gives it one";
+    case RAMET_STATE_CLEAN:
+        return "clean: nothing to push, nothing new known there";
+    case RAMET_STATE_AHEAD:
+        return "ahead: local commits are not durable yet; 'ramet push'";
+    case RAMET_STATE_BEHIND:
+        return "behind: the remote has newer commits; 'ramet pull'";
+    case RAMET_STATE_DIVERGED:
+        return "DIVERGED: local commits, and the remote went elsewhere; "
+               "'ramet reset' adopts the remote and keeps them in lost/";
+    case RAMET_STATE_OFFLINE:
+        return "offline: the remote did not answer last time";
+    }
+    return "unknown";
+}
+
+static void
+print_status(const struct ramet_file_status *status)
+{
+    char a[CLI_TEXT_SIZE], b[CLI_TEXT_SIZE], c[CLI_TEXT_SIZE];
+    char time[32];
+
+    printf("file      ");
+    cli_print_text(status->path);
+    printf("\nstate     %s\n", state_words(status->state));
+    if (status->remote[0] != '\0') {
+        char volume[RAMET_ID_TEXT_SIZE];
+
+        printf("remote    ");
+        cli_print_text(status->remote);
+        ramet_id_format(&status->volume.id, volume);
+        printf("\nvolume    %s\n", volume);
+        printf("LSN       %" PRIu64 " durable, %" PRIu64
+               " newest known at the remote\n",
+               status->durable_lsn, status->remote_lsn);
+    }
+    printf("local     %s %s not in the remote yet\n",
+           cli_count(a, status->local_commits),
+           cli_plural(status->local_commits, "commit", "commits"));
+    printf("pages     %s of %s are here, %s to push; page size %" PRIu32 "\n",
+           cli_count(a, status->cached_pages), cli_count(b, status->pages),
+           cli_count(c, status->dirty_pages), status->page_size);
+    if (status->lag_ms > 0)
+        printf("lag       %s\n", cli_duration(a, status->lag_ms));
+    if (status->last_contact_ms > 0) {
+        ramet_time_format(status->last_contact_ms, time);
+        printf("contact   %s\n", time);
+    }
+    if (status->last_error[0] != '\0') {
+        printf("error     ");
+        cli_print_text(status->last_error);
+        putchar('\n');
+    }
+}
+
+/* The exit code of --check, and on stderr why. `asked` is what became of
+ * asking the remote. */
+static int
+judge(const struct cli_args *args, const struct ramet_file_status *status,
+      enum ramet_rc asked, const struct ramet_err *err, uint64_t max_lag_ms)
+{
+    char lag[CLI_TEXT_SIZE];
+
+    if (status->state == RAMET_STATE_DIVERGED) {
+        struct ramet_err diverged;
+        const enum ramet_rc rc =
+            RAMET_FAIL(&diverged, RAMET_EDIVERGED,
+                       "diverged: local commits on LSN %" PRIu64
+                       ", and the remote is at %" PRIu64,
+                       status->durable_lsn, status->remote_lsn);
+
+        return cli_fail(args, status->path, rc, &diverged);
+    }
+    if (asked != RAMET_OK)
+        return cli_fail(args, status->path, asked, err);
+    if (status->lag_ms <= max_lag_ms)
+        return CLI_DONE;
+    fprintf(stderr, "ramet: status: %s behind, more than --max-lag\n",
+            cli_duration(lag, status->lag_ms));
+    return CLI_FAILED;
+}
+
+static const struct cli_option status_options[] = {
+    {"check", NULL, "ask the remote, and tell by exit code"},
+    {"max-lag", "TIME", "with --check: fail if older than that (such as 10m)"},
+    {NULL, NULL, NULL},
+};
+
+static int
+run_status(const struct cli_args *args)
+{
+    const char *const path = args->operands[0];
+    const char *const max_lag = cli_value(args, "max-lag");
+    const bool check = cli_flag(args, "check");
+    struct ramet_file_status status = {0};
+    struct ramet_file *file = NULL;
+    struct ramet_err err = {0}, fetch_err = {0};
+    uint64_t max_lag_ms = UINT64_MAX;
+    enum ramet_rc rc, asked = RAMET_OK;
+    int code = CLI_DONE;
+
+    if (max_lag != NULL && !check)
+        return cli_usage(args->verb, "--max-lag goes with --check");
+    if (max_lag != NULL && !cli_parse_duration(max_lag, &max_lag_ms))
+        return cli_usage(args->verb, "--max-lag '%s' is no time, such as 10m",
+                         max_lag);
+    rc = cli_file_open(args, path, &file, &err);
+    if (rc == RAMET_OK && check) {
+        struct ramet_sync_result result;
+
+        asked = ramet_file_fetch(file, &result, &fetch_err);
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_file_status(file, &status, &err);
+    ramet_file_close(file);
+    if (rc != RAMET_OK)
+        return cli_fail(args, path, rc, &err);
+
+    if (args->json)
+        code = cli_print_json(status_json(&status));
+    else if (!args->quiet)
+        print_status(&status);
+    if (check && code == CLI_DONE)
+        code = judge(args, &status, asked, &fetch_err, max_lag_ms);
+    return code;
+}
+
+const struct cli_verb cli_verb_status = {
+    .name = "status",
+    .operands = "FILE",
+    .operands_min = 1,
+    .operands_max = 1,
+    .summary = "where a replica stands",
+    .details =
+        "Tells the replica's state without asking the remote: LSNs, local\n"
+        "commits, pages held, the last error. With --check it asks the remote\n"
+        "and tells by exit code: 0 well; 3 diverged; 6 out of reach; 1 the\n"
+        "oldest commit that one side lacks is older than --max-lag.",
+    .example = "  $ ramet status app.db --check --max-lag 10m",
+    .options = status_options,
+    .reports = true,
+    .run = run_status,
+};

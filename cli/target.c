@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/config.h"
+#include "core/alloc.h"
+
 bool
 cli_is_url(const char *operand)
 {
@@ -20,11 +23,39 @@ cli_is_url(const char *operand)
 }
 
 enum ramet_rc
-cli_url_parse(const struct cli_args *args, const char *text,
-              struct ramet_url *out_url, struct ramet_err *err)
+cli_remote_open(const struct cli_args *args, const char *text,
+                struct ramet_url *out_url, struct ramet_remote **out_remote,
+                struct ramet_err *err)
 {
-    (void)args;
-    return ramet_url_parse(text, out_url, err);
+    struct ramet_remote_options options = {0};
+    struct ramet_config *config = NULL;
+    char resolved[RAMET_URL_MAX], normal[RAMET_URL_MAX];
+    struct ramet_url url;
+    char *token = NULL;
+    enum ramet_rc rc;
+
+    rc = ramet_config_load(args->config, &config, err);
+    if (rc != RAMET_OK)
+        goto done;
+    rc = ramet_config_url(config, text, resolved, sizeof(resolved), err);
+    if (rc != RAMET_OK)
+        goto done;
+    rc = ramet_url_parse(resolved, &url, err);
+    if (rc != RAMET_OK)
+        goto done;
+    ramet_url_format(&url, normal, sizeof(normal));
+    rc = ramet_config_token(config, normal, &token, err);
+    if (rc != RAMET_OK)
+        goto done;
+    options.token = token;
+    rc = ramet_remote_open(&url, &options, out_remote, err);
+    if (rc == RAMET_OK)
+        *out_url = url;
+
+done:
+    ramet_free(token);
+    ramet_config_free(config);
+    return rc;
 }
 
 void
@@ -63,21 +94,18 @@ enum ramet_rc
 cli_volume_open(const struct cli_args *args, const char *url,
                 struct cli_volume *out_volume, struct ramet_err *err)
 {
-    const struct ramet_remote_options options = {0};
     struct cli_volume volume = {0};
     enum ramet_rc rc;
 
-    rc = cli_url_parse(args, url, &volume.url, err);
+    rc = cli_remote_open(args, url, &volume.url, &volume.remote, err);
     if (rc != RAMET_OK)
         return rc;
-    if (volume.url.name[0] == '\0')
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "names a store, not a volume in it; see 'ramet ls "
-                          "%s'",
-                          url);
-    rc = ramet_remote_open(&volume.url, &options, &volume.remote, err);
-    if (rc != RAMET_OK)
+    if (volume.url.name[0] == '\0') {
+        rc = RAMET_FAIL(err, RAMET_EINVAL,
+                        "names a store, not a volume in it; see 'ramet ls %s'",
+                        url);
         goto done;
+    }
     rc = ramet_catalog_check(volume.remote->store, false, err);
     if (rc != RAMET_OK)
         goto done;

@@ -16,10 +16,16 @@
  * ramet.conf where no file of that name is here. */
 bool cli_is_url(const char *operand);
 
-/* As ramet_url_parse(), "name:volume" of ramet.conf resolved. */
+/*
+ * Open the remote that `text` names: a URL, or "name:volume" of ramet.conf,
+ * with the token that the configuration has for it. Gives the parsed URL as
+ * well. RAMET_EINVAL, RAMET_ENOTFOUND (no such remote is configured), or what
+ * ramet_remote_open() says.
+ */
 RAMET_NODISCARD enum ramet_rc
-cli_url_parse(const struct cli_args *args, const char *text,
-              struct ramet_url *out_url, struct ramet_err *err);
+cli_remote_open(const struct cli_args *args, const char *text,
+                struct ramet_url *out_url, struct ramet_remote **out_remote,
+                struct ramet_err *err);
 
 /* Defaults of the command: nothing happens in the background. */
 void cli_file_options(const struct cli_args *args,

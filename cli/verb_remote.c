@@ -70,37 +70,42 @@ list_volume(void *ctx, const char *name, const struct ramet_vid *volume)
     return true;
 }
 
-/* The store that `text` names: all of it, since ls takes no volume. */
-static enum ramet_rc
-parse_store(const struct cli_args *args, const char *text,
-            struct ramet_url *out_url, struct ramet_err *err)
+/* What makes `text` name a store and not a volume in it, so that a URL's last
+ * part is a directory whether it ends with a slash or not. */
+static const char *
+store_suffix(const char *text)
 {
-    char with_slash[RAMET_URL_MAX];
     const size_t len = strlen(text);
 
-    if (len > 0 && text[len - 1] == '/')
-        return cli_url_parse(args, text, out_url, err);
-    if ((size_t)snprintf(with_slash, sizeof(with_slash), "%s/", text) >=
-        sizeof(with_slash))
+    if (strstr(text, "://") == NULL)
+        return strchr(text, ':') == NULL ? ":" : "";
+    return text[len - 1] == '/' || strchr(text, '?') != NULL ? "" : "/";
+}
+
+static enum ramet_rc
+open_store(const struct cli_args *args, const char *text,
+           struct ramet_remote **out_remote, struct ramet_err *err)
+{
+    char store[RAMET_URL_MAX];
+    struct ramet_url url;
+
+    if ((size_t)snprintf(store, sizeof(store), "%s%s", text,
+                         store_suffix(text)) >= sizeof(store))
         return RAMET_FAIL(err, RAMET_EINVAL, "the URL is too long");
-    return cli_url_parse(args, with_slash, out_url, err);
+    return cli_remote_open(args, store, &url, out_remote, err);
 }
 
 static int
 run_ls(const struct cli_args *args)
 {
-    const struct ramet_remote_options options = {0};
     struct ramet_remote *remote = NULL;
     struct lister lister = {.args = args};
     struct ramet_err err = {0};
-    struct ramet_url url;
     enum ramet_rc rc;
     int code = CLI_DONE;
 
     lister.err = &err;
-    rc = parse_store(args, args->operands[0], &url, &err);
-    if (rc == RAMET_OK)
-        rc = ramet_remote_open(&url, &options, &remote, &err);
+    rc = open_store(args, args->operands[0], &remote, &err);
     if (rc == RAMET_OK)
         rc = ramet_catalog_check(remote->store, false, &err);
     if (rc == RAMET_OK) {

@@ -15,7 +15,7 @@
 
 #include "pagestore/frame.h"
 
-#define RAMET_CODEC_LEVEL_DEFAULT 3
+#define RAMET_CODEC_LEVEL_DEFAULT 2
 
 /* zstd's memory, from ramet_alloc(). */
 extern const ZSTD_customMem ramet_codec_mem;

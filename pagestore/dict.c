@@ -26,7 +26,7 @@
 #define TRAIN_BYTES_MAX (4u << 20)
 #define TEST_BYTES_MAX (1u << 20)
 #define SAMPLES_MIN 16u /* fewer pages teach nothing */
-#define SAVING_MIN_PERCENT 8u
+#define SAVING_MIN_PERCENT 3u
 /* A stored dictionary: zstd's bound for RAMET_DICT_BYTES_MAX, generously. */
 #define STORED_BYTES_MAX (RAMET_DICT_BYTES_MAX + (16u << 10))
 
@@ -109,6 +109,19 @@ done:
     return total;
 }
 
+/* A dictionary must shrink the pages kept back by enough per cent, and over
+ * all samples by more than its own size: a small volume is better off without
+ * it, and every cold reader has to load it. */
+static bool
+is_worth(const struct samples *samples, uint64_t without, uint64_t with,
+         size_t dict_len)
+{
+    const uint32_t tested = samples->test_count / 5;
+
+    return with * 100 <= without * (100 - SAVING_MIN_PERCENT) &&
+           (without - with) * samples->all_count >= (uint64_t)dict_len * tested;
+}
+
 /* Fill `dict`; 0 if these samples teach nothing (all alike, say). */
 static size_t
 train(const struct samples *samples, uint8_t *dict)
@@ -158,7 +171,7 @@ ramet_dict_train(const uint8_t *pages, uint32_t page_count, uint32_t page_size,
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
         goto done;
     }
-    *out_worth = len > 0 && with * 100 <= without * (100 - SAVING_MIN_PERCENT);
+    *out_worth = len > 0 && is_worth(&samples, without, with, len);
     if (*out_worth) {
         *out_dict = dict;
         *out_len = len;

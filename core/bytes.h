@@ -87,7 +87,7 @@ struct ramet_buf {
     uint8_t *data;
     size_t len;
     size_t capacity;
-    size_t max; /* bytes; 0 means unusable */
+    size_t max;           /* bytes; 0 means unusable */
     enum ramet_rc failed; /* RAMET_OK, RAMET_ENOMEM or RAMET_ETOOBIG */
 };
 

@@ -30,27 +30,27 @@
  */
 enum ramet_rc {
     RAMET_OK = 0,
-    RAMET_ENOMEM = -1,       /* allocation failed */
-    RAMET_EIO = -2,          /* the system refused an operation; errno is kept */
-    RAMET_ECORRUPT = -3,     /* bytes fail a checksum or break the format */
-    RAMET_EINVAL = -4,       /* the caller, or what a user typed, is wrong */
-    RAMET_ENOTFOUND = -5,    /* no such object, volume, name or snapshot */
-    RAMET_EEXIST = -6,       /* put-if-absent found something there */
-    RAMET_EBUSY = -7,        /* a lock is held by somebody else; try later */
-    RAMET_ESNAPSHOT = -8,    /* the snapshot is no longer the newest */
-    RAMET_ECONFLICT = -9,    /* somebody else's commit was first */
-    RAMET_EDIVERGED = -10,   /* local commits, and the remote went elsewhere */
-    RAMET_EAUTH = -11,       /* not permitted */
+    RAMET_ENOMEM = -1,     /* allocation failed */
+    RAMET_EIO = -2,        /* the system refused an operation; errno is kept */
+    RAMET_ECORRUPT = -3,   /* bytes fail a checksum or break the format */
+    RAMET_EINVAL = -4,     /* the caller, or what a user typed, is wrong */
+    RAMET_ENOTFOUND = -5,  /* no such object, volume, name or snapshot */
+    RAMET_EEXIST = -6,     /* put-if-absent found something there */
+    RAMET_EBUSY = -7,      /* a lock is held by somebody else; try later */
+    RAMET_ESNAPSHOT = -8,  /* the snapshot is no longer the newest */
+    RAMET_ECONFLICT = -9,  /* somebody else's commit was first */
+    RAMET_EDIVERGED = -10, /* local commits, and the remote went elsewhere */
+    RAMET_EAUTH = -11,     /* not permitted */
     RAMET_EUNREACHABLE = -12, /* the remote is out of reach */
-    RAMET_ETIMEOUT = -13,    /* a bound on waiting was reached */
-    RAMET_EFULL = -14,       /* disk or quota is full */
-    RAMET_EREADONLY = -15,   /* a past snapshot, a read-only token or disk */
-    RAMET_ETOOBIG = -16,     /* a configured or format limit is exceeded */
-    RAMET_EVERSION = -17,    /* written by a later version of the format */
-    RAMET_EUNKNOWN = -18,    /* sent, and no answer: may or may not have landed */
-    RAMET_EFOREIGN = -19,    /* the base was changed behind our back */
-    RAMET_ECANCELLED = -20,  /* interrupted by the caller */
-    RAMET_EFORKED = -21,     /* used in a child of fork() */
+    RAMET_ETIMEOUT = -13,     /* a bound on waiting was reached */
+    RAMET_EFULL = -14,        /* disk or quota is full */
+    RAMET_EREADONLY = -15,    /* a past snapshot, a read-only token or disk */
+    RAMET_ETOOBIG = -16,      /* a configured or format limit is exceeded */
+    RAMET_EVERSION = -17,     /* written by a later version of the format */
+    RAMET_EUNKNOWN = -18, /* sent, and no answer: may or may not have landed */
+    RAMET_EFOREIGN = -19, /* the base was changed behind our back */
+    RAMET_ECANCELLED = -20, /* interrupted by the caller */
+    RAMET_EFORKED = -21,    /* used in a child of fork() */
 };
 
 #define RAMET_ERR_TEXT_MAX 512

@@ -32,8 +32,8 @@ struct ramet_hash ramet_hash128(const void *data, size_t len);
 struct ramet_hasher;
 struct ramet_hasher *ramet_hasher_new(void);
 void ramet_hasher_reset(struct ramet_hasher *hasher);
-void ramet_hasher_update(struct ramet_hasher *hasher, const void *data,
-                         size_t len);
+void
+ramet_hasher_update(struct ramet_hasher *hasher, const void *data, size_t len);
 struct ramet_hash ramet_hasher_digest(const struct ramet_hasher *hasher);
 void ramet_hasher_free(struct ramet_hasher *hasher);
 

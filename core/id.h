@@ -22,18 +22,28 @@
 struct ramet_id {
     uint8_t bytes[RAMET_ID_SIZE];
 };
-struct ramet_vid { struct ramet_id id; }; /* a volume */
-struct ramet_sid { struct ramet_id id; }; /* a segment */
-struct ramet_cid { struct ramet_id id; }; /* a commit */
-struct ramet_mid { struct ramet_id id; }; /* a page map object */
-struct ramet_rid { struct ramet_id id; }; /* a replica */
+struct ramet_vid {
+    struct ramet_id id;
+}; /* a volume */
+struct ramet_sid {
+    struct ramet_id id;
+}; /* a segment */
+struct ramet_cid {
+    struct ramet_id id;
+}; /* a commit */
+struct ramet_mid {
+    struct ramet_id id;
+}; /* a page map object */
+struct ramet_rid {
+    struct ramet_id id;
+}; /* a replica */
 
 /* A new id. `unix_ms` must fit in 48 bits; `random` gives the other bits. */
 struct ramet_id ramet_id_make(uint64_t unix_ms, const uint8_t random[10]);
 
 /* A new id from the system's clock and generator. */
-RAMET_NODISCARD enum ramet_rc ramet_id_new(struct ramet_id *out_id,
-                                           struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_id_new(struct ramet_id *out_id, struct ramet_err *err);
 
 uint64_t ramet_id_time_ms(const struct ramet_id *id);
 bool ramet_id_is_nil(const struct ramet_id *id);

@@ -92,8 +92,7 @@ ramet_log_init_from_env(bool default_on)
 bool
 ramet_log_enabled(enum ramet_log_level level)
 {
-    return (int)level >=
-           atomic_load_explicit(&threshold, memory_order_acquire);
+    return (int)level >= atomic_load_explicit(&threshold, memory_order_acquire);
 }
 
 /* Append all of it or nothing; false if it does not fit. */
@@ -206,8 +205,7 @@ put_field(struct line *line, const char *key, const char *value)
     if (line->json)
         fits = fits && put_text(line, "\"", 1);
     fits = fits && put_text(line, key, key_len);
-    fits = fits && put_text(line, line->json ? "\":" : "=",
-                            line->json ? 2 : 1);
+    fits = fits && put_text(line, line->json ? "\":" : "=", line->json ? 2 : 1);
     if (quoted) /* room for the closing quote is asked for along with it */
         fits = fits && put_text(line, "\"", 1);
     if (!fits) {

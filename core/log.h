@@ -19,7 +19,10 @@
 #include "core/err.h"
 
 enum ramet_log_level {
-    RAMET_LOG_DEBUG, RAMET_LOG_INFO, RAMET_LOG_WARN, RAMET_LOG_ERROR
+    RAMET_LOG_DEBUG,
+    RAMET_LOG_INFO,
+    RAMET_LOG_WARN,
+    RAMET_LOG_ERROR
 };
 
 /* Read RAMET_LOG* once; `default_on` is for programs of our own (server). */

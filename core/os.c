@@ -26,13 +26,15 @@
 #define FD_MIN 3 /* invariant (2) */
 #define NS_PER_S UINT64_C(1000000000)
 
-/* The result of a call, by invariant (1); `call` is evaluated again on EINTR. */
+/* result = call, by invariant (1); on EINTR `call` is evaluated again. */
 #define RETRY(type, result, call)                                              \
-    do                                                                         \
-        (result) = (type)(call);                                               \
-    while ((result) < 0 && errno == EINTR);                                    \
-    if ((result) < 0)                                                          \
-    (result) = -errno
+    do {                                                                       \
+        do                                                                     \
+            (result) = (type)(call);                                           \
+        while ((result) < 0 && errno == EINTR);                                \
+        if ((result) < 0)                                                      \
+            (result) = -errno;                                                 \
+    } while (0)
 
 /* What off_t can say; the table speaks of uint64_t. */
 static bool

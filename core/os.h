@@ -36,11 +36,12 @@ struct ramet_stat {
     uint64_t device;
     uint64_t inode;
     int64_t mtime_ns;
-    uint32_t mode;   /* st_mode */
+    uint32_t mode; /* st_mode */
     uint32_t link_count;
 };
 
-/* Called for each entry but "." and ".."; a non-zero result stops the walk. */
+/* Called for each entry but "." and ".."; a non-zero result stops the walk and
+ * is what list() returns. */
 typedef int ramet_dir_visit(void *ctx, const char *name, bool is_dir);
 
 struct ramet_os {
@@ -82,8 +83,8 @@ struct ramet_os {
     int (*map)(void *ctx, int fd, uint64_t offset, size_t len, bool writable,
                void **out); /* MAP_SHARED; fd -1: anonymous private memory */
     int (*unmap)(void *ctx, void *addr, size_t len);
-    uint64_t (*wall_ms)(void *ctx);  /* Unix time */
-    uint64_t (*mono_ns)(void *ctx);  /* monotonic */
+    uint64_t (*wall_ms)(void *ctx); /* Unix time */
+    uint64_t (*mono_ns)(void *ctx); /* monotonic */
     void (*sleep_us)(void *ctx, uint64_t us);
     int (*random)(void *ctx, void *out, size_t len);
 };
@@ -118,14 +119,19 @@ ramet_os_writev_full(const struct ramet_os *os, int fd, struct iovec *iov,
                      int iovcnt, uint64_t offset, const char *what,
                      struct ramet_err *err);
 /* Whole small file into a new block (ramet_free), at most `max` bytes
- * (RAMET_ETOOBIG); RAMET_ENOTFOUND if it is not there. */
+ * (RAMET_ETOOBIG); RAMET_ENOTFOUND if it is not there. One more byte follows,
+ * not counted, and is 0: text may be used as it is. */
 RAMET_NODISCARD enum ramet_rc
 ramet_os_read_file(const struct ramet_os *os, int dirfd, const char *path,
                    size_t max, uint8_t **out_data, size_t *out_len,
                    struct ramet_err *err);
 /* Replace `path` so that after a crash it holds the old bytes or the new:
  * temporary file in the same directory, fsync, rename, fsync of `dirfd`
- * (which must be the directory that holds `path`; no slash in it). */
+ * (which must be the directory that holds `path`; no slash in it). The
+ * temporary file is `path`.tmp, under a lock: what a crash leaves of it is
+ * used up by the next call, and callers at once take turns (RAMET_EBUSY after
+ * ten seconds). After a failure the file holds the old bytes, unless it was
+ * the directory's fsync that failed: then either. */
 RAMET_NODISCARD enum ramet_rc
 ramet_os_replace_file(const struct ramet_os *os, int dirfd, const char *path,
                       const void *data, size_t len, struct ramet_err *err);

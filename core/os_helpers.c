@@ -29,13 +29,12 @@ ramet_os_read_some(const struct ramet_os *os, int fd, void *buf, size_t len,
 
     while (got < len) {
         const struct iovec iov = {(uint8_t *)buf + got, len - got};
-        const ssize_t result =
-            os->preadv(os->ctx, fd, &iov, 1, offset + got);
+        const ssize_t result = os->preadv(os->ctx, fd, &iov, 1, offset + got);
 
         if (result < 0)
-            return RAMET_FAIL_SYS(
-                err, ramet_rc_of_errno((int)-result), (int)-result,
-                "read %s at %" PRIu64, what, offset + got);
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno((int)-result),
+                                  (int)-result, "read %s at %" PRIu64, what,
+                                  offset + got);
         if (result == 0)
             break;
         assert((size_t)result <= len - got);
@@ -168,8 +167,8 @@ ramet_os_read_file(const struct ramet_os *os, int dirfd, const char *path,
                               path);
     result = os->stat(os->ctx, fd, &st);
     if (result < 0) {
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                            "stat %s", path);
+        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result, "stat %s",
+                            path);
         goto done;
     }
     if (st.size_bytes > max) {
@@ -254,8 +253,8 @@ open_temporary(const struct ramet_os *os, int dirfd, const char *path,
             return RAMET_OK;
         }
         if (fd != -EAGAIN && fd != -ESTALE)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
-                                  "create %s", path);
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
+                                  path);
         if (os->mono_ns(os->ctx) >= give_up_at)
             return RAMET_FAIL(err, RAMET_EBUSY, "%s is in use", path);
         if (fd == -EAGAIN)

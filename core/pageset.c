@@ -285,8 +285,8 @@ subtract_sets(const struct ramet_pageset *a, const struct ramet_pageset *b,
         for (size_t k = j; k < b->run_count && b->runs[k].first <= left.last;
              k++) {
             if (b->runs[k].first > left.first)
-                append_run(out, (struct ramet_run){left.first,
-                                                   b->runs[k].first - 1});
+                append_run(
+                    out, (struct ramet_run){left.first, b->runs[k].first - 1});
             is_left = b->runs[k].last < left.last;
             if (!is_left)
                 break;

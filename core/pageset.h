@@ -40,8 +40,8 @@ void ramet_pageset_init(struct ramet_pageset *set);
 void ramet_pageset_done(struct ramet_pageset *set); /* frees; leaves it empty */
 void ramet_pageset_clear(struct ramet_pageset *set);
 
-RAMET_NODISCARD enum ramet_rc ramet_pageset_add(struct ramet_pageset *set,
-                                                uint32_t pgno);
+RAMET_NODISCARD enum ramet_rc
+ramet_pageset_add(struct ramet_pageset *set, uint32_t pgno);
 RAMET_NODISCARD enum ramet_rc
 ramet_pageset_add_run(struct ramet_pageset *set, struct ramet_run run);
 RAMET_NODISCARD enum ramet_rc
@@ -72,8 +72,9 @@ struct ramet_buf;    /* core/bytes.h */
 struct ramet_reader; /* core/bytes.h */
 RAMET_NODISCARD enum ramet_rc
 ramet_pageset_encode(const struct ramet_pageset *set, struct ramet_buf *out);
-/* Decode hostile bytes into an initialised set: RAMET_ECORRUPT on overflow,
- * truncation, a page above `max_pgno`, or more than `max_runs` runs. */
+/* Decode hostile bytes into an initialised set, replacing what it held (only
+ * on success): RAMET_ECORRUPT on overflow, truncation, a page above `max_pgno`,
+ * or more than `max_runs` runs. */
 RAMET_NODISCARD enum ramet_rc
 ramet_pageset_decode(struct ramet_pageset *set, struct ramet_reader *in,
                      uint32_t max_pgno, size_t max_runs, struct ramet_err *err);

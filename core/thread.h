@@ -15,11 +15,21 @@
 
 #include "core/err.h"
 
-struct ramet_mutex { pthread_mutex_t native; };
-struct ramet_cond { pthread_cond_t native; };
-struct ramet_thread { pthread_t native; bool running; };
+struct ramet_mutex {
+    pthread_mutex_t native;
+};
+struct ramet_cond {
+    pthread_cond_t native;
+};
+struct ramet_thread {
+    pthread_t native;
+    bool running;
+};
 
-#define RAMET_MUTEX_INIT {PTHREAD_MUTEX_INITIALIZER}
+#define RAMET_MUTEX_INIT                                                       \
+    {                                                                          \
+        PTHREAD_MUTEX_INITIALIZER                                              \
+    }
 
 void ramet_mutex_init(struct ramet_mutex *mutex);
 void ramet_mutex_done(struct ramet_mutex *mutex);
@@ -35,11 +45,9 @@ void ramet_cond_wait(struct ramet_cond *cond, struct ramet_mutex *mutex);
 void ramet_cond_signal(struct ramet_cond *cond);
 void ramet_cond_broadcast(struct ramet_cond *cond);
 /* `name` shows in /proc and top: at most 15 characters. */
-RAMET_NODISCARD enum ramet_rc ramet_thread_start(struct ramet_thread *thread,
-                                                 const char *name,
-                                                 void *(*run)(void *),
-                                                 void *arg,
-                                                 struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_thread_start(struct ramet_thread *thread, const char *name,
+                   void *(*run)(void *), void *arg, struct ramet_err *err);
 void ramet_thread_join(struct ramet_thread *thread); /* no-op if not running */
 
 #endif

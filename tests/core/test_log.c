@@ -33,8 +33,7 @@ set_or_unset(const char *name, const char *value)
 
 /* What `body` writes to standard error under the settings, in `out`. */
 static void
-capture(const struct setting *setting, void (*body)(void),
-        char out[OUTPUT_MAX])
+capture(const struct setting *setting, void (*body)(void), char out[OUTPUT_MAX])
 {
     size_t len = 0;
     int status;

@@ -37,8 +37,8 @@ setup(void **state)
     if (mkdtemp(f->path) == NULL)
         return -1;
     f->dirfd = f->os->open(NULL, AT_FDCWD, f->path, O_RDONLY | O_DIRECTORY, 0);
-    f->fd = f->os->open(NULL, f->dirfd, "file", O_RDWR | O_CREAT | O_EXCL,
-                        0600);
+    f->fd =
+        f->os->open(NULL, f->dirfd, "file", O_RDWR | O_CREAT | O_EXCL, 0600);
     *state = f;
     return f->dirfd >= 0 && f->fd >= 0 ? 0 : -1;
 }
@@ -119,8 +119,7 @@ table__returns_negated_errno(void **state)
     struct iovec iov = {&st, 1};
     void *at;
 
-    assert_int_equal(f->os->open(NULL, f->dirfd, "none", O_RDONLY, 0),
-                     -ENOENT);
+    assert_int_equal(f->os->open(NULL, f->dirfd, "none", O_RDONLY, 0), -ENOENT);
     assert_int_equal(
         f->os->open(NULL, f->dirfd, "file", O_RDWR | O_CREAT | O_EXCL, 0600),
         -EEXIST);
@@ -133,18 +132,16 @@ table__returns_negated_errno(void **state)
     assert_int_equal(f->os->mkdir(NULL, f->dirfd, "file", 0700), -EEXIST);
     assert_int_equal(f->os->dup(NULL, -1), -EBADF);
     assert_int_equal(f->os->preadv(NULL, -1, &iov, 1, 0), -EBADF);
-    assert_int_equal(f->os->pwritev(NULL, f->fd, &iov, 1, UINT64_MAX),
-                     -EINVAL);
+    assert_int_equal(f->os->pwritev(NULL, f->fd, &iov, 1, UINT64_MAX), -EINVAL);
     assert_int_equal(f->os->preadv(NULL, f->fd, &iov, 1, UINT64_MAX), -EINVAL);
     assert_int_equal(f->os->truncate(NULL, f->fd, UINT64_MAX), -EFBIG);
     assert_int_equal(f->os->allocate(NULL, f->fd, 1, UINT64_MAX), -EFBIG);
     assert_int_equal(f->os->punch(NULL, f->fd, UINT64_MAX, 1), -EFBIG);
     assert_int_equal(f->os->seek_data(NULL, f->fd, 0), -ENXIO);
     assert_int_equal(f->os->map(NULL, f->fd, 1, 4096, false, &at), -EINVAL);
-    assert_int_equal(
-        f->os->lock(NULL, f->fd, 0, 0, RAMET_LOCK_SHARED), -EINVAL);
-    assert_int_equal(
-        f->os->lock(NULL, -1, 0, 1, RAMET_LOCK_SHARED), -EBADF);
+    assert_int_equal(f->os->lock(NULL, f->fd, 0, 0, RAMET_LOCK_SHARED),
+                     -EINVAL);
+    assert_int_equal(f->os->lock(NULL, -1, 0, 1, RAMET_LOCK_SHARED), -EBADF);
     assert_int_equal(f->os->list(NULL, f->dirfd, "none", remove_entry, f),
                      -ENOENT);
 }
@@ -245,8 +242,7 @@ list__visits_each_entry_until_told_to_stop(void **state)
 
     assert_int_equal(f->os->mkdir(NULL, f->dirfd, "dir", 0700), 0);
     assert_int_equal(f->os->link(NULL, f->dirfd, "file", f->dirfd, "two"), 0);
-    assert_int_equal(f->os->list(NULL, f->dirfd, ".", stop_at_second, seen),
-                     0);
+    assert_int_equal(f->os->list(NULL, f->dirfd, ".", stop_at_second, seen), 0);
     assert_int_equal(seen[0], 3);
     assert_int_equal(seen[1], 1);
     seen[0] = 0;
@@ -273,8 +269,7 @@ lock__conflicts_between_handles_of_one_process(void **state)
     assert_int_equal(os->lock(NULL, other, 6, 1, RAMET_LOCK_EXCLUSIVE), 0);
     assert_int_equal(os->lock_held(NULL, f->fd, 6, 1, RAMET_LOCK_SHARED), 1);
     assert_int_equal(os->lock_held(NULL, f->fd, 5, 1, RAMET_LOCK_SHARED), 0);
-    assert_int_equal(os->lock_held(NULL, f->fd, 5, 1, RAMET_LOCK_EXCLUSIVE),
-                     1);
+    assert_int_equal(os->lock_held(NULL, f->fd, 5, 1, RAMET_LOCK_EXCLUSIVE), 1);
     assert_int_equal(os->lock_held(NULL, f->fd, 5, 1, RAMET_UNLOCK), -EINVAL);
     assert_int_equal(os->lock(NULL, other, 0, 100, RAMET_UNLOCK), 0);
     assert_int_equal(os->lock(NULL, f->fd, 5, 2, RAMET_LOCK_EXCLUSIVE), 0);
@@ -333,9 +328,8 @@ child_inspects_its_descriptors(struct fixture *f)
     fresh = f->os->open(NULL, f->dirfd, "file", O_RDWR, 0);
     if (fresh < 0)
         return 6;
-    return f->os->lock(NULL, fresh, 0, 1, RAMET_LOCK_EXCLUSIVE) == -EAGAIN
-               ? 0
-               : 7;
+    return f->os->lock(NULL, fresh, 0, 1, RAMET_LOCK_EXCLUSIVE) == -EAGAIN ? 0
+                                                                           : 7;
 }
 
 static void
@@ -353,8 +347,8 @@ fork__leaves_no_locked_descriptor_to_the_child(void **state)
     family[3] = os->open(NULL, f->dirfd, "file", O_RDWR, 0);
 
     assert_int_equal(ramet_os_fork_count(), 0);
-    assert_int_equal(
-        wait_child(start_child(child_inspects_its_descriptors, f)), 0);
+    assert_int_equal(wait_child(start_child(child_inspects_its_descriptors, f)),
+                     0);
     assert_int_equal(ramet_os_fork_count(), 0);
     assert_int_equal(os->lock_held(NULL, family[3], 0, 1, RAMET_LOCK_SHARED),
                      1);
@@ -426,9 +420,9 @@ fork__works_when_no_descriptor_is_free(void **state)
 
     for (int i = 0; i < 3; i++) {
         family[i] = f->os->open(NULL, f->dirfd, "file", O_RDWR, 0);
-        assert_int_equal(f->os->lock(NULL, family[i], (uint64_t)i, 1,
-                                     RAMET_LOCK_EXCLUSIVE),
-                         0);
+        assert_int_equal(
+            f->os->lock(NULL, family[i], (uint64_t)i, 1, RAMET_LOCK_EXCLUSIVE),
+            0);
     }
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     lowered = before;
@@ -488,8 +482,8 @@ fork__while_threads_open_and_lock_finds_the_table_whole(void **state)
     for (int i = 0; i < 2; i++)
         ramet_thread_join(&threads[i]);
     /* Nothing was left locked by any child or thread. */
-    assert_int_equal(
-        f->os->lock_held(NULL, f->fd, 0, 8, RAMET_LOCK_EXCLUSIVE), 0);
+    assert_int_equal(f->os->lock_held(NULL, f->fd, 0, 8, RAMET_LOCK_EXCLUSIVE),
+                     0);
 }
 
 static void
@@ -583,7 +577,7 @@ helpers__loop_over_short_transfers(void **state)
     os.preadv = stingy_preadv;
     os.pwritev = stingy_pwritev;
     for (size_t step = 1; step < 13; step++) {
-        struct iovec iov[] = {{"", 0}, {"abc", 3}, {"", 0}, {"", 0},
+        struct iovec iov[] = {{"", 0},     {"abc", 3},   {"", 0}, {"", 0},
                               {"defg", 4}, {"hijkl", 5}, {"", 0}};
         size_t got = 99;
 
@@ -613,8 +607,10 @@ helpers__fail_once_and_say_where(void **state)
         int result;
         enum ramet_rc rc;
     } cases[] = {
-        {-EIO, RAMET_EIO},     {-EAGAIN, RAMET_EIO},
-        {-ENOSPC, RAMET_EFULL}, {-EROFS, RAMET_EREADONLY},
+        {-EIO, RAMET_EIO},
+        {-EAGAIN, RAMET_EIO},
+        {-ENOSPC, RAMET_EFULL},
+        {-EROFS, RAMET_EREADONLY},
     };
     struct fixture *const f = *state;
     struct ramet_os os = *f->os;
@@ -668,8 +664,8 @@ writev_full__takes_more_parts_than_the_system(void **state)
         iov[i] = (struct iovec){"ab", 2};
     assert_int_equal(
         ramet_os_writev_full(f->os, f->fd, iov, 3000, 0, "f", NULL), RAMET_OK);
-    assert_int_equal(
-        ramet_os_read_full(f->os, f->fd, back, 6000, 0, "f", NULL), RAMET_OK);
+    assert_int_equal(ramet_os_read_full(f->os, f->fd, back, 6000, 0, "f", NULL),
+                     RAMET_OK);
     for (int i = 0; i < 6000; i++)
         assert_int_equal(back[i], i % 2 == 0 ? 'a' : 'b');
     free(back);
@@ -690,9 +686,9 @@ read_file__takes_up_to_the_limit(void **state)
         for (size_t j = 0; j < sizes[i]; j++)
             data[j] = (uint8_t)(j * 31);
         assert_int_equal(f->os->truncate(NULL, f->fd, 0), 0);
-        assert_int_equal(ramet_os_write_full(f->os, f->fd, data, sizes[i], 0,
-                                             "f", NULL),
-                         RAMET_OK);
+        assert_int_equal(
+            ramet_os_write_full(f->os, f->fd, data, sizes[i], 0, "f", NULL),
+            RAMET_OK);
         for (size_t more = 0; more < 2; more++) {
             assert_int_equal(ramet_os_read_file(f->os, f->dirfd, "file",
                                                 sizes[i] + more * 9000, &back,
@@ -728,9 +724,10 @@ read_file__says_what_is_not_there_or_no_file(void **state)
         ramet_os_read_file(f->os, f->dirfd, "dir", 99999, &back, &len, NULL),
         RAMET_EIO);
     assert_int_equal(mkfifoat(f->dirfd, "fifo", 0600), 0);
-    assert_int_equal( /* and returns, though nobody writes */
-        ramet_os_read_file(f->os, f->dirfd, "fifo", 10, &back, &len, NULL),
-        RAMET_EIO);
+    assert_int_equal(/* and returns, though nobody writes */
+                     ramet_os_read_file(f->os, f->dirfd, "fifo", 10, &back,
+                                        &len, NULL),
+                     RAMET_EIO);
     f->os->unlink(NULL, f->dirfd, "dir", true);
     assert_null(back);
 }
@@ -792,8 +789,8 @@ replace_file__uses_up_what_a_crash_left(void **state)
     const int left =
         f->os->open(NULL, f->dirfd, "r.tmp", O_RDWR | O_CREAT, 0600);
 
-    assert_int_equal(ramet_os_write_full(f->os, left, "longer than the new",
-                                         19, 0, "f", NULL),
+    assert_int_equal(ramet_os_write_full(f->os, left, "longer than the new", 19,
+                                         0, "f", NULL),
                      RAMET_OK);
     f->os->close(NULL, left);
     assert_int_equal(
@@ -815,16 +812,14 @@ replace_file__fails_without_a_trace(void **state)
         ramet_os_replace_file(f->os, f->dirfd, "r", "old", 3, NULL), RAMET_OK);
     os.ctx = &stingy;
     os.pwritev = stingy_pwritev;
-    assert_int_equal(
-        ramet_os_replace_file(&os, f->dirfd, "r", "new", 3, &err),
-        RAMET_EFULL);
+    assert_int_equal(ramet_os_replace_file(&os, f->dirfd, "r", "new", 3, &err),
+                     RAMET_EFULL);
     assert_int_equal(f->os->stat_at(NULL, f->dirfd, "r.tmp", &st), -ENOENT);
     expect_content(f, "r", "old");
 
     assert_int_equal(f->os->mkdir(NULL, f->dirfd, "d", 0700), 0);
     assert_int_equal(
-        ramet_os_replace_file(f->os, f->dirfd, "d", "new", 3, &err),
-        RAMET_EIO);
+        ramet_os_replace_file(f->os, f->dirfd, "d", "new", 3, &err), RAMET_EIO);
     assert_int_equal(f->os->stat_at(NULL, f->dirfd, "d.tmp", &st), -ENOENT);
     f->os->unlink(NULL, f->dirfd, "d", true);
 }
@@ -850,17 +845,17 @@ replace_file__by_many_at_once_is_always_whole(void **state)
     struct fixture *const f = *state;
     pid_t pids[4];
 
-    assert_int_equal(
-        ramet_os_replace_file(f->os, f->dirfd, "r", "", 0, NULL), RAMET_OK);
+    assert_int_equal(ramet_os_replace_file(f->os, f->dirfd, "r", "", 0, NULL),
+                     RAMET_OK);
     for (int i = 0; i < 4; i++)
         pids[i] = start_child(child_replaces_often, f);
     for (int i = 0; i < 200; i++) {
         uint8_t *back = NULL;
         size_t len;
 
-        assert_int_equal(ramet_os_read_file(f->os, f->dirfd, "r", 1000, &back,
-                                            &len, NULL),
-                         RAMET_OK);
+        assert_int_equal(
+            ramet_os_read_file(f->os, f->dirfd, "r", 1000, &back, &len, NULL),
+            RAMET_OK);
         assert_true(len == 0 || len == 300);
         for (size_t j = 1; j < len; j++)
             assert_int_equal(back[j], back[0]);

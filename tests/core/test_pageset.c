@@ -265,9 +265,9 @@ pageset_decode__refuses_every_truncation(void **state)
             struct ramet_pageset set = {0};
             struct ramet_err err = {0};
 
-            assert_int_equal(decode(&set, vectors[i].bytes, len, UINT32_MAX,
-                                    100, &err),
-                             RAMET_ECORRUPT);
+            assert_int_equal(
+                decode(&set, vectors[i].bytes, len, UINT32_MAX, 100, &err),
+                RAMET_ECORRUPT);
             assert_int_equal(err.code, RAMET_ECORRUPT);
             assert_true(err.text[0] != '\0');
             assert_null(set.runs);
@@ -281,11 +281,11 @@ pageset_decode__refuses_nonsense(void **state)
         size_t len;
         const char *bytes;
     } cases[] = {
-        {5, "\x02\x00\x00\x00\x00"},                 /* runs touch */
-        {3, "\x01\x0a\x00"},                         /* page 11 of 10 */
-        {3, "\x01\x09\x01"},                         /* 10 to 11 of 10 */
-        {3, "\x01\x00\x0a"},                         /* 1 to 11 of 10 */
-        {7, "\x01\xff\xff\xff\xff\x0f\x00"},         /* gap of 2^32 - 1 */
+        {5, "\x02\x00\x00\x00\x00"},         /* runs touch */
+        {3, "\x01\x0a\x00"},                 /* page 11 of 10 */
+        {3, "\x01\x09\x01"},                 /* 10 to 11 of 10 */
+        {3, "\x01\x00\x0a"},                 /* 1 to 11 of 10 */
+        {7, "\x01\xff\xff\xff\xff\x0f\x00"}, /* gap of 2^32 - 1 */
         {12, "\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x00"},
         {12, "\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"},
         {4, "\x81\x00\x00\x00"},                     /* long varint */
@@ -384,9 +384,8 @@ pageset__is_untouched_when_memory_fails(void **state)
     ramet_buf_clear(&out);
     assert_int_equal(ramet_pageset_encode(&set, &out), RAMET_OK);
     ramet_alloc_fail_at(0);
-    assert_int_equal(
-        decode(&fresh, out.data, out.len, UINT32_MAX, 1000, NULL),
-        RAMET_ENOMEM);
+    assert_int_equal(decode(&fresh, out.data, out.len, UINT32_MAX, 1000, NULL),
+                     RAMET_ENOMEM);
     ramet_alloc_fail_at(-1);
     assert_int_equal(fresh.run_count, 0);
 

@@ -236,9 +236,9 @@ faultdisk_made(struct faultdisk *disk, int dirfd, const char *path)
         char *const link_path = vault_path(disk, node);
 
         /* Following a link: the path may be one of /proc/self/fd. */
-        faultdisk_require(linkat(dirfd, path, AT_FDCWD, link_path,
-                                 AT_SYMLINK_FOLLOW) == 0,
-                          "link", link_path);
+        faultdisk_require(
+            linkat(dirfd, path, AT_FDCWD, link_path, AT_SYMLINK_FOLLOW) == 0,
+            "link", link_path);
         free(link_path);
     }
     return node;
@@ -319,10 +319,10 @@ put_range(struct faultdisk *disk, struct faultnode *node, uint64_t offset,
         const size_t room = SECTOR - from;
         const size_t part = len < room ? (size_t)len : room;
 
-        if (data != NULL || (index < node->block_count &&
-                             node->blocks[index] != NULL))
-            add_version(disk, need_block(node, index), sector, from, data,
-                        part, cut);
+        if (data != NULL ||
+            (index < node->block_count && node->blocks[index] != NULL))
+            add_version(disk, need_block(node, index), sector, from, data, part,
+                        cut);
         else if (index >= node->block_count)
             return; /* nothing but holes from here on */
         offset += part;
@@ -333,8 +333,8 @@ put_range(struct faultdisk *disk, struct faultnode *node, uint64_t offset,
 }
 
 void
-faultdisk_wrote(struct faultdisk *disk, struct faultnode *node,
-                uint64_t offset, const void *data, size_t len)
+faultdisk_wrote(struct faultdisk *disk, struct faultnode *node, uint64_t offset,
+                const void *data, size_t len)
 {
     disk->seq++;
     put_range(disk, node, offset, data, len, false);
@@ -351,8 +351,7 @@ faultdisk_zeroed(struct faultdisk *disk, struct faultnode *node,
 }
 
 void
-faultdisk_resized(struct faultdisk *disk, struct faultnode *node,
-                  uint64_t size)
+faultdisk_resized(struct faultdisk *disk, struct faultnode *node, uint64_t size)
 {
     const uint64_t before = newest_size(node);
 
@@ -383,12 +382,11 @@ absorb_mapping(struct faultdisk *disk, struct faultnode *node, int fd)
         struct block *block;
 
         memset(bytes, 0, sizeof(bytes));
-        faultdisk_require(pread(fd, bytes, BLOCK, (off_t)at) >= 0,
-                          "read", "a mapped file");
+        faultdisk_require(pread(fd, bytes, BLOCK, (off_t)at) >= 0, "read",
+                          "a mapped file");
         block = need_block(node, (size_t)(at / BLOCK));
         for (size_t s = 0; s < SECTORS; s++)
-            if (memcmp(newest_bytes(block, s), bytes + s * SECTOR, SECTOR) !=
-                0)
+            if (memcmp(newest_bytes(block, s), bytes + s * SECTOR, SECTOR) != 0)
                 add_version(disk, block, s, 0, bytes + s * SECTOR, SECTOR,
                             false);
     }
@@ -538,8 +536,7 @@ faultdisk_sync_failed(struct faultdisk *disk, struct faultnode *node, int fd)
 /* ---- the root folder ------------------------------------------------------ */
 
 static void
-import_content(struct faultdisk *disk, struct faultnode *node,
-               const char *path)
+import_content(struct faultdisk *disk, struct faultnode *node, const char *path)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     uint8_t bytes[BLOCK];
@@ -783,8 +780,7 @@ rewrite_blocks(struct fate *fate, const struct faultnode *node, int fd,
         if (size - at < len)
             len = (size_t)(size - at);
         if (memcmp(bytes, zeros, len) != 0)
-            faultdisk_require(pwrite(fd, bytes, len, (off_t)at) ==
-                                  (ssize_t)len,
+            faultdisk_require(pwrite(fd, bytes, len, (off_t)at) == (ssize_t)len,
                               "write", "what survived");
     }
 }
@@ -818,8 +814,8 @@ rewrite_file(struct faultdisk *disk, struct fate *fate, struct faultnode *node)
         rewrite_blocks(fate, node, fd, size, cut_seq);
     }
     times[0] = (struct timespec){.tv_nsec = UTIME_OMIT};
-    times[1] = survives(fate, fate->content_chance) ? st.st_mtim
-                                                    : node->synced_mtime;
+    times[1] =
+        survives(fate, fate->content_chance) ? st.st_mtim : node->synced_mtime;
     faultdisk_require(futimens(fd, times) == 0, "set the time of", path);
     faultdisk_require(fchmod(fd, node->mode & 07777) == 0, "chmod", path);
     close(fd);

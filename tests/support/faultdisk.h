@@ -24,8 +24,8 @@ struct faultnode *faultdisk_find(struct faultdisk *disk, const struct stat *st);
 bool faultdisk_is_dir(const struct faultnode *node);
 
 /* A file or folder was made; `path` is real, for the vault's link. */
-struct faultnode *faultdisk_made(struct faultdisk *disk, int dirfd,
-                                 const char *path);
+struct faultnode *
+faultdisk_made(struct faultdisk *disk, int dirfd, const char *path);
 /* Names: `from` NULL is a new name, `to` NULL a removed one. */
 void faultdisk_renamed(struct faultdisk *disk, struct faultnode *from,
                        const char *from_name, struct faultnode *to,
@@ -40,8 +40,8 @@ void faultdisk_mapped(struct faultnode *node);
 /* `fd` is open on it; `whole` is sync, else datasync. */
 void faultdisk_synced(struct faultdisk *disk, struct faultnode *node, int fd,
                       bool whole);
-void faultdisk_sync_failed(struct faultdisk *disk, struct faultnode *node,
-                           int fd);
+void
+faultdisk_sync_failed(struct faultdisk *disk, struct faultnode *node, int fd);
 /* All is durable as it is. */
 void faultdisk_settle(struct faultdisk *disk);
 void faultdisk_crash(struct faultdisk *disk, uint64_t seed);

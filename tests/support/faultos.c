@@ -98,16 +98,14 @@ node_at(struct faultos *f, int dirfd, const char *path, int flags)
 {
     struct stat st;
 
-    return fstatat(dirfd, path, &st, flags) == 0
-               ? faultdisk_find(f->disk, &st)
-               : NULL;
+    return fstatat(dirfd, path, &st, flags) == 0 ? faultdisk_find(f->disk, &st)
+                                                 : NULL;
 }
 
 /* The folder of `path`, NULL if not under the root; *out_name is the last
  * component, within `path`. */
 static struct faultnode *
-folder_of(struct faultos *f, int dirfd, const char *path,
-          const char **out_name)
+folder_of(struct faultos *f, int dirfd, const char *path, const char **out_name)
 {
     const char *const slash = strrchr(path, '/');
     struct faultnode *node;
@@ -456,8 +454,8 @@ fault_link(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
     node = node_at(f, old_dirfd, old_path, AT_SYMLINK_NOFOLLOW);
     to = folder_of(f, new_dirfd, new_path, &to_name);
     if (result == 0)
-        result = f->system->link(NULL, old_dirfd, old_path, new_dirfd,
-                                 new_path);
+        result =
+            f->system->link(NULL, old_dirfd, old_path, new_dirfd, new_path);
     if (result == 0 && to != NULL && node != NULL)
         faultdisk_renamed(f->disk, NULL, NULL, to, to_name, node);
     unlock_state(f);
@@ -484,8 +482,8 @@ fault_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
     from = folder_of(f, old_dirfd, old_path, &from_name);
     to = folder_of(f, new_dirfd, new_path, &to_name);
     if (result == 0)
-        result = f->system->rename(NULL, old_dirfd, old_path, new_dirfd,
-                                   new_path);
+        result =
+            f->system->rename(NULL, old_dirfd, old_path, new_dirfd, new_path);
     /* Two names of one file: rename() does nothing. */
     if (result == 0 && node != NULL && node != replaced)
         faultdisk_renamed(f->disk, from, from_name, to, to_name, node);
@@ -542,9 +540,8 @@ fault_list(void *ctx, int dirfd, const char *path, ramet_dir_visit *visit,
     struct faultos *const f = ctx;
     const int result = enter_unlocked(f, FAULTOS_READ);
 
-    return result < 0
-               ? result
-               : f->system->list(NULL, dirfd, path, visit, visit_ctx);
+    return result < 0 ? result
+                      : f->system->list(NULL, dirfd, path, visit, visit_ctx);
 }
 
 /* ---- the rest ------------------------------------------------------------- */
@@ -557,8 +554,7 @@ fault_lock(void *ctx, int fd, uint64_t offset, uint64_t len,
     const int result =
         mode == RAMET_UNLOCK ? 0 : enter_unlocked(f, FAULTOS_LOCK);
 
-    return result < 0 ? result
-                      : f->system->lock(NULL, fd, offset, len, mode);
+    return result < 0 ? result : f->system->lock(NULL, fd, offset, len, mode);
 }
 
 static int

@@ -30,8 +30,8 @@ struct fixture {
 static void
 open_root(struct fixture *f)
 {
-    f->dirfd = f->os->open(f->ctx, AT_FDCWD, f->path, O_RDONLY | O_DIRECTORY,
-                           0);
+    f->dirfd =
+        f->os->open(f->ctx, AT_FDCWD, f->path, O_RDONLY | O_DIRECTORY, 0);
     assert_true(f->dirfd >= 0);
 }
 
@@ -80,8 +80,7 @@ start_over(struct fixture *f)
 static int
 make_file(struct fixture *f, const char *name)
 {
-    const int fd =
-        f->os->open(f->ctx, f->dirfd, name, O_RDWR | O_CREAT, 0644);
+    const int fd = f->os->open(f->ctx, f->dirfd, name, O_RDWR | O_CREAT, 0644);
 
     assert_true(fd >= 0);
     return fd;
@@ -94,8 +93,7 @@ put(struct fixture *f, int fd, uint64_t offset, int byte, size_t len)
 
     memset(data, byte, len);
     assert_int_equal(
-        ramet_os_write_full(f->os, fd, data, len, offset, "f", NULL),
-        RAMET_OK);
+        ramet_os_write_full(f->os, fd, data, len, offset, "f", NULL), RAMET_OK);
     free(data);
 }
 
@@ -312,10 +310,9 @@ crash__keeps_any_subset_of_unsynced_names(void **state)
         f->os->close(f->ctx, make_file(f, "d"));
         assert_int_equal(f->os->sync(f->ctx, f->dirfd), 0);
         assert_int_equal(f->os->unlink(f->ctx, f->dirfd, "a", false), 0);
-        assert_int_equal(
-            f->os->rename(f->ctx, f->dirfd, "b", f->dirfd, "c"), 0);
-        assert_int_equal(f->os->link(f->ctx, f->dirfd, "d", f->dirfd, "e"),
+        assert_int_equal(f->os->rename(f->ctx, f->dirfd, "b", f->dirfd, "c"),
                          0);
+        assert_int_equal(f->os->link(f->ctx, f->dirfd, "d", f->dirfd, "e"), 0);
         assert_int_equal(f->os->mkdir(f->ctx, f->dirfd, "g", 0755), 0);
         faultos_crash(f->faults, seed);
         assert_int_not_equal(exists(f, "b"), exists(f, "c"));
@@ -528,8 +525,7 @@ fail_at__counts_operations_of_its_classes_only(void **state)
     assert_int_equal(f->os->mkdir(f->ctx, f->dirfd, "d", 0700), -EDQUOT);
     assert_int_equal(f->os->open(f->ctx, f->dirfd, "file", O_RDONLY, 0),
                      -EDQUOT);
-    assert_int_equal(f->os->lock(f->ctx, fd, 0, 1, RAMET_LOCK_SHARED),
-                     -EDQUOT);
+    assert_int_equal(f->os->lock(f->ctx, fd, 0, 1, RAMET_LOCK_SHARED), -EDQUOT);
     assert_int_equal(f->os->lock(f->ctx, fd, 0, 1, RAMET_UNLOCK), 0);
     faultos_fail_at(f->faults, 0, -1, 0, false);
     assert_int_equal(f->os->mkdir(f->ctx, f->dirfd, "d", 0700), 0);
@@ -551,12 +547,12 @@ cut_transfers__loses_nothing_that_a_loop_does_not_mend(void **state)
     faultos_cut_transfers(f->faults, 99);
     for (int i = 0; i < 20; i++) {
         iov = (struct iovec){back, sizeof(back)};
-        assert_int_equal(ramet_os_write_full(f->os, fd, data, sizeof(data), 0,
-                                             "f", NULL),
-                         RAMET_OK);
-        assert_int_equal(ramet_os_read_full(f->os, fd, back, sizeof(back), 0,
-                                            "f", NULL),
-                         RAMET_OK);
+        assert_int_equal(
+            ramet_os_write_full(f->os, fd, data, sizeof(data), 0, "f", NULL),
+            RAMET_OK);
+        assert_int_equal(
+            ramet_os_read_full(f->os, fd, back, sizeof(back), 0, "f", NULL),
+            RAMET_OK);
         assert_memory_equal(data, back, sizeof(data));
         cut += f->os->preadv(f->ctx, fd, &iov, 1, 0) < 5000;
     }
@@ -624,9 +620,9 @@ replace_file__is_old_or_new_after_any_crash(void **state)
             ramet_free(data);
 
             /* And what a crash left is no hindrance to the next. */
-            assert_int_equal(ramet_os_replace_file(f->os, f->dirfd, "r",
-                                                   "next", 4, NULL),
-                             RAMET_OK);
+            assert_int_equal(
+                ramet_os_replace_file(f->os, f->dirfd, "r", "next", 4, NULL),
+                RAMET_OK);
             assert_false(exists(f, "r.tmp"));
         }
     }

@@ -9,9 +9,10 @@
  *       directory that holds the name was synced after the name was there: a
  *       crash of whoever made it, between link and sync, must not let us
  *       report what a power loss takes back.
- *   (3) Before the first report about a directory, every directory from the
- *       root down to it was made (by whomever) and synced into its parent.
- *       durable[] remembers for which directories this handle did that.
+ *   (3) Before the first report about a directory, it and every directory
+ *       above it, those above the root included, was made (by whomever) and
+ *       synced into its parent. durable[] remembers for which directories this
+ *       handle did that, "" being the root.
  *
  * A sync that fails after the link leaves it open whether the object survives:
  * that is RAMET_EUNKNOWN.
@@ -39,7 +40,8 @@ struct dirstore {
     struct ramet_objstore base;
     const struct ramet_os *os;
     int root_fd;
-    char *name; /* "file://" and the path */
+    char *name;       /* "file://" and the path */
+    const char *path; /* in `name` */
     struct ramet_mutex mutex;
     uint64_t durable[DURABLE_MAX]; /* hashes of paths, invariant (3); 0: none */
     unsigned durable_next;
@@ -126,6 +128,55 @@ remember_durable(struct dirstore *dir, const char *path)
     ramet_mutex_unlock(&dir->mutex);
 }
 
+/* Sync the directory that holds path[0, len). One that we may not read, or that
+ * can't be synced at all, is the affair of whoever made it. */
+static int
+sync_parent(const struct ramet_os *os, const char *path, size_t len)
+{
+    char *parent;
+    int fd;
+    int rc;
+
+    while (len > 0 && path[len - 1] == '/')
+        len--;
+    if (len == 0)
+        return 0; /* the root has no parent */
+    while (len > 0 && path[len - 1] != '/')
+        len--;
+    parent =
+        len == 0 ? ramet_strdup(".") : ramet_asprintf("%.*s", (int)len, path);
+    if (parent == NULL)
+        return -ENOMEM;
+    fd = os->open(os->ctx, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
+    ramet_free(parent);
+    if (fd < 0)
+        return fd == -EACCES ? 0 : fd;
+    rc = os->sync(os->ctx, fd);
+    (void)os->close(os->ctx, fd);
+    return rc == -EROFS || rc == -EINVAL ? 0 : rc;
+}
+
+/* The root and what is above it, each into its parent. */
+static enum ramet_rc
+make_root_durable(struct dirstore *dir, struct ramet_err *err)
+{
+    const char *path = dir->path;
+
+    for (size_t len = strlen(path); len > 0; len--) {
+        int rc;
+
+        if (path[len] != '/' && path[len] != '\0')
+            continue;
+        rc = sync_parent(dir->os, path, len);
+        if (rc < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-rc), -rc,
+                                  "%s: can't sync the directory above %.*s",
+                                  dir->name, (int)len, path);
+    }
+    remember_durable(dir, "");
+    return RAMET_OK;
+}
+
 /* Make `path` and its parents where they are missing, and sync each into its
  * parent, whoever made it: invariant (3). */
 static enum ramet_rc
@@ -134,6 +185,12 @@ make_durable(struct dirstore *dir, const char *path, struct ramet_err *err)
     char part[RAMET_KEY_MAX];
     char parent[RAMET_KEY_MAX];
 
+    if (!is_durable(dir, "")) {
+        const enum ramet_rc rc = make_root_durable(dir, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
     for (size_t len = 1; path[0] != '\0' && len <= strlen(path); len++) {
         int rc;
 
@@ -149,7 +206,8 @@ make_durable(struct dirstore *dir, const char *path, struct ramet_err *err)
         if (rc < 0)
             return fail_sys(dir, rc, parent, "can't sync the directory", err);
     }
-    remember_durable(dir, path);
+    if (path[0] != '\0')
+        remember_durable(dir, path);
     return RAMET_OK;
 }
 
@@ -478,36 +536,7 @@ dir_close(struct ramet_objstore *store)
 
 /* ---- opening -------------------------------------------------------------- */
 
-/* Sync the directory that holds `path`; one that we may not read is the
- * affair of whoever made it. */
-static int
-sync_parent(const struct ramet_os *os, const char *path, size_t len)
-{
-    char *parent;
-    int fd;
-    int rc;
-
-    while (len > 0 && path[len - 1] == '/')
-        len--;
-    if (len == 0)
-        return 0; /* the root has no parent */
-    while (len > 0 && path[len - 1] != '/')
-        len--;
-    parent =
-        len == 0 ? ramet_strdup(".") : ramet_asprintf("%.*s", (int)len, path);
-    if (parent == NULL)
-        return -ENOMEM;
-    fd = os->open(os->ctx, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
-    ramet_free(parent);
-    if (fd < 0)
-        return fd == -EACCES ? 0 : fd;
-    rc = os->sync(os->ctx, fd);
-    (void)os->close(os->ctx, fd);
-    return rc == -EROFS || rc == -EINVAL ? 0 : rc;
-}
-
-/* Make `path` with its parents; each that was made, and `path` in any case, is
- * synced into its parent. What can't be made is found out by open. */
+/* Make `path` with its parents. What can't be made is found out by open. */
 static int
 make_root(const struct ramet_os *os, const char *path)
 {
@@ -517,18 +546,13 @@ make_root(const struct ramet_os *os, const char *path)
 
     if (part == NULL)
         return -ENOMEM;
-    for (size_t len = 1; len <= path_len && failed != -ENOSPC; len++) {
+    for (size_t len = 1; len <= path_len; len++) {
         int rc;
 
         if (path[len] != '/' && path[len] != '\0')
             continue;
         part[len] = '\0';
         rc = os->mkdir(os->ctx, AT_FDCWD, part, 0777);
-        if (rc == 0 || len == path_len) {
-            const int synced = sync_parent(os, path, len);
-
-            failed = synced < 0 && synced != -ENOENT ? synced : failed;
-        }
         if (rc < 0 && rc != -EEXIST)
             failed = rc;
         part[len] = path[len];
@@ -589,11 +613,12 @@ ramet_dirstore_open(const struct ramet_os *os, const char *path, bool create,
         goto done;
     }
     dir->base.name = dir->name;
+    dir->path = dir->name + strlen("file://");
     if (create)
         made = make_root(dir->os, path);
     dir->root_fd =
         dir->os->open(dir->os->ctx, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-    if (dir->root_fd < 0 || (made < 0 && made != -EACCES && made != -EROFS)) {
+    if (dir->root_fd < 0) {
         const int cause = made < 0 ? made : dir->root_fd;
 
         rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-cause), -cause,

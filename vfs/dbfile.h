@@ -1,0 +1,104 @@
+/*
+ * dbfile.h - a main database that SQLite has open: locks, reads, writes and
+ * the two steps of a commit, on top of client/file.h.
+ *
+ * SQLite sees a rollback-mode database. SHARED pins a snapshot, RESERVED
+ * takes the write lock, SQLITE_FCNTL_SYNC prepares a record,
+ * SQLITE_FCNTL_COMMIT_PHASETWO publishes it, and an unlock without that voids
+ * it. Readers and writers do not wait for each other, but for BEGIN EXCLUSIVE
+ * and locking_mode=EXCLUSIVE, which shut a gate.
+ *
+ *   (1) lock >= SQLITE_LOCK_SHARED: the file is pinned.
+ *   (2) lock >= SQLITE_LOCK_RESERVED: the write lock is held. Without locks
+ *       (nolock=1, immutable=1) `writing` alone says so.
+ *   (3) `dirty`: there are writes that are not published.
+ *   (4) `page1_changed`: among them is one to a byte that page1.h overlays,
+ *       whose value SQLite must be given back as it wrote it.
+ *   (5) `has_trailer`: a journal on disk names the super-journal of a record
+ *       that is prepared; it goes after the publish or the void, not before.
+ *
+ * Layer: vfs.
+ */
+#ifndef RAMET_VFS_DBFILE_H
+#define RAMET_VFS_DBFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/file.h"
+#include "vfs/api.h"
+#include "vfs/errors.h"
+#include "vfs/journal.h"
+
+/* SQLITE_LOCK_* values, in order. */
+struct ramet_dbfile {
+    struct ramet_file *file;
+    struct ramet_session *session; /* of `file`; NULL for a view */
+    int lock;
+    bool readonly;
+    bool lockless; /* nolock or immutable: pinned from open to close */
+    bool writing;
+    bool dirty;
+    bool page1_changed;
+    bool gate_shut;
+    bool has_trailer;
+    bool trailer_checked; /* no stale one was left by a crash */
+    bool exclusive_mode;  /* PRAGMA locking_mode=EXCLUSIVE was seen */
+    bool powersafe;
+    bool delete_on_close;
+    const char *name; /* SQLite's own string, with its URI parameters */
+    const char *journal_name;
+    const char *wal_name;
+    const char *vfs_name;
+    sqlite3 **connection; /* SQLITE_FCNTL_PDB: whose call this is; or NULL */
+    sqlite3_vfs *under;   /* the VFS for all that is no database of ours */
+    struct ramet_journal journal;
+    uint64_t moved_checked_ns;
+    struct ramet_err err; /* the last failure; text for ramet_errmsg() */
+};
+
+/*
+ * Open the main database `name` into `file`, whose pMethods is set on success
+ * only. `flags` as for xOpen; `*out_flags` gains SQLITE_OPEN_READONLY where
+ * the file can't be written. On failure `*err` tells why.
+ */
+int ramet_dbfile_open(const char *vfs_name, sqlite3_vfs *under,
+                      const char *name, sqlite3_file *file, int flags,
+                      int *out_flags, struct ramet_err *err);
+/* What a file handle on a database takes. */
+int ramet_dbfile_handle_size(void);
+
+/* The database behind a file handle; NULL if it is not one of ours. */
+struct ramet_dbfile *ramet_dbfile_of(sqlite3_file *file);
+/* The database called `schema` in a connection; NULL if it is none of ours. */
+struct ramet_dbfile *ramet_dbfile_find(sqlite3 *connection, const char *schema);
+
+/* The SQLITE_* code of `rc`, reported unless somebody merely was first. */
+int ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
+                        enum ramet_rc rc);
+
+/* ---- dbfile_lock.c: xLock, xUnlock, xCheckReservedLock -------------------- */
+int ramet_dbfile_lock(sqlite3_file *file, int level);
+int ramet_dbfile_unlock(sqlite3_file *file, int level);
+int ramet_dbfile_check_reserved(sqlite3_file *file, int *out_reserved);
+/* Take the write lock, for handles that never lock. */
+int ramet_dbfile_begin_write(struct ramet_dbfile *db);
+/* Give it up, voiding what is not published. */
+void ramet_dbfile_end_write(struct ramet_dbfile *db);
+/* The schema by which this call's connection knows the database, or NULL. */
+const char *ramet_dbfile_schema(const struct ramet_dbfile *db);
+
+/* ---- dbfile_commit.c ------------------------------------------------------ */
+/* SQLITE_FCNTL_SYNC; `super_journal` may be NULL. */
+int ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal);
+/* xSync. */
+int ramet_dbfile_sync(sqlite3_file *file, int flags);
+/* SQLITE_FCNTL_COMMIT_PHASETWO. */
+void ramet_dbfile_publish(struct ramet_dbfile *db);
+/* Remove the trailer if there is one, invariant (5). */
+void ramet_dbfile_drop_trailer(struct ramet_dbfile *db);
+
+/* ---- dbfile_control.c ----------------------------------------------------- */
+int ramet_dbfile_control(sqlite3_file *file, int op, void *arg);
+
+#endif

@@ -1,0 +1,96 @@
+/*
+ * dbfile_commit.c - the two steps of a commit.
+ *
+ * SQLITE_FCNTL_SYNC comes with every `synchronous` setting, but also on
+ * rollback after a spill, and before an auto-vacuum's truncation; only
+ * SQLITE_FCNTL_COMMIT_PHASETWO means commit (pager.c). So SYNC makes a record
+ * that nobody sees yet, and PHASETWO shows it.
+ *
+ * Order under a super-journal, so that no crash can take half of a
+ * transaction: trailer (durable), record (durable), [SQLite deletes the
+ * super-journal: committed], publish, trailer removed. Back: void (durable),
+ * trailer removed.
+ */
+#include <assert.h>
+
+#include "vfs/dbfile.h"
+#include "vfs/trailer.h"
+
+/* Is there a write transaction whose changes SYNC could be about? */
+static bool
+has_changes(const struct ramet_dbfile *db)
+{
+    return db->dirty && (db->lock >= SQLITE_LOCK_RESERVED || db->writing);
+}
+
+static int
+write_trailer(struct ramet_dbfile *db, const char *super_journal)
+{
+    const int code =
+        ramet_trailer_write(db->under, db->journal_name, super_journal);
+
+    if (code == SQLITE_OK) {
+        db->has_trailer = true;
+        return SQLITE_OK;
+    }
+    (void)RAMET_FAIL(&db->err, RAMET_EIO, "cannot write %s", db->journal_name);
+    ramet_vfs_report(code, db->name, &db->err);
+    return code == SQLITE_BUSY ? SQLITE_IOERR : code;
+}
+
+void
+ramet_dbfile_drop_trailer(struct ramet_dbfile *db)
+{
+    if (!db->has_trailer)
+        return;
+    ramet_trailer_remove(db->under, db->journal_name);
+    db->has_trailer = false;
+}
+
+int
+ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
+{
+    enum ramet_rc rc;
+    int code;
+
+    if (!has_changes(db))
+        return SQLITE_OK;
+    if (!db->trailer_checked) {
+        ramet_trailer_remove_stale(db->under, db->journal_name);
+        db->trailer_checked = true;
+    }
+    if (super_journal != NULL) {
+        code = write_trailer(db, super_journal);
+        if (code != SQLITE_OK)
+            return code;
+    }
+    rc = ramet_file_prepare(db->file, super_journal, &db->err);
+    if (rc == RAMET_OK && super_journal != NULL)
+        rc = ramet_file_sync_local(db->file, &db->err);
+    return ramet_dbfile_result(db, RAMET_OP_COMMIT, rc);
+}
+
+int
+ramet_dbfile_sync(sqlite3_file *file, int flags)
+{
+    struct ramet_dbfile *db = ramet_dbfile_of(file);
+
+    (void)flags; /* they do not tell FULL from NORMAL (pager.c) */
+    if (!has_changes(db) || ramet_journal_says_normal(&db->journal))
+        return SQLITE_OK;
+    return ramet_dbfile_result(db, RAMET_OP_COMMIT,
+                               ramet_file_sync_local(db->file, &db->err));
+}
+
+void
+ramet_dbfile_publish(struct ramet_dbfile *db)
+{
+    if (has_changes(db))
+        ramet_file_publish(db->file);
+    db->dirty = false;
+    db->page1_changed = false;
+    ramet_dbfile_drop_trailer(db);
+    ramet_journal_end(&db->journal);
+    if (db->writing && db->lock < SQLITE_LOCK_RESERVED)
+        ramet_dbfile_end_write(db); /* no unlock will come */
+}

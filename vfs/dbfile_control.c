@@ -1,0 +1,178 @@
+/*
+ * dbfile_control.c - xFileControl, and the pragmas among it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "core/os.h"
+#include "vfs/dbfile.h"
+#include "vfs/verbs.h"
+
+/* Whether the file was moved is looked at when SQLite asks, at the start of a
+ * journal, but not more often than this: it costs a system call. */
+#define MOVED_INTERVAL_NS 20000000u
+
+static bool
+has_moved(struct ramet_dbfile *db)
+{
+    const struct ramet_os *os = ramet_os_system();
+    const uint64_t now_ns = os->mono_ns(os->ctx);
+
+    if (db->session == NULL ||
+        now_ns - db->moved_checked_ns < MOVED_INTERVAL_NS)
+        return false;
+    if (ramet_session_has_moved(db->session))
+        return true; /* asked again next time: the answer stays */
+    db->moved_checked_ns = now_ns;
+    return false;
+}
+
+/* As "unix": negative asks, else sets. */
+static void
+get_or_set(bool *flag, int *arg)
+{
+    if (*arg < 0)
+        *arg = *flag;
+    else
+        *flag = *arg != 0;
+}
+
+/* ---- pragmas --------------------------------------------------------------
+ */
+
+/* What `PRAGMA schema.name` answers now, asked of SQLite itself. */
+static void
+ask_pragma(const struct ramet_dbfile *db, const char *pragma, char *out,
+           size_t out_size)
+{
+    const char *schema = ramet_dbfile_schema(db);
+    sqlite3_stmt *stmt = NULL;
+    char *sql;
+
+    out[0] = '\0';
+    if (schema == NULL)
+        return;
+    sql = sqlite3_mprintf("PRAGMA \"%w\".%s", schema, pragma);
+    if (sql != NULL &&
+        sqlite3_prepare_v2(*db->connection, sql, -1, &stmt, NULL) ==
+            SQLITE_OK &&
+        sqlite3_step(stmt) == SQLITE_ROW)
+        (void)snprintf(out, out_size, "%s",
+                       (const char *)sqlite3_column_text(stmt, 0));
+    sqlite3_finalize(stmt);
+    sqlite3_free(sql);
+}
+
+/*
+ * SQLite refuses WAL on a VFS without shared memory, and answers with the
+ * mode that stays; but in exclusive mode it would try all the same
+ * (sqlite3PagerWalSupported() in pager.c). There the answer is given here.
+ */
+static int
+pragma_journal_mode(struct ramet_dbfile *db, char **args)
+{
+    char answer[32];
+
+    if (args[2] == NULL || sqlite3_stricmp(args[2], "wal") != 0)
+        return SQLITE_NOTFOUND;
+    ask_pragma(db, "locking_mode", answer, sizeof(answer));
+    if (strcmp(answer, "exclusive") != 0)
+        return SQLITE_NOTFOUND;
+    ask_pragma(db, "journal_mode", answer, sizeof(answer));
+    args[0] = sqlite3_mprintf("%s", answer[0] != '\0' ? answer : "delete");
+    return args[0] != NULL ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static int
+pragma_locking_mode(struct ramet_dbfile *db, char **args)
+{
+    if (args[2] != NULL && sqlite3_stricmp(args[2], "exclusive") == 0)
+        db->exclusive_mode = true;
+    else if (args[2] != NULL && sqlite3_stricmp(args[2], "normal") == 0)
+        db->exclusive_mode = false;
+    return SQLITE_NOTFOUND; /* SQLite does it */
+}
+
+static int
+pragma_verb(struct ramet_dbfile *db, enum ramet_verb verb, char **args)
+{
+    struct ramet_verb_result result;
+    struct ramet_err err = {.code = RAMET_OK};
+    enum ramet_rc rc;
+
+    if (db->connection == NULL || *db->connection == NULL)
+        return SQLITE_NOTFOUND;
+    rc = ramet_verb_run(verb, *db->connection, db, &result, &err);
+    if (rc != RAMET_OK) {
+        args[0] = sqlite3_mprintf("%s", err.text);
+        return ramet_vfs_code(RAMET_OP_VERB, rc, err.sys_errno);
+    }
+    if (result.is_number)
+        args[0] = sqlite3_mprintf("%lld", result.number);
+    else
+        args[0] = sqlite3_mprintf("%s", result.is_text ? result.text : "");
+    return args[0] != NULL ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+/* args: [0] the answer, [1] the pragma's name, [2] its argument or NULL. */
+static int
+pragma(struct ramet_dbfile *db, char **args)
+{
+    if (sqlite3_stricmp(args[1], "journal_mode") == 0)
+        return pragma_journal_mode(db, args);
+    if (sqlite3_stricmp(args[1], "locking_mode") == 0)
+        return pragma_locking_mode(db, args);
+    if (sqlite3_strnicmp(args[1], "ramet_", 6) != 0)
+        return SQLITE_NOTFOUND;
+    for (int verb = 0; verb < RAMET_VERB_COUNT; verb++)
+        if (sqlite3_stricmp(args[1] + 6,
+                            ramet_verb_name((enum ramet_verb)verb)) == 0)
+            return pragma_verb(db, (enum ramet_verb)verb, args);
+    return SQLITE_NOTFOUND;
+}
+
+/* ---- all others -----------------------------------------------------------
+ */
+
+int
+ramet_dbfile_control(sqlite3_file *file, int op, void *arg)
+{
+    struct ramet_dbfile *db = ramet_dbfile_of(file);
+    bool persist_wal = false;
+
+    switch (op) {
+    case SQLITE_FCNTL_SYNC:
+        return ramet_dbfile_prepare(db, arg);
+    case SQLITE_FCNTL_COMMIT_PHASETWO:
+        ramet_dbfile_publish(db);
+        return SQLITE_OK;
+    case SQLITE_FCNTL_PDB:
+        db->connection = arg;
+        return SQLITE_OK;
+    case SQLITE_FCNTL_PRAGMA:
+        return pragma(db, arg);
+    case SQLITE_FCNTL_HAS_MOVED:
+        *(int *)arg = has_moved(db);
+        return SQLITE_OK;
+    case SQLITE_FCNTL_LOCKSTATE:
+        *(int *)arg = db->lock;
+        return SQLITE_OK;
+    case SQLITE_FCNTL_LAST_ERRNO:
+        *(int *)arg = db->err.sys_errno;
+        return SQLITE_OK;
+    case SQLITE_FCNTL_VFSNAME:
+        *(char **)arg = sqlite3_mprintf("%s", db->vfs_name);
+        return SQLITE_OK;
+    case SQLITE_FCNTL_POWERSAFE_OVERWRITE:
+        get_or_set(&db->powersafe, arg);
+        return SQLITE_OK;
+    case SQLITE_FCNTL_PERSIST_WAL: /* there is none to persist */
+        get_or_set(&persist_wal, arg);
+        return SQLITE_OK;
+    case SQLITE_FCNTL_SIZE_HINT:
+    case SQLITE_FCNTL_CHUNK_SIZE:
+        return SQLITE_OK; /* the log decides how it grows */
+    default:
+        return SQLITE_NOTFOUND;
+    }
+}

@@ -1,0 +1,164 @@
+/*
+ * dbfile_lock.c - SQLite's five lock levels on pins, write lock and gate.
+ *
+ * A commit that is not published when its lock goes is voided here and
+ * nothing else is done that could fail: SQLite does not heed the result.
+ */
+#include <assert.h>
+
+#include "vfs/dbfile.h"
+
+const char *
+ramet_dbfile_schema(const struct ramet_dbfile *db)
+{
+    sqlite3 *connection = db->connection != NULL ? *db->connection : NULL;
+    const char *schema;
+
+    if (connection == NULL ||
+        sqlite3_libversion_number() < RAMET_SQLITE_DB_NAME)
+        return NULL;
+    for (int i = 0; (schema = sqlite3_db_name(connection, i)) != NULL; i++)
+        if (sqlite3_db_filename(connection, schema) == db->name)
+            return schema;
+    return NULL;
+}
+
+/*
+ * Is EXCLUSIVE asked for by a spill or a commit? SQLite's own answer: only
+ * then is the transaction a write transaction already; BEGIN EXCLUSIVE asks
+ * before it becomes one. (Unknown, for an older SQLite: false. Then a commit
+ * that changed nothing waits for readers, as it does on a plain file.)
+ */
+static bool
+is_in_write_transaction(const struct ramet_dbfile *db)
+{
+    const char *schema = ramet_dbfile_schema(db);
+
+    return schema != NULL &&
+           sqlite3_txn_state(*db->connection, schema) == SQLITE_TXN_WRITE;
+}
+
+static bool
+keeps_readers_out(const struct ramet_dbfile *db)
+{
+    if (db->exclusive_mode)
+        return true;
+    return !db->journal.begun && !is_in_write_transaction(db);
+}
+
+int
+ramet_dbfile_begin_write(struct ramet_dbfile *db)
+{
+    enum ramet_rc rc;
+
+    assert(!db->dirty);
+    if (db->readonly)
+        return SQLITE_READONLY;
+    rc = ramet_file_reserve(db->file, &db->err);
+    if (rc != RAMET_OK)
+        return ramet_dbfile_result(db, RAMET_OP_LOCK, rc);
+    db->writing = true;
+    return SQLITE_OK;
+}
+
+void
+ramet_dbfile_end_write(struct ramet_dbfile *db)
+{
+    if (db->gate_shut) {
+        ramet_session_open_gate(db->session);
+        db->gate_shut = false;
+    }
+    if (db->has_trailer) {
+        ramet_file_discard(db->file); /* void first, invariant (5) */
+        ramet_dbfile_drop_trailer(db);
+    }
+    ramet_file_release(db->file);
+    ramet_journal_end(&db->journal);
+    db->writing = false;
+    db->dirty = false;
+    db->page1_changed = false;
+}
+
+static int
+lock_shared(struct ramet_dbfile *db)
+{
+    const enum ramet_rc rc = ramet_file_pin(db->file, &db->err);
+
+    if (rc != RAMET_OK)
+        return ramet_dbfile_result(db, RAMET_OP_LOCK, rc);
+    db->lock = SQLITE_LOCK_SHARED;
+    return SQLITE_OK;
+}
+
+static int
+lock_reserved(struct ramet_dbfile *db)
+{
+    const int code = ramet_dbfile_begin_write(db);
+
+    if (code == SQLITE_OK)
+        db->lock = SQLITE_LOCK_RESERVED;
+    return code;
+}
+
+static int
+lock_exclusive(struct ramet_dbfile *db)
+{
+    enum ramet_rc rc;
+
+    if (db->session == NULL || !keeps_readers_out(db)) {
+        db->lock = SQLITE_LOCK_EXCLUSIVE;
+        return SQLITE_OK;
+    }
+    db->gate_shut = true; /* also where it fails: no new readers meanwhile */
+    rc = ramet_session_shut_gate(db->session, &db->err);
+    db->lock = rc == RAMET_OK ? SQLITE_LOCK_EXCLUSIVE : SQLITE_LOCK_PENDING;
+    return ramet_dbfile_result(db, RAMET_OP_LOCK, rc);
+}
+
+int
+ramet_dbfile_lock(sqlite3_file *file, int level)
+{
+    struct ramet_dbfile *db = ramet_dbfile_of(file);
+    int code = SQLITE_OK;
+
+    if (db->lock == SQLITE_LOCK_NONE && level >= SQLITE_LOCK_SHARED) {
+        if (db->lockless) { /* locks after all: its pin is SHARED's now */
+            ramet_file_unpin(db->file);
+            db->lockless = false;
+        }
+        code = lock_shared(db);
+    }
+    if (code == SQLITE_OK && db->lock < SQLITE_LOCK_RESERVED &&
+        level >= SQLITE_LOCK_RESERVED)
+        code = lock_reserved(db);
+    if (code == SQLITE_OK && db->lock < SQLITE_LOCK_EXCLUSIVE &&
+        level > SQLITE_LOCK_RESERVED)
+        code = lock_exclusive(db);
+    return code;
+}
+
+int
+ramet_dbfile_unlock(sqlite3_file *file, int level)
+{
+    struct ramet_dbfile *db = ramet_dbfile_of(file);
+
+    assert(level <= SQLITE_LOCK_SHARED);
+    if (db->lock <= level)
+        return SQLITE_OK;
+    if (db->lock >= SQLITE_LOCK_RESERVED)
+        ramet_dbfile_end_write(db);
+    if (level == SQLITE_LOCK_NONE)
+        ramet_file_unpin(db->file);
+    db->lock = level;
+    return SQLITE_OK;
+}
+
+int
+ramet_dbfile_check_reserved(sqlite3_file *file, int *out_reserved)
+{
+    struct ramet_dbfile *db = ramet_dbfile_of(file);
+
+    *out_reserved =
+        db->session != NULL && ramet_session_write_locked(db->session);
+    return SQLITE_OK;
+}

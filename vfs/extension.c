@@ -1,0 +1,91 @@
+/*
+ * extension.c - the entry point of ramet.so.
+ *
+ * Loading registers the two VFSs and, on this connection and on each that is
+ * opened later, the SQL functions. The library stays for the life of the
+ * process (SQLITE_OK_LOAD_PERMANENTLY): its VFSs do.
+ *
+ *   (1) One SQLite library a process: SQLite's calls go through one table.
+ *   (2) Nothing here keeps memory of SQLite's allocator between connections,
+ *       but for SQLite's own list of automatic extensions.
+ */
+#define RAMET_VFS_DEFINE_API
+#include "vfs/api.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "vfs/functions.h"
+#include "vfs/tables.h"
+#include "vfs/vfs.h"
+
+#define PUBLIC __attribute__((visibility("default")))
+
+PUBLIC int sqlite3_ramet_init(sqlite3 *connection, char **out_error,
+                              const sqlite3_api_routines *api);
+
+static int
+register_sql(sqlite3 *connection)
+{
+    int code;
+
+    code = ramet_functions_register(connection);
+    if (code == SQLITE_OK)
+        code = ramet_status_table_register(connection);
+    if (code == SQLITE_OK)
+        code = ramet_log_table_register(connection);
+    return code;
+}
+
+/* Called for each new connection. */
+static int
+on_connection(sqlite3 *connection, char **out_error,
+              const sqlite3_api_routines *api)
+{
+    (void)out_error;
+    if (api != sqlite3_api)
+        return SQLITE_OK; /* invariant (1): not the library that we serve */
+    return register_sql(connection);
+}
+
+static int
+fail(const sqlite3_api_routines *api, char **out_error, const char *text)
+{
+    if (out_error != NULL)
+        *out_error = api->mprintf("ramet: %s", text);
+    return SQLITE_ERROR;
+}
+
+static bool
+wants_default(void)
+{
+    const char *value = getenv("RAMET_DEFAULT_VFS");
+
+    return value != NULL && strcmp(value, "1") == 0;
+}
+
+int
+sqlite3_ramet_init(sqlite3 *connection, char **out_error,
+                   const sqlite3_api_routines *api)
+{
+    const char *text = "cannot register";
+    int code;
+
+    if (sqlite3_api != NULL && sqlite3_api != api) /* invariant (1) */
+        return fail(api, out_error,
+                    "another SQLite library of this process has loaded it");
+    if (api->libversion_number() < RAMET_SQLITE_OLDEST)
+        return fail(api, out_error, "needs SQLite 3.34 or later");
+    SQLITE_EXTENSION_INIT2(api);
+    ramet_log_init_from_env(false);
+
+    code = ramet_vfs_register(wants_default(), &text);
+    if (code == SQLITE_ERROR)
+        return fail(api, out_error, text);
+    if (code == SQLITE_OK)
+        code = register_sql(connection);
+    if (code == SQLITE_OK)
+        code = sqlite3_auto_extension((void (*)(void))on_connection);
+    return code == SQLITE_OK ? SQLITE_OK_LOAD_PERMANENTLY : code;
+}

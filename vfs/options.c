@@ -1,0 +1,158 @@
+/*
+ * options.c - see options.h; docs/sqlite.md lists the parameters.
+ */
+#include "vfs/options.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vfs/api.h"
+
+#define TIMEOUT_MAX_MS (24u * 3600u * 1000u)
+
+static const char *
+remote_of(const char *name)
+{
+    const char *remote = sqlite3_uri_parameter(name, "remote");
+
+    if (remote == NULL || remote[0] == '\0')
+        remote = getenv("RAMET_REMOTE");
+    return remote != NULL && remote[0] != '\0' ? remote : NULL;
+}
+
+bool
+ramet_options_name_remote(const char *name)
+{
+    return remote_of(name) != NULL;
+}
+
+bool
+ramet_options_lockless(const char *name)
+{
+    return sqlite3_uri_boolean(name, "nolock", 0) ||
+           sqlite3_uri_boolean(name, "immutable", 0);
+}
+
+/* A decimal number without sign, at most `max`; absent leaves *out alone. */
+static enum ramet_rc
+parse_number(const char *name, const char *key, uint64_t max, uint64_t *out,
+             struct ramet_err *err)
+{
+    const char *text = sqlite3_uri_parameter(name, key);
+    unsigned long long value;
+    char *end;
+
+    if (text == NULL)
+        return RAMET_OK;
+    errno = 0;
+    value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 ||
+        value > max)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s=%.64s: must be a whole number of at most %llu",
+                          key, text, (unsigned long long)max);
+    *out = value;
+    return RAMET_OK;
+}
+
+/* As parse_number for milliseconds, where the client takes 0 for "default":
+ * who writes 0 wants no waiting, so it becomes the shortest there is. */
+static enum ramet_rc
+parse_timeout(const char *name, const char *key, uint64_t *out,
+              struct ramet_err *err)
+{
+    uint64_t value = UINT64_MAX;
+    const enum ramet_rc rc =
+        parse_number(name, key, TIMEOUT_MAX_MS, &value, err);
+
+    if (rc == RAMET_OK && value != UINT64_MAX)
+        *out = value != 0 ? value : 1;
+    return rc;
+}
+
+static enum ramet_rc
+parse_sync(const char *name, enum ramet_sync_mode *out, struct ramet_err *err)
+{
+    const char *text = sqlite3_uri_parameter(name, "sync");
+
+    if (text == NULL)
+        return RAMET_OK;
+    if (strcmp(text, "auto") == 0)
+        *out = RAMET_SYNC_AUTO;
+    else if (strcmp(text, "manual") == 0)
+        *out = RAMET_SYNC_MANUAL;
+    else if (strcmp(text, "commit") == 0)
+        *out = RAMET_SYNC_COMMIT;
+    else
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "sync=%.64s: must be auto, manual or commit", text);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+parse_replica(const char *name, struct ramet_file_options *out,
+              struct ramet_err *err)
+{
+    const char *text = sqlite3_uri_parameter(name, "replica");
+
+    if (text == NULL)
+        return RAMET_OK;
+    if (strcmp(text, "none") != 0)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "replica=%.64s: only \"none\" has a meaning", text);
+    if (out->remote == NULL)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "replica=none needs remote=URL to read from");
+    out->stateless = true;
+    return RAMET_OK;
+}
+
+static unsigned
+open_flags(int flags)
+{
+    unsigned out = RAMET_OPEN_ADOPT;
+
+    if ((flags & SQLITE_OPEN_READWRITE) == 0)
+        out |= RAMET_OPEN_READONLY;
+    else if ((flags & SQLITE_OPEN_CREATE) != 0)
+        out |= RAMET_OPEN_CREATE;
+    return out;
+}
+
+enum ramet_rc
+ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
+                    struct ramet_err *err)
+{
+    uint64_t close_wait_ms = UINT64_MAX;
+    enum ramet_rc rc;
+
+    ramet_file_options_init(out);
+    out->kind = RAMET_KIND_SQLITE;
+    out->flags = open_flags(flags);
+    out->remote = remote_of(name);
+    out->at = sqlite3_uri_parameter(name, "at");
+    out->close_wait_ms = -1;
+
+    rc = parse_sync(name, &out->sync, err);
+    if (rc == RAMET_OK)
+        rc = parse_replica(name, out, err);
+    if (rc == RAMET_OK)
+        rc = parse_timeout(name, "fetch_timeout_ms", &out->fetch_timeout_ms,
+                           err);
+    if (rc == RAMET_OK)
+        rc = parse_timeout(name, "commit_timeout_ms", &out->commit_timeout_ms,
+                           err);
+    if (rc == RAMET_OK)
+        rc = parse_timeout(name, "push_interval_ms", &out->push_interval_ms,
+                           err);
+    if (rc == RAMET_OK)
+        rc = parse_number(name, "close_wait_ms", TIMEOUT_MAX_MS, &close_wait_ms,
+                          err);
+    if (rc == RAMET_OK)
+        rc = parse_number(name, "cache_limit", UINT64_MAX - 1,
+                          &out->cache_limit_bytes, err);
+    if (rc == RAMET_OK && close_wait_ms != UINT64_MAX)
+        out->close_wait_ms = (int64_t)close_wait_ms;
+    return rc;
+}

@@ -1,0 +1,26 @@
+/*
+ * options.h - how a database is to be opened: URI parameters over environment.
+ *
+ * Layer: vfs.
+ */
+#ifndef RAMET_VFS_OPTIONS_H
+#define RAMET_VFS_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "client/file.h"
+
+/* Fill `out` (initialised here) from the parameters of `name`, SQLite's own
+ * string, and the flags of xOpen. Strings are borrowed from `name` and the
+ * environment. RAMET_EINVAL names the parameter that makes no sense. */
+RAMET_NODISCARD enum ramet_rc
+ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
+                    struct ramet_err *err);
+
+/* Does a parameter or RAMET_REMOTE name a remote? */
+bool ramet_options_name_remote(const char *name);
+
+/* SQLite's own parameters that make it never lock. */
+bool ramet_options_lockless(const char *name);
+
+#endif

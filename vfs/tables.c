@@ -1,0 +1,57 @@
+/*
+ * tables.c - what ramet_status and ramet_log have in common; see tables.h.
+ */
+#include "vfs/tables.h"
+
+#include <string.h>
+
+int
+ramet_table_connect(sqlite3 *connection, const char *declaration,
+                    sqlite3_vtab **out_table)
+{
+    struct ramet_table *table;
+    int code;
+
+    code = sqlite3_declare_vtab(connection, declaration);
+    if (code != SQLITE_OK)
+        return code;
+    /* Not for triggers and views of a foreign schema: they could leak where
+     * a database came from. */
+    code = sqlite3_vtab_config(connection, SQLITE_VTAB_DIRECTONLY);
+    if (code != SQLITE_OK)
+        return code;
+    table = sqlite3_malloc(sizeof(*table)); /* freed with the connection */
+    if (table == NULL)
+        return SQLITE_NOMEM;
+    memset(table, 0, sizeof(*table));
+    table->connection = connection;
+    *out_table = &table->base;
+    return SQLITE_OK;
+}
+
+int
+ramet_table_disconnect(sqlite3_vtab *table)
+{
+    sqlite3_free(table);
+    return SQLITE_OK;
+}
+
+int
+ramet_table_best_index(sqlite3_index_info *info, int hidden_column, double rows)
+{
+    info->idxNum = 0;
+    info->estimatedCost = rows * 10;
+    info->estimatedRows = (sqlite3_int64)rows;
+    for (int i = 0; i < info->nConstraint; i++) {
+        if (info->aConstraint[i].iColumn != hidden_column ||
+            info->aConstraint[i].op != SQLITE_INDEX_CONSTRAINT_EQ)
+            continue;
+        if (!info->aConstraint[i].usable)
+            return SQLITE_CONSTRAINT; /* another order of the join will do */
+        info->aConstraintUsage[i].argvIndex = 1;
+        info->aConstraintUsage[i].omit = 1;
+        info->idxNum = 1;
+        break;
+    }
+    return SQLITE_OK;
+}

@@ -1,0 +1,194 @@
+"""What the tests of the command share: a directory each, a remote of the kind
+that RAMET_TEST_REMOTE names (file or http), the command, and SQLite on Ramet.
+
+RAMET_BUILD names the build directory.
+"""
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.parse
+import urllib.request
+
+BUILD = os.path.abspath(os.environ.get("RAMET_BUILD", "build"))
+RAMET = os.path.join(BUILD, "bin", "ramet")
+EXTENSION = os.path.join(BUILD, "lib", "ramet.so")
+KIND = os.environ.get("RAMET_TEST_REMOTE", "file")
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+DONE, FAILED, USAGE, CONFLICT, NOT_FOUND, NOT_PERMITTED, UNREACHABLE, DAMAGED \
+    = range(8)
+
+SQL_CHILD = """
+import sqlite3, sys
+loader = sqlite3.connect(':memory:')
+loader.enable_load_extension(True)
+loader.load_extension(sys.argv[1])
+db = sqlite3.connect(sys.argv[2], uri=True, isolation_level=None, timeout=20)
+exec(sys.argv[3])
+db.close()
+"""
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """`ramet serve` on a directory."""
+
+    def __init__(self, data, *options, port=None):
+        self.data, self.options = data, options
+        self.port = port or free_port()
+        self.process = None
+        self.start()
+
+    def start(self):
+        self.log = open(self.data + ".server.log", "ab")
+        self.process = subprocess.Popen(
+            [RAMET, "serve", "--listen", "127.0.0.1:%d" % self.port, "--data",
+             self.data, *self.options], stdout=self.log, stderr=self.log)
+        for _ in range(400):
+            try:
+                urllib.request.urlopen(self.url() + "/healthz",
+                                       timeout=1).close()
+                return
+            except OSError:
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.02)
+        raise AssertionError("the server did not start: " +
+                             open(self.log.name).read())
+
+    def url(self):
+        return "http://127.0.0.1:%d" % self.port
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(30)
+        self.log.close()
+
+
+class CliTest(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="ramet-cli-")
+        self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+        self.store = self.path("store")
+        self.server = None
+        if KIND == "http":
+            self.server = Server(self.store)
+            self.addCleanup(lambda: self.server.stop())
+
+    def path(self, *parts):
+        return os.path.join(self.dir, *parts)
+
+    def url(self, name="app"):
+        base = self.server.url() if self.server else "file://" + self.store
+        return base + "/" + name
+
+    def store_url(self):
+        return self.server.url() if self.server else "file://" + self.store
+
+    # ---- the command
+
+    def run_ramet(self, *words, **options):
+        """The finished process, whatever its exit code."""
+        options.setdefault("timeout", 120)
+        return subprocess.run([RAMET, *words], text=True, cwd=self.dir,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              **options)
+
+    def ramet(self, *words, expect=DONE):
+        """Standard output; the exit code must be `expect`. An error must be
+        one line that begins with "ramet: "."""
+        done = self.run_ramet(*words)
+        self.assertEqual(done.returncode, expect,
+                         "ramet %s: %s" % (" ".join(words), done.stderr))
+        if expect not in (DONE,):
+            self.assertRegex(done.stderr, r"\Aramet: [^\n]+\n\Z")
+        return done.stdout
+
+    def refused(self, code, *words):
+        """The one line of the error."""
+        done = self.run_ramet(*words)
+        self.assertEqual(done.returncode, code,
+                         "ramet %s: %s%s" % (" ".join(words), done.stdout,
+                                             done.stderr))
+        self.assertRegex(done.stderr, r"\Aramet: [^\n]+\n\Z")
+        return done.stderr
+
+    def json(self, *words, expect=DONE):
+        return json.loads(self.ramet(*words, "--json", expect=expect))
+
+    def status(self, path):
+        return self.json("status", path)
+
+    # ---- files and databases
+
+    def write(self, path, data):
+        with open(path, "wb") as out:
+            out.write(data)
+        return path
+
+    def read(self, path):
+        with open(path, "rb") as data:
+            return data.read()
+
+    def make_database(self, path, rows=500, page_size=4096):
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA page_size=%d" % page_size)
+        db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+        db.execute("CREATE INDEX t_v ON t(v)")
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO t(v) VALUES(?)",
+                       (("row %06d " % i + "x" * 100,) for i in range(rows)))
+        db.execute("COMMIT")
+        db.close()
+        return path
+
+    def sql(self, path, code, **params):
+        """Run Python on `db`, a connection through the VFS, in a process of
+        its own; what it prints."""
+        params = dict({"vfs": "ramet", "sync": "manual"}, **params)
+        uri = "file:%s?%s" % (urllib.parse.quote(path), "&".join(
+            "%s=%s" % (k, urllib.parse.quote(str(v), safe=""))
+            for k, v in params.items()))
+        done = subprocess.run(
+            [sys.executable, "-c", SQL_CHILD, EXTENSION, uri, code], text=True,
+            cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def assert_same_file(self, path, other):
+        self.assertEqual(os.path.getsize(path), os.path.getsize(other))
+        with open(path, "rb") as a, open(other, "rb") as b:
+            at = 0
+            while True:
+                ours, theirs = a.read(1 << 20), b.read(1 << 20)
+                self.assertTrue(ours == theirs, "%s and %s differ in the "
+                                "MiB at %d" % (path, other, at))
+                if not ours:
+                    return
+                at += len(ours)
+
+    def objects(self, part):
+        """Paths of the store's objects whose key contains `part`."""
+        return sorted(os.path.join(folder, name)
+                      for folder, _, names in os.walk(self.store)
+                      for name in names
+                      if part in os.path.join(folder, name)[len(self.store):])
+
+
+def main():
+    unittest.main(verbosity=2)

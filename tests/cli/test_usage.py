@@ -1,0 +1,92 @@
+#!/usr/bin/python3
+"""Words, flags, help and exit codes, before anything is opened."""
+import re
+
+import support
+
+VERBS = ("init clone push pull fetch sync status log ls info hydrate export "
+         "restore reset adopt verify serve").split()
+
+
+class Usage(support.CliTest):
+    def test_help__lists_every_verb(self):
+        text = self.ramet("help")
+        for verb in VERBS:
+            self.assertRegex(text, r"(?m)^  %s " % verb)
+        self.assertEqual(text, self.ramet("--help"))
+
+    def test_help__of_each_verb_has_usage_and_example(self):
+        for verb in VERBS:
+            text = self.ramet("help", verb)
+            self.assertIn("usage: ramet " + verb, text)
+            self.assertRegex(text, r"example:\n  \$ ramet " + verb)
+            self.assertEqual(text, self.ramet(verb, "--help"))
+            self.assertEqual(text, self.ramet(verb, "-h"))
+
+    def test_help__names_every_flag_of_the_interface(self):
+        flags = {"init": ["--remote"], "clone": ["--hydrate", "--if-absent"],
+                 "sync": ["--follow"], "status": ["--check", "--max-lag"],
+                 "restore": ["--if-absent"], "reset": ["--discard"],
+                 "serve": ["--listen", "--data", "--store", "--token-file",
+                           "--config"]}
+        for verb, names in flags.items():
+            text = self.ramet("help", verb)
+            for name in names:
+                self.assertIn(name, text)
+
+    def test_json__is_offered_by_every_verb_that_reports(self):
+        for verb in VERBS:
+            if verb != "serve":
+                self.assertIn("--json", self.ramet("help", verb))
+
+    def test_version__is_printed(self):
+        self.assertRegex(self.ramet("--version"), r"^ramet \d+\.\d+\.\d+\n$")
+
+    def test_unknown_verb__is_refused_with_the_nearest(self):
+        self.assertIn("did you mean 'status'?",
+                      self.refused(support.USAGE, "statsu"))
+        self.assertIn("did you mean 'hydrate'?",
+                      self.refused(support.USAGE, "hyd"))
+        self.assertNotIn("did you mean",
+                         self.refused(support.USAGE, "xyzzyplugh"))
+        self.refused(support.USAGE)
+        self.refused(support.USAGE, "help", "statsu")
+
+    def test_unknown_flag__is_refused_with_the_nearest(self):
+        self.assertIn("did you mean --hydrate?",
+                      self.refused(support.USAGE, "clone", "--hydrat", "a",
+                                   "b"))
+        self.assertIn("did you mean --if-absent?",
+                      self.refused(support.USAGE, "clone", "a", "b",
+                                   "--if-abesnt"))
+        self.refused(support.USAGE, "push", "-x", "a")
+
+    def test_operands__too_few_or_too_many_are_refused(self):
+        self.refused(support.USAGE, "push")
+        self.assertIn("one operand too many",
+                      self.refused(support.USAGE, "push", "a", "b"))
+        self.refused(support.USAGE, "clone", "a")
+        self.refused(support.USAGE, "init", "a")  # no --remote
+
+    def test_values__missing_or_nonsense_are_refused(self):
+        self.refused(support.USAGE, "init", "a", "--remote")
+        self.refused(support.USAGE, "push", "a", "--json=yes")
+        for lag in ("", "soon", "-1s", "1y", "10 m",
+                    "99999999999999999999d"):
+            self.refused(support.USAGE, "status", "a", "--check", "--max-lag",
+                         lag)
+        self.refused(support.USAGE, "status", "a", "--max-lag", "1m")
+        self.refused(support.USAGE, "log", "file:///x/y", "--limit", "many")
+
+    def test_double_dash__ends_the_options(self):
+        self.write(self.path("--json"), b"x" * 5000)
+        self.ramet("init", "--remote", self.url("dashes"), "--", "--json")
+        self.assertIn("clean", self.ramet("status", "--", "--json"))
+
+    def test_error__shows_no_control_characters_of_a_name(self):
+        text = self.refused(support.NOT_FOUND, "status", "a\x1b[31mb")
+        self.assertNotRegex(text, re.compile(r"[\x00-\x09\x0b-\x1f]"))
+
+
+if __name__ == "__main__":
+    support.main()

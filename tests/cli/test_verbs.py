@@ -1,0 +1,430 @@
+#!/usr/bin/python3
+"""Each verb does what its help says, on a database."""
+import datetime
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+import unittest
+
+import support
+
+COUNT = "print(db.execute('SELECT count(*) FROM t').fetchone()[0])"
+INSERT = "db.execute(\"INSERT INTO t(v) VALUES('%s')\")"
+
+
+class Verbs(support.CliTest):
+    def setUp(self):
+        super().setUp()
+        self.a = self.make_database(self.path("a.db"))
+        self.original = self.path("original.db")
+        self.write(self.original, self.read(self.a))
+
+    def bound(self):
+        """a.db is a pushed replica."""
+        return self.json("init", self.a, "--remote", self.url())
+
+    def cloned(self, name="b.db"):
+        path = self.path(name)
+        self.ramet("clone", self.url(), path)
+        return path
+
+    def diverged(self):
+        """a.db with a local commit, the remote with another's."""
+        self.bound()
+        b = self.cloned()
+        self.sql(b, INSERT % "from b")
+        self.ramet("push", b)
+        self.sql(self.a, INSERT % "from a")
+        return b
+
+    # ---- init, clone
+
+    def test_init__pushes_everything_as_lsn_1(self):
+        result = self.bound()
+        self.assertEqual(result["verb"], "init")
+        self.assertEqual(result["durable_lsn"], 1)
+        self.assertEqual(result["pages"], os.path.getsize(self.a) // 4096)
+        self.assertGreater(result["bytes"], 0)
+        self.assertEqual(self.status(self.a)["state"], "clean")
+
+    def test_init__again_does_nothing(self):
+        self.bound()
+        before = self.objects("")
+        self.assertEqual(self.bound()["durable_lsn"], 1)
+        self.assertEqual(self.objects(""), before)
+
+    def test_init__leaves_the_file_a_database_for_all(self):
+        self.bound()
+        self.assert_same_file(self.a, self.original)
+
+    def test_init__of_a_bound_replica_elsewhere_is_refused(self):
+        self.bound()
+        self.refused(support.FAILED, "init", self.a, "--remote",
+                     self.url("other"))
+        self.assertEqual(self.status(self.a)["durable_lsn"], 1)
+
+    def test_init__to_a_name_that_is_taken_is_refused(self):
+        self.bound()
+        other = self.make_database(self.path("other.db"), rows=10)
+        done = self.run_ramet("init", other, "--remote", self.url())
+        self.assertIn(done.returncode, (support.FAILED, support.CONFLICT))
+        self.assertEqual(self.json("info", self.url())["lsn"], 1)
+
+    def test_init__checkpoints_a_wal_first(self):
+        db = sqlite3.connect(self.a, isolation_level=None)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("INSERT INTO t(v) VALUES('in the wal')")
+        # Leave the WAL behind, as a crash would.
+        wal = self.read(self.a + "-wal")
+        base = self.read(self.a)
+        db.close()
+        self.write(self.a, base)
+        self.write(self.a + "-wal", wal)
+        self.bound()
+        out = self.path("out.db")
+        self.ramet("export", self.url(), out)
+        with sqlite3.connect(out) as plain:
+            self.assertEqual(plain.execute(
+                "SELECT count(*) FROM t WHERE v='in the wal'").fetchone()[0],
+                1)
+
+    def test_init__of_a_database_in_use_is_refused(self):
+        db = sqlite3.connect(self.a, isolation_level=None)
+        db.execute("BEGIN IMMEDIATE")
+        self.refused(support.FAILED, "init", self.a, "--remote", self.url())
+        db.execute("ROLLBACK")
+        db.close()
+        self.bound()
+
+    def test_clone__is_lazy(self):
+        self.bound()
+        b = self.cloned()
+        status = self.status(b)
+        self.assertLess(status["cached_pages"], status["pages"])
+        self.assertEqual(self.sql(b, COUNT), "500\n")
+
+    def test_clone__hydrated_is_the_database(self):
+        self.bound()
+        b = self.path("b.db")
+        self.ramet("clone", self.url(), b, "--hydrate")
+        self.assert_same_file(b, self.original)
+
+    def test_clone__onto_a_file_is_refused_unless_if_absent(self):
+        self.bound()
+        self.write(self.path("b.db"), b"mine")
+        self.refused(support.FAILED, "clone", self.url(), "b.db")
+        self.assertEqual(self.json("clone", self.url(), "b.db",
+                                   "--if-absent")["present"], True)
+        self.assertEqual(self.read(self.path("b.db")), b"mine")
+
+    def test_clone__of_no_volume_is_not_found(self):
+        self.bound()
+        self.refused(support.NOT_FOUND, "clone", self.url("nothing"), "b.db")
+        self.assertFalse(os.path.exists(self.path("b.db")))
+        self.assertFalse(os.path.exists(self.path("b.db-ramet")))
+
+    # ---- push, pull, fetch, sync
+
+    def test_push_and_pull__carry_a_commit(self):
+        self.bound()
+        b = self.cloned()
+        self.sql(self.a, INSERT % "one more")
+        self.assertEqual(self.status(self.a)["state"], "ahead")
+        pushed = self.json("push", self.a)
+        self.assertEqual(pushed["durable_lsn"], 2)
+        self.assertLess(pushed["pages"], 20)
+        self.assertEqual(self.json("pull", b)["durable_lsn"], 2)
+        self.assertEqual(self.sql(b, COUNT), "501\n")
+
+    def test_push__with_nothing_to_push_is_done(self):
+        self.bound()
+        self.assertEqual(self.json("push", self.a)["durable_lsn"], 1)
+        self.assertEqual(self.json("info", self.url())["lsn"], 1)
+
+    def test_push__batches_local_commits_into_one(self):
+        self.bound()
+        self.sql(self.a, "\n".join(INSERT % i for i in range(20)))
+        self.assertEqual(self.status(self.a)["local_commits"], 20)
+        self.assertEqual(self.json("push", self.a)["durable_lsn"], 2)
+
+    def test_fetch__tells_and_changes_nothing(self):
+        self.bound()
+        b = self.cloned()
+        self.sql(self.a, INSERT % "one more")
+        self.ramet("push", self.a)
+        fetched = self.json("fetch", b)
+        self.assertEqual((fetched["durable_lsn"], fetched["remote_lsn"]),
+                         (1, 2))
+        self.assertEqual(self.sql(b, COUNT), "500\n")
+        self.assertEqual(self.status(b)["state"], "behind")
+
+    def test_sync__pulls_then_pushes(self):
+        self.bound()
+        b = self.cloned()
+        self.sql(self.a, INSERT % "from a")
+        self.ramet("push", self.a)
+        self.json("sync", b)
+        self.sql(b, INSERT % "from b")
+        self.assertEqual(self.json("sync", b)["durable_lsn"], 3)
+        self.json("sync", self.a)
+        self.assertEqual(self.sql(self.a, COUNT), "502\n")
+
+    def test_sync_follow__carries_commits_until_sigterm(self):
+        self.bound()
+        b = self.cloned()
+        followers = [subprocess.Popen(
+            [support.RAMET, "sync", "--follow", "--interval", "100ms", path],
+            cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for path in (self.a, b)]
+        try:
+            self.sql(self.a, INSERT % "followed")
+            for _ in range(300):
+                if self.sql(b, COUNT) == "501\n":
+                    break
+                time.sleep(0.05)
+            self.assertEqual(self.sql(b, COUNT), "501\n")
+        finally:
+            for follower in followers:
+                follower.send_signal(signal.SIGTERM)
+        for follower in followers:
+            out, err = follower.communicate(timeout=30)
+            self.assertEqual(follower.returncode, 0, err)
+
+    # ---- diverged
+
+    def test_push__diverged_exits_with_3_and_loses_nothing(self):
+        self.diverged()
+        self.assertIn("ramet reset", self.refused(support.CONFLICT, "push",
+                                                  self.a))
+        self.refused(support.CONFLICT, "pull", self.a)
+        self.refused(support.CONFLICT, "sync", self.a)
+        self.assertEqual(self.status(self.a)["state"], "diverged")
+        self.assertEqual(self.sql(self.a, COUNT), "501\n")
+        self.sql(self.a, INSERT % "writes go on")
+        self.assertEqual(self.sql(self.a, COUNT), "502\n")
+
+    def test_reset__adopts_the_remote_and_keeps_what_was_here(self):
+        self.diverged()
+        kept = self.json("reset", self.a)["kept"]
+        self.assertIn("a.db-ramet/lost/", kept)
+        with sqlite3.connect(os.path.join(self.dir, kept)) as lost:
+            self.assertEqual(lost.execute(
+                "SELECT count(*) FROM t WHERE v='from a'").fetchone()[0], 1)
+        self.assertEqual(self.sql(self.a, "print(db.execute("
+                         "\"SELECT count(*) FROM t WHERE v='from b'\")"
+                         ".fetchone()[0])"), "1\n")
+        self.assertEqual(self.status(self.a)["state"], "clean")
+
+    def test_reset__discard_keeps_nothing(self):
+        self.diverged()
+        self.assertIsNone(self.json("reset", self.a, "--discard")["kept"])
+        self.assertEqual(self.sql(self.a, COUNT), "501\n")
+        lost = self.path("a.db-ramet", "lost")
+        self.assertEqual(os.listdir(lost) if os.path.isdir(lost) else [], [])
+
+    # ---- status
+
+    def test_status__has_every_field(self):
+        self.bound()
+        status = self.status(self.a)
+        self.assertEqual(
+            set(status), {"file", "state", "remote", "volume", "replica",
+                          "local_commits", "durable_lsn", "remote_lsn",
+                          "pages", "cached_pages", "dirty_pages", "page_size",
+                          "lag_ms", "last_contact", "last_error"})
+        self.assertEqual(status["remote"], self.url())
+        self.assertEqual(status["pages"], os.path.getsize(self.a) // 4096)
+        self.assertEqual(status["cached_pages"], status["pages"])
+        self.assertRegex(status["volume"], r"^[0-9a-f-]{36}$")
+
+    def test_status_check__is_0_when_all_is_well(self):
+        self.bound()
+        self.ramet("status", self.a, "--check", "--max-lag", "10m")
+
+    def test_status_check__is_3_when_diverged(self):
+        self.diverged()
+        done = self.run_ramet("status", self.a, "--check")
+        self.assertEqual(done.returncode, support.CONFLICT, done.stderr)
+
+    def test_status_check__is_1_past_max_lag(self):
+        self.bound()
+        b = self.cloned()
+        self.sql(self.a, INSERT % "late")
+        self.ramet("push", self.a)
+        time.sleep(0.05)
+        done = self.run_ramet("status", b, "--check", "--max-lag", "1ms")
+        self.assertEqual(done.returncode, support.FAILED, done.stderr)
+        self.assertEqual(
+            self.run_ramet("status", b, "--check", "--max-lag",
+                           "1h").returncode, support.DONE)
+
+    # ---- log, ls, info
+
+    def test_log__lists_commits_newest_first(self):
+        self.bound()
+        self.sql(self.a, INSERT % "two")
+        self.ramet("push", self.a)
+        for target in (self.a, self.url()):
+            log = self.json("log", target)
+            self.assertEqual([entry["lsn"] for entry in log], [2, 1])
+            self.assertEqual(log[1]["changed_pages"], log[1]["page_count"])
+            self.assertGreater(log[0]["time"], log[1]["time"])
+        self.assertEqual(len(self.json("log", self.url(), "--limit", "1")), 1)
+        self.assertEqual(self.json("log", self.url() + "@1")[0]["lsn"], 1)
+        self.assertIn("2 ", self.ramet("log", self.url()).splitlines()[0])
+
+    def test_ls__lists_volumes(self):
+        self.bound()
+        self.make_database(self.path("c.db"), rows=5)
+        self.ramet("init", "c.db", "--remote", self.url("second"))
+        for url in (self.store_url(), self.store_url() + "/"):
+            names = {v["name"]: v for v in self.json("ls", url)}
+            self.assertEqual(set(names), {"app", "second"})
+            self.assertEqual(names["app"]["lsn"], 1)
+            self.assertEqual(names["app"]["byte_length"],
+                             os.path.getsize(self.a))
+
+    def test_info__describes_a_volume_by_name_and_by_id(self):
+        self.bound()
+        info = self.json("info", self.url())
+        self.assertEqual((info["lsn"], info["kind"], info["page_size"]),
+                         (1, "sqlite", 4096))
+        self.assertEqual(info["byte_length"], os.path.getsize(self.a))
+        by_id = self.json("info", self.url(info["volume"]))
+        self.assertEqual(by_id["volume"], info["volume"])
+
+    # ---- hydrate, export, restore
+
+    def test_hydrate__brings_every_page(self):
+        self.bound()
+        b = self.cloned()
+        self.assertGreater(self.json("hydrate", b)["pages"], 0)
+        status = self.status(b)
+        self.assertEqual(status["cached_pages"], status["pages"])
+        self.assert_same_file(b, self.original)
+        self.assertEqual(self.json("hydrate", b)["pages"], 0)
+
+    def test_export__equals_the_original(self):
+        self.bound()
+        b = self.cloned()
+        for number, source in enumerate((self.a, self.url(), b)):
+            out = self.path("out%d.db" % number)
+            result = self.json("export", source, out)
+            self.assertEqual(result["byte_length"],
+                             os.path.getsize(self.original))
+            self.assert_same_file(out, self.original)
+
+    def test_export__has_local_commits(self):
+        self.bound()
+        self.sql(self.a, INSERT % "local")
+        self.ramet("export", self.a, "out.db")
+        with sqlite3.connect(self.path("out.db")) as db:
+            self.assertEqual(
+                db.execute("SELECT count(*) FROM t").fetchone()[0], 501)
+
+    def test_export__over_a_file_keeps_it_or_replaces_it_whole(self):
+        self.bound()
+        self.write(self.path("out.db"), b"old")
+        code = self.run_ramet("export", self.a, "out.db").returncode
+        if code == support.DONE:
+            self.assert_same_file(self.path("out.db"), self.original)
+        else:
+            self.assertEqual(self.read(self.path("out.db")), b"old")
+
+    def test_restore__goes_back_by_lsn_and_by_time(self):
+        self.bound()
+        time.sleep(0.05)
+        then = datetime.datetime.now(datetime.timezone.utc).strftime(
+            "%Y-%m-%dT%H:%M:%S.%fZ")
+        time.sleep(0.05)
+        self.sql(self.a, INSERT % "later")
+        self.ramet("push", self.a)
+        for number, when in enumerate(("1", then)):
+            out = "then%d.db" % number
+            self.assertEqual(self.json("restore", self.url() + "@" + when,
+                                       out)["lsn"], 1)
+            self.assert_same_file(self.path(out), self.original)
+        self.ramet("restore", self.url(), "now.db")
+        with sqlite3.connect(self.path("now.db")) as db:
+            self.assertEqual(
+                db.execute("SELECT count(*) FROM t").fetchone()[0], 501)
+
+    def test_restore__of_an_lsn_to_come_is_not_found(self):
+        self.bound()
+        self.refused(support.NOT_FOUND, "restore", self.url() + "@9", "x.db")
+        self.assertFalse(os.path.exists(self.path("x.db")))
+
+    def test_restore__over_a_file_is_refused_or_moves_it_aside(self):
+        self.bound()
+        self.write(self.path("x.db"), b"mine")
+        self.refused(support.FAILED, "restore", self.url() + "@1", "x.db")
+        self.ramet("restore", self.url() + "@1", "x.db", "--if-absent")
+        self.assertEqual(self.read(self.path("x.db")), b"mine")
+        self.ramet("restore", self.url() + "@1", "x.db", "--replace")
+        self.assert_same_file(self.path("x.db"), self.original)
+        aside = [name for name in os.listdir(self.dir)
+                 if re.match(r"x\.db\.before-\d+$", name)]
+        self.assertEqual(len(aside), 1)
+        self.assertEqual(self.read(self.path(aside[0])), b"mine")
+
+    # ---- adopt, verify
+
+    def edit_behind_our_back(self):
+        with sqlite3.connect(self.a, isolation_level=None) as db:
+            db.execute("UPDATE t SET v = 'edited' WHERE id = 7")
+
+    def test_adopt__takes_a_foreign_edit_as_a_commit(self):
+        self.bound()
+        self.edit_behind_our_back()
+        text = self.refused(support.CONFLICT, "push", self.a)
+        self.assertIn("ramet adopt", text)
+        self.assertGreater(self.json("adopt", self.a)["pages"], 0)
+        self.assertEqual(self.json("push", self.a)["durable_lsn"], 2)
+        b = self.cloned()
+        self.assertEqual(self.sql(b, "print(db.execute('SELECT v FROM t WHERE "
+                                     "id=7').fetchone()[0])"), "edited\n")
+
+    def test_adopt__of_no_replica_is_not_found(self):
+        self.assertIn("ramet init",
+                      self.refused(support.NOT_FOUND, "adopt", self.a))
+
+    def test_restore__gives_up_a_foreign_edit_and_keeps_it_aside(self):
+        self.bound()
+        self.edit_behind_our_back()
+        self.ramet("restore", self.url(), self.a, "--replace")
+        self.assert_same_file(self.a, self.original)
+        aside = [name for name in os.listdir(self.dir)
+                 if re.match(r"a\.db\.before-\d+$", name)]
+        with sqlite3.connect(self.path(aside[0])) as db:
+            self.assertEqual(db.execute(
+                "SELECT v FROM t WHERE id=7").fetchone()[0], "edited")
+
+    def test_verify__finds_nothing_wrong_where_nothing_is(self):
+        self.bound()
+        self.sql(self.a, INSERT % "two")
+        self.ramet("push", self.a)
+        self.assertEqual(self.json("verify", self.url())["damaged"], 0)
+        result = self.json("verify", self.a)
+        self.assertEqual(result["damaged"], 0)
+        self.assertGreater(result["checked"], 0)
+
+    def test_verify__names_a_damaged_object(self):
+        self.bound()
+        self.make_database(self.path("big.db"), rows=20000)
+        self.ramet("init", "big.db", "--remote", self.url("big"))
+        self.assertTrue(self.objects("/segments/"))
+        path = self.objects("/segments/")[0]
+        data = bytearray(self.read(path))
+        data[len(data) // 2] ^= 1
+        os.chmod(path, 0o644)
+        self.write(path, bytes(data))
+        done = self.run_ramet("verify", self.url("big"), "--json")
+        self.assertEqual(done.returncode, support.DAMAGED, done.stderr)
+        self.assertGreater(support.json.loads(done.stdout)["damaged"], 0)
+
+
+if __name__ == "__main__":
+    support.main()

@@ -43,7 +43,8 @@ struct ramet_map_ref {
 
 /* Owns its arrays and sets; ramet_commit_done() frees them. */
 struct ramet_commit {
-    uint64_t lsn; /* >= 1 */
+    struct ramet_vid volume; /* whose history; set by ramet_history_prepare */
+    uint64_t lsn;            /* >= 1 */
     struct ramet_cid id;
     struct ramet_rid writer;      /* the replica that made it; nil: unknown */
     struct ramet_hash predecessor; /* hash of the head of lsn - 1; zero at 1 */
@@ -86,6 +87,17 @@ RAMET_NODISCARD enum ramet_rc
 ramet_commit_head_length(const uint8_t prefix[RAMET_COMMIT_PREFIX_SIZE],
                          uint32_t *out_head_length, struct ramet_err *err);
 
+/* The core of a head: its first bytes, all but sets and tables. */
+#define RAMET_COMMIT_CORE_SIZE 196u
+/*
+ * Decode and check the core alone (RAMET_COMMIT_CORE_SIZE bytes, hostile):
+ * `changed` and `segments` stay empty. Enough to open a snapshot.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
+                         uint64_t lsn, struct ramet_commit *out_commit,
+                         struct ramet_hash *out_hash, struct ramet_err *err);
+
 /*
  * Decode and check a head: hostile bytes. `volume` and `lsn` are what the key
  * said and must agree; `object_size` is 0 if unknown. *out_hash is the hash by
@@ -96,6 +108,21 @@ ramet_commit_decode(const uint8_t *head, size_t head_length,
                     const struct ramet_vid *volume, uint64_t lsn,
                     uint64_t object_size, struct ramet_commit *out_commit,
                     struct ramet_hash *out_hash, struct ramet_err *err);
+
+/* The length of the object whose head's core is `core`, decoded before. */
+uint64_t ramet_commit_object_size(const uint8_t *core);
+
+/* Length of the head that `commit` would have, or RAMET_ETOOBIG above `max`. */
+RAMET_NODISCARD enum ramet_rc
+ramet_commit_head_size(const struct ramet_commit *commit, size_t max,
+                       uint32_t *out_head_length, struct ramet_err *err);
+
+/* `commit`'s own pages stand in its own map, its segments without tables. */
+static inline bool
+ramet_commit_has_own_map(const struct ramet_commit *commit)
+{
+    return commit->map.lsn == commit->lsn;
+}
 
 void ramet_commit_key(const struct ramet_vid *volume, uint64_t lsn,
                       char out[RAMET_KEY_MAX]);

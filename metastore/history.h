@@ -50,9 +50,12 @@ struct ramet_head {
 
 struct ramet_history;
 
+struct ramet_os; /* core/os.h */
+
 struct ramet_history_options {
     size_t cache_bytes; /* heads and nodes kept in memory; 0: 4 MiB */
     unsigned threads;   /* reserved for parallel reads; 0: none */
+    const struct ramet_os *os; /* for the clock; NULL: the system */
 };
 
 /* `store` is borrowed and must outlive it. No I/O. */
@@ -63,11 +66,12 @@ ramet_history_open(struct ramet_objstore *store, const struct ramet_vid *volume,
 void ramet_history_close(struct ramet_history *history);
 
 /*
- * The newest commit. Knows where it was last time and looks from there: one
- * request if nothing is new on a directory (a try at lsn + 1), one LIST on
- * stores that list cheaply. RAMET_OK with lsn 0 for a volume without commits.
- * RAMET_ECORRUPT where the line went back in time or the predecessor's hash
- * does not match what was seen before.
+ * The newest commit. Knows where it was last time and looks from there: if
+ * nothing is new, two requests on a directory (a try at lsn + 1, a look whether
+ * lsn is still what it was), one LIST on stores that list cheaply. RAMET_OK
+ * with lsn 0 for a volume without commits.
+ * RAMET_ECORRUPT where the line went back in time (a store restored from a
+ * backup): keep local data, refuse to go on.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
@@ -116,6 +120,21 @@ ramet_history_prepare(struct ramet_history *history,
                       const struct ramet_head *base,
                       struct ramet_commit *commit, struct ramet_err *err);
 
+/*
+ * A fence: an empty commit on top of `base`, made only to win the slot after
+ * it, so that a commit of unknown outcome can no longer land there. Appends
+ * the whole object to `out_object` for ramet_history_append(). Errors as
+ * ramet_history_prepare().
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_fence(struct ramet_history *history,
+                    const struct ramet_head *base,
+                    const struct ramet_rid *writer,
+                    struct ramet_buf *out_object, struct ramet_cid *out_id,
+                    struct ramet_err *err);
+
+/* How far a commit's time may be ahead of the clock of whoever validates. */
+#define RAMET_SKEW_MAX_MS (10u * 60u * 1000u)
 /* Everything a store can check of a foreign commit against its base: LSN,
  * predecessor, time, counters, segments present with the size they claim,
  * extents, inline frames' hashes. RAMET_ECORRUPT / RAMET_ECONFLICT. */

@@ -1,0 +1,345 @@
+/*
+ * commit.c - commits as bytes: the encoder, and the rules of the core. The
+ * decoder is commit_decode.c. Byte layout: docs/format.md, "Commits".
+ *
+ *   (1) A commit of its own map writes no tables.
+ *   (2) All that the encoder writes, the decoder accepts: both ask
+ *       ramet_commit_flaw().
+ */
+#include "metastore/commit.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/alloc.h"
+#include "metastore/commit_impl.h"
+
+static_assert(RAMET_COMMIT_CORE_SIZE == COMMIT_AT_HASH + RAMET_HASH_SIZE,
+              "the core ends with its hash");
+
+void
+ramet_commit_init(struct ramet_commit *commit)
+{
+    *commit = (struct ramet_commit){.lsn = 0};
+}
+
+void
+ramet_commit_done(struct ramet_commit *commit)
+{
+    if (commit == NULL)
+        return;
+    ramet_pageset_done(&commit->changed);
+    for (uint32_t i = 0; i < commit->segment_count; i++)
+        ramet_segment_info_done(&commit->segments[i]);
+    ramet_free(commit->segments);
+    ramet_commit_init(commit);
+}
+
+void
+ramet_commit_key(const struct ramet_vid *volume, uint64_t lsn,
+                 char out[RAMET_KEY_MAX])
+{
+    char vid[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&volume->id, vid);
+    snprintf(out, RAMET_KEY_MAX, "volumes/%s/commits/%016" PRIx64, vid, ~lsn);
+}
+
+static bool
+hash_is_zero(const struct ramet_hash *hash)
+{
+    static const struct ramet_hash zero;
+
+    return ramet_hash_equal(hash, &zero);
+}
+
+static const char *
+map_flaw(const struct ramet_commit *c)
+{
+    const struct ramet_map_ref *const map = &c->map;
+    const bool empty = map->root_length_bytes == 0;
+
+    if (map->lsn > c->lsn || c->lsn - map->lsn > COMMIT_DISTANCE_MAX ||
+        c->commits_since_map != c->lsn - map->lsn)
+        return "map too far away";
+    if (c->head_bytes_since_map > COMMIT_HEAD_BYTES_MAX)
+        return "too many bytes since the map";
+    if (c->commits_since_map <= 1 && c->head_bytes_since_map != 0)
+        return "bytes since the map without a commit between";
+    if (map->lsn == 0 && !empty)
+        return "a map of LSN 0";
+    if (empty != ramet_id_is_nil(&map->id.id) ||
+        (empty &&
+         (map->root_offset_bytes != 0 || !hash_is_zero(&map->root_hash))))
+        return "map in part";
+    if (!empty && (map->root_offset_bytes < 32 ||
+                   map->root_offset_bytes > INT64_MAX ||
+                   map->root_length_bytes > COMMIT_MAP_NODE_MAX))
+        return "root of the map misplaced";
+    return NULL;
+}
+
+static const char *
+length_flaw(const struct ramet_commit *c)
+{
+    const uint64_t full = (uint64_t)c->page_count * c->page_size;
+
+    if (c->byte_length > full ||
+        (c->page_count > 0 && full - c->byte_length >= c->page_size))
+        return "byte length does not end in the last page";
+    if (c->kind == RAMET_KIND_SQLITE && c->byte_length != full)
+        return "byte length of a database is not whole pages";
+    return NULL;
+}
+
+const char *
+ramet_commit_flaw(const struct ramet_commit *c)
+{
+    const char *flaw = NULL;
+
+    if (c->lsn == 0 || c->lsn == UINT64_MAX)
+        return "LSN out of range";
+    if ((c->lsn == 1) != hash_is_zero(&c->predecessor))
+        return "predecessor and LSN do not agree";
+    if (c->kind != RAMET_KIND_SQLITE && c->kind != RAMET_KIND_BLOB)
+        return "unknown kind of volume";
+    if (!ramet_page_size_valid(c->page_size))
+        return "bad page size";
+    if (c->least_page_count > c->page_count)
+        return "least page count above page count";
+    flaw = length_flaw(c);
+    return flaw != NULL ? flaw : map_flaw(c);
+}
+
+/* ---- encoding ------------------------------------------------------------ */
+
+static void
+encode_dict(const struct ramet_place *dict, struct ramet_buf *out)
+{
+    ramet_buf_bytes(out, &dict->segment.id, RAMET_ID_SIZE);
+    ramet_buf_varint(out, dict->offset_bytes);
+    ramet_buf_varint(out, dict->length_bytes);
+    ramet_buf_bytes(out, &dict->hash, RAMET_HASH_SIZE);
+}
+
+static void
+encode_chunks(const struct ramet_segment_info *seg, struct ramet_buf *out)
+{
+    uint32_t next_pgno = seg->first_pgno;
+    uint64_t end = 0;
+
+    ramet_buf_varint(out, seg->chunk_count);
+    for (uint32_t i = 0; i < seg->chunk_count; i++) {
+        const struct ramet_table_chunk *const chunk = &seg->chunks[i];
+
+        assert(chunk->first_pgno >= next_pgno && chunk->offset_bytes >= end);
+        ramet_buf_varint(out, chunk->first_pgno - next_pgno);
+        ramet_buf_varint(out, chunk->last_pgno - chunk->first_pgno);
+        ramet_buf_varint(out, chunk->offset_bytes - end);
+        ramet_buf_varint(out, chunk->length_bytes);
+        ramet_buf_bytes(out, &chunk->hash, RAMET_HASH_SIZE);
+        next_pgno = chunk->last_pgno + 1;
+        end = chunk->offset_bytes + chunk->length_bytes;
+    }
+}
+
+static uint8_t
+segment_flags(const struct ramet_commit *c, uint32_t index)
+{
+    const struct ramet_segment_info *const seg = &c->segments[index];
+    unsigned flags = 0;
+
+    if (c->has_inline && index == 0)
+        flags |= SEGMENT_INLINE;
+    if (seg->has_dict)
+        flags |= SEGMENT_DICT;
+    if (!ramet_commit_has_own_map(c)) /* invariant (1) */
+        flags |= seg->chunk_count > 0 ? SEGMENT_CHUNKS : SEGMENT_TABLE;
+    return (uint8_t)flags;
+}
+
+static enum ramet_rc
+encode_segment(const struct ramet_commit *c, uint32_t index, uint32_t last_pgno,
+               struct ramet_buf *out, struct ramet_err *err)
+{
+    const struct ramet_segment_info *const seg = &c->segments[index];
+    const uint8_t flags = segment_flags(c, index);
+
+    if (seg->first_pgno <= last_pgno || seg->last_pgno < seg->first_pgno ||
+        seg->last_pgno > c->page_count || seg->frame_count == 0)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "commit %" PRIu64 ": segment %u out of order", c->lsn,
+                          index);
+    ramet_buf_u8(out, flags);
+    if (!(flags & SEGMENT_INLINE)) {
+        ramet_buf_bytes(out, &seg->id, RAMET_ID_SIZE);
+        ramet_buf_varint(out, seg->size_bytes);
+    }
+    ramet_buf_varint(out, seg->frame_count);
+    ramet_buf_varint(out, seg->first_pgno - last_pgno - 1);
+    ramet_buf_varint(out, seg->last_pgno - seg->first_pgno);
+    if (flags & SEGMENT_DICT)
+        encode_dict(&seg->dict, out);
+    if (flags & SEGMENT_CHUNKS)
+        encode_chunks(seg, out);
+    if (flags & SEGMENT_TABLE) {
+        const enum ramet_rc rc =
+            ramet_frame_table_encode(seg->frames, seg->frame_count, out);
+
+        if (rc != RAMET_OK && out->failed == RAMET_OK)
+            return RAMET_FAIL(err, rc, "commit %" PRIu64 ": table of segment %u",
+                              c->lsn, index);
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+encode_body(const struct ramet_commit *c, struct ramet_buf *out,
+            struct ramet_err *err)
+{
+    uint32_t last_pgno = 0;
+    enum ramet_rc rc;
+
+    rc = ramet_pageset_encode(&c->changed, out);
+    if (rc != RAMET_OK && out->failed == RAMET_OK)
+        return RAMET_FAIL(err, rc, "commit %" PRIu64 ": page set", c->lsn);
+    ramet_buf_varint(out, c->segment_count);
+    for (uint32_t i = 0; i < c->segment_count; i++) {
+        rc = encode_segment(c, i, last_pgno, out, err);
+        if (rc != RAMET_OK)
+            return rc;
+        last_pgno = c->segments[i].last_pgno;
+    }
+    return RAMET_OK;
+}
+
+static uint8_t
+log2_of(uint32_t power_of_two)
+{
+    uint8_t log = 0;
+
+    while (power_of_two >> log != 1)
+        log++;
+    return log;
+}
+
+static void
+encode_core(const struct ramet_commit *c, size_t head_length, const struct ramet_hash *body_hash,
+            uint8_t core[RAMET_COMMIT_CORE_SIZE])
+{
+    struct ramet_hash hash;
+
+    memset(core, 0, RAMET_COMMIT_CORE_SIZE);
+    memcpy(core, RAMET_COMMIT_MAGIC, 8);
+    ramet_put_le32(core + COMMIT_AT_HEAD_LENGTH, (uint32_t)head_length);
+    ramet_put_le32(core + COMMIT_AT_INLINE_LENGTH, c->inline_length_bytes);
+    ramet_put_le64(core + COMMIT_AT_LSN, c->lsn);
+    ramet_put_le16(core + COMMIT_AT_FLAGS, c->fence ? COMMIT_FLAG_FENCE : 0);
+    core[COMMIT_AT_PAGE_SIZE] = log2_of(c->page_size);
+    core[COMMIT_AT_KIND] = (uint8_t)c->kind;
+    core[COMMIT_AT_ALGO] = RAMET_HASH_XXH3_128;
+    core[COMMIT_AT_DISTANCE] = (uint8_t)c->commits_since_map;
+    ramet_put_le16(core + COMMIT_AT_HEAD_BYTES,
+                   (uint16_t)c->head_bytes_since_map);
+    memcpy(core + COMMIT_AT_VOLUME, &c->volume.id, RAMET_ID_SIZE);
+    memcpy(core + COMMIT_AT_ID, &c->id.id, RAMET_ID_SIZE);
+    memcpy(core + COMMIT_AT_WRITER, &c->writer.id, RAMET_ID_SIZE);
+    memcpy(core + COMMIT_AT_PREDECESSOR, &c->predecessor, RAMET_HASH_SIZE);
+    ramet_put_le64(core + COMMIT_AT_TIME, c->time_ms);
+    ramet_put_le32(core + COMMIT_AT_PAGE_COUNT, c->page_count);
+    ramet_put_le32(core + COMMIT_AT_LEAST, c->least_page_count);
+    ramet_put_le64(core + COMMIT_AT_BYTE_LENGTH, c->byte_length);
+    memcpy(core + COMMIT_AT_MAP_ID, &c->map.id.id, RAMET_ID_SIZE);
+    ramet_put_le64(core + COMMIT_AT_ROOT_OFFSET, c->map.root_offset_bytes);
+    ramet_put_le32(core + COMMIT_AT_ROOT_LENGTH, c->map.root_length_bytes);
+    memcpy(core + COMMIT_AT_ROOT_HASH, &c->map.root_hash, RAMET_HASH_SIZE);
+    memcpy(core + COMMIT_AT_BODY_HASH, body_hash, RAMET_HASH_SIZE);
+    hash = ramet_hash128(core, COMMIT_AT_HASH);
+    memcpy(core + COMMIT_AT_HASH, &hash, RAMET_HASH_SIZE);
+}
+
+static enum ramet_rc
+check_own(const struct ramet_commit *c, struct ramet_err *err)
+{
+    const char *const flaw = ramet_commit_flaw(c);
+
+    if (flaw != NULL)
+        return RAMET_FAIL(err, RAMET_EINVAL, "commit %" PRIu64 ": %s", c->lsn,
+                          flaw);
+    if (c->segment_count > RAMET_COMMIT_SEGMENTS_MAX)
+        return RAMET_FAIL(err, RAMET_ETOOBIG, "commit %" PRIu64 ": %u segments",
+                          c->lsn, c->segment_count);
+    if (c->has_inline !=
+            (c->inline_length_bytes >= RAMET_SEGMENT_HEADER_SIZE) ||
+        c->inline_length_bytes > RAMET_SEGMENT_INLINE_MAX ||
+        (c->has_inline && c->segment_count == 0))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "commit %" PRIu64 ": inline segment of %u bytes",
+                          c->lsn, c->inline_length_bytes);
+    if (c->changed.run_count > 0 &&
+        (c->segment_count == 0 ||
+         c->changed.runs[c->changed.run_count - 1].last > c->page_count))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "commit %" PRIu64
+                          ": changed pages without place or past the end",
+                          c->lsn);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_commit_head_size(const struct ramet_commit *commit, size_t max,
+                       uint32_t *out_head_length, struct ramet_err *err)
+{
+    struct ramet_buf body;
+    enum ramet_rc rc;
+
+    assert(max > RAMET_COMMIT_CORE_SIZE && max <= RAMET_COMMIT_HEAD_MAX);
+    ramet_buf_init(&body, max - RAMET_COMMIT_CORE_SIZE);
+    rc = encode_body(commit, &body, err);
+    if (rc == RAMET_OK && body.failed != RAMET_OK)
+        rc = RAMET_FAIL(err, body.failed,
+                        "commit %" PRIu64 ": head of more than %zu bytes",
+                        commit->lsn, max);
+    if (rc == RAMET_OK)
+        *out_head_length = (uint32_t)(RAMET_COMMIT_CORE_SIZE + body.len);
+    ramet_buf_done(&body);
+    return rc;
+}
+
+enum ramet_rc
+ramet_commit_encode(const struct ramet_commit *commit,
+                    const uint8_t *inline_bytes, struct ramet_buf *out,
+                    struct ramet_err *err)
+{
+    const size_t start = out->len;
+    struct ramet_hash body_hash;
+    uint8_t *core;
+    size_t head_length;
+    enum ramet_rc rc;
+
+    assert((inline_bytes != NULL) == commit->has_inline);
+    rc = check_own(commit, err);
+    if (rc != RAMET_OK)
+        return rc;
+    (void)ramet_buf_extend(out, RAMET_COMMIT_CORE_SIZE);
+    rc = encode_body(commit, out, err);
+    if (rc != RAMET_OK)
+        return rc;
+    head_length = out->len - start;
+    if (out->failed == RAMET_OK &&
+        (head_length > RAMET_COMMIT_HEAD_MAX ||
+         (!ramet_commit_has_own_map(commit) &&
+          commit->head_bytes_since_map + head_length > COMMIT_HEAD_BYTES_MAX)))
+        out->failed = RAMET_ETOOBIG;
+    if (commit->has_inline)
+        ramet_buf_bytes(out, inline_bytes, commit->inline_length_bytes);
+    if (out->failed != RAMET_OK)
+        return RAMET_FAIL(err, out->failed, "commit %" PRIu64 ": encoding",
+                          commit->lsn);
+    core = out->data + start;
+    body_hash = ramet_hash128(core + RAMET_COMMIT_CORE_SIZE,
+                              head_length - RAMET_COMMIT_CORE_SIZE);
+    encode_core(commit, head_length, &body_hash, core);
+    return RAMET_OK;
+}

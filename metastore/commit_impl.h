@@ -1,0 +1,59 @@
+/*
+ * commit_impl.h - what the encoder and the decoder of commits share: offsets
+ * of docs/format.md, "Commits", and the rules that hold for both.
+ *
+ * Layer: metastore, private.
+ */
+#ifndef RAMET_METASTORE_COMMIT_IMPL_H
+#define RAMET_METASTORE_COMMIT_IMPL_H
+
+#include "metastore/commit.h"
+
+#define RAMET_COMMIT_MAGIC "RAMTCMT\x01"
+
+/* Offsets of the core's fields. */
+enum {
+    COMMIT_AT_HEAD_LENGTH = 8,
+    COMMIT_AT_INLINE_LENGTH = 12,
+    COMMIT_AT_LSN = 16,
+    COMMIT_AT_FLAGS = 24,
+    COMMIT_AT_PAGE_SIZE = 26,
+    COMMIT_AT_KIND = 27,
+    COMMIT_AT_ALGO = 28,
+    COMMIT_AT_DISTANCE = 29,
+    COMMIT_AT_HEAD_BYTES = 30,
+    COMMIT_AT_VOLUME = 32,
+    COMMIT_AT_ID = 48,
+    COMMIT_AT_WRITER = 64,
+    COMMIT_AT_PREDECESSOR = 80,
+    COMMIT_AT_TIME = 96,
+    COMMIT_AT_PAGE_COUNT = 104,
+    COMMIT_AT_LEAST = 108,
+    COMMIT_AT_BYTE_LENGTH = 112,
+    COMMIT_AT_MAP_ID = 120,
+    COMMIT_AT_ROOT_OFFSET = 136,
+    COMMIT_AT_ROOT_LENGTH = 144,
+    COMMIT_AT_ROOT_HASH = 148,
+    COMMIT_AT_BODY_HASH = 164,
+    COMMIT_AT_HASH = 180,
+};
+
+#define COMMIT_FLAG_FENCE 1u
+
+enum {
+    SEGMENT_INLINE = 1,
+    SEGMENT_DICT = 2,
+    SEGMENT_TABLE = 4,
+    SEGMENT_CHUNKS = 8,
+};
+
+#define COMMIT_DISTANCE_MAX 64u
+#define COMMIT_HEAD_BYTES_MAX 32768u
+#define COMMIT_CHUNK_BYTES_MAX 16384u
+/* Nodes of page maps; docs/format.md, "Page maps". */
+#define COMMIT_MAP_NODE_MAX 32768u
+
+/* What is wrong with the core's fields, in words, or NULL. */
+const char *ramet_commit_flaw(const struct ramet_commit *commit);
+
+#endif

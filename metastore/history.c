@@ -1,0 +1,491 @@
+/*
+ * history.c - the line of commits: the newest, one by LSN or by time, and the
+ * commit point. See history.h.
+ *
+ *   (1) `newest_lsn` and `newest_hash` only move forward; a store whose line
+ *       ends before them, or holds something else there, went back in time.
+ *   (2) The commit point is one put-if-absent. What holds a slot is settled by
+ *       reading it.
+ */
+#include "metastore/history.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/alloc.h"
+#include "metastore/history_impl.h"
+
+#define CACHE_BYTES_DEFAULT (4u << 20)
+
+enum ramet_rc
+ramet_history_open(struct ramet_objstore *store, const struct ramet_vid *volume,
+                   const struct ramet_history_options *options,
+                   struct ramet_history **out_history, struct ramet_err *err)
+{
+    struct ramet_history *const history = ramet_calloc(1, sizeof(*history));
+    size_t cache_bytes = CACHE_BYTES_DEFAULT;
+    enum ramet_rc rc;
+
+    if (history == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "history");
+    history->store = store;
+    history->volume = *volume;
+    history->os = ramet_os_system();
+    if (options != NULL && options->os != NULL)
+        history->os = options->os;
+    if (options != NULL && options->cache_bytes > 0)
+        cache_bytes = options->cache_bytes;
+    rc = ramet_frame_reader_new(store, &history->frames, err);
+    if (rc != RAMET_OK) {
+        ramet_free(history);
+        return rc;
+    }
+    ramet_lru_init(&history->lru, cache_bytes);
+    ramet_mutex_init(&history->mutex);
+    *out_history = history;
+    return RAMET_OK;
+}
+
+void
+ramet_history_close(struct ramet_history *history)
+{
+    if (history == NULL)
+        return;
+    ramet_frame_reader_free(history->frames);
+    ramet_lru_done(&history->lru);
+    ramet_mutex_done(&history->mutex);
+    ramet_free(history);
+}
+
+struct ramet_frame_reader *
+ramet_history_frame_reader(struct ramet_history *history)
+{
+    return history->frames;
+}
+
+/* ---- the newest ---------------------------------------------------------- */
+
+void
+ramet_history_saw(struct ramet_history *history, uint64_t lsn,
+                  const struct ramet_hash *hash)
+{
+    ramet_mutex_lock(&history->mutex);
+    if (lsn > history->newest_lsn) { /* invariant (1) */
+        history->newest_lsn = lsn;
+        history->newest_hash = *hash;
+    }
+    ramet_mutex_unlock(&history->mutex);
+}
+
+static enum ramet_rc
+went_back(const struct ramet_history *history, uint64_t lsn,
+          struct ramet_err *err)
+{
+    char vid[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&history->volume.id, vid);
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "%s: volume %s went back in time: commit %" PRIu64
+                      " was there and is gone or another (was the store "
+                      "restored from a backup?)",
+                      history->store->name, vid, lsn);
+}
+
+static enum ramet_rc
+exists(struct ramet_history *history, uint64_t lsn, bool *out_exists,
+       struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    uint64_t size;
+    enum ramet_rc rc;
+
+    ramet_commit_key(&history->volume, lsn, key);
+    rc = ramet_objstore_size(history->store, key, &size, err);
+    if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
+        return rc;
+    *out_exists = rc == RAMET_OK;
+    return RAMET_OK;
+}
+
+/* The newest commit of a line without gaps that has `known` (0: nothing is
+ * known): gallop, then bisect. */
+static enum ramet_rc
+gallop(struct ramet_history *history, uint64_t known, uint64_t *out_newest,
+       struct ramet_err *err)
+{
+    uint64_t low = known; /* there, or 0 */
+    uint64_t high, step = 1;
+    bool there = true;
+    enum ramet_rc rc;
+
+    for (;;) {
+        high = low + step;
+        rc = exists(history, high, &there, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (!there)
+            break;
+        low = high;
+        if (step < UINT64_C(1) << 61)
+            step *= 2;
+    }
+    while (high - low > 1) { /* low is there (or 0), high is not */
+        const uint64_t middle = low + (high - low) / 2;
+
+        rc = exists(history, middle, &there, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (there)
+            low = middle;
+        else
+            high = middle;
+    }
+    *out_newest = low;
+    return RAMET_OK;
+}
+
+static bool
+take_first_key(void *ctx, const char *key, uint64_t size_bytes)
+{
+    (void)size_bytes;
+    memcpy(ctx, key, strlen(key) + 1);
+    return false;
+}
+
+static enum ramet_rc
+list_newest(struct ramet_history *history, uint64_t *out_newest,
+            struct ramet_err *err)
+{
+    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
+    char found[RAMET_KEY_MAX] = "", expected[RAMET_KEY_MAX];
+    uint64_t lsn;
+    enum ramet_rc rc;
+
+    ramet_id_format(&history->volume.id, vid);
+    snprintf(prefix, sizeof(prefix), "volumes/%s/commits/", vid);
+    rc = ramet_objstore_list(history->store, prefix, "", take_first_key, found,
+                             err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (found[0] == '\0') {
+        *out_newest = 0;
+        return RAMET_OK;
+    }
+    lsn = ~(uint64_t)strtoull(found + strlen(prefix), NULL, 16);
+    ramet_commit_key(&history->volume, lsn, expected);
+    if (lsn == 0 || strcmp(found, expected) != 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: not the key of a commit",
+                          found);
+    *out_newest = lsn;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_history_find_newest(struct ramet_history *history, uint64_t known,
+                          uint64_t *out_lsn, struct ramet_err *err)
+{
+    if (history->store->traits & RAMET_STORE_LISTS_CHEAPLY)
+        return list_newest(history, out_lsn, err);
+    return gallop(history, known, out_lsn, err);
+}
+
+/* The line must go through what was seen: `seen` is an LSN before `newest`. */
+static enum ramet_rc
+check_line(struct ramet_history *history, uint64_t seen,
+           const struct ramet_hash *seen_hash, struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    bool matches;
+    enum ramet_rc rc;
+
+    rc = ramet_history_load_head(history, seen + 1, false, &entry, err);
+    if (rc == RAMET_ENOTFOUND)
+        return went_back(history, seen, err);
+    if (rc != RAMET_OK)
+        return rc;
+    matches = ramet_hash_equal(&ramet_loaded_head(entry)->commit.predecessor,
+                               seen_hash);
+    ramet_history_release(history, entry);
+    return matches ? RAMET_OK : went_back(history, seen, err);
+}
+
+/* Nothing seems new after `seen`, on a store that can't list. */
+static enum ramet_rc
+check_still_there(struct ramet_history *history, uint64_t seen,
+                  const struct ramet_hash *seen_hash, struct ramet_err *err)
+{
+    struct ramet_hash hash;
+    const enum ramet_rc rc =
+        ramet_history_peek_hash(history, seen, &hash, err);
+
+    if (rc == RAMET_ENOTFOUND ||
+        (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash)))
+        return went_back(history, seen, err);
+    return rc;
+}
+
+enum ramet_rc
+ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
+                     struct ramet_err *err)
+{
+    const bool lists = (history->store->traits & RAMET_STORE_LISTS_CHEAPLY) != 0;
+    uint64_t seen, newest;
+    struct ramet_hash seen_hash;
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&history->mutex);
+    seen = history->newest_lsn;
+    seen_hash = history->newest_hash;
+    ramet_mutex_unlock(&history->mutex);
+
+    rc = ramet_history_find_newest(history, seen, &newest, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (newest < seen)
+        return went_back(history, seen, err);
+    if (newest == 0) {
+        memset(out_head, 0, sizeof(*out_head));
+        return RAMET_OK;
+    }
+    if (newest == seen && !lists)
+        rc = check_still_there(history, seen, &seen_hash, err);
+    else if (newest > seen && seen > 0)
+        rc = check_line(history, seen, &seen_hash, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_history_load_head(history, newest, false, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_history_fill_head(ramet_loaded_head(entry), out_head);
+    ramet_history_saw(history, newest, &ramet_loaded_head(entry)->hash);
+    ramet_history_release(history, entry);
+    return RAMET_OK;
+}
+
+/* ---- by LSN and by time -------------------------------------------------- */
+
+enum ramet_rc
+ramet_history_head(struct ramet_history *history, uint64_t lsn,
+                   struct ramet_head *out_head, struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    if (lsn == 0) {
+        memset(out_head, 0, sizeof(*out_head));
+        return RAMET_OK;
+    }
+    rc = ramet_history_load_head(history, lsn, false, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_history_fill_head(ramet_loaded_head(entry), out_head);
+    ramet_history_release(history, entry);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_history_at_time(struct ramet_history *history, uint64_t unix_ms,
+                      struct ramet_head *out_head, struct ramet_err *err)
+{
+    struct ramet_head head, found = {.lsn = 0};
+    uint64_t low = 0; /* not later than unix_ms, or 0 */
+    uint64_t high;    /* later, or one past the newest */
+    enum ramet_rc rc;
+
+    rc = ramet_history_newest(history, &head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (head.lsn > 0 && head.time_ms <= unix_ms) {
+        *out_head = head;
+        return RAMET_OK;
+    }
+    high = head.lsn;
+    while (high > low + 1) {
+        const uint64_t middle = low + (high - low) / 2;
+
+        rc = ramet_history_head(history, middle, &head, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (head.time_ms <= unix_ms) {
+            low = middle;
+            found = head;
+        } else {
+            high = middle;
+        }
+    }
+    if (found.lsn == 0)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "the volume has no commit that old");
+    *out_head = found;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,
+                         uint8_t **out_bytes, size_t *out_len,
+                         struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    const struct ramet_loaded_head *head;
+    uint8_t *bytes;
+    enum ramet_rc rc;
+
+    if (lsn == 0)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "there is no commit 0");
+    rc = ramet_history_load_head(history, lsn, true, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    head = ramet_loaded_head(entry);
+    bytes = ramet_alloc(head->head_length);
+    if (bytes == NULL) {
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
+    } else {
+        memcpy(bytes, head->raw, head->head_length);
+        *out_bytes = bytes;
+        *out_len = head->head_length;
+    }
+    ramet_history_release(history, entry);
+    return rc;
+}
+
+enum ramet_rc
+ramet_history_commit(struct ramet_history *history, uint64_t lsn,
+                     struct ramet_commit *out_commit, struct ramet_err *err)
+{
+    struct ramet_hash hash;
+    uint8_t *bytes;
+    size_t len;
+    enum ramet_rc rc;
+
+    /* Decoded again from the verified bytes: cheaper to write and to check
+     * than a deep copy. */
+    rc = ramet_history_head_bytes(history, lsn, &bytes, &len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_commit_decode(bytes, len, &history->volume, lsn, 0, out_commit,
+                             &hash, err);
+    ramet_free(bytes);
+    return rc;
+}
+
+enum ramet_rc
+ramet_history_dict(struct ramet_history *history, struct ramet_place *out_place,
+                   struct ramet_err *err)
+{
+    struct ramet_head newest;
+    struct ramet_place found = {.length_bytes = 0};
+    uint64_t lsn;
+    enum ramet_rc rc;
+
+    rc = ramet_history_newest(history, &newest, err);
+    if (rc != RAMET_OK)
+        return rc;
+    lsn = newest.lsn;
+    while (lsn > 0 && lsn >= newest.map_lsn && found.length_bytes == 0) {
+        struct ramet_lru_entry *entry;
+        const struct ramet_commit *commit;
+
+        rc = ramet_history_load_head(history, lsn, true, &entry, err);
+        if (rc != RAMET_OK)
+            return rc;
+        commit = &ramet_loaded_head(entry)->commit;
+        for (uint32_t i = 0; i < commit->segment_count; i++) {
+            if (commit->segments[i].has_dict) {
+                found = commit->segments[i].dict;
+                break;
+            }
+        }
+        ramet_history_release(history, entry);
+        lsn--;
+    }
+    *out_place = found;
+    return RAMET_OK;
+}
+
+/* ---- the commit point ---------------------------------------------------- */
+
+/* What the object is based on must be what the store has there: a slot is
+ * never filled above a gap. No request if the base was seen. */
+static enum ramet_rc
+check_base(struct ramet_history *history, const struct ramet_commit *commit,
+           struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    bool matches;
+    enum ramet_rc rc;
+
+    if (commit->lsn == 1)
+        return RAMET_OK;
+    rc = ramet_history_load_head(history, commit->lsn - 1, false, &entry, err);
+    if (rc == RAMET_ENOTFOUND)
+        return went_back(history, commit->lsn - 1, err);
+    if (rc != RAMET_OK)
+        return rc;
+    matches = ramet_hash_equal(&ramet_loaded_head(entry)->hash,
+                               &commit->predecessor);
+    ramet_history_release(history, entry);
+    return matches ? RAMET_OK : went_back(history, commit->lsn - 1, err);
+}
+
+/* Somebody holds the slot: it may be an earlier try of ours. */
+static enum ramet_rc
+settle_slot(struct ramet_history *history, uint64_t lsn,
+            const struct ramet_hash *ours, struct ramet_head *out_winner,
+            struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    struct ramet_head winner;
+    enum ramet_rc rc;
+
+    rc = ramet_history_load_head(history, lsn, false, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_history_fill_head(ramet_loaded_head(entry), &winner);
+    ramet_history_release(history, entry);
+    ramet_history_saw(history, lsn, &winner.hash);
+    /* The hash covers the commit's id, and all the rest. */
+    if (ramet_hash_equal(&winner.hash, ours))
+        return RAMET_OK;
+    if (out_winner != NULL)
+        *out_winner = winner;
+    return RAMET_FAIL(err, RAMET_ECONFLICT,
+                      "LSN %" PRIu64 " is another commit already", lsn);
+}
+
+enum ramet_rc
+ramet_history_append(struct ramet_history *history, const uint8_t *object,
+                     size_t len, struct ramet_head *out_winner,
+                     struct ramet_err *err)
+{
+    const struct iovec part = {(void *)(uintptr_t)object, len};
+    struct ramet_commit commit;
+    struct ramet_hash hash;
+    char key[RAMET_KEY_MAX];
+    uint64_t lsn;
+    enum ramet_rc rc;
+
+    if (len < RAMET_COMMIT_CORE_SIZE)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%zu bytes are no commit", len);
+    lsn = ramet_get_le64(object + 16);
+    rc = ramet_commit_decode_core(object, &history->volume, lsn, &commit, &hash,
+                                  err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_commit_object_size(object) != len)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "commit %" PRIu64 ": %zu bytes, should be %" PRIu64,
+                          lsn, len, ramet_commit_object_size(object));
+    rc = check_base(history, &commit, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_commit_key(&history->volume, lsn, key);
+    rc = ramet_objstore_put(history->store, key, &part, 1, err);
+    if (rc == RAMET_EEXIST)
+        return settle_slot(history, lsn, &hash, out_winner, err);
+    if (rc == RAMET_OK)
+        ramet_history_saw(history, lsn, &hash);
+    return rc;
+}

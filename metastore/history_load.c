@@ -1,0 +1,328 @@
+/*
+ * history_load.c - heads, and the chain of heads past a map, through the
+ * cache.
+ *
+ *   (1) What enters the cache was verified.
+ *   (2) A chain is at most 64 heads and 32 KiB; a writer that made a longer
+ *       one broke the format, and its volume is not read past that.
+ */
+#include <assert.h>
+#include <inttypes.h>
+
+#include "core/alloc.h"
+#include "metastore/history_impl.h"
+
+#define READ_STEP_BYTES (1u << 20)
+
+static void
+free_head(void *value)
+{
+    struct ramet_loaded_head *const head = value;
+
+    if (head == NULL)
+        return;
+    ramet_commit_done(&head->commit);
+    ramet_free(head->raw);
+    ramet_free(head);
+}
+
+static size_t
+head_weight(const struct ramet_loaded_head *head)
+{
+    size_t bytes = sizeof(*head);
+
+    if (head->raw == NULL)
+        return bytes;
+    bytes += head->head_length;
+    bytes += head->commit.changed.run_capacity * sizeof(struct ramet_run);
+    for (uint32_t i = 0; i < head->commit.segment_count; i++) {
+        const struct ramet_segment_info *const seg = &head->commit.segments[i];
+
+        bytes += sizeof(*seg) + seg->chunk_count * sizeof(seg->chunks[0]);
+        if (seg->frames != NULL)
+            bytes += seg->frame_count * sizeof(seg->frames[0]);
+    }
+    return bytes;
+}
+
+/* Read on from `got` to `want` bytes in steps, so that a hostile length costs
+ * no more memory than the object has bytes. */
+static enum ramet_rc
+read_rest(struct ramet_history *history, const char *key, uint8_t **bytes,
+          size_t got, size_t want, struct ramet_err *err)
+{
+    while (got < want) {
+        const size_t step =
+            want - got < READ_STEP_BYTES ? want - got : READ_STEP_BYTES;
+        uint8_t *const grown = ramet_realloc(*bytes, got + step);
+        enum ramet_rc rc;
+
+        if (grown == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "head of %zu bytes", want);
+        *bytes = grown;
+        rc = ramet_objstore_read_full(history->store, key, got, grown + got,
+                                      step, err);
+        if (rc != RAMET_OK)
+            return rc;
+        got += step;
+    }
+    return RAMET_OK;
+}
+
+/* Fill `head` from the store. */
+static enum ramet_rc
+read_head(struct ramet_history *history, uint64_t lsn, bool whole,
+          struct ramet_loaded_head *head, struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    uint8_t *bytes = ramet_alloc(RAMET_HEAD_READ_BYTES);
+    size_t got = 0;
+    enum ramet_rc rc;
+
+    if (bytes == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
+    ramet_commit_key(&history->volume, lsn, key);
+    rc = ramet_objstore_read(history->store, key, 0, bytes,
+                             RAMET_HEAD_READ_BYTES, &got, err);
+    if (rc != RAMET_OK)
+        goto done;
+    if (got < RAMET_COMMIT_CORE_SIZE) {
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes are no commit", key,
+                        got);
+        goto done;
+    }
+    rc = ramet_commit_head_length(bytes, &head->head_length, err);
+    if (rc != RAMET_OK)
+        goto done;
+    if (!whole && head->head_length > got) {
+        rc = ramet_commit_decode_core(bytes, &history->volume, lsn,
+                                      &head->commit, &head->hash, err);
+        goto done;
+    }
+    rc = read_rest(history, key, &bytes, got, head->head_length, err);
+    if (rc != RAMET_OK)
+        goto done;
+    rc = ramet_commit_decode(bytes, head->head_length, &history->volume, lsn,
+                             got < RAMET_HEAD_READ_BYTES ? got : 0,
+                             &head->commit, &head->hash, err);
+    if (rc != RAMET_OK)
+        goto done;
+    head->raw = ramet_realloc(bytes, head->head_length);
+    if (head->raw == NULL)
+        head->raw = bytes; /* shrinking failed: keep the larger block */
+    bytes = NULL;
+
+done:
+    ramet_free(bytes);
+    return rc;
+}
+
+enum ramet_rc
+ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
+                        struct ramet_lru_entry **out_entry,
+                        struct ramet_err *err)
+{
+    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
+    struct ramet_lru_entry *entry = ramet_lru_get(&history->lru, &key);
+    struct ramet_loaded_head *head;
+    enum ramet_rc rc;
+
+    assert(lsn > 0);
+    if (entry != NULL && (!whole || ramet_loaded_head(entry)->raw != NULL)) {
+        *out_entry = entry;
+        return RAMET_OK;
+    }
+    ramet_history_release(history, entry);
+    head = ramet_calloc(1, sizeof(*head));
+    if (head == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
+    rc = read_head(history, lsn, whole, head, err);
+    if (rc != RAMET_OK) {
+        free_head(head);
+        return rc;
+    }
+    entry = ramet_lru_put(&history->lru, &key, head, head_weight(head),
+                          free_head);
+    if (entry == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
+    *out_entry = entry;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_history_peek_hash(struct ramet_history *history, uint64_t lsn,
+                        struct ramet_hash *out_hash, struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    uint8_t core[RAMET_COMMIT_CORE_SIZE];
+    struct ramet_commit commit;
+    size_t got = 0;
+    enum ramet_rc rc;
+
+    ramet_commit_key(&history->volume, lsn, key);
+    rc = ramet_objstore_read(history->store, key, 0, core, sizeof(core), &got,
+                             err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (got < sizeof(core))
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes are no commit",
+                          key, got);
+    return ramet_commit_decode_core(core, &history->volume, lsn, &commit,
+                                    out_hash, err);
+}
+
+void
+ramet_history_fill_head(const struct ramet_loaded_head *loaded,
+                        struct ramet_head *out_head)
+{
+    const struct ramet_commit *const c = &loaded->commit;
+
+    *out_head = (struct ramet_head){
+        .lsn = c->lsn,
+        .id = c->id,
+        .hash = loaded->hash,
+        .time_ms = c->time_ms,
+        .kind = c->kind,
+        .page_size = c->page_size,
+        .page_count = c->page_count,
+        .byte_length = c->byte_length,
+        .map_lsn = c->map.lsn,
+        .commits_since_map = c->commits_since_map,
+        .head_bytes_since_map =
+            ramet_commit_has_own_map(c)
+                ? 0
+                : c->head_bytes_since_map + loaded->head_length,
+    };
+}
+
+/* ---- chains -------------------------------------------------------------- */
+
+/* Add the head of `lsn`, whose hash must be *expected (NULL: the top). */
+static enum ramet_rc
+chain_add(struct ramet_chain *chain, uint64_t lsn,
+          const struct ramet_hash *expected, uint64_t *head_bytes,
+          struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    const struct ramet_loaded_head *head;
+    enum ramet_rc rc;
+
+    assert(chain->entry_count < RAMET_MAP_EVERY_COMMITS);
+    rc = ramet_history_load_head(chain->history, lsn, true, &entry, err);
+    if (rc == RAMET_ENOTFOUND)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64 " is missing from the history", lsn);
+    if (rc != RAMET_OK)
+        return rc;
+    chain->entries[chain->entry_count++] = entry;
+    head = ramet_loaded_head(entry);
+    chain->layers[chain->layer_count++] = &head->commit;
+    *head_bytes += head->head_length;
+    if (expected != NULL && !ramet_hash_equal(expected, &head->hash))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64
+                          " is not the commit that LSN %" PRIu64
+                          " was based on",
+                          lsn, lsn + 1);
+    if (ramet_commit_has_own_map(&head->commit) && expected != NULL)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64 " refers to a map older than that of "
+                          "LSN %" PRIu64,
+                          lsn + 1, lsn);
+    if (*head_bytes > RAMET_MAP_EVERY_HEAD_BYTES) /* invariant (2) */
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "more than %u bytes of heads after the map of LSN "
+                          "%" PRIu64,
+                          RAMET_MAP_EVERY_HEAD_BYTES, chain->map.lsn);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+chain_fill(struct ramet_chain *chain, uint64_t lsn, struct ramet_err *err)
+{
+    const struct ramet_hash *expected = NULL;
+    uint64_t head_bytes = 0;
+
+    while (lsn > chain->map.lsn) {
+        const enum ramet_rc rc =
+            chain_add(chain, lsn, expected, &head_bytes, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        expected = &chain->layers[chain->layer_count - 1]->predecessor;
+        lsn--;
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_chain_open(struct ramet_history *history, uint64_t lsn,
+                 struct ramet_chain *out_chain, struct ramet_err *err)
+{
+    struct ramet_chain chain = {.history = history};
+    struct ramet_lru_entry *top;
+    enum ramet_rc rc;
+
+    chain.map.volume = history->volume;
+    if (lsn == 0) {
+        *out_chain = chain;
+        return RAMET_OK;
+    }
+    rc = ramet_history_load_head(history, lsn, false, &top, err);
+    if (rc != RAMET_OK)
+        return rc;
+    chain.map = ramet_loaded_head(top)->commit.map;
+    chain.page_size = ramet_loaded_head(top)->commit.page_size;
+    chain.page_count = ramet_loaded_head(top)->commit.page_count;
+    ramet_history_release(history, top);
+    rc = chain_fill(&chain, lsn, err);
+    if (rc != RAMET_OK) {
+        ramet_chain_close(&chain);
+        return rc;
+    }
+    *out_chain = chain;
+    return RAMET_OK;
+}
+
+void
+ramet_chain_close(struct ramet_chain *chain)
+{
+    for (unsigned i = 0; i < chain->entry_count; i++)
+        ramet_history_release(chain->history, chain->entries[i]);
+    chain->entry_count = 0;
+    chain->layer_count = 0;
+}
+
+uint32_t
+ramet_chain_least(const struct ramet_chain *chain)
+{
+    uint32_t least = UINT32_MAX;
+
+    for (unsigned i = 0; i < chain->layer_count; i++) {
+        if (chain->layers[i]->least_page_count < least)
+            least = chain->layers[i]->least_page_count;
+    }
+    return least;
+}
+
+enum ramet_rc
+ramet_chain_find(const struct ramet_chain *chain,
+                 struct ramet_table_cursor *cursor, uint32_t pgno,
+                 enum ramet_layer_answer *out_answer,
+                 struct ramet_frame *out_frame, struct ramet_err *err)
+{
+    for (unsigned i = 0; i < chain->layer_count; i++) {
+        const struct ramet_commit *const commit = chain->layers[i];
+
+        if (ramet_pageset_contains(&commit->changed, pgno)) {
+            *out_answer = RAMET_LAYER_FRAME;
+            return ramet_table_find(cursor, commit, pgno, out_frame, err);
+        }
+        if (pgno > commit->least_page_count) {
+            *out_answer = RAMET_LAYER_ZERO;
+            return RAMET_OK;
+        }
+    }
+    *out_answer = RAMET_LAYER_OLDER;
+    return RAMET_OK;
+}

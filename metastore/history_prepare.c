@@ -1,0 +1,481 @@
+/*
+ * history_prepare.c - what a commit needs of history before it is encoded, and
+ * the page maps that keep opening constant.
+ *
+ *   (1) No commit lies further past its map than 64 commits and 32 KiB of
+ *       heads. Whoever would, writes a map first.
+ *   (2) A map is adopted only if it says that it is of the very commit that
+ *       this history has at its LSN: in a store that went back in time a map
+ *       of the lost line may still lie about.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/alloc.h"
+#include "metastore/history_impl.h"
+
+#define FOUND_MAX 8u
+
+/* ---- finding maps that nobody refers to yet ------------------------------ */
+
+static void
+remember_map(struct ramet_history *history, const struct ramet_map_ref *map,
+             const struct ramet_hash *commit_hash)
+{
+    ramet_mutex_lock(&history->mutex);
+    if (map->lsn > history->known_map.ref.lsn)
+        history->known_map =
+            (struct ramet_known_map){.ref = *map, .commit_hash = *commit_hash};
+    ramet_mutex_unlock(&history->mutex);
+}
+
+/* Is `hash` the hash of the commit that this history has at `lsn`? */
+static enum ramet_rc
+is_of_this_line(struct ramet_history *history, uint64_t lsn,
+                const struct ramet_hash *hash, bool *out_is,
+                struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    const enum ramet_rc rc =
+        ramet_history_load_head(history, lsn, false, &entry, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    *out_is = ramet_hash_equal(&ramet_loaded_head(entry)->hash, hash);
+    ramet_history_release(history, entry);
+    return RAMET_OK;
+}
+
+/* The newest keys of a listing of maps. */
+struct listed_maps {
+    const struct ramet_vid *volume;
+    uint64_t last_lsn; /* later ones are of no use */
+    struct {
+        uint64_t lsn;
+        struct ramet_mid id;
+        uint64_t size_bytes;
+    } maps[FOUND_MAX];
+    size_t count; /* all that were seen; the ring keeps the last */
+};
+
+static bool
+take_map(void *ctx, const char *key, uint64_t size_bytes)
+{
+    struct listed_maps *const listed = ctx;
+    char expected[RAMET_KEY_MAX];
+    const char *const name = strrchr(key, '/') + 1;
+    struct ramet_mid id;
+    uint64_t lsn;
+
+    if (strlen(name) != 17 + RAMET_ID_TEXT_SIZE - 1 ||
+        !ramet_id_parse(name + 17, &id.id))
+        return true; /* not a map: none of our business */
+    lsn = strtoull(name, NULL, 16);
+    ramet_map_key(listed->volume, lsn, &id, expected);
+    if (strcmp(key, expected) != 0)
+        return true;
+    if (lsn > listed->last_lsn)
+        return false;
+    listed->maps[listed->count % FOUND_MAX].lsn = lsn;
+    listed->maps[listed->count % FOUND_MAX].id = id;
+    listed->maps[listed->count % FOUND_MAX].size_bytes = size_bytes;
+    listed->count++;
+    return true;
+}
+
+static enum ramet_rc
+try_map(struct ramet_history *history, uint64_t lsn, const struct ramet_mid *id,
+        uint64_t size_bytes, struct ramet_map_ref *out_map,
+        struct ramet_err *err)
+{
+    uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
+    struct ramet_map_trailer trailer;
+    char key[RAMET_KEY_MAX];
+    bool is_ours;
+    enum ramet_rc rc;
+
+    out_map->lsn = 0;
+    if (size_bytes < sizeof(header) + sizeof(end))
+        return RAMET_OK;
+    ramet_map_key(&history->volume, lsn, id, key);
+    rc = ramet_objstore_read_full(history->store, key, 0, header,
+                                  sizeof(header), err);
+    if (rc == RAMET_OK)
+        rc = ramet_objstore_read_full(history->store, key,
+                                      size_bytes - sizeof(end), end,
+                                      sizeof(end), err);
+    if (rc != RAMET_OK)
+        return rc;
+    /* A damaged one is no reason not to commit: pass it over. */
+    rc = ramet_map_trailer_decode(&history->volume, lsn, id, header, end,
+                                  size_bytes, &trailer, NULL);
+    if (rc != RAMET_OK)
+        return RAMET_OK;
+    rc = is_of_this_line(history, lsn, &trailer.commit_hash, &is_ours, err);
+    if (rc != RAMET_OK || !is_ours) /* invariant (2) */
+        return rc;
+    *out_map = (struct ramet_map_ref){
+        .volume = history->volume,
+        .lsn = lsn,
+        .id = *id,
+        .root_offset_bytes = trailer.root.offset_bytes,
+        .root_length_bytes = trailer.root.length_bytes,
+        .hash_algo = RAMET_HASH_XXH3_128,
+        .root_hash = trailer.root.hash,
+    };
+    remember_map(history, out_map, &trailer.commit_hash);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+find_in_store(struct ramet_history *history, uint64_t after, uint64_t lsn,
+              struct ramet_map_ref *out_map, struct ramet_err *err)
+{
+    struct listed_maps listed = {.volume = &history->volume, .last_lsn = lsn};
+    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX], from[RAMET_KEY_MAX];
+    size_t tried = 0;
+    enum ramet_rc rc;
+
+    ramet_id_format(&history->volume.id, vid);
+    snprintf(prefix, sizeof(prefix), "volumes/%s/maps/", vid);
+    /* 'z' sorts after all ids of the maps of that LSN. */
+    snprintf(from, sizeof(from), "volumes/%s/maps/%016" PRIx64 ".z", vid,
+             after);
+    rc = ramet_objstore_list(history->store, prefix, from, take_map, &listed,
+                             err);
+    while (rc == RAMET_OK && out_map->lsn == 0 && tried < listed.count &&
+           tried < FOUND_MAX) {
+        const size_t i = (listed.count - 1 - tried) % FOUND_MAX;
+
+        rc = try_map(history, listed.maps[i].lsn, &listed.maps[i].id,
+                     listed.maps[i].size_bytes, out_map, err);
+        tried++;
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_map_find(struct ramet_history *history, uint64_t after, uint64_t lsn,
+               bool look_in_store, struct ramet_map_ref *out_map,
+               struct ramet_err *err)
+{
+    struct ramet_map_ref found = {.lsn = 0};
+    struct ramet_known_map known;
+    bool is_ours = false;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_mutex_lock(&history->mutex);
+    known = history->known_map;
+    ramet_mutex_unlock(&history->mutex);
+    if (known.ref.lsn > after && known.ref.lsn <= lsn) {
+        rc = is_of_this_line(history, known.ref.lsn, &known.commit_hash,
+                             &is_ours, err);
+        if (rc == RAMET_OK && is_ours)
+            found = known.ref;
+    }
+    if (rc == RAMET_OK && found.lsn == 0 && look_in_store)
+        rc = find_in_store(history, after, lsn, &found, err);
+    if (rc == RAMET_OK)
+        *out_map = found;
+    return rc;
+}
+
+/* ---- making maps --------------------------------------------------------- */
+
+static enum ramet_rc
+build_map_of(struct ramet_history *history, uint64_t lsn,
+             const struct ramet_hash *commit_hash,
+             struct ramet_map_ref *out_map, struct ramet_err *err)
+{
+    struct ramet_chain chain;
+    enum ramet_rc rc;
+
+    rc = ramet_chain_open(history, lsn, &chain, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_map_build(&chain, lsn, commit_hash, out_map, err);
+    ramet_chain_close(&chain);
+    if (rc == RAMET_OK)
+        remember_map(history, out_map, commit_hash);
+    return rc;
+}
+
+enum ramet_rc
+ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
+                       struct ramet_err *err)
+{
+    struct ramet_map_ref map;
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    rc = ramet_history_head(history, lsn, &head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (lsn == 0 ||
+        (head.commits_since_map < RAMET_MAP_EVERY_COMMITS / 2 &&
+         head.head_bytes_since_map < RAMET_MAP_EVERY_HEAD_BYTES / 2))
+        return RAMET_OK;
+    rc = ramet_map_find(history, head.map_lsn, lsn, false, &map, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (map.lsn > 0 && lsn - map.lsn < RAMET_MAP_EVERY_COMMITS / 2)
+        return RAMET_OK; /* made, and not yet referred to */
+    return build_map_of(history, lsn, &head.hash, &map, err);
+}
+
+/* ---- preparing ----------------------------------------------------------- */
+
+static bool
+within_limits(uint64_t commits, uint64_t head_bytes)
+{
+    return commits <= RAMET_MAP_EVERY_COMMITS &&
+           head_bytes <= RAMET_MAP_EVERY_HEAD_BYTES;
+}
+
+/* Refer to `map`; the heads after it up to the base count. */
+static enum ramet_rc
+refer_to(struct ramet_history *history, const struct ramet_map_ref *map,
+         struct ramet_commit *commit, struct ramet_err *err)
+{
+    uint64_t head_bytes = 0;
+
+    for (uint64_t lsn = map->lsn + 1; lsn < commit->lsn; lsn++) {
+        struct ramet_lru_entry *entry;
+        const enum ramet_rc rc =
+            ramet_history_load_head(history, lsn, false, &entry, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        head_bytes += ramet_loaded_head(entry)->head_length;
+        ramet_history_release(history, entry);
+    }
+    commit->map = *map;
+    commit->commits_since_map = (uint32_t)(commit->lsn - map->lsn);
+    commit->head_bytes_since_map = head_bytes;
+    return RAMET_OK;
+}
+
+/* Choose the map for a commit whose head has `head_length` bytes. */
+static enum ramet_rc
+choose_map(struct ramet_history *history, const struct ramet_head *base,
+           const struct ramet_map_ref *base_map, uint32_t head_length,
+           struct ramet_commit *commit, struct ramet_err *err)
+{
+    const uint64_t commits = (uint64_t)base->commits_since_map + 1;
+    const uint64_t bytes = base->head_bytes_since_map + head_length;
+    const bool fits = within_limits(commits, bytes);
+    struct ramet_map_ref map;
+    enum ramet_rc rc;
+
+    commit->map = *base_map;
+    commit->commits_since_map = (uint32_t)commits;
+    commit->head_bytes_since_map = base->head_bytes_since_map;
+    if (fits && commits < RAMET_MAP_EVERY_COMMITS / 2 &&
+        bytes < RAMET_MAP_EVERY_HEAD_BYTES / 2)
+        return RAMET_OK;
+    rc = ramet_map_find(history, base_map->lsn, base->lsn, !fits, &map, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (map.lsn > 0) {
+        rc = refer_to(history, &map, commit, err);
+        if (rc != RAMET_OK ||
+            within_limits(commit->commits_since_map,
+                          commit->head_bytes_since_map + head_length))
+            return rc;
+    } else if (fits) {
+        return RAMET_OK;
+    }
+    rc = build_map_of(history, base->lsn, &base->hash, &map, err);
+    if (rc != RAMET_OK)
+        return rc;
+    return refer_to(history, &map, commit, err);
+}
+
+/* Inline frames as readers will see them: absolute, in the commit itself. */
+static enum ramet_rc
+make_absolute(const struct ramet_commit *commit, uint32_t head_length,
+              struct ramet_frame **out_frames, struct ramet_err *err)
+{
+    const uint32_t count = commit->segments[0].frame_count;
+    struct ramet_frame *const frames = ramet_calloc(count, sizeof(frames[0]));
+
+    if (frames == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%u frames", count);
+    for (uint32_t i = 0; i < count; i++) {
+        frames[i] = commit->segments[0].frames[i];
+        frames[i].place.volume = commit->volume;
+        frames[i].place.kind = RAMET_IN_COMMIT;
+        memset(&frames[i].place.segment, 0, sizeof(frames[i].place.segment));
+        frames[i].place.lsn = commit->lsn;
+        frames[i].place.offset_bytes += head_length;
+    }
+    *out_frames = frames;
+    return RAMET_OK;
+}
+
+static void
+drop_tables(struct ramet_commit *commit)
+{
+    for (uint32_t i = 0; i < commit->segment_count; i++) {
+        ramet_free(commit->segments[i].frames);
+        ramet_free(commit->segments[i].chunks);
+        commit->segments[i].frames = NULL;
+        commit->segments[i].chunks = NULL;
+        commit->segments[i].chunk_count = 0;
+    }
+}
+
+/* The commit's tables are too large for its head: a map of its own LSN. */
+static enum ramet_rc
+own_map(struct ramet_history *history, const struct ramet_head *base,
+        struct ramet_commit *commit, struct ramet_err *err)
+{
+    static const struct ramet_hash no_hash;
+    struct ramet_chain chain = {.history = history};
+    struct ramet_frame *absolute = NULL;
+    struct ramet_frame *relative = NULL;
+    struct ramet_map_ref map;
+    uint32_t head_length;
+    enum ramet_rc rc;
+
+    commit->map = (struct ramet_map_ref){.lsn = commit->lsn};
+    commit->commits_since_map = 0;
+    commit->head_bytes_since_map = 0;
+    rc = ramet_commit_head_size(commit, RAMET_COMMIT_HEAD_MAX, &head_length,
+                                err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_chain_open(history, base->lsn, &chain, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (commit->has_inline) {
+        rc = make_absolute(commit, head_length, &absolute, err);
+        if (rc != RAMET_OK)
+            goto done;
+        relative = commit->segments[0].frames;
+        commit->segments[0].frames = absolute;
+    }
+    memmove(&chain.layers[1], &chain.layers[0],
+            chain.layer_count * sizeof(chain.layers[0]));
+    chain.layers[0] = commit;
+    chain.layer_count++;
+    chain.page_size = commit->page_size;
+    chain.page_count = commit->page_count;
+    rc = ramet_map_build(&chain, commit->lsn, &no_hash, &map, err);
+    if (commit->has_inline)
+        commit->segments[0].frames = relative;
+    if (rc != RAMET_OK)
+        goto done;
+    commit->map = map;
+    drop_tables(commit);
+
+done:
+    ramet_free(absolute);
+    ramet_chain_close(&chain);
+    return rc;
+}
+
+/* The base as this history has it, and its map. */
+static enum ramet_rc
+load_base(struct ramet_history *history, const struct ramet_head *base,
+          struct ramet_head *out_base, struct ramet_map_ref *out_map,
+          struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    *out_base = (struct ramet_head){.lsn = 0};
+    *out_map = (struct ramet_map_ref){.volume = history->volume,
+                                      .hash_algo = RAMET_HASH_XXH3_128};
+    if (base->lsn == 0)
+        return RAMET_OK;
+    rc = ramet_history_load_head(history, base->lsn, false, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_history_fill_head(ramet_loaded_head(entry), out_base);
+    *out_map = ramet_loaded_head(entry)->commit.map;
+    ramet_history_release(history, entry);
+    if (!ramet_hash_equal(&out_base->hash, &base->hash))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64 " of the remote is not the commit that "
+                          "this was based on",
+                          base->lsn);
+    return RAMET_OK;
+}
+
+static void
+fill_front(struct ramet_history *history, const struct ramet_head *base,
+           struct ramet_commit *commit)
+{
+    const uint64_t now_ms = history->os->wall_ms(history->os->ctx);
+
+    commit->volume = history->volume;
+    commit->lsn = base->lsn + 1;
+    commit->predecessor = base->hash;
+    commit->time_ms = now_ms > base->time_ms ? now_ms : base->time_ms + 1;
+    /* Pages above the base's count were never there: the same, said shorter. */
+    if (commit->page_size != base->page_size)
+        commit->least_page_count = 0;
+    else if (commit->least_page_count > base->page_count)
+        commit->least_page_count = base->page_count;
+}
+
+enum ramet_rc
+ramet_history_prepare(struct ramet_history *history,
+                      const struct ramet_head *base,
+                      struct ramet_commit *commit, struct ramet_err *err)
+{
+    struct ramet_head here;
+    struct ramet_map_ref base_map;
+    struct ramet_err size_err;
+    uint32_t head_length;
+    enum ramet_rc rc;
+
+    rc = load_base(history, base, &here, &base_map, err);
+    if (rc != RAMET_OK)
+        return rc;
+    fill_front(history, &here, commit);
+    commit->map = base_map; /* not its own, so that tables count */
+    rc = ramet_commit_head_size(commit, RAMET_MAP_EVERY_HEAD_BYTES,
+                                &head_length, &size_err);
+    if (rc == RAMET_ETOOBIG)
+        return own_map(history, &here, commit, err);
+    if (rc != RAMET_OK) {
+        if (err != NULL)
+            *err = size_err;
+        return rc;
+    }
+    return choose_map(history, &here, &base_map, head_length, commit, err);
+}
+
+enum ramet_rc
+ramet_history_fence(struct ramet_history *history,
+                    const struct ramet_head *base,
+                    const struct ramet_rid *writer,
+                    struct ramet_buf *out_object, struct ramet_cid *out_id,
+                    struct ramet_err *err)
+{
+    struct ramet_commit commit;
+    enum ramet_rc rc;
+
+    ramet_commit_init(&commit);
+    commit.fence = true;
+    commit.writer = *writer;
+    commit.kind = base->lsn > 0 ? base->kind : RAMET_KIND_SQLITE;
+    commit.page_size = base->lsn > 0 ? base->page_size : 4096;
+    commit.page_count = base->page_count;
+    commit.least_page_count = base->page_count;
+    commit.byte_length = base->byte_length;
+    rc = ramet_id_new(&commit.id.id, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_history_prepare(history, base, &commit, err);
+    if (rc == RAMET_OK)
+        rc = ramet_commit_encode(&commit, NULL, out_object, err);
+    if (rc == RAMET_OK)
+        *out_id = commit.id;
+    ramet_commit_done(&commit);
+    return rc;
+}

@@ -1,0 +1,303 @@
+/*
+ * history_tables.c - the frames that a commit's tables name, whether these
+ * stand in its head or in chunks at the end of its segments.
+ *
+ * Chunks are cached as verified bytes, a tenth of their decoded size; the
+ * cursor keeps one decoded.
+ */
+#include <assert.h>
+#include <inttypes.h>
+
+#include "core/alloc.h"
+#include "metastore/history_impl.h"
+
+#define CHUNKS_AT_ONCE 16u
+
+void
+ramet_table_cursor_init(struct ramet_table_cursor *cursor,
+                        struct ramet_history *history, uint32_t last_wanted)
+{
+    *cursor = (struct ramet_table_cursor){.history = history,
+                                          .last_wanted = last_wanted};
+}
+
+void
+ramet_table_cursor_done(struct ramet_table_cursor *cursor)
+{
+    ramet_free(cursor->frames);
+    cursor->frames = NULL;
+    cursor->frame_count = 0;
+}
+
+struct loaded_chunk {
+    struct ramet_hash hash;
+    uint32_t length_bytes;
+    uint8_t bytes[];
+};
+
+static struct ramet_lru_key
+chunk_key(const struct ramet_segment_info *segment, uint32_t index)
+{
+    return (struct ramet_lru_key){
+        .kind = LRU_CHUNK,
+        .id = segment->id.id,
+        .number = segment->chunks[index].offset_bytes,
+    };
+}
+
+/* Verify one chunk's bytes and cache them; the entry is held. */
+static enum ramet_rc
+keep_chunk(struct ramet_history *history,
+           const struct ramet_segment_info *segment, uint32_t index,
+           const uint8_t *bytes, struct ramet_lru_entry **out_entry,
+           struct ramet_err *err)
+{
+    const struct ramet_table_chunk *const chunk = &segment->chunks[index];
+    const struct ramet_lru_key key = chunk_key(segment, index);
+    const struct ramet_hash hash = ramet_hash128(bytes, chunk->length_bytes);
+    struct ramet_lru_entry *entry;
+    struct loaded_chunk *loaded;
+
+    if (!ramet_hash_equal(&hash, &chunk->hash)) {
+        char sid[RAMET_ID_TEXT_SIZE];
+
+        ramet_id_format(&segment->id.id, sid);
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "segment %s: table chunk at %" PRIu64
+                          ": hash does not match",
+                          sid, chunk->offset_bytes);
+    }
+    loaded = ramet_alloc(sizeof(*loaded) + chunk->length_bytes);
+    if (loaded == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "table chunk");
+    loaded->hash = hash;
+    loaded->length_bytes = chunk->length_bytes;
+    memcpy(loaded->bytes, bytes, chunk->length_bytes);
+    entry = ramet_lru_put(&history->lru, &key, loaded,
+                          sizeof(*loaded) + chunk->length_bytes, ramet_free);
+    if (entry == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "table chunk");
+    *out_entry = entry;
+    return RAMET_OK;
+}
+
+/* The chunk after the last that one read beginning at `index` may take. */
+static uint32_t
+read_ahead_end(const struct ramet_segment_info *segment, uint32_t index,
+               uint32_t last_wanted)
+{
+    uint32_t end = index + 1;
+
+    while (end < segment->chunk_count && end - index < CHUNKS_AT_ONCE &&
+           segment->chunks[end].first_pgno <= last_wanted &&
+           segment->chunks[end].offset_bytes ==
+               segment->chunks[end - 1].offset_bytes +
+                   segment->chunks[end - 1].length_bytes)
+        end++;
+    return end;
+}
+
+/* Read chunk `index`, held, and perhaps some after it into the cache. */
+static enum ramet_rc
+read_chunks(struct ramet_table_cursor *cursor, const struct ramet_commit *commit,
+            const struct ramet_segment_info *segment, uint32_t index,
+            struct ramet_lru_entry **out_entry, struct ramet_err *err)
+{
+    const uint32_t end = read_ahead_end(segment, index, cursor->last_wanted);
+    const uint64_t start = segment->chunks[index].offset_bytes;
+    const uint64_t length = segment->chunks[end - 1].offset_bytes +
+                            segment->chunks[end - 1].length_bytes - start;
+    const struct ramet_place place = {.volume = commit->volume,
+                                      .kind = RAMET_IN_SEGMENT,
+                                      .segment = segment->id};
+    char key[RAMET_KEY_MAX];
+    uint8_t *const bytes = ramet_alloc((size_t)length);
+    struct ramet_lru_entry *wanted = NULL;
+    enum ramet_rc rc;
+
+    if (bytes == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "table chunks");
+    ramet_place_key(&place, key);
+    rc = ramet_objstore_read_full(cursor->history->store, key, start, bytes,
+                                  (size_t)length, err);
+    for (uint32_t i = index; rc == RAMET_OK && i < end; i++) {
+        struct ramet_lru_entry *entry;
+
+        rc = keep_chunk(cursor->history, segment, i,
+                        bytes + (segment->chunks[i].offset_bytes - start),
+                        &entry, err);
+        if (rc == RAMET_OK && i == index)
+            wanted = entry;
+        else if (rc == RAMET_OK)
+            ramet_history_release(cursor->history, entry);
+    }
+    ramet_free(bytes);
+    if (rc == RAMET_OK)
+        *out_entry = wanted;
+    else
+        ramet_history_release(cursor->history, wanted);
+    return rc;
+}
+
+static enum ramet_rc
+decode_chunk(struct ramet_table_cursor *cursor,
+             const struct ramet_commit *commit,
+             const struct ramet_segment_info *segment, uint32_t index,
+             const struct loaded_chunk *loaded, struct ramet_err *err)
+{
+    const struct ramet_table_chunk *const chunk = &segment->chunks[index];
+    const struct ramet_place context = {.volume = commit->volume,
+                                        .kind = RAMET_IN_SEGMENT,
+                                        .segment = segment->id};
+    const struct ramet_frame *last;
+    struct ramet_reader in;
+    struct ramet_frame *frames;
+    uint64_t count;
+    enum ramet_rc rc;
+
+    ramet_reader_init(&in, loaded->bytes, loaded->length_bytes);
+    count = ramet_read_varint_max(&in, loaded->length_bytes / 18u);
+    if (in.bad || count == 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "table chunk: bad count");
+    frames = ramet_calloc((size_t)count, sizeof(frames[0]));
+    if (frames == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "table of %" PRIu64 " frames",
+                          count);
+    rc = ramet_frame_table_decode(&in, (uint32_t)count, &context,
+                                  segment->has_dict ? &segment->dict : NULL,
+                                  segment->size_bytes, frames, err);
+    last = &frames[count - 1];
+    if (rc == RAMET_OK &&
+        (ramet_reader_left(&in) != 0 ||
+         frames[0].first_pgno != chunk->first_pgno ||
+         last->first_pgno + (last->page_count - 1) != chunk->last_pgno))
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "table chunk at %" PRIu64
+                        " is not of the pages that its commit says",
+                        chunk->offset_bytes);
+    if (rc != RAMET_OK) {
+        ramet_free(frames);
+        return rc;
+    }
+    ramet_table_cursor_done(cursor);
+    cursor->segment = segment->id;
+    cursor->offset_bytes = chunk->offset_bytes;
+    cursor->frames = frames;
+    cursor->frame_count = (uint32_t)count;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_table_cursor_load(struct ramet_table_cursor *cursor,
+                        const struct ramet_commit *commit,
+                        const struct ramet_segment_info *segment,
+                        uint32_t index, struct ramet_err *err)
+{
+    const struct ramet_table_chunk *const chunk = &segment->chunks[index];
+    const struct ramet_lru_key key = chunk_key(segment, index);
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    if (cursor->frames != NULL && cursor->offset_bytes == chunk->offset_bytes &&
+        ramet_id_compare(&cursor->segment.id, &segment->id.id) == 0)
+        return RAMET_OK;
+    entry = ramet_lru_get(&cursor->history->lru, &key);
+    if (entry == NULL) {
+        rc = read_chunks(cursor, commit, segment, index, &entry, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    rc = RAMET_OK;
+    if (!ramet_hash_equal(&((struct loaded_chunk *)entry->value)->hash,
+                          &chunk->hash))
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "table chunk: two commits disagree on its hash");
+    if (rc == RAMET_OK)
+        rc = decode_chunk(cursor, commit, segment, index, entry->value, err);
+    ramet_history_release(cursor->history, entry);
+    return rc;
+}
+
+static const struct ramet_segment_info *
+find_segment(const struct ramet_commit *commit, uint32_t pgno)
+{
+    uint32_t low = 0;
+    uint32_t high = commit->segment_count;
+
+    while (low < high) { /* segments before low end before pgno */
+        const uint32_t middle = low + (high - low) / 2;
+
+        if (commit->segments[middle].last_pgno < pgno)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < commit->segment_count &&
+                   commit->segments[low].first_pgno <= pgno
+               ? &commit->segments[low]
+               : NULL;
+}
+
+static const struct ramet_frame *
+find_frame(const struct ramet_frame *frames, uint32_t count, uint32_t pgno)
+{
+    uint32_t low = 0;
+    uint32_t high = count;
+
+    while (low < high) { /* frames before low begin at or before pgno */
+        const uint32_t middle = low + (high - low) / 2;
+
+        if (frames[middle].first_pgno <= pgno)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == 0 || pgno - frames[low - 1].first_pgno >=
+                        frames[low - 1].page_count)
+        return NULL;
+    return &frames[low - 1];
+}
+
+static uint32_t
+find_chunk(const struct ramet_segment_info *segment, uint32_t pgno)
+{
+    uint32_t low = 0;
+    uint32_t high = segment->chunk_count - 1;
+
+    while (low < high) { /* chunks before low end before pgno */
+        const uint32_t middle = low + (high - low) / 2;
+
+        if (segment->chunks[middle].last_pgno < pgno)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+enum ramet_rc
+ramet_table_find(struct ramet_table_cursor *cursor,
+                 const struct ramet_commit *commit, uint32_t pgno,
+                 struct ramet_frame *out_frame, struct ramet_err *err)
+{
+    const struct ramet_segment_info *const segment = find_segment(commit, pgno);
+    const struct ramet_frame *frame = NULL;
+    enum ramet_rc rc;
+
+    if (segment != NULL && segment->frames != NULL) {
+        frame = find_frame(segment->frames, segment->frame_count, pgno);
+    } else if (segment != NULL && segment->chunk_count > 0) {
+        rc = ramet_table_cursor_load(cursor, commit, segment,
+                                     find_chunk(segment, pgno), err);
+        if (rc != RAMET_OK)
+            return rc;
+        frame = find_frame(cursor->frames, cursor->frame_count, pgno);
+    }
+    if (frame == NULL)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64 " changed page %u and names no frame "
+                          "of it",
+                          commit->lsn, pgno);
+    *out_frame = *frame;
+    return RAMET_OK;
+}

@@ -1,0 +1,217 @@
+/*
+ * history_validate.c - what a store can check of a commit that somebody else
+ * made, before it stands in the history.
+ *
+ *   (1) A commit that passes can be read: its base is the history's, every
+ *       segment is there with the size that it claims, every table chunk and
+ *       every inline frame has its hash, and the map's root is there.
+ */
+#include <assert.h>
+#include <inttypes.h>
+
+#include "core/alloc.h"
+#include "metastore/commit_impl.h"
+#include "metastore/history_impl.h"
+
+static enum ramet_rc
+refuse(uint64_t lsn, const char *what, struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_ECORRUPT, "commit %" PRIu64 " refused: %s",
+                      lsn, what);
+}
+
+static enum ramet_rc
+check_against_base(struct ramet_history *history,
+                   const struct ramet_commit *commit,
+                   const struct ramet_head *base, struct ramet_err *err)
+{
+    const uint64_t now_ms = history->os->wall_ms(history->os->ctx);
+
+    if (!ramet_hash_equal(&commit->predecessor, &base->hash))
+        return RAMET_FAIL(err, RAMET_ECONFLICT,
+                          "commit %" PRIu64
+                          " is based on another commit %" PRIu64
+                          " than the one here",
+                          commit->lsn, base->lsn);
+    if (commit->time_ms <= base->time_ms)
+        return refuse(commit->lsn, "its time is not after its predecessor's",
+                      err);
+    if (commit->time_ms > now_ms + RAMET_SKEW_MAX_MS &&
+        commit->time_ms > base->time_ms + 1)
+        return refuse(commit->lsn,
+                      "its time is more than 10 minutes ahead of the clock "
+                      "here",
+                      err);
+    if (commit->least_page_count > base->page_count)
+        return refuse(commit->lsn,
+                      "its least page count is above its predecessor's pages",
+                      err);
+    if (commit->page_size != base->page_size && commit->least_page_count != 0)
+        return refuse(commit->lsn, "it keeps pages of another size", err);
+    return RAMET_OK;
+}
+
+static bool
+same_map(const struct ramet_map_ref *a, const struct ramet_map_ref *b)
+{
+    return a->lsn == b->lsn && ramet_id_compare(&a->id.id, &b->id.id) == 0 &&
+           a->root_offset_bytes == b->root_offset_bytes &&
+           a->root_length_bytes == b->root_length_bytes &&
+           ramet_hash_equal(&a->root_hash, &b->root_hash);
+}
+
+static enum ramet_rc
+check_map(struct ramet_history *history, const struct ramet_commit *commit,
+          const struct ramet_map_ref *base_map, uint64_t base_map_lsn,
+          uint32_t head_length, struct ramet_err *err)
+{
+    struct ramet_node_ref root;
+    uint64_t head_bytes = 0;
+    unsigned level;
+
+    if (commit->map.lsn < base_map_lsn)
+        return refuse(commit->lsn, "its map is older than its predecessor's",
+                      err);
+    for (uint64_t lsn = commit->map.lsn + 1; lsn < commit->lsn; lsn++) {
+        struct ramet_lru_entry *entry;
+        const enum ramet_rc rc =
+            ramet_history_load_head(history, lsn, false, &entry, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        head_bytes += ramet_loaded_head(entry)->head_length;
+        ramet_history_release(history, entry);
+    }
+    if (head_bytes != commit->head_bytes_since_map)
+        return refuse(commit->lsn, "it miscounts the heads after its map", err);
+    if (!ramet_commit_has_own_map(commit) &&
+        head_bytes + head_length > RAMET_MAP_EVERY_HEAD_BYTES)
+        return refuse(commit->lsn, "it lies too far past its map", err);
+    if (commit->map.lsn == base_map_lsn)
+        return same_map(&commit->map, base_map)
+                   ? RAMET_OK
+                   : refuse(commit->lsn, "its map is another one", err);
+    return ramet_history_load_root(history, &commit->map, &root, &level, err);
+}
+
+static enum ramet_rc
+check_segment(struct ramet_history *history,
+              struct ramet_table_cursor *cursor,
+              const struct ramet_commit *commit, uint32_t index,
+              struct ramet_err *err)
+{
+    const struct ramet_segment_info *const segment = &commit->segments[index];
+    const struct ramet_place place = {.volume = commit->volume,
+                                      .kind = RAMET_IN_SEGMENT,
+                                      .segment = segment->id};
+    char key[RAMET_KEY_MAX];
+    uint64_t size = 0;
+    enum ramet_rc rc;
+
+    ramet_place_key(&place, key);
+    rc = ramet_objstore_size(history->store, key, &size, err);
+    if (rc == RAMET_ENOTFOUND)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "commit %" PRIu64 " refused: %s is not in the store",
+                          commit->lsn, key);
+    if (rc != RAMET_OK)
+        return rc;
+    if (size != segment->size_bytes)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "commit %" PRIu64 " refused: %s has %" PRIu64
+                          " bytes, not %" PRIu64,
+                          commit->lsn, key, size, segment->size_bytes);
+    for (uint32_t i = 0; i < segment->chunk_count; i++) {
+        rc = ramet_table_cursor_load(cursor, commit, segment, i, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+check_inline(const struct ramet_commit *commit, const uint8_t *object,
+             struct ramet_err *err)
+{
+    const struct ramet_segment_info *const segment = &commit->segments[0];
+
+    for (uint32_t i = 0; segment->frames != NULL && i < segment->frame_count;
+         i++) {
+        const struct ramet_place *const place = &segment->frames[i].place;
+        const struct ramet_hash hash =
+            ramet_hash128(object + place->offset_bytes, place->length_bytes);
+
+        if (!ramet_hash_equal(&hash, &place->hash))
+            return refuse(commit->lsn, "an inline frame has another hash", err);
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+check_pages(struct ramet_history *history, const struct ramet_commit *commit,
+            const uint8_t *object, struct ramet_err *err)
+{
+    struct ramet_table_cursor cursor;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_table_cursor_init(&cursor, history, UINT32_MAX);
+    for (uint32_t i = 0; rc == RAMET_OK && i < commit->segment_count; i++) {
+        if (i == 0 && commit->has_inline)
+            rc = check_inline(commit, object, err);
+        else
+            rc = check_segment(history, &cursor, commit, i, err);
+    }
+    ramet_table_cursor_done(&cursor);
+    return rc;
+}
+
+enum ramet_rc
+ramet_history_validate(struct ramet_history *history, const uint8_t *object,
+                       size_t len, struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry = NULL;
+    struct ramet_map_ref base_map = {.lsn = 0};
+    struct ramet_head base = {.lsn = 0};
+    struct ramet_commit commit;
+    struct ramet_hash hash;
+    uint32_t head_length;
+    enum ramet_rc rc;
+
+    if (len < RAMET_COMMIT_CORE_SIZE)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%zu bytes are no commit", len);
+    rc = ramet_commit_head_length(object, &head_length, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (head_length > len)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%zu bytes are only part of a commit", len);
+    rc = ramet_commit_decode(object, head_length, &history->volume,
+                             ramet_get_le64(object + COMMIT_AT_LSN), len,
+                             &commit, &hash, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (commit.lsn > 1) {
+        rc = ramet_history_load_head(history, commit.lsn - 1, false, &entry,
+                                     err);
+        if (rc == RAMET_ENOTFOUND)
+            rc = RAMET_FAIL(err, RAMET_ECONFLICT,
+                            "commit %" PRIu64
+                            " is based on a commit that is not here",
+                            commit.lsn);
+        if (rc != RAMET_OK)
+            goto done;
+        ramet_history_fill_head(ramet_loaded_head(entry), &base);
+        base_map = ramet_loaded_head(entry)->commit.map;
+    }
+    rc = check_against_base(history, &commit, &base, err);
+    if (rc == RAMET_OK)
+        rc = check_map(history, &commit, &base_map, base.map_lsn, head_length,
+                       err);
+    if (rc == RAMET_OK)
+        rc = check_pages(history, &commit, object, err);
+
+done:
+    ramet_history_release(history, entry);
+    ramet_commit_done(&commit);
+    return rc;
+}

@@ -1,0 +1,623 @@
+/*
+ * history_verify.c - every object of a volume, at every LSN, against its hash.
+ *
+ * From the oldest commit to the newest: the head, its place in the line, its
+ * segments byte by byte (header, frames and table chunks, without a gap), its
+ * dictionary; then every page map in the store, node by node. Where a commit
+ * has its own map, its frames are found through it.
+ *
+ *   (1) Findings are reported and the walk goes on; only what hinders it
+ *       (no memory, a store out of reach) ends it.
+ *   (2) No byte of an object that an LSN needs is left unread.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/alloc.h"
+#include "metastore/history_impl.h"
+
+#define SEGMENT_MAGIC "RAMTSEG\x01"
+#define READ_BYTES (64u << 10)
+
+struct verify {
+    struct ramet_history *history;
+    ramet_verify_report *report;
+    void *ctx;
+    uint64_t done, total;
+    uint64_t damaged;
+    struct ramet_table_cursor cursor;
+};
+
+/* Damage is reported and done with; other failures are passed on. */
+static enum ramet_rc
+note(struct verify *v, enum ramet_rc rc, const struct ramet_err *found,
+     struct ramet_err *err)
+{
+    if (rc == RAMET_OK)
+        return RAMET_OK;
+    if (rc != RAMET_ECORRUPT && rc != RAMET_ENOTFOUND && rc != RAMET_EVERSION) {
+        if (err != NULL)
+            *err = *found;
+        return rc;
+    }
+    v->damaged++;
+    v->report(v->ctx, true, found->text, v->done, v->total);
+    return RAMET_OK;
+}
+
+/* ---- bytes of one object, in order --------------------------------------- */
+
+/* Hash `length` bytes at `offset` of an object, in pieces. */
+static enum ramet_rc
+hash_range(struct verify *v, const char *key, uint64_t offset, uint64_t length,
+           struct ramet_hash *out_hash, struct ramet_err *err)
+{
+    struct ramet_hasher *const hasher = ramet_hasher_new();
+    uint8_t *const bytes = ramet_alloc(READ_BYTES);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (hasher == NULL || bytes == NULL)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "verify");
+    while (rc == RAMET_OK && length > 0) {
+        const size_t n = length < READ_BYTES ? (size_t)length : READ_BYTES;
+
+        rc = ramet_objstore_read_full(v->history->store, key, offset, bytes, n,
+                                      err);
+        if (rc == RAMET_OK)
+            ramet_hasher_update(hasher, bytes, n);
+        offset += n;
+        length -= n;
+    }
+    if (rc == RAMET_OK)
+        *out_hash = ramet_hasher_digest(hasher);
+    ramet_free(bytes);
+    ramet_hasher_free(hasher);
+    return rc;
+}
+
+static enum ramet_rc
+check_range(struct verify *v, const char *key, uint64_t offset, uint64_t length,
+            const struct ramet_hash *expected, struct ramet_err *err)
+{
+    struct ramet_hash hash;
+    const enum ramet_rc rc =
+        hash_range(v, key, offset, length, &hash, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_hash_equal(&hash, expected))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: bytes at %" PRIu64
+                          " do not match their hash",
+                          key, offset);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+check_size(struct verify *v, const char *key, uint64_t expected,
+           struct ramet_err *err)
+{
+    uint64_t size;
+    const enum ramet_rc rc =
+        ramet_objstore_size(v->history->store, key, &size, err);
+
+    if (rc == RAMET_OK && size != expected)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: %" PRIu64 " bytes, should be %" PRIu64, key,
+                          size, expected);
+    return rc;
+}
+
+/* The 32 bytes before the frames; no parent has their hash, but every bit of
+ * them is known. */
+static enum ramet_rc
+check_segment_header(struct verify *v, const char *key, uint64_t offset,
+                     const struct ramet_sid *id, uint32_t page_size,
+                     struct ramet_err *err)
+{
+    uint8_t expected[RAMET_SEGMENT_HEADER_SIZE] = {0};
+    uint8_t found[RAMET_SEGMENT_HEADER_SIZE];
+    enum ramet_rc rc;
+
+    memcpy(expected, SEGMENT_MAGIC, 8);
+    memcpy(expected + 8, &id->id, RAMET_ID_SIZE);
+    ramet_put_le32(expected + 24, page_size);
+    rc = ramet_objstore_read_full(v->history->store, key, offset, found,
+                                  sizeof(found), err);
+    if (rc == RAMET_OK && memcmp(expected, found, sizeof(found)) != 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: header of the segment", key);
+    return rc;
+}
+
+/* ---- segments ------------------------------------------------------------ */
+
+/* Goes through a segment's bytes; all before `at` is accounted for. */
+struct sweep {
+    struct verify *v;
+    const struct ramet_commit *commit;
+    const struct ramet_segment_info *segment;
+    char key[RAMET_KEY_MAX];
+    uint64_t at;
+};
+
+static enum ramet_rc
+sweep_piece(struct sweep *s, uint64_t offset, uint64_t length,
+            const struct ramet_hash *hash, struct ramet_err *err)
+{
+    if (offset != s->at)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: nothing says what lies at %" PRIu64, s->key,
+                          s->at);
+    s->at = offset + length;
+    return check_range(s->v, s->key, offset, length, hash, err);
+}
+
+static enum ramet_rc
+sweep_frames(struct sweep *s, const struct ramet_frame *frames, uint32_t count,
+             struct ramet_err *err)
+{
+    struct ramet_err found;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct ramet_place *const place = &frames[i].place;
+        const enum ramet_rc rc =
+            note(s->v,
+                 sweep_piece(s, place->offset_bytes, place->length_bytes,
+                             &place->hash, &found),
+                 &found, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}
+
+/* Frames of chunk after chunk, then the chunks themselves. */
+static enum ramet_rc
+sweep_chunks(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_table_cursor *const cursor = &s->v->cursor;
+    const struct ramet_segment_info *const segment = s->segment;
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (uint32_t i = 0; i < segment->chunk_count; i++) {
+        rc = ramet_table_cursor_load(cursor, s->commit, segment, i, &found);
+        if (rc != RAMET_OK)
+            return note(s->v, rc, &found, err);
+        rc = sweep_frames(s, cursor->frames, cursor->frame_count, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    for (uint32_t i = 0; rc == RAMET_OK && i < segment->chunk_count; i++) {
+        const struct ramet_table_chunk *const chunk = &segment->chunks[i];
+
+        rc = note(s->v,
+                  sweep_piece(s, chunk->offset_bytes, chunk->length_bytes,
+                              &chunk->hash, &found),
+                  &found, err);
+    }
+    return rc;
+}
+
+static bool
+lies_in(const struct sweep *s, const struct ramet_frame *frame)
+{
+    if (frame->place.kind == RAMET_IN_COMMIT)
+        return ramet_id_is_nil(&s->segment->id.id) &&
+               frame->place.lsn == s->commit->lsn;
+    return ramet_id_compare(&frame->place.segment.id, &s->segment->id.id) == 0;
+}
+
+/* The next frame of a commit of its own map, by the map. */
+static enum ramet_rc
+sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
+           struct ramet_err *err)
+{
+    struct ramet_frame frame;
+    enum ramet_rc rc;
+
+    rc = ramet_history_locate(s->v->history, s->commit->lsn, &pgno, 1, &frame,
+                              err);
+    if (rc != RAMET_OK || ramet_frame_same(&frame, last))
+        return rc;
+    *last = frame;
+    if (frame.page_count == 0 || !lies_in(s, &frame))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64 ": its map has page %u elsewhere",
+                          s->commit->lsn, pgno);
+    return sweep_piece(s, frame.place.offset_bytes, frame.place.length_bytes,
+                       &frame.place.hash, err);
+}
+
+static enum ramet_rc
+sweep_by_map(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_frame last = {.page_count = 0};
+    uint32_t pgno = s->segment->first_pgno - 1;
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK) {
+        pgno = ramet_pageset_next(&s->commit->changed, pgno);
+        if (pgno == 0 || pgno > s->segment->last_pgno)
+            break;
+        rc = note(s->v, sweep_page(s, pgno, &last, &found), &found, err);
+    }
+    return rc;
+}
+
+static enum ramet_rc
+verify_dict(struct verify *v, const struct ramet_place *dict,
+            struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    ramet_place_key(dict, key);
+    rc = check_size(v, key, dict->offset_bytes + dict->length_bytes, err);
+    if (rc == RAMET_OK)
+        rc = check_segment_header(v, key, 0, &dict->segment, 0, err);
+    if (rc == RAMET_OK)
+        rc = check_range(v, key, dict->offset_bytes, dict->length_bytes,
+                         &dict->hash, err);
+    return rc;
+}
+
+static enum ramet_rc
+verify_segment(struct verify *v, const struct ramet_loaded_head *head,
+               uint32_t index, struct ramet_err *err)
+{
+    const struct ramet_commit *const commit = &head->commit;
+    const struct ramet_segment_info *const segment = &commit->segments[index];
+    const bool is_inline = index == 0 && commit->has_inline;
+    const struct ramet_place place = {.volume = commit->volume,
+                                      .segment = segment->id};
+    struct sweep s = {.v = v, .commit = commit, .segment = segment};
+    const uint64_t start = is_inline ? head->head_length : 0;
+    struct ramet_err found;
+    enum ramet_rc rc;
+
+    if (is_inline)
+        ramet_commit_key(&commit->volume, commit->lsn, s.key);
+    else
+        ramet_place_key(&place, s.key);
+    rc = check_size(v, s.key, start + segment->size_bytes, &found);
+    if (rc == RAMET_OK)
+        rc = check_segment_header(v, s.key, start, &segment->id,
+                                  commit->page_size, &found);
+    rc = note(v, rc, &found, err);
+    s.at = start + RAMET_SEGMENT_HEADER_SIZE;
+    if (rc != RAMET_OK)
+        return rc;
+    if (segment->frames != NULL)
+        rc = sweep_frames(&s, segment->frames, segment->frame_count, err);
+    else if (segment->chunk_count > 0)
+        rc = sweep_chunks(&s, err);
+    else
+        return sweep_by_map(&s, err); /* its chunks are needed no more */
+    if (rc == RAMET_OK && s.at != start + segment->size_bytes)
+        rc = note(v,
+                  RAMET_FAIL(&found, RAMET_ECORRUPT,
+                             "%s: nothing says what lies at %" PRIu64, s.key,
+                             s.at),
+                  &found, err);
+    return rc;
+}
+
+/* ---- commits ------------------------------------------------------------- */
+
+static enum ramet_rc
+check_commit(struct verify *v, const struct ramet_loaded_head *head,
+             const struct ramet_hash *predecessor, struct ramet_err *err)
+{
+    const struct ramet_commit *const commit = &head->commit;
+    struct ramet_node_ref root;
+    char key[RAMET_KEY_MAX];
+    unsigned level;
+    enum ramet_rc rc;
+
+    ramet_commit_key(&commit->volume, commit->lsn, key);
+    if (!ramet_hash_equal(&commit->predecessor, predecessor))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: was not based on the commit before it", key);
+    rc = check_size(v, key,
+                    (uint64_t)head->head_length + commit->inline_length_bytes,
+                    err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_load_root(v->history, &commit->map, &root, &level,
+                                     err);
+    return rc;
+}
+
+/* *io_hash: in, of the commit before; out, of this one. */
+static enum ramet_rc
+verify_commit(struct verify *v, uint64_t lsn, struct ramet_hash *io_hash,
+              struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    const struct ramet_loaded_head *head;
+    struct ramet_err found;
+    enum ramet_rc rc;
+
+    rc = ramet_history_load_head(v->history, lsn, true, &entry, &found);
+    if (rc != RAMET_OK) {
+        memset(io_hash, 0, sizeof(*io_hash)); /* the next is told off, too */
+        return note(v, rc, &found, err);
+    }
+    head = ramet_loaded_head(entry);
+    rc = note(v, check_commit(v, head, io_hash, &found), &found, err);
+    *io_hash = head->hash;
+    for (uint32_t i = 0; rc == RAMET_OK && i < head->commit.segment_count;
+         i++) {
+        if (head->commit.segments[i].has_dict)
+            rc = note(v,
+                      verify_dict(v, &head->commit.segments[i].dict, &found),
+                      &found, err);
+        if (rc == RAMET_OK)
+            rc = verify_segment(v, head, i, err);
+    }
+    ramet_history_release(v->history, entry);
+    return rc;
+}
+
+/* ---- maps ---------------------------------------------------------------- */
+
+struct map_item {
+    uint64_t lsn;
+    struct ramet_mid id;
+    uint64_t size_bytes;
+};
+
+struct map_list {
+    const struct ramet_vid *volume;
+    struct map_item *items;
+    size_t count, capacity;
+    bool no_memory;
+};
+
+static bool
+collect_map(void *ctx, const char *key, uint64_t size_bytes)
+{
+    struct map_list *const list = ctx;
+    const char *const name = strrchr(key, '/') + 1;
+    struct map_item item = {.size_bytes = size_bytes};
+    char expected[RAMET_KEY_MAX];
+
+    if (strlen(name) != 17 + RAMET_ID_TEXT_SIZE - 1 ||
+        !ramet_id_parse(name + 17, &item.id.id))
+        return true;
+    item.lsn = strtoull(name, NULL, 16);
+    ramet_map_key(list->volume, item.lsn, &item.id, expected);
+    if (strcmp(expected, key) != 0)
+        return true;
+    if (list->count == list->capacity) {
+        const size_t capacity = list->capacity * 2 + 64;
+        struct map_item *const grown =
+            ramet_realloc(list->items, capacity * sizeof(grown[0]));
+
+        list->no_memory = grown == NULL;
+        if (grown == NULL)
+            return false;
+        list->items = grown;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = item;
+    return true;
+}
+
+static int
+compare_maps(const void *left, const void *right)
+{
+    const struct map_item *const a = left;
+    const struct map_item *const b = right;
+
+    if (a->lsn != b->lsn)
+        return a->lsn < b->lsn ? -1 : 1;
+    return ramet_id_compare(&a->id.id, &b->id.id);
+}
+
+/* Walks one map object's own nodes, in the order in which they lie. */
+struct map_sweep {
+    struct verify *v;
+    const struct map_list *list;
+    const struct map_item *map;
+    uint64_t at;
+    struct ramet_inner inner[RAMET_MAP_LEVEL_MAX + 1];
+    struct ramet_leaf leaf;
+};
+
+/* A node in another map: that is looked at in its turn, if it is there. */
+static enum ramet_rc
+check_elsewhere(const struct map_sweep *s, const struct ramet_node_ref *ref,
+                struct ramet_err *err)
+{
+    const struct map_item wanted = {.lsn = ref->lsn, .id = ref->id};
+    const struct map_item *const map =
+        bsearch(&wanted, s->list->items, s->list->count, sizeof(wanted),
+                compare_maps);
+
+    if (map == NULL || ref->lsn > s->map->lsn ||
+        ref->offset_bytes + ref->length_bytes > map->size_bytes)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "the map of LSN %" PRIu64
+                          " refers to one of LSN %" PRIu64 " that is not there",
+                          s->map->lsn, ref->lsn);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
+           unsigned level, uint32_t index, struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    rc = ramet_history_load_nodes(s->v->history, &ref, 1, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (level == 0)
+        rc = ramet_leaf_decode(ramet_loaded_node(entry)->bytes,
+                               ref->length_bytes, &s->v->history->volume, index,
+                               &s->leaf, err);
+    else
+        rc = ramet_inner_decode(ramet_loaded_node(entry)->bytes,
+                                ref->length_bytes, level, index,
+                                &s->inner[level], err);
+    ramet_history_release(s->v->history, entry);
+    /* At most five levels deep: the level falls by one a step. */
+    for (unsigned i = 0; rc == RAMET_OK && level > 0 && i < RAMET_INNER_CHILDREN;
+         i++) {
+        const struct ramet_node_ref *const child =
+            &s->inner[level].children[i];
+
+        if (child->length_bytes == 0)
+            continue;
+        if (child->lsn == s->map->lsn &&
+            ramet_id_compare(&child->id.id, &s->map->id.id) == 0)
+            rc = sweep_node(s, child, level - 1,
+                            index * RAMET_INNER_CHILDREN + i, err);
+        else
+            rc = check_elsewhere(s, child, err);
+    }
+    if (rc == RAMET_OK && ref->offset_bytes != s->at)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "the map of LSN %" PRIu64
+                        ": nothing says what lies at %" PRIu64,
+                        s->map->lsn, s->at);
+    s->at = ref->offset_bytes + ref->length_bytes;
+    return rc;
+}
+
+static enum ramet_rc
+verify_map(struct map_sweep *s, struct ramet_err *err)
+{
+    struct ramet_history *const history = s->v->history;
+    uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
+    struct ramet_map_trailer trailer;
+    struct ramet_map_ref map = {.lsn = s->map->lsn, .id = s->map->id};
+    struct ramet_node_ref root;
+    char key[RAMET_KEY_MAX];
+    unsigned level;
+    enum ramet_rc rc;
+
+    ramet_map_key(&history->volume, s->map->lsn, &s->map->id, key);
+    if (s->map->size_bytes < sizeof(header) + sizeof(end))
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: too short", key);
+    rc = ramet_objstore_read_full(history->store, key, 0, header,
+                                  sizeof(header), err);
+    if (rc == RAMET_OK)
+        rc = ramet_objstore_read_full(history->store, key,
+                                      s->map->size_bytes - sizeof(end), end,
+                                      sizeof(end), err);
+    if (rc == RAMET_OK)
+        rc = ramet_map_trailer_decode(&history->volume, s->map->lsn,
+                                      &s->map->id, header, end,
+                                      s->map->size_bytes, &trailer, err);
+    if (rc != RAMET_OK)
+        return rc;
+    map.root_offset_bytes = trailer.root.offset_bytes;
+    map.root_length_bytes = trailer.root.length_bytes;
+    map.root_hash = trailer.root.hash;
+    rc = ramet_history_load_root(history, &map, &root, &level, err);
+    s->at = RAMET_MAP_HEADER_SIZE;
+    if (rc == RAMET_OK)
+        rc = sweep_node(s, &root, level, 0, err);
+    return rc;
+}
+
+static enum ramet_rc
+list_maps(struct verify *v, struct map_list *list, struct ramet_err *err)
+{
+    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    ramet_id_format(&list->volume->id, vid);
+    snprintf(prefix, sizeof(prefix), "volumes/%s/maps/", vid);
+    rc = ramet_objstore_list(v->history->store, prefix, "", collect_map, list,
+                             err);
+    if (rc == RAMET_OK && list->no_memory)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "list of page maps");
+    if (rc == RAMET_OK && list->count > 1)
+        qsort(list->items, list->count, sizeof(list->items[0]), compare_maps);
+    return rc;
+}
+
+static void
+report_step(struct verify *v, const char *what, uint64_t number)
+{
+    char text[64];
+
+    v->done++;
+    snprintf(text, sizeof(text), "%s %" PRIu64, what, number);
+    v->report(v->ctx, false, text, v->done, v->total);
+}
+
+static enum ramet_rc
+verify_maps(struct verify *v, const struct map_list *list,
+            struct ramet_err *err)
+{
+    struct map_sweep *const s = ramet_calloc(1, sizeof(*s));
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (s == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "verify");
+    s->v = v;
+    s->list = list;
+    for (size_t i = 0; rc == RAMET_OK && i < list->count; i++) {
+        s->map = &list->items[i];
+        rc = note(v, verify_map(s, &found), &found, err);
+        report_step(v, "page map of LSN", s->map->lsn);
+    }
+    ramet_free(s);
+    return rc;
+}
+
+/* ---- all ----------------------------------------------------------------- */
+
+static enum ramet_rc
+verify_all(struct verify *v, struct ramet_err *err)
+{
+    struct map_list list = {.volume = &v->history->volume};
+    struct ramet_hash hash = {{0}};
+    uint64_t newest;
+    enum ramet_rc rc;
+
+    rc = ramet_history_find_newest(v->history, 0, &newest, err);
+    if (rc == RAMET_OK)
+        rc = list_maps(v, &list, err);
+    v->total = rc == RAMET_OK ? newest + list.count : 0;
+    for (uint64_t lsn = 1; rc == RAMET_OK && lsn <= newest; lsn++) {
+        rc = verify_commit(v, lsn, &hash, err);
+        report_step(v, "LSN", lsn);
+    }
+    if (rc == RAMET_OK)
+        rc = verify_maps(v, &list, err);
+    ramet_free(list.items);
+    return rc;
+}
+
+enum ramet_rc
+ramet_history_verify(struct ramet_history *history, ramet_verify_report *report,
+                     void *ctx, struct ramet_err *err)
+{
+    struct verify v = {.report = report, .ctx = ctx};
+    enum ramet_rc rc;
+
+    /* A history of its own: what a cache holds proves nothing. */
+    rc = ramet_history_open(history->store, &history->volume, NULL, &v.history,
+                            err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_table_cursor_init(&v.cursor, v.history, UINT32_MAX);
+    rc = verify_all(&v, err);
+    ramet_table_cursor_done(&v.cursor);
+    ramet_history_close(v.history);
+    if (rc == RAMET_OK && v.damaged > 0)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "%" PRIu64 " damaged or missing pieces", v.damaged);
+    return rc;
+}

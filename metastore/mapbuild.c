@@ -1,0 +1,490 @@
+/*
+ * mapbuild.c - making a page map: the map below a chain of heads, changed by
+ * what they say, as one new object.
+ *
+ * The leaves that may differ are walked in order; of the inner nodes only the
+ * path to the current leaf is open. A node that comes out as it was is
+ * pointed at where it already is; the others are streamed out, children
+ * first, the root last.
+ *
+ *   (1) Memory: one node a level, the output buffer, and the chain.
+ *   (2) The root is always written anew, so that a map is one object by which
+ *       it can be found, unless no page lies anywhere.
+ *   (3) Pages above `cut`, the least page count of the chain, are not taken
+ *       from the old map.
+ */
+#include <assert.h>
+#include <inttypes.h>
+
+#include "core/alloc.h"
+#include "metastore/history_impl.h"
+
+#define OUT_BYTES (256u << 10)
+
+/* ---- the object ---------------------------------------------------------- */
+
+struct map_writer {
+    struct ramet_history *history;
+    struct ramet_upload *upload; /* NULL: all is still in `out` */
+    struct ramet_buf out;
+    uint64_t flushed_bytes;
+    char key[RAMET_KEY_MAX];
+    uint8_t header[RAMET_MAP_HEADER_SIZE];
+};
+
+static enum ramet_rc
+writer_flush(struct map_writer *writer, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    if (writer->upload == NULL)
+        rc = ramet_objstore_upload_begin(writer->history->store, writer->key,
+                                         &writer->upload, err);
+    if (rc == RAMET_OK)
+        rc = ramet_objstore_upload_write(writer->upload, writer->out.data,
+                                         writer->out.len, err);
+    writer->flushed_bytes += writer->out.len;
+    ramet_buf_clear(&writer->out);
+    return rc;
+}
+
+static enum ramet_rc
+writer_add(struct map_writer *writer, const struct ramet_buf *node,
+           uint64_t *out_offset, struct ramet_err *err)
+{
+    if (node->failed != RAMET_OK)
+        return RAMET_FAIL(err, node->failed, "%s: node", writer->key);
+    if (writer->out.len + node->len > OUT_BYTES) {
+        const enum ramet_rc rc = writer_flush(writer, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    *out_offset = writer->flushed_bytes + writer->out.len;
+    ramet_buf_bytes(&writer->out, node->data, node->len);
+    if (writer->out.failed != RAMET_OK)
+        return RAMET_FAIL(err, writer->out.failed, "%s: node", writer->key);
+    return RAMET_OK;
+}
+
+/* No answer: the name is ours alone, so whether it is there decides. */
+static enum ramet_rc
+settle(struct map_writer *writer, struct ramet_err *err)
+{
+    uint64_t size;
+    const enum ramet_rc rc =
+        ramet_objstore_size(writer->history->store, writer->key, &size, err);
+
+    if (rc == RAMET_OK && size == writer->flushed_bytes + writer->out.len)
+        return RAMET_OK;
+    if (rc == RAMET_OK || rc == RAMET_ENOTFOUND)
+        return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                          "%s: the page map did not arrive", writer->key);
+    return rc;
+}
+
+static enum ramet_rc
+writer_finish(struct map_writer *writer,
+              const struct ramet_map_trailer *trailer, struct ramet_err *err)
+{
+    uint8_t *const end = ramet_buf_extend(&writer->out, RAMET_MAP_TRAILER_SIZE);
+    enum ramet_rc rc;
+
+    if (end == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: trailer", writer->key);
+    ramet_map_trailer_encode(writer->header, trailer, end);
+    if (writer->upload == NULL) {
+        const struct iovec part = {writer->out.data, writer->out.len};
+
+        rc = ramet_objstore_put(writer->history->store, writer->key, &part, 1,
+                                err);
+    } else {
+        rc = ramet_objstore_upload_write(writer->upload, writer->out.data,
+                                         writer->out.len, err);
+        if (rc != RAMET_OK)
+            return rc;
+        rc = ramet_objstore_upload_finish(writer->upload, err);
+        writer->upload = NULL; /* freed, whatever it said */
+    }
+    return rc == RAMET_EUNKNOWN || rc == RAMET_EEXIST ? settle(writer, err)
+                                                      : rc;
+}
+
+/* ---- the tree ------------------------------------------------------------ */
+
+struct open_node {
+    bool open;
+    struct ramet_node_ref old; /* what stood in this place */
+    struct ramet_inner inner;
+};
+
+struct builder {
+    const struct ramet_chain *chain;
+    struct map_writer writer;
+    struct ramet_table_cursor cursor;
+    struct ramet_pageset touched; /* pages whose leaves are made again */
+    struct ramet_buf scratch;
+    struct ramet_mid id;
+    uint64_t lsn;
+    uint64_t cut; /* invariant (3) */
+    struct ramet_node_ref old_root;
+    unsigned old_level, top_level;
+    struct ramet_node_ref root;
+    struct open_node nodes[RAMET_MAP_LEVEL_MAX + 1]; /* [0] is not used */
+    struct ramet_leaf leaf;
+};
+
+/* The old tree's node 0 of `level`, which is not above its root. */
+static enum ramet_rc
+descend_old(struct builder *b, unsigned level, struct ramet_node_ref *out,
+            struct ramet_err *err)
+{
+    struct ramet_node_ref ref = b->old_root;
+
+    for (unsigned at = b->old_level; at > level && ref.length_bytes > 0; at--) {
+        const enum ramet_rc rc = ramet_history_load_inner(
+            b->chain->history, &ref, at, 0, &b->nodes[level].inner, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        ref = b->nodes[level].inner.children[0];
+    }
+    *out = ref;
+    return RAMET_OK;
+}
+
+/* What the old map has in the place of a node whose parent is open. */
+static enum ramet_rc
+find_old(struct builder *b, unsigned level, uint32_t index,
+         struct ramet_node_ref *out, struct ramet_err *err)
+{
+    memset(out, 0, sizeof(*out));
+    if (b->old_root.length_bytes == 0 ||
+        (uint64_t)index * ramet_node_span(level) >= b->cut)
+        return RAMET_OK;
+    if (level == b->top_level) {
+        if (level <= b->old_level)
+            return descend_old(b, level, out, err);
+        return RAMET_OK; /* above the old root: open_inner() puts it in */
+    }
+    *out = b->nodes[level + 1].inner.children[index % RAMET_INNER_CHILDREN];
+    return RAMET_OK;
+}
+
+static void
+drop_cut_children(struct builder *b, struct ramet_inner *inner)
+{
+    const uint64_t span = ramet_node_span(inner->level - 1);
+
+    for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++) {
+        const uint64_t before =
+            ((uint64_t)inner->index * RAMET_INNER_CHILDREN + i) * span;
+
+        if (before >= b->cut)
+            memset(&inner->children[i], 0, sizeof(inner->children[i]));
+    }
+}
+
+static enum ramet_rc
+open_inner(struct builder *b, unsigned level, uint32_t index,
+           struct ramet_err *err)
+{
+    struct open_node *const node = &b->nodes[level];
+    enum ramet_rc rc;
+
+    assert(!node->open);
+    rc = find_old(b, level, index, &node->old, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (node->old.length_bytes > 0) {
+        rc = ramet_history_load_inner(b->chain->history, &node->old, level,
+                                      index, &node->inner, err);
+        if (rc != RAMET_OK)
+            return rc;
+    } else {
+        memset(&node->inner, 0, sizeof(node->inner));
+        node->inner.level = level;
+        node->inner.index = index;
+        if (index == 0 && level == b->old_level + 1)
+            node->inner.children[0] = b->old_root; /* the tree grew */
+    }
+    drop_cut_children(b, &node->inner);
+    node->open = true;
+    return RAMET_OK;
+}
+
+/* Put the node in `scratch` into its parent, as the old one if it is equal. */
+static enum ramet_rc
+place_node(struct builder *b, unsigned level, uint32_t index,
+           const struct ramet_node_ref *old, struct ramet_err *err)
+{
+    struct ramet_node_ref ref = {.lsn = b->lsn, .id = b->id};
+    const bool is_root = level == b->top_level;
+
+    if (b->scratch.len > 0) {
+        ref.length_bytes = (uint32_t)b->scratch.len;
+        ref.hash = ramet_hash128(b->scratch.data, b->scratch.len);
+        if (!is_root && old->length_bytes == ref.length_bytes &&
+            ramet_hash_equal(&old->hash, &ref.hash)) {
+            ref = *old;
+        } else {
+            const enum ramet_rc rc =
+                writer_add(&b->writer, &b->scratch, &ref.offset_bytes, err);
+
+            if (rc != RAMET_OK)
+                return rc;
+        }
+    }
+    if (is_root)
+        b->root = ref;
+    else
+        b->nodes[level + 1].inner.children[index % RAMET_INNER_CHILDREN] = ref;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+close_inner(struct builder *b, unsigned level, struct ramet_err *err)
+{
+    struct open_node *const node = &b->nodes[level];
+    bool empty = true;
+
+    for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++)
+        empty = empty && node->inner.children[i].length_bytes == 0;
+    ramet_buf_clear(&b->scratch);
+    if (!empty)
+        ramet_inner_encode(&node->inner, &b->scratch);
+    if (b->scratch.failed != RAMET_OK)
+        return RAMET_FAIL(err, b->scratch.failed, "page map: inner node");
+    node->open = false;
+    return place_node(b, level, node->inner.index, &node->old, err);
+}
+
+/* Open the path to a leaf, closing what lies off it. */
+static enum ramet_rc
+open_path(struct builder *b, uint32_t leaf_index, struct ramet_err *err)
+{
+    unsigned stale = 0; /* the highest open level that lies off the path */
+    enum ramet_rc rc;
+
+    for (unsigned level = 1; level <= b->top_level; level++) {
+        if (b->nodes[level].open &&
+            b->nodes[level].inner.index !=
+                (uint32_t)((uint64_t)leaf_index >> (8 * level)))
+            stale = level;
+    }
+    for (unsigned level = 1; level <= stale; level++) {
+        rc = close_inner(b, level, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    for (unsigned level = b->top_level; level >= 1; level--) {
+        if (b->nodes[level].open)
+            continue;
+        rc = open_inner(b, level,
+                        (uint32_t)((uint64_t)leaf_index >> (8 * level)), err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+load_old_leaf(struct builder *b, const struct ramet_node_ref *old,
+              uint32_t index, struct ramet_err *err)
+{
+    struct ramet_history *const history = b->chain->history;
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    memset(&b->leaf, 0, sizeof(b->leaf));
+    b->leaf.index = index;
+    if (old->length_bytes == 0)
+        return RAMET_OK;
+    rc = ramet_history_load_nodes(history, &old, 1, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_leaf_decode(ramet_loaded_node(entry)->bytes, old->length_bytes,
+                           &history->volume, index, &b->leaf, err);
+    ramet_history_release(history, entry);
+    if (rc != RAMET_OK)
+        return rc;
+    for (unsigned i = 0; i < RAMET_LEAF_PAGES; i++) {
+        if ((uint64_t)index * RAMET_LEAF_PAGES + i >= b->cut)
+            memset(&b->leaf.pages[i], 0, sizeof(b->leaf.pages[i]));
+    }
+    return RAMET_OK;
+}
+
+/* Apply the chain to the leaf of `pgno`; *out_next is the first touched page
+ * after it. */
+static enum ramet_rc
+apply_chain(struct builder *b, uint32_t pgno, uint32_t *out_next,
+            struct ramet_err *err)
+{
+    const uint32_t last =
+        (uint32_t)(((uint64_t)b->leaf.index + 1) * RAMET_LEAF_PAGES - 1) + 1;
+
+    /* `last` wraps to 0 for the very last leaf, whose page 2^32 is none. */
+    while (pgno != 0 && (last == 0 || pgno <= last)) {
+        struct ramet_frame *const page =
+            &b->leaf.pages[(pgno - 1) % RAMET_LEAF_PAGES];
+        enum ramet_layer_answer answer;
+        struct ramet_frame frame;
+        enum ramet_rc rc;
+
+        rc = ramet_chain_find(b->chain, &b->cursor, pgno, &answer, &frame, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (answer == RAMET_LAYER_FRAME)
+            *page = frame;
+        else if (answer == RAMET_LAYER_ZERO)
+            memset(page, 0, sizeof(*page));
+        pgno = ramet_pageset_next(&b->touched, pgno);
+    }
+    *out_next = pgno;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+make_leaf(struct builder *b, uint32_t pgno, uint32_t *out_next,
+          struct ramet_err *err)
+{
+    const uint32_t index = (pgno - 1) / RAMET_LEAF_PAGES;
+    struct ramet_node_ref old;
+    bool empty = true;
+    enum ramet_rc rc;
+
+    rc = open_path(b, index, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = find_old(b, 0, index, &old, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = load_old_leaf(b, &old, index, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = apply_chain(b, pgno, out_next, err);
+    if (rc != RAMET_OK)
+        return rc;
+    for (unsigned i = 0; i < RAMET_LEAF_PAGES; i++)
+        empty = empty && b->leaf.pages[i].page_count == 0;
+    ramet_buf_clear(&b->scratch);
+    if (!empty) {
+        rc = ramet_leaf_encode(&b->leaf, &b->scratch, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    if (b->scratch.failed != RAMET_OK)
+        return RAMET_FAIL(err, b->scratch.failed, "page map: leaf");
+    return place_node(b, 0, index, &old, err);
+}
+
+/* The pages whose leaves may differ: what the chain changed, the border of
+ * the cut, and page 1, so that the root is made in any case. */
+static enum ramet_rc
+collect_touched(struct builder *b, struct ramet_err *err)
+{
+    const struct ramet_chain *const chain = b->chain;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
+        rc = ramet_pageset_add_set(&b->touched, &chain->layers[i]->changed);
+    if (rc == RAMET_OK && chain->page_count > 0)
+        rc = ramet_pageset_add(&b->touched, 1);
+    if (rc == RAMET_OK && b->cut > 0 && b->cut <= chain->page_count)
+        rc = ramet_pageset_add(&b->touched, (uint32_t)b->cut);
+    if (rc != RAMET_OK)
+        return RAMET_FAIL(err, rc, "page map: set of changed pages");
+    ramet_pageset_truncate(&b->touched, chain->page_count);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+build_tree(struct builder *b, struct ramet_err *err)
+{
+    const struct ramet_chain *const chain = b->chain;
+    uint32_t pgno;
+    enum ramet_rc rc;
+
+    b->cut = chain->layer_count > 0 ? ramet_chain_least(chain) : UINT64_MAX;
+    b->top_level = ramet_map_level_for(chain->page_count);
+    rc = ramet_history_load_root(chain->history, &chain->map, &b->old_root,
+                                 &b->old_level, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = collect_touched(b, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_table_cursor_init(&b->cursor, chain->history, UINT32_MAX);
+    pgno = ramet_pageset_next(&b->touched, 0);
+    while (pgno != 0) {
+        rc = make_leaf(b, pgno, &pgno, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    for (unsigned level = 1; level <= b->top_level; level++) {
+        if (!b->nodes[level].open)
+            continue;
+        rc = close_inner(b, level, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+builder_init(struct builder *b, const struct ramet_chain *chain, uint64_t lsn,
+             struct ramet_err *err)
+{
+    const struct ramet_vid *const volume = &chain->history->volume;
+    const enum ramet_rc rc = ramet_id_new(&b->id.id, err);
+
+    b->chain = chain;
+    b->lsn = lsn;
+    b->writer.history = chain->history;
+    ramet_pageset_init(&b->touched);
+    ramet_buf_init(&b->scratch, RAMET_NODE_BYTES_MAX);
+    ramet_buf_init(&b->writer.out, OUT_BYTES + RAMET_MAP_TRAILER_SIZE);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_map_key(volume, lsn, &b->id, b->writer.key);
+    ramet_map_header_encode(volume, lsn, b->writer.header);
+    ramet_buf_bytes(&b->writer.out, b->writer.header, RAMET_MAP_HEADER_SIZE);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
+                const struct ramet_hash *commit_hash,
+                struct ramet_map_ref *out_map, struct ramet_err *err)
+{
+    struct builder *const b = ramet_calloc(1, sizeof(*b));
+    struct ramet_map_trailer trailer = {.commit_hash = *commit_hash};
+    struct ramet_map_ref map = {.volume = chain->history->volume, .lsn = lsn};
+    enum ramet_rc rc;
+
+    if (b == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64, lsn);
+    rc = builder_init(b, chain, lsn, err);
+    if (rc == RAMET_OK)
+        rc = build_tree(b, err);
+    map.hash_algo = RAMET_HASH_XXH3_128;
+    if (rc == RAMET_OK && b->root.length_bytes > 0) {
+        trailer.root = b->root;
+        map.id = b->id;
+        map.root_offset_bytes = b->root.offset_bytes;
+        map.root_length_bytes = b->root.length_bytes;
+        map.root_hash = b->root.hash;
+        rc = writer_finish(&b->writer, &trailer, err);
+    }
+    if (b->writer.upload != NULL)
+        ramet_objstore_upload_abort(b->writer.upload);
+    ramet_table_cursor_done(&b->cursor);
+    ramet_buf_done(&b->writer.out);
+    ramet_buf_done(&b->scratch);
+    ramet_pageset_done(&b->touched);
+    ramet_free(b);
+    if (rc == RAMET_OK)
+        *out_map = map;
+    return rc;
+}

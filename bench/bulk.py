@@ -11,16 +11,15 @@ import json
 import os
 import shutil
 import sqlite3
-import sys
 import time
 
 import common
-import litestream
+from peers import litestream
 import push
 
 
 def load(database, base, *options):
-    done = common.timed(sys.executable, push.WORKLOAD, "bulk", database, base,
+    done = common.timed(common.PYTHON, push.WORKLOAD, "bulk", database, base,
                         *options)
     return json.loads(done.output)
 

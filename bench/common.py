@@ -12,6 +12,7 @@ BUILD = os.path.abspath(os.environ.get("RAMET_BUILD",
                                        os.path.join(HERE, "..", "build")))
 RAMET = os.path.join(BUILD, "bin", "ramet")
 EXTENSION = os.path.join(BUILD, "lib", "ramet.so")
+PYTHON = "/usr/bin/python3"  # Debian's: its sqlite3 loads extensions
 CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or
                      os.path.expanduser("~/.cache"), "ramet-bench")
 

@@ -12,18 +12,17 @@ import json
 import os
 import shutil
 import sqlite3
-import sys
 import time
 
 import common
-import litestream
+from peers import litestream
 
 WORKLOAD = os.path.join(common.HERE, "workload.py")
 UPDATES = (1, 100, 10000)
 
 
 def workload(*words):
-    return json.loads(common.timed(sys.executable, WORKLOAD, *words).output)
+    return json.loads(common.timed(common.PYTHON, WORKLOAD, *words).output)
 
 
 def base_database():

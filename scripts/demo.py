@@ -92,7 +92,7 @@ class Worker:
     def __init__(self, name, extension, uri, cwd):
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, os.path.join(HERE, "sqlworker.py"), extension,
+            ["/usr/bin/python3", os.path.join(HERE, "sqlworker.py"), extension,
              uri], cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True)
         self.open_seconds = self.reply()["seconds"]

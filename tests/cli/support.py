@@ -164,7 +164,7 @@ class CliTest(unittest.TestCase):
             "%s=%s" % (k, urllib.parse.quote(str(v), safe=""))
             for k, v in params.items()))
         done = subprocess.run(
-            [sys.executable, "-c", SQL_CHILD, EXTENSION, uri, code], text=True,
+            ["/usr/bin/python3", "-c", SQL_CHILD, EXTENSION, uri, code], text=True,
             cwd=self.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             timeout=120)
         self.assertEqual(done.returncode, 0, done.stderr)

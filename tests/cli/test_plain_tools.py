@@ -41,7 +41,7 @@ class PlainTools(support.CliTest):
 
     def test_replica_in_use__is_no_database_once_written(self):
         writer = subprocess.Popen(
-            [support.sys.executable, "-c", support.SQL_CHILD,
+            ["/usr/bin/python3", "-c", support.SQL_CHILD,
              support.EXTENSION, "file:%s?vfs=ramet&sync=manual" % self.a,
              "db.execute(\"INSERT INTO t(v) VALUES('dirty')\")\n"
              "print('written', flush=True)\nimport sys\nsys.stdin.read()"],

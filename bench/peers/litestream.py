@@ -7,7 +7,7 @@ import subprocess
 import time
 import urllib.request
 
-import common
+import common  # noqa: E402
 
 PACKAGE = "@flydotio/litestream@1.0.1"
 PORT = 27203  # its metrics; below the ephemeral range

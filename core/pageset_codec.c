@@ -81,7 +81,7 @@ ramet_pageset_decode(struct ramet_pageset *set, struct ramet_reader *in,
         goto done;
     }
     for (uint64_t i = 0; i < count; i++) {
-        struct ramet_run run;
+        struct ramet_run run = {0, 0};
 
         rc = decode_run(in, previous, i == 0, max_pgno, &run, err);
         if (rc != RAMET_OK)

@@ -62,11 +62,8 @@ ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
                    size_t page_bytes, uint8_t *out, const char *what,
                    struct ramet_err *err)
 {
-    const enum ramet_rc rc = ramet_codec_verify(&frame->place, body, what, err);
     size_t got;
 
-    if (rc != RAMET_OK)
-        return rc;
     if (!ramet_codec_is_one_frame(body, frame->place.length_bytes))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: page %" PRIu32 " is not one zstd frame", what,

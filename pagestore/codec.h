@@ -21,8 +21,8 @@
 extern const ZSTD_customMem ramet_codec_mem;
 
 /*
- * One frame body: hash right, exactly one zstd frame, exactly `page_bytes` of
- * content. `ddict` NULL: plain. `what` and `first_pgno` name it in errors.
+ * One frame body, verified before: exactly one zstd frame, exactly `page_bytes`
+ * of content. `ddict` NULL: plain. `what` names the object in errors.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,

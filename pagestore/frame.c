@@ -332,9 +332,9 @@ decode_body(struct ramet_frame_reader *reader, struct scratch *scratch,
 {
     const size_t page_bytes = (size_t)frame->page_count * page_size;
     struct dict *dict = NULL;
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc = ramet_codec_verify(&frame->place, body, key, err);
 
-    if (frame->kind == RAMET_FRAME_DICT)
+    if (rc == RAMET_OK && frame->kind == RAMET_FRAME_DICT)
         rc = dict_get(reader, &frame->base, &dict, err);
     if (rc != RAMET_OK)
         return rc;

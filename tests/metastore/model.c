@@ -1,0 +1,422 @@
+/*
+ * model.c - see model.h.
+ */
+#include "tests/metastore/model.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+
+void
+model_init(struct model *model, struct ramet_objstore *store, uint64_t seed)
+{
+    *model = (struct model){.store = store,
+                            .random = seed * 2 + 1,
+                            .next_content = 1,
+                            .pages_per_frame = 1};
+    assert_int_equal(ramet_id_new(&model->volume.id, NULL), RAMET_OK);
+    model->versions = calloc(1, sizeof(model->versions[0]));
+    assert_non_null(model->versions);
+    model_reopen(model);
+}
+
+void
+model_done(struct model *model)
+{
+    ramet_history_close(model->history);
+    for (uint64_t lsn = 0; lsn <= model->lsn; lsn++)
+        free(model->versions[lsn].pages);
+    free(model->versions);
+}
+
+void
+model_reopen(struct model *model)
+{
+    ramet_history_close(model->history);
+    model->history = NULL;
+    assert_int_equal(ramet_history_open(model->store, &model->volume, NULL,
+                                        &model->history, NULL),
+                     RAMET_OK);
+}
+
+uint64_t
+model_random(struct model *model, uint64_t below)
+{
+    uint64_t z = model->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ z >> 31) % below;
+}
+
+void
+model_fill(uint8_t *page, uint32_t page_size, uint64_t content)
+{
+    memset(page, 0, page_size);
+    if (content == 0)
+        return;
+    for (uint32_t i = 0; i < page_size / 4; i++)
+        page[i] = (uint8_t)((content * 0x9e3779b9u + i * i * content) >> 7);
+    ramet_put_le64(page, content);
+}
+
+struct ramet_cid
+model_new_cid(void)
+{
+    struct ramet_cid id;
+
+    assert_int_equal(ramet_id_new(&id.id, NULL), RAMET_OK);
+    return id;
+}
+
+static enum ramet_rc
+add_segment(struct model *model, struct ramet_commit *commit, uint32_t *pgno,
+            uint32_t limit, uint64_t *content, bool allow_inline,
+            uint8_t **out_inline, struct ramet_err *err)
+{
+    const struct ramet_codec codec = {
+        .level = 1, .pages_per_frame = model->pages_per_frame};
+    struct ramet_segment_writer *writer;
+    struct ramet_segment_info info;
+    uint8_t *const page = malloc(commit->page_size);
+    size_t inline_len = 0;
+    uint8_t *bytes = NULL;
+    enum ramet_rc rc;
+
+    assert_non_null(page);
+    rc = ramet_segment_writer_new(model->store, &model->volume,
+                                  commit->page_size, &codec, &writer, err);
+    if (rc != RAMET_OK) {
+        free(page);
+        return rc;
+    }
+    for (uint32_t n = 0; rc == RAMET_OK && *pgno != 0 && n < limit; n++) {
+        model_fill(page, commit->page_size, (*content)++);
+        rc = ramet_segment_writer_add(writer, *pgno, page, err);
+        *pgno = ramet_pageset_next(&commit->changed, *pgno);
+    }
+    free(page);
+    if (rc != RAMET_OK) {
+        ramet_segment_writer_abort(writer);
+        return rc;
+    }
+    memset(&info, 0, sizeof(info));
+    rc = ramet_segment_writer_finish(writer, allow_inline, &info, &bytes,
+                                     &inline_len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    commit->segments[commit->segment_count++] = info;
+    if (bytes != NULL) {
+        commit->has_inline = true;
+        commit->inline_length_bytes = (uint32_t)inline_len;
+        *out_inline = bytes;
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+add_segments(struct model *model, struct ramet_commit *commit,
+             uint64_t first_content, uint8_t **out_inline,
+             struct ramet_err *err)
+{
+    const uint64_t count = ramet_pageset_count(&commit->changed);
+    const uint32_t limit =
+        model->segment_pages > 0 ? model->segment_pages : UINT32_MAX;
+    uint32_t pgno = ramet_pageset_next(&commit->changed, 0);
+    uint64_t content = first_content;
+    bool first = true;
+
+    if (count == 0)
+        return RAMET_OK;
+    commit->segments = ramet_calloc((size_t)(count / limit + 1),
+                                    sizeof(commit->segments[0]));
+    if (commit->segments == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "test: segments");
+    while (pgno != 0) {
+        const enum ramet_rc rc =
+            add_segment(model, commit, &pgno, limit, &content,
+                        first && !model->never_inline, out_inline, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        first = false;
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+model_encode(struct model *model, const struct ramet_head *base,
+             const struct model_change *change, const struct ramet_cid *id,
+             uint64_t first_content, struct ramet_buf *out,
+             struct ramet_err *err)
+{
+    struct ramet_commit commit;
+    uint8_t *inline_bytes = NULL;
+    enum ramet_rc rc;
+
+    ramet_commit_init(&commit);
+    commit.id = *id;
+    commit.kind = RAMET_KIND_SQLITE;
+    commit.page_size = change->page_size;
+    commit.page_count = change->page_count;
+    commit.byte_length = (uint64_t)change->page_count * change->page_size;
+    commit.least_page_count = change->least;
+    rc = ramet_pageset_copy(&commit.changed, &change->changed);
+    if (rc == RAMET_OK)
+        rc = add_segments(model, &commit, first_content, &inline_bytes, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_prepare(model->history, base, &commit, err);
+    if (rc == RAMET_OK)
+        rc = ramet_commit_encode(&commit, inline_bytes, out, err);
+    ramet_free(inline_bytes);
+    ramet_commit_done(&commit);
+    return rc;
+}
+
+/* The model's own idea of what the change does. */
+static void
+apply(struct model *model, const struct model_change *change)
+{
+    const struct model_version *const old = &model->versions[model->lsn];
+    struct model_version now = {.page_size = change->page_size,
+                                .page_count = change->page_count};
+    uint32_t pgno = 0;
+
+    now.pages = calloc(change->page_count + 1u, sizeof(now.pages[0]));
+    assert_non_null(now.pages);
+    for (uint32_t i = 0; i < old->page_count && i < change->page_count; i++) {
+        if (i < change->least && old->page_size == now.page_size)
+            now.pages[i] = old->pages[i];
+    }
+    while ((pgno = ramet_pageset_next(&change->changed, pgno)) != 0)
+        now.pages[pgno - 1] = model->next_content++;
+    model->lsn++;
+    model->versions = realloc(model->versions,
+                              (model->lsn + 1) * sizeof(model->versions[0]));
+    assert_non_null(model->versions);
+    model->versions[model->lsn] = now;
+}
+
+void
+model_commit(struct model *model, const struct model_change *change)
+{
+    const struct ramet_cid id = model_new_cid();
+    struct ramet_err err = {.text = ""};
+    struct ramet_head base;
+    struct ramet_buf out;
+    enum ramet_rc rc;
+
+    ramet_buf_init(&out, 256u << 20);
+    rc = ramet_history_newest(model->history, &base, &err);
+    if (rc == RAMET_OK)
+        rc = model_encode(model, &base, change, &id, model->next_content, &out,
+                          &err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_validate(model->history, out.data, out.len, &err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_append(model->history, out.data, out.len, NULL,
+                                  &err);
+    if (rc != RAMET_OK)
+        fail_msg("LSN %u: %s", (unsigned)model->lsn + 1, err.text);
+    assert_int_equal(ramet_get_le64(out.data + 16), model->lsn + 1);
+    model->last_object_bytes = out.len;
+    model->last_head_bytes = ramet_get_le32(out.data + 8);
+    ramet_buf_done(&out);
+    apply(model, change);
+}
+
+static void
+start_change(struct model *model, struct model_change *change)
+{
+    const struct model_version *const now = &model->versions[model->lsn];
+
+    change->page_size = now->page_size > 0 ? now->page_size : 512;
+    change->page_count = now->page_count;
+    change->least = now->page_count;
+    ramet_pageset_init(&change->changed);
+}
+
+void
+model_write(struct model *model, uint32_t first, uint32_t count)
+{
+    const struct ramet_run run = {first, first + count - 1};
+    struct model_change change;
+
+    start_change(model, &change);
+    if (run.last > change.page_count)
+        change.page_count = run.last;
+    assert_int_equal(ramet_pageset_add_run(&change.changed, run), RAMET_OK);
+    model_commit(model, &change);
+    ramet_pageset_done(&change.changed);
+}
+
+void
+model_write_random(struct model *model, uint32_t count)
+{
+    struct model_change change;
+
+    start_change(model, &change);
+    while (ramet_pageset_count(&change.changed) < count)
+        assert_int_equal(
+            ramet_pageset_add(
+                &change.changed,
+                (uint32_t)model_random(model, change.page_count) + 1),
+            RAMET_OK);
+    model_commit(model, &change);
+    ramet_pageset_done(&change.changed);
+}
+
+/* Grow, shrink, shrink and grow again, or another page size. */
+static void
+resize_randomly(struct model *model, struct model_change *change)
+{
+    switch (model_random(model, 12)) {
+    case 0:
+    case 1:
+        change->page_count += (uint32_t)model_random(model, 300);
+        break;
+    case 2: /* sparse: far past the end */
+        change->page_count += (uint32_t)model_random(model, 40000);
+        break;
+    case 3:
+        change->page_count =
+            (uint32_t)model_random(model, change->page_count + 1u);
+        change->least = change->page_count;
+        break;
+    case 4: /* cut, then grown again */
+        change->least = (uint32_t)model_random(model, change->least + 1u);
+        change->page_count =
+            change->least + (uint32_t)model_random(model, 500);
+        break;
+    case 5:
+        if (model_random(model, 6) == 0) {
+            change->page_size = change->page_size == 512 ? 1024 : 512;
+            change->least = 0;
+            change->page_count = (uint32_t)model_random(model, 400);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+static void
+change_randomly(struct model *model, struct model_change *change)
+{
+    uint32_t writes = (uint32_t)model_random(model, 12);
+
+    if (model_random(model, 40) == 0)
+        writes = (uint32_t)model_random(model, 3000);
+    for (uint32_t i = 0; i < writes && change->page_count > 0; i++) {
+        const uint32_t first =
+            (uint32_t)model_random(model, change->page_count) + 1;
+        const uint32_t count = (uint32_t)model_random(model, 8) + 1;
+        struct ramet_run run = {first, first + count - 1};
+
+        if (run.last > change->page_count)
+            run.last = change->page_count;
+        assert_int_equal(ramet_pageset_add_run(&change->changed, run),
+                         RAMET_OK);
+    }
+}
+
+void
+model_random_commit(struct model *model)
+{
+    struct model_change change;
+
+    start_change(model, &change);
+    resize_randomly(model, &change);
+    change_randomly(model, &change);
+    model->segment_pages =
+        model_random(model, 3) == 0 ? (uint32_t)model_random(model, 300) + 1
+                                    : 0;
+    if (model->segment_pages == 1)
+        model->segment_pages = 40;
+    model->never_inline = model_random(model, 4) == 0;
+    model->pages_per_frame = (uint32_t)model_random(model, 5) + 1;
+    model_commit(model, &change);
+    ramet_pageset_done(&change.changed);
+}
+
+struct checking {
+    const struct model_version *version;
+    uint8_t *expected;
+    uint8_t *seen; /* by page */
+    uint64_t lsn;
+};
+
+static enum ramet_rc
+check_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    struct checking *const c = ctx;
+
+    (void)err;
+    assert_in_range(pgno, 1, c->version->page_count);
+    assert_int_equal(c->seen[pgno], 0);
+    c->seen[pgno] = 1;
+    model_fill(c->expected, c->version->page_size, c->version->pages[pgno - 1]);
+    if (memcmp(page, c->expected, c->version->page_size) != 0)
+        fail_msg("LSN %u page %u: content %u, should be %u", (unsigned)c->lsn,
+                 pgno, (unsigned)ramet_get_le64(page),
+                 (unsigned)c->version->pages[pgno - 1]);
+    return RAMET_OK;
+}
+
+void
+model_check_lsn(struct model *model, uint64_t lsn)
+{
+    const struct model_version *const v = &model->versions[lsn];
+    struct checking c = {.version = v, .lsn = lsn};
+    uint32_t *const pgnos = malloc((v->page_count + 1u) * sizeof(pgnos[0]));
+    const uint32_t step = 1 + (uint32_t)model_random(model, 3);
+    const bool extra = model_random(model, 2) == 0;
+    struct ramet_err err = {.text = ""};
+    size_t count = 0;
+    enum ramet_rc rc;
+
+    c.expected = malloc(RAMET_PAGE_SIZE_MAX);
+    c.seen = calloc(v->page_count + 2u, 1);
+    assert_true(pgnos != NULL && c.expected != NULL && c.seen != NULL);
+    for (uint32_t pgno = 1; pgno <= v->page_count; pgno += step)
+        pgnos[count++] = pgno;
+    rc = ramet_history_read_pages(model->history, lsn, pgnos, count, extra,
+                                  check_page, &c, &err);
+    if (rc != RAMET_OK)
+        fail_msg("LSN %u: %s", (unsigned)lsn, err.text);
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(c.seen[pgnos[i]], 1);
+    free(pgnos);
+    free(c.expected);
+    free(c.seen);
+}
+
+void
+model_check_changed(struct model *model, uint64_t from, uint64_t to)
+{
+    const struct model_version *const a = &model->versions[from];
+    const struct model_version *const b = &model->versions[to];
+    struct ramet_err err = {.text = ""};
+    struct ramet_pageset set;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&set);
+    rc = ramet_history_changed(model->history, from, to, &set, &err);
+    if (rc != RAMET_OK)
+        fail_msg("changed %u to %u: %s", (unsigned)from, (unsigned)to,
+                 err.text);
+    for (uint32_t i = 0; i < b->page_count; i++) {
+        const bool differs = a->page_size != b->page_size ||
+                             i >= a->page_count || a->pages[i] != b->pages[i];
+
+        if (differs && !ramet_pageset_contains(&set, i + 1))
+            fail_msg("changed %u to %u lacks page %u", (unsigned)from,
+                     (unsigned)to, i + 1);
+    }
+    assert_int_equal(ramet_pageset_next(&set, b->page_count), 0);
+    ramet_pageset_done(&set);
+}

@@ -15,8 +15,11 @@ if(NOT CMAKE_BUILD_TYPE)
     set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()
 
-# "Dev" is optimised and keeps its assertions.
-set(CMAKE_C_FLAGS_DEV "-O2 -g" CACHE STRING "Flags of the Dev build type")
+# "Dev" is optimised and keeps its assertions. CMake makes an empty entry for a
+# build type that it does not know.
+if("${CMAKE_C_FLAGS_DEV}" STREQUAL "")
+    set(CMAKE_C_FLAGS_DEV "-O2 -g" CACHE STRING "Flags of build type Dev" FORCE)
+endif()
 
 add_compile_definitions(_POSIX_C_SOURCE=200809L _DEFAULT_SOURCE
                         _FILE_OFFSET_BITS=64)

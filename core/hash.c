@@ -2,7 +2,9 @@
  * hash.c - XXH3 by way of xxHash; see hash.h.
  *
  * xxHash is compiled into this file: a page is hashed on every read and write,
- * and so a call costs no jump through a linkage table.
+ * and so a call costs no jump through a linkage table. What is longer than a
+ * few hundred bytes goes by AVX2 where the processor has it, at twice the speed
+ * (docs/performance.md).
  */
 #define XXH_INLINE_ALL
 #include "core/hash.h"
@@ -12,6 +14,12 @@
 #include <xxhash.h>
 
 #include "core/alloc.h"
+#ifdef RAMET_HAVE_AVX2
+#include "core/hash_avx2.h"
+
+/* Up to here xxHash has ways of its own that wider instructions don't help. */
+#define SHORT_MAX 240u
+#endif
 
 struct ramet_hasher {
     XXH3_state_t *state; /* aligned to 64 within the block that follows */
@@ -31,21 +39,37 @@ canonical_hash(XXH128_hash_t value)
     return hash;
 }
 
+#ifdef RAMET_HAVE_AVX2
+static bool
+is_for_avx2(size_t len)
+{
+    return len > SHORT_MAX && __builtin_cpu_supports("avx2");
+}
+#endif
+
 uint64_t
 ramet_hash64(const void *data, size_t len)
 {
-    return XXH3_64bits(data, len);
+    return ramet_hash64_seeded(data, len, 0);
 }
 
 uint64_t
 ramet_hash64_seeded(const void *data, size_t len, uint64_t seed)
 {
+#ifdef RAMET_HAVE_AVX2
+    if (is_for_avx2(len))
+        return ramet_hash64_avx2(data, len, seed);
+#endif
     return XXH3_64bits_withSeed(data, len, seed);
 }
 
 struct ramet_hash
 ramet_hash128(const void *data, size_t len)
 {
+#ifdef RAMET_HAVE_AVX2
+    if (is_for_avx2(len))
+        return ramet_hash128_avx2(data, len);
+#endif
     return canonical_hash(XXH3_128bits(data, len));
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "core/alloc.h"
 #include "core/hash.h"
@@ -21,6 +22,29 @@ hash__of_nothing_is_the_published_value(void **state)
     (void)state;
     assert_true(ramet_hash64(NULL, 0) == UINT64_C(0x2d06800538d394c2));
     assert_memory_equal(hash.bytes, expected, sizeof(expected));
+}
+
+/* By xxHash's own library, which is compiled for any processor: lengths on
+ * either side of every threshold, at any alignment. */
+static void
+hash__is_that_of_the_library_at_any_length(void **state)
+{
+    uint8_t data[9000];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)(i * 131 + i / 256);
+    for (size_t len = 0; len < 8200; len += len < 1100 ? 1 : 397) {
+        const uint8_t *const at = data + len % 67;
+        const struct ramet_hash hash = ramet_hash128(at, len);
+        XXH128_canonical_t canonical;
+
+        XXH128_canonicalFromHash(&canonical, XXH3_128bits(at, len));
+        assert_memory_equal(hash.bytes, canonical.digest, RAMET_HASH_SIZE);
+        assert_true(ramet_hash64(at, len) == XXH3_64bits(at, len));
+        assert_true(ramet_hash64_seeded(at, len, 77) ==
+                    XXH3_64bits_withSeed(at, len, 77));
+    }
 }
 
 static void
@@ -96,6 +120,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hash__of_nothing_is_the_published_value),
+        cmocka_unit_test(hash__is_that_of_the_library_at_any_length),
         cmocka_unit_test(hash64__takes_the_seed_into_account),
         cmocka_unit_test(hasher__gives_the_same_in_parts_of_any_size),
         cmocka_unit_test(hasher__new_is_ready_and_survives_want_of_memory),

@@ -6,7 +6,7 @@
  * is cut; the line stays well formed, since every append that can't be whole
  * is left out and room for the end is kept.
  *
- *   (1) line.len <= LINE_MAX - TAIL_ROOM before finish_line()
+ *   (1) line.len <= TEXT_MAX, and one more for a closing quote
  *   (2) target_fd and is_json are written before `threshold` is released, and
  *       never after
  */
@@ -28,7 +28,7 @@
 #include "core/thread.h"
 
 #define LINE_MAX_BYTES 4096u
-#define TAIL_ROOM 4u /* closing quote, brace, newline */
+#define TEXT_MAX (LINE_MAX_BYTES - 3) /* closing quote, brace, newline */
 #define LEVEL_OFF (RAMET_LOG_ERROR + 1)
 
 struct line {
@@ -99,7 +99,7 @@ ramet_log_enabled(enum ramet_log_level level)
 static bool
 put_text(struct line *line, const char *text, size_t len)
 {
-    if (len > LINE_MAX_BYTES - TAIL_ROOM - line->len)
+    if (line->len + len > TEXT_MAX)
         return false;
     memcpy(line->text + line->len, text, len);
     line->len += len;
@@ -206,17 +206,15 @@ put_field(struct line *line, const char *key, const char *value)
         fits = fits && put_text(line, "\"", 1);
     fits = fits && put_text(line, key, key_len);
     fits = fits && put_text(line, line->json ? "\":" : "=", line->json ? 2 : 1);
-    if (quoted) /* room for the closing quote is asked for along with it */
+    if (quoted)
         fits = fits && put_text(line, "\"", 1);
     if (!fits) {
         line->len = before;
         return;
     }
     put_escaped(line, value);
-    if (quoted && line->len < LINE_MAX_BYTES - TAIL_ROOM)
+    if (quoted) /* by invariant (1) there is room, whatever was cut */
         line->text[line->len++] = '"';
-    else if (quoted) /* invariant (1) leaves one byte of the tail for it */
-        line->text[line->len - 1] = '"';
 }
 
 static void
@@ -241,7 +239,7 @@ finish_line(struct line *line)
 {
     ssize_t written;
 
-    assert(line->len <= LINE_MAX_BYTES - TAIL_ROOM);
+    assert(line->len <= TEXT_MAX + 1);
     if (line->json)
         line->text[line->len++] = '}';
     line->text[line->len++] = '\n';

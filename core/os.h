@@ -13,7 +13,9 @@
  *
  * Locks are Linux open-file-description locks (F_OFD_SETLK): they belong to
  * the open file, conflict between two handles of one process, and are not
- * lost when some other descriptor of the file is closed.
+ * lost when some other descriptor of the file is closed. In a child of fork()
+ * each descriptor on which a lock was ever tried, and its duplicates, answer
+ * -EBADF to all but close: so the child neither holds nor releases the lock.
  *
  * Layer: core. The only place with Linux calls.
  */

@@ -186,6 +186,42 @@ log__cuts_what_is_too_long(void **state)
     }
 }
 
+static size_t cut_pad;
+
+static void
+log_escapes(void)
+{
+    char value[3000];
+
+    memset(value, 'a', cut_pad);
+    memset(value + cut_pad, '"', sizeof(value) - cut_pad - 1);
+    value[sizeof(value) - 1] = '\0';
+    ramet_log(RAMET_LOG_INFO, "m", "v", value, "w", "1", NULL);
+}
+
+/* A cut falls before or after an escape, not into it: the quote that closes
+ * the value has an even number of backslashes before it. */
+static void
+log__closes_a_value_that_was_cut_among_escapes(void **state)
+{
+    static const struct setting setting = {"stderr", NULL, "json", false};
+    char out[OUTPUT_MAX];
+
+    (void)state;
+    for (cut_pad = 0; cut_pad < 8; cut_pad++) {
+        size_t len;
+        size_t backslashes = 0;
+
+        capture(&setting, log_escapes, out);
+        len = strlen(out);
+        assert_true(len > 4000 && len <= 4096);
+        assert_string_equal(out + len - 3, "\"}\n");
+        while (out[len - 4 - backslashes] == '\\')
+            backslashes++;
+        assert_int_equal(backslashes % 2, 0);
+    }
+}
+
 static void
 log__appends_to_a_file(void **state)
 {
@@ -219,6 +255,7 @@ main(void)
         cmocka_unit_test(log__is_off_unless_asked_for),
         cmocka_unit_test(log__lets_no_control_character_out),
         cmocka_unit_test(log__cuts_what_is_too_long),
+        cmocka_unit_test(log__closes_a_value_that_was_cut_among_escapes),
         cmocka_unit_test(log__appends_to_a_file),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);

@@ -121,7 +121,7 @@ read_chunks(struct ramet_table_cursor *cursor, const struct ramet_commit *commit
     rc = ramet_objstore_read_full(cursor->history->store, key, start, bytes,
                                   (size_t)length, err);
     for (uint32_t i = index; rc == RAMET_OK && i < end; i++) {
-        struct ramet_lru_entry *entry;
+        struct ramet_lru_entry *entry = NULL;
 
         rc = keep_chunk(cursor->history, segment, i,
                         bytes + (segment->chunks[i].offset_bytes - start),

@@ -1,0 +1,489 @@
+/*
+ * test_commit.c - commits as bytes: a fixed vector, and hostile heads.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "metastore/commit.h"
+
+enum { AT_BODY_HASH = 164, AT_HASH = 180, CORE = 196 };
+
+static const struct ramet_vid volume = {.id = {{0x11, 0x11, 0x11, 0x11, 0x11,
+                                                0x11, 0x11, 0x11, 0x11, 0x11,
+                                                0x11, 0x11, 0x11, 0x11, 0x11,
+                                                0x11}}};
+
+static void
+fill_hash(struct ramet_hash *hash, uint8_t byte)
+{
+    memset(hash, byte, sizeof(*hash));
+}
+
+static struct ramet_frame
+make_frame(uint32_t pgno, uint64_t offset, uint32_t length, uint8_t hash)
+{
+    struct ramet_frame frame = {.kind = RAMET_FRAME_PLAIN,
+                                .first_pgno = pgno,
+                                .page_count = 1};
+
+    frame.place.volume = volume;
+    frame.place.kind = RAMET_IN_COMMIT;
+    frame.place.offset_bytes = offset;
+    frame.place.length_bytes = length;
+    frame.place.hash_algo = RAMET_HASH_XXH3_128;
+    fill_hash(&frame.place.hash, hash);
+    return frame;
+}
+
+static void
+fill_front(struct ramet_commit *commit)
+{
+    ramet_commit_init(commit);
+    commit->volume = volume;
+    commit->lsn = 2;
+    memset(&commit->id, 0x22, sizeof(commit->id));
+    memset(&commit->writer, 0x33, sizeof(commit->writer));
+    fill_hash(&commit->predecessor, 0x44);
+    commit->time_ms = UINT64_C(0x0199aabbccdd);
+    commit->kind = RAMET_KIND_SQLITE;
+    commit->page_size = 4096;
+    commit->page_count = 7;
+    commit->byte_length = 7 * 4096;
+    commit->least_page_count = 6;
+    commit->commits_since_map = 2;
+    commit->head_bytes_since_map = 250;
+}
+
+/* LSN 2, pages 1 and 7 inline, as docs/format.md has it. */
+static void
+make_small(struct ramet_commit *commit, uint8_t inline_bytes[62])
+{
+    struct ramet_segment_info *seg;
+
+    fill_front(commit);
+    assert_int_equal(ramet_pageset_add(&commit->changed, 1), RAMET_OK);
+    assert_int_equal(ramet_pageset_add(&commit->changed, 7), RAMET_OK);
+    seg = commit->segments = ramet_calloc(1, sizeof(*seg));
+    commit->segment_count = 1;
+    seg->frames = ramet_calloc(2, sizeof(seg->frames[0]));
+    seg->frames[0] = make_frame(1, 32, 10, 0xaa);
+    seg->frames[1] = make_frame(7, 42, 20, 0xbb);
+    seg->frame_count = 2;
+    seg->first_pgno = 1;
+    seg->last_pgno = 7;
+    seg->size_bytes = 62;
+    commit->has_inline = true;
+    commit->inline_length_bytes = 62;
+    memset(inline_bytes, 0xee, 62);
+}
+
+
+static const char *const vector_text =
+    "52414d54434d5401f60000003e000000020000000000000000000c010102fa00"
+    "1111111111111111111111111111111122222222222222222222222222222222"
+    "3333333333333333333333333333333344444444444444444444444444444444"
+    "ddccbbaa99010000070000000600000000700000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "00000000efc91dfbcffd7a635786797fa104585a64e8c537244a4939063d9443"
+    "4fe2af2202000005000105020006010000200009aaaaaaaaaaaaaaaaaaaaaaaa"
+    "aaaaaaaa0a13bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+enum { HEAD = 246, INLINE = 62 };
+
+static void
+read_vector(uint8_t out[HEAD])
+{
+    assert_int_equal(strlen(vector_text), 2 * HEAD);
+    for (size_t i = 0; i < HEAD; i++) {
+        unsigned byte;
+
+        assert_int_equal(sscanf(vector_text + 2 * i, "%2x", &byte), 1);
+        out[i] = (uint8_t)byte;
+    }
+}
+
+/* Make both hashes right again, however wrong the bytes now are. */
+static void
+seal(uint8_t *head, size_t len)
+{
+    const struct ramet_hash body = ramet_hash128(head + CORE, len - CORE);
+    struct ramet_hash hash;
+
+    memcpy(head + AT_BODY_HASH, &body, sizeof(body));
+    hash = ramet_hash128(head, AT_HASH);
+    memcpy(head + AT_HASH, &hash, sizeof(hash));
+}
+
+static enum ramet_rc
+decode(const uint8_t *head, size_t len, struct ramet_commit *out)
+{
+    struct ramet_hash hash;
+
+    return ramet_commit_decode(head, len, &volume, 2, 0, out, &hash, NULL);
+}
+
+/* What a reader relies on, whatever the bytes were. */
+static void
+check_sane(const struct ramet_commit *c)
+{
+    uint32_t last = 0;
+
+    assert_int_equal(c->lsn, 2);
+    assert_true(ramet_page_size_valid(c->page_size));
+    assert_true(c->least_page_count <= c->page_count);
+    assert_true(c->map.lsn <= c->lsn);
+    assert_int_equal(ramet_pageset_next(&c->changed, c->page_count), 0);
+    for (uint32_t i = 0; i < c->segment_count; i++) {
+        const struct ramet_segment_info *const seg = &c->segments[i];
+
+        assert_true(seg->first_pgno > last);
+        assert_true(seg->last_pgno >= seg->first_pgno);
+        assert_true(seg->last_pgno <= c->page_count);
+        last = seg->last_pgno;
+        for (uint32_t j = 0; seg->frames != NULL && j < seg->frame_count; j++) {
+            const struct ramet_frame *const frame = &seg->frames[j];
+
+            assert_in_range(frame->page_count, 1, RAMET_FRAME_PAGES_MAX);
+            assert_true(
+                ramet_pageset_contains(&c->changed, frame->first_pgno));
+        }
+        for (uint32_t j = 0; j < seg->chunk_count; j++)
+            assert_true(seg->chunks[j].offset_bytes +
+                            seg->chunks[j].length_bytes <=
+                        seg->size_bytes);
+    }
+}
+
+static void
+commit_encode__gives_the_vector(void **state)
+{
+    struct ramet_commit commit;
+    uint8_t inline_bytes[INLINE], expected[HEAD];
+    struct ramet_buf out;
+    uint32_t head_length;
+
+    (void)state;
+    read_vector(expected);
+    make_small(&commit, inline_bytes);
+    ramet_buf_init(&out, 1u << 20);
+    assert_int_equal(ramet_commit_encode(&commit, inline_bytes, &out, NULL),
+                     RAMET_OK);
+    assert_int_equal(out.len, HEAD + INLINE);
+    assert_memory_equal(out.data, expected, HEAD);
+    assert_memory_equal(out.data + HEAD, inline_bytes, INLINE);
+    assert_int_equal(
+        ramet_commit_head_size(&commit, 1024, &head_length, NULL), RAMET_OK);
+    assert_int_equal(head_length, HEAD);
+    assert_int_equal(
+        ramet_commit_head_size(&commit, HEAD - 1, &head_length, NULL),
+        RAMET_ETOOBIG);
+    ramet_buf_done(&out);
+    ramet_commit_done(&commit);
+}
+
+static void
+commit_decode__takes_the_vector_apart(void **state)
+{
+    uint8_t head[HEAD];
+    struct ramet_commit c;
+    struct ramet_hash hash;
+
+    (void)state;
+    read_vector(head);
+    assert_int_equal(ramet_commit_decode(head, HEAD, &volume, 2,
+                                         HEAD + INLINE, &c, &hash, NULL),
+                     RAMET_OK);
+    check_sane(&c);
+    assert_memory_equal(&hash, head + AT_HASH, sizeof(hash));
+    assert_memory_equal(&c.volume, &volume, sizeof(volume));
+    assert_int_equal(c.time_ms, UINT64_C(0x0199aabbccdd));
+    assert_int_equal(c.page_size, 4096);
+    assert_int_equal(c.page_count, 7);
+    assert_int_equal(c.least_page_count, 6);
+    assert_int_equal(c.commits_since_map, 2);
+    assert_int_equal(c.head_bytes_since_map, 250);
+    assert_int_equal(c.map.lsn, 0);
+    assert_int_equal(ramet_pageset_count(&c.changed), 2);
+    assert_int_equal(c.segment_count, 1);
+    assert_true(c.has_inline);
+    /* Readers get offsets from the object's first byte. */
+    assert_int_equal(c.segments[0].frames[0].place.offset_bytes, HEAD + 32);
+    assert_int_equal(c.segments[0].frames[1].place.offset_bytes, HEAD + 42);
+    assert_int_equal(c.segments[0].frames[1].place.kind, RAMET_IN_COMMIT);
+    assert_int_equal(c.segments[0].frames[1].place.lsn, 2);
+    ramet_commit_done(&c);
+}
+
+static void
+commit_decode__notices_every_flipped_bit(void **state)
+{
+    uint8_t head[HEAD];
+    struct ramet_commit c;
+
+    (void)state;
+    for (size_t bit = 0; bit < HEAD * 8; bit++) {
+        enum ramet_rc rc;
+
+        read_vector(head);
+        head[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        rc = decode(head, HEAD, &c);
+        assert_true(rc == RAMET_ECORRUPT || rc == RAMET_EVERSION);
+    }
+}
+
+static void
+commit_decode__notices_every_truncation(void **state)
+{
+    uint8_t head[HEAD];
+    struct ramet_commit c;
+
+    (void)state;
+    read_vector(head);
+    for (size_t len = 0; len < HEAD; len++) {
+        uint8_t *const exact = malloc(len + 1); /* for the sanitizer's sake */
+
+        memcpy(exact, head, len);
+        assert_int_equal(decode(exact, len, &c), RAMET_ECORRUPT);
+        if (len >= CORE) { /* well-hashed, and cut short */
+            ramet_put_le32(exact + 8, (uint32_t)len);
+            seal(exact, len);
+            assert_int_equal(decode(exact, len, &c), RAMET_ECORRUPT);
+        }
+        free(exact);
+    }
+}
+
+static void
+commit_decode__refuses_the_wrong_key_or_size(void **state)
+{
+    const struct ramet_vid other = {.id = {{9}}};
+    uint8_t head[HEAD];
+    struct ramet_commit c;
+    struct ramet_hash hash;
+
+    (void)state;
+    read_vector(head);
+    assert_int_equal(
+        ramet_commit_decode(head, HEAD, &volume, 3, 0, &c, &hash, NULL),
+        RAMET_ECORRUPT);
+    assert_int_equal(
+        ramet_commit_decode(head, HEAD, &other, 2, 0, &c, &hash, NULL),
+        RAMET_ECORRUPT);
+    assert_int_equal(ramet_commit_decode(head, HEAD, &volume, 2,
+                                         HEAD + INLINE - 1, &c, &hash, NULL),
+                     RAMET_ECORRUPT);
+}
+
+/* Every byte of the vector takes every value, with right hashes. */
+static void
+commit_decode__survives_well_hashed_nonsense(void **state)
+{
+    uint8_t head[HEAD];
+    unsigned accepted = 0, refused = 0;
+
+    (void)state;
+    for (size_t at = 8; at < HEAD; at++) {
+        for (unsigned value = 0; value < 256; value++) {
+            struct ramet_commit c;
+            enum ramet_rc rc;
+
+            read_vector(head);
+            head[at] = (uint8_t)value;
+            seal(head, HEAD);
+            rc = decode(head, HEAD, &c);
+            if (rc == RAMET_OK) {
+                accepted++;
+                check_sane(&c);
+                ramet_commit_done(&c);
+            } else {
+                refused++;
+                assert_true(rc == RAMET_ECORRUPT || rc == RAMET_EVERSION);
+            }
+        }
+    }
+    /* Ids, hashes and times may hold anything; lengths and flags may not. */
+    assert_true(accepted > 10000);
+    assert_true(refused > 8000);
+}
+
+/* A larger commit of every form: dictionary, table, chunks. */
+static void
+make_large(struct ramet_commit *commit)
+{
+    struct ramet_segment_info *seg;
+
+    fill_front(commit);
+    commit->page_count = 1000;
+    commit->byte_length = 1000 * 4096;
+    assert_int_equal(ramet_pageset_add_run(&commit->changed,
+                                           (struct ramet_run){10, 12}),
+                     RAMET_OK);
+    assert_int_equal(ramet_pageset_add_run(&commit->changed,
+                                           (struct ramet_run){100, 900}),
+                     RAMET_OK);
+    commit->segments = seg = ramet_calloc(2, sizeof(seg[0]));
+    commit->segment_count = 2;
+    memset(&seg[0].id, 0x55, sizeof(seg[0].id));
+    seg[0].size_bytes = 500;
+    seg[0].frame_count = 1;
+    seg[0].first_pgno = 10;
+    seg[0].last_pgno = 12;
+    seg[0].has_dict = true;
+    seg[0].dict.offset_bytes = 32;
+    seg[0].dict.length_bytes = 1000;
+    memset(&seg[0].dict.segment, 0x66, sizeof(seg[0].dict.segment));
+    fill_hash(&seg[0].dict.hash, 0x77);
+    seg[0].frames = ramet_calloc(1, sizeof(seg[0].frames[0]));
+    seg[0].frames[0] = make_frame(10, 32, 468, 0x88);
+    seg[0].frames[0].page_count = 3;
+    seg[0].frames[0].kind = RAMET_FRAME_DICT;
+    memset(&seg[1].id, 0x99, sizeof(seg[1].id));
+    seg[1].size_bytes = 100000;
+    seg[1].frame_count = 801;
+    seg[1].first_pgno = 100;
+    seg[1].last_pgno = 900;
+    seg[1].chunk_count = 2;
+    seg[1].chunks = ramet_calloc(2, sizeof(seg[1].chunks[0]));
+    seg[1].chunks[0] = (struct ramet_table_chunk){.first_pgno = 100,
+                                                  .last_pgno = 499,
+                                                  .offset_bytes = 90000,
+                                                  .length_bytes = 5000};
+    seg[1].chunks[1] = (struct ramet_table_chunk){.first_pgno = 500,
+                                                  .last_pgno = 900,
+                                                  .offset_bytes = 95000,
+                                                  .length_bytes = 5000};
+}
+
+static void
+commit_decode__gives_back_what_was_encoded(void **state)
+{
+    struct ramet_commit commit, back;
+    struct ramet_buf out, again;
+
+    (void)state;
+    make_large(&commit);
+    ramet_buf_init(&out, 1u << 20);
+    ramet_buf_init(&again, 1u << 20);
+    assert_int_equal(ramet_commit_encode(&commit, NULL, &out, NULL), RAMET_OK);
+    assert_int_equal(decode(out.data, out.len, &back), RAMET_OK);
+    check_sane(&back);
+    assert_true(back.segments[0].has_dict);
+    assert_int_equal(back.segments[0].frames[0].kind, RAMET_FRAME_DICT);
+    assert_int_equal(back.segments[0].frames[0].base.length_bytes, 1000);
+    assert_int_equal(back.segments[1].chunk_count, 2);
+    assert_int_equal(ramet_commit_encode(&back, NULL, &again, NULL), RAMET_OK);
+    assert_int_equal(again.len, out.len);
+    assert_memory_equal(again.data, out.data, out.len);
+    for (size_t at = CORE; at < out.len; at++) { /* nonsense here, too */
+        for (unsigned bit = 0; bit < 8; bit++) {
+            struct ramet_commit c;
+
+            memcpy(again.data, out.data, out.len);
+            again.data[at] ^= (uint8_t)(1u << bit);
+            seal(again.data, again.len);
+            if (decode(again.data, again.len, &c) == RAMET_OK) {
+                check_sane(&c);
+                ramet_commit_done(&c);
+            }
+        }
+    }
+    ramet_buf_done(&again);
+    ramet_buf_done(&out);
+    ramet_commit_done(&back);
+    ramet_commit_done(&commit);
+}
+
+static void
+commit_encode__refuses_what_no_reader_would_take(void **state)
+{
+    uint8_t inline_bytes[INLINE];
+    struct ramet_commit c;
+    struct ramet_buf out;
+
+    (void)state;
+    for (int flaw = 0; flaw < 8; flaw++) {
+        make_small(&c, inline_bytes);
+        switch (flaw) {
+        case 0: c.least_page_count = 8; break;
+        case 1: c.byte_length--; break;
+        case 2: c.page_size = 1000; break;
+        case 3: c.lsn = 0; break;
+        case 4: c.commits_since_map = 1; break;
+        case 5: c.page_count = 6; c.byte_length = 6 * 4096; break;
+        case 6: c.segments[0].frame_count = 0; break;
+        default: memset(&c.predecessor, 0, sizeof(c.predecessor)); break;
+        }
+        ramet_buf_init(&out, 1u << 20);
+        assert_int_equal(ramet_commit_encode(&c, inline_bytes, &out, NULL),
+                         RAMET_EINVAL);
+        ramet_buf_done(&out);
+        ramet_commit_done(&c);
+    }
+}
+
+static void
+commit__survives_every_failed_allocation(void **state)
+{
+    struct ramet_commit commit, back;
+    struct ramet_buf out;
+    enum ramet_rc rc = RAMET_ENOMEM;
+
+    (void)state;
+    make_large(&commit);
+    for (long n = 0; rc != RAMET_OK; n++) {
+        assert_true(n < 100);
+        ramet_buf_init(&out, 1u << 20);
+        ramet_alloc_fail_at(n);
+        rc = ramet_commit_encode(&commit, NULL, &out, NULL);
+        if (rc == RAMET_OK)
+            rc = decode(out.data, out.len, &back);
+        ramet_alloc_fail_at(-1);
+        assert_true(rc == RAMET_OK || rc == RAMET_ENOMEM);
+        ramet_buf_done(&out);
+    }
+    ramet_commit_done(&back);
+    ramet_commit_done(&commit);
+}
+
+static void
+commit_head_length__knows_its_own(void **state)
+{
+    uint8_t head[HEAD];
+    uint32_t length;
+
+    (void)state;
+    read_vector(head);
+    assert_int_equal(ramet_commit_head_length(head, &length, NULL), RAMET_OK);
+    assert_int_equal(length, HEAD);
+    ramet_put_le32(head + 8, RAMET_COMMIT_HEAD_MAX + 1);
+    assert_int_equal(ramet_commit_head_length(head, &length, NULL),
+                     RAMET_ECORRUPT);
+    head[7] = 2;
+    assert_int_equal(ramet_commit_head_length(head, &length, NULL),
+                     RAMET_EVERSION);
+    head[0] = 0;
+    assert_int_equal(ramet_commit_head_length(head, &length, NULL),
+                     RAMET_ECORRUPT);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commit_encode__gives_the_vector),
+        cmocka_unit_test(commit_decode__takes_the_vector_apart),
+        cmocka_unit_test(commit_decode__notices_every_flipped_bit),
+        cmocka_unit_test(commit_decode__notices_every_truncation),
+        cmocka_unit_test(commit_decode__refuses_the_wrong_key_or_size),
+        cmocka_unit_test(commit_decode__survives_well_hashed_nonsense),
+        cmocka_unit_test(commit_decode__gives_back_what_was_encoded),
+        cmocka_unit_test(commit_encode__refuses_what_no_reader_would_take),
+        cmocka_unit_test(commit__survives_every_failed_allocation),
+        cmocka_unit_test(commit_head_length__knows_its_own),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

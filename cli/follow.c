@@ -55,10 +55,11 @@ tell(struct follower *follower, const struct ramet_sync_result *result)
         return;
     follower->told_lsn = result->durable_lsn;
     if (follower->args->json)
-        cli_print_json(json_pack(
-            "{s:s, s:s, s:I, s:I, s:I}", "verb", "sync", "file", follower->path,
-            "durable_lsn", (json_int_t)result->durable_lsn, "pages",
-            (json_int_t)result->pages, "bytes", (json_int_t)result->bytes));
+        cli_print_json(json_pack("{s:s, s:o, s:I, s:I, s:I}", "verb", "sync",
+                                 "file", cli_json_text(follower->path),
+                                 "durable_lsn", (json_int_t)result->durable_lsn,
+                                 "pages", (json_int_t)result->pages, "bytes",
+                                 (json_int_t)result->bytes));
     else
         printf("at LSN %" PRIu64 ": %" PRIu64 " %s, %s\n", result->durable_lsn,
                result->pages, cli_plural(result->pages, "page", "pages"),

@@ -11,6 +11,7 @@
 
 #include "cli/exit.h"
 #include "client/remote.h"
+#include "core/alloc.h"
 
 const char *
 cli_bytes(char out[CLI_TEXT_SIZE], uint64_t bytes)
@@ -130,6 +131,28 @@ cli_print_json(json_t *value)
         putchar('\n');
     json_decref(value);
     return code;
+}
+
+json_t *
+cli_json_text(const char *text)
+{
+    json_t *json;
+    char *ascii;
+
+    if (text == NULL)
+        return json_null();
+    json = json_string(text);
+    if (json != NULL)
+        return json;
+    ascii = ramet_strdup(text);
+    if (ascii == NULL)
+        return NULL;
+    for (char *c = ascii; *c != '\0'; c++)
+        if ((unsigned char)*c > 127)
+            *c = '?';
+    json = json_string(ascii);
+    ramet_free(ascii);
+    return json;
 }
 
 json_t *

@@ -29,6 +29,9 @@ void cli_print_text(const char *text);
 /* Print one value and a line feed, and free it. A NULL (out of memory while
  * it was made) is a failure: returns an exit code. */
 int cli_print_json(json_t *value);
+/* Text that others chose (a path, an error) as a JSON string: what is no UTF-8
+ * has a '?' for each byte above 127. NULL gives JSON null. */
+json_t *cli_json_text(const char *text);
 /* Unix milliseconds as RFC 3339 text; JSON null for 0. */
 json_t *cli_json_time(uint64_t unix_ms);
 

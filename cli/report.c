@@ -20,8 +20,8 @@ cli_report_sync(const struct cli_args *args, const char *done, const char *path,
 
     if (args->json)
         return cli_print_json(json_pack(
-            "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "verb",
-            args->verb->name, "file", path, "durable_lsn",
+            "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "verb",
+            args->verb->name, "file", cli_json_text(path), "durable_lsn",
             (json_int_t)result->durable_lsn, "remote_lsn",
             (json_int_t)result->remote_lsn, "pages", (json_int_t)result->pages,
             "bytes", (json_int_t)result->bytes, "requests",

@@ -22,10 +22,10 @@ report_written(const struct cli_args *args, const char *path, uint64_t lsn,
     char bytes[CLI_TEXT_SIZE], took[CLI_TEXT_SIZE];
 
     if (args->json)
-        return cli_print_json(
-            json_pack("{s:s, s:s, s:I, s:I, s:I}", "verb", args->verb->name,
-                      "file", path, "lsn", (json_int_t)lsn, "byte_length",
-                      (json_int_t)byte_length, "ms", (json_int_t)ms));
+        return cli_print_json(json_pack(
+            "{s:s, s:o, s:I, s:I, s:I}", "verb", args->verb->name, "file",
+            cli_json_text(path), "lsn", (json_int_t)lsn, "byte_length",
+            (json_int_t)byte_length, "ms", (json_int_t)ms));
     if (args->quiet)
         return CLI_DONE;
     printf("wrote ");
@@ -164,9 +164,9 @@ make_room(const struct cli_args *args, const char *path, int *out_code)
         return true;
     if (cli_flag(args, "if-absent")) {
         if (args->json)
-            *out_code =
-                cli_print_json(json_pack("{s:s, s:s, s:b}", "verb", "restore",
-                                         "file", path, "present", 1));
+            *out_code = cli_print_json(
+                json_pack("{s:s, s:o, s:b}", "verb", "restore", "file",
+                          cli_json_text(path), "present", 1));
         return false;
     }
     if (!cli_flag(args, "replace")) {

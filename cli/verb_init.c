@@ -65,9 +65,9 @@ static int
 report_present(const struct cli_args *args, const char *path)
 {
     if (args->json)
-        return cli_print_json(json_pack("{s:s, s:s, s:b}", "verb",
-                                        args->verb->name, "file", path,
-                                        "present", 1));
+        return cli_print_json(json_pack("{s:s, s:o, s:b}", "verb",
+                                        args->verb->name, "file",
+                                        cli_json_text(path), "present", 1));
     if (!args->quiet) {
         cli_print_text(path);
         printf(" is here already\n");

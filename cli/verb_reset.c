@@ -20,11 +20,11 @@ report_reset(const struct cli_args *args, const char *path, const char *kept,
              const struct ramet_sync_result *result)
 {
     if (args->json)
-        return cli_print_json(
-            json_pack("{s:s, s:s, s:I, s:I, s:s?}", "verb", "reset", "file",
-                      path, "durable_lsn", (json_int_t)result->durable_lsn,
-                      "remote_lsn", (json_int_t)result->remote_lsn, "kept",
-                      kept[0] == '\0' ? NULL : kept));
+        return cli_print_json(json_pack(
+            "{s:s, s:o, s:I, s:I, s:o}", "verb", "reset", "file",
+            cli_json_text(path), "durable_lsn", (json_int_t)result->durable_lsn,
+            "remote_lsn", (json_int_t)result->remote_lsn, "kept",
+            cli_json_text(kept[0] == '\0' ? NULL : kept)));
     if (args->quiet)
         return CLI_DONE;
     printf("at the remote's LSN %" PRIu64 "\n", result->durable_lsn);
@@ -96,8 +96,8 @@ run_adopt(const struct cli_args *args)
     if (rc != RAMET_OK)
         return cli_fail(args, path, rc, &err);
     if (args->json)
-        return cli_print_json(json_pack("{s:s, s:s, s:I}", "verb", "adopt",
-                                        "file", path, "pages",
+        return cli_print_json(json_pack("{s:s, s:o, s:I}", "verb", "adopt",
+                                        "file", cli_json_text(path), "pages",
                                         (json_int_t)changed));
     if (!args->quiet)
         printf("took %s changed %s as a local commit\n",

@@ -20,10 +20,11 @@ status_json(const struct ramet_file_status *status)
     ramet_id_format(&status->volume.id, volume);
     ramet_id_format(&status->replica.id, replica);
     return json_pack(
-        "{s:s, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-        " s:o, s:s?}",
-        "file", status->path, "state", ramet_sync_state_name(status->state),
-        "remote", status->remote[0] == '\0' ? NULL : status->remote, "volume",
+        "{s:o, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
+        " s:o, s:o}",
+        "file", cli_json_text(status->path), "state",
+        ramet_sync_state_name(status->state), "remote",
+        status->remote[0] == '\0' ? NULL : status->remote, "volume",
         ramet_id_is_nil(&status->volume.id) ? NULL : volume, "replica", replica,
         "local_commits", (json_int_t)status->local_commits, "durable_lsn",
         (json_int_t)status->durable_lsn, "remote_lsn",
@@ -32,7 +33,8 @@ status_json(const struct ramet_file_status *status)
         (json_int_t)status->dirty_pages, "page_size",
         (json_int_t)status->page_size, "lag_ms", (json_int_t)status->lag_ms,
         "last_contact", cli_json_time(status->last_contact_ms), "last_error",
-        status->last_error[0] == '\0' ? NULL : status->last_error);
+        cli_json_text(status->last_error[0] == '\0' ? NULL
+                                                    : status->last_error));
 }
 
 /* What the state means, and what one may do. */

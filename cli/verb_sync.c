@@ -67,10 +67,10 @@ run_fetch(const struct cli_args *args)
     if (rc != RAMET_OK)
         return cli_fail(args, path, rc, &err);
     if (args->json)
-        return cli_print_json(
-            json_pack("{s:s, s:s, s:I, s:I}", "verb", "fetch", "file", path,
-                      "durable_lsn", (json_int_t)result.durable_lsn,
-                      "remote_lsn", (json_int_t)result.remote_lsn));
+        return cli_print_json(json_pack(
+            "{s:s, s:o, s:I, s:I}", "verb", "fetch", "file",
+            cli_json_text(path), "durable_lsn", (json_int_t)result.durable_lsn,
+            "remote_lsn", (json_int_t)result.remote_lsn));
     if (!args->quiet)
         printf("the remote is at LSN %" PRIu64 ", this replica at %" PRIu64
                "\n",

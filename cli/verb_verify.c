@@ -27,10 +27,10 @@ report_findings(const struct findings *found, const char *target,
     const int code = found->bad > 0 ? CLI_DAMAGED : CLI_DONE;
 
     if (found->args->json) {
-        const int printed = cli_print_json(
-            json_pack("{s:s, s:s, s:I, s:I, s:O}", "verb", "verify", "target",
-                      target, "checked", (json_int_t)found->checked, "damaged",
-                      (json_int_t)found->bad, "damage", found->damage));
+        const int printed = cli_print_json(json_pack(
+            "{s:s, s:o, s:I, s:I, s:O}", "verb", "verify", "target",
+            cli_json_text(target), "checked", (json_int_t)found->checked,
+            "damaged", (json_int_t)found->bad, "damage", found->damage));
 
         return printed == CLI_DONE ? code : printed;
     }
@@ -77,7 +77,7 @@ note(void *ctx, bool damaged, const char *text, uint64_t done, uint64_t total)
         return;
     found->bad++;
     if (found->args->json) {
-        (void)json_array_append_new(found->damage, json_string(text));
+        (void)json_array_append_new(found->damage, cli_json_text(text));
         return;
     }
     cli_progress_end(found->progress);

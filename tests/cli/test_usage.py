@@ -1,6 +1,11 @@
 #!/usr/bin/python3
 """Words, flags, help and exit codes, before anything is opened."""
+import os
+import pty
 import re
+import signal
+import subprocess
+import time
 
 import support
 
@@ -86,6 +91,37 @@ class Usage(support.CliTest):
     def test_error__shows_no_control_characters_of_a_name(self):
         text = self.refused(support.NOT_FOUND, "status", "a\x1b[31mb")
         self.assertNotRegex(text, re.compile(r"[\x00-\x09\x0b-\x1f]"))
+
+    def on_terminal(self, *words):
+        """What a command that takes a while writes to a terminal's stderr."""
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen([support.RAMET, *words], cwd=self.dir,
+                                   stdout=subprocess.PIPE, stderr=theirs)
+        os.close(theirs)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGSTOP)  # make it take a while
+        time.sleep(0.5)
+        process.send_signal(signal.SIGCONT)
+        seen = b""
+        try:
+            while chunk := os.read(ours, 65536):
+                seen += chunk
+        except OSError:  # the other end of the terminal is closed
+            pass
+        os.close(ours)
+        process.communicate()
+        self.assertEqual(process.returncode, support.DONE)
+        return seen.decode()
+
+    def test_progress__is_drawn_on_a_terminal_only(self):
+        self.write(self.path("big"), os.urandom(60_000_000))
+        seen = self.on_terminal("init", "big", "--remote", self.url("big"))
+        self.assertRegex(seen, r"\d+ of [\d,]+ pages, .*/s")
+        self.assertTrue(seen.endswith("\r\x1b[K"), "the line is wiped")
+        done = self.run_ramet("clone", self.url("big"), "copy")
+        self.assertEqual(done.stderr, "")
+        self.assertEqual(self.on_terminal("export", self.url("big"), "out",
+                                          "--quiet"), "")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,28 @@ codec_free(void *opaque, void *block)
 
 const ZSTD_customMem ramet_codec_mem = {codec_alloc, codec_free, NULL};
 
+const ZSTD_CDict *
+ramet_codec_cdict(const uint8_t *dict, size_t len, int level,
+                  size_t frame_bytes, void **out_block)
+{
+    const ZSTD_compressionParameters params =
+        ZSTD_getCParams(level, frame_bytes, len);
+    const size_t size =
+        ZSTD_estimateCDictSize_advanced(len, params, ZSTD_dlm_byCopy);
+    void *block = ramet_alloc(size);
+    const ZSTD_CDict *cdict = NULL;
+
+    if (block != NULL)
+        cdict = ZSTD_initStaticCDict(block, size, dict, len, ZSTD_dlm_byCopy,
+                                     ZSTD_dct_fullDict, params);
+    if (cdict == NULL) {
+        ramet_free(block);
+        return NULL;
+    }
+    *out_block = block;
+    return cdict;
+}
+
 bool
 ramet_codec_is_one_frame(const uint8_t *body, size_t len)
 {

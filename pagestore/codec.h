@@ -21,6 +21,15 @@
 extern const ZSTD_customMem ramet_codec_mem;
 
 /*
+ * A dictionary made ready for compressing frames of about `frame_bytes`, or
+ * NULL on no memory. Copies the bytes. It lives in *out_block, which is the
+ * caller's to ramet_free() after its last use. (zstd's own allocating functions
+ * crash up to 1.5.4 where there is no memory.)
+ */
+const ZSTD_CDict *ramet_codec_cdict(const uint8_t *dict, size_t len, int level,
+                                    size_t frame_bytes, void **out_block);
+
+/*
  * One frame body, verified before: exactly one zstd frame, exactly `page_bytes`
  * of content. `ddict` NULL: plain. `what` names the object in errors.
  */
@@ -31,10 +40,9 @@ ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
                    struct ramet_err *err);
 
 /* Are these `len` bytes the ones that `place` promises? */
-RAMET_NODISCARD enum ramet_rc ramet_codec_verify(const struct ramet_place *place,
-                                                 const uint8_t *body,
-                                                 const char *what,
-                                                 struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_codec_verify(const struct ramet_place *place, const uint8_t *body,
+                   const char *what, struct ramet_err *err);
 
 /* Is it one whole standard zstd frame, with nothing after it? */
 bool ramet_codec_is_one_frame(const uint8_t *body, size_t len);

@@ -49,7 +49,8 @@ struct ramet_compressor {
     uint32_t pages_max; /* of a batch; as many frames, if none are neighbours */
     ramet_compressor_sink *sink;
     void *ctx;
-    ZSTD_CDict *cdict; /* NULL without a dictionary */
+    const ZSTD_CDict *cdict; /* NULL without a dictionary */
+    void *cdict_block;       /* where it lives */
     int level;
 
     struct batch *ring;
@@ -332,16 +333,12 @@ alloc_ring(struct ramet_compressor *compressor, unsigned count)
 static bool
 alloc_dict(struct ramet_compressor *compressor, const struct ramet_codec *codec)
 {
-    const ZSTD_compressionParameters params = ZSTD_getCParams(
-        compressor->level,
-        (unsigned long long)compressor->pages_per_frame * compressor->page_size,
-        codec->dict_len);
-
     if (codec->dict == NULL)
         return true;
-    compressor->cdict =
-        ZSTD_createCDict_advanced(codec->dict, codec->dict_len, ZSTD_dlm_byCopy,
-                                  ZSTD_dct_fullDict, params, ramet_codec_mem);
+    compressor->cdict = ramet_codec_cdict(
+        codec->dict, codec->dict_len, compressor->level,
+        (size_t)compressor->pages_per_frame * compressor->page_size,
+        &compressor->cdict_block);
     return compressor->cdict != NULL;
 }
 
@@ -391,7 +388,7 @@ ramet_compressor_free(struct ramet_compressor *compressor)
         ramet_thread_join(&compressor->workers[i].thread);
         ZSTD_freeCCtx(compressor->workers[i].cctx);
     }
-    ZSTD_freeCDict(compressor->cdict);
+    ramet_free(compressor->cdict_block);
     for (unsigned i = 0; i < compressor->ring_count; i++) {
         ramet_free(compressor->ring[i].pages);
         ramet_free(compressor->ring[i].frames);

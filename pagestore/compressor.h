@@ -29,9 +29,9 @@ struct ramet_packed {
     size_t len;
 };
 
-typedef enum ramet_rc ramet_compressor_sink(void *ctx,
-                                            const struct ramet_packed *packed,
-                                            struct ramet_err *err);
+typedef enum ramet_rc
+ramet_compressor_sink(void *ctx, const struct ramet_packed *packed,
+                      struct ramet_err *err);
 
 struct ramet_compressor;
 

@@ -84,13 +84,18 @@ measure(const struct samples *samples, const uint8_t *dict, size_t dict_len)
     const size_t bound = ZSTD_compressBound(samples->page_size);
     uint8_t *out = ramet_alloc(bound);
     ZSTD_CCtx *cctx = ZSTD_createCCtx_advanced(ramet_codec_mem);
+    const ZSTD_CDict *cdict = NULL;
+    void *block = NULL;
     uint64_t total = 0;
 
-    if (out == NULL || cctx == NULL)
+    if (dict != NULL)
+        cdict = ramet_codec_cdict(dict, dict_len, RAMET_CODEC_LEVEL_DEFAULT,
+                                  samples->page_size, &block);
+    if (out == NULL || cctx == NULL || (dict != NULL && cdict == NULL))
         goto done;
     ZSTD_CCtx_setParameter(cctx, ZSTD_c_compressionLevel,
                            RAMET_CODEC_LEVEL_DEFAULT);
-    if (ZSTD_isError(ZSTD_CCtx_loadDictionary(cctx, dict, dict_len)))
+    if (ZSTD_isError(ZSTD_CCtx_refCDict(cctx, cdict)))
         goto done;
     for (uint32_t i = 4; i < samples->test_count; i += 5) {
         const size_t got = ZSTD_compress2(
@@ -105,6 +110,7 @@ measure(const struct samples *samples, const uint8_t *dict, size_t dict_len)
     }
 done:
     ZSTD_freeCCtx(cctx);
+    ramet_free(block);
     ramet_free(out);
     return total;
 }

@@ -56,8 +56,8 @@ enum ramet_frame_kind {
 struct ramet_frame {
     struct ramet_place place;
     enum ramet_frame_kind kind;
-    uint32_t first_pgno; /* >= 1 */
-    uint32_t page_count; /* 1 to RAMET_FRAME_PAGES_MAX */
+    uint32_t first_pgno;     /* >= 1 */
+    uint32_t page_count;     /* 1 to RAMET_FRAME_PAGES_MAX */
     struct ramet_place base; /* the dictionary of a DICT frame, else zero */
 };
 
@@ -94,10 +94,9 @@ ramet_frame_read(struct ramet_frame_reader *reader,
  * `visit` gets each frame's pages as soon as they are there (any order, same
  * thread); a result other than RAMET_OK ends the call with it.
  */
-typedef enum ramet_rc ramet_frame_visit(void *ctx,
-                                        const struct ramet_frame *frame,
-                                        const uint8_t *pages,
-                                        struct ramet_err *err);
+typedef enum ramet_rc
+ramet_frame_visit(void *ctx, const struct ramet_frame *frame,
+                  const uint8_t *pages, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_frame_read_many(struct ramet_frame_reader *reader,
                       const struct ramet_frame *frames, size_t frame_count,

@@ -32,8 +32,8 @@ struct ramet_objstore;
 struct ramet_upload;
 
 /* Called for each key in ascending byte order; false stops the listing. */
-typedef bool ramet_objstore_visit(void *ctx, const char *key,
-                                  uint64_t size_bytes);
+typedef bool
+ramet_objstore_visit(void *ctx, const char *key, uint64_t size_bytes);
 
 enum ramet_store_trait {
     /* A LIST of one key costs one request, as in S3; without it (a directory)
@@ -48,13 +48,11 @@ struct ramet_objstore_ops {
     enum ramet_rc (*put)(struct ramet_objstore *store, const char *key,
                          const struct iovec *parts, int part_count,
                          struct ramet_err *err);
-    enum ramet_rc (*upload_begin)(struct ramet_objstore *store,
-                                  const char *key,
+    enum ramet_rc (*upload_begin)(struct ramet_objstore *store, const char *key,
                                   struct ramet_upload **out_upload,
                                   struct ramet_err *err);
-    enum ramet_rc (*upload_write)(struct ramet_upload *upload,
-                                  const void *data, size_t len,
-                                  struct ramet_err *err);
+    enum ramet_rc (*upload_write)(struct ramet_upload *upload, const void *data,
+                                  size_t len, struct ramet_err *err);
     enum ramet_rc (*upload_finish)(struct ramet_upload *upload,
                                    struct ramet_err *err); /* frees it */
     void (*upload_abort)(struct ramet_upload *upload);     /* frees it */

@@ -47,8 +47,8 @@ struct ramet_table_chunk {
  * (it stands in the segment) is non-empty; the struct owns both arrays.
  */
 struct ramet_segment_info {
-    struct ramet_sid id;      /* nil for an inline segment */
-    uint64_t size_bytes;      /* of the object; inline: of the inline bytes */
+    struct ramet_sid id; /* nil for an inline segment */
+    uint64_t size_bytes; /* of the object; inline: of the inline bytes */
     uint32_t frame_count;
     uint32_t first_pgno;
     uint32_t last_pgno;
@@ -112,13 +112,13 @@ ramet_segment_header_check(const uint8_t header[RAMET_SEGMENT_HEADER_SIZE],
 
 /* What a writer compresses with. */
 struct ramet_codec {
-    int level;                   /* zstd level; 0 means 2 */
-    uint32_t pages_per_frame;    /* 1 to RAMET_FRAME_PAGES_MAX; 0: chosen by
+    int level;                /* zstd level; 0 means 2 */
+    uint32_t pages_per_frame; /* 1 to RAMET_FRAME_PAGES_MAX; 0: chosen by
                                     page size, see docs/format.md */
-    const uint8_t *dict;         /* dictionary bytes, or NULL */
+    const uint8_t *dict;      /* dictionary bytes, or NULL */
     size_t dict_len;
     struct ramet_place dict_place; /* where the remote keeps it */
-    unsigned threads;            /* compression threads; 0 means 1 */
+    unsigned threads;              /* compression threads; 0 means 1 */
 };
 
 /*

@@ -59,7 +59,7 @@ ramet_page1_show(const struct ramet_snapshot *snapshot, uint64_t offset,
 static bool
 overlaps(uint64_t offset, size_t len, uint64_t at)
 {
-    return offset < at + 4 && offset + len > at;
+    return len > 0 && offset < at + 4 && offset + len > at;
 }
 
 bool

@@ -1,0 +1,186 @@
+#!/usr/bin/python3
+"""Transactions across attached databases, whole or absent after any crash.
+
+killpoint.so (killpoint.c), preloaded, kills the process at the n-th system
+call that changes a file. For n = 1, 2, 3 … a child commits across databases
+until one lives to the end; after each the databases are opened, in either
+order, and must agree.
+"""
+import glob
+import os
+import shutil
+import signal
+
+import common
+from common import check_integrity, fails, one, open_db, open_native, python
+
+KILLPOINT = os.environ.get("RAMET_KILLPOINT", "")
+
+COMMITTER = """
+import sys, common
+kinds, synchronous = sys.argv[1], sys.argv[2]
+common.load()
+def name(i):
+    return common.uri("%d.db" % i, vfs="ramet" if kinds[i] == "r" else "unix")
+import sqlite3
+db = sqlite3.connect(name(0), uri=True, isolation_level=None)
+for i in range(1, len(kinds)):
+    db.execute("ATTACH ? AS d%d" % i, (name(i),))
+schemas = ["main"] + ["d%d" % i for i in range(1, len(kinds))]
+for schema in schemas:
+    db.execute("PRAGMA %s.synchronous=%s" % (schema, synchronous))
+    common.one(db, "SELECT count(*) FROM %s.t" % schema)
+open("armed", "w").close()
+db.execute("BEGIN")
+for schema in schemas:
+    db.execute("UPDATE %s.t SET x = x + 1" % schema)
+db.execute("COMMIT")
+print("committed", flush=True)
+"""
+
+
+def open_kind(kind, path):
+    return open_db(path) if kind == "r" else open_native(path)
+
+
+def make(kinds, value=0):
+    for i, kind in enumerate(kinds):
+        db = open_kind(kind, "%d.db" % i)
+        db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, x INTEGER, y BLOB)")
+        db.execute("INSERT INTO t(x, y) VALUES(?, zeroblob(5000))", (value,))
+        db.close()
+
+
+def values(kinds, order):
+    found = {}
+    for i in order:
+        db = open_kind(kinds[i], "%d.db" % i)
+        found[i] = one(db, "SELECT x FROM t")
+        check_integrity(db)
+        db.close()
+    return [found[i] for i in range(len(kinds))]
+
+
+def crash_everywhere(kinds, synchronous):
+    """The number of points at which a child was killed."""
+    make(kinds)
+    shutil.copytree(".", "../" + os.path.basename(os.getcwd()) + ".start")
+    start = os.path.abspath("../" + os.path.basename(os.getcwd()) + ".start")
+    outcomes = set()
+    point = 0
+    orders = (range(len(kinds)), range(len(kinds) - 1, -1, -1))
+    try:
+        while True:
+            point += 1
+            assert point < 500
+            for name in glob.glob("*"):
+                (shutil.rmtree if os.path.isdir(name) else os.unlink)(name)
+            shutil.copytree(start, ".", dirs_exist_ok=True)
+            os.environ.update(LD_PRELOAD=KILLPOINT, KILLPOINT=str(point),
+                              KILLPOINT_ARMED=os.path.abspath("armed"))
+            try:
+                child = python(COMMITTER, kinds, synchronous, stdout=-1)
+            finally:
+                del os.environ["LD_PRELOAD"]
+            out = child.communicate()[0]
+            found = values(kinds, orders[point % 2])
+            assert len(set(found)) == 1, (kinds, point, found)
+            if out == b"committed\n":
+                assert found[0] == 1, (kinds, point, found)
+            outcomes.add(found[0])
+            leftovers = glob.glob("*-mj*") + glob.glob("*-journal")
+            assert not leftovers or child.returncode != 0, leftovers
+            for i, kind in enumerate(kinds):  # and they go on working
+                db = open_kind(kind, "%d.db" % i)
+                db.execute("UPDATE t SET x = 7")
+                db.close()
+            if child.returncode == 0:
+                break
+            assert child.returncode == -signal.SIGKILL, child.returncode
+        assert outcomes == {0, 1}, outcomes
+        return point - 1
+    finally:
+        shutil.rmtree(start)
+
+
+def test_attached_commits_and_rollbacks():
+    make("rrn")
+    db = open_db("0.db")
+    db.execute("ATTACH ? AS b", (common.uri("1.db"),))
+    db.execute("ATTACH ? AS c", (common.uri("2.db", vfs="unix"),))
+    for turn in range(1, 6):
+        db.execute("BEGIN")
+        for schema in ("main", "b", "c"):
+            db.execute("UPDATE %s.t SET x = ?" % schema, (turn,))
+        db.execute("COMMIT")
+        db.execute("BEGIN")
+        for schema in ("main", "b", "c"):
+            db.execute("UPDATE %s.t SET x = 99" % schema)
+        db.execute("ROLLBACK")
+    db.close()
+    assert glob.glob("*-mj*") == [] and glob.glob("*-journal") == []
+    assert values("rrn", range(3)) == [5, 5, 5]
+
+
+def test_a_native_main_database_with_a_replica_attached():
+    make("nr")
+    common.load()
+    db = open_db("0.db", vfs="unix")
+    db.execute("ATTACH ? AS b", (common.uri("1.db"),))
+    db.execute("BEGIN")
+    db.execute("UPDATE main.t SET x = 3")
+    db.execute("UPDATE b.t SET x = 3")
+    db.execute("COMMIT")
+    db.close()
+    assert values("nr", range(2)) == [3, 3]
+
+
+def test_one_database_that_is_busy_stops_all():
+    make("rr")
+    db = open_db("0.db")
+    db.execute("ATTACH ? AS b", (common.uri("1.db"),))
+    other = open_db("1.db")
+    other.execute("BEGIN IMMEDIATE")
+    db.execute("BEGIN")
+    db.execute("UPDATE main.t SET x = 3")
+    fails("locked", db.execute, "UPDATE b.t SET x = 3")
+    db.execute("ROLLBACK")
+    other.execute("COMMIT")
+    db.close()
+    assert values("rr", range(2)) == [0, 0]
+
+
+def test_a_stale_trailer_is_cleared_away():
+    make("r")
+    name = os.path.abspath("0.db-mj00000009A").encode()
+    total = sum(b - 256 if b > 127 else b for b in name) & 0xffffffff
+    with open("0.db-journal", "wb") as journal:
+        journal.write(b"\0\0\4\1" + name + len(name).to_bytes(4, "big") +
+                      total.to_bytes(4, "big") +
+                      bytes.fromhex("d9d505f920a163d7"))
+    db = open_db("0.db")
+    db.execute("UPDATE t SET x = 1")
+    assert not os.path.exists("0.db-journal")
+    db.close()
+    assert values("n", [0]) == [1]
+
+
+def crash_test(kinds, synchronous):
+    def test():
+        assert KILLPOINT, "RAMET_KILLPOINT is not set"
+        points = crash_everywhere(kinds, synchronous)
+        print("        %s, %s: killed at %d points" %
+              (kinds, synchronous, points))
+        assert points > 5
+    return test
+
+
+test_crash_one_replica = crash_test("r", "FULL")
+test_crash_two_replicas = crash_test("rr", "FULL")
+test_crash_two_replicas_normal = crash_test("rr", "NORMAL")
+test_crash_replica_and_native = crash_test("rn", "FULL")
+test_crash_native_and_replica = crash_test("nr", "FULL")
+test_crash_three = crash_test("rnr", "FULL")
+
+if __name__ == "__main__":
+    common.main()

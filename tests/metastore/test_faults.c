@@ -1,0 +1,392 @@
+/*
+ * test_faults.c - history when memory or the store fails at call n, and when
+ * a bit of any object is wrong.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "tests/metastore/model.h"
+#include "tests/support/faultstore.h"
+
+/* A small volume with everything in it: inline and separate segments, chunks,
+ * maps, a map of a commit's own, holes. Ends at LSN 8. */
+static void
+make_volume(struct model *model)
+{
+    model_write(model, 1, 20);
+    model->never_inline = true;
+    model_write(model, 5, 10);
+    model_write(model, 100, 260); /* table chunks */
+    model->never_inline = false;
+    model_write_random(model, 3);
+    for (int i = 0; i < 3; i++)
+        model_write_random(model, 60);
+    model_write(model, 2, 1);
+}
+
+/* A commit on top, with all that belongs to it. */
+static enum ramet_rc
+commit_once(struct model *model, const struct ramet_cid *id,
+            struct ramet_err *err)
+{
+    struct model_change change = {.page_size = 512, .page_count = 600};
+    struct ramet_head base;
+    struct ramet_buf out;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&change.changed);
+    ramet_buf_init(&out, 16u << 20);
+    rc = ramet_history_newest(model->history, &base, err);
+    change.least = 300;
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_add_run(&change.changed, (struct ramet_run){1, 300});
+    if (rc == RAMET_OK)
+        rc = model_encode(model, &base, &change, id, 5000, &out, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_validate(model->history, out.data, out.len, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_make_map(model->history, base.lsn, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_append(model->history, out.data, out.len, NULL, err);
+    ramet_buf_done(&out);
+    ramet_pageset_done(&change.changed);
+    return rc;
+}
+
+/* What comes is right, whatever failed. */
+static enum ramet_rc
+check_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    const struct model *const model = ctx;
+    uint8_t expected[512];
+
+    (void)err;
+    model_fill(expected, sizeof(expected),
+               model->versions[model->lsn].pages[pgno - 1]);
+    assert_memory_equal(page, expected, sizeof(expected));
+    return RAMET_OK;
+}
+
+static void
+ignore_report(void *ctx, bool damaged, const char *text, uint64_t done,
+              uint64_t total)
+{
+    (void)text;
+    (void)done;
+    (void)total;
+    if (damaged)
+        (*(unsigned *)ctx)++;
+}
+
+/* All kinds of reading, from a cold history. */
+static enum ramet_rc
+read_all(struct model *model, struct ramet_err *err)
+{
+    const uint32_t pgnos[] = {1, 2, 64, 65, 130, 200, 359};
+    struct ramet_history *history;
+    struct ramet_pageset set;
+    struct ramet_place dict;
+    struct ramet_head head;
+    struct ramet_commit commit;
+    unsigned damaged = 0;
+    enum ramet_rc rc;
+
+    rc = ramet_history_open(model->store, &model->volume, NULL, &history, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_pageset_init(&set);
+    rc = ramet_history_newest(history, &head, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_read_pages(history, head.lsn, pgnos, 7, true,
+                                      check_page, model, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_changed(history, 1, head.lsn, &set, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_dict(history, &dict, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_at_time(history, head.time_ms - 1, &head, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_verify(history, ignore_report, &damaged, err);
+    if (rc == RAMET_OK) {
+        rc = ramet_history_commit(history, 3, &commit, err);
+        if (rc == RAMET_OK)
+            ramet_commit_done(&commit);
+    }
+    ramet_pageset_done(&set);
+    ramet_history_close(history);
+    return rc;
+}
+
+struct fixture {
+    struct ramet_objstore *inner, *store;
+    struct model model;
+};
+
+static void
+fixture_open(struct fixture *f)
+{
+    assert_int_equal(ramet_memstore_open(&f->inner, NULL), RAMET_OK);
+    f->store = ramet_faultstore_new(f->inner);
+    assert_non_null(f->store);
+    model_init(&f->model, f->store, 9);
+    make_volume(&f->model);
+}
+
+static void
+fixture_close(struct fixture *f)
+{
+    model_done(&f->model);
+    ramet_objstore_close(f->store);
+    ramet_objstore_close(f->inner);
+}
+
+static void
+history__survives_every_failed_allocation(void **state)
+{
+    struct fixture f;
+    enum ramet_rc rc = RAMET_ENOMEM;
+    const struct ramet_cid id = model_new_cid();
+    long n;
+
+    (void)state;
+    fixture_open(&f);
+    for (n = 0; rc != RAMET_OK; n++) {
+        struct ramet_err err = {.text = ""};
+
+        ramet_alloc_fail_at(n);
+        rc = read_all(&f.model, &err);
+        ramet_alloc_fail_at(-1);
+        if (rc != RAMET_OK && rc != RAMET_ENOMEM)
+            fail_msg("reading, allocation %ld: %s", n, err.text);
+        assert_true(n < 5000);
+    }
+    rc = RAMET_ENOMEM;
+    for (n = 0; rc != RAMET_OK; n++) {
+        struct ramet_err err = {.text = ""};
+
+        model_reopen(&f.model);
+        ramet_alloc_fail_at(n);
+        rc = commit_once(&f.model, &id, &err);
+        ramet_alloc_fail_at(-1);
+        if (rc != RAMET_OK && rc != RAMET_ENOMEM)
+            fail_msg("commit, allocation %ld: %s", n, err.text);
+        assert_true(n < 5000);
+    }
+    fixture_close(&f);
+}
+
+/* Whatever request fails, the history stays a line, and a new try succeeds. */
+static void
+commit__can_be_retried_after_any_failed_request(void **state)
+{
+    static const enum ramet_fault faults[] = {RAMET_FAULT_FAIL,
+                                              RAMET_FAULT_LOSE_REPLY};
+
+    (void)state;
+    for (size_t kind = 0; kind < 2; kind++) {
+        bool fired = true;
+
+        for (uint64_t n = 0; fired; n++) {
+            const struct ramet_cid id = model_new_cid();
+            struct fixture f;
+            struct ramet_err err = {.text = ""};
+            struct ramet_head head;
+            uint64_t before;
+            enum ramet_rc rc;
+
+            fixture_open(&f);
+            before = f.model.lsn;
+            model_reopen(&f.model);
+            ramet_faultstore_arm(f.store, faults[kind], n, RAMET_EUNREACHABLE);
+            rc = commit_once(&f.model, &id, &err);
+            fired = ramet_faultstore_fired(f.store);
+            ramet_faultstore_arm(f.store, RAMET_FAULT_NONE, 0, RAMET_OK);
+            if (kind == 0)
+                assert_int_equal(rc, fired ? RAMET_EUNREACHABLE : RAMET_OK);
+            assert_int_equal(ramet_history_newest(f.model.history, &head, &err),
+                             RAMET_OK);
+            /* Either in, and found by its id, or not at all. */
+            if (head.lsn == before + 1)
+                assert_memory_equal(&head.id, &id, sizeof(id));
+            else
+                assert_int_equal(head.lsn, before);
+            if (rc == RAMET_OK)
+                assert_int_equal(head.lsn, before + 1);
+            if (head.lsn == before)
+                assert_int_equal(commit_once(&f.model, &id, &err), RAMET_OK);
+            model_reopen(&f.model);
+            for (uint64_t lsn = 1; lsn <= before; lsn++)
+                model_check_lsn(&f.model, lsn);
+            fixture_close(&f);
+            assert_true(n < 300);
+        }
+    }
+}
+
+static void
+reading__fails_or_is_right_whatever_request_fails(void **state)
+{
+    static const enum ramet_fault faults[] = {
+        RAMET_FAULT_FAIL, RAMET_FAULT_FLIP_BIT, RAMET_FAULT_SHORT,
+        RAMET_FAULT_OTHER_KEY};
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f);
+    for (size_t kind = 0; kind < 4; kind++) {
+        bool fired = true;
+        unsigned noticed = 0;
+
+        for (uint64_t n = 0; fired; n++) {
+            struct ramet_err err = {.text = ""};
+            enum ramet_rc rc;
+
+            ramet_faultstore_arm(f.store, faults[kind], n, RAMET_EUNREACHABLE);
+            rc = read_all(&f.model, &err);
+            fired = ramet_faultstore_fired(f.store);
+            if (rc == RAMET_OK)
+                assert_true(!fired || kind > 0);
+            else
+                assert_true(err.text[0] != '\0');
+            noticed += rc != RAMET_OK;
+            assert_true(n < 2000);
+        }
+        /* The others hit bytes that were read along and not looked at. */
+        print_message("fault %u: noticed %u\n", (unsigned)kind, noticed);
+        assert_true(noticed > 30);
+    }
+    ramet_faultstore_arm(f.store, RAMET_FAULT_NONE, 0, RAMET_OK);
+    fixture_close(&f);
+}
+
+/* ---- verify -------------------------------------------------------------- */
+
+struct keys {
+    char key[64][RAMET_KEY_MAX];
+    uint64_t size[64];
+    unsigned count;
+};
+
+static bool
+take_key(void *ctx, const char *key, uint64_t size_bytes)
+{
+    struct keys *const keys = ctx;
+
+    assert_true(keys->count < 64);
+    strcpy(keys->key[keys->count], key);
+    keys->size[keys->count++] = size_bytes;
+    return true;
+}
+
+static void
+put_back(struct ramet_objstore *store, const char *key, const uint8_t *bytes,
+         size_t len)
+{
+    const struct iovec part = {(void *)(uintptr_t)bytes, len};
+
+    assert_int_equal(ramet_objstore_remove(store, key, NULL), RAMET_OK);
+    assert_int_equal(ramet_objstore_put(store, key, &part, 1, NULL), RAMET_OK);
+}
+
+static void
+damage_object(struct fixture *f, const char *key, size_t len, size_t step)
+{
+    uint8_t *const bytes = malloc(len);
+    unsigned damaged;
+
+    assert_int_equal(ramet_objstore_read_full(f->inner, key, 0, bytes, len,
+                                              NULL),
+                     RAMET_OK);
+    for (size_t at = 0; at < len; at += step) {
+        bytes[at] ^= (uint8_t)(1u << at % 8);
+        put_back(f->inner, key, bytes, len);
+        damaged = 0;
+        if (ramet_history_verify(f->model.history, ignore_report, &damaged,
+                                 NULL) != RAMET_ECORRUPT ||
+            damaged == 0)
+            fail_msg("%s: a bit at %u went unnoticed", key, (unsigned)at);
+        bytes[at] ^= (uint8_t)(1u << at % 8);
+    }
+    put_back(f->inner, key, bytes, len - 1);
+    damaged = 0;
+    assert_int_equal(ramet_history_verify(f->model.history, ignore_report,
+                                          &damaged, NULL),
+                     RAMET_ECORRUPT);
+    put_back(f->inner, key, bytes, len);
+    free(bytes);
+}
+
+static void
+verify__finds_each_flipped_bit_and_each_missing_object(void **state)
+{
+    struct keys *const keys = calloc(1, sizeof(*keys));
+    struct fixture f;
+    unsigned damaged = 0;
+
+    (void)state;
+    assert_int_equal(ramet_memstore_open(&f.inner, NULL), RAMET_OK);
+    f.store = ramet_faultstore_new(f.inner);
+    model_init(&f.model, f.store, 9);
+    model_write(&f.model, 1, 5);
+    f.model.never_inline = true;
+    model_write(&f.model, 1, 300); /* chunks */
+    f.model.never_inline = false;
+    for (int i = 0; i < 33; i++)
+        model_write_random(&f.model, 1);
+    assert_int_equal(ramet_history_make_map(f.model.history, f.model.lsn, NULL),
+                     RAMET_OK);
+    model_write_random(&f.model, 1); /* names the map */
+    assert_int_equal(ramet_history_verify(f.model.history, ignore_report,
+                                          &damaged, NULL),
+                     RAMET_OK);
+    assert_int_equal(damaged, 0);
+    assert_int_equal(
+        ramet_objstore_list(f.inner, "volumes/", "", take_key, keys, NULL),
+        RAMET_OK);
+    assert_int_equal(keys->count, 36 + 1 + 1); /* commits, map, segment */
+    for (unsigned i = 0; i < keys->count; i++) {
+        const bool few = strstr(keys->key[i], "commits") != NULL && i % 9 != 0;
+
+        if (few)
+            continue;
+        damage_object(&f, keys->key[i], (size_t)keys->size[i],
+                      keys->size[i] > 4000 ? 13 : 1);
+    }
+    for (unsigned i = 1; i < keys->count; i++) { /* not the newest commit */
+        uint8_t *const bytes = malloc((size_t)keys->size[i]);
+
+        assert_int_equal(ramet_objstore_read_full(f.inner, keys->key[i], 0,
+                                                  bytes,
+                                                  (size_t)keys->size[i], NULL),
+                         RAMET_OK);
+        assert_int_equal(ramet_objstore_remove(f.inner, keys->key[i], NULL),
+                         RAMET_OK);
+        damaged = 0;
+        f.store->traits = RAMET_STORE_LISTS_CHEAPLY;
+        assert_int_equal(ramet_history_verify(f.model.history, ignore_report,
+                                              &damaged, NULL),
+                         RAMET_ECORRUPT);
+        put_back(f.inner, keys->key[i], bytes, (size_t)keys->size[i]);
+        free(bytes);
+    }
+    fixture_close(&f);
+    free(keys);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(history__survives_every_failed_allocation),
+        cmocka_unit_test(commit__can_be_retried_after_any_failed_request),
+        cmocka_unit_test(reading__fails_or_is_right_whatever_request_fails),
+        cmocka_unit_test(
+            verify__finds_each_flipped_bit_and_each_missing_object),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

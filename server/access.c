@@ -1,0 +1,220 @@
+/*
+ * access.c - see access.h for the contract.
+ */
+#include "server/access.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "core/thread.h"
+
+#define BUFFER_BYTES (256u << 10)
+#define LINE_MAX_BYTES 768u
+
+struct ramet_access_log {
+    char *path; /* NULL: standard error */
+    int fd;
+    struct ramet_mutex lock;
+    char *fill; /* lock */
+    size_t fill_len;
+    uint64_t dropped;
+    time_t second; /* lock: the one that `stamp` shows */
+    char stamp[24];
+    struct ramet_mutex write_lock;
+    char *drain; /* write_lock */
+};
+
+static int
+open_log(const char *path)
+{
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+}
+
+enum ramet_rc
+ramet_access_open(const char *where, struct ramet_access_log **out,
+                  struct ramet_err *err)
+{
+    struct ramet_access_log *log = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (strcmp(where, "off") == 0 || where[0] == '\0') {
+        *out = NULL;
+        return RAMET_OK;
+    }
+    log = ramet_calloc(1, sizeof(*log));
+    if (log == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "access log: out of memory");
+    ramet_mutex_init(&log->lock);
+    ramet_mutex_init(&log->write_lock);
+    log->fd = STDERR_FILENO;
+    log->fill = ramet_alloc(BUFFER_BYTES);
+    log->drain = ramet_alloc(BUFFER_BYTES);
+    if (strcmp(where, "stderr") != 0) {
+        log->path = ramet_strdup(where);
+        log->fd = open_log(where);
+        if (log->fd < 0)
+            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno,
+                                "access log %s", where);
+    }
+    if (rc == RAMET_OK && (log->fill == NULL || log->drain == NULL))
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "access log: out of memory");
+    if (rc == RAMET_OK)
+        *out = log;
+    else
+        ramet_access_close(log);
+    return rc;
+}
+
+void
+ramet_access_close(struct ramet_access_log *log)
+{
+    if (log == NULL)
+        return;
+    if (log->fd >= 0 && log->fill != NULL && log->drain != NULL)
+        ramet_access_flush(log);
+    if (log->path != NULL && log->fd >= 0)
+        (void)close(log->fd);
+    ramet_mutex_done(&log->write_lock);
+    ramet_mutex_done(&log->lock);
+    ramet_free(log->path);
+    ramet_free(log->fill);
+    ramet_free(log->drain);
+    ramet_free(log);
+}
+
+void
+ramet_access_reopen(struct ramet_access_log *log)
+{
+    int fd;
+
+    if (log == NULL || log->path == NULL)
+        return;
+    fd = open_log(log->path);
+    if (fd < 0)
+        return; /* the old one goes on */
+    ramet_mutex_lock(&log->write_lock);
+    (void)close(log->fd);
+    log->fd = fd;
+    ramet_mutex_unlock(&log->write_lock);
+}
+
+/* As a logfmt value: what is not plain is escaped, quotes stand around all. */
+static size_t
+put_quoted(char *out, size_t size, const char *text)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t n = 0;
+
+    out[n++] = '"';
+    for (const char *c = text; *c != '\0' && n + 6 < size; c++) {
+        const unsigned char byte = (unsigned char)*c;
+
+        if (byte < ' ' || byte == 127) {
+            out[n++] = '\\';
+            out[n++] = 'x';
+            out[n++] = hex[byte >> 4];
+            out[n++] = hex[byte & 15];
+            continue;
+        }
+        if (byte == '"' || byte == '\\')
+            out[n++] = '\\';
+        out[n++] = (char)byte;
+    }
+    out[n++] = '"';
+    out[n] = '\0';
+    return n;
+}
+
+static void
+stamp(struct ramet_access_log *log, const struct timespec *now)
+{
+    struct tm tm;
+
+    if (log->second == now->tv_sec)
+        return;
+    log->second = now->tv_sec;
+    (void)gmtime_r(&now->tv_sec, &tm);
+    (void)strftime(log->stamp, sizeof(log->stamp), "%Y-%m-%dT%H:%M:%S", &tm);
+}
+
+void
+ramet_access_add(struct ramet_access_log *log,
+                 const struct ramet_access_line *line)
+{
+    char path[400], agent[120];
+    struct timespec now;
+    int len;
+
+    if (log == NULL)
+        return;
+    (void)put_quoted(path, sizeof(path), line->path);
+    (void)put_quoted(agent, sizeof(agent), line->agent != NULL ? line->agent
+                                                               : "");
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    ramet_mutex_lock(&log->lock);
+    stamp(log, &now);
+    if (BUFFER_BYTES - log->fill_len < LINE_MAX_BYTES) {
+        log->dropped++;
+        ramet_mutex_unlock(&log->lock);
+        return;
+    }
+    len = snprintf(log->fill + log->fill_len, LINE_MAX_BYTES,
+                   "ts=%s.%03ldZ level=info msg=request peer=%s method=%s "
+                   "path=%s status=%u in=%llu out=%llu us=%llu agent=%s\n",
+                   log->stamp, now.tv_nsec / 1000000, line->peer, line->method,
+                   path, line->status, (unsigned long long)line->bytes_in,
+                   (unsigned long long)line->bytes_out,
+                   (unsigned long long)line->duration_us, agent);
+    if (len > 0 && (size_t)len < LINE_MAX_BYTES)
+        log->fill_len += (size_t)len;
+    ramet_mutex_unlock(&log->lock);
+}
+
+static void
+write_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        const ssize_t n = write(fd, data, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return; /* a log that can't be written is no reason to stop */
+        data += n;
+        len -= (size_t)n;
+    }
+}
+
+void
+ramet_access_flush(struct ramet_access_log *log)
+{
+    char number[RAMET_LOG_NUM_SIZE];
+    uint64_t dropped;
+    size_t len;
+    char *swap;
+
+    if (log == NULL)
+        return;
+    ramet_mutex_lock(&log->write_lock);
+    ramet_mutex_lock(&log->lock);
+    swap = log->drain;
+    log->drain = log->fill;
+    log->fill = swap;
+    len = log->fill_len;
+    log->fill_len = 0;
+    dropped = log->dropped;
+    log->dropped = 0;
+    ramet_mutex_unlock(&log->lock);
+    write_all(log->fd, log->drain, len);
+    ramet_mutex_unlock(&log->write_lock);
+    if (dropped > 0)
+        ramet_log(RAMET_LOG_WARN, "access log too slow, lines dropped", "lines",
+                  ramet_log_num(number, dropped), NULL);
+}

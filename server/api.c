@@ -1,0 +1,496 @@
+/*
+ * api.c - from a request's path to its handler: routes, authorization, what
+ * body is wanted.
+ *
+ * The whole table of the API stands in route_call(); a path that is not in it
+ * is 404 before anything is read.
+ */
+#include "server/api.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "server/server_impl.h"
+
+#define PARTS_MAX 6u
+
+struct parts {
+    unsigned count;
+    const char *text[PARTS_MAX];
+    size_t len[PARTS_MAX];
+};
+
+/* Between slashes; none may be empty. */
+static bool
+split_path(const char *path, struct parts *out)
+{
+    out->count = 0;
+    while (*path == '/') {
+        const char *begin = ++path;
+
+        while (*path != '\0' && *path != '/')
+            path++;
+        if (path == begin || out->count == PARTS_MAX)
+            return false;
+        out->text[out->count] = begin;
+        out->len[out->count++] = (size_t)(path - begin);
+    }
+    return *path == '\0' && out->count > 0;
+}
+
+static bool
+part_is(const struct parts *parts, unsigned index, const char *text)
+{
+    return index < parts->count && strlen(text) == parts->len[index] &&
+           memcmp(parts->text[index], text, parts->len[index]) == 0;
+}
+
+static bool
+copy_part(const struct parts *parts, unsigned index, char *out)
+{
+    if (parts->len[index] > RAMET_NAME_MAX)
+        return false;
+    memcpy(out, parts->text[index], parts->len[index]);
+    out[parts->len[index]] = '\0';
+    return true;
+}
+
+static bool
+is_hex16(const char *text, size_t len)
+{
+    if (len != 16)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if ((text[i] < '0' || text[i] > '9') &&
+            (text[i] < 'a' || text[i] > 'f'))
+            return false;
+    }
+    return true;
+}
+
+static bool
+parse_decimal(const char *text, uint64_t *out)
+{
+    uint64_t value = 0;
+
+    if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
+        return false;
+    for (; *text != '\0'; text++) {
+        const unsigned digit = (unsigned)(*text - '0');
+
+        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
+static bool
+is_map_name(const char *tail)
+{
+    struct ramet_id id;
+
+    return strlen(tail) == 16 + 1 + 36 && is_hex16(tail, 16) &&
+           tail[16] == '.' && ramet_id_parse(tail + 17, &id);
+}
+
+static enum ramet_route
+route_object(struct call *call, const struct parts *parts)
+{
+    struct ramet_id id;
+
+    if (!copy_part(parts, 4, call->tail))
+        return RAMET_ROUTE_UNKNOWN;
+    if (part_is(parts, 3, "segments") && ramet_id_parse(call->tail, &id))
+        return RAMET_ROUTE_SEGMENT;
+    if (part_is(parts, 3, "maps") && is_map_name(call->tail))
+        return RAMET_ROUTE_MAP;
+    if (part_is(parts, 3, "commits") &&
+        parse_decimal(call->tail, &call->lsn) && call->lsn > 0)
+        return RAMET_ROUTE_COMMIT;
+    return RAMET_ROUTE_UNKNOWN;
+}
+
+static enum ramet_route
+route_volume(struct call *call, const struct parts *parts)
+{
+    static const struct {
+        const char *name;
+        enum ramet_route route;
+    } leaves[] = {
+        {"pages", RAMET_ROUTE_PAGES},     {"head", RAMET_ROUTE_HEAD},
+        {"commits", RAMET_ROUTE_COMMITS}, {"changes", RAMET_ROUTE_CHANGES},
+        {"events", RAMET_ROUTE_EVENTS},   {"content", RAMET_ROUTE_CONTENT},
+    };
+
+    if (!copy_part(parts, 2, call->name))
+        return RAMET_ROUTE_UNKNOWN;
+    call->has_id = ramet_id_parse(call->name, &call->volume.id);
+    if (!call->has_id && !ramet_name_valid(call->name))
+        return RAMET_ROUTE_UNKNOWN;
+    if (parts->count == 3)
+        return RAMET_ROUTE_VOLUME;
+    if (parts->count == 5)
+        return route_object(call, parts);
+    for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
+        if (parts->count == 4 && part_is(parts, 3, leaves[i].name))
+            return leaves[i].route;
+    }
+    return RAMET_ROUTE_UNKNOWN;
+}
+
+static enum ramet_route
+route_call(struct call *call, const char *path)
+{
+    struct parts parts;
+
+    if (!split_path(path, &parts))
+        return RAMET_ROUTE_UNKNOWN;
+    if (parts.count == 1) {
+        if (part_is(&parts, 0, "healthz"))
+            return RAMET_ROUTE_HEALTHZ;
+        if (part_is(&parts, 0, "readyz"))
+            return RAMET_ROUTE_READYZ;
+        return part_is(&parts, 0, "metrics") ? RAMET_ROUTE_METRICS
+                                             : RAMET_ROUTE_UNKNOWN;
+    }
+    if (!part_is(&parts, 0, "v1"))
+        return RAMET_ROUTE_UNKNOWN;
+    if (part_is(&parts, 1, "volumes"))
+        return parts.count == 2 ? RAMET_ROUTE_VOLUMES
+                                : route_volume(call, &parts);
+    if (parts.count == 2 && part_is(&parts, 1, "ramet.json"))
+        return RAMET_ROUTE_STORE;
+    if (parts.count == 2 && part_is(&parts, 1, "keys"))
+        return RAMET_ROUTE_KEYS;
+    if (parts.count == 4 && part_is(&parts, 1, "names") &&
+        copy_part(&parts, 2, call->name) && ramet_name_valid(call->name) &&
+        copy_part(&parts, 3, call->tail) && is_hex16(call->tail, 16) &&
+        call->tail[16] == '\0')
+        return RAMET_ROUTE_NAME;
+    return RAMET_ROUTE_UNKNOWN;
+}
+
+/* ---- what is allowed -------------------------------------------------------- */
+
+#define M(method) (1u << RAMET_HTTP_##method)
+
+static unsigned
+methods_of(enum ramet_route route)
+{
+    switch (route) {
+    case RAMET_ROUTE_HEALTHZ:
+    case RAMET_ROUTE_READYZ:
+    case RAMET_ROUTE_METRICS:
+    case RAMET_ROUTE_STORE:
+    case RAMET_ROUTE_HEAD:
+    case RAMET_ROUTE_CHANGES:
+    case RAMET_ROUTE_COMMIT:
+    case RAMET_ROUTE_CONTENT:
+    case RAMET_ROUTE_KEYS:
+        return M(GET) | M(HEAD);
+    case RAMET_ROUTE_EVENTS:
+        return M(GET);
+    case RAMET_ROUTE_VOLUMES:
+    case RAMET_ROUTE_COMMITS:
+        return M(GET) | M(HEAD) | M(POST);
+    case RAMET_ROUTE_VOLUME:
+        return M(GET) | M(HEAD) | M(DELETE);
+    case RAMET_ROUTE_SEGMENT:
+    case RAMET_ROUTE_MAP:
+    case RAMET_ROUTE_NAME:
+        return M(GET) | M(HEAD) | M(PUT);
+    case RAMET_ROUTE_PAGES:
+        return M(POST);
+    case RAMET_ROUTE_UNKNOWN:
+    case RAMET_ROUTE_COUNT:
+        return 0;
+    }
+    return 0;
+}
+
+static bool
+is_open_route(enum ramet_route route)
+{
+    return route == RAMET_ROUTE_HEALTHZ || route == RAMET_ROUTE_READYZ;
+}
+
+static bool
+is_write(const struct call *call)
+{
+    const enum ramet_http_method method = ramet_http_method_of(call->rq);
+
+    return method != RAMET_HTTP_GET && method != RAMET_HTTP_HEAD &&
+           call->route != RAMET_ROUTE_PAGES;
+}
+
+static bool
+authorize(struct call *call)
+{
+    struct ramet_tokens *tokens = call->server->tokens;
+
+    if (is_open_route(call->route) || !ramet_tokens_required(tokens))
+        return true;
+    switch (ramet_tokens_check(
+        tokens, ramet_http_header(call->rq, "Authorization"))) {
+    case RAMET_ACCESS_WRITE:
+        return true;
+    case RAMET_ACCESS_READ:
+        if (!is_write(call))
+            return true;
+        ramet_render_problem(call->rq, 403, RAMET_EREADONLY,
+                             "this token may only read", NULL);
+        return false;
+    case RAMET_ACCESS_NONE:
+        break;
+    }
+    ramet_render_problem(call->rq, 401, RAMET_EAUTH,
+                         "a valid bearer token is needed",
+                         "set RAMET_TOKEN, or token_file in ramet.conf");
+    return false;
+}
+
+static void
+refuse_method(struct call *call, unsigned methods)
+{
+    static const char *const names[] = {"GET", "HEAD", "PUT", "POST",
+                                        "DELETE"};
+    char allow[64] = "";
+
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if ((methods & 1u << i) == 0)
+            continue;
+        if (allow[0] != '\0')
+            strcat(allow, ", ");
+        strcat(allow, names[i]);
+    }
+    ramet_http_set_header(call->rq, "Allow", allow);
+    ramet_render_problem(call->rq, 405, RAMET_EINVAL,
+                         "this path has no such method", NULL);
+}
+
+static void
+choose_body(struct call *call)
+{
+    switch (ramet_http_method_of(call->rq)) {
+    case RAMET_HTTP_PUT:
+        ramet_api_put_begin(call);
+        return;
+    case RAMET_HTTP_POST:
+        if (call->route == RAMET_ROUTE_PAGES)
+            ramet_http_want_body(call->rq, RAMET_PAGES_BODY_MAX);
+        else if (call->route == RAMET_ROUTE_COMMITS)
+            ramet_http_want_body(call->rq, call->server->options.max_commit);
+        else
+            ramet_http_want_body(call->rq, RAMET_JSON_BODY_MAX);
+        return;
+    case RAMET_HTTP_GET:
+    case RAMET_HTTP_HEAD:
+    case RAMET_HTTP_DELETE:
+    case RAMET_HTTP_OTHER:
+        return;
+    }
+}
+
+static void
+begin(void *ctx, struct ramet_http_request *rq)
+{
+    struct call *call = ramet_calloc(1, sizeof(*call));
+    unsigned methods;
+
+    if (call == NULL) {
+        ramet_http_reply(rq, 503, NULL, NULL, 0);
+        return;
+    }
+    call->server = ctx;
+    call->rq = rq;
+    call->route = route_call(call, ramet_http_path(rq));
+    ramet_http_set_user(rq, call);
+    if (!authorize(call))
+        return;
+    methods = methods_of(call->route);
+    if (methods == 0) {
+        ramet_render_problem(rq, 404, RAMET_ENOTFOUND, "there is no such path",
+                             "docs/protocol.md lists the paths");
+        return;
+    }
+    if ((methods & 1u << ramet_http_method_of(rq)) == 0) {
+        refuse_method(call, methods);
+        return;
+    }
+    choose_body(call);
+}
+
+static call_handler *
+handler_of(const struct call *call)
+{
+    switch (call->route) {
+    case RAMET_ROUTE_READYZ:
+        return ramet_api_readyz;
+    case RAMET_ROUTE_METRICS:
+        return ramet_api_metrics;
+    case RAMET_ROUTE_VOLUMES:
+        return ramet_api_volumes;
+    case RAMET_ROUTE_VOLUME:
+        return ramet_http_method_of(call->rq) == RAMET_HTTP_DELETE
+                   ? ramet_api_delete
+                   : ramet_api_volume;
+    case RAMET_ROUTE_HEAD:
+        return ramet_api_head;
+    case RAMET_ROUTE_COMMITS:
+        return ramet_http_method_of(call->rq) == RAMET_HTTP_POST
+                   ? ramet_api_commit
+                   : ramet_api_commits;
+    case RAMET_ROUTE_CHANGES:
+        return ramet_api_changes;
+    case RAMET_ROUTE_STORE:
+    case RAMET_ROUTE_COMMIT:
+    case RAMET_ROUTE_SEGMENT:
+    case RAMET_ROUTE_MAP:
+    case RAMET_ROUTE_NAME:
+        return ramet_api_object;
+    case RAMET_ROUTE_PAGES:
+        return ramet_api_pages;
+    case RAMET_ROUTE_EVENTS:
+        return ramet_api_events;
+    case RAMET_ROUTE_CONTENT:
+        return ramet_api_content;
+    case RAMET_ROUTE_KEYS:
+        return ramet_api_keys;
+    case RAMET_ROUTE_HEALTHZ:
+    case RAMET_ROUTE_UNKNOWN:
+    case RAMET_ROUTE_COUNT:
+        break;
+    }
+    return NULL;
+}
+
+static void
+run_call(struct ramet_http_request *rq)
+{
+    struct call *call = ramet_http_user(rq);
+    call_handler *handler = handler_of(call);
+
+    assert(handler != NULL);
+    handler(call);
+}
+
+static void
+ready(void *ctx, struct ramet_http_request *rq)
+{
+    struct call *call = ramet_http_user(rq);
+
+    (void)ctx;
+    if (call->route == RAMET_ROUTE_HEALTHZ) {
+        ramet_http_reply_text(rq, 200, RAMET_TYPE_JSON, "{\"status\":\"ok\"}\n");
+        return;
+    }
+    if (call->route == RAMET_ROUTE_PAGES && ramet_api_pages_now(call))
+        return;
+    ramet_http_defer(rq, run_call);
+}
+
+static void
+finished(void *ctx, struct ramet_http_request *rq, unsigned status,
+         uint64_t bytes_out, uint64_t duration_us)
+{
+    struct ramet_server *server = ctx;
+    struct call *call = ramet_http_user(rq);
+    const uint64_t bytes_in = ramet_http_received(rq);
+
+    ramet_metrics_request(&server->metrics,
+                          call != NULL ? call->route : RAMET_ROUTE_UNKNOWN,
+                          status, bytes_in, bytes_out, duration_us);
+    if (server->access != NULL) {
+        char peer[64];
+        struct ramet_access_line line = {
+            .peer = peer,
+            .method = ramet_http_method_name(rq),
+            .path = ramet_http_path(rq),
+            .agent = ramet_http_header(rq, "User-Agent"),
+            .status = status,
+            .bytes_in = bytes_in,
+            .bytes_out = bytes_out,
+            .duration_us = duration_us,
+        };
+
+        ramet_http_peer(rq, peer, sizeof(peer));
+        ramet_access_add(server->access, &line);
+    }
+    ramet_free(call);
+}
+
+struct ramet_http_app
+ramet_api_app(struct ramet_server *server)
+{
+    return (struct ramet_http_app){
+        .ctx = server, .begin = begin, .ready = ready, .finished = finished};
+}
+
+/* ---- shared by handlers ------------------------------------------------------ */
+
+void
+ramet_api_failed(struct call *call, const struct ramet_vid *volume,
+                 enum ramet_rc rc, const struct ramet_err *err)
+{
+    struct ramet_server *server = call->server;
+
+    if (rc == RAMET_ECORRUPT) {
+        atomic_fetch_add_explicit(&server->metrics.damaged, 1,
+                                  memory_order_relaxed);
+        if (volume != NULL)
+            ramet_cache_forget(server->cache, volume);
+    }
+    ramet_render_failure(call->rq, rc, err, false);
+}
+
+struct ramet_live *
+ramet_api_live(struct call *call)
+{
+    struct ramet_live *live = NULL;
+    struct ramet_err err;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!call->has_id)
+        rc = ramet_catalog_resolve(call->server->store, call->name,
+                                   &call->volume, &err);
+    if (rc == RAMET_OK)
+        rc = ramet_live_get(call->server->lives, &call->volume, &live, &err);
+    if (rc != RAMET_OK)
+        ramet_api_failed(call, NULL, rc, &err);
+    return live;
+}
+
+bool
+ramet_api_number(struct call *call, const char *name, uint64_t fallback,
+                 uint64_t max, uint64_t *out)
+{
+    const char *text = ramet_http_query(call->rq, name);
+    struct ramet_err err;
+
+    *out = fallback;
+    if (text == NULL)
+        return true;
+    if (parse_decimal(text, out) && *out <= max)
+        return true;
+    (void)RAMET_FAIL(&err, RAMET_EINVAL,
+                     "query parameter %s: a number from 0 to %" PRIu64
+                     " is wanted",
+                     name, max);
+    ramet_render_failure(call->rq, RAMET_EINVAL, &err, true);
+    return false;
+}
+
+void
+ramet_api_immutable(struct call *call, const char *etag)
+{
+    ramet_http_set_header(call->rq, "Cache-Control",
+                          ramet_tokens_required(call->server->tokens)
+                              ? "private, max-age=31536000, immutable"
+                              : "public, max-age=31536000, immutable");
+    ramet_http_set_header(call->rq, "ETag", etag);
+}

@@ -1,0 +1,204 @@
+/*
+ * api_commits.c - the list of commits, and committing.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "server/server_impl.h"
+
+/* ---- the list ----------------------------------------------------------------- */
+
+struct commit_list {
+    struct ramet_live *live;
+    uint64_t next, last; /* LSNs to send: [next, last] */
+    bool as_json;
+};
+
+static enum ramet_rc
+append_commit(struct commit_list *list, struct ramet_buf *out,
+              struct ramet_err *err)
+{
+    struct ramet_history *history = ramet_live_history(list->live);
+    struct ramet_head head;
+    uint8_t *bytes = NULL;
+    size_t len;
+    enum ramet_rc rc;
+
+    if (list->as_json) {
+        rc = ramet_history_head(history, list->next, &head, err);
+        if (rc != RAMET_OK)
+            return rc;
+        ramet_render_head(out, &head);
+        ramet_buf_u8(out, '\n');
+        return RAMET_OK;
+    }
+    rc = ramet_history_head_bytes(history, list->next, &bytes, &len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_buf_le64(out, list->next);
+    ramet_buf_le32(out, (uint32_t)len);
+    ramet_buf_bytes(out, bytes, len);
+    ramet_free(bytes);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+produce_commits(void *state, struct ramet_buf *out, bool *out_done,
+                struct ramet_err *err)
+{
+    struct commit_list *list = state;
+
+    while (list->next <= list->last && out->len < RAMET_HTTP_STREAM_BYTES) {
+        const enum ramet_rc rc = append_commit(list, out, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        list->next++;
+    }
+    *out_done = list->next > list->last;
+    return RAMET_OK;
+}
+
+static void
+free_commits(void *state)
+{
+    struct commit_list *list = state;
+
+    ramet_live_put(list->live);
+    ramet_free(list);
+}
+
+static const struct ramet_http_stream_ops commits_ops = {
+    .produce = produce_commits, .free = free_commits};
+
+void
+ramet_api_commits(struct call *call)
+{
+    const char *accept = ramet_http_header(call->rq, "Accept");
+    const bool as_json =
+        accept != NULL && strcasecmp(accept, "application/x-ndjson") == 0;
+    struct commit_list *list;
+    struct ramet_live *live;
+    struct ramet_head newest;
+    struct ramet_err err;
+    uint64_t after, limit;
+    enum ramet_rc rc;
+
+    if (!ramet_api_number(call, "after", 0, UINT64_MAX - 1, &after) ||
+        !ramet_api_number(call, "limit", UINT64_MAX, UINT64_MAX, &limit))
+        return;
+    live = ramet_api_live(call);
+    if (live == NULL)
+        return;
+    rc = ramet_history_newest(ramet_live_history(live), &newest, &err);
+    list = ramet_calloc(1, sizeof(*list));
+    if (rc == RAMET_OK && list == NULL)
+        rc = RAMET_FAIL(&err, RAMET_ENOMEM, "out of memory");
+    if (rc != RAMET_OK) {
+        ramet_api_failed(call, &call->volume, rc, &err);
+        ramet_free(list);
+        ramet_live_put(live);
+        return;
+    }
+    list->live = live;
+    list->as_json = as_json;
+    list->next = after + 1;
+    list->last = newest.lsn;
+    if (list->next <= list->last && list->last - list->next >= limit)
+        list->last = list->next + limit - 1;
+    ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+    ramet_http_reply_stream(call->rq, 200,
+                            as_json ? "application/x-ndjson"
+                                    : "application/vnd.ramet.commits",
+                            UINT64_MAX, &commits_ops, list);
+}
+
+/* ---- committing ---------------------------------------------------------------- */
+
+static void
+reply_conflict(struct call *call, struct ramet_live *live,
+               const struct ramet_err *why)
+{
+    struct ramet_head newest;
+    struct ramet_err err;
+    const enum ramet_rc rc =
+        ramet_history_newest(ramet_live_history(live), &newest, &err);
+
+    atomic_fetch_add_explicit(&call->server->metrics.conflicts, 1,
+                              memory_order_relaxed);
+    if (rc == RAMET_OK)
+        ramet_render_conflict(call->rq, why->text, &newest);
+    else
+        ramet_api_failed(call, &call->volume, rc, &err);
+}
+
+static void
+log_commit(const struct call *call, const struct ramet_head *head)
+{
+    char id[RAMET_ID_TEXT_SIZE], number[RAMET_LOG_NUM_SIZE];
+
+    if (!ramet_log_enabled(RAMET_LOG_DEBUG))
+        return;
+    ramet_id_format(&call->volume.id, id);
+    ramet_log(RAMET_LOG_DEBUG, "committed", "volume", id, "lsn",
+              ramet_log_num(number, head->lsn), NULL);
+}
+
+static void
+reply_committed(struct call *call, struct ramet_live *live, uint64_t lsn)
+{
+    struct ramet_head head;
+    struct ramet_buf out;
+    struct ramet_err err;
+    const enum ramet_rc rc =
+        ramet_history_head(ramet_live_history(live), lsn, &head, &err);
+
+    if (rc != RAMET_OK) {
+        /* It is in all the same: say "unknown", and it is asked again. */
+        ramet_render_failure(call->rq, RAMET_EUNKNOWN, &err, false);
+        return;
+    }
+    atomic_fetch_add_explicit(&call->server->metrics.commits, 1,
+                              memory_order_relaxed);
+    log_commit(call, &head);
+    ramet_buf_init(&out, 4096);
+    ramet_render_head(&out, &head);
+    ramet_render_text(&out, "\n");
+    ramet_render_reply(call->rq, 201, RAMET_TYPE_JSON, &out);
+    ramet_live_committed(live, &head);
+}
+
+void
+ramet_api_commit(struct call *call)
+{
+    struct ramet_live *live = ramet_api_live(call);
+    struct ramet_history *history;
+    struct ramet_head winner;
+    struct ramet_err err;
+    size_t len;
+    const uint8_t *object = ramet_http_body(call->rq, &len);
+    enum ramet_rc rc;
+
+    if (live == NULL)
+        return;
+    history = ramet_live_history(live);
+    rc = ramet_history_validate(history, object, len, &err);
+    if (rc == RAMET_OK) {
+        rc = ramet_history_append(history, object, len, &winner, &err);
+        if (rc == RAMET_OK)
+            reply_committed(call, live, ramet_get_le64(object + 16));
+        else if (rc == RAMET_ECONFLICT)
+            reply_conflict(call, live, &err);
+        else
+            ramet_api_failed(call, NULL, rc, &err);
+    } else if (rc == RAMET_ECONFLICT) {
+        reply_conflict(call, live, &err);
+    } else {
+        /* What is wrong was sent; where the store failed the code says so. */
+        ramet_render_failure(call->rq, rc, &err, rc == RAMET_ECORRUPT);
+    }
+    ramet_live_put(live);
+}

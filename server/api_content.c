@@ -1,0 +1,371 @@
+/*
+ * api_content.c - a volume as one file for any HTTP client, and what HTTP has
+ * to say on ranges and conditions (RFC 9110).
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/alloc.h"
+#include "server/server_impl.h"
+
+/* ---- conditions ---------------------------------------------------------------- */
+
+bool
+ramet_api_etag_matches(const char *header, const char *etag)
+{
+    const size_t len = strlen(etag);
+
+    while (*header != '\0') {
+        while (*header == ' ' || *header == ',' || *header == '\t')
+            header++;
+        if (header[0] == '*')
+            return true;
+        if (header[0] == 'W' && header[1] == '/')
+            header += 2;
+        if (strncmp(header, etag, len) == 0 &&
+            (header[len] == '\0' || header[len] == ',' || header[len] == ' '))
+            return true;
+        while (*header != '\0' && *header != ',')
+            header++;
+    }
+    return false;
+}
+
+static bool
+parse_offset(const char **text, uint64_t *out)
+{
+    uint64_t value = 0;
+    bool any = false;
+
+    for (; **text >= '0' && **text <= '9'; (*text)++, any = true) {
+        const unsigned digit = (unsigned)(**text - '0');
+
+        value = value > (UINT64_MAX - digit) / 10 ? UINT64_MAX
+                                                  : value * 10 + digit;
+    }
+    *out = value;
+    return any;
+}
+
+enum range_answer
+ramet_api_range(const char *header, uint64_t total, struct byte_range *out)
+{
+    uint64_t first, last = UINT64_MAX;
+
+    *out = (struct byte_range){0, total, total};
+    if (strncmp(header, "bytes=", 6) != 0)
+        return RANGE_WHOLE;
+    header += 6;
+    if (*header == '-') { /* the last so many bytes */
+        header++;
+        if (!parse_offset(&header, &last) || *header != '\0')
+            return RANGE_WHOLE;
+        if (last == 0 || total == 0)
+            return RANGE_BAD;
+        out->length = last < total ? last : total;
+        out->offset = total - out->length;
+        return RANGE_PART;
+    }
+    if (!parse_offset(&header, &first) || *header != '-')
+        return RANGE_WHOLE;
+    header++;
+    if (*header != '\0' && (!parse_offset(&header, &last) || last < first))
+        return RANGE_WHOLE;
+    if (*header != '\0') /* several ranges, or nonsense: all of it */
+        return RANGE_WHOLE;
+    if (first >= total)
+        return RANGE_BAD;
+    out->offset = first;
+    out->length = last >= total ? total - first : last - first + 1;
+    return RANGE_PART;
+}
+
+static bool
+is_not_modified(struct call *call, const char *etag, uint64_t modified_ms)
+{
+    const char *match = ramet_http_header(call->rq, "If-None-Match");
+    const char *since = ramet_http_header(call->rq, "If-Modified-Since");
+    uint64_t since_ms;
+
+    if (match != NULL)
+        return ramet_api_etag_matches(match, etag);
+    return since != NULL && modified_ms > 0 &&
+           ramet_parse_date(since, &since_ms) &&
+           modified_ms / 1000u <= since_ms / 1000u;
+}
+
+/* If-Range: the range counts only if this is still what it was cut from. */
+static bool
+range_counts(struct call *call, const char *etag, uint64_t modified_ms)
+{
+    const char *condition = ramet_http_header(call->rq, "If-Range");
+    uint64_t date_ms;
+
+    if (condition == NULL)
+        return true;
+    if (condition[0] == '"')
+        return strcmp(condition, etag) == 0;
+    return modified_ms > 0 && ramet_parse_date(condition, &date_ms) &&
+           date_ms / 1000u == modified_ms / 1000u;
+}
+
+bool
+ramet_api_select(struct call *call, const char *etag, uint64_t modified_ms,
+                 uint64_t total, struct byte_range *out, unsigned *out_status)
+{
+    const char *header = ramet_http_header(call->rq, "Range");
+    enum range_answer answer = RANGE_WHOLE;
+    char text[96];
+
+    *out = (struct byte_range){0, total, total};
+    ramet_http_set_header(call->rq, "Accept-Ranges", "bytes");
+    if (is_not_modified(call, etag, modified_ms)) {
+        ramet_http_reply(call->rq, 304, NULL, NULL, 0);
+        return false;
+    }
+    if (header != NULL && range_counts(call, etag, modified_ms))
+        answer = ramet_api_range(header, total, out);
+    if (answer == RANGE_BAD) {
+        (void)snprintf(text, sizeof(text), "bytes */%" PRIu64, total);
+        ramet_http_set_header(call->rq, "Content-Range", text);
+        ramet_render_problem(call->rq, 416, RAMET_EINVAL,
+                             "the range begins past the end", NULL);
+        return false;
+    }
+    *out_status = answer == RANGE_PART ? 206 : 200;
+    if (answer == RANGE_PART) {
+        (void)snprintf(text, sizeof(text),
+                       "bytes %" PRIu64 "-%" PRIu64 "/%" PRIu64, out->offset,
+                       out->offset + out->length - 1, total);
+        ramet_http_set_header(call->rq, "Content-Range", text);
+    }
+    return true;
+}
+
+/* ---- content -------------------------------------------------------------------- */
+
+struct content {
+    struct ramet_live *live;
+    struct ramet_head head;
+    uint64_t offset, left;
+};
+
+struct filling {
+    const struct content *content;
+    uint8_t *room;
+    size_t len;
+};
+
+static enum ramet_rc
+place_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    struct filling *filling = ctx;
+    const struct content *content = filling->content;
+    const uint32_t page_size = content->head.page_size;
+    const uint64_t begin = (uint64_t)(pgno - 1) * page_size;
+    const uint64_t end = content->offset + filling->len;
+    const uint64_t from = begin > content->offset ? begin : content->offset;
+    const uint64_t to = begin + page_size < end ? begin + page_size : end;
+
+    (void)err;
+    assert(from < to);
+    memcpy(filling->room + (from - content->offset), page + (from - begin),
+           (size_t)(to - from));
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+produce_content(void *state, struct ramet_buf *out, bool *out_done,
+                struct ramet_err *err)
+{
+    struct content *content = state;
+    const uint32_t page_size = content->head.page_size;
+    const size_t len = content->left < RAMET_HTTP_STREAM_BYTES
+                           ? (size_t)content->left
+                           : RAMET_HTTP_STREAM_BYTES;
+    uint32_t pgnos[RAMET_HTTP_STREAM_BYTES / RAMET_PAGE_SIZE_MIN + 1];
+    struct filling filling = {.content = content, .len = len};
+    const uint64_t first = content->offset / page_size;
+    const uint64_t last = (content->offset + len - 1) / page_size;
+    size_t count = 0;
+    enum ramet_rc rc;
+
+    assert(len > 0);
+    filling.room = ramet_buf_extend(out, len);
+    if (filling.room == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "content: out of memory");
+    for (uint64_t page = first; page <= last; page++)
+        pgnos[count++] = (uint32_t)(page + 1);
+    rc = ramet_history_read_pages(ramet_live_history(content->live),
+                                  content->head.lsn, pgnos, count, false,
+                                  place_page, &filling, err);
+    content->offset += len;
+    content->left -= len;
+    *out_done = content->left == 0;
+    return rc;
+}
+
+static void
+free_content(void *state)
+{
+    struct content *content = state;
+
+    ramet_live_put(content->live);
+    ramet_free(content);
+}
+
+static const struct ramet_http_stream_ops content_ops = {
+    .produce = produce_content, .free = free_content};
+
+/* "2026-11-23T10:00:00Z", fractions allowed. */
+static bool
+parse_time(const char *text, uint64_t *out_unix_ms)
+{
+    struct tm tm = {.tm_isdst = 0};
+    int used = 0;
+    unsigned ms = 0;
+    time_t seconds;
+
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon,
+               &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 6)
+        return false;
+    text += used;
+    if (*text == '.') {
+        unsigned scale = 100;
+
+        for (text++; *text >= '0' && *text <= '9'; text++, scale /= 10)
+            ms += (unsigned)(*text - '0') * scale;
+    }
+    if (strcmp(text, "Z") != 0 || tm.tm_year < 1970 || tm.tm_mon < 1 ||
+        tm.tm_mon > 12)
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    seconds = timegm(&tm);
+    if (seconds < 0)
+        return false;
+    *out_unix_ms = (uint64_t)seconds * 1000u + ms;
+    return true;
+}
+
+/* What `at` says: an LSN, a time, or the newest. */
+static enum ramet_rc
+find_snapshot(struct call *call, struct ramet_history *history,
+              struct ramet_head *out_head, bool *out_fixed,
+              struct ramet_err *err)
+{
+    const char *at = ramet_http_query(call->rq, "at");
+    uint64_t value;
+    const char *end = at;
+    enum ramet_rc rc;
+
+    *out_fixed = false;
+    if (at == NULL)
+        rc = ramet_history_newest(history, out_head, err);
+    else if (parse_offset(&end, &value) && *end == '\0') {
+        *out_fixed = true;
+        rc = value == 0 ? RAMET_FAIL(err, RAMET_ENOTFOUND, "LSN 0 is empty")
+                        : ramet_history_head(history, value, out_head, err);
+    } else if (parse_time(at, &value))
+        rc = ramet_history_at_time(history, value, out_head, err);
+    else
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "at: an LSN, or a time like 2026-11-23T10:00:00Z");
+    if (rc == RAMET_OK && out_head->lsn == 0)
+        rc = RAMET_FAIL(err, RAMET_ENOTFOUND, "\"%s\" has no commit %s",
+                        call->name, at != NULL ? "so early" : "yet");
+    return rc;
+}
+
+static void
+describe(struct call *call, const struct ramet_head *head, bool fixed,
+         char etag[40])
+{
+    char hash[33], text[32];
+
+    ramet_render_hash(&head->hash, hash);
+    (void)snprintf(etag, 40, "\"%s\"", hash);
+    if (fixed) {
+        ramet_api_immutable(call, etag);
+    } else {
+        ramet_http_set_header(call->rq, "Cache-Control", "no-cache");
+        ramet_http_set_header(call->rq, "ETag", etag);
+    }
+    ramet_render_date(head->time_ms, text);
+    ramet_http_set_header(call->rq, "Last-Modified", text);
+    (void)snprintf(text, sizeof(text), "%" PRIu64, head->lsn);
+    ramet_http_set_header(call->rq, "Ramet-Lsn", text);
+}
+
+static void
+send_content(struct call *call, struct content *content, unsigned status)
+{
+    const char *type = content->head.kind == RAMET_KIND_SQLITE
+                           ? "application/vnd.sqlite3"
+                           : RAMET_TYPE_OBJECT;
+    const uint64_t length = content->left;
+    struct ramet_buf buf;
+    struct ramet_err err;
+    bool done = length == 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (length > RAMET_HTTP_STREAM_BYTES ||
+        ramet_http_method_of(call->rq) == RAMET_HTTP_HEAD) {
+        ramet_http_reply_stream(call->rq, status, type, length, &content_ops,
+                                content);
+        return;
+    }
+    /* In one piece, so that a failure still has its own status. */
+    ramet_buf_init(&buf, RAMET_HTTP_STREAM_BYTES);
+    if (!done)
+        rc = produce_content(content, &buf, &done, &err);
+    if (rc == RAMET_OK) {
+        ramet_render_reply(call->rq, status, type, &buf);
+    } else {
+        ramet_buf_done(&buf);
+        ramet_api_failed(call, &call->volume, rc, &err);
+    }
+    free_content(content);
+}
+
+void
+ramet_api_content(struct call *call)
+{
+    struct content *content = ramet_calloc(1, sizeof(*content));
+    struct ramet_live *live = ramet_api_live(call);
+    struct byte_range range;
+    struct ramet_err err;
+    unsigned status;
+    char etag[40];
+    bool fixed;
+    enum ramet_rc rc;
+
+    if (live == NULL || content == NULL) {
+        if (live != NULL)
+            ramet_render_problem(call->rq, 503, RAMET_ENOMEM, "out of memory",
+                                 NULL);
+        ramet_free(content);
+        ramet_live_put(live);
+        return;
+    }
+    content->live = live;
+    rc = find_snapshot(call, ramet_live_history(live), &content->head, &fixed,
+                       &err);
+    if (rc != RAMET_OK) {
+        ramet_api_failed(call, &call->volume, rc, &err);
+        free_content(content);
+        return;
+    }
+    describe(call, &content->head, fixed, etag);
+    if (!ramet_api_select(call, etag, content->head.time_ms,
+                          content->head.byte_length, &range, &status)) {
+        free_content(content);
+        return;
+    }
+    content->offset = range.offset;
+    content->left = range.length;
+    send_content(call, content, status);
+}

@@ -1,0 +1,90 @@
+/*
+ * api_status.c - readiness and metrics.
+ */
+#include "server/server_impl.h"
+
+#define METRICS_MAX (1u << 20)
+/* A probe a millisecond must not become a request a millisecond to a store. */
+#define READY_KEEP_MS 500u
+
+static bool
+is_ready(struct ramet_server *server)
+{
+    struct timespec now;
+    uint64_t now_ms;
+
+    if (ramet_http_is_stopping(server->http))
+        return false;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    now_ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+    if (now_ms - atomic_load(&server->ready_checked_ms) >= READY_KEEP_MS) {
+        atomic_store(&server->ready,
+                     ramet_catalog_check(server->store, false, NULL) ==
+                         RAMET_OK);
+        atomic_store(&server->ready_checked_ms, now_ms);
+    }
+    return atomic_load(&server->ready);
+}
+
+void
+ramet_api_readyz(struct call *call)
+{
+    if (is_ready(call->server))
+        ramet_http_reply_text(call->rq, 200, RAMET_TYPE_JSON,
+                              "{\"status\":\"ready\"}\n");
+    else
+        ramet_render_problem(call->rq, 503, RAMET_EUNREACHABLE,
+                             ramet_http_is_stopping(call->server->http)
+                                 ? "the server is stopping"
+                                 : "the store does not answer",
+                             NULL);
+}
+
+void
+ramet_api_metrics(struct call *call)
+{
+    struct ramet_server *server = call->server;
+    struct ramet_cache_stats cache;
+    struct ramet_http_stats http;
+    struct ramet_lives_stats lives;
+    struct ramet_buf out;
+
+    ramet_cache_get_stats(server->cache, &cache);
+    ramet_http_get_stats(server->http, &http);
+    ramet_lives_get_stats(server->lives, &lives);
+    ramet_buf_init(&out, METRICS_MAX);
+    ramet_metrics_format(&server->metrics, &out);
+    {
+        const struct {
+            const char *name, *type;
+            uint64_t value;
+        } lines[] = {
+            {"ramet_connections", "gauge", http.connections},
+            {"ramet_connections_total", "counter", http.accepted},
+            {"ramet_connections_cut_total", "counter", http.killed},
+            {"ramet_requests_in_flight", "gauge", http.requests},
+            {"ramet_request_body_bytes", "gauge", http.body_bytes},
+            {"ramet_queue_length", "gauge", ramet_work_waiting(server->work)},
+            {"ramet_volumes_open", "gauge", lives.volumes},
+            {"ramet_cache_memory_hits_total", "counter", cache.memory_hits},
+            {"ramet_cache_disk_hits_total", "counter", cache.disk_hits},
+            {"ramet_cache_misses_total", "counter", cache.misses},
+            {"ramet_cache_memory_bytes", "gauge", cache.memory_bytes},
+            {"ramet_cache_disk_bytes", "gauge", cache.disk_bytes},
+            {"ramet_cache_disk_refused_total", "counter", cache.disk_refused},
+            {"ramet_store_reads_total", "counter", cache.store_reads},
+            {"ramet_store_writes_total", "counter", cache.store_writes},
+            {"ramet_store_lists_total", "counter", cache.store_lists},
+            {"ramet_store_errors_total", "counter", cache.store_errors},
+            {"ramet_store_read_bytes_total", "counter", cache.store_read_bytes},
+            {"ramet_store_written_bytes_total", "counter",
+             cache.store_write_bytes},
+        };
+
+        for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+            ramet_metrics_line(&out, lines[i].name, lines[i].type,
+                               lines[i].value);
+    }
+    ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+    ramet_render_reply(call->rq, 200, "text/plain; version=0.0.4", &out);
+}

@@ -1,0 +1,453 @@
+/*
+ * api_volumes.c - volumes and their names, heads, changes, keys, events.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "server/server_impl.h"
+
+#define LIST_LIMIT 1000u
+#define ANSWER_MAX (1u << 20)
+
+/* ---- list ------------------------------------------------------------------- */
+
+struct listing {
+    struct ramet_buf *out;
+    const char *after;
+    uint64_t limit, count;
+    bool more;
+};
+
+static bool
+list_volume(void *ctx, const char *name, const struct ramet_vid *volume)
+{
+    struct listing *list = ctx;
+    char id[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&volume->id, id);
+    /* Those without a name come last, in the order of their ids; "/ID" is a
+     * place among them. */
+    if (name[0] != '\0'
+            ? list->after[0] == '/' || strcmp(name, list->after) <= 0
+            : list->after[0] == '/' && strcmp(id, list->after + 1) <= 0)
+        return true;
+    if (list->count == list->limit) {
+        list->more = true;
+        return false;
+    }
+    ramet_render_text(list->out, "%s{\"name\":\"%s\",\"id\":\"%s\"}",
+                      list->count > 0 ? "," : "", name, id);
+    list->count++;
+    return true;
+}
+
+static void
+list_volumes(struct call *call)
+{
+    const char *after = ramet_http_query(call->rq, "after");
+    struct listing list = {.after = after != NULL ? after : ""};
+    struct ramet_buf out;
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    if (!ramet_api_number(call, "limit", LIST_LIMIT, LIST_LIMIT, &list.limit))
+        return;
+    ramet_buf_init(&out, ANSWER_MAX);
+    list.out = &out;
+    ramet_render_text(&out, "{\"volumes\":[");
+    rc = ramet_catalog_list(call->server->store, list_volume, &list, &err);
+    if (rc != RAMET_OK) {
+        ramet_buf_done(&out);
+        ramet_api_failed(call, NULL, rc, &err);
+        return;
+    }
+    ramet_render_text(&out, "],\"more\":%s}\n", list.more ? "true" : "false");
+    ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+    ramet_render_reply(call->rq, 200, RAMET_TYPE_JSON, &out);
+}
+
+/* ---- create ------------------------------------------------------------------- */
+
+/* {"name":…, "id":…}: both checked; *out_has_id. */
+static enum ramet_rc
+parse_create(struct call *call, bool *out_has_id, struct ramet_err *err)
+{
+    size_t len;
+    const uint8_t *body = ramet_http_body(call->rq, &len);
+    json_t *json = json_loadb((const char *)body, len, JSON_REJECT_DUPLICATES,
+                              NULL);
+    const char *name = json_string_value(json_object_get(json, "name"));
+    const char *id = json_string_value(json_object_get(json, "id"));
+    enum ramet_rc rc = RAMET_OK;
+
+    *out_has_id = id != NULL;
+    if (json == NULL)
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "the body is not JSON");
+    else if (name == NULL || !ramet_name_valid(name))
+        rc = RAMET_FAIL(err, RAMET_EINVAL,
+                        "name: 1 to 128 of A-Za-z0-9._-, not beginning with a "
+                        "dot, is wanted");
+    else if (id != NULL && !ramet_id_parse(id, &call->volume.id))
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "id: not an id");
+    else if (id != NULL && ramet_id_is_nil(&call->volume.id))
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "id: zeros are no id");
+    else
+        (void)snprintf(call->name, sizeof(call->name), "%s", name);
+    json_decref(json);
+    return rc;
+}
+
+static void
+create_volume(struct call *call)
+{
+    struct ramet_objstore *store = call->server->store;
+    char id[RAMET_ID_TEXT_SIZE], location[64 + RAMET_NAME_MAX];
+    struct ramet_vid there;
+    struct ramet_buf out;
+    struct ramet_err err;
+    bool has_id;
+    unsigned status = 201;
+    enum ramet_rc rc;
+
+    rc = parse_create(call, &has_id, &err);
+    if (rc != RAMET_OK) {
+        ramet_render_failure(call->rq, rc, &err, true);
+        return;
+    }
+    rc = ramet_catalog_resolve(store, call->name, &there, &err);
+    if (rc == RAMET_OK && (!has_id || ramet_id_compare(&there.id,
+                                                       &call->volume.id) != 0))
+        rc = RAMET_FAIL(&err, RAMET_EEXIST, "\"%s\" names another volume",
+                        call->name);
+    else if (rc == RAMET_OK)
+        status = 200;
+    else if (rc == RAMET_ENOTFOUND) {
+        rc = has_id ? RAMET_OK : ramet_id_new(&call->volume.id, &err);
+        if (rc == RAMET_OK)
+            rc = ramet_catalog_bind(store, call->name, &call->volume, false,
+                                    &err);
+    }
+    if (rc != RAMET_OK) {
+        ramet_api_failed(call, NULL, rc, &err);
+        return;
+    }
+    ramet_id_format(&call->volume.id, id);
+    (void)snprintf(location, sizeof(location), "/v1/volumes/%s", call->name);
+    if (status == 201)
+        ramet_http_set_header(call->rq, "Location", location);
+    ramet_buf_init(&out, 1024);
+    ramet_render_text(&out, "{\"name\":\"%s\",\"id\":\"%s\"}\n", call->name,
+                      id);
+    ramet_render_reply(call->rq, status, RAMET_TYPE_JSON, &out);
+}
+
+void
+ramet_api_volumes(struct call *call)
+{
+    if (ramet_http_method_of(call->rq) == RAMET_HTTP_POST)
+        create_volume(call);
+    else
+        list_volumes(call);
+}
+
+/* ---- one volume --------------------------------------------------------------- */
+
+/* The newest head; replies and gives false where there is none to be had. */
+static bool
+newest_head(struct call *call, struct ramet_live *live,
+            struct ramet_head *out_head)
+{
+    struct ramet_err err;
+    enum ramet_rc rc =
+        ramet_history_newest(ramet_live_history(live), out_head, &err);
+
+    if (rc == RAMET_OK && out_head->lsn == 0 && call->has_id)
+        rc = RAMET_FAIL(&err, RAMET_ENOTFOUND,
+                        "volume \"%s\" has no commit here", call->name);
+    if (rc == RAMET_OK)
+        return true;
+    ramet_api_failed(call, &call->volume, rc, &err);
+    return false;
+}
+
+void
+ramet_api_volume(struct call *call)
+{
+    struct ramet_live *live = ramet_api_live(call);
+    char id[RAMET_ID_TEXT_SIZE];
+    struct ramet_head head;
+    struct ramet_buf out;
+
+    if (live == NULL)
+        return;
+    if (newest_head(call, live, &head)) {
+        ramet_id_format(&call->volume.id, id);
+        ramet_buf_init(&out, 4096);
+        ramet_render_text(&out, "{\"id\":\"%s\",", id);
+        if (!call->has_id)
+            ramet_render_text(&out, "\"name\":\"%s\",", call->name);
+        ramet_render_text(&out, "\"head\":");
+        ramet_render_head(&out, &head);
+        ramet_render_text(&out, "}\n");
+        ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+        ramet_render_reply(call->rq, 200, RAMET_TYPE_JSON, &out);
+    }
+    ramet_live_put(live);
+}
+
+void
+ramet_api_head(struct call *call)
+{
+    struct ramet_live *live = ramet_api_live(call);
+    struct ramet_head head;
+    char hash[33], etag[40];
+    struct ramet_buf out;
+    const char *known = ramet_http_header(call->rq, "If-None-Match");
+
+    if (live == NULL)
+        return;
+    if (newest_head(call, live, &head)) {
+        ramet_render_hash(&head.hash, hash);
+        (void)snprintf(etag, sizeof(etag), "\"%s\"", hash);
+        ramet_http_set_header(call->rq, "Cache-Control", "no-cache");
+        ramet_http_set_header(call->rq, "ETag", etag);
+        if (known != NULL && ramet_api_etag_matches(known, etag)) {
+            ramet_http_reply(call->rq, 304, NULL, NULL, 0);
+        } else {
+            ramet_buf_init(&out, 4096);
+            ramet_render_head(&out, &head);
+            ramet_render_text(&out, "\n");
+            ramet_render_reply(call->rq, 200, RAMET_TYPE_JSON, &out);
+        }
+    }
+    ramet_live_put(live);
+}
+
+void
+ramet_api_delete(struct call *call)
+{
+    struct ramet_server *server = call->server;
+    struct ramet_head head;
+    struct ramet_live *live = ramet_api_live(call);
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    if (live == NULL)
+        return;
+    if (!newest_head(call, live, &head)) {
+        ramet_live_put(live);
+        return;
+    }
+    ramet_live_put(live);
+    rc = ramet_catalog_delete(server->store, &call->volume, &err);
+    ramet_cache_forget(server->cache, &call->volume);
+    if (rc != RAMET_OK) {
+        ramet_api_failed(call, NULL, rc, &err);
+        return;
+    }
+    ramet_live_deleted(server->lives, &call->volume);
+    ramet_http_reply(call->rq, 204, NULL, NULL, 0);
+}
+
+/* ---- changes ------------------------------------------------------------------ */
+
+struct changes {
+    struct ramet_pageset set;
+    struct ramet_head head;
+    uint64_t after;
+    size_t next; /* run */
+    bool begun;
+};
+
+static enum ramet_rc
+produce_changes(void *state, struct ramet_buf *out, bool *out_done,
+                struct ramet_err *err)
+{
+    struct changes *changes = state;
+
+    (void)err;
+    if (!changes->begun) {
+        changes->begun = true;
+        ramet_render_text(out, "{\"after\":%" PRIu64 ",\"head\":",
+                          changes->after);
+        ramet_render_head(out, &changes->head);
+        ramet_render_text(out, ",\"count\":%" PRIu64 ",\"changed\":[",
+                          ramet_pageset_count(&changes->set));
+    }
+    for (unsigned i = 0; i < 4096 && changes->next < changes->set.run_count;
+         i++) {
+        const struct ramet_run *run = &changes->set.runs[changes->next];
+
+        ramet_render_text(out, "%s[%" PRIu32 ",%" PRIu32 "]",
+                          changes->next > 0 ? "," : "", run->first, run->last);
+        changes->next++;
+    }
+    *out_done = changes->next == changes->set.run_count;
+    if (*out_done)
+        ramet_render_text(out, "]}\n");
+    return RAMET_OK;
+}
+
+static void
+free_changes(void *state)
+{
+    struct changes *changes = state;
+
+    ramet_pageset_done(&changes->set);
+    ramet_free(changes);
+}
+
+static const struct ramet_http_stream_ops changes_ops = {
+    .produce = produce_changes, .free = free_changes};
+
+void
+ramet_api_changes(struct call *call)
+{
+    struct ramet_live *live = NULL;
+    struct changes *changes = ramet_calloc(1, sizeof(*changes));
+    struct ramet_err err;
+    uint64_t at;
+    enum ramet_rc rc;
+
+    if (changes == NULL) {
+        ramet_render_problem(call->rq, 503, RAMET_ENOMEM, "out of memory",
+                             NULL);
+        return;
+    }
+    ramet_pageset_init(&changes->set);
+    if (!ramet_api_number(call, "after", 0, UINT64_MAX - 1, &changes->after) ||
+        !ramet_api_number(call, "at", 0, UINT64_MAX - 1, &at))
+        goto done;
+    live = ramet_api_live(call);
+    if (live == NULL)
+        goto done;
+    rc = at > 0 ? ramet_history_head(ramet_live_history(live), at,
+                                     &changes->head, &err)
+                : ramet_history_newest(ramet_live_history(live),
+                                       &changes->head, &err);
+    if (rc == RAMET_OK && changes->after > changes->head.lsn)
+        rc = RAMET_FAIL(&err, RAMET_EINVAL,
+                        "after=%" PRIu64 " is past LSN %" PRIu64,
+                        changes->after, changes->head.lsn);
+    if (rc == RAMET_OK && changes->head.lsn > 0)
+        rc = ramet_history_changed(ramet_live_history(live), changes->after,
+                                   changes->head.lsn, &changes->set, &err);
+    if (rc != RAMET_OK) {
+        ramet_api_failed(call, &call->volume, rc, &err);
+        goto done;
+    }
+    ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+    ramet_http_reply_stream(call->rq, 200, RAMET_TYPE_JSON, UINT64_MAX,
+                            &changes_ops, changes);
+    changes = NULL;
+
+done:
+    ramet_live_put(live);
+    if (changes != NULL)
+        free_changes(changes);
+}
+
+/* ---- keys --------------------------------------------------------------------- */
+
+static bool
+list_key(void *ctx, const char *key, uint64_t size_bytes)
+{
+    struct listing *list = ctx;
+
+    if (list->count == list->limit) {
+        list->more = true;
+        return false;
+    }
+    ramet_render_text(list->out, "%s[\"%s\",%" PRIu64 "]",
+                      list->count > 0 ? "," : "", key, size_bytes);
+    list->count++;
+    return true;
+}
+
+/* What a store may be asked for: the characters of keys, no dot-dot. */
+static bool
+is_key_text(const char *text)
+{
+    bool begins_part = true;
+    size_t len = 0;
+
+    for (; text[len] != '\0'; len++) {
+        const char c = text[len];
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || c == '_' || c == '-' ||
+                           c == '.';
+
+        if (c == '/' ? begins_part : !plain || (begins_part && c == '.'))
+            return false;
+        begins_part = c == '/';
+    }
+    return len < RAMET_KEY_MAX - 1;
+}
+
+void
+ramet_api_keys(struct call *call)
+{
+    const char *prefix = ramet_http_query(call->rq, "prefix");
+    const char *after = ramet_http_query(call->rq, "after");
+    struct listing list = {.after = after != NULL ? after : ""};
+    struct ramet_buf out;
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    if (!ramet_api_number(call, "limit", LIST_LIMIT, LIST_LIMIT, &list.limit))
+        return;
+    if (prefix == NULL || !is_key_text(prefix) || !is_key_text(list.after) ||
+        (strncmp(prefix, "names/", 6) != 0 &&
+         strncmp(prefix, "volumes/", 8) != 0)) {
+        ramet_render_problem(call->rq, 400, RAMET_EINVAL,
+                             "prefix must begin with names/ or volumes/, and "
+                             "prefix and after be parts of keys",
+                             NULL);
+        return;
+    }
+    ramet_buf_init(&out, ANSWER_MAX);
+    list.out = &out;
+    ramet_render_text(&out, "{\"keys\":[");
+    rc = ramet_objstore_list(call->server->store, prefix, list.after, list_key,
+                             &list, &err);
+    if (rc != RAMET_OK) {
+        ramet_buf_done(&out);
+        ramet_api_failed(call, NULL, rc, &err);
+        return;
+    }
+    ramet_render_text(&out, "],\"more\":%s}\n", list.more ? "true" : "false");
+    ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+    ramet_render_reply(call->rq, 200, RAMET_TYPE_JSON, &out);
+}
+
+/* ---- events -------------------------------------------------------------------- */
+
+void
+ramet_api_events(struct call *call)
+{
+    const char *last = ramet_http_header(call->rq, "Last-Event-ID");
+    struct ramet_live *live;
+    struct ramet_head head;
+    uint64_t after;
+    char *end;
+
+    if (!ramet_api_number(call, "after", UINT64_MAX, UINT64_MAX - 1, &after))
+        return;
+    if (last != NULL && last[0] >= '0' && last[0] <= '9') {
+        const unsigned long long value = strtoull(last, &end, 10);
+
+        if (*end == '\0' && value < UINT64_MAX)
+            after = value;
+    }
+    live = ramet_api_live(call);
+    if (live == NULL)
+        return;
+    if (newest_head(call, live, &head))
+        ramet_live_subscribe(live, after, call->rq);
+    ramet_live_put(live);
+}

@@ -1,0 +1,399 @@
+/*
+ * cache.c - the caching store; see cache.h for the contract.
+ */
+#include "server/cache.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "server/cache_impl.h"
+
+#define BLOCK RAMET_CACHE_BLOCK_BYTES
+/* One read of the store brings at most this much beyond what was asked. */
+#define SPAN_MAX (4u << 20)
+
+struct ramet_cache {
+    struct ramet_objstore store; /* what others see */
+    struct ramet_objstore *inner;
+    struct memcache *mem;
+    struct diskcache *disk; /* NULL: none */
+    _Atomic uint64_t memory_hits, disk_hits, misses;
+    _Atomic uint64_t reads, writes, lists, errors, read_bytes, write_bytes;
+};
+
+/* "volumes/<36>/" and then one of the immutable kinds. */
+static bool
+make_block_id(const char *key, struct block_id *out)
+{
+    static const char prefix[] = "volumes/";
+    const char *kind;
+
+    if (strncmp(key, prefix, sizeof(prefix) - 1) != 0 ||
+        strlen(key) < sizeof(prefix) - 1 + 37)
+        return false;
+    kind = key + sizeof(prefix) - 1 + 37;
+    if (strncmp(kind, "commits/", 8) != 0 && strncmp(kind, "maps/", 5) != 0 &&
+        strncmp(kind, "segments/", 9) != 0)
+        return false;
+    out->object = ramet_hash128(key, strlen(key));
+    out->volume = ramet_hash64(key + sizeof(prefix) - 1, 36);
+    out->index = 0;
+    return true;
+}
+
+static enum ramet_rc
+count(struct ramet_cache *cache, _Atomic uint64_t *requests, enum ramet_rc rc)
+{
+    atomic_fetch_add_explicit(requests, 1, memory_order_relaxed);
+    if (rc != RAMET_OK && rc != RAMET_ENOTFOUND && rc != RAMET_EEXIST)
+        atomic_fetch_add_explicit(&cache->errors, 1, memory_order_relaxed);
+    return rc;
+}
+
+static enum ramet_rc
+read_inner(struct ramet_cache *cache, const char *key, uint64_t offset,
+           void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        ramet_objstore_read(cache->inner, key, offset, buf, len, out_got, err);
+
+    if (rc == RAMET_OK)
+        atomic_fetch_add_explicit(&cache->read_bytes, *out_got,
+                                  memory_order_relaxed);
+    return count(cache, &cache->reads, rc);
+}
+
+/* One block from memory or disk into `buf` (len bytes from `offset` of it). */
+static bool
+get_block(struct ramet_cache *cache, const struct block_id *id, size_t offset,
+          void *buf, size_t len, uint8_t *scratch, size_t *out_got)
+{
+    size_t block_len;
+
+    if (ramet_memcache_get(cache->mem, id, offset, buf, len, out_got)) {
+        atomic_fetch_add_explicit(&cache->memory_hits, 1, memory_order_relaxed);
+        return true;
+    }
+    if (cache->disk == NULL ||
+        !ramet_diskcache_get(cache->disk, id, scratch, &block_len))
+        return false;
+    atomic_fetch_add_explicit(&cache->disk_hits, 1, memory_order_relaxed);
+    ramet_memcache_put(cache->mem, id, scratch, block_len);
+    *out_got = offset < block_len ? block_len - offset : 0;
+    if (*out_got > len)
+        *out_got = len;
+    memcpy(buf, scratch + offset, *out_got);
+    return true;
+}
+
+/* Read [first, last] blocks with one request, keep them, copy what is asked.
+ * `span` has room for them all. */
+static enum ramet_rc
+fetch_span(struct ramet_cache *cache, const char *key, struct block_id id,
+           uint64_t last_block, uint64_t offset, uint8_t *buf, size_t len,
+           uint8_t *span, size_t *out_got, struct ramet_err *err)
+{
+    const uint64_t span_offset = id.index * BLOCK;
+    const size_t span_len = (size_t)(last_block - id.index + 1) * BLOCK;
+    size_t got, skip;
+    enum ramet_rc rc;
+
+    rc = read_inner(cache, key, span_offset, span, span_len, &got, err);
+    if (rc != RAMET_OK)
+        return rc;
+    for (size_t pos = 0; pos < got; pos += BLOCK, id.index++) {
+        const size_t block_len = got - pos < BLOCK ? got - pos : BLOCK;
+
+        atomic_fetch_add_explicit(&cache->misses, 1, memory_order_relaxed);
+        ramet_memcache_put(cache->mem, &id, span + pos, block_len);
+        if (cache->disk != NULL)
+            ramet_diskcache_put(cache->disk, &id, span + pos, block_len);
+    }
+    skip = (size_t)(offset - span_offset);
+    *out_got = got > skip ? got - skip : 0;
+    if (*out_got > len)
+        *out_got = len;
+    memcpy(buf, span + skip, *out_got);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+read_blocks(struct ramet_cache *cache, const char *key, struct block_id id,
+            uint64_t offset, uint8_t *buf, size_t len, size_t *out_got,
+            struct ramet_err *err)
+{
+    const uint64_t last_block = (offset + len - 1) / BLOCK;
+    uint8_t scratch[BLOCK];
+    uint8_t *span = NULL;
+    enum ramet_rc rc = RAMET_OK;
+    size_t done = 0;
+
+    while (done < len) {
+        const uint64_t at = offset + done;
+        const size_t in_block = (size_t)(at % BLOCK);
+        const size_t want =
+            len - done < BLOCK - in_block ? len - done : BLOCK - in_block;
+        size_t got;
+
+        id.index = at / BLOCK;
+        if (get_block(cache, &id, in_block, buf + done, want, scratch, &got)) {
+            done += got;
+            if (got < want)
+                break;
+            continue;
+        }
+        span = ramet_alloc((size_t)(last_block - id.index + 1) * BLOCK);
+        if (span == NULL) {
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "cache: out of memory");
+            break;
+        }
+        rc = fetch_span(cache, key, id, last_block, at, buf + done, len - done,
+                        span, &got, err);
+        if (rc == RAMET_OK)
+            done += got;
+        break;
+    }
+    ramet_free(span);
+    if (rc == RAMET_OK)
+        *out_got = done;
+    return rc;
+}
+
+static enum ramet_rc
+cache_read(struct ramet_objstore *store, const char *key, uint64_t offset,
+           void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+    struct block_id id;
+
+    if (len == 0 || len > SPAN_MAX || offset > UINT64_MAX - SPAN_MAX ||
+        !make_block_id(key, &id))
+        return read_inner(cache, key, offset, buf, len, out_got, err);
+    return read_blocks(cache, key, id, offset, buf, len, out_got, err);
+}
+
+static enum ramet_rc
+cache_put(struct ramet_objstore *store, const char *key,
+          const struct iovec *parts, int part_count, struct ramet_err *err)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+
+    for (int i = 0; i < part_count; i++)
+        atomic_fetch_add_explicit(&cache->write_bytes, parts[i].iov_len,
+                                  memory_order_relaxed);
+    return count(cache, &cache->writes,
+                 ramet_objstore_put(cache->inner, key, parts, part_count, err));
+}
+
+struct cache_upload {
+    struct ramet_upload upload;
+    struct ramet_upload *inner;
+};
+
+static enum ramet_rc
+cache_upload_begin(struct ramet_objstore *store, const char *key,
+                   struct ramet_upload **out_upload, struct ramet_err *err)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+    struct cache_upload *up = ramet_calloc(1, sizeof(*up));
+    enum ramet_rc rc;
+
+    if (up == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "cache: out of memory");
+    up->upload.store = store;
+    rc = count(cache, &cache->writes,
+               ramet_objstore_upload_begin(cache->inner, key, &up->inner, err));
+    if (rc == RAMET_OK)
+        *out_upload = &up->upload;
+    else
+        ramet_free(up);
+    return rc;
+}
+
+static enum ramet_rc
+cache_upload_write(struct ramet_upload *upload, const void *data, size_t len,
+                   struct ramet_err *err)
+{
+    struct cache_upload *up = (struct cache_upload *)upload;
+    struct ramet_cache *cache = (struct ramet_cache *)upload->store;
+
+    atomic_fetch_add_explicit(&cache->write_bytes, len, memory_order_relaxed);
+    return ramet_objstore_upload_write(up->inner, data, len, err);
+}
+
+static enum ramet_rc
+cache_upload_finish(struct ramet_upload *upload, struct ramet_err *err)
+{
+    struct cache_upload *up = (struct cache_upload *)upload;
+    struct ramet_cache *cache = (struct ramet_cache *)upload->store;
+    const enum ramet_rc rc =
+        count(cache, &cache->writes, ramet_objstore_upload_finish(up->inner,
+                                                                  err));
+
+    ramet_free(up);
+    return rc;
+}
+
+static void
+cache_upload_abort(struct ramet_upload *upload)
+{
+    struct cache_upload *up = (struct cache_upload *)upload;
+
+    ramet_objstore_upload_abort(up->inner);
+    ramet_free(up);
+}
+
+static enum ramet_rc
+cache_size(struct ramet_objstore *store, const char *key,
+           uint64_t *out_size_bytes, struct ramet_err *err)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+
+    return count(cache, &cache->reads,
+                 ramet_objstore_size(cache->inner, key, out_size_bytes, err));
+}
+
+static enum ramet_rc
+cache_list(struct ramet_objstore *store, const char *prefix, const char *after,
+           ramet_objstore_visit *visit, void *ctx, struct ramet_err *err)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+
+    return count(cache, &cache->lists,
+                 ramet_objstore_list(cache->inner, prefix, after, visit, ctx,
+                                     err));
+}
+
+static enum ramet_rc
+cache_remove(struct ramet_objstore *store, const char *key,
+             struct ramet_err *err)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+
+    return count(cache, &cache->writes,
+                 ramet_objstore_remove(cache->inner, key, err));
+}
+
+static void
+cache_close(struct ramet_objstore *store)
+{
+    (void)store; /* ramet_cache_close() */
+}
+
+static const struct ramet_objstore_ops cache_ops = {
+    .put = cache_put,
+    .upload_begin = cache_upload_begin,
+    .upload_write = cache_upload_write,
+    .upload_finish = cache_upload_finish,
+    .upload_abort = cache_upload_abort,
+    .read = cache_read,
+    .size = cache_size,
+    .list = cache_list,
+    .remove = cache_remove,
+    .close = cache_close,
+};
+
+enum ramet_rc
+ramet_cache_open(struct ramet_objstore *store,
+                 const struct ramet_cache_options *options,
+                 struct ramet_cache **out_cache, struct ramet_err *err)
+{
+    struct ramet_cache *cache = ramet_calloc(1, sizeof(*cache));
+    enum ramet_rc rc = RAMET_OK;
+
+    if (cache == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "cache: out of memory");
+    cache->store = (struct ramet_objstore){
+        .ops = &cache_ops, .traits = store->traits, .name = store->name};
+    cache->inner = store;
+    cache->mem = ramet_memcache_new(options->memory_bytes);
+    if (cache->mem == NULL)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "cache: out of memory");
+    if (rc == RAMET_OK && options->disk_dir != NULL)
+        rc = ramet_diskcache_open(options->disk_dir, options->disk_bytes,
+                                  &cache->disk, err);
+    if (rc == RAMET_OK)
+        *out_cache = cache;
+    else
+        ramet_cache_close(cache);
+    return rc;
+}
+
+void
+ramet_cache_close(struct ramet_cache *cache)
+{
+    if (cache == NULL)
+        return;
+    ramet_memcache_free(cache->mem);
+    ramet_diskcache_close(cache->disk);
+    ramet_free(cache);
+}
+
+struct ramet_objstore *
+ramet_cache_store(struct ramet_cache *cache)
+{
+    return &cache->store;
+}
+
+bool
+ramet_cache_try(struct ramet_cache *cache, const char *key, uint64_t offset,
+                void *buf, size_t len)
+{
+    struct block_id id;
+    size_t done = 0;
+
+    if (len == 0 || offset > UINT64_MAX - len || !make_block_id(key, &id))
+        return false;
+    while (done < len) {
+        const size_t in_block = (size_t)((offset + done) % BLOCK);
+        const size_t want =
+            len - done < BLOCK - in_block ? len - done : BLOCK - in_block;
+        size_t got;
+
+        id.index = (offset + done) / BLOCK;
+        if (!ramet_memcache_get(cache->mem, &id, in_block,
+                                (uint8_t *)buf + done, want, &got) ||
+            got < want)
+            return false;
+        atomic_fetch_add_explicit(&cache->memory_hits, 1, memory_order_relaxed);
+        done += got;
+    }
+    return true;
+}
+
+void
+ramet_cache_forget(struct ramet_cache *cache, const struct ramet_vid *volume)
+{
+    char text[RAMET_ID_TEXT_SIZE];
+    uint64_t hash;
+
+    ramet_id_format(&volume->id, text);
+    hash = ramet_hash64(text, 36);
+    ramet_memcache_forget(cache->mem, hash);
+    if (cache->disk != NULL)
+        ramet_diskcache_forget(cache->disk, hash);
+}
+
+void
+ramet_cache_get_stats(struct ramet_cache *cache,
+                      struct ramet_cache_stats *out_stats)
+{
+    *out_stats = (struct ramet_cache_stats){
+        .memory_hits = atomic_load(&cache->memory_hits),
+        .disk_hits = atomic_load(&cache->disk_hits),
+        .misses = atomic_load(&cache->misses),
+        .memory_bytes = ramet_memcache_bytes(cache->mem),
+        .store_reads = atomic_load(&cache->reads),
+        .store_writes = atomic_load(&cache->writes),
+        .store_lists = atomic_load(&cache->lists),
+        .store_errors = atomic_load(&cache->errors),
+        .store_read_bytes = atomic_load(&cache->read_bytes),
+        .store_write_bytes = atomic_load(&cache->write_bytes),
+    };
+    if (cache->disk != NULL) {
+        out_stats->disk_bytes = ramet_diskcache_bytes(cache->disk);
+        out_stats->disk_refused = ramet_diskcache_refused(cache->disk);
+    }
+}

@@ -1,0 +1,123 @@
+/*
+ * http_impl.h - what the http*.c files share. Nobody else includes this.
+ *
+ * Layer: server.
+ */
+#ifndef RAMET_SERVER_HTTP_IMPL_H
+#define RAMET_SERVER_HTTP_IMPL_H
+
+#include <microhttpd.h>
+#include <stdatomic.h>
+
+#include "core/thread.h"
+#include "server/http.h"
+
+#define RAMET_HTTP_DAEMONS_MAX 8u
+
+/* What a connection is at; the watcher's rules differ by it. */
+enum conn_state {
+    CONN_NEW,       /* accepted; no complete header yet */
+    CONN_IDLE,      /* between requests */
+    CONN_RECEIVING, /* a body */
+    CONN_WORKING,   /* it is our turn */
+    CONN_SENDING,
+    CONN_FEED,      /* an event stream: never too slow */
+};
+
+/* One socket. Made and freed by its event thread; the watcher looks at it
+ * under http->conns_lock. */
+struct conn {
+    struct conn *next, **link;
+    int fd;
+    _Atomic int state; /* enum conn_state */
+    _Atomic uint64_t since_ms;
+    _Atomic uint64_t bytes; /* moved in this state */
+    bool killed;
+};
+
+struct feed_list {
+    struct ramet_http_feed *first;
+};
+
+struct ramet_http {
+    struct ramet_http_app app;
+    struct ramet_work *work;
+    struct ramet_http_options options;
+    char *tls_cert, *tls_key;
+    struct MHD_Daemon *daemons[RAMET_HTTP_DAEMONS_MAX]; /* [0] is accepting */
+    unsigned daemon_count;
+    int listen_fd;
+    struct ramet_mutex conns_lock;
+    struct conn *conns;
+    struct ramet_mutex feeds_lock;
+    struct feed_list feeds;
+    _Atomic bool stopping;
+    _Atomic uint64_t connections, accepted, killed, body_bytes, requests;
+};
+
+/* Replies never change once set; header list before. */
+#define HEADERS_MAX 16u
+
+enum body_mode { BODY_NONE, BODY_BUFFER, BODY_SINK };
+
+struct sink;
+
+struct ramet_http_request {
+    struct ramet_http *http;
+    struct MHD_Connection *mhd;
+    struct conn *conn;
+    struct ramet_job job; /* of a deferred request */
+    void (*deferred)(struct ramet_http_request *rq);
+    void *user;
+    const char *path;
+    const char *method_name;
+    enum ramet_http_method method;
+    enum body_mode body_mode;
+    size_t body_max;
+    uint64_t body_seen;
+    struct ramet_buf body;
+    size_t body_accounted; /* of http->body_bytes */
+    bool body_refused;
+    bool ready_called;
+    bool suspended; /* event thread: a resume will call us again */
+    struct sink *sink;
+    /* The answer: set once, by whoever replies; read by the event thread after
+     * a resume, which orders the two. */
+    struct MHD_Response *response;
+    unsigned status;
+    uint64_t response_bytes;
+    bool is_feed;
+    bool queued;
+    unsigned header_count;
+    struct {
+        const char *name;
+        char *value;
+    } headers[HEADERS_MAX];
+    struct timespec began;
+    _Atomic uint64_t streamed; /* bytes that a stream has given */
+};
+
+uint64_t ramet_http_now_ms(void);
+void ramet_http_conn_enter(struct conn *conn, enum conn_state state);
+
+/* http_sink.c; all in event threads. */
+enum MHD_Result ramet_http_sink_data(struct ramet_http_request *rq,
+                                     const char *data, size_t *len);
+void ramet_http_sink_end(struct ramet_http_request *rq);
+void ramet_http_sink_gone(struct ramet_http_request *rq);
+
+/* http_request.c */
+void ramet_http_suspend(struct ramet_http_request *rq);
+void ramet_http_reply_too_large(struct ramet_http_request *rq);
+
+/* http_reply.c */
+void ramet_http_request_headers_done(struct ramet_http_request *rq);
+void ramet_http_feeds_end(struct ramet_http *http);
+
+/* http_watch.c */
+void ramet_http_notify_connection(void *cls, struct MHD_Connection *mhd,
+                                  void **socket_context,
+                                  enum MHD_ConnectionNotificationCode code);
+void ramet_http_cut_all(struct ramet_http *http);
+
+#endif

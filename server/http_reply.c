@@ -1,0 +1,429 @@
+/*
+ * http_reply.c - answers: in one piece, as a stream that workers fill, or as a
+ * feed that is poked.
+ *
+ * A stream has one buffer that the event thread empties (`ready`) and one that
+ * a worker fills (`spare`). It is suspended while there is nothing to send.
+ *
+ *   (1) At most one worker is at a stream (`producing`).
+ *   (2) A suspended connection has a worker coming (stream) or is in
+ *       http->feeds (feed), so somebody will resume it.
+ *   (3) Two references to a stream: the response's and, while producing, the
+ *       worker's.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "server/http_impl.h"
+
+/* ---- in one piece ---------------------------------------------------------- */
+
+static bool
+is_header_value(const char *value)
+{
+    for (const char *c = value; *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 127)
+            return false;
+    }
+    return true;
+}
+
+void
+ramet_http_set_header(struct ramet_http_request *rq, const char *name,
+                      const char *value)
+{
+    char *copy;
+
+    assert(rq->header_count < HEADERS_MAX);
+    if (rq->header_count == HEADERS_MAX || !is_header_value(value))
+        return;
+    copy = ramet_strdup(value);
+    if (copy == NULL)
+        return;
+    rq->headers[rq->header_count].name = name;
+    rq->headers[rq->header_count].value = copy;
+    rq->header_count++;
+}
+
+void
+ramet_http_request_headers_done(struct ramet_http_request *rq)
+{
+    for (unsigned i = 0; i < rq->header_count; i++)
+        ramet_free(rq->headers[i].value);
+    rq->header_count = 0;
+}
+
+/* Takes the response; NULL: none could be made. */
+static void
+settle(struct ramet_http_request *rq, unsigned status, const char *content_type,
+       struct MHD_Response *response)
+{
+    static char nothing[1];
+
+    assert(rq->response == NULL && !rq->queued);
+    if (response == NULL) {
+        status = 503;
+        response =
+            MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT);
+    }
+    if (response != NULL) {
+        if (content_type != NULL)
+            (void)MHD_add_response_header(response, "Content-Type",
+                                          content_type);
+        for (unsigned i = 0; i < rq->header_count; i++)
+            (void)MHD_add_response_header(response, rq->headers[i].name,
+                                          rq->headers[i].value);
+    }
+    rq->status = status;
+    rq->response = response;
+}
+
+void
+ramet_http_reply(struct ramet_http_request *rq, unsigned status,
+                 const char *content_type, uint8_t *data, size_t len)
+{
+    static char nothing[1];
+    struct MHD_Response *response;
+
+    if (data == NULL) {
+        assert(len == 0);
+        response =
+            MHD_create_response_from_buffer(0, nothing, MHD_RESPMEM_PERSISTENT);
+    } else {
+        response = MHD_create_response_from_buffer_with_free_callback(
+            len, data, ramet_free);
+        if (response == NULL)
+            ramet_free(data);
+    }
+    rq->response_bytes = len;
+    settle(rq, status, content_type, response);
+}
+
+void
+ramet_http_reply_copy(struct ramet_http_request *rq, unsigned status,
+                      const char *content_type, const void *data, size_t len)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        len, (void *)(uintptr_t)data, MHD_RESPMEM_MUST_COPY);
+
+    rq->response_bytes = len;
+    settle(rq, status, content_type, response);
+}
+
+void
+ramet_http_reply_text(struct ramet_http_request *rq, unsigned status,
+                      const char *content_type, const char *text)
+{
+    ramet_http_reply_copy(rq, status, content_type, text, strlen(text));
+}
+
+/* ---- streams --------------------------------------------------------------- */
+
+struct stream {
+    const struct ramet_http_stream_ops *ops;
+    void *state;
+    struct ramet_work *work;
+    struct ramet_http_request *rq; /* event thread, while the response lives */
+    struct MHD_Connection *mhd;
+    struct ramet_job job;
+    struct ramet_mutex lock;
+    unsigned refs;          /* lock */
+    bool producing;         /* lock */
+    bool suspended;         /* lock */
+    bool done;              /* lock */
+    bool failed;            /* lock */
+    bool gone;              /* lock */
+    struct ramet_buf ready; /* lock */
+    size_t ready_pos;       /* lock */
+    struct ramet_buf spare; /* the worker's while producing */
+};
+
+static void
+unref_stream(struct stream *s)
+{
+    bool last;
+
+    ramet_mutex_lock(&s->lock);
+    assert(s->refs > 0);
+    last = --s->refs == 0;
+    ramet_mutex_unlock(&s->lock);
+    if (!last)
+        return;
+    s->ops->free(s->state);
+    ramet_buf_done(&s->ready);
+    ramet_buf_done(&s->spare);
+    ramet_mutex_done(&s->lock);
+    ramet_free(s);
+}
+
+static void
+release_stream(void *cls)
+{
+    struct stream *s = cls;
+
+    ramet_mutex_lock(&s->lock);
+    s->gone = true;
+    ramet_mutex_unlock(&s->lock);
+    unref_stream(s);
+}
+
+/* What was made becomes what is sent, if that is used up. True: go on making
+ * (there is room for another round). */
+static bool
+hand_over(struct stream *s)
+{
+    struct MHD_Connection *wake = NULL;
+    bool more;
+
+    ramet_mutex_lock(&s->lock);
+    if (s->ready_pos == s->ready.len) {
+        struct ramet_buf swap = s->ready;
+
+        s->ready = s->spare;
+        s->ready_pos = 0;
+        s->spare = swap;
+        ramet_buf_clear(&s->spare);
+    }
+    more = s->spare.len == 0 && !s->done && !s->failed && !s->gone;
+    if (!more)
+        s->producing = false;
+    if (s->suspended &&
+        (s->ready_pos < s->ready.len || s->done || s->failed)) {
+        s->suspended = false;
+        wake = s->mhd;
+    }
+    ramet_mutex_unlock(&s->lock);
+    if (wake != NULL)
+        MHD_resume_connection(wake);
+    return more;
+}
+
+static void
+fill_stream(struct ramet_job *job)
+{
+    struct stream *s = (void *)((char *)job - offsetof(struct stream, job));
+
+    do {
+        struct ramet_err err = {.code = RAMET_OK};
+        bool done = false;
+        const enum ramet_rc rc =
+            s->ops->produce(s->state, &s->spare, &done, &err);
+
+        if (rc != RAMET_OK)
+            ramet_log(RAMET_LOG_ERROR, "answer cut off", "code",
+                      ramet_rc_name(rc), "detail", err.text, NULL);
+        ramet_mutex_lock(&s->lock);
+        s->done = done && rc == RAMET_OK;
+        s->failed = rc != RAMET_OK || s->spare.failed != RAMET_OK;
+        ramet_mutex_unlock(&s->lock);
+    } while (hand_over(s));
+    unref_stream(s);
+}
+
+/* With s->lock held. */
+static void
+start_producing(struct stream *s)
+{
+    assert(!s->producing && !s->done && !s->failed);
+    s->producing = true;
+    s->refs++;
+    s->job.run = fill_stream;
+    ramet_work_continue(s->work, &s->job);
+}
+
+static size_t
+take_ready(struct stream *s, char *out, size_t max)
+{
+    const size_t left = s->ready.len - s->ready_pos;
+    const size_t len = left < max ? left : max;
+
+    memcpy(out, s->ready.data + s->ready_pos, len);
+    s->ready_pos += len;
+    atomic_fetch_add_explicit(&s->rq->streamed, len, memory_order_relaxed);
+    if (s->rq->conn != NULL)
+        atomic_fetch_add_explicit(&s->rq->conn->bytes, len,
+                                  memory_order_relaxed);
+    return len;
+}
+
+static ssize_t
+read_stream(void *cls, uint64_t pos, char *out, size_t max)
+{
+    struct stream *s = cls;
+    ssize_t result = 0;
+
+    (void)pos;
+    ramet_mutex_lock(&s->lock);
+    if (s->ready_pos == s->ready.len && !s->producing && s->spare.len > 0) {
+        struct ramet_buf swap = s->ready;
+
+        s->ready = s->spare;
+        s->ready_pos = 0;
+        s->spare = swap;
+        ramet_buf_clear(&s->spare);
+    }
+    if (s->ready_pos < s->ready.len)
+        result = (ssize_t)take_ready(s, out, max);
+    else if (s->failed)
+        result = MHD_CONTENT_READER_END_WITH_ERROR;
+    else if (s->done)
+        result = MHD_CONTENT_READER_END_OF_STREAM;
+    if (!s->producing && !s->done && !s->failed && s->spare.len == 0)
+        start_producing(s);
+    if (result == 0) {
+        s->suspended = true;
+        MHD_suspend_connection(s->mhd);
+    }
+    ramet_mutex_unlock(&s->lock);
+    return result;
+}
+
+void
+ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
+                        const char *content_type, uint64_t size,
+                        const struct ramet_http_stream_ops *ops, void *state)
+{
+    struct stream *s = ramet_calloc(1, sizeof(*s));
+    struct MHD_Response *response;
+
+    if (s == NULL) {
+        ops->free(state);
+        settle(rq, 503, NULL, NULL);
+        return;
+    }
+    ramet_mutex_init(&s->lock);
+    s->ops = ops;
+    s->state = state;
+    s->work = rq->http->work;
+    s->rq = rq;
+    s->mhd = rq->mhd;
+    s->refs = 1;
+    ramet_buf_init(&s->ready, 128u * RAMET_HTTP_STREAM_BYTES);
+    ramet_buf_init(&s->spare, 128u * RAMET_HTTP_STREAM_BYTES);
+    response = MHD_create_response_from_callback(
+        size == UINT64_MAX ? MHD_SIZE_UNKNOWN : size, 32u << 10, read_stream, s,
+        release_stream);
+    if (response == NULL)
+        unref_stream(s);
+    settle(rq, status, content_type, response);
+}
+
+/* ---- feeds ----------------------------------------------------------------- */
+
+struct ramet_http_feed {
+    const struct ramet_http_feed_ops *ops;
+    void *state;
+    struct ramet_http *http;
+    struct ramet_http_request *rq;
+    struct MHD_Connection *mhd;
+    struct ramet_mutex lock;
+    bool suspended; /* lock */
+    bool poked;     /* lock: since the last pull */
+    struct ramet_http_feed *next, **link; /* http->feeds_lock */
+};
+
+static void
+free_feed(void *cls)
+{
+    struct ramet_http_feed *feed = cls;
+
+    ramet_mutex_lock(&feed->http->feeds_lock);
+    *feed->link = feed->next;
+    if (feed->next != NULL)
+        feed->next->link = feed->link;
+    ramet_mutex_unlock(&feed->http->feeds_lock);
+    feed->ops->free(feed->state);
+    ramet_mutex_done(&feed->lock);
+    ramet_free(feed);
+}
+
+static ssize_t
+read_feed(void *cls, uint64_t pos, char *out, size_t max)
+{
+    struct ramet_http_feed *feed = cls;
+    ssize_t got;
+
+    (void)pos;
+    for (;;) {
+        ramet_mutex_lock(&feed->lock);
+        feed->poked = false;
+        ramet_mutex_unlock(&feed->lock);
+        if (ramet_http_is_stopping(feed->http))
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        got = feed->ops->pull(feed->state, (uint8_t *)out, max);
+        if (got < 0)
+            return MHD_CONTENT_READER_END_OF_STREAM;
+        if (got > 0) {
+            atomic_fetch_add_explicit(&feed->rq->streamed, (uint64_t)got,
+                                      memory_order_relaxed);
+            return got;
+        }
+        ramet_mutex_lock(&feed->lock);
+        if (!feed->poked) {
+            feed->suspended = true;
+            MHD_suspend_connection(feed->mhd);
+            ramet_mutex_unlock(&feed->lock);
+            return 0;
+        }
+        ramet_mutex_unlock(&feed->lock);
+    }
+}
+
+void
+ramet_http_feed_poke(struct ramet_http_feed *feed)
+{
+    ramet_mutex_lock(&feed->lock);
+    feed->poked = true;
+    if (feed->suspended) {
+        feed->suspended = false;
+        MHD_resume_connection(feed->mhd);
+    }
+    ramet_mutex_unlock(&feed->lock);
+}
+
+void
+ramet_http_feeds_end(struct ramet_http *http)
+{
+    assert(ramet_http_is_stopping(http));
+    ramet_mutex_lock(&http->feeds_lock);
+    for (struct ramet_http_feed *f = http->feeds.first; f != NULL; f = f->next)
+        ramet_http_feed_poke(f);
+    ramet_mutex_unlock(&http->feeds_lock);
+}
+
+void
+ramet_http_reply_feed(struct ramet_http_request *rq, const char *content_type,
+                      const struct ramet_http_feed_ops *ops, void *state)
+{
+    struct ramet_http_feed *feed = ramet_calloc(1, sizeof(*feed));
+    struct ramet_http *http = rq->http;
+    struct MHD_Response *response;
+
+    if (feed == NULL) {
+        ops->free(state);
+        settle(rq, 503, NULL, NULL);
+        return;
+    }
+    ramet_mutex_init(&feed->lock);
+    feed->ops = ops;
+    feed->state = state;
+    feed->http = http;
+    feed->rq = rq;
+    feed->mhd = rq->mhd;
+    ramet_mutex_lock(&http->feeds_lock);
+    feed->next = http->feeds.first;
+    feed->link = &http->feeds.first;
+    if (feed->next != NULL)
+        feed->next->link = &feed->next;
+    http->feeds.first = feed;
+    ramet_mutex_unlock(&http->feeds_lock);
+    ops->attached(state, feed);
+    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096,
+                                                 read_feed, feed, free_feed);
+    if (response == NULL)
+        free_feed(feed);
+    rq->is_feed = response != NULL;
+    settle(rq, 200, content_type, response);
+}

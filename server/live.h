@@ -1,0 +1,65 @@
+/*
+ * live.h - the volumes that are in use: their histories, who waits for their
+ * commits, and the maps to be made for them.
+ *
+ * A live volume is made when it is first asked for and dropped when nobody
+ * has used it and others need the room.
+ *
+ *   (1) Events of one volume ascend by LSN; each subscriber sees ascending
+ *       LSNs only.
+ *   (2) At most one map is being made for a volume.
+ *   (3) Memory: RAMET_LIVE_IDLE_MAX histories that nobody uses, and for each
+ *       volume at most RAMET_LIVE_EVENTS rendered events.
+ *
+ * Layer: server.
+ */
+#ifndef RAMET_SERVER_LIVE_H
+#define RAMET_SERVER_LIVE_H
+
+#include "metastore/history.h"
+#include "server/http.h"
+#include "server/metrics.h"
+#include "server/work.h"
+
+#define RAMET_LIVE_IDLE_MAX 32u
+#define RAMET_LIVE_EVENTS 64u
+
+struct ramet_lives;
+struct ramet_live;
+
+RAMET_NODISCARD enum ramet_rc ramet_lives_new(struct ramet_objstore *store,
+                                              struct ramet_work *work,
+                                              struct ramet_metrics *metrics,
+                                              struct ramet_lives **out,
+                                              struct ramet_err *err);
+/* After the last put; waits for maps under way (they are the workers'). */
+void ramet_lives_free(struct ramet_lives *lives);
+
+RAMET_NODISCARD enum ramet_rc ramet_live_get(struct ramet_lives *lives,
+                                             const struct ramet_vid *volume,
+                                             struct ramet_live **out_live,
+                                             struct ramet_err *err);
+void ramet_live_put(struct ramet_live *live); /* NULL is fine */
+struct ramet_history *ramet_live_history(struct ramet_live *live);
+const struct ramet_vid *ramet_live_volume(const struct ramet_live *live);
+
+/* A commit exists: tell subscribers, and see to maps. */
+void ramet_live_committed(struct ramet_live *live,
+                          const struct ramet_head *head);
+/* The volume was deleted: its event streams end. */
+void ramet_live_deleted(struct ramet_lives *lives,
+                        const struct ramet_vid *volume);
+
+/* Answer with the stream of events past `after`. Worker; may read heads. */
+void ramet_live_subscribe(struct ramet_live *live, uint64_t after,
+                          struct ramet_http_request *rq);
+/* Once a second: look for commits of others where somebody waits, heartbeats. */
+void ramet_lives_tick(struct ramet_lives *lives, uint64_t now_ms);
+
+struct ramet_lives_stats {
+    uint64_t volumes, subscribers;
+};
+void ramet_lives_get_stats(struct ramet_lives *lives,
+                           struct ramet_lives_stats *out);
+
+#endif

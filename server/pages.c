@@ -1,0 +1,172 @@
+/*
+ * pages.c - see pages.h.
+ */
+#include "server/pages.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/alloc.h"
+
+static enum ramet_rc
+decode_runs(struct ramet_reader *in, struct ramet_pages_request *out,
+            struct ramet_err *err)
+{
+    int64_t previous = 0;
+
+    for (uint32_t i = 0; i < out->run_count; i++) {
+        const uint64_t zigzag = ramet_read_varint_max(in, UINT64_C(1) << 34);
+        const uint64_t extra = ramet_read_varint_max(in, RAMET_PAGES_MAX - 1);
+        const int64_t delta =
+            (int64_t)(zigzag >> 1) ^ -(int64_t)(zigzag & 1);
+        const int64_t first = previous + 1 + delta;
+
+        if (in->bad || first < 1 || first + (int64_t)extra > UINT32_MAX)
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "pages: run %" PRIu32 " is not a run", i);
+        if (extra + 1 > RAMET_PAGES_MAX - out->page_count)
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "pages: more than %u pages at once",
+                              RAMET_PAGES_MAX);
+        out->runs[i].first = (uint32_t)first;
+        out->runs[i].last = (uint32_t)(first + (int64_t)extra);
+        out->page_count += (uint32_t)extra + 1;
+        previous = first + (int64_t)extra;
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_pages_decode(const uint8_t *data, size_t len,
+                   struct ramet_pages_request *out, struct ramet_err *err)
+{
+    struct ramet_pages_request request = {.flags = 0};
+    struct ramet_reader in;
+    uint8_t version;
+    enum ramet_rc rc;
+
+    ramet_reader_init(&in, data, len);
+    version = ramet_read_u8(&in);
+    request.flags = ramet_read_u8(&in);
+    request.lsn = ramet_read_varint(&in);
+    request.run_count =
+        (uint32_t)ramet_read_varint_max(&in, RAMET_PAGES_RUNS_MAX);
+    /* A run takes two bytes at least. */
+    if (in.bad || version != 1 || request.flags > 3 || request.lsn == 0 ||
+        request.run_count == 0 ||
+        request.run_count > ramet_reader_left(&in) / 2)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "pages: the request does not begin as version 1");
+    request.runs = ramet_calloc(request.run_count, sizeof(*request.runs));
+    if (request.runs == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
+    rc = decode_runs(&in, &request, err);
+    if (rc == RAMET_OK && ramet_reader_left(&in) > 0)
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "pages: bytes after the last run");
+    if (rc == RAMET_OK)
+        *out = request;
+    else
+        ramet_free(request.runs);
+    return rc;
+}
+
+void
+ramet_pages_request_done(struct ramet_pages_request *request)
+{
+    ramet_free(request->runs);
+    request->runs = NULL;
+}
+
+static bool
+parse_hex16(const char *text, uint64_t *out)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < 16; i++) {
+        const char c = text[i];
+        unsigned digit;
+
+        if (c >= '0' && c <= '9')
+            digit = (unsigned)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            digit = (unsigned)(c - 'a') + 10;
+        else
+            return false;
+        value = value << 4 | digit;
+    }
+    *out = value;
+    return true;
+}
+
+/* volumes/<36>/commits/<16>, …/maps/<16>.<36>, …/segments/<36> */
+bool
+ramet_range_of_key(const char *key, uint64_t offset,
+                   struct ramet_range_place *out)
+{
+    char id[RAMET_ID_TEXT_SIZE];
+    const char *rest;
+
+    *out = (struct ramet_range_place){.offset = offset};
+    if (strncmp(key, "volumes/", 8) != 0 || strlen(key) < 8 + 37)
+        return false;
+    memcpy(id, key + 8, 36);
+    id[36] = '\0';
+    rest = key + 8 + 36;
+    if (!ramet_id_parse(id, &out->volume.id))
+        return false;
+    if (strncmp(rest, "/segments/", 10) == 0)
+        return ramet_id_parse(rest + 10, &out->id);
+    if (strncmp(rest, "/commits/", 9) == 0 && strlen(rest) == 9 + 16) {
+        out->object = 1;
+        if (!parse_hex16(rest + 9, &out->lsn))
+            return false;
+        out->lsn = UINT64_MAX - out->lsn;
+        return true;
+    }
+    if (strncmp(rest, "/maps/", 6) == 0 && strlen(rest) == 6 + 16 + 1 + 36) {
+        out->object = 2;
+        return parse_hex16(rest + 6, &out->lsn) && rest[22] == '.' &&
+               ramet_id_parse(rest + 23, &out->id);
+    }
+    return false;
+}
+
+void
+ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
+                  const struct ramet_range_place *place, bool ends_object,
+                  size_t length)
+{
+    const bool other =
+        memcmp(&place->volume, volume, sizeof(*volume)) != 0;
+
+    ramet_buf_u8(out, 1);
+    ramet_buf_u8(out, (uint8_t)(place->object | (ends_object ? 16u : 0u) |
+                                (other ? 32u : 0u)));
+    if (other)
+        ramet_buf_bytes(out, place->volume.id.bytes, RAMET_ID_SIZE);
+    if (place->object != 0)
+        ramet_buf_varint(out, place->lsn);
+    if (place->object != 1)
+        ramet_buf_bytes(out, place->id.bytes, RAMET_ID_SIZE);
+    ramet_buf_varint(out, place->offset);
+    ramet_buf_varint(out, length);
+}
+
+void
+ramet_range_end(struct ramet_buf *out, uint64_t count)
+{
+    ramet_buf_u8(out, 0);
+    ramet_buf_varint(out, count);
+}
+
+void
+ramet_range_error(struct ramet_buf *out, enum ramet_rc rc, const char *text)
+{
+    const size_t len = strlen(text);
+    const size_t kept = len < 500 ? len : 500;
+
+    ramet_buf_u8(out, 2);
+    ramet_buf_u8(out, (uint8_t)-rc);
+    ramet_buf_varint(out, kept);
+    ramet_buf_bytes(out, text, kept);
+}

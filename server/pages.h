@@ -1,0 +1,60 @@
+/*
+ * pages.h - the wire form of page requests and of the streams that answer
+ * them; docs/protocol.md, "Pages".
+ *
+ * Layer: server. (The client has its own encoder and decoder: the two meet in
+ * the document and in tests.)
+ */
+#ifndef RAMET_SERVER_PAGES_H
+#define RAMET_SERVER_PAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/bytes.h"
+#include "core/id.h"
+
+#define RAMET_PAGES_MAX 65536u
+#define RAMET_PAGES_RUNS_MAX 16384u
+
+enum { RAMET_PAGES_METADATA = 1, RAMET_PAGES_DICTS = 2 };
+
+struct ramet_pages_run {
+    uint32_t first, last;
+};
+
+struct ramet_pages_request {
+    unsigned flags;
+    uint64_t lsn;
+    uint32_t page_count;
+    uint32_t run_count;
+    struct ramet_pages_run *runs; /* in the order asked */
+};
+
+/* Hostile bytes. RAMET_EINVAL; whether pages come twice is not checked here.
+ * *out is the caller's: ramet_pages_request_done(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_pages_decode(const uint8_t *data, size_t len,
+                   struct ramet_pages_request *out, struct ramet_err *err);
+void ramet_pages_request_done(struct ramet_pages_request *request);
+
+/* What a range record is of: a key of the store, taken apart. */
+struct ramet_range_place {
+    uint8_t object; /* 0 segment, 1 commit, 2 map */
+    struct ramet_vid volume;
+    struct ramet_id id; /* segment or map */
+    uint64_t lsn;       /* commit or map */
+    uint64_t offset;
+};
+/* False: not the key of a commit, map or segment. */
+bool ramet_range_of_key(const char *key, uint64_t offset,
+                        struct ramet_range_place *out);
+/* The record up to its bytes, which the caller appends. */
+void ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
+                       const struct ramet_range_place *place, bool ends_object,
+                       size_t length);
+void ramet_range_end(struct ramet_buf *out, uint64_t count);
+void ramet_range_error(struct ramet_buf *out, enum ramet_rc rc,
+                       const char *text);
+
+#endif

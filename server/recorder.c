@@ -1,0 +1,105 @@
+/*
+ * recorder.c - see recorder.h. Reads only: nothing else goes through it.
+ */
+#include "server/recorder.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/alloc.h"
+
+static enum ramet_rc
+note(struct ramet_recorder *recorder, const char *key, uint64_t offset,
+     size_t asked, size_t got, struct ramet_err *err)
+{
+    struct ramet_record *record;
+
+    if (recorder->count == recorder->capacity) {
+        const size_t capacity =
+            recorder->capacity > 0 ? recorder->capacity * 2 : 64;
+        struct ramet_record *grown;
+
+        if (recorder->count == RAMET_RECORDS_MAX)
+            return RAMET_FAIL(err, RAMET_ETOOBIG,
+                              "these pages need more than %u ranges: ask for "
+                              "fewer at once",
+                              RAMET_RECORDS_MAX);
+        grown = ramet_realloc(recorder->records,
+                              capacity * sizeof(*recorder->records));
+        if (grown == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "recorder: out of memory");
+        recorder->records = grown;
+        recorder->capacity = capacity;
+    }
+    record = &recorder->records[recorder->count++];
+    assert(strlen(key) < sizeof(record->key));
+    strcpy(record->key, key);
+    record->offset = offset;
+    record->asked = asked;
+    record->got = got;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+record_read(struct ramet_objstore *store, const char *key, uint64_t offset,
+            void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    struct ramet_recorder *recorder = (struct ramet_recorder *)store;
+    enum ramet_rc rc;
+    size_t got;
+
+    rc = ramet_objstore_read(recorder->inner, key, offset, buf, len, &got, err);
+    if (rc == RAMET_OK)
+        rc = note(recorder, key, offset, len, got, err);
+    if (rc == RAMET_OK)
+        *out_got = got;
+    return rc;
+}
+
+static enum ramet_rc
+record_size(struct ramet_objstore *store, const char *key, uint64_t *out,
+            struct ramet_err *err)
+{
+    return ramet_objstore_size(((struct ramet_recorder *)store)->inner, key,
+                               out, err);
+}
+
+static enum ramet_rc
+record_list(struct ramet_objstore *store, const char *prefix, const char *after,
+            ramet_objstore_visit *visit, void *ctx, struct ramet_err *err)
+{
+    return ramet_objstore_list(((struct ramet_recorder *)store)->inner, prefix,
+                               after, visit, ctx, err);
+}
+
+static void
+record_close(struct ramet_objstore *store)
+{
+    (void)store;
+}
+
+static const struct ramet_objstore_ops record_ops = {
+    .read = record_read,
+    .size = record_size,
+    .list = record_list,
+    .close = record_close,
+};
+
+void
+ramet_recorder_init(struct ramet_recorder *recorder,
+                    struct ramet_objstore *inner)
+{
+    *recorder = (struct ramet_recorder){
+        .store = {.ops = &record_ops,
+                  .traits = inner->traits,
+                  .name = inner->name},
+        .inner = inner,
+    };
+}
+
+void
+ramet_recorder_done(struct ramet_recorder *recorder)
+{
+    ramet_free(recorder->records);
+    recorder->records = NULL;
+}

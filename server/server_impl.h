@@ -1,0 +1,106 @@
+/*
+ * server_impl.h - what the handlers (api*.c) share.
+ *
+ *   api.c          routes, authorization, what body is wanted
+ *   api_volumes.c  volumes, head, changes, keys
+ *   api_objects.c  segments, maps, commits and names as objects
+ *   api_commits.c  the list of commits, committing
+ *   api_pages.c    pages as stored frames
+ *   api_content.c  a volume as one file
+ *   api_status.c   health, readiness, metrics
+ *
+ * A handler runs in a worker, gets a call whose path was checked, and replies.
+ *
+ * Layer: server.
+ */
+#ifndef RAMET_SERVER_SERVER_IMPL_H
+#define RAMET_SERVER_SERVER_IMPL_H
+
+#include "core/thread.h"
+#include "metastore/catalog.h"
+#include "server/access.h"
+#include "server/auth.h"
+#include "server/cache.h"
+#include "server/http.h"
+#include "server/live.h"
+#include "server/metrics.h"
+#include "server/placed.h"
+#include "server/render.h"
+#include "server/server.h"
+#include "server/work.h"
+
+#define RAMET_PAGES_BODY_MAX (256u << 10)
+#define RAMET_JSON_BODY_MAX (64u << 10)
+#define RAMET_OBJECT_BODY_MAX (80u << 20)
+
+struct ramet_server {
+    struct ramet_server_options options;
+    struct ramet_objstore *base; /* the store itself */
+    struct ramet_cache *cache;
+    struct ramet_objstore *store; /* through the cache */
+    struct ramet_work *work;
+    struct ramet_lives *lives;
+    struct ramet_placed *placed;
+    struct ramet_tokens *tokens;
+    struct ramet_access_log *access;
+    struct ramet_http *http;
+    struct ramet_metrics metrics;
+    unsigned port;
+    _Atomic uint64_t ready_checked_ms;
+    _Atomic bool ready;
+    struct ramet_thread ticker;
+    struct ramet_mutex tick_lock;
+    struct ramet_cond tick_wake;
+    bool tick_stop; /* tick_lock */
+};
+
+struct call {
+    struct ramet_server *server;
+    struct ramet_http_request *rq;
+    enum ramet_route route;
+    bool readonly_route;
+    bool has_id; /* the path names the volume by its id */
+    struct ramet_vid volume;
+    char name[RAMET_NAME_MAX + 1]; /* of the path: volume, or name */
+    char tail[RAMET_NAME_MAX + 1]; /* last part of the path */
+    uint64_t lsn;                  /* commits/{lsn} */
+};
+
+typedef void call_handler(struct call *call);
+
+call_handler ramet_api_volumes, ramet_api_volume, ramet_api_head,
+    ramet_api_changes, ramet_api_keys, ramet_api_object, ramet_api_commits,
+    ramet_api_commit, ramet_api_pages, ramet_api_events, ramet_api_content,
+    ramet_api_readyz, ramet_api_metrics, ramet_api_delete;
+
+/* Event thread: true if it could be answered from memory at once. */
+bool ramet_api_pages_now(struct call *call);
+/* Begin: an object is written; sets the sink, or replies. */
+void ramet_api_put_begin(struct call *call);
+
+/* The call's volume, referenced; replies and gives NULL where it can't. */
+struct ramet_live *ramet_api_live(struct call *call);
+/* A failure of a read: counts damage and forgets what the cache has of it. */
+void ramet_api_failed(struct call *call, const struct ramet_vid *volume,
+                      enum ramet_rc rc, const struct ramet_err *err);
+/* A decimal query parameter; `fallback` if absent. Replies 400 and gives
+ * false if it is something else. */
+bool ramet_api_number(struct call *call, const char *name, uint64_t fallback,
+                      uint64_t max, uint64_t *out);
+void ramet_api_immutable(struct call *call, const char *etag);
+
+/* ---- conditional requests and ranges (api_content.c) ---- */
+struct byte_range {
+    uint64_t offset, length, total;
+};
+enum range_answer { RANGE_WHOLE, RANGE_PART, RANGE_BAD };
+enum range_answer ramet_api_range(const char *header, uint64_t total,
+                                  struct byte_range *out);
+bool ramet_api_etag_matches(const char *header, const char *etag);
+/* Status and headers for a body of `total` bytes; *out is what to send. False:
+ * replied already (304, 416). */
+bool ramet_api_select(struct call *call, const char *etag,
+                      uint64_t modified_ms, uint64_t total,
+                      struct byte_range *out, unsigned *out_status);
+
+#endif

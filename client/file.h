@@ -29,7 +29,9 @@ enum ramet_sync_mode {
 struct ramet_file_options {
     const struct ramet_os *os;
     unsigned flags;      /* enum ramet_replica_flags */
-    enum ramet_volume_kind kind;
+    enum ramet_volume_kind kind; /* 0: a file that is there tells it itself */
+    enum ramet_volume_kind kind_of_new; /* where kind is 0 and there is no
+                                           file; 0: SQLite */
     uint32_t page_size;
     const char *remote;  /* URL or ramet.conf name; NULL: RAMET_REMOTE, or the
                             binding, or none */

@@ -1,0 +1,31 @@
+/*
+ * export.h - a snapshot as a plain file, whole or not at all.
+ *
+ * Layer: client, internal.
+ */
+#ifndef RAMET_CLIENT_EXPORT_H
+#define RAMET_CLIENT_EXPORT_H
+
+#include "client/sync.h"
+
+/* Reads `len` bytes at `offset`, which lie within the length. */
+typedef enum ramet_rc ramet_export_read(void *ctx, uint64_t offset, void *buf,
+                                        size_t len, struct ramet_err *err);
+
+/*
+ * Write `byte_length` bytes to `path` (relative to `dirfd`): a temporary file
+ * beside it, synced, renamed over it, the directory synced. Zeros become
+ * holes. On failure what stood there still does.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
+                   uint64_t byte_length, ramet_export_read *read, void *ctx,
+                   struct ramet_err *err);
+
+/* The newest snapshot of the run's session into <file>-ramet/lost/, under a
+ * name that is not taken; its path to `out_kept` (may be NULL). */
+RAMET_NODISCARD enum ramet_rc
+ramet_export_lost(struct ramet_sync *sync, char *out_kept, size_t out_kept_size,
+                  struct ramet_err *err);
+
+#endif

@@ -1,0 +1,276 @@
+/*
+ * file_make.c - makes replicas: `ramet init` and `ramet clone`.
+ *
+ * Layer: client.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "client/file_impl.h"
+#include "core/alloc.h"
+
+enum ramet_rc
+ramet_file_init(const char *path, const char *url,
+                const struct ramet_file_options *options,
+                ramet_progress_fn *progress, void *progress_ctx,
+                struct ramet_sync_result *out, struct ramet_err *err)
+{
+    struct ramet_file_options mine = *options;
+    struct ramet_file *file = NULL;
+    enum ramet_rc rc;
+
+    mine.remote = url;
+    mine.sync = RAMET_SYNC_MANUAL;
+    mine.at = NULL;
+    mine.stateless = false;
+    mine.flags |= RAMET_OPEN_ADOPT;
+    rc = ramet_file_open(path, &mine, &file, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (file->view != NULL) {
+        rc = RAMET_FAIL(err, RAMET_EINVAL,
+                        "%.200s: names a snapshot; leave out what follows '@'",
+                        url);
+        goto done;
+    }
+    atomic_store(&file->link->may_create, true);
+    ramet_file_set_progress(file, progress, progress_ctx);
+    /* Done already, but for what was committed since: that is push's. */
+    if (file->state.newest.lsn > 0) {
+        if (out != NULL)
+            *out = (struct ramet_sync_result){
+                .durable_lsn = file->state.newest.lsn,
+                .remote_lsn = file->state.newest.lsn,
+            };
+        goto done;
+    }
+    rc = ramet_file_push(file, out, err);
+
+done:
+    ramet_file_close(file);
+    return rc;
+}
+
+/* ---- clone ---------------------------------------------------------------- */
+
+static enum ramet_rc
+hydrate_at(const char *path, const struct ramet_file_options *options,
+           ramet_progress_fn *progress, void *progress_ctx,
+           struct ramet_sync_result *out, struct ramet_err *err)
+{
+    struct ramet_file_options mine = *options;
+    struct ramet_file *file = NULL;
+    enum ramet_rc rc;
+
+    mine.remote = NULL;
+    mine.sync = RAMET_SYNC_MANUAL;
+    mine.at = NULL;
+    mine.stateless = false;
+    mine.flags &= ~(unsigned)(RAMET_OPEN_READONLY | RAMET_OPEN_CREATE);
+    rc = ramet_file_open(path, &mine, &file, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_file_set_progress(file, progress, progress_ctx);
+    rc = ramet_file_hydrate(file, out, err);
+    if (rc == RAMET_OK && file->state.kind == RAMET_KIND_BLOB)
+        rc = ramet_session_sum(file->session, err);
+    ramet_file_close(file);
+    return rc;
+}
+
+static enum ramet_rc
+rename_one(const struct ramet_os *os, const char *from, const char *to,
+           struct ramet_err *err)
+{
+    const int result = os->rename(os->ctx, AT_FDCWD, from, AT_FDCWD, to);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "%s: rename", to);
+    return RAMET_OK;
+}
+
+/* Both names are in one directory. */
+static enum ramet_rc
+sync_parent(const struct ramet_os *os, const char *path, struct ramet_err *err)
+{
+    const char *const slash = strrchr(path, '/');
+    char *dir;
+    int fd;
+    int result;
+
+    assert(slash != NULL); /* it is absolute */
+    dir = ramet_asprintf("%.*s/", (int)(slash - path), path);
+    if (dir == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
+    fd = os->open(os->ctx, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+    ramet_free(dir);
+    result = fd >= 0 ? os->sync(os->ctx, fd) : fd;
+    if (fd >= 0)
+        os->close(os->ctx, fd);
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "%s: its directory", path);
+    return RAMET_OK;
+}
+
+/*
+ * The directory goes first: a crash between the two renames then leaves a
+ * replica without its base, which an open names as such, and never a file
+ * that looks whole and is not known to be a replica.
+ */
+static enum ramet_rc
+move_replica(const struct ramet_os *os, const char *from, const char *to,
+             struct ramet_err *err)
+{
+    char *const from_dir = ramet_asprintf("%s-ramet", from);
+    char *const to_dir = ramet_asprintf("%s-ramet", to);
+    enum ramet_rc rc;
+
+    if (from_dir == NULL || to_dir == NULL) {
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", to);
+        goto done;
+    }
+    rc = rename_one(os, from_dir, to_dir, err);
+    if (rc != RAMET_OK)
+        goto done;
+    rc = rename_one(os, from, to, err);
+    if (rc == RAMET_OK)
+        rc = sync_parent(os, to, err);
+    else /* as it was */
+        os->rename(os->ctx, AT_FDCWD, to_dir, AT_FDCWD, from_dir);
+
+done:
+    ramet_free(from_dir);
+    ramet_free(to_dir);
+    return rc;
+}
+
+/* What a clone is made of. */
+struct cloning {
+    const struct ramet_os *os;
+    const struct ramet_file_options *options;
+    struct ramet_source *source;
+    const char *path; /* absolute */
+    ramet_progress_fn *progress;
+    void *progress_ctx;
+};
+
+/* A blob is there whole or not at all. */
+static enum ramet_rc
+clone_whole(const struct cloning *cloning,
+            const struct ramet_replica_options *replica,
+            struct ramet_sync_result *out, struct ramet_err *err)
+{
+    const struct ramet_os *const os = cloning->os;
+    struct ramet_head head;
+    uint64_t random = 0;
+    char *temporary;
+    enum ramet_rc rc;
+
+    if (os->random(os->ctx, &random, sizeof(random)) < 0)
+        random = os->mono_ns(os->ctx);
+    temporary = ramet_asprintf("%s.clone-%016" PRIx64, cloning->path, random);
+    if (temporary == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "clone: no memory");
+    rc = ramet_file_clone_lazily(temporary, cloning->source, replica, &head,
+                                 err);
+    if (rc == RAMET_OK)
+        rc = hydrate_at(temporary, cloning->options, cloning->progress,
+                        cloning->progress_ctx, out, err);
+    if (rc == RAMET_OK)
+        rc = move_replica(os, temporary, cloning->path, err);
+    if (rc != RAMET_OK)
+        (void)!ramet_replica_delete(os, temporary, NULL);
+    ramet_free(temporary);
+    return rc;
+}
+
+static enum ramet_rc
+clone_lazily(const struct cloning *cloning,
+             const struct ramet_replica_options *replica,
+             struct ramet_sync_result *out, struct ramet_err *err)
+{
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    rc = ramet_file_clone_lazily(cloning->path, cloning->source, replica, &head,
+                                 err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (out != NULL)
+        *out = (struct ramet_sync_result){.durable_lsn = head.lsn,
+                                          .remote_lsn = head.lsn};
+    if (!cloning->options->hydrate)
+        return RAMET_OK;
+    return hydrate_at(cloning->path, cloning->options, cloning->progress,
+                      cloning->progress_ctx, out, err);
+}
+
+static enum ramet_rc
+run_clone(const struct cloning *cloning, struct ramet_sync_result *out,
+          struct ramet_err *err)
+{
+    const struct ramet_replica_options replica = {
+        .os = cloning->os,
+        .cache_limit_bytes = cloning->options->cache_limit_bytes,
+    };
+    struct ramet_history *history = NULL;
+    struct ramet_vid volume;
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    rc = ramet_source_resolve(cloning->source, &volume, err);
+    if (rc == RAMET_OK)
+        rc = ramet_source_history(cloning->source, &volume, &history, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_newest(history, &head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    return head.kind == RAMET_KIND_BLOB
+               ? clone_whole(cloning, &replica, out, err)
+               : clone_lazily(cloning, &replica, out, err);
+}
+
+enum ramet_rc
+ramet_file_clone(const char *url, const char *path,
+                 const struct ramet_file_options *options,
+                 ramet_progress_fn *progress, void *progress_ctx,
+                 struct ramet_sync_result *out, struct ramet_err *err)
+{
+    struct cloning cloning = {
+        .os = options->os != NULL ? options->os : ramet_os_system(),
+        .options = options,
+        .progress = progress,
+        .progress_ctx = progress_ctx,
+    };
+    struct ramet_stat st;
+    struct ramet_url parsed;
+    char *absolute = NULL;
+    enum ramet_rc rc;
+
+    rc = ramet_file_parse_remote(options, url, &parsed, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (parsed.has_lsn || parsed.has_time)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%.200s: a replica begins at the newest commit; "
+                          "`ramet export` or `ramet restore` bring a past one",
+                          url);
+    rc = ramet_file_absolute(path, &absolute, err);
+    if (rc != RAMET_OK)
+        return rc;
+    cloning.path = absolute;
+    if (ramet_replica_exists(cloning.os, absolute) ||
+        cloning.os->stat_at(cloning.os->ctx, AT_FDCWD, absolute, &st) == 0)
+        rc = RAMET_FAIL(err, RAMET_EEXIST, "%s: is there already", path);
+    if (rc == RAMET_OK)
+        rc = ramet_file_open_source(options, &parsed, &cloning.source, err);
+    if (rc == RAMET_OK)
+        rc = run_clone(&cloning, out, err);
+    ramet_source_close(cloning.source);
+    ramet_free(absolute);
+    return rc;
+}

@@ -1,0 +1,535 @@
+/*
+ * file_open.c - opens a file: chooses among replica and view, finds the
+ * remote, starts what belongs to it.
+ *
+ * Where the remote comes from: the option; else the binding of the replica
+ * that is there; else RAMET_REMOTE.
+ *
+ * Layer: client.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/config.h"
+#include "client/file_impl.h"
+#include "client/state.h"
+#include "core/alloc.h"
+
+#define PUSH_INTERVAL_MS 50u
+#define FETCH_TIMEOUT_MS 10000u
+#define COMMIT_TIMEOUT_MS 10000u
+#define CLOSE_WAIT_MS 2000u
+#define SQLITE_MAGIC "SQLite format 3"
+
+/* What an open knows while it works. */
+struct opening {
+    const struct ramet_file_options *options;
+    const struct ramet_os *os;
+    const char *path; /* absolute */
+    bool has_url;
+    bool url_is_explicit;
+    struct ramet_url url;
+    struct ramet_file *file;
+};
+
+void
+ramet_file_options_init(struct ramet_file_options *options)
+{
+    *options = (struct ramet_file_options){.close_wait_ms = -1};
+}
+
+enum ramet_rc
+ramet_file_absolute(const char *path, char **out_path, struct ramet_err *err)
+{
+    char cwd[4096];
+    char *absolute;
+
+    if (path[0] == '\0')
+        return RAMET_FAIL(err, RAMET_EINVAL, "a file needs a name");
+    if (path[0] == '/')
+        absolute = ramet_strdup(path);
+    else if (getcwd(cwd, sizeof(cwd)) == NULL)
+        return RAMET_FAIL(err, RAMET_EIO, "%s: no current directory", path);
+    else
+        absolute = ramet_asprintf("%s/%s", cwd, path);
+    if (absolute == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
+    *out_path = absolute;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_file_parse_remote(const struct ramet_file_options *options,
+                        const char *remote, struct ramet_url *out_url,
+                        struct ramet_err *err)
+{
+    struct ramet_config *config = NULL;
+    char url[RAMET_URL_MAX];
+    enum ramet_rc rc;
+
+    if (strstr(remote, "://") != NULL)
+        return ramet_url_parse(remote, out_url, err);
+    rc = ramet_config_load(options->config, &config, err);
+    if (rc == RAMET_OK)
+        rc = ramet_config_url(config, remote, url, sizeof(url), err);
+    ramet_config_free(config);
+    return rc == RAMET_OK ? ramet_url_parse(url, out_url, err) : rc;
+}
+
+enum ramet_rc
+ramet_file_open_source(const struct ramet_file_options *options,
+                       const struct ramet_url *url,
+                       struct ramet_source **out_source, struct ramet_err *err)
+{
+    struct ramet_source_options source = {
+        .os = options->os,
+        .timeout_ms = options->fetch_timeout_ms > 0 ? options->fetch_timeout_ms
+                                                    : FETCH_TIMEOUT_MS,
+    };
+    struct ramet_config *config = NULL;
+    char text[RAMET_URL_MAX];
+    char *token = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (options->sync == RAMET_SYNC_COMMIT && options->commit_timeout_ms > 0 &&
+        options->commit_timeout_ms < source.timeout_ms)
+        source.timeout_ms = options->commit_timeout_ms;
+    /* RAMET_TOKEN goes before ramet.conf; a directory needs neither. */
+    if (url->scheme != RAMET_REMOTE_FILE && getenv("RAMET_TOKEN") == NULL) {
+        ramet_url_format(url, text, sizeof(text));
+        rc = ramet_config_load(options->config, &config, err);
+        if (rc == RAMET_OK)
+            rc = ramet_config_token(config, text, &token, err);
+    }
+    source.token = token;
+    if (rc == RAMET_OK)
+        rc = ramet_source_open(url, &source, out_source, err);
+    ramet_free(token);
+    ramet_config_free(config);
+    return rc;
+}
+
+static bool
+file_is_there(const struct ramet_os *os, const char *path)
+{
+    struct ramet_stat st;
+
+    return os->stat_at(os->ctx, AT_FDCWD, path, &st) == 0;
+}
+
+/* 64 KiB pages cost a large file a sixteenth of the bookkeeping; small ones
+ * send less when a byte of them changes. */
+static uint32_t
+blob_page_size(uint64_t size_bytes)
+{
+    if (size_bytes >= 1u << 30)
+        return 65536;
+    return size_bytes >= 64u << 20 ? 16384 : 4096;
+}
+
+void
+ramet_file_guess_kind(const struct ramet_os *os, const char *path,
+                      struct ramet_replica_options *options)
+{
+    uint8_t magic[sizeof(SQLITE_MAGIC)];
+    struct ramet_stat st = {.size_bytes = 0};
+    size_t got = 0;
+    int fd;
+
+    if (options->kind != 0)
+        return;
+    fd = os->open(os->ctx, AT_FDCWD, path, O_RDONLY, 0);
+    if (fd < 0)
+        return;
+    if (os->stat(os->ctx, fd, &st) == 0 &&
+        ramet_os_read_some(os, fd, magic, sizeof(magic), 0, &got, path, NULL) ==
+            RAMET_OK &&
+        !(got == sizeof(magic) &&
+          memcmp(magic, SQLITE_MAGIC, sizeof(magic)) == 0)) {
+        options->kind = RAMET_KIND_BLOB;
+        if (options->page_size == 0)
+            options->page_size = blob_page_size(st.size_bytes);
+    }
+    os->close(os->ctx, fd);
+}
+
+/* ---- the remote of a replica ---------------------------------------------- */
+
+/* Another URL is fine if it leads to the same volume: a server's, say, for
+ * what was cloned from its directory. */
+static enum ramet_rc
+check_other_url(const struct opening *opening,
+                const struct ramet_replica_state *state,
+                struct ramet_source *source, struct ramet_err *err)
+{
+    struct ramet_vid volume;
+    enum ramet_rc rc;
+
+    if (strcmp(ramet_source_text(source), state->remote) == 0)
+        return RAMET_OK;
+    rc = ramet_source_resolve(source, &volume, err);
+    if (rc == RAMET_OK && ramet_id_compare(&volume.id, &state->volume.id) == 0)
+        return RAMET_OK;
+    if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
+        return rc;
+    return RAMET_FAIL(err, RAMET_EEXIST,
+                      "%s: belongs to %.200s, not to %.200s; a replica is not "
+                      "rebound: `ramet export` makes a file that can be",
+                      opening->path, state->remote, ramet_source_text(source));
+}
+
+static enum ramet_rc
+attach_remote(struct opening *opening, struct ramet_err *err)
+{
+    struct ramet_file *const file = opening->file;
+    const struct ramet_replica_state *const state = &file->state;
+    const bool bound = !ramet_id_is_nil(&state->volume.id);
+    struct ramet_source *source = NULL;
+    enum ramet_rc rc;
+
+    if (bound && !opening->url_is_explicit) {
+        rc = ramet_url_parse(state->remote, &opening->url, err);
+        if (rc != RAMET_OK)
+            return rc;
+        opening->has_url = true;
+    }
+    if (!opening->has_url)
+        return RAMET_OK;
+    rc = ramet_file_open_source(opening->options, &opening->url, &source, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (bound)
+        rc = check_other_url(opening, state, source, err);
+    if (rc == RAMET_OK)
+        rc = ramet_link_attach(file->link, source, &state->volume, err);
+    if (rc == RAMET_OK && (file->flags & RAMET_OPEN_CREATE) != 0)
+        atomic_store(&file->link->may_create, true);
+    ramet_source_close(source);
+    return rc;
+}
+
+/* ---- a replica ------------------------------------------------------------ */
+
+enum ramet_rc
+ramet_file_clone_lazily(const char *path, struct ramet_source *source,
+                        const struct ramet_replica_options *options,
+                        struct ramet_head *out_head, struct ramet_err *err)
+{
+    struct ramet_history *history = NULL;
+    struct ramet_remote_point point;
+    struct ramet_replica_options mine = *options;
+    struct ramet_vid volume;
+    uint8_t *page1 = NULL;
+    enum ramet_rc rc;
+
+    rc = ramet_source_resolve(source, &volume, err);
+    if (rc == RAMET_OK)
+        rc = ramet_source_history(source, &volume, &history, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_newest(history, out_head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (out_head->lsn == 0)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%.200s: has no commit yet",
+                          ramet_source_text(source));
+    rc = ramet_sync_page1(source, &volume, out_head, &page1, err);
+    if (rc != RAMET_OK)
+        return rc;
+    mine.kind = out_head->kind;
+    ramet_sync_point_of(out_head, &point);
+    rc = ramet_replica_create_clone(path, &mine, ramet_source_text(source),
+                                    &volume, &point, page1, err);
+    ramet_free(page1);
+    return rc;
+}
+
+/* There is nothing at the path, and a remote is named. */
+static enum ramet_rc
+clone_if_there(struct opening *opening,
+               const struct ramet_replica_options *replica,
+               struct ramet_err *err)
+{
+    const bool create = (opening->options->flags & RAMET_OPEN_CREATE) != 0;
+    struct ramet_source *source = NULL;
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    rc = ramet_file_open_source(opening->options, &opening->url, &source, err);
+    if (rc == RAMET_OK)
+        rc = ramet_source_connect(source, create, err);
+    if (rc == RAMET_OK)
+        rc =
+            ramet_file_clone_lazily(opening->path, source, replica, &head, err);
+    if (rc == RAMET_EEXIST) /* somebody else just made it */
+        rc = RAMET_OK;
+    if (rc == RAMET_ENOTFOUND && create) /* it comes into being by a push */
+        rc = RAMET_OK;
+    ramet_source_close(source);
+    return rc;
+}
+
+/* Of a replica that can't be opened as it is; 0 if that is not known. */
+static enum ramet_volume_kind
+kind_on_disk(const struct opening *opening)
+{
+    const struct ramet_os *const os = opening->os;
+    char *const dir = ramet_asprintf("%s-ramet", opening->path);
+    struct ramet_state_file state;
+    enum ramet_volume_kind kind = 0;
+    int fd = -1;
+
+    if (dir != NULL)
+        fd = os->open(os->ctx, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
+    ramet_free(dir);
+    if (fd < 0)
+        return 0;
+    if (ramet_state_file_read(os, fd, &state, NULL) == RAMET_OK) {
+        kind = state.fold.kind;
+        ramet_state_file_done(&state);
+    }
+    os->close(os->ctx, fd);
+    return kind;
+}
+
+/* A blob that was edited in place is what a blob is for: take it as it is. */
+static enum ramet_rc
+open_session(struct opening *opening, struct ramet_replica_options *replica,
+             struct ramet_err *err)
+{
+    struct ramet_file *const file = opening->file;
+    uint64_t changed;
+    enum ramet_rc rc;
+
+    rc = ramet_session_open(opening->path, replica, &file->session, err);
+    if (rc != RAMET_EFOREIGN || kind_on_disk(opening) != RAMET_KIND_BLOB ||
+        (replica->flags & RAMET_OPEN_READONLY) != 0)
+        return rc;
+    rc = ramet_replica_adopt_base(opening->path, replica, &changed, err);
+    return rc == RAMET_OK
+               ? ramet_session_open(opening->path, replica, &file->session, err)
+               : rc;
+}
+
+static enum ramet_sync_mode
+choose_mode(const struct ramet_file *file, enum ramet_sync_mode asked)
+{
+    const bool has_remote = ramet_link_source(file->link) != NULL;
+
+    if ((file->flags & RAMET_OPEN_READONLY) != 0)
+        return RAMET_SYNC_MANUAL;
+    if (asked == RAMET_SYNC_DEFAULT)
+        asked = RAMET_SYNC_AUTO;
+    if (asked == RAMET_SYNC_AUTO && !has_remote)
+        return RAMET_SYNC_MANUAL;
+    return asked;
+}
+
+static enum ramet_rc
+start_sync(struct opening *opening, struct ramet_err *err)
+{
+    const struct ramet_file_options *const options = opening->options;
+    struct ramet_file *const file = opening->file;
+
+    file->sync = choose_mode(file, options->sync);
+    if (file->sync == RAMET_SYNC_COMMIT &&
+        ramet_link_source(file->link) == NULL)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: sync=commit needs a remote",
+                          opening->path);
+    file->close_wait_ms = file->sync == RAMET_SYNC_AUTO ? CLOSE_WAIT_MS : 0;
+    if (options->close_wait_ms >= 0)
+        file->close_wait_ms = (uint64_t)options->close_wait_ms;
+    if (file->sync != RAMET_SYNC_AUTO)
+        return RAMET_OK;
+    return ramet_background_start(file->link, file->session,
+                                  options->push_interval_ms > 0
+                                      ? options->push_interval_ms
+                                      : PUSH_INTERVAL_MS,
+                                  err);
+}
+
+static enum ramet_rc
+open_replica(struct opening *opening, struct ramet_err *err)
+{
+    const struct ramet_file_options *const options = opening->options;
+    struct ramet_file *const file = opening->file;
+    struct ramet_replica_options replica = {
+        .os = opening->os,
+        .flags = options->flags,
+        .kind = options->kind,
+        .page_size = options->page_size,
+        .cache_limit_bytes = options->cache_limit_bytes,
+    };
+    const bool is_replica = ramet_replica_exists(opening->os, opening->path);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!is_replica && !file_is_there(opening->os, opening->path)) {
+        if (replica.kind == 0)
+            replica.kind = options->kind_of_new;
+        if (opening->has_url)
+            rc = clone_if_there(opening, &replica, err);
+    } else if (!is_replica) {
+        ramet_file_guess_kind(opening->os, opening->path, &replica);
+    }
+    if (rc == RAMET_OK)
+        rc = open_session(opening, &replica, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_state(file->session, &file->state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_link_open(file->session, opening->path, opening->os,
+                             options->fetch_timeout_ms > 0
+                                 ? options->fetch_timeout_ms
+                                 : FETCH_TIMEOUT_MS,
+                             &file->link, err);
+    if (rc == RAMET_OK)
+        rc = attach_remote(opening, err);
+    if (rc == RAMET_OK)
+        rc = start_sync(opening, err);
+    return rc;
+}
+
+/* ---- a view --------------------------------------------------------------- */
+
+/* The binding of the replica at the path, for a look into its past. */
+static enum ramet_rc
+read_binding(struct opening *opening, struct ramet_vid *out_volume,
+             struct ramet_err *err)
+{
+    const struct ramet_replica_options replica = {
+        .os = opening->os,
+        .flags = RAMET_OPEN_READONLY,
+    };
+    struct ramet_replica_state *const state = &opening->file->state;
+    struct ramet_session *session = NULL;
+    enum ramet_rc rc;
+
+    rc = ramet_session_open(opening->path, &replica, &session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_state(session, state, err);
+    ramet_session_close(session);
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_id_is_nil(&state->volume.id))
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: has no remote, hence no past",
+                          opening->path);
+    *out_volume = state->volume;
+    opening->has_url = true;
+    return ramet_url_parse(state->remote, &opening->url, err);
+}
+
+static enum ramet_rc
+find_place(const struct opening *opening, struct ramet_view_place *out_place,
+           struct ramet_err *err)
+{
+    const struct ramet_url *const url = &opening->url;
+
+    *out_place = (struct ramet_view_place){.fixed = false};
+    if (opening->options->at != NULL) {
+        if (opening->url_is_explicit && (url->has_lsn || url->has_time))
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "at=%.64s: the URL names a snapshot, too",
+                              opening->options->at);
+        return ramet_view_place_parse(opening->options->at, out_place, err);
+    }
+    out_place->fixed = url->has_lsn || url->has_time;
+    if (url->has_lsn)
+        out_place->lsn = url->at_lsn;
+    else
+        out_place->time_ms = url->at_time_ms;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+open_view(struct opening *opening, struct ramet_err *err)
+{
+    struct ramet_file *const file = opening->file;
+    struct ramet_source *source = NULL;
+    struct ramet_vid volume;
+    bool bound = false;
+    struct ramet_view_place place;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!opening->url_is_explicit &&
+        ramet_replica_exists(opening->os, opening->path)) {
+        rc = read_binding(opening, &volume, err);
+        bound = rc == RAMET_OK;
+    }
+    if (rc == RAMET_OK && !opening->has_url)
+        rc = RAMET_FAIL(err, RAMET_EINVAL,
+                        "%s: a snapshot without a replica needs remote=URL",
+                        opening->path);
+    if (rc == RAMET_OK)
+        rc = find_place(opening, &place, err);
+    if (rc == RAMET_OK)
+        rc = ramet_file_open_source(opening->options, &opening->url, &source,
+                                    err);
+    if (rc == RAMET_OK)
+        rc = ramet_view_open(source, bound ? &volume : NULL, &place,
+                             opening->options->cache_limit_bytes, opening->os,
+                             &file->view, err);
+    ramet_source_close(source);
+    file->sync = RAMET_SYNC_MANUAL;
+    return rc;
+}
+
+/* ---- open ----------------------------------------------------------------- */
+
+static enum ramet_rc
+find_url(struct opening *opening, struct ramet_err *err)
+{
+    const char *remote = opening->options->remote;
+
+    opening->url_is_explicit = remote != NULL && remote[0] != '\0';
+    if (!opening->url_is_explicit)
+        remote = getenv("RAMET_REMOTE");
+    if (remote == NULL || remote[0] == '\0')
+        return RAMET_OK;
+    opening->has_url = true;
+    return ramet_file_parse_remote(opening->options, remote, &opening->url,
+                                   err);
+}
+
+enum ramet_rc
+ramet_file_open(const char *path, const struct ramet_file_options *options,
+                struct ramet_file **out_file, struct ramet_err *err)
+{
+    struct opening opening = {
+        .options = options,
+        .os = options->os != NULL ? options->os : ramet_os_system(),
+    };
+    struct ramet_file *file = ramet_calloc(1, sizeof(*file));
+    enum ramet_rc rc;
+
+    if (file == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
+    opening.file = file;
+    file->os = opening.os;
+    file->fork_count = ramet_os_fork_count();
+    file->flags = options->flags;
+    file->commit_timeout_ms = options->commit_timeout_ms > 0
+                                  ? options->commit_timeout_ms
+                                  : COMMIT_TIMEOUT_MS;
+    rc = ramet_file_absolute(path, &file->path, err);
+    if (rc == RAMET_OK) {
+        opening.path = file->path;
+        rc = find_url(&opening, err);
+    }
+    if (rc != RAMET_OK)
+        goto done;
+    if (options->at != NULL || options->stateless ||
+        (opening.url_is_explicit &&
+         (opening.url.has_lsn || opening.url.has_time)))
+        rc = open_view(&opening, err);
+    else
+        rc = open_replica(&opening, err);
+    if (rc != RAMET_OK)
+        goto done;
+    *out_file = file;
+    file = NULL;
+
+done:
+    ramet_file_close(file);
+    return rc;
+}

@@ -1,0 +1,415 @@
+/*
+ * file_sync.c - the sync verbs of file.h, and status.
+ *
+ * Layer: client.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/export.h"
+#include "client/file_impl.h"
+#include "core/alloc.h"
+
+typedef enum ramet_rc verb_run(struct ramet_sync *sync, struct ramet_err *err);
+
+enum ramet_rc
+ramet_file_check_verb(struct ramet_file *file, const char *verb,
+                      struct ramet_err *err)
+{
+    if (file->fork_count != ramet_os_fork_count())
+        return RAMET_FAIL(err, RAMET_EFORKED,
+                          "%s: was opened before fork(); open it again here",
+                          file->path);
+    if (file->view != NULL)
+        return RAMET_FAIL(err, RAMET_EREADONLY,
+                          "%.200s: a snapshot without a replica can't %s",
+                          ramet_source_text(ramet_view_source(file->view)),
+                          verb);
+    if (ramet_session_is_reserved(file->session))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: %s inside a write transaction; commit first",
+                          file->path, verb);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+run_verb(struct ramet_file *file, const char *verb, verb_run *run,
+         struct ramet_sync_result *out, struct ramet_err *err)
+{
+    struct ramet_sync sync = {
+        .verb = verb,
+        .progress = file->progress,
+        .progress_ctx = file->progress_ctx,
+        .wait_ms = RAMET_VERB_WAIT_MS,
+    };
+    struct ramet_err own = {.code = RAMET_OK};
+    enum ramet_rc rc;
+
+    rc = ramet_file_check_verb(file, verb, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_sync_begin(&sync, file->link, file->session, &own);
+    if (rc == RAMET_OK)
+        rc = run(&sync, &own);
+    ramet_sync_end(&sync, rc, &own);
+    if (rc == RAMET_OK)
+        ramet_background_retry(file->link->background);
+    else if (err != NULL)
+        *err = own;
+    if (rc == RAMET_OK && out != NULL)
+        *out = sync.result;
+    return rc;
+}
+
+static enum ramet_rc
+run_push(struct ramet_sync *sync, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    sync->make_volume = true;
+    rc = ramet_sync_push(sync, err);
+    /* So that a later edit of the plain file can be told. */
+    if (rc == RAMET_OK && sync->state->kind == RAMET_KIND_BLOB)
+        rc = ramet_session_sum(sync->session, err);
+    return rc;
+}
+
+static enum ramet_rc
+run_sync(struct ramet_sync *sync, struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_sync_pull(sync, err);
+
+    if (rc == RAMET_ENOTFOUND && sync->history == NULL &&
+        atomic_load(&sync->link->may_create))
+        rc = RAMET_OK; /* the push makes the volume */
+    return rc == RAMET_OK ? run_push(sync, err) : rc;
+}
+
+static enum ramet_rc
+run_hydrate(struct ramet_sync *sync, struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_sync_hydrate(sync, err);
+
+    return rc == RAMET_OK ? ramet_session_checkpoint(sync->session, true, err)
+                          : rc;
+}
+
+enum ramet_rc
+ramet_file_push(struct ramet_file *file, struct ramet_sync_result *out,
+                struct ramet_err *err)
+{
+    return run_verb(file, "push", run_push, out, err);
+}
+
+static enum ramet_rc
+fetch_view(struct ramet_file *file, struct ramet_sync_result *out,
+           struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_view_fetch(file->view, err);
+
+    if (rc == RAMET_OK && out != NULL)
+        *out = (struct ramet_sync_result){
+            .durable_lsn = ramet_view_head(file->view)->lsn,
+            .remote_lsn = ramet_view_remote_lsn(file->view),
+        };
+    return rc;
+}
+
+enum ramet_rc
+ramet_file_fetch(struct ramet_file *file, struct ramet_sync_result *out,
+                 struct ramet_err *err)
+{
+    if (file->view != NULL)
+        return fetch_view(file, out, err);
+    return run_verb(file, "fetch", ramet_sync_fetch, out, err);
+}
+
+enum ramet_rc
+ramet_file_pull(struct ramet_file *file, struct ramet_sync_result *out,
+                struct ramet_err *err)
+{
+    return run_verb(file, "pull", ramet_sync_pull, out, err);
+}
+
+enum ramet_rc
+ramet_file_sync(struct ramet_file *file, struct ramet_sync_result *out,
+                struct ramet_err *err)
+{
+    return run_verb(file, "sync", run_sync, out, err);
+}
+
+enum ramet_rc
+ramet_file_hydrate(struct ramet_file *file, struct ramet_sync_result *out,
+                   struct ramet_err *err)
+{
+    return run_verb(file, "hydrate", run_hydrate, out, err);
+}
+
+enum ramet_rc
+ramet_file_reset(struct ramet_file *file, bool discard, char *out_kept,
+                 size_t out_kept_size, struct ramet_sync_result *out,
+                 struct ramet_err *err)
+{
+    struct ramet_sync sync = {
+        .verb = "reset",
+        .progress = file->progress,
+        .progress_ctx = file->progress_ctx,
+        .wait_ms = RAMET_VERB_WAIT_MS,
+    };
+    struct ramet_err own = {.code = RAMET_OK};
+    enum ramet_rc rc;
+
+    if (out_kept != NULL && out_kept_size > 0)
+        out_kept[0] = '\0';
+    rc = ramet_file_check_verb(file, "reset", err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_sync_begin(&sync, file->link, file->session, &own);
+    if (rc == RAMET_OK)
+        rc = ramet_sync_reset(&sync, discard, out_kept, out_kept_size, &own);
+    ramet_sync_end(&sync, rc, &own);
+    if (rc == RAMET_OK)
+        ramet_background_retry(file->link->background);
+    else if (err != NULL)
+        *err = own;
+    if (rc == RAMET_OK && out != NULL)
+        *out = sync.result;
+    return rc;
+}
+
+/* ---- export --------------------------------------------------------------- */
+
+struct exporting {
+    struct ramet_file *file;
+    struct ramet_progress report;
+    uint32_t page_size;
+};
+
+static enum ramet_rc
+read_file(void *ctx, uint64_t offset, void *buf, size_t len,
+          struct ramet_err *err)
+{
+    struct exporting *const exporting = ctx;
+    struct ramet_file *const file = exporting->file;
+    struct ramet_progress *const report = &exporting->report;
+    size_t got = 0;
+    enum ramet_rc rc;
+
+    rc = ramet_file_read(file, offset, buf, len, &got, err);
+    if (rc != RAMET_OK)
+        return rc;
+    assert(got == len);
+    report->pages_done = (offset + len) / exporting->page_size;
+    if (file->progress != NULL && !file->progress(file->progress_ctx, report))
+        return RAMET_FAIL(err, RAMET_ECANCELLED, "export was cancelled");
+    return RAMET_OK;
+}
+
+/* Where a replica, or a database in use, stands, nothing is written over. */
+static enum ramet_rc
+check_target(struct ramet_file *file, const char *out_path,
+             struct ramet_err *err)
+{
+    static const char *const companions[] = {"-wal", "-journal"};
+    enum ramet_rc rc = RAMET_OK;
+
+    if (ramet_replica_exists(file->os, out_path))
+        return RAMET_FAIL(err, RAMET_EEXIST,
+                          "%s: is a replica; export to another name", out_path);
+    for (size_t i = 0; rc == RAMET_OK && i < 2; i++) {
+        char *const path = ramet_asprintf("%s%s", out_path, companions[i]);
+        struct ramet_stat st;
+
+        if (path == NULL)
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "export: no memory");
+        else if (file->os->stat_at(file->os->ctx, AT_FDCWD, path, &st) == 0 &&
+                 st.size_bytes > 0)
+            rc = RAMET_FAIL(err, RAMET_EBUSY,
+                            "%s: is there: %s is in use by SQLite", path,
+                            out_path);
+        ramet_free(path);
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_file_export(struct ramet_file *file, const char *out_path,
+                  struct ramet_err *err)
+{
+    struct exporting exporting = {.file = file, .report.verb = "export"};
+    const bool pinned_before =
+        file->session != NULL && ramet_session_is_pinned(file->session);
+    const struct ramet_snapshot *snap;
+    enum ramet_rc rc;
+
+    if (file->fork_count != ramet_os_fork_count())
+        return RAMET_FAIL(err, RAMET_EFORKED, "%s: was opened before fork()",
+                          file->path);
+    if (file->session != NULL && ramet_session_is_reserved(file->session))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: export inside a write transaction", file->path);
+    rc = check_target(file, out_path, err);
+    if (rc == RAMET_OK && !pinned_before)
+        rc = ramet_file_pin(file, err);
+    if (rc != RAMET_OK)
+        return rc;
+    snap = ramet_file_snapshot(file);
+    exporting.page_size = snap->page_size > 0 ? snap->page_size : 1;
+    exporting.report.pages_total = snap->page_count;
+    rc = ramet_export_write(file->os, AT_FDCWD, out_path, snap->byte_length,
+                            read_file, &exporting, err);
+    if (!pinned_before)
+        ramet_file_unpin(file);
+    return rc;
+}
+
+/* ---- status --------------------------------------------------------------- */
+
+const char *
+ramet_sync_state_name(enum ramet_sync_state state)
+{
+    switch (state) {
+    case RAMET_STATE_LOCAL:
+        return "local";
+    case RAMET_STATE_CLEAN:
+        return "clean";
+    case RAMET_STATE_AHEAD:
+        return "ahead";
+    case RAMET_STATE_BEHIND:
+        return "behind";
+    case RAMET_STATE_DIVERGED:
+        return "diverged";
+    case RAMET_STATE_OFFLINE:
+        return "offline";
+    }
+    return "unknown";
+}
+
+static void
+status_of_source(struct ramet_source *source, struct ramet_file_status *out)
+{
+    struct ramet_meter *const meter = ramet_source_meter(source);
+
+    snprintf(out->remote, sizeof(out->remote), "%s", ramet_source_text(source));
+    out->last_contact_ms = atomic_load(&meter->last_answer_ms);
+    out->fetched_bytes = atomic_load(&meter->bytes_read);
+    out->requests = atomic_load(&meter->requests);
+}
+
+static void
+status_of_view(const struct ramet_file *file, struct ramet_file_status *out)
+{
+    const struct ramet_head *const head = ramet_view_head(file->view);
+    struct ramet_source *const source = ramet_view_source(file->view);
+
+    status_of_source(source, out);
+    out->volume = *ramet_view_volume(file->view);
+    out->durable_lsn = head->lsn;
+    out->remote_lsn = ramet_view_remote_lsn(file->view);
+    out->pages = head->page_count;
+    out->page_size = head->page_size;
+    if (atomic_load(&ramet_source_meter(source)->offline))
+        out->state = RAMET_STATE_OFFLINE;
+    else
+        out->state = out->remote_lsn > head->lsn ? RAMET_STATE_BEHIND
+                                                 : RAMET_STATE_CLEAN;
+}
+
+static enum ramet_sync_state
+state_of(const struct ramet_file_status *status, bool diverged,
+         struct ramet_source *source)
+{
+    const bool ahead = status->local_commits > 0;
+    const bool behind = status->remote_lsn > status->durable_lsn;
+
+    if (source == NULL)
+        return RAMET_STATE_LOCAL;
+    if (diverged || (ahead && behind))
+        return RAMET_STATE_DIVERGED;
+    if (atomic_load(&ramet_source_meter(source)->offline))
+        return RAMET_STATE_OFFLINE;
+    if (ahead)
+        return RAMET_STATE_AHEAD;
+    return behind ? RAMET_STATE_BEHIND : RAMET_STATE_CLEAN;
+}
+
+static void
+status_of_link(struct ramet_link *link, struct ramet_file_status *out,
+               bool *out_diverged)
+{
+    const uint64_t now = link->os->wall_ms(link->os->ctx);
+    uint64_t since;
+
+    ramet_mutex_lock(&link->mutex);
+    out->remote_lsn = link->remote_lsn;
+    *out_diverged = link->diverged;
+    if (out->local_commits > 0 && link->ahead_since_ms == 0)
+        link->ahead_since_ms = now;
+    if (out->local_commits == 0)
+        link->ahead_since_ms = 0;
+    since = link->ahead_since_ms;
+    if (out->remote_lsn > out->durable_lsn && link->behind_since_ms > 0 &&
+        (since == 0 || link->behind_since_ms < since))
+        since = link->behind_since_ms;
+    memcpy(out->last_error, link->last_error, sizeof(out->last_error));
+    ramet_mutex_unlock(&link->mutex);
+    out->lag_ms = since > 0 && now > since ? now - since : 0;
+    out->fetched_pages = atomic_load(&link->fetched_pages);
+}
+
+static enum ramet_rc
+status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
+                  struct ramet_err *err)
+{
+    const struct ramet_replica_state *const state = &file->state;
+    struct ramet_source *const source = ramet_link_source(file->link);
+    bool diverged = false;
+    enum ramet_rc rc;
+
+    rc = ramet_session_state(file->session, &file->state, err);
+    if (rc != RAMET_OK)
+        return rc;
+    snprintf(out->remote, sizeof(out->remote), "%s", state->remote);
+    if (source != NULL)
+        status_of_source(source, out);
+    out->volume = state->volume;
+    out->replica = state->replica;
+    out->local_commits = state->commits_in_flight + state->commits_later;
+    out->durable_lsn = state->newest.lsn;
+    out->pages = state->newest.page_count;
+    out->page_size = state->newest.page_size;
+    out->cached_pages = state->held_pages;
+    out->dirty_pages = ramet_pageset_count(&state->in_flight) +
+                       ramet_pageset_count(&state->later);
+    status_of_link(file->link, out, &diverged);
+    if (out->remote_lsn < out->durable_lsn && !diverged)
+        out->remote_lsn = out->durable_lsn;
+    out->state = state_of(out, diverged, source);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_file_status(struct ramet_file *file, struct ramet_file_status *out,
+                  struct ramet_err *err)
+{
+    struct ramet_file_status *const status = ramet_calloc(1, sizeof(*status));
+    enum ramet_rc rc = RAMET_OK;
+
+    if (status == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "status: no memory");
+    snprintf(status->path, sizeof(status->path), "%s", file->path);
+    status->sync = file->sync;
+    if (file->fork_count != ramet_os_fork_count())
+        rc = RAMET_FAIL(err, RAMET_EFORKED, "%s: was opened before fork()",
+                        file->path);
+    else if (file->view != NULL)
+        status_of_view(file, status);
+    else
+        rc = status_of_replica(file, status, err);
+    if (rc == RAMET_OK)
+        *out = *status;
+    ramet_free(status);
+    return rc;
+}

@@ -1,0 +1,125 @@
+/*
+ * hydrate.c - bring every page that is not here.
+ *
+ * Layer: client.
+ */
+#include <assert.h>
+
+#include "client/sync.h"
+#include "core/alloc.h"
+
+/* Per round: few requests, and memory that does not grow with the volume. */
+#define BATCH_PAGES 512u
+#define BATCH_BYTES (4u << 20)
+
+struct fill {
+    struct ramet_sync *sync;
+    uint64_t lsn;
+    uint64_t filled;
+};
+
+static enum ramet_rc
+fill_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    struct fill *const fill = ctx;
+
+    fill->filled++;
+    return ramet_session_fill(fill->sync->session, fill->lsn, pgno, page, err);
+}
+
+static void
+list_pages(const struct ramet_pageset *set, uint32_t *out)
+{
+    for (size_t i = 0; i < set->run_count; i++)
+        for (uint64_t p = set->runs[i].first; p <= set->runs[i].last; p++)
+            *out++ = (uint32_t)p;
+}
+
+/* Bring the absent pages behind `*after`, a batch of them; *out_got 0: there
+ * is none left. */
+static enum ramet_rc
+fill_batch(struct ramet_sync *sync, uint32_t *pgnos, size_t max,
+           uint32_t *after, uint64_t *out_got, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const snap =
+        ramet_session_snapshot(sync->session);
+    struct fill fill = {.sync = sync, .lsn = snap->lsn};
+    struct ramet_pageset absent;
+    uint64_t count;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&absent);
+    rc = ramet_session_absent(sync->session, *after, max, &absent, err);
+    count = rc == RAMET_OK ? ramet_pageset_count(&absent) : 0;
+    assert(count <= max);
+    if (count > 0) {
+        list_pages(&absent, pgnos);
+        *after = pgnos[count - 1];
+        rc = ramet_source_read_pages(sync->source, &sync->volume, fill.lsn,
+                                     pgnos, (size_t)count, false, fill_page,
+                                     &fill, err);
+        atomic_fetch_add(&sync->link->fetched_pages, fill.filled);
+        sync->result.pages += fill.filled;
+    }
+    ramet_pageset_done(&absent);
+    *out_got = count;
+    return rc == RAMET_OK && count > 0 ? ramet_sync_step(sync, count, err) : rc;
+}
+
+/* All absent pages of the newest snapshot; *out_got counts them. */
+static enum ramet_rc
+fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_got,
+         struct ramet_err *err)
+{
+    uint64_t spent_ms = 0;
+    uint32_t after = 0;
+    uint64_t got = 0;
+    size_t max;
+    enum ramet_rc rc;
+
+    do
+        rc = ramet_session_pin(sync->session, err);
+    while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
+    if (rc != RAMET_OK)
+        return rc;
+    *out_got = 0;
+    max = BATCH_PAGES;
+    if (ramet_session_snapshot(sync->session)->page_size > 0)
+        max = BATCH_BYTES / ramet_session_snapshot(sync->session)->page_size;
+    if (max > BATCH_PAGES)
+        max = BATCH_PAGES;
+    do {
+        rc = fill_batch(sync, pgnos, max, &after, &got, err);
+        *out_got += got;
+    } while (rc == RAMET_OK && got > 0);
+    ramet_session_unpin(sync->session);
+    return rc;
+}
+
+enum ramet_rc
+ramet_sync_hydrate(struct ramet_sync *sync, struct ramet_err *err)
+{
+    const struct ramet_replica_state *const state = sync->state;
+    uint32_t *pgnos = NULL;
+    uint64_t got;
+    enum ramet_rc rc;
+
+    if (state->whole)
+        return RAMET_OK;
+    rc = ramet_sync_connect(sync, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (state->newest.page_count > state->held_pages)
+        sync->report.pages_total +=
+            state->newest.page_count - state->held_pages;
+    pgnos = ramet_alloc(BATCH_PAGES * sizeof(*pgnos));
+    if (pgnos == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "hydrate: no memory");
+    /* A pull in between leaves pages absent at the newest snapshot: look
+     * again until a whole round finds nothing. */
+    do
+        rc = fill_all(sync, pgnos, &got, err);
+    while (rc == RAMET_OK && got > 0);
+    ramet_free(pgnos);
+    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+}

@@ -1,0 +1,271 @@
+/*
+ * sync.c - what all runs of sync.h have in common.
+ *
+ * Layer: client.
+ */
+#include "client/sync.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define RETRY_FIRST_US 2000u
+#define RETRY_LAST_US 50000u
+
+static uint64_t
+bytes_moved(const struct ramet_meter *meter)
+{
+    return atomic_load(&meter->bytes_read) + atomic_load(&meter->bytes_written);
+}
+
+enum ramet_rc
+ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
+                 struct ramet_session *from, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    assert(sync->link == NULL && sync->verb != NULL);
+    ramet_mutex_lock(&link->sync_mutex);
+    sync->link = link;
+    sync->state = &link->state;
+    sync->report.verb = sync->verb;
+    rc = ramet_link_need_session(link, from, err);
+    if (rc != RAMET_OK)
+        return rc;
+    sync->session = link->session;
+    return ramet_sync_look(sync, err);
+}
+
+/* What status and the caller are told after a run. */
+static void
+note_result(struct ramet_sync *sync)
+{
+    struct ramet_link *const link = sync->link;
+    const struct ramet_replica_state *const state = sync->state;
+    const bool pending = ramet_sync_pending(sync);
+
+    ramet_mutex_lock(&link->mutex);
+    if (!pending)
+        link->ahead_since_ms = 0;
+    else if (link->ahead_since_ms == 0)
+        link->ahead_since_ms = link->os->wall_ms(link->os->ctx);
+    if (link->remote_lsn <= state->newest.lsn) {
+        link->behind_since_ms = 0;
+        link->diverged = false;
+    }
+    if (link->remote_lsn < state->newest.lsn)
+        link->remote_lsn = state->newest.lsn;
+    sync->result.remote_lsn = link->remote_lsn;
+    ramet_mutex_unlock(&link->mutex);
+    sync->result.durable_lsn = state->newest.lsn;
+    if (sync->source != NULL) {
+        struct ramet_meter *const meter = ramet_source_meter(sync->source);
+
+        sync->result.requests =
+            atomic_load(&meter->requests) - sync->requests_before;
+        sync->result.bytes = bytes_moved(meter) - sync->bytes_before;
+    }
+}
+
+void
+ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
+               const struct ramet_err *err)
+{
+    struct ramet_link *const link = sync->link;
+
+    assert(link != NULL);
+    if (sync->session != NULL) {
+        if (sync->has_push_lock)
+            ramet_session_unlock_push(sync->session);
+        ramet_session_unpin(sync->session);
+        note_result(sync);
+    }
+    if (rc != RAMET_EBUSY && rc != RAMET_ECANCELLED)
+        ramet_link_note_error(link, rc, err);
+    sync->link = NULL;
+    ramet_mutex_unlock(&link->sync_mutex);
+}
+
+enum ramet_rc
+ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
+{
+    return ramet_session_state(sync->session, sync->state, err);
+}
+
+enum ramet_rc
+ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
+{
+    struct ramet_link *const link = sync->link;
+
+    if (sync->source == NULL) {
+        struct ramet_meter *meter;
+
+        sync->source = ramet_link_source(link);
+        if (sync->source == NULL)
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "%s: has no remote; `ramet init %s --remote "
+                              "URL` gives it one",
+                              link->path, link->path);
+        meter = ramet_source_meter(sync->source);
+        sync->requests_before = atomic_load(&meter->requests);
+        sync->bytes_before = bytes_moved(meter);
+    }
+    if (!ramet_link_volume(link, &sync->volume))
+        return ramet_source_connect(sync->source,
+                                    atomic_load(&link->may_create), err);
+    return ramet_source_history(sync->source, &sync->volume, &sync->history,
+                                err);
+}
+
+bool
+ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms)
+{
+    const struct ramet_os *const os = sync->link->os;
+    uint64_t us = RETRY_FIRST_US + *spent_ms * 100;
+
+    if (*spent_ms >= sync->wait_ms ||
+        (sync->cancel != NULL && atomic_load(sync->cancel)))
+        return false;
+    if (us > RETRY_LAST_US)
+        us = RETRY_LAST_US;
+    os->sleep_us(os->ctx, us);
+    *spent_ms += (us + 999) / 1000;
+    return true;
+}
+
+enum ramet_rc
+ramet_sync_lock_push(struct ramet_sync *sync, struct ramet_err *err)
+{
+    uint64_t spent_ms = 0;
+    enum ramet_rc rc;
+
+    if (!sync->has_push_lock) {
+        do
+            rc = ramet_session_lock_push(sync->session, err);
+        while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
+        if (rc != RAMET_OK)
+            return rc;
+        sync->has_push_lock = true;
+    }
+    return ramet_sync_look(sync, err);
+}
+
+bool
+ramet_sync_pending(const struct ramet_sync *sync)
+{
+    const struct ramet_replica_state *const state = sync->state;
+
+    return state->commits_in_flight > 0 || state->commits_later > 0 ||
+           !ramet_id_is_nil(&state->intent.id);
+}
+
+enum ramet_rc
+ramet_sync_diverged(const struct ramet_sync *sync, uint64_t remote_lsn,
+                    struct ramet_err *err)
+{
+    return RAMET_FAIL(
+        err, RAMET_EDIVERGED,
+        "%s: diverged: %" PRIu64 " local commit(s) on LSN %" PRIu64
+        ", and the remote went on to LSN %" PRIu64
+        "; nothing is lost: `ramet export` saves a copy, `ramet "
+        "reset` adopts the remote (and keeps a copy)",
+        sync->link->path,
+        sync->state->commits_in_flight + sync->state->commits_later,
+        sync->state->newest.lsn, remote_lsn);
+}
+
+static enum ramet_rc
+went_back(const struct ramet_sync *sync, const struct ramet_head *newest,
+          struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_EDIVERGED,
+                      "%s: the remote went back in time: it is at LSN %" PRIu64
+                      " and does not have LSN %" PRIu64
+                      " on which this replica stands (restored from a "
+                      "backup?); nothing was changed: `ramet export` saves a "
+                      "copy, `ramet reset` adopts the remote",
+                      sync->link->path, newest->lsn, sync->state->newest.lsn);
+}
+
+/* When the first commit past ours was made; one request at most. */
+static uint64_t
+behind_since(struct ramet_sync *sync, const struct ramet_head *newest)
+{
+    const uint64_t next = sync->state->newest.lsn + 1;
+    struct ramet_head head = *newest;
+
+    if (newest->lsn < next)
+        return 0;
+    if (newest->lsn > next &&
+        ramet_history_head(sync->history, next, &head, NULL) != RAMET_OK)
+        head = *newest;
+    return head.time_ms;
+}
+
+enum ramet_rc
+ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
+                  struct ramet_err *err)
+{
+    const uint64_t own = sync->state->newest.lsn;
+    struct ramet_head newest;
+    struct ramet_head base;
+    enum ramet_rc rc;
+
+    assert(sync->history != NULL);
+    rc = ramet_history_newest(sync->history, &newest, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_link_note_remote(sync->link, newest.lsn, behind_since(sync, &newest));
+    if (own > 0) {
+        if (newest.lsn < own)
+            return went_back(sync, &newest, err);
+        rc = ramet_history_head(sync->history, own, &base, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (!ramet_hash_equal(&base.hash, &sync->state->lsn_hash))
+            return went_back(sync, &newest, err);
+    }
+    *out_head = newest;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err)
+{
+    sync->report.pages_done += pages;
+    if (sync->source != NULL)
+        sync->report.bytes_done =
+            bytes_moved(ramet_source_meter(sync->source)) - sync->bytes_before;
+    if ((sync->cancel != NULL && atomic_load(sync->cancel)) ||
+        (sync->progress != NULL &&
+         !sync->progress(sync->progress_ctx, &sync->report)))
+        return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: %s was cancelled",
+                          sync->link->path, sync->verb);
+    return RAMET_OK;
+}
+
+void
+ramet_sync_point_of(const struct ramet_head *head,
+                    struct ramet_remote_point *out_point)
+{
+    *out_point = (struct ramet_remote_point){
+        .lsn = head->lsn,
+        .hash = head->hash,
+        .time_ms = head->time_ms,
+        .page_size = head->page_size,
+        .page_count = head->page_count,
+        .byte_length = head->byte_length,
+    };
+}
+
+enum ramet_rc
+ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
+{
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    rc = ramet_sync_connect(sync, err);
+    if (rc != RAMET_OK || sync->history == NULL)
+        return rc;
+    return ramet_sync_newest(sync, &head, err);
+}

@@ -1,0 +1,116 @@
+/*
+ * sync.h - push, pull, hydrate, reset: one run of one of them.
+ *
+ * A run holds the link's sync_mutex from ramet_sync_begin() to
+ * ramet_sync_end(), and works on the link's own session.
+ *
+ *   (1) a commit is sent only after its bytes are kept and synced, and any
+ *       retry sends those bytes: one commit lands, or none
+ *   (2) before anything else is sent, an old intent is settled
+ *   (3) a remote that does not have the commit on which the replica stands is
+ *       never pushed to nor pulled from
+ *   (4) memory is bounded whatever the number of pages, but for page sets
+ *
+ * Layer: client, internal.
+ */
+#ifndef RAMET_CLIENT_SYNC_H
+#define RAMET_CLIENT_SYNC_H
+
+#include "client/file.h"
+#include "client/link.h"
+
+struct ramet_sync {
+    struct ramet_link *link;
+    struct ramet_session *session;
+    struct ramet_replica_state *state;
+    struct ramet_source *source;   /* after ramet_sync_connect() */
+    struct ramet_history *history; /* after ramet_sync_connect(), if bound */
+    struct ramet_vid volume;       /* the same */
+    const char *verb;
+    ramet_progress_fn *progress;
+    void *progress_ctx;
+    const atomic_bool *cancel; /* NULL: none */
+    uint64_t wait_ms;          /* for what others hold; 0: not at all */
+    bool make_volume; /* push a first commit though there is nothing in it:
+                         else nobody could clone an empty file */
+    bool has_push_lock;
+    struct ramet_progress report;
+    uint64_t requests_before, bytes_before;
+    struct ramet_sync_result result;
+};
+
+/* Begin: `sync` zeroed but for verb, progress, cancel and wait_ms. `from` is
+ * a session of the calling thread, or NULL if the link has its own. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
+                 struct ramet_session *from, struct ramet_err *err);
+/* Needed after ramet_sync_begin(), whatever it returned. Gives up all that
+ * the run holds; keeps the error, if it is one, for status. */
+void ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
+                    const struct ramet_err *err);
+
+/* Bring `state` up to date. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err);
+/* Reach the remote; with the volume known, open its history. RAMET_EINVAL:
+ * there is no remote. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err);
+/* The push lock, waiting up to wait_ms, then the state again. RAMET_EBUSY. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_lock_push(struct ramet_sync *sync, struct ramet_err *err);
+/* The remote's newest commit, checked against where the replica stands:
+ * invariant (3), RAMET_EDIVERGED. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
+                  struct ramet_err *err);
+/* Is there a local commit that is not durable? */
+bool ramet_sync_pending(const struct ramet_sync *sync);
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_diverged(const struct ramet_sync *sync, uint64_t remote_lsn,
+                    struct ramet_err *err);
+/* Count `pages` more as done; RAMET_ECANCELLED if the caller had enough. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err);
+/* Wait a little and say whether to try again, `*spent_ms` long so far. */
+bool ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms);
+
+/* Bind the replica to the volume that the remote's name stands for, which is
+ * made if there is none. Needs the push lock and a connection; after it there
+ * is a history. RAMET_EEXIST: the volume has commits of somebody else's. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_bind(struct ramet_sync *sync, struct ramet_err *err);
+/* What was sent of an intent and is not settled yet: finish it. Needs the
+ * push lock and a connection. No intent: nothing. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_settle(struct ramet_sync *sync, struct ramet_err *err);
+/* The commit in `object` as the replica wants to know it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_point(const uint8_t *object, size_t len,
+                 const struct ramet_vid *volume,
+                 struct ramet_remote_point *out_point, struct ramet_cid *out_id,
+                 struct ramet_err *err);
+/* The same of a head. */
+void ramet_sync_point_of(const struct ramet_head *head,
+                         struct ramet_remote_point *out_point);
+
+/* The first page at `head`, which SQLite's readers look at; NULL where there
+ * is none, or no need. The caller's (ramet_free). */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_page1(struct ramet_source *source, const struct ramet_vid *volume,
+                 const struct ramet_head *head, uint8_t **out_page,
+                 struct ramet_err *err);
+
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_pull(struct ramet_sync *sync, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_hydrate(struct ramet_sync *sync, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_reset(struct ramet_sync *sync, bool discard, char *out_kept,
+                 size_t out_kept_size, struct ramet_err *err);
+
+#endif

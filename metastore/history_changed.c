@@ -17,6 +17,7 @@
 
 /* From here on comparing maps costs fewer requests than reading heads. */
 #define NEAR_COMMITS RAMET_MAP_EVERY_COMMITS
+#define REFINE_PAGES_MAX 65536u
 
 static enum ramet_rc
 add_run(struct ramet_pageset *set, uint64_t first, uint64_t last,
@@ -304,6 +305,102 @@ diff_maps(struct ramet_history *history, const struct ramet_map_ref *from,
     return rc;
 }
 
+/* What the heads between a map and its LSN changed. */
+static enum ramet_rc
+add_layers(struct ramet_pageset *set, const struct ramet_chain *chain,
+           struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
+        rc = add_commit(set, chain->layers[i], err);
+    return rc;
+}
+
+/* Take pages out of `set` that lie at the same place in both. */
+static enum ramet_rc
+drop_same(const struct ramet_chain chains[2], const uint32_t *pgnos,
+          size_t count, struct ramet_frame *frames, struct ramet_pageset *set,
+          struct ramet_err *err)
+{
+    for (unsigned which = 0; which < 2; which++) {
+        const enum ramet_rc rc = ramet_chain_locate(
+            &chains[which], pgnos, count, frames + which * count, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct ramet_run page = {pgnos[i], pgnos[i]};
+
+        if (ramet_frame_same(&frames[i], &frames[count + i]) &&
+            ramet_pageset_remove_run(set, page) != RAMET_OK)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "set of changed pages");
+    }
+    return RAMET_OK;
+}
+
+/* Pages that only the heads of `from` put into `set` are equal at `to` if
+ * nobody changed them since: look. Too many: leave them, invariant (1). */
+static enum ramet_rc
+refine(const struct ramet_chain chains[2], const struct ramet_pageset *doubtful,
+       struct ramet_pageset *set, struct ramet_err *err)
+{
+    uint32_t pgnos[RAMET_NODES_AT_ONCE];
+    struct ramet_frame *frames;
+    uint32_t pgno = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (ramet_pageset_count(doubtful) > REFINE_PAGES_MAX)
+        return RAMET_OK;
+    frames = ramet_calloc(2 * RAMET_NODES_AT_ONCE, sizeof(frames[0]));
+    if (frames == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "comparing maps");
+    do {
+        size_t count = 0;
+
+        while (count < RAMET_NODES_AT_ONCE &&
+               (pgno = ramet_pageset_next(doubtful, pgno)) != 0)
+            pgnos[count++] = pgno;
+        rc = drop_same(chains, pgnos, count, frames, set, err);
+    } while (rc == RAMET_OK && pgno != 0);
+    ramet_free(frames);
+    return rc;
+}
+
+/* Invariant (1), for two chains of one page size. */
+static enum ramet_rc
+compare_chains(const struct ramet_chain chains[2], struct ramet_pageset *set,
+               struct ramet_err *err)
+{
+    const uint32_t from_count = chains[0].page_count;
+    const uint32_t to_count = chains[1].page_count;
+    struct ramet_pageset old, recent;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&old);
+    ramet_pageset_init(&recent);
+    rc = add_layers(&old, &chains[0], err);
+    if (rc == RAMET_OK)
+        rc = diff_maps(chains[0].history, &chains[0].map, &chains[1].map, set,
+                       err);
+    if (rc == RAMET_OK)
+        rc = add_layers(&recent, &chains[1], err);
+    if (rc == RAMET_OK)
+        rc = add_run(&recent, (uint64_t)from_count + 1, UINT32_MAX, err);
+    ramet_pageset_truncate(&old, to_count);
+    ramet_pageset_truncate(&recent, to_count);
+    if (rc == RAMET_OK && (ramet_pageset_add_set(set, &old) != RAMET_OK ||
+                           ramet_pageset_add_set(set, &recent) != RAMET_OK ||
+                           ramet_pageset_remove_set(&old, &recent) != RAMET_OK))
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "set of changed pages");
+    if (rc == RAMET_OK)
+        rc = refine(chains, &old, set, err);
+    ramet_pageset_done(&recent);
+    ramet_pageset_done(&old);
+    return rc;
+}
+
 static enum ramet_rc
 compare_far(struct ramet_history *history, uint64_t from, uint64_t to,
             struct ramet_pageset *set, struct ramet_err *err)
@@ -321,15 +418,8 @@ compare_far(struct ramet_history *history, uint64_t from, uint64_t to,
     }
     if (chains[0].page_size != chains[1].page_size)
         rc = add_run(set, 1, UINT32_MAX, err);
-    for (unsigned which = 0; rc == RAMET_OK && which < 2; which++) {
-        for (unsigned i = 0; rc == RAMET_OK && i < chains[which].layer_count;
-             i++)
-            rc = add_commit(set, chains[which].layers[i], err);
-    }
-    if (rc == RAMET_OK)
-        rc = add_run(set, (uint64_t)chains[0].page_count + 1, UINT32_MAX, err);
-    if (rc == RAMET_OK)
-        rc = diff_maps(history, &chains[0].map, &chains[1].map, set, err);
+    else
+        rc = compare_chains(chains, set, err);
     ramet_chain_close(&chains[0]);
     ramet_chain_close(&chains[1]);
     return rc;

@@ -145,6 +145,12 @@ ramet_chain_find(const struct ramet_chain *chain,
                  enum ramet_layer_answer *out_answer,
                  struct ramet_frame *out_frame, struct ramet_err *err);
 
+/* As ramet_history_locate(), on an open chain: heads first, then the map. */
+RAMET_NODISCARD enum ramet_rc
+ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
+                   size_t count, struct ramet_frame *out_frames,
+                   struct ramet_err *err);
+
 /* ---- nodes --------------------------------------------------------------- */
 
 struct ramet_loaded_node {

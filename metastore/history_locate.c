@@ -149,10 +149,10 @@ check_wanted(const struct ramet_chain *chain, const uint32_t *pgnos,
     return RAMET_OK;
 }
 
-/* As ramet_history_locate(), on an open chain. */
-static enum ramet_rc
-locate_on(const struct ramet_chain *chain, const uint32_t *pgnos, size_t count,
-          struct ramet_frame *out_frames, struct ramet_err *err)
+enum ramet_rc
+ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
+                   size_t count, struct ramet_frame *out_frames,
+                   struct ramet_err *err)
 {
     uint32_t pending[BATCH_PAGES];
     struct ramet_frame *frames[BATCH_PAGES];
@@ -206,7 +206,7 @@ ramet_history_locate(struct ramet_history *history, uint64_t lsn,
         return rc;
     rc = check_wanted(&chain, pgnos, pgno_count, err);
     if (rc == RAMET_OK)
-        rc = locate_on(&chain, pgnos, pgno_count, out_frames, err);
+        rc = ramet_chain_locate(&chain, pgnos, pgno_count, out_frames, err);
     ramet_chain_close(&chain);
     return rc;
 }
@@ -348,7 +348,7 @@ add_neighbours(struct reading *r, uint32_t low, uint64_t high,
             r->pgnos[++kept] = r->pgnos[i];
     }
     r->count = kept + 1;
-    return locate_on(r->chain, r->pgnos, r->count, r->found, err);
+    return ramet_chain_locate(r->chain, r->pgnos, r->count, r->found, err);
 }
 
 /* Read the wanted pages from `start` on, `count` of them. */
@@ -364,7 +364,7 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
 
     memcpy(r->pgnos, r->wanted + start, count * sizeof(r->pgnos[0]));
     r->count = count;
-    rc = locate_on(r->chain, r->pgnos, count, r->found, err);
+    rc = ramet_chain_locate(r->chain, r->pgnos, count, r->found, err);
     if (rc != RAMET_OK)
         return rc;
     collect_frames(r);

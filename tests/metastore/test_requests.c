@@ -1,0 +1,367 @@
+/*
+ * test_requests.c - how many requests things cost. These are limits that must
+ * not grow: a request is 20 ms and money where a store is far away.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "tests/metastore/model.h"
+#include "tests/support/faultstore.h"
+
+struct fixture {
+    struct ramet_objstore *inner, *store;
+    struct model model;
+};
+
+static void
+fixture_open(struct fixture *f, bool lists_cheaply)
+{
+    assert_int_equal(ramet_memstore_open(&f->inner, NULL), RAMET_OK);
+    f->store = ramet_faultstore_new(f->inner);
+    assert_non_null(f->store);
+    f->store->traits = lists_cheaply ? RAMET_STORE_LISTS_CHEAPLY : 0;
+    model_init(&f->model, f->store, 4);
+}
+
+static void
+fixture_close(struct fixture *f)
+{
+    model_done(&f->model);
+    ramet_objstore_close(f->store);
+    ramet_objstore_close(f->inner);
+}
+
+static uint64_t
+all_requests(struct fixture *f)
+{
+    const struct ramet_store_counts c = ramet_faultstore_counts(f->store);
+
+    return c.puts + c.upload_begins + c.upload_writes + c.reads + c.sizes +
+           c.lists + c.removes;
+}
+
+static enum ramet_rc
+ignore_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    (void)ctx;
+    (void)pgno;
+    (void)page;
+    (void)err;
+    return RAMET_OK;
+}
+
+static void
+read_page(struct fixture *f, uint32_t pgno)
+{
+    struct ramet_head head;
+
+    assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_read_pages(f->model.history, head.lsn, &pgno,
+                                              1, false, ignore_page, NULL,
+                                              NULL),
+                     RAMET_OK);
+}
+
+/* A LIST and a GET, however long the history and however large the volume;
+ * and no more bytes. */
+static void
+opening__is_two_requests_at_any_age_and_size(void **state)
+{
+    static const struct {
+        uint32_t pages;
+        unsigned commits;
+    } cases[] = {{1, 0}, {20, 10}, {20000, 1}, {200, 500}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ramet_store_counts counts;
+        struct fixture f;
+        struct ramet_head head;
+
+        fixture_open(&f, true);
+        model_write(&f.model, 1, cases[i].pages);
+        for (unsigned n = 0; n < cases[i].commits; n++)
+            model_write_random(&f.model, 1);
+        model_reopen(&f.model);
+        ramet_faultstore_reset_counts(f.store);
+        assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                         RAMET_OK);
+        counts = ramet_faultstore_counts(f.store);
+        assert_int_equal(counts.lists, 1);
+        assert_int_equal(counts.reads, 1);
+        assert_int_equal(all_requests(&f), 2);
+        assert_true(counts.bytes_read <= 4096);
+        fixture_close(&f);
+    }
+}
+
+/* Without a cheap LIST: gallop and bisect, twice the logarithm; then, where
+ * nothing is new, two. */
+static void
+opening__on_a_directory_is_logarithmic_then_two(void **state)
+{
+    struct fixture f;
+    struct ramet_head head;
+
+    (void)state;
+    fixture_open(&f, false);
+    model_write(&f.model, 1, 5);
+    for (int i = 0; i < 999; i++)
+        model_write_random(&f.model, 1);
+    model_reopen(&f.model);
+    ramet_faultstore_reset_counts(f.store);
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(head.lsn, 1000);
+    assert_true(all_requests(&f) <= 21);
+    ramet_faultstore_reset_counts(f.store);
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(all_requests(&f), 2);
+    fixture_close(&f);
+}
+
+static void
+polling__is_one_list_where_nothing_is_new(void **state)
+{
+    struct fixture f;
+    struct ramet_head head;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 5);
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    ramet_faultstore_reset_counts(f.store);
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(all_requests(&f), 1);
+    fixture_close(&f);
+}
+
+static void
+small_commit__is_one_put(void **state)
+{
+    struct fixture f;
+    struct model_change change = {.page_size = 512, .page_count = 100,
+                                  .least = 100};
+    struct ramet_store_counts counts;
+    struct ramet_head base;
+    struct ramet_cid id;
+    struct ramet_buf out;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 100);
+    assert_int_equal(ramet_history_newest(f.model.history, &base, NULL),
+                     RAMET_OK);
+    id = model_new_cid();
+    ramet_pageset_init(&change.changed);
+    assert_int_equal(ramet_pageset_add(&change.changed, 1), RAMET_OK);
+    assert_int_equal(ramet_pageset_add(&change.changed, 50), RAMET_OK);
+    ramet_buf_init(&out, 1u << 20);
+    ramet_faultstore_reset_counts(f.store);
+    assert_int_equal(model_encode(&f.model, &base, &change, &id, 1000, &out,
+                                  NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_append(f.model.history, out.data, out.len,
+                                          NULL, NULL),
+                     RAMET_OK);
+    counts = ramet_faultstore_counts(f.store);
+    assert_int_equal(counts.puts, 1);
+    assert_int_equal(all_requests(&f), 1);
+    /* Two pages of 512 bytes, and a head of less than 250. */
+    assert_true(ramet_get_le32(out.data + 8) < 250);
+    ramet_buf_done(&out);
+    ramet_pageset_done(&change.changed);
+    fixture_close(&f);
+}
+
+/* Cold, right after a map: LIST, head, root, inner, leaf, frame. */
+static void
+cold_read__costs_what_the_tree_is_deep(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 20000); /* level 2, a map of its own */
+    model_reopen(&f.model);
+    ramet_faultstore_reset_counts(f.store);
+    read_page(&f, 12345);
+    assert_true(all_requests(&f) <= 6);
+    ramet_faultstore_reset_counts(f.store);
+    read_page(&f, 12346); /* the same leaf: LIST and frame */
+    assert_true(all_requests(&f) <= 2);
+    fixture_close(&f);
+}
+
+/* The worst of cold reads: all heads that a map may lag behind. */
+static void
+cold_read__never_needs_more_than_64_heads(void **state)
+{
+    struct fixture f;
+    uint64_t most = 0;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 500);
+    for (int i = 0; i < 150; i++) {
+        uint64_t requests;
+
+        model_write(&f.model, 1, 1);
+        model_reopen(&f.model);
+        ramet_faultstore_reset_counts(f.store);
+        read_page(&f, 300);
+        requests = all_requests(&f);
+        most = requests > most ? requests : most;
+    }
+    print_message("at most %u requests\n", (unsigned)most);
+    assert_true(most <= 1 + RAMET_MAP_EVERY_COMMITS + 4);
+    fixture_close(&f);
+}
+
+/* A scan reads nodes and frames in long ranges. */
+static void
+scan__costs_few_requests(void **state)
+{
+    struct fixture f;
+    uint32_t *const pgnos = malloc(20000 * sizeof(pgnos[0]));
+    struct ramet_head head;
+
+    (void)state;
+    fixture_open(&f, true);
+    f.model.never_inline = true;
+    model_write(&f.model, 1, 20000);
+    model_reopen(&f.model);
+    for (uint32_t i = 0; i < 20000; i++)
+        pgnos[i] = i + 1;
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    ramet_faultstore_reset_counts(f.store);
+    assert_int_equal(ramet_history_read_pages(f.model.history, head.lsn, pgnos,
+                                              20000, false, ignore_page, NULL,
+                                              NULL),
+                     RAMET_OK);
+    print_message("scan of 20000 pages: %u requests\n",
+                  (unsigned)all_requests(&f));
+    assert_true(all_requests(&f) <= 400);
+    free(pgnos);
+    fixture_close(&f);
+}
+
+/* Who was away for long compares maps: far fewer requests than commits. */
+static void
+catching_up__after_a_thousand_commits_compares_maps(void **state)
+{
+    struct fixture f;
+    struct ramet_pageset set;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 2000);
+    for (int i = 0; i < 1000; i++)
+        model_write(&f.model, 100 + (uint32_t)i % 50, 1);
+    model_reopen(&f.model);
+    ramet_pageset_init(&set);
+    ramet_faultstore_reset_counts(f.store);
+    assert_int_equal(ramet_history_changed(f.model.history, 1, f.model.lsn,
+                                           &set, NULL),
+                     RAMET_OK);
+    print_message("%u requests\n", (unsigned)all_requests(&f));
+    assert_true(all_requests(&f) <= 1 + RAMET_MAP_EVERY_COMMITS + 8);
+    assert_int_equal(ramet_pageset_count(&set), 50);
+    ramet_pageset_done(&set);
+    model_check_changed(&f.model, 1, f.model.lsn);
+    fixture_close(&f);
+}
+
+/* Maps made in the background are found by those who did not make them. */
+static void
+map__of_somebody_else_is_found_and_used(void **state)
+{
+    struct fixture f;
+    struct ramet_history *other;
+    struct ramet_head head;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 100);
+    for (int i = 0; i < 60; i++)
+        model_write(&f.model, 1, 1);
+    assert_int_equal(
+        ramet_history_open(f.store, &f.model.volume, NULL, &other, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_history_make_map(other, 50, NULL), RAMET_OK);
+    ramet_history_close(other);
+    ramet_faultstore_reset_counts(f.store);
+    for (int i = 0; i < 10; i++)
+        model_write(&f.model, 1, 1);
+    assert_int_equal(ramet_faultstore_counts(f.store).puts, 10); /* no map */
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(head.map_lsn, 50);
+    for (uint64_t lsn = 1; lsn <= f.model.lsn; lsn++)
+        model_check_lsn(&f.model, lsn);
+    fixture_close(&f);
+}
+
+/* A map of a line that a restore made undone lies about: it is passed over. */
+static void
+map__of_a_lost_line_is_not_used(void **state)
+{
+    struct fixture f;
+    struct ramet_history *other;
+    struct ramet_head head;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 100);
+    for (int i = 0; i < 50; i++)
+        model_write(&f.model, 1, 1);
+    assert_int_equal(
+        ramet_history_open(f.store, &f.model.volume, NULL, &other, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_history_make_map(other, 50, NULL), RAMET_OK);
+    ramet_history_close(other);
+    while (f.model.lsn > 40) { /* the store goes back to LSN 40 */
+        char key[RAMET_KEY_MAX];
+
+        ramet_commit_key(&f.model.volume, f.model.lsn, key);
+        assert_int_equal(ramet_objstore_remove(f.inner, key, NULL), RAMET_OK);
+        free(f.model.versions[f.model.lsn--].pages);
+    }
+    model_reopen(&f.model);
+    for (int i = 0; i < 40; i++)
+        model_write(&f.model, 2, 1);
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    assert_true(head.map_lsn > 50);
+    model_reopen(&f.model);
+    for (uint64_t lsn = 1; lsn <= f.model.lsn; lsn++)
+        model_check_lsn(&f.model, lsn);
+    fixture_close(&f);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(opening__is_two_requests_at_any_age_and_size),
+        cmocka_unit_test(opening__on_a_directory_is_logarithmic_then_two),
+        cmocka_unit_test(polling__is_one_list_where_nothing_is_new),
+        cmocka_unit_test(small_commit__is_one_put),
+        cmocka_unit_test(cold_read__costs_what_the_tree_is_deep),
+        cmocka_unit_test(cold_read__never_needs_more_than_64_heads),
+        cmocka_unit_test(scan__costs_few_requests),
+        cmocka_unit_test(catching_up__after_a_thousand_commits_compares_maps),
+        cmocka_unit_test(map__of_somebody_else_is_found_and_used),
+        cmocka_unit_test(map__of_a_lost_line_is_not_used),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -247,7 +247,7 @@ cli_help_overview(void)
     printf("usage: ramet VERB [operands] [options]\n\n"
            "Page-level replication of SQLite databases and other files.\n\n");
     for (size_t i = 0; cli_verbs[i] != NULL; i++)
-        printf("  %-8s %-18s %s\n", cli_verbs[i]->name, cli_verbs[i]->operands,
+        printf("  %-8s %-17s  %s\n", cli_verbs[i]->name, cli_verbs[i]->operands,
                cli_verbs[i]->summary);
     printf(
         "\n  help     [VERB]             this text, or a verb's\n"

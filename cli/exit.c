@@ -115,7 +115,8 @@ cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
     flockfile(stderr);
     fputs("ramet: ", stderr);
     fputs(args->verb->name, stderr);
-    if (object != NULL) {
+    /* Most texts begin with the name of what they are about. */
+    if (object != NULL && strncmp(text, object, strlen(object)) != 0) {
         fputc(' ', stderr);
         put_clean(object);
     }

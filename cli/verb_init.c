@@ -38,7 +38,7 @@ run_init(const struct cli_args *args)
 
 const struct cli_verb cli_verb_init = {
     .name = "init",
-    .operands = "FILE",
+    .operands = "FILE --remote URL",
     .operands_min = 1,
     .operands_max = 1,
     .summary = "make FILE a replica of a new volume, and push it",

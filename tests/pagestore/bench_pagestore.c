@@ -6,6 +6,8 @@
  *   bench_pagestore frames FILE [PAGE_SIZE]   pages a frame, levels
  *   bench_pagestore write FILE DIR [PAGE_SIZE [THREADS [LEVEL]]]
  *                                 the whole file as segments in a directory
+ *   bench_pagestore update OLD NEW DIR [PAGE_SIZE]
+ *                                 the pages of NEW that differ from OLD
  *
  * Not a test: it is built, and run by hand.
  */
@@ -376,6 +378,62 @@ bench_write(const char *path, const char *dir, uint32_t page_size,
     close(fd);
 }
 
+/* What an update costs: a dictionary of the old pages, and the changed ones. */
+static void
+bench_update(const char *old_path, const char *new_path, const char *dir,
+             uint32_t page_size)
+{
+    const struct input before = load(old_path, page_size);
+    const struct input after = load(new_path, page_size);
+    struct ramet_codec codec = {0};
+    struct ramet_segment_writer *writer = NULL;
+    struct ramet_segment_info info;
+    struct ramet_objstore *store = NULL;
+    struct ramet_vid volume = {{{1}}};
+    struct ramet_err err = {0};
+    uint8_t *dict = NULL;
+    uint8_t *bytes;
+    size_t len;
+    uint64_t table = 0;
+    uint32_t count;
+    uint8_t *pages = sample(&before, &count);
+    bool worth = false;
+
+    require(ramet_dirstore_open(NULL, dir, true, &store, &err) == RAMET_OK,
+            err.text);
+    require(ramet_dict_train(pages, count, page_size, &worth, &dict,
+                             &codec.dict_len, &err) == RAMET_OK,
+            err.text);
+    codec.dict = dict;
+    require(ramet_segment_writer_new(store, &volume, page_size, &codec, &writer,
+                                     &err) == RAMET_OK,
+            err.text);
+    for (uint32_t i = 0; i < after.page_count; i++) {
+        const uint8_t *page = after.data + (size_t)i * page_size;
+
+        if (i < before.page_count &&
+            memcmp(before.data + (size_t)i * page_size, page, page_size) == 0)
+            continue;
+        require(ramet_segment_writer_add(writer, i + 1, page, &err) == RAMET_OK,
+                err.text);
+    }
+    require(ramet_segment_writer_finish(writer, true, &info, &bytes, &len,
+                                        &err) == RAMET_OK,
+            err.text);
+    for (uint32_t i = 0; i < info.chunk_count; i++)
+        table += info.chunks[i].length_bytes;
+    printf("%u frames, %llu bytes%s, %llu of them tables\n", info.frame_count,
+           (unsigned long long)info.size_bytes, len > 0 ? " inline" : "",
+           (unsigned long long)table);
+    ramet_segment_info_done(&info);
+    ramet_free(bytes);
+    ramet_free(dict);
+    ramet_objstore_close(store);
+    free(pages);
+    free(before.data);
+    free(after.data);
+}
+
 static uint32_t
 number(int argc, char **argv, int at, uint32_t otherwise)
 {
@@ -387,7 +445,13 @@ main(int argc, char **argv)
 {
     struct input in;
 
-    require(argc >= 3, "dict|frames FILE [PAGE_SIZE] | write FILE DIR …");
+    require(argc >= 3,
+            "dict|frames FILE | write FILE DIR | update OLD NEW DIR");
+    if (strcmp(argv[1], "update") == 0) {
+        require(argc >= 5, "update OLD NEW DIR [PAGE_SIZE]");
+        bench_update(argv[2], argv[3], argv[4], number(argc, argv, 5, 4096));
+        return 0;
+    }
     if (strcmp(argv[1], "write") == 0) {
         require(argc >= 4, "write FILE DIR [PAGE_SIZE [THREADS [LEVEL]]]");
         bench_write(argv[2], argv[3], number(argc, argv, 4, 4096),

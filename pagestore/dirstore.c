@@ -298,14 +298,18 @@ draft_close(struct dirstore *dir, struct draft *draft)
 }
 
 /* A file system that lost link()'s answer and asked again says "exists" of our
- * own link; then the file has two names. */
+ * own link. (Counting the draft's names would not do: whoever copies the store
+ * by hard links makes names too.) */
 static bool
-is_ours(const struct dirstore *dir, const struct draft *draft)
+is_ours(const struct dirstore *dir, const struct draft *draft, const char *key)
 {
-    struct ramet_stat st;
+    const struct ramet_os *os = dir->os;
+    struct ramet_stat ours;
+    struct ramet_stat theirs;
 
-    return dir->os->stat(dir->os->ctx, draft->fd, &st) == 0 &&
-           st.link_count >= 2;
+    return os->stat(os->ctx, draft->fd, &ours) == 0 &&
+           os->stat_at(os->ctx, dir->root_fd, key, &theirs) == 0 &&
+           ours.device == theirs.device && ours.inode == theirs.inode;
 }
 
 static enum ramet_rc
@@ -350,7 +354,7 @@ draft_link(struct dirstore *dir, struct draft *draft, const char *key,
     }
     if (got < 0 && got != -EEXIST)
         return fail_link(dir, got, key, err);
-    exists = got == -EEXIST && !is_ours(dir, draft);
+    exists = got == -EEXIST && !is_ours(dir, draft, key);
     got = sync_directory(dir, parent);
     if (got < 0)
         return RAMET_FAIL_SYS(err, RAMET_EUNKNOWN, -got,

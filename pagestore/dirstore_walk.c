@@ -138,10 +138,8 @@ visit_entry(void *ctx, const char *entry, bool is_dir)
         memcpy(name + len, "/", 2);
     if (strcmp(name, level->last) <= 0 || !is_wanted(walk, name, is_dir))
         return 0;
-    if (level->cut && strcmp(name, level->names[BATCH - 1]) > 0) {
-        level->more = true;
-        return 0;
-    }
+    if (level->cut && strcmp(name, level->names[BATCH - 1]) > 0)
+        return 0; /* one of those that `more` stands for */
     return add_name(level, name);
 }
 
@@ -240,6 +238,21 @@ step(struct walk *walk, ramet_objstore_visit *visit, void *ctx, bool *out_go_on,
     return visit_file(walk, visit, ctx, out_go_on, err);
 }
 
+/* No key begins with a directory that is no valid path, nor do the temporary
+ * files count: a prefix never leads out of the store, or to them. */
+static bool
+may_hold_keys(const char *prefix, size_t head)
+{
+    char dir[RAMET_KEY_MAX];
+
+    if (head == 0)
+        return true;
+    memcpy(dir, prefix, head - 1);
+    dir[head - 1] = '\0';
+    return ramet_key_valid(dir) && strcmp(dir, RAMET_DIRSTORE_TMP) != 0 &&
+           !begins_with(dir, RAMET_DIRSTORE_TMP "/");
+}
+
 enum ramet_rc
 ramet_dirstore_walk(const struct ramet_os *os, int root_fd,
                     const char *store_name, const char *prefix,
@@ -258,6 +271,8 @@ ramet_dirstore_walk(const struct ramet_os *os, int root_fd,
     bool go_on = true;
     enum ramet_rc rc;
 
+    if (!may_hold_keys(prefix, head))
+        return RAMET_OK;
     memcpy(walk.path, prefix, head); /* start as deep as the prefix goes */
     rc = push_level(&walk, head, err);
     while (rc == RAMET_OK && go_on && walk.top != NULL)

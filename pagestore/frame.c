@@ -411,7 +411,7 @@ struct range {
 
 /* The longest range of frames from sorted[0] on that is worth one read. */
 static struct range
-find_range(const struct ramet_frame **sorted, size_t count)
+find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap_max)
 {
     const struct ramet_place *first = &sorted[0]->place;
     struct range range = {first->offset_bytes,
@@ -424,7 +424,7 @@ find_range(const struct ramet_frame **sorted, size_t count)
         if (!same_object(first, place))
             break;
         if (place->offset_bytes > range.end &&
-            place->offset_bytes - range.end > GAP_MAX)
+            place->offset_bytes - range.end > gap_max)
             break;
         if (end > range.end && end - range.offset > RANGE_MAX)
             break;
@@ -472,6 +472,8 @@ ramet_frame_read_many(struct ramet_frame_reader *reader,
 {
     const struct ramet_frame **sorted = NULL;
     struct scratch *scratch = NULL;
+    const uint64_t gap_max =
+        (reader->store->traits & RAMET_STORE_SENDS_AHEAD) != 0 ? 0 : GAP_MAX;
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_page_size_valid(page_size));
@@ -493,7 +495,8 @@ ramet_frame_read_many(struct ramet_frame_reader *reader,
         goto done;
     qsort(sorted, frame_count, sizeof(*sorted), compare_places);
     for (size_t i = 0; i < frame_count && rc == RAMET_OK;) {
-        const struct range range = find_range(sorted + i, frame_count - i);
+        const struct range range =
+            find_range(sorted + i, frame_count - i, gap_max);
 
         rc = read_range(reader, scratch, sorted + i, &range, page_size, visit,
                         ctx, err);

@@ -41,6 +41,9 @@ enum ramet_store_trait {
     RAMET_STORE_LISTS_CHEAPLY = 1 << 0,
     /* Somebody behind the store makes page maps (a Ramet server). */
     RAMET_STORE_MAKES_MAPS = 1 << 1,
+    /* What will be read has mostly been sent ahead, as the exact ranges that
+     * are needed: reads should not be joined across gaps. */
+    RAMET_STORE_SENDS_AHEAD = 1 << 2,
 };
 
 /* Implementations embed `struct ramet_objstore` first and fill `ops`. */

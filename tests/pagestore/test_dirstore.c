@@ -447,6 +447,89 @@ put__makes_a_directory_again_that_was_removed(void **state)
     ramet_objstore_close(store);
 }
 
+/* A link that is made, and answered as if it had been there. */
+static int
+link_twice(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
+           const char *new_path)
+{
+    const struct ramet_os *os = ramet_os_system();
+
+    (void)ctx;
+    (void)!os->link(os->ctx, old_dirfd, old_path, new_dirfd, new_path);
+    return os->link(os->ctx, old_dirfd, old_path, new_dirfd, new_path);
+}
+
+/* Somebody copies the store by hard links at the worst moment. */
+static int
+link_after_copy(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
+                const char *new_path)
+{
+    const struct ramet_os *os = ramet_os_system();
+
+    (void)ctx;
+    (void)!os->link(os->ctx, old_dirfd, old_path, old_dirfd, "a-copy");
+    return os->link(os->ctx, old_dirfd, old_path, new_dirfd, new_path);
+}
+
+static void
+put__tells_its_own_link_from_another_s(void **state)
+{
+    struct fixture *f = *state;
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_objstore *store = NULL;
+
+    os.link = link_twice;
+    assert_int_equal(ramet_dirstore_open(&os, f->store, true, &store, NULL),
+                     RAMET_OK);
+    assert_int_equal(put_text(store, "k", "aaaaa"), RAMET_OK);
+    assert_int_equal(put_text(store, "k", "zzzzz"), RAMET_EEXIST);
+    assert_int_equal(content_of(store, "k", 5), 'a');
+    ramet_objstore_close(store);
+
+    os.link = link_after_copy;
+    assert_int_equal(ramet_dirstore_open(&os, f->store, true, &store, NULL),
+                     RAMET_OK);
+    assert_int_equal(put_text(store, "k", "zzzzz"), RAMET_EEXIST);
+    assert_int_equal(content_of(store, "k", 5), 'a');
+    ramet_objstore_close(store);
+}
+
+static bool
+count_any(void *ctx, const char *key, uint64_t size_bytes)
+{
+    (void)key;
+    (void)size_bytes;
+    ++*(int *)ctx;
+    return true;
+}
+
+static void
+list__never_leaves_the_store(void **state)
+{
+    static const char *const prefixes[] = {
+        "../", "../../", "/", "/etc/", "d/../", "./", "d//", "tmp/", "tmp/x/"};
+    struct fixture *f = *state;
+    struct ramet_objstore *store = NULL;
+    int count = 0;
+
+    assert_int_equal(ramet_dirstore_open(NULL, f->store, true, &store, NULL),
+                     RAMET_OK);
+    assert_int_equal(put_text(store, "d/k", "x"), RAMET_OK);
+    shell("mkdir '%s/tmp/x'; touch '%1$s/../outside' '%1$s/tmp/a' "
+          "'%1$s/tmp/x/b'",
+          f->store);
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+        assert_int_equal(ramet_objstore_list(store, prefixes[i], NULL,
+                                             count_any, &count, NULL),
+                         RAMET_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(
+        ramet_objstore_list(store, "", NULL, count_any, &count, NULL),
+        RAMET_OK);
+    assert_int_equal(count, 1);
+    ramet_objstore_close(store);
+}
+
 static void
 open__says_what_is_wrong(void **state)
 {
@@ -536,6 +619,27 @@ list__of_a_huge_directory_is_whole_and_sorted(void **state)
     ramet_objstore_close(store);
 }
 
+/* A directory's name belongs behind those that continue it with '-' or '.',
+ * also where a batch of names ends between them. */
+static void
+list__finds_a_directory_behind_a_batch_of_names(void **state)
+{
+    struct fixture *f = *state;
+    struct ramet_objstore *store = NULL;
+    int count = 0;
+
+    assert_int_equal(ramet_dirstore_open(NULL, f->store, true, &store, NULL),
+                     RAMET_OK);
+    shell("cd '%s' && mkdir b && touch b/k && seq -f b-%%05.0f 1 16384 | "
+          "xargs touch",
+          f->store);
+    assert_int_equal(
+        ramet_objstore_list(store, "b", NULL, count_any, &count, NULL),
+        RAMET_OK);
+    assert_int_equal(count, 16385);
+    ramet_objstore_close(store);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -550,9 +654,12 @@ main(void)
         TEST(open__removes_leftovers_older_than_an_hour),
         TEST(put__leaves_no_temporary_file),
         TEST(put__makes_a_directory_again_that_was_removed),
+        TEST(put__tells_its_own_link_from_another_s),
+        TEST(list__never_leaves_the_store),
         TEST(open__says_what_is_wrong),
         TEST(open__survives_failure_of_each_allocation),
         TEST(list__of_a_huge_directory_is_whole_and_sorted),
+        TEST(list__finds_a_directory_behind_a_batch_of_names),
     };
     return cmocka_run_group_tests_name("dirstore", tests, NULL, NULL);
 }

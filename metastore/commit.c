@@ -73,9 +73,9 @@ map_flaw(const struct ramet_commit *c)
         (empty &&
          (map->root_offset_bytes != 0 || !hash_is_zero(&map->root_hash))))
         return "map in part";
-    if (!empty && (map->root_offset_bytes < 32 ||
-                   map->root_offset_bytes > INT64_MAX ||
-                   map->root_length_bytes > COMMIT_MAP_NODE_MAX))
+    if (!empty &&
+        (map->root_offset_bytes < 32 || map->root_offset_bytes > INT64_MAX ||
+         map->root_length_bytes > COMMIT_MAP_NODE_MAX))
         return "root of the map misplaced";
     return NULL;
 }
@@ -188,8 +188,9 @@ encode_segment(const struct ramet_commit *c, uint32_t index, uint32_t last_pgno,
             ramet_frame_table_encode(seg->frames, seg->frame_count, out);
 
         if (rc != RAMET_OK && out->failed == RAMET_OK)
-            return RAMET_FAIL(err, rc, "commit %" PRIu64 ": table of segment %u",
-                              c->lsn, index);
+            return RAMET_FAIL(err, rc,
+                              "commit %" PRIu64 ": table of segment %u", c->lsn,
+                              index);
     }
     return RAMET_OK;
 }
@@ -225,7 +226,8 @@ log2_of(uint32_t power_of_two)
 }
 
 static void
-encode_core(const struct ramet_commit *c, size_t head_length, const struct ramet_hash *body_hash,
+encode_core(const struct ramet_commit *c, size_t head_length,
+            const struct ramet_hash *body_hash,
             uint8_t core[RAMET_COMMIT_CORE_SIZE])
 {
     struct ramet_hash hash;

@@ -32,7 +32,8 @@ enum ramet_volume_kind {
 
 /* Where the root node of a page map lies. lsn 0: no map yet. */
 struct ramet_map_ref {
-    struct ramet_vid volume; /* under whose prefix (an ancestor's, for a fork) */
+    struct ramet_vid
+        volume; /* under whose prefix (an ancestor's, for a fork) */
     uint64_t lsn;
     struct ramet_mid id;
     uint64_t root_offset_bytes;
@@ -46,22 +47,22 @@ struct ramet_commit {
     struct ramet_vid volume; /* whose history; set by ramet_history_prepare */
     uint64_t lsn;            /* >= 1 */
     struct ramet_cid id;
-    struct ramet_rid writer;      /* the replica that made it; nil: unknown */
+    struct ramet_rid writer;       /* the replica that made it; nil: unknown */
     struct ramet_hash predecessor; /* hash of the head of lsn - 1; zero at 1 */
-    uint64_t time_ms;             /* > predecessor's */
+    uint64_t time_ms;              /* > predecessor's */
     enum ramet_volume_kind kind;
     uint32_t page_size;
     uint32_t page_count;
-    uint64_t byte_length;      /* <= page_count * page_size, within its last
+    uint64_t byte_length;          /* <= page_count * page_size, within its last
                                   page */
-    uint32_t least_page_count; /* since the predecessor: pages above it that
+    uint32_t least_page_count;     /* since the predecessor: pages above it that
                                   have no image here are zero */
-    struct ramet_pageset changed; /* pages that have an image here; when the
+    struct ramet_pageset changed;  /* pages that have an image here; when the
                                      page size changed: all pages */
-    struct ramet_map_ref map;  /* newest known; map.lsn <= lsn. == lsn: this
+    struct ramet_map_ref map;      /* newest known; map.lsn <= lsn. == lsn: this
                                   commit's pages are found through it, and
                                   segments carry no tables */
-    uint32_t commits_since_map; /* lsn - map.lsn, checked */
+    uint32_t commits_since_map;    /* lsn - map.lsn, checked */
     uint64_t head_bytes_since_map; /* heads of (map.lsn, lsn), this one not
                                       counted */
     struct ramet_segment_info *segments;

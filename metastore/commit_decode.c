@@ -110,8 +110,7 @@ check_core(const uint8_t *core, const struct ramet_vid *volume, uint64_t lsn,
     if ((ramet_get_le16(core + COMMIT_AT_FLAGS) & ~COMMIT_FLAG_FENCE) != 0)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "commit %" PRIu64 ": flags of a later version", lsn);
-    if (core[COMMIT_AT_PAGE_SIZE] > 16 ||
-        core[COMMIT_AT_DISTANCE] > lsn)
+    if (core[COMMIT_AT_PAGE_SIZE] > 16 || core[COMMIT_AT_DISTANCE] > lsn)
         return damaged(lsn, "page size or map distance out of range", err);
     return RAMET_OK;
 }
@@ -169,8 +168,7 @@ static bool
 decode_chunk(struct ramet_reader *in, const struct ramet_segment_info *seg,
              uint64_t next_pgno, uint64_t end, struct ramet_table_chunk *out)
 {
-    const uint64_t first =
-        next_pgno + ramet_read_varint_max(in, UINT32_MAX);
+    const uint64_t first = next_pgno + ramet_read_varint_max(in, UINT32_MAX);
     const uint64_t last = first + ramet_read_varint_max(in, UINT32_MAX);
     const uint64_t offset = end + ramet_read_varint_max(in, INT64_MAX);
     const uint64_t length = ramet_read_varint_max(in, COMMIT_CHUNK_BYTES_MAX);

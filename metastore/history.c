@@ -217,8 +217,7 @@ check_still_there(struct ramet_history *history, uint64_t seen,
                   const struct ramet_hash *seen_hash, struct ramet_err *err)
 {
     struct ramet_hash hash;
-    const enum ramet_rc rc =
-        ramet_history_peek_hash(history, seen, &hash, err);
+    const enum ramet_rc rc = ramet_history_peek_hash(history, seen, &hash, err);
 
     if (rc == RAMET_ENOTFOUND ||
         (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash)))
@@ -230,7 +229,8 @@ enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
                      struct ramet_err *err)
 {
-    const bool lists = (history->store->traits & RAMET_STORE_LISTS_CHEAPLY) != 0;
+    const bool lists =
+        (history->store->traits & RAMET_STORE_LISTS_CHEAPLY) != 0;
     uint64_t seen, newest;
     struct ramet_hash seen_hash;
     struct ramet_lru_entry *entry;
@@ -424,8 +424,8 @@ check_base(struct ramet_history *history, const struct ramet_commit *commit,
         return went_back(history, commit->lsn - 1, err);
     if (rc != RAMET_OK)
         return rc;
-    matches = ramet_hash_equal(&ramet_loaded_head(entry)->hash,
-                               &commit->predecessor);
+    matches =
+        ramet_hash_equal(&ramet_loaded_head(entry)->hash, &commit->predecessor);
     ramet_history_release(history, entry);
     return matches ? RAMET_OK : went_back(history, commit->lsn - 1, err);
 }

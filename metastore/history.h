@@ -53,8 +53,8 @@ struct ramet_history;
 struct ramet_os; /* core/os.h */
 
 struct ramet_history_options {
-    size_t cache_bytes; /* heads and nodes kept in memory; 0: 4 MiB */
-    unsigned threads;   /* reserved for parallel reads; 0: none */
+    size_t cache_bytes;        /* heads and nodes kept in memory; 0: 4 MiB */
+    unsigned threads;          /* reserved for parallel reads; 0: none */
     const struct ramet_os *os; /* for the clock; NULL: the system */
 };
 
@@ -162,9 +162,9 @@ ramet_history_locate(struct ramet_history *history, uint64_t lsn,
 /* Locate, read, verify, decompress. `visit` gets page_size bytes for each
  * wanted page, any order, each once. Neighbours that came along in a frame
  * but were not asked for are offered too if `want_extra`. */
-typedef enum ramet_rc ramet_page_visit(void *ctx, uint32_t pgno,
-                                       const uint8_t *page,
-                                       struct ramet_err *err);
+typedef enum ramet_rc
+ramet_page_visit(void *ctx, uint32_t pgno, const uint8_t *page,
+                 struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_history_read_pages(struct ramet_history *history, uint64_t lsn,
                          const uint32_t *pgnos, size_t pgno_count,

@@ -233,7 +233,7 @@ diff_level_1(struct diff *d, const struct side sides[2], uint32_t index,
             const bool in_node = !sides[which].above_root;
 
             pairs->refs[which][pairs->count] =
-                in_node ? &d->inner[which][1].children[i]
+                in_node  ? &d->inner[which][1].children[i]
                 : i == 0 ? &d->trees[which].root
                          : &absent;
         }
@@ -289,9 +289,9 @@ diff_maps(struct ramet_history *history, const struct ramet_map_ref *from,
     d->history = history;
     d->set = set;
     for (unsigned which = 0; rc == RAMET_OK && which < 2; which++) {
-        rc = ramet_history_load_root(history, maps[which],
-                                     &d->trees[which].root,
-                                     &d->trees[which].level, err);
+        rc =
+            ramet_history_load_root(history, maps[which], &d->trees[which].root,
+                                    &d->trees[which].level, err);
         if (d->trees[which].level > level)
             level = d->trees[which].level;
     }
@@ -435,8 +435,8 @@ ramet_history_changed(struct ramet_history *history, uint64_t from, uint64_t to,
 
     if (from > to)
         return RAMET_FAIL(err, RAMET_EINVAL,
-                          "changes from LSN %" PRIu64 " back to %" PRIu64,
-                          from, to);
+                          "changes from LSN %" PRIu64 " back to %" PRIu64, from,
+                          to);
     rc = ramet_history_head(history, to, &head, err);
     if (rc != RAMET_OK)
         return rc;

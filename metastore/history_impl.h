@@ -117,9 +117,9 @@ struct ramet_table_cursor {
     struct ramet_frame *frames;
     uint32_t frame_count;
 };
-void ramet_table_cursor_init(struct ramet_table_cursor *cursor,
-                             struct ramet_history *history,
-                             uint32_t last_wanted);
+void
+ramet_table_cursor_init(struct ramet_table_cursor *cursor,
+                        struct ramet_history *history, uint32_t last_wanted);
 void ramet_table_cursor_done(struct ramet_table_cursor *cursor);
 /* The frame of a page that `commit` changed. RAMET_ECORRUPT if its tables
  * don't name one. */
@@ -168,12 +168,12 @@ ramet_loaded_node(const struct ramet_lru_entry *entry)
  * Absent refs give NULL. On failure nothing is held. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_load_nodes(struct ramet_history *history,
-                         const struct ramet_node_ref *const *refs,
-                         size_t count, struct ramet_lru_entry **out_entries,
+                         const struct ramet_node_ref *const *refs, size_t count,
+                         struct ramet_lru_entry **out_entries,
                          struct ramet_err *err);
-void ramet_history_release_nodes(struct ramet_history *history,
-                                 struct ramet_lru_entry **entries,
-                                 size_t count);
+void
+ramet_history_release_nodes(struct ramet_history *history,
+                            struct ramet_lru_entry **entries, size_t count);
 RAMET_NODISCARD enum ramet_rc
 ramet_history_load_inner(struct ramet_history *history,
                          const struct ramet_node_ref *ref, unsigned level,

@@ -141,8 +141,8 @@ ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
         free_head(head);
         return rc;
     }
-    entry = ramet_lru_put(&history->lru, &key, head, head_weight(head),
-                          free_head);
+    entry =
+        ramet_lru_put(&history->lru, &key, head, head_weight(head), free_head);
     if (entry == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     *out_entry = entry;
@@ -220,8 +220,7 @@ chain_add(struct ramet_chain *chain, uint64_t lsn,
     *head_bytes += head->head_length;
     if (expected != NULL && !ramet_hash_equal(expected, &head->hash))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "LSN %" PRIu64
-                          " is not the commit that LSN %" PRIu64
+                          "LSN %" PRIu64 " is not the commit that LSN %" PRIu64
                           " was based on",
                           lsn, lsn + 1);
     if (ramet_commit_has_own_map(&head->commit) && expected != NULL)

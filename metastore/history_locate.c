@@ -50,8 +50,7 @@ walk_leaf(struct walk *walk, const struct visit *visit,
     if (rc != RAMET_OK)
         return rc;
     for (size_t i = visit->low; i < visit->high; i++)
-        *walk->frames[i] =
-            leaf->pages[(walk->pgnos[i] - 1) % RAMET_LEAF_PAGES];
+        *walk->frames[i] = leaf->pages[(walk->pgnos[i] - 1) % RAMET_LEAF_PAGES];
     return RAMET_OK;
 }
 
@@ -172,8 +171,8 @@ ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
         enum ramet_layer_answer answer;
 
         memset(&out_frames[i], 0, sizeof(out_frames[i]));
-        rc = ramet_chain_find(chain, &cursor, pgnos[i], &answer,
-                              &out_frames[i], err);
+        rc = ramet_chain_find(chain, &cursor, pgnos[i], &answer, &out_frames[i],
+                              err);
         if (rc != RAMET_OK)
             break;
         if (answer == RAMET_LAYER_OLDER) {
@@ -335,8 +334,8 @@ add_neighbours(struct reading *r, uint32_t low, uint64_t high,
             const uint32_t pgno = frame->first_pgno + j;
 
             if (pgno < low || pgno >= high || pgno > r->chain->page_count ||
-                bsearch(&pgno, r->wanted, r->wanted_count,
-                        sizeof(r->wanted[0]), compare_pgno) != NULL)
+                bsearch(&pgno, r->wanted, r->wanted_count, sizeof(r->wanted[0]),
+                        compare_pgno) != NULL)
                 continue;
             assert(r->count < r->capacity);
             r->pgnos[r->count++] = pgno;
@@ -357,9 +356,8 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
            struct ramet_err *err)
 {
     const uint32_t low = start == 0 ? 1 : r->wanted[start];
-    const uint64_t high = start + count < r->wanted_count
-                              ? r->wanted[start + count]
-                              : UINT64_MAX;
+    const uint64_t high =
+        start + count < r->wanted_count ? r->wanted[start + count] : UINT64_MAX;
     enum ramet_rc rc;
 
     memcpy(r->pgnos, r->wanted + start, count * sizeof(r->pgnos[0]));
@@ -376,9 +374,9 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
     rc = offer_zeros(r, err);
     if (rc != RAMET_OK || r->unique_count == 0)
         return rc;
-    return ramet_frame_read_many(
-        ramet_history_frame_reader(r->chain->history), r->unique,
-        r->unique_count, r->chain->page_size, offer_frame, r, err);
+    return ramet_frame_read_many(ramet_history_frame_reader(r->chain->history),
+                                 r->unique, r->unique_count,
+                                 r->chain->page_size, offer_frame, r, err);
 }
 
 enum ramet_rc

@@ -17,9 +17,8 @@
 static struct ramet_lru_key
 node_key(const struct ramet_node_ref *ref)
 {
-    return (struct ramet_lru_key){.kind = LRU_NODE,
-                                  .id = ref->id.id,
-                                  .number = ref->offset_bytes};
+    return (struct ramet_lru_key){
+        .kind = LRU_NODE, .id = ref->id.id, .number = ref->offset_bytes};
 }
 
 /* Nodes that are not in the cache, to be sorted by place. */
@@ -78,12 +77,15 @@ keep_node(struct ramet_history *history, const struct ramet_node_ref *ref,
 
 /* How many of `missing`, sorted, one request takes. */
 static size_t
-range_count(const struct missing *missing, size_t count)
+range_count(const struct ramet_objstore *store, const struct missing *missing,
+            size_t count)
 {
     const struct ramet_node_ref *const first = missing[0].ref;
     uint64_t end = first->offset_bytes + first->length_bytes;
     size_t n = 1;
 
+    if ((store->traits & RAMET_STORE_SENDS_AHEAD) != 0)
+        return 1; /* each was sent by itself */
     while (n < count) {
         const struct ramet_node_ref *const next = missing[n].ref;
         const uint64_t next_end = next->offset_bytes + next->length_bytes;
@@ -127,8 +129,8 @@ read_range(struct ramet_history *history, const struct missing *missing,
                                   bytes, (size_t)(end - first->offset_bytes),
                                   err);
     if (rc == RAMET_ENOTFOUND)
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: the page map is missing",
-                        key);
+        rc =
+            RAMET_FAIL(err, RAMET_ECORRUPT, "%s: the page map is missing", key);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
         const struct ramet_node_ref *const ref = missing[i].ref;
 
@@ -182,7 +184,8 @@ ramet_history_load_nodes(struct ramet_history *history,
     if (missing_count > 1)
         qsort(missing, missing_count, sizeof(missing[0]), compare_missing);
     for (size_t done = 0; rc == RAMET_OK && done < missing_count;) {
-        const size_t n = range_count(missing + done, missing_count - done);
+        const size_t n =
+            range_count(history->store, missing + done, missing_count - done);
 
         rc = read_range(history, missing + done, n, out_entries, err);
         done += n;

@@ -399,7 +399,8 @@ load_base(struct ramet_history *history, const struct ramet_head *base,
     ramet_history_release(history, entry);
     if (!ramet_hash_equal(&out_base->hash, &base->hash))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "LSN %" PRIu64 " of the remote is not the commit that "
+                          "LSN %" PRIu64
+                          " of the remote is not the commit that "
                           "this was based on",
                           base->lsn);
     return RAMET_OK;

@@ -99,7 +99,8 @@ read_ahead_end(const struct ramet_segment_info *segment, uint32_t index,
 
 /* Read chunk `index`, held, and perhaps some after it into the cache. */
 static enum ramet_rc
-read_chunks(struct ramet_table_cursor *cursor, const struct ramet_commit *commit,
+read_chunks(struct ramet_table_cursor *cursor,
+            const struct ramet_commit *commit,
             const struct ramet_segment_info *segment, uint32_t index,
             struct ramet_lru_entry **out_entry, struct ramet_err *err)
 {
@@ -252,8 +253,8 @@ find_frame(const struct ramet_frame *frames, uint32_t count, uint32_t pgno)
         else
             high = middle;
     }
-    if (low == 0 || pgno - frames[low - 1].first_pgno >=
-                        frames[low - 1].page_count)
+    if (low == 0 ||
+        pgno - frames[low - 1].first_pgno >= frames[low - 1].page_count)
         return NULL;
     return &frames[low - 1];
 }

@@ -95,8 +95,7 @@ check_map(struct ramet_history *history, const struct ramet_commit *commit,
 }
 
 static enum ramet_rc
-check_segment(struct ramet_history *history,
-              struct ramet_table_cursor *cursor,
+check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
               const struct ramet_commit *commit, uint32_t index,
               struct ramet_err *err)
 {

@@ -82,15 +82,13 @@ check_range(struct verify *v, const char *key, uint64_t offset, uint64_t length,
             const struct ramet_hash *expected, struct ramet_err *err)
 {
     struct ramet_hash hash;
-    const enum ramet_rc rc =
-        hash_range(v, key, offset, length, &hash, err);
+    const enum ramet_rc rc = hash_range(v, key, offset, length, &hash, err);
 
     if (rc != RAMET_OK)
         return rc;
     if (!ramet_hash_equal(&hash, expected))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "%s: bytes at %" PRIu64
-                          " do not match their hash",
+                          "%s: bytes at %" PRIu64 " do not match their hash",
                           key, offset);
     return RAMET_OK;
 }
@@ -127,7 +125,8 @@ check_segment_header(struct verify *v, const char *key, uint64_t offset,
     rc = ramet_objstore_read_full(v->history->store, key, offset, found,
                                   sizeof(found), err);
     if (rc == RAMET_OK && memcmp(expected, found, sizeof(found)) != 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: header of the segment", key);
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: header of the segment",
+                          key);
     return rc;
 }
 
@@ -323,9 +322,8 @@ check_commit(struct verify *v, const struct ramet_loaded_head *head,
     if (!ramet_hash_equal(&commit->predecessor, predecessor))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: was not based on the commit before it", key);
-    rc = check_size(v, key,
-                    (uint64_t)head->head_length + commit->inline_length_bytes,
-                    err);
+    rc = check_size(
+        v, key, (uint64_t)head->head_length + commit->inline_length_bytes, err);
     if (rc == RAMET_OK)
         rc = ramet_history_load_root(v->history, &commit->map, &root, &level,
                                      err);
@@ -353,8 +351,7 @@ verify_commit(struct verify *v, uint64_t lsn, struct ramet_hash *io_hash,
     for (uint32_t i = 0; rc == RAMET_OK && i < head->commit.segment_count;
          i++) {
         if (head->commit.segments[i].has_dict)
-            rc = note(v,
-                      verify_dict(v, &head->commit.segments[i].dict, &found),
+            rc = note(v, verify_dict(v, &head->commit.segments[i].dict, &found),
                       &found, err);
         if (rc == RAMET_OK)
             rc = verify_segment(v, head, i, err);
@@ -435,9 +432,8 @@ check_elsewhere(const struct map_sweep *s, const struct ramet_node_ref *ref,
                 struct ramet_err *err)
 {
     const struct map_item wanted = {.lsn = ref->lsn, .id = ref->id};
-    const struct map_item *const map =
-        bsearch(&wanted, s->list->items, s->list->count, sizeof(wanted),
-                compare_maps);
+    const struct map_item *const map = bsearch(
+        &wanted, s->list->items, s->list->count, sizeof(wanted), compare_maps);
 
     if (map == NULL || ref->lsn > s->map->lsn ||
         ref->offset_bytes + ref->length_bytes > map->size_bytes)
@@ -468,10 +464,9 @@ sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
                                 &s->inner[level], err);
     ramet_history_release(s->v->history, entry);
     /* At most five levels deep: the level falls by one a step. */
-    for (unsigned i = 0; rc == RAMET_OK && level > 0 && i < RAMET_INNER_CHILDREN;
-         i++) {
-        const struct ramet_node_ref *const child =
-            &s->inner[level].children[i];
+    for (unsigned i = 0;
+         rc == RAMET_OK && level > 0 && i < RAMET_INNER_CHILDREN; i++) {
+        const struct ramet_node_ref *const child = &s->inner[level].children[i];
 
         if (child->length_bytes == 0)
             continue;

@@ -46,14 +46,13 @@ void ramet_lru_init(struct ramet_lru *lru, size_t max_bytes);
 void ramet_lru_done(struct ramet_lru *lru); /* nobody may hold an entry */
 
 /* The entry, held, or NULL. */
-struct ramet_lru_entry *ramet_lru_get(struct ramet_lru *lru,
-                                      const struct ramet_lru_key *key);
+struct ramet_lru_entry *
+ramet_lru_get(struct ramet_lru *lru, const struct ramet_lru_key *key);
 /* Add or replace; takes `value` over. The entry, held; NULL on no memory (then
  * `value` was freed). */
-struct ramet_lru_entry *ramet_lru_put(struct ramet_lru *lru,
-                                      const struct ramet_lru_key *key,
-                                      void *value, size_t bytes,
-                                      void (*free_value)(void *value));
+struct ramet_lru_entry *
+ramet_lru_put(struct ramet_lru *lru, const struct ramet_lru_key *key,
+              void *value, size_t bytes, void (*free_value)(void *value));
 void ramet_lru_release(struct ramet_lru *lru,
                        struct ramet_lru_entry *entry); /* NULL is fine */
 /* Forget an entry, if it is there: what it holds turned out to be stale. */

@@ -185,8 +185,8 @@ frame_follows(const struct ramet_frame *previous,
 
 static void
 encode_run(const struct leaf_tables *tables, const struct ramet_frame *previous,
-           const struct ramet_frame *frame, uint32_t first_pgno,
-           unsigned count, struct ramet_buf *out)
+           const struct ramet_frame *frame, uint32_t first_pgno, unsigned count,
+           struct ramet_buf *out)
 {
     const bool follows = frame_follows(previous, frame);
     const bool part =
@@ -684,10 +684,9 @@ ramet_map_trailer_decode(const struct ramet_vid *volume, uint64_t lsn,
     if (memcmp(header, expected, sizeof(expected)) != 0 ||
         memcmp(bytes + 48, &hash, RAMET_HASH_SIZE) != 0 ||
         ramet_get_le32(bytes + 28) != 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "page map of LSN %" PRIu64
-                          ": header or trailer damaged",
-                          lsn);
+        return RAMET_FAIL(
+            err, RAMET_ECORRUPT,
+            "page map of LSN %" PRIu64 ": header or trailer damaged", lsn);
     memcpy(&t.commit_hash, bytes, RAMET_HASH_SIZE);
     t.root.offset_bytes = ramet_get_le64(bytes + 16);
     t.root.length_bytes = ramet_get_le32(bytes + 24);

@@ -75,14 +75,12 @@ bool ramet_frame_same(const struct ramet_frame *a, const struct ramet_frame *b);
 RAMET_NODISCARD enum ramet_rc
 ramet_leaf_encode(const struct ramet_leaf *leaf, struct ramet_buf *out,
                   struct ramet_err *err);
-void ramet_inner_encode(const struct ramet_inner *inner,
-                        struct ramet_buf *out);
+void ramet_inner_encode(const struct ramet_inner *inner, struct ramet_buf *out);
 
 /* The level of a node, from its bytes (hostile). */
-RAMET_NODISCARD enum ramet_rc ramet_node_level(const uint8_t *bytes,
-                                               size_t len,
-                                               unsigned *out_level,
-                                               struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_node_level(const uint8_t *bytes, size_t len, unsigned *out_level,
+                 struct ramet_err *err);
 /* Decode hostile bytes whose hash was checked. On failure *out is undefined. */
 RAMET_NODISCARD enum ramet_rc
 ramet_leaf_decode(const uint8_t *bytes, size_t len,
@@ -103,14 +101,11 @@ void ramet_map_header_encode(const struct ramet_vid *volume, uint64_t lsn,
 void ramet_map_trailer_encode(const uint8_t header[RAMET_MAP_HEADER_SIZE],
                               const struct ramet_map_trailer *trailer,
                               uint8_t out[RAMET_MAP_TRAILER_SIZE]);
-RAMET_NODISCARD enum ramet_rc
-ramet_map_trailer_decode(const struct ramet_vid *volume, uint64_t lsn,
-                         const struct ramet_mid *id,
-                         const uint8_t header[RAMET_MAP_HEADER_SIZE],
-                         const uint8_t bytes[RAMET_MAP_TRAILER_SIZE],
-                         uint64_t object_size,
-                         struct ramet_map_trailer *out_trailer,
-                         struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc ramet_map_trailer_decode(
+    const struct ramet_vid *volume, uint64_t lsn, const struct ramet_mid *id,
+    const uint8_t header[RAMET_MAP_HEADER_SIZE],
+    const uint8_t bytes[RAMET_MAP_TRAILER_SIZE], uint64_t object_size,
+    struct ramet_map_trailer *out_trailer, struct ramet_err *err);
 
 void ramet_map_key(const struct ramet_vid *volume, uint64_t lsn,
                    const struct ramet_mid *id, char out[RAMET_KEY_MAX]);

@@ -133,7 +133,7 @@ put_commit(struct ramet_objstore *store, uint64_t lsn, uint32_t page_count,
 static void
 walk(struct ramet_objstore *store, uint32_t page_count)
 {
-    static const uint32_t wanted[] = {1,     2,     5,       64,     65,
+    static const uint32_t wanted[] = {1,     2,     5,       64,      65,
                                       16384, 16385, 4194305, 1u << 30};
     struct ramet_frame frames[9];
     struct ramet_history *history;
@@ -150,9 +150,9 @@ walk(struct ramet_objstore *store, uint32_t page_count)
     while (count < 9 && wanted[count] <= page_count)
         count++;
     for (uint64_t lsn = 1; lsn <= 100; lsn += 99)
-        check_code(ramet_history_locate(history, lsn, wanted, count, frames,
-                                        &err),
-                   &err);
+        check_code(
+            ramet_history_locate(history, lsn, wanted, count, frames, &err),
+            &err);
     ramet_pageset_init(&set);
     check_code(ramet_history_changed(history, 1, 100, &set, &err), &err);
     require(ramet_pageset_next(&set, page_count) == 0, "changed past the end");
@@ -192,8 +192,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     if (tree->count >= 2 && tree->object.failed == RAMET_OK) {
         put_commit(store, 1, page_count, tree, &tree->nodes[tree->count - 1]);
-        put_commit(store, 100, page_count, tree,
-                   &tree->nodes[tree->count - 2]);
+        put_commit(store, 100, page_count, tree, &tree->nodes[tree->count - 2]);
         walk(store, page_count);
     }
     ramet_buf_done(&tree->object);

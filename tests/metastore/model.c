@@ -132,8 +132,8 @@ add_segments(struct model *model, struct ramet_commit *commit,
 
     if (count == 0)
         return RAMET_OK;
-    commit->segments = ramet_calloc((size_t)(count / limit + 1),
-                                    sizeof(commit->segments[0]));
+    commit->segments =
+        ramet_calloc((size_t)(count / limit + 1), sizeof(commit->segments[0]));
     if (commit->segments == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "test: segments");
     while (pgno != 0) {
@@ -195,8 +195,8 @@ apply(struct model *model, const struct model_change *change)
     while ((pgno = ramet_pageset_next(&change->changed, pgno)) != 0)
         now.pages[pgno - 1] = model->next_content++;
     model->lsn++;
-    model->versions = realloc(model->versions,
-                              (model->lsn + 1) * sizeof(model->versions[0]));
+    model->versions =
+        realloc(model->versions, (model->lsn + 1) * sizeof(model->versions[0]));
     assert_non_null(model->versions);
     model->versions[model->lsn] = now;
 }
@@ -218,8 +218,8 @@ model_commit(struct model *model, const struct model_change *change)
     if (rc == RAMET_OK)
         rc = ramet_history_validate(model->history, out.data, out.len, &err);
     if (rc == RAMET_OK)
-        rc = ramet_history_append(model->history, out.data, out.len, NULL,
-                                  &err);
+        rc =
+            ramet_history_append(model->history, out.data, out.len, NULL, &err);
     if (rc != RAMET_OK)
         fail_msg("LSN %u: %s", (unsigned)model->lsn + 1, err.text);
     assert_int_equal(ramet_get_le64(out.data + 16), model->lsn + 1);
@@ -262,9 +262,9 @@ model_write_random(struct model *model, uint32_t count)
     start_change(model, &change);
     while (ramet_pageset_count(&change.changed) < count)
         assert_int_equal(
-            ramet_pageset_add(
-                &change.changed,
-                (uint32_t)model_random(model, change.page_count) + 1),
+            ramet_pageset_add(&change.changed,
+                              (uint32_t)model_random(model, change.page_count) +
+                                  1),
             RAMET_OK);
     model_commit(model, &change);
     ramet_pageset_done(&change.changed);
@@ -289,8 +289,7 @@ resize_randomly(struct model *model, struct model_change *change)
         break;
     case 4: /* cut, then grown again */
         change->least = (uint32_t)model_random(model, change->least + 1u);
-        change->page_count =
-            change->least + (uint32_t)model_random(model, 500);
+        change->page_count = change->least + (uint32_t)model_random(model, 500);
         break;
     case 5:
         if (model_random(model, 6) == 0) {
@@ -332,9 +331,9 @@ model_random_commit(struct model *model)
     start_change(model, &change);
     resize_randomly(model, &change);
     change_randomly(model, &change);
-    model->segment_pages =
-        model_random(model, 3) == 0 ? (uint32_t)model_random(model, 300) + 1
-                                    : 0;
+    model->segment_pages = model_random(model, 3) == 0
+                               ? (uint32_t)model_random(model, 300) + 1
+                               : 0;
     if (model->segment_pages == 1)
         model->segment_pages = 40;
     model->never_inline = model_random(model, 4) == 0;

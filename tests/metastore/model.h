@@ -24,7 +24,7 @@ struct model {
     struct model_version *versions; /* versions[lsn]; [0] is empty */
     uint64_t lsn;
     uint64_t next_content;
-    uint64_t random; /* state of the generator */
+    uint64_t random;        /* state of the generator */
     uint32_t segment_pages; /* a new segment after so many; 0: one segment */
     uint32_t pages_per_frame;
     bool never_inline;
@@ -42,8 +42,8 @@ struct model_change {
 };
 
 /* Borrows the store. */
-void model_init(struct model *model, struct ramet_objstore *store,
-                uint64_t seed);
+void
+model_init(struct model *model, struct ramet_objstore *store, uint64_t seed);
 void model_done(struct model *model);
 /* Forget all that the history's cache holds. */
 void model_reopen(struct model *model);

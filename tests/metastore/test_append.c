@@ -52,8 +52,8 @@ teardown(void **state)
 static void
 encode_one(struct fixture *f, struct ramet_cid *out_id, struct ramet_buf *out)
 {
-    struct model_change change = {.page_size = 512, .least = 10,
-                                  .page_count = 10};
+    struct model_change change = {
+        .page_size = 512, .least = 10, .page_count = 10};
     struct ramet_head base;
 
     *out_id = model_new_cid();
@@ -62,9 +62,9 @@ encode_one(struct fixture *f, struct ramet_cid *out_id, struct ramet_buf *out)
     assert_int_equal(ramet_pageset_add(&change.changed, 2), RAMET_OK);
     assert_int_equal(ramet_history_newest(f->model.history, &base, NULL),
                      RAMET_OK);
-    assert_int_equal(model_encode(&f->model, &base, &change, out_id, 777, out,
-                                  NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        model_encode(&f->model, &base, &change, out_id, 777, out, NULL),
+        RAMET_OK);
     ramet_pageset_done(&change.changed);
 }
 
@@ -144,9 +144,9 @@ fence__keeps_out_a_request_that_hangs_in_the_network(void **state)
     assert_int_equal(ramet_history_fence(f->model.history, &base, &writer,
                                          &fence, &fence_id, NULL),
                      RAMET_OK);
-    assert_int_equal(ramet_history_validate(f->model.history, fence.data,
-                                            fence.len, NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, fence.data, fence.len, NULL),
+        RAMET_OK);
     assert_int_equal(append(f, &fence, NULL), RAMET_OK);
     ramet_faultstore_land(f->store);
     assert_int_equal(append(f, &object, &winner), RAMET_ECONFLICT);
@@ -321,9 +321,9 @@ read__notices_a_head_that_is_not_its_successors_base(void **state)
     assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
                      RAMET_OK);
     model_reopen(&f->model);
-    assert_int_equal(ramet_history_locate(f->model.history, 4, &pgno, 1, &frame,
-                                          NULL),
-                     RAMET_ECORRUPT);
+    assert_int_equal(
+        ramet_history_locate(f->model.history, 4, &pgno, 1, &frame, NULL),
+        RAMET_ECORRUPT);
     ramet_pageset_init(&set);
     assert_int_equal(ramet_history_changed(f->model.history, 1, 4, &set, NULL),
                      RAMET_ECORRUPT);
@@ -402,9 +402,9 @@ validate__looks_at_inline_frames_and_segments(void **state)
 
     encode_one(f, &id, &object);
     object.data[object.len - 1] ^= 1;
-    assert_int_equal(ramet_history_validate(f->model.history, object.data,
-                                            object.len, NULL),
-                     RAMET_ECORRUPT);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_ECORRUPT);
     assert_int_equal(ramet_history_validate(f->model.history, object.data,
                                             object.len - 1, NULL),
                      RAMET_ECORRUPT);
@@ -415,26 +415,25 @@ validate__looks_at_inline_frames_and_segments(void **state)
 
     f->model.never_inline = true;
     encode_one(f, &id, &object);
-    assert_int_equal(ramet_history_validate(f->model.history, object.data,
-                                            object.len, NULL),
-                     RAMET_OK);
     assert_int_equal(
-        ramet_commit_decode(object.data, ramet_get_le32(object.data + 8),
-                            &f->model.volume, 3, object.len, &commit, &hash,
-                            NULL),
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
         RAMET_OK);
+    assert_int_equal(ramet_commit_decode(
+                         object.data, ramet_get_le32(object.data + 8),
+                         &f->model.volume, 3, object.len, &commit, &hash, NULL),
+                     RAMET_OK);
     place.segment = commit.segments[0].id;
     ramet_place_key(&place, key);
     ramet_commit_done(&commit);
     assert_int_equal(ramet_objstore_remove(f->inner, key, NULL), RAMET_OK);
-    assert_int_equal(ramet_history_validate(f->model.history, object.data,
-                                            object.len, NULL),
-                     RAMET_ECORRUPT);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_ECORRUPT);
     assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
                      RAMET_OK);
-    assert_int_equal(ramet_history_validate(f->model.history, object.data,
-                                            object.len, NULL),
-                     RAMET_ECORRUPT);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_ECORRUPT);
     ramet_buf_done(&object);
 }
 
@@ -532,9 +531,9 @@ race(void *arg)
                               (uint32_t)model_random(&model, 50) + 1),
             RAMET_OK);
         ramet_buf_init(&out, 1u << 20);
-        assert_int_equal(model_encode(&model, &base, &change, &id, base.lsn + 1,
-                                      &out, NULL),
-                         RAMET_OK);
+        assert_int_equal(
+            model_encode(&model, &base, &change, &id, base.lsn + 1, &out, NULL),
+            RAMET_OK);
         do
             rc = ramet_history_append(model.history, out.data, out.len, NULL,
                                       NULL);
@@ -571,8 +570,8 @@ check_race(struct ramet_objstore *store, const struct ramet_vid *volume,
             for (uint64_t lsn = 1; lsn <= RACERS * WINS_EACH; lsn++) {
                 assert_int_equal(ramet_history_head(history, lsn, &head, NULL),
                                  RAMET_OK);
-                times += ramet_id_compare(&head.id.id,
-                                          &racers[r].ids[i].id) == 0;
+                times +=
+                    ramet_id_compare(&head.id.id, &racers[r].ids[i].id) == 0;
             }
             assert_int_equal(times, 1);
             found++;
@@ -618,8 +617,7 @@ append__threads_make_one_line(void **state)
     open_directory(path, &store);
     assert_int_equal(ramet_id_new(&volume.id, NULL), RAMET_OK);
     for (unsigned i = 0; i < RACERS; i++) {
-        racers[i] =
-            (struct racer){.store = store, .volume = volume, .seed = i};
+        racers[i] = (struct racer){.store = store, .volume = volume, .seed = i};
         assert_int_equal(
             ramet_thread_start(&threads[i], "race", race, &racers[i], NULL),
             RAMET_OK);
@@ -670,8 +668,9 @@ append__processes_make_one_line(void **state)
     for (unsigned i = 0; i < RACERS; i++) {
         int status;
 
-        assert_int_equal(read(pipes[i][0], racers[i].ids, sizeof(racers[i].ids)),
-                         sizeof(racers[i].ids));
+        assert_int_equal(
+            read(pipes[i][0], racers[i].ids, sizeof(racers[i].ids)),
+            sizeof(racers[i].ids));
         close(pipes[i][0]);
         close(pipes[i][1]);
         assert_true(wait(&status) > 0);

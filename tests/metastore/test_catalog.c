@@ -169,9 +169,9 @@ name_object__notices_every_flipped_bit(void **state)
     uint8_t object[48];
 
     assert_int_equal(ramet_catalog_bind(store, "x", &a, false, NULL), RAMET_OK);
-    assert_int_equal(ramet_objstore_read_full(store, key, 0, object,
-                                              sizeof(object), NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_objstore_read_full(store, key, 0, object, sizeof(object), NULL),
+        RAMET_OK);
     for (size_t bit = 0; bit < sizeof(object) * 8; bit++) {
         const struct iovec part = {object, sizeof(object)};
         enum ramet_rc rc;
@@ -353,8 +353,8 @@ race_bind(void *arg)
 {
     struct racer *const racer = arg;
 
-    racer->rc = ramet_catalog_bind(racer->store, "prize", &racer->volume, false,
-                                   NULL);
+    racer->rc =
+        ramet_catalog_bind(racer->store, "prize", &racer->volume, false, NULL);
     return NULL;
 }
 

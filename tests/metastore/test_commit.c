@@ -12,10 +12,9 @@
 
 enum { AT_BODY_HASH = 164, AT_HASH = 180, CORE = 196 };
 
-static const struct ramet_vid volume = {.id = {{0x11, 0x11, 0x11, 0x11, 0x11,
-                                                0x11, 0x11, 0x11, 0x11, 0x11,
-                                                0x11, 0x11, 0x11, 0x11, 0x11,
-                                                0x11}}};
+static const struct ramet_vid volume = {
+    .id = {{0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
+            0x11, 0x11, 0x11, 0x11, 0x11}}};
 
 static void
 fill_hash(struct ramet_hash *hash, uint8_t byte)
@@ -26,9 +25,8 @@ fill_hash(struct ramet_hash *hash, uint8_t byte)
 static struct ramet_frame
 make_frame(uint32_t pgno, uint64_t offset, uint32_t length, uint8_t hash)
 {
-    struct ramet_frame frame = {.kind = RAMET_FRAME_PLAIN,
-                                .first_pgno = pgno,
-                                .page_count = 1};
+    struct ramet_frame frame = {
+        .kind = RAMET_FRAME_PLAIN, .first_pgno = pgno, .page_count = 1};
 
     frame.place.volume = volume;
     frame.place.kind = RAMET_IN_COMMIT;
@@ -80,7 +78,6 @@ make_small(struct ramet_commit *commit, uint8_t inline_bytes[62])
     commit->inline_length_bytes = 62;
     memset(inline_bytes, 0xee, 62);
 }
-
 
 static const char *const vector_text =
     "52414d54434d5401f60000003e000000020000000000000000000c010102fa00"
@@ -147,8 +144,7 @@ check_sane(const struct ramet_commit *c)
             const struct ramet_frame *const frame = &seg->frames[j];
 
             assert_in_range(frame->page_count, 1, RAMET_FRAME_PAGES_MAX);
-            assert_true(
-                ramet_pageset_contains(&c->changed, frame->first_pgno));
+            assert_true(ramet_pageset_contains(&c->changed, frame->first_pgno));
         }
         for (uint32_t j = 0; j < seg->chunk_count; j++)
             assert_true(seg->chunks[j].offset_bytes +
@@ -174,8 +170,8 @@ commit_encode__gives_the_vector(void **state)
     assert_int_equal(out.len, HEAD + INLINE);
     assert_memory_equal(out.data, expected, HEAD);
     assert_memory_equal(out.data + HEAD, inline_bytes, INLINE);
-    assert_int_equal(
-        ramet_commit_head_size(&commit, 1024, &head_length, NULL), RAMET_OK);
+    assert_int_equal(ramet_commit_head_size(&commit, 1024, &head_length, NULL),
+                     RAMET_OK);
     assert_int_equal(head_length, HEAD);
     assert_int_equal(
         ramet_commit_head_size(&commit, HEAD - 1, &head_length, NULL),
@@ -193,8 +189,8 @@ commit_decode__takes_the_vector_apart(void **state)
 
     (void)state;
     read_vector(head);
-    assert_int_equal(ramet_commit_decode(head, HEAD, &volume, 2,
-                                         HEAD + INLINE, &c, &hash, NULL),
+    assert_int_equal(ramet_commit_decode(head, HEAD, &volume, 2, HEAD + INLINE,
+                                         &c, &hash, NULL),
                      RAMET_OK);
     check_sane(&c);
     assert_memory_equal(&hash, head + AT_HASH, sizeof(hash));
@@ -318,12 +314,12 @@ make_large(struct ramet_commit *commit)
     fill_front(commit);
     commit->page_count = 1000;
     commit->byte_length = 1000 * 4096;
-    assert_int_equal(ramet_pageset_add_run(&commit->changed,
-                                           (struct ramet_run){10, 12}),
-                     RAMET_OK);
-    assert_int_equal(ramet_pageset_add_run(&commit->changed,
-                                           (struct ramet_run){100, 900}),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_pageset_add_run(&commit->changed, (struct ramet_run){10, 12}),
+        RAMET_OK);
+    assert_int_equal(
+        ramet_pageset_add_run(&commit->changed, (struct ramet_run){100, 900}),
+        RAMET_OK);
     commit->segments = seg = ramet_calloc(2, sizeof(seg[0]));
     commit->segment_count = 2;
     memset(&seg[0].id, 0x55, sizeof(seg[0].id));
@@ -407,14 +403,31 @@ commit_encode__refuses_what_no_reader_would_take(void **state)
     for (int flaw = 0; flaw < 8; flaw++) {
         make_small(&c, inline_bytes);
         switch (flaw) {
-        case 0: c.least_page_count = 8; break;
-        case 1: c.byte_length--; break;
-        case 2: c.page_size = 1000; break;
-        case 3: c.lsn = 0; break;
-        case 4: c.commits_since_map = 1; break;
-        case 5: c.page_count = 6; c.byte_length = 6 * 4096; break;
-        case 6: c.segments[0].frame_count = 0; break;
-        default: memset(&c.predecessor, 0, sizeof(c.predecessor)); break;
+        case 0:
+            c.least_page_count = 8;
+            break;
+        case 1:
+            c.byte_length--;
+            break;
+        case 2:
+            c.page_size = 1000;
+            break;
+        case 3:
+            c.lsn = 0;
+            break;
+        case 4:
+            c.commits_since_map = 1;
+            break;
+        case 5:
+            c.page_count = 6;
+            c.byte_length = 6 * 4096;
+            break;
+        case 6:
+            c.segments[0].frame_count = 0;
+            break;
+        default:
+            memset(&c.predecessor, 0, sizeof(c.predecessor));
+            break;
         }
         ramet_buf_init(&out, 1u << 20);
         assert_int_equal(ramet_commit_encode(&c, inline_bytes, &out, NULL),

@@ -298,9 +298,8 @@ damage_object(struct fixture *f, const char *key, size_t len, size_t step)
     uint8_t *const bytes = malloc(len);
     unsigned damaged;
 
-    assert_int_equal(ramet_objstore_read_full(f->inner, key, 0, bytes, len,
-                                              NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_objstore_read_full(f->inner, key, 0, bytes, len, NULL), RAMET_OK);
     for (size_t at = 0; at < len; at += step) {
         bytes[at] ^= (uint8_t)(1u << at % 8);
         put_back(f->inner, key, bytes, len);
@@ -313,9 +312,9 @@ damage_object(struct fixture *f, const char *key, size_t len, size_t step)
     }
     put_back(f->inner, key, bytes, len - 1);
     damaged = 0;
-    assert_int_equal(ramet_history_verify(f->model.history, ignore_report,
-                                          &damaged, NULL),
-                     RAMET_ECORRUPT);
+    assert_int_equal(
+        ramet_history_verify(f->model.history, ignore_report, &damaged, NULL),
+        RAMET_ECORRUPT);
     put_back(f->inner, key, bytes, len);
     free(bytes);
 }
@@ -340,9 +339,9 @@ verify__finds_each_flipped_bit_and_each_missing_object(void **state)
     assert_int_equal(ramet_history_make_map(f.model.history, f.model.lsn, NULL),
                      RAMET_OK);
     model_write_random(&f.model, 1); /* names the map */
-    assert_int_equal(ramet_history_verify(f.model.history, ignore_report,
-                                          &damaged, NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_verify(f.model.history, ignore_report, &damaged, NULL),
+        RAMET_OK);
     assert_int_equal(damaged, 0);
     assert_int_equal(
         ramet_objstore_list(f.inner, "volumes/", "", take_key, keys, NULL),
@@ -360,8 +359,8 @@ verify__finds_each_flipped_bit_and_each_missing_object(void **state)
         uint8_t *const bytes = malloc((size_t)keys->size[i]);
 
         assert_int_equal(ramet_objstore_read_full(f.inner, keys->key[i], 0,
-                                                  bytes,
-                                                  (size_t)keys->size[i], NULL),
+                                                  bytes, (size_t)keys->size[i],
+                                                  NULL),
                          RAMET_OK);
         assert_int_equal(ramet_objstore_remove(f.inner, keys->key[i], NULL),
                          RAMET_OK);

@@ -53,19 +53,19 @@ make_leaf(struct ramet_leaf *leaf)
 
 #define X16(b) b, b, b, b, b, b, b, b, b, b, b, b, b, b, b, b
 static const uint8_t leaf_vector[] = {
-    0x00, 0x01, 0x00, 0x00,                               /* front */
-    0x01, X16(0x33), 0x20, 0xe8, 0x07, X16(0xdd),         /* dictionaries */
-    0x01, 0x00, X16(0x22),                                /* objects */
-    0x02,                                                 /* runs */
-    0x00, 0x01, 0x00, 0x20, 0x63, X16(0xaa),              /* pages 1, 2 */
-    0x02, 0x00, 0x05, 0x00, 0xc7, 0x01, X16(0xbb),        /* page 5 */
+    0x00, 0x01,      0x00,      0x00,                  /* front */
+    0x01, X16(0x33), 0x20,      0xe8, 0x07, X16(0xdd), /* dictionaries */
+    0x01, 0x00,      X16(0x22),                        /* objects */
+    0x02,                                              /* runs */
+    0x00, 0x01,      0x00,      0x20, 0x63, X16(0xaa), /* pages 1, 2 */
+    0x02, 0x00,      0x05,      0x00, 0xc7, 0x01,      X16(0xbb), /* page 5 */
 };
 static const uint8_t inner_vector[] = {
-    0x01, 0x01, 0x00, 0x00,                   /* front */
-    0x01, 0x09, X16(0x44),                    /* objects */
-    0x02,                                     /* children */
-    0x00, 0x00, 0x20, 0x32, X16(0xaa),        /* child 0 */
-    0x02, 0x01, 0x3c, X16(0xbb),              /* child 3 */
+    0x01, 0x01, 0x00,      0x00,                 /* front */
+    0x01, 0x09, X16(0x44),                       /* objects */
+    0x02,                                        /* children */
+    0x00, 0x00, 0x20,      0x32,      X16(0xaa), /* child 0 */
+    0x02, 0x01, 0x3c,      X16(0xbb),            /* child 3 */
 };
 
 static void
@@ -165,8 +165,7 @@ check_leaf(const struct ramet_leaf *leaf)
         assert_true(f->place.length_bytes >= 1 &&
                     f->place.length_bytes <= RAMET_FRAME_BYTES_MAX);
         assert_true(f->place.offset_bytes <= INT64_MAX);
-        assert_true(f->kind == RAMET_FRAME_PLAIN ||
-                    f->base.length_bytes > 0);
+        assert_true(f->kind == RAMET_FRAME_PLAIN || f->base.length_bytes > 0);
     }
 }
 
@@ -234,7 +233,8 @@ node__comes_back_as_it_was(void **state)
     ramet_buf_init(&again, RAMET_NODE_BYTES_MAX);
     for (int round = 0; round < 300; round++) {
         const int kind = round % 3; /* 2: every field as large as can be */
-        const uint32_t index = kind == 2 ? (1u << 26) - 2 : (uint32_t)rand() % 9;
+        const uint32_t index =
+            kind == 2 ? (1u << 26) - 2 : (uint32_t)rand() % 9;
 
         memset(&leaf, 0, sizeof(leaf));
         leaf.index = index;
@@ -311,8 +311,8 @@ map_trailer__notices_every_flipped_bit(void **state)
 {
     const struct ramet_mid id = {.id = {{5}}};
     uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
-    struct ramet_map_trailer trailer = {.root = {.offset_bytes = 32,
-                                                 .length_bytes = 100}};
+    struct ramet_map_trailer trailer = {
+        .root = {.offset_bytes = 32, .length_bytes = 100}};
     struct ramet_map_trailer back;
     const uint64_t size = 32 + 100 + 64;
 

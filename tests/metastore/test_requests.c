@@ -44,7 +44,8 @@ all_requests(struct fixture *f)
 }
 
 static enum ramet_rc
-ignore_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+ignore_page(void *ctx, uint32_t pgno, const uint8_t *page,
+            struct ramet_err *err)
 {
     (void)ctx;
     (void)pgno;
@@ -147,8 +148,8 @@ static void
 small_commit__is_one_put(void **state)
 {
     struct fixture f;
-    struct model_change change = {.page_size = 512, .page_count = 100,
-                                  .least = 100};
+    struct model_change change = {
+        .page_size = 512, .page_count = 100, .least = 100};
     struct ramet_store_counts counts;
     struct ramet_head base;
     struct ramet_cid id;
@@ -165,12 +166,12 @@ small_commit__is_one_put(void **state)
     assert_int_equal(ramet_pageset_add(&change.changed, 50), RAMET_OK);
     ramet_buf_init(&out, 1u << 20);
     ramet_faultstore_reset_counts(f.store);
-    assert_int_equal(model_encode(&f.model, &base, &change, &id, 1000, &out,
-                                  NULL),
-                     RAMET_OK);
-    assert_int_equal(ramet_history_append(f.model.history, out.data, out.len,
-                                          NULL, NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        model_encode(&f.model, &base, &change, &id, 1000, &out, NULL),
+        RAMET_OK);
+    assert_int_equal(
+        ramet_history_append(f.model.history, out.data, out.len, NULL, NULL),
+        RAMET_OK);
     counts = ramet_faultstore_counts(f.store);
     assert_int_equal(counts.puts, 1);
     assert_int_equal(all_requests(&f), 1);
@@ -269,9 +270,9 @@ catching_up__after_a_thousand_commits_compares_maps(void **state)
     model_reopen(&f.model);
     ramet_pageset_init(&set);
     ramet_faultstore_reset_counts(f.store);
-    assert_int_equal(ramet_history_changed(f.model.history, 1, f.model.lsn,
-                                           &set, NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_changed(f.model.history, 1, f.model.lsn, &set, NULL),
+        RAMET_OK);
     print_message("%u requests\n", (unsigned)all_requests(&f));
     assert_true(all_requests(&f) <= 1 + RAMET_MAP_EVERY_COMMITS + 8);
     assert_int_equal(ramet_pageset_count(&set), 50);

@@ -184,8 +184,8 @@ ramet_history_load_nodes(struct ramet_history *history,
     if (missing_count > 1)
         qsort(missing, missing_count, sizeof(missing[0]), compare_missing);
     for (size_t done = 0; rc == RAMET_OK && done < missing_count;) {
-        const size_t n =
-            range_count(history->store, missing + done, missing_count - done);
+        const size_t n = range_count(history->store, missing + done,
+                                     missing_count - done);
 
         rc = read_range(history, missing + done, n, out_entries, err);
         done += n;

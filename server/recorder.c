@@ -91,7 +91,7 @@ ramet_recorder_init(struct ramet_recorder *recorder,
 {
     *recorder = (struct ramet_recorder){
         .store = {.ops = &record_ops,
-                  .traits = inner->traits,
+                  .traits = inner->traits | RAMET_STORE_SENDS_AHEAD,
                   .name = inner->name},
         .inner = inner,
     };

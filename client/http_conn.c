@@ -1,0 +1,579 @@
+/*
+ * http_conn.c - see http_conn.h for the contract.
+ */
+#include "client/http_conn.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <jansson.h>
+
+#include "core/alloc.h"
+#include "core/os.h"
+#include "core/thread.h"
+
+#define TRIES 3u
+#define PROBLEM_MAX (64u << 10)
+/* Shorter than a server keeps idle connections. */
+#define IDLE_REUSE_S 45L
+
+struct ramet_http_pool {
+    char *root;
+    char *authorization; /* "Authorization: Bearer …", or NULL */
+    bool direct;         /* loopback: no proxy */
+    uint64_t connect_timeout_ms, stall_timeout_ms;
+    struct ramet_mutex lock;
+    struct ramet_cond freed;
+    CURL *idle[RAMET_HTTP_PARALLEL]; /* lock */
+    unsigned idle_count, busy_count; /* lock */
+};
+
+static pthread_once_t global_once = PTHREAD_ONCE_INIT;
+
+static void
+init_global(void)
+{
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static bool
+is_loopback_root(const char *root)
+{
+    static const char *const hosts[] = {"localhost", "127.", "[::1]"};
+    const char *host = strstr(root, "://");
+
+    if (host == NULL)
+        return false;
+    host += 3;
+    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
+        if (strncasecmp(host, hosts[i], strlen(hosts[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool
+is_token(const char *token)
+{
+    for (const char *c = token; *c != '\0'; c++) {
+        if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 127)
+            return false;
+    }
+    return true;
+}
+
+enum ramet_rc
+ramet_http_pool_new(const char *root,
+                    const struct ramet_remote_options *options,
+                    struct ramet_http_pool **out_pool, struct ramet_err *err)
+{
+    const bool has_token = options->token != NULL && options->token[0] != '\0';
+    struct ramet_http_pool *pool;
+
+    if (has_token && !is_token(options->token))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "the token for %s has a space or a control character",
+                          root);
+    (void)pthread_once(&global_once, init_global);
+    pool = ramet_calloc(1, sizeof(*pool));
+    if (pool == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", root);
+    ramet_mutex_init(&pool->lock);
+    ramet_cond_init(&pool->freed);
+    pool->root = ramet_strdup(root);
+    if (has_token)
+        pool->authorization =
+            ramet_asprintf("Authorization: Bearer %s", options->token);
+    pool->direct = is_loopback_root(root);
+    pool->connect_timeout_ms = options->connect_timeout_ms;
+    pool->stall_timeout_ms = options->stall_timeout_ms;
+    if (pool->root == NULL || (has_token && pool->authorization == NULL)) {
+        ramet_http_pool_free(pool);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", root);
+    }
+    *out_pool = pool;
+    return RAMET_OK;
+}
+
+void
+ramet_http_pool_free(struct ramet_http_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    assert(pool->busy_count == 0);
+    for (unsigned i = 0; i < pool->idle_count; i++)
+        curl_easy_cleanup(pool->idle[i]);
+    ramet_cond_done(&pool->freed);
+    ramet_mutex_done(&pool->lock);
+    ramet_free(pool->authorization);
+    ramet_free(pool->root);
+    ramet_free(pool);
+}
+
+const char *
+ramet_http_pool_root(const struct ramet_http_pool *pool)
+{
+    return pool->root;
+}
+
+uint64_t
+ramet_http_stall_ms(const struct ramet_http_pool *pool)
+{
+    return pool->stall_timeout_ms;
+}
+
+CURL *
+ramet_http_take(struct ramet_http_pool *pool)
+{
+    CURL *curl = NULL;
+
+    ramet_mutex_lock(&pool->lock);
+    while (pool->busy_count == RAMET_HTTP_PARALLEL)
+        ramet_cond_wait(&pool->freed, &pool->lock);
+    pool->busy_count++;
+    if (pool->idle_count > 0)
+        curl = pool->idle[--pool->idle_count];
+    ramet_mutex_unlock(&pool->lock);
+    if (curl == NULL)
+        curl = curl_easy_init();
+    if (curl == NULL)
+        ramet_http_give_back(pool, NULL);
+    return curl;
+}
+
+void
+ramet_http_give_back(struct ramet_http_pool *pool, CURL *curl)
+{
+    if (curl != NULL)
+        curl_easy_reset(curl); /* keeps the connection */
+    ramet_mutex_lock(&pool->lock);
+    assert(pool->busy_count > 0);
+    pool->busy_count--;
+    if (curl != NULL)
+        pool->idle[pool->idle_count++] = curl;
+    ramet_cond_signal(&pool->freed);
+    ramet_mutex_unlock(&pool->lock);
+}
+
+static bool
+add_header(struct curl_slist **list, const char *text)
+{
+    struct curl_slist *grown = curl_slist_append(*list, text);
+
+    if (grown == NULL)
+        return false;
+    *list = grown;
+    return true;
+}
+
+struct curl_slist *
+ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl, const char *path,
+                   const char *const *extra)
+{
+    struct curl_slist *headers = NULL;
+    char *url = ramet_asprintf("%s%s", pool->root, path);
+    bool ok = url != NULL && add_header(&headers, "Expect:");
+
+    if (ok && pool->authorization != NULL)
+        ok = add_header(&headers, pool->authorization);
+    for (; ok && extra != NULL && *extra != NULL; extra++)
+        ok = add_header(&headers, *extra);
+    ok = ok && curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK;
+    ramet_free(url); /* libcurl has a copy */
+    if (!ok) {
+        curl_slist_free_all(headers);
+        return NULL;
+    }
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "ramet/0.1");
+    (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                           (long)pool->connect_timeout_ms);
+    (void)curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, IDLE_REUSE_S);
+    (void)curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
+    if (pool->direct)
+        (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    return headers;
+}
+
+/* ---- failures ------------------------------------------------------------------ */
+
+enum ramet_rc
+ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
+                        CURLcode code, bool changes, bool sent_all,
+                        struct ramet_err *err)
+{
+    const char *why = curl_easy_strerror(code);
+    curl_off_t connected = 0;
+    enum ramet_rc rc = RAMET_EUNREACHABLE;
+
+    (void)curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
+    if (code == CURLE_OUT_OF_MEMORY)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        why = "no byte came for too long";
+    if (changes && connected > 0 && sent_all)
+        rc = RAMET_EUNKNOWN; /* invariant (2) */
+    else if (code == CURLE_OPERATION_TIMEDOUT ||
+             code == CURLE_ABORTED_BY_CALLBACK)
+        rc = connected > 0 ? RAMET_ETIMEOUT : RAMET_EUNREACHABLE;
+    if (changes && rc == RAMET_ETIMEOUT)
+        rc = RAMET_EUNREACHABLE;
+    return RAMET_FAIL(err, rc, "server %s: %s", pool->root, why);
+}
+
+static enum ramet_rc
+rc_of_status(unsigned status, bool changes)
+{
+    switch (status) {
+    case 401:
+    case 403:
+        return RAMET_EAUTH;
+    case 404:
+        return RAMET_ENOTFOUND;
+    case 409:
+        return RAMET_ECONFLICT;
+    case 412:
+        return RAMET_EEXIST;
+    case 413:
+        return RAMET_ETOOBIG;
+    case 422:
+        return RAMET_ECORRUPT;
+    case 429:
+        return RAMET_EUNREACHABLE;
+    case 501:
+        return RAMET_EVERSION;
+    case 507:
+        return RAMET_EFULL;
+    default:
+        break;
+    }
+    if (status < 500)
+        return RAMET_EINVAL;
+    /* Somebody between us and the server may have lost its answer. */
+    return changes ? RAMET_EUNKNOWN : RAMET_EUNREACHABLE;
+}
+
+/* The result code that has this name, RAMET_OK if none has. */
+static enum ramet_rc
+rc_of_name(const char *name)
+{
+    for (int code = RAMET_EFORKED; code < 0; code++) {
+        if (strcmp(name, ramet_rc_name((enum ramet_rc)code)) == 0)
+            return (enum ramet_rc)code;
+    }
+    return RAMET_OK;
+}
+
+/* What the server says about itself, in our terms. */
+static enum ramet_rc
+rc_of_code(const char *name, unsigned status, bool changes)
+{
+    const enum ramet_rc said = rc_of_name(name);
+
+    if (said == RAMET_EBUSY && status == 429)
+        return RAMET_EUNREACHABLE;
+    if (said == RAMET_ENOMEM) /* the server's, not ours */
+        return RAMET_EUNREACHABLE;
+    if (said == RAMET_ETIMEOUT && changes)
+        return RAMET_EUNKNOWN;
+    return said;
+}
+
+/* Foreign text goes to terminals and logs: keep what is printable. */
+static void
+copy_clean(const char *text, char *out, size_t size)
+{
+    size_t n = 0;
+
+    for (; *text != '\0' && n + 1 < size; text++)
+        out[n++] =
+            (unsigned char)*text < ' ' || *text == 127 ? '?' : *text;
+    out[n] = '\0';
+}
+
+enum ramet_rc
+ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
+                   unsigned status, const uint8_t *body, size_t len,
+                   bool changes, struct ramet_err *err)
+{
+    json_t *json = len > 0 && len <= PROBLEM_MAX
+                       ? json_loadb((const char *)body, len, 0, NULL)
+                       : NULL;
+    const char *code = json_string_value(json_object_get(json, "code"));
+    const char *detail = json_string_value(json_object_get(json, "detail"));
+    char clean[300];
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(status >= 300);
+    if (code != NULL && status >= 400)
+        rc = rc_of_code(code, status, changes);
+    if (rc == RAMET_OK)
+        rc = rc_of_status(status, changes);
+    if (detail != NULL) {
+        copy_clean(detail, clean, sizeof(clean));
+        rc = RAMET_FAIL(err, rc, "server %s: %s", pool->root, clean);
+    } else {
+        rc = RAMET_FAIL(err, rc, "server %s: %.200s: HTTP status %u",
+                        pool->root, path, status);
+    }
+    json_decref(json);
+    return rc;
+}
+
+/* ---- one exchange ---------------------------------------------------------------- */
+
+struct transfer {
+    struct ramet_http_pool *pool;
+    struct ramet_http_call *call;
+    uint64_t sent, body_bytes;
+    int part;
+    size_t part_pos;
+    curl_off_t last_moved;
+    uint64_t last_ms;
+    bool too_big;
+};
+
+static uint64_t
+now_ms(void)
+{
+    const struct ramet_os *os = ramet_os_system();
+
+    return os->mono_ns(os->ctx) / 1000000u;
+}
+
+static size_t
+take_body(char *data, size_t size, size_t count, void *ctx)
+{
+    struct transfer *t = ctx;
+    const size_t len = size * count;
+
+    ramet_buf_bytes(&t->call->body, data, len);
+    if (t->call->body.failed == RAMET_OK)
+        return len;
+    t->too_big = t->call->body.failed == RAMET_ETOOBIG;
+    return 0;
+}
+
+static size_t
+give_body(char *out, size_t size, size_t count, void *ctx)
+{
+    struct transfer *t = ctx;
+    size_t room = size * count, n = 0;
+
+    while (room > 0 && t->part < t->call->part_count) {
+        const struct iovec *part = &t->call->parts[t->part];
+        const size_t left = part->iov_len - t->part_pos;
+        const size_t len = left < room ? left : room;
+
+        memcpy(out + n, (const char *)part->iov_base + t->part_pos, len);
+        n += len;
+        room -= len;
+        t->part_pos += len;
+        if (t->part_pos == part->iov_len) {
+            t->part++;
+            t->part_pos = 0;
+        }
+    }
+    t->sent += n;
+    return n;
+}
+
+/* From the start only: a connection that had died is replaced. */
+static int
+rewind_body(void *ctx, curl_off_t offset, int origin)
+{
+    struct transfer *t = ctx;
+
+    if (offset != 0 || origin != SEEK_SET)
+        return CURL_SEEKFUNC_CANTSEEK;
+    t->part = 0;
+    t->part_pos = 0;
+    t->sent = 0;
+    return CURL_SEEKFUNC_OK;
+}
+
+static int
+watch_progress(void *ctx, curl_off_t down_total, curl_off_t down,
+               curl_off_t up_total, curl_off_t up)
+{
+    struct transfer *t = ctx;
+    const uint64_t now = now_ms();
+
+    (void)down_total;
+    (void)up_total;
+    if (down + up != t->last_moved) {
+        t->last_moved = down + up;
+        t->last_ms = now;
+    }
+    return now - t->last_ms > t->pool->stall_timeout_ms;
+}
+
+static bool
+parse_total(const char *text, size_t len, uint64_t *out)
+{
+    uint64_t value = 0;
+
+    if (len == 0)
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9' || value > UINT64_MAX / 10 - 10)
+            return false;
+        value = value * 10 + (uint64_t)(text[i] - '0');
+    }
+    *out = value;
+    return true;
+}
+
+/* Content-Range: bytes 0-15/1000, and for HEAD Content-Length. */
+static size_t
+take_header(char *line, size_t size, size_t count, void *ctx)
+{
+    struct transfer *t = ctx;
+    size_t len = size * count;
+    const char *slash;
+
+    while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
+        len--;
+    if (len > 14 && strncasecmp(line, "Content-Range:", 14) == 0) {
+        slash = memchr(line, '/', len);
+        if (slash != NULL)
+            t->call->has_total =
+                parse_total(slash + 1, (size_t)(line + len - slash - 1),
+                            &t->call->total);
+    } else if (strcmp(t->call->method, "HEAD") == 0 && len > 15 &&
+               strncasecmp(line, "Content-Length:", 15) == 0) {
+        const char *value = line + 15;
+
+        while (*value == ' ' && value < line + len)
+            value++;
+        t->call->has_total = parse_total(
+            value, (size_t)(line + len - value), &t->call->total);
+    }
+    return size * count;
+}
+
+static void
+set_up(struct transfer *t, CURL *curl)
+{
+    const struct ramet_http_call *call = t->call;
+
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    (void)curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, watch_progress);
+    (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+    (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    if (strcmp(call->method, "HEAD") == 0)
+        (void)curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    if (call->part_count == 0)
+        return;
+    (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
+    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
+    (void)curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
+                           (curl_off_t)t->body_bytes);
+    (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, give_body);
+    (void)curl_easy_setopt(curl, CURLOPT_READDATA, t);
+    (void)curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, rewind_body);
+    (void)curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
+}
+
+static enum ramet_rc
+try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
+         struct ramet_err *err)
+{
+    struct transfer t = {.pool = pool, .call = call, .last_ms = now_ms()};
+    char range[64], type[128];
+    const char *extra[4];
+    struct curl_slist *headers;
+    unsigned n = 0;
+    CURL *curl = ramet_http_take(pool);
+    long status = 0;
+    CURLcode code;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (curl == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
+    if (call->has_range) {
+        (void)snprintf(range, sizeof(range),
+                       "Range: bytes=%" PRIu64 "-%" PRIu64, call->range_offset,
+                       call->range_offset + call->range_length - 1);
+        extra[n++] = range;
+    }
+    if (call->content_type != NULL) {
+        (void)snprintf(type, sizeof(type), "Content-Type: %s",
+                       call->content_type);
+        extra[n++] = type;
+    }
+    if (call->if_none_match)
+        extra[n++] = "If-None-Match: *";
+    extra[n] = NULL;
+    for (int i = 0; i < call->part_count; i++)
+        t.body_bytes += call->parts[i].iov_len;
+    ramet_buf_clear(&call->body);
+    call->has_total = false;
+    headers = ramet_http_prepare(pool, curl, call->path, extra);
+    if (headers == NULL) {
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
+        goto done;
+    }
+    set_up(&t, curl);
+    code = curl_easy_perform(curl);
+    (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+    call->status = (unsigned)status;
+    if (t.too_big)
+        rc = RAMET_FAIL(err, RAMET_ETOOBIG,
+                        "server %s: %.200s: more than %zu bytes", pool->root,
+                        call->path, call->body_max);
+    else if (code != CURLE_OK)
+        rc = ramet_http_curl_failure(pool, curl, code, call->changes,
+                                     t.sent == t.body_bytes, err);
+
+done:
+    ramet_http_give_back(pool, curl);
+    curl_slist_free_all(headers);
+    return rc;
+}
+
+/* 50 to 150 ms, then 100 to 300. */
+static void
+pause_before_retry(unsigned tries)
+{
+    const struct ramet_os *os = ramet_os_system();
+    uint16_t jitter = 0;
+
+    (void)os->random(os->ctx, &jitter, sizeof(jitter));
+    os->sleep_us(os->ctx, (50000u + jitter % 100000u) * (tries + 1));
+}
+
+enum ramet_rc
+ramet_http_perform(struct ramet_http_pool *pool, struct ramet_http_call *call,
+                   struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_buf_init(&call->body, call->body_max > 0 ? call->body_max
+                                                   : PROBLEM_MAX);
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        if (tries > 0)
+            pause_before_retry(tries - 1);
+        rc = try_once(pool, call, err);
+        if (call->changes)
+            break;
+        if (rc == RAMET_OK && call->status != 429 && call->status != 502 &&
+            call->status != 503 && call->status != 504)
+            break;
+        /* A stall took its whole time-out already. */
+        if (rc != RAMET_OK && rc != RAMET_EUNREACHABLE)
+            break;
+    }
+    return rc;
+}

@@ -1,0 +1,260 @@
+/*
+ * test_remote.c - the client's HTTP remote against a real server: whatever a
+ * direct store does, the same through the API.
+ */
+#include <string.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "core/thread.h"
+#include "metastore/catalog.h"
+#include "tests/server/fixture.h"
+
+static void
+remote__commits_and_reads_like_a_store(void **state)
+{
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 1);
+    for (unsigned i = 0; i < 150; i++)
+        model_random_commit(&model);
+    for (uint64_t lsn = 1; lsn <= model.lsn; lsn += 7)
+        model_check_lsn(&model, lsn);
+    model_check_changed(&model, 3, model.lsn);
+    model_reopen(&model);
+    model_check_lsn(&model, model.lsn);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
+static void
+remote__mixes_with_direct_clients(void **state)
+{
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 2);
+    for (unsigned i = 0; i < 40; i++) {
+        model.store = i % 2 == 0 ? f.remote->store : f.direct;
+        model_reopen(&model);
+        model_random_commit(&model);
+        model_random_commit(&model);
+    }
+    model.store = f.direct;
+    model_reopen(&model);
+    model_check_lsn(&model, model.lsn);
+    model.store = f.remote->store;
+    model_reopen(&model);
+    for (uint64_t lsn = 1; lsn <= model.lsn; lsn++)
+        model_check_lsn(&model, lsn);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
+static void
+remote__large_segments_are_uploaded(void **state)
+{
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 3);
+    model.never_inline = true;
+    model_write(&model, 1, 3000);
+    model_write_random(&model, 500);
+    model_reopen(&model);
+    model_check_lsn(&model, 1);
+    model_check_lsn(&model, 2);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
+static void
+remote__names_are_bound_and_listed(void **state)
+{
+    struct ramet_vid one, two, found;
+    struct ramet_err err;
+    struct fixture f;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    assert_int_equal(ramet_id_new(&one.id, &err), RAMET_OK);
+    assert_int_equal(ramet_id_new(&two.id, &err), RAMET_OK);
+    assert_int_equal(ramet_catalog_check(f.remote->store, false, &err),
+                     RAMET_OK);
+    assert_int_equal(
+        ramet_catalog_resolve(f.remote->store, "app", &found, &err),
+        RAMET_ENOTFOUND);
+    assert_int_equal(
+        ramet_catalog_bind(f.remote->store, "app", &one, false, &err),
+        RAMET_OK);
+    assert_int_equal(
+        ramet_catalog_bind(f.remote->store, "app", &two, false, &err),
+        RAMET_EEXIST);
+    assert_int_equal(ramet_catalog_resolve(f.direct, "app", &found, &err),
+                     RAMET_OK);
+    assert_memory_equal(&found, &one, sizeof(one));
+    assert_int_equal(
+        ramet_catalog_bind(f.remote->store, "app", &two, true, &err), RAMET_OK);
+    assert_int_equal(
+        ramet_catalog_resolve(f.remote->store, "app", &found, &err), RAMET_OK);
+    assert_memory_equal(&found, &two, sizeof(two));
+    fixture_stop(&f);
+}
+
+static enum ramet_rc
+count_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    (void)pgno;
+    (void)page;
+    (void)err;
+    ++*(unsigned *)ctx;
+    return RAMET_OK;
+}
+
+/* A store that counts what gets past the ranges sent ahead can't be put in
+ * between; the server's own metrics say how many requests there were. */
+static void
+remote__prefetch_brings_all_that_is_needed(void **state)
+{
+    struct ramet_history_options none = {.cache_bytes = 0};
+    struct ramet_history *history;
+    struct ramet_remote *fresh;
+    uint32_t pgnos[200];
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+    unsigned pages = 0;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 4);
+    model.never_inline = true;
+    model_write(&model, 1, 2000);
+    for (unsigned i = 0; i < 100; i++)
+        model_write_random(&model, 5);
+    for (uint32_t i = 0; i < 200; i++)
+        pgnos[i] = 1 + i * 9;
+
+    fresh = fixture_connect(&f, NULL);
+    assert_int_equal(fresh->ops->prefetch(fresh, &model.volume, model.lsn,
+                                          pgnos, 200, &err),
+                     RAMET_OK);
+    /* From here on there is no server to ask. */
+    ramet_server_stop(f.server);
+    f.server = NULL;
+    assert_int_equal(ramet_history_open(fresh->store, &model.volume, &none,
+                                        &history, &err),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_read_pages(history, model.lsn, pgnos, 200,
+                                              false, count_page, &pages, &err),
+                     RAMET_OK);
+    assert_int_equal(pages, 200);
+    ramet_history_close(history);
+    fresh->ops->close(fresh);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
+struct waiter {
+    struct ramet_remote *remote;
+    struct ramet_vid volume;
+    uint64_t after;
+    enum ramet_rc rc;
+};
+
+static void *
+wait_for_commit(void *arg)
+{
+    struct waiter *w = arg;
+    struct ramet_err err;
+
+    w->rc = w->remote->ops->wait(w->remote, &w->volume, w->after, 20000, NULL,
+                                 &err);
+    return NULL;
+}
+
+static void
+remote__wait_hears_of_commits(void **state)
+{
+    struct waiter waiters[3];
+    struct ramet_thread threads[3] = {{.running = false}};
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 5);
+    model_write(&model, 1, 4);
+    assert_int_equal(f.remote->ops->wait(f.remote, &model.volume, 1, 50, NULL,
+                                         &err),
+                     RAMET_ETIMEOUT);
+    for (unsigned i = 0; i < 3; i++) {
+        waiters[i] = (struct waiter){fixture_connect(&f, NULL), model.volume, 1,
+                                     RAMET_EIO};
+        assert_int_equal(ramet_thread_start(&threads[i], "wait",
+                                            wait_for_commit, &waiters[i], &err),
+                         RAMET_OK);
+    }
+    model_write(&model, 1, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        ramet_thread_join(&threads[i]);
+        assert_int_equal(waiters[i].rc, RAMET_OK);
+    }
+    /* A commit that was made past the server is heard of as well. */
+    model.store = f.direct;
+    model_reopen(&model);
+    model_write(&model, 2, 1);
+    waiters[0].after = 2;
+    (void)wait_for_commit(&waiters[0]);
+    assert_int_equal(waiters[0].rc, RAMET_OK);
+    for (unsigned i = 0; i < 3; i++)
+        waiters[i].remote->ops->close(waiters[i].remote);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
+static void
+remote__out_of_reach_is_told(void **state)
+{
+    struct ramet_remote *remote = fixture_connect_port(1, NULL);
+    struct ramet_err err;
+    const struct iovec part = {(void *)(uintptr_t) "x", 1};
+    char buf[16];
+    size_t got;
+
+    (void)state;
+    assert_int_equal(ramet_objstore_read(remote->store, "ramet.json", 0, buf,
+                                         sizeof(buf), &got, &err),
+                     RAMET_EUNREACHABLE);
+    assert_int_equal(
+        ramet_objstore_put(remote->store,
+                           "volumes/0192b7c5-2d2a-7000-8000-000000000001/"
+                           "commits/fffffffffffffffe",
+                           &part, 1, &err),
+        RAMET_EUNREACHABLE);
+    remote->ops->close(remote);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(remote__commits_and_reads_like_a_store),
+        cmocka_unit_test(remote__mixes_with_direct_clients),
+        cmocka_unit_test(remote__large_segments_are_uploaded),
+        cmocka_unit_test(remote__names_are_bound_and_listed),
+        cmocka_unit_test(remote__prefetch_brings_all_that_is_needed),
+        cmocka_unit_test(remote__wait_hears_of_commits),
+        cmocka_unit_test(remote__out_of_reach_is_told),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -17,6 +17,7 @@
 #include "metastore/history_impl.h"
 
 #define FOUND_MAX 8u
+#define LOOK_EVERY_COMMITS 8u
 
 /* ---- finding maps that nobody refers to yet ------------------------------ */
 
@@ -266,6 +267,11 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     const uint64_t commits = (uint64_t)base->commits_since_map + 1;
     const uint64_t bytes = base->head_bytes_since_map + head_length;
     const bool fits = within_limits(commits, bytes);
+    /* Where a server makes maps, look from time to time before there is need:
+     * shorter chains for all who read. */
+    const bool look =
+        !fits || ((history->store->traits & RAMET_STORE_MAKES_MAPS) != 0 &&
+                  commits % LOOK_EVERY_COMMITS == 0);
     struct ramet_map_ref map;
     enum ramet_rc rc;
 
@@ -275,7 +281,7 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     if (fits && commits < RAMET_MAP_EVERY_COMMITS / 2 &&
         bytes < RAMET_MAP_EVERY_HEAD_BYTES / 2)
         return RAMET_OK;
-    rc = ramet_map_find(history, base_map->lsn, base->lsn, !fits, &map, err);
+    rc = ramet_map_find(history, base_map->lsn, base->lsn, look, &map, err);
     if (rc != RAMET_OK)
         return rc;
     if (map.lsn > 0) {

@@ -61,6 +61,9 @@ model_fill(uint8_t *page, uint32_t page_size, uint64_t content)
         return;
     for (uint32_t i = 0; i < page_size / 4; i++)
         page[i] = (uint8_t)((content * 0x9e3779b9u + i * i * content) >> 7);
+    /* The same in all pages: what a dictionary is good for. */
+    for (uint32_t i = page_size / 4; i < page_size / 2; i++)
+        page[i] = (uint8_t)((i * 2654435761u) >> 13);
     ramet_put_le64(page, content);
 }
 
@@ -79,7 +82,12 @@ add_segment(struct model *model, struct ramet_commit *commit, uint32_t *pgno,
             uint8_t **out_inline, struct ramet_err *err)
 {
     const struct ramet_codec codec = {
-        .level = 1, .pages_per_frame = model->pages_per_frame};
+        .level = 1,
+        .pages_per_frame = model->pages_per_frame,
+        .dict = model->dict,
+        .dict_len = model->dict_len,
+        .dict_place = model->dict_place,
+    };
     struct ramet_segment_writer *writer;
     struct ramet_segment_info info;
     uint8_t *const page = malloc(commit->page_size);

@@ -28,6 +28,9 @@ struct model {
     uint32_t segment_pages; /* a new segment after so many; 0: one segment */
     uint32_t pages_per_frame;
     bool never_inline;
+    const uint8_t *dict; /* borrowed; NULL: none */
+    size_t dict_len;
+    struct ramet_place dict_place;
     uint64_t last_object_bytes;
     uint32_t last_head_bytes;
 };

@@ -28,7 +28,8 @@ make_volume(struct model *model)
     model_write(model, 2, 1);
 }
 
-/* A commit on top, with all that belongs to it. */
+/* A commit on top, with all that belongs to it; with small segments its
+ * tables are too large for its head, so that it has a map of its own. */
 static enum ramet_rc
 commit_once(struct model *model, const struct ramet_cid *id,
             struct ramet_err *err)
@@ -43,7 +44,9 @@ commit_once(struct model *model, const struct ramet_cid *id,
     rc = ramet_history_newest(model->history, &base, err);
     change.least = 300;
     if (rc == RAMET_OK)
-        rc = ramet_pageset_add_run(&change.changed, (struct ramet_run){1, 300});
+        rc = ramet_pageset_add_run(
+            &change.changed,
+            (struct ramet_run){1, model->segment_pages > 0 ? 600 : 300});
     if (rc == RAMET_OK)
         rc = model_encode(model, &base, &change, id, 5000, &out, err);
     if (rc == RAMET_OK)
@@ -154,6 +157,7 @@ history__survives_every_failed_allocation(void **state)
 
     (void)state;
     fixture_open(&f);
+    f.model.segment_pages = 12;
     for (n = 0; rc != RAMET_OK; n++) {
         struct ramet_err err = {.text = ""};
 
@@ -187,7 +191,7 @@ commit__can_be_retried_after_any_failed_request(void **state)
                                               RAMET_FAULT_LOSE_REPLY};
 
     (void)state;
-    for (size_t kind = 0; kind < 2; kind++) {
+    for (size_t kind = 0; kind < 4; kind++) {
         bool fired = true;
 
         for (uint64_t n = 0; fired; n++) {
@@ -201,11 +205,13 @@ commit__can_be_retried_after_any_failed_request(void **state)
             fixture_open(&f);
             before = f.model.lsn;
             model_reopen(&f.model);
-            ramet_faultstore_arm(f.store, faults[kind], n, RAMET_EUNREACHABLE);
+            f.model.segment_pages = kind < 2 ? 0 : 12;
+            ramet_faultstore_arm(f.store, faults[kind % 2], n,
+                                 RAMET_EUNREACHABLE);
             rc = commit_once(&f.model, &id, &err);
             fired = ramet_faultstore_fired(f.store);
             ramet_faultstore_arm(f.store, RAMET_FAULT_NONE, 0, RAMET_OK);
-            if (kind == 0)
+            if (kind % 2 == 0)
                 assert_int_equal(rc, fired ? RAMET_EUNREACHABLE : RAMET_OK);
             assert_int_equal(ramet_history_newest(f.model.history, &head, &err),
                              RAMET_OK);
@@ -261,6 +267,59 @@ reading__fails_or_is_right_whatever_request_fails(void **state)
     }
     ramet_faultstore_arm(f.store, RAMET_FAULT_NONE, 0, RAMET_OK);
     fixture_close(&f);
+}
+
+/* A map too large for one buffer is streamed; whatever fails, it is there
+ * whole, and the same, or not at all. */
+static void
+make_map__streams_and_can_be_repeated(void **state)
+{
+    static const enum ramet_fault faults[] = {RAMET_FAULT_FAIL,
+                                              RAMET_FAULT_LOSE_REPLY};
+    struct ramet_objstore *inner;
+    struct ramet_objstore *store;
+    struct model model;
+    struct ramet_head head;
+    uint64_t writes = 0;
+
+    (void)state;
+    assert_int_equal(ramet_memstore_open(&inner, NULL), RAMET_OK);
+    store = ramet_faultstore_new(inner);
+    model_init(&model, store, 3);
+    model.never_inline = true;
+    model_write(&model, 1, 20000);
+    for (int i = 0; i < 33; i++)
+        model_write_random(&model, 1);
+    for (size_t kind = 0; kind < 2; kind++) {
+        bool fired = true;
+
+        for (uint64_t n = 0; fired; n++) {
+            struct ramet_err err = {.text = ""};
+            enum ramet_rc rc;
+
+            model_reopen(&model);
+            ramet_faultstore_reset_counts(store);
+            ramet_faultstore_arm(store, faults[kind], n, RAMET_EUNREACHABLE);
+            rc = ramet_history_make_map(model.history, model.lsn, &err);
+            fired = ramet_faultstore_fired(store);
+            ramet_faultstore_arm(store, RAMET_FAULT_NONE, 0, RAMET_OK);
+            /* A lost reply is settled by looking. */
+            assert_int_equal(rc, fired && kind == 0 ? RAMET_EUNREACHABLE
+                                                    : RAMET_OK);
+            writes = ramet_faultstore_counts(store).upload_writes;
+        }
+    }
+    assert_true(writes >= 2);
+    model_write_random(&model, 1);
+    assert_int_equal(ramet_history_newest(model.history, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(head.map_lsn, model.lsn - 1);
+    model_reopen(&model);
+    model_check_lsn(&model, model.lsn);
+    model_check_changed(&model, 1, model.lsn);
+    model_done(&model);
+    ramet_objstore_close(store);
+    ramet_objstore_close(inner);
 }
 
 /* ---- verify -------------------------------------------------------------- */
@@ -376,10 +435,80 @@ verify__finds_each_flipped_bit_and_each_missing_object(void **state)
     free(keys);
 }
 
+/* Train a dictionary on pages like the model's, and use it. */
+static void
+use_dictionary(struct model *model, uint8_t **out_dict)
+{
+    uint8_t *const samples = malloc(2000 * 512);
+    size_t len = 0;
+    bool worth = false;
+
+    for (uint32_t i = 0; i < 2000; i++)
+        model_fill(samples + i * 512, 512, 100000 + i);
+    assert_int_equal(
+        ramet_dict_train(samples, 2000, 512, &worth, out_dict, &len, NULL),
+        RAMET_OK);
+    assert_true(worth);
+    assert_int_equal(ramet_dict_store(model->store, &model->volume, *out_dict,
+                                      len, &model->dict_place, NULL),
+                     RAMET_OK);
+    model->dict = *out_dict;
+    model->dict_len = len;
+    free(samples);
+}
+
+/* Dictionary, own map with inline and separate segments: bits and reading. */
+static void
+verify__knows_dictionaries_and_own_maps(void **state)
+{
+    struct keys *const keys = calloc(1, sizeof(*keys));
+    struct ramet_commit commit;
+    struct ramet_place dict;
+    struct fixture f;
+    struct ramet_err err = {.text = ""};
+    uint8_t *dict_bytes = NULL;
+    unsigned damaged = 0;
+
+    (void)state;
+    assert_int_equal(ramet_memstore_open(&f.inner, NULL), RAMET_OK);
+    f.store = ramet_faultstore_new(f.inner);
+    model_init(&f.model, f.store, 9);
+    use_dictionary(&f.model, &dict_bytes);
+    f.model.segment_pages = 40;
+    model_write(&f.model, 1, 1600);
+    f.model.segment_pages = 0;
+    model_write(&f.model, 7, 2);
+    assert_int_equal(ramet_history_commit(f.model.history, 1, &commit, NULL),
+                     RAMET_OK);
+    assert_int_equal(commit.map.lsn, 1);
+    assert_true(commit.has_inline && commit.segments[0].has_dict);
+    ramet_commit_done(&commit);
+    assert_int_equal(ramet_history_dict(f.model.history, &dict, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&dict.hash, &f.model.dict_place.hash, 16);
+    model_reopen(&f.model);
+    model_check_lsn(&f.model, 1);
+    model_check_lsn(&f.model, 2);
+    if (ramet_history_verify(f.model.history, ignore_report, &damaged, &err) !=
+        RAMET_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(
+        ramet_objstore_list(f.inner, "volumes/", "", take_key, keys, NULL),
+        RAMET_OK);
+    for (unsigned i = 0; i < keys->count; i++) /* a few bits of each */
+        damage_object(&f, keys->key[i], (size_t)keys->size[i],
+                      (size_t)keys->size[i] / 23 + 1);
+    fixture_close(&f);
+    ramet_free(dict_bytes);
+    free(keys);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(make_map__streams_and_can_be_repeated),
+        cmocka_unit_test(verify__knows_dictionaries_and_own_maps),
         cmocka_unit_test(history__survives_every_failed_allocation),
         cmocka_unit_test(commit__can_be_retried_after_any_failed_request),
         cmocka_unit_test(reading__fails_or_is_right_whatever_request_fails),

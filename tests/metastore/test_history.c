@@ -222,6 +222,37 @@ map__of_an_empty_volume_has_no_object(void **state)
     ramet_objstore_close(store);
 }
 
+/* Volumes of one leaf: their roots are leaves. */
+static void
+changed__between_lone_leaves(void **state)
+{
+    struct ramet_objstore *const store = new_store();
+    struct ramet_pageset set;
+    struct model model;
+
+    (void)state;
+    model_init(&model, store, 5);
+    model_write(&model, 1, 10);
+    for (int i = 0; i < 70; i++)
+        model_write(&model, 4, 1);
+    for (int i = 0; i < 200; i++)
+        model_write(&model, 8, 1);
+    model_reopen(&model);
+    for (uint64_t lsn = 1; lsn < model.lsn; lsn += 9)
+        model_check_changed(&model, lsn, model.lsn);
+    ramet_pageset_init(&set);
+    assert_int_equal(
+        ramet_history_changed(model.history, 71, model.lsn, &set, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_pageset_count(&set), 1);
+    assert_true(ramet_pageset_contains(&set, 8));
+    assert_int_equal(ramet_history_changed(model.history, 9, 8, &set, NULL),
+                     RAMET_EINVAL);
+    ramet_pageset_done(&set);
+    model_done(&model);
+    ramet_objstore_close(store);
+}
+
 static void
 locate__refuses_pages_past_the_end(void **state)
 {
@@ -311,6 +342,7 @@ main(void)
         cmocka_unit_test(history__every_page_at_every_lsn_is_the_models),
         cmocka_unit_test(map__reaches_to_the_last_page_and_shrinks_again),
         cmocka_unit_test(map__of_an_empty_volume_has_no_object),
+        cmocka_unit_test(changed__between_lone_leaves),
         cmocka_unit_test(locate__refuses_pages_past_the_end),
         cmocka_unit_test(history__is_shared_by_threads_with_a_tiny_cache),
     };

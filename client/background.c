@@ -476,8 +476,10 @@ ramet_background_start(struct ramet_link *link, struct ramet_session *session,
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_link_source(link) != NULL);
+    if (atomic_load(&link->background) != NULL)
+        return RAMET_OK; /* without waiting for what it is at */
     ramet_mutex_lock(&link->sync_mutex);
-    if (link->background != NULL)
+    if (atomic_load(&link->background) != NULL)
         goto done;
     rc = ramet_link_need_session(link, session, err);
     if (rc != RAMET_OK)
@@ -489,7 +491,7 @@ ramet_background_start(struct ramet_link *link, struct ramet_session *session,
     }
     rc = start_threads(bg, err);
     if (rc == RAMET_OK)
-        link->background = bg;
+        atomic_store(&link->background, bg);
     else
         background_free(bg);
 

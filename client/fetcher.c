@@ -15,9 +15,8 @@
 #include <string.h>
 
 #include "client/link.h"
+#include "client/readahead.h"
 #include "core/alloc.h"
-
-#define SKIP_MAX 8u /* pages that a scan may leave out and still be one */
 
 struct flight {
     struct flight *next;
@@ -68,34 +67,6 @@ ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher)
     ramet_cond_done(&fetcher->landed);
     ramet_mutex_done(&fetcher->mutex);
     ramet_free(fetcher);
-}
-
-uint32_t
-ramet_readahead_miss(struct ramet_readahead *readahead, uint32_t pgno,
-                     uint32_t max)
-{
-    unsigned oldest = 0;
-    uint32_t count = 1;
-
-    assert(max >= 1);
-    for (unsigned i = 0; i < RAMET_STREAMS; i++) {
-        const uint32_t next = readahead->streams[i].next;
-
-        if (next != 0 && pgno >= next && pgno - next <= SKIP_MAX) {
-            oldest = i;
-            count = readahead->streams[i].count * 2;
-            break;
-        }
-        if (readahead->streams[i].used < readahead->streams[oldest].used)
-            oldest = i;
-    }
-    if (count > max)
-        count = max;
-    readahead->streams[oldest].next =
-        pgno <= UINT32_MAX - count ? pgno + count : 0;
-    readahead->streams[oldest].count = count;
-    readahead->streams[oldest].used = ++readahead->clock;
-    return count;
 }
 
 /* The flight that brings `pgno`. Needs the mutex. */

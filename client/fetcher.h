@@ -32,20 +32,4 @@ enum ramet_rc
 ramet_page_fetcher_run(void *fetcher, uint64_t lsn, uint32_t pgno,
                        struct ramet_fetch *sink, struct ramet_err *err);
 
-/*
- * The guess at how many pages a miss should bring: streams of ascending
- * misses, a few at a time, the one not used for longest replaced.
- */
-#define RAMET_STREAMS 8u
-struct ramet_readahead {
-    struct {
-        uint32_t next;  /* the miss that would continue it; 0: unused */
-        uint32_t count; /* pages that it brought last */
-        uint64_t used;
-    } streams[RAMET_STREAMS];
-    uint64_t clock;
-};
-uint32_t ramet_readahead_miss(struct ramet_readahead *readahead, uint32_t pgno,
-                              uint32_t max);
-
 #endif

@@ -56,7 +56,7 @@ struct ramet_link {
     struct ramet_replica_state state; /* invariant (3) */
 
     struct ramet_page_fetcher *fetcher;
-    struct ramet_background *background; /* under the process lock */
+    struct ramet_background *_Atomic background; /* set once */
     atomic_uint_least64_t fetched_pages;
 };
 

@@ -3,13 +3,13 @@
 set(SYNC_SOURCES
     background.c builder.c config.c durable.c export.c fetcher.c file.c
     file_make.c file_open.c file_sync.c hydrate.c link.c meter.c pacer.c
-    pagecache.c process.c pull.c push.c ramet_api.c remote.c remote_direct.c
+    pagecache.c process.c pull.c push.c ramet_api.c readahead.c remote.c remote_direct.c
     source.c sync.c timestamp.c url.c view.c)
 set(SYNC_LIBS PkgConfig::INIH)
 # The remote over HTTP.
 file(GLOB http_remote_sources CONFIGURE_DEPENDS
      RELATIVE "${CMAKE_CURRENT_LIST_DIR}"
-     "${CMAKE_CURRENT_LIST_DIR}/http_remote*.c")
+     "${CMAKE_CURRENT_LIST_DIR}/http_*.c")
 if("http_remote.c" IN_LIST http_remote_sources)
     list(APPEND SYNC_SOURCES ${http_remote_sources})
     list(APPEND SYNC_LIBS PkgConfig::CURL PkgConfig::JANSSON)

@@ -14,6 +14,7 @@
 
 #include "client/fetcher.h"
 #include "client/pagecache.h"
+#include "client/readahead.h"
 #include "core/alloc.h"
 
 #define HEADER_SIZE 100u

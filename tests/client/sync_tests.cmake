@@ -1,0 +1,34 @@
+# Remotes, sync, files, the public API.
+foreach(name url config pacer pagecache)
+    ramet_test(test_client_${name} SOURCES test_${name}.c LIBS ramet_client)
+endforeach()
+ramet_test(test_client_view SOURCES test_view.c
+           LIBS ramet_client ramet_test_model ramet_faultstore)
+
+add_library(ramet_test_world STATIC world.c)
+target_include_directories(ramet_test_world PUBLIC "${PROJECT_SOURCE_DIR}")
+target_link_libraries(ramet_test_world PUBLIC ramet_client ramet_faultstore
+                      ramet_test_support PkgConfig::CMOCKA)
+foreach(name sync sync_model push_faults durable background)
+    ramet_test(test_client_${name} SOURCES test_${name}.c
+               LIBS ramet_test_world)
+endforeach()
+
+# The public header alone, as C99 and as C++.
+ramet_test(test_client_api SOURCES test_api.c LIBS ramet_client)
+set_target_properties(test_client_api PROPERTIES C_STANDARD 99)
+target_include_directories(test_client_api PRIVATE
+                           "${PROJECT_SOURCE_DIR}/client")
+find_program(RAMET_CXX NAMES c++ g++ clang++)
+if(RAMET_CXX)
+    add_test(NAME header_is_cxx
+             COMMAND ${RAMET_CXX} -x c++ -std=c++11 -Wall -Wextra -Wpedantic
+                     -Werror -fsyntax-only "${PROJECT_SOURCE_DIR}/client/ramet.h")
+    set_tests_properties(header_is_cxx PROPERTIES LABELS unit)
+endif()
+
+# By hand: see its head.
+add_executable(bench_sync bench_sync.c)
+set_target_properties(bench_sync PROPERTIES
+    RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+target_link_libraries(bench_sync PRIVATE ramet_client)

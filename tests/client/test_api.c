@@ -1,0 +1,231 @@
+/*
+ * test_api.c - the public interface, compiled as C99 and with nothing but
+ * ramet.h: what a program that embeds Ramet sees.
+ */
+#include "ramet.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+char *mkdtemp(char *template);
+
+static char dir[200];
+static char url[300];
+
+static int
+setup(void **state)
+{
+    (void)state;
+    snprintf(dir, sizeof(dir), "/tmp/ramet-api-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(url, sizeof(url), "file://%s/store/vol", dir);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    char command[300];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    return system(command);
+}
+
+static ramet_volume *
+open_volume(const char *name, ramet_options *options)
+{
+    ramet_volume *volume = NULL;
+    ramet_error error;
+    char path[300];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    if (ramet_open(path, options, &volume, &error) != RAMET_SUCCESS) {
+        fail_msg("%s: %s", path, error.text);
+        return NULL;
+    }
+    return volume;
+}
+
+static void
+check(int rc, const ramet_error *error)
+{
+    if (rc != RAMET_SUCCESS)
+        fail_msg("%d: %s", rc, error->text);
+}
+
+static void
+api__commits_pushes_and_pulls(void **state)
+{
+    ramet_options options = {0};
+    ramet_volume *a;
+    ramet_volume *b;
+    ramet_error error;
+    ramet_info info;
+    char buf[64];
+    uint64_t lsn = 0;
+
+    (void)state;
+    options.size = sizeof(options);
+    options.remote = url;
+    options.sync = "manual";
+    options.create = 1;
+    options.page_size = 512;
+    a = open_volume("a", &options);
+    assert_int_equal(ramet_length(a, &error), 0);
+    check(ramet_begin(a, RAMET_WRITE, &error), &error);
+    check(ramet_write(a, 1000, "hello", 5, &error), &error);
+    assert_int_equal(ramet_read(a, 1000, buf, sizeof(buf), &error), 5);
+    check(ramet_commit(a, &error), &error);
+    assert_int_equal(ramet_length(a, &error), 1005);
+    check(ramet_stat(a, &info, &error), &error);
+    assert_string_equal(info.state, "ahead");
+    assert_int_equal(info.local_commits, 1);
+    assert_int_equal(info.page_size, 512);
+    check(ramet_push(a, &lsn, &error), &error);
+    assert_int_equal(lsn, 1);
+    b = open_volume("b", &options);
+    assert_int_equal(ramet_read(b, 999, buf, sizeof(buf), &error), 6);
+    assert_memory_equal(buf, "\0hello", 6);
+    check(ramet_begin(b, RAMET_WRITE, &error), &error);
+    check(ramet_truncate(b, 3, &error), &error);
+    ramet_rollback(b);
+    assert_int_equal(ramet_length(b, &error), 1005);
+    check(ramet_begin(b, RAMET_WRITE, &error), &error);
+    check(ramet_truncate(b, 1002, &error), &error);
+    check(ramet_commit(b, &error), &error);
+    check(ramet_push(b, &lsn, &error), &error);
+    check(ramet_fetch(a, &lsn, &error), &error);
+    assert_int_equal(lsn, 2);
+    check(ramet_begin(a, RAMET_READ, &error), &error);
+    assert_int_equal(ramet_length(a, &error), 1005);
+    assert_int_equal(ramet_pull(a, NULL, &error), RAMET_ERROR_INVALID);
+    check(ramet_commit(a, &error), &error);
+    check(ramet_pull(a, &lsn, &error), &error);
+    assert_int_equal(lsn, 2);
+    assert_int_equal(ramet_length(a, &error), 1002);
+    ramet_close(a);
+    ramet_close(b);
+}
+
+static void
+api__shows_the_past_and_needs_no_disk(void **state)
+{
+    ramet_options options = {0};
+    ramet_volume *a;
+    ramet_volume *view;
+    ramet_error error;
+    char buf[8];
+    unsigned i;
+
+    (void)state;
+    options.size = sizeof(options);
+    options.remote = url;
+    options.sync = "commit";
+    options.create = 1;
+    a = open_volume("a", &options);
+    for (i = 0; i < 3; i++) {
+        check(ramet_begin(a, RAMET_WRITE, &error), &error);
+        snprintf(buf, sizeof(buf), "v%u", i + 1);
+        check(ramet_write(a, 0, buf, 2, &error), &error);
+        check(ramet_commit(a, &error), &error);
+    }
+    ramet_close(a);
+    options.create = 0;
+    options.sync = NULL;
+    options.stateless = 1;
+    view = open_volume("nothing", &options);
+    assert_int_equal(ramet_read(view, 0, buf, 8, &error), 2);
+    assert_memory_equal(buf, "v3", 2);
+    assert_int_equal(ramet_begin(view, RAMET_WRITE, &error),
+                     RAMET_ERROR_READONLY);
+    ramet_close(view);
+    options.stateless = 0;
+    options.at = "2";
+    view = open_volume("nothing", &options);
+    assert_int_equal(ramet_read(view, 0, buf, 8, &error), 2);
+    assert_memory_equal(buf + 0, "v", 1);
+    ramet_close(view);
+    options.at = "99";
+    {
+        ramet_volume *none = NULL;
+
+        assert_int_equal(ramet_open("x", &options, &none, &error),
+                         RAMET_ERROR_NOT_FOUND);
+        assert_null(none);
+    }
+}
+
+static void
+api__tells_what_is_wrong(void **state)
+{
+    ramet_options options = {0};
+    ramet_volume *volume = NULL;
+    ramet_error error;
+    char path[300];
+    char byte = 'x';
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/none", dir);
+    assert_int_equal(ramet_open(NULL, NULL, &volume, &error),
+                     RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_open(path, &options, &volume, &error),
+                     RAMET_ERROR_INVALID); /* size 0 */
+    options.size = sizeof(options) + 8;
+    assert_int_equal(ramet_open(path, &options, &volume, &error),
+                     RAMET_ERROR_INVALID);
+    options.size = sizeof(options);
+    assert_int_equal(ramet_open(path, &options, &volume, &error),
+                     RAMET_ERROR_NOT_FOUND);
+    assert_int_equal(error.code, RAMET_ERROR_NOT_FOUND);
+    assert_non_null(strstr(error.text, "none"));
+    options.sync = "sometimes";
+    assert_int_equal(ramet_open(path, &options, &volume, NULL),
+                     RAMET_ERROR_INVALID);
+    options.sync = NULL;
+    options.create = 1;
+    options.remote = "http:/x";
+    assert_int_equal(ramet_open(path, &options, &volume, &error),
+                     RAMET_ERROR_INVALID);
+    options.remote = NULL;
+    volume = open_volume("local", &options);
+    assert_int_equal(ramet_write(volume, 0, &byte, 1, &error),
+                     RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_commit(volume, &error), RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_begin(volume, 7, &error), RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_push(volume, NULL, &error), RAMET_ERROR_INVALID);
+    assert_int_equal(ramet_begin(volume, RAMET_WRITE, &error), RAMET_SUCCESS);
+    assert_int_equal(ramet_begin(volume, RAMET_WRITE, &error),
+                     RAMET_ERROR_INVALID);
+    {
+        ramet_volume *const other = open_volume("local", &options);
+
+        assert_int_equal(ramet_begin(other, RAMET_WRITE, &error),
+                         RAMET_ERROR_BUSY);
+        ramet_close(other);
+    }
+    ramet_close(volume);
+    ramet_close(NULL);
+    assert_string_equal(ramet_version(), RAMET_VERSION_STRING);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(api__commits_pushes_and_pulls, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(api__shows_the_past_and_needs_no_disk,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(api__tells_what_is_wrong, setup,
+                                        teardown),
+    };
+    return cmocka_run_group_tests_name("api", tests, NULL, NULL);
+}

@@ -1,0 +1,357 @@
+/*
+ * test_durable.c - sync=commit: what returns is durable, what is refused is
+ * rolled back, and what is not known is settled before anything else is
+ * committed.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/bytes.h"
+#include "tests/client/world.h"
+#include "tests/support/faultos.h"
+#include "tests/support/faultstore.h"
+
+enum { SIZE = 40000 };
+
+static uint8_t bytes[SIZE];
+
+static struct ramet_file *
+open_commit(struct world *world, unsigned machine, const char *path,
+            const struct ramet_os *os)
+{
+    struct ramet_file_options options;
+    struct ramet_file *file = NULL;
+
+    world_options(world, machine, &options);
+    options.sync = RAMET_SYNC_COMMIT;
+    options.os = os;
+    OK(ramet_file_open(path, &options, &file, e));
+    return file;
+}
+
+static struct ramet_file *
+make_volume(struct world *world)
+{
+    struct ramet_file *const file =
+        open_commit(world, 0, world_path(world, "a"), NULL);
+
+    world_fill(bytes, SIZE, 1);
+    world_write(file, 0, bytes, SIZE);
+    return file;
+}
+
+static void
+expect_remote(struct world *world, uint64_t lsn)
+{
+    struct ramet_file_options options;
+    struct ramet_file *view = NULL;
+
+    world_restart(world, 2);
+    world_options(world, 2, &options);
+    options.stateless = true;
+    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
+    OK(ramet_file_pin(view, e));
+    assert_int_equal(ramet_file_snapshot(view)->lsn, lsn);
+    ramet_file_unpin(view);
+    world_expect(view, bytes, SIZE);
+    ramet_file_close(view);
+}
+
+static void
+commit__returns_when_it_is_durable(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+
+    for (unsigned i = 0; i < 20; i++) {
+        const struct ramet_file_status status = world_status(a);
+
+        /* LSN 1 is the empty volume's, or the first commit itself. */
+        assert_int_equal(status.local_commits, 0);
+        assert_int_equal(status.state, RAMET_STATE_CLEAN);
+        expect_remote(world, status.durable_lsn);
+        world_fill(bytes + 300 * i, 5000, i + 2);
+        world_write(a, 300 * i, bytes + 300 * i, 5000);
+        assert_int_equal(world_status(a).durable_lsn, status.durable_lsn + 1);
+    }
+    ramet_file_close(a);
+}
+
+static void
+commit__that_lost_the_race_is_rolled_back(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_file *const b =
+        open_commit(world, 1, world_path(world, "b"), NULL);
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    world_expect(b, bytes, SIZE);
+    world_write(a, 10, "first", 5);
+    memcpy(bytes + 10, "first", 5);
+    rc = world_try_write(b, 20000, "second", 6, &err);
+    assert_true(rc == RAMET_ESNAPSHOT || rc == RAMET_ECONFLICT);
+    assert_int_equal(world_status(b).local_commits, 0);
+    OK(ramet_file_pull(b, NULL, e));
+    world_expect(b, bytes, SIZE);
+    world_write(b, 20000, "second", 6);
+    memcpy(bytes + 20000, "second", 6);
+    expect_remote(world, world_status(b).durable_lsn);
+    OK(ramet_file_pull(a, NULL, e));
+    world_expect(a, bytes, SIZE);
+    ramet_file_close(a);
+    ramet_file_close(b);
+}
+
+static void
+commit__without_the_remote_is_rolled_back(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    const uint64_t lsn = world_status(a).durable_lsn;
+    struct ramet_err err;
+
+    ramet_faultstore_set_down(world->faults[0], RAMET_EUNREACHABLE);
+    assert_int_equal(world_try_write(a, 10, "never", 5, &err),
+                     RAMET_EUNREACHABLE);
+    world_expect(a, bytes, SIZE);
+    assert_int_equal(world_status(a).local_commits, 0);
+    ramet_faultstore_set_down(world->faults[0], RAMET_OK);
+    world_write(a, 10, "later", 5);
+    memcpy(bytes + 10, "later", 5);
+    expect_remote(world, lsn + 1);
+    ramet_file_close(a);
+}
+
+static void
+commit__with_a_super_journal_is_refused(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    const uint64_t lsn = world_status(a).durable_lsn;
+    struct ramet_err err;
+
+    OK(ramet_file_pin(a, e));
+    OK(ramet_file_reserve(a, e));
+    OK(ramet_file_write(a, 0, "x", 1, e));
+    assert_int_equal(ramet_file_prepare(a, "/x/super-journal", &err),
+                     RAMET_EINVAL);
+    ramet_file_release(a);
+    ramet_file_unpin(a);
+    world_expect(a, bytes, SIZE);
+    expect_remote(world, lsn);
+    ramet_file_close(a);
+}
+
+/* Write again and again until it is taken: what a caller does on BUSY. */
+static void
+write_in_the_end(struct ramet_file *file, uint64_t offset, const void *data,
+                 size_t len)
+{
+    struct ramet_err err;
+    enum ramet_rc rc = RAMET_EUNKNOWN;
+
+    for (unsigned i = 0; i < 4 && rc != RAMET_OK; i++) {
+        rc = world_try_write(file, offset, data, len, &err);
+        if (rc != RAMET_OK && rc != RAMET_ESNAPSHOT && rc != RAMET_ECONFLICT &&
+            rc != RAMET_EUNKNOWN)
+            fail_msg("%s: %s", ramet_rc_name(rc), err.text);
+        if (rc != RAMET_OK)
+            OK(ramet_file_pull(file, NULL, e));
+    }
+    assert_int_equal(rc, RAMET_OK);
+}
+
+/*
+ * The reply is lost, or the request hangs and lands at some moment later: at
+ * once, before the next transaction, or after everything was settled.
+ */
+static void
+commit__of_unknown_fate_is_settled_first(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *a = make_volume(world);
+
+    for (unsigned how = 0; how < 8; how++) {
+        const bool late = how % 4 >= 1;
+        const bool lands_before = how % 4 == 2;
+        const bool reopen = how >= 4;
+        char text[16];
+        uint8_t before[SIZE];
+        struct ramet_err err;
+        enum ramet_rc rc;
+
+        snprintf(text, sizeof(text), "unknown %u", how);
+        memcpy(before, bytes, SIZE);
+        ramet_faultstore_arm(world->faults[0],
+                             late ? RAMET_FAULT_LATE : RAMET_FAULT_LOSE_REPLY,
+                             0, RAMET_OK);
+        rc = world_try_write(a, 100 * how, text, sizeof(text), &err);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
+        if (rc == RAMET_OK) { /* it asked, and found its commit */
+            assert_false(late);
+            memcpy(bytes + 100 * how, text, sizeof(text));
+        } else {
+            assert_int_equal(rc, RAMET_EUNKNOWN);
+            world_expect(a, before, SIZE); /* rolled back here */
+            if (!late)
+                memcpy(bytes + 100 * how, text, sizeof(text));
+        }
+        if (lands_before) {
+            ramet_faultstore_land(world->faults[0]);
+            memcpy(bytes + 100 * how, text, sizeof(text));
+        }
+        if (reopen) {
+            ramet_file_close(a);
+            world_restart(world, 0);
+            a = open_commit(world, 0, world_path(world, "a"), NULL);
+        }
+        write_in_the_end(a, 30000 + how, "z", 1);
+        bytes[30000 + how] = 'z';
+        ramet_faultstore_land(world->faults[0]); /* too late, if not before */
+        OK(ramet_file_pull(a, NULL, e));
+        world_expect(a, bytes, SIZE);
+        expect_remote(world, world_status(a).durable_lsn);
+        assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
+    }
+    ramet_file_close(a);
+}
+
+/* What was committed in another mode before goes first. */
+static void
+commit__pushes_what_is_pending_first(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *a = make_volume(world);
+    uint64_t lsn;
+
+    ramet_file_close(a);
+    a = world_open(world, 0, "a");
+    world_write(a, 5, "pending", 7);
+    memcpy(bytes + 5, "pending", 7);
+    lsn = world_status(a).durable_lsn;
+    ramet_file_close(a);
+    a = open_commit(world, 0, world_path(world, "a"), NULL);
+    write_in_the_end(a, 20000, "durable", 7);
+    memcpy(bytes + 20000, "durable", 7);
+    expect_remote(world, lsn + 2);
+    ramet_file_close(a);
+}
+
+static void
+commit__can_be_cut_to_the_size_in_the_header(void **state)
+{
+    struct world *const world = *state;
+    uint8_t page[4096] = "SQLite format 3";
+    struct ramet_file_options options;
+    struct ramet_file *a = NULL;
+
+    world_options(world, 0, &options);
+    options.sync = RAMET_SYNC_COMMIT;
+    options.kind = RAMET_KIND_SQLITE;
+    OK(ramet_file_open(world_path(world, "a"), &options, &a, e));
+    page[16] = 4096 >> 8;
+    ramet_put_be32(page + 24, 1);
+    ramet_put_be32(page + 92, 1);
+    ramet_put_be32(page + 28, 3);
+    OK(ramet_file_pin(a, e));
+    OK(ramet_file_reserve(a, e));
+    for (unsigned i = 0; i < 10; i++)
+        OK(ramet_file_write(a, i * 4096u, page, 4096, e));
+    OK(ramet_file_prepare(a, NULL, e));
+    OK(ramet_file_truncate(a, 3 * 4096, e)); /* as SQLite does */
+    ramet_file_publish(a);
+    ramet_file_release(a);
+    ramet_file_unpin(a);
+    assert_int_equal(ramet_file_size(a), 3 * 4096);
+    ramet_file_close(a);
+    a = world_clone(world, 1, "b", false);
+    assert_int_equal(ramet_file_size(a), 3 * 4096);
+    ramet_file_close(a);
+}
+
+/*
+ * Power goes after the n-th change on disk: the commit is durable or it is
+ * not there at all, and the replica and the remote agree in the end.
+ */
+static void
+commit__is_whole_or_absent_wherever_the_power_goes(void **state)
+{
+    struct world *const world = *state;
+    const char *const folder = world_path(world, "disk");
+    struct faultos *fault;
+    char path[400];
+    bool stopped = true;
+
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(path, sizeof(path), "%s/a", folder);
+    fault = faultos_new(folder);
+    {
+        struct ramet_file *const a =
+            open_commit(world, 0, path, faultos_os(fault));
+
+        world_fill(bytes, SIZE, 1);
+        world_write(a, 0, bytes, SIZE);
+        ramet_file_close(a);
+    }
+    for (long count = 0; stopped; count++) {
+        struct ramet_file *a = open_commit(world, 0, path, faultos_os(fault));
+        uint8_t old[SIZE];
+        struct ramet_err err;
+        uint64_t lsn;
+        enum ramet_rc rc;
+
+        assert_true(count < 200);
+        lsn = world_status(a).durable_lsn;
+        memcpy(old, bytes, SIZE);
+        world_fill(bytes + 5000, 9000, (uint64_t)count + 7);
+        faultos_stop_at(fault, count);
+        rc = world_try_write(a, 5000, bytes + 5000, 9000, &err);
+        ramet_file_close(a);
+        stopped = faultos_has_stopped(fault);
+        faultos_stop_at(fault, -1);
+        world_restart(world, 0);
+        if (stopped)
+            faultos_crash(fault, (uint64_t)count);
+        a = open_commit(world, 0, path, faultos_os(fault));
+        /* Settles what is to be settled: a push, then what is new there. */
+        OK(ramet_file_sync(a, NULL, e));
+        assert_in_range(world_status(a).durable_lsn, lsn, lsn + 1);
+        if (world_status(a).durable_lsn == lsn) {
+            assert_int_not_equal(rc, RAMET_OK);
+            memcpy(bytes, old, SIZE);
+        }
+        world_expect(a, bytes, SIZE);
+        assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
+        write_in_the_end(a, 0, &(uint8_t){(uint8_t)count}, 1);
+        bytes[0] = (uint8_t)count;
+        world_expect(a, bytes, SIZE);
+        expect_remote(world, world_status(a).durable_lsn);
+        ramet_file_close(a);
+    }
+    faultos_free(fault);
+}
+
+#define T(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(commit__returns_when_it_is_durable),
+        T(commit__that_lost_the_race_is_rolled_back),
+        T(commit__without_the_remote_is_rolled_back),
+        T(commit__with_a_super_journal_is_refused),
+        T(commit__of_unknown_fate_is_settled_first),
+        T(commit__pushes_what_is_pending_first),
+        T(commit__can_be_cut_to_the_size_in_the_header),
+        T(commit__is_whole_or_absent_wherever_the_power_goes),
+    };
+    return cmocka_run_group_tests_name("durable", tests, NULL, NULL);
+}

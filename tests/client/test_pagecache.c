@@ -1,0 +1,145 @@
+/*
+ * test_pagecache.c - the views' page cache, and the guess at read-ahead.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <string.h>
+
+#include "client/pagecache.h"
+#include "client/readahead.h"
+
+enum { PAGE = 4096 };
+
+static void
+put(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno, int value)
+{
+    uint8_t page[PAGE];
+
+    memset(page, value, sizeof(page));
+    ramet_pagecache_put(cache, lsn, pgno, page, sizeof(page));
+}
+
+/* The value of the page, or -1. */
+static int
+get(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno)
+{
+    uint8_t got[2];
+
+    if (!ramet_pagecache_get(cache, lsn, pgno, PAGE - 2, got, 2))
+        return -1;
+    assert_int_equal(got[0], got[1]);
+    return got[0];
+}
+
+static void
+pagecache__answers_for_its_lsn_alone(void **state)
+{
+    struct ramet_pagecache *const cache = ramet_pagecache_new(1 << 20);
+
+    (void)state;
+    assert_int_equal(get(cache, 5, 1), -1);
+    put(cache, 5, 1, 51);
+    put(cache, 7, 1, 71);
+    assert_int_equal(get(cache, 5, 1), 51);
+    assert_int_equal(get(cache, 6, 1), -1);
+    assert_int_equal(get(cache, 7, 1), 71);
+    assert_int_equal(get(cache, 5, 2), -1);
+    ramet_pagecache_free(cache);
+}
+
+static void
+pagecache__carries_over_what_did_not_change(void **state)
+{
+    struct ramet_pagecache *const cache = ramet_pagecache_new(1 << 20);
+    struct ramet_pageset changed;
+
+    (void)state;
+    ramet_pageset_init(&changed);
+    assert_int_equal(ramet_pageset_add(&changed, 2), RAMET_OK);
+    put(cache, 5, 1, 1);
+    put(cache, 5, 2, 2);
+    put(cache, 4, 3, 3); /* not known to be right at 5 */
+    ramet_pagecache_advance(cache, 5, 9, &changed);
+    assert_int_equal(get(cache, 9, 1), 1);
+    assert_int_equal(get(cache, 7, 1), 1);
+    assert_int_equal(get(cache, 10, 1), -1);
+    assert_int_equal(get(cache, 9, 2), -1);
+    assert_int_equal(get(cache, 5, 2), 2);
+    assert_int_equal(get(cache, 9, 3), -1);
+    ramet_pageset_done(&changed);
+    ramet_pagecache_free(cache);
+}
+
+/* A limit of 100 pages, 10,000 pages through it: bounded, and each answer is
+ * right; a page that is used again and again stays. */
+static void
+pagecache__stays_within_its_limit(void **state)
+{
+    struct ramet_pagecache *const cache = ramet_pagecache_new(100 * PAGE);
+    unsigned held = 0;
+
+    (void)state;
+    put(cache, 1, 1, 1);
+    for (uint32_t pgno = 2; pgno < 10000; pgno++) {
+        put(cache, 1, pgno, (int)(pgno % 251));
+        assert_int_equal(get(cache, 1, 1), 1);
+    }
+    for (uint32_t pgno = 1; pgno < 10000; pgno++) {
+        const int value = get(cache, 1, pgno);
+
+        if (value < 0)
+            continue;
+        assert_int_equal(value, (int)(pgno % 251));
+        held++;
+    }
+    assert_in_range(held, 50, 100);
+    ramet_pagecache_free(cache);
+}
+
+static void
+readahead__grows_in_a_scan_and_not_otherwise(void **state)
+{
+    struct ramet_readahead readahead;
+    uint32_t pgno = 10;
+    uint32_t last = 0;
+    unsigned misses = 0;
+
+    (void)state;
+    memset(&readahead, 0, sizeof(readahead));
+    for (uint32_t p = 1000; p > 900; p -= 3) /* backwards: no scan */
+        assert_int_equal(ramet_readahead_miss(&readahead, p, 64), 1);
+    for (; pgno < 1000; misses++) {
+        const uint32_t count = ramet_readahead_miss(&readahead, pgno, 64);
+
+        assert_true(count >= last && count <= 64);
+        last = count;
+        pgno += count;
+    }
+    assert_int_equal(last, 64);
+    assert_true(misses < 25);
+    /* Two scans that take turns are both seen. */
+    memset(&readahead, 0, sizeof(readahead));
+    for (uint32_t a = 1, b = 50000, i = 0; i < 20; i++) {
+        const uint32_t count = ramet_readahead_miss(&readahead, a, 64);
+
+        a += count;
+        last = ramet_readahead_miss(&readahead, b, 64);
+        b += last;
+        assert_int_equal(count, last);
+    }
+    assert_int_equal(last, 64);
+    assert_int_equal(ramet_readahead_miss(&readahead, UINT32_MAX, 1), 1);
+    assert_int_equal(ramet_readahead_miss(&readahead, UINT32_MAX, 1), 1);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pagecache__answers_for_its_lsn_alone),
+        cmocka_unit_test(pagecache__carries_over_what_did_not_change),
+        cmocka_unit_test(pagecache__stays_within_its_limit),
+        cmocka_unit_test(readahead__grows_in_a_scan_and_not_otherwise),
+    };
+    return cmocka_run_group_tests_name("pagecache", tests, NULL, NULL);
+}

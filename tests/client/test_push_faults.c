@@ -1,0 +1,361 @@
+/*
+ * test_push_faults.c - exactly once: lost replies, requests that land late, a
+ * store that is gone, and power cut between any two steps of a push, a pull
+ * and a reset.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/client/world.h"
+#include "tests/support/faultos.h"
+#include "tests/support/faultstore.h"
+
+enum { SIZE = 40000 };
+
+static uint8_t bytes[SIZE];
+
+static struct ramet_file *
+make_volume(struct world *world)
+{
+    struct ramet_file *file;
+
+    world_fill(bytes, sizeof(bytes), 1);
+    file = world_open(world, 0, "a");
+    world_write(file, 0, bytes, SIZE);
+    OK(ramet_file_push(file, NULL, e));
+    return file;
+}
+
+static void
+change(struct ramet_file *file, uint64_t seed)
+{
+    world_fill(bytes + 5000, 20000, seed);
+    world_write(file, 5000, bytes + 5000, 20000);
+}
+
+/* The remote has exactly `lsn` commits, and the newest holds `bytes`. */
+static void
+expect_remote(struct world *world, uint64_t lsn)
+{
+    struct ramet_file_options options;
+    struct ramet_file *view = NULL;
+
+    world_restart(world, 2);
+    world_options(world, 2, &options);
+    options.stateless = true;
+    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
+    OK(ramet_file_pin(view, e));
+    assert_int_equal(ramet_file_snapshot(view)->lsn, lsn);
+    ramet_file_unpin(view);
+    world_expect(view, bytes, SIZE);
+    ramet_file_close(view);
+}
+
+/* Any one request goes wrong in any way; then a push in a new process. */
+static void
+push_with_fault(struct world *world, enum ramet_fault fault, uint64_t nth,
+                bool reopen, bool *out_fired)
+{
+    struct ramet_file *file = world_open(world, 0, "a");
+    const uint64_t before = world_status(file).durable_lsn;
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    change(file, 100 + nth);
+    ramet_faultstore_arm(world->faults[0], fault, nth, RAMET_EUNREACHABLE);
+    rc = ramet_file_push(file, NULL, &err);
+    *out_fired = ramet_faultstore_fired(world->faults[0]);
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
+    if (!*out_fired)
+        assert_int_equal(rc, RAMET_OK);
+    change(file, 1000 + nth); /* a retry must not grow by this */
+    if (reopen) {
+        ramet_file_close(file);
+        world_restart(world, 0);
+        file = world_open(world, 0, "a");
+    }
+    OK(ramet_file_push(file, NULL, e));
+    ramet_faultstore_land(world->faults[0]);
+    assert_in_range(world_status(file).durable_lsn, before + 1, before + 2);
+    world_expect(file, bytes, SIZE);
+    OK(ramet_file_push(file, NULL, e));
+    OK(ramet_file_pull(file, NULL, e));
+    expect_remote(world, world_status(file).durable_lsn);
+    ramet_file_close(file);
+}
+
+static void
+push__lands_once_whatever_request_fails(void **state)
+{
+    static const enum ramet_fault faults[] = {
+        RAMET_FAULT_FAIL, RAMET_FAULT_LOSE_REPLY, RAMET_FAULT_LATE};
+    struct world *const world = *state;
+
+    ramet_file_close(make_volume(world));
+    for (size_t f = 0; f < 3; f++)
+        for (unsigned reopen = 0; reopen < 2; reopen++) {
+            bool fired = true;
+
+            for (uint64_t nth = 0; fired; nth++) {
+                assert_true(nth < 30);
+                push_with_fault(world, faults[f], nth, reopen, &fired);
+            }
+        }
+}
+
+/* The intent's request hangs; somebody else wins the slot; then it lands. */
+static void
+push__that_lands_late_loses_to_whoever_won(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_file *const b = world_clone(world, 1, "b", false);
+    struct ramet_err err;
+    uint8_t others[SIZE];
+
+    memcpy(others, bytes, SIZE);
+    change(a, 2);
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(ramet_file_push(a, NULL, &err), RAMET_EUNKNOWN);
+    assert_int_equal(world_status(a).local_commits, 1);
+    world_write(b, 7, "other", 5);
+    memcpy(others + 7, "other", 5);
+    OK(ramet_file_push(b, NULL, e));
+    ramet_faultstore_land(world->faults[0]);
+    assert_int_equal(ramet_file_push(a, NULL, &err), RAMET_EDIVERGED);
+    world_expect(a, bytes, SIZE);
+    OK(ramet_file_reset(a, false, NULL, 0, NULL, e));
+    world_expect(a, others, SIZE);
+    ramet_file_close(a);
+    ramet_file_close(b);
+}
+
+/* A pull with an intent under way knows its own commit. */
+static void
+pull__does_not_take_ones_own_commit_for_anothers(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_err err;
+
+    change(a, 2);
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LOSE_REPLY, 0, RAMET_OK);
+    if (ramet_file_push(a, NULL, &err) != RAMET_OK)
+        assert_int_equal(err.code, RAMET_EUNKNOWN);
+    OK(ramet_file_pull(a, NULL, e));
+    assert_int_equal(world_status(a).durable_lsn, 2);
+    assert_int_equal(world_status(a).local_commits, 0);
+    world_expect(a, bytes, SIZE);
+    expect_remote(world, 2);
+    ramet_file_close(a);
+}
+
+/* ---- power ---------------------------------------------------------------- */
+
+typedef enum ramet_rc act(struct ramet_file *file, struct ramet_err *err);
+
+static enum ramet_rc
+act_push(struct ramet_file *file, struct ramet_err *err)
+{
+    return ramet_file_push(file, NULL, err);
+}
+
+static enum ramet_rc
+act_pull(struct ramet_file *file, struct ramet_err *err)
+{
+    return ramet_file_pull(file, NULL, err);
+}
+
+static enum ramet_rc
+act_reset(struct ramet_file *file, struct ramet_err *err)
+{
+    return ramet_file_reset(file, false, NULL, 0, NULL, err);
+}
+
+static struct ramet_file *
+open_on(const struct ramet_os *os, struct world *world, unsigned machine,
+        const char *path)
+{
+    struct ramet_file_options options;
+    struct ramet_file *file = NULL;
+
+    world_options(world, machine, &options);
+    options.os = os;
+    OK(ramet_file_open(path, &options, &file, e));
+    return file;
+}
+
+/*
+ * Replica "a" in a folder whose power goes after `count` changes of `run`;
+ * then it is opened again. False if `run` was done before.
+ */
+static bool
+cut_power(struct world *world, const char *path, struct faultos *fault,
+          act *run, long count, uint64_t seed)
+{
+    struct ramet_file *file = open_on(faultos_os(fault), world, 0, path);
+    struct ramet_err err;
+    bool stopped;
+
+    faultos_stop_at(fault, count);
+    (void)!run(file, &err);
+    ramet_file_close(file);
+    stopped = faultos_has_stopped(fault);
+    faultos_stop_at(fault, -1);
+    world_restart(world, 0);
+    if (stopped)
+        faultos_crash(fault, seed);
+    return stopped;
+}
+
+static void
+push__lands_once_wherever_the_power_goes(void **state)
+{
+    struct world *const world = *state;
+    const char *const folder = world_path(world, "disk");
+    struct faultos *fault;
+    char path[400];
+    uint64_t expected = 1;
+    bool stopped = true;
+
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(path, sizeof(path), "%s/a", folder);
+    fault = faultos_new(folder);
+    {
+        struct ramet_file *const file =
+            open_on(faultos_os(fault), world, 0, path);
+
+        world_fill(bytes, SIZE, 1);
+        world_write(file, 0, bytes, SIZE);
+        OK(ramet_file_push(file, NULL, e));
+        ramet_file_close(file);
+    }
+    for (long count = 0; stopped; count++) {
+        struct ramet_file *file = open_on(faultos_os(fault), world, 0, path);
+
+        assert_true(count < 200);
+        change(file, 10 + (uint64_t)count);
+        ramet_file_close(file);
+        stopped =
+            cut_power(world, path, fault, act_push, count, (uint64_t)count);
+        file = open_on(faultos_os(fault), world, 0, path);
+        world_expect(file, bytes, SIZE);
+        OK(ramet_file_push(file, NULL, e));
+        expected++;
+        assert_int_equal(world_status(file).durable_lsn, expected);
+        assert_int_equal(world_status(file).state, RAMET_STATE_CLEAN);
+        ramet_file_close(file);
+        expect_remote(world, expected);
+    }
+    faultos_free(fault);
+}
+
+static void
+pull__ends_well_wherever_the_power_goes(void **state)
+{
+    struct world *const world = *state;
+    const char *const folder = world_path(world, "disk");
+    struct ramet_file *const b = make_volume(world);
+    struct faultos *fault;
+    char path[400];
+    bool stopped = true;
+
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(path, sizeof(path), "%s/a", folder);
+    fault = faultos_new(folder);
+    ramet_file_close(open_on(faultos_os(fault), world, 1, path));
+    for (long count = 0; stopped; count++) {
+        struct ramet_file *file;
+        struct ramet_err err;
+
+        assert_true(count < 300);
+        change(b, 10 + (uint64_t)count);
+        OK(ramet_file_push(b, NULL, e));
+        file = open_on(faultos_os(fault), world, 1, path);
+        faultos_stop_at(fault, count);
+        (void)!act_pull(file, &err);
+        ramet_file_close(file);
+        stopped = faultos_has_stopped(fault);
+        faultos_stop_at(fault, -1);
+        if (stopped)
+            faultos_crash(fault, (uint64_t)count);
+        file = open_on(faultos_os(fault), world, 1, path);
+        OK(ramet_file_pull(file, NULL, e));
+        world_expect(file, bytes, SIZE);
+        ramet_file_close(file);
+    }
+    faultos_free(fault);
+    ramet_file_close(b);
+}
+
+/* Wherever the power goes: the local commits are here, or kept in a file. */
+static void
+reset__never_loses_what_it_gives_up(void **state)
+{
+    struct world *const world = *state;
+    const char *const folder = world_path(world, "disk");
+    struct ramet_file *const b = make_volume(world);
+    uint8_t mine[SIZE];
+    struct faultos *fault;
+    char path[400];
+    char command[700];
+    bool stopped = true;
+
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(path, sizeof(path), "%s/a", folder);
+    fault = faultos_new(folder);
+    ramet_file_close(open_on(faultos_os(fault), world, 1, path));
+    for (long count = 0; stopped; count++) {
+        struct ramet_file *file = open_on(faultos_os(fault), world, 1, path);
+        struct ramet_err err;
+
+        assert_true(count < 300);
+        memcpy(mine, bytes, SIZE);
+        snprintf((char *)mine + 100, 40, "local work %ld", count);
+        world_write(file, 100, mine + 100, 40);
+        change(b, 10 + (uint64_t)count);
+        OK(ramet_file_push(b, NULL, e));
+        faultos_stop_at(fault, count);
+        (void)!act_reset(file, &err);
+        ramet_file_close(file);
+        stopped = faultos_has_stopped(fault);
+        faultos_stop_at(fault, -1);
+        if (stopped)
+            faultos_crash(fault, (uint64_t)count);
+        file = open_on(faultos_os(fault), world, 1, path);
+        if (world_status(file).local_commits > 0) {
+            world_expect(file, mine, SIZE);
+            OK(ramet_file_reset(file, false, NULL, 0, NULL, e));
+        }
+        OK(ramet_file_pull(file, NULL, e));
+        world_expect(file, bytes, SIZE);
+        ramet_file_close(file);
+        /* The file that was kept holds the whole of it. */
+        snprintf(command, sizeof(command),
+                 "grep -q 'local work %ld' '%s'-ramet/lost/*", count, path);
+        assert_int_equal(system(command), 0);
+    }
+    faultos_free(fault);
+    ramet_file_close(b);
+}
+
+#define T(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(push__lands_once_whatever_request_fails),
+        T(push__that_lands_late_loses_to_whoever_won),
+        T(pull__does_not_take_ones_own_commit_for_anothers),
+        T(push__lands_once_wherever_the_power_goes),
+        T(pull__ends_well_wherever_the_power_goes),
+        T(reset__never_loses_what_it_gives_up),
+    };
+    return cmocka_run_group_tests_name("push_faults", tests, NULL, NULL);
+}

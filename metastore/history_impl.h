@@ -186,6 +186,13 @@ ramet_history_load_root(struct ramet_history *history,
                         struct ramet_node_ref *out_ref, unsigned *out_level,
                         struct ramet_err *err);
 
+/* Header and trailer of a map object of `size_bytes`, read and checked. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_read_trailer(struct ramet_history *history, uint64_t lsn,
+                           const struct ramet_mid *id, uint64_t size_bytes,
+                           struct ramet_map_trailer *out_trailer,
+                           struct ramet_err *err);
+
 /* ---- making maps --------------------------------------------------------- */
 
 /* A map of chain's state, with `lsn` in its name and `commit_hash` (zero: own)

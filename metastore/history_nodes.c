@@ -184,8 +184,8 @@ ramet_history_load_nodes(struct ramet_history *history,
     if (missing_count > 1)
         qsort(missing, missing_count, sizeof(missing[0]), compare_missing);
     for (size_t done = 0; rc == RAMET_OK && done < missing_count;) {
-        const size_t n = range_count(history->store, missing + done,
-                                     missing_count - done);
+        const size_t n =
+            range_count(history->store, missing + done, missing_count - done);
 
         rc = read_range(history, missing + done, n, out_entries, err);
         done += n;
@@ -247,4 +247,30 @@ ramet_history_load_root(struct ramet_history *history,
     *out_ref = ref;
     *out_level = level;
     return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_history_read_trailer(struct ramet_history *history, uint64_t lsn,
+                           const struct ramet_mid *id, uint64_t size_bytes,
+                           struct ramet_map_trailer *out_trailer,
+                           struct ramet_err *err)
+{
+    uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    ramet_map_key(&history->volume, lsn, id, key);
+    if (size_bytes < sizeof(header) + sizeof(end))
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %" PRIu64 " bytes", key,
+                          size_bytes);
+    rc = ramet_objstore_read_full(history->store, key, 0, header,
+                                  sizeof(header), err);
+    if (rc == RAMET_OK)
+        rc = ramet_objstore_read_full(history->store, key,
+                                      size_bytes - sizeof(end), end,
+                                      sizeof(end), err);
+    if (rc != RAMET_OK)
+        return rc;
+    return ramet_map_trailer_decode(&history->volume, lsn, id, header, end,
+                                    size_bytes, out_trailer, err);
 }

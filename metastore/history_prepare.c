@@ -86,34 +86,28 @@ take_map(void *ctx, const char *key, uint64_t size_bytes)
     return true;
 }
 
+/* lsn 0 in *out_map if this map is of no use. */
 static enum ramet_rc
 try_map(struct ramet_history *history, uint64_t lsn, const struct ramet_mid *id,
         uint64_t size_bytes, struct ramet_map_ref *out_map,
         struct ramet_err *err)
 {
-    uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
     struct ramet_map_trailer trailer;
-    char key[RAMET_KEY_MAX];
-    bool is_ours;
+    struct ramet_err damage;
+    bool is_ours = false;
     enum ramet_rc rc;
 
     out_map->lsn = 0;
-    if (size_bytes < sizeof(header) + sizeof(end))
-        return RAMET_OK;
-    ramet_map_key(&history->volume, lsn, id, key);
-    rc = ramet_objstore_read_full(history->store, key, 0, header,
-                                  sizeof(header), err);
-    if (rc == RAMET_OK)
-        rc = ramet_objstore_read_full(history->store, key,
-                                      size_bytes - sizeof(end), end,
-                                      sizeof(end), err);
-    if (rc != RAMET_OK)
-        return rc;
+    rc = ramet_history_read_trailer(history, lsn, id, size_bytes, &trailer,
+                                    &damage);
     /* A damaged one is no reason not to commit: pass it over. */
-    rc = ramet_map_trailer_decode(&history->volume, lsn, id, header, end,
-                                  size_bytes, &trailer, NULL);
-    if (rc != RAMET_OK)
+    if (rc == RAMET_ECORRUPT || rc == RAMET_EVERSION)
         return RAMET_OK;
+    if (rc != RAMET_OK) {
+        if (err != NULL)
+            *err = damage;
+        return rc;
+    }
     rc = is_of_this_line(history, lsn, &trailer.commit_hash, &is_ours, err);
     if (rc != RAMET_OK || !is_ours) /* invariant (2) */
         return rc;

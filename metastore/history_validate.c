@@ -4,7 +4,8 @@
  *
  *   (1) A commit that passes can be read: its base is the history's, every
  *       segment is there with the size that it claims, every table chunk and
- *       every inline frame has its hash, and the map's root is there.
+ *       every inline frame has its hash, tables name the changed pages and
+ *       no others, and its map is of this history.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -60,14 +61,46 @@ same_map(const struct ramet_map_ref *a, const struct ramet_map_ref *b)
            ramet_hash_equal(&a->root_hash, &b->root_hash);
 }
 
+/* A map that is new here must be of this very line. */
+static enum ramet_rc
+check_new_map(struct ramet_history *history, const struct ramet_commit *commit,
+              struct ramet_err *err)
+{
+    const struct ramet_map_ref *const map = &commit->map;
+    struct ramet_map_trailer trailer;
+    struct ramet_node_ref root;
+    struct ramet_head head = {.lsn = 0}; /* zero hash: the commit's own */
+    char key[RAMET_KEY_MAX];
+    uint64_t size = 0;
+    unsigned level;
+    enum ramet_rc rc;
+
+    if (map->root_length_bytes == 0)
+        return RAMET_OK; /* nothing lies anywhere: there is no object */
+    rc = ramet_history_load_root(history, map, &root, &level, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_map_key(&history->volume, map->lsn, &map->id, key);
+    rc = ramet_objstore_size(history->store, key, &size, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_read_trailer(history, map->lsn, &map->id, size,
+                                        &trailer, err);
+    if (rc == RAMET_OK && !ramet_commit_has_own_map(commit))
+        rc = ramet_history_head(history, map->lsn, &head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_hash_equal(&trailer.commit_hash, &head.hash) ||
+        !ramet_node_ref_equal(&trailer.root, &root))
+        return refuse(commit->lsn, "its map is of another history", err);
+    return RAMET_OK;
+}
+
 static enum ramet_rc
 check_map(struct ramet_history *history, const struct ramet_commit *commit,
           const struct ramet_map_ref *base_map, uint64_t base_map_lsn,
           uint32_t head_length, struct ramet_err *err)
 {
-    struct ramet_node_ref root;
     uint64_t head_bytes = 0;
-    unsigned level;
 
     if (commit->map.lsn < base_map_lsn)
         return refuse(commit->lsn, "its map is older than its predecessor's",
@@ -91,13 +124,32 @@ check_map(struct ramet_history *history, const struct ramet_commit *commit,
         return same_map(&commit->map, base_map)
                    ? RAMET_OK
                    : refuse(commit->lsn, "its map is another one", err);
-    return ramet_history_load_root(history, &commit->map, &root, &level, err);
+    return check_new_map(history, commit, err);
+}
+
+/* The frames of a chunk hold changed pages only; *io_pages counts them. */
+static enum ramet_rc
+check_chunk(const struct ramet_table_cursor *cursor,
+            const struct ramet_commit *commit, uint64_t *io_pages,
+            struct ramet_err *err)
+{
+    for (uint32_t i = 0; i < cursor->frame_count; i++) {
+        const struct ramet_frame *const frame = &cursor->frames[i];
+
+        for (uint32_t j = 0; j < frame->page_count; j++) {
+            if (!ramet_pageset_contains(&commit->changed,
+                                        frame->first_pgno + j))
+                return refuse(commit->lsn, "a frame of pages not changed", err);
+        }
+        *io_pages += frame->page_count;
+    }
+    return RAMET_OK;
 }
 
 static enum ramet_rc
 check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
               const struct ramet_commit *commit, uint32_t index,
-              struct ramet_err *err)
+              uint64_t *io_pages, struct ramet_err *err)
 {
     const struct ramet_segment_info *const segment = &commit->segments[index];
     const struct ramet_place place = {.volume = commit->volume,
@@ -122,6 +174,8 @@ check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
                           commit->lsn, key, size, segment->size_bytes);
     for (uint32_t i = 0; i < segment->chunk_count; i++) {
         rc = ramet_table_cursor_load(cursor, commit, segment, i, err);
+        if (rc == RAMET_OK)
+            rc = check_chunk(cursor, commit, io_pages, err);
         if (rc != RAMET_OK)
             return rc;
     }
@@ -151,16 +205,25 @@ check_pages(struct ramet_history *history, const struct ramet_commit *commit,
             const uint8_t *object, struct ramet_err *err)
 {
     struct ramet_table_cursor cursor;
+    uint64_t pages = 0; /* with a frame in a table or chunk */
     enum ramet_rc rc = RAMET_OK;
 
     ramet_table_cursor_init(&cursor, history, UINT32_MAX);
     for (uint32_t i = 0; rc == RAMET_OK && i < commit->segment_count; i++) {
+        const struct ramet_segment_info *const segment = &commit->segments[i];
+
+        for (uint32_t j = 0;
+             segment->frames != NULL && j < segment->frame_count; j++)
+            pages += segment->frames[j].page_count;
         if (i == 0 && commit->has_inline)
             rc = check_inline(commit, object, err);
         else
-            rc = check_segment(history, &cursor, commit, i, err);
+            rc = check_segment(history, &cursor, commit, i, &pages, err);
     }
     ramet_table_cursor_done(&cursor);
+    if (rc == RAMET_OK && !ramet_commit_has_own_map(commit) &&
+        pages != ramet_pageset_count(&commit->changed))
+        rc = refuse(commit->lsn, "changed pages without a frame", err);
     return rc;
 }
 

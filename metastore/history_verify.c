@@ -19,7 +19,15 @@
 #include "metastore/history_impl.h"
 
 #define SEGMENT_MAGIC "RAMTSEG\x01"
-#define READ_BYTES (64u << 10)
+#define WINDOW_BYTES (256u << 10)
+
+/* Bytes of an object that were read last. */
+struct window {
+    char key[RAMET_KEY_MAX]; /* "": none */
+    uint64_t offset;
+    size_t len;
+    uint8_t *bytes;
+};
 
 struct verify {
     struct ramet_history *history;
@@ -28,6 +36,8 @@ struct verify {
     uint64_t done, total;
     uint64_t damaged;
     struct ramet_table_cursor cursor;
+    struct ramet_hasher *hasher;
+    struct window window;
 };
 
 /* Damage is reported and done with; other failures are passed on. */
@@ -49,31 +59,53 @@ note(struct verify *v, enum ramet_rc rc, const struct ramet_err *found,
 
 /* ---- bytes of one object, in order --------------------------------------- */
 
+/* Let the window hold `length` bytes at `offset`, at most its size; what comes
+ * after them is read along, since it is asked for next. */
+static enum ramet_rc
+fill_window(struct verify *v, const char *key, uint64_t offset, size_t length,
+            const uint8_t **out_bytes, struct ramet_err *err)
+{
+    struct window *const w = &v->window;
+    enum ramet_rc rc;
+
+    if (strcmp(w->key, key) != 0 || offset < w->offset ||
+        offset - w->offset > w->len || length > w->len - (offset - w->offset)) {
+        w->key[0] = '\0';
+        rc = ramet_objstore_read(v->history->store, key, offset, w->bytes,
+                                 WINDOW_BYTES, &w->len, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (w->len < length)
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "%s: ends at %" PRIu64 ", should go on", key,
+                              offset + w->len);
+        w->offset = offset;
+        memcpy(w->key, key, strlen(key) + 1);
+    }
+    *out_bytes = w->bytes + (offset - w->offset);
+    return RAMET_OK;
+}
+
 /* Hash `length` bytes at `offset` of an object, in pieces. */
 static enum ramet_rc
 hash_range(struct verify *v, const char *key, uint64_t offset, uint64_t length,
            struct ramet_hash *out_hash, struct ramet_err *err)
 {
-    struct ramet_hasher *const hasher = ramet_hasher_new();
-    uint8_t *const bytes = ramet_alloc(READ_BYTES);
     enum ramet_rc rc = RAMET_OK;
 
-    if (hasher == NULL || bytes == NULL)
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "verify");
+    ramet_hasher_reset(v->hasher);
     while (rc == RAMET_OK && length > 0) {
-        const size_t n = length < READ_BYTES ? (size_t)length : READ_BYTES;
+        const size_t n = length < WINDOW_BYTES ? (size_t)length : WINDOW_BYTES;
+        const uint8_t *bytes = NULL;
 
-        rc = ramet_objstore_read_full(v->history->store, key, offset, bytes, n,
-                                      err);
+        rc = fill_window(v, key, offset, n, &bytes, err);
         if (rc == RAMET_OK)
-            ramet_hasher_update(hasher, bytes, n);
+            ramet_hasher_update(v->hasher, bytes, n);
         offset += n;
         length -= n;
     }
     if (rc == RAMET_OK)
-        *out_hash = ramet_hasher_digest(hasher);
-    ramet_free(bytes);
-    ramet_hasher_free(hasher);
+        *out_hash = ramet_hasher_digest(v->hasher);
     return rc;
 }
 
@@ -490,27 +522,14 @@ static enum ramet_rc
 verify_map(struct map_sweep *s, struct ramet_err *err)
 {
     struct ramet_history *const history = s->v->history;
-    uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
-    struct ramet_map_trailer trailer;
     struct ramet_map_ref map = {.lsn = s->map->lsn, .id = s->map->id};
+    struct ramet_map_trailer trailer;
     struct ramet_node_ref root;
-    char key[RAMET_KEY_MAX];
     unsigned level;
     enum ramet_rc rc;
 
-    ramet_map_key(&history->volume, s->map->lsn, &s->map->id, key);
-    if (s->map->size_bytes < sizeof(header) + sizeof(end))
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: too short", key);
-    rc = ramet_objstore_read_full(history->store, key, 0, header,
-                                  sizeof(header), err);
-    if (rc == RAMET_OK)
-        rc = ramet_objstore_read_full(history->store, key,
-                                      s->map->size_bytes - sizeof(end), end,
-                                      sizeof(end), err);
-    if (rc == RAMET_OK)
-        rc = ramet_map_trailer_decode(&history->volume, s->map->lsn,
-                                      &s->map->id, header, end,
-                                      s->map->size_bytes, &trailer, err);
+    rc = ramet_history_read_trailer(history, s->map->lsn, &s->map->id,
+                                    s->map->size_bytes, &trailer, err);
     if (rc != RAMET_OK)
         return rc;
     map.root_offset_bytes = trailer.root.offset_bytes;
@@ -608,7 +627,14 @@ ramet_history_verify(struct ramet_history *history, ramet_verify_report *report,
     if (rc != RAMET_OK)
         return rc;
     ramet_table_cursor_init(&v.cursor, v.history, UINT32_MAX);
-    rc = verify_all(&v, err);
+    v.hasher = ramet_hasher_new();
+    v.window.bytes = ramet_alloc(WINDOW_BYTES);
+    if (v.hasher == NULL || v.window.bytes == NULL)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "verify");
+    else
+        rc = verify_all(&v, err);
+    ramet_free(v.window.bytes);
+    ramet_hasher_free(v.hasher);
     ramet_table_cursor_done(&v.cursor);
     ramet_history_close(v.history);
     if (rc == RAMET_OK && v.damaged > 0)

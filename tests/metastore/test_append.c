@@ -437,6 +437,43 @@ validate__looks_at_inline_frames_and_segments(void **state)
     ramet_buf_done(&object);
 }
 
+/* A map of another line lies about in the store; a commit names it. */
+static void
+validate__refuses_the_map_of_another_line(void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_err err = {.text = ""};
+    struct ramet_buf object;
+    struct ramet_cid id;
+
+    /* The commit that follows will name a map of LSN 65 or so: make it, let
+     * the store go back, and let history take another course. */
+    while (f->model.lsn < 64)
+        model_write(&f->model, 1, 1);
+    encode_one(f, &id, &object);
+    assert_int_equal(append(f, &object, NULL), RAMET_OK);
+    remove_commit(f, 65);
+    remove_commit(f, 64);
+    free(f->model.versions[f->model.lsn--].pages);
+    model_reopen(&f->model);
+    model_write(&f->model, 2, 1);         /* another LSN 64 */
+    assert_int_equal(object.data[29], 1); /* its map is of LSN 64 */
+    {
+        struct ramet_head head;
+
+        assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
+                         RAMET_OK);
+        memcpy(object.data + 80, &head.hash, 16); /* now based on that one */
+        ramet_put_le64(object.data + 96, head.time_ms + 1);
+    }
+    seal(&object);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, &err),
+        RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "of another history"));
+    ramet_buf_done(&object);
+}
+
 /* ---- time ---------------------------------------------------------------- */
 
 static uint64_t fake_now_ms;
@@ -697,6 +734,7 @@ main(void)
         TEST(read__notices_a_head_that_is_not_its_successors_base),
         TEST(validate__refuses_what_does_not_fit),
         TEST(validate__looks_at_inline_frames_and_segments),
+        TEST(validate__refuses_the_map_of_another_line),
         TEST(at_time__finds_the_newest_not_later),
         cmocka_unit_test(append__threads_make_one_line),
         cmocka_unit_test(append__processes_make_one_line),

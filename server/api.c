@@ -442,8 +442,11 @@ ramet_api_failed(struct call *call, const struct ramet_vid *volume,
     if (rc == RAMET_ECORRUPT) {
         atomic_fetch_add_explicit(&server->metrics.damaged, 1,
                                   memory_order_relaxed);
-        if (volume != NULL)
+        /* Begin anew: the store may have been mended, or set back. */
+        if (volume != NULL) {
             ramet_cache_forget(server->cache, volume);
+            ramet_lives_drop(server->lives, volume, false);
+        }
     }
     ramet_render_failure(call->rq, rc, err, false);
 }

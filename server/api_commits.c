@@ -171,6 +171,28 @@ reply_committed(struct call *call, struct ramet_live *live, uint64_t lsn)
     ramet_live_committed(live, &head);
 }
 
+/* History's checks, and the inline segment's own header. */
+static enum ramet_rc
+validate(struct ramet_history *history, const uint8_t *object, size_t len,
+         struct ramet_err *err)
+{
+    static const struct ramet_sid inline_sid;
+    uint32_t head_length, page_size;
+    enum ramet_rc rc;
+
+    rc = ramet_history_validate(history, object, len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_commit_head_length(object, &head_length, err);
+    if (rc != RAMET_OK || head_length == len)
+        return rc;
+    if (len - head_length < RAMET_SEGMENT_HEADER_SIZE)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "the inline segment is too short");
+    return ramet_segment_header_check(object + head_length, &inline_sid,
+                                      &page_size, err);
+}
+
 void
 ramet_api_commit(struct call *call)
 {
@@ -185,7 +207,7 @@ ramet_api_commit(struct call *call)
     if (live == NULL)
         return;
     history = ramet_live_history(live);
-    rc = ramet_history_validate(history, object, len, &err);
+    rc = validate(history, object, len, &err);
     if (rc == RAMET_OK) {
         rc = ramet_history_append(history, object, len, &winner, &err);
         if (rc == RAMET_OK)

@@ -291,6 +291,8 @@ produce_pages(void *state, struct ramet_buf *out, bool *out_done,
                                           memory_order_relaxed);
                 ramet_cache_forget(answer->server->cache,
                                    ramet_live_volume(answer->live));
+                ramet_lives_drop(answer->server->lives,
+                                 ramet_live_volume(answer->live), false);
             }
             out->len = before; /* whole records only */
             ramet_log(RAMET_LOG_WARN, "page read failed", "detail", err->text,

@@ -250,7 +250,7 @@ ramet_api_delete(struct call *call)
         ramet_api_failed(call, NULL, rc, &err);
         return;
     }
-    ramet_live_deleted(server->lives, &call->volume);
+    ramet_lives_drop(server->lives, &call->volume, true);
     ramet_http_reply(call->rq, 204, NULL, NULL, 0);
 }
 

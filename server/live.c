@@ -34,6 +34,7 @@ struct subscriber {
     struct ramet_http_feed *feed;
     uint64_t sent_lsn; /* live->lock */
     bool heartbeat;    /* live->lock: one is due */
+    bool said_gone;
     size_t out_pos, out_len;
     char out[EVENT_BYTES_MAX];
 };
@@ -45,9 +46,10 @@ struct ramet_live {
     struct ramet_vid volume;
     struct ramet_history *history;
     unsigned refs; /* lives->lock */
+    bool orphan;   /* lives->lock: not in the table any more */
     struct ramet_mutex lock;
     struct subscriber *subscribers; /* lock */
-    bool deleted;                   /* lock */
+    bool deleted, say_gone;         /* lock */
     struct event *ring;             /* lock; RAMET_LIVE_EVENTS, or NULL */
     uint64_t ring_first, ring_next; /* lock; LSNs held: [first, next) */
     /* Jobs hold a reference while queued. */
@@ -225,7 +227,10 @@ ramet_live_put(struct ramet_live *live)
     lives = live->lives;
     ramet_mutex_lock(&lives->lock);
     assert(live->refs > 0);
-    if (--live->refs == 0) {
+    if (--live->refs == 0 && live->orphan) {
+        evicted = live;
+        lives->count--;
+    } else if (live->refs == 0) {
         live->newer = NULL;
         live->older = lives->newest;
         *(lives->newest != NULL ? &lives->newest->newer : &lives->oldest) =
@@ -380,12 +385,15 @@ next_event(struct subscriber *sub, bool *out_end)
         sub->sent_lsn = lsn;
         return true;
     }
+    if (live->deleted && (sub->said_gone || !live->say_gone)) {
+        *out_end = true;
+        return false;
+    }
     if (live->deleted) {
-        *out_end = sub->heartbeat; /* said already */
-        sub->heartbeat = true;
+        sub->said_gone = true;
         memcpy(sub->out, gone, sizeof(gone) - 1);
         sub->out_len = sizeof(gone) - 1;
-        return !*out_end;
+        return true;
     }
     if (sub->heartbeat) {
         sub->heartbeat = false;
@@ -447,29 +455,39 @@ feed_free(void *state)
 static const struct ramet_http_feed_ops feed_ops = {
     .attached = feed_attached, .pull = feed_pull, .free = feed_free};
 
-/* Make the ring reach from after + 1 (or as far as it can) to the newest. */
+/* Put an event before the oldest one, if it is the one before and there is
+ * room. With live->lock held. */
+static bool
+add_older_event(struct ramet_live *live, const struct ramet_head *head)
+{
+    if (live->ring == NULL || head->lsn + 1 != live->ring_first ||
+        live->ring_next - head->lsn > RAMET_LIVE_EVENTS)
+        return false;
+    render_event(&live->ring[head->lsn % RAMET_LIVE_EVENTS], head);
+    live->ring_first = head->lsn;
+    return true;
+}
+
+/* Make the ring reach from after + 1 (or as far back as it can) to the newest,
+ * from the newest on backwards. */
 static void
 fill_ring(struct ramet_live *live, uint64_t after,
           const struct ramet_head *newest)
 {
-    uint64_t first = after + 1;
+    uint64_t lsn;
+    bool more = true;
 
-    if (first + RAMET_LIVE_EVENTS <= newest->lsn)
-        first = newest->lsn - RAMET_LIVE_EVENTS + 1;
     ramet_mutex_lock(&live->lock);
-    if (live->ring_next == newest->lsn + 1 && live->ring_first <= first)
-        first = newest->lsn + 1; /* it does */
-    else if (live->subscribers == NULL)
-        live->ring_first = live->ring_next = 0;
+    add_event(live, newest);
+    lsn = live->ring_first;
     ramet_mutex_unlock(&live->lock);
-    for (uint64_t lsn = first; lsn <= newest->lsn; lsn++) {
+    while (more && --lsn > after) {
         struct ramet_head head;
 
-        if (lsn != newest->lsn &&
-            ramet_history_head(live->history, lsn, &head, NULL) != RAMET_OK)
-            continue;
+        if (ramet_history_head(live->history, lsn, &head, NULL) != RAMET_OK)
+            return;
         ramet_mutex_lock(&live->lock);
-        add_event(live, lsn == newest->lsn ? newest : &head);
+        more = add_older_event(live, &head);
         ramet_mutex_unlock(&live->lock);
     }
 }
@@ -498,7 +516,7 @@ ramet_live_subscribe(struct ramet_live *live, uint64_t after,
     if (newest.lsn > after)
         fill_ring(live, after, &newest);
     ramet_mutex_lock(&live->lock);
-    if (live->ring_next <= newest.lsn && live->subscribers == NULL)
+    if (live->ring_next <= newest.lsn) /* nobody was told for a while */
         live->ring_first = live->ring_next = newest.lsn + 1;
     ramet_mutex_unlock(&live->lock);
     sub->live = live;
@@ -644,25 +662,27 @@ ramet_lives_tick(struct ramet_lives *lives, uint64_t now_ms)
 }
 
 void
-ramet_live_deleted(struct ramet_lives *lives, const struct ramet_vid *volume)
+ramet_lives_drop(struct ramet_lives *lives, const struct ramet_vid *volume,
+                 bool deleted)
 {
     struct ramet_live *evicted = NULL;
-    struct ramet_live *live;
+    struct ramet_live **link, *live;
 
     ramet_mutex_lock(&lives->lock);
-    live = *find_live(lives, volume);
-    if (live != NULL) {
+    link = find_live(lives, volume);
+    live = *link;
+    if (live != NULL && live->refs == 0) {
+        remove_idle(lives, live);
+        evicted = live;
+    } else if (live != NULL) {
+        *link = live->chain;
+        live->orphan = true;
         ramet_mutex_lock(&live->lock);
-        live->deleted = true;
-        for (struct subscriber *s = live->subscribers; s != NULL; s = s->next) {
-            s->heartbeat = false;
+        live->deleted = true; /* its streams end: who listens comes again */
+        live->say_gone = deleted;
+        for (struct subscriber *s = live->subscribers; s != NULL; s = s->next)
             ramet_http_feed_poke(s->feed);
-        }
         ramet_mutex_unlock(&live->lock);
-        if (live->refs == 0) {
-            remove_idle(lives, live);
-            evicted = live;
-        }
     }
     ramet_mutex_unlock(&lives->lock);
     if (evicted != NULL)

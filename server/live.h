@@ -46,9 +46,10 @@ const struct ramet_vid *ramet_live_volume(const struct ramet_live *live);
 /* A commit exists: tell subscribers, and see to maps. */
 void ramet_live_committed(struct ramet_live *live,
                           const struct ramet_head *head);
-/* The volume was deleted: its event streams end. */
-void ramet_live_deleted(struct ramet_lives *lives,
-                        const struct ramet_vid *volume);
+/* Forget a volume that was deleted, or whose history is not what it was; its
+ * event streams end, with `event: gone` if it was deleted. */
+void ramet_lives_drop(struct ramet_lives *lives,
+                      const struct ramet_vid *volume, bool deleted);
 
 /* Answer with the stream of events past `after`. Worker; may read heads. */
 void ramet_live_subscribe(struct ramet_live *live, uint64_t after,

@@ -216,6 +216,10 @@ struct ramet_replica_state {
     bool page_size_changed; /* pending commits changed it: all pages pend */
     bool whole; /* every page is held */
     uint64_t held_pages; /* approximate while others work */
+    /* The fold's own affairs. */
+    uint64_t record_sum; /* of the newest record's trailer; chains records */
+    bool page_size_changed_in_flight;
+    bool page_size_changed_later;
 };
 void ramet_replica_state_done(struct ramet_replica_state *state);
 /* Bring `state` (zeroed at first, then kept by the caller) up to the newest

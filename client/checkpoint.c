@@ -1,0 +1,584 @@
+/*
+ * checkpoint.c - from the log and the fills into the base.
+ *
+ *   (1) generations are moved only when every pin is at or past their end, and
+ *       the target keeps new pins there: nobody needs the base's version any
+ *       more of a page that they hold
+ *   (2) order: log synced, mark synced, pages, sync, presence, sync, state; only
+ *       then is `oldest` raised, and only after that are files reused
+ *   (3) until the state is replaced all can be done again from the log
+ */
+#include "client/checkpoint.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define BATCH 16384u /* pages written to the base between two syncs */
+#define RECYCLE_SIZE_MAX (8u << 20)
+
+struct moved {
+    uint64_t value; /* of presence */
+    uint32_t pgno;
+};
+
+struct checkpoint {
+    struct ramet_session *session;
+    struct ramet_replica *replica;
+    struct ramet_state_file state; /* as it will be */
+    uint32_t old_page_count;       /* the base's, before */
+    uint64_t last;                 /* generation; oldest - 1: only fills */
+    uint64_t oldest;
+    uint64_t first_fill, last_fill;
+    struct ramet_pageset pages; /* to be moved */
+    struct moved *batch;        /* written, presence not yet */
+    uint32_t batch_count;
+    uint8_t *page;
+};
+
+/* ---- what is to be moved ------------------------------------------------- */
+
+static enum ramet_rc
+add_page(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
+{
+    return ramet_pageset_add(&c->pages, pgno) == RAMET_OK
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+}
+
+static enum ramet_rc
+note_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
+{
+    return frame->kind == RAMET_LOGFRAME_DEAD ? RAMET_OK
+                                              : add_page(ctx, frame->pgno, err);
+}
+
+/* A fetched page that was absent in the base. */
+static enum ramet_rc
+note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
+{
+    struct checkpoint *const c = ctx;
+    const uint64_t entry = ramet_index_peek(c->replica, fill->frame.pgno);
+
+    if (entry != ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos) ||
+        ramet_entry_kind(fill->frame.replaced) != RAMET_ENTRY_ABSENT ||
+        fill->page_size != c->state.fold.newest.page_size)
+        return RAMET_OK;
+    return add_page(c, fill->frame.pgno, err);
+}
+
+/* Which generations may go; by invariant (1). */
+static enum ramet_rc
+choose_last(struct checkpoint *c, bool *out_go, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &c->replica->head->header;
+    const uint64_t write_gen = ramet_pos_gen(atomic_load(&header->write_pos));
+    struct ramet_published newest;
+    struct ramet_scan scan;
+    uint64_t least;
+    uint64_t until;
+    enum ramet_rc rc;
+
+    least = ramet_index_least_pin(c->session);
+    if (c->session->is_pinned && c->session->pin.snapshot.tail < least)
+        least = c->session->pin.snapshot.tail;
+    ramet_index_newest(c->replica, &newest);
+    c->last = write_gen - 1;
+    if (least < newest.snapshot.tail && ramet_pos_gen(least) - 1 < c->last)
+        c->last = ramet_pos_gen(least) - 1;
+    if (c->last < c->oldest) {
+        c->last = c->oldest - 1;
+        return RAMET_OK;
+    }
+    until = ramet_pos_make(c->last + 1, 0);
+    if (newest.snapshot.tail < until)
+        until = newest.snapshot.tail;
+    ramet_scan_init(&scan, c->replica);
+    scan.oldest = c->oldest;
+    rc = ramet_scan_fold(&scan, &c->state.fold, until, note_frame, c, err);
+    ramet_scan_done(&scan);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_index_raise(&header->target, c->state.fold.newest.tail);
+    atomic_thread_fence(memory_order_seq_cst);
+    *out_go = ramet_index_least_pin(c->session) >= c->state.fold.newest.tail;
+    return RAMET_OK;
+}
+
+/* ---- moving -------------------------------------------------------------- */
+
+static enum ramet_rc
+move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
+          struct ramet_err *err)
+{
+    struct ramet_snapshot *const s = &c->state.fold.newest;
+    struct ramet_version version;
+    enum ramet_rc rc = ramet_read_version(c->session, s->tail, s->page_size,
+                                          pgno, c->page, &version, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    switch (version.kind) {
+    case RAMET_ENTRY_IMAGE:
+    case RAMET_ENTRY_FILL:
+        *out_value = ramet_presence_of_hash(version.hash);
+        if (pgno == 1)
+            memcpy(s->header, c->page, RAMET_TRUE_HEADER_SIZE);
+        return ramet_base_write(c->replica, s->page_size, pgno, c->page, err);
+    case RAMET_ENTRY_LOG_ZERO:
+    case RAMET_ENTRY_ZERO:
+        *out_value = RAMET_PRESENCE_ZERO;
+        if (pgno == 1)
+            memset(s->header, 0, RAMET_TRUE_HEADER_SIZE);
+        return ramet_base_punch(c->replica, s->page_size, pgno, err);
+    case RAMET_ENTRY_REMOTE:
+    case RAMET_ENTRY_ABSENT:
+        *out_value = RAMET_PRESENCE_ABSENT;
+        return RAMET_OK;
+    case RAMET_ENTRY_HELD: /* was moved already */
+    case RAMET_ENTRY_NONE:
+        break;
+    }
+    return ramet_presence_read(c->replica, pgno, 1, out_value, err);
+}
+
+static enum ramet_rc
+sync_base(struct checkpoint *c, struct ramet_err *err)
+{
+    const struct ramet_os *const os = c->replica->os;
+    const int result = os->sync(os->ctx, c->replica->base_fd);
+
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "sync %s", c->replica->path);
+}
+
+/* One page more or less that is absent in the base. */
+static enum ramet_rc
+count_absent(struct checkpoint *c, const struct moved *moved,
+             struct ramet_err *err)
+{
+    const bool held = c->replica->default_held;
+    uint64_t before = RAMET_PRESENCE_ZERO;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (c->state.base_absent != 0 && moved->pgno <= c->old_page_count)
+        rc = ramet_presence_read(c->replica, moved->pgno, 1, &before, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_presence_kind(before, held) == RAMET_ENTRY_ABSENT)
+        c->state.base_absent--;
+    if (ramet_presence_kind(moved->value, held) == RAMET_ENTRY_ABSENT)
+        c->state.base_absent++;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+flush_batch(struct checkpoint *c, struct ramet_err *err)
+{
+    uint64_t values[512];
+    uint32_t count = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (c->batch_count != 0)
+        rc = sync_base(c, err);
+    for (uint32_t i = 0; rc == RAMET_OK && i < c->batch_count; i++) {
+        const struct moved *const moved = &c->batch[i];
+        const bool is_last = i + 1 == c->batch_count;
+
+        rc = count_absent(c, moved, err);
+        values[count++] = moved->value;
+        if (rc == RAMET_OK &&
+            (is_last || moved[1].pgno != moved->pgno + 1 || count == 512)) {
+            rc = ramet_presence_write(c->replica, moved->pgno + 1 - count,
+                                      count, values, err);
+            count = 0;
+        }
+    }
+    c->batch_count = 0;
+    return rc;
+}
+
+static enum ramet_rc
+move_pages(struct checkpoint *c, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; rc == RAMET_OK && i < c->pages.run_count; i++) {
+        const struct ramet_run run = c->pages.runs[i];
+
+        for (uint64_t pgno = run.first; rc == RAMET_OK && pgno <= run.last;
+             pgno++) {
+            struct moved *const moved = &c->batch[c->batch_count++];
+
+            moved->pgno = (uint32_t)pgno;
+            rc = move_page(c, moved->pgno, &moved->value, err);
+            if (rc == RAMET_OK && c->batch_count == BATCH)
+                rc = flush_batch(c, err);
+        }
+    }
+    return rc == RAMET_OK ? flush_batch(c, err) : rc;
+}
+
+/* The base's length, and presence beyond it. */
+static enum ramet_rc
+resize_base(struct checkpoint *c, struct ramet_err *err)
+{
+    const struct ramet_os *const os = c->replica->os;
+    const struct ramet_snapshot *const s = &c->state.fold.newest;
+    const uint64_t size = s->byte_length > RAMET_TRUE_HEADER_SIZE
+                              ? s->byte_length
+                              : RAMET_TRUE_HEADER_SIZE;
+    enum ramet_rc rc = RAMET_OK;
+    int result;
+
+    if (s->page_size != c->state.base_page_size) {
+        /* Page numbers mean other bytes now; all are in the log. */
+        rc = ramet_presence_truncate(c->replica, 0, err);
+        c->state.base_absent = 0;
+        c->old_page_count = 0;
+    } else if (s->page_count < c->old_page_count) {
+        uint64_t left = 0;
+
+        if (c->state.base_absent != 0)
+            rc = ramet_presence_count_absent(c->replica, s->page_count, &left,
+                                             err);
+        if (rc == RAMET_OK)
+            rc = ramet_presence_truncate(c->replica, s->page_count, err);
+        c->state.base_absent = left;
+        c->old_page_count = s->page_count;
+    }
+    if (rc != RAMET_OK)
+        return rc;
+    result = os->truncate(os->ctx, c->replica->base_fd, size);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "resize %s", c->replica->path);
+}
+
+/* ---- afterwards ---------------------------------------------------------- */
+
+/* Fills that replaced a pull which is still in the log go on to a new file. */
+static enum ramet_rc
+carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
+{
+    struct checkpoint *const c = ctx;
+    const uint64_t entry = ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos);
+
+    if (ramet_index_peek(c->replica, fill->frame.pgno) != entry ||
+        ramet_pageset_contains(&c->pages, fill->frame.pgno))
+        return RAMET_OK;
+    return ramet_fill_append(c->replica, fill->frame.pgno, entry,
+                             fill->frame.replaced, fill->lsn, fill->page_size,
+                             fill->page, err);
+}
+
+static enum ramet_rc
+carry_fills(struct checkpoint *c, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &c->replica->head->header;
+    uint64_t end;
+
+    if (ramet_pos_offset(atomic_load(&header->fill_pos)) ==
+            RAMET_GEN_HEADER_SIZE &&
+        c->first_fill == c->last_fill)
+        return RAMET_OK; /* nothing was fetched */
+    atomic_store(&header->fill_pos,
+                 ramet_pos_make(c->last_fill + 1, RAMET_GEN_HEADER_SIZE));
+    c->state.oldest_fill = c->last_fill + 1;
+    return ramet_fill_walk(c->replica, c->first_fill, c->last_fill, carry_fill,
+                           c, &end, err);
+}
+
+/* Entries that name what is in the base now. */
+static void
+swap_entries(struct checkpoint *c)
+{
+    struct ramet_replica *const replica = c->replica;
+    const uint64_t stamp =
+        atomic_fetch_add(&replica->head->header.stamp, 1) + 1;
+    const uint64_t end = ramet_pos_make(c->last + 1, 0);
+
+    for (size_t i = 0; i < c->pages.run_count; i++) {
+        const struct ramet_run run = c->pages.runs[i];
+
+        for (uint64_t p = run.first; p <= run.last; p++) {
+            const uint32_t pgno = (uint32_t)p;
+            const uint64_t entry = ramet_index_peek(replica, pgno);
+            const enum ramet_entry_kind kind = ramet_entry_kind(entry);
+            enum ramet_entry_kind now = RAMET_ENTRY_HELD;
+
+            if (kind == RAMET_ENTRY_FILL) {
+                if (ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill)
+                    continue;
+            } else if (!ramet_entry_in_log(entry) ||
+                       ramet_entry_pos(entry) >= end) {
+                continue;
+            } else if (kind == RAMET_ENTRY_LOG_ZERO) {
+                now = RAMET_ENTRY_ZERO;
+            } else if (kind == RAMET_ENTRY_REMOTE) {
+                now = RAMET_ENTRY_ABSENT;
+            }
+            ramet_index_swap(replica, pgno, entry,
+                             ramet_entry_make(now, stamp));
+        }
+    }
+}
+
+static void
+publish_base(struct checkpoint *c)
+{
+    struct ramet_index_header *const header = &c->replica->head->header;
+
+    ramet_base_header_set(c->replica, c->state.fold.newest.header);
+    atomic_store(&header->base_absent, c->state.base_absent);
+    atomic_store(&header->base_page_count, c->state.base_page_count);
+    atomic_store(&header->oldest, c->state.oldest_gen);
+    swap_entries(c);
+    atomic_store(&header->fill_oldest, c->state.oldest_fill);
+}
+
+static uint64_t
+size_of_gen(struct checkpoint *c, uint64_t number)
+{
+    const struct ramet_os *const os = c->replica->os;
+    struct ramet_stat st;
+    char name[32];
+
+    ramet_gen_name(RAMET_GEN_LOG, number, name);
+    return os->stat_at(os->ctx, c->replica->dir_fd, name, &st) == 0
+               ? st.size_bytes
+               : 0;
+}
+
+/* The next generation's file, so that no committer has to make it. */
+static void
+make_ahead(struct checkpoint *c, uint64_t recycle)
+{
+    struct ramet_replica *const replica = c->replica;
+    const uint64_t next =
+        ramet_pos_gen(atomic_load(&replica->head->header.write_pos)) + 1;
+    struct ramet_published newest;
+
+    ramet_index_newest(replica, &newest);
+    if (newest.snapshot.page_size == 0 || next > RAMET_GEN_MAX ||
+        size_of_gen(c, next) != 0)
+        return;
+    /* A failure costs the committer time, no more. */
+    if (ramet_gen_make_ahead(replica, next, newest.snapshot.page_size, recycle,
+                             NULL) != RAMET_OK)
+        return;
+}
+
+static void
+remove_files(struct checkpoint *c, bool alone)
+{
+    const struct ramet_os *const os = c->replica->os;
+    uint64_t recycle = 0;
+    char name[32];
+
+    for (uint64_t g = c->oldest; g <= c->last; g++) {
+        const uint64_t size = size_of_gen(c, g);
+
+        if (!alone && recycle == 0 && size >= RAMET_GEN_SIZE &&
+            size <= RECYCLE_SIZE_MAX) {
+            recycle = g;
+            make_ahead(c, recycle);
+        }
+        ramet_gen_name(RAMET_GEN_LOG, g, name);
+        os->unlink(os->ctx, c->replica->dir_fd, name, false);
+    }
+    for (uint64_t f = c->first_fill; f < c->state.oldest_fill; f++) {
+        ramet_gen_name(RAMET_GEN_FILL, f, name);
+        os->unlink(os->ctx, c->replica->dir_fd, name, false);
+    }
+    ramet_gens_trim(c->replica);
+}
+
+/* ---- all of it ----------------------------------------------------------- */
+
+/* With the base lock. */
+static enum ramet_rc
+write_base(struct checkpoint *c, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = c->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    const struct ramet_snapshot *const s = &c->state.fold.newest;
+    uint64_t end;
+    enum ramet_rc rc;
+
+    c->first_fill = atomic_load(&header->fill_oldest);
+    c->last_fill = ramet_pos_gen(atomic_load(&header->fill_pos));
+    rc = ramet_fill_walk(replica, c->first_fill, c->last_fill, note_fill, c,
+                         &end, err);
+    if (rc == RAMET_OK && !replica->default_held &&
+        s->page_count > c->old_page_count &&
+        ramet_pageset_add_run(&c->pages,
+                              (struct ramet_run){c->old_page_count + 1,
+                                                 s->page_count}) != RAMET_OK)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+    ramet_pageset_truncate(&c->pages, s->page_count);
+    if (rc != RAMET_OK || (c->last < c->oldest && c->pages.run_count == 0))
+        return rc;
+    rc = ramet_log_sync_before(c->session, c->last + 1, err);
+    if (rc == RAMET_OK)
+        rc = ramet_base_begin(replica, err);
+    ramet_base_header_get(replica, c->state.fold.newest.header);
+    if (rc == RAMET_OK)
+        rc = resize_base(c, err);
+    if (rc == RAMET_OK)
+        rc = move_pages(c, err);
+    if (rc == RAMET_OK)
+        rc = sync_base(c, err);
+    if (rc == RAMET_OK)
+        rc = ramet_presence_sync(replica, err);
+    if (rc == RAMET_OK)
+        rc = carry_fills(c, err);
+    if (rc != RAMET_OK)
+        return rc;
+    c->state.is_clean = false;
+    c->state.oldest_gen = c->last + 1;
+    c->state.base_page_count = s->page_count;
+    c->state.base_page_size = s->page_size;
+    rc = ramet_state_file_write(replica->os, replica->dir_fd, &c->state, err);
+    if (rc == RAMET_OK)
+        publish_base(c);
+    return rc;
+}
+
+/* With the checkpoint lock, and no unlisted reader. */
+static enum ramet_rc
+run_checkpoint(struct checkpoint *c, bool alone, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = c->replica;
+    bool go = true;
+    enum ramet_rc rc =
+        ramet_state_file_read(replica->os, replica->dir_fd, &c->state, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    c->oldest = atomic_load(&replica->head->header.oldest);
+    c->old_page_count = c->state.base_page_count;
+    c->batch = ramet_alloc(BATCH * sizeof(*c->batch));
+    c->page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+    if (c->batch == NULL || c->page == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+    rc = choose_last(c, &go, err);
+    if (rc == RAMET_OK && go) {
+        rc = ramet_base_lock(c->session, RAMET_LOCK_WAIT_MS, err);
+        if (rc == RAMET_OK) {
+            rc = write_base(c, err);
+            ramet_base_unlock(c->session);
+        }
+        if (rc == RAMET_OK)
+            remove_files(c, alone);
+    }
+    if (!alone)
+        make_ahead(c, 0);
+    return rc;
+}
+
+/* Close the current generation, if there is anything in it. */
+static enum ramet_rc
+close_gen(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    const bool was_reserved = session->is_reserved;
+    uint64_t pos;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (was_reserved && session->has_record)
+        return RAMET_OK; /* in the midst of a transaction */
+    if (!was_reserved &&
+        ramet_lock_try(replica->os, session->lock_fd, RAMET_LOCK_WRITE,
+                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK)
+        return RAMET_OK; /* a writer is at work: without it then */
+    if (atomic_load(&header->prepared) != 0)
+        rc = ramet_settle(session, err);
+    pos = atomic_load(&header->write_pos);
+    if (rc == RAMET_OK && ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE)
+        atomic_store(&header->write_pos, ramet_pos_make(ramet_pos_gen(pos) + 1,
+                                                        RAMET_GEN_HEADER_SIZE));
+    if (!was_reserved)
+        ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+    return rc;
+}
+
+enum ramet_rc
+ramet_checkpoint_run(struct ramet_session *session, bool all,
+                     struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct checkpoint *c;
+    bool entered;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (replica->is_readonly)
+        return RAMET_FAIL(err, RAMET_EREADONLY, "%s can't be written",
+                          replica->path);
+    if (all)
+        rc = close_gen(session, err);
+    if (rc != RAMET_OK ||
+        ramet_lock_try(os, session->lock_fd, RAMET_LOCK_CHECKPOINT,
+                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK)
+        return rc;
+    if (ramet_lock_try(os, session->lock_fd, RAMET_LOCK_UNLISTED,
+                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK) {
+        ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+        return RAMET_OK;
+    }
+    c = ramet_calloc(1, sizeof(*c));
+    if (c == NULL) {
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+        goto done;
+    }
+    c->session = session;
+    c->replica = replica;
+    entered = ramet_era_enter(session);
+    rc = run_checkpoint(c, session->is_closing, err);
+    ramet_era_leave(session, entered);
+    ramet_state_file_done(&c->state);
+    ramet_pageset_done(&c->pages);
+    ramet_free(c->batch);
+    ramet_free(c->page);
+    ramet_free(c);
+
+done:
+    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_UNLISTED);
+    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_checkpoint(struct ramet_session *session, bool all,
+                         struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    return rc == RAMET_OK ? ramet_checkpoint_run(session, all, err) : rc;
+}
+
+void
+ramet_checkpoint_inline(struct ramet_session *session)
+{
+    /* What fails here is tried again by the next committer, or at closing. */
+    if (ramet_checkpoint_run(session, false, NULL) != RAMET_OK)
+        return;
+}
+
+void
+ramet_checkpoint_make_ahead(struct ramet_session *session)
+{
+    const struct ramet_os *const os = session->replica->os;
+    struct checkpoint c = {.session = session, .replica = session->replica};
+
+    if (ramet_lock_try(os, session->lock_fd, RAMET_LOCK_CHECKPOINT,
+                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK)
+        return;
+    make_ahead(&c, 0);
+    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+}

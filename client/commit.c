@@ -1,0 +1,706 @@
+/*
+ * commit.c - prepare, publish, void; and finishing what a dead writer began.
+ *
+ * The life of a commit: prepare writes the record, sync makes it durable,
+ * publish sets the index entries, the ring slot and `newest`. In between it is
+ * in doubt: whoever takes the write lock next settles it from the log alone.
+ *
+ *   (1) header.prepared is not 0 while a record past the newest snapshot may
+ *       be complete in the log
+ *   (2) publish needs nothing that can fail: prepare made room in the index
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "client/replica_impl.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+/* ---- prepare ------------------------------------------------------------- */
+
+/* The page size that page 1 of the transaction names; 0 if it does not. */
+static uint32_t
+named_page_size(struct ramet_session *session, const uint8_t *page1)
+{
+    uint32_t size = ramet_get_be16(page1 + 16);
+
+    if (session->replica->kind != RAMET_KIND_SQLITE ||
+        memcmp(page1, "SQLite format 3", 16) != 0)
+        return 0;
+    if (size == 1)
+        size = 65536;
+    return ramet_page_size_ok(size) ? size : 0;
+}
+
+/* The first 100 bytes of page 1 as the transaction has it, or NULL in *out. */
+static enum ramet_rc
+own_header(struct ramet_session *session, uint8_t buf[RAMET_TRUE_HEADER_SIZE],
+           const uint8_t **out, struct ramet_err *err)
+{
+    const uint64_t entry = ramet_writeset_get(&session->writes, 1);
+    const uint64_t pos = ramet_entry_pos(entry);
+    struct ramet_gen *gen;
+    enum ramet_rc rc;
+
+    *out = NULL;
+    if (ramet_entry_kind(entry) != RAMET_ENTRY_IMAGE)
+        return RAMET_OK;
+    if (pos >= session->buf_pos) {
+        *out = session->buf + (pos - session->buf_pos) * RAMET_POS_UNIT +
+               RAMET_LOGFRAME_HEADER_SIZE;
+        return RAMET_OK;
+    }
+    rc = ramet_gen_get(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
+                       &gen, err);
+    if (rc == RAMET_OK)
+        rc = ramet_os_read_full(
+            session->replica->os, gen->fd, buf, RAMET_TRUE_HEADER_SIZE,
+            ramet_pos_offset(pos) + RAMET_LOGFRAME_HEADER_SIZE, "log", err);
+    *out = buf;
+    return rc;
+}
+
+/* Does the frame at `header` equal what the snapshot has? */
+static enum ramet_rc
+is_page_equal(struct ramet_session *session, const uint8_t *header,
+              uint8_t *scratch, bool *out_equal, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    const uint32_t pgno = ramet_get_le32(header + 8);
+    struct ramet_version version;
+    enum ramet_rc rc;
+
+    *out_equal = false;
+    /* With frames spilled, an older one of this page could come to count. */
+    if (pgno > session->least_page_count || session->spilled_count != 0 ||
+        session->page_size != s->page_size)
+        return RAMET_OK;
+    rc = ramet_read_version(session, s->tail, s->page_size, pgno, scratch,
+                            &version, err);
+    if (rc == RAMET_OK)
+        *out_equal = version.kind != RAMET_ENTRY_ABSENT &&
+                     version.kind != RAMET_ENTRY_REMOTE &&
+                     memcmp(scratch, header + RAMET_LOGFRAME_HEADER_SIZE,
+                            s->page_size) == 0;
+    return rc;
+}
+
+/* Move a frame down in the buffer, and what names it along. */
+static enum ramet_rc
+move_frame(struct ramet_session *session, size_t to, size_t from, size_t size,
+           struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const uint32_t pgno = ramet_get_le32(session->buf + from + 8);
+    const uint64_t entry = ramet_writeset_get(&session->writes, pgno);
+
+    if (to == from)
+        return RAMET_OK;
+    memmove(session->buf + to, session->buf + from, size);
+    if (entry == 0 ||
+        ramet_entry_pos(entry) != ramet_pos_add(session->buf_pos, from))
+        return RAMET_OK;
+    return ramet_writeset_put(
+        &session->writes, replica->os, replica->dir_fd, session->slot, pgno,
+        ramet_entry_make(ramet_entry_kind(entry),
+                         ramet_pos_add(session->buf_pos, to)),
+        err);
+}
+
+/*
+ * Take out of the buffer what equals the snapshot (a rollback after a spill
+ * writes pages back as they were), and what is dead, moving the rest down.
+ */
+static enum ramet_rc
+drop_equal_pages(struct ramet_session *session, struct ramet_err *err)
+{
+    uint8_t *const scratch = ramet_session_scratch(session, err);
+    size_t size;
+    size_t to = 0;
+
+    if (scratch == NULL)
+        return RAMET_ENOMEM;
+    for (size_t from = 0; from < session->buf_len; from += size) {
+        const uint8_t *const header = session->buf + from;
+        const uint32_t kind = ramet_get_le32(header + 12);
+        bool drop = kind == RAMET_LOGFRAME_DEAD;
+        enum ramet_rc rc = RAMET_OK;
+
+        size = RAMET_LOGFRAME_HEADER_SIZE;
+        if (ramet_logframe_has_page((enum ramet_logframe_kind)kind))
+            size += session->page_size;
+        if (kind == RAMET_LOGFRAME_IMAGE) {
+            rc = is_page_equal(session, header, scratch, &drop, err);
+            if (rc == RAMET_OK && drop)
+                ramet_writeset_remove(&session->writes,
+                                      ramet_get_le32(header + 8));
+        }
+        if (rc == RAMET_OK && !drop) {
+            rc = move_frame(session, to, from, size, err);
+            to += size;
+        }
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    session->buf_len = to;
+    return RAMET_OK;
+}
+
+/*
+ * Pages that came back by growth and were not written are zeros now, whatever
+ * they were before they went: say so in the record, where anything older of
+ * them can be found.
+ */
+static enum ramet_rc
+add_zero_frames(struct ramet_session *session, uint32_t page_count,
+                struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint64_t high = atomic_load(&replica->head->header.high_water);
+    const bool spilled = session->spilled_count != 0;
+
+    if (session->own_high > high)
+        high = session->own_high;
+    if (high > page_count)
+        high = page_count;
+    for (uint64_t pgno = (uint64_t)session->least_page_count + 1; pgno <= high;
+         pgno++) {
+        uint64_t entry;
+        uint64_t pos;
+        enum ramet_rc rc;
+
+        if (ramet_writeset_get(&session->writes, (uint32_t)pgno) != 0)
+            continue;
+        rc = ramet_index_load(session, (uint32_t)pgno, &entry, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (!spilled && (ramet_entry_kind(entry) == RAMET_ENTRY_ZERO ||
+                         ramet_entry_kind(entry) == RAMET_ENTRY_LOG_ZERO))
+            continue;
+        rc = ramet_record_add(session, (uint32_t)pgno, RAMET_LOGFRAME_ZERO,
+                              NULL, &pos, err);
+        if (rc == RAMET_OK)
+            rc = ramet_writeset_put(
+                &session->writes, replica->os, replica->dir_fd, session->slot,
+                (uint32_t)pgno, ramet_entry_make(RAMET_ENTRY_LOG_ZERO, pos),
+                err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}
+
+static void
+fill_trailer(struct ramet_session *session, const uint8_t *header,
+             const char *super_journal, struct ramet_trailer *t)
+{
+    const uint32_t counter = header == NULL ? 0 : ramet_get_be32(header + 24);
+
+    ramet_record_trailer(&session->pin, RAMET_RECORD_COMMIT, t);
+    t->counter =
+        session->replica->kind == RAMET_KIND_SQLITE && counter > t->counter
+            ? counter
+            : t->counter + 1;
+    t->byte_length = session->size;
+    t->page_size = session->page_size;
+    t->page_count = ramet_pages_of(session->size, session->page_size);
+    t->least_page_count = session->least_page_count < t->page_count
+                              ? session->least_page_count
+                              : t->page_count;
+    if (header != NULL)
+        memcpy(t->header, header, RAMET_TRUE_HEADER_SIZE);
+    else if (t->page_count == 0)
+        memset(t->header, 0, RAMET_TRUE_HEADER_SIZE);
+    t->super_journal = super_journal;
+    t->super_length =
+        super_journal == NULL ? 0 : (uint32_t)strlen(super_journal);
+}
+
+static enum ramet_rc
+prepare_record(struct ramet_session *session, const char *super_journal,
+               struct ramet_err *err)
+{
+    uint8_t header_buf[RAMET_TRUE_HEADER_SIZE];
+    const uint8_t *header;
+    struct ramet_trailer trailer;
+    enum ramet_rc rc = own_header(session, header_buf, &header, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (header != NULL) {
+        const uint32_t named = named_page_size(session, header);
+
+        if (named != 0 && named != session->page_size) {
+            rc = ramet_reslice(session, named, err);
+            if (rc == RAMET_OK)
+                rc = own_header(session, header_buf, &header, err);
+        }
+    }
+    if (rc == RAMET_OK && session->must_compare)
+        rc = drop_equal_pages(session, err);
+    if (rc == RAMET_OK)
+        rc = add_zero_frames(
+            session, ramet_pages_of(session->size, session->page_size), err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (session->buf_len == 0 && session->spilled_count == 0 &&
+        session->size == session->pin.snapshot.byte_length &&
+        session->page_size == session->pin.snapshot.page_size &&
+        !session->prepared.is_set) {
+        ramet_record_reset(session); /* nothing is left of it */
+        session->has_writes = false;
+        return RAMET_OK;
+    }
+    if (session->page_size != session->pin.snapshot.page_size &&
+        atomic_load(&session->replica->head->header.high_water) != 0 &&
+        !session->prepared.gate_shut) {
+        rc = ramet_wait_alone(session, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    if (session->must_compare) /* the buffer may have moved */
+        rc = own_header(session, header_buf, &header, err);
+    if (rc == RAMET_OK && header != NULL && header != header_buf) {
+        memcpy(header_buf, header, sizeof(header_buf));
+        header = header_buf;
+    }
+    if (rc != RAMET_OK)
+        return rc;
+    fill_trailer(session, header, super_journal, &trailer);
+    return ramet_record_finish(session, &trailer, err);
+}
+
+enum ramet_rc
+ramet_session_prepare(struct ramet_session *session, const char *super_journal,
+                      struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!session->is_reserved)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: commit without the lock",
+                          session->replica->path);
+    if (session->kept_rc != RAMET_OK) {
+        rc = RAMET_FAIL(err, session->kept_rc, "%s", session->kept_err.text);
+        session->kept_rc = RAMET_OK;
+        goto failed;
+    }
+    if (super_journal != NULL && strlen(super_journal) > RAMET_SUPER_NAME_MAX) {
+        rc = RAMET_FAIL(err, RAMET_ETOOBIG, "super-journal's name");
+        goto failed;
+    }
+    if (!session->has_writes)
+        return RAMET_OK;
+    if (session->truncated_after) {
+        rc = ramet_finish_truncate(session, err);
+        if (rc != RAMET_OK)
+            goto failed;
+    }
+    if (session->prepared.is_set && !session->prepared_is_stale)
+        return RAMET_OK;
+    rc = prepare_record(session, super_journal, err);
+    if (rc == RAMET_OK) {
+        session->prepared_is_stale = false;
+        return RAMET_OK;
+    }
+
+failed:
+    if (ramet_drop_pending(session, &session->kept_err) != RAMET_OK)
+        session->kept_rc = session->kept_err.code;
+    session->must_compare = true; /* a rollback writes pages back now */
+    return rc;
+}
+
+/* ---- sync ---------------------------------------------------------------- */
+
+/* Write zeros past the tail of a file that is still growing, so that the next
+ * syncs need not flush its size. */
+static void
+extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
+           uint64_t end)
+{
+    static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
+    const struct ramet_os *const os = session->replica->os;
+    struct ramet_stat st;
+
+    if (end >= RAMET_GEN_SIZE ||
+        session->extended_to >= ramet_pos_make(gen->gen, end) ||
+        os->stat(os->ctx, gen->fd, &st) < 0)
+        return;
+    session->extended_to = ramet_pos_make(gen->gen, st.size_bytes);
+    if (st.size_bytes > end + 4096)
+        return;
+    for (unsigned i = 0; i < 8; i++) {
+        const uint64_t at = end + (uint64_t)i * sizeof(zeros);
+
+        /* Only what is past the record is zeroed; a failure costs speed. */
+        if (ramet_os_write_full(os, gen->fd, zeros, sizeof(zeros), at, "log",
+                                NULL) != RAMET_OK)
+            return;
+        session->extended_to = ramet_pos_make(gen->gen, at + sizeof(zeros));
+    }
+}
+
+enum ramet_rc
+ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t tail = session->prepared.after.snapshot.tail;
+    const uint64_t number = ramet_pos_gen(tail);
+    struct ramet_gen *gen;
+    int result;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK || !session->prepared.is_set ||
+        session->prepared.is_synced)
+        return rc;
+    rc = ramet_gen_get(replica, RAMET_GEN_LOG, number, &gen, err);
+    if (rc != RAMET_OK)
+        return rc;
+    extend_gen(session, gen, ramet_pos_offset(tail));
+    rc = ramet_log_sync_before(session, number, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (atomic_load(&header->named_gen) < number) {
+        result = os->sync(os->ctx, gen->fd);
+        if (result == 0)
+            result = os->sync(os->ctx, replica->dir_fd);
+        if (result == 0)
+            ramet_index_raise(&header->named_gen, number);
+    } else {
+        result = os->datasync(os->ctx, gen->fd);
+    }
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "sync the log of %s", replica->path);
+    session->prepared.is_synced = true;
+    ramet_index_raise(&header->synced, tail);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_log_sync_before(struct ramet_session *session, uint64_t number,
+                      struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *const header = &replica->head->header;
+    uint64_t from = ramet_pos_gen(atomic_load(&header->synced));
+
+    if (from < atomic_load(&header->oldest))
+        from = atomic_load(&header->oldest);
+    for (; from < number; from++) {
+        struct ramet_gen *gen;
+        enum ramet_rc rc =
+            ramet_gen_get(replica, RAMET_GEN_LOG, from, &gen, err);
+        int result;
+
+        if (rc == RAMET_ENOTFOUND)
+            continue; /* retired meanwhile */
+        if (rc != RAMET_OK)
+            return rc;
+        result = os->sync(os->ctx, gen->fd);
+        if (result == 0 && atomic_load(&header->named_gen) < from)
+            result = os->sync(os->ctx, replica->dir_fd);
+        if (result < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                  "sync the log of %s", replica->path);
+        ramet_index_raise(&header->named_gen, from);
+        ramet_index_raise(&header->synced,
+                          ramet_pos_make(from + 1, RAMET_GEN_HEADER_SIZE));
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_session_prepared_pages(struct ramet_session *session,
+                             struct ramet_pageset *out_set,
+                             struct ramet_snapshot *out_after,
+                             struct ramet_err *err)
+{
+    uint64_t cursor = 0;
+    uint64_t entry;
+    uint32_t pgno;
+
+    if (!session->prepared.is_set)
+        return RAMET_FAIL(err, RAMET_EINVAL, "nothing is prepared");
+    ramet_pageset_clear(out_set);
+    while (ramet_writeset_next(&session->writes, &cursor, &pgno, &entry))
+        if (ramet_entry_kind(entry) == RAMET_ENTRY_IMAGE &&
+            pgno <= session->prepared.after.snapshot.page_count &&
+            ramet_pageset_add(out_set, pgno) != RAMET_OK)
+            return RAMET_FAIL(err, RAMET_ENOMEM,
+                              "no memory for the set of changed pages");
+    *out_after = session->prepared.after.snapshot;
+    return RAMET_OK;
+}
+
+bool
+ramet_session_has_prepared(const struct ramet_session *session)
+{
+    return session->prepared.is_set;
+}
+
+/* ---- publish and void ---------------------------------------------------- */
+
+/* A record without frames that only lowers the size. */
+static bool
+append_truncation(struct ramet_session *session)
+{
+    const struct ramet_published before = session->prepared.after;
+    const uint32_t page_size = before.snapshot.page_size;
+    struct ramet_trailer t;
+
+    ramet_record_trailer(&before, RAMET_RECORD_COMMIT, &t);
+    t.flags = RAMET_RECORD_TAIL;
+    t.byte_length = session->size;
+    t.page_count = ramet_pages_of(session->size, page_size);
+    t.least_page_count = t.page_count;
+    session->rec_start = before.snapshot.tail;
+    session->buf_pos = before.snapshot.tail;
+    session->buf_len = 0;
+    session->spilled_count = 0;
+    session->spilled_sum = 0;
+    if (ramet_record_finish(session, &t, NULL) == RAMET_OK)
+        return true;
+    session->prepared.after = before;
+    return false;
+}
+
+static void
+set_entries(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint64_t cursor = 0;
+    uint64_t entry;
+    uint32_t pgno;
+
+    while (ramet_writeset_next(&session->writes, &cursor, &pgno, &entry))
+        if (pgno <= session->prepared.after.snapshot.page_count)
+            ramet_index_set(replica, pgno, entry);
+}
+
+static void
+publish_snapshot(struct ramet_replica *replica,
+                 const struct ramet_published *after, bool sets_lsn)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+
+    ramet_index_raise(&header->high_water, after->snapshot.page_count);
+    if (sets_lsn)
+        ramet_index_raise(&header->lsn_tail, after->snapshot.tail);
+    atomic_store_explicit(&header->was_written, 1, memory_order_relaxed);
+    ramet_index_publish(replica, after);
+    atomic_store_explicit(&header->write_pos, after->snapshot.tail,
+                          memory_order_release);
+    atomic_store_explicit(&header->prepared, 0, memory_order_release);
+}
+
+void
+ramet_session_move_pin(struct ramet_session *session)
+{
+    session->number = ramet_index_newest(session->replica, &session->pin);
+    atomic_store_explicit(session->pin_word, session->pin.snapshot.tail,
+                          memory_order_release);
+}
+
+static void
+after_transaction(struct ramet_session *session)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+
+    ramet_record_reset(session);
+    if (session->prepared.gate_shut)
+        ramet_session_open_gate(session);
+    memset(&session->prepared, 0, sizeof(session->prepared));
+    session->has_writes = false;
+    session->prepared_is_stale = false;
+    session->truncated_after = false;
+    session->must_compare = session->replica->kind == RAMET_KIND_BLOB;
+    session->page_size = s->page_size;
+    session->size = s->byte_length;
+    session->least_page_count = s->page_count;
+    session->own_high = 0;
+}
+
+void
+ramet_session_publish(struct ramet_session *session)
+{
+    if (!session->prepared.is_set)
+        return;
+    assert(session->is_reserved && session->is_pinned);
+    if (session->truncated_after && !append_truncation(session)) {
+        struct ramet_snapshot *const s = &session->prepared.after.snapshot;
+
+        s->byte_length = session->size;
+        s->page_count = ramet_pages_of(session->size, s->page_size);
+    }
+    set_entries(session);
+    publish_snapshot(session->replica, &session->prepared.after,
+                     session->prepared.sets_lsn);
+    ramet_session_move_pin(session);
+    after_transaction(session);
+    if (ramet_pos_gen(atomic_load(&session->replica->head->header.write_pos)) -
+            atomic_load(&session->replica->head->header.oldest) >
+        RAMET_CLOSED_MAX)
+        ramet_checkpoint_inline(session);
+}
+
+enum ramet_rc
+ramet_void_record(struct ramet_replica *replica, uint64_t trailer_pos,
+                  uint64_t void_offset, uint64_t void_value,
+                  struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_gen *gen;
+    uint8_t word[8];
+    int result;
+    enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_LOG,
+                                     ramet_pos_gen(trailer_pos), &gen, err);
+
+    ramet_put_le64(word, void_value);
+    if (rc == RAMET_OK)
+        rc = ramet_os_write_full(os, gen->fd, word, sizeof(word),
+                                 ramet_pos_offset(trailer_pos) + void_offset,
+                                 "log", err);
+    if (rc != RAMET_OK)
+        return rc;
+    result = os->datasync(os->ctx, gen->fd);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "sync the log of %s", replica->path);
+}
+
+enum ramet_rc
+ramet_drop_pending(struct ramet_session *session, struct ramet_err *err)
+{
+    const struct ramet_prepared *const p = &session->prepared;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (p->is_set)
+        rc = ramet_void_record(session->replica, p->trailer_pos, p->void_offset,
+                               p->void_value, err);
+    atomic_store(&session->replica->head->header.prepared, 0);
+    after_transaction(session);
+    return rc;
+}
+
+void
+ramet_session_discard(struct ramet_session *session)
+{
+    if (!session->is_reserved ||
+        session->replica->fork_count != ramet_os_fork_count())
+        return;
+    if (!session->has_writes && !session->prepared.is_set)
+        return;
+    if (ramet_drop_pending(session, &session->kept_err) != RAMET_OK)
+        session->kept_rc = session->kept_err.code;
+    session->must_compare = true;
+}
+
+/* ---- settling ------------------------------------------------------------ */
+
+struct apply {
+    struct ramet_session *session;
+    uint32_t page_count;
+};
+
+static enum ramet_rc
+apply_frame(void *ctx, const struct ramet_logframe *frame,
+            struct ramet_err *err)
+{
+    const struct apply *const apply = ctx;
+    struct ramet_session *const session = apply->session;
+    const uint64_t entry =
+        ramet_entry_make(ramet_entry_kind_of_logframe(frame->kind), frame->pos);
+    uint64_t before;
+    enum ramet_rc rc;
+
+    if (frame->kind == RAMET_LOGFRAME_DEAD || frame->pgno > apply->page_count)
+        return RAMET_OK;
+    rc = ramet_index_reserve(session->replica, frame->pgno, err);
+    if (rc == RAMET_OK)
+        rc = ramet_index_load(session, frame->pgno, &before, err);
+    if (rc == RAMET_OK && before != entry)
+        ramet_index_set(session->replica, frame->pgno, entry);
+    return rc;
+}
+
+enum ramet_rc
+ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
+                   struct ramet_err *err)
+{
+    const struct ramet_trailer trailer = scan->trailer;
+    struct apply apply = {session, trailer.page_count};
+    struct ramet_published after;
+    const enum ramet_rc rc = ramet_scan_frames(scan, apply_frame, &apply, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_trailer_to_published(&trailer, &after);
+    publish_snapshot(session->replica, &after,
+                     trailer.type == RAMET_RECORD_DURABLE ||
+                         trailer.type == RAMET_RECORD_PULL ||
+                         trailer.type == RAMET_RECORD_RESET);
+    return RAMET_OK;
+}
+
+/* Apply or void the complete record that stands past the newest snapshot. */
+static enum ramet_rc
+settle_record(struct ramet_session *session, struct ramet_scan *scan,
+              struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    bool apply;
+    enum ramet_rc rc = ramet_super_decide(replica, &scan->trailer, &apply, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (apply)
+        return ramet_apply_record(session, scan, err);
+    rc = ramet_void_record(replica, scan->trailer.pos,
+                           ramet_trailer_void_offset(&scan->trailer),
+                           ramet_trailer_void_value(&scan->trailer), err);
+    if (rc == RAMET_OK)
+        rc = ramet_super_forget(replica, &scan->trailer, err);
+    return rc;
+}
+
+enum ramet_rc
+ramet_settle(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    const bool entered = ramet_era_enter(session);
+    struct ramet_published newest;
+    struct ramet_scan scan;
+    bool found = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_scan_init(&scan, replica);
+    scan.oldest = atomic_load(&header->oldest);
+    while (rc == RAMET_OK && found) {
+        const uint64_t number = ramet_index_newest(replica, &newest);
+
+        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, true,
+                             &found, err);
+        if (rc == RAMET_OK && found)
+            rc = settle_record(session, &scan, err);
+        if (rc == RAMET_OK && number == atomic_load(&header->newest))
+            found = false; /* it was voided */
+    }
+    if (rc == RAMET_OK) {
+        if (ramet_pos_gen(atomic_load(&header->write_pos)) ==
+            ramet_pos_gen(newest.snapshot.tail))
+            atomic_store(&header->write_pos, newest.snapshot.tail);
+        atomic_store(&header->prepared, 0);
+        rc = ramet_super_clean(replica, err);
+    }
+    ramet_scan_done(&scan);
+    ramet_era_leave(session, entered);
+    return rc;
+}

@@ -1,0 +1,259 @@
+/*
+ * fill.c - pages that were fetched, until the next checkpoint moves them.
+ *
+ *   (1) a fill enters the index by compare-and-swap against the entry whose
+ *       version it is; if the page has moved on, it is dropped
+ *   (2) fill files are written under the base lock; each checkpoint moves or
+ *       carries over what they hold and begins a new one, so that after a
+ *       crash those that are left belong to the base as it is
+ *   (3) nothing here is synced: what is lost is fetched again
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "client/checkpoint.h"
+#include "core/alloc.h"
+
+/* The generation that fills go to, made if need be. Base lock. */
+static enum ramet_rc
+current_fill(struct ramet_replica *replica, uint32_t page_size,
+             uint64_t *out_pos, struct ramet_gen **out_gen,
+             struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    uint64_t pos = atomic_load(&header->fill_pos);
+    enum ramet_rc rc = ramet_gen_create(
+        replica, RAMET_GEN_FILL, ramet_pos_gen(pos), page_size, out_gen, err);
+
+    if (rc == RAMET_EEXIST) { /* of another page size */
+        pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
+        atomic_store(&header->fill_pos, pos);
+        rc = ramet_gen_create(replica, RAMET_GEN_FILL, ramet_pos_gen(pos),
+                              page_size, out_gen, err);
+    }
+    *out_pos = pos;
+    return rc;
+}
+
+enum ramet_rc
+ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
+                  uint64_t expected, uint64_t replaced, uint64_t lsn,
+                  uint32_t page_size, const uint8_t *page,
+                  struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    uint8_t raw[RAMET_FILL_HEADER_SIZE];
+    struct iovec iov[2] = {{raw, sizeof(raw)},
+                           {(void *)(uintptr_t)page, page_size}};
+    struct ramet_gen *gen;
+    uint64_t pos;
+    enum ramet_rc rc = current_fill(replica, page_size, &pos, &gen, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_index_reserve(replica, pgno, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_fill_encode(raw, pgno, replaced, pos, lsn, gen->salt,
+                      ramet_hash64(page, page_size));
+    rc = ramet_os_writev_full(replica->os, gen->fd, iov, 2,
+                              ramet_pos_offset(pos), "fill", err);
+    if (rc != RAMET_OK)
+        return rc;
+    atomic_store(&header->fill_pos,
+                 ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_size));
+    atomic_store(&header->was_written, 1);
+    ramet_index_swap(replica, pgno, expected,
+                     ramet_entry_make(RAMET_ENTRY_FILL, pos)); /* (1) */
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
+                uint64_t lsn, uint32_t page_size, const uint8_t *page,
+                uint64_t wait_ms, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint64_t now;
+    enum ramet_rc rc;
+
+    assert(ramet_entry_is_absent(entry));
+    if (replica->is_readonly)
+        return RAMET_OK;
+    rc = ramet_base_lock(session, wait_ms, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_index_load_locked(session, pgno, &now, err);
+    if (rc == RAMET_OK && now == entry) {
+        rc = ramet_base_unclean(replica, err);
+        if (rc == RAMET_OK)
+            rc = ramet_fill_append(replica, pgno, entry, entry, lsn, page_size,
+                                   page, err);
+    }
+    ramet_base_unlock(session);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_fill(struct ramet_session *session, uint64_t lsn, uint32_t pgno,
+                   const uint8_t *page, struct ramet_err *err)
+{
+    struct ramet_published newest;
+    uint64_t entry;
+    bool entered;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK || pgno == 0)
+        return rc;
+    entered = ramet_era_enter(session);
+    rc = ramet_index_load(session, pgno, &entry, err);
+    /* Looked at after the entry: one that is newer is not of this LSN. */
+    ramet_index_newest(session->replica, &newest);
+    if (rc == RAMET_OK && newest.snapshot.lsn == lsn &&
+        ramet_entry_is_absent(entry) && pgno <= newest.snapshot.page_count &&
+        (!ramet_entry_in_log(entry) ||
+         ramet_entry_pos(entry) < newest.snapshot.tail))
+        rc = ramet_fill_keep(session, pgno, entry, lsn,
+                             newest.snapshot.page_size, page,
+                             RAMET_LOCK_WAIT_MS, err);
+    ramet_era_leave(session, entered);
+    return rc;
+}
+
+/* ---- reading the files --------------------------------------------------- */
+
+static enum ramet_rc
+walk_file(struct ramet_replica *replica, uint64_t number, uint8_t *page,
+          ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
+          struct ramet_err *err)
+{
+    uint8_t raw[RAMET_FILL_HEADER_SIZE];
+    uint64_t pos = ramet_pos_make(number, RAMET_GEN_HEADER_SIZE);
+    struct ramet_gen *gen;
+    enum ramet_rc rc =
+        ramet_gen_get(replica, RAMET_GEN_FILL, number, &gen, err);
+
+    *out_end = pos;
+    while (rc == RAMET_OK) {
+        const uint64_t offset = ramet_pos_offset(pos);
+        struct ramet_fill fill;
+        uint64_t hash;
+        size_t got = 0;
+
+        rc = ramet_os_read_some(replica->os, gen->fd, raw, sizeof(raw), offset,
+                                &got, "fill", err);
+        if (rc != RAMET_OK || got < sizeof(raw) ||
+            !ramet_fill_decode(raw, pos, gen->salt, &fill.frame, &fill.lsn,
+                               &hash))
+            break;
+        rc = ramet_os_read_some(replica->os, gen->fd, page, gen->page_size,
+                                offset + sizeof(raw), &got, "fill", err);
+        if (rc != RAMET_OK || got < gen->page_size ||
+            ramet_hash64(page, gen->page_size) != hash)
+            break;
+        fill.page = page;
+        fill.page_size = gen->page_size;
+        rc = visit(ctx, &fill, err);
+        pos = ramet_pos_add(pos, sizeof(raw) + gen->page_size);
+        *out_end = pos;
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
+                ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
+                struct ramet_err *err)
+{
+    uint8_t *const page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (page == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    for (uint64_t number = first; rc == RAMET_OK && number <= last; number++) {
+        rc = walk_file(replica, number, page, visit, ctx, out_end, err);
+        if (rc == RAMET_ENOTFOUND) /* none was fetched since it was begun */
+            rc = number == last ? RAMET_OK : rc;
+    }
+    ramet_free(page);
+    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}
+
+/* ---- after a crash ------------------------------------------------------- */
+
+/* LSN of the record that wrote the frame at `pos`; 0 if that can't be told. */
+struct recovery {
+    struct ramet_session *session;
+    struct ramet_published newest;
+};
+
+/*
+ * A fill of an absent page of the base belongs to it, by invariant (2). One of
+ * a page that a pull made absent must be at least as new as that pull: after
+ * a crash another pull may stand where the one that it belonged to stood.
+ */
+static enum ramet_rc
+is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
+          uint64_t *out_entry, struct ramet_err *err)
+{
+    enum ramet_rc rc =
+        ramet_index_load(r->session, fill->frame.pgno, out_entry, err);
+    const enum ramet_entry_kind was = ramet_entry_kind(fill->frame.replaced);
+
+    *out_wanted = false;
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_entry_kind(*out_entry) == RAMET_ENTRY_ABSENT)
+        *out_wanted = was == RAMET_ENTRY_ABSENT;
+    else if (ramet_entry_kind(*out_entry) == RAMET_ENTRY_REMOTE)
+        *out_wanted = fill->frame.replaced == *out_entry &&
+                      fill->lsn == r->newest.snapshot.lsn;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+recover_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
+{
+    struct recovery *const r = ctx;
+    struct ramet_replica *const replica = r->session->replica;
+    const struct ramet_snapshot *const s = &r->newest.snapshot;
+    uint64_t entry;
+    bool wanted;
+    enum ramet_rc rc;
+
+    if (fill->page_size != s->page_size || fill->frame.pgno > s->page_count)
+        return RAMET_OK;
+    rc = is_wanted(r, fill, &wanted, &entry, err);
+    if (rc == RAMET_OK && wanted)
+        rc = ramet_index_reserve(replica, fill->frame.pgno, err);
+    if (rc == RAMET_OK && wanted)
+        ramet_index_swap(replica, fill->frame.pgno, entry,
+                         ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos));
+    return rc;
+}
+
+enum ramet_rc
+ramet_fill_recover(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t first = atomic_load(&header->fill_oldest);
+    struct recovery r = {.session = session};
+    uint64_t last = first;
+    uint64_t end = 0;
+    struct ramet_gen *gen;
+    enum ramet_rc rc;
+
+    while (ramet_gen_get(replica, RAMET_GEN_FILL, last + 1, &gen, NULL) ==
+           RAMET_OK)
+        last++;
+    ramet_index_newest(replica, &r.newest);
+    rc = ramet_fill_walk(replica, first, last, recover_fill, &r, &end, err);
+    if (rc != RAMET_OK)
+        return rc;
+    /* Go on in a new file: this one may end in a torn frame. */
+    if (ramet_gen_get(replica, RAMET_GEN_FILL, last, &gen, NULL) == RAMET_OK)
+        last++;
+    atomic_store(&header->fill_pos,
+                 ramet_pos_make(last, RAMET_GEN_HEADER_SIZE));
+    return RAMET_OK;
+}

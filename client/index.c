@@ -1,0 +1,445 @@
+/*
+ * index.c - the memory that all sessions of a replica share; see
+ * docs/replica.md, "The index".
+ *
+ *   (1) memory is touched only where the file has disk blocks: the head is
+ *       allocated when it is made, a block of entries before its bit is set
+ *   (2) the file never shrinks, and is replaced only by somebody who is alone
+ *   (3) a ring slot is not rewritten before RAMET_RING_SLOTS publications;
+ *       who copies one starts over when half of them went by meanwhile
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/replica_impl.h"
+#include "core/alloc.h"
+
+#define INDEX_NAME "index"
+#define INDEX_TEMPORARY "index.tmp"
+#define CHUNK_SIZE ((size_t)RAMET_CHUNK_ENTRIES * sizeof(uint64_t))
+#define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
+#define LAYOUT                                                                 \
+    ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
+     sizeof(struct ramet_published) << 16 | 1)
+
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
+
+static enum ramet_rc
+make_chunk_table(struct ramet_replica *replica, struct ramet_err *err)
+{
+    replica->chunks = ramet_calloc(RAMET_CHUNK_COUNT, sizeof(*replica->chunks));
+    if (replica->chunks == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "index: no memory");
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+map_head(struct ramet_replica *replica, int fd, bool writable,
+         struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    void *at = NULL;
+    const int result =
+        os->map(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET, writable, &at);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "map the index of %s", replica->path);
+    replica->head = at;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_index_create(struct ramet_replica *replica, int *out_fd,
+                   struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    int fd = -1;
+    enum ramet_rc rc = make_chunk_table(replica, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!replica->is_private) {
+        int result;
+
+        fd = os->open(os->ctx, replica->dir_fd, INDEX_TEMPORARY,
+                      O_RDWR | O_CREAT | O_TRUNC, 0666);
+        if (fd < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
+                                  "create the index of %s", replica->path);
+        result = os->allocate(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET);
+        if (result < 0) {
+            os->close(os->ctx, fd);
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                  "index of %s", replica->path);
+        }
+    }
+    rc = map_head(replica, fd, true, err);
+    if (rc != RAMET_OK) {
+        if (fd >= 0)
+            os->close(os->ctx, fd);
+        return rc;
+    }
+    memcpy(replica->head->header.magic, magic, sizeof(magic));
+    replica->head->header.layout = LAYOUT;
+    memcpy(replica->head->header.base_id, replica->base_id.bytes,
+           RAMET_ID_SIZE);
+    *out_fd = fd;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_index_name(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    int result;
+
+    if (replica->is_private)
+        return RAMET_OK;
+    result = os->rename(os->ctx, replica->dir_fd, INDEX_TEMPORARY,
+                        replica->dir_fd, INDEX_NAME);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "name the index of %s", replica->path);
+}
+
+static bool
+is_head_right(const struct ramet_replica *replica)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    return memcmp(header->magic, magic, sizeof(magic)) == 0 &&
+           header->layout == LAYOUT &&
+           memcmp(header->base_id, replica->base_id.bytes, RAMET_ID_SIZE) == 0;
+}
+
+enum ramet_rc
+ramet_index_map(struct ramet_replica *replica, bool writable,
+                struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_stat st;
+    enum ramet_rc rc;
+    const int fd = os->open(os->ctx, replica->dir_fd, INDEX_NAME,
+                            writable ? O_RDWR : O_RDONLY, 0);
+
+    if (fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
+                              "open the index of %s", replica->path);
+    if (os->stat(os->ctx, fd, &st) < 0 ||
+        st.size_bytes < RAMET_INDEX_ENTRIES_OFFSET) {
+        os->close(os->ctx, fd);
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s: the index is no index",
+                          replica->path);
+    }
+    replica->index_fd = fd;
+    rc = make_chunk_table(replica, err);
+    if (rc == RAMET_OK)
+        rc = map_head(replica, fd, writable, err);
+    if (rc == RAMET_OK && !is_head_right(replica))
+        rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
+                        "%s: the index is another version's", replica->path);
+    if (rc != RAMET_OK)
+        ramet_index_unmap(replica);
+    return rc;
+}
+
+void
+ramet_index_unmap(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+
+    for (uint32_t i = 0; replica->chunks != NULL && i < RAMET_CHUNK_COUNT;
+         i++) {
+        _Atomic uint64_t *const chunk = replica->chunks[i];
+
+        if (chunk != NULL)
+            os->unmap(os->ctx, (void *)(uintptr_t)chunk, CHUNK_SIZE);
+    }
+    ramet_free((void *)replica->chunks);
+    replica->chunks = NULL;
+    if (replica->head != NULL)
+        os->unmap(os->ctx, replica->head, RAMET_INDEX_ENTRIES_OFFSET);
+    replica->head = NULL;
+    if (replica->index_fd >= 0)
+        os->close(os->ctx, replica->index_fd);
+    replica->index_fd = -1;
+}
+
+_Atomic uint64_t *
+ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
+{
+    const struct ramet_os *const os = replica->os;
+    void *at;
+
+    ramet_mutex_lock(&replica->mutex);
+    at = (void *)(uintptr_t)replica->chunks[chunk];
+    if (at == NULL) {
+        const uint64_t offset =
+            RAMET_INDEX_ENTRIES_OFFSET + (uint64_t)chunk * CHUNK_SIZE;
+        const int fd = replica->is_private ? -1 : replica->index_fd;
+
+        if (os->map(os->ctx, fd, fd < 0 ? 0 : offset, CHUNK_SIZE,
+                    replica->is_private || !replica->is_readonly, &at) < 0)
+            at = NULL;
+        atomic_store_explicit(&replica->chunks[chunk], at,
+                              memory_order_release);
+    }
+    ramet_mutex_unlock(&replica->mutex);
+    return at;
+}
+
+enum ramet_rc
+ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
+                    struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint32_t block = (pgno - 1) >> RAMET_BLOCK_BITS;
+    _Atomic uint64_t *const word = &replica->head->blocks[block / 64];
+    const uint64_t bit = UINT64_C(1) << (block % 64);
+
+    if ((atomic_load_explicit(word, memory_order_acquire) & bit) == 0) {
+        const uint64_t offset =
+            RAMET_INDEX_ENTRIES_OFFSET + (uint64_t)block * BLOCK_SIZE;
+        const int result =
+            replica->is_private
+                ? 0
+                : os->allocate(os->ctx, replica->index_fd, offset, BLOCK_SIZE);
+
+        if (result < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                  "index of %s", replica->path);
+        atomic_fetch_or_explicit(word, bit, memory_order_acq_rel);
+    }
+    if (ramet_index_slot(replica, pgno) == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
+                          replica->path);
+    return RAMET_OK;
+}
+
+/* ---- the ring ------------------------------------------------------------ */
+
+void
+ramet_index_copy(const struct ramet_replica *replica, uint64_t number,
+                 struct ramet_published *out)
+{
+    _Atomic uint64_t *const slot =
+        replica->head->ring[number % RAMET_RING_SLOTS];
+    uint64_t words[(sizeof(*out) + 7) / 8];
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        words[i] = atomic_load_explicit(&slot[i], memory_order_relaxed);
+    memcpy(out, words, sizeof(*out));
+}
+
+uint64_t
+ramet_index_newest(const struct ramet_replica *replica,
+                   struct ramet_published *out)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    for (;;) { /* invariant (3) */
+        const uint64_t number =
+            atomic_load_explicit(&header->newest, memory_order_acquire);
+
+        ramet_index_copy(replica, number, out);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&header->newest, memory_order_relaxed) -
+                number <
+            RAMET_RING_SLOTS / 2)
+            return number;
+    }
+}
+
+void
+ramet_index_publish(struct ramet_replica *replica,
+                    const struct ramet_published *next)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t number =
+        atomic_load_explicit(&header->newest, memory_order_relaxed) + 1;
+    _Atomic uint64_t *const slot =
+        replica->head->ring[number % RAMET_RING_SLOTS];
+    uint64_t words[(sizeof(*next) + 7) / 8] = {0};
+
+    memcpy(words, next, sizeof(*next));
+    /* Whoever sees a word of this slot sees that its old number is past. */
+    atomic_thread_fence(memory_order_release);
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        atomic_store_explicit(&slot[i], words[i], memory_order_relaxed);
+    atomic_store_explicit(&header->newest, number, memory_order_release);
+}
+
+/* ---- entries ------------------------------------------------------------- */
+
+void
+ramet_index_raise(_Atomic uint64_t *word, uint64_t value)
+{
+    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+
+    while (seen < value &&
+           !atomic_compare_exchange_weak_explicit(
+               word, &seen, value, memory_order_acq_rel, memory_order_relaxed))
+        continue;
+}
+
+static void
+count_absent(struct ramet_replica *replica, uint64_t before, uint64_t after)
+{
+    _Atomic uint64_t *const count = &replica->head->header.absent_now;
+    const bool was = ramet_entry_is_absent(before);
+    const bool is = ramet_entry_is_absent(after);
+
+    if (was == is)
+        return;
+    if (is)
+        atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+    else if (atomic_load_explicit(count, memory_order_relaxed) != 0)
+        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
+void
+ramet_index_set(struct ramet_replica *replica, uint32_t pgno, uint64_t entry)
+{
+    _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
+
+    assert(slot != NULL && entry != 0);
+    count_absent(replica,
+                 atomic_exchange_explicit(slot, entry, memory_order_acq_rel),
+                 entry);
+}
+
+bool
+ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
+                 uint64_t expected, uint64_t entry)
+{
+    _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
+    uint64_t seen = expected;
+
+    assert(slot != NULL && entry != 0);
+    if (!atomic_compare_exchange_strong_explicit(
+            slot, &seen, entry, memory_order_acq_rel, memory_order_relaxed)) {
+        /* What was never loaded stands for its default. */
+        if (seen != 0 || expected != ramet_index_default(replica, pgno) ||
+            !atomic_compare_exchange_strong_explicit(
+                slot, &seen, entry, memory_order_acq_rel, memory_order_relaxed))
+            return false;
+    }
+    count_absent(replica, expected, entry);
+    return true;
+}
+
+/* Fill in the block of entries around `pgno` from the presence file. */
+static enum ramet_rc
+load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const uint32_t first = (pgno - 1) / RAMET_LOAD_BLOCK * RAMET_LOAD_BLOCK + 1;
+    const uint64_t in_base =
+        atomic_load(&replica->head->header.base_page_count);
+    uint64_t *values;
+    enum ramet_rc rc = ramet_index_reserve(replica, pgno, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    values = ramet_alloc(RAMET_LOAD_BLOCK * sizeof(*values));
+    if (values == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "index: no memory");
+    rc = ramet_presence_read(replica, first, RAMET_LOAD_BLOCK, values, err);
+    for (uint32_t i = 0; rc == RAMET_OK && i < RAMET_LOAD_BLOCK; i++) {
+        const uint64_t page = (uint64_t)first + i;
+        const enum ramet_entry_kind kind =
+            page > in_base
+                ? RAMET_ENTRY_ZERO
+                : ramet_presence_kind(values[i], replica->default_held);
+        uint64_t none = 0;
+
+        if (page > UINT32_MAX)
+            break;
+        atomic_compare_exchange_strong_explicit(
+            ramet_index_slot(replica, (uint32_t)page), &none,
+            ramet_entry_make(kind, 0), memory_order_acq_rel,
+            memory_order_relaxed);
+    }
+    ramet_free(values);
+    return rc;
+}
+
+enum ramet_rc
+ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
+                        uint64_t *out_entry, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint64_t entry = ramet_index_peek(replica, pgno);
+    enum ramet_rc rc;
+
+    if (entry == 0 && atomic_load_explicit(&replica->head->header.base_absent,
+                                           memory_order_acquire) == 0)
+        entry = ramet_index_default(replica, pgno);
+    if (entry == 0) {
+        rc = load_block(session, pgno, err);
+        if (rc != RAMET_OK)
+            return rc;
+        entry = ramet_index_peek(replica, pgno);
+        assert(entry != 0);
+    }
+    *out_entry = entry;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_index_load(struct ramet_session *session, uint32_t pgno,
+                 uint64_t *out_entry, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint64_t entry = ramet_index_peek(replica, pgno);
+    enum ramet_rc rc;
+
+    if (entry == 0 && atomic_load_explicit(&replica->head->header.base_absent,
+                                           memory_order_acquire) == 0)
+        entry = ramet_index_default(replica, pgno);
+    if (entry != 0) {
+        *out_entry = entry;
+        return RAMET_OK;
+    }
+    if (replica->is_private) /* nobody else is here to shut out */
+        return ramet_index_load_locked(session, pgno, out_entry, err);
+    rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_index_load_locked(session, pgno, out_entry, err);
+    ramet_base_unlock(session);
+    return rc;
+}
+
+/* ---- pins ---------------------------------------------------------------- */
+
+uint64_t
+ramet_index_least_pin(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    const uint64_t used = atomic_load(&replica->head->header.slot_hint);
+    uint64_t least = UINT64_MAX;
+
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t i = 0; i < used && i < RAMET_PIN_SLOTS; i++) {
+        _Atomic uint64_t *const word = &replica->head->pins[i].tail;
+        const uint64_t tail = atomic_load(word);
+
+        if (tail == 0 || i == session->slot || tail >= least)
+            continue;
+        /* The lock proves that nobody lives in the slot. */
+        if (os->lock(os->ctx, session->lock_fd, RAMET_LOCK_SLOTS + i, 1,
+                     RAMET_LOCK_EXCLUSIVE) == 0) {
+            atomic_store(word, 0);
+            ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_SLOTS + i);
+            continue;
+        }
+        least = tail;
+    }
+    return least;
+}

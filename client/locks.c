@@ -1,0 +1,96 @@
+/*
+ * locks.c - the bytes of `lock`; docs/replica.md, "Locks".
+ */
+#include <errno.h>
+
+#include "client/replica_impl.h"
+
+#define POLL_FIRST_US 20u
+#define POLL_MAX_US 2000u
+
+enum ramet_rc
+ramet_lock_try(const struct ramet_os *os, int fd, unsigned byte,
+               enum ramet_lock_mode mode, const char *what,
+               struct ramet_err *err)
+{
+    const int result = os->lock(os->ctx, fd, byte, 1, mode);
+
+    if (result == 0)
+        return RAMET_OK;
+    if (result == -EAGAIN)
+        return RAMET_FAIL(err, RAMET_EBUSY, "%s", what);
+    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                          "lock byte %u of the replica", byte);
+}
+
+enum ramet_rc
+ramet_lock_wait(const struct ramet_os *os, int fd, unsigned byte,
+                enum ramet_lock_mode mode, uint64_t wait_ms, const char *what,
+                struct ramet_err *err)
+{
+    uint64_t pause_us = POLL_FIRST_US;
+    uint64_t give_up_at = 0;
+
+    for (;;) {
+        const int result = os->lock(os->ctx, fd, byte, 1, mode);
+        uint64_t now;
+
+        if (result != -EAGAIN)
+            return result == 0
+                       ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "lock byte %u of the replica",
+                                        byte);
+        now = os->mono_ns(os->ctx);
+        if (give_up_at == 0)
+            give_up_at = now + wait_ms * UINT64_C(1000000);
+        if (now >= give_up_at)
+            return RAMET_FAIL(err, RAMET_EBUSY, "%s", what);
+        os->sleep_us(os->ctx, pause_us);
+        if (pause_us < POLL_MAX_US)
+            pause_us *= 2;
+    }
+}
+
+void
+ramet_lock_drop(const struct ramet_os *os, int fd, unsigned byte)
+{
+    os->lock(os->ctx, fd, byte, 1, RAMET_UNLOCK);
+}
+
+enum ramet_rc
+ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
+                struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&replica->base_mutex);
+    rc = ramet_lock_wait(replica->os, session->lock_fd, RAMET_LOCK_BASE,
+                         RAMET_LOCK_EXCLUSIVE, wait_ms,
+                         "the base is being written by another process", err);
+    if (rc != RAMET_OK)
+        ramet_mutex_unlock(&replica->base_mutex);
+    return rc;
+}
+
+void
+ramet_base_unlock(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+
+    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_BASE);
+    ramet_mutex_unlock(&replica->base_mutex);
+}
+
+enum ramet_rc
+ramet_session_check_fork(const struct ramet_session *session,
+                         struct ramet_err *err)
+{
+    if (session->replica->fork_count == ramet_os_fork_count())
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_EFORKED,
+                      "%s: this handle belongs to the process that forked; "
+                      "open it again",
+                      session->replica->path);
+}

@@ -1,0 +1,299 @@
+/*
+ * logfile.c - see logfile.h. The byte tables are in docs/replica.md.
+ *
+ * A frame's checksum is the page's hash XORed with the seeded hash of its
+ * header, so that the page's own hash can be had back from it: the checkpoint
+ * keeps that as the page's checksum without hashing the page again.
+ */
+#include "client/logfile.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/bytes.h"
+
+#define HASHED                                                                 \
+    (RAMET_LOGFRAME_HEADER_SIZE - 8u) /* header without its checksum */
+
+static const uint8_t log_magic[8] = {'R', 'A', 'M', 'T', 'L', 'O', 'G', 1};
+static const uint8_t fill_magic[8] = {'R', 'A', 'M', 'T', 'F', 'I', 'L', 1};
+
+void
+ramet_gen_header_encode(const struct ramet_gen_header *header,
+                        uint8_t out[RAMET_GEN_HEADER_SIZE])
+{
+    assert(header->gen >= 1 && header->gen <= RAMET_GEN_MAX);
+    memset(out, 0, RAMET_GEN_HEADER_SIZE);
+    memcpy(out, header->type == RAMET_GEN_LOG ? log_magic : fill_magic, 8);
+    ramet_put_le64(out + 8, header->salt);
+    ramet_put_le64(out + 16, header->gen);
+    ramet_put_le32(out + 24, header->page_size);
+    memcpy(out + 32, header->base_id.bytes, RAMET_ID_SIZE);
+    ramet_put_le64(out + 56, ramet_hash64(out, 56));
+}
+
+bool
+ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
+                        struct ramet_gen_header *out)
+{
+    struct ramet_gen_header header;
+
+    if (memcmp(in, log_magic, 8) == 0)
+        header.type = RAMET_GEN_LOG;
+    else if (memcmp(in, fill_magic, 8) == 0)
+        header.type = RAMET_GEN_FILL;
+    else
+        return false;
+    if (ramet_get_le64(in + 56) != ramet_hash64(in, 56))
+        return false;
+    header.salt = ramet_get_le64(in + 8);
+    header.gen = ramet_get_le64(in + 16);
+    header.page_size = ramet_get_le32(in + 24);
+    memcpy(header.base_id.bytes, in + 32, RAMET_ID_SIZE);
+    if (header.gen == 0 || header.gen > RAMET_GEN_MAX ||
+        !ramet_page_size_ok(header.page_size) || ramet_get_le32(in + 28) != 0 ||
+        ramet_get_le64(in + 48) != 0)
+        return false;
+    *out = header;
+    return true;
+}
+
+void
+ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32])
+{
+    snprintf(out, 32, "%s-%016" PRIx64, type == RAMET_GEN_LOG ? "log" : "fill",
+             gen);
+}
+
+bool
+ramet_gen_name_parse(const char *name, enum ramet_gen_type *out_type,
+                     uint64_t *out_gen)
+{
+    const bool is_log = strncmp(name, "log-", 4) == 0;
+    const char *const digits = name + (is_log ? 4 : 5);
+    uint64_t gen = 0;
+
+    if (!is_log && strncmp(name, "fill-", 5) != 0)
+        return false;
+    if (strlen(digits) != 16)
+        return false;
+    for (const char *p = digits; *p != '\0'; p++) {
+        if (*p >= '0' && *p <= '9')
+            gen = gen << 4 | (uint64_t)(*p - '0');
+        else if (*p >= 'a' && *p <= 'f')
+            gen = gen << 4 | (uint64_t)(*p - 'a' + 10);
+        else
+            return false;
+    }
+    *out_type = is_log ? RAMET_GEN_LOG : RAMET_GEN_FILL;
+    *out_gen = gen;
+    return true;
+}
+
+uint64_t
+ramet_logframe_encode(uint8_t out[RAMET_LOGFRAME_HEADER_SIZE], uint32_t pgno,
+                      enum ramet_logframe_kind kind, uint64_t replaced,
+                      uint64_t pos, uint64_t salt, uint64_t page_hash)
+{
+    uint64_t sum;
+
+    assert(pgno != 0 && pos != 0);
+    ramet_put_le32(out + 8, pgno);
+    ramet_put_le32(out + 12, (uint32_t)kind);
+    ramet_put_le64(out + 16, replaced);
+    ramet_put_le64(out + 24, pos);
+    sum = page_hash ^ ramet_hash64_seeded(out + 8, HASHED, salt);
+    ramet_put_le64(out, sum);
+    return sum;
+}
+
+bool
+ramet_logframe_decode(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
+                      uint64_t pos, struct ramet_logframe *out)
+{
+    const uint32_t kind = ramet_get_le32(in + 12);
+
+    out->sum = ramet_get_le64(in);
+    out->pgno = ramet_get_le32(in + 8);
+    out->replaced = ramet_get_le64(in + 16);
+    out->pos = ramet_get_le64(in + 24);
+    out->kind = (enum ramet_logframe_kind)kind;
+    return out->pgno != 0 && out->pos == pos &&
+           (kind == RAMET_LOGFRAME_IMAGE || kind == RAMET_LOGFRAME_ZERO ||
+            kind == RAMET_LOGFRAME_REMOTE || kind == RAMET_LOGFRAME_DEAD);
+}
+
+uint64_t
+ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
+                         uint64_t salt)
+{
+    return ramet_get_le64(in) ^ ramet_hash64_seeded(in + 8, HASHED, salt);
+}
+
+void
+ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
+                  uint64_t replaced, uint64_t pos, uint64_t lsn, uint64_t salt,
+                  uint64_t page_hash)
+{
+    ramet_put_le32(out + 8, pgno);
+    ramet_put_le32(out + 12, RAMET_LOGFRAME_IMAGE);
+    ramet_put_le64(out + 16, replaced);
+    ramet_put_le64(out + 24, pos);
+    ramet_put_le64(out + 32, lsn);
+    memset(out + 40, 0, RAMET_FILL_HEADER_SIZE - 40);
+    ramet_put_le64(
+        out, page_hash ^ ramet_hash64_seeded(out + 8,
+                                             RAMET_FILL_HEADER_SIZE - 8, salt));
+}
+
+bool
+ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
+                  uint64_t salt, struct ramet_logframe *out, uint64_t *out_lsn,
+                  uint64_t *out_page_hash)
+{
+    if (!ramet_logframe_decode(in, pos, out) ||
+        out->kind != RAMET_LOGFRAME_IMAGE)
+        return false;
+    *out_lsn = ramet_get_le64(in + 32);
+    *out_page_hash =
+        ramet_get_le64(in) ^
+        ramet_hash64_seeded(in + 8, RAMET_FILL_HEADER_SIZE - 8, salt);
+    return true;
+}
+
+/* ---- trailers ------------------------------------------------------------ */
+
+size_t
+ramet_trailer_size(size_t super_length)
+{
+    const size_t size = RAMET_TRAILER_FIXED + super_length + 8;
+
+    assert(super_length <= RAMET_SUPER_NAME_MAX);
+    return (size + RAMET_POS_UNIT - 1) / RAMET_POS_UNIT * RAMET_POS_UNIT;
+}
+
+size_t
+ramet_trailer_void_offset(const struct ramet_trailer *trailer)
+{
+    return ramet_trailer_size(trailer->super_length) - 8;
+}
+
+size_t
+ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
+{
+    const size_t size = ramet_trailer_size(trailer->super_length);
+
+    ramet_put_le32(out + 8, 0);
+    out[12] = RAMET_LOGFRAME_TRAILER;
+    out[13] = (uint8_t)trailer->type;
+    ramet_put_le16(out + 14, (uint16_t)(size / RAMET_POS_UNIT));
+    ramet_put_le64(out + 16, trailer->start);
+    ramet_put_le64(out + 24, trailer->pos);
+    ramet_put_le64(out + 32, trailer->seq);
+    ramet_put_le64(out + 40, trailer->prev);
+    ramet_put_le64(out + 48, trailer->frame_count);
+    ramet_put_le64(out + 56, trailer->frames_sum);
+    ramet_put_le64(out + 64, trailer->synced);
+    ramet_put_le64(out + 72, trailer->byte_length);
+    ramet_put_le32(out + 80, trailer->page_size);
+    ramet_put_le32(out + 84, trailer->page_count);
+    ramet_put_le32(out + 88, trailer->least_page_count);
+    ramet_put_le32(out + 92, trailer->counter);
+    ramet_put_le32(out + 96, trailer->remote_page_count);
+    ramet_put_le32(out + 100, trailer->flags);
+    ramet_put_le64(out + 104, trailer->lsn);
+    ramet_put_le64(out + 112, trailer->lsn_time_ms);
+    memcpy(out + 120, trailer->lsn_hash.bytes, RAMET_HASH_SIZE);
+    memcpy(out + 136, trailer->commit.id.bytes, RAMET_ID_SIZE);
+    memcpy(out + 152, trailer->header, RAMET_TRUE_HEADER_SIZE);
+    ramet_put_le16(out + 252, (uint16_t)trailer->super_length);
+    ramet_put_le16(out + 254, 0);
+    if (trailer->super_length != 0)
+        memcpy(out + RAMET_TRAILER_FIXED, trailer->super_journal,
+               trailer->super_length);
+    memset(out + RAMET_TRAILER_FIXED + trailer->super_length, 0,
+           size - RAMET_TRAILER_FIXED - trailer->super_length);
+    trailer->sum = ramet_hash64_seeded(out + 8, size - 16, salt);
+    trailer->tail = ramet_pos_add(trailer->pos, size);
+    trailer->is_void = false;
+    ramet_put_le64(out, trailer->sum);
+    return size;
+}
+
+size_t
+ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE])
+{
+    const size_t size = (size_t)ramet_get_le16(in + 14) * RAMET_POS_UNIT;
+
+    if (ramet_get_le32(in + 8) != 0 || in[12] != RAMET_LOGFRAME_TRAILER ||
+        size < ramet_trailer_size(0) ||
+        size > ramet_trailer_size(RAMET_SUPER_NAME_MAX))
+        return 0;
+    return size;
+}
+
+/* What a right checksum does not prove: that the fields make sense. */
+static bool
+is_sane(const struct ramet_trailer *t)
+{
+    const uint64_t bound = (uint64_t)t->page_count * t->page_size;
+
+    if (t->type < RAMET_RECORD_COMMIT || t->type > RAMET_RECORD_RESET)
+        return false;
+    if (t->start > t->pos || ramet_pos_gen(t->start) != ramet_pos_gen(t->pos))
+        return false;
+    if (t->page_size == 0)
+        return t->page_count == 0 && t->byte_length == 0;
+    return ramet_page_size_ok(t->page_size) && t->byte_length <= bound &&
+           bound - t->byte_length < t->page_size &&
+           t->least_page_count <= t->page_count;
+}
+
+bool
+ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
+                     uint64_t salt, struct ramet_trailer *out)
+{
+    struct ramet_trailer t = {0};
+    uint64_t word;
+
+    if (ramet_trailer_peek_size(in) != size || ramet_get_le64(in + 24) != pos)
+        return false;
+    t.sum = ramet_get_le64(in);
+    if (t.sum != ramet_hash64_seeded(in + 8, size - 16, salt))
+        return false;
+    t.type = (enum ramet_record_type)in[13];
+    t.start = ramet_get_le64(in + 16);
+    t.pos = pos;
+    t.tail = ramet_pos_add(pos, size);
+    t.seq = ramet_get_le64(in + 32);
+    t.prev = ramet_get_le64(in + 40);
+    t.frame_count = ramet_get_le64(in + 48);
+    t.frames_sum = ramet_get_le64(in + 56);
+    t.synced = ramet_get_le64(in + 64);
+    t.byte_length = ramet_get_le64(in + 72);
+    t.page_size = ramet_get_le32(in + 80);
+    t.page_count = ramet_get_le32(in + 84);
+    t.least_page_count = ramet_get_le32(in + 88);
+    t.counter = ramet_get_le32(in + 92);
+    t.remote_page_count = ramet_get_le32(in + 96);
+    t.flags = ramet_get_le32(in + 100);
+    t.lsn = ramet_get_le64(in + 104);
+    t.lsn_time_ms = ramet_get_le64(in + 112);
+    memcpy(t.lsn_hash.bytes, in + 120, RAMET_HASH_SIZE);
+    memcpy(t.commit.id.bytes, in + 136, RAMET_ID_SIZE);
+    memcpy(t.header, in + 152, RAMET_TRUE_HEADER_SIZE);
+    t.super_length = ramet_get_le16(in + 252);
+    if (t.super_length > RAMET_SUPER_NAME_MAX ||
+        ramet_trailer_size(t.super_length) != size || !is_sane(&t))
+        return false;
+    if (t.super_length != 0)
+        t.super_journal = (const char *)in + RAMET_TRAILER_FIXED;
+    word = ramet_get_le64(in + size - 8);
+    if (word != 0 && word != ~t.sum)
+        return false;
+    t.is_void = word != 0;
+    *out = t;
+    return true;
+}

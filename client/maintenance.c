@@ -1,0 +1,235 @@
+/*
+ * maintenance.c - the thread that checkpoints, and the clean close.
+ *
+ * The thread starts when the first generation is closed and ends with the
+ * process's last session. It has a session of its own, that is neither live
+ * nor pinned.
+ */
+#include <assert.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/recover.h"
+#include "core/alloc.h"
+
+#define CLOSED_ENOUGH 4u /* generations that make a checkpoint worth it */
+
+struct ramet_maintenance {
+    struct ramet_session *session;
+    struct ramet_mutex mutex;
+    struct ramet_cond cond;
+    bool is_wanted; /* mutex */
+    bool is_ending; /* mutex */
+    struct ramet_thread thread;
+};
+
+static void
+look_after(struct ramet_session *session)
+{
+    const struct ramet_index_header *const header =
+        &session->replica->head->header;
+    const uint64_t closed = ramet_pos_gen(atomic_load(&header->write_pos)) -
+                            atomic_load(&header->oldest);
+
+    if (closed >= CLOSED_ENOUGH)
+        ramet_checkpoint_inline(session);
+    else
+        ramet_checkpoint_make_ahead(session);
+}
+
+static void *
+run_maintenance(void *arg)
+{
+    struct ramet_maintenance *const m = arg;
+
+    ramet_mutex_lock(&m->mutex);
+    while (!m->is_ending) {
+        if (!m->is_wanted) {
+            ramet_cond_wait(&m->cond, &m->mutex);
+            continue;
+        }
+        m->is_wanted = false;
+        ramet_mutex_unlock(&m->mutex);
+        look_after(m->session);
+        ramet_mutex_lock(&m->mutex);
+    }
+    ramet_mutex_unlock(&m->mutex);
+    return NULL;
+}
+
+static void
+free_maintenance(struct ramet_maintenance *m)
+{
+    if (m->session != NULL)
+        ramet_session_leave(m->session);
+    ramet_session_free(m->session);
+    ramet_cond_done(&m->cond);
+    ramet_mutex_done(&m->mutex);
+    ramet_free(m);
+}
+
+/* NULL: it can't be had now; committers checkpoint themselves then. */
+static struct ramet_maintenance *
+start_maintenance(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_maintenance *const m = ramet_calloc(1, sizeof(*m));
+
+    if (m == NULL)
+        return NULL;
+    ramet_mutex_init(&m->mutex);
+    ramet_cond_init(&m->cond);
+    if (ramet_session_new(replica, true, &m->session, NULL) != RAMET_OK)
+        goto failed;
+    ramet_session_enter(m->session);
+    m->session->lock_fd = os->open(os->ctx, replica->dir_fd, "lock", O_RDWR, 0);
+    if (m->session->lock_fd < 0)
+        goto failed;
+    if (ramet_thread_start(&m->thread, "ramet-log", run_maintenance, m, NULL) !=
+        RAMET_OK)
+        goto failed;
+    return m;
+
+failed:
+    free_maintenance(m);
+    return NULL;
+}
+
+void
+ramet_maintenance_wake(struct ramet_replica *replica)
+{
+    struct ramet_maintenance *m;
+    bool start;
+
+    ramet_mutex_lock(&replica->mutex);
+    m = replica->maintenance;
+    start = m == NULL && !replica->maintenance_starts;
+    if (start)
+        replica->maintenance_starts = true;
+    ramet_mutex_unlock(&replica->mutex);
+    if (start) {
+        m = start_maintenance(replica);
+        ramet_mutex_lock(&replica->mutex);
+        replica->maintenance = m;
+        replica->maintenance_starts = false;
+        ramet_mutex_unlock(&replica->mutex);
+    }
+    if (m == NULL)
+        return;
+    ramet_mutex_lock(&m->mutex);
+    m->is_wanted = true;
+    ramet_cond_signal(&m->cond);
+    ramet_mutex_unlock(&m->mutex);
+}
+
+void
+ramet_maintenance_stop(struct ramet_replica *replica)
+{
+    struct ramet_maintenance *m;
+
+    ramet_mutex_lock(&replica->mutex);
+    m = replica->maintenance;
+    replica->maintenance = NULL;
+    ramet_mutex_unlock(&replica->mutex);
+    if (m == NULL)
+        return;
+    ramet_mutex_lock(&m->mutex);
+    m->is_ending = true;
+    ramet_cond_signal(&m->cond);
+    ramet_mutex_unlock(&m->mutex);
+    ramet_thread_join(&m->thread);
+    free_maintenance(m);
+}
+
+/* ---- the clean close ----------------------------------------------------- */
+
+static bool
+is_log_empty(const struct ramet_replica *replica)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t pos = atomic_load(&header->write_pos);
+
+    return ramet_pos_gen(pos) == atomic_load(&header->oldest) &&
+           ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE &&
+           ramet_pos_gen(atomic_load(&header->fill_pos)) ==
+               atomic_load(&header->fill_oldest) &&
+           ramet_pos_offset(atomic_load(&header->fill_pos)) ==
+               RAMET_GEN_HEADER_SIZE;
+}
+
+/* State first, which knows both forms of the header; then the header. */
+static enum ramet_rc
+put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
+              struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const struct ramet_snapshot *const s = &state->fold.newest;
+    const size_t length = s->byte_length < RAMET_TRUE_HEADER_SIZE
+                              ? (size_t)s->byte_length
+                              : RAMET_TRUE_HEADER_SIZE;
+    struct ramet_stat st;
+    enum ramet_rc rc;
+    int result = os->stat(os->ctx, replica->base_fd, &st);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "stat %s", replica->path);
+    state->is_clean = true;
+    state->base_device = st.device;
+    state->base_inode = st.inode;
+    state->base_size = s->byte_length;
+    state->base_mtime_ns = (int64_t)os->wall_ms(os->ctx) * 1000000;
+    /* Positions begin anew where half of them are used up: nobody is here. */
+    if (state->oldest_gen > RAMET_GEN_MAX / 2) {
+        state->oldest_gen = 1;
+        state->fold.newest.tail = 0;
+    }
+    if (state->oldest_fill > RAMET_GEN_MAX / 2)
+        state->oldest_fill = 1;
+    rc = ramet_state_file_write(os, replica->dir_fd, state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_os_write_full(os, replica->base_fd, s->header, length, 0,
+                                 replica->path, err);
+    if (rc != RAMET_OK)
+        return rc;
+    result = length < RAMET_TRUE_HEADER_SIZE
+                 ? os->truncate(os->ctx, replica->base_fd, length)
+                 : 0;
+    if (result == 0)
+        result = os->set_mtime(os->ctx, replica->base_fd, state->base_mtime_ns);
+    if (result == 0)
+        result = os->sync(os->ctx, replica->base_fd);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "close %s", replica->path);
+}
+
+enum ramet_rc
+ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_state_file *state;
+    enum ramet_rc rc;
+
+    if (atomic_load(&header->was_written) == 0 &&
+        atomic_load(&header->is_marked) == 0)
+        return RAMET_OK; /* as clean as it was */
+    if (atomic_load(&header->absent_now) != 0)
+        return RAMET_OK; /* not whole: the log stays */
+    session->is_closing = true;
+    rc = ramet_checkpoint_run(session, true, err);
+    if (rc != RAMET_OK || !is_log_empty(replica) ||
+        atomic_load(&header->base_absent) != 0)
+        return rc;
+    state = ramet_calloc(1, sizeof(*state));
+    if (state == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to close %s",
+                          replica->path);
+    rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
+    if (rc == RAMET_OK && atomic_load(&header->is_marked) != 0)
+        rc = put_header_on(replica, state, err);
+    ramet_state_file_done(state);
+    ramet_free(state);
+    return rc;
+}

@@ -1,0 +1,147 @@
+/*
+ * presence.c - 8 bytes a page of the base, little-endian; docs/replica.md.
+ *
+ * Read and written under the base lock, so one descriptor of the process will
+ * do. The file is sparse, and shorter than the base where all that follows is
+ * the default.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/replica_impl.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define NAME "presence"
+#define BATCH 4096u
+
+/* RAMET_ENOTFOUND (no text) where it was never made. */
+static enum ramet_rc
+open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_mutex_lock(&replica->mutex);
+    if (replica->presence_fd < 0) {
+        const int flags =
+            replica->is_readonly ? O_RDONLY : O_RDWR | (create ? O_CREAT : 0);
+        const int fd = os->open(os->ctx, replica->dir_fd, NAME, flags, 0666);
+
+        if (fd == -ENOENT)
+            rc = RAMET_ENOTFOUND;
+        else if (fd < 0)
+            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
+                                NAME);
+        else
+            replica->presence_fd = fd;
+    }
+    ramet_mutex_unlock(&replica->mutex);
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_read(struct ramet_replica *replica, uint32_t first,
+                    uint32_t count, uint64_t *out_values, struct ramet_err *err)
+{
+    enum ramet_rc rc = open_presence(replica, false, err);
+    size_t got = 0;
+
+    memset(out_values, 0, count * sizeof(*out_values));
+    if (rc != RAMET_OK)
+        return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    rc = ramet_os_read_some(replica->os, replica->presence_fd, out_values,
+                            count * sizeof(*out_values),
+                            (uint64_t)(first - 1) * sizeof(*out_values), &got,
+                            NAME, err);
+    if (got % sizeof(*out_values) != 0) /* torn by a crash: not written */
+        memset((uint8_t *)out_values + got / 8 * 8, 0, got % 8);
+    for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
+        out_values[i] = ramet_get_le64((const uint8_t *)&out_values[i]);
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_write(struct ramet_replica *replica, uint32_t first,
+                     uint32_t count, const uint64_t *values,
+                     struct ramet_err *err)
+{
+    uint8_t raw[BATCH * sizeof(*values) / 8];
+    const uint32_t batch = sizeof(raw) / sizeof(*values);
+    enum ramet_rc rc = open_presence(replica, true, err);
+
+    while (rc == RAMET_OK && count != 0) {
+        const uint32_t now = count < batch ? count : batch;
+
+        for (uint32_t i = 0; i < now; i++)
+            ramet_put_le64(raw + (size_t)i * 8, values[i]);
+        rc = ramet_os_write_full(replica->os, replica->presence_fd, raw,
+                                 (size_t)now * 8, (uint64_t)(first - 1) * 8,
+                                 NAME, err);
+        first += now;
+        values += now;
+        count -= now;
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    int result;
+
+    if (replica->presence_fd < 0)
+        return RAMET_OK;
+    result = os->sync(os->ctx, replica->presence_fd);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "sync %s", NAME);
+}
+
+enum ramet_rc
+ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
+                        struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint64_t size = (uint64_t)page_count * 8;
+    enum ramet_rc rc = open_presence(replica, false, err);
+    struct ramet_stat st;
+    int result;
+
+    if (rc != RAMET_OK)
+        return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    result = os->stat(os->ctx, replica->presence_fd, &st);
+    if (result == 0 && st.size_bytes > size)
+        result = os->truncate(os->ctx, replica->presence_fd, size);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "truncate %s", NAME);
+}
+
+enum ramet_rc
+ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
+                            uint64_t *out_absent, struct ramet_err *err)
+{
+    uint64_t *const values = ramet_alloc(BATCH * sizeof(*values));
+    uint64_t absent = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (values == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read %s", NAME);
+    for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += BATCH) {
+        const uint32_t count =
+            page_count - at < BATCH ? (uint32_t)(page_count - at) : BATCH;
+
+        rc = ramet_presence_read(replica, (uint32_t)at + 1, count, values, err);
+        for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
+            absent += ramet_presence_kind(values[i], replica->default_held) ==
+                      RAMET_ENTRY_ABSENT;
+    }
+    ramet_free(values);
+    if (rc == RAMET_OK)
+        *out_absent = absent;
+    return rc;
+}

@@ -1,0 +1,136 @@
+/*
+ * private.c - reading a replica in a directory that can't be written.
+ *
+ * Such a session can take shared locks only: it has no pin slot, and no index
+ * but its own, made from state, presence and log. While it is there the shared
+ * lock on the byte `unlisted` keeps checkpoints from moving anything.
+ *
+ *   (1) a record of a writer that is at work may yet be voided: the last one
+ *       counts only when nobody holds the write lock after it was read
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/recover.h"
+#include "core/alloc.h"
+
+static enum ramet_rc
+catch_up(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_scan scan;
+    struct ramet_scan next;
+    bool found = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_scan_init(&scan, replica);
+    ramet_scan_init(&next, replica);
+    scan.oldest = next.oldest = atomic_load(&replica->head->header.oldest);
+    while (rc == RAMET_OK && found) {
+        struct ramet_published newest;
+        bool is_last;
+
+        ramet_index_newest(replica, &newest);
+        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, true,
+                             &found, err);
+        if (rc != RAMET_OK || !found)
+            break;
+        rc = ramet_scan_next(&next, scan.trailer.tail, scan.trailer.sum, true,
+                             &is_last, err);
+        is_last = !is_last;
+        if (rc == RAMET_OK && is_last) { /* invariant (1) */
+            if (os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_WRITE, 1,
+                              RAMET_LOCK_SHARED) != 0)
+                break;
+            rc =
+                ramet_scan_record(&scan, scan.trailer.start, true, &found, err);
+            if (rc != RAMET_OK || !found || scan.trailer.is_void)
+                break;
+        }
+        if (rc == RAMET_OK)
+            rc = ramet_super_decide(replica, &scan.trailer, &found, err);
+        if (rc == RAMET_OK && found)
+            rc = ramet_apply_record(session, &scan, err);
+    }
+    ramet_scan_done(&scan);
+    ramet_scan_done(&next);
+    return rc;
+}
+
+enum ramet_rc
+ramet_private_catch_up(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    bool entered;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&replica->base_mutex); /* its one index's writers */
+    entered = ramet_era_enter(session);
+    rc = catch_up(session, err);
+    ramet_era_leave(session, entered);
+    ramet_mutex_unlock(&replica->base_mutex);
+    return rc;
+}
+
+static enum ramet_rc
+build_private(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
+    bool marked;
+    bool moved;
+    int fd = -1;
+    enum ramet_rc rc;
+
+    if (state == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
+                          replica->path);
+    rc = ramet_state_file_read(os, replica->dir_fd, state, err);
+    if (rc == RAMET_OK && replica->base_fd < 0) {
+        replica->base_fd =
+            os->open(os->ctx, replica->parent_fd, replica->name, O_RDONLY, 0);
+        if (replica->base_fd < 0)
+            rc = RAMET_FAIL_SYS(err, RAMET_EFOREIGN, -replica->base_fd,
+                                "open %s", replica->path);
+    }
+    if (rc == RAMET_OK) {
+        ramet_replica_adopt_state(replica, state);
+        replica->is_private = true;
+        rc = ramet_base_check(replica, state, &marked, &moved, err);
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_index_create(replica, &fd, err);
+    if (rc == RAMET_OK) {
+        ramet_index_begin(replica, state);
+        rc = ramet_presence_count_absent(replica, state->base_page_count,
+                                         &state->base_absent, err);
+        atomic_store(&replica->head->header.base_absent, state->base_absent);
+        atomic_store(&replica->head->header.absent_now, state->base_absent);
+    }
+    ramet_state_file_done(state);
+    ramet_free(state);
+    return rc;
+}
+
+enum ramet_rc
+ramet_private_open(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc = ramet_lock_wait(
+        replica->os, session->lock_fd, RAMET_LOCK_UNLISTED, RAMET_LOCK_SHARED,
+        RAMET_LOCK_WAIT_MS, "a checkpoint is under way", err);
+
+    if (rc == RAMET_OK && !replica->is_ready)
+        rc = build_private(session, err);
+    if (rc != RAMET_OK)
+        return rc;
+    session->has_unlisted = true;
+    replica->is_ready = true;
+    replica->live_count++;
+    ramet_session_enter(session);
+    return RAMET_OK;
+}

@@ -1,0 +1,480 @@
+/*
+ * recover.c - from what is on disk to an index that agrees with it.
+ *
+ *   (1) the caller is alone: it holds the live byte exclusively
+ *   (2) the log is applied record by record, in order, up to the first that is
+ *       not complete; if one behind it says that the log was on disk past that
+ *       place, more is damaged than a crash damages: RAMET_ECORRUPT
+ */
+#include "client/recover.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+/* ---- the index's beginning ----------------------------------------------- */
+
+void
+ramet_replica_adopt_state(struct ramet_replica *replica,
+                          const struct ramet_state_file *state)
+{
+    replica->base_id = state->base_id;
+    replica->kind = state->fold.kind;
+    replica->default_held = state->default_held;
+}
+
+void
+ramet_index_begin(struct ramet_replica *replica,
+                  const struct ramet_state_file *state)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const struct ramet_snapshot *const s = &state->fold.newest;
+    struct ramet_published first;
+
+    memset(&first, 0, sizeof(first));
+    first.snapshot.seq = s->seq;
+    first.snapshot.tail = s->tail;
+    first.snapshot.page_size = s->page_size;
+    first.snapshot.page_count = s->page_count;
+    first.snapshot.byte_length = s->byte_length;
+    first.snapshot.counter = s->counter;
+    first.snapshot.lsn = s->lsn;
+    first.snapshot.remote_page_count = s->remote_page_count;
+    memcpy(first.snapshot.header, s->header, sizeof(s->header));
+    first.sum = state->fold.record_sum;
+    first.lsn_hash = state->fold.lsn_hash;
+    first.lsn_time_ms = state->fold.lsn_time_ms;
+    atomic_store(&header->oldest, state->oldest_gen);
+    atomic_store(&header->fill_oldest, state->oldest_fill);
+    atomic_store(&header->fill_pos,
+                 ramet_pos_make(state->oldest_fill, RAMET_GEN_HEADER_SIZE));
+    atomic_store(
+        &header->write_pos,
+        ramet_pos_gen(s->tail) >= state->oldest_gen
+            ? s->tail
+            : ramet_pos_make(state->oldest_gen, RAMET_GEN_HEADER_SIZE));
+    atomic_store(&header->stamp, 1);
+    atomic_store(&header->base_page_count, state->base_page_count);
+    atomic_store(&header->base_absent, state->base_absent);
+    atomic_store(&header->absent_now, state->base_absent);
+    atomic_store(&header->high_water, s->page_count > state->base_page_count
+                                          ? s->page_count
+                                          : state->base_page_count);
+    atomic_store(&header->lsn_tail, s->tail);
+    ramet_base_header_set(replica, s->header);
+    ramet_index_publish(replica, &first);
+}
+
+/* ---- the base ------------------------------------------------------------ */
+
+/* Bytes 18 and 19 say "WAL" in a database that was adopted as it was. */
+static bool
+is_same_header(const uint8_t *base, const uint8_t *ours)
+{
+    return memcmp(base, ours, 18) == 0 &&
+           memcmp(base + 20, ours + 20, RAMET_TRUE_HEADER_SIZE - 20) == 0 &&
+           (memcmp(base + 18, ours + 18, 2) == 0 ||
+            (base[18] == 2 && base[19] == 2 && ours[18] == 1 && ours[19] == 1));
+}
+
+/* Pages whose checksum is known must have it. */
+static enum ramet_rc
+compare_pages(struct ramet_replica *replica,
+              const struct ramet_state_file *state, uint64_t *out_different,
+              struct ramet_err *err)
+{
+    const uint32_t page_size = state->base_page_size;
+    uint8_t *const page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+    enum ramet_rc rc = RAMET_OK;
+    uint64_t different = 0;
+
+    if (page == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    for (uint32_t pgno = 1; rc == RAMET_OK && pgno <= state->base_page_count;
+         pgno++) {
+        const uint64_t offset = (uint64_t)(pgno - 1) * page_size;
+        uint64_t value;
+        size_t got = 0;
+
+        rc = ramet_presence_read(replica, pgno, 1, &value, err);
+        if (rc != RAMET_OK || value <= RAMET_PRESENCE_ABSENT)
+            continue;
+        rc = ramet_os_read_some(replica->os, replica->base_fd, page, page_size,
+                                offset, &got, replica->path, err);
+        if (rc != RAMET_OK)
+            break;
+        memset(page + got, 0, page_size - got);
+        if (pgno == 1)
+            memcpy(page, state->fold.newest.header, RAMET_TRUE_HEADER_SIZE);
+        different +=
+            ramet_presence_of_hash(ramet_hash64(page, page_size)) != value;
+    }
+    ramet_free(page);
+    if (rc == RAMET_OK)
+        *out_different = different;
+    return rc;
+}
+
+static enum ramet_rc
+foreign(const struct ramet_replica *replica, const char *what,
+        struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_EFOREIGN,
+                      "%s %s; 'ramet adopt' takes it as it is, 'ramet restore' "
+                      "brings back what was there",
+                      replica->path, what);
+}
+
+/* What native SQLite leaves beside a database that it has not finished with. */
+static enum ramet_rc
+look_for_native_files(struct ramet_replica *replica, struct ramet_err *err)
+{
+    static const char *const suffixes[] = {"-wal", "-journal"};
+    const struct ramet_os *const os = replica->os;
+
+    if (replica->kind != RAMET_KIND_SQLITE)
+        return RAMET_OK;
+    for (unsigned i = 0; i < 2; i++) {
+        char *const name = ramet_asprintf("%s%s", replica->name, suffixes[i]);
+        uint8_t first = 0;
+        size_t got = 0;
+        int fd;
+
+        if (name == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
+        fd = os->open(os->ctx, replica->parent_fd, name, O_RDONLY | O_NONBLOCK,
+                      0);
+        ramet_free(name);
+        if (fd < 0)
+            continue;
+        /* A journal that was done with begins with zeros. */
+        if (ramet_os_read_some(os, fd, &first, 1, 0, &got, suffixes[i], NULL) !=
+            RAMET_OK)
+            first = 0;
+        os->close(os->ctx, fd);
+        if (first != 0)
+            return RAMET_FAIL(err, RAMET_EFOREIGN,
+                              "%s%s is there: another program changed the "
+                              "database; open it with sqlite3 once, then "
+                              "'ramet adopt' takes it as it is",
+                              replica->path, suffixes[i]);
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_base_check(struct ramet_replica *replica,
+                 const struct ramet_state_file *state, bool *out_marked,
+                 bool *out_moved, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    struct ramet_stat st;
+    uint64_t different = 0;
+    size_t got = 0;
+    enum ramet_rc rc;
+
+    *out_marked = *out_moved = false;
+    rc = ramet_os_read_some(os, replica->base_fd, first, sizeof(first), 0, &got,
+                            replica->path, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_base_mark(&state->base_id, mark);
+    if (state->is_adopting)
+        return foreign(replica, "was being adopted, and that was interrupted",
+                       err);
+    if (memcmp(first, mark, sizeof(mark)) == 0) {
+        *out_marked = true;
+        return RAMET_OK;
+    }
+    if (!state->is_clean || !is_same_header(first, state->fold.newest.header))
+        return foreign(replica, "was changed or replaced by another program",
+                       err);
+    rc = look_for_native_files(replica, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (os->stat(os->ctx, replica->base_fd, &st) == 0 &&
+        st.size_bytes == state->base_size &&
+        st.mtime_ns == state->base_mtime_ns && st.inode == state->base_inode &&
+        st.device == state->base_device)
+        return RAMET_OK;
+    *out_moved = true;
+    if (st.size_bytes != state->base_size)
+        return foreign(replica, "has another size: another program changed it",
+                       err);
+    rc = compare_pages(replica, state, &different, err);
+    if (rc == RAMET_OK && different != 0)
+        rc = foreign(replica, "was changed by another program", err);
+    return rc;
+}
+
+/* ---- the log ------------------------------------------------------------- */
+
+struct damage {
+    struct ramet_replica *replica;
+    uint64_t end; /* where the log seems to end */
+    bool is_damaged;
+};
+
+/* Is there a trailer past the end that says the log was synced past it? */
+static enum ramet_rc
+search_gen(struct damage *d, uint64_t gen, uint64_t from, struct ramet_err *err)
+{
+    const struct ramet_os *const os = d->replica->os;
+    const size_t window = 64u << 10;
+    struct ramet_gen *file;
+    uint8_t *buf;
+    enum ramet_rc rc =
+        ramet_gen_get(d->replica, RAMET_GEN_LOG, gen, &file, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    buf = ramet_alloc(window);
+    if (buf == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read the log");
+    for (uint64_t at = from; rc == RAMET_OK && !d->is_damaged;) {
+        size_t got = 0;
+        size_t i;
+
+        rc =
+            ramet_os_read_some(os, file->fd, buf, window, at, &got, "log", err);
+        for (i = 0; rc == RAMET_OK && i + RAMET_LOGFRAME_HEADER_SIZE <= got;
+             i += RAMET_POS_UNIT) {
+            const size_t size = ramet_trailer_peek_size(buf + i);
+            struct ramet_trailer t;
+
+            if (size == 0)
+                continue;
+            if (i + size > got && got == window)
+                break; /* look at it again from its beginning */
+            if (i + size <= got &&
+                ramet_trailer_decode(buf + i, size, ramet_pos_make(gen, at + i),
+                                     file->salt, &t) &&
+                t.synced > d->end && !t.is_void)
+                d->is_damaged = true;
+        }
+        if (got < window)
+            break;
+        at += i == 0 ? RAMET_POS_UNIT : i;
+    }
+    ramet_free(buf);
+    return rc;
+}
+
+static enum ramet_rc
+search_damage(struct ramet_replica *replica, uint64_t end,
+              struct ramet_err *err)
+{
+    struct damage d = {.replica = replica, .end = end};
+    uint64_t gen = ramet_pos_gen(end);
+    uint64_t from = ramet_pos_offset(end);
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK && !d.is_damaged) {
+        rc = search_gen(&d, gen, from, err);
+        gen++;
+        from = RAMET_GEN_HEADER_SIZE;
+    }
+    if (d.is_damaged)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: log %llu is damaged at %llu, before its end; "
+                          "'ramet reset' gives up what is in it",
+                          replica->path, (unsigned long long)ramet_pos_gen(end),
+                          (unsigned long long)ramet_pos_offset(end));
+    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}
+
+/* *out_go: the record counts and was applied. */
+static enum ramet_rc
+recover_record(struct ramet_session *session, struct ramet_scan *scan,
+               bool may_write, bool *out_go, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc = ramet_super_decide(replica, &scan->trailer, out_go, err);
+
+    if (rc != RAMET_OK || *out_go)
+        return rc != RAMET_OK ? rc : ramet_apply_record(session, scan, err);
+    if (!may_write)
+        return RAMET_OK;
+    rc = ramet_void_record(replica, scan->trailer.pos,
+                           ramet_trailer_void_offset(&scan->trailer),
+                           ramet_trailer_void_value(&scan->trailer), err);
+    return rc == RAMET_OK ? ramet_super_forget(replica, &scan->trailer, err)
+                          : rc;
+}
+
+enum ramet_rc
+ramet_recover_log(struct ramet_session *session, bool may_write,
+                  struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_published newest;
+    struct ramet_scan scan;
+    bool go = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_scan_init(&scan, replica);
+    scan.oldest = atomic_load(&header->oldest);
+    while (rc == RAMET_OK && go) {
+        ramet_index_newest(replica, &newest);
+        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, true, &go,
+                             err);
+        if (rc == RAMET_OK && go)
+            rc = recover_record(session, &scan, may_write, &go, err);
+    }
+    if (rc == RAMET_OK)
+        rc = search_damage(replica, atomic_load(&header->write_pos), err);
+    atomic_store(&header->was_written, 0);
+    ramet_scan_done(&scan);
+    return rc;
+}
+
+/* ---- stray files --------------------------------------------------------- */
+
+static int
+remove_stray(void *ctx, const char *name, bool is_dir)
+{
+    struct ramet_replica *const replica = ctx;
+    const struct ramet_os *const os = replica->os;
+    const struct ramet_index_header *const header = &replica->head->header;
+    const size_t length = strlen(name);
+    enum ramet_gen_type type;
+    uint64_t gen;
+    bool is_stray;
+
+    if (is_dir)
+        return 0;
+    if (ramet_gen_name_parse(name, &type, &gen))
+        is_stray =
+            gen < (type == RAMET_GEN_LOG ? atomic_load(&header->oldest)
+                                         : atomic_load(&header->fill_oldest));
+    else
+        is_stray = length > 4 && strcmp(name + length - 4, ".tmp") == 0 &&
+                   strcmp(name, "index.tmp") != 0;
+    if (is_stray)
+        os->unlink(os->ctx, replica->dir_fd, name, false);
+    return 0;
+}
+
+/* ---- all of it ----------------------------------------------------------- */
+
+uint64_t
+ramet_host_hash(const struct ramet_os *os)
+{
+    uint8_t *data = NULL;
+    size_t len = 0;
+    uint64_t hash = 0;
+
+    if (ramet_os_read_file(os, AT_FDCWD, "/etc/machine-id", 4096, &data, &len,
+                           NULL) == RAMET_OK)
+        hash = ramet_hash64(data, len);
+    ramet_free(data);
+    return hash;
+}
+
+enum ramet_rc
+ramet_state_stamp_place(struct ramet_replica *replica,
+                        struct ramet_state_file *state, struct ramet_err *err)
+{
+    struct ramet_id id;
+    enum ramet_rc rc = ramet_id_new(&id, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    state->fold.replica.id = id;
+    state->lock_device = replica->device;
+    state->lock_inode = replica->inode;
+    state->host = ramet_host_hash(replica->os);
+    return RAMET_OK;
+}
+
+/* A copy of a replica is another replica. */
+static enum ramet_rc
+notice_copy(struct ramet_replica *replica, struct ramet_state_file *state,
+            bool base_moved, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const bool is_copy = state->lock_inode != replica->inode ||
+                         state->lock_device != replica->device ||
+                         state->host != ramet_host_hash(os);
+    struct ramet_stat st;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!is_copy && !base_moved)
+        return RAMET_OK;
+    if (is_copy)
+        rc = ramet_state_stamp_place(replica, state, err);
+    if (rc == RAMET_OK && base_moved &&
+        os->stat(os->ctx, replica->base_fd, &st) == 0) {
+        state->base_device = st.device;
+        state->base_inode = st.inode;
+        state->base_mtime_ns = st.mtime_ns;
+    }
+    return rc == RAMET_OK
+               ? ramet_state_file_write(os, replica->dir_fd, state, err)
+               : rc;
+}
+
+static enum ramet_rc
+make_index(struct ramet_session *session, const struct ramet_state_file *state,
+           bool marked, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *header;
+    struct ramet_stat st;
+    enum ramet_rc rc = ramet_index_create(replica, &replica->index_fd, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    header = &replica->head->header;
+    if (os->stat(os->ctx, replica->base_fd, &st) == 0) {
+        header->base_device = st.device;
+        header->base_inode = st.inode;
+    }
+    ramet_index_begin(replica, state);
+    atomic_store(&header->is_marked, marked);
+    if (!state->is_clean) {
+        uint64_t absent = 0;
+
+        rc = ramet_presence_count_absent(replica, state->base_page_count,
+                                         &absent, err);
+        atomic_store(&header->base_absent, absent);
+        atomic_store(&header->absent_now, absent);
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_recover_log(session, true, err);
+    if (rc == RAMET_OK)
+        rc = ramet_fill_recover(session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_super_clean(replica, err);
+    if (rc != RAMET_OK)
+        return rc;
+    atomic_store(&header->was_written, marked);
+    os->list(os->ctx, replica->dir_fd, ".", remove_stray, replica);
+    return ramet_index_name(replica, err);
+}
+
+enum ramet_rc
+ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
+              struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    bool marked = false;
+    bool moved = false;
+    enum ramet_rc rc;
+
+    ramet_replica_adopt_state(replica, state);
+    rc = ramet_base_check(replica, state, &marked, &moved, err);
+    if (rc == RAMET_OK)
+        rc = notice_copy(replica, state, moved, err);
+    if (rc == RAMET_OK)
+        rc = make_index(session, state, marked, err);
+    return rc;
+}

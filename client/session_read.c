@@ -1,0 +1,488 @@
+/*
+ * session_read.c - which version of a page a snapshot sees, and its bytes.
+ *
+ *   (1) nothing is locked; after each read the reader makes sure that what it
+ *       read from was not retired or changed meanwhile, or begins again
+ *   (2) a version in the log or a fill file is used only if its frame names
+ *       the page and the place, and the checksum is right
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "client/replica_impl.h"
+#include "core/alloc.h"
+
+#define DELIVER_WAIT_MS 200u
+#define RESTARTS_MAX 100000u
+
+struct ramet_fetch {
+    struct ramet_session *session;
+    uint64_t tail;
+    uint64_t lsn;
+    uint32_t page_size;
+    uint32_t pgno;
+    uint64_t entry; /* that of `pgno`, if a fetched page may replace it; or 0 */
+    uint8_t *out;
+    bool got_it;
+};
+
+uint8_t *
+ramet_session_scratch(struct ramet_session *session, struct ramet_err *err)
+{
+    if (session->scratch == NULL) {
+        session->scratch = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+        if (session->scratch == NULL)
+            (void)RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    }
+    return session->scratch;
+}
+
+/* Walking from version to version. */
+struct lookup {
+    struct ramet_session *session;
+    uint64_t tail;
+    uint32_t page_size;
+    uint32_t pgno;
+    uint8_t *out;
+    uint64_t at; /* the entry looked at */
+    struct ramet_version *version;
+    bool again; /* the ground moved: begin anew */
+    bool is_found;
+};
+
+static bool
+is_log_retired(const struct lookup *l, uint64_t pos)
+{
+    atomic_thread_fence(memory_order_acquire); /* after what was read */
+    return ramet_pos_gen(pos) <
+           atomic_load_explicit(&l->session->replica->head->header.oldest,
+                                memory_order_acquire);
+}
+
+static bool
+is_fill_retired(const struct lookup *l, uint64_t pos)
+{
+    atomic_thread_fence(memory_order_acquire);
+    return ramet_pos_gen(pos) <
+           atomic_load_explicit(&l->session->replica->head->header.fill_oldest,
+                                memory_order_acquire);
+}
+
+/* Header and, if `with_page`, page of the frame at `pos`. */
+static enum ramet_rc
+read_frame(struct lookup *l, enum ramet_gen_type type, uint64_t pos,
+           uint8_t *header, size_t header_size, bool with_page,
+           struct ramet_gen **out_gen, struct ramet_err *err)
+{
+    const struct ramet_os *const os = l->session->replica->os;
+    struct iovec iov[2] = {{header, header_size}, {l->out, l->page_size}};
+    const size_t want = header_size + (with_page ? l->page_size : 0);
+    enum ramet_rc rc = ramet_gen_get(l->session->replica, type,
+                                     ramet_pos_gen(pos), out_gen, err);
+    ssize_t got;
+
+    if (rc != RAMET_OK)
+        return rc;
+    got = os->preadv(os->ctx, (*out_gen)->fd, iov, with_page ? 2 : 1,
+                     ramet_pos_offset(pos));
+    if (got == (ssize_t)want)
+        return RAMET_OK;
+    if (got < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno((int)-got), (int)-got,
+                              "read page %u of %s", l->pgno,
+                              l->session->replica->path);
+    /* A short read, which files give at their end: byte by byte then. */
+    rc = ramet_os_read_full(os, (*out_gen)->fd, header, header_size,
+                            ramet_pos_offset(pos), "log", err);
+    if (rc == RAMET_OK && with_page)
+        rc =
+            ramet_os_read_full(os, (*out_gen)->fd, l->out, l->page_size,
+                               ramet_pos_offset(pos) + header_size, "log", err);
+    return rc;
+}
+
+/* The entry is a log position. */
+static enum ramet_rc
+look_in_log(struct lookup *l, struct ramet_err *err)
+{
+    const uint64_t pos = ramet_entry_pos(l->at);
+    const enum ramet_entry_kind kind = ramet_entry_kind(l->at);
+    const bool is_newer = pos >= l->tail;
+    uint8_t header[RAMET_LOGFRAME_HEADER_SIZE];
+    struct ramet_logframe frame;
+    struct ramet_gen *gen = NULL;
+    bool with_page;
+    enum ramet_rc rc;
+
+    if (!is_newer && is_log_retired(l, pos)) { /* it is in the base now */
+        l->at = ramet_entry_make(kind == RAMET_ENTRY_IMAGE ? RAMET_ENTRY_HELD
+                                 : kind == RAMET_ENTRY_LOG_ZERO
+                                     ? RAMET_ENTRY_ZERO
+                                     : RAMET_ENTRY_ABSENT,
+                                 0);
+        return RAMET_OK;
+    }
+    if (!is_newer && kind != RAMET_ENTRY_IMAGE) {
+        l->version->kind = kind;
+        l->is_found = true;
+        return RAMET_OK;
+    }
+    with_page = !is_newer && l->out != NULL;
+    if (!is_newer && !with_page) {
+        l->version->kind = kind;
+        l->is_found = true;
+        return RAMET_OK;
+    }
+    rc = read_frame(l, RAMET_GEN_LOG, pos, header, sizeof(header), with_page,
+                    &gen, err);
+    if (is_log_retired(l, pos)) { /* invariant (1) */
+        l->again = true;
+        return RAMET_OK;
+    }
+    if (rc != RAMET_OK)
+        return rc == RAMET_ENOTFOUND ? RAMET_ECORRUPT : rc;
+    if (!ramet_logframe_decode(header, pos, &frame) || frame.pgno != l->pgno ||
+        (with_page && gen->page_size != l->page_size))
+        return RAMET_ECORRUPT; /* invariant (2) */
+    if (is_newer) {
+        l->at = frame.replaced;
+        return RAMET_OK;
+    }
+    l->version->hash = ramet_logframe_page_hash(header, gen->salt);
+    l->version->has_hash = true;
+    if (ramet_hash64(l->out, l->page_size) != l->version->hash)
+        return RAMET_ECORRUPT;
+    l->version->kind = kind;
+    l->is_found = true;
+    return RAMET_OK;
+}
+
+/* The entry is a fill: as good as what it replaced, if that is visible. */
+static enum ramet_rc
+look_in_fill(struct lookup *l, struct ramet_err *err)
+{
+    const uint64_t pos = ramet_entry_pos(l->at);
+    uint8_t header[RAMET_FILL_HEADER_SIZE];
+    struct ramet_logframe frame;
+    struct ramet_gen *gen = NULL;
+    uint64_t lsn;
+    uint64_t hash;
+    enum ramet_rc rc;
+
+    rc = read_frame(l, RAMET_GEN_FILL, pos, header, sizeof(header),
+                    l->out != NULL, &gen, err);
+    if (is_fill_retired(l, pos)) {
+        /* Reached through a later version it can be fetched again. */
+        l->again = l->at == l->version->top;
+        l->at = ramet_entry_make(RAMET_ENTRY_ABSENT, 0);
+        return RAMET_OK;
+    }
+    if (rc != RAMET_OK)
+        return rc == RAMET_ENOTFOUND ? RAMET_ECORRUPT : rc;
+    if (!ramet_fill_decode(header, pos, gen->salt, &frame, &lsn, &hash) ||
+        frame.pgno != l->pgno)
+        return RAMET_ECORRUPT;
+    if (ramet_entry_in_log(frame.replaced) &&
+        ramet_entry_pos(frame.replaced) >= l->tail) {
+        l->at = frame.replaced;
+        return RAMET_OK;
+    }
+    if (l->out != NULL && (gen->page_size != l->page_size ||
+                           ramet_hash64(l->out, l->page_size) != hash))
+        return RAMET_ECORRUPT;
+    l->version->kind = RAMET_ENTRY_FILL;
+    l->version->hash = hash;
+    l->version->has_hash = true;
+    l->is_found = true;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+look_in_base(struct lookup *l, struct ramet_err *err)
+{
+    const enum ramet_entry_kind kind = ramet_entry_kind(l->at);
+    uint64_t now;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (kind == RAMET_ENTRY_HELD && l->out != NULL)
+        rc = ramet_base_read(l->session->replica, l->page_size, l->pgno, l->out,
+                             err);
+    if (rc != RAMET_OK)
+        return rc;
+    atomic_thread_fence(memory_order_acquire);
+    rc = ramet_index_load(l->session, l->pgno, &now, err);
+    l->again = rc == RAMET_OK && now != l->version->top;
+    l->version->kind = kind;
+    l->is_found = true;
+    return rc;
+}
+
+static enum ramet_rc
+look(struct lookup *l, struct ramet_err *err)
+{
+    switch (ramet_entry_kind(l->at)) {
+    case RAMET_ENTRY_IMAGE:
+    case RAMET_ENTRY_LOG_ZERO:
+    case RAMET_ENTRY_REMOTE:
+        return look_in_log(l, err);
+    case RAMET_ENTRY_FILL:
+        return look_in_fill(l, err);
+    case RAMET_ENTRY_HELD:
+    case RAMET_ENTRY_ABSENT:
+    case RAMET_ENTRY_ZERO:
+        return look_in_base(l, err);
+    case RAMET_ENTRY_NONE:
+        break;
+    }
+    return RAMET_ECORRUPT;
+}
+
+enum ramet_rc
+ramet_read_version(struct ramet_session *session, uint64_t tail,
+                   uint32_t page_size, uint32_t pgno, uint8_t *out,
+                   struct ramet_version *out_version, struct ramet_err *err)
+{
+    struct lookup l = {.session = session,
+                       .tail = tail,
+                       .page_size = page_size,
+                       .pgno = pgno,
+                       .out = out,
+                       .version = out_version};
+    enum ramet_rc rc = RAMET_OK;
+
+    for (unsigned i = 0; i < RESTARTS_MAX; i++) {
+        l.again = false;
+        l.is_found = false;
+        out_version->has_hash = false;
+        rc = ramet_index_load(session, pgno, &out_version->top, err);
+        l.at = out_version->top;
+        while (rc == RAMET_OK && !l.again && !l.is_found)
+            rc = look(&l, err);
+        if (rc == RAMET_ECORRUPT)
+            return RAMET_FAIL(
+                err, RAMET_ECORRUPT,
+                "%s: page %u fails its checksum (log position "
+                "%llu:%llu)",
+                session->replica->path, pgno,
+                (unsigned long long)ramet_pos_gen(ramet_entry_pos(l.at)),
+                (unsigned long long)ramet_pos_offset(ramet_entry_pos(l.at)));
+        if (rc != RAMET_OK || !l.again)
+            break;
+    }
+    if (rc == RAMET_OK && l.again)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: page %u can't be read in peace",
+                          session->replica->path, pgno);
+    out_version->found = l.at;
+    if (rc == RAMET_OK && out != NULL &&
+        (out_version->kind == RAMET_ENTRY_ZERO ||
+         out_version->kind == RAMET_ENTRY_LOG_ZERO))
+        memset(out, 0, page_size);
+    return rc;
+}
+
+/* ---- fetching ------------------------------------------------------------ */
+
+enum ramet_rc
+ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
+                    const uint8_t *page, struct ramet_err *err)
+{
+    struct ramet_session *const session = sink->session;
+    uint64_t entry = sink->entry;
+    enum ramet_rc rc;
+
+    if (pgno == sink->pgno) {
+        memcpy(sink->out, page, sink->page_size);
+        sink->got_it = true;
+    } else {
+        rc = ramet_index_load(session, pgno, &entry, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (!ramet_entry_is_absent(entry) ||
+            (ramet_entry_in_log(entry) && ramet_entry_pos(entry) >= sink->tail))
+            return RAMET_OK; /* not wanted, or not this version of it */
+    }
+    if (entry == 0)
+        return RAMET_OK;
+    rc = ramet_fill_keep(session, pgno, entry, sink->lsn, sink->page_size, page,
+                         DELIVER_WAIT_MS, err);
+    /* A page that can't be kept was still had. */
+    return rc == RAMET_ENOMEM ? rc : RAMET_OK;
+}
+
+static enum ramet_rc
+fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+           const struct ramet_version *version, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    struct ramet_fetch sink = {.session = session,
+                               .tail = s->tail,
+                               .lsn = s->lsn,
+                               .page_size = s->page_size,
+                               .pgno = pgno,
+                               .out = out};
+    ramet_fetcher *fetcher;
+    void *ctx;
+    enum ramet_rc rc;
+
+    if (pgno > s->remote_page_count) {
+        memset(out, 0, s->page_size);
+        return RAMET_OK;
+    }
+    if (version->found == version->top && ramet_entry_is_absent(version->top))
+        sink.entry = version->top;
+    ramet_mutex_lock(&replica->mutex);
+    fetcher = replica->fetcher;
+    ctx = replica->fetcher_ctx;
+    ramet_mutex_unlock(&replica->mutex);
+    if (fetcher == NULL)
+        return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                          "%s: page %u is not here, and there is no remote to "
+                          "ask",
+                          replica->path, pgno);
+    rc = fetcher(ctx, s->lsn, pgno, &sink, err);
+    if (rc == RAMET_OK && !sink.got_it)
+        rc = RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                        "%s: the remote did not give page %u", replica->path,
+                        pgno);
+    return rc;
+}
+
+enum ramet_rc
+ramet_read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+                struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    struct ramet_version version;
+    enum ramet_rc rc;
+
+    assert(session->is_pinned);
+    if (pgno > s->page_count) {
+        memset(out, 0, s->page_size);
+        return RAMET_OK;
+    }
+    rc = ramet_read_version(session, s->tail, s->page_size, pgno, out, &version,
+                            err);
+    if (rc == RAMET_OK && (version.kind == RAMET_ENTRY_ABSENT ||
+                           version.kind == RAMET_ENTRY_REMOTE))
+        rc = fetch_page(session, pgno, out, &version, err);
+    return rc;
+}
+
+/* ---- own writes on top --------------------------------------------------- */
+
+static enum ramet_rc
+read_written(struct ramet_session *session, uint64_t entry, uint8_t *out,
+             struct ramet_err *err)
+{
+    const uint64_t pos = ramet_entry_pos(entry);
+    struct ramet_gen *gen;
+    enum ramet_rc rc;
+
+    if (ramet_entry_kind(entry) == RAMET_ENTRY_LOG_ZERO) {
+        memset(out, 0, session->page_size);
+        return RAMET_OK;
+    }
+    if (pos >= session->buf_pos) {
+        memcpy(out,
+               session->buf + (pos - session->buf_pos) * RAMET_POS_UNIT +
+                   RAMET_LOGFRAME_HEADER_SIZE,
+               session->page_size);
+        return RAMET_OK;
+    }
+    rc = ramet_gen_get(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
+                       &gen, err);
+    if (rc != RAMET_OK)
+        return rc;
+    return ramet_os_read_full(
+        session->replica->os, gen->fd, out, session->page_size,
+        ramet_pos_offset(pos) + RAMET_LOGFRAME_HEADER_SIZE, "log", err);
+}
+
+enum ramet_rc
+ramet_read_own_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+                    struct ramet_err *err)
+{
+    uint64_t entry;
+
+    if (!session->has_writes)
+        return ramet_read_page(session, pgno, out, err);
+    entry = ramet_writeset_get(&session->writes, pgno);
+    if (entry != 0)
+        return read_written(session, entry, out, err);
+    if (pgno > session->least_page_count ||
+        session->page_size != session->pin.snapshot.page_size) {
+        memset(out, 0, session->page_size);
+        return RAMET_OK;
+    }
+    return ramet_read_page(session, pgno, out, err);
+}
+
+uint64_t
+ramet_session_size(struct ramet_session *session)
+{
+    return session->is_reserved ? session->size
+                                : session->pin.snapshot.byte_length;
+}
+
+static enum ramet_rc
+read_pieces(struct ramet_session *session, uint64_t offset, uint8_t *buf,
+            size_t len, uint32_t page_size, struct ramet_err *err)
+{
+    while (len != 0) {
+        const uint32_t pgno = (uint32_t)(offset / page_size) + 1;
+        const uint32_t within = (uint32_t)(offset % page_size);
+        const size_t piece =
+            len < page_size - within ? len : page_size - within;
+        uint8_t *page = buf;
+        enum ramet_rc rc;
+
+        if (piece != page_size) {
+            page = ramet_session_scratch(session, err);
+            if (page == NULL)
+                return RAMET_ENOMEM;
+        }
+        rc = ramet_read_own_page(session, pgno, page, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (page != buf)
+            memcpy(buf, page + within, piece);
+        offset += piece;
+        buf += piece;
+        len -= piece;
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
+                   size_t len, size_t *out_got, struct ramet_err *err)
+{
+    const uint64_t size = ramet_session_size(session);
+    const uint32_t page_size = session->has_writes
+                                   ? session->page_size
+                                   : session->pin.snapshot.page_size;
+    uint8_t *const bytes = buf;
+    size_t here = 0;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!session->is_pinned)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: read without a snapshot",
+                          session->replica->path);
+    if (offset < size)
+        here = size - offset < len ? (size_t)(size - offset) : len;
+    /* What SQLite looks at in each transaction needs no page. */
+    if (!session->has_writes && offset + here <= RAMET_TRUE_HEADER_SIZE &&
+        session->replica->kind == RAMET_KIND_SQLITE)
+        memcpy(bytes, session->pin.snapshot.header + offset, here);
+    else
+        rc = read_pieces(session, offset, bytes, here, page_size, err);
+    if (rc != RAMET_OK)
+        return rc;
+    memset(bytes + here, 0, len - here);
+    *out_got = here;
+    return RAMET_OK;
+}

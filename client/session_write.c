@@ -1,0 +1,438 @@
+/*
+ * session_write.c - the write lock, the exclusive gate, and the writes of a
+ * transaction before they are prepared.
+ *
+ *   (1) while the write lock is held the pin is the newest snapshot
+ *   (2) a page in the write set has its newest bytes in the frame that the set
+ *       names; older frames of it in the record are dead or come before it
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "client/replica_impl.h"
+#include "core/bytes.h"
+
+#define GATE_POLL_US 500u
+#define ALONE_WAIT_MS 10000u
+
+/* ---- the write lock ------------------------------------------------------ */
+
+static void
+begin_transaction(struct ramet_session *session)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+
+    session->is_reserved = true;
+    session->has_writes = false;
+    session->must_compare = session->replica->kind == RAMET_KIND_BLOB;
+    session->has_record = false;
+    session->page_size = s->page_size;
+    session->size = s->byte_length;
+    session->least_page_count = s->page_count;
+    session->own_high = 0;
+    session->truncated_after = false;
+}
+
+enum ramet_rc
+ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK || session->is_reserved)
+        return rc;
+    if (session->is_readonly)
+        return RAMET_FAIL(err, RAMET_EREADONLY, "%s is open for reading only",
+                          replica->path);
+    if (!session->is_pinned)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: write without a snapshot",
+                          replica->path);
+    rc = ramet_lock_try(replica->os, session->lock_fd, RAMET_LOCK_WRITE,
+                        RAMET_LOCK_EXCLUSIVE, "another writer is at work", err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (atomic_load(&header->prepared) != 0)
+        rc = ramet_settle(session, err);
+    if (rc == RAMET_OK && atomic_load(&header->newest) != session->number)
+        rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                        "%s: the snapshot is no longer the newest",
+                        replica->path);
+    if (rc == RAMET_OK)
+        rc = ramet_base_unclean(replica, err);
+    if (rc != RAMET_OK) {
+        ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+        return rc;
+    }
+    begin_transaction(session);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_reserve_locked(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (atomic_load(&replica->head->header.prepared) != 0)
+        rc = ramet_settle(session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_base_unclean(replica, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_session_move_pin(session);
+    begin_transaction(session);
+    return RAMET_OK;
+}
+
+bool
+ramet_session_is_reserved(const struct ramet_session *session)
+{
+    return session->is_reserved;
+}
+
+bool
+ramet_session_write_locked(struct ramet_session *session)
+{
+    const struct ramet_os *const os = session->replica->os;
+
+    if (session->is_reserved)
+        return true;
+    if (ramet_session_check_fork(session, NULL) != RAMET_OK)
+        return false;
+    return os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_WRITE, 1,
+                         RAMET_LOCK_SHARED) == 1;
+}
+
+void
+ramet_session_release(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+
+    if (!session->is_reserved)
+        return;
+    ramet_session_discard(session);
+    session->is_reserved = false;
+    session->kept_rc = RAMET_OK;
+    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+}
+
+/* ---- the exclusive gate -------------------------------------------------- */
+
+enum ramet_rc
+ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    _Atomic uint64_t *const gate = &replica->head->header.gate;
+    uint64_t seen = 0;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (session->slot == RAMET_NO_SLOT)
+        return RAMET_FAIL(err, RAMET_EREADONLY, "%s is open for reading only",
+                          replica->path);
+    if (!session->has_gate) {
+        if (!atomic_compare_exchange_strong(gate, &seen, session->slot + 1u)) {
+            rc = ramet_gate_check(session, err);
+            seen = 0;
+            if (rc == RAMET_OK && !atomic_compare_exchange_strong(
+                                      gate, &seen, session->slot + 1u))
+                rc = RAMET_EBUSY;
+            if (rc != RAMET_OK)
+                return RAMET_FAIL(err, RAMET_EBUSY,
+                                  "%s is locked exclusively by another",
+                                  replica->path);
+        }
+        session->has_gate = true;
+    }
+    if (ramet_index_least_pin(session) != UINT64_MAX)
+        return RAMET_FAIL(err, RAMET_EBUSY, "%s is being read by others",
+                          replica->path);
+    return RAMET_OK;
+}
+
+void
+ramet_session_open_gate(struct ramet_session *session)
+{
+    uint64_t own = session->slot + 1u;
+
+    if (!session->has_gate)
+        return;
+    atomic_compare_exchange_strong(&session->replica->head->header.gate, &own,
+                                   0);
+    session->has_gate = false;
+}
+
+enum ramet_rc
+ramet_gate_check(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    _Atomic uint64_t *const gate = &replica->head->header.gate;
+    uint64_t holder = atomic_load(gate);
+
+    if (holder == 0 || holder == session->slot + 1u)
+        return RAMET_OK;
+    if (holder <= RAMET_PIN_SLOTS &&
+        os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_SLOTS + holder - 1,
+                      1, RAMET_LOCK_SHARED) == 1)
+        return RAMET_FAIL(err, RAMET_EBUSY, "%s is locked exclusively",
+                          replica->path);
+    atomic_compare_exchange_strong(gate, &holder, 0); /* a dead session's */
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_wait_alone(struct ramet_session *session, struct ramet_err *err)
+{
+    const struct ramet_os *const os = session->replica->os;
+    const uint64_t give_up_at =
+        os->mono_ns(os->ctx) + ALONE_WAIT_MS * UINT64_C(1000000);
+    const bool had_gate = session->has_gate;
+
+    for (;;) {
+        const enum ramet_rc rc = ramet_session_shut_gate(session, err);
+
+        if (rc == RAMET_OK)
+            session->prepared.gate_shut = !had_gate;
+        if (rc != RAMET_EBUSY)
+            return rc;
+        if (os->mono_ns(os->ctx) >= give_up_at)
+            break;
+        os->sleep_us(os->ctx, GATE_POLL_US);
+    }
+    if (!had_gate)
+        ramet_session_open_gate(session);
+    return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                      "%s: a change of page size waits for older readers",
+                      session->replica->path);
+}
+
+enum ramet_rc
+ramet_wait_alone_as(struct ramet_session *writer, struct ramet_session *holder,
+                    struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    if (holder->is_pinned)
+        return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                          "%s: a change of page size waits for this reader",
+                          holder->replica->path);
+    rc = ramet_wait_alone(holder, err);
+    holder->prepared.gate_shut = false; /* the caller opens it */
+    writer->prepared.gate_shut = false;
+    return rc;
+}
+
+/* ---- writes -------------------------------------------------------------- */
+
+/* The frame of the page, in the buffer, to be written whole. */
+static enum ramet_rc
+frame_for(struct ramet_session *session, uint32_t pgno, uint8_t **out_page,
+          struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const uint64_t entry = ramet_writeset_get(&session->writes, pgno);
+    uint64_t pos;
+    enum ramet_rc rc;
+
+    if (entry != 0)
+        session->must_compare = true;
+    if (ramet_entry_kind(entry) == RAMET_ENTRY_IMAGE &&
+        ramet_entry_pos(entry) >= session->buf_pos) {
+        *out_page =
+            session->buf +
+            (ramet_entry_pos(entry) - session->buf_pos) * RAMET_POS_UNIT +
+            RAMET_LOGFRAME_HEADER_SIZE;
+        return RAMET_OK;
+    }
+    rc = ramet_record_add(session, pgno, RAMET_LOGFRAME_IMAGE, out_page, &pos,
+                          err);
+    if (rc == RAMET_OK)
+        rc = ramet_writeset_put(&session->writes, replica->os, replica->dir_fd,
+                                session->slot, pgno,
+                                ramet_entry_make(RAMET_ENTRY_IMAGE, pos), err);
+    if (rc == RAMET_OK && pgno > session->own_high)
+        session->own_high = pgno;
+    return rc;
+}
+
+/* A part of a page: the rest stays as it is. */
+static enum ramet_rc
+write_part(struct ramet_session *session, uint32_t pgno, uint32_t within,
+           const void *buf, size_t len, struct ramet_err *err)
+{
+    uint8_t *const scratch = ramet_session_scratch(session, err);
+    uint8_t *page;
+    enum ramet_rc rc;
+
+    if (scratch == NULL)
+        return RAMET_ENOMEM;
+    if (pgno <= ramet_pages_of(session->size, session->page_size)) {
+        rc = ramet_read_own_page(session, pgno, scratch, err);
+        if (rc != RAMET_OK)
+            return rc;
+    } else {
+        memset(scratch, 0, session->page_size);
+    }
+    memcpy(scratch + within, buf, len);
+    rc = frame_for(session, pgno, &page, err);
+    if (rc == RAMET_OK)
+        memcpy(page, scratch, session->page_size);
+    return rc;
+}
+
+/* Pages above `last` leave the transaction; their frames must not count. */
+static void
+drop_pages_above(struct ramet_session *session, uint32_t last)
+{
+    size_t at = 0;
+
+    while (at < session->buf_len) {
+        uint8_t *const header = session->buf + at;
+        const enum ramet_logframe_kind kind =
+            (enum ramet_logframe_kind)ramet_get_le32(header + 12);
+
+        if (kind == RAMET_LOGFRAME_IMAGE && ramet_get_le32(header + 8) > last)
+            ramet_put_le32(header + 12, RAMET_LOGFRAME_DEAD);
+        at += RAMET_LOGFRAME_HEADER_SIZE +
+              (ramet_logframe_has_page(kind) ? session->page_size : 0);
+    }
+    ramet_writeset_truncate(&session->writes, last);
+}
+
+/* Bytes of the last page past the new end must be zero if it grows again. */
+static enum ramet_rc
+clear_tail(struct ramet_session *session, uint64_t byte_length,
+           struct ramet_err *err)
+{
+    static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
+    const uint32_t within = (uint32_t)(byte_length % session->page_size);
+
+    if (within == 0)
+        return RAMET_OK;
+    return write_part(session, (uint32_t)(byte_length / session->page_size) + 1,
+                      within, zeros, session->page_size - within, err);
+}
+
+/* A truncation that came after the record was prepared: since more is written
+ * it becomes a part of the transaction like any other. */
+enum ramet_rc
+ramet_finish_truncate(struct ramet_session *session, struct ramet_err *err)
+{
+    const uint32_t page_count =
+        ramet_pages_of(session->size, session->page_size);
+
+    session->truncated_after = false;
+    session->prepared_is_stale = true;
+    drop_pages_above(session, page_count);
+    if (page_count < session->least_page_count)
+        session->least_page_count = page_count;
+    return clear_tail(session, session->size, err);
+}
+
+static enum ramet_rc
+begin_writes(struct ramet_session *session, uint64_t first_length,
+             struct ramet_err *err)
+{
+    uint32_t page_size = session->page_size;
+    enum ramet_rc rc;
+
+    if (!session->is_reserved)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: write without the lock",
+                          session->replica->path);
+    if (session->has_writes && session->has_record)
+        return session->truncated_after ? ramet_finish_truncate(session, err)
+                                        : RAMET_OK;
+    if (session->size == 0 && session->replica->kind == RAMET_KIND_SQLITE &&
+        ramet_page_size_ok(first_length))
+        page_size = (uint32_t)first_length;
+    if (page_size == 0)
+        page_size = 4096;
+    rc = ramet_record_begin(session, page_size, err);
+    if (rc == RAMET_OK)
+        session->has_writes = true;
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_write(struct ramet_session *session, uint64_t offset,
+                    const void *buf, size_t len, struct ramet_err *err)
+{
+    const uint8_t *bytes = buf;
+    const uint64_t end = offset + len;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK || len == 0)
+        return rc;
+    if (rc == RAMET_OK)
+        rc = begin_writes(session, len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (end < offset || end > (uint64_t)UINT32_MAX * session->page_size)
+        return RAMET_FAIL(err, RAMET_ETOOBIG, "%s would have too many pages",
+                          session->replica->path);
+    session->prepared_is_stale = true;
+    while (len != 0) {
+        const uint32_t pgno = (uint32_t)(offset / session->page_size) + 1;
+        const uint32_t within = (uint32_t)(offset % session->page_size);
+        const size_t piece = len < session->page_size - within
+                                 ? len
+                                 : session->page_size - within;
+        uint8_t *page;
+
+        if (piece == session->page_size) {
+            rc = frame_for(session, pgno, &page, err);
+            if (rc == RAMET_OK)
+                memcpy(page, bytes, piece);
+        } else {
+            rc = write_part(session, pgno, within, bytes, piece, err);
+        }
+        if (rc != RAMET_OK)
+            return rc;
+        offset += piece;
+        bytes += piece;
+        len -= piece;
+        if (offset > session->size)
+            session->size = offset;
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_session_truncate(struct ramet_session *session, uint64_t byte_length,
+                       struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+    uint32_t page_count;
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (session->is_reserved && byte_length == session->size)
+        return RAMET_OK;
+    if (session->prepared.is_set && !session->prepared_is_stale &&
+        byte_length < session->size && session->is_reserved) {
+        session->size = byte_length; /* published with what is prepared */
+        session->truncated_after = true;
+        return RAMET_OK;
+    }
+    rc = begin_writes(session, 0, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (byte_length > (uint64_t)UINT32_MAX * session->page_size)
+        return RAMET_FAIL(err, RAMET_ETOOBIG, "%s would have too many pages",
+                          session->replica->path);
+    session->prepared_is_stale = true;
+    page_count = ramet_pages_of(byte_length, session->page_size);
+    if (byte_length < session->size) {
+        rc = clear_tail(session, byte_length, err);
+        if (rc != RAMET_OK)
+            return rc;
+        drop_pages_above(session, page_count);
+        if (page_count < session->least_page_count)
+            session->least_page_count = page_count;
+    }
+    session->size = byte_length;
+    return RAMET_OK;
+}

@@ -1,0 +1,68 @@
+/*
+ * state.h - the state file, and the fold over records that it is a stage of.
+ *
+ * `state` holds who the replica is, what it is bound to, and the fold over all
+ * records up to the oldest generation of the log. Recovery, the checkpointer
+ * and the pusher go on from there with ramet_fold_*().
+ *
+ *   (1) before the first remote commit all pages pend: `later` is 1 … count
+ *   (2) pages of `in_flight` and `later` are within the sizes that the file
+ *       had since they were written; past the least size, no image is zero
+ *
+ * Layer: client.
+ */
+#ifndef RAMET_CLIENT_STATE_H
+#define RAMET_CLIENT_STATE_H
+
+#include "client/logfile.h"
+#include "client/replica.h"
+
+struct ramet_state_file {
+    struct ramet_replica_state fold;
+    struct ramet_id base_id; /* in the replica mark; a copy keeps it */
+    uint64_t host;           /* hash of what tells this machine */
+    uint64_t lock_device, lock_inode;
+    bool default_held; /* presence 0 means held */
+    bool is_clean;     /* the base may bear the true header; log is empty */
+    bool is_adopting;  /* ramet adopt was interrupted */
+    uint64_t base_device, base_inode, base_size; /* when clean */
+    int64_t base_mtime_ns;
+    uint64_t oldest_gen; /* log generation that follows the fold */
+    uint64_t oldest_fill;
+    uint32_t base_page_count;
+    uint32_t base_page_size;
+    uint64_t base_absent; /* pages absent in the base; exact when clean */
+};
+
+void ramet_state_file_done(struct ramet_state_file *state);
+/* Read and check. RAMET_ENOTFOUND if there is none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_state_file_read(const struct ramet_os *os, int dir_fd,
+                      struct ramet_state_file *out_state,
+                      struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_state_file_write(const struct ramet_os *os, int dir_fd,
+                       const struct ramet_state_file *state,
+                       struct ramet_err *err);
+/* The decoder alone, for the fuzzer. */
+RAMET_NODISCARD enum ramet_rc
+ramet_state_file_decode(const uint8_t *data, size_t len,
+                        struct ramet_state_file *out_state,
+                        struct ramet_err *err);
+
+RAMET_NODISCARD enum ramet_rc
+ramet_fold_copy(struct ramet_replica_state *dst,
+                const struct ramet_replica_state *src, struct ramet_err *err);
+/* A record: begin, then each of its frames in order, then end. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fold_begin(struct ramet_replica_state *fold,
+                 const struct ramet_trailer *trailer, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_fold_frame(struct ramet_replica_state *fold,
+                 const struct ramet_trailer *trailer,
+                 const struct ramet_logframe *frame, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_fold_end(struct ramet_replica_state *fold,
+               const struct ramet_trailer *trailer, struct ramet_err *err);
+
+#endif

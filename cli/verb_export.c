@@ -35,28 +35,24 @@ report_written(const struct cli_args *args, const char *path, uint64_t lsn,
     return CLI_DONE;
 }
 
-/* Write the snapshot that `file` shows to `path`, which must not exist. */
+/* Write the snapshot that `file` shows to `path`, whole or not at all. */
 static int
 write_plain(const struct cli_args *args, const char *source,
             struct ramet_file *file, const char *path,
             struct cli_progress *progress)
 {
+    const struct ramet_snapshot *snapshot;
     struct ramet_err err = {0};
-    uint64_t lsn = 0, byte_length = 0;
     enum ramet_rc rc;
 
     ramet_file_set_progress(file, cli_progress_step, progress);
-    rc = ramet_file_pin(file, &err);
-    if (rc == RAMET_OK) {
-        lsn = ramet_file_snapshot(file)->lsn;
-        byte_length = ramet_file_size(file);
-        rc = ramet_file_export(file, path, &err);
-        ramet_file_unpin(file);
-    }
+    rc = ramet_file_export(file, path, &err);
     cli_progress_end(progress);
     if (rc != RAMET_OK)
         return cli_fail(args, source, rc, &err);
-    return report_written(args, path, lsn, byte_length, progress);
+    snapshot = ramet_file_snapshot(file);
+    return report_written(args, path, snapshot->lsn, snapshot->byte_length,
+                          progress);
 }
 
 static int

@@ -73,7 +73,7 @@ class Verbs(support.CliTest):
         self.assertIn(done.returncode, (support.FAILED, support.CONFLICT))
         self.assertEqual(self.json("info", self.url())["lsn"], 1)
 
-    def test_init__checkpoints_a_wal_first(self):
+    def test_init__with_a_wal_is_refused_naming_it_and_taken_once_closed(self):
         db = sqlite3.connect(self.a, isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("INSERT INTO t(v) VALUES('in the wal')")
@@ -83,6 +83,11 @@ class Verbs(support.CliTest):
         db.close()
         self.write(self.a, base)
         self.write(self.a + "-wal", wal)
+        self.assertIn("a.db-wal", self.refused(
+            support.FAILED, "init", self.a, "--remote", self.url()))
+        with sqlite3.connect(self.a) as db:
+            db.execute("SELECT count(*) FROM t").fetchone()
+        db.close()
         self.bound()
         out = self.path("out.db")
         self.ramet("export", self.url(), out)

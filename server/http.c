@@ -123,21 +123,22 @@ static void
 keep_body(struct ramet_http_request *rq, const char *data, size_t len)
 {
     struct ramet_http *http = rq->http;
+    size_t grown;
 
     if (rq->body_refused)
         return;
-    if (atomic_load_explicit(&http->body_bytes, memory_order_relaxed) + len >
-        http->options.body_budget_bytes) {
-        refuse_body(rq);
-        return;
-    }
     ramet_buf_bytes(&rq->body, data, len);
     if (rq->body.failed != RAMET_OK) {
         refuse_body(rq);
         return;
     }
-    atomic_fetch_add_explicit(&http->body_bytes, len, memory_order_relaxed);
-    rq->body_accounted += len;
+    grown = rq->body.capacity - rq->body_accounted;
+    rq->body_accounted += grown;
+    if (atomic_fetch_add_explicit(&http->body_bytes, grown,
+                                  memory_order_relaxed) +
+            grown >
+        http->options.body_budget_bytes)
+        refuse_body(rq);
 }
 
 static enum MHD_Result

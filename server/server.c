@@ -19,6 +19,9 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "core/alloc.h"
 #include "core/log.h"
@@ -342,6 +345,19 @@ serve_until_told(struct ramet_server *server, const sigset_t *signals)
     }
 }
 
+/* Large blocks go back to the system when they are freed, whatever was freed
+ * before; and few arenas, so that what is free in one is not missed in
+ * another. */
+static void
+bound_heap(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+    (void)mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    (void)mallopt(M_ARENA_MAX, 4);
+#endif
+}
+
 enum ramet_rc
 ramet_server_run(const struct ramet_server_options *options,
                  struct ramet_err *err)
@@ -352,6 +368,7 @@ ramet_server_run(const struct ramet_server_options *options,
     enum ramet_rc rc;
 
     ramet_log_init_from_env(true);
+    bound_heap();
     (void)signal(SIGPIPE, SIG_IGN);
     (void)sigemptyset(&signals);
     (void)sigaddset(&signals, SIGTERM);

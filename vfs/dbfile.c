@@ -242,6 +242,7 @@ dbfile_write(sqlite3_file *file, const void *buf, int len, sqlite3_int64 offset)
     if (code != SQLITE_OK)
         return code;
     db->dirty = true;
+    db->unprepared = true;
     rc = ramet_file_write(db->file, (uint64_t)offset, buf, (size_t)len,
                           &db->err);
     if (rc == RAMET_OK && offset < (sqlite3_int64)RAMET_HEADER_SIZE)

@@ -14,7 +14,10 @@
  *   (3) `dirty`: there are writes that are not published.
  *   (4) `page1_changed`: among them is one to a byte that page1.h overlays,
  *       whose value SQLite must be given back as it wrote it.
- *   (5) `has_trailer`: a journal on disk names the super-journal of a record
+ *   (5) `unprepared`: among them are some that came after the last prepare.
+ *       Where SQLite itself calls us there are none when it publishes; a
+ *       wrapper between us may hold writes back until xSync.
+ *   (6) `has_trailer`: a journal on disk names the super-journal of a record
  *       that is prepared; it goes after the publish or the void, not before.
  *
  * Layer: vfs.
@@ -40,6 +43,7 @@ struct ramet_dbfile {
     bool writing;
     bool dirty;
     bool page1_changed;
+    bool unprepared;
     bool gate_shut;
     bool has_trailer;
     bool trailer_checked; /* no stale one was left by a crash */
@@ -94,8 +98,8 @@ int ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal);
 /* xSync. */
 int ramet_dbfile_sync(sqlite3_file *file, int flags);
 /* SQLITE_FCNTL_COMMIT_PHASETWO. */
-void ramet_dbfile_publish(struct ramet_dbfile *db);
-/* Remove the trailer if there is one, invariant (5). */
+int ramet_dbfile_publish(struct ramet_dbfile *db);
+/* Remove the trailer if there is one, invariant (6). */
 void ramet_dbfile_drop_trailer(struct ramet_dbfile *db);
 
 /* ---- dbfile_control.c ----------------------------------------------------- */

@@ -64,27 +64,49 @@ ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
         if (code != SQLITE_OK)
             return code;
     }
+    db->unprepared = false;
     rc = ramet_file_prepare(db->file, super_journal, &db->err);
     if (rc == RAMET_OK && super_journal != NULL)
         rc = ramet_file_sync_local(db->file, &db->err);
     return ramet_dbfile_result(db, RAMET_OP_COMMIT, rc);
 }
 
-int
-ramet_dbfile_sync(sqlite3_file *file, int flags)
+/* Durable, unless `synchronous` asks for less. */
+static int
+sync_prepared(struct ramet_dbfile *db)
 {
-    struct ramet_dbfile *db = ramet_dbfile_of(file);
-
-    (void)flags; /* they do not tell FULL from NORMAL (pager.c) */
-    if (!has_changes(db) || ramet_journal_says_normal(&db->journal))
+    if (ramet_journal_says_normal(&db->journal))
         return SQLITE_OK;
     return ramet_dbfile_result(db, RAMET_OP_COMMIT,
                                ramet_file_sync_local(db->file, &db->err));
 }
 
-void
+int
+ramet_dbfile_sync(sqlite3_file *file, int flags)
+{
+    struct ramet_dbfile *db = ramet_dbfile_of(file);
+    int code = SQLITE_OK;
+
+    (void)flags; /* they do not tell FULL from NORMAL (pager.c) */
+    if (!has_changes(db))
+        return SQLITE_OK;
+    if (db->unprepared) /* invariant (5): a wrapper's, between SYNC and here */
+        code = ramet_dbfile_prepare(db, NULL);
+    return code == SQLITE_OK ? sync_prepared(db) : code;
+}
+
+int
 ramet_dbfile_publish(struct ramet_dbfile *db)
 {
+    int code = SQLITE_OK;
+
+    if (has_changes(db) && db->unprepared) {
+        code = ramet_dbfile_prepare(db, NULL);
+        if (code == SQLITE_OK)
+            code = sync_prepared(db);
+    }
+    if (code != SQLITE_OK)
+        return code; /* SQLite rolls back; the unlock voids the rest */
     if (has_changes(db))
         ramet_file_publish(db->file);
     db->dirty = false;
@@ -93,4 +115,5 @@ ramet_dbfile_publish(struct ramet_dbfile *db)
     ramet_journal_end(&db->journal);
     if (db->writing && db->lock < SQLITE_LOCK_RESERVED)
         ramet_dbfile_end_write(db); /* no unlock will come */
+    return SQLITE_OK;
 }

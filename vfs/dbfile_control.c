@@ -144,8 +144,7 @@ ramet_dbfile_control(sqlite3_file *file, int op, void *arg)
     case SQLITE_FCNTL_SYNC:
         return ramet_dbfile_prepare(db, arg);
     case SQLITE_FCNTL_COMMIT_PHASETWO:
-        ramet_dbfile_publish(db);
-        return SQLITE_OK;
+        return ramet_dbfile_publish(db);
     case SQLITE_FCNTL_PDB:
         db->connection = arg;
         return SQLITE_OK;

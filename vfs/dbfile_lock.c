@@ -69,13 +69,14 @@ ramet_dbfile_end_write(struct ramet_dbfile *db)
         db->gate_shut = false;
     }
     if (db->has_trailer) {
-        ramet_file_discard(db->file); /* void first, invariant (5) */
+        ramet_file_discard(db->file); /* void first, invariant (6) */
         ramet_dbfile_drop_trailer(db);
     }
     ramet_file_release(db->file);
     ramet_journal_end(&db->journal);
     db->writing = false;
     db->dirty = false;
+    db->unprepared = false;
     db->page1_changed = false;
 }
 

@@ -11,6 +11,8 @@
 /* sizeof(aJournalMagic) + 4 in pager.c: the record count of a header. */
 #define RECORD_COUNT_LENGTH 12
 
+#define PIECE 65536
+
 struct handle {
     sqlite3_file base; /* first: SQLite knows no more */
     struct ramet_journal *journal;
@@ -92,19 +94,23 @@ open_spill(struct ramet_journal *journal)
     return SQLITE_OK;
 }
 
-/* Move all of the window to the spill file, invariant (1). */
+/* Move all of the window to the spill file, invariant (1). SQLite's own VFS
+ * takes no more than 128 KiB at a time (seekAndWriteFd() in os_unix.c). */
 static int
 flush_window(struct ramet_journal *journal)
 {
-    const int length = (int)(journal->size - journal->window_start);
+    const uint64_t length = journal->size - journal->window_start;
     int rc = SQLITE_OK;
 
     if (journal->spill == NULL)
         rc = open_spill(journal);
-    if (rc == SQLITE_OK && length > 0)
+    for (uint64_t at = 0; at < length && rc == SQLITE_OK; at += PIECE) {
+        const int piece = length - at < PIECE ? (int)(length - at) : PIECE;
+
         rc = journal->spill->pMethods->xWrite(
-            journal->spill, journal->window, length,
-            (sqlite3_int64)journal->window_start);
+            journal->spill, journal->window + at, piece,
+            (sqlite3_int64)(journal->window_start + at));
+    }
     if (rc == SQLITE_OK)
         journal->window_start = journal->size;
     return rc;

@@ -21,9 +21,10 @@ def load():
     """Load the extension once; its VFSs stay."""
     global _loader
     if _loader is None:
-        _loader = sqlite3.connect(":memory:")
-        _loader.enable_load_extension(True)
-        _loader.load_extension(SO)
+        loader = sqlite3.connect(":memory:")
+        loader.enable_load_extension(True)
+        loader.load_extension(SO)
+        _loader = loader
     return _loader
 
 

@@ -51,6 +51,7 @@ mem_write(sqlite3_file *file, const void *buf, int len, sqlite3_int64 at)
     if (writes_until_failure > 0)
         writes_until_failure--;
     assert_true((uint64_t)at <= mem->size); /* no holes are left */
+    assert_true(len <= 0x1ffff);            /* all that os_unix.c can take */
     assert_true((uint64_t)at + (uint64_t)len <= MODEL_SIZE);
     memcpy(mem->bytes + at, buf, (size_t)len);
     if ((uint64_t)at + (uint64_t)len > mem->size)

@@ -53,6 +53,7 @@ ramet_history_close(struct ramet_history *history)
 {
     if (history == NULL)
         return;
+    ramet_history_drop_chains(history);
     ramet_frame_reader_free(history->frames);
     ramet_lru_done(&history->lru);
     ramet_mutex_done(&history->mutex);

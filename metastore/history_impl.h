@@ -34,6 +34,11 @@ struct ramet_known_map {
     struct ramet_hash commit_hash;
 };
 
+/* Chains of the snapshots that were read last stay open: a warm read then
+ * takes no heads from the cache one by one. At most 64 heads each. */
+#define RAMET_CHAINS_KEPT 4u
+struct ramet_shared_chain;
+
 struct ramet_history {
     struct ramet_objstore *store;
     const struct ramet_os *os;
@@ -44,6 +49,7 @@ struct ramet_history {
     uint64_t newest_lsn;      /* the newest commit seen; 0: none */
     struct ramet_hash newest_hash;
     struct ramet_known_map known_map;
+    struct ramet_shared_chain *chains[RAMET_CHAINS_KEPT]; /* by LSN modulo */
 };
 
 /* ---- heads --------------------------------------------------------------- */
@@ -89,6 +95,7 @@ void ramet_history_saw(struct ramet_history *history, uint64_t lsn,
 
 struct ramet_chain {
     struct ramet_history *history;
+    struct ramet_shared_chain *shared; /* holds the entries, if not NULL */
     struct ramet_lru_entry *entries[RAMET_MAP_EVERY_COMMITS];
     /* Newest first. One more than entries: a commit being prepared. */
     const struct ramet_commit *layers[RAMET_MAP_EVERY_COMMITS + 1];
@@ -105,6 +112,8 @@ RAMET_NODISCARD enum ramet_rc
 ramet_chain_open(struct ramet_history *history, uint64_t lsn,
                  struct ramet_chain *out_chain, struct ramet_err *err);
 void ramet_chain_close(struct ramet_chain *chain);
+/* Let go of the chains that are kept; nobody may have one open. */
+void ramet_history_drop_chains(struct ramet_history *history);
 /* Pages above this are zeros unless a layer has them. */
 uint32_t ramet_chain_least(const struct ramet_chain *chain);
 

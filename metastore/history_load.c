@@ -254,19 +254,14 @@ chain_fill(struct ramet_chain *chain, uint64_t lsn, struct ramet_err *err)
     return RAMET_OK;
 }
 
-enum ramet_rc
-ramet_chain_open(struct ramet_history *history, uint64_t lsn,
-                 struct ramet_chain *out_chain, struct ramet_err *err)
+static enum ramet_rc
+chain_load(struct ramet_history *history, uint64_t lsn,
+           struct ramet_chain *out_chain, struct ramet_err *err)
 {
     struct ramet_chain chain = {.history = history};
     struct ramet_lru_entry *top;
     enum ramet_rc rc;
 
-    chain.map.volume = history->volume;
-    if (lsn == 0) {
-        *out_chain = chain;
-        return RAMET_OK;
-    }
     rc = ramet_history_load_head(history, lsn, false, &top, err);
     if (rc != RAMET_OK)
         return rc;
@@ -283,13 +278,122 @@ ramet_chain_open(struct ramet_history *history, uint64_t lsn,
     return RAMET_OK;
 }
 
+/* ---- chains that are kept ------------------------------------------------ */
+
+struct ramet_shared_chain {
+    struct ramet_chain chain; /* its `shared` is NULL: it holds the entries */
+    uint64_t lsn;
+    unsigned holders; /* the history's slot is one */
+};
+
+/* Under the history's mutex. True: free it, outside. */
+static bool
+let_go(struct ramet_shared_chain *shared)
+{
+    return shared != NULL && --shared->holders == 0;
+}
+
+static void
+free_shared(struct ramet_shared_chain *shared)
+{
+    ramet_chain_close(&shared->chain);
+    ramet_free(shared);
+}
+
+static bool
+take_kept(struct ramet_history *history, uint64_t lsn,
+          struct ramet_chain *out_chain)
+{
+    struct ramet_shared_chain *shared;
+
+    ramet_mutex_lock(&history->mutex);
+    shared = history->chains[lsn % RAMET_CHAINS_KEPT];
+    if (shared != NULL && shared->lsn == lsn)
+        shared->holders++;
+    else
+        shared = NULL;
+    ramet_mutex_unlock(&history->mutex);
+    if (shared == NULL)
+        return false;
+    *out_chain = shared->chain;
+    out_chain->shared = shared;
+    return true;
+}
+
+/* Keep a chain that was just loaded; without memory it is only used. */
+static void
+keep_chain(struct ramet_history *history, uint64_t lsn,
+           struct ramet_chain *chain)
+{
+    struct ramet_shared_chain *const shared = ramet_alloc(sizeof(*shared));
+    struct ramet_shared_chain **const slot =
+        &history->chains[lsn % RAMET_CHAINS_KEPT];
+    struct ramet_shared_chain *old;
+    bool unused;
+
+    if (shared == NULL)
+        return;
+    *shared =
+        (struct ramet_shared_chain){.chain = *chain, .lsn = lsn, .holders = 2};
+    chain->shared = shared;
+    ramet_mutex_lock(&history->mutex);
+    old = *slot;
+    *slot = shared;
+    unused = let_go(old);
+    ramet_mutex_unlock(&history->mutex);
+    if (unused)
+        free_shared(old);
+}
+
+enum ramet_rc
+ramet_chain_open(struct ramet_history *history, uint64_t lsn,
+                 struct ramet_chain *out_chain, struct ramet_err *err)
+{
+    struct ramet_chain chain = {.history = history};
+    enum ramet_rc rc;
+
+    chain.map.volume = history->volume;
+    if (lsn > 0 && !take_kept(history, lsn, &chain)) {
+        rc = chain_load(history, lsn, &chain, err);
+        if (rc != RAMET_OK)
+            return rc;
+        keep_chain(history, lsn, &chain);
+    }
+    *out_chain = chain;
+    return RAMET_OK;
+}
+
 void
 ramet_chain_close(struct ramet_chain *chain)
 {
-    for (unsigned i = 0; i < chain->entry_count; i++)
-        ramet_history_release(chain->history, chain->entries[i]);
+    struct ramet_shared_chain *const shared = chain->shared;
+
+    if (shared != NULL) {
+        bool unused;
+
+        ramet_mutex_lock(&chain->history->mutex);
+        unused = let_go(shared);
+        ramet_mutex_unlock(&chain->history->mutex);
+        if (unused)
+            free_shared(shared);
+    } else {
+        for (unsigned i = 0; i < chain->entry_count; i++)
+            ramet_history_release(chain->history, chain->entries[i]);
+    }
+    chain->shared = NULL;
     chain->entry_count = 0;
     chain->layer_count = 0;
+}
+
+void
+ramet_history_drop_chains(struct ramet_history *history)
+{
+    for (unsigned i = 0; i < RAMET_CHAINS_KEPT; i++) {
+        assert(history->chains[i] == NULL || history->chains[i]->holders == 1);
+        if (history->chains[i] != NULL)
+            free_shared(history->chains[i]);
+        history->chains[i] = NULL;
+    }
 }
 
 uint32_t

@@ -43,14 +43,40 @@ walk_leaf(struct walk *walk, const struct visit *visit,
           const struct ramet_loaded_node *node, struct ramet_err *err)
 {
     struct ramet_leaf *const leaf = &walk->node.leaf;
-    const enum ramet_rc rc =
-        ramet_leaf_decode(node->bytes, node->ref.length_bytes,
-                          &walk->history->volume, visit->index, leaf, err);
+    enum ramet_rc rc;
+
+    if (visit->high - visit->low == 1)
+        return ramet_leaf_find(node->bytes, node->ref.length_bytes,
+                               &walk->history->volume, walk->pgnos[visit->low],
+                               walk->frames[visit->low], err);
+    rc = ramet_leaf_decode(node->bytes, node->ref.length_bytes,
+                           &walk->history->volume, visit->index, leaf, err);
 
     if (rc != RAMET_OK)
         return rc;
     for (size_t i = visit->low; i < visit->high; i++)
         *walk->frames[i] = leaf->pages[(walk->pgnos[i] - 1) % RAMET_LEAF_PAGES];
+    return RAMET_OK;
+}
+
+/* A visit of one page: only its child is of interest. */
+static enum ramet_rc
+walk_to_child(struct walk *walk, const struct visit *visit, unsigned level,
+              const struct ramet_loaded_node *node, struct ramet_err *err)
+{
+    struct visit *const next = &walk->next[walk->next_count];
+    const uint32_t index =
+        ramet_node_index_of(walk->pgnos[visit->low], level - 1);
+    const enum ramet_rc rc = ramet_inner_find(
+        node->bytes, node->ref.length_bytes, level, visit->index,
+        index % RAMET_INNER_CHILDREN, &next->ref, err);
+
+    if (rc != RAMET_OK || next->ref.length_bytes == 0)
+        return rc; /* absent: the frame stays zero */
+    next->index = index;
+    next->low = visit->low;
+    next->high = visit->high;
+    walk->next_count++;
     return RAMET_OK;
 }
 
@@ -60,10 +86,13 @@ walk_inner(struct walk *walk, const struct visit *visit, unsigned level,
            const struct ramet_loaded_node *node, struct ramet_err *err)
 {
     struct ramet_inner *const inner = &walk->node.inner;
-    const enum ramet_rc rc = ramet_inner_decode(
-        node->bytes, node->ref.length_bytes, level, visit->index, inner, err);
     size_t i = visit->low;
+    enum ramet_rc rc;
 
+    if (visit->high - visit->low == 1)
+        return walk_to_child(walk, visit, level, node, err);
+    rc = ramet_inner_decode(node->bytes, node->ref.length_bytes, level,
+                            visit->index, inner, err);
     if (rc != RAMET_OK)
         return rc;
     while (i < visit->high) {

@@ -418,33 +418,108 @@ decode_run(struct ramet_reader *in, const struct leaf_names *names,
     return decode_run_place(in, (what & RUN_FOLLOWS) != 0, previous, frame);
 }
 
+/* Goes through a leaf's runs one by one. */
+struct run_walk {
+    struct ramet_reader *in;
+    const struct leaf_names *names;
+    uint64_t base_pgno;
+    uint64_t start, count; /* of the run at hand, in the leaf */
+    uint64_t next;
+    struct ramet_frame frames[2]; /* the run at hand and the one before */
+    unsigned at;
+    bool any;
+};
+
+static bool
+next_run(struct run_walk *walk)
+{
+    const struct ramet_frame *const previous =
+        walk->any ? &walk->frames[walk->at] : NULL;
+
+    walk->at ^= walk->any;
+    walk->any = true;
+    walk->start =
+        walk->next + ramet_read_varint_max(walk->in, RAMET_LEAF_PAGES);
+    walk->count = ramet_read_varint_max(walk->in, RAMET_LEAF_PAGES - 1) + 1;
+    walk->next = walk->start + walk->count;
+    return !walk->in->bad && walk->next <= RAMET_LEAF_PAGES &&
+           decode_run(walk->in, walk->names, previous,
+                      walk->base_pgno + walk->start, walk->count,
+                      &walk->frames[walk->at]);
+}
+
 static bool
 decode_runs(struct ramet_reader *in, const struct leaf_names *names,
             struct ramet_leaf *out)
 {
-    const uint64_t base_pgno = (uint64_t)out->index * RAMET_LEAF_PAGES + 1;
     const uint64_t run_count = ramet_read_varint_max(in, RAMET_LEAF_PAGES);
-    const struct ramet_frame *previous = NULL;
-    uint64_t next = 0;
+    struct run_walk walk;
 
+    walk.in = in;
+    walk.names = names;
+    walk.base_pgno = (uint64_t)out->index * RAMET_LEAF_PAGES + 1;
+    walk.next = 0;
+    walk.at = 0;
+    walk.any = false;
     if (in->bad || run_count == 0)
         return false;
     for (uint64_t i = 0; i < run_count; i++) {
-        const uint64_t start =
-            next + ramet_read_varint_max(in, RAMET_LEAF_PAGES);
-        const uint64_t count =
-            ramet_read_varint_max(in, RAMET_LEAF_PAGES - 1) + 1;
-        struct ramet_frame frame;
-
-        if (in->bad || start + count > RAMET_LEAF_PAGES ||
-            !decode_run(in, names, previous, base_pgno + start, count, &frame))
+        if (!next_run(&walk))
             return false;
-        for (uint64_t page = start; page < start + count; page++)
-            out->pages[page] = frame;
-        previous = &out->pages[start];
-        next = start + count;
+        for (uint64_t page = walk.start; page < walk.next; page++)
+            out->pages[page] = walk.frames[walk.at];
     }
     return ramet_reader_left(in) == 0;
+}
+
+/* As decode_runs(), up to the run that has page `wanted` of the leaf. */
+static bool
+find_run(struct ramet_reader *in, const struct leaf_names *names,
+         uint32_t index, uint64_t wanted, struct ramet_frame *out)
+{
+    const uint64_t run_count = ramet_read_varint_max(in, RAMET_LEAF_PAGES);
+    struct run_walk walk;
+
+    walk.in = in;
+    walk.names = names;
+    walk.base_pgno = (uint64_t)index * RAMET_LEAF_PAGES + 1;
+    walk.next = 0;
+    walk.at = 0;
+    walk.any = false;
+    memset(out, 0, sizeof(*out));
+    if (in->bad || run_count == 0)
+        return false;
+    for (uint64_t i = 0; i < run_count; i++) {
+        if (!next_run(&walk))
+            return false;
+        if (walk.start > wanted)
+            return true; /* in a gap */
+        if (walk.next > wanted) {
+            *out = walk.frames[walk.at];
+            return true;
+        }
+    }
+    return true;
+}
+
+enum ramet_rc
+ramet_leaf_find(const uint8_t *bytes, size_t len,
+                const struct ramet_vid *volume, uint32_t pgno,
+                struct ramet_frame *out_frame, struct ramet_err *err)
+{
+    const uint32_t index = (pgno - 1) / RAMET_LEAF_PAGES;
+    struct leaf_names names;
+    struct ramet_reader in;
+    enum ramet_rc rc;
+
+    ramet_reader_init(&in, bytes, len);
+    rc = decode_front(&in, 0, index, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!decode_names(&in, volume, &names) ||
+        !find_run(&in, &names, index, (pgno - 1) % RAMET_LEAF_PAGES, out_frame))
+        return bad_node("makes no sense", 0, index, err);
+    return RAMET_OK;
 }
 
 enum ramet_rc
@@ -571,38 +646,111 @@ decode_child(struct ramet_reader *in, const struct ramet_node_ref *maps,
     return true;
 }
 
+/* Goes through an inner node's children one by one. */
+struct child_walk {
+    struct ramet_reader *in;
+    struct ramet_node_ref maps[RAMET_INNER_CHILDREN];
+    unsigned map_count;
+    unsigned left; /* children not yet seen */
+    unsigned next; /* the first place that no child has had */
+    unsigned at;   /* of the child at hand */
+    bool any;
+    struct ramet_node_ref child;
+};
+
+static bool
+start_children(struct child_walk *walk, struct ramet_reader *in)
+{
+    uint64_t map_count, child_count;
+
+    walk->in = in;
+    map_count = ramet_read_varint_max(in, RAMET_INNER_CHILDREN);
+    for (uint64_t i = 0; i < map_count && !in->bad; i++) {
+        struct ramet_node_ref *const map = &walk->maps[i];
+        const uint8_t *id;
+
+        *map = (struct ramet_node_ref){.lsn = ramet_read_varint(in)};
+        id = ramet_read_bytes(in, RAMET_ID_SIZE);
+        if (id == NULL || map->lsn == 0)
+            return false;
+        memcpy(&map->id.id, id, RAMET_ID_SIZE);
+    }
+    child_count = ramet_read_varint_max(in, RAMET_INNER_CHILDREN);
+    walk->map_count = (unsigned)map_count;
+    walk->left = (unsigned)child_count;
+    walk->next = 0;
+    walk->any = false;
+    return !in->bad && child_count > 0;
+}
+
+static bool
+next_child(struct child_walk *walk)
+{
+    const struct ramet_node_ref previous = walk->child;
+    const uint64_t at =
+        walk->next + ramet_read_varint_max(walk->in, RAMET_INNER_CHILDREN);
+
+    if (walk->in->bad || at >= RAMET_INNER_CHILDREN ||
+        !decode_child(walk->in, walk->maps, walk->map_count,
+                      walk->any ? &previous : NULL, &walk->child))
+        return false;
+    walk->any = true;
+    walk->left--;
+    walk->at = (unsigned)at;
+    walk->next = walk->at + 1;
+    return true;
+}
+
 static bool
 decode_children(struct ramet_reader *in, struct ramet_inner *out)
 {
-    struct ramet_node_ref maps[RAMET_INNER_CHILDREN];
-    const struct ramet_node_ref *previous = NULL;
-    uint64_t map_count, child_count, next = 0;
+    struct child_walk walk;
 
-    map_count = ramet_read_varint_max(in, RAMET_INNER_CHILDREN);
-    for (uint64_t i = 0; i < map_count && !in->bad; i++) {
-        const uint8_t *id;
-
-        maps[i] = (struct ramet_node_ref){.lsn = ramet_read_varint(in)};
-        id = ramet_read_bytes(in, RAMET_ID_SIZE);
-        if (id == NULL || maps[i].lsn == 0)
-            return false;
-        memcpy(&maps[i].id.id, id, RAMET_ID_SIZE);
-    }
-    child_count = ramet_read_varint_max(in, RAMET_INNER_CHILDREN);
-    if (in->bad || child_count == 0)
+    walk.child.length_bytes = 0;
+    if (!start_children(&walk, in))
         return false;
-    for (uint64_t i = 0; i < child_count; i++) {
-        const uint64_t at =
-            next + ramet_read_varint_max(in, RAMET_INNER_CHILDREN);
-
-        if (in->bad || at >= RAMET_INNER_CHILDREN ||
-            !decode_child(in, maps, (unsigned)map_count, previous,
-                          &out->children[at]))
+    while (walk.left > 0) {
+        if (!next_child(&walk))
             return false;
-        previous = &out->children[at];
-        next = at + 1;
+        out->children[walk.at] = walk.child;
     }
     return ramet_reader_left(in) == 0;
+}
+
+static bool
+find_child(struct ramet_reader *in, unsigned wanted, struct ramet_node_ref *out)
+{
+    struct child_walk walk;
+
+    memset(out, 0, sizeof(*out));
+    walk.child.length_bytes = 0;
+    if (!start_children(&walk, in))
+        return false;
+    while (walk.left > 0 && walk.next <= wanted) {
+        if (!next_child(&walk))
+            return false;
+        if (walk.at == wanted)
+            *out = walk.child;
+    }
+    return true;
+}
+
+enum ramet_rc
+ramet_inner_find(const uint8_t *bytes, size_t len, unsigned level,
+                 uint32_t index, unsigned child,
+                 struct ramet_node_ref *out_child, struct ramet_err *err)
+{
+    struct ramet_reader in;
+    enum ramet_rc rc;
+
+    assert(level >= 1 && level <= RAMET_MAP_LEVEL_MAX);
+    ramet_reader_init(&in, bytes, len);
+    rc = decode_front(&in, level, index, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!find_child(&in, child, out_child))
+        return bad_node("makes no sense", level, index, err);
+    return RAMET_OK;
 }
 
 enum ramet_rc

@@ -91,6 +91,17 @@ ramet_inner_decode(const uint8_t *bytes, size_t len, unsigned level,
                    uint32_t index, struct ramet_inner *out,
                    struct ramet_err *err);
 
+/* Only one page's frame (page_count 0: not there) or one child (length 0: not
+ * there); what comes after it in the node is not looked at. */
+RAMET_NODISCARD enum ramet_rc
+ramet_leaf_find(const uint8_t *bytes, size_t len,
+                const struct ramet_vid *volume, uint32_t pgno,
+                struct ramet_frame *out_frame, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_inner_find(const uint8_t *bytes, size_t len, unsigned level,
+                 uint32_t index, unsigned child,
+                 struct ramet_node_ref *out_child, struct ramet_err *err);
+
 /* The object's first 32 and last 64 bytes. */
 struct ramet_map_trailer {
     struct ramet_hash commit_hash; /* zero: the map is that commit's own */

@@ -187,6 +187,17 @@ try_node(const uint8_t *bytes, size_t len)
     assert_true(rc == RAMET_OK || rc == RAMET_ECORRUPT || rc == RAMET_EVERSION);
     for (unsigned i = 0; rc == RAMET_OK && i < RAMET_INNER_CHILDREN; i++)
         assert_true(inner.children[i].length_bytes <= RAMET_NODE_BYTES_MAX);
+    for (uint32_t i = 0; i < RAMET_LEAF_PAGES; i++) {
+        struct ramet_frame one;
+        struct ramet_node_ref child;
+
+        rc = ramet_leaf_find(exact, len, &volume, i + 1, &one, NULL);
+        if (rc == RAMET_OK && one.page_count > 0)
+            assert_true(i + 1 - one.first_pgno < one.page_count);
+        rc = ramet_inner_find(exact, len, 1, 0, i, &child, NULL);
+        if (rc == RAMET_OK)
+            assert_true(child.length_bytes <= RAMET_NODE_BYTES_MAX);
+    }
     free(exact);
 }
 
@@ -273,6 +284,15 @@ node__comes_back_as_it_was(void **state)
                          RAMET_OK);
         for (uint32_t i = 0; i < RAMET_LEAF_PAGES; i++)
             assert_true(ramet_frame_same(&leaf.pages[i], &leaf_back.pages[i]));
+        for (uint32_t i = 0; i < RAMET_LEAF_PAGES; i++) {
+            struct ramet_frame one;
+
+            assert_int_equal(ramet_leaf_find(out.data, out.len, &volume,
+                                             index * RAMET_LEAF_PAGES + i + 1,
+                                             &one, NULL),
+                             RAMET_OK);
+            assert_true(ramet_frame_same(&one, &leaf.pages[i]));
+        }
         assert_int_equal(ramet_leaf_encode(&leaf_back, &again, NULL), RAMET_OK);
         assert_int_equal(out.len, again.len);
         assert_memory_equal(out.data, again.data, out.len);
@@ -298,9 +318,16 @@ node__comes_back_as_it_was(void **state)
         assert_int_equal(ramet_inner_decode(out.data, out.len, inner.level,
                                             index, &inner_back, NULL),
                          RAMET_OK);
-        for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++)
+        for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++) {
+            struct ramet_node_ref one;
+
             assert_true(ramet_node_ref_equal(&inner.children[i],
                                              &inner_back.children[i]));
+            assert_int_equal(ramet_inner_find(out.data, out.len, inner.level,
+                                              index, i, &one, NULL),
+                             RAMET_OK);
+            assert_true(ramet_node_ref_equal(&one, &inner.children[i]));
+        }
     }
     ramet_buf_done(&again);
     ramet_buf_done(&out);

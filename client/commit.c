@@ -464,8 +464,10 @@ append_truncation(struct ramet_session *session)
     session->buf_len = 0;
     session->spilled_count = 0;
     session->spilled_sum = 0;
+    session->prepared.is_set = false; /* not superseded: followed */
     if (ramet_record_finish(session, &t, NULL) == RAMET_OK)
         return true;
+    session->prepared.is_set = true;
     session->prepared.after = before;
     return false;
 }

@@ -209,11 +209,13 @@ ramet_scan_next(struct ramet_scan *scan, uint64_t tail, uint64_t prev,
 
         if (rc != RAMET_OK)
             return rc;
-        if (found && scan->trailer.prev == prev) { /* invariant (2) */
-            *out_found = !scan->trailer.is_void;
+        if (found && scan->trailer.prev == prev && /* invariant (2) */
+            !scan->trailer.is_void) {
+            *out_found = true;
             return RAMET_OK;
         }
-        /* Empty generations may stand between two records. */
+        /* Generations that are empty, or where all was void, may stand
+         * between two records. */
         rc = enter_gen(scan, gen + 1, &found, err);
         if (rc != RAMET_OK || !found)
             return rc;

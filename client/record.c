@@ -275,6 +275,14 @@ ramet_record_finish(struct ramet_session *session,
         rc = make_room(session, RAMET_TRAILER_MAX, err);
     if (rc != RAMET_OK)
         return rc;
+    /* A record that this one supersedes, and does not overwrite, goes first:
+     * of the two none is better than the wrong one. */
+    if (prepared->is_set && prepared->start != session->rec_start)
+        rc = ramet_void_record(replica, prepared->trailer_pos,
+                               prepared->void_offset, prepared->void_value,
+                               err);
+    if (rc != RAMET_OK)
+        return rc;
     trailer->start = session->rec_start;
     trailer->pos = ramet_pos_add(session->buf_pos, session->buf_len);
     trailer->synced =

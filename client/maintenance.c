@@ -174,6 +174,13 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                               "stat %s", replica->path);
+    /* A page that was filled in is written whole, a blob may end within it. */
+    if (st.size_bytes > s->byte_length && length == RAMET_TRUE_HEADER_SIZE) {
+        result = os->truncate(os->ctx, replica->base_fd, s->byte_length);
+        if (result < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                  "resize %s", replica->path);
+    }
     state->is_clean = true;
     state->base_device = st.device;
     state->base_inode = st.inode;
@@ -209,13 +216,16 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_published newest;
     struct ramet_state_file *state;
     enum ramet_rc rc;
 
     if (atomic_load(&header->was_written) == 0 &&
         atomic_load(&header->is_marked) == 0)
         return RAMET_OK; /* as clean as it was */
-    if (atomic_load(&header->absent_now) != 0)
+    ramet_index_newest(replica, &newest);
+    if (atomic_load(&header->absent_now) != 0 &&
+        atomic_load(&header->high_water) <= newest.snapshot.page_count)
         return RAMET_OK; /* not whole: the log stays */
     session->is_closing = true;
     rc = ramet_checkpoint_run(session, true, err);

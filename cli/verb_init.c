@@ -1,7 +1,9 @@
 /*
  * verb_init.c - `ramet init` and `ramet clone`: how replicas come into being.
  */
+#include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "cli/exit.h"
 #include "cli/output.h"
@@ -26,6 +28,14 @@ run_init(const struct cli_args *args)
 
     if (url == NULL)
         return cli_usage(args->verb, "needs --remote URL");
+    /* Said before the remote is asked: a mistyped FILE is the likelier slip. */
+    if (access(path, F_OK) != 0 && !ramet_replica_exists(NULL, path)) {
+        const int errnum = errno;
+
+        rc =
+            RAMET_FAIL_SYS(&err, ramet_rc_of_errno(errnum), errnum, "%s", path);
+        return cli_fail(args, path, rc, &err);
+    }
     cli_file_options(args, &options);
     cli_progress_begin(&progress, args->quiet);
     rc = ramet_file_init(path, url, &options, cli_progress_step, &progress,

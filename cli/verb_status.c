@@ -1,8 +1,9 @@
 /*
  * verb_status.c - `ramet status`: where a replica stands.
  *
- * --check is for monitoring: it asks the remote and tells by exit code. What
- * it calls wrong, in this order: diverged (3), remote out of reach (6), a lag
+ * The remote is asked, since how far behind a replica is can't be told here; a
+ * remote that does not answer is part of the answer. --check is for monitoring
+ * and tells by exit code. What it calls wrong, in this order: diverged (3), remote out of reach (6), a lag
  * above --max-lag (1).
  */
 #include <inttypes.h>
@@ -126,7 +127,8 @@ judge(const struct cli_args *args, const struct ramet_file_status *status,
 }
 
 static const struct cli_option status_options[] = {
-    {"check", NULL, "ask the remote, and tell by exit code"},
+    {"offline", NULL, "do not ask the remote"},
+    {"check", NULL, "tell by exit code whether all is well"},
     {"max-lag", "TIME", "with --check: fail if older than that (such as 10m)"},
     {NULL, NULL, NULL},
 };
@@ -137,6 +139,7 @@ run_status(const struct cli_args *args)
     const char *const path = args->operands[0];
     const char *const max_lag = cli_value(args, "max-lag");
     const bool check = cli_flag(args, "check");
+    const bool ask = !cli_flag(args, "offline");
     struct ramet_file_status status = {0};
     struct ramet_file *file = NULL;
     struct ramet_err err = {0}, fetch_err = {0};
@@ -144,19 +147,22 @@ run_status(const struct cli_args *args)
     enum ramet_rc rc, asked = RAMET_OK;
     int code = CLI_DONE;
 
+    if (check && !ask)
+        return cli_usage(args->verb, "--check has to ask the remote");
     if (max_lag != NULL && !check)
         return cli_usage(args->verb, "--max-lag goes with --check");
     if (max_lag != NULL && !cli_parse_duration(max_lag, &max_lag_ms))
         return cli_usage(args->verb, "--max-lag '%s' is no time, such as 10m",
                          max_lag);
     rc = cli_file_open(args, path, &file, &err);
-    if (rc == RAMET_OK && check) {
+    if (rc == RAMET_OK)
+        rc = ramet_file_status(file, &status, &err);
+    if (rc == RAMET_OK && ask && status.remote[0] != '\0') {
         struct ramet_sync_result result;
 
         asked = ramet_file_fetch(file, &result, &fetch_err);
-    }
-    if (rc == RAMET_OK)
         rc = ramet_file_status(file, &status, &err);
+    }
     ramet_file_close(file);
     if (rc != RAMET_OK)
         return cli_fail(args, path, rc, &err);
@@ -177,10 +183,11 @@ const struct cli_verb cli_verb_status = {
     .operands_max = 1,
     .summary = "where a replica stands",
     .details =
-        "Tells the replica's state without asking the remote: LSNs, local\n"
-        "commits, pages held, the last error. With --check it asks the remote\n"
-        "and tells by exit code: 0 well; 3 diverged; 6 out of reach; 1 the\n"
-        "oldest commit that one side lacks is older than --max-lag.",
+        "Tells the replica's state: LSNs, local commits, pages held, the last\n"
+        "error. It asks the remote where that is, unless --offline is said; a\n"
+        "remote that does not answer is no failure but with --check, which\n"
+        "tells by exit code: 0 well; 3 diverged; 6 out of reach; 1 the oldest\n"
+        "commit that one side lacks is older than --max-lag.",
     .example = "  $ ramet status app.db --check --max-lag 10m",
     .options = status_options,
     .reports = true,

@@ -96,12 +96,17 @@ class Errors(support.CliTest):
                 db.execute("SELECT count(*) FROM t").fetchone()[0], 500)
 
     @unittest.skipUnless(ROOT, "needs root, to become nobody")
-    def test_replica__in_a_read_only_directory_can_be_read(self):
+    def test_replica__in_a_read_only_directory_is_read_and_not_pushed(self):
         self.init()
+        self.sql(self.a, INSERT % "to push")
         os.chmod(self.dir, 0o755)
+        done = self.as_nobody("status", self.a, "--json")
+        self.assertEqual(done.returncode, support.DONE, done.stderr)
+        self.assertEqual(support.json.loads(done.stdout)["local_commits"], 1)
         done = self.as_nobody("push", self.a)
         self.assertEqual(done.returncode, support.NOT_PERMITTED, done.stderr)
-        self.assertRegex(done.stderr, r"\Aramet: push [^\n]+\n\Z")
+        self.assertRegex(done.stderr, r"\Aramet: push[^\n]+\n\Z")
+        self.assertEqual(self.json("push", self.a)["durable_lsn"], 2)
 
     # ---- space
 
@@ -121,11 +126,12 @@ class Errors(support.CliTest):
         self.run_ramet("clone", self.url("big"), os.path.join(small, "b.db"),
                        "--hydrate")
         # A remote that is full: the replica keeps what it could not send.
-        done = self.run_ramet("init", self.path("big.db"), "--remote",
-                              "file://" + small + "/store/big")
-        self.assertEqual(done.returncode, support.FAILED)
-        self.assertEqual(self.json("verify", self.path("big.db"))["damaged"],
+        shutil.copyfile(self.path("big.db"), self.path("huge.db"))
+        self.refused(support.FAILED, "init", "huge.db", "--remote",
+                     "file://" + small + "/store/huge")
+        self.assertEqual(self.json("verify", self.path("huge.db"))["damaged"],
                          0)
+        self.assert_same_file(self.path("huge.db"), self.path("big.db"))
 
     # ---- the remote
 
@@ -177,6 +183,7 @@ class Errors(support.CliTest):
         self.sql(self.a, INSERT % "lost at the remote")
         self.ramet("push", self.a)
         self.go_back_in_time()
+        self.sql(self.a, INSERT % "on what the remote forgot")
         for verb in ("push", "pull", "sync"):
             done = self.run_ramet(verb, self.a)
             self.assertNotEqual(done.returncode, support.DONE, verb)
@@ -184,7 +191,7 @@ class Errors(support.CliTest):
         self.ramet("export", self.a, "out.db")
         with sqlite3.connect(self.path("out.db")) as db:
             self.assertEqual(
-                db.execute("SELECT count(*) FROM t").fetchone()[0], 501)
+                db.execute("SELECT count(*) FROM t").fetchone()[0], 502)
 
     def test_remote_that_went_another_way__is_refused(self):
         """The same LSN, another commit: a backup that was written to."""
@@ -278,14 +285,30 @@ class Errors(support.CliTest):
         done = self.run_ramet("export", self.url("big"), "out.db")
         self.assertEqual(done.returncode, support.DAMAGED, done.stderr)
 
-    def test_page_here_damaged__is_never_read_as_right(self):
+    def test_page_here_damaged__is_told_by_verify_and_brought_again(self):
+        """By bit rot: the file's time does not change."""
         self.make_big()
-        with open(self.path("big.db"), "r+b") as out:
+        self.ramet("clone", self.url("big"), "b.db", "--hydrate")
+        path = self.path("b.db")
+        times = os.stat(path)
+        with open(path, "r+b") as out:
             out.seek(40 * 4096 + 100)
             out.write(b"rotten")
-        done = self.run_ramet("verify", "big.db")
-        self.assertIn(done.returncode, (support.DAMAGED, support.CONFLICT),
-                      done.stderr)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        done = self.run_ramet("verify", path, "--json")
+        self.assertEqual(done.returncode, support.DAMAGED, done.stderr)
+        self.assertEqual(support.json.loads(done.stdout)["damaged"], 1)
+        self.ramet("hydrate", path)
+        self.assertEqual(self.json("verify", path)["damaged"], 0)
+        self.assert_same_file(path, self.path("truth.db"))
+
+    def test_page_here_edited__is_refused(self):
+        self.make_big()
+        self.ramet("clone", self.url("big"), "b.db", "--hydrate")
+        with open(self.path("b.db"), "r+b") as out:
+            out.seek(40 * 4096 + 100)
+            out.write(b"edited")
+        self.refused(support.CONFLICT, "push", "b.db")
 
 
 if __name__ == "__main__":

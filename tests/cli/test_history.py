@@ -29,10 +29,12 @@ class History(support.CliTest):
         super().setUp()
         self.a = self.make_database(self.path("a.db"), rows=300)
         self.versions = {}  # lsn -> path of what it must be
+        self.exports = 0
 
     def push(self, path):
         """Push; remember what was here as that LSN's truth."""
-        truth = self.path("truth-%d.db" % (len(self.versions) + 1))
+        self.exports += 1
+        truth = self.path("truth-%d.db" % self.exports)
         self.ramet("export", path, truth)
         lsn = self.json("push", path)["durable_lsn"]
         self.versions[lsn] = truth

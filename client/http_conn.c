@@ -294,8 +294,7 @@ copy_clean(const char *text, char *out, size_t size)
     size_t n = 0;
 
     for (; *text != '\0' && n + 1 < size; text++)
-        out[n++] =
-            (unsigned char)*text < ' ' || *text == 127 ? '?' : *text;
+        out[n++] = (unsigned char)*text < ' ' || *text == 127 ? '?' : *text;
     out[n] = '\0';
 }
 
@@ -445,17 +444,16 @@ take_header(char *line, size_t size, size_t count, void *ctx)
     if (len > 14 && strncasecmp(line, "Content-Range:", 14) == 0) {
         slash = memchr(line, '/', len);
         if (slash != NULL)
-            t->call->has_total =
-                parse_total(slash + 1, (size_t)(line + len - slash - 1),
-                            &t->call->total);
+            t->call->has_total = parse_total(
+                slash + 1, (size_t)(line + len - slash - 1), &t->call->total);
     } else if (strcmp(t->call->method, "HEAD") == 0 && len > 15 &&
                strncasecmp(line, "Content-Length:", 15) == 0) {
         const char *value = line + 15;
 
         while (*value == ' ' && value < line + len)
             value++;
-        t->call->has_total = parse_total(
-            value, (size_t)(line + len - value), &t->call->total);
+        t->call->has_total =
+            parse_total(value, (size_t)(line + len - value), &t->call->total);
     }
     return size * count;
 }
@@ -560,8 +558,8 @@ ramet_http_perform(struct ramet_http_pool *pool, struct ramet_http_call *call,
 {
     enum ramet_rc rc = RAMET_OK;
 
-    ramet_buf_init(&call->body, call->body_max > 0 ? call->body_max
-                                                   : PROBLEM_MAX);
+    ramet_buf_init(&call->body,
+                   call->body_max > 0 ? call->body_max : PROBLEM_MAX);
     for (unsigned tries = 0; tries < TRIES; tries++) {
         if (tries > 0)
             pause_before_retry(tries - 1);

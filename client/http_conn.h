@@ -52,33 +52,33 @@ struct ramet_http_call {
     bool changes; /* invariant (1) */
     /* Answers: a body past `body_max` is a failure. */
     size_t body_max;
-    struct ramet_buf body;   /* the caller's: ramet_buf_done() */
+    struct ramet_buf body; /* the caller's: ramet_buf_done() */
     unsigned status;
-    bool has_total;          /* of Content-Range, or of Content-Length */
+    bool has_total; /* of Content-Range, or of Content-Length */
     uint64_t total;
 };
 
 /* RAMET_OK: an answer is there, of whatever status. RAMET_EUNREACHABLE,
  * RAMET_ETIMEOUT, RAMET_EUNKNOWN, RAMET_ETOOBIG: none. */
-RAMET_NODISCARD enum ramet_rc ramet_http_perform(struct ramet_http_pool *pool,
-                                                 struct ramet_http_call *call,
-                                                 struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_http_perform(struct ramet_http_pool *pool, struct ramet_http_call *call,
+                   struct ramet_err *err);
 
 /* The failure that a status of 400 and above stands for, with the text of its
  * problem+json. */
-enum ramet_rc ramet_http_failure(const struct ramet_http_pool *pool,
-                                 const char *path, unsigned status,
-                                 const uint8_t *body, size_t len, bool changes,
-                                 struct ramet_err *err);
+enum ramet_rc
+ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
+                   unsigned status, const uint8_t *body, size_t len,
+                   bool changes, struct ramet_err *err);
 
 /* A connection set up but for method and callbacks, for uploads and events;
  * the caller's: ramet_http_give_back(). `headers` must outlive its use. */
 CURL *ramet_http_take(struct ramet_http_pool *pool);
 void ramet_http_give_back(struct ramet_http_pool *pool, CURL *curl);
 /* URL, authorization, `extra` (NULL-terminated list); NULL on no memory. */
-struct curl_slist *ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl,
-                                      const char *path,
-                                      const char *const *extra);
+struct curl_slist *
+ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl, const char *path,
+                   const char *const *extra);
 /* What a transfer's end means; `sent_all`: the whole request went out. */
 enum ramet_rc ramet_http_curl_failure(const struct ramet_http_pool *pool,
                                       CURL *curl, CURLcode code, bool changes,

@@ -48,8 +48,8 @@ ramet_pages_encode(struct ramet_buf *out, uint64_t lsn, unsigned flags,
 
 /* The key of the object that a range record names. */
 static bool
-read_key(struct ramet_reader *in, unsigned kind,
-         const struct ramet_vid *volume, char out[RAMET_KEY_MAX])
+read_key(struct ramet_reader *in, unsigned kind, const struct ramet_vid *volume,
+         char out[RAMET_KEY_MAX])
 {
     struct ramet_id vid = volume->id, id;
     char vid_text[RAMET_ID_TEXT_SIZE], id_text[RAMET_ID_TEXT_SIZE] = "";
@@ -100,7 +100,7 @@ parse_error(struct ramet_reader *in, struct ramet_err *err)
     for (size_t i = 0; i < len; i++)
         text[i] = bytes[i] < ' ' || bytes[i] == 127 ? '?' : (char)bytes[i];
     text[len] = '\0';
-    return RAMET_FAIL(err, (enum ramet_rc)-code, "%.*s", (int)len, text);
+    return RAMET_FAIL(err, (enum ramet_rc) - code, "%.*s", (int)len, text);
 }
 
 static enum ramet_rc

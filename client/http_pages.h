@@ -20,9 +20,9 @@ void ramet_pages_encode(struct ramet_buf *out, uint64_t lsn, unsigned flags,
                         const uint32_t *pgnos, size_t count);
 
 /* Called for each range; `data` lies in the stream. */
-typedef void ramet_pages_range(void *ctx, const char *key, uint64_t offset,
-                               const uint8_t *data, size_t len,
-                               bool ends_object);
+typedef void
+ramet_pages_range(void *ctx, const char *key, uint64_t offset,
+                  const uint8_t *data, size_t len, bool ends_object);
 /*
  * Hostile bytes. Ranges before a flaw are given out all the same (whoever uses
  * them checks their hashes). RAMET_ECORRUPT: not such a stream, or cut off;

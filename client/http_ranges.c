@@ -131,7 +131,8 @@ ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
         memcpy(p->data, data, len);
     ramet_mutex_lock(&ranges->lock);
     link = find_piece(ranges, &p->key, offset);
-    if (*link != NULL && (*link)->len >= len && (*link)->ends_object >= ends_object) {
+    if (*link != NULL && (*link)->len >= len &&
+        (*link)->ends_object >= ends_object) {
         ramet_mutex_unlock(&ranges->lock);
         ramet_free(p);
         return;

@@ -19,9 +19,9 @@ struct ramet_ranges;
 struct ramet_ranges *ramet_ranges_new(size_t max_bytes);
 void ramet_ranges_free(struct ramet_ranges *ranges); /* NULL is fine */
 /* `ends_object`: the object has no more bytes. */
-void ramet_ranges_put(struct ramet_ranges *ranges, const char *key,
-                      uint64_t offset, const void *data, size_t len,
-                      bool ends_object);
+void
+ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
+                 const void *data, size_t len, bool ends_object);
 /* True: *out_got bytes are in `buf` (less than `len` only at the object's
  * end). `buf` may be NULL to ask whether it is there. */
 bool ramet_ranges_get(struct ramet_ranges *ranges, const char *key,

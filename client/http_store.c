@@ -45,8 +45,7 @@ commit_lsn(const char *key, uint64_t *out_lsn)
     const char *kind = kind_of(key);
     char *end;
 
-    if (kind == NULL || !has_prefix(kind, "commits/") ||
-        strlen(kind) != 8 + 16)
+    if (kind == NULL || !has_prefix(kind, "commits/") || strlen(kind) != 8 + 16)
         return false;
     *out_lsn = UINT64_MAX - strtoull(kind + 8, &end, 16);
     return *end == '\0';
@@ -173,14 +172,14 @@ static enum ramet_rc
 explain_conflict(struct http_store *hs, const struct ramet_http_call *call,
                  uint64_t lsn, struct ramet_err *err)
 {
-    json_t *json = json_loadb((const char *)call->body.data, call->body.len, 0,
-                              NULL);
+    json_t *json =
+        json_loadb((const char *)call->body.data, call->body.len, 0, NULL);
     const json_int_t newest = json_integer_value(
         json_object_get(json_object_get(json, "head"), "lsn"));
     enum ramet_rc rc;
 
-    rc = ramet_http_failure(hs->pool, call->path, call->status,
-                            call->body.data, call->body.len, true, err);
+    rc = ramet_http_failure(hs->pool, call->path, call->status, call->body.data,
+                            call->body.len, true, err);
     json_decref(json);
     /* As put-if-absent says it, so that the caller looks who is there. */
     return newest >= 0 && (uint64_t)newest >= lsn ? RAMET_EEXIST : rc;
@@ -284,8 +283,8 @@ get_json(struct http_store *hs, const char *path, json_t **out_json,
         rc = ramet_http_failure(hs->pool, path, call.status, call.body.data,
                                 call.body.len, false, err);
     if (rc == RAMET_OK) {
-        *out_json = json_loadb((const char *)call.body.data, call.body.len, 0,
-                               NULL);
+        *out_json =
+            json_loadb((const char *)call.body.data, call.body.len, 0, NULL);
         if (*out_json == NULL)
             rc = RAMET_FAIL(err, RAMET_ECORRUPT, "server %s: %s: not JSON",
                             ramet_http_pool_root(hs->pool), path);
@@ -306,16 +305,16 @@ list_page(struct http_store *hs, const char *prefix, char last[RAMET_KEY_MAX],
     size_t i;
     enum ramet_rc rc;
 
-    (void)snprintf(path, sizeof(path),
-                   "/v1/keys?prefix=%s&after=%s&limit=%u", prefix, last,
-                   LIST_LIMIT);
+    (void)snprintf(path, sizeof(path), "/v1/keys?prefix=%s&after=%s&limit=%u",
+                   prefix, last, LIST_LIMIT);
     rc = get_json(hs, path, &json, err);
     if (rc != RAMET_OK)
         return rc;
     keys = json_object_get(json, "keys");
     *out_more = json_is_true(json_object_get(json, "more")) &&
                 json_array_size(keys) > 0;
-    json_array_foreach (keys, i, item) {
+    json_array_foreach(keys, i, item)
+    {
         const char *key = json_string_value(json_array_get(item, 0));
         const json_int_t size = json_integer_value(json_array_get(item, 1));
 

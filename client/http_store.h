@@ -26,12 +26,11 @@ ramet_http_upload_begin(struct ramet_objstore *store,
                         struct ramet_http_pool *pool, const char *path,
                         struct ramet_upload **out_upload,
                         struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc ramet_http_upload_write(struct ramet_upload *up,
-                                                      const void *data,
-                                                      size_t len,
-                                                      struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc ramet_http_upload_finish(struct ramet_upload *up,
-                                                       struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_http_upload_write(struct ramet_upload *up, const void *data, size_t len,
+                        struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_http_upload_finish(struct ramet_upload *up, struct ramet_err *err);
 void ramet_http_upload_abort(struct ramet_upload *up);
 
 #endif

@@ -79,9 +79,9 @@ ramet_http_upload_begin(struct ramet_objstore *store,
                         struct ramet_http_pool *pool, const char *path,
                         struct ramet_upload **out_upload, struct ramet_err *err)
 {
-    static const char *const extra[] = {"If-None-Match: *",
-                                        "Content-Type: application/octet-stream",
-                                        "Transfer-Encoding: chunked", NULL};
+    static const char *const extra[] = {
+        "If-None-Match: *", "Content-Type: application/octet-stream",
+        "Transfer-Encoding: chunked", NULL};
     struct http_upload *up = ramet_calloc(1, sizeof(*up) + strlen(path) + 1);
 
     if (up == NULL)

@@ -155,8 +155,8 @@ ramet_access_add(struct ramet_access_log *log,
     if (log == NULL)
         return;
     (void)put_quoted(path, sizeof(path), line->path);
-    (void)put_quoted(agent, sizeof(agent), line->agent != NULL ? line->agent
-                                                               : "");
+    (void)put_quoted(agent, sizeof(agent),
+                     line->agent != NULL ? line->agent : "");
     (void)clock_gettime(CLOCK_REALTIME, &now);
     ramet_mutex_lock(&log->lock);
     stamp(log, &now);

@@ -18,9 +18,9 @@
 struct ramet_access_log;
 
 /* "off" gives NULL; "stderr" or the name of a file (appended to). */
-RAMET_NODISCARD enum ramet_rc ramet_access_open(const char *where,
-                                                struct ramet_access_log **out,
-                                                struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_access_open(const char *where, struct ramet_access_log **out,
+                  struct ramet_err *err);
 void ramet_access_close(struct ramet_access_log *log); /* writes the rest */
 /* Reopen the file: for log rotation. */
 void ramet_access_reopen(struct ramet_access_log *log);

@@ -109,8 +109,8 @@ route_object(struct call *call, const struct parts *parts)
         return RAMET_ROUTE_SEGMENT;
     if (part_is(parts, 3, "maps") && is_map_name(call->tail))
         return RAMET_ROUTE_MAP;
-    if (part_is(parts, 3, "commits") &&
-        parse_decimal(call->tail, &call->lsn) && call->lsn > 0)
+    if (part_is(parts, 3, "commits") && parse_decimal(call->tail, &call->lsn) &&
+        call->lsn > 0)
         return RAMET_ROUTE_COMMIT;
     return RAMET_ROUTE_UNKNOWN;
 }
@@ -235,8 +235,8 @@ authorize(struct call *call)
 
     if (is_open_route(call->route) || !ramet_tokens_required(tokens))
         return true;
-    switch (ramet_tokens_check(
-        tokens, ramet_http_header(call->rq, "Authorization"))) {
+    switch (ramet_tokens_check(tokens,
+                               ramet_http_header(call->rq, "Authorization"))) {
     case RAMET_ACCESS_WRITE:
         return true;
     case RAMET_ACCESS_READ:
@@ -257,8 +257,7 @@ authorize(struct call *call)
 static void
 refuse_method(struct call *call, unsigned methods)
 {
-    static const char *const names[] = {"GET", "HEAD", "PUT", "POST",
-                                        "DELETE"};
+    static const char *const names[] = {"GET", "HEAD", "PUT", "POST", "DELETE"};
     char allow[64] = "";
 
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -386,7 +385,8 @@ ready(void *ctx, struct ramet_http_request *rq)
 
     (void)ctx;
     if (call->route == RAMET_ROUTE_HEALTHZ) {
-        ramet_http_reply_text(rq, 200, RAMET_TYPE_JSON, "{\"status\":\"ok\"}\n");
+        ramet_http_reply_text(rq, 200, RAMET_TYPE_JSON,
+                              "{\"status\":\"ok\"}\n");
         return;
     }
     if (call->route == RAMET_ROUTE_PAGES && ramet_api_pages_now(call))

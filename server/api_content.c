@@ -43,8 +43,8 @@ parse_offset(const char **text, uint64_t *out)
     for (; **text >= '0' && **text <= '9'; (*text)++, any = true) {
         const unsigned digit = (unsigned)(**text - '0');
 
-        value = value > (UINT64_MAX - digit) / 10 ? UINT64_MAX
-                                                  : value * 10 + digit;
+        value =
+            value > (UINT64_MAX - digit) / 10 ? UINT64_MAX : value * 10 + digit;
     }
     *out = value;
     return any;

@@ -157,7 +157,7 @@ ramet_api_object(struct call *call)
 
 /* Keeps back the first bytes until they can be checked. */
 struct writing {
-    struct call call; /* a copy: the sink may outlive the request */
+    struct call call;            /* a copy: the sink may outlive the request */
     struct ramet_upload *upload; /* NULL: not begun */
     uint8_t head[NAME_SIZE];
     size_t head_len, head_want;

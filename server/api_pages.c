@@ -256,9 +256,8 @@ answer_slice(struct answer *answer, struct ramet_buf *out,
     if (rc == RAMET_OK)
         rc = append_metadata(answer, out, err);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
-        const uint32_t *at =
-            bsearch(&answer->asked[i], answer->sorted, count, sizeof(uint32_t),
-                    compare_pgno);
+        const uint32_t *at = bsearch(&answer->asked[i], answer->sorted, count,
+                                     sizeof(uint32_t), compare_pgno);
         const struct ramet_frame *frame = &answer->frames[at - answer->sorted];
 
         ramet_placed_put(answer->server->placed,
@@ -308,8 +307,8 @@ produce_pages(void *state, struct ramet_buf *out, bool *out_done,
     return rc;
 }
 
-static const struct ramet_http_stream_ops pages_ops = {
-    .produce = produce_pages, .free = free_answer};
+static const struct ramet_http_stream_ops pages_ops = {.produce = produce_pages,
+                                                       .free = free_answer};
 
 /* ---- in a worker ---------------------------------------------------------------- */
 

@@ -18,9 +18,8 @@ is_ready(struct ramet_server *server)
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     now_ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
     if (now_ms - atomic_load(&server->ready_checked_ms) >= READY_KEEP_MS) {
-        atomic_store(&server->ready,
-                     ramet_catalog_check(server->store, false, NULL) ==
-                         RAMET_OK);
+        atomic_store(&server->ready, ramet_catalog_check(server->store, false,
+                                                         NULL) == RAMET_OK);
         atomic_store(&server->ready_checked_ms, now_ms);
     }
     return atomic_load(&server->ready);

@@ -79,8 +79,8 @@ parse_create(struct call *call, bool *out_has_id, struct ramet_err *err)
 {
     size_t len;
     const uint8_t *body = ramet_http_body(call->rq, &len);
-    json_t *json = json_loadb((const char *)body, len, JSON_REJECT_DUPLICATES,
-                              NULL);
+    json_t *json =
+        json_loadb((const char *)body, len, JSON_REJECT_DUPLICATES, NULL);
     const char *name = json_string_value(json_object_get(json, "name"));
     const char *id = json_string_value(json_object_get(json, "id"));
     enum ramet_rc rc = RAMET_OK;
@@ -120,8 +120,8 @@ create_volume(struct call *call)
         return;
     }
     rc = ramet_catalog_resolve(store, call->name, &there, &err);
-    if (rc == RAMET_OK && (!has_id || ramet_id_compare(&there.id,
-                                                       &call->volume.id) != 0))
+    if (rc == RAMET_OK &&
+        (!has_id || ramet_id_compare(&there.id, &call->volume.id) != 0))
         rc = RAMET_FAIL(&err, RAMET_EEXIST, "\"%s\" names another volume",
                         call->name);
     else if (rc == RAMET_OK)
@@ -273,8 +273,8 @@ produce_changes(void *state, struct ramet_buf *out, bool *out_done,
     (void)err;
     if (!changes->begun) {
         changes->begun = true;
-        ramet_render_text(out, "{\"after\":%" PRIu64 ",\"head\":",
-                          changes->after);
+        ramet_render_text(out,
+                          "{\"after\":%" PRIu64 ",\"head\":", changes->after);
         ramet_render_head(out, &changes->head);
         ramet_render_text(out, ",\"count\":%" PRIu64 ",\"changed\":[",
                           ramet_pageset_count(&changes->set));
@@ -328,8 +328,8 @@ ramet_api_changes(struct call *call)
         goto done;
     rc = at > 0 ? ramet_history_head(ramet_live_history(live), at,
                                      &changes->head, &err)
-                : ramet_history_newest(ramet_live_history(live),
-                                       &changes->head, &err);
+                : ramet_history_newest(ramet_live_history(live), &changes->head,
+                                       &err);
     if (rc == RAMET_OK && changes->after > changes->head.lsn)
         rc = RAMET_FAIL(&err, RAMET_EINVAL,
                         "after=%" PRIu64 " is past LSN %" PRIu64,

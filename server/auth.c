@@ -35,8 +35,8 @@ is_token_char(unsigned char c)
 }
 
 static enum ramet_rc
-parse_line(const char *path, const char *line, size_t len,
-           struct token *list, unsigned *count, struct ramet_err *err)
+parse_line(const char *path, const char *line, size_t len, struct token *list,
+           unsigned *count, struct ramet_err *err)
 {
     struct token *token = &list[*count];
 

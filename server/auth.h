@@ -21,16 +21,16 @@ enum ramet_access { RAMET_ACCESS_NONE, RAMET_ACCESS_READ, RAMET_ACCESS_WRITE };
 
 /* `path` "" is a server without tokens: everybody may do everything. An
  * empty file is RAMET_EINVAL. */
-RAMET_NODISCARD enum ramet_rc ramet_tokens_new(const char *path,
-                                               struct ramet_tokens **out,
-                                               struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_tokens_new(const char *path, struct ramet_tokens **out,
+                 struct ramet_err *err);
 void ramet_tokens_free(struct ramet_tokens *tokens);
 /* Read the file again; on failure the old tokens stay. */
-RAMET_NODISCARD enum ramet_rc ramet_tokens_reload(struct ramet_tokens *tokens,
-                                                  struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_tokens_reload(struct ramet_tokens *tokens, struct ramet_err *err);
 bool ramet_tokens_required(struct ramet_tokens *tokens);
 /* `header` is the value of Authorization, or NULL. */
-enum ramet_access ramet_tokens_check(struct ramet_tokens *tokens,
-                                     const char *header);
+enum ramet_access
+ramet_tokens_check(struct ramet_tokens *tokens, const char *header);
 
 #endif

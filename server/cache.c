@@ -228,9 +228,8 @@ cache_upload_finish(struct ramet_upload *upload, struct ramet_err *err)
 {
     struct cache_upload *up = (struct cache_upload *)upload;
     struct ramet_cache *cache = (struct ramet_cache *)upload->store;
-    const enum ramet_rc rc =
-        count(cache, &cache->writes, ramet_objstore_upload_finish(up->inner,
-                                                                  err));
+    const enum ramet_rc rc = count(
+        cache, &cache->writes, ramet_objstore_upload_finish(up->inner, err));
 
     ramet_free(up);
     return rc;
@@ -261,9 +260,9 @@ cache_list(struct ramet_objstore *store, const char *prefix, const char *after,
 {
     struct ramet_cache *cache = (struct ramet_cache *)store;
 
-    return count(cache, &cache->lists,
-                 ramet_objstore_list(cache->inner, prefix, after, visit, ctx,
-                                     err));
+    return count(
+        cache, &cache->lists,
+        ramet_objstore_list(cache->inner, prefix, after, visit, ctx, err));
 }
 
 static enum ramet_rc

@@ -57,8 +57,8 @@ struct ramet_objstore *ramet_cache_store(struct ramet_cache *cache);
 bool ramet_cache_try(struct ramet_cache *cache, const char *key,
                      uint64_t offset, void *buf, size_t len);
 /* Forget a volume: it was deleted, or something read of it was damaged. */
-void ramet_cache_forget(struct ramet_cache *cache,
-                        const struct ramet_vid *volume);
+void
+ramet_cache_forget(struct ramet_cache *cache, const struct ramet_vid *volume);
 void ramet_cache_get_stats(struct ramet_cache *cache,
                            struct ramet_cache_stats *out_stats);
 

@@ -147,13 +147,13 @@ open_file(struct diskcache *disk, const char *dir, struct ramet_err *err)
     if (rc < 0 && rc != -EEXIST)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-rc), -rc,
                               "cache directory %s", dir);
-    dirfd = disk->os->open(disk->os->ctx, AT_FDCWD, dir,
-                           O_RDONLY | O_DIRECTORY, 0);
+    dirfd =
+        disk->os->open(disk->os->ctx, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     if (dirfd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-dirfd), -dirfd,
                               "cache directory %s", dir);
-    disk->fd = disk->os->open(disk->os->ctx, dirfd, "blocks",
-                              O_RDWR | O_CREAT, 0600);
+    disk->fd =
+        disk->os->open(disk->os->ctx, dirfd, "blocks", O_RDWR | O_CREAT, 0600);
     (void)disk->os->close(disk->os->ctx, dirfd);
     if (disk->fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-disk->fd), -disk->fd,
@@ -187,8 +187,9 @@ ramet_diskcache_open(const char *dir, uint64_t max_bytes,
     ramet_mutex_init(&disk->lock);
     disk->os = ramet_os_system();
     disk->fd = -1;
-    disk->slot_count =
-        slots < 16 ? 16 : slots > (1u << 28) ? 1u << 28 : (uint32_t)slots;
+    disk->slot_count = slots < 16           ? 16
+                       : slots > (1u << 28) ? 1u << 28
+                                            : (uint32_t)slots;
     disk->bucket_mask = 15;
     while (disk->bucket_mask < disk->slot_count)
         disk->bucket_mask = disk->bucket_mask * 2 + 1;
@@ -239,8 +240,7 @@ read_slot(struct diskcache *disk, uint32_t i, const struct block_id *id,
     if (hasher == NULL)
         return false;
     if (ramet_os_read_full(disk->os, disk->fd, head, sizeof(head),
-                           (uint64_t)i * SLOT_SIZE, "cache",
-                           NULL) != RAMET_OK)
+                           (uint64_t)i * SLOT_SIZE, "cache", NULL) != RAMET_OK)
         goto done;
     len = ramet_get_le32(head + 40);
     if (len > RAMET_CACHE_BLOCK_BYTES ||

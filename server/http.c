@@ -257,8 +257,7 @@ completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     ramet_free(rq);
 }
 
-static void
-log_library(void *cls, const char *fmt, va_list ap)
+static void log_library(void *cls, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
 
 static void
@@ -341,8 +340,7 @@ start_daemon(struct ramet_http *http, const char *cert, const char *key)
         MHD_OPTION_NOTIFY_COMPLETED, completed, http,
         MHD_OPTION_NOTIFY_CONNECTION, ramet_http_notify_connection, http,
         MHD_OPTION_UNESCAPE_CALLBACK, unescape, http,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls,
-        MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 }
 
 enum ramet_rc

@@ -57,10 +57,10 @@ struct ramet_http_app {
 };
 
 struct ramet_http_options {
-    int listen_fd;           /* taken over; bound and listening */
-    unsigned event_threads;  /* 2 */
+    int listen_fd;          /* taken over; bound and listening */
+    unsigned event_threads; /* 2 */
     unsigned connections_max;
-    unsigned per_ip_max;     /* 0: no limit */
+    unsigned per_ip_max; /* 0: no limit */
     uint64_t header_timeout_ms;
     uint64_t idle_timeout_ms;
     size_t body_budget_bytes;
@@ -71,9 +71,9 @@ struct ramet_http_options {
 struct ramet_http_stats {
     uint64_t connections; /* now */
     uint64_t accepted;
-    uint64_t killed;      /* too slow, or crowded out */
-    uint64_t body_bytes;  /* of bodies held now */
-    uint64_t requests;    /* under way now */
+    uint64_t killed;     /* too slow, or crowded out */
+    uint64_t body_bytes; /* of bodies held now */
+    uint64_t requests;   /* under way now */
 };
 
 RAMET_NODISCARD enum ramet_rc
@@ -81,10 +81,9 @@ ramet_http_start(const struct ramet_http_options *options,
                  const struct ramet_http_app *app, struct ramet_work *work,
                  struct ramet_http **out_http, struct ramet_err *err);
 /* A new certificate for new connections. On failure the old one stays. */
-RAMET_NODISCARD enum ramet_rc ramet_http_reload_tls(struct ramet_http *http,
-                                                    const char *cert_pem,
-                                                    const char *key_pem,
-                                                    struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_http_reload_tls(struct ramet_http *http, const char *cert_pem,
+                      const char *key_pem, struct ramet_err *err);
 /* Call about once a second: ends connections that are too slow. */
 void ramet_http_tick(struct ramet_http *http, uint64_t now_ms);
 /* No new connections, event streams end, requests under way get up to
@@ -103,10 +102,10 @@ const char *ramet_http_method_name(const struct ramet_http_request *rq);
 /* Percent-decoded; a path with an encoded NUL or slash keeps the escape. */
 const char *ramet_http_path(const struct ramet_http_request *rq);
 /* NULL: not there. Valid until the request is finished. */
-const char *ramet_http_header(const struct ramet_http_request *rq,
-                              const char *name);
-const char *ramet_http_query(const struct ramet_http_request *rq,
-                             const char *name);
+const char *
+ramet_http_header(const struct ramet_http_request *rq, const char *name);
+const char *
+ramet_http_query(const struct ramet_http_request *rq, const char *name);
 /* The peer's address as text. */
 void ramet_http_peer(const struct ramet_http_request *rq, char *out,
                      size_t out_size);
@@ -121,8 +120,8 @@ uint64_t ramet_http_content_length(const struct ramet_http_request *rq);
 /* In begin: the body goes to memory, at most `max` bytes (413 past it).
  * Without either of these two a request may have no body. */
 void ramet_http_want_body(struct ramet_http_request *rq, size_t max);
-const uint8_t *ramet_http_body(const struct ramet_http_request *rq,
-                               size_t *out_len);
+const uint8_t *
+ramet_http_body(const struct ramet_http_request *rq, size_t *out_len);
 
 /* In begin: the body goes to a sink. All three run in workers, one at a time. */
 struct ramet_http_sink_ops {
@@ -155,9 +154,9 @@ void ramet_http_set_header(struct ramet_http_request *rq, const char *name,
 void ramet_http_reply(struct ramet_http_request *rq, unsigned status,
                       const char *content_type, uint8_t *data, size_t len);
 /* Copies. */
-void ramet_http_reply_copy(struct ramet_http_request *rq, unsigned status,
-                           const char *content_type, const void *data,
-                           size_t len);
+void
+ramet_http_reply_copy(struct ramet_http_request *rq, unsigned status,
+                      const char *content_type, const void *data, size_t len);
 void ramet_http_reply_text(struct ramet_http_request *rq, unsigned status,
                            const char *content_type, const char *text);
 
@@ -173,10 +172,10 @@ struct ramet_http_stream_ops {
     void (*free)(void *state); /* any thread */
 };
 /* size UINT64_MAX: not known. Takes `state` over, whatever happens. */
-void ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
-                             const char *content_type, uint64_t size,
-                             const struct ramet_http_stream_ops *ops,
-                             void *state);
+void
+ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
+                        const char *content_type, uint64_t size,
+                        const struct ramet_http_stream_ops *ops, void *state);
 
 /*
  * A reply that never ends by itself. `pull` runs in an event thread: the
@@ -190,9 +189,9 @@ struct ramet_http_feed_ops {
     ssize_t (*pull)(void *state, uint8_t *out, size_t max);
     void (*free)(void *state);
 };
-void ramet_http_reply_feed(struct ramet_http_request *rq,
-                           const char *content_type,
-                           const struct ramet_http_feed_ops *ops, void *state);
+void
+ramet_http_reply_feed(struct ramet_http_request *rq, const char *content_type,
+                      const struct ramet_http_feed_ops *ops, void *state);
 void ramet_http_feed_poke(struct ramet_http_feed *feed);
 
 #endif

@@ -21,7 +21,7 @@ enum conn_state {
     CONN_RECEIVING, /* a body */
     CONN_WORKING,   /* it is our turn */
     CONN_SENDING,
-    CONN_FEED,      /* an event stream: never too slow */
+    CONN_FEED, /* an event stream: never too slow */
 };
 
 /* One socket. Made and freed by its event thread; the watcher looks at it

@@ -189,8 +189,7 @@ hand_over(struct stream *s)
     more = s->spare.len == 0 && !s->done && !s->failed && !s->gone;
     if (!more)
         s->producing = false;
-    if (s->suspended &&
-        (s->ready_pos < s->ready.len || s->done || s->failed)) {
+    if (s->suspended && (s->ready_pos < s->ready.len || s->done || s->failed)) {
         s->suspended = false;
         wake = s->mhd;
     }
@@ -319,8 +318,8 @@ struct ramet_http_feed {
     struct ramet_http_request *rq;
     struct MHD_Connection *mhd;
     struct ramet_mutex lock;
-    bool suspended; /* lock */
-    bool poked;     /* lock: since the last pull */
+    bool suspended;                       /* lock */
+    bool poked;                           /* lock: since the last pull */
     struct ramet_http_feed *next, **link; /* http->feeds_lock */
 };
 

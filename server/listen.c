@@ -93,8 +93,8 @@ port_of(int fd)
     if (getsockname(fd, (struct sockaddr *)&bound, &length) != 0)
         return 0;
     if (bound.ss_family == AF_INET)
-        return ntohs(((const struct sockaddr_in *)(const void *)&bound)
-                         ->sin_port);
+        return ntohs(
+            ((const struct sockaddr_in *)(const void *)&bound)->sin_port);
     return ntohs(
         ((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port);
 }

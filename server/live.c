@@ -161,8 +161,8 @@ make_live(struct ramet_lives *lives, const struct ramet_vid *volume,
         (void)RAMET_FAIL(err, RAMET_ENOMEM, "volume: out of memory");
         return NULL;
     }
-    rc = ramet_history_open(lives->store, volume, &options, &live->history,
-                            err);
+    rc =
+        ramet_history_open(lives->store, volume, &options, &live->history, err);
     if (rc != RAMET_OK) {
         ramet_free(live);
         return NULL;
@@ -268,8 +268,8 @@ render_event(struct event *event, const struct ramet_head *head)
     event->lsn = head->lsn;
     event->len = 0;
     ramet_buf_init(&buf, EVENT_BYTES_MAX);
-    ramet_render_text(&buf, "id: %llu\nevent: commit\ndata: ",
-                      (unsigned long long)head->lsn);
+    ramet_render_text(
+        &buf, "id: %llu\nevent: commit\ndata: ", (unsigned long long)head->lsn);
     ramet_render_head(&buf, head);
     ramet_render_text(&buf, "\n\n");
     assert(buf.failed == RAMET_OK || buf.failed == RAMET_ENOMEM);

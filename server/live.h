@@ -27,29 +27,27 @@
 struct ramet_lives;
 struct ramet_live;
 
-RAMET_NODISCARD enum ramet_rc ramet_lives_new(struct ramet_objstore *store,
-                                              struct ramet_work *work,
-                                              struct ramet_metrics *metrics,
-                                              struct ramet_lives **out,
-                                              struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_lives_new(struct ramet_objstore *store, struct ramet_work *work,
+                struct ramet_metrics *metrics, struct ramet_lives **out,
+                struct ramet_err *err);
 /* After the last put; waits for maps under way (they are the workers'). */
 void ramet_lives_free(struct ramet_lives *lives);
 
-RAMET_NODISCARD enum ramet_rc ramet_live_get(struct ramet_lives *lives,
-                                             const struct ramet_vid *volume,
-                                             struct ramet_live **out_live,
-                                             struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_live_get(struct ramet_lives *lives, const struct ramet_vid *volume,
+               struct ramet_live **out_live, struct ramet_err *err);
 void ramet_live_put(struct ramet_live *live); /* NULL is fine */
 struct ramet_history *ramet_live_history(struct ramet_live *live);
 const struct ramet_vid *ramet_live_volume(const struct ramet_live *live);
 
 /* A commit exists: tell subscribers, and see to maps. */
-void ramet_live_committed(struct ramet_live *live,
-                          const struct ramet_head *head);
+void
+ramet_live_committed(struct ramet_live *live, const struct ramet_head *head);
 /* Forget a volume that was deleted, or whose history is not what it was; its
  * event streams end, with `event: gone` if it was deleted. */
-void ramet_lives_drop(struct ramet_lives *lives,
-                      const struct ramet_vid *volume, bool deleted);
+void ramet_lives_drop(struct ramet_lives *lives, const struct ramet_vid *volume,
+                      bool deleted);
 
 /* Answer with the stream of events past `after`. Worker; may read heads. */
 void ramet_live_subscribe(struct ramet_live *live, uint64_t after,
@@ -60,7 +58,7 @@ void ramet_lives_tick(struct ramet_lives *lives, uint64_t now_ms);
 struct ramet_lives_stats {
     uint64_t volumes, subscribers;
 };
-void ramet_lives_get_stats(struct ramet_lives *lives,
-                           struct ramet_lives_stats *out);
+void
+ramet_lives_get_stats(struct ramet_lives *lives, struct ramet_lives_stats *out);
 
 #endif

@@ -9,14 +9,14 @@
 #include <stdio.h>
 
 static const char *const route_names[RAMET_ROUTE_COUNT] = {
-    "healthz", "readyz",  "metrics", "store", "volumes", "volume",
+    "healthz", "readyz",  "metrics", "store",   "volumes", "volume",
     "head",    "commits", "commit",  "changes", "segment", "map",
-    "pages",   "events",  "content", "keys",  "name",    "unknown",
+    "pages",   "events",  "content", "keys",    "name",    "unknown",
 };
 
 /* Upper bounds in microseconds. */
 static const uint32_t bounds_us[RAMET_LATENCY_BUCKETS - 1] = {
-    25,    50,    100,    250,    500,     1000,    2500,
+    25,   50,    100,   250,    500,    1000,    2500,
     5000, 10000, 25000, 100000, 500000, 2000000, 10000000,
 };
 
@@ -105,14 +105,14 @@ format_latency(struct ramet_metrics *metrics, unsigned r, struct ramet_buf *out)
     uint64_t sum = 0;
 
     for (unsigned i = 0; i < RAMET_LATENCY_BUCKETS; i++)
-        sum += atomic_load_explicit(&metrics->latency[r][i],
-                                    memory_order_relaxed);
+        sum +=
+            atomic_load_explicit(&metrics->latency[r][i], memory_order_relaxed);
     if (sum == 0)
         return;
     sum = 0;
     for (unsigned i = 0; i < RAMET_LATENCY_BUCKETS; i++) {
-        sum += atomic_load_explicit(&metrics->latency[r][i],
-                                    memory_order_relaxed);
+        sum +=
+            atomic_load_explicit(&metrics->latency[r][i], memory_order_relaxed);
         if (i + 1 < RAMET_LATENCY_BUCKETS)
             put_text(out, "%s_bucket{route=\"%s\",le=\"%g\"} %" PRIu64 "\n",
                      name, route_names[r], bounds_us[i] / 1e6, sum);
@@ -120,8 +120,8 @@ format_latency(struct ramet_metrics *metrics, unsigned r, struct ramet_buf *out)
             put_text(out, "%s_bucket{route=\"%s\",le=\"+Inf\"} %" PRIu64 "\n",
                      name, route_names[r], sum);
     }
-    put_text(out, "%s_sum{route=\"%s\"} %.6f\n%s_count{route=\"%s\"} %" PRIu64
-                  "\n",
+    put_text(out,
+             "%s_sum{route=\"%s\"} %.6f\n%s_count{route=\"%s\"} %" PRIu64 "\n",
              name, route_names[r],
              (double)atomic_load_explicit(&metrics->latency_sum_us[r],
                                           memory_order_relaxed) /

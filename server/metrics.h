@@ -51,14 +51,13 @@ struct ramet_metrics {
     _Atomic uint64_t event_lag_us_sum, events;
 };
 
-void ramet_metrics_request(struct ramet_metrics *metrics,
-                           enum ramet_route route, unsigned status,
-                           uint64_t bytes_in, uint64_t bytes_out,
-                           uint64_t duration_us);
+void
+ramet_metrics_request(struct ramet_metrics *metrics, enum ramet_route route,
+                      unsigned status, uint64_t bytes_in, uint64_t bytes_out,
+                      uint64_t duration_us);
 /* A number as one line: `ramet_x_total 5`, with its TYPE line. */
 void ramet_metrics_line(struct ramet_buf *out, const char *name,
                         const char *type, uint64_t value);
-void ramet_metrics_format(struct ramet_metrics *metrics,
-                          struct ramet_buf *out);
+void ramet_metrics_format(struct ramet_metrics *metrics, struct ramet_buf *out);
 
 #endif

@@ -26,10 +26,15 @@ struct option {
 };
 
 #define OPT_TEXT(field)                                                        \
-    {#field, TEXT, offsetof(struct ramet_server_options, field),               \
-     sizeof(((struct ramet_server_options *)0)->field), 0, 0}
+    {                                                                          \
+#field, TEXT, offsetof(struct ramet_server_options, field),            \
+            sizeof(((struct ramet_server_options *)0)->field), 0, 0            \
+    }
 #define OPT_NUM(field, kind, min, max)                                         \
-    {#field, kind, offsetof(struct ramet_server_options, field), 0, min, max}
+    {                                                                          \
+#field, kind, offsetof(struct ramet_server_options, field), 0, min,    \
+            max                                                                \
+    }
 
 static const struct option table[] = {
     OPT_TEXT(listen),
@@ -112,11 +117,10 @@ set_number(struct ramet_server_options *options, const struct option *option,
 
     if (!parse_number(value, option->kind == SIZE, &number) ||
         number < option->min || number > option->max)
-        return RAMET_FAIL(err, RAMET_EINVAL, "%s: \"%s\" is not a %s from %llu to %llu",
-                          option->name, value,
-                          option->kind == SIZE ? "size" : "number",
-                          (unsigned long long)option->min,
-                          (unsigned long long)option->max);
+        return RAMET_FAIL(
+            err, RAMET_EINVAL, "%s: \"%s\" is not a %s from %llu to %llu",
+            option->name, value, option->kind == SIZE ? "size" : "number",
+            (unsigned long long)option->min, (unsigned long long)option->max);
     memcpy((char *)options + option->offset, &number, sizeof(number));
     return RAMET_OK;
 }
@@ -234,8 +238,8 @@ load_file(struct ramet_server_options *options, const char *path,
     if (line < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno, "%s", path);
     if (line > 0)
-        return RAMET_FAIL(err, RAMET_EINVAL, "%s: line %d is not \"key = value\"",
-                          path, line);
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: line %d is not \"key = value\"", path, line);
     return RAMET_OK;
 }
 

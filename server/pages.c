@@ -17,8 +17,7 @@ decode_runs(struct ramet_reader *in, struct ramet_pages_request *out,
     for (uint32_t i = 0; i < out->run_count; i++) {
         const uint64_t zigzag = ramet_read_varint_max(in, UINT64_C(1) << 34);
         const uint64_t extra = ramet_read_varint_max(in, RAMET_PAGES_MAX - 1);
-        const int64_t delta =
-            (int64_t)(zigzag >> 1) ^ -(int64_t)(zigzag & 1);
+        const int64_t delta = (int64_t)(zigzag >> 1) ^ -(int64_t)(zigzag & 1);
         const int64_t first = previous + 1 + delta;
 
         if (in->bad || first < 1 || first + (int64_t)extra > UINT32_MAX)
@@ -136,8 +135,7 @@ ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
                   const struct ramet_range_place *place, bool ends_object,
                   size_t length)
 {
-    const bool other =
-        memcmp(&place->volume, volume, sizeof(*volume)) != 0;
+    const bool other = memcmp(&place->volume, volume, sizeof(*volume)) != 0;
 
     ramet_buf_u8(out, 1);
     ramet_buf_u8(out, (uint8_t)(place->object | (ends_object ? 16u : 0u) |

@@ -54,7 +54,7 @@ void ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
                        const struct ramet_range_place *place, bool ends_object,
                        size_t length);
 void ramet_range_end(struct ramet_buf *out, uint64_t count);
-void ramet_range_error(struct ramet_buf *out, enum ramet_rc rc,
-                       const char *text);
+void
+ramet_range_error(struct ramet_buf *out, enum ramet_rc rc, const char *text);
 
 #endif

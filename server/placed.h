@@ -16,13 +16,13 @@ struct ramet_placed;
 
 struct ramet_placed *ramet_placed_new(size_t entries);
 void ramet_placed_free(struct ramet_placed *placed);
-void ramet_placed_put(struct ramet_placed *placed,
-                      const struct ramet_vid *volume, uint64_t lsn,
-                      uint32_t pgno, const struct ramet_frame *frame);
+void
+ramet_placed_put(struct ramet_placed *placed, const struct ramet_vid *volume,
+                 uint64_t lsn, uint32_t pgno, const struct ramet_frame *frame);
 /* False: not known. out_frame has volume, kind, segment, lsn, offset, length
  * and page count (0: a page of zeros), the rest is zero. */
-bool ramet_placed_get(struct ramet_placed *placed,
-                      const struct ramet_vid *volume, uint64_t lsn,
-                      uint32_t pgno, struct ramet_frame *out_frame);
+bool
+ramet_placed_get(struct ramet_placed *placed, const struct ramet_vid *volume,
+                 uint64_t lsn, uint32_t pgno, struct ramet_frame *out_frame);
 
 #endif

@@ -54,7 +54,8 @@ ramet_render_head(struct ramet_buf *out, const struct ramet_head *head)
     ramet_render_hash(&head->hash, hash);
     ramet_render_text(
         out,
-        "{\"lsn\":%" PRIu64 ",\"id\":\"%s\",\"hash\":\"%s\",\"time_ms\":%" PRIu64
+        "{\"lsn\":%" PRIu64
+        ",\"id\":\"%s\",\"hash\":\"%s\",\"time_ms\":%" PRIu64
         ",\"kind\":\"%s\",\"page_size\":%" PRIu32 ",\"page_count\":%" PRIu32
         ",\"byte_length\":%" PRIu64 ",\"map_lsn\":%" PRIu64 "}",
         head->lsn, id, hash, head->time_ms,
@@ -76,13 +77,12 @@ ramet_render_date(uint64_t unix_ms, char out[32])
         out[0] = '\0';
         return;
     }
-    (void)snprintf(out, 32, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
-                   day_names + 3 * ((unsigned)tm.tm_wday % 7),
-                   (unsigned)tm.tm_mday % 100,
-                   month_names + 3 * ((unsigned)tm.tm_mon % 12),
-                   ((unsigned)tm.tm_year + 1900) % 10000,
-                   (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100,
-                   (unsigned)tm.tm_sec % 100);
+    (void)snprintf(
+        out, 32, "%.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
+        day_names + 3 * ((unsigned)tm.tm_wday % 7), (unsigned)tm.tm_mday % 100,
+        month_names + 3 * ((unsigned)tm.tm_mon % 12),
+        ((unsigned)tm.tm_year + 1900) % 10000, (unsigned)tm.tm_hour % 100,
+        (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
 }
 
 bool

@@ -28,9 +28,9 @@ bool ramet_parse_date(const char *text, uint64_t *out_unix_ms);
 void ramet_render_reply(struct ramet_http_request *rq, unsigned status,
                         const char *content_type, struct ramet_buf *buf);
 /* problem+json; `hint` may be NULL. */
-void ramet_render_problem(struct ramet_http_request *rq, unsigned status,
-                          enum ramet_rc rc, const char *detail,
-                          const char *hint);
+void
+ramet_render_problem(struct ramet_http_request *rq, unsigned status,
+                     enum ramet_rc rc, const char *detail, const char *hint);
 /* By result code. `from_client`: damage is in what the client sent. */
 void ramet_render_failure(struct ramet_http_request *rq, enum ramet_rc rc,
                           const struct ramet_err *err, bool from_client);

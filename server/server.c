@@ -223,8 +223,8 @@ raise_limits(const struct ramet_server_options *options)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     if (limit.rlim_cur < options->max_connections + 64)
-        ramet_log(RAMET_LOG_WARN,
-                  "fewer file descriptors than max_connections", NULL);
+        ramet_log(RAMET_LOG_WARN, "fewer file descriptors than max_connections",
+                  NULL);
 }
 
 static enum ramet_rc

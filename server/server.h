@@ -19,9 +19,9 @@
 
 /* Sizes are bytes. Filled by ramet_server_options_init(). */
 struct ramet_server_options {
-    char listen[256];                       /* "127.0.0.1:7411"; port 0: any */
-    char data[RAMET_SERVER_PATH_MAX];       /* a directory; made if absent */
-    char store[RAMET_SERVER_PATH_MAX];      /* file:///dir; instead of data */
+    char listen[256];                  /* "127.0.0.1:7411"; port 0: any */
+    char data[RAMET_SERVER_PATH_MAX];  /* a directory; made if absent */
+    char store[RAMET_SERVER_PATH_MAX]; /* file:///dir; instead of data */
     char token_file[RAMET_SERVER_PATH_MAX];
     char tls_cert[RAMET_SERVER_PATH_MAX];
     char tls_key[RAMET_SERVER_PATH_MAX];
@@ -35,8 +35,8 @@ struct ramet_server_options {
     uint64_t max_connections;
     uint64_t max_connections_per_ip; /* 0: no limit */
     uint64_t max_commit;
-    uint64_t max_bodies;             /* all bodies in memory together */
-    uint64_t header_timeout;         /* seconds */
+    uint64_t max_bodies;     /* all bodies in memory together */
+    uint64_t header_timeout; /* seconds */
     uint64_t idle_timeout;
     uint64_t drain;
 };
@@ -72,8 +72,8 @@ ramet_server_start(const struct ramet_server_options *options,
 void ramet_server_stop(struct ramet_server *server);
 unsigned ramet_server_port(const struct ramet_server *server);
 /* Token file, certificate and key again; what can't be read stays as it was. */
-RAMET_NODISCARD enum ramet_rc ramet_server_reload(struct ramet_server *server,
-                                                  struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_server_reload(struct ramet_server *server, struct ramet_err *err);
 
 /*
  * Start, print "listening on URL" to standard output, serve until SIGTERM or

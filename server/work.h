@@ -27,10 +27,9 @@ struct ramet_job {
     struct ramet_job *next; /* the queue's own */
 };
 
-RAMET_NODISCARD enum ramet_rc ramet_work_new(unsigned threads,
-                                             size_t admit_max,
-                                             struct ramet_work **out_work,
-                                             struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_work_new(unsigned threads, size_t admit_max, struct ramet_work **out_work,
+               struct ramet_err *err);
 /* Runs what is queued, then ends the threads. NULL is fine. */
 void ramet_work_free(struct ramet_work *work);
 

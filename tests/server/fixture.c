@@ -12,8 +12,8 @@
 struct ramet_remote *
 fixture_connect_port(unsigned port, const char *token)
 {
-    const struct ramet_remote_options options = {
-        .token = token != NULL ? token : ""};
+    const struct ramet_remote_options options = {.token = token != NULL ? token
+                                                                        : ""};
     struct ramet_url url = {.scheme = RAMET_REMOTE_HTTP};
     struct ramet_remote *remote;
     struct ramet_err err;
@@ -69,8 +69,8 @@ fixture_restart(struct fixture *f)
     const unsigned port = ramet_server_port(f->server);
 
     ramet_server_stop(f->server);
-    (void)snprintf(f->options.listen, sizeof(f->options.listen),
-                   "127.0.0.1:%u", port);
+    (void)snprintf(f->options.listen, sizeof(f->options.listen), "127.0.0.1:%u",
+                   port);
     start(f);
 }
 

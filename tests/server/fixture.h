@@ -14,7 +14,7 @@ struct fixture {
     char dir[64]; /* data in dir/data */
     struct ramet_server_options options;
     struct ramet_server *server;
-    struct ramet_remote *remote; /* over HTTP, no token */
+    struct ramet_remote *remote;   /* over HTTP, no token */
     struct ramet_objstore *direct; /* the same store, without the server */
 };
 
@@ -24,8 +24,8 @@ void fixture_start(struct fixture *f,
 void fixture_stop(struct fixture *f);
 /* Stop the server and start one anew on the same directory and port. */
 void fixture_restart(struct fixture *f);
-struct ramet_remote *fixture_connect(const struct fixture *f,
-                                     const char *token);
+struct ramet_remote *
+fixture_connect(const struct fixture *f, const char *token);
 struct ramet_remote *fixture_connect_port(unsigned port, const char *token);
 
 #endif

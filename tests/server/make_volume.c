@@ -37,9 +37,9 @@ model_begin(struct model *model, uint32_t pages)
         .page_size = 4096, .least = 0, .page_count = pages};
 
     ramet_pageset_init(&change.changed);
-    assert_int_equal(ramet_pageset_add_run(&change.changed,
-                                           (struct ramet_run){1, pages}),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_pageset_add_run(&change.changed, (struct ramet_run){1, pages}),
+        RAMET_OK);
     model_commit(model, &change);
     ramet_pageset_done(&change.changed);
 }
@@ -57,8 +57,8 @@ main(int argc, char **argv)
                       "usage: make_volume PORT NAME PAGES COMMITS EXPECTED\n");
         return 2;
     }
-    remote = fixture_connect_port((unsigned)atoi(argv[1]),
-                                  getenv("RAMET_TOKEN"));
+    remote =
+        fixture_connect_port((unsigned)atoi(argv[1]), getenv("RAMET_TOKEN"));
     model_init(&model, remote->store, 1);
     if (ramet_catalog_bind(remote->store, argv[2], &model.volume, false,
                            &err) != RAMET_OK) {

@@ -284,8 +284,9 @@ note_acked(uint64_t lsn, const struct ramet_cid *id, uint64_t first_content,
         acked_size = size;
     }
     if (!ramet_id_is_nil(&acked[lsn].id.id)) {
-        (void)fprintf(stderr, "race: two commits were told that they are LSN "
-                              "%" PRIu64 "\n",
+        (void)fprintf(stderr,
+                      "race: two commits were told that they are LSN "
+                      "%" PRIu64 "\n",
                       lsn);
         abort();
     }
@@ -395,8 +396,8 @@ start_writer(struct writer *w, unsigned index, unsigned seed)
         for (unsigned i = 0; i < SERVERS; i++)
             w->remotes[i] = fixture_connect_port(servers[i].proxy_port, NULL);
     }
-    model_init(&w->model,
-               w->direct != NULL ? w->direct : w->remotes[0]->store, seed);
+    model_init(&w->model, w->direct != NULL ? w->direct : w->remotes[0]->store,
+               seed);
     w->model.volume = volume;
     choose_store(w);
     if (ramet_thread_start(&w->thread, "writer", run_writer, w, &err) !=
@@ -451,8 +452,9 @@ check_history(struct ramet_history *history)
     if (ramet_history_newest(history, &newest, &err) != RAMET_OK)
         die(err.text);
     if (newest.lsn != atomic_load(&committed)) {
-        (void)fprintf(stderr, "race: LSN %" PRIu64 " after %" PRIu64
-                              " acknowledged commits\n",
+        (void)fprintf(stderr,
+                      "race: LSN %" PRIu64 " after %" PRIu64
+                      " acknowledged commits\n",
                       newest.lsn, atomic_load(&committed));
         abort();
     }
@@ -465,8 +467,9 @@ check_history(struct ramet_history *history)
         if (ramet_history_head(history, lsn, &head, &err) != RAMET_OK)
             die(err.text);
         if (ramet_id_compare(&head.id.id, &acked[lsn].id.id) != 0) {
-            (void)fprintf(stderr, "race: LSN %" PRIu64
-                                  " is not the commit that was acknowledged\n",
+            (void)fprintf(stderr,
+                          "race: LSN %" PRIu64
+                          " is not the commit that was acknowledged\n",
                           lsn);
             abort();
         }
@@ -534,9 +537,10 @@ main(int argc, char **argv)
     check_history(history);
     ramet_history_close(history);
     ramet_objstore_close(store);
-    (void)printf("%" PRIu64 " commits in %lld s: %" PRIu64 " conflicts, %" PRIu64
-                 " unknown, %" PRIu64 " out of reach, %" PRIu64
-                 " answers swallowed, %" PRIu64 " servers killed\n",
+    (void)printf("%" PRIu64 " commits in %lld s: %" PRIu64
+                 " conflicts, %" PRIu64 " unknown, %" PRIu64
+                 " out of reach, %" PRIu64 " answers swallowed, %" PRIu64
+                 " servers killed\n",
                  atomic_load(&committed), (long long)(time(NULL) - began),
                  atomic_load(&conflicts), atomic_load(&unknowns),
                  atomic_load(&unreachables), atomic_load(&swallowed),

@@ -143,15 +143,15 @@ remote__prefetch_brings_all_that_is_needed(void **state)
         pgnos[i] = 1 + i * 9;
 
     fresh = fixture_connect(&f, NULL);
-    assert_int_equal(fresh->ops->prefetch(fresh, &model.volume, model.lsn,
-                                          pgnos, 200, &err),
-                     RAMET_OK);
+    assert_int_equal(
+        fresh->ops->prefetch(fresh, &model.volume, model.lsn, pgnos, 200, &err),
+        RAMET_OK);
     /* From here on there is no server to ask. */
     ramet_server_stop(f.server);
     f.server = NULL;
-    assert_int_equal(ramet_history_open(fresh->store, &model.volume, &none,
-                                        &history, &err),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_open(fresh->store, &model.volume, &none, &history, &err),
+        RAMET_OK);
     assert_int_equal(ramet_history_read_pages(history, model.lsn, pgnos, 200,
                                               false, count_page, &pages, &err),
                      RAMET_OK);
@@ -193,9 +193,9 @@ remote__wait_hears_of_commits(void **state)
     fixture_start(&f, NULL);
     model_init(&model, f.remote->store, 5);
     model_write(&model, 1, 4);
-    assert_int_equal(f.remote->ops->wait(f.remote, &model.volume, 1, 50, NULL,
-                                         &err),
-                     RAMET_ETIMEOUT);
+    assert_int_equal(
+        f.remote->ops->wait(f.remote, &model.volume, 1, 50, NULL, &err),
+        RAMET_ETIMEOUT);
     for (unsigned i = 0; i < 3; i++) {
         waiters[i] = (struct waiter){fixture_connect(&f, NULL), model.volume, 1,
                                      RAMET_EIO};

@@ -239,6 +239,11 @@ resize_base(struct checkpoint *c, struct ramet_err *err)
         rc = ramet_presence_truncate(c->replica, 0, err);
         c->state.base_absent = 0;
         c->old_page_count = 0;
+        result = os->truncate(os->ctx, c->replica->base_fd,
+                              RAMET_TRUE_HEADER_SIZE);
+        if (result < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                  "empty %s", c->replica->path);
     } else if (s->page_count < c->old_page_count) {
         uint64_t left = 0;
 
@@ -268,7 +273,9 @@ carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     const uint64_t entry = ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos);
 
     if (ramet_index_peek(c->replica, fill->frame.pgno) != entry ||
-        ramet_pageset_contains(&c->pages, fill->frame.pgno))
+        ramet_pageset_contains(&c->pages, fill->frame.pgno) ||
+        !ramet_entry_in_log(fill->frame.replaced) ||
+        ramet_pos_gen(ramet_entry_pos(fill->frame.replaced)) <= c->last)
         return RAMET_OK;
     return ramet_fill_append(c->replica, fill->frame.pgno, entry,
                              fill->frame.replaced, fill->lsn, fill->page_size,
@@ -327,6 +334,30 @@ swap_entries(struct checkpoint *c)
     }
 }
 
+/* What is past the end now counts no more, for whoever counts absent pages. If
+ * the file has grown again since, those pages have frames in later records. */
+static void
+clear_cut_entries(struct checkpoint *c)
+{
+    struct ramet_replica *const replica = c->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t high = atomic_load(&header->high_water);
+    const uint64_t stamp = atomic_fetch_add(&header->stamp, 1) + 1;
+    const uint64_t end = ramet_pos_make(c->last + 1, 0);
+
+    for (uint64_t p = (uint64_t)c->state.base_page_count + 1; p <= high; p++) {
+        const uint64_t entry = ramet_index_peek(replica, (uint32_t)p);
+        const enum ramet_entry_kind kind = ramet_entry_kind(entry);
+
+        if (entry != 0 && kind != RAMET_ENTRY_ZERO &&
+            !(ramet_entry_in_log(entry) && ramet_entry_pos(entry) >= end) &&
+            !(kind == RAMET_ENTRY_FILL &&
+              ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill))
+            ramet_index_swap(replica, (uint32_t)p, entry,
+                             ramet_entry_make(RAMET_ENTRY_ZERO, stamp));
+    }
+}
+
 static void
 publish_base(struct checkpoint *c)
 {
@@ -337,6 +368,7 @@ publish_base(struct checkpoint *c)
     atomic_store(&header->base_page_count, c->state.base_page_count);
     atomic_store(&header->oldest, c->state.oldest_gen);
     swap_entries(c);
+    clear_cut_entries(c);
     atomic_store(&header->fill_oldest, c->state.oldest_fill);
 }
 

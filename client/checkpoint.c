@@ -273,7 +273,6 @@ carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     const uint64_t entry = ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos);
 
     if (ramet_index_peek(c->replica, fill->frame.pgno) != entry ||
-        ramet_pageset_contains(&c->pages, fill->frame.pgno) ||
         !ramet_entry_in_log(fill->frame.replaced) ||
         ramet_pos_gen(ramet_entry_pos(fill->frame.replaced)) <= c->last)
         return RAMET_OK;
@@ -458,6 +457,8 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_base_begin(replica, err);
     ramet_base_header_get(replica, c->state.fold.newest.header);
+    if (s->page_count == 0)
+        memset(c->state.fold.newest.header, 0, RAMET_TRUE_HEADER_SIZE);
     if (rc == RAMET_OK)
         rc = resize_base(c, err);
     if (rc == RAMET_OK)

@@ -44,7 +44,8 @@ struct ramet_snapshot {
     uint32_t page_count;
     uint64_t byte_length;
     uint32_t counter;    /* what SQLite is shown at bytes 24-27 */
-    uint8_t header[100]; /* the file's true first bytes as stored, zero-padded */
+    uint8_t header[100]; /* SQLite: the file's true first bytes as stored,
+                            zero-padded; of a blob it says nothing */
     uint64_t lsn;        /* of the remote commit that it stands on; 0: none */
     uint32_t remote_page_count; /* at that LSN */
 };

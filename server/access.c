@@ -15,7 +15,8 @@
 #include "core/log.h"
 #include "core/thread.h"
 
-#define BUFFER_BYTES (256u << 10)
+#define BUFFER_BYTES (1u << 20)
+#define FLUSH_MS 500u
 #define LINE_MAX_BYTES 768u
 
 struct ramet_access_log {
@@ -27,6 +28,10 @@ struct ramet_access_log {
     uint64_t dropped;
     time_t second; /* lock: the one that `stamp` shows */
     char stamp[24];
+    struct ramet_cond wake;
+    bool stopping; /* lock */
+    bool woken;    /* lock: since the last flush */
+    struct ramet_thread writer;
     struct ramet_mutex write_lock;
     char *drain; /* write_lock */
 };
@@ -35,6 +40,65 @@ static int
 open_log(const char *path)
 {
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+}
+
+static void
+write_all(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        const ssize_t n = write(fd, data, len);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return; /* a log that can't be written is no reason to stop */
+        data += n;
+        len -= (size_t)n;
+    }
+}
+
+/* Write what waits. */
+static void
+flush(struct ramet_access_log *log)
+{
+    char number[RAMET_LOG_NUM_SIZE];
+    uint64_t dropped;
+    size_t len;
+    char *swap;
+
+    ramet_mutex_lock(&log->write_lock);
+    ramet_mutex_lock(&log->lock);
+    swap = log->drain;
+    log->drain = log->fill;
+    log->fill = swap;
+    len = log->fill_len;
+    log->fill_len = 0;
+    dropped = log->dropped;
+    log->dropped = 0;
+    log->woken = false;
+    ramet_mutex_unlock(&log->lock);
+    write_all(log->fd, log->drain, len);
+    ramet_mutex_unlock(&log->write_lock);
+    if (dropped > 0)
+        ramet_log(RAMET_LOG_WARN, "access log too slow, lines dropped", "lines",
+                  ramet_log_num(number, dropped), NULL);
+}
+
+static void *
+run_writer(void *arg)
+{
+    struct ramet_access_log *log = arg;
+    bool stop;
+
+    do {
+        ramet_mutex_lock(&log->lock);
+        if (!log->stopping && log->fill_len < BUFFER_BYTES / 4)
+            (void)ramet_cond_wait_ms(&log->wake, &log->lock, FLUSH_MS);
+        stop = log->stopping;
+        ramet_mutex_unlock(&log->lock);
+        flush(log);
+    } while (!stop);
+    return NULL;
 }
 
 enum ramet_rc
@@ -53,6 +117,7 @@ ramet_access_open(const char *where, struct ramet_access_log **out,
         return RAMET_FAIL(err, RAMET_ENOMEM, "access log: out of memory");
     ramet_mutex_init(&log->lock);
     ramet_mutex_init(&log->write_lock);
+    ramet_cond_init(&log->wake);
     log->fd = STDERR_FILENO;
     log->fill = ramet_alloc(BUFFER_BYTES);
     log->drain = ramet_alloc(BUFFER_BYTES);
@@ -66,6 +131,9 @@ ramet_access_open(const char *where, struct ramet_access_log **out,
     if (rc == RAMET_OK && (log->fill == NULL || log->drain == NULL))
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "access log: out of memory");
     if (rc == RAMET_OK)
+        rc = ramet_thread_start(&log->writer, "ramet-access", run_writer, log,
+                                err);
+    if (rc == RAMET_OK)
         *out = log;
     else
         ramet_access_close(log);
@@ -77,10 +145,14 @@ ramet_access_close(struct ramet_access_log *log)
 {
     if (log == NULL)
         return;
-    if (log->fd >= 0 && log->fill != NULL && log->drain != NULL)
-        ramet_access_flush(log);
+    ramet_mutex_lock(&log->lock);
+    log->stopping = true;
+    ramet_cond_broadcast(&log->wake);
+    ramet_mutex_unlock(&log->lock);
+    ramet_thread_join(&log->writer);
     if (log->path != NULL && log->fd >= 0)
         (void)close(log->fd);
+    ramet_cond_done(&log->wake);
     ramet_mutex_done(&log->write_lock);
     ramet_mutex_done(&log->lock);
     ramet_free(log->path);
@@ -174,47 +246,9 @@ ramet_access_add(struct ramet_access_log *log,
                    (unsigned long long)line->duration_us, agent);
     if (len > 0 && (size_t)len < LINE_MAX_BYTES)
         log->fill_len += (size_t)len;
-    ramet_mutex_unlock(&log->lock);
-}
-
-static void
-write_all(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        const ssize_t n = write(fd, data, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return; /* a log that can't be written is no reason to stop */
-        data += n;
-        len -= (size_t)n;
+    if (log->fill_len >= BUFFER_BYTES / 4 && !log->woken) {
+        log->woken = true;
+        ramet_cond_signal(&log->wake);
     }
-}
-
-void
-ramet_access_flush(struct ramet_access_log *log)
-{
-    char number[RAMET_LOG_NUM_SIZE];
-    uint64_t dropped;
-    size_t len;
-    char *swap;
-
-    if (log == NULL)
-        return;
-    ramet_mutex_lock(&log->write_lock);
-    ramet_mutex_lock(&log->lock);
-    swap = log->drain;
-    log->drain = log->fill;
-    log->fill = swap;
-    len = log->fill_len;
-    log->fill_len = 0;
-    dropped = log->dropped;
-    log->dropped = 0;
     ramet_mutex_unlock(&log->lock);
-    write_all(log->fd, log->drain, len);
-    ramet_mutex_unlock(&log->write_lock);
-    if (dropped > 0)
-        ramet_log(RAMET_LOG_WARN, "access log too slow, lines dropped", "lines",
-                  ramet_log_num(number, dropped), NULL);
 }

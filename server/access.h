@@ -1,8 +1,8 @@
 /*
- * access.h - the access log: a line for each request, written in batches, so
- * that an event thread never waits for a disk.
+ * access.h - the access log: a line for each request, written in batches by a
+ * thread of its own, so that an event thread never waits for a disk.
  *
- * Lines wait in a buffer of 256 KiB; where a disk is slower than that, lines
+ * Lines wait in a buffer of 1 MiB; where a disk is slower than that, lines
  * are dropped and their number is logged.
  *
  * Layer: server.
@@ -32,7 +32,5 @@ struct ramet_access_line {
 };
 void ramet_access_add(struct ramet_access_log *log,
                       const struct ramet_access_line *line);
-/* Write what waits; from a thread that may block. */
-void ramet_access_flush(struct ramet_access_log *log);
 
 #endif

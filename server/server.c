@@ -193,7 +193,6 @@ run_ticker(void *arg)
         ramet_http_tick(server->http, now_ms);
         if (++round % 2 == 0)
             ramet_lives_tick(server->lives, now_ms);
-        ramet_access_flush(server->access);
     } while (!stop);
     return NULL;
 }

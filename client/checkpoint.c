@@ -32,8 +32,9 @@ struct checkpoint {
     uint64_t last;                 /* generation; oldest - 1: only fills */
     uint64_t oldest;
     uint64_t first_fill, last_fill;
-    struct ramet_pageset pages; /* to be moved */
-    struct moved *batch;        /* written, presence not yet */
+    struct ramet_pageset pages;  /* to be moved */
+    struct ramet_pageset filled; /* of them, those whose fill was moved */
+    struct moved *batch;         /* written, presence not yet */
     uint32_t batch_count;
     uint8_t *page;
 };
@@ -121,8 +122,11 @@ move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
     if (rc != RAMET_OK)
         return rc;
     switch (version.kind) {
-    case RAMET_ENTRY_IMAGE:
     case RAMET_ENTRY_FILL:
+        if (ramet_pageset_add(&c->filled, pgno) != RAMET_OK)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+        /* fall through */
+    case RAMET_ENTRY_IMAGE:
         *out_value = ramet_presence_of_hash(version.hash);
         if (pgno == 1)
             memcpy(s->header, c->page, RAMET_TRUE_HEADER_SIZE);
@@ -239,8 +243,8 @@ resize_base(struct checkpoint *c, struct ramet_err *err)
         rc = ramet_presence_truncate(c->replica, 0, err);
         c->state.base_absent = 0;
         c->old_page_count = 0;
-        result = os->truncate(os->ctx, c->replica->base_fd,
-                              RAMET_TRUE_HEADER_SIZE);
+        result =
+            os->truncate(os->ctx, c->replica->base_fd, RAMET_TRUE_HEADER_SIZE);
         if (result < 0)
             return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                                   "empty %s", c->replica->path);
@@ -317,7 +321,8 @@ swap_entries(struct checkpoint *c)
             enum ramet_entry_kind now = RAMET_ENTRY_HELD;
 
             if (kind == RAMET_ENTRY_FILL) {
-                if (ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill)
+                if (ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill ||
+                    !ramet_pageset_contains(&c->filled, pgno))
                     continue;
             } else if (!ramet_entry_in_log(entry) ||
                        ramet_entry_pos(entry) >= end) {
@@ -576,6 +581,7 @@ ramet_checkpoint_run(struct ramet_session *session, bool all,
     ramet_era_leave(session, entered);
     ramet_state_file_done(&c->state);
     ramet_pageset_done(&c->pages);
+    ramet_pageset_done(&c->filled);
     ramet_free(c->batch);
     ramet_free(c->page);
     ramet_free(c);

@@ -192,7 +192,7 @@ journal_write(sqlite3_file *file, const void *buf, int length,
     uint64_t at = (uint64_t)offset;
 
     assert(offset >= 0 && length > 0);
-    if (offset == 0) {
+    if (offset == 0 && length != RECORD_COUNT_LENGTH) { /* its first header */
         ramet_journal_end(journal);
         journal->begun = true;
     }

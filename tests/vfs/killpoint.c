@@ -4,11 +4,13 @@
  * that changes a file, where KILLPOINT=n, counted once the file named by
  * KILLPOINT_ARMED is there.
  */
+#undef _FILE_OFFSET_BITS /* pwrite and pwrite64 are to be two functions */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -56,8 +58,31 @@ WRAP(ssize_t, pwritev, (int fd, const struct iovec *iov, int count, off_t at),
 WRAP(ssize_t, pwritev64,
      (int fd, const struct iovec *iov, int count, off64_t at),
      (fd, iov, count, at))
-WRAP(int, fdatasync, (int fd), (fd))
-WRAP(int, fsync, (int fd), (fd))
+/* How many times the process asked for a sync so far; for tests of what each
+ * `synchronous` costs and promises. */
+static atomic_long sync_calls;
+long killpoint_syncs(void);
+
+long
+killpoint_syncs(void)
+{
+    return atomic_load(&sync_calls);
+}
+
+#define WRAP_SYNC(name)                                                        \
+    int name(int fd)                                                           \
+    {                                                                          \
+        static __typeof__(&name) real;                                         \
+                                                                               \
+        if (real == NULL)                                                      \
+            real = REAL(name);                                                 \
+        count_call();                                                          \
+        atomic_fetch_add(&sync_calls, 1);                                      \
+        return real(fd);                                                       \
+    }
+
+WRAP_SYNC(fdatasync)
+WRAP_SYNC(fsync)
 WRAP(int, ftruncate, (int fd, off_t size), (fd, size))
 WRAP(int, ftruncate64, (int fd, off64_t size), (fd, size))
 WRAP(int, unlink, (const char *path), (path))

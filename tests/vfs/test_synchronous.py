@@ -1,0 +1,68 @@
+"""What `PRAGMA synchronous` buys: FULL syncs each commit, NORMAL and OFF none.
+
+Commits are counted against the process's own fsync and fdatasync calls, which
+a preloaded library (killpoint.c) counts. The first commits, which make the
+log's first generation, are not looked at.
+"""
+import os
+import subprocess
+import sys
+
+import common
+
+COUNTED = 50
+
+SCRIPT = """
+import ctypes, sys
+import common
+syncs = ctypes.CDLL(None).killpoint_syncs
+syncs.restype = ctypes.c_long
+level, journal, locking = sys.argv[1:4]
+db = common.open_db("a.db")
+db.execute("PRAGMA journal_mode=" + journal)
+db.execute("PRAGMA locking_mode=" + locking)
+if level != "default":
+    db.execute("PRAGMA synchronous=" + level)
+db.execute("CREATE TABLE t(a, b)")
+for i in range(5):
+    db.execute("INSERT INTO t VALUES(?, 'x')", (i,))
+before = syncs()
+for i in range(%d):
+    db.execute("UPDATE t SET b = ? WHERE a = ?", ("y%%d" %% i, i %% 5))
+print(syncs() - before)
+""" % COUNTED
+
+
+def syncs_of(level, journal="delete", locking="normal"):
+    for name in ("a.db", "a.db-ramet"):
+        subprocess.run(["rm", "-rf", name], check=True)
+    env = dict(os.environ, LD_PRELOAD=os.environ["RAMET_KILLPOINT"],
+               PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
+    done = subprocess.run([sys.executable, "-c", SCRIPT, level, journal,
+                           locking], env=env, check=True, text=True,
+                          stdout=subprocess.PIPE)
+    return int(done.stdout)
+
+
+def test_full_syncs_every_commit():
+    for journal in ("delete", "truncate", "persist", "memory", "off"):
+        for level in ("FULL", "EXTRA", "default"):
+            count = syncs_of(level, journal)
+            assert count >= COUNTED, (journal, level, count)
+    assert syncs_of("FULL", "delete", "exclusive") >= COUNTED
+
+
+def test_full_costs_one_sync_a_commit():
+    assert syncs_of("FULL") <= COUNTED + 5
+
+
+def test_normal_and_off_sync_no_commit():
+    for journal in ("delete", "truncate", "persist"):
+        for level in ("NORMAL", "OFF"):
+            count = syncs_of(level, journal)
+            assert count <= 5, (journal, level, count)
+    assert syncs_of("OFF", "memory") <= 5
+
+
+if __name__ == "__main__":
+    common.main()

@@ -2,6 +2,7 @@
  * verb_init.c - `ramet init` and `ramet clone`: how replicas come into being.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -106,6 +107,11 @@ run_clone(const struct cli_args *args)
         return report_present(args, path);
     if (rc != RAMET_OK)
         return cli_fail(args, path, rc, &err);
+    if (result.pages == 0 && !args->json && !args->quiet) {
+        printf("cloned, LSN %" PRIu64 "; pages come when they are read\n",
+               result.durable_lsn);
+        return CLI_DONE;
+    }
     return cli_report_sync(args, "cloned; brought", path, &result, &progress);
 }
 

@@ -144,13 +144,13 @@ class Table:
         self.rows.append((step, seconds, pages, octets, requests))
 
     def show(self):
-        say("\n%-50s %9s %8s %10s %9s %9s" %
+        say("\n%-52s %9s %8s %10s %9s %9s" %
             ("step", "time", "pages", "bytes", "share", "requests"))
-        say("-" * 100)
+        say("-" * 102)
         for step, seconds, pages, octets, requests in self.rows:
             share = ("" if octets is None else
                      "%.3f %%" % (100 * octets / self.database_bytes))
-            say("%-50s %9s %8s %10s %9s %9s" %
+            say("%-52s %9s %8s %10s %9s %9s" %
                 (step, show_time(seconds), show(pages), show_bytes(octets),
                  share, show(requests)))
         say("\n'bytes' are what went over the wire or was stored, compressed; "
@@ -401,7 +401,7 @@ def main():
     parser.add_argument("--keep", help="work here, and leave the files")
     options = parser.parse_args()
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    original = os.path.join(cache, "ramet-demo", "packages.db")
+    original = os.path.join(cache, "ramet-demo", "packages-2.db")
 
     demo_data.make(original)
     work = options.keep or tempfile.mkdtemp(prefix="ramet-demo-")

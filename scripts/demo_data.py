@@ -67,6 +67,7 @@ CREATE INDEX dependencies_package ON dependencies(package_id);
 CREATE INDEX dependencies_target ON dependencies(target, kind);
 CREATE INDEX files_package ON files(package_id);
 CREATE INDEX files_path ON files(path);
+CREATE INDEX events_package ON events(package_id);
 CREATE VIRTUAL TABLE search USING fts5(
   name, summary, body, tokenize='porter unicode61');
 INSERT INTO search(rowid, name, summary, body)

@@ -39,7 +39,8 @@ class Shell:
 
     def __init__(self, directory, port):
         self.port = port
-        environment = dict(os.environ, PATH=os.path.join(BUILD, "bin") + ":" +
+        environment = dict(os.environ, RAMET_LISTEN="127.0.0.1:" + port,
+                           PATH=os.path.join(BUILD, "bin") + ":" +
                            os.environ["PATH"], RAMET=os.path.join(
                                BUILD, "lib", "ramet.so"))
         self.process = subprocess.Popen(

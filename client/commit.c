@@ -209,7 +209,7 @@ fill_trailer(struct ramet_session *session, const uint8_t *header,
                               : t->page_count;
     if (header != NULL)
         memcpy(t->header, header, RAMET_TRUE_HEADER_SIZE);
-    else if (t->page_count == 0)
+    else if (session->least_page_count == 0) /* page 1 went, or came as zeros */
         memset(t->header, 0, RAMET_TRUE_HEADER_SIZE);
     t->super_journal = super_journal;
     t->super_length =
@@ -260,6 +260,12 @@ prepare_record(struct ramet_session *session, const char *super_journal,
     }
     if (session->must_compare) /* the buffer may have moved */
         rc = own_header(session, header_buf, &header, err);
+    if (rc == RAMET_OK && header == NULL &&
+        ramet_entry_kind(ramet_writeset_get(&session->writes, 1)) ==
+            RAMET_ENTRY_LOG_ZERO) {
+        memset(header_buf, 0, sizeof(header_buf)); /* cut off and grown back */
+        header = header_buf;
+    }
     if (rc == RAMET_OK && header != NULL && header != header_buf) {
         memcpy(header_buf, header, sizeof(header_buf));
         header = header_buf;

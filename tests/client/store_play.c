@@ -99,7 +99,8 @@ play_pin_slot(struct play *play, struct play_slot *slot)
         assert_int_equal(s->page_count, image_pages(play->newest));
     }
     assert_int_equal(s->lsn, play->lsn);
-    if (play->newest->size >= sizeof(s->header))
+    if (play->kind == RAMET_KIND_SQLITE &&
+        play->newest->size >= sizeof(s->header))
         assert_memory_equal(s->header, play->newest->bytes, sizeof(s->header));
     if (play->lsn != 0)
         assert_int_equal(s->remote_page_count,
@@ -656,14 +657,12 @@ round_up(struct play *play)
         truncate_to(play, play->work->size + page_size - over);
 }
 
-void
-play_prepare(struct play *play)
+static void
+prepare(struct play *play)
 {
     struct play_slot *slot;
     bool had;
 
-    if (play->writer < 0)
-        return;
     slot = &play->slots[play->writer];
     had = play->prepared != NULL;
     round_up(play);
@@ -704,7 +703,7 @@ play_publish(struct play *play)
     if (play->writer < 0)
         return;
     if (play->prepared == NULL || play->is_stale)
-        play_prepare(play);
+        prepare(play);
     slot = &play->slots[play->writer];
     if (play->prepared == NULL)
         return;
@@ -724,6 +723,17 @@ play_publish(struct play *play)
     if (play->newest->size > 0)
         assert_int_equal(s->page_size, play->newest->page_size);
     store_expect(slot->session, play->newest, __LINE__);
+}
+
+void
+play_prepare(struct play *play)
+{
+    if (play->writer < 0)
+        return;
+    prepare(play);
+    /* A change of page size keeps others out as long as it is prepared. */
+    if (play->work->page_size != play->newest->page_size)
+        play_publish(play);
 }
 
 void

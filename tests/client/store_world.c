@@ -232,9 +232,13 @@ image_put_header(struct image *image, uint32_t page_size, uint32_t counter)
 
 /* ---- the remote ------------------------------------------------------------ */
 
+/* The one last made: for messages. */
+static const struct remote *last_remote;
+
 void
 remote_init(struct remote *remote, uint64_t seed)
 {
+    last_remote = remote;
     memset(remote, 0, sizeof(*remote));
     remote->rng = seed;
     remote->brings_neighbours = true;
@@ -245,6 +249,7 @@ remote_init(struct remote *remote, uint64_t seed)
 void
 remote_done(struct remote *remote)
 {
+    last_remote = NULL;
     for (uint64_t lsn = 0; lsn <= remote->newest; lsn++)
         image_unref(remote->at[lsn]);
     pthread_mutex_destroy(&remote->mutex);
@@ -421,6 +426,39 @@ store_compare(struct ramet_session *session, const struct image *image,
     return rc;
 }
 
+/* Where else the bytes of a wrong page were seen: for whoever looks into it. */
+static void
+tell_origin(struct ramet_session *session, const struct image *image,
+            uint64_t at)
+{
+    const struct ramet_snapshot *const s = ramet_session_snapshot(session);
+    uint8_t page[65536];
+    uint8_t other[65536];
+    size_t got;
+    uint32_t pgno;
+
+    if (image->page_size == 0 || last_remote == NULL)
+        return;
+    pgno = (uint32_t)(at / image->page_size) + 1;
+    if (ramet_session_read(session, (uint64_t)(pgno - 1) * image->page_size,
+                           page, image->page_size, &got, NULL) != RAMET_OK)
+        return;
+    printf("snapshot %llu, LSN %llu of %llu, %u pages remote, page begins "
+           "%02x %02x %02x %02x\n",
+           (unsigned long long)s->seq, (unsigned long long)s->lsn,
+           (unsigned long long)last_remote->newest, s->remote_page_count,
+           page[0], page[1], page[2], page[3]);
+    for (uint64_t lsn = 1; lsn <= last_remote->newest; lsn++) {
+        const struct image *const then = last_remote->at[lsn];
+
+        if (then->page_size != image->page_size || pgno > image_pages(then))
+            continue;
+        image_page(then, pgno, other);
+        if (memcmp(page, other, image->page_size) == 0)
+            printf("it is what LSN %llu has\n", (unsigned long long)lsn);
+    }
+}
+
 void
 store_expect(struct ramet_session *session, const struct image *image, int line)
 {
@@ -428,7 +466,8 @@ store_expect(struct ramet_session *session, const struct image *image, int line)
     uint64_t at = 0;
 
     OK(find_difference(session, image, &at, e));
-    if (size != image->size || at != image->size)
+    if (size != image->size || at != image->size) {
+        tell_origin(session, image, at);
         fail_msg("line %d: the file has %llu bytes, expected %llu; they differ "
                  "at %llu (page %llu of %u bytes)",
                  line, (unsigned long long)size,
@@ -437,6 +476,7 @@ store_expect(struct ramet_session *session, const struct image *image, int line)
                                           ? 0
                                           : at / image->page_size + 1),
                  image->page_size);
+    }
 }
 
 void

@@ -98,6 +98,20 @@ ramet_session_sum(struct ramet_session *session, struct ramet_err *err)
     return rc;
 }
 
+/* Can the page be had from the remote again as it is? Page 1 stays, which all
+ * readers look at; a page that was cut off since, and came back as zeros, is
+ * in no set. */
+static bool
+is_clean(const struct ramet_replica_state *fold, uint32_t pgno)
+{
+    return pgno != 1 && pgno <= fold->newest.remote_page_count &&
+           (fold->commits_later == 0 || pgno <= fold->least_page_count_later) &&
+           (fold->commits_in_flight == 0 ||
+            pgno <= fold->least_page_count_in_flight) &&
+           !ramet_pageset_contains(&fold->later, pgno) &&
+           !ramet_pageset_contains(&fold->in_flight, pgno);
+}
+
 /* ---- eviction ------------------------------------------------------------ */
 
 struct eviction {
@@ -107,14 +121,6 @@ struct eviction {
     uint64_t held;
     uint64_t keep; /* pages */
 };
-
-static bool
-is_clean(const struct eviction *e, uint32_t pgno)
-{
-    return pgno != 1 && pgno <= e->fold.newest.remote_page_count &&
-           !ramet_pageset_contains(&e->fold.later, pgno) &&
-           !ramet_pageset_contains(&e->fold.in_flight, pgno);
-}
 
 /*
  * The entry first, so that readers who are at it read again; then presence;
@@ -135,7 +141,7 @@ evict_block(struct eviction *e, uint32_t first, uint32_t count,
          i++) {
         uint64_t entry;
 
-        if (!is_clean(e, first + i) ||
+        if (!is_clean(&e->fold, first + i) ||
             !is_in_base(replica, first + i, values[i]))
             continue;
         rc = ramet_index_reserve(replica, first + i, err);
@@ -301,9 +307,7 @@ drop_bad_page(struct ramet_session *session, uint32_t pgno,
     enum ramet_rc rc;
 
     (*io_bad)++;
-    if (replica->is_readonly || pgno > fold->newest.remote_page_count ||
-        pgno == 1 || ramet_pageset_contains(&fold->later, pgno) ||
-        ramet_pageset_contains(&fold->in_flight, pgno))
+    if (replica->is_readonly || !is_clean(fold, pgno))
         return RAMET_OK;
     rc = ramet_base_begin(replica, err);
     if (rc == RAMET_OK)

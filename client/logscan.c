@@ -28,6 +28,21 @@ ramet_scan_done(struct ramet_scan *scan)
     memset(scan, 0, sizeof(*scan));
 }
 
+/* A window that outlives a record must hold none that is still in doubt. */
+static void
+keep_final_bytes(struct ramet_scan *scan)
+{
+    const uint64_t until = scan->final_until;
+    const uint64_t end_offset = ramet_pos_offset(until);
+
+    if (until == 0 || ramet_pos_gen(until) != scan->window_gen ||
+        scan->window_offset + scan->window_len <= end_offset)
+        return;
+    scan->window_len = end_offset > scan->window_offset
+                           ? (size_t)(end_offset - scan->window_offset)
+                           : 0;
+}
+
 /* `len` bytes of the generation at `offset`; NULL in *out: it ends before. */
 static enum ramet_rc
 get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
@@ -50,6 +65,8 @@ get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
                                 err);
         if (rc != RAMET_OK)
             return rc;
+        scan->window_gen = scan->gen->gen;
+        keep_final_bytes(scan);
     }
     *out = len <= scan->window_len - (size_t)(offset - scan->window_offset)
                ? scan->window + (offset - scan->window_offset)
@@ -64,7 +81,8 @@ enter_gen(struct ramet_scan *scan, uint64_t gen, bool *out_found,
 {
     enum ramet_rc rc;
 
-    scan->window_len = 0;
+    if (scan->final_until == 0 || scan->window_gen != gen)
+        scan->window_len = 0; /* it may have changed since it was read */
     rc = ramet_gen_get(scan->replica, RAMET_GEN_LOG, gen, &scan->gen, err);
     *out_found = rc == RAMET_OK;
     return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;

@@ -189,7 +189,7 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     /* Positions begin anew where half of them are used up: nobody is here. */
     if (state->oldest_gen > RAMET_GEN_MAX / 2) {
         state->oldest_gen = 1;
-        state->fold.newest.tail = 0;
+        state->fold.newest.tail = ramet_pos_make(1, RAMET_GEN_HEADER_SIZE);
     }
     if (state->oldest_fill > RAMET_GEN_MAX / 2)
         state->oldest_fill = 1;

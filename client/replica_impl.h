@@ -378,6 +378,8 @@ struct ramet_scan {
     uint8_t *window;
     size_t window_len;
     uint64_t window_offset;
+    uint64_t window_gen;
+    uint64_t final_until; /* what is before it was published: no longer changes */
     struct ramet_trailer trailer; /* of the record last read */
 };
 void ramet_scan_init(struct ramet_scan *scan, struct ramet_replica *replica);

@@ -168,6 +168,7 @@ is_state_sane(const struct ramet_state_file *s, uint32_t flags)
            (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
            s->oldest_gen >= 1 && s->oldest_gen <= RAMET_GEN_MAX &&
            s->oldest_fill >= 1 && s->oldest_fill <= RAMET_GEN_MAX &&
+           s->fold.newest.tail != 0 && /* a pin of 0 is none */
            ramet_pos_gen(s->fold.newest.tail) <= s->oldest_gen &&
            (s->base_page_size == 0 ? s->base_page_count == 0
                                    : ramet_page_size_ok(s->base_page_size)) &&

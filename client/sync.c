@@ -12,10 +12,16 @@
 #define RETRY_FIRST_US 2000u
 #define RETRY_LAST_US 50000u
 
+/* Bytes that this run has sent, or, if it sent none, fetched. */
 static uint64_t
-bytes_moved(const struct ramet_meter *meter)
+bytes_moved(const struct ramet_sync *sync)
 {
-    return atomic_load(&meter->bytes_read) + atomic_load(&meter->bytes_written);
+    const struct ramet_meter *const meter = ramet_source_meter(sync->source);
+    const uint64_t written =
+        atomic_load(&meter->bytes_written) - sync->written_before;
+
+    return written > 0 ? written
+                       : atomic_load(&meter->bytes_read) - sync->read_before;
 }
 
 enum ramet_rc
@@ -63,7 +69,7 @@ note_result(struct ramet_sync *sync)
 
         sync->result.requests =
             atomic_load(&meter->requests) - sync->requests_before;
-        sync->result.bytes = bytes_moved(meter) - sync->bytes_before;
+        sync->result.bytes = bytes_moved(sync);
     }
 }
 
@@ -108,7 +114,8 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
                               link->path, link->path);
         meter = ramet_source_meter(sync->source);
         sync->requests_before = atomic_load(&meter->requests);
-        sync->bytes_before = bytes_moved(meter);
+        sync->read_before = atomic_load(&meter->bytes_read);
+        sync->written_before = atomic_load(&meter->bytes_written);
     }
     if (!ramet_link_volume(link, &sync->volume))
         return ramet_source_connect(sync->source,
@@ -234,8 +241,7 @@ ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err)
 {
     sync->report.pages_done += pages;
     if (sync->source != NULL)
-        sync->report.bytes_done =
-            bytes_moved(ramet_source_meter(sync->source)) - sync->bytes_before;
+        sync->report.bytes_done = bytes_moved(sync);
     if ((sync->cancel != NULL && atomic_load(sync->cancel)) ||
         (sync->progress != NULL &&
          !sync->progress(sync->progress_ctx, &sync->report)))

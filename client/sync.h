@@ -35,7 +35,7 @@ struct ramet_sync {
                          else nobody could clone an empty file */
     bool has_push_lock;
     struct ramet_progress report;
-    uint64_t requests_before, bytes_before;
+    uint64_t requests_before, read_before, written_before;
     struct ramet_sync_result result;
 };
 

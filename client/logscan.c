@@ -28,19 +28,20 @@ ramet_scan_done(struct ramet_scan *scan)
     memset(scan, 0, sizeof(*scan));
 }
 
-/* A window that outlives a record must hold none that is still in doubt. */
+/* Of what was read for an earlier record only what no longer changes. */
 static void
-keep_final_bytes(struct ramet_scan *scan)
+keep_final_bytes(struct ramet_scan *scan, uint64_t gen)
 {
     const uint64_t until = scan->final_until;
     const uint64_t end_offset = ramet_pos_offset(until);
 
-    if (until == 0 || ramet_pos_gen(until) != scan->window_gen ||
-        scan->window_offset + scan->window_len <= end_offset)
-        return;
-    scan->window_len = end_offset > scan->window_offset
-                           ? (size_t)(end_offset - scan->window_offset)
-                           : 0;
+    if (until == 0 || scan->window_gen != gen || gen > ramet_pos_gen(until))
+        scan->window_len = 0;
+    else if (gen == ramet_pos_gen(until) &&
+             scan->window_offset + scan->window_len > end_offset)
+        scan->window_len = end_offset > scan->window_offset
+                               ? (size_t)(end_offset - scan->window_offset)
+                               : 0;
 }
 
 /* `len` bytes of the generation at `offset`; NULL in *out: it ends before. */
@@ -66,7 +67,6 @@ get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
         if (rc != RAMET_OK)
             return rc;
         scan->window_gen = scan->gen->gen;
-        keep_final_bytes(scan);
     }
     *out = len <= scan->window_len - (size_t)(offset - scan->window_offset)
                ? scan->window + (offset - scan->window_offset)
@@ -81,8 +81,7 @@ enter_gen(struct ramet_scan *scan, uint64_t gen, bool *out_found,
 {
     enum ramet_rc rc;
 
-    if (scan->final_until == 0 || scan->window_gen != gen)
-        scan->window_len = 0; /* it may have changed since it was read */
+    keep_final_bytes(scan, gen);
     rc = ramet_gen_get(scan->replica, RAMET_GEN_LOG, gen, &scan->gen, err);
     *out_found = rc == RAMET_OK;
     return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
@@ -267,6 +266,8 @@ ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
 {
     struct fold_visit v = {scan, fold, visit, visit_ctx};
 
+    scan->window_len = 0;
+    scan->final_until = until;
     while (fold->newest.tail < until) {
         bool found;
         enum ramet_rc rc = ramet_scan_next(

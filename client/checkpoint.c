@@ -394,10 +394,13 @@ static void
 make_ahead(struct checkpoint *c, uint64_t recycle)
 {
     struct ramet_replica *const replica = c->replica;
-    const uint64_t next =
-        ramet_pos_gen(atomic_load(&replica->head->header.write_pos)) + 1;
+    const uint64_t pos = atomic_load(&replica->head->header.write_pos);
+    uint64_t next = ramet_pos_gen(pos);
     struct ramet_published newest;
 
+    if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE ||
+        size_of_gen(c, next) != 0)
+        next++;
     ramet_index_newest(replica, &newest);
     if (newest.snapshot.page_size == 0 || next > RAMET_GEN_MAX ||
         size_of_gen(c, next) != 0)
@@ -461,7 +464,10 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     rc = ramet_log_sync_before(c->session, c->last + 1, err);
     if (rc == RAMET_OK)
         rc = ramet_base_begin(replica, err);
-    ramet_base_header_get(replica, c->state.fold.newest.header);
+    /* A state that was written, though that was said to have failed, knows the
+     * base's header better than the index does. */
+    if (c->state.oldest_gen == c->oldest)
+        ramet_base_header_get(replica, c->state.fold.newest.header);
     if (s->page_count == 0)
         memset(c->state.fold.newest.header, 0, RAMET_TRUE_HEADER_SIZE);
     if (rc == RAMET_OK)

@@ -345,16 +345,20 @@ static enum ramet_rc
 link_ahead(struct ramet_replica *replica, uint64_t gen, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
+    _Atomic uint64_t *const named = &replica->head->header.named_gen;
+    bool is_next;
     char name[32];
     int result;
 
     ramet_gen_name(RAMET_GEN_LOG, gen, name);
     result =
         os->link(os->ctx, replica->dir_fd, AHEAD_NAME, replica->dir_fd, name);
+    is_next = atomic_load(named) + 1 == gen;
     if (result == 0)
         result = os->sync(os->ctx, replica->dir_fd);
-    if (result == 0)
-        ramet_index_raise(&replica->head->header.named_gen, gen);
+    /* Not where one before it is yet to be made, and named. */
+    if (result == 0 && is_next)
+        ramet_index_raise(named, gen);
     return result == 0 || result == -EEXIST
                ? RAMET_OK
                : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,

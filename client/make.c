@@ -130,6 +130,20 @@ ramet_base_look_for_users(struct ramet_replica *replica, int fd,
     return RAMET_OK;
 }
 
+/* Base and directory have names that last, before the state makes a replica of
+ * them. */
+static enum ramet_rc
+sync_parent(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const int result = os->sync(os->ctx, replica->parent_fd);
+
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "sync the directory of %s",
+                                        replica->path);
+}
+
 enum ramet_rc
 ramet_make_replica(struct ramet_replica *replica,
                    const struct ramet_replica_options *options,
@@ -175,10 +189,10 @@ ramet_make_replica(struct ramet_replica *replica,
                                 "sync %s", replica->path);
     }
     if (rc == RAMET_OK)
-        rc = ramet_state_file_write(os, replica->dir_fd, state, err);
-    if (rc == RAMET_OK)
-        os->sync(os->ctx, replica->parent_fd);
-    return rc;
+        rc = sync_parent(replica, err);
+    return rc == RAMET_OK
+               ? ramet_state_file_write(os, replica->dir_fd, state, err)
+               : rc;
 }
 
 /* ---- clones -------------------------------------------------------------- */
@@ -299,9 +313,9 @@ fill_clone(struct ramet_replica *replica,
     if (rc == RAMET_OK)
         rc = keep_first_page(replica, state, page1, err);
     if (rc == RAMET_OK)
-        rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
+        rc = sync_parent(replica, err);
     if (rc == RAMET_OK)
-        replica->os->sync(replica->os->ctx, replica->parent_fd);
+        rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
     ramet_state_file_done(state);
     ramet_free(state);
     return rc;

@@ -3,6 +3,7 @@
  *
  * RAMET_TEST_SEED repeats a run, RAMET_TEST_SECONDS (60 and more) makes it
  * long: then more of the operations are tried, with more seeds.
+ * RAMET_TEST_ONLY is a pattern for the names of the tests to run.
  */
 #include "tests/client/store_crash.h"
 
@@ -87,7 +88,7 @@ fail_once(const struct crash_scenario *scenario, unsigned classes, long nth,
 
     crash_begin(&world, scenario, seed);
     world.stop = nth;
-    world.crash_seed = (uint64_t)errnum;
+    world.crash_seed = classes * 1000 + (uint64_t)errnum;
     faultos_fail_at(world.faults, classes, nth, errnum, and_later);
     rc = scenario->act(&world, &err);
     failed = faultos_has_failed(world.faults);
@@ -192,6 +193,7 @@ main(void)
     unsigned count = 0;
 
     seed = store_seed("test_store_crash");
+    cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));
     if (store_seconds(0) >= 60) {
         stops_wanted = 1000;
         seeds_wanted = (unsigned)(store_seconds(0) / 10);

@@ -232,8 +232,6 @@ prepare_record(struct ramet_session *session, const char *super_journal,
 
         if (named != 0 && named != session->page_size) {
             rc = ramet_reslice(session, named, err);
-            if (rc == RAMET_OK)
-                rc = own_header(session, header_buf, &header, err);
         }
     }
     if (rc == RAMET_OK && session->must_compare)
@@ -258,8 +256,7 @@ prepare_record(struct ramet_session *session, const char *super_journal,
         if (rc != RAMET_OK)
             return rc;
     }
-    if (session->must_compare) /* the buffer may have moved */
-        rc = own_header(session, header_buf, &header, err);
+    rc = own_header(session, header_buf, &header, err); /* it may have moved */
     if (rc == RAMET_OK && header == NULL &&
         ramet_entry_kind(ramet_writeset_get(&session->writes, 1)) ==
             RAMET_ENTRY_LOG_ZERO) {

@@ -100,7 +100,7 @@ ramet_reslice(struct ramet_session *session, uint32_t page_size,
     assert(page_size != session->page_size);
     if (page == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
-    if (rc == RAMET_OK &&
+    if (rc == RAMET_OK && page_size != session->pin.snapshot.page_size &&
         atomic_load(&session->replica->head->header.high_water) != 0 &&
         !session->prepared.gate_shut)
         rc = ramet_wait_alone(session, err);

@@ -167,10 +167,16 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
     struct ramet_gen *gen = NULL;
     uint64_t lsn;
     uint64_t hash;
+    bool with_page;
     enum ramet_rc rc;
 
-    rc = read_frame(l, RAMET_GEN_FILL, pos, header, sizeof(header),
-                    l->out != NULL, &gen, err);
+    rc = ramet_gen_get(l->session->replica, RAMET_GEN_FILL, ramet_pos_gen(pos),
+                       &gen, err);
+    with_page =
+        l->out != NULL && rc == RAMET_OK && gen->page_size == l->page_size;
+    if (rc == RAMET_OK)
+        rc = read_frame(l, RAMET_GEN_FILL, pos, header, sizeof(header),
+                        with_page, &gen, err);
     if (is_fill_retired(l, pos)) {
         /* Reached through a later version it can be fetched again. */
         l->again = l->at == l->version->top;
@@ -187,8 +193,8 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
         l->at = frame.replaced;
         return RAMET_OK;
     }
-    if (l->out != NULL && (gen->page_size != l->page_size ||
-                           ramet_hash64(l->out, l->page_size) != hash))
+    if (l->out != NULL &&
+        (!with_page || ramet_hash64(l->out, l->page_size) != hash))
         return RAMET_ECORRUPT;
     l->version->kind = RAMET_ENTRY_FILL;
     l->version->hash = hash;

@@ -190,10 +190,17 @@ ramet_wait_alone(struct ramet_session *session, struct ramet_err *err)
     const uint64_t give_up_at =
         os->mono_ns(os->ctx) + ALONE_WAIT_MS * UINT64_C(1000000);
     const bool had_gate = session->has_gate;
+    const bool is_empty = session->pin.snapshot.page_count == 0;
 
     for (;;) {
-        const enum ramet_rc rc = ramet_session_shut_gate(session, err);
+        enum ramet_rc rc = RAMET_EBUSY;
 
+        /* A reader of an empty file does not care about its pages. */
+        if (is_empty && session->is_reserved &&
+            ramet_index_least_pin(session) >= session->pin.snapshot.tail)
+            return RAMET_OK;
+        if (!is_empty || !session->is_reserved)
+            rc = ramet_session_shut_gate(session, err);
         if (rc == RAMET_OK)
             session->prepared.gate_shut = !had_gate;
         if (rc != RAMET_EBUSY)

@@ -47,11 +47,13 @@ make_source(struct world *world, unsigned machine)
 static int
 setup(void **state, bool in_directory)
 {
+    static unsigned worlds; /* one that failed may have left its sources */
     struct world *const world = calloc(1, sizeof(*world));
     const char *const tmp = getenv("TMPDIR");
 
     assert_non_null(world);
     unsetenv("RAMET_REMOTE");
+    worlds++;
     snprintf(world->dir, sizeof(world->dir), "%s/ramet-world-XXXXXX",
              tmp != NULL ? tmp : "/tmp");
     assert_non_null(mkdtemp(world->dir));
@@ -64,7 +66,8 @@ setup(void **state, bool in_directory)
     for (unsigned i = 0; i < WORLD_MACHINES; i++) {
         world->faults[i] = ramet_faultstore_new(world->store);
         assert_non_null(world->faults[i]);
-        snprintf(world->urls[i], sizeof(world->urls[i]), "file:///m%u/vol", i);
+        snprintf(world->urls[i], sizeof(world->urls[i]), "file:///m%u.%u/vol",
+                 worlds, i);
         make_source(world, i);
     }
     *state = world;
@@ -111,8 +114,8 @@ world_restart(struct world *world, unsigned machine)
 const char *
 world_path(const struct world *world, const char *name)
 {
-    static char paths[8][300];
-    static unsigned next;
+    static _Thread_local char paths[8][300];
+    static _Thread_local unsigned next;
     char *const path = paths[next++ % 8];
 
     snprintf(path, sizeof(paths[0]), "%s/%s", world->dir, name);

@@ -37,6 +37,12 @@ ramet_base_mark(const struct ramet_id *base_id,
     memcpy(out + MARK_ID_AT, text, sizeof(text) - 1);
 }
 
+bool
+ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE])
+{
+    return memcmp(first, mark_text, sizeof(mark_text) - 1) == 0;
+}
+
 /* Keep native SQLite out for the moment: no reader, no writer. */
 static enum ramet_rc
 lock_natives(struct ramet_replica *replica, struct ramet_err *err)

@@ -17,6 +17,7 @@
 #include "core/bytes.h"
 
 #define TOMBSTONE "deleted"
+#define BASE_TEMPORARY "base.tmp"
 #define PENDING_BYTE UINT64_C(0x40000000)
 #define LOCK_BYTES 512u
 
@@ -138,10 +139,10 @@ sync_parent(struct ramet_replica *replica, struct ramet_err *err)
     const struct ramet_os *const os = replica->os;
     const int result = os->sync(os->ctx, replica->parent_fd);
 
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "sync the directory of %s",
-                                        replica->path);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "sync the directory of %s", replica->path);
 }
 
 enum ramet_rc
@@ -171,6 +172,11 @@ ramet_make_replica(struct ramet_replica *replica,
                           replica->path);
     rc = ramet_os_read_some(os, fd, header, sizeof(header), 0, &got,
                             replica->path, err);
+    if (rc == RAMET_OK && ramet_base_is_any_mark(header))
+        rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
+                        "%s belongs to a replica whose directory %s-ramet is "
+                        "not complete; it holds nothing by itself",
+                        replica->path, replica->path);
     if (rc == RAMET_OK)
         rc = start_state(replica, state, err);
     if (rc == RAMET_OK)
@@ -197,33 +203,92 @@ ramet_make_replica(struct ramet_replica *replica,
 
 /* ---- clones -------------------------------------------------------------- */
 
-/* The base of a clone: the mark, and as long as the volume. */
+/* The mark, durable, in a file as long as the volume. */
+static enum ramet_rc
+write_clone_base(struct ramet_replica *replica,
+                 const struct ramet_state_file *state, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint64_t length = state->fold.newest.byte_length;
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    int result;
+    enum ramet_rc rc;
+
+    ramet_base_mark(&state->base_id, mark);
+    rc = ramet_os_write_full(os, replica->base_fd, mark, sizeof(mark), 0,
+                             replica->path, err);
+    if (rc != RAMET_OK)
+        return rc;
+    result = length > sizeof(mark)
+                 ? os->truncate(os->ctx, replica->base_fd, length)
+                 : 0;
+    if (result == 0)
+        result = os->sync(os->ctx, replica->base_fd);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "make %s", replica->path);
+}
+
+/* The base of a clone gets its name when it bears the mark: what a crash leaves
+ * is known for what it is. */
 static enum ramet_rc
 make_clone_base(struct ramet_replica *replica,
                 const struct ramet_state_file *state, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    const uint64_t length = state->fold.newest.byte_length;
-    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
-    enum ramet_rc rc;
     int result;
-    const int fd = os->open(os->ctx, replica->parent_fd, replica->name,
-                            O_RDWR | O_CREAT | O_EXCL, 0666);
+    enum ramet_rc rc;
 
-    if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
-                              replica->path);
-    replica->base_fd = fd;
-    ramet_base_mark(&state->base_id, mark);
-    rc = ramet_os_write_full(os, fd, mark, sizeof(mark), 0, replica->path, err);
+    replica->base_fd = os->open(os->ctx, replica->dir_fd, BASE_TEMPORARY,
+                                O_RDWR | O_CREAT | O_TRUNC, 0666);
+    if (replica->base_fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-replica->base_fd),
+                              -replica->base_fd, "create %s-ramet/%s",
+                              replica->path, BASE_TEMPORARY);
+    rc = write_clone_base(replica, state, err);
     if (rc != RAMET_OK)
         return rc;
-    result = length > sizeof(mark) ? os->truncate(os->ctx, fd, length) : 0;
+    /* The directory first: that tells it from a file that lost its own. */
+    result = os->sync(os->ctx, replica->dir_fd);
     if (result == 0)
-        result = os->sync(os->ctx, fd);
+        result = os->sync(os->ctx, replica->parent_fd);
+    if (result == 0)
+        result = os->link(os->ctx, replica->dir_fd, BASE_TEMPORARY,
+                          replica->parent_fd, replica->name);
+    os->unlink(os->ctx, replica->dir_fd, BASE_TEMPORARY, false);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "make %s", replica->path);
+                                        -result, "create %s", replica->path);
+}
+
+/* A clone that was cut off left a base that holds nothing, and no state. */
+static enum ramet_rc
+remove_leftover(const struct ramet_replica_place *place, struct ramet_err *err)
+{
+    const struct ramet_os *const os = place->os;
+    uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
+    size_t got = 0;
+    int result = 0;
+    enum ramet_rc rc;
+    const int fd =
+        os->open(os->ctx, place->parent_fd, place->name, O_RDONLY, 0);
+
+    if (fd == -ENOENT)
+        return RAMET_OK;
+    if (fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
+                              place->path);
+    rc = ramet_os_read_some(os, fd, first, sizeof(first), 0, &got, place->path,
+                            err);
+    os->close(os->ctx, fd);
+    if (rc == RAMET_OK && !ramet_base_is_any_mark(first))
+        rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", place->path);
+    if (rc == RAMET_OK)
+        result = os->unlink(os->ctx, place->parent_fd, place->name, false);
+    if (result < 0)
+        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                            "remove %s", place->path);
+    return rc;
 }
 
 static enum ramet_rc
@@ -343,9 +408,11 @@ ramet_replica_create_clone(const char *path,
         return rc;
     if (ramet_replica_place_has(&place, TOMBSTONE) == 1)
         rc = ramet_replica_delete(os, path, err);
+    /* Without a directory it can't be what a clone left. */
     if (rc == RAMET_OK &&
-        (os->stat_at(os->ctx, place.parent_fd, place.name, &st) == 0 ||
-         ramet_replica_place_has(&place, "state") == 1))
+        (ramet_replica_place_has(&place, "state") == 1 ||
+         (os->stat_at(os->ctx, place.parent_fd, place.name, &st) == 0 &&
+          ramet_replica_place_has(&place, "lock") != 1)))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
     if (rc == RAMET_OK)
         rc = ramet_replica_place_enter(&place, true, err);
@@ -355,8 +422,10 @@ ramet_replica_create_clone(const char *path,
     if (rc == RAMET_OK)
         rc = ramet_lock_wait(os, place.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
                              RAMET_LOCK_WAIT_MS, "it is being opened", err);
-    if (rc == RAMET_OK && ramet_replica_place_has(&place, "state") == 1)
+    if (rc == RAMET_OK && ramet_replica_place_has(&place, "state") != 0)
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
+    if (rc == RAMET_OK)
+        rc = remove_leftover(&place, err);
     if (rc == RAMET_OK)
         rc = ramet_registry_get(&place, &replica, err);
     if (rc == RAMET_OK) {
@@ -396,6 +465,7 @@ remove_entry(void *ctx, const char *name, bool is_dir)
 {
     const struct removal *const removal = ctx;
     const struct ramet_os *const os = removal->os;
+    int result = 0;
 
     if (!removal->is_inner &&
         (strcmp(name, TOMBSTONE) == 0 || strcmp(name, "lock") == 0))
@@ -405,13 +475,14 @@ remove_entry(void *ctx, const char *name, bool is_dir)
 
         inner.dir_fd =
             os->open(os->ctx, removal->dir_fd, name, O_RDONLY | O_DIRECTORY, 0);
-        if (inner.dir_fd >= 0) {
-            os->list(os->ctx, inner.dir_fd, ".", remove_entry, &inner);
-            os->close(os->ctx, inner.dir_fd);
-        }
+        if (inner.dir_fd < 0)
+            return inner.dir_fd;
+        result = os->list(os->ctx, inner.dir_fd, ".", remove_entry, &inner);
+        os->close(os->ctx, inner.dir_fd);
     }
-    os->unlink(os->ctx, removal->dir_fd, name, is_dir);
-    return 0;
+    if (result == 0)
+        result = os->unlink(os->ctx, removal->dir_fd, name, is_dir);
+    return result == -ENOENT ? 0 : result;
 }
 
 /* With the open byte held. */
@@ -434,9 +505,14 @@ delete_all(struct ramet_replica_place *place, struct ramet_err *err)
             result = 0;
     }
     if (result == 0)
+        result = os->sync(os->ctx, place->parent_fd);
+    if (result == 0)
         result = os->list(os->ctx, place->dir_fd, ".", remove_entry, &removal);
     if (result == 0)
         result = os->unlink(os->ctx, place->dir_fd, "lock", false);
+    if (result == 0)
+        result = os->sync(os->ctx, place->dir_fd);
+    /* The tombstone goes when nothing is left that it speaks of. */
     if (result == 0)
         result = os->unlink(os->ctx, place->dir_fd, TOMBSTONE, false);
     if (result == 0)
@@ -453,6 +529,8 @@ ramet_replica_delete(const struct ramet_os *os, const char *path,
                      struct ramet_err *err)
 {
     struct ramet_replica_place place;
+    int has_state;
+    int has_tombstone;
     enum ramet_rc rc;
 
     if (os == NULL)
@@ -462,8 +540,14 @@ ramet_replica_delete(const struct ramet_os *os, const char *path,
         return RAMET_OK;
     if (rc != RAMET_OK)
         return rc;
-    if (ramet_replica_place_has(&place, "state") == 1 ||
-        ramet_replica_place_has(&place, TOMBSTONE) == 1) {
+    has_state = ramet_replica_place_has(&place, "state");
+    has_tombstone = ramet_replica_place_has(&place, TOMBSTONE);
+    if (has_state < 0 || has_tombstone < 0) {
+        const int result = has_state < 0 ? has_state : has_tombstone;
+
+        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                            "look into %s-ramet", path);
+    } else if (has_state == 1 || has_tombstone == 1) {
         rc = ramet_replica_place_enter(&place, true, err);
         if (rc == RAMET_OK)
             rc = ramet_lock_wait(os, place.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,

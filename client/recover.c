@@ -166,6 +166,28 @@ look_for_native_files(struct ramet_replica *replica, struct ramet_err *err)
     return RAMET_OK;
 }
 
+/*
+ * A file shorter than the mark grows by it, and until that is synced a crash may
+ * leave the length without the bytes, or the bytes without the length.
+ */
+static bool
+is_mark_in_part(const struct ramet_state_file *state, const uint8_t *first,
+                size_t got, const uint8_t *mark)
+{
+    const uint64_t old = state->base_size;
+
+    if (!state->is_clean || old >= RAMET_TRUE_HEADER_SIZE || got == 0)
+        return false;
+    if (memcmp(first, mark, got) == 0)
+        return true;
+    if (got <= old || memcmp(first, state->fold.newest.header, old) != 0)
+        return false;
+    for (uint64_t i = old; i < got; i++)
+        if (first[i] != 0)
+            return false;
+    return true;
+}
+
 enum ramet_rc
 ramet_base_check(struct ramet_replica *replica,
                  const struct ramet_state_file *state, bool *out_marked,
@@ -190,6 +212,12 @@ ramet_base_check(struct ramet_replica *replica,
                        err);
     if (memcmp(first, mark, sizeof(mark)) == 0) {
         *out_marked = true;
+        return RAMET_OK;
+    }
+    if (os->stat(os->ctx, replica->base_fd, &st) == 0 &&
+        st.size_bytes <= RAMET_TRUE_HEADER_SIZE &&
+        is_mark_in_part(state, first, got, mark)) {
+        *out_moved = true;
         return RAMET_OK;
     }
     if (!state->is_clean || !is_same_header(first, state->fold.newest.header))

@@ -52,8 +52,10 @@ struct ramet_index_header {
     _Atomic uint64_t is_marked;   /* W/B: the base bears the replica mark */
     _Alignas(64) _Atomic uint64_t write_pos; /* W: the next record's place */
     _Atomic uint64_t high_water;             /* W: highest page that ever was */
-    _Atomic uint64_t synced;    /* *: the log is on disk up to there */
-    _Atomic uint64_t named_gen; /* *: directory entries synced up to it */
+    _Atomic uint64_t synced;      /* *: the log is on disk up to there */
+    _Atomic uint64_t sync_failed; /* *: what is past `synced` may be lost though
+                                     a later sync succeeds */
+    _Atomic uint64_t named_gen;   /* *: directory entries synced up to it */
     _Atomic uint64_t lsn_tail; /* W: tail of the newest record with a new LSN */
     _Alignas(64) _Atomic uint64_t fill_pos; /* B: the next fill's place */
     _Atomic uint64_t stamp;                 /* B: of base entries */
@@ -379,7 +381,8 @@ struct ramet_scan {
     size_t window_len;
     uint64_t window_offset;
     uint64_t window_gen;
-    uint64_t final_until; /* what is before it was published: no longer changes */
+    uint64_t
+        final_until; /* what is before it was published: no longer changes */
     struct ramet_trailer trailer; /* of the record last read */
 };
 void ramet_scan_init(struct ramet_scan *scan, struct ramet_replica *replica);
@@ -543,6 +546,8 @@ ramet_super_clean(struct ramet_replica *replica, struct ramet_err *err);
 
 void ramet_base_mark(const struct ramet_id *base_id,
                      uint8_t out[RAMET_TRUE_HEADER_SIZE]);
+/* The mark of some replica, whichever. */
+bool ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE]);
 /* Take the true header off the base, if it is on. RAMET_EBUSY: a program that
  * knows nothing of us is reading it. Needs write lock or base lock. */
 RAMET_NODISCARD enum ramet_rc

@@ -24,6 +24,7 @@
 struct ramet_http_pool {
     char *root;
     char *authorization; /* "Authorization: Bearer …", or NULL */
+    char *ca_file;       /* RAMET_CA_FILE, or NULL: the system's */
     bool direct;         /* loopback: no proxy */
     uint64_t connect_timeout_ms, stall_timeout_ms;
     struct ramet_mutex lock;
@@ -72,6 +73,7 @@ ramet_http_pool_new(const char *root,
                     struct ramet_http_pool **out_pool, struct ramet_err *err)
 {
     const bool has_token = options->token != NULL && options->token[0] != '\0';
+    const char *ca_file = getenv("RAMET_CA_FILE");
     struct ramet_http_pool *pool;
 
     if (has_token && !is_token(options->token))
@@ -88,10 +90,13 @@ ramet_http_pool_new(const char *root,
     if (has_token)
         pool->authorization =
             ramet_asprintf("Authorization: Bearer %s", options->token);
+    if (ca_file != NULL && ca_file[0] != '\0')
+        pool->ca_file = ramet_strdup(ca_file);
     pool->direct = is_loopback_root(root);
     pool->connect_timeout_ms = options->connect_timeout_ms;
     pool->stall_timeout_ms = options->stall_timeout_ms;
-    if (pool->root == NULL || (has_token && pool->authorization == NULL)) {
+    if (pool->root == NULL || (has_token && pool->authorization == NULL) ||
+        (ca_file != NULL && ca_file[0] != '\0' && pool->ca_file == NULL)) {
         ramet_http_pool_free(pool);
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", root);
     }
@@ -109,6 +114,7 @@ ramet_http_pool_free(struct ramet_http_pool *pool)
         curl_easy_cleanup(pool->idle[i]);
     ramet_cond_done(&pool->freed);
     ramet_mutex_done(&pool->lock);
+    ramet_free(pool->ca_file);
     ramet_free(pool->authorization);
     ramet_free(pool->root);
     ramet_free(pool);
@@ -198,6 +204,8 @@ ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl, const char *path,
     (void)curl_easy_setopt(curl, CURLOPT_TCP_NODELAY, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_MAXAGE_CONN, IDLE_REUSE_S);
     (void)curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
+    if (pool->ca_file != NULL)
+        (void)curl_easy_setopt(curl, CURLOPT_CAINFO, pool->ca_file);
     if (pool->direct)
         (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
     return headers;

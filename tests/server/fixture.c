@@ -9,16 +9,47 @@
 #include <string.h>
 #include <unistd.h>
 
-struct ramet_remote *
-fixture_connect_port(unsigned port, const char *token)
+static struct ramet_remote *
+connect_with(unsigned port, const struct ramet_remote_options *options)
 {
-    const struct ramet_remote_options options = {.token = token != NULL ? token
-                                                                        : ""};
     struct ramet_url url = {.scheme = RAMET_REMOTE_HTTP};
     struct ramet_remote *remote;
     struct ramet_err err;
 
     (void)snprintf(url.root, sizeof(url.root), "http://127.0.0.1:%u", port);
+    assert_int_equal(ramet_remote_open_http(&url, options, &remote, &err),
+                     RAMET_OK);
+    return remote;
+}
+
+struct ramet_remote *
+fixture_connect_port(unsigned port, const char *token)
+{
+    const struct ramet_remote_options options = {.token = token != NULL ? token
+                                                                        : ""};
+
+    return connect_with(port, &options);
+}
+
+struct ramet_remote *
+fixture_connect_hasty(unsigned port)
+{
+    const struct ramet_remote_options options = {
+        .token = "", .connect_timeout_ms = 300, .stall_timeout_ms = 300};
+
+    return connect_with(port, &options);
+}
+
+struct ramet_remote *
+fixture_connect_tls(const struct fixture *f)
+{
+    const struct ramet_remote_options options = {.token = ""};
+    struct ramet_url url = {.scheme = RAMET_REMOTE_HTTPS};
+    struct ramet_remote *remote;
+    struct ramet_err err;
+
+    (void)snprintf(url.root, sizeof(url.root), "https://127.0.0.1:%u",
+                   ramet_server_port(f->server));
     assert_int_equal(ramet_remote_open_http(&url, &options, &remote, &err),
                      RAMET_OK);
     return remote;

@@ -26,6 +26,9 @@ void fixture_stop(struct fixture *f);
 void fixture_restart(struct fixture *f);
 struct ramet_remote *
 fixture_connect(const struct fixture *f, const char *token);
+struct ramet_remote *fixture_connect_tls(const struct fixture *f);
+/* Waits for nothing longer than 300 ms. */
+struct ramet_remote *fixture_connect_hasty(unsigned port);
 struct ramet_remote *fixture_connect_port(unsigned port, const char *token);
 
 #endif

@@ -2,6 +2,8 @@
  * test_remote.c - the client's HTTP remote against a real server: whatever a
  * direct store does, the same through the API.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -243,6 +245,102 @@ remote__out_of_reach_is_told(void **state)
     remote->ops->close(remote);
 }
 
+/* ---- TLS ------------------------------------------------------------------- */
+
+static void
+make_certificate(const char *dir)
+{
+    char command[512];
+
+    (void)snprintf(command, sizeof(command),
+                   "openssl req -x509 -newkey ec -pkeyopt "
+                   "ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ramet "
+                   "-addext subjectAltName=IP:127.0.0.1 -keyout %s/key.pem "
+                   "-out %s/cert.pem 2>/dev/null",
+                   dir, dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void
+use_tls(struct ramet_server_options *options)
+{
+    char dir[128];
+
+    (void)snprintf(dir, sizeof(dir), "%.100s", options->data);
+    *strrchr(dir, '/') = '\0';
+    make_certificate(dir);
+    (void)snprintf(options->tls_cert, sizeof(options->tls_cert), "%s/cert.pem",
+                   dir);
+    (void)snprintf(options->tls_key, sizeof(options->tls_key), "%s/key.pem",
+                   dir);
+}
+
+static void
+remote__speaks_tls_and_checks_the_certificate(void **state)
+{
+    struct ramet_remote *remote;
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+    char buf[16], dir[64];
+    size_t got;
+
+    (void)state;
+    (void)unsetenv("RAMET_CA_FILE");
+    fixture_start(&f, use_tls);
+    remote = fixture_connect_tls(&f);
+    assert_int_equal(ramet_objstore_read(remote->store, "ramet.json", 0, buf,
+                                         sizeof(buf), &got, &err),
+                     RAMET_EUNREACHABLE);
+    remote->ops->close(remote);
+
+    assert_int_equal(setenv("RAMET_CA_FILE", f.options.tls_cert, 1), 0);
+    remote = fixture_connect_tls(&f);
+    model_init(&model, remote->store, 7);
+    model_write(&model, 1, 300);
+    model_write_random(&model, 10);
+    /* New certificate: old connections go on, new ones get the new one. */
+    strcpy(dir, f.dir);
+    make_certificate(dir);
+    assert_int_equal(ramet_server_reload(f.server, &err), RAMET_OK);
+    model_write_random(&model, 10);
+    model_check_lsn(&model, model.lsn);
+    model_done(&model);
+    remote->ops->close(remote);
+    remote = fixture_connect_tls(&f);
+    assert_int_equal(ramet_objstore_read(remote->store, "ramet.json", 0, buf,
+                                         sizeof(buf), &got, &err),
+                     RAMET_OK);
+    remote->ops->close(remote);
+    /* A certificate that is none changes nothing. */
+    (void)truncate(f.options.tls_cert, 10);
+    assert_int_not_equal(ramet_server_reload(f.server, &err), RAMET_OK);
+    (void)unsetenv("RAMET_CA_FILE");
+    fixture_stop(&f);
+}
+
+/* ---- a server that goes away and comes back --------------------------------- */
+
+static void
+remote__survives_a_restart(void **state)
+{
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 8);
+    model_write(&model, 1, 100);
+    for (unsigned i = 0; i < 3; i++) {
+        fixture_restart(&f);
+        model_reopen(&model);
+        model_write_random(&model, 3);
+        model_check_lsn(&model, model.lsn);
+    }
+    model_done(&model);
+    fixture_stop(&f);
+}
+
 int
 main(void)
 {
@@ -254,6 +352,8 @@ main(void)
         cmocka_unit_test(remote__prefetch_brings_all_that_is_needed),
         cmocka_unit_test(remote__wait_hears_of_commits),
         cmocka_unit_test(remote__out_of_reach_is_told),
+        cmocka_unit_test(remote__speaks_tls_and_checks_the_certificate),
+        cmocka_unit_test(remote__survives_a_restart),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

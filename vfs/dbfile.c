@@ -77,9 +77,20 @@ read_header(const struct ramet_snapshot *snapshot, uint8_t *buf, size_t len,
 {
     assert(offset + len <= RAMET_HEADER_SIZE);
     memcpy(buf, snapshot->header + offset, len);
-    ramet_page1_show(snapshot, offset, buf, len);
+    ramet_page1_show(snapshot, snapshot->counter, offset, buf, len);
     return offset + len <= snapshot->byte_length ? SQLITE_OK
                                                  : SQLITE_IOERR_SHORT_READ;
+}
+
+static void
+show_page1(struct ramet_dbfile *db, uint8_t *buf, size_t len, uint64_t offset)
+{
+    const struct ramet_snapshot *snapshot = ramet_file_snapshot(db->file);
+    const uint32_t next = db->counter.is_left_out ? 1 : 0;
+
+    if (offset == 0 && !db->dirty)
+        ramet_counter_saw(&db->counter, snapshot, buf, len);
+    ramet_page1_show(snapshot, snapshot->counter + next, offset, buf, len);
 }
 
 static int
@@ -94,7 +105,7 @@ read_pinned(struct ramet_dbfile *db, uint8_t *buf, size_t len, uint64_t offset)
     if (rc != RAMET_OK)
         return ramet_dbfile_result(db, RAMET_OP_READ, rc);
     if (offset < RAMET_HEADER_SIZE && !db->page1_changed)
-        ramet_page1_show(ramet_file_snapshot(db->file), offset, buf, got);
+        show_page1(db, buf, got, offset);
     return got == len ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
 }
 
@@ -217,17 +228,18 @@ mend_header(struct ramet_dbfile *db, const uint8_t *buf, size_t len,
             uint64_t offset)
 {
     const struct ramet_snapshot *snapshot = ramet_file_snapshot(db->file);
+    const bool is_whole = offset == 0 && len >= RAMET_HEADER_SIZE;
+    const bool is_wal = is_whole && ramet_page1_wants_wal(buf, len);
+    const bool is_shown = is_whole && ramet_page1_is_shown(snapshot, buf);
 
+    ramet_counter_wrote(&db->counter,
+                        is_whole && !is_wal && !is_shown ? buf : NULL, len);
     if (!ramet_page1_touches(offset, len))
         return RAMET_OK;
     db->page1_changed = true;
-    if (offset != 0 || len < RAMET_HEADER_SIZE)
-        return RAMET_OK;
-    if (ramet_page1_wants_wal(buf, len))
+    if (is_wal)
         return make_rollback_format(db, buf);
-    if (ramet_page1_is_shown(snapshot, buf))
-        return restore_stored(db, snapshot);
-    return RAMET_OK;
+    return is_shown ? restore_stored(db, snapshot) : RAMET_OK;
 }
 
 static int
@@ -243,10 +255,16 @@ dbfile_write(sqlite3_file *file, const void *buf, int len, sqlite3_int64 offset)
         return code;
     db->dirty = true;
     db->unprepared = true;
+    if (offset == 0 && !db->page1_changed &&
+        ramet_counter_leaves_out(&db->counter, ramet_file_snapshot(db->file),
+                                 buf, (size_t)len))
+        return SQLITE_OK;
     rc = ramet_file_write(db->file, (uint64_t)offset, buf, (size_t)len,
                           &db->err);
     if (rc == RAMET_OK && offset < (sqlite3_int64)RAMET_HEADER_SIZE)
         rc = mend_header(db, buf, (size_t)len, (uint64_t)offset);
+    else if ((uint64_t)offset < db->counter.page_length)
+        ramet_counter_wrote(&db->counter, NULL, (size_t)len); /* a part of it */
     return ramet_dbfile_result(db, RAMET_OP_WRITE, rc);
 }
 
@@ -260,6 +278,8 @@ dbfile_truncate(sqlite3_file *file, sqlite3_int64 size)
     if (code != SQLITE_OK)
         return code;
     db->dirty = true;
+    if ((uint64_t)size < db->counter.page_length)
+        ramet_counter_wrote(&db->counter, NULL, 0);
     return ramet_dbfile_result(
         db, RAMET_OP_TRUNCATE,
         ramet_file_truncate(db->file, (uint64_t)size, &db->err));
@@ -282,6 +302,7 @@ dbfile_close(sqlite3_file *file)
         ramet_replica_delete(ramet_os_system(), db->name, &db->err) != RAMET_OK)
         ramet_vfs_report(SQLITE_IOERR_DELETE, db->name, &db->err);
     ramet_journal_done(&db->journal);
+    ramet_counter_done(&db->counter);
     ramet_free(db);
     file->pMethods = NULL;
     return SQLITE_OK;

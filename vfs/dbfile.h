@@ -30,6 +30,7 @@
 
 #include "client/file.h"
 #include "vfs/api.h"
+#include "vfs/counter.h"
 #include "vfs/errors.h"
 #include "vfs/journal.h"
 
@@ -57,6 +58,7 @@ struct ramet_dbfile {
     sqlite3 **connection; /* SQLITE_FCNTL_PDB: whose call this is; or NULL */
     sqlite3_vfs *under;   /* the VFS for all that is no database of ours */
     struct ramet_journal journal;
+    struct ramet_counter counter;
     uint64_t moved_checked_ns;
     struct ramet_err err; /* the last failure; text for ramet_errmsg() */
 };

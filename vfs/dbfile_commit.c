@@ -107,8 +107,13 @@ ramet_dbfile_publish(struct ramet_dbfile *db)
     }
     if (code != SQLITE_OK)
         return code; /* SQLite rolls back; the unlock voids the rest */
-    if (has_changes(db))
+    if (has_changes(db)) {
+        const uint64_t base_seq = ramet_file_snapshot(db->file)->seq;
+
         ramet_file_publish(db->file);
+        ramet_counter_published(&db->counter, base_seq,
+                                ramet_file_snapshot(db->file));
+    }
     db->dirty = false;
     db->page1_changed = false;
     ramet_dbfile_drop_trailer(db);

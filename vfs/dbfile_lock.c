@@ -74,6 +74,7 @@ ramet_dbfile_end_write(struct ramet_dbfile *db)
     }
     ramet_file_release(db->file);
     ramet_journal_end(&db->journal);
+    ramet_counter_dropped(&db->counter);
     db->writing = false;
     db->dirty = false;
     db->unprepared = false;

@@ -14,22 +14,22 @@ static const char sqlite_magic[16] = "SQLite format 3"; /* and its NUL */
 
 /* False: nothing is overlaid, invariant (3). */
 static bool
-overlay_bytes(const struct ramet_snapshot *snapshot, uint8_t out_counter[4],
-              uint8_t out_valid_for[4])
+overlay_bytes(const struct ramet_snapshot *snapshot, uint32_t counter,
+              uint8_t out_counter[4], uint8_t out_valid_for[4])
 {
     const uint8_t *header = snapshot->header;
 
     if (snapshot->byte_length < RAMET_HEADER_SIZE ||
         memcmp(header, sqlite_magic, sizeof(sqlite_magic)) != 0)
         return false;
-    ramet_put_be32(out_counter, snapshot->counter);
+    ramet_put_be32(out_counter, counter);
     if (memcmp(header + COUNTER_AT, header + VALID_FOR_AT, 4) == 0) {
         memcpy(out_valid_for, out_counter, 4);
         return true;
     }
     memcpy(out_valid_for, header + VALID_FOR_AT, 4);
     if (memcmp(out_valid_for, out_counter, 4) == 0) /* invariant (2) */
-        ramet_put_be32(out_valid_for, ~snapshot->counter);
+        ramet_put_be32(out_valid_for, ~counter);
     return true;
 }
 
@@ -44,15 +44,15 @@ lay_over(uint8_t *buf, uint64_t offset, size_t len, uint64_t at,
 }
 
 void
-ramet_page1_show(const struct ramet_snapshot *snapshot, uint64_t offset,
-                 void *buf, size_t len)
+ramet_page1_show(const struct ramet_snapshot *snapshot, uint32_t counter,
+                 uint64_t offset, void *buf, size_t len)
 {
-    uint8_t counter[4];
+    uint8_t bytes[4];
     uint8_t valid_for[4];
 
-    if (!overlay_bytes(snapshot, counter, valid_for))
+    if (!overlay_bytes(snapshot, counter, bytes, valid_for))
         return;
-    lay_over(buf, offset, len, COUNTER_AT, counter);
+    lay_over(buf, offset, len, COUNTER_AT, bytes);
     lay_over(buf, offset, len, VALID_FOR_AT, valid_for);
 }
 
@@ -76,7 +76,7 @@ ramet_page1_is_shown(const struct ramet_snapshot *snapshot, const void *buf)
     uint8_t counter[4];
     uint8_t valid_for[4];
 
-    return overlay_bytes(snapshot, counter, valid_for) &&
+    return overlay_bytes(snapshot, snapshot->counter, counter, valid_for) &&
            memcmp(bytes + COUNTER_AT, counter, 4) == 0 &&
            memcmp(bytes + VALID_FOR_AT, valid_for, 4) == 0;
 }

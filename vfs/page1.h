@@ -24,15 +24,16 @@
 
 #define RAMET_HEADER_SIZE 100u
 
-/* Lay the counter over bytes [offset, offset + len) as stored in `buf`. */
-void ramet_page1_show(const struct ramet_snapshot *snapshot, uint64_t offset,
-                      void *buf, size_t len);
+/* Lay `counter` over bytes [offset, offset + len) as stored in `buf`: the
+ * snapshot's, or the next one within a transaction (counter.h). */
+void ramet_page1_show(const struct ramet_snapshot *snapshot, uint32_t counter,
+                      uint64_t offset, void *buf, size_t len);
 
 /* Does a write of this range touch a byte that invariant (1) names? */
 bool ramet_page1_touches(uint64_t offset, size_t len);
 
 /* `buf`, from offset 0 and at least RAMET_HEADER_SIZE long, has in the
- * overlaid bytes just what show() gives: SQLite did not mean to change them. */
+ * overlaid bytes just what show() gives for the snapshot's counter: SQLite did not mean to change them. */
 bool
 ramet_page1_is_shown(const struct ramet_snapshot *snapshot, const void *buf);
 

@@ -41,7 +41,7 @@ show__gives_the_counter_and_keeps_equality(void **state)
 
         make_snapshot(&s, stored, valid_for, counter);
         memcpy(buf, s.header, sizeof(buf));
-        ramet_page1_show(&s, 0, buf, sizeof(buf));
+        ramet_page1_show(&s, s.counter, 0, buf, sizeof(buf));
         assert_int_equal(ramet_get_be32(buf + 24), counter);
         assert_int_equal(memcmp(buf + 24, buf + 92, 4) == 0,
                          stored == valid_for);
@@ -66,14 +66,14 @@ show__of_any_range_is_that_part_of_the_whole(void **state)
     memset(stored, 0xee, sizeof(stored));
     memcpy(stored, s.header, 100);
     memcpy(whole, stored, sizeof(whole));
-    ramet_page1_show(&s, 0, whole, sizeof(whole));
+    ramet_page1_show(&s, s.counter, 0, whole, sizeof(whole));
     for (size_t from = 0; from < sizeof(whole); from++)
         for (size_t len = 0; len <= sizeof(whole) - from; len++) {
             uint8_t part[130];
 
             memset(part, 0xaa, sizeof(part));
             memcpy(part + 1, stored + from, len);
-            ramet_page1_show(&s, from, part + 1, len);
+            ramet_page1_show(&s, s.counter, from, part + 1, len);
             assert_memory_equal(part + 1, whole + from, len);
             assert_int_equal(part[0], 0xaa);
             assert_int_equal(part[len + 1], 0xaa);
@@ -90,7 +90,7 @@ show__leaves_other_files_alone(void **state)
     make_snapshot(&s, 5, 5, 9);
     s.byte_length = 99; /* too short to be a database */
     memcpy(buf, s.header, sizeof(buf));
-    ramet_page1_show(&s, 0, buf, 99);
+    ramet_page1_show(&s, s.counter, 0, buf, 99);
     assert_memory_equal(buf, s.header, sizeof(buf));
     assert_false(ramet_page1_is_shown(&s, buf));
 
@@ -98,7 +98,7 @@ show__leaves_other_files_alone(void **state)
     for (size_t i = 0; i < 16; i++) {
         s.header[i] ^= 0x40;
         memcpy(buf, s.header, sizeof(buf));
-        ramet_page1_show(&s, 0, buf, sizeof(buf));
+        ramet_page1_show(&s, s.counter, 0, buf, sizeof(buf));
         assert_memory_equal(buf, s.header, sizeof(buf));
         s.header[i] ^= 0x40;
     }

@@ -58,6 +58,59 @@ def test_an_open_replica_is_no_database_to_others():
     db.close()
 
 
+def test_an_idle_native_connection_notices_what_happened_meanwhile():
+    """It goes by the header's counter, which not every commit writes."""
+    db = open_db("a.db")
+    fill(db)
+    db.close()
+    native = open_native("a.db")
+    seen = set()
+    for turn in range(8):
+        assert len(content(native)) == 200  # warms its cache
+        seen.add(open("a.db", "rb").read(28)[24:])
+        db = open_db("a.db")
+        other = open_db("a.db")
+        for commit in range(turn + 1):
+            writer = other if commit % 3 == 2 else db
+            writer.execute("UPDATE t SET x = ? WHERE id = ?",
+                           ("turn %d" % turn, commit * 20 + 1))
+        wanted = content(db)
+        db.close()
+        other.close()
+        assert content(native) == wanted
+        check_integrity(native)
+    assert len(seen) == 8
+
+
+def test_one_row_commits_leave_page_1_out():
+    """And what is left out is not missed: by others, or after a crash."""
+    db = open_db("a.db")
+    fill(db)
+    other = open_db("a.db")
+    logs = sum(os.path.getsize(os.path.join("a.db-ramet", name))
+               for name in os.listdir("a.db-ramet") if name.startswith("log"))
+    for turn in range(100):
+        db.execute("UPDATE t SET x = ? WHERE id = 1", ("n%d" % turn,))
+        if turn % 10 == 0:
+            assert content(other) == content(db)
+        if turn == 50:  # now page 1 changes in earnest
+            db.execute("PRAGMA user_version=7")
+            db.execute("CREATE TABLE u(a)")
+        if turn == 70:
+            db.execute("BEGIN")
+            db.execute("UPDATE t SET x = 'no' WHERE id = 1")
+            db.execute("ROLLBACK")
+            other.execute("UPDATE t SET x = 'other' WHERE id = 2")
+    assert one(other, "PRAGMA user_version") == 7
+    assert content(other) == content(db)
+    check_integrity(db)
+    check_integrity(other)
+    grown = sum(os.path.getsize(os.path.join("a.db-ramet", name))
+                for name in os.listdir("a.db-ramet")
+                if name.startswith("log")) - logs
+    assert grown < 100 * 6000, grown
+
+
 def test_a_plain_database_is_adopted_in_place():
     plain = open_native("a.db")
     plain.execute("PRAGMA page_size=8192")

@@ -1,0 +1,113 @@
+/*
+ * counter.c - see counter.h.
+ */
+#include "vfs/counter.h"
+
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/bytes.h"
+#include "vfs/page1.h"
+
+#define COUNTER_AT 24u
+#define VALID_FOR_AT 92u
+
+void
+ramet_counter_done(struct ramet_counter *counter)
+{
+    ramet_free(counter->page);
+    memset(counter, 0, sizeof(*counter));
+}
+
+/* Without memory it is merely not known. */
+static bool
+keep(struct ramet_counter *counter, const uint8_t *page, size_t len)
+{
+    if (len > counter->page_capacity) {
+        uint8_t *const larger = ramet_realloc(counter->page, len);
+
+        if (larger == NULL)
+            return false;
+        counter->page = larger;
+        counter->page_capacity = len;
+    }
+    memcpy(counter->page, page, len);
+    counter->page_length = len;
+    return true;
+}
+
+void
+ramet_counter_saw(struct ramet_counter *counter,
+                  const struct ramet_snapshot *snapshot, const uint8_t *page,
+                  size_t len)
+{
+    if (len != snapshot->page_size || snapshot->lsn != 0 || counter->is_pending)
+        return;
+    counter->is_known = keep(counter, page, len);
+    counter->seq = snapshot->seq;
+}
+
+/* Equal but for the bytes of page1.h's invariant (1). */
+static bool
+is_same_otherwise(const uint8_t *a, const uint8_t *b, size_t len)
+{
+    return memcmp(a, b, COUNTER_AT) == 0 &&
+           memcmp(a + COUNTER_AT + 4, b + COUNTER_AT + 4,
+                  VALID_FOR_AT - COUNTER_AT - 4) == 0 &&
+           memcmp(a + VALID_FOR_AT + 4, b + VALID_FOR_AT + 4,
+                  len - VALID_FOR_AT - 4) == 0;
+}
+
+static bool
+has_equal_counters(const uint8_t *page)
+{
+    return memcmp(page + COUNTER_AT, page + VALID_FOR_AT, 4) == 0;
+}
+
+bool
+ramet_counter_leaves_out(struct ramet_counter *counter,
+                         const struct ramet_snapshot *snapshot,
+                         const uint8_t *page, size_t len)
+{
+    if (!counter->is_known || counter->seq != snapshot->seq ||
+        counter->is_pending || !counter->was_written || snapshot->lsn != 0 ||
+        len != counter->page_length || len != snapshot->page_size)
+        return false;
+    if (ramet_get_be32(page + COUNTER_AT) != snapshot->counter + 1 ||
+        !has_equal_counters(page) || !has_equal_counters(counter->page) ||
+        !is_same_otherwise(page, counter->page, len))
+        return false;
+    counter->is_left_out = true;
+    return true;
+}
+
+void
+ramet_counter_wrote(struct ramet_counter *counter, const uint8_t *page,
+                    size_t len)
+{
+    counter->is_left_out = false;
+    counter->is_pending = true;
+    counter->is_known = page != NULL && keep(counter, page, len);
+}
+
+void
+ramet_counter_published(struct ramet_counter *counter, uint64_t base_seq,
+                        const struct ramet_snapshot *snapshot)
+{
+    if (counter->is_pending)
+        counter->was_written = true;
+    else if (counter->seq != base_seq)
+        counter->is_known = false; /* it was of an older snapshot still */
+    counter->seq = snapshot->seq;
+    counter->is_pending = false;
+    counter->is_left_out = false;
+}
+
+void
+ramet_counter_dropped(struct ramet_counter *counter)
+{
+    if (counter->is_pending)
+        counter->is_known = false;
+    counter->is_pending = false;
+    counter->is_left_out = false;
+}

@@ -486,6 +486,8 @@ ramet_drop_pending(struct ramet_session *session, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     if (p->is_set)
+        ramet_log_unsync(session->replica, p->start, p->after.snapshot.tail);
+    if (p->is_set)
         rc = ramet_void_record(session->replica, p->trailer_pos, p->void_offset,
                                p->void_value, err);
     atomic_store(&session->replica->head->header.prepared, 0);
@@ -566,6 +568,7 @@ settle_record(struct ramet_session *session, struct ramet_scan *scan,
         return rc;
     if (apply)
         return ramet_apply_record(session, scan, err);
+    ramet_log_unsync(replica, scan->trailer.start, scan->trailer.tail);
     rc = ramet_void_record(replica, scan->trailer.pos,
                            ramet_trailer_void_offset(&scan->trailer),
                            ramet_trailer_void_value(&scan->trailer), err);

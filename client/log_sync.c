@@ -152,3 +152,11 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
     }
     return RAMET_OK;
 }
+
+void
+ramet_log_unsync(struct ramet_replica *replica, uint64_t start, uint64_t tail)
+{
+    uint64_t seen = tail;
+
+    atomic_compare_exchange_strong(&replica->head->header.synced, &seen, start);
+}

@@ -278,15 +278,20 @@ ramet_record_finish(struct ramet_session *session,
     /* A record that this one supersedes, and does not overwrite, goes first:
      * of the two none is better than the wrong one. */
     if (prepared->is_set && prepared->start != session->rec_start)
-        rc = ramet_void_record(replica, prepared->trailer_pos,
-                               prepared->void_offset, prepared->void_value,
-                               err);
+        rc =
+            ramet_void_record(replica, prepared->trailer_pos,
+                              prepared->void_offset, prepared->void_value, err);
     if (rc != RAMET_OK)
         return rc;
+    if (prepared->is_set)
+        ramet_log_unsync(replica, prepared->start,
+                         prepared->after.snapshot.tail);
     trailer->start = session->rec_start;
     trailer->pos = ramet_pos_add(session->buf_pos, session->buf_len);
     trailer->synced =
         atomic_load_explicit(&header->synced, memory_order_relaxed);
+    if (trailer->synced > trailer->start)
+        trailer->synced = trailer->start; /* that was of what stood here */
     size = ramet_trailer_encode(trailer, gen->salt,
                                 session->buf + session->buf_len);
     /* Set first: whoever finds us dead after this looks into the log. */

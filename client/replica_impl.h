@@ -496,6 +496,10 @@ ramet_wait_alone(struct ramet_session *session, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_log_sync_before(struct ramet_session *session, uint64_t number,
                       struct ramet_err *err);
+/* The record from `start` to `tail` is void, and its place used again: what
+ * stands there then is not on disk yet. Needs the write lock. */
+void
+ramet_log_unsync(struct ramet_replica *replica, uint64_t start, uint64_t tail);
 /* Finish what a dead writer prepared. Needs the write lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_settle(struct ramet_session *session, struct ramet_err *err);

@@ -294,7 +294,29 @@ ramet_session_evict(struct ramet_session *session, uint64_t limit_bytes,
 
 /* ---- verification -------------------------------------------------------- */
 
-/* Mark a bad page of the base absent, if the remote has it. */
+/* One more page of the base is absent: on disk before presence says which, so
+ * that a crash in between leaves one to count again, not one to overlook. */
+static enum ramet_rc
+count_one_absent(struct ramet_replica *replica, struct ramet_err *err)
+{
+    struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
+    enum ramet_rc rc;
+
+    if (state == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
+    rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
+    if (rc == RAMET_OK) {
+        state->base_absent++;
+        state->is_clean = false;
+        rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
+    }
+    ramet_state_file_done(state);
+    ramet_free(state);
+    return rc;
+}
+
+/* Mark a bad page of the base absent, if the remote has it. With checkpoint
+ * and base lock. */
 static enum ramet_rc
 drop_bad_page(struct ramet_session *session, uint32_t pgno,
               const struct ramet_replica_state *fold, uint64_t *io_bad,
@@ -314,6 +336,8 @@ drop_bad_page(struct ramet_session *session, uint32_t pgno,
         rc = ramet_index_reserve(replica, pgno, err);
     if (rc == RAMET_OK)
         rc = ramet_index_load_locked(session, pgno, &entry, err);
+    if (rc == RAMET_OK && ramet_entry_kind(entry) == RAMET_ENTRY_HELD)
+        rc = count_one_absent(replica, err);
     if (rc == RAMET_OK && ramet_entry_kind(entry) == RAMET_ENTRY_HELD &&
         ramet_index_swap(
             replica, pgno, entry,
@@ -321,6 +345,8 @@ drop_bad_page(struct ramet_session *session, uint32_t pgno,
                              atomic_fetch_add(&header->stamp, 1) + 1))) {
         atomic_fetch_add(&header->base_absent, 1);
         rc = ramet_presence_write(replica, pgno, 1, &absent, err);
+        if (rc == RAMET_OK)
+            rc = ramet_presence_sync(replica, err);
     }
     return rc;
 }
@@ -367,6 +393,8 @@ ramet_session_verify(struct ramet_session *session, uint64_t *out_checked,
                      uint64_t *out_bad, struct ramet_err *err)
 {
     const bool was_pinned = session->is_pinned;
+    const struct ramet_os *const os = session->replica->os;
+    const bool repairs = !session->replica->is_readonly;
     struct ramet_replica_state fold;
     uint8_t *page;
     uint64_t checked = 0;
@@ -375,6 +403,15 @@ ramet_session_verify(struct ramet_session *session, uint64_t *out_checked,
 
     if (rc != RAMET_OK)
         return rc;
+    if (repairs)
+        rc = ramet_lock_wait(os, session->lock_fd, RAMET_LOCK_CHECKPOINT,
+                             RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                             "a checkpoint is under way", err);
+    if (rc != RAMET_OK) {
+        if (!was_pinned)
+            ramet_session_unpin(session);
+        return rc;
+    }
     memset(&fold, 0, sizeof(fold));
     page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
     if (page == NULL)
@@ -387,6 +424,8 @@ ramet_session_verify(struct ramet_session *session, uint64_t *out_checked,
             verify_page(session, (uint32_t)p, page, &fold, &checked, &bad, err);
     ramet_replica_state_done(&fold);
     ramet_free(page);
+    if (repairs)
+        ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
     if (!was_pinned)
         ramet_session_unpin(session);
     if (rc == RAMET_OK) {

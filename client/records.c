@@ -534,7 +534,8 @@ describe_pull(const struct ramet_session *writer,
     ramet_record_trailer(&writer->pin,
                          reset ? RAMET_RECORD_RESET : RAMET_RECORD_PULL, t);
     ramet_fill_trailer_point(t, point);
-    t->page_size = point->page_count != 0 ? point->page_size : t->page_size;
+    if (ramet_page_size_ok(point->page_size))
+        t->page_size = point->page_size;
     t->page_count = point->page_count;
     t->byte_length = point->byte_length;
     if (t->least_page_count > t->page_count)

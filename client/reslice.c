@@ -95,6 +95,7 @@ ramet_reslice(struct ramet_session *session, uint32_t page_size,
     struct ramet_session *old = NULL;
     const uint32_t page_count = ramet_pages_of(session->size, page_size);
     uint8_t *const page = ramet_alloc(page_size);
+    bool has_lock = false;
     enum ramet_rc rc = RAMET_OK;
 
     assert(page_size != session->page_size);
@@ -104,6 +105,16 @@ ramet_reslice(struct ramet_session *session, uint32_t page_size,
         atomic_load(&session->replica->head->header.high_water) != 0 &&
         !session->prepared.gate_shut)
         rc = ramet_wait_alone(session, err);
+    /* What was spilled already must not go with its generation meanwhile. */
+    if (rc == RAMET_OK) {
+        rc = ramet_lock_wait(session->replica->os, session->lock_fd,
+                             RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
+                             RAMET_LOCK_WAIT_MS, "a checkpoint is under way",
+                             err);
+        has_lock = rc == RAMET_OK;
+        if (rc == RAMET_EBUSY) /* which a commit never answers */
+            rc = RAMET_ESNAPSHOT;
+    }
     if (rc == RAMET_OK)
         rc = part_ways(session, &old, err);
     if (rc == RAMET_OK)
@@ -116,6 +127,9 @@ ramet_reslice(struct ramet_session *session, uint32_t page_size,
         session->least_page_count = page_count;
         session->own_high = page_count;
     }
+    if (has_lock)
+        ramet_lock_drop(session->replica->os, session->lock_fd,
+                        RAMET_LOCK_CHECKPOINT);
     if (old != NULL)
         free_old(old);
     ramet_free(page);

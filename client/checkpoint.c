@@ -116,9 +116,14 @@ move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
 {
     struct ramet_snapshot *const s = &c->state.fold.newest;
     struct ramet_version version;
-    enum ramet_rc rc = ramet_read_version(c->session, s->tail, s->page_size,
-                                          pgno, c->page, &version, err);
+    uint64_t entry;
+    enum ramet_rc rc;
 
+    /* Under the base lock, which a read would take to load the entry. */
+    rc = ramet_index_load_locked(c->session, pgno, &entry, err);
+    if (rc == RAMET_OK)
+        rc = ramet_read_version(c->session, s->tail, s->page_size, pgno,
+                                c->page, &version, err);
     if (rc != RAMET_OK)
         return rc;
     switch (version.kind) {

@@ -479,6 +479,23 @@ ramet_void_record(struct ramet_replica *replica, uint64_t trailer_pos,
                                 "sync the log of %s", replica->path);
 }
 
+/* What was spilled takes no room any more: the disk may be full. */
+static void
+cut_spilled(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_gen *gen;
+
+    if (!session->has_record || session->spilled_count == 0 ||
+        ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(session->rec_start),
+                      &gen, NULL) != RAMET_OK)
+        return;
+    /* If it stays it is overwritten by the next record. */
+    if (replica->os->truncate(replica->os->ctx, gen->fd,
+                              ramet_pos_offset(session->rec_start)) == 0)
+        session->extended_to = 0;
+}
+
 enum ramet_rc
 ramet_drop_pending(struct ramet_session *session, struct ramet_err *err)
 {
@@ -490,6 +507,8 @@ ramet_drop_pending(struct ramet_session *session, struct ramet_err *err)
     if (p->is_set)
         rc = ramet_void_record(session->replica, p->trailer_pos, p->void_offset,
                                p->void_value, err);
+    if (rc == RAMET_OK)
+        cut_spilled(session);
     atomic_store(&session->replica->head->header.prepared, 0);
     after_transaction(session);
     return rc;

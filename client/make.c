@@ -131,8 +131,8 @@ ramet_base_look_for_users(struct ramet_replica *replica, int fd,
     return RAMET_OK;
 }
 
-/* Base and directory have names that last, before the state makes a replica of
- * them. */
+/* Base, directory and lock file have names that last, before the state makes a
+ * replica of them. */
 static enum ramet_rc
 sync_parent(struct ramet_replica *replica, struct ramet_err *err)
 {

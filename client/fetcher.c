@@ -4,7 +4,8 @@
  *   (1) flights never overlap: a page of one LSN is in at most one of them
  *   (2) a flight's pages are written by its leader alone, before `done` is
  *       set under the mutex, and read by the others after
- *   (3) a flight lives until its leader and all who waited for it have left
+ *   (3) a flight lives until its leader, all who waited for it and the list of
+ *       recent ones have left
  *
  * Layer: client.
  */
@@ -36,13 +37,29 @@ struct flight {
 
 static_assert(RAMET_FLIGHT_PAGES <= 64, "struct flight has a bit for each");
 
+#define RECENT 4u
+#define RECENT_BYTES (64u << 10)
+
 struct ramet_page_fetcher {
     struct ramet_link *link;
     struct ramet_mutex mutex;
     struct ramet_cond landed;
     struct flight *flights;
+    /* Small flights that landed last: whoever missed the same page just
+     * before it was delivered comes too late to wait for it. */
+    struct flight *landed_last[RECENT];
+    unsigned next_recent;
     struct ramet_readahead readahead;
 };
+
+static void
+flight_free(struct flight *flight)
+{
+    if (flight == NULL)
+        return;
+    ramet_free(flight->pages);
+    ramet_free(flight);
+}
 
 struct ramet_page_fetcher *
 ramet_page_fetcher_new(struct ramet_link *link)
@@ -64,19 +81,31 @@ ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher)
     if (fetcher == NULL)
         return;
     assert(fetcher->flights == NULL);
+    for (unsigned i = 0; i < RECENT; i++)
+        flight_free(fetcher->landed_last[i]);
     ramet_cond_done(&fetcher->landed);
     ramet_mutex_done(&fetcher->mutex);
     ramet_free(fetcher);
 }
 
-/* The flight that brings `pgno`. Needs the mutex. */
+static bool
+flight_has(const struct flight *f, uint64_t lsn, uint32_t pgno)
+{
+    return f != NULL && f->lsn == lsn && pgno >= f->first &&
+           pgno - f->first < f->count;
+}
+
+/* The flight that brings `pgno`, or just brought it. Needs the mutex. */
 static struct flight *
 find_flight(const struct ramet_page_fetcher *fetcher, uint64_t lsn,
             uint32_t pgno)
 {
     for (struct flight *f = fetcher->flights; f != NULL; f = f->next)
-        if (f->lsn == lsn && pgno >= f->first && pgno - f->first < f->count)
+        if (flight_has(f, lsn, pgno))
             return f;
+    for (unsigned i = 0; i < RECENT; i++)
+        if (flight_has(fetcher->landed_last[i], lsn, pgno))
+            return fetcher->landed_last[i];
     return NULL;
 }
 
@@ -89,15 +118,6 @@ clear_ahead(const struct ramet_page_fetcher *fetcher, uint64_t lsn,
         if (f->lsn == lsn && f->first > pgno && f->first - pgno < count)
             count = f->first - pgno;
     return count;
-}
-
-static void
-flight_free(struct flight *flight)
-{
-    if (flight == NULL)
-        return;
-    ramet_free(flight->pages);
-    ramet_free(flight);
 }
 
 /* Needs the mutex; the flight is out of the list already. */
@@ -156,6 +176,16 @@ end_flight(struct ramet_page_fetcher *fetcher, struct flight *flight,
     flight->err = *err;
     flight->done = true;
     ramet_cond_broadcast(&fetcher->landed);
+    if (rc == RAMET_OK &&
+        (size_t)flight->count * flight->page_size <= RECENT_BYTES) {
+        struct flight **const place =
+            &fetcher->landed_last[fetcher->next_recent++ % RECENT];
+
+        if (*place != NULL)
+            flight_leave(*place);
+        *place = flight;
+        flight->refs++;
+    }
     flight_leave(flight);
     ramet_mutex_unlock(&fetcher->mutex);
 }

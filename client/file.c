@@ -59,8 +59,13 @@ ramet_file_is_readonly(const struct ramet_file *file)
 enum ramet_rc
 ramet_file_pin(struct ramet_file *file, struct ramet_err *err)
 {
-    return file->view != NULL ? ramet_view_pin(file->view, err)
-                              : ramet_session_pin(file->session, err);
+    if (file->view == NULL)
+        return ramet_session_pin(file->session, err);
+    if (file->fork_count != ramet_os_fork_count())
+        return RAMET_FAIL(err, RAMET_EFORKED,
+                          "%s: was opened before fork(); open it again here",
+                          file->path);
+    return ramet_view_pin(file->view, err);
 }
 
 void

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "client/background.h"
 #include "client/fetcher.h"
@@ -194,16 +195,27 @@ ramet_link_note_remote(struct ramet_link *link, uint64_t remote_lsn,
     ramet_mutex_unlock(&link->mutex);
 }
 
+/* Does the success of `verb` show that what made `failed` fail is over? */
+static bool
+mends(const char *verb, const char *failed)
+{
+    return failed == NULL || strcmp(verb, failed) == 0 ||
+           strcmp(verb, "sync") == 0 || strcmp(verb, "reset") == 0;
+}
+
 void
-ramet_link_note_error(struct ramet_link *link, enum ramet_rc rc,
-                      const struct ramet_err *err)
+ramet_link_note_result(struct ramet_link *link, const char *verb,
+                       enum ramet_rc rc, const struct ramet_err *err)
 {
     ramet_mutex_lock(&link->mutex);
-    if (rc == RAMET_OK)
-        link->last_error[0] = '\0';
-    else
+    if (rc != RAMET_OK) {
+        link->failed_verb = verb;
         snprintf(link->last_error, sizeof(link->last_error), "%s",
                  err != NULL ? err->text : ramet_rc_name(rc));
+    } else if (mends(verb, link->failed_verb)) {
+        link->failed_verb = NULL;
+        link->last_error[0] = '\0';
+    }
     if (rc == RAMET_EDIVERGED)
         link->diverged = true;
     ramet_mutex_unlock(&link->mutex);

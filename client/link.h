@@ -49,6 +49,7 @@ struct ramet_link {
     uint64_t behind_since_ms;    /* Unix time of the first commit not pulled */
     uint64_t ahead_since_ms;     /* when pending commits were first seen */
     bool diverged;
+    const char *failed_verb; /* that left last_error; a constant */
     char last_error[RAMET_ERR_TEXT_MAX];
 
     struct ramet_mutex sync_mutex;
@@ -85,8 +86,10 @@ ramet_link_set_volume(struct ramet_link *link, const struct ramet_vid *volume);
  * past `own_lsn` was made. */
 void ramet_link_note_remote(struct ramet_link *link, uint64_t remote_lsn,
                             uint64_t behind_since_ms);
-void ramet_link_note_error(struct ramet_link *link, enum ramet_rc rc,
-                           const struct ramet_err *err);
+/* What a verb (a string constant) came to. A success takes back the error of
+ * its own kind only: that pulls work does not mend a push that is refused. */
+void ramet_link_note_result(struct ramet_link *link, const char *verb,
+                            enum ramet_rc rc, const struct ramet_err *err);
 
 /* Make sure the link has its own session, cloned from `session`, which the
  * calling thread owns. Needs sync_mutex. */

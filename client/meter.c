@@ -48,8 +48,11 @@ ramet_meter_note(struct ramet_meter *meter, enum ramet_rc rc,
 {
     const struct ramet_os *const os = meter->os;
 
-    if (rc == RAMET_EUNREACHABLE || rc == RAMET_ETIMEOUT ||
-        rc == RAMET_EUNKNOWN) {
+    if (rc == RAMET_EUNKNOWN) { /* one answer was lost: others may come */
+        atomic_store(&meter->offline, true);
+        return;
+    }
+    if (rc == RAMET_EUNREACHABLE || rc == RAMET_ETIMEOUT) {
         ramet_mutex_lock(&meter->mutex);
         snprintf(meter->cause, sizeof(meter->cause), "%s",
                  err != NULL ? err->text : ramet_rc_name(rc));

@@ -90,21 +90,25 @@ send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
     return ramet_sync_diverged(sync, winner.lsn, err);
 }
 
-enum ramet_rc
-ramet_sync_settle(struct ramet_sync *sync, struct ramet_err *err)
+/* The intent that there is: send it, or drop one of which nothing was sent. */
+static enum ramet_rc
+settle_intent(struct ramet_sync *sync, struct ramet_err *err)
 {
     uint8_t *object = NULL;
     size_t len = 0;
+    struct ramet_remote_point point;
     struct ramet_head newest;
-    enum ramet_rc rc = RAMET_OK;
+    struct ramet_cid id;
+    enum ramet_rc rc;
 
-    assert(sync->has_push_lock);
-    if (ramet_id_is_nil(&sync->state->intent.id))
-        rc = ramet_durable_settle(sync, err); /* it may make an intent */
-    if (rc != RAMET_OK || ramet_id_is_nil(&sync->state->intent.id))
-        return rc;
     rc = ramet_session_load_intent(sync->session, &object, &len, err);
-    if (rc == RAMET_ENOTFOUND) { /* nothing was ever sent of it */
+    if (rc == RAMET_OK)
+        rc = ramet_sync_point(object, len, &sync->volume, &point, &id, err);
+    if (rc == RAMET_ENOTFOUND ||
+        (rc == RAMET_OK &&
+         ramet_id_compare(&id.id, &sync->state->intent.id) != 0)) {
+        /* Killed before this intent's bytes were kept, so none were sent. What
+         * may lie there are those of an intent before it, which landed. */
         rc = ramet_session_abandon_intent(sync->session, err);
     } else if (rc == RAMET_OK) {
         /* Into a gap, into a remote that went back, nothing is sent. */
@@ -114,6 +118,23 @@ ramet_sync_settle(struct ramet_sync *sync, struct ramet_err *err)
     }
     ramet_free(object);
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+}
+
+enum ramet_rc
+ramet_sync_settle(struct ramet_sync *sync, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(sync->has_push_lock);
+    if (!ramet_id_is_nil(&sync->state->intent.id))
+        rc = settle_intent(sync, err);
+    if (rc != RAMET_OK)
+        return rc;
+    /* A commit that was kept by sync=commit may become an intent. */
+    rc = ramet_durable_settle(sync, err);
+    if (rc == RAMET_OK && !ramet_id_is_nil(&sync->state->intent.id))
+        rc = settle_intent(sync, err);
+    return rc;
 }
 
 /* ---- the first push gives the volume its name ----------------------------- */
@@ -171,6 +192,13 @@ bind_replica(struct ramet_sync *sync, struct ramet_err *err)
                           "another name, or clone it",
                           sync->link->path, ramet_source_text(sync->source),
                           head.lsn);
+    if (head.lsn > 0 && head.kind != sync->state->kind)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: %.200s is %s, this file is not; clone it to "
+                          "another name",
+                          sync->link->path, ramet_source_text(sync->source),
+                          head.kind == RAMET_KIND_SQLITE ? "a database"
+                                                         : "a plain file");
     rc = ramet_session_bind(sync->session, ramet_source_text(sync->source),
                             &volume, err);
     if (rc != RAMET_OK)

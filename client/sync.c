@@ -87,7 +87,7 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
         note_result(sync);
     }
     if (rc != RAMET_EBUSY && rc != RAMET_ECANCELLED)
-        ramet_link_note_error(link, rc, err);
+        ramet_link_note_result(link, sync->verb, rc, err);
     sync->link = NULL;
     ramet_mutex_unlock(&link->sync_mutex);
 }

@@ -295,6 +295,7 @@ ramet_url_parse(const char *text, struct ramet_url *out_url,
                 struct ramet_err *err)
 {
     struct ramet_url url = {.scheme = RAMET_REMOTE_FILE};
+    char normal[3 * sizeof(url.root) + sizeof(url.query) + RAMET_NAME_MAX];
     const char *rest;
     const char *why;
 
@@ -311,6 +312,11 @@ ramet_url_parse(const char *text, struct ramet_url *out_url,
     if (rest == NULL)
         return fail(err, text, "no scheme that is known");
     why = parse_rest(&url, rest);
+    if (why == NULL) { /* percent signs may make it longer than it was */
+        ramet_url_format(&url, normal, sizeof(normal));
+        if (strlen(normal) >= RAMET_URL_MAX)
+            why = "it is too long";
+    }
     if (why != NULL)
         return fail(err, text, why);
     *out_url = url;

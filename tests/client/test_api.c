@@ -191,7 +191,7 @@ api__tells_what_is_wrong(void **state)
                      RAMET_ERROR_INVALID);
     options.sync = NULL;
     options.create = 1;
-    options.remote = "http:/x";
+    options.remote = "ftp://x/y";
     assert_int_equal(ramet_open(path, &options, &volume, &error),
                      RAMET_ERROR_INVALID);
     options.remote = NULL;

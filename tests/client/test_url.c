@@ -168,6 +168,13 @@ url__bounds_every_length(void **state)
         memcpy(text, "s3://bbb", 8);
         (void)!ramet_url_parse(text, &url, NULL);
     }
+    /* 700 bytes that take three characters each in the normal form. */
+    memset(text, 0xc3, sizeof(text));
+    memcpy(text, "file:///", 8);
+    memcpy(text + 8 + 700, "/db", 4);
+    assert_int_equal(ramet_url_parse(text, &url, NULL), RAMET_EINVAL);
+    memcpy(text + 8 + 600, "/db", 4);
+    parse_ok(text, &url);
     memset(text, 'n', sizeof(text));
     memcpy(text, "file:///", 8);
     text[8 + 128] = '\0';

@@ -1,0 +1,215 @@
+/*
+ * test_fetcher.c - pages that come when they are read: one request for many
+ * who miss the same one, few for a scan, and clear errors.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/thread.h"
+#include "tests/client/world.h"
+#include "tests/support/faultstore.h"
+
+enum { PAGE = 4096, PAGES = 1000, SIZE = PAGES * PAGE, THREADS = 8 };
+
+static uint8_t *bytes;
+
+/* A database's volume on machine 0, and a lazy clone of it on machine 1. */
+static int
+setup(void **state)
+{
+    struct ramet_file_options options;
+    struct ramet_file *a = NULL;
+    struct world *world;
+
+    if (world_setup(state) != 0)
+        return -1;
+    world = *state;
+    bytes = malloc(SIZE);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < SIZE; i++) /* does not compress to nothing */
+        bytes[i] = (uint8_t)(i * 2654435761u >> 13 ^ i / PAGE);
+    memcpy(bytes, "SQLite format 3", 16);
+    bytes[16] = PAGE >> 8;
+    bytes[17] = 0;
+    world_options(world, 0, &options);
+    options.kind = RAMET_KIND_SQLITE;
+    OK(ramet_file_open(world_path(world, "a"), &options, &a, e));
+    world_write(a, 0, bytes, SIZE);
+    OK(ramet_file_push(a, NULL, e));
+    ramet_file_close(a);
+    ramet_file_close(world_clone(world, 1, "b", false));
+    world_restart(world, 1);
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    free(bytes);
+    return world_teardown(state);
+}
+
+static void
+expect_page(struct ramet_file *file, uint32_t pgno)
+{
+    uint8_t page[PAGE];
+    size_t got;
+
+    OK(ramet_file_pin(file, e));
+    OK(ramet_file_read(file, (uint64_t)(pgno - 1) * PAGE, page, PAGE, &got, e));
+    ramet_file_unpin(file);
+    assert_int_equal(got, PAGE);
+    assert_memory_equal(page, bytes + (size_t)(pgno - 1) * PAGE, PAGE);
+}
+
+struct reader {
+    struct ramet_file *file;
+    struct ramet_thread thread;
+    uint32_t first;
+    uint32_t step;
+};
+
+static void *
+read_pages(void *arg)
+{
+    const struct reader *const reader = arg;
+
+    for (uint32_t pgno = reader->first; pgno <= PAGES; pgno += reader->step)
+        expect_page(reader->file, pgno);
+    return NULL;
+}
+
+static void
+run_readers(struct world *world, uint32_t first, uint32_t step)
+{
+    struct reader readers[THREADS];
+
+    for (unsigned i = 0; i < THREADS; i++)
+        readers[i] = (struct reader){
+            .file = world_open(world, 1, "b"), .first = first, .step = step};
+    for (unsigned i = 0; i < THREADS; i++)
+        OK(ramet_thread_start(&readers[i].thread, "reader", read_pages,
+                              &readers[i], e));
+    for (unsigned i = 0; i < THREADS; i++)
+        ramet_thread_join(&readers[i].thread);
+    for (unsigned i = 0; i < THREADS; i++)
+        ramet_file_close(readers[i].file);
+}
+
+/* However eight threads meet, a page is asked for once. */
+static void
+fetch__of_one_page_by_many_is_one_request(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const b = world_open(world, 1, "b");
+    uint64_t before;
+    uint64_t fetched;
+
+    expect_page(b, 450); /* heads and nodes are known from here on */
+    before = world_status(b).fetched_pages;
+    run_readers(world, 17, 97);
+    fetched = world_status(b).fetched_pages - before;
+    assert_int_equal(fetched, (PAGES - 17) / 97 + 1);
+    ramet_file_close(b);
+}
+
+static void
+fetch__of_a_scan_takes_few_requests(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const b = world_open(world, 1, "b");
+
+    ramet_faultstore_reset_counts(world->faults[1]);
+    for (uint32_t pgno = 1; pgno <= PAGES; pgno++)
+        expect_page(b, pgno);
+    assert_in_range(ramet_faultstore_counts(world->faults[1]).reads, 5, 60);
+    assert_in_range(world_status(b).fetched_pages, PAGES - 1, PAGES + 64);
+    ramet_file_close(b);
+}
+
+static void
+fetch__by_many_scans_brings_each_page_about_once(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const b = world_open(world, 1, "b");
+
+    run_readers(world, 1, 1);
+    assert_in_range(world_status(b).fetched_pages, PAGES - 1, PAGES * 5 / 4);
+    ramet_faultstore_set_down(world->faults[1], RAMET_EUNREACHABLE);
+    world_expect(b, bytes, SIZE); /* all of it is here now */
+    ramet_file_close(b);
+}
+
+static void
+fetch__without_the_remote_says_which_and_fails_fast(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const b = world_open(world, 1, "b");
+    struct ramet_err err;
+    uint8_t page[PAGE];
+    size_t got;
+
+    expect_page(b, 10);
+    ramet_faultstore_set_down(world->faults[1], RAMET_EUNREACHABLE);
+    ramet_faultstore_reset_counts(world->faults[1]);
+    OK(ramet_file_pin(b, e));
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(
+            ramet_file_read(b, 700u * PAGE, page, PAGE, &got, &err),
+            RAMET_EUNREACHABLE);
+    ramet_file_unpin(b);
+    assert_non_null(strstr(err.text, "/b"));
+    assert_non_null(strstr(err.text, "page 701"));
+    assert_non_null(strstr(err.text, world->urls[1]));
+    /* The breaker: far fewer than one request a miss, however slow we are. */
+    assert_in_range(ramet_faultstore_counts(world->faults[1]).reads, 1, 20);
+    expect_page(b, 10);
+    assert_int_equal(world_status(b).state, RAMET_STATE_OFFLINE);
+    ramet_file_close(b);
+}
+
+static void
+fetch__of_a_damaged_page_is_an_error_and_keeps_nothing(void **state)
+{
+    static const enum ramet_fault faults[] = {
+        RAMET_FAULT_FLIP_BIT, RAMET_FAULT_SHORT, RAMET_FAULT_OTHER_KEY};
+    struct world *const world = *state;
+    struct ramet_file *const b = world_open(world, 1, "b");
+
+    expect_page(b, 10);
+    for (size_t i = 0; i < 3; i++) {
+        const uint32_t pgno = 100 + 200 * (uint32_t)i;
+        struct ramet_err err;
+        uint8_t page[PAGE];
+        size_t got;
+
+        ramet_faultstore_arm(world->faults[1], faults[i], 0, RAMET_OK);
+        OK(ramet_file_pin(b, e));
+        assert_int_equal(ramet_file_read(b, (uint64_t)(pgno - 1) * PAGE, page,
+                                         PAGE, &got, &err),
+                         RAMET_ECORRUPT);
+        ramet_file_unpin(b);
+        assert_true(ramet_faultstore_fired(world->faults[1]));
+        expect_page(b, pgno);
+    }
+    ramet_file_close(b);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(fetch__of_one_page_by_many_is_one_request),
+        T(fetch__of_a_scan_takes_few_requests),
+        T(fetch__by_many_scans_brings_each_page_about_once),
+        T(fetch__without_the_remote_says_which_and_fails_fast),
+        T(fetch__of_a_damaged_page_is_an_error_and_keeps_nothing),
+    };
+    return cmocka_run_group_tests_name("fetcher", tests, NULL, NULL);
+}

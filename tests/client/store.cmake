@@ -7,3 +7,5 @@ ramet_test(test_store_model
 ramet_test(test_store_crash
            SOURCES test_store_crash.c store_crash.c store_scenarios.c
            LIBS ramet_store_world ramet_test_support ramet_client TIMEOUT 900)
+ramet_test(test_store_processes SOURCES test_store_processes.c
+           LIBS ramet_store_world ramet_client TIMEOUT 600)

@@ -160,12 +160,12 @@ exists(const char *path)
 /* It is not there, and nothing of it: all right if so it may be. Makes it
  * anew, as a user would. */
 static void
-check_gone(struct crash_world *w)
+check_gone(struct crash_world *w, const char *text)
 {
     char dir[200];
 
     if (!w->may_be_gone && !w->must_be_gone && !w->may_not_be)
-        crash_fail(w, __LINE__, "the replica", "is gone");
+        crash_fail(w, __LINE__, "the replica is gone", text);
     snprintf(dir, sizeof(dir), "%s-ramet", w->path);
     rmdir(dir); /* an empty one does no harm */
     if (!w->may_not_be && (exists(w->path) || exists(dir)))
@@ -253,7 +253,7 @@ reopen(struct crash_world *w, unsigned flags)
     const enum ramet_rc rc = crash_open(w, flags, &w->session, &err);
 
     if (rc == RAMET_ENOTFOUND)
-        check_gone(w);
+        check_gone(w, err.text);
     else if (rc != RAMET_OK)
         crash_fail(w, __LINE__, "open", err.text);
     else if (w->must_be_gone)

@@ -137,8 +137,10 @@ static enum ramet_rc
 sync_parent(struct ramet_replica *replica, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    const int result = os->sync(os->ctx, replica->parent_fd);
+    int result = os->sync(os->ctx, replica->dir_fd);
 
+    if (result == 0)
+        result = os->sync(os->ctx, replica->parent_fd);
     return result == 0
                ? RAMET_OK
                : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,

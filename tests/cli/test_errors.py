@@ -72,8 +72,9 @@ class Errors(support.CliTest):
     # ---- permissions
 
     def as_nobody(self, *words):
+        environment = dict(os.environ, HOME="/nonexistent")
         return subprocess.run([*NOBODY, support.RAMET, *words], text=True,
-                              cwd=self.dir, stdout=subprocess.PIPE,
+                              cwd=self.dir, env=environment, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, timeout=60)
 
     @unittest.skipUnless(ROOT, "needs root, to become nobody")

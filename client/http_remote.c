@@ -25,7 +25,8 @@
 #define RANGES_BYTES (24u << 20)
 /* What one request brings at most, in pages' bytes. */
 #define AHEAD_BYTES (8u << 20)
-#define AHEAD_PAGES_BLIND 512u
+/* Without knowing how large a page is; a server takes 512. */
+#define AHEAD_PAGES_BLIND 128u
 #define AHEAD_PAGES_MAX 4096u
 #define ANSWER_MAX (24u << 20)
 #define SHADOWS_MAX 16u

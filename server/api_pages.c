@@ -8,7 +8,8 @@
  *
  *   (1) A frame is sent once in an answer.
  *   (2) Memory of an answer: the request's runs, one slice of frames, and the
- *       stream's buffers.
+ *       stream's buffers; while a worker is at it, with metadata, a history
+ *       and a list of ranges besides.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -26,7 +27,8 @@
 /* Asked for in the event thread: at most this many pages. */
 #define NOW_PAGES_MAX 16u
 #define NOW_BYTES_MAX (128u << 10)
-#define WHOLE_PAGES_MAX 32u
+#define WHOLE_PAGES_MAX 64u
+#define WHOLE_BYTES_MAX (12u << 20)
 
 /* ---- frames that were sent --------------------------------------------------- */
 
@@ -315,7 +317,7 @@ static const struct ramet_http_stream_ops pages_ops = {.produce = produce_pages,
 static enum ramet_rc
 open_fresh(struct answer *answer, struct ramet_err *err)
 {
-    const struct ramet_history_options options = {.cache_bytes = 2u << 20};
+    const struct ramet_history_options options = {.cache_bytes = 1u << 20};
 
     ramet_recorder_init(&answer->recorder, answer->server->store);
     return ramet_history_open(&answer->recorder.store,
@@ -323,11 +325,11 @@ open_fresh(struct answer *answer, struct ramet_err *err)
                               &answer->fresh, err);
 }
 
-/* Pages of a slice: about a megabyte of frames. */
+/* Pages of a slice: about what a stream takes at a time. */
 static uint32_t
 slice_pages(uint32_t page_size)
 {
-    const uint32_t pages = (1u << 20) / page_size;
+    const uint32_t pages = 2u * RAMET_HTTP_STREAM_BYTES / page_size;
 
     return pages > SLICE_PAGES ? SLICE_PAGES : pages;
 }
@@ -362,7 +364,9 @@ make_answer(struct call *call, struct ramet_live *live,
     return rc;
 }
 
-/* A small set in one piece, so that a failure still has its own status. */
+/* In one piece: a small set, so that a failure still has its own status; and
+ * one with metadata, whose bookkeeping then lives no longer than this call, and
+ * so as often as there are workers. */
 static void
 reply_whole(struct call *call, struct answer *answer)
 {
@@ -370,8 +374,13 @@ reply_whole(struct call *call, struct answer *answer)
     struct ramet_err err;
     enum ramet_rc rc;
 
-    ramet_buf_init(&out, 64u << 20);
-    rc = answer_slice(answer, &out, &err);
+    ramet_buf_init(&out, WHOLE_BYTES_MAX);
+    do
+        rc = answer_slice(answer, &out, &err);
+    while (rc == RAMET_OK && answer->run < answer->request.run_count);
+    if (out.failed == RAMET_ETOOBIG)
+        rc = RAMET_FAIL(&err, RAMET_ETOOBIG,
+                        "these pages are too large: ask for fewer at once");
     if (rc != RAMET_OK) {
         ramet_buf_done(&out);
         ramet_api_failed(call, ramet_live_volume(answer->live), rc, &err);
@@ -416,8 +425,7 @@ ramet_api_pages(struct call *call)
         return;
     }
     ramet_http_set_header(call->rq, "Cache-Control", "no-store");
-    if (answer->request.page_count <= WHOLE_PAGES_MAX &&
-        answer->request.page_count <= answer->slice)
+    if (answer->fresh != NULL || answer->request.page_count <= WHOLE_PAGES_MAX)
         reply_whole(call, answer);
     else
         ramet_http_reply_stream(call->rq, 200, TYPE_FRAMES, UINT64_MAX,

@@ -62,7 +62,7 @@ ramet_api_metrics(struct call *call)
             {"ramet_connections_total", "counter", http.accepted},
             {"ramet_connections_cut_total", "counter", http.killed},
             {"ramet_requests_in_flight", "gauge", http.requests},
-            {"ramet_request_body_bytes", "gauge", http.body_bytes},
+            {"ramet_held_bytes", "gauge", http.held_bytes},
             {"ramet_queue_length", "gauge", ramet_work_waiting(server->work)},
             {"ramet_volumes_open", "gauge", lives.volumes},
             {"ramet_cache_memory_hits_total", "counter", cache.memory_hits},

@@ -35,6 +35,24 @@ ramet_http_now_ms(void)
     return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
 }
 
+bool
+ramet_http_hold(struct ramet_http *http, size_t bytes)
+{
+    if (atomic_fetch_add_explicit(&http->held_bytes, bytes,
+                                  memory_order_relaxed) +
+            bytes <=
+        http->options.memory_budget_bytes)
+        return true;
+    ramet_http_let_go(http, bytes);
+    return false;
+}
+
+void
+ramet_http_let_go(struct ramet_http *http, size_t bytes)
+{
+    atomic_fetch_sub_explicit(&http->held_bytes, bytes, memory_order_relaxed);
+}
+
 void
 ramet_http_conn_enter(struct conn *conn, enum conn_state state)
 {
@@ -90,8 +108,7 @@ make_request(struct ramet_http *http, struct MHD_Connection *mhd,
 static void
 release_body(struct ramet_http_request *rq)
 {
-    atomic_fetch_sub_explicit(&rq->http->body_bytes, rq->body_accounted,
-                              memory_order_relaxed);
+    ramet_http_let_go(rq->http, rq->body_accounted);
     rq->body_accounted = 0;
     ramet_buf_done(&rq->body);
 }
@@ -133,11 +150,9 @@ keep_body(struct ramet_http_request *rq, const char *data, size_t len)
         return;
     }
     grown = rq->body.capacity - rq->body_accounted;
-    rq->body_accounted += grown;
-    if (atomic_fetch_add_explicit(&http->body_bytes, grown,
-                                  memory_order_relaxed) +
-            grown >
-        http->options.body_budget_bytes)
+    if (ramet_http_hold(http, grown))
+        rq->body_accounted += grown;
+    else
         refuse_body(rq);
 }
 
@@ -170,7 +185,7 @@ reply_body_refused(struct ramet_http_request *rq)
     ramet_http_reply_text(rq, 503, "application/problem+json",
                           "{\"type\":\"about:blank\",\"title\":\"Service "
                           "Unavailable\",\"status\":503,\"code\":\"nomem\","
-                          "\"detail\":\"too many request bodies at once\"}");
+                          "\"detail\":\"too many bodies at once\"}");
 }
 
 static void
@@ -252,6 +267,7 @@ completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         MHD_destroy_response(rq->response);
     ramet_http_request_headers_done(rq);
     release_body(rq);
+    ramet_http_let_go(http, rq->reply_accounted);
     ramet_http_conn_enter(rq->conn, CONN_IDLE);
     atomic_fetch_sub_explicit(&http->requests, 1, memory_order_relaxed);
     ramet_free(rq);
@@ -489,7 +505,7 @@ ramet_http_get_stats(struct ramet_http *http,
         .connections = atomic_load(&http->connections),
         .accepted = atomic_load(&http->accepted),
         .killed = atomic_load(&http->killed),
-        .body_bytes = atomic_load(&http->body_bytes),
+        .held_bytes = atomic_load(&http->held_bytes),
         .requests = atomic_load(&http->requests),
     };
 }

@@ -13,9 +13,10 @@
  * connection is suspended.
  *
  *   (1) A request is replied to exactly once.
- *   (2) Memory of a request is bounded: body by body_max (and all bodies
- *       together by body_budget), a stream by RAMET_HTTP_STREAM_BYTES, a sink
- *       by twice RAMET_HTTP_SINK_BYTES.
+ *   (2) Memory is bounded: a body by body_max; a stream or a sink by twice
+ *       RAMET_HTTP_STREAM_BYTES; and all bodies, sinks, streams and answers
+ *       together by memory_budget_bytes. What would go past that is answered
+ *       503.
  *   (3) A slow client holds a connection, never a thread.
  *
  * Layer: server.
@@ -32,8 +33,8 @@
 #include "core/err.h"
 #include "server/work.h"
 
-#define RAMET_HTTP_STREAM_BYTES (256u << 10)
-#define RAMET_HTTP_SINK_BYTES (256u << 10)
+#define RAMET_HTTP_STREAM_BYTES (128u << 10)
+#define RAMET_HTTP_SINK_BYTES (128u << 10)
 
 enum ramet_http_method {
     RAMET_HTTP_GET,
@@ -63,7 +64,7 @@ struct ramet_http_options {
     unsigned per_ip_max; /* 0: no limit */
     uint64_t header_timeout_ms;
     uint64_t idle_timeout_ms;
-    size_t body_budget_bytes;
+    size_t memory_budget_bytes;
     const char *tls_cert_pem; /* both or neither; copied */
     const char *tls_key_pem;
 };
@@ -72,7 +73,7 @@ struct ramet_http_stats {
     uint64_t connections; /* now */
     uint64_t accepted;
     uint64_t killed;     /* too slow, or crowded out */
-    uint64_t body_bytes; /* of bodies held now */
+    uint64_t held_bytes; /* of the memory budget */
     uint64_t requests;   /* under way now */
 };
 

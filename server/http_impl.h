@@ -52,7 +52,7 @@ struct ramet_http {
     struct ramet_mutex feeds_lock;
     struct feed_list feeds;
     _Atomic bool stopping;
-    _Atomic uint64_t connections, accepted, killed, body_bytes, requests;
+    _Atomic uint64_t connections, accepted, killed, held_bytes, requests;
 };
 
 /* Replies never change once set; header list before. */
@@ -76,7 +76,8 @@ struct ramet_http_request {
     size_t body_max;
     uint64_t body_seen;
     struct ramet_buf body;
-    size_t body_accounted; /* of http->body_bytes */
+    size_t body_accounted; /* of http->held_bytes */
+    size_t reply_accounted;
     bool body_refused;
     bool ready_called;
     bool suspended; /* event thread: a resume will call us again */
@@ -98,6 +99,9 @@ struct ramet_http_request {
 };
 
 uint64_t ramet_http_now_ms(void);
+/* Of the memory budget; false: there is not so much left. */
+bool ramet_http_hold(struct ramet_http *http, size_t bytes);
+void ramet_http_let_go(struct ramet_http *http, size_t bytes);
 void ramet_http_conn_enter(struct conn *conn, enum conn_state state);
 
 /* http_sink.c; all in event threads. */

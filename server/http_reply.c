@@ -18,6 +18,9 @@
 #include "core/log.h"
 #include "server/http_impl.h"
 
+#define SMALL_REPLY_BYTES 4096u
+#define STREAM_HELD (2u * RAMET_HTTP_STREAM_BYTES)
+
 /* ---- in one piece ---------------------------------------------------------- */
 
 static bool
@@ -80,6 +83,34 @@ settle(struct ramet_http_request *rq, unsigned status, const char *content_type,
     rq->response = response;
 }
 
+/* A client that does not read its answer keeps it in our memory. */
+static bool
+hold_reply(struct ramet_http_request *rq, size_t len)
+{
+    if (len <= SMALL_REPLY_BYTES)
+        return true;
+    if (!ramet_http_hold(rq->http, len))
+        return false;
+    rq->reply_accounted = len;
+    return true;
+}
+
+static void
+reply_no_memory(struct ramet_http_request *rq)
+{
+    static char text[] =
+        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\","
+        "\"status\":503,\"code\":\"nomem\",\"detail\":\"too many answers at "
+        "once\"}";
+
+    ramet_http_request_headers_done(rq);
+    ramet_http_set_header(rq, "Retry-After", "1");
+    rq->response_bytes = sizeof(text) - 1;
+    settle(rq, 503, "application/problem+json",
+           MHD_create_response_from_buffer(sizeof(text) - 1, text,
+                                           MHD_RESPMEM_PERSISTENT));
+}
+
 void
 ramet_http_reply(struct ramet_http_request *rq, unsigned status,
                  const char *content_type, uint8_t *data, size_t len)
@@ -87,6 +118,11 @@ ramet_http_reply(struct ramet_http_request *rq, unsigned status,
     static char nothing[1];
     struct MHD_Response *response;
 
+    if (!hold_reply(rq, len)) {
+        ramet_free(data);
+        reply_no_memory(rq);
+        return;
+    }
     if (data == NULL) {
         assert(len == 0);
         response =
@@ -124,7 +160,7 @@ ramet_http_reply_text(struct ramet_http_request *rq, unsigned status,
 struct stream {
     const struct ramet_http_stream_ops *ops;
     void *state;
-    struct ramet_work *work;
+    struct ramet_http *http;
     struct ramet_http_request *rq; /* event thread, while the response lives */
     struct MHD_Connection *mhd;
     struct ramet_job job;
@@ -152,6 +188,7 @@ unref_stream(struct stream *s)
     if (!last)
         return;
     s->ops->free(s->state);
+    ramet_http_let_go(s->http, STREAM_HELD);
     ramet_buf_done(&s->ready);
     ramet_buf_done(&s->spare);
     ramet_mutex_done(&s->lock);
@@ -229,7 +266,7 @@ start_producing(struct stream *s)
     s->producing = true;
     s->refs++;
     s->job.run = fill_stream;
-    ramet_work_continue(s->work, &s->job);
+    ramet_work_continue(s->http->work, &s->job);
 }
 
 static size_t
@@ -284,10 +321,17 @@ ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
                         const char *content_type, uint64_t size,
                         const struct ramet_http_stream_ops *ops, void *state)
 {
-    struct stream *s = ramet_calloc(1, sizeof(*s));
     struct MHD_Response *response;
+    struct stream *s;
 
+    if (!ramet_http_hold(rq->http, STREAM_HELD)) {
+        ops->free(state);
+        reply_no_memory(rq);
+        return;
+    }
+    s = ramet_calloc(1, sizeof(*s));
     if (s == NULL) {
+        ramet_http_let_go(rq->http, STREAM_HELD);
         ops->free(state);
         settle(rq, 503, NULL, NULL);
         return;
@@ -295,14 +339,14 @@ ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
     ramet_mutex_init(&s->lock);
     s->ops = ops;
     s->state = state;
-    s->work = rq->http->work;
+    s->http = rq->http;
     s->rq = rq;
     s->mhd = rq->mhd;
     s->refs = 1;
     ramet_buf_init(&s->ready, 128u * RAMET_HTTP_STREAM_BYTES);
     ramet_buf_init(&s->spare, 128u * RAMET_HTTP_STREAM_BYTES);
     response = MHD_create_response_from_callback(
-        size == UINT64_MAX ? MHD_SIZE_UNKNOWN : size, 32u << 10, read_stream, s,
+        size == UINT64_MAX ? MHD_SIZE_UNKNOWN : size, 64u << 10, read_stream, s,
         release_stream);
     if (response == NULL)
         unref_stream(s);

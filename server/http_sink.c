@@ -16,10 +16,12 @@
 #include "core/alloc.h"
 #include "server/http_impl.h"
 
+#define SINK_HELD (2u * RAMET_HTTP_SINK_BYTES)
+
 struct sink {
     const struct ramet_http_sink_ops *ops;
     void *state;
-    struct ramet_work *work;
+    struct ramet_http *http;
     struct ramet_job job;
     struct ramet_http_request *rq; /* NULL once it is gone */
     uint64_t max_bytes;
@@ -42,23 +44,29 @@ ramet_http_want_sink(struct ramet_http_request *rq,
                      const struct ramet_http_sink_ops *ops, void *state,
                      uint64_t max_bytes)
 {
-    struct sink *sink = ramet_calloc(1, sizeof(*sink));
+    struct sink *sink;
 
     assert(rq->body_mode == BODY_NONE);
-    if (sink == NULL)
+    if (!ramet_http_hold(rq->http, SINK_HELD))
         return false;
+    sink = ramet_calloc(1, sizeof(*sink));
+    if (sink == NULL) {
+        ramet_http_let_go(rq->http, SINK_HELD);
+        return false;
+    }
     sink->fill = ramet_alloc(RAMET_HTTP_SINK_BYTES);
     sink->drain = ramet_alloc(RAMET_HTTP_SINK_BYTES);
     if (sink->fill == NULL || sink->drain == NULL) {
         ramet_free(sink->fill);
         ramet_free(sink->drain);
         ramet_free(sink);
+        ramet_http_let_go(rq->http, SINK_HELD);
         return false;
     }
     ramet_mutex_init(&sink->lock);
     sink->ops = ops;
     sink->state = state;
-    sink->work = rq->http->work;
+    sink->http = rq->http;
     sink->rq = rq;
     sink->max_bytes = max_bytes;
     sink->refs = 1;
@@ -79,6 +87,7 @@ unref(struct sink *sink)
     if (!last)
         return;
     sink->ops->free(sink->state);
+    ramet_http_let_go(sink->http, SINK_HELD);
     ramet_mutex_done(&sink->lock);
     ramet_free(sink->fill);
     ramet_free(sink->drain);
@@ -151,7 +160,7 @@ start_worker(struct sink *sink)
     sink->busy = true;
     sink->refs++;
     sink->job.run = drain_sink;
-    ramet_work_continue(sink->work, &sink->job);
+    ramet_work_continue(sink->http->work, &sink->job);
 }
 
 enum MHD_Result

@@ -3,8 +3,8 @@
  *
  * libmicrohttpd ends a connection that is silent; one that drips a byte now
  * and then it would keep for ever. The watcher bounds the time of each phase,
- * and more strictly when most places are taken, so that honest clients find
- * one. It ends a connection by shutdown(2), which its event thread then sees;
+ * and more strictly when most places or most of the memory are taken, so that
+ * honest clients find some. It ends a connection by shutdown(2), which its event thread then sees;
  * the descriptor can't be closed meanwhile, since that needs conns_lock.
  */
 #include <assert.h>
@@ -107,7 +107,9 @@ ramet_http_tick(struct ramet_http *http, uint64_t now_ms)
 {
     const bool crowded =
         atomic_load_explicit(&http->connections, memory_order_relaxed) >
-        http->options.connections_max / 4u * 3u;
+            http->options.connections_max / 4u * 3u ||
+        atomic_load_explicit(&http->held_bytes, memory_order_relaxed) >
+            http->options.memory_budget_bytes / 4u * 3u;
 
     ramet_mutex_lock(&http->conns_lock);
     for (struct conn *c = http->conns; c != NULL; c = c->next) {

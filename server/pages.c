@@ -60,6 +60,11 @@ ramet_pages_decode(const uint8_t *data, size_t len,
     if (request.runs == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
     rc = decode_runs(&in, &request, err);
+    if (rc == RAMET_OK && (request.flags & RAMET_PAGES_METADATA) != 0 &&
+        request.page_count > RAMET_PAGES_WITH_METADATA_MAX)
+        rc = RAMET_FAIL(err, RAMET_EINVAL,
+                        "pages: at most %u at once with metadata",
+                        RAMET_PAGES_WITH_METADATA_MAX);
     if (rc == RAMET_OK && ramet_reader_left(&in) > 0)
         rc = RAMET_FAIL(err, RAMET_EINVAL, "pages: bytes after the last run");
     if (rc == RAMET_OK)

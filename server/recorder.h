@@ -11,7 +11,7 @@
 
 #include "pagestore/objstore.h"
 
-#define RAMET_RECORDS_MAX 16384u
+#define RAMET_RECORDS_MAX 4096u
 
 struct ramet_record {
     char key[RAMET_KEY_MAX];

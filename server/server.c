@@ -144,7 +144,7 @@ start_http(struct ramet_server *server, struct ramet_err *err)
         .per_ip_max = (unsigned)options->max_connections_per_ip,
         .header_timeout_ms = options->header_timeout * 1000u,
         .idle_timeout_ms = options->idle_timeout * 1000u,
-        .body_budget_bytes = (size_t)options->max_bodies,
+        .memory_budget_bytes = (size_t)options->max_bodies,
     };
     char *cert = NULL, *key = NULL;
     enum ramet_rc rc;

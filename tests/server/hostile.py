@@ -264,6 +264,35 @@ class Hostile(unittest.TestCase):
         for sock in socks:
             sock.close()
 
+    def test_many_who_do_not_read(self):
+        # Each keeps an answer in the server's memory, until it is cut.
+        socks = []
+        body = (b"\1\0\1\1\0\x7f", b"\1\0\1\1\0\x3f")
+        highest = 0
+        for i in range(1500):
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            sock.connect(("127.0.0.1", self.server.port))
+            if i % 3 == 0:
+                sock.sendall(b"GET /v1/volumes/app/content HTTP/1.1\r\n"
+                             b"Host: x\r\n\r\n")
+            else:
+                sock.sendall(b"POST /v1/volumes/%s/pages HTTP/1.1\r\n"
+                             b"Host: x\r\nContent-Length: 6\r\n\r\n%s" % (
+                                 self.vid.encode(), body[i % 2]))
+            socks.append(sock)
+            if i % 20 == 0:
+                highest = max(highest, self.server.rss_kib())
+        time.sleep(1)
+        highest = max(highest, self.server.rss_kib())
+        if not SANITIZED:
+            self.assertLess(highest, self.idle_kib + MEMORY_KIB)
+        # Those who do not read are cut, and others served again.
+        self.assertTrue(wait_for(lambda: self.server.request(
+            "GET", "/v1/volumes/app/content")[0] == 200, 60))
+        for sock in socks:
+            sock.close()
+
     def test_many_large_bodies(self):
         honest = Honest(self.server)
 

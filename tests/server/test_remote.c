@@ -128,7 +128,7 @@ remote__prefetch_brings_all_that_is_needed(void **state)
     struct ramet_history_options none = {.cache_bytes = 0};
     struct ramet_history *history;
     struct ramet_remote *fresh;
-    uint32_t pgnos[200];
+    uint32_t pgnos[120];
     struct ramet_err err;
     struct fixture f;
     struct model model;
@@ -141,12 +141,12 @@ remote__prefetch_brings_all_that_is_needed(void **state)
     model_write(&model, 1, 2000);
     for (unsigned i = 0; i < 100; i++)
         model_write_random(&model, 5);
-    for (uint32_t i = 0; i < 200; i++)
-        pgnos[i] = 1 + i * 9;
+    for (uint32_t i = 0; i < 120; i++)
+        pgnos[i] = 1 + i * 16;
 
     fresh = fixture_connect(&f, NULL);
     assert_int_equal(
-        fresh->ops->prefetch(fresh, &model.volume, model.lsn, pgnos, 200, &err),
+        fresh->ops->prefetch(fresh, &model.volume, model.lsn, pgnos, 120, &err),
         RAMET_OK);
     /* From here on there is no server to ask. */
     ramet_server_stop(f.server);
@@ -154,10 +154,10 @@ remote__prefetch_brings_all_that_is_needed(void **state)
     assert_int_equal(
         ramet_history_open(fresh->store, &model.volume, &none, &history, &err),
         RAMET_OK);
-    assert_int_equal(ramet_history_read_pages(history, model.lsn, pgnos, 200,
+    assert_int_equal(ramet_history_read_pages(history, model.lsn, pgnos, 120,
                                               false, count_page, &pages, &err),
                      RAMET_OK);
-    assert_int_equal(pages, 200);
+    assert_int_equal(pages, 120);
     ramet_history_close(history);
     fresh->ops->close(fresh);
     model_done(&model);

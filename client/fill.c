@@ -68,6 +68,34 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
 }
 
 enum ramet_rc
+ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
+                       struct ramet_err *err)
+{
+    const uint64_t pos = ramet_entry_pos(*io_entry);
+    uint8_t raw[RAMET_FILL_HEADER_SIZE];
+    struct ramet_logframe frame;
+    struct ramet_gen *gen;
+    uint64_t lsn;
+    uint64_t hash;
+    enum ramet_rc rc;
+
+    if (ramet_entry_kind(*io_entry) != RAMET_ENTRY_FILL)
+        return RAMET_OK;
+    rc = ramet_gen_get(replica, RAMET_GEN_FILL, ramet_pos_gen(pos), &gen, err);
+    if (rc == RAMET_OK)
+        rc = ramet_os_read_full(replica->os, gen->fd, raw, sizeof(raw),
+                                ramet_pos_offset(pos), "fill", err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_fill_decode(raw, pos, gen->salt, &frame, &lsn, &hash))
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: a fetched page is damaged",
+                          replica->path);
+    if (ramet_entry_in_log(frame.replaced))
+        *io_entry = frame.replaced;
+    return RAMET_OK;
+}
+
+enum ramet_rc
 ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
                 uint64_t lsn, uint32_t page_size, const uint8_t *page,
                 uint64_t wait_ms, struct ramet_err *err)

@@ -459,8 +459,9 @@ ramet_replica_exists(const struct ramet_os *os, const char *path)
 struct removal {
     const struct ramet_os *os;
     int dir_fd;
-    bool is_inner; /* in a folder of the directory */
+    unsigned depth; /* in folders of the directory: lost/, or a stranger's */
 };
+#define REMOVAL_DEPTH_MAX 16u
 
 static int
 remove_entry(void *ctx, const char *name, bool is_dir)
@@ -469,11 +470,11 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     const struct ramet_os *const os = removal->os;
     int result = 0;
 
-    if (!removal->is_inner &&
+    if (removal->depth == 0 &&
         (strcmp(name, TOMBSTONE) == 0 || strcmp(name, "lock") == 0))
         return 0;
-    if (is_dir && !removal->is_inner) {
-        struct removal inner = {os, -1, true};
+    if (is_dir && removal->depth < REMOVAL_DEPTH_MAX) {
+        struct removal inner = {os, -1, removal->depth + 1};
 
         inner.dir_fd =
             os->open(os->ctx, removal->dir_fd, name, O_RDONLY | O_DIRECTORY, 0);
@@ -492,7 +493,7 @@ static enum ramet_rc
 delete_all(struct ramet_replica_place *place, struct ramet_err *err)
 {
     const struct ramet_os *const os = place->os;
-    struct removal removal = {os, place->dir_fd, false};
+    struct removal removal = {os, place->dir_fd, 0};
     int result =
         os->open(os->ctx, place->dir_fd, TOMBSTONE, O_RDWR | O_CREAT, 0666);
 

@@ -105,6 +105,29 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     return RAMET_OK;
 }
 
+/*
+ * A fill file may go while readers of older versions are here. A frame that
+ * took the place of a fetched page names what that page had replaced, if it is
+ * in the log; else older readers could not find their way past it.
+ */
+static enum ramet_rc
+see_through_fill(struct ramet_session *session, uint32_t pgno,
+                 uint64_t *io_replaced, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (unsigned i = 0; i < 3; i++) {
+        rc = ramet_fill_see_through(session->replica, io_replaced,
+                                    rc == RAMET_OK ? err : NULL);
+        if (rc != RAMET_ENOTFOUND) /* retired: it has another entry now */
+            break;
+        rc = ramet_index_load(session, pgno, io_replaced, err);
+        if (rc != RAMET_OK)
+            break;
+    }
+    return rc;
+}
+
 /* Finish the headers of all frames in the buffer, by invariant (2). */
 static enum ramet_rc
 finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
@@ -128,6 +151,8 @@ finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
 
             if (rc == RAMET_OK)
                 rc = ramet_index_load(session, pgno, &replaced, err);
+            if (rc == RAMET_OK)
+                rc = see_through_fill(session, pgno, &replaced, err);
             if (rc != RAMET_OK)
                 return rc;
         }

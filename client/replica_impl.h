@@ -621,6 +621,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
                 uint64_t lsn, uint32_t page_size, const uint8_t *page,
                 uint64_t wait_ms, struct ramet_err *err);
+/* A fill whose page had replaced a version in the log: that version instead.
+ * RAMET_ENOTFOUND: its file is gone, and it is no entry any more. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
+                       struct ramet_err *err);
 /* Apply the fill files after a crash; alone. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fill_recover(struct ramet_session *session, struct ramet_err *err);

@@ -19,6 +19,7 @@ struct piece {
     uint64_t offset;
     size_t len;
     bool ends_object;
+    bool read; /* what comes again then replaces it */
     uint8_t data[];
 };
 
@@ -126,12 +127,13 @@ ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
     p->offset = offset;
     p->len = len;
     p->ends_object = ends_object;
+    p->read = false;
     p->chain = NULL;
     if (len > 0)
         memcpy(p->data, data, len);
     ramet_mutex_lock(&ranges->lock);
     link = find_piece(ranges, &p->key, offset);
-    if (*link != NULL && (*link)->len >= len &&
+    if (*link != NULL && !(*link)->read && (*link)->len >= len &&
         (*link)->ends_object >= ends_object) {
         ramet_mutex_unlock(&ranges->lock);
         ramet_free(p);
@@ -149,24 +151,25 @@ ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
     ramet_mutex_unlock(&ranges->lock);
 }
 
-bool
-ramet_ranges_get(struct ramet_ranges *ranges, const char *key, uint64_t offset,
-                 void *buf, size_t len, size_t *out_got)
+/* With the lock held; `buf` NULL only looks. */
+static bool
+collect(struct ramet_ranges *ranges, const struct ramet_hash *key,
+        uint64_t offset, void *buf, size_t len, bool unread, size_t *out_got)
 {
-    const struct ramet_hash hash = ramet_hash128(key, strlen(key));
     bool ended = false;
     size_t done = 0;
 
-    ramet_mutex_lock(&ranges->lock);
     while (done < len && !ended) {
-        struct piece *p = *find_piece(ranges, &hash, offset + done);
+        struct piece *p = *find_piece(ranges, key, offset + done);
         size_t n;
 
-        if (p == NULL || (p->len == 0 && !p->ends_object))
+        if (p == NULL || (p->len == 0 && !p->ends_object) ||
+            (unread && p->read))
             break;
         n = p->len < len - done ? p->len : len - done;
         if (buf != NULL && n > 0)
             memcpy((uint8_t *)buf + done, p->data, n);
+        p->read = p->read || buf != NULL;
         done += n;
         ended = p->ends_object;
         if (ranges->newest != p) {
@@ -174,9 +177,37 @@ ramet_ranges_get(struct ramet_ranges *ranges, const char *key, uint64_t offset,
             list_newest(ranges, p);
         }
     }
-    ramet_mutex_unlock(&ranges->lock);
-    if (done < len && !ended)
-        return false;
     *out_got = done;
-    return true;
+    return done == len || ended;
+}
+
+bool
+ramet_ranges_get(struct ramet_ranges *ranges, const char *key, uint64_t offset,
+                 void *buf, size_t len, size_t *out_got)
+{
+    const struct ramet_hash hash = ramet_hash128(key, strlen(key));
+    size_t got;
+    bool found;
+
+    assert(buf != NULL);
+    ramet_mutex_lock(&ranges->lock);
+    found = collect(ranges, &hash, offset, buf, len, false, &got);
+    ramet_mutex_unlock(&ranges->lock);
+    if (found)
+        *out_got = got;
+    return found;
+}
+
+bool
+ramet_ranges_has(struct ramet_ranges *ranges, const char *key, uint64_t offset,
+                 size_t len, bool unread)
+{
+    const struct ramet_hash hash = ramet_hash128(key, strlen(key));
+    size_t got;
+    bool found;
+
+    ramet_mutex_lock(&ranges->lock);
+    found = collect(ranges, &hash, offset, NULL, len, unread, &got);
+    ramet_mutex_unlock(&ranges->lock);
+    return found;
 }

@@ -23,9 +23,13 @@ void
 ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
                  const void *data, size_t len, bool ends_object);
 /* True: *out_got bytes are in `buf` (less than `len` only at the object's
- * end). `buf` may be NULL to ask whether it is there. */
+ * end). */
 bool ramet_ranges_get(struct ramet_ranges *ranges, const char *key,
                       uint64_t offset, void *buf, size_t len, size_t *out_got);
+/* Whether it is there; with `unread`, and was not read yet: who comes back for
+ * what was read already may have found it damaged. */
+bool ramet_ranges_has(struct ramet_ranges *ranges, const char *key,
+                      uint64_t offset, size_t len, bool unread);
 void ramet_ranges_clear(struct ramet_ranges *ranges);
 
 #endif

@@ -160,14 +160,14 @@ struct plan {
 };
 
 static bool
-holds_place(struct http_remote *hr, const struct ramet_place *place)
+holds_place(struct http_remote *hr, const struct ramet_place *place,
+            bool unread)
 {
     char key[RAMET_KEY_MAX];
-    size_t got;
 
     ramet_place_key(place, key);
-    return ramet_ranges_get(hr->ranges, key, place->offset_bytes, NULL,
-                            place->length_bytes, &got);
+    return ramet_ranges_has(hr->ranges, key, place->offset_bytes,
+                            place->length_bytes, unread);
 }
 
 /* Which of the pages' frames are not here. RAMET_EUNREACHABLE: the shadow
@@ -196,9 +196,10 @@ plan_by_shadow(struct http_remote *hr, struct shadow *shadow, uint64_t lsn,
 
         if (frame->page_count == 0)
             continue; /* zeros */
-        if (frame->kind == RAMET_FRAME_DICT && !holds_place(hr, &frame->base))
+        if (frame->kind == RAMET_FRAME_DICT &&
+            !holds_place(hr, &frame->base, false))
             plan->flags |= RAMET_PAGES_DICTS;
-        if (!holds_place(hr, &frame->place))
+        if (!holds_place(hr, &frame->place, true))
             plan->pgnos[plan->count++] = pgnos[i];
     }
     ramet_free(frames);

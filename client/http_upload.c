@@ -68,7 +68,7 @@ free_upload(struct http_upload *up)
         (void)curl_multi_remove_handle(up->multi, up->curl);
     if (up->multi != NULL)
         (void)curl_multi_cleanup(up->multi);
-    ramet_http_give_back(up->pool, up->curl);
+    curl_easy_cleanup(up->curl); /* NULL is fine */
     curl_slist_free_all(up->headers);
     ramet_buf_done(&up->answer);
     ramet_free(up);
@@ -90,14 +90,12 @@ ramet_http_upload_begin(struct ramet_objstore *store,
     up->pool = pool;
     strcpy(up->path, path);
     ramet_buf_init(&up->answer, ANSWER_MAX);
-    up->curl = ramet_http_take(pool);
-    if (up->curl == NULL) { /* took no place in the pool */
-        ramet_free(up);
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", path);
-    }
+    /* Not one of the pool's: who has an upload open may need those. */
+    up->curl = curl_easy_init();
     up->multi = curl_multi_init();
-    up->headers = ramet_http_prepare(pool, up->curl, path, extra);
-    if (up->multi == NULL || up->headers == NULL) {
+    if (up->curl != NULL)
+        up->headers = ramet_http_prepare(pool, up->curl, path, extra);
+    if (up->curl == NULL || up->multi == NULL || up->headers == NULL) {
         free_upload(up);
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", path);
     }

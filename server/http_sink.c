@@ -178,16 +178,16 @@ ramet_http_sink_data(struct ramet_http_request *rq, const char *data,
         sink->rc = RAMET_FAIL(&sink->err, RAMET_ETOOBIG,
                               "the body is larger than %llu bytes",
                               (unsigned long long)sink->max_bytes);
-    if (sink->seen_bytes > 2 * sink->max_bytes) {
-        ramet_mutex_unlock(&sink->lock);
-        return MHD_NO;
-    }
-    sink->seen_bytes += room;
     if (sink->rc == RAMET_OK) {
         memcpy(sink->fill + sink->fill_len, data, room);
         sink->fill_len += room;
     } else {
         room = *len; /* dropped */
+    }
+    sink->seen_bytes += room;
+    if (sink->seen_bytes > 2 * sink->max_bytes) {
+        ramet_mutex_unlock(&sink->lock);
+        return MHD_NO;
     }
     *len -= room;
     rq->body_seen += room;

@@ -16,8 +16,8 @@
 
 static struct crash_world world;
 static uint64_t seed;
-static unsigned stops_wanted = 24;
-static unsigned seeds_wanted = 3;
+static unsigned stops_wanted = 12;
+static unsigned seeds_wanted = 2;
 
 static int
 teardown(void **state)

@@ -14,9 +14,7 @@ choose_vfs "$1" "${2:-}"
 "$here/setup.sh" || exit 2
 run=$(scratch)
 trap 'rm -rf "$run"' EXIT
-logs=$suite/programs
-rm -rf "$logs"
-mkdir -p "$logs"
+logs=$(mktemp -d "$suite/programs-XXXXXX")
 passed=0 failed=0
 
 one() { # NAME LIMIT-SECONDS COMMAND...
@@ -44,5 +42,6 @@ for test in multiwrite01 crash01; do
         "$source_dir/mptest/$test.test" --journalmode delete --timeout 60000 \
         ${SUITE_VFS:+--vfs "$SUITE_VFS"}
 done
+[ $failed -ne 0 ] || rm -rf "$logs"
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -25,13 +25,16 @@ logs=${RAMET_SOAK_LOGS:-$(mktemp -d /tmp/ramet-soak-XXXXXX)}
 mkdir -p "$logs"
 seed=${RAMET_SOAK_SEED:-$(($(date +%s) % 1000000))}
 end=$((SECONDS + minutes * 60))
+readonly bank_seed=$seed
+# The system's: others may have been built without loadable extensions.
+readonly python=/usr/bin/python3
 passed=0
 failed=0
 parts=0 # still to come, for sharing the time
 bank=
 
 stop_children() {
-    [ -z "$bank" ] || kill "$bank" 2>/dev/null
+    [ -z "$bank" ] || kill -KILL -- "-$bank" 2>/dev/null # and its clerks
     exit 130
 }
 trap stop_children INT TERM
@@ -78,7 +81,7 @@ repeat() { # NAME PROGRAM
         rounds=$((rounds + 1))
     done
     count "$name" "$status" $((SECONDS - began)) \
-        "$rounds rounds from seed $first on"
+        "$rounds round(s) from seed $first on"
 }
 
 run_fuzzer() { # PROGRAM
@@ -100,7 +103,7 @@ run_race() { # SCRIPT
     local script=$1 name seconds began=$SECONDS status=0 run=(bash)
 
     name=$(basename "$script" | tr . -)
-    [[ $script != *.py ]] || run=(python3)
+    [[ $script != *.py ]] || run=("$python")
     seconds=$(share)
     parts=$((parts - 1))
     timeout $((seconds + 600)) "${run[@]}" "$script" --seconds "$seconds" \
@@ -136,8 +139,7 @@ say "soak: $minutes min, seed $seed, outputs in $logs"
 [ "$minutes" -ge 20 ] || say "left out: SQLite's own suite (from 20 min on)"
 
 if [ -f "$build/lib/ramet.so" ] && [ -f tests/soak/bank.py ]; then
-    began=$SECONDS
-    python3 tests/soak/bank.py "$minutes" --seed "$seed" \
+    setsid "$python" tests/soak/bank.py "$minutes" --seed "$bank_seed" \
         >"$logs/bank.log" 2>&1 &
     bank=$!
 else
@@ -161,8 +163,8 @@ if [ -n "$bank" ]; then
     status=0
     wait "$bank" || status=$?
     bank=
-    count bank "$status" $((SECONDS - began)) \
-        "$(grep -v '^bank: seed' "$logs/bank.log" | tail -n 1) (seed $seed)"
+    count bank "$status" $((minutes * 60)) \
+        "$(grep -v '^bank: seed' "$logs/bank.log" | tail -n 1) (seed $bank_seed)"
 fi
 
 say "$passed passed, $failed failed"

@@ -1,0 +1,62 @@
+/*
+ * fuzz_replica_state.c - hostile bytes as a replica's state file: as they are,
+ * and with magic and checksum made right, so that the parser behind them is
+ * reached.
+ *
+ * What is accepted keeps the promises that the rest relies on.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/state.h"
+#include "core/bytes.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+require(int condition, const char *what)
+{
+    if (!condition) {
+        fprintf(stderr, "fuzz_replica_state: %s\n", what);
+        abort();
+    }
+}
+
+static void
+decode(const uint8_t *data, size_t size)
+{
+    static struct ramet_state_file state;
+    const struct ramet_snapshot *const s = &state.fold.newest;
+
+    if (ramet_state_file_decode(data, size, &state, NULL) != RAMET_OK)
+        return;
+    require(s->tail != 0, "a tail of 0");
+    require(s->page_size == 0 || ramet_page_size_ok(s->page_size),
+            "a page size");
+    require(s->byte_length <= (uint64_t)s->page_count * s->page_size,
+            "longer than its pages");
+    require(state.oldest_gen >= 1 && state.oldest_fill >= 1, "no generation");
+    require(memchr(state.fold.remote, 0, sizeof(state.fold.remote)) != NULL,
+            "a URL without an end");
+    ramet_state_file_done(&state);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'T', 'A', 1};
+    uint8_t *const sealed = malloc(size + 16);
+
+    decode(data, size);
+    if (sealed == NULL)
+        return 0;
+    memcpy(sealed, magic, 8);
+    if (size != 0)
+        memcpy(sealed + 8, data, size);
+    ramet_put_le64(sealed + 8 + size, ramet_hash64(sealed, 8 + size));
+    decode(sealed, size + 16);
+    free(sealed);
+    return 0;
+}

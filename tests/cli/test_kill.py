@@ -120,14 +120,20 @@ class Kill(support.CliTest):
 
     def test_sigint__stops_cleanly(self):
         self.ramet("init", self.a, "--remote", self.url())
-        process = self.started("sync", "--follow", self.a)
-        time.sleep(0.3)
+        process = subprocess.Popen(
+            [support.RAMET, "sync", "--follow", self.a], cwd=self.dir,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertIn(b"LSN 1", process.stdout.readline())  # it is at work
         process.send_signal(signal.SIGINT)
-        self.assertEqual(process.wait(20), support.DONE)
-        process.stderr.close()
+        _, err = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, support.DONE, err)
+
+    def test_sigint__in_the_midst_of_a_push_is_mended_by_the_next(self):
         self.make_database(self.path("big.db"), rows=150000)
         process = self.started("init", "big.db", "--remote", self.url("big"))
-        time.sleep(0.1)
+        while process.poll() is None and not os.path.exists(
+                self.path("big.db-ramet")):
+            time.sleep(0.001)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
         self.assertIn(process.returncode, (support.DONE, support.FAILED), err)

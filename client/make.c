@@ -263,7 +263,18 @@ make_clone_base(struct ramet_replica *replica,
                                         -result, "create %s", replica->path);
 }
 
-/* A clone that was cut off left a base that holds nothing, and no state. */
+static int
+is_log_file(void *ctx, const char *name, bool is_dir)
+{
+    enum ramet_gen_type type;
+    uint64_t gen;
+
+    (void)ctx;
+    return !is_dir && ramet_gen_name_parse(name, &type, &gen) ? -EEXIST : 0;
+}
+
+/* A clone that was cut off left a base that holds nothing, and no state. With a
+ * log it was more than that, and lost its state otherwise. */
 static enum ramet_rc
 remove_leftover(const struct ramet_replica_place *place, struct ramet_err *err)
 {
@@ -283,7 +294,9 @@ remove_leftover(const struct ramet_replica_place *place, struct ramet_err *err)
     rc = ramet_os_read_some(os, fd, first, sizeof(first), 0, &got, place->path,
                             err);
     os->close(os->ctx, fd);
-    if (rc == RAMET_OK && !ramet_base_is_any_mark(first))
+    if (rc == RAMET_OK &&
+        (!ramet_base_is_any_mark(first) ||
+         os->list(os->ctx, place->dir_fd, ".", is_log_file, NULL) != 0))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", place->path);
     if (rc == RAMET_OK)
         result = os->unlink(os->ctx, place->parent_fd, place->name, false);

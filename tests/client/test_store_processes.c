@@ -854,6 +854,55 @@ disk_full__commit__refused_and_nothing_lost(void **state)
     in_child(*state, fill_disk);
 }
 
+/* ---- what a clone left ----------------------------------------------------- */
+
+static void
+clone__over_something__only_over_what_a_clone_left(void **state)
+{
+    struct place *const p = *state;
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    struct image *const image = random_image(5, 20 * PAGE);
+    struct ramet_remote_point point;
+    struct ramet_session *session;
+    char path[300];
+
+    remote_add(&p->remote, image_ref(image));
+    point = remote_point(&p->remote, 1);
+    store_write_plain(p->path, image);
+    assert_int_equal(ramet_replica_create_clone(p->path, &options,
+                                                STORE_REMOTE_URL, &store_volume,
+                                                &point, NULL, NULL),
+                     RAMET_EEXIST);
+    assert_int_equal(unlink(p->path), 0);
+    snprintf(path, sizeof(path), "%s/state", p->dir);
+    for (int with_log = 0; with_log < 2; with_log++) {
+        OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                      &store_volume, &point, NULL, e));
+        assert_int_equal(
+            ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                       &store_volume, &point, NULL, NULL),
+            RAMET_EEXIST);
+        if (with_log == 1) {
+            session = open_flags(p, 0);
+            OK(ramet_session_pin(session, e));
+            OK(ramet_session_reserve(session, e));
+            OK(ramet_session_write(session, 0, image->bytes, 10, e));
+            OK(ramet_session_prepare(session, NULL, e));
+            ramet_session_publish(session);
+            ramet_session_close(session);
+        }
+        assert_int_equal(unlink(path), 0);
+        /* Without its state it is no file that could be adopted, either. */
+        assert_int_equal(try_open(p->path, RAMET_OPEN_ADOPT, NULL),
+                         RAMET_ENOTFOUND);
+    }
+    assert_int_equal(ramet_replica_create_clone(p->path, &options,
+                                                STORE_REMOTE_URL, &store_volume,
+                                                &point, NULL, NULL),
+                     RAMET_EEXIST);
+    image_unref(image);
+}
+
 /* ---- damage ---------------------------------------------------------------- */
 
 /* A replica that was left in the midst: a log, fills, pages in the base. */
@@ -1053,6 +1102,7 @@ main(void)
         TEST(native_reader__holds_a_lock__writes_are_busy),
         TEST(folder_that_cannot_be_written__read__works),
         TEST(disk_full__commit__refused_and_nothing_lost),
+        TEST(clone__over_something__only_over_what_a_clone_left),
         TEST(bit_flips__anywhere__error_or_right_data),
     };
 

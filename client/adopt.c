@@ -143,7 +143,8 @@ describe_commit(struct adoption *a)
     if (s->page_count < fold->least_page_count_later)
         fold->least_page_count_later = s->page_count;
     ramet_pageset_truncate(&fold->later, s->page_count);
-    fold->commits_later++;
+    if (a->changed != 0 || s->byte_length != fold->newest.byte_length)
+        fold->commits_later++;
     fold->newest.seq++;
     fold->newest.tail =
         ramet_pos_make(a->state.oldest_gen, RAMET_GEN_HEADER_SIZE);
@@ -202,9 +203,6 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
         rc = compare_all(a, err);
     if (rc != RAMET_OK)
         return rc;
-    if (a->changed == 0 &&
-        a->found.fold.newest.byte_length == a->state.fold.newest.byte_length)
-        a->state.fold.newest.seq--; /* nothing but a look at it */
     if (os->sync(os->ctx, replica->base_fd) < 0)
         return RAMET_FAIL(err, RAMET_EIO, "sync %s", replica->path);
     describe_commit(a);

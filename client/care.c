@@ -266,8 +266,7 @@ ramet_session_evict(struct ramet_session *session, uint64_t limit_bytes,
 
     if (rc != RAMET_OK || session->replica->is_readonly || session->is_reserved)
         return rc;
-    if (ramet_lock_try(os, fd, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, "",
-                       NULL) != RAMET_OK)
+    if (ramet_write_lock_briefly(session, 0, NULL) != RAMET_OK)
         return RAMET_OK; /* a writer is at work: another time */
     if (atomic_load(&session->replica->head->header.prepared) != 0)
         rc = ramet_settle(session, err);
@@ -288,7 +287,7 @@ ramet_session_evict(struct ramet_session *session, uint64_t limit_bytes,
         ramet_lock_drop(os, fd, RAMET_LOCK_CHECKPOINT);
     }
     ramet_free(e);
-    ramet_lock_drop(os, fd, RAMET_LOCK_WRITE);
+    ramet_write_unlock_briefly(session);
     return rc;
 }
 

@@ -541,9 +541,7 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
 
     if (was_reserved && session->has_record)
         return RAMET_OK; /* in the midst of a transaction */
-    if (!was_reserved &&
-        ramet_lock_try(replica->os, session->lock_fd, RAMET_LOCK_WRITE,
-                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK)
+    if (!was_reserved && ramet_write_lock_briefly(session, 0, NULL) != RAMET_OK)
         return RAMET_OK; /* a writer is at work: without it then */
     if (atomic_load(&header->prepared) != 0)
         rc = ramet_settle(session, err);
@@ -552,7 +550,7 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
         atomic_store(&header->write_pos, ramet_pos_make(ramet_pos_gen(pos) + 1,
                                                         RAMET_GEN_HEADER_SIZE));
     if (!was_reserved)
-        ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+        ramet_write_unlock_briefly(session);
     return rc;
 }
 

@@ -14,6 +14,9 @@
 #include "client/checkpoint.h"
 #include "core/alloc.h"
 
+#define FILL_ENOUGH (16u << 20) /* bytes, then a checkpoint moves them */
+#define FILLS_MAX 8u
+
 /* The generation that fills go to, made if need be. Base lock. */
 static enum ramet_rc
 current_fill(struct ramet_replica *replica, uint32_t page_size,
@@ -95,6 +98,20 @@ ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
     return RAMET_OK;
 }
 
+bool
+ramet_fill_is_much(struct ramet_replica *replica)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t pos = atomic_load(&header->fill_pos);
+    uint64_t enough = FILL_ENOUGH;
+
+    if (replica->cache_limit_bytes != 0 &&
+        replica->cache_limit_bytes / 4 < enough)
+        enough = replica->cache_limit_bytes / 4;
+    return ramet_pos_offset(pos) >= enough + RAMET_GEN_HEADER_SIZE ||
+           ramet_pos_gen(pos) - atomic_load(&header->fill_oldest) > FILLS_MAX;
+}
+
 enum ramet_rc
 ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
                 uint64_t lsn, uint32_t page_size, const uint8_t *page,
@@ -118,6 +135,8 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
                                    page, err);
     }
     ramet_base_unlock(session);
+    if (rc == RAMET_OK && ramet_fill_is_much(replica))
+        ramet_maintenance_wake(replica);
     return rc;
 }
 

@@ -7,6 +7,7 @@
 
 #define POLL_FIRST_US 20u
 #define POLL_MAX_US 2000u
+#define BRIEF_MS 2000u
 
 enum ramet_rc
 ramet_lock_try(const struct ramet_os *os, int fd, unsigned byte,
@@ -56,6 +57,68 @@ void
 ramet_lock_drop(const struct ramet_os *os, int fd, unsigned byte)
 {
     os->lock(os->ctx, fd, byte, 1, RAMET_UNLOCK);
+}
+
+enum ramet_rc
+ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
+                         struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    _Atomic uint64_t *const until = &replica->head->header.brief_until;
+    const uint64_t give_up_at =
+        os->mono_ns(os->ctx) + wait_ms * UINT64_C(1000000);
+    uint64_t pause_us = POLL_FIRST_US;
+
+    for (;;) {
+        enum ramet_rc rc;
+
+        /* Said first, so that whoever finds the lock taken knows by whom; a
+         * time, so that nobody waits for long for one who died. */
+        ramet_index_raise(until,
+                          os->mono_ns(os->ctx) + BRIEF_MS * UINT64_C(1000000));
+        rc = ramet_lock_try(os, session->lock_fd, RAMET_LOCK_WRITE,
+                            RAMET_LOCK_EXCLUSIVE, "a local transaction is open",
+                            err);
+        if (rc == RAMET_OK)
+            return rc;
+        atomic_store(until, 0);
+        if (rc != RAMET_EBUSY || os->mono_ns(os->ctx) >= give_up_at)
+            return rc;
+        os->sleep_us(os->ctx, pause_us);
+        if (pause_us < POLL_MAX_US)
+            pause_us *= 2;
+    }
+}
+
+void
+ramet_write_unlock_briefly(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+
+    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+    atomic_store(&replica->head->header.brief_until, 0);
+}
+
+enum ramet_rc
+ramet_write_lock(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    const _Atomic uint64_t *const until = &replica->head->header.brief_until;
+    uint64_t pause_us = POLL_FIRST_US;
+
+    for (;;) {
+        const enum ramet_rc rc = ramet_lock_try(
+            os, session->lock_fd, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE,
+            "another writer is at work", err);
+
+        if (rc != RAMET_EBUSY || os->mono_ns(os->ctx) >= atomic_load(until))
+            return rc;
+        os->sleep_us(os->ctx, pause_us);
+        if (pause_us < POLL_MAX_US)
+            pause_us *= 2;
+    }
 }
 
 enum ramet_rc

@@ -23,6 +23,25 @@ struct ramet_maintenance {
     struct ramet_thread thread;
 };
 
+/* What is clean and too much goes, and a little more. */
+static void
+keep_limit(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    const uint64_t limit = replica->cache_limit_bytes;
+    const uint64_t absent = atomic_load(&replica->head->header.absent_now);
+    struct ramet_published newest;
+
+    ramet_index_newest(replica, &newest);
+    if (limit == 0 || absent >= newest.snapshot.page_count ||
+        (newest.snapshot.page_count - absent) * newest.snapshot.page_size <=
+            limit)
+        return;
+    /* What fails now is tried again when more was fetched. */
+    if (ramet_session_evict(session, limit - limit / 8, NULL) != RAMET_OK)
+        return;
+}
+
 static void
 look_after(struct ramet_session *session)
 {
@@ -31,10 +50,11 @@ look_after(struct ramet_session *session)
     const uint64_t closed = ramet_pos_gen(atomic_load(&header->write_pos)) -
                             atomic_load(&header->oldest);
 
-    if (closed >= CLOSED_ENOUGH)
+    if (closed >= CLOSED_ENOUGH || ramet_fill_is_much(session->replica))
         ramet_checkpoint_inline(session);
     else
         ramet_checkpoint_make_ahead(session);
+    keep_limit(session);
 }
 
 static void *

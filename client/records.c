@@ -200,6 +200,8 @@ end_recorder(struct recorder *r)
             ramet_session_discard(writer);
         return;
     }
+    if (writer->is_reserved)
+        atomic_store(&writer->replica->head->header.brief_until, 0);
     ramet_session_release(writer);
     writer->is_pinned = false;
     atomic_store(&writer->era, 0);
@@ -220,16 +222,14 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-writer->lock_fd),
                               -writer->lock_fd, "open %s-ramet/lock",
                               replica->path);
-    rc = ramet_lock_wait(os, writer->lock_fd, RAMET_LOCK_WRITE,
-                         RAMET_LOCK_EXCLUSIVE, wait_ms,
-                         "a local transaction is open", err);
+    rc = ramet_write_lock_briefly(writer, wait_ms, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_era_enter(writer);
     writer->is_pinned = true;
     rc = ramet_reserve_locked(writer, err);
     if (rc != RAMET_OK)
-        ramet_lock_drop(os, writer->lock_fd, RAMET_LOCK_WRITE);
+        ramet_write_unlock_briefly(writer);
     return rc;
 }
 

@@ -65,6 +65,8 @@ struct ramet_index_header {
     _Atomic uint64_t was_written; /* *: something since the clean state */
     _Atomic uint64_t absent_now;  /* *: about so many pages are absent */
     _Atomic uint64_t slot_hint;   /* *: slots ever used */
+    /* *: until then (monotonic ns) the write lock may be held briefly. */
+    _Atomic uint64_t brief_until;
     /* B: the true first 100 bytes of the base's page 1, if it is held. */
     _Atomic uint64_t base_header[RAMET_BASE_HEADER_WORDS];
 };
@@ -249,6 +251,15 @@ ramet_lock_wait(const struct ramet_os *os, int fd, unsigned byte,
                 enum ramet_lock_mode mode, uint64_t wait_ms, const char *what,
                 struct ramet_err *err);
 void ramet_lock_drop(const struct ramet_os *os, int fd, unsigned byte);
+/* The write lock for a moment, for what is no transaction of a user's: who
+ * wants to begin one waits for it instead of failing. */
+RAMET_NODISCARD enum ramet_rc
+ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
+                         struct ramet_err *err);
+void ramet_write_unlock_briefly(struct ramet_session *session);
+/* The write lock for a transaction: RAMET_EBUSY at once, but for the above. */
+RAMET_NODISCARD enum ramet_rc
+ramet_write_lock(struct ramet_session *session, struct ramet_err *err);
 /* The base lock, among threads and processes. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
@@ -626,6 +637,8 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
 RAMET_NODISCARD enum ramet_rc
 ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
                        struct ramet_err *err);
+/* Enough was fetched to be worth a checkpoint. */
+bool ramet_fill_is_much(struct ramet_replica *replica);
 /* Apply the fill files after a crash; alone. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fill_recover(struct ramet_session *session, struct ramet_err *err);

@@ -42,11 +42,10 @@ look_around(struct ramet_session *session, struct ramet_err *err)
 
     if (atomic_load(&header->prepared) != 0 && !session->is_reserved &&
         !session->is_readonly &&
-        ramet_lock_try(replica->os, session->lock_fd, RAMET_LOCK_WRITE,
-                       RAMET_LOCK_EXCLUSIVE, "", NULL) == RAMET_OK) {
+        ramet_write_lock_briefly(session, 0, NULL) == RAMET_OK) {
         /* Its writer is dead, or was done just now. */
         rc = ramet_settle(session, err);
-        ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+        ramet_write_unlock_briefly(session);
     }
     if (atomic_load(&replica->seen_oldest) != atomic_load(&header->oldest) ||
         atomic_load(&replica->seen_fill_oldest) !=

@@ -48,8 +48,7 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
     if (!session->is_pinned)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: write without a snapshot",
                           replica->path);
-    rc = ramet_lock_try(replica->os, session->lock_fd, RAMET_LOCK_WRITE,
-                        RAMET_LOCK_EXCLUSIVE, "another writer is at work", err);
+    rc = ramet_write_lock(session, err);
     if (rc != RAMET_OK)
         return rc;
     if (atomic_load(&header->prepared) != 0)

@@ -87,7 +87,9 @@ void
 crash_note(struct crash_world *w, struct image *image)
 {
     assert_true(w->attempted + 1 < CRASH_VERSIONS);
-    w->versions[++w->attempted] = image;
+    w->attempted++;
+    image_unref(w->versions[w->attempted]); /* one that did not come about */
+    w->versions[w->attempted] = image;
 }
 
 static enum ramet_rc

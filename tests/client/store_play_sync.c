@@ -239,7 +239,6 @@ compare_states(const struct ramet_replica_state *a,
     assert_int_equal(a->least_page_count_in_flight,
                      b->least_page_count_in_flight);
     assert_int_equal(a->least_page_count_later, b->least_page_count_later);
-    assert_int_equal(a->whole, b->whole);
     assert_string_equal(a->remote, b->remote);
 }
 

@@ -250,7 +250,8 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     session->is_closing = true;
     rc = ramet_checkpoint_run(session, true, err);
     if (rc != RAMET_OK || !is_log_empty(replica) ||
-        atomic_load(&header->base_absent) != 0)
+        atomic_load(&header->base_absent) != 0 ||
+        atomic_load(&header->absent_now) != 0)
         return rc;
     state = ramet_calloc(1, sizeof(*state));
     if (state == NULL)

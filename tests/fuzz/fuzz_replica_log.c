@@ -51,6 +51,12 @@ put_file(const char *name, const void *bytes, size_t len)
     close(fd);
 }
 
+static void
+remove_folder(void)
+{
+    rmdir(folder);
+}
+
 /* A small, whole replica without a log. */
 static void
 make_replica(void)
@@ -278,6 +284,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             snprintf(folder, sizeof(folder), "/dev/shm/ramet-fuzz-XXXXXX");
         if (mkdtemp(folder) == NULL)
             abort();
+        atexit(remove_folder);
         memset(base_id.bytes, 5, sizeof(base_id.bytes));
     }
     memset(&p, 0, sizeof(p));

@@ -20,26 +20,26 @@
 
 enum ramet_sync_mode {
     RAMET_SYNC_DEFAULT = 0, /* auto with a remote, else manual */
-    RAMET_SYNC_AUTO,   /* push and pull in the background */
-    RAMET_SYNC_MANUAL, /* only when told */
-    RAMET_SYNC_COMMIT, /* prepare() returns when the commit is durable */
+    RAMET_SYNC_AUTO,        /* push and pull in the background */
+    RAMET_SYNC_MANUAL,      /* only when told */
+    RAMET_SYNC_COMMIT,      /* prepare() returns when the commit is durable */
 };
 
 /* Zeroed is a valid set of defaults. Strings are copied. */
 struct ramet_file_options {
     const struct ramet_os *os;
-    unsigned flags;      /* enum ramet_replica_flags */
+    unsigned flags;              /* enum ramet_replica_flags */
     enum ramet_volume_kind kind; /* 0: a file that is there tells it itself */
     enum ramet_volume_kind kind_of_new; /* where kind is 0 and there is no
                                            file; 0: SQLite */
     uint32_t page_size;
-    const char *remote;  /* URL or ramet.conf name; NULL: RAMET_REMOTE, or the
+    const char *remote; /* URL or ramet.conf name; NULL: RAMET_REMOTE, or the
                             binding, or none */
-    const char *config;  /* ramet.conf; NULL: found by its rules */
+    const char *config; /* ramet.conf; NULL: found by its rules */
     enum ramet_sync_mode sync;
-    const char *at;      /* LSN or time: a read-only view */
-    bool stateless;      /* replica=none */
-    bool hydrate;        /* clone whole */
+    const char *at;             /* LSN or time: a read-only view */
+    bool stateless;             /* replica=none */
+    bool hydrate;               /* clone whole */
     uint64_t push_interval_ms;  /* 0: 50 */
     uint64_t fetch_timeout_ms;  /* 0: 10,000 */
     uint64_t commit_timeout_ms; /* 0: 10,000 */
@@ -68,22 +68,22 @@ struct ramet_session *ramet_file_session(struct ramet_file *file);
 bool ramet_file_is_readonly(const struct ramet_file *file);
 
 /* ---- the transaction interface: as client/replica.h, for both kinds ------ */
-RAMET_NODISCARD enum ramet_rc ramet_file_pin(struct ramet_file *file,
-                                             struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_pin(struct ramet_file *file, struct ramet_err *err);
 void ramet_file_unpin(struct ramet_file *file);
 const struct ramet_snapshot *ramet_file_snapshot(struct ramet_file *file);
 RAMET_NODISCARD enum ramet_rc
 ramet_file_read(struct ramet_file *file, uint64_t offset, void *buf, size_t len,
                 size_t *out_got, struct ramet_err *err);
 uint64_t ramet_file_size(struct ramet_file *file);
-RAMET_NODISCARD enum ramet_rc ramet_file_reserve(struct ramet_file *file,
-                                                 struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_reserve(struct ramet_file *file, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_file_write(struct ramet_file *file, uint64_t offset, const void *buf,
                  size_t len, struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc ramet_file_truncate(struct ramet_file *file,
-                                                  uint64_t byte_length,
-                                                  struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_truncate(struct ramet_file *file, uint64_t byte_length,
+                    struct ramet_err *err);
 /*
  * As ramet_session_prepare(); with sync=commit also makes the commit durable
  * in the remote: RAMET_ECONFLICT / RAMET_ESNAPSHOT: somebody was first, it is
@@ -91,11 +91,11 @@ RAMET_NODISCARD enum ramet_rc ramet_file_truncate(struct ramet_file *file,
  * here, fenced there before anything else is committed. RAMET_EINVAL with a
  * super-journal.
  */
-RAMET_NODISCARD enum ramet_rc ramet_file_prepare(struct ramet_file *file,
-                                                 const char *super_journal,
-                                                 struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc ramet_file_sync_local(struct ramet_file *file,
-                                                    struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_prepare(struct ramet_file *file, const char *super_journal,
+                   struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_sync_local(struct ramet_file *file, struct ramet_err *err);
 void ramet_file_publish(struct ramet_file *file); /* wakes the pusher */
 void ramet_file_discard(struct ramet_file *file);
 void ramet_file_release(struct ramet_file *file);
@@ -115,27 +115,27 @@ struct ramet_sync_result {
     uint64_t durable_lsn;
     uint64_t remote_lsn;
     uint64_t pages;
-    uint64_t bytes;    /* sent or fetched */
+    uint64_t bytes; /* sent or fetched */
     uint64_t requests;
 };
 /* Settle an old intent, then make one commit of all pending pages.
  * RAMET_EDIVERGED where the remote went elsewhere. Nothing pending: OK. */
-RAMET_NODISCARD enum ramet_rc ramet_file_push(struct ramet_file *file,
-                                              struct ramet_sync_result *out,
-                                              struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc ramet_file_fetch(struct ramet_file *file,
-                                               struct ramet_sync_result *out,
-                                               struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc ramet_file_pull(struct ramet_file *file,
-                                              struct ramet_sync_result *out,
-                                              struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_push(struct ramet_file *file, struct ramet_sync_result *out,
+                struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_fetch(struct ramet_file *file, struct ramet_sync_result *out,
+                 struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_pull(struct ramet_file *file, struct ramet_sync_result *out,
+                struct ramet_err *err);
 /* Pull, then push. */
-RAMET_NODISCARD enum ramet_rc ramet_file_sync(struct ramet_file *file,
-                                              struct ramet_sync_result *out,
-                                              struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc ramet_file_hydrate(struct ramet_file *file,
-                                                 struct ramet_sync_result *out,
-                                                 struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_sync(struct ramet_file *file, struct ramet_sync_result *out,
+                struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_hydrate(struct ramet_file *file, struct ramet_sync_result *out,
+                   struct ramet_err *err);
 /* Adopt the remote. Unless `discard`, what is given up is kept as a plain file
  * in <file>-ramet/lost/, whose path comes back in `out_kept` (may be NULL). */
 RAMET_NODISCARD enum ramet_rc
@@ -143,17 +143,17 @@ ramet_file_reset(struct ramet_file *file, bool discard, char *out_kept,
                  size_t out_kept_size, struct ramet_sync_result *out,
                  struct ramet_err *err);
 /* Write the newest (or viewed) snapshot to a plain file, whole or not at all. */
-RAMET_NODISCARD enum ramet_rc ramet_file_export(struct ramet_file *file,
-                                                const char *out_path,
-                                                struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_export(struct ramet_file *file, const char *out_path,
+                  struct ramet_err *err);
 
 enum ramet_sync_state {
-    RAMET_STATE_LOCAL,    /* no remote */
-    RAMET_STATE_CLEAN,    /* nothing pending, nothing new known there */
-    RAMET_STATE_AHEAD,    /* local commits to push */
-    RAMET_STATE_BEHIND,   /* remote commits to pull */
+    RAMET_STATE_LOCAL,  /* no remote */
+    RAMET_STATE_CLEAN,  /* nothing pending, nothing new known there */
+    RAMET_STATE_AHEAD,  /* local commits to push */
+    RAMET_STATE_BEHIND, /* remote commits to pull */
     RAMET_STATE_DIVERGED,
-    RAMET_STATE_OFFLINE,  /* the remote did not answer last time */
+    RAMET_STATE_OFFLINE, /* the remote did not answer last time */
 };
 const char *ramet_sync_state_name(enum ramet_sync_state state);
 
@@ -166,7 +166,7 @@ struct ramet_file_status {
     enum ramet_sync_mode sync;
     uint64_t local_commits; /* since the durable LSN */
     uint64_t durable_lsn;
-    uint64_t remote_lsn;    /* newest known */
+    uint64_t remote_lsn; /* newest known */
     uint64_t pages, cached_pages, dirty_pages;
     uint32_t page_size;
     uint64_t lag_ms; /* age of the oldest commit known but not pulled, or of
@@ -175,9 +175,9 @@ struct ramet_file_status {
     uint64_t fetched_pages, fetched_bytes, requests; /* by this process */
     char last_error[RAMET_ERR_TEXT_MAX];
 };
-RAMET_NODISCARD enum ramet_rc ramet_file_status(struct ramet_file *file,
-                                                struct ramet_file_status *out,
-                                                struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_status(struct ramet_file *file, struct ramet_file_status *out,
+                  struct ramet_err *err);
 
 /* ---- making replicas ------------------------------------------------------ */
 

@@ -63,26 +63,26 @@ typedef struct ramet_error {
 } ramet_error;
 
 typedef struct ramet_options {
-    size_t size;          /* sizeof(ramet_options): lets it grow */
-    const char *remote;   /* URL, or NULL */
-    const char *at;       /* LSN or time: a read-only snapshot; or NULL */
-    const char *sync;     /* "auto", "manual", "commit"; NULL: auto */
-    int create;           /* make the file (or volume) if absent */
+    size_t size;        /* sizeof(ramet_options): lets it grow */
+    const char *remote; /* URL, or NULL */
+    const char *at;     /* LSN or time: a read-only snapshot; or NULL */
+    const char *sync;   /* "auto", "manual", "commit"; NULL: auto */
+    int create;         /* make the file (or volume) if absent */
     int readonly;
-    int stateless;        /* nothing on disk; needs `remote` */
-    uint32_t page_size;   /* of a new volume; 0: 4096 */
+    int stateless;      /* nothing on disk; needs `remote` */
+    uint32_t page_size; /* of a new volume; 0: 4096 */
     uint64_t cache_limit_bytes;
     uint32_t fetch_timeout_ms, commit_timeout_ms, close_wait_ms;
 } ramet_options;
 
 typedef struct ramet_info {
-    uint64_t lsn;          /* durable: newest remote commit that it stands on */
-    uint64_t remote_lsn;   /* newest known */
+    uint64_t lsn;        /* durable: newest remote commit that it stands on */
+    uint64_t remote_lsn; /* newest known */
     uint64_t local_commits;
     uint64_t byte_length;
     uint32_t page_size;
     uint64_t pages, cached_pages, dirty_pages;
-    const char *state;     /* "clean", "ahead", "behind", "diverged", … */
+    const char *state; /* "clean", "ahead", "behind", "diverged", … */
 } ramet_info;
 
 RAMET_API const char *ramet_version(void);
@@ -104,23 +104,23 @@ RAMET_API int64_t ramet_read(ramet_volume *volume, uint64_t offset, void *buf,
                              size_t len, ramet_error *error);
 RAMET_API int ramet_write(ramet_volume *volume, uint64_t offset,
                           const void *buf, size_t len, ramet_error *error);
-RAMET_API int ramet_truncate(ramet_volume *volume, uint64_t byte_length,
-                             ramet_error *error);
+RAMET_API int
+ramet_truncate(ramet_volume *volume, uint64_t byte_length, ramet_error *error);
 RAMET_API int64_t ramet_length(ramet_volume *volume, ramet_error *error);
 
 /* `out_lsn` may be NULL. */
-RAMET_API int ramet_push(ramet_volume *volume, uint64_t *out_lsn,
-                         ramet_error *error);
-RAMET_API int ramet_pull(ramet_volume *volume, uint64_t *out_lsn,
-                         ramet_error *error);
-RAMET_API int ramet_fetch(ramet_volume *volume, uint64_t *out_remote_lsn,
-                          ramet_error *error);
-RAMET_API int ramet_hydrate(ramet_volume *volume, uint64_t *out_pages,
-                            ramet_error *error);
-RAMET_API int ramet_reset(ramet_volume *volume, int discard,
-                          ramet_error *error);
-RAMET_API int ramet_stat(ramet_volume *volume, ramet_info *out_info,
-                         ramet_error *error);
+RAMET_API int
+ramet_push(ramet_volume *volume, uint64_t *out_lsn, ramet_error *error);
+RAMET_API int
+ramet_pull(ramet_volume *volume, uint64_t *out_lsn, ramet_error *error);
+RAMET_API int
+ramet_fetch(ramet_volume *volume, uint64_t *out_remote_lsn, ramet_error *error);
+RAMET_API int
+ramet_hydrate(ramet_volume *volume, uint64_t *out_pages, ramet_error *error);
+RAMET_API int
+ramet_reset(ramet_volume *volume, int discard, ramet_error *error);
+RAMET_API int
+ramet_stat(ramet_volume *volume, ramet_info *out_info, ramet_error *error);
 
 #ifdef __cplusplus
 }

@@ -27,8 +27,12 @@
 #include "metastore/history.h"
 #include "pagestore/objstore.h"
 
-enum ramet_remote_scheme { RAMET_REMOTE_FILE, RAMET_REMOTE_HTTP,
-                           RAMET_REMOTE_HTTPS, RAMET_REMOTE_S3 };
+enum ramet_remote_scheme {
+    RAMET_REMOTE_FILE,
+    RAMET_REMOTE_HTTP,
+    RAMET_REMOTE_HTTPS,
+    RAMET_REMOTE_S3
+};
 
 /* A parsed URL; all strings NUL-terminated inside. */
 struct ramet_url {
@@ -39,14 +43,14 @@ struct ramet_url {
     uint64_t at_lsn; /* name@42 */
     bool has_time;
     uint64_t at_time_ms; /* name@2026-11-23T10:00:00Z */
-    char query[512]; /* after '?', as written */
+    char query[512];     /* after '?', as written */
 };
 
 /* RAMET_EINVAL names what is wrong and shows the right form. `name:volume`
  * of ramet.conf is resolved by the caller (client/config.h). */
-RAMET_NODISCARD enum ramet_rc ramet_url_parse(const char *text,
-                                              struct ramet_url *out_url,
-                                              struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_url_parse(const char *text, struct ramet_url *out_url,
+                struct ramet_err *err);
 /* The URL without snapshot, in its one normal form, for keeping. */
 void ramet_url_format(const struct ramet_url *url, char *out, size_t out_size);
 /* "2026-11-23T10:00:00Z", "…+02:00", fractions allowed; also "@unix". */
@@ -79,15 +83,15 @@ struct ramet_remote {
 };
 
 struct ramet_remote_options {
-    bool create_store; /* make a directory store that is not there */
-    const char *token; /* bearer token; NULL: RAMET_TOKEN */
+    bool create_store;           /* make a directory store that is not there */
+    const char *token;           /* bearer token; NULL: RAMET_TOKEN */
     uint64_t connect_timeout_ms; /* 0: 5,000 */
     uint64_t stall_timeout_ms;   /* no byte for so long; 0: 10,000 */
 };
 
 /* Opens by scheme: client/remote.c dispatches to remote_direct.c (file) and
- * http_remote.c (http, https). s3:// is RAMET_EINVAL "not built in" for now
- * that this version has no S3 store. */
+ * http_remote.c (http, https). s3:// is RAMET_EINVAL: this version has no S3
+ * store. */
 RAMET_NODISCARD enum ramet_rc
 ramet_remote_open(const struct ramet_url *url,
                   const struct ramet_remote_options *options,
@@ -103,7 +107,6 @@ ramet_remote_open_direct(const struct ramet_url *url,
 RAMET_NODISCARD enum ramet_rc
 ramet_remote_open_http(const struct ramet_url *url,
                        const struct ramet_remote_options *options,
-                       struct ramet_remote **out_remote,
-                       struct ramet_err *err);
+                       struct ramet_remote **out_remote, struct ramet_err *err);
 
 #endif

@@ -38,9 +38,9 @@ struct ramet_session;
 
 /* What a reader sees. */
 struct ramet_snapshot {
-    uint64_t seq;        /* number of the record; 0: nothing was ever written */
-    uint64_t tail;       /* log position just past the record */
-    uint32_t page_size;  /* 0 while the file is empty and none was chosen */
+    uint64_t seq;       /* number of the record; 0: nothing was ever written */
+    uint64_t tail;      /* log position just past the record */
+    uint32_t page_size; /* 0 while the file is empty and none was chosen */
     uint32_t page_count;
     uint64_t byte_length;
     uint32_t counter;    /* what SQLite is shown at bytes 24-27 */
@@ -51,8 +51,9 @@ struct ramet_snapshot {
 };
 
 enum ramet_replica_flags {
-    RAMET_OPEN_CREATE = 1 << 0,   /* make an empty file if there is none */
-    RAMET_OPEN_READONLY = 1 << 1, /* no writes; works on a read-only directory */
+    RAMET_OPEN_CREATE = 1 << 0, /* make an empty file if there is none */
+    RAMET_OPEN_READONLY = 1
+                          << 1, /* no writes; works on a read-only directory */
     /* A plain file without a replica directory becomes a replica in place
      * (adoption); without it that is RAMET_ENOTFOUND "not a replica". */
     RAMET_OPEN_ADOPT = 1 << 2,
@@ -66,17 +67,16 @@ enum ramet_replica_flags {
  * RAMET_ETIMEOUT where the remote did not answer.
  */
 struct ramet_fetch; /* one call's sink */
-typedef enum ramet_rc ramet_fetcher(void *ctx, uint64_t lsn, uint32_t pgno,
-                                    struct ramet_fetch *sink,
-                                    struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc ramet_fetch_deliver(struct ramet_fetch *sink,
-                                                  uint32_t pgno,
-                                                  const uint8_t *page,
-                                                  struct ramet_err *err);
+typedef enum ramet_rc
+ramet_fetcher(void *ctx, uint64_t lsn, uint32_t pgno, struct ramet_fetch *sink,
+              struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
+                    const uint8_t *page, struct ramet_err *err);
 
 struct ramet_replica_options {
-    const struct ramet_os *os; /* NULL: the system */
-    unsigned flags;            /* enum ramet_replica_flags */
+    const struct ramet_os *os;   /* NULL: the system */
+    unsigned flags;              /* enum ramet_replica_flags */
     enum ramet_volume_kind kind; /* for a new replica; 0: SQLite */
     uint32_t page_size;          /* for a new, empty one; 0: the first write
                                     decides (SQLite) or 4096 */
@@ -96,7 +96,8 @@ struct ramet_replica_options {
  *   RAMET_ECORRUPT   state or log are damaged beyond what a crash does.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_session_open(const char *path, const struct ramet_replica_options *options,
+ramet_session_open(const char *path,
+                   const struct ramet_replica_options *options,
                    struct ramet_session **out_session, struct ramet_err *err);
 /* Another session on a replica this process has open: for its threads. */
 RAMET_NODISCARD enum ramet_rc
@@ -115,8 +116,8 @@ void ramet_replica_set_fetcher(struct ramet_replica *replica,
 
 /* Pin the newest snapshot. RAMET_EBUSY while somebody holds the exclusive
  * gate. No system call in the usual case. */
-RAMET_NODISCARD enum ramet_rc ramet_session_pin(struct ramet_session *session,
-                                                struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_session_pin(struct ramet_session *session, struct ramet_err *err);
 void ramet_session_unpin(struct ramet_session *session);
 bool ramet_session_is_pinned(const struct ramet_session *session);
 /* The pinned snapshot; after writes of one's own, still as pinned. Valid
@@ -201,7 +202,7 @@ void ramet_session_release(struct ramet_session *session);
 /* The fold over all records: docs/replica.md. Owns its sets. */
 struct ramet_replica_state {
     struct ramet_rid replica;
-    struct ramet_vid volume; /* nil: no remote yet */
+    struct ramet_vid volume;    /* nil: no remote yet */
     char remote[RAMET_URL_MAX]; /* "" : none */
     enum ramet_volume_kind kind;
     struct ramet_snapshot newest;
@@ -209,14 +210,14 @@ struct ramet_replica_state {
     uint64_t lsn_time_ms;
     struct ramet_pageset in_flight;
     struct ramet_pageset later;
-    struct ramet_cid intent; /* nil: none */
+    struct ramet_cid intent;    /* nil: none */
     uint64_t commits_in_flight; /* number of local commits */
     uint64_t commits_later;
     uint32_t least_page_count_in_flight; /* least size since the durable LSN */
     uint32_t least_page_count_later;
     bool page_size_changed; /* pending commits changed it: all pages pend */
-    bool whole; /* every page is held */
-    uint64_t held_pages; /* approximate while others work */
+    bool whole;             /* every page is held */
+    uint64_t held_pages;    /* approximate while others work */
     /* The fold's own affairs. */
     uint64_t record_sum; /* of the newest record's trailer; chains records */
     bool page_size_changed_in_flight;

@@ -63,6 +63,7 @@ take_slot(struct ramet_session *session, struct ramet_err *err)
     const struct ramet_os *const os = replica->os;
 
     for (uint32_t i = 0; i < RAMET_PIN_SLOTS; i++) {
+        uint64_t dead_gate = i + 1u;
         const int result =
             os->lock(os->ctx, session->lock_fd, RAMET_LOCK_SLOTS + i, 1,
                      RAMET_LOCK_EXCLUSIVE);
@@ -73,6 +74,10 @@ take_slot(struct ramet_session *session, struct ramet_err *err)
             return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                                   "lock a slot of %s", replica->path);
         atomic_store(&replica->head->pins[i].tail, 0);
+        /* Its gate, if it died with it shut: under our lock it would look
+         * like ours. */
+        atomic_compare_exchange_strong(&replica->head->header.gate, &dead_gate,
+                                       0);
         ramet_index_raise(&replica->head->header.slot_hint, i + 1u);
         session->slot = i;
         session->pin_word = &replica->head->pins[i].tail;

@@ -56,6 +56,16 @@ note_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
                                               : add_page(ctx, frame->pgno, err);
 }
 
+/* Was the page absent in the base? Also by a pull that is in the base, though
+ * its entry was not swapped: whoever moved it died before that. */
+static bool
+was_absent(const struct checkpoint *c, uint64_t replaced)
+{
+    return ramet_entry_kind(replaced) == RAMET_ENTRY_ABSENT ||
+           (ramet_entry_kind(replaced) == RAMET_ENTRY_REMOTE &&
+            ramet_pos_gen(ramet_entry_pos(replaced)) < c->state.oldest_gen);
+}
+
 /* A fetched page that was absent in the base. */
 static enum ramet_rc
 note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
@@ -64,7 +74,7 @@ note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     const uint64_t entry = ramet_index_peek(c->replica, fill->frame.pgno);
 
     if (entry != ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos) ||
-        ramet_entry_kind(fill->frame.replaced) != RAMET_ENTRY_ABSENT ||
+        !was_absent(c, fill->frame.replaced) ||
         fill->page_size != c->state.fold.newest.page_size)
         return RAMET_OK;
     return add_page(c, fill->frame.pgno, err);

@@ -197,6 +197,9 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
     a->all = a->state.is_adopting ||
              a->found.fold.newest.page_size != a->state.base_page_size;
     a->state.is_adopting = true;
+    /* The fold goes on from there, if this is interrupted. */
+    if (ramet_pos_gen(a->state.fold.newest.tail) > a->state.oldest_gen)
+        a->state.oldest_gen = ramet_pos_gen(a->state.fold.newest.tail);
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(os, replica->dir_fd, &a->state, err);
     if (rc == RAMET_OK)

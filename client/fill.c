@@ -218,11 +218,11 @@ ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
     for (uint64_t number = first; rc == RAMET_OK && number <= last; number++) {
         rc = walk_file(replica, number, page, visit, ctx, out_end, err);
-        if (rc == RAMET_ENOTFOUND) /* none was fetched since it was begun */
-            rc = number == last ? RAMET_OK : rc;
+        if (rc == RAMET_ENOTFOUND) /* nothing was fetched while it was begun */
+            rc = RAMET_OK;
     }
     ramet_free(page);
-    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    return rc;
 }
 
 /* ---- after a crash ------------------------------------------------------- */

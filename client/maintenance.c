@@ -187,6 +187,9 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     const size_t length = s->byte_length < RAMET_TRUE_HEADER_SIZE
                               ? (size_t)s->byte_length
                               : RAMET_TRUE_HEADER_SIZE;
+    const uint64_t dirty_size = s->byte_length > RAMET_TRUE_HEADER_SIZE
+                                    ? s->byte_length
+                                    : RAMET_TRUE_HEADER_SIZE;
     struct ramet_stat st;
     enum ramet_rc rc;
     int result = os->stat(os->ctx, replica->base_fd, &st);
@@ -194,9 +197,10 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                               "stat %s", replica->path);
-    /* A page that was filled in is written whole, a blob may end within it. */
-    if (st.size_bytes > s->byte_length && length == RAMET_TRUE_HEADER_SIZE) {
-        result = os->truncate(os->ctx, replica->base_fd, s->byte_length);
+    /* A page is written whole, a blob may end within it. Nothing but the mark
+     * may be past the end before the state says that the base is clean. */
+    if (st.size_bytes > dirty_size) {
+        result = os->truncate(os->ctx, replica->base_fd, dirty_size);
         if (result < 0)
             return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                                   "resize %s", replica->path);
@@ -258,8 +262,13 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to close %s",
                           replica->path);
     rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
-    if (rc == RAMET_OK && atomic_load(&header->is_marked) != 0)
+    /* Not while an unlisted reader compares state and base. */
+    if (rc == RAMET_OK && atomic_load(&header->is_marked) != 0 &&
+        ramet_lock_try(replica->os, session->lock_fd, RAMET_LOCK_UNLISTED,
+                       RAMET_LOCK_EXCLUSIVE, "", NULL) == RAMET_OK) {
         rc = put_header_on(replica, state, err);
+        ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_UNLISTED);
+    }
     ramet_state_file_done(state);
     ramet_free(state);
     return rc;

@@ -168,7 +168,8 @@ look_for_native_files(struct ramet_replica *replica, struct ramet_err *err)
 
 /*
  * A file shorter than the mark grows by it, and until that is synced a crash may
- * leave the length without the bytes, or the bytes without the length.
+ * leave the length without the bytes, or the bytes without the length. A clean
+ * close writes the true bytes over the mark and then cuts off the rest of it.
  */
 static bool
 is_mark_in_part(const struct ramet_state_file *state, const uint8_t *first,
@@ -183,7 +184,7 @@ is_mark_in_part(const struct ramet_state_file *state, const uint8_t *first,
     if (got <= old || memcmp(first, state->fold.newest.header, old) != 0)
         return false;
     for (uint64_t i = old; i < got; i++)
-        if (first[i] != 0)
+        if (first[i] != 0 && first[i] != mark[i])
             return false;
     return true;
 }
@@ -378,13 +379,14 @@ remove_stray(void *ctx, const char *name, bool is_dir)
 
     if (is_dir)
         return 0;
-    if (ramet_gen_name_parse(name, &type, &gen))
-        is_stray =
-            gen < (type == RAMET_GEN_LOG ? atomic_load(&header->oldest)
-                                         : atomic_load(&header->fill_oldest));
-    else
+    if (!ramet_gen_name_parse(name, &type, &gen))
         is_stray = length > 4 && strcmp(name + length - 4, ".tmp") == 0 &&
                    strcmp(name, "index.tmp") != 0;
+    else if (type == RAMET_GEN_LOG)
+        is_stray = gen < atomic_load(&header->oldest);
+    else /* those to come were not recovered: they must not be taken up later */
+        is_stray = gen < atomic_load(&header->fill_oldest) ||
+                   gen >= ramet_pos_gen(atomic_load(&header->fill_pos));
     if (is_stray)
         os->unlink(os->ctx, replica->dir_fd, name, false);
     return 0;
@@ -504,5 +506,8 @@ ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
         rc = notice_copy(replica, state, moved, err);
     if (rc == RAMET_OK)
         rc = make_index(session, state, marked, err);
+    /* Of a mark in part: whole again, so that the clean close takes it off. */
+    if (rc == RAMET_OK && moved && state->base_size < RAMET_TRUE_HEADER_SIZE)
+        rc = ramet_base_unclean(replica, err);
     return rc;
 }

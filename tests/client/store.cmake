@@ -9,3 +9,5 @@ ramet_test(test_store_crash
            LIBS ramet_store_world ramet_test_support ramet_client TIMEOUT 900)
 ramet_test(test_store_processes SOURCES test_store_processes.c
            LIBS ramet_store_world ramet_client TIMEOUT 600)
+ramet_test(test_store_review SOURCES test_store_review.c
+           LIBS ramet_store_world ramet_client)

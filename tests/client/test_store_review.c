@@ -9,6 +9,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,18 @@ rename_and_die(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
     if (strcmp(new_path, "state") == 0 && --renames_left == 0)
         _exit(0);
     return result;
+}
+
+static bool state_is_refused;
+
+static int
+rename_or_refuse(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
+                 const char *new_path)
+{
+    if (state_is_refused && strcmp(new_path, "state") == 0)
+        return -ENOSPC;
+    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
+                                     new_path);
 }
 
 static int
@@ -222,6 +235,43 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
 }
 
 static void
+checkpoint__refused_twice__fills_of_later_are_found(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = random_image(6, 4 * PAGE);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *const session = open_with(p, &os);
+    struct ramet_remote_point point;
+    struct ramet_pageset all;
+    uint8_t page[PAGE];
+
+    os.rename = rename_or_refuse;
+    remote_add(&p->remote, image_ref(image));
+    point = remote_point(&p->remote, 1);
+    ramet_pageset_init(&all);
+    OK(ramet_pageset_add_run(&all, (struct ramet_run){1, 4}));
+    OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
+    OK(ramet_session_pull(session, &point, &all, NULL, false, e));
+    ramet_pageset_done(&all);
+    OK(ramet_session_checkpoint(session, true, e));
+    image_page(image, 2, page);
+    OK(ramet_session_fill(session, 1, 2, page, e));
+    state_is_refused = true;
+    for (unsigned i = 0; i < 2; i++) /* each begins a new file for fills */
+        assert_int_not_equal(ramet_session_checkpoint(session, true, NULL),
+                             RAMET_OK);
+    state_is_refused = false;
+    image_page(image, 3, page);
+    OK(ramet_session_fill(session, 1, 3, page, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(ramet_session_pin(session, e));
+    store_expect(session, image, __LINE__);
+    ramet_session_unpin(session);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
+static void
 adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
 {
     struct place *const p = *state;
@@ -269,6 +319,7 @@ main(void)
         TEST(gate__shut_by_the_dead__opens_though_its_slot_is_taken),
         TEST(clean_close__of_a_tiny_file_cut_off__opens),
         TEST(checkpoint__dies_before_entries_are_swapped__fills_stay),
+        TEST(checkpoint__refused_twice__fills_of_later_are_found),
         TEST(adoption__interrupted_with_a_long_log__can_be_done_again),
     };
 

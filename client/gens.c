@@ -182,9 +182,13 @@ create_file(struct ramet_replica *replica, enum ramet_gen_type type,
 
     ramet_gen_name(type, gen, name);
     if (rc == RAMET_ENOTFOUND) {
+        /* One that was made ahead may get the name just now: not with another
+         * salt then, since others may have read the one that it has. */
         if (fd < 0)
-            fd = os->open(os->ctx, replica->dir_fd, name, O_RDWR | O_CREAT,
-                          0666);
+            fd = os->open(os->ctx, replica->dir_fd, name,
+                          O_RDWR | O_CREAT | O_EXCL, 0666);
+        if (fd == -EEXIST)
+            return RAMET_FAIL(err, RAMET_EEXIST, "%s was made just now", name);
         if (fd < 0)
             return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
                                   name);

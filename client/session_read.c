@@ -44,7 +44,9 @@ struct lookup {
     uint32_t page_size;
     uint32_t pgno;
     uint8_t *out;
-    uint64_t at; /* the entry looked at */
+    uint64_t at;    /* the entry looked at */
+    uint64_t bound; /* each version in the log stands before the one after it:
+                       no damage leads round in a circle */
     struct ramet_version *version;
     bool again; /* the ground moved: begin anew */
     bool is_found;
@@ -114,6 +116,9 @@ look_in_log(struct lookup *l, struct ramet_err *err)
     bool with_page;
     enum ramet_rc rc;
 
+    if (pos >= l->bound)
+        return RAMET_ECORRUPT;
+    l->bound = pos;
     if (!is_newer && is_log_retired(l, pos)) { /* it is in the base now */
         l->at = ramet_entry_make(kind == RAMET_ENTRY_IMAGE ? RAMET_ENTRY_HELD
                                  : kind == RAMET_ENTRY_LOG_ZERO
@@ -259,6 +264,7 @@ ramet_read_version(struct ramet_session *session, uint64_t tail,
     for (unsigned i = 0; i < RESTARTS_MAX; i++) {
         l.again = false;
         l.is_found = false;
+        l.bound = UINT64_MAX;
         out_version->has_hash = false;
         rc = ramet_index_load(session, pgno, &out_version->top, err);
         l.at = out_version->top;

@@ -94,13 +94,13 @@ compare_pages(struct ramet_replica *replica,
 
     if (page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
-    for (uint32_t pgno = 1; rc == RAMET_OK && pgno <= state->base_page_count;
+    for (uint64_t pgno = 1; rc == RAMET_OK && pgno <= state->base_page_count;
          pgno++) {
         const uint64_t offset = (uint64_t)(pgno - 1) * page_size;
         uint64_t value;
         size_t got = 0;
 
-        rc = ramet_presence_read(replica, pgno, 1, &value, err);
+        rc = ramet_presence_read(replica, (uint32_t)pgno, 1, &value, err);
         if (rc != RAMET_OK || value <= RAMET_PRESENCE_ABSENT)
             continue;
         rc = ramet_os_read_some(replica->os, replica->base_fd, page, page_size,

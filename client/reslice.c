@@ -119,8 +119,8 @@ ramet_reslice(struct ramet_session *session, uint32_t page_size,
         rc = part_ways(session, &old, err);
     if (rc == RAMET_OK)
         rc = ramet_record_begin(session, page_size, err);
-    for (uint32_t pgno = 1; rc == RAMET_OK && pgno <= page_count; pgno++)
-        rc = copy_page(session, old, pgno, page, err);
+    for (uint64_t pgno = 1; rc == RAMET_OK && pgno <= page_count; pgno++)
+        rc = copy_page(session, old, (uint32_t)pgno, page, err);
     if (rc == RAMET_OK) {
         /* Every page has a frame: none is to be compared or made zero. */
         session->must_compare = false;

@@ -44,12 +44,22 @@ struct lookup {
     uint32_t page_size;
     uint32_t pgno;
     uint8_t *out;
+    uint8_t *spare; /* for pages that are only checked; made when needed */
     uint64_t at;    /* the entry looked at */
     uint64_t bound; /* each version in the log stands before the one after it:
                        no damage leads round in a circle */
     struct ramet_version *version;
     bool again; /* the ground moved: begin anew */
     bool is_found;
+};
+
+/* A frame that was read with its page; neither is believed before `is_right`:
+ * the one checksum is over both. */
+struct frame_read {
+    struct ramet_logframe frame;
+    uint32_t page_size;
+    uint64_t hash; /* the page's; 0 without one */
+    bool is_right;
 };
 
 static bool
@@ -70,23 +80,29 @@ is_fill_retired(const struct lookup *l, uint64_t pos)
                                 memory_order_acquire);
 }
 
-/* Header and, if `with_page`, page of the frame at `pos`. */
+/* Room for a page of a frame; the reader's own, where it fits. */
+static uint8_t *
+room_for_page(struct lookup *l, uint32_t page_size)
+{
+    if (l->out != NULL && page_size == l->page_size)
+        return l->out;
+    if (l->spare == NULL)
+        l->spare = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+    return l->spare;
+}
+
+/* Header and page, if there is one, at `pos`. */
 static enum ramet_rc
-read_frame(struct lookup *l, enum ramet_gen_type type, uint64_t pos,
-           uint8_t *header, size_t header_size, bool with_page,
-           struct ramet_gen **out_gen, struct ramet_err *err)
+read_bytes(struct lookup *l, const struct ramet_gen *gen, uint64_t pos,
+           struct iovec iov[2], struct ramet_err *err)
 {
     const struct ramet_os *const os = l->session->replica->os;
-    struct iovec iov[2] = {{header, header_size}, {l->out, l->page_size}};
-    const size_t want = header_size + (with_page ? l->page_size : 0);
-    enum ramet_rc rc = ramet_gen_get(l->session->replica, type,
-                                     ramet_pos_gen(pos), out_gen, err);
-    ssize_t got;
+    const uint64_t offset = ramet_pos_offset(pos);
+    const size_t want = iov[0].iov_len + iov[1].iov_len;
+    const ssize_t got =
+        os->preadv(os->ctx, gen->fd, iov, iov[1].iov_len == 0 ? 1 : 2, offset);
+    enum ramet_rc rc;
 
-    if (rc != RAMET_OK)
-        return rc;
-    got = os->preadv(os->ctx, (*out_gen)->fd, iov, with_page ? 2 : 1,
-                     ramet_pos_offset(pos));
     if (got == (ssize_t)want)
         return RAMET_OK;
     if (got < 0)
@@ -94,13 +110,88 @@ read_frame(struct lookup *l, enum ramet_gen_type type, uint64_t pos,
                               "read page %u of %s", l->pgno,
                               l->session->replica->path);
     /* A short read, which files give at their end: byte by byte then. */
-    rc = ramet_os_read_full(os, (*out_gen)->fd, header, header_size,
-                            ramet_pos_offset(pos), "log", err);
-    if (rc == RAMET_OK && with_page)
-        rc =
-            ramet_os_read_full(os, (*out_gen)->fd, l->out, l->page_size,
-                               ramet_pos_offset(pos) + header_size, "log", err);
+    rc = ramet_os_read_full(os, gen->fd, iov[0].iov_base, iov[0].iov_len,
+                            offset, "log", err);
+    if (rc == RAMET_OK && iov[1].iov_len != 0)
+        rc = ramet_os_read_full(os, gen->fd, iov[1].iov_base, iov[1].iov_len,
+                                offset + iov[0].iov_len, "log", err);
     return rc;
+}
+
+/* Does the header name page and place, and is the checksum over it and the page
+ * right? Invariant (2). */
+static bool
+is_frame_right(const struct lookup *l, const struct ramet_gen *gen,
+               const uint8_t *header, bool is_fill, uint64_t pos,
+               struct frame_read *read)
+{
+    uint64_t claimed;
+    uint64_t lsn;
+
+    if (is_fill) {
+        if (!ramet_fill_decode(header, pos, gen->salt, &read->frame, &lsn,
+                               &claimed))
+            return false;
+    } else {
+        if (!ramet_logframe_decode(header, pos, &read->frame))
+            return false;
+        claimed = ramet_logframe_page_hash(header, gen->salt);
+    }
+    return read->frame.pgno == l->pgno && read->hash == claimed;
+}
+
+/* The frame of `kind` at `pos`. Its page is in `out` if that is one of its
+ * size. */
+static enum ramet_rc
+read_frame(struct lookup *l, enum ramet_entry_kind kind, uint64_t pos,
+           struct frame_read *out, struct ramet_err *err)
+{
+    const bool is_fill = kind == RAMET_ENTRY_FILL;
+    uint8_t header[RAMET_FILL_HEADER_SIZE];
+    struct iovec iov[2] = {
+        {header, is_fill ? RAMET_FILL_HEADER_SIZE : RAMET_LOGFRAME_HEADER_SIZE},
+        {NULL, 0}};
+    struct ramet_gen *gen = NULL;
+    enum ramet_rc rc = ramet_gen_get(l->session->replica,
+                                     is_fill ? RAMET_GEN_FILL : RAMET_GEN_LOG,
+                                     ramet_pos_gen(pos), &gen, err);
+
+    if (rc == RAMET_OK && (is_fill || kind == RAMET_ENTRY_IMAGE)) {
+        iov[1].iov_base = room_for_page(l, gen->page_size);
+        iov[1].iov_len = gen->page_size;
+        if (iov[1].iov_base == NULL)
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    }
+    if (rc == RAMET_OK)
+        rc = read_bytes(l, gen, pos, iov, err);
+    if (rc != RAMET_OK)
+        return rc;
+    out->page_size = gen->page_size;
+    out->hash = 0;
+    if (iov[1].iov_len != 0)
+        out->hash = ramet_hash64(iov[1].iov_base, iov[1].iov_len);
+    out->is_right = is_frame_right(l, gen, header, is_fill, pos, out);
+    return RAMET_OK;
+}
+
+static void
+find_version(struct lookup *l, enum ramet_entry_kind kind)
+{
+    l->version->kind = kind;
+    l->is_found = true;
+}
+
+/* The version is in the frame that was read. */
+static enum ramet_rc
+find_in_frame(struct lookup *l, enum ramet_entry_kind kind,
+              const struct frame_read *read)
+{
+    if (l->out != NULL && read->page_size != l->page_size)
+        return RAMET_ECORRUPT;
+    l->version->hash = read->hash;
+    l->version->has_hash = true;
+    find_version(l, kind);
+    return RAMET_OK;
 }
 
 /* The entry is a log position. */
@@ -110,10 +201,7 @@ look_in_log(struct lookup *l, struct ramet_err *err)
     const uint64_t pos = ramet_entry_pos(l->at);
     const enum ramet_entry_kind kind = ramet_entry_kind(l->at);
     const bool is_newer = pos >= l->tail;
-    uint8_t header[RAMET_LOGFRAME_HEADER_SIZE];
-    struct ramet_logframe frame;
-    struct ramet_gen *gen = NULL;
-    bool with_page;
+    struct frame_read read;
     enum ramet_rc rc;
 
     if (pos >= l->bound)
@@ -127,39 +215,24 @@ look_in_log(struct lookup *l, struct ramet_err *err)
                                  0);
         return RAMET_OK;
     }
-    if (!is_newer && kind != RAMET_ENTRY_IMAGE) {
-        l->version->kind = kind;
-        l->is_found = true;
+    if (!is_newer && (kind != RAMET_ENTRY_IMAGE || l->out == NULL)) {
+        find_version(l, kind);
         return RAMET_OK;
     }
-    with_page = !is_newer && l->out != NULL;
-    if (!is_newer && !with_page) {
-        l->version->kind = kind;
-        l->is_found = true;
-        return RAMET_OK;
-    }
-    rc = read_frame(l, RAMET_GEN_LOG, pos, header, sizeof(header), with_page,
-                    &gen, err);
+    rc = read_frame(l, kind, pos, &read, err);
     if (is_log_retired(l, pos)) { /* invariant (1) */
         l->again = true;
         return RAMET_OK;
     }
     if (rc != RAMET_OK)
         return rc == RAMET_ENOTFOUND ? RAMET_ECORRUPT : rc;
-    if (!ramet_logframe_decode(header, pos, &frame) || frame.pgno != l->pgno ||
-        (with_page && gen->page_size != l->page_size))
-        return RAMET_ECORRUPT; /* invariant (2) */
+    if (!read.is_right) /* invariant (2) */
+        return RAMET_ECORRUPT;
     if (is_newer) {
-        l->at = frame.replaced;
+        l->at = read.frame.replaced;
         return RAMET_OK;
     }
-    l->version->hash = ramet_logframe_page_hash(header, gen->salt);
-    l->version->has_hash = true;
-    if (ramet_hash64(l->out, l->page_size) != l->version->hash)
-        return RAMET_ECORRUPT;
-    l->version->kind = kind;
-    l->is_found = true;
-    return RAMET_OK;
+    return find_in_frame(l, kind, &read);
 }
 
 /* The entry is a fill: as good as what it replaced, if that is visible. */
@@ -167,21 +240,9 @@ static enum ramet_rc
 look_in_fill(struct lookup *l, struct ramet_err *err)
 {
     const uint64_t pos = ramet_entry_pos(l->at);
-    uint8_t header[RAMET_FILL_HEADER_SIZE];
-    struct ramet_logframe frame;
-    struct ramet_gen *gen = NULL;
-    uint64_t lsn;
-    uint64_t hash;
-    bool with_page;
-    enum ramet_rc rc;
+    struct frame_read read;
+    enum ramet_rc rc = read_frame(l, RAMET_ENTRY_FILL, pos, &read, err);
 
-    rc = ramet_gen_get(l->session->replica, RAMET_GEN_FILL, ramet_pos_gen(pos),
-                       &gen, err);
-    with_page =
-        l->out != NULL && rc == RAMET_OK && gen->page_size == l->page_size;
-    if (rc == RAMET_OK)
-        rc = read_frame(l, RAMET_GEN_FILL, pos, header, sizeof(header),
-                        with_page, &gen, err);
     if (is_fill_retired(l, pos)) {
         /* Reached through a later version it can be fetched again. */
         l->again = l->at == l->version->top;
@@ -190,22 +251,14 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
     }
     if (rc != RAMET_OK)
         return rc == RAMET_ENOTFOUND ? RAMET_ECORRUPT : rc;
-    if (!ramet_fill_decode(header, pos, gen->salt, &frame, &lsn, &hash) ||
-        frame.pgno != l->pgno)
+    if (!read.is_right)
         return RAMET_ECORRUPT;
-    if (ramet_entry_in_log(frame.replaced) &&
-        ramet_entry_pos(frame.replaced) >= l->tail) {
-        l->at = frame.replaced;
+    if (ramet_entry_in_log(read.frame.replaced) &&
+        ramet_entry_pos(read.frame.replaced) >= l->tail) {
+        l->at = read.frame.replaced;
         return RAMET_OK;
     }
-    if (l->out != NULL &&
-        (!with_page || ramet_hash64(l->out, l->page_size) != hash))
-        return RAMET_ECORRUPT;
-    l->version->kind = RAMET_ENTRY_FILL;
-    l->version->hash = hash;
-    l->version->has_hash = true;
-    l->is_found = true;
-    return RAMET_OK;
+    return find_in_frame(l, RAMET_ENTRY_FILL, &read);
 }
 
 static enum ramet_rc
@@ -223,8 +276,7 @@ look_in_base(struct lookup *l, struct ramet_err *err)
     atomic_thread_fence(memory_order_acquire);
     rc = ramet_index_load(l->session, l->pgno, &now, err);
     l->again = rc == RAMET_OK && now != l->version->top;
-    l->version->kind = kind;
-    l->is_found = true;
+    find_version(l, kind);
     return rc;
 }
 
@@ -248,6 +300,37 @@ look(struct lookup *l, struct ramet_err *err)
     return RAMET_ECORRUPT;
 }
 
+/* Until a version is found with the ground at rest. */
+static enum ramet_rc
+look_up(struct lookup *l, struct ramet_err *err)
+{
+    struct ramet_version *const version = l->version;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (unsigned i = 0; i < RESTARTS_MAX; i++) {
+        l->again = false;
+        l->is_found = false;
+        l->bound = UINT64_MAX;
+        version->has_hash = false;
+        rc = ramet_index_load(l->session, l->pgno, &version->top, err);
+        l->at = version->top;
+        while (rc == RAMET_OK && !l->again && !l->is_found)
+            rc = look(l, err);
+        if (rc == RAMET_ECORRUPT)
+            return RAMET_FAIL(
+                err, RAMET_ECORRUPT,
+                "%s: page %u fails its checksum (log position "
+                "%llu:%llu)",
+                l->session->replica->path, l->pgno,
+                (unsigned long long)ramet_pos_gen(ramet_entry_pos(l->at)),
+                (unsigned long long)ramet_pos_offset(ramet_entry_pos(l->at)));
+        if (rc != RAMET_OK || !l->again)
+            return rc;
+    }
+    return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: page %u can't be read in peace",
+                      l->session->replica->path, l->pgno);
+}
+
 enum ramet_rc
 ramet_read_version(struct ramet_session *session, uint64_t tail,
                    uint32_t page_size, uint32_t pgno, uint8_t *out,
@@ -259,32 +342,9 @@ ramet_read_version(struct ramet_session *session, uint64_t tail,
                        .pgno = pgno,
                        .out = out,
                        .version = out_version};
-    enum ramet_rc rc = RAMET_OK;
+    const enum ramet_rc rc = look_up(&l, err);
 
-    for (unsigned i = 0; i < RESTARTS_MAX; i++) {
-        l.again = false;
-        l.is_found = false;
-        l.bound = UINT64_MAX;
-        out_version->has_hash = false;
-        rc = ramet_index_load(session, pgno, &out_version->top, err);
-        l.at = out_version->top;
-        while (rc == RAMET_OK && !l.again && !l.is_found)
-            rc = look(&l, err);
-        if (rc == RAMET_ECORRUPT)
-            return RAMET_FAIL(
-                err, RAMET_ECORRUPT,
-                "%s: page %u fails its checksum (log position "
-                "%llu:%llu)",
-                session->replica->path, pgno,
-                (unsigned long long)ramet_pos_gen(ramet_entry_pos(l.at)),
-                (unsigned long long)ramet_pos_offset(ramet_entry_pos(l.at)));
-        if (rc != RAMET_OK || !l.again)
-            break;
-    }
-    if (rc == RAMET_OK && l.again)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "%s: page %u can't be read in peace",
-                          session->replica->path, pgno);
+    ramet_free(l.spare);
     out_version->found = l.at;
     if (rc == RAMET_OK && out != NULL &&
         (out_version->kind == RAMET_ENTRY_ZERO ||

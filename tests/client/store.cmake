@@ -4,6 +4,8 @@ ramet_library(ramet_store_world SOURCES store_world.c
 ramet_test(test_store_model
            SOURCES test_store_model.c store_play.c store_play_sync.c
            LIBS ramet_store_world ramet_client TIMEOUT 600)
+ramet_test(test_store_versions SOURCES test_store_versions.c
+           LIBS ramet_store_world ramet_client)
 ramet_test(test_store_crash
            SOURCES test_store_crash.c store_crash.c store_scenarios.c
            LIBS ramet_store_world ramet_test_support ramet_client TIMEOUT 900)

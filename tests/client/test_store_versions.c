@@ -1,0 +1,251 @@
+/*
+ * test_store_damage.c - bits that flip in a version which a reader of an older
+ * snapshot only steps over: it says which one came before, so it is believed
+ * no more than one that is read.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store_world.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/logfile.h"
+
+#define PAGE 4096u
+#define PAGES 4u
+
+struct place {
+    char folder[128];
+    char path[160];
+    struct remote remote;
+};
+
+static int
+setup(void **state)
+{
+    struct place *const p = calloc(1, sizeof(*p));
+
+    store_folder_make(p->folder);
+    snprintf(p->path, sizeof(p->path), "%s/app.db", p->folder);
+    remote_init(&p->remote, 1);
+    *state = p;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct place *const p = *state;
+
+    store_folder_remove(p->folder);
+    remote_done(&p->remote);
+    free(p);
+    return 0;
+}
+
+static struct ramet_session *
+open_session(struct place *p)
+{
+    const struct ramet_replica_options options = {
+        .flags = RAMET_OPEN_CREATE,
+        .kind = RAMET_KIND_BLOB,
+        .page_size = PAGE,
+    };
+    struct ramet_session *session;
+
+    OK(ramet_session_open(p->path, &options, &session, e));
+    ramet_replica_set_fetcher(ramet_session_replica(session), remote_fetch,
+                              &p->remote);
+    return session;
+}
+
+static struct image *
+random_image(uint64_t seed)
+{
+    struct image *const image = image_new(PAGES * PAGE, PAGE);
+
+    store_random_bytes(&seed, image->bytes, image->size);
+    return image;
+}
+
+static void
+commit_image(struct ramet_session *session, const struct image *image)
+{
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, image->bytes, image->size, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+}
+
+/* ---- frames on the disk ---------------------------------------------------- */
+
+struct frame_place {
+    char path[300];
+    uint64_t offset;
+};
+
+/* The last frame of a page in the first file of its type. */
+static struct frame_place
+find_frame(const struct place *p, enum ramet_gen_type type, uint32_t pgno)
+{
+    struct frame_place found = {.offset = 0};
+    struct ramet_logframe frame;
+    struct image *file;
+    char name[32];
+
+    ramet_gen_name(type, 1, name);
+    snprintf(found.path, sizeof(found.path), "%s-ramet/%s", p->path, name);
+    file = store_read_plain(found.path, PAGE);
+    for (uint64_t at = 0; at + RAMET_LOGFRAME_HEADER_SIZE <= file->size;
+         at += RAMET_POS_UNIT)
+        if (ramet_logframe_decode(file->bytes + at, ramet_pos_make(1, at),
+                                  &frame) &&
+            frame.pgno == pgno)
+            found.offset = at;
+    image_unref(file);
+    assert_true(found.offset != 0);
+    return found;
+}
+
+static void
+flip_bit(const struct frame_place *frame, uint64_t bit)
+{
+    const off_t at = (off_t)(frame->offset + bit / 8);
+    const int fd = open(frame->path, O_RDWR);
+    uint8_t byte;
+
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= (uint8_t)(1u << (bit % 8));
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static enum ramet_rc
+read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out)
+{
+    size_t got;
+
+    return ramet_session_read(session, (uint64_t)(pgno - 1) * PAGE, out, PAGE,
+                              &got, NULL);
+}
+
+/* With any bit of `len` bytes of the frame flipped the read fails, and with
+ * none it is right. */
+static void
+expect_told(struct ramet_session *session, const struct frame_place *frame,
+            uint64_t len, uint32_t pgno, const struct image *image)
+{
+    uint8_t right[PAGE];
+    uint8_t page[PAGE];
+
+    image_page(image, pgno, right);
+    for (uint64_t bit = 0; bit < len * 8; bit++) {
+        flip_bit(frame, bit);
+        if (read_page(session, pgno, page) != RAMET_ECORRUPT)
+            fail_msg("page %u, bit %u of byte %u: not told", pgno,
+                     (unsigned)(bit % 8), (unsigned)(bit / 8));
+        flip_bit(frame, bit);
+    }
+    assert_int_equal(read_page(session, pgno, page), RAMET_OK);
+    assert_memory_equal(page, right, PAGE);
+}
+
+/* ---- tests ----------------------------------------------------------------- */
+
+static void
+newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = random_image(1);
+    struct image *const second = random_image(2);
+    struct ramet_session *const writer = open_session(p);
+    struct ramet_session *const reader = open_session(p);
+    struct frame_place frame;
+
+    memset(second->bytes + 2 * PAGE, 0, PAGE); /* a frame without a page */
+    commit_image(writer, first);
+    OK(ramet_session_pin(reader, e));
+    commit_image(writer, second);
+
+    frame = find_frame(p, RAMET_GEN_LOG, 2);
+    expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE + 64, 2, first);
+    frame = find_frame(p, RAMET_GEN_LOG, 3);
+    expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE, 3, first);
+
+    ramet_session_unpin(reader);
+    ramet_session_close(reader);
+    ramet_session_close(writer);
+    image_unref(first);
+    image_unref(second);
+}
+
+/* Pull LSN `lsn`, where those pages changed. */
+static void
+pull(struct place *p, struct ramet_session *session, uint64_t lsn,
+     struct ramet_run changed)
+{
+    const struct ramet_remote_point point = remote_point(&p->remote, lsn);
+    struct ramet_pageset pages;
+
+    ramet_pageset_init(&pages);
+    OK(ramet_pageset_add_run(&pages, changed));
+    OK(ramet_session_pull(session, &point, &pages, NULL, false, e));
+    ramet_pageset_done(&pages);
+}
+
+static void
+newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = random_image(1);
+    struct image *const second = image_copy(first);
+    struct ramet_session *const puller = open_session(p);
+    struct ramet_session *const reader = open_session(p);
+    struct frame_place frame;
+    uint8_t page[PAGE];
+
+    image_write(second, PAGE, "another", 7);
+    remote_add(&p->remote, image_ref(first));
+    remote_add(&p->remote, image_ref(second));
+    OK(ramet_session_bind(puller, STORE_REMOTE_URL, &store_volume, e));
+    pull(p, puller, 1, (struct ramet_run){1, PAGES});
+    OK(ramet_session_pin(reader, e));
+    store_expect(reader, first, __LINE__);
+    pull(p, puller, 2, (struct ramet_run){2, 2});
+    frame = find_frame(p, RAMET_GEN_LOG, 2);
+    expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE, 2, first);
+
+    image_page(second, 2, page);
+    OK(ramet_session_fill(puller, 2, 2, page, e));
+    frame = find_frame(p, RAMET_GEN_FILL, 2);
+    expect_told(reader, &frame, RAMET_FILL_HEADER_SIZE + 64, 2, first);
+
+    ramet_session_unpin(reader);
+    ramet_session_close(reader);
+    ramet_session_close(puller);
+    image_unref(first);
+    image_unref(second);
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it),
+        TEST(newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it),
+    };
+
+    cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

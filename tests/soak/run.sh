@@ -124,7 +124,7 @@ run_suite() {
 }
 
 shopt -s nullglob
-stores=("$build"/tests/test_store_{model,crash,processes})
+stores=("$build"/tests/test_store_{model,crash,processes,hands,damage})
 races=(tests/soak/race.*)
 fuzzers=(build-fuzz/fuzz/fuzz_*)
 found_stores=()

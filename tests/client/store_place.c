@@ -1,0 +1,167 @@
+/*
+ * store_place.c - see store_place.h.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store_place.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int
+place_setup(void **state)
+{
+    struct place *const p = calloc(1, sizeof(*p));
+
+    store_folder_make(p->folder);
+    snprintf(p->path, sizeof(p->path), "%s/app.db", p->folder);
+    snprintf(p->dir, sizeof(p->dir), "%s-ramet", p->path);
+    remote_init(&p->remote, 1);
+    *state = p;
+    return 0;
+}
+
+int
+place_teardown(void **state)
+{
+    struct place *const p = *state;
+
+    store_folder_remove(p->folder);
+    remote_done(&p->remote);
+    free(p);
+    return 0;
+}
+
+static struct ramet_replica_options
+options_of(unsigned flags, const struct ramet_os *os)
+{
+    return (struct ramet_replica_options){
+        .os = os,
+        .flags = flags,
+        .kind = RAMET_KIND_BLOB,
+        .page_size = PLACE_PAGE,
+    };
+}
+
+struct ramet_session *
+place_open_on(struct place *p, unsigned flags, const struct ramet_os *os)
+{
+    const struct ramet_replica_options options = options_of(flags, os);
+    struct ramet_session *session;
+
+    OK(ramet_session_open(p->path, &options, &session, e));
+    ramet_replica_set_fetcher(ramet_session_replica(session), remote_fetch,
+                              &p->remote);
+    return session;
+}
+
+struct ramet_session *
+place_open(struct place *p, unsigned flags)
+{
+    return place_open_on(p, flags, NULL);
+}
+
+enum ramet_rc
+place_try_open(const char *path, unsigned flags, struct ramet_err *err)
+{
+    const struct ramet_replica_options options = options_of(flags, NULL);
+    struct ramet_session *session;
+    const enum ramet_rc rc = ramet_session_open(path, &options, &session, err);
+
+    if (rc == RAMET_OK)
+        ramet_session_close(session);
+    return rc;
+}
+
+void
+place_copy(const struct place *p, const char *to)
+{
+    char command[1000];
+
+    snprintf(command, sizeof(command),
+             "cp -a --sparse=always '%s' '%s' && cp -a '%s' '%s-ramet'",
+             p->path, to, p->dir, to);
+    assert_int_equal(system(command), 0);
+}
+
+struct image *
+place_image(uint64_t seed, uint64_t size)
+{
+    struct image *const image = image_new(size, PLACE_PAGE);
+
+    store_random_bytes(&seed, image->bytes, size);
+    return image;
+}
+
+enum ramet_rc
+place_commit(struct ramet_session *session, const struct image *image,
+             struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_session_pin(session, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_session_reserve(session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_write(session, 0, image->bytes, image->size, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_truncate(session, image->size, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_prepare(session, NULL, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_sync(session, err);
+    if (rc == RAMET_OK)
+        ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    return rc;
+}
+
+void
+place_expect(struct ramet_session *session, const struct image *image, int line)
+{
+    ramet_session_unpin(session);
+    OK(ramet_session_pin(session, e));
+    store_expect(session, image, line);
+    ramet_session_unpin(session);
+}
+
+void
+child_require(bool ok, const char *what, const struct ramet_err *err)
+{
+    if (ok)
+        return;
+    fprintf(stderr, "process %d: %s: %s\n", (int)getpid(), what,
+            err == NULL ? "" : err->text);
+    fflush(stderr);
+    _exit(1);
+}
+
+struct ramet_session *
+place_open_in_child(struct place *p)
+{
+    const struct ramet_replica_options options = {.flags = 0};
+    struct ramet_err err = {.text = ""};
+    struct ramet_session *session = NULL;
+    enum ramet_rc rc;
+
+    do /* killed openers leave nothing, but others may be at it */
+        rc = ramet_session_open(p->path, &options, &session, &err);
+    while (rc == RAMET_EBUSY);
+    child_require(rc == RAMET_OK, "open", &err);
+    ramet_replica_set_fetcher(ramet_session_replica(session), remote_fetch,
+                              &p->remote);
+    return session;
+}
+
+void
+place_await(pid_t child)
+{
+    int status;
+
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}

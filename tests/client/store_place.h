@@ -1,0 +1,53 @@
+/*
+ * store_place.h - a replica of a blob in a folder of its own, for tests that
+ * look at what processes do to it.
+ *
+ * place_* and OK() fail the test. In a child no test can fail:
+ * child_require() ends it instead, with a message.
+ */
+#ifndef RAMET_TESTS_CLIENT_STORE_PLACE_H
+#define RAMET_TESTS_CLIENT_STORE_PLACE_H
+
+#include <sys/types.h>
+
+#include "tests/client/store_world.h"
+
+#define PLACE_PAGE 4096u
+
+struct place {
+    char folder[128];
+    char path[160];
+    char dir[176]; /* path-ramet */
+    struct remote remote;
+};
+
+/* cmocka setup and teardown; *state is the place. */
+int place_setup(void **state);
+int place_teardown(void **state);
+
+/* A session whose pages come from the place's remote; `os` may be NULL. */
+struct ramet_session *
+place_open_on(struct place *p, unsigned flags, const struct ramet_os *os);
+struct ramet_session *place_open(struct place *p, unsigned flags);
+/* Open and close. */
+enum ramet_rc
+place_try_open(const char *path, unsigned flags, struct ramet_err *err);
+/* Copy the replica, as `cp` does. */
+void place_copy(const struct place *p, const char *to);
+
+struct image *place_image(uint64_t seed, uint64_t size); /* random bytes */
+/* The file becomes the image, in one synced transaction. */
+enum ramet_rc place_commit(struct ramet_session *session,
+                           const struct image *image, struct ramet_err *err);
+/* The newest snapshot is the image. Leaves no pin. */
+void place_expect(struct ramet_session *session, const struct image *image,
+                  int line);
+
+/* In a child: what is wrong ends it with a message and status 1. */
+void child_require(bool ok, const char *what, const struct ramet_err *err);
+/* In a child: open what is there; waits for openers. */
+struct ramet_session *place_open_in_child(struct place *p);
+/* Wait for a child that ends with status 0. */
+void place_await(pid_t child);
+
+#endif

@@ -1,0 +1,213 @@
+/*
+ * test_store_damage.c - bits that flip in the files of a replica.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store_place.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A replica that was left in the midst: a log, fills, pages in the base. */
+static struct image *
+leave_unclean(struct place *p)
+{
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    struct image *const first = place_image(5, 20 * PLACE_PAGE);
+    struct image *image = image_copy(first);
+    struct ramet_remote_point point;
+    int status;
+    pid_t pid;
+
+    remote_add(&p->remote, first);
+    point = remote_point(&p->remote, 1);
+    OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                  &store_volume, &point, NULL, e));
+    memset(image->bytes, 7, 5 * PLACE_PAGE);
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct ramet_session *session = place_open_in_child(p);
+        uint8_t buf[4 * PLACE_PAGE];
+        size_t got;
+
+        p->remote.brings_neighbours = false;
+        child_require(ramet_session_pin(session, NULL) == RAMET_OK, "pin",
+                      NULL);
+        child_require(ramet_session_read(session, 6 * PLACE_PAGE, buf,
+                                         sizeof(buf), &got, NULL) == RAMET_OK,
+                      "read", NULL);
+        ramet_session_unpin(session);
+        child_require(ramet_session_checkpoint(session, true, NULL) == RAMET_OK,
+                      "checkpoint", NULL);
+        child_require(ramet_session_pin(session, NULL) == RAMET_OK, "pin",
+                      NULL);
+        child_require(ramet_session_read(session, 12 * PLACE_PAGE, buf,
+                                         sizeof(buf), &got, NULL) == RAMET_OK,
+                      "read", NULL);
+        ramet_session_unpin(session);
+        for (unsigned i = 0; i < 5; i++) {
+            memset(buf, 7, PLACE_PAGE);
+            child_require(
+                ramet_session_pin(session, NULL) == RAMET_OK &&
+                    ramet_session_reserve(session, NULL) == RAMET_OK &&
+                    ramet_session_write(session, i * PLACE_PAGE, buf,
+                                        PLACE_PAGE, NULL) == RAMET_OK &&
+                    ramet_session_prepare(session, NULL, NULL) == RAMET_OK &&
+                    ramet_session_sync(session, NULL) == RAMET_OK,
+                "commit", NULL);
+            ramet_session_publish(session);
+            ramet_session_release(session);
+            ramet_session_unpin(session);
+        }
+        kill(getpid(), SIGKILL);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    return image;
+}
+
+static void
+flip_bit(const char *path, uint64_t at, unsigned bit)
+{
+    const int fd = open(path, O_RDWR);
+    uint8_t byte;
+
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+    byte ^= (uint8_t)(1u << bit);
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+    close(fd);
+}
+
+/* What can be opened and read is right; what can't says so. A log that is cut
+ * where it ends may give any of the commits, whole; `*io_errors` counts. */
+static void
+read_damaged(struct place *p, const struct image *image,
+             const struct image *first, bool may_be_older, const char *what,
+             unsigned *io_errors)
+{
+    const struct ramet_replica_options options = {.flags = 0};
+    struct ramet_err err = {.text = ""};
+    struct ramet_session *session;
+    uint8_t page[PLACE_PAGE];
+    size_t got;
+    bool older = false;
+
+    if (ramet_session_open(p->path, &options, &session, &err) != RAMET_OK) {
+        assert_true(err.text[0] != '\0');
+        (*io_errors)++;
+        return;
+    }
+    ramet_replica_set_fetcher(ramet_session_replica(session), remote_fetch,
+                              &p->remote);
+    OK(ramet_session_pin(session, e));
+    for (uint64_t at = 0; at < ramet_session_size(session); at += PLACE_PAGE) {
+        if (ramet_session_read(session, at, page, PLACE_PAGE, &got, &err) !=
+            RAMET_OK) {
+            assert_true(err.text[0] != '\0');
+            (*io_errors)++;
+            continue;
+        }
+        if (memcmp(page, image->bytes + at, PLACE_PAGE) == 0 && !older)
+            continue;
+        /* Commits came page after page: from the first old one on, all are. */
+        older = true;
+        if (!may_be_older || memcmp(page, first->bytes + at, PLACE_PAGE) != 0)
+            if (at < 5 * PLACE_PAGE ||
+                memcmp(page, image->bytes + at, PLACE_PAGE) != 0)
+                fail_msg("%s: page %u is wrong", what,
+                         (unsigned)(at / PLACE_PAGE) + 1);
+    }
+    ramet_session_unpin(session);
+    ramet_session_close(session);
+}
+
+static void
+damage_file(struct place *p, const struct image *image, const char *name,
+            uint64_t limit, uint64_t step, bool may_be_older)
+{
+    struct place copy = *p;
+    char path[500];
+    char command[1000];
+    struct stat st;
+    unsigned errors = 0;
+    unsigned flips = 0;
+    uint64_t rng = 9;
+
+    snprintf(path, sizeof(path), "%s/%s", p->dir, name);
+    assert_int_equal(stat(path, &st), 0);
+    snprintf(copy.path, sizeof(copy.path), "%s/damaged.db", p->folder);
+    for (uint64_t at = 0; at < (uint64_t)st.st_size && at < limit;
+         at += 1 + store_below(&rng, step)) {
+        place_copy(p, copy.path);
+        snprintf(path, sizeof(path), "%s-ramet/%s", copy.path, name);
+        flip_bit(path, at, (unsigned)store_below(&rng, 8));
+        snprintf(command, sizeof(command), "%s, bit flipped in byte %llu", name,
+                 (unsigned long long)at);
+        read_damaged(&copy, image, p->remote.at[1], may_be_older, command,
+                     &errors);
+        flips++;
+        snprintf(command, sizeof(command), "rm -rf '%s' '%s-ramet'", copy.path,
+                 copy.path);
+        assert_int_equal(system(command), 0);
+    }
+    printf("%s: %u flips, %u errors\n", name, flips, errors);
+}
+
+/* The first file of the directory whose name begins like this. */
+static void
+find_file(const struct place *p, const char *prefix, char out[256])
+{
+    struct dirent **entries;
+    const int count = scandir(p->dir, &entries, NULL, alphasort);
+
+    assert_true(count > 0);
+    out[0] = '\0';
+    for (int i = 0; i < count; i++) {
+        if (out[0] == '\0' &&
+            !strncmp(entries[i]->d_name, prefix, strlen(prefix)))
+            snprintf(out, 256, "%s", entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+    if (out[0] == '\0')
+        fail_msg("there is no %s*", prefix);
+}
+
+static void
+bit_flips__anywhere__error_or_right_data(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = leave_unclean(p);
+    char name[256];
+
+    damage_file(p, image, "state", 4096, 12, true);
+    find_file(p, "log-", name);
+    damage_file(p, image, name, 24000, 900, true);
+    find_file(p, "fill-", name);
+    damage_file(p, image, name, 20000, 900, false);
+    damage_file(p, image, "index", 200000, 9000, false);
+    image_unref(image);
+}
+int
+main(void)
+{
+#define TEST(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(bit_flips__anywhere__error_or_right_data),
+    };
+
+    cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

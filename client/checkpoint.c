@@ -241,6 +241,24 @@ move_pages(struct checkpoint *c, struct ramet_err *err)
     return rc == RAMET_OK ? flush_batch(c, err) : rc;
 }
 
+/* What presence says of the pages that the base is about to lose: the count of
+ * absent pages counts them, until their entries are cleared. */
+static enum ramet_rc
+load_cut_entries(struct checkpoint *c, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+    uint64_t at = c->state.fold.newest.page_count;
+    uint64_t entry;
+
+    if (c->state.base_absent == 0)
+        return RAMET_OK;
+    while (rc == RAMET_OK && at < c->state.base_page_count) {
+        rc = ramet_index_load_locked(c->session, (uint32_t)at + 1, &entry, err);
+        at = (at / RAMET_LOAD_BLOCK + 1) * RAMET_LOAD_BLOCK;
+    }
+    return rc;
+}
+
 /* The base's length, and presence beyond it. */
 static enum ramet_rc
 resize_base(struct checkpoint *c, struct ramet_err *err)
@@ -254,10 +272,8 @@ resize_base(struct checkpoint *c, struct ramet_err *err)
     int result;
 
     if (s->page_size != c->state.base_page_size) {
-        /* Page numbers mean other bytes now; all are in the log. */
         rc = ramet_presence_truncate(c->replica, 0, err);
         c->state.base_absent = 0;
-        c->old_page_count = 0;
         result =
             os->truncate(os->ctx, c->replica->base_fd, RAMET_TRUE_HEADER_SIZE);
         if (result < 0)
@@ -300,15 +316,21 @@ carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
                              fill->page, err);
 }
 
+static bool
+has_fills(const struct checkpoint *c)
+{
+    return c->first_fill != c->last_fill ||
+           ramet_pos_offset(atomic_load(&c->replica->head->header.fill_pos)) !=
+               RAMET_GEN_HEADER_SIZE;
+}
+
 static enum ramet_rc
 carry_fills(struct checkpoint *c, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
     uint64_t end;
 
-    if (ramet_pos_offset(atomic_load(&header->fill_pos)) ==
-            RAMET_GEN_HEADER_SIZE &&
-        c->first_fill == c->last_fill)
+    if (!has_fills(c))
         return RAMET_OK; /* nothing was fetched */
     atomic_store(&header->fill_pos,
                  ramet_pos_make(c->last_fill + 1, RAMET_GEN_HEADER_SIZE));
@@ -453,6 +475,14 @@ remove_files(struct checkpoint *c, bool alone)
 
 /* ---- all of it ----------------------------------------------------------- */
 
+/* Fills whose pages a dead checkpoint moved are left behind until the end. */
+static bool
+is_nothing_to_do(const struct checkpoint *c)
+{
+    return c->last < c->oldest && c->pages.run_count == 0 &&
+           !(c->session->is_closing && has_fills(c));
+}
+
 /* With the base lock. */
 static enum ramet_rc
 write_base(struct checkpoint *c, struct ramet_err *err)
@@ -467,6 +497,8 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     c->last_fill = ramet_pos_gen(atomic_load(&header->fill_pos));
     rc = ramet_fill_walk(replica, c->first_fill, c->last_fill, note_fill, c,
                          &end, err);
+    if (s->page_size != c->state.base_page_size)
+        c->old_page_count = 0; /* page numbers mean other bytes now */
     if (rc == RAMET_OK && !replica->default_held &&
         s->page_count > c->old_page_count &&
         ramet_pageset_add_run(&c->pages,
@@ -474,7 +506,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
                                                  s->page_count}) != RAMET_OK)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
     ramet_pageset_truncate(&c->pages, s->page_count);
-    if (rc != RAMET_OK || (c->last < c->oldest && c->pages.run_count == 0))
+    if (rc != RAMET_OK || is_nothing_to_do(c))
         return rc;
     rc = ramet_log_sync_before(c->session, c->last + 1, err);
     if (rc == RAMET_OK)
@@ -485,6 +517,8 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         ramet_base_header_get(replica, c->state.fold.newest.header);
     if (s->page_count == 0)
         memset(c->state.fold.newest.header, 0, RAMET_TRUE_HEADER_SIZE);
+    if (rc == RAMET_OK)
+        rc = load_cut_entries(c, err);
     if (rc == RAMET_OK)
         rc = resize_base(c, err);
     if (rc == RAMET_OK)

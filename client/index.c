@@ -273,6 +273,20 @@ ramet_index_publish(struct ramet_replica *replica,
     atomic_store_explicit(&header->newest, number, memory_order_release);
 }
 
+bool
+ramet_log_is_empty(const struct ramet_replica *replica)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t pos = atomic_load(&header->write_pos);
+
+    return ramet_pos_gen(pos) == atomic_load(&header->oldest) &&
+           ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE &&
+           ramet_pos_gen(atomic_load(&header->fill_pos)) ==
+               atomic_load(&header->fill_oldest) &&
+           ramet_pos_offset(atomic_load(&header->fill_pos)) ==
+               RAMET_GEN_HEADER_SIZE;
+}
+
 /* ---- entries ------------------------------------------------------------- */
 
 void

@@ -163,20 +163,6 @@ ramet_maintenance_stop(struct ramet_replica *replica)
 
 /* ---- the clean close ----------------------------------------------------- */
 
-static bool
-is_log_empty(const struct ramet_replica *replica)
-{
-    const struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t pos = atomic_load(&header->write_pos);
-
-    return ramet_pos_gen(pos) == atomic_load(&header->oldest) &&
-           ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE &&
-           ramet_pos_gen(atomic_load(&header->fill_pos)) ==
-               atomic_load(&header->fill_oldest) &&
-           ramet_pos_offset(atomic_load(&header->fill_pos)) ==
-               RAMET_GEN_HEADER_SIZE;
-}
-
 /* State first, which knows both forms of the header; then the header. */
 static enum ramet_rc
 put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
@@ -242,6 +228,7 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_published newest;
     struct ramet_state_file *state;
+    uint64_t absent = 0;
     enum ramet_rc rc;
 
     if (atomic_load(&header->was_written) == 0 &&
@@ -253,17 +240,18 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
         return RAMET_OK; /* not whole: the log stays */
     session->is_closing = true;
     rc = ramet_checkpoint_run(session, true, err);
-    if (rc != RAMET_OK || !is_log_empty(replica) ||
-        atomic_load(&header->base_absent) != 0 ||
-        atomic_load(&header->absent_now) != 0)
+    if (rc != RAMET_OK || !ramet_log_is_empty(replica))
         return rc;
     state = ramet_calloc(1, sizeof(*state));
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to close %s",
                           replica->path);
     rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
+    if (rc == RAMET_OK) /* a header over holes would be a lie: no estimate */
+        rc = ramet_presence_count_absent(replica, state->base_page_count,
+                                         &absent, err);
     /* Not while an unlisted reader compares state and base. */
-    if (rc == RAMET_OK && atomic_load(&header->is_marked) != 0 &&
+    if (rc == RAMET_OK && absent == 0 && atomic_load(&header->is_marked) != 0 &&
         ramet_lock_try(replica->os, session->lock_fd, RAMET_LOCK_UNLISTED,
                        RAMET_LOCK_EXCLUSIVE, "", NULL) == RAMET_OK) {
         rc = put_header_on(replica, state, err);

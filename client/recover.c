@@ -486,7 +486,8 @@ make_index(struct ramet_session *session, const struct ramet_state_file *state,
         rc = ramet_super_clean(replica, err);
     if (rc != RAMET_OK)
         return rc;
-    atomic_store(&header->was_written, marked);
+    /* A crash may take the mark and leave what was logged under it. */
+    atomic_store(&header->was_written, marked || !ramet_log_is_empty(replica));
     os->list(os->ctx, replica->dir_fd, ".", remove_stray, replica);
     return ramet_index_name(replica, err);
 }
@@ -509,5 +510,9 @@ ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
     /* Of a mark in part: whole again, so that the clean close takes it off. */
     if (rc == RAMET_OK && moved && state->base_size < RAMET_TRUE_HEADER_SIZE)
         rc = ramet_base_unclean(replica, err);
+    /* While a native program reads the base, it stays; the close tries again. */
+    else if (rc == RAMET_OK && !marked && !ramet_log_is_empty(replica) &&
+             ramet_base_unclean(replica, NULL) != RAMET_OK)
+        return RAMET_OK;
     return rc;
 }

@@ -264,12 +264,39 @@ reopen(struct crash_world *w, unsigned flags)
         CRASH_OK(w, crash_open(w, 0, &w->session, e));
 }
 
+/* Closed with nothing done to it, a whole replica is a plain file. */
+static void
+check_plain_close(struct crash_world *w)
+{
+    const struct image *const expected = w->versions[w->published];
+    struct ramet_pageset absent;
+    struct image *plain;
+    bool whole;
+
+    ramet_pageset_init(&absent);
+    CRASH_OK(w, ramet_session_pin(w->session, e));
+    CRASH_OK(w, ramet_session_absent(w->session, 0, 1, &absent, e));
+    whole = ramet_pageset_count(&absent) == 0;
+    ramet_pageset_done(&absent);
+    crash_close(w);
+    plain = store_read_plain(w->path, 4096);
+    if (whole && (plain->size != expected->size ||
+                  memcmp(plain->bytes, expected->bytes, plain->size) != 0))
+        crash_fail(w, __LINE__, "a whole, clean replica's file",
+                   "is not its content");
+    image_unref(plain);
+    CRASH_OK(w, crash_open(w, 0, &w->session, e));
+    check_version(w);
+}
+
 void
 crash_check(struct crash_world *w)
 {
     w->os = ramet_os_system();
     reopen(w, w->open_flags);
     check_version(w);
+    if (store_chance(&w->rng, 50))
+        check_plain_close(w);
     check_checksums(w);
     check_intent(w);
     w->acked = w->attempted = w->published;

@@ -264,7 +264,8 @@ ramet_file_clone(const char *url, const char *path,
         return rc;
     cloning.path = absolute;
     if (ramet_replica_exists(cloning.os, absolute) ||
-        cloning.os->stat_at(cloning.os->ctx, AT_FDCWD, absolute, &st) == 0)
+        (cloning.os->stat_at(cloning.os->ctx, AT_FDCWD, absolute, &st) == 0 &&
+         !ramet_replica_is_leftover(cloning.os, absolute)))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s: is there already", path);
     if (rc == RAMET_OK)
         rc = ramet_file_open_source(options, &parsed, &cloning.source, err);

@@ -112,12 +112,14 @@ ramet_file_open_source(const struct ramet_file_options *options,
     return rc;
 }
 
+/* And more than a clone that was cut off, which the next one takes up. */
 static bool
 file_is_there(const struct ramet_os *os, const char *path)
 {
     struct ramet_stat st;
 
-    return os->stat_at(os->ctx, AT_FDCWD, path, &st) == 0;
+    return os->stat_at(os->ctx, AT_FDCWD, path, &st) == 0 &&
+           !ramet_replica_is_leftover(os, path);
 }
 
 /* 64 KiB pages cost a large file a sixteenth of the bookkeeping; small ones

@@ -276,16 +276,17 @@ is_log_file(void *ctx, const char *name, bool is_dir)
 /* A clone that was cut off left a base that holds nothing, and no state. With a
  * log it was more than that, and lost its state otherwise. */
 static enum ramet_rc
-remove_leftover(const struct ramet_replica_place *place, struct ramet_err *err)
+look_at_leftover(const struct ramet_replica_place *place, bool *out_is_there,
+                 struct ramet_err *err)
 {
     const struct ramet_os *const os = place->os;
     uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
     size_t got = 0;
-    int result = 0;
     enum ramet_rc rc;
     const int fd =
         os->open(os->ctx, place->parent_fd, place->name, O_RDONLY, 0);
 
+    *out_is_there = fd != -ENOENT;
     if (fd == -ENOENT)
         return RAMET_OK;
     if (fd < 0)
@@ -298,12 +299,40 @@ remove_leftover(const struct ramet_replica_place *place, struct ramet_err *err)
         (!ramet_base_is_any_mark(first) ||
          os->list(os->ctx, place->dir_fd, ".", is_log_file, NULL) != 0))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", place->path);
-    if (rc == RAMET_OK)
-        result = os->unlink(os->ctx, place->parent_fd, place->name, false);
-    if (result < 0)
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                            "remove %s", place->path);
     return rc;
+}
+
+static enum ramet_rc
+remove_leftover(const struct ramet_replica_place *place, struct ramet_err *err)
+{
+    const struct ramet_os *const os = place->os;
+    bool is_there;
+    enum ramet_rc rc = look_at_leftover(place, &is_there, err);
+    int result = 0;
+
+    if (rc == RAMET_OK && is_there)
+        result = os->unlink(os->ctx, place->parent_fd, place->name, false);
+    return result == 0 ? rc
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "remove %s", place->path);
+}
+
+bool
+ramet_replica_is_leftover(const struct ramet_os *os, const char *path)
+{
+    struct ramet_replica_place place;
+    bool is_there = false;
+
+    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+        return false;
+    if (ramet_replica_place_has(&place, "state") != 0 ||
+        ramet_replica_place_has(&place, TOMBSTONE) != 0 ||
+        ramet_replica_place_has(&place, "lock") != 1 ||
+        ramet_replica_place_enter(&place, false, NULL) != RAMET_OK ||
+        look_at_leftover(&place, &is_there, NULL) != RAMET_OK)
+        is_there = false;
+    ramet_replica_place_done(&place);
+    return is_there;
 }
 
 static enum ramet_rc

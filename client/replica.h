@@ -325,6 +325,9 @@ ramet_session_verify(struct ramet_session *session, uint64_t *out_checked,
 
 /* Is `path` (or what is left of it after a crash) a replica? Cheap. */
 bool ramet_replica_exists(const struct ramet_os *os, const char *path);
+/* Is the file at `path` what a clone that was cut off left: nothing of worth,
+ * and taken away by the next clone? */
+bool ramet_replica_is_leftover(const struct ramet_os *os, const char *path);
 /* Delete all of it: tombstone, base, directory. An open after a crash in the
  * midst finishes it. RAMET_OK if there is nothing. */
 RAMET_NODISCARD enum ramet_rc

@@ -96,6 +96,19 @@ class Kill(support.CliTest):
         self.ramet("hydrate", "b.db")
         self.assert_same_file(self.path("b.db"), self.original)
 
+    def test_clone_cut_off_before_its_state__is_made_by_the_next(self):
+        self.ramet("init", self.a, "--remote", self.url())
+        for flags in ([], ["--if-absent"]):
+            self.ramet("clone", self.url(), "b.db")
+            for name in os.listdir(self.path("b.db-ramet")):
+                if name != "lock":
+                    os.remove(self.path(os.path.join("b.db-ramet", name)))
+            self.ramet("clone", self.url(), "b.db", *flags)
+            self.ramet("hydrate", "b.db")
+            self.assert_same_file(self.path("b.db"), self.original)
+            shutil.rmtree(self.path("b.db-ramet"))
+            os.remove(self.path("b.db"))
+
     def test_pull_killed__ends_at_the_newest(self):
         self.ramet("init", self.a, "--remote", self.url())
         self.ramet("clone", self.url(), "b.db", "--hydrate")

@@ -70,32 +70,62 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
     return RAMET_OK;
 }
 
+/* Read a frame into `page`; *out_found only if it is there, and its one checksum
+ * over header and page is right. */
+static enum ramet_rc
+read_fill(struct ramet_replica *replica, const struct ramet_gen *gen,
+          uint64_t pos, uint8_t *page, struct ramet_fill *out, bool *out_found,
+          struct ramet_err *err)
+{
+    uint8_t raw[RAMET_FILL_HEADER_SIZE];
+    const uint64_t offset = ramet_pos_offset(pos);
+    uint64_t hash;
+    size_t got = 0;
+    enum ramet_rc rc = ramet_os_read_some(
+        replica->os, gen->fd, raw, sizeof(raw), offset, &got, "fill", err);
+
+    *out_found = false;
+    if (rc != RAMET_OK || got < sizeof(raw) ||
+        !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->lsn, &hash))
+        return rc;
+    rc = ramet_os_read_some(replica->os, gen->fd, page, gen->page_size,
+                            offset + sizeof(raw), &got, "fill", err);
+    if (rc != RAMET_OK)
+        return rc;
+    out->page = page;
+    out->page_size = gen->page_size;
+    *out_found =
+        got == gen->page_size && ramet_hash64(page, gen->page_size) == hash;
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
                        struct ramet_err *err)
 {
     const uint64_t pos = ramet_entry_pos(*io_entry);
-    uint8_t raw[RAMET_FILL_HEADER_SIZE];
-    struct ramet_logframe frame;
+    struct ramet_fill fill;
     struct ramet_gen *gen;
-    uint64_t lsn;
-    uint64_t hash;
+    uint8_t *page;
+    bool found;
     enum ramet_rc rc;
 
     if (ramet_entry_kind(*io_entry) != RAMET_ENTRY_FILL)
         return RAMET_OK;
     rc = ramet_gen_get(replica, RAMET_GEN_FILL, ramet_pos_gen(pos), &gen, err);
-    if (rc == RAMET_OK)
-        rc = ramet_os_read_full(replica->os, gen->fd, raw, sizeof(raw),
-                                ramet_pos_offset(pos), "fill", err);
     if (rc != RAMET_OK)
         return rc;
-    if (!ramet_fill_decode(raw, pos, gen->salt, &frame, &lsn, &hash))
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: a fetched page is damaged",
-                          replica->path);
-    if (ramet_entry_in_log(frame.replaced))
-        *io_entry = frame.replaced;
-    return RAMET_OK;
+    page = ramet_alloc(gen->page_size);
+    if (page == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    rc = read_fill(replica, gen, pos, page, &fill, &found, err);
+    ramet_free(page);
+    if (rc == RAMET_OK && !found)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: a fetched page is damaged",
+                        replica->path);
+    if (rc == RAMET_OK && ramet_entry_in_log(fill.frame.replaced))
+        *io_entry = fill.frame.replaced;
+    return rc;
 }
 
 bool
@@ -173,7 +203,6 @@ walk_file(struct ramet_replica *replica, uint64_t number, uint8_t *page,
           ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
           struct ramet_err *err)
 {
-    uint8_t raw[RAMET_FILL_HEADER_SIZE];
     uint64_t pos = ramet_pos_make(number, RAMET_GEN_HEADER_SIZE);
     struct ramet_gen *gen;
     enum ramet_rc rc =
@@ -181,26 +210,14 @@ walk_file(struct ramet_replica *replica, uint64_t number, uint8_t *page,
 
     *out_end = pos;
     while (rc == RAMET_OK) {
-        const uint64_t offset = ramet_pos_offset(pos);
         struct ramet_fill fill;
-        uint64_t hash;
-        size_t got = 0;
+        bool found;
 
-        rc = ramet_os_read_some(replica->os, gen->fd, raw, sizeof(raw), offset,
-                                &got, "fill", err);
-        if (rc != RAMET_OK || got < sizeof(raw) ||
-            !ramet_fill_decode(raw, pos, gen->salt, &fill.frame, &fill.lsn,
-                               &hash))
+        rc = read_fill(replica, gen, pos, page, &fill, &found, err);
+        if (rc != RAMET_OK || !found)
             break;
-        rc = ramet_os_read_some(replica->os, gen->fd, page, gen->page_size,
-                                offset + sizeof(raw), &got, "fill", err);
-        if (rc != RAMET_OK || got < gen->page_size ||
-            ramet_hash64(page, gen->page_size) != hash)
-            break;
-        fill.page = page;
-        fill.page_size = gen->page_size;
         rc = visit(ctx, &fill, err);
-        pos = ramet_pos_add(pos, sizeof(raw) + gen->page_size);
+        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + gen->page_size);
         *out_end = pos;
     }
     return rc;

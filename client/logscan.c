@@ -194,7 +194,7 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
         struct ramet_logframe frame;
         uint64_t next;
 
-        rc = check_frame(scan, pos, false, &frame, &next, err);
+        rc = check_frame(scan, pos, true, &frame, &next, err);
         if (rc == RAMET_OK && next == 0)
             found = false;
         else if (rc == RAMET_OK)
@@ -270,14 +270,15 @@ ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
     scan->final_until = until;
     while (fold->newest.tail < until) {
         bool found;
-        enum ramet_rc rc = ramet_scan_next(
-            scan, fold->newest.tail, fold->record_sum, false, &found, err);
+        enum ramet_rc rc = ramet_scan_next(scan, fold->newest.tail,
+                                           fold->record_sum, true, &found, err);
 
         if (rc != RAMET_OK)
             return rc;
         if (!found)
             return RAMET_FAIL(
-                err, RAMET_ECORRUPT, "%s: the log has no record %llu",
+                err, RAMET_ECORRUPT,
+                "%s: record %llu of the log is damaged or missing",
                 scan->replica->path, (unsigned long long)fold->newest.seq + 1);
         if (scan->trailer.tail > until)
             return RAMET_OK;

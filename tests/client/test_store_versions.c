@@ -1,7 +1,7 @@
 /*
- * test_store_damage.c - bits that flip in a version which a reader of an older
- * snapshot only steps over: it says which one came before, so it is believed
- * no more than one that is read.
+ * test_store_versions.c - bits that flip in a version which is not read, only
+ * gone by: a reader of an older snapshot steps over it, a checkpoint or a
+ * commit asks what it is of. It is believed no more than one that is read.
  */
 #define _GNU_SOURCE
 #include "tests/client/store_world.h"
@@ -49,11 +49,11 @@ teardown(void **state)
 }
 
 static struct ramet_session *
-open_session(struct place *p)
+open_session_of(struct place *p, enum ramet_volume_kind kind)
 {
     const struct ramet_replica_options options = {
         .flags = RAMET_OPEN_CREATE,
-        .kind = RAMET_KIND_BLOB,
+        .kind = kind,
         .page_size = PAGE,
     };
     struct ramet_session *session;
@@ -62,6 +62,12 @@ open_session(struct place *p)
     ramet_replica_set_fetcher(ramet_session_replica(session), remote_fetch,
                               &p->remote);
     return session;
+}
+
+static struct ramet_session *
+open_session(struct place *p)
+{
+    return open_session_of(p, RAMET_KIND_BLOB);
 }
 
 static struct image *
@@ -93,21 +99,22 @@ struct frame_place {
     uint64_t offset;
 };
 
-/* The last frame of a page in the first file of its type. */
+/* The last frame of a page in a file. */
 static struct frame_place
-find_frame(const struct place *p, enum ramet_gen_type type, uint32_t pgno)
+find_frame(const struct place *p, enum ramet_gen_type type, uint64_t gen,
+           uint32_t pgno)
 {
     struct frame_place found = {.offset = 0};
     struct ramet_logframe frame;
     struct image *file;
     char name[32];
 
-    ramet_gen_name(type, 1, name);
+    ramet_gen_name(type, gen, name);
     snprintf(found.path, sizeof(found.path), "%s-ramet/%s", p->path, name);
     file = store_read_plain(found.path, PAGE);
     for (uint64_t at = 0; at + RAMET_LOGFRAME_HEADER_SIZE <= file->size;
          at += RAMET_POS_UNIT)
-        if (ramet_logframe_decode(file->bytes + at, ramet_pos_make(1, at),
+        if (ramet_logframe_decode(file->bytes + at, ramet_pos_make(gen, at),
                                   &frame) &&
             frame.pgno == pgno)
             found.offset = at;
@@ -177,9 +184,9 @@ newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
     OK(ramet_session_pin(reader, e));
     commit_image(writer, second);
 
-    frame = find_frame(p, RAMET_GEN_LOG, 2);
+    frame = find_frame(p, RAMET_GEN_LOG, 1, 2);
     expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE + 64, 2, first);
-    frame = find_frame(p, RAMET_GEN_LOG, 3);
+    frame = find_frame(p, RAMET_GEN_LOG, 1, 3);
     expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE, 3, first);
 
     ramet_session_unpin(reader);
@@ -222,17 +229,99 @@ newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
     OK(ramet_session_pin(reader, e));
     store_expect(reader, first, __LINE__);
     pull(p, puller, 2, (struct ramet_run){2, 2});
-    frame = find_frame(p, RAMET_GEN_LOG, 2);
+    frame = find_frame(p, RAMET_GEN_LOG, 1, 2);
     expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE, 2, first);
 
     image_page(second, 2, page);
     OK(ramet_session_fill(puller, 2, 2, page, e));
-    frame = find_frame(p, RAMET_GEN_FILL, 2);
+    frame = find_frame(p, RAMET_GEN_FILL, 1, 2);
     expect_told(reader, &frame, RAMET_FILL_HEADER_SIZE + 64, 2, first);
 
     ramet_session_unpin(reader);
     ramet_session_close(reader);
     ramet_session_close(puller);
+    image_unref(first);
+    image_unref(second);
+}
+
+static enum ramet_rc
+try_to_write(struct ramet_session *session, const struct image *image)
+{
+    enum ramet_rc rc;
+
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, image->bytes, image->size, e));
+    rc = ramet_session_prepare(session, NULL, NULL);
+    if (rc == RAMET_OK)
+        ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    return rc;
+}
+
+/* The commit's frame will say what the fetched page had replaced. (Of a blob
+ * the page itself would be read, to compare it.) */
+static void
+fill__with_a_flipped_bit__is_told_to_who_writes_over_it(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = random_image(1);
+    struct image *const second = random_image(2);
+    struct ramet_session *const session = open_session_of(p, RAMET_KIND_SQLITE);
+    struct ramet_session *const reader = open_session_of(p, RAMET_KIND_SQLITE);
+    struct frame_place frame;
+
+    image_put_header(first, PAGE, 1);
+    image_put_header(second, PAGE, 2);
+    remote_add(&p->remote, image_ref(first));
+    OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
+    pull(p, session, 1, (struct ramet_run){1, PAGES});
+    OK(ramet_session_pin(reader, e));
+    store_expect(reader, first, __LINE__);
+    frame = find_frame(p, RAMET_GEN_FILL, 1, 2);
+    for (uint64_t bit = 0; bit < RAMET_FILL_HEADER_SIZE * 8; bit++) {
+        flip_bit(&frame, bit);
+        if (try_to_write(session, second) != RAMET_ECORRUPT)
+            fail_msg("bit %u of byte %u: not told", (unsigned)(bit % 8),
+                     (unsigned)(bit / 8));
+        flip_bit(&frame, bit);
+    }
+    OK(try_to_write(session, second));
+    store_expect(reader, first, __LINE__);
+    ramet_session_unpin(reader);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    image_unref(first);
+    image_unref(second);
+}
+
+static void
+commit__with_a_flipped_bit__is_not_taken_for_another_pages(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = random_image(1);
+    struct image *const second = image_copy(first);
+    struct ramet_session *const session = open_session(p);
+    struct frame_place frame;
+
+    commit_image(session, first);
+    OK(ramet_session_checkpoint(session, true, e));
+    image_write(second, PAGE, "another", 7);
+    commit_image(session, second);
+    frame = find_frame(p, RAMET_GEN_LOG, 2, 2);
+    for (uint64_t bit = 0; bit < RAMET_LOGFRAME_HEADER_SIZE * 8; bit++) {
+        flip_bit(&frame, bit);
+        if (ramet_session_checkpoint(session, true, NULL) != RAMET_ECORRUPT)
+            fail_msg("bit %u of byte %u: not told", (unsigned)(bit % 8),
+                     (unsigned)(bit / 8));
+        flip_bit(&frame, bit);
+    }
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(ramet_session_pin(session, e));
+    store_expect(session, second, __LINE__);
+    ramet_session_unpin(session);
+    ramet_session_close(session);
     image_unref(first);
     image_unref(second);
 }
@@ -244,6 +333,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it),
         TEST(newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it),
+        TEST(fill__with_a_flipped_bit__is_told_to_who_writes_over_it),
+        TEST(commit__with_a_flipped_bit__is_not_taken_for_another_pages),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -4,8 +4,10 @@
  *   (1) flights never overlap: a page of one LSN is in at most one of them
  *   (2) a flight's pages are written by its leader alone, before `done` is
  *       set under the mutex, and read by the others after
- *   (3) a flight lives until its leader, all who waited for it and the list of
- *       recent ones have left
+ *   (3) a flight lives until its leader and all who waited for it have left
+ *   (4) a flight's pages are in the replica before it leaves the list: who
+ *       finds neither a flight nor the page there, and no flight landed in
+ *       between, is the first to miss it
  *
  * Layer: client.
  */
@@ -37,18 +39,12 @@ struct flight {
 
 static_assert(RAMET_FLIGHT_PAGES <= 64, "struct flight has a bit for each");
 
-#define RECENT 4u
-#define RECENT_BYTES (64u << 10)
-
 struct ramet_page_fetcher {
     struct ramet_link *link;
     struct ramet_mutex mutex;
     struct ramet_cond landed;
     struct flight *flights;
-    /* Small flights that landed last: whoever missed the same page just
-     * before it was delivered comes too late to wait for it. */
-    struct flight *landed_last[RECENT];
-    unsigned next_recent;
+    uint64_t landings; /* counted, for invariant (4) */
     struct ramet_readahead readahead;
 };
 
@@ -81,31 +77,19 @@ ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher)
     if (fetcher == NULL)
         return;
     assert(fetcher->flights == NULL);
-    for (unsigned i = 0; i < RECENT; i++)
-        flight_free(fetcher->landed_last[i]);
     ramet_cond_done(&fetcher->landed);
     ramet_mutex_done(&fetcher->mutex);
     ramet_free(fetcher);
 }
 
-static bool
-flight_has(const struct flight *f, uint64_t lsn, uint32_t pgno)
-{
-    return f != NULL && f->lsn == lsn && pgno >= f->first &&
-           pgno - f->first < f->count;
-}
-
-/* The flight that brings `pgno`, or just brought it. Needs the mutex. */
+/* The flight that brings `pgno`. Needs the mutex. */
 static struct flight *
 find_flight(const struct ramet_page_fetcher *fetcher, uint64_t lsn,
             uint32_t pgno)
 {
     for (struct flight *f = fetcher->flights; f != NULL; f = f->next)
-        if (flight_has(f, lsn, pgno))
+        if (f->lsn == lsn && pgno >= f->first && pgno - f->first < f->count)
             return f;
-    for (unsigned i = 0; i < RECENT; i++)
-        if (flight_has(fetcher->landed_last[i], lsn, pgno))
-            return fetcher->landed_last[i];
     return NULL;
 }
 
@@ -175,17 +159,8 @@ end_flight(struct ramet_page_fetcher *fetcher, struct flight *flight,
     flight->rc = rc;
     flight->err = *err;
     flight->done = true;
+    fetcher->landings++;
     ramet_cond_broadcast(&fetcher->landed);
-    if (rc == RAMET_OK &&
-        (size_t)flight->count * flight->page_size <= RECENT_BYTES) {
-        struct flight **const place =
-            &fetcher->landed_last[fetcher->next_recent++ % RECENT];
-
-        if (*place != NULL)
-            flight_leave(*place);
-        *place = flight;
-        flight->refs++;
-    }
     flight_leave(flight);
     ramet_mutex_unlock(&fetcher->mutex);
 }
@@ -297,6 +272,30 @@ look_at(struct ramet_page_fetcher *fetcher, uint64_t lsn,
     return rc;
 }
 
+/* The page if it came meanwhile, or somebody else's flight that brings it; if
+ * neither, the caller is the first to miss it, by invariant (4). Needs the
+ * mutex, of which it lets go to look. */
+static enum ramet_rc
+look_again(struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
+           struct ramet_fetch *sink, bool *out_here, struct flight **out_flight,
+           struct ramet_err *err)
+{
+    uint64_t looked_at = UINT64_MAX;
+    enum ramet_rc rc = RAMET_OK;
+
+    *out_here = false;
+    *out_flight = find_flight(fetcher, lsn, pgno);
+    while (rc == RAMET_OK && !*out_here && *out_flight == NULL &&
+           looked_at != fetcher->landings) {
+        looked_at = fetcher->landings;
+        ramet_mutex_unlock(&fetcher->mutex);
+        rc = ramet_fetch_look_again(sink, out_here, err);
+        ramet_mutex_lock(&fetcher->mutex);
+        *out_flight = find_flight(fetcher, lsn, pgno);
+    }
+    return rc;
+}
+
 static enum ramet_rc
 fetch(struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
       struct ramet_fetch *sink, struct ramet_err *err)
@@ -305,6 +304,7 @@ fetch(struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
     struct ramet_head head;
     struct flight *flight;
     enum ramet_rc rc;
+    bool is_here;
 
     rc = look_at(fetcher, lsn, &volume, &head, err);
     if (rc != RAMET_OK)
@@ -313,13 +313,16 @@ fetch(struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "there are only %" PRIu32 " pages", head.page_count);
     ramet_mutex_lock(&fetcher->mutex);
-    flight = find_flight(fetcher, lsn, pgno);
-    if (flight != NULL) {
+    rc = look_again(fetcher, lsn, pgno, sink, &is_here, &flight, err);
+    if (rc == RAMET_OK && !is_here && flight != NULL) {
         flight->refs++;
         return ride_along(fetcher, flight, pgno, sink, err);
     }
-    flight = begin_flight(fetcher, &head, pgno, sink);
+    if (rc == RAMET_OK && !is_here)
+        flight = begin_flight(fetcher, &head, pgno, sink);
     ramet_mutex_unlock(&fetcher->mutex);
+    if (rc != RAMET_OK || is_here)
+        return rc;
     if (flight == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory");
     rc = fly(fetcher, &volume, flight, err);

@@ -73,6 +73,11 @@ ramet_fetcher(void *ctx, uint64_t lsn, uint32_t pgno, struct ramet_fetch *sink,
 RAMET_NODISCARD enum ramet_rc
 ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
                     const uint8_t *page, struct ramet_err *err);
+/* Look again for the page that the call is about: *out_here if it came
+ * meanwhile, and then the call has it. No I/O but reading it here. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
+                       struct ramet_err *err);
 
 struct ramet_replica_options {
     const struct ramet_os *os;   /* NULL: the system */

@@ -382,6 +382,29 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
     return rc == RAMET_ENOMEM ? rc : RAMET_OK;
 }
 
+static bool
+is_elsewhere(const struct ramet_version *version)
+{
+    return version->kind == RAMET_ENTRY_ABSENT ||
+           version->kind == RAMET_ENTRY_REMOTE;
+}
+
+enum ramet_rc
+ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
+                       struct ramet_err *err)
+{
+    struct ramet_version version;
+    const enum ramet_rc rc =
+        ramet_read_version(sink->session, sink->tail, sink->page_size,
+                           sink->pgno, sink->out, &version, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    sink->got_it = !is_elsewhere(&version);
+    *out_here = sink->got_it;
+    return RAMET_OK;
+}
+
 static enum ramet_rc
 fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
            const struct ramet_version *version, struct ramet_err *err)
@@ -436,8 +459,7 @@ ramet_read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
     }
     rc = ramet_read_version(session, s->tail, s->page_size, pgno, out, &version,
                             err);
-    if (rc == RAMET_OK && (version.kind == RAMET_ENTRY_ABSENT ||
-                           version.kind == RAMET_ENTRY_REMOTE))
+    if (rc == RAMET_OK && is_elsewhere(&version))
         rc = fetch_page(session, pgno, out, &version, err);
     return rc;
 }

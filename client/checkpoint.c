@@ -587,7 +587,7 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
         return RAMET_OK; /* in the midst of a transaction */
     if (!was_reserved && ramet_write_lock_briefly(session, 0, NULL) != RAMET_OK)
         return RAMET_OK; /* a writer is at work: without it then */
-    if (atomic_load(&header->prepared) != 0)
+    if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
     pos = atomic_load(&header->write_pos);
     if (rc == RAMET_OK && ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE)

@@ -6,7 +6,7 @@
  * in doubt: whoever takes the write lock next settles it from the log alone.
  *
  *   (1) header.prepared is not 0 while a record past the newest snapshot may
- *       be complete in the log
+ *       be complete in the log, unless it is condemned (void.c)
  *   (2) publish needs nothing that can fail: prepare made room in the index
  */
 #include <assert.h>
@@ -15,6 +15,58 @@
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
+
+/* ---- the end of a transaction --------------------------------------------- */
+
+static void
+after_transaction(struct ramet_session *session)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+
+    ramet_record_reset(session);
+    if (session->prepared.gate_shut)
+        ramet_session_open_gate(session);
+    memset(&session->prepared, 0, sizeof(session->prepared));
+    session->has_writes = false;
+    session->prepared_is_stale = false;
+    session->truncated_after = false;
+    session->must_compare = session->replica->kind == RAMET_KIND_BLOB;
+    session->page_size = s->page_size;
+    session->size = s->byte_length;
+    session->least_page_count = s->page_count;
+    session->own_high = 0;
+}
+
+/* What was spilled takes no room any more: the disk may be full. */
+static void
+cut_spilled(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_gen *gen;
+
+    if (!session->has_record || session->spilled_count == 0 ||
+        ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(session->rec_start),
+                      &gen, NULL) != RAMET_OK)
+        return;
+    /* If it stays it is overwritten by the next record. */
+    if (replica->os->truncate(replica->os->ctx, gen->fd,
+                              ramet_pos_offset(session->rec_start)) == 0)
+        session->extended_to = 0;
+}
+
+/* Take back what is prepared, drop what is pending. It can't fail: what can't
+ * be made void is condemned. */
+static void
+drop_pending(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+
+    if (!session->prepared.is_set ||
+        ramet_void_record(replica, &session->prepared.place, NULL) == RAMET_OK)
+        cut_spilled(session);
+    atomic_store(&replica->head->header.prepared, 0);
+    after_transaction(session);
+}
 
 /* ---- prepare ------------------------------------------------------------- */
 
@@ -284,11 +336,6 @@ ramet_session_prepare(struct ramet_session *session, const char *super_journal,
     if (!session->is_reserved)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: commit without the lock",
                           session->replica->path);
-    if (session->kept_rc != RAMET_OK) {
-        rc = RAMET_FAIL(err, session->kept_rc, "%s", session->kept_err.text);
-        session->kept_rc = RAMET_OK;
-        goto failed;
-    }
     if (super_journal != NULL && strlen(super_journal) > RAMET_SUPER_NAME_MAX) {
         rc = RAMET_FAIL(err, RAMET_ETOOBIG, "super-journal's name");
         goto failed;
@@ -309,8 +356,7 @@ ramet_session_prepare(struct ramet_session *session, const char *super_journal,
     }
 
 failed:
-    if (ramet_drop_pending(session, &session->kept_err) != RAMET_OK)
-        session->kept_rc = session->kept_err.code;
+    drop_pending(session);
     session->must_compare = true; /* a rollback writes pages back now */
     return rc;
 }
@@ -348,8 +394,12 @@ ramet_session_has_prepared(const struct ramet_session *session)
 
 /* ---- publish and void ---------------------------------------------------- */
 
-/* A record without frames that only lowers the size. */
-static bool
+/*
+ * A record without frames that only lowers the size. It comes after the commit
+ * point, so it may fail: then the file stays as long as the log says, which
+ * SQLite expects of a crash at this moment.
+ */
+static void
 append_truncation(struct ramet_session *session)
 {
     const struct ramet_published before = session->prepared.after;
@@ -368,10 +418,9 @@ append_truncation(struct ramet_session *session)
     session->spilled_sum = 0;
     session->prepared.is_set = false; /* not superseded: followed */
     if (ramet_record_finish(session, &t, NULL) == RAMET_OK)
-        return true;
+        return;
     session->prepared.is_set = true;
     session->prepared.after = before;
-    return false;
 }
 
 static void
@@ -411,37 +460,14 @@ ramet_session_move_pin(struct ramet_session *session)
                           memory_order_release);
 }
 
-static void
-after_transaction(struct ramet_session *session)
-{
-    const struct ramet_snapshot *const s = &session->pin.snapshot;
-
-    ramet_record_reset(session);
-    if (session->prepared.gate_shut)
-        ramet_session_open_gate(session);
-    memset(&session->prepared, 0, sizeof(session->prepared));
-    session->has_writes = false;
-    session->prepared_is_stale = false;
-    session->truncated_after = false;
-    session->must_compare = session->replica->kind == RAMET_KIND_BLOB;
-    session->page_size = s->page_size;
-    session->size = s->byte_length;
-    session->least_page_count = s->page_count;
-    session->own_high = 0;
-}
-
 void
 ramet_session_publish(struct ramet_session *session)
 {
     if (!session->prepared.is_set)
         return;
     assert(session->is_reserved && session->is_pinned);
-    if (session->truncated_after && !append_truncation(session)) {
-        struct ramet_snapshot *const s = &session->prepared.after.snapshot;
-
-        s->byte_length = session->size;
-        s->page_count = ramet_pages_of(session->size, s->page_size);
-    }
+    if (session->truncated_after)
+        append_truncation(session);
     set_entries(session);
     publish_snapshot(session->replica, &session->prepared.after,
                      session->prepared.sets_lsn);
@@ -453,67 +479,6 @@ ramet_session_publish(struct ramet_session *session)
         ramet_checkpoint_inline(session);
 }
 
-enum ramet_rc
-ramet_void_record(struct ramet_replica *replica, uint64_t trailer_pos,
-                  uint64_t void_offset, uint64_t void_value,
-                  struct ramet_err *err)
-{
-    const struct ramet_os *const os = replica->os;
-    struct ramet_gen *gen;
-    uint8_t word[8];
-    int result;
-    enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_LOG,
-                                     ramet_pos_gen(trailer_pos), &gen, err);
-
-    ramet_put_le64(word, void_value);
-    if (rc == RAMET_OK)
-        rc = ramet_os_write_full(os, gen->fd, word, sizeof(word),
-                                 ramet_pos_offset(trailer_pos) + void_offset,
-                                 "log", err);
-    if (rc != RAMET_OK)
-        return rc;
-    result = os->datasync(os->ctx, gen->fd);
-    return result == 0
-               ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "sync the log of %s", replica->path);
-}
-
-/* What was spilled takes no room any more: the disk may be full. */
-static void
-cut_spilled(struct ramet_session *session)
-{
-    struct ramet_replica *const replica = session->replica;
-    struct ramet_gen *gen;
-
-    if (!session->has_record || session->spilled_count == 0 ||
-        ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(session->rec_start),
-                      &gen, NULL) != RAMET_OK)
-        return;
-    /* If it stays it is overwritten by the next record. */
-    if (replica->os->truncate(replica->os->ctx, gen->fd,
-                              ramet_pos_offset(session->rec_start)) == 0)
-        session->extended_to = 0;
-}
-
-enum ramet_rc
-ramet_drop_pending(struct ramet_session *session, struct ramet_err *err)
-{
-    const struct ramet_prepared *const p = &session->prepared;
-    enum ramet_rc rc = RAMET_OK;
-
-    if (p->is_set)
-        ramet_log_unsync(session->replica, p->start, p->after.snapshot.tail);
-    if (p->is_set)
-        rc = ramet_void_record(session->replica, p->trailer_pos, p->void_offset,
-                               p->void_value, err);
-    if (rc == RAMET_OK)
-        cut_spilled(session);
-    atomic_store(&session->replica->head->header.prepared, 0);
-    after_transaction(session);
-    return rc;
-}
-
 void
 ramet_session_discard(struct ramet_session *session)
 {
@@ -522,8 +487,7 @@ ramet_session_discard(struct ramet_session *session)
         return;
     if (!session->has_writes && !session->prepared.is_set)
         return;
-    if (ramet_drop_pending(session, &session->kept_err) != RAMET_OK)
-        session->kept_rc = session->kept_err.code;
+    drop_pending(session);
     session->must_compare = true;
 }
 
@@ -580,17 +544,16 @@ settle_record(struct ramet_session *session, struct ramet_scan *scan,
               struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
+    const struct ramet_record_place place =
+        ramet_record_place_of(&scan->trailer);
     bool apply;
     enum ramet_rc rc = ramet_super_decide(replica, &scan->trailer, &apply, err);
 
     if (rc != RAMET_OK)
         return rc;
-    if (apply)
+    if (apply && !ramet_is_condemned(replica, &scan->trailer))
         return ramet_apply_record(session, scan, err);
-    ramet_log_unsync(replica, scan->trailer.start, scan->trailer.tail);
-    rc = ramet_void_record(replica, scan->trailer.pos,
-                           ramet_trailer_void_offset(&scan->trailer),
-                           ramet_trailer_void_value(&scan->trailer), err);
+    rc = ramet_void_record(replica, &place, err);
     if (rc == RAMET_OK)
         rc = ramet_super_forget(replica, &scan->trailer, err);
     return rc;
@@ -619,6 +582,8 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
         if (rc == RAMET_OK && number == atomic_load(&header->newest))
             found = false; /* it was voided */
     }
+    if (rc == RAMET_OK)
+        rc = ramet_void_flush(replica, err);
     if (rc == RAMET_OK) {
         if (ramet_pos_gen(atomic_load(&header->write_pos)) ==
             ramet_pos_gen(newest.snapshot.tail))

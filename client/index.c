@@ -22,7 +22,7 @@
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
-     sizeof(struct ramet_published) << 16 | 1)
+     sizeof(struct ramet_published) << 16 | 2)
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 
@@ -104,6 +104,26 @@ ramet_index_name(struct ramet_replica *replica, struct ramet_err *err)
                ? RAMET_OK
                : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                                 "name the index of %s", replica->path);
+}
+
+uint64_t
+ramet_index_condemned(const struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    const int fd = os->open(os->ctx, replica->dir_fd, INDEX_NAME, O_RDONLY, 0);
+    uint64_t word = 0;
+    size_t got = 0;
+
+    if (fd < 0)
+        return 0;
+    /* What an index of another layout has there is the word of no record. */
+    if (ramet_os_read_some(os, fd, &word, sizeof(word),
+                           offsetof(struct ramet_index_head, header.condemned),
+                           &got, INDEX_NAME, NULL) != RAMET_OK ||
+        got != sizeof(word))
+        word = 0;
+    os->close(os->ctx, fd);
+    return word;
 }
 
 static bool

@@ -41,11 +41,11 @@ extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
 
 /* Invariant (2): what of `gen` lies past `synced`, up to its end. */
 static enum ramet_rc
-write_again(struct ramet_session *session, const struct ramet_gen *gen,
+write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
             struct ramet_err *err)
 {
-    const struct ramet_os *const os = session->replica->os;
-    struct ramet_index_header *const header = &session->replica->head->header;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *const header = &replica->head->header;
     const uint64_t synced = atomic_load(&header->synced);
     uint64_t at =
         ramet_pos_gen(synced) == gen->gen ? ramet_pos_offset(synced) : 0;
@@ -70,11 +70,25 @@ write_again(struct ramet_session *session, const struct ramet_gen *gen,
 }
 
 static enum ramet_rc
-sync_failed(struct ramet_session *session, int result, struct ramet_err *err)
+sync_failed(struct ramet_replica *replica, int result, struct ramet_err *err)
 {
-    atomic_store(&session->replica->head->header.sync_failed, 1);
+    atomic_store(&replica->head->header.sync_failed, 1);
     return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                          "sync the log of %s", session->replica->path);
+                          "sync the log of %s", replica->path);
+}
+
+enum ramet_rc
+ramet_log_flush(struct ramet_replica *replica, const struct ramet_gen *gen,
+                struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc = write_again(replica, gen, err);
+    int result;
+
+    if (rc != RAMET_OK)
+        return rc;
+    result = os->datasync(os->ctx, gen->fd);
+    return result == 0 ? RAMET_OK : sync_failed(replica, result, err);
 }
 
 enum ramet_rc
@@ -98,7 +112,7 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     extend_gen(session, gen, ramet_pos_offset(tail));
     rc = ramet_log_sync_before(session, number, err);
     if (rc == RAMET_OK)
-        rc = write_again(session, gen, err);
+        rc = write_again(replica, gen, err);
     if (rc != RAMET_OK)
         return rc;
     if (atomic_load(&header->named_gen) < number) {
@@ -111,7 +125,7 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
         result = os->datasync(os->ctx, gen->fd);
     }
     if (result < 0)
-        return sync_failed(session, result, err);
+        return sync_failed(replica, result, err);
     session->prepared.is_synced = true;
     ramet_index_raise(&header->synced, tail);
     atomic_store(&header->sync_failed, 0);
@@ -138,14 +152,14 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
         if (rc == RAMET_ENOTFOUND)
             continue; /* retired meanwhile */
         if (rc == RAMET_OK)
-            rc = write_again(session, gen, err);
+            rc = write_again(replica, gen, err);
         if (rc != RAMET_OK)
             return rc;
         result = os->sync(os->ctx, gen->fd);
         if (result == 0 && atomic_load(&header->named_gen) < from)
             result = os->sync(os->ctx, replica->dir_fd);
         if (result < 0)
-            return sync_failed(session, result, err);
+            return sync_failed(replica, result, err);
         ramet_index_raise(&header->named_gen, from);
         ramet_index_raise(&header->synced,
                           ramet_pos_make(from + 1, RAMET_GEN_HEADER_SIZE));

@@ -47,7 +47,9 @@ catch_up(struct ramet_session *session, struct ramet_err *err)
                 break;
             rc =
                 ramet_scan_record(&scan, scan.trailer.start, true, &found, err);
-            if (rc != RAMET_OK || !found || scan.trailer.is_void)
+            if (rc != RAMET_OK || !found || scan.trailer.is_void ||
+                ramet_trailer_void_value(&scan.trailer) ==
+                    ramet_index_condemned(replica)) /* see void.c */
                 break;
         }
         if (rc == RAMET_OK)

@@ -7,6 +7,7 @@
  *   (2) a frame's header is finished when it is written: it names the entry
  *       that it replaces, which by (1) only a fetched page can change
  *   (3) no entry of the index names a frame before its trailer is in the log
+ *   (4) none begins while one that was taken back may yet be found: void.c
  */
 #include <assert.h>
 #include <string.h>
@@ -75,12 +76,17 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
                    struct ramet_err *err)
 {
     struct ramet_index_header *const header = &session->replica->head->header;
-    const uint64_t before = atomic_load(&header->write_pos);
     struct ramet_gen *gen;
-    uint64_t pos = before;
-    enum ramet_rc rc = RAMET_EEXIST;
+    uint64_t before;
+    uint64_t pos;
+    enum ramet_rc rc = RAMET_OK;
 
     assert(session->is_reserved && !session->has_record);
+    if (atomic_load(&header->condemned) != 0) /* invariant (4) */
+        rc = ramet_settle(session, err);
+    if (rc != RAMET_OK)
+        return rc;
+    pos = before = atomic_load(&header->write_pos);
     if (ramet_pos_offset(pos) >= RAMET_GEN_SIZE)
         pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
     for (;;) {
@@ -302,15 +308,12 @@ ramet_record_finish(struct ramet_session *session,
         return rc;
     /* A record that this one supersedes, and does not overwrite, goes first:
      * of the two none is better than the wrong one. */
-    if (prepared->is_set && prepared->start != session->rec_start)
-        rc =
-            ramet_void_record(replica, prepared->trailer_pos,
-                              prepared->void_offset, prepared->void_value, err);
+    if (prepared->is_set && prepared->place.start != session->rec_start)
+        rc = ramet_void_record(replica, &prepared->place, err);
+    else if (prepared->is_set)
+        ramet_log_unsync(replica, prepared->place.start, prepared->place.tail);
     if (rc != RAMET_OK)
         return rc;
-    if (prepared->is_set)
-        ramet_log_unsync(replica, prepared->start,
-                         prepared->after.snapshot.tail);
     trailer->start = session->rec_start;
     trailer->pos = ramet_pos_add(session->buf_pos, session->buf_len);
     trailer->synced =
@@ -328,10 +331,7 @@ ramet_record_finish(struct ramet_session *session,
         return rc;
     prepared->is_set = true;
     prepared->is_synced = false;
-    prepared->start = trailer->start;
-    prepared->trailer_pos = trailer->pos;
-    prepared->void_offset = ramet_trailer_void_offset(trailer);
-    prepared->void_value = ramet_trailer_void_value(trailer);
+    prepared->place = ramet_record_place_of(trailer);
     prepared->sets_lsn = trailer->type == RAMET_RECORD_DURABLE ||
                          trailer->type == RAMET_RECORD_PULL ||
                          trailer->type == RAMET_RECORD_RESET;

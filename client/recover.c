@@ -324,15 +324,19 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
                bool may_write, bool *out_go, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    enum ramet_rc rc = ramet_super_decide(replica, &scan->trailer, out_go, err);
+    const struct ramet_record_place place =
+        ramet_record_place_of(&scan->trailer);
+    enum ramet_rc rc;
 
+    *out_go = false;
+    if (ramet_is_condemned(replica, &scan->trailer))
+        return RAMET_OK; /* whoever writes next makes it void */
+    rc = ramet_super_decide(replica, &scan->trailer, out_go, err);
     if (rc != RAMET_OK || *out_go)
         return rc != RAMET_OK ? rc : ramet_apply_record(session, scan, err);
     if (!may_write)
         return RAMET_OK;
-    rc = ramet_void_record(replica, scan->trailer.pos,
-                           ramet_trailer_void_offset(&scan->trailer),
-                           ramet_trailer_void_value(&scan->trailer), err);
+    rc = ramet_void_record(replica, &place, err);
     return rc == RAMET_OK ? ramet_super_forget(replica, &scan->trailer, err)
                           : rc;
 }
@@ -457,6 +461,7 @@ make_index(struct ramet_session *session, const struct ramet_state_file *state,
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
+    const uint64_t condemned = ramet_index_condemned(replica);
     struct ramet_index_header *header;
     struct ramet_stat st;
     enum ramet_rc rc = ramet_index_create(replica, &replica->index_fd, err);
@@ -464,6 +469,9 @@ make_index(struct ramet_session *session, const struct ramet_state_file *state,
     if (rc != RAMET_OK)
         return rc;
     header = &replica->head->header;
+    atomic_store(&header->condemned, condemned);
+    if (condemned != 0) /* as durable as it was */
+        os->sync(os->ctx, replica->index_fd);
     if (os->stat(os->ctx, replica->base_fd, &st) == 0) {
         header->base_device = st.device;
         header->base_inode = st.inode;

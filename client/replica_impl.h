@@ -44,10 +44,12 @@ struct ramet_index_header {
     uint8_t base_id[16];
     uint64_t base_device, base_inode;
     _Alignas(64) _Atomic uint64_t newest; /* W: number of the newest snapshot */
-    _Atomic uint64_t prepared; /* W: start of a record that may be complete */
-    _Atomic uint64_t gate;     /* *: 1 + the slot that shut the gate */
-    _Atomic uint64_t target;   /* C: no pin below it is valid */
-    _Atomic uint64_t oldest;   /* C: oldest log generation not in the base */
+    _Atomic uint64_t prepared;  /* W: start of a record that may be complete */
+    _Atomic uint64_t condemned; /* W: void word of one that counts no more, and
+                                   may be without it on disk; see void.c */
+    _Atomic uint64_t gate;      /* *: 1 + the slot that shut the gate */
+    _Atomic uint64_t target;    /* C: no pin below it is valid */
+    _Atomic uint64_t oldest;    /* C: oldest log generation not in the base */
     _Atomic uint64_t fill_oldest; /* B */
     _Atomic uint64_t is_marked;   /* W/B: the base bears the replica mark */
     _Alignas(64) _Atomic uint64_t write_pos; /* W: the next record's place */
@@ -160,13 +162,31 @@ struct ramet_replica {
 #define RAMET_BUFFER_KEEP (160u << 10) /* an idle session's */
 #define RAMET_CLOSED_MAX 8u /* then committers checkpoint themselves */
 
+/* Where a complete record stands, and what makes it void. */
+struct ramet_record_place {
+    uint64_t start;
+    uint64_t trailer_pos;
+    uint64_t tail;
+    uint64_t void_offset; /* of the void word, in the trailer */
+    uint64_t void_value;
+};
+
+static inline struct ramet_record_place
+ramet_record_place_of(const struct ramet_trailer *trailer)
+{
+    return (struct ramet_record_place){
+        .start = trailer->start,
+        .trailer_pos = trailer->pos,
+        .tail = trailer->tail,
+        .void_offset = ramet_trailer_void_offset(trailer),
+        .void_value = ramet_trailer_void_value(trailer),
+    };
+}
+
 struct ramet_prepared {
     bool is_set;    /* a record is in the log, not published */
     bool is_synced; /* and on disk */
-    uint64_t start;
-    uint64_t trailer_pos;
-    uint64_t void_offset; /* of the void word, in the trailer */
-    uint64_t void_value;
+    struct ramet_record_place place;
     struct ramet_published after;
     bool gate_shut; /* for a change of page size; to be opened again */
     bool sets_lsn;
@@ -214,8 +234,6 @@ struct ramet_session {
     bool prepared_is_stale; /* there are writes that it does not have */
     bool truncated_after;   /* ... the record was prepared */
     uint64_t extended_to;   /* position; the log's file is that long at least */
-    enum ramet_rc kept_rc;  /* an error of discard, for the next prepare */
-    struct ramet_err kept_err;
 };
 
 #define RAMET_PAGE_SIZE_MAX 65536u
@@ -278,6 +296,9 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
 /* Name the index that ramet_index_create() made: others find it now. */
 RAMET_NODISCARD enum ramet_rc
 ramet_index_name(struct ramet_replica *replica, struct ramet_err *err);
+/* `condemned` as the file has it, mapped or not: it outlives those who map it.
+ */
+uint64_t ramet_index_condemned(const struct ramet_replica *replica);
 /* Map what another process made. RAMET_ENOTFOUND: there is none that fits. */
 RAMET_NODISCARD enum ramet_rc
 ramet_index_map(struct ramet_replica *replica, bool writable,
@@ -513,25 +534,49 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
  * stands there then is not on disk yet. Needs the write lock. */
 void
 ramet_log_unsync(struct ramet_replica *replica, uint64_t start, uint64_t tail);
-/* Finish what a dead writer prepared. Needs the write lock. */
+/* Sync one generation's file, whatever is said of it to be on disk. */
+RAMET_NODISCARD enum ramet_rc
+ramet_log_flush(struct ramet_replica *replica, const struct ramet_gen *gen,
+                struct ramet_err *err);
+/* Finish what a dead writer prepared, and what a living one could not take
+ * back. Needs the write lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_settle(struct ramet_session *session, struct ramet_err *err);
-/* Void what is prepared, drop what is pending. */
-RAMET_NODISCARD enum ramet_rc
-ramet_drop_pending(struct ramet_session *session, struct ramet_err *err);
+static inline bool
+ramet_is_settled(const struct ramet_replica *replica)
+{
+    return atomic_load(&replica->head->header.prepared) == 0 &&
+           atomic_load(&replica->head->header.condemned) == 0;
+}
 /* Apply the record in scan->trailer to the index entries. */
 RAMET_NODISCARD enum ramet_rc
 ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
                    struct ramet_err *err);
-/* Overwrite a trailer's void word and sync it. */
-RAMET_NODISCARD enum ramet_rc
-ramet_void_record(struct ramet_replica *replica, uint64_t trailer_pos,
-                  uint64_t void_offset, uint64_t void_value,
-                  struct ramet_err *err);
 /* Pin moves to the newest snapshot. */
 void ramet_session_move_pin(struct ramet_session *session);
 RAMET_NODISCARD enum ramet_rc
 ramet_wait_alone(struct ramet_session *session, struct ramet_err *err);
+
+/* ---- void.c -------------------------------------------------------------- */
+
+/* The record counts no more, whatever becomes of this: it stays condemned in
+ * the index if it fails, until ramet_settle() has made it void. Needs the write
+ * lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_void_record(struct ramet_replica *replica,
+                  const struct ramet_record_place *place,
+                  struct ramet_err *err);
+/* What is condemned is not complete any more: when that is on disk, forget
+ * it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err);
+static inline bool
+ramet_is_condemned(const struct ramet_replica *replica,
+                   const struct ramet_trailer *trailer)
+{
+    return atomic_load(&replica->head->header.condemned) ==
+           ramet_trailer_void_value(trailer);
+}
 
 /* ---- reslice.c ----------------------------------------------------------- */
 

@@ -51,7 +51,7 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
     rc = ramet_write_lock(session, err);
     if (rc != RAMET_OK)
         return rc;
-    if (atomic_load(&header->prepared) != 0)
+    if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
     if (rc == RAMET_OK && atomic_load(&header->newest) != session->number)
         rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
@@ -73,7 +73,7 @@ ramet_reserve_locked(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc = RAMET_OK;
 
-    if (atomic_load(&replica->head->header.prepared) != 0)
+    if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
     if (rc == RAMET_OK)
         rc = ramet_base_unclean(replica, err);
@@ -112,7 +112,6 @@ ramet_session_release(struct ramet_session *session)
         return;
     ramet_session_discard(session);
     session->is_reserved = false;
-    session->kept_rc = RAMET_OK;
     ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
 }
 

@@ -201,9 +201,10 @@ act_void(struct crash_world *w, struct ramet_err *err)
         rc = ramet_session_sync(w->session, err);
     ramet_session_release(w->session);
     ramet_session_unpin(w->session);
-    if (rc != RAMET_OK || faultos_has_stopped(w->faults))
+    if (faultos_has_stopped(w->faults))
         return rc;
-    return crash_commit(w, 2, true, err);
+    w->attempted--; /* whatever failed, it was taken back */
+    return rc == RAMET_OK ? crash_commit(w, 2, true, err) : rc;
 }
 
 static enum ramet_rc

@@ -183,7 +183,6 @@ static enum ramet_rc
 evict_pages(struct eviction *e, struct ramet_err *err)
 {
     struct ramet_replica *const replica = e->session->replica;
-    struct ramet_index_header *const header = &replica->head->header;
     struct ramet_pageset gone;
     enum ramet_rc rc = ramet_base_begin(replica, err);
 
@@ -191,6 +190,9 @@ evict_pages(struct eviction *e, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc =
             ramet_state_file_read(replica->os, replica->dir_fd, &e->state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_presence_begin(replica, e->state.base_page_count,
+                                  &e->state.base_absent, err);
     for (uint64_t first = 1;
          rc == RAMET_OK && first <= e->state.base_page_count &&
          e->held > e->keep;
@@ -201,8 +203,6 @@ evict_pages(struct eviction *e, struct ramet_err *err)
                          left < BLOCK ? (uint32_t)left : BLOCK, &gone, err);
     }
     if (gone.run_count != 0) {
-        /* The count first: entries not loaded are held only if it is 0. */
-        atomic_store(&header->base_absent, e->state.base_absent);
         if (rc == RAMET_OK)
             rc = ramet_presence_sync(replica, err);
         e->state.is_clean = false;
@@ -212,6 +212,8 @@ evict_pages(struct eviction *e, struct ramet_err *err)
         if (rc == RAMET_OK)
             rc = punch_pages(e, &gone, err);
     }
+    if (rc == RAMET_OK)
+        ramet_presence_end(replica, e->state.base_absent);
     ramet_pageset_done(&gone);
     return rc;
 }
@@ -293,27 +295,6 @@ ramet_session_evict(struct ramet_session *session, uint64_t limit_bytes,
 
 /* ---- verification -------------------------------------------------------- */
 
-/* One more page of the base is absent: on disk before presence says which, so
- * that a crash in between leaves one to count again, not one to overlook. */
-static enum ramet_rc
-count_one_absent(struct ramet_replica *replica, struct ramet_err *err)
-{
-    struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
-    enum ramet_rc rc;
-
-    if (state == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
-    rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
-    if (rc == RAMET_OK) {
-        state->base_absent++;
-        state->is_clean = false;
-        rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
-    }
-    ramet_state_file_done(state);
-    ramet_free(state);
-    return rc;
-}
-
 /* Mark a bad page of the base absent, if the remote has it. With checkpoint
  * and base lock. */
 static enum ramet_rc
@@ -324,6 +305,7 @@ drop_bad_page(struct ramet_session *session, uint32_t pgno,
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
     const uint64_t absent = RAMET_PRESENCE_ABSENT;
+    uint64_t count;
     uint64_t entry;
     enum ramet_rc rc;
 
@@ -335,18 +317,21 @@ drop_bad_page(struct ramet_session *session, uint32_t pgno,
         rc = ramet_index_reserve(replica, pgno, err);
     if (rc == RAMET_OK)
         rc = ramet_index_load_locked(session, pgno, &entry, err);
-    if (rc == RAMET_OK && ramet_entry_kind(entry) == RAMET_ENTRY_HELD)
-        rc = count_one_absent(replica, err);
-    if (rc == RAMET_OK && ramet_entry_kind(entry) == RAMET_ENTRY_HELD &&
-        ramet_index_swap(
+    if (rc != RAMET_OK || ramet_entry_kind(entry) != RAMET_ENTRY_HELD)
+        return rc;
+    rc = ramet_presence_begin(
+        replica, (uint32_t)atomic_load(&header->base_page_count), &count, err);
+    if (rc != RAMET_OK ||
+        !ramet_index_swap(
             replica, pgno, entry,
             ramet_entry_make(RAMET_ENTRY_ABSENT,
-                             atomic_fetch_add(&header->stamp, 1) + 1))) {
-        atomic_fetch_add(&header->base_absent, 1);
-        rc = ramet_presence_write(replica, pgno, 1, &absent, err);
-        if (rc == RAMET_OK)
-            rc = ramet_presence_sync(replica, err);
-    }
+                             atomic_fetch_add(&header->stamp, 1) + 1)))
+        return rc;
+    rc = ramet_presence_write(replica, pgno, 1, &absent, err);
+    if (rc == RAMET_OK)
+        rc = ramet_presence_sync(replica, err);
+    if (rc == RAMET_OK)
+        ramet_presence_end(replica, count + 1);
     return rc;
 }
 

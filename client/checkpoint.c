@@ -405,7 +405,7 @@ publish_base(struct checkpoint *c)
     struct ramet_index_header *const header = &c->replica->head->header;
 
     ramet_base_header_set(c->replica, c->state.fold.newest.header);
-    atomic_store(&header->base_absent, c->state.base_absent);
+    ramet_presence_end(c->replica, c->state.base_absent);
     atomic_store(&header->base_page_count, c->state.base_page_count);
     atomic_store(&header->oldest, c->state.oldest_gen);
     swap_entries(c);
@@ -517,6 +517,9 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         ramet_base_header_get(replica, c->state.fold.newest.header);
     if (s->page_count == 0)
         memset(c->state.fold.newest.header, 0, RAMET_TRUE_HEADER_SIZE);
+    if (rc == RAMET_OK)
+        rc = ramet_presence_begin(replica, c->old_page_count,
+                                  &c->state.base_absent, err);
     if (rc == RAMET_OK)
         rc = load_cut_entries(c, err);
     if (rc == RAMET_OK)

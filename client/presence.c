@@ -145,3 +145,27 @@ ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
         *out_absent = absent;
     return rc;
 }
+
+enum ramet_rc
+ramet_presence_begin(struct ramet_replica *replica, uint32_t page_count,
+                     uint64_t *out_absent, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    uint64_t absent = atomic_load(&header->base_absent);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (atomic_exchange(&header->is_recounting, 1) != 0)
+        rc = ramet_presence_count_absent(replica, page_count, &absent, err);
+    if (rc == RAMET_OK)
+        *out_absent = absent;
+    return rc;
+}
+
+void
+ramet_presence_end(struct ramet_replica *replica, uint64_t absent)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+
+    atomic_store(&header->base_absent, absent);
+    atomic_store(&header->is_recounting, 0);
+}

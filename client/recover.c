@@ -478,7 +478,8 @@ make_index(struct ramet_session *session, const struct ramet_state_file *state,
     }
     ramet_index_begin(replica, state);
     atomic_store(&header->is_marked, marked);
-    if (!state->is_clean) {
+    /* Marked, the base is not what a clean state says: who was at it died. */
+    if (!state->is_clean || marked) {
         uint64_t absent = 0;
 
         rc = ramet_presence_count_absent(replica, state->base_page_count,

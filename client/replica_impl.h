@@ -62,11 +62,13 @@ struct ramet_index_header {
     _Alignas(64) _Atomic uint64_t fill_pos; /* B: the next fill's place */
     _Atomic uint64_t stamp;                 /* B: of base entries */
     _Atomic uint64_t base_absent;           /* B: 0: entries 0 mean held */
-    _Atomic uint64_t base_page_count;       /* C */
-    _Atomic uint64_t mark_synced;           /* B */
-    _Atomic uint64_t was_written; /* *: something since the clean state */
-    _Atomic uint64_t absent_now;  /* *: about so many pages are absent */
-    _Atomic uint64_t slot_hint;   /* *: slots ever used */
+    _Atomic uint64_t is_recounting; /* B: presence was changed, base_absent may
+                                       not be yet */
+    _Atomic uint64_t base_page_count; /* C */
+    _Atomic uint64_t mark_synced;     /* B */
+    _Atomic uint64_t was_written;     /* *: something since the clean state */
+    _Atomic uint64_t absent_now;      /* *: about so many pages are absent */
+    _Atomic uint64_t slot_hint;       /* *: slots ever used */
     /* *: until then (monotonic ns) the write lock may be held briefly. */
     _Atomic uint64_t brief_until;
     /* B: the true first 100 bytes of the base's page 1, if it is held. */
@@ -667,6 +669,13 @@ ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
                         struct ramet_err *err);
+/* Presence of the base's pages, `page_count` in all, is about to be changed;
+ * *out_absent of them are absent now. Counted anew if the last one who began
+ * never came to the end. Base lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_begin(struct ramet_replica *replica, uint32_t page_count,
+                     uint64_t *out_absent, struct ramet_err *err);
+void ramet_presence_end(struct ramet_replica *replica, uint64_t absent);
 /* Absent pages among the first `page_count`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,

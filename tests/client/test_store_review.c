@@ -42,6 +42,16 @@ rename_and_die(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
     return result;
 }
 
+static int
+die_or_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
+              const char *new_path)
+{
+    if (strcmp(new_path, "state") == 0)
+        _exit(0);
+    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
+                                     new_path);
+}
+
 static bool state_is_refused;
 
 static int
@@ -195,6 +205,118 @@ checkpoint__refused_twice__fills_of_later_are_found(void **state)
     image_unref(image);
 }
 
+/* The remote has `image` as its next LSN, which differs in these pages. */
+static void
+pull_image(struct place *p, struct ramet_session *session, struct image *image,
+           struct ramet_run run)
+{
+    const uint64_t lsn = remote_add(&p->remote, image_ref(image));
+    const struct ramet_remote_point point = remote_point(&p->remote, lsn);
+    struct ramet_pageset changed;
+
+    if (lsn == 1)
+        OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
+    ramet_pageset_init(&changed);
+    OK(ramet_pageset_add_run(&changed, run));
+    OK(ramet_session_pull(session, &point, &changed, NULL, false, e));
+    ramet_pageset_done(&changed);
+}
+
+/* Bring these pages, and move them into the base. */
+static void
+bring(struct ramet_session *session, struct ramet_run run)
+{
+    static uint8_t page[PLACE_PAGE];
+    size_t got;
+
+    OK(ramet_session_pin(session, e));
+    for (uint64_t p = run.first; p <= run.last; p++)
+        OK(ramet_session_read(session, (p - 1) * PLACE_PAGE, page, sizeof(page),
+                              &got, e));
+    ramet_session_unpin(session);
+    OK(ramet_session_checkpoint(session, true, e));
+}
+
+/* In a child: with the system's table but for renames. */
+static void
+die_in(struct place *p, enum ramet_rc (*act)(struct ramet_session *session))
+{
+    const pid_t child = fork();
+
+    if (child == 0) {
+        struct ramet_os os = *ramet_os_system();
+        struct ramet_session *session;
+
+        session = open_with(p, &os);
+        os.rename = die_or_rename;
+        (void)!act(session);
+        _exit(1);
+    }
+    place_await(child);
+}
+
+static enum ramet_rc
+evict_all(struct ramet_session *session)
+{
+    return ramet_session_evict(session, 0, NULL);
+}
+
+static enum ramet_rc
+checkpoint_all(struct ramet_session *session)
+{
+    return ramet_session_checkpoint(session, true, NULL);
+}
+
+static void
+eviction__of_a_clean_file_dies__what_went_is_brought_again(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(8, 8 * PLACE_PAGE);
+    const struct ramet_run all = {1, 8};
+    struct ramet_session *session = open_with(p, NULL);
+    struct image *plain;
+
+    pull_image(p, session, image, all);
+    bring(session, all);
+    ramet_session_close(session);
+    die_in(p, evict_all);
+    session = open_with(p, NULL);
+    bring(session, all);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    plain = store_read_plain(p->path, PLACE_PAGE); /* whole, and so clean */
+    assert_int_equal(plain->size, image->size);
+    assert_memory_equal(plain->bytes, image->bytes, image->size);
+    image_unref(plain);
+    image_unref(image);
+}
+
+/* More pages than are looked up at a time: of the last ones nothing is known
+ * but how many are absent. */
+static void
+checkpoint__dies_over_pulled_pages__they_are_counted(void **state)
+{
+    struct place *const p = *state;
+    const uint32_t known = 4096;
+    struct image *const image = place_image(9, (known + 10) * PLACE_PAGE);
+    struct image *const next = image_copy(image);
+    struct ramet_session *session = open_with(p, NULL);
+
+    pull_image(p, session, image, (struct ramet_run){1, known + 10});
+    OK(ramet_session_checkpoint(session, true, e));
+    ramet_session_close(session);
+    session = open_with(p, NULL); /* ten are absent after this */
+    bring(session, (struct ramet_run){1, known});
+    image_write(next, PLACE_PAGE, image->bytes, 10 * PLACE_PAGE);
+    pull_image(p, session, next, (struct ramet_run){2, 11});
+    die_in(p, checkpoint_all); /* now twenty are */
+    bring(session, (struct ramet_run){2, 11});
+    place_expect(session, next, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+    image_unref(next);
+}
+
 static void
 adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
 {
@@ -245,6 +367,8 @@ main(void)
         TEST(clean_close__of_a_tiny_file_cut_off__opens),
         TEST(checkpoint__dies_before_entries_are_swapped__fills_stay),
         TEST(checkpoint__refused_twice__fills_of_later_are_found),
+        TEST(eviction__of_a_clean_file_dies__what_went_is_brought_again),
+        TEST(checkpoint__dies_over_pulled_pages__they_are_counted),
         TEST(adoption__interrupted_with_a_long_log__can_be_done_again),
     };
 

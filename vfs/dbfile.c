@@ -384,7 +384,9 @@ ramet_dbfile_open(const char *vfs_name, sqlite3_vfs *under, const char *name,
 
     if (db == NULL)
         return SQLITE_NOMEM;
-    rc = open_file(name, flags, &db->file, err);
+    rc = ramet_options_locking(name, &db->waits_for_readers, err);
+    if (rc == RAMET_OK)
+        rc = open_file(name, flags, &db->file, err);
     if (rc != RAMET_OK)
         goto done;
 

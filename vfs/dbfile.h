@@ -47,8 +47,9 @@ struct ramet_dbfile {
     bool unprepared;
     bool gate_shut;
     bool has_trailer;
-    bool trailer_checked; /* no stale one was left by a crash */
-    bool exclusive_mode;  /* PRAGMA locking_mode=EXCLUSIVE was seen */
+    bool trailer_checked;   /* no stale one was left by a crash */
+    bool exclusive_mode;    /* PRAGMA locking_mode=EXCLUSIVE was seen */
+    bool waits_for_readers; /* locking=rollback */
     bool powersafe;
     bool delete_on_close;
     const char *name; /* SQLite's own string, with its URI parameters */

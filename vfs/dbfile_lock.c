@@ -41,7 +41,7 @@ is_in_write_transaction(const struct ramet_dbfile *db)
 static bool
 keeps_readers_out(const struct ramet_dbfile *db)
 {
-    if (db->exclusive_mode)
+    if (db->exclusive_mode || db->waits_for_readers)
         return true;
     return !db->journal.begun && !is_in_write_transaction(db);
 }

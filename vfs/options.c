@@ -34,6 +34,21 @@ ramet_options_lockless(const char *name)
            sqlite3_uri_boolean(name, "immutable", 0);
 }
 
+enum ramet_rc
+ramet_options_locking(const char *name, bool *out_rollback,
+                      struct ramet_err *err)
+{
+    const char *text = sqlite3_uri_parameter(name, "locking");
+
+    if (text == NULL)
+        text = getenv("RAMET_LOCKING");
+    *out_rollback = text != NULL && strcmp(text, "rollback") == 0;
+    if (text == NULL || *out_rollback || strcmp(text, "snapshot") == 0)
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "locking=%.64s: must be snapshot or rollback", text);
+}
+
 /* A decimal number without sign, at most `max`; absent leaves *out alone. */
 static enum ramet_rc
 parse_number(const char *name, const char *key, uint64_t max, uint64_t *out,

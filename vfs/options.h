@@ -20,6 +20,12 @@ ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
 /* Does a parameter or RAMET_REMOTE name a remote? */
 bool ramet_options_name_remote(const char *name);
 
+/* Does a commit wait for readers, as on a plain file in rollback mode? By the
+ * parameter `locking` (snapshot, the default, or rollback), else RAMET_LOCKING. */
+RAMET_NODISCARD enum ramet_rc
+ramet_options_locking(const char *name, bool *out_rollback,
+                      struct ramet_err *err);
+
 /* SQLite's own parameters that make it never lock. */
 bool ramet_options_lockless(const char *name);
 

@@ -111,6 +111,41 @@ def test_a_commit_does_not_wait_for_readers():
         assert one(reader, "SELECT sum(x) FROM t") == 800
 
 
+def test_locking_rollback__a_commit_waits_for_readers():
+    for mode in ("delete", "memory", "persist"):
+        name = "rollback-" + mode + ".db"
+        db = make(name)
+        db.close()
+        db = open_db(name, locking="rollback")
+        db.execute("PRAGMA journal_mode=" + mode)
+        reader = open_db(name, locking="rollback")
+        reader.execute("BEGIN")
+        assert one(reader, "SELECT sum(x) FROM t") == 100
+        db.execute("BEGIN")
+        db.execute("UPDATE t SET x = 2")
+        fails("locked", db.execute, "COMMIT")
+        late = open_db(name)
+        fails("locked", late.execute, "SELECT * FROM t")  # PENDING
+        assert one(reader, "SELECT sum(x) FROM t") == 100
+        reader.execute("COMMIT")
+        db.execute("COMMIT")
+        assert one(late, "SELECT sum(x) FROM t") == 200
+        late.execute("BEGIN")
+        assert one(late, "SELECT sum(x) FROM t") == 200
+        fails("locked", db.execute, "UPDATE t SET x = 3")
+        late.execute("COMMIT")
+        assert one(reader, "SELECT sum(x) FROM t") == 200
+        db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        db.execute("UPDATE t SET x = 4")
+        db.execute("PRAGMA locking_mode=NORMAL")
+        assert one(db, "SELECT sum(x) FROM t") == 400
+        assert one(reader, "SELECT sum(x) FROM t") == 400
+
+
+def test_locking__of_another_name_is_refused():
+    fails("unable to open", lambda: open_db("a.db", locking="wal"))
+
+
 def test_shared_cache():
     first = open_db("a.db", cache="shared")
     second = open_db("a.db", cache="shared")

@@ -77,16 +77,19 @@ unlock_natives(struct ramet_replica *replica)
     os->lock(os->ctx, replica->base_fd, PENDING_BYTE, 1, RAMET_UNLOCK);
 }
 
-enum ramet_rc
-ramet_base_unclean(struct ramet_replica *replica, struct ramet_err *err)
+static bool
+is_marked(const struct ramet_replica *replica)
 {
-    struct ramet_index_header *const header = &replica->head->header;
-    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
-    enum ramet_rc rc;
+    return atomic_load_explicit(&replica->head->header.is_marked,
+                                memory_order_acquire) != 0;
+}
 
-    if (atomic_load_explicit(&header->is_marked, memory_order_acquire) != 0)
-        return RAMET_OK;
-    rc = lock_natives(replica, err);
+static enum ramet_rc
+put_mark_on(struct ramet_replica *replica, struct ramet_err *err)
+{
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    enum ramet_rc rc = lock_natives(replica, err);
+
     if (rc != RAMET_OK)
         return rc;
     ramet_base_mark(&replica->base_id, mark);
@@ -94,16 +97,38 @@ ramet_base_unclean(struct ramet_replica *replica, struct ramet_err *err)
                              0, replica->path, err);
     unlock_natives(replica);
     if (rc == RAMET_OK)
-        atomic_store_explicit(&header->is_marked, 1, memory_order_release);
+        atomic_store_explicit(&replica->head->header.is_marked, 1,
+                              memory_order_release);
     return rc;
 }
 
 enum ramet_rc
-ramet_base_begin(struct ramet_replica *replica, struct ramet_err *err)
+ramet_base_unclean(struct ramet_session *session, struct ramet_err *err)
 {
+    struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc;
+
+    if (is_marked(replica))
+        return RAMET_OK;
+    /* One at a time: to another the first would look like a native reader. */
+    rc = ramet_lock_wait(replica->os, session->lock_fd, RAMET_LOCK_MARK,
+                         RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                         "another session begins to write", err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!is_marked(replica))
+        rc = put_mark_on(replica, err);
+    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_MARK);
+    return rc;
+}
+
+enum ramet_rc
+ramet_base_begin(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
-    enum ramet_rc rc = ramet_base_unclean(replica, err);
+    enum ramet_rc rc = ramet_base_unclean(session, err);
     int result;
 
     if (rc != RAMET_OK || atomic_load(&header->mark_synced) != 0)

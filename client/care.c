@@ -184,7 +184,7 @@ evict_pages(struct eviction *e, struct ramet_err *err)
 {
     struct ramet_replica *const replica = e->session->replica;
     struct ramet_pageset gone;
-    enum ramet_rc rc = ramet_base_begin(replica, err);
+    enum ramet_rc rc = ramet_base_begin(e->session, err);
 
     ramet_pageset_init(&gone);
     if (rc == RAMET_OK)
@@ -312,7 +312,7 @@ drop_bad_page(struct ramet_session *session, uint32_t pgno,
     (*io_bad)++;
     if (replica->is_readonly || !is_clean(fold, pgno))
         return RAMET_OK;
-    rc = ramet_base_begin(replica, err);
+    rc = ramet_base_begin(session, err);
     if (rc == RAMET_OK)
         rc = ramet_index_reserve(replica, pgno, err);
     if (rc == RAMET_OK)

@@ -510,7 +510,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         return rc;
     rc = ramet_log_sync_before(c->session, c->last + 1, err);
     if (rc == RAMET_OK)
-        rc = ramet_base_begin(replica, err);
+        rc = ramet_base_begin(c->session, err);
     /* A state that was written, though that was said to have failed, knows the
      * base's header better than the index does. */
     if (c->state.oldest_gen == c->oldest)

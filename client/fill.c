@@ -159,7 +159,7 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
         return rc;
     rc = ramet_index_load_locked(session, pgno, &now, err);
     if (rc == RAMET_OK && now == entry) {
-        rc = ramet_base_unclean(replica, err);
+        rc = ramet_base_unclean(session, err);
         if (rc == RAMET_OK)
             rc = ramet_fill_append(replica, pgno, entry, entry, lsn, page_size,
                                    page, err);

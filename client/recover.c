@@ -518,10 +518,10 @@ ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
         rc = make_index(session, state, marked, err);
     /* Of a mark in part: whole again, so that the clean close takes it off. */
     if (rc == RAMET_OK && moved && state->base_size < RAMET_TRUE_HEADER_SIZE)
-        rc = ramet_base_unclean(replica, err);
+        rc = ramet_base_unclean(session, err);
     /* While a native program reads the base, it stays; the close tries again. */
     else if (rc == RAMET_OK && !marked && !ramet_log_is_empty(replica) &&
-             ramet_base_unclean(replica, NULL) != RAMET_OK)
+             ramet_base_unclean(session, NULL) != RAMET_OK)
         return RAMET_OK;
     return rc;
 }

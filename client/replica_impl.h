@@ -256,6 +256,7 @@ enum ramet_lock_byte {
     RAMET_LOCK_PUSH = 4,
     RAMET_LOCK_CHECKPOINT = 5,
     RAMET_LOCK_UNLISTED = 6,
+    RAMET_LOCK_MARK = 7,
     RAMET_LOCK_SLOTS = 64,
 };
 #define RAMET_LOCK_WAIT_MS 10000u
@@ -615,10 +616,10 @@ bool ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE]);
 /* Take the true header off the base, if it is on. RAMET_EBUSY: a program that
  * knows nothing of us is reading it. Needs write lock or base lock. */
 RAMET_NODISCARD enum ramet_rc
-ramet_base_unclean(struct ramet_replica *replica, struct ramet_err *err);
+ramet_base_unclean(struct ramet_session *session, struct ramet_err *err);
 /* ... and durably: before the first write to the base's pages. */
 RAMET_NODISCARD enum ramet_rc
-ramet_base_begin(struct ramet_replica *replica, struct ramet_err *err);
+ramet_base_begin(struct ramet_session *session, struct ramet_err *err);
 /* A whole page; leaves the first 100 bytes of the file alone. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_write(struct ramet_replica *replica, uint32_t page_size,

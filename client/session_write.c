@@ -58,7 +58,7 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
                         "%s: the snapshot is no longer the newest",
                         replica->path);
     if (rc == RAMET_OK)
-        rc = ramet_base_unclean(replica, err);
+        rc = ramet_base_unclean(session, err);
     if (rc != RAMET_OK) {
         ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
         return rc;
@@ -76,7 +76,7 @@ ramet_reserve_locked(struct ramet_session *session, struct ramet_err *err)
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
     if (rc == RAMET_OK)
-        rc = ramet_base_unclean(replica, err);
+        rc = ramet_base_unclean(session, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_session_move_pin(session);

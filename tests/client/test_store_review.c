@@ -10,6 +10,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,7 +250,8 @@ die_in(struct place *p, enum ramet_rc (*act)(struct ramet_session *session))
 
         session = open_with(p, &os);
         os.rename = die_or_rename;
-        (void)!act(session);
+        for (unsigned i = 0; i < 100000; i++) /* the parent may be at it */
+            (void)!act(session);
         _exit(1);
     }
     place_await(child);
@@ -317,6 +319,91 @@ checkpoint__dies_over_pulled_pages__they_are_counted(void **state)
     image_unref(next);
 }
 
+/* ---- two at the first write ----------------------------------------------- */
+
+static int arrived[2]; /* pipes */
+static int refused[2];
+
+/* The first stays where it keeps natives out until the other was refused. */
+static int
+lock_and_stay(void *ctx, int fd, uint64_t start, uint64_t len,
+              enum ramet_lock_mode mode)
+{
+    const int result = ramet_os_system()->lock(ctx, fd, start, len, mode);
+    char byte = 0;
+
+    if (start > 0x40000000u && len > 100 && mode == RAMET_LOCK_EXCLUSIVE &&
+        (result != 0 || write(arrived[1], &byte, 1) != 1 ||
+         read(refused[0], &byte, 1) != 1))
+        _exit(1);
+    return result;
+}
+
+static int
+lock_and_tell(void *ctx, int fd, uint64_t start, uint64_t len,
+              enum ramet_lock_mode mode)
+{
+    static bool told;
+    const int result = ramet_os_system()->lock(ctx, fd, start, len, mode);
+
+    if (result == -EAGAIN && !told) {
+        told = true;
+        assert_int_equal(write(refused[1], "", 1), 1);
+    }
+    return result;
+}
+
+static void
+damage(const char *path, off_t at)
+{
+    const int fd = open(path, O_RDWR);
+    uint8_t byte;
+
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+static void
+first_write__of_two_processes__neither_is_a_native_reader(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(10, 4 * PLACE_PAGE);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *session = open_with(p, NULL);
+    uint64_t checked = 0;
+    uint64_t bad = 0;
+    pid_t child;
+    char byte;
+
+    pull_image(p, session, image, (struct ramet_run){1, 4});
+    bring(session, (struct ramet_run){1, 4});
+    ramet_session_close(session); /* clean */
+    assert_int_equal(pipe(arrived), 0);
+    assert_int_equal(pipe(refused), 0);
+    session = open_with(p, &os);
+    child = fork();
+    if (child == 0) {
+        struct ramet_os staying = *ramet_os_system();
+        struct ramet_session *const other = open_with(p, &staying);
+
+        staying.lock = lock_and_stay;
+        OK(ramet_session_pin(other, e)); /* under the write lock */
+        OK(ramet_session_reserve(other, e));
+        _exit(0);
+    }
+    assert_int_equal(read(arrived[0], &byte, 1), 1);
+    os.lock = lock_and_tell;
+    damage(p->path, PLACE_PAGE + 7);
+    OK(ramet_session_verify(session, &checked, &bad, e)); /* base lock */
+    assert_int_equal(bad, 1);
+    place_await(child);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 static void
 adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
 {
@@ -369,6 +456,7 @@ main(void)
         TEST(checkpoint__refused_twice__fills_of_later_are_found),
         TEST(eviction__of_a_clean_file_dies__what_went_is_brought_again),
         TEST(checkpoint__dies_over_pulled_pages__they_are_counted),
+        TEST(first_write__of_two_processes__neither_is_a_native_reader),
         TEST(adoption__interrupted_with_a_long_log__can_be_done_again),
     };
 

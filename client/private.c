@@ -83,8 +83,7 @@ build_private(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
     struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
-    bool marked;
-    bool moved;
+    enum ramet_base_form form;
     int fd = -1;
     enum ramet_rc rc;
 
@@ -102,7 +101,7 @@ build_private(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK) {
         ramet_replica_adopt_state(replica, state);
         replica->is_private = true;
-        rc = ramet_base_check(replica, state, &marked, &moved, err);
+        rc = ramet_base_check(replica, state, &form, err);
     }
     if (rc == RAMET_OK)
         rc = ramet_index_create(replica, &fd, err);

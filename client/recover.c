@@ -191,8 +191,8 @@ is_mark_in_part(const struct ramet_state_file *state, const uint8_t *first,
 
 enum ramet_rc
 ramet_base_check(struct ramet_replica *replica,
-                 const struct ramet_state_file *state, bool *out_marked,
-                 bool *out_moved, struct ramet_err *err)
+                 const struct ramet_state_file *state,
+                 enum ramet_base_form *out_form, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
@@ -202,7 +202,7 @@ ramet_base_check(struct ramet_replica *replica,
     size_t got = 0;
     enum ramet_rc rc;
 
-    *out_marked = *out_moved = false;
+    *out_form = RAMET_BASE_CLEAN;
     rc = ramet_os_read_some(os, replica->base_fd, first, sizeof(first), 0, &got,
                             replica->path, err);
     if (rc != RAMET_OK)
@@ -212,13 +212,13 @@ ramet_base_check(struct ramet_replica *replica,
         return foreign(replica, "was being adopted, and that was interrupted",
                        err);
     if (memcmp(first, mark, sizeof(mark)) == 0) {
-        *out_marked = true;
+        *out_form = RAMET_BASE_MARKED;
         return RAMET_OK;
     }
     if (os->stat(os->ctx, replica->base_fd, &st) == 0 &&
         st.size_bytes <= RAMET_TRUE_HEADER_SIZE &&
         is_mark_in_part(state, first, got, mark)) {
-        *out_moved = true;
+        *out_form = RAMET_BASE_MARKED_IN_PART;
         return RAMET_OK;
     }
     if (!state->is_clean || !is_same_header(first, state->fold.newest.header))
@@ -232,7 +232,7 @@ ramet_base_check(struct ramet_replica *replica,
         st.mtime_ns == state->base_mtime_ns && st.inode == state->base_inode &&
         st.device == state->base_device)
         return RAMET_OK;
-    *out_moved = true;
+    *out_form = RAMET_BASE_MOVED;
     if (st.size_bytes != state->base_size)
         return foreign(replica, "has another size: another program changed it",
                        err);
@@ -506,21 +506,21 @@ ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
               struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    bool marked = false;
-    bool moved = false;
+    enum ramet_base_form form;
     enum ramet_rc rc;
 
     ramet_replica_adopt_state(replica, state);
-    rc = ramet_base_check(replica, state, &marked, &moved, err);
+    rc = ramet_base_check(replica, state, &form, err);
     if (rc == RAMET_OK)
-        rc = notice_copy(replica, state, moved, err);
+        rc = notice_copy(replica, state, form == RAMET_BASE_MOVED, err);
     if (rc == RAMET_OK)
-        rc = make_index(session, state, marked, err);
+        rc = make_index(session, state, form == RAMET_BASE_MARKED, err);
     /* Of a mark in part: whole again, so that the clean close takes it off. */
-    if (rc == RAMET_OK && moved && state->base_size < RAMET_TRUE_HEADER_SIZE)
+    if (rc == RAMET_OK && form == RAMET_BASE_MARKED_IN_PART)
         rc = ramet_base_unclean(session, err);
     /* While a native program reads the base, it stays; the close tries again. */
-    else if (rc == RAMET_OK && !marked && !ramet_log_is_empty(replica) &&
+    else if (rc == RAMET_OK && form != RAMET_BASE_MARKED &&
+             !ramet_log_is_empty(replica) &&
              ramet_base_unclean(session, NULL) != RAMET_OK)
         return RAMET_OK;
     return rc;

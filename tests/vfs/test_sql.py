@@ -58,6 +58,20 @@ def test_an_open_replica_is_no_database_to_others():
     db.close()
 
 
+def test_an_empty_database_that_is_only_opened_stays_one():
+    open("app.db", "wb").close()
+    for _ in range(2):
+        db = open_db("app.db")
+        assert one(db, "SELECT count(*) FROM sqlite_schema") == 0
+        native = open_native("app.db")
+        assert one(native, "SELECT count(*) FROM sqlite_schema") == 0
+        native.close()
+        assert os.path.getsize("app.db") == 0
+        db.close()
+        os.utime("app.db", (1, 1))  # as after a copy
+    assert os.path.getsize("app.db") == 0
+
+
 def test_an_idle_native_connection_notices_what_happened_meanwhile():
     """It goes by the header's counter, which not every commit writes."""
     db = open_db("a.db")

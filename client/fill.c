@@ -254,6 +254,9 @@ struct recovery {
  * A fill of an absent page of the base belongs to it, by invariant (2). One of
  * a page that a pull made absent must be at least as new as that pull: after
  * a crash another pull may stand where the one that it belonged to stood.
+ *
+ * Presence may tell that page 1 is held though its first bytes are nowhere but
+ * in its fill: they go into the state at the end of a checkpoint, which died.
  */
 static enum ramet_rc
 is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
@@ -262,13 +265,16 @@ is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
     enum ramet_rc rc =
         ramet_index_load(r->session, fill->frame.pgno, out_entry, err);
     const enum ramet_entry_kind was = ramet_entry_kind(fill->frame.replaced);
+    enum ramet_entry_kind is;
 
     *out_wanted = false;
     if (rc != RAMET_OK)
         return rc;
-    if (ramet_entry_kind(*out_entry) == RAMET_ENTRY_ABSENT)
+    is = ramet_entry_kind(*out_entry);
+    if (is == RAMET_ENTRY_ABSENT ||
+        (is == RAMET_ENTRY_HELD && fill->frame.pgno == 1))
         *out_wanted = was == RAMET_ENTRY_ABSENT;
-    else if (ramet_entry_kind(*out_entry) == RAMET_ENTRY_REMOTE)
+    else if (is == RAMET_ENTRY_REMOTE)
         *out_wanted = fill->frame.replaced == *out_entry &&
                       fill->lsn == r->newest.snapshot.lsn;
     return RAMET_OK;

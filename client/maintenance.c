@@ -192,6 +192,7 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
                                   "resize %s", replica->path);
     }
     state->is_clean = true;
+    state->base_absent = 0;
     state->base_device = st.device;
     state->base_inode = st.inode;
     state->base_size = s->byte_length;

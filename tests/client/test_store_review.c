@@ -444,6 +444,51 @@ adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
     image_unref(other);
 }
 
+/* Killed when presence knew of the pages and state did not; then between the
+ * clean state and the header. */
+static void
+clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole(void **state)
+{
+    struct place *const p = *state;
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    struct image *const image = place_image(9, 20 * PLACE_PAGE);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_remote_point point;
+    struct ramet_session *session;
+    struct image *plain;
+    pid_t child;
+
+    remote_add(&p->remote, image_ref(image));
+    point = remote_point(&p->remote, 1);
+    OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                  &store_volume, &point, NULL, e));
+    child = fork();
+    if (child == 0) {
+        session = place_open_on(p, 0, &os);
+        place_expect(session, image, __LINE__);
+        os.rename = die_or_rename;
+        OK(ramet_session_checkpoint(session, true, e));
+        _exit(1);
+    }
+    place_await(child);
+    child = fork();
+    if (child == 0) {
+        session = place_open_on(p, 0, &os);
+        renames_left = 2; /* the checkpoint's, and the clean one */
+        os.rename = rename_and_die;
+        ramet_session_close(session);
+        _exit(1);
+    }
+    place_await(child);
+    session = place_open(p, 0);
+    ramet_session_close(session);
+    plain = store_read_plain(p->path, PLACE_PAGE);
+    assert_int_equal(plain->size, image->size);
+    assert_memory_equal(plain->bytes, image->bytes, image->size);
+    image_unref(plain);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -458,6 +503,7 @@ main(void)
         TEST(checkpoint__dies_over_pulled_pages__they_are_counted),
         TEST(first_write__of_two_processes__neither_is_a_native_reader),
         TEST(adoption__interrupted_with_a_long_log__can_be_done_again),
+        TEST(clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

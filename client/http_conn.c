@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct ramet_http_pool {
     uint64_t connect_timeout_ms, stall_timeout_ms;
     struct ramet_mutex lock;
     struct ramet_cond freed;
+    atomic_uint_least64_t requests;
     CURL *idle[RAMET_HTTP_PARALLEL]; /* lock */
     unsigned idle_count, busy_count; /* lock */
 };
@@ -127,6 +129,12 @@ ramet_http_pool_root(const struct ramet_http_pool *pool)
 }
 
 uint64_t
+ramet_http_requests(const struct ramet_http_pool *pool)
+{
+    return atomic_load_explicit(&pool->requests, memory_order_relaxed);
+}
+
+uint64_t
 ramet_http_stall_ms(const struct ramet_http_pool *pool)
 {
     return pool->stall_timeout_ms;
@@ -194,6 +202,7 @@ ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl, const char *path,
         curl_slist_free_all(headers);
         return NULL;
     }
+    atomic_fetch_add_explicit(&pool->requests, 1, memory_order_relaxed);
     (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");

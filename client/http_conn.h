@@ -84,5 +84,7 @@ enum ramet_rc ramet_http_curl_failure(const struct ramet_http_pool *pool,
                                       CURL *curl, CURLcode code, bool changes,
                                       bool sent_all, struct ramet_err *err);
 uint64_t ramet_http_stall_ms(const struct ramet_http_pool *pool);
+/* Made so far, each try counted. */
+uint64_t ramet_http_requests(const struct ramet_http_pool *pool);
 
 #endif

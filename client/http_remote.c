@@ -25,9 +25,11 @@
 #define RANGES_BYTES (24u << 20)
 /* What one request brings at most, in pages' bytes. */
 #define AHEAD_BYTES (8u << 20)
-/* Without knowing how large a page is; a server takes 512. */
-#define AHEAD_PAGES_BLIND 128u
 #define AHEAD_PAGES_MAX 4096u
+/* With all that leads to them: what a server takes; and without knowing how
+ * large a page is. */
+#define AHEAD_PAGES_FULL 512u
+#define AHEAD_PAGES_BLIND 128u
 #define ANSWER_MAX (24u << 20)
 #define SHADOWS_MAX 16u
 #define SHADOW_CACHE_BYTES (1u << 20)
@@ -157,6 +159,7 @@ struct plan {
     uint32_t *pgnos; /* to ask for, ascending */
     size_t count;
     unsigned flags;
+    uint32_t page_size; /* 0: not known */
 };
 
 static bool
@@ -168,6 +171,26 @@ holds_place(struct http_remote *hr, const struct ramet_place *place,
     ramet_place_key(place, key);
     return ramet_ranges_has(hr->ranges, key, place->offset_bytes,
                             place->length_bytes, unread);
+}
+
+static size_t
+least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The first of the pages, and all that leads to them. */
+static void
+plan_in_full(const uint32_t *pgnos, size_t count, struct plan *plan)
+{
+    const size_t most =
+        plan->page_size == 0
+            ? AHEAD_PAGES_BLIND
+            : least(AHEAD_PAGES_FULL, AHEAD_BYTES / plan->page_size);
+
+    plan->count = least(count, most);
+    memcpy(plan->pgnos, pgnos, plan->count * sizeof(*pgnos));
+    plan->flags = RAMET_PAGES_METADATA | RAMET_PAGES_DICTS;
 }
 
 /* Which of the pages' frames are not here. RAMET_EUNREACHABLE: the shadow
@@ -183,10 +206,8 @@ plan_by_shadow(struct http_remote *hr, struct shadow *shadow, uint64_t lsn,
     rc = ramet_history_head(shadow->history, lsn, &head, NULL);
     if (rc != RAMET_OK)
         return rc;
-    if (count > AHEAD_BYTES / head.page_size)
-        count = AHEAD_BYTES / head.page_size;
-    if (count > AHEAD_PAGES_MAX)
-        count = AHEAD_PAGES_MAX;
+    plan->page_size = head.page_size;
+    count = least(count, AHEAD_BYTES / head.page_size);
     frames = ramet_calloc(count, sizeof(*frames));
     if (frames == NULL)
         return RAMET_ENOMEM;
@@ -274,8 +295,7 @@ http_prefetch(struct ramet_remote *remote, const struct ramet_vid *volume,
 
     if (pgno_count == 0 || lsn == 0)
         return RAMET_OK;
-    if (pgno_count > AHEAD_PAGES_MAX)
-        pgno_count = AHEAD_PAGES_MAX;
+    pgno_count = least(pgno_count, AHEAD_PAGES_MAX);
     plan.pgnos = ramet_alloc(pgno_count * sizeof(*plan.pgnos));
     if (plan.pgnos == NULL)
         return RAMET_OK;
@@ -285,12 +305,8 @@ http_prefetch(struct ramet_remote *remote, const struct ramet_vid *volume,
     give_shadow(hr, shadow);
     if (rc == RAMET_ECORRUPT) /* what was sent ahead was wrong: begin anew */
         ramet_ranges_clear(hr->ranges);
-    if (rc != RAMET_OK) {
-        plan.count =
-            pgno_count < AHEAD_PAGES_BLIND ? pgno_count : AHEAD_PAGES_BLIND;
-        memcpy(plan.pgnos, pgnos, plan.count * sizeof(*pgnos));
-        plan.flags = RAMET_PAGES_METADATA | RAMET_PAGES_DICTS;
-    }
+    if (rc != RAMET_OK)
+        plan_in_full(pgnos, pgno_count, &plan);
     rc = RAMET_OK;
     if (plan.count > 0)
         rc = ask_for_pages(hr, volume, lsn, &plan, err);
@@ -307,6 +323,12 @@ http_wait(struct ramet_remote *remote, const struct ramet_vid *volume,
 
     return ramet_events_wait(hr->events, volume, after, timeout_ms, cancel,
                              err);
+}
+
+static uint64_t
+http_requests(const struct ramet_remote *remote)
+{
+    return ramet_http_requests(((const struct http_remote *)remote)->pool);
 }
 
 /* ---- open and close --------------------------------------------------------------------- */
@@ -331,7 +353,11 @@ http_close(struct ramet_remote *remote)
 }
 
 static const struct ramet_remote_ops http_remote_ops = {
-    .prefetch = http_prefetch, .wait = http_wait, .close = http_close};
+    .prefetch = http_prefetch,
+    .wait = http_wait,
+    .requests = http_requests,
+    .close = http_close,
+};
 
 static enum ramet_rc
 open_parts(struct http_remote *hr, const struct ramet_remote_options *options,

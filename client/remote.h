@@ -74,6 +74,9 @@ struct ramet_remote_ops {
                           const struct ramet_vid *volume, uint64_t after,
                           uint64_t timeout_ms, const volatile bool *cancel,
                           struct ramet_err *err);
+    /* How many requests were made so far; NULL: one for each call of the
+     * store. */
+    uint64_t (*requests)(const struct ramet_remote *remote);
     void (*close)(struct ramet_remote *remote);
 };
 struct ramet_remote {

@@ -198,6 +198,16 @@ ramet_source_meter(struct ramet_source *source)
     return &source->meter;
 }
 
+uint64_t
+ramet_source_requests(struct ramet_source *source)
+{
+    const struct ramet_remote *const remote = ramet_source_remote(source);
+
+    if (remote != NULL && remote->ops->requests != NULL)
+        return remote->ops->requests(remote);
+    return atomic_load(&source->meter.requests);
+}
+
 static enum ramet_rc
 connect_locked(struct ramet_source *source, bool create_store,
                struct ramet_err *err)

@@ -47,6 +47,8 @@ void ramet_source_close(struct ramet_source *source); /* NULL is fine */
 const struct ramet_url *ramet_source_url(const struct ramet_source *source);
 const char *ramet_source_text(const struct ramet_source *source);
 struct ramet_meter *ramet_source_meter(struct ramet_source *source);
+/* Requests so far: not what a cache of the remote's answered. */
+uint64_t ramet_source_requests(struct ramet_source *source);
 
 /* Connect unless connected; `create_store`: make a directory store that is
  * not there. RAMET_EUNREACHABLE also where a directory is not there. */

@@ -65,10 +65,8 @@ note_result(struct ramet_sync *sync)
     ramet_mutex_unlock(&link->mutex);
     sync->result.durable_lsn = state->newest.lsn;
     if (sync->source != NULL) {
-        struct ramet_meter *const meter = ramet_source_meter(sync->source);
-
         sync->result.requests =
-            atomic_load(&meter->requests) - sync->requests_before;
+            ramet_source_requests(sync->source) - sync->requests_before;
         sync->result.bytes = bytes_moved(sync);
     }
 }
@@ -113,7 +111,7 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
                               "URL` gives it one",
                               link->path, link->path);
         meter = ramet_source_meter(sync->source);
-        sync->requests_before = atomic_load(&meter->requests);
+        sync->requests_before = ramet_source_requests(sync->source);
         sync->read_before = atomic_load(&meter->bytes_read);
         sync->written_before = atomic_load(&meter->bytes_written);
     }

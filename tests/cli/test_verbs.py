@@ -303,6 +303,17 @@ class Verbs(support.CliTest):
 
     # ---- hydrate, export, restore
 
+    def test_hydrate__asks_for_many_pages_at_once(self):
+        self.make_database(self.path("large.db"), rows=60000)
+        self.ramet("init", self.path("large.db"), "--remote",
+                   self.url("large"))
+        self.ramet("clone", self.url("large"), "b.db")
+        result = self.json("hydrate", "b.db")
+        self.assertGreater(result["pages"], 3000)
+        a_request = 150 if self.server else 100  # pages; without: each read
+        self.assertLess(result["requests"], result["pages"] // a_request)
+        self.assert_same_file(self.path("b.db"), self.path("large.db"))
+
     def test_hydrate__brings_every_page(self):
         self.bound()
         b = self.cloned()

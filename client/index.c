@@ -4,7 +4,8 @@
  *
  *   (1) memory is touched only where the file has disk blocks: the head is
  *       allocated when it is made, a block of entries before its bit is set
- *   (2) the file never shrinks, and is replaced only by somebody who is alone
+ *   (2) the file shrinks, and begins anew, only under somebody who is alone;
+ *       of what it holds from before, `condemned` alone is kept
  *   (3) a ring slot is not rewritten before RAMET_RING_SLOTS publications;
  *       who copies one starts over when half of them went by meanwhile
  */
@@ -17,8 +18,9 @@
 #include "core/alloc.h"
 
 #define INDEX_NAME "index"
-#define INDEX_TEMPORARY "index.tmp"
 #define CHUNK_SIZE ((size_t)RAMET_CHUNK_ENTRIES * sizeof(uint64_t))
+#define CHUNK_TABLE_SIZE (RAMET_CHUNK_COUNT * sizeof(_Atomic uint64_t *))
+#define HEAD_STEP 4096u /* bytes of the head looked at together */
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
@@ -26,12 +28,19 @@
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 
+/* Of memory that is there once it is touched: it has room for 2^32 pages. */
 static enum ramet_rc
 make_chunk_table(struct ramet_replica *replica, struct ramet_err *err)
 {
-    replica->chunks = ramet_calloc(RAMET_CHUNK_COUNT, sizeof(*replica->chunks));
-    if (replica->chunks == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "index: no memory");
+    const struct ramet_os *const os = replica->os;
+    void *at = NULL;
+    const int result = os->map(os->ctx, -1, 0, CHUNK_TABLE_SIZE, true, &at);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "index: no memory");
+    replica->chunks = at;
+    replica->chunk_end = 0;
     return RAMET_OK;
 }
 
@@ -51,59 +60,24 @@ map_head(struct ramet_replica *replica, int fd, bool writable,
     return RAMET_OK;
 }
 
-enum ramet_rc
-ramet_index_create(struct ramet_replica *replica, int *out_fd,
-                   struct ramet_err *err)
+/* The head's blocks and no others: entries are not there before they are
+ * reserved. */
+static int
+resize_file(const struct ramet_replica *replica, int fd, bool *out_is_new)
 {
     const struct ramet_os *const os = replica->os;
-    int fd = -1;
-    enum ramet_rc rc = make_chunk_table(replica, err);
+    struct ramet_stat st;
+    int result = os->stat(os->ctx, fd, &st);
 
-    if (rc != RAMET_OK)
-        return rc;
-    if (!replica->is_private) {
-        int result;
-
-        fd = os->open(os->ctx, replica->dir_fd, INDEX_TEMPORARY,
-                      O_RDWR | O_CREAT | O_TRUNC, 0666);
-        if (fd < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
-                                  "create the index of %s", replica->path);
-        result = os->allocate(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET);
-        if (result < 0) {
-            os->close(os->ctx, fd);
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                  "index of %s", replica->path);
-        }
-    }
-    rc = map_head(replica, fd, true, err);
-    if (rc != RAMET_OK) {
-        if (fd >= 0)
-            os->close(os->ctx, fd);
-        return rc;
-    }
-    memcpy(replica->head->header.magic, magic, sizeof(magic));
-    replica->head->header.layout = LAYOUT;
-    memcpy(replica->head->header.base_id, replica->base_id.bytes,
-           RAMET_ID_SIZE);
-    *out_fd = fd;
-    return RAMET_OK;
-}
-
-enum ramet_rc
-ramet_index_name(struct ramet_replica *replica, struct ramet_err *err)
-{
-    const struct ramet_os *const os = replica->os;
-    int result;
-
-    if (replica->is_private)
-        return RAMET_OK;
-    result = os->rename(os->ctx, replica->dir_fd, INDEX_TEMPORARY,
-                        replica->dir_fd, INDEX_NAME);
-    return result == 0
-               ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "name the index of %s", replica->path);
+    *out_is_new = result == 0 && st.size_bytes == 0;
+    if (result < 0 || (st.size_bytes == RAMET_INDEX_ENTRIES_OFFSET &&
+                       st.block_bytes >= RAMET_INDEX_ENTRIES_OFFSET))
+        return result;
+    if (st.size_bytes > RAMET_INDEX_ENTRIES_OFFSET)
+        result = os->truncate(os->ctx, fd, RAMET_INDEX_ENTRIES_OFFSET);
+    return result < 0
+               ? result
+               : os->allocate(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET);
 }
 
 uint64_t
@@ -134,6 +108,74 @@ is_head_right(const struct ramet_replica *replica)
     return memcmp(header->magic, magic, sizeof(magic)) == 0 &&
            header->layout == LAYOUT &&
            memcmp(header->base_id, replica->base_id.bytes, RAMET_ID_SIZE) == 0;
+}
+
+/* Zeros to the head's end. Most are there already: to read is cheaper than to
+ * write. */
+static void
+clear_head(struct ramet_index_head *head, size_t from)
+{
+    static const uint8_t zeros[HEAD_STEP];
+    uint8_t *const bytes = (uint8_t *)head;
+
+    for (size_t at = from; at < RAMET_INDEX_ENTRIES_OFFSET;) {
+        const size_t step = HEAD_STEP - at % HEAD_STEP;
+
+        if (memcmp(bytes + at, zeros, step) != 0)
+            memset(bytes + at, 0, step);
+        at += step;
+    }
+}
+
+/* What was condemned stays so (void.c), without a moment in between. */
+static void
+begin_head(struct ramet_replica *replica, bool is_new)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_index_header begun;
+
+    memset(&begun, 0, sizeof(begun));
+    memcpy(begun.magic, magic, sizeof(magic));
+    begun.layout = LAYOUT;
+    memcpy(begun.base_id, replica->base_id.bytes, RAMET_ID_SIZE);
+    if (is_head_right(replica))
+        atomic_init(&begun.condemned, atomic_load(&header->condemned));
+    memcpy((void *)header, (const void *)&begun, sizeof(begun));
+    if (!is_new)
+        clear_head(replica->head, sizeof(begun));
+}
+
+enum ramet_rc
+ramet_index_create(struct ramet_replica *replica, int *out_fd,
+                   struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    bool is_new = true;
+    int fd = -1;
+    enum ramet_rc rc = make_chunk_table(replica, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!replica->is_private) {
+        int result;
+
+        fd = os->open(os->ctx, replica->dir_fd, INDEX_NAME, O_RDWR | O_CREAT,
+                      0666);
+        result = fd < 0 ? fd : resize_file(replica, fd, &is_new);
+        if (result < 0)
+            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "make the index of %s", replica->path);
+    }
+    if (rc == RAMET_OK)
+        rc = map_head(replica, fd, true, err);
+    if (rc != RAMET_OK) {
+        if (fd >= 0)
+            os->close(os->ctx, fd);
+        return rc;
+    }
+    begin_head(replica, is_new);
+    *out_fd = fd;
+    return RAMET_OK;
 }
 
 enum ramet_rc
@@ -172,15 +214,16 @@ ramet_index_unmap(struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
 
-    for (uint32_t i = 0; replica->chunks != NULL && i < RAMET_CHUNK_COUNT;
-         i++) {
+    for (uint32_t i = 0; i < replica->chunk_end; i++) {
         _Atomic uint64_t *const chunk = replica->chunks[i];
 
         if (chunk != NULL)
             os->unmap(os->ctx, (void *)(uintptr_t)chunk, CHUNK_SIZE);
     }
-    ramet_free((void *)replica->chunks);
+    if (replica->chunks != NULL)
+        os->unmap(os->ctx, (void *)replica->chunks, CHUNK_TABLE_SIZE);
     replica->chunks = NULL;
+    replica->chunk_end = 0;
     if (replica->head != NULL)
         os->unmap(os->ctx, replica->head, RAMET_INDEX_ENTRIES_OFFSET);
     replica->head = NULL;
@@ -205,6 +248,8 @@ ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
         if (os->map(os->ctx, fd, fd < 0 ? 0 : offset, CHUNK_SIZE,
                     replica->is_private || !replica->is_readonly, &at) < 0)
             at = NULL;
+        else if (chunk >= replica->chunk_end)
+            replica->chunk_end = chunk + 1;
         atomic_store_explicit(&replica->chunks[chunk], at,
                               memory_order_release);
     }

@@ -482,20 +482,24 @@ ramet_replica_create_clone(const char *path,
 
 /* ---- the end ------------------------------------------------------------- */
 
+static bool
+is_there(const struct ramet_os *os, const char *path, const char *name)
+{
+    char *const full = ramet_asprintf("%s-ramet/%s", path, name);
+    struct ramet_stat st;
+    const bool is =
+        full != NULL && os->stat_at(os->ctx, AT_FDCWD, full, &st) == 0;
+
+    ramet_free(full);
+    return is;
+}
+
 bool
 ramet_replica_exists(const struct ramet_os *os, const char *path)
 {
-    struct ramet_replica_place place;
-    bool exists;
-
     if (os == NULL)
         os = ramet_os_system();
-    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
-        return false;
-    exists = ramet_replica_place_has(&place, "state") == 1 ||
-             ramet_replica_place_has(&place, TOMBSTONE) == 1;
-    ramet_replica_place_done(&place);
-    return exists;
+    return is_there(os, path, "state") || is_there(os, path, TOMBSTONE);
 }
 
 struct removal {
@@ -557,13 +561,12 @@ delete_all(struct ramet_replica_place *place, struct ramet_err *err)
         result = os->unlink(os->ctx, place->dir_fd, "lock", false);
     if (result == 0)
         result = os->sync(os->ctx, place->dir_fd);
-    /* The tombstone goes when nothing is left that it speaks of. */
+    /* The tombstone goes when nothing is left that it speaks of. That need not
+     * last: a directory that comes back holds nothing, or it alone. */
     if (result == 0)
         result = os->unlink(os->ctx, place->dir_fd, TOMBSTONE, false);
     if (result == 0)
         result = os->unlink(os->ctx, place->parent_fd, place->dir_name, true);
-    if (result == 0)
-        result = os->sync(os->ctx, place->parent_fd);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
                                         -result, "delete %s", place->path);

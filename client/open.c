@@ -235,11 +235,9 @@ become_live(struct opening *o, struct ramet_err *err)
     struct ramet_session *const session = o->session;
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    struct ramet_replica_place named = o->place;
     enum ramet_rc rc;
 
-    named.parent_fd = replica->parent_fd; /* may have gone to the replica */
-    if (!ramet_replica_place_is_current(&named)) {
+    if (!ramet_replica_place_is_current(&o->place, replica)) {
         o->is_stale = true;
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
                           replica->path);

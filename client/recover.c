@@ -368,7 +368,56 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
     return rc;
 }
 
-/* ---- stray files --------------------------------------------------------- */
+/* ---- files ---------------------------------------------------------------- */
+
+/* What is in the directory, so that nothing is looked for that is not there. */
+struct files {
+    struct ramet_replica *replica;
+    bool has_log; /* from the oldest generation on */
+    bool has_fill;
+    bool has_stray;
+};
+
+static bool
+is_temporary(const char *name)
+{
+    const size_t length = strlen(name);
+
+    return length > 4 && strcmp(name + length - 4, ".tmp") == 0;
+}
+
+static int
+note_file(void *ctx, const char *name, bool is_dir)
+{
+    struct files *const files = ctx;
+    const struct ramet_index_header *const header =
+        &files->replica->head->header;
+    enum ramet_gen_type type;
+    uint64_t gen;
+
+    if (is_dir)
+        return 0;
+    if (!ramet_gen_name_parse(name, &type, &gen))
+        files->has_stray |= is_temporary(name);
+    else if (type == RAMET_GEN_FILL)
+        files->has_fill = files->has_stray = true;
+    else if (gen < atomic_load(&header->oldest))
+        files->has_stray = true;
+    else
+        files->has_log = true;
+    return 0;
+}
+
+static struct files
+list_files(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    struct files files = {.replica = replica};
+
+    if (os->list(os->ctx, replica->dir_fd, ".", note_file, &files) != 0)
+        files.has_log = files.has_fill = files.has_stray = true;
+    return files;
+}
 
 static int
 remove_stray(void *ctx, const char *name, bool is_dir)
@@ -376,7 +425,6 @@ remove_stray(void *ctx, const char *name, bool is_dir)
     struct ramet_replica *const replica = ctx;
     const struct ramet_os *const os = replica->os;
     const struct ramet_index_header *const header = &replica->head->header;
-    const size_t length = strlen(name);
     enum ramet_gen_type type;
     uint64_t gen;
     bool is_stray;
@@ -384,8 +432,7 @@ remove_stray(void *ctx, const char *name, bool is_dir)
     if (is_dir)
         return 0;
     if (!ramet_gen_name_parse(name, &type, &gen))
-        is_stray = length > 4 && strcmp(name + length - 4, ".tmp") == 0 &&
-                   strcmp(name, "index.tmp") != 0;
+        is_stray = is_temporary(name);
     else if (type == RAMET_GEN_LOG)
         is_stray = gen < atomic_load(&header->oldest);
     else /* those to come were not recovered: they must not be taken up later */
@@ -398,17 +445,23 @@ remove_stray(void *ctx, const char *name, bool is_dir)
 
 /* ---- all of it ----------------------------------------------------------- */
 
+/* It stays as it is for as long as the process does; 0: not known yet. */
+static _Atomic uint64_t host_hash;
+
 uint64_t
 ramet_host_hash(const struct ramet_os *os)
 {
+    uint64_t hash = atomic_load_explicit(&host_hash, memory_order_relaxed);
     uint8_t *data = NULL;
     size_t len = 0;
-    uint64_t hash = 0;
 
+    if (hash != 0)
+        return hash;
     if (ramet_os_read_file(os, AT_FDCWD, "/etc/machine-id", 4096, &data, &len,
                            NULL) == RAMET_OK)
         hash = ramet_hash64(data, len);
     ramet_free(data);
+    atomic_store_explicit(&host_hash, hash, memory_order_relaxed);
     return hash;
 }
 
@@ -461,17 +514,14 @@ make_index(struct ramet_session *session, const struct ramet_state_file *state,
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    const uint64_t condemned = ramet_index_condemned(replica);
     struct ramet_index_header *header;
     struct ramet_stat st;
+    struct files files;
     enum ramet_rc rc = ramet_index_create(replica, &replica->index_fd, err);
 
     if (rc != RAMET_OK)
         return rc;
     header = &replica->head->header;
-    atomic_store(&header->condemned, condemned);
-    if (condemned != 0) /* as durable as it was */
-        os->sync(os->ctx, replica->index_fd);
     if (os->stat(os->ctx, replica->base_fd, &st) == 0) {
         header->base_device = st.device;
         header->base_inode = st.inode;
@@ -487,9 +537,10 @@ make_index(struct ramet_session *session, const struct ramet_state_file *state,
         atomic_store(&header->base_absent, absent);
         atomic_store(&header->absent_now, absent);
     }
-    if (rc == RAMET_OK)
+    files = list_files(replica);
+    if (rc == RAMET_OK && files.has_log)
         rc = ramet_recover_log(session, true, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK && files.has_fill)
         rc = ramet_fill_recover(session, err);
     if (rc == RAMET_OK)
         rc = ramet_super_clean(replica, err);
@@ -497,8 +548,9 @@ make_index(struct ramet_session *session, const struct ramet_state_file *state,
         return rc;
     /* A crash may take the mark and leave what was logged under it. */
     atomic_store(&header->was_written, marked || !ramet_log_is_empty(replica));
-    os->list(os->ctx, replica->dir_fd, ".", remove_stray, replica);
-    return ramet_index_name(replica, err);
+    if (files.has_stray)
+        os->list(os->ctx, replica->dir_fd, ".", remove_stray, replica);
+    return RAMET_OK;
 }
 
 enum ramet_rc

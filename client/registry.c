@@ -151,19 +151,19 @@ ramet_replica_place_has(const struct ramet_replica_place *place,
 }
 
 bool
-ramet_replica_place_is_current(const struct ramet_replica_place *place)
+ramet_replica_place_is_current(const struct ramet_replica_place *place,
+                               const struct ramet_replica *replica)
 {
     const struct ramet_os *const os = place->os;
     char *const path = ramet_asprintf("%s/%s", place->dir_name, LOCK_NAME);
-    struct ramet_stat ours;
     struct ramet_stat named;
     bool is_current;
 
     if (path == NULL)
         return false;
-    is_current = os->stat(os->ctx, place->lock_fd, &ours) == 0 &&
-                 os->stat_at(os->ctx, place->parent_fd, path, &named) == 0 &&
-                 ours.device == named.device && ours.inode == named.inode;
+    is_current = os->stat_at(os->ctx, replica->parent_fd, path, &named) == 0 &&
+                 replica->device == named.device &&
+                 replica->inode == named.inode;
     ramet_free(path);
     return is_current;
 }

@@ -32,8 +32,6 @@ ramet_replica_place_enter(struct ramet_replica_place *place, bool make,
 /* 1 if `name` is in the replica's directory, else 0 or a negated errno. */
 int ramet_replica_place_has(const struct ramet_replica_place *place,
                             const char *name);
-/* Is lock_fd still the directory's lock file, and that under its name? */
-bool ramet_replica_place_is_current(const struct ramet_replica_place *place);
 
 /*
  * The object for the place, made if it is not there, with a reference. Takes
@@ -42,6 +40,9 @@ bool ramet_replica_place_is_current(const struct ramet_replica_place *place);
 RAMET_NODISCARD enum ramet_rc
 ramet_registry_get(struct ramet_replica_place *place,
                    struct ramet_replica **out_replica, struct ramet_err *err);
+/* Is the replica's lock file still under the place's name? */
+bool ramet_replica_place_is_current(const struct ramet_replica_place *place,
+                                    const struct ramet_replica *replica);
 /* Drop a reference; the last one frees it and closes everything. */
 void ramet_registry_put(struct ramet_replica *replica);
 /* Does this process have the place open? */

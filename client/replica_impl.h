@@ -137,6 +137,7 @@ struct ramet_replica {
     struct ramet_mutex life_mutex;       /* sessions opening and closing */
 
     struct ramet_mutex mutex;
+    uint32_t chunk_end; /* no chunk is mapped from there on */
     struct ramet_gen *_Atomic gens[RAMET_GEN_BUCKETS]; /* stores under mutex */
     struct ramet_gen *limbo;
     _Atomic uint64_t era;         /* of descriptors' lives; see gens.c */
@@ -296,9 +297,6 @@ ramet_session_check_fork(const struct ramet_session *session,
 RAMET_NODISCARD enum ramet_rc
 ramet_index_create(struct ramet_replica *replica, int *out_fd,
                    struct ramet_err *err);
-/* Name the index that ramet_index_create() made: others find it now. */
-RAMET_NODISCARD enum ramet_rc
-ramet_index_name(struct ramet_replica *replica, struct ramet_err *err);
 /* `condemned` as the file has it, mapped or not: it outlives those who map it.
  */
 uint64_t ramet_index_condemned(const struct ramet_replica *replica);

@@ -10,7 +10,7 @@
  *   (2) no record begins, and no generation is closed, while one is condemned:
  *       of two successors of one record the wrong one might be found first
  *   (3) the name outlives the processes, and the index file is synced where
- *       that is all there is: who makes the next index reads it there
+ *       that is all there is: who makes the next index keeps it
  */
 #include "client/replica_impl.h"
 #include "core/bytes.h"

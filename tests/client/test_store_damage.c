@@ -199,6 +199,62 @@ bit_flips__anywhere__error_or_right_data(void **state)
     damage_file(p, image, "index", 200000, 9000, false);
     image_unref(image);
 }
+
+/* `size` bytes of 0xff in the place of the index; from `kept` on, so that it
+ * may look like one of ours. */
+static void
+spoil_index(const struct place *p, uint64_t kept, uint64_t size)
+{
+    uint8_t ones[4096];
+    char path[500];
+    int fd;
+
+    memset(ones, 0xff, sizeof(ones));
+    snprintf(path, sizeof(path), "%s-ramet/index", p->path);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    while (kept < size) {
+        const uint64_t left = size - kept;
+        const size_t step = left < sizeof(ones) ? (size_t)left : sizeof(ones);
+
+        assert_int_equal(pwrite(fd, ones, step, (off_t)kept), step);
+        kept += step;
+    }
+    close(fd);
+}
+
+static void
+index__of_nobody_alive__is_not_believed(void **state)
+{
+    static const uint64_t sizes[] = {0,       1,       4096,   196607,
+                                     196608,  196609,  262144, 327680,
+                                     1048576, 2293760, 4390912};
+    struct place *const p = *state;
+    struct image *const image = leave_unclean(p);
+    struct image *const next = place_image(11, 30 * PLACE_PAGE);
+    struct place copy = *p;
+    char command[1000];
+
+    snprintf(copy.path, sizeof(copy.path), "%s/spoilt.db", p->folder);
+    snprintf(command, sizeof(command), "rm -rf '%s' '%s-ramet'", copy.path,
+             copy.path);
+    for (unsigned i = 0; i < 2 * sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct ramet_session *session;
+
+        place_copy(p, copy.path);
+        spoil_index(&copy, i % 2 * 64, sizes[i / 2]);
+        session = place_open(&copy, 0);
+        place_expect(session, image, __LINE__);
+        OK(place_commit(session, next, e));
+        place_expect(session, next, __LINE__);
+        ramet_session_close(session);
+        assert_int_equal(system(command), 0);
+    }
+    image_unref(image);
+    image_unref(next);
+}
+
 int
 main(void)
 {
@@ -206,6 +262,7 @@ main(void)
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
         TEST(bit_flips__anywhere__error_or_right_data),
+        TEST(index__of_nobody_alive__is_not_believed),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -3,7 +3,8 @@
  *
  *   (1) runs are ascending, and last + 1 < first of the next one
  *   (2) first >= 1 in every run
- *   (3) a call that fails leaves the set as it was: memory is had before
+ *   (3) additions leave run_max runs at most, if it is not 0
+ *   (4) a call that fails leaves the set as it was: memory is had before
  *       anything is moved
  */
 #include "core/pageset.h"
@@ -158,6 +159,44 @@ insert_run(struct ramet_pageset *set, struct ramet_run run)
     splice_runs(set, from, to, &run, 1);
 }
 
+/* Runs that have at most `gap` pages between them become one. */
+static void
+join_runs(struct ramet_pageset *set, uint64_t gap)
+{
+    size_t count = 1;
+
+    for (size_t i = 1; i < set->run_count; i++) {
+        const struct ramet_run run = set->runs[i];
+
+        if (run.first - (uint64_t)set->runs[count - 1].last - 1 <= gap)
+            set->runs[count - 1].last = run.last;
+        else
+            set->runs[count++] = run;
+    }
+    set->run_count = count;
+}
+
+/* Invariant (3). Half of them go at once, so that it need not be done often. */
+static void
+keep_bound(struct ramet_pageset *set)
+{
+    const size_t most = set->run_max;
+    struct ramet_run *runs;
+
+    if (most == 0 || set->run_count <= most)
+        return;
+    for (uint64_t gap = 1; set->run_count > 1 && set->run_count > most / 2;
+         gap *= 2)
+        join_runs(set, gap);
+    if (set->run_capacity / 2 <= most)
+        return;
+    runs = ramet_realloc(set->runs, most * sizeof(*runs));
+    if (runs != NULL) {
+        set->runs = runs;
+        set->run_capacity = most;
+    }
+}
+
 enum ramet_rc
 ramet_pageset_add_run(struct ramet_pageset *set, struct ramet_run run)
 {
@@ -165,9 +204,11 @@ ramet_pageset_add_run(struct ramet_pageset *set, struct ramet_run run)
 
     assert(run.first >= 1 && run.first <= run.last);
     rc = reserve_runs(set, set->run_count + 1);
-    if (rc == RAMET_OK)
-        insert_run(set, run);
-    return rc;
+    if (rc != RAMET_OK)
+        return rc;
+    insert_run(set, run);
+    keep_bound(set);
+    return RAMET_OK;
 }
 
 enum ramet_rc
@@ -213,7 +254,7 @@ enum ramet_rc
 ramet_pageset_add_set(struct ramet_pageset *set,
                       const struct ramet_pageset *other)
 {
-    struct ramet_pageset merged = {0};
+    struct ramet_pageset merged = {.run_max = set->run_max};
     enum ramet_rc rc;
 
     if (other->run_count == 0 || set == other)
@@ -223,12 +264,14 @@ ramet_pageset_add_set(struct ramet_pageset *set,
         rc = reserve_runs(set, set->run_count + other->run_count);
         for (size_t i = 0; rc == RAMET_OK && i < other->run_count; i++)
             insert_run(set, other->runs[i]);
+        keep_bound(set);
         return rc;
     }
     rc = reserve_runs(&merged, set->run_count + other->run_count);
     if (rc == RAMET_OK) {
         merge_sets(set, other, &merged);
         ramet_pageset_swap(set, &merged);
+        keep_bound(set);
     }
     ramet_pageset_done(&merged);
     return rc;
@@ -302,7 +345,7 @@ enum ramet_rc
 ramet_pageset_remove_set(struct ramet_pageset *set,
                          const struct ramet_pageset *other)
 {
-    struct ramet_pageset rest = {0};
+    struct ramet_pageset rest = {.run_max = set->run_max};
     enum ramet_rc rc;
 
     if (set->run_count == 0 || other->run_count == 0)

@@ -34,6 +34,10 @@ struct ramet_pageset {
     struct ramet_run *runs;
     size_t run_count;
     size_t run_capacity;
+    /* 0, or the most runs that additions leave: where there would be more,
+     * those nearest to each other are joined, so that the set has pages that
+     * were not added and lacks none that was. */
+    size_t run_max;
 };
 
 void ramet_pageset_init(struct ramet_pageset *set);

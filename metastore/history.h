@@ -176,7 +176,8 @@ ramet_history_read_pages(struct ramet_history *history, uint64_t lsn,
  * that exist), no page above to's page count. Pages that were cut off and
  * regrown without an image are in it (they read as zeros). Few commits: their
  * sets, united; many: maps, compared by pointer, in time proportional to the
- * difference.
+ * difference. A bound that `out_set` has (run_max) is kept: more pages then, in
+ * fewer runs.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_changed(struct ramet_history *history, uint64_t from, uint64_t to,

@@ -346,12 +346,16 @@ static enum ramet_rc
 refine(const struct ramet_chain chains[2], const struct ramet_pageset *doubtful,
        struct ramet_pageset *set, struct ramet_err *err)
 {
+    const uint64_t most = ramet_pageset_count(doubtful);
     uint32_t pgnos[RAMET_NODES_AT_ONCE];
     struct ramet_frame *frames;
     uint32_t pgno = 0;
     enum ramet_rc rc = RAMET_OK;
 
-    if (ramet_pageset_count(doubtful) > REFINE_PAGES_MAX)
+    if (most > REFINE_PAGES_MAX)
+        return RAMET_OK;
+    /* Each page that goes may make two runs of one. */
+    if (set->run_max != 0 && set->run_count + most > set->run_max)
         return RAMET_OK;
     frames = ramet_calloc(2 * RAMET_NODES_AT_ONCE, sizeof(frames[0]));
     if (frames == NULL)
@@ -380,6 +384,7 @@ compare_chains(const struct ramet_chain chains[2], struct ramet_pageset *set,
 
     ramet_pageset_init(&old);
     ramet_pageset_init(&recent);
+    old.run_max = recent.run_max = set->run_max;
     rc = add_layers(&old, &chains[0], err);
     if (rc == RAMET_OK)
         rc = diff_maps(chains[0].history, &chains[0].map, &chains[1].map, set,
@@ -441,6 +446,7 @@ ramet_history_changed(struct ramet_history *history, uint64_t from, uint64_t to,
     if (rc != RAMET_OK)
         return rc;
     ramet_pageset_init(&set);
+    set.run_max = out_set->run_max;
     if (from == 0)
         rc = add_run(&set, 1, head.page_count, err);
     else if (to - from <= NEAR_COMMITS)

@@ -256,6 +256,10 @@ ramet_api_delete(struct call *call)
 
 /* ---- changes ------------------------------------------------------------------ */
 
+/* What an answer has at most, however much changed: it waits in memory for a
+ * client that may be slow. */
+#define CHANGES_RUNS_MAX 16384u
+
 struct changes {
     struct ramet_pageset set;
     struct ramet_head head;
@@ -320,6 +324,7 @@ ramet_api_changes(struct call *call)
         return;
     }
     ramet_pageset_init(&changes->set);
+    changes->set.run_max = CHANGES_RUNS_MAX;
     if (!ramet_api_number(call, "after", 0, UINT64_MAX - 1, &changes->after) ||
         !ramet_api_number(call, "at", 0, UINT64_MAX - 1, &at))
         goto done;

@@ -136,6 +136,51 @@ pageset__agrees_with_a_model(void **state)
     }
 }
 
+/* What was added is in it, the bound is kept, and what is far from anything
+ * added stays out. */
+static void
+pageset__with_a_bound_joins_what_is_near(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 30; seed++) {
+        struct ramet_pageset set = {.run_max = 1 + seed % 9};
+        struct ramet_pageset other = {0};
+        uint32_t added[100];
+
+        rng_state = seed;
+        for (unsigned i = 0; i < 100; i++) {
+            added[i] = 1 + next_random(1000000);
+            if (i % 7 != 0) {
+                add(&set, added[i], added[i]);
+            } else {
+                ramet_pageset_clear(&other);
+                add(&other, added[i], added[i]);
+                assert_int_equal(ramet_pageset_add_set(&set, &other), RAMET_OK);
+            }
+            assert_in_range(set.run_count, 1, set.run_max);
+            for (unsigned k = 0; k <= i; k++)
+                assert_true(ramet_pageset_contains(&set, added[k]));
+        }
+        ramet_pageset_done(&other);
+        ramet_pageset_done(&set);
+    }
+}
+
+static void
+pageset__with_a_bound_keeps_large_gaps(void **state)
+{
+    struct ramet_pageset set = {.run_max = 4};
+
+    (void)state;
+    for (uint32_t p = 1; p < 1000; p += 2) {
+        add(&set, p, p);
+        add(&set, 1000000 + p, 1000000 + p);
+    }
+    assert_false(ramet_pageset_contains(&set, 500000));
+    assert_true(ramet_pageset_count(&set) < 2000);
+    ramet_pageset_done(&set);
+}
+
 static void
 pageset__reaches_the_last_page_number(void **state)
 {
@@ -401,6 +446,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pageset__agrees_with_a_model),
+        cmocka_unit_test(pageset__with_a_bound_joins_what_is_near),
+        cmocka_unit_test(pageset__with_a_bound_keeps_large_gaps),
         cmocka_unit_test(pageset__reaches_the_last_page_number),
         cmocka_unit_test(pageset__with_itself_is_no_surprise),
         cmocka_unit_test(pageset_encode__gives_the_vectors),

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
+#include "client/http_conn.h"
 #include "core/alloc.h"
 #include "core/thread.h"
 #include "metastore/catalog.h"
@@ -223,6 +226,61 @@ remote__wait_hears_of_commits(void **state)
     fixture_stop(&f);
 }
 
+/* Every other page of `page_count`, or all. */
+static void
+change_pages(struct model *model, uint32_t page_count, uint32_t step)
+{
+    struct model_change change = {
+        .page_size = 512, .least = page_count, .page_count = page_count};
+
+    ramet_pageset_init(&change.changed);
+    if (model->lsn == 0)
+        change.least = 0;
+    for (uint32_t pgno = 1; pgno <= page_count; pgno += step)
+        assert_int_equal(ramet_pageset_add(&change.changed, pgno), RAMET_OK);
+    model_commit(model, &change);
+    ramet_pageset_done(&change.changed);
+}
+
+/* However many pages changed here and there, the answer is bounded. */
+static void
+remote__changes_are_told_in_bounded_runs(void **state)
+{
+    const uint32_t page_count = 40000;
+    struct fixture f;
+    struct model model;
+    struct ramet_http_pool *pool = NULL;
+    const struct ramet_remote_options options = {
+        .token = "", .connect_timeout_ms = 5000, .stall_timeout_ms = 10000};
+    char id[RAMET_ID_TEXT_SIZE], path[128];
+    struct ramet_http_call call = {
+        .method = "GET", .path = path, .body_max = 4u << 20};
+    json_t *answer, *runs;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 1);
+    change_pages(&model, page_count, 1);
+    change_pages(&model, page_count, 2);
+    assert_int_equal(
+        ramet_http_pool_new(f.remote->url.root, &options, &pool, NULL),
+        RAMET_OK);
+    ramet_id_format(&model.volume.id, id);
+    snprintf(path, sizeof(path), "/v1/volumes/%s/changes?after=1", id);
+    assert_int_equal(ramet_http_perform(pool, &call, NULL), RAMET_OK);
+    assert_int_equal(call.status, 200);
+    answer = json_loadb((const char *)call.body.data, call.body.len, 0, NULL);
+    runs = json_object_get(answer, "changed");
+    assert_in_range(json_array_size(runs), 1, 16384);
+    assert_in_range(json_integer_value(json_object_get(answer, "count")),
+                    page_count / 2, page_count);
+    json_decref(answer);
+    ramet_buf_done(&call.body);
+    ramet_http_pool_free(pool);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
 static void
 remote__out_of_reach_is_told(void **state)
 {
@@ -351,6 +409,7 @@ main(void)
         cmocka_unit_test(remote__names_are_bound_and_listed),
         cmocka_unit_test(remote__prefetch_brings_all_that_is_needed),
         cmocka_unit_test(remote__wait_hears_of_commits),
+        cmocka_unit_test(remote__changes_are_told_in_bounded_runs),
         cmocka_unit_test(remote__out_of_reach_is_told),
         cmocka_unit_test(remote__speaks_tls_and_checks_the_certificate),
         cmocka_unit_test(remote__survives_a_restart),

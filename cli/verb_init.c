@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/exit.h"
+#include "cli/native.h"
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/target.h"
@@ -37,6 +38,10 @@ run_init(const struct cli_args *args)
             RAMET_FAIL_SYS(&err, ramet_rc_of_errno(errnum), errnum, "%s", path);
         return cli_fail(args, path, rc, &err);
     }
+    rc = ramet_replica_exists(NULL, path) ? RAMET_OK
+                                          : cli_native_finish(path, &err);
+    if (rc != RAMET_OK)
+        return cli_fail(args, path, rc, &err);
     cli_file_options(args, &options);
     cli_progress_begin(&progress, args->quiet);
     rc = ramet_file_init(path, url, &options, cli_progress_step, &progress,
@@ -57,9 +62,12 @@ const struct cli_verb cli_verb_init = {
         "Makes FILE, a SQLite database or any other file, a replica of a new\n"
         "volume at the remote, in place, and pushes it. Nothing is copied "
         "here:\n"
-        "FILE stays what it is, and FILE-ramet/ beside it keeps the rest. "
-        "Done\n"
-        "already, it does nothing; interrupted, run it again and it goes on.",
+        "FILE stays what it is, and FILE-ramet/ beside it keeps the rest. A\n"
+        "transaction that a killed program left in FILE-wal or FILE-journal "
+        "is\n"
+        "finished first, as by the next program to open FILE. Done already, "
+        "it\n"
+        "does nothing; interrupted, run it again and it goes on.",
     .example = "  $ ramet init app.db --remote file:///backups/app.db",
     .options = init_options,
     .reports = true,

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "cli/exit.h"
+#include "cli/native.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/target.h"
@@ -92,6 +93,8 @@ run_adopt(const struct cli_args *args)
         rc = RAMET_FAIL(&err, RAMET_ENOTFOUND,
                         "is no replica; 'ramet init' makes it one");
     else
+        rc = cli_native_finish(path, &err);
+    if (rc == RAMET_OK)
         rc = ramet_replica_adopt_base(path, &options, &changed, &err);
     if (rc != RAMET_OK)
         return cli_fail(args, path, rc, &err);

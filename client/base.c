@@ -10,9 +10,11 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "client/replica_impl.h"
+#include "core/alloc.h"
 
 #define PENDING_BYTE UINT64_C(0x40000000)
 #define SHARED_REST (PENDING_BYTE + 3) /* byte ...02 is ours and shared */
@@ -41,6 +43,45 @@ bool
 ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE])
 {
     return memcmp(first, mark_text, sizeof(mark_text) - 1) == 0;
+}
+
+/* Is there anything in the file? What was finished is empty, or begins with
+ * zeros: SQLite's own rule (hasHotJournal() in pager.c). */
+static bool
+is_unfinished(struct ramet_replica *replica, const char *name)
+{
+    const struct ramet_os *const os = replica->os;
+    const int fd =
+        os->open(os->ctx, replica->parent_fd, name, O_RDONLY | O_NONBLOCK, 0);
+    uint8_t first = 0;
+    size_t got = 0;
+    bool is_known;
+
+    if (fd < 0)
+        return fd != -ENOENT;
+    is_known =
+        ramet_os_read_some(os, fd, &first, 1, 0, &got, name, NULL) == RAMET_OK;
+    os->close(os->ctx, fd);
+    return !is_known || first != 0;
+}
+
+enum ramet_rc
+ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
+                    struct ramet_err *err)
+{
+    static const char *const suffixes[] = {"-wal", "-journal"};
+
+    *out_suffix = NULL;
+    for (unsigned i = 0; i < 2 && *out_suffix == NULL; i++) {
+        char *const name = ramet_asprintf("%s%s", replica->name, suffixes[i]);
+
+        if (name == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
+        if (is_unfinished(replica, name))
+            *out_suffix = suffixes[i];
+        ramet_free(name);
+    }
+    return RAMET_OK;
 }
 
 /* Keep native SQLite out for the moment: no reader, no writer. */

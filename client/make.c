@@ -99,36 +99,29 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
     return RAMET_OK;
 }
 
-/* Nobody who knows nothing of us may be at work in the file. */
+/* Nobody who knows nothing of us may be at work in the file, nor have died at
+ * it. */
 enum ramet_rc
 ramet_base_look_for_users(struct ramet_replica *replica, int fd,
                           struct ramet_err *err)
 {
-    static const char *const suffixes[] = {"-wal", "-journal"};
     const struct ramet_os *const os = replica->os;
+    const char *suffix = NULL;
+    enum ramet_rc rc;
 
-    for (unsigned i = 0; i < 2; i++) {
-        char *const name = ramet_asprintf("%s%s", replica->name, suffixes[i]);
-        struct ramet_stat st;
-        bool is_there;
-
-        if (name == NULL)
-            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
-        is_there = os->stat_at(os->ctx, replica->parent_fd, name, &st) == 0 &&
-                   st.size_bytes != 0;
-        ramet_free(name);
-        if (is_there)
-            return RAMET_FAIL(err, RAMET_EBUSY,
-                              "%s%s is there: the database is in use, or was "
-                              "not closed; open it with sqlite3 once",
-                              replica->path, suffixes[i]);
-    }
     if (os->lock(os->ctx, fd, PENDING_BYTE, LOCK_BYTES, RAMET_LOCK_EXCLUSIVE) ==
         -EAGAIN)
         return RAMET_FAIL(err, RAMET_EBUSY, "another program has %s open",
                           replica->path);
+    rc = ramet_base_leftover(replica, &suffix, err);
     os->lock(os->ctx, fd, PENDING_BYTE, LOCK_BYTES, RAMET_UNLOCK);
-    return RAMET_OK;
+    if (rc == RAMET_OK && suffix != NULL)
+        rc = RAMET_FAIL(err, RAMET_EFOREIGN,
+                        "%s%s is there: a program was killed at its work; "
+                        "finish it first: sqlite3 %s 'SELECT 1 FROM "
+                        "sqlite_schema; PRAGMA journal_mode=DELETE'",
+                        replica->path, suffix, replica->path);
+    return rc;
 }
 
 /* Base, directory and lock file have names that last, before the state makes a

@@ -133,37 +133,17 @@ foreign(const struct ramet_replica *replica, const char *what,
 static enum ramet_rc
 look_for_native_files(struct ramet_replica *replica, struct ramet_err *err)
 {
-    static const char *const suffixes[] = {"-wal", "-journal"};
-    const struct ramet_os *const os = replica->os;
+    const char *suffix = NULL;
+    enum ramet_rc rc = RAMET_OK;
 
-    if (replica->kind != RAMET_KIND_SQLITE)
-        return RAMET_OK;
-    for (unsigned i = 0; i < 2; i++) {
-        char *const name = ramet_asprintf("%s%s", replica->name, suffixes[i]);
-        uint8_t first = 0;
-        size_t got = 0;
-        int fd;
-
-        if (name == NULL)
-            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
-        fd = os->open(os->ctx, replica->parent_fd, name, O_RDONLY | O_NONBLOCK,
-                      0);
-        ramet_free(name);
-        if (fd < 0)
-            continue;
-        /* A journal that was done with begins with zeros. */
-        if (ramet_os_read_some(os, fd, &first, 1, 0, &got, suffixes[i], NULL) !=
-            RAMET_OK)
-            first = 0;
-        os->close(os->ctx, fd);
-        if (first != 0)
-            return RAMET_FAIL(err, RAMET_EFOREIGN,
-                              "%s%s is there: another program changed the "
-                              "database; open it with sqlite3 once, then "
-                              "'ramet adopt' takes it as it is",
-                              replica->path, suffixes[i]);
-    }
-    return RAMET_OK;
+    if (replica->kind == RAMET_KIND_SQLITE)
+        rc = ramet_base_leftover(replica, &suffix, err);
+    if (rc == RAMET_OK && suffix != NULL)
+        rc = RAMET_FAIL(err, RAMET_EFOREIGN,
+                        "%s%s is there: another program changed the database; "
+                        "'ramet adopt' takes it as it is",
+                        replica->path, suffix);
+    return rc;
 }
 
 /*

@@ -20,7 +20,8 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
                           const struct ramet_stat *st, const uint8_t *header,
                           struct ramet_state_file *state,
                           struct ramet_err *err);
-/* RAMET_EBUSY if a program that knows nothing of us works in the file. */
+/* RAMET_EBUSY if a program that knows nothing of us works in the file;
+ * RAMET_EFOREIGN if one died at it and SQLite has yet to finish its work. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_look_for_users(struct ramet_replica *replica, int fd,
                           struct ramet_err *err);

@@ -611,6 +611,11 @@ void ramet_base_mark(const struct ramet_id *base_id,
                      uint8_t out[RAMET_TRUE_HEADER_SIZE]);
 /* The mark of some replica, whichever. */
 bool ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE]);
+/* Which of the files that native SQLite keeps beside a database has a
+ * transaction in it that is not finished; NULL: none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
+                    struct ramet_err *err);
 /* Take the true header off the base, if it is on. RAMET_EBUSY: a program that
  * knows nothing of us is reading it. Needs write lock or base lock. */
 RAMET_NODISCARD enum ramet_rc

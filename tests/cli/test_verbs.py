@@ -73,28 +73,83 @@ class Verbs(support.CliTest):
         self.assertIn(done.returncode, (support.FAILED, support.CONFLICT))
         self.assertEqual(self.json("info", self.url())["lsn"], 1)
 
-    def test_init__with_a_wal_is_refused_naming_it_and_taken_once_closed(self):
+    def count_remote(self, where):
+        out = self.path("out.db")
+        self.ramet("export", self.url(), out)
+        with sqlite3.connect(out) as plain:
+            return plain.execute(
+                "SELECT count(*) FROM t WHERE " + where).fetchone()[0]
+
+    def test_init__with_a_wal_of_a_killed_program_takes_what_is_in_it(self):
         db = sqlite3.connect(self.a, isolation_level=None)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("INSERT INTO t(v) VALUES('in the wal')")
-        # Leave the WAL behind, as a crash would.
         wal = self.read(self.a + "-wal")
         base = self.read(self.a)
         db.close()
         self.write(self.a, base)
         self.write(self.a + "-wal", wal)
-        self.assertIn("a.db-wal", self.refused(
+        self.bound()
+        self.assertFalse(os.path.exists(self.a + "-wal"))
+        self.assertEqual(self.count_remote("v='in the wal'"), 1)
+
+    def test_init__of_a_wal_database_in_use_is_refused(self):
+        db = sqlite3.connect(self.a, isolation_level=None)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("INSERT INTO t(v) VALUES('in the wal')")
+        self.assertIn("open; close it there", self.refused(
             support.FAILED, "init", self.a, "--remote", self.url()))
-        with sqlite3.connect(self.a) as db:
-            db.execute("SELECT count(*) FROM t").fetchone()
+        db.execute("INSERT INTO t(v) VALUES('in the wal')")
         db.close()
         self.bound()
-        out = self.path("out.db")
-        self.ramet("export", self.url(), out)
-        with sqlite3.connect(out) as plain:
-            self.assertEqual(plain.execute(
-                "SELECT count(*) FROM t WHERE v='in the wal'").fetchone()[0],
-                1)
+        self.assertEqual(self.count_remote("v='in the wal'"), 2)
+
+    def test_init__with_a_hot_journal_rolls_back(self):
+        db = sqlite3.connect(self.a, isolation_level=None)
+        db.execute("PRAGMA cache_size=1")
+        db.execute("BEGIN")
+        db.execute("UPDATE t SET v = 'half done ' || id")
+        journal = self.read(self.a + "-journal")
+        base = self.read(self.a)
+        db.execute("ROLLBACK")
+        db.close()
+        self.assertIn(b"half done", base)
+        self.write(self.a, base)
+        self.write(self.a + "-journal", journal)
+        self.bound()
+        self.assertFalse(os.path.exists(self.a + "-journal"))
+        self.assert_same_file(self.a, self.original)
+        self.assertEqual(self.count_remote("v LIKE 'half done%'"), 0)
+
+    def test_init__with_a_finished_journal_takes_the_file(self):
+        for mode in ("persist", "truncate"):
+            path = self.make_database(self.path(mode + ".db"))
+            db = sqlite3.connect(path, isolation_level=None)
+            db.execute("PRAGMA journal_mode=" + mode)
+            db.execute("INSERT INTO t(v) VALUES('one more')")
+            db.close()
+            self.assertTrue(os.path.exists(path + "-journal"))
+            self.ramet("init", path, "--remote", self.url(mode))
+            self.sql(path, "db.execute(\"DELETE FROM t WHERE id=1\")")
+            with sqlite3.connect(path) as plain: # rolls nothing back
+                self.assertEqual(plain.execute(
+                    "SELECT min(id), max(v) FROM t").fetchone(),
+                    (2, "row 000499 " + "x" * 100))
+
+    def test_adopt__with_a_wal_of_a_killed_program(self):
+        self.bound()
+        db = sqlite3.connect(self.a, isolation_level=None)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("INSERT INTO t(v) VALUES('in the wal')")
+        wal = self.read(self.a + "-wal")
+        base = self.read(self.a)
+        db.close()
+        self.write(self.a, base)
+        self.write(self.a + "-wal", wal)
+        self.refused(support.CONFLICT, "push", self.a)
+        self.ramet("adopt", self.a)
+        self.ramet("push", self.a)
+        self.assertEqual(self.count_remote("v='in the wal'"), 1)
 
     def test_init__of_a_database_in_use_is_refused(self):
         db = sqlite3.connect(self.a, isolation_level=None)

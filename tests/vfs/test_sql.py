@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """SQL on one replica: transactions, page sizes, vacuum, copies, modes."""
 import os
+import shutil
 import sqlite3
 
 import common
@@ -152,6 +153,47 @@ def test_a_wal_database_is_adopted():
     assert content(db) == before
     db.execute("DELETE FROM t WHERE id < 10")
     check_integrity(db)
+    db.close()
+
+
+def test_a_database_with_a_finished_journal_is_adopted():
+    for mode in "persist", "truncate":
+        name = mode + ".db"
+        plain = open_native(name)
+        assert one(plain, "PRAGMA journal_mode=" + mode) == mode
+        fill(plain)
+        before = content(plain)
+        plain.close()
+        assert os.path.exists(name + "-journal")
+        db = open_db(name)
+        assert content(db) == before
+        db.execute("DELETE FROM t WHERE id < 10")
+        after = content(db)
+        db.close()
+        db = open_db(name)
+        assert content(db) == after
+        db.close()
+        plain = open_native(name)  # and has nothing to roll back
+        assert content(plain) == after
+        plain.close()
+
+
+def test_a_database_with_a_transaction_cut_off_is_refused():
+    plain = open_native("a.db")
+    fill(plain)
+    plain.execute("PRAGMA cache_size=1")
+    before = content(plain)
+    plain.execute("BEGIN")
+    plain.execute("UPDATE t SET x = 'half done'")
+    shutil.copy("a.db", "b.db")
+    shutil.copy("a.db-journal", "b.db-journal")
+    plain.execute("ROLLBACK")
+    fails("unable to open", open_db, "b.db")
+    plain = open_native("b.db")
+    assert content(plain) == before
+    plain.close()
+    db = open_db("b.db")
+    assert content(db) == before
     db.close()
 
 

@@ -1,0 +1,64 @@
+/*
+ * native.c - see native.h.
+ */
+#include "cli/native.h"
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "core/alloc.h"
+
+static enum ramet_rc
+look_for(const char *path, const char *suffix, bool *io_found,
+         struct ramet_err *err)
+{
+    char *const name = ramet_asprintf("%s%s", path, suffix);
+    struct stat st;
+
+    if (name == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
+    *io_found |= stat(name, &st) == 0 && st.st_size != 0;
+    ramet_free(name);
+    return RAMET_OK;
+}
+
+/* Reading rolls back or recovers; leaving WAL mode moves what is in the WAL,
+ * and fails while another connection is there. */
+static int
+finish(const char *path, sqlite3 **out_db)
+{
+    int code = sqlite3_open_v2(path, out_db, SQLITE_OPEN_READWRITE, NULL);
+
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(*out_db, "SELECT count(*) FROM sqlite_schema", NULL,
+                            NULL, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_exec(*out_db, "PRAGMA journal_mode=DELETE", NULL, NULL,
+                            NULL);
+    return code;
+}
+
+enum ramet_rc
+cli_native_finish(const char *path, struct ramet_err *err)
+{
+    sqlite3 *db = NULL;
+    bool found = false;
+    int code;
+    enum ramet_rc rc = look_for(path, "-wal", &found, err);
+
+    if (rc == RAMET_OK)
+        rc = look_for(path, "-journal", &found, err);
+    if (rc != RAMET_OK || !found)
+        return rc;
+    code = finish(path, &db);
+    if (code == SQLITE_BUSY || code == SQLITE_LOCKED)
+        rc = RAMET_FAIL(err, RAMET_EBUSY,
+                        "another program has %s open; close it there", path);
+    else if (code != SQLITE_OK && code != SQLITE_NOTADB)
+        rc = RAMET_FAIL(err, RAMET_EIO,
+                        "SQLite can't finish what a program left in %s: %s",
+                        path, sqlite3_errmsg(db));
+    sqlite3_close(db);
+    return rc;
+}

@@ -48,6 +48,7 @@ typedef int ramet_dir_visit(void *ctx, const char *name, bool is_dir);
 
 struct ramet_os {
     void *ctx; /* the test double's own state; NULL for the system */
+    /* Reads leave the times of a file alone, if its owner is who opens it. */
     int (*open)(void *ctx, int dirfd, const char *path, int flags,
                 unsigned mode);
     int (*close)(void *ctx, int fd);

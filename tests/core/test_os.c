@@ -38,6 +38,44 @@ open__gives_cloexec_and_no_standard_descriptor(void **state)
     assert_int_equal(f->os->close(NULL, -1), -EBADF);
 }
 
+/* A file of somebody else, which only its owner may keep the times of. */
+static int
+read_as_another_user(struct os_fixture *f)
+{
+    uint8_t byte;
+    struct iovec iov = {&byte, 1};
+    int fd;
+
+    if (setuid(65534) != 0) /* no root: there is no other user to be */
+        return 0;
+    fd = f->os->open(NULL, f->dirfd, "file", O_RDONLY, 0);
+    return fd >= 0 && f->os->preadv(NULL, fd, &iov, 1, 0) == 1 ? 0 : 1;
+}
+
+static void
+open__leaves_the_time_of_access_alone_where_it_may(void **state)
+{
+    static const struct timespec old[2] = {{1000, 0}, {2000, 0}};
+    struct os_fixture *const f = *state;
+    uint8_t byte = 1;
+    struct iovec iov = {&byte, 1};
+    struct stat st;
+    int fd;
+
+    assert_int_equal(f->os->pwritev(NULL, f->fd, &iov, 1, 0), 1);
+    assert_int_equal(futimens(f->fd, old), 0);
+    fd = f->os->open(NULL, f->dirfd, "file", O_RDONLY, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(f->os->preadv(NULL, fd, &iov, 1, 0), 1);
+    assert_int_equal(f->os->close(NULL, fd), 0);
+    assert_int_equal(fstat(f->fd, &st), 0);
+    assert_int_equal(st.st_atim.tv_sec, 1000);
+
+    assert_int_equal(fchmod(f->fd, 0644), 0);
+    assert_int_equal(fchmod(f->dirfd, 0755), 0);
+    assert_int_equal(os_wait_child(os_start_child(read_as_another_user, f)), 0);
+}
+
 static int
 never_called(void *ctx, const char *name, bool is_dir)
 {
@@ -280,6 +318,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(open__gives_cloexec_and_no_standard_descriptor),
+        TEST(open__leaves_the_time_of_access_alone_where_it_may),
         TEST(table__returns_negated_errno),
         TEST(file__is_written_read_and_measured),
         TEST(file__has_holes_and_blocks),

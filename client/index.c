@@ -452,12 +452,9 @@ ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
                         uint64_t *out_entry, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    uint64_t entry = ramet_index_peek(replica, pgno);
+    uint64_t entry = ramet_index_known(replica, pgno);
     enum ramet_rc rc;
 
-    if (entry == 0 && atomic_load_explicit(&replica->head->header.base_absent,
-                                           memory_order_acquire) == 0)
-        entry = ramet_index_default(replica, pgno);
     if (entry == 0) {
         rc = load_block(session, pgno, err);
         if (rc != RAMET_OK)
@@ -474,12 +471,9 @@ ramet_index_load(struct ramet_session *session, uint32_t pgno,
                  uint64_t *out_entry, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    uint64_t entry = ramet_index_peek(replica, pgno);
+    uint64_t entry = ramet_index_known(replica, pgno);
     enum ramet_rc rc;
 
-    if (entry == 0 && atomic_load_explicit(&replica->head->header.base_absent,
-                                           memory_order_acquire) == 0)
-        entry = ramet_index_default(replica, pgno);
     if (entry != 0) {
         *out_entry = entry;
         return RAMET_OK;

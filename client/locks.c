@@ -147,11 +147,8 @@ ramet_base_unlock(struct ramet_session *session)
 }
 
 enum ramet_rc
-ramet_session_check_fork(const struct ramet_session *session,
-                         struct ramet_err *err)
+ramet_fail_forked(const struct ramet_session *session, struct ramet_err *err)
 {
-    if (session->replica->fork_count == ramet_os_fork_count())
-        return RAMET_OK;
     return RAMET_FAIL(err, RAMET_EFORKED,
                       "%s: this handle belongs to the process that forked; "
                       "open it again",

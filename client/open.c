@@ -51,6 +51,7 @@ ramet_session_free(struct ramet_session *session)
     ramet_writeset_done(&session->writes, os);
     ramet_free(session->buf);
     ramet_free(session->scratch);
+    ramet_free(session->ahead);
     ramet_free(session);
 }
 

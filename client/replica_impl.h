@@ -216,6 +216,9 @@ struct ramet_session {
     _Atomic uint64_t *pin_word;
     _Atomic uint64_t own_word; /* stands in for the slot if there is none */
     uint8_t *scratch;          /* RAMET_PAGE_SIZE_MAX, made when needed */
+    struct ramet_ahead *ahead; /* read ahead of a scan; made when needed */
+    uint32_t scan_next;        /* the page that would continue the scan */
+    uint32_t scan_count;       /* pages that were read at once last */
 
     /* A transaction: valid while is_reserved. */
     bool has_writes;
@@ -287,10 +290,17 @@ RAMET_NODISCARD enum ramet_rc
 ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
                 struct ramet_err *err);
 void ramet_base_unlock(struct ramet_session *session);
-/* A child of fork() has no business with its parent's sessions. */
 RAMET_NODISCARD enum ramet_rc
+ramet_fail_forked(const struct ramet_session *session, struct ramet_err *err);
+/* A child of fork() has no business with its parent's sessions. */
+RAMET_NODISCARD static inline enum ramet_rc
 ramet_session_check_fork(const struct ramet_session *session,
-                         struct ramet_err *err);
+                         struct ramet_err *err)
+{
+    return session->replica->fork_count == ramet_os_fork_count()
+               ? RAMET_OK
+               : ramet_fail_forked(session, err);
+}
 
 /* ---- index.c ------------------------------------------------------------- */
 
@@ -376,6 +386,18 @@ ramet_index_default(struct ramet_replica *replica, uint32_t pgno)
             ? RAMET_ENTRY_HELD
             : RAMET_ENTRY_ZERO,
         0);
+}
+
+/* The entry, where it can be told without a look into presence; else 0. */
+static inline uint64_t
+ramet_index_known(struct ramet_replica *replica, uint32_t pgno)
+{
+    const uint64_t entry = ramet_index_peek(replica, pgno);
+
+    if (entry != 0 || atomic_load_explicit(&replica->head->header.base_absent,
+                                           memory_order_acquire) != 0)
+        return entry;
+    return ramet_index_default(replica, pgno);
 }
 
 /* ---- gens.c -------------------------------------------------------------- */
@@ -476,6 +498,13 @@ ramet_read_own_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                     struct ramet_err *err);
 uint8_t *
 ramet_session_scratch(struct ramet_session *session, struct ramet_err *err);
+
+/* ---- shortcut.c ---------------------------------------------------------- */
+
+/* The whole page, up to the snapshot's last, if the base has it; false: what
+ * is in `out` means nothing, and there is more to it. */
+bool
+ramet_shortcut_read(struct ramet_session *session, uint32_t pgno, uint8_t *out);
 
 /* ---- record.c: building one record --------------------------------------- */
 

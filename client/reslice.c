@@ -70,6 +70,7 @@ part_ways(struct ramet_session *session, struct ramet_session **out_old,
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a transaction");
     *old = *session;
     old->scratch = NULL;
+    old->ahead = NULL;
     session->buf = NULL;
     session->buf_len = 0;
     session->buf_capacity = 0;
@@ -84,6 +85,7 @@ free_old(struct ramet_session *old)
 {
     ramet_free(old->buf);
     ramet_free(old->scratch);
+    ramet_free(old->ahead);
     ramet_writeset_done(&old->writes, old->replica->os);
     ramet_free(old);
 }

@@ -457,6 +457,8 @@ ramet_read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
         memset(out, 0, s->page_size);
         return RAMET_OK;
     }
+    if (ramet_shortcut_read(session, pgno, out))
+        return RAMET_OK;
     rc = ramet_read_version(session, s->tail, s->page_size, pgno, out, &version,
                             err);
     if (rc == RAMET_OK && is_elsewhere(&version))
@@ -549,6 +551,15 @@ read_pieces(struct ramet_session *session, uint64_t offset, uint8_t *buf,
     return RAMET_OK;
 }
 
+/* Nearly every read: a whole page, and nothing of our own hides it. */
+static bool
+is_plain(const struct ramet_session *session, uint64_t size, uint64_t offset,
+         size_t len)
+{
+    return !session->has_writes && len == session->pin.snapshot.page_size &&
+           offset < size && size - offset >= len && (offset & (len - 1)) == 0;
+}
+
 enum ramet_rc
 ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
                    size_t len, size_t *out_got, struct ramet_err *err)
@@ -566,6 +577,11 @@ ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
     if (!session->is_pinned)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: read without a snapshot",
                           session->replica->path);
+    if (is_plain(session, size, offset, len) &&
+        ramet_shortcut_read(session, (uint32_t)(offset / len) + 1, buf)) {
+        *out_got = len;
+        return RAMET_OK;
+    }
     if (offset < size)
         here = size - offset < len ? (size_t)(size - offset) : len;
     /* What SQLite looks at in each transaction needs no page. */

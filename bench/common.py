@@ -18,10 +18,12 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or
 
 
 class Timed:
-    """What a command took: seconds, peak resident memory, its output."""
+    """What a command took: seconds, those of CPU, peak resident memory, its
+    output."""
 
-    def __init__(self, seconds, peak_bytes, output):
+    def __init__(self, seconds, cpu_seconds, peak_bytes, output):
         self.seconds = seconds
+        self.cpu_seconds = cpu_seconds
         self.peak_bytes = peak_bytes
         self.output = output
 
@@ -40,7 +42,8 @@ def timed(*words, cpus=None, **options):
     if process.returncode != 0:
         raise SystemExit("bench: %s: exit %d" % (" ".join(words[:8]),
                                                  process.returncode))
-    return Timed(time.perf_counter() - began, usage.ru_maxrss * 1024, output)
+    return Timed(time.perf_counter() - began, usage.ru_utime + usage.ru_stime,
+                 usage.ru_maxrss * 1024, output)
 
 
 def stored_bytes(path):

@@ -3,9 +3,9 @@
 
 One-row commits, point reads, range scans and a bulk load, by bench/local.c,
 in rounds that alternate between the two engines; what is printed is the median
-of the rounds' ratios (above 1: Ramet is quicker). With a built speedtest1 (see
-tests/sqlite) that as well. Nothing here asserts: a clock proves nothing on a
-busy machine.
+of the rounds' ratios (above 1: Ramet is quicker). Where tests/sqlite/setup.sh has
+fetched SQLite's source, its speedtest1 as well, built with the same library as
+the rest. Nothing here asserts: a clock proves nothing on a busy machine.
 """
 import argparse
 import json
@@ -25,25 +25,29 @@ MODES = (
     ("bulk", 200000, "bulk load, 10,000 rows a transaction"),
 )
 ENGINES = ("native", "ramet")
+SPEEDTEST_SIZE = 50
 
 
-def compile_program():
-    """bench/local.c with the system's SQLite; its path."""
-    out = os.path.join(common.BUILD, "bench", "local")
-    source = os.path.join(common.HERE, "local.c")
+def compile_program(name, *sources):
+    """These with the system's SQLite; the program's path."""
+    out = os.path.join(common.BUILD, "bench", name)
     os.makedirs(os.path.dirname(out), exist_ok=True)
     if (not os.path.exists(out) or
-            os.path.getmtime(out) < os.path.getmtime(source)):
-        subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", out, source,
+            os.path.getmtime(out) < max(map(os.path.getmtime, sources))):
+        subprocess.run(["cc", "-O2", "-o", out, *sources,
                         "-lsqlite3"], check=True)
     return out
 
 
-def fresh_copy(template, target):
+def remove_database(target):
     for path in (target, target + "-wal", target + "-shm"):
         if os.path.exists(path):
             os.remove(path)
     shutil.rmtree(target + "-ramet", ignore_errors=True)
+
+
+def fresh_copy(template, target):
+    remove_database(target)
     shutil.copyfile(template, target)
 
 
@@ -69,37 +73,50 @@ def report(name, runs):
            common.spread(ratios), cpu["native"], cpu["ramet"]), flush=True)
 
 
-def speedtest_seconds(program, work, engine):
-    """TOTAL of one run of speedtest1."""
+# ---- speedtest1 -------------------------------------------------------------
+
+
+def compile_speedtest():
+    """SQLite's own program; None where its source was not fetched."""
+    suite = os.environ.get("RAMET_SUITE_DIR", "/var/tmp/ramet-sqlite-suite-%d" %
+                           os.getuid())
+    source = os.path.join(suite, "src", "test", "speedtest1.c")
+    if not os.path.exists(source):
+        return None
+    return compile_program("speedtest1", source,
+                           os.path.join(common.HERE, "speedtest.c"))
+
+
+def speedtest(program, work, engine):
+    """TOTAL of one run, and its CPU time, both in seconds."""
     target = os.path.join(work, "speedtest.db")
-    for path in (target, target + "-wal", target + "-shm"):
-        if os.path.exists(path):
-            os.remove(path)
-    shutil.rmtree(target + "-ramet", ignore_errors=True)
-    options = (["--journal", "wal"] if engine == "native" else
-               ["--vfs", "ramet"])
-    done = common.timed(program, "--size", "50", *options, target)
-    return float(re.search(r"TOTAL\W+([0-9.]+)s", done.output)[1])
+    remove_database(target)
+    env = dict(os.environ)
+    if engine == "native":
+        words = ["--journal", "wal"]
+    else:
+        words = ["--vfs", "ramet"]
+        env["RAMET_EXTENSION"] = common.EXTENSION
+    done = common.timed(program, "--size", SPEEDTEST_SIZE, *words, target,
+                        env=env)
+    return (float(re.search(r"TOTAL\W+([0-9.]+)s", done.output)[1]),
+            done.cpu_seconds)
 
 
 def run_speedtest(program, work, rounds):
     runs = {engine: [] for engine in ENGINES}
-    for _ in range(rounds):
-        for engine in ENGINES:
-            runs[engine].append(speedtest_seconds(program, work, engine))
+    for number in range(rounds):
+        for engine in ENGINES[::-1 if number % 2 else 1]:
+            runs[engine].append(speedtest(program, work, engine))
+    total = {engine: [run[0] for run in runs[engine]] for engine in ENGINES}
+    cpu = {engine: common.median([run[1] for run in runs[engine]])
+           for engine in ENGINES}
     ratios = [theirs / ours
-              for ours, theirs in zip(runs["ramet"], runs["native"])]
-    print("%-40s %11.2f s  %11.2f s    %-20s" %
-          ("speedtest1 --size 50", common.median(runs["native"]),
-           common.median(runs["ramet"]), common.spread(ratios)))
-
-
-def find_speedtest():
-    for folder in ("tests/sqlite", "tests", "bin", "sqlite-suite"):
-        path = os.path.join(common.BUILD, folder, "speedtest1")
-        if os.path.exists(path):
-            return path
-    return None
+              for ours, theirs in zip(total["ramet"], total["native"])]
+    print("%-40s %11.2f s  %11.2f s    %-20s %6.2f s %6.2f s" %
+          ("speedtest1 --size %d" % SPEEDTEST_SIZE,
+           common.median(total["native"]), common.median(total["ramet"]),
+           common.spread(ratios), cpu["native"], cpu["ramet"]), flush=True)
 
 
 def main():
@@ -110,8 +127,7 @@ def main():
     parser.add_argument("--only", help="one mode, such as read-auto")
     options = parser.parse_args()
     common.need(common.EXTENSION)
-    program = compile_program()
-    speedtest = find_speedtest()
+    program = compile_program("local", os.path.join(common.HERE, "local.c"))
 
     with common.Workspace() as work:
         common.timed(program, "prepare", "native", "-",
@@ -129,8 +145,13 @@ def main():
                     runs[engine].append(
                         measure(program, work, mode, engine, count))
             report(name, runs)
-        if speedtest and options.only in (None, "speedtest1"):
-            run_speedtest(speedtest, work, options.rounds)
+        if options.only in (None, "speedtest1"):
+            program = compile_speedtest()
+            if program is None:
+                print("speedtest1 is left out: tests/sqlite/setup.sh fetches "
+                      "its source")
+            else:
+                run_speedtest(program, work, options.rounds)
 
 
 if __name__ == "__main__":

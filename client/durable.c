@@ -218,55 +218,134 @@ hash_content(struct ramet_session *session, const struct ramet_pageset *pages,
 
 /* ---- settling ------------------------------------------------------------- */
 
-/* Is the one pending commit the content of the kept one? */
+/* Is the one pending commit the content of the kept one? Pinned. */
 static enum ramet_rc
-is_alive(struct ramet_sync *sync, uint64_t lsn, const uint8_t *content,
-         bool *out_alive, struct ramet_err *err)
+is_alive(struct ramet_session *session, const struct ramet_replica_state *state,
+         const uint8_t *content, bool *out_alive, struct ramet_err *err)
 {
-    const struct ramet_replica_state *const state = sync->state;
     struct ramet_hash hash;
-    uint64_t spent_ms = 0;
     enum ramet_rc rc;
 
     *out_alive = false;
     if (state->commits_later != 1 || state->commits_in_flight != 0 ||
-        state->newest.lsn + 1 != lsn || state->newest.page_size == 0)
+        state->newest.page_size == 0)
         return RAMET_OK;
-    do
-        rc = ramet_session_pin(sync->session, err);
-    while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
-    if (rc != RAMET_OK)
-        return rc;
-    rc = hash_content(sync->session, &state->later, state->newest.page_size,
+    rc = hash_content(session, &state->later, state->newest.page_size,
                       state->newest.byte_length, &hash, err);
-    ramet_session_unpin(sync->session);
     if (rc == RAMET_OK)
         *out_alive = memcmp(hash.bytes, content, RAMET_HASH_SIZE) == 0;
     return rc;
 }
 
+/* The pending commit as an intent with the kept object's id and bytes. Both are
+ * repeated where somebody died in between. */
 static enum ramet_rc
-make_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
+make_intent(struct ramet_session *session,
+            const struct ramet_replica_state *state,
+            const struct ramet_vid *volume, const uint8_t *object, size_t len,
             struct ramet_err *err)
 {
     struct ramet_remote_point point;
     struct ramet_cid id;
     enum ramet_rc rc;
 
-    rc = ramet_sync_point(object, len, &sync->volume, &point, &id, err);
-    if (rc == RAMET_OK)
-        rc = ramet_session_freeze(sync->session, &id, err);
-    ramet_session_unpin(sync->session);
-    if (rc == RAMET_OK)
-        rc = ramet_session_keep_intent(sync->session, object, len, err);
-    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+    rc = ramet_sync_point(object, len, volume, &point, &id, err);
+    if (rc == RAMET_OK && ramet_id_is_nil(&state->intent.id))
+        rc = ramet_session_freeze(session, &id, err);
+    else if (rc == RAMET_OK && ramet_id_compare(&state->intent.id, &id.id) != 0)
+        return RAMET_OK; /* another's: it was made after that was settled */
+    return rc == RAMET_OK ? ramet_session_keep_intent(session, object, len, err)
+                          : rc;
 }
 
-/* Win slot base + 1 with a commit that changes nothing, or find it taken. */
+enum ramet_rc
+ramet_durable_notice(struct ramet_link *link, struct ramet_session *session,
+                     struct ramet_err *err)
+{
+    uint64_t lsn = 0;
+    const enum ramet_rc rc = peek(link, &lsn, err);
+
+    if (rc == RAMET_OK && lsn != 0)
+        ramet_session_note_kept(session, lsn);
+    return rc;
+}
+
+static enum ramet_rc
+claim(struct ramet_link *link, struct ramet_session *session,
+      const struct ramet_replica_state *state, const uint8_t *file, size_t len,
+      struct ramet_err *err)
+{
+    bool alive = !ramet_id_is_nil(&state->intent.id);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!alive)
+        rc = is_alive(session, state, file + 16, &alive, err);
+    if (rc == RAMET_OK && alive)
+        rc = ramet_session_lock_push(session, err);
+    if (rc != RAMET_OK || !alive)
+        return rc;
+    rc = make_intent(session, state, &state->volume, file + HEAD_SIZE,
+                     len - HEAD_SIZE, err);
+    if (rc == RAMET_OK)
+        forget(link);
+    ramet_session_unlock_push(session);
+    return rc;
+}
+
+enum ramet_rc
+ramet_durable_claim(struct ramet_link *link, struct ramet_session *session,
+                    struct ramet_replica_state *state, struct ramet_err *err)
+{
+    uint8_t *file = NULL;
+    size_t len = 0;
+    enum ramet_rc rc = ramet_session_state(session, state, err);
+
+    if (rc == RAMET_OK)
+        rc = load(link, &file, &len, err);
+    if (rc == RAMET_OK && ramet_get_le64(file + 8) == state->newest.lsn + 1)
+        rc = claim(link, session, state, file, len, err);
+    else if (rc == RAMET_ENOTFOUND || rc == RAMET_ECORRUPT)
+        rc = RAMET_OK; /* whoever pushes will say what is wrong with it */
+    ramet_free(file);
+    if (rc == RAMET_OK) /* taken, or to be fenced by whoever pushes */
+        ramet_session_note_kept(session, 0);
+    return rc;
+}
+
+/* Pinned, in a run of sync. */
+static enum ramet_rc
+settle_alive(struct ramet_sync *sync, const uint8_t *file, size_t len,
+             bool *out_alive, struct ramet_err *err)
+{
+    uint64_t spent_ms = 0;
+    enum ramet_rc rc;
+
+    *out_alive = false;
+    if (sync->state->newest.lsn + 1 != ramet_get_le64(file + 8))
+        return RAMET_OK;
+    do
+        rc = ramet_session_pin(sync->session, err);
+    while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
+    if (rc != RAMET_OK)
+        return rc;
+    rc = is_alive(sync->session, sync->state, file + 16, out_alive, err);
+    ramet_session_unpin(sync->session);
+    if (rc == RAMET_OK && *out_alive) {
+        rc = make_intent(sync->session, sync->state, &sync->volume,
+                         file + HEAD_SIZE, len - HEAD_SIZE, err);
+        ramet_session_unpin(sync->session);
+    }
+    return rc == RAMET_OK && *out_alive ? ramet_sync_look(sync, err) : rc;
+}
+
+/* Win slot base + 1 with a commit that changes nothing, or find it taken. Won,
+ * it moves the replica along, on what is pending there. */
 static enum ramet_rc
 fence(struct ramet_sync *sync, const struct ramet_head *base,
       struct ramet_err *err)
 {
+    struct ramet_remote_point point;
+    struct ramet_cid id;
     struct ramet_buf object = {.data = NULL};
     struct ramet_commit commit;
     struct ramet_head winner;
@@ -287,10 +366,17 @@ fence(struct ramet_sync *sync, const struct ramet_head *base,
     if (rc == RAMET_OK)
         rc = ramet_commit_encode(&commit, NULL, &object, err);
     if (rc == RAMET_OK)
+        rc = ramet_sync_point(object.data, object.len, &sync->volume, &point,
+                              &id, err);
+    if (rc == RAMET_OK)
         rc = ramet_history_append(sync->history, object.data, object.len,
                                   &winner, err);
-    if (rc == RAMET_ECONFLICT)
+    if (rc == RAMET_OK && base->lsn == sync->state->newest.lsn)
+        rc = ramet_session_mark_durable(sync->session, &point, err);
+    else if (rc == RAMET_ECONFLICT)
         rc = RAMET_OK; /* the slot is taken: nothing can land in it any more */
+    if (rc == RAMET_OK)
+        rc = ramet_sync_look(sync, err);
     ramet_buf_done(&object);
     ramet_commit_done(&commit);
     return rc;
@@ -313,12 +399,10 @@ ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
         return rc;
     rc = load(sync->link, &file, &len, err);
     if (rc == RAMET_OK)
-        rc = is_alive(sync, lsn, file + 16, &alive, err);
+        rc = settle_alive(sync, file, len, &alive, err);
     if (rc != RAMET_OK)
         goto done;
-    if (alive) {
-        rc = make_intent(sync, file + HEAD_SIZE, len - HEAD_SIZE, err);
-    } else {
+    if (!alive) {
         rc = ramet_sync_newest(sync, &newest, err);
         if (rc == RAMET_OK && newest.lsn + 1 == lsn)
             rc = fence(sync, &newest, err);
@@ -517,6 +601,8 @@ send_object(struct sending *sending, struct ramet_durable *durable,
 
     rc = ramet_sync_point(object->data, object->len, &sending->volume,
                           &durable->point, &durable->id, err);
+    if (rc == RAMET_OK)
+        ramet_session_note_kept(sending->session, durable->point.lsn);
     if (rc == RAMET_OK)
         rc = keep(sending->link, durable->point.lsn, &sending->content, object,
                   err);

@@ -8,7 +8,8 @@
  *   keep     <file>-ramet/commit: the commit object, and a hash of what it
  *            holds. Recovery publishes the record (it was not voided), and the
  *            next settle finds the pending commit to be that object's content:
- *            it becomes an ordinary intent, whose every retry is the same
+ *            it becomes an ordinary intent, whose every retry is the same. So
+ *            it does before a transaction of another mode begins to write
  *   append   landed: the same. Refused: void. No answer: void, and from then
  *            on the object is never sent again but *fenced*: its slot is won
  *            with an empty commit, or found taken
@@ -64,6 +65,19 @@ ramet_durable_commit(struct ramet_durable *durable, struct ramet_link *link,
 void
 ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
                         struct ramet_session *session);
+
+/* When a file is opened: is there a kept commit? One small read. */
+RAMET_NODISCARD enum ramet_rc
+ramet_durable_notice(struct ramet_link *link, struct ramet_session *session,
+                     struct ramet_err *err);
+/*
+ * A transaction of another mode begins, `session` has just taken the write
+ * lock: a kept commit whose record is alive becomes an intent, lest another
+ * commit covers it. Nothing is sent. RAMET_EBUSY: somebody pushes.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_durable_claim(struct ramet_link *link, struct ramet_session *session,
+                    struct ramet_replica_state *state, struct ramet_err *err);
 
 /* For push, pull and reset: turn a kept commit whose record is alive into an
  * intent, fence one whose record was voided. Needs the push lock, a history,

@@ -128,15 +128,30 @@ reserve_durably(struct ramet_file *file, struct ramet_err *err)
     return rc;
 }
 
+/* What another process's sync=commit left must not be covered. */
+static enum ramet_rc
+reserve_locally(struct ramet_file *file, struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_session_reserve(file->session, err);
+
+    if (rc != RAMET_OK || ramet_session_kept(file->session) <=
+                              ramet_session_snapshot(file->session)->lsn)
+        return rc;
+    rc = ramet_durable_claim(file->link, file->session, &file->state, err);
+    if (rc != RAMET_OK)
+        ramet_session_release(file->session);
+    return rc;
+}
+
 enum ramet_rc
 ramet_file_reserve(struct ramet_file *file, struct ramet_err *err)
 {
     if (file->view != NULL)
         return read_only(file, err);
-    if (file->sync == RAMET_SYNC_COMMIT &&
-        !ramet_session_is_reserved(file->session))
-        return reserve_durably(file, err);
-    return ramet_session_reserve(file->session, err);
+    if (ramet_session_is_reserved(file->session))
+        return ramet_session_reserve(file->session, err);
+    return file->sync == RAMET_SYNC_COMMIT ? reserve_durably(file, err)
+                                           : reserve_locally(file, err);
 }
 
 enum ramet_rc

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client/config.h"
+#include "client/durable.h"
 #include "client/file_impl.h"
 #include "client/state.h"
 #include "core/alloc.h"
@@ -385,6 +386,8 @@ open_replica(struct opening *opening, struct ramet_err *err)
                                  ? options->fetch_timeout_ms
                                  : FETCH_TIMEOUT_MS,
                              &file->link, err);
+    if (rc == RAMET_OK)
+        rc = ramet_durable_notice(file->link, file->session, err);
     if (rc == RAMET_OK)
         rc = attach_remote(opening, err);
     if (rc == RAMET_OK)

@@ -289,6 +289,25 @@ finish_recorder(struct recorder *r, struct ramet_trailer *trailer, bool sync,
     return rc;
 }
 
+/* ---- kept commits --------------------------------------------------------- */
+
+void
+ramet_session_note_kept(struct ramet_session *session, uint64_t lsn)
+{
+    _Atomic uint64_t *const kept = &session->replica->head->header.kept_lsn;
+
+    if (lsn == 0)
+        atomic_store(kept, 0);
+    else
+        ramet_index_raise(kept, lsn);
+}
+
+uint64_t
+ramet_session_kept(const struct ramet_session *session)
+{
+    return atomic_load(&session->replica->head->header.kept_lsn);
+}
+
 /* ---- intents ------------------------------------------------------------- */
 
 enum ramet_rc

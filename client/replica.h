@@ -240,6 +240,15 @@ RAMET_NODISCARD enum ramet_rc
 ramet_session_bind(struct ramet_session *session, const char *remote,
                    const struct ramet_vid *volume, struct ramet_err *err);
 
+/*
+ * A commit of sync=commit is kept beside the log for this LSN; 0: none. Said to
+ * all sessions, so that who begins to write, and finds the replica below that
+ * LSN, first sees to it that the record is not covered by another (durable.h).
+ * 0 under the write lock alone.
+ */
+void ramet_session_note_kept(struct ramet_session *session, uint64_t lsn);
+uint64_t ramet_session_kept(const struct ramet_session *session);
+
 /* The pusher's lock; RAMET_EBUSY if another session pushes. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_lock_push(struct ramet_session *session, struct ramet_err *err);

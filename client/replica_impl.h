@@ -59,6 +59,7 @@ struct ramet_index_header {
                                      a later sync succeeds */
     _Atomic uint64_t named_gen;   /* *: directory entries synced up to it */
     _Atomic uint64_t lsn_tail; /* W: tail of the newest record with a new LSN */
+    _Atomic uint64_t kept_lsn; /* W: see ramet_session_note_kept() */
     _Alignas(64) _Atomic uint64_t fill_pos; /* B: the next fill's place */
     _Atomic uint64_t stamp;                 /* B: of base entries */
     _Atomic uint64_t base_absent;           /* B: 0: entries 0 mean held */

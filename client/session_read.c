@@ -444,26 +444,36 @@ fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
     return rc;
 }
 
+/* The long way, which may lead over the network. */
+static enum ramet_rc
+read_or_fetch(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+              struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    struct ramet_version version;
+    enum ramet_rc rc;
+
+    rc = ramet_read_version(session, s->tail, s->page_size, pgno, out, &version,
+                            err);
+    if (rc == RAMET_OK && is_elsewhere(&version))
+        rc = fetch_page(session, pgno, out, &version, err);
+    return rc;
+}
+
 enum ramet_rc
 ramet_read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                 struct ramet_err *err)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
-    struct ramet_version version;
-    enum ramet_rc rc;
 
     assert(session->is_pinned);
     if (pgno > s->page_count) {
         memset(out, 0, s->page_size);
         return RAMET_OK;
     }
-    if (ramet_shortcut_read(session, pgno, out))
-        return RAMET_OK;
-    rc = ramet_read_version(session, s->tail, s->page_size, pgno, out, &version,
-                            err);
-    if (rc == RAMET_OK && is_elsewhere(&version))
-        rc = fetch_page(session, pgno, out, &version, err);
-    return rc;
+    return ramet_shortcut_read(session, pgno, out)
+               ? RAMET_OK
+               : read_or_fetch(session, pgno, out, err);
 }
 
 /* ---- own writes on top --------------------------------------------------- */
@@ -577,10 +587,14 @@ ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
     if (!session->is_pinned)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: read without a snapshot",
                           session->replica->path);
-    if (is_plain(session, size, offset, len) &&
-        ramet_shortcut_read(session, (uint32_t)(offset / len) + 1, buf)) {
-        *out_got = len;
-        return RAMET_OK;
+    if (is_plain(session, size, offset, len)) {
+        const uint32_t pgno = (uint32_t)(offset / len) + 1;
+
+        if (!ramet_shortcut_read(session, pgno, buf))
+            rc = read_or_fetch(session, pgno, buf, err);
+        if (rc == RAMET_OK)
+            *out_got = len;
+        return rc;
     }
     if (offset < size)
         here = size - offset < len ? (size_t)(size - offset) : len;

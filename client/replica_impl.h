@@ -217,7 +217,7 @@ struct ramet_session {
     _Atomic uint64_t *pin_word;
     _Atomic uint64_t own_word; /* stands in for the slot if there is none */
     uint8_t *scratch;          /* RAMET_PAGE_SIZE_MAX, made when needed */
-    struct ramet_ahead *ahead; /* read ahead of a scan; made when needed */
+    struct ramet_ahead *ahead; /* read ahead of a scan, while pinned */
     uint32_t scan_next;        /* the page that would continue the scan */
     uint32_t scan_count;       /* pages that were read at once last */
 

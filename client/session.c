@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "client/replica_impl.h"
+#include "core/alloc.h"
 
 struct ramet_replica *
 ramet_session_replica(struct ramet_session *session)
@@ -131,6 +132,10 @@ ramet_session_unpin(struct ramet_session *session)
     assert(!session->is_reserved);
     drop_pin(session);
     session->is_pinned = false;
+    if (session->ahead != NULL) { /* idle sessions are small */
+        ramet_free(session->ahead);
+        session->ahead = NULL;
+    }
 }
 
 bool

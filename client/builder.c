@@ -128,15 +128,16 @@ choose_dict(struct build *build, uint64_t total, struct ramet_err *err)
     enum ramet_rc rc;
 
     if (build->job->base->lsn > 0) {
-        rc = ramet_history_dict(build->job->history, &place, err);
+        rc = ramet_history_dict(build->job->history, build->job->base, &place,
+                                err);
         if (rc != RAMET_OK)
             return rc;
     }
     if (place.length_bytes > 0) {
         size_t len = 0;
 
-        rc = ramet_dict_load(ramet_source_store(build->job->source), &place,
-                             &build->dict, &len, err);
+        rc = ramet_source_dict(build->job->source, &build->job->volume, &place,
+                               &build->dict, &len, err);
         if (rc != RAMET_OK)
             return rc;
         build->codec.dict = build->dict;

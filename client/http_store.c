@@ -425,7 +425,7 @@ ramet_http_store_new(struct ramet_http_pool *pool, struct ramet_ranges *ranges,
     hs->store = (struct ramet_objstore){
         .ops = &http_ops,
         .traits = RAMET_STORE_LISTS_CHEAPLY | RAMET_STORE_MAKES_MAPS |
-                  RAMET_STORE_SENDS_AHEAD,
+                  RAMET_STORE_SENDS_AHEAD | RAMET_STORE_CHECKS_COMMITS,
         .name = name,
     };
     hs->pool = pool;

@@ -21,6 +21,8 @@
 #include "client/sync.h"
 #include "core/alloc.h"
 
+/* What is sent in vain if somebody else was first, at most. */
+#define UNSEEN_BYTES_MAX (1u << 20)
 /* A commit must name a page size, also of a file that has no page yet. */
 #define EMPTY_PAGE_SIZE 4096u
 
@@ -62,6 +64,29 @@ ramet_sync_point(const uint8_t *object, size_t len,
     return RAMET_OK;
 }
 
+/* The intent was refused: for `winner`, or, where its LSN is 0, because what it
+ * is based on is not what the remote has. */
+static enum ramet_rc
+give_up_intent(struct ramet_sync *sync, struct ramet_head *winner,
+               const struct ramet_err *refusal, struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_session_abandon_intent(sync->session, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_sync_look(sync, err);
+    if (rc == RAMET_OK && winner->lsn == 0)
+        rc = ramet_sync_newest(sync, winner, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (winner->lsn <= sync->state->newest.lsn) {
+        if (err != NULL)
+            *err = *refusal;
+        return RAMET_ECONFLICT;
+    }
+    ramet_link_note_remote(sync->link, winner->lsn, winner->time_ms);
+    return ramet_sync_diverged(sync, winner->lsn, err);
+}
+
 /* Send the kept object (again), and tell the replica what became of it. */
 static enum ramet_rc
 send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
@@ -69,25 +94,21 @@ send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
 {
     struct ramet_remote_point point;
     struct ramet_cid id;
-    struct ramet_head winner;
+    struct ramet_head winner = {.lsn = 0};
+    struct ramet_err refusal;
     enum ramet_rc rc;
 
     rc = ramet_sync_point(object, len, &sync->volume, &point, &id, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_history_append(sync->history, object, len, &winner, err);
+    rc = ramet_history_append(sync->history, object, len, &winner, &refusal);
     if (rc == RAMET_OK)
         return ramet_session_mark_durable(sync->session, &point, err);
-    if (rc != RAMET_ECONFLICT)
-        return rc; /* RAMET_EUNKNOWN and others: invariant (1) */
-    rc = ramet_session_abandon_intent(sync->session, err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = ramet_sync_look(sync, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_link_note_remote(sync->link, winner.lsn, winner.time_ms);
-    return ramet_sync_diverged(sync, winner.lsn, err);
+    if (rc == RAMET_ECONFLICT)
+        return give_up_intent(sync, &winner, &refusal, err);
+    if (err != NULL) /* RAMET_EUNKNOWN and others: invariant (1) */
+        *err = refusal;
+    return rc;
 }
 
 /* The intent that there is: send it, or drop one of which nothing was sent. */
@@ -350,6 +371,37 @@ wants_push(const struct ramet_sync *sync)
            (sync->make_volume && sync->state->newest.lsn == 0);
 }
 
+/* Little enough to be sent without a look at the remote? */
+static bool
+is_small(const struct ramet_replica_state *state)
+{
+    const uint64_t pages = ramet_pageset_count(&state->in_flight) +
+                           ramet_pageset_count(&state->later);
+
+    return pages * state->newest.page_size <= UNSEEN_BYTES_MAX;
+}
+
+/*
+ * The commit to push onto: the remote's newest. Who stands on the newest that
+ * this process saw need not ask for it, if the remote takes a commit on top of
+ * its newest only: that somebody was first shows when it is sent.
+ */
+static enum ramet_rc
+find_base(struct ramet_sync *sync, struct ramet_head *out_base,
+          struct ramet_err *err)
+{
+    const struct ramet_replica_state *const state = sync->state;
+    const unsigned traits = ramet_source_store(sync->source)->traits;
+
+    if ((traits & RAMET_STORE_CHECKS_COMMITS) != 0 && state->newest.lsn > 0 &&
+        is_small(state) &&
+        ramet_history_seen(sync->history, out_base, NULL) == RAMET_OK &&
+        out_base->lsn == state->newest.lsn &&
+        ramet_hash_equal(&out_base->hash, &state->lsn_hash))
+        return RAMET_OK;
+    return ramet_sync_newest(sync, out_base, err);
+}
+
 enum ramet_rc
 ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err)
 {
@@ -366,7 +418,7 @@ ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err)
         rc = ramet_sync_settle(sync, err);
     if (rc != RAMET_OK || !wants_push(sync))
         return rc;
-    rc = ramet_sync_newest(sync, &base, err);
+    rc = find_base(sync, &base, err);
     if (rc != RAMET_OK)
         return rc;
     if (base.lsn > sync->state->newest.lsn)

@@ -19,6 +19,9 @@ struct known_history {
     struct ramet_vid volume;
     struct ramet_history *history;
     struct ramet_pagecache *cache; /* NULL: no view yet */
+    struct ramet_place dict_place;
+    uint8_t *dict; /* NULL: none was asked for */
+    size_t dict_len;
 };
 
 struct ramet_source {
@@ -58,6 +61,7 @@ source_free(struct ramet_source *source)
     for (unsigned i = 0; i < source->history_count; i++) {
         ramet_history_close(source->histories[i].history);
         ramet_pagecache_free(source->histories[i].cache);
+        ramet_free(source->histories[i].dict);
     }
     ramet_remote_close(source->remote);
     ramet_meter_done(&source->meter);
@@ -335,6 +339,68 @@ ramet_source_history(struct ramet_source *source,
 
     ramet_mutex_lock(&source->mutex);
     rc = history_locked(source, volume, out_history, err);
+    ramet_mutex_unlock(&source->mutex);
+    return rc;
+}
+
+static bool
+is_same_place(const struct ramet_place *a, const struct ramet_place *b)
+{
+    return ramet_id_compare(&a->segment.id, &b->segment.id) == 0 &&
+           a->offset_bytes == b->offset_bytes &&
+           a->length_bytes == b->length_bytes &&
+           ramet_hash_equal(&a->hash, &b->hash);
+}
+
+/* `dict` is `known`'s from here on. */
+static void
+know_dict(struct known_history *known, const struct ramet_place *place,
+          uint8_t *dict, size_t len)
+{
+    ramet_free(known->dict);
+    known->dict = dict;
+    known->dict_len = len;
+    known->dict_place = *place;
+}
+
+static enum ramet_rc
+copy_dict(const uint8_t *dict, size_t len, uint8_t **out_dict, size_t *out_len,
+          struct ramet_err *err)
+{
+    uint8_t *const copy = ramet_alloc(len);
+
+    if (copy == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
+    memcpy(copy, dict, len);
+    *out_dict = copy;
+    *out_len = len;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_source_dict(struct ramet_source *source, const struct ramet_vid *volume,
+                  const struct ramet_place *place, uint8_t **out_dict,
+                  size_t *out_len, struct ramet_err *err)
+{
+    struct known_history *known;
+    uint8_t *dict = NULL;
+    size_t len = 0;
+    enum ramet_rc rc = RAMET_ENOTFOUND;
+
+    ramet_mutex_lock(&source->mutex);
+    known = find_history(source, volume);
+    assert(known != NULL);
+    if (known->dict != NULL && is_same_place(&known->dict_place, place))
+        rc = copy_dict(known->dict, known->dict_len, out_dict, out_len, err);
+    ramet_mutex_unlock(&source->mutex);
+    if (rc != RAMET_ENOTFOUND)
+        return rc;
+    rc = ramet_dict_load(ramet_source_store(source), place, &dict, &len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = copy_dict(dict, len, out_dict, out_len, err);
+    ramet_mutex_lock(&source->mutex);
+    know_dict(known, place, dict, len);
     ramet_mutex_unlock(&source->mutex);
     return rc;
 }

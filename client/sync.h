@@ -8,7 +8,8 @@
  *       retry sends those bytes: one commit lands, or none
  *   (2) before anything else is sent, an old intent is settled
  *   (3) a remote that does not have the commit on which the replica stands is
- *       never pushed to nor pulled from
+ *       never pushed to nor pulled from: it is asked first, or refuses by
+ *       itself
  *   (4) memory is bounded whatever the number of pages, but for page sets
  *
  * Layer: client, internal.

@@ -266,6 +266,18 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
     return RAMET_OK;
 }
 
+enum ramet_rc
+ramet_history_seen(struct ramet_history *history, struct ramet_head *out_head,
+                   struct ramet_err *err)
+{
+    uint64_t seen;
+
+    ramet_mutex_lock(&history->mutex);
+    seen = history->newest_lsn;
+    ramet_mutex_unlock(&history->mutex);
+    return ramet_history_head(history, seen, out_head, err);
+}
+
 /* ---- by LSN and by time -------------------------------------------------- */
 
 enum ramet_rc
@@ -373,23 +385,18 @@ ramet_history_commit(struct ramet_history *history, uint64_t lsn,
 }
 
 enum ramet_rc
-ramet_history_dict(struct ramet_history *history, struct ramet_place *out_place,
-                   struct ramet_err *err)
+ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
+                   struct ramet_place *out_place, struct ramet_err *err)
 {
-    struct ramet_head newest;
     struct ramet_place found = {.length_bytes = 0};
-    uint64_t lsn;
-    enum ramet_rc rc;
+    uint64_t lsn = head->lsn;
 
-    rc = ramet_history_newest(history, &newest, err);
-    if (rc != RAMET_OK)
-        return rc;
-    lsn = newest.lsn;
-    while (lsn > 0 && lsn >= newest.map_lsn && found.length_bytes == 0) {
+    while (lsn > 0 && lsn >= head->map_lsn && found.length_bytes == 0) {
         struct ramet_lru_entry *entry;
         const struct ramet_commit *commit;
+        const enum ramet_rc rc =
+            ramet_history_load_head(history, lsn, true, &entry, err);
 
-        rc = ramet_history_load_head(history, lsn, true, &entry, err);
         if (rc != RAMET_OK)
             return rc;
         commit = &ramet_loaded_head(entry)->commit;
@@ -486,7 +493,9 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
     rc = ramet_objstore_put(history->store, key, &part, 1, err);
     if (rc == RAMET_EEXIST)
         return settle_slot(history, lsn, &hash, out_winner, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) {
+        ramet_history_keep_head(history, lsn, object, len);
         ramet_history_saw(history, lsn, &hash);
+    }
     return rc;
 }

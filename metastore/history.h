@@ -76,6 +76,11 @@ void ramet_history_close(struct ramet_history *history);
 RAMET_NODISCARD enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
                      struct ramet_err *err);
+/* The newest commit as this history knows it, which may be no more. No request
+ * while it is in the cache; lsn 0: it knows of none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_seen(struct ramet_history *history, struct ramet_head *out_head,
+                   struct ramet_err *err);
 /* The head of `lsn`, from cache or store. RAMET_ENOTFOUND if there is none. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_head(struct ramet_history *history, uint64_t lsn,
@@ -183,11 +188,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_changed(struct ramet_history *history, uint64_t from, uint64_t to,
                       struct ramet_pageset *out_set, struct ramet_err *err);
 
-/* The dictionary that the newest commits use, so that the next one may too;
- * out_place->length_bytes 0: none. */
+/* The dictionary that the commits up to `head` use, so that the next one may
+ * too; out_place->length_bytes 0: none. */
 RAMET_NODISCARD enum ramet_rc
-ramet_history_dict(struct ramet_history *history, struct ramet_place *out_place,
-                   struct ramet_err *err);
+ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
+                   struct ramet_place *out_place, struct ramet_err *err);
 struct ramet_frame_reader *
 ramet_history_frame_reader(struct ramet_history *history);
 

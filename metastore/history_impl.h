@@ -66,6 +66,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
                         struct ramet_lru_entry **out_entry,
                         struct ramet_err *err);
+/* The commit object `lsn` was just put: its head need not be read. No I/O. */
+void ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
+                             const uint8_t *object, size_t len);
 static inline const struct ramet_loaded_head *
 ramet_loaded_head(const struct ramet_lru_entry *entry)
 {

@@ -69,6 +69,32 @@ read_rest(struct ramet_history *history, const char *key, uint8_t **bytes,
     return RAMET_OK;
 }
 
+void
+ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
+                        const uint8_t *object, size_t len)
+{
+    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
+    struct ramet_loaded_head *const head = ramet_calloc(1, sizeof(*head));
+
+    if (head == NULL ||
+        ramet_commit_head_length(object, &head->head_length, NULL) !=
+            RAMET_OK ||
+        head->head_length > len ||
+        ramet_commit_decode(object, head->head_length, &history->volume, lsn,
+                            len, &head->commit, &head->hash, NULL) != RAMET_OK)
+        goto failed; /* a cache may do without */
+    head->raw = ramet_alloc(head->head_length);
+    if (head->raw == NULL)
+        goto failed;
+    memcpy(head->raw, object, head->head_length);
+    ramet_history_release(history, ramet_lru_put(&history->lru, &key, head,
+                                                 head_weight(head), free_head));
+    return;
+
+failed:
+    free_head(head);
+}
+
 /* Fill `head` from the store. */
 static enum ramet_rc
 read_head(struct ramet_history *history, uint64_t lsn, bool whole,

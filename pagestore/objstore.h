@@ -44,6 +44,9 @@ enum ramet_store_trait {
     /* What will be read has mostly been sent ahead, as the exact ranges that
      * are needed: reads should not be joined across gaps. */
     RAMET_STORE_SENDS_AHEAD = 1 << 2,
+    /* A commit is taken only on top of the newest one (a Ramet server): who
+     * believes to know that need not look before. */
+    RAMET_STORE_CHECKS_COMMITS = 1 << 3,
 };
 
 /* Implementations embed `struct ramet_objstore` first and fill `ops`. */

@@ -356,6 +356,20 @@ class Verbs(support.CliTest):
         by_id = self.json("info", self.url(info["volume"]))
         self.assertEqual(by_id["volume"], info["volume"])
 
+    def test_push__of_a_small_commit_by_who_runs_on_is_one_request(self):
+        self.make_database(self.path("large.db"), rows=60000)
+        self.ramet("init", self.path("large.db"), "--remote", self.url())
+        counts = self.sql(self.path("large.db"), """
+for i in range(6):
+    db.execute("INSERT INTO t(v) VALUES('small')")
+    db.execute("SELECT ramet_push()").fetchone()
+    print(db.execute("SELECT requests FROM ramet_status").fetchone()[0])
+""").split()
+        each = [int(b) - int(a) for a, b in zip(counts, counts[1:])]
+        # Straight on a directory, where nobody else checks: is it still what
+        # the commit is based on, and is none there already?
+        self.assertEqual(each, [1 if self.server else 3] * 5)
+
     # ---- hydrate, export, restore
 
     def test_hydrate__asks_for_many_pages_at_once(self):

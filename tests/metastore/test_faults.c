@@ -109,7 +109,7 @@ read_all(struct model *model, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_history_changed(history, 1, head.lsn, &set, err);
     if (rc == RAMET_OK)
-        rc = ramet_history_dict(history, &dict, err);
+        rc = ramet_history_dict(history, &head, &dict, err);
     if (rc == RAMET_OK)
         rc = ramet_history_at_time(history, head.time_ms - 1, &head, err);
     if (rc == RAMET_OK)
@@ -464,6 +464,7 @@ verify__knows_dictionaries_and_own_maps(void **state)
     struct keys *const keys = calloc(1, sizeof(*keys));
     struct ramet_commit commit;
     struct ramet_place dict;
+    struct ramet_head head;
     struct fixture f;
     struct ramet_err err = {.text = ""};
     uint8_t *dict_bytes = NULL;
@@ -483,7 +484,9 @@ verify__knows_dictionaries_and_own_maps(void **state)
     assert_int_equal(commit.map.lsn, 1);
     assert_true(commit.has_inline && commit.segments[0].has_dict);
     ramet_commit_done(&commit);
-    assert_int_equal(ramet_history_dict(f.model.history, &dict, NULL),
+    assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_dict(f.model.history, &head, &dict, NULL),
                      RAMET_OK);
     assert_memory_equal(&dict.hash, &f.model.dict_place.hash, 16);
     model_reopen(&f.model);

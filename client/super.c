@@ -142,12 +142,16 @@ ramet_super_forget(struct ramet_replica *replica,
                    const struct ramet_trailer *trailer, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    char *const name = name_of(trailer);
-    char *const scratch = ramet_alloc(RAMET_SUPER_NAME_MAX + 1);
+    char *name;
+    char *scratch;
     uint8_t *list = NULL;
     size_t len = 0;
     enum ramet_rc rc;
 
+    if (trailer->super_length == 0)
+        return RAMET_OK;
+    name = name_of(trailer);
+    scratch = ramet_alloc(RAMET_SUPER_NAME_MAX + 1);
     if (name == NULL || scratch == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
         goto done;

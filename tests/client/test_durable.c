@@ -414,30 +414,58 @@ commit__that_was_cut_off__and_one_of_another_mode_on_top(void **state)
     faultos_free(fault);
 }
 
-/* It was rolled back here and did not land: the fence changes nothing, so what
- * was committed since stands on it. */
+/*
+ * It was rolled back here and did not land: the fence changes nothing, so what
+ * was committed since stands on it. Also where the power goes in the midst.
+ */
 static void
 commit__of_unknown_fate__and_one_of_another_mode_on_top(void **state)
 {
     struct world *const world = *state;
-    struct ramet_file *a = make_volume(world);
-    struct ramet_err err;
+    const char *const folder = world_path(world, "disk");
+    struct faultos *fault;
+    char path[400];
+    bool stopped = true;
 
-    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
-    assert_int_equal(world_try_write(a, 100, "never", 5, &err), RAMET_EUNKNOWN);
-    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
-    ramet_file_close(a);
-    world_restart(world, 0);
-    a = open_manual(world, world_path(world, "a"), NULL);
-    world_write(a, 20000, "on top", 6);
-    memcpy(bytes + 20000, "on top", 6);
-    OK(ramet_file_push(a, NULL, e));
-    ramet_faultstore_land(world->faults[0]); /* too late */
-    OK(ramet_file_sync(a, NULL, e));
-    world_expect(a, bytes, SIZE);
-    assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
-    expect_remote(world, world_status(a).durable_lsn);
-    ramet_file_close(a);
+    assert_int_equal(mkdir(folder, 0700), 0);
+    snprintf(path, sizeof(path), "%s/a", folder);
+    fault = faultos_new(folder);
+    world_fill(bytes, SIZE, 1);
+    for (long count = 0; stopped; count++) {
+        struct ramet_file *a = open_commit(world, 0, path, faultos_os(fault));
+        struct ramet_err err;
+
+        assert_true(count < 200);
+        if (count == 0)
+            world_write(a, 0, bytes, SIZE);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
+        assert_int_equal(world_try_write(a, 100, "never", 5, &err),
+                         RAMET_EUNKNOWN);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
+        ramet_file_close(a);
+        world_restart(world, 0);
+        a = open_manual(world, path, faultos_os(fault));
+        world_write(a, 20000, &(uint8_t){(uint8_t)count}, 1);
+        bytes[20000] = (uint8_t)count;
+        faultos_settle(fault);
+        faultos_stop_at(fault, count);
+        (void)!ramet_file_push(a, NULL, NULL);
+        ramet_file_close(a);
+        stopped = faultos_has_stopped(fault);
+        faultos_stop_at(fault, -1);
+        world_restart(world, 0);
+        if (stopped)
+            faultos_crash(fault, (uint64_t)count);
+        a = open_manual(world, path, faultos_os(fault));
+        OK(ramet_file_push(a, NULL, e));
+        ramet_faultstore_land(world->faults[0]); /* too late */
+        OK(ramet_file_sync(a, NULL, e));
+        world_expect(a, bytes, SIZE);
+        assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
+        expect_remote(world, world_status(a).durable_lsn);
+        ramet_file_close(a);
+    }
+    faultos_free(fault);
 }
 
 #define T(name)                                                                \

@@ -144,7 +144,7 @@ ramet_file_guess_kind(const struct ramet_os *os, const char *path,
 
     if (options->kind != 0)
         return;
-    fd = os->open(os->ctx, AT_FDCWD, path, O_RDONLY, 0);
+    fd = os->open(os->ctx, AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0)
         return;
     if (os->stat(os->ctx, fd, &st) == 0 &&

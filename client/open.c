@@ -333,6 +333,9 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     if (result < 0 && result != -ENOENT)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                               "stat %s", o->place.path);
+    if (result == 0 && (st.mode & 0170000u) != 0100000u)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s is no plain file",
+                          o->place.path);
     *out_make = (flags & RAMET_OPEN_READONLY) == 0 &&
                 (result == -ENOENT || (result == 0 && st.size_bytes == 0)
                      ? (flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) != 0 &&

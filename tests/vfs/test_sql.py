@@ -589,6 +589,15 @@ def test_empty_and_odd_files():
     assert open("text.db", "rb").read() == before
 
 
+def test_what_is_no_file_is_refused_and_left_alone():
+    os.mkdir("folder.db")
+    os.mkfifo("pipe.db")
+    for name in ("folder.db", "pipe.db"):
+        error = common.fails("unable to open", common.open_db, name)
+        assert common.code_of(error) == "SQLITE_CANTOPEN"
+    assert sorted(os.listdir(".")) == ["folder.db", "pipe.db"]
+
+
 def test_large_pages_and_overflow():
     db = open_db("a.db")
     db.execute("PRAGMA page_size=65536")

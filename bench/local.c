@@ -5,7 +5,8 @@
  *
  *     local MODE native|ramet EXTENSION DATABASE COUNT
  *
- * MODE: prepare commit-full commit-normal read-auto read-txn scan bulk.
+ * MODE: prepare commit-full commit-normal commit-normal-remote read-auto read-txn
+ * scan bulk. Where the database has a remote nothing is pushed meanwhile.
  * Prints {"ops": …, "seconds": …, "cpu_us": … (per operation)}.
  */
 #include <sqlite3.h>
@@ -88,7 +89,7 @@ open_database(const char *engine, const char *extension, const char *path)
             exit(1);
         }
         sqlite3_close(db); /* the VFS stays for the process */
-        snprintf(uri, sizeof(uri), "file:%s?vfs=ramet", path);
+        snprintf(uri, sizeof(uri), "file:%s?vfs=ramet&sync=manual", path);
     } else {
         snprintf(uri, sizeof(uri), "file:%s", path);
     }

@@ -19,6 +19,7 @@ import common
 MODES = (
     ("commit-full", 300, "one-row commits, synchronous=FULL"),
     ("commit-normal", 20000, "one-row commits, synchronous=NORMAL"),
+    ("commit-normal-remote", 20000, "the same, bound to a remote"),
     ("read-auto", 300000, "point reads, autocommit"),
     ("read-txn", 500000, "point reads in one transaction"),
     ("scan", 2000, "range scans of 1,000 rows"),
@@ -51,10 +52,20 @@ def fresh_copy(template, target):
     shutil.copyfile(template, target)
 
 
+def bind_to_remote(target, store):
+    """A replica whose volume is new in a directory: page 1 is in each commit
+    then, so that its counter travels."""
+    shutil.rmtree(store, ignore_errors=True)
+    common.timed(common.RAMET, "init", target, "--remote",
+                 "file://%s/bench" % store)
+
+
 def measure(program, work, mode, engine, count):
     """{"ops", "seconds", "cpu_us"} of one run on a fresh copy."""
     target = os.path.join(work, engine + ".db")
     fresh_copy(os.path.join(work, "template.db"), target)
+    if mode.endswith("-remote") and engine == "ramet":
+        bind_to_remote(target, os.path.join(work, "store"))
     os.sync()
     done = common.timed(program, mode, engine, common.EXTENSION, target, count)
     return json.loads(done.output)
@@ -126,7 +137,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", help="one mode, such as read-auto")
     options = parser.parse_args()
-    common.need(common.EXTENSION)
+    common.need(common.EXTENSION, common.RAMET)
     program = compile_program("local", os.path.join(common.HERE, "local.c"))
 
     with common.Workspace() as work:

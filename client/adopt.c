@@ -41,8 +41,8 @@ fold_log(struct adoption *a, struct ramet_err *err)
     while (rc == RAMET_OK && found) {
         struct ramet_replica_state *const fold = &a->state.fold;
 
-        rc = ramet_scan_next(&scan, fold->newest.tail, fold->record_sum, true,
-                             &found, err);
+        rc = ramet_scan_next(&scan, fold->newest.tail, fold->record_sum, &found,
+                             err);
         if (rc == RAMET_OK && found)
             rc = ramet_scan_fold(&scan, fold, scan.trailer.tail, NULL, NULL,
                                  err);

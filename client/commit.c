@@ -575,8 +575,8 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
     while (rc == RAMET_OK && found) {
         const uint64_t number = ramet_index_newest(replica, &newest);
 
-        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, true,
-                             &found, err);
+        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &found,
+                             err);
         if (rc == RAMET_OK && found)
             rc = settle_record(session, &scan, err);
         if (rc == RAMET_OK && number == atomic_load(&header->newest))

@@ -93,7 +93,7 @@ struct walk {
     uint64_t sum;
 };
 
-/* One frame; *out_next is 0 if it is none. */
+/* One frame, and its page if `verify`; *out_next is 0 if it is none. */
 static enum ramet_rc
 check_frame(struct ramet_scan *scan, uint64_t pos, bool verify,
             struct ramet_logframe *frame, uint64_t *out_next,
@@ -146,8 +146,8 @@ check_trailer(struct ramet_scan *scan, const struct walk *walk, uint64_t start,
 }
 
 enum ramet_rc
-ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool verify,
-                  bool *out_found, struct ramet_err *err)
+ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool *out_found,
+                  struct ramet_err *err)
 {
     struct walk walk = {.pos = pos};
     bool found = false;
@@ -170,7 +170,7 @@ ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool verify,
         size = ramet_trailer_peek_size(at);
         if (size != 0)
             return check_trailer(scan, &walk, pos, size, out_found, err);
-        rc = check_frame(scan, walk.pos, verify, &frame, &next, err);
+        rc = check_frame(scan, walk.pos, true, &frame, &next, err);
         if (rc != RAMET_OK || next == 0)
             return rc;
         walk.pos = next;
@@ -194,7 +194,7 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
         struct ramet_logframe frame;
         uint64_t next;
 
-        rc = check_frame(scan, pos, true, &frame, &next, err);
+        rc = check_frame(scan, pos, false, &frame, &next, err);
         if (rc == RAMET_OK && next == 0)
             found = false;
         else if (rc == RAMET_OK)
@@ -210,7 +210,7 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
 
 enum ramet_rc
 ramet_scan_next(struct ramet_scan *scan, uint64_t tail, uint64_t prev,
-                bool verify, bool *out_found, struct ramet_err *err)
+                bool *out_found, struct ramet_err *err)
 {
     uint64_t gen = ramet_pos_gen(tail);
     uint64_t pos = tail;
@@ -222,7 +222,7 @@ ramet_scan_next(struct ramet_scan *scan, uint64_t tail, uint64_t prev,
     }
     for (;; gen++, pos = ramet_pos_make(gen, RAMET_GEN_HEADER_SIZE)) {
         bool found = false;
-        enum ramet_rc rc = ramet_scan_record(scan, pos, verify, &found, err);
+        enum ramet_rc rc = ramet_scan_record(scan, pos, &found, err);
 
         if (rc != RAMET_OK)
             return rc;
@@ -271,7 +271,7 @@ ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
     while (fold->newest.tail < until) {
         bool found;
         enum ramet_rc rc = ramet_scan_next(scan, fold->newest.tail,
-                                           fold->record_sum, true, &found, err);
+                                           fold->record_sum, &found, err);
 
         if (rc != RAMET_OK)
             return rc;

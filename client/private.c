@@ -34,19 +34,18 @@ catch_up(struct ramet_session *session, struct ramet_err *err)
         bool is_last;
 
         ramet_index_newest(replica, &newest);
-        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, true,
-                             &found, err);
+        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &found,
+                             err);
         if (rc != RAMET_OK || !found)
             break;
-        rc = ramet_scan_next(&next, scan.trailer.tail, scan.trailer.sum, true,
+        rc = ramet_scan_next(&next, scan.trailer.tail, scan.trailer.sum,
                              &is_last, err);
         is_last = !is_last;
         if (rc == RAMET_OK && is_last) { /* invariant (1) */
             if (os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_WRITE, 1,
                               RAMET_LOCK_SHARED) != 0)
                 break;
-            rc =
-                ramet_scan_record(&scan, scan.trailer.start, true, &found, err);
+            rc = ramet_scan_record(&scan, scan.trailer.start, &found, err);
             if (rc != RAMET_OK || !found || scan.trailer.is_void ||
                 ramet_trailer_void_value(&scan.trailer) ==
                     ramet_index_condemned(replica)) /* see void.c */

@@ -336,8 +336,7 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
     scan.oldest = atomic_load(&header->oldest);
     while (rc == RAMET_OK && go) {
         ramet_index_newest(replica, &newest);
-        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, true, &go,
-                             err);
+        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &go, err);
         if (rc == RAMET_OK && go)
             rc = recover_record(session, &scan, may_write, &go, err);
     }

@@ -447,13 +447,13 @@ void ramet_scan_init(struct ramet_scan *scan, struct ramet_replica *replica);
 void ramet_scan_done(struct ramet_scan *scan);
 /*
  * Read the record at `pos` into scan->trailer. *out_found is false where there
- * is no complete record (or no such generation): not an error. `verify` checks
- * the pages' checksums too, not only the frames' headers.
+ * is no complete record (or no such generation): not an error. The pages are
+ * read as well: a header's checksum is theirs, too.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool verify,
-                  bool *out_found, struct ramet_err *err);
-/* Each frame of scan->trailer's record, in order. */
+ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool *out_found,
+                  struct ramet_err *err);
+/* Each frame of scan->trailer's record, in order; it was checked just now. */
 typedef enum ramet_rc
 ramet_logframe_visit(void *ctx, const struct ramet_logframe *frame,
                      struct ramet_err *err);
@@ -465,7 +465,7 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
  * follows `prev`. False: it was the last. */
 RAMET_NODISCARD enum ramet_rc
 ramet_scan_next(struct ramet_scan *scan, uint64_t tail, uint64_t prev,
-                bool verify, bool *out_found, struct ramet_err *err);
+                bool *out_found, struct ramet_err *err);
 /* Read records from fold->newest.tail to the end (or the one with tail
  * `until`), into the fold and, unless NULL, `visit`ed page by page. */
 RAMET_NODISCARD enum ramet_rc

@@ -228,7 +228,7 @@ are_pins_past_lsn(struct ramet_session *session)
 
     ramet_index_raise(&header->target, tail);
     atomic_thread_fence(memory_order_seq_cst);
-    return ramet_index_least_pin(session) >= tail &&
+    return ramet_index_least_pin(session, 0) >= tail &&
            (!session->is_pinned || session->pin.snapshot.tail >= tail);
 }
 

@@ -1,9 +1,10 @@
 /*
  * checkpoint.c - from the log and the fills into the base.
  *
- *   (1) generations are moved only when every pin is at or past their end, and
- *       the target keeps new pins there: nobody needs the base's version any
- *       more of a page that they hold
+ *   (1) generations are moved only when every pin is at or past their end, but
+ *       for old ones, and the target keeps new pins there: nobody else needs
+ *       the base's version any more of a page that they hold. What old pins
+ *       see is kept before the first page is written (past.c)
  *   (2) order: log synced, mark synced, pages, sync, presence, sync, state; only
  *       then is `oldest` raised, and only after that are files reused
  *   (3) until the state is replaced all can be done again from the log
@@ -13,9 +14,11 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/past.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 
+#define OLD_AFTER 6u /* generations: pins so far back are passed */
 #define BATCH 16384u /* pages written to the base between two syncs */
 #define RECYCLE_SIZE_MAX (8u << 20)
 
@@ -34,7 +37,8 @@ struct checkpoint {
     uint64_t first_fill, last_fill;
     struct ramet_pageset pages;  /* to be moved */
     struct ramet_pageset filled; /* of them, those whose fill was moved */
-    struct moved *batch;         /* written, presence not yet */
+    struct ramet_past_job past;
+    struct moved *batch; /* written, presence not yet */
     uint32_t batch_count;
     uint8_t *page;
 };
@@ -80,29 +84,61 @@ note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     return add_page(c, fill->frame.pgno, err);
 }
 
-/* Which generations may go; by invariant (1). */
-static enum ramet_rc
-choose_last(struct checkpoint *c, bool *out_go, struct ramet_err *err)
+/* The last generation whose end no pin from `old` on is before. */
+static void
+choose_last(struct checkpoint *c, uint64_t write_gen, uint64_t old,
+            uint64_t newest)
+{
+    const struct ramet_session *const session = c->session;
+    uint64_t least = ramet_index_least_pin(c->session, old);
+
+    if (session->is_pinned && session->pin.snapshot.tail >= old &&
+        session->pin.snapshot.tail < least)
+        least = session->pin.snapshot.tail;
+    c->last = write_gen - 1;
+    if (least < newest && ramet_pos_gen(least) - 1 < c->last)
+        c->last = ramet_pos_gen(least) - 1;
+    if (c->last < c->oldest)
+        c->last = c->oldest - 1;
+}
+
+/* New pins keep to the end now. Which are before it, and are all of them old? */
+static bool
+look_at_pins(struct checkpoint *c, uint64_t old)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
-    const uint64_t write_gen = ramet_pos_gen(atomic_load(&header->write_pos));
+    struct ramet_past_job *const past = &c->past;
+    const uint64_t end = c->state.fold.newest.tail;
+    const uint64_t kept_for = atomic_load(&header->past_tail);
+
+    ramet_index_raise(&header->target, end);
+    atomic_thread_fence(memory_order_seq_cst);
+    past->pin_count = ramet_index_pins(
+        c->session, end > kept_for ? end : kept_for, past->pins);
+    for (unsigned i = 0; i < past->pin_count; i++)
+        if (past->pins[i] < end && past->pins[i] >= old)
+            return false;
+    return true;
+}
+
+/* Which generations may go; by invariant (1). */
+static enum ramet_rc
+choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
+{
+    const uint64_t write_gen =
+        ramet_pos_gen(atomic_load(&c->replica->head->header.write_pos));
+    const uint64_t old = write_gen < OLD_AFTER
+                             ? 0
+                             : ramet_pos_make(write_gen - OLD_AFTER + 1, 0);
     struct ramet_published newest;
     struct ramet_scan scan;
-    uint64_t least;
     uint64_t until;
     enum ramet_rc rc;
 
-    least = ramet_index_least_pin(c->session);
-    if (c->session->is_pinned && c->session->pin.snapshot.tail < least)
-        least = c->session->pin.snapshot.tail;
     ramet_index_newest(c->replica, &newest);
-    c->last = write_gen - 1;
-    if (least < newest.snapshot.tail && ramet_pos_gen(least) - 1 < c->last)
-        c->last = ramet_pos_gen(least) - 1;
-    if (c->last < c->oldest) {
-        c->last = c->oldest - 1;
+    choose_last(c, write_gen, old, newest.snapshot.tail);
+    if (c->last < c->oldest)
         return RAMET_OK;
-    }
     until = ramet_pos_make(c->last + 1, 0);
     if (newest.snapshot.tail < until)
         until = newest.snapshot.tail;
@@ -110,12 +146,9 @@ choose_last(struct checkpoint *c, bool *out_go, struct ramet_err *err)
     scan.oldest = c->oldest;
     rc = ramet_scan_fold(&scan, &c->state.fold, until, note_frame, c, err);
     ramet_scan_done(&scan);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_index_raise(&header->target, c->state.fold.newest.tail);
-    atomic_thread_fence(memory_order_seq_cst);
-    *out_go = ramet_index_least_pin(c->session) >= c->state.fold.newest.tail;
-    return RAMET_OK;
+    if (rc == RAMET_OK)
+        *out_go = look_at_pins(c, old);
+    return rc;
 }
 
 /* ---- moving -------------------------------------------------------------- */
@@ -483,6 +516,29 @@ is_nothing_to_do(const struct checkpoint *c)
            !(c->session->is_closing && has_fills(c));
 }
 
+/* For old pins: of what is moved, and of what the base loses at its end. */
+static enum ramet_rc
+keep_past(struct checkpoint *c, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &c->state.fold.newest;
+
+    if (c->past.pin_count == 0)
+        return RAMET_OK;
+    if (s->page_count < c->old_page_count &&
+        s->page_size == c->state.base_page_size &&
+        ramet_pageset_add_run(
+            &c->pages, (struct ramet_run){s->page_count + 1,
+                                          c->old_page_count}) != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+    c->past.session = c->session;
+    c->past.end = s->tail;
+    c->past.page_size = s->page_size;
+    c->past.page_count = s->page_count;
+    c->past.base_page_size = c->state.base_page_size;
+    c->past.page = c->page;
+    return ramet_past_keep(&c->past, &c->pages, err);
+}
+
 /* With the base lock. */
 static enum ramet_rc
 write_base(struct checkpoint *c, struct ramet_err *err)
@@ -505,6 +561,8 @@ write_base(struct checkpoint *c, struct ramet_err *err)
                               (struct ramet_run){c->old_page_count + 1,
                                                  s->page_count}) != RAMET_OK)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+    if (rc == RAMET_OK)
+        rc = keep_past(c, err);
     ramet_pageset_truncate(&c->pages, s->page_count);
     if (rc != RAMET_OK || is_nothing_to_do(c))
         return rc;
@@ -561,7 +619,7 @@ run_checkpoint(struct checkpoint *c, bool alone, struct ramet_err *err)
     c->page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
     if (c->batch == NULL || c->page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
-    rc = choose_last(c, &go, err);
+    rc = choose_generations(c, &go, err);
     if (rc == RAMET_OK && go) {
         rc = ramet_base_lock(c->session, RAMET_LOCK_WAIT_MS, err);
         if (rc == RAMET_OK) {
@@ -571,6 +629,7 @@ run_checkpoint(struct checkpoint *c, bool alone, struct ramet_err *err)
         if (rc == RAMET_OK)
             remove_files(c, alone);
     }
+    ramet_past_trim(c->session);
     if (!alone)
         make_ahead(c, 0);
     return rc;
@@ -635,6 +694,8 @@ ramet_checkpoint_run(struct ramet_session *session, bool all,
     entered = ramet_era_enter(session);
     rc = run_checkpoint(c, session->is_closing, err);
     ramet_era_leave(session, entered);
+    if (c->past.pin_count != 0)
+        ramet_gens_trim_past(replica);
     ramet_state_file_done(&c->state);
     ramet_pageset_done(&c->pages);
     ramet_pageset_done(&c->filled);

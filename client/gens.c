@@ -47,7 +47,7 @@ ramet_era_leave(struct ramet_session *session, bool entered)
 static struct ramet_gen *_Atomic *
 bucket_of(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen)
 {
-    const uint64_t key = gen * 2 + (type == RAMET_GEN_FILL);
+    const uint64_t key = gen * RAMET_GEN_PAST + type;
 
     return &replica->gens[key % RAMET_GEN_BUCKETS];
 }
@@ -238,9 +238,10 @@ is_retired(const struct ramet_replica *replica, const struct ramet_gen *gen)
 {
     const struct ramet_index_header *const header = &replica->head->header;
 
-    return gen->gen < (gen->type == RAMET_GEN_LOG
-                           ? atomic_load(&header->oldest)
-                           : atomic_load(&header->fill_oldest));
+    return gen->gen < atomic_load(gen->type == RAMET_GEN_LOG ? &header->oldest
+                                  : gen->type == RAMET_GEN_FILL
+                                      ? &header->fill_oldest
+                                      : &header->past_oldest);
 }
 
 static void
@@ -252,7 +253,7 @@ free_gen(struct ramet_replica *replica, struct ramet_gen *gen)
 
 /* To the limbo: still open, not to be found any more. */
 static void
-unlink_retired(struct ramet_replica *replica, uint64_t era)
+unlink_retired(struct ramet_replica *replica, bool all_past, uint64_t era)
 {
     for (unsigned i = 0; i < RAMET_GEN_BUCKETS; i++) {
         struct ramet_gen *_Atomic *from = &replica->gens[i];
@@ -260,7 +261,8 @@ unlink_retired(struct ramet_replica *replica, uint64_t era)
         while (*from != NULL) {
             struct ramet_gen *const gen = *from;
 
-            if (!is_retired(replica, gen)) {
+            if (!is_retired(replica, gen) &&
+                !(all_past && gen->type == RAMET_GEN_PAST)) {
                 from = &gen->next;
                 continue;
             }
@@ -272,8 +274,8 @@ unlink_retired(struct ramet_replica *replica, uint64_t era)
     }
 }
 
-void
-ramet_gens_trim(struct ramet_replica *replica)
+static void
+trim(struct ramet_replica *replica, bool all_past)
 {
     const struct ramet_index_header *const header = &replica->head->header;
     struct ramet_gen **from = &replica->limbo;
@@ -284,7 +286,7 @@ ramet_gens_trim(struct ramet_replica *replica)
     atomic_store(&replica->seen_oldest, atomic_load(&header->oldest));
     atomic_store(&replica->seen_fill_oldest, atomic_load(&header->fill_oldest));
     era = atomic_load(&replica->era);
-    unlink_retired(replica, era);
+    unlink_retired(replica, all_past, era);
     atomic_fetch_add(&replica->era, 1); /* invariant (2) */
     atomic_thread_fence(memory_order_seq_cst);
     for (struct ramet_session *s = replica->sessions; s != NULL; s = s->next) {
@@ -304,6 +306,18 @@ ramet_gens_trim(struct ramet_replica *replica)
         free_gen(replica, gen);
     }
     ramet_mutex_unlock(&replica->mutex);
+}
+
+void
+ramet_gens_trim(struct ramet_replica *replica)
+{
+    trim(replica, false);
+}
+
+void
+ramet_gens_trim_past(struct ramet_replica *replica)
+{
+    trim(replica, true);
 }
 
 void

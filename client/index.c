@@ -257,18 +257,16 @@ ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
     return at;
 }
 
-enum ramet_rc
-ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
-                    struct ramet_err *err)
+static enum ramet_rc
+reserve_at(struct ramet_replica *replica, uint64_t at, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    const uint32_t block = (pgno - 1) >> RAMET_BLOCK_BITS;
+    const uint64_t block = at >> RAMET_BLOCK_BITS;
     _Atomic uint64_t *const word = &replica->head->blocks[block / 64];
     const uint64_t bit = UINT64_C(1) << (block % 64);
 
     if ((atomic_load_explicit(word, memory_order_acquire) & bit) == 0) {
-        const uint64_t offset =
-            RAMET_INDEX_ENTRIES_OFFSET + (uint64_t)block * BLOCK_SIZE;
+        const uint64_t offset = RAMET_INDEX_ENTRIES_OFFSET + block * BLOCK_SIZE;
         const int result =
             replica->is_private
                 ? 0
@@ -279,10 +277,24 @@ ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
                                   "index of %s", replica->path);
         atomic_fetch_or_explicit(word, bit, memory_order_acq_rel);
     }
-    if (ramet_index_slot(replica, pgno) == NULL)
+    if (ramet_index_slot_at(replica, at) == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
                           replica->path);
     return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
+                    struct ramet_err *err)
+{
+    return reserve_at(replica, ramet_index_place(pgno), err);
+}
+
+enum ramet_rc
+ramet_index_reserve_past(struct ramet_replica *replica, uint32_t pgno,
+                         struct ramet_err *err)
+{
+    return reserve_at(replica, ramet_index_past_place(pgno), err);
 }
 
 /* ---- the ring ------------------------------------------------------------ */
@@ -490,29 +502,70 @@ ramet_index_load(struct ramet_session *session, uint32_t pgno,
 
 /* ---- pins ---------------------------------------------------------------- */
 
-uint64_t
-ramet_index_least_pin(struct ramet_session *session)
+/* Of a slot that has a value: the lock proves that nobody lives in it. */
+static bool
+clear_if_dead(struct ramet_session *session, uint32_t slot)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    const uint64_t used = atomic_load(&replica->head->header.slot_hint);
+
+    if (os->lock(os->ctx, session->lock_fd, RAMET_LOCK_SLOTS + slot, 1,
+                 RAMET_LOCK_EXCLUSIVE) != 0)
+        return false;
+    atomic_store(&replica->head->pins[slot].tail, 0);
+    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_SLOTS + slot);
+    return true;
+}
+
+uint64_t
+ramet_index_least_pin(struct ramet_session *session, uint64_t from)
+{
+    struct ramet_index_head *const head = session->replica->head;
+    const uint64_t used = atomic_load(&head->header.slot_hint);
     uint64_t least = UINT64_MAX;
 
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < used && i < RAMET_PIN_SLOTS; i++) {
-        _Atomic uint64_t *const word = &replica->head->pins[i].tail;
-        const uint64_t tail = atomic_load(word);
+        const uint64_t tail = atomic_load(&head->pins[i].tail);
 
-        if (tail == 0 || i == session->slot || tail >= least)
-            continue;
-        /* The lock proves that nobody lives in the slot. */
-        if (os->lock(os->ctx, session->lock_fd, RAMET_LOCK_SLOTS + i, 1,
-                     RAMET_LOCK_EXCLUSIVE) == 0) {
-            atomic_store(word, 0);
-            ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_SLOTS + i);
-            continue;
-        }
-        least = tail;
+        if (tail != 0 && tail >= from && tail < least && i != session->slot &&
+            !clear_if_dead(session, i))
+            least = tail;
     }
     return least;
+}
+
+static unsigned
+add_tail(uint64_t tail, uint64_t *tails, unsigned count)
+{
+    unsigned at = count;
+
+    while (at > 0 && tails[at - 1] < tail)
+        at--;
+    if (at > 0 && tails[at - 1] == tail)
+        return count;
+    memmove(tails + at + 1, tails + at, (count - at) * sizeof(*tails));
+    tails[at] = tail;
+    return count + 1;
+}
+
+unsigned
+ramet_index_pins(struct ramet_session *session, uint64_t below,
+                 uint64_t *out_tails)
+{
+    struct ramet_index_head *const head = session->replica->head;
+    const uint64_t used = atomic_load(&head->header.slot_hint);
+    unsigned count = 0;
+
+    if (session->is_pinned && session->pin.snapshot.tail < below)
+        count = add_tail(session->pin.snapshot.tail, out_tails, count);
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t i = 0; i < used && i < RAMET_PIN_SLOTS; i++) {
+        const uint64_t tail = atomic_load(&head->pins[i].tail);
+
+        if (tail != 0 && tail < below && i != session->slot &&
+            !clear_if_dead(session, i))
+            count = add_tail(tail, out_tails, count);
+    }
+    return count;
 }

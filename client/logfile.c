@@ -17,8 +17,15 @@
 #define HASHED                                                                 \
     (RAMET_LOGFRAME_HEADER_SIZE - 8u) /* header without its checksum */
 
-static const uint8_t log_magic[8] = {'R', 'A', 'M', 'T', 'L', 'O', 'G', 1};
-static const uint8_t fill_magic[8] = {'R', 'A', 'M', 'T', 'F', 'I', 'L', 1};
+/* By type. */
+static const struct {
+    uint8_t magic[8];
+    const char *name;
+} gen_types[] = {
+    [RAMET_GEN_LOG] = {{'R', 'A', 'M', 'T', 'L', 'O', 'G', 1}, "log"},
+    [RAMET_GEN_FILL] = {{'R', 'A', 'M', 'T', 'F', 'I', 'L', 1}, "fill"},
+    [RAMET_GEN_PAST] = {{'R', 'A', 'M', 'T', 'P', 'S', 'T', 1}, "past"},
+};
 
 void
 ramet_gen_header_encode(const struct ramet_gen_header *header,
@@ -26,7 +33,7 @@ ramet_gen_header_encode(const struct ramet_gen_header *header,
 {
     assert(header->gen >= 1 && header->gen <= RAMET_GEN_MAX);
     memset(out, 0, RAMET_GEN_HEADER_SIZE);
-    memcpy(out, header->type == RAMET_GEN_LOG ? log_magic : fill_magic, 8);
+    memcpy(out, gen_types[header->type].magic, 8);
     ramet_put_le64(out + 8, header->salt);
     ramet_put_le64(out + 16, header->gen);
     ramet_put_le32(out + 24, header->page_size);
@@ -38,15 +45,13 @@ bool
 ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
                         struct ramet_gen_header *out)
 {
-    struct ramet_gen_header header;
+    struct ramet_gen_header header = {.type = RAMET_GEN_LOG};
 
-    if (memcmp(in, log_magic, 8) == 0)
-        header.type = RAMET_GEN_LOG;
-    else if (memcmp(in, fill_magic, 8) == 0)
-        header.type = RAMET_GEN_FILL;
-    else
-        return false;
-    if (ramet_get_le64(in + 56) != ramet_hash64(in, 56))
+    while (header.type <= RAMET_GEN_PAST &&
+           memcmp(in, gen_types[header.type].magic, 8) != 0)
+        header.type++;
+    if (header.type > RAMET_GEN_PAST ||
+        ramet_get_le64(in + 56) != ramet_hash64(in, 56))
         return false;
     header.salt = ramet_get_le64(in + 8);
     header.gen = ramet_get_le64(in + 16);
@@ -63,21 +68,34 @@ ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
 void
 ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32])
 {
-    snprintf(out, 32, "%s-%016" PRIx64, type == RAMET_GEN_LOG ? "log" : "fill",
-             gen);
+    snprintf(out, 32, "%s-%016" PRIx64, gen_types[type].name, gen);
+}
+
+/* What follows the type's name and a dash; NULL: no type's name is there. */
+static const char *
+parse_type(const char *name, enum ramet_gen_type *out_type)
+{
+    for (unsigned type = RAMET_GEN_LOG; type <= RAMET_GEN_PAST; type++) {
+        const size_t length = strlen(gen_types[type].name);
+
+        if (strncmp(name, gen_types[type].name, length) == 0 &&
+            name[length] == '-') {
+            *out_type = (enum ramet_gen_type)type;
+            return name + length + 1;
+        }
+    }
+    return NULL;
 }
 
 bool
 ramet_gen_name_parse(const char *name, enum ramet_gen_type *out_type,
                      uint64_t *out_gen)
 {
-    const bool is_log = strncmp(name, "log-", 4) == 0;
-    const char *const digits = name + (is_log ? 4 : 5);
+    enum ramet_gen_type type;
+    const char *const digits = parse_type(name, &type);
     uint64_t gen = 0;
 
-    if (!is_log && strncmp(name, "fill-", 5) != 0)
-        return false;
-    if (strlen(digits) != 16)
+    if (digits == NULL || strlen(digits) != 16)
         return false;
     for (const char *p = digits; *p != '\0'; p++) {
         if (*p >= '0' && *p <= '9')
@@ -87,7 +105,7 @@ ramet_gen_name_parse(const char *name, enum ramet_gen_type *out_type,
         else
             return false;
     }
-    *out_type = is_log ? RAMET_GEN_LOG : RAMET_GEN_FILL;
+    *out_type = type;
     *out_gen = gen;
     return true;
 }
@@ -161,6 +179,45 @@ ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
         ramet_get_le64(in) ^
         ramet_hash64_seeded(in + 8, RAMET_FILL_HEADER_SIZE - 8, salt);
     return true;
+}
+
+void
+ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
+                       const struct ramet_pastframe *frame, uint64_t salt)
+{
+    assert(frame->pgno != 0 && frame->least <= frame->most);
+    memset(out, 0, RAMET_PAST_HEADER_SIZE);
+    ramet_put_le32(out + 8, frame->pgno);
+    ramet_put_le32(out + 12, (uint32_t)frame->kind);
+    ramet_put_le64(out + 16, frame->before);
+    ramet_put_le64(out + 24, frame->pos);
+    ramet_put_le64(out + 32, frame->least);
+    ramet_put_le64(out + 40, frame->most);
+    ramet_put_le64(out, frame->page_hash ^
+                            ramet_hash64_seeded(
+                                out + 8, RAMET_PAST_HEADER_SIZE - 8, salt));
+}
+
+bool
+ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE], uint64_t pos,
+                       uint64_t salt, struct ramet_pastframe *out)
+{
+    const uint32_t kind = ramet_get_le32(in + 12);
+
+    out->pgno = ramet_get_le32(in + 8);
+    out->kind = (enum ramet_entry_kind)kind;
+    out->before = ramet_get_le64(in + 16);
+    out->pos = ramet_get_le64(in + 24);
+    out->least = ramet_get_le64(in + 32);
+    out->most = ramet_get_le64(in + 40);
+    out->page_hash =
+        ramet_get_le64(in) ^
+        ramet_hash64_seeded(in + 8, RAMET_PAST_HEADER_SIZE - 8, salt);
+    return out->pgno != 0 && out->pos == pos && out->before < pos &&
+           out->least <= out->most &&
+           (kind == RAMET_ENTRY_IMAGE ||
+            ((kind == RAMET_ENTRY_ZERO || kind == RAMET_ENTRY_ABSENT) &&
+             out->page_hash == 0));
 }
 
 /* ---- trailers ------------------------------------------------------------ */

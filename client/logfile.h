@@ -1,5 +1,5 @@
 /*
- * logfile.h - the bytes of log generations and fill files: positions, entry
+ * logfile.h - the bytes of log generations, fill and past files: positions, entry
  * values, frames, trailers, headers. Pure encoding and decoding; docs/replica.md
  * has the tables.
  *
@@ -29,6 +29,7 @@
 #define RAMET_GEN_HEADER_SIZE 64u
 #define RAMET_LOGFRAME_HEADER_SIZE 32u
 #define RAMET_FILL_HEADER_SIZE 64u /* a fill frame's: has the LSN too */
+#define RAMET_PAST_HEADER_SIZE 64u
 #define RAMET_TRAILER_FIXED 256u
 #define RAMET_TRAILER_MAX (256u + 4096u + 64u)
 #define RAMET_SUPER_NAME_MAX 4096u
@@ -107,7 +108,11 @@ ramet_page_size_ok(uint64_t size)
 
 /* ---- files --------------------------------------------------------------- */
 
-enum ramet_gen_type { RAMET_GEN_LOG = 1, RAMET_GEN_FILL = 2 };
+enum ramet_gen_type {
+    RAMET_GEN_LOG = 1,
+    RAMET_GEN_FILL = 2,
+    RAMET_GEN_PAST = 3,
+};
 
 struct ramet_gen_header {
     enum ramet_gen_type type;
@@ -179,6 +184,29 @@ RAMET_NODISCARD bool
 ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
                   uint64_t salt, struct ramet_logframe *out, uint64_t *out_lsn,
                   uint64_t *out_page_hash);
+
+/* A page as snapshots with tails `least` to `most` have it: past.c. */
+struct ramet_pastframe {
+    uint32_t pgno;
+    enum ramet_entry_kind kind; /* IMAGE, ZERO or ABSENT */
+    uint64_t before;            /* the page's frame kept before, or 0 */
+    uint64_t pos;
+    uint64_t least, most;
+    uint64_t page_hash; /* 0 without a page */
+};
+static inline size_t
+ramet_pastframe_size(const struct ramet_pastframe *frame, uint32_t page_size)
+{
+    return RAMET_PAST_HEADER_SIZE +
+           (frame->kind == RAMET_ENTRY_IMAGE ? page_size : 0);
+}
+void ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
+                            const struct ramet_pastframe *frame, uint64_t salt);
+/* False if it can't be the frame at `pos`. The page's hash is what the header
+ * claims; without a page its being 0 is what shows that the header is right. */
+RAMET_NODISCARD bool
+ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE], uint64_t pos,
+                       uint64_t salt, struct ramet_pastframe *out);
 
 /* One frame more in the checksum over a record's frames. */
 static inline uint64_t

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/past.h"
 #include "client/recover.h"
 #include "core/alloc.h"
 
@@ -232,6 +233,7 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     uint64_t absent = 0;
     enum ramet_rc rc;
 
+    ramet_past_trim(session);
     if (atomic_load(&header->was_written) == 0 &&
         atomic_load(&header->is_marked) == 0)
         return RAMET_OK; /* as clean as it was */

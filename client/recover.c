@@ -57,6 +57,8 @@ ramet_index_begin(struct ramet_replica *replica,
         ramet_pos_gen(s->tail) >= state->oldest_gen
             ? s->tail
             : ramet_pos_make(state->oldest_gen, RAMET_GEN_HEADER_SIZE));
+    atomic_store(&header->past_pos, ramet_pos_make(1, RAMET_GEN_HEADER_SIZE));
+    atomic_store(&header->past_oldest, 1);
     atomic_store(&header->stamp, 1);
     atomic_store(&header->base_page_count, state->base_page_count);
     atomic_store(&header->base_absent, state->base_absent);
@@ -414,6 +416,8 @@ remove_stray(void *ctx, const char *name, bool is_dir)
         is_stray = is_temporary(name);
     else if (type == RAMET_GEN_LOG)
         is_stray = gen < atomic_load(&header->oldest);
+    else if (type == RAMET_GEN_PAST) /* whom it was for are gone */
+        is_stray = true;
     else /* those to come were not recovered: they must not be taken up later */
         is_stray = gen < atomic_load(&header->fill_oldest) ||
                    gen >= ramet_pos_gen(atomic_load(&header->fill_pos));

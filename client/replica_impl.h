@@ -29,9 +29,9 @@
 #define RAMET_PIN_SLOTS 1024u
 #define RAMET_CHUNK_BITS 18 /* entries a mapping: 2 MiB */
 #define RAMET_CHUNK_ENTRIES (1u << RAMET_CHUNK_BITS)
-#define RAMET_CHUNK_COUNT (1u << (32 - RAMET_CHUNK_BITS))
+#define RAMET_CHUNK_COUNT (1u << (33 - RAMET_CHUNK_BITS)) /* of both kinds */
 #define RAMET_BLOCK_BITS 13 /* entries allocated at a time: 64 KiB */
-#define RAMET_BLOCK_WORDS (1u << (32 - RAMET_BLOCK_BITS - 6))
+#define RAMET_BLOCK_WORDS (1u << (33 - RAMET_BLOCK_BITS - 6))
 #define RAMET_LOAD_BLOCK 4096u /* entries loaded from presence at a time */
 
 #define RAMET_BASE_HEADER_WORDS 13u /* 100 bytes and four of padding */
@@ -72,6 +72,12 @@ struct ramet_index_header {
     _Atomic uint64_t slot_hint;       /* *: slots ever used */
     /* *: until then (monotonic ns) the write lock may be held briefly. */
     _Atomic uint64_t brief_until;
+    /* C: what past.c keeps. Snapshots before `past_tail` look there. */
+    _Atomic uint64_t past_tail;
+    _Atomic uint64_t past_pos;    /* the next frame's place */
+    _Atomic uint64_t past_oldest; /* generation */
+    _Atomic uint64_t past_size;   /* bytes, about */
+    _Atomic uint64_t past_packed; /* ... when last only what counts was there */
     /* B: the true first 100 bytes of the base's page 1, if it is held. */
     _Atomic uint64_t base_header[RAMET_BASE_HEADER_WORDS];
 };
@@ -87,7 +93,7 @@ struct ramet_index_head {
     /* *: which blocks of entries have disk blocks behind them. */
     _Atomic uint64_t blocks[RAMET_BLOCK_WORDS];
 };
-#define RAMET_INDEX_ENTRIES_OFFSET (192u * 1024)
+#define RAMET_INDEX_ENTRIES_OFFSET (256u * 1024)
 static_assert(sizeof(struct ramet_index_head) <= RAMET_INDEX_ENTRIES_OFFSET,
               "the entries begin past the head");
 
@@ -320,6 +326,10 @@ void ramet_index_unmap(struct ramet_replica *replica);
 RAMET_NODISCARD enum ramet_rc
 ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
                     struct ramet_err *err);
+/* ... and for where its pasts are. */
+RAMET_NODISCARD enum ramet_rc
+ramet_index_reserve_past(struct ramet_replica *replica, uint32_t pgno,
+                         struct ramet_err *err);
 /* The chunk's memory; NULL: can't be mapped. */
 _Atomic uint64_t *
 ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk);
@@ -347,27 +357,56 @@ ramet_index_set(struct ramet_replica *replica, uint32_t pgno, uint64_t entry);
 bool ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
                       uint64_t expected, uint64_t entry);
 void ramet_index_raise(_Atomic uint64_t *word, uint64_t value);
-/* Least tail pinned by a live session but `own`; dead ones are cleared.
- * UINT64_MAX: none. */
-uint64_t ramet_index_least_pin(struct ramet_session *session);
+/* Least tail >= `from` pinned by a live session but `session`; dead ones are
+ * cleared. UINT64_MAX: none. */
+uint64_t ramet_index_least_pin(struct ramet_session *session, uint64_t from);
+/* Tails < `below` pinned by live sessions, this one too: each once, descending,
+ * at most RAMET_PIN_SLOTS + 1. Returns how many. */
+unsigned ramet_index_pins(struct ramet_session *session, uint64_t below,
+                          uint64_t *out_tails);
 
+/* Entries, and where pages' pasts are, take turns chunk by chunk, so that the
+ * file is no longer than its pages need. */
+static inline uint64_t
+ramet_index_place(uint32_t pgno)
+{
+    const uint64_t at = pgno - 1;
+
+    return at + (at & ~(uint64_t)(RAMET_CHUNK_ENTRIES - 1));
+}
+static inline uint64_t
+ramet_index_past_place(uint32_t pgno)
+{
+    return ramet_index_place(pgno) + RAMET_CHUNK_ENTRIES;
+}
+static inline bool
+ramet_index_has_room(const struct ramet_replica *replica, uint64_t at)
+{
+    const uint64_t block = at >> RAMET_BLOCK_BITS;
+    const uint64_t word = atomic_load_explicit(
+        &replica->head->blocks[block / 64], memory_order_acquire);
+
+    return (word >> (block % 64) & 1) != 0;
+}
 /* NULL where there is no room for such an entry (it reads as "not loaded"). */
+static inline _Atomic uint64_t *
+ramet_index_slot_at(struct ramet_replica *replica, uint64_t at)
+{
+    const uint32_t chunk_at = (uint32_t)(at >> RAMET_CHUNK_BITS);
+    _Atomic uint64_t *chunk;
+
+    if (!ramet_index_has_room(replica, at))
+        return NULL;
+    chunk =
+        atomic_load_explicit(&replica->chunks[chunk_at], memory_order_acquire);
+    if (chunk == NULL)
+        chunk = ramet_index_map_chunk(replica, chunk_at);
+    return chunk == NULL ? NULL : &chunk[at & (RAMET_CHUNK_ENTRIES - 1)];
+}
 static inline _Atomic uint64_t *
 ramet_index_slot(struct ramet_replica *replica, uint32_t pgno)
 {
-    const uint32_t at = pgno - 1;
-    const uint32_t block = at >> RAMET_BLOCK_BITS;
-    const uint64_t word = atomic_load_explicit(
-        &replica->head->blocks[block / 64], memory_order_acquire);
-    _Atomic uint64_t *chunk;
-
-    if ((word >> (block % 64) & 1) == 0)
-        return NULL;
-    chunk = atomic_load_explicit(&replica->chunks[at >> RAMET_CHUNK_BITS],
-                                 memory_order_acquire);
-    if (chunk == NULL)
-        chunk = ramet_index_map_chunk(replica, at >> RAMET_CHUNK_BITS);
-    return chunk == NULL ? NULL : &chunk[at & (RAMET_CHUNK_ENTRIES - 1)];
+    return ramet_index_slot_at(replica, ramet_index_place(pgno));
 }
 /* The entry as it stands, not loaded. */
 static inline uint64_t
@@ -421,6 +460,8 @@ bool ramet_era_enter(struct ramet_session *session);
 void ramet_era_leave(struct ramet_session *session, bool entered);
 /* Forget generations before the index's oldest; close what nobody reads. */
 void ramet_gens_trim(struct ramet_replica *replica);
+/* ... and those of the past, whose readers are gone: opened again if need be. */
+void ramet_gens_trim_past(struct ramet_replica *replica);
 void ramet_gens_close_all(struct ramet_replica *replica);
 /* Make the next generation's file ahead of time, from a retired one if
  * `recycle` is not 0. Needs the checkpoint lock. */
@@ -479,7 +520,7 @@ struct ramet_version {
     enum ramet_entry_kind kind; /* where it was found; ABSENT or REMOTE: not
                                    here, nothing was read */
     uint64_t top;   /* the page's newest entry when it was looked at */
-    uint64_t found; /* the entry that the version is */
+    uint64_t found; /* the entry that the version is; 0: it is in the past */
     bool has_hash;
     uint64_t hash; /* of the page, where it is known */
 };

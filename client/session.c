@@ -7,7 +7,7 @@
  */
 #include <assert.h>
 
-#include "client/replica_impl.h"
+#include "client/past.h"
 #include "core/alloc.h"
 
 struct ramet_replica *
@@ -136,6 +136,8 @@ ramet_session_unpin(struct ramet_session *session)
         ramet_free(session->ahead);
         session->ahead = NULL;
     }
+    if (ramet_past_counts(session->replica, session->pin.snapshot.tail))
+        ramet_gens_trim_past(session->replica);
 }
 
 bool

@@ -9,7 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "client/replica_impl.h"
+#include "client/past.h"
 #include "core/alloc.h"
 
 #define DELIVER_WAIT_MS 200u
@@ -194,6 +194,26 @@ find_in_frame(struct lookup *l, enum ramet_entry_kind kind,
     return RAMET_OK;
 }
 
+/* What a checkpoint kept for old snapshots is theirs at any time. Where they
+ * come to the base they look once more: it may have been kept just now. */
+static enum ramet_rc
+look_in_past(struct lookup *l, struct ramet_err *err)
+{
+    struct ramet_past_version past;
+    const enum ramet_rc rc =
+        ramet_past_find(l->session->replica, l->tail, l->page_size, l->pgno,
+                        l->out, &past, err);
+
+    if (rc != RAMET_OK || past.kind == RAMET_ENTRY_NONE)
+        return rc;
+    l->at = 0;
+    l->again = false;
+    l->version->hash = past.hash;
+    l->version->has_hash = past.kind == RAMET_ENTRY_IMAGE;
+    find_version(l, past.kind);
+    return RAMET_OK;
+}
+
 /* The entry is a log position. */
 static enum ramet_rc
 look_in_log(struct lookup *l, struct ramet_err *err)
@@ -207,7 +227,11 @@ look_in_log(struct lookup *l, struct ramet_err *err)
     if (pos >= l->bound)
         return RAMET_ECORRUPT;
     l->bound = pos;
-    if (!is_newer && is_log_retired(l, pos)) { /* it is in the base now */
+    if (is_newer && is_log_retired(l, pos)) { /* the base is too new */
+        rc = look_in_past(l, err);
+        return rc == RAMET_OK && !l->is_found ? RAMET_ECORRUPT : rc;
+    }
+    if (is_log_retired(l, pos)) { /* it is in the base now */
         l->at = ramet_entry_make(kind == RAMET_ENTRY_IMAGE ? RAMET_ENTRY_HELD
                                  : kind == RAMET_ENTRY_LOG_ZERO
                                      ? RAMET_ENTRY_ZERO
@@ -258,6 +282,11 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
         l->at = read.frame.replaced;
         return RAMET_OK;
     }
+    if (!ramet_entry_in_log(read.frame.replaced)) { /* of the base's version */
+        rc = look_in_past(l, err);
+        if (rc != RAMET_OK || l->is_found)
+            return rc;
+    }
     return find_in_frame(l, RAMET_ENTRY_FILL, &read);
 }
 
@@ -277,7 +306,7 @@ look_in_base(struct lookup *l, struct ramet_err *err)
     rc = ramet_index_load(l->session, l->pgno, &now, err);
     l->again = rc == RAMET_OK && now != l->version->top;
     find_version(l, kind);
-    return rc;
+    return rc == RAMET_OK ? look_in_past(l, err) : rc;
 }
 
 static enum ramet_rc
@@ -314,6 +343,8 @@ look_up(struct lookup *l, struct ramet_err *err)
         version->has_hash = false;
         rc = ramet_index_load(l->session, l->pgno, &version->top, err);
         l->at = version->top;
+        if (rc == RAMET_OK)
+            rc = look_in_past(l, err);
         while (rc == RAMET_OK && !l->again && !l->is_found)
             rc = look(l, err);
         if (rc == RAMET_ECORRUPT)
@@ -361,6 +392,7 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
 {
     struct ramet_session *const session = sink->session;
     uint64_t entry = sink->entry;
+    struct ramet_past_version past;
     enum ramet_rc rc;
 
     if (pgno == sink->pgno) {
@@ -373,6 +405,10 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
         if (!ramet_entry_is_absent(entry) ||
             (ramet_entry_in_log(entry) && ramet_entry_pos(entry) >= sink->tail))
             return RAMET_OK; /* not wanted, or not this version of it */
+        rc = ramet_past_find(session->replica, sink->tail, sink->page_size,
+                             pgno, NULL, &past, err);
+        if (rc != RAMET_OK || past.kind != RAMET_ENTRY_NONE)
+            return rc;
     }
     if (entry == 0)
         return RAMET_OK;

@@ -144,7 +144,7 @@ ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err)
         }
         session->has_gate = true;
     }
-    if (ramet_index_least_pin(session) != UINT64_MAX)
+    if (ramet_index_least_pin(session, 0) != UINT64_MAX)
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being read by others",
                           replica->path);
     return RAMET_OK;
@@ -195,7 +195,7 @@ ramet_wait_alone(struct ramet_session *session, struct ramet_err *err)
 
         /* A reader of an empty file does not care about its pages. */
         if (is_empty && session->is_reserved &&
-            ramet_index_least_pin(session) >= session->pin.snapshot.tail)
+            ramet_index_least_pin(session, 0) >= session->pin.snapshot.tail)
             return RAMET_OK;
         if (!is_empty || !session->is_reserved)
             rc = ramet_session_shut_gate(session, err);

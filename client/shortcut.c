@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "client/replica_impl.h"
+#include "client/past.h"
 #include "core/alloc.h"
 
 #define PAGES_MAX 16u         /* read at once */
@@ -133,6 +133,13 @@ read_pages(struct ramet_session *session, uint32_t pgno, uint8_t *out)
                : read_base(session->replica, pgno, page_size, &iov, 1, &got);
 }
 
+/* By a checkpoint: the base may be too new. Looked at after entry and base. */
+static bool
+is_passed(const struct ramet_session *session)
+{
+    return ramet_past_counts(session->replica, session->pin.snapshot.tail);
+}
+
 bool
 ramet_shortcut_read(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 {
@@ -142,11 +149,12 @@ ramet_shortcut_read(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 
     assert(session->is_pinned && pgno <= session->pin.snapshot.page_count);
     if (ramet_entry_kind(entry) != RAMET_ENTRY_HELD || pgno == 1 ||
-        replica->base_fd < 0)
+        replica->base_fd < 0 || is_passed(session))
         return false;
     if (take_ahead(session, pgno, entry, out))
         return true;
     done = read_pages(session, pgno, out);
     atomic_thread_fence(memory_order_acquire); /* after what was read */
-    return done && ramet_index_known(replica, pgno) == entry; /* (1) */
+    return done && ramet_index_known(replica, pgno) == entry && /* (1) */
+           !is_passed(session);
 }

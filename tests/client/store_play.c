@@ -434,10 +434,9 @@ begin_work(struct play *play)
     play->is_stale = false;
 }
 
-void
-play_reserve(struct play *play)
+static void
+reserve_slot(struct play *play, struct play_slot *slot)
 {
-    struct play_slot *const slot = play_any_pinned(play);
     struct ramet_err err = {.text = ""};
     const enum ramet_rc rc = ramet_session_reserve(slot->session, &err);
 
@@ -457,6 +456,24 @@ play_reserve(struct play *play)
         play->writer = (int)(slot - play->slots);
         begin_work(play);
     }
+}
+
+void
+play_reserve(struct play *play)
+{
+    reserve_slot(play, play_any_pinned(play));
+}
+
+void
+play_reserve_newest(struct play *play)
+{
+    struct play_slot *const slot = play_any_idle(play);
+
+    if (play->writer >= 0)
+        return;
+    play_unpin_slot(slot);
+    play_pin_slot(play, slot);
+    reserve_slot(play, slot);
 }
 
 /* A write that failed, for want of the remote, leaves nothing to rely on. */

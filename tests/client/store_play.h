@@ -66,6 +66,7 @@ void play_read(struct play *play);
 void play_read_all(struct play *play);
 
 void play_reserve(struct play *play);
+void play_reserve_newest(struct play *play); /* unless somebody writes */
 void play_write(struct play *play);
 void play_truncate(struct play *play);
 void play_prepare(struct play *play);

@@ -54,6 +54,30 @@ shrink_and_regrow(struct play *play)
     }
 }
 
+/* So many that checkpoints pass whoever stays pinned; mostly by one session, so
+ * that others do. */
+static void
+many_generations(struct play *play)
+{
+    for (uint64_t i = 5 + store_below(&play->rng, 6); i > 0; i--) {
+        play_reserve_newest(play);
+        if (store_chance(&play->rng, 20))
+            play_truncate(play);
+        play_write(play);
+        play_publish(play);
+        play_release(play);
+        if (store_chance(&play->rng, 20))
+            play_pull(play);
+        if (store_chance(&play->rng, 10))
+            play_pin(play);
+        if (play->writer < 0)
+            OK(ramet_session_checkpoint(play_any(play)->session, true, e));
+        play_read(play);
+    }
+    play_read_all(play);
+    play_read_all(play);
+}
+
 static const struct choice choices[] = {
     CHOICE(4, play_open),          CHOICE(4, play_close),
     CHOICE(1, play_close_all),     CHOICE(8, play_pin),
@@ -67,6 +91,7 @@ static const struct choice choices[] = {
     CHOICE(3, play_freeze),        CHOICE(3, play_settle_intent),
     CHOICE(2, play_state),         CHOICE(4, play_fill),
     CHOICE(2, play_absent),        CHOICE(6, play_upkeep),
+    CHOICE(3, many_generations),
 };
 #define CHOICES (sizeof(choices) / sizeof(choices[0]))
 

@@ -24,6 +24,7 @@
 #define COUNTERS 32u /* one a page */
 #define START 1000u
 #define WRITERS 3u
+#define STAY_ROUNDS 200 /* of a reader that checkpoints pass meanwhile */
 
 /* ---- transfers ------------------------------------------------------------- */
 
@@ -105,7 +106,7 @@ transfer(struct ramet_session *session, uint64_t *rng)
 }
 
 static void
-check_sum(struct ramet_session *session)
+check_sum(struct ramet_session *session, int rounds)
 {
     struct ramet_err err = {.text = ""};
     const enum ramet_rc rc = ramet_session_pin(session, &err);
@@ -114,7 +115,7 @@ check_sum(struct ramet_session *session)
     child_require(rc == RAMET_OK || rc == RAMET_EBUSY, "pin", &err);
     if (rc != RAMET_OK)
         return;
-    for (int round = 0; round < 2; round++) { /* the snapshot stays */
+    for (int round = 0; round < rounds; round++) { /* the snapshot stays */
         sum = 0;
         for (unsigned i = 0; i < COUNTERS; i++)
             sum += read_counter(session, i);
@@ -155,7 +156,7 @@ play_role(struct place *p, unsigned role, uint64_t seed)
         if (role < WRITERS)
             transfer(session, &rng);
         else if (role < WRITERS + 2)
-            check_sum(session);
+            check_sum(session, store_chance(&rng, 10) ? STAY_ROUNDS : 2);
         else
             look_after(session, &rng);
         if (store_chance(&rng, 2)) { /* programs come and go */
@@ -227,7 +228,7 @@ check_bank_after(struct place *p)
     uint64_t bad;
     uint64_t rng = 3;
 
-    check_sum(session);
+    check_sum(session, 2);
     OK(ramet_session_verify(session, &checked, &bad, e));
     assert_int_equal(bad, 0);
     assert_true(transfer(session, &rng)); /* no lock is left behind */
@@ -287,7 +288,7 @@ work(void *arg)
         if (w->role < WRITERS)
             w->done += transfer(w->session, &w->rng);
         else if (w->role < WRITERS + 2)
-            check_sum(w->session);
+            check_sum(w->session, store_chance(&w->rng, 10) ? STAY_ROUNDS : 2);
         else
             look_after(w->session, &w->rng);
     }
@@ -322,7 +323,7 @@ threads__at_once__sum_stays(void **state)
     assert_true(done > 0);
     ramet_session_close(first);
     first = place_open(p, 0);
-    check_sum(first);
+    check_sum(first, 2);
     ramet_session_close(first);
 }
 

@@ -584,7 +584,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         rc = resize_base(c, err);
     if (rc == RAMET_OK)
         rc = move_pages(c, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK && c->pages.run_count == 0) /* else it is synced */
         rc = sync_base(c, err);
     if (rc == RAMET_OK)
         rc = ramet_presence_sync(replica, err);

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Local speed against SQLite's own WAL mode: ./dev bench local [--rounds N]
 
-One-row commits, point reads, range scans and a bulk load, by bench/local.c,
-in rounds that alternate between the two engines; what is printed is the median
-of the rounds' ratios (above 1: Ramet is quicker). Where tests/sqlite/setup.sh has
-fetched SQLite's source, its speedtest1 as well, built with the same library as
-the rest. Nothing here asserts: a clock proves nothing on a busy machine.
+One-row commits, point reads, range scans, a bulk load and connections that come
+and go, by bench/local.c, in rounds that alternate between the two engines; what
+is printed is the median of the rounds' ratios (above 1: Ramet is quicker). Where
+tests/sqlite/setup.sh has fetched SQLite's source, its speedtest1 as well, built
+with the same library as the rest. Nothing here asserts: a clock proves nothing
+on a busy machine.
 """
 import argparse
 import json
@@ -24,6 +25,9 @@ MODES = (
     ("read-txn", 500000, "point reads in one transaction"),
     ("scan", 2000, "range scans of 1,000 rows"),
     ("bulk", 200000, "bulk load, 10,000 rows a transaction"),
+    ("open-read", 1000, "open, read a row, close"),
+    ("open-commit", 300, "open, commit a row, close"),
+    ("open-fresh", 200, "make a database with a table, delete it"),
 )
 ENGINES = ("native", "ramet")
 SPEEDTEST_SIZE = 50

@@ -599,50 +599,59 @@ read_pieces(struct ramet_session *session, uint64_t offset, uint8_t *buf,
 
 /* Nearly every read: a whole page, and nothing of our own hides it. */
 static bool
-is_plain(const struct ramet_session *session, uint64_t size, uint64_t offset,
-         size_t len)
+is_plain(struct ramet_session *session, uint64_t offset, size_t len)
 {
+    const uint64_t size = ramet_session_size(session);
+
     return !session->has_writes && len == session->pin.snapshot.page_size &&
            offset < size && size - offset >= len && (offset & (len - 1)) == 0;
+}
+
+/* Any bytes; what is past the end of the file is zeros. */
+static enum ramet_rc
+read_bytes_at(struct ramet_session *session, uint64_t offset, uint8_t *buf,
+              size_t len, size_t *out_got, struct ramet_err *err)
+{
+    const uint64_t size = ramet_session_size(session);
+    const uint32_t page_size = session->has_writes
+                                   ? session->page_size
+                                   : session->pin.snapshot.page_size;
+    size_t here = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (offset < size)
+        here = size - offset < len ? (size_t)(size - offset) : len;
+    /* What SQLite looks at in each transaction needs no page. */
+    if (!session->has_writes && offset + here <= RAMET_TRUE_HEADER_SIZE &&
+        session->replica->kind == RAMET_KIND_SQLITE)
+        memcpy(buf, session->pin.snapshot.header + offset, here);
+    else
+        rc = read_pieces(session, offset, buf, here, page_size, err);
+    if (rc != RAMET_OK)
+        return rc;
+    memset(buf + here, 0, len - here);
+    *out_got = here;
+    return RAMET_OK;
 }
 
 enum ramet_rc
 ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
                    size_t len, size_t *out_got, struct ramet_err *err)
 {
-    const uint64_t size = ramet_session_size(session);
-    const uint32_t page_size = session->has_writes
-                                   ? session->page_size
-                                   : session->pin.snapshot.page_size;
-    uint8_t *const bytes = buf;
-    size_t here = 0;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
+    uint32_t pgno;
 
     if (rc != RAMET_OK)
         return rc;
     if (!session->is_pinned)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: read without a snapshot",
                           session->replica->path);
-    if (is_plain(session, size, offset, len)) {
-        const uint32_t pgno = (uint32_t)(offset / len) + 1;
-
-        if (!ramet_shortcut_read(session, pgno, buf))
-            rc = read_or_fetch(session, pgno, buf, err);
-        if (rc == RAMET_OK)
-            *out_got = len;
-        return rc;
-    }
-    if (offset < size)
-        here = size - offset < len ? (size_t)(size - offset) : len;
-    /* What SQLite looks at in each transaction needs no page. */
-    if (!session->has_writes && offset + here <= RAMET_TRUE_HEADER_SIZE &&
-        session->replica->kind == RAMET_KIND_SQLITE)
-        memcpy(bytes, session->pin.snapshot.header + offset, here);
-    else
-        rc = read_pieces(session, offset, bytes, here, page_size, err);
-    if (rc != RAMET_OK)
-        return rc;
-    memset(bytes + here, 0, len - here);
-    *out_got = here;
-    return RAMET_OK;
+    if (!is_plain(session, offset, len))
+        return read_bytes_at(session, offset, buf, len, out_got, err);
+    pgno = (uint32_t)(offset / len) + 1;
+    if (!ramet_shortcut_read(session, pgno, buf))
+        rc = read_or_fetch(session, pgno, buf, err);
+    if (rc == RAMET_OK)
+        *out_got = len;
+    return rc;
 }

@@ -214,29 +214,50 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
     return ramet_segment_writer_add(build->writer, pgno, page, err);
 }
 
+/* As many pages from `pgno` on as are zeros and need no image, unread. */
+static uint32_t
+count_unread_zeros(const struct build *build, uint32_t pgno, uint32_t most)
+{
+    if (pgno <= build->commit->least_page_count)
+        return 0;
+    return ramet_session_hole(build->job->session, pgno, most);
+}
+
+/* Some pages from `pgno` on; *out_count is how many. */
 static enum ramet_rc
-add_run(struct build *build, struct ramet_run run, struct ramet_err *err)
+add_some(struct build *build, uint32_t pgno, uint32_t most, uint32_t *out_count,
+         struct ramet_err *err)
 {
     const uint32_t page_size = build->commit->page_size;
     const uint32_t at_once = READ_BYTES / page_size;
-    uint32_t pgno = run.first;
+    enum ramet_rc rc;
 
-    for (;;) {
-        const uint32_t left = run.last - pgno;
-        const uint32_t count = left < at_once ? left + 1 : at_once;
-        enum ramet_rc rc = read_pages(build, pgno, count, build->buf, err);
+    *out_count = count_unread_zeros(build, pgno, most);
+    if (*out_count > 0)
+        return RAMET_OK;
+    *out_count = most < at_once ? most : at_once;
+    rc = read_pages(build, pgno, *out_count, build->buf, err);
+    for (uint32_t i = 0; rc == RAMET_OK && i < *out_count; i++)
+        rc = add_page(build, pgno + i, build->buf + (size_t)i * page_size, err);
+    return rc;
+}
 
-        for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
-            rc = add_page(build, pgno + i, build->buf + (size_t)i * page_size,
-                          err);
+static enum ramet_rc
+add_run(struct build *build, struct ramet_run run, struct ramet_err *err)
+{
+    uint64_t pgno = run.first;
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK && pgno <= run.last) {
+        uint32_t count;
+
+        rc = add_some(build, (uint32_t)pgno, (uint32_t)(run.last - pgno + 1),
+                      &count, err);
         if (rc == RAMET_OK && build->job->step != NULL)
             rc = build->job->step(build->job->step_ctx, count, err);
-        if (rc != RAMET_OK)
-            return rc;
-        if (left < at_once)
-            return RAMET_OK;
         pgno += count;
     }
+    return rc;
 }
 
 static enum ramet_rc

@@ -33,15 +33,25 @@ sum_block(struct ramet_session *session, uint32_t first, uint32_t count,
 {
     struct ramet_replica *const replica = session->replica;
     uint64_t values[BLOCK];
+    uint64_t zeros;
+    uint32_t hole_end = 0; /* index of the page behind the hole we are in */
     bool changed = false;
     enum ramet_rc rc = ramet_presence_read(replica, first, count, values, err);
 
+    memset(page, 0, page_size);
+    zeros = ramet_presence_of_hash(ramet_hash64(page, page_size));
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {
         if (values[i] > RAMET_PRESENCE_HELD ||
             !is_in_base(replica, first + i, values[i]))
             continue;
-        rc = ramet_base_read(replica, page_size, first + i, page, err);
-        values[i] = ramet_presence_of_hash(ramet_hash64(page, page_size));
+        if (hole_end <= i)
+            hole_end =
+                i + ramet_base_hole(replica, page_size, first + i, count - i);
+        if (i >= hole_end)
+            rc = ramet_base_read(replica, page_size, first + i, page, err);
+        values[i] = i < hole_end
+                        ? zeros
+                        : ramet_presence_of_hash(ramet_hash64(page, page_size));
         changed = true;
     }
     return rc == RAMET_OK && changed

@@ -706,6 +706,9 @@ void ramet_base_header_get(struct ramet_replica *replica,
                            uint8_t out[RAMET_TRUE_HEADER_SIZE]);
 void ramet_base_header_set(struct ramet_replica *replica,
                            const uint8_t in[RAMET_TRUE_HEADER_SIZE]);
+/* How many pages of the base from `pgno` on, `most` at most, are in a hole. */
+uint32_t ramet_base_hole(const struct ramet_replica *replica,
+                         uint32_t page_size, uint32_t pgno, uint32_t most);
 /* A whole page, past the end zeros, page 1 with its true header. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_read(struct ramet_replica *replica, uint32_t page_size,

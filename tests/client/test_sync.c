@@ -5,6 +5,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,6 +248,70 @@ make_checked_volume(struct world *world)
     change(file, 5000, 3);
     ramet_faultstore_reset_counts(world->faults[0]);
     return file;
+}
+
+static atomic_uint_least64_t bytes_read;
+
+static ssize_t
+count_preadv(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+             uint64_t offset)
+{
+    const ssize_t got = ramet_os_system()->preadv(ctx, fd, iov, iovcnt, offset);
+
+    atomic_fetch_add(&bytes_read, got > 0 ? (uint64_t)got : 0);
+    return got;
+}
+
+/* `len` bytes of a view of the volume at `offset`, compared. */
+static void
+expect_remote_at(struct world *world, uint64_t offset, const uint8_t *expected,
+                 size_t len)
+{
+    struct ramet_file_options options;
+    struct ramet_file *view = NULL;
+    uint8_t *const buf = malloc(len);
+    size_t got;
+
+    world_options(world, 2, &options);
+    options.stateless = true;
+    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
+    OK(ramet_file_pin(view, e));
+    OK(ramet_file_read(view, offset, buf, len, &got, e));
+    assert_int_equal(got, len);
+    assert_memory_equal(buf, expected, len);
+    ramet_file_unpin(view);
+    ramet_file_close(view);
+    free(buf);
+}
+
+/* A hole is not read to find that it is zeros. */
+static void
+push__of_a_sparse_file_reads_what_is_there(void **state)
+{
+    static const uint8_t zeros[SIZE];
+    const uint64_t at = UINT64_C(40) << 30;
+    struct world *const world = *state;
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_file_options options;
+    const char *const path = world_path(world, "sparse");
+    const int fd = open(path, O_RDWR | O_CREAT, 0600);
+
+    assert_true(fd >= 0);
+    if (ftruncate(fd, (off_t)(UINT64_C(64) << 30) + 5) != 0) {
+        close(fd);
+        skip(); /* no such large files here */
+    }
+    world_fill(bytes, SIZE, 3);
+    assert_int_equal(pwrite(fd, bytes, SIZE, (off_t)at), SIZE);
+    close(fd);
+    os.preadv = count_preadv;
+    world_options(world, 0, &options);
+    options.os = &os;
+    atomic_store(&bytes_read, 0);
+    OK(ramet_file_init(path, world->urls[0], &options, NULL, NULL, NULL, e));
+    assert_in_range(atomic_load(&bytes_read), SIZE, 64u << 20);
+    expect_remote_at(world, at, bytes, SIZE);
+    expect_remote_at(world, at + (UINT64_C(5) << 30), zeros, SIZE);
 }
 
 static void
@@ -649,6 +714,7 @@ main(void)
         T(commits__travel_both_ways),
         T(push__with_nothing_to_push_does_nothing),
         T(push__of_a_small_commit_is_one_put),
+        T(push__of_a_sparse_file_reads_what_is_there),
         T(push__to_a_store_that_checks_is_one_request),
         T(push__that_is_refused_looks_why),
         T(push__against_another_commit_diverges_and_loses_nothing),

@@ -37,17 +37,6 @@ struct cursor {
 };
 
 static int
-log_connect(sqlite3 *connection, void *aux, int arg_count,
-            const char *const *args, sqlite3_vtab **out_table, char **out_error)
-{
-    (void)aux;
-    (void)arg_count;
-    (void)args;
-    (void)out_error;
-    return ramet_table_connect(connection, declaration, out_table);
-}
-
-static int
 log_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 {
     (void)table;
@@ -186,17 +175,6 @@ log_eof(sqlite3_vtab_cursor *base)
     return ((struct cursor *)base)->lsn == 0;
 }
 
-static void
-result_id(sqlite3_context *context, const struct ramet_id *id)
-{
-    char text[RAMET_ID_TEXT_SIZE];
-
-    if (ramet_id_is_nil(id))
-        return;
-    ramet_id_format(id, text);
-    sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
-}
-
 static uint64_t
 segment_bytes(const struct ramet_commit *commit)
 {
@@ -217,10 +195,10 @@ log_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
 
     switch ((enum column)number) {
     case COLUMN_COMMIT_ID:
-        result_id(context, &commit->id.id);
+        ramet_table_result_id(context, &commit->id.id);
         return SQLITE_OK;
     case COLUMN_WRITER:
-        result_id(context, &commit->writer.id);
+        ramet_table_result_id(context, &commit->writer.id);
         return SQLITE_OK;
     case COLUMN_TIME:
         ramet_time_format(commit->time_ms, time);
@@ -260,7 +238,7 @@ log_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *out_rowid)
 
 static const sqlite3_module log_module = {
     .iVersion = 0,
-    .xConnect = log_connect, /* no xCreate: eponymous only */
+    .xConnect = ramet_table_connect, /* no xCreate: eponymous only */
     .xBestIndex = log_best_index,
     .xDisconnect = ramet_table_disconnect,
     .xOpen = log_open,
@@ -275,5 +253,6 @@ static const sqlite3_module log_module = {
 int
 ramet_log_table_register(sqlite3 *connection)
 {
-    return sqlite3_create_module(connection, "ramet_log", &log_module, NULL);
+    return sqlite3_create_module(connection, "ramet_log", &log_module,
+                                 (void *)(uintptr_t)declaration);
 }

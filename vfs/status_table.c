@@ -49,18 +49,6 @@ struct cursor {
 };
 
 static int
-status_connect(sqlite3 *connection, void *aux, int arg_count,
-               const char *const *args, sqlite3_vtab **out_table,
-               char **out_error)
-{
-    (void)aux;
-    (void)arg_count;
-    (void)args;
-    (void)out_error;
-    return ramet_table_connect(connection, declaration, out_table);
-}
-
-static int
 status_best_index(sqlite3_vtab *table, sqlite3_index_info *info)
 {
     (void)table;
@@ -190,17 +178,6 @@ result_text(sqlite3_context *context, const char *text)
         sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }
 
-static void
-result_id(sqlite3_context *context, const struct ramet_id *id)
-{
-    char text[RAMET_ID_TEXT_SIZE];
-
-    if (ramet_id_is_nil(id))
-        return;
-    ramet_id_format(id, text);
-    sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
-}
-
 static uint64_t
 number_of(const struct ramet_file_status *status, enum column column)
 {
@@ -251,10 +228,10 @@ status_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
         result_text(context, status->remote);
         break;
     case COLUMN_VOLUME:
-        result_id(context, &status->volume.id);
+        ramet_table_result_id(context, &status->volume.id);
         break;
     case COLUMN_REPLICA:
-        result_id(context, &status->replica.id);
+        ramet_table_result_id(context, &status->replica.id);
         break;
     case COLUMN_STATE:
         result_text(context, ramet_sync_state_name(status->state));
@@ -282,7 +259,7 @@ status_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *out_rowid)
 
 static const sqlite3_module status_module = {
     .iVersion = 0,
-    .xConnect = status_connect, /* no xCreate: eponymous only */
+    .xConnect = ramet_table_connect, /* no xCreate: eponymous only */
     .xBestIndex = status_best_index,
     .xDisconnect = ramet_table_disconnect,
     .xOpen = status_open,
@@ -298,5 +275,5 @@ int
 ramet_status_table_register(sqlite3 *connection)
 {
     return sqlite3_create_module(connection, "ramet_status", &status_module,
-                                 NULL);
+                                 (void *)(uintptr_t)declaration);
 }

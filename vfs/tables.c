@@ -6,12 +6,17 @@
 #include <string.h>
 
 int
-ramet_table_connect(sqlite3 *connection, const char *declaration,
-                    sqlite3_vtab **out_table)
+ramet_table_connect(sqlite3 *connection, void *aux, int arg_count,
+                    const char *const *args, sqlite3_vtab **out_table,
+                    char **out_error)
 {
+    const char *const declaration = aux;
     struct ramet_table *table;
     int code;
 
+    (void)arg_count;
+    (void)args;
+    (void)out_error;
     code = sqlite3_declare_vtab(connection, declaration);
     if (code != SQLITE_OK)
         return code;
@@ -54,4 +59,15 @@ ramet_table_best_index(sqlite3_index_info *info, int hidden_column, double rows)
         break;
     }
     return SQLITE_OK;
+}
+
+void
+ramet_table_result_id(sqlite3_context *context, const struct ramet_id *id)
+{
+    char text[RAMET_ID_TEXT_SIZE];
+
+    if (ramet_id_is_nil(id))
+        return;
+    ramet_id_format(id, text);
+    sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }

@@ -45,23 +45,6 @@ make_volume(struct world *world)
 }
 
 static void
-expect_remote(struct world *world, uint64_t lsn)
-{
-    struct ramet_file_options options;
-    struct ramet_file *view = NULL;
-
-    world_restart(world, 2);
-    world_options(world, 2, &options);
-    options.stateless = true;
-    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
-    OK(ramet_file_pin(view, e));
-    assert_int_equal(ramet_file_snapshot(view)->lsn, lsn);
-    ramet_file_unpin(view);
-    world_expect(view, bytes, SIZE);
-    ramet_file_close(view);
-}
-
-static void
 commit__returns_when_it_is_durable(void **state)
 {
     struct world *const world = *state;
@@ -73,7 +56,7 @@ commit__returns_when_it_is_durable(void **state)
         /* LSN 1 is the empty volume's, or the first commit itself. */
         assert_int_equal(status.local_commits, 0);
         assert_int_equal(status.state, RAMET_STATE_CLEAN);
-        expect_remote(world, status.durable_lsn);
+        world_expect_remote(world, status.durable_lsn, bytes, SIZE);
         world_fill(bytes + 300 * i, 5000, i + 2);
         world_write(a, 300 * i, bytes + 300 * i, 5000);
         assert_int_equal(world_status(a).durable_lsn, status.durable_lsn + 1);
@@ -101,7 +84,7 @@ commit__that_lost_the_race_is_rolled_back(void **state)
     world_expect(b, bytes, SIZE);
     world_write(b, 20000, "second", 6);
     memcpy(bytes + 20000, "second", 6);
-    expect_remote(world, world_status(b).durable_lsn);
+    world_expect_remote(world, world_status(b).durable_lsn, bytes, SIZE);
     OK(ramet_file_pull(a, NULL, e));
     world_expect(a, bytes, SIZE);
     ramet_file_close(a);
@@ -124,7 +107,7 @@ commit__without_the_remote_is_rolled_back(void **state)
     ramet_faultstore_set_down(world->faults[0], RAMET_OK);
     world_write(a, 10, "later", 5);
     memcpy(bytes + 10, "later", 5);
-    expect_remote(world, lsn + 1);
+    world_expect_remote(world, lsn + 1, bytes, SIZE);
     ramet_file_close(a);
 }
 
@@ -144,7 +127,7 @@ commit__with_a_super_journal_is_refused(void **state)
     ramet_file_release(a);
     ramet_file_unpin(a);
     world_expect(a, bytes, SIZE);
-    expect_remote(world, lsn);
+    world_expect_remote(world, lsn, bytes, SIZE);
     ramet_file_close(a);
 }
 
@@ -216,7 +199,7 @@ commit__of_unknown_fate_is_settled_first(void **state)
         ramet_faultstore_land(world->faults[0]); /* too late, if not before */
         OK(ramet_file_pull(a, NULL, e));
         world_expect(a, bytes, SIZE);
-        expect_remote(world, world_status(a).durable_lsn);
+        world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
         assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
     }
     ramet_file_close(a);
@@ -239,7 +222,7 @@ commit__pushes_what_is_pending_first(void **state)
     a = open_commit(world, 0, world_path(world, "a"), NULL);
     write_in_the_end(a, 20000, "durable", 7);
     memcpy(bytes + 20000, "durable", 7);
-    expect_remote(world, lsn + 2);
+    world_expect_remote(world, lsn + 2, bytes, SIZE);
     ramet_file_close(a);
 }
 
@@ -339,7 +322,7 @@ commit__is_whole_or_absent_wherever_the_power_goes(void **state)
         write_in_the_end(a, 0, &(uint8_t){(uint8_t)count}, 1);
         bytes[0] = (uint8_t)count;
         world_expect(a, bytes, SIZE);
-        expect_remote(world, world_status(a).durable_lsn);
+        world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
         ramet_file_close(a);
     }
     faultos_free(fault);
@@ -408,7 +391,7 @@ commit__that_was_cut_off__and_one_of_another_mode_on_top(void **state)
         OK(ramet_file_sync(a, NULL, e));
         world_expect(a, bytes, SIZE);
         assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
-        expect_remote(world, world_status(a).durable_lsn);
+        world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
         ramet_file_close(a);
     }
     faultos_free(fault);
@@ -462,7 +445,7 @@ commit__of_unknown_fate__and_one_of_another_mode_on_top(void **state)
         OK(ramet_file_sync(a, NULL, e));
         world_expect(a, bytes, SIZE);
         assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
-        expect_remote(world, world_status(a).durable_lsn);
+        world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
         ramet_file_close(a);
     }
     faultos_free(fault);

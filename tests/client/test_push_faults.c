@@ -37,24 +37,6 @@ change(struct ramet_file *file, uint64_t seed)
     world_write(file, 5000, bytes + 5000, 20000);
 }
 
-/* The remote has exactly `lsn` commits, and the newest holds `bytes`. */
-static void
-expect_remote(struct world *world, uint64_t lsn)
-{
-    struct ramet_file_options options;
-    struct ramet_file *view = NULL;
-
-    world_restart(world, 2);
-    world_options(world, 2, &options);
-    options.stateless = true;
-    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
-    OK(ramet_file_pin(view, e));
-    assert_int_equal(ramet_file_snapshot(view)->lsn, lsn);
-    ramet_file_unpin(view);
-    world_expect(view, bytes, SIZE);
-    ramet_file_close(view);
-}
-
 /* Any one request goes wrong in any way; then a push in a new process. */
 static void
 push_with_fault(struct world *world, enum ramet_fault fault, uint64_t nth,
@@ -84,7 +66,7 @@ push_with_fault(struct world *world, enum ramet_fault fault, uint64_t nth,
     world_expect(file, bytes, SIZE);
     OK(ramet_file_push(file, NULL, e));
     OK(ramet_file_pull(file, NULL, e));
-    expect_remote(world, world_status(file).durable_lsn);
+    world_expect_remote(world, world_status(file).durable_lsn, bytes, SIZE);
     ramet_file_close(file);
 }
 
@@ -150,7 +132,7 @@ pull__does_not_take_ones_own_commit_for_anothers(void **state)
     assert_int_equal(world_status(a).durable_lsn, 2);
     assert_int_equal(world_status(a).local_commits, 0);
     world_expect(a, bytes, SIZE);
-    expect_remote(world, 2);
+    world_expect_remote(world, 2, bytes, SIZE);
     ramet_file_close(a);
 }
 
@@ -249,7 +231,7 @@ push__lands_once_wherever_the_power_goes(void **state)
         assert_int_equal(world_status(file).durable_lsn, expected);
         assert_int_equal(world_status(file).state, RAMET_STATE_CLEAN);
         ramet_file_close(file);
-        expect_remote(world, expected);
+        world_expect_remote(world, expected, bytes, SIZE);
     }
     faultos_free(fault);
 }

@@ -234,6 +234,24 @@ world_expect(struct ramet_file *file, const void *bytes, size_t len)
 }
 
 void
+world_expect_remote(struct world *world, uint64_t lsn, const void *bytes,
+                    size_t len)
+{
+    struct ramet_file_options options;
+    struct ramet_file *view = NULL;
+
+    world_restart(world, 2);
+    world_options(world, 2, &options);
+    options.stateless = true;
+    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
+    OK(ramet_file_pin(view, e));
+    assert_int_equal(ramet_file_snapshot(view)->lsn, lsn);
+    ramet_file_unpin(view);
+    world_expect(view, bytes, len);
+    ramet_file_close(view);
+}
+
+void
 world_expect_plain(const char *path, const void *bytes, size_t len)
 {
     uint8_t *const got = malloc(len + 1);

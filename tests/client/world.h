@@ -54,6 +54,10 @@ void world_fill(void *out, size_t len, uint64_t seed);
 
 /* The newest snapshot equals these bytes; read through the file. */
 void world_expect(struct ramet_file *file, const void *bytes, size_t len);
+/* The remote has exactly `lsn` commits and the newest holds these bytes, as a
+ * process on machine 2 sees it that knows nothing yet. */
+void world_expect_remote(struct world *world, uint64_t lsn, const void *bytes,
+                         size_t len);
 /* The plain file at `path` equals these bytes. */
 void world_expect_plain(const char *path, const void *bytes, size_t len);
 void world_write_plain(const char *path, const void *bytes, size_t len);

@@ -133,7 +133,8 @@ const struct cli_verb cli_verb_clone = {
         "Makes FILE a replica of the volume at URL. A SQLite database comes\n"
         "lazily: pages are fetched when something reads them through the VFS.\n"
         "Other files come whole, since plain programs read them; so does a\n"
-        "database with --hydrate.",
+        "database with --hydrate. It begins at the newest commit: export and\n"
+        "restore bring a past one (URL@LSN).",
     .example = "  $ ramet clone file:///backups/app.db app.db --hydrate",
     .options = clone_options,
     .reports = true,

@@ -180,6 +180,14 @@ class Verbs(support.CliTest):
                                    "--if-absent")["present"], True)
         self.assertEqual(self.read(self.path("b.db")), b"mine")
 
+    def test_clone__of_a_past_snapshot_names_what_brings_one(self):
+        self.bound()
+        done = self.run_ramet("clone", self.url() + "@1", "b.db")
+        self.assertEqual(done.returncode, support.USAGE)
+        self.assertIn("ramet export", done.stderr)
+        self.assertFalse(os.path.exists(self.path("b.db")))
+        self.assertFalse(os.path.exists(self.path("b.db-ramet")))
+
     def test_clone__of_no_volume_is_not_found(self):
         self.bound()
         self.refused(support.NOT_FOUND, "clone", self.url("nothing"), "b.db")

@@ -179,6 +179,38 @@ page_read_ahead__changes_for_others__stays_what_the_snapshot_has(void **state)
     image_unref(second);
 }
 
+/* Checkpoints don't wait for a reader for ever: the base is too new for it then,
+ * and was too short in between. */
+static void
+page_read_ahead__passed_by_checkpoints__stays_what_the_snapshot_has(
+    void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = place_image(1, PAGES * PLACE_PAGE);
+    struct image *const image = image_copy(first);
+    struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const reader = place_open(p, 0);
+
+    commit_to_base(writer, first);
+    OK(ramet_session_pin(reader, e));
+    expect_pages(reader, first, 1, 20);
+    for (unsigned i = 0; i < 8; i++) {
+        image_resize(image, 8 * PLACE_PAGE);
+        commit_to_base(writer, image);
+        image_resize(image, PAGES * PLACE_PAGE);
+        commit_to_base(writer, image);
+    }
+    expect_pages(reader, first, 21, PAGES);
+    ramet_session_unpin(reader);
+    OK(ramet_session_pin(reader, e));
+    expect_pages(reader, image, 21, PAGES);
+    ramet_session_unpin(reader);
+    ramet_session_close(reader);
+    ramet_session_close(writer);
+    image_unref(first);
+    image_unref(image);
+}
+
 static void
 page_read_ahead__is_cut_off_and_grows_again__is_zero(void **state)
 {
@@ -302,6 +334,8 @@ main(void)
         TEST(scan__takes_few_reads_and_none_twice),
         TEST(page_read_ahead__changes__is_read_again),
         TEST(page_read_ahead__changes_for_others__stays_what_the_snapshot_has),
+        TEST(
+            page_read_ahead__passed_by_checkpoints__stays_what_the_snapshot_has),
         TEST(page_read_ahead__is_cut_off_and_grows_again__is_zero),
         TEST(page__is_evicted_while_it_is_read__is_fetched_again),
         TEST(pages__are_evicted_while_they_are_read_ahead__are_fetched_again),

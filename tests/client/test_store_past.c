@@ -752,6 +752,71 @@ pastframe__any_bit_flips__is_noticed(void **state)
     }
 }
 
+/* The bit at `offset` of the file, and back again. */
+static void
+flip_bit(int fd, uint64_t offset, unsigned bit)
+{
+    uint8_t byte;
+
+    assert_int_equal(pread(fd, &byte, 1, (off_t)offset), 1);
+    byte ^= (uint8_t)(1u << bit);
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
+}
+
+static int
+open_past(const struct place *p)
+{
+    char path[256];
+    int fd = -1;
+
+    for (unsigned gen = 1; fd < 0 && gen < 1000; gen++) {
+        snprintf(path, sizeof(path), "%s/past-%016x", p->dir, gen);
+        fd = open(path, O_RDWR);
+    }
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void
+past__bits_flip__error_or_right_data(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(9, 6 * PLACE_PAGE);
+    struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
+    struct reader old;
+    uint64_t size;
+    uint64_t rng = store_seed("bits");
+    unsigned errors = 0;
+    int fd;
+
+    commit_generation(writer, image);
+    old = pin_newest(p, image);
+    store_random_bytes(&rng, image->bytes, image->size);
+    commit_generations(writer, image, &rng, 6);
+    size = usage_of(p, "past-").bytes;
+    fd = open_past(p);
+    for (unsigned i = 0; i < 400; i++) {
+        const uint64_t offset = store_chance(&rng, 50)
+                                    ? store_below(&rng, size)
+                                    : 64 + store_below(&rng, 64);
+        const unsigned bit = (unsigned)store_below(&rng, 8);
+        bool equal = false;
+        enum ramet_rc rc;
+
+        flip_bit(fd, offset, bit);
+        rc = store_compare(old.session, old.seen, &equal, NULL);
+        assert_true(rc == RAMET_OK ? equal : rc == RAMET_ECORRUPT);
+        errors += rc != RAMET_OK;
+        flip_bit(fd, offset, bit);
+    }
+    assert_true(errors > 100);
+    store_expect(old.session, old.seen, __LINE__);
+    close(fd);
+    end_reader(&old);
+    ramet_session_close(writer);
+    image_unref(image);
+}
+
 #define PLACE_TEST(f)                                                          \
     cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
 
@@ -767,6 +832,7 @@ main(void)
         PLACE_TEST(pulls__pass_a_reader__each_fetches_at_its_lsn),
         PLACE_TEST(past__full_disk__checkpoint_gives_up_unharmed),
         PLACE_TEST(reader__passed_before_it_reads_the_base__sees_what_was),
+        PLACE_TEST(past__bits_flip__error_or_right_data),
         PLACE_TEST(checkpoint__that_passes_readers__may_die_anywhere),
         PLACE_TEST(writer__killed_again_and_again__readers_see_what_was),
     };

@@ -252,6 +252,20 @@ is_of_other_size(const struct ramet_past_job *job, uint64_t entry)
            gen->page_size != job->page_size;
 }
 
+static enum ramet_rc
+take_from_base(struct ramet_past_job *job, struct ramet_pastframe *frame,
+               struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_base_read(
+        job->session->replica, job->page_size, frame->pgno, job->page, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    frame->kind = RAMET_ENTRY_IMAGE;
+    frame->page_hash = ramet_hash64(job->page, job->page_size);
+    return RAMET_OK;
+}
+
 /* Kind and, of an image, page and hash. */
 static enum ramet_rc
 take_version(struct ramet_past_job *job, const struct span *span,
@@ -263,6 +277,8 @@ take_version(struct ramet_past_job *job, const struct span *span,
     frame->kind = RAMET_ENTRY_ZERO;
     if (is_of_other_size(job, span->found))
         return RAMET_OK;
+    if (ramet_entry_kind(span->found) == RAMET_ENTRY_HELD) /* (2): unchanged */
+        return take_from_base(job, frame, err);
     rc = locate(job, span->most, frame->pgno, job->page, &version, err);
     if (rc != RAMET_OK || version.kind == RAMET_ENTRY_ZERO ||
         version.kind == RAMET_ENTRY_LOG_ZERO)

@@ -305,7 +305,6 @@ resize_base(struct checkpoint *c, struct ramet_err *err)
     int result;
 
     if (s->page_size != c->state.base_page_size) {
-        rc = ramet_presence_truncate(c->replica, 0, err);
         c->state.base_absent = 0;
         result =
             os->truncate(os->ctx, c->replica->base_fd, RAMET_TRUE_HEADER_SIZE);
@@ -318,11 +317,12 @@ resize_base(struct checkpoint *c, struct ramet_err *err)
         if (c->state.base_absent != 0)
             rc = ramet_presence_count_absent(c->replica, s->page_count, &left,
                                              err);
-        if (rc == RAMET_OK)
-            rc = ramet_presence_truncate(c->replica, s->page_count, err);
         c->state.base_absent = left;
         c->old_page_count = s->page_count;
     }
+    /* A checkpoint that died may have written past it. */
+    if (rc == RAMET_OK)
+        rc = ramet_presence_truncate(c->replica, c->old_page_count, err);
     if (rc != RAMET_OK)
         return rc;
     result = os->truncate(os->ctx, c->replica->base_fd, size);

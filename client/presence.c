@@ -114,7 +114,8 @@ ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
     if (rc != RAMET_OK)
         return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
     result = os->stat(os->ctx, replica->presence_fd, &st);
-    if (result == 0 && st.size_bytes > size)
+    /* Also if it is as long already: whoever cut it may not have it on disk. */
+    if (result == 0 && st.size_bytes >= size)
         result = os->truncate(os->ctx, replica->presence_fd, size);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),

@@ -169,6 +169,55 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
     image_unref(image);
 }
 
+/* The file's length, in one synced transaction, and nothing written. */
+static void
+resize(struct ramet_session *session, uint64_t size)
+{
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_truncate(session, size, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+}
+
+static void
+checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(21, 10 * PLACE_PAGE);
+    struct ramet_session *session = open_with(p, NULL);
+    uint64_t checked;
+    uint64_t bad;
+    pid_t child;
+
+    OK(place_commit(session, image, e));
+    ramet_session_close(session);
+    child = fork();
+    if (child == 0) {
+        struct ramet_os os = *ramet_os_system();
+
+        session = open_with(p, &os);
+        OK(place_commit(session, place_image(22, 15 * PLACE_PAGE), e));
+        os.rename = die_or_rename;
+        OK(ramet_session_checkpoint(session, true, e));
+        _exit(1);
+    }
+    place_await(child);
+    for (uint64_t pages = 11; pages <= 15; pages += 4) {
+        session = open_with(p, NULL);
+        resize(session, pages * PLACE_PAGE);
+        ramet_session_close(session);
+    }
+    session = open_with(p, NULL);
+    OK(ramet_session_verify(session, &checked, &bad, e));
+    assert_int_equal(bad, 0);
+    image_unref(image);
+    ramet_session_close(session);
+}
+
 static void
 checkpoint__refused_twice__fills_of_later_are_found(void **state)
 {
@@ -498,6 +547,7 @@ main(void)
         TEST(gate__shut_by_the_dead__opens_though_its_slot_is_taken),
         TEST(clean_close__of_a_tiny_file_cut_off__opens),
         TEST(checkpoint__dies_before_entries_are_swapped__fills_stay),
+        TEST(checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten),
         TEST(checkpoint__refused_twice__fills_of_later_are_found),
         TEST(eviction__of_a_clean_file_dies__what_went_is_brought_again),
         TEST(checkpoint__dies_over_pulled_pages__they_are_counted),

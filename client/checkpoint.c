@@ -423,7 +423,7 @@ clear_cut_entries(struct checkpoint *c)
         const uint64_t entry = ramet_index_peek(replica, (uint32_t)p);
         const enum ramet_entry_kind kind = ramet_entry_kind(entry);
 
-        if (entry != 0 && kind != RAMET_ENTRY_ZERO &&
+        if (kind != RAMET_ENTRY_NONE && kind != RAMET_ENTRY_ZERO &&
             !(ramet_entry_in_log(entry) && ramet_entry_pos(entry) >= end) &&
             !(kind == RAMET_ENTRY_FILL &&
               ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill))

@@ -423,6 +423,30 @@ ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
     return true;
 }
 
+/* No room for it yet, or no memory: of the second nothing may be concluded. */
+uint64_t
+ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno)
+{
+    _Atomic uint64_t *slot;
+
+    if (!ramet_index_has_room(replica, ramet_index_place(pgno)))
+        return 0;
+    slot = ramet_index_slot(replica, pgno);
+    return slot == NULL ? RAMET_ENTRY_UNSEEN
+                        : atomic_load_explicit(slot, memory_order_acquire);
+}
+
+static enum ramet_rc
+take_entry(const struct ramet_replica *replica, uint64_t entry, uint64_t *out,
+           struct ramet_err *err)
+{
+    *out = entry;
+    return entry != RAMET_ENTRY_UNSEEN
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
+                            replica->path);
+}
+
 /* Fill in the block of entries around `pgno` from the presence file. */
 static enum ramet_rc
 load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
@@ -474,8 +498,7 @@ ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
         entry = ramet_index_peek(replica, pgno);
         assert(entry != 0);
     }
-    *out_entry = entry;
-    return RAMET_OK;
+    return take_entry(replica, entry, out_entry, err);
 }
 
 enum ramet_rc
@@ -486,10 +509,8 @@ ramet_index_load(struct ramet_session *session, uint32_t pgno,
     uint64_t entry = ramet_index_known(replica, pgno);
     enum ramet_rc rc;
 
-    if (entry != 0) {
-        *out_entry = entry;
-        return RAMET_OK;
-    }
+    if (entry != 0)
+        return take_entry(replica, entry, out_entry, err);
     if (replica->is_private) /* nobody else is here to shut out */
         return ramet_index_load_locked(session, pgno, out_entry, err);
     rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);

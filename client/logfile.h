@@ -68,6 +68,8 @@ enum ramet_entry_kind {
     RAMET_ENTRY_LOG_ZERO = 6,
     RAMET_ENTRY_REMOTE = 7,
 };
+/* No entry: there is one, and no memory to look at it. */
+#define RAMET_ENTRY_UNSEEN (UINT64_C(1) << 3)
 static inline uint64_t
 ramet_entry_make(enum ramet_entry_kind kind, uint64_t pos_or_stamp)
 {

@@ -408,13 +408,15 @@ ramet_index_slot(struct ramet_replica *replica, uint32_t pgno)
 {
     return ramet_index_slot_at(replica, ramet_index_place(pgno));
 }
-/* The entry as it stands, not loaded. */
+uint64_t ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno);
+/* The entry as it stands, not loaded; RAMET_ENTRY_UNSEEN if it can't be had. */
 static inline uint64_t
 ramet_index_peek(struct ramet_replica *replica, uint32_t pgno)
 {
     _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
 
-    return slot == NULL ? 0 : atomic_load_explicit(slot, memory_order_acquire);
+    return slot == NULL ? ramet_index_peek_again(replica, pgno)
+                        : atomic_load_explicit(slot, memory_order_acquire);
 }
 /* What a page that nobody loaded is, where no page of the base is absent. */
 static inline uint64_t

@@ -538,6 +538,55 @@ clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole(void **state)
     image_unref(image);
 }
 
+#define CHUNK_SIZE (2u << 20) /* of the index, mapped at once */
+
+static int
+map_no_chunk(void *ctx, int fd, uint64_t offset, size_t len, bool writable,
+             void **out)
+{
+    return len == CHUNK_SIZE
+               ? -ENOMEM
+               : ramet_os_system()->map(ctx, fd, offset, len, writable, out);
+}
+
+/* The base has another version of the page than the log. */
+static void
+index__that_cannot_be_mapped__is_no_empty_one(void **state)
+{
+    struct place *const p = *state;
+    struct image *const old = place_image(31, 10 * PLACE_PAGE);
+    struct image *const image = place_image(32, 10 * PLACE_PAGE);
+    struct ramet_session *const session = open_with(p, NULL);
+    pid_t child;
+
+    OK(place_commit(session, old, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(place_commit(session, image, e));
+    child = fork();
+    if (child == 0) {
+        struct ramet_os os = *ramet_os_system();
+        struct ramet_session *other;
+        uint8_t page[PLACE_PAGE];
+        struct ramet_err err = {.text = ""};
+        size_t got;
+
+        os.map = map_no_chunk;
+        other = open_with(p, &os);
+        OK(ramet_session_pin(other, e));
+        for (unsigned i = 0; i < 10; i++)
+            child_require(ramet_session_read(other, i * PLACE_PAGE, page,
+                                             PLACE_PAGE, &got,
+                                             &err) == RAMET_ENOMEM,
+                          "a page without its entry is no error", &err);
+        _exit(0);
+    }
+    place_await(child);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(old);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -554,6 +603,7 @@ main(void)
         TEST(first_write__of_two_processes__neither_is_a_native_reader),
         TEST(adoption__interrupted_with_a_long_log__can_be_done_again),
         TEST(clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole),
+        TEST(index__that_cannot_be_mapped__is_no_empty_one),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -8,7 +8,7 @@
 #
 #   SUITE_JOBS=2           parallel runs        SUITE_TIMEOUT=120  s a file
 #   SUITE_MEMJOURNAL=1     journal_mode=memory on each connection
-#   SUITE_FIXTURE=testfixture[-debug]           SUITE_KEEP=1  keep all logs
+#   SUITE_FIXTURE=[debug-]testfixture           SUITE_KEEP=1  keep all logs
 #   SUITE_RESULTS=DIR      default: a new one in RAMET_SUITE_DIR, which goes
 #                          again when all passed
 set -uo pipefail

@@ -2,7 +2,7 @@
 # setup.sh - SQLite's source from Debian, and its test programs built with
 # the hook that loads an extension. Does nothing that is done already.
 #
-# SUITE_DEBUG=1: also testfixture-debug, with SQLite's own assertions on.
+# SUITE_DEBUG=1: also debug-testfixture, with SQLite's own assertions on.
 set -euo pipefail
 # shellcheck source=tests/sqlite/common.sh
 . "$(dirname "$0")/common.sh"
@@ -76,7 +76,7 @@ stamp=$(cat "$here"/harness/*.c "$here/setup.sh" | md5sum)
 is_built() { # NAME
     [ -x "$bin/$1" ] && [ "$(cat "$build/$1.stamp" 2>/dev/null)" = "$stamp" ]
 }
-if is_built all && { [ -z "${SUITE_DEBUG:-}" ] || is_built testfixture-debug; }; then
+if is_built all && { [ -z "${SUITE_DEBUG:-}" ] || is_built debug-testfixture; }; then
     exit 0
 fi
 mkdir -p "$build"
@@ -123,7 +123,8 @@ logged make-init.log gcc -O2 -I. -c "$here/harness/init.c" -o init.o
 logged make-tcl.log gcc -O2 -I. -I/usr/include/tcl8.6 -c "$here/harness/tcl.c" -o tcl.o
 is_built testfixture || fixture testfixture
 if [ -n "${SUITE_DEBUG:-}" ]; then
-    fixture testfixture-debug -UNDEBUG -DSQLITE_DEBUG
+    # backcompat.test takes each testfixture?* for an older version.
+    fixture debug-testfixture -UNDEBUG -DSQLITE_DEBUG
 fi
 core=(-O2 -I. -DSQLITE_EXTRA_INIT=suite_extra_init -DSQLITE_THREADSAFE=1
     -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE -DSQLITE_HAVE_ZLIB=1)

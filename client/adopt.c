@@ -164,6 +164,23 @@ describe_commit(struct adoption *a)
     a->state.base_mtime_ns = a->found.base_mtime_ns;
 }
 
+/* What no commit could carry is refused before anything changes. */
+static enum ramet_rc
+check_kind(const struct adoption *a, const struct ramet_stat *st,
+           const uint8_t *header, struct ramet_err *err)
+{
+    uint32_t page_size;
+
+    if (a->state.fold.kind != RAMET_KIND_SQLITE || st->size_bytes == 0 ||
+        ramet_is_database(header, st->size_bytes, &page_size))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "%s is no SQLite database any more, which its volume is: "
+                      "'ramet restore' brings that back and keeps this file "
+                      "beside it",
+                      a->replica->path);
+}
+
 static enum ramet_rc
 take_file(struct adoption *a, const struct ramet_replica_options *given,
           struct ramet_err *err)
@@ -190,6 +207,8 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
         rc = ramet_base_look_for_users(replica, replica->base_fd, err);
     if (rc == RAMET_OK && os->stat(os->ctx, replica->base_fd, &st) < 0)
         rc = RAMET_FAIL(err, RAMET_EIO, "stat %s", replica->path);
+    if (rc == RAMET_OK)
+        rc = check_kind(a, &st, header, err);
     if (rc == RAMET_OK)
         rc = ramet_state_describe_file(&options, &st, header, &a->found, err);
     if (rc == RAMET_OK)

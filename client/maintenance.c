@@ -184,9 +184,10 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                               "stat %s", replica->path);
-    /* A page is written whole, a blob may end within it. Nothing but the mark
-     * may be past the end before the state says that the base is clean. */
-    if (st.size_bytes > dirty_size) {
+    /* A page is written whole, a blob may end within it; what was adopted may
+     * have ended within a page of a database. Nothing but the mark may be past
+     * the end before the state says that the base is clean. */
+    if (st.size_bytes != dirty_size) {
         result = os->truncate(os->ctx, replica->base_fd, dirty_size);
         if (result < 0)
             return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,

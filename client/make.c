@@ -21,8 +21,8 @@
 #define PENDING_BYTE UINT64_C(0x40000000)
 #define LOCK_BYTES 512u
 
-static bool
-is_database(const uint8_t *header, uint64_t size, uint32_t *out_page_size)
+bool
+ramet_is_database(const uint8_t *header, uint64_t size, uint32_t *out_page_size)
 {
     uint32_t page_size;
 
@@ -56,7 +56,10 @@ start_state(struct ramet_replica *replica, struct ramet_state_file *state,
     return rc;
 }
 
-/* What the file is, and all its pages pend. */
+/*
+ * What the file is, and all its pages pend. A database is whole pages: where a
+ * part of one is left at its end, SQLite reads zeros behind it, and so do we.
+ */
 enum ramet_rc
 ramet_state_describe_file(const struct ramet_replica_options *options,
                           const struct ramet_stat *st, const uint8_t *header,
@@ -64,7 +67,8 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
 {
     struct ramet_snapshot *const s = &state->fold.newest;
     uint32_t page_size = options->page_size;
-    const bool is_db = is_database(header, st->size_bytes, &page_size);
+    const bool is_db = options->kind != RAMET_KIND_BLOB &&
+                       ramet_is_database(header, st->size_bytes, &page_size);
 
     state->fold.kind = options->kind != 0             ? options->kind
                        : is_db || st->size_bytes == 0 ? RAMET_KIND_SQLITE
@@ -78,8 +82,10 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
     if (page_size != 0 && st->size_bytes > (uint64_t)UINT32_MAX * page_size)
         return RAMET_FAIL(err, RAMET_ETOOBIG, "the file has too many pages");
     s->page_size = page_size;
-    s->byte_length = st->size_bytes;
     s->page_count = ramet_pages_of(st->size_bytes, page_size);
+    s->byte_length = state->fold.kind == RAMET_KIND_SQLITE
+                         ? (uint64_t)s->page_count * page_size
+                         : st->size_bytes;
     memcpy(s->header, header, RAMET_TRUE_HEADER_SIZE);
     if (is_db && state->fold.kind == RAMET_KIND_SQLITE) {
         s->counter = ramet_get_be32(header + 24);

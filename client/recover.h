@@ -14,6 +14,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_make_replica(struct ramet_replica *replica,
                    const struct ramet_replica_options *options,
                    struct ramet_state_file *state, struct ramet_err *err);
+/* Does a file of this size begin as a SQLite database does? */
+bool ramet_is_database(const uint8_t *header, uint64_t size,
+                       uint32_t *out_page_size);
 /* What the plain file is, and that all its pages pend, into `state`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_state_describe_file(const struct ramet_replica_options *options,

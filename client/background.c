@@ -130,7 +130,8 @@ judge(struct ramet_background *bg, struct backoff *backoff, const char *what,
         *backoff = (struct backoff){.until_ms = 0};
         return;
     }
-    if (rc == RAMET_EBUSY || rc == RAMET_ECANCELLED) {
+    /* Somebody else was at it: soon again. */
+    if (rc == RAMET_EBUSY || rc == RAMET_ESNAPSHOT || rc == RAMET_ECANCELLED) {
         backoff->until_ms = now_ms(bg) + bg->pacer.interval_ms;
         return;
     }

@@ -251,7 +251,7 @@ make_intent(struct ramet_session *session,
 
     rc = ramet_sync_point(object, len, volume, &point, &id, err);
     if (rc == RAMET_OK && ramet_id_is_nil(&state->intent.id))
-        rc = ramet_session_freeze(session, &id, err);
+        rc = ramet_session_freeze(session, &state->newest, &id, err);
     else if (rc == RAMET_OK && ramet_id_compare(&state->intent.id, &id.id) != 0)
         return RAMET_OK; /* another's: it was made after that was settled */
     return rc == RAMET_OK ? ramet_session_keep_intent(session, object, len, err)
@@ -398,7 +398,7 @@ pass_fence(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     ramet_sync_point_of(&head, &point);
-    rc = ramet_session_mark_durable(sync->session, &point, err);
+    rc = ramet_session_mark_durable(sync->session, own, &point, err);
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }
 
@@ -562,8 +562,8 @@ check_base(struct sending *sending, struct ramet_err *err)
                           " first; `ramet pull`, and begin again",
                           sending->link->path, sending->base.lsn);
     if (sending->base.lsn < own ||
-        (own > 0 &&
-         !ramet_hash_equal(&sending->base.hash, &sending->state->lsn_hash)))
+        (own > 0 && !ramet_hash_equal(&sending->base.hash,
+                                      &sending->state->newest.lsn_hash)))
         return RAMET_FAIL(err, RAMET_EDIVERGED,
                           "%s: the remote went back in time: it does not have "
                           "LSN %" PRIu64 " on which this replica stands",
@@ -687,15 +687,17 @@ void
 ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
                         struct ramet_session *session)
 {
+    const struct ramet_snapshot base = *ramet_session_snapshot(session);
     enum ramet_rc rc;
 
     /* Any failure here leaves a pending commit and the kept object, which the
      * next settle brings together. */
     rc = ramet_session_lock_push(session, NULL);
     if (rc == RAMET_OK) {
-        rc = ramet_session_freeze(session, &durable->id, NULL);
+        rc = ramet_session_freeze(session, &base, &durable->id, NULL);
         if (rc == RAMET_OK)
-            rc = ramet_session_mark_durable(session, &durable->point, NULL);
+            rc = ramet_session_mark_durable(session, &base, &durable->point,
+                                            NULL);
         ramet_session_unlock_push(session);
     }
     if (rc == RAMET_OK)

@@ -254,7 +254,7 @@ lost_path(const struct ramet_sync *sync, const char *dir)
 }
 
 enum ramet_rc
-ramet_export_lost(struct ramet_sync *sync, char *out_kept, size_t out_kept_size,
+ramet_export_lost(struct ramet_sync *sync, char **out_path,
                   struct ramet_err *err)
 {
     const struct ramet_os *const os = sync->link->os;
@@ -268,6 +268,11 @@ ramet_export_lost(struct ramet_sync *sync, char *out_kept, size_t out_kept_size,
     do
         rc = ramet_session_pin(sync->session, err);
     while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
+    if (rc == RAMET_OK &&
+        ramet_session_snapshot(sync->session)->tail != sync->state->newest.tail)
+        rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                        "%s: moved on before it could be copied",
+                        sync->link->path);
     if (rc == RAMET_OK)
         rc = make_lost_dir(os, dir, err);
     if (rc == RAMET_OK) {
@@ -280,8 +285,10 @@ ramet_export_lost(struct ramet_sync *sync, char *out_kept, size_t out_kept_size,
                                 ramet_session_size(sync->session), read_session,
                                 sync->session, err);
     ramet_session_unpin(sync->session);
-    if (rc == RAMET_OK && out_kept != NULL)
-        snprintf(out_kept, out_kept_size, "%s", path);
+    if (rc == RAMET_OK) {
+        *out_path = path;
+        path = NULL;
+    }
     ramet_free(path);
     ramet_free(dir);
     return rc;

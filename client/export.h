@@ -22,10 +22,11 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
                    uint64_t byte_length, ramet_export_read *read, void *ctx,
                    struct ramet_err *err);
 
-/* The newest snapshot of the run's session into <file>-ramet/lost/, under a
- * name that is not taken; its path to `out_kept` (may be NULL). */
+/* The snapshot that the run's state is of into <file>-ramet/lost/, under a name
+ * that is not taken: *out_path (ramet_free). RAMET_ESNAPSHOT: it is not the
+ * newest any more. */
 RAMET_NODISCARD enum ramet_rc
-ramet_export_lost(struct ramet_sync *sync, char *out_kept, size_t out_kept_size,
+ramet_export_lost(struct ramet_sync *sync, char **out_path,
                   struct ramet_err *err);
 
 #endif

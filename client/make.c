@@ -350,13 +350,13 @@ describe_clone(const struct ramet_replica_options *options, const char *remote,
     strcpy(state->fold.remote, remote);
     state->fold.volume = *volume;
     state->fold.kind = options->kind != 0 ? options->kind : RAMET_KIND_SQLITE;
-    state->fold.lsn_hash = point->hash;
     state->fold.lsn_time_ms = point->time_ms;
     state->fold.least_page_count_later = point->page_count;
     s->page_size = point->page_size;
     s->page_count = point->page_count;
     s->byte_length = point->byte_length;
     s->lsn = point->lsn;
+    s->lsn_hash = point->hash;
     s->remote_page_count = point->page_count;
     if (page1 != NULL) {
         memcpy(s->header, page1, RAMET_TRUE_HEADER_SIZE);

@@ -9,7 +9,9 @@
  * Layer: client.
  */
 #include <assert.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "client/export.h"
@@ -18,6 +20,7 @@
 
 /* What a pull or reset needs to know of the remote's newest commit. */
 struct target {
+    struct ramet_snapshot base; /* what `changed` is the difference from */
     struct ramet_remote_point point;
     enum ramet_volume_kind kind;
     struct ramet_pageset changed;
@@ -90,9 +93,10 @@ static enum ramet_rc
 read_target(struct ramet_sync *sync, const struct ramet_head *head, bool all,
             struct target *out, struct ramet_err *err)
 {
-    const struct ramet_snapshot *const own = &sync->state->newest;
+    const struct ramet_snapshot *const own = &out->base;
     enum ramet_rc rc;
 
+    out->base = sync->state->newest;
     ramet_sync_point_of(head, &out->point);
     out->kind = head->kind;
     if (sync->state->kind != 0 && head->kind != sync->state->kind)
@@ -118,8 +122,8 @@ adopt(struct ramet_sync *sync, const struct target *target, bool reset,
     enum ramet_rc rc;
 
     do
-        rc = ramet_session_pull(sync->session, &target->point, &target->changed,
-                                target->page1, reset, err);
+        rc = ramet_session_pull(sync->session, &target->base, &target->point,
+                                &target->changed, target->page1, reset, err);
     while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }
@@ -166,13 +170,14 @@ bind_if_there(struct ramet_sync *sync, struct ramet_err *err)
     return rc == RAMET_OK ? ramet_sync_bind(sync, err) : rc;
 }
 
-enum ramet_rc
-ramet_sync_pull(struct ramet_sync *sync, struct ramet_err *err)
+static enum ramet_rc
+pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 {
     struct target target = {.page1 = NULL};
     struct ramet_head head;
     enum ramet_rc rc;
 
+    (void)ctx;
     rc = prepare(sync, err);
     if (rc == RAMET_OK && sync->history == NULL)
         rc = bind_if_there(sync, err);
@@ -187,8 +192,6 @@ ramet_sync_pull(struct ramet_sync *sync, struct ramet_err *err)
     rc = read_target(sync, &head, false, &target, err);
     if (rc == RAMET_OK)
         rc = adopt(sync, &target, false, err);
-    if (rc == RAMET_EDIVERGED) /* a local commit came in between */
-        rc = ramet_sync_diverged(sync, head.lsn, err);
     if (rc == RAMET_OK) {
         sync->result.pages += ramet_pageset_count(&target.changed);
         rc = settle_blob(sync, err);
@@ -197,32 +200,13 @@ ramet_sync_pull(struct ramet_sync *sync, struct ramet_err *err)
     return rc;
 }
 
-/* ---- reset ---------------------------------------------------------------- */
-
-/* Every page that local commits touched, or cut off, is the remote's again. */
-static enum ramet_rc
-add_local(struct ramet_sync *sync, struct target *target, struct ramet_err *err)
+enum ramet_rc
+ramet_sync_pull(struct ramet_sync *sync, struct ramet_err *err)
 {
-    const struct ramet_replica_state *const state = sync->state;
-    const uint32_t in_flight = state->least_page_count_in_flight;
-    const uint32_t later = state->least_page_count_later;
-    const uint32_t last = target->point.page_count;
-    uint32_t least = state->newest.page_count;
-    enum ramet_rc rc;
-
-    if (state->commits_in_flight > 0 && in_flight < least)
-        least = in_flight;
-    if (state->commits_later > 0 && later < least)
-        least = later;
-    rc = ramet_pageset_add_set(&target->changed, &state->in_flight);
-    if (rc == RAMET_OK)
-        rc = ramet_pageset_add_set(&target->changed, &state->later);
-    if (rc != RAMET_OK)
-        return RAMET_FAIL(err, rc, "reset: no memory");
-    ramet_pageset_truncate(&target->changed, last);
-    return least < last ? add_run(&target->changed, least + 1, last, err)
-                        : RAMET_OK;
+    return ramet_sync_act(sync, pull, NULL, err);
 }
+
+/* ---- reset ---------------------------------------------------------------- */
 
 /* Is the commit on which the replica stands still in the remote's line? */
 static enum ramet_rc
@@ -237,17 +221,53 @@ newest_for_reset(struct ramet_sync *sync, struct ramet_head *out_head,
     return rc;
 }
 
-enum ramet_rc
-ramet_sync_reset(struct ramet_sync *sync, bool discard, char *out_kept,
-                 size_t out_kept_size, struct ramet_err *err)
+/* What is there is copied, and then given up as it was copied: a commit that
+ * comes in between makes both begin anew. */
+static enum ramet_rc
+give_up(struct ramet_sync *sync, const struct ramet_head *head, bool same_line,
+        bool discard, char **out_kept, struct ramet_err *err)
 {
     struct target target = {.page1 = NULL};
+    char *kept = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!discard && (ramet_sync_pending(sync) || !same_line))
+        rc = ramet_export_lost(sync, &kept, err);
+    if (rc == RAMET_OK)
+        rc = read_target(sync, head, !same_line, &target, err);
+    if (rc == RAMET_OK)
+        rc = adopt(sync, &target, true, err);
+    if (rc == RAMET_OK) {
+        ramet_link_note_remote(sync->link, head->lsn, 0);
+        sync->result.pages += ramet_pageset_count(&target.changed);
+        rc = settle_blob(sync, err);
+    } else if (rc == RAMET_ESNAPSHOT && kept != NULL) {
+        sync->link->os->unlink(sync->link->os->ctx, AT_FDCWD, kept, false);
+        ramet_free(kept);
+        kept = NULL;
+    }
+    target_done(&target);
+    *out_kept = kept;
+    return rc;
+}
+
+struct reset {
+    bool discard;
+    char *kept; /* NULL: nothing had to be */
+};
+
+static enum ramet_rc
+reset(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
+{
+    struct reset *const r = ctx;
     struct ramet_head head;
     bool same_line = true;
     enum ramet_rc rc;
 
     rc = prepare(sync, err);
-    if (rc == RAMET_EDIVERGED) /* that is what a reset is for */
+    /* Divergence is what a reset is for; and nobody may send what it gives
+     * up. */
+    if (rc == RAMET_OK || rc == RAMET_EDIVERGED)
         rc = ramet_sync_lock_push(sync, err);
     if (rc == RAMET_OK && sync->history == NULL)
         rc = RAMET_FAIL(err, RAMET_EINVAL,
@@ -264,19 +284,18 @@ ramet_sync_reset(struct ramet_sync *sync, bool discard, char *out_kept,
     if (same_line && !ramet_sync_pending(sync) &&
         head.lsn == sync->state->newest.lsn)
         return RAMET_OK;
-    if (!discard && (ramet_sync_pending(sync) || !same_line))
-        rc = ramet_export_lost(sync, out_kept, out_kept_size, err);
-    if (rc == RAMET_OK)
-        rc = read_target(sync, &head, !same_line, &target, err);
-    if (rc == RAMET_OK)
-        rc = add_local(sync, &target, err);
-    if (rc == RAMET_OK)
-        rc = adopt(sync, &target, true, err);
-    if (rc == RAMET_OK) {
-        ramet_link_note_remote(sync->link, head.lsn, 0);
-        sync->result.pages += ramet_pageset_count(&target.changed);
-        rc = settle_blob(sync, err);
-    }
-    target_done(&target);
+    return give_up(sync, &head, same_line, r->discard, &r->kept, err);
+}
+
+enum ramet_rc
+ramet_sync_reset(struct ramet_sync *sync, bool discard, char *out_kept,
+                 size_t out_kept_size, struct ramet_err *err)
+{
+    struct reset r = {.discard = discard};
+    const enum ramet_rc rc = ramet_sync_act(sync, reset, &r, err);
+
+    if (r.kept != NULL && out_kept != NULL)
+        snprintf(out_kept, out_kept_size, "%s", r.kept);
+    ramet_free(r.kept);
     return rc;
 }

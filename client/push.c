@@ -92,6 +92,7 @@ static enum ramet_rc
 send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
             struct ramet_err *err)
 {
+    const struct ramet_snapshot base = sync->state->newest;
     struct ramet_remote_point point;
     struct ramet_cid id;
     struct ramet_head winner = {.lsn = 0};
@@ -103,7 +104,7 @@ send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
         return rc;
     rc = ramet_history_append(sync->history, object, len, &winner, &refusal);
     if (rc == RAMET_OK)
-        return ramet_session_mark_durable(sync->session, &point, err);
+        return ramet_session_mark_durable(sync->session, &base, &point, err);
     if (rc == RAMET_ECONFLICT)
         return give_up_intent(sync, &winner, &refusal, err);
     if (err != NULL) /* RAMET_EUNKNOWN and others: invariant (1) */
@@ -346,7 +347,8 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
 
     rc = ramet_id_new(&id.id, err);
     if (rc == RAMET_OK)
-        rc = ramet_session_freeze(sync->session, &id, err);
+        rc =
+            ramet_session_freeze(sync->session, &sync->state->newest, &id, err);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_sync_look(sync, err);
@@ -397,17 +399,18 @@ find_base(struct ramet_sync *sync, struct ramet_head *out_base,
         is_small(state) &&
         ramet_history_seen(sync->history, out_base, NULL) == RAMET_OK &&
         out_base->lsn == state->newest.lsn &&
-        ramet_hash_equal(&out_base->hash, &state->lsn_hash))
+        ramet_hash_equal(&out_base->hash, &state->newest.lsn_hash))
         return RAMET_OK;
     return ramet_sync_newest(sync, out_base, err);
 }
 
-enum ramet_rc
-ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err)
+static enum ramet_rc
+push(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 {
     struct ramet_head base;
     enum ramet_rc rc;
 
+    (void)ctx;
     rc = ramet_sync_connect(sync, err);
     if (rc != RAMET_OK || !wants_push(sync))
         return rc;
@@ -426,4 +429,10 @@ ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err)
                    ? ramet_sync_diverged(sync, base.lsn, err)
                    : RAMET_OK;
     return push_pending(sync, &base, err);
+}
+
+enum ramet_rc
+ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err)
+{
+    return ramet_sync_act(sync, push, NULL, err);
 }

@@ -248,7 +248,7 @@ ramet_trailer_to_published(const struct ramet_trailer *trailer,
     out->snapshot.remote_page_count = trailer->remote_page_count;
     memcpy(out->snapshot.header, trailer->header, RAMET_TRUE_HEADER_SIZE);
     out->sum = trailer->sum;
-    out->lsn_hash = trailer->lsn_hash;
+    out->snapshot.lsn_hash = trailer->lsn_hash;
     out->lsn_time_ms = trailer->lsn_time_ms;
 }
 
@@ -270,7 +270,7 @@ ramet_record_trailer(const struct ramet_published *newest,
     out->remote_page_count = s->remote_page_count;
     out->lsn = s->lsn;
     out->lsn_time_ms = newest->lsn_time_ms;
-    out->lsn_hash = newest->lsn_hash;
+    out->lsn_hash = s->lsn_hash;
     memcpy(out->header, s->header, RAMET_TRUE_HEADER_SIZE);
 }
 

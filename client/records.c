@@ -5,6 +5,10 @@
  *   (1) such a record is built by a session of its own, that holds the write
  *       lock for it alone; or by the caller's, if that holds the lock already
  *       and has nothing pending
+ *   (2) what was decided without the write lock is checked again under it: the
+ *       replica must stand where whoever decided saw it, by LSN and hash; where
+ *       all its pages were looked at, on the very record
+ *   (3) an intent comes and goes under the push lock alone
  */
 #include <assert.h>
 #include <errno.h>
@@ -289,6 +293,22 @@ finish_recorder(struct recorder *r, struct ramet_trailer *trailer, bool sync,
     return rc;
 }
 
+/* Invariant (2). `exactly`: no local commit came either. */
+static enum ramet_rc
+check_base(const struct recorder *r, const struct ramet_snapshot *base,
+           bool exactly, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const now = &r->writer->pin.snapshot;
+
+    if (now->lsn == base->lsn &&
+        ramet_hash_equal(&now->lsn_hash, &base->lsn_hash) &&
+        (!exactly || now->tail == base->tail))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                      "%s: moved on while a verb was at work",
+                      r->writer->replica->path);
+}
+
 /* ---- kept commits --------------------------------------------------------- */
 
 void
@@ -312,19 +332,22 @@ ramet_session_kept(const struct ramet_session *session)
 
 enum ramet_rc
 ramet_session_freeze(struct ramet_session *session,
+                     const struct ramet_snapshot *base,
                      const struct ramet_cid *commit, struct ramet_err *err)
 {
     struct ramet_trailer trailer;
     struct recorder r;
     enum ramet_rc rc;
 
-    assert(session->has_push);
+    assert(session->has_push); /* invariant (3) */
     rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
+    rc = check_base(&r, base, false, err);
     ramet_record_trailer(&r.writer->pin, RAMET_RECORD_INTENT, &trailer);
     trailer.commit = *commit;
-    rc = finish_recorder(&r, &trailer, true, err);
+    if (rc == RAMET_OK)
+        rc = finish_recorder(&r, &trailer, true, err);
     if (rc == RAMET_OK && r.is_own) {
         /* Under the write lock still: this very snapshot. */
         if (session->is_pinned) {
@@ -391,18 +414,23 @@ forget_intent(struct ramet_session *session)
 
 enum ramet_rc
 ramet_session_mark_durable(struct ramet_session *session,
+                           const struct ramet_snapshot *base,
                            const struct ramet_remote_point *point,
                            struct ramet_err *err)
 {
     struct ramet_trailer trailer;
     struct recorder r;
-    enum ramet_rc rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
+    enum ramet_rc rc;
 
+    assert(session->has_push); /* invariant (3) */
+    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
+    rc = check_base(&r, base, false, err);
     ramet_record_trailer(&r.writer->pin, RAMET_RECORD_DURABLE, &trailer);
     ramet_fill_trailer_point(&trailer, point);
-    rc = finish_recorder(&r, &trailer, true, err);
+    if (rc == RAMET_OK)
+        rc = finish_recorder(&r, &trailer, true, err);
     end_recorder(&r);
     if (rc == RAMET_OK)
         forget_intent(session);
@@ -415,8 +443,10 @@ ramet_session_abandon_intent(struct ramet_session *session,
 {
     struct ramet_trailer trailer;
     struct recorder r;
-    enum ramet_rc rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
+    enum ramet_rc rc;
 
+    assert(session->has_push); /* invariant (3) */
+    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_record_trailer(&r.writer->pin, RAMET_RECORD_ABANDON, &trailer);
@@ -506,7 +536,8 @@ pages_of_pull(struct ramet_session *writer, struct ramet_session *session,
     rc = ramet_session_state(session, &state, err);
     if (rc == RAMET_OK && !reset &&
         (state.commits_in_flight != 0 || state.commits_later != 0 ||
-         state.in_flight.run_count != 0 || state.later.run_count != 0))
+         state.in_flight.run_count != 0 || state.later.run_count != 0 ||
+         !ramet_id_is_nil(&state.intent.id)))
         rc = RAMET_FAIL(err, RAMET_EDIVERGED,
                         "%s has local commits that are not in the remote",
                         session->replica->path);
@@ -568,6 +599,7 @@ describe_pull(const struct ramet_session *writer,
 
 enum ramet_rc
 ramet_session_pull(struct ramet_session *session,
+                   const struct ramet_snapshot *base,
                    const struct ramet_remote_point *point,
                    const struct ramet_pageset *changed, const uint8_t *page1,
                    bool reset, struct ramet_err *err)
@@ -583,12 +615,16 @@ ramet_session_pull(struct ramet_session *session,
                           point->page_size);
     if (session->is_reserved)
         return RAMET_FAIL(err, RAMET_EBUSY, "a local transaction is open");
+    assert(!reset || session->has_push); /* invariant (3) */
     rc = begin_recorder(&r, session, PULL_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_pageset_init(&pages);
+    rc = check_base(&r, base, true, err);
     describe_pull(r.writer, point, page1, reset, &trailer);
-    rc = pages_of_pull(r.writer, session, point, changed, reset, &pages, err);
+    if (rc == RAMET_OK)
+        rc = pages_of_pull(r.writer, session, point, changed, reset, &pages,
+                           err);
     if (rc == RAMET_OK &&
         trailer.page_size != r.writer->pin.snapshot.page_size &&
         atomic_load(&session->replica->head->header.high_water) != 0)

@@ -43,10 +43,10 @@ ramet_index_begin(struct ramet_replica *replica,
     first.snapshot.byte_length = s->byte_length;
     first.snapshot.counter = s->counter;
     first.snapshot.lsn = s->lsn;
+    first.snapshot.lsn_hash = s->lsn_hash;
     first.snapshot.remote_page_count = s->remote_page_count;
     memcpy(first.snapshot.header, s->header, sizeof(s->header));
     first.sum = state->fold.record_sum;
-    first.lsn_hash = state->fold.lsn_hash;
     first.lsn_time_ms = state->fold.lsn_time_ms;
     atomic_store(&header->oldest, state->oldest_gen);
     atomic_store(&header->fill_oldest, state->oldest_fill);

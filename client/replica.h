@@ -47,6 +47,7 @@ struct ramet_snapshot {
     uint8_t header[100]; /* SQLite: the file's true first bytes as stored,
                             zero-padded; of a blob it says nothing */
     uint64_t lsn;        /* of the remote commit that it stands on; 0: none */
+    struct ramet_hash lsn_hash; /* that commit's; zero at 0 */
     uint32_t remote_page_count; /* at that LSN */
 };
 
@@ -216,8 +217,7 @@ struct ramet_replica_state {
     char remote[RAMET_URL_MAX]; /* "" : none */
     enum ramet_volume_kind kind;
     struct ramet_snapshot newest;
-    struct ramet_hash lsn_hash; /* of the commit at newest.lsn */
-    uint64_t lsn_time_ms;
+    uint64_t lsn_time_ms; /* of the commit at newest.lsn */
     struct ramet_pageset in_flight;
     struct ramet_pageset later;
     struct ramet_cid intent;    /* nil: none */
@@ -260,13 +260,22 @@ ramet_session_lock_push(struct ramet_session *session, struct ramet_err *err);
 void ramet_session_unlock_push(struct ramet_session *session);
 
 /*
- * Freeze: append an intent record that covers every local commit so far, pin
- * that snapshot in this session, and give its state. Needs the push lock and
- * no intent. The caller builds the commit's bytes and keeps them with
- * ramet_session_keep_intent() before it sends any.
+ * What follows is decided without the write lock, and written down under it.
+ * So each of these takes `base`, the snapshot that the caller saw when it
+ * decided: where the replica does not stand there any more, by LSN and hash,
+ * nothing is done, and the answer is RAMET_ESNAPSHOT: look at the state again,
+ * and decide anew.
+ */
+
+/*
+ * Freeze: append an intent record that covers every local commit so far, those
+ * since `base` included, pin that snapshot in this session, and give its
+ * state. Needs the push lock and no intent. The caller builds the commit's
+ * bytes and keeps them with ramet_session_keep_intent() before it sends any.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_freeze(struct ramet_session *session,
+                     const struct ramet_snapshot *base,
                      const struct ramet_cid *commit, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_session_keep_intent(struct ramet_session *session, const uint8_t *object,
@@ -285,9 +294,11 @@ struct ramet_remote_point {
     uint32_t page_count;
     uint64_t byte_length;
 };
-/* The intent landed as `point` / was refused for good. Synced. */
+/* The intent landed as `point`, on top of `base` / was refused for good.
+ * Synced. Need the push lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_mark_durable(struct ramet_session *session,
+                           const struct ramet_snapshot *base,
                            const struct ramet_remote_point *point,
                            struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
@@ -295,14 +306,17 @@ ramet_session_abandon_intent(struct ramet_session *session,
                              struct ramet_err *err);
 
 /*
- * Adopt `point`: pages in `changed` become "remote at point.lsn", the size
- * follows. `page1`: the first page's bytes at that LSN (needed for SQLite,
- * whose header every reader looks at; else NULL). RAMET_EDIVERGED with
- * pending local commits, unless `reset`, which gives them up.
- * RAMET_EBUSY: a local transaction is open.
+ * Adopt `point`: pages in `changed`, which are those that differ from `base`,
+ * become "remote at point.lsn", the size follows. `page1`: the first page's
+ * bytes at that LSN (needed for SQLite, whose header every reader looks at;
+ * else NULL). RAMET_EDIVERGED with pending local commits, unless `reset`, which
+ * gives them up, and needs the push lock: nobody may be sending them. Also
+ * RAMET_ESNAPSHOT if only a local commit came since `base`: nobody decided to
+ * give that one up. RAMET_EBUSY: a local transaction is open.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_pull(struct ramet_session *session,
+                   const struct ramet_snapshot *base,
                    const struct ramet_remote_point *point,
                    const struct ramet_pageset *changed, const uint8_t *page1,
                    bool reset, struct ramet_err *err);

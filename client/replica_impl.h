@@ -101,7 +101,6 @@ static_assert(sizeof(struct ramet_index_head) <= RAMET_INDEX_ENTRIES_OFFSET,
 struct ramet_published {
     struct ramet_snapshot snapshot;
     uint64_t sum; /* of its record's trailer */
-    struct ramet_hash lsn_hash;
     uint64_t lsn_time_ms;
 };
 static_assert(sizeof(struct ramet_published) <= RAMET_RING_WORDS * 8,

@@ -126,7 +126,7 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     ramet_buf_le32(out, s->base_page_size);
     ramet_buf_le64(out, s->base_absent);
     put_snapshot(out, &f->newest);
-    ramet_buf_bytes(out, f->lsn_hash.bytes, RAMET_HASH_SIZE);
+    ramet_buf_bytes(out, f->newest.lsn_hash.bytes, RAMET_HASH_SIZE);
     ramet_buf_le64(out, f->lsn_time_ms);
     ramet_buf_le64(out, f->record_sum);
     ramet_buf_le64(out, f->commits_in_flight);
@@ -200,7 +200,7 @@ get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
     get_snapshot(in, &f->newest);
     hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
     if (hash != NULL)
-        memcpy(f->lsn_hash.bytes, hash, RAMET_HASH_SIZE);
+        memcpy(f->newest.lsn_hash.bytes, hash, RAMET_HASH_SIZE);
     f->lsn_time_ms = ramet_read_le64(in);
     f->record_sum = ramet_read_le64(in);
     f->commits_in_flight = ramet_read_le64(in);
@@ -501,10 +501,10 @@ ramet_fold_end(struct ramet_replica_state *fold,
         .byte_length = trailer->byte_length,
         .counter = trailer->counter,
         .lsn = trailer->lsn,
+        .lsn_hash = trailer->lsn_hash,
         .remote_page_count = trailer->remote_page_count,
     };
     memcpy(s->header, trailer->header, sizeof(s->header));
-    fold->lsn_hash = trailer->lsn_hash;
     fold->lsn_time_ms = trailer->lsn_time_ms;
     fold->record_sum = trailer->sum;
     fold->page_size_changed =

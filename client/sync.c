@@ -97,6 +97,26 @@ ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
 }
 
 enum ramet_rc
+ramet_sync_act(struct ramet_sync *sync, ramet_sync_decide *decide, void *ctx,
+               struct ramet_err *err)
+{
+    const struct ramet_os *const os = sync->link->os;
+    const uint64_t began_ns = os->mono_ns(os->ctx);
+    enum ramet_rc rc = decide(sync, ctx, err);
+
+    while (rc == RAMET_ESNAPSHOT) {
+        uint64_t spent_ms = (os->mono_ns(os->ctx) - began_ns) / 1000000;
+
+        if (!ramet_sync_retry(sync, &spent_ms))
+            return rc;
+        rc = ramet_sync_look(sync, err);
+        if (rc == RAMET_OK)
+            rc = decide(sync, ctx, err);
+    }
+    return rc;
+}
+
+enum ramet_rc
 ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
 {
     struct ramet_link *const link = sync->link;
@@ -227,7 +247,7 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
         rc = ramet_history_head(sync->history, own, &base, err);
         if (rc != RAMET_OK)
             return rc;
-        if (!ramet_hash_equal(&base.hash, &sync->state->lsn_hash))
+        if (!ramet_hash_equal(&base.hash, &sync->state->newest.lsn_hash))
             return went_back(sync, &newest, err);
     }
     *out_head = newest;

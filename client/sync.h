@@ -11,6 +11,9 @@
  *       never pushed to nor pulled from: it is asked first, or refuses by
  *       itself
  *   (4) memory is bounded whatever the number of pages, but for page sets
+ *   (5) what a run decides, it decides of the replica as it was when it looked;
+ *       the store refuses it where the replica moved on since, and then the
+ *       run looks again and decides anew
  *
  * Layer: client, internal.
  */
@@ -53,6 +56,13 @@ void ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
 /* Bring `state` up to date. */
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err);
+/* Invariant (5): `decide`, and again with a new look as often as the store
+ * says RAMET_ESNAPSHOT, for as long as the run may wait. */
+typedef enum ramet_rc
+ramet_sync_decide(struct ramet_sync *sync, void *ctx, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_act(struct ramet_sync *sync, ramet_sync_decide *decide, void *ctx,
+               struct ramet_err *err);
 /* Reach the remote; with the volume known, open its history. RAMET_EINVAL:
  * there is no remote. */
 RAMET_NODISCARD enum ramet_rc

@@ -178,6 +178,7 @@ move_to(struct ramet_view *view, const struct ramet_head *head,
         .byte_length = head->byte_length,
         .counter = (uint32_t)head->lsn,
         .lsn = head->lsn,
+        .lsn_hash = head->hash,
         .remote_page_count = head->page_count,
     };
     const size_t len = head->byte_length < HEADER_SIZE

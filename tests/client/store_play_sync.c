@@ -121,6 +121,7 @@ play_pull(struct play *play)
     struct play_slot *const slot = play_any_idle(play);
     const struct image *to;
     struct ramet_remote_point point;
+    struct ramet_snapshot base;
     struct ramet_pageset changed;
     struct ramet_err err = {.text = ""};
     const bool reset = store_chance(&play->rng, 40);
@@ -141,10 +142,14 @@ play_pull(struct play *play)
     play_unpin_slot(slot);
     if (to->page_size != play->newest->page_size && play->writer < 0)
         play_unpin_all(play, NULL);
+    base = store_newest(slot->session);
+    if (reset)
+        OK(ramet_session_lock_push(slot->session, e));
     rc = ramet_session_pull(
-        slot->session, &point, &changed,
+        slot->session, &base, &point, &changed,
         play->kind == RAMET_KIND_SQLITE && to->size > 0 ? page1 : NULL, reset,
         &err);
+    ramet_session_unlock_push(slot->session);
     ramet_pageset_done(&changed);
     if (play->writer >= 0)
         assert_true(rc == RAMET_EBUSY || rc == RAMET_EDIVERGED);
@@ -232,7 +237,8 @@ compare_states(const struct ramet_replica_state *a,
     assert_true(ramet_pageset_equal(&a->later, &b->later));
     assert_memory_equal(&a->intent, &b->intent, sizeof(a->intent));
     assert_memory_equal(&a->replica, &b->replica, sizeof(a->replica));
-    assert_memory_equal(&a->lsn_hash, &b->lsn_hash, sizeof(a->lsn_hash));
+    assert_memory_equal(&a->newest.lsn_hash, &b->newest.lsn_hash,
+                        sizeof(a->newest.lsn_hash));
     assert_int_equal(a->commits_in_flight, b->commits_in_flight);
     assert_int_equal(a->commits_later, b->commits_later);
     assert_int_equal(a->page_size_changed, b->page_size_changed);
@@ -269,6 +275,7 @@ play_freeze(struct play *play)
 {
     struct play_slot *slot;
     struct play_slot *other;
+    struct ramet_snapshot base;
     struct ramet_cid id;
     uint8_t object[3000];
     uint8_t *kept;
@@ -286,7 +293,8 @@ play_freeze(struct play *play)
         assert_int_equal(ramet_session_lock_push(other->session, NULL),
                          RAMET_EBUSY);
     OK(ramet_id_new(&id.id, e));
-    OK(ramet_session_freeze(slot->session, &id, e));
+    base = store_newest(slot->session);
+    OK(ramet_session_freeze(slot->session, &base, &id, e));
     play->epoch++;
     play->frozen = image_ref(play->newest);
     play->wrote_since_freeze = false;
@@ -314,11 +322,12 @@ play_settle_intent(struct play *play)
     slot = play_any_idle(play);
     OK(ramet_session_lock_push(slot->session, e));
     if (play->remote.newest == play->lsn && store_chance(&play->rng, 75)) {
+        const struct ramet_snapshot base = store_newest(slot->session);
         struct ramet_remote_point point;
 
         play->lsn = remote_add(&play->remote, image_ref(play->frozen));
         point = remote_point(&play->remote, play->lsn);
-        OK(ramet_session_mark_durable(slot->session, &point, e));
+        OK(ramet_session_mark_durable(slot->session, &base, &point, e));
         play->is_pending = play->wrote_since_freeze;
     } else {
         OK(ramet_session_abandon_intent(slot->session, e));

@@ -257,6 +257,7 @@ pull_next(struct crash_world *w, bool reset, struct ramet_err *err)
     const struct image *const from = w->remote.at[w->remote.newest];
     struct image *const to = image_copy(from);
     struct ramet_remote_point point;
+    struct ramet_snapshot base;
     struct ramet_pageset changed;
     uint8_t bytes[4096];
     uint8_t page1[65536];
@@ -278,7 +279,12 @@ pull_next(struct crash_world *w, bool reset, struct ramet_err *err)
     crash_note(w, image_ref(to));
     point = remote_point(&w->remote, w->remote.newest);
     image_page(to, 1, page1);
-    rc = ramet_session_pull(w->session, &point, &changed, page1, reset, err);
+    base = *ramet_session_snapshot(w->session);
+    rc = reset ? ramet_session_lock_push(w->session, err) : RAMET_OK;
+    if (rc == RAMET_OK)
+        rc = ramet_session_pull(w->session, &base, &point, &changed, page1,
+                                reset, err);
+    ramet_session_unlock_push(w->session);
     if (rc == RAMET_OK)
         w->published = w->attempted;
     ramet_pageset_done(&changed);
@@ -317,7 +323,8 @@ act_push(struct crash_world *w, struct ramet_err *err)
 
     store_random_bytes(&w->rng, w->object, sizeof(w->object));
     if (rc == RAMET_OK)
-        rc = ramet_session_freeze(w->session, &id, err);
+        rc = ramet_session_freeze(w->session,
+                                  ramet_session_snapshot(w->session), &id, err);
     ramet_session_unpin(w->session);
     if (rc == RAMET_OK)
         rc = ramet_session_keep_intent(w->session, w->object, sizeof(w->object),
@@ -331,7 +338,8 @@ act_push(struct crash_world *w, struct ramet_err *err)
         return rc;
     point = remote_point(&w->remote, w->remote.newest);
     w->durable_tried = true;
-    rc = ramet_session_mark_durable(w->session, &point, err);
+    rc = ramet_session_mark_durable(
+        w->session, ramet_session_snapshot(w->session), &point, err);
     if (rc == RAMET_OK)
         w->durable_lsn = point.lsn;
     ramet_session_unlock_push(w->session);
@@ -347,7 +355,8 @@ act_abandon(struct crash_world *w, struct ramet_err *err)
     enum ramet_rc rc = ramet_session_lock_push(w->session, err);
 
     if (rc == RAMET_OK)
-        rc = ramet_session_freeze(w->session, &id, err);
+        rc = ramet_session_freeze(w->session,
+                                  ramet_session_snapshot(w->session), &id, err);
     ramet_session_unpin(w->session);
     if (rc == RAMET_OK)
         rc = ramet_session_keep_intent(w->session, w->object, sizeof(w->object),

@@ -459,6 +459,20 @@ tell_origin(struct ramet_session *session, const struct image *image,
     }
 }
 
+struct ramet_snapshot
+store_newest(struct ramet_session *session)
+{
+    struct ramet_replica_state state = {.volume = {{{0}}}};
+    struct ramet_err err = {.text = ""};
+    struct ramet_snapshot newest;
+
+    store_ok(ramet_session_state(session, &state, &err), &err, "state",
+             __FILE__, __LINE__);
+    newest = state.newest;
+    ramet_replica_state_done(&state);
+    return newest;
+}
+
 void
 store_expect(struct ramet_session *session, const struct image *image, int line)
 {

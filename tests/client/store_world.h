@@ -97,6 +97,8 @@ void store_write_plain(const char *path, const struct image *image);
 enum ramet_rc
 store_compare(struct ramet_session *session, const struct image *image,
               bool *out_equal, struct ramet_err *err);
+/* The newest snapshot, whatever the session has pinned. */
+struct ramet_snapshot store_newest(struct ramet_session *session);
 /* Fails the test if not, saying where. */
 void store_expect(struct ramet_session *session, const struct image *image,
                   int line);

@@ -278,7 +278,8 @@ pull(struct place *p, struct ramet_session *session, struct image *to)
     image_diff(from, to, &changed);
     remote_add(&p->remote, image_copy(to));
     point = remote_point(&p->remote, p->remote.newest);
-    OK(ramet_session_pull(session, &point, &changed, NULL, false, e));
+    OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
+                          &changed, NULL, false, e));
     OK(ramet_session_checkpoint(session, true, e));
     ramet_pageset_done(&changed);
 }

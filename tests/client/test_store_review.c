@@ -145,7 +145,8 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
     ramet_pageset_init(&all);
     OK(ramet_pageset_add_run(&all, (struct ramet_run){1, 4}));
     OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
-    OK(ramet_session_pull(session, &point, &all, NULL, false, e));
+    OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
+                          &all, NULL, false, e));
     ramet_pageset_done(&all);
     child = fork();
     if (child == 0) {
@@ -235,7 +236,8 @@ checkpoint__refused_twice__fills_of_later_are_found(void **state)
     ramet_pageset_init(&all);
     OK(ramet_pageset_add_run(&all, (struct ramet_run){1, 4}));
     OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
-    OK(ramet_session_pull(session, &point, &all, NULL, false, e));
+    OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
+                          &all, NULL, false, e));
     ramet_pageset_done(&all);
     OK(ramet_session_checkpoint(session, true, e));
     image_page(image, 2, page);
@@ -268,7 +270,8 @@ pull_image(struct place *p, struct ramet_session *session, struct image *image,
         OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
     ramet_pageset_init(&changed);
     OK(ramet_pageset_add_run(&changed, run));
-    OK(ramet_session_pull(session, &point, &changed, NULL, false, e));
+    OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
+                          &changed, NULL, false, e));
     ramet_pageset_done(&changed);
 }
 

@@ -242,7 +242,8 @@ pull_to_base(struct place *p, struct ramet_session *session,
     OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
     ramet_pageset_init(&all);
     OK(ramet_pageset_add_run(&all, (struct ramet_run){1, PAGES}));
-    OK(ramet_session_pull(session, &point, &all, NULL, false, e));
+    OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
+                          &all, NULL, false, e));
     ramet_pageset_done(&all);
     OK(ramet_session_pin(session, e));
     store_expect(session, image, __LINE__);

@@ -206,7 +206,8 @@ pull(struct place *p, struct ramet_session *session, uint64_t lsn,
 
     ramet_pageset_init(&pages);
     OK(ramet_pageset_add_run(&pages, changed));
-    OK(ramet_session_pull(session, &point, &pages, NULL, false, e));
+    OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
+                          &pages, NULL, false, e));
     ramet_pageset_done(&pages);
 }
 

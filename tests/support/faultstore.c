@@ -28,6 +28,9 @@ struct faultstore {
     enum ramet_rc rc;
     enum ramet_rc down;
     bool fired;
+    void (*happen)(void *ctx); /* NULL: nothing is to */
+    void *happen_ctx;
+    uint64_t happen_countdown;
     struct late *late;
 };
 
@@ -65,8 +68,17 @@ enter(struct faultstore *self, enum call call, uint64_t *counter,
       uint64_t bytes, enum ramet_fault *out_fault, const char *key,
       struct ramet_err *err)
 {
+    void (*happen)(void *ctx) = NULL;
     enum ramet_rc rc;
 
+    ramet_mutex_lock(&self->mutex);
+    if (self->happen != NULL && self->happen_countdown-- == 0) {
+        happen = self->happen;
+        self->happen = NULL;
+    }
+    ramet_mutex_unlock(&self->mutex);
+    if (happen != NULL)
+        happen(self->happen_ctx);
     ramet_mutex_lock(&self->mutex);
     *out_fault = RAMET_FAULT_NONE;
     if (counter != NULL)
@@ -404,6 +416,19 @@ ramet_faultstore_arm(struct ramet_objstore *store, enum ramet_fault fault,
     self->countdown = nth;
     self->rc = rc;
     self->fired = false;
+    ramet_mutex_unlock(&self->mutex);
+}
+
+void
+ramet_faultstore_meanwhile(struct ramet_objstore *store, uint64_t nth,
+                           void (*happen)(void *ctx), void *ctx)
+{
+    struct faultstore *self = (struct faultstore *)store;
+
+    ramet_mutex_lock(&self->mutex);
+    self->happen = happen;
+    self->happen_ctx = ctx;
+    self->happen_countdown = nth;
     ramet_mutex_unlock(&self->mutex);
 }
 

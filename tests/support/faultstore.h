@@ -47,6 +47,12 @@ void ramet_faultstore_arm(struct ramet_objstore *store, enum ramet_fault fault,
 /* Did the armed fault happen? */
 bool ramet_faultstore_fired(struct ramet_objstore *store);
 
+/* Before the nth (0: the next) call of any kind from now on is done, `happen`
+ * is run, once: what somebody else does at that moment. It may use the store
+ * itself. */
+void ramet_faultstore_meanwhile(struct ramet_objstore *store, uint64_t nth,
+                                void (*happen)(void *ctx), void *ctx);
+
 /* Until told otherwise (RAMET_OK) every call fails with `rc`. */
 void ramet_faultstore_set_down(struct ramet_objstore *store, enum ramet_rc rc);
 

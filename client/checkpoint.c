@@ -362,14 +362,17 @@ carry_fills(struct checkpoint *c, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
     uint64_t end;
+    enum ramet_rc rc;
 
     if (!has_fills(c))
         return RAMET_OK; /* nothing was fetched */
     atomic_store(&header->fill_pos,
                  ramet_pos_make(c->last_fill + 1, RAMET_GEN_HEADER_SIZE));
     c->state.oldest_fill = c->last_fill + 1;
-    return ramet_fill_walk(c->replica, c->first_fill, c->last_fill, carry_fill,
-                           c, &end, err);
+    rc = ramet_fill_walk(c->replica, c->first_fill, c->last_fill, carry_fill, c,
+                         &end, err);
+    ramet_fill_was_seen(c->replica);
+    return rc;
 }
 
 /* Entries that name what is in the base now. */
@@ -724,6 +727,16 @@ ramet_checkpoint_inline(struct ramet_session *session)
     /* What fails here is tried again by the next committer, or at closing. */
     if (ramet_checkpoint_run(session, false, NULL) != RAMET_OK)
         return;
+}
+
+void
+ramet_checkpoint_fills(struct ramet_session *session)
+{
+    /* What fails here is tried again when as much was fetched once more. */
+    const enum ramet_rc rc = ramet_checkpoint_run(session, true, NULL);
+
+    (void)rc;
+    ramet_fill_was_seen(session->replica);
 }
 
 void

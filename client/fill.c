@@ -7,6 +7,9 @@
  *       carries over what they hold and begins a new one, so that after a
  *       crash those that are left belong to the base as it is
  *   (3) nothing here is synced: what is lost is fetched again
+ *   (4) a checkpoint for the sake of fills waits until as many bytes came as the
+ *       last one was over and could not move: all in all each is gone through
+ *       a few times, however long a reader keeps them where they are
  */
 #include <assert.h>
 #include <string.h>
@@ -31,6 +34,7 @@ current_fill(struct ramet_replica *replica, uint32_t page_size,
     if (rc == RAMET_EEXIST) { /* of another page size */
         pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
         atomic_store(&header->fill_pos, pos);
+        atomic_store(&header->fill_seen, 0);
         rc = ramet_gen_create(replica, RAMET_GEN_FILL, ramet_pos_gen(pos),
                               page_size, out_gen, err);
     }
@@ -70,33 +74,26 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
     return RAMET_OK;
 }
 
-/* Read a frame into `page`; *out_found only if it is there, and its one checksum
- * over header and page is right. */
-static enum ramet_rc
-read_fill(struct ramet_replica *replica, const struct ramet_gen *gen,
-          uint64_t pos, uint8_t *page, struct ramet_fill *out, bool *out_found,
-          struct ramet_err *err)
+static size_t
+frame_size(const struct ramet_gen *gen)
 {
-    uint8_t raw[RAMET_FILL_HEADER_SIZE];
-    const uint64_t offset = ramet_pos_offset(pos);
-    uint64_t hash;
-    size_t got = 0;
-    enum ramet_rc rc = ramet_os_read_some(
-        replica->os, gen->fd, raw, sizeof(raw), offset, &got, "fill", err);
+    return RAMET_FILL_HEADER_SIZE + (size_t)gen->page_size;
+}
 
-    *out_found = false;
-    if (rc != RAMET_OK || got < sizeof(raw) ||
+/* The frame at `pos`, of which `raw` has `len` bytes: is it there, and its one
+ * checksum over header and page right? *out points into `raw`. */
+static bool
+decode_frame(const struct ramet_gen *gen, uint64_t pos, const uint8_t *raw,
+             size_t len, struct ramet_fill *out)
+{
+    uint64_t hash;
+
+    if (len < frame_size(gen) ||
         !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->lsn, &hash))
-        return rc;
-    rc = ramet_os_read_some(replica->os, gen->fd, page, gen->page_size,
-                            offset + sizeof(raw), &got, "fill", err);
-    if (rc != RAMET_OK)
-        return rc;
-    out->page = page;
+        return false;
+    out->page = raw + RAMET_FILL_HEADER_SIZE;
     out->page_size = gen->page_size;
-    *out_found =
-        got == gen->page_size && ramet_hash64(page, gen->page_size) == hash;
-    return RAMET_OK;
+    return ramet_hash64(out->page, gen->page_size) == hash;
 }
 
 enum ramet_rc
@@ -106,8 +103,8 @@ ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
     const uint64_t pos = ramet_entry_pos(*io_entry);
     struct ramet_fill fill;
     struct ramet_gen *gen;
-    uint8_t *page;
-    bool found;
+    uint8_t *raw;
+    size_t got = 0;
     enum ramet_rc rc;
 
     if (ramet_entry_kind(*io_entry) != RAMET_ENTRY_FILL)
@@ -115,14 +112,15 @@ ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
     rc = ramet_gen_get(replica, RAMET_GEN_FILL, ramet_pos_gen(pos), &gen, err);
     if (rc != RAMET_OK)
         return rc;
-    page = ramet_alloc(gen->page_size);
-    if (page == NULL)
+    raw = ramet_alloc(frame_size(gen));
+    if (raw == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
-    rc = read_fill(replica, gen, pos, page, &fill, &found, err);
-    ramet_free(page);
-    if (rc == RAMET_OK && !found)
+    rc = ramet_os_read_some(replica->os, gen->fd, raw, frame_size(gen),
+                            ramet_pos_offset(pos), &got, "fill", err);
+    if (rc == RAMET_OK && !decode_frame(gen, pos, raw, got, &fill))
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: a fetched page is damaged",
                         replica->path);
+    ramet_free(raw);
     if (rc == RAMET_OK && ramet_entry_in_log(fill.frame.replaced))
         *io_entry = fill.frame.replaced;
     return rc;
@@ -133,13 +131,26 @@ ramet_fill_is_much(struct ramet_replica *replica)
 {
     const struct ramet_index_header *const header = &replica->head->header;
     const uint64_t pos = atomic_load(&header->fill_pos);
+    const uint64_t seen = atomic_load(&header->fill_seen); /* (4) */
     uint64_t enough = FILL_ENOUGH;
 
     if (replica->cache_limit_bytes != 0 &&
         replica->cache_limit_bytes / 4 < enough)
         enough = replica->cache_limit_bytes / 4;
-    return ramet_pos_offset(pos) >= enough + RAMET_GEN_HEADER_SIZE ||
+    if (seen > enough)
+        enough = seen;
+    return ramet_pos_offset(pos) >= seen + enough + RAMET_GEN_HEADER_SIZE ||
            ramet_pos_gen(pos) - atomic_load(&header->fill_oldest) > FILLS_MAX;
+}
+
+void
+ramet_fill_was_seen(struct ramet_replica *replica)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+
+    atomic_store(&header->fill_seen,
+                 ramet_pos_offset(atomic_load(&header->fill_pos)) -
+                     RAMET_GEN_HEADER_SIZE);
 }
 
 enum ramet_rc
@@ -198,8 +209,33 @@ ramet_session_fill(struct ramet_session *session, uint64_t lsn, uint32_t pgno,
 
 /* ---- reading the files --------------------------------------------------- */
 
+/* A window on a fill file: walking reads it in pieces of this size. */
+#define WINDOW_SIZE (256u << 10)
+static_assert(WINDOW_SIZE >= RAMET_FILL_HEADER_SIZE + RAMET_PAGE_SIZE_MAX,
+              "a frame fits");
+
+struct window {
+    uint8_t *bytes;
+    uint64_t offset; /* of bytes[0] in the file */
+    size_t len;
+};
+
+/* Have the frame at `offset` in the window, or what there is of it. */
 static enum ramet_rc
-walk_file(struct ramet_replica *replica, uint64_t number, uint8_t *page,
+move_window(struct ramet_replica *replica, const struct ramet_gen *gen,
+            struct window *window, uint64_t offset, struct ramet_err *err)
+{
+    if (offset >= window->offset &&
+        offset + frame_size(gen) <= window->offset + window->len)
+        return RAMET_OK;
+    window->offset = offset;
+    window->len = 0;
+    return ramet_os_read_some(replica->os, gen->fd, window->bytes, WINDOW_SIZE,
+                              offset, &window->len, "fill", err);
+}
+
+static enum ramet_rc
+walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
           ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
           struct ramet_err *err)
 {
@@ -209,15 +245,19 @@ walk_file(struct ramet_replica *replica, uint64_t number, uint8_t *page,
         ramet_gen_get(replica, RAMET_GEN_FILL, number, &gen, err);
 
     *out_end = pos;
+    window->len = 0;
     while (rc == RAMET_OK) {
+        const uint64_t offset = ramet_pos_offset(pos);
         struct ramet_fill fill;
-        bool found;
 
-        rc = read_fill(replica, gen, pos, page, &fill, &found, err);
-        if (rc != RAMET_OK || !found)
+        rc = move_window(replica, gen, window, offset, err);
+        if (rc != RAMET_OK ||
+            !decode_frame(gen, pos, window->bytes + (offset - window->offset),
+                          window->len - (size_t)(offset - window->offset),
+                          &fill))
             break;
         rc = visit(ctx, &fill, err);
-        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + gen->page_size);
+        pos = ramet_pos_add(pos, frame_size(gen));
         *out_end = pos;
     }
     return rc;
@@ -228,17 +268,17 @@ ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
                 ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
                 struct ramet_err *err)
 {
-    uint8_t *const page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+    struct window window = {.bytes = ramet_alloc(WINDOW_SIZE)};
     enum ramet_rc rc = RAMET_OK;
 
-    if (page == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    if (window.bytes == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for fetched pages");
     for (uint64_t number = first; rc == RAMET_OK && number <= last; number++) {
-        rc = walk_file(replica, number, page, visit, ctx, out_end, err);
+        rc = walk_file(replica, number, &window, visit, ctx, out_end, err);
         if (rc == RAMET_ENOTFOUND) /* nothing was fetched while it was begun */
             rc = RAMET_OK;
     }
-    ramet_free(page);
+    ramet_free(window.bytes);
     return rc;
 }
 

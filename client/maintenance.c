@@ -51,7 +51,9 @@ look_after(struct ramet_session *session)
     const uint64_t closed = ramet_pos_gen(atomic_load(&header->write_pos)) -
                             atomic_load(&header->oldest);
 
-    if (closed >= CLOSED_ENOUGH || ramet_fill_is_much(session->replica))
+    if (ramet_fill_is_much(session->replica))
+        ramet_checkpoint_fills(session);
+    else if (closed >= CLOSED_ENOUGH)
         ramet_checkpoint_inline(session);
     else
         ramet_checkpoint_make_ahead(session);

@@ -61,8 +61,10 @@ struct ramet_index_header {
     _Atomic uint64_t lsn_tail; /* W: tail of the newest record with a new LSN */
     _Atomic uint64_t kept_lsn; /* W: see ramet_session_note_kept() */
     _Alignas(64) _Atomic uint64_t fill_pos; /* B: the next fill's place */
-    _Atomic uint64_t stamp;                 /* B: of base entries */
-    _Atomic uint64_t base_absent;           /* B: 0: entries 0 mean held */
+    _Atomic uint64_t fill_seen;   /* *: bytes of that file that a checkpoint was
+                                   over, and left there */
+    _Atomic uint64_t stamp;       /* B: of base entries */
+    _Atomic uint64_t base_absent; /* B: 0: entries 0 mean held */
     _Atomic uint64_t is_recounting; /* B: presence was changed, base_absent may
                                        not be yet */
     _Atomic uint64_t base_page_count; /* C */
@@ -774,6 +776,8 @@ ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
                        struct ramet_err *err);
 /* Enough was fetched to be worth a checkpoint. */
 bool ramet_fill_is_much(struct ramet_replica *replica);
+/* A checkpoint has been over all of it. */
+void ramet_fill_was_seen(struct ramet_replica *replica);
 /* Apply the fill files after a crash; alone. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fill_recover(struct ramet_session *session, struct ramet_err *err);
@@ -785,6 +789,9 @@ ramet_checkpoint_run(struct ramet_session *session, bool all,
                      struct ramet_err *err);
 /* As a committer does when the log has grown long; errors are for later. */
 void ramet_checkpoint_inline(struct ramet_session *session);
+/* ... when much was fetched: with the pull that it belongs to, by closing the
+ * generation of that. */
+void ramet_checkpoint_fills(struct ramet_session *session);
 /* Only make the next generation's file, if it is not there. */
 void ramet_checkpoint_make_ahead(struct ramet_session *session);
 /* A generation was closed: have it looked after. */

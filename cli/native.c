@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "client/path.h"
 #include "core/alloc.h"
 
 static enum ramet_rc
@@ -39,8 +40,10 @@ finish(const char *path, sqlite3 **out_db)
     return code;
 }
 
-enum ramet_rc
-cli_native_finish(const char *path, struct ramet_err *err)
+/* `path` is the file itself: what belongs to it stands beside it, not beside a
+ * link to it. */
+static enum ramet_rc
+finish_file(const char *path, struct ramet_err *err)
 {
     sqlite3 *db = NULL;
     bool found = false;
@@ -60,5 +63,18 @@ cli_native_finish(const char *path, struct ramet_err *err)
                         "SQLite can't finish what a program left in %s: %s",
                         path, sqlite3_errmsg(db));
     sqlite3_close(db);
+    return rc;
+}
+
+enum ramet_rc
+cli_native_finish(const char *path, struct ramet_err *err)
+{
+    char *file = NULL;
+    enum ramet_rc rc =
+        ramet_path_resolve(ramet_os_system(), path, &file, NULL, err);
+
+    if (rc == RAMET_OK)
+        rc = finish_file(file, err);
+    ramet_free(file);
     return rc;
 }

@@ -65,6 +65,7 @@ cli_file_options(const struct cli_args *args,
     ramet_file_options_init(out_options);
     out_options->config = args->config;
     out_options->sync = RAMET_SYNC_MANUAL;
+    out_options->binding_first = true;
 }
 
 enum ramet_rc

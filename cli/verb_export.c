@@ -13,6 +13,8 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/target.h"
+#include "client/path.h"
+#include "core/alloc.h"
 
 static int
 report_written(const struct cli_args *args, const char *path, uint64_t lsn,
@@ -147,6 +149,28 @@ move_aside(const char *path, char *out_aside, size_t out_size,
     return rc == RAMET_OK ? move_one(path, out_aside, err) : rc;
 }
 
+/* FILE itself, where a link to it was named: that is what is moved aside, and
+ * written. */
+static enum ramet_rc
+follow_link(const char *path, char **out_path, struct ramet_err *err)
+{
+    char *file = NULL;
+    bool is_link = false;
+    enum ramet_rc rc;
+
+    rc = ramet_path_resolve(ramet_os_system(), path, &file, &is_link, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!is_link) { /* as it was named, for what is said of it */
+        ramet_free(file);
+        file = ramet_strdup(path);
+    }
+    if (file == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
+    *out_path = file;
+    return RAMET_OK;
+}
+
 /* 0: go on; else the exit code to leave with (in *out_code). */
 static bool
 make_room(const struct cli_args *args, const char *path, int *out_code)
@@ -188,10 +212,10 @@ static int
 run_restore(const struct cli_args *args)
 {
     const char *const url = args->operands[0];
-    const char *const path = args->operands[1];
     struct ramet_file *file = NULL;
     struct cli_progress progress;
     struct ramet_err err = {0};
+    char *path = NULL;
     enum ramet_rc rc;
     int code;
 
@@ -206,8 +230,12 @@ run_restore(const struct cli_args *args)
     rc = cli_view_open(args, url, &file, &err);
     if (rc != RAMET_OK)
         return cli_fail(args, url, rc, &err);
-    if (make_room(args, path, &code))
+    rc = follow_link(args->operands[1], &path, &err);
+    if (rc != RAMET_OK)
+        code = cli_fail(args, args->operands[1], rc, &err);
+    else if (make_room(args, path, &code))
         code = write_plain(args, url, file, path, &progress);
+    ramet_free(path);
     ramet_file_close(file);
     return code;
 }

@@ -33,8 +33,9 @@ struct ramet_file_options {
     enum ramet_volume_kind kind_of_new; /* where kind is 0 and there is no
                                            file; 0: SQLite */
     uint32_t page_size;
-    const char *remote; /* URL or ramet.conf name; NULL: RAMET_REMOTE, or the
-                            binding, or none */
+    const char *remote; /* URL or ramet.conf name; NULL: what RAMET_REMOTE has
+                           for the file, else the binding, else none */
+    bool binding_first; /* RAMET_REMOTE counts only for what is not bound */
     const char *config; /* ramet.conf; NULL: found by its rules */
     enum ramet_sync_mode sync;
     const char *at;             /* LSN or time: a read-only view */

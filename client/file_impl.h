@@ -40,9 +40,6 @@ struct ramet_file {
 RAMET_NODISCARD enum ramet_rc
 ramet_file_check_verb(struct ramet_file *file, const char *verb,
                       struct ramet_err *err);
-/* The absolute form of `path`, by its name alone (ramet_free). */
-RAMET_NODISCARD enum ramet_rc
-ramet_file_absolute(const char *path, char **out_path, struct ramet_err *err);
 /* The remote that a user named, as a URL; *out_given false: none was. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_parse_remote(const struct ramet_file_options *options,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/file_impl.h"
+#include "client/path.h"
 #include "core/alloc.h"
 
 enum ramet_rc
@@ -65,6 +66,7 @@ hydrate_at(const char *path, const struct ramet_file_options *options,
     enum ramet_rc rc;
 
     mine.remote = NULL;
+    mine.binding_first = true;
     mine.sync = RAMET_SYNC_MANUAL;
     mine.at = NULL;
     mine.stateless = false;
@@ -259,7 +261,7 @@ ramet_file_clone(const char *url, const char *path,
                           "%.200s: a replica begins at the newest commit; "
                           "`ramet export` or `ramet restore` bring a past one",
                           url);
-    rc = ramet_file_absolute(path, &absolute, err);
+    rc = ramet_path_resolve(cloning.os, path, &absolute, NULL, err);
     if (rc != RAMET_OK)
         return rc;
     cloning.path = absolute;

@@ -2,20 +2,22 @@
  * file_open.c - opens a file: chooses among replica and view, finds the
  * remote, starts what belongs to it.
  *
- * Where the remote comes from: the option; else the binding of the replica
- * that is there; else RAMET_REMOTE.
+ * Where the remote comes from: the option; else what RAMET_REMOTE has for the
+ * file; else the binding of the replica that is there.
  *
  * Layer: client.
  */
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "client/config.h"
 #include "client/durable.h"
+#include "client/env_remote.h"
 #include "client/file_impl.h"
+#include "client/path.h"
 #include "client/state.h"
 #include "core/alloc.h"
 
@@ -40,26 +42,6 @@ void
 ramet_file_options_init(struct ramet_file_options *options)
 {
     *options = (struct ramet_file_options){.close_wait_ms = -1};
-}
-
-enum ramet_rc
-ramet_file_absolute(const char *path, char **out_path, struct ramet_err *err)
-{
-    char cwd[4096];
-    char *absolute;
-
-    if (path[0] == '\0')
-        return RAMET_FAIL(err, RAMET_EINVAL, "a file needs a name");
-    if (path[0] == '/')
-        absolute = ramet_strdup(path);
-    else if (getcwd(cwd, sizeof(cwd)) == NULL)
-        return RAMET_FAIL(err, RAMET_EIO, "%s: no current directory", path);
-    else
-        absolute = ramet_asprintf("%s/%s", cwd, path);
-    if (absolute == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
-    *out_path = absolute;
-    return RAMET_OK;
 }
 
 enum ramet_rc
@@ -484,16 +466,36 @@ open_view(struct opening *opening, struct ramet_err *err)
 static enum ramet_rc
 find_url(struct opening *opening, struct ramet_err *err)
 {
-    const char *remote = opening->options->remote;
+    const struct ramet_file_options *const options = opening->options;
+    enum ramet_rc rc;
 
-    opening->url_is_explicit = remote != NULL && remote[0] != '\0';
-    if (!opening->url_is_explicit)
-        remote = getenv("RAMET_REMOTE");
-    if (remote == NULL || remote[0] == '\0')
-        return RAMET_OK;
-    opening->has_url = true;
-    return ramet_file_parse_remote(opening->options, remote, &opening->url,
-                                   err);
+    opening->url_is_explicit =
+        options->remote != NULL && options->remote[0] != '\0';
+    opening->has_url = opening->url_is_explicit;
+    if (opening->url_is_explicit)
+        return ramet_file_parse_remote(options, options->remote, &opening->url,
+                                       err);
+    rc = ramet_env_remote(opening->os, options->config, opening->path,
+                          &opening->url, &opening->has_url, err);
+    opening->url_is_explicit = opening->has_url && !options->binding_first;
+    return rc;
+}
+
+/* The file at the end of all links; with RAMET_OPEN_NOFOLLOW there must be
+ * none. */
+static enum ramet_rc
+find_file(const char *path, const struct ramet_file_options *options,
+          struct ramet_file *file, struct ramet_err *err)
+{
+    bool is_link = false;
+    enum ramet_rc rc;
+
+    rc = ramet_path_resolve(file->os, path, &file->path, &is_link, err);
+    if (rc == RAMET_OK && is_link &&
+        (options->flags & RAMET_OPEN_NOFOLLOW) != 0)
+        rc = RAMET_FAIL_SYS(err, RAMET_EINVAL, ELOOP,
+                            "%.200s: is a symbolic link", path);
+    return rc;
 }
 
 enum ramet_rc
@@ -516,7 +518,7 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
     file->commit_timeout_ms = options->commit_timeout_ms > 0
                                   ? options->commit_timeout_ms
                                   : COMMIT_TIMEOUT_MS;
-    rc = ramet_file_absolute(path, &file->path, err);
+    rc = find_file(path, options, file, err);
     if (rc == RAMET_OK) {
         opening.path = file->path;
         rc = find_url(&opening, err);

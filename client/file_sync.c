@@ -10,6 +10,7 @@
 
 #include "client/export.h"
 #include "client/file_impl.h"
+#include "client/path.h"
 #include "core/alloc.h"
 
 typedef enum ramet_rc verb_run(struct ramet_sync *sync, struct ramet_err *err);
@@ -234,9 +235,9 @@ check_target(struct ramet_file *file, const char *out_path,
     return rc;
 }
 
-enum ramet_rc
-ramet_file_export(struct ramet_file *file, const char *out_path,
-                  struct ramet_err *err)
+/* `out_path` is the file itself, not a link to it. */
+static enum ramet_rc
+export_to(struct ramet_file *file, const char *out_path, struct ramet_err *err)
 {
     struct exporting exporting = {.file = file, .report.verb = "export"};
     const bool pinned_before =
@@ -244,12 +245,6 @@ ramet_file_export(struct ramet_file *file, const char *out_path,
     const struct ramet_snapshot *snap;
     enum ramet_rc rc;
 
-    if (file->fork_count != ramet_os_fork_count())
-        return RAMET_FAIL(err, RAMET_EFORKED, "%s: was opened before fork()",
-                          file->path);
-    if (file->session != NULL && ramet_session_is_reserved(file->session))
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "%s: export inside a write transaction", file->path);
     rc = check_target(file, out_path, err);
     if (rc == RAMET_OK && !pinned_before)
         rc = ramet_file_pin(file, err);
@@ -262,6 +257,26 @@ ramet_file_export(struct ramet_file *file, const char *out_path,
                             read_file, &exporting, err);
     if (!pinned_before)
         ramet_file_unpin(file);
+    return rc;
+}
+
+enum ramet_rc
+ramet_file_export(struct ramet_file *file, const char *out_path,
+                  struct ramet_err *err)
+{
+    char *target = NULL;
+    enum ramet_rc rc;
+
+    if (file->fork_count != ramet_os_fork_count())
+        return RAMET_FAIL(err, RAMET_EFORKED, "%s: was opened before fork()",
+                          file->path);
+    if (file->session != NULL && ramet_session_is_reserved(file->session))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: export inside a write transaction", file->path);
+    rc = ramet_path_resolve(file->os, out_path, &target, NULL, err);
+    if (rc == RAMET_OK)
+        rc = export_to(file, target, err);
+    ramet_free(target);
     return rc;
 }
 

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/path.h"
 #include "client/recover.h"
 #include "client/registry.h"
 #include "core/alloc.h"
@@ -496,9 +497,19 @@ is_there(const struct ramet_os *os, const char *path, const char *name)
 bool
 ramet_replica_exists(const struct ramet_os *os, const char *path)
 {
+    char *file = NULL;
+    char first;
+    bool is;
+
     if (os == NULL)
         os = ramet_os_system();
-    return is_there(os, path, "state") || is_there(os, path, TOMBSTONE);
+    is = is_there(os, path, "state") || is_there(os, path, TOMBSTONE);
+    if (is || os->read_link(os->ctx, AT_FDCWD, path, &first, 1) < 0)
+        return is;
+    if (ramet_path_resolve(os, path, &file, NULL, NULL) == RAMET_OK)
+        is = is_there(os, file, "state") || is_there(os, file, TOMBSTONE);
+    ramet_free(file);
+    return is;
 }
 
 struct removal {

@@ -341,6 +341,13 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
                      ? (flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) != 0 &&
                            (result == 0 || (flags & RAMET_OPEN_CREATE) != 0)
                      : (flags & RAMET_OPEN_ADOPT) != 0);
+    if (*out_make && result == 0 && st.link_count > 1)
+        return RAMET_FAIL(err, RAMET_EEXIST,
+                          "%s has %u names (hard links), and a replica knows "
+                          "one: under another it would be a second replica "
+                          "over the same bytes; copy the file, and use the "
+                          "copy",
+                          o->place.path, st.link_count);
     if (*out_make)
         return RAMET_OK;
     return result == -ENOENT ? RAMET_FAIL(err, RAMET_ENOTFOUND,

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/path.h"
 #include "core/alloc.h"
 
 #define LOCK_NAME "lock"
@@ -47,21 +48,25 @@ ramet_replica_place_find(const struct ramet_os *os, const char *path,
                          struct ramet_replica_place *out_place,
                          struct ramet_err *err)
 {
-    const char *const slash = strrchr(path, '/');
-    const char *const name = slash == NULL ? path : slash + 1;
     struct ramet_replica_place place = {
-        .os = os, .path = path, .parent_fd = -1, .dir_fd = -1, .lock_fd = -1};
+        .os = os, .parent_fd = -1, .dir_fd = -1, .lock_fd = -1};
+    const char *slash;
     char *parent = NULL;
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc = ramet_path_resolve(os, path, &place.path, NULL, err);
 
-    if (*name == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-        return RAMET_FAIL(err, RAMET_EINVAL, "'%s' is no file name", path);
-    parent = slash == NULL ? ramet_strdup(".")
-             : slash == path
-                 ? ramet_strdup("/")
-                 : ramet_asprintf("%.*s", (int)(slash - path), path);
-    place.name = ramet_strdup(name);
-    place.dir_name = ramet_asprintf("%s-ramet", name);
+    if (rc != RAMET_OK)
+        return rc;
+    slash = strrchr(place.path, '/');
+    if (slash[1] == '\0') {
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "'%s' is no file name", path);
+        goto done;
+    }
+    parent =
+        slash == place.path
+            ? ramet_strdup("/")
+            : ramet_asprintf("%.*s", (int)(slash - place.path), place.path);
+    place.name = ramet_strdup(slash + 1);
+    place.dir_name = ramet_asprintf("%s-ramet", slash + 1);
     if (parent == NULL || place.name == NULL || place.dir_name == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a path");
         goto done;
@@ -92,10 +97,11 @@ ramet_replica_place_done(struct ramet_replica_place *place)
         os->close(os->ctx, place->dir_fd);
     if (place->parent_fd >= 0)
         os->close(os->ctx, place->parent_fd);
+    ramet_free(place->path);
     ramet_free(place->name);
     ramet_free(place->dir_name);
     place->lock_fd = place->dir_fd = place->parent_fd = -1;
-    place->name = place->dir_name = NULL;
+    place->path = place->name = place->dir_name = NULL;
 }
 
 enum ramet_rc

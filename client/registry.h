@@ -11,7 +11,7 @@
 /* Where a path leads. Zeroed with descriptors at -1 is valid for _done. */
 struct ramet_replica_place {
     const struct ramet_os *os;
-    const char *path; /* borrowed */
+    char *path;       /* of the base, resolved: client/path.h */
     char *name;       /* of the base in parent_fd */
     char *dir_name;   /* name "-ramet" */
     int parent_fd;

@@ -59,6 +59,7 @@ enum ramet_replica_flags {
      * (adoption); without it that is RAMET_ENOTFOUND "not a replica". */
     RAMET_OPEN_ADOPT = 1 << 2,
     RAMET_OPEN_EXCLUSIVE = 1 << 3, /* only if no other session is live */
+    RAMET_OPEN_NOFOLLOW = 1 << 4,  /* the name itself must be no link */
 };
 
 /*

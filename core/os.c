@@ -252,6 +252,16 @@ sys_stat_at(void *ctx, int dirfd, const char *path, struct ramet_stat *out)
 }
 
 static int
+sys_read_link(void *ctx, int dirfd, const char *path, char *out, size_t size)
+{
+    ssize_t result;
+
+    (void)ctx;
+    RETRY(ssize_t, result, readlinkat(dirfd, path, out, size));
+    return (int)result;
+}
+
+static int
 sys_set_mtime(void *ctx, int fd, int64_t mtime_ns)
 {
     int64_t seconds = mtime_ns / (int64_t)NS_PER_S;
@@ -516,6 +526,7 @@ ramet_os_system(void)
         .seek_data = sys_seek_data,
         .stat = sys_stat,
         .stat_at = sys_stat_at,
+        .read_link = sys_read_link,
         .set_mtime = sys_set_mtime,
         .link = sys_link,
         .rename = sys_rename,

@@ -68,6 +68,10 @@ struct ramet_os {
     int (*stat)(void *ctx, int fd, struct ramet_stat *out);
     int (*stat_at)(void *ctx, int dirfd, const char *path,
                    struct ramet_stat *out);
+    /* Where a symbolic link leads: at most `size` bytes without a final 0, and
+     * their number; -EINVAL if it is no link. */
+    int (*read_link)(void *ctx, int dirfd, const char *path, char *out,
+                     size_t size);
     int (*set_mtime)(void *ctx, int fd, int64_t mtime_ns);
     int (*link)(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
                 const char *new_path);

@@ -359,7 +359,8 @@ open_file(const char *name, int flags, struct ramet_file **out_file,
         (options.flags & RAMET_OPEN_READONLY) != 0 ||
         (flags & SQLITE_OPEN_EXCLUSIVE) != 0)
         return rc;
-    options.flags = RAMET_OPEN_ADOPT | RAMET_OPEN_READONLY;
+    options.flags &= ~(unsigned)RAMET_OPEN_CREATE;
+    options.flags |= RAMET_OPEN_READONLY;
     return ramet_file_open(name, &options, out_file, err);
 }
 

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/env_remote.h"
+#include "client/path.h"
+#include "core/alloc.h"
+#include "core/os.h"
 #include "vfs/api.h"
 
 #define TIMEOUT_MAX_MS (24u * 3600u * 1000u)
@@ -16,15 +20,28 @@ remote_of(const char *name)
 {
     const char *remote = sqlite3_uri_parameter(name, "remote");
 
-    if (remote == NULL || remote[0] == '\0')
-        remote = getenv("RAMET_REMOTE");
     return remote != NULL && remote[0] != '\0' ? remote : NULL;
 }
 
 bool
 ramet_options_name_remote(const char *name)
 {
-    return remote_of(name) != NULL;
+    const struct ramet_os *os = ramet_os_system();
+    struct ramet_url url;
+    bool found = false;
+    char *path = NULL;
+    bool names;
+
+    if (remote_of(name) != NULL)
+        return true;
+    if (getenv("RAMET_REMOTE") == NULL)
+        return false;
+    /* What is wrong with it is told by the open that follows. */
+    names = ramet_path_resolve(os, name, &path, NULL, NULL) != RAMET_OK ||
+            ramet_env_remote(os, NULL, path, &url, &found, NULL) != RAMET_OK ||
+            found;
+    ramet_free(path);
+    return names;
 }
 
 bool
@@ -116,9 +133,6 @@ parse_replica(const char *name, struct ramet_file_options *out,
     if (strcmp(text, "none") != 0)
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "replica=%.64s: only \"none\" has a meaning", text);
-    if (out->remote == NULL)
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "replica=none needs remote=URL to read from");
     out->stateless = true;
     return RAMET_OK;
 }
@@ -132,6 +146,8 @@ open_flags(int flags)
         out |= RAMET_OPEN_READONLY;
     else if ((flags & SQLITE_OPEN_CREATE) != 0)
         out |= RAMET_OPEN_CREATE;
+    if ((flags & SQLITE_OPEN_NOFOLLOW) != 0)
+        out |= RAMET_OPEN_NOFOLLOW;
     return out;
 }
 

@@ -17,7 +17,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
                     struct ramet_err *err);
 
-/* Does a parameter or RAMET_REMOTE name a remote? */
+/* Does a parameter, or RAMET_REMOTE for this file, name a remote? */
 bool ramet_options_name_remote(const char *name);
 
 /* Does a commit wait for readers, as on a plain file in rollback mode? By the

@@ -1,0 +1,138 @@
+#!/usr/bin/python3
+"""What environment variables do to a process, and what they leave alone.
+
+Each case runs in a process of its own.
+"""
+import os
+import subprocess
+import sys
+
+import common
+from common import one
+
+PREPARE = r"""
+import os, sqlite3, sys
+SO, STORE = sys.argv[1:3]
+
+def load():
+    loader = sqlite3.connect(":memory:")
+    loader.enable_load_extension(True)
+    loader.load_extension(SO)
+    return loader
+
+def connect(name, **options):
+    return sqlite3.connect(name, uri=True, isolation_level=None, timeout=10,
+                           **options)
+
+def one(db, sql, *args):
+    row = db.execute(sql, args).fetchone()
+    return None if row is None else row[0]
+
+def tables(db):
+    return [r[0] for r in db.execute("SELECT name FROM sqlite_schema")]
+
+def is_replica(path):
+    return os.path.exists(path + "-ramet")
+"""
+
+
+def store():
+    return "file://" + os.path.abspath("store")
+
+
+def run(script, **environment):
+    env = {name: value for name, value in os.environ.items()
+           if not name.startswith("RAMET_") or name == "RAMET_SO"}
+    env.update(environment)
+    done = subprocess.run([sys.executable, "-c", PREPARE + script,
+                           os.path.abspath(common.SO), store()], env=env,
+                          text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=60)
+    assert done.returncode == 0, done.stdout
+
+
+OTHERS = r"""
+load()
+app = connect("app.db")
+app.execute("CREATE TABLE t(a)")
+app.execute("INSERT INTO t VALUES(1)")
+assert one(app, "SELECT ramet_push()") == 1
+assert is_replica("app.db")
+app.execute("VACUUM INTO 'copy.db'")
+os.mkdir("backups")
+app.execute("VACUUM INTO 'backups/app.db'")
+backup = connect("backup.db")
+app.backup(backup)
+backup.close()
+cache = connect("cache.db")
+cache.execute("CREATE TABLE cache(k, v)")
+assert tables(cache) == ["cache"]
+try:
+    one(cache, "SELECT ramet_push()")
+    assert False, "pushed"
+except sqlite3.Error:
+    pass
+cache.close()
+app.execute("ATTACH 'more.db' AS more")
+app.execute("CREATE TABLE more.u(x)")
+for name in ("copy.db", "backups/app.db", "backup.db", "cache.db", "more.db"):
+    assert not is_replica(name), name
+assert one(app, "SELECT ramet_push()") == 1
+app.close()
+assert tables(connect("file:backups/app.db?vfs=unix")) == ["t"]
+"""
+
+
+def test_a_url_alone_binds_one_file():
+    run(OTHERS, RAMET_DEFAULT_VFS="1", RAMET_REMOTE=store() + "/app")
+
+
+def test_a_file_and_its_url_bind_that_file():
+    run(OTHERS, RAMET_DEFAULT_VFS="1",
+        RAMET_REMOTE="other.db=%s/other app.db=%s/app" % (store(), store()))
+
+
+def test_each_file_of_a_list_has_its_own_remote():
+    run(r"""
+load()
+for name in ("a.db", "b.db"):
+    db = connect("file:%s?vfs=ramet&sync=manual" % name)
+    db.execute("CREATE TABLE %s(x)" % name[0])
+    assert one(db, "SELECT ramet_push()") == 1
+    assert one(db, "SELECT remote FROM ramet_status") == STORE + "/of-" + name[0]
+c = connect("file:c.db?vfs=ramet")
+assert one(c, "SELECT remote FROM ramet_status") is None
+""", RAMET_REMOTE="a.db=%s/of-a\n%s/b-is-none  b.db=%s/of-b" %
+        (store(), store(), store()))
+
+
+def test_what_is_bound_elsewhere_is_refused():
+    run(r"""
+load()
+db = connect("file:app.db?vfs=ramet&sync=manual&remote=" + STORE + "/first")
+db.execute("CREATE TABLE t(a)")
+one(db, "SELECT ramet_push()")
+db.close()
+os.environ["RAMET_REMOTE"] = "app.db=" + STORE + "/second"
+try:
+    connect("file:app.db?vfs=ramet")
+    assert False, "opened"
+except sqlite3.Error:
+    pass
+""")
+
+
+def test_a_list_that_makes_no_sense_is_told():
+    run(r"""
+load()
+try:
+    connect("file:app.db?vfs=ramet")
+    assert False, "opened"
+except sqlite3.Error:
+    pass
+assert not is_replica("app.db")
+""", RAMET_REMOTE="app.db=")
+
+
+if __name__ == "__main__":
+    common.main()

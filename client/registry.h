@@ -11,9 +11,9 @@
 /* Where a path leads. Zeroed with descriptors at -1 is valid for _done. */
 struct ramet_replica_place {
     const struct ramet_os *os;
-    char *path;       /* of the base, resolved: client/path.h */
-    char *name;       /* of the base in parent_fd */
-    char *dir_name;   /* name "-ramet" */
+    char *path;     /* of the base, resolved: client/path.h */
+    char *name;     /* of the base in parent_fd */
+    char *dir_name; /* name "-ramet" */
     int parent_fd;
     int dir_fd;
     int lock_fd;

@@ -23,6 +23,8 @@ cli_exit_of(enum ramet_rc rc)
     case RAMET_EVERSION:
     case RAMET_ECANCELLED:
     case RAMET_EFORKED:
+    case RAMET_ECLOCK:
+    case RAMET_EREFUSED:
         return CLI_FAILED;
     case RAMET_EINVAL:
         return CLI_USAGE;
@@ -30,6 +32,7 @@ cli_exit_of(enum ramet_rc rc)
     case RAMET_ECONFLICT:
     case RAMET_EDIVERGED:
     case RAMET_EFOREIGN:
+    case RAMET_EWENTBACK:
         return CLI_CONFLICT;
     case RAMET_ENOTFOUND:
         return CLI_NOT_FOUND;
@@ -75,6 +78,14 @@ way_out(enum ramet_rc rc)
     case RAMET_ECORRUPT:
         return "'ramet verify' lists all damage; docs/errors.md tells what "
                "can be saved";
+    case RAMET_ECLOCK:
+        return "set this machine's clock right and run it again; nothing is "
+               "lost";
+    case RAMET_EWENTBACK:
+        return "'ramet export FILE COPY' saves what is here, 'ramet reset "
+               "FILE' adopts what the remote has (and keeps a copy)";
+    case RAMET_EREFUSED:
+        return "nothing is lost; run it again";
     case RAMET_EAUTH:
         return "check RAMET_TOKEN, or the permissions of the directory";
     case RAMET_OK:

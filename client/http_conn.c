@@ -282,7 +282,7 @@ rc_of_status(unsigned status, bool changes)
 static enum ramet_rc
 rc_of_name(const char *name)
 {
-    for (int code = RAMET_EFORKED; code < 0; code++) {
+    for (int code = RAMET_RC_LEAST; code < 0; code++) {
         if (strcmp(name, ramet_rc_name((enum ramet_rc)code)) == 0)
             return (enum ramet_rc)code;
     }

@@ -94,7 +94,7 @@ parse_error(struct ramet_reader *in, struct ramet_err *err)
     const uint8_t *bytes = ramet_read_bytes(in, len);
     char text[TEXT_MAX + 1];
 
-    if (in->bad || bytes == NULL || code == 0 || code > -RAMET_EFORKED)
+    if (in->bad || bytes == NULL || code == 0 || code > -RAMET_RC_LEAST)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "pages: the error record is not one");
     for (size_t i = 0; i < len; i++)

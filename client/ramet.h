@@ -53,6 +53,9 @@ extern "C" {
 #define RAMET_ERROR_TIMEOUT (-13)
 #define RAMET_ERROR_FULL (-14)
 #define RAMET_ERROR_READONLY (-15)
+#define RAMET_ERROR_CLOCK (-22)
+#define RAMET_ERROR_WENT_BACK (-23)
+#define RAMET_ERROR_REFUSED (-24)
 
 typedef struct ramet_volume ramet_volume; /* opaque */
 

@@ -133,6 +133,12 @@ ramet_rc_name(enum ramet_rc rc)
         return "cancelled";
     case RAMET_EFORKED:
         return "forked";
+    case RAMET_ECLOCK:
+        return "clock";
+    case RAMET_EWENTBACK:
+        return "wentback";
+    case RAMET_EREFUSED:
+        return "refused";
     }
     return "unlisted";
 }

@@ -51,7 +51,12 @@ enum ramet_rc {
     RAMET_EFOREIGN = -19, /* the base was changed behind our back */
     RAMET_ECANCELLED = -20, /* interrupted by the caller */
     RAMET_EFORKED = -21,    /* used in a child of fork() */
+    RAMET_ECLOCK = -22,     /* a clock is too far from the store's */
+    RAMET_EWENTBACK = -23,  /* the store lacks a commit that it had */
+    RAMET_EREFUSED = -24,   /* the remote does not take these bytes */
 };
+/* The codes are all numbers from here to 0. */
+#define RAMET_RC_LEAST RAMET_EREFUSED
 
 #define RAMET_ERR_TEXT_MAX 512
 

@@ -256,7 +256,11 @@ ramet_status_of(enum ramet_rc rc, bool from_client)
         return from_client ? 422 : 500;
     case RAMET_EIO:
     case RAMET_EFORKED:
+    case RAMET_EWENTBACK:
         return 500;
+    case RAMET_ECLOCK:
+    case RAMET_EREFUSED:
+        return 422;
     case RAMET_EVERSION:
         return 501;
     case RAMET_ENOMEM:

@@ -59,6 +59,11 @@ ramet_vfs_code(enum ramet_vfs_op op, enum ramet_rc rc, int sys_errno)
     case RAMET_ETIMEOUT:
     case RAMET_EVERSION:
         return io_code(op);
+    /* What only a user can mend: no code after which a program tries again. */
+    case RAMET_ECLOCK:
+    case RAMET_EWENTBACK:
+    case RAMET_EREFUSED:
+        return op == RAMET_OP_VERB ? SQLITE_ERROR : io_code(op);
     case RAMET_ECORRUPT:
         return SQLITE_CORRUPT;
     case RAMET_EINVAL:

@@ -115,13 +115,13 @@ static void
 rc_name__is_distinct_for_every_code(void **state)
 {
     (void)state;
-    for (int a = 0; a >= RAMET_EFORKED; a--) {
+    for (int a = 0; a >= RAMET_RC_LEAST; a--) {
         assert_string_not_equal(ramet_rc_name((enum ramet_rc)a), "unlisted");
         for (int b = 0; b > a; b--)
             assert_string_not_equal(ramet_rc_name((enum ramet_rc)a),
                                     ramet_rc_name((enum ramet_rc)b));
     }
-    assert_string_equal(ramet_rc_name((enum ramet_rc)(RAMET_EFORKED - 1)),
+    assert_string_equal(ramet_rc_name((enum ramet_rc)(RAMET_RC_LEAST - 1)),
                         "unlisted");
 }
 

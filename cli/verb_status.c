@@ -54,6 +54,10 @@ state_words(enum ramet_sync_state state)
     case RAMET_STATE_DIVERGED:
         return "DIVERGED: local commits, and the remote went elsewhere; "
                "'ramet reset' adopts the remote and keeps them in lost/";
+    case RAMET_STATE_WENTBACK:
+        return "WENT BACK: the remote lacks a commit that this replica has "
+               "(restored from a backup?); 'ramet export' saves a copy, "
+               "'ramet reset' adopts the remote and keeps a copy in lost/";
     case RAMET_STATE_OFFLINE:
         return "offline: the remote did not answer last time";
     }

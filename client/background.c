@@ -98,9 +98,10 @@ backoff_left(const struct backoff *backoff, uint64_t now)
 static bool
 needs_a_user(enum ramet_rc rc)
 {
-    return rc == RAMET_EDIVERGED || rc == RAMET_EEXIST || rc == RAMET_EAUTH ||
-           rc == RAMET_EREADONLY || rc == RAMET_ECORRUPT ||
-           rc == RAMET_EVERSION || rc == RAMET_EINVAL;
+    return rc == RAMET_EDIVERGED || rc == RAMET_EWENTBACK ||
+           rc == RAMET_EEXIST || rc == RAMET_EAUTH || rc == RAMET_ECLOCK ||
+           rc == RAMET_EREFUSED || rc == RAMET_EREADONLY ||
+           rc == RAMET_ECORRUPT || rc == RAMET_EVERSION || rc == RAMET_EINVAL;
 }
 
 static void
@@ -108,18 +109,18 @@ tell(struct ramet_background *bg, const char *what, enum ramet_rc rc,
      const struct ramet_err *err)
 {
     struct ramet_link *const link = bg->link;
+    const bool parted = rc == RAMET_EDIVERGED || rc == RAMET_EWENTBACK;
     uint64_t remote_lsn;
 
     ramet_mutex_lock(&link->mutex);
     remote_lsn = link->remote_lsn;
     ramet_mutex_unlock(&link->mutex);
-    if (rc == RAMET_EDIVERGED && bg->told_lsn == remote_lsn)
+    if (parted && bg->told_lsn == remote_lsn)
         return; /* once for each commit that makes it worse */
-    if (rc == RAMET_EDIVERGED)
+    if (parted)
         bg->told_lsn = remote_lsn;
-    ramet_log(rc == RAMET_EDIVERGED ? RAMET_LOG_ERROR : RAMET_LOG_WARN, what,
-              "file", link->path, "code", ramet_rc_name(rc), "error", err->text,
-              NULL);
+    ramet_log(parted ? RAMET_LOG_ERROR : RAMET_LOG_WARN, what, "file",
+              link->path, "code", ramet_rc_name(rc), "error", err->text, NULL);
 }
 
 static void

@@ -551,7 +551,8 @@ check_base(struct sending *sending, struct ramet_err *err)
     rc = ramet_source_history(sending->source, &sending->volume,
                               &sending->history, err);
     if (rc == RAMET_OK)
-        rc = ramet_history_newest(sending->history, &sending->base, err);
+        rc = ramet_source_newest(sending->source, &sending->volume,
+                                 &sending->base, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_link_note_remote(sending->link, sending->base.lsn,
@@ -564,10 +565,8 @@ check_base(struct sending *sending, struct ramet_err *err)
     if (sending->base.lsn < own ||
         (own > 0 && !ramet_hash_equal(&sending->base.hash,
                                       &sending->state->newest.lsn_hash)))
-        return RAMET_FAIL(err, RAMET_EDIVERGED,
-                          "%s: the remote went back in time: it does not have "
-                          "LSN %" PRIu64 " on which this replica stands",
-                          sending->link->path, own);
+        return ramet_sync_went_back(sending->link, sending->state,
+                                    sending->base.lsn, err);
     return RAMET_OK;
 }
 

@@ -154,7 +154,8 @@ enum ramet_sync_state {
     RAMET_STATE_AHEAD,  /* local commits to push */
     RAMET_STATE_BEHIND, /* remote commits to pull */
     RAMET_STATE_DIVERGED,
-    RAMET_STATE_OFFLINE, /* the remote did not answer last time */
+    RAMET_STATE_OFFLINE,  /* the remote did not answer last time */
+    RAMET_STATE_WENTBACK, /* the remote lacks what the replica stands on */
 };
 const char *ramet_sync_state_name(enum ramet_sync_state state);
 

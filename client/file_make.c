@@ -219,16 +219,13 @@ run_clone(const struct cloning *cloning, struct ramet_sync_result *out,
         .os = cloning->os,
         .cache_limit_bytes = cloning->options->cache_limit_bytes,
     };
-    struct ramet_history *history = NULL;
     struct ramet_vid volume;
     struct ramet_head head;
     enum ramet_rc rc;
 
     rc = ramet_source_resolve(cloning->source, &volume, err);
     if (rc == RAMET_OK)
-        rc = ramet_source_history(cloning->source, &volume, &history, err);
-    if (rc == RAMET_OK)
-        rc = ramet_history_newest(history, &head, err);
+        rc = ramet_source_newest(cloning->source, &volume, &head, err);
     if (rc != RAMET_OK)
         return rc;
     return head.kind == RAMET_KIND_BLOB

@@ -203,7 +203,6 @@ ramet_file_clone_lazily(const char *path, struct ramet_source *source,
                         const struct ramet_replica_options *options,
                         struct ramet_head *out_head, struct ramet_err *err)
 {
-    struct ramet_history *history = NULL;
     struct ramet_remote_point point;
     struct ramet_replica_options mine = *options;
     struct ramet_vid volume;
@@ -212,9 +211,7 @@ ramet_file_clone_lazily(const char *path, struct ramet_source *source,
 
     rc = ramet_source_resolve(source, &volume, err);
     if (rc == RAMET_OK)
-        rc = ramet_source_history(source, &volume, &history, err);
-    if (rc == RAMET_OK)
-        rc = ramet_history_newest(history, out_head, err);
+        rc = ramet_source_newest(source, &volume, out_head, err);
     if (rc != RAMET_OK)
         return rc;
     if (out_head->lsn == 0)

@@ -298,6 +298,8 @@ ramet_sync_state_name(enum ramet_sync_state state)
         return "diverged";
     case RAMET_STATE_OFFLINE:
         return "offline";
+    case RAMET_STATE_WENTBACK:
+        return "wentback";
     }
     return "unknown";
 }
@@ -333,7 +335,7 @@ status_of_view(const struct ramet_file *file, struct ramet_file_status *out)
 }
 
 static enum ramet_sync_state
-state_of(const struct ramet_file_status *status, bool diverged,
+state_of(const struct ramet_file_status *status, bool lacks,
          struct ramet_source *source)
 {
     const bool ahead = status->local_commits > 0;
@@ -341,7 +343,9 @@ state_of(const struct ramet_file_status *status, bool diverged,
 
     if (source == NULL)
         return RAMET_STATE_LOCAL;
-    if (diverged || (ahead && behind))
+    if (lacks)
+        return RAMET_STATE_WENTBACK;
+    if (ahead && behind)
         return RAMET_STATE_DIVERGED;
     if (atomic_load(&ramet_source_meter(source)->offline))
         return RAMET_STATE_OFFLINE;
@@ -352,14 +356,14 @@ state_of(const struct ramet_file_status *status, bool diverged,
 
 static void
 status_of_link(struct ramet_link *link, struct ramet_file_status *out,
-               bool *out_diverged)
+               const struct ramet_replica_state *state, bool *out_lacks)
 {
     const uint64_t now = link->os->wall_ms(link->os->ctx);
     uint64_t since;
 
     ramet_mutex_lock(&link->mutex);
     out->remote_lsn = link->remote_lsn;
-    *out_diverged = link->diverged;
+    *out_lacks = ramet_link_lacks(link, state);
     if (out->local_commits > 0 && link->ahead_since_ms == 0)
         link->ahead_since_ms = now;
     if (out->local_commits == 0)
@@ -380,7 +384,7 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
 {
     const struct ramet_replica_state *const state = &file->state;
     struct ramet_source *const source = ramet_link_source(file->link);
-    bool diverged = false;
+    bool lacks = false;
     enum ramet_rc rc;
 
     rc = ramet_session_state(file->session, &file->state, err);
@@ -398,10 +402,10 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
     out->cached_pages = state->held_pages;
     out->dirty_pages = ramet_pageset_count(&state->in_flight) +
                        ramet_pageset_count(&state->later);
-    status_of_link(file->link, out, &diverged);
-    if (out->remote_lsn < out->durable_lsn && !diverged)
+    status_of_link(file->link, out, state, &lacks);
+    if (out->remote_lsn < out->durable_lsn && !lacks)
         out->remote_lsn = out->durable_lsn;
-    out->state = state_of(out, diverged, source);
+    out->state = state_of(out, lacks, source);
     return RAMET_OK;
 }
 

@@ -28,6 +28,7 @@ struct stream {
     unsigned waiters;
     uint64_t last_used_ms;
     uint64_t known_lsn; /* events->lock */
+    bool disbelieved;   /* events->lock: begin anew */
     CURLM *multi;
     CURL *curl;
     struct curl_slist *headers;
@@ -286,7 +287,7 @@ make_room(struct ramet_events *events)
     }
 }
 
-/* With events->lock held. NULL: no memory. */
+/* With events->lock held. NULL: there is none. */
 static struct stream *
 find_stream(struct ramet_events *events, const struct ramet_vid *volume)
 {
@@ -294,6 +295,15 @@ find_stream(struct ramet_events *events, const struct ramet_vid *volume)
 
     while (s != NULL && ramet_id_compare(&s->volume.id, &volume->id) != 0)
         s = s->next;
+    return s;
+}
+
+/* With events->lock held. NULL: no memory. */
+static struct stream *
+need_stream(struct ramet_events *events, const struct ramet_vid *volume)
+{
+    struct stream *s = find_stream(events, volume);
+
     if (s != NULL)
         return s;
     if (events->count >= STREAMS_MAX)
@@ -339,15 +349,32 @@ wait_slice(struct ramet_events *events, struct stream *s, uint64_t after,
         return RAMET_OK;
     }
     s->driven = true;
+    if (s->disbelieved)
+        close_stream(s);
+    s->disbelieved = false;
     ramet_mutex_unlock(&events->lock);
     rc = drive_stream(events, s, after, slice_ms, err);
     ramet_mutex_lock(&events->lock);
     s->driven = false;
-    if (s->sse.last_lsn > s->known_lsn) {
+    if (s->sse.last_lsn > s->known_lsn && !s->disbelieved) {
         s->known_lsn = s->sse.last_lsn;
         ramet_cond_broadcast(&events->changed);
     }
     return rc;
+}
+
+void
+ramet_events_forget(struct ramet_events *events, const struct ramet_vid *volume)
+{
+    struct stream *s;
+
+    ramet_mutex_lock(&events->lock);
+    s = find_stream(events, volume);
+    if (s != NULL) {
+        s->known_lsn = 0;
+        s->disbelieved = true;
+    }
+    ramet_mutex_unlock(&events->lock);
 }
 
 enum ramet_rc
@@ -360,7 +387,7 @@ ramet_events_wait(struct ramet_events *events, const struct ramet_vid *volume,
     enum ramet_rc rc = RAMET_OK;
 
     ramet_mutex_lock(&events->lock);
-    s = find_stream(events, volume);
+    s = need_stream(events, volume);
     if (s == NULL) {
         ramet_mutex_unlock(&events->lock);
         return RAMET_FAIL(err, RAMET_ENOMEM, "events: out of memory");

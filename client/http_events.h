@@ -34,6 +34,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_events_new(struct ramet_http_pool *pool, struct ramet_events **out_events,
                  struct ramet_err *err);
 void ramet_events_free(struct ramet_events *events);
+/* What was heard of the volume is not believed any more: its stream is begun
+ * anew by the next who waits. */
+void ramet_events_forget(struct ramet_events *events,
+                         const struct ramet_vid *volume);
 /*
  * RAMET_OK: a commit past `after` may exist. RAMET_ETIMEOUT, RAMET_ECANCELLED
  * as told. RAMET_EUNREACHABLE and others: no stream; try again later, or poll.

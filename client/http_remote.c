@@ -325,6 +325,21 @@ http_wait(struct ramet_remote *remote, const struct ramet_vid *volume,
                              err);
 }
 
+static void
+http_forget(struct ramet_remote *remote, const struct ramet_vid *volume)
+{
+    struct http_remote *hr = (struct http_remote *)remote;
+
+    ramet_ranges_clear(hr->ranges);
+    ramet_mutex_lock(&hr->lock);
+    for (struct shadow *s = hr->shadows; s != NULL; s = s->next) {
+        if (ramet_id_compare(&s->volume.id, &volume->id) == 0)
+            ramet_history_forget(s->history);
+    }
+    ramet_mutex_unlock(&hr->lock);
+    ramet_events_forget(hr->events, volume);
+}
+
 static uint64_t
 http_requests(const struct ramet_remote *remote)
 {
@@ -355,6 +370,7 @@ http_close(struct ramet_remote *remote)
 static const struct ramet_remote_ops http_remote_ops = {
     .prefetch = http_prefetch,
     .wait = http_wait,
+    .forget = http_forget,
     .requests = http_requests,
     .close = http_close,
 };

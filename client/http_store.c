@@ -351,13 +351,23 @@ list_keys(struct http_store *hs, const char *prefix, const char *after,
     return rc;
 }
 
+static bool
+is_commits_prefix(const char *prefix)
+{
+    const char *kind = strlen(prefix) == 8 + 37 + 8 ? kind_of(prefix) : NULL;
+
+    return kind != NULL && strcmp(kind, "commits/") == 0;
+}
+
 /* The newest commit is what the head says: one request on any store. */
 static enum ramet_rc
-list_commits(struct http_store *hs, const char *prefix,
-             ramet_objstore_visit *visit, void *ctx, struct ramet_err *err)
+first_commit(struct http_store *hs, const char *prefix,
+             char out_key[RAMET_KEY_MAX], struct ramet_hash *out_told,
+             struct ramet_err *err)
 {
-    char path[PATH_MAX_BYTES], key[RAMET_KEY_MAX];
+    char path[PATH_MAX_BYTES];
     json_t *json = NULL;
+    const char *hash;
     json_int_t lsn;
     enum ramet_rc rc;
 
@@ -368,30 +378,45 @@ list_commits(struct http_store *hs, const char *prefix,
     if (rc != RAMET_OK)
         return rc;
     lsn = json_integer_value(json_object_get(json, "lsn"));
+    hash = json_string_value(json_object_get(json, "hash"));
     if (!json_is_integer(json_object_get(json, "lsn")) || lsn < 0)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "server %s: %s: no LSN in it",
                         ramet_http_pool_root(hs->pool), path);
+    else if (lsn > 0)
+        (void)snprintf(out_key, RAMET_KEY_MAX, "%.53s%016" PRIx64, prefix,
+                       UINT64_MAX - (uint64_t)lsn);
+    if (hash == NULL || !ramet_hash_parse(hash, out_told))
+        memset(out_told, 0, sizeof(*out_told));
     json_decref(json);
-    if (rc != RAMET_OK || lsn == 0)
-        return rc;
-    (void)snprintf(key, sizeof(key), "%.53s%016" PRIx64, prefix,
-                   UINT64_MAX - (uint64_t)lsn);
-    if (!visit(ctx, key, 0))
-        return RAMET_OK;
-    return list_keys(hs, prefix, key, visit, ctx, err);
+    return rc;
+}
+
+static bool
+take_first(void *ctx, const char *key, uint64_t size_bytes)
+{
+    (void)size_bytes;
+    memcpy(ctx, key, strlen(key) + 1);
+    return false;
+}
+
+static enum ramet_rc
+http_first(struct ramet_objstore *store, const char *prefix,
+           char out_key[RAMET_KEY_MAX], struct ramet_hash *out_told,
+           struct ramet_err *err)
+{
+    struct http_store *hs = (struct http_store *)store;
+
+    return is_commits_prefix(prefix)
+               ? first_commit(hs, prefix, out_key, out_told, err)
+               : list_keys(hs, prefix, "", take_first, out_key, err);
 }
 
 static enum ramet_rc
 http_list(struct ramet_objstore *store, const char *prefix, const char *after,
           ramet_objstore_visit *visit, void *ctx, struct ramet_err *err)
 {
-    struct http_store *hs = (struct http_store *)store;
-    const char *kind = strlen(prefix) == 8 + 37 + 8 ? kind_of(prefix) : NULL;
-
-    if (kind != NULL && strcmp(kind, "commits/") == 0 &&
-        (after == NULL || after[0] == '\0'))
-        return list_commits(hs, prefix, visit, ctx, err);
-    return list_keys(hs, prefix, after, visit, ctx, err);
+    return list_keys((struct http_store *)store, prefix, after, visit, ctx,
+                     err);
 }
 
 static void
@@ -409,6 +434,7 @@ static const struct ramet_objstore_ops http_ops = {
     .read = http_read,
     .size = http_size,
     .list = http_list,
+    .first = http_first,
     .remove = http_remove,
     .close = http_close,
 };

@@ -192,7 +192,26 @@ ramet_link_note_remote(struct ramet_link *link, uint64_t remote_lsn,
     ramet_mutex_lock(&link->mutex);
     link->remote_lsn = remote_lsn;
     link->behind_since_ms = behind_since_ms;
+    link->lacking_lsn = 0;
     ramet_mutex_unlock(&link->mutex);
+}
+
+void
+ramet_link_note_lacking(struct ramet_link *link,
+                        const struct ramet_replica_state *state)
+{
+    ramet_mutex_lock(&link->mutex);
+    link->lacking_lsn = state->newest.lsn;
+    link->lacking_hash = state->newest.lsn_hash;
+    ramet_mutex_unlock(&link->mutex);
+}
+
+bool
+ramet_link_lacks(const struct ramet_link *link,
+                 const struct ramet_replica_state *state)
+{
+    return link->lacking_lsn != 0 && link->lacking_lsn == state->newest.lsn &&
+           ramet_hash_equal(&link->lacking_hash, &state->newest.lsn_hash);
 }
 
 /* Does the success of `verb` show that what made `failed` fail is over? */
@@ -216,8 +235,6 @@ ramet_link_note_result(struct ramet_link *link, const char *verb,
         link->failed_verb = NULL;
         link->last_error[0] = '\0';
     }
-    if (rc == RAMET_EDIVERGED)
-        link->diverged = true;
     ramet_mutex_unlock(&link->mutex);
 }
 

@@ -48,8 +48,9 @@ struct ramet_link {
     uint64_t remote_lsn;         /* newest known, under mutex, as all below */
     uint64_t behind_since_ms;    /* Unix time of the first commit not pulled */
     uint64_t ahead_since_ms;     /* when pending commits were first seen */
-    bool diverged;
-    const char *failed_verb; /* that left last_error; a constant */
+    uint64_t lacking_lsn; /* a commit that the remote was found to lack; */
+    struct ramet_hash lacking_hash; /* 0: none */
+    const char *failed_verb;        /* that left last_error; a constant */
     char last_error[RAMET_ERR_TEXT_MAX];
 
     struct ramet_mutex sync_mutex;
@@ -86,6 +87,13 @@ ramet_link_set_volume(struct ramet_link *link, const struct ramet_vid *volume);
  * past `own_lsn` was made. */
 void ramet_link_note_remote(struct ramet_link *link, uint64_t remote_lsn,
                             uint64_t behind_since_ms);
+/* The remote was asked, and does not have the commit that `state` stands on. */
+void ramet_link_note_lacking(struct ramet_link *link,
+                             const struct ramet_replica_state *state);
+/* Was that found of the commit that `state` stands on? Once the replica stands
+ * elsewhere it means nothing, whoever moved it. Needs mutex. */
+bool ramet_link_lacks(const struct ramet_link *link,
+                      const struct ramet_replica_state *state);
 /* What a verb (a string constant) came to. A success takes back the error of
  * its own kind only: that pulls work does not mend a push that is refused. */
 void ramet_link_note_result(struct ramet_link *link, const char *verb,

@@ -203,6 +203,20 @@ meter_list(struct ramet_objstore *store, const char *prefix, const char *after,
 }
 
 static enum ramet_rc
+meter_first(struct ramet_objstore *store, const char *prefix,
+            char out_key[RAMET_KEY_MAX], struct ramet_hash *out_told,
+            struct ramet_err *err)
+{
+    struct ramet_meter *const meter = meter_of(store);
+    struct noted noted;
+
+    err = begin(meter, &noted, err);
+    return end(
+        meter, &noted,
+        ramet_objstore_first(meter->inner, prefix, out_key, out_told, err));
+}
+
+static enum ramet_rc
 meter_remove(struct ramet_objstore *store, const char *key,
              struct ramet_err *err)
 {
@@ -228,6 +242,7 @@ static const struct ramet_objstore_ops meter_ops = {
     .read = meter_read,
     .size = meter_size,
     .list = meter_list,
+    .first = meter_first,
     .remove = meter_remove,
     .close = meter_close,
 };
@@ -242,7 +257,6 @@ ramet_meter_init(struct ramet_meter *meter, const struct ramet_os *os)
 void
 ramet_meter_attach(struct ramet_meter *meter, struct ramet_objstore *inner)
 {
-    assert(meter->inner == NULL);
     meter->base.traits = inner->traits;
     meter->base.name = inner->name;
     meter->inner = inner;

@@ -25,7 +25,7 @@
 
 struct ramet_meter {
     struct ramet_objstore base;
-    struct ramet_objstore *inner; /* borrowed */
+    struct ramet_objstore *_Atomic inner; /* borrowed */
     const struct ramet_os *os;
     atomic_uint_least64_t requests;
     atomic_uint_least64_t bytes_read;
@@ -39,6 +39,7 @@ struct ramet_meter {
 
 /* `inner` may be NULL until ramet_meter_attach(). */
 void ramet_meter_init(struct ramet_meter *meter, const struct ramet_os *os);
+/* Also in place of another, which must live on while requests are under way. */
 void
 ramet_meter_attach(struct ramet_meter *meter, struct ramet_objstore *inner);
 void ramet_meter_done(struct ramet_meter *meter);

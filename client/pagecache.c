@@ -132,6 +132,16 @@ drop(struct ramet_pagecache *cache, uint32_t index)
     cache->free_list = index;
 }
 
+void
+ramet_pagecache_clear(struct ramet_pagecache *cache)
+{
+    ramet_mutex_lock(&cache->mutex);
+    for (uint32_t i = 0; i < cache->count; i++)
+        if (cache->entries[i].pgno != 0)
+            drop(cache, i);
+    ramet_mutex_unlock(&cache->mutex);
+}
+
 static void
 make_room(struct ramet_pagecache *cache, size_t size)
 {

@@ -23,6 +23,7 @@ struct ramet_pagecache;
  * but for 16 pages at least. */
 struct ramet_pagecache *ramet_pagecache_new(size_t limit_bytes);
 void ramet_pagecache_free(struct ramet_pagecache *cache);
+void ramet_pagecache_clear(struct ramet_pagecache *cache);
 /* Never less than it is: views that share it agree on the most. */
 void ramet_pagecache_grow(struct ramet_pagecache *cache, size_t limit_bytes);
 

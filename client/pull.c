@@ -216,8 +216,8 @@ newest_for_reset(struct ramet_sync *sync, struct ramet_head *out_head,
     enum ramet_rc rc = ramet_sync_newest(sync, out_head, err);
 
     *out_same_line = rc == RAMET_OK;
-    if (rc == RAMET_EDIVERGED)
-        rc = ramet_history_newest(sync->history, out_head, err);
+    if (rc == RAMET_EWENTBACK)
+        rc = ramet_source_newest(sync->source, &sync->volume, out_head, err);
     return rc;
 }
 
@@ -265,9 +265,9 @@ reset(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     enum ramet_rc rc;
 
     rc = prepare(sync, err);
-    /* Divergence is what a reset is for; and nobody may send what it gives
+    /* That lines parted is what a reset is for; and nobody may send what it gives
      * up. */
-    if (rc == RAMET_OK || rc == RAMET_EDIVERGED)
+    if (rc == RAMET_OK || rc == RAMET_EDIVERGED || rc == RAMET_EWENTBACK)
         rc = ramet_sync_lock_push(sync, err);
     if (rc == RAMET_OK && sync->history == NULL)
         rc = RAMET_FAIL(err, RAMET_EINVAL,

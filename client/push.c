@@ -194,16 +194,13 @@ static enum ramet_rc
 bind_replica(struct ramet_sync *sync, struct ramet_err *err)
 {
     struct ramet_vid volume;
-    struct ramet_history *history = NULL;
     struct ramet_head head;
     enum ramet_rc rc;
 
     rc = bind_name(sync, &volume, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_source_history(sync->source, &volume, &history, err);
-    if (rc == RAMET_OK)
-        rc = ramet_history_newest(history, &head, err);
+    rc = ramet_source_newest(sync->source, &volume, &head, err);
     if (rc != RAMET_OK)
         return rc;
     if (head.lsn > 0 &&

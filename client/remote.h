@@ -74,6 +74,12 @@ struct ramet_remote_ops {
                           const struct ramet_vid *volume, uint64_t after,
                           uint64_t timeout_ms, const volatile bool *cancel,
                           struct ramet_err *err);
+    /* Does the URL lead to another place than the one that is open: was a
+     * directory moved or replaced? NULL: each request goes where it leads. */
+    bool (*moved)(struct ramet_remote *remote);
+    /* What is kept of the volume was proven wrong: keep none of it, neither
+     * bytes nor news. NULL: nothing is kept. */
+    void (*forget)(struct ramet_remote *remote, const struct ramet_vid *volume);
     /* How many requests were made so far; NULL: one for each call of the
      * store. */
     uint64_t (*requests)(const struct ramet_remote *remote);

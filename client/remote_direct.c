@@ -3,8 +3,18 @@
  *
  * Layer: client.
  */
+#include <fcntl.h>
+
 #include "client/remote.h"
 #include "core/alloc.h"
+
+/* The store goes on in the directory that it opened, whatever becomes of the
+ * name: whoever restores a backup moves that one away and puts another there.
+ */
+struct direct {
+    struct ramet_remote remote;
+    uint64_t device, inode; /* of the directory when it was opened */
+};
 
 static void
 direct_close(struct ramet_remote *remote)
@@ -13,8 +23,29 @@ direct_close(struct ramet_remote *remote)
     ramet_free(remote);
 }
 
+static bool
+look(const struct ramet_url *url, struct ramet_stat *out_stat)
+{
+    const struct ramet_os *const os = ramet_os_system();
+
+    return os->stat_at(os->ctx, AT_FDCWD, url->root, out_stat) == 0;
+}
+
+static bool
+direct_moved(struct ramet_remote *remote)
+{
+    const struct direct *const direct = (const struct direct *)remote;
+    struct ramet_stat st;
+
+    return !look(&remote->url, &st) || st.device != direct->device ||
+           st.inode != direct->inode;
+}
+
 /* No prefetch: a read costs no round trip. No wait: the caller polls. */
-static const struct ramet_remote_ops direct_ops = {.close = direct_close};
+static const struct ramet_remote_ops direct_ops = {
+    .moved = direct_moved,
+    .close = direct_close,
+};
 
 enum ramet_rc
 ramet_remote_open_direct(const struct ramet_url *url,
@@ -22,10 +53,12 @@ ramet_remote_open_direct(const struct ramet_url *url,
                          struct ramet_remote **out_remote,
                          struct ramet_err *err)
 {
-    struct ramet_remote *const remote = ramet_calloc(1, sizeof(*remote));
+    struct direct *const direct = ramet_calloc(1, sizeof(*direct));
+    struct ramet_remote *const remote = &direct->remote;
+    struct ramet_stat st;
     enum ramet_rc rc;
 
-    if (remote == NULL)
+    if (direct == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "remote: no memory");
     remote->ops = &direct_ops;
     remote->url = *url;
@@ -34,9 +67,12 @@ ramet_remote_open_direct(const struct ramet_url *url,
     if (rc == RAMET_OK)
         rc = ramet_catalog_check(remote->store, options->create_store, err);
     if (rc != RAMET_OK) {
-        ramet_objstore_close(remote->store);
-        ramet_free(remote);
+        direct_close(remote);
         return rc;
+    }
+    if (look(url, &st)) { /* if not, the next look finds it moved */
+        direct->device = st.device;
+        direct->inode = st.inode;
     }
     *out_remote = remote;
     return RAMET_OK;

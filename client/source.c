@@ -13,6 +13,7 @@
 #include "core/alloc.h"
 #include "core/thread.h"
 
+#define FORMER_MAX 16u   /* directories that were moved away */
 #define HISTORIES_MAX 8u /* a name that was moved so often meanwhile */
 
 struct known_history {
@@ -35,6 +36,8 @@ struct ramet_source {
     struct ramet_meter meter;
     struct ramet_mutex mutex;    /* invariant (2) */
     struct ramet_remote *remote; /* NULL: not connected yet */
+    struct ramet_remote *former[FORMER_MAX];
+    unsigned former_count;
     struct known_history histories[HISTORIES_MAX];
     unsigned history_count;
 };
@@ -64,6 +67,8 @@ source_free(struct ramet_source *source)
         ramet_free(source->histories[i].dict);
     }
     ramet_remote_close(source->remote);
+    for (unsigned i = 0; i < source->former_count; i++)
+        ramet_remote_close(source->former[i]);
     ramet_meter_done(&source->meter);
     ramet_mutex_done(&source->mutex);
     ramet_free(source->token);
@@ -213,8 +218,8 @@ ramet_source_requests(struct ramet_source *source)
 }
 
 static enum ramet_rc
-connect_locked(struct ramet_source *source, bool create_store,
-               struct ramet_err *err)
+open_remote(struct ramet_source *source, bool create_store,
+            struct ramet_remote **out_remote, struct ramet_err *err)
 {
     const uint64_t timeout_ms = source->timeout_ms;
     const struct ramet_remote_options options = {
@@ -223,13 +228,10 @@ connect_locked(struct ramet_source *source, bool create_store,
         .connect_timeout_ms = timeout_ms < 5000 ? timeout_ms : 5000,
         .stall_timeout_ms = timeout_ms,
     };
-    struct ramet_remote *remote = NULL;
     struct ramet_err own;
     enum ramet_rc rc;
 
-    if (source->remote != NULL)
-        return RAMET_OK;
-    rc = ramet_remote_open(&source->url, &options, &remote, &own);
+    rc = ramet_remote_open(&source->url, &options, out_remote, &own);
     if (rc == RAMET_ENOTFOUND) /* an unmounted disk looks like this, too */
         rc = RAMET_FAIL(&own, RAMET_EUNREACHABLE,
                         "remote %.200s: there is no Ramet store", source->text);
@@ -237,10 +239,52 @@ connect_locked(struct ramet_source *source, bool create_store,
         ramet_meter_note(&source->meter, rc, &own);
         if (err != NULL)
             *err = own;
-        return rc;
     }
+    return rc;
+}
+
+static enum ramet_rc
+connect_locked(struct ramet_source *source, bool create_store,
+               struct ramet_err *err)
+{
+    struct ramet_remote *remote = NULL;
+    enum ramet_rc rc;
+
+    if (source->remote != NULL)
+        return RAMET_OK;
+    rc = open_remote(source, create_store, &remote, err);
+    if (rc != RAMET_OK)
+        return rc;
     source->remote = remote;
     ramet_meter_attach(&source->meter, remote->store);
+    return RAMET_OK;
+}
+
+/* Where the URL leads now. */
+static enum ramet_rc
+follow_locked(struct ramet_source *source, struct ramet_err *err)
+{
+    struct ramet_remote *const before = source->remote;
+    struct ramet_remote *remote = NULL;
+    enum ramet_rc rc;
+
+    if (before == NULL || before->ops->moved == NULL ||
+        !before->ops->moved(before))
+        return RAMET_OK;
+    if (source->former_count == FORMER_MAX)
+        return RAMET_FAIL(
+            err, RAMET_EUNREACHABLE,
+            "remote %.200s: was replaced more than %u times while "
+            "it was in use; open the file anew",
+            source->text, FORMER_MAX);
+    rc = open_remote(source, false, &remote, err);
+    if (rc != RAMET_OK)
+        return rc;
+    source->former[source->former_count++] = before;
+    source->remote = remote;
+    ramet_meter_attach(&source->meter, remote->store);
+    for (unsigned i = 0; i < source->history_count; i++)
+        ramet_history_forget(source->histories[i].history);
     return RAMET_OK;
 }
 
@@ -309,6 +353,8 @@ history_locked(struct ramet_source *source, const struct ramet_vid *volume,
     enum ramet_rc rc;
 
     rc = connect_locked(source, false, err);
+    if (rc == RAMET_OK)
+        rc = follow_locked(source, err);
     if (rc != RAMET_OK)
         return rc;
     known = find_history(source, volume);
@@ -341,6 +387,43 @@ ramet_source_history(struct ramet_source *source,
     rc = history_locked(source, volume, out_history, err);
     ramet_mutex_unlock(&source->mutex);
     return rc;
+}
+
+void
+ramet_source_forget(struct ramet_source *source, const struct ramet_vid *volume)
+{
+    struct ramet_remote *remote;
+    struct known_history *known;
+
+    ramet_mutex_lock(&source->mutex);
+    known = find_history(source, volume);
+    remote = source->remote;
+    ramet_mutex_unlock(&source->mutex);
+    if (known == NULL)
+        return;
+    /* From below, lest what is dropped be filled from what is not yet. */
+    if (remote->ops->forget != NULL)
+        remote->ops->forget(remote, volume);
+    ramet_history_forget(known->history);
+    ramet_mutex_lock(&source->mutex);
+    if (known->cache != NULL)
+        ramet_pagecache_clear(known->cache);
+    ramet_mutex_unlock(&source->mutex);
+}
+
+enum ramet_rc
+ramet_source_newest(struct ramet_source *source, const struct ramet_vid *volume,
+                    struct ramet_head *out_head, struct ramet_err *err)
+{
+    struct ramet_history *history = NULL;
+    enum ramet_rc rc = ramet_source_history(source, volume, &history, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_history_newest(history, out_head, err);
+    if (rc != RAMET_EWENTBACK)
+        return rc;
+    ramet_source_forget(source, volume);
+    return ramet_history_newest(history, out_head, err);
 }
 
 static bool

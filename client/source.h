@@ -9,8 +9,9 @@
  *
  *   (1) sources are found by the normal form of their URL; a process forked
  *       from ours finds none of them
- *   (2) `remote` and histories[] are set under `mutex`, once, and stay until
- *       the last ramet_source_close()
+ *   (2) `remote` and histories[] are set under `mutex` and stay until the last
+ *       ramet_source_close(); a directory that was moved or replaced gets
+ *       another remote, and the one before stays as well
  *
  * Thread-safe. Layer: client.
  */
@@ -68,6 +69,20 @@ RAMET_NODISCARD enum ramet_rc
 ramet_source_history(struct ramet_source *source,
                      const struct ramet_vid *volume,
                      struct ramet_history **out_history, struct ramet_err *err);
+
+/*
+ * Connect, and look for the volume's newest commit as it is now. Where the store lacks what this process had seen of it, all that it knew of
+ * the volume is dropped, and what is there counts: who stands on a commit has
+ * to see for himself whether it still is in that line.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_newest(struct ramet_source *source, const struct ramet_vid *volume,
+                    struct ramet_head *out_head, struct ramet_err *err);
+/* Drop all that this process knows of the volume, so that the next look finds
+ * what is there: heads and chains, what a server sent ahead, news of commits,
+ * views' pages. For whoever found it wrong, or gives it up. */
+void ramet_source_forget(struct ramet_source *source,
+                         const struct ramet_vid *volume);
 
 /* A copy of the volume's dictionary at `place` (ramet_free), read once for
  * as long as it stays the same. Only after ramet_source_history(). */

@@ -55,11 +55,9 @@ note_result(struct ramet_sync *sync)
         link->ahead_since_ms = 0;
     else if (link->ahead_since_ms == 0)
         link->ahead_since_ms = link->os->wall_ms(link->os->ctx);
-    if (link->remote_lsn <= state->newest.lsn) {
+    if (link->remote_lsn <= state->newest.lsn)
         link->behind_since_ms = 0;
-        link->diverged = false;
-    }
-    if (link->remote_lsn < state->newest.lsn)
+    if (link->remote_lsn < state->newest.lsn && !ramet_link_lacks(link, state))
         link->remote_lsn = state->newest.lsn;
     sync->result.remote_lsn = link->remote_lsn;
     ramet_mutex_unlock(&link->mutex);
@@ -199,17 +197,29 @@ ramet_sync_diverged(const struct ramet_sync *sync, uint64_t remote_lsn,
         sync->state->newest.lsn, remote_lsn);
 }
 
-static enum ramet_rc
-went_back(const struct ramet_sync *sync, const struct ramet_head *newest,
-          struct ramet_err *err)
+enum ramet_rc
+ramet_sync_went_back(struct ramet_link *link,
+                     const struct ramet_replica_state *state,
+                     uint64_t remote_lsn, struct ramet_err *err)
 {
-    return RAMET_FAIL(err, RAMET_EDIVERGED,
+    ramet_link_note_lacking(link, state);
+    ramet_source_forget(ramet_link_source(link), &state->volume);
+    if (remote_lsn == 0)
+        return RAMET_FAIL(err, RAMET_EWENTBACK,
+                          "%s: the remote went back in time: it has no commit "
+                          "of this volume any more, and this replica stands on "
+                          "LSN %" PRIu64
+                          " (deleted, or another store?); nothing was changed: "
+                          "`ramet export` saves a copy, of which `ramet init` "
+                          "makes a new volume",
+                          link->path, state->newest.lsn);
+    return RAMET_FAIL(err, RAMET_EWENTBACK,
                       "%s: the remote went back in time: it is at LSN %" PRIu64
                       " and does not have LSN %" PRIu64
                       " on which this replica stands (restored from a "
                       "backup?); nothing was changed: `ramet export` saves a "
                       "copy, `ramet reset` adopts the remote",
-                      sync->link->path, newest->lsn, sync->state->newest.lsn);
+                      link->path, remote_lsn, state->newest.lsn);
 }
 
 /* When the first commit past ours was made; one request at most. */
@@ -237,18 +247,20 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
     enum ramet_rc rc;
 
     assert(sync->history != NULL);
-    rc = ramet_history_newest(sync->history, &newest, err);
+    rc = ramet_source_newest(sync->source, &sync->volume, &newest, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_link_note_remote(sync->link, newest.lsn, behind_since(sync, &newest));
     if (own > 0) {
         if (newest.lsn < own)
-            return went_back(sync, &newest, err);
+            return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
+                                        err);
         rc = ramet_history_head(sync->history, own, &base, err);
         if (rc != RAMET_OK)
             return rc;
         if (!ramet_hash_equal(&base.hash, &sync->state->newest.lsn_hash))
-            return went_back(sync, &newest, err);
+            return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
+                                        err);
     }
     *out_head = newest;
     return RAMET_OK;

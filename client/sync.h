@@ -71,12 +71,18 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_lock_push(struct ramet_sync *sync, struct ramet_err *err);
 /* The remote's newest commit, checked against where the replica stands:
- * invariant (3), RAMET_EDIVERGED. */
+ * invariant (3), RAMET_EWENTBACK. */
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
                   struct ramet_err *err);
 /* Is there a local commit that is not durable? */
 bool ramet_sync_pending(const struct ramet_sync *sync);
+/* The remote, at `remote_lsn`, lacks what the replica stands on: note it, and
+ * say so. */
+RAMET_NODISCARD enum ramet_rc
+ramet_sync_went_back(struct ramet_link *link,
+                     const struct ramet_replica_state *state,
+                     uint64_t remote_lsn, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_diverged(const struct ramet_sync *sync, uint64_t remote_lsn,
                     struct ramet_err *err);

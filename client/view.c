@@ -215,6 +215,28 @@ carry_over(struct ramet_view *view, const struct ramet_head *to,
     return rc;
 }
 
+/* Is what the view stands on in the line that ends at `newest`? */
+static enum ramet_rc
+check_line(struct ramet_view *view, const struct ramet_head *newest,
+           struct ramet_err *err)
+{
+    const uint64_t own = view->head.lsn;
+    struct ramet_head here = {.lsn = 0};
+    enum ramet_rc rc = RAMET_OK;
+
+    if (own == 0)
+        return RAMET_OK;
+    if (own <= newest->lsn)
+        rc = ramet_history_head(view->history, own, &here, err);
+    if (rc != RAMET_OK || ramet_hash_equal(&here.hash, &view->head.hash))
+        return rc;
+    return RAMET_FAIL(err, RAMET_EWENTBACK,
+                      "%.200s: the remote went back in time: it is at LSN "
+                      "%" PRIu64 " and does not have LSN %" PRIu64
+                      " as it was read here; open it anew",
+                      ramet_source_text(view->source), newest->lsn, own);
+}
+
 static enum ramet_rc
 look(struct ramet_view *view, struct ramet_err *err)
 {
@@ -222,18 +244,14 @@ look(struct ramet_view *view, struct ramet_err *err)
     enum ramet_rc rc;
 
     view->looked_ns = view->os->mono_ns(view->os->ctx);
-    rc = ramet_history_newest(view->history, &head, err);
+    rc = ramet_source_newest(view->source, &view->volume, &head, err);
+    if (rc == RAMET_OK)
+        rc = check_line(view, &head, err);
     if (rc != RAMET_OK)
         return rc;
     view->remote_lsn = head.lsn;
     if (view->place.fixed || view->pinned || head.lsn == view->head.lsn)
         return RAMET_OK;
-    if (head.lsn < view->head.lsn)
-        return RAMET_FAIL(err, RAMET_EDIVERGED,
-                          "%.200s: the remote went back in time, from LSN "
-                          "%" PRIu64 " to %" PRIu64 "; open it anew",
-                          ramet_source_text(view->source), view->head.lsn,
-                          head.lsn);
     rc = carry_over(view, &head, err);
     return rc == RAMET_OK ? move_to(view, &head, err) : rc;
 }

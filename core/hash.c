@@ -118,6 +118,26 @@ ramet_hasher_free(struct ramet_hasher *hasher)
 }
 
 bool
+ramet_hash_parse(const char *text, struct ramet_hash *out_hash)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct ramet_hash hash;
+
+    if (strlen(text) != 2 * sizeof(hash.bytes))
+        return false;
+    for (size_t i = 0; i < sizeof(hash.bytes); i++) {
+        const char *const high = strchr(digits, text[2 * i]);
+        const char *const low = strchr(digits, text[2 * i + 1]);
+
+        if (high == NULL || low == NULL)
+            return false;
+        hash.bytes[i] = (uint8_t)((high - digits) << 4 | (low - digits));
+    }
+    *out_hash = hash;
+    return true;
+}
+
+bool
 ramet_hash_equal(const struct ramet_hash *a, const struct ramet_hash *b)
 {
     return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;

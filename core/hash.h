@@ -37,6 +37,8 @@ ramet_hasher_update(struct ramet_hasher *hasher, const void *data, size_t len);
 struct ramet_hash ramet_hasher_digest(const struct ramet_hasher *hasher);
 void ramet_hasher_free(struct ramet_hasher *hasher);
 
+/* From 32 hex digits, lower case; false if `text` is anything else. */
+bool ramet_hash_parse(const char *text, struct ramet_hash *out_hash);
 bool ramet_hash_equal(const struct ramet_hash *a, const struct ramet_hash *b);
 
 #endif

@@ -2,8 +2,9 @@
  * history.c - the line of commits: the newest, one by LSN or by time, and the
  * commit point. See history.h.
  *
- *   (1) `newest_lsn` and `newest_hash` only move forward; a store whose line
- *       ends before them, or holds something else there, went back in time.
+ *   (1) `newest_lsn` and `newest_hash` only move forward, but for a forget; a
+ *       store whose line ends before them, or holds something else there, went
+ *       back in time.
  *   (2) The commit point is one put-if-absent. What holds a slot is settled by
  *       reading it.
  */
@@ -80,6 +81,18 @@ ramet_history_saw(struct ramet_history *history, uint64_t lsn,
     ramet_mutex_unlock(&history->mutex);
 }
 
+void
+ramet_history_forget(struct ramet_history *history)
+{
+    ramet_mutex_lock(&history->mutex);
+    history->newest_lsn = 0;
+    memset(&history->newest_hash, 0, sizeof(history->newest_hash));
+    memset(&history->known_map, 0, sizeof(history->known_map));
+    ramet_mutex_unlock(&history->mutex);
+    ramet_history_forget_chains(history);
+    ramet_lru_clear(&history->lru);
+}
+
 static enum ramet_rc
 went_back(const struct ramet_history *history, uint64_t lsn,
           struct ramet_err *err)
@@ -87,7 +100,7 @@ went_back(const struct ramet_history *history, uint64_t lsn,
     char vid[RAMET_ID_TEXT_SIZE];
 
     ramet_id_format(&history->volume.id, vid);
-    return RAMET_FAIL(err, RAMET_ECORRUPT,
+    return RAMET_FAIL(err, RAMET_EWENTBACK,
                       "%s: volume %s went back in time: commit %" PRIu64
                       " was there and is gone or another (was the store "
                       "restored from a backup?)",
@@ -147,27 +160,18 @@ gallop(struct ramet_history *history, uint64_t known, uint64_t *out_newest,
     return RAMET_OK;
 }
 
-static bool
-take_first_key(void *ctx, const char *key, uint64_t size_bytes)
-{
-    (void)size_bytes;
-    memcpy(ctx, key, strlen(key) + 1);
-    return false;
-}
-
 static enum ramet_rc
 list_newest(struct ramet_history *history, uint64_t *out_newest,
-            struct ramet_err *err)
+            struct ramet_hash *out_told, struct ramet_err *err)
 {
     char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
-    char found[RAMET_KEY_MAX] = "", expected[RAMET_KEY_MAX];
+    char found[RAMET_KEY_MAX], expected[RAMET_KEY_MAX];
     uint64_t lsn;
     enum ramet_rc rc;
 
     ramet_id_format(&history->volume.id, vid);
     snprintf(prefix, sizeof(prefix), "volumes/%s/commits/", vid);
-    rc = ramet_objstore_list(history->store, prefix, "", take_first_key, found,
-                             err);
+    rc = ramet_objstore_first(history->store, prefix, found, out_told, err);
     if (rc != RAMET_OK)
         return rc;
     if (found[0] == '\0') {
@@ -185,10 +189,12 @@ list_newest(struct ramet_history *history, uint64_t *out_newest,
 
 enum ramet_rc
 ramet_history_find_newest(struct ramet_history *history, uint64_t known,
-                          uint64_t *out_lsn, struct ramet_err *err)
+                          uint64_t *out_lsn, struct ramet_hash *out_told,
+                          struct ramet_err *err)
 {
+    memset(out_told, 0, sizeof(*out_told));
     if (history->store->traits & RAMET_STORE_LISTS_CHEAPLY)
-        return list_newest(history, out_lsn, err);
+        return list_newest(history, out_lsn, out_told, err);
     return gallop(history, known, out_lsn, err);
 }
 
@@ -212,14 +218,22 @@ check_line(struct ramet_history *history, uint64_t seen,
     return matches ? RAMET_OK : went_back(history, seen, err);
 }
 
-/* Nothing seems new after `seen`, on a store that can't list. */
+/* Nothing seems new after `seen`: is it still what it was? No request where a
+ * store that lists can tell only that it is there. */
 static enum ramet_rc
 check_still_there(struct ramet_history *history, uint64_t seen,
-                  const struct ramet_hash *seen_hash, struct ramet_err *err)
+                  const struct ramet_hash *seen_hash,
+                  const struct ramet_hash *told, struct ramet_err *err)
 {
-    struct ramet_hash hash;
-    const enum ramet_rc rc = ramet_history_peek_hash(history, seen, &hash, err);
+    static const struct ramet_hash nothing;
+    struct ramet_hash hash = *told;
+    enum ramet_rc rc = RAMET_OK;
 
+    if (ramet_hash_equal(told, &nothing) &&
+        (history->store->traits & RAMET_STORE_LISTS_CHEAPLY) != 0)
+        return RAMET_OK;
+    if (ramet_hash_equal(told, &nothing))
+        rc = ramet_history_peek_hash(history, seen, &hash, err);
     if (rc == RAMET_ENOTFOUND ||
         (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash)))
         return went_back(history, seen, err);
@@ -230,10 +244,8 @@ enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
                      struct ramet_err *err)
 {
-    const bool lists =
-        (history->store->traits & RAMET_STORE_LISTS_CHEAPLY) != 0;
     uint64_t seen, newest;
-    struct ramet_hash seen_hash;
+    struct ramet_hash seen_hash, told;
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
@@ -242,7 +254,7 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
     seen_hash = history->newest_hash;
     ramet_mutex_unlock(&history->mutex);
 
-    rc = ramet_history_find_newest(history, seen, &newest, err);
+    rc = ramet_history_find_newest(history, seen, &newest, &told, err);
     if (rc != RAMET_OK)
         return rc;
     if (newest < seen)
@@ -251,8 +263,8 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
         memset(out_head, 0, sizeof(*out_head));
         return RAMET_OK;
     }
-    if (newest == seen && !lists)
-        rc = check_still_there(history, seen, &seen_hash, err);
+    if (newest == seen)
+        rc = check_still_there(history, seen, &seen_hash, &told, err);
     else if (newest > seen && seen > 0)
         rc = check_line(history, seen, &seen_hash, err);
     if (rc != RAMET_OK)

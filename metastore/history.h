@@ -70,12 +70,17 @@ void ramet_history_close(struct ramet_history *history);
  * nothing is new, two requests on a directory (a try at lsn + 1, a look whether
  * lsn is still what it was), one LIST on stores that list cheaply. RAMET_OK
  * with lsn 0 for a volume without commits.
- * RAMET_ECORRUPT where the line went back in time (a store restored from a
- * backup): keep local data, refuse to go on.
+ * RAMET_EWENTBACK where the line lacks what was seen of it, now and from then
+ * on (a store restored from a backup): keep local data, refuse to go on. Whoever
+ * checks by itself that what it stands on is there may ramet_history_forget()
+ * and look again.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
                      struct ramet_err *err);
+/* Forget all that was seen and read: the store is believed anew. For whoever
+ * was told RAMET_EWENTBACK, or knows that the store was changed. */
+void ramet_history_forget(struct ramet_history *history);
 /* The newest commit as this history knows it, which may be no more. No request
  * while it is in the cache; lsn 0: it knows of none. */
 RAMET_NODISCARD enum ramet_rc
@@ -105,6 +110,7 @@ ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,
  *   RAMET_OK         it is in, now or since an earlier try with the same id.
  *   RAMET_ECONFLICT  another commit holds the slot; *out_winner is its head.
  *   RAMET_EUNKNOWN   no answer: call again with the very same bytes.
+ *   RAMET_EWENTBACK  the store does not have what `object` is based on.
  * A server validates first: ramet_history_validate().
  */
 RAMET_NODISCARD enum ramet_rc

@@ -86,10 +86,12 @@ void ramet_history_fill_head(const struct ramet_loaded_head *loaded,
 RAMET_NODISCARD enum ramet_rc
 ramet_history_peek_hash(struct ramet_history *history, uint64_t lsn,
                         struct ramet_hash *out_hash, struct ramet_err *err);
-/* The newest commit's LSN by looking from `known` (0: from the start) on. */
+/* The newest commit's LSN by looking from `known` (0: from the start) on. Its
+ * hash as far as the store tells it unasked, else zero. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_find_newest(struct ramet_history *history, uint64_t known,
-                          uint64_t *out_lsn, struct ramet_err *err);
+                          uint64_t *out_lsn, struct ramet_hash *out_told,
+                          struct ramet_err *err);
 /* Remember that `lsn` exists, for ramet_history_newest(). */
 void ramet_history_saw(struct ramet_history *history, uint64_t lsn,
                        const struct ramet_hash *hash);
@@ -117,6 +119,8 @@ ramet_chain_open(struct ramet_history *history, uint64_t lsn,
 void ramet_chain_close(struct ramet_chain *chain);
 /* Let go of the chains that are kept; nobody may have one open. */
 void ramet_history_drop_chains(struct ramet_history *history);
+/* The same while others may have some open: those keep theirs. */
+void ramet_history_forget_chains(struct ramet_history *history);
 /* Pages above this are zeros unless a layer has them. */
 uint32_t ramet_chain_least(const struct ramet_chain *chain);
 

@@ -412,14 +412,28 @@ ramet_chain_close(struct ramet_chain *chain)
 }
 
 void
-ramet_history_drop_chains(struct ramet_history *history)
+ramet_history_forget_chains(struct ramet_history *history)
 {
     for (unsigned i = 0; i < RAMET_CHAINS_KEPT; i++) {
-        assert(history->chains[i] == NULL || history->chains[i]->holders == 1);
-        if (history->chains[i] != NULL)
-            free_shared(history->chains[i]);
+        struct ramet_shared_chain *shared;
+        bool unused;
+
+        ramet_mutex_lock(&history->mutex);
+        shared = history->chains[i];
         history->chains[i] = NULL;
+        unused = let_go(shared);
+        ramet_mutex_unlock(&history->mutex);
+        if (unused)
+            free_shared(shared);
     }
+}
+
+void
+ramet_history_drop_chains(struct ramet_history *history)
+{
+    for (unsigned i = 0; i < RAMET_CHAINS_KEPT; i++)
+        assert(history->chains[i] == NULL || history->chains[i]->holders == 1);
+    ramet_history_forget_chains(history);
 }
 
 uint32_t

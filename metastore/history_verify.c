@@ -18,6 +18,8 @@
 #include "core/alloc.h"
 #include "metastore/history_impl.h"
 
+/* How many commits in a row may be missing: a store may claim any number. */
+#define MISSING_MAX 1000u
 #define SEGMENT_MAGIC "RAMTSEG\x01"
 #define WINDOW_BYTES (256u << 10)
 
@@ -596,17 +598,26 @@ static enum ramet_rc
 verify_all(struct verify *v, struct ramet_err *err)
 {
     struct map_list list = {.volume = &v->history->volume};
-    struct ramet_hash hash = {{0}};
+    static const struct ramet_hash nothing;
+    struct ramet_hash hash = nothing;
+    struct ramet_hash told;
+    unsigned missing = 0;
     uint64_t newest;
     enum ramet_rc rc;
 
-    rc = ramet_history_find_newest(v->history, 0, &newest, err);
+    rc = ramet_history_find_newest(v->history, 0, &newest, &told, err);
     if (rc == RAMET_OK)
         rc = list_maps(v, &list, err);
     v->total = rc == RAMET_OK ? newest + list.count : 0;
     for (uint64_t lsn = 1; rc == RAMET_OK && lsn <= newest; lsn++) {
         rc = verify_commit(v, lsn, &hash, err);
         report_step(v, "LSN", lsn);
+        missing = ramet_hash_equal(&hash, &nothing) ? missing + 1 : 0;
+        if (rc == RAMET_OK && missing == MISSING_MAX)
+            rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                            "LSN %" PRIu64 " and the %u before it can't be "
+                            "read: the rest was not looked at",
+                            lsn, MISSING_MAX - 1);
     }
     if (rc == RAMET_OK)
         rc = verify_maps(v, &list, err);

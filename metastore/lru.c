@@ -192,3 +192,12 @@ ramet_lru_drop(struct ramet_lru *lru, const struct ramet_lru_key *key)
         unlist(lru, entry);
     ramet_mutex_unlock(&lru->mutex);
 }
+
+void
+ramet_lru_clear(struct ramet_lru *lru)
+{
+    ramet_mutex_lock(&lru->mutex);
+    while (lru->newest != NULL)
+        unlist(lru, lru->newest);
+    ramet_mutex_unlock(&lru->mutex);
+}

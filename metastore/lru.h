@@ -57,5 +57,7 @@ void ramet_lru_release(struct ramet_lru *lru,
                        struct ramet_lru_entry *entry); /* NULL is fine */
 /* Forget an entry, if it is there: what it holds turned out to be stale. */
 void ramet_lru_drop(struct ramet_lru *lru, const struct ramet_lru_key *key);
+/* All of them. */
+void ramet_lru_clear(struct ramet_lru *lru);
 
 #endif

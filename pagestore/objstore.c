@@ -131,6 +131,26 @@ ramet_objstore_list(struct ramet_objstore *store, const char *prefix,
                             ctx, err);
 }
 
+static bool
+take_first(void *ctx, const char *key, uint64_t size_bytes)
+{
+    (void)size_bytes;
+    memcpy(ctx, key, strlen(key) + 1);
+    return false;
+}
+
+enum ramet_rc
+ramet_objstore_first(struct ramet_objstore *store, const char *prefix,
+                     char out_key[RAMET_KEY_MAX], struct ramet_hash *out_told,
+                     struct ramet_err *err)
+{
+    out_key[0] = '\0';
+    memset(out_told, 0, sizeof(*out_told));
+    if (store->ops->first != NULL)
+        return store->ops->first(store, prefix, out_key, out_told, err);
+    return ramet_objstore_list(store, prefix, "", take_first, out_key, err);
+}
+
 enum ramet_rc
 ramet_objstore_remove(struct ramet_objstore *store, const char *key,
                       struct ramet_err *err)

@@ -24,6 +24,7 @@
 #include <sys/uio.h>
 
 #include "core/err.h"
+#include "core/hash.h"
 #include "core/os.h"
 
 #define RAMET_KEY_MAX 256u
@@ -70,6 +71,10 @@ struct ramet_objstore_ops {
     enum ramet_rc (*list)(struct ramet_objstore *store, const char *prefix,
                           const char *after, ramet_objstore_visit *visit,
                           void *ctx, struct ramet_err *err);
+    /* NULL: by a list of one. */
+    enum ramet_rc (*first)(struct ramet_objstore *store, const char *prefix,
+                           char out_key[RAMET_KEY_MAX],
+                           struct ramet_hash *out_told, struct ramet_err *err);
     enum ramet_rc (*remove)(struct ramet_objstore *store, const char *key,
                             struct ramet_err *err);
     void (*close)(struct ramet_objstore *store);
@@ -141,6 +146,15 @@ RAMET_NODISCARD enum ramet_rc
 ramet_objstore_list(struct ramet_objstore *store, const char *prefix,
                     const char *after, ramet_objstore_visit *visit, void *ctx,
                     struct ramet_err *err);
+/*
+ * The first key that begins with `prefix`; "" if there is none. Where the store
+ * knows what is in that object, *out_told says it unasked (of a commit: its
+ * hash; unverified); else it is zero.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_first(struct ramet_objstore *store, const char *prefix,
+                     char out_key[RAMET_KEY_MAX], struct ramet_hash *out_told,
+                     struct ramet_err *err);
 /* RAMET_OK also where it was not there. */
 RAMET_NODISCARD enum ramet_rc
 ramet_objstore_remove(struct ramet_objstore *store, const char *key,

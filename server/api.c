@@ -439,14 +439,13 @@ ramet_api_failed(struct call *call, const struct ramet_vid *volume,
 {
     struct ramet_server *server = call->server;
 
-    if (rc == RAMET_ECORRUPT) {
+    if (rc == RAMET_ECORRUPT)
         atomic_fetch_add_explicit(&server->metrics.damaged, 1,
                                   memory_order_relaxed);
-        /* Begin anew: the store may have been mended, or set back. */
-        if (volume != NULL) {
-            ramet_cache_forget(server->cache, volume);
-            ramet_lives_drop(server->lives, volume, false);
-        }
+    /* Begin anew: the store may have been mended, or set back. */
+    if ((rc == RAMET_ECORRUPT || rc == RAMET_EWENTBACK) && volume != NULL) {
+        ramet_cache_forget(server->cache, volume);
+        ramet_lives_drop(server->lives, volume, false);
     }
     ramet_render_failure(call->rq, rc, err, false);
 }

@@ -207,6 +207,14 @@ ramet_api_commit(struct call *call)
     if (live == NULL)
         return;
     history = ramet_live_history(live);
+    /* The store may have been set back meanwhile: what is in memory of the base
+     * must not lead to a commit above a gap. */
+    rc = ramet_history_newest(history, &winner, &err);
+    if (rc != RAMET_OK) {
+        ramet_api_failed(call, &call->volume, rc, &err);
+        ramet_live_put(live);
+        return;
+    }
     rc = validate(history, object, len, &err);
     if (rc == RAMET_OK) {
         rc = ramet_history_append(history, object, len, &winner, &err);

@@ -483,18 +483,19 @@ remote__that_went_back_in_time_is_refused(void **state)
     }
     world_restart(world, 0);
     b = world_open(world, 0, "a");
-    assert_int_equal(ramet_file_pull(b, NULL, &err), RAMET_EDIVERGED);
+    assert_int_equal(ramet_file_pull(b, NULL, &err), RAMET_EWENTBACK);
     assert_non_null(strstr(err.text, "went back in time"));
     world_write(b, 7, "local", 5);
     memcpy(newest + 7, "local", 5);
-    assert_int_equal(ramet_file_push(b, NULL, &err), RAMET_EDIVERGED);
+    assert_int_equal(ramet_file_push(b, NULL, &err), RAMET_EWENTBACK);
     assert_non_null(strstr(err.text, "went back in time"));
-    assert_int_equal(world_status(b).state, RAMET_STATE_DIVERGED);
+    assert_int_equal(world_status(b).state, RAMET_STATE_WENTBACK);
     world_expect(b, newest, SIZE);
     OK(ramet_file_reset(b, false, kept, sizeof(kept), NULL, e));
     world_expect_plain(kept, newest, SIZE);
     world_expect(b, first, SIZE);
     assert_int_equal(world_status(b).durable_lsn, 1);
+    assert_int_equal(world_status(b).state, RAMET_STATE_CLEAN);
     ramet_file_close(b);
 }
 
@@ -523,7 +524,7 @@ remote__with_another_history_is_refused(void **state)
     OK(ramet_file_push(b, NULL, e));
     world_restart(world, 0);
     a = world_open(world, 0, "a");
-    assert_int_equal(ramet_file_pull(a, NULL, &err), RAMET_EDIVERGED);
+    assert_int_equal(ramet_file_pull(a, NULL, &err), RAMET_EWENTBACK);
     assert_non_null(strstr(err.text, "went back in time"));
     world_expect(a, mine, SIZE);
     ramet_file_close(a);

@@ -134,5 +134,101 @@ assert not is_replica("app.db")
 """, RAMET_REMOTE="app.db=")
 
 
+SHARED = r"""
+name = "file:internal?mode=memory&cache=shared"
+shared = "file:plain.db?cache=shared"
+before = connect(name)
+before.execute("CREATE TABLE t(a)")
+before.execute("CREATE TEMP TABLE mine(a)")
+file_before = connect(shared)
+file_before.execute("CREATE TABLE t(a)")
+before.execute("PRAGMA cache_size=5")
+early = connect(":memory:")
+before.enable_load_extension(True)
+before.load_extension(SO)
+after = connect(name)
+assert tables(after) == ["t"], tables(after)
+after.execute("INSERT INTO t VALUES(1)")
+assert one(before, "SELECT count(*) FROM t") == 1
+before.execute("INSERT INTO t VALUES(2)")
+assert one(after, "SELECT count(*) FROM t") == 2
+# What is open goes on: journals, temporary files, transactions.
+before.executescript("BEGIN; INSERT INTO mine SELECT zeroblob(3000) FROM "
+    "(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT "
+    "500) SELECT i FROM n); ROLLBACK; INSERT INTO mine VALUES(1)")
+assert one(before, "SELECT count(*) FROM mine") == 1
+file_after = connect(shared)
+file_after.execute("INSERT INTO t VALUES(1)")
+assert one(file_before, "SELECT count(*) FROM t") == 1
+file_before.executescript("PRAGMA cache_size=5; BEGIN; INSERT INTO t SELECT "
+    "zeroblob(3000) FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT "
+    "i + 1 FROM n LIMIT 500) SELECT i FROM n); ROLLBACK")
+assert one(file_after, "SELECT count(*) FROM t") == 1
+assert one(file_after, "PRAGMA integrity_check") == "ok"
+assert not is_replica("plain.db")
+# Loading it again, from either kind, moves nothing.
+for db in (after, file_after, connect(":memory:")):
+    db.enable_load_extension(True)
+    db.load_extension(SO)
+assert tables(connect(name)) == ["t"]
+# Attached to what was open before, too.
+early.execute("ATTACH ? AS again", (name,))
+assert one(early, "SELECT count(*) FROM again.t") == 2
+"""
+
+
+def test_a_new_default_leaves_alone_what_is_open():
+    run(SHARED + r"""
+app = connect("app.db")
+app.execute("CREATE TABLE t(a)")
+assert is_replica("app.db")
+assert one(app, "SELECT ramet_push()") == 1
+before.execute("ATTACH 'app.db' AS app")
+assert one(before, "SELECT count(*) FROM app.t") == 0
+assert one(before, "SELECT ramet_lsn('app')") == 1
+""", RAMET_DEFAULT_VFS="1", RAMET_REMOTE=store() + "/app")
+
+
+def test_without_a_new_default_nothing_changes():
+    run(SHARED)
+
+
+def test_the_native_vfs_keeps_its_name():
+    run(r"""
+load()
+for name in ("w.db", "file:r.db?vfs=ramet"):
+    db = connect(name)
+    db.execute("CREATE TABLE t(a)")
+    db.close()
+assert not is_replica("w.db") and is_replica("r.db")
+native = connect("file:r.db?vfs=unix")
+assert tables(native) == ["t"]
+assert not [f for f in os.listdir(".") if f.startswith("native")]
+native.execute("VACUUM INTO 'native.db'")
+assert not is_replica("native.db")
+assert one(native, "PRAGMA journal_mode=WAL") == "wal"
+assert one(connect("w.db"), "PRAGMA journal_mode=WAL") == "wal"
+native.execute("PRAGMA journal_mode=DELETE")
+""", RAMET_DEFAULT_VFS="1")
+
+
+def test_who_becomes_the_default_later_stays_it():
+    """Here: the variable is set when the extension has been loaded."""
+    run(r"""
+load()
+db = connect("a.db")
+db.execute("CREATE TABLE t(a)")
+os.environ["RAMET_DEFAULT_VFS"] = "1"
+load()
+os.environ["RAMET_REMOTE"] = STORE + "/app"
+app = connect("app.db")
+app.execute("CREATE TABLE t(a)")
+assert is_replica("app.db")
+assert tables(connect("a.db")) == ["t"] and not is_replica("a.db")
+auto = connect("file:app.db?vfs=ramet-auto")
+assert tables(auto) == ["t"]
+""")
+
+
 if __name__ == "__main__":
     common.main()

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/dbheader.h"
 #include "client/recover.h"
 #include "client/registry.h"
 #include "core/alloc.h"
@@ -129,9 +130,8 @@ describe_commit(struct adoption *a)
 {
     struct ramet_replica_state *const fold = &a->state.fold;
     const struct ramet_snapshot *const s = &a->found.fold.newest;
-    const uint32_t counter = s->counter > fold->newest.counter
-                                 ? s->counter
-                                 : fold->newest.counter + 1;
+    const uint32_t counter = ramet_dbheader_count_on(fold->newest.counter,
+                                                     s->header, s->byte_length);
 
     a->replica->os->list(a->replica->os->ctx, a->replica->dir_fd, ".", note_gen,
                          &a->state); /* invariant (2) */

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/dbheader.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
@@ -246,13 +247,7 @@ static void
 fill_trailer(struct ramet_session *session, const uint8_t *header,
              const char *super_journal, struct ramet_trailer *t)
 {
-    const uint32_t counter = header == NULL ? 0 : ramet_get_be32(header + 24);
-
     ramet_record_trailer(&session->pin, RAMET_RECORD_COMMIT, t);
-    t->counter =
-        session->replica->kind == RAMET_KIND_SQLITE && counter > t->counter
-            ? counter
-            : t->counter + 1;
     t->byte_length = session->size;
     t->page_size = session->page_size;
     t->page_count = ramet_pages_of(session->size, session->page_size);
@@ -263,6 +258,7 @@ fill_trailer(struct ramet_session *session, const uint8_t *header,
         memcpy(t->header, header, RAMET_TRUE_HEADER_SIZE);
     else if (session->least_page_count == 0) /* page 1 went, or came as zeros */
         memset(t->header, 0, RAMET_TRUE_HEADER_SIZE);
+    t->counter = ramet_dbheader_count_on(t->counter, t->header, t->byte_length);
     t->super_journal = super_journal;
     t->super_length =
         super_journal == NULL ? 0 : (uint32_t)strlen(super_journal);
@@ -530,7 +526,8 @@ ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
 
     if (rc != RAMET_OK)
         return rc;
-    ramet_trailer_to_published(&trailer, &after);
+    ramet_index_newest(session->replica, &after);
+    ramet_trailer_to_published(&trailer, &after.snapshot, &after);
     publish_snapshot(session->replica, &after,
                      trailer.type == RAMET_RECORD_DURABLE ||
                          trailer.type == RAMET_RECORD_PULL ||

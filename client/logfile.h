@@ -232,6 +232,8 @@ enum ramet_record_type {
 enum ramet_record_flags {
     /* Belongs to the commit before it: not counted as one. */
     RAMET_RECORD_TAIL = 1u << 0,
+    /* Of a pull or reset: the schema is the one before, its cookie too. */
+    RAMET_RECORD_SAME_SCHEMA = 1u << 1,
 };
 
 struct ramet_trailer {

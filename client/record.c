@@ -235,8 +235,18 @@ ramet_record_add(struct ramet_session *session, uint32_t pgno,
 
 void
 ramet_trailer_to_published(const struct ramet_trailer *trailer,
+                           const struct ramet_snapshot *before,
                            struct ramet_published *out)
 {
+    const bool is_from_elsewhere = trailer->type == RAMET_RECORD_PULL ||
+                                   trailer->type == RAMET_RECORD_RESET;
+    uint64_t pages_seq = before->pages_seq;
+    uint64_t schema_seq = before->schema_seq;
+
+    if (is_from_elsewhere || trailer->type == RAMET_RECORD_COMMIT)
+        pages_seq = trailer->seq;
+    if (is_from_elsewhere && (trailer->flags & RAMET_RECORD_SAME_SCHEMA) == 0)
+        schema_seq = trailer->seq;
     memset(out, 0, sizeof(*out)); /* padding too: it is compared as words */
     out->snapshot.seq = trailer->seq;
     out->snapshot.tail = trailer->tail;
@@ -247,6 +257,8 @@ ramet_trailer_to_published(const struct ramet_trailer *trailer,
     out->snapshot.lsn = trailer->lsn;
     out->snapshot.remote_page_count = trailer->remote_page_count;
     memcpy(out->snapshot.header, trailer->header, RAMET_TRUE_HEADER_SIZE);
+    out->snapshot.pages_seq = pages_seq;
+    out->snapshot.schema_seq = schema_seq;
     out->sum = trailer->sum;
     out->snapshot.lsn_hash = trailer->lsn_hash;
     out->lsn_time_ms = trailer->lsn_time_ms;
@@ -335,6 +347,7 @@ ramet_record_finish(struct ramet_session *session,
     prepared->sets_lsn = trailer->type == RAMET_RECORD_DURABLE ||
                          trailer->type == RAMET_RECORD_PULL ||
                          trailer->type == RAMET_RECORD_RESET;
-    ramet_trailer_to_published(trailer, &prepared->after);
+    ramet_trailer_to_published(trailer, &session->pin.snapshot,
+                               &prepared->after);
     return RAMET_OK;
 }

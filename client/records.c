@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/dbheader.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
@@ -590,11 +591,11 @@ describe_pull(const struct ramet_session *writer,
     t->byte_length = point->byte_length;
     if (t->least_page_count > t->page_count)
         t->least_page_count = t->page_count;
-    t->counter++;
     if (page1 != NULL)
         memcpy(t->header, page1, RAMET_TRUE_HEADER_SIZE);
     else if (t->page_count == 0)
         memset(t->header, 0, RAMET_TRUE_HEADER_SIZE);
+    t->counter = ramet_dbheader_count_on(t->counter, t->header, t->byte_length);
 }
 
 enum ramet_rc

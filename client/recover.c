@@ -46,6 +46,7 @@ ramet_index_begin(struct ramet_replica *replica,
     first.snapshot.lsn_hash = s->lsn_hash;
     first.snapshot.remote_page_count = s->remote_page_count;
     memcpy(first.snapshot.header, s->header, sizeof(s->header));
+    first.snapshot.pages_seq = first.snapshot.schema_seq = s->seq;
     first.sum = state->fold.record_sum;
     first.lsn_time_ms = state->fold.lsn_time_ms;
     atomic_store(&header->oldest, state->oldest_gen);

@@ -43,12 +43,19 @@ struct ramet_snapshot {
     uint32_t page_size; /* 0 while the file is empty and none was chosen */
     uint32_t page_count;
     uint64_t byte_length;
-    uint32_t counter;    /* what SQLite is shown at bytes 24-27 */
+    uint32_t counter;    /* SQLite: grows with each record that changes a page,
+                            and is no less than the header's own */
     uint8_t header[100]; /* SQLite: the file's true first bytes as stored,
                             zero-padded; of a blob it says nothing */
     uint64_t lsn;        /* of the remote commit that it stands on; 0: none */
     struct ramet_hash lsn_hash; /* that commit's; zero at 0 */
     uint32_t remote_page_count; /* at that LSN */
+    /* Numbers of records, for as long as anybody has the replica open: */
+    uint64_t pages_seq;  /* the newest that changed a page: snapshots that have
+                            it in common have all pages in common */
+    uint64_t schema_seq; /* SQLite: the newest across which the schema may be
+                            another though the header's bytes 40-43 do not
+                            tell */
 };
 
 enum ramet_replica_flags {

@@ -574,7 +574,9 @@ void ramet_record_reset(struct ramet_session *session);
 void
 ramet_record_trailer(const struct ramet_published *newest,
                      enum ramet_record_type type, struct ramet_trailer *out);
+/* What a record makes of the snapshot before it; they may be the same struct. */
 void ramet_trailer_to_published(const struct ramet_trailer *trailer,
+                                const struct ramet_snapshot *before,
                                 struct ramet_published *out);
 void ramet_fill_trailer_point(struct ramet_trailer *trailer,
                               const struct ramet_remote_point *point);

@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "client/dbheader.h"
 #include "client/fetcher.h"
 #include "client/pagecache.h"
 #include "client/readahead.h"
@@ -176,10 +177,11 @@ move_to(struct ramet_view *view, const struct ramet_head *head,
         .page_size = head->page_size,
         .page_count = head->page_count,
         .byte_length = head->byte_length,
-        .counter = (uint32_t)head->lsn,
         .lsn = head->lsn,
         .lsn_hash = head->hash,
         .remote_page_count = head->page_count,
+        .pages_seq = head->lsn,
+        .schema_seq = head->lsn,
     };
     const size_t len = head->byte_length < HEADER_SIZE
                            ? (size_t)head->byte_length
@@ -189,6 +191,7 @@ move_to(struct ramet_view *view, const struct ramet_head *head,
     view->head = *head;
     if (head->kind == RAMET_KIND_SQLITE)
         rc = read_bytes(view, 0, snap.header, len, err);
+    snap.counter = ramet_dbheader_counter(snap.header);
     if (rc == RAMET_OK)
         view->snapshot = snap;
     else

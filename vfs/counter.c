@@ -5,12 +5,11 @@
 
 #include <string.h>
 
+#include "client/dbheader.h"
 #include "core/alloc.h"
-#include "core/bytes.h"
-#include "vfs/page1.h"
 
-#define COUNTER_AT 24u
-#define VALID_FOR_AT 92u
+#define COUNTER_AT RAMET_DBHEADER_COUNTER_AT
+#define VALID_FOR_AT RAMET_DBHEADER_VALID_FOR_AT
 
 void
 ramet_counter_done(struct ramet_counter *counter)
@@ -44,10 +43,10 @@ ramet_counter_saw(struct ramet_counter *counter,
     if (len != snapshot->page_size || snapshot->lsn != 0 || counter->is_pending)
         return;
     counter->is_known = keep(counter, page, len);
-    counter->seq = snapshot->seq;
+    counter->pages_seq = snapshot->pages_seq;
 }
 
-/* Equal but for the bytes of page1.h's invariant (1). */
+/* Equal but for the change counters. */
 static bool
 is_same_otherwise(const uint8_t *a, const uint8_t *b, size_t len)
 {
@@ -65,42 +64,35 @@ has_equal_counters(const uint8_t *page)
 }
 
 bool
-ramet_counter_leaves_out(struct ramet_counter *counter,
+ramet_counter_leaves_out(const struct ramet_counter *counter,
                          const struct ramet_snapshot *snapshot,
                          const uint8_t *page, size_t len)
 {
-    if (!counter->is_known || counter->seq != snapshot->seq ||
-        counter->is_pending || !counter->was_written || snapshot->lsn != 0 ||
-        len != counter->page_length || len != snapshot->page_size)
-        return false;
-    if (ramet_get_be32(page + COUNTER_AT) != snapshot->counter + 1 ||
-        !has_equal_counters(page) || !has_equal_counters(counter->page) ||
-        !is_same_otherwise(page, counter->page, len))
-        return false;
-    counter->is_left_out = true;
-    return true;
+    return counter->is_known && counter->pages_seq == snapshot->pages_seq &&
+           !counter->is_pending && counter->was_written && snapshot->lsn == 0 &&
+           len == counter->page_length && len == snapshot->page_size &&
+           has_equal_counters(page) && has_equal_counters(counter->page) &&
+           is_same_otherwise(page, counter->page, len);
 }
 
 void
 ramet_counter_wrote(struct ramet_counter *counter, const uint8_t *page,
                     size_t len)
 {
-    counter->is_left_out = false;
     counter->is_pending = true;
     counter->is_known = page != NULL && keep(counter, page, len);
 }
 
 void
-ramet_counter_published(struct ramet_counter *counter, uint64_t base_seq,
+ramet_counter_published(struct ramet_counter *counter, uint64_t base_pages_seq,
                         const struct ramet_snapshot *snapshot)
 {
     if (counter->is_pending)
         counter->was_written = true;
-    else if (counter->seq != base_seq)
+    else if (counter->pages_seq != base_pages_seq)
         counter->is_known = false; /* it was of an older snapshot still */
-    counter->seq = snapshot->seq;
+    counter->pages_seq = snapshot->pages_seq;
     counter->is_pending = false;
-    counter->is_left_out = false;
 }
 
 void
@@ -109,5 +101,4 @@ ramet_counter_dropped(struct ramet_counter *counter)
     if (counter->is_pending)
         counter->is_known = false;
     counter->is_pending = false;
-    counter->is_left_out = false;
 }

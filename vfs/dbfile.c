@@ -10,7 +10,6 @@
 #include "core/os.h"
 #include "vfs/names.h"
 #include "vfs/options.h"
-#include "vfs/page1.h"
 
 #define WAL_VERSIONS_AT 18u /* file format write and read version */
 
@@ -72,25 +71,50 @@ ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
 
 /* The header, where nothing of our own hides it: no I/O, no lock. */
 static int
-read_header(const struct ramet_snapshot *snapshot, uint8_t *buf, size_t len,
+read_header(const struct ramet_dbfile *db,
+            const struct ramet_snapshot *snapshot, uint8_t *buf, size_t len,
             uint64_t offset)
 {
-    assert(offset + len <= RAMET_HEADER_SIZE);
-    memcpy(buf, snapshot->header + offset, len);
-    ramet_page1_show(snapshot, snapshot->counter, offset, buf, len);
-    return offset + len <= snapshot->byte_length ? SQLITE_OK
-                                                 : SQLITE_IOERR_SHORT_READ;
+    const uint64_t size = snapshot->byte_length;
+    uint8_t header[RAMET_DBHEADER_SIZE];
+
+    assert(offset + len <= RAMET_DBHEADER_SIZE);
+    memcpy(header, snapshot->header, sizeof(header));
+    ramet_page1_show(&db->page1, snapshot, header,
+                     size < sizeof(header) ? (size_t)size : sizeof(header));
+    memcpy(buf, header + offset, len);
+    return offset + len <= size ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
 }
 
-static void
-show_page1(struct ramet_dbfile *db, uint8_t *buf, size_t len, uint64_t offset)
+/* A part of page 1 that lies, or begins, in its header. */
+static enum ramet_rc
+show_part(struct ramet_dbfile *db, uint8_t *buf, size_t len, uint64_t offset)
+{
+    uint8_t header[RAMET_DBHEADER_SIZE];
+    const size_t left = sizeof(header) - (size_t)offset;
+    size_t got;
+    const enum ramet_rc rc =
+        ramet_file_read(db->file, 0, header, sizeof(header), &got, &db->err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_page1_show(&db->page1, ramet_file_snapshot(db->file), header, got);
+    memcpy(buf, header + offset, len < left ? len : left);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+show_page1(struct ramet_dbfile *db, uint8_t *buf, size_t len, size_t got,
+           uint64_t offset)
 {
     const struct ramet_snapshot *snapshot = ramet_file_snapshot(db->file);
-    const uint32_t next = db->counter.is_left_out ? 1 : 0;
 
-    if (offset == 0 && !db->dirty)
+    if (offset != 0 || len < RAMET_DBHEADER_SIZE)
+        return show_part(db, buf, got, offset);
+    ramet_page1_read(&db->page1, snapshot, db->dirty, buf, got);
+    if (!db->dirty)
         ramet_counter_saw(&db->counter, snapshot, buf, len);
-    ramet_page1_show(snapshot, snapshot->counter + next, offset, buf, len);
+    return RAMET_OK;
 }
 
 static int
@@ -99,13 +123,13 @@ read_pinned(struct ramet_dbfile *db, uint8_t *buf, size_t len, uint64_t offset)
     size_t got = 0;
     enum ramet_rc rc;
 
-    if (offset + len <= RAMET_HEADER_SIZE && !db->dirty)
-        return read_header(ramet_file_snapshot(db->file), buf, len, offset);
+    if (offset + len <= RAMET_DBHEADER_SIZE && !db->dirty)
+        return read_header(db, ramet_file_snapshot(db->file), buf, len, offset);
     rc = ramet_file_read(db->file, offset, buf, len, &got, &db->err);
+    if (rc == RAMET_OK && offset < RAMET_DBHEADER_SIZE)
+        rc = show_page1(db, buf, len, got, offset);
     if (rc != RAMET_OK)
         return ramet_dbfile_result(db, RAMET_OP_READ, rc);
-    if (offset < RAMET_HEADER_SIZE && !db->page1_changed)
-        show_page1(db, buf, got, offset);
     return got == len ? SQLITE_OK : SQLITE_IOERR_SHORT_READ;
 }
 
@@ -117,8 +141,8 @@ read_unpinned(struct ramet_dbfile *db, uint8_t *buf, size_t len,
     enum ramet_rc rc;
     int code;
 
-    if (offset + len <= RAMET_HEADER_SIZE)
-        return read_header(ramet_file_snapshot(db->file), buf, len, offset);
+    if (offset + len <= RAMET_DBHEADER_SIZE)
+        return read_header(db, ramet_file_snapshot(db->file), buf, len, offset);
     rc = ramet_file_pin(db->file, &db->err);
     if (rc != RAMET_OK)
         return ramet_dbfile_result(db, RAMET_OP_READ, rc);
@@ -127,19 +151,36 @@ read_unpinned(struct ramet_dbfile *db, uint8_t *buf, size_t len,
     return code;
 }
 
+static enum ramet_rc
+pin_lockless(struct ramet_dbfile *db)
+{
+    const enum ramet_rc rc = ramet_file_pin(db->file, &db->err);
+
+    db->lockless_pinned = rc == RAMET_OK;
+    return rc;
+}
+
 /*
  * A handle that never locks still asks at the start of each transaction
  * whether its cache is stale (16 bytes at 24, pager.c): the moment to move on
- * to the newest snapshot. With immutable=1 it never asks.
+ * to the newest snapshot. With immutable=1 it never asks. Where there is no
+ * pin to be had, there is no transaction either.
  */
-static void
-move_lockless_pin(struct ramet_dbfile *db)
+static int
+read_lockless(struct ramet_dbfile *db, uint8_t *buf, size_t len,
+              uint64_t offset)
 {
-    if (db->writing) /* it rolled back, and no unlock told us */
+    const bool begins = offset == RAMET_DBHEADER_COUNTER_AT && len == 16;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (begins && db->writing) /* it rolled back, and no unlock told us */
         ramet_dbfile_end_write(db);
-    ramet_file_unpin(db->file);
-    if (ramet_file_pin(db->file, &db->err) != RAMET_OK)
-        db->lockless = false; /* unpinned: read_unpinned() from now on */
+    if (begins)
+        ramet_file_unpin(db->file);
+    if (begins || !db->lockless_pinned)
+        rc = pin_lockless(db);
+    return rc == RAMET_OK ? read_pinned(db, buf, len, offset)
+                          : ramet_dbfile_result(db, RAMET_OP_READ, rc);
 }
 
 static int
@@ -150,13 +191,9 @@ dbfile_read(sqlite3_file *file, void *buf, int len, sqlite3_int64 offset)
     assert(len >= 0 && offset >= 0);
     if (db->lock >= SQLITE_LOCK_SHARED)
         return read_pinned(db, buf, (size_t)len, (uint64_t)offset);
-    if (!db->lockless)
-        return read_unpinned(db, buf, (size_t)len, (uint64_t)offset);
-    if (offset == 24 && len == 16)
-        move_lockless_pin(db);
-    if (!db->lockless)
-        return read_unpinned(db, buf, (size_t)len, (uint64_t)offset);
-    return read_pinned(db, buf, (size_t)len, (uint64_t)offset);
+    if (db->lockless)
+        return read_lockless(db, buf, (size_t)len, (uint64_t)offset);
+    return read_unpinned(db, buf, (size_t)len, (uint64_t)offset);
 }
 
 static int
@@ -186,60 +223,105 @@ may_write(struct ramet_dbfile *db)
     return ramet_dbfile_begin_write(db);
 }
 
-/* Store the header's own counter again where SQLite wrote back what it had
- * been shown (a rollback, mostly): page1.h, invariant (4). */
+/* Bytes of the header, over what went through as it came. */
 static enum ramet_rc
-restore_stored(struct ramet_dbfile *db, const struct ramet_snapshot *snapshot)
+patch(struct ramet_dbfile *db, uint64_t at, const uint8_t *bytes, size_t len)
 {
-    enum ramet_rc rc;
+    return ramet_file_write(db->file, at, bytes, len, &db->err);
+}
 
-    rc = ramet_file_write(db->file, 24, snapshot->header + 24, 4, &db->err);
-    if (rc == RAMET_OK)
-        rc = ramet_file_write(db->file, 92, snapshot->header + 92, 4, &db->err);
-    if (rc == RAMET_OK)
-        db->page1_changed = false;
-    return rc;
+/* The stored counters again where SQLite put page 1 back (a rollback, mostly):
+ * it equals what is there already. */
+static enum ramet_rc
+restore_counters(struct ramet_dbfile *db, const struct ramet_snapshot *snapshot)
+{
+    const uint8_t *const stored = snapshot->header;
+    const uint64_t at = RAMET_DBHEADER_COUNTER_AT;
+    const uint64_t again_at = RAMET_DBHEADER_VALID_FOR_AT;
+    const enum ramet_rc rc = patch(db, at, stored + at, 4);
+
+    return rc == RAMET_OK ? patch(db, again_at, stored + again_at, 4) : rc;
+}
+
+/* page1.h, invariant (4). */
+static enum ramet_rc
+store_cookie(struct ramet_dbfile *db, const uint8_t *page)
+{
+    uint8_t bytes[4];
+
+    if (db->page1.shift == 0)
+        return RAMET_OK;
+    ramet_put_be32(bytes, ramet_page1_stored_cookie(
+                              &db->page1, ramet_dbheader_cookie(page)));
+    return patch(db, RAMET_DBHEADER_COOKIE_AT, bytes, sizeof(bytes));
 }
 
 /*
  * A header that asks for WAL, from a backup of such a database, could not be
- * opened here again. It is kept as rollback format, under a counter that makes
- * the writer read it anew.
+ * opened here again. It is kept as rollback format, and its writer shall read
+ * it anew.
  */
 static enum ramet_rc
-make_rollback_format(struct ramet_dbfile *db, const uint8_t *page)
+make_rollback_format(struct ramet_dbfile *db)
 {
     static const uint8_t versions[2] = {1, 1};
-    uint8_t counter[4];
-    enum ramet_rc rc;
 
-    ramet_put_be32(counter, ramet_get_be32(page + 24) + 1);
-    rc = ramet_file_write(db->file, WAL_VERSIONS_AT, versions, 2, &db->err);
-    if (rc == RAMET_OK)
-        rc = ramet_file_write(db->file, 24, counter, 4, &db->err);
-    if (rc == RAMET_OK)
-        rc = ramet_file_write(db->file, 92, counter, 4, &db->err);
+    ramet_page1_forget(&db->page1);
+    return patch(db, WAL_VERSIONS_AT, versions, sizeof(versions));
+}
+
+/* All of page 1 went through as it came. */
+static enum ramet_rc
+mend_page1(struct ramet_dbfile *db, const uint8_t *page, size_t len)
+{
+    const struct ramet_snapshot *snapshot = ramet_file_snapshot(db->file);
+    const bool is_wal = ramet_page1_wants_wal(page, len);
+    const bool is_put_back =
+        ramet_page1_is_put_back(&db->page1, snapshot, page);
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_counter_wrote(&db->counter, is_wal || is_put_back ? NULL : page, len);
+    ramet_page1_wrote(&db->page1, page);
+    if (!ramet_dbheader_is(page, len)) /* page1.h, invariant (6) */
+        return RAMET_OK;
+    rc = store_cookie(db, page);
+    if (rc == RAMET_OK && is_put_back)
+        rc = restore_counters(db, snapshot);
+    if (rc == RAMET_OK && is_wal)
+        rc = make_rollback_format(db);
     return rc;
 }
 
-/* After a write to the header went through as it came. */
+/* A part of page 1, which SQLite itself never writes. */
+static void
+note_part(struct ramet_dbfile *db, size_t len, uint64_t offset)
+{
+    ramet_counter_wrote(&db->counter, NULL, len);
+    if (ramet_page1_touches(offset, len))
+        ramet_page1_forget(&db->page1);
+}
+
 static enum ramet_rc
-mend_header(struct ramet_dbfile *db, const uint8_t *buf, size_t len,
+write_bytes(struct ramet_dbfile *db, const uint8_t *buf, size_t len,
             uint64_t offset)
 {
-    const struct ramet_snapshot *snapshot = ramet_file_snapshot(db->file);
-    const bool is_whole = offset == 0 && len >= RAMET_HEADER_SIZE;
-    const bool is_wal = is_whole && ramet_page1_wants_wal(buf, len);
-    const bool is_shown = is_whole && ramet_page1_is_shown(snapshot, buf);
+    const bool is_page1 = offset == 0 && len >= RAMET_DBHEADER_SIZE;
+    enum ramet_rc rc;
 
-    ramet_counter_wrote(&db->counter,
-                        is_whole && !is_wal && !is_shown ? buf : NULL, len);
-    if (!ramet_page1_touches(offset, len))
+    db->dirty = true;
+    db->unprepared = true;
+    if (is_page1 &&
+        ramet_counter_leaves_out(&db->counter, ramet_file_snapshot(db->file),
+                                 buf, len)) {
+        ramet_page1_wrote(&db->page1, buf);
         return RAMET_OK;
-    db->page1_changed = true;
-    if (is_wal)
-        return make_rollback_format(db, buf);
-    return is_shown ? restore_stored(db, snapshot) : RAMET_OK;
+    }
+    rc = ramet_file_write(db->file, offset, buf, len, &db->err);
+    if (rc == RAMET_OK && is_page1)
+        return mend_page1(db, buf, len);
+    if (offset < db->counter.page_length || offset < RAMET_DBHEADER_SIZE)
+        note_part(db, len, offset);
+    return rc;
 }
 
 static int
@@ -251,21 +333,13 @@ dbfile_write(sqlite3_file *file, const void *buf, int len, sqlite3_int64 offset)
 
     assert(len >= 0 && offset >= 0);
     code = may_write(db);
-    if (code != SQLITE_OK)
-        return code;
-    db->dirty = true;
-    db->unprepared = true;
-    if (offset == 0 && !db->page1_changed &&
-        ramet_counter_leaves_out(&db->counter, ramet_file_snapshot(db->file),
-                                 buf, (size_t)len))
-        return SQLITE_OK;
-    rc = ramet_file_write(db->file, (uint64_t)offset, buf, (size_t)len,
-                          &db->err);
-    if (rc == RAMET_OK && offset < (sqlite3_int64)RAMET_HEADER_SIZE)
-        rc = mend_header(db, buf, (size_t)len, (uint64_t)offset);
-    else if ((uint64_t)offset < db->counter.page_length)
-        ramet_counter_wrote(&db->counter, NULL, (size_t)len); /* a part of it */
-    return ramet_dbfile_result(db, RAMET_OP_WRITE, rc);
+    if (code == SQLITE_OK) {
+        rc = write_bytes(db, buf, (size_t)len, (uint64_t)offset);
+        code = ramet_dbfile_result(db, RAMET_OP_WRITE, rc);
+    }
+    if (code != SQLITE_OK) /* SQLite takes page 1 for written even so */
+        ramet_page1_forget(&db->page1);
+    return code;
 }
 
 static int
@@ -399,10 +473,12 @@ ramet_dbfile_open(const char *vfs_name, sqlite3_vfs *under, const char *name,
     db->delete_on_close = (flags & SQLITE_OPEN_DELETEONCLOSE) != 0;
     name_companions(db, name);
     if (ramet_options_lockless(name)) {
-        rc = ramet_file_pin(db->file, err);
-        if (rc != RAMET_OK)
-            goto done;
         db->lockless = true;
+        rc = pin_lockless(db);
+        if (rc != RAMET_OK) {
+            *err = db->err;
+            goto done;
+        }
     }
     rc = ramet_names_add(db, name, db->journal_name, db->wal_name);
     if (rc != RAMET_OK) {

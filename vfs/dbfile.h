@@ -12,8 +12,8 @@
  *   (2) lock >= SQLITE_LOCK_RESERVED: the write lock is held. Without locks
  *       (nolock=1, immutable=1) `writing` alone says so.
  *   (3) `dirty`: there are writes that are not published.
- *   (4) `page1_changed`: among them is one to a byte that page1.h overlays,
- *       whose value SQLite must be given back as it wrote it.
+ *   (4) `page1` knows which snapshot SQLite's cache stands for; where writes
+ *       are given up, or fail, that is none.
  *   (5) `unprepared`: among them are some that came after the last prepare.
  *       Where SQLite itself calls us there are none when it publishes; a
  *       wrapper between us may hold writes back until xSync.
@@ -33,6 +33,7 @@
 #include "vfs/counter.h"
 #include "vfs/errors.h"
 #include "vfs/journal.h"
+#include "vfs/page1.h"
 
 /* SQLITE_LOCK_* values, in order. */
 struct ramet_dbfile {
@@ -40,10 +41,10 @@ struct ramet_dbfile {
     struct ramet_session *session; /* of `file`; NULL for a view */
     int lock;
     bool readonly;
-    bool lockless; /* nolock or immutable: pinned from open to close */
+    bool lockless;        /* nolock or immutable: pinned from open to close */
+    bool lockless_pinned; /* ... but where a pin could not be moved */
     bool writing;
     bool dirty;
-    bool page1_changed;
     bool unprepared;
     bool gate_shut;
     bool has_trailer;
@@ -59,6 +60,7 @@ struct ramet_dbfile {
     sqlite3 **connection; /* SQLITE_FCNTL_PDB: whose call this is; or NULL */
     sqlite3_vfs *under;   /* the VFS for all that is no database of ours */
     struct ramet_journal journal;
+    struct ramet_page1 page1;
     struct ramet_counter counter;
     uint64_t moved_checked_ns;
     struct ramet_err err; /* the last failure; text for ramet_errmsg() */

@@ -108,14 +108,15 @@ ramet_dbfile_publish(struct ramet_dbfile *db)
     if (code != SQLITE_OK)
         return code; /* SQLite rolls back; the unlock voids the rest */
     if (has_changes(db)) {
-        const uint64_t base_seq = ramet_file_snapshot(db->file)->seq;
+        const uint64_t base = ramet_file_snapshot(db->file)->pages_seq;
+        const struct ramet_snapshot *published;
 
         ramet_file_publish(db->file);
-        ramet_counter_published(&db->counter, base_seq,
-                                ramet_file_snapshot(db->file));
+        published = ramet_file_snapshot(db->file);
+        ramet_page1_published(&db->page1, base, published);
+        ramet_counter_published(&db->counter, base, published);
     }
     db->dirty = false;
-    db->page1_changed = false;
     ramet_dbfile_drop_trailer(db);
     ramet_journal_end(&db->journal);
     if (db->writing && db->lock < SQLITE_LOCK_RESERVED)

@@ -75,10 +75,11 @@ ramet_dbfile_end_write(struct ramet_dbfile *db)
     ramet_file_release(db->file);
     ramet_journal_end(&db->journal);
     ramet_counter_dropped(&db->counter);
+    if (db->dirty)
+        ramet_page1_forget(&db->page1);
     db->writing = false;
     db->dirty = false;
     db->unprepared = false;
-    db->page1_changed = false;
 }
 
 static int

@@ -5,55 +5,117 @@
 
 #include <string.h>
 
-#include "core/bytes.h"
+struct numbers {
+    uint32_t counter;
+    uint32_t shift;
+};
 
-#define COUNTER_AT 24u
-#define VALID_FOR_AT 92u
-
-static const char sqlite_magic[16] = "SQLite format 3"; /* and its NUL */
-
-/* False: nothing is overlaid, invariant (3). */
-static bool
-overlay_bytes(const struct ramet_snapshot *snapshot, uint32_t counter,
-              uint8_t out_counter[4], uint8_t out_valid_for[4])
+/* Invariants (2) and (4): what they are while `s` is pinned. A handle that has
+ * shown nothing yet has no number to avoid. */
+static struct numbers
+numbers_at(const struct ramet_page1 *page1, const struct ramet_snapshot *s)
 {
-    const uint8_t *header = snapshot->header;
+    struct numbers n = {s->counter, page1->shift};
 
-    if (snapshot->byte_length < RAMET_HEADER_SIZE ||
-        memcmp(header, sqlite_magic, sizeof(sqlite_magic)) != 0)
-        return false;
-    ramet_put_be32(out_counter, counter);
-    if (memcmp(header + COUNTER_AT, header + VALID_FOR_AT, 4) == 0) {
-        memcpy(out_valid_for, out_counter, 4);
-        return true;
+    if (page1->is_known && page1->pages_seq == s->pages_seq)
+        n.counter = page1->counter;
+    else if (page1->was_read)
+        n.counter = ramet_number_after(page1->highest, s->counter);
+    if (!ramet_dbheader_is(s->header, s->byte_length)) {
+        n.shift = 0; /* invariant (6): nothing is shown with one */
+    } else if (page1->was_read && page1->schema_seq != s->schema_seq) {
+        const uint32_t stored = ramet_dbheader_cookie(s->header);
+
+        n.shift = ramet_number_after(page1->highest_cookie, stored + n.shift) -
+                  stored;
     }
-    memcpy(out_valid_for, header + VALID_FOR_AT, 4);
-    if (memcmp(out_valid_for, out_counter, 4) == 0) /* invariant (2) */
-        ramet_put_be32(out_valid_for, ~counter);
-    return true;
+    return n;
 }
 
-/* Copy the part of the 4 bytes at `at` that lies in [offset, offset+len). */
 static void
-lay_over(uint8_t *buf, uint64_t offset, size_t len, uint64_t at,
-         const uint8_t bytes[4])
+show(struct numbers n, uint8_t *header, size_t len)
 {
-    for (uint64_t i = 0; i < 4; i++)
-        if (at + i >= offset && at + i - offset < len)
-            buf[at + i - offset] = bytes[i];
+    if (ramet_dbheader_is(header, len)) /* invariant (6) */
+        ramet_dbheader_show(header, n.counter,
+                            ramet_dbheader_cookie(header) + n.shift);
 }
 
 void
-ramet_page1_show(const struct ramet_snapshot *snapshot, uint32_t counter,
-                 uint64_t offset, void *buf, size_t len)
+ramet_page1_show(const struct ramet_page1 *page1,
+                 const struct ramet_snapshot *s, uint8_t *header, size_t len)
 {
-    uint8_t bytes[4];
-    uint8_t valid_for[4];
+    show(numbers_at(page1, s), header, len);
+}
 
-    if (!overlay_bytes(snapshot, counter, bytes, valid_for))
-        return;
-    lay_over(buf, offset, len, COUNTER_AT, bytes);
-    lay_over(buf, offset, len, VALID_FOR_AT, valid_for);
+static void
+raise(uint32_t *highest, uint32_t number, bool was_read)
+{
+    if (!was_read || ramet_number_is_ahead(number, *highest))
+        *highest = number;
+}
+
+/* SQLite has these numbers in mind now. */
+static void
+note(struct ramet_page1 *page1, const uint8_t *page)
+{
+    page1->counter = ramet_dbheader_counter(page);
+    raise(&page1->highest, page1->counter, page1->was_read);
+    raise(&page1->highest_cookie, ramet_dbheader_cookie(page), page1->was_read);
+    page1->was_read = true;
+}
+
+void
+ramet_page1_read(struct ramet_page1 *page1, const struct ramet_snapshot *s,
+                 bool is_own, uint8_t *page, size_t len)
+{
+    const struct numbers n = numbers_at(page1, s);
+
+    show(n, page, len);
+    note(page1, page);
+    page1->shift = n.shift;
+    page1->schema_seq = s->schema_seq;
+    page1->pages_seq = s->pages_seq;
+    page1->is_known = true;
+    if (!is_own)
+        page1->settled = page1->counter;
+}
+
+void
+ramet_page1_wrote(struct ramet_page1 *page1, const uint8_t *page)
+{
+    note(page1, page);
+}
+
+bool
+ramet_page1_is_put_back(const struct ramet_page1 *page1,
+                        const struct ramet_snapshot *s, const uint8_t *page)
+{
+    uint8_t shown[RAMET_DBHEADER_SIZE];
+
+    if (!ramet_dbheader_is(s->header, s->byte_length))
+        return false;
+    memcpy(shown, s->header, sizeof(shown));
+    ramet_dbheader_show(shown, page1->settled, 0);
+    return memcmp(page + RAMET_DBHEADER_COUNTER_AT,
+                  shown + RAMET_DBHEADER_COUNTER_AT, 4) == 0 &&
+           memcmp(page + RAMET_DBHEADER_VALID_FOR_AT,
+                  shown + RAMET_DBHEADER_VALID_FOR_AT, 4) == 0;
+}
+
+void
+ramet_page1_published(struct ramet_page1 *page1, uint64_t base_pages_seq,
+                      const struct ramet_snapshot *s)
+{
+    if (page1->pages_seq != base_pages_seq)
+        page1->is_known = false;
+    page1->pages_seq = s->pages_seq;
+    page1->settled = page1->counter;
+}
+
+void
+ramet_page1_forget(struct ramet_page1 *page1)
+{
+    page1->is_known = false;
 }
 
 static bool
@@ -65,20 +127,9 @@ overlaps(uint64_t offset, size_t len, uint64_t at)
 bool
 ramet_page1_touches(uint64_t offset, size_t len)
 {
-    return overlaps(offset, len, COUNTER_AT) ||
-           overlaps(offset, len, VALID_FOR_AT);
-}
-
-bool
-ramet_page1_is_shown(const struct ramet_snapshot *snapshot, const void *buf)
-{
-    const uint8_t *bytes = buf;
-    uint8_t counter[4];
-    uint8_t valid_for[4];
-
-    return overlay_bytes(snapshot, snapshot->counter, counter, valid_for) &&
-           memcmp(bytes + COUNTER_AT, counter, 4) == 0 &&
-           memcmp(bytes + VALID_FOR_AT, valid_for, 4) == 0;
+    return overlaps(offset, len, RAMET_DBHEADER_COUNTER_AT) ||
+           overlaps(offset, len, RAMET_DBHEADER_COOKIE_AT) ||
+           overlaps(offset, len, RAMET_DBHEADER_VALID_FOR_AT);
 }
 
 bool
@@ -86,7 +137,5 @@ ramet_page1_wants_wal(const void *buf, size_t len)
 {
     const uint8_t *bytes = buf;
 
-    return len >= RAMET_HEADER_SIZE &&
-           memcmp(bytes, sqlite_magic, sizeof(sqlite_magic)) == 0 &&
-           (bytes[18] == 2 || bytes[19] == 2);
+    return ramet_dbheader_is(bytes, len) && (bytes[18] == 2 || bytes[19] == 2);
 }

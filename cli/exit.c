@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/output.h"
+
 enum cli_exit
 cli_exit_of(enum ramet_rc rc)
 {
@@ -103,18 +105,6 @@ way_out(enum ramet_rc rc)
     return "";
 }
 
-/* Error texts quote names that others chose: no control character of theirs
- * may reach a terminal, and the line stays one line. */
-static void
-put_clean(const char *text)
-{
-    for (; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)*text;
-
-        fputc(c < 0x20 || c == 0x7f ? '?' : c, stderr);
-    }
-}
-
 int
 cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
          const struct ramet_err *err)
@@ -129,10 +119,10 @@ cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
     /* Most texts begin with the name of what they are about. */
     if (object != NULL && strncmp(text, object, strlen(object)) != 0) {
         fputc(' ', stderr);
-        put_clean(object);
+        cli_show(stderr, object);
     }
     fputs(": ", stderr);
-    put_clean(text);
+    cli_show(stderr, text);
     /* Whoever wrote the text may have known better what to do. */
     if (todo[0] != '\0' && strstr(text, "ramet ") == NULL) {
         fputs("; ", stderr);
@@ -160,7 +150,7 @@ cli_usage(const struct cli_verb *verb, const char *fmt, ...)
         fputs(verb->name, stderr);
         fputs(": ", stderr);
     }
-    put_clean(text);
+    cli_show(stderr, text);
     if (verb != NULL)
         fprintf(stderr, "; see 'ramet help %s'\n", verb->name);
     else

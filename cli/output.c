@@ -12,6 +12,7 @@
 #include "cli/exit.h"
 #include "client/remote.h"
 #include "core/alloc.h"
+#include "core/show.h"
 
 const char *
 cli_bytes(char out[CLI_TEXT_SIZE], uint64_t bytes)
@@ -102,13 +103,22 @@ cli_plural(uint64_t count, const char *one, const char *many)
 }
 
 void
+cli_show(FILE *to, const char *text)
+{
+    const char *const end = text + strlen(text);
+
+    while (text < end) {
+        char shown[RAMET_SHOWN_MAX];
+
+        fwrite(shown, 1, ramet_show_char(RAMET_SHOW_PLAIN, &text, end, shown),
+               to);
+    }
+}
+
+void
 cli_print_text(const char *text)
 {
-    for (; *text != '\0'; text++) {
-        const unsigned char c = (unsigned char)*text;
-
-        putchar(c < 0x20 || c == 0x7f ? '?' : c);
-    }
+    cli_show(stdout, text);
 }
 
 static int

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define CLI_TEXT_SIZE 32
 
@@ -23,8 +24,10 @@ bool cli_parse_duration(const char *text, uint64_t *out_ms);
 /* "page", "pages": the plural unless count is 1. */
 const char *cli_plural(uint64_t count, const char *one, const char *many);
 
-/* Print names that others chose without letting control characters out. */
-void cli_print_text(const char *text);
+/* Print what others chose, such as names, so that no terminal obeys it
+ * (core/show.h). */
+void cli_show(FILE *to, const char *text);
+void cli_print_text(const char *text); /* to standard output */
 
 /* Print one value and a line feed, and free it. A NULL (out of memory while
  * it was made) is a failure: returns an exit code. */

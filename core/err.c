@@ -9,27 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The greatest length <= max at which UTF-8 text may be cut. */
-static size_t
-cut_length(const char *text, size_t max)
-{
-    size_t len = max;
-
-    while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
-        len--;
-    return len;
-}
+#include "core/show.h"
 
 enum ramet_rc
 ramet_err_set(struct ramet_err *err, enum ramet_rc rc, int errnum,
               const char *fmt, ...)
 {
-    /* Formatted aside, since an argument may point into err->text; with one
-     * byte more, to see whether the limit falls within a character. */
-    char text[RAMET_ERR_TEXT_MAX + 1];
+    /* Formatted aside, since an argument may point into err->text; with room
+     * to see whether the limit falls within a character. */
+    char text[RAMET_ERR_TEXT_MAX + 4];
     char reason[128] = "";
     const int saved_errno = errno;
-    size_t room;
     size_t len;
     va_list args;
     int wanted;
@@ -43,20 +33,18 @@ ramet_err_set(struct ramet_err *err, enum ramet_rc rc, int errnum,
         if (strerror_r(errnum, reason + 2, sizeof(reason) - 2) != 0)
             snprintf(reason, sizeof(reason), ": error %d", errnum);
     }
-    room = RAMET_ERR_TEXT_MAX - strlen(reason); /* the NUL included */
 
     va_start(args, fmt);
     wanted = vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     if (wanted < 0) /* an encoding error: the code alone must do */
         text[0] = '\0';
-    len = strlen(text);
-    if (len >= room)
-        len = cut_length(text, room - 1);
 
     err->code = rc;
     err->sys_errno = errnum;
-    memcpy(err->text, text, len);
+    /* Whatever it quotes, an error's text can be shown. */
+    len = ramet_show_text(RAMET_SHOW_PLAIN, text, strlen(text), err->text,
+                          RAMET_ERR_TEXT_MAX - strlen(reason));
     memcpy(err->text + len, reason, strlen(reason) + 1);
     errno = saved_errno;
     return rc;

@@ -69,7 +69,8 @@ struct ramet_err {
 
 /*
  * Record a failure and yield its code: `return RAMET_FAIL(err, rc, "fmt", …)`.
- * `err` may be NULL. Text that does not fit is cut at a character boundary.
+ * `err` may be NULL. Text that does not fit is cut at a character boundary;
+ * what could not be shown as it is, whoever said it, is escaped (core/show.h).
  */
 #define RAMET_FAIL(err, rc, ...) ramet_err_set((err), (rc), 0, __VA_ARGS__)
 

@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "core/os.h"
+#include "core/show.h"
 #include "core/thread.h"
 
 #define LINE_MAX_BYTES 4096u
@@ -38,8 +39,8 @@ struct line {
 };
 
 static struct ramet_mutex init_mutex = RAMET_MUTEX_INIT;
-static bool is_initialised; /* under init_mutex */
-static int target_fd = -1;
+static bool was_read;      /* under init_mutex: the environment */
+static int target_fd = -1; /* set once */
 static bool is_json;
 static atomic_int threshold = LEVEL_OFF; /* invariant (2) */
 
@@ -54,15 +55,13 @@ level_of_name(const char *name)
     return RAMET_LOG_INFO;
 }
 
-/* The descriptor to log to, or -1. */
+/* The descriptor to log to. */
 static int
-open_target(const char *target, bool default_on)
+open_target(const char *target)
 {
     const struct ramet_os *const os = ramet_os_system();
     int fd;
 
-    if (target == NULL || target[0] == '\0')
-        return default_on ? STDERR_FILENO : -1;
     if (strcmp(target, "stderr") == 0)
         return STDERR_FILENO;
     fd = os->open(os->ctx, AT_FDCWD, target, O_WRONLY | O_CREAT | O_APPEND,
@@ -75,17 +74,21 @@ void
 ramet_log_init_from_env(bool default_on)
 {
     const char *const format = getenv("RAMET_LOG_FORMAT");
+    const char *const target = getenv("RAMET_LOG");
 
     ramet_mutex_lock(&init_mutex);
-    if (!is_initialised) {
-        is_initialised = true;
-        target_fd = open_target(getenv("RAMET_LOG"), default_on);
+    if (!was_read) {
+        was_read = true;
         is_json = format != NULL && strcmp(format, "json") == 0;
-        if (target_fd >= 0)
-            atomic_store_explicit(&threshold,
-                                  level_of_name(getenv("RAMET_LOG_LEVEL")),
-                                  memory_order_release);
+        if (target != NULL && target[0] != '\0')
+            target_fd = open_target(target);
     }
+    if (target_fd < 0 && default_on)
+        target_fd = STDERR_FILENO;
+    if (target_fd >= 0)
+        atomic_store_explicit(&threshold,
+                              level_of_name(getenv("RAMET_LOG_LEVEL")),
+                              memory_order_release);
     ramet_mutex_unlock(&init_mutex);
 }
 
@@ -106,77 +109,12 @@ put_text(struct line *line, const char *text, size_t len)
     return true;
 }
 
-/*
- * The length of the character at `text`, 1 to 4 bytes, and in *out_code its
- * code point; an ill-formed sequence is one byte with code point U+FFFD.
- */
-static size_t
-decode_utf8(const unsigned char *text, uint32_t *out_code)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len;
-    uint32_t code;
-
-    *out_code = text[0];
-    if (text[0] < 0x80)
-        return 1;
-    *out_code = 0xfffd;
-    if (text[0] >= 0xc2 && text[0] <= 0xdf)
-        len = 2;
-    else if ((text[0] & 0xf0) == 0xe0)
-        len = 3;
-    else if (text[0] >= 0xf0 && text[0] <= 0xf4)
-        len = 4;
-    else
-        return 1;
-    code = text[0] & (0xffu >> (len + 1));
-    for (size_t i = 1; i < len; i++) { /* stops at the final NUL */
-        if ((text[i] & 0xc0) != 0x80)
-            return 1;
-        code = code << 6 | (text[i] & 0x3f);
-    }
-    if (code < least[len] || code > 0x10ffff ||
-        (code >= 0xd800 && code <= 0xdfff))
-        return 1;
-    *out_code = code;
-    return len;
-}
-
-/* C0, DEL and C1: what a terminal might obey. */
-static bool
-is_control(uint32_t code)
-{
-    return code < 0x20 || (code >= 0x7f && code <= 0x9f);
-}
-
 static void
 put_escaped(struct line *line, const char *value)
 {
-    const unsigned char *at = (const unsigned char *)value;
-
-    while (*at != '\0') {
-        char escape[8];
-        uint32_t code;
-        const size_t len = decode_utf8(at, &code);
-        bool fits;
-
-        if (code == '"' || code == '\\') {
-            escape[0] = '\\';
-            escape[1] = (char)code;
-            fits = put_text(line, escape, 2);
-        } else if (code == '\n') {
-            fits = put_text(line, "\\n", 2);
-        } else if (is_control(code) || code == 0xfffd) {
-            snprintf(escape, sizeof(escape), "\\u%04x",
-                     (unsigned)(code & 0xffff));
-            fits = put_text(line, escape, 6);
-        } else {
-            fits = put_text(line, (const char *)at, len);
-        }
-        if (!fits)
-            return;
-        at += len;
-    }
+    line->len +=
+        ramet_show_text(RAMET_SHOW_QUOTED, value, strlen(value),
+                        line->text + line->len, TEXT_MAX - line->len + 1);
 }
 
 /* logfmt: can the value stand without quotes? */

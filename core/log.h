@@ -25,7 +25,9 @@ enum ramet_log_level {
     RAMET_LOG_ERROR
 };
 
-/* Read RAMET_LOG* once; `default_on` is for programs of our own (server). */
+/* Read RAMET_LOG* once. `default_on` is for programs of our own (the server):
+ * where RAMET_LOG says nothing they log to standard error, also when an earlier
+ * call in this process left the log off. */
 void ramet_log_init_from_env(bool default_on);
 bool ramet_log_enabled(enum ramet_log_level level);
 

@@ -3,7 +3,7 @@
  * docs/format.md, "Names".
  *
  *   (1) The object with the highest seq says what a name means; it is the
- *       first in a listing.
+ *       first in a listing. Numbers go up by one.
  *   (2) Commits are deleted newest first, so that what is left of a volume
  *       half deleted is still a line without gaps.
  */
@@ -265,6 +265,30 @@ ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
     return RAMET_OK;
 }
 
+enum ramet_rc
+ramet_catalog_name_follows(struct ramet_objstore *store, const char *name,
+                           uint64_t seq, struct ramet_err *err)
+{
+    struct ramet_vid current;
+    uint64_t newest;
+    enum ramet_rc rc = check_name(name, err);
+
+    if (rc == RAMET_OK)
+        rc = newest_name(store, name, &newest, &current, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (seq <= newest)
+        return RAMET_FAIL(err, RAMET_EEXIST,
+                          "%s: \"%s\" is at number %" PRIu64 " already",
+                          store->name, name, newest);
+    if (seq - newest != 1)
+        return RAMET_FAIL(err, RAMET_ECONFLICT,
+                          "%s: \"%s\" is at number %" PRIu64
+                          ", and the next is one more",
+                          store->name, name, newest);
+    return RAMET_OK;
+}
+
 /* Write `volume` under the seq after `seq`. RAMET_EEXIST: look again. */
 static enum ramet_rc
 put_name(struct ramet_objstore *store, const char *name, uint64_t seq,
@@ -296,6 +320,11 @@ set_name(struct ramet_objstore *store, const char *name,
             return rc;
         if (ramet_id_compare(&current.id, &volume->id) == 0)
             return RAMET_OK;
+        if (seq == UINT64_MAX) /* no writer gets there by counting */
+            return RAMET_FAIL(err, RAMET_ETOOBIG,
+                              "%s: \"%s\" is at its last number and can't be "
+                              "changed any more",
+                              store->name, name);
         if (!move && !ramet_id_is_nil(&current.id))
             return RAMET_FAIL(err, RAMET_EEXIST,
                               "%s: \"%s\" is another volume already",

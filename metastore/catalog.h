@@ -41,6 +41,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_catalog_unbind(struct ramet_objstore *store, const char *name,
                      struct ramet_err *err);
 
+/* May an object of a name be written under `seq`? It must be the next one:
+ * RAMET_EEXIST if that is taken, RAMET_ECONFLICT if it would leave a gap. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_name_follows(struct ramet_objstore *store, const char *name,
+                           uint64_t seq, struct ramet_err *err);
+
 typedef bool ramet_catalog_visit(void *ctx, const char *name,
                                  const struct ramet_vid *volume);
 /* All names, ascending; volumes without one come last with name "". */

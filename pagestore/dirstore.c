@@ -40,8 +40,8 @@ struct dirstore {
     struct ramet_objstore base;
     const struct ramet_os *os;
     int root_fd;
-    char *name;       /* "file://" and the path */
-    const char *path; /* in `name` */
+    char *name; /* what texts call it: "file://" and the path, or another */
+    char *path;
     struct ramet_mutex mutex;
     uint64_t durable[DURABLE_MAX]; /* hashes of paths, invariant (3); 0: none */
     unsigned durable_next;
@@ -170,8 +170,8 @@ make_root_durable(struct dirstore *dir, struct ramet_err *err)
         rc = sync_parent(dir->os, path, len);
         if (rc < 0)
             return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-rc), -rc,
-                                  "%s: can't sync the directory above %.*s",
-                                  dir->name, (int)len, path);
+                                  "%s: can't sync the directories above it",
+                                  dir->name);
     }
     remember_durable(dir, "");
     return RAMET_OK;
@@ -535,6 +535,7 @@ dir_close(struct ramet_objstore *store)
         (void)dir->os->close(dir->os->ctx, dir->root_fd);
     ramet_mutex_done(&dir->mutex);
     ramet_free(dir->name);
+    ramet_free(dir->path);
     ramet_free(dir);
 }
 
@@ -612,12 +613,12 @@ ramet_dirstore_open(const struct ramet_os *os, const char *path, bool create,
     dir->root_fd = -1;
     ramet_mutex_init(&dir->mutex);
     dir->name = ramet_asprintf("file://%s", path);
-    if (dir->name == NULL) {
+    dir->path = ramet_strdup(path);
+    if (dir->name == NULL || dir->path == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
         goto done;
     }
     dir->base.name = dir->name;
-    dir->path = dir->name + strlen("file://");
     if (create)
         made = make_root(dir->os, path);
     dir->root_fd =
@@ -639,4 +640,19 @@ done:
     if (dir != NULL)
         dir_close(&dir->base);
     return rc;
+}
+
+enum ramet_rc
+ramet_dirstore_call(struct ramet_objstore *store, const char *name,
+                    struct ramet_err *err)
+{
+    struct dirstore *dir = (struct dirstore *)store;
+    char *copy = ramet_strdup(name);
+
+    if (copy == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", dir->name);
+    ramet_free(dir->name);
+    dir->name = copy;
+    dir->base.name = copy;
+    return RAMET_OK;
 }

@@ -176,4 +176,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_dirstore_open(const struct ramet_os *os, const char *path, bool create,
                     struct ramet_objstore **out_store, struct ramet_err *err);
 
+/* What error texts call a directory's store from now on, where its path is
+ * nobody's business. Before others use it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_dirstore_call(struct ramet_objstore *store, const char *name,
+                    struct ramet_err *err);
+
 #endif

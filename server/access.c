@@ -3,6 +3,7 @@
  */
 #include "server/access.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -13,11 +14,12 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/show.h"
 #include "core/thread.h"
 
 #define BUFFER_BYTES (1u << 20)
 #define FLUSH_MS 500u
-#define LINE_MAX_BYTES 768u
+#define LINE_MAX_BYTES 1024u
 
 struct ramet_access_log {
     char *path; /* NULL: standard error */
@@ -177,31 +179,17 @@ ramet_access_reopen(struct ramet_access_log *log)
     ramet_mutex_unlock(&log->write_lock);
 }
 
-/* As a logfmt value: what is not plain is escaped, quotes stand around all. */
-static size_t
-put_quoted(char *out, size_t size, const char *text)
+/* What a peer said, as a logfmt value that is cut to fit. */
+static const char *
+quoted(char *out, size_t size, const char *text)
 {
-    static const char hex[] = "0123456789abcdef";
-    size_t n = 0;
+    size_t len;
 
-    out[n++] = '"';
-    for (const char *c = text; *c != '\0' && n + 6 < size; c++) {
-        const unsigned char byte = (unsigned char)*c;
-
-        if (byte < ' ' || byte == 127) {
-            out[n++] = '\\';
-            out[n++] = 'x';
-            out[n++] = hex[byte >> 4];
-            out[n++] = hex[byte & 15];
-            continue;
-        }
-        if (byte == '"' || byte == '\\')
-            out[n++] = '\\';
-        out[n++] = (char)byte;
-    }
-    out[n++] = '"';
-    out[n] = '\0';
-    return n;
+    out[0] = '"';
+    len = ramet_show_text(RAMET_SHOW_QUOTED, text, strlen(text), out + 1,
+                          size - 2);
+    memcpy(out + 1 + len, "\"", 2);
+    return out;
 }
 
 static void
@@ -220,15 +208,12 @@ void
 ramet_access_add(struct ramet_access_log *log,
                  const struct ramet_access_line *line)
 {
-    char path[400], agent[120];
+    char method[32], path[400], agent[120];
     struct timespec now;
     int len;
 
     if (log == NULL)
         return;
-    (void)put_quoted(path, sizeof(path), line->path);
-    (void)put_quoted(agent, sizeof(agent),
-                     line->agent != NULL ? line->agent : "");
     (void)clock_gettime(CLOCK_REALTIME, &now);
     ramet_mutex_lock(&log->lock);
     stamp(log, &now);
@@ -237,15 +222,18 @@ ramet_access_add(struct ramet_access_log *log,
         ramet_mutex_unlock(&log->lock);
         return;
     }
-    len = snprintf(log->fill + log->fill_len, LINE_MAX_BYTES,
-                   "ts=%s.%03ldZ level=info msg=request peer=%s method=%s "
-                   "path=%s status=%u in=%llu out=%llu us=%llu agent=%s\n",
-                   log->stamp, now.tv_nsec / 1000000, line->peer, line->method,
-                   path, line->status, (unsigned long long)line->bytes_in,
-                   (unsigned long long)line->bytes_out,
-                   (unsigned long long)line->duration_us, agent);
-    if (len > 0 && (size_t)len < LINE_MAX_BYTES)
-        log->fill_len += (size_t)len;
+    len = snprintf(
+        log->fill + log->fill_len, LINE_MAX_BYTES,
+        "ts=%s.%03ldZ level=info msg=request peer=%s method=%s "
+        "path=%s status=%u in=%llu out=%llu us=%llu agent=%s\n",
+        log->stamp, now.tv_nsec / 1000000, line->peer,
+        quoted(method, sizeof(method), line->method),
+        quoted(path, sizeof(path), line->path), line->status,
+        (unsigned long long)line->bytes_in, (unsigned long long)line->bytes_out,
+        (unsigned long long)line->duration_us,
+        quoted(agent, sizeof(agent), line->agent != NULL ? line->agent : ""));
+    assert(len > 0 && (size_t)len < LINE_MAX_BYTES); /* all parts are bounded */
+    log->fill_len += (size_t)len;
     if (log->fill_len >= BUFFER_BYTES / 4 && !log->woken) {
         log->woken = true;
         ramet_cond_signal(&log->wake);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/log.h"
 #include "server/server_impl.h"
 
 #define PARTS_MAX 6u
@@ -433,6 +434,31 @@ ramet_api_app(struct ramet_server *server)
 
 /* ---- shared by handlers ------------------------------------------------------ */
 
+/* Answer with a failure. What is not the client's doing is the operator's
+ * affair: the log says all of it. */
+static void
+tell(struct call *call, enum ramet_rc rc, const struct ramet_err *err,
+     bool from_client)
+{
+    const unsigned status = ramet_status_of(rc, from_client);
+    char number[RAMET_LOG_NUM_SIZE];
+
+    if (status >= 500)
+        ramet_log(RAMET_LOG_ERROR, "request failed", "method",
+                  ramet_http_method_name(call->rq), "path",
+                  ramet_http_path(call->rq), "status",
+                  ramet_log_num(number, status), "code", ramet_rc_name(rc),
+                  "detail", err->text, NULL);
+    ramet_render_failure(call->rq, rc, err, from_client);
+}
+
+void
+ramet_api_refused(struct call *call, enum ramet_rc rc,
+                  const struct ramet_err *err)
+{
+    tell(call, rc, err, true);
+}
+
 void
 ramet_api_failed(struct call *call, const struct ramet_vid *volume,
                  enum ramet_rc rc, const struct ramet_err *err)
@@ -447,7 +473,7 @@ ramet_api_failed(struct call *call, const struct ramet_vid *volume,
         ramet_cache_forget(server->cache, volume);
         ramet_lives_drop(server->lives, volume, false);
     }
-    ramet_render_failure(call->rq, rc, err, false);
+    tell(call, rc, err, false);
 }
 
 struct ramet_live *
@@ -483,7 +509,7 @@ ramet_api_number(struct call *call, const char *name, uint64_t fallback,
                      "query parameter %s: a number from 0 to %" PRIu64
                      " is wanted",
                      name, max);
-    ramet_render_failure(call->rq, RAMET_EINVAL, &err, true);
+    ramet_api_refused(call, RAMET_EINVAL, &err);
     return false;
 }
 

@@ -158,7 +158,7 @@ reply_committed(struct call *call, struct ramet_live *live, uint64_t lsn)
 
     if (rc != RAMET_OK) {
         /* It is in all the same: say "unknown", and it is asked again. */
-        ramet_render_failure(call->rq, RAMET_EUNKNOWN, &err, false);
+        ramet_api_failed(call, NULL, RAMET_EUNKNOWN, &err);
         return;
     }
     atomic_fetch_add_explicit(&call->server->metrics.commits, 1,
@@ -228,7 +228,7 @@ ramet_api_commit(struct call *call)
         reply_conflict(call, live, &err);
     } else {
         /* What is wrong was sent; where the store failed the code says so. */
-        ramet_render_failure(call->rq, rc, &err, rc == RAMET_ECORRUPT);
+        ramet_api_refused(call, rc, &err);
     }
     ramet_live_put(live);
 }

@@ -227,11 +227,15 @@ check_head(const struct writing *writing, struct ramet_err *err)
 static enum ramet_rc
 begin_upload(struct writing *writing, struct ramet_err *err)
 {
+    const struct call *call = &writing->call;
     enum ramet_rc rc = check_head(writing, err);
 
+    if (rc == RAMET_OK && call->route == RAMET_ROUTE_NAME)
+        rc = ramet_catalog_name_follows(call->server->store, call->name,
+                                        ramet_get_le64(writing->head + 8), err);
     if (rc == RAMET_OK)
-        rc = ramet_objstore_upload_begin(writing->call.server->store,
-                                         writing->key, &writing->upload, err);
+        rc = ramet_objstore_upload_begin(call->server->store, writing->key,
+                                         &writing->upload, err);
     if (rc == RAMET_OK)
         rc = ramet_objstore_upload_write(writing->upload, writing->head,
                                          writing->head_len, err);
@@ -287,7 +291,7 @@ sink_finish(void *state, struct ramet_http_request *rq, enum ramet_rc rc,
         ramet_render_problem(rq, 412, rc, "there is such an object already",
                              NULL);
     else
-        ramet_render_failure(rq, rc, &err, rc == RAMET_ECORRUPT);
+        ramet_api_refused(&writing->call, rc, &err);
 }
 
 static void

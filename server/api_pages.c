@@ -405,7 +405,7 @@ ramet_api_pages(struct call *call)
 
     rc = ramet_pages_decode(body, len, &request, &err);
     if (rc != RAMET_OK) {
-        ramet_render_failure(call->rq, rc, &err, true);
+        ramet_api_refused(call, rc, &err);
         return;
     }
     live = ramet_api_live(call);

@@ -116,7 +116,7 @@ create_volume(struct call *call)
 
     rc = parse_create(call, &has_id, &err);
     if (rc != RAMET_OK) {
-        ramet_render_failure(call->rq, rc, &err, true);
+        ramet_api_refused(call, rc, &err);
         return;
     }
     rc = ramet_catalog_resolve(store, call->name, &there, &err);
@@ -438,8 +438,10 @@ ramet_api_events(struct call *call)
     const char *last = ramet_http_header(call->rq, "Last-Event-ID");
     struct ramet_live *live;
     struct ramet_head head;
+    struct ramet_err err;
     uint64_t after;
     char *end;
+    enum ramet_rc rc;
 
     if (!ramet_api_number(call, "after", UINT64_MAX, UINT64_MAX - 1, &after))
         return;
@@ -452,7 +454,10 @@ ramet_api_events(struct call *call)
     live = ramet_api_live(call);
     if (live == NULL)
         return;
-    if (newest_head(call, live, &head))
-        ramet_live_subscribe(live, after, call->rq);
+    if (newest_head(call, live, &head)) {
+        rc = ramet_live_subscribe(live, after, call->rq, &err);
+        if (rc != RAMET_OK)
+            ramet_api_failed(call, &call->volume, rc, &err);
+    }
     ramet_live_put(live);
 }

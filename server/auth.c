@@ -4,6 +4,7 @@
 #include "server/auth.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <strings.h>
 
@@ -11,85 +12,120 @@
 #include "core/os.h"
 #include "core/thread.h"
 
-#define TOKEN_SIZE 256u
 #define TOKEN_MAX 200u
-#define TOKENS_MAX 64u
 #define FILE_BYTES_MAX (64u << 10)
-
-struct token {
-    unsigned char bytes[TOKEN_SIZE]; /* padded with zeros */
-    bool readonly;
-};
 
 struct ramet_tokens {
     char *path; /* NULL: no tokens */
+    _Atomic uint64_t age;
     struct ramet_mutex lock;
     unsigned count;
-    struct token list[TOKENS_MAX];
+    struct ramet_token list[RAMET_TOKENS_MAX];
 };
 
+/* ---- the file ---------------------------------------------------------------- */
+
 static bool
-is_token_char(unsigned char c)
+is_token_char(char c)
 {
-    return c > ' ' && c < 127;
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           (c >= '0' && c <= '9') || (c != '\0' && strchr("-._~+/", c) != NULL);
 }
 
-static enum ramet_rc
-parse_line(const char *path, const char *line, size_t len, struct token *list,
-           unsigned *count, struct ramet_err *err)
+static bool
+is_token(const char *text, size_t len)
 {
-    struct token *token = &list[*count];
+    size_t n = 0;
 
-    while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == ' '))
+    while (n < len && is_token_char(text[n]))
+        n++;
+    if (n == 0)
+        return false;
+    while (n < len && text[n] == '=')
+        n++;
+    return n == len;
+}
+
+static bool
+has_token(const struct ramet_token *list, unsigned count,
+          const struct ramet_token *token)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (memcmp(list[i].bytes, token->bytes, RAMET_TOKEN_SIZE) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* NULL, or what is wrong with the line. */
+static const char *
+parse_line(const char *line, size_t len, struct ramet_token *list,
+           unsigned *count)
+{
+    struct ramet_token token = {.readonly = false};
+
+    if (len > 0 && line[len - 1] == '\r')
         len--;
     if (len == 0 || line[0] == '#')
-        return RAMET_OK;
-    if (*count == TOKENS_MAX)
-        return RAMET_FAIL(err, RAMET_ETOOBIG, "%s: more than %u tokens", path,
-                          TOKENS_MAX);
-    memset(token, 0, sizeof(*token));
-    if (len > 3 && memcmp(line, "ro:", 3) == 0) {
-        token->readonly = true;
+        return NULL;
+    if (len >= 3 && memcmp(line, "ro:", 3) == 0) {
+        token.readonly = true;
         line += 3;
         len -= 3;
     }
+    if (!is_token(line, len))
+        return "a token is made of A-Z a-z 0-9 - . _ ~ + / and then =, with "
+               "ro: before it if it may only read";
     if (len > TOKEN_MAX)
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "%s: a token is longer than %u bytes", path,
-                          TOKEN_MAX);
-    for (size_t i = 0; i < len; i++) {
-        if (!is_token_char((unsigned char)line[i]))
-            return RAMET_FAIL(err, RAMET_EINVAL,
-                              "%s: a token has a space or a control character",
-                              path);
+        return "a token has at most 200 bytes";
+    memcpy(token.bytes, line, len);
+    if (has_token(list, *count, &token))
+        return "this token is in the file already";
+    if (*count == RAMET_TOKENS_MAX)
+        return "there are at most 64 tokens";
+    list[(*count)++] = token;
+    return NULL;
+}
+
+enum ramet_rc
+ramet_tokens_parse(const char *path, const void *text, size_t len,
+                   struct ramet_token list[RAMET_TOKENS_MAX],
+                   unsigned *out_count, struct ramet_err *err)
+{
+    const char *at = text;
+    unsigned number = 1;
+
+    *out_count = 0;
+    while (len > 0) {
+        const char *end = memchr(at, '\n', len);
+        const size_t line = end != NULL ? (size_t)(end - at) : len;
+        const char *wrong = parse_line(at, line, list, out_count);
+
+        if (wrong != NULL)
+            return RAMET_FAIL(err, RAMET_EINVAL, "%s: line %u: %s", path,
+                              number, wrong);
+        number++;
+        len -= line + (end != NULL);
+        at += line + (end != NULL);
     }
-    memcpy(token->bytes, line, len);
-    (*count)++;
+    if (*out_count == 0)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: there is no token in it",
+                          path);
     return RAMET_OK;
 }
 
 static enum ramet_rc
-load_tokens(const char *path, struct token *list, unsigned *out_count,
+load_tokens(const char *path, struct ramet_token *list, unsigned *out_count,
             struct ramet_err *err)
 {
     uint8_t *data = NULL;
     size_t len;
     enum ramet_rc rc;
 
-    *out_count = 0;
     rc = ramet_os_read_file(ramet_os_system(), AT_FDCWD, path, FILE_BYTES_MAX,
                             &data, &len, err);
-    for (size_t pos = 0; rc == RAMET_OK && pos < len;) {
-        const uint8_t *end = memchr(data + pos, '\n', len - pos);
-        const size_t line =
-            end != NULL ? (size_t)(end - (data + pos)) : len - pos;
-
-        rc = parse_line(path, (const char *)data + pos, line, list, out_count,
-                        err);
-        pos += line + 1;
-    }
-    if (rc == RAMET_OK && *out_count == 0)
-        rc = RAMET_FAIL(err, RAMET_EINVAL, "%s: there is no token in it", path);
+    if (rc == RAMET_OK)
+        rc = ramet_tokens_parse(path, data, len, list, out_count, err);
     ramet_free(data);
     return rc;
 }
@@ -97,21 +133,22 @@ load_tokens(const char *path, struct token *list, unsigned *out_count,
 enum ramet_rc
 ramet_tokens_reload(struct ramet_tokens *tokens, struct ramet_err *err)
 {
-    struct token *fresh;
+    struct ramet_token *fresh;
     unsigned count;
     enum ramet_rc rc;
 
     if (tokens->path == NULL)
         return RAMET_OK;
-    fresh = ramet_calloc(TOKENS_MAX, sizeof(*fresh));
+    fresh = ramet_calloc(RAMET_TOKENS_MAX, sizeof(*fresh));
     if (fresh == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "tokens: out of memory");
     rc = load_tokens(tokens->path, fresh, &count, err);
     if (rc == RAMET_OK) {
         ramet_mutex_lock(&tokens->lock);
-        memcpy(tokens->list, fresh, TOKENS_MAX * sizeof(*fresh));
+        memcpy(tokens->list, fresh, RAMET_TOKENS_MAX * sizeof(*fresh));
         tokens->count = count;
         ramet_mutex_unlock(&tokens->lock);
+        atomic_fetch_add_explicit(&tokens->age, 1, memory_order_release);
     }
     ramet_free(fresh);
     return rc;
@@ -156,13 +193,19 @@ ramet_tokens_required(struct ramet_tokens *tokens)
     return tokens->path != NULL;
 }
 
+uint64_t
+ramet_tokens_age(struct ramet_tokens *tokens)
+{
+    return atomic_load_explicit(&tokens->age, memory_order_acquire);
+}
+
 /* No branch on the bytes; volatile, so that none is made of it. */
 static unsigned
 differs(const unsigned char *a, const unsigned char *b)
 {
     volatile unsigned char sum = 0;
 
-    for (size_t i = 0; i < TOKEN_SIZE; i++)
+    for (size_t i = 0; i < RAMET_TOKEN_SIZE; i++)
         sum = (unsigned char)(sum | (a[i] ^ b[i]));
     return sum;
 }
@@ -170,7 +213,7 @@ differs(const unsigned char *a, const unsigned char *b)
 enum ramet_access
 ramet_tokens_check(struct ramet_tokens *tokens, const char *header)
 {
-    unsigned char presented[TOKEN_SIZE] = {0};
+    unsigned char presented[RAMET_TOKEN_SIZE] = {0};
     enum ramet_access access = RAMET_ACCESS_NONE;
 
     if (tokens->path == NULL)

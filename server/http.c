@@ -120,6 +120,8 @@ queue_response(struct ramet_http_request *rq)
 
     assert(rq->response != NULL && !rq->queued);
     rq->queued = true;
+    if (rq->last)
+        (void)MHD_add_response_header(rq->response, "Connection", "close");
     ramet_http_conn_enter(rq->conn, rq->is_feed ? CONN_FEED : CONN_SENDING);
     result = MHD_queue_response(rq->mhd, rq->status, rq->response);
     MHD_destroy_response(rq->response);
@@ -201,6 +203,28 @@ body_done(struct ramet_http_request *rq)
         rq->http->app.ready(rq->http->app.ctx, rq);
 }
 
+/* The first callback: the headers are there. */
+static enum MHD_Result
+begin_request(struct ramet_http *http, struct MHD_Connection *mhd,
+              const char *url, const char *method, const char *version,
+              void **con_cls)
+{
+    struct ramet_http_request *rq = make_request(http, mhd, url, method);
+    const char *fault;
+
+    if (rq == NULL)
+        return MHD_NO;
+    *con_cls = rq;
+    fault = ramet_http_framing_fault(mhd, method, version, &rq->last);
+    if (fault != NULL) {
+        rq->last = true;
+        ramet_http_reply_malformed(rq, fault);
+    } else {
+        http->app.begin(http->app.ctx, rq);
+    }
+    return rq->response != NULL ? queue_response(rq) : MHD_YES;
+}
+
 static enum MHD_Result
 answer(void *cls, struct MHD_Connection *mhd, const char *url,
        const char *method, const char *version, const char *data, size_t *len,
@@ -209,15 +233,8 @@ answer(void *cls, struct MHD_Connection *mhd, const char *url,
     struct ramet_http *http = cls;
     struct ramet_http_request *rq = *con_cls;
 
-    (void)version;
-    if (rq == NULL) {
-        rq = make_request(http, mhd, url, method);
-        if (rq == NULL)
-            return MHD_NO;
-        *con_cls = rq;
-        http->app.begin(http->app.ctx, rq);
-        return rq->response != NULL ? queue_response(rq) : MHD_YES;
-    }
+    if (rq == NULL)
+        return begin_request(http, mhd, url, method, version, con_cls);
     rq->suspended = false;
     if (rq->queued)
         return MHD_YES;

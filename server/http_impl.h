@@ -89,6 +89,7 @@ struct ramet_http_request {
     uint64_t response_bytes;
     bool is_feed;
     bool queued;
+    bool last; /* of its connection */
     unsigned header_count;
     struct {
         const char *name;
@@ -104,6 +105,11 @@ bool ramet_http_hold(struct ramet_http *http, size_t bytes);
 void ramet_http_let_go(struct ramet_http *http, size_t bytes);
 void ramet_http_conn_enter(struct conn *conn, enum conn_state state);
 
+/* http_framing.c: NULL, or why nobody can be sure where this request ends. */
+const char *
+ramet_http_framing_fault(struct MHD_Connection *mhd, const char *method,
+                         const char *version, bool *out_chunked);
+
 /* http_sink.c; all in event threads. */
 enum MHD_Result ramet_http_sink_data(struct ramet_http_request *rq,
                                      const char *data, size_t *len);
@@ -113,6 +119,8 @@ void ramet_http_sink_gone(struct ramet_http_request *rq);
 /* http_request.c */
 void ramet_http_suspend(struct ramet_http_request *rq);
 void ramet_http_reply_too_large(struct ramet_http_request *rq);
+void
+ramet_http_reply_malformed(struct ramet_http_request *rq, const char *detail);
 
 /* http_reply.c */
 void ramet_http_request_headers_done(struct ramet_http_request *rq);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/show.h"
 #include "server/http_impl.h"
 
 enum ramet_http_method
@@ -109,6 +110,20 @@ ramet_http_reply_too_large(struct ramet_http_request *rq)
                           "Large\",\"status\":413,\"code\":\"toobig\","
                           "\"detail\":\"the body is larger than this request "
                           "may have\"}");
+}
+
+void
+ramet_http_reply_malformed(struct ramet_http_request *rq, const char *detail)
+{
+    char quoted[200], text[400];
+
+    (void)ramet_show_text(RAMET_SHOW_QUOTED, detail, strlen(detail), quoted,
+                          sizeof(quoted));
+    (void)snprintf(text, sizeof(text),
+                   "{\"type\":\"about:blank\",\"title\":\"Bad Request\","
+                   "\"status\":400,\"code\":\"invalid\",\"detail\":\"%s\"}",
+                   quoted);
+    ramet_http_reply_text(rq, 400, "application/problem+json", text);
 }
 
 void

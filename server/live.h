@@ -49,9 +49,11 @@ ramet_live_committed(struct ramet_live *live, const struct ramet_head *head);
 void ramet_lives_drop(struct ramet_lives *lives, const struct ramet_vid *volume,
                       bool deleted);
 
-/* Answer with the stream of events past `after`. Worker; may read heads. */
-void ramet_live_subscribe(struct ramet_live *live, uint64_t after,
-                          struct ramet_http_request *rq);
+/* Answer with the stream of events past `after`; on failure there is no answer
+ * yet. Worker; may read heads. */
+RAMET_NODISCARD enum ramet_rc
+ramet_live_subscribe(struct ramet_live *live, uint64_t after,
+                     struct ramet_http_request *rq, struct ramet_err *err);
 /* Once a second: look for commits of others where somebody waits, heartbeats. */
 void ramet_lives_tick(struct ramet_lives *lives, uint64_t now_ms);
 

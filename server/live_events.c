@@ -244,24 +244,20 @@ fill_ring(struct ramet_live *live, uint64_t after,
     }
 }
 
-void
+enum ramet_rc
 ramet_live_subscribe(struct ramet_live *live, uint64_t after,
-                     struct ramet_http_request *rq)
+                     struct ramet_http_request *rq, struct ramet_err *err)
 {
     struct subscriber *sub = ramet_calloc(1, sizeof(*sub));
     struct ramet_head newest;
-    struct ramet_err err;
     enum ramet_rc rc;
 
-    if (sub == NULL) {
-        ramet_render_problem(rq, 503, RAMET_ENOMEM, "out of memory", NULL);
-        return;
-    }
-    rc = ramet_history_newest(live->history, &newest, &err);
+    if (sub == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "out of memory");
+    rc = ramet_history_newest(live->history, &newest, err);
     if (rc != RAMET_OK) {
         ramet_free(sub);
-        ramet_render_failure(rq, rc, &err, false);
-        return;
+        return rc;
     }
     if (after == UINT64_MAX) /* from now on */
         after = newest.lsn;
@@ -284,4 +280,5 @@ ramet_live_subscribe(struct ramet_live *live, uint64_t after,
     if (ramet_history_newest(live->history, &newest, NULL) == RAMET_OK &&
         newest.lsn > 0)
         ramet_live_publish(live, &newest);
+    return RAMET_OK;
 }

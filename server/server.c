@@ -110,6 +110,9 @@ open_store(struct ramet_server *server, struct ramet_err *err)
     rc = ramet_dirstore_open(NULL, path, true, &server->base, err);
     if (rc == RAMET_OK)
         rc = ramet_catalog_check(server->base, true, err);
+    /* What clients read in errors does not say where the store is. */
+    if (rc == RAMET_OK)
+        rc = ramet_dirstore_call(server->base, "store", err);
     if (rc == RAMET_OK)
         rc = ramet_cache_open(server->base, &cache, &server->cache, err);
     if (rc == RAMET_OK)
@@ -384,6 +387,8 @@ ramet_server_run(const struct ramet_server_options *options,
                  options->tls_cert[0] != '\0' ? "https" : "http", host,
                  server->port);
     (void)fflush(stdout);
+    ramet_log(RAMET_LOG_INFO, "serving", "listen", options->listen, "store",
+              options->store[0] != '\0' ? options->store : options->data, NULL);
     serve_until_told(server, &signals);
     ramet_server_stop(server);
     return RAMET_OK;

@@ -80,6 +80,10 @@ void ramet_api_put_begin(struct call *call);
 
 /* The call's volume, referenced; replies and gives NULL where it can't. */
 struct ramet_live *ramet_api_live(struct call *call);
+/* What a client sent was wrong, or could not be written: 422 where it does not
+ * hold together. */
+void ramet_api_refused(struct call *call, enum ramet_rc rc,
+                       const struct ramet_err *err);
 /* A failure of a read: counts damage and forgets what the cache has of it. */
 void ramet_api_failed(struct call *call, const struct ramet_vid *volume,
                       enum ramet_rc rc, const struct ramet_err *err);

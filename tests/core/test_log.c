@@ -83,8 +83,8 @@ log_some(void)
 static void
 log_hostile(void)
 {
-    ramet_log(RAMET_LOG_WARN, "x", "v", "a\nb\x1b[31m\"\\\x7f\xc2\x9b\xff\xe2",
-              NULL);
+    ramet_log(RAMET_LOG_WARN, "x", "v",
+              "a\nb\x1b[31m\"\\\x7f\xc2\x9b\xff\xe2\x80\xae\xe2", NULL);
 }
 
 static void
@@ -145,10 +145,34 @@ log__is_off_unless_asked_for(void **state)
 }
 
 static void
+log_some_as_a_server(void)
+{
+    ramet_log_init_from_env(true);
+    log_some();
+}
+
+/* A command begins with the log off; the server in it has it on, unless the
+ * environment says where to. */
+static void
+log__of_a_server_is_on_in_any_program(void **state)
+{
+    static const struct setting off = {NULL, NULL, NULL, false};
+    static const struct setting elsewhere = {"/dev/null", NULL, NULL, false};
+    char out[OUTPUT_MAX];
+
+    (void)state;
+    capture(&off, log_some_as_a_server, out);
+    assert_non_null(strstr(out, "level=error msg=\"bad thing\""));
+    assert_null(strstr(out, "low"));
+    capture(&elsewhere, log_some_as_a_server, out);
+    assert_string_equal(out, "");
+}
+
+static void
 log__lets_no_control_character_out(void **state)
 {
     static const char expected[] =
-        "a\\nb\\u001b[31m\\\"\\\\\\u007f\\u009b\\ufffd\\ufffd\"";
+        "a\\nb\\u001b[31m\\\"\\\\\\u007f\\u009b\\ufffd\\u202e\\ufffd\"";
     static const struct setting text = {"stderr", NULL, NULL, false};
     static const struct setting json = {"stderr", NULL, "json", false};
     char out[OUTPUT_MAX];
@@ -253,6 +277,7 @@ main(void)
         cmocka_unit_test(log__is_logfmt_with_levels),
         cmocka_unit_test(log__is_json_on_request),
         cmocka_unit_test(log__is_off_unless_asked_for),
+        cmocka_unit_test(log__of_a_server_is_on_in_any_program),
         cmocka_unit_test(log__lets_no_control_character_out),
         cmocka_unit_test(log__cuts_what_is_too_long),
         cmocka_unit_test(log__closes_a_value_that_was_cut_among_escapes),

@@ -456,7 +456,10 @@ class Api(unittest.TestCase):
         answer = conn.getresponse()
         self.assertEqual(answer.headers["Content-Type"], "text/event-stream")
         got, ids = b"", []
+        # Comment lines come for ever: silence alone is no end of waiting.
+        until = time.monotonic() + 15
         while len(ids) < count:
+            self.assertLess(time.monotonic(), until, got)
             more = answer.read1(65536)
             self.assertTrue(more, got)
             got += more
@@ -557,11 +560,24 @@ class Tokens(unittest.TestCase):
         self.assertEqual(server.request("GET", "/v1/volumes", headers=bearer(
             "write-token"))[0], 401)
         with open(tokens.name, "w") as f:
-            f.write("two words\n")
+            f.write("new-token\nro:\n")
         server.process.send_signal(1)
         time.sleep(0.3)
         self.assertEqual(server.request("GET", "/v1/volumes", headers=bearer(
             "new-token"))[0], 200)
+
+    def test_a_bad_line_is_no_start(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "tokens")
+            for line in ("ro:", "ro: x", "RO:x", "rw:x", "x y"):
+                with open(path, "w") as f:
+                    f.write("good\n%s\n" % line)
+                run = subprocess.run(
+                    [SERVE, "--listen", "127.0.0.1:0", "--data", d + "/data",
+                     "--token-file", path], stderr=subprocess.PIPE,
+                    timeout=20)
+                self.assertEqual(run.returncode, 1)
+                self.assertIn(b"line 2", run.stderr)
 
     def test_beyond_loopback(self):
         with tempfile.TemporaryDirectory() as d:

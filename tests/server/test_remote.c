@@ -11,6 +11,8 @@
 
 #include "client/http_conn.h"
 #include "core/alloc.h"
+#include "core/bytes.h"
+#include "core/hash.h"
 #include "core/thread.h"
 #include "metastore/catalog.h"
 #include "tests/server/fixture.h"
@@ -110,6 +112,64 @@ remote__names_are_bound_and_listed(void **state)
     assert_int_equal(
         ramet_catalog_resolve(f.remote->store, "app", &found, &err), RAMET_OK);
     assert_memory_equal(&found, &two, sizeof(two));
+    fixture_stop(&f);
+}
+
+/* The object of docs/format.md, "Names", under any number. */
+static enum ramet_rc
+put_name(struct ramet_objstore *store, const char *name, uint64_t seq,
+         const struct ramet_vid *volume, struct ramet_err *err)
+{
+    uint8_t hashed[100] = "", *object = hashed + strlen(name);
+    struct iovec part = {object, 48};
+    char key[RAMET_KEY_MAX];
+    struct ramet_hash hash;
+
+    memcpy(hashed, name, strlen(name));
+    memcpy(object, "RAMTNAM\x01", 8);
+    ramet_put_le64(object + 8, seq);
+    memcpy(object + 16, volume, sizeof(*volume));
+    hash = ramet_hash128(hashed, strlen(name) + 32);
+    memcpy(object + 32, &hash, sizeof(hash));
+    (void)snprintf(key, sizeof(key), "names/%s/%016llx", name,
+                   (unsigned long long)~seq);
+    return ramet_objstore_put(store, key, &part, 1, err);
+}
+
+/* So that there is always a next one. */
+static void
+remote__names_count_up_by_one(void **state)
+{
+    static const uint64_t refused[] = {
+        0, 2, 3, UINT64_C(1) << 63, UINT64_MAX - 1, UINT64_MAX};
+    struct ramet_vid one, two, found;
+    struct ramet_err err;
+    struct fixture f;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    assert_int_equal(ramet_id_new(&one.id, &err), RAMET_OK);
+    assert_int_equal(ramet_id_new(&two.id, &err), RAMET_OK);
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        assert_int_not_equal(
+            put_name(f.remote->store, "app", refused[i], &one, &err), RAMET_OK);
+    assert_int_equal(put_name(f.remote->store, "app", 1, &one, &err), RAMET_OK);
+    assert_int_equal(put_name(f.remote->store, "app", 1, &two, &err),
+                     RAMET_EEXIST);
+    for (size_t i = 2; i < sizeof(refused) / sizeof(refused[0]); i++)
+        assert_int_equal(
+            put_name(f.remote->store, "app", refused[i], &two, &err),
+            RAMET_ECONFLICT);
+    assert_int_equal(put_name(f.remote->store, "app", 2, &two, &err), RAMET_OK);
+    assert_int_equal(ramet_catalog_resolve(f.direct, "app", &found, &err),
+                     RAMET_OK);
+    assert_memory_equal(&found, &two, sizeof(two));
+    /* Put there by other means, it is told at once. */
+    assert_int_equal(put_name(f.direct, "end", UINT64_MAX, &one, &err),
+                     RAMET_OK);
+    assert_int_equal(
+        ramet_catalog_bind(f.remote->store, "end", &two, true, &err),
+        RAMET_ETOOBIG);
     fixture_stop(&f);
 }
 
@@ -407,6 +467,7 @@ main(void)
         cmocka_unit_test(remote__mixes_with_direct_clients),
         cmocka_unit_test(remote__large_segments_are_uploaded),
         cmocka_unit_test(remote__names_are_bound_and_listed),
+        cmocka_unit_test(remote__names_count_up_by_one),
         cmocka_unit_test(remote__prefetch_brings_all_that_is_needed),
         cmocka_unit_test(remote__wait_hears_of_commits),
         cmocka_unit_test(remote__changes_are_told_in_bounded_runs),

@@ -59,8 +59,8 @@ verify_file(struct findings *found, const char *path)
     code = report_findings(found, path, "pages");
     if (found->bad > 0)
         fprintf(stderr,
-                "ramet: verify: damaged pages that the remote has are fetched "
-                "again when they are read\n");
+                "ramet: verify: damaged pages that the remote has were brought "
+                "again, or are when they are read\n");
     return code;
 }
 

@@ -26,10 +26,25 @@ struct adoption {
     struct ramet_state_file state; /* as it is, then as it will be */
     struct ramet_state_file found; /* what the file is */
     bool all;                      /* every page counts as changed */
+    struct ramet_pageset logged;   /* what presence says of them is past */
+    uint32_t least_page_count;     /* ... and of those behind it */
+    uint64_t zeros;                /* checksum of a page of zeros */
     uint64_t changed;
 };
 
-/* Local commits that only the log knows pend too. */
+static enum ramet_rc
+note_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
+{
+    struct adoption *const a = ctx;
+
+    return frame->kind == RAMET_LOGFRAME_DEAD ||
+                   ramet_pageset_add(&a->logged, frame->pgno) == RAMET_OK
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
+}
+
+/* Local commits that only the log knows pend too; and what it knows of pages,
+ * by a commit or a pull, the file does not have. */
 static enum ramet_rc
 fold_log(struct adoption *a, struct ramet_err *err)
 {
@@ -37,6 +52,7 @@ fold_log(struct adoption *a, struct ramet_err *err)
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
+    a->least_page_count = UINT32_MAX;
     ramet_scan_init(&scan, a->replica);
     scan.oldest = a->state.oldest_gen;
     while (rc == RAMET_OK && found) {
@@ -44,12 +60,37 @@ fold_log(struct adoption *a, struct ramet_err *err)
 
         rc = ramet_scan_next(&scan, fold->newest.tail, fold->record_sum, &found,
                              err);
-        if (rc == RAMET_OK && found)
-            rc = ramet_scan_fold(&scan, fold, scan.trailer.tail, NULL, NULL,
-                                 err);
+        if (rc != RAMET_OK || !found)
+            break;
+        if (scan.trailer.least_page_count < a->least_page_count)
+            a->least_page_count = scan.trailer.least_page_count;
+        rc =
+            ramet_scan_fold(&scan, fold, scan.trailer.tail, note_frame, a, err);
     }
     ramet_scan_done(&scan);
     return rc;
+}
+
+/* The checksum of page 1 does not cover it. */
+static bool
+is_header_same(const struct adoption *a)
+{
+    return memcmp(a->found.fold.newest.header, a->state.fold.newest.header,
+                  RAMET_TRUE_HEADER_SIZE) == 0;
+}
+
+/* Is the page, whose checksum is `sum`, what the remote has of it, or what pends
+ * already? `known` is from presence. */
+static bool
+is_page_same(const struct adoption *a, uint32_t pgno, uint64_t known,
+             uint64_t sum)
+{
+    if (a->all || pgno > a->state.base_page_count ||
+        pgno > a->least_page_count ||
+        ramet_pageset_contains(&a->logged, pgno) ||
+        (pgno == 1 && !is_header_same(a)))
+        return false;
+    return sum == known || (known == RAMET_PRESENCE_ZERO && sum == a->zeros);
 }
 
 static enum ramet_rc
@@ -72,10 +113,8 @@ compare_block(struct adoption *a, uint32_t first, uint32_t count, uint8_t *page,
         if (rc != RAMET_OK)
             break;
         memset(page + got, 0, s->page_size - got);
-        if (pgno == 1)
-            memcpy(page, s->header, RAMET_TRUE_HEADER_SIZE);
-        value = ramet_presence_of_hash(ramet_hash64(page, s->page_size));
-        if (a->all || pgno > a->state.base_page_count || value != values[i]) {
+        value = ramet_presence_sum(pgno, page, s->page_size);
+        if (!is_page_same(a, pgno, values[i], value)) {
             a->changed++;
             if (ramet_pageset_add(&a->state.fold.later, pgno) != RAMET_OK)
                 rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
@@ -96,6 +135,9 @@ compare_all(struct adoption *a, struct ramet_err *err)
 
     if (page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    memset(page, 0, RAMET_PAGE_SIZE_MAX);
+    a->zeros = ramet_presence_of_hash(
+        ramet_hash64(page, a->found.fold.newest.page_size));
     for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += BLOCK)
         rc = compare_block(a, (uint32_t)at + 1,
                            page_count - at < BLOCK ? (uint32_t)(page_count - at)
@@ -296,6 +338,7 @@ ramet_replica_adopt_base(const char *path,
     if (a != NULL) {
         ramet_state_file_done(&a->state);
         ramet_state_file_done(&a->found);
+        ramet_pageset_done(&a->logged);
     }
     ramet_free(a);
     ramet_replica_place_done(&place);

@@ -175,7 +175,8 @@ move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
             return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
         /* fall through */
     case RAMET_ENTRY_IMAGE:
-        *out_value = ramet_presence_of_hash(version.hash);
+        *out_value = pgno == 1 ? ramet_presence_sum(pgno, c->page, s->page_size)
+                               : ramet_presence_of_hash(version.hash);
         if (pgno == 1)
             memcpy(s->header, c->page, RAMET_TRUE_HEADER_SIZE);
         return ramet_base_write(c->replica, s->page_size, pgno, c->page, err);
@@ -220,9 +221,9 @@ count_absent(struct checkpoint *c, const struct moved *moved,
         rc = ramet_presence_read(c->replica, moved->pgno, 1, &before, err);
     if (rc != RAMET_OK)
         return rc;
-    if (ramet_presence_kind(before, held) == RAMET_ENTRY_ABSENT)
+    if (ramet_presence_is_missing(before, held))
         c->state.base_absent--;
-    if (ramet_presence_kind(moved->value, held) == RAMET_ENTRY_ABSENT)
+    if (ramet_presence_is_missing(moved->value, held))
         c->state.base_absent++;
     return RAMET_OK;
 }

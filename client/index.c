@@ -377,6 +377,15 @@ ramet_index_raise(_Atomic uint64_t *word, uint64_t value)
         continue;
 }
 
+void
+ramet_index_uncount_absent(struct ramet_replica *replica)
+{
+    _Atomic uint64_t *const count = &replica->head->header.absent_now;
+
+    if (atomic_load_explicit(count, memory_order_relaxed) != 0)
+        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
 static void
 count_absent(struct ramet_replica *replica, uint64_t before, uint64_t after)
 {
@@ -388,8 +397,8 @@ count_absent(struct ramet_replica *replica, uint64_t before, uint64_t after)
         return;
     if (is)
         atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
-    else if (atomic_load_explicit(count, memory_order_relaxed) != 0)
-        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+    else
+        ramet_index_uncount_absent(replica);
 }
 
 void
@@ -474,6 +483,8 @@ load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
 
         if (page > UINT32_MAX)
             break;
+        if (kind == RAMET_ENTRY_NONE) /* damaged: it stays unknown */
+            continue;
         atomic_compare_exchange_strong_explicit(
             ramet_index_slot(replica, (uint32_t)page), &none,
             ramet_entry_make(kind, 0), memory_order_acq_rel,
@@ -496,7 +507,12 @@ ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
         if (rc != RAMET_OK)
             return rc;
         entry = ramet_index_peek(replica, pgno);
-        assert(entry != 0);
+        if (entry == 0)
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "%s: whether page %u is here can't be told: "
+                              "%s-ramet/presence is damaged; 'ramet verify' "
+                              "mends what can be mended",
+                              replica->path, pgno, replica->path);
     }
     return take_entry(replica, entry, out_entry, err);
 }

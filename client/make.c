@@ -50,6 +50,7 @@ start_state(struct ramet_replica *replica, struct ramet_state_file *state,
     if (rc == RAMET_OK)
         rc = ramet_state_stamp_place(replica, state, err);
     state->default_held = true;
+    state->presence_is_checked = true;
     state->is_clean = true;
     state->oldest_gen = 1;
     state->oldest_fill = 1;
@@ -394,7 +395,7 @@ keep_first_page(struct ramet_replica *replica, struct ramet_state_file *state,
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                               "sync %s", replica->path);
-    value = ramet_presence_of_hash(ramet_hash64(page1, page_size));
+    value = ramet_presence_sum(1, page1, page_size);
     rc = ramet_presence_write(replica, 1, 1, &value, err);
     if (rc == RAMET_OK)
         rc = ramet_presence_sync(replica, err);
@@ -417,8 +418,10 @@ fill_clone(struct ramet_replica *replica,
     rc = start_state(replica, state, err);
     if (rc == RAMET_OK)
         rc = describe_clone(options, remote, volume, point, page1, state, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) {
+        ramet_replica_adopt_state(replica, state);
         rc = make_clone_base(replica, state, err);
+    }
     if (rc == RAMET_OK)
         rc = keep_first_page(replica, state, page1, err);
     if (rc == RAMET_OK)

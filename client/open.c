@@ -172,9 +172,7 @@ join_others(struct opening *o, struct ramet_err *err)
                           replica->path);
     rc = ramet_state_file_read(os, replica->dir_fd, state, err);
     if (rc == RAMET_OK) {
-        replica->base_id = state->base_id;
-        replica->kind = state->fold.kind;
-        replica->default_held = state->default_held;
+        ramet_replica_adopt_state(replica, state);
         rc = ramet_index_map(replica, true, err);
     }
     if (rc == RAMET_OK)

@@ -1,5 +1,5 @@
 /*
- * presence.c - 8 bytes a page of the base, little-endian; docs/replica.md.
+ * presence.c - see presence.h.
  *
  * Read and written under the base lock, so one descriptor of the process will
  * do. The file is sparse, and shorter than the base where all that follows is
@@ -16,6 +16,72 @@
 
 #define NAME "presence"
 #define BATCH 4096u
+
+/* ---- words --------------------------------------------------------------- */
+
+uint64_t
+ramet_presence_sum(uint32_t pgno, const uint8_t *page, uint32_t page_size)
+{
+    const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
+
+    return ramet_presence_of_hash(ramet_hash64(page + skip, page_size - skip));
+}
+
+/* CRC-16 (polynomial 0x1021) over 48 bits, four at a time: any one, two or three
+ * flipped bits of value and check are noticed, and each burst of sixteen. */
+static unsigned
+check_of(uint64_t value)
+{
+    static const uint16_t of_nibble[16] = {
+        0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5, 0x60c6, 0x70e7,
+        0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
+    uint16_t crc = 0;
+
+    for (int shift = 44; shift >= 0; shift -= 4) {
+        const unsigned nibble = (unsigned)(value >> shift) & 15;
+
+        crc = (uint16_t)((crc << 4) ^ of_nibble[(crc >> 12) ^ nibble]);
+    }
+    return crc;
+}
+
+/* So that a word is not taken for another page's. */
+static unsigned
+tint_of(uint32_t pgno)
+{
+    return (pgno * UINT32_C(0x9e3779b1)) >> 16;
+}
+
+uint64_t
+ramet_presence_encode(uint32_t pgno, uint64_t value, bool checked)
+{
+    assert(value < RAMET_PRESENCE_MASK ||
+           (checked && value == RAMET_PRESENCE_DAMAGED)); /* it stays so */
+    if (!checked ||
+        value == RAMET_PRESENCE_DEFAULT || /* what a hole reads as */
+        value == RAMET_PRESENCE_DAMAGED)
+        return value;
+    return value | (uint64_t)(check_of(value) ^ tint_of(pgno)) << 48;
+}
+
+uint64_t
+ramet_presence_decode(uint32_t pgno, uint64_t word, bool checked)
+{
+    const uint64_t value = word & RAMET_PRESENCE_MASK;
+
+    if (!checked && word <= RAMET_PRESENCE_ABSENT)
+        return word;
+    if (!checked) /* the checksum had all of page 1 */
+        return pgno == 1 ? RAMET_PRESENCE_HELD : ramet_presence_of_hash(word);
+    if (word == 0)
+        return RAMET_PRESENCE_DEFAULT;
+    return value != RAMET_PRESENCE_DEFAULT && value != RAMET_PRESENCE_MASK &&
+                   word == ramet_presence_encode(pgno, value, true)
+               ? value
+               : RAMET_PRESENCE_DAMAGED;
+}
+
+/* ---- the file ------------------------------------------------------------ */
 
 /* RAMET_ENOTFOUND (no text) where it was never made. */
 static enum ramet_rc
@@ -59,7 +125,9 @@ ramet_presence_read(struct ramet_replica *replica, uint32_t first,
     if (got % sizeof(*out_values) != 0) /* torn by a crash: not written */
         memset((uint8_t *)out_values + got / 8 * 8, 0, got % 8);
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
-        out_values[i] = ramet_get_le64((const uint8_t *)&out_values[i]);
+        out_values[i] = ramet_presence_decode(
+            first + i, ramet_get_le64((const uint8_t *)&out_values[i]),
+            replica->presence_is_checked);
     return rc;
 }
 
@@ -76,7 +144,9 @@ ramet_presence_write(struct ramet_replica *replica, uint32_t first,
         const uint32_t now = count < batch ? count : batch;
 
         for (uint32_t i = 0; i < now; i++)
-            ramet_put_le64(raw + (size_t)i * 8, values[i]);
+            ramet_put_le64(raw + (size_t)i * 8,
+                           ramet_presence_encode(first + i, values[i],
+                                                 replica->presence_is_checked));
         rc = ramet_os_write_full(replica->os, replica->presence_fd, raw,
                                  (size_t)now * 8, (uint64_t)(first - 1) * 8,
                                  NAME, err);
@@ -138,8 +208,8 @@ ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
 
         rc = ramet_presence_read(replica, (uint32_t)at + 1, count, values, err);
         for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
-            absent += ramet_presence_kind(values[i], replica->default_held) ==
-                      RAMET_ENTRY_ABSENT;
+            absent +=
+                ramet_presence_is_missing(values[i], replica->default_held);
     }
     ramet_free(values);
     if (rc == RAMET_OK)

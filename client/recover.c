@@ -25,6 +25,7 @@ ramet_replica_adopt_state(struct ramet_replica *replica,
     replica->base_id = state->base_id;
     replica->kind = state->fold.kind;
     replica->default_held = state->default_held;
+    replica->presence_is_checked = state->presence_is_checked;
 }
 
 void
@@ -104,17 +105,15 @@ compare_pages(struct ramet_replica *replica,
         size_t got = 0;
 
         rc = ramet_presence_read(replica, (uint32_t)pgno, 1, &value, err);
-        if (rc != RAMET_OK || value <= RAMET_PRESENCE_ABSENT)
+        if (rc != RAMET_OK || !ramet_presence_is_sum(value))
             continue;
         rc = ramet_os_read_some(replica->os, replica->base_fd, page, page_size,
                                 offset, &got, replica->path, err);
         if (rc != RAMET_OK)
             break;
         memset(page + got, 0, page_size - got);
-        if (pgno == 1)
-            memcpy(page, state->fold.newest.header, RAMET_TRUE_HEADER_SIZE);
         different +=
-            ramet_presence_of_hash(ramet_hash64(page, page_size)) != value;
+            ramet_presence_sum((uint32_t)pgno, page, page_size) != value;
     }
     ramet_free(page);
     if (rc == RAMET_OK)

@@ -356,8 +356,8 @@ ramet_replica_adopt_base(const char *path,
  * a later edit of a blob can be told. Reads the base. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_sum(struct ramet_session *session, struct ramet_err *err);
-/* Check held pages against their checksums; calls `damaged` for each bad one
- * (which, if the remote has it, is marked absent: *out_bad counts). */
+/* Check what is here against its checksums; *out_bad counts. What the remote has
+ * is brought again, now or when it is read. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_verify(struct ramet_session *session, uint64_t *out_checked,
                      uint64_t *out_bad, struct ramet_err *err);

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #include "client/logfile.h"
+#include "client/presence.h"
 #include "client/replica.h"
 #include "client/state.h"
 #include "client/writeset.h"
@@ -137,7 +138,8 @@ struct ramet_replica {
     uint64_t device, inode; /* of `lock`: who we are in this process */
     struct ramet_id base_id;
     enum ramet_volume_kind kind;
-    bool default_held; /* presence 0 means held */
+    bool default_held;        /* presence 0 means held */
+    bool presence_is_checked; /* its words have check bits */
     uint64_t cache_limit_bytes;
     struct ramet_index_head *head;
     _Atomic(_Atomic uint64_t *) *chunks; /* RAMET_CHUNK_COUNT */
@@ -357,6 +359,8 @@ void
 ramet_index_set(struct ramet_replica *replica, uint32_t pgno, uint64_t entry);
 bool ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
                       uint64_t expected, uint64_t entry);
+/* One page less of those that are absent. */
+void ramet_index_uncount_absent(struct ramet_replica *replica);
 void ramet_index_raise(_Atomic uint64_t *word, uint64_t value);
 /* Least tail >= `from` pinned by a live session but `session`; dead ones are
  * cleared. UINT64_MAX: none. */
@@ -537,6 +541,10 @@ ramet_read_version(struct ramet_session *session, uint64_t tail,
 RAMET_NODISCARD enum ramet_rc
 ramet_read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                 struct ramet_err *err);
+/* The remote's page at the pinned LSN, whatever is here, and kept nowhere. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+                  struct ramet_err *err);
 /* Page as this session sees it, own writes included. */
 RAMET_NODISCARD enum ramet_rc
 ramet_read_own_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
@@ -681,7 +689,7 @@ ramet_super_forget(struct ramet_replica *replica,
 RAMET_NODISCARD enum ramet_rc
 ramet_super_clean(struct ramet_replica *replica, struct ramet_err *err);
 
-/* ---- base.c, presence.c -------------------------------------------------- */
+/* ---- base.c -------------------------------------------------------------- */
 
 void ramet_base_mark(const struct ramet_id *base_id,
                      uint8_t out[RAMET_TRUE_HEADER_SIZE]);
@@ -718,51 +726,6 @@ uint32_t ramet_base_hole(const struct ramet_replica *replica,
 RAMET_NODISCARD enum ramet_rc
 ramet_base_read(struct ramet_replica *replica, uint32_t page_size,
                 uint32_t pgno, uint8_t *out, struct ramet_err *err);
-
-/* Values of the presence file. */
-#define RAMET_PRESENCE_DEFAULT 0u /* state says what: held or absent */
-#define RAMET_PRESENCE_HELD 1u    /* checksum not known */
-#define RAMET_PRESENCE_ZERO 2u
-#define RAMET_PRESENCE_ABSENT 3u
-static inline uint64_t
-ramet_presence_of_hash(uint64_t hash)
-{
-    return hash > RAMET_PRESENCE_ABSENT ? hash : hash + 4;
-}
-static inline enum ramet_entry_kind
-ramet_presence_kind(uint64_t value, bool default_held)
-{
-    if (value == RAMET_PRESENCE_DEFAULT)
-        return default_held ? RAMET_ENTRY_HELD : RAMET_ENTRY_ABSENT;
-    if (value == RAMET_PRESENCE_ZERO)
-        return RAMET_ENTRY_ZERO;
-    return value == RAMET_PRESENCE_ABSENT ? RAMET_ENTRY_ABSENT
-                                          : RAMET_ENTRY_HELD;
-}
-RAMET_NODISCARD enum ramet_rc
-ramet_presence_read(struct ramet_replica *replica, uint32_t first,
-                    uint32_t count, uint64_t *out_values,
-                    struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc
-ramet_presence_write(struct ramet_replica *replica, uint32_t first,
-                     uint32_t count, const uint64_t *values,
-                     struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc
-ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc
-ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
-                        struct ramet_err *err);
-/* Presence of the base's pages, `page_count` in all, is about to be changed;
- * *out_absent of them are absent now. Counted anew if the last one who began
- * never came to the end. Base lock. */
-RAMET_NODISCARD enum ramet_rc
-ramet_presence_begin(struct ramet_replica *replica, uint32_t page_count,
-                     uint64_t *out_absent, struct ramet_err *err);
-void ramet_presence_end(struct ramet_replica *replica, uint64_t absent);
-/* Absent pages among the first `page_count`. */
-RAMET_NODISCARD enum ramet_rc
-ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
-                            uint64_t *out_absent, struct ramet_err *err);
 
 /* ---- fill.c -------------------------------------------------------------- */
 

@@ -23,6 +23,7 @@ struct ramet_fetch {
     uint32_t pgno;
     uint64_t entry; /* that of `pgno`, if a fetched page may replace it; or 0 */
     uint8_t *out;
+    bool is_alone; /* what is here does not count, and nothing is kept */
     bool got_it;
 };
 
@@ -398,6 +399,8 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
     if (pgno == sink->pgno) {
         memcpy(sink->out, page, sink->page_size);
         sink->got_it = true;
+    } else if (sink->is_alone) {
+        return RAMET_OK;
     } else {
         rc = ramet_index_load(session, pgno, &entry, err);
         if (rc != RAMET_OK)
@@ -430,10 +433,13 @@ ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
                        struct ramet_err *err)
 {
     struct ramet_version version;
-    const enum ramet_rc rc =
-        ramet_read_version(sink->session, sink->tail, sink->page_size,
-                           sink->pgno, sink->out, &version, err);
+    enum ramet_rc rc;
 
+    *out_here = false;
+    if (sink->is_alone)
+        return RAMET_OK;
+    rc = ramet_read_version(sink->session, sink->tail, sink->page_size,
+                            sink->pgno, sink->out, &version, err);
     if (rc != RAMET_OK)
         return rc;
     sink->got_it = !is_elsewhere(&version);
@@ -441,28 +447,29 @@ ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
     return RAMET_OK;
 }
 
-static enum ramet_rc
-fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
-           const struct ramet_version *version, struct ramet_err *err)
+/* What a page at the pinned LSN is asked for with. */
+static struct ramet_fetch
+make_sink(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 {
-    struct ramet_replica *const replica = session->replica;
     const struct ramet_snapshot *const s = &session->pin.snapshot;
-    struct ramet_fetch sink = {.session = session,
-                               .tail = s->tail,
-                               .lsn = s->lsn,
-                               .page_size = s->page_size,
-                               .pgno = pgno,
-                               .out = out};
+
+    return (struct ramet_fetch){.session = session,
+                                .tail = s->tail,
+                                .lsn = s->lsn,
+                                .page_size = s->page_size,
+                                .pgno = pgno,
+                                .out = out};
+}
+
+static enum ramet_rc
+ask_fetcher(struct ramet_fetch *sink, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = sink->session->replica;
+    const uint32_t pgno = sink->pgno;
     ramet_fetcher *fetcher;
     void *ctx;
     enum ramet_rc rc;
 
-    if (pgno > s->remote_page_count) {
-        memset(out, 0, s->page_size);
-        return RAMET_OK;
-    }
-    if (version->found == version->top && ramet_entry_is_absent(version->top))
-        sink.entry = version->top;
     ramet_mutex_lock(&replica->mutex);
     fetcher = replica->fetcher;
     ctx = replica->fetcher_ctx;
@@ -472,12 +479,39 @@ fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                           "%s: page %u is not here, and there is no remote to "
                           "ask",
                           replica->path, pgno);
-    rc = fetcher(ctx, s->lsn, pgno, &sink, err);
-    if (rc == RAMET_OK && !sink.got_it)
+    rc = fetcher(ctx, sink->lsn, pgno, sink, err);
+    if (rc == RAMET_OK && !sink->got_it)
         rc = RAMET_FAIL(err, RAMET_EUNREACHABLE,
                         "%s: the remote did not give page %u", replica->path,
                         pgno);
     return rc;
+}
+
+static enum ramet_rc
+fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+           const struct ramet_version *version, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    struct ramet_fetch sink = make_sink(session, pgno, out);
+
+    if (pgno > s->remote_page_count) {
+        memset(out, 0, s->page_size);
+        return RAMET_OK;
+    }
+    if (version->found == version->top && ramet_entry_is_absent(version->top))
+        sink.entry = version->top;
+    return ask_fetcher(&sink, err);
+}
+
+enum ramet_rc
+ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+                  struct ramet_err *err)
+{
+    struct ramet_fetch sink = make_sink(session, pgno, out);
+
+    assert(session->is_pinned && pgno <= session->pin.snapshot.page_count);
+    sink.is_alone = true;
+    return ask_fetcher(&sink, err);
 }
 
 /* The long way, which may lead over the network. */

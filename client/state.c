@@ -14,7 +14,8 @@
 #define STATE_RUNS_MAX (32u << 20)
 #define HASH_SIZE 8u
 
-static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'T', 'A', 1};
+#define VERSION 2u /* written; version 1 is read as well */
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'T', 'A', VERSION};
 
 enum {
     FLAG_DEFAULT_HELD = 1,
@@ -22,7 +23,9 @@ enum {
     FLAG_ADOPTING = 4,
     FLAG_SIZE_IN_FLIGHT = 8,
     FLAG_SIZE_LATER = 16,
-    FLAGS_ALL = 31
+    FLAGS_OF_VERSION_1 = 31,
+    FLAG_PRESENCE_CHECKED = 32,
+    FLAGS_ALL = 63
 };
 
 void
@@ -95,7 +98,8 @@ flags_of(const struct ramet_state_file *s)
            (s->is_clean ? FLAG_CLEAN : 0u) |
            (s->is_adopting ? FLAG_ADOPTING : 0u) |
            (s->fold.page_size_changed_in_flight ? FLAG_SIZE_IN_FLIGHT : 0u) |
-           (s->fold.page_size_changed_later ? FLAG_SIZE_LATER : 0u);
+           (s->fold.page_size_changed_later ? FLAG_SIZE_LATER : 0u) |
+           (s->presence_is_checked ? FLAG_PRESENCE_CHECKED : 0u);
 }
 
 static enum ramet_rc
@@ -160,11 +164,13 @@ is_snapshot_sane(const struct ramet_snapshot *s)
 }
 
 static bool
-is_state_sane(const struct ramet_state_file *s, uint32_t flags)
+is_state_sane(const struct ramet_state_file *s, uint32_t flags,
+              unsigned version)
 {
     const uint32_t kind = (uint32_t)s->fold.kind;
+    const uint32_t known = version == 1 ? FLAGS_OF_VERSION_1 : FLAGS_ALL;
 
-    return (flags & ~(uint32_t)FLAGS_ALL) == 0 &&
+    return (flags & ~known) == 0 &&
            (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
            s->oldest_gen >= 1 && s->oldest_gen <= RAMET_GEN_MAX &&
            s->oldest_fill >= 1 && s->oldest_fill <= RAMET_GEN_MAX &&
@@ -210,8 +216,8 @@ get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
 }
 
 static enum ramet_rc
-decode_fields(struct ramet_reader *in, struct ramet_state_file *s,
-              struct ramet_err *err)
+decode_fields(struct ramet_reader *in, unsigned version,
+              struct ramet_state_file *s, struct ramet_err *err)
 {
     struct ramet_replica_state *const f = &s->fold;
     const uint32_t flags = ramet_read_le32(in);
@@ -227,11 +233,13 @@ decode_fields(struct ramet_reader *in, struct ramet_state_file *s,
     url = in->bad ? NULL : ramet_read_bytes(in, url_length);
     if (url != NULL)
         memcpy(f->remote, url, url_length);
-    if (in->bad || !is_state_sane(s, flags) || strlen(f->remote) != url_length)
+    if (in->bad || !is_state_sane(s, flags, version) ||
+        strlen(f->remote) != url_length)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "state: fields make no sense");
     s->default_held = (flags & FLAG_DEFAULT_HELD) != 0;
     s->is_clean = (flags & FLAG_CLEAN) != 0;
     s->is_adopting = (flags & FLAG_ADOPTING) != 0;
+    s->presence_is_checked = (flags & FLAG_PRESENCE_CHECKED) != 0;
     f->page_size_changed_in_flight = (flags & FLAG_SIZE_IN_FLIGHT) != 0;
     f->page_size_changed_later = (flags & FLAG_SIZE_LATER) != 0;
     f->page_size_changed =
@@ -256,13 +264,11 @@ ramet_state_file_decode(const uint8_t *data, size_t len,
     struct ramet_reader in;
     enum ramet_rc rc;
 
-    if (len >= sizeof(magic) && memcmp(data, magic, 7) == 0 &&
-        data[7] != magic[7])
+    if (len < sizeof(magic) + HASH_SIZE || memcmp(data, magic, 7) != 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "state: bad magic");
+    if (data[7] < 1 || data[7] > VERSION)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "state: version %u is not known here", data[7]);
-    if (len < sizeof(magic) + HASH_SIZE ||
-        memcmp(data, magic, sizeof(magic)) != 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "state: bad magic");
     if (ramet_get_le64(data + len - HASH_SIZE) !=
         ramet_hash64(data, len - HASH_SIZE))
         return RAMET_FAIL(err, RAMET_ECORRUPT, "state: checksum");
@@ -271,7 +277,7 @@ ramet_state_file_decode(const uint8_t *data, size_t len,
         return RAMET_FAIL(err, RAMET_ENOMEM, "state: no memory to read it");
     ramet_reader_init(&in, data + sizeof(magic),
                       len - sizeof(magic) - HASH_SIZE);
-    rc = decode_fields(&in, s, err);
+    rc = decode_fields(&in, data[7], s, err);
     if (rc == RAMET_OK)
         *out_state = *s;
     else

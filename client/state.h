@@ -22,9 +22,10 @@ struct ramet_state_file {
     struct ramet_id base_id; /* in the replica mark; a copy keeps it */
     uint64_t host;           /* hash of what tells this machine */
     uint64_t lock_device, lock_inode;
-    bool default_held; /* presence 0 means held */
-    bool is_clean;     /* the base may bear the true header; log is empty */
-    bool is_adopting;  /* ramet adopt was interrupted */
+    bool default_held;        /* presence 0 means held */
+    bool presence_is_checked; /* its words have check bits */
+    bool is_clean;    /* the base may bear the true header; log is empty */
+    bool is_adopting; /* ramet adopt was interrupted */
     uint64_t base_device, base_inode, base_size; /* when clean */
     int64_t base_mtime_ns;
     uint64_t oldest_gen; /* log generation that follows the fold */

@@ -46,17 +46,20 @@ decode(const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'T', 'A', 1};
+    static const uint8_t magic[7] = {'R', 'A', 'M', 'T', 'S', 'T', 'A'};
     uint8_t *const sealed = malloc(size + 16);
 
     decode(data, size);
     if (sealed == NULL)
         return 0;
-    memcpy(sealed, magic, 8);
+    memcpy(sealed, magic, sizeof(magic));
     if (size != 0)
         memcpy(sealed + 8, data, size);
-    ramet_put_le64(sealed + 8 + size, ramet_hash64(sealed, 8 + size));
-    decode(sealed, size + 16);
+    for (uint8_t version = 1; version <= 2; version++) {
+        sealed[7] = version;
+        ramet_put_le64(sealed + 8 + size, ramet_hash64(sealed, 8 + size));
+        decode(sealed, size + 16);
+    }
     free(sealed);
     return 0;
 }

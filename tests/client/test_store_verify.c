@@ -1,0 +1,208 @@
+/*
+ * test_store_verify.c - pages that rot in the base, and readers of older
+ * snapshots: what one of them brings is nobody else's, and what mends the page
+ * is right for all.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store_place.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAGES 20u
+#define ROTTEN 7u /* the page */
+
+/* What the remote has as LSN 1 and as LSN 2; they differ in each page. */
+struct two {
+    struct image *old, *new;
+};
+
+static void
+push(struct place *p, struct ramet_session *session, struct image *image)
+{
+    const uint64_t lsn = remote_add(&p->remote, image_ref(image));
+    const struct ramet_remote_point point = remote_point(&p->remote, lsn);
+    struct ramet_cid id;
+
+    if (lsn == 1)
+        OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
+    OK(ramet_session_lock_push(session, e));
+    OK(ramet_id_new(&id.id, e));
+    OK(ramet_session_freeze(session, &id, e));
+    ramet_session_unpin(session);
+    OK(ramet_session_mark_durable(session, &point, e));
+    ramet_session_unlock_push(session);
+}
+
+static void
+rot(struct place *p)
+{
+    const off_t at = (off_t)(ROTTEN - 1) * PLACE_PAGE + 50;
+    const int fd = open(p->path, O_RDWR);
+    uint8_t byte;
+
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 1;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
+/* `reader` is pinned where LSN 1 is the newest, and what becomes LSN 2 is here
+ * as local commits, in the base already. Then LSN 2 comes to be. */
+static struct two
+make_reader(struct place *p, struct ramet_session *session,
+            struct ramet_session *reader)
+{
+    struct two two = {place_image(1, PAGES * PLACE_PAGE),
+                      place_image(2, PAGES * PLACE_PAGE)};
+
+    OK(place_commit(session, two.old, e));
+    push(p, session, two.old);
+    OK(place_commit(session, two.new, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(ramet_session_pin(reader, e));
+    push(p, session, two.new);
+    return two;
+}
+
+static void
+free_two(struct two *two)
+{
+    image_unref(two->old);
+    image_unref(two->new);
+}
+
+static bool
+has_page(struct ramet_session *session, const struct image *image)
+{
+    uint8_t page[PLACE_PAGE];
+    const uint64_t at = (uint64_t)(ROTTEN - 1) * PLACE_PAGE;
+    size_t got;
+
+    OK(ramet_session_read(session, at, page, sizeof(page), &got, e));
+    return memcmp(page, image->bytes + at, sizeof(page)) == 0;
+}
+
+static uint64_t
+verify(struct ramet_session *session)
+{
+    uint64_t checked = 0;
+    uint64_t bad = 0;
+
+    OK(ramet_session_verify(session, &checked, &bad, e));
+    return bad;
+}
+
+static void
+rotten_page__that_the_remote_has__is_right_for_readers_of_older_lsns(
+    void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const reader = place_open(p, 0);
+    struct two two = make_reader(p, session, reader);
+
+    rot(p);
+    assert_false(has_page(reader, two.new));
+    assert_int_equal(verify(session), 1);
+    assert_true(has_page(reader, two.new));
+    ramet_session_unpin(reader);
+    place_expect(session, two.new, __LINE__);
+    assert_int_equal(verify(session), 0);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    free_two(&two);
+}
+
+static void
+rotten_page__with_the_remote_away__is_not_given_up_under_older_readers(
+    void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const reader = place_open(p, 0);
+    struct two two = make_reader(p, session, reader);
+
+    rot(p);
+    p->remote.is_down = true;
+    assert_int_equal(verify(session), 1);
+    p->remote.is_down = false;
+    p->remote.asked = 0;
+    assert_false(has_page(reader, two.old)); /* of another snapshot */
+    assert_int_equal(p->remote.asked, 0);
+    ramet_session_unpin(reader);
+
+    p->remote.is_down = true; /* nobody is in the way now */
+    assert_int_equal(verify(session), 1);
+    p->remote.is_down = false;
+    place_expect(session, two.new, __LINE__);
+    assert_int_equal(verify(session), 0);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    free_two(&two);
+}
+
+/* The remote's page is another one: presence tells which is right. */
+static void
+rotten_page__is_not_mended_with_another(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const reader = place_open(p, 0);
+    struct two two = make_reader(p, session, reader);
+    uint8_t *const at =
+        p->remote.at[2]->bytes + (size_t)(ROTTEN - 1) * PLACE_PAGE;
+
+    rot(p);
+    at[7] ^= 1;
+    assert_int_equal(verify(session), 1);
+    assert_false(has_page(reader, two.new)); /* whose bytes those are */
+    at[7] ^= 1;
+    assert_int_equal(verify(session), 1);
+    assert_true(has_page(reader, two.new));
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    free_two(&two);
+}
+
+static void
+rotten_page__with_a_local_commit__stays_and_is_told_each_time(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
+    struct image *const old = place_image(1, PAGES * PLACE_PAGE);
+    struct image *const new = place_image(2, PAGES * PLACE_PAGE);
+
+    OK(place_commit(session, old, e));
+    push(p, session, old);
+    OK(place_commit(session, new, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    rot(p);
+    p->remote.asked = 0;
+    assert_int_equal(verify(session), 1);
+    assert_int_equal(verify(session), 1);
+    assert_int_equal(p->remote.asked, 0);
+    ramet_session_close(session);
+    image_unref(old);
+    image_unref(new);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(
+            rotten_page__that_the_remote_has__is_right_for_readers_of_older_lsns),
+        TEST(
+            rotten_page__with_the_remote_away__is_not_given_up_under_older_readers),
+        TEST(rotten_page__is_not_mended_with_another),
+        TEST(rotten_page__with_a_local_commit__stays_and_is_told_each_time),
+    };
+#undef TEST
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -25,15 +25,17 @@ push(struct place *p, struct ramet_session *session, struct image *image)
 {
     const uint64_t lsn = remote_add(&p->remote, image_ref(image));
     const struct ramet_remote_point point = remote_point(&p->remote, lsn);
+    struct ramet_snapshot base;
     struct ramet_cid id;
 
     if (lsn == 1)
         OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
     OK(ramet_session_lock_push(session, e));
     OK(ramet_id_new(&id.id, e));
-    OK(ramet_session_freeze(session, &id, e));
+    base = store_newest(session);
+    OK(ramet_session_freeze(session, &base, &id, e));
     ramet_session_unpin(session);
-    OK(ramet_session_mark_durable(session, &point, e));
+    OK(ramet_session_mark_durable(session, &base, &point, e));
     ramet_session_unlock_push(session);
 }
 

@@ -459,7 +459,7 @@ ramet_session_move_pin(struct ramet_session *session)
 void
 ramet_session_publish(struct ramet_session *session)
 {
-    if (!session->prepared.is_set)
+    if (!session->prepared.is_set || ramet_session_is_parents(session))
         return;
     assert(session->is_reserved && session->is_pinned);
     if (session->truncated_after)
@@ -478,8 +478,7 @@ ramet_session_publish(struct ramet_session *session)
 void
 ramet_session_discard(struct ramet_session *session)
 {
-    if (!session->is_reserved ||
-        session->replica->fork_count != ramet_os_fork_count())
+    if (!session->is_reserved || ramet_session_is_parents(session))
         return;
     if (!session->has_writes && !session->prepared.is_set)
         return;

@@ -30,10 +30,8 @@ ramet_file_close(struct ramet_file *file)
         return;
     if (file->session != NULL) {
         /* What is open is given up before the link goes. */
-        if (file->fork_count == ramet_os_fork_count()) {
-            ramet_file_release(file);
-            ramet_session_unpin(file->session);
-        }
+        ramet_file_release(file);
+        ramet_session_unpin(file->session);
         ramet_link_close(file->link, file->close_wait_ms);
         ramet_session_close(file->session);
     }
@@ -42,6 +40,22 @@ ramet_file_close(struct ramet_file *file)
     ramet_durable_done(&file->durable);
     ramet_free(file->path);
     ramet_free(file);
+}
+
+bool
+ramet_file_is_parents(const struct ramet_file *file)
+{
+    return file->fork_count != ramet_os_fork_count();
+}
+
+enum ramet_rc
+ramet_file_check_fork(const struct ramet_file *file, struct ramet_err *err)
+{
+    return ramet_file_is_parents(file)
+               ? RAMET_FAIL(err, RAMET_EFORKED,
+                            "%s: was opened before fork(); open it again here",
+                            file->path)
+               : RAMET_OK;
 }
 
 struct ramet_session *
@@ -59,13 +73,12 @@ ramet_file_is_readonly(const struct ramet_file *file)
 enum ramet_rc
 ramet_file_pin(struct ramet_file *file, struct ramet_err *err)
 {
-    if (file->view == NULL)
-        return ramet_session_pin(file->session, err);
-    if (file->fork_count != ramet_os_fork_count())
-        return RAMET_FAIL(err, RAMET_EFORKED,
-                          "%s: was opened before fork(); open it again here",
-                          file->path);
-    return ramet_view_pin(file->view, err);
+    const enum ramet_rc rc = ramet_file_check_fork(file, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    return file->view != NULL ? ramet_view_pin(file->view, err)
+                              : ramet_session_pin(file->session, err);
 }
 
 void
@@ -88,10 +101,15 @@ enum ramet_rc
 ramet_file_read(struct ramet_file *file, uint64_t offset, void *buf, size_t len,
                 size_t *out_got, struct ramet_err *err)
 {
-    return file->view != NULL
-               ? ramet_view_read(file->view, offset, buf, len, out_got, err)
-               : ramet_session_read(file->session, offset, buf, len, out_got,
-                                    err);
+    enum ramet_rc rc;
+
+    if (file->view == NULL)
+        return ramet_session_read(file->session, offset, buf, len, out_got,
+                                  err);
+    rc = ramet_file_check_fork(file, err);
+    return rc != RAMET_OK
+               ? rc
+               : ramet_view_read(file->view, offset, buf, len, out_got, err);
 }
 
 uint64_t

@@ -67,6 +67,10 @@ void ramet_file_close(struct ramet_file *file);
 /* NULL for a view. */
 struct ramet_session *ramet_file_session(struct ramet_file *file);
 bool ramet_file_is_readonly(const struct ramet_file *file);
+/* Was it opened before this process was forked? Then all that it can do is be
+ * closed, which leaves the parent's alone; whatever else fails with
+ * RAMET_EFORKED. */
+bool ramet_file_is_parents(const struct ramet_file *file);
 
 /* ---- the transaction interface: as client/replica.h, for both kinds ------ */
 RAMET_NODISCARD enum ramet_rc

@@ -36,6 +36,8 @@ struct ramet_file {
 /* How long a verb waits for what another process holds. */
 #define RAMET_VERB_WAIT_MS 10000u
 
+RAMET_NODISCARD enum ramet_rc
+ramet_file_check_fork(const struct ramet_file *file, struct ramet_err *err);
 /* The file as a replica that may be synced just now, else why not. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_check_verb(struct ramet_file *file, const char *verb,

@@ -19,10 +19,10 @@ enum ramet_rc
 ramet_file_check_verb(struct ramet_file *file, const char *verb,
                       struct ramet_err *err)
 {
-    if (file->fork_count != ramet_os_fork_count())
-        return RAMET_FAIL(err, RAMET_EFORKED,
-                          "%s: was opened before fork(); open it again here",
-                          file->path);
+    const enum ramet_rc rc = ramet_file_check_fork(file, err);
+
+    if (rc != RAMET_OK)
+        return rc;
     if (file->view != NULL)
         return RAMET_FAIL(err, RAMET_EREADONLY,
                           "%.200s: a snapshot without a replica can't %s",
@@ -265,11 +265,10 @@ ramet_file_export(struct ramet_file *file, const char *out_path,
                   struct ramet_err *err)
 {
     char *target = NULL;
-    enum ramet_rc rc;
+    enum ramet_rc rc = ramet_file_check_fork(file, err);
 
-    if (file->fork_count != ramet_os_fork_count())
-        return RAMET_FAIL(err, RAMET_EFORKED, "%s: was opened before fork()",
-                          file->path);
+    if (rc != RAMET_OK)
+        return rc;
     if (file->session != NULL && ramet_session_is_reserved(file->session))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%s: export inside a write transaction", file->path);
@@ -414,18 +413,15 @@ ramet_file_status(struct ramet_file *file, struct ramet_file_status *out,
                   struct ramet_err *err)
 {
     struct ramet_file_status *const status = ramet_calloc(1, sizeof(*status));
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc = ramet_file_check_fork(file, err);
 
     if (status == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "status: no memory");
     snprintf(status->path, sizeof(status->path), "%s", file->path);
     status->sync = file->sync;
-    if (file->fork_count != ramet_os_fork_count())
-        rc = RAMET_FAIL(err, RAMET_EFORKED, "%s: was opened before fork()",
-                        file->path);
-    else if (file->view != NULL)
+    if (rc == RAMET_OK && file->view != NULL)
         status_of_view(file, status);
-    else
+    else if (rc == RAMET_OK)
         rc = status_of_replica(file, status, err);
     if (rc == RAMET_OK)
         *out = *status;

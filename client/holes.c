@@ -41,6 +41,8 @@ ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most)
     uint32_t count = 0;
     uint32_t hole;
 
+    if (ramet_session_is_parents(session))
+        return 0;
     if (most > AT_ONCE)
         most = AT_ONCE;
     for (; count < most && (uint64_t)pgno + count <= in_base; count++) {

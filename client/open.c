@@ -431,7 +431,7 @@ ramet_session_close(struct ramet_session *session)
     if (session == NULL)
         return;
     replica = session->replica;
-    if (replica->fork_count != ramet_os_fork_count()) {
+    if (ramet_session_is_parents(session)) {
         ramet_session_free(session); /* all else is the parent's */
         ramet_registry_put(replica);
         return;
@@ -462,7 +462,7 @@ ramet_session_has_moved(struct ramet_session *session)
     struct ramet_stat ours;
     struct ramet_stat named;
 
-    if (replica->fork_count != ramet_os_fork_count())
+    if (ramet_session_is_parents(session))
         return true;
     return os->stat(os->ctx, replica->base_fd, &ours) < 0 ||
            os->stat_at(os->ctx, replica->parent_fd, replica->name, &named) <

@@ -179,7 +179,7 @@ ramet_session_lock_push(struct ramet_session *session, struct ramet_err *err)
 void
 ramet_session_unlock_push(struct ramet_session *session)
 {
-    if (!session->has_push)
+    if (!session->has_push || ramet_session_is_parents(session))
         return;
     ramet_lock_drop(session->replica->os, session->lock_fd, RAMET_LOCK_PUSH);
     session->has_push = false;
@@ -317,6 +317,8 @@ ramet_session_note_kept(struct ramet_session *session, uint64_t lsn)
 {
     _Atomic uint64_t *const kept = &session->replica->head->header.kept_lsn;
 
+    if (ramet_session_is_parents(session))
+        return;
     if (lsn == 0)
         atomic_store(kept, 0);
     else
@@ -367,9 +369,12 @@ ramet_session_keep_intent(struct ramet_session *session, const uint8_t *object,
                           size_t len, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    uint8_t *const raw = ramet_alloc(len + 8);
-    enum ramet_rc rc;
+    uint8_t *raw;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
 
+    if (rc != RAMET_OK)
+        return rc;
+    raw = ramet_alloc(len + 8);
     if (raw == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to keep an intent");
     memcpy(raw + 8, object, len);

@@ -20,25 +20,10 @@
 static struct ramet_mutex mutex = RAMET_MUTEX_INIT;
 static struct ramet_replica *replicas;
 
-static void
-before_fork(void)
-{
-    ramet_mutex_lock(&mutex);
-}
-
-static void
-after_fork(void)
-{
-    ramet_mutex_unlock(&mutex);
-}
-
 __attribute__((constructor)) static void
-register_fork_handlers(void)
+hold_across_fork(void)
 {
-    const int result = pthread_atfork(before_fork, after_fork, after_fork);
-
-    assert(result == 0);
-    (void)result;
+    ramet_mutex_hold_across_fork(&mutex);
 }
 
 /* ---- places -------------------------------------------------------------- */

@@ -302,14 +302,19 @@ ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
 void ramet_base_unlock(struct ramet_session *session);
 RAMET_NODISCARD enum ramet_rc
 ramet_fail_forked(const struct ramet_session *session, struct ramet_err *err);
-/* A child of fork() has no business with its parent's sessions. */
+/* A child of fork() has no business with its parent's sessions: whatever of
+ * replica.h acts on one asks this first. */
+static inline bool
+ramet_session_is_parents(const struct ramet_session *session)
+{
+    return session->replica->fork_count != ramet_os_fork_count();
+}
 RAMET_NODISCARD static inline enum ramet_rc
 ramet_session_check_fork(const struct ramet_session *session,
                          struct ramet_err *err)
 {
-    return session->replica->fork_count == ramet_os_fork_count()
-               ? RAMET_OK
-               : ramet_fail_forked(session, err);
+    return ramet_session_is_parents(session) ? ramet_fail_forked(session, err)
+                                             : RAMET_OK;
 }
 
 /* ---- index.c ------------------------------------------------------------- */

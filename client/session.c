@@ -127,7 +127,7 @@ ramet_session_pin(struct ramet_session *session, struct ramet_err *err)
 void
 ramet_session_unpin(struct ramet_session *session)
 {
-    if (!session->is_pinned)
+    if (!session->is_pinned || ramet_session_is_parents(session))
         return;
     assert(!session->is_reserved);
     drop_pin(session);
@@ -151,7 +151,7 @@ ramet_session_snapshot(struct ramet_session *session)
 {
     if (session->is_pinned)
         return &session->pin.snapshot;
-    if (session->replica->fork_count == ramet_os_fork_count())
+    if (!ramet_session_is_parents(session))
         ramet_index_newest(session->replica, &session->peek);
     return &session->peek.snapshot;
 }

@@ -108,7 +108,7 @@ ramet_session_release(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
 
-    if (!session->is_reserved)
+    if (!session->is_reserved || ramet_session_is_parents(session))
         return;
     ramet_session_discard(session);
     session->is_reserved = false;
@@ -155,7 +155,7 @@ ramet_session_open_gate(struct ramet_session *session)
 {
     uint64_t own = session->slot + 1u;
 
-    if (!session->has_gate)
+    if (!session->has_gate || ramet_session_is_parents(session))
         return;
     atomic_compare_exchange_strong(&session->replica->head->header.gate, &own,
                                    0);

@@ -46,6 +46,12 @@ static atomic_int threshold = LEVEL_OFF; /* invariant (2) */
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
+__attribute__((constructor)) static void
+hold_across_fork(void)
+{
+    ramet_mutex_hold_across_fork(&init_mutex);
+}
+
 static int
 level_of_name(const char *name)
 {

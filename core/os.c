@@ -72,7 +72,8 @@ sys_open(void *ctx, int dirfd, const char *path, int flags, unsigned mode)
     }
     if (fd < 0)
         return fd;
-    tracked = ramet_os_fork_track(fd);
+    tracked = ramet_os_fork_track(fd, (flags & O_ACCMODE) != O_RDONLY &&
+                                          (flags & O_APPEND) == 0);
     if (tracked < 0) {
         close(fd);
         return tracked;
@@ -442,6 +443,14 @@ sys_map(void *ctx, int fd, uint64_t offset, size_t len, bool writable,
     at = mmap(NULL, len, prot, flags, fd < 0 ? -1 : fd, (off_t)offset);
     if (at == MAP_FAILED)
         return -errno;
+    if (fd >= 0) {
+        const int result = ramet_os_fork_map(at, len);
+
+        if (result < 0) {
+            munmap(at, len);
+            return result;
+        }
+    }
     *out = at;
     return 0;
 }
@@ -450,6 +459,7 @@ static int
 sys_unmap(void *ctx, void *addr, size_t len)
 {
     (void)ctx;
+    ramet_os_fork_unmap(addr);
     return munmap(addr, len) == 0 ? 0 : -errno;
 }
 

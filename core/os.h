@@ -14,8 +14,10 @@
  * Locks are Linux open-file-description locks (F_OFD_SETLK): they belong to
  * the open file, conflict between two handles of one process, and are not
  * lost when some other descriptor of the file is closed. In a child of fork()
- * each descriptor on which a lock was ever tried, and its duplicates, answer
- * -EBADF to all but close: so the child neither holds nor releases the lock.
+ * each descriptor on which a lock was ever tried, its duplicates, and each by
+ * which a file may be written but at its end, answer -EBADF to all but close;
+ * and what was mapped shared is zeros of the child's own: so nothing that the
+ * child does with its parent's handles reaches the parent.
  *
  * Layer: core. The only place with Linux calls.
  */
@@ -101,7 +103,7 @@ const struct ramet_os *ramet_os_system(void);
 /*
  * The number of fork()s between the process that loaded the library and this
  * one: a handle keeps the value it was made under, and one that differs is
- * somebody else's. No system call.
+ * somebody else's. No system call: the kernel wipes a word in each child.
  */
 unsigned ramet_os_fork_count(void);
 

@@ -1,13 +1,16 @@
 /*
  * os_fork.c - the registry of os_fork.h, and the count of fork()s.
  *
- *   (1) table and its slots change only under `mutex`, which the thread that
- *       forks holds across fork(): the child finds a consistent table
+ *   (1) tables and their slots change only under `mutex`, which the thread that
+ *       forks holds across fork(): the child finds consistent tables
  *   (2) a slot is cleared and its descriptor closed under one hold of it, so
  *       that the child never closes a number that has gone to somebody else
+ *   (3) `*word` is IS_OURS in a process that has made itself its own. The
+ *       kernel wipes it in a child, so that also one that ran no handlers
+ *       (_Fork(), clone()) is known for what it is when it first asks
  *
- * The child's handler makes system calls and reads memory, nothing else but
- * releasing the mutex that its own thread took.
+ * Becoming a process of one's own takes system calls and stores to memory,
+ * nothing else: it is safe in a child of a process with threads.
  */
 #include "core/os_fork.h"
 
@@ -16,9 +19,11 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
@@ -26,17 +31,33 @@
 
 #define SLOTS_MIN 64u
 #define FD_MIN 3 /* 0 to 2 may be written to by anybody */
+#define MAPPINGS_MIN 16u
+
+#define WORD_SIZE 4096u
 
 struct slot {
-    unsigned group; /* 0: not ours */
-    bool locked;
+    unsigned group;       /* 0: not ours */
+    bool is_parents_only; /* a child gives it up */
 };
+
+struct mapping {
+    void *at;
+    size_t len;
+};
+
+enum { IS_WIPED, IS_CHANGING, IS_OURS }; /* of `*word` */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct slot *table; /* by descriptor; invariant (1) */
 static size_t slot_count;
+static struct mapping *mappings; /* in no order; invariant (1) */
+static size_t mapping_count;
+static size_t mapping_capacity;
 static unsigned last_group;
 static atomic_uint fork_count;
+/* Without the kernel's help (before Linux 4.14) the handlers alone tell. */
+static atomic_uint word_of_last_resort = IS_OURS;
+static atomic_uint *word = &word_of_last_resort;
 
 static void
 lock_table(void)
@@ -91,14 +112,14 @@ find_slot(int fd)
 }
 
 int
-ramet_os_fork_track(int fd)
+ramet_os_fork_track(int fd, bool writes)
 {
     struct slot *slot;
 
     lock_table();
     slot = find_slot(fd);
     if (slot != NULL)
-        *slot = (struct slot){new_group(), false};
+        *slot = (struct slot){new_group(), writes};
     unlock_table();
     return slot != NULL ? 0 : -ENOMEM;
 }
@@ -142,12 +163,12 @@ ramet_os_fork_mark(int fd)
     slot = find_slot(fd);
     if (slot != NULL && slot->group == 0)
         slot->group = new_group();
-    if (slot != NULL && !slot->locked) {
+    if (slot != NULL && !slot->is_parents_only) {
         const unsigned group = slot->group;
 
         for (size_t i = 0; i < slot_count; i++)
             if (table[i].group == group)
-                table[i].locked = true;
+                table[i].is_parents_only = true;
     }
     unlock_table();
     return slot != NULL ? 0 : -ENOMEM;
@@ -169,13 +190,52 @@ ramet_os_fork_close(int fd)
     return result;
 }
 
+int
+ramet_os_fork_map(void *at, size_t len)
+{
+    int result = 0;
+
+    lock_table();
+    if (mapping_count == mapping_capacity) {
+        const size_t capacity =
+            mapping_capacity == 0 ? MAPPINGS_MIN : mapping_capacity * 2;
+        struct mapping *const grown =
+            ramet_realloc(mappings, capacity * sizeof(*grown));
+
+        if (grown == NULL) {
+            result = -ENOMEM;
+        } else {
+            mappings = grown;
+            mapping_capacity = capacity;
+        }
+    }
+    if (result == 0)
+        mappings[mapping_count++] = (struct mapping){at, len};
+    unlock_table();
+    return result;
+}
+
+void
+ramet_os_fork_unmap(void *at)
+{
+    lock_table();
+    for (size_t i = mapping_count; i-- > 0;)
+        if (mappings[i].at == at) {
+            mappings[i] = mappings[--mapping_count];
+            break;
+        }
+    unlock_table();
+}
+
+/* ---- in the child -------------------------------------------------------- */
+
 /*
- * Put a descriptor that is good for nothing in the place of each locked one.
- * The first is closed before the dummy is opened, so that this works at the
- * limit of descriptors too, where the dummy then takes its very number.
+ * Put a descriptor that is good for nothing in the place of each that is the
+ * parent's. The first is closed before the dummy is opened, so that this works
+ * at the limit of descriptors too, where the dummy then takes its very number.
  */
 static void
-give_up_locked(void)
+give_up_descriptors(void)
 {
     int dummy = -1;
     bool is_in_place = false; /* the dummy has one of the numbers itself */
@@ -183,7 +243,7 @@ give_up_locked(void)
     for (size_t i = 0; i < slot_count; i++) {
         const int fd = (int)i;
 
-        if (!table[i].locked)
+        if (!table[i].is_parents_only)
             continue;
         table[i] = (struct slot){0, false};
         if (dummy < 0) {
@@ -200,30 +260,85 @@ give_up_locked(void)
         close(dummy);
 }
 
+/* Where no zeros can be had nothing is: better a fault than a stray store. */
+static void
+give_up_mappings(void)
+{
+    for (size_t i = 0; i < mapping_count; i++) {
+        const struct mapping m = mappings[i];
+
+        if (mmap(m.at, m.len, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                 0) == MAP_FAILED)
+            munmap(m.at, m.len);
+    }
+    mapping_count = 0;
+}
+
+static void
+become_own_process(void)
+{
+    atomic_fetch_add_explicit(&fork_count, 1, memory_order_relaxed);
+    give_up_mappings();
+    give_up_descriptors();
+    atomic_store_explicit(word, IS_OURS, memory_order_release);
+}
+
 static void
 after_fork_in_child(void)
 {
     const int saved_errno = errno;
 
-    atomic_fetch_add_explicit(&fork_count, 1, memory_order_relaxed);
-    give_up_locked();
+    become_own_process();
     unlock_table();
     errno = saved_errno;
 }
 
-__attribute__((constructor)) static void
+/* No handler ran in this child. If another thread of the parent held the mutex,
+ * nobody will ever give it back. */
+static void
+notice_fork(void)
+{
+    static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
+    const int saved_errno = errno;
+    unsigned seen = IS_WIPED;
+
+    if (atomic_compare_exchange_strong(word, &seen, IS_CHANGING)) {
+        memcpy(&mutex, &fresh, sizeof(mutex));
+        become_own_process();
+    }
+    while (atomic_load_explicit(word, memory_order_acquire) != IS_OURS)
+        sched_yield();
+    errno = saved_errno;
+}
+
+/* Before all other handlers are registered: so it is taken last at a fork, by
+ * whatever else a thread opens or closes files. */
+__attribute__((constructor(101))) static void
 register_handlers(void)
 {
+    void *const page = mmap(NULL, WORD_SIZE, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     /* It fails only for want of memory while the process is starting. */
     const int result =
         pthread_atfork(lock_table, unlock_table, after_fork_in_child);
 
     assert(result == 0);
     (void)result;
+    if (page == MAP_FAILED)
+        return;
+    if (madvise(page, WORD_SIZE, MADV_WIPEONFORK) != 0) {
+        munmap(page, WORD_SIZE);
+        return;
+    }
+    word = page;
+    atomic_store(word, IS_OURS);
 }
 
 unsigned
 ramet_os_fork_count(void)
 {
+    if (atomic_load_explicit(word, memory_order_acquire) != IS_OURS)
+        notice_fork();
     return atomic_load_explicit(&fork_count, memory_order_relaxed);
 }

@@ -12,6 +12,10 @@
 #include <time.h>
 
 #define NAME_SIZE 16 /* the kernel's limit, NUL included */
+#define HELD_MAX 16u /* mutexes held across a fork: one a file that has lists */
+
+static struct ramet_mutex *held[HELD_MAX];
+static unsigned held_count;
 
 /* Results that are only asserted. */
 static void
@@ -53,6 +57,34 @@ ramet_mutex_unlock(struct ramet_mutex *mutex)
 {
     must_be_zero(pthread_mutex_unlock(&mutex->native));
 }
+
+/* ---- across fork() -------------------------------------------------------- */
+
+static void
+hold_for_fork(void)
+{
+    for (unsigned i = 0; i < held_count; i++)
+        ramet_mutex_lock(held[i]);
+}
+
+static void
+let_go_after_fork(void)
+{
+    for (unsigned i = held_count; i-- > 0;)
+        ramet_mutex_unlock(held[i]);
+}
+
+void
+ramet_mutex_hold_across_fork(struct ramet_mutex *mutex)
+{
+    assert(held_count < HELD_MAX);
+    if (held_count == 0)
+        must_be_zero(pthread_atfork(hold_for_fork, let_go_after_fork,
+                                    let_go_after_fork));
+    held[held_count++] = mutex;
+}
+
+/* ---- conditions ------------------------------------------------------------ */
 
 void
 ramet_cond_init(struct ramet_cond *cond)

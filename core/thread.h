@@ -36,6 +36,10 @@ void ramet_mutex_done(struct ramet_mutex *mutex);
 void ramet_mutex_lock(struct ramet_mutex *mutex);
 bool ramet_mutex_trylock(struct ramet_mutex *mutex);
 void ramet_mutex_unlock(struct ramet_mutex *mutex);
+/* A mutex of the library as a whole: the thread that forks holds it across
+ * fork(), so that a child finds it free and what it guards in order. Called
+ * while the library is loaded; such mutexes are not taken inside each other. */
+void ramet_mutex_hold_across_fork(struct ramet_mutex *mutex);
 void ramet_cond_init(struct ramet_cond *cond);
 void ramet_cond_done(struct ramet_cond *cond);
 /* False when `timeout_ms` passed first. */

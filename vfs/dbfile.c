@@ -66,6 +66,18 @@ ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
     return code;
 }
 
+int
+ramet_dbfile_check_fork(struct ramet_dbfile *db)
+{
+    if (!ramet_file_is_parents(db->file))
+        return SQLITE_OK;
+    return ramet_dbfile_result(
+        db, RAMET_OP_LOCK,
+        RAMET_FAIL(&db->err, RAMET_EFORKED,
+                   "this connection belongs to the process that forked; open "
+                   "the database again"));
+}
+
 /* ---- reading --------------------------------------------------------------
  */
 
@@ -187,8 +199,11 @@ static int
 dbfile_read(sqlite3_file *file, void *buf, int len, sqlite3_int64 offset)
 {
     struct ramet_dbfile *db = db_of(file);
+    const int code = ramet_dbfile_check_fork(db);
 
     assert(len >= 0 && offset >= 0);
+    if (code != SQLITE_OK)
+        return code;
     if (db->lock >= SQLITE_LOCK_SHARED)
         return read_pinned(db, buf, (size_t)len, (uint64_t)offset);
     if (db->lockless)
@@ -332,7 +347,9 @@ dbfile_write(sqlite3_file *file, const void *buf, int len, sqlite3_int64 offset)
     int code;
 
     assert(len >= 0 && offset >= 0);
-    code = may_write(db);
+    code = ramet_dbfile_check_fork(db);
+    if (code == SQLITE_OK)
+        code = may_write(db);
     if (code == SQLITE_OK) {
         rc = write_bytes(db, buf, (size_t)len, (uint64_t)offset);
         code = ramet_dbfile_result(db, RAMET_OP_WRITE, rc);
@@ -346,9 +363,11 @@ static int
 dbfile_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
     struct ramet_dbfile *db = db_of(file);
-    const int code = may_write(db);
+    int code = ramet_dbfile_check_fork(db);
 
     assert(size >= 0);
+    if (code == SQLITE_OK)
+        code = may_write(db);
     if (code != SQLITE_OK)
         return code;
     db->dirty = true;
@@ -366,13 +385,14 @@ static int
 dbfile_close(sqlite3_file *file)
 {
     struct ramet_dbfile *db = db_of(file);
+    const bool is_parents = ramet_file_is_parents(db->file);
 
     (void)ramet_dbfile_unlock(file, SQLITE_LOCK_NONE);
     if (db->writing)
         ramet_dbfile_end_write(db);
     ramet_names_remove(db, db->journal_name, db->wal_name);
     ramet_file_close(db->file);
-    if (db->delete_on_close &&
+    if (db->delete_on_close && !is_parents &&
         ramet_replica_delete(ramet_os_system(), db->name, &db->err) != RAMET_OK)
         ramet_vfs_report(SQLITE_IOERR_DELETE, db->name, &db->err);
     ramet_journal_done(&db->journal);

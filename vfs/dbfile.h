@@ -19,6 +19,9 @@
  *       wrapper between us may hold writes back until xSync.
  *   (6) `has_trailer`: a journal on disk names the super-journal of a record
  *       that is prepared; it goes after the publish or the void, not before.
+ *   (7) In a child of fork() nothing is done but to forget: no file of the
+ *       parent's is written or deleted, and calls that SQLite heeds fail with
+ *       SQLITE_MISUSE.
  *
  * Layer: vfs.
  */
@@ -82,6 +85,8 @@ struct ramet_dbfile *ramet_dbfile_of(sqlite3_file *file);
 /* The database called `schema` in a connection; NULL if it is none of ours. */
 struct ramet_dbfile *ramet_dbfile_find(sqlite3 *connection, const char *schema);
 
+/* SQLITE_MISUSE in a child of fork(), by invariant (7). */
+int ramet_dbfile_check_fork(struct ramet_dbfile *db);
 /* The SQLITE_* code of `rc`, reported unless somebody merely was first. */
 int ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
                         enum ramet_rc rc);

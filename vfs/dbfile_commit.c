@@ -51,10 +51,10 @@ int
 ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
 {
     enum ramet_rc rc;
-    int code;
+    int code = ramet_dbfile_check_fork(db);
 
-    if (!has_changes(db))
-        return SQLITE_OK;
+    if (code != SQLITE_OK || !has_changes(db))
+        return code;
     if (!db->trailer_checked) {
         ramet_trailer_remove_stale(db->under, db->journal_name);
         db->trailer_checked = true;
@@ -85,11 +85,11 @@ int
 ramet_dbfile_sync(sqlite3_file *file, int flags)
 {
     struct ramet_dbfile *db = ramet_dbfile_of(file);
-    int code = SQLITE_OK;
+    int code = ramet_dbfile_check_fork(db);
 
     (void)flags; /* they do not tell FULL from NORMAL (pager.c) */
-    if (!has_changes(db))
-        return SQLITE_OK;
+    if (code != SQLITE_OK || !has_changes(db))
+        return code;
     if (db->unprepared) /* invariant (5): a wrapper's, between SYNC and here */
         code = ramet_dbfile_prepare(db, NULL);
     return code == SQLITE_OK ? sync_prepared(db) : code;
@@ -98,9 +98,9 @@ ramet_dbfile_sync(sqlite3_file *file, int flags)
 int
 ramet_dbfile_publish(struct ramet_dbfile *db)
 {
-    int code = SQLITE_OK;
+    int code = ramet_dbfile_check_fork(db);
 
-    if (has_changes(db) && db->unprepared) {
+    if (code == SQLITE_OK && has_changes(db) && db->unprepared) {
         code = ramet_dbfile_prepare(db, NULL);
         if (code == SQLITE_OK)
             code = sync_prepared(db);

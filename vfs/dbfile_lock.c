@@ -68,7 +68,7 @@ ramet_dbfile_end_write(struct ramet_dbfile *db)
         ramet_session_open_gate(db->session);
         db->gate_shut = false;
     }
-    if (db->has_trailer) {
+    if (db->has_trailer && !ramet_file_is_parents(db->file)) {
         ramet_file_discard(db->file); /* void first, invariant (6) */
         ramet_dbfile_drop_trailer(db);
     }
@@ -122,8 +122,10 @@ int
 ramet_dbfile_lock(sqlite3_file *file, int level)
 {
     struct ramet_dbfile *db = ramet_dbfile_of(file);
-    int code = SQLITE_OK;
+    int code = ramet_dbfile_check_fork(db);
 
+    if (code != SQLITE_OK)
+        return code;
     if (db->lock == SQLITE_LOCK_NONE && level >= SQLITE_LOCK_SHARED) {
         if (db->lockless) { /* locks after all: its pin is SHARED's now */
             ramet_file_unpin(db->file);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/os.h"
 
 /* sizeof(aJournalMagic) + 4 in pager.c: the record count of a header. */
 #define RECORD_COUNT_LENGTH 12
@@ -23,6 +24,14 @@ static struct ramet_journal *
 journal_of(sqlite3_file *file)
 {
     return ((struct handle *)file)->journal;
+}
+
+/* In a child of fork() the spill file, and its file offset, are the parent's
+ * still: the transaction that it undoes is, too. */
+static bool
+is_parents(const struct ramet_journal *journal)
+{
+    return journal->fork_count != ramet_os_fork_count();
 }
 
 static void
@@ -192,6 +201,8 @@ journal_write(sqlite3_file *file, const void *buf, int length,
     uint64_t at = (uint64_t)offset;
 
     assert(offset >= 0 && length > 0);
+    if (is_parents(journal))
+        return SQLITE_MISUSE;
     if (offset == 0 && length != RECORD_COUNT_LENGTH) { /* its first header */
         ramet_journal_end(journal);
         journal->begun = true;
@@ -223,6 +234,8 @@ journal_read(sqlite3_file *file, void *buf, int length, sqlite3_int64 offset)
     bool is_short = false;
 
     assert(offset >= 0 && length >= 0);
+    if (is_parents(journal))
+        return SQLITE_MISUSE;
     if (at + (uint64_t)length > journal->size) {
         const int held = at < journal->size ? (int)(journal->size - at) : 0;
 
@@ -368,6 +381,7 @@ ramet_journal_open(struct ramet_journal *journal, sqlite3_vfs *under,
 
     assert(!journal->is_open);
     journal->is_open = true;
+    journal->fork_count = ramet_os_fork_count();
     journal->under = under;
     handle->journal = journal;
     handle->owned = owned;

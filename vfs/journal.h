@@ -16,6 +16,7 @@
  *
  *   (1) Bytes [0, window_start) are in the spill file, [window_start, size)
  *       in memory; no spill file: window_start is 0.
+ *   (2) In a child of fork() it can only be closed.
  *
  * Layer: vfs.
  */
@@ -37,6 +38,7 @@ struct ramet_journal {
     bool begun;
     bool synced;
     bool full;
+    unsigned fork_count; /* of the process that opened it */
     unsigned writes_since_sync;
     int last_write_length;
     uint64_t size;

@@ -49,6 +49,12 @@ static struct {
     .segments = {{FIRST_SEGMENT_SLOTS, 0, first_slots}},
 };
 
+__attribute__((constructor)) static void
+hold_across_fork(void)
+{
+    ramet_mutex_hold_across_fork(&table.mutex);
+}
+
 static size_t
 first_slot(const struct segment *segment, uintptr_t address)
 {

@@ -15,6 +15,12 @@ static struct {
     char text[1024];
 } last_open_failure = {.mutex = RAMET_MUTEX_INIT};
 
+__attribute__((constructor)) static void
+hold_across_fork(void)
+{
+    ramet_mutex_hold_across_fork(&last_open_failure.mutex);
+}
+
 void
 ramet_verb_note_open_failure(const char *path, const struct ramet_err *err)
 {

@@ -6,7 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/os.h"
@@ -14,7 +17,7 @@
 #include "tests/core/os_fixture.h"
 
 /* Descriptors for the children of the fork tests: the locked one, a duplicate
- * made before the lock, one made after it, and one never locked. */
+ * made before the lock, one made after it, and one that only reads. */
 static int family[4];
 
 static int
@@ -61,7 +64,7 @@ fork__leaves_no_locked_descriptor_to_the_child(void **state)
     family[1] = os->dup(NULL, family[0]);
     assert_int_equal(os->lock(NULL, family[0], 0, 1, RAMET_LOCK_EXCLUSIVE), 0);
     family[2] = os->dup(NULL, family[1]);
-    family[3] = os->open(NULL, f->dirfd, "file", O_RDWR, 0);
+    family[3] = os->open(NULL, f->dirfd, "file", O_RDONLY, 0);
 
     assert_int_equal(ramet_os_fork_count(), 0);
     assert_int_equal(
@@ -71,6 +74,100 @@ fork__leaves_no_locked_descriptor_to_the_child(void **state)
                      1);
     for (int i = 0; i < 4; i++)
         os->close(NULL, family[i]);
+}
+
+static int
+child_writes_by_inherited_descriptors(struct os_fixture *f)
+{
+    struct iovec iov = {"child", 5};
+
+    if (f->os->pwritev(NULL, family[0], &iov, 1, 0) != -EBADF ||
+        f->os->truncate(NULL, family[0], 0) != -EBADF ||
+        f->os->pwritev(NULL, family[1], &iov, 1, 0) != -EBADF)
+        return 1;
+    return write(family[2], "child", 5) == 5 ? 0 : 2; /* a log goes on */
+}
+
+static void
+fork__leaves_no_descriptor_that_overwrites_to_the_child(void **state)
+{
+    struct os_fixture *const f = *state;
+    const struct ramet_os *const os = f->os;
+    struct iovec iov = {"parent", 6};
+    struct ramet_stat st;
+
+    family[0] = os->open(NULL, f->dirfd, "file", O_RDWR, 0);
+    family[1] = os->open(NULL, f->dirfd, "file", O_WRONLY, 0);
+    family[2] = os->open(NULL, f->dirfd, "file", O_WRONLY | O_APPEND, 0);
+    assert_int_equal(
+        os_wait_child(os_start_child(child_writes_by_inherited_descriptors, f)),
+        0);
+    assert_int_equal(os->pwritev(NULL, family[0], &iov, 1, 0), 6);
+    assert_int_equal(os->stat(NULL, family[0], &st), 0);
+    assert_int_equal(st.size_bytes, 6); /* over the child's five */
+    for (int i = 0; i < 3; i++)
+        os->close(NULL, family[i]);
+}
+
+static _Atomic uint64_t *shared;
+
+static int
+child_stores_to_shared_memory(struct os_fixture *f)
+{
+    if (*shared != 0)
+        return 1;
+    *shared = 13;
+    return f->os->unmap(NULL, (void *)(uintptr_t)shared, 4096) == 0 ? 0 : 2;
+}
+
+static void
+fork__leaves_no_shared_memory_to_the_child(void **state)
+{
+    struct os_fixture *const f = *state;
+    void *at[40];
+
+    assert_int_equal(f->os->truncate(NULL, f->fd, 40 * 4096), 0);
+    for (unsigned i = 0; i < 40; i++) {
+        assert_int_equal(
+            f->os->map(NULL, f->fd, i * UINT64_C(4096), 4096, true, &at[i]), 0);
+        memset(at[i], 7, 4096);
+    }
+    assert_int_equal(f->os->unmap(NULL, at[3], 4096), 0); /* no longer ours */
+    for (unsigned i = 0; i < 40; i++) {
+        if (i == 3)
+            continue;
+        shared = at[i];
+        assert_int_equal(
+            os_wait_child(os_start_child(child_stores_to_shared_memory, f)), 0);
+        assert_int_equal(*shared, UINT64_C(0x0707070707070707));
+        assert_int_equal(f->os->unmap(NULL, at[i], 4096), 0);
+    }
+}
+
+/* fork() without a handler: as _Fork(), or what a run-time does by itself. */
+static void
+fork__without_handlers_is_noticed_by_who_asks(void **state)
+{
+    struct os_fixture *const f = *state;
+    void *at = NULL;
+    pid_t pid;
+
+    assert_int_equal(f->os->truncate(NULL, f->fd, 4096), 0);
+    assert_int_equal(f->os->map(NULL, f->fd, 0, 4096, true, &at), 0);
+    shared = at;
+    *shared = 1;
+    pid = (pid_t)syscall(SYS_clone, SIGCHLD, NULL, NULL, NULL, NULL);
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        if (ramet_os_fork_count() != 1 || ramet_os_fork_count() != 1)
+            _exit(1);
+        *shared = 13;
+        _exit(f->os->truncate(NULL, f->fd, 0) == -EBADF ? 0 : 2);
+    }
+    assert_int_equal(os_wait_child(pid), 0);
+    assert_int_equal(*shared, 1);
+    assert_int_equal(ramet_os_fork_count(), 0);
+    assert_int_equal(f->os->unmap(NULL, at, 4096), 0);
 }
 
 /* Two pipes: the child waits on one and says so on the other. */
@@ -211,6 +308,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(fork__leaves_no_locked_descriptor_to_the_child),
+        TEST(fork__leaves_no_descriptor_that_overwrites_to_the_child),
+        TEST(fork__leaves_no_shared_memory_to_the_child),
+        TEST(fork__without_handlers_is_noticed_by_who_asks),
         TEST(fork__child_does_not_keep_the_parents_lock_alive),
         TEST(fork__works_when_no_descriptor_is_free),
         TEST(fork__while_threads_open_and_lock_finds_the_table_whole),

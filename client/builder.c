@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/bytes.h"
 
 #define READ_BYTES (256u << 10) /* at once; a multiple of every page size */
 #define THREADS_FROM_BYTES (4u << 20)
@@ -29,12 +30,6 @@ struct build {
     size_t inline_len;
     size_t segment_capacity;
 };
-
-static bool
-is_zero(const uint8_t *page, size_t len)
-{
-    return page[0] == 0 && memcmp(page, page + 1, len - 1) == 0;
-}
 
 static enum ramet_rc
 read_pages(struct build *build, uint32_t first, uint32_t count, uint8_t *out,
@@ -190,7 +185,8 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
     struct ramet_commit *const commit = build->commit;
     enum ramet_rc rc;
 
-    if (pgno > commit->least_page_count && is_zero(page, commit->page_size))
+    if (pgno > commit->least_page_count &&
+        ramet_bytes_are_zero(page, commit->page_size))
         return RAMET_OK;
     if (build->writer != NULL &&
         ramet_segment_writer_size(build->writer) >= RAMET_SEGMENT_BYTES_MAX) {

@@ -153,6 +153,32 @@ choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
 
 /* ---- moving -------------------------------------------------------------- */
 
+/* The page in c->page. */
+static enum ramet_rc
+move_image(struct checkpoint *c, uint32_t pgno, uint64_t hash,
+           uint64_t *out_value, struct ramet_err *err)
+{
+    struct ramet_snapshot *const s = &c->state.fold.newest;
+
+    *out_value = pgno == 1 ? ramet_presence_sum(pgno, c->page, s->page_size)
+                           : ramet_presence_of_hash(hash);
+    if (pgno == 1)
+        memcpy(s->header, c->page, RAMET_TRUE_HEADER_SIZE);
+    return ramet_base_write(c->replica, s->page_size, pgno, c->page, err);
+}
+
+static enum ramet_rc
+move_zeros(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
+           struct ramet_err *err)
+{
+    struct ramet_snapshot *const s = &c->state.fold.newest;
+
+    *out_value = RAMET_PRESENCE_ZERO;
+    if (pgno == 1)
+        memset(s->header, 0, RAMET_TRUE_HEADER_SIZE);
+    return ramet_base_punch(c->replica, s->page_size, pgno, err);
+}
+
 static enum ramet_rc
 move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
           struct ramet_err *err)
@@ -173,19 +199,14 @@ move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
     case RAMET_ENTRY_FILL:
         if (ramet_pageset_add(&c->filled, pgno) != RAMET_OK)
             return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
-        /* fall through */
+        return version.has_hash
+                   ? move_image(c, pgno, version.hash, out_value, err)
+                   : move_zeros(c, pgno, out_value, err);
     case RAMET_ENTRY_IMAGE:
-        *out_value = pgno == 1 ? ramet_presence_sum(pgno, c->page, s->page_size)
-                               : ramet_presence_of_hash(version.hash);
-        if (pgno == 1)
-            memcpy(s->header, c->page, RAMET_TRUE_HEADER_SIZE);
-        return ramet_base_write(c->replica, s->page_size, pgno, c->page, err);
+        return move_image(c, pgno, version.hash, out_value, err);
     case RAMET_ENTRY_LOG_ZERO:
     case RAMET_ENTRY_ZERO:
-        *out_value = RAMET_PRESENCE_ZERO;
-        if (pgno == 1)
-            memset(s->header, 0, RAMET_TRUE_HEADER_SIZE);
-        return ramet_base_punch(c->replica, s->page_size, pgno, err);
+        return move_zeros(c, pgno, out_value, err);
     case RAMET_ENTRY_REMOTE:
     case RAMET_ENTRY_ABSENT:
         *out_value = RAMET_PRESENCE_ABSENT;

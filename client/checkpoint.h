@@ -11,7 +11,7 @@
 struct ramet_fill {
     struct ramet_logframe frame;
     uint64_t lsn;
-    const uint8_t *page;
+    const uint8_t *page; /* NULL: zeros */
     uint32_t page_size;
 };
 typedef enum ramet_rc ramet_fill_visit(void *ctx, const struct ramet_fill *fill,

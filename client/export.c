@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/bytes.h"
 
 #define CHUNK_BYTES (256u << 10)
 #define HOLE_BYTES 4096u /* what a hole is made of */
@@ -44,12 +45,6 @@ open_parent(const struct ramet_os *os, int dirfd, const char *path, int *out_fd,
     return RAMET_OK;
 }
 
-static bool
-is_zero(const uint8_t *data, size_t len)
-{
-    return data[0] == 0 && memcmp(data, data + 1, len - 1) == 0;
-}
-
 /* Write what is not zero of a chunk that begins at `offset`. */
 static enum ramet_rc
 write_chunk(const struct ramet_os *os, int fd, const uint8_t *data, size_t len,
@@ -61,7 +56,7 @@ write_chunk(const struct ramet_os *os, int fd, const uint8_t *data, size_t len,
     for (size_t at = 0; at < len;) {
         const size_t n = len - at < HOLE_BYTES ? len - at : HOLE_BYTES;
 
-        if (is_zero(data + at, n)) {
+        if (ramet_bytes_are_zero(data + at, n)) {
             if (at > start) {
                 rc = ramet_os_write_full(os, fd, data + start, at - start,
                                          offset + start, what, err);

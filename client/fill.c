@@ -7,7 +7,8 @@
  *       carries over what they hold and begins a new one, so that after a
  *       crash those that are left belong to the base as it is
  *   (3) nothing here is synced: what is lost is fetched again
- *   (4) a checkpoint for the sake of fills waits until as many bytes came as the
+ *   (4) pages of zeros have a frame without a page, so that holes stay holes
+ *   (5) a checkpoint for the sake of fills waits until as many bytes came as the
  *       last one was over and could not move: all in all each is gone through
  *       a few times, however long a reader keeps them where they are
  */
@@ -16,6 +17,7 @@
 
 #include "client/checkpoint.h"
 #include "core/alloc.h"
+#include "core/bytes.h"
 
 #define FILL_ENOUGH (16u << 20) /* bytes, then a checkpoint moves them */
 #define FILLS_MAX 8u
@@ -50,8 +52,9 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
 {
     struct ramet_index_header *const header = &replica->head->header;
     uint8_t raw[RAMET_FILL_HEADER_SIZE];
+    const size_t page_len = page == NULL ? 0 : page_size;
     struct iovec iov[2] = {{raw, sizeof(raw)},
-                           {(void *)(uintptr_t)page, page_size}};
+                           {(void *)(uintptr_t)page, page_len}};
     struct ramet_gen *gen;
     uint64_t pos;
     enum ramet_rc rc = current_fill(replica, page_size, &pos, &gen, err);
@@ -60,22 +63,25 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
         rc = ramet_index_reserve(replica, pgno, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_fill_encode(raw, pgno, replaced, pos, lsn, gen->salt,
-                      ramet_hash64(page, page_size));
-    rc = ramet_os_writev_full(replica->os, gen->fd, iov, 2,
+    ramet_fill_encode(raw, pgno,
+                      page == NULL ? RAMET_LOGFRAME_ZERO : RAMET_LOGFRAME_IMAGE,
+                      replaced, pos, lsn, gen->salt,
+                      page == NULL ? 0 : ramet_hash64(page, page_size));
+    rc = ramet_os_writev_full(replica->os, gen->fd, iov, page == NULL ? 1 : 2,
                               ramet_pos_offset(pos), "fill", err);
     if (rc != RAMET_OK)
         return rc;
     atomic_store(&header->fill_pos,
-                 ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_size));
+                 ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_len));
     atomic_store(&header->was_written, 1);
     ramet_index_swap(replica, pgno, expected,
                      ramet_entry_make(RAMET_ENTRY_FILL, pos)); /* (1) */
     return RAMET_OK;
 }
 
+/* The most that a frame of `gen` may take. */
 static size_t
-frame_size(const struct ramet_gen *gen)
+frame_size_max(const struct ramet_gen *gen)
 {
     return RAMET_FILL_HEADER_SIZE + (size_t)gen->page_size;
 }
@@ -88,12 +94,16 @@ decode_frame(const struct ramet_gen *gen, uint64_t pos, const uint8_t *raw,
 {
     uint64_t hash;
 
-    if (len < frame_size(gen) ||
+    if (len < RAMET_FILL_HEADER_SIZE ||
         !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->lsn, &hash))
         return false;
-    out->page = raw + RAMET_FILL_HEADER_SIZE;
     out->page_size = gen->page_size;
-    return ramet_hash64(out->page, gen->page_size) == hash;
+    out->page = NULL;
+    if (out->frame.kind == RAMET_LOGFRAME_ZERO)
+        return hash == 0;
+    out->page = raw + RAMET_FILL_HEADER_SIZE;
+    return len >= frame_size_max(gen) &&
+           ramet_hash64(out->page, gen->page_size) == hash;
 }
 
 enum ramet_rc
@@ -112,10 +122,10 @@ ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
     rc = ramet_gen_get(replica, RAMET_GEN_FILL, ramet_pos_gen(pos), &gen, err);
     if (rc != RAMET_OK)
         return rc;
-    raw = ramet_alloc(frame_size(gen));
+    raw = ramet_alloc(frame_size_max(gen));
     if (raw == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
-    rc = ramet_os_read_some(replica->os, gen->fd, raw, frame_size(gen),
+    rc = ramet_os_read_some(replica->os, gen->fd, raw, frame_size_max(gen),
                             ramet_pos_offset(pos), &got, "fill", err);
     if (rc == RAMET_OK && !decode_frame(gen, pos, raw, got, &fill))
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: a fetched page is damaged",
@@ -131,7 +141,7 @@ ramet_fill_is_much(struct ramet_replica *replica)
 {
     const struct ramet_index_header *const header = &replica->head->header;
     const uint64_t pos = atomic_load(&header->fill_pos);
-    const uint64_t seen = atomic_load(&header->fill_seen); /* (4) */
+    const uint64_t seen = atomic_load(&header->fill_seen); /* (5) */
     uint64_t enough = FILL_ENOUGH;
 
     if (replica->cache_limit_bytes != 0 &&
@@ -172,13 +182,20 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
     if (rc == RAMET_OK && now == entry) {
         rc = ramet_base_unclean(session, err);
         if (rc == RAMET_OK)
-            rc = ramet_fill_append(replica, pgno, entry, entry, lsn, page_size,
-                                   page, err);
+            rc = ramet_fill_append(
+                replica, pgno, entry, entry, lsn, page_size,
+                ramet_bytes_are_zero(page, page_size) ? NULL : page, err);
     }
     ramet_base_unlock(session);
     if (rc == RAMET_OK && ramet_fill_is_much(replica))
         ramet_maintenance_wake(replica);
     return rc;
+}
+
+bool
+ramet_session_can_keep(const struct ramet_session *session)
+{
+    return !session->replica->is_readonly;
 }
 
 enum ramet_rc
@@ -225,8 +242,12 @@ static enum ramet_rc
 move_window(struct ramet_replica *replica, const struct ramet_gen *gen,
             struct window *window, uint64_t offset, struct ramet_err *err)
 {
-    if (offset >= window->offset &&
-        offset + frame_size(gen) <= window->offset + window->len)
+    const bool is_last = window->len < WINDOW_SIZE; /* the file ends in it */
+
+    if (window->len != 0 && offset >= window->offset &&
+        offset <= window->offset + window->len &&
+        (is_last ||
+         offset + frame_size_max(gen) <= window->offset + window->len))
         return RAMET_OK;
     window->offset = offset;
     window->len = 0;
@@ -257,7 +278,8 @@ walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
                           &fill))
             break;
         rc = visit(ctx, &fill, err);
-        pos = ramet_pos_add(pos, frame_size(gen));
+        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE +
+                                     (fill.page == NULL ? 0 : gen->page_size));
         *out_end = pos;
     }
     return rc;

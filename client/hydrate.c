@@ -4,6 +4,7 @@
  * Layer: client.
  */
 #include <assert.h>
+#include <inttypes.h>
 
 #include "client/sync.h"
 #include "core/alloc.h"
@@ -66,10 +67,10 @@ fill_batch(struct ramet_sync *sync, uint32_t *pgnos, size_t max,
     return rc == RAMET_OK && count > 0 ? ramet_sync_step(sync, count, err) : rc;
 }
 
-/* All absent pages of the newest snapshot; *out_got counts them. */
+/* All absent pages of the newest snapshot, of *out_lsn; *out_got counts them. */
 static enum ramet_rc
-fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_got,
-         struct ramet_err *err)
+fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
+         uint64_t *out_got, struct ramet_err *err)
 {
     uint64_t spent_ms = 0;
     uint32_t after = 0;
@@ -82,6 +83,7 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_got,
     while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
     if (rc != RAMET_OK)
         return rc;
+    *out_lsn = ramet_session_snapshot(sync->session)->lsn;
     *out_got = 0;
     max = BATCH_PAGES;
     if (ramet_session_snapshot(sync->session)->page_size > 0)
@@ -96,16 +98,48 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_got,
     return rc;
 }
 
+/* A pull in between leaves pages absent at the newest snapshot: again until a
+ * whole round finds nothing. What a round brought and the next one mostly misses
+ * again, at the same LSN, does not stay here. */
+static enum ramet_rc
+fill_until_whole(struct ramet_sync *sync, uint32_t *pgnos,
+                 struct ramet_err *err)
+{
+    uint64_t lsn_before = 0;
+    uint64_t got_before = 0;
+    uint64_t lsn = 0;
+    uint64_t got = 0;
+    enum ramet_rc rc;
+
+    for (;;) {
+        rc = fill_all(sync, pgnos, &lsn, &got, err);
+        if (rc != RAMET_OK || got == 0)
+            return rc;
+        if (lsn == lsn_before && got > got_before / 2)
+            return RAMET_FAIL(err, RAMET_EBUSY,
+                              "%s: %" PRIu64 " pages were brought and did not "
+                              "stay; raise cache_limit, or try again when "
+                              "programs that read old snapshots are done",
+                              sync->link->path, got);
+        lsn_before = lsn;
+        got_before = got;
+    }
+}
+
 enum ramet_rc
 ramet_sync_hydrate(struct ramet_sync *sync, struct ramet_err *err)
 {
     const struct ramet_replica_state *const state = sync->state;
     uint32_t *pgnos = NULL;
-    uint64_t got;
     enum ramet_rc rc;
 
     if (state->whole)
         return RAMET_OK;
+    if (!ramet_session_can_keep(sync->session))
+        return RAMET_FAIL(err, RAMET_EREADONLY,
+                          "%s: can't be written, so pages that are brought "
+                          "can't be kept; they come as they are read",
+                          sync->link->path);
     rc = ramet_sync_connect(sync, err);
     if (rc != RAMET_OK)
         return rc;
@@ -115,11 +149,7 @@ ramet_sync_hydrate(struct ramet_sync *sync, struct ramet_err *err)
     pgnos = ramet_alloc(BATCH_PAGES * sizeof(*pgnos));
     if (pgnos == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "hydrate: no memory");
-    /* A pull in between leaves pages absent at the newest snapshot: look
-     * again until a whole round finds nothing. */
-    do
-        rc = fill_all(sync, pgnos, &got, err);
-    while (rc == RAMET_OK && got > 0);
+    rc = fill_until_whole(sync, pgnos, err);
     ramet_free(pgnos);
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }

@@ -129,9 +129,10 @@ ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
     enum ramet_rc rc;
 
     ramet_mutex_lock(&replica->base_mutex);
-    rc = ramet_lock_wait(replica->os, session->lock_fd, RAMET_LOCK_BASE,
-                         RAMET_LOCK_EXCLUSIVE, wait_ms,
-                         "the base is being written by another process", err);
+    rc = ramet_lock_wait(
+        replica->os, session->lock_fd, RAMET_LOCK_BASE,
+        replica->is_readonly ? RAMET_LOCK_SHARED : RAMET_LOCK_EXCLUSIVE,
+        wait_ms, "the base is being written by another process", err);
     if (rc != RAMET_OK)
         ramet_mutex_unlock(&replica->base_mutex);
     return rc;

@@ -152,11 +152,13 @@ ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
 
 void
 ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
-                  uint64_t replaced, uint64_t pos, uint64_t lsn, uint64_t salt,
-                  uint64_t page_hash)
+                  enum ramet_logframe_kind kind, uint64_t replaced,
+                  uint64_t pos, uint64_t lsn, uint64_t salt, uint64_t page_hash)
 {
+    assert(kind == RAMET_LOGFRAME_IMAGE ||
+           (kind == RAMET_LOGFRAME_ZERO && page_hash == 0));
     ramet_put_le32(out + 8, pgno);
-    ramet_put_le32(out + 12, RAMET_LOGFRAME_IMAGE);
+    ramet_put_le32(out + 12, kind);
     ramet_put_le64(out + 16, replaced);
     ramet_put_le64(out + 24, pos);
     ramet_put_le64(out + 32, lsn);
@@ -172,7 +174,7 @@ ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
                   uint64_t *out_page_hash)
 {
     if (!ramet_logframe_decode(in, pos, out) ||
-        out->kind != RAMET_LOGFRAME_IMAGE)
+        (out->kind != RAMET_LOGFRAME_IMAGE && out->kind != RAMET_LOGFRAME_ZERO))
         return false;
     *out_lsn = ramet_get_le64(in + 32);
     *out_page_hash =

@@ -178,10 +178,12 @@ ramet_logframe_decode(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
 /* The page's hash that the header claims (0 where it has no page). */
 uint64_t ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
                                   uint64_t salt);
-/* A fill frame: header of 64 bytes, then the page. */
+/* A fill frame: header of 64 bytes, then the page (image) or nothing (zero,
+ * `page_hash` 0). */
 void ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
-                       uint64_t replaced, uint64_t pos, uint64_t lsn,
-                       uint64_t salt, uint64_t page_hash);
+                       enum ramet_logframe_kind kind, uint64_t replaced,
+                       uint64_t pos, uint64_t lsn, uint64_t salt,
+                       uint64_t page_hash);
 RAMET_NODISCARD bool
 ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
                   uint64_t salt, struct ramet_logframe *out, uint64_t *out_lsn,

@@ -328,6 +328,8 @@ ramet_session_pull(struct ramet_session *session,
                    const struct ramet_remote_point *point,
                    const struct ramet_pageset *changed, const uint8_t *page1,
                    bool reset, struct ramet_err *err);
+/* Can pages that are fetched be kept? False in a directory for reading. */
+bool ramet_session_can_keep(const struct ramet_session *session);
 /* Offer a page of the newest snapshot's LSN; dropped when not wanted. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_fill(struct ramet_session *session, uint64_t lsn, uint32_t pgno,

@@ -12,12 +12,7 @@
 
 #include "client/replica_impl.h"
 #include "core/alloc.h"
-
-static bool
-is_zero(const uint8_t *page, uint32_t page_size)
-{
-    return page[0] == 0 && memcmp(page, page + 1, page_size - 1) == 0;
-}
+#include "core/bytes.h"
 
 /* Bytes of the file as `old` sees it; past its end, zeros. */
 static enum ramet_rc
@@ -42,7 +37,7 @@ copy_page(struct ramet_session *session, struct ramet_session *old,
 
     if (rc != RAMET_OK)
         return rc;
-    if (is_zero(page, session->page_size)) {
+    if (ramet_bytes_are_zero(page, session->page_size)) {
         rc = ramet_record_add(session, pgno, RAMET_LOGFRAME_ZERO, NULL, &pos,
                               err);
     } else {

@@ -102,6 +102,7 @@ read_bytes(struct lookup *l, const struct ramet_gen *gen, uint64_t pos,
     const size_t want = iov[0].iov_len + iov[1].iov_len;
     const ssize_t got =
         os->preadv(os->ctx, gen->fd, iov, iov[1].iov_len == 0 ? 1 : 2, offset);
+    size_t page_got = 0;
     enum ramet_rc rc;
 
     if (got == (ssize_t)want)
@@ -110,20 +111,24 @@ read_bytes(struct lookup *l, const struct ramet_gen *gen, uint64_t pos,
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno((int)-got), (int)-got,
                               "read page %u of %s", l->pgno,
                               l->session->replica->path);
-    /* A short read, which files give at their end: byte by byte then. */
+    /* A short read, which files give at their end: byte by byte then. A page
+     * that is not whole fails its checksum, unless the frame has none. */
     rc = ramet_os_read_full(os, gen->fd, iov[0].iov_base, iov[0].iov_len,
                             offset, "log", err);
     if (rc == RAMET_OK && iov[1].iov_len != 0)
-        rc = ramet_os_read_full(os, gen->fd, iov[1].iov_base, iov[1].iov_len,
-                                offset + iov[0].iov_len, "log", err);
+        rc = ramet_os_read_some(os, gen->fd, iov[1].iov_base, iov[1].iov_len,
+                                offset + iov[0].iov_len, &page_got, "log", err);
+    if (rc == RAMET_OK && page_got < iov[1].iov_len)
+        memset((uint8_t *)iov[1].iov_base + page_got, 0,
+               iov[1].iov_len - page_got);
     return rc;
 }
 
 /* Does the header name page and place, and is the checksum over it and the page
- * right? Invariant (2). */
+ * right? Invariant (2). A fill without a page gives zeros. */
 static bool
 is_frame_right(const struct lookup *l, const struct ramet_gen *gen,
-               const uint8_t *header, bool is_fill, uint64_t pos,
+               const uint8_t *header, bool is_fill, uint64_t pos, void *page,
                struct frame_read *read)
 {
     uint64_t claimed;
@@ -133,6 +138,10 @@ is_frame_right(const struct lookup *l, const struct ramet_gen *gen,
         if (!ramet_fill_decode(header, pos, gen->salt, &read->frame, &lsn,
                                &claimed))
             return false;
+        if (read->frame.kind == RAMET_LOGFRAME_ZERO) {
+            memset(page, 0, gen->page_size);
+            read->hash = 0;
+        }
     } else {
         if (!ramet_logframe_decode(header, pos, &read->frame))
             return false;
@@ -171,7 +180,8 @@ read_frame(struct lookup *l, enum ramet_entry_kind kind, uint64_t pos,
     out->hash = 0;
     if (iov[1].iov_len != 0)
         out->hash = ramet_hash64(iov[1].iov_base, iov[1].iov_len);
-    out->is_right = is_frame_right(l, gen, header, is_fill, pos, out);
+    out->is_right =
+        is_frame_right(l, gen, header, is_fill, pos, iov[1].iov_base, out);
     return RAMET_OK;
 }
 
@@ -190,7 +200,7 @@ find_in_frame(struct lookup *l, enum ramet_entry_kind kind,
     if (l->out != NULL && read->page_size != l->page_size)
         return RAMET_ECORRUPT;
     l->version->hash = read->hash;
-    l->version->has_hash = true;
+    l->version->has_hash = read->frame.kind == RAMET_LOGFRAME_IMAGE;
     find_version(l, kind);
     return RAMET_OK;
 }

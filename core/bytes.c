@@ -145,6 +145,15 @@ ramet_buf_varint(struct ramet_buf *buf, uint64_t v)
     ramet_buf_bytes(buf, bytes, ramet_put_varint(bytes, v));
 }
 
+bool
+ramet_bytes_are_zero(const void *bytes, size_t len)
+{
+    const uint8_t *const first = bytes;
+
+    assert(len > 0);
+    return first[0] == 0 && memcmp(first, first + 1, len - 1) == 0;
+}
+
 void
 ramet_reader_init(struct ramet_reader *in, const void *data, size_t len)
 {

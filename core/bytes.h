@@ -103,6 +103,9 @@ void ramet_buf_le32(struct ramet_buf *buf, uint32_t v);
 void ramet_buf_le64(struct ramet_buf *buf, uint64_t v);
 void ramet_buf_varint(struct ramet_buf *buf, uint64_t v);
 
+/* Nothing but zeros in `len` bytes, at least one? */
+bool ramet_bytes_are_zero(const void *bytes, size_t len);
+
 /*
  * A cursor over foreign bytes. Reading past the end, or a bad varint, is
  * sticky (`bad`) and yields zeros, so that a decoder checks once per record;

@@ -51,19 +51,67 @@ open_native(const char *name, sqlite3_file *file, int flags, int *out_flags)
 /* ---- opening --------------------------------------------------------------
  */
 
+static bool
+access_says(const char *name, int flags)
+{
+    sqlite3_vfs *const native = ramet_native();
+    int result = 0;
+
+    return native->xAccess(native, name, flags, &result) == SQLITE_OK &&
+           result != 0;
+}
+
+static bool
+is_folder_writable(const char *name)
+{
+    const char *const slash = strrchr(name, '/');
+    const char *const end = slash == name ? slash + 1 : slash;
+    char *const folder = slash == NULL
+                             ? ramet_strdup(".")
+                             : ramet_asprintf("%.*s", (int)(end - name), name);
+    /* Without memory: whoever goes on is told so. */
+    const bool is_writable =
+        folder == NULL || access_says(folder, SQLITE_ACCESS_READWRITE);
+
+    ramet_free(folder);
+    return is_writable;
+}
+
+/* A file that is there, where this user can make no replica of it: a disk for
+ * reading, another's file or folder. */
+static bool
+is_for_reading(const char *name)
+{
+    return access_says(name, SQLITE_ACCESS_EXISTS) &&
+           !(access_says(name, SQLITE_ACCESS_READWRITE) &&
+             is_folder_writable(name));
+}
+
+/* How a plain database that stays what it is is opened; 0: it does not stay. */
+static int
+flags_of_plain(const sqlite3_vfs *vfs, const char *name, int flags)
+{
+    if (ramet_options_name_remote(name) || is_replica(name))
+        return 0;
+    if (vfs != &ramet_vfs || (flags & SQLITE_OPEN_READONLY) != 0 ||
+        sqlite3_uri_boolean(name, "immutable", 0))
+        return flags;
+    if (!is_for_reading(name))
+        return 0;
+    return (flags & ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) |
+           SQLITE_OPEN_READONLY;
+}
+
 static int
 open_database(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
               int *out_flags)
 {
+    const int plain_flags = flags_of_plain(vfs, name, flags);
     struct ramet_err err = {.code = RAMET_OK};
     int code;
 
-    /* A plain database that is only read stays what it is. */
-    if (!ramet_options_name_remote(name) &&
-        (vfs != &ramet_vfs || (flags & SQLITE_OPEN_READONLY) != 0) &&
-        !is_replica(name))
-        return open_native(name, file, flags, out_flags);
-
+    if (plain_flags != 0)
+        return open_native(name, file, plain_flags, out_flags);
     code = ramet_dbfile_open(vfs->zName, ramet_native(), name, file, flags,
                              out_flags, &err);
     if (code != SQLITE_OK && err.code != RAMET_OK) {

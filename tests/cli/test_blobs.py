@@ -57,6 +57,32 @@ class Blobs(support.CliTest):
         self.assertLess(self.json("info", self.url("model"),
                                   "--objects")["stored_bytes"], 100_000)
 
+    def test_clone__of_a_sparse_blob_keeps_its_holes(self):
+        with open(self.blob, "wb") as out:
+            out.truncate(256 << 20)
+            out.seek(100 << 20)
+            out.write(b"an island")
+        self.ramet("init", self.blob, "--remote", self.url("model"))
+        copy = self.path("copy.bin")
+        self.ramet("clone", self.url("model"), copy)
+        self.assertEqual(os.stat(copy).st_size, 256 << 20)
+        self.assertLess(os.stat(copy).st_blocks * 512, 1 << 20)
+        with open(copy, "rb") as file:
+            file.seek(100 << 20)
+            self.assertEqual(file.read(10), b"an island\0")
+
+    def test_pull__that_makes_holes_gives_the_blocks_back(self):
+        self.init(self.random.randbytes(8 << 20))
+        copy = self.path("copy.bin")
+        self.ramet("clone", self.url("model"), copy)
+        with open(self.blob, "r+b") as out:
+            out.seek(1 << 20)
+            out.write(bytes(6 << 20))
+        self.ramet("push", self.blob)
+        self.ramet("pull", copy)
+        self.assertEqual(self.read(copy), self.read(self.blob))
+        self.assertLess(os.stat(copy).st_blocks * 512, 3 << 20)
+
     def test_push__takes_what_was_changed_in_place(self):
         data = bytearray(self.random.randbytes(1_000_000))
         self.init(bytes(data))

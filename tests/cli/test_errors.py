@@ -109,6 +109,23 @@ class Errors(support.CliTest):
         self.assertRegex(done.stderr, r"\Aramet: push[^\n]+\n\Z")
         self.assertEqual(self.json("push", self.a)["durable_lsn"], 2)
 
+    @unittest.skipUnless(ROOT, "needs root, to become nobody")
+    def test_clone__in_a_read_only_directory_is_verified_and_not_hydrated(self):
+        self.init()
+        clone = self.path("clone.db")
+        self.ramet("clone", self.url(), clone)
+        for folder, names, files in os.walk(self.dir):
+            for name in names:
+                os.chmod(os.path.join(folder, name), 0o755)
+            for name in files:
+                os.chmod(os.path.join(folder, name), 0o644)
+        os.chmod(self.dir, 0o755)
+        done = self.as_nobody("verify", clone)
+        self.assertEqual(done.returncode, support.DONE, done.stderr)
+        done = self.as_nobody("hydrate", clone)  # 60 s at most
+        self.assertEqual(done.returncode, support.NOT_PERMITTED, done.stderr)
+        self.assertIn("can't be written", done.stderr)
+
     # ---- space
 
     @unittest.skipUnless(ROOT, "needs root, to mount a small tmpfs")

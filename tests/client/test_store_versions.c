@@ -245,6 +245,31 @@ newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
     image_unref(second);
 }
 
+/* A page of zeros has no page in its fill: the header is all there is. */
+static void
+fill_of_zeros__with_a_flipped_bit__is_told(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = random_image(1);
+    struct ramet_session *const session = open_session_of(p, RAMET_KIND_SQLITE);
+    struct frame_place frame;
+
+    image_put_header(image, PAGE, 1);
+    memset(image->bytes + PAGE, 0, PAGE);
+    remote_add(&p->remote, image_ref(image));
+    OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
+    pull(p, session, 1, (struct ramet_run){1, PAGES});
+    OK(ramet_session_pin(session, e));
+    store_expect(session, image, __LINE__);
+    frame = find_frame(p, RAMET_GEN_FILL, 1, 2);
+    expect_told(session, &frame, RAMET_FILL_HEADER_SIZE, 2, image);
+    frame = find_frame(p, RAMET_GEN_FILL, 1, 3);
+    expect_told(session, &frame, RAMET_FILL_HEADER_SIZE + 64, 3, image);
+    ramet_session_unpin(session);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 static enum ramet_rc
 try_to_write(struct ramet_session *session, const struct image *image)
 {
@@ -334,6 +359,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it),
         TEST(newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it),
+        TEST(fill_of_zeros__with_a_flipped_bit__is_told),
         TEST(fill__with_a_flipped_bit__is_told_to_who_writes_over_it),
         TEST(commit__with_a_flipped_bit__is_not_taken_for_another_pages),
     };

@@ -147,7 +147,8 @@ add_fill(struct program *p)
     const uint64_t lsn = ramet_read_u8(&p->in);
 
     memset(at + RAMET_FILL_HEADER_SIZE, ramet_read_u8(&p->in), PAGE);
-    ramet_fill_encode(at, pgno, replaced, ramet_pos_make(1, p->len), lsn, SALT,
+    ramet_fill_encode(at, pgno, RAMET_LOGFRAME_IMAGE, replaced,
+                      ramet_pos_make(1, p->len), lsn, SALT,
                       ramet_hash64(at + RAMET_FILL_HEADER_SIZE, PAGE));
     p->len += RAMET_FILL_HEADER_SIZE + PAGE;
 }

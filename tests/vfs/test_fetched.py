@@ -92,5 +92,14 @@ def test_hydrate_beside_a_reader_that_stays_costs_the_same():
     common.check_integrity(reader)
 
 
+def test_hydrate_of_more_than_the_cache_limit_ends_and_says_so():
+    make_volume("v", 64).close()
+    reader = open_db("v-b.db", timeout=10, sync="manual",
+                     cache_limit=str(4 * MIB))
+    error = common.fails("cache_limit", one, reader, "SELECT ramet_hydrate()")
+    assert "did not stay" in str(error)
+    common.check_integrity(reader)
+
+
 if __name__ == "__main__":
     common.main()

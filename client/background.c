@@ -374,7 +374,19 @@ listener_sleep(struct ramet_background *bg, uint64_t ms)
     ramet_mutex_unlock(&bg->mutex);
 }
 
-/* One wait for news; returns for how long not to ask again. */
+/* After `before`, once more of the same. */
+static uint64_t
+longer_pause(uint64_t before_ms)
+{
+    return least_of(before_ms == 0 ? BACKOFF_MIN_MS : before_ms * 2,
+                    BACKOFF_MAX_MS);
+}
+
+/*
+ * One wait for news; returns for how long not to ask again. News that don't
+ * come true are believed less and less, and nothing of them is kept, so that
+ * the next true ones are heard.
+ */
 static uint64_t
 listen_once(struct ramet_background *bg, uint64_t pause_ms)
 {
@@ -383,6 +395,7 @@ listen_once(struct ramet_background *bg, uint64_t pause_ms)
     struct ramet_remote *const remote = ramet_source_remote(source);
     struct ramet_vid volume;
     uint64_t known;
+    bool came_true;
     enum ramet_rc rc;
 
     if (remote == NULL || !ramet_link_volume(link, &volume))
@@ -397,13 +410,16 @@ listen_once(struct ramet_background *bg, uint64_t pause_ms)
     if (rc == RAMET_ETIMEOUT || rc == RAMET_ECANCELLED)
         return 0;
     if (rc != RAMET_OK)
-        return least_of(pause_ms == 0 ? BACKOFF_MIN_MS : pause_ms * 2,
-                        BACKOFF_MAX_MS);
+        return longer_pause(pause_ms);
     pass_hint(bg);
     ramet_mutex_lock(&link->mutex);
-    rc = link->remote_lsn > known ? RAMET_OK : RAMET_ENOTFOUND;
+    came_true = link->remote_lsn != known;
     ramet_mutex_unlock(&link->mutex);
-    return rc == RAMET_OK ? 0 : BACKOFF_MIN_MS; /* no news after all */
+    if (came_true)
+        return 0;
+    if (remote->ops->disbelieve != NULL)
+        remote->ops->disbelieve(remote, &volume);
+    return longer_pause(pause_ms);
 }
 
 static void *

@@ -9,7 +9,8 @@
  * whether they still have.
  *
  * Where the remote can tell of commits by itself (its `wait` hook), a second
- * thread listens; else the first one polls, every 0.2 s while something goes
+ * thread listens, the less the more often what it hears does not come true;
+ * else the first one polls, every 0.2 s while something goes
  * on, up to every 5 s when not.
  *
  * Layer: client, internal.

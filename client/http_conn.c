@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "client/http_patience.h"
 #include "core/alloc.h"
 #include "core/os.h"
 #include "core/thread.h"
@@ -235,7 +236,7 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
     if (code == CURLE_OUT_OF_MEMORY)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
     if (code == CURLE_ABORTED_BY_CALLBACK)
-        why = "no byte came for too long";
+        why = "nothing came for too long, or too slowly";
     if (changes && connected > 0 && sent_all)
         rc = RAMET_EUNKNOWN; /* invariant (2) */
     else if (code == CURLE_OPERATION_TIMEDOUT ||
@@ -352,8 +353,7 @@ struct transfer {
     uint64_t sent, body_bytes;
     int part;
     size_t part_pos;
-    curl_off_t last_moved;
-    uint64_t last_ms;
+    struct ramet_patience patience;
     bool too_big;
 };
 
@@ -421,15 +421,11 @@ watch_progress(void *ctx, curl_off_t down_total, curl_off_t down,
                curl_off_t up_total, curl_off_t up)
 {
     struct transfer *t = ctx;
-    const uint64_t now = now_ms();
 
     (void)down_total;
     (void)up_total;
-    if (down + up != t->last_moved) {
-        t->last_moved = down + up;
-        t->last_ms = now;
-    }
-    return now - t->last_ms > t->pool->stall_timeout_ms;
+    return ramet_patience_is_lost(&t->patience, now_ms(),
+                                  (uint64_t)down + (uint64_t)up);
 }
 
 static bool
@@ -479,7 +475,14 @@ static void
 set_up(struct transfer *t, CURL *curl)
 {
     const struct ramet_http_call *call = t->call;
+    const uint64_t window_ms = t->pool->stall_timeout_ms;
+    const uint64_t total_ms =
+        call->total_ms > 0 ? call->total_ms
+                           : ramet_patience_total_ms(
+                                 window_ms, t->body_bytes + call->body.max);
 
+    ramet_patience_begin(&t->patience, window_ms, now_ms(), 0);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)total_ms);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
     (void)curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
@@ -505,7 +508,7 @@ static enum ramet_rc
 try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
          struct ramet_err *err)
 {
-    struct transfer t = {.pool = pool, .call = call, .last_ms = now_ms()};
+    struct transfer t = {.pool = pool, .call = call};
     char range[64], type[128];
     const char *extra[4];
     struct curl_slist *headers;

@@ -9,6 +9,7 @@
  *   (2) For one that changes something, RAMET_EUNREACHABLE means that the
  *       server can't have acted on it, RAMET_EUNKNOWN that it may have.
  *   (3) No redirect is followed, so the token goes to the server it is for.
+ *   (4) Every request ends, whatever the server does: http_patience.h.
  *
  * Layer: client.
  */
@@ -49,7 +50,8 @@ struct ramet_http_call {
     uint64_t range_offset, range_length;
     const struct iovec *parts; /* body */
     int part_count;
-    bool changes; /* invariant (1) */
+    bool changes;      /* invariant (1) */
+    uint64_t total_ms; /* for all of it; 0: what its bytes may take */
     /* Answers: a body past `body_max` is a failure. */
     size_t body_max;
     struct ramet_buf body; /* the caller's: ramet_buf_done() */

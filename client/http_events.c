@@ -20,6 +20,9 @@
 /* A server sends something every 15 s. */
 #define SILENCE_MS 40000u
 #define STREAMS_MAX 64u
+/* What a stream may bring in so long; an event has some 400 bytes. */
+#define FLOOD_BYTES (16u << 20)
+#define FLOOD_MS 60000u
 
 struct stream {
     struct stream *next;
@@ -34,6 +37,8 @@ struct stream {
     struct curl_slist *headers;
     struct ramet_sse sse;
     uint64_t heard_ms; /* when the last byte came */
+    uint64_t flood_ms; /* since when flood_bytes are counted */
+    uint64_t flood_bytes;
     bool over;
     CURLcode code;
 };
@@ -133,6 +138,13 @@ take_events(char *data, size_t size, size_t count, void *ctx)
     struct stream *s = ctx;
 
     s->heard_ms = now_ms();
+    if (s->heard_ms - s->flood_ms > FLOOD_MS) {
+        s->flood_ms = s->heard_ms;
+        s->flood_bytes = 0;
+    }
+    s->flood_bytes += size * count;
+    if (s->flood_bytes > FLOOD_BYTES)
+        return 0; /* ends it: it tells nothing that a look would not */
     ramet_sse_feed(&s->sse, data, size * count);
     return size * count;
 }
@@ -175,7 +187,8 @@ open_stream(struct ramet_events *events, struct stream *s, uint64_t after,
     }
     memset(&s->sse, 0, sizeof(s->sse));
     s->sse.last_lsn = after;
-    s->heard_ms = now_ms();
+    s->heard_ms = s->flood_ms = now_ms();
+    s->flood_bytes = 0;
     (void)curl_easy_setopt(s->curl, CURLOPT_WRITEFUNCTION, take_events);
     (void)curl_easy_setopt(s->curl, CURLOPT_WRITEDATA, s);
     (void)curl_easy_setopt(s->curl, CURLOPT_BUFFERSIZE, 4096L);

@@ -326,6 +326,12 @@ http_wait(struct ramet_remote *remote, const struct ramet_vid *volume,
 }
 
 static void
+http_disbelieve(struct ramet_remote *remote, const struct ramet_vid *volume)
+{
+    ramet_events_forget(((struct http_remote *)remote)->events, volume);
+}
+
+static void
 http_forget(struct ramet_remote *remote, const struct ramet_vid *volume)
 {
     struct http_remote *hr = (struct http_remote *)remote;
@@ -370,6 +376,7 @@ http_close(struct ramet_remote *remote)
 static const struct ramet_remote_ops http_remote_ops = {
     .prefetch = http_prefetch,
     .wait = http_wait,
+    .disbelieve = http_disbelieve,
     .forget = http_forget,
     .requests = http_requests,
     .close = http_close,

@@ -16,6 +16,13 @@
 #define PATH_MAX_BYTES 512u
 #define JSON_MAX (2u << 20)
 #define LIST_LIMIT 1000u
+/* A list ends: no store has so many objects of a kind in one volume, and no
+ * server answers with pages that are nearly empty for ever. */
+#define LIST_KEYS_MAX (16u << 20)
+#define LIST_KEYS_LEAST 100u /* a page, on average, past the first few */
+#define LIST_PAGES_FREE 64u
+/* For a small question. */
+#define ASK_MS 60000u
 /* What is read of heads and maps is kept up to this size. */
 #define KEEP_MAX (128u << 10)
 
@@ -148,7 +155,8 @@ http_size(struct ramet_objstore *store, const char *key,
 {
     struct http_store *hs = (struct http_store *)store;
     char path[PATH_MAX_BYTES];
-    struct ramet_http_call call = {.method = "HEAD", .path = path};
+    struct ramet_http_call call = {
+        .method = "HEAD", .path = path, .total_ms = ASK_MS};
     enum ramet_rc rc;
 
     path_of(key, path);
@@ -275,8 +283,10 @@ static enum ramet_rc
 get_json(struct http_store *hs, const char *path, json_t **out_json,
          struct ramet_err *err)
 {
-    struct ramet_http_call call = {
-        .method = "GET", .path = path, .body_max = JSON_MAX};
+    struct ramet_http_call call = {.method = "GET",
+                                   .path = path,
+                                   .body_max = JSON_MAX,
+                                   .total_ms = ASK_MS};
     enum ramet_rc rc = ramet_http_perform(hs->pool, &call, err);
 
     if (rc == RAMET_OK && call.status != 200)
@@ -293,61 +303,82 @@ get_json(struct http_store *hs, const char *path, json_t **out_json,
     return rc;
 }
 
-/* One page of keys; *out_more and *last say how to go on. */
+/* A list as it is read, page by page. */
+struct listing {
+    const char *prefix;
+    char last[RAMET_KEY_MAX]; /* that came; how to go on */
+    uint64_t pages, keys;
+    bool more;
+    ramet_objstore_visit *visit;
+    void *ctx;
+};
+
+/* Ascending, or a hostile server could make us run in a circle. */
+static bool
+follows(const struct listing *l, const char *key, json_int_t size)
+{
+    return key != NULL && size >= 0 && strlen(key) < RAMET_KEY_MAX &&
+           ramet_key_valid(key) && has_prefix(key, l->prefix) &&
+           strcmp(key, l->last) > 0;
+}
+
 static enum ramet_rc
-list_page(struct http_store *hs, const char *prefix, char last[RAMET_KEY_MAX],
-          bool *out_more, ramet_objstore_visit *visit, void *ctx,
+take_page(struct http_store *hs, struct listing *l, const json_t *json,
           struct ramet_err *err)
 {
-    char path[3 * PATH_MAX_BYTES];
-    json_t *json = NULL, *item;
-    const json_t *keys;
+    const json_t *keys = json_object_get(json, "keys");
+    json_t *item;
     size_t i;
-    enum ramet_rc rc;
 
-    (void)snprintf(path, sizeof(path), "/v1/keys?prefix=%s&after=%s&limit=%u",
-                   prefix, last, LIST_LIMIT);
-    rc = get_json(hs, path, &json, err);
-    if (rc != RAMET_OK)
-        return rc;
-    keys = json_object_get(json, "keys");
-    *out_more = json_is_true(json_object_get(json, "more")) &&
-                json_array_size(keys) > 0;
+    l->pages++;
+    l->keys += json_array_size(keys);
+    l->more = json_is_true(json_object_get(json, "more")) &&
+              json_array_size(keys) > 0;
+    if (l->more && (l->keys > LIST_KEYS_MAX ||
+                    (l->pages > LIST_PAGES_FREE &&
+                     l->keys / LIST_KEYS_LEAST < l->pages - LIST_PAGES_FREE)))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "server %s: the list of %s does not end",
+                          ramet_http_pool_root(hs->pool), l->prefix);
     json_array_foreach(keys, i, item)
     {
         const char *key = json_string_value(json_array_get(item, 0));
         const json_int_t size = json_integer_value(json_array_get(item, 1));
 
-        /* Ascending, or a hostile server could make us run for ever. */
-        if (key == NULL || size < 0 || strlen(key) >= RAMET_KEY_MAX ||
-            !ramet_key_valid(key) || !has_prefix(key, prefix) ||
-            strcmp(key, last) <= 0) {
-            rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                            "server %s: the list of %s is not one",
-                            ramet_http_pool_root(hs->pool), prefix);
-            break;
-        }
-        strcpy(last, key);
-        if (!visit(ctx, key, (uint64_t)size)) {
-            *out_more = false;
+        if (!follows(l, key, size))
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "server %s: the list of %s is not one",
+                              ramet_http_pool_root(hs->pool), l->prefix);
+        strcpy(l->last, key);
+        if (!l->visit(l->ctx, key, (uint64_t)size)) {
+            l->more = false;
             break;
         }
     }
-    json_decref(json);
-    return rc;
+    return RAMET_OK;
 }
 
 static enum ramet_rc
 list_keys(struct http_store *hs, const char *prefix, const char *after,
           ramet_objstore_visit *visit, void *ctx, struct ramet_err *err)
 {
-    char last[RAMET_KEY_MAX];
-    bool more = true;
+    struct listing l = {
+        .prefix = prefix, .more = true, .visit = visit, .ctx = ctx};
+    char path[3 * PATH_MAX_BYTES];
     enum ramet_rc rc = RAMET_OK;
 
-    (void)snprintf(last, sizeof(last), "%s", after != NULL ? after : "");
-    while (more && rc == RAMET_OK)
-        rc = list_page(hs, prefix, last, &more, visit, ctx, err);
+    (void)snprintf(l.last, sizeof(l.last), "%s", after != NULL ? after : "");
+    while (l.more && rc == RAMET_OK) {
+        json_t *json = NULL;
+
+        (void)snprintf(path, sizeof(path),
+                       "/v1/keys?prefix=%s&after=%s&limit=%u", prefix, l.last,
+                       LIST_LIMIT);
+        rc = get_json(hs, path, &json, err);
+        if (rc == RAMET_OK)
+            rc = take_page(hs, &l, json, err);
+        json_decref(json);
+    }
     return rc;
 }
 

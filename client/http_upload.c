@@ -3,11 +3,13 @@
  *
  * libcurl wants to be given bytes when it asks; an upload gives them when it
  * has them. So the transfer is paused whenever what it was given is used up,
- * and each write drives it until its bytes are gone.
+ * and each write drives it until its bytes are gone, at the least rate that a
+ * client bears: how long the writer takes in between is not the server's affair.
  */
 #include <assert.h>
 #include <string.h>
 
+#include "client/http_patience.h"
 #include "client/http_store.h"
 #include "core/alloc.h"
 #include "core/os.h"
@@ -124,21 +126,38 @@ note_end(struct http_upload *up)
     }
 }
 
+static uint64_t
+now_ms(void)
+{
+    const struct ramet_os *os = ramet_os_system();
+
+    return os->mono_ns(os->ctx) / 1000000u;
+}
+
+/* What went out into the network, not what libcurl was given. */
+static uint64_t
+moved_bytes(const struct http_upload *up)
+{
+    curl_off_t sent = 0;
+
+    (void)curl_easy_getinfo(up->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
+    return (uint64_t)sent;
+}
+
 /* Drive the transfer until what it has is sent, or (at the end) until it is
  * over. */
 static void
 drive(struct http_upload *up)
 {
-    const struct ramet_os *os = ramet_os_system();
-    uint64_t moved = up->sent;
-    uint64_t since_ms = os->mono_ns(os->ctx) / 1000000u;
+    struct ramet_patience patience;
 
+    ramet_patience_begin(&patience, ramet_http_stall_ms(up->pool), now_ms(),
+                         moved_bytes(up));
     if (up->paused) {
         up->paused = false;
         (void)curl_easy_pause(up->curl, CURLPAUSE_CONT);
     }
     while (!up->over && (up->ended || up->left > 0)) {
-        const uint64_t now_ms = os->mono_ns(os->ctx) / 1000000u;
         int running;
 
         if (curl_multi_perform(up->multi, &running) != CURLM_OK) {
@@ -149,10 +168,7 @@ drive(struct http_upload *up)
         note_end(up);
         if (up->over || (!up->ended && up->left == 0))
             break;
-        if (up->sent != moved) {
-            moved = up->sent;
-            since_ms = now_ms;
-        } else if (now_ms - since_ms > ramet_http_stall_ms(up->pool)) {
+        if (ramet_patience_is_lost(&patience, now_ms(), moved_bytes(up))) {
             up->over = true;
             up->code = CURLE_OPERATION_TIMEDOUT;
             break;

@@ -74,6 +74,10 @@ struct ramet_remote_ops {
                           const struct ramet_vid *volume, uint64_t after,
                           uint64_t timeout_ms, const volatile bool *cancel,
                           struct ramet_err *err);
+    /* What wait() told of did not come true: begin anew with what is told.
+     * NULL: nothing to do. */
+    void (*disbelieve)(struct ramet_remote *remote,
+                       const struct ramet_vid *volume);
     /* Does the URL lead to another place than the one that is open: was a
      * directory moved or replaced? NULL: each request goes where it leads. */
     bool (*moved)(struct ramet_remote *remote);

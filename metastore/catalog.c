@@ -26,6 +26,7 @@
 #define FORMAT_BYTES_MAX 4096u
 #define TRIES_MAX 100
 #define DELETE_AT_ONCE 256u
+#define VOLUMES_MAX (1u << 20) /* in a list: a store may claim any number */
 
 static bool
 is_name_char(char c)
@@ -369,7 +370,7 @@ struct named_volume {
 struct name_list {
     struct named_volume *items;
     size_t count, capacity;
-    bool no_memory;
+    bool no_memory, too_many;
 };
 
 static void
@@ -413,6 +414,9 @@ collect_name(void *ctx, const char *key, uint64_t size_bytes)
         return true;
     if (list->count > 0 && strcmp(list->items[list->count - 1].name, name) == 0)
         return true; /* an older seq: invariant (1) */
+    list->too_many = list->count == VOLUMES_MAX;
+    if (list->too_many)
+        return false;
     list->no_memory = !name_list_add(list, name, seq);
     return !list->no_memory;
 }
@@ -425,6 +429,13 @@ compare_names(const void *left, const void *right)
 }
 
 static enum ramet_rc
+too_many_volumes(const struct ramet_objstore *store, struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_ETOOBIG, "%s: has more than %u volumes",
+                      store->name, VOLUMES_MAX);
+}
+
+static enum ramet_rc
 load_names(struct ramet_objstore *store, struct name_list *list,
            struct ramet_err *err)
 {
@@ -433,6 +444,8 @@ load_names(struct ramet_objstore *store, struct name_list *list,
     rc = ramet_objstore_list(store, "names/", "", collect_name, list, err);
     if (rc == RAMET_OK && list->no_memory)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "list of names");
+    if (rc == RAMET_OK && list->too_many)
+        rc = too_many_volumes(store, err);
     for (size_t i = 0; rc == RAMET_OK && i < list->count; i++)
         rc = read_name(store, list->items[i].name, list->items[i].seq,
                        &list->items[i].volume, err);
@@ -468,7 +481,7 @@ visit_nameless(struct ramet_objstore *store, const struct name_list *list,
 {
     char after[RAMET_KEY_MAX] = "";
 
-    for (;;) {
+    for (unsigned count = 0; count < VOLUMES_MAX; count++) {
         char text[RAMET_ID_TEXT_SIZE] = "";
         struct ramet_vid volume;
         enum ramet_rc rc;
@@ -486,6 +499,7 @@ visit_nameless(struct ramet_objstore *store, const struct name_list *list,
         if (!is_named(list, &volume) && !visit(ctx, "", &volume))
             return RAMET_OK;
     }
+    return too_many_volumes(store, err);
 }
 
 enum ramet_rc

@@ -144,6 +144,10 @@ gallop(struct ramet_history *history, uint64_t known, uint64_t *out_newest,
         low = high;
         if (step < UINT64_C(1) << 61)
             step *= 2;
+        if (low > UINT64_MAX - step)
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "%s: claims a commit for every number",
+                              history->store->name);
     }
     while (high - low > 1) { /* low is there (or 0), high is not */
         const uint64_t middle = low + (high - low) / 2;

@@ -4,7 +4,9 @@
  *   (1) the pacer and both back-offs belong to the main thread alone
  *   (2) `armed` is true only while the main thread waits with nothing to
  *       push: a commit that finds it true, and it alone, signals
- *   (3) `closing`, `finished` and `hint` are under the mutex
+ *   (3) `closing`, `hint` and the flushes are under the mutex
+ *   (4) nothing is pushed, settled or bound but while somebody who may push
+ *       has joined; a push that was begun for one may outlast it
  *
  * Layer: client.
  */
@@ -39,16 +41,19 @@ struct ramet_background {
     struct ramet_thread thread;
     struct ramet_thread listener;
     atomic_uint_least64_t commits;
-    atomic_bool armed; /* invariant (2) */
-    atomic_bool retry; /* forget the back-offs */
+    atomic_bool armed;   /* invariant (2) */
+    atomic_bool retry;   /* forget the back-offs */
+    atomic_uint pushers; /* who joined; changed under the mutex */
+    atomic_uint_least64_t push_interval_ms;
     atomic_bool stop;
     volatile bool stop_listening; /* what the remote's hook is given */
     struct ramet_mutex mutex;
     struct ramet_cond cond;
     bool closing; /* invariant (3) */
-    bool finished;
     bool hint;
-    uint64_t close_wait_ms;
+    /* Pushes of what is left, one for each last pusher that leaves. */
+    uint64_t flushes_asked, flushes_done;
+    uint64_t flush_wait_ms;
 
     struct ramet_pacer pacer; /* invariant (1), as all below */
     uint64_t commits_seen;
@@ -65,6 +70,12 @@ now_ms(const struct ramet_background *bg)
     const struct ramet_os *const os = bg->link->os;
 
     return os->mono_ns(os->ctx) / 1000000 + 1; /* the pacer knows no 0 */
+}
+
+static bool
+may_push(const struct ramet_background *bg)
+{
+    return atomic_load(&bg->pushers) > 0;
 }
 
 /* ---- back-off ------------------------------------------------------------- */
@@ -150,6 +161,7 @@ sync_init(const struct ramet_background *bg, struct ramet_sync *sync,
         .verb = verb,
         .cancel = &bg->stop,
         .wait_ms = LOCK_WAIT_MS,
+        .follows = !may_push(bg),
     };
 }
 
@@ -207,7 +219,7 @@ push(struct ramet_background *bg, bool at_once)
 
     sync_init(bg, &sync, "push");
     if (at_once)
-        sync.wait_ms = bg->close_wait_ms;
+        sync.wait_ms = bg->flush_wait_ms;
     rc = ramet_sync_begin(&sync, bg->link, NULL, &err);
     if (rc == RAMET_OK)
         rc = push_begun(bg, &sync, at_once, &wait_ms, &err);
@@ -234,7 +246,8 @@ pull(struct ramet_background *bg)
             rc = RAMET_OK; /* no such volume yet: our first push makes it */
         moved = sync.state->newest.lsn != before;
         /* Commits of other processes, and of a life before this one. */
-        if (ramet_sync_pending(&sync) && bg->pacer.dirty_since_ms == 0)
+        if (!sync.follows && ramet_sync_pending(&sync) &&
+            bg->pacer.dirty_since_ms == 0)
             ramet_pacer_commit(&bg->pacer, now_ms(bg));
     }
     ramet_sync_end(&sync, rc, &err);
@@ -270,29 +283,57 @@ least_of(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Push if it is time to; returns how long it is not. */
+static uint64_t
+work_on_push(struct ramet_background *bg)
+{
+    const uint64_t now = now_ms(bg);
+    uint64_t wait_ms;
+
+    bg->pacer.interval_ms = atomic_load(&bg->push_interval_ms);
+    wait_ms = ramet_pacer_due(&bg->pacer, now, NULL);
+    if (wait_ms == 0)
+        wait_ms = backoff_left(&bg->push_backoff, now);
+    return wait_ms > 0 ? wait_ms : push(bg, false);
+}
+
+/* Until when nothing is to be pushed, seen from `now`. */
+static uint64_t
+push_is_due(struct ramet_background *bg, uint64_t now, uint64_t wait_ms)
+{
+    wait_ms = least_of(wait_ms, ramet_pacer_due(&bg->pacer, now, NULL));
+    if (bg->push_backoff.until_ms > now && wait_ms < UINT64_MAX)
+        wait_ms = backoff_left(&bg->push_backoff, now);
+    return wait_ms;
+}
+
+static void
+note_commits(struct ramet_background *bg)
+{
+    const uint64_t commits = atomic_load(&bg->commits);
+
+    if (commits != bg->commits_seen && may_push(bg))
+        ramet_pacer_commit(&bg->pacer, now_ms(bg));
+    bg->commits_seen = commits;
+}
+
 /* What can be done now; returns how long nothing will be to be done. */
 static uint64_t
 work(struct ramet_background *bg)
 {
     const uint64_t poll_max = bg->listener.running ? POLL_TOLD_MS : POLL_MAX_MS;
+    const bool pushes = may_push(bg);
     const bool hint = take_hint(bg);
-    uint64_t now = now_ms(bg);
-    uint64_t wait_ms;
+    uint64_t wait_ms = UINT64_MAX;
+    uint64_t now;
 
     if (atomic_exchange(&bg->retry, false)) {
         bg->push_backoff = (struct backoff){.until_ms = 0};
         bg->pull_backoff = (struct backoff){.until_ms = 0};
     }
-    if (atomic_load(&bg->commits) != bg->commits_seen) {
-        bg->commits_seen = atomic_load(&bg->commits);
-        ramet_pacer_commit(&bg->pacer, now);
-    }
-    wait_ms = ramet_pacer_due(&bg->pacer, now, NULL);
-    if (wait_ms == 0) {
-        wait_ms = backoff_left(&bg->push_backoff, now);
-        if (wait_ms == 0)
-            wait_ms = push(bg, false);
-    }
+    note_commits(bg);
+    if (pushes)
+        wait_ms = work_on_push(bg);
     now = now_ms(bg);
     if ((hint || now >= bg->poll_at_ms) &&
         backoff_left(&bg->pull_backoff, now) == 0) {
@@ -301,16 +342,15 @@ work(struct ramet_background *bg)
             bg->poll_every_ms = poll_max;
         now = now_ms(bg);
         bg->poll_at_ms = now + bg->poll_every_ms;
-        wait_ms = least_of(wait_ms, ramet_pacer_due(&bg->pacer, now, NULL));
     }
     if (hint)
         drop_hint(bg);
-    if (bg->push_backoff.until_ms > now && wait_ms < UINT64_MAX)
-        wait_ms = backoff_left(&bg->push_backoff, now);
+    if (pushes)
+        wait_ms = push_is_due(bg, now, wait_ms);
     wait_ms =
         least_of(wait_ms, bg->poll_at_ms > now ? bg->poll_at_ms - now : 1);
     if (backoff_left(&bg->pull_backoff, now) > wait_ms &&
-        bg->pacer.dirty_since_ms == 0)
+        (!pushes || bg->pacer.dirty_since_ms == 0))
         wait_ms = backoff_left(&bg->pull_backoff, now);
     return wait_ms > 0 ? wait_ms : 1;
 }
@@ -327,12 +367,33 @@ wait_for_work(struct ramet_background *bg, uint64_t wait_ms)
         if (atomic_load(&bg->commits) != bg->commits_seen)
             wait_ms = 0;
     }
-    if (!bg->closing && !atomic_load(&bg->stop) && !bg->hint && wait_ms > 0)
+    if (!bg->closing && bg->flushes_asked == bg->flushes_done && !bg->hint &&
+        wait_ms > 0)
         ramet_cond_wait_ms(&bg->cond, &bg->mutex, wait_ms);
     atomic_store(&bg->armed, false);
-    go_on = !bg->closing && !atomic_load(&bg->stop);
+    go_on = !bg->closing;
     ramet_mutex_unlock(&bg->mutex);
     return go_on;
+}
+
+/* What is left, once, at once, for the last one that may push. */
+static void
+flush_if_asked(struct ramet_background *bg)
+{
+    uint64_t asked;
+    bool wanted;
+
+    ramet_mutex_lock(&bg->mutex);
+    asked = bg->flushes_asked;
+    wanted = asked != bg->flushes_done;
+    ramet_mutex_unlock(&bg->mutex);
+    if (!wanted)
+        return;
+    push(bg, true);
+    ramet_mutex_lock(&bg->mutex);
+    bg->flushes_done = asked;
+    ramet_cond_broadcast(&bg->cond);
+    ramet_mutex_unlock(&bg->mutex);
 }
 
 static void *
@@ -341,13 +402,7 @@ run(void *arg)
     struct ramet_background *const bg = arg;
 
     while (wait_for_work(bg, work(bg)))
-        ;
-    if (!atomic_load(&bg->stop))
-        push(bg, true); /* closing: what is left, once, at once */
-    ramet_mutex_lock(&bg->mutex);
-    bg->finished = true;
-    ramet_cond_broadcast(&bg->cond);
-    ramet_mutex_unlock(&bg->mutex);
+        flush_if_asked(bg);
     return NULL;
 }
 
@@ -360,7 +415,7 @@ pass_hint(struct ramet_background *bg)
     ramet_mutex_lock(&bg->mutex);
     bg->hint = true;
     ramet_cond_broadcast(&bg->cond);
-    while (bg->hint && !bg->closing && !atomic_load(&bg->stop))
+    while (bg->hint && !bg->closing)
         ramet_cond_wait_ms(&bg->cond, &bg->mutex, LISTEN_MS);
     ramet_mutex_unlock(&bg->mutex);
 }
@@ -369,7 +424,7 @@ static void
 listener_sleep(struct ramet_background *bg, uint64_t ms)
 {
     ramet_mutex_lock(&bg->mutex);
-    if (!bg->closing && !atomic_load(&bg->stop))
+    if (!bg->closing)
         ramet_cond_wait_ms(&bg->cond, &bg->mutex, ms);
     ramet_mutex_unlock(&bg->mutex);
 }
@@ -471,7 +526,7 @@ start_threads(struct ramet_background *bg, struct ramet_err *err)
 }
 
 static struct ramet_background *
-background_new(struct ramet_link *link, uint64_t push_interval_ms)
+background_new(struct ramet_link *link)
 {
     struct ramet_background *const bg = ramet_calloc(1, sizeof(*bg));
 
@@ -481,32 +536,57 @@ background_new(struct ramet_link *link, uint64_t push_interval_ms)
     bg->fork_count = ramet_os_fork_count();
     ramet_mutex_init(&bg->mutex);
     ramet_cond_init(&bg->cond);
-    ramet_pacer_init(&bg->pacer, push_interval_ms);
+    ramet_pacer_init(&bg->pacer, 0);
     bg->poll_every_ms = POLL_MIN_MS;
     return bg;
+}
+
+/* Under the mutex, but for a thread that does not run yet. */
+static void
+join_pushers(struct ramet_background *bg, uint64_t push_interval_ms)
+{
+    if (push_interval_ms == 0 || atomic_fetch_add(&bg->pushers, 1) > 0)
+        return;
+    atomic_store(&bg->push_interval_ms, push_interval_ms);
+    bg->hint = true; /* to look for what was committed before */
+    ramet_cond_broadcast(&bg->cond);
+}
+
+static void
+join_running(struct ramet_background *bg, uint64_t push_interval_ms)
+{
+    ramet_mutex_lock(&bg->mutex);
+    join_pushers(bg, push_interval_ms);
+    ramet_mutex_unlock(&bg->mutex);
 }
 
 enum ramet_rc
 ramet_background_start(struct ramet_link *link, struct ramet_session *session,
                        uint64_t push_interval_ms, struct ramet_err *err)
 {
-    struct ramet_background *bg;
+    struct ramet_background *bg = atomic_load(&link->background);
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_link_source(link) != NULL);
-    if (atomic_load(&link->background) != NULL)
-        return RAMET_OK; /* without waiting for what it is at */
+    if (bg != NULL) { /* without waiting for what it is at */
+        join_running(bg, push_interval_ms);
+        return RAMET_OK;
+    }
     ramet_mutex_lock(&link->sync_mutex);
-    if (atomic_load(&link->background) != NULL)
+    bg = atomic_load(&link->background);
+    if (bg != NULL) {
+        join_running(bg, push_interval_ms);
         goto done;
+    }
     rc = ramet_link_need_session(link, session, err);
     if (rc != RAMET_OK)
         goto done;
-    bg = background_new(link, push_interval_ms);
+    bg = background_new(link);
     if (bg == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
         goto done;
     }
+    join_pushers(bg, push_interval_ms);
     rc = start_threads(bg, err);
     if (rc == RAMET_OK)
         atomic_store(&link->background, bg);
@@ -516,6 +596,27 @@ ramet_background_start(struct ramet_link *link, struct ramet_session *session,
 done:
     ramet_mutex_unlock(&link->sync_mutex);
     return rc;
+}
+
+void
+ramet_background_leave(struct ramet_background *bg, uint64_t wait_ms)
+{
+    const uint64_t deadline_ms = now_ms(bg) + wait_ms;
+    uint64_t mine = 0;
+
+    if (bg->fork_count != ramet_os_fork_count())
+        return;
+    ramet_mutex_lock(&bg->mutex);
+    assert(may_push(bg));
+    if (atomic_fetch_sub(&bg->pushers, 1) == 1 && wait_ms > 0) {
+        mine = ++bg->flushes_asked;
+        bg->flush_wait_ms = wait_ms;
+        ramet_cond_broadcast(&bg->cond);
+    }
+    for (uint64_t now = now_ms(bg);
+         bg->flushes_done < mine && now < deadline_ms; now = now_ms(bg))
+        ramet_cond_wait_ms(&bg->cond, &bg->mutex, deadline_ms - now);
+    ramet_mutex_unlock(&bg->mutex);
 }
 
 void
@@ -543,21 +644,13 @@ ramet_background_retry(struct ramet_background *bg)
 }
 
 void
-ramet_background_stop(struct ramet_background *bg, uint64_t wait_ms)
+ramet_background_stop(struct ramet_background *bg)
 {
-    uint64_t deadline_ms;
-
     if (bg == NULL)
         return;
-    deadline_ms = now_ms(bg) + wait_ms;
     ramet_mutex_lock(&bg->mutex);
-    bg->close_wait_ms = wait_ms;
-    bg->closing = wait_ms > 0;
+    bg->closing = true;
     bg->stop_listening = true;
-    ramet_cond_broadcast(&bg->cond);
-    for (uint64_t now = now_ms(bg);
-         bg->closing && !bg->finished && now < deadline_ms; now = now_ms(bg))
-        ramet_cond_wait_ms(&bg->cond, &bg->mutex, deadline_ms - now);
     atomic_store(&bg->stop, true);
     ramet_cond_broadcast(&bg->cond);
     ramet_mutex_unlock(&bg->mutex);

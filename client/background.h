@@ -23,18 +23,26 @@
 struct ramet_link;
 struct ramet_background;
 
-/* Start it for `link`, unless it runs. `session` is the calling thread's. */
+/*
+ * Start it for `link`, unless it runs, and join it. `session` is the calling
+ * thread's. It pulls and does nothing else (sync.h, invariant (5)) but for the
+ * time in which files are joined that may push: `push_interval_ms` after a
+ * commit (the first one's counts); 0: this one may not.
+ */
 RAMET_NODISCARD enum ramet_rc
 ramet_background_start(struct ramet_link *link, struct ramet_session *session,
                        uint64_t push_interval_ms, struct ramet_err *err);
+/* A file that may push is closed: the last one waits up to `wait_ms` for a push
+ * of what is left. */
+void
+ramet_background_leave(struct ramet_background *background, uint64_t wait_ms);
 /* A commit was published. Cheap: no lock and no system call while a push is
  * due anyway. NULL is fine. */
 void ramet_background_wake(struct ramet_background *background);
 /* Something was done that may have mended what it failed at: it tries again
  * now. NULL is fine. */
 void ramet_background_retry(struct ramet_background *background);
-/* Let it push what is left for up to `wait_ms`, then stop and free it. */
-void
-ramet_background_stop(struct ramet_background *background, uint64_t wait_ms);
+/* Stop and free it. NULL is fine. */
+void ramet_background_stop(struct ramet_background *background);
 
 #endif

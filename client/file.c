@@ -32,7 +32,9 @@ ramet_file_close(struct ramet_file *file)
         /* What is open is given up before the link goes. */
         ramet_file_release(file);
         ramet_session_unpin(file->session);
-        ramet_link_close(file->link, file->close_wait_ms);
+        if (file->pushes)
+            ramet_background_leave(file->link->background, file->close_wait_ms);
+        ramet_link_close(file->link);
         ramet_session_close(file->session);
     }
     ramet_view_close(file->view);
@@ -275,4 +277,11 @@ ramet_file_set_progress(struct ramet_file *file, ramet_progress_fn *fn,
 {
     file->progress = fn;
     file->progress_ctx = ctx;
+}
+
+void
+ramet_file_set_patience(struct ramet_file *file,
+                        const struct ramet_patience *patience)
+{
+    file->patience = patience;
 }

@@ -20,7 +20,8 @@
 
 enum ramet_sync_mode {
     RAMET_SYNC_DEFAULT = 0, /* auto with a remote, else manual */
-    RAMET_SYNC_AUTO,        /* push and pull in the background */
+    RAMET_SYNC_AUTO,        /* push and pull in the background; only pull, and
+                               nothing else, where opened for reading only */
     RAMET_SYNC_MANUAL,      /* only when told */
     RAMET_SYNC_COMMIT,      /* prepare() returns when the commit is durable */
 };
@@ -106,7 +107,11 @@ void ramet_file_discard(struct ramet_file *file);
 void ramet_file_release(struct ramet_file *file);
 
 /* ---- sync verbs. None may be called inside a write transaction of this
- * file (RAMET_EINVAL). They block; progress is optional. ------------------- */
+ * file (RAMET_EINVAL). They block; progress is optional. A file that was opened
+ * for reading only (RAMET_OPEN_READONLY) refuses them with RAMET_EREADONLY,
+ * whatever other files of the process may do to the same replica; with
+ * RAMET_OPEN_PULL it may fetch and pull, and a pull of its does nothing else:
+ * no commit is settled, no volume bound. ------------------------------------ */
 struct ramet_progress {
     const char *verb; /* "push", "hydrate", … */
     uint64_t pages_done, pages_total;
@@ -115,6 +120,11 @@ struct ramet_progress {
 typedef bool ramet_progress_fn(void *ctx, const struct ramet_progress *p);
 void ramet_file_set_progress(struct ramet_file *file, ramet_progress_fn *fn,
                              void *ctx); /* false from fn cancels */
+
+/* How the verbs wait for what others hold, for RAMET_EBUSY, and when they are
+ * to end, with RAMET_ECANCELLED. NULL: up to ten seconds. Borrowed. */
+void ramet_file_set_patience(struct ramet_file *file,
+                             const struct ramet_patience *patience);
 
 struct ramet_sync_result {
     uint64_t durable_lsn;

@@ -300,12 +300,13 @@ choose_mode(const struct ramet_file *file, enum ramet_sync_mode asked)
 {
     const bool has_remote = ramet_link_source(file->link) != NULL;
 
-    if ((file->flags & RAMET_OPEN_READONLY) != 0)
-        return RAMET_SYNC_MANUAL;
     if (asked == RAMET_SYNC_DEFAULT)
         asked = RAMET_SYNC_AUTO;
-    if (asked == RAMET_SYNC_AUTO && !has_remote)
+    if (asked == RAMET_SYNC_AUTO &&
+        (!has_remote || ramet_replica_is_readonly(file->link->replica)))
         return RAMET_SYNC_MANUAL;
+    if (asked == RAMET_SYNC_COMMIT && (file->flags & RAMET_OPEN_READONLY) != 0)
+        return RAMET_SYNC_MANUAL; /* it commits nothing */
     return asked;
 }
 
@@ -314,6 +315,10 @@ start_sync(struct opening *opening, struct ramet_err *err)
 {
     const struct ramet_file_options *const options = opening->options;
     struct ramet_file *const file = opening->file;
+    uint64_t interval_ms = options->push_interval_ms > 0
+                               ? options->push_interval_ms
+                               : PUSH_INTERVAL_MS;
+    enum ramet_rc rc;
 
     file->sync = choose_mode(file, options->sync);
     if (file->sync == RAMET_SYNC_COMMIT &&
@@ -325,11 +330,11 @@ start_sync(struct opening *opening, struct ramet_err *err)
         file->close_wait_ms = (uint64_t)options->close_wait_ms;
     if (file->sync != RAMET_SYNC_AUTO)
         return RAMET_OK;
-    return ramet_background_start(file->link, file->session,
-                                  options->push_interval_ms > 0
-                                      ? options->push_interval_ms
-                                      : PUSH_INTERVAL_MS,
-                                  err);
+    if ((file->flags & RAMET_OPEN_READONLY) != 0)
+        interval_ms = 0; /* it follows */
+    rc = ramet_background_start(file->link, file->session, interval_ms, err);
+    file->pushes = rc == RAMET_OK && interval_ms > 0;
+    return rc;
 }
 
 static enum ramet_rc

@@ -15,6 +15,23 @@
 
 typedef enum ramet_rc verb_run(struct ramet_sync *sync, struct ramet_err *err);
 
+/* Push, pull and their like act for all who have the replica open: who asks
+ * must be allowed to. */
+static enum ramet_rc
+check_right(const struct ramet_file *file, const char *verb,
+            struct ramet_err *err)
+{
+    const bool only_pulls =
+        strcmp(verb, "pull") == 0 || strcmp(verb, "fetch") == 0;
+
+    if ((file->flags & RAMET_OPEN_READONLY) == 0 ||
+        ((file->flags & RAMET_OPEN_PULL) != 0 && only_pulls))
+        return RAMET_OK;
+    return RAMET_FAIL(
+        err, RAMET_EREADONLY, "%s: is open for reading only: no %s from here%s",
+        file->path, verb, only_pulls ? " (allow=pull permits it)" : "");
+}
+
 enum ramet_rc
 ramet_file_check_verb(struct ramet_file *file, const char *verb,
                       struct ramet_err *err)
@@ -32,19 +49,27 @@ ramet_file_check_verb(struct ramet_file *file, const char *verb,
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%s: %s inside a write transaction; commit first",
                           file->path, verb);
-    return RAMET_OK;
+    return check_right(file, verb, err);
+}
+
+static struct ramet_sync
+sync_of(const struct ramet_file *file, const char *verb)
+{
+    return (struct ramet_sync){
+        .verb = verb,
+        .progress = file->progress,
+        .progress_ctx = file->progress_ctx,
+        .wait_ms = RAMET_VERB_WAIT_MS,
+        .patience = file->patience,
+        .follows = (file->flags & RAMET_OPEN_READONLY) != 0,
+    };
 }
 
 static enum ramet_rc
 run_verb(struct ramet_file *file, const char *verb, verb_run *run,
          struct ramet_sync_result *out, struct ramet_err *err)
 {
-    struct ramet_sync sync = {
-        .verb = verb,
-        .progress = file->progress,
-        .progress_ctx = file->progress_ctx,
-        .wait_ms = RAMET_VERB_WAIT_MS,
-    };
+    struct ramet_sync sync = sync_of(file, verb);
     struct ramet_err own = {.code = RAMET_OK};
     enum ramet_rc rc;
 
@@ -153,12 +178,7 @@ ramet_file_reset(struct ramet_file *file, bool discard, char *out_kept,
                  size_t out_kept_size, struct ramet_sync_result *out,
                  struct ramet_err *err)
 {
-    struct ramet_sync sync = {
-        .verb = "reset",
-        .progress = file->progress,
-        .progress_ctx = file->progress_ctx,
-        .wait_ms = RAMET_VERB_WAIT_MS,
-    };
+    struct ramet_sync sync = sync_of(file, "reset");
     struct ramet_err own = {.code = RAMET_OK};
     enum ramet_rc rc;
 

@@ -120,13 +120,13 @@ let_go(struct ramet_link *link)
 }
 
 void
-ramet_link_close(struct ramet_link *link, uint64_t wait_ms)
+ramet_link_close(struct ramet_link *link)
 {
     if (link == NULL || link->fork_count != ramet_os_fork_count())
         return;
     if (!let_go(link))
         return;
-    ramet_background_stop(link->background, wait_ms);
+    ramet_background_stop(link->background);
     ramet_process_lock();
     if (find_link(link->replica) == NULL) /* invariant (4) */
         ramet_replica_set_fetcher(link->replica, NULL, NULL);

@@ -391,10 +391,7 @@ enum ramet_rc
 ramet_session_clone(struct ramet_session *session,
                     struct ramet_session **out_session, struct ramet_err *err)
 {
-    const struct ramet_replica_options options = {
-        .os = session->replica->os,
-        .flags = session->is_readonly ? RAMET_OPEN_READONLY : 0,
-    };
+    const struct ramet_replica_options options = {.os = session->replica->os};
     const enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     return rc != RAMET_OK ? rc

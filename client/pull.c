@@ -151,7 +151,8 @@ prepare(struct ramet_sync *sync, struct ramet_err *err)
     enum ramet_rc rc;
 
     rc = ramet_sync_connect(sync, err);
-    if (rc != RAMET_OK || !ramet_sync_pending(sync) || sync->history == NULL)
+    if (rc != RAMET_OK || !ramet_sync_pending(sync) || sync->history == NULL ||
+        sync->follows)
         return rc;
     rc = ramet_sync_lock_push(sync, err);
     return rc == RAMET_OK ? ramet_sync_settle(sync, err) : rc;
@@ -179,6 +180,8 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 
     (void)ctx;
     rc = prepare(sync, err);
+    if (rc == RAMET_OK && sync->history == NULL && sync->follows)
+        return RAMET_OK; /* bound to nothing that could be followed */
     if (rc == RAMET_OK && sync->history == NULL)
         rc = bind_if_there(sync, err);
     if (rc == RAMET_OK)
@@ -188,7 +191,8 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (head.lsn == sync->state->newest.lsn)
         return ramet_sync_pending(sync) ? RAMET_OK : settle_blob(sync, err);
     if (ramet_sync_pending(sync))
-        return ramet_sync_diverged(sync, head.lsn, err);
+        return sync->follows ? RAMET_OK /* for who may push to settle */
+                             : ramet_sync_diverged(sync, head.lsn, err);
     rc = read_target(sync, &head, false, &target, err);
     if (rc == RAMET_OK)
         rc = adopt(sync, &target, false, err);

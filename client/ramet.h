@@ -76,6 +76,8 @@ typedef struct ramet_options {
     uint32_t page_size; /* of a new volume; 0: 4096 */
     uint64_t cache_limit_bytes;
     uint32_t fetch_timeout_ms, commit_timeout_ms, close_wait_ms;
+    int allow_pull; /* with `readonly`: ramet_fetch() and ramet_pull() may be
+                       called, which are refused else, as all that acts is */
 } ramet_options;
 
 typedef struct ramet_info {

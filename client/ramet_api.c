@@ -107,6 +107,8 @@ fill_options(const ramet_options *options, struct ramet_file_options *out)
         out->flags |= RAMET_OPEN_CREATE;
     if (options->readonly)
         out->flags |= RAMET_OPEN_READONLY;
+    if (options->allow_pull)
+        out->flags |= RAMET_OPEN_PULL;
     out->page_size = options->page_size;
     out->remote = options->remote;
     out->at = options->at;

@@ -222,7 +222,8 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
     const struct ramet_os *const os = replica->os;
     enum ramet_rc rc;
 
-    writer->lock_fd = os->open(os->ctx, replica->dir_fd, "lock", O_RDWR, 0);
+    if (writer->lock_fd < 0)
+        writer->lock_fd = os->open(os->ctx, replica->dir_fd, "lock", O_RDWR, 0);
     if (writer->lock_fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-writer->lock_fd),
                               -writer->lock_fd, "open %s-ramet/lock",
@@ -243,6 +244,7 @@ begin_recorder(struct recorder *r, struct ramet_session *session,
                uint64_t wait_ms, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
+    const struct ramet_patience *const patience = session->patience;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     r->writer = NULL;
@@ -263,10 +265,21 @@ begin_recorder(struct recorder *r, struct ramet_session *session,
         return rc;
     r->is_own = true;
     ramet_session_enter(r->writer);
-    rc = begin_own(session, wait_ms, r->writer, err);
+    do
+        rc = begin_own(session, patience != NULL ? PULL_WAIT_MS : wait_ms,
+                       r->writer, err);
+    while (rc == RAMET_EBUSY && patience != NULL &&
+           patience->wait(patience->ctx));
     if (rc != RAMET_OK)
         end_recorder(r);
     return rc;
+}
+
+void
+ramet_session_set_patience(struct ramet_session *session,
+                           const struct ramet_patience *patience)
+{
+    session->patience = patience;
 }
 
 static uint32_t

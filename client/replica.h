@@ -67,6 +67,7 @@ enum ramet_replica_flags {
     RAMET_OPEN_ADOPT = 1 << 2,
     RAMET_OPEN_EXCLUSIVE = 1 << 3, /* only if no other session is live */
     RAMET_OPEN_NOFOLLOW = 1 << 4,  /* the name itself must be no link */
+    RAMET_OPEN_PULL = 1 << 5,      /* file.h: with READONLY, may pull */
 };
 
 /*
@@ -113,7 +114,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_session_open(const char *path,
                    const struct ramet_replica_options *options,
                    struct ramet_session **out_session, struct ramet_err *err);
-/* Another session on a replica this process has open: for its threads. */
+/* Another session on a replica this process has open: for its threads. It may
+ * write where the replica can be written, also if `session` may not: whoever
+ * has something done by it sees to who may ask for that. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_clone(struct ramet_session *session,
                     struct ramet_session **out_session, struct ramet_err *err);
@@ -122,6 +125,24 @@ ramet_session_clone(struct ramet_session *session,
  * Safe in a child of fork(): there it only frees. NULL is fine. */
 void ramet_session_close(struct ramet_session *session);
 struct ramet_replica *ramet_session_replica(struct ramet_session *session);
+/* Nothing of it can be written by this process, whatever a session was opened
+ * for. */
+bool ramet_replica_is_readonly(const struct ramet_replica *replica);
+
+/*
+ * How a caller waits for what others hold, in its own way (SQLite's busy
+ * handler, say). Both are called by the thread that waits, with no lock of the
+ * replica held.
+ */
+struct ramet_patience {
+    bool (*wait)(void *ctx); /* it slept a little: is it worth another try? */
+    bool (*is_over)(void *ctx); /* has the caller had enough? Asked often. */
+    void *ctx;
+};
+/* For the write lock of the records that a session's push, pull and reset
+ * make. NULL: up to ten seconds. Borrowed, until the next call. */
+void ramet_session_set_patience(struct ramet_session *session,
+                                const struct ramet_patience *patience);
 /* Install the source of missing pages for all sessions of this process. */
 void ramet_replica_set_fetcher(struct ramet_replica *replica,
                                ramet_fetcher *fetcher, void *ctx);

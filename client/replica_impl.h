@@ -212,7 +212,8 @@ struct ramet_session {
     uint32_t slot;
     bool is_internal; /* the maintenance thread's: no live lock, no slot */
     bool is_readonly;
-    _Atomic uint64_t era; /* 0: in no read */
+    const struct ramet_patience *patience; /* NULL: its own */
+    _Atomic uint64_t era;                  /* 0: in no read */
 
     bool is_pinned;
     bool is_reserved;

@@ -16,6 +16,12 @@ ramet_session_replica(struct ramet_session *session)
     return session->replica;
 }
 
+bool
+ramet_replica_is_readonly(const struct ramet_replica *replica)
+{
+    return replica->is_readonly;
+}
+
 void
 ramet_replica_set_fetcher(struct ramet_replica *replica, ramet_fetcher *fetcher,
                           void *ctx)

@@ -11,6 +11,7 @@
 
 #define RETRY_FIRST_US 2000u
 #define RETRY_LAST_US 50000u
+#define TURN_MS 1000u
 
 /* Bytes that this run has sent, or, if it sent none, fetched. */
 static uint64_t
@@ -24,6 +25,56 @@ bytes_moved(const struct ramet_sync *sync)
                        : atomic_load(&meter->bytes_read) - sync->read_before;
 }
 
+static bool
+is_over(const struct ramet_sync *sync)
+{
+    const struct ramet_patience *const patience = sync->patience;
+
+    return (sync->cancel != NULL && atomic_load(sync->cancel)) ||
+           (patience != NULL && patience->is_over(patience->ctx));
+}
+
+/* Sleep the longer the more was spent; false: that was enough. */
+static bool
+pause_between(const struct ramet_sync *sync, const struct ramet_os *os,
+              uint64_t wait_ms, uint64_t *spent_ms)
+{
+    uint64_t us = RETRY_FIRST_US + *spent_ms * 100;
+
+    if (*spent_ms >= wait_ms || is_over(sync))
+        return false;
+    if (us > RETRY_LAST_US)
+        us = RETRY_LAST_US;
+    os->sleep_us(os->ctx, us);
+    *spent_ms += (us + 999) / 1000;
+    return true;
+}
+
+/*
+ * One run at a time in a process. Whoever brings patience of its own waits for
+ * a short while all the same: the runs of the background thread are many and
+ * mostly short, and not what somebody thinks of who wants no waiting.
+ */
+static enum ramet_rc
+take_turn(const struct ramet_sync *sync, struct ramet_link *link,
+          struct ramet_err *err)
+{
+    const struct ramet_patience *const patience = sync->patience;
+    uint64_t spent_ms = 0;
+
+    if (patience == NULL) {
+        ramet_mutex_lock(&link->sync_mutex);
+        return RAMET_OK;
+    }
+    while (!ramet_mutex_trylock(&link->sync_mutex))
+        if (!pause_between(sync, link->os, TURN_MS, &spent_ms) &&
+            (is_over(sync) || !patience->wait(patience->ctx)))
+            return RAMET_FAIL(err, RAMET_EBUSY,
+                              "%s: this process is at another push or pull",
+                              link->path);
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
                  struct ramet_session *from, struct ramet_err *err)
@@ -31,7 +82,9 @@ ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
     enum ramet_rc rc;
 
     assert(sync->link == NULL && sync->verb != NULL);
-    ramet_mutex_lock(&link->sync_mutex);
+    rc = take_turn(sync, link, err);
+    if (rc != RAMET_OK)
+        return rc;
     sync->link = link;
     sync->state = &link->state;
     sync->report.verb = sync->verb;
@@ -39,6 +92,7 @@ ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
     if (rc != RAMET_OK)
         return rc;
     sync->session = link->session;
+    ramet_session_set_patience(sync->session, sync->patience);
     return ramet_sync_look(sync, err);
 }
 
@@ -75,8 +129,10 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
 {
     struct ramet_link *const link = sync->link;
 
-    assert(link != NULL);
+    if (link == NULL)
+        return; /* it never had its turn */
     if (sync->session != NULL) {
+        ramet_session_set_patience(sync->session, NULL);
         if (sync->has_push_lock)
             ramet_session_unlock_push(sync->session);
         ramet_session_unpin(sync->session);
@@ -105,7 +161,7 @@ ramet_sync_act(struct ramet_sync *sync, ramet_sync_decide *decide, void *ctx,
     while (rc == RAMET_ESNAPSHOT) {
         uint64_t spent_ms = (os->mono_ns(os->ctx) - began_ns) / 1000000;
 
-        if (!ramet_sync_retry(sync, &spent_ms))
+        if (!pause_between(sync, os, sync->wait_ms, &spent_ms))
             return rc;
         rc = ramet_sync_look(sync, err);
         if (rc == RAMET_OK)
@@ -134,8 +190,9 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
         sync->written_before = atomic_load(&meter->bytes_written);
     }
     if (!ramet_link_volume(link, &sync->volume))
-        return ramet_source_connect(sync->source,
-                                    atomic_load(&link->may_create), err);
+        return ramet_source_connect(
+            sync->source, !sync->follows && atomic_load(&link->may_create),
+            err);
     return ramet_source_history(sync->source, &sync->volume, &sync->history,
                                 err);
 }
@@ -143,17 +200,11 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
 bool
 ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms)
 {
-    const struct ramet_os *const os = sync->link->os;
-    uint64_t us = RETRY_FIRST_US + *spent_ms * 100;
+    const struct ramet_patience *const patience = sync->patience;
 
-    if (*spent_ms >= sync->wait_ms ||
-        (sync->cancel != NULL && atomic_load(sync->cancel)))
-        return false;
-    if (us > RETRY_LAST_US)
-        us = RETRY_LAST_US;
-    os->sleep_us(os->ctx, us);
-    *spent_ms += (us + 999) / 1000;
-    return true;
+    if (patience != NULL)
+        return !is_over(sync) && patience->wait(patience->ctx);
+    return pause_between(sync, sync->link->os, sync->wait_ms, spent_ms);
 }
 
 enum ramet_rc
@@ -272,9 +323,8 @@ ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err)
     sync->report.pages_done += pages;
     if (sync->source != NULL)
         sync->report.bytes_done = bytes_moved(sync);
-    if ((sync->cancel != NULL && atomic_load(sync->cancel)) ||
-        (sync->progress != NULL &&
-         !sync->progress(sync->progress_ctx, &sync->report)))
+    if (is_over(sync) || (sync->progress != NULL &&
+                          !sync->progress(sync->progress_ctx, &sync->report)))
         return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: %s was cancelled",
                           sync->link->path, sync->verb);
     return RAMET_OK;

@@ -11,6 +11,9 @@
  *       never pushed to nor pulled from: it is asked first, or refuses by
  *       itself
  *   (4) memory is bounded whatever the number of pages, but for page sets
+ *   (5) a run that follows pulls, and does nothing else: nothing is sent,
+ *       settled or bound, and what local commits keep back stays back. It is
+ *       for those who may not write
  *   (5) what a run decides, it decides of the replica as it was when it looked;
  *       the store refuses it where the replica moved on since, and then the
  *       run looks again and decides anew
@@ -35,6 +38,8 @@ struct ramet_sync {
     void *progress_ctx;
     const atomic_bool *cancel; /* NULL: none */
     uint64_t wait_ms;          /* for what others hold; 0: not at all */
+    const struct ramet_patience *patience; /* in its place; NULL: none */
+    bool follows;                          /* invariant (5) */
     bool make_volume; /* push a first commit though there is nothing in it:
                          else nobody could clone an empty file */
     bool has_push_lock;
@@ -43,8 +48,10 @@ struct ramet_sync {
     struct ramet_sync_result result;
 };
 
-/* Begin: `sync` zeroed but for verb, progress, cancel and wait_ms. `from` is
- * a session of the calling thread, or NULL if the link has its own. */
+/* Begin: `sync` zeroed but for verb, progress, cancel, wait_ms, patience and
+ * follows. `from` is a session of the calling thread, or NULL if the link has
+ * its own. RAMET_EBUSY, RAMET_ECANCELLED: another run of this process is at
+ * work, and the caller's patience ended first. */
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
                  struct ramet_session *from, struct ramet_err *err);
@@ -89,7 +96,8 @@ ramet_sync_diverged(const struct ramet_sync *sync, uint64_t remote_lsn,
 /* Count `pages` more as done; RAMET_ECANCELLED if the caller had enough. */
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err);
-/* Wait a little and say whether to try again, `*spent_ms` long so far. */
+/* What others hold is in the way: wait a little and say whether to try again,
+ * `*spent_ms` long so far. */
 bool ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms);
 
 /* Bind the replica to the volume that the remote's name stands for, which is

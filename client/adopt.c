@@ -196,6 +196,7 @@ describe_commit(struct adoption *a)
     fold->newest.counter = counter;
     memcpy(fold->newest.header, s->header, sizeof(s->header));
     a->state.is_adopting = false;
+    a->state.is_unsummed = false; /* each was read */
     a->state.is_clean = true;
     a->state.base_absent = 0;
     a->state.base_page_count = s->page_count;

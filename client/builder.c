@@ -233,6 +233,9 @@ add_some(struct build *build, uint32_t pgno, uint32_t most, uint32_t *out_count,
         return RAMET_OK;
     *out_count = most < at_once ? most : at_once;
     rc = read_pages(build, pgno, *out_count, build->buf, err);
+    if (rc == RAMET_OK)
+        ramet_session_note_pages(build->job->session, pgno, *out_count,
+                                 build->buf);
     for (uint32_t i = 0; rc == RAMET_OK && i < *out_count; i++)
         rc = add_page(build, pgno + i, build->buf + (size_t)i * page_size, err);
     return rc;

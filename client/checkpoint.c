@@ -465,6 +465,7 @@ publish_base(struct checkpoint *c)
     ramet_base_header_set(c->replica, c->state.fold.newest.header);
     ramet_presence_end(c->replica, c->state.base_absent);
     atomic_store(&header->base_page_count, c->state.base_page_count);
+    atomic_store(&header->base_page_size, c->state.base_page_size);
     atomic_store(&header->oldest, c->state.oldest_gen);
     swap_entries(c);
     clear_cut_entries(c);

@@ -48,6 +48,9 @@ ramet_file_init(const char *path, const char *url,
         goto done;
     }
     rc = ramet_file_push(file, out, err);
+    /* Most checksums were taken as it was read: the rest is holes. */
+    if (rc == RAMET_OK)
+        rc = ramet_session_sum(file->session, err);
 
 done:
     ramet_file_close(file);

@@ -40,9 +40,12 @@ ramet_is_page_in_base(struct ramet_replica *replica, uint32_t pgno,
 {
     const uint64_t entry = ramet_index_peek(replica, pgno);
 
-    return entry == 0 ? ramet_presence_kind(value, replica->default_held) ==
-                            RAMET_ENTRY_HELD
-                      : ramet_entry_kind(entry) == RAMET_ENTRY_HELD;
+    if (entry != 0)
+        return ramet_entry_kind(entry) == RAMET_ENTRY_HELD;
+    /* Behind the base's end presence has what a dead checkpoint left. */
+    return pgno <= atomic_load(&replica->head->header.base_page_count) &&
+           ramet_presence_kind(value, replica->default_held) ==
+               RAMET_ENTRY_HELD;
 }
 
 /* ---- beginning ----------------------------------------------------------- */

@@ -1,9 +1,10 @@
 /*
  * maintenance.c - the thread that checkpoints, and the clean close.
  *
- * The thread starts when the first generation is closed and ends with the
- * process's last session. It has a session of its own, that is neither live
- * nor pinned.
+ * The thread starts when the first generation is closed, or when the base has
+ * pages without a checksum, and ends with the process's last session. It has a
+ * session of its own, that is neither live nor pinned. Checksums it computes
+ * with half of its time at most, and a close waits for a small piece only.
  */
 #include <assert.h>
 #include <fcntl.h>
@@ -11,16 +12,22 @@
 
 #include "client/past.h"
 #include "client/recover.h"
+#include "client/sums.h"
 #include "core/alloc.h"
 
 #define CLOSED_ENOUGH 4u /* generations that make a checkpoint worth it */
+#define SUM_STEP (1u << 20)
+#define SUM_AGAIN_MS 1000u /* where checkpoints were in the way */
+#define SUM_FAILED_MS 10000u
+#define SUM_AT_CLOSE (64u << 20) /* bytes; the next session goes on */
 
 struct ramet_maintenance {
     struct ramet_session *session;
     struct ramet_mutex mutex;
     struct ramet_cond cond;
-    bool is_wanted; /* mutex */
-    bool is_ending; /* mutex */
+    bool is_wanted;               /* mutex */
+    bool is_ending;               /* mutex */
+    struct ramet_summing summing; /* the thread's */
     struct ramet_thread thread;
 };
 
@@ -60,21 +67,50 @@ look_after(struct ramet_session *session)
     keep_limit(session);
 }
 
+/* A piece of the checksums that are missing. Returns how long to pause then, in
+ * ms; 0: there is no more to do. */
+static uint64_t
+sum_a_piece(struct ramet_maintenance *m)
+{
+    struct ramet_replica *const replica = m->session->replica;
+    const struct ramet_os *const os = replica->os;
+    const uint64_t from = os->mono_ns(os->ctx);
+    enum ramet_rc rc;
+
+    if (!ramet_is_unsummed(replica))
+        return 0;
+    if (m->summing.next == 0)
+        m->summing = (struct ramet_summing){.next = 1};
+    rc = ramet_sums_go_on(m->session, SUM_STEP, &m->summing, NULL);
+    if (rc != RAMET_OK)
+        return SUM_FAILED_MS;
+    if (m->summing.next == 0)
+        return ramet_is_unsummed(replica) ? SUM_AGAIN_MS : 0;
+    return (os->mono_ns(os->ctx) - from) / 1000000 + 1;
+}
+
 static void *
 run_maintenance(void *arg)
 {
     struct ramet_maintenance *const m = arg;
+    uint64_t pause_ms = 1;
 
     ramet_mutex_lock(&m->mutex);
     while (!m->is_ending) {
-        if (!m->is_wanted) {
+        const bool is_wanted = m->is_wanted;
+
+        if (!is_wanted && pause_ms == 0) {
             ramet_cond_wait(&m->cond, &m->mutex);
             continue;
         }
         m->is_wanted = false;
         ramet_mutex_unlock(&m->mutex);
-        look_after(m->session);
+        if (is_wanted)
+            look_after(m->session);
+        pause_ms = sum_a_piece(m);
         ramet_mutex_lock(&m->mutex);
+        if (pause_ms != 0 && !m->is_wanted && !m->is_ending)
+            (void)ramet_cond_wait_ms(&m->cond, &m->mutex, pause_ms);
     }
     ramet_mutex_unlock(&m->mutex);
     return NULL;
@@ -102,6 +138,7 @@ start_maintenance(struct ramet_replica *replica)
         return NULL;
     ramet_mutex_init(&m->mutex);
     ramet_cond_init(&m->cond);
+    m->summing.next = 1;
     if (ramet_session_new(replica, true, &m->session, NULL) != RAMET_OK)
         goto failed;
     ramet_session_enter(m->session);
@@ -118,8 +155,9 @@ failed:
     return NULL;
 }
 
-void
-ramet_maintenance_wake(struct ramet_replica *replica)
+/* The process's, started if need be; NULL: not now. */
+static struct ramet_maintenance *
+have_maintenance(struct ramet_replica *replica)
 {
     struct ramet_maintenance *m;
     bool start;
@@ -137,12 +175,27 @@ ramet_maintenance_wake(struct ramet_replica *replica)
         replica->maintenance_starts = false;
         ramet_mutex_unlock(&replica->mutex);
     }
+    return m;
+}
+
+void
+ramet_maintenance_wake(struct ramet_replica *replica)
+{
+    struct ramet_maintenance *const m = have_maintenance(replica);
+
     if (m == NULL)
         return;
     ramet_mutex_lock(&m->mutex);
     m->is_wanted = true;
     ramet_cond_signal(&m->cond);
     ramet_mutex_unlock(&m->mutex);
+}
+
+void
+ramet_maintenance_begin(struct ramet_replica *replica)
+{
+    if (ramet_is_unsummed(replica))
+        (void)have_maintenance(replica);
 }
 
 void
@@ -162,6 +215,19 @@ ramet_maintenance_stop(struct ramet_replica *replica)
     ramet_mutex_unlock(&m->mutex);
     ramet_thread_join(&m->thread);
     free_maintenance(m);
+}
+
+void
+ramet_maintenance_close(struct ramet_session *session)
+{
+    struct ramet_summing summing = {.next = 1};
+
+    ramet_maintenance_stop(session->replica);
+    if (!ramet_is_unsummed(session->replica))
+        return;
+    /* What fails is left to the next session. */
+    if (ramet_sums_go_on(session, SUM_AT_CLOSE, &summing, NULL) != RAMET_OK)
+        return;
 }
 
 /* ---- the clean close ----------------------------------------------------- */

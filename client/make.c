@@ -96,6 +96,7 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
     }
     state->base_page_count = s->page_count;
     state->base_page_size = page_size;
+    state->is_unsummed = s->page_count != 0;
     state->base_device = st->device;
     state->base_inode = st->inode;
     state->base_size = st->size_bytes;

@@ -260,6 +260,7 @@ become_live(struct opening *o, struct ramet_err *err)
         if (o->options->cache_limit_bytes != 0)
             replica->cache_limit_bytes = o->options->cache_limit_bytes;
         ramet_session_enter(session);
+        ramet_maintenance_begin(replica);
     } else if (!replica->is_ready) {
         forget_files(replica);
     }
@@ -409,7 +410,7 @@ close_live(struct ramet_session *session)
     bool alone = false;
 
     if (replica->live_count == 1)
-        ramet_maintenance_stop(replica);
+        ramet_maintenance_close(session);
     if (ramet_lock_wait(os, session->lock_fd, RAMET_LOCK_OPEN,
                         RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS, "",
                         NULL) == RAMET_OK)

@@ -63,6 +63,8 @@ ramet_index_begin(struct ramet_replica *replica,
     atomic_store(&header->past_oldest, 1);
     atomic_store(&header->stamp, 1);
     atomic_store(&header->base_page_count, state->base_page_count);
+    atomic_store(&header->base_page_size, state->base_page_size);
+    atomic_store(&header->is_unsummed, state->is_unsummed);
     atomic_store(&header->base_absent, state->base_absent);
     atomic_store(&header->absent_now, state->base_absent);
     atomic_store(&header->high_water, s->page_count > state->base_page_count

@@ -375,10 +375,14 @@ RAMET_NODISCARD enum ramet_rc
 ramet_replica_adopt_base(const char *path,
                          const struct ramet_replica_options *options,
                          uint64_t *out_changed_pages, struct ramet_err *err);
-/* Compute checksums of held pages that have none (presence value 1), so that
- * a later edit of a blob can be told. Reads the base. */
+/* Compute the checksums that are not known of pages in the base: a later edit
+ * by others, and bits that rot, can be told by them. Reads the base. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_sum(struct ramet_session *session, struct ramet_err *err);
+/* These whole pages were read at the pinned snapshot: checksums that are not
+ * known yet are taken from them. */
+void ramet_session_note_pages(struct ramet_session *session, uint32_t first,
+                              uint32_t count, const uint8_t *pages);
 /* Check what is here against its checksums; *out_bad counts. What the remote has
  * is brought again, now or when it is read. */
 RAMET_NODISCARD enum ramet_rc

@@ -69,6 +69,8 @@ struct ramet_index_header {
     _Atomic uint64_t is_recounting; /* B: presence was changed, base_absent may
                                        not be yet */
     _Atomic uint64_t base_page_count; /* C */
+    _Atomic uint64_t base_page_size;  /* C */
+    _Atomic uint64_t is_unsummed;     /* B: see sums.h */
     _Atomic uint64_t mark_synced;     /* B */
     _Atomic uint64_t was_written;     /* *: something since the clean state */
     _Atomic uint64_t absent_now;      /* *: about so many pages are absent */
@@ -767,7 +769,12 @@ void ramet_checkpoint_fills(struct ramet_session *session);
 void ramet_checkpoint_make_ahead(struct ramet_session *session);
 /* A generation was closed: have it looked after. */
 void ramet_maintenance_wake(struct ramet_replica *replica);
+/* A session was opened: have missing checksums computed, if there are any. */
+void ramet_maintenance_begin(struct ramet_replica *replica);
 void ramet_maintenance_stop(struct ramet_replica *replica);
+/* The process's last session is about to close: stop, and do a little of what
+ * would not be done. */
+void ramet_maintenance_close(struct ramet_session *session);
 
 /* ---- private.c ----------------------------------------------------------- */
 

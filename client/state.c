@@ -25,7 +25,8 @@ enum {
     FLAG_SIZE_LATER = 16,
     FLAGS_OF_VERSION_1 = 31,
     FLAG_PRESENCE_CHECKED = 32,
-    FLAGS_ALL = 63
+    FLAG_UNSUMMED = 64,
+    FLAGS_ALL = 127
 };
 
 void
@@ -99,7 +100,8 @@ flags_of(const struct ramet_state_file *s)
            (s->is_adopting ? FLAG_ADOPTING : 0u) |
            (s->fold.page_size_changed_in_flight ? FLAG_SIZE_IN_FLIGHT : 0u) |
            (s->fold.page_size_changed_later ? FLAG_SIZE_LATER : 0u) |
-           (s->presence_is_checked ? FLAG_PRESENCE_CHECKED : 0u);
+           (s->presence_is_checked ? FLAG_PRESENCE_CHECKED : 0u) |
+           (s->is_unsummed ? FLAG_UNSUMMED : 0u);
 }
 
 static enum ramet_rc
@@ -239,6 +241,8 @@ decode_fields(struct ramet_reader *in, unsigned version,
     s->default_held = (flags & FLAG_DEFAULT_HELD) != 0;
     s->is_clean = (flags & FLAG_CLEAN) != 0;
     s->is_adopting = (flags & FLAG_ADOPTING) != 0;
+    s->is_unsummed =
+        version == 1 ? s->default_held : (flags & FLAG_UNSUMMED) != 0;
     s->presence_is_checked = (flags & FLAG_PRESENCE_CHECKED) != 0;
     f->page_size_changed_in_flight = (flags & FLAG_SIZE_IN_FLIGHT) != 0;
     f->page_size_changed_later = (flags & FLAG_SIZE_LATER) != 0;

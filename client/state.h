@@ -24,6 +24,7 @@ struct ramet_state_file {
     uint64_t lock_device, lock_inode;
     bool default_held;        /* presence 0 means held */
     bool presence_is_checked; /* its words have check bits */
+    bool is_unsummed;         /* pages may be without a checksum; see sums.h */
     bool is_clean;    /* the base may bear the true header; log is empty */
     bool is_adopting; /* ramet adopt was interrupted */
     uint64_t base_device, base_inode, base_size; /* when clean */

@@ -44,6 +44,7 @@ static bool
 is_unknown(const struct verification *v, uint32_t pgno, uint64_t value)
 {
     return value == RAMET_PRESENCE_DAMAGED &&
+           pgno <= atomic_load(&v->replica->head->header.base_page_count) &&
            ramet_index_peek(v->replica, pgno) == 0;
 }
 
@@ -253,12 +254,11 @@ give_up(struct verification *v, struct ramet_err *err)
 }
 
 /* A page that can't be absent, since it has local commits, or since none is, is
- * here as it is: only its checksum is lost. */
+ * here as it is: what it is now is what it is to be. */
 static enum ramet_rc
 believe_page(struct verification *v, uint32_t pgno, bool is_clean,
              struct ramet_err *err)
 {
-    static const uint64_t held = RAMET_PRESENCE_HELD;
     struct ramet_index_header *const header = &v->replica->head->header;
     uint64_t absent = atomic_load(&header->base_absent);
     uint64_t value;
@@ -267,13 +267,17 @@ believe_page(struct verification *v, uint32_t pgno, bool is_clean,
     if (rc != RAMET_OK || !is_unknown(v, pgno, value) ||
         (is_clean && absent != 0))
         return rc;
+    rc = ramet_base_read(v->replica, v->page_size, pgno, v->page, err);
+    if (rc != RAMET_OK)
+        return rc;
+    value = ramet_presence_sum(pgno, v->page, v->page_size);
     if (absent == 0)
-        return ramet_presence_write(v->replica, pgno, 1, &held, err);
+        return ramet_presence_write(v->replica, pgno, 1, &value, err);
     rc = ramet_presence_begin(v->replica,
                               (uint32_t)atomic_load(&header->base_page_count),
                               &absent, err);
     if (rc == RAMET_OK)
-        rc = ramet_presence_write(v->replica, pgno, 1, &held, err);
+        rc = ramet_presence_write(v->replica, pgno, 1, &value, err);
     if (rc == RAMET_OK) {
         ramet_presence_end(v->replica, absent - 1);
         ramet_index_uncount_absent(v->replica);

@@ -107,6 +107,31 @@ class Adoption(support.CliTest):
         self.ramet("export", self.url("f"), "empty.db")
         self.assertEqual(os.path.getsize(self.path("empty.db")), 0)
 
+    def test_adopt__after_init__takes_the_pages_that_differ(self):
+        path = self.make_database(self.path("h.db"), rows=3000)
+        self.ramet("init", path, "--remote", self.url("h"))
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("UPDATE t SET v = v || 'edited' WHERE id = 1500")
+        db.close()
+        pages = self.json("adopt", path)["pages"]
+        self.assertLess(pages, 10) # of some two hundred
+        self.ramet("push", path)
+        self.assert_comes_back(path, "h", content(path))
+
+    def test_verify__after_init__finds_a_byte_that_rots(self):
+        path = self.make_database(self.path("i.db"), rows=3000)
+        self.ramet("init", path, "--remote", self.url("i"))
+        good = self.read(path)
+        times = os.stat(path)
+        with open(path, "r+b") as out:
+            out.seek(40 * 4096 + 100)
+            out.write(b"rotten")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        done = self.run_ramet("verify", path, "--json")
+        self.assertEqual(done.returncode, support.DAMAGED, done.stderr)
+        self.assertEqual(self.json("verify", path)["damaged"], 0)
+        self.assertTrue(self.read(path) == good)
+
     def test_init__of_a_header_that_counts_other_pages__is_carried(self):
         """As it is: SQLite says of the copy what it says of the original."""
         for n, count in enumerate((1, 0, 100000)):

@@ -1,0 +1,207 @@
+/*
+ * test_store_sums.c - checksums of a file that was adopted as it was: they are
+ * computed while it is used, and what they are for.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store_place.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/state.h"
+
+static bool
+is_unsummed(const struct place *p)
+{
+    const struct ramet_os *const os = ramet_os_system();
+    struct ramet_state_file *const state = calloc(1, sizeof(*state));
+    const int fd = open(p->dir, O_RDONLY | O_DIRECTORY);
+    bool is;
+
+    assert_true(fd >= 0);
+    OK(ramet_state_file_read(os, fd, state, e));
+    is = state->is_unsummed;
+    ramet_state_file_done(state);
+    free(state);
+    close(fd);
+    return is;
+}
+
+static void
+await_sums(const struct place *p)
+{
+    for (unsigned i = 0; is_unsummed(p); i++) {
+        assert_true(i < 30000);
+        usleep(1000);
+    }
+}
+
+static struct ramet_session *
+adopt_plain(struct place *p, struct image *image)
+{
+    store_write_plain(p->path, image);
+    return place_open(p, RAMET_OPEN_ADOPT);
+}
+
+/* One bit, and the file's times are what they were. */
+static void
+rot(struct place *p, off_t at)
+{
+    const int fd = open(p->path, O_RDWR);
+    struct stat st;
+    uint8_t byte;
+
+    assert_true(fd >= 0);
+    assert_int_equal(fstat(fd, &st), 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 16;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    assert_int_equal(futimens(fd, (struct timespec[]){st.st_atim, st.st_mtim}),
+                     0);
+    close(fd);
+}
+
+static uint64_t
+verify(struct ramet_session *session)
+{
+    uint64_t checked = 0;
+    uint64_t bad = 0;
+
+    OK(ramet_session_verify(session, &checked, &bad, e));
+    return bad;
+}
+
+static void
+adopted_file__gets_its_checksums_while_it_is_open(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, 700 * PLACE_PAGE + 77);
+    struct ramet_session *const session = adopt_plain(p, image);
+
+    await_sums(p);
+    assert_int_equal(verify(session), 0);
+    rot(p, 500 * PLACE_PAGE + 5);
+    rot(p, 700 * PLACE_PAGE + 5); /* the last page, in part */
+    rot(p, 50);                   /* of page 1 what is in `state` */
+    assert_int_equal(verify(session), 2);
+    rot(p, 150);
+    assert_int_equal(verify(session), 3);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
+static void
+adopted_file__that_is_closed_at_once__has_its_checksums(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, 700 * PLACE_PAGE + 77);
+
+    ramet_session_close(adopt_plain(p, image));
+    assert_false(is_unsummed(p));
+    image_unref(image);
+}
+
+/* Commits, cuts and checkpoints go on beside it. */
+static void
+adopted_file__is_written_while_it_is_summed__no_checksum_is_wrong(void **state)
+{
+    struct place *const p = *state;
+    struct image *image = place_image(1, 2500 * PLACE_PAGE);
+    struct ramet_session *const session = adopt_plain(p, image);
+    uint64_t rng = 1;
+
+    for (unsigned i = 0; i < 60; i++) {
+        const uint64_t at = store_below(&rng, 2400) * PLACE_PAGE;
+
+        if (i % 20 == 19) {
+            image_resize(image, (2400 - i) * PLACE_PAGE);
+            image_resize(image, 2500 * PLACE_PAGE);
+        }
+        store_random_bytes(&rng, image->bytes + at, 3 * PLACE_PAGE);
+        OK(place_commit(session, image, e));
+        OK(ramet_session_checkpoint(session, true, e));
+        assert_int_equal(verify(session), 0);
+    }
+    await_sums(p);
+    assert_int_equal(verify(session), 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
+/* What presence knows is of before the log: a pull that is in there only has
+ * other pages. */
+static void
+adoption__over_a_pull_in_the_log__takes_what_that_changed(void **state)
+{
+    struct place *const p = *state;
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    struct image *const old = place_image(1, 20 * PLACE_PAGE);
+    struct image *const new = place_image(2, 20 * PLACE_PAGE);
+    struct ramet_remote_point point;
+    struct ramet_replica_state s;
+    struct ramet_session *session;
+    struct ramet_pageset changed;
+    struct ramet_snapshot base;
+    uint64_t count = 0;
+    pid_t child;
+
+    remote_add(&p->remote, image_ref(old));
+    remote_add(&p->remote, image_ref(new));
+    point = remote_point(&p->remote, 1);
+    OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                  &store_volume, &point, NULL, e));
+    session = place_open(p, 0);
+    place_expect(session, old, __LINE__);
+    ramet_session_close(session); /* whole and clean */
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        session = place_open_in_child(p);
+        point = remote_point(&p->remote, 2);
+        base = store_newest(session);
+        ramet_pageset_init(&changed);
+        child_require(ramet_pageset_add_run(
+                          &changed, (struct ramet_run){3, 8}) == RAMET_OK &&
+                          ramet_session_pull(session, &base, &point, &changed,
+                                             NULL, false, NULL) == RAMET_OK,
+                      "pull", NULL);
+        _exit(0);
+    }
+    place_await(child);
+    store_write_plain(p->path, old); /* a backup of before the pull */
+    OK(ramet_replica_adopt_base(p->path, &options, &count, e));
+    session = place_open(p, 0);
+    memset(&s, 0, sizeof(s));
+    OK(ramet_session_state(session, &s, e));
+    assert_int_equal(s.newest.lsn, 2);
+    for (uint32_t pgno = 3; pgno <= 8; pgno++)
+        assert_true(ramet_pageset_contains(&s.later, pgno));
+    assert_int_equal(count, 6);
+    place_expect(session, old, __LINE__);
+    ramet_replica_state_done(&s);
+    ramet_session_close(session);
+    image_unref(old);
+    image_unref(new);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(adopted_file__gets_its_checksums_while_it_is_open),
+        TEST(adopted_file__that_is_closed_at_once__has_its_checksums),
+        TEST(adopted_file__is_written_while_it_is_summed__no_checksum_is_wrong),
+        TEST(adoption__over_a_pull_in_the_log__takes_what_that_changed),
+    };
+#undef TEST
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

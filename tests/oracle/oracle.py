@@ -18,12 +18,13 @@ import time
 import traceback
 
 import play
+import remote
 import shrink
 import story
 
 EXTENSION = os.path.abspath(os.environ.get("RAMET_SO", "build/lib/ramet.so"))
 SHOWN = 40  # steps that are printed of what fails
-WORLDS = ("snapshot", "rollback")
+WORLDS = ("snapshot", "rollback", "file", "http")  # the last two: remotes
 
 
 class Folder:
@@ -38,15 +39,16 @@ class Folder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def verdict(head, steps, next_step=None, count=0):
+def verdict(head, steps, stories=None, count=0):
     """(None or what is wrong, the steps that were played)."""
     played = []
     with Folder() as folder:
-        on = play.Play(head, folder, EXTENSION)
+        kind = remote.Remote if "remote" in head else play.Play
+        on = kind(head, folder, EXTENSION)
         try:
-            play.set_up(on)
-            if next_step is not None:
-                one = story.Story(head["seed"], on)
+            on.set_up()
+            if stories is not None:
+                one = stories(head["seed"], on)
                 for _ in range(count):
                     played.append(one.next())
                     on.step(played[-1])
@@ -67,14 +69,15 @@ def verdict(head, steps, next_step=None, count=0):
 
 def report(head, steps, wrong, seconds):
     """Shorten what fails, keep it, and tell how to see it again."""
+    world = head.get("remote", head["world"])
     print("FAILED with seed %d (world %s), after %d steps: %s" % (
-        head["seed"], head["world"], len(steps), wrong), flush=True)
+        head["seed"], world, len(steps), wrong), flush=True)
     short = shrink.shrink(steps, lambda some: verdict(head, some)[0], wrong,
                           seconds)
     wrong = verdict(head, short)[0] or wrong
     name = os.path.join(os.environ.get("RAMET_ORACLE_KEEP",
                                        tempfile.gettempdir()),
-                        "oracle-%s-%d.json" % (head["world"], head["seed"]))
+                        "oracle-%s-%d.json" % (world, head["seed"]))
     with open(name, "w", encoding="utf-8") as out:
         json.dump({"head": head, "steps": short}, out, indent=None)
     print("shortened to %d steps: %s" % (len(short), wrong))
@@ -85,8 +88,13 @@ def report(head, steps, wrong, seconds):
 
 def run(seed, world, steps, seconds, without):
     """One random schedule; is all well?"""
-    head = story.head(seed, world, without)
-    wrong, played = verdict(head, [], story.Story, steps)
+    if world in ("file", "http"):
+        head = story.remote_head(seed, world, without)
+        stories = story.RemoteStory
+    else:
+        head = story.head(seed, world, without)
+        stories = story.Story
+    wrong, played = verdict(head, [], stories, steps)
     if wrong:
         report(head, played, wrong, seconds)
     return wrong is None

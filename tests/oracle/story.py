@@ -41,6 +41,8 @@ def connection(rng, number, world):
 
 
 class Story:
+    """What may happen on one replica and no remote."""
+
     def __init__(self, seed, play):
         self.rng = random.Random("steps %d" % seed)
         self.play = play
@@ -173,3 +175,64 @@ class Story:
                 ("exclusive", "normal"))]
         return ["sql", number, "PRAGMA synchronous=%s" % rng.choice(
             ("OFF", "OFF", "NORMAL", "FULL"))]
+
+
+# ---- several replicas of one volume ------------------------------------------
+
+def remote_head(seed, remote, without=()):
+    """Three places with a replica each; one of them may be sync=commit."""
+    rng = random.Random("remote head %d" % seed)
+    made = head(seed, "snapshot", without)
+    modes = ["manual", "manual", rng.choice(("manual", "commit"))]
+    places = (0, 0, 0, 1, 1, 1, 2, 2)
+    made["remote"] = remote
+    made["connections"] = [
+        remote_connection(rng, number, place, modes[place])
+        for number, place in enumerate(places)]
+    return made
+
+
+def remote_connection(rng, number, place, mode):
+    made = connection(rng, number, "snapshot")
+    made.update(place=place, process=place * 2 + number % 2,
+                attached=number == 0,
+                uri={"sync": mode, "fetch_timeout_ms": "4000"})
+    if rng.random() < 0.3:
+        made["uri"]["cache_limit"] = str(rng.choice((65536, 262144)))
+    return made
+
+
+VERBS = ("push", "push", "push", "pull", "pull", "pull", "sync", "fetch",
+         "reset", "hydrate")
+
+
+class RemoteStory(Story):
+    """The same on each replica, with verbs between any two steps."""
+
+    def about(self, number):
+        rng, play = self.rng, self.play
+        if play.autocommit[number] and play.state[number] == 0 and \
+                rng.random() < 0.16:
+            return self.remote(number)
+        return Story.about(self, number)
+
+    def remote(self, number):
+        rng = self.rng
+        place = self.connections[number]["place"]
+        luck = rng.random()
+        verb = rng.choice(VERBS)
+        if self.play.writes(place) and verb == "reset":
+            verb = "push"  # a reset waits long for who writes
+        if luck < 0.60:
+            return ["verb", number, verb]
+        if luck < 0.66:
+            return ["cli", place, verb]
+        if luck < 0.80:
+            return ["view", rng.randrange(6)]
+        if luck < 0.84:
+            return ["export", rng.randrange(6)]
+        if luck < 0.90:
+            return ["verify", place]
+        if luck < 0.92 and self.play.head["remote"] == "file":
+            return [rng.choice(("store_keep", "store_back"))]
+        return ["close_place", place]

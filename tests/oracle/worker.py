@@ -256,6 +256,7 @@ class Worker:
         self.specs = specs
         self.connections = {}
         self.threads = {}
+        self.watcher = None
         self.loader = load_extension(extension) if extension else None
         preloaded = ctypes.CDLL(None)
         self.arm = getattr(preloaded, "killpoint_arm", None)
@@ -308,11 +309,11 @@ class Worker:
         """Make `target` what `source` is, as one commit there."""
         one = sqlite3.connect(source)
         other = sqlite3.connect(target, timeout=0.0, isolation_level=None)
-        if is_wal:
-            other.execute("PRAGMA journal_mode=WAL").fetchall()
         other.execute("PRAGMA synchronous=OFF")
         try:
             one.backup(other)
+            if is_wal:
+                other.execute("PRAGMA journal_mode=WAL").fetchall()
         finally:
             other.close()
             one.close()
@@ -334,6 +335,13 @@ class Worker:
             return look(db)
         finally:
             db.close()
+
+    def clerk_newest(self, path, parameters):
+        """The LSN of a remote's newest commit; the connection stays open."""
+        if self.watcher is None:
+            self.watcher = sqlite3.connect(uri_of(path, parameters), uri=True,
+                                           isolation_level=None)
+        return self.watcher.execute("SELECT ramet_fetch()").fetchone()[0]
 
     def explain(self, number):
         dump = []

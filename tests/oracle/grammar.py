@@ -1,5 +1,6 @@
 """Random statements. What one does depends on the database's content alone:
-no random(), no clock, so that two databases with one content stay alike.
+no random(), no clock, no order that a plan might choose, so that two databases
+with one content stay alike.
 """
 
 SCHEMA = (
@@ -46,7 +47,7 @@ def insert(rng, x):
 
 def insert_many(rng, x):
     return ("INSERT INTO %st(a, b) SELECT a + 1, b FROM %st"
-            " WHERE a > ? LIMIT 20" % (x, x), (number(rng),))
+            " WHERE +a > ? ORDER BY id LIMIT 20" % (x, x), (number(rng),))
 
 
 def replace(rng, x):
@@ -117,7 +118,7 @@ def schema(rng, x):
         ("CREATE INDEX IF NOT EXISTS %si%d ON t(b) WHERE a > 50" % (x, n), ()),
         ("DROP INDEX IF EXISTS %si%d" % (x, n), ()),
         ("CREATE TABLE IF NOT EXISTS %sv%d(p, q DEFAULT 7)" % (x, n), ()),
-        ("INSERT INTO %sv%d(p) SELECT a FROM %st LIMIT 50" % (x, n, x), ()),
+        ("INSERT INTO %sv%d(p) SELECT a FROM %st ORDER BY id LIMIT 50" % (x, n, x), ()),
         ("ALTER TABLE %sv%d ADD COLUMN z%d DEFAULT 'z'" % (x, n, n), ()),
         ("ALTER TABLE %sv%d DROP COLUMN z%d" % (x, n, n), ()),
         ("ALTER TABLE %sv%d RENAME TO v%d" % (x, n, (n + 1) % 3), ()),
@@ -147,10 +148,12 @@ def temporary(rng, x):
     del x
     return rng.choice((
         ("CREATE TEMP TABLE IF NOT EXISTS tt(a, b)", ()),
-        ("INSERT INTO temp.tt SELECT a, b FROM main.t LIMIT 30", ()),
+        ("INSERT INTO temp.tt SELECT a, b FROM main.t"
+         " ORDER BY id LIMIT 30", ()),
         ("UPDATE temp.tt SET a = a + 1", ()),
         ("DELETE FROM temp.tt WHERE a % 2", ()),
-        ("INSERT INTO main.t(a, b) SELECT a, b FROM temp.tt LIMIT 5", ()),
+        ("INSERT INTO main.t(a, b) SELECT a, b FROM temp.tt"
+         " ORDER BY rowid LIMIT 5", ()),
         ("DROP TABLE IF EXISTS temp.tt", ()),
     ))
 

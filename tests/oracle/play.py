@@ -196,13 +196,17 @@ class Play:
     # ---- steps that are more than a statement ----
 
     def step_kill(self, process):
-        """Native connections are closed instead: a journal that was left needs
-        an exclusive lock, which others' readers would not give."""
-        self.ramet.kill(process)
-        for number, spec in enumerate(self.head["connections"]):
-            if spec["process"] == process and number in self.opened:
-                self.native.ask(number, "close")
-                self.forget(number)
+        """In the world of locks nobody dies who writes: a journal that is left
+        asks for an exclusive lock, which others' readers would not give."""
+        here = [number for number in self.opened
+                if self.head["connections"][number]["process"] == process]
+        if self.world == "rollback" and any(self.state[number] == 2
+                                            for number in here):
+            return
+        for side in self.sides:
+            side.kill(process)
+        for number in here:
+            self.forget(number)
 
     def step_look_all(self):
         """What each connection sees that is open."""

@@ -33,11 +33,28 @@ begin_transaction(struct ramet_session *session)
     session->truncated_after = false;
 }
 
+/* Invariant (1). What came since the pin may have changed no page (a push):
+ * then the newest snapshot is to its reader the one that it has. */
+static enum ramet_rc
+move_to_newest(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_published newest;
+
+    if (ramet_index_newest(replica, &newest) == session->number)
+        return RAMET_OK;
+    if (newest.snapshot.pages_seq != session->pin.snapshot.pages_seq)
+        return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                          "%s: the snapshot is no longer the newest",
+                          replica->path);
+    ramet_session_move_pin(session);
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    struct ramet_index_header *const header = &replica->head->header;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc != RAMET_OK || session->is_reserved)
@@ -53,10 +70,8 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
         return rc;
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
-    if (rc == RAMET_OK && atomic_load(&header->newest) != session->number)
-        rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
-                        "%s: the snapshot is no longer the newest",
-                        replica->path);
+    if (rc == RAMET_OK)
+        rc = move_to_newest(session, err);
     if (rc == RAMET_OK)
         rc = ramet_base_unclean(session, err);
     if (rc != RAMET_OK) {

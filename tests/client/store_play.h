@@ -28,7 +28,7 @@ struct play {
     uint64_t size_max; /* of the file */
     struct play_slot slots[PLAY_SLOTS];
     struct image *newest;
-    uint64_t epoch; /* counts records */
+    uint64_t epoch; /* counts records that change a page */
     uint32_t counter;
 
     int writer;         /* slot, or NO_WRITER */

@@ -295,7 +295,6 @@ play_freeze(struct play *play)
     OK(ramet_id_new(&id.id, e));
     base = store_newest(slot->session);
     OK(ramet_session_freeze(slot->session, &base, &id, e));
-    play->epoch++;
     play->frozen = image_ref(play->newest);
     play->wrote_since_freeze = false;
     slot->seen = image_ref(play->newest);
@@ -333,7 +332,6 @@ play_settle_intent(struct play *play)
         OK(ramet_session_abandon_intent(slot->session, e));
     }
     ramet_session_unlock_push(slot->session);
-    play->epoch++;
     image_unref(play->frozen);
     play->frozen = NULL;
     play_state(play);

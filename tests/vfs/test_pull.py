@@ -104,6 +104,24 @@ def test_a_pull_in_the_midst_of_a_read_transaction():
     assert content(reader) == content(a)
 
 
+def test_a_push_is_no_commit_to_who_reads():
+    a = replica("a/app.db")
+    fill(a)
+    one(a, "SELECT ramet_push()")
+    a.execute("INSERT INTO t(x) VALUES(1)")
+    reader = replica("a/app.db")
+    reader.execute("BEGIN")
+    count = one(reader, "SELECT count(*) FROM t")
+    version = one(reader, "PRAGMA data_version")
+    assert one(a, "SELECT ramet_push()") == 2
+    reader.execute("INSERT INTO t(x) VALUES(2)")
+    reader.execute("COMMIT")
+    assert one(reader, "PRAGMA data_version") == version
+    assert one(a, "SELECT count(*) FROM t") == count + 1
+    assert one(a, "SELECT ramet_push()") == 3
+    check_integrity(a)
+
+
 def test_warm_caches_notice_a_reset():
     a = replica("a/app.db")
     fill(a)

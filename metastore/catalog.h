@@ -54,7 +54,20 @@ RAMET_NODISCARD enum ramet_rc
 ramet_catalog_list(struct ramet_objstore *store, ramet_catalog_visit *visit,
                    void *ctx, struct ramet_err *err);
 
-/* Delete a volume: names first, then commits newest first, maps, segments.
+/* Does it have a commit 1? One that had and has no more was deleted. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_has_commits(struct ramet_objstore *store,
+                          const struct ramet_vid *volume, bool *out_has,
+                          struct ramet_err *err);
+
+/* Is there a name of it, or any object? Also what a deletion that was cut short
+ * left. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_exists(struct ramet_objstore *store,
+                     const struct ramet_vid *volume, bool *out_exists,
+                     struct ramet_err *err);
+
+/* Delete a volume: commit 1 first, then it is deleted; its names, and the rest.
  * Refused (RAMET_EBUSY) while it has fork markers. Safe to repeat. */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_delete(struct ramet_objstore *store,

@@ -7,6 +7,7 @@
  *       back in time.
  *   (2) The commit point is one put-if-absent. What holds a slot is settled by
  *       reading it.
+ *   (3) What was put above a gap was never in the line, and is taken back.
  */
 #include "metastore/history.h"
 
@@ -32,6 +33,9 @@ ramet_history_open(struct ramet_objstore *store, const struct ramet_vid *volume,
     if (history == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "history");
     history->store = store;
+    history->behind = store;
+    if (options != NULL && options->behind != NULL)
+        history->behind = options->behind;
     history->volume = *volume;
     history->os = ramet_os_system();
     if (options != NULL && options->os != NULL)
@@ -479,6 +483,39 @@ settle_slot(struct ramet_history *history, uint64_t lsn,
                       "LSN %" PRIu64 " is another commit already", lsn);
 }
 
+/* The object under `key` was put on top of what was there. If commit 1 is gone
+ * the volume was deleted meanwhile (catalog.c), and the deletion may have looked
+ * before this was put: then nobody would ever read or remove it. Nobody was told
+ * of it either, so it can go. No request where somebody behind the store sees to
+ * that, or where a look is dear: there a list shows it, and it can be deleted. */
+static enum ramet_rc
+check_not_deleted(struct ramet_history *history, uint64_t lsn, const char *key,
+                  struct ramet_err *err)
+{
+    bool alive = true;
+    char vid[RAMET_ID_TEXT_SIZE];
+    enum ramet_rc rc;
+
+    if (lsn == 1 || (history->store->traits & (RAMET_STORE_CHECKS_COMMITS |
+                                               RAMET_STORE_LISTS_CHEAPLY)) != 0)
+        return RAMET_OK;
+    rc = exists(history, 1, &alive, err);
+    if (rc != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_EUNKNOWN,
+                          "commit %" PRIu64 " was written, and whether its "
+                          "volume is still there can't be seen",
+                          lsn);
+    if (alive)
+        return RAMET_OK;
+    rc = ramet_objstore_remove(history->store, key, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_id_format(&history->volume.id, vid);
+    return RAMET_FAIL(err, RAMET_EWENTBACK,
+                      "%s: volume %s was deleted; nothing was committed",
+                      history->store->name, vid);
+}
+
 enum ramet_rc
 ramet_history_append(struct ramet_history *history, const uint8_t *object,
                      size_t len, struct ramet_head *out_winner,
@@ -508,7 +545,9 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
     ramet_commit_key(&history->volume, lsn, key);
     rc = ramet_objstore_put(history->store, key, &part, 1, err);
     if (rc == RAMET_EEXIST)
-        return settle_slot(history, lsn, &hash, out_winner, err);
+        rc = settle_slot(history, lsn, &hash, out_winner, err);
+    if (rc == RAMET_OK)
+        rc = check_not_deleted(history, lsn, key, err);
     if (rc == RAMET_OK) {
         ramet_history_keep_head(history, lsn, object, len);
         ramet_history_saw(history, lsn, &hash);

@@ -12,7 +12,7 @@
  *   (1) What it hands out was verified: a head against the hash that its
  *       successor (or the caller) expects, nodes and frames against their
  *       parents.
- *   (2) It never overwrites and never deletes.
+ *   (2) It never overwrites, and never deletes what anybody was told of.
  *   (3) Opening costs a constant number of requests: the newest commit, then
  *       only what is asked for.
  *
@@ -56,6 +56,9 @@ struct ramet_history_options {
     size_t cache_bytes;        /* heads and nodes kept in memory; 0: 4 MiB */
     unsigned threads;          /* reserved for parallel reads; 0: none */
     const struct ramet_os *os; /* for the clock; NULL: the system */
+    /* Where the store is a cache: what stands behind it, for looks at what is
+     * there now. Borrowed; NULL: the store itself. */
+    struct ramet_objstore *behind;
 };
 
 /* `store` is borrowed and must outlive it. No I/O. */
@@ -110,7 +113,8 @@ ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,
  *   RAMET_OK         it is in, now or since an earlier try with the same id.
  *   RAMET_ECONFLICT  another commit holds the slot; *out_winner is its head.
  *   RAMET_EUNKNOWN   no answer: call again with the very same bytes.
- *   RAMET_EWENTBACK  the store does not have what `object` is based on.
+ *   RAMET_EWENTBACK  the store does not have what `object` is based on, or the
+ *                    volume was deleted meanwhile: nothing of it is in.
  * A server validates first: ramet_history_validate().
  */
 RAMET_NODISCARD enum ramet_rc

@@ -41,6 +41,7 @@ struct ramet_shared_chain;
 
 struct ramet_history {
     struct ramet_objstore *store;
+    struct ramet_objstore *behind; /* the same, or behind a cache */
     const struct ramet_os *os;
     struct ramet_vid volume;
     struct ramet_frame_reader *frames;

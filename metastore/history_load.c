@@ -186,7 +186,7 @@ ramet_history_peek_hash(struct ramet_history *history, uint64_t lsn,
     enum ramet_rc rc;
 
     ramet_commit_key(&history->volume, lsn, key);
-    rc = ramet_objstore_read(history->store, key, 0, core, sizeof(core), &got,
+    rc = ramet_objstore_read(history->behind, key, 0, core, sizeof(core), &got,
                              err);
     if (rc != RAMET_OK)
         return rc;

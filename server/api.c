@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/log.h"
 #include "server/server_impl.h"
 
 #define PARTS_MAX 6u
@@ -220,8 +219,8 @@ is_open_route(enum ramet_route route)
     return route == RAMET_ROUTE_HEALTHZ || route == RAMET_ROUTE_READYZ;
 }
 
-static bool
-is_write(const struct call *call)
+bool
+ramet_api_is_write(const struct call *call)
 {
     const enum ramet_http_method method = ramet_http_method_of(call->rq);
 
@@ -241,7 +240,7 @@ authorize(struct call *call)
     case RAMET_ACCESS_WRITE:
         return true;
     case RAMET_ACCESS_READ:
-        if (!is_write(call))
+        if (!ramet_api_is_write(call))
             return true;
         ramet_render_problem(call->rq, 403, RAMET_EREADONLY,
                              "this token may only read", NULL);
@@ -433,65 +432,6 @@ ramet_api_app(struct ramet_server *server)
 }
 
 /* ---- shared by handlers ------------------------------------------------------ */
-
-/* Answer with a failure. What is not the client's doing is the operator's
- * affair: the log says all of it. */
-static void
-tell(struct call *call, enum ramet_rc rc, const struct ramet_err *err,
-     bool from_client)
-{
-    const unsigned status = ramet_status_of(rc, from_client);
-    char number[RAMET_LOG_NUM_SIZE];
-
-    if (status >= 500)
-        ramet_log(RAMET_LOG_ERROR, "request failed", "method",
-                  ramet_http_method_name(call->rq), "path",
-                  ramet_http_path(call->rq), "status",
-                  ramet_log_num(number, status), "code", ramet_rc_name(rc),
-                  "detail", err->text, NULL);
-    ramet_render_failure(call->rq, rc, err, from_client);
-}
-
-void
-ramet_api_refused(struct call *call, enum ramet_rc rc,
-                  const struct ramet_err *err)
-{
-    tell(call, rc, err, true);
-}
-
-void
-ramet_api_failed(struct call *call, const struct ramet_vid *volume,
-                 enum ramet_rc rc, const struct ramet_err *err)
-{
-    struct ramet_server *server = call->server;
-
-    if (rc == RAMET_ECORRUPT)
-        atomic_fetch_add_explicit(&server->metrics.damaged, 1,
-                                  memory_order_relaxed);
-    /* Begin anew: the store may have been mended, or set back. */
-    if ((rc == RAMET_ECORRUPT || rc == RAMET_EWENTBACK) && volume != NULL) {
-        ramet_cache_forget(server->cache, volume);
-        ramet_lives_drop(server->lives, volume, false);
-    }
-    tell(call, rc, err, false);
-}
-
-struct ramet_live *
-ramet_api_live(struct call *call)
-{
-    struct ramet_live *live = NULL;
-    struct ramet_err err;
-    enum ramet_rc rc = RAMET_OK;
-
-    if (!call->has_id)
-        rc = ramet_catalog_resolve(call->server->store, call->name,
-                                   &call->volume, &err);
-    if (rc == RAMET_OK)
-        rc = ramet_live_get(call->server->lives, &call->volume, &live, &err);
-    if (rc != RAMET_OK)
-        ramet_api_failed(call, NULL, rc, &err);
-    return live;
-}
 
 bool
 ramet_api_number(struct call *call, const char *name, uint64_t fallback,

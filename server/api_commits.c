@@ -12,6 +12,7 @@
 /* ---- the list ----------------------------------------------------------------- */
 
 struct commit_list {
+    struct ramet_server *server;
     struct ramet_live *live;
     uint64_t next, last; /* LSNs to send: [next, last] */
     bool as_json;
@@ -52,10 +53,13 @@ produce_commits(void *state, struct ramet_buf *out, bool *out_done,
     struct commit_list *list = state;
 
     while (list->next <= list->last && out->len < RAMET_HTTP_STREAM_BYTES) {
-        const enum ramet_rc rc = append_commit(list, out, err);
+        enum ramet_rc rc = append_commit(list, out, err);
 
-        if (rc != RAMET_OK)
+        if (rc != RAMET_OK) {
+            (void)ramet_api_note_failure(
+                list->server, ramet_live_volume(list->live), &rc, err);
             return rc;
+        }
         list->next++;
     }
     *out_done = list->next > list->last;
@@ -103,6 +107,7 @@ ramet_api_commits(struct call *call)
         ramet_live_put(live);
         return;
     }
+    list->server = call->server;
     list->live = live;
     list->as_json = as_json;
     list->next = after + 1;
@@ -193,42 +198,67 @@ validate(struct ramet_history *history, const uint8_t *object, size_t len,
                                       &page_size, err);
 }
 
-void
-ramet_api_commit(struct call *call)
+/* A commit on top of what is not here: what is here ends before it, since it was
+ * deleted or set back before this server looked. */
+static enum ramet_rc
+stands_on_nothing(const struct ramet_head *newest, struct ramet_err *err)
 {
-    struct ramet_live *live = ramet_api_live(call);
-    struct ramet_history *history;
-    struct ramet_head winner;
+    return RAMET_FAIL(err, RAMET_EWENTBACK,
+                      "the volume ends at LSN %" PRIu64
+                      " here, before what this commit is based on: it was "
+                      "deleted, or the store restored from a backup",
+                      newest->lsn);
+}
+
+static void
+take_commit(struct call *call, struct ramet_live *live)
+{
+    struct ramet_history *history = ramet_live_history(live);
+    struct ramet_head newest;
     struct ramet_err err;
     size_t len;
     const uint8_t *object = ramet_http_body(call->rq, &len);
     enum ramet_rc rc;
 
-    if (live == NULL)
-        return;
-    history = ramet_live_history(live);
     /* The store may have been set back meanwhile: what is in memory of the base
      * must not lead to a commit above a gap. */
-    rc = ramet_history_newest(history, &winner, &err);
+    rc = ramet_history_newest(history, &newest, &err);
     if (rc != RAMET_OK) {
         ramet_api_failed(call, &call->volume, rc, &err);
-        ramet_live_put(live);
         return;
     }
     rc = validate(history, object, len, &err);
-    if (rc == RAMET_OK) {
-        rc = ramet_history_append(history, object, len, &winner, &err);
-        if (rc == RAMET_OK)
-            reply_committed(call, live, ramet_get_le64(object + 16));
-        else if (rc == RAMET_ECONFLICT)
-            reply_conflict(call, live, &err);
-        else
-            ramet_api_failed(call, NULL, rc, &err);
-    } else if (rc == RAMET_ECONFLICT) {
-        reply_conflict(call, live, &err);
-    } else {
+    if ((rc == RAMET_ENOTFOUND || rc == RAMET_ECONFLICT) &&
+        ramet_get_le64(object + 16) > newest.lsn + 1)
+        rc = stands_on_nothing(&newest, &err);
+    if (rc != RAMET_OK && rc != RAMET_ECONFLICT) {
         /* What is wrong was sent; where the store failed the code says so. */
         ramet_api_refused(call, rc, &err);
+        return;
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_history_append(history, object, len, &newest, &err);
+    if (rc == RAMET_OK)
+        reply_committed(call, live, ramet_get_le64(object + 16));
+    else if (rc == RAMET_ECONFLICT)
+        reply_conflict(call, live, &err);
+    else
+        ramet_api_failed(call, &call->volume, rc, &err);
+}
+
+void
+ramet_api_commit(struct call *call)
+{
+    struct ramet_gone *gone = call->server->gone;
+    struct ramet_live *live = ramet_api_live(call);
+
+    if (live == NULL)
+        return;
+    if (ramet_gone_enter(gone, &call->volume)) {
+        take_commit(call, live);
+        ramet_gone_leave(gone, &call->volume);
+    } else {
+        ramet_api_gone(call->rq, &call->volume);
     }
     ramet_live_put(live);
 }

@@ -148,6 +148,7 @@ ramet_api_select(struct call *call, const char *etag, uint64_t modified_ms,
 /* ---- content -------------------------------------------------------------------- */
 
 struct content {
+    struct ramet_server *server;
     struct ramet_live *live;
     struct ramet_head head;
     uint64_t offset, left;
@@ -202,6 +203,9 @@ produce_content(void *state, struct ramet_buf *out, bool *out_done,
     rc = ramet_history_read_pages(ramet_live_history(content->live),
                                   content->head.lsn, pgnos, count, false,
                                   place_page, &filling, err);
+    if (rc != RAMET_OK)
+        (void)ramet_api_note_failure(
+            content->server, ramet_live_volume(content->live), &rc, err);
     content->offset += len;
     content->left -= len;
     *out_done = content->left == 0;
@@ -326,7 +330,7 @@ send_content(struct call *call, struct content *content, unsigned status)
         ramet_render_reply(call->rq, status, type, &buf);
     } else {
         ramet_buf_done(&buf);
-        ramet_api_failed(call, &call->volume, rc, &err);
+        ramet_api_failed(call, NULL, rc, &err);
     }
     free_content(content);
 }
@@ -351,6 +355,7 @@ ramet_api_content(struct call *call)
         ramet_live_put(live);
         return;
     }
+    content->server = call->server;
     content->live = live;
     rc = find_snapshot(call, ramet_live_history(live), &content->head, &fixed,
                        &err);

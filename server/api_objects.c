@@ -120,6 +120,12 @@ reply_object(struct call *call, const char *key, const struct byte_range *range,
                             &object_ops, reading);
 }
 
+static bool
+is_of_a_volume(const struct call *call)
+{
+    return call->route != RAMET_ROUTE_STORE && call->route != RAMET_ROUTE_NAME;
+}
+
 void
 ramet_api_object(struct call *call)
 {
@@ -128,16 +134,12 @@ ramet_api_object(struct call *call)
     struct ramet_err err;
     unsigned status;
     uint64_t size;
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc;
 
-    if (!call->has_id && call->route != RAMET_ROUTE_STORE &&
-        call->route != RAMET_ROUTE_NAME)
-        rc = ramet_catalog_resolve(call->server->store, call->name,
-                                   &call->volume, &err);
-    if (rc == RAMET_OK) {
-        object_key(call, key);
-        rc = ramet_objstore_size(call->server->store, key, &size, &err);
-    }
+    if (is_of_a_volume(call) && !ramet_api_resolve(call))
+        return;
+    object_key(call, key);
+    rc = ramet_objstore_size(call->server->store, key, &size, &err);
     if (rc != RAMET_OK) {
         ramet_api_failed(call, NULL, rc, &err);
         return;
@@ -271,6 +273,23 @@ sink_write(void *state, const void *data, size_t len, struct ramet_err *err)
     return ramet_objstore_upload_write(writing->upload, bytes, len, err);
 }
 
+/* False: the volume was deleted meanwhile. (What a tombstone of a name names is
+ * nil, and never deleted.) */
+static bool
+publish(struct writing *writing, enum ramet_rc *rc, struct ramet_err *err)
+{
+    struct call *call = &writing->call;
+
+    if (call->route == RAMET_ROUTE_NAME)
+        memcpy(&call->volume, writing->head + 16, sizeof(call->volume));
+    if (!ramet_gone_enter(call->server->gone, &call->volume))
+        return false;
+    *rc = ramet_objstore_upload_finish(writing->upload, err);
+    writing->upload = NULL;
+    ramet_gone_leave(call->server->gone, &call->volume);
+    return true;
+}
+
 static void
 sink_finish(void *state, struct ramet_http_request *rq, enum ramet_rc rc,
             const struct ramet_err *sink_err)
@@ -281,11 +300,9 @@ sink_finish(void *state, struct ramet_http_request *rq, enum ramet_rc rc,
     if (rc == RAMET_OK && writing->upload == NULL)
         rc = RAMET_FAIL(&err, RAMET_ECORRUPT, "the body is only %zu bytes",
                         writing->head_len);
-    if (rc == RAMET_OK) {
-        rc = ramet_objstore_upload_finish(writing->upload, &err);
-        writing->upload = NULL;
-    }
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK && !publish(writing, &rc, &err))
+        ramet_api_gone(rq, &writing->call.volume);
+    else if (rc == RAMET_OK)
         ramet_http_reply(rq, 201, NULL, NULL, 0);
     else if (rc == RAMET_EEXIST)
         ramet_render_problem(rq, 412, rc, "there is such an object already",
@@ -323,6 +340,10 @@ ramet_api_put_begin(struct call *call)
         ramet_render_problem(call->rq, 400, RAMET_EINVAL,
                              "write objects by the volume's id, not its name",
                              NULL);
+        return;
+    }
+    if (call->has_id && ramet_gone_has(call->server->gone, &call->volume)) {
+        ramet_api_gone(call->rq, &call->volume);
         return;
     }
     if (ramet_http_content_length(call->rq) != UINT64_MAX &&

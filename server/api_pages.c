@@ -287,14 +287,8 @@ produce_pages(void *state, struct ramet_buf *out, bool *out_done,
 
         rc = answer_slice(answer, out, err);
         if (rc != RAMET_OK && out->failed == RAMET_OK) {
-            if (rc == RAMET_ECORRUPT) {
-                atomic_fetch_add_explicit(&answer->server->metrics.damaged, 1,
-                                          memory_order_relaxed);
-                ramet_cache_forget(answer->server->cache,
-                                   ramet_live_volume(answer->live));
-                ramet_lives_drop(answer->server->lives,
-                                 ramet_live_volume(answer->live), false);
-            }
+            (void)ramet_api_note_failure(
+                answer->server, ramet_live_volume(answer->live), &rc, err);
             out->len = before; /* whole records only */
             ramet_log(RAMET_LOG_WARN, "page read failed", "detail", err->text,
                       NULL);
@@ -493,6 +487,7 @@ ramet_api_pages_now(struct call *call)
     bool done = false;
 
     if (!call->has_id || len > 128 ||
+        ramet_gone_has(call->server->gone, &call->volume) ||
         ramet_pages_decode(body, len, &request, NULL) != RAMET_OK)
         return false;
     ramet_buf_init(&out, NOW_BYTES_MAX);

@@ -128,9 +128,16 @@ create_volume(struct call *call)
         status = 200;
     else if (rc == RAMET_ENOTFOUND) {
         rc = has_id ? RAMET_OK : ramet_id_new(&call->volume.id, &err);
-        if (rc == RAMET_OK)
+        if (rc == RAMET_OK &&
+            !ramet_gone_enter(call->server->gone, &call->volume)) {
+            ramet_api_gone(call->rq, &call->volume);
+            return;
+        }
+        if (rc == RAMET_OK) {
             rc = ramet_catalog_bind(store, call->name, &call->volume, false,
                                     &err);
+            ramet_gone_leave(call->server->gone, &call->volume);
+        }
     }
     if (rc != RAMET_OK) {
         ramet_api_failed(call, NULL, rc, &err);
@@ -228,30 +235,51 @@ ramet_api_head(struct call *call)
     ramet_live_put(live);
 }
 
+/* Streams, caches and writers hold something of it: once it is marked nothing of
+ * it is written or served, whatever they hold. */
+static enum ramet_rc
+delete_volume(struct ramet_server *server, const struct ramet_vid *volume,
+              struct ramet_err *err)
+{
+    bool stays = false;
+    enum ramet_rc rc;
+
+    ramet_gone_mark(server->gone, volume);
+    rc = ramet_catalog_delete(server->store, volume, err);
+    if (rc != RAMET_OK &&
+        (ramet_catalog_has_commits(server->base, volume, &stays, NULL) !=
+             RAMET_OK ||
+         stays)) {
+        ramet_gone_unmark(server->gone, volume);
+        return rc;
+    }
+    ramet_cache_forget(server->cache, volume);
+    ramet_lives_drop(server->lives, volume, true);
+    return rc;
+}
+
 void
 ramet_api_delete(struct call *call)
 {
     struct ramet_server *server = call->server;
-    struct ramet_head head;
-    struct ramet_live *live = ramet_api_live(call);
     struct ramet_err err;
-    enum ramet_rc rc;
+    bool exists = false;
+    enum ramet_rc rc = RAMET_OK;
 
-    if (live == NULL)
-        return;
-    if (!newest_head(call, live, &head)) {
-        ramet_live_put(live);
-        return;
-    }
-    ramet_live_put(live);
-    rc = ramet_catalog_delete(server->store, &call->volume, &err);
-    ramet_cache_forget(server->cache, &call->volume);
-    if (rc != RAMET_OK) {
+    if (!call->has_id) /* not ramet_api_resolve(): a deletion may be repeated */
+        rc = ramet_catalog_resolve(server->store, call->name, &call->volume,
+                                   &err);
+    if (rc == RAMET_OK)
+        rc = ramet_catalog_exists(server->store, &call->volume, &exists, &err);
+    if (rc == RAMET_OK && !exists)
+        rc = RAMET_FAIL(&err, RAMET_ENOTFOUND, "there is no volume \"%s\"",
+                        call->name);
+    if (rc == RAMET_OK)
+        rc = delete_volume(server, &call->volume, &err);
+    if (rc == RAMET_OK)
+        ramet_http_reply(call->rq, 204, NULL, NULL, 0);
+    else
         ramet_api_failed(call, NULL, rc, &err);
-        return;
-    }
-    ramet_lives_drop(server->lives, &call->volume, true);
-    ramet_http_reply(call->rq, 204, NULL, NULL, 0);
 }
 
 /* ---- changes ------------------------------------------------------------------ */

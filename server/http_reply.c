@@ -248,8 +248,9 @@ fill_stream(struct ramet_job *job)
             s->ops->produce(s->state, &s->spare, &done, &err);
 
         if (rc != RAMET_OK)
-            ramet_log(RAMET_LOG_ERROR, "answer cut off", "code",
-                      ramet_rc_name(rc), "detail", err.text, NULL);
+            ramet_log(rc == RAMET_ENOTFOUND ? RAMET_LOG_WARN : RAMET_LOG_ERROR,
+                      "answer cut off", "code", ramet_rc_name(rc), "detail",
+                      err.text, NULL);
         ramet_mutex_lock(&s->lock);
         s->done = done && rc == RAMET_OK;
         s->failed = rc != RAMET_OK || s->spare.failed != RAMET_OK;

@@ -9,6 +9,7 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "metastore/catalog.h"
 
 #define HISTORY_CACHE_BYTES (512u << 10)
 #define HEARTBEAT_MS 15000u
@@ -17,7 +18,8 @@
 #define MAP_URGENT_BYTES (30u << 10)
 
 enum ramet_rc
-ramet_lives_new(struct ramet_objstore *store, struct ramet_work *work,
+ramet_lives_new(struct ramet_objstore *base, struct ramet_objstore *store,
+                struct ramet_work *work, struct ramet_gone *gone,
                 struct ramet_metrics *metrics, struct ramet_lives **out,
                 struct ramet_err *err)
 {
@@ -25,8 +27,10 @@ ramet_lives_new(struct ramet_objstore *store, struct ramet_work *work,
 
     if (lives == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "volumes: out of memory");
+    lives->base = base;
     lives->store = store;
     lives->work = work;
+    lives->gone = gone;
     lives->metrics = metrics;
     ramet_mutex_init(&lives->lock);
     *out = lives;
@@ -97,8 +101,8 @@ static struct ramet_live *
 make_live(struct ramet_lives *lives, const struct ramet_vid *volume,
           struct ramet_err *err)
 {
-    const struct ramet_history_options options = {.cache_bytes =
-                                                      HISTORY_CACHE_BYTES};
+    const struct ramet_history_options options = {
+        .cache_bytes = HISTORY_CACHE_BYTES, .behind = lives->base};
     struct ramet_live *live = ramet_calloc(1, sizeof(*live));
     enum ramet_rc rc;
 
@@ -205,15 +209,37 @@ ramet_live_volume(const struct ramet_live *live)
 /* ---- maps and polling, in workers ------------------------------------------ */
 
 static void
+make_map(struct ramet_live *live, uint64_t lsn)
+{
+    struct ramet_lives *lives = live->lives;
+    struct ramet_err err;
+    bool has = true;
+    enum ramet_rc rc;
+
+    if (!ramet_gone_enter(lives->gone, &live->volume))
+        return;
+    rc = ramet_history_make_map(live->history, lsn, &err);
+    ramet_gone_leave(lives->gone, &live->volume);
+    if (rc != RAMET_OK &&
+        ramet_catalog_has_commits(lives->store, &live->volume, &has, NULL) ==
+            RAMET_OK &&
+        !has)
+        return; /* deleted by others */
+    atomic_fetch_add_explicit(rc == RAMET_OK ? &lives->metrics->maps
+                                             : &lives->metrics->map_failures,
+                              1, memory_order_relaxed);
+    if (rc != RAMET_OK)
+        ramet_log(RAMET_LOG_ERROR, "no page map could be made", "detail",
+                  err.text, NULL);
+}
+
+static void
 make_maps(struct ramet_job *job)
 {
     struct ramet_live *live =
         (void *)((char *)job - offsetof(struct ramet_live, map_job));
-    struct ramet_metrics *metrics = live->lives->metrics;
 
     for (;;) {
-        struct ramet_err err;
-        enum ramet_rc rc;
         uint64_t lsn;
 
         ramet_mutex_lock(&live->lock);
@@ -224,13 +250,7 @@ make_maps(struct ramet_job *job)
         ramet_mutex_unlock(&live->lock);
         if (lsn == 0)
             break;
-        rc = ramet_history_make_map(live->history, lsn, &err);
-        atomic_fetch_add_explicit(rc == RAMET_OK ? &metrics->maps
-                                                 : &metrics->map_failures,
-                                  1, memory_order_relaxed);
-        if (rc != RAMET_OK)
-            ramet_log(RAMET_LOG_ERROR, "no page map could be made", "detail",
-                      err.text, NULL);
+        make_map(live, lsn);
     }
     ramet_live_put(live);
 }
@@ -274,16 +294,31 @@ ramet_live_committed(struct ramet_live *live, const struct ramet_head *head)
     want_map(live, head);
 }
 
+/* Its commits are not there any more: somebody deleted it, or set the store
+ * back. Who listens is told. */
+static void
+drop_lost(struct ramet_live *live)
+{
+    struct ramet_lives *lives = live->lives;
+    bool has = true;
+
+    if (ramet_catalog_has_commits(lives->store, &live->volume, &has, NULL) ==
+        RAMET_OK)
+        ramet_lives_drop(lives, &live->volume, !has);
+}
+
 static void
 poll_volume(struct ramet_job *job)
 {
     struct ramet_live *live =
         (void *)((char *)job - offsetof(struct ramet_live, poll_job));
     struct ramet_head newest;
+    const enum ramet_rc rc = ramet_history_newest(live->history, &newest, NULL);
 
-    if (ramet_history_newest(live->history, &newest, NULL) == RAMET_OK &&
-        newest.lsn > 0)
+    if (rc == RAMET_OK && newest.lsn > 0)
         ramet_live_publish(live, &newest);
+    else if (rc == RAMET_EWENTBACK)
+        drop_lost(live);
     ramet_mutex_lock(&live->lock);
     live->poll_busy = false;
     ramet_mutex_unlock(&live->lock);

@@ -17,6 +17,7 @@
 #define RAMET_SERVER_LIVE_H
 
 #include "metastore/history.h"
+#include "server/gone.h"
 #include "server/http.h"
 #include "server/metrics.h"
 #include "server/work.h"
@@ -28,7 +29,8 @@ struct ramet_lives;
 struct ramet_live;
 
 RAMET_NODISCARD enum ramet_rc
-ramet_lives_new(struct ramet_objstore *store, struct ramet_work *work,
+ramet_lives_new(struct ramet_objstore *base, struct ramet_objstore *store,
+                struct ramet_work *work, struct ramet_gone *gone,
                 struct ramet_metrics *metrics, struct ramet_lives **out,
                 struct ramet_err *err);
 /* After the last put; waits for maps under way (they are the workers'). */

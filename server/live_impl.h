@@ -54,8 +54,9 @@ struct ramet_live {
 };
 
 struct ramet_lives {
-    struct ramet_objstore *store;
+    struct ramet_objstore *base, *store; /* itself, and through the cache */
     struct ramet_work *work;
+    struct ramet_gone *gone;
     struct ramet_metrics *metrics;
     struct ramet_mutex lock;
     struct ramet_live *buckets[RAMET_LIVE_BUCKETS];

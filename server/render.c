@@ -137,6 +137,7 @@ title_of(unsigned status)
         {404, "Not Found"},
         {405, "Method Not Allowed"},
         {409, "Conflict"},
+        {410, "Gone"},
         {412, "Precondition Failed"},
         {413, "Content Too Large"},
         {415, "Unsupported Media Type"},
@@ -256,8 +257,9 @@ ramet_status_of(enum ramet_rc rc, bool from_client)
         return from_client ? 422 : 500;
     case RAMET_EIO:
     case RAMET_EFORKED:
-    case RAMET_EWENTBACK:
         return 500;
+    case RAMET_EWENTBACK: /* a client may know more than there is here */
+        return from_client ? 409 : 500;
     case RAMET_ECLOCK:
     case RAMET_EREFUSED:
         return 422;

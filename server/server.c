@@ -244,8 +244,11 @@ start_parts(struct ramet_server *server, struct ramet_err *err)
         rc = ramet_work_new((unsigned)options->workers, (size_t)options->queue,
                             &server->work, err);
     if (rc == RAMET_OK)
-        rc = ramet_lives_new(server->store, server->work, &server->metrics,
-                             &server->lives, err);
+        rc = ramet_gone_new(&server->gone, err);
+    if (rc == RAMET_OK)
+        rc = ramet_lives_new(server->base, server->store, server->work,
+                             server->gone, &server->metrics, &server->lives,
+                             err);
     if (rc == RAMET_OK) {
         server->placed = ramet_placed_new(PLACED_ENTRIES);
         if (server->placed == NULL)
@@ -291,6 +294,7 @@ ramet_server_stop(struct ramet_server *server)
     ramet_work_free(server->work);
     ramet_http_free(server->http);
     ramet_lives_free(server->lives);
+    ramet_gone_free(server->gone);
     ramet_placed_free(server->placed);
     ramet_access_close(server->access);
     ramet_cache_close(server->cache);

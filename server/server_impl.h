@@ -8,6 +8,7 @@
  *   api_pages.c    pages as stored frames
  *   api_content.c  a volume as one file
  *   api_status.c   health, readiness, metrics
+ *   api_failure.c  what is answered where something fails
  *
  * A handler runs in a worker, gets a call whose path was checked, and replies.
  *
@@ -21,6 +22,7 @@
 #include "server/access.h"
 #include "server/auth.h"
 #include "server/cache.h"
+#include "server/gone.h"
 #include "server/http.h"
 #include "server/live.h"
 #include "server/metrics.h"
@@ -39,6 +41,7 @@ struct ramet_server {
     struct ramet_cache *cache;
     struct ramet_objstore *store; /* through the cache */
     struct ramet_work *work;
+    struct ramet_gone *gone;
     struct ramet_lives *lives;
     struct ramet_placed *placed;
     struct ramet_tokens *tokens;
@@ -78,15 +81,28 @@ bool ramet_api_pages_now(struct call *call);
 /* Begin: an object is written; sets the sink, or replies. */
 void ramet_api_put_begin(struct call *call);
 
+bool ramet_api_is_write(const struct call *call);
+/* The call's volume from its name; replies and gives false where there is
+ * none. */
+bool ramet_api_resolve(struct call *call);
 /* The call's volume, referenced; replies and gives NULL where it can't. */
 struct ramet_live *ramet_api_live(struct call *call);
 /* What a client sent was wrong, or could not be written: 422 where it does not
  * hold together. */
 void ramet_api_refused(struct call *call, enum ramet_rc rc,
                        const struct ramet_err *err);
-/* A failure of a read: counts damage and forgets what the cache has of it. */
+/* A failure that is not the client's doing; `volume` NULL: of no volume. */
 void ramet_api_failed(struct call *call, const struct ramet_vid *volume,
                       enum ramet_rc rc, const struct ramet_err *err);
+/* Something of a volume could not be read: counts damage, and forgets what is
+ * held of it as far as it may be wrong. What a deletion took away is no damage:
+ * then it gives true, *rc is RAMET_ENOTFOUND and *err says so. */
+bool ramet_api_note_failure(struct ramet_server *server,
+                            const struct ramet_vid *volume, enum ramet_rc *rc,
+                            struct ramet_err *err);
+/* Refuse a write to a volume that was deleted. */
+void
+ramet_api_gone(struct ramet_http_request *rq, const struct ramet_vid *volume);
 /* A decimal query parameter; `fallback` if absent. Replies 400 and gives
  * false if it is something else. */
 bool ramet_api_number(struct call *call, const char *name, uint64_t fallback,

@@ -1,6 +1,7 @@
 # libramet for programs that embed Ramet without SQLite's VFS, and what
 # `cmake --install` puts where: the command, the extension, the library, its
-# one public header, CMake targets and ramet.pc.
+# one public header, CMake targets and ramet.pc; man pages; a systemd unit that
+# names the command where it was installed, and a configuration to start from.
 
 if(TARGET ramet_client AND EXISTS "${PROJECT_SOURCE_DIR}/client/ramet.h")
     # The archive holds the objects of every layer that it needs, so that a
@@ -44,6 +45,10 @@ if(TARGET ramet_client AND EXISTS "${PROJECT_SOURCE_DIR}/client/ramet.h")
     write_basic_package_version_file(
         "${PROJECT_BINARY_DIR}/ramet-config-version.cmake"
         COMPATIBILITY SameMinorVersion)
+    # Relative, so that it is right under whatever --prefix is installed to.
+    file(RELATIVE_PATH RAMET_PC_TO_PREFIX
+         "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")
+    string(REGEX REPLACE "/$" "" RAMET_PC_TO_PREFIX "${RAMET_PC_TO_PREFIX}")
     configure_file("${PROJECT_SOURCE_DIR}/cmake/ramet.pc.in"
                    "${PROJECT_BINARY_DIR}/ramet.pc" @ONLY)
     install(FILES "${PROJECT_BINARY_DIR}/ramet-config.cmake"
@@ -60,4 +65,21 @@ endif()
 if(TARGET ramet_vfs)
     install(TARGETS ramet_vfs
             LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endif()
+
+if(TARGET ramet)
+    install(FILES "${PROJECT_SOURCE_DIR}/docs/man/ramet.1"
+            DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
+    install(FILES "${PROJECT_SOURCE_DIR}/docs/man/ramet.conf.5"
+            DESTINATION "${CMAKE_INSTALL_MANDIR}/man5")
+    # Not into /etc: what stands there is the operator's.
+    install(FILES "${PROJECT_SOURCE_DIR}/packaging/ramet.conf"
+            DESTINATION "${CMAKE_INSTALL_DATADIR}/ramet")
+    install(CODE "
+        set(RAMET_BIN \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR}\")
+        set(RAMET_SHARE \"\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_DATADIR}/ramet\")
+        configure_file(\"${PROJECT_SOURCE_DIR}/packaging/ramet.service.in\"
+            \"${PROJECT_BINARY_DIR}/ramet.service\" @ONLY)")
+    install(FILES "${PROJECT_BINARY_DIR}/ramet.service"
+            DESTINATION "lib/systemd/system")
 endif()

@@ -184,9 +184,11 @@ pass(void *ctx)
     struct meanwhile *const m = ctx;
     const struct ramet_snapshot base = *ramet_session_snapshot(m->session);
     struct ramet_remote_point point;
+    char text[24];
 
     m->happened = true;
-    change(m->a, 500, "passed");
+    snprintf(text, sizeof(text), "passed at %u", m->moment);
+    change(m->a, 500, text);
     point = newest_point(m->world);
     assert_int_equal(pull_as(m->session, &base, &point, false), RAMET_OK);
 }
@@ -272,6 +274,8 @@ reset__while_somebody_commits__keeps_that_too(void **state)
         size_t n;
 
         world_write(b, 70000, "mine", 4);
+        /* So that the copy has to ask for pages. */
+        OK(ramet_session_evict(m.session, 0, e));
         OK(ramet_file_reset(b, false, kept, sizeof(kept), NULL, e));
         OK(ramet_file_pin(b, e));
         OK(ramet_file_read(b, 300, got, sizeof(got), &n, e));

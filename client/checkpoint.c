@@ -367,7 +367,7 @@ carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
         ramet_pos_gen(ramet_entry_pos(fill->frame.replaced)) <= c->last)
         return RAMET_OK;
     return ramet_fill_append(c->replica, fill->frame.pgno, entry,
-                             fill->frame.replaced, fill->lsn, fill->page_size,
+                             fill->frame.replaced, &fill->at, fill->page_size,
                              fill->page, err);
 }
 

@@ -10,8 +10,8 @@
 
 struct ramet_fill {
     struct ramet_logframe frame;
-    uint64_t lsn;
-    const uint8_t *page; /* NULL: zeros */
+    struct ramet_point at; /* which commit has it so */
+    const uint8_t *page;   /* NULL: zeros */
     uint32_t page_size;
 };
 typedef enum ramet_rc ramet_fill_visit(void *ctx, const struct ramet_fill *fill,
@@ -25,8 +25,8 @@ ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
  * `replaced` is what the frame names. Base lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
-                  uint64_t expected, uint64_t replaced, uint64_t lsn,
-                  uint32_t page_size, const uint8_t *page,
-                  struct ramet_err *err);
+                  uint64_t expected, uint64_t replaced,
+                  const struct ramet_point *at, uint32_t page_size,
+                  const uint8_t *page, struct ramet_err *err);
 
 #endif

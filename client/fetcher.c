@@ -1,7 +1,7 @@
 /*
  * fetcher.c - see fetcher.h.
  *
- *   (1) flights never overlap: a page of one LSN is in at most one of them
+ *   (1) flights never overlap: a page of one commit is in at most one of them
  *   (2) a flight's pages are written by its leader alone, before `done` is
  *       set under the mutex, and read by the others after
  *   (3) a flight lives until its leader and all who waited for it have left
@@ -23,7 +23,7 @@
 
 struct flight {
     struct flight *next;
-    uint64_t lsn;
+    struct ramet_point at;
     uint32_t first;
     uint32_t count;
     uint32_t page_size;
@@ -84,22 +84,24 @@ ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher)
 
 /* The flight that brings `pgno`. Needs the mutex. */
 static struct flight *
-find_flight(const struct ramet_page_fetcher *fetcher, uint64_t lsn,
-            uint32_t pgno)
+find_flight(const struct ramet_page_fetcher *fetcher,
+            const struct ramet_point *at, uint32_t pgno)
 {
     for (struct flight *f = fetcher->flights; f != NULL; f = f->next)
-        if (f->lsn == lsn && pgno >= f->first && pgno - f->first < f->count)
+        if (ramet_point_equal(&f->at, at) && pgno >= f->first &&
+            pgno - f->first < f->count)
             return f;
     return NULL;
 }
 
-/* How far from `pgno` the next flight of this LSN is away. Needs the mutex. */
+/* How far from `pgno` the next flight of this commit is away. Needs the mutex. */
 static uint32_t
-clear_ahead(const struct ramet_page_fetcher *fetcher, uint64_t lsn,
-            uint32_t pgno, uint32_t count)
+clear_ahead(const struct ramet_page_fetcher *fetcher,
+            const struct ramet_point *at, uint32_t pgno, uint32_t count)
 {
     for (const struct flight *f = fetcher->flights; f != NULL; f = f->next)
-        if (f->lsn == lsn && f->first > pgno && f->first - pgno < count)
+        if (ramet_point_equal(&f->at, at) && f->first > pgno &&
+            f->first - pgno < count)
             count = f->first - pgno;
     return count;
 }
@@ -118,6 +120,7 @@ static struct flight *
 begin_flight(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
              uint32_t pgno, struct ramet_fetch *sink)
 {
+    const struct ramet_point at = ramet_head_point(head);
     const uint32_t by_bytes = RAMET_FLIGHT_BYTES / head->page_size;
     uint32_t max =
         by_bytes < RAMET_FLIGHT_PAGES ? by_bytes : RAMET_FLIGHT_PAGES;
@@ -126,7 +129,7 @@ begin_flight(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
     assert(pgno <= head->page_count);
     if (max > head->page_count - pgno + 1)
         max = head->page_count - pgno + 1;
-    max = clear_ahead(fetcher, head->lsn, pgno, max);
+    max = clear_ahead(fetcher, &at, pgno, max);
     flight = ramet_calloc(1, sizeof(*flight));
     if (flight == NULL)
         return NULL;
@@ -136,7 +139,7 @@ begin_flight(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
         flight_free(flight);
         return NULL;
     }
-    flight->lsn = head->lsn;
+    flight->at = at;
     flight->first = pgno;
     flight->page_size = head->page_size;
     flight->sink = sink;
@@ -203,7 +206,7 @@ fly(struct ramet_page_fetcher *fetcher, const struct ramet_vid *volume,
     for (uint32_t i = 0; i < flight->count; i++)
         pgnos[i] = flight->first + i;
     rc = ramet_source_read_pages(ramet_link_source(fetcher->link), volume,
-                                 flight->lsn, pgnos, flight->count, true,
+                                 &flight->at, pgnos, flight->count, true,
                                  land_page, flight, err);
     atomic_fetch_add(&fetcher->link->fetched_pages, flight->delivered);
     return rc;
@@ -249,9 +252,9 @@ ride_along(struct ramet_page_fetcher *fetcher, struct flight *flight,
     return rc;
 }
 
-/* What the remote says of `lsn`, unless the breaker is open. */
+/* What the remote says of `at`, unless the breaker is open. */
 static enum ramet_rc
-look_at(struct ramet_page_fetcher *fetcher, uint64_t lsn,
+look_at(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
         struct ramet_vid *out_volume, struct ramet_head *out_head,
         struct ramet_err *err)
 {
@@ -268,7 +271,7 @@ look_at(struct ramet_page_fetcher *fetcher, uint64_t lsn,
     if (rc == RAMET_OK)
         rc = ramet_source_history(source, out_volume, &history, err);
     if (rc == RAMET_OK)
-        rc = ramet_history_head(history, lsn, out_head, err);
+        rc = ramet_history_head_of(history, at, out_head, err);
     return rc;
 }
 
@@ -276,29 +279,29 @@ look_at(struct ramet_page_fetcher *fetcher, uint64_t lsn,
  * neither, the caller is the first to miss it, by invariant (4). Needs the
  * mutex, of which it lets go to look. */
 static enum ramet_rc
-look_again(struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
-           struct ramet_fetch *sink, bool *out_here, struct flight **out_flight,
-           struct ramet_err *err)
+look_again(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
+           uint32_t pgno, struct ramet_fetch *sink, bool *out_here,
+           struct flight **out_flight, struct ramet_err *err)
 {
     uint64_t looked_at = UINT64_MAX;
     enum ramet_rc rc = RAMET_OK;
 
     *out_here = false;
-    *out_flight = find_flight(fetcher, lsn, pgno);
+    *out_flight = find_flight(fetcher, at, pgno);
     while (rc == RAMET_OK && !*out_here && *out_flight == NULL &&
            looked_at != fetcher->landings) {
         looked_at = fetcher->landings;
         ramet_mutex_unlock(&fetcher->mutex);
         rc = ramet_fetch_look_again(sink, out_here, err);
         ramet_mutex_lock(&fetcher->mutex);
-        *out_flight = find_flight(fetcher, lsn, pgno);
+        *out_flight = find_flight(fetcher, at, pgno);
     }
     return rc;
 }
 
 static enum ramet_rc
-fetch(struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
-      struct ramet_fetch *sink, struct ramet_err *err)
+fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
+      uint32_t pgno, struct ramet_fetch *sink, struct ramet_err *err)
 {
     struct ramet_vid volume;
     struct ramet_head head;
@@ -306,14 +309,14 @@ fetch(struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
     enum ramet_rc rc;
     bool is_here;
 
-    rc = look_at(fetcher, lsn, &volume, &head, err);
+    rc = look_at(fetcher, at, &volume, &head, err);
     if (rc != RAMET_OK)
         return rc;
     if (pgno > head.page_count)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "there are only %" PRIu32 " pages", head.page_count);
     ramet_mutex_lock(&fetcher->mutex);
-    rc = look_again(fetcher, lsn, pgno, sink, &is_here, &flight, err);
+    rc = look_again(fetcher, at, pgno, sink, &is_here, &flight, err);
     if (rc == RAMET_OK && !is_here && flight != NULL) {
         flight->refs++;
         return ride_along(fetcher, flight, pgno, sink, err);
@@ -331,7 +334,7 @@ fetch(struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
 }
 
 enum ramet_rc
-ramet_page_fetcher_run(void *ctx, uint64_t lsn, uint32_t pgno,
+ramet_page_fetcher_run(void *ctx, const struct ramet_point *at, uint32_t pgno,
                        struct ramet_fetch *sink, struct ramet_err *err)
 {
     struct ramet_page_fetcher *const fetcher = ctx;
@@ -344,6 +347,7 @@ ramet_page_fetcher_run(void *ctx, uint64_t lsn, uint32_t pgno,
                           "%s: page %" PRIu32 " is not here, and the remote is "
                           "not known",
                           fetcher->link->path, pgno);
-    rc = fetch(fetcher, lsn, pgno, sink, &cause);
-    return rc == RAMET_OK ? rc : name_page(fetcher, lsn, pgno, rc, &cause, err);
+    rc = fetch(fetcher, at, pgno, sink, &cause);
+    return rc == RAMET_OK ? rc
+                          : name_page(fetcher, at->lsn, pgno, rc, &cause, err);
 }

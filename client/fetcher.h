@@ -29,7 +29,8 @@ void ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher);
 
 /* A ramet_fetcher, with the fetcher as its context. */
 enum ramet_rc
-ramet_page_fetcher_run(void *fetcher, uint64_t lsn, uint32_t pgno,
-                       struct ramet_fetch *sink, struct ramet_err *err);
+ramet_page_fetcher_run(void *fetcher, const struct ramet_point *at,
+                       uint32_t pgno, struct ramet_fetch *sink,
+                       struct ramet_err *err);
 
 #endif

@@ -46,9 +46,9 @@ current_fill(struct ramet_replica *replica, uint32_t page_size,
 
 enum ramet_rc
 ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
-                  uint64_t expected, uint64_t replaced, uint64_t lsn,
-                  uint32_t page_size, const uint8_t *page,
-                  struct ramet_err *err)
+                  uint64_t expected, uint64_t replaced,
+                  const struct ramet_point *at, uint32_t page_size,
+                  const uint8_t *page, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
     uint8_t raw[RAMET_FILL_HEADER_SIZE];
@@ -65,7 +65,7 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
         return rc;
     ramet_fill_encode(raw, pgno,
                       page == NULL ? RAMET_LOGFRAME_ZERO : RAMET_LOGFRAME_IMAGE,
-                      replaced, pos, lsn, gen->salt,
+                      replaced, pos, at, gen->salt,
                       page == NULL ? 0 : ramet_hash64(page, page_size));
     rc = ramet_os_writev_full(replica->os, gen->fd, iov, page == NULL ? 1 : 2,
                               ramet_pos_offset(pos), "fill", err);
@@ -95,7 +95,7 @@ decode_frame(const struct ramet_gen *gen, uint64_t pos, const uint8_t *raw,
     uint64_t hash;
 
     if (len < RAMET_FILL_HEADER_SIZE ||
-        !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->lsn, &hash))
+        !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->at, &hash))
         return false;
     out->page_size = gen->page_size;
     out->page = NULL;
@@ -165,8 +165,8 @@ ramet_fill_was_seen(struct ramet_replica *replica)
 
 enum ramet_rc
 ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
-                uint64_t lsn, uint32_t page_size, const uint8_t *page,
-                uint64_t wait_ms, struct ramet_err *err)
+                const struct ramet_point *at, uint32_t page_size,
+                const uint8_t *page, uint64_t wait_ms, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     uint64_t now;
@@ -183,7 +183,7 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
         rc = ramet_base_unclean(session, err);
         if (rc == RAMET_OK)
             rc = ramet_fill_append(
-                replica, pgno, entry, entry, lsn, page_size,
+                replica, pgno, entry, entry, at, page_size,
                 ramet_bytes_are_zero(page, page_size) ? NULL : page, err);
     }
     ramet_base_unlock(session);
@@ -199,10 +199,11 @@ ramet_session_can_keep(const struct ramet_session *session)
 }
 
 enum ramet_rc
-ramet_session_fill(struct ramet_session *session, uint64_t lsn, uint32_t pgno,
-                   const uint8_t *page, struct ramet_err *err)
+ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
+                   uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
     struct ramet_published newest;
+    struct ramet_point newest_at;
     uint64_t entry;
     bool entered;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
@@ -211,15 +212,16 @@ ramet_session_fill(struct ramet_session *session, uint64_t lsn, uint32_t pgno,
         return rc;
     entered = ramet_era_enter(session);
     rc = ramet_index_load(session, pgno, &entry, err);
-    /* Looked at after the entry: one that is newer is not of this LSN. */
+    /* Looked at after the entry: one that is newer is not of this commit. */
     ramet_index_newest(session->replica, &newest);
-    if (rc == RAMET_OK && newest.snapshot.lsn == lsn &&
+    newest_at = ramet_snapshot_point(&newest.snapshot);
+    if (rc == RAMET_OK && ramet_point_equal(&newest_at, at) &&
         ramet_entry_is_absent(entry) && pgno <= newest.snapshot.page_count &&
         (!ramet_entry_in_log(entry) ||
          ramet_entry_pos(entry) < newest.snapshot.tail))
-        rc = ramet_fill_keep(session, pgno, entry, lsn,
-                             newest.snapshot.page_size, page,
-                             RAMET_LOCK_WAIT_MS, err);
+        rc =
+            ramet_fill_keep(session, pgno, entry, at, newest.snapshot.page_size,
+                            page, RAMET_LOCK_WAIT_MS, err);
     ramet_era_leave(session, entered);
     return rc;
 }
@@ -314,8 +316,9 @@ struct recovery {
 
 /*
  * A fill of an absent page of the base belongs to it, by invariant (2). One of
- * a page that a pull made absent must be at least as new as that pull: after
- * a crash another pull may stand where the one that it belonged to stood.
+ * a page that a pull made absent must be of the commit that this pulled: after
+ * a crash another pull may stand where the one that it belonged to stood, and
+ * that of another line.
  *
  * Presence may tell that page 1 is held though its first bytes are nowhere but
  * in its fill: they go into the state at the end of a checkpoint, which died.
@@ -327,6 +330,8 @@ is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
     enum ramet_rc rc =
         ramet_index_load(r->session, fill->frame.pgno, out_entry, err);
     const enum ramet_entry_kind was = ramet_entry_kind(fill->frame.replaced);
+    const struct ramet_point newest_at =
+        ramet_snapshot_point(&r->newest.snapshot);
     enum ramet_entry_kind is;
 
     *out_wanted = false;
@@ -338,7 +343,7 @@ is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
         *out_wanted = was == RAMET_ENTRY_ABSENT;
     else if (is == RAMET_ENTRY_REMOTE)
         *out_wanted = fill->frame.replaced == *out_entry &&
-                      fill->lsn == r->newest.snapshot.lsn;
+                      ramet_point_equal(&fill->at, &newest_at);
     return RAMET_OK;
 }
 

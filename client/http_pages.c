@@ -22,8 +22,8 @@ run_length(const uint32_t *pgnos, size_t from, size_t count)
 }
 
 void
-ramet_pages_encode(struct ramet_buf *out, uint64_t lsn, unsigned flags,
-                   const uint32_t *pgnos, size_t count)
+ramet_pages_encode(struct ramet_buf *out, const struct ramet_point *at,
+                   unsigned flags, const uint32_t *pgnos, size_t count)
 {
     uint64_t runs = 0;
     int64_t previous = 0;
@@ -32,7 +32,9 @@ ramet_pages_encode(struct ramet_buf *out, uint64_t lsn, unsigned flags,
         runs++;
     ramet_buf_u8(out, 1);
     ramet_buf_u8(out, (uint8_t)flags);
-    ramet_buf_varint(out, lsn);
+    ramet_buf_varint(out, at->lsn);
+    if ((flags & RAMET_PAGES_HASH) != 0)
+        ramet_buf_bytes(out, at->hash.bytes, RAMET_HASH_SIZE);
     ramet_buf_varint(out, runs);
     for (size_t i = 0; i < count;) {
         const size_t n = run_length(pgnos, i, count);

@@ -9,15 +9,17 @@
 
 #include "core/bytes.h"
 #include "core/id.h"
+#include "metastore/commit.h"
 #include "pagestore/objstore.h"
 
 #define RAMET_PAGES_TYPE "application/vnd.ramet.pages"
 
-enum { RAMET_PAGES_METADATA = 1, RAMET_PAGES_DICTS = 2 };
+enum { RAMET_PAGES_METADATA = 1, RAMET_PAGES_DICTS = 2, RAMET_PAGES_HASH = 4 };
 
-/* At most 65,536 pages and 16,384 runs; pgnos in the order wanted. */
-void ramet_pages_encode(struct ramet_buf *out, uint64_t lsn, unsigned flags,
-                        const uint32_t *pgnos, size_t count);
+/* At most 65,536 pages and 16,384 runs; pgnos in the order wanted. The hash is
+ * sent with RAMET_PAGES_HASH. */
+void ramet_pages_encode(struct ramet_buf *out, const struct ramet_point *at,
+                        unsigned flags, const uint32_t *pgnos, size_t count);
 
 /* Called for each range; `data` lies in the stream. */
 typedef void

@@ -73,8 +73,16 @@ shadow_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     return RAMET_FAIL(err, RAMET_EUNREACHABLE, "%s: was not sent ahead", key);
 }
 
+static void
+shadow_refresh(struct ramet_objstore *store, const char *key)
+{
+    (void)key;
+    ramet_ranges_clear(((struct shadow_store *)store)->ranges);
+}
+
 /* Histories only read here. */
-static const struct ramet_objstore_ops shadow_ops = {.read = shadow_read};
+static const struct ramet_objstore_ops shadow_ops = {.read = shadow_read,
+                                                     .refresh = shadow_refresh};
 
 static void
 free_shadow(struct shadow *shadow)
@@ -196,14 +204,15 @@ plan_in_full(const uint32_t *pgnos, size_t count, struct plan *plan)
 /* Which of the pages' frames are not here. RAMET_EUNREACHABLE: the shadow
  * can't tell. */
 static enum ramet_rc
-plan_by_shadow(struct http_remote *hr, struct shadow *shadow, uint64_t lsn,
-               const uint32_t *pgnos, size_t count, struct plan *plan)
+plan_by_shadow(struct http_remote *hr, struct shadow *shadow,
+               const struct ramet_point *at, const uint32_t *pgnos,
+               size_t count, struct plan *plan)
 {
     struct ramet_frame *frames;
     struct ramet_head head;
     enum ramet_rc rc;
 
-    rc = ramet_history_head(shadow->history, lsn, &head, NULL);
+    rc = ramet_history_head_of(shadow->history, at, &head, NULL);
     if (rc != RAMET_OK)
         return rc;
     plan->page_size = head.page_size;
@@ -211,7 +220,7 @@ plan_by_shadow(struct http_remote *hr, struct shadow *shadow, uint64_t lsn,
     frames = ramet_calloc(count, sizeof(*frames));
     if (frames == NULL)
         return RAMET_ENOMEM;
-    rc = ramet_history_locate(shadow->history, lsn, pgnos, count, frames, NULL);
+    rc = ramet_history_locate(shadow->history, at, pgnos, count, frames, NULL);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
         const struct ramet_frame *frame = &frames[i];
 
@@ -240,10 +249,19 @@ keep_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
     ramet_ranges_put(arrival->ranges, key, offset, data, len, ends_object);
 }
 
+/* What no other way of asking would get past: not permitted; or the server has
+ * another commit at that LSN. */
+static bool
+is_refusal(unsigned status)
+{
+    return status == 401 || status == 403 || status == 409;
+}
+
 /* Ask, and keep what comes. */
 static enum ramet_rc
 ask_for_pages(struct http_remote *hr, const struct ramet_vid *volume,
-              uint64_t lsn, const struct plan *plan, struct ramet_err *err)
+              const struct ramet_point *at, const struct plan *plan,
+              struct ramet_err *err)
 {
     struct arrival arrival = {.ranges = hr->ranges};
     char id[RAMET_ID_TEXT_SIZE], path[128];
@@ -262,7 +280,8 @@ ask_for_pages(struct http_remote *hr, const struct ramet_vid *volume,
     ramet_id_format(&volume->id, id);
     (void)snprintf(path, sizeof(path), "/v1/volumes/%s/pages", id);
     ramet_buf_init(&body, 256u << 10);
-    ramet_pages_encode(&body, lsn, plan->flags, plan->pgnos, plan->count);
+    ramet_pages_encode(&body, at, plan->flags | RAMET_PAGES_HASH, plan->pgnos,
+                       plan->count);
     if (body.failed != RAMET_OK) {
         ramet_buf_done(&body);
         return RAMET_OK; /* a hint: do without */
@@ -274,7 +293,7 @@ ask_for_pages(struct http_remote *hr, const struct ramet_vid *volume,
         /* What is wrong with it shows when it is read. */
         (void)!ramet_pages_parse(call.body.data, call.body.len, volume,
                                  keep_range, &arrival, NULL);
-    else if (rc == RAMET_OK && (call.status == 401 || call.status == 403))
+    else if (rc == RAMET_OK && is_refusal(call.status))
         rc = ramet_http_failure(hr->pool, path, call.status, call.body.data,
                                 call.body.len, false, err);
     else if (rc == RAMET_ETOOBIG)
@@ -285,15 +304,15 @@ ask_for_pages(struct http_remote *hr, const struct ramet_vid *volume,
 
 static enum ramet_rc
 http_prefetch(struct ramet_remote *remote, const struct ramet_vid *volume,
-              uint64_t lsn, const uint32_t *pgnos, size_t pgno_count,
-              struct ramet_err *err)
+              const struct ramet_point *at, const uint32_t *pgnos,
+              size_t pgno_count, struct ramet_err *err)
 {
     struct http_remote *hr = (struct http_remote *)remote;
     struct shadow *shadow;
     struct plan plan = {.count = 0};
     enum ramet_rc rc = RAMET_EUNREACHABLE;
 
-    if (pgno_count == 0 || lsn == 0)
+    if (pgno_count == 0 || at->lsn == 0)
         return RAMET_OK;
     pgno_count = least(pgno_count, AHEAD_PAGES_MAX);
     plan.pgnos = ramet_alloc(pgno_count * sizeof(*plan.pgnos));
@@ -301,7 +320,7 @@ http_prefetch(struct ramet_remote *remote, const struct ramet_vid *volume,
         return RAMET_OK;
     shadow = take_shadow(hr, volume);
     if (shadow != NULL)
-        rc = plan_by_shadow(hr, shadow, lsn, pgnos, pgno_count, &plan);
+        rc = plan_by_shadow(hr, shadow, at, pgnos, pgno_count, &plan);
     give_shadow(hr, shadow);
     if (rc == RAMET_ECORRUPT) /* what was sent ahead was wrong: begin anew */
         ramet_ranges_clear(hr->ranges);
@@ -309,7 +328,7 @@ http_prefetch(struct ramet_remote *remote, const struct ramet_vid *volume,
         plan_in_full(pgnos, pgno_count, &plan);
     rc = RAMET_OK;
     if (plan.count > 0)
-        rc = ask_for_pages(hr, volume, lsn, &plan, err);
+        rc = ask_for_pages(hr, volume, at, &plan, err);
     ramet_free(plan.pgnos);
     return rc;
 }

@@ -450,6 +450,15 @@ http_list(struct ramet_objstore *store, const char *prefix, const char *after,
                      err);
 }
 
+/* Pieces are found by where they begin: all go, which happens once in the life
+ * of a store. */
+static void
+http_refresh(struct ramet_objstore *store, const char *key)
+{
+    (void)key;
+    ramet_ranges_clear(((struct http_store *)store)->ranges);
+}
+
 static void
 http_close(struct ramet_objstore *store)
 {
@@ -467,6 +476,7 @@ static const struct ramet_objstore_ops http_ops = {
     .list = http_list,
     .first = http_first,
     .remove = http_remove,
+    .refresh = http_refresh,
     .close = http_close,
 };
 

@@ -15,7 +15,7 @@
 
 struct fill {
     struct ramet_sync *sync;
-    uint64_t lsn;
+    struct ramet_point at;
     uint64_t filled;
 };
 
@@ -25,7 +25,7 @@ fill_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
     struct fill *const fill = ctx;
 
     fill->filled++;
-    return ramet_session_fill(fill->sync->session, fill->lsn, pgno, page, err);
+    return ramet_session_fill(fill->sync->session, &fill->at, pgno, page, err);
 }
 
 static void
@@ -44,7 +44,7 @@ fill_batch(struct ramet_sync *sync, uint32_t *pgnos, size_t max,
 {
     const struct ramet_snapshot *const snap =
         ramet_session_snapshot(sync->session);
-    struct fill fill = {.sync = sync, .lsn = snap->lsn};
+    struct fill fill = {.sync = sync, .at = ramet_snapshot_point(snap)};
     struct ramet_pageset absent;
     uint64_t count;
     enum ramet_rc rc;
@@ -56,7 +56,7 @@ fill_batch(struct ramet_sync *sync, uint32_t *pgnos, size_t max,
     if (count > 0) {
         list_pages(&absent, pgnos);
         *after = pgnos[count - 1];
-        rc = ramet_source_read_pages(sync->source, &sync->volume, fill.lsn,
+        rc = ramet_source_read_pages(sync->source, &sync->volume, &fill.at,
                                      pgnos, (size_t)count, false, fill_page,
                                      &fill, err);
         atomic_fetch_add(&sync->link->fetched_pages, fill.filled);

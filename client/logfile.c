@@ -153,7 +153,8 @@ ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
 void
 ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
                   enum ramet_logframe_kind kind, uint64_t replaced,
-                  uint64_t pos, uint64_t lsn, uint64_t salt, uint64_t page_hash)
+                  uint64_t pos, const struct ramet_point *at, uint64_t salt,
+                  uint64_t page_hash)
 {
     assert(kind == RAMET_LOGFRAME_IMAGE ||
            (kind == RAMET_LOGFRAME_ZERO && page_hash == 0));
@@ -161,8 +162,9 @@ ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
     ramet_put_le32(out + 12, kind);
     ramet_put_le64(out + 16, replaced);
     ramet_put_le64(out + 24, pos);
-    ramet_put_le64(out + 32, lsn);
-    memset(out + 40, 0, RAMET_FILL_HEADER_SIZE - 40);
+    ramet_put_le64(out + 32, at->lsn);
+    memcpy(out + 40, at->hash.bytes, RAMET_HASH_SIZE);
+    memset(out + 56, 0, RAMET_FILL_HEADER_SIZE - 56);
     ramet_put_le64(
         out, page_hash ^ ramet_hash64_seeded(out + 8,
                                              RAMET_FILL_HEADER_SIZE - 8, salt));
@@ -170,13 +172,14 @@ ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
 
 bool
 ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
-                  uint64_t salt, struct ramet_logframe *out, uint64_t *out_lsn,
-                  uint64_t *out_page_hash)
+                  uint64_t salt, struct ramet_logframe *out,
+                  struct ramet_point *out_at, uint64_t *out_page_hash)
 {
     if (!ramet_logframe_decode(in, pos, out) ||
         (out->kind != RAMET_LOGFRAME_IMAGE && out->kind != RAMET_LOGFRAME_ZERO))
         return false;
-    *out_lsn = ramet_get_le64(in + 32);
+    out_at->lsn = ramet_get_le64(in + 32);
+    memcpy(out_at->hash.bytes, in + 40, RAMET_HASH_SIZE);
     *out_page_hash =
         ramet_get_le64(in) ^
         ramet_hash64_seeded(in + 8, RAMET_FILL_HEADER_SIZE - 8, salt);

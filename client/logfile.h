@@ -19,6 +19,7 @@
 #include "core/err.h"
 #include "core/hash.h"
 #include "core/id.h"
+#include "metastore/commit.h"
 
 #define RAMET_POS_UNIT 32u
 #define RAMET_POS_UNIT_BITS 34
@@ -182,12 +183,12 @@ uint64_t ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
  * `page_hash` 0). */
 void ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
                        enum ramet_logframe_kind kind, uint64_t replaced,
-                       uint64_t pos, uint64_t lsn, uint64_t salt,
-                       uint64_t page_hash);
+                       uint64_t pos, const struct ramet_point *at,
+                       uint64_t salt, uint64_t page_hash);
 RAMET_NODISCARD bool
 ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
-                  uint64_t salt, struct ramet_logframe *out, uint64_t *out_lsn,
-                  uint64_t *out_page_hash);
+                  uint64_t salt, struct ramet_logframe *out,
+                  struct ramet_point *out_at, uint64_t *out_page_hash);
 
 /* A page as snapshots with tails `least` to `most` have it: past.c. */
 struct ramet_pastframe {

@@ -228,6 +228,12 @@ meter_remove(struct ramet_objstore *store, const char *key,
 }
 
 static void
+meter_refresh(struct ramet_objstore *store, const char *key)
+{
+    ramet_objstore_refresh(meter_of(store)->inner, key);
+}
+
+static void
 meter_close(struct ramet_objstore *store)
 {
     (void)store; /* `inner` is borrowed, and we are our owner's */
@@ -244,6 +250,7 @@ static const struct ramet_objstore_ops meter_ops = {
     .list = meter_list,
     .first = meter_first,
     .remove = meter_remove,
+    .refresh = meter_refresh,
     .close = meter_close,
 };
 

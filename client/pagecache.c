@@ -4,7 +4,8 @@
  * A hash table with chains over an array of entries; the clock's hand walks
  * the array.
  *
- *   (1) an entry is right for LSNs first_lsn to last_lsn
+ *   (1) an entry is right for the commits `first` and `last`, and all between
+ *       them; but whether a commit is between them only its line could tell
  *   (2) bytes <= limit_bytes, or there are at most ENTRIES_MIN entries
  *
  * Layer: client.
@@ -22,8 +23,8 @@
 #define NONE UINT32_MAX
 
 struct entry {
-    uint64_t first_lsn;
-    uint64_t last_lsn;
+    struct ramet_point first;
+    struct ramet_point last;
     uint32_t pgno; /* 0: free */
     uint32_t next; /* in its chain, or in the list of free ones */
     uint32_t size;
@@ -86,27 +87,33 @@ bucket_of(struct ramet_pagecache *cache, uint32_t pgno)
     return &cache->buckets[(pgno * 2654435761u >> 16) & (BUCKETS - 1)];
 }
 
+static bool
+is_right(const struct entry *e, const struct ramet_point *at)
+{
+    return ramet_point_equal(&e->first, at) || ramet_point_equal(&e->last, at);
+}
+
 static struct entry *
-find(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno)
+find(struct ramet_pagecache *cache, const struct ramet_point *at, uint32_t pgno)
 {
     for (uint32_t i = *bucket_of(cache, pgno); i != NONE;
          i = cache->entries[i].next) {
         struct entry *const e = &cache->entries[i];
 
-        if (e->pgno == pgno && e->first_lsn <= lsn && lsn <= e->last_lsn)
+        if (e->pgno == pgno && is_right(e, at))
             return e;
     }
     return NULL;
 }
 
 bool
-ramet_pagecache_get(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno,
-                    size_t offset, void *out, size_t len)
+ramet_pagecache_get(struct ramet_pagecache *cache, const struct ramet_point *at,
+                    uint32_t pgno, size_t offset, void *out, size_t len)
 {
     struct entry *entry;
 
     ramet_mutex_lock(&cache->mutex);
-    entry = find(cache, lsn, pgno);
+    entry = find(cache, at, pgno);
     if (entry != NULL) {
         assert(offset <= entry->size && len <= entry->size - offset);
         memcpy(out, entry->page + offset, len);
@@ -183,8 +190,8 @@ take_entry(struct ramet_pagecache *cache)
 }
 
 static void
-put(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno, uint8_t *page,
-    size_t size)
+put(struct ramet_pagecache *cache, const struct ramet_point *at, uint32_t pgno,
+    uint8_t *page, size_t size)
 {
     uint32_t *bucket;
     uint32_t index;
@@ -197,8 +204,8 @@ put(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno, uint8_t *page,
     }
     bucket = bucket_of(cache, pgno);
     cache->entries[index] = (struct entry){
-        .first_lsn = lsn,
-        .last_lsn = lsn,
+        .first = *at,
+        .last = *at,
         .pgno = pgno,
         .next = *bucket,
         .size = (uint32_t)size,
@@ -210,8 +217,8 @@ put(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno, uint8_t *page,
 }
 
 void
-ramet_pagecache_put(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno,
-                    const uint8_t *page, size_t page_size)
+ramet_pagecache_put(struct ramet_pagecache *cache, const struct ramet_point *at,
+                    uint32_t pgno, const uint8_t *page, size_t page_size)
 {
     uint8_t *const copy = ramet_alloc(page_size);
 
@@ -219,25 +226,27 @@ ramet_pagecache_put(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno,
         return;
     memcpy(copy, page, page_size);
     ramet_mutex_lock(&cache->mutex);
-    if (find(cache, lsn, pgno) == NULL)
-        put(cache, lsn, pgno, copy, page_size);
+    if (find(cache, at, pgno) == NULL)
+        put(cache, at, pgno, copy, page_size);
     else
         ramet_free(copy);
     ramet_mutex_unlock(&cache->mutex);
 }
 
 void
-ramet_pagecache_advance(struct ramet_pagecache *cache, uint64_t from,
-                        uint64_t to, const struct ramet_pageset *changed)
+ramet_pagecache_advance(struct ramet_pagecache *cache,
+                        const struct ramet_point *from,
+                        const struct ramet_point *to,
+                        const struct ramet_pageset *changed)
 {
-    assert(from < to);
+    assert(from->lsn < to->lsn);
     ramet_mutex_lock(&cache->mutex);
     for (uint32_t i = 0; i < cache->count; i++) {
         struct entry *const e = &cache->entries[i];
 
-        if (e->pgno != 0 && e->first_lsn <= from && from <= e->last_lsn &&
-            e->last_lsn < to && !ramet_pageset_contains(changed, e->pgno))
-            e->last_lsn = to;
+        if (e->pgno != 0 && is_right(e, from) && e->last.lsn < to->lsn &&
+            !ramet_pageset_contains(changed, e->pgno))
+            e->last = *to;
     }
     ramet_mutex_unlock(&cache->mutex);
 }

@@ -49,6 +49,7 @@ ramet_sync_page1(struct ramet_source *source, const struct ramet_vid *volume,
                  struct ramet_err *err)
 {
     static const uint32_t first = 1;
+    const struct ramet_point at = ramet_head_point(head);
     struct page1_sink sink = {.page_size = head->page_size};
     enum ramet_rc rc;
 
@@ -59,7 +60,7 @@ ramet_sync_page1(struct ramet_source *source, const struct ramet_vid *volume,
     sink.out = ramet_calloc(1, head->page_size);
     if (sink.out == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "pull: no memory");
-    rc = ramet_source_read_pages(source, volume, head->lsn, &first, 1, false,
+    rc = ramet_source_read_pages(source, volume, &at, &first, 1, false,
                                  take_page1, &sink, err);
     if (rc != RAMET_OK) {
         ramet_free(sink.out);
@@ -94,6 +95,8 @@ read_target(struct ramet_sync *sync, const struct ramet_head *head, bool all,
             struct target *out, struct ramet_err *err)
 {
     const struct ramet_snapshot *const own = &out->base;
+    const struct ramet_point to = ramet_head_point(head);
+    struct ramet_point from;
     enum ramet_rc rc;
 
     out->base = sync->state->newest;
@@ -110,8 +113,8 @@ read_target(struct ramet_sync *sync, const struct ramet_head *head, bool all,
         return rc;
     if (all || own->lsn == 0 || own->page_size != head->page_size)
         return add_run(&out->changed, 1, head->page_count, err);
-    return ramet_history_changed(sync->history, own->lsn, head->lsn,
-                                 &out->changed, err);
+    from = ramet_snapshot_point(own);
+    return ramet_history_changed(sync->history, &from, &to, &out->changed, err);
 }
 
 static enum ramet_rc

@@ -61,11 +61,13 @@ struct ramet_remote;
 
 /* Implementations embed this first. */
 struct ramet_remote_ops {
-    /* Bring what is needed to resolve and read these pages at `lsn` near, in
-     * one round trip; a hint, errors only where the remote is out of reach.
-     * NULL: nothing to do. */
+    /* Bring what is needed to resolve and read these pages at `at` near, in
+     * one round trip; a hint, errors only where the remote is out of reach, or
+     * refuses: RAMET_EWENTBACK where it has another commit at that LSN. NULL:
+     * nothing to do. */
     enum ramet_rc (*prefetch)(struct ramet_remote *remote,
-                              const struct ramet_vid *volume, uint64_t lsn,
+                              const struct ramet_vid *volume,
+                              const struct ramet_point *at,
                               const uint32_t *pgnos, size_t pgno_count,
                               struct ramet_err *err);
     /* Block until a commit past `after` may exist, the time-out passes, or

@@ -58,6 +58,13 @@ struct ramet_snapshot {
                             tell */
 };
 
+/* The remote commit that a snapshot stands on. */
+static inline struct ramet_point
+ramet_snapshot_point(const struct ramet_snapshot *snapshot)
+{
+    return (struct ramet_point){snapshot->lsn, snapshot->lsn_hash};
+}
+
 enum ramet_replica_flags {
     RAMET_OPEN_CREATE = 1 << 0, /* make an empty file if there is none */
     RAMET_OPEN_READONLY = 1
@@ -71,15 +78,15 @@ enum ramet_replica_flags {
 };
 
 /*
- * Pages the replica does not hold come from here. Called without any replica
- * lock held, by several threads at once. Deliver `pgno`, and any others that
+ * Pages that the replica does not hold come from here, as the commit `at` has
+ * them, and no other of that LSN. Called without any replica lock held, by several threads at once. Deliver `pgno`, and any others that
  * came along, through ramet_fetch_deliver(); RAMET_EUNREACHABLE or
  * RAMET_ETIMEOUT where the remote did not answer.
  */
 struct ramet_fetch; /* one call's sink */
 typedef enum ramet_rc
-ramet_fetcher(void *ctx, uint64_t lsn, uint32_t pgno, struct ramet_fetch *sink,
-              struct ramet_err *err);
+ramet_fetcher(void *ctx, const struct ramet_point *at, uint32_t pgno,
+              struct ramet_fetch *sink, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
                     const uint8_t *page, struct ramet_err *err);
@@ -351,10 +358,11 @@ ramet_session_pull(struct ramet_session *session,
                    bool reset, struct ramet_err *err);
 /* Can pages that are fetched be kept? False in a directory for reading. */
 bool ramet_session_can_keep(const struct ramet_session *session);
-/* Offer a page of the newest snapshot's LSN; dropped when not wanted. */
+/* Offer a page as the commit `at` has it; dropped when not wanted, as by a
+ * newest snapshot that stands on another. */
 RAMET_NODISCARD enum ramet_rc
-ramet_session_fill(struct ramet_session *session, uint64_t lsn, uint32_t pgno,
-                   const uint8_t *page, struct ramet_err *err);
+ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
+                   uint32_t pgno, const uint8_t *page, struct ramet_err *err);
 /* Pages absent at the pinned snapshot, > `after`, at most `max`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,

@@ -740,8 +740,8 @@ ramet_base_read(struct ramet_replica *replica, uint32_t page_size,
 /* Keep a fetched page if its entry is still `entry`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
-                uint64_t lsn, uint32_t page_size, const uint8_t *page,
-                uint64_t wait_ms, struct ramet_err *err);
+                const struct ramet_point *at, uint32_t page_size,
+                const uint8_t *page, uint64_t wait_ms, struct ramet_err *err);
 /* A fill whose page had replaced a version in the log: that version instead.
  * RAMET_ENOTFOUND: its file is gone, and it is no entry any more. */
 RAMET_NODISCARD enum ramet_rc

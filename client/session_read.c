@@ -18,7 +18,7 @@
 struct ramet_fetch {
     struct ramet_session *session;
     uint64_t tail;
-    uint64_t lsn;
+    struct ramet_point at;
     uint32_t page_size;
     uint32_t pgno;
     uint64_t entry; /* that of `pgno`, if a fetched page may replace it; or 0 */
@@ -132,10 +132,10 @@ is_frame_right(const struct lookup *l, const struct ramet_gen *gen,
                struct frame_read *read)
 {
     uint64_t claimed;
-    uint64_t lsn;
+    struct ramet_point at;
 
     if (is_fill) {
-        if (!ramet_fill_decode(header, pos, gen->salt, &read->frame, &lsn,
+        if (!ramet_fill_decode(header, pos, gen->salt, &read->frame, &at,
                                &claimed))
             return false;
         if (read->frame.kind == RAMET_LOGFRAME_ZERO) {
@@ -425,7 +425,7 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
     }
     if (entry == 0)
         return RAMET_OK;
-    rc = ramet_fill_keep(session, pgno, entry, sink->lsn, sink->page_size, page,
+    rc = ramet_fill_keep(session, pgno, entry, &sink->at, sink->page_size, page,
                          DELIVER_WAIT_MS, err);
     /* A page that can't be kept was still had. */
     return rc == RAMET_ENOMEM ? rc : RAMET_OK;
@@ -465,7 +465,7 @@ make_sink(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 
     return (struct ramet_fetch){.session = session,
                                 .tail = s->tail,
-                                .lsn = s->lsn,
+                                .at = ramet_snapshot_point(s),
                                 .page_size = s->page_size,
                                 .pgno = pgno,
                                 .out = out};
@@ -489,7 +489,7 @@ ask_fetcher(struct ramet_fetch *sink, struct ramet_err *err)
                           "%s: page %u is not here, and there is no remote to "
                           "ask",
                           replica->path, pgno);
-    rc = fetcher(ctx, sink->lsn, pgno, sink, err);
+    rc = fetcher(ctx, &sink->at, pgno, sink, err);
     if (rc == RAMET_OK && !sink->got_it)
         rc = RAMET_FAIL(err, RAMET_EUNREACHABLE,
                         "%s: the remote did not give page %u", replica->path,

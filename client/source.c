@@ -509,9 +509,10 @@ ramet_source_cache(struct ramet_source *source, const struct ramet_vid *volume,
 
 enum ramet_rc
 ramet_source_read_pages(struct ramet_source *source,
-                        const struct ramet_vid *volume, uint64_t lsn,
-                        const uint32_t *pgnos, size_t pgno_count,
-                        bool want_extra, ramet_source_visit *visit, void *ctx,
+                        const struct ramet_vid *volume,
+                        const struct ramet_point *at, const uint32_t *pgnos,
+                        size_t pgno_count, bool want_extra,
+                        ramet_source_visit *visit, void *ctx,
                         struct ramet_err *err)
 {
     struct ramet_history *history = NULL;
@@ -523,10 +524,10 @@ ramet_source_read_pages(struct ramet_source *source,
         return rc;
     remote = ramet_source_remote(source);
     if (remote->ops->prefetch != NULL) {
-        rc = remote->ops->prefetch(remote, volume, lsn, pgnos, pgno_count, err);
+        rc = remote->ops->prefetch(remote, volume, at, pgnos, pgno_count, err);
         if (rc != RAMET_OK)
             return rc;
     }
-    return ramet_history_read_pages(history, lsn, pgnos, pgno_count, want_extra,
+    return ramet_history_read_pages(history, at, pgnos, pgno_count, want_extra,
                                     visit, ctx, err);
 }

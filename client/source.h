@@ -102,13 +102,14 @@ ramet_source_cache(struct ramet_source *source, const struct ramet_vid *volume,
 typedef enum ramet_rc
 ramet_source_visit(void *ctx, uint32_t pgno, const uint8_t *page,
                    struct ramet_err *err);
-/* Pages of `volume` at `lsn` (ascending), in one round trip where the remote
- * can; `want_extra` as ramet_history_read_pages(). */
+/* Pages of `volume` at `at` (ascending), in one round trip where the remote
+ * can; `want_extra` and errors as ramet_history_read_pages(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_source_read_pages(struct ramet_source *source,
-                        const struct ramet_vid *volume, uint64_t lsn,
-                        const uint32_t *pgnos, size_t pgno_count,
-                        bool want_extra, ramet_source_visit *visit, void *ctx,
+                        const struct ramet_vid *volume,
+                        const struct ramet_point *at, const uint32_t *pgnos,
+                        size_t pgno_count, bool want_extra,
+                        ramet_source_visit *visit, void *ctx,
                         struct ramet_err *err);
 
 #endif

@@ -292,7 +292,7 @@ enum ramet_rc
 ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
                   struct ramet_err *err)
 {
-    const uint64_t own = sync->state->newest.lsn;
+    const struct ramet_point stand = ramet_snapshot_point(&sync->state->newest);
     struct ramet_head newest;
     struct ramet_head base;
     enum ramet_rc rc;
@@ -302,16 +302,16 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
     if (rc != RAMET_OK)
         return rc;
     ramet_link_note_remote(sync->link, newest.lsn, behind_since(sync, &newest));
-    if (own > 0) {
-        if (newest.lsn < own)
+    if (stand.lsn > 0) {
+        if (newest.lsn < stand.lsn)
             return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
                                         err);
-        rc = ramet_history_head(sync->history, own, &base, err);
+        rc = ramet_history_head_of(sync->history, &stand, &base, err);
+        if (rc == RAMET_EWENTBACK)
+            return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
+                                        err);
         if (rc != RAMET_OK)
             return rc;
-        if (!ramet_hash_equal(&base.hash, &sync->state->newest.lsn_hash))
-            return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
-                                        err);
     }
     *out_head = newest;
     return RAMET_OK;

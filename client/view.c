@@ -1,7 +1,8 @@
 /*
  * view.c - see view.h.
  *
- *   (1) `head` is a commit that the remote has, or lsn 0: an empty volume
+ *   (1) `head` is a commit that the remote has, or had until it went another
+ *       way, or lsn 0: an empty volume; pages are asked for by its LSN and hash
  *   (2) while pinned, head and snapshot do not change
  *
  * Layer: client.
@@ -39,6 +40,7 @@ struct ramet_view {
 /* What reads of one miss are to do with the pages that come. */
 struct landing {
     struct ramet_view *view;
+    struct ramet_point at;
     uint32_t pgno;
     uint8_t *page;
 };
@@ -71,7 +73,7 @@ land_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
     struct ramet_view *const view = landing->view;
 
     (void)err;
-    ramet_pagecache_put(view->cache, view->head.lsn, pgno, page,
+    ramet_pagecache_put(view->cache, &landing->at, pgno, page,
                         view->head.page_size);
     if (pgno == landing->pgno)
         memcpy(landing->page, page, view->head.page_size);
@@ -99,7 +101,7 @@ static enum ramet_rc
 fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
            struct ramet_err *err)
 {
-    struct landing landing = {view, pgno, page};
+    struct landing landing = {view, ramet_head_point(&view->head), pgno, page};
     uint32_t pgnos[RAMET_FLIGHT_PAGES];
     struct ramet_err cause = {.code = RAMET_OK};
     enum ramet_rc rc;
@@ -110,9 +112,9 @@ fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
 
         for (uint32_t i = 0; i < count; i++)
             pgnos[i] = pgno + i;
-        rc = ramet_source_read_pages(view->source, &view->volume,
-                                     view->head.lsn, pgnos, count, true,
-                                     land_page, &landing, &cause);
+        rc = ramet_source_read_pages(view->source, &view->volume, &landing.at,
+                                     pgnos, count, true, land_page, &landing,
+                                     &cause);
     }
     if (rc == RAMET_OK)
         return rc;
@@ -125,11 +127,11 @@ static enum ramet_rc
 read_part(struct ramet_view *view, uint32_t pgno, size_t offset, void *out,
           size_t len, struct ramet_err *err)
 {
+    const struct ramet_point at = ramet_head_point(&view->head);
     uint8_t *page;
     enum ramet_rc rc;
 
-    if (ramet_pagecache_get(view->cache, view->head.lsn, pgno, offset, out,
-                            len))
+    if (ramet_pagecache_get(view->cache, &at, pgno, offset, out, len))
         return RAMET_OK;
     page = ramet_alloc(view->head.page_size);
     if (page == NULL)
@@ -204,16 +206,17 @@ static enum ramet_rc
 carry_over(struct ramet_view *view, const struct ramet_head *to,
            struct ramet_err *err)
 {
+    const struct ramet_point from = ramet_head_point(&view->head);
+    const struct ramet_point next = ramet_head_point(to);
     struct ramet_pageset changed;
     enum ramet_rc rc;
 
     if (view->head.lsn == 0 || view->head.page_size != to->page_size)
         return RAMET_OK;
     ramet_pageset_init(&changed);
-    rc = ramet_history_changed(view->history, view->head.lsn, to->lsn, &changed,
-                               err);
+    rc = ramet_history_changed(view->history, &from, &next, &changed, err);
     if (rc == RAMET_OK)
-        ramet_pagecache_advance(view->cache, view->head.lsn, to->lsn, &changed);
+        ramet_pagecache_advance(view->cache, &from, &next, &changed);
     ramet_pageset_done(&changed);
     return rc;
 }
@@ -223,21 +226,21 @@ static enum ramet_rc
 check_line(struct ramet_view *view, const struct ramet_head *newest,
            struct ramet_err *err)
 {
-    const uint64_t own = view->head.lsn;
-    struct ramet_head here = {.lsn = 0};
-    enum ramet_rc rc = RAMET_OK;
+    const struct ramet_point own = ramet_head_point(&view->head);
+    struct ramet_head here;
+    enum ramet_rc rc = RAMET_EWENTBACK;
 
-    if (own == 0)
+    if (own.lsn == 0)
         return RAMET_OK;
-    if (own <= newest->lsn)
-        rc = ramet_history_head(view->history, own, &here, err);
-    if (rc != RAMET_OK || ramet_hash_equal(&here.hash, &view->head.hash))
+    if (own.lsn <= newest->lsn)
+        rc = ramet_history_head_of(view->history, &own, &here, err);
+    if (rc != RAMET_EWENTBACK)
         return rc;
     return RAMET_FAIL(err, RAMET_EWENTBACK,
                       "%.200s: the remote went back in time: it is at LSN "
                       "%" PRIu64 " and does not have LSN %" PRIu64
                       " as it was read here; open it anew",
-                      ramet_source_text(view->source), newest->lsn, own);
+                      ramet_source_text(view->source), newest->lsn, own.lsn);
 }
 
 static enum ramet_rc
@@ -253,7 +256,9 @@ look(struct ramet_view *view, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     view->remote_lsn = head.lsn;
-    if (view->place.fixed || view->pinned || head.lsn == view->head.lsn)
+    if (view->place.fixed || view->pinned)
+        return RAMET_OK;
+    if (head.lsn == view->head.lsn)
         return RAMET_OK;
     rc = carry_over(view, &head, err);
     return rc == RAMET_OK ? move_to(view, &head, err) : rc;

@@ -30,6 +30,20 @@ enum ramet_volume_kind {
     RAMET_KIND_BLOB = 2,   /* any bytes; the last page may be in part */
 };
 
+/* A commit as whoever stands on it names it: its place in the line, and the
+ * hash that tells it from any other in that place. lsn 0, and a hash of zeros:
+ * before the first. */
+struct ramet_point {
+    uint64_t lsn;
+    struct ramet_hash hash;
+};
+
+static inline bool
+ramet_point_equal(const struct ramet_point *a, const struct ramet_point *b)
+{
+    return a->lsn == b->lsn && ramet_hash_equal(&a->hash, &b->hash);
+}
+
 /* Where the root node of a page map lies. lsn 0: no map yet. */
 struct ramet_map_ref {
     struct ramet_vid

@@ -320,6 +320,26 @@ ramet_history_head(struct ramet_history *history, uint64_t lsn,
 }
 
 enum ramet_rc
+ramet_history_head_of(struct ramet_history *history,
+                      const struct ramet_point *point,
+                      struct ramet_head *out_head, struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    if (point->lsn == 0) {
+        memset(out_head, 0, sizeof(*out_head));
+        return RAMET_OK;
+    }
+    rc = ramet_history_load_point(history, point, false, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_history_fill_head(ramet_loaded_head(entry), out_head);
+    ramet_history_release(history, entry);
+    return RAMET_OK;
+}
+
+enum ramet_rc
 ramet_history_at_time(struct ramet_history *history, uint64_t unix_ms,
                       struct ramet_head *out_head, struct ramet_err *err)
 {

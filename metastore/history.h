@@ -15,6 +15,9 @@
  *   (2) It never overwrites, and never deletes what anybody was told of.
  *   (3) Opening costs a constant number of requests: the newest commit, then
  *       only what is asked for.
+ *   (4) Pages and changes are asked for at a point, an LSN and a hash: of a line
+ *       that has another commit there nothing is handed out (RAMET_EWENTBACK).
+ *       What the cache has of that LSN is no reason to refuse: the store is.
  *
  * Layer: metastore.
  */
@@ -47,6 +50,12 @@ struct ramet_head {
     uint32_t commits_since_map;
     uint64_t head_bytes_since_map; /* this commit's head included */
 };
+
+static inline struct ramet_point
+ramet_head_point(const struct ramet_head *head)
+{
+    return (struct ramet_point){head->lsn, head->hash};
+}
 
 struct ramet_history;
 
@@ -93,6 +102,13 @@ ramet_history_seen(struct ramet_history *history, struct ramet_head *out_head,
 RAMET_NODISCARD enum ramet_rc
 ramet_history_head(struct ramet_history *history, uint64_t lsn,
                    struct ramet_head *out_head, struct ramet_err *err);
+/* The head of the commit that `point` names, from cache or store. Not there, or
+ * another in its place: RAMET_EWENTBACK; the store went back in time, or
+ * another way. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_head_of(struct ramet_history *history,
+                      const struct ramet_point *point,
+                      struct ramet_head *out_head, struct ramet_err *err);
 /* The newest commit not later than `unix_ms`: O(log n) requests. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_at_time(struct ramet_history *history, uint64_t unix_ms,
@@ -164,15 +180,16 @@ ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
                        struct ramet_err *err);
 
 /*
- * Find the frames of pages at `lsn`. For each pgno (ascending, no doubles)
+ * Find the frames of pages at `at`. For each pgno (ascending, no doubles)
  * out_frames[i] is where it lies; page_count 0 there means: a page of zeros
  * (never written, or cut off and grown again). A pgno above the page count of
- * `lsn` is RAMET_EINVAL. Node reads are batched per level.
+ * `at` is RAMET_EINVAL. Node reads are batched per level.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_history_locate(struct ramet_history *history, uint64_t lsn,
-                     const uint32_t *pgnos, size_t pgno_count,
-                     struct ramet_frame *out_frames, struct ramet_err *err);
+ramet_history_locate(struct ramet_history *history,
+                     const struct ramet_point *at, const uint32_t *pgnos,
+                     size_t pgno_count, struct ramet_frame *out_frames,
+                     struct ramet_err *err);
 
 /* Locate, read, verify, decompress. `visit` gets page_size bytes for each
  * wanted page, any order, each once. Neighbours that came along in a frame
@@ -181,9 +198,10 @@ typedef enum ramet_rc
 ramet_page_visit(void *ctx, uint32_t pgno, const uint8_t *page,
                  struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
-ramet_history_read_pages(struct ramet_history *history, uint64_t lsn,
-                         const uint32_t *pgnos, size_t pgno_count,
-                         bool want_extra, ramet_page_visit *visit, void *ctx,
+ramet_history_read_pages(struct ramet_history *history,
+                         const struct ramet_point *at, const uint32_t *pgnos,
+                         size_t pgno_count, bool want_extra,
+                         ramet_page_visit *visit, void *ctx,
                          struct ramet_err *err);
 
 /*
@@ -195,7 +213,9 @@ ramet_history_read_pages(struct ramet_history *history, uint64_t lsn,
  * fewer runs.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_history_changed(struct ramet_history *history, uint64_t from, uint64_t to,
+ramet_history_changed(struct ramet_history *history,
+                      const struct ramet_point *from,
+                      const struct ramet_point *to,
                       struct ramet_pageset *out_set, struct ramet_err *err);
 
 /* The dictionary that the commits up to `head` use, so that the next one may

@@ -46,12 +46,13 @@ add_commit(struct ramet_pageset *set, const struct ramet_commit *commit,
 /* ---- near ---------------------------------------------------------------- */
 
 static enum ramet_rc
-unite_commits(struct ramet_history *history, uint64_t from, uint64_t to,
-              struct ramet_pageset *set, struct ramet_err *err)
+unite_commits(struct ramet_history *history, const struct ramet_point *from,
+              const struct ramet_point *to, struct ramet_pageset *set,
+              struct ramet_err *err)
 {
-    struct ramet_hash expected;
+    struct ramet_hash expected = to->hash;
 
-    for (uint64_t lsn = to; lsn > from; lsn--) {
+    for (uint64_t lsn = to->lsn; lsn > from->lsn; lsn--) {
         struct ramet_lru_entry *entry;
         const struct ramet_loaded_head *head;
         enum ramet_rc rc;
@@ -60,7 +61,7 @@ unite_commits(struct ramet_history *history, uint64_t from, uint64_t to,
         if (rc != RAMET_OK)
             return rc;
         head = ramet_loaded_head(entry);
-        if (lsn < to && !ramet_hash_equal(&expected, &head->hash))
+        if (!ramet_hash_equal(&expected, &head->hash))
             rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                             "LSN %" PRIu64 " is not the commit that LSN "
                             "%" PRIu64 " was based on",
@@ -72,7 +73,12 @@ unite_commits(struct ramet_history *history, uint64_t from, uint64_t to,
         if (rc != RAMET_OK)
             return rc;
     }
-    return RAMET_OK;
+    if (ramet_hash_equal(&expected, &from->hash))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "LSN %" PRIu64 " was not based on the LSN %" PRIu64
+                      " that is asked for",
+                      from->lsn + 1, from->lsn);
 }
 
 /* ---- far: two maps ------------------------------------------------------- */
@@ -407,8 +413,9 @@ compare_chains(const struct ramet_chain chains[2], struct ramet_pageset *set,
 }
 
 static enum ramet_rc
-compare_far(struct ramet_history *history, uint64_t from, uint64_t to,
-            struct ramet_pageset *set, struct ramet_err *err)
+compare_far(struct ramet_history *history, const struct ramet_point *from,
+            const struct ramet_point *to, struct ramet_pageset *set,
+            struct ramet_err *err)
 {
     struct ramet_chain chains[2];
     enum ramet_rc rc;
@@ -430,26 +437,39 @@ compare_far(struct ramet_history *history, uint64_t from, uint64_t to,
     return rc;
 }
 
+/* Is `rc` because one of the two is not of the store's line any more? */
+static enum ramet_rc
+blame_ends(struct ramet_history *history, const struct ramet_point *from,
+           const struct ramet_point *to, enum ramet_rc rc,
+           struct ramet_err *err)
+{
+    if (from->lsn > 0)
+        rc = ramet_history_blame(history, from, rc, err);
+    return to->lsn > from->lsn ? ramet_history_blame(history, to, rc, err) : rc;
+}
+
 enum ramet_rc
-ramet_history_changed(struct ramet_history *history, uint64_t from, uint64_t to,
+ramet_history_changed(struct ramet_history *history,
+                      const struct ramet_point *from,
+                      const struct ramet_point *to,
                       struct ramet_pageset *out_set, struct ramet_err *err)
 {
     struct ramet_pageset set;
     struct ramet_head head;
     enum ramet_rc rc;
 
-    if (from > to)
+    if (from->lsn > to->lsn)
         return RAMET_FAIL(err, RAMET_EINVAL,
-                          "changes from LSN %" PRIu64 " back to %" PRIu64, from,
-                          to);
-    rc = ramet_history_head(history, to, &head, err);
+                          "changes from LSN %" PRIu64 " back to %" PRIu64,
+                          from->lsn, to->lsn);
+    rc = ramet_history_head_of(history, to, &head, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_pageset_init(&set);
     set.run_max = out_set->run_max;
-    if (from == 0)
+    if (from->lsn == 0)
         rc = add_run(&set, 1, head.page_count, err);
-    else if (to - from <= NEAR_COMMITS)
+    else if (to->lsn - from->lsn <= NEAR_COMMITS)
         rc = unite_commits(history, from, to, &set, err);
     else
         rc = compare_far(history, from, to, &set, err);
@@ -458,5 +478,5 @@ ramet_history_changed(struct ramet_history *history, uint64_t from, uint64_t to,
         ramet_pageset_swap(out_set, &set);
     }
     ramet_pageset_done(&set);
-    return rc;
+    return blame_ends(history, from, to, rc, err);
 }

@@ -67,6 +67,20 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
                         struct ramet_lru_entry **out_entry,
                         struct ramet_err *err);
+/* The same of the commit that `point` names. What the cache has is looked at
+ * first, then the store: RAMET_EWENTBACK is the store's answer. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_load_point(struct ramet_history *history,
+                         const struct ramet_point *point, bool whole,
+                         struct ramet_lru_entry **out_entry,
+                         struct ramet_err *err);
+/* Reading at `point` failed with `rc`: where that is because the store went
+ * another way since (objects are gone, or are others), RAMET_EWENTBACK and a
+ * text that says so, else what was. One request, for that it costs to know. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_blame(struct ramet_history *history,
+                    const struct ramet_point *point, enum ramet_rc rc,
+                    struct ramet_err *err);
 /* The commit object `lsn` was just put: its head need not be read. No I/O. */
 void ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
                              const uint8_t *object, size_t len);
@@ -113,9 +127,9 @@ struct ramet_chain {
 };
 
 /* lsn 0: the empty volume, no request. Heads are checked against the hashes
- * by which their successors name them. */
+ * by which their successors name them, the first against `at`. */
 RAMET_NODISCARD enum ramet_rc
-ramet_chain_open(struct ramet_history *history, uint64_t lsn,
+ramet_chain_open(struct ramet_history *history, const struct ramet_point *at,
                  struct ramet_chain *out_chain, struct ramet_err *err);
 void ramet_chain_close(struct ramet_chain *chain);
 /* Let go of the chains that are kept; nobody may have one open. */

@@ -175,6 +175,90 @@ ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
     return RAMET_OK;
 }
 
+static enum ramet_rc
+went_another_way(const struct ramet_history *history,
+                 const struct ramet_point *point, bool is_there,
+                 struct ramet_err *err)
+{
+    char vid[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&history->volume.id, vid);
+    if (!is_there)
+        return RAMET_FAIL(err, RAMET_EWENTBACK,
+                          "%s: volume %s went back in time: commit %" PRIu64
+                          " is not there any more (was the store restored from "
+                          "a backup?)",
+                          history->store->name, vid, point->lsn);
+    return RAMET_FAIL(err, RAMET_EWENTBACK,
+                      "%s: volume %s went another way: its commit %" PRIu64
+                      " is not the one that this stands on (was the store "
+                      "restored from a backup, and written since?)",
+                      history->store->name, vid, point->lsn);
+}
+
+/* Only the cache's word is against it: ask the store. */
+static enum ramet_rc
+load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
+          struct ramet_lru_entry **out_entry, struct ramet_err *err)
+{
+    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
+    char object[RAMET_KEY_MAX];
+
+    ramet_commit_key(&history->volume, lsn, object);
+    ramet_objstore_refresh(history->store, object);
+    ramet_lru_drop(&history->lru, &key);
+    return ramet_history_load_head(history, lsn, whole, out_entry, err);
+}
+
+enum ramet_rc
+ramet_history_load_point(struct ramet_history *history,
+                         const struct ramet_point *point, bool whole,
+                         struct ramet_lru_entry **out_entry,
+                         struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc =
+        ramet_history_load_head(history, point->lsn, whole, &entry, err);
+
+    if (rc == RAMET_OK &&
+        !ramet_hash_equal(&ramet_loaded_head(entry)->hash, &point->hash)) {
+        ramet_history_release(history, entry);
+        rc = load_anew(history, point->lsn, whole, &entry, err);
+    }
+    if (rc == RAMET_ENOTFOUND)
+        return went_another_way(history, point, false, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_hash_equal(&ramet_loaded_head(entry)->hash, &point->hash)) {
+        ramet_history_release(history, entry);
+        return went_another_way(history, point, true, err);
+    }
+    ramet_history_saw(history, point->lsn, &point->hash);
+    *out_entry = entry;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_history_blame(struct ramet_history *history,
+                    const struct ramet_point *point, enum ramet_rc rc,
+                    struct ramet_err *err)
+{
+    struct ramet_hash hash;
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc peeked;
+
+    if (rc != RAMET_ENOTFOUND && rc != RAMET_ECORRUPT)
+        return rc;
+    ramet_commit_key(&history->volume, point->lsn, key);
+    ramet_objstore_refresh(history->store, key);
+    peeked = ramet_history_peek_hash(history, point->lsn, &hash, NULL);
+    if (peeked == RAMET_ENOTFOUND)
+        return went_another_way(history, point, false, err);
+    if (peeked == RAMET_OK && !ramet_hash_equal(&hash, &point->hash))
+        return went_another_way(history, point, true, err);
+    return rc;
+}
+
 enum ramet_rc
 ramet_history_peek_hash(struct ramet_history *history, uint64_t lsn,
                         struct ramet_hash *out_hash, struct ramet_err *err)
@@ -223,7 +307,7 @@ ramet_history_fill_head(const struct ramet_loaded_head *loaded,
 
 /* ---- chains -------------------------------------------------------------- */
 
-/* Add the head of `lsn`, whose hash must be *expected (NULL: the top). */
+/* Add the head of `lsn`, whose hash must be *expected. */
 static enum ramet_rc
 chain_add(struct ramet_chain *chain, uint64_t lsn,
           const struct ramet_hash *expected, uint64_t *head_bytes,
@@ -244,12 +328,12 @@ chain_add(struct ramet_chain *chain, uint64_t lsn,
     head = ramet_loaded_head(entry);
     chain->layers[chain->layer_count++] = &head->commit;
     *head_bytes += head->head_length;
-    if (expected != NULL && !ramet_hash_equal(expected, &head->hash))
+    if (!ramet_hash_equal(expected, &head->hash))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "LSN %" PRIu64 " is not the commit that LSN %" PRIu64
                           " was based on",
                           lsn, lsn + 1);
-    if (ramet_commit_has_own_map(&head->commit) && expected != NULL)
+    if (ramet_commit_has_own_map(&head->commit) && chain->layer_count > 1)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "LSN %" PRIu64 " refers to a map older than that of "
                           "LSN %" PRIu64,
@@ -263,39 +347,39 @@ chain_add(struct ramet_chain *chain, uint64_t lsn,
 }
 
 static enum ramet_rc
-chain_fill(struct ramet_chain *chain, uint64_t lsn, struct ramet_err *err)
+chain_fill(struct ramet_chain *chain, const struct ramet_point *at,
+           struct ramet_err *err)
 {
-    const struct ramet_hash *expected = NULL;
+    const struct ramet_hash *expected = &at->hash;
     uint64_t head_bytes = 0;
 
-    while (lsn > chain->map.lsn) {
+    for (uint64_t lsn = at->lsn; lsn > chain->map.lsn; lsn--) {
         const enum ramet_rc rc =
             chain_add(chain, lsn, expected, &head_bytes, err);
 
         if (rc != RAMET_OK)
             return rc;
         expected = &chain->layers[chain->layer_count - 1]->predecessor;
-        lsn--;
     }
     return RAMET_OK;
 }
 
 static enum ramet_rc
-chain_load(struct ramet_history *history, uint64_t lsn,
+chain_load(struct ramet_history *history, const struct ramet_point *at,
            struct ramet_chain *out_chain, struct ramet_err *err)
 {
     struct ramet_chain chain = {.history = history};
     struct ramet_lru_entry *top;
     enum ramet_rc rc;
 
-    rc = ramet_history_load_head(history, lsn, false, &top, err);
+    rc = ramet_history_load_point(history, at, false, &top, err);
     if (rc != RAMET_OK)
         return rc;
     chain.map = ramet_loaded_head(top)->commit.map;
     chain.page_size = ramet_loaded_head(top)->commit.page_size;
     chain.page_count = ramet_loaded_head(top)->commit.page_count;
     ramet_history_release(history, top);
-    rc = chain_fill(&chain, lsn, err);
+    rc = chain_fill(&chain, at, err);
     if (rc != RAMET_OK) {
         ramet_chain_close(&chain);
         return rc;
@@ -308,7 +392,7 @@ chain_load(struct ramet_history *history, uint64_t lsn,
 
 struct ramet_shared_chain {
     struct ramet_chain chain; /* its `shared` is NULL: it holds the entries */
-    uint64_t lsn;
+    struct ramet_point at;
     unsigned holders; /* the history's slot is one */
 };
 
@@ -327,14 +411,15 @@ free_shared(struct ramet_shared_chain *shared)
 }
 
 static bool
-take_kept(struct ramet_history *history, uint64_t lsn,
+take_kept(struct ramet_history *history, const struct ramet_point *at,
           struct ramet_chain *out_chain)
 {
     struct ramet_shared_chain *shared;
 
     ramet_mutex_lock(&history->mutex);
-    shared = history->chains[lsn % RAMET_CHAINS_KEPT];
-    if (shared != NULL && shared->lsn == lsn)
+    shared = history->chains[at->lsn % RAMET_CHAINS_KEPT];
+    if (shared != NULL && shared->at.lsn == at->lsn &&
+        ramet_hash_equal(&shared->at.hash, &at->hash))
         shared->holders++;
     else
         shared = NULL;
@@ -348,19 +433,19 @@ take_kept(struct ramet_history *history, uint64_t lsn,
 
 /* Keep a chain that was just loaded; without memory it is only used. */
 static void
-keep_chain(struct ramet_history *history, uint64_t lsn,
+keep_chain(struct ramet_history *history, const struct ramet_point *at,
            struct ramet_chain *chain)
 {
     struct ramet_shared_chain *const shared = ramet_alloc(sizeof(*shared));
     struct ramet_shared_chain **const slot =
-        &history->chains[lsn % RAMET_CHAINS_KEPT];
+        &history->chains[at->lsn % RAMET_CHAINS_KEPT];
     struct ramet_shared_chain *old;
     bool unused;
 
     if (shared == NULL)
         return;
     *shared =
-        (struct ramet_shared_chain){.chain = *chain, .lsn = lsn, .holders = 2};
+        (struct ramet_shared_chain){.chain = *chain, .at = *at, .holders = 2};
     chain->shared = shared;
     ramet_mutex_lock(&history->mutex);
     old = *slot;
@@ -372,18 +457,18 @@ keep_chain(struct ramet_history *history, uint64_t lsn,
 }
 
 enum ramet_rc
-ramet_chain_open(struct ramet_history *history, uint64_t lsn,
+ramet_chain_open(struct ramet_history *history, const struct ramet_point *at,
                  struct ramet_chain *out_chain, struct ramet_err *err)
 {
     struct ramet_chain chain = {.history = history};
     enum ramet_rc rc;
 
     chain.map.volume = history->volume;
-    if (lsn > 0 && !take_kept(history, lsn, &chain)) {
-        rc = chain_load(history, lsn, &chain, err);
+    if (at->lsn > 0 && !take_kept(history, at, &chain)) {
+        rc = chain_load(history, at, &chain, err);
         if (rc != RAMET_OK)
-            return rc;
-        keep_chain(history, lsn, &chain);
+            return ramet_history_blame(history, at, rc, err);
+        keep_chain(history, at, &chain);
     }
     *out_chain = chain;
     return RAMET_OK;

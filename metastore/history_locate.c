@@ -222,21 +222,22 @@ ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
 }
 
 enum ramet_rc
-ramet_history_locate(struct ramet_history *history, uint64_t lsn,
-                     const uint32_t *pgnos, size_t pgno_count,
-                     struct ramet_frame *out_frames, struct ramet_err *err)
+ramet_history_locate(struct ramet_history *history,
+                     const struct ramet_point *at, const uint32_t *pgnos,
+                     size_t pgno_count, struct ramet_frame *out_frames,
+                     struct ramet_err *err)
 {
     struct ramet_chain chain;
     enum ramet_rc rc;
 
-    rc = ramet_chain_open(history, lsn, &chain, err);
+    rc = ramet_chain_open(history, at, &chain, err);
     if (rc != RAMET_OK)
         return rc;
     rc = check_wanted(&chain, pgnos, pgno_count, err);
     if (rc == RAMET_OK)
         rc = ramet_chain_locate(&chain, pgnos, pgno_count, out_frames, err);
     ramet_chain_close(&chain);
-    return rc;
+    return ramet_history_blame(history, at, rc, err);
 }
 
 /* ---- reading ------------------------------------------------------------- */
@@ -409,9 +410,10 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
 }
 
 enum ramet_rc
-ramet_history_read_pages(struct ramet_history *history, uint64_t lsn,
-                         const uint32_t *pgnos, size_t pgno_count,
-                         bool want_extra, ramet_page_visit *visit, void *ctx,
+ramet_history_read_pages(struct ramet_history *history,
+                         const struct ramet_point *at, const uint32_t *pgnos,
+                         size_t pgno_count, bool want_extra,
+                         ramet_page_visit *visit, void *ctx,
                          struct ramet_err *err)
 {
     const size_t batch = pgno_count < BATCH_PAGES ? pgno_count : BATCH_PAGES;
@@ -425,7 +427,7 @@ ramet_history_read_pages(struct ramet_history *history, uint64_t lsn,
 
     if (pgno_count == 0)
         return RAMET_OK;
-    rc = ramet_chain_open(history, lsn, &chain, err);
+    rc = ramet_chain_open(history, at, &chain, err);
     if (rc != RAMET_OK)
         return rc;
     rc = check_wanted(&chain, pgnos, pgno_count, err);
@@ -450,5 +452,5 @@ done:
     ramet_free(r.found);
     ramet_free(r.pgnos);
     ramet_chain_close(&chain);
-    return rc;
+    return ramet_history_blame(history, at, rc, err);
 }

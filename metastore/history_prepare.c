@@ -180,20 +180,19 @@ ramet_map_find(struct ramet_history *history, uint64_t after, uint64_t lsn,
 /* ---- making maps --------------------------------------------------------- */
 
 static enum ramet_rc
-build_map_of(struct ramet_history *history, uint64_t lsn,
-             const struct ramet_hash *commit_hash,
+build_map_of(struct ramet_history *history, const struct ramet_point *at,
              struct ramet_map_ref *out_map, struct ramet_err *err)
 {
     struct ramet_chain chain;
     enum ramet_rc rc;
 
-    rc = ramet_chain_open(history, lsn, &chain, err);
+    rc = ramet_chain_open(history, at, &chain, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_map_build(&chain, lsn, commit_hash, out_map, err);
+    rc = ramet_map_build(&chain, at->lsn, &at->hash, out_map, err);
     ramet_chain_close(&chain);
     if (rc == RAMET_OK)
-        remember_map(history, out_map, commit_hash);
+        remember_map(history, out_map, &at->hash);
     return rc;
 }
 
@@ -202,6 +201,7 @@ ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
                        struct ramet_err *err)
 {
     struct ramet_map_ref map;
+    struct ramet_point at;
     struct ramet_head head;
     enum ramet_rc rc;
 
@@ -217,7 +217,8 @@ ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
         return rc;
     if (map.lsn > 0 && lsn - map.lsn < RAMET_MAP_EVERY_COMMITS / 2)
         return RAMET_OK; /* made, and not yet referred to */
-    return build_map_of(history, lsn, &head.hash, &map, err);
+    at = ramet_head_point(&head);
+    return build_map_of(history, &at, &map, err);
 }
 
 /* ---- preparing ----------------------------------------------------------- */
@@ -266,6 +267,7 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     const bool look =
         !fits || ((history->store->traits & RAMET_STORE_MAKES_MAPS) != 0 &&
                   commits % LOOK_EVERY_COMMITS == 0);
+    const struct ramet_point at = ramet_head_point(base);
     struct ramet_map_ref map;
     enum ramet_rc rc;
 
@@ -287,7 +289,7 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     } else if (fits) {
         return RAMET_OK;
     }
-    rc = build_map_of(history, base->lsn, &base->hash, &map, err);
+    rc = build_map_of(history, &at, &map, err);
     if (rc != RAMET_OK)
         return rc;
     return refer_to(history, &map, commit, err);
@@ -333,6 +335,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
         struct ramet_commit *commit, struct ramet_err *err)
 {
     static const struct ramet_hash no_hash;
+    const struct ramet_point at = ramet_head_point(base);
     struct ramet_chain chain = {.history = history};
     struct ramet_frame *absolute = NULL;
     struct ramet_frame *relative = NULL;
@@ -347,7 +350,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
                                 err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_chain_open(history, base->lsn, &chain, err);
+    rc = ramet_chain_open(history, &at, &chain, err);
     if (rc != RAMET_OK)
         return rc;
     if (commit->has_inline) {

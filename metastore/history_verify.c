@@ -170,6 +170,7 @@ check_segment_header(struct verify *v, const char *key, uint64_t offset,
 struct sweep {
     struct verify *v;
     const struct ramet_commit *commit;
+    struct ramet_point point; /* the commit's */
     const struct ramet_segment_info *segment;
     char key[RAMET_KEY_MAX];
     uint64_t at;
@@ -252,8 +253,7 @@ sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
     struct ramet_frame frame;
     enum ramet_rc rc;
 
-    rc = ramet_history_locate(s->v->history, s->commit->lsn, &pgno, 1, &frame,
-                              err);
+    rc = ramet_history_locate(s->v->history, &s->point, &pgno, 1, &frame, err);
     if (rc != RAMET_OK || ramet_frame_same(&frame, last))
         return rc;
     *last = frame;
@@ -308,7 +308,10 @@ verify_segment(struct verify *v, const struct ramet_loaded_head *head,
     const bool is_inline = index == 0 && commit->has_inline;
     const struct ramet_place place = {.volume = commit->volume,
                                       .segment = segment->id};
-    struct sweep s = {.v = v, .commit = commit, .segment = segment};
+    struct sweep s = {.v = v,
+                      .commit = commit,
+                      .point = {commit->lsn, head->hash},
+                      .segment = segment};
     const uint64_t start = is_inline ? head->head_length : 0;
     struct ramet_err found;
     enum ramet_rc rc;

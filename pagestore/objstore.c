@@ -160,6 +160,14 @@ ramet_objstore_remove(struct ramet_objstore *store, const char *key,
 }
 
 void
+ramet_objstore_refresh(struct ramet_objstore *store, const char *key)
+{
+    assert(ramet_key_valid(key));
+    if (store->ops->refresh != NULL)
+        store->ops->refresh(store, key);
+}
+
+void
 ramet_objstore_close(struct ramet_objstore *store)
 {
     if (store != NULL)

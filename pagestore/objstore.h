@@ -77,6 +77,8 @@ struct ramet_objstore_ops {
                            struct ramet_hash *out_told, struct ramet_err *err);
     enum ramet_rc (*remove)(struct ramet_objstore *store, const char *key,
                             struct ramet_err *err);
+    /* NULL: it keeps nothing of what it reads. */
+    void (*refresh)(struct ramet_objstore *store, const char *key);
     void (*close)(struct ramet_objstore *store);
 };
 
@@ -159,6 +161,10 @@ ramet_objstore_first(struct ramet_objstore *store, const char *prefix,
 RAMET_NODISCARD enum ramet_rc
 ramet_objstore_remove(struct ramet_objstore *store, const char *key,
                       struct ramet_err *err);
+/* What was read of `key` is not what it should be: the next read of it is one of
+ * the place itself. Objects never change, so a cache may keep them for ever;
+ * but a store can be put back from a backup, and then written by others. */
+void ramet_objstore_refresh(struct ramet_objstore *store, const char *key);
 void ramet_objstore_close(struct ramet_objstore *store); /* NULL is fine */
 
 /* In memory, for tests and for stateless work. */

@@ -183,6 +183,7 @@ produce_content(void *state, struct ramet_buf *out, bool *out_done,
                 struct ramet_err *err)
 {
     struct content *content = state;
+    const struct ramet_point at = ramet_head_point(&content->head);
     const uint32_t page_size = content->head.page_size;
     const size_t len = content->left < RAMET_HTTP_STREAM_BYTES
                            ? (size_t)content->left
@@ -200,9 +201,8 @@ produce_content(void *state, struct ramet_buf *out, bool *out_done,
         return RAMET_FAIL(err, RAMET_ENOMEM, "content: out of memory");
     for (uint64_t page = first; page <= last; page++)
         pgnos[count++] = (uint32_t)(page + 1);
-    rc = ramet_history_read_pages(ramet_live_history(content->live),
-                                  content->head.lsn, pgnos, count, false,
-                                  place_page, &filling, err);
+    rc = ramet_history_read_pages(ramet_live_history(content->live), &at, pgnos,
+                                  count, false, place_page, &filling, err);
     if (rc != RAMET_OK)
         (void)ramet_api_note_failure(
             content->server, ramet_live_volume(content->live), &rc, err);

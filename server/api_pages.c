@@ -102,9 +102,10 @@ struct answer {
     struct ramet_server *server;
     struct ramet_live *live;
     struct ramet_pages_request request;
-    uint32_t run, next; /* the next page: runs[run].first + next */
-    uint32_t slice;     /* pages at a time, at most SLICE_PAGES */
-    uint64_t sent;      /* range records */
+    struct ramet_point at; /* where the pages are looked for */
+    uint32_t run, next;    /* the next page: runs[run].first + next */
+    uint32_t slice;        /* pages at a time, at most SLICE_PAGES */
+    uint64_t sent;         /* range records */
     struct sent_set set;
     struct ramet_recorder recorder;
     struct ramet_history *fresh; /* over the recorder; NULL: not asked for */
@@ -253,8 +254,8 @@ answer_slice(struct answer *answer, struct ramet_buf *out,
     const size_t count = take_slice(answer, err, &rc);
 
     if (rc == RAMET_OK)
-        rc = ramet_history_locate(history, answer->request.lsn, answer->sorted,
-                                  count, answer->frames, err);
+        rc = ramet_history_locate(history, &answer->at, answer->sorted, count,
+                                  answer->frames, err);
     if (rc == RAMET_OK)
         rc = append_metadata(answer, out, err);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
@@ -263,7 +264,7 @@ answer_slice(struct answer *answer, struct ramet_buf *out,
         const struct ramet_frame *frame = &answer->frames[at - answer->sorted];
 
         ramet_placed_put(answer->server->placed,
-                         ramet_live_volume(answer->live), answer->request.lsn,
+                         ramet_live_volume(answer->live), &answer->request.at,
                          answer->asked[i], frame);
         rc = append_frame(answer, frame, out, err);
     }
@@ -331,7 +332,7 @@ slice_pages(uint32_t page_size)
 /* Takes over `live` and the request, whatever happens. */
 static enum ramet_rc
 make_answer(struct call *call, struct ramet_live *live,
-            struct ramet_pages_request *request, uint32_t page_size,
+            struct ramet_pages_request *request, const struct ramet_head *head,
             struct answer **out_answer, struct ramet_err *err)
 {
     struct answer *answer = ramet_calloc(1, sizeof(*answer));
@@ -345,7 +346,8 @@ make_answer(struct call *call, struct ramet_live *live,
     answer->server = call->server;
     answer->live = live;
     answer->request = *request;
-    answer->slice = slice_pages(page_size);
+    answer->at = ramet_head_point(head);
+    answer->slice = slice_pages(head->page_size);
     answer->frames = ramet_calloc(SLICE_PAGES, sizeof(*answer->frames));
     if (answer->frames == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
@@ -407,12 +409,20 @@ ramet_api_pages(struct call *call)
         ramet_pages_request_done(&request);
         return;
     }
-    rc = ramet_history_head(ramet_live_history(live), request.lsn, &head, &err);
+    rc = (request.flags & RAMET_PAGES_HASH) != 0
+             ? ramet_history_head_of(ramet_live_history(live), &request.at,
+                                     &head, &err)
+             : ramet_history_head(ramet_live_history(live), request.at.lsn,
+                                  &head, &err);
     if (rc != RAMET_OK) {
         ramet_pages_request_done(&request);
         ramet_live_put(live);
     } else {
-        rc = make_answer(call, live, &request, head.page_size, &answer, &err);
+        rc = make_answer(call, live, &request, &head, &answer, &err);
+    }
+    if (rc == RAMET_EWENTBACK) { /* by what the client says: nothing ends */
+        ramet_render_failure(call->rq, rc, &err, true);
+        return;
     }
     if (rc != RAMET_OK) {
         ramet_api_failed(call, &call->volume, rc, &err);
@@ -445,7 +455,7 @@ append_now(struct call *call, const struct ramet_pages_request *request,
             char key[RAMET_KEY_MAX];
             uint8_t *room;
 
-            if (!ramet_placed_get(server->placed, &call->volume, request->lsn,
+            if (!ramet_placed_get(server->placed, &call->volume, &request->at,
                                   (uint32_t)pgno, &frame))
                 return false;
             if (frame.page_count == 0 ||
@@ -491,7 +501,8 @@ ramet_api_pages_now(struct call *call)
         ramet_pages_decode(body, len, &request, NULL) != RAMET_OK)
         return false;
     ramet_buf_init(&out, NOW_BYTES_MAX);
-    if (request.flags == 0 && request.page_count <= NOW_PAGES_MAX)
+    if ((request.flags & ~(unsigned)RAMET_PAGES_HASH) == 0 &&
+        request.page_count <= NOW_PAGES_MAX)
         done = append_now(call, &request, &out);
     if (done) {
         struct ramet_metrics *metrics = &call->server->metrics;

@@ -337,6 +337,22 @@ free_changes(void *state)
 static const struct ramet_http_stream_ops changes_ops = {
     .produce = produce_changes, .free = free_changes};
 
+static enum ramet_rc
+find_changes(struct ramet_history *history, struct changes *changes,
+             struct ramet_err *err)
+{
+    const struct ramet_point to = ramet_head_point(&changes->head);
+    struct ramet_point from;
+    struct ramet_head after;
+    enum ramet_rc rc;
+
+    rc = ramet_history_head(history, changes->after, &after, err);
+    if (rc != RAMET_OK)
+        return rc;
+    from = ramet_head_point(&after);
+    return ramet_history_changed(history, &from, &to, &changes->set, err);
+}
+
 void
 ramet_api_changes(struct call *call)
 {
@@ -368,8 +384,7 @@ ramet_api_changes(struct call *call)
                         "after=%" PRIu64 " is past LSN %" PRIu64,
                         changes->after, changes->head.lsn);
     if (rc == RAMET_OK && changes->head.lsn > 0)
-        rc = ramet_history_changed(ramet_live_history(live), changes->after,
-                                   changes->head.lsn, &changes->set, &err);
+        rc = find_changes(ramet_live_history(live), changes, &err);
     if (rc != RAMET_OK) {
         ramet_api_failed(call, &call->volume, rc, &err);
         goto done;

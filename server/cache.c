@@ -13,6 +13,7 @@
 #define BLOCK RAMET_CACHE_BLOCK_BYTES
 /* One read of the store brings at most this much beyond what was asked. */
 #define SPAN_MAX (4u << 20)
+#define REFRESH_BYTES 4096u /* tell two commits of one LSN apart */
 
 struct ramet_cache {
     struct ramet_objstore store; /* what others see */
@@ -275,6 +276,29 @@ cache_remove(struct ramet_objstore *store, const char *key,
                  ramet_objstore_remove(cache->inner, key, err));
 }
 
+/* The store's own bytes decide, so that who names what is not there empties no
+ * cache. Others are of another history: all of the volume goes. */
+static void
+cache_refresh(struct ramet_objstore *store, const char *key)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+    uint8_t kept[REFRESH_BYTES], now[REFRESH_BYTES];
+    size_t kept_len = 0, now_len = 0;
+    struct block_id id;
+
+    ramet_objstore_refresh(cache->inner, key);
+    if (!make_block_id(key, &id) ||
+        cache_read(store, key, 0, kept, sizeof(kept), &kept_len, NULL) !=
+            RAMET_OK ||
+        read_inner(cache, key, 0, now, sizeof(now), &now_len, NULL) !=
+            RAMET_OK ||
+        (kept_len == now_len && memcmp(kept, now, now_len) == 0))
+        return;
+    ramet_memcache_forget(cache->mem, id.volume);
+    if (cache->disk != NULL)
+        ramet_diskcache_forget(cache->disk, id.volume);
+}
+
 static void
 cache_close(struct ramet_objstore *store)
 {
@@ -291,6 +315,7 @@ static const struct ramet_objstore_ops cache_ops = {
     .size = cache_size,
     .list = cache_list,
     .remove = cache_remove,
+    .refresh = cache_refresh,
     .close = cache_close,
 };
 

@@ -35,6 +35,15 @@ decode_runs(struct ramet_reader *in, struct ramet_pages_request *out,
     return RAMET_OK;
 }
 
+static void
+read_hash(struct ramet_reader *in, struct ramet_hash *out)
+{
+    const uint8_t *bytes = ramet_read_bytes(in, RAMET_HASH_SIZE);
+
+    if (bytes != NULL)
+        memcpy(out->bytes, bytes, RAMET_HASH_SIZE);
+}
+
 enum ramet_rc
 ramet_pages_decode(const uint8_t *data, size_t len,
                    struct ramet_pages_request *out, struct ramet_err *err)
@@ -47,11 +56,13 @@ ramet_pages_decode(const uint8_t *data, size_t len,
     ramet_reader_init(&in, data, len);
     version = ramet_read_u8(&in);
     request.flags = ramet_read_u8(&in);
-    request.lsn = ramet_read_varint(&in);
+    request.at.lsn = ramet_read_varint(&in);
+    if ((request.flags & RAMET_PAGES_HASH) != 0)
+        read_hash(&in, &request.at.hash);
     request.run_count =
         (uint32_t)ramet_read_varint_max(&in, RAMET_PAGES_RUNS_MAX);
     /* A run takes two bytes at least. */
-    if (in.bad || version != 1 || request.flags > 3 || request.lsn == 0 ||
+    if (in.bad || version != 1 || request.flags > 7 || request.at.lsn == 0 ||
         request.run_count == 0 ||
         request.run_count > ramet_reader_left(&in) / 2)
         return RAMET_FAIL(err, RAMET_EINVAL,

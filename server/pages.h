@@ -13,12 +13,13 @@
 
 #include "core/bytes.h"
 #include "core/id.h"
+#include "metastore/commit.h"
 
 #define RAMET_PAGES_MAX 65536u
 #define RAMET_PAGES_WITH_METADATA_MAX 512u
 #define RAMET_PAGES_RUNS_MAX 16384u
 
-enum { RAMET_PAGES_METADATA = 1, RAMET_PAGES_DICTS = 2 };
+enum { RAMET_PAGES_METADATA = 1, RAMET_PAGES_DICTS = 2, RAMET_PAGES_HASH = 4 };
 
 struct ramet_pages_run {
     uint32_t first, last;
@@ -26,7 +27,7 @@ struct ramet_pages_run {
 
 struct ramet_pages_request {
     unsigned flags;
-    uint64_t lsn;
+    struct ramet_point at; /* a hash of zeros: none was named */
     uint32_t page_count;
     uint32_t run_count;
     struct ramet_pages_run *runs; /* in the order asked */

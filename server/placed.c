@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/bytes.h"
 #include "core/thread.h"
 
 #define WAYS 4u
@@ -13,7 +14,8 @@
 
 struct entry {
     struct ramet_vid volume;
-    uint64_t lsn; /* 0: empty */
+    uint64_t lsn;  /* 0: empty */
+    uint64_t line; /* tells commits of one LSN apart: from the hash */
     struct ramet_sid segment;
     uint64_t place_lsn;
     uint64_t offset_bytes;
@@ -77,12 +79,20 @@ set_of(const struct ramet_placed *placed, const struct ramet_vid *volume,
     return (size_t)(h >> 24) & placed->set_mask;
 }
 
+static uint64_t
+line_of(const struct ramet_point *at)
+{
+    return ramet_get_le64(at->hash.bytes) * 0x9e3779b97f4a7c15u ^
+           ramet_get_le64(at->hash.bytes + 8);
+}
+
 static struct entry *
-find(struct entry *set, const struct ramet_vid *volume, uint64_t lsn,
-     uint32_t pgno)
+find(struct entry *set, const struct ramet_vid *volume,
+     const struct ramet_point *at, uint32_t pgno)
 {
     for (unsigned i = 0; i < WAYS; i++) {
-        if (set[i].lsn == lsn && set[i].pgno == pgno &&
+        if (set[i].lsn == at->lsn && set[i].pgno == pgno &&
+            set[i].line == line_of(at) &&
             memcmp(&set[i].volume, volume, sizeof(*volume)) == 0)
             return &set[i];
     }
@@ -91,9 +101,10 @@ find(struct entry *set, const struct ramet_vid *volume, uint64_t lsn,
 
 void
 ramet_placed_put(struct ramet_placed *placed, const struct ramet_vid *volume,
-                 uint64_t lsn, uint32_t pgno, const struct ramet_frame *frame)
+                 const struct ramet_point *at, uint32_t pgno,
+                 const struct ramet_frame *frame)
 {
-    const size_t set = set_of(placed, volume, lsn, pgno);
+    const size_t set = set_of(placed, volume, at->lsn, pgno);
     struct entry *entries = &placed->entries[set * WAYS];
     const struct ramet_place *place = &frame->place;
 
@@ -101,12 +112,13 @@ ramet_placed_put(struct ramet_placed *placed, const struct ramet_vid *volume,
         memcmp(&place->volume, volume, sizeof(*volume)) != 0)
         return; /* an ancestor's: looked up each time */
     ramet_mutex_lock(&placed->locks[set % LOCKS]);
-    if (find(entries, volume, lsn, pgno) == NULL) {
+    if (find(entries, volume, at, pgno) == NULL) {
         struct entry *e = &entries[placed->next_way[set]++ % WAYS];
 
         *e = (struct entry){
             .volume = *volume,
-            .lsn = lsn,
+            .lsn = at->lsn,
+            .line = line_of(at),
             .segment = place->segment,
             .place_lsn = place->lsn,
             .offset_bytes = place->offset_bytes,
@@ -122,15 +134,16 @@ ramet_placed_put(struct ramet_placed *placed, const struct ramet_vid *volume,
 
 bool
 ramet_placed_get(struct ramet_placed *placed, const struct ramet_vid *volume,
-                 uint64_t lsn, uint32_t pgno, struct ramet_frame *out_frame)
+                 const struct ramet_point *at, uint32_t pgno,
+                 struct ramet_frame *out_frame)
 {
-    const size_t set = set_of(placed, volume, lsn, pgno);
+    const size_t set = set_of(placed, volume, at->lsn, pgno);
     const struct entry *e;
     bool found = false;
 
     ramet_mutex_lock(&placed->locks[set % LOCKS]);
-    e = find(&placed->entries[set * WAYS], volume, lsn, pgno);
-    if (e != NULL && lsn != 0) {
+    e = find(&placed->entries[set * WAYS], volume, at, pgno);
+    if (e != NULL && at->lsn != 0) {
         memset(out_frame, 0, sizeof(*out_frame));
         out_frame->place.volume = e->volume;
         out_frame->place.kind = (enum ramet_object_kind)e->kind;

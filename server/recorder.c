@@ -73,6 +73,12 @@ record_list(struct ramet_objstore *store, const char *prefix, const char *after,
 }
 
 static void
+record_refresh(struct ramet_objstore *store, const char *key)
+{
+    ramet_objstore_refresh(((struct ramet_recorder *)store)->inner, key);
+}
+
+static void
 record_close(struct ramet_objstore *store)
 {
     (void)store;
@@ -82,6 +88,7 @@ static const struct ramet_objstore_ops record_ops = {
     .read = record_read,
     .size = record_size,
     .list = record_list,
+    .refresh = record_refresh,
     .close = record_close,
 };
 

@@ -345,27 +345,32 @@ play_fill(struct play *play)
     struct play_slot *const slot = play_any(play);
     uint8_t page[65536];
     const struct image *image;
+    struct ramet_point at;
     uint64_t lsn = play->lsn;
 
     if (lsn == 0)
         return;
     if (store_chance(&play->rng, 20)) { /* what nobody should take */
-        lsn = store_chance(&play->rng, 50) ? lsn - 1 : lsn + 1;
+        lsn = lsn - 1 + store_below(&play->rng, 3);
         image = play->remote.at[play->lsn];
         store_random_bytes(&play->rng, page, sizeof(page));
+        at = remote_at(&play->remote, lsn);
+        if (lsn == play->lsn) /* of another line */
+            at.hash.bytes[9] ^= 1;
         OK(ramet_session_fill(
-            slot->session, lsn,
+            slot->session, &at,
             1 + (uint32_t)store_below(&play->rng, image_pages(image) + 1u),
             page, e));
         return;
     }
     image = play->remote.at[lsn];
+    at = remote_at(&play->remote, lsn);
     for (int i = 0; i < 8 && image->size > 0; i++) {
         const uint32_t pgno =
             1 + (uint32_t)store_below(&play->rng, image_pages(image));
 
         image_page(image, pgno, page);
-        OK(ramet_session_fill(slot->session, lsn, pgno, page, e));
+        OK(ramet_session_fill(slot->session, &at, pgno, page, e));
     }
 }
 

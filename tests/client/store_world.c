@@ -263,6 +263,17 @@ remote_add(struct remote *remote, struct image *image)
     return remote->newest;
 }
 
+struct ramet_point
+remote_at(const struct remote *remote, uint64_t lsn)
+{
+    struct ramet_point at = {.lsn = lsn};
+
+    (void)remote; /* all of them have one line */
+    memset(at.hash.bytes, 0x40, sizeof(at.hash.bytes));
+    memcpy(at.hash.bytes, &lsn, sizeof(lsn));
+    return at;
+}
+
 struct ramet_remote_point
 remote_point(const struct remote *remote, uint64_t lsn)
 {
@@ -275,8 +286,7 @@ remote_point(const struct remote *remote, uint64_t lsn)
         .byte_length = image->size,
     };
 
-    memset(point.hash.bytes, 0x40, sizeof(point.hash.bytes));
-    memcpy(point.hash.bytes, &lsn, sizeof(lsn));
+    point.hash = remote_at(remote, lsn).hash;
     return point;
 }
 
@@ -291,10 +301,12 @@ deliver(const struct image *image, uint32_t pgno, struct ramet_fetch *sink,
 }
 
 enum ramet_rc
-remote_fetch(void *ctx, uint64_t lsn, uint32_t pgno, struct ramet_fetch *sink,
-             struct ramet_err *err)
+remote_fetch(void *ctx, const struct ramet_point *at, uint32_t pgno,
+             struct ramet_fetch *sink, struct ramet_err *err)
 {
     struct remote *const remote = ctx;
+    const uint64_t lsn = at->lsn;
+    struct ramet_point own;
     const struct image *image;
     uint32_t first = pgno;
     uint32_t last = pgno;
@@ -310,6 +322,12 @@ remote_fetch(void *ctx, uint64_t lsn, uint32_t pgno, struct ramet_fetch *sink,
                 (unsigned long long)lsn);
         abort();
     }
+    own = remote_at(remote, lsn);
+    if (!ramet_point_equal(at, &own)) {
+        fprintf(stderr, "page %u is asked for at another LSN %llu\n", pgno,
+                (unsigned long long)lsn);
+        abort();
+    }
     image = remote->at[lsn];
     if (remote->brings_neighbours && store_chance(&remote->rng, 50)) {
         const uint32_t back = (uint32_t)store_below(&remote->rng, 4);
@@ -322,8 +340,8 @@ remote_fetch(void *ctx, uint64_t lsn, uint32_t pgno, struct ramet_fetch *sink,
     pthread_mutex_unlock(&remote->mutex);
     if (is_down)
         return RAMET_FAIL(err, RAMET_EUNREACHABLE, "the remote is down");
-    for (uint32_t at = first; rc == RAMET_OK && at <= last; at++)
-        rc = deliver(image, at, sink, err);
+    for (uint32_t p = first; rc == RAMET_OK && p <= last; p++)
+        rc = deliver(image, p, sink, err);
     return rc;
 }
 

@@ -76,11 +76,14 @@ void remote_init(struct remote *remote, uint64_t seed);
 void remote_done(struct remote *remote);
 /* Takes the reference; returns the LSN. */
 uint64_t remote_add(struct remote *remote, struct image *image);
+/* The commit that is at `lsn`, there or not. */
+struct ramet_point remote_at(const struct remote *remote, uint64_t lsn);
 struct ramet_remote_point
 remote_point(const struct remote *remote, uint64_t lsn);
 /* The fetcher; its ctx is the remote. */
-enum ramet_rc remote_fetch(void *ctx, uint64_t lsn, uint32_t pgno,
-                           struct ramet_fetch *sink, struct ramet_err *err);
+enum ramet_rc
+remote_fetch(void *ctx, const struct ramet_point *at, uint32_t pgno,
+             struct ramet_fetch *sink, struct ramet_err *err);
 extern const struct ramet_vid store_volume;
 #define STORE_REMOTE_URL "file:///nowhere/volume"
 

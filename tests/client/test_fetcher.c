@@ -127,7 +127,7 @@ struct overtaking {
 };
 
 static enum ramet_rc
-fetch_overtaken(void *ctx, uint64_t lsn, uint32_t pgno,
+fetch_overtaken(void *ctx, const struct ramet_point *at, uint32_t pgno,
                 struct ramet_fetch *sink, struct ramet_err *err)
 {
     struct overtaking *const overtaking = ctx;
@@ -137,7 +137,7 @@ fetch_overtaken(void *ctx, uint64_t lsn, uint32_t pgno,
         for (uint32_t i = 0; i < 10; i++)
             expect_page(overtaking->other, pgno + 30 * i);
     }
-    return ramet_page_fetcher_run(overtaking->fetcher, lsn, pgno, sink, err);
+    return ramet_page_fetcher_run(overtaking->fetcher, at, pgno, sink, err);
 }
 
 /* A reader is kept off the processor between its miss and its fetch, for as

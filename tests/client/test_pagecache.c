@@ -10,25 +10,45 @@
 
 enum { PAGE = 4096 };
 
+/* The commit at `lsn` of a line. */
+static struct ramet_point
+in_line(char line, uint64_t lsn)
+{
+    struct ramet_point at = {.lsn = lsn};
+
+    memset(at.hash.bytes, line + (int)lsn, sizeof(at.hash.bytes));
+    return at;
+}
+
 static void
 put(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno, int value)
 {
+    const struct ramet_point at = in_line('A', lsn);
     uint8_t page[PAGE];
 
     memset(page, value, sizeof(page));
-    ramet_pagecache_put(cache, lsn, pgno, page, sizeof(page));
+    ramet_pagecache_put(cache, &at, pgno, page, sizeof(page));
 }
 
 /* The value of the page, or -1. */
 static int
-get(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno)
+get_at(struct ramet_pagecache *cache, const struct ramet_point *at,
+       uint32_t pgno)
 {
     uint8_t got[2];
 
-    if (!ramet_pagecache_get(cache, lsn, pgno, PAGE - 2, got, 2))
+    if (!ramet_pagecache_get(cache, at, pgno, PAGE - 2, got, 2))
         return -1;
     assert_int_equal(got[0], got[1]);
     return got[0];
+}
+
+static int
+get(struct ramet_pagecache *cache, uint64_t lsn, uint32_t pgno)
+{
+    const struct ramet_point at = in_line('A', lsn);
+
+    return get_at(cache, &at, pgno);
 }
 
 static void
@@ -48,9 +68,32 @@ pagecache__answers_for_its_lsn_alone(void **state)
 }
 
 static void
+pagecache__has_nothing_of_another_line(void **state)
+{
+    struct ramet_pagecache *const cache = ramet_pagecache_new(1 << 20);
+    const struct ramet_point from = in_line('A', 5), to = in_line('A', 9);
+    struct ramet_pageset none;
+
+    (void)state;
+    ramet_pageset_init(&none);
+    put(cache, 5, 1, 1);
+    ramet_pagecache_advance(cache, &from, &to, &none);
+    for (uint64_t lsn = 4; lsn < 11; lsn++) {
+        const struct ramet_point other = in_line('a', lsn);
+
+        assert_int_equal(get_at(cache, &other, 1), -1);
+    }
+    assert_int_equal(get(cache, 5, 1), 1);
+    assert_int_equal(get(cache, 9, 1), 1);
+    ramet_pageset_done(&none);
+    ramet_pagecache_free(cache);
+}
+
+static void
 pagecache__carries_over_what_did_not_change(void **state)
 {
     struct ramet_pagecache *const cache = ramet_pagecache_new(1 << 20);
+    const struct ramet_point from = in_line('A', 5), to = in_line('A', 9);
     struct ramet_pageset changed;
 
     (void)state;
@@ -59,9 +102,9 @@ pagecache__carries_over_what_did_not_change(void **state)
     put(cache, 5, 1, 1);
     put(cache, 5, 2, 2);
     put(cache, 4, 3, 3); /* not known to be right at 5 */
-    ramet_pagecache_advance(cache, 5, 9, &changed);
+    ramet_pagecache_advance(cache, &from, &to, &changed);
     assert_int_equal(get(cache, 9, 1), 1);
-    assert_int_equal(get(cache, 7, 1), 1);
+    assert_int_equal(get(cache, 5, 1), 1);
     assert_int_equal(get(cache, 10, 1), -1);
     assert_int_equal(get(cache, 9, 2), -1);
     assert_int_equal(get(cache, 5, 2), 2);
@@ -137,6 +180,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pagecache__answers_for_its_lsn_alone),
+        cmocka_unit_test(pagecache__has_nothing_of_another_line),
         cmocka_unit_test(pagecache__carries_over_what_did_not_change),
         cmocka_unit_test(pagecache__stays_within_its_limit),
         cmocka_unit_test(readahead__grows_in_a_scan_and_not_otherwise),

@@ -138,6 +138,7 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
     struct ramet_remote_point point;
     struct ramet_pageset all;
     uint8_t page[PLACE_PAGE];
+    struct ramet_point at;
     pid_t child;
 
     remote_add(&p->remote, image_ref(image));
@@ -161,7 +162,8 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
     }
     place_await(child);
     image_page(image, 2, page);
-    OK(ramet_session_fill(session, 1, 2, page, e));
+    at = remote_at(&p->remote, 1);
+    OK(ramet_session_fill(session, &at, 2, page, e));
     OK(ramet_session_checkpoint(session, true, e));
     OK(ramet_session_pin(session, e));
     store_expect(session, image, __LINE__);
@@ -229,6 +231,7 @@ checkpoint__refused_twice__fills_of_later_are_found(void **state)
     struct ramet_remote_point point;
     struct ramet_pageset all;
     uint8_t page[PLACE_PAGE];
+    struct ramet_point at;
 
     os.rename = rename_or_refuse;
     remote_add(&p->remote, image_ref(image));
@@ -241,14 +244,16 @@ checkpoint__refused_twice__fills_of_later_are_found(void **state)
     ramet_pageset_done(&all);
     OK(ramet_session_checkpoint(session, true, e));
     image_page(image, 2, page);
-    OK(ramet_session_fill(session, 1, 2, page, e));
+    at = remote_at(&p->remote, 1);
+    OK(ramet_session_fill(session, &at, 2, page, e));
     state_is_refused = true;
     for (unsigned i = 0; i < 2; i++) /* each begins a new file for fills */
         assert_int_not_equal(ramet_session_checkpoint(session, true, NULL),
                              RAMET_OK);
     state_is_refused = false;
     image_page(image, 3, page);
-    OK(ramet_session_fill(session, 1, 3, page, e));
+    at = remote_at(&p->remote, 1);
+    OK(ramet_session_fill(session, &at, 3, page, e));
     OK(ramet_session_checkpoint(session, true, e));
     OK(ramet_session_pin(session, e));
     store_expect(session, image, __LINE__);

@@ -220,6 +220,7 @@ newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
     struct ramet_session *const puller = open_session(p);
     struct ramet_session *const reader = open_session(p);
     struct frame_place frame;
+    struct ramet_point at;
     uint8_t page[PAGE];
 
     image_write(second, PAGE, "another", 7);
@@ -234,7 +235,8 @@ newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
     expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE, 2, first);
 
     image_page(second, 2, page);
-    OK(ramet_session_fill(puller, 2, 2, page, e));
+    at = remote_at(&p->remote, 2);
+    OK(ramet_session_fill(puller, &at, 2, page, e));
     frame = find_frame(p, RAMET_GEN_FILL, 1, 2);
     expect_told(reader, &frame, RAMET_FILL_HEADER_SIZE + 64, 2, first);
 

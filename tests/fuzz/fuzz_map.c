@@ -13,6 +13,7 @@
 
 #include "core/alloc.h"
 #include "metastore/history_impl.h"
+#include "tests/support/point.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -150,14 +151,18 @@ walk(struct ramet_objstore *store, uint32_t page_count)
     while (count < 9 && wanted[count] <= page_count)
         count++;
     for (uint64_t lsn = 1; lsn <= 100; lsn += 99)
-        check_code(
-            ramet_history_locate(history, lsn, wanted, count, frames, &err),
-            &err);
+        check_code(ramet_history_locate(history, point_at(history, lsn), wanted,
+                                        count, frames, &err),
+                   &err);
     ramet_pageset_init(&set);
-    check_code(ramet_history_changed(history, 1, 100, &set, &err), &err);
+    check_code(ramet_history_changed(history, point_at(history, 1),
+                                     point_at(history, 100), &set, &err),
+               &err);
     require(ramet_pageset_next(&set, page_count) == 0, "changed past the end");
     ramet_pageset_done(&set);
-    require(ramet_chain_open(history, 1, &chain, NULL) == RAMET_OK, "chain");
+    require(ramet_chain_open(history, point_at(history, 1), &chain, NULL) ==
+                RAMET_OK,
+            "chain");
     check_code(ramet_map_build(&chain, 200, &none, &map, &err), &err);
     ramet_chain_close(&chain);
     ramet_history_close(history);

@@ -144,11 +144,11 @@ add_fill(struct program *p)
     uint8_t *const at = p->out + p->len;
     const uint32_t pgno = ramet_read_le16(&p->in) + 1u;
     const uint64_t replaced = ramet_read_varint(&p->in);
-    const uint64_t lsn = ramet_read_u8(&p->in);
+    const struct ramet_point of = {.lsn = ramet_read_u8(&p->in)};
 
     memset(at + RAMET_FILL_HEADER_SIZE, ramet_read_u8(&p->in), PAGE);
     ramet_fill_encode(at, pgno, RAMET_LOGFRAME_IMAGE, replaced,
-                      ramet_pos_make(1, p->len), lsn, SALT,
+                      ramet_pos_make(1, p->len), &of, SALT,
                       ramet_hash64(at + RAMET_FILL_HEADER_SIZE, PAGE));
     p->len += RAMET_FILL_HEADER_SIZE + PAGE;
 }
@@ -223,13 +223,13 @@ write_files(struct program *p)
 }
 
 static enum ramet_rc
-give_page(void *ctx, uint64_t lsn, uint32_t pgno, struct ramet_fetch *sink,
-          struct ramet_err *err)
+give_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
+          struct ramet_fetch *sink, struct ramet_err *err)
 {
     uint8_t page[1024];
 
     (void)ctx;
-    memset(page, (int)(lsn + pgno), sizeof(page));
+    memset(page, (int)(at->lsn + pgno), sizeof(page));
     return ramet_fetch_deliver(sink, pgno, page, err);
 }
 

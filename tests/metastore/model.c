@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "tests/support/point.h"
 
 void
 model_init(struct model *model, struct ramet_objstore *store, uint64_t seed)
@@ -391,8 +392,8 @@ model_check_lsn(struct model *model, uint64_t lsn)
     assert_true(pgnos != NULL && c.expected != NULL && c.seen != NULL);
     for (uint32_t pgno = 1; pgno <= v->page_count; pgno += step)
         pgnos[count++] = pgno;
-    rc = ramet_history_read_pages(model->history, lsn, pgnos, count, extra,
-                                  check_page, &c, &err);
+    rc = ramet_history_read_pages(model->history, point_at(model->history, lsn),
+                                  pgnos, count, extra, check_page, &c, &err);
     if (rc != RAMET_OK)
         fail_msg("LSN %u: %s", (unsigned)lsn, err.text);
     for (size_t i = 0; i < count; i++)
@@ -412,7 +413,8 @@ model_check_changed(struct model *model, uint64_t from, uint64_t to)
     enum ramet_rc rc;
 
     ramet_pageset_init(&set);
-    rc = ramet_history_changed(model->history, from, to, &set, &err);
+    rc = ramet_history_changed(model->history, point_at(model->history, from),
+                               point_at(model->history, to), &set, &err);
     if (rc != RAMET_OK)
         fail_msg("changed %u to %u: %s", (unsigned)from, (unsigned)to,
                  err.text);

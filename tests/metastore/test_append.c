@@ -14,6 +14,7 @@
 #include "core/thread.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
+#include "tests/support/point.h"
 
 struct fixture {
     struct ramet_objstore *inner;
@@ -326,12 +327,15 @@ read__notices_a_head_that_is_not_its_successors_base(void **state)
     assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
                      RAMET_OK);
     model_reopen(&f->model);
-    assert_int_equal(
-        ramet_history_locate(f->model.history, 4, &pgno, 1, &frame, NULL),
-        RAMET_ECORRUPT);
-    ramet_pageset_init(&set);
-    assert_int_equal(ramet_history_changed(f->model.history, 1, 4, &set, NULL),
+    assert_int_equal(ramet_history_locate(f->model.history,
+                                          point_at(f->model.history, 4), &pgno,
+                                          1, &frame, NULL),
                      RAMET_ECORRUPT);
+    ramet_pageset_init(&set);
+    assert_int_equal(
+        ramet_history_changed(f->model.history, point_at(f->model.history, 1),
+                              point_at(f->model.history, 4), &set, NULL),
+        RAMET_ECORRUPT);
     ramet_pageset_done(&set);
     ramet_buf_done(&next);
     ramet_buf_done(&other);
@@ -621,8 +625,9 @@ check_race(struct ramet_objstore *store, const struct ramet_vid *volume,
     }
     assert_int_equal(found, RACERS * WINS_EACH);
     ramet_pageset_init(&set); /* walks the line, and checks each hash */
-    if (ramet_history_changed(history, RACERS * WINS_EACH / 2,
-                              RACERS * WINS_EACH, &set, &err) != RAMET_OK)
+    if (ramet_history_changed(
+            history, point_at(history, RACERS * WINS_EACH / 2),
+            point_at(history, RACERS * WINS_EACH), &set, &err) != RAMET_OK)
         fail_msg("%s", err.text);
     ramet_pageset_done(&set);
     ramet_history_close(history);

@@ -11,6 +11,7 @@
 #include "core/alloc.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
+#include "tests/support/point.h"
 
 /* A small volume with everything in it: inline and separate segments, chunks,
  * maps, a map of a commit's own, holes. Ends at LSN 8. */
@@ -104,10 +105,11 @@ read_all(struct model *model, struct ramet_err *err)
     ramet_pageset_init(&set);
     rc = ramet_history_newest(history, &head, err);
     if (rc == RAMET_OK)
-        rc = ramet_history_read_pages(history, head.lsn, pgnos, 7, true,
-                                      check_page, model, err);
+        rc = ramet_history_read_pages(history, point_at(history, head.lsn),
+                                      pgnos, 7, true, check_page, model, err);
     if (rc == RAMET_OK)
-        rc = ramet_history_changed(history, 1, head.lsn, &set, err);
+        rc = ramet_history_changed(history, point_at(history, 1),
+                                   point_at(history, head.lsn), &set, err);
     if (rc == RAMET_OK)
         rc = ramet_history_dict(history, &head, &dict, err);
     if (rc == RAMET_OK)

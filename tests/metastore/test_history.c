@@ -11,6 +11,7 @@
 #include "core/thread.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
+#include "tests/support/point.h"
 
 static struct ramet_objstore *
 new_store(void)
@@ -127,8 +128,9 @@ expect_pages(struct model *model, const uint32_t *pgnos, size_t count,
     model_reopen(model);
     assert_int_equal(ramet_history_newest(model->history, &head, NULL),
                      RAMET_OK);
-    if (ramet_history_read_pages(model->history, head.lsn, pgnos, count, false,
-                                 note_page, &sum, &err) != RAMET_OK)
+    if (ramet_history_read_pages(
+            model->history, point_at(model->history, head.lsn), pgnos, count,
+            false, note_page, &sum, &err) != RAMET_OK)
         fail_msg("%s", err.text);
     assert_true(sum == expected);
 }
@@ -170,7 +172,8 @@ map__reaches_to_the_last_page_and_shrinks_again(void **state)
                      RAMET_OK);
     ramet_pageset_init(&set); /* page 1 is as it was */
     assert_int_equal(
-        ramet_history_changed(model.history, tall_lsn, head.lsn, &set, NULL),
+        ramet_history_changed(model.history, point_at(model.history, tall_lsn),
+                              point_at(model.history, head.lsn), &set, NULL),
         RAMET_OK);
     assert_false(ramet_pageset_contains(&set, 1));
     /* Grown again: what was cut off is zeros, and is said to have changed. */
@@ -182,7 +185,8 @@ map__reaches_to_the_last_page_and_shrinks_again(void **state)
     assert_int_equal(ramet_history_newest(model.history, &head, NULL),
                      RAMET_OK);
     assert_int_equal(
-        ramet_history_changed(model.history, tall_lsn, head.lsn, &set, NULL),
+        ramet_history_changed(model.history, point_at(model.history, tall_lsn),
+                              point_at(model.history, head.lsn), &set, NULL),
         RAMET_OK);
     for (size_t i = 1; i < 8; i++)
         assert_true(ramet_pageset_contains(&set, all[i]));
@@ -242,12 +246,15 @@ changed__between_lone_leaves(void **state)
         model_check_changed(&model, lsn, model.lsn);
     ramet_pageset_init(&set);
     assert_int_equal(
-        ramet_history_changed(model.history, 71, model.lsn, &set, NULL),
+        ramet_history_changed(model.history, point_at(model.history, 71),
+                              point_at(model.history, model.lsn), &set, NULL),
         RAMET_OK);
     assert_int_equal(ramet_pageset_count(&set), 1);
     assert_true(ramet_pageset_contains(&set, 8));
-    assert_int_equal(ramet_history_changed(model.history, 9, 8, &set, NULL),
-                     RAMET_EINVAL);
+    assert_int_equal(
+        ramet_history_changed(model.history, point_at(model.history, 9),
+                              point_at(model.history, 8), &set, NULL),
+        RAMET_EINVAL);
     ramet_pageset_done(&set);
     model_done(&model);
     ramet_objstore_close(store);
@@ -266,16 +273,20 @@ locate__refuses_pages_past_the_end(void **state)
     model_init(&model, store, 1);
     model_write(&model, 1, 10);
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(
-            ramet_history_locate(model.history, 1, &pgnos[i], 1, &frame, NULL),
-            RAMET_EINVAL);
-    assert_int_equal(
-        ramet_history_locate(model.history, 2, &pgnos[1], 1, &frame, NULL),
-        RAMET_ENOTFOUND);
+        assert_int_equal(ramet_history_locate(model.history,
+                                              point_at(model.history, 1),
+                                              &pgnos[i], 1, &frame, NULL),
+                         RAMET_EINVAL);
+    assert_int_equal(ramet_history_locate(model.history,
+                                          point_at(model.history, 2), &pgnos[1],
+                                          1, &frame, NULL),
+                     RAMET_EWENTBACK);
     assert_int_equal(ramet_history_head(model.history, 2, &head, NULL),
                      RAMET_ENOTFOUND);
-    assert_int_equal(
-        ramet_history_locate(model.history, 1, NULL, 0, NULL, NULL), RAMET_OK);
+    assert_int_equal(ramet_history_locate(model.history,
+                                          point_at(model.history, 1), NULL, 0,
+                                          NULL, NULL),
+                     RAMET_OK);
     model_done(&model);
     ramet_objstore_close(store);
 }

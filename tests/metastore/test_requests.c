@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
+#include "tests/support/point.h"
 
 struct fixture {
     struct ramet_objstore *inner, *store;
@@ -61,9 +62,9 @@ read_page(struct fixture *f, uint32_t pgno)
 
     assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
                      RAMET_OK);
-    assert_int_equal(ramet_history_read_pages(f->model.history, head.lsn, &pgno,
-                                              1, false, ignore_page, NULL,
-                                              NULL),
+    assert_int_equal(ramet_history_read_pages(
+                         f->model.history, point_at(f->model.history, head.lsn),
+                         &pgno, 1, false, ignore_page, NULL, NULL),
                      RAMET_OK);
 }
 
@@ -244,9 +245,9 @@ scan__costs_few_requests(void **state)
     assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
                      RAMET_OK);
     ramet_faultstore_reset_counts(f.store);
-    assert_int_equal(ramet_history_read_pages(f.model.history, head.lsn, pgnos,
-                                              20000, false, ignore_page, NULL,
-                                              NULL),
+    assert_int_equal(ramet_history_read_pages(
+                         f.model.history, point_at(f.model.history, head.lsn),
+                         pgnos, 20000, false, ignore_page, NULL, NULL),
                      RAMET_OK);
     print_message("scan of 20000 pages: %u requests\n",
                   (unsigned)all_requests(&f));
@@ -270,9 +271,10 @@ catching_up__after_a_thousand_commits_compares_maps(void **state)
     model_reopen(&f.model);
     ramet_pageset_init(&set);
     ramet_faultstore_reset_counts(f.store);
-    assert_int_equal(
-        ramet_history_changed(f.model.history, 1, f.model.lsn, &set, NULL),
-        RAMET_OK);
+    assert_int_equal(ramet_history_changed(
+                         f.model.history, point_at(f.model.history, 1),
+                         point_at(f.model.history, f.model.lsn), &set, NULL),
+                     RAMET_OK);
     print_message("%u requests\n", (unsigned)all_requests(&f));
     assert_true(all_requests(&f) <= 1 + RAMET_MAP_EVERY_COMMITS + 8);
     assert_int_equal(ramet_pageset_count(&set), 50);

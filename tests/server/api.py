@@ -48,8 +48,8 @@ def zigzag(value):
     return varint(value * 2 if value >= 0 else -value * 2 - 1)
 
 
-def pages_body(lsn, pgnos, flags=0):
-    out = bytes([1, flags]) + varint(lsn) + varint(len(pgnos))
+def pages_body(lsn, pgnos, flags=0, commit=b""):
+    out = bytes([1, flags]) + varint(lsn) + commit + varint(len(pgnos))
     previous = 0
     for pgno in pgnos:
         out += zigzag(pgno - previous - 1) + b"\0"
@@ -365,7 +365,8 @@ class Api(unittest.TestCase):
 
     def test_pages_refused(self):
         good = pages_body(self.lsn, [1, 2])
-        for body in (b"", b"\1", b"\2" + good[1:], b"\1\4" + good[2:],
+        for body in (b"", b"\1", b"\2" + good[1:], b"\1\10" + good[2:],
+                     b"\1\4" + good[2:],
                      good + b"\0", good[:-1], b"\1\0\0\1\0\0",
                      b"\1\0\1\0", b"\1\0\1\xff\xff\xff\xff\xff\xff\xff\xff"
                      b"\xff\1", b"\1\0\1\1\xff\xff\xff\xff\xff\x7f\0",
@@ -381,6 +382,23 @@ class Api(unittest.TestCase):
             bad = bytearray(good)
             bad[i // 8] ^= 1 << i % 8
             self.assertIn(self.post_pages(bytes(bad))[0], (200, 400, 404))
+
+    def test_pages_of_another_commit_are_refused(self):
+        head = json.loads(self.get(self.base + "/head")[2])
+        commit = bytes.fromhex(head["hash"])
+        plain = self.post_pages(pages_body(self.lsn, [5, 6]), self.vid)[2]
+        # Twice: the second may come out of memory.
+        for _ in range(2):
+            self.assertEqual(self.post_pages(pages_body(
+                self.lsn, [5, 6], 4, commit), self.vid)[2], plain)
+            for at in range(len(commit)):
+                other = bytearray(commit)
+                other[at] ^= 1
+                self.problem(self.post_pages(pages_body(
+                    self.lsn, [5, 6], 4, bytes(other)), self.vid),
+                    409, "wentback")
+        self.problem(self.post_pages(pages_body(
+            9999, [1], 4, commit)), 409, "wentback")
 
     def test_content(self):
         url = "http://127.0.0.1:%d%s/content" % (self.server.port, self.base)

@@ -34,6 +34,7 @@
 #include "core/alloc.h"
 #include "core/thread.h"
 #include "tests/server/fixture.h"
+#include "tests/support/point.h"
 
 #define SERVERS 3
 #define WRITERS 16
@@ -475,8 +476,9 @@ check_history(struct ramet_history *history)
         }
         while ((pgno = ramet_pageset_next(&acked[lsn].changed, pgno)) != 0)
             pages[pgno] = content++;
-        if (ramet_history_read_pages(history, lsn, pgnos, PAGES, false,
-                                     check_page, &check, &err) != RAMET_OK)
+        if (ramet_history_read_pages(history, point_at(history, lsn), pgnos,
+                                     PAGES, false, check_page, &check,
+                                     &err) != RAMET_OK)
             die(err.text);
         if (check.seen != PAGES)
             die("pages are missing");

@@ -16,6 +16,7 @@
 
 #include "core/thread.h"
 #include "tests/server/fixture.h"
+#include "tests/support/point.h"
 
 #define TRIES 100u
 #define PAGES 64u
@@ -160,11 +161,13 @@ read_all(unsigned port, const struct model *model, bool prefetch)
     if (rc == RAMET_OK && head.lsn != model->lsn)
         rc = RAMET_ECORRUPT;
     if (rc == RAMET_OK && prefetch)
-        rc = remote->ops->prefetch(remote, &model->volume, head.lsn, pgnos,
-                                   PAGES, &err);
+        rc = remote->ops->prefetch(remote, &model->volume,
+                                   point_at(history, head.lsn), pgnos, PAGES,
+                                   &err);
     if (rc == RAMET_OK)
-        rc = ramet_history_read_pages(history, head.lsn, pgnos, PAGES, false,
-                                      compare_page, &r, &err);
+        rc = ramet_history_read_pages(history, point_at(history, head.lsn),
+                                      pgnos, PAGES, false, compare_page, &r,
+                                      &err);
     assert_false(r.wrong);
     if (rc == RAMET_OK)
         assert_int_equal(r.seen, PAGES);

@@ -8,6 +8,7 @@
 
 #include "core/alloc.h"
 #include "tests/server/fixture.h"
+#include "tests/support/point.h"
 
 #define PAGES 40u
 #define CALLS 500
@@ -42,10 +43,12 @@ try_all(struct ramet_remote *remote, const struct model *model)
         return;
     if (ramet_history_newest(history, &head, &err) == RAMET_OK &&
         head.lsn > 0) {
-        (void)!remote->ops->prefetch(remote, &model->volume, head.lsn, pgnos,
-                                     PAGES, &err);
-        (void)!ramet_history_read_pages(history, head.lsn, pgnos, PAGES, false,
-                                        ignore_page, NULL, &err);
+        (void)!remote->ops->prefetch(remote, &model->volume,
+                                     point_at(history, head.lsn), pgnos, PAGES,
+                                     &err);
+        (void)!ramet_history_read_pages(history, point_at(history, head.lsn),
+                                        pgnos, PAGES, false, ignore_page, NULL,
+                                        &err);
     }
     ramet_history_close(history);
     (void)!ramet_catalog_resolve(remote->store, "nobody", &found, &err);

@@ -16,6 +16,7 @@
 #include "core/thread.h"
 #include "metastore/catalog.h"
 #include "tests/server/fixture.h"
+#include "tests/support/point.h"
 
 static void
 remote__commits_and_reads_like_a_store(void **state)
@@ -208,21 +209,91 @@ remote__prefetch_brings_all_that_is_needed(void **state)
         pgnos[i] = 1 + i * 16;
 
     fresh = fixture_connect(&f, NULL);
-    assert_int_equal(
-        fresh->ops->prefetch(fresh, &model.volume, model.lsn, pgnos, 120, &err),
-        RAMET_OK);
+    assert_int_equal(fresh->ops->prefetch(fresh, &model.volume,
+                                          point_at(model.history, model.lsn),
+                                          pgnos, 120, &err),
+                     RAMET_OK);
     /* From here on there is no server to ask. */
     ramet_server_stop(f.server);
     f.server = NULL;
     assert_int_equal(
         ramet_history_open(fresh->store, &model.volume, &none, &history, &err),
         RAMET_OK);
-    assert_int_equal(ramet_history_read_pages(history, model.lsn, pgnos, 120,
-                                              false, count_page, &pages, &err),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_read_pages(history, point_at(history, model.lsn), pgnos,
+                                 120, false, count_page, &pages, &err),
+        RAMET_OK);
     assert_int_equal(pages, 120);
     ramet_history_close(history);
     fresh->ops->close(fresh);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
+/* LSN 2 becomes another commit, past the server. */
+static void
+change_line(struct fixture *f, struct model *model)
+{
+    char key[RAMET_KEY_MAX];
+
+    model->store = f->direct;
+    model_reopen(model);
+    ramet_commit_key(&model->volume, 2, key);
+    assert_int_equal(ramet_objstore_remove(f->direct, key, NULL), RAMET_OK);
+    model->lsn = 1;
+    model_reopen(model);
+    model_write(model, 1, 1);
+}
+
+static enum ramet_rc
+prefetch_at(const struct fixture *f, const struct ramet_vid *volume,
+            const struct ramet_point *at, struct ramet_err *err)
+{
+    struct ramet_remote *const fresh = fixture_connect(f, NULL);
+    const uint32_t pgno = 3;
+    const enum ramet_rc rc =
+        fresh->ops->prefetch(fresh, volume, at, &pgno, 1, err);
+
+    assert_int_equal(fresh->ops->requests(fresh), 1);
+    fresh->ops->close(fresh);
+    return rc;
+}
+
+static void
+remote__that_went_another_way__says_so(void **state)
+{
+    struct ramet_point mine, theirs;
+    struct ramet_history *history;
+    struct ramet_err err = {.text = ""};
+    struct ramet_head head;
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 6);
+    model_write(&model, 1, 10);
+    model_write(&model, 3, 1);
+    mine = *point_at(model.history, 2);
+    assert_int_equal(ramet_history_open(f.remote->store, &model.volume, NULL,
+                                        &history, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
+    assert_int_equal(prefetch_at(&f, &model.volume, &mine, &err), RAMET_OK);
+    change_line(&f, &model);
+    theirs = *point_at(model.history, 2);
+    assert_false(ramet_hash_equal(&mine.hash, &theirs.hash));
+    /* What the server remembers is no reason to refuse what is there, */
+    assert_int_equal(prefetch_at(&f, &model.volume, &theirs, &err), RAMET_OK);
+    /* nor to give what is not, */
+    assert_int_equal(prefetch_at(&f, &model.volume, &mine, &err),
+                     RAMET_EWENTBACK);
+    assert_non_null(strstr(err.text, "another way"));
+    /* and who follows notices, in the one request of a look. */
+    assert_int_equal(ramet_history_newest(history, &head, &err),
+                     RAMET_EWENTBACK);
+    assert_non_null(strstr(err.text, "went back in time"));
+    ramet_history_close(history);
     model_done(&model);
     fixture_stop(&f);
 }
@@ -469,6 +540,7 @@ main(void)
         cmocka_unit_test(remote__names_are_bound_and_listed),
         cmocka_unit_test(remote__names_count_up_by_one),
         cmocka_unit_test(remote__prefetch_brings_all_that_is_needed),
+        cmocka_unit_test(remote__that_went_another_way__says_so),
         cmocka_unit_test(remote__wait_hears_of_commits),
         cmocka_unit_test(remote__changes_are_told_in_bounded_runs),
         cmocka_unit_test(remote__out_of_reach_is_told),

@@ -26,6 +26,9 @@ static void
 request__is_the_vector_of_the_document(void **state)
 {
     static const uint8_t vector[] = {1, 0, 3, 1, 0x0c, 0};
+    static const uint8_t with_hash[] = {
+        1,    4,    3,    0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a,
+        0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 0x5a, 1,    0x0c, 0};
     const uint32_t pgno = 7;
     struct ramet_pages_request request;
     struct ramet_buf out;
@@ -37,10 +40,20 @@ request__is_the_vector_of_the_document(void **state)
     assert_memory_equal(out.data, vector, sizeof(vector));
     assert_int_equal(ramet_pages_decode(vector, sizeof(vector), &request, NULL),
                      RAMET_OK);
-    assert_int_equal(request.lsn, 3);
+    assert_int_equal(request.at.lsn, 3);
     assert_int_equal(request.page_count, 1);
     assert_int_equal(request.runs[0].first, 7);
     assert_int_equal(request.runs[0].last, 7);
+    ramet_pages_request_done(&request);
+    ramet_buf_clear(&out);
+    wire_encode(&out, 3, 4, &pgno, 1); /* with a hash of 5a */
+    assert_int_equal(out.len, sizeof(with_hash));
+    assert_memory_equal(out.data, with_hash, sizeof(with_hash));
+    assert_int_equal(ramet_pages_decode(out.data, out.len, &request, NULL),
+                     RAMET_OK);
+    assert_int_equal(request.at.lsn, 3);
+    assert_memory_equal(request.at.hash.bytes, with_hash + 3, RAMET_HASH_SIZE);
+    assert_int_equal(request.runs[0].first, 7);
     ramet_pages_request_done(&request);
     ramet_buf_done(&out);
 }

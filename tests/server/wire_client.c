@@ -35,7 +35,10 @@ void
 wire_encode(struct ramet_buf *out, uint64_t lsn, unsigned flags,
             const uint32_t *pgnos, size_t count)
 {
-    ramet_pages_encode(out, lsn, flags, pgnos, count);
+    struct ramet_point at = {.lsn = lsn};
+
+    memset(at.hash.bytes, 0x5a, sizeof(at.hash.bytes));
+    ramet_pages_encode(out, &at, flags, pgnos, count);
 }
 
 enum ramet_rc

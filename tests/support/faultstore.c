@@ -369,6 +369,12 @@ deliver(struct faultstore *self, bool drop)
 }
 
 static void
+fault_refresh(struct ramet_objstore *store, const char *key)
+{
+    ramet_objstore_refresh(((struct faultstore *)store)->inner, key);
+}
+
+static void
 fault_close(struct ramet_objstore *store)
 {
     struct faultstore *self = (struct faultstore *)store;
@@ -391,6 +397,7 @@ ramet_faultstore_new(struct ramet_objstore *inner)
         .size = fault_size,
         .list = fault_list,
         .remove = fault_remove,
+        .refresh = fault_refresh,
         .close = fault_close,
     };
     struct faultstore *self = ramet_calloc(1, sizeof(*self));

@@ -1,0 +1,284 @@
+/*
+ * test_lines.c - a remote that went another way: the same LSN, another commit.
+ *
+ * What stands on the commit that is gone may show what it has; it may not show
+ * pages of the other line as its own.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "client/view.h"
+#include "metastore/catalog.h"
+#include "tests/client/world.h"
+
+enum { SIZE = 200000, PAGE = 4096 };
+
+/* Of the one line and of the other, each at LSN 2. */
+static uint8_t mine[SIZE];
+static uint8_t theirs[SIZE];
+
+/* What the line that is gone had in the store. */
+enum { TAKEN_MAX = 16 };
+static struct {
+    char key[RAMET_KEY_MAX];
+    uint8_t bytes[1 << 19];
+    size_t len;
+} taken[TAKEN_MAX];
+static size_t taken_count, first_count; /* those of LSN 1 come first */
+
+/* All bytes of `out`, from `from`, with `text` at the head of each page. */
+static void
+mark_pages(uint8_t *out, const uint8_t *from, const char *text)
+{
+    memcpy(out, from, SIZE);
+    for (size_t at = 0; at < SIZE; at += PAGE)
+        memcpy(out + at, text, strlen(text));
+}
+
+static struct ramet_file *
+make_volume(struct world *world)
+{
+    struct ramet_file_options options;
+    uint8_t first[SIZE];
+
+    world_fill(first, SIZE, 1);
+    mark_pages(mine, first, "mine");
+    mark_pages(theirs, first, "theirs");
+    world_write_plain(world_path(world, "a"), first, SIZE);
+    world_options(world, 0, &options);
+    OK(ramet_file_init(world_path(world, "a"), world->urls[0], &options, NULL,
+                       NULL, NULL, e));
+    return world_open(world, 0, "a");
+}
+
+static bool
+note_key(void *ctx, const char *key, uint64_t size)
+{
+    (void)ctx;
+    assert_true(taken_count < TAKEN_MAX && size < sizeof(taken[0].bytes));
+    strcpy(taken[taken_count++].key, key);
+    return true;
+}
+
+/* What there is now stays. */
+static void
+note_first(struct world *world)
+{
+    OK(ramet_objstore_list(world->store, "volumes/", "", note_key, NULL, e));
+    first_count = taken_count;
+}
+
+static bool
+is_of_first(const char *key)
+{
+    for (size_t i = 0; i < first_count; i++)
+        if (strcmp(taken[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+/* All that came after LSN 1 leaves the store, as one put back from a backup. */
+static void
+take_second(struct world *world)
+{
+    OK(ramet_objstore_list(world->store, "volumes/", "", note_key, NULL, e));
+    for (size_t i = first_count; i < taken_count; i++) {
+        if (is_of_first(taken[i].key))
+            continue;
+        OK(ramet_objstore_read(world->store, taken[i].key, 0, taken[i].bytes,
+                               sizeof(taken[i].bytes), &taken[i].len, e));
+        OK(ramet_objstore_remove(world->store, taken[i].key, e));
+    }
+}
+
+/* ... and comes again. */
+static void
+put_back(struct world *world)
+{
+    for (size_t i = first_count; i < taken_count; i++) {
+        const struct iovec part = {taken[i].bytes, taken[i].len};
+
+        if (is_of_first(taken[i].key))
+            continue;
+        OK(ramet_objstore_remove(world->store, taken[i].key, e));
+        OK(ramet_objstore_put(world->store, taken[i].key, &part, 1, e));
+    }
+}
+
+/* LSN 2 is `mine`, and somebody on machine 1 has all of that that `see` makes
+ * it have; then LSN 2 is `theirs`. */
+static void
+change_lines(struct world *world, void (*see)(struct world *world, void *ctx),
+             void *ctx)
+{
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_file *const b = world_clone(world, 2, "b", true);
+
+    taken_count = 0;
+    note_first(world);
+    world_write(a, 0, mine, SIZE);
+    OK(ramet_file_push(a, NULL, e));
+    see(world, ctx);
+    take_second(world);
+    world_write(b, 0, theirs, SIZE);
+    OK(ramet_file_push(b, NULL, e));
+    assert_int_equal(world_status(b).durable_lsn, 2);
+    ramet_file_close(a);
+    ramet_file_close(b);
+}
+
+/* ---- replicas --------------------------------------------------------------- */
+
+/* A replica that stands on LSN 2 and has no page of it but the first. */
+static void
+clone_lazily(struct world *world, void *ctx)
+{
+    struct ramet_file **const out = ctx;
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    struct ramet_session *session;
+
+    *out = world_clone(world, 1, "lazy", false);
+    OK(ramet_session_open(world_path(world, "lazy"), &options, &session, e));
+    OK(ramet_session_evict(session, 0, e));
+    ramet_session_close(session);
+    assert_int_equal(world_status(*out).durable_lsn, 2);
+    assert_int_equal(world_status(*out).cached_pages, 1);
+}
+
+static void
+expect_refused(struct ramet_file *file)
+{
+    struct ramet_err err = {.text = ""};
+    uint8_t got[8];
+    size_t n;
+
+    OK(ramet_file_pin(file, e));
+    for (uint64_t at = PAGE; at < SIZE; at += 7 * PAGE) {
+        assert_int_equal(ramet_file_read(file, at, got, sizeof(got), &n, &err),
+                         RAMET_EWENTBACK);
+        assert_non_null(strstr(err.text, "another way"));
+    }
+    ramet_file_unpin(file);
+    assert_int_equal(ramet_file_hydrate(file, NULL, &err), RAMET_EWENTBACK);
+    assert_non_null(strstr(err.text, "another way"));
+    assert_int_equal(world_status(file).cached_pages, 1);
+    assert_int_equal(world_status(file).durable_lsn, 2);
+}
+
+static void
+absent_pages__are_not_taken_from_another_line(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *lazy = NULL;
+
+    change_lines(world, clone_lazily, &lazy);
+    expect_refused(lazy); /* who has seen LSN 2 as it was */
+    ramet_file_close(lazy);
+    world_restart(world, 1);
+    lazy = world_open(world, 1, "lazy"); /* and who has not */
+    expect_refused(lazy);
+    OK(ramet_file_reset(lazy, true, NULL, 0, NULL, e));
+    world_expect(lazy, theirs, SIZE);
+    ramet_file_close(lazy);
+}
+
+/* What was seen of the other line is no reason to refuse the right one. */
+static void
+absent_pages__come_when_the_line_is_back(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *lazy = NULL;
+
+    change_lines(world, clone_lazily, &lazy);
+    ramet_file_close(lazy);
+    world_restart(world, 1);
+    lazy = world_open(world, 1, "lazy");
+    expect_refused(lazy);
+    put_back(world);
+    world_expect(lazy, mine, SIZE);
+    OK(ramet_file_hydrate(lazy, NULL, e));
+    ramet_file_close(lazy);
+    world_expect_plain(world_path(world, "lazy"), mine, SIZE);
+}
+
+/* ---- views ------------------------------------------------------------------ */
+
+static struct ramet_view *
+open_view(struct world *world, bool fixed)
+{
+    const struct ramet_view_place place = {.fixed = fixed,
+                                           .lsn = fixed ? 2 : 0};
+    struct ramet_view *view = NULL;
+
+    OK(ramet_view_open(world->sources[1], NULL, &place, 0, ramet_os_system(),
+                       &view, e));
+    return view;
+}
+
+/* One view that follows and one that does not, both with page 1. */
+static void
+open_views(struct world *world, void *ctx)
+{
+    struct ramet_view **const views = ctx;
+
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t got[8];
+        size_t n;
+
+        views[i] = open_view(world, i == 1);
+        OK(ramet_view_pin(views[i], e));
+        OK(ramet_view_read(views[i], 0, got, sizeof(got), &n, e));
+        assert_memory_equal(got, mine, sizeof(got));
+        ramet_view_unpin(views[i]);
+    }
+}
+
+static void
+views__show_nothing_of_another_line(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_view *views[2] = {NULL, NULL};
+    struct ramet_err err = {.text = ""};
+    uint8_t got[8];
+    size_t n;
+    enum ramet_rc rc;
+
+    change_lines(world, open_views, views);
+    for (unsigned i = 0; i < 2; i++) {
+        struct ramet_view *const view = views[i];
+
+        OK(ramet_view_pin(view, e)); /* it looked a moment ago */
+        for (uint64_t at = 20 * PAGE; at < SIZE; at += 7 * PAGE) {
+            rc = ramet_view_read(view, at, got, sizeof(got), &n, &err);
+            assert_int_equal(rc, RAMET_EWENTBACK);
+            assert_non_null(strstr(err.text, "another way"));
+        }
+        OK(ramet_view_read(view, 0, got, sizeof(got), &n, e));
+        assert_memory_equal(got, mine, sizeof(got));
+        ramet_view_unpin(view);
+    }
+    rc = ramet_view_fetch(views[0], &err);
+    assert_true(rc == RAMET_EWENTBACK);
+    assert_non_null(strstr(err.text, "back in time"));
+    ramet_view_close(views[0]);
+    ramet_view_close(views[1]);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(
+            absent_pages__are_not_taken_from_another_line, world_setup_dir,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            absent_pages__come_when_the_line_is_back, world_setup_dir,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(views__show_nothing_of_another_line,
+                                        world_setup_dir, world_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -3,8 +3,15 @@
  *
  * The remote is asked, since how far behind a replica is can't be told here; a
  * remote that does not answer is part of the answer. --check is for monitoring
- * and tells by exit code. What it calls wrong, in this order: diverged (3), remote out of reach (6), a lag
- * above --max-lag (1).
+ * and tells by exit code. Green is a replica whose commits are in the remote, or
+ * on their way there for no longer than --max-lag. What it calls wrong, in this
+ * order:
+ *
+ *   diverged, or the remote went back in time (3)
+ *   the remote can't be asked: the code of what hindered it (4 to 7)
+ *   no remote, or nothing was ever pushed to it (1)
+ *   a commit in doubt (6)
+ *   a lag above --max-lag (1)
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +29,7 @@ status_json(const struct ramet_file_status *status)
     ramet_id_format(&status->replica.id, replica);
     return json_pack(
         "{s:o, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-        " s:o, s:o}",
+        " s:o, s:o, s:b, s:b, s:o}",
         "file", cli_json_text(status->path), "state",
         ramet_sync_state_name(status->state), "remote",
         status->remote[0] == '\0' ? NULL : status->remote, "volume",
@@ -35,14 +42,18 @@ status_json(const struct ramet_file_status *status)
         (json_int_t)status->page_size, "lag_ms", (json_int_t)status->lag_ms,
         "last_contact", cli_json_time(status->last_contact_ms), "last_error",
         cli_json_text(status->last_error[0] == '\0' ? NULL
-                                                    : status->last_error));
+                                                    : status->last_error),
+        "never_pushed", status->never_pushed, "in_doubt", status->in_doubt,
+        "unpushed_since", cli_json_time(status->unpushed_since_ms));
 }
 
 /* What the state means, and what one may do. */
 static const char *
-state_words(enum ramet_sync_state state)
+state_words(const struct ramet_file_status *status)
 {
-    switch (state) {
+    if (status->state == RAMET_STATE_AHEAD && status->never_pushed)
+        return "ahead: nothing of it is in the remote yet; 'ramet push'";
+    switch (status->state) {
     case RAMET_STATE_LOCAL:
         return "local: no remote; 'ramet init' gives it one";
     case RAMET_STATE_CLEAN:
@@ -72,7 +83,7 @@ print_status(const struct ramet_file_status *status)
 
     printf("file      ");
     cli_print_text(status->path);
-    printf("\nstate     %s\n", state_words(status->state));
+    printf("\nstate     %s\n", state_words(status));
     if (status->remote[0] != '\0') {
         char volume[RAMET_ID_TEXT_SIZE];
 
@@ -90,6 +101,10 @@ print_status(const struct ramet_file_status *status)
     printf("pages     %s of %s are here, %s to push; page size %" PRIu32 "\n",
            cli_count(a, status->cached_pages), cli_count(b, status->pages),
            cli_count(c, status->dirty_pages), status->page_size);
+    if (status->in_doubt)
+        printf(
+            "in doubt  a commit was sent and got no answer; the next push or "
+            "pull finds out what became of it\n");
     if (status->lag_ms > 0)
         printf("lag       %s\n", cli_duration(a, status->lag_ms));
     if (status->last_contact_ms > 0) {
@@ -101,6 +116,13 @@ print_status(const struct ramet_file_status *status)
         cli_print_text(status->last_error);
         putchar('\n');
     }
+}
+
+static int
+not_green(const char *why)
+{
+    fprintf(stderr, "ramet: status: %s\n", why);
+    return CLI_FAILED;
 }
 
 /* The exit code of --check, and on stderr why. `asked` is what became of
@@ -123,6 +145,17 @@ judge(const struct cli_args *args, const struct ramet_file_status *status,
     }
     if (asked != RAMET_OK)
         return cli_fail(args, status->path, asked, err);
+    if (status->state == RAMET_STATE_LOCAL)
+        return not_green("has no remote: nothing of it is anywhere else; "
+                         "'ramet init' gives it one");
+    if (status->never_pushed)
+        return not_green("nothing of it is in the remote yet; 'ramet push'");
+    if (status->in_doubt) {
+        (void)not_green(
+            "a commit was sent and got no answer; 'ramet push' finds "
+            "out what became of it");
+        return CLI_UNREACHABLE;
+    }
     if (status->lag_ms <= max_lag_ms)
         return CLI_DONE;
     fprintf(stderr, "ramet: status: %s behind, more than --max-lag\n",
@@ -190,8 +223,12 @@ const struct cli_verb cli_verb_status = {
         "Tells the replica's state: LSNs, local commits, pages held, the last\n"
         "error. It asks the remote where that is, unless --offline is said; a\n"
         "remote that does not answer is no failure but with --check, which\n"
-        "tells by exit code: 0 well; 3 diverged; 6 out of reach; 1 the oldest\n"
-        "commit that one side lacks is older than --max-lag.",
+        "tells by exit code: 0 well; 3 diverged, or the remote went back in\n"
+        "time; 4 to 7 the remote can't be asked, or a commit is in doubt; 1 "
+        "no\n"
+        "remote, nothing ever pushed, or the oldest commit that one side "
+        "lacks\n"
+        "is older than --max-lag.",
     .example = "  $ ramet status app.db --check --max-lag 10m",
     .options = status_options,
     .reports = true,

@@ -170,13 +170,14 @@ note_gen(void *ctx, const char *name, bool is_dir)
 static void
 describe_commit(struct adoption *a)
 {
+    const struct ramet_os *const os = a->replica->os;
     struct ramet_replica_state *const fold = &a->state.fold;
     const struct ramet_snapshot *const s = &a->found.fold.newest;
     const uint32_t counter = ramet_dbheader_count_on(fold->newest.counter,
                                                      s->header, s->byte_length);
 
-    a->replica->os->list(a->replica->os->ctx, a->replica->dir_fd, ".", note_gen,
-                         &a->state); /* invariant (2) */
+    os->list(os->ctx, a->replica->dir_fd, ".", note_gen,
+             &a->state); /* invariant (2) */
     if (s->page_size != fold->newest.page_size &&
         fold->newest.page_count != 0) {
         fold->page_size_changed_later = fold->page_size_changed = true;
@@ -185,8 +186,11 @@ describe_commit(struct adoption *a)
     if (s->page_count < fold->least_page_count_later)
         fold->least_page_count_later = s->page_count;
     ramet_pageset_truncate(&fold->later, s->page_count);
-    if (a->changed != 0 || s->byte_length != fold->newest.byte_length)
+    if (a->changed != 0 || s->byte_length != fold->newest.byte_length) {
         fold->commits_later++;
+        if (fold->oldest_later_ms == 0)
+            fold->oldest_later_ms = os->wall_ms(os->ctx);
+    }
     fold->newest.seq++;
     fold->newest.tail =
         ramet_pos_make(a->state.oldest_gen, RAMET_GEN_HEADER_SIZE);

@@ -187,6 +187,11 @@ struct ramet_file_status {
     uint32_t page_size;
     uint64_t lag_ms; /* age of the oldest commit known but not pulled, or of
                         the oldest local commit not pushed; 0: none */
+    uint64_t unpushed_since_ms; /* Unix time of the oldest local commit that is
+                                   not durable; 0: none, or not known */
+    bool never_pushed;          /* there is a remote, and nothing in it */
+    bool in_doubt;            /* a commit with sync=commit got no answer, and is
+                                   not settled */
     uint64_t last_contact_ms; /* Unix time of the last answer; 0: never */
     uint64_t fetched_pages, fetched_bytes, requests; /* by this process */
     char last_error[RAMET_ERR_TEXT_MAX];

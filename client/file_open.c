@@ -166,16 +166,35 @@ check_other_url(const struct opening *opening,
                       opening->path, state->remote, ramet_source_text(source));
 }
 
+/*
+ * The volume is made by the first push, which may be long in coming: what is
+ * named here is noted at once, so that others who look at the replica know that
+ * it is to have a remote. That it can't be noted is no reason not to open.
+ */
+static void
+note_remote(const struct opening *opening, const char *text)
+{
+    static const struct ramet_vid none;
+    struct ramet_file *const file = opening->file;
+
+    if ((file->flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) == 0 ||
+        (file->flags & RAMET_OPEN_READONLY) != 0 ||
+        strcmp(file->state.remote, text) == 0)
+        return;
+    (void)!ramet_session_bind(file->session, text, &none, NULL);
+}
+
 static enum ramet_rc
 attach_remote(struct opening *opening, struct ramet_err *err)
 {
     struct ramet_file *const file = opening->file;
     const struct ramet_replica_state *const state = &file->state;
     const bool bound = !ramet_id_is_nil(&state->volume.id);
+    const bool noted = !bound && !opening->has_url && state->remote[0] != '\0';
     struct ramet_source *source = NULL;
     enum ramet_rc rc;
 
-    if (bound && !opening->url_is_explicit) {
+    if (noted || (bound && !opening->url_is_explicit)) {
         rc = ramet_url_parse(state->remote, &opening->url, err);
         if (rc != RAMET_OK)
             return rc;
@@ -190,8 +209,10 @@ attach_remote(struct opening *opening, struct ramet_err *err)
         rc = check_other_url(opening, state, source, err);
     if (rc == RAMET_OK)
         rc = ramet_link_attach(file->link, source, &state->volume, err);
-    if (rc == RAMET_OK && (file->flags & RAMET_OPEN_CREATE) != 0)
+    if (rc == RAMET_OK && (noted || (file->flags & RAMET_OPEN_CREATE) != 0))
         atomic_store(&file->link->may_create, true);
+    if (rc == RAMET_OK && !bound && !noted)
+        note_remote(opening, ramet_source_text(source));
     ramet_source_close(source);
     return rc;
 }

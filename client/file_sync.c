@@ -357,7 +357,7 @@ static enum ramet_sync_state
 state_of(const struct ramet_file_status *status, bool lacks,
          struct ramet_source *source)
 {
-    const bool ahead = status->local_commits > 0;
+    const bool ahead = status->local_commits > 0 || status->never_pushed;
     const bool behind = status->remote_lsn > status->durable_lsn;
 
     if (source == NULL)
@@ -378,16 +378,11 @@ status_of_link(struct ramet_link *link, struct ramet_file_status *out,
                const struct ramet_replica_state *state, bool *out_lacks)
 {
     const uint64_t now = link->os->wall_ms(link->os->ctx);
-    uint64_t since;
+    uint64_t since = out->unpushed_since_ms;
 
     ramet_mutex_lock(&link->mutex);
     out->remote_lsn = link->remote_lsn;
     *out_lacks = ramet_link_lacks(link, state);
-    if (out->local_commits > 0 && link->ahead_since_ms == 0)
-        link->ahead_since_ms = now;
-    if (out->local_commits == 0)
-        link->ahead_since_ms = 0;
-    since = link->ahead_since_ms;
     if (out->remote_lsn > out->durable_lsn && link->behind_since_ms > 0 &&
         (since == 0 || link->behind_since_ms < since))
         since = link->behind_since_ms;
@@ -395,6 +390,20 @@ status_of_link(struct ramet_link *link, struct ramet_file_status *out,
     ramet_mutex_unlock(&link->mutex);
     out->lag_ms = since > 0 && now > since ? now - since : 0;
     out->fetched_pages = atomic_load(&link->fetched_pages);
+}
+
+/* A log of before times were kept tells no more than what the oldest local
+ * commit was made on. */
+static uint64_t
+unpushed_since(const struct ramet_replica_state *state)
+{
+    if (state->oldest_in_flight_ms != 0)
+        return state->oldest_in_flight_ms;
+    if (state->oldest_later_ms != 0)
+        return state->oldest_later_ms;
+    return state->commits_in_flight + state->commits_later > 0
+               ? state->lsn_time_ms
+               : 0;
 }
 
 static enum ramet_rc
@@ -421,6 +430,9 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
     out->cached_pages = state->held_pages;
     out->dirty_pages = ramet_pageset_count(&state->in_flight) +
                        ramet_pageset_count(&state->later);
+    out->unpushed_since_ms = unpushed_since(state);
+    out->never_pushed = out->remote[0] != '\0' && out->durable_lsn == 0;
+    out->in_doubt = ramet_session_in_doubt(file->session, out->durable_lsn);
     status_of_link(file->link, out, state, &lacks);
     if (out->remote_lsn < out->durable_lsn && !lacks)
         out->remote_lsn = out->durable_lsn;

@@ -47,7 +47,6 @@ struct ramet_link {
     struct ramet_vid volume;     /* nil: not bound yet; invariant (2) */
     uint64_t remote_lsn;         /* newest known, under mutex, as all below */
     uint64_t behind_since_ms;    /* Unix time of the first commit not pulled */
-    uint64_t ahead_since_ms;     /* when pending commits were first seen */
     uint64_t lacking_lsn; /* a commit that the remote was found to lack; */
     struct ramet_hash lacking_hash; /* 0: none */
     const char *failed_verb;        /* that left last_error; a constant */

@@ -227,10 +227,12 @@ ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE], uint64_t pos,
 
 /* ---- trailers ------------------------------------------------------------ */
 
-size_t
-ramet_trailer_size(size_t super_length)
+/* Behind the name: the time, if it has one, and the void word. */
+static size_t
+trailer_size(size_t super_length, bool timed)
 {
-    const size_t size = RAMET_TRAILER_FIXED + super_length + 8;
+    const size_t size =
+        RAMET_TRAILER_FIXED + super_length + (timed ? 8 : 0) + 8;
 
     assert(super_length <= RAMET_SUPER_NAME_MAX);
     return (size + RAMET_POS_UNIT - 1) / RAMET_POS_UNIT * RAMET_POS_UNIT;
@@ -239,13 +241,14 @@ ramet_trailer_size(size_t super_length)
 size_t
 ramet_trailer_void_offset(const struct ramet_trailer *trailer)
 {
-    return ramet_trailer_size(trailer->super_length) - 8;
+    return trailer_size(trailer->super_length, trailer->time_ms != 0) - 8;
 }
 
 size_t
 ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
 {
-    const size_t size = ramet_trailer_size(trailer->super_length);
+    const bool timed = trailer->time_ms != 0;
+    const size_t size = trailer_size(trailer->super_length, timed);
 
     ramet_put_le32(out + 8, 0);
     out[12] = RAMET_LOGFRAME_TRAILER;
@@ -264,7 +267,8 @@ ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
     ramet_put_le32(out + 88, trailer->least_page_count);
     ramet_put_le32(out + 92, trailer->counter);
     ramet_put_le32(out + 96, trailer->remote_page_count);
-    ramet_put_le32(out + 100, trailer->flags);
+    ramet_put_le32(out + 100,
+                   trailer->flags | (timed ? RAMET_RECORD_TIMED : 0u));
     ramet_put_le64(out + 104, trailer->lsn);
     ramet_put_le64(out + 112, trailer->lsn_time_ms);
     memcpy(out + 120, trailer->lsn_hash.bytes, RAMET_HASH_SIZE);
@@ -277,6 +281,8 @@ ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
                trailer->super_length);
     memset(out + RAMET_TRAILER_FIXED + trailer->super_length, 0,
            size - RAMET_TRAILER_FIXED - trailer->super_length);
+    if (timed)
+        ramet_put_le64(out + size - 16, trailer->time_ms);
     trailer->sum = ramet_hash64_seeded(out + 8, size - 16, salt);
     trailer->tail = ramet_pos_add(trailer->pos, size);
     trailer->is_void = false;
@@ -290,8 +296,8 @@ ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE])
     const size_t size = (size_t)ramet_get_le16(in + 14) * RAMET_POS_UNIT;
 
     if (ramet_get_le32(in + 8) != 0 || in[12] != RAMET_LOGFRAME_TRAILER ||
-        size < ramet_trailer_size(0) ||
-        size > ramet_trailer_size(RAMET_SUPER_NAME_MAX))
+        size < trailer_size(0, false) ||
+        size > trailer_size(RAMET_SUPER_NAME_MAX, true))
         return 0;
     return size;
 }
@@ -319,6 +325,7 @@ ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
 {
     struct ramet_trailer t = {0};
     uint64_t word;
+    bool timed;
 
     if (ramet_trailer_peek_size(in) != size || ramet_get_le64(in + 24) != pos)
         return false;
@@ -340,7 +347,8 @@ ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
     t.least_page_count = ramet_get_le32(in + 88);
     t.counter = ramet_get_le32(in + 92);
     t.remote_page_count = ramet_get_le32(in + 96);
-    t.flags = ramet_get_le32(in + 100);
+    t.flags = ramet_get_le32(in + 100) & ~(uint32_t)RAMET_RECORD_TIMED;
+    timed = t.flags != ramet_get_le32(in + 100);
     t.lsn = ramet_get_le64(in + 104);
     t.lsn_time_ms = ramet_get_le64(in + 112);
     memcpy(t.lsn_hash.bytes, in + 120, RAMET_HASH_SIZE);
@@ -348,7 +356,11 @@ ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
     memcpy(t.header, in + 152, RAMET_TRUE_HEADER_SIZE);
     t.super_length = ramet_get_le16(in + 252);
     if (t.super_length > RAMET_SUPER_NAME_MAX ||
-        ramet_trailer_size(t.super_length) != size || !is_sane(&t))
+        trailer_size(t.super_length, timed) != size || !is_sane(&t))
+        return false;
+    if (timed)
+        t.time_ms = ramet_get_le64(in + size - 16);
+    if (timed && t.time_ms == 0)
         return false;
     if (t.super_length != 0)
         t.super_journal = (const char *)in + RAMET_TRAILER_FIXED;

@@ -237,6 +237,8 @@ enum ramet_record_flags {
     RAMET_RECORD_TAIL = 1u << 0,
     /* Of a pull or reset: the schema is the one before, its cookie too. */
     RAMET_RECORD_SAME_SCHEMA = 1u << 1,
+    /* It says when it was written. The codec's own. */
+    RAMET_RECORD_TIMED = 1u << 2,
 };
 
 struct ramet_trailer {
@@ -259,6 +261,7 @@ struct ramet_trailer {
     uint32_t remote_page_count;
     uint64_t lsn;
     uint64_t lsn_time_ms;
+    uint64_t time_ms; /* when it was written, by this machine; 0: not known */
     struct ramet_hash lsn_hash;
     struct ramet_cid commit; /* intent's */
     uint8_t header[RAMET_TRUE_HEADER_SIZE];
@@ -267,7 +270,6 @@ struct ramet_trailer {
     bool is_void;
 };
 
-size_t ramet_trailer_size(size_t super_length);
 /* Returns its size; sets pos-derived tail and sum in `trailer`. */
 size_t ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt,
                             uint8_t *out);

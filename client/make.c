@@ -185,6 +185,8 @@ ramet_make_replica(struct ramet_replica *replica,
         rc = start_state(replica, state, err);
     if (rc == RAMET_OK)
         rc = ramet_state_describe_file(options, &st, header, state, err);
+    if (rc == RAMET_OK && state->fold.newest.page_count != 0)
+        state->fold.oldest_later_ms = os->wall_ms(os->ctx);
     if (rc == RAMET_OK && state->fold.kind == RAMET_KIND_SQLITE)
         rc = ramet_base_look_for_users(replica, fd, err);
     if (rc == RAMET_OK && os->lock(os->ctx, fd, PENDING_BYTE + 2, 1,

@@ -87,6 +87,21 @@ give_up_intent(struct ramet_sync *sync, struct ramet_head *winner,
     return ramet_sync_diverged(sync, winner->lsn, err);
 }
 
+/* The remote says that it lacks what the intent is based on: our own look tells
+ * whether it does. The intent stays; it goes on where the remote has its base
+ * again. */
+static enum ramet_rc
+look_for_base(struct ramet_sync *sync, const struct ramet_err *refusal,
+              struct ramet_err *err)
+{
+    struct ramet_head newest;
+    const enum ramet_rc rc = ramet_sync_newest(sync, &newest, err);
+
+    if (rc == RAMET_OK && err != NULL)
+        *err = *refusal;
+    return rc == RAMET_OK ? RAMET_EWENTBACK : rc;
+}
+
 /* Send the kept object (again), and tell the replica what became of it. */
 static enum ramet_rc
 send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
@@ -107,6 +122,8 @@ send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
         return ramet_session_mark_durable(sync->session, &base, &point, err);
     if (rc == RAMET_ECONFLICT)
         return give_up_intent(sync, &winner, &refusal, err);
+    if (rc == RAMET_EWENTBACK)
+        return look_for_base(sync, &refusal, err);
     if (err != NULL) /* RAMET_EUNKNOWN and others: invariant (1) */
         *err = refusal;
     return rc;

@@ -326,6 +326,7 @@ ramet_record_finish(struct ramet_session *session,
         ramet_log_unsync(replica, prepared->place.start, prepared->place.tail);
     if (rc != RAMET_OK)
         return rc;
+    trailer->time_ms = replica->os->wall_ms(replica->os->ctx);
     trailer->start = session->rec_start;
     trailer->pos = ramet_pos_add(session->buf_pos, session->buf_len);
     trailer->synced =

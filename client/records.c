@@ -116,13 +116,39 @@ ramet_session_state(struct ramet_session *session,
 
 /* ---- changes of the state file ------------------------------------------- */
 
+/* Of a replica that has no volume yet: where its volume is to be, and, unless
+ * nil, which it is. */
+static enum ramet_rc
+write_binding(struct ramet_session *session, const char *remote,
+              const struct ramet_vid *volume, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_state_file *const file = ramet_calloc(1, sizeof(*file));
+    enum ramet_rc rc;
+
+    if (file == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
+    rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
+    if (rc == RAMET_OK && !ramet_id_is_nil(&file->fold.volume.id)) {
+        if (ramet_id_compare(&file->fold.volume.id, &volume->id) != 0)
+            rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is bound to %s already",
+                            replica->path, file->fold.remote);
+    } else if (rc == RAMET_OK) {
+        strcpy(file->fold.remote, remote);
+        file->fold.volume = *volume;
+        rc = ramet_state_file_write(replica->os, replica->dir_fd, file, err);
+    }
+    ramet_state_file_done(file);
+    ramet_free(file);
+    return rc;
+}
+
 enum ramet_rc
 ramet_session_bind(struct ramet_session *session, const char *remote,
                    const struct ramet_vid *volume, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    struct ramet_state_file *file = NULL;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc != RAMET_OK)
@@ -137,23 +163,7 @@ ramet_session_bind(struct ramet_session *session, const char *remote,
                          "a checkpoint is under way", err);
     if (rc != RAMET_OK)
         return rc;
-    file = ramet_calloc(1, sizeof(*file));
-    if (file == NULL)
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
-    if (rc == RAMET_OK)
-        rc = ramet_state_file_read(os, replica->dir_fd, file, err);
-    if (rc == RAMET_OK && !ramet_id_is_nil(&file->fold.volume.id)) {
-        if (ramet_id_compare(&file->fold.volume.id, &volume->id) != 0)
-            rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is bound to %s already",
-                            replica->path, file->fold.remote);
-    } else if (rc == RAMET_OK) {
-        strcpy(file->fold.remote, remote);
-        file->fold.volume = *volume;
-        rc = ramet_state_file_write(os, replica->dir_fd, file, err);
-    }
-    if (file != NULL)
-        ramet_state_file_done(file);
-    ramet_free(file);
+    rc = write_binding(session, remote, volume, err);
     ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
     return rc;
 }
@@ -342,6 +352,16 @@ uint64_t
 ramet_session_kept(const struct ramet_session *session)
 {
     return atomic_load(&session->replica->head->header.kept_lsn);
+}
+
+bool
+ramet_session_in_doubt(const struct ramet_session *session, uint64_t lsn)
+{
+    const struct ramet_os *const os = session->replica->os;
+
+    return ramet_session_kept(session) > lsn &&
+           os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_WRITE, 1,
+                         RAMET_LOCK_EXCLUSIVE) == 0;
 }
 
 /* ---- intents ------------------------------------------------------------- */

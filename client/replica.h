@@ -259,6 +259,9 @@ struct ramet_replica_state {
     struct ramet_cid intent;    /* nil: none */
     uint64_t commits_in_flight; /* number of local commits */
     uint64_t commits_later;
+    uint64_t oldest_in_flight_ms; /* when the oldest of them was made, or the */
+    uint64_t oldest_later_ms; /* file adopted, by this machine's clock; 0: not
+                                 known, or none */
     uint32_t least_page_count_in_flight; /* least size since the durable LSN */
     uint32_t least_page_count_later;
     bool page_size_changed; /* pending commits changed it: all pages pend */
@@ -276,7 +279,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_session_state(struct ramet_session *session,
                     struct ramet_replica_state *state, struct ramet_err *err);
 
-/* Bind to a remote volume, once. Rebinding elsewhere is RAMET_EEXIST. */
+/* Bind to a remote volume, once. Rebinding elsewhere is RAMET_EEXIST. With a
+ * nil volume it only notes which remote that is to be, for whoever looks at the
+ * replica until its first push. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_bind(struct ramet_session *session, const char *remote,
                    const struct ramet_vid *volume, struct ramet_err *err);
@@ -289,6 +294,9 @@ ramet_session_bind(struct ramet_session *session, const char *remote,
  */
 void ramet_session_note_kept(struct ramet_session *session, uint64_t lsn);
 uint64_t ramet_session_kept(const struct ramet_session *session);
+/* Is one kept past `lsn`, on which the replica stands, though nobody is at
+ * committing it? */
+bool ramet_session_in_doubt(const struct ramet_session *session, uint64_t lsn);
 
 /* The pusher's lock; RAMET_EBUSY if another session pushes. */
 RAMET_NODISCARD enum ramet_rc

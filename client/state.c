@@ -144,6 +144,8 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     rc = ramet_pageset_encode(&f->in_flight, out);
     if (rc == RAMET_OK)
         rc = ramet_pageset_encode(&f->later, out);
+    ramet_buf_le64(out, f->oldest_in_flight_ms);
+    ramet_buf_le64(out, f->oldest_later_ms);
     if (rc == RAMET_OK)
         rc = out->failed;
     if (rc != RAMET_OK)
@@ -253,6 +255,12 @@ decode_fields(struct ramet_reader *in, unsigned version,
     if (rc == RAMET_OK)
         rc = ramet_pageset_decode(&f->later, in, UINT32_MAX, STATE_RUNS_MAX,
                                   err);
+    if (rc == RAMET_OK && version > 1) {
+        f->oldest_in_flight_ms = ramet_read_le64(in);
+        f->oldest_later_ms = ramet_read_le64(in);
+        if (in->bad)
+            rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: ends early");
+    }
     if (rc == RAMET_OK && ramet_reader_left(in) != 0)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: %zu bytes too many",
                         ramet_reader_left(in));
@@ -375,6 +383,8 @@ begin_commit(struct ramet_replica_state *fold, const struct ramet_trailer *t)
 
     if ((t->flags & RAMET_RECORD_TAIL) == 0)
         fold->commits_later++;
+    if (fold->oldest_later_ms == 0)
+        fold->oldest_later_ms = t->time_ms;
     fold->least_page_count_later =
         min_u32(fold->least_page_count_later, t->least_page_count);
     ramet_pageset_truncate(&fold->later, t->least_page_count);
@@ -400,6 +410,9 @@ abandon_intent(struct ramet_replica_state *fold)
         min_u32(least, fold->least_page_count_in_flight);
     fold->commits_later += fold->commits_in_flight;
     fold->commits_in_flight = 0;
+    if (fold->oldest_in_flight_ms != 0)
+        fold->oldest_later_ms = fold->oldest_in_flight_ms;
+    fold->oldest_in_flight_ms = 0;
     fold->page_size_changed_later |= fold->page_size_changed_in_flight;
     fold->page_size_changed_in_flight = false;
     memset(&fold->intent, 0, sizeof(fold->intent));
@@ -415,6 +428,8 @@ freeze_intent(struct ramet_replica_state *fold, const struct ramet_trailer *t)
     fold->least_page_count_later = t->page_count;
     fold->commits_in_flight = fold->commits_later;
     fold->commits_later = 0;
+    fold->oldest_in_flight_ms = fold->oldest_later_ms;
+    fold->oldest_later_ms = 0;
     fold->page_size_changed_in_flight = fold->page_size_changed_later;
     fold->page_size_changed_later = false;
     fold->intent = t->commit;
@@ -425,6 +440,7 @@ clear_in_flight(struct ramet_replica_state *fold)
 {
     ramet_pageset_clear(&fold->in_flight);
     fold->commits_in_flight = 0;
+    fold->oldest_in_flight_ms = 0;
     fold->page_size_changed_in_flight = false;
     fold->least_page_count_in_flight = 0;
     memset(&fold->intent, 0, sizeof(fold->intent));
@@ -435,6 +451,7 @@ clear_later(struct ramet_replica_state *fold, const struct ramet_trailer *t)
 {
     ramet_pageset_clear(&fold->later);
     fold->commits_later = 0;
+    fold->oldest_later_ms = 0;
     fold->page_size_changed_later = false;
     fold->least_page_count_later = t->page_count;
 }

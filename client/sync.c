@@ -102,13 +102,8 @@ note_result(struct ramet_sync *sync)
 {
     struct ramet_link *const link = sync->link;
     const struct ramet_replica_state *const state = sync->state;
-    const bool pending = ramet_sync_pending(sync);
 
     ramet_mutex_lock(&link->mutex);
-    if (!pending)
-        link->ahead_since_ms = 0;
-    else if (link->ahead_since_ms == 0)
-        link->ahead_since_ms = link->os->wall_ms(link->os->ctx);
     if (link->remote_lsn <= state->newest.lsn)
         link->behind_since_ms = 0;
     if (link->remote_lsn < state->newest.lsn && !ramet_link_lacks(link, state))
@@ -351,7 +346,13 @@ ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
     enum ramet_rc rc;
 
     rc = ramet_sync_connect(sync, err);
-    if (rc != RAMET_OK || sync->history == NULL)
+    if (rc != RAMET_OK)
         return rc;
+    if (sync->history == NULL) { /* not pushed yet: is the remote there? */
+        struct ramet_vid volume;
+
+        rc = ramet_source_resolve(sync->source, &volume, err);
+        return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    }
     return ramet_sync_newest(sync, &head, err);
 }

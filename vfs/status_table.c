@@ -28,6 +28,8 @@ enum column {
     COLUMN_FETCHED_BYTES,
     COLUMN_REQUESTS,
     COLUMN_LAST_ERROR,
+    COLUMN_UNPUSHED_SINCE_MS,
+    COLUMN_IN_DOUBT,
     COLUMN_ARGUMENT,
 };
 
@@ -38,6 +40,7 @@ static const char declaration[] =
     "pages INTEGER, cached_pages INTEGER, dirty_pages INTEGER, "
     "lag_ms INTEGER, last_contact_ms INTEGER, fetched_pages INTEGER, "
     "fetched_bytes INTEGER, requests INTEGER, last_error TEXT, "
+    "unpushed_since_ms INTEGER, in_doubt INTEGER, "
     "argument HIDDEN)";
 
 struct cursor {
@@ -200,6 +203,10 @@ number_of(const struct ramet_file_status *status, enum column column)
         return status->lag_ms;
     case COLUMN_LAST_CONTACT_MS:
         return status->last_contact_ms;
+    case COLUMN_UNPUSHED_SINCE_MS:
+        return status->unpushed_since_ms;
+    case COLUMN_IN_DOUBT:
+        return status->in_doubt;
     case COLUMN_FETCHED_PAGES:
         return status->fetched_pages;
     case COLUMN_FETCHED_BYTES:

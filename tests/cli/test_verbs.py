@@ -302,7 +302,8 @@ class Verbs(support.CliTest):
             set(status), {"file", "state", "remote", "volume", "replica",
                           "local_commits", "durable_lsn", "remote_lsn",
                           "pages", "cached_pages", "dirty_pages", "page_size",
-                          "lag_ms", "last_contact", "last_error"})
+                          "lag_ms", "last_contact", "last_error",
+                          "never_pushed", "in_doubt", "unpushed_since"})
         self.assertEqual(status["remote"], self.url())
         self.assertEqual(status["pages"], os.path.getsize(self.a) // 4096)
         self.assertEqual(status["cached_pages"], status["pages"])
@@ -375,8 +376,9 @@ for i in range(6):
 """).split()
         each = [int(b) - int(a) for a, b in zip(counts, counts[1:])]
         # Straight on a directory, where nobody else checks: is it still what
-        # the commit is based on, and is none there already?
-        self.assertEqual(each, [1 if self.server else 3] * 5)
+        # the commit is based on, is none there already, and was the volume not
+        # deleted meanwhile?
+        self.assertEqual(each, [1 if self.server else 4] * 5)
 
     # ---- hydrate, export, restore
 

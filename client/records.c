@@ -668,6 +668,9 @@ ramet_session_pull(struct ramet_session *session,
         trailer.page_size != r.writer->pin.snapshot.page_size &&
         atomic_load(&session->replica->head->header.high_water) != 0)
         rc = ramet_wait_alone_as(r.writer, session, err);
+    if (rc == RAMET_OK &&
+        ramet_pull_keeps_schema(r.writer, point, &pages, page1))
+        trailer.flags |= RAMET_RECORD_SAME_SCHEMA;
     if (rc == RAMET_OK)
         rc = ramet_record_begin(r.writer, page_size_of(&trailer), err);
     if (rc == RAMET_OK)

@@ -597,6 +597,15 @@ void ramet_trailer_to_published(const struct ramet_trailer *trailer,
 void ramet_fill_trailer_point(struct ramet_trailer *trailer,
                               const struct ramet_remote_point *point);
 
+/* ---- schema.c ------------------------------------------------------------ */
+
+/* Does the schema stay as it was over a pull or reset to `point`, for certain?
+ * The writer stands at the snapshot before. */
+bool ramet_pull_keeps_schema(struct ramet_session *writer,
+                             const struct ramet_remote_point *point,
+                             const struct ramet_pageset *changed,
+                             const uint8_t *page1);
+
 /* ---- session_write.c ----------------------------------------------------- */
 
 /* RAMET_EBUSY while a live session but this one holds the exclusive gate. */

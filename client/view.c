@@ -17,6 +17,7 @@
 #include "client/fetcher.h"
 #include "client/pagecache.h"
 #include "client/readahead.h"
+#include "client/schema.h"
 #include "core/alloc.h"
 
 #define HEADER_SIZE 100u
@@ -204,20 +205,88 @@ move_to(struct ramet_view *view, const struct ramet_head *head,
 /* Tell the cache which pages are still right. */
 static enum ramet_rc
 carry_over(struct ramet_view *view, const struct ramet_head *to,
-           struct ramet_err *err)
+           struct ramet_pageset *out_changed, struct ramet_err *err)
 {
     const struct ramet_point from = ramet_head_point(&view->head);
     const struct ramet_point next = ramet_head_point(to);
-    struct ramet_pageset changed;
     enum ramet_rc rc;
 
     if (view->head.lsn == 0 || view->head.page_size != to->page_size)
         return RAMET_OK;
-    ramet_pageset_init(&changed);
-    rc = ramet_history_changed(view->history, &from, &next, &changed, err);
+    rc = ramet_history_changed(view->history, &from, &next, out_changed, err);
     if (rc == RAMET_OK)
-        ramet_pagecache_advance(view->cache, &from, &next, &changed);
+        ramet_pagecache_advance(view->cache, &from, &next, out_changed);
+    return rc;
+}
+
+/* ---- the schema from one LSN to the next ---------------------------------- */
+
+struct schema_reader {
+    struct ramet_view *view;
+    uint32_t page_count; /* of the new LSN */
+};
+
+/* What did not change, and is in the cache, is there for the new LSN. */
+static bool
+read_cached_page(void *ctx, uint32_t pgno, uint8_t *out)
+{
+    const struct schema_reader *const r = ctx;
+    const struct ramet_head *const head = &r->view->head;
+    const struct ramet_point at = ramet_head_point(head);
+
+    return pgno <= head->page_count &&
+           ramet_pagecache_get(r->view->cache, &at, pgno, 0, out,
+                               head->page_size);
+}
+
+/* `before`: page 1 of the LSN that it came from; NULL: not known. */
+static bool
+keeps_schema(struct ramet_view *view, const uint8_t *before,
+             const struct ramet_pageset *changed)
+{
+    struct schema_reader reader = {view, view->head.page_count};
+    uint8_t *after;
+    bool same;
+
+    if (before == NULL || view->head.page_count == 0)
+        return false;
+    after = ramet_alloc(view->head.page_size);
+    same = after != NULL &&
+           read_bytes(view, 0, after, view->head.page_size, NULL) == RAMET_OK &&
+           ramet_schema_is_same(before, after, view->head.page_size, changed,
+                                read_cached_page, &reader);
+    ramet_free(after);
+    return same;
+}
+
+/* On to a later commit of the same line. */
+static enum ramet_rc
+move_on(struct ramet_view *view, const struct ramet_head *head,
+        struct ramet_err *err)
+{
+    const uint64_t schema_seq = view->snapshot.schema_seq;
+    const struct ramet_point at = ramet_head_point(&view->head);
+    const uint32_t page_size = view->head.page_size;
+    struct ramet_pageset changed;
+    uint8_t *before = NULL;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&changed);
+    if (view->head.kind == RAMET_KIND_SQLITE && view->head.page_count != 0 &&
+        page_size == head->page_size)
+        before = ramet_alloc(page_size);
+    if (before != NULL &&
+        !ramet_pagecache_get(view->cache, &at, 1, 0, before, page_size)) {
+        ramet_free(before);
+        before = NULL;
+    }
+    rc = carry_over(view, head, &changed, err);
+    if (rc == RAMET_OK)
+        rc = move_to(view, head, err);
+    if (rc == RAMET_OK && keeps_schema(view, before, &changed))
+        view->snapshot.schema_seq = schema_seq;
     ramet_pageset_done(&changed);
+    ramet_free(before);
     return rc;
 }
 
@@ -260,8 +329,7 @@ look(struct ramet_view *view, struct ramet_err *err)
         return RAMET_OK;
     if (head.lsn == view->head.lsn)
         return RAMET_OK;
-    rc = carry_over(view, &head, err);
-    return rc == RAMET_OK ? move_to(view, &head, err) : rc;
+    return move_on(view, &head, err);
 }
 
 /* The first place: a snapshot that was named, or the newest. */

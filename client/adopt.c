@@ -199,6 +199,10 @@ describe_commit(struct adoption *a)
     fold->newest.byte_length = s->byte_length;
     fold->newest.counter = counter;
     memcpy(fold->newest.header, s->header, sizeof(s->header));
+    fold->schema_moved = false;
+    a->state.borne = a->found.borne;
+    a->state.borne.own_counter = counter;
+    a->state.borne.own_cookie = ramet_dbheader_cookie(s->header);
     a->state.is_adopting = false;
     a->state.is_unsummed = false; /* each was read */
     a->state.is_clean = true;
@@ -209,6 +213,19 @@ describe_commit(struct adoption *a)
     a->state.base_inode = a->found.base_inode;
     a->state.base_size = a->found.base_size;
     a->state.base_mtime_ns = a->found.base_mtime_ns;
+}
+
+/* The header may be the one that a clean close gave the base: then what is
+ * stored for it stays. */
+static void
+find_header(struct adoption *a, const uint8_t *header)
+{
+    uint8_t ours[RAMET_TRUE_HEADER_SIZE];
+
+    ramet_state_true_header(&a->state, ours);
+    if (a->state.is_clean && memcmp(header, ours, sizeof(ours)) == 0)
+        memcpy(a->found.fold.newest.header, a->state.fold.newest.header,
+               RAMET_TRUE_HEADER_SIZE);
 }
 
 /* What no commit could carry is refused before anything changes. */
@@ -258,6 +275,8 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
         rc = check_kind(a, &st, header, err);
     if (rc == RAMET_OK)
         rc = ramet_state_describe_file(&options, &st, header, &a->found, err);
+    if (rc == RAMET_OK)
+        find_header(a, header);
     if (rc == RAMET_OK)
         rc = fold_log(a, err);
     a->all = a->state.is_adopting ||

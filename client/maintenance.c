@@ -245,6 +245,7 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     const uint64_t dirty_size = s->byte_length > RAMET_TRUE_HEADER_SIZE
                                     ? s->byte_length
                                     : RAMET_TRUE_HEADER_SIZE;
+    uint8_t header[RAMET_TRUE_HEADER_SIZE];
     struct ramet_stat st;
     enum ramet_rc rc;
     int result = os->stat(os->ctx, replica->base_fd, &st);
@@ -262,6 +263,8 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
                                   "resize %s", replica->path);
     }
     state->is_clean = true;
+    ramet_state_bear(state);
+    ramet_state_true_header(state, header);
     state->base_absent = 0;
     state->base_device = st.device;
     state->base_inode = st.inode;
@@ -276,7 +279,7 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
         state->oldest_fill = 1;
     rc = ramet_state_file_write(os, replica->dir_fd, state, err);
     if (rc == RAMET_OK)
-        rc = ramet_os_write_full(os, replica->base_fd, s->header, length, 0,
+        rc = ramet_os_write_full(os, replica->base_fd, header, length, 0,
                                  replica->path, err);
     if (rc != RAMET_OK)
         return rc;

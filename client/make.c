@@ -94,6 +94,7 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
         if (s->header[18] == 2 && s->header[19] == 2)
             s->header[18] = s->header[19] = 1; /* no WAL here */
     }
+    ramet_state_bear(state);
     state->base_page_count = s->page_count;
     state->base_page_size = page_size;
     state->is_unsummed = s->page_count != 0;

@@ -181,6 +181,7 @@ ramet_base_check(struct ramet_replica *replica,
     const struct ramet_os *const os = replica->os;
     uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
     uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    uint8_t ours[RAMET_TRUE_HEADER_SIZE];
     struct ramet_stat st;
     uint64_t different = 0;
     size_t got = 0;
@@ -205,7 +206,8 @@ ramet_base_check(struct ramet_replica *replica,
         *out_form = RAMET_BASE_MARKED_IN_PART;
         return RAMET_OK;
     }
-    if (!state->is_clean || !is_same_header(first, state->fold.newest.header))
+    ramet_state_true_header(state, ours);
+    if (!state->is_clean || !is_same_header(first, ours))
         return foreign(replica, "was changed or replaced by another program",
                        err);
     rc = look_for_native_files(replica, err);

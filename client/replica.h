@@ -269,6 +269,8 @@ struct ramet_replica_state {
     uint64_t held_pages;    /* approximate while others work */
     /* The fold's own affairs. */
     uint64_t record_sum; /* of the newest record's trailer; chains records */
+    bool schema_moved;   /* since the base was clean, the stored cookie does not
+                          tell */
     bool page_size_changed_in_flight;
     bool page_size_changed_later;
 };

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/dbheader.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 
@@ -26,7 +27,9 @@ enum {
     FLAGS_OF_VERSION_1 = 31,
     FLAG_PRESENCE_CHECKED = 32,
     FLAG_UNSUMMED = 64,
-    FLAGS_ALL = 127
+    FLAG_BORNE = 128,
+    FLAG_SCHEMA_MOVED = 256,
+    FLAGS_ALL = 511
 };
 
 void
@@ -41,6 +44,42 @@ void
 ramet_state_file_done(struct ramet_state_file *state)
 {
     ramet_replica_state_done(&state->fold);
+}
+
+/* ---- what the base bears -------------------------------------------------- */
+
+void
+ramet_state_bear(struct ramet_state_file *state)
+{
+    const struct ramet_snapshot *const s = &state->fold.newest;
+    const uint32_t counter = ramet_dbheader_counter(s->header);
+    const uint32_t cookie = ramet_dbheader_cookie(s->header);
+    struct ramet_borne *const b = &state->borne;
+
+    if (!b->is_set) {
+        b->counter = counter;
+        b->cookie = cookie;
+    } else if (b->own_counter != s->counter) { /* pages changed */
+        b->counter = ramet_number_after(b->counter, counter);
+        if (state->fold.schema_moved || b->own_cookie != cookie)
+            b->cookie = ramet_number_after(b->cookie, cookie);
+    }
+    b->is_set = true;
+    b->own_counter = s->counter;
+    b->own_cookie = cookie;
+    state->fold.schema_moved = false;
+}
+
+void
+ramet_state_true_header(const struct ramet_state_file *state,
+                        uint8_t out[RAMET_TRUE_HEADER_SIZE])
+{
+    const struct ramet_snapshot *const s = &state->fold.newest;
+
+    memcpy(out, s->header, RAMET_TRUE_HEADER_SIZE);
+    if (state->fold.kind == RAMET_KIND_SQLITE && state->borne.is_set &&
+        ramet_dbheader_is(out, s->byte_length))
+        ramet_dbheader_show(out, state->borne.counter, state->borne.cookie);
 }
 
 /* ---- bytes --------------------------------------------------------------- */
@@ -92,6 +131,33 @@ get_id(struct ramet_reader *in, struct ramet_id *id)
         memcpy(id->bytes, bytes, sizeof(id->bytes));
 }
 
+static void
+put_end(struct ramet_buf *out, const struct ramet_state_file *s)
+{
+    const struct ramet_borne *const b = &s->borne;
+
+    ramet_buf_le64(out, s->fold.oldest_in_flight_ms);
+    ramet_buf_le64(out, s->fold.oldest_later_ms);
+    ramet_buf_le32(out, b->counter);
+    ramet_buf_le32(out, b->cookie);
+    ramet_buf_le32(out, b->own_counter);
+    ramet_buf_le32(out, b->own_cookie);
+}
+
+/* What version 1 does not have. */
+static void
+get_end(struct ramet_reader *in, struct ramet_state_file *s)
+{
+    struct ramet_borne *const b = &s->borne;
+
+    s->fold.oldest_in_flight_ms = ramet_read_le64(in);
+    s->fold.oldest_later_ms = ramet_read_le64(in);
+    b->counter = ramet_read_le32(in);
+    b->cookie = ramet_read_le32(in);
+    b->own_counter = ramet_read_le32(in);
+    b->own_cookie = ramet_read_le32(in);
+}
+
 static uint32_t
 flags_of(const struct ramet_state_file *s)
 {
@@ -101,7 +167,9 @@ flags_of(const struct ramet_state_file *s)
            (s->fold.page_size_changed_in_flight ? FLAG_SIZE_IN_FLIGHT : 0u) |
            (s->fold.page_size_changed_later ? FLAG_SIZE_LATER : 0u) |
            (s->presence_is_checked ? FLAG_PRESENCE_CHECKED : 0u) |
-           (s->is_unsummed ? FLAG_UNSUMMED : 0u);
+           (s->is_unsummed ? FLAG_UNSUMMED : 0u) |
+           (s->borne.is_set ? FLAG_BORNE : 0u) |
+           (s->fold.schema_moved ? FLAG_SCHEMA_MOVED : 0u);
 }
 
 static enum ramet_rc
@@ -144,8 +212,7 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     rc = ramet_pageset_encode(&f->in_flight, out);
     if (rc == RAMET_OK)
         rc = ramet_pageset_encode(&f->later, out);
-    ramet_buf_le64(out, f->oldest_in_flight_ms);
-    ramet_buf_le64(out, f->oldest_later_ms);
+    put_end(out, s);
     if (rc == RAMET_OK)
         rc = out->failed;
     if (rc != RAMET_OK)
@@ -219,6 +286,24 @@ get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
     f->least_page_count_later = ramet_read_le32(in);
 }
 
+/* Version 1 does not say: a clean base bears what is stored, and another never
+ * bore a number ahead of these. */
+static void
+guess_borne(struct ramet_state_file *s)
+{
+    const struct ramet_snapshot *const now = &s->fold.newest;
+
+    s->borne = (struct ramet_borne){
+        .is_set = true,
+        .counter =
+            s->is_clean ? ramet_dbheader_counter(now->header) : now->counter,
+        .cookie = ramet_dbheader_cookie(now->header),
+        .own_counter = s->is_clean ? now->counter : now->counter - 1,
+        .own_cookie = ramet_dbheader_cookie(now->header),
+    };
+    s->fold.schema_moved = !s->is_clean;
+}
+
 static enum ramet_rc
 decode_fields(struct ramet_reader *in, unsigned version,
               struct ramet_state_file *s, struct ramet_err *err)
@@ -246,6 +331,8 @@ decode_fields(struct ramet_reader *in, unsigned version,
     s->is_unsummed =
         version == 1 ? s->default_held : (flags & FLAG_UNSUMMED) != 0;
     s->presence_is_checked = (flags & FLAG_PRESENCE_CHECKED) != 0;
+    s->borne.is_set = (flags & FLAG_BORNE) != 0;
+    f->schema_moved = (flags & FLAG_SCHEMA_MOVED) != 0;
     f->page_size_changed_in_flight = (flags & FLAG_SIZE_IN_FLIGHT) != 0;
     f->page_size_changed_later = (flags & FLAG_SIZE_LATER) != 0;
     f->page_size_changed =
@@ -255,13 +342,15 @@ decode_fields(struct ramet_reader *in, unsigned version,
     if (rc == RAMET_OK)
         rc = ramet_pageset_decode(&f->later, in, UINT32_MAX, STATE_RUNS_MAX,
                                   err);
-    if (rc == RAMET_OK && version > 1) {
-        f->oldest_in_flight_ms = ramet_read_le64(in);
-        f->oldest_later_ms = ramet_read_le64(in);
-        if (in->bad)
-            rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: ends early");
-    }
-    if (rc == RAMET_OK && ramet_reader_left(in) != 0)
+    if (rc != RAMET_OK)
+        return rc;
+    if (version == 1)
+        guess_borne(s);
+    else
+        get_end(in, s);
+    if (in->bad)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: ends early");
+    else if (ramet_reader_left(in) != 0)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: %zu bytes too many",
                         ramet_reader_left(in));
     return rc;
@@ -479,6 +568,8 @@ ramet_fold_begin(struct ramet_replica_state *fold,
     case RAMET_RECORD_RESET:
         clear_in_flight(fold);
         clear_later(fold, trailer);
+        if ((trailer->flags & RAMET_RECORD_SAME_SCHEMA) == 0)
+            fold->schema_moved = true;
         break;
     }
     return rc == RAMET_OK

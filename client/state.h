@@ -17,6 +17,18 @@
 #include "client/logfile.h"
 #include "client/replica.h"
 
+/*
+ * The numbers in the header that the base bore when it was last clean. A native
+ * SQLite that idles over it may have them in mind, so they are borne again only
+ * with the same pages, and the same schema: client/dbheader.h.
+ */
+struct ramet_borne {
+    bool is_set; /* false: it never bore a header */
+    uint32_t counter, cookie;
+    uint32_t own_counter, own_cookie; /* snapshot.counter, and the stored
+                                         cookie, at that time */
+};
+
 struct ramet_state_file {
     struct ramet_replica_state fold;
     struct ramet_id base_id; /* in the replica mark; a copy keeps it */
@@ -34,9 +46,15 @@ struct ramet_state_file {
     uint32_t base_page_count;
     uint32_t base_page_size;
     uint64_t base_absent; /* pages absent in the base; exact when clean */
+    struct ramet_borne borne;
 };
 
 void ramet_state_file_done(struct ramet_state_file *state);
+/* Choose what the base bears from now on, being clean. */
+void ramet_state_bear(struct ramet_state_file *state);
+/* The first 100 bytes of a clean base: the stored ones with those numbers. */
+void ramet_state_true_header(const struct ramet_state_file *state,
+                             uint8_t out[RAMET_TRUE_HEADER_SIZE]);
 /* Read and check. RAMET_ENOTFOUND if there is none. */
 RAMET_NODISCARD enum ramet_rc
 ramet_state_file_read(const struct ramet_os *os, int dir_fd,

@@ -30,6 +30,7 @@ struct play {
     struct image *newest;
     uint64_t epoch; /* counts records that change a page */
     uint32_t counter;
+    struct image *borne; /* the plain file as a close left it; NULL: none */
 
     int writer;         /* slot, or NO_WRITER */
     struct image *work; /* the writer's file */

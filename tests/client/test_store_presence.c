@@ -219,8 +219,8 @@ presence__with_any_flipped_bit__is_told_and_mended(void **state)
     image_unref(image);
 }
 
-/* As a replica of version 1 left it: state without the flag and the times at its
- * end, words that are values alone. */
+/* As a replica of version 1 left it: state without the flags, and the times and
+ * numbers at its end; words that are values alone. */
 static void
 presence__of_a_replica_of_version_1__is_understood(void **state)
 {
@@ -241,7 +241,7 @@ presence__of_a_replica_of_version_1__is_understood(void **state)
         ramet_put_le64(raw + i * 8, value);
     }
     change_file(p, "presence", 0, raw, size);
-    size = read_file(p, "state", raw, sizeof(raw)) - 16;
+    size = read_file(p, "state", raw, sizeof(raw)) - 32;
     raw[7] = 1;
     ramet_put_le32(raw + 8, ramet_get_le32(raw + 8) & 31);
     ramet_put_le64(raw + size - 8, ramet_hash64(raw, size - 8));

@@ -81,6 +81,13 @@ ramet_dbfile_check_fork(struct ramet_dbfile *db)
 /* ---- reading --------------------------------------------------------------
  */
 
+/* The whole of page 1: SQLite has no smaller page than 512 bytes. */
+static bool
+is_page1(size_t len, uint64_t offset)
+{
+    return offset == 0 && len >= RAMET_DBHEADER_SIZE;
+}
+
 /* The header, where nothing of our own hides it: no I/O, no lock. */
 static int
 read_header(const struct ramet_dbfile *db,
@@ -121,7 +128,7 @@ show_page1(struct ramet_dbfile *db, uint8_t *buf, size_t len, size_t got,
 {
     const struct ramet_snapshot *snapshot = ramet_file_snapshot(db->file);
 
-    if (offset != 0 || len < RAMET_DBHEADER_SIZE)
+    if (!is_page1(len, offset))
         return show_part(db, buf, got, offset);
     ramet_page1_read(&db->page1, snapshot, db->dirty, buf, got);
     if (!db->dirty)
@@ -296,7 +303,6 @@ mend_page1(struct ramet_dbfile *db, const uint8_t *page, size_t len)
     enum ramet_rc rc = RAMET_OK;
 
     ramet_counter_wrote(&db->counter, is_wal || is_put_back ? NULL : page, len);
-    ramet_page1_wrote(&db->page1, page);
     if (!ramet_dbheader_is(page, len)) /* page1.h, invariant (6) */
         return RAMET_OK;
     rc = store_cookie(db, page);
@@ -320,19 +326,16 @@ static enum ramet_rc
 write_bytes(struct ramet_dbfile *db, const uint8_t *buf, size_t len,
             uint64_t offset)
 {
-    const bool is_page1 = offset == 0 && len >= RAMET_DBHEADER_SIZE;
     enum ramet_rc rc;
 
     db->dirty = true;
     db->unprepared = true;
-    if (is_page1 &&
+    if (is_page1(len, offset) &&
         ramet_counter_leaves_out(&db->counter, ramet_file_snapshot(db->file),
-                                 buf, len)) {
-        ramet_page1_wrote(&db->page1, buf);
+                                 buf, len))
         return RAMET_OK;
-    }
     rc = ramet_file_write(db->file, offset, buf, len, &db->err);
-    if (rc == RAMET_OK && is_page1)
+    if (rc == RAMET_OK && is_page1(len, offset))
         return mend_page1(db, buf, len);
     if (offset < db->counter.page_length || offset < RAMET_DBHEADER_SIZE)
         note_part(db, len, offset);
@@ -347,6 +350,8 @@ dbfile_write(sqlite3_file *file, const void *buf, int len, sqlite3_int64 offset)
     int code;
 
     assert(len >= 0 && offset >= 0);
+    if (is_page1((size_t)len, (uint64_t)offset)) /* even if this fails */
+        ramet_page1_wrote(&db->page1, buf);
     code = ramet_dbfile_check_fork(db);
     if (code == SQLITE_OK)
         code = may_write(db);
@@ -354,7 +359,7 @@ dbfile_write(sqlite3_file *file, const void *buf, int len, sqlite3_int64 offset)
         rc = write_bytes(db, buf, (size_t)len, (uint64_t)offset);
         code = ramet_dbfile_result(db, RAMET_OP_WRITE, rc);
     }
-    if (code != SQLITE_OK) /* SQLite takes page 1 for written even so */
+    if (code != SQLITE_OK)
         ramet_page1_forget(&db->page1);
     return code;
 }

@@ -440,6 +440,37 @@ def test_handles_that_never_lock():
     check_integrity(a)
 
 
+def test_what_a_handle_that_never_locks_could_not_write():
+    """SQLite takes page 1 for written, though its transaction came too late."""
+    a = connect("replica")
+    make(a)
+    free = connect("replica", nolock="1")
+    for commits in range(1, 8):
+        for spills in (False, True):
+            look(free)
+            free.execute("BEGIN")
+            look(free)
+            add(a)
+            fails("", late_write, free, spills)
+            if free.in_transaction:
+                free.execute("ROLLBACK")
+            for _ in range(commits - 1):
+                add(a)
+            assert look(free) == look(a)
+            add(free)
+            assert look(a) == look(free)
+            check_integrity(free)
+    check_integrity(a)
+
+
+def late_write(db, spills):
+    if spills:
+        spill(db)
+    db.execute("PRAGMA user_version=9")
+    db.execute("UPDATE t SET x = 99")
+    db.execute("COMMIT")
+
+
 def test_a_handle_that_never_locks_keeps_out_of_the_gate():
     """Where it gets no snapshot it reads nothing, rather than a mixture."""
     a = connect("replica")

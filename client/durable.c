@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "client/builder.h"
+#include "client/fence.h"
 #include "core/alloc.h"
 #include "core/hash.h"
 
@@ -338,70 +339,6 @@ settle_alive(struct ramet_sync *sync, const uint8_t *file, size_t len,
     return rc == RAMET_OK && *out_alive ? ramet_sync_look(sync, err) : rc;
 }
 
-/* Win slot base + 1 with a commit that changes nothing, or find it taken. */
-static enum ramet_rc
-fence(struct ramet_sync *sync, const struct ramet_head *base,
-      struct ramet_err *err)
-{
-    struct ramet_buf object = {.data = NULL};
-    struct ramet_commit commit;
-    struct ramet_head winner;
-    enum ramet_rc rc;
-
-    ramet_commit_init(&commit);
-    ramet_buf_init(&object, RAMET_COMMIT_HEAD_MAX);
-    commit.writer = sync->state->replica;
-    commit.kind = base->lsn > 0 ? base->kind : sync->state->kind;
-    commit.page_size = base->lsn > 0 ? base->page_size : 4096;
-    commit.page_count = base->page_count;
-    commit.byte_length = base->byte_length;
-    commit.least_page_count = base->page_count;
-    commit.fence = true;
-    rc = ramet_id_new(&commit.id.id, err);
-    if (rc == RAMET_OK)
-        rc = ramet_history_prepare(sync->history, base, &commit, err);
-    if (rc == RAMET_OK)
-        rc = ramet_commit_encode(&commit, NULL, &object, err);
-    if (rc == RAMET_OK)
-        rc = ramet_history_append(sync->history, object.data, object.len,
-                                  &winner, err);
-    if (rc == RAMET_ECONFLICT)
-        rc = RAMET_OK; /* the slot is taken: nothing can land in it any more */
-    ramet_buf_done(&object);
-    ramet_commit_done(&commit);
-    return rc;
-}
-
-/* A fence on what the replica stands on changes nothing: it moves on to it with
- * all that is pending. */
-static enum ramet_rc
-pass_fence(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
-{
-    const struct ramet_snapshot *const own = &sync->state->newest;
-    struct ramet_remote_point point;
-    struct ramet_commit commit;
-    struct ramet_head head;
-    bool is_fence;
-    enum ramet_rc rc;
-
-    if (own->lsn + 1 != lsn)
-        return RAMET_OK;
-    ramet_commit_init(&commit);
-    rc = ramet_history_commit(sync->history, lsn, &commit, err);
-    is_fence = rc == RAMET_OK && commit.fence &&
-               commit.changed.run_count == 0 &&
-               commit.page_count == own->remote_page_count;
-    ramet_commit_done(&commit);
-    if (!is_fence)
-        return rc;
-    rc = ramet_history_head(sync->history, lsn, &head, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_sync_point_of(&head, &point);
-    rc = ramet_session_mark_durable(sync->session, own, &point, err);
-    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
-}
-
 enum ramet_rc
 ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
 {
@@ -425,9 +362,9 @@ ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
     if (!alive) {
         rc = ramet_sync_newest(sync, &newest, err);
         if (rc == RAMET_OK && newest.lsn + 1 == lsn)
-            rc = fence(sync, &newest, err);
+            rc = ramet_fence_slot(sync, &newest, err);
         if (rc == RAMET_OK)
-            rc = pass_fence(sync, lsn, err);
+            rc = ramet_fence_pass(sync, lsn, err);
     }
     if (rc == RAMET_OK)
         forget(sync->link);

@@ -1,7 +1,7 @@
 # Sources of remotes, sync, files and the public API; client/CMakeLists.txt
 # includes this and adds them to ramet_client.
 set(SYNC_SOURCES
-    background.c builder.c config.c durable.c env_remote.c export.c fetcher.c file.c
+    background.c builder.c config.c durable.c env_remote.c export.c fence.c fetcher.c file.c
     file_make.c file_open.c file_sync.c hydrate.c link.c meter.c pacer.c
     pagecache.c path.c process.c pull.c push.c ramet_api.c readahead.c remote.c remote_direct.c
     source.c sync.c timestamp.c url.c view.c)

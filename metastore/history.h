@@ -154,13 +154,15 @@ ramet_history_prepare(struct ramet_history *history,
 /*
  * A fence: an empty commit on top of `base`, made only to win the slot after
  * it, so that a commit of unknown outcome can no longer land there. Appends
- * the whole object to `out_object` for ramet_history_append(). Errors as
- * ramet_history_prepare().
+ * the whole object to `out_object` for ramet_history_append(). Its time is
+ * `base`'s and one millisecond, whatever the clock says, so that every store
+ * takes it; that of a first commit, of a volume of `kind`, is the clock's.
+ * Errors as ramet_history_prepare().
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_fence(struct ramet_history *history,
                     const struct ramet_head *base,
-                    const struct ramet_rid *writer,
+                    const struct ramet_rid *writer, enum ramet_volume_kind kind,
                     struct ramet_buf *out_object, struct ramet_cid *out_id,
                     struct ramet_err *err);
 

@@ -457,7 +457,7 @@ ramet_history_prepare(struct ramet_history *history,
 enum ramet_rc
 ramet_history_fence(struct ramet_history *history,
                     const struct ramet_head *base,
-                    const struct ramet_rid *writer,
+                    const struct ramet_rid *writer, enum ramet_volume_kind kind,
                     struct ramet_buf *out_object, struct ramet_cid *out_id,
                     struct ramet_err *err)
 {
@@ -467,7 +467,7 @@ ramet_history_fence(struct ramet_history *history,
     ramet_commit_init(&commit);
     commit.fence = true;
     commit.writer = *writer;
-    commit.kind = base->lsn > 0 ? base->kind : RAMET_KIND_SQLITE;
+    commit.kind = base->lsn > 0 ? base->kind : kind;
     commit.page_size = base->lsn > 0 ? base->page_size : 4096;
     commit.page_count = base->page_count;
     commit.least_page_count = base->page_count;
@@ -476,6 +476,8 @@ ramet_history_fence(struct ramet_history *history,
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_history_prepare(history, base, &commit, err);
+    if (base->lsn > 0)
+        commit.time_ms = base->time_ms + 1;
     if (rc == RAMET_OK)
         rc = ramet_commit_encode(&commit, NULL, out_object, err);
     if (rc == RAMET_OK)

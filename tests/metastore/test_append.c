@@ -143,7 +143,8 @@ fence__keeps_out_a_request_that_hangs_in_the_network(void **state)
                      RAMET_OK);
     ramet_buf_init(&fence, 1u << 20);
     assert_int_equal(ramet_history_fence(f->model.history, &base, &writer,
-                                         &fence, &fence_id, NULL),
+                                         RAMET_KIND_SQLITE, &fence, &fence_id,
+                                         NULL),
                      RAMET_OK);
     assert_int_equal(
         ramet_history_validate(f->model.history, fence.data, fence.len, NULL),
@@ -155,6 +156,7 @@ fence__keeps_out_a_request_that_hangs_in_the_network(void **state)
     assert_int_equal(ramet_history_commit(f->model.history, 3, &commit, NULL),
                      RAMET_OK);
     assert_true(commit.fence);
+    assert_int_equal(commit.time_ms, base.time_ms + 1);
     assert_int_equal(ramet_pageset_count(&commit.changed), 0);
     assert_int_equal(commit.page_count, 10);
     ramet_commit_done(&commit);
@@ -178,7 +180,8 @@ fence__learns_that_the_commit_had_landed(void **state)
     assert_int_equal(append(f, &object, NULL), RAMET_EUNKNOWN);
     ramet_buf_init(&fence, 1u << 20);
     assert_int_equal(ramet_history_fence(f->model.history, &base, &writer,
-                                         &fence, &fence_id, NULL),
+                                         RAMET_KIND_SQLITE, &fence, &fence_id,
+                                         NULL),
                      RAMET_OK);
     ramet_faultstore_land(f->store);
     assert_int_equal(append(f, &fence, &winner), RAMET_ECONFLICT);
@@ -202,9 +205,9 @@ fence__can_be_the_first_commit(void **state)
     assert_int_equal(
         ramet_history_open(f->store, &volume, NULL, &history, NULL), RAMET_OK);
     ramet_buf_init(&fence, 1u << 20);
-    assert_int_equal(
-        ramet_history_fence(history, &base, &writer, &fence, &id, NULL),
-        RAMET_OK);
+    assert_int_equal(ramet_history_fence(history, &base, &writer,
+                                         RAMET_KIND_BLOB, &fence, &id, NULL),
+                     RAMET_OK);
     assert_int_equal(
         ramet_history_validate(history, fence.data, fence.len, NULL), RAMET_OK);
     assert_int_equal(
@@ -212,6 +215,7 @@ fence__can_be_the_first_commit(void **state)
         RAMET_OK);
     assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
     assert_int_equal(head.lsn, 1);
+    assert_int_equal(head.kind, RAMET_KIND_BLOB);
     assert_int_equal(head.page_count, 0);
     ramet_buf_done(&fence);
     ramet_history_close(history);

@@ -1,0 +1,60 @@
+/*
+ * fence.c - see fence.h.
+ *
+ * Layer: client.
+ */
+#include "client/fence.h"
+
+#include <assert.h>
+
+#include "core/bytes.h"
+
+enum ramet_rc
+ramet_fence_slot(struct ramet_sync *sync, const struct ramet_head *base,
+                 struct ramet_err *err)
+{
+    struct ramet_buf object;
+    struct ramet_head winner;
+    struct ramet_cid id;
+    enum ramet_rc rc;
+
+    assert(sync->has_push_lock && sync->history != NULL);
+    ramet_buf_init(&object, RAMET_COMMIT_HEAD_MAX);
+    rc = ramet_history_fence(sync->history, base, &sync->state->replica,
+                             sync->state->kind, &object, &id, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_append(sync->history, object.data, object.len,
+                                  &winner, err);
+    if (rc == RAMET_ECONFLICT)
+        rc = RAMET_OK; /* the slot is taken: nothing can land in it any more */
+    ramet_buf_done(&object);
+    return rc;
+}
+
+enum ramet_rc
+ramet_fence_pass(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const own = &sync->state->newest;
+    struct ramet_remote_point point;
+    struct ramet_commit commit;
+    struct ramet_head head;
+    bool is_fence;
+    enum ramet_rc rc;
+
+    if (own->lsn + 1 != lsn)
+        return RAMET_OK;
+    ramet_commit_init(&commit);
+    rc = ramet_history_commit(sync->history, lsn, &commit, err);
+    is_fence = rc == RAMET_OK && commit.fence &&
+               commit.changed.run_count == 0 &&
+               commit.page_count == own->remote_page_count;
+    ramet_commit_done(&commit);
+    if (!is_fence)
+        return rc;
+    rc = ramet_history_head(sync->history, lsn, &head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_sync_point_of(&head, &point);
+    rc = ramet_session_mark_durable(sync->session, own, &point, err);
+    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+}

@@ -1,0 +1,29 @@
+/*
+ * fence.h - making sure that bytes which may still be under way never land.
+ *
+ * What was sent for a slot, and got no answer, or an answer that the same bytes
+ * may not get again, can't be called back. But a slot is taken once: a *fence*,
+ * a commit that changes nothing, wins it, or finds it taken.
+ *
+ *   (1) a fence has the time of what it stands on, and no more than that: no
+ *       clock keeps it out, and no history by time shows it
+ *   (2) a replica that stands on what a fence stands on may stand on the fence,
+ *       with all that is pending
+ *
+ * Layer: client, internal.
+ */
+#ifndef RAMET_CLIENT_FENCE_H
+#define RAMET_CLIENT_FENCE_H
+
+#include "client/sync.h"
+
+/* Win the slot after `base`, the remote's newest, or find it taken. Needs the
+ * push lock and a history. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fence_slot(struct ramet_sync *sync, const struct ramet_head *base,
+                 struct ramet_err *err);
+/* Invariant (2): if `lsn` is such a fence, move on to it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fence_pass(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err);
+
+#endif

@@ -251,6 +251,7 @@ cli_help_overview(void)
                cli_verbs[i]->summary);
     printf(
         "\n  help     [VERB]             this text, or a verb's\n"
+        "  version                     what this is\n"
         "\nA remote is file:///dir/name, http://host:port/name, or NAME:name "
         "by ramet.conf;\n…/name@42 and …/name@2026-11-23T10:00:00Z name a "
         "snapshot.\n\n"

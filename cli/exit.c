@@ -105,14 +105,36 @@ way_out(enum ramet_rc rc)
     return "";
 }
 
+/* One object on stderr: what stands on stdout is of the work that was done. */
+static void
+print_json_error(const char *verb, const char *object, enum ramet_rc rc,
+                 const char *text, const char *todo)
+{
+    json_t *const error = json_pack(
+        "{s:{s:s, s:o, s:s, s:i, s:o, s:s}}", "error", "verb", verb, "object",
+        cli_json_text(object), "code", ramet_rc_name(rc), "exit",
+        (int)cli_exit_of(rc), "text", cli_json_text(text), "todo", todo);
+
+    if (error == NULL || json_dumpf(error, stderr, JSON_COMPACT) != 0)
+        fputs("{\"error\":null}", stderr);
+    fputc('\n', stderr);
+    json_decref(error);
+}
+
 int
 cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
          const struct ramet_err *err)
 {
     const bool told = err != NULL && err->code == rc && err->text[0] != '\0';
     const char *const text = told ? err->text : ramet_rc_name(rc);
-    const char *const todo = way_out(rc);
+    const char *const todo =
+        /* Whoever wrote the text may have known better what to do. */
+        strstr(text, "ramet ") == NULL ? way_out(rc) : "";
 
+    if (args->json) {
+        print_json_error(args->verb->name, object, rc, text, todo);
+        return (int)cli_exit_of(rc);
+    }
     flockfile(stderr);
     fputs("ramet: ", stderr);
     fputs(args->verb->name, stderr);
@@ -123,8 +145,7 @@ cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
     }
     fputs(": ", stderr);
     cli_show(stderr, text);
-    /* Whoever wrote the text may have known better what to do. */
-    if (todo[0] != '\0' && strstr(text, "ramet ") == NULL) {
+    if (todo[0] != '\0') {
         fputs("; ", stderr);
         fputs(todo, stderr);
     }

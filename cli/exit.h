@@ -25,7 +25,8 @@ enum cli_exit cli_exit_of(enum ramet_rc rc);
 
 /*
  * "ramet: VERB OBJECT: why; what to do" on one line of stderr. `object` may
- * be NULL. Returns the exit code of `rc`.
+ * be NULL. With --json: {"error": {"verb", "object", "code", "exit", "text",
+ * "todo"}} there instead. Returns the exit code of `rc`.
  */
 int cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
              const struct ramet_err *err);

@@ -66,6 +66,24 @@ refuse_verb(const char *word)
     return cli_usage(NULL, "no verb '%s'", word);
 }
 
+static bool
+is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
+static int
+version(int argc, char **argv)
+{
+    if (argc > 0 && is_help(argv[0]))
+        printf("usage: ramet version\n\nPrints the version.\n");
+    else if (argc > 0)
+        return cli_usage(NULL, "version takes nothing");
+    else
+        printf("ramet %s\n", RAMET_VERSION_STRING);
+    return CLI_DONE;
+}
+
 static int
 help(int argc, char **argv)
 {
@@ -77,6 +95,10 @@ help(int argc, char **argv)
     }
     if (argc > 1)
         return cli_usage(NULL, "help takes one verb");
+    if (is_help(argv[0]) || strcmp(argv[0], "help") == 0)
+        return help(0, NULL);
+    if (strcmp(argv[0], "version") == 0)
+        return version(1, (char *[]){"--help"});
     verb = cli_verb_find(argv[0]);
     if (verb == NULL)
         return refuse_verb(argv[0]);
@@ -95,12 +117,10 @@ run(int argc, char **argv)
         return cli_usage(NULL, "a verb is needed, such as 'ramet status FILE'");
     if (strcmp(argv[1], "help") == 0)
         return help(argc - 2, argv + 2);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+    if (is_help(argv[1]))
         return help(0, NULL);
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("ramet %s\n", RAMET_VERSION_STRING);
-        return CLI_DONE;
-    }
+    if (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0)
+        return version(argc - 2, argv + 2);
     verb = cli_verb_find(argv[1]);
     if (verb == NULL)
         return refuse_verb(argv[1]);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli/exit.h"
 #include "cli/output.h"
@@ -57,22 +58,54 @@ write_plain(const struct cli_args *args, const char *source,
                           progress);
 }
 
+static enum ramet_rc
+print_bytes(void *ctx, const void *bytes, size_t len, struct ramet_err *err)
+{
+    (void)ctx;
+    if (fwrite(bytes, 1, len, stdout) == len)
+        return RAMET_OK;
+    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno,
+                          "standard output");
+}
+
+/* To standard output: nothing else may stand there. */
+static int
+print_plain(const struct cli_args *args, const char *source,
+            struct ramet_file *file, struct cli_progress *progress)
+{
+    struct ramet_err err = {0};
+    enum ramet_rc rc;
+
+    if (isatty(STDOUT_FILENO) == 1)
+        return cli_usage(args->verb, "standard output is a terminal");
+    ramet_file_set_progress(file, cli_progress_step, progress);
+    rc = ramet_file_send(file, print_bytes, NULL, &err);
+    cli_progress_end(progress);
+    return rc == RAMET_OK ? CLI_DONE : cli_fail(args, source, rc, &err);
+}
+
 static int
 run_export(const struct cli_args *args)
 {
     const char *const source = args->operands[0];
+    const bool is_printed = strcmp(args->operands[1], "-") == 0;
     struct ramet_file *file = NULL;
     struct cli_progress progress;
     struct ramet_err err = {0};
     enum ramet_rc rc;
     int code;
 
+    if (is_printed && args->json)
+        return cli_usage(args->verb, "'-' and --json both want standard "
+                                     "output");
     cli_progress_begin(&progress, args->quiet);
     rc = cli_is_url(source) ? cli_view_open(args, source, &file, &err)
                             : cli_file_open(args, source, &file, &err);
     if (rc != RAMET_OK)
         return cli_fail(args, source, rc, &err);
-    code = write_plain(args, source, file, args->operands[1], &progress);
+    code = is_printed
+               ? print_plain(args, source, file, &progress)
+               : write_plain(args, source, file, args->operands[1], &progress);
     ramet_file_close(file);
     return code;
 }
@@ -87,8 +120,9 @@ const struct cli_verb cli_verb_export = {
         "Writes the newest snapshot of a replica (local commits included) or "
         "of\n"
         "the volume at URL (URL@LSN and URL@TIME: as it was then) to OUT, a\n"
-        "plain file, whole or not at all.",
-    .example = "  $ ramet export file:///backups/app.db@42 then.db",
+        "plain file, whole or not at all; '-' is standard output.",
+    .example = "  $ ramet export file:///backups/app.db@42 then.db\n"
+               "  $ ramet export app.db - | zstd > app.db.zst",
     .reports = true,
     .run = run_export,
 };

@@ -161,6 +161,13 @@ ramet_file_reset(struct ramet_file *file, bool discard, char *out_kept,
 RAMET_NODISCARD enum ramet_rc
 ramet_file_export(struct ramet_file *file, const char *out_path,
                   struct ramet_err *err);
+/* The bytes of that snapshot in order, in pieces of 1 MiB at most; the sink's
+ * failure ends it, and is returned. */
+typedef enum ramet_rc ramet_file_sink(void *ctx, const void *bytes, size_t len,
+                                      struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_file_send(struct ramet_file *file, ramet_file_sink *sink, void *ctx,
+                struct ramet_err *err);
 
 enum ramet_sync_state {
     RAMET_STATE_LOCAL,  /* no remote */

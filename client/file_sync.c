@@ -13,6 +13,8 @@
 #include "client/path.h"
 #include "core/alloc.h"
 
+#define SEND_BYTES (1u << 20)
+
 typedef enum ramet_rc verb_run(struct ramet_sync *sync, struct ramet_err *err);
 
 /* Push, pull and their like act for all who have the replica open: who asks
@@ -206,6 +208,7 @@ struct exporting {
     struct ramet_file *file;
     struct ramet_progress report;
     uint32_t page_size;
+    bool was_pinned; /* by whoever asked: it stays so */
 };
 
 static enum ramet_rc
@@ -226,6 +229,46 @@ read_file(void *ctx, uint64_t offset, void *buf, size_t len,
     if (file->progress != NULL && !file->progress(file->progress_ctx, report))
         return RAMET_FAIL(err, RAMET_ECANCELLED, "export was cancelled");
     return RAMET_OK;
+}
+
+static enum ramet_rc
+check_export(struct ramet_file *file, struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_file_check_fork(file, err);
+
+    if (rc == RAMET_OK && file->session != NULL &&
+        ramet_session_is_reserved(file->session))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: export inside a write transaction", file->path);
+    return rc;
+}
+
+/* Have a snapshot pinned: the one that is, or the newest. */
+static enum ramet_rc
+begin_export(struct exporting *exporting, struct ramet_file *file,
+             struct ramet_err *err)
+{
+    const struct ramet_snapshot *snap;
+    enum ramet_rc rc = RAMET_OK;
+
+    *exporting = (struct exporting){.file = file, .report.verb = "export"};
+    exporting->was_pinned =
+        file->session != NULL && ramet_session_is_pinned(file->session);
+    if (!exporting->was_pinned)
+        rc = ramet_file_pin(file, err);
+    if (rc != RAMET_OK)
+        return rc;
+    snap = ramet_file_snapshot(file);
+    exporting->page_size = snap->page_size > 0 ? snap->page_size : 1;
+    exporting->report.pages_total = snap->page_count;
+    return RAMET_OK;
+}
+
+static void
+end_export(struct exporting *exporting)
+{
+    if (!exporting->was_pinned)
+        ramet_file_unpin(exporting->file);
 }
 
 /* Where a replica, or a database in use, stands, nothing is written over. */
@@ -259,24 +302,18 @@ check_target(struct ramet_file *file, const char *out_path,
 static enum ramet_rc
 export_to(struct ramet_file *file, const char *out_path, struct ramet_err *err)
 {
-    struct exporting exporting = {.file = file, .report.verb = "export"};
-    const bool pinned_before =
-        file->session != NULL && ramet_session_is_pinned(file->session);
-    const struct ramet_snapshot *snap;
+    struct exporting exporting;
     enum ramet_rc rc;
 
     rc = check_target(file, out_path, err);
-    if (rc == RAMET_OK && !pinned_before)
-        rc = ramet_file_pin(file, err);
+    if (rc == RAMET_OK)
+        rc = begin_export(&exporting, file, err);
     if (rc != RAMET_OK)
         return rc;
-    snap = ramet_file_snapshot(file);
-    exporting.page_size = snap->page_size > 0 ? snap->page_size : 1;
-    exporting.report.pages_total = snap->page_count;
-    rc = ramet_export_write(file->os, AT_FDCWD, out_path, snap->byte_length,
-                            read_file, &exporting, err);
-    if (!pinned_before)
-        ramet_file_unpin(file);
+    rc = ramet_export_write(file->os, AT_FDCWD, out_path,
+                            ramet_file_snapshot(file)->byte_length, read_file,
+                            &exporting, err);
+    end_export(&exporting);
     return rc;
 }
 
@@ -285,17 +322,44 @@ ramet_file_export(struct ramet_file *file, const char *out_path,
                   struct ramet_err *err)
 {
     char *target = NULL;
-    enum ramet_rc rc = ramet_file_check_fork(file, err);
+    enum ramet_rc rc = check_export(file, err);
 
-    if (rc != RAMET_OK)
-        return rc;
-    if (file->session != NULL && ramet_session_is_reserved(file->session))
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "%s: export inside a write transaction", file->path);
-    rc = ramet_path_resolve(file->os, out_path, &target, NULL, err);
+    if (rc == RAMET_OK)
+        rc = ramet_path_resolve(file->os, out_path, &target, NULL, err);
     if (rc == RAMET_OK)
         rc = export_to(file, target, err);
     ramet_free(target);
+    return rc;
+}
+
+enum ramet_rc
+ramet_file_send(struct ramet_file *file, ramet_file_sink *sink, void *ctx,
+                struct ramet_err *err)
+{
+    uint8_t *const buf = ramet_alloc(SEND_BYTES);
+    struct exporting exporting;
+    uint64_t length = 0;
+    enum ramet_rc rc = check_export(file, err);
+
+    if (rc == RAMET_OK && buf == NULL)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "export: no memory");
+    if (rc == RAMET_OK)
+        rc = begin_export(&exporting, file, err);
+    if (rc != RAMET_OK)
+        goto done;
+    length = ramet_file_snapshot(file)->byte_length;
+    for (uint64_t at = 0; rc == RAMET_OK && at < length; at += SEND_BYTES) {
+        const size_t n =
+            length - at < SEND_BYTES ? (size_t)(length - at) : SEND_BYTES;
+
+        rc = read_file(&exporting, at, buf, n, err);
+        if (rc == RAMET_OK)
+            rc = sink(ctx, buf, n, err);
+    }
+    end_export(&exporting);
+
+done:
+    ramet_free(buf);
     return rc;
 }
 

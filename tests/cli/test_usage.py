@@ -44,6 +44,24 @@ class Usage(support.CliTest):
             if verb != "serve":
                 self.assertIn("--json", self.ramet("help", verb))
 
+    def test_json__errors_are_objects_too(self):
+        done = self.run_ramet("push", "no\n-such.db", "--json")
+        self.assertEqual(done.returncode, support.NOT_FOUND)
+        self.assertEqual(done.stdout, "")
+        self.assertEqual(done.stderr.count("\n"), 1)
+        error = support.json.loads(done.stderr)["error"]
+        self.assertEqual((error["verb"], error["object"], error["exit"]),
+                         ("push", "no\n-such.db", support.NOT_FOUND))
+        self.assertIn("does not exist", error["text"])
+
+    def test_help_and_version__are_verbs_like_others(self):
+        self.assertEqual(self.ramet("version"), self.ramet("--version"))
+        for verb in ("help", "version"):
+            self.assertIn("usage: ramet ", self.ramet(verb, "--help"))
+            self.assertEqual(self.ramet("help", verb),
+                             self.ramet(verb, "--help"))
+        self.refused(support.USAGE, "version", "1")
+
     def test_version__is_printed(self):
         self.assertRegex(self.ramet("--version"), r"^ramet \d+\.\d+\.\d+\n$")
 

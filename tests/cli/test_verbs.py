@@ -412,6 +412,24 @@ for i in range(6):
                              os.path.getsize(self.original))
             self.assert_same_file(out, self.original)
 
+    def test_export__to_standard_output_is_the_same_file(self):
+        self.bound()
+        for source in (self.a, self.url()):
+            with open(self.path("out.db"), "wb") as out:
+                done = support.subprocess.run(
+                    [support.RAMET, "export", source, "-"], stdout=out,
+                    stderr=support.subprocess.PIPE)
+            self.assertEqual(done.returncode, support.DONE, done.stderr)
+            self.assertEqual(done.stderr, b"")
+            self.assert_same_file(self.path("out.db"), self.original)
+        with open("/dev/full", "wb") as full:
+            done = support.subprocess.run(
+                [support.RAMET, "export", self.a, "-"], stdout=full,
+                stderr=support.subprocess.PIPE)
+        self.assertEqual(done.returncode, support.FAILED)
+        self.assertIn(b"standard output", done.stderr)
+        self.refused(support.USAGE, "export", self.a, "-", "--json")
+
     def test_export__has_local_commits(self):
         self.bound()
         self.sql(self.a, INSERT % "local")

@@ -17,7 +17,8 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/chain.h"
+#include "metastore/head_cache.h"
 
 #define CACHE_BYTES_DEFAULT (4u << 20)
 

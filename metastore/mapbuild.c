@@ -13,11 +13,17 @@
  *   (3) Pages above `cut`, the least page count of the chain, are not taken
  *       from the old map.
  */
+#include "metastore/map.h"
+
 #include <assert.h>
 #include <inttypes.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/chain.h"
+#include "metastore/head_cache.h"
+#include "metastore/mapnode.h"
+#include "metastore/node_cache.h"
+#include "metastore/table.h"
 
 #define OUT_BYTES (256u << 10)
 

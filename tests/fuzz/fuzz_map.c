@@ -12,7 +12,8 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/map.h"
+#include "metastore/mapnode.h"
 #include "tests/support/point.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

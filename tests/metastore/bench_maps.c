@@ -13,7 +13,9 @@
 
 #include "core/alloc.h"
 #include "core/os.h"
-#include "metastore/history_impl.h"
+#include "metastore/chain.h"
+#include "metastore/map.h"
+#include "metastore/mapnode.h"
 
 static uint64_t random_state = 1;
 

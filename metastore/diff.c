@@ -1,5 +1,5 @@
 /*
- * history_changed.c - which pages differ between two LSNs.
+ * diff.c - which pages differ between two LSNs.
  *
  * Near LSNs: the sets of the commits between, united. Far ones: the maps that
  * the two refer to, compared by pointer (the same place in the same object is
@@ -13,7 +13,10 @@
 #include <inttypes.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/chain.h"
+#include "metastore/head_cache.h"
+#include "metastore/mapnode.h"
+#include "metastore/node_cache.h"
 
 /* From here on comparing maps costs fewer requests than reading heads. */
 #define NEAR_COMMITS RAMET_MAP_EVERY_COMMITS

@@ -1,5 +1,5 @@
 /*
- * history_locate.c - from page numbers to frames, and from frames to pages.
+ * locate.c - from page numbers to frames, and from frames to pages.
  *
  * A page is looked for in the heads past the map first, newest first, then in
  * the map, level by level, so that nodes that lie together are read together.
@@ -12,7 +12,11 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/chain.h"
+#include "metastore/head_cache.h"
+#include "metastore/mapnode.h"
+#include "metastore/node_cache.h"
+#include "metastore/table.h"
 
 /* Pages that are taken through the map, or read, at once. */
 #define BATCH_PAGES RAMET_NODES_AT_ONCE

@@ -1,5 +1,5 @@
 /*
- * history_prepare.c - what a commit needs of history before it is encoded, and
+ * prepare.c - what a commit needs of history before it is encoded, and
  * the page maps that keep opening constant.
  *
  *   (1) No commit lies further past its map than 64 commits and 32 KiB of
@@ -14,7 +14,11 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/chain.h"
+#include "metastore/head_cache.h"
+#include "metastore/map.h"
+#include "metastore/mapnode.h"
+#include "metastore/node_cache.h"
 
 #define FOUND_MAX 8u
 #define LOOK_EVERY_COMMITS 8u

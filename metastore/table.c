@@ -1,15 +1,17 @@
 /*
- * history_tables.c - the frames that a commit's tables name, whether these
+ * table.c - the frames that a commit's tables name, whether these
  * stand in its head or in chunks at the end of its segments.
  *
  * Chunks are cached as verified bytes, a tenth of their decoded size; the
  * cursor keeps one decoded.
  */
+#include "metastore/table.h"
+
 #include <assert.h>
 #include <inttypes.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/head_cache.h"
 
 #define CHUNKS_AT_ONCE 16u
 

@@ -1,5 +1,5 @@
 /*
- * history_validate.c - what a store can check of a commit that somebody else
+ * validate.c - what a store can check of a commit that somebody else
  * made, before it stands in the history.
  *
  *   (1) A commit that passes can be read: its base is the history's, every
@@ -12,7 +12,10 @@
 
 #include "core/alloc.h"
 #include "metastore/commit_impl.h"
-#include "metastore/history_impl.h"
+#include "metastore/head_cache.h"
+#include "metastore/mapnode.h"
+#include "metastore/node_cache.h"
+#include "metastore/table.h"
 
 static enum ramet_rc
 refuse(uint64_t lsn, const char *what, struct ramet_err *err)

@@ -1,5 +1,5 @@
 /*
- * history_verify.c - every object of a volume, at every LSN, against its hash.
+ * verify.c - every object of a volume, at every LSN, against its hash.
  *
  * From the oldest commit to the newest: the head, its place in the line, its
  * segments byte by byte (header, frames and table chunks, without a gap), its
@@ -16,7 +16,10 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/head_cache.h"
+#include "metastore/mapnode.h"
+#include "metastore/node_cache.h"
+#include "metastore/table.h"
 
 /* How many commits in a row may be missing: a store may claim any number. */
 #define MISSING_MAX 1000u

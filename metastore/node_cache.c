@@ -1,15 +1,18 @@
 /*
- * history_nodes.c - map nodes through the cache, in bulk.
+ * node_cache.c - map nodes through the cache, in bulk.
  *
  * Nodes are cached as verified bytes: decoded they are ten times as large,
  * and decoding one costs less than a microsecond.
  */
+#include "metastore/node_cache.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "metastore/history_impl.h"
+#include "metastore/head_cache.h"
+#include "metastore/mapnode.h"
 
 #define GAP_BYTES_MAX (32u << 10)
 #define RANGE_BYTES_MAX (1u << 20)

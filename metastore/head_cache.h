@@ -1,0 +1,72 @@
+/*
+ * head_cache.h - heads of commits, loaded once and verified.
+ * 
+ * What enters the cache was verified; an entry is held until it is released.
+ *
+ * Layer: metastore, private.
+ */
+#ifndef RAMET_METASTORE_HEAD_CACHE_H
+#define RAMET_METASTORE_HEAD_CACHE_H
+
+#include "metastore/history_core.h"
+
+/* The first read of a commit: most heads are whole in it. */
+#define RAMET_HEAD_READ_BYTES 4096u
+
+struct ramet_loaded_head {
+    struct ramet_commit commit; /* sets and tables only if `raw` is there */
+    struct ramet_hash hash;
+    uint32_t head_length;
+    uint8_t *raw; /* the whole head; NULL: only the core was read */
+};
+
+/* The head of `lsn`, held. With `whole` false the core may be all there is. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
+                        struct ramet_lru_entry **out_entry,
+                        struct ramet_err *err);
+/* The same of the commit that `point` names. What the cache has is looked at
+ * first, then the store: RAMET_EWENTBACK is the store's answer. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_load_point(struct ramet_history *history,
+                         const struct ramet_point *point, bool whole,
+                         struct ramet_lru_entry **out_entry,
+                         struct ramet_err *err);
+/* Reading at `point` failed with `rc`: where that is because the store went
+ * another way since (objects are gone, or are others), RAMET_EWENTBACK and a
+ * text that says so, else what was. One request, for that it costs to know. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_blame(struct ramet_history *history,
+                    const struct ramet_point *point, enum ramet_rc rc,
+                    struct ramet_err *err);
+/* The commit object `lsn` was just put: its head need not be read. No I/O. */
+void ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
+                             const uint8_t *object, size_t len);
+static inline const struct ramet_loaded_head *
+ramet_loaded_head(const struct ramet_lru_entry *entry)
+{
+    return entry->value;
+}
+static inline void
+ramet_history_release(struct ramet_history *history,
+                      struct ramet_lru_entry *entry)
+{
+    ramet_lru_release(&history->lru, entry);
+}
+void ramet_history_fill_head(const struct ramet_loaded_head *loaded,
+                             struct ramet_head *out_head);
+/* Only the core, and only from the store: what stands in the slot now. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_peek_hash(struct ramet_history *history, uint64_t lsn,
+                        struct ramet_hash *out_hash, struct ramet_err *err);
+/* The newest commit's LSN by looking from `known` (0: from the start) on. Its
+ * hash as far as the store tells it unasked, else zero. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_find_newest(struct ramet_history *history, uint64_t known,
+                          uint64_t *out_lsn, struct ramet_hash *out_told,
+                          struct ramet_err *err);
+/* Remember that `lsn` exists, for ramet_history_newest(). */
+void ramet_history_saw(struct ramet_history *history, uint64_t lsn,
+                       const struct ramet_hash *hash);
+
+#endif

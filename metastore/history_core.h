@@ -1,0 +1,53 @@
+/*
+ * history_core.h - one volume's history as this process knows it.
+ * 
+ * The object that all files of the history work on, and nothing else: each of
+ * them has a header of its own.
+ * 
+ *   head_cache.[ch]   heads of commits, through the cache
+ *   node_cache.[ch]   map nodes, in bulk, through the cache
+ *   table.[ch]        frame tables of segments, chunk by chunk
+ *   chain.[ch]        the heads past the map that an LSN refers to
+ *   locate.c          page -> frame, and reading pages
+ *   diff.c            what differs between two LSNs
+ *   map.h, mapbuild.c making and finding page maps
+ *   history.c, prepare.c, validate.c, verify.c   the rest of history.h
+ *
+ * Layer: metastore, private.
+ */
+#ifndef RAMET_METASTORE_HISTORY_CORE_H
+#define RAMET_METASTORE_HISTORY_CORE_H
+
+#include "core/os.h"
+#include "core/thread.h"
+#include "metastore/history.h"
+#include "metastore/lru.h"
+
+enum { LRU_HEAD = 1, LRU_NODE = 2, LRU_CHUNK = 3 };
+
+/* A map that this process made or found, not yet named by a commit perhaps. */
+struct ramet_known_map {
+    struct ramet_map_ref ref; /* lsn 0: none */
+    struct ramet_hash commit_hash;
+};
+
+/* Chains of the snapshots that were read last stay open: a warm read then
+ * takes no heads from the cache one by one. At most 64 heads each. */
+#define RAMET_CHAINS_KEPT 4u
+struct ramet_shared_chain;
+
+struct ramet_history {
+    struct ramet_objstore *store;
+    struct ramet_objstore *behind; /* the same, or behind a cache */
+    const struct ramet_os *os;
+    struct ramet_vid volume;
+    struct ramet_frame_reader *frames;
+    struct ramet_lru lru;
+    struct ramet_mutex mutex; /* guards what follows */
+    uint64_t newest_lsn;      /* the newest commit seen; 0: none */
+    struct ramet_hash newest_hash;
+    struct ramet_known_map known_map;
+    struct ramet_shared_chain *chains[RAMET_CHAINS_KEPT]; /* by LSN modulo */
+};
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * map.h - making a page map of a snapshot, and finding one that was made.
+ *
+ * Layer: metastore, private.
+ */
+#ifndef RAMET_METASTORE_MAP_H
+#define RAMET_METASTORE_MAP_H
+
+#include "metastore/chain.h"
+
+/* A map of chain's state, with `lsn` in its name and `commit_hash` (zero: own)
+ * in its trailer. */
+RAMET_NODISCARD enum ramet_rc
+ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
+                const struct ramet_hash *commit_hash,
+                struct ramet_map_ref *out_map, struct ramet_err *err);
+/* A map of `lsn` that this process knows of or can find in the store, newer
+ * than `after`, not later than `lsn`; lsn 0 in *out_map if there is none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_map_find(struct ramet_history *history, uint64_t after, uint64_t lsn,
+               bool look_in_store, struct ramet_map_ref *out_map,
+               struct ramet_err *err);
+
+#endif

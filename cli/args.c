@@ -13,8 +13,6 @@
 #include "cli/exit.h"
 #include "cli/verb.h"
 
-#define WORD_MAX 32u
-
 /* Taken by every verb; --json only by those that report. */
 static const struct cli_option common[] = {
     {"json", NULL, "print the result as JSON"},
@@ -57,54 +55,13 @@ option_name_at(const void *ctx, size_t i)
     return option == NULL ? NULL : option->name;
 }
 
-/* Levenshtein's distance, words cut at WORD_MAX. */
-static size_t
-distance(const char *a, const char *b)
-{
-    size_t row[WORD_MAX + 1];
-    const size_t a_len = strnlen(a, WORD_MAX);
-    const size_t b_len = strnlen(b, WORD_MAX);
-
-    for (size_t j = 0; j <= b_len; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            const size_t above = row[j];
-            const size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            const size_t insert = row[j - 1] + 1;
-            size_t best = above + 1;
-
-            best = insert < best ? insert : best;
-            row[j] = change < best ? change : best;
-            diagonal = above;
-        }
-    }
-    return row[b_len];
-}
-
 const char *
-cli_nearest(const char *word, const char *(*next)(const void *ctx, size_t i),
-            const void *ctx)
+cli_nearest(const char *word, ramet_word_at *next, const void *ctx)
 {
-    const char *best = NULL;
-    size_t best_distance = SIZE_MAX;
-    const char *candidate;
+    size_t distance;
+    const char *const best = ramet_nearest(word, next, ctx, &distance);
 
-    for (size_t i = 0; (candidate = next(ctx, i)) != NULL; i++) {
-        size_t d = distance(word, candidate);
-
-        /* What was begun right is near, however much is missing. */
-        if (strlen(word) >= 2 && strncmp(word, candidate, strlen(word)) == 0)
-            d = 1;
-        if (d < best_distance) {
-            best_distance = d;
-            best = candidate;
-        }
-    }
-    return best_distance <= 1 + strlen(word) / 3 ? best : NULL;
+    return distance <= 1 + strlen(word) / 3 ? best : NULL;
 }
 
 const char *

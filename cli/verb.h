@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/nearest.h"
+
 #define CLI_OPERANDS_MAX 3
 #define CLI_OPTIONS_MAX 16
 
@@ -62,11 +64,8 @@ bool cli_flag(const struct cli_args *args, const char *option);
  */
 int cli_parse(const struct cli_verb *verb, int argc, char **argv,
               struct cli_args *out_args);
-/* The candidate nearest to `word`, NULL if none is near. `next` gives the
- * i-th candidate, NULL past the last. */
-const char *
-cli_nearest(const char *word, const char *(*next)(const void *ctx, size_t i),
-            const void *ctx);
+/* The candidate nearest to `word`, NULL if none is near. */
+const char *cli_nearest(const char *word, ramet_word_at *next, const void *ctx);
 
 void cli_help_overview(void);
 void cli_help_verb(const struct cli_verb *verb);

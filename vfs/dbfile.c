@@ -8,6 +8,7 @@
 
 #include "core/alloc.h"
 #include "core/os.h"
+#include "vfs/connection.h"
 #include "vfs/names.h"
 #include "vfs/options.h"
 
@@ -61,6 +62,8 @@ ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
     if (rc == RAMET_OK)
         return SQLITE_OK;
     code = ramet_vfs_code(op, rc, db->err.sys_errno);
+    if (db->connection != NULL)
+        ramet_connection_note(*db->connection, db->err.text);
     if ((code & 0xff) != SQLITE_BUSY && code != SQLITE_NOMEM)
         ramet_vfs_report(code, db->name, &db->err);
     return code;
@@ -486,6 +489,8 @@ ramet_dbfile_open(const char *vfs_name, sqlite3_vfs *under, const char *name,
         return SQLITE_NOMEM;
     rc = ramet_options_locking(name, &db->waits_for_readers, err);
     if (rc == RAMET_OK)
+        rc = ramet_options_functions(name, &db->functions_off, err);
+    if (rc == RAMET_OK)
         rc = open_file(name, flags, &db->file, err);
     if (rc != RAMET_OK)
         goto done;
@@ -496,6 +501,7 @@ ramet_dbfile_open(const char *vfs_name, sqlite3_vfs *under, const char *name,
     db->under = under;
     db->powersafe = sqlite3_uri_boolean(name, "psow", 1) != 0;
     db->delete_on_close = (flags & SQLITE_OPEN_DELETEONCLOSE) != 0;
+    db->may_pull = ramet_options_may_pull(name);
     name_companions(db, name);
     if (ramet_options_lockless(name)) {
         db->lockless = true;

@@ -38,6 +38,17 @@
 #include "vfs/journal.h"
 #include "vfs/page1.h"
 
+/* SQLITE_FCNTL_BUSYHANDLER: `call` says whether to try again, having slept. */
+struct ramet_busy_handler {
+    int (*call)(void *ctx); /* NULL: none came */
+    void *ctx;
+};
+
+/* A file control of ours: run a verb, arg: struct ramet_verb_call (verbs.h). */
+#define RAMET_FCNTL_VERB 0x52414d01
+/* Another: see patience.c; arg: struct ramet_verb_patience. */
+#define RAMET_FCNTL_INTERRUPTED 0x52414d02
+
 /* SQLITE_LOCK_* values, in order. */
 struct ramet_dbfile {
     struct ramet_file *file;
@@ -56,6 +67,9 @@ struct ramet_dbfile {
     bool waits_for_readers; /* locking=rollback */
     bool powersafe;
     bool delete_on_close;
+    bool functions_off; /* functions=off */
+    bool may_pull;      /* allow=pull */
+    struct ramet_busy_handler busy;
     const char *name; /* SQLite's own string, with its URI parameters */
     const char *journal_name;
     const char *wal_name;

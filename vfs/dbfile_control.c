@@ -6,6 +6,7 @@
 
 #include "core/os.h"
 #include "vfs/dbfile.h"
+#include "vfs/patience.h"
 #include "vfs/verbs.h"
 
 /* Whether the file was moved is looked at when SQLite asks, at the start of a
@@ -96,21 +97,21 @@ pragma_locking_mode(struct ramet_dbfile *db, char **args)
 static int
 pragma_verb(struct ramet_dbfile *db, enum ramet_verb verb, char **args)
 {
-    struct ramet_verb_result result;
-    struct ramet_err err = {.code = RAMET_OK};
-    enum ramet_rc rc;
+    struct ramet_verb_call call = {.verb = verb};
+    const struct ramet_verb_result *const result = &call.result;
 
-    if (db->connection == NULL || *db->connection == NULL)
-        return SQLITE_NOTFOUND;
-    rc = ramet_verb_run(verb, *db->connection, db, &result, &err);
-    if (rc != RAMET_OK) {
-        args[0] = sqlite3_mprintf("%s", err.text);
-        return ramet_vfs_code(RAMET_OP_VERB, rc, err.sys_errno);
+    if (db->connection == NULL || *db->connection == NULL || db->functions_off)
+        return SQLITE_NOTFOUND; /* as a pragma that nobody knows */
+    call.connection = *db->connection;
+    ramet_verb_call(db, &call);
+    if (call.rc != RAMET_OK) {
+        args[0] = sqlite3_mprintf("%s", call.err.text);
+        return ramet_vfs_code(RAMET_OP_VERB, call.rc, call.err.sys_errno);
     }
-    if (result.is_number)
-        args[0] = sqlite3_mprintf("%lld", result.number);
+    if (result->is_number)
+        args[0] = sqlite3_mprintf("%lld", result->number);
     else
-        args[0] = sqlite3_mprintf("%s", result.is_text ? result.text : "");
+        args[0] = sqlite3_mprintf("%s", result->is_text ? result->text : "");
     return args[0] != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
@@ -150,6 +151,16 @@ ramet_dbfile_control(sqlite3_file *file, int op, void *arg)
         return SQLITE_OK;
     case SQLITE_FCNTL_PRAGMA:
         return pragma(db, arg);
+    case RAMET_FCNTL_VERB:
+        ramet_verb_call(db, arg);
+        return SQLITE_OK;
+    case RAMET_FCNTL_INTERRUPTED:
+        ramet_verb_patience_look(arg);
+        return SQLITE_OK;
+    case SQLITE_FCNTL_BUSYHANDLER: /* two words: the function, its argument */
+        memcpy(&db->busy.call, arg, sizeof(db->busy.call));
+        db->busy.ctx = ((void **)arg)[1];
+        return SQLITE_OK;
     case SQLITE_FCNTL_HAS_MOVED:
         *(int *)arg = has_moved(db);
         return SQLITE_OK;

@@ -16,7 +16,9 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "vfs/dbfile.h"
 #include "vfs/functions.h"
+#include "vfs/refusal.h"
 #include "vfs/tables.h"
 #include "vfs/vfs.h"
 
@@ -25,11 +27,15 @@
 PUBLIC int sqlite3_ramet_init(sqlite3 *connection, char **out_error,
                               const sqlite3_api_routines *api);
 
+/* None of it where the main database was opened with functions=off. */
 static int
 register_sql(sqlite3 *connection)
 {
+    const struct ramet_dbfile *const db = ramet_dbfile_find(connection, "main");
     int code;
 
+    if (db != NULL && db->functions_off)
+        return SQLITE_OK;
     code = ramet_functions_register(connection);
     if (code == SQLITE_OK)
         code = ramet_status_table_register(connection);
@@ -38,15 +44,26 @@ register_sql(sqlite3 *connection)
     return code;
 }
 
-/* Called for each new connection. */
+/* Called for each new connection: also for one whose main database could not
+ * be opened, which ends here, and in words (refusal.h). */
 static int
 on_connection(sqlite3 *connection, char **out_error,
               const sqlite3_api_routines *api)
 {
-    (void)out_error;
+    sqlite3_file *file = NULL;
+    const char *text;
+    int code;
+
     if (api != sqlite3_api)
         return SQLITE_OK; /* invariant (1): not the library that we serve */
-    return register_sql(connection);
+    if (sqlite3_file_control(connection, "main", SQLITE_FCNTL_FILE_POINTER,
+                             &file) != SQLITE_OK)
+        file = NULL;
+    code = ramet_refusal_of(file, &text);
+    if (code == SQLITE_OK)
+        return register_sql(connection);
+    *out_error = sqlite3_mprintf("%s: %s", sqlite3_errstr(code & 0xff), text);
+    return code;
 }
 
 static int

@@ -3,6 +3,7 @@
  */
 #include "vfs/options.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +11,31 @@
 #include "client/env_remote.h"
 #include "client/path.h"
 #include "core/alloc.h"
+#include "core/nearest.h"
 #include "core/os.h"
 #include "vfs/api.h"
 
 #define TIMEOUT_MAX_MS (24u * 3600u * 1000u)
+
+/* All that is looked for here, and what SQLite takes itself. */
+static const char *const own_names[] = {
+    "remote",
+    "sync",
+    "locking",
+    "at",
+    "replica",
+    "allow",
+    "functions",
+    "fetch_timeout_ms",
+    "commit_timeout_ms",
+    "push_interval_ms",
+    "close_wait_ms",
+    "cache_limit",
+    NULL,
+};
+static const char *const sqlite_names[] = {
+    "vfs", "mode", "cache", "psow", "nolock", "immutable", "modeof", NULL,
+};
 
 static const char *
 remote_of(const char *name)
@@ -65,6 +87,84 @@ ramet_options_locking(const char *name, bool *out_rollback,
     return RAMET_FAIL(err, RAMET_EINVAL,
                       "locking=%.64s: must be snapshot or rollback", text);
 }
+
+enum ramet_rc
+ramet_options_functions(const char *name, bool *out_off, struct ramet_err *err)
+{
+    const char *text = sqlite3_uri_parameter(name, "functions");
+
+    *out_off = text != NULL && strcmp(text, "off") == 0;
+    if (text == NULL || *out_off || strcmp(text, "on") == 0)
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_EINVAL, "functions=%.64s: must be on or off",
+                      text);
+}
+
+bool
+ramet_options_may_pull(const char *name)
+{
+    const char *text = sqlite3_uri_parameter(name, "allow");
+
+    return text != NULL && strcmp(text, "pull") == 0;
+}
+
+/* ---- words that are mistyped ---------------------------------------------- */
+
+static const char *
+own_name_at(const void *ctx, size_t i)
+{
+    (void)ctx;
+    return own_names[i];
+}
+
+static bool
+is_among(const char *word, const char *const *names)
+{
+    for (; *names != NULL; names++)
+        if (strcmp(word, *names) == 0)
+            return true;
+    return false;
+}
+
+/* What `key` was meant for, NULL if it is none of ours: other VFSs and
+ * extensions have parameters, too, so only what is very near is a slip. */
+static const char *
+meant(const char *key)
+{
+    char word[33];
+    size_t len = 0;
+    size_t distance;
+    const char *nearest;
+
+    for (; key[len] != '\0' && len + 1 < sizeof(word); len++)
+        word[len] = (char)tolower((unsigned char)key[len]);
+    word[len] = '\0';
+    nearest = ramet_nearest(word, own_name_at, NULL, &distance);
+    if (len >= 3 && (distance <= 1 || (distance == 2 && len >= 7)))
+        return nearest;
+    return NULL;
+}
+
+static enum ramet_rc
+check_names(const char *name, struct ramet_err *err)
+{
+    const char *key;
+
+    for (int i = 0; (key = sqlite3_uri_key(name, i)) != NULL; i++) {
+        const char *near;
+
+        if (is_among(key, own_names) || is_among(key, sqlite_names))
+            continue;
+        near = meant(key);
+        if (near != NULL)
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "no parameter '%.64s'; did you mean '%s'?", key,
+                              near);
+    }
+    return RAMET_OK;
+}
+
+/* ---- values ---------------------------------------------------------------- */
 
 /* A decimal number without sign, at most `max`; absent leaves *out alone. */
 static enum ramet_rc
@@ -137,12 +237,31 @@ parse_replica(const char *name, struct ramet_file_options *out,
     return RAMET_OK;
 }
 
+static enum ramet_rc
+check_allow(const char *name, struct ramet_err *err)
+{
+    const char *text = sqlite3_uri_parameter(name, "allow");
+
+    if (text == NULL || strcmp(text, "pull") == 0)
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "allow=%.64s: only \"pull\" has a meaning", text);
+}
+
+static bool
+is_immutable(const char *name)
+{
+    return sqlite3_uri_boolean(name, "immutable", 0) != 0;
+}
+
 static unsigned
-open_flags(int flags)
+open_flags(const char *name, int flags)
 {
     unsigned out = RAMET_OPEN_ADOPT;
 
-    if ((flags & SQLITE_OPEN_READWRITE) == 0)
+    if (ramet_options_may_pull(name))
+        out |= RAMET_OPEN_PULL;
+    if ((flags & SQLITE_OPEN_READWRITE) == 0 || is_immutable(name))
         out |= RAMET_OPEN_READONLY;
     else if ((flags & SQLITE_OPEN_CREATE) != 0)
         out |= RAMET_OPEN_CREATE;
@@ -160,12 +279,18 @@ ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
 
     ramet_file_options_init(out);
     out->kind = RAMET_KIND_SQLITE;
-    out->flags = open_flags(flags);
+    out->flags = open_flags(name, flags);
     out->remote = remote_of(name);
     out->at = sqlite3_uri_parameter(name, "at");
     out->close_wait_ms = -1;
 
-    rc = parse_sync(name, &out->sync, err);
+    rc = check_names(name, err);
+    if (rc == RAMET_OK)
+        rc = check_allow(name, err);
+    if (rc == RAMET_OK)
+        rc = parse_sync(name, &out->sync, err);
+    if (is_immutable(name)) /* it does not even move by itself */
+        out->sync = RAMET_SYNC_MANUAL;
     if (rc == RAMET_OK)
         rc = parse_replica(name, out, err);
     if (rc == RAMET_OK)

@@ -26,6 +26,13 @@ RAMET_NODISCARD enum ramet_rc
 ramet_options_locking(const char *name, bool *out_rollback,
                       struct ramet_err *err);
 
+/* `functions`: on, the default, or off. */
+RAMET_NODISCARD enum ramet_rc
+ramet_options_functions(const char *name, bool *out_off, struct ramet_err *err);
+
+/* `allow=pull`: may a connection pull that may only read? */
+bool ramet_options_may_pull(const char *name);
+
 /* SQLite's own parameters that make it never lock. */
 bool ramet_options_lockless(const char *name);
 

@@ -8,27 +8,8 @@
 #include <string.h>
 
 #include "client/ramet.h"
-#include "core/thread.h"
-
-static struct {
-    struct ramet_mutex mutex;
-    char text[1024];
-} last_open_failure = {.mutex = RAMET_MUTEX_INIT};
-
-__attribute__((constructor)) static void
-hold_across_fork(void)
-{
-    ramet_mutex_hold_across_fork(&last_open_failure.mutex);
-}
-
-void
-ramet_verb_note_open_failure(const char *path, const struct ramet_err *err)
-{
-    ramet_mutex_lock(&last_open_failure.mutex);
-    (void)snprintf(last_open_failure.text, sizeof(last_open_failure.text),
-                   "%.480s: %s", path, err->text);
-    ramet_mutex_unlock(&last_open_failure.mutex);
-}
+#include "vfs/connection.h"
+#include "vfs/patience.h"
 
 const char *
 ramet_verb_name(enum ramet_verb verb)
@@ -74,19 +55,6 @@ set_number(struct ramet_verb_result *out, uint64_t number)
 {
     out->is_number = true;
     out->number = (sqlite3_int64)number;
-}
-
-static void
-errmsg(const struct ramet_dbfile *db, struct ramet_verb_result *out)
-{
-    if (db != NULL && db->err.code != RAMET_OK) {
-        set_text(out, db->err.text);
-        return;
-    }
-    ramet_mutex_lock(&last_open_failure.mutex);
-    if (last_open_failure.text[0] != '\0')
-        set_text(out, last_open_failure.text);
-    ramet_mutex_unlock(&last_open_failure.mutex);
 }
 
 static enum ramet_rc
@@ -135,9 +103,12 @@ act(enum ramet_verb verb, struct ramet_file *file,
     case RAMET_VERB_RESET:
         return reset(file, out, err);
     case RAMET_VERB_LSN:
+        rc = RAMET_OK;
+        number = ramet_file_snapshot(file)->lsn;
+        break;
     case RAMET_VERB_ERRMSG:
     case RAMET_VERB_VERSION:
-        assert(!"answers without acting");
+        assert(!"answered before");
         break;
     }
     if (rc == RAMET_OK)
@@ -145,36 +116,95 @@ act(enum ramet_verb verb, struct ramet_file *file,
     return rc;
 }
 
-enum ramet_rc
-ramet_verb_run(enum ramet_verb verb, sqlite3 *connection,
-               struct ramet_dbfile *db, struct ramet_verb_result *out,
-               struct ramet_err *err)
+/* PRAGMA query_only; where that can't be told (an authorizer keeps it back),
+ * the statement is somebody's who is not trusted. */
+static bool
+may_only_query(sqlite3 *connection)
 {
-    enum ramet_rc rc;
+    sqlite3_stmt *stmt = NULL;
+    bool may_only = true;
 
-    memset(out, 0, sizeof(*out));
-    if (verb == RAMET_VERB_VERSION) {
-        set_text(out, RAMET_VERSION_STRING);
+    if (sqlite3_prepare_v2(connection, "PRAGMA query_only", -1, &stmt, NULL) ==
+            SQLITE_OK &&
+        sqlite3_step(stmt) == SQLITE_ROW)
+        may_only = sqlite3_column_int(stmt, 0) != 0;
+    (void)sqlite3_finalize(stmt);
+    return may_only;
+}
+
+/* What the file does not see to by itself (client/file.h). */
+static enum ramet_rc
+check(const struct ramet_dbfile *db, const struct ramet_verb_call *call,
+      struct ramet_err *err)
+{
+    if (db->functions_off)
+        return RAMET_FAIL(err, RAMET_EAUTH,
+                          "cannot %s: opened with "
+                          "functions=off",
+                          ramet_verb_name(call->verb));
+    if (!ramet_verb_acts(call->verb))
         return RAMET_OK;
-    }
-    if (verb == RAMET_VERB_ERRMSG) {
-        errmsg(db, out);
-        return RAMET_OK;
-    }
-    if (db == NULL)
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "not a Ramet replica: open it with vfs=ramet");
-    if (verb == RAMET_VERB_LSN) {
-        set_number(out, ramet_file_snapshot(db->file)->lsn);
-        return RAMET_OK;
-    }
-    if (!sqlite3_get_autocommit(connection) || db->lock > SQLITE_LOCK_NONE)
+    if (!sqlite3_get_autocommit(call->connection) ||
+        db->lock > SQLITE_LOCK_NONE)
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "cannot %s inside a transaction, nor with "
                           "locking_mode=exclusive",
-                          ramet_verb_name(verb));
-    rc = act(verb, db->file, out, err);
-    if (rc != RAMET_OK)
-        db->err = *err;
+                          ramet_verb_name(call->verb));
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+check_query_only(const struct ramet_dbfile *db, struct ramet_verb_call *call)
+{
+    const bool only_pulls =
+        call->verb == RAMET_VERB_PULL || call->verb == RAMET_VERB_FETCH;
+
+    if ((only_pulls && db->may_pull) || !may_only_query(call->connection))
+        return RAMET_OK;
+    return RAMET_FAIL(&call->err, RAMET_EREADONLY,
+                      "cannot %s: PRAGMA query_only is on",
+                      ramet_verb_name(call->verb));
+}
+
+static enum ramet_rc
+act_patiently(struct ramet_dbfile *db, struct ramet_verb_call *call)
+{
+    struct ramet_verb_patience patience;
+    enum ramet_rc rc = RAMET_ECANCELLED;
+
+    ramet_verb_patience_begin(&patience, db, call->connection);
+    if (!patience.is_interrupted)
+        rc = check_query_only(db, call);
+    if (rc == RAMET_OK)
+        rc = act(call->verb, db->file, &call->result, &call->err);
+    if (rc != RAMET_OK && patience.is_interrupted)
+        rc = RAMET_FAIL(&call->err, RAMET_ECANCELLED, "%s was interrupted",
+                        ramet_verb_name(call->verb));
+    ramet_file_set_patience(db->file, NULL);
+    ramet_verb_patience_end(&patience);
     return rc;
+}
+
+void
+ramet_verb_call(struct ramet_dbfile *db, struct ramet_verb_call *call)
+{
+    call->was_run = true;
+    if (call->verb == RAMET_VERB_VERSION) {
+        set_text(&call->result, RAMET_VERSION_STRING);
+        return;
+    }
+    if (call->verb == RAMET_VERB_ERRMSG) {
+        if (db->err.code != RAMET_OK && !db->functions_off)
+            set_text(&call->result, db->err.text);
+        return;
+    }
+    call->rc = check(db, call, &call->err);
+    if (call->rc == RAMET_OK)
+        call->rc = ramet_verb_acts(call->verb)
+                       ? act_patiently(db, call)
+                       : act(call->verb, db->file, &call->result, &call->err);
+    if (call->rc == RAMET_OK)
+        return;
+    db->err = call->err;
+    ramet_connection_note(call->connection, call->err.text);
 }

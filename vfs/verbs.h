@@ -39,18 +39,26 @@ const char *ramet_verb_name(enum ramet_verb verb);
 bool ramet_verb_acts(enum ramet_verb verb);
 
 /*
- * Run `verb` on `db` (NULL: not a database of ours) for `connection`.
- * Blocks: network. RAMET_EINVAL inside a transaction for verbs that act.
- * The text of a failure is in `*err`, and kept for ramet_errmsg().
+ * A verb that is to be run, and what came of it: the argument of the file
+ * control RAMET_FCNTL_VERB, by which functions run it. Pragmas are in a file
+ * control as they are. So SQLite holds the database for the connection
+ * throughout (patience.h).
  */
-RAMET_NODISCARD enum ramet_rc
-ramet_verb_run(enum ramet_verb verb, sqlite3 *connection,
-               struct ramet_dbfile *db, struct ramet_verb_result *out,
-               struct ramet_err *err);
+struct ramet_verb_call {
+    enum ramet_verb verb;
+    sqlite3 *connection; /* whose statement asks */
+    bool was_run;        /* false: the database is none of ours */
+    enum ramet_rc rc;
+    struct ramet_err err; /* kept for ramet_errmsg(), too */
+    struct ramet_verb_result result;
+};
 
-/* Why the last open of any database failed, for who has no handle to ask:
- * what ramet_errmsg() falls back on. "" if none did. */
-void
-ramet_verb_note_open_failure(const char *path, const struct ramet_err *err);
+/*
+ * Run a verb on `db`. Blocks: network, and what others hold, for as long as
+ * the connection's busy handler says; RAMET_ECANCELLED by sqlite3_interrupt().
+ * RAMET_EINVAL inside a transaction, RAMET_EREADONLY for who may only read:
+ * opened so, or PRAGMA query_only; RAMET_EAUTH with functions=off.
+ */
+void ramet_verb_call(struct ramet_dbfile *db, struct ramet_verb_call *call);
 
 #endif

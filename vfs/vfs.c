@@ -4,6 +4,8 @@
 #include "vfs/vfs.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -13,7 +15,7 @@
 #include "vfs/names.h"
 #include "vfs/native.h"
 #include "vfs/options.h"
-#include "vfs/verbs.h"
+#include "vfs/refusal.h"
 
 static sqlite3_vfs ramet_vfs;
 static sqlite3_vfs ramet_auto_vfs;
@@ -102,6 +104,33 @@ flags_of_plain(const sqlite3_vfs *vfs, const char *name, int flags)
            SQLITE_OPEN_READONLY;
 }
 
+/* Whether SQLite's own words for it say all: no such file. */
+static bool
+is_plainly_missing(const char *name, const struct ramet_err *err)
+{
+    return err->sys_errno == ENOENT ||
+           (err->code == RAMET_ENOTFOUND && !ramet_options_name_remote(name) &&
+            !access_says(name, SQLITE_ACCESS_EXISTS));
+}
+
+static int
+refuse(const char *name, sqlite3_file *file, int flags, int *out_flags,
+       int code, const struct ramet_err *err)
+{
+    char text[RAMET_ERR_TEXT_MAX + 512];
+
+    if (is_plainly_missing(name, err))
+        return code;
+    /* Most texts begin with the name of what they are about. */
+    if (strncmp(err->text, name, strlen(name)) == 0)
+        (void)snprintf(text, sizeof(text), "%s", err->text);
+    else
+        (void)snprintf(text, sizeof(text), "%.480s: %s", name, err->text);
+    if (out_flags != NULL)
+        *out_flags = flags;
+    return ramet_refusal_open(file, code, text);
+}
+
 static int
 open_database(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
               int *out_flags)
@@ -114,12 +143,11 @@ open_database(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
         return open_native(name, file, plain_flags, out_flags);
     code = ramet_dbfile_open(vfs->zName, ramet_native(), name, file, flags,
                              out_flags, &err);
-    if (code != SQLITE_OK && err.code != RAMET_OK) {
-        ramet_verb_note_open_failure(name, &err);
-        if (code != SQLITE_BUSY)
-            ramet_vfs_report(code, name, &err);
-    }
-    return code;
+    if (code == SQLITE_OK || err.code == RAMET_OK)
+        return code;
+    if (code != SQLITE_BUSY)
+        ramet_vfs_report(code, name, &err);
+    return refuse(name, file, flags, out_flags, code, &err);
 }
 
 /* A wrapper above us handed on a copy of the name: whose journal it is can't
@@ -230,6 +258,7 @@ fill(sqlite3_vfs *vfs, const char *name)
     *vfs = *ramet_native();
     vfs->szOsFile = largest(vfs->szOsFile, ramet_dbfile_handle_size());
     vfs->szOsFile = largest(vfs->szOsFile, ramet_journal_handle_size());
+    vfs->szOsFile = largest(vfs->szOsFile, ramet_refusal_handle_size());
     vfs->zName = name;
     vfs->xOpen = vfs_open;
     vfs->xDelete = vfs_delete;

@@ -60,10 +60,10 @@ def check_integrity(db):
     assert one(db, "PRAGMA integrity_check") == "ok"
 
 
-def fails(text, call, *args):
+def fails(text, call, *args, **named):
     """Assert that call raises sqlite3.Error with `text` in it; return it."""
     try:
-        call(*args)
+        call(*args, **named)
     except sqlite3.Error as error:
         assert text in str(error), "%r is not in %r" % (text, str(error))
         return error

@@ -650,15 +650,34 @@ def test_functions_and_pragmas():
 
 
 def test_bad_parameters_are_named():
-    for name, value in (("sync", "often"), ("replica", "some"),
-                        ("replica", "none"), ("fetch_timeout_ms", "-1"),
-                        ("cache_limit", "1GB"), ("close_wait_ms", "")):
+    for name, value, says in (
+            ("sync", "often", "sync"), ("replica", "some", "replica"),
+            ("replica", "none", "remote=URL"), ("allow", "push", "allow"),
+            ("functions", "none", "functions"),
+            ("fetch_timeout_ms", "-1", "fetch_timeout_ms"),
+            ("cache_limit", "1GB", "cache_limit"),
+            ("close_wait_ms", "", "close_wait_ms")):
         try:
             open_db("a.db", **{name: value}).execute("SELECT 1")
             raise AssertionError("took %s=%s" % (name, value))
         except sqlite3.OperationalError as error:
-            assert "unable to open" in str(error)
-        assert name in one(common.load(), "SELECT ramet_errmsg()")
+            assert "unable to open database file" in str(error), error
+            assert says in str(error), error
+            assert error.sqlite_errorname == "SQLITE_CANTOPEN"
+        assert not os.path.exists("a.db")
+
+
+def test_mistyped_parameters_are_told():
+    for wrong, right in (("remot", "remote"), ("sinc", "sync"),
+                         ("Remote", "remote"), ("fetch_timeout",
+                                                "fetch_timeout_ms"),
+                         ("cache_limits", "cache_limit"), ("alow", "allow"),
+                         ("function", "functions")):
+        fails("did you mean '%s'?" % right,
+              lambda: open_db("a.db", **{wrong: "x"}))
+    # Other VFSs and extensions have theirs.
+    open_db("a.db", key="secret", max="3", tz="UTC", journal="x",
+            temp="1").close()
 
 
 def test_ramet_auto_leaves_plain_databases_alone():

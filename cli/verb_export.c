@@ -3,6 +3,7 @@
  * files, written whole or not at all.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 #include "cli/target.h"
 #include "client/path.h"
 #include "core/alloc.h"
+#include "core/rights.h"
 
 static int
 report_written(const struct cli_args *args, const char *path, uint64_t lsn,
@@ -42,14 +44,14 @@ report_written(const struct cli_args *args, const char *path, uint64_t lsn,
 static int
 write_plain(const struct cli_args *args, const char *source,
             struct ramet_file *file, const char *path,
-            struct cli_progress *progress)
+            const struct ramet_rights *rights, struct cli_progress *progress)
 {
     const struct ramet_snapshot *snapshot;
     struct ramet_err err = {0};
     enum ramet_rc rc;
 
     ramet_file_set_progress(file, cli_progress_step, progress);
-    rc = ramet_file_export(file, path, &err);
+    rc = ramet_file_export(file, path, rights, &err);
     cli_progress_end(progress);
     if (rc != RAMET_OK)
         return cli_fail(args, source, rc, &err);
@@ -103,9 +105,9 @@ run_export(const struct cli_args *args)
                             : cli_file_open(args, source, &file, &err);
     if (rc != RAMET_OK)
         return cli_fail(args, source, rc, &err);
-    code = is_printed
-               ? print_plain(args, source, file, &progress)
-               : write_plain(args, source, file, args->operands[1], &progress);
+    code = is_printed ? print_plain(args, source, file, &progress)
+                      : write_plain(args, source, file, args->operands[1], NULL,
+                                    &progress);
     ramet_file_close(file);
     return code;
 }
@@ -205,6 +207,19 @@ follow_link(const char *path, char **out_path, struct ramet_err *err)
     return RAMET_OK;
 }
 
+/* Mode and owner of what is there: what comes in its place keeps them. */
+static bool
+find_rights(const char *path, struct ramet_rights *out)
+{
+    const struct ramet_os *const os = ramet_os_system();
+    struct ramet_stat st;
+
+    if (os->stat_at(os->ctx, AT_FDCWD, path, &st) < 0 || !S_ISREG(st.mode))
+        return false;
+    *out = ramet_rights_of(&st);
+    return true;
+}
+
 /* 0: go on; else the exit code to leave with (in *out_code). */
 static bool
 make_room(const struct cli_args *args, const char *path, int *out_code)
@@ -249,6 +264,8 @@ run_restore(const struct cli_args *args)
     struct ramet_file *file = NULL;
     struct cli_progress progress;
     struct ramet_err err = {0};
+    struct ramet_rights rights;
+    bool has_rights;
     char *path = NULL;
     enum ramet_rc rc;
     int code;
@@ -267,8 +284,12 @@ run_restore(const struct cli_args *args)
     rc = follow_link(args->operands[1], &path, &err);
     if (rc != RAMET_OK)
         code = cli_fail(args, args->operands[1], rc, &err);
-    else if (make_room(args, path, &code))
-        code = write_plain(args, url, file, path, &progress);
+    else {
+        has_rights = find_rights(path, &rights);
+        if (make_room(args, path, &code))
+            code = write_plain(args, url, file, path,
+                               has_rights ? &rights : NULL, &progress);
+    }
     ramet_free(path);
     ramet_file_close(file);
     return code;

@@ -311,8 +311,8 @@ adopt_alone(struct adoption *a, const struct ramet_replica_options *options,
         return rc;
     ramet_replica_adopt_state(replica, &a->state);
     if (replica->base_fd < 0)
-        replica->base_fd =
-            os->open(os->ctx, replica->parent_fd, replica->name, O_RDWR, 0);
+        replica->base_fd = os->open(os->ctx, replica->parent_fd, replica->name,
+                                    O_RDWR | O_NOFOLLOW, 0);
     if (replica->base_fd < 0)
         return RAMET_FAIL_SYS(err, RAMET_EFOREIGN, -replica->base_fd, "open %s",
                               replica->path);

@@ -21,6 +21,7 @@
 
 #include "client/builder.h"
 #include "client/fence.h"
+#include "client/keep.h"
 #include "core/alloc.h"
 #include "core/hash.h"
 
@@ -41,24 +42,6 @@ ramet_durable_done(struct ramet_durable *durable)
 
 /* ---- the kept commit ------------------------------------------------------ */
 
-static enum ramet_rc
-open_dir(const struct ramet_link *link, int *out_fd, struct ramet_err *err)
-{
-    const struct ramet_os *const os = link->os;
-    char *const dir = ramet_asprintf("%s-ramet", link->path);
-    int fd;
-
-    if (dir == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
-    fd = os->open(os->ctx, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
-    ramet_free(dir);
-    if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "%s-ramet",
-                              link->path);
-    *out_fd = fd;
-    return RAMET_OK;
-}
-
 static struct ramet_hash
 seal(const uint8_t *file, size_t len, struct ramet_hasher *hasher)
 {
@@ -77,7 +60,6 @@ keep(const struct ramet_link *link, uint64_t lsn,
     struct ramet_hasher *const hasher = ramet_hasher_new();
     uint8_t *const file = ramet_alloc(len);
     struct ramet_hash sum;
-    int dir = -1;
     enum ramet_rc rc;
 
     if (hasher == NULL || file == NULL) {
@@ -90,13 +72,9 @@ keep(const struct ramet_link *link, uint64_t lsn,
     memcpy(file + HEAD_SIZE, object->data, object->len);
     sum = seal(file, len, hasher);
     memcpy(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE);
-    rc = open_dir(link, &dir, err);
-    if (rc == RAMET_OK)
-        rc = ramet_os_replace_file(link->os, dir, NAME, file, len, err);
+    rc = ramet_keep_write(link->replica, NAME, file, len, err);
 
 done:
-    if (dir >= 0)
-        link->os->close(link->os->ctx, dir);
     ramet_hasher_free(hasher);
     ramet_free(file);
     return rc;
@@ -105,41 +83,20 @@ done:
 static void
 forget(const struct ramet_link *link)
 {
-    int dir;
-
-    if (open_dir(link, &dir, NULL) != RAMET_OK)
-        return;
-    link->os->unlink(link->os->ctx, dir, NAME, false);
-    link->os->sync(link->os->ctx, dir);
-    link->os->close(link->os->ctx, dir);
+    ramet_keep_forget(link->replica, NAME);
 }
 
 /* The LSN of the kept commit, 0 if there is none. */
 static enum ramet_rc
 peek(const struct ramet_link *link, uint64_t *out_lsn, struct ramet_err *err)
 {
-    const struct ramet_os *const os = link->os;
     uint8_t head[16];
     size_t got = 0;
-    int dir;
-    int fd;
-    enum ramet_rc rc;
+    const enum ramet_rc rc =
+        ramet_keep_peek(link->replica, NAME, head, sizeof(head), &got, err);
 
-    rc = open_dir(link, &dir, err);
-    if (rc != RAMET_OK)
-        return rc;
-    fd = os->open(os->ctx, dir, NAME, O_RDONLY, 0);
-    os->close(os->ctx, dir);
-    *out_lsn = 0;
-    if (fd == -ENOENT)
-        return RAMET_OK;
-    if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
-                              "%s-ramet/" NAME, link->path);
-    rc = ramet_os_read_some(os, fd, head, sizeof(head), 0, &got, NAME, err);
-    os->close(os->ctx, fd);
-    if (rc == RAMET_OK && got == sizeof(head))
-        *out_lsn = ramet_get_le64(head + 8);
+    *out_lsn =
+        rc == RAMET_OK && got == sizeof(head) ? ramet_get_le64(head + 8) : 0;
     return rc;
 }
 
@@ -152,15 +109,11 @@ load(const struct ramet_link *link, uint8_t **out_file, size_t *out_len,
     uint8_t *file = NULL;
     size_t len = 0;
     struct ramet_hash sum;
-    int dir = -1;
     enum ramet_rc rc;
 
     if (hasher == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
-    rc = open_dir(link, &dir, err);
-    if (rc == RAMET_OK)
-        rc =
-            ramet_os_read_file(link->os, dir, NAME, FILE_MAX, &file, &len, err);
+    rc = ramet_keep_read(link->replica, NAME, FILE_MAX, &file, &len, err);
     if (rc != RAMET_OK)
         goto done;
     if (len > HEAD_SIZE)
@@ -176,8 +129,6 @@ load(const struct ramet_link *link, uint8_t **out_file, size_t *out_len,
     file = NULL;
 
 done:
-    if (dir >= 0)
-        link->os->close(link->os->ctx, dir);
     ramet_hasher_free(hasher);
     ramet_free(file);
     return rc;

@@ -11,12 +11,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "client/keep.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 
 #define CHUNK_BYTES (256u << 10)
 #define HOLE_BYTES 4096u /* what a hole is made of */
+#define LOST "lost"
 #define LOST_NAMES_MAX 1000u
 
 /* The directory of `path`, opened, and where its last part begins. */
@@ -134,10 +137,12 @@ temporary_name(const struct ramet_os *os, const char *name)
 
 enum ramet_rc
 ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
-                   uint64_t byte_length, ramet_export_read *read, void *ctx,
-                   struct ramet_err *err)
+                   const struct ramet_rights *rights, uint64_t byte_length,
+                   ramet_export_read *read, void *ctx, struct ramet_err *err)
 {
     const char *name = NULL;
+    struct ramet_rights replaced;
+    struct ramet_stat st;
     char *temporary = NULL;
     int parent = -1;
     int fd = -1;
@@ -151,7 +156,12 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
         goto done;
     }
-    fd = os->open(os->ctx, parent, temporary, O_RDWR | O_CREAT | O_EXCL, 0666);
+    if (rights == NULL && os->stat_at(os->ctx, parent, name, &st) == 0 &&
+        S_ISREG(st.mode)) {
+        replaced = ramet_rights_of(&st);
+        rights = &replaced;
+    }
+    fd = ramet_rights_make(os, parent, temporary, O_RDWR, rights);
     if (fd < 0) {
         rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "%s", path);
         goto done;
@@ -184,39 +194,10 @@ read_session(void *ctx, uint64_t offset, void *buf, size_t len,
     return rc;
 }
 
-static enum ramet_rc
-make_lost_dir(const struct ramet_os *os, const char *dir, struct ramet_err *err)
-{
-    const int result = os->mkdir(os->ctx, AT_FDCWD, dir, 0777);
-    int fd;
-    int synced;
-
-    if (result == -EEXIST)
-        return RAMET_OK;
-    if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result, "%s",
-                              dir);
-    /* The directory's own entry must survive, too. */
-    fd = os->open(os->ctx, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
-    synced = fd;
-    if (fd >= 0) {
-        const int up = os->open(os->ctx, fd, "..", O_RDONLY | O_DIRECTORY, 0);
-
-        synced = up >= 0 ? os->sync(os->ctx, up) : up;
-        if (up >= 0)
-            os->close(os->ctx, up);
-        os->close(os->ctx, fd);
-    }
-    if (synced < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-synced), -synced, "%s",
-                              dir);
-    return RAMET_OK;
-}
-
 /* "<time>-<lsn>[-n].<ext>", not taken yet; time without ':' for the sake of
  * other systems' file names. */
 static char *
-lost_path(const struct ramet_sync *sync, const char *dir)
+lost_name(const struct ramet_sync *sync, int dir_fd)
 {
     const struct ramet_os *const os = sync->link->os;
     const char *const name = strrchr(sync->link->path, '/');
@@ -234,32 +215,59 @@ lost_path(const struct ramet_sync *sync, const char *dir)
     for (unsigned i = 0; i < LOST_NAMES_MAX; i++) {
         char suffix[16] = "";
         struct ramet_stat st;
-        char *path;
+        char *file;
 
         if (i > 0)
             snprintf(suffix, sizeof(suffix), "-%u", i);
-        path = ramet_asprintf("%s/%sZ-%" PRIu64 "%s%s", dir, when,
+        file = ramet_asprintf("%sZ-%" PRIu64 "%s%s", when,
                               sync->state->newest.lsn, suffix, ext);
-        if (path == NULL ||
-            os->stat_at(os->ctx, AT_FDCWD, path, &st) == -ENOENT)
-            return path;
-        ramet_free(path);
+        if (file == NULL || os->stat_at(os->ctx, dir_fd, file, &st) == -ENOENT)
+            return file;
+        ramet_free(file);
     }
     return NULL;
+}
+
+/* With the snapshot pinned. */
+static enum ramet_rc
+write_lost(struct ramet_sync *sync, char **out_path, struct ramet_err *err)
+{
+    const struct ramet_os *const os = sync->link->os;
+    struct ramet_rights rights;
+    char *name = NULL;
+    char *path = NULL;
+    int dir_fd = -1;
+    enum ramet_rc rc =
+        ramet_keep_folder(sync->link->replica, LOST, &dir_fd, &rights, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    name = lost_name(sync, dir_fd);
+    if (name != NULL)
+        path = ramet_asprintf("%s-ramet/" LOST "/%s", sync->link->path, name);
+    if (path == NULL)
+        rc = RAMET_FAIL(err, RAMET_EFULL, "%s-ramet/" LOST ": no name is left",
+                        sync->link->path);
+    else
+        rc = ramet_export_write(os, dir_fd, name, &rights,
+                                ramet_session_size(sync->session), read_session,
+                                sync->session, err);
+    os->close(os->ctx, dir_fd);
+    ramet_free(name);
+    if (rc == RAMET_OK)
+        *out_path = path;
+    else
+        ramet_free(path);
+    return rc;
 }
 
 enum ramet_rc
 ramet_export_lost(struct ramet_sync *sync, char **out_path,
                   struct ramet_err *err)
 {
-    const struct ramet_os *const os = sync->link->os;
-    char *const dir = ramet_asprintf("%s-ramet/lost", sync->link->path);
-    char *path = NULL;
     uint64_t spent_ms = 0;
     enum ramet_rc rc;
 
-    if (dir == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "reset: no memory");
     do
         rc = ramet_session_pin(sync->session, err);
     while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
@@ -269,22 +277,7 @@ ramet_export_lost(struct ramet_sync *sync, char **out_path,
                         "%s: moved on before it could be copied",
                         sync->link->path);
     if (rc == RAMET_OK)
-        rc = make_lost_dir(os, dir, err);
-    if (rc == RAMET_OK) {
-        path = lost_path(sync, dir);
-        if (path == NULL)
-            rc = RAMET_FAIL(err, RAMET_EFULL, "%s: no name is left", dir);
-    }
-    if (rc == RAMET_OK)
-        rc = ramet_export_write(os, AT_FDCWD, path,
-                                ramet_session_size(sync->session), read_session,
-                                sync->session, err);
+        rc = write_lost(sync, out_path, err);
     ramet_session_unpin(sync->session);
-    if (rc == RAMET_OK) {
-        *out_path = path;
-        path = NULL;
-    }
-    ramet_free(path);
-    ramet_free(dir);
     return rc;
 }

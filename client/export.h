@@ -7,6 +7,7 @@
 #define RAMET_CLIENT_EXPORT_H
 
 #include "client/sync.h"
+#include "core/rights.h"
 
 /* Reads `len` bytes at `offset`, which lie within the length. */
 typedef enum ramet_rc ramet_export_read(void *ctx, uint64_t offset, void *buf,
@@ -15,12 +16,14 @@ typedef enum ramet_rc ramet_export_read(void *ctx, uint64_t offset, void *buf,
 /*
  * Write `byte_length` bytes to `path` (relative to `dirfd`): a temporary file
  * beside it, synced, renamed over it, the directory synced. Zeros become
- * holes. On failure what stood there still does.
+ * holes. It gets `rights`; NULL: that of the file which it replaces, and where
+ * it replaces none, as the umask has it. On failure what stood there still
+ * does.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
-                   uint64_t byte_length, ramet_export_read *read, void *ctx,
-                   struct ramet_err *err);
+                   const struct ramet_rights *rights, uint64_t byte_length,
+                   ramet_export_read *read, void *ctx, struct ramet_err *err);
 
 /* The snapshot that the run's state is of into <file>-ramet/lost/, under a name
  * that is not taken: *out_path (ramet_free). RAMET_ESNAPSHOT: it is not the

@@ -157,10 +157,13 @@ RAMET_NODISCARD enum ramet_rc
 ramet_file_reset(struct ramet_file *file, bool discard, char *out_kept,
                  size_t out_kept_size, struct ramet_sync_result *out,
                  struct ramet_err *err);
-/* Write the newest (or viewed) snapshot to a plain file, whole or not at all. */
+/* Write the newest (or viewed) snapshot to a plain file, whole or not at all.
+ * `rights` as for ramet_export_write(): NULL leaves mode and owner of what was
+ * there as they are. */
+struct ramet_rights;
 RAMET_NODISCARD enum ramet_rc
 ramet_file_export(struct ramet_file *file, const char *out_path,
-                  struct ramet_err *err);
+                  const struct ramet_rights *rights, struct ramet_err *err);
 /* The bytes of that snapshot in order, in pieces of 1 MiB at most; the sink's
  * failure ends it, and is returned. */
 typedef enum ramet_rc ramet_file_sink(void *ctx, const void *bytes, size_t len,

@@ -85,71 +85,64 @@ hydrate_at(const char *path, const struct ramet_file_options *options,
     return rc;
 }
 
-static enum ramet_rc
-rename_one(const struct ramet_os *os, const char *from, const char *to,
-           struct ramet_err *err)
-{
-    const int result = os->rename(os->ctx, AT_FDCWD, from, AT_FDCWD, to);
-
-    if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "%s: rename", to);
-    return RAMET_OK;
-}
-
-/* Both names are in one directory. */
-static enum ramet_rc
-sync_parent(const struct ramet_os *os, const char *path, struct ramet_err *err)
-{
-    const char *const slash = strrchr(path, '/');
+/* One name in the folder, and the name of the directory beside it. */
+struct name_pair {
+    const char *file;
     char *dir;
-    int fd;
-    int result;
-
-    assert(slash != NULL); /* it is absolute */
-    dir = ramet_asprintf("%.*s/", (int)(slash - path), path);
-    if (dir == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
-    fd = os->open(os->ctx, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
-    ramet_free(dir);
-    result = fd >= 0 ? os->sync(os->ctx, fd) : fd;
-    if (fd >= 0)
-        os->close(os->ctx, fd);
-    if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "%s: its directory", path);
-    return RAMET_OK;
-}
+};
 
 /*
  * The directory goes first: a crash between the two renames then leaves a
  * replica without its base, which an open names as such, and never a file
  * that looks whole and is not known to be a replica.
  */
+static int
+move_both(const struct ramet_os *os, int folder, const struct name_pair *from,
+          const struct name_pair *to)
+{
+    int result = os->rename(os->ctx, folder, from->dir, folder, to->dir);
+
+    if (result < 0)
+        return result;
+    result = os->rename(os->ctx, folder, from->file, folder, to->file);
+    if (result == 0)
+        return os->sync(os->ctx, folder);
+    os->rename(os->ctx, folder, to->dir, folder, from->dir); /* as it was */
+    return result;
+}
+
+/* Both are in one folder, which is opened once. */
 static enum ramet_rc
 move_replica(const struct ramet_os *os, const char *from, const char *to,
              struct ramet_err *err)
 {
-    char *const from_dir = ramet_asprintf("%s-ramet", from);
-    char *const to_dir = ramet_asprintf("%s-ramet", to);
-    enum ramet_rc rc;
+    const char *const slash = strrchr(to, '/');
+    char *const folder = ramet_asprintf("%.*s/", (int)(slash - to), to);
+    struct name_pair old = {strrchr(from, '/') + 1, NULL};
+    struct name_pair new = {slash + 1, NULL};
+    enum ramet_rc rc = RAMET_OK;
+    int result;
+    int fd = -1;
 
-    if (from_dir == NULL || to_dir == NULL) {
+    assert(strncmp(from, to, (size_t)(slash - to) + 1) == 0);
+    old.dir = ramet_asprintf("%s-ramet", old.file);
+    new.dir = ramet_asprintf("%s-ramet", new.file);
+    if (folder == NULL || old.dir == NULL || new.dir == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", to);
         goto done;
     }
-    rc = rename_one(os, from_dir, to_dir, err);
-    if (rc != RAMET_OK)
-        goto done;
-    rc = rename_one(os, from, to, err);
-    if (rc == RAMET_OK)
-        rc = sync_parent(os, to, err);
-    else /* as it was */
-        os->rename(os->ctx, AT_FDCWD, to_dir, AT_FDCWD, from_dir);
+    fd = os->open(os->ctx, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
+    result = fd < 0 ? fd : move_both(os, fd, &old, &new);
+    if (result < 0)
+        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                            "%s: rename", to);
 
 done:
-    ramet_free(from_dir);
-    ramet_free(to_dir);
+    if (fd >= 0)
+        os->close(os->ctx, fd);
+    ramet_free(folder);
+    ramet_free(old.dir);
+    ramet_free(new.dir);
     return rc;
 }
 

@@ -18,6 +18,7 @@
 #include "client/env_remote.h"
 #include "client/file_impl.h"
 #include "client/path.h"
+#include "client/place.h"
 #include "client/state.h"
 #include "core/alloc.h"
 
@@ -278,22 +279,20 @@ clone_if_there(struct opening *opening,
 static enum ramet_volume_kind
 kind_on_disk(const struct opening *opening)
 {
-    const struct ramet_os *const os = opening->os;
-    char *const dir = ramet_asprintf("%s-ramet", opening->path);
+    struct ramet_replica_place place;
     struct ramet_state_file state;
     enum ramet_volume_kind kind = 0;
-    int fd = -1;
 
-    if (dir != NULL)
-        fd = os->open(os->ctx, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
-    ramet_free(dir);
-    if (fd < 0)
+    if (ramet_replica_place_find(opening->os, opening->path, &place, NULL) !=
+        RAMET_OK)
         return 0;
-    if (ramet_state_file_read(os, fd, &state, NULL) == RAMET_OK) {
+    if (ramet_replica_place_enter(&place, false, NULL) == RAMET_OK &&
+        ramet_state_file_read(opening->os, place.dir_fd, &state, NULL) ==
+            RAMET_OK) {
         kind = state.fold.kind;
         ramet_state_file_done(&state);
     }
-    os->close(os->ctx, fd);
+    ramet_replica_place_done(&place);
     return kind;
 }
 

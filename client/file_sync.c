@@ -300,7 +300,8 @@ check_target(struct ramet_file *file, const char *out_path,
 
 /* `out_path` is the file itself, not a link to it. */
 static enum ramet_rc
-export_to(struct ramet_file *file, const char *out_path, struct ramet_err *err)
+export_to(struct ramet_file *file, const char *out_path,
+          const struct ramet_rights *rights, struct ramet_err *err)
 {
     struct exporting exporting;
     enum ramet_rc rc;
@@ -310,7 +311,7 @@ export_to(struct ramet_file *file, const char *out_path, struct ramet_err *err)
         rc = begin_export(&exporting, file, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_export_write(file->os, AT_FDCWD, out_path,
+    rc = ramet_export_write(file->os, AT_FDCWD, out_path, rights,
                             ramet_file_snapshot(file)->byte_length, read_file,
                             &exporting, err);
     end_export(&exporting);
@@ -319,7 +320,7 @@ export_to(struct ramet_file *file, const char *out_path, struct ramet_err *err)
 
 enum ramet_rc
 ramet_file_export(struct ramet_file *file, const char *out_path,
-                  struct ramet_err *err)
+                  const struct ramet_rights *rights, struct ramet_err *err)
 {
     char *target = NULL;
     enum ramet_rc rc = check_export(file, err);
@@ -327,7 +328,7 @@ ramet_file_export(struct ramet_file *file, const char *out_path,
     if (rc == RAMET_OK)
         rc = ramet_path_resolve(file->os, out_path, &target, NULL, err);
     if (rc == RAMET_OK)
-        rc = export_to(file, target, err);
+        rc = export_to(file, target, rights, err);
     ramet_free(target);
     return rc;
 }

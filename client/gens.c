@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/dir.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 
@@ -100,8 +101,8 @@ open_file(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen,
     int fd;
 
     ramet_gen_name(type, gen, name);
-    fd = os->open(os->ctx, replica->dir_fd, name,
-                  replica->is_readonly ? O_RDONLY : O_RDWR, 0);
+    fd = ramet_dir_open(os, replica->dir_fd, name,
+                        replica->is_readonly ? O_RDONLY : O_RDWR);
     if (fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
                               name);
@@ -185,8 +186,7 @@ create_file(struct ramet_replica *replica, enum ramet_gen_type type,
         /* One that was made ahead may get the name just now: not with another
          * salt then, since others may have read the one that it has. */
         if (fd < 0)
-            fd = os->open(os->ctx, replica->dir_fd, name,
-                          O_RDWR | O_CREAT | O_EXCL, 0666);
+            fd = ramet_dir_make(os, replica->dir_fd, name);
         if (fd == -EEXIST)
             return RAMET_FAIL(err, RAMET_EEXIST, "%s was made just now", name);
         if (fd < 0)
@@ -383,6 +383,26 @@ link_ahead(struct ramet_replica *replica, uint64_t gen, struct ramet_err *err)
                                 "make %s", name);
 }
 
+/* One that was in use has the access of the day when it was made. */
+static int
+open_ahead(struct ramet_replica *replica, bool is_old)
+{
+    const struct ramet_os *const os = replica->os;
+    int result;
+    int fd;
+
+    if (!is_old)
+        return ramet_dir_make(os, replica->dir_fd, AHEAD_NAME);
+    fd = ramet_rights_open(os, replica->dir_fd, AHEAD_NAME, O_RDWR);
+    if (fd < 0)
+        return fd;
+    result = ramet_dir_give_rights(os, replica->dir_fd, fd);
+    if (result == 0)
+        return fd;
+    os->close(os->ctx, fd);
+    return result;
+}
+
 /*
  * The file becomes visible under its name only when it is whole: a committer
  * may be making one of the same name at this moment, and then its own counts.
@@ -406,7 +426,7 @@ ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
         is_old = os->rename(os->ctx, replica->dir_fd, name, replica->dir_fd,
                             AHEAD_NAME) == 0;
     }
-    fd = os->open(os->ctx, replica->dir_fd, AHEAD_NAME, O_RDWR | O_CREAT, 0666);
+    fd = open_ahead(replica, is_old);
     if (fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
                               AHEAD_NAME);

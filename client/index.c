@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/dir.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 
@@ -84,7 +85,7 @@ uint64_t
 ramet_index_condemned(const struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
-    const int fd = os->open(os->ctx, replica->dir_fd, INDEX_NAME, O_RDONLY, 0);
+    const int fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME, O_RDONLY);
     uint64_t word = 0;
     size_t got = 0;
 
@@ -159,8 +160,7 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
     if (!replica->is_private) {
         int result;
 
-        fd = os->open(os->ctx, replica->dir_fd, INDEX_NAME, O_RDWR | O_CREAT,
-                      0666);
+        fd = ramet_dir_open_or_make(os, replica->dir_fd, INDEX_NAME);
         result = fd < 0 ? fd : resize_file(replica, fd, &is_new);
         if (result < 0)
             rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
@@ -185,8 +185,8 @@ ramet_index_map(struct ramet_replica *replica, bool writable,
     const struct ramet_os *const os = replica->os;
     struct ramet_stat st;
     enum ramet_rc rc;
-    const int fd = os->open(os->ctx, replica->dir_fd, INDEX_NAME,
-                            writable ? O_RDWR : O_RDONLY, 0);
+    const int fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME,
+                                     writable ? O_RDWR : O_RDONLY);
 
     if (fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,

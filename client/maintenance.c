@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/dir.h"
 #include "client/past.h"
 #include "client/recover.h"
 #include "client/sums.h"
@@ -142,7 +143,8 @@ start_maintenance(struct ramet_replica *replica)
     if (ramet_session_new(replica, true, &m->session, NULL) != RAMET_OK)
         goto failed;
     ramet_session_enter(m->session);
-    m->session->lock_fd = os->open(os->ctx, replica->dir_fd, "lock", O_RDWR, 0);
+    m->session->lock_fd =
+        ramet_rights_open(os, replica->dir_fd, RAMET_DIR_LOCK, O_RDWR);
     if (m->session->lock_fd < 0)
         goto failed;
     if (ramet_thread_start(&m->thread, "ramet-log", run_maintenance, m, NULL) !=

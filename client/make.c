@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/dir.h"
 #include "client/path.h"
 #include "client/recover.h"
 #include "client/registry.h"
@@ -164,7 +165,7 @@ ramet_make_replica(struct ramet_replica *replica,
     int fd;
 
     fd = os->open(os->ctx, replica->parent_fd, replica->name,
-                  O_RDWR | (create ? O_CREAT : 0), 0666);
+                  O_RDWR | O_NOFOLLOW | (create ? O_CREAT : 0), 0666);
     if (fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
                               replica->path);
@@ -246,8 +247,7 @@ make_clone_base(struct ramet_replica *replica,
     int result;
     enum ramet_rc rc;
 
-    replica->base_fd = os->open(os->ctx, replica->dir_fd, BASE_TEMPORARY,
-                                O_RDWR | O_CREAT | O_TRUNC, 0666);
+    replica->base_fd = ramet_dir_make_anew(os, replica->dir_fd, BASE_TEMPORARY);
     if (replica->base_fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-replica->base_fd),
                               -replica->base_fd, "create %s-ramet/%s",
@@ -288,8 +288,8 @@ look_at_leftover(const struct ramet_replica_place *place, bool *out_is_there,
     uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
     size_t got = 0;
     enum ramet_rc rc;
-    const int fd =
-        os->open(os->ctx, place->parent_fd, place->name, O_RDONLY, 0);
+    const int fd = os->open(os->ctx, place->parent_fd, place->name,
+                            O_RDONLY | O_NOFOLLOW, 0);
 
     *out_is_there = fd != -ENOENT;
     if (fd == -ENOENT)
@@ -332,7 +332,7 @@ ramet_replica_is_leftover(const struct ramet_os *os, const char *path)
         return false;
     if (ramet_replica_place_has(&place, "state") != 0 ||
         ramet_replica_place_has(&place, TOMBSTONE) != 0 ||
-        ramet_replica_place_has(&place, "lock") != 1 ||
+        ramet_replica_place_has(&place, RAMET_DIR_LOCK) != 1 ||
         ramet_replica_place_enter(&place, false, NULL) != RAMET_OK ||
         look_at_leftover(&place, &is_there, NULL) != RAMET_OK)
         is_there = false;
@@ -463,7 +463,7 @@ ramet_replica_create_clone(const char *path,
     if (rc == RAMET_OK &&
         (ramet_replica_place_has(&place, "state") == 1 ||
          (os->stat_at(os->ctx, place.parent_fd, place.name, &st) == 0 &&
-          ramet_replica_place_has(&place, "lock") != 1)))
+          ramet_replica_place_has(&place, RAMET_DIR_LOCK) != 1)))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
     if (rc == RAMET_OK)
         rc = ramet_replica_place_enter(&place, true, err);
@@ -489,34 +489,20 @@ ramet_replica_create_clone(const char *path,
 
 /* ---- the end ------------------------------------------------------------- */
 
-static bool
-is_there(const struct ramet_os *os, const char *path, const char *name)
-{
-    char *const full = ramet_asprintf("%s-ramet/%s", path, name);
-    struct ramet_stat st;
-    const bool is =
-        full != NULL && os->stat_at(os->ctx, AT_FDCWD, full, &st) == 0;
-
-    ramet_free(full);
-    return is;
-}
-
 bool
 ramet_replica_exists(const struct ramet_os *os, const char *path)
 {
-    char *file = NULL;
-    char first;
-    bool is;
+    struct ramet_replica_place place;
+    bool exists;
 
     if (os == NULL)
         os = ramet_os_system();
-    is = is_there(os, path, "state") || is_there(os, path, TOMBSTONE);
-    if (is || os->read_link(os->ctx, AT_FDCWD, path, &first, 1) < 0)
-        return is;
-    if (ramet_path_resolve(os, path, &file, NULL, NULL) == RAMET_OK)
-        is = is_there(os, file, "state") || is_there(os, file, TOMBSTONE);
-    ramet_free(file);
-    return is;
+    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+        return false;
+    exists = ramet_replica_place_has(&place, "state") == 1 ||
+             ramet_replica_place_has(&place, TOMBSTONE) == 1;
+    ramet_replica_place_done(&place);
+    return exists;
 }
 
 struct removal {
@@ -534,13 +520,12 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     int result = 0;
 
     if (removal->depth == 0 &&
-        (strcmp(name, TOMBSTONE) == 0 || strcmp(name, "lock") == 0))
+        (strcmp(name, TOMBSTONE) == 0 || strcmp(name, RAMET_DIR_LOCK) == 0))
         return 0;
     if (is_dir && removal->depth < REMOVAL_DEPTH_MAX) {
         struct removal inner = {os, -1, removal->depth + 1};
 
-        inner.dir_fd =
-            os->open(os->ctx, removal->dir_fd, name, O_RDONLY | O_DIRECTORY, 0);
+        inner.dir_fd = ramet_rights_open_folder(os, removal->dir_fd, name);
         if (inner.dir_fd < 0)
             return inner.dir_fd;
         result = os->list(os->ctx, inner.dir_fd, ".", remove_entry, &inner);
@@ -557,8 +542,7 @@ delete_all(struct ramet_replica_place *place, struct ramet_err *err)
 {
     const struct ramet_os *const os = place->os;
     struct removal removal = {os, place->dir_fd, 0};
-    int result =
-        os->open(os->ctx, place->dir_fd, TOMBSTONE, O_RDWR | O_CREAT, 0666);
+    int result = ramet_dir_open_or_make(os, place->dir_fd, TOMBSTONE);
 
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
@@ -575,7 +559,7 @@ delete_all(struct ramet_replica_place *place, struct ramet_err *err)
     if (result == 0)
         result = os->list(os->ctx, place->dir_fd, ".", remove_entry, &removal);
     if (result == 0)
-        result = os->unlink(os->ctx, place->dir_fd, "lock", false);
+        result = os->unlink(os->ctx, place->dir_fd, RAMET_DIR_LOCK, false);
     if (result == 0)
         result = os->sync(os->ctx, place->dir_fd);
     /* The tombstone goes when nothing is left that it speaks of. That need not

@@ -132,7 +132,7 @@ open_base(struct ramet_replica *replica, bool readonly, struct ramet_err *err)
     if (replica->base_fd >= 0)
         return RAMET_OK;
     fd = os->open(os->ctx, replica->parent_fd, replica->name,
-                  readonly ? O_RDONLY : O_RDWR, 0);
+                  (readonly ? O_RDONLY : O_RDWR) | O_NOFOLLOW, 0);
     if ((fd == -EACCES || fd == -EROFS || fd == -EPERM) && !readonly)
         return RAMET_FAIL_SYS(err, RAMET_EREADONLY, -fd, "open %s for writing",
                               replica->path);
@@ -326,8 +326,12 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
         if (rc != RAMET_OK)
             return rc;
     }
-    if (ramet_replica_place_has(&o->place, "state") == 1)
+    result = ramet_replica_place_has(&o->place, "state");
+    if (result == 1)
         return RAMET_OK;
+    if (result == -EACCES) /* there is one, and it is shut to us */
+        return RAMET_FAIL_SYS(err, RAMET_EAUTH, EACCES, "look into %s-ramet",
+                              o->place.path);
     result = os->stat_at(os->ctx, o->place.parent_fd, o->place.name, &st);
     if (result < 0 && result != -ENOENT)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/dir.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
@@ -92,9 +93,11 @@ open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
 
     ramet_mutex_lock(&replica->mutex);
     if (replica->presence_fd < 0) {
-        const int flags =
-            replica->is_readonly ? O_RDONLY : O_RDWR | (create ? O_CREAT : 0);
-        const int fd = os->open(os->ctx, replica->dir_fd, NAME, flags, 0666);
+        const int fd =
+            create && !replica->is_readonly
+                ? ramet_dir_open_or_make(os, replica->dir_fd, NAME)
+                : ramet_rights_open(os, replica->dir_fd, NAME,
+                                    replica->is_readonly ? O_RDONLY : O_RDWR);
 
         if (fd == -ENOENT)
             rc = RAMET_ENOTFOUND;

@@ -91,8 +91,8 @@ build_private(struct ramet_session *session, struct ramet_err *err)
                           replica->path);
     rc = ramet_state_file_read(os, replica->dir_fd, state, err);
     if (rc == RAMET_OK && replica->base_fd < 0) {
-        replica->base_fd =
-            os->open(os->ctx, replica->parent_fd, replica->name, O_RDONLY, 0);
+        replica->base_fd = os->open(os->ctx, replica->parent_fd, replica->name,
+                                    O_RDONLY | O_NOFOLLOW, 0);
         if (replica->base_fd < 0)
             rc = RAMET_FAIL_SYS(err, RAMET_EFOREIGN, -replica->base_fd,
                                 "open %s", replica->path);

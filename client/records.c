@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "client/dbheader.h"
+#include "client/dir.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
@@ -233,7 +234,8 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
     enum ramet_rc rc;
 
     if (writer->lock_fd < 0)
-        writer->lock_fd = os->open(os->ctx, replica->dir_fd, "lock", O_RDWR, 0);
+        writer->lock_fd =
+            ramet_rights_open(os, replica->dir_fd, RAMET_DIR_LOCK, O_RDWR);
     if (writer->lock_fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-writer->lock_fd),
                               -writer->lock_fd, "open %s-ramet/lock",
@@ -412,8 +414,8 @@ ramet_session_keep_intent(struct ramet_session *session, const uint8_t *object,
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to keep an intent");
     memcpy(raw + 8, object, len);
     ramet_put_le64(raw, ramet_hash64(object, len));
-    rc = ramet_os_replace_file(replica->os, replica->dir_fd, INTENT_NAME, raw,
-                               len + 8, err);
+    rc = ramet_dir_replace(replica->os, replica->dir_fd, INTENT_NAME, raw,
+                           len + 8, err);
     ramet_free(raw);
     return rc;
 }
@@ -425,7 +427,7 @@ ramet_session_load_intent(struct ramet_session *session, uint8_t **out_object,
     struct ramet_replica *const replica = session->replica;
     uint8_t *raw = NULL;
     size_t len = 0;
-    enum ramet_rc rc = ramet_os_read_file(
+    enum ramet_rc rc = ramet_os_read_own_file(
         replica->os, replica->dir_fd, INTENT_NAME, INTENT_MAX, &raw, &len, err);
 
     if (rc != RAMET_OK)

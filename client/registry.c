@@ -12,10 +12,8 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/path.h"
+#include "client/dir.h"
 #include "core/alloc.h"
-
-#define LOCK_NAME "lock"
 
 static struct ramet_mutex mutex = RAMET_MUTEX_INIT;
 static struct ramet_replica *replicas;
@@ -26,127 +24,12 @@ hold_across_fork(void)
     ramet_mutex_hold_across_fork(&mutex);
 }
 
-/* ---- places -------------------------------------------------------------- */
-
-enum ramet_rc
-ramet_replica_place_find(const struct ramet_os *os, const char *path,
-                         struct ramet_replica_place *out_place,
-                         struct ramet_err *err)
-{
-    struct ramet_replica_place place = {
-        .os = os, .parent_fd = -1, .dir_fd = -1, .lock_fd = -1};
-    const char *slash;
-    char *parent = NULL;
-    enum ramet_rc rc = ramet_path_resolve(os, path, &place.path, NULL, err);
-
-    if (rc != RAMET_OK)
-        return rc;
-    slash = strrchr(place.path, '/');
-    if (slash[1] == '\0') {
-        rc = RAMET_FAIL(err, RAMET_EINVAL, "'%s' is no file name", path);
-        goto done;
-    }
-    parent =
-        slash == place.path
-            ? ramet_strdup("/")
-            : ramet_asprintf("%.*s", (int)(slash - place.path), place.path);
-    place.name = ramet_strdup(slash + 1);
-    place.dir_name = ramet_asprintf("%s-ramet", slash + 1);
-    if (parent == NULL || place.name == NULL || place.dir_name == NULL) {
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a path");
-        goto done;
-    }
-    place.parent_fd =
-        os->open(os->ctx, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
-    if (place.parent_fd < 0)
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-place.parent_fd),
-                            -place.parent_fd, "open directory %s", parent);
-
-done:
-    ramet_free(parent);
-    if (rc == RAMET_OK)
-        *out_place = place;
-    else
-        ramet_replica_place_done(&place);
-    return rc;
-}
-
-void
-ramet_replica_place_done(struct ramet_replica_place *place)
-{
-    const struct ramet_os *const os = place->os;
-
-    if (place->lock_fd >= 0)
-        os->close(os->ctx, place->lock_fd);
-    if (place->dir_fd >= 0)
-        os->close(os->ctx, place->dir_fd);
-    if (place->parent_fd >= 0)
-        os->close(os->ctx, place->parent_fd);
-    ramet_free(place->path);
-    ramet_free(place->name);
-    ramet_free(place->dir_name);
-    place->lock_fd = place->dir_fd = place->parent_fd = -1;
-    place->path = place->name = place->dir_name = NULL;
-}
-
-enum ramet_rc
-ramet_replica_place_enter(struct ramet_replica_place *place, bool make,
-                          struct ramet_err *err)
-{
-    const struct ramet_os *const os = place->os;
-    int result;
-
-    if (make) {
-        result = os->mkdir(os->ctx, place->parent_fd, place->dir_name, 0777);
-        if (result < 0 && result != -EEXIST)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                  "make directory %s-ramet", place->path);
-    }
-    place->dir_fd = os->open(os->ctx, place->parent_fd, place->dir_name,
-                             O_RDONLY | O_DIRECTORY, 0);
-    if (place->dir_fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-place->dir_fd),
-                              -place->dir_fd, "open directory %s-ramet",
-                              place->path);
-    place->lock_fd = os->open(os->ctx, place->dir_fd, LOCK_NAME,
-                              O_RDWR | (make ? O_CREAT : 0), 0666);
-    if (place->lock_fd == -EACCES || place->lock_fd == -EROFS ||
-        place->lock_fd == -EPERM) {
-        place->is_readonly = true;
-        place->lock_fd =
-            os->open(os->ctx, place->dir_fd, LOCK_NAME, O_RDONLY, 0);
-    }
-    if (place->lock_fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-place->lock_fd),
-                              -place->lock_fd, "open %s-ramet/%s", place->path,
-                              LOCK_NAME);
-    return RAMET_OK;
-}
-
-int
-ramet_replica_place_has(const struct ramet_replica_place *place,
-                        const char *name)
-{
-    const struct ramet_os *const os = place->os;
-    char *const path = ramet_asprintf("%s/%s", place->dir_name, name);
-    struct ramet_stat st;
-    int result;
-
-    if (path == NULL)
-        return -ENOMEM;
-    result = os->stat_at(os->ctx, place->parent_fd, path, &st);
-    ramet_free(path);
-    return result == 0                               ? 1
-           : result == -ENOENT || result == -ENOTDIR ? 0
-                                                     : result;
-}
-
 bool
 ramet_replica_place_is_current(const struct ramet_replica_place *place,
                                const struct ramet_replica *replica)
 {
     const struct ramet_os *const os = place->os;
-    char *const path = ramet_asprintf("%s/%s", place->dir_name, LOCK_NAME);
+    char *const path = ramet_asprintf("%s/%s", place->dir_name, RAMET_DIR_LOCK);
     struct ramet_stat named;
     bool is_current;
 
@@ -215,7 +98,7 @@ ramet_registry_get(struct ramet_replica_place *place,
 
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "stat %s-ramet/%s", place->path, LOCK_NAME);
+                              "stat %s-ramet/%s", place->path, RAMET_DIR_LOCK);
     ramet_mutex_lock(&mutex);
     replica = find_replica(place, &st);
     if (replica == NULL) {

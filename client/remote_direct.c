@@ -27,8 +27,13 @@ static bool
 look(const struct ramet_url *url, struct ramet_stat *out_stat)
 {
     const struct ramet_os *const os = ramet_os_system();
+    /* The root may be a link, where its keeper likes it. */
+    char *const root = ramet_asprintf("%s/.", url->root);
+    const bool is_there =
+        root != NULL && os->stat_at(os->ctx, AT_FDCWD, root, out_stat) == 0;
 
-    return os->stat_at(os->ctx, AT_FDCWD, url->root, out_stat) == 0;
+    ramet_free(root);
+    return is_there;
 }
 
 static bool

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/dbheader.h"
+#include "client/dir.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 
@@ -395,8 +396,8 @@ ramet_state_file_read(const struct ramet_os *os, int dir_fd,
     size_t len = 0;
     enum ramet_rc rc;
 
-    rc = ramet_os_read_file(os, dir_fd, STATE_NAME, STATE_SIZE_MAX, &data, &len,
-                            err);
+    rc = ramet_os_read_own_file(os, dir_fd, STATE_NAME, STATE_SIZE_MAX, &data,
+                                &len, err);
     if (rc == RAMET_OK)
         rc = ramet_state_file_decode(data, len, out_state, err);
     ramet_free(data);
@@ -414,8 +415,7 @@ ramet_state_file_write(const struct ramet_os *os, int dir_fd,
     ramet_buf_init(&out, STATE_SIZE_MAX);
     rc = encode_state(state, &out, err);
     if (rc == RAMET_OK)
-        rc = ramet_os_replace_file(os, dir_fd, STATE_NAME, out.data, out.len,
-                                   err);
+        rc = ramet_dir_replace(os, dir_fd, STATE_NAME, out.data, out.len, err);
     ramet_buf_done(&out);
     return rc;
 }

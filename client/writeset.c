@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/dir.h"
 #include "core/alloc.h"
 
 #define DENSE_FIRST 64u
@@ -174,7 +175,7 @@ go_large(struct ramet_writeset *set, const struct ramet_os *os, int dir_fd,
     enum ramet_rc rc = RAMET_OK;
 
     snprintf(name, sizeof(name), "pages-%u.tmp", slot);
-    set->fd = os->open(os->ctx, dir_fd, name, O_RDWR | O_CREAT | O_TRUNC, 0666);
+    set->fd = ramet_dir_make_anew(os, dir_fd, name);
     if (set->fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-set->fd), -set->fd,
                               "create %s", name);

@@ -223,6 +223,8 @@ convert_stat(const struct stat *from, struct ramet_stat *to)
                     from->st_mtim.tv_nsec,
         .mode = from->st_mode,
         .link_count = (uint32_t)from->st_nlink,
+        .uid = from->st_uid,
+        .gid = from->st_gid,
     };
 }
 
@@ -246,7 +248,7 @@ sys_stat_at(void *ctx, int dirfd, const char *path, struct ramet_stat *out)
     int result;
 
     (void)ctx;
-    RETRY(int, result, fstatat(dirfd, path, &st, 0));
+    RETRY(int, result, fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW));
     if (result == 0)
         convert_stat(&st, out);
     return result;
@@ -279,6 +281,33 @@ sys_set_mtime(void *ctx, int fd, int64_t mtime_ns)
     times[1] = (struct timespec){.tv_sec = seconds, .tv_nsec = rest};
     RETRY(int, result, futimens(fd, times));
     return result;
+}
+
+static int
+sys_chmod(void *ctx, int fd, unsigned mode)
+{
+    int result;
+
+    (void)ctx;
+    RETRY(int, result, fchmod(fd, (mode_t)mode));
+    return result;
+}
+
+static int
+sys_chown(void *ctx, int fd, unsigned uid, unsigned gid)
+{
+    int result;
+
+    (void)ctx;
+    RETRY(int, result, fchown(fd, (uid_t)uid, (gid_t)gid));
+    return result;
+}
+
+static unsigned
+sys_user(void *ctx)
+{
+    (void)ctx;
+    return (unsigned)geteuid();
 }
 
 static int
@@ -538,6 +567,9 @@ ramet_os_system(void)
         .stat_at = sys_stat_at,
         .read_link = sys_read_link,
         .set_mtime = sys_set_mtime,
+        .chmod = sys_chmod,
+        .chown = sys_chown,
+        .user = sys_user,
         .link = sys_link,
         .rename = sys_rename,
         .unlink = sys_unlink,

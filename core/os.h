@@ -42,6 +42,8 @@ struct ramet_stat {
     int64_t mtime_ns;
     uint32_t mode; /* st_mode */
     uint32_t link_count;
+    uint32_t uid;
+    uint32_t gid;
 };
 
 /* Called for each entry but "." and ".."; a non-zero result stops the walk and
@@ -68,6 +70,7 @@ struct ramet_os {
     /* The next data at or after `offset`: its start, or -ENXIO at the end. */
     int64_t (*seek_data)(void *ctx, int fd, uint64_t offset);
     int (*stat)(void *ctx, int fd, struct ramet_stat *out);
+    /* Of a link the link itself, if it is the path's last element. */
     int (*stat_at)(void *ctx, int dirfd, const char *path,
                    struct ramet_stat *out);
     /* Where a symbolic link leads: at most `size` bytes without a final 0, and
@@ -75,6 +78,9 @@ struct ramet_os {
     int (*read_link)(void *ctx, int dirfd, const char *path, char *out,
                      size_t size);
     int (*set_mtime)(void *ctx, int fd, int64_t mtime_ns);
+    int (*chmod)(void *ctx, int fd, unsigned mode);
+    int (*chown)(void *ctx, int fd, unsigned uid, unsigned gid);
+    unsigned (*user)(void *ctx); /* whose rights the process has now; 0: root */
     int (*link)(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
                 const char *new_path);
     int (*rename)(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
@@ -97,6 +103,8 @@ struct ramet_os {
     void (*sleep_us)(void *ctx, uint64_t us);
     int (*random)(void *ctx, void *out, size_t len);
 };
+
+struct ramet_rights; /* core/rights.h */
 
 const struct ramet_os *ramet_os_system(void);
 
@@ -134,15 +142,23 @@ RAMET_NODISCARD enum ramet_rc
 ramet_os_read_file(const struct ramet_os *os, int dirfd, const char *path,
                    size_t max, uint8_t **out_data, size_t *out_len,
                    struct ramet_err *err);
+/* The same of a file that lies where we keep our own: no link is followed, and
+ * what has a second name somewhere is not read (core/rights.h). */
+RAMET_NODISCARD enum ramet_rc
+ramet_os_read_own_file(const struct ramet_os *os, int dirfd, const char *name,
+                       size_t max, uint8_t **out_data, size_t *out_len,
+                       struct ramet_err *err);
 /* Replace `path` so that after a crash it holds the old bytes or the new:
  * temporary file in the same directory, fsync, rename, fsync of `dirfd`
  * (which must be the directory that holds `path`; no slash in it). The
  * temporary file is `path`.tmp, under a lock: what a crash leaves of it is
  * used up by the next call, and callers at once take turns (RAMET_EBUSY after
- * ten seconds). After a failure the file holds the old bytes, unless it was
+ * ten seconds), made with `rights`, or NULL: as the umask has it. After a
+ * failure the file holds the old bytes, unless it was
  * the directory's fsync that failed: then either. */
 RAMET_NODISCARD enum ramet_rc
 ramet_os_replace_file(const struct ramet_os *os, int dirfd, const char *path,
-                      const void *data, size_t len, struct ramet_err *err);
+                      const struct ramet_rights *rights, const void *data,
+                      size_t len, struct ramet_err *err);
 
 #endif

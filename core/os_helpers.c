@@ -12,6 +12,7 @@
 
 #include "core/alloc.h"
 #include "core/os.h"
+#include "core/rights.h"
 
 #define IOV_BATCH 1024 /* Linux takes no more at once */
 #define READ_FIRST 4096u
@@ -147,14 +148,11 @@ read_growing(const struct ramet_os *os, int fd, const char *path, size_t max,
     return RAMET_OK;
 }
 
-enum ramet_rc
-ramet_os_read_file(const struct ramet_os *os, int dirfd, const char *path,
-                   size_t max, uint8_t **out_data, size_t *out_len,
-                   struct ramet_err *err)
+/* Read the file just opened, or not: -fd is the error then; and close it. */
+static enum ramet_rc
+read_opened(const struct ramet_os *os, int fd, const char *path, size_t max,
+            uint8_t **out_data, size_t *out_len, struct ramet_err *err)
 {
-    /* O_NONBLOCK: a FIFO in the place of a file must not hang us. */
-    const int fd =
-        os->open(os->ctx, dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
     uint8_t *data = NULL;
     struct ramet_stat st;
     size_t len = 0;
@@ -190,6 +188,26 @@ done:
     return rc;
 }
 
+enum ramet_rc
+ramet_os_read_file(const struct ramet_os *os, int dirfd, const char *path,
+                   size_t max, uint8_t **out_data, size_t *out_len,
+                   struct ramet_err *err)
+{
+    /* O_NONBLOCK: a FIFO in the place of a file must not hang us. */
+    return read_opened(
+        os, os->open(os->ctx, dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0),
+        path, max, out_data, out_len, err);
+}
+
+enum ramet_rc
+ramet_os_read_own_file(const struct ramet_os *os, int dirfd, const char *name,
+                       size_t max, uint8_t **out_data, size_t *out_len,
+                       struct ramet_err *err)
+{
+    return read_opened(os, ramet_rights_open(os, dirfd, name, O_RDONLY), name,
+                       max, out_data, out_len, err);
+}
+
 /* Is `fd` the file that `path` names now? 1, 0, or a negated errno. */
 static int
 is_same_file(const struct ramet_os *os, int dirfd, const char *path, int fd)
@@ -216,14 +234,22 @@ is_same_file(const struct ramet_os *os, int dirfd, const char *path, int fd)
  * negated errno: -EAGAIN when somebody else is at it, -ESTALE to try again.
  */
 static int
-try_temporary(const struct ramet_os *os, int dirfd, const char *path)
+try_temporary(const struct ramet_os *os, int dirfd, const char *path,
+              const struct ramet_rights *rights)
 {
-    const int fd =
-        os->open(os->ctx, dirfd, path, O_RDWR | O_CREAT | O_NOFOLLOW, 0666);
+    struct ramet_stat st;
+    int fd = ramet_rights_open(os, dirfd, path, O_RDWR);
     int result;
 
+    if (fd == -ENOENT)
+        fd = ramet_rights_make(os, dirfd, path, O_RDWR, rights);
+    if (fd == -EACCES && os->stat_at(os->ctx, dirfd, path, &st) == 0 &&
+        st.size_bytes == 0) { /* who made it died before it was given away */
+        result = os->unlink(os->ctx, dirfd, path, false);
+        return result == 0 ? -ESTALE : result;
+    }
     if (fd < 0)
-        return fd;
+        return fd == -EEXIST ? -ESTALE : fd;
     result = os->lock(os->ctx, fd, 0, 1, RAMET_LOCK_EXCLUSIVE);
     if (result == 0) {
         result = is_same_file(os, dirfd, path, fd);
@@ -231,6 +257,11 @@ try_temporary(const struct ramet_os *os, int dirfd, const char *path)
     }
     if (result >= 0)
         result = os->truncate(os->ctx, fd, 0);
+    if (result >= 0 && rights != NULL) {
+        result = os->stat(os->ctx, fd, &st);
+        if (result == 0)
+            result = ramet_rights_apply(os, fd, &st, rights, rights->mode);
+    }
     if (result < 0) {
         os->close(os->ctx, fd);
         return result;
@@ -240,13 +271,14 @@ try_temporary(const struct ramet_os *os, int dirfd, const char *path)
 
 static enum ramet_rc
 open_temporary(const struct ramet_os *os, int dirfd, const char *path,
-               int *out_fd, struct ramet_err *err)
+               const struct ramet_rights *rights, int *out_fd,
+               struct ramet_err *err)
 {
     const uint64_t give_up_at =
         os->mono_ns(os->ctx) + UINT64_C(1000000) * REPLACE_WAIT_MS;
 
     for (;;) {
-        const int fd = try_temporary(os, dirfd, path);
+        const int fd = try_temporary(os, dirfd, path, rights);
 
         if (fd >= 0) {
             *out_fd = fd;
@@ -287,7 +319,8 @@ put_in_place(const struct ramet_os *os, int dirfd, int fd,
 
 enum ramet_rc
 ramet_os_replace_file(const struct ramet_os *os, int dirfd, const char *path,
-                      const void *data, size_t len, struct ramet_err *err)
+                      const struct ramet_rights *rights, const void *data,
+                      size_t len, struct ramet_err *err)
 {
     char *const temporary = ramet_asprintf("%s.tmp", path);
     bool renamed = false;
@@ -297,7 +330,7 @@ ramet_os_replace_file(const struct ramet_os *os, int dirfd, const char *path,
     assert(strchr(path, '/') == NULL);
     if (temporary == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "replace %s", path);
-    rc = open_temporary(os, dirfd, temporary, &fd, err);
+    rc = open_temporary(os, dirfd, temporary, rights, &fd, err);
     if (rc != RAMET_OK)
         goto done;
     rc = ramet_os_write_full(os, fd, data, len, 0, temporary, err);

@@ -38,7 +38,7 @@ run_on_file(const char *verb, char **args,
     else if (strcmp(verb, "hydrate") == 0)
         rc = ramet_file_hydrate(file, result, err);
     else
-        rc = ramet_file_export(file, args[1], err);
+        rc = ramet_file_export(file, args[1], NULL, err);
     ramet_file_close(file);
     return rc;
 }

@@ -293,6 +293,8 @@ void
 crash_check(struct crash_world *w)
 {
     w->os = ramet_os_system();
+    faultos_free(w->faults); /* and its second links to all files */
+    w->faults = NULL;
     reopen(w, w->open_flags);
     check_version(w);
     if (store_chance(&w->rng, 50))

@@ -131,6 +131,35 @@ commit__with_a_super_journal_is_refused(void **state)
     ramet_file_close(a);
 }
 
+static bool
+is_there(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0;
+}
+
+/* What stands at the path by then is another's. */
+static void
+commit__kept_after_the_directory_was_renamed__is_in_it(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_err err;
+
+    assert_int_equal(rename(world_path(world, "a"), world_path(world, "m")), 0);
+    assert_int_equal(
+        rename(world_path(world, "a-ramet"), world_path(world, "m-ramet")), 0);
+    assert_int_equal(mkdir(world_path(world, "a-ramet"), 0700), 0);
+    assert_int_equal(remove(world_path(world, "m-ramet/commit")), 0);
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(world_try_write(a, 0, "late", 4, &err), RAMET_EUNKNOWN);
+    assert_true(is_there(world_path(world, "m-ramet/commit")));
+    assert_false(is_there(world_path(world, "a-ramet/commit")));
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
+    ramet_file_close(a);
+}
+
 /* Write again and again until it is taken: what a caller does on BUSY. */
 static void
 write_in_the_end(struct ramet_file *file, uint64_t offset, const void *data,
@@ -462,6 +491,7 @@ main(void)
         T(commit__that_lost_the_race_is_rolled_back),
         T(commit__without_the_remote_is_rolled_back),
         T(commit__with_a_super_journal_is_refused),
+        T(commit__kept_after_the_directory_was_renamed__is_in_it),
         T(commit__of_unknown_fate_is_settled_first),
         T(commit__pushes_what_is_pending_first),
         T(commit__can_be_cut_to_the_size_in_the_header),

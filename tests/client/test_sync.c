@@ -631,7 +631,7 @@ verbs__are_refused_inside_a_write_transaction(void **state)
     assert_int_equal(ramet_file_pull(a, NULL, &err), RAMET_EINVAL);
     assert_int_equal(ramet_file_reset(a, false, NULL, 0, NULL, &err),
                      RAMET_EINVAL);
-    assert_int_equal(ramet_file_export(a, world_path(world, "x"), &err),
+    assert_int_equal(ramet_file_export(a, world_path(world, "x"), NULL, &err),
                      RAMET_EINVAL);
     ramet_file_release(a);
     ramet_file_unpin(a);
@@ -651,20 +651,21 @@ export__is_sparse_and_replaces_only_plain_files(void **state)
     memcpy(big, bytes, 1000);
     memcpy(big + 10000000, "0123456789", 10);
     world_write(a, 10000000, "0123456789", 10);
-    OK(ramet_file_export(a, world_path(world, "out"), e));
+    OK(ramet_file_export(a, world_path(world, "out"), NULL, e));
     world_expect_plain(world_path(world, "out"), big, 10000010);
     assert_int_equal(stat(world_path(world, "out"), &st), 0);
     assert_true(st.st_blocks * 512 < 200000);
     world_truncate(a, 10);
-    OK(ramet_file_export(a, world_path(world, "out"), e));
+    OK(ramet_file_export(a, world_path(world, "out"), NULL, e));
     world_expect_plain(world_path(world, "out"), big, 10);
-    assert_int_equal(ramet_file_export(a, world_path(world, "a"), &err),
+    assert_int_equal(ramet_file_export(a, world_path(world, "a"), NULL, &err),
                      RAMET_EEXIST);
     world_write_plain(world_path(world, "out-wal"), "x", 1);
-    assert_int_equal(ramet_file_export(a, world_path(world, "out"), &err),
+    assert_int_equal(ramet_file_export(a, world_path(world, "out"), NULL, &err),
                      RAMET_EBUSY);
-    assert_int_equal(ramet_file_export(a, world_path(world, "no/out"), &err),
-                     RAMET_ENOTFOUND);
+    assert_int_equal(
+        ramet_file_export(a, world_path(world, "no/out"), NULL, &err),
+        RAMET_ENOTFOUND);
     free(big);
     ramet_file_close(a);
 }

@@ -236,7 +236,7 @@ check_every_lsn(struct play *play)
         options.at = at;
         OK(ramet_file_open(world_path(play->world, "none"), &options, &view,
                            e));
-        OK(ramet_file_export(view, world_path(play->world, "out"), e));
+        OK(ramet_file_export(view, world_path(play->world, "out"), NULL, e));
         world_expect_plain(world_path(play->world, "out"), v->bytes, v->len);
         ramet_file_close(view);
     }

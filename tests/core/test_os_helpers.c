@@ -262,10 +262,12 @@ replace_file__makes_and_replaces(void **state)
     struct ramet_stat st;
 
     assert_int_equal(
-        ramet_os_replace_file(f->os, f->dirfd, "r", "one", 3, NULL), RAMET_OK);
+        ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "one", 3, NULL),
+        RAMET_OK);
     expect_content(f, "r", "one");
-    assert_int_equal(ramet_os_replace_file(f->os, f->dirfd, "r", "", 0, NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "", 0, NULL),
+        RAMET_OK);
     expect_content(f, "r", "");
     assert_int_equal(f->os->stat_at(NULL, f->dirfd, "r.tmp", &st), -ENOENT);
 }
@@ -283,7 +285,8 @@ replace_file__uses_up_what_a_crash_left(void **state)
                      RAMET_OK);
     f->os->close(NULL, left);
     assert_int_equal(
-        ramet_os_replace_file(f->os, f->dirfd, "r", "new", 3, NULL), RAMET_OK);
+        ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "new", 3, NULL),
+        RAMET_OK);
     expect_content(f, "r", "new");
     assert_int_equal(f->os->stat_at(NULL, f->dirfd, "r.tmp", &st), -ENOENT);
 }
@@ -298,17 +301,20 @@ replace_file__fails_without_a_trace(void **state)
     struct ramet_err err;
 
     assert_int_equal(
-        ramet_os_replace_file(f->os, f->dirfd, "r", "old", 3, NULL), RAMET_OK);
+        ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "old", 3, NULL),
+        RAMET_OK);
     os.ctx = &stingy;
     os.pwritev = stingy_pwritev;
-    assert_int_equal(ramet_os_replace_file(&os, f->dirfd, "r", "new", 3, &err),
-                     RAMET_EFULL);
+    assert_int_equal(
+        ramet_os_replace_file(&os, f->dirfd, "r", NULL, "new", 3, &err),
+        RAMET_EFULL);
     assert_int_equal(f->os->stat_at(NULL, f->dirfd, "r.tmp", &st), -ENOENT);
     expect_content(f, "r", "old");
 
     assert_int_equal(f->os->mkdir(NULL, f->dirfd, "d", 0700), 0);
     assert_int_equal(
-        ramet_os_replace_file(f->os, f->dirfd, "d", "new", 3, &err), RAMET_EIO);
+        ramet_os_replace_file(f->os, f->dirfd, "d", NULL, "new", 3, &err),
+        RAMET_EIO);
     assert_int_equal(f->os->stat_at(NULL, f->dirfd, "d.tmp", &st), -ENOENT);
     f->os->unlink(NULL, f->dirfd, "d", true);
 }
@@ -320,8 +326,8 @@ child_replaces_often(struct os_fixture *f)
 
     for (int i = 0; i < 40; i++) {
         memset(text, 'a' + (int)(getpid() % 26), 300);
-        if (ramet_os_replace_file(f->os, f->dirfd, "r", text, 300, NULL) !=
-            RAMET_OK)
+        if (ramet_os_replace_file(f->os, f->dirfd, "r", NULL, text, 300,
+                                  NULL) != RAMET_OK)
             return 1;
     }
     return 0;
@@ -334,8 +340,9 @@ replace_file__by_many_at_once_is_always_whole(void **state)
     struct os_fixture *const f = *state;
     pid_t pids[4];
 
-    assert_int_equal(ramet_os_replace_file(f->os, f->dirfd, "r", "", 0, NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "", 0, NULL),
+        RAMET_OK);
     for (int i = 0; i < 4; i++)
         pids[i] = os_start_child(child_replaces_often, f);
     for (int i = 0; i < 200; i++) {
@@ -356,7 +363,8 @@ replace_file__by_many_at_once_is_always_whole(void **state)
     for (int i = 1; i < 4; i++)
         assert_int_equal(os_wait_child(pids[i]), 0);
     assert_int_equal(
-        ramet_os_replace_file(f->os, f->dirfd, "r", "end", 3, NULL), RAMET_OK);
+        ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "end", 3, NULL),
+        RAMET_OK);
     expect_content(f, "r", "end");
 }
 
@@ -371,7 +379,7 @@ read_and_replace__survive_failure_of_each_allocation(void **state)
     for (long nth = 0; rc == RAMET_ENOMEM; nth++) {
         assert_true(nth < 10);
         ramet_alloc_fail_at(nth);
-        rc = ramet_os_replace_file(f->os, f->dirfd, "r", "text", 4, NULL);
+        rc = ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "text", 4, NULL);
     }
     assert_int_equal(rc, RAMET_OK);
     rc = RAMET_ENOMEM;

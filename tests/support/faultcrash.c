@@ -297,6 +297,8 @@ rewrite_file(struct faultdisk *disk, struct fate *fate, struct faultnode *node)
     times[1] =
         survives(fate, fate->content_chance) ? st.st_mtim : node->synced_mtime;
     faultdisk_require(futimens(fd, times) == 0, "set the time of", path);
+    if (!survives(fate, fate->content_chance))
+        node->mode = node->synced_mode;
     faultdisk_require(fchmod(fd, node->mode & 07777) == 0, "chmod", path);
     close(fd);
     free(path);

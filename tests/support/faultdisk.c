@@ -160,6 +160,7 @@ faultdisk_made(struct faultdisk *disk, int dirfd, const char *path)
     node->device = st.st_dev;
     node->inode = st.st_ino;
     node->mode = st.st_mode;
+    node->synced_mode = st.st_mode;
     node->synced_mtime = st.st_mtim;
     bucket = find_bucket(disk, st.st_ino);
     node->next = *bucket;
@@ -292,6 +293,12 @@ faultdisk_resized(struct faultdisk *disk, struct faultnode *node, uint64_t size)
         put_range(disk, node, size, NULL, before - size, true);
     if (size != before)
         set_size(disk, node, size);
+}
+
+void
+faultdisk_mode_set(struct faultnode *node, mode_t permissions)
+{
+    node->mode = (node->mode & (mode_t)~07777) | permissions;
 }
 
 void
@@ -444,6 +451,7 @@ faultdisk_synced(struct faultdisk *disk, struct faultnode *node, int fd,
     struct stat st;
 
     disk->seq++;
+    node->synced_mode = node->mode;
     if (faultdisk_is_dir(node)) {
         promote_names(disk, node);
         return;

@@ -37,6 +37,7 @@ void faultdisk_zeroed(struct faultdisk *disk, struct faultnode *node,
 void faultdisk_resized(struct faultdisk *disk, struct faultnode *node,
                        uint64_t size);
 void faultdisk_mapped(struct faultnode *node);
+void faultdisk_mode_set(struct faultnode *node, mode_t permissions);
 /* `fd` is open on it; `whole` is sync, else datasync. */
 void faultdisk_synced(struct faultdisk *disk, struct faultnode *node, int fd,
                       bool whole);

@@ -46,6 +46,7 @@ struct faultnode {
     dev_t device;
     ino_t inode;
     mode_t mode;
+    mode_t synced_mode;
     /* a file */
     struct block **blocks;
     size_t block_count;

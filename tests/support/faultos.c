@@ -450,6 +450,45 @@ fault_set_mtime(void *ctx, int fd, int64_t mtime_ns)
 }
 
 static int
+fault_chmod(void *ctx, int fd, unsigned mode)
+{
+    struct faultos *const f = ctx;
+    struct faultnode *node;
+    int result;
+
+    lock_state(f);
+    result = enter(f, FAULTOS_WRITE, true);
+    if (result == 0)
+        result = f->system->chmod(NULL, fd, mode);
+    node = result == 0 ? node_of(f, fd) : NULL;
+    if (node != NULL)
+        faultdisk_mode_set(node, mode);
+    unlock_state(f);
+    return result;
+}
+
+/* The owner is not modelled: tests give nothing away. */
+static int
+fault_chown(void *ctx, int fd, unsigned uid, unsigned gid)
+{
+    struct faultos *const f = ctx;
+    int result;
+
+    lock_state(f);
+    result = enter(f, FAULTOS_WRITE, true);
+    if (result == 0)
+        result = f->system->chown(NULL, fd, uid, gid);
+    unlock_state(f);
+    return result;
+}
+
+static unsigned
+fault_user(void *ctx)
+{
+    return ((struct faultos *)ctx)->system->user(NULL);
+}
+
+static int
 fault_link(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
            const char *new_path)
 {
@@ -621,6 +660,9 @@ static const struct ramet_os fault_table = {
     .stat_at = fault_stat_at,
     .read_link = fault_read_link,
     .set_mtime = fault_set_mtime,
+    .chmod = fault_chmod,
+    .chown = fault_chown,
+    .user = fault_user,
     .link = fault_link,
     .rename = fault_rename,
     .unlink = fault_unlink,

@@ -33,6 +33,8 @@
  *       again (that is what Linux does).
  *   (7) The time of modification is that of the last sync (not datasync), or
  *       later. Inode numbers of files are kept, those of folders are not.
+ *   (8) The mode of a file is that of its last sync, or later; a folder's is
+ *       the last that it had. Owners are not modelled.
  * Seeds that are 0, 1, 2, 3 modulo 8 give the extremes: nothing unsynced
  * survived, all did, only names, only content. The others are random.
  *
@@ -53,7 +55,8 @@
 
 enum faultos_class {
     FAULTOS_READ = 1,  /* preadv, list, stat, stat_at, seek_data, map */
-    FAULTOS_WRITE = 2, /* pwritev, truncate, allocate, punch, set_mtime */
+    FAULTOS_WRITE = 2, /* pwritev, truncate, allocate, punch, set_mtime, chmod,
+                          chown */
     FAULTOS_SYNC = 4,  /* datasync, sync */
     FAULTOS_NAME = 8,  /* link, rename, unlink, mkdir, open with O_CREAT */
     FAULTOS_OPEN = 16, /* open without O_CREAT, dup */

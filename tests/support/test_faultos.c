@@ -600,11 +600,12 @@ replace_file__is_old_or_new_after_any_crash(void **state)
             size_t len;
 
             start_over(f);
-            assert_int_equal(ramet_os_replace_file(f->os, f->dirfd, "r",
+            assert_int_equal(ramet_os_replace_file(f->os, f->dirfd, "r", NULL,
                                                    "old text", 8, NULL),
                              RAMET_OK);
             faultos_stop_at(f->faults, stop);
-            rc = ramet_os_replace_file(f->os, f->dirfd, "r", "new", 3, NULL);
+            rc = ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "new", 3,
+                                       NULL);
             stopped = faultos_has_stopped(f->faults);
             assert_int_equal(rc == RAMET_OK, !stopped);
             faultos_crash(f->faults, seed);
@@ -620,9 +621,9 @@ replace_file__is_old_or_new_after_any_crash(void **state)
             ramet_free(data);
 
             /* And what a crash left is no hindrance to the next. */
-            assert_int_equal(
-                ramet_os_replace_file(f->os, f->dirfd, "r", "next", 4, NULL),
-                RAMET_OK);
+            assert_int_equal(ramet_os_replace_file(f->os, f->dirfd, "r", NULL,
+                                                   "next", 4, NULL),
+                             RAMET_OK);
             assert_false(exists(f, "r.tmp"));
         }
     }

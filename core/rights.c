@@ -1,0 +1,126 @@
+/*
+ * rights.c - see rights.h.
+ */
+#include "core/rights.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define MODE_BITS 0777u
+#define MAKE_TRIES 20u /* others make and remove what we open */
+
+struct ramet_rights
+ramet_rights_of(const struct ramet_stat *st)
+{
+    return (struct ramet_rights){
+        .mode = st->mode & MODE_BITS,
+        .uid = st->uid,
+        .gid = st->gid,
+    };
+}
+
+uint32_t
+ramet_rights_folder_mode(uint32_t mode)
+{
+    const uint32_t any = (mode | mode >> 1) & 0222; /* r or w, at w's place */
+
+    return (mode & 0666) | any >> 1;
+}
+
+/* The owner is root's to give; a group, its members'. False: it stayed. */
+static bool
+give(const struct ramet_os *os, int fd, const struct ramet_stat *st,
+     const struct ramet_rights *rights)
+{
+    const bool is_root = os->user(os->ctx) == 0;
+    const uint32_t uid = is_root ? rights->uid : st->uid;
+
+    if (uid == st->uid && rights->gid == st->gid)
+        return true;
+    return os->chown(os->ctx, fd, uid, rights->gid) == 0;
+}
+
+int
+ramet_rights_apply(const struct ramet_os *os, int fd,
+                   const struct ramet_stat *st,
+                   const struct ramet_rights *rights, uint32_t mode)
+{
+    const uint32_t special = st->mode & 07000; /* the folder's own affair */
+
+    if (!give(os, fd, st, rights)) /* invariant (1) */
+        mode = (mode & 0707) | (mode & 07) << 3;
+    if ((st->mode & MODE_BITS) == mode)
+        return 0;
+    return os->chmod(os->ctx, fd, special | mode);
+}
+
+int
+ramet_rights_make(const struct ramet_os *os, int dirfd, const char *name,
+                  int flags, const struct ramet_rights *rights)
+{
+    struct ramet_stat st;
+    int result;
+    /* Nobody else has it open before it is as it should be. */
+    const int fd =
+        os->open(os->ctx, dirfd, name, flags | O_CREAT | O_EXCL | O_NOFOLLOW,
+                 rights != NULL ? 0600 : 0666);
+
+    if (fd < 0 || rights == NULL)
+        return fd;
+    result = os->stat(os->ctx, fd, &st);
+    if (result == 0)
+        result = ramet_rights_apply(os, fd, &st, rights, rights->mode);
+    if (result < 0) {
+        os->unlink(os->ctx, dirfd, name, false);
+        os->close(os->ctx, fd);
+        return result;
+    }
+    return fd;
+}
+
+int
+ramet_rights_open(const struct ramet_os *os, int dirfd, const char *name,
+                  int flags)
+{
+    struct ramet_stat st;
+    int result;
+    /* O_NONBLOCK: a FIFO in the place of a file must not hang us. */
+    const int fd = os->open(os->ctx, dirfd, name,
+                            flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+
+    if (fd < 0)
+        return fd;
+    result = os->stat(os->ctx, fd, &st);
+    if (result == 0 && !S_ISREG(st.mode))
+        result = -ENXIO;
+    else if (result == 0 && st.link_count > 1)
+        result = -EMLINK;
+    if (result == 0)
+        return fd;
+    os->close(os->ctx, fd);
+    return result;
+}
+
+int
+ramet_rights_open_or_make(const struct ramet_os *os, int dirfd,
+                          const char *name, const struct ramet_rights *rights)
+{
+    int fd = -ENOENT;
+
+    for (unsigned i = 0; i < MAKE_TRIES; i++) {
+        fd = ramet_rights_open(os, dirfd, name, O_RDWR);
+        if (fd == -ENOENT)
+            fd = ramet_rights_make(os, dirfd, name, O_RDWR, rights);
+        if (fd != -EEXIST)
+            break;
+    }
+    return fd;
+}
+
+int
+ramet_rights_open_folder(const struct ramet_os *os, int dirfd, const char *name)
+{
+    return os->open(os->ctx, dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
+                    0);
+}

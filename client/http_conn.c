@@ -30,6 +30,8 @@ struct ramet_http_pool {
     bool direct;         /* loopback: no proxy */
     uint64_t connect_timeout_ms, stall_timeout_ms;
     struct ramet_mutex lock;
+    uint64_t date_ms, dated_ms; /* lock: the server's clock, and when by ours
+                                   that only goes forward; 0: not known */
     struct ramet_cond freed;
     atomic_uint_least64_t requests;
     CURL *idle[RAMET_HTTP_PARALLEL]; /* lock */
@@ -263,7 +265,7 @@ rc_of_status(unsigned status, bool changes)
     case 413:
         return RAMET_ETOOBIG;
     case 422:
-        return RAMET_ECORRUPT;
+        return changes ? RAMET_EREFUSED : RAMET_ECORRUPT;
     case 429:
         return RAMET_EUNREACHABLE;
     case 501:
@@ -302,6 +304,9 @@ rc_of_code(const char *name, unsigned status, bool changes)
         return RAMET_EUNREACHABLE;
     if (said == RAMET_ETIMEOUT && changes)
         return RAMET_EUNKNOWN;
+    /* Its word on what we sent is no proof that something here is damaged. */
+    if (said == RAMET_ECORRUPT && status == 422 && changes)
+        return RAMET_EREFUSED;
     return said;
 }
 
@@ -444,7 +449,45 @@ parse_total(const char *text, size_t len, uint64_t *out)
     return true;
 }
 
-/* Content-Range: bytes 0-15/1000, and for HEAD Content-Length. */
+/* What the server's clock says. Of an answer that a cache on the way may have
+ * kept it would be what the clock said then. */
+static void
+take_date(struct transfer *t, const char *value, size_t len)
+{
+    char text[64];
+    time_t seconds;
+
+    if (!t->call->fresh || len >= sizeof(text))
+        return;
+    memcpy(text, value, len);
+    text[len] = '\0';
+    seconds = curl_getdate(text, NULL);
+    if (seconds <= 0)
+        return;
+    ramet_mutex_lock(&t->pool->lock);
+    t->pool->date_ms = (uint64_t)seconds * 1000;
+    t->pool->dated_ms = now_ms();
+    ramet_mutex_unlock(&t->pool->lock);
+}
+
+bool
+ramet_http_clock_ahead(struct ramet_http_pool *pool, int64_t *out_ms)
+{
+    const struct ramet_os *os = ramet_os_system();
+    uint64_t date_ms, dated_ms;
+
+    ramet_mutex_lock(&pool->lock);
+    date_ms = pool->date_ms;
+    dated_ms = pool->dated_ms;
+    ramet_mutex_unlock(&pool->lock);
+    if (date_ms == 0)
+        return false;
+    *out_ms = (int64_t)os->wall_ms(os->ctx) -
+              (int64_t)(date_ms + (now_ms() - dated_ms));
+    return true;
+}
+
+/* Content-Range: bytes 0-15/1000, and for HEAD Content-Length; Date. */
 static size_t
 take_header(char *line, size_t size, size_t count, void *ctx)
 {
@@ -454,7 +497,9 @@ take_header(char *line, size_t size, size_t count, void *ctx)
 
     while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
         len--;
-    if (len > 14 && strncasecmp(line, "Content-Range:", 14) == 0) {
+    if (len > 5 && strncasecmp(line, "Date:", 5) == 0) {
+        take_date(t, line + 5, len - 5);
+    } else if (len > 14 && strncasecmp(line, "Content-Range:", 14) == 0) {
         slash = memchr(line, '/', len);
         if (slash != NULL)
             t->call->has_total = parse_total(

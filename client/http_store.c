@@ -205,6 +205,7 @@ post_commit(struct http_store *hs, const char *key, uint64_t lsn,
         .parts = parts,
         .part_count = part_count,
         .changes = true,
+        .fresh = true,
         .body_max = JSON_MAX,
     };
     enum ramet_rc rc;
@@ -237,6 +238,7 @@ http_put(struct ramet_objstore *store, const char *key,
         .parts = parts,
         .part_count = part_count,
         .changes = true,
+        .fresh = true,
         .body_max = JSON_MAX,
     };
     uint64_t lsn;
@@ -286,6 +288,7 @@ get_json(struct http_store *hs, const char *path, json_t **out_json,
     struct ramet_http_call call = {.method = "GET",
                                    .path = path,
                                    .body_max = JSON_MAX,
+                                   .fresh = true,
                                    .total_ms = ASK_MS};
     enum ramet_rc rc = ramet_http_perform(hs->pool, &call, err);
 

@@ -239,6 +239,11 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
     if (code == CURLE_ABORTED_BY_CALLBACK)
         why = "nothing came for too long, or too slowly";
+    else if (code == CURLE_UNSUPPORTED_PROTOCOL ||
+             code == CURLE_WEIRD_SERVER_REPLY)
+        why = "what answers there does not speak HTTP; check the URL";
+    else if (code == CURLE_SSL_CONNECT_ERROR)
+        why = "no TLS connection (is it https:// there?); check the URL";
     if (changes && connected > 0 && sent_all)
         rc = RAMET_EUNKNOWN; /* invariant (2) */
     else if (code == CURLE_OPERATION_TIMEDOUT ||
@@ -322,6 +327,25 @@ copy_clean(const char *text, char *out, size_t size)
 }
 
 enum ramet_rc
+ramet_http_not_ramet(const struct ramet_http_pool *pool, const char *path,
+                     unsigned status, struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                      "server %s is not a Ramet server, nor a proxy to one "
+                      "(%.*s: status %u, and none of its answers); check the "
+                      "URL",
+                      pool->root, (int)strcspn(path, "?"), path, status);
+}
+
+/* A server of ours says why in JSON; these may be anybody's. */
+static bool
+is_anybodys(unsigned status, size_t len, const json_t *json)
+{
+    return json == NULL && len > 0 && status < 500 && status != 401 &&
+           status != 403 && status != 429;
+}
+
+enum ramet_rc
 ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
                    unsigned status, const uint8_t *body, size_t len,
                    bool changes, struct ramet_err *err)
@@ -335,6 +359,8 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
     enum ramet_rc rc = RAMET_OK;
 
     assert(status >= 300);
+    if (is_anybodys(status, len, json))
+        return ramet_http_not_ramet(pool, path, status, err);
     if (code != NULL && status >= 400)
         rc = rc_of_code(code, status, changes);
     if (rc == RAMET_OK)

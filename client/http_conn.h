@@ -74,6 +74,11 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
                    unsigned status, const uint8_t *body, size_t len,
                    bool changes, struct ramet_err *err);
 
+/* RAMET_EUNREACHABLE: who answered is somebody else. */
+enum ramet_rc
+ramet_http_not_ramet(const struct ramet_http_pool *pool, const char *path,
+                     unsigned status, struct ramet_err *err);
+
 /* A connection set up but for method and callbacks, for uploads and events;
  * the caller's: ramet_http_give_back(). `headers` must outlive its use. */
 CURL *ramet_http_take(struct ramet_http_pool *pool);

@@ -299,8 +299,7 @@ get_json(struct http_store *hs, const char *path, json_t **out_json,
         *out_json =
             json_loadb((const char *)call.body.data, call.body.len, 0, NULL);
         if (*out_json == NULL)
-            rc = RAMET_FAIL(err, RAMET_ECORRUPT, "server %s: %s: not JSON",
-                            ramet_http_pool_root(hs->pool), path);
+            rc = ramet_http_not_ramet(hs->pool, path, call.status, err);
     }
     ramet_buf_done(&call.body);
     return rc;

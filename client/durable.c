@@ -22,7 +22,6 @@
 #include "client/builder.h"
 #include "client/fence.h"
 #include "client/keep.h"
-#include "client/refusal.h"
 #include "core/alloc.h"
 #include "core/hash.h"
 
@@ -456,8 +455,7 @@ check_base(struct sending *sending, struct ramet_err *err)
                                       &sending->state->newest.lsn_hash)))
         return ramet_sync_went_back(sending->link, sending->state,
                                     sending->base.lsn, err);
-    return ramet_refusal_by_clock(sending->link, sending->source,
-                                  &sending->base, err);
+    return RAMET_OK;
 }
 
 static enum ramet_rc

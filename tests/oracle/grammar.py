@@ -175,7 +175,6 @@ def select(rng, x):
         ("SELECT k, n, length(v) FROM %sw WHERE k = ?" % x,
          (rng.choice(WORDS),)),
         ("SELECT * FROM %sv%d LIMIT 5" % (x, number(rng) % 3), ()),
-        ("SELECT total_changes()", ()),
         ("PRAGMA %suser_version" % x, ()),
         ("PRAGMA %spage_count" % x, ()),
         ("PRAGMA %sfreelist_count" % x, ()),

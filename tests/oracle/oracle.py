@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Random schedules on Ramet and on native SQLite, side by side.
 
-    oracle.py --seed N [--steps N] [--world W]    one schedule
-    oracle.py --seconds N [--seed N]              schedule after schedule
+    oracle.py --seed N... [--steps N] [--world W]  a schedule for each seed
+    oracle.py --seconds N [--seed N]               schedule after schedule
     oracle.py --play FILE                         a schedule that was kept
 
 A schedule that fails is shortened until each step of it is needed, kept in a
@@ -110,8 +110,9 @@ def play_kept(name):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, nargs="*",
-                        default=[time.time_ns() % 10**6])
+    parser.add_argument("--seed", type=int, nargs="*", default=[])
+    parser.add_argument("--new", action="store_true",
+                        help="and one of a new seed (so without any --seed)")
     parser.add_argument("--world", choices=WORLDS)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seconds", type=float, help="go on for so long")
@@ -126,6 +127,9 @@ def main():
     began = time.monotonic()
     count = 0
     seeds = list(args.seed)
+    if args.new or not seeds:
+        seeds.append(time.time_ns() % 10**6)
+        print("oracle: new seed %d" % seeds[-1], flush=True)
     while seeds:
         seed = seeds.pop(0)
         for world in worlds:
@@ -136,8 +140,8 @@ def main():
         if args.seconds and not seeds and \
                 time.monotonic() - began < args.seconds:
             seeds.append(seed + 1)
-    print("oracle: %d steps in %.1f s, seeds from %d on" % (
-        count, time.monotonic() - began, args.seed[0]))
+    print("oracle: %d steps in %.1f s, the last of seed %d" % (
+        count, time.monotonic() - began, seed))
 
 
 if __name__ == "__main__":

@@ -17,11 +17,10 @@ import shutil
 import subprocess
 
 import play
-from play import Mismatch
+from play import CLERK, Mismatch
 
 BUILD = os.path.abspath(os.environ.get("RAMET_BUILD", "build"))
 COMMAND = os.path.join(BUILD, "bin", "ramet")
-CLERK = -1
 
 
 class Server:
@@ -60,6 +59,7 @@ class Remote(play.Play):
         self.files = 0
         self.at = {}  # place: the file of the LSN on which it stands
         self.touched = set()  # places where something may have been committed
+        self.settling = set()  # places where a commit changed nothing
         self.kept = None  # a copy of the store, and the history then
 
     # ---- the model ----
@@ -126,9 +126,12 @@ class Remote(play.Play):
         return found
 
     def look_for_commit(self, place):
-        """sync=commit: what is committed on the twin is the next LSN."""
+        """sync=commit: what is committed on the twin is the next LSN. (So may
+        be what was spilled and rolled back, and changes nothing.)"""
         count = self.remote_lsn()
         if count == len(self.history) and self.at[place] == self.newest:
+            if not self.is_dirty(place):
+                self.settling.add(place)
             self.append(place)
         elif count != len(self.history) - 1:
             raise Mismatch("the remote is at LSN %d, not %d" % (
@@ -148,20 +151,22 @@ class Remote(play.Play):
             code = found[1][0]
             if self.is_estranged(place) and is_unreachable(code):
                 return True
-            if code == "SQLITE_BUSY_SNAPSHOT" and \
+            if code == "SQLITE_BUSY_SNAPSHOT" and found[3] and \
                     self.mode_of(place) == "commit" and \
                     self.at[place] != self.newest:
                 return True  # somebody was first
+            if code == "SQLITE_BUSY" and place in self.settling:
+                self.settling.discard(place)
+                return True  # "an earlier commit was settled; begin again"
         return play.Play.may_refuse(self, number, kind, args, found)
 
     def skip(self, number, kind, args, found):
         play.Play.skip(self, number, kind, args, found)
         if found[0] == "error" and is_unreachable(found[1][0]):
-            for side in self.sides:  # a statement may have failed half-way
-                side.ask(number, "close")
-            self.forget(number)
-        elif found[0] == "error" and found[1][0] == "SQLITE_BUSY_SNAPSHOT":
-            self.native.ask(number, "sql", "ROLLBACK")
+            self.close_both(number)  # the statement may have failed half-way
+        elif found[0] == "error" and found[1][0] == "SQLITE_BUSY_SNAPSHOT" \
+                and kind == "sql" and is_end(args[0]):
+            self.close_both(number)  # what the commit would have been
 
     # ---- verbs ----
 
@@ -209,7 +214,7 @@ class Remote(play.Play):
         behind = self.at[place] != self.newest
         if busy or self.is_estranged(place):
             return
-        if verb != "fetch" and self.writes(place):
+        if self.writes(place):
             return
         if verb in ("push", "pull", "sync") and behind and \
                 place in self.touched:
@@ -235,7 +240,8 @@ class Remote(play.Play):
         if self.at[place] != self.newest:
             if dirty:
                 raise Mismatch("a push onto somebody else's commit")
-            self.expect("push", value, self.history.index(self.at[place]))
+            if not self.is_estranged(place):
+                self.expect("push", value, self.history.index(self.at[place]))
         elif dirty:
             self.expect("push", value, last + 1)
             self.append(place)
@@ -250,6 +256,8 @@ class Remote(play.Play):
         if self.at[place] != self.newest:
             if self.is_dirty(place):
                 raise Mismatch("a pull over local commits")
+            if self.is_estranged(place):
+                raise Mismatch("a pull from one line of history to another")
             self.adopt(place)
 
     def done_sync(self, place, value):
@@ -281,7 +289,8 @@ class Remote(play.Play):
         if place not in self.at:
             return
         status, _, words = self.command("verify", self.base(self.ramet, place))
-        if status != 0 and not self.is_estranged(place):
+        if status != 0 and not self.is_estranged(place) and \
+                not self.writes(place):
             raise Mismatch("verify: %d %s" % (status, words))
 
     # ---- the remote's past ----
@@ -361,6 +370,11 @@ class Remote(play.Play):
         play.Play.end(self)
         if self.server is not None:
             self.server.end()
+
+
+def is_end(sql):
+    """Of a transaction, perhaps."""
+    return sql.startswith(("COMMIT", "RELEASE"))
 
 
 def is_unreachable(code):

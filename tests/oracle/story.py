@@ -221,8 +221,8 @@ class RemoteStory(Story):
         place = self.connections[number]["place"]
         luck = rng.random()
         verb = rng.choice(VERBS)
-        if self.play.writes(place) and verb == "reset":
-            verb = "push"  # a reset waits long for who writes
+        if self.play.writes(place):  # others wait long for who writes
+            verb = rng.choice(("fetch", "hydrate"))
         if luck < 0.60:
             return ["verb", number, verb]
         if luck < 0.66:

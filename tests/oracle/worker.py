@@ -210,17 +210,24 @@ class Connection:
     def do_look(self):
         return look(self.db)
 
-    def do_close(self):
+    def do_look_schema(self, schema):
+        return look(self.db, only=schema)
+
+    def do_release(self):
+        """End whatever is open in between statements."""
         for slot in list(self.blobs):
             self.do_blob_close(slot)
         for slot in list(self.cursors):
             self.do_stop(slot)
         self.do_backup_end()
+
+    def do_close(self):
+        self.do_release()
         self.db.close()
 
 
-def look(db, dump=None):
-    """A digest of all that a connection sees, in every schema.
+def look(db, dump=None, only=None):
+    """A digest of all that a connection sees, in every schema or in one.
 
     With a list as `dump`, what was seen is appended to it, in words.
     """
@@ -233,19 +240,22 @@ def look(db, dump=None):
             dump.append("%s: %.300s" % (what, row))
 
     for _, schema, _ in db.execute("PRAGMA database_list").fetchall():
+        if only is not None and schema != only:
+            continue
+        called = "main" if only else schema  # alike, whatever its name
         master = ("sqlite_temp_master" if schema == "temp"
                   else schema + ".sqlite_master")
         things = db.execute("SELECT type, name, tbl_name, rootpage, sql FROM "
                             + master + " ORDER BY rowid").fetchall()
         for pragma in HEADER if schema != "temp" else ():
-            add(schema + "." + pragma, db.execute(
+            add(called + "." + pragma, db.execute(
                 "PRAGMA %s.%s" % (schema, pragma)).fetchone())
         for kind, name, table, root, sql in things:
-            add(schema, (kind, name, table, root, sql))
+            add(called, (kind, name, table, root, sql))
             if kind == "table" and root:
                 for row in db.execute('SELECT * FROM %s."%s"'
                                       % (schema, name)):
-                    add(schema + "." + name, row)
+                    add(called + "." + name, row)
     return total.hexdigest()
 
 

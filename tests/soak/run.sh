@@ -3,7 +3,8 @@
 #
 # The bank (bank.py) gets all of the time: that many minutes of clerks who are
 # killed. Beside it, one after another, the other parts share the same minutes:
-# the local store's tests with new seeds, races of servers (race.*), fuzzers,
+# the local store's tests with new seeds, races of servers (race.*), the oracle
+# for SQL with ever new schedules, fuzzers,
 # and from 20 minutes on SQLite's own suite. What there is not is left out, and
 # said so. Each part ends with one line; the last line counts them. A part that
 # failed leaves its output, and the seeds with which it can be repeated.
@@ -20,9 +21,10 @@ minutes=${1:-10}
     exit 2
 }
 build=$(readlink -f "${RAMET_BUILD:-build}")
-export RAMET_BUILD=$build
+export RAMET_BUILD=$build RAMET_SO=$build/lib/ramet.so PYTHONDONTWRITEBYTECODE=1
 logs=${RAMET_SOAK_LOGS:-$(mktemp -d /tmp/ramet-soak-XXXXXX)}
 mkdir -p "$logs"
+export RAMET_ORACLE_KEEP=$logs # schedules that failed
 seed=${RAMET_SOAK_SEED:-$(($(date +%s) % 1000000))}
 end=$((SECONDS + minutes * 60))
 readonly bank_seed=$seed
@@ -126,6 +128,7 @@ run_suite() {
 shopt -s nullglob
 stores=("$build"/tests/test_store_{model,crash,processes,hands,damage})
 races=(tests/soak/race.*)
+[ ! -f "$build/lib/ramet.so" ] || races+=(tests/oracle/oracle.py)
 fuzzers=(build-fuzz/fuzz/fuzz_*)
 found_stores=()
 for program in "${stores[@]}"; do

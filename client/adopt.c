@@ -60,7 +60,7 @@ fold_log(struct adoption *a, struct ramet_err *err)
 
         rc = ramet_scan_next(&scan, fold->newest.tail, fold->record_sum, &found,
                              err);
-        if (rc != RAMET_OK || !found)
+        if (rc != RAMET_OK || !found || ramet_trailer_in_doubt(&scan.trailer))
             break;
         if (scan.trailer.least_page_count < a->least_page_count)
             a->least_page_count = scan.trailer.least_page_count;

@@ -678,7 +678,8 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
     pos = atomic_load(&header->write_pos);
-    if (rc == RAMET_OK && ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE)
+    if (rc == RAMET_OK && !ramet_is_in_doubt(replica) &&
+        ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE)
         atomic_store(&header->write_pos, ramet_pos_make(ramet_pos_gen(pos) + 1,
                                                         RAMET_GEN_HEADER_SIZE));
     if (!was_reserved)

@@ -6,7 +6,8 @@
  * in doubt: whoever takes the write lock next settles it from the log alone.
  *
  *   (1) header.prepared is not 0 while a record past the newest snapshot may
- *       be complete in the log, unless it is condemned (void.c)
+ *       be complete in the log, unless it is condemned (void.c) or known to be
+ *       in doubt (doubt.c)
  *   (2) publish needs nothing that can fail: prepare made room in the index
  */
 #include <assert.h>
@@ -36,6 +37,7 @@ after_transaction(struct ramet_session *session)
     session->size = s->byte_length;
     session->least_page_count = s->page_count;
     session->own_high = 0;
+    memset(&session->doubt, 0, sizeof(session->doubt));
 }
 
 /* What was spilled takes no room any more: the disk may be full. */
@@ -259,6 +261,10 @@ fill_trailer(struct ramet_session *session, const uint8_t *header,
     else if (session->least_page_count == 0) /* page 1 went, or came as zeros */
         memset(t->header, 0, RAMET_TRUE_HEADER_SIZE);
     t->counter = ramet_dbheader_count_on(t->counter, t->header, t->byte_length);
+    if (!ramet_id_is_nil(&session->doubt.id)) {
+        t->flags |= RAMET_RECORD_DOUBT;
+        t->commit = session->doubt;
+    }
     t->super_journal = super_journal;
     t->super_length =
         super_journal == NULL ? 0 : (uint32_t)strlen(super_journal);
@@ -357,13 +363,23 @@ failed:
     return rc;
 }
 
+enum ramet_rc
+ramet_session_prepare_in_doubt(struct ramet_session *session,
+                               const struct ramet_cid *commit,
+                               struct ramet_err *err)
+{
+    assert(!ramet_id_is_nil(&commit->id));
+    session->doubt = *commit;
+    return ramet_session_prepare(session, NULL, err);
+}
+
 /* ---- what is prepared ----------------------------------------------------- */
 
 enum ramet_rc
 ramet_session_prepared_pages(struct ramet_session *session,
                              struct ramet_pageset *out_set,
                              struct ramet_snapshot *out_after,
-                             struct ramet_err *err)
+                             uint32_t *out_least, struct ramet_err *err)
 {
     uint64_t cursor = 0;
     uint64_t entry;
@@ -379,6 +395,7 @@ ramet_session_prepared_pages(struct ramet_session *session,
             return RAMET_FAIL(err, RAMET_ENOMEM,
                               "no memory for the set of changed pages");
     *out_after = session->prepared.after.snapshot;
+    *out_least = session->prepared.least_page_count;
     return RAMET_OK;
 }
 
@@ -534,20 +551,27 @@ ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
     return RAMET_OK;
 }
 
-/* Apply or void the complete record that stands past the newest snapshot. */
+/* Apply or void the complete record that stands past the newest snapshot;
+ * *out_doubt: it is in doubt, and stays as it is. */
 static enum ramet_rc
 settle_record(struct ramet_session *session, struct ramet_scan *scan,
-              struct ramet_err *err)
+              uint64_t *out_doubt, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_record_place place =
         ramet_record_place_of(&scan->trailer);
     bool apply;
-    enum ramet_rc rc = ramet_super_decide(replica, &scan->trailer, &apply, err);
+    const bool condemned = ramet_is_condemned(replica, &scan->trailer);
+    enum ramet_rc rc;
 
+    if (!condemned && ramet_trailer_in_doubt(&scan->trailer)) {
+        *out_doubt = scan->trailer.start;
+        return RAMET_OK;
+    }
+    rc = ramet_super_decide(replica, &scan->trailer, &apply, err);
     if (rc != RAMET_OK)
         return rc;
-    if (apply && !ramet_is_condemned(replica, &scan->trailer))
+    if (apply && !condemned)
         return ramet_apply_record(session, scan, err);
     rc = ramet_void_record(replica, &place, err);
     if (rc == RAMET_OK)
@@ -563,6 +587,7 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
     const bool entered = ramet_era_enter(session);
     struct ramet_published newest;
     struct ramet_scan scan;
+    uint64_t doubt = 0;
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
@@ -574,9 +599,9 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
         rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &found,
                              err);
         if (rc == RAMET_OK && found)
-            rc = settle_record(session, &scan, err);
+            rc = settle_record(session, &scan, &doubt, err);
         if (rc == RAMET_OK && number == atomic_load(&header->newest))
-            found = false; /* it was voided */
+            found = false; /* it was voided, or is in doubt */
     }
     if (rc == RAMET_OK)
         rc = ramet_void_flush(replica, err);
@@ -584,6 +609,7 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
         if (ramet_pos_gen(atomic_load(&header->write_pos)) ==
             ramet_pos_gen(newest.snapshot.tail))
             atomic_store(&header->write_pos, newest.snapshot.tail);
+        atomic_store(&header->doubt, doubt);
         atomic_store(&header->prepared, 0);
         rc = ramet_super_clean(replica, err);
     }

@@ -3,11 +3,14 @@
  *
  * <file>-ramet/commit, replaced as a whole:
  *
- *   0   8   magic "RAMTDUR" and version 1
+ *   0   8   magic "RAMTDUR" and version 2
  *   8   8   LSN of the commit (so that one small read tells whether it counts)
- *   16  16  XXH3-128 of the content: page numbers and images, byte length
+ *   16  16  its id
  *   32  16  XXH3-128 of bytes 0 to 31 and of the object
  *   48  …   the commit object
+ *
+ * Version 1 had a hash of the content in place of the id; such a file is told
+ * by no record to be its own, so its slot is fenced.
  *
  * Layer: client.
  */
@@ -31,7 +34,8 @@
 #define FILE_MAX                                                               \
     (HEAD_SIZE + (size_t)RAMET_COMMIT_HEAD_MAX + RAMET_SEGMENT_INLINE_MAX)
 
-static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'D', 'U', 'R', 1};
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'D', 'U', 'R', 2};
+static const uint8_t magic_1[8] = {'R', 'A', 'M', 'T', 'D', 'U', 'R', 1};
 
 void
 ramet_durable_done(struct ramet_durable *durable)
@@ -52,9 +56,8 @@ seal(const uint8_t *file, size_t len, struct ramet_hasher *hasher)
 }
 
 static enum ramet_rc
-keep(const struct ramet_link *link, uint64_t lsn,
-     const struct ramet_hash *content, const struct ramet_buf *object,
-     struct ramet_err *err)
+keep(const struct ramet_link *link, uint64_t lsn, const struct ramet_cid *id,
+     const struct ramet_buf *object, struct ramet_err *err)
 {
     const size_t len = HEAD_SIZE + object->len;
     struct ramet_hasher *const hasher = ramet_hasher_new();
@@ -68,7 +71,7 @@ keep(const struct ramet_link *link, uint64_t lsn,
     }
     memcpy(file, magic, sizeof(magic));
     ramet_put_le64(file + 8, lsn);
-    memcpy(file + 16, content->bytes, RAMET_HASH_SIZE);
+    memcpy(file + 16, id->id.bytes, RAMET_ID_SIZE);
     memcpy(file + HEAD_SIZE, object->data, object->len);
     sum = seal(file, len, hasher);
     memcpy(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE);
@@ -118,7 +121,9 @@ load(const struct ramet_link *link, uint8_t **out_file, size_t *out_len,
         goto done;
     if (len > HEAD_SIZE)
         sum = seal(file, len, hasher);
-    if (len <= HEAD_SIZE || memcmp(file, magic, sizeof(magic)) != 0 ||
+    if (len <= HEAD_SIZE ||
+        (memcmp(file, magic, sizeof(magic)) != 0 &&
+         memcmp(file, magic_1, sizeof(magic_1)) != 0) ||
         memcmp(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE) != 0) {
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s-ramet/" NAME ": is damaged",
                         link->path);
@@ -134,194 +139,154 @@ done:
     return rc;
 }
 
-/* What a commit holds: equal hashes, equal commits. */
-static enum ramet_rc
-hash_content(struct ramet_session *session, const struct ramet_pageset *pages,
-             uint32_t page_size, uint64_t byte_length, struct ramet_hash *out,
-             struct ramet_err *err)
+static bool
+is_of(const uint8_t *file, const struct ramet_cid *id)
 {
-    struct ramet_hasher *const hasher = ramet_hasher_new();
-    uint8_t *const page = ramet_calloc(1, page_size + 4u);
-    uint8_t length[8];
-    enum ramet_rc rc = RAMET_OK;
+    return memcmp(file, magic, sizeof(magic)) == 0 &&
+           memcmp(file + 16, id->id.bytes, RAMET_ID_SIZE) == 0;
+}
 
-    if (hasher == NULL || page == NULL)
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "commit: no memory");
-    for (size_t i = 0; rc == RAMET_OK && i < pages->run_count; i++)
-        for (uint64_t p = pages->runs[i].first;
-             rc == RAMET_OK && p <= pages->runs[i].last; p++) {
-            size_t got;
+enum ramet_rc
+ramet_durable_kept(const struct ramet_link *link, const struct ramet_cid *id,
+                   uint8_t **out_object, size_t *out_len, struct ramet_err *err)
+{
+    uint8_t *file = NULL;
+    size_t len = 0;
+    enum ramet_rc rc = load(link, &file, &len, err);
 
-            ramet_put_le32(page, (uint32_t)p);
-            rc = ramet_session_read(session, (p - 1) * page_size, page + 4,
-                                    page_size, &got, err);
-            if (rc == RAMET_OK)
-                ramet_hasher_update(hasher, page, page_size + 4u);
-        }
-    if (rc == RAMET_OK) {
-        ramet_put_le64(length, byte_length);
-        ramet_hasher_update(hasher, length, sizeof(length));
-        *out = ramet_hasher_digest(hasher);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!is_of(file, id)) {
+        ramet_free(file);
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "%s-ramet/" NAME ": is another commit", link->path);
     }
-    ramet_free(page);
-    ramet_hasher_free(hasher);
-    return rc;
+    memmove(file, file + HEAD_SIZE, len - HEAD_SIZE);
+    *out_object = file;
+    *out_len = len - HEAD_SIZE;
+    return RAMET_OK;
 }
 
 /* ---- settling ------------------------------------------------------------- */
 
-/* Is the one pending commit the content of the kept one? Pinned. */
+/* The kept bytes of the commit in doubt, sent (again): they land, or have
+ * landed, or the slot is somebody else's for good. Without an answer it stays
+ * in doubt. */
 static enum ramet_rc
-is_alive(struct ramet_session *session, const struct ramet_replica_state *state,
-         const uint8_t *content, bool *out_alive, struct ramet_err *err)
-{
-    struct ramet_hash hash;
-    enum ramet_rc rc;
-
-    *out_alive = false;
-    if (state->commits_later != 1 || state->commits_in_flight != 0 ||
-        state->newest.page_size == 0)
-        return RAMET_OK;
-    rc = hash_content(session, &state->later, state->newest.page_size,
-                      state->newest.byte_length, &hash, err);
-    if (rc == RAMET_OK)
-        *out_alive = memcmp(hash.bytes, content, RAMET_HASH_SIZE) == 0;
-    return rc;
-}
-
-/* The pending commit as an intent with the kept object's id and bytes. Both are
- * repeated where somebody died in between. */
-static enum ramet_rc
-make_intent(struct ramet_session *session,
-            const struct ramet_replica_state *state,
-            const struct ramet_vid *volume, const uint8_t *object, size_t len,
-            struct ramet_err *err)
+send_kept(struct ramet_sync *sync, const struct ramet_cid *id,
+          const uint8_t *object, size_t len, struct ramet_err *err)
 {
     struct ramet_remote_point point;
-    struct ramet_cid id;
+    struct ramet_snapshot base;
+    struct ramet_head newest, winner;
+    struct ramet_cid named;
     enum ramet_rc rc;
 
-    rc = ramet_sync_point(object, len, volume, &point, &id, err);
-    if (rc == RAMET_OK && ramet_id_is_nil(&state->intent.id))
-        rc = ramet_session_freeze(session, &state->newest, &id, err);
-    else if (rc == RAMET_OK && ramet_id_compare(&state->intent.id, &id.id) != 0)
-        return RAMET_OK; /* another's: it was made after that was settled */
-    return rc == RAMET_OK ? ramet_session_keep_intent(session, object, len, err)
-                          : rc;
-}
-
-enum ramet_rc
-ramet_durable_notice(struct ramet_link *link, struct ramet_session *session,
-                     struct ramet_err *err)
-{
-    uint64_t lsn = 0;
-    const enum ramet_rc rc = peek(link, &lsn, err);
-
-    if (rc == RAMET_OK && lsn != 0)
-        ramet_session_note_kept(session, lsn);
-    return rc;
+    rc = ramet_sync_point(object, len, &sync->volume, &point, &named, err);
+    if (rc == RAMET_OK) /* into a gap, into another line, nothing is sent */
+        rc = ramet_sync_newest(sync, &newest, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_append(sync->history, object, len, &winner, err);
+    if (rc == RAMET_ECONFLICT) {
+        ramet_link_note_remote(sync->link, winner.lsn, winner.time_ms);
+        rc = ramet_session_end_doubt(sync->session, id, false, err);
+        return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_session_end_doubt(sync->session, id, true, err);
+    if (rc == RAMET_OK)
+        rc = ramet_sync_look(sync, err);
+    base = sync->state->newest;
+    if (rc == RAMET_OK)
+        rc = ramet_session_mark_durable(sync->session, &base, &point, err);
+    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }
 
 static enum ramet_rc
-claim(struct ramet_link *link, struct ramet_session *session,
-      const struct ramet_replica_state *state, const uint8_t *file, size_t len,
-      struct ramet_err *err)
+settle_doubt(struct ramet_sync *sync, struct ramet_err *err)
 {
-    bool alive = !ramet_id_is_nil(&state->intent.id);
+    const struct ramet_cid id = sync->doubt;
+    uint8_t *object = NULL;
+    size_t len = 0;
+    enum ramet_rc rc = ramet_durable_kept(sync->link, &id, &object, &len, err);
+
+    if (rc == RAMET_OK)
+        rc = send_kept(sync, &id, object, len, err);
+    else if (rc == RAMET_ENOTFOUND) /* it died before it kept it: not sent */
+        rc = ramet_durable_give_up(sync, err);
+    ramet_free(object);
+    return rc;
+}
+
+enum ramet_rc
+ramet_durable_give_up(struct ramet_sync *sync, struct ramet_err *err)
+{
     enum ramet_rc rc = RAMET_OK;
 
-    if (!alive)
-        rc = is_alive(session, state, file + 16, &alive, err);
-    if (rc == RAMET_OK && alive)
-        rc = ramet_session_lock_push(session, err);
-    if (rc != RAMET_OK || !alive)
-        return rc;
-    rc = make_intent(session, state, &state->volume, file + HEAD_SIZE,
-                     len - HEAD_SIZE, err);
-    if (rc == RAMET_OK)
-        forget(link);
-    ramet_session_unlock_push(session);
-    return rc;
+    if (!ramet_id_is_nil(&sync->doubt.id))
+        rc = ramet_session_end_doubt(sync->session, &sync->doubt, false, err);
+    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }
 
 enum ramet_rc
-ramet_durable_claim(struct ramet_link *link, struct ramet_session *session,
-                    struct ramet_replica_state *state, struct ramet_err *err)
+ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err)
 {
-    uint8_t *file = NULL;
-    size_t len = 0;
-    enum ramet_rc rc = ramet_session_state(session, state, err);
+    struct ramet_cid id;
+    enum ramet_rc rc = ramet_session_doubt(session, &id, err);
 
-    if (rc == RAMET_OK)
-        rc = load(link, &file, &len, err);
-    if (rc == RAMET_OK && ramet_get_le64(file + 8) == state->newest.lsn + 1)
-        rc = claim(link, session, state, file, len, err);
-    else if (rc == RAMET_ENOTFOUND || rc == RAMET_ECORRUPT)
-        rc = RAMET_OK; /* whoever pushes will say what is wrong with it */
-    ramet_free(file);
-    if (rc == RAMET_OK) /* taken, or to be fenced by whoever pushes */
-        ramet_session_note_kept(session, 0);
-    return rc;
-}
-
-/* Pinned, in a run of sync. */
-static enum ramet_rc
-settle_alive(struct ramet_sync *sync, const uint8_t *file, size_t len,
-             bool *out_alive, struct ramet_err *err)
-{
-    uint64_t spent_ms = 0;
-    enum ramet_rc rc;
-
-    *out_alive = false;
-    if (sync->state->newest.lsn + 1 != ramet_get_le64(file + 8))
-        return RAMET_OK;
-    do
-        rc = ramet_session_pin(sync->session, err);
-    while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
+    if (rc != RAMET_OK || ramet_id_is_nil(&id.id))
+        return rc;
+    rc = ramet_session_lock_push(session, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = is_alive(sync->session, sync->state, file + 16, out_alive, err);
-    ramet_session_unpin(sync->session);
-    if (rc == RAMET_OK && *out_alive) {
-        rc = make_intent(sync->session, sync->state, &sync->volume,
-                         file + HEAD_SIZE, len - HEAD_SIZE, err);
-        ramet_session_unpin(sync->session);
-    }
-    return rc == RAMET_OK && *out_alive ? ramet_sync_look(sync, err) : rc;
+    rc = ramet_session_end_doubt(session, &id, false, err);
+    ramet_session_unlock_push(session);
+    return rc == RAMET_ESNAPSHOT ? RAMET_OK : rc; /* somebody else did it */
 }
 
 enum ramet_rc
 ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
 {
-    uint8_t *file = NULL;
-    size_t len = 0;
     uint64_t lsn = 0;
-    bool alive = false;
     struct ramet_head newest;
-    enum ramet_rc rc;
+    enum ramet_rc rc = RAMET_OK;
 
     assert(sync->has_push_lock && sync->history != NULL);
     assert(ramet_id_is_nil(&sync->state->intent.id));
-    rc = peek(sync->link, &lsn, err);
+    if (!ramet_id_is_nil(&sync->doubt.id))
+        rc = settle_doubt(sync, err);
+    if (rc == RAMET_OK)
+        rc = peek(sync->link, &lsn, err);
     if (rc != RAMET_OK || lsn <= sync->state->newest.lsn)
         return rc;
-    rc = load(sync->link, &file, &len, err);
+    /* Kept, and rolled back: it may be on its way. */
+    rc = ramet_sync_newest(sync, &newest, err);
+    if (rc == RAMET_OK && newest.lsn + 1 == lsn)
+        rc = ramet_fence_slot(sync, &newest, err);
     if (rc == RAMET_OK)
-        rc = settle_alive(sync, file, len, &alive, err);
-    if (rc != RAMET_OK)
-        goto done;
-    if (!alive) {
-        rc = ramet_sync_newest(sync, &newest, err);
-        if (rc == RAMET_OK && newest.lsn + 1 == lsn)
-            rc = ramet_fence_slot(sync, &newest, err);
-        if (rc == RAMET_OK)
-            rc = ramet_fence_pass(sync, lsn, err);
-    }
+        rc = ramet_fence_pass(sync, lsn, err);
     if (rc == RAMET_OK)
         forget(sync->link);
+    return rc;
+}
 
-done:
-    ramet_free(file);
+enum ramet_rc
+ramet_durable_is_settled(const struct ramet_link *link,
+                         struct ramet_session *session,
+                         const struct ramet_replica_state *state,
+                         bool *out_settled, struct ramet_err *err)
+{
+    struct ramet_cid doubt;
+    uint64_t lsn = 0;
+    enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
+
+    if (rc == RAMET_OK)
+        rc = peek(link, &lsn, err);
+    if (rc == RAMET_OK)
+        *out_settled =
+            ramet_id_is_nil(&doubt.id) &&
+            (lsn <= state->newest.lsn || !ramet_id_is_nil(&state->intent.id) ||
+             ramet_session_write_locked(session));
     return rc;
 }
 
@@ -421,8 +386,8 @@ struct sending {
     struct ramet_vid volume;
     struct ramet_pageset pages;
     struct ramet_snapshot after;
+    uint32_t least_page_count;
     struct ramet_head base;
-    struct ramet_hash content;
 };
 
 /* The remote must stand where the replica does. */
@@ -458,6 +423,12 @@ check_base(struct sending *sending, struct ramet_err *err)
     return RAMET_OK;
 }
 
+static uint32_t
+least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 static enum ramet_rc
 build(struct sending *sending, const struct ramet_cid *id,
       struct ramet_buf *object, struct ramet_err *err)
@@ -483,9 +454,9 @@ build(struct sending *sending, const struct ramet_cid *id,
     commit.page_size = after->page_size;
     commit.page_count = after->page_count;
     commit.byte_length = after->byte_length;
-    commit.least_page_count = sending->base.page_count < after->page_count
-                                  ? sending->base.page_count
-                                  : after->page_count;
+    commit.least_page_count =
+        least(sending->least_page_count,
+              least(sending->base.page_count, after->page_count));
     if (resized) {
         commit.least_page_count = 0;
         if (after->page_count > 0 &&
@@ -511,10 +482,7 @@ send_object(struct sending *sending, struct ramet_durable *durable,
     rc = ramet_sync_point(object->data, object->len, &sending->volume,
                           &durable->point, &durable->id, err);
     if (rc == RAMET_OK)
-        ramet_session_note_kept(sending->session, durable->point.lsn);
-    if (rc == RAMET_OK)
-        rc = keep(sending->link, durable->point.lsn, &sending->content, object,
-                  err);
+        rc = keep(sending->link, durable->point.lsn, &durable->id, object, err);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_history_append(sending->history, object->data, object->len,
@@ -539,10 +507,9 @@ enum ramet_rc
 ramet_durable_commit(struct ramet_durable *durable, struct ramet_link *link,
                      struct ramet_session *session,
                      const struct ramet_replica_state *state,
-                     struct ramet_err *err)
+                     const struct ramet_cid *id, struct ramet_err *err)
 {
     struct sending sending = {.link = link, .session = session, .state = state};
-    struct ramet_cid id;
     enum ramet_rc rc;
 
     if (durable->landed) /* two SYNCs and one publish: it can't be recalled */
@@ -552,18 +519,15 @@ ramet_durable_commit(struct ramet_durable *durable, struct ramet_link *link,
                           link->path, durable->point.lsn);
     ramet_pageset_init(&sending.pages);
     rc = ramet_session_prepared_pages(session, &sending.pages, &sending.after,
-                                      err);
+                                      &sending.least_page_count, err);
     if (rc == RAMET_OK)
         rc = check_base(&sending, err);
     if (rc == RAMET_OK)
-        rc = ramet_id_new(&id.id, err);
-    if (rc == RAMET_OK)
-        rc = hash_content(session, &sending.pages, sending.after.page_size,
-                          sending.after.byte_length, &sending.content, err);
-    if (rc == RAMET_OK)
-        rc = build(&sending, &id, &durable->object, err);
+        rc = build(&sending, id, &durable->object, err);
     if (rc == RAMET_OK)
         rc = send_object(&sending, durable, err);
+    if (rc == RAMET_OK) /* else it is rolled back here, and a pull brings it */
+        rc = ramet_session_confirm(session, err);
     ramet_pageset_done(&sending.pages);
     if (rc != RAMET_OK)
         ramet_durable_done(durable);
@@ -577,14 +541,11 @@ ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
     const struct ramet_snapshot base = *ramet_session_snapshot(session);
     enum ramet_rc rc;
 
-    /* Any failure here leaves a pending commit and the kept object, which the
-     * next settle brings together. */
+    /* Any failure here leaves an intent, whose bytes are kept: the next settle
+     * sends them again, and hears that they landed. */
     rc = ramet_session_lock_push(session, NULL);
     if (rc == RAMET_OK) {
-        rc = ramet_session_freeze(session, &base, &durable->id, NULL);
-        if (rc == RAMET_OK)
-            rc = ramet_session_mark_durable(session, &base, &durable->point,
-                                            NULL);
+        rc = ramet_session_mark_durable(session, &base, &durable->point, NULL);
         ramet_session_unlock_push(session);
     }
     if (rc == RAMET_OK)

@@ -4,19 +4,22 @@
  *
  * The order, and what a crash after each step leaves behind:
  *
- *   prepare  a complete record in the log, invisible
- *   keep     <file>-ramet/commit: the commit object, and a hash of what it
- *            holds. Recovery publishes the record (it was not voided), and the
- *            next settle finds the pending commit to be that object's content:
- *            it becomes an ordinary intent, whose every retry is the same. So
- *            it does before a transaction of another mode begins to write
- *   append   landed: the same. Refused: void. No answer: void, and from then
- *            on the object is never sent again but *fenced*: its slot is won
- *            with an empty commit, or found taken
- *   publish  the record is visible, and marked durable
+ *   prepare  a complete record in the log, in doubt (doubt.c). Nothing was
+ *            sent: it is made void
+ *   keep     <file>-ramet/commit: the commit object. It may have been sent: in
+ *            doubt until the same bytes were sent again, and landed (then it is
+ *            published) or were refused (then it is made void)
+ *   append   the same. Refused: void. No answer: void, and from then on the
+ *            object is never sent again but *fenced*: its slot is won with an
+ *            empty commit, or found taken
+ *   confirm  the record says that it landed, and is published by whoever comes:
+ *            an intent whose bytes are kept
+ *   publish  the same
+ *   durable  nothing is left to do
  *
- * What is not settled keeps further commits of this mode waiting. A file whose
- * LSN the replica has reached is stale and means nothing.
+ * While a commit is in doubt reads go on, and nobody begins to write: one of
+ * this mode settles it first, one of another makes it void, as if it had had no
+ * answer. A file whose LSN the replica has reached is stale and means nothing.
  *
  * Layer: client, internal.
  */
@@ -54,35 +57,44 @@ ramet_durable_is_ready(struct ramet_link *link, struct ramet_session *session,
 RAMET_NODISCARD enum ramet_rc
 ramet_durable_trim(struct ramet_session *session, enum ramet_volume_kind kind,
                    struct ramet_err *err);
-/* The session's prepared record into the remote. On failure the caller
- * discards it: RAMET_ESNAPSHOT, RAMET_ECONFLICT, RAMET_EUNKNOWN, …. */
+/* The session's record, prepared in doubt as `id`, into the remote; then it is
+ * confirmed. On failure the caller discards it: RAMET_ESNAPSHOT, RAMET_ECONFLICT, RAMET_EUNKNOWN, …. */
 RAMET_NODISCARD enum ramet_rc
 ramet_durable_commit(struct ramet_durable *durable, struct ramet_link *link,
                      struct ramet_session *session,
                      const struct ramet_replica_state *state,
-                     struct ramet_err *err);
+                     const struct ramet_cid *id, struct ramet_err *err);
 /* After the publish: mark it durable. If that fails, it is done later. */
 void
 ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
                         struct ramet_session *session);
 
-/* When a file is opened: is there a kept commit? One small read. */
+/* A transaction of another mode wants to begin: what is in doubt is made void,
+ * if there is anything, and the next push fences it. Nothing is sent. `session`
+ * may be pinned, and holds no lock. RAMET_EBUSY: somebody is asking the remote
+ * about it. */
 RAMET_NODISCARD enum ramet_rc
-ramet_durable_notice(struct ramet_link *link, struct ramet_session *session,
-                     struct ramet_err *err);
-/*
- * A transaction of another mode begins, `session` has just taken the write
- * lock: a kept commit whose record is alive becomes an intent, lest another
- * commit covers it. Nothing is sent. RAMET_EBUSY: somebody pushes.
- */
-RAMET_NODISCARD enum ramet_rc
-ramet_durable_claim(struct ramet_link *link, struct ramet_session *session,
-                    struct ramet_replica_state *state, struct ramet_err *err);
+ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err);
 
-/* For push, pull and reset: turn a kept commit whose record is alive into an
- * intent, fence one whose record was voided. Needs the push lock, a history,
- * and no intent. */
+/* The kept object (ramet_free) of the commit `id`; RAMET_ENOTFOUND if none, or
+ * another, is kept. */
+RAMET_NODISCARD enum ramet_rc
+ramet_durable_kept(const struct ramet_link *link, const struct ramet_cid *id,
+                   uint8_t **out_object, size_t *out_len,
+                   struct ramet_err *err);
+/* Is there nothing in doubt, and nothing kept that nobody is at committing? One
+ * small read. */
+RAMET_NODISCARD enum ramet_rc
+ramet_durable_is_settled(const struct ramet_link *link,
+                         struct ramet_session *session,
+                         const struct ramet_replica_state *state,
+                         bool *out_settled, struct ramet_err *err);
+/* For push and pull: end what is in doubt, fence what was kept and rolled back.
+ * Needs the push lock, a history, and no intent. */
 RAMET_NODISCARD enum ramet_rc
 ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err);
+/* For reset: make void what is in doubt. Needs the push lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_durable_give_up(struct ramet_sync *sync, struct ramet_err *err);
 
 #endif

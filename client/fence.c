@@ -47,7 +47,8 @@ ramet_fence_pass(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
     rc = ramet_history_commit(sync->history, lsn, &commit, err);
     is_fence = rc == RAMET_OK && commit.fence &&
                commit.changed.run_count == 0 &&
-               commit.page_count == own->remote_page_count;
+               commit.page_count == own->remote_page_count &&
+               ramet_hash_equal(&commit.predecessor, &own->lsn_hash);
     ramet_commit_done(&commit);
     if (!is_fence)
         return rc;

@@ -121,6 +121,17 @@ ramet_file_size(struct ramet_file *file)
                               : ramet_session_size(file->session);
 }
 
+/* Was that the reason why no transaction could begin? */
+static bool
+is_in_doubt(struct ramet_file *file, enum ramet_rc rc)
+{
+    struct ramet_cid id;
+
+    return rc == RAMET_ESNAPSHOT &&
+           ramet_session_doubt(file->session, &id, NULL) == RAMET_OK &&
+           !ramet_id_is_nil(&id.id);
+}
+
 /*
  * With sync=commit nothing may be unsettled when a transaction begins to
  * write. The look is cheap and made under the write lock; what it finds is
@@ -133,13 +144,17 @@ reserve_durably(struct ramet_file *file, struct ramet_err *err)
     enum ramet_rc rc;
 
     rc = ramet_session_reserve(file->session, err);
-    if (rc != RAMET_OK)
+    if (rc == RAMET_OK) {
+        rc = ramet_durable_is_ready(file->link, file->session, &file->state,
+                                    &ready, err);
+        if (rc == RAMET_OK && ready)
+            return rc;
+        ramet_session_release(file->session);
+    } else if (!is_in_doubt(file, rc)) {
         return rc;
-    rc = ramet_durable_is_ready(file->link, file->session, &file->state, &ready,
-                                err);
-    if (rc == RAMET_OK && ready)
-        return rc;
-    ramet_session_release(file->session);
+    } else {
+        rc = RAMET_OK;
+    }
     if (rc == RAMET_OK)
         rc = ramet_durable_ready(file->link, file->session,
                                  file->commit_timeout_ms, err);
@@ -148,19 +163,17 @@ reserve_durably(struct ramet_file *file, struct ramet_err *err)
     return rc;
 }
 
-/* What another process's sync=commit left must not be covered. */
+/* Nobody waits for a remote here: what another process's sync=commit left in
+ * doubt is taken back first. */
 static enum ramet_rc
 reserve_locally(struct ramet_file *file, struct ramet_err *err)
 {
     enum ramet_rc rc = ramet_session_reserve(file->session, err);
 
-    if (rc != RAMET_OK || ramet_session_kept(file->session) <=
-                              ramet_session_snapshot(file->session)->lsn)
+    if (!is_in_doubt(file, rc))
         return rc;
-    rc = ramet_durable_claim(file->link, file->session, &file->state, err);
-    if (rc != RAMET_OK)
-        ramet_session_release(file->session);
-    return rc;
+    rc = ramet_durable_take_back(file->session, err);
+    return rc == RAMET_OK ? ramet_session_reserve(file->session, err) : rc;
 }
 
 enum ramet_rc
@@ -196,6 +209,7 @@ static enum ramet_rc
 prepare_durably(struct ramet_file *file, const char *super_journal,
                 struct ramet_err *err)
 {
+    struct ramet_cid id;
     enum ramet_rc rc;
 
     if (super_journal != NULL) {
@@ -207,13 +221,15 @@ prepare_durably(struct ramet_file *file, const char *super_journal,
     }
     rc = ramet_durable_trim(file->session, file->state.kind, err);
     if (rc == RAMET_OK)
-        rc = ramet_session_prepare(file->session, NULL, err);
+        rc = ramet_id_new(&id.id, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_prepare_in_doubt(file->session, &id, err);
     if (rc != RAMET_OK || !ramet_session_has_prepared(file->session))
         return rc;
     rc = ramet_session_sync(file->session, err);
     if (rc == RAMET_OK)
         rc = ramet_durable_commit(&file->durable, file->link, file->session,
-                                  &file->state, err);
+                                  &file->state, &id, err);
     if (rc != RAMET_OK)
         ramet_session_discard(file->session);
     return rc;

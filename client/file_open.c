@@ -391,8 +391,6 @@ open_replica(struct opening *opening, struct ramet_err *err)
                                  : FETCH_TIMEOUT_MS,
                              &file->link, err);
     if (rc == RAMET_OK)
-        rc = ramet_durable_notice(file->link, file->session, err);
-    if (rc == RAMET_OK)
         rc = attach_remote(opening, err);
     if (rc == RAMET_OK)
         rc = start_sync(opening, err);

@@ -477,10 +477,14 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
 {
     const struct ramet_replica_state *const state = &file->state;
     struct ramet_source *const source = ramet_link_source(file->link);
+    bool settled = true;
     bool lacks = false;
     enum ramet_rc rc;
 
     rc = ramet_session_state(file->session, &file->state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_durable_is_settled(file->link, file->session, state,
+                                      &settled, err);
     if (rc != RAMET_OK)
         return rc;
     snprintf(out->remote, sizeof(out->remote), "%s", state->remote);
@@ -497,7 +501,7 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
                        ramet_pageset_count(&state->later);
     out->unpushed_since_ms = unpushed_since(state);
     out->never_pushed = out->remote[0] != '\0' && out->durable_lsn == 0;
-    out->in_doubt = ramet_session_in_doubt(file->session, out->durable_lsn);
+    out->in_doubt = !settled;
     status_of_link(file->link, out, state, &lacks);
     if (out->remote_lsn < out->durable_lsn && !lacks)
         out->remote_lsn = out->durable_lsn;

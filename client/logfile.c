@@ -285,7 +285,7 @@ ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
         ramet_put_le64(out + size - 16, trailer->time_ms);
     trailer->sum = ramet_hash64_seeded(out + 8, size - 16, salt);
     trailer->tail = ramet_pos_add(trailer->pos, size);
-    trailer->is_void = false;
+    trailer->is_void = trailer->is_confirmed = false;
     ramet_put_le64(out, trailer->sum);
     return size;
 }
@@ -309,6 +309,9 @@ is_sane(const struct ramet_trailer *t)
     const uint64_t bound = (uint64_t)t->page_count * t->page_size;
 
     if (t->type < RAMET_RECORD_COMMIT || t->type > RAMET_RECORD_RESET)
+        return false;
+    if ((t->flags & RAMET_RECORD_DOUBT) != 0 &&
+        (t->type != RAMET_RECORD_COMMIT || ramet_id_is_nil(&t->commit.id)))
         return false;
     if (t->start > t->pos || ramet_pos_gen(t->start) != ramet_pos_gen(t->pos))
         return false;
@@ -365,9 +368,10 @@ ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
     if (t.super_length != 0)
         t.super_journal = (const char *)in + RAMET_TRAILER_FIXED;
     word = ramet_get_le64(in + size - 8);
-    if (word != 0 && word != ~t.sum)
+    t.is_void = word == ramet_trailer_void_value(&t);
+    t.is_confirmed = word == t.sum && (t.flags & RAMET_RECORD_DOUBT) != 0;
+    if (word != 0 && !t.is_void && !t.is_confirmed)
         return false;
-    t.is_void = word != 0;
     *out = t;
     return true;
 }

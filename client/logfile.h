@@ -239,6 +239,9 @@ enum ramet_record_flags {
     RAMET_RECORD_SAME_SCHEMA = 1u << 1,
     /* It says when it was written. The codec's own. */
     RAMET_RECORD_TIMED = 1u << 2,
+    /* Of a commit with sync=commit: it counts once its word says that the
+     * remote has it (doubt.c), and is then its own intent. */
+    RAMET_RECORD_DOUBT = 1u << 3,
 };
 
 struct ramet_trailer {
@@ -263,11 +266,12 @@ struct ramet_trailer {
     uint64_t lsn_time_ms;
     uint64_t time_ms; /* when it was written, by this machine; 0: not known */
     struct ramet_hash lsn_hash;
-    struct ramet_cid commit; /* intent's */
+    struct ramet_cid commit; /* an intent's, and that of RAMET_RECORD_DOUBT */
     uint8_t header[RAMET_TRUE_HEADER_SIZE];
     const char *super_journal; /* borrowed; NULL: none */
     uint32_t super_length;
     bool is_void;
+    bool is_confirmed; /* of RAMET_RECORD_DOUBT: in the remote */
 };
 
 /* Returns its size; sets pos-derived tail and sum in `trailer`. */
@@ -279,12 +283,25 @@ size_t ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE]);
 RAMET_NODISCARD bool
 ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
                      uint64_t salt, struct ramet_trailer *out);
-/* Where the void word lies from the trailer's start, and what it says. */
+/* Where the void word lies from the trailer's start, and what it says of a
+ * record that does not count, and of one in doubt that does. */
 size_t ramet_trailer_void_offset(const struct ramet_trailer *trailer);
 static inline uint64_t
 ramet_trailer_void_value(const struct ramet_trailer *trailer)
 {
     return ~trailer->sum;
+}
+static inline uint64_t
+ramet_trailer_confirm_value(uint64_t void_value)
+{
+    return ~void_value;
+}
+/* Complete, and whether it counts only the remote knows. */
+static inline bool
+ramet_trailer_in_doubt(const struct ramet_trailer *trailer)
+{
+    return (trailer->flags & RAMET_RECORD_DOUBT) != 0 &&
+           !trailer->is_confirmed && !trailer->is_void;
 }
 
 #endif

@@ -308,6 +308,8 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     enum ramet_rc rc;
 
     ramet_past_trim(session);
+    if (ramet_is_in_doubt(replica))
+        return RAMET_OK; /* the log stays */
     if (atomic_load(&header->was_written) == 0 &&
         atomic_load(&header->is_marked) == 0)
         return RAMET_OK; /* as clean as it was */

@@ -51,6 +51,8 @@ catch_up(struct ramet_session *session, struct ramet_err *err)
                     ramet_index_condemned(replica)) /* see void.c */
                 break;
         }
+        if (rc == RAMET_OK && ramet_trailer_in_doubt(&scan.trailer))
+            break; /* see doubt.c */
         if (rc == RAMET_OK)
             rc = ramet_super_decide(replica, &scan.trailer, &found, err);
         if (rc == RAMET_OK && found)

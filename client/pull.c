@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/durable.h"
 #include "client/export.h"
 #include "client/sync.h"
 #include "core/alloc.h"
@@ -276,6 +277,8 @@ reset(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
      * up. */
     if (rc == RAMET_OK || rc == RAMET_EDIVERGED || rc == RAMET_EWENTBACK)
         rc = ramet_sync_lock_push(sync, err);
+    if (rc == RAMET_OK)
+        rc = ramet_durable_give_up(sync, err);
     if (rc == RAMET_OK && sync->history == NULL)
         rc = RAMET_FAIL(err, RAMET_EINVAL,
                         "%s: was never pushed: there is nothing to adopt",

@@ -129,25 +129,46 @@ send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
     return rc;
 }
 
-/* The intent that there is: send it, or drop one of which nothing was sent. */
+/* The bytes of the state's intent (ramet_free); RAMET_ENOTFOUND: not kept. What
+ * may lie there are those of an intent before it, which landed. */
 static enum ramet_rc
-settle_intent(struct ramet_sync *sync, struct ramet_err *err)
+load_intent(struct ramet_sync *sync, uint8_t **out_object, size_t *out_len,
+            struct ramet_err *err)
 {
+    const struct ramet_cid *const intent = &sync->state->intent;
     uint8_t *object = NULL;
     size_t len = 0;
     struct ramet_remote_point point;
-    struct ramet_head newest;
     struct ramet_cid id;
     enum ramet_rc rc;
 
     rc = ramet_session_load_intent(sync->session, &object, &len, err);
     if (rc == RAMET_OK)
         rc = ramet_sync_point(object, len, &sync->volume, &point, &id, err);
-    if (rc == RAMET_ENOTFOUND ||
-        (rc == RAMET_OK &&
-         ramet_id_compare(&id.id, &sync->state->intent.id) != 0)) {
-        /* Killed before this intent's bytes were kept, so none were sent. What
-         * may lie there are those of an intent before it, which landed. */
+    if (rc == RAMET_OK && ramet_id_compare(&id.id, &intent->id) == 0) {
+        *out_object = object;
+        *out_len = len;
+        return rc;
+    }
+    ramet_free(object);
+    return rc == RAMET_OK || rc == RAMET_ENOTFOUND
+               ? ramet_durable_kept(sync->link, intent, out_object, out_len,
+                                    err)
+               : rc;
+}
+
+/* The intent that there is: send it, or drop one of which nothing was sent. */
+static enum ramet_rc
+settle_intent(struct ramet_sync *sync, struct ramet_err *err)
+{
+    uint8_t *object = NULL;
+    size_t len = 0;
+    struct ramet_head newest;
+    enum ramet_rc rc;
+
+    rc = load_intent(sync, &object, &len, err);
+    if (rc == RAMET_ENOTFOUND) {
+        /* Killed before this intent's bytes were kept, so none were sent. */
         rc = ramet_session_abandon_intent(sync->session, err);
     } else if (rc == RAMET_OK) {
         /* Into a gap, into a remote that went back, nothing is sent. */
@@ -167,13 +188,7 @@ ramet_sync_settle(struct ramet_sync *sync, struct ramet_err *err)
     assert(sync->has_push_lock);
     if (!ramet_id_is_nil(&sync->state->intent.id))
         rc = settle_intent(sync, err);
-    if (rc != RAMET_OK)
-        return rc;
-    /* A commit that was kept by sync=commit may become an intent. */
-    rc = ramet_durable_settle(sync, err);
-    if (rc == RAMET_OK && !ramet_id_is_nil(&sync->state->intent.id))
-        rc = settle_intent(sync, err);
-    return rc;
+    return rc == RAMET_OK ? ramet_durable_settle(sync, err) : rc;
 }
 
 /* ---- the first push gives the volume its name ----------------------------- */
@@ -422,11 +437,15 @@ static enum ramet_rc
 push(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 {
     struct ramet_head base;
+    bool settled = true;
     enum ramet_rc rc;
 
     (void)ctx;
     rc = ramet_sync_connect(sync, err);
-    if (rc != RAMET_OK || !wants_push(sync))
+    if (rc == RAMET_OK)
+        rc = ramet_durable_is_settled(sync->link, sync->session, sync->state,
+                                      &settled, err);
+    if (rc != RAMET_OK || (settled && !wants_push(sync)))
         return rc;
     rc = ramet_sync_lock_push(sync, err);
     if (rc == RAMET_OK)

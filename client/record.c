@@ -82,6 +82,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     enum ramet_rc rc = RAMET_OK;
 
     assert(session->is_reserved && !session->has_record);
+    assert(!ramet_is_in_doubt(session->replica));
     if (atomic_load(&header->condemned) != 0) /* invariant (4) */
         rc = ramet_settle(session, err);
     if (rc != RAMET_OK)
@@ -345,6 +346,7 @@ ramet_record_finish(struct ramet_session *session,
     prepared->is_set = true;
     prepared->is_synced = false;
     prepared->place = ramet_record_place_of(trailer);
+    prepared->least_page_count = trailer->least_page_count;
     prepared->sets_lsn = trailer->type == RAMET_RECORD_DURABLE ||
                          trailer->type == RAMET_RECORD_PULL ||
                          trailer->type == RAMET_RECORD_RESET;

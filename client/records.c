@@ -335,37 +335,6 @@ check_base(const struct recorder *r, const struct ramet_snapshot *base,
                       r->writer->replica->path);
 }
 
-/* ---- kept commits --------------------------------------------------------- */
-
-void
-ramet_session_note_kept(struct ramet_session *session, uint64_t lsn)
-{
-    _Atomic uint64_t *const kept = &session->replica->head->header.kept_lsn;
-
-    if (ramet_session_is_parents(session))
-        return;
-    if (lsn == 0)
-        atomic_store(kept, 0);
-    else
-        ramet_index_raise(kept, lsn);
-}
-
-uint64_t
-ramet_session_kept(const struct ramet_session *session)
-{
-    return atomic_load(&session->replica->head->header.kept_lsn);
-}
-
-bool
-ramet_session_in_doubt(const struct ramet_session *session, uint64_t lsn)
-{
-    const struct ramet_os *const os = session->replica->os;
-
-    return ramet_session_kept(session) > lsn &&
-           os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_WRITE, 1,
-                         RAMET_LOCK_EXCLUSIVE) == 0;
-}
-
 /* ---- intents ------------------------------------------------------------- */
 
 enum ramet_rc

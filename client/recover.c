@@ -317,6 +317,10 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
     *out_go = false;
     if (ramet_is_condemned(replica, &scan->trailer))
         return RAMET_OK; /* whoever writes next makes it void */
+    if (ramet_trailer_in_doubt(&scan->trailer)) {
+        atomic_store(&replica->head->header.doubt, scan->trailer.start);
+        return RAMET_OK; /* whoever asks the remote ends that */
+    }
     rc = ramet_super_decide(replica, &scan->trailer, out_go, err);
     if (rc != RAMET_OK || *out_go)
         return rc != RAMET_OK ? rc : ramet_apply_record(session, scan, err);

@@ -224,15 +224,27 @@ ramet_session_truncate(struct ramet_session *session, uint64_t byte_length,
 RAMET_NODISCARD enum ramet_rc
 ramet_session_prepare(struct ramet_session *session, const char *super_journal,
                       struct ramet_err *err);
+/* The same for a commit that counts once the remote has it, as `commit`: until
+ * ramet_session_confirm(), and where this process dies before it, it is *in
+ * doubt*: invisible, for as long as nobody ends that. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_prepare_in_doubt(struct ramet_session *session,
+                               const struct ramet_cid *commit,
+                               struct ramet_err *err);
+/* It is in the remote: it counts from now on, whoever publishes it. Synced. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_confirm(struct ramet_session *session, struct ramet_err *err);
 /* fdatasync what prepare() wrote. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_sync(struct ramet_session *session, struct ramet_err *err);
-/* Pages of the prepared record, and its size after it, for sync=commit. */
+/* Pages of the prepared record that have an image, the file after it, and the
+ * least page count since the snapshot: pages above that without an image are
+ * zeros. For sync=commit. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_prepared_pages(struct ramet_session *session,
                              struct ramet_pageset *out_set,
                              struct ramet_snapshot *out_after,
-                             struct ramet_err *err);
+                             uint32_t *out_least, struct ramet_err *err);
 bool ramet_session_has_prepared(const struct ramet_session *session);
 /* Make the prepared record visible; the session's pin moves to it. Can't
  * fail: all that could was done by prepare. A truncation since prepare only
@@ -289,16 +301,20 @@ ramet_session_bind(struct ramet_session *session, const char *remote,
                    const struct ramet_vid *volume, struct ramet_err *err);
 
 /*
- * A commit of sync=commit is kept beside the log for this LSN; 0: none. Said to
- * all sessions, so that who begins to write, and finds the replica below that
- * LSN, first sees to it that the record is not covered by another (durable.h).
- * 0 under the write lock alone.
+ * A commit that was sent by a process that died before it knew what became of
+ * it is in doubt. Then nobody can begin to write (RAMET_ESNAPSHOT), while reads
+ * go on, until it is known: its id, or nil. No I/O where there is none.
  */
-void ramet_session_note_kept(struct ramet_session *session, uint64_t lsn);
-uint64_t ramet_session_kept(const struct ramet_session *session);
-/* Is one kept past `lsn`, on which the replica stands, though nobody is at
- * committing it? */
-bool ramet_session_in_doubt(const struct ramet_session *session, uint64_t lsn);
+RAMET_NODISCARD enum ramet_rc
+ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
+                    struct ramet_err *err);
+/* It landed, and is published; or it is made void: nobody was told that it is
+ * there. Needs the push lock; without the write lock. RAMET_ESNAPSHOT: it is in
+ * doubt no more. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_end_doubt(struct ramet_session *session,
+                        const struct ramet_cid *commit, bool landed,
+                        struct ramet_err *err);
 
 /* The pusher's lock; RAMET_EBUSY if another session pushes. */
 RAMET_NODISCARD enum ramet_rc

@@ -60,7 +60,7 @@ struct ramet_index_header {
                                      a later sync succeeds */
     _Atomic uint64_t named_gen;   /* *: directory entries synced up to it */
     _Atomic uint64_t lsn_tail; /* W: tail of the newest record with a new LSN */
-    _Atomic uint64_t kept_lsn; /* W: see ramet_session_note_kept() */
+    _Atomic uint64_t doubt;    /* W: start of a record in doubt; see doubt.c */
     _Alignas(64) _Atomic uint64_t fill_pos; /* B: the next fill's place */
     _Atomic uint64_t fill_seen;   /* *: bytes of that file that a checkpoint was
                                    over, and left there */
@@ -203,6 +203,7 @@ struct ramet_prepared {
     bool is_synced; /* and on disk */
     struct ramet_record_place place;
     struct ramet_published after;
+    uint32_t least_page_count; /* the record's */
     bool gate_shut; /* for a change of page size; to be opened again */
     bool sets_lsn;
 };
@@ -240,7 +241,8 @@ struct ramet_session {
     uint32_t page_size; /* of the writes; 0: not chosen */
     uint64_t size;      /* bytes, as this session sees it */
     uint32_t least_page_count;
-    uint32_t own_high; /* highest page written since reserve */
+    struct ramet_cid doubt; /* the commit will be in doubt, as that; or nil */
+    uint32_t own_high;      /* highest page written since reserve */
     uint64_t rec_start;
     uint64_t buf_pos; /* position of buf[0] */
     uint8_t *buf;
@@ -668,6 +670,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_void_record(struct ramet_replica *replica,
                   const struct ramet_record_place *place,
                   struct ramet_err *err);
+/* The word in the trailer; not synced. */
+RAMET_NODISCARD enum ramet_rc
+ramet_record_write_word(struct ramet_replica *replica,
+                        const struct ramet_gen *gen,
+                        const struct ramet_record_place *place, uint64_t value,
+                        struct ramet_err *err);
 /* What is condemned is not complete any more: when that is on disk, forget
  * it. */
 RAMET_NODISCARD enum ramet_rc
@@ -679,6 +687,18 @@ ramet_is_condemned(const struct ramet_replica *replica,
     return atomic_load(&replica->head->header.condemned) ==
            ramet_trailer_void_value(trailer);
 }
+
+/* ---- doubt.c ------------------------------------------------------------- */
+
+static inline bool
+ramet_is_in_doubt(const struct ramet_replica *replica)
+{
+    return atomic_load(&replica->head->header.doubt) != 0;
+}
+/* RAMET_ESNAPSHOT while a record is in doubt: nothing may follow it. Needs the
+ * write lock, and that the log is settled. */
+RAMET_NODISCARD enum ramet_rc
+ramet_doubt_check(const struct ramet_replica *replica, struct ramet_err *err);
 
 /* ---- reslice.c ----------------------------------------------------------- */
 

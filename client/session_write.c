@@ -31,6 +31,7 @@ begin_transaction(struct ramet_session *session)
     session->least_page_count = s->page_count;
     session->own_high = 0;
     session->truncated_after = false;
+    memset(&session->doubt, 0, sizeof(session->doubt));
 }
 
 /* Invariant (1). What came since the pin may have changed no page (a push):
@@ -71,6 +72,8 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
     if (rc == RAMET_OK)
+        rc = ramet_doubt_check(replica, err);
+    if (rc == RAMET_OK)
         rc = move_to_newest(session, err);
     if (rc == RAMET_OK)
         rc = ramet_base_unclean(session, err);
@@ -90,6 +93,8 @@ ramet_reserve_locked(struct ramet_session *session, struct ramet_err *err)
 
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_doubt_check(replica, err);
     if (rc == RAMET_OK)
         rc = ramet_base_unclean(session, err);
     if (rc != RAMET_OK)

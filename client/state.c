@@ -611,6 +611,13 @@ ramet_fold_end(struct ramet_replica_state *fold,
         pend_all(fold, trailer->page_count) != RAMET_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM,
                           "no memory for the set of changed pages");
+    if ((trailer->flags & RAMET_RECORD_DOUBT) != 0) {
+        if (fold->commits_later != 1 || !ramet_id_is_nil(&fold->intent.id))
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "the log has a commit that was sent by itself on "
+                              "top of others that were not");
+        freeze_intent(fold, trailer); /* as which it was sent */
+    }
     *s = (struct ramet_snapshot){
         .seq = trailer->seq,
         .tail = trailer->tail,

@@ -142,7 +142,12 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
 enum ramet_rc
 ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
 {
-    return ramet_session_state(sync->session, sync->state, err);
+    const enum ramet_rc rc =
+        ramet_session_state(sync->session, sync->state, err);
+
+    return rc == RAMET_OK
+               ? ramet_session_doubt(sync->session, &sync->doubt, err)
+               : rc;
 }
 
 enum ramet_rc
@@ -225,7 +230,8 @@ ramet_sync_pending(const struct ramet_sync *sync)
     const struct ramet_replica_state *const state = sync->state;
 
     return state->commits_in_flight > 0 || state->commits_later > 0 ||
-           !ramet_id_is_nil(&state->intent.id);
+           !ramet_id_is_nil(&state->intent.id) ||
+           !ramet_id_is_nil(&sync->doubt.id);
 }
 
 enum ramet_rc

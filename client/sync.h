@@ -43,6 +43,7 @@ struct ramet_sync {
     bool make_volume; /* push a first commit though there is nothing in it:
                          else nobody could clone an empty file */
     bool has_push_lock;
+    struct ramet_cid doubt; /* the commit in doubt, as of the last look; nil */
     struct ramet_progress report;
     uint64_t requests_before, read_before, written_before;
     struct ramet_sync_result result;
@@ -60,7 +61,7 @@ ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
 void ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
                     const struct ramet_err *err);
 
-/* Bring `state` up to date. */
+/* Bring `state` and `doubt` up to date. */
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err);
 /* Invariant (5): `decide`, and again with a new look as often as the store
@@ -82,7 +83,7 @@ ramet_sync_lock_push(struct ramet_sync *sync, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
                   struct ramet_err *err);
-/* Is there a local commit that is not durable? */
+/* Is there a local commit that is not durable, or not known to be? */
 bool ramet_sync_pending(const struct ramet_sync *sync);
 /* The remote, at `remote_lsn`, lacks what the replica stands on: note it, and
  * say so. */

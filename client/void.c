@@ -15,18 +15,28 @@
 #include "client/replica_impl.h"
 #include "core/bytes.h"
 
+enum ramet_rc
+ramet_record_write_word(struct ramet_replica *replica,
+                        const struct ramet_gen *gen,
+                        const struct ramet_record_place *place, uint64_t value,
+                        struct ramet_err *err)
+{
+    uint8_t word[8];
+
+    ramet_put_le64(word, value);
+    return ramet_os_write_full(
+        replica->os, gen->fd, word, sizeof(word),
+        ramet_pos_offset(place->trailer_pos) + place->void_offset, "log", err);
+}
+
 static enum ramet_rc
 write_void_word(struct ramet_replica *replica, const struct ramet_gen *gen,
                 const struct ramet_record_place *place, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    uint8_t word[8];
-    enum ramet_rc rc;
+    enum ramet_rc rc =
+        ramet_record_write_word(replica, gen, place, place->void_value, err);
 
-    ramet_put_le64(word, place->void_value);
-    rc = ramet_os_write_full(
-        os, gen->fd, word, sizeof(word),
-        ramet_pos_offset(place->trailer_pos) + place->void_offset, "log", err);
     /* Nothing that counts stands behind it. */
     if (rc != RAMET_OK &&
         os->truncate(os->ctx, gen->fd, ramet_pos_offset(place->start)) == 0)

@@ -295,6 +295,31 @@ commit__can_be_cut_to_the_size_in_the_header(void **state)
     ramet_file_close(a);
 }
 
+/* What was cut off comes back as zeros, there as here. */
+static void
+commit__that_cuts_off_and_regrows__sends_zeros(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *a = make_volume(world);
+
+    OK(ramet_file_pin(a, e));
+    OK(ramet_file_reserve(a, e));
+    OK(ramet_file_write(a, 0, "x", 1, e));
+    OK(ramet_file_truncate(a, 3 * 4096, e));
+    OK(ramet_file_truncate(a, SIZE, e));
+    OK(ramet_file_write(a, 7 * 4096 + 5, "y", 1, e));
+    OK(ramet_file_prepare(a, NULL, e));
+    ramet_file_publish(a);
+    ramet_file_release(a);
+    ramet_file_unpin(a);
+    bytes[0] = 'x';
+    memset(bytes + 3 * 4096, 0, SIZE - 3 * 4096);
+    bytes[7 * 4096 + 5] = 'y';
+    world_expect(a, bytes, SIZE);
+    world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
+    ramet_file_close(a);
+}
+
 /*
  * Power goes after the n-th change on disk: the commit is durable or it is
  * not there at all, and the replica and the remote agree in the end.
@@ -370,63 +395,6 @@ open_manual(struct world *world, const char *path, const struct ramet_os *os)
 }
 
 /*
- * As above, but what comes next is a commit of another mode, on top of what is
- * there or not: nothing diverges, and neither is lost.
- */
-static void
-commit__that_was_cut_off__and_one_of_another_mode_on_top(void **state)
-{
-    struct world *const world = *state;
-    const char *const folder = world_path(world, "disk");
-    struct faultos *fault;
-    char path[400];
-    bool stopped = true;
-
-    assert_int_equal(mkdir(folder, 0700), 0);
-    snprintf(path, sizeof(path), "%s/a", folder);
-    fault = faultos_new(folder);
-    {
-        struct ramet_file *const a =
-            open_commit(world, 0, path, faultos_os(fault));
-
-        world_fill(bytes, SIZE, 1);
-        world_write(a, 0, bytes, SIZE);
-        ramet_file_close(a);
-    }
-    for (long count = 0; stopped; count++) {
-        struct ramet_file *a = open_commit(world, 0, path, faultos_os(fault));
-        uint8_t now[SIZE];
-        struct ramet_err err;
-        size_t got;
-
-        assert_true(count < 200);
-        world_fill(now + 5000, 9000, (uint64_t)count + 7);
-        faultos_stop_at(fault, count);
-        (void)!world_try_write(a, 5000, now + 5000, 9000, &err);
-        ramet_file_close(a);
-        stopped = faultos_has_stopped(fault);
-        faultos_stop_at(fault, -1);
-        world_restart(world, 0);
-        if (stopped)
-            faultos_crash(fault, (uint64_t)count);
-        a = open_manual(world, path, faultos_os(fault));
-        OK(ramet_file_pin(a, e));
-        OK(ramet_file_read(a, 0, now, SIZE, &got, e));
-        ramet_file_unpin(a);
-        memcpy(bytes + 5000, now + 5000, 9000); /* it is there, or it is not */
-        bytes[30000] = bytes[5000] = (uint8_t)count;
-        world_write(a, 30000, bytes + 30000, 1);
-        world_write(a, 5000, bytes + 5000, 1);
-        OK(ramet_file_sync(a, NULL, e));
-        world_expect(a, bytes, SIZE);
-        assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
-        world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
-        ramet_file_close(a);
-    }
-    faultos_free(fault);
-}
-
-/*
  * It was rolled back here and did not land: the fence changes nothing, so what
  * was committed since stands on it. Also where the power goes in the midst.
  */
@@ -495,8 +463,8 @@ main(void)
         T(commit__of_unknown_fate_is_settled_first),
         T(commit__pushes_what_is_pending_first),
         T(commit__can_be_cut_to_the_size_in_the_header),
+        T(commit__that_cuts_off_and_regrows__sends_zeros),
         T(commit__is_whole_or_absent_wherever_the_power_goes),
-        T(commit__that_was_cut_off__and_one_of_another_mode_on_top),
         T(commit__of_unknown_fate__and_one_of_another_mode_on_top),
     };
     return cmocka_run_group_tests_name("durable", tests, NULL, NULL);

@@ -68,6 +68,17 @@ ramet_connection_drop(void *connection)
     ramet_free(mine);
 }
 
+bool
+ramet_connection_is_known(const sqlite3 *handle)
+{
+    bool is_known;
+
+    ramet_mutex_lock(&mutex);
+    is_known = find(handle) != NULL;
+    ramet_mutex_unlock(&mutex);
+    return is_known;
+}
+
 void
 ramet_connection_note(sqlite3 *handle, const char *text)
 {

@@ -11,6 +11,8 @@
 #ifndef RAMET_VFS_CONNECTION_H
 #define RAMET_VFS_CONNECTION_H
 
+#include <stdbool.h>
+
 #include "core/err.h"
 #include "vfs/api.h"
 
@@ -21,6 +23,9 @@ struct ramet_connection;
 struct ramet_connection *ramet_connection_get(sqlite3 *handle);
 /* An sqlite3_create_function_v2() destructor. */
 void ramet_connection_drop(void *connection);
+
+/* Does it have one, hence our functions? */
+bool ramet_connection_is_known(const sqlite3 *handle);
 
 /* Keep `text` as the last failure of `handle`, if it has an entry. */
 void ramet_connection_note(sqlite3 *handle, const char *text);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "vfs/connection.h"
 #include "vfs/dbfile.h"
 #include "vfs/functions.h"
 #include "vfs/refusal.h"
@@ -27,14 +28,17 @@
 PUBLIC int sqlite3_ramet_init(sqlite3 *connection, char **out_error,
                               const sqlite3_api_routines *api);
 
-/* None of it where the main database was opened with functions=off. */
+/* None of it where the main database was opened with functions=off; nor once
+ * more where it is there: SQLite refuses to replace functions while a statement
+ * is at work, such as SELECT load_extension(…) is. */
 static int
 register_sql(sqlite3 *connection)
 {
     const struct ramet_dbfile *const db = ramet_dbfile_find(connection, "main");
     int code;
 
-    if (db != NULL && db->functions_off)
+    if ((db != NULL && db->functions_off) ||
+        ramet_connection_is_known(connection))
         return SQLITE_OK;
     code = ramet_functions_register(connection);
     if (code == SQLITE_OK)

@@ -193,6 +193,22 @@ def test_without_a_new_default_nothing_changes():
     run(SHARED)
 
 
+def test_it_can_be_loaded_by_sql_on_each_connection():
+    """As Datasette does, and others that know no C interface."""
+    script = r"""
+for name in (":memory:", "a.db", ":memory:", "file:b.db?vfs=ramet"):
+    db = connect(name)
+    db.enable_load_extension(True)
+    for _ in range(2):
+        db.execute("SELECT load_extension(?)", (SO,)).fetchone()
+        assert one(db, "SELECT ramet_version()")
+    assert one(db, "SELECT ramet_errmsg()") is None
+    assert one(db, "SELECT count(*) FROM ramet_status") == name.count("vfs")
+"""
+    run(script)
+    run(script, RAMET_DEFAULT_VFS="1")
+
+
 def test_the_native_vfs_keeps_its_name():
     run(r"""
 load()

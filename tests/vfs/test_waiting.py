@@ -28,79 +28,6 @@ def prepare():
     b.close()
 
 
-def refused(db, sql):
-    error = fails("", db.execute, sql)
-    assert code_of(error) == "SQLITE_BUSY", (sql, code_of(error), str(error))
-    return error
-
-
-def test_beside_a_writer__busy_at_once_without_a_time():
-    prepare()
-    writer = open_db("a.db", sync="manual")
-    me = open_db("a.db", sync="manual", timeout=0)
-    writer.execute("BEGIN IMMEDIATE")
-    for verb in ("pull", "sync"):
-        refused(me, "SELECT ramet_%s()" % verb)
-        refused(me, "PRAGMA ramet_%s" % verb)
-    writer.execute("ROLLBACK")
-    assert one(me, "SELECT ramet_pull()") == 2
-
-
-def test_beside_a_writer__push_and_reset_too():
-    prepare()
-    writer = open_db("a.db", sync="manual")
-    writer.execute("INSERT INTO t(x) VALUES('mine')")
-    me = open_db("a.db", sync="manual", timeout=0)
-    writer.execute("BEGIN IMMEDIATE")
-    refused(me, "SELECT ramet_reset()")
-    writer.execute("ROLLBACK")
-    assert one(me, "SELECT ramet_reset()") is not None
-    writer.execute("INSERT INTO t(x) VALUES('again')")
-    writer.execute("BEGIN IMMEDIATE")
-    refused(me, "SELECT ramet_push()")
-    refused(me, "PRAGMA ramet_push")
-    writer.execute("ROLLBACK")
-    assert one(me, "SELECT ramet_push()") == 3
-
-
-HOLD_PUSH = """
-import fcntl, struct, sys
-# The pusher's lock of docs/replica.md, as another process holds it.
-lock = open("a.db-ramet/lock", "r+b")
-byte = int(sys.argv[1])
-fcntl.fcntl(lock, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, byte, 1, 0))
-print("held", flush=True)
-sys.stdin.readline()
-"""
-
-
-def lock_byte(name):
-    """From the header that defines it."""
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                           "../../client/replica_impl.h")) as header:
-        for line in header:
-            if line.strip().startswith(name):
-                return line.split("=")[1].split(",")[0].strip()
-    raise AssertionError(name)
-
-
-def test_beside_another_pusher__busy_at_once():
-    prepare()
-    me = open_db("a.db", sync="manual", timeout=0)
-    me.execute("UPDATE t SET x = 1")
-    one(me, "SELECT ramet_reset()")
-    me.execute("INSERT INTO t(x) VALUES('mine')")
-    child = python(HOLD_PUSH, lock_byte("RAMET_LOCK_PUSH"), stdin=-1,
-                   stdout=-1)
-    assert child.stdout.readline() == b"held\n"
-    refused(me, "SELECT ramet_push()")
-    refused(me, "SELECT ramet_sync()")
-    child.communicate(b"\n")
-    assert one(me, "SELECT ramet_push()") == 3
-
-
-# ---- custom handlers and interrupts, by SQLite's C interface
-
 HANDLER = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 
 
@@ -131,6 +58,87 @@ class Connection:
 
 
 BUSY, INTERRUPT = 5, 9
+
+
+def refused(path, sql):
+    """SQLITE_BUSY, for one who is asked once and does not want to wait."""
+    counts = []
+
+    def handler(count):
+        counts.append(count)
+        return 0
+
+    me = Connection(path, handler)
+    code = me.run(sql)
+    assert (code, counts) == (BUSY, [0]), (sql, code, counts)
+    me.close()
+
+
+def test_beside_a_writer__busy_for_who_does_not_wait():
+    prepare()
+    writer = open_db("a.db", sync="manual")
+    writer.execute("BEGIN IMMEDIATE")
+    for verb in ("pull", "sync"):
+        refused("a.db", "SELECT ramet_%s()" % verb)
+        refused("a.db", "PRAGMA ramet_%s" % verb)
+    me = open_db("a.db", sync="manual", timeout=0)
+    error = fails("", me.execute, "SELECT ramet_pull()")
+    assert code_of(error) == "SQLITE_BUSY", code_of(error)
+    writer.execute("ROLLBACK")
+    assert one(me, "SELECT ramet_pull()") == 2
+
+
+def test_beside_a_writer__push_and_reset_too():
+    prepare()
+    writer = open_db("a.db", sync="manual")
+    writer.execute("INSERT INTO t(x) VALUES('mine')")
+    me = open_db("a.db", sync="manual", timeout=0)
+    writer.execute("BEGIN IMMEDIATE")
+    refused("a.db", "SELECT ramet_reset()")
+    writer.execute("ROLLBACK")
+    assert one(me, "SELECT ramet_reset()") is not None
+    writer.execute("INSERT INTO t(x) VALUES('again')")
+    writer.execute("BEGIN IMMEDIATE")
+    refused("a.db", "SELECT ramet_push()")
+    refused("a.db", "PRAGMA ramet_push")
+    writer.execute("ROLLBACK")
+    assert one(me, "SELECT ramet_push()") == 3
+
+
+HOLD_PUSH = """
+import fcntl, struct, sys
+# The pusher's lock of docs/replica.md, as another process holds it.
+lock = open("a.db-ramet/lock", "r+b")
+byte = int(sys.argv[1])
+fcntl.fcntl(lock, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, byte, 1, 0))
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def lock_byte(name):
+    """From the header that defines it."""
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                           "../../client/replica_impl.h")) as header:
+        for line in header:
+            if line.strip().startswith(name):
+                return line.split("=")[1].split(",")[0].strip()
+    raise AssertionError(name)
+
+
+def test_beside_another_pusher__busy_for_who_does_not_wait():
+    prepare()
+    me = open_db("a.db", sync="manual", timeout=0)
+    me.execute("UPDATE t SET x = 1")
+    one(me, "SELECT ramet_reset()")
+    me.execute("INSERT INTO t(x) VALUES('mine')")
+    child = python(HOLD_PUSH, lock_byte("RAMET_LOCK_PUSH"), stdin=-1,
+                   stdout=-1)
+    assert child.stdout.readline() == b"held\n"
+    refused("a.db", "SELECT ramet_push()")
+    refused("a.db", "SELECT ramet_sync()")
+    child.communicate(b"\n")
+    assert one(me, "SELECT ramet_push()") == 3
 
 
 def test_a_busy_handler_is_asked_and_decides():

@@ -297,16 +297,6 @@ work_on_push(struct ramet_background *bg)
     return wait_ms > 0 ? wait_ms : push(bg, false);
 }
 
-/* Until when nothing is to be pushed, seen from `now`. */
-static uint64_t
-push_is_due(struct ramet_background *bg, uint64_t now, uint64_t wait_ms)
-{
-    wait_ms = least_of(wait_ms, ramet_pacer_due(&bg->pacer, now, NULL));
-    if (bg->push_backoff.until_ms > now && wait_ms < UINT64_MAX)
-        wait_ms = backoff_left(&bg->push_backoff, now);
-    return wait_ms;
-}
-
 static void
 note_commits(struct ramet_background *bg)
 {
@@ -342,11 +332,13 @@ work(struct ramet_background *bg)
             bg->poll_every_ms = poll_max;
         now = now_ms(bg);
         bg->poll_at_ms = now + bg->poll_every_ms;
+        if (pushes) /* it may have found commits */
+            wait_ms = least_of(wait_ms, ramet_pacer_due(&bg->pacer, now, NULL));
     }
     if (hint)
         drop_hint(bg);
-    if (pushes)
-        wait_ms = push_is_due(bg, now, wait_ms);
+    if (pushes && bg->push_backoff.until_ms > now && wait_ms < UINT64_MAX)
+        wait_ms = backoff_left(&bg->push_backoff, now);
     wait_ms =
         least_of(wait_ms, bg->poll_at_ms > now ? bg->poll_at_ms - now : 1);
     if (backoff_left(&bg->pull_backoff, now) > wait_ms &&

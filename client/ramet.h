@@ -71,8 +71,9 @@ typedef struct ramet_options {
     const char *at;     /* LSN or time: a read-only snapshot; or NULL */
     const char *sync;   /* "auto", "manual", "commit"; NULL: auto */
     int create;         /* make the file (or volume) if absent */
-    int readonly;
-    int stateless;      /* nothing on disk; needs `remote` */
+    int readonly;  /* refuses what acts, see `allow_pull`; with a remote and
+                      sync "auto" it pulls in the background, no more */
+    int stateless; /* nothing on disk; needs `remote` */
     uint32_t page_size; /* of a new volume; 0: 4096 */
     uint64_t cache_limit_bytes;
     uint32_t fetch_timeout_ms, commit_timeout_ms, close_wait_ms;

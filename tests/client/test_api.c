@@ -164,6 +164,46 @@ api__shows_the_past_and_needs_no_disk(void **state)
 }
 
 static void
+api__for_reading_only_refuses_what_acts(void **state)
+{
+    ramet_options options = {0};
+    ramet_volume *writer;
+    ramet_volume *reader;
+    ramet_volume *puller;
+    ramet_error error;
+    uint64_t lsn = 0;
+
+    (void)state;
+    options.size = sizeof(options);
+    options.remote = url;
+    options.sync = "manual";
+    options.create = 1;
+    writer = open_volume("a", &options);
+    check(ramet_begin(writer, RAMET_WRITE, &error), &error);
+    check(ramet_write(writer, 0, "one", 3, &error), &error);
+    check(ramet_commit(writer, &error), &error);
+    options.create = 0;
+    options.readonly = 1;
+    reader = open_volume("a", &options);
+    options.allow_pull = 1;
+    puller = open_volume("a", &options);
+    assert_int_equal(ramet_push(reader, NULL, &error), RAMET_ERROR_READONLY);
+    assert_int_equal(ramet_pull(reader, NULL, &error), RAMET_ERROR_READONLY);
+    assert_int_equal(ramet_fetch(reader, NULL, &error), RAMET_ERROR_READONLY);
+    assert_int_equal(ramet_hydrate(reader, NULL, &error), RAMET_ERROR_READONLY);
+    assert_int_equal(ramet_reset(reader, 0, &error), RAMET_ERROR_READONLY);
+    assert_int_equal(ramet_push(puller, NULL, &error), RAMET_ERROR_READONLY);
+    check(ramet_push(writer, &lsn, &error), &error);
+    assert_int_equal(lsn, 1);
+    check(ramet_pull(puller, &lsn, &error), &error);
+    assert_int_equal(lsn, 1);
+    assert_int_equal(ramet_push(reader, NULL, &error), RAMET_ERROR_READONLY);
+    ramet_close(puller);
+    ramet_close(reader);
+    ramet_close(writer);
+}
+
+static void
 api__tells_what_is_wrong(void **state)
 {
     ramet_options options = {0};
@@ -223,6 +263,8 @@ main(void)
         cmocka_unit_test_setup_teardown(api__commits_pushes_and_pulls, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(api__shows_the_past_and_needs_no_disk,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(api__for_reading_only_refuses_what_acts,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(api__tells_what_is_wrong, setup,
                                         teardown),

@@ -118,6 +118,27 @@ print_status(const struct ramet_file_status *status)
     }
 }
 
+/* The file is not the replica's any more: as much as can be told of it. */
+static int
+report_foreign(const struct cli_args *args, const char *path,
+               const struct ramet_err *err)
+{
+    int code = CLI_DONE;
+
+    if (args->json) {
+        code = cli_print_json(
+            json_pack("{s:o, s:s, s:o}", "file", cli_json_text(path), "state",
+                      "foreign", "last_error", cli_json_text(err->text)));
+    } else if (!args->quiet) {
+        printf("file      ");
+        cli_print_text(path);
+        printf("\nstate     FOREIGN: ");
+        cli_print_text(err->text);
+        putchar('\n');
+    }
+    return code == CLI_DONE ? cli_fail(args, path, RAMET_EFOREIGN, err) : code;
+}
+
 static int
 not_green(const char *why)
 {
@@ -201,6 +222,8 @@ run_status(const struct cli_args *args)
         rc = ramet_file_status(file, &status, &err);
     }
     ramet_file_close(file);
+    if (rc == RAMET_EFOREIGN)
+        return report_foreign(args, path, &err);
     if (rc != RAMET_OK)
         return cli_fail(args, path, rc, &err);
 

@@ -44,12 +44,15 @@ report_findings(const struct findings *found, const char *target,
 static int
 verify_file(struct findings *found, const char *path)
 {
+    struct ramet_file_options options;
     struct ramet_file *file = NULL;
     struct ramet_err err = {0};
     enum ramet_rc rc;
     int code;
 
-    rc = cli_file_open(found->args, path, &file, &err);
+    cli_file_options(found->args, &options);
+    options.flags |= RAMET_OPEN_VERIFY;
+    rc = ramet_file_open(path, &options, &file, &err);
     if (rc == RAMET_OK)
         rc = ramet_session_verify(ramet_file_session(file), &found->checked,
                                   &found->bad, &err);

@@ -28,6 +28,7 @@ struct adoption {
     bool all;                      /* every page counts as changed */
     struct ramet_pageset logged;   /* what presence says of them is past */
     uint32_t least_page_count;     /* ... and of those behind it */
+    bool has_commits;              /* the log */
     uint64_t zeros;                /* checksum of a page of zeros */
     uint64_t changed;
 };
@@ -62,6 +63,7 @@ fold_log(struct adoption *a, struct ramet_err *err)
                              err);
         if (rc != RAMET_OK || !found || ramet_trailer_in_doubt(&scan.trailer))
             break;
+        a->has_commits |= scan.trailer.type == RAMET_RECORD_COMMIT;
         if (scan.trailer.least_page_count < a->least_page_count)
             a->least_page_count = scan.trailer.least_page_count;
         rc =
@@ -90,7 +92,8 @@ is_page_same(const struct adoption *a, uint32_t pgno, uint64_t known,
         ramet_pageset_contains(&a->logged, pgno) ||
         (pgno == 1 && !is_header_same(a)))
         return false;
-    return sum == known || (known == RAMET_PRESENCE_ZERO && sum == a->zeros);
+    return sum == known ||
+           (known == RAMET_PRESENCE_ZERO && pgno != 1 && sum == a->zeros);
 }
 
 static enum ramet_rc
@@ -213,6 +216,34 @@ describe_commit(struct adoption *a)
     a->state.base_inode = a->found.base_inode;
     a->state.base_size = a->found.base_size;
     a->state.base_mtime_ns = a->found.base_mtime_ns;
+    a->state.base_ctime_ns = a->found.base_ctime_ns;
+    a->state.mark_now = 0; /* what bears it is of before this */
+}
+
+/* Is it our own base, as it was left? A marked one is no database, whichever. */
+static enum ramet_rc
+look_for_mark(struct adoption *a, const uint8_t *header, bool *out_is_ours,
+              struct ramet_err *err)
+{
+    struct ramet_replica *const replica = a->replica;
+    struct ramet_base_look look;
+    enum ramet_rc rc;
+
+    *out_is_ours = false;
+    if (!ramet_base_is_any_mark(header))
+        return RAMET_OK;
+    if (!a->state.is_adopting) {
+        rc = ramet_base_check(replica, &a->state, 0, &look, err);
+        *out_is_ours = rc == RAMET_OK && look.form == RAMET_BASE_MARKED &&
+                       !look.has_happened;
+        if (*out_is_ours)
+            return RAMET_OK;
+    }
+    return RAMET_FAIL(err, RAMET_EFOREIGN,
+                      "%s bears a replica's mark and is not as it was left: it "
+                      "is no database that could be adopted; put the right "
+                      "file back, or 'ramet restore' what the remote has",
+                      replica->path);
 }
 
 /* The header may be the one that a clean close gave the base: then what is
@@ -253,8 +284,8 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
     const struct ramet_os *const os = replica->os;
     struct ramet_replica_options options = *given;
     uint8_t header[RAMET_TRUE_HEADER_SIZE] = {0};
-    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
     struct ramet_stat st;
+    bool is_ours = false;
     size_t got = 0;
     enum ramet_rc rc;
 
@@ -264,9 +295,9 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
                             &got, replica->path, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_base_mark(&a->state.base_id, mark);
-    if (memcmp(header, mark, sizeof(mark)) == 0 && !a->state.is_adopting)
-        return RAMET_OK; /* it is ours */
+    rc = look_for_mark(a, header, &is_ours, err);
+    if (rc != RAMET_OK || is_ours)
+        return rc;
     if (options.kind == RAMET_KIND_SQLITE)
         rc = ramet_base_look_for_users(replica, replica->base_fd, err);
     if (rc == RAMET_OK && os->stat(os->ctx, replica->base_fd, &st) < 0)
@@ -279,6 +310,16 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
         find_header(a, header);
     if (rc == RAMET_OK)
         rc = fold_log(a, err);
+    if (rc == RAMET_OK && a->has_commits &&
+        (given->flags & RAMET_OPEN_UNASKED) != 0)
+        rc = RAMET_FAIL(err, RAMET_EFOREIGN,
+                        "%s was changed or replaced by another program, and "
+                        "there are commits that are not in it: 'ramet adopt' "
+                        "gives those up and takes the file as it is, 'ramet "
+                        "restore' brings back what the remote has",
+                        replica->path);
+    if (rc != RAMET_OK)
+        return rc;
     a->all = a->state.is_adopting ||
              a->found.fold.newest.page_size != a->state.base_page_size;
     a->state.is_adopting = true;
@@ -294,6 +335,9 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
     if (os->sync(os->ctx, replica->base_fd) < 0)
         return RAMET_FAIL(err, RAMET_EIO, "sync %s", replica->path);
     describe_commit(a);
+    rc = ramet_mark_token_new(os, &a->state.mark_next, err);
+    if (rc != RAMET_OK)
+        return rc;
     return ramet_state_file_write(os, replica->dir_fd, &a->state, err);
 }
 

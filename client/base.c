@@ -7,13 +7,16 @@
  *       in the midst of that the base is known to be ours
  *   (3) no descriptor of the base is opened or closed here while the replica
  *       lives: that would drop the locks of a SQLite in this process
+ *   (4) the mark bears the next token before anything else of a base changes, and
+ *       until a state says which one that is: what differs from presence then
+ *       is in the log, or absent
  */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/replica_impl.h"
+#include "client/base_check.h"
 #include "core/alloc.h"
 
 #define PENDING_BYTE UINT64_C(0x40000000)
@@ -22,21 +25,65 @@
 
 static const char mark_text[] =
     "This is a Ramet replica, not a database; use 'ramet export'.\n";
-#define MARK_ID_AT 64u /* text form of the id, 36 bytes: to byte 100 */
-static_assert(sizeof(mark_text) - 1 <= MARK_ID_AT, "the text ends before it");
+#define MARK_TOKEN_AT 61u /* three characters */
+#define MARK_ID_AT 64u    /* text form of the id, 36 bytes: to byte 100 */
+static_assert(sizeof(mark_text) - 1 == MARK_TOKEN_AT,
+              "the text ends before it");
 static_assert(MARK_ID_AT + RAMET_ID_TEXT_SIZE - 1 == RAMET_TRUE_HEADER_SIZE,
               "the mark fills the header");
 
+static const char token_digits[] =
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+
 void
-ramet_base_mark(const struct ramet_id *base_id,
+ramet_base_mark(const struct ramet_id *base_id, uint32_t token,
                 uint8_t out[RAMET_TRUE_HEADER_SIZE])
 {
     char text[RAMET_ID_TEXT_SIZE];
 
+    assert(token <= RAMET_MARK_TOKEN_MAX);
     memset(out, ' ', RAMET_TRUE_HEADER_SIZE);
     memcpy(out, mark_text, sizeof(mark_text) - 1);
+    for (unsigned i = 0; token != 0 && i < 3; i++)
+        out[MARK_TOKEN_AT + i] =
+            (uint8_t)token_digits[token >> (12 - 6 * i) & 63];
     ramet_id_format(base_id, text);
     memcpy(out + MARK_ID_AT, text, sizeof(text) - 1);
+}
+
+bool
+ramet_base_mark_parse(const uint8_t first[RAMET_TRUE_HEADER_SIZE],
+                      const struct ramet_id *base_id, uint32_t *out_token)
+{
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    uint32_t token = 0;
+
+    for (unsigned i = 0; i < 3; i++) {
+        const uint8_t digit = first[MARK_TOKEN_AT + i];
+        const char *const at = digit == 0 ? NULL : strchr(token_digits, digit);
+
+        token = token << 6 | (at == NULL ? 0 : (uint32_t)(at - token_digits));
+    }
+    ramet_base_mark(base_id, token, mark);
+    *out_token = token;
+    return memcmp(first, mark, sizeof(mark)) == 0;
+}
+
+enum ramet_rc
+ramet_mark_token_new(const struct ramet_os *os, uint32_t *out_token,
+                     struct ramet_err *err)
+{
+    uint32_t token = 0;
+
+    while ((token & RAMET_MARK_TOKEN_MAX) == 0) {
+        const int result = os->random(os->ctx, &token, sizeof(token));
+
+        if (result < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                  "random number");
+    }
+    *out_token = token & RAMET_MARK_TOKEN_MAX;
+    return RAMET_OK;
 }
 
 bool
@@ -125,26 +172,60 @@ is_marked(const struct ramet_replica *replica)
                                 memory_order_acquire) != 0;
 }
 
+/* The mark, with the next token; invariant (4). */
+static enum ramet_rc
+write_mark(struct ramet_replica *replica, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint32_t token = (uint32_t)atomic_load(&header->mark_next);
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    enum ramet_rc rc;
+
+    ramet_base_mark(&replica->base_id, token, mark);
+    rc = ramet_os_write_full(replica->os, replica->base_fd, mark, sizeof(mark),
+                             0, replica->path, err);
+    if (rc == RAMET_OK)
+        atomic_store(&header->mark_token, token);
+    return rc;
+}
+
+static enum ramet_rc
+sync_mark(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const int result = os->sync(os->ctx, replica->base_fd);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "sync %s", replica->path);
+    atomic_store(&replica->head->header.mark_synced, 1);
+    return RAMET_OK;
+}
+
 static enum ramet_rc
 put_mark_on(struct ramet_replica *replica, struct ramet_err *err)
 {
-    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    struct ramet_index_header *const header = &replica->head->header;
+    const bool was_at_rest = ramet_base_is_at_rest(replica);
     enum ramet_rc rc = lock_natives(replica, err);
 
     if (rc != RAMET_OK)
         return rc;
-    ramet_base_mark(&replica->base_id, mark);
-    rc = ramet_os_write_full(replica->os, replica->base_fd, mark, sizeof(mark),
-                             0, replica->path, err);
+    rc = write_mark(replica, err);
     unlock_natives(replica);
+    /* Should the power take the mark, checksums tell that the base is ours; if
+     * there are none, the mark has to last. */
+    if (rc == RAMET_OK && atomic_load(&header->is_unsummed) != 0)
+        rc = sync_mark(replica, err);
+    if (was_at_rest)
+        ramet_base_rest(replica);
     if (rc == RAMET_OK)
-        atomic_store_explicit(&replica->head->header.is_marked, 1,
-                              memory_order_release);
+        atomic_store_explicit(&header->is_marked, 1, memory_order_release);
     return rc;
 }
 
-enum ramet_rc
-ramet_base_unclean(struct ramet_session *session, struct ramet_err *err)
+static enum ramet_rc
+unclean(struct ramet_session *session, bool confirms, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc;
@@ -157,9 +238,36 @@ ramet_base_unclean(struct ramet_session *session, struct ramet_err *err)
                          "another session begins to write", err);
     if (rc != RAMET_OK)
         return rc;
-    if (!is_marked(replica))
-        rc = put_mark_on(replica, err);
+    if (!is_marked(replica)) {
+        if (confirms)
+            rc = ramet_base_confirm(replica, err);
+        if (rc == RAMET_OK)
+            rc = put_mark_on(replica, err);
+    }
     ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_MARK);
+    return rc;
+}
+
+enum ramet_rc
+ramet_base_unclean(struct ramet_session *session, struct ramet_err *err)
+{
+    return unclean(session, true, err);
+}
+
+enum ramet_rc
+ramet_base_begin_mending(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    enum ramet_rc rc = unclean(session, false, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    atomic_store(&header->was_written, 1);
+    if (atomic_load(&header->mark_token) != atomic_load(&header->mark_next))
+        rc = write_mark(replica, err);
+    if (rc == RAMET_OK && atomic_load(&header->mark_synced) == 0)
+        rc = sync_mark(replica, err);
     return rc;
 }
 
@@ -167,20 +275,38 @@ enum ramet_rc
 ramet_base_begin(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc = ramet_base_unclean(session, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_base_confirm(replica, err);
+    if (rc == RAMET_OK)
+        rc = ramet_base_begin_mending(session, err);
+    if (rc == RAMET_OK) /* until it is at rest again */
+        atomic_store(&replica->head->header.seen_ctime, 0);
+    return rc;
+}
+
+enum ramet_rc
+ramet_base_mark_anew(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const enum ramet_rc rc = write_mark(replica, err);
+
+    ramet_base_rest(replica);
+    return rc;
+}
+
+void
+ramet_base_rest(struct ramet_replica *replica)
+{
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
-    enum ramet_rc rc = ramet_base_unclean(session, err);
-    int result;
+    struct ramet_stat st;
 
-    if (rc != RAMET_OK || atomic_load(&header->mark_synced) != 0)
-        return rc;
-    result = os->sync(os->ctx, replica->base_fd);
-    if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "sync %s", replica->path);
-    atomic_store(&header->mark_synced, 1);
-    atomic_store(&header->was_written, 1);
-    return RAMET_OK;
+    if (os->stat(os->ctx, replica->base_fd, &st) < 0)
+        return; /* it stays unknown */
+    atomic_store(&header->seen_size, st.size_bytes);
+    atomic_store(&header->seen_mtime, (uint64_t)st.mtime_ns);
+    atomic_store(&header->seen_ctime, (uint64_t)st.ctime_ns);
 }
 
 enum ramet_rc

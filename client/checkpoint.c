@@ -463,6 +463,8 @@ publish_base(struct checkpoint *c)
     struct ramet_index_header *const header = &c->replica->head->header;
 
     ramet_base_header_set(c->replica, c->state.fold.newest.header);
+    atomic_store(&header->mark_next, c->state.mark_next);
+    ramet_base_rest(c->replica);
     ramet_presence_end(c->replica, c->state.base_absent);
     atomic_store(&header->base_page_count, c->state.base_page_count);
     atomic_store(&header->base_page_size, c->state.base_page_size);
@@ -565,6 +567,26 @@ keep_past(struct checkpoint *c, struct ramet_err *err)
     return ramet_past_keep(&c->past, &c->pages, err);
 }
 
+/* What the base's inode says, and the mark bears, until somebody changes it. */
+static enum ramet_rc
+leave_base(struct checkpoint *c, struct ramet_err *err)
+{
+    const struct ramet_os *const os = c->replica->os;
+    struct ramet_stat st;
+    const int result = os->stat(os->ctx, c->replica->base_fd, &st);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "stat %s", c->replica->path);
+    c->state.base_device = st.device;
+    c->state.base_inode = st.inode;
+    c->state.base_size = st.size_bytes;
+    c->state.base_mtime_ns = st.mtime_ns;
+    c->state.base_ctime_ns = st.ctime_ns;
+    c->state.mark_now = c->state.mark_next;
+    return ramet_mark_token_new(os, &c->state.mark_next, err);
+}
+
 /* With the base lock. */
 static enum ramet_rc
 write_base(struct checkpoint *c, struct ramet_err *err)
@@ -593,6 +615,8 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     if (rc != RAMET_OK || is_nothing_to_do(c))
         return rc;
     rc = ramet_log_sync_before(c->session, c->last + 1, err);
+    /* As the state on disk has it, which was written though that failed. */
+    atomic_store(&header->mark_next, c->state.mark_next);
     if (rc == RAMET_OK)
         rc = ramet_base_begin(c->session, err);
     /* A state that was written, though that was said to have failed, knows the
@@ -616,6 +640,8 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         rc = ramet_presence_sync(replica, err);
     if (rc == RAMET_OK)
         rc = carry_fills(c, err);
+    if (rc == RAMET_OK)
+        rc = leave_base(c, err);
     if (rc != RAMET_OK)
         return rc;
     c->state.is_clean = false;

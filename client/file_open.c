@@ -302,6 +302,7 @@ open_session(struct opening *opening, struct ramet_replica_options *replica,
              struct ramet_err *err)
 {
     struct ramet_file *const file = opening->file;
+    struct ramet_replica_options unasked = *replica;
     uint64_t changed;
     enum ramet_rc rc;
 
@@ -309,7 +310,8 @@ open_session(struct opening *opening, struct ramet_replica_options *replica,
     if (rc != RAMET_EFOREIGN || kind_on_disk(opening) != RAMET_KIND_BLOB ||
         (replica->flags & RAMET_OPEN_READONLY) != 0)
         return rc;
-    rc = ramet_replica_adopt_base(opening->path, replica, &changed, err);
+    unasked.flags |= RAMET_OPEN_UNASKED;
+    rc = ramet_replica_adopt_base(opening->path, &unasked, &changed, err);
     return rc == RAMET_OK
                ? ramet_session_open(opening->path, replica, &file->session, err)
                : rc;

@@ -25,7 +25,7 @@
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
-     sizeof(struct ramet_published) << 16 | 4)
+     sizeof(struct ramet_published) << 16 | 5)
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 
@@ -81,8 +81,9 @@ resize_file(const struct ramet_replica *replica, int fd, bool *out_is_new)
                : os->allocate(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET);
 }
 
-uint64_t
-ramet_index_condemned(const struct ramet_replica *replica)
+/* A word of the file's head; 0 if that can't be had. */
+static uint64_t
+read_word(const struct ramet_replica *replica, uint64_t offset)
 {
     const struct ramet_os *const os = replica->os;
     const int fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME, O_RDONLY);
@@ -91,14 +92,28 @@ ramet_index_condemned(const struct ramet_replica *replica)
 
     if (fd < 0)
         return 0;
-    /* What an index of another layout has there is the word of no record. */
-    if (ramet_os_read_some(os, fd, &word, sizeof(word),
-                           offsetof(struct ramet_index_head, header.condemned),
-                           &got, INDEX_NAME, NULL) != RAMET_OK ||
+    if (ramet_os_read_some(os, fd, &word, sizeof(word), offset, &got,
+                           INDEX_NAME, NULL) != RAMET_OK ||
         got != sizeof(word))
         word = 0;
     os->close(os->ctx, fd);
     return word;
+}
+
+uint64_t
+ramet_index_condemned(const struct ramet_replica *replica)
+{
+    /* What an index of another layout has there is the word of no record. */
+    return read_word(replica,
+                     offsetof(struct ramet_index_head, header.condemned));
+}
+
+int64_t
+ramet_index_seen_ctime(const struct ramet_replica *replica)
+{
+    /* ... and no time at which anything happened. */
+    return (int64_t)read_word(
+        replica, offsetof(struct ramet_index_head, header.seen_ctime));
 }
 
 static bool
@@ -148,7 +163,7 @@ begin_head(struct ramet_replica *replica, bool is_new)
 
 enum ramet_rc
 ramet_index_create(struct ramet_replica *replica, int *out_fd,
-                   struct ramet_err *err)
+                   int64_t *out_seen_ctime, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     bool is_new = true;
@@ -173,6 +188,10 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
             os->close(os->ctx, fd);
         return rc;
     }
+    *out_seen_ctime =
+        is_head_right(replica)
+            ? (int64_t)atomic_load(&replica->head->header.seen_ctime)
+            : 0;
     begin_head(replica, is_new);
     *out_fd = fd;
     return RAMET_OK;

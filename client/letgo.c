@@ -153,10 +153,12 @@ open_base(struct ramet_letgo *l, struct ramet_err *err)
 
     if (l->is_open)
         return RAMET_OK;
-    rc = ramet_base_begin(l->session, err);
-    if (rc == RAMET_OK)
-        rc =
-            ramet_state_file_read(replica->os, replica->dir_fd, &l->state, err);
+    rc = ramet_state_file_read(replica->os, replica->dir_fd, &l->state, err);
+    if (rc == RAMET_OK) {
+        atomic_store(&replica->head->header.mark_next, l->state.mark_next);
+        rc = l->is_mending ? ramet_base_begin_mending(l->session, err)
+                           : ramet_base_begin(l->session, err);
+    }
     if (rc == RAMET_OK)
         rc = ramet_presence_begin(replica, l->state.base_page_count,
                                   &l->state.base_absent, err);
@@ -257,6 +259,8 @@ ramet_letgo_end(struct ramet_letgo *l, enum ramet_rc rc, struct ramet_err *err)
     }
     if (rc == RAMET_OK && l->is_open)
         ramet_presence_end(replica, l->state.base_absent);
+    if (l->is_open && !l->is_mending)
+        ramet_base_rest(replica);
     ramet_era_leave(session, l->entered);
     ramet_base_unlock(session);
     letgo_done(l);

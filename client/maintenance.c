@@ -272,6 +272,7 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     state->base_inode = st.inode;
     state->base_size = s->byte_length;
     state->base_mtime_ns = (int64_t)os->wall_ms(os->ctx) * 1000000;
+    state->base_ctime_ns = 0; /* of when that was set: the index will know */
     /* Positions begin anew where half of them are used up: nobody is here. */
     if (state->oldest_gen > RAMET_GEN_MAX / 2) {
         state->oldest_gen = 1;
@@ -292,6 +293,7 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
         result = os->set_mtime(os->ctx, replica->base_fd, state->base_mtime_ns);
     if (result == 0)
         result = os->sync(os->ctx, replica->base_fd);
+    ramet_base_rest(replica);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
                                         -result, "close %s", replica->path);

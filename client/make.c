@@ -50,6 +50,8 @@ start_state(struct ramet_replica *replica, struct ramet_state_file *state,
     rc = ramet_id_new(&state->base_id, err);
     if (rc == RAMET_OK)
         rc = ramet_state_stamp_place(replica, state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_mark_token_new(replica->os, &state->mark_next, err);
     state->default_held = true;
     state->presence_is_checked = true;
     state->is_clean = true;
@@ -103,6 +105,7 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
     state->base_inode = st->inode;
     state->base_size = st->size_bytes;
     state->base_mtime_ns = st->mtime_ns;
+    state->base_ctime_ns = st->ctime_ns;
     if (s->page_count != 0 &&
         ramet_pageset_add_run(&state->fold.later,
                               (struct ramet_run){1, s->page_count}) != RAMET_OK)
@@ -222,7 +225,7 @@ write_clone_base(struct ramet_replica *replica,
     int result;
     enum ramet_rc rc;
 
-    ramet_base_mark(&state->base_id, mark);
+    ramet_base_mark(&state->base_id, state->mark_next, mark);
     rc = ramet_os_write_full(os, replica->base_fd, mark, sizeof(mark), 0,
                              replica->path, err);
     if (rc != RAMET_OK)

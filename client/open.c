@@ -207,7 +207,8 @@ take_over(struct opening *o, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = open_base(replica, replica->is_readonly, err);
     if (rc == RAMET_OK)
-        rc = ramet_recover(o->session, state, err);
+        rc = ramet_recover(o->session, state,
+                           (o->options->flags & RAMET_OPEN_VERIFY) != 0, err);
     ramet_state_file_done(state);
     ramet_free(state);
     return rc;

@@ -84,7 +84,8 @@ build_private(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
     struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
-    enum ramet_base_form form;
+    struct ramet_base_look look;
+    int64_t none;
     int fd = -1;
     enum ramet_rc rc;
 
@@ -102,17 +103,24 @@ build_private(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK) {
         ramet_replica_adopt_state(replica, state);
         replica->is_private = true;
-        rc = ramet_base_check(replica, state, &form, err);
+        rc = ramet_base_check(replica, state, ramet_index_seen_ctime(replica),
+                              &look, err);
     }
     if (rc == RAMET_OK)
-        rc = ramet_index_create(replica, &fd, err);
+        rc = ramet_index_create(replica, &fd, &none, err);
     if (rc == RAMET_OK) {
         ramet_index_begin(replica, state);
         rc = ramet_presence_count_absent(replica, state->base_page_count,
                                          &state->base_absent, err);
         atomic_store(&replica->head->header.base_absent, state->base_absent);
         atomic_store(&replica->head->header.absent_now, state->base_absent);
+        atomic_store(&replica->head->header.is_marked,
+                     look.form == RAMET_BASE_MARKED);
     }
+    if (rc == RAMET_OK && look.has_happened)
+        rc = ramet_private_catch_up(session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_base_compare(replica, &look, false, err);
     ramet_state_file_done(state);
     ramet_free(state);
     return rc;

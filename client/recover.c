@@ -71,161 +71,9 @@ ramet_index_begin(struct ramet_replica *replica,
                                           ? s->page_count
                                           : state->base_page_count);
     atomic_store(&header->lsn_tail, s->tail);
+    atomic_store(&header->mark_next, state->mark_next);
     ramet_base_header_set(replica, s->header);
     ramet_index_publish(replica, &first);
-}
-
-/* ---- the base ------------------------------------------------------------ */
-
-/* Bytes 18 and 19 say "WAL" in a database that was adopted as it was. */
-static bool
-is_same_header(const uint8_t *base, const uint8_t *ours)
-{
-    return memcmp(base, ours, 18) == 0 &&
-           memcmp(base + 20, ours + 20, RAMET_TRUE_HEADER_SIZE - 20) == 0 &&
-           (memcmp(base + 18, ours + 18, 2) == 0 ||
-            (base[18] == 2 && base[19] == 2 && ours[18] == 1 && ours[19] == 1));
-}
-
-/* Pages whose checksum is known must have it. */
-static enum ramet_rc
-compare_pages(struct ramet_replica *replica,
-              const struct ramet_state_file *state, uint64_t *out_different,
-              struct ramet_err *err)
-{
-    const uint32_t page_size = state->base_page_size;
-    uint8_t *const page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
-    enum ramet_rc rc = RAMET_OK;
-    uint64_t different = 0;
-
-    if (page == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
-    for (uint64_t pgno = 1; rc == RAMET_OK && pgno <= state->base_page_count;
-         pgno++) {
-        const uint64_t offset = (uint64_t)(pgno - 1) * page_size;
-        uint64_t value;
-        size_t got = 0;
-
-        rc = ramet_presence_read(replica, (uint32_t)pgno, 1, &value, err);
-        if (rc != RAMET_OK || !ramet_presence_is_sum(value))
-            continue;
-        rc = ramet_os_read_some(replica->os, replica->base_fd, page, page_size,
-                                offset, &got, replica->path, err);
-        if (rc != RAMET_OK)
-            break;
-        memset(page + got, 0, page_size - got);
-        different +=
-            ramet_presence_sum((uint32_t)pgno, page, page_size) != value;
-    }
-    ramet_free(page);
-    if (rc == RAMET_OK)
-        *out_different = different;
-    return rc;
-}
-
-static enum ramet_rc
-foreign(const struct ramet_replica *replica, const char *what,
-        struct ramet_err *err)
-{
-    return RAMET_FAIL(err, RAMET_EFOREIGN,
-                      "%s %s; 'ramet adopt' takes it as it is, 'ramet restore' "
-                      "brings back what was there",
-                      replica->path, what);
-}
-
-/* What native SQLite leaves beside a database that it has not finished with. */
-static enum ramet_rc
-look_for_native_files(struct ramet_replica *replica, struct ramet_err *err)
-{
-    const char *suffix = NULL;
-    enum ramet_rc rc = RAMET_OK;
-
-    if (replica->kind == RAMET_KIND_SQLITE)
-        rc = ramet_base_leftover(replica, &suffix, err);
-    if (rc == RAMET_OK && suffix != NULL)
-        rc = RAMET_FAIL(err, RAMET_EFOREIGN,
-                        "%s%s is there: another program changed the database; "
-                        "'ramet adopt' takes it as it is",
-                        replica->path, suffix);
-    return rc;
-}
-
-/*
- * A file shorter than the mark grows by it, and until that is synced a crash may
- * leave the length without the bytes, or the bytes without the length. A clean
- * close writes the true bytes over the mark and then cuts off the rest of it.
- */
-static bool
-is_mark_in_part(const struct ramet_state_file *state, const uint8_t *first,
-                size_t got, const uint8_t *mark)
-{
-    const uint64_t old = state->base_size;
-
-    if (!state->is_clean || old >= RAMET_TRUE_HEADER_SIZE || got == 0)
-        return false;
-    if (memcmp(first, mark, got) == 0)
-        return true;
-    if (got <= old || memcmp(first, state->fold.newest.header, old) != 0)
-        return false;
-    for (uint64_t i = old; i < got; i++)
-        if (first[i] != 0 && first[i] != mark[i])
-            return false;
-    return true;
-}
-
-enum ramet_rc
-ramet_base_check(struct ramet_replica *replica,
-                 const struct ramet_state_file *state,
-                 enum ramet_base_form *out_form, struct ramet_err *err)
-{
-    const struct ramet_os *const os = replica->os;
-    uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
-    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
-    uint8_t ours[RAMET_TRUE_HEADER_SIZE];
-    struct ramet_stat st;
-    uint64_t different = 0;
-    size_t got = 0;
-    enum ramet_rc rc;
-
-    *out_form = RAMET_BASE_CLEAN;
-    rc = ramet_os_read_some(os, replica->base_fd, first, sizeof(first), 0, &got,
-                            replica->path, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_base_mark(&state->base_id, mark);
-    if (state->is_adopting)
-        return foreign(replica, "was being adopted, and that was interrupted",
-                       err);
-    if (memcmp(first, mark, sizeof(mark)) == 0) {
-        *out_form = RAMET_BASE_MARKED;
-        return RAMET_OK;
-    }
-    if (os->stat(os->ctx, replica->base_fd, &st) == 0 &&
-        st.size_bytes <= RAMET_TRUE_HEADER_SIZE &&
-        is_mark_in_part(state, first, got, mark)) {
-        *out_form = RAMET_BASE_MARKED_IN_PART;
-        return RAMET_OK;
-    }
-    ramet_state_true_header(state, ours);
-    if (!state->is_clean || !is_same_header(first, ours))
-        return foreign(replica, "was changed or replaced by another program",
-                       err);
-    rc = look_for_native_files(replica, err);
-    if (rc != RAMET_OK)
-        return rc;
-    if (os->stat(os->ctx, replica->base_fd, &st) == 0 &&
-        st.size_bytes == state->base_size &&
-        st.mtime_ns == state->base_mtime_ns && st.inode == state->base_inode &&
-        st.device == state->base_device)
-        return RAMET_OK;
-    *out_form = RAMET_BASE_MOVED;
-    if (st.size_bytes != state->base_size)
-        return foreign(replica, "has another size: another program changed it",
-                       err);
-    rc = compare_pages(replica, state, &different, err);
-    if (rc == RAMET_OK && different != 0)
-        rc = foreign(replica, "was changed by another program", err);
-    return rc;
 }
 
 /* ---- the log ------------------------------------------------------------- */
@@ -472,53 +320,56 @@ ramet_state_stamp_place(struct ramet_replica *replica,
     return RAMET_OK;
 }
 
-/* A copy of a replica is another replica. */
+/* A copy of a replica is another replica; and a base that was moved, or touched,
+ * is looked at once. */
 static enum ramet_rc
 notice_copy(struct ramet_replica *replica, struct ramet_state_file *state,
-            bool base_moved, struct ramet_err *err)
+            const struct ramet_base_look *look, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
+    const struct ramet_stat *const st = &look->st;
     const bool is_copy = state->lock_inode != replica->inode ||
                          state->lock_device != replica->device ||
                          state->host != ramet_host_hash(os);
-    struct ramet_stat st;
+    const bool has_moved =
+        look->form == RAMET_BASE_CLEAN &&
+        (st->device != state->base_device || st->inode != state->base_inode ||
+         st->mtime_ns != state->base_mtime_ns ||
+         (state->base_ctime_ns != 0 && st->ctime_ns != state->base_ctime_ns));
     enum ramet_rc rc = RAMET_OK;
 
-    if (!is_copy && !base_moved)
+    if (!is_copy && !has_moved)
         return RAMET_OK;
     if (is_copy)
         rc = ramet_state_stamp_place(replica, state, err);
-    if (rc == RAMET_OK && base_moved &&
-        os->stat(os->ctx, replica->base_fd, &st) == 0) {
-        state->base_device = st.device;
-        state->base_inode = st.inode;
-        state->base_mtime_ns = st.mtime_ns;
+    if (has_moved) {
+        state->base_device = st->device;
+        state->base_inode = st->inode;
+        state->base_mtime_ns = st->mtime_ns;
+        state->base_ctime_ns = st->ctime_ns;
     }
     return rc == RAMET_OK
                ? ramet_state_file_write(os, replica->dir_fd, state, err)
                : rc;
 }
 
+/* From state, log and fills. */
 static enum ramet_rc
-make_index(struct ramet_session *session, const struct ramet_state_file *state,
-           bool marked, struct ramet_err *err)
+fill_index(struct ramet_session *session, const struct ramet_state_file *state,
+           const struct ramet_base_look *look, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    struct ramet_index_header *header;
-    struct ramet_stat st;
+    struct ramet_index_header *const header = &replica->head->header;
+    const bool marked = look->form == RAMET_BASE_MARKED;
     struct files files;
-    enum ramet_rc rc = ramet_index_create(replica, &replica->index_fd, err);
+    enum ramet_rc rc = RAMET_OK;
 
-    if (rc != RAMET_OK)
-        return rc;
-    header = &replica->head->header;
-    if (os->stat(os->ctx, replica->base_fd, &st) == 0) {
-        header->base_device = st.device;
-        header->base_inode = st.inode;
-    }
+    header->base_device = look->st.device;
+    header->base_inode = look->st.inode;
     ramet_index_begin(replica, state);
     atomic_store(&header->is_marked, marked);
+    atomic_store(&header->mark_token, look->token);
     /* Marked, the base is not what a clean state says: who was at it died. */
     if (!state->is_clean || marked) {
         uint64_t absent = 0;
@@ -544,27 +395,45 @@ make_index(struct ramet_session *session, const struct ramet_state_file *state,
     return RAMET_OK;
 }
 
-enum ramet_rc
-ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
-              struct ramet_err *err)
+/* The base is ours: what it is to bear. */
+static enum ramet_rc
+settle_mark(struct ramet_session *session, const struct ramet_base_look *look,
+            struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    enum ramet_base_form form;
+
+    /* Compared once, it bears what need not be compared. */
+    if (look->form == RAMET_BASE_MARKED && look->has_happened)
+        return ramet_base_mark_anew(replica, err);
+    ramet_base_rest(replica);
+    /* Of a mark in part: whole again, so that the clean close takes it off. */
+    if (look->form == RAMET_BASE_MARKED_IN_PART)
+        return ramet_base_unclean(session, err);
+    /* While a native program reads the base, it stays; the close tries again. */
+    if (look->form == RAMET_BASE_CLEAN && !ramet_log_is_empty(replica) &&
+        ramet_base_unclean(session, NULL) != RAMET_OK)
+        return RAMET_OK;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
+              bool is_lenient, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_base_look look;
+    int64_t seen_ctime = 0;
     enum ramet_rc rc;
 
     ramet_replica_adopt_state(replica, state);
-    rc = ramet_base_check(replica, state, &form, err);
+    rc = ramet_index_create(replica, &replica->index_fd, &seen_ctime, err);
     if (rc == RAMET_OK)
-        rc = notice_copy(replica, state, form == RAMET_BASE_MOVED, err);
+        rc = ramet_base_check(replica, state, seen_ctime, &look, err);
     if (rc == RAMET_OK)
-        rc = make_index(session, state, form == RAMET_BASE_MARKED, err);
-    /* Of a mark in part: whole again, so that the clean close takes it off. */
-    if (rc == RAMET_OK && form == RAMET_BASE_MARKED_IN_PART)
-        rc = ramet_base_unclean(session, err);
-    /* While a native program reads the base, it stays; the close tries again. */
-    else if (rc == RAMET_OK && form != RAMET_BASE_MARKED &&
-             !ramet_log_is_empty(replica) &&
-             ramet_base_unclean(session, NULL) != RAMET_OK)
-        return RAMET_OK;
-    return rc;
+        rc = fill_index(session, state, &look, err);
+    if (rc == RAMET_OK)
+        rc = ramet_base_compare(replica, &look, is_lenient, err);
+    if (rc == RAMET_OK)
+        rc = notice_copy(replica, state, &look, err);
+    return rc == RAMET_OK ? settle_mark(session, &look, err) : rc;
 }

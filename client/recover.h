@@ -6,7 +6,7 @@
 #ifndef RAMET_CLIENT_RECOVER_H
 #define RAMET_CLIENT_RECOVER_H
 
-#include "client/replica_impl.h"
+#include "client/base_check.h"
 
 /* No state file: make a replica of what is there, if the options say so. Fills
  * `state`, which is on disk then. Alone, under the open byte. */
@@ -37,18 +37,6 @@ uint64_t ramet_host_hash(const struct ramet_os *os);
 RAMET_NODISCARD enum ramet_rc
 ramet_state_stamp_place(struct ramet_replica *replica,
                         struct ramet_state_file *state, struct ramet_err *err);
-/* What the base bears. */
-enum ramet_base_form {
-    RAMET_BASE_CLEAN,          /* the true header, as `state` says */
-    RAMET_BASE_MOVED,          /* likewise, at another place or time */
-    RAMET_BASE_MARKED,         /* the replica mark */
-    RAMET_BASE_MARKED_IN_PART, /* of a file shorter than it */
-};
-/* Compare the base with what `state` says of it. RAMET_EFOREIGN. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_check(struct ramet_replica *replica,
-                 const struct ramet_state_file *state,
-                 enum ramet_base_form *out_form, struct ramet_err *err);
 /* Fill the fresh index's header from the state. */
 void ramet_index_begin(struct ramet_replica *replica,
                        const struct ramet_state_file *state);

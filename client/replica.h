@@ -75,6 +75,10 @@ enum ramet_replica_flags {
     RAMET_OPEN_EXCLUSIVE = 1 << 3, /* only if no other session is live */
     RAMET_OPEN_NOFOLLOW = 1 << 4,  /* the name itself must be no link */
     RAMET_OPEN_PULL = 1 << 5,      /* file.h: with READONLY, may pull */
+    RAMET_OPEN_UNASKED = 1 << 7,   /* adopt a base only if no commit in the log
+                                      is given up by that */
+    RAMET_OPEN_VERIFY = 1 << 6,    /* open though pages fail their checksums, if
+                                      nothing else says that somebody wrote */
 };
 
 /*

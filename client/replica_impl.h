@@ -72,9 +72,14 @@ struct ramet_index_header {
     _Atomic uint64_t base_page_size;  /* C */
     _Atomic uint64_t is_unsummed;     /* B: see sums.h */
     _Atomic uint64_t mark_synced;     /* B */
-    _Atomic uint64_t was_written;     /* *: something since the clean state */
-    _Atomic uint64_t absent_now;      /* *: about so many pages are absent */
-    _Atomic uint64_t slot_hint;       /* *: slots ever used */
+    _Atomic uint64_t mark_token;      /* B: that the base bears */
+    _Atomic uint64_t mark_next;       /* B: see base_check.h */
+    /* B: what the base's inode said when we were last done with it; all 0: we
+     * may be at it. */
+    _Atomic uint64_t seen_size, seen_mtime, seen_ctime;
+    _Atomic uint64_t was_written; /* *: something since the clean state */
+    _Atomic uint64_t absent_now;  /* *: about so many pages are absent */
+    _Atomic uint64_t slot_hint;   /* *: slots ever used */
     /* *: until then (monotonic ns) the write lock may be held briefly. */
     _Atomic uint64_t brief_until;
     /* C: what past.c keeps. Snapshots before `past_tail` look there. */
@@ -324,12 +329,15 @@ ramet_session_check_fork(const struct ramet_session *session,
 
 /* ---- index.c ------------------------------------------------------------- */
 
+/* *out_seen_ctime: as the index before it had it; 0: there was none. */
 RAMET_NODISCARD enum ramet_rc
 ramet_index_create(struct ramet_replica *replica, int *out_fd,
-                   struct ramet_err *err);
+                   int64_t *out_seen_ctime, struct ramet_err *err);
 /* `condemned` as the file has it, mapped or not: it outlives those who map it.
  */
 uint64_t ramet_index_condemned(const struct ramet_replica *replica);
+/* When the base last changed, as the file has it; 0: not known. */
+int64_t ramet_index_seen_ctime(const struct ramet_replica *replica);
 /* Map what another process made. RAMET_ENOTFOUND: there is none that fits. */
 RAMET_NODISCARD enum ramet_rc
 ramet_index_map(struct ramet_replica *replica, bool writable,
@@ -728,8 +736,14 @@ ramet_super_clean(struct ramet_replica *replica, struct ramet_err *err);
 
 /* ---- base.c -------------------------------------------------------------- */
 
-void ramet_base_mark(const struct ramet_id *base_id,
+void ramet_base_mark(const struct ramet_id *base_id, uint32_t token,
                      uint8_t out[RAMET_TRUE_HEADER_SIZE]);
+/* Is it this replica's mark, and with which token? */
+bool ramet_base_mark_parse(const uint8_t first[RAMET_TRUE_HEADER_SIZE],
+                           const struct ramet_id *base_id, uint32_t *out_token);
+RAMET_NODISCARD enum ramet_rc
+ramet_mark_token_new(const struct ramet_os *os, uint32_t *out_token,
+                     struct ramet_err *err);
 /* The mark of some replica, whichever. */
 bool ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE]);
 /* Which of the files that native SQLite keeps beside a database has a
@@ -741,9 +755,19 @@ ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
  * knows nothing of us is reading it. Needs write lock or base lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_unclean(struct ramet_session *session, struct ramet_err *err);
-/* ... and durably: before the first write to the base's pages. */
+/* ... and durably: before the first write to the base's pages. The mark bears
+ * the next token from here on. RAMET_EFOREIGN: somebody else wrote there. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_begin(struct ramet_session *session, struct ramet_err *err);
+/* ... to write what has the checksum that the page should have, or to give it
+ * up: whatever became of the other pages. */
+RAMET_NODISCARD enum ramet_rc
+ramet_base_begin_mending(struct ramet_session *session, struct ramet_err *err);
+/* The mark, with the next token, on a base that has one. */
+RAMET_NODISCARD enum ramet_rc
+ramet_base_mark_anew(struct ramet_replica *replica, struct ramet_err *err);
+/* Nobody is at the base now: what its inode says is what it should. */
+void ramet_base_rest(struct ramet_replica *replica);
 /* A whole page; leaves the first 100 bytes of the file alone. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_write(struct ramet_replica *replica, uint32_t page_size,
@@ -820,10 +844,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_session_new(struct ramet_replica *replica, bool is_internal,
                   struct ramet_session **out_session, struct ramet_err *err);
 void ramet_session_free(struct ramet_session *session);
-/* Bring a replica to order whose only session this is; state is read. */
+/* Bring a replica to order whose only session this is; state is read. Lenient:
+ * see ramet_base_compare(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
-              struct ramet_err *err);
+              bool is_lenient, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_clean_close(struct ramet_session *session, struct ramet_err *err);
 

@@ -143,6 +143,9 @@ put_end(struct ramet_buf *out, const struct ramet_state_file *s)
     ramet_buf_le32(out, b->cookie);
     ramet_buf_le32(out, b->own_counter);
     ramet_buf_le32(out, b->own_cookie);
+    ramet_buf_le64(out, (uint64_t)s->base_ctime_ns);
+    ramet_buf_le32(out, s->mark_now);
+    ramet_buf_le32(out, s->mark_next);
 }
 
 /* What version 1 does not have. */
@@ -157,6 +160,12 @@ get_end(struct ramet_reader *in, struct ramet_state_file *s)
     b->cookie = ramet_read_le32(in);
     b->own_counter = ramet_read_le32(in);
     b->own_cookie = ramet_read_le32(in);
+    s->base_ctime_ns = (int64_t)ramet_read_le64(in);
+    s->mark_now = ramet_read_le32(in);
+    s->mark_next = ramet_read_le32(in);
+    if (s->mark_now > RAMET_MARK_TOKEN_MAX ||
+        s->mark_next > RAMET_MARK_TOKEN_MAX)
+        in->bad = true;
 }
 
 static uint32_t

@@ -17,6 +17,9 @@
 #include "client/logfile.h"
 #include "client/replica.h"
 
+/* Greatest `mark_now` and `mark_next`; 0: none. */
+#define RAMET_MARK_TOKEN_MAX 0x3ffffu
+
 /*
  * The numbers in the header that the base bore when it was last clean. A native
  * SQLite that idles over it may have them in mind, so they are borne again only
@@ -39,9 +42,13 @@ struct ramet_state_file {
     bool is_unsummed;         /* pages may be without a checksum; see sums.h */
     bool is_clean;    /* the base may bear the true header; log is empty */
     bool is_adopting; /* ramet adopt was interrupted */
-    uint64_t base_device, base_inode, base_size; /* when clean */
+    /* What the base's inode says when nobody is at it; see base_check.h. */
+    uint64_t base_device, base_inode, base_size;
     int64_t base_mtime_ns;
-    uint64_t oldest_gen; /* log generation that follows the fold */
+    int64_t base_ctime_ns; /* 0: not known */
+    uint32_t mark_now;     /* what the mark bears when nobody is at the base */
+    uint32_t mark_next;    /* ... and what whoever changes it next puts there */
+    uint64_t oldest_gen;   /* log generation that follows the fold */
     uint64_t oldest_fill;
     uint32_t base_page_count;
     uint32_t base_page_size;

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/base_check.h"
 #include "client/letgo.h"
 #include "client/past.h"
 #include "client/state.h"
@@ -94,7 +95,8 @@ enter_block(struct block *b, bool *out_done, struct ramet_err *err)
     uint64_t values[BLOCK];
     enum ramet_rc rc;
 
-    *out_done = atomic_load(&header->stamp) == b->stamp; /* invariant (2) */
+    *out_done = atomic_load(&header->stamp) == b->stamp && /* invariant (2) */
+                ramet_base_is_at_rest(b->replica); /* else who knows whose */
     if (!*out_done)
         return RAMET_OK;
     rc = ramet_presence_read(b->replica, b->first, b->count, values, err);

@@ -11,6 +11,7 @@
  */
 #include <string.h>
 
+#include "client/base_check.h"
 #include "client/letgo.h"
 #include "core/alloc.h"
 
@@ -178,7 +179,7 @@ write_anew(struct verification *v, uint32_t pgno, const uint8_t *page,
     rc = is_bad_still(v, pgno, &value, &bad, err);
     *out_done = rc == RAMET_OK && (!bad || value == sum);
     if (*out_done && bad) {
-        rc = ramet_base_begin(v->session, err);
+        rc = ramet_base_begin_mending(v->session, err);
         if (rc == RAMET_OK)
             rc = ramet_base_write(v->replica, v->page_size, pgno, page, err);
     }
@@ -238,6 +239,7 @@ give_up(struct verification *v, struct ramet_err *err)
 
     if (rc != RAMET_OK || !may)
         return rc;
+    l.is_mending = true;
     for (size_t i = 0; rc == RAMET_OK && i < v->bad.run_count; i++)
         for (uint64_t p = v->bad.runs[i].first;
              rc == RAMET_OK && p <= v->bad.runs[i].last;
@@ -302,6 +304,17 @@ believe(struct verification *v, const struct ramet_replica_state *fold,
     return rc;
 }
 
+/* What was mended is as it should be, if all of it is. */
+static void
+confirm_base(struct verification *v)
+{
+    if (ramet_base_lock(v->session, RAMET_LOCK_WAIT_MS, NULL) != RAMET_OK)
+        return;
+    /* If not, nobody moves anything into it until it is. */
+    (void)!ramet_base_confirm(v->replica, NULL);
+    ramet_base_unlock(v->session);
+}
+
 static enum ramet_rc
 mend(struct verification *v, struct ramet_err *err)
 {
@@ -317,6 +330,7 @@ mend(struct verification *v, struct ramet_err *err)
     if (rc == RAMET_OK) {
         bring_anew(v, &fold);
         rc = give_up(v, err);
+        confirm_base(v);
     }
     ramet_replica_state_done(&fold);
     return rc;

@@ -211,6 +211,12 @@ sys_seek_data(void *ctx, int fd, uint64_t offset)
     return result;
 }
 
+static int64_t
+ns_of(const struct timespec *time)
+{
+    return (int64_t)time->tv_sec * (int64_t)NS_PER_S + time->tv_nsec;
+}
+
 static void
 convert_stat(const struct stat *from, struct ramet_stat *to)
 {
@@ -219,8 +225,8 @@ convert_stat(const struct stat *from, struct ramet_stat *to)
         .block_bytes = (uint64_t)from->st_blocks * 512,
         .device = (uint64_t)from->st_dev,
         .inode = (uint64_t)from->st_ino,
-        .mtime_ns = (int64_t)from->st_mtim.tv_sec * (int64_t)NS_PER_S +
-                    from->st_mtim.tv_nsec,
+        .mtime_ns = ns_of(&from->st_mtim),
+        .ctime_ns = ns_of(&from->st_ctim),
         .mode = from->st_mode,
         .link_count = (uint32_t)from->st_nlink,
         .uid = from->st_uid,

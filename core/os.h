@@ -40,6 +40,7 @@ struct ramet_stat {
     uint64_t device;
     uint64_t inode;
     int64_t mtime_ns;
+    int64_t ctime_ns;
     uint32_t mode; /* st_mode */
     uint32_t link_count;
     uint32_t uid;

@@ -264,6 +264,16 @@ reopen(struct crash_world *w, unsigned flags)
         CRASH_OK(w, crash_open(w, 0, &w->session, e));
 }
 
+/* A clean close may give the header other numbers: counter and schema cookie. */
+static void
+hide_numbers(struct image *plain, const struct image *expected)
+{
+    static const unsigned at[] = {24, 40, 92};
+
+    for (unsigned i = 0; plain->size >= 100 && i < 3; i++)
+        memcpy(plain->bytes + at[i], expected->bytes + at[i], 4);
+}
+
 /* Closed with nothing done to it, a whole replica is a plain file. */
 static void
 check_plain_close(struct crash_world *w)
@@ -280,6 +290,7 @@ check_plain_close(struct crash_world *w)
     ramet_pageset_done(&absent);
     crash_close(w);
     plain = store_read_plain(w->path, 4096);
+    hide_numbers(plain, expected);
     if (whole && (plain->size != expected->size ||
                   memcmp(plain->bytes, expected->bytes, plain->size) != 0))
         crash_fail(w, __LINE__, "a whole, clean replica's file",
@@ -292,6 +303,9 @@ check_plain_close(struct crash_world *w)
 void
 crash_check(struct crash_world *w)
 {
+    crash_close(w);
+    faultos_free(w->faults); /* and the second names that it gives to files */
+    w->faults = NULL;
     w->os = ramet_os_system();
     faultos_free(w->faults); /* and its second links to all files */
     w->faults = NULL;

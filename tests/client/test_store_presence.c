@@ -241,7 +241,7 @@ presence__of_a_replica_of_version_1__is_understood(void **state)
         ramet_put_le64(raw + i * 8, value);
     }
     change_file(p, "presence", 0, raw, size);
-    size = read_file(p, "state", raw, sizeof(raw)) - 32;
+    size = read_file(p, "state", raw, sizeof(raw)) - 48;
     raw[7] = 1;
     ramet_put_le32(raw + 8, ramet_get_le32(raw + 8) & 31);
     ramet_put_le64(raw + size - 8, ramet_hash64(raw, size - 8));

@@ -51,9 +51,10 @@ cli_exit_of(enum ramet_rc rc)
     return CLI_FAILED;
 }
 
-/* What to do, where the code alone tells it; else "". */
+/* What to do, where the code tells it; else "". `is_local`: the system of this
+ * machine refused it, not a remote. */
 static const char *
-way_out(enum ramet_rc rc)
+way_out(enum ramet_rc rc, bool is_local)
 {
     switch (rc) {
     case RAMET_EDIVERGED:
@@ -89,7 +90,9 @@ way_out(enum ramet_rc rc)
     case RAMET_EREFUSED:
         return "nothing is lost; run it again";
     case RAMET_EAUTH:
-        return "check RAMET_TOKEN, or the permissions of the directory";
+        return is_local ? "check whose it is and who may use it (ls -ld), or "
+                          "run this as its owner"
+                        : "check RAMET_TOKEN, or token_file in ramet.conf";
     case RAMET_OK:
     case RAMET_ENOMEM:
     case RAMET_EIO:
@@ -121,6 +124,30 @@ print_json_error(const char *verb, const char *object, enum ramet_rc rc,
     json_decref(error);
 }
 
+/* Whoever wrote a text may have known better what to do. */
+static bool
+says_what_to_do(const char *text)
+{
+    return strstr(text, "ramet ") != NULL || strstr(text, "check the ") != NULL;
+}
+
+/* The text without the name of what it is about, which most begin with, perhaps
+ * with its directory in front: that is said already. */
+static const char *
+without_name(const char *text, const char *object)
+{
+    const char *const at = object[0] != '\0' ? strstr(text, object) : NULL;
+    const char *rest;
+
+    if (at == NULL || (at != text && (text[0] != '/' || at[-1] != '/' ||
+                                      memchr(text, ' ', (size_t)(at - text)))))
+        return text;
+    rest = at + strlen(object);
+    if (*rest != ':' && *rest != ' ')
+        return text;
+    return rest + strspn(rest, ": ");
+}
+
 int
 cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
          const struct ramet_err *err)
@@ -128,8 +155,7 @@ cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
     const bool told = err != NULL && err->code == rc && err->text[0] != '\0';
     const char *const text = told ? err->text : ramet_rc_name(rc);
     const char *const todo =
-        /* Whoever wrote the text may have known better what to do. */
-        strstr(text, "ramet ") == NULL ? way_out(rc) : "";
+        says_what_to_do(text) ? "" : way_out(rc, told && err->sys_errno != 0);
 
     if (args->json) {
         print_json_error(args->verb->name, object, rc, text, todo);
@@ -138,13 +164,12 @@ cli_fail(const struct cli_args *args, const char *object, enum ramet_rc rc,
     flockfile(stderr);
     fputs("ramet: ", stderr);
     fputs(args->verb->name, stderr);
-    /* Most texts begin with the name of what they are about. */
-    if (object != NULL && strncmp(text, object, strlen(object)) != 0) {
+    if (object != NULL) {
         fputc(' ', stderr);
         cli_show(stderr, object);
     }
     fputs(": ", stderr);
-    cli_show(stderr, text);
+    cli_show(stderr, object != NULL ? without_name(text, object) : text);
     if (todo[0] != '\0') {
         fputs("; ", stderr);
         fputs(todo, stderr);

@@ -5,6 +5,8 @@
 
 #include <sqlite3.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "client/path.h"
@@ -77,4 +79,20 @@ cli_native_finish(const char *path, struct ramet_err *err)
         rc = finish_file(file, err);
     ramet_free(file);
     return rc;
+}
+
+bool
+cli_native_is_wal(const char *path)
+{
+    unsigned char header[20];
+    FILE *const file = fopen(path, "rb");
+    bool is_wal = false;
+
+    if (file == NULL)
+        return false;
+    if (fread(header, 1, sizeof(header), file) == sizeof(header))
+        is_wal = memcmp(header, "SQLite format 3", 16) == 0 &&
+                 header[18] == 2 && header[19] == 2;
+    (void)fclose(file);
+    return is_wal;
 }

@@ -7,6 +7,8 @@
 #ifndef RAMET_CLI_NATIVE_H
 #define RAMET_CLI_NATIVE_H
 
+#include <stdbool.h>
+
 #include "core/err.h"
 
 /*
@@ -17,5 +19,7 @@
  */
 RAMET_NODISCARD enum ramet_rc
 cli_native_finish(const char *path, struct ramet_err *err);
+/* Is the file a database in WAL mode? */
+bool cli_native_is_wal(const char *path);
 
 #endif

@@ -83,12 +83,22 @@ cli_view_open(const struct cli_args *args, const char *url,
               struct ramet_file **out_file, struct ramet_err *err)
 {
     struct ramet_file_options options;
+    struct ramet_file *file = NULL;
+    enum ramet_rc rc;
 
     cli_file_options(args, &options);
     options.flags = RAMET_OPEN_READONLY;
     options.stateless = true;
     options.remote = url;
-    return ramet_file_open(url, &options, out_file, err);
+    rc = ramet_file_open(url, &options, &file, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_file_snapshot(file)->lsn == 0) {
+        ramet_file_close(file);
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s: has no commit yet", url);
+    }
+    *out_file = file;
+    return RAMET_OK;
 }
 
 enum ramet_rc

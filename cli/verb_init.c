@@ -17,6 +17,17 @@ static const struct cli_option init_options[] = {
     {NULL, NULL, NULL},
 };
 
+static void
+tell_of_wal(const char *path)
+{
+    fputs("ramet: init: ", stderr);
+    cli_show(stderr, path);
+    fputs(" was in WAL mode and is in rollback mode now (journal_mode=delete); "
+          "through the extension readers and the writer do not wait for each "
+          "other all the same\n",
+          stderr);
+}
+
 static int
 run_init(const struct cli_args *args)
 {
@@ -26,6 +37,7 @@ run_init(const struct cli_args *args)
     struct ramet_sync_result result = {0};
     struct cli_progress progress;
     struct ramet_err err = {0};
+    bool was_wal = false;
     enum ramet_rc rc;
 
     if (url == NULL)
@@ -38,10 +50,12 @@ run_init(const struct cli_args *args)
             RAMET_FAIL_SYS(&err, ramet_rc_of_errno(errnum), errnum, "%s", path);
         return cli_fail(args, path, rc, &err);
     }
-    rc = ramet_replica_exists(NULL, path) ? RAMET_OK
-                                          : cli_native_finish(path, &err);
-    if (rc != RAMET_OK)
-        return cli_fail(args, path, rc, &err);
+    if (!ramet_replica_exists(NULL, path)) {
+        was_wal = cli_native_is_wal(path);
+        rc = cli_native_finish(path, &err);
+        if (rc != RAMET_OK)
+            return cli_fail(args, path, rc, &err);
+    }
     cli_file_options(args, &options);
     cli_progress_begin(&progress, args->quiet);
     rc = ramet_file_init(path, url, &options, cli_progress_step, &progress,
@@ -49,6 +63,8 @@ run_init(const struct cli_args *args)
     cli_progress_end(&progress);
     if (rc != RAMET_OK)
         return cli_fail(args, path, rc, &err);
+    if (was_wal && !args->quiet)
+        tell_of_wal(path);
     return cli_report_sync(args, "pushed", path, &result, &progress);
 }
 
@@ -65,8 +81,9 @@ const struct cli_verb cli_verb_init = {
         "FILE stays what it is, and FILE-ramet/ beside it keeps the rest. A\n"
         "transaction that a killed program left in FILE-wal or FILE-journal "
         "is\n"
-        "finished first, as by the next program to open FILE. Done already, "
-        "it\n"
+        "finished first, as by the next program to open FILE. A database in "
+        "WAL\n"
+        "mode goes over to rollback mode, and is told so. Done already, init\n"
         "does nothing; interrupted, run it again and it goes on.",
     .example = "  $ ramet init app.db --remote file:///backups/app.db",
     .options = init_options,

@@ -35,9 +35,9 @@ report_findings(const struct findings *found, const char *target,
         return printed == CLI_DONE ? code : printed;
     }
     if (!found->args->quiet)
-        printf("%s %s checked, %s damaged\n",
+        printf("%s %s%s checked, %s damaged\n",
                cli_count(checked, found->checked), what,
-               cli_count(bad, found->bad));
+               cli_plural(found->checked, "", "s"), cli_count(bad, found->bad));
     return code;
 }
 
@@ -59,7 +59,7 @@ verify_file(struct findings *found, const char *path)
     ramet_file_close(file);
     if (rc != RAMET_OK)
         return cli_fail(found->args, path, rc, &err);
-    code = report_findings(found, path, "pages");
+    code = report_findings(found, path, "page");
     if (found->bad > 0)
         fprintf(stderr,
                 "ramet: verify: damaged pages that the remote has were brought "
@@ -104,7 +104,7 @@ verify_url(struct findings *found, const char *url)
     /* Damage was told as it was found; what else went wrong was not. */
     if (rc != RAMET_OK && !(rc == RAMET_ECORRUPT && found->bad > 0))
         return cli_fail(found->args, url, rc, &err);
-    return report_findings(found, url, "objects");
+    return report_findings(found, url, "object");
 }
 
 static int

@@ -358,8 +358,7 @@ adopt_alone(struct adoption *a, const struct ramet_replica_options *options,
         replica->base_fd = os->open(os->ctx, replica->parent_fd, replica->name,
                                     O_RDWR | O_NOFOLLOW, 0);
     if (replica->base_fd < 0)
-        return RAMET_FAIL_SYS(err, RAMET_EFOREIGN, -replica->base_fd, "open %s",
-                              replica->path);
+        return ramet_fail_base(replica, -replica->base_fd, err);
     return take_file(a, options, err);
 }
 

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/remote.h"
 #include "client/replica.h"
@@ -299,6 +300,39 @@ ramet_config_load(const char *path, struct ramet_config **out,
     return rc;
 }
 
+/* What was typed is neither a URL nor a name: of what may have been meant, say
+ * how it is written. `len`: of what would be the name. */
+static enum ramet_rc
+no_remote(const struct ramet_config *config, const char *remote, size_t len,
+          struct ramet_err *err)
+{
+    char cwd[PATH_MAX_BYTES] = "";
+
+    if (len > 0 && isdigit((unsigned char)remote[len + (remote[len] == ':')]))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "remote '%.200s': no URL; of a server it is "
+                          "http://%.200s or https://…",
+                          remote, remote);
+    if (memchr(remote, '/', len) == NULL && remote[0] != '.')
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "remote '%.*s': no URL (scheme://…), and %s names "
+                          "no remote '%.*s'",
+                          (int)(remote[len] == ':' && remote[len + 1] == '\0'
+                                    ? len
+                                    : strlen(remote)),
+                          remote,
+                          config->path != NULL ? config->path : "ramet.conf",
+                          (int)(len < 64 ? len : 64), remote);
+    if (remote[0] == '/' || getcwd(cwd, sizeof(cwd)) == NULL)
+        cwd[0] = '\0';
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "remote '%.*s': no URL; a directory is named "
+                      "file://%.200s%s%.*s",
+                      (int)(len < 200 ? len : 200), remote, cwd,
+                      cwd[0] != '\0' ? "/" : "", (int)(len < 200 ? len : 200),
+                      remote);
+}
+
 enum ramet_rc
 ramet_config_url(const struct ramet_config *config, const char *remote,
                  char *out_url, size_t out_size, struct ramet_err *err)
@@ -317,12 +351,7 @@ ramet_config_url(const struct ramet_config *config, const char *remote,
     } else {
         named = find_remote(config, remote, len);
         if (named == NULL)
-            return RAMET_FAIL(
-                err, RAMET_ENOTFOUND,
-                "remote '%.200s': no URL (scheme://…), and %s "
-                "names no remote '%.*s'",
-                remote, config->path != NULL ? config->path : "ramet.conf",
-                (int)(len < 64 ? len : 64), remote);
+            return no_remote(config, remote, len, err);
         query_at = strcspn(named->url, "?");
         url_len = query_at;
         while (url_len > 0 && named->url[url_len - 1] == '/')

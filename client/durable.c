@@ -25,6 +25,7 @@
 #include "client/builder.h"
 #include "client/fence.h"
 #include "client/keep.h"
+#include "client/refusal.h"
 #include "core/alloc.h"
 #include "core/hash.h"
 
@@ -420,7 +421,8 @@ check_base(struct sending *sending, struct ramet_err *err)
                                       &sending->state->newest.lsn_hash)))
         return ramet_sync_went_back(sending->link, sending->state,
                                     sending->base.lsn, err);
-    return RAMET_OK;
+    return ramet_refusal_by_clock(sending->link, sending->source,
+                                  &sending->base, err);
 }
 
 static uint32_t

@@ -22,8 +22,12 @@
 RAMET_NODISCARD enum ramet_rc
 ramet_fence_slot(struct ramet_sync *sync, const struct ramet_head *base,
                  struct ramet_err *err);
-/* Invariant (2): if `lsn` is such a fence, move on to it. */
+/* Invariant (2): move on over the fences that come next, up to `newest_lsn`, the
+ * remote's newest. Needs the push lock, a history, and no intent; brings the
+ * state up to date. Whoever died between a fence and this is found again here,
+ * and not taken for diverged. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fence_pass(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err);
+ramet_fence_pass(struct ramet_sync *sync, uint64_t newest_lsn,
+                 struct ramet_err *err);
 
 #endif

@@ -296,8 +296,8 @@ ramet_file_set_progress(struct ramet_file *file, ramet_progress_fn *fn,
 }
 
 void
-ramet_file_set_patience(struct ramet_file *file,
-                        const struct ramet_patience *patience)
+ramet_file_set_waiter(struct ramet_file *file,
+                      const struct ramet_waiter *patience)
 {
     file->patience = patience;
 }

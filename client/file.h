@@ -123,8 +123,8 @@ void ramet_file_set_progress(struct ramet_file *file, ramet_progress_fn *fn,
 
 /* How the verbs wait for what others hold, for RAMET_EBUSY, and when they are
  * to end, with RAMET_ECANCELLED. NULL: up to ten seconds. Borrowed. */
-void ramet_file_set_patience(struct ramet_file *file,
-                             const struct ramet_patience *patience);
+void ramet_file_set_waiter(struct ramet_file *file,
+                           const struct ramet_waiter *patience);
 
 struct ramet_sync_result {
     uint64_t durable_lsn;

@@ -28,7 +28,7 @@ struct ramet_file {
     uint64_t close_wait_ms;
     uint64_t commit_timeout_ms;
     bool pushes; /* counted by the link's background thread */
-    const struct ramet_patience *patience; /* NULL: by time */
+    const struct ramet_waiter *patience; /* NULL: by time */
     ramet_progress_fn *progress;
     void *progress_ctx;
     struct ramet_replica_state state; /* of `session`, for status */

@@ -30,6 +30,8 @@ struct ramet_http_pool {
     bool direct;         /* loopback: no proxy */
     uint64_t connect_timeout_ms, stall_timeout_ms;
     struct ramet_mutex lock;
+    uint64_t date_ms, dated_ms; /* lock: the server's clock, and when by ours
+                                   that only goes forward; 0: not known */
     struct ramet_cond freed;
     atomic_uint_least64_t requests;
     CURL *idle[RAMET_HTTP_PARALLEL]; /* lock */
@@ -237,6 +239,11 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
     if (code == CURLE_ABORTED_BY_CALLBACK)
         why = "nothing came for too long, or too slowly";
+    else if (code == CURLE_UNSUPPORTED_PROTOCOL ||
+             code == CURLE_WEIRD_SERVER_REPLY)
+        why = "what answers there does not speak HTTP; check the URL";
+    else if (code == CURLE_SSL_CONNECT_ERROR)
+        why = "no TLS connection (is it https:// there?); check the URL";
     if (changes && connected > 0 && sent_all)
         rc = RAMET_EUNKNOWN; /* invariant (2) */
     else if (code == CURLE_OPERATION_TIMEDOUT ||
@@ -263,7 +270,7 @@ rc_of_status(unsigned status, bool changes)
     case 413:
         return RAMET_ETOOBIG;
     case 422:
-        return RAMET_ECORRUPT;
+        return changes ? RAMET_EREFUSED : RAMET_ECORRUPT;
     case 429:
         return RAMET_EUNREACHABLE;
     case 501:
@@ -302,6 +309,9 @@ rc_of_code(const char *name, unsigned status, bool changes)
         return RAMET_EUNREACHABLE;
     if (said == RAMET_ETIMEOUT && changes)
         return RAMET_EUNKNOWN;
+    /* Its word on what we sent is no proof that something here is damaged. */
+    if (said == RAMET_ECORRUPT && status == 422 && changes)
+        return RAMET_EREFUSED;
     return said;
 }
 
@@ -314,6 +324,25 @@ copy_clean(const char *text, char *out, size_t size)
     for (; *text != '\0' && n + 1 < size; text++)
         out[n++] = (unsigned char)*text < ' ' || *text == 127 ? '?' : *text;
     out[n] = '\0';
+}
+
+enum ramet_rc
+ramet_http_not_ramet(const struct ramet_http_pool *pool, const char *path,
+                     unsigned status, struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                      "server %s is not a Ramet server, nor a proxy to one "
+                      "(%.*s: status %u, and none of its answers); check the "
+                      "URL",
+                      pool->root, (int)strcspn(path, "?"), path, status);
+}
+
+/* A server of ours says why in JSON; these may be anybody's. */
+static bool
+is_anybodys(unsigned status, size_t len, const json_t *json)
+{
+    return json == NULL && len > 0 && status < 500 && status != 401 &&
+           status != 403 && status != 429;
 }
 
 enum ramet_rc
@@ -330,6 +359,8 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
     enum ramet_rc rc = RAMET_OK;
 
     assert(status >= 300);
+    if (is_anybodys(status, len, json))
+        return ramet_http_not_ramet(pool, path, status, err);
     if (code != NULL && status >= 400)
         rc = rc_of_code(code, status, changes);
     if (rc == RAMET_OK)
@@ -444,7 +475,45 @@ parse_total(const char *text, size_t len, uint64_t *out)
     return true;
 }
 
-/* Content-Range: bytes 0-15/1000, and for HEAD Content-Length. */
+/* What the server's clock says. Of an answer that a cache on the way may have
+ * kept it would be what the clock said then. */
+static void
+take_date(struct transfer *t, const char *value, size_t len)
+{
+    char text[64];
+    time_t seconds;
+
+    if (!t->call->fresh || len >= sizeof(text))
+        return;
+    memcpy(text, value, len);
+    text[len] = '\0';
+    seconds = curl_getdate(text, NULL);
+    if (seconds <= 0)
+        return;
+    ramet_mutex_lock(&t->pool->lock);
+    t->pool->date_ms = (uint64_t)seconds * 1000;
+    t->pool->dated_ms = now_ms();
+    ramet_mutex_unlock(&t->pool->lock);
+}
+
+bool
+ramet_http_clock_ahead(struct ramet_http_pool *pool, int64_t *out_ms)
+{
+    const struct ramet_os *os = ramet_os_system();
+    uint64_t date_ms, dated_ms;
+
+    ramet_mutex_lock(&pool->lock);
+    date_ms = pool->date_ms;
+    dated_ms = pool->dated_ms;
+    ramet_mutex_unlock(&pool->lock);
+    if (date_ms == 0)
+        return false;
+    *out_ms = (int64_t)os->wall_ms(os->ctx) -
+              (int64_t)(date_ms + (now_ms() - dated_ms));
+    return true;
+}
+
+/* Content-Range: bytes 0-15/1000, and for HEAD Content-Length; Date. */
 static size_t
 take_header(char *line, size_t size, size_t count, void *ctx)
 {
@@ -454,7 +523,9 @@ take_header(char *line, size_t size, size_t count, void *ctx)
 
     while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
         len--;
-    if (len > 14 && strncasecmp(line, "Content-Range:", 14) == 0) {
+    if (len > 5 && strncasecmp(line, "Date:", 5) == 0) {
+        take_date(t, line + 5, len - 5);
+    } else if (len > 14 && strncasecmp(line, "Content-Range:", 14) == 0) {
         slash = memchr(line, '/', len);
         if (slash != NULL)
             t->call->has_total = parse_total(

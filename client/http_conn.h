@@ -51,6 +51,7 @@ struct ramet_http_call {
     const struct iovec *parts; /* body */
     int part_count;
     bool changes;      /* invariant (1) */
+    bool fresh;        /* no cache may answer in the server's place */
     uint64_t total_ms; /* for all of it; 0: what its bytes may take */
     /* Answers: a body past `body_max` is a failure. */
     size_t body_max;
@@ -73,6 +74,11 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
                    unsigned status, const uint8_t *body, size_t len,
                    bool changes, struct ramet_err *err);
 
+/* RAMET_EUNREACHABLE: who answered is somebody else. */
+enum ramet_rc
+ramet_http_not_ramet(const struct ramet_http_pool *pool, const char *path,
+                     unsigned status, struct ramet_err *err);
+
 /* A connection set up but for method and callbacks, for uploads and events;
  * the caller's: ramet_http_give_back(). `headers` must outlive its use. */
 CURL *ramet_http_take(struct ramet_http_pool *pool);
@@ -85,6 +91,8 @@ ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl, const char *path,
 enum ramet_rc ramet_http_curl_failure(const struct ramet_http_pool *pool,
                                       CURL *curl, CURLcode code, bool changes,
                                       bool sent_all, struct ramet_err *err);
+/* By how much this machine's clock is ahead of the server's; false: not known. */
+bool ramet_http_clock_ahead(struct ramet_http_pool *pool, int64_t *out_ms);
 uint64_t ramet_http_stall_ms(const struct ramet_http_pool *pool);
 /* Made so far, each try counted. */
 uint64_t ramet_http_requests(const struct ramet_http_pool *pool);

@@ -365,6 +365,12 @@ http_forget(struct ramet_remote *remote, const struct ramet_vid *volume)
     ramet_events_forget(hr->events, volume);
 }
 
+static bool
+http_clock_ahead(struct ramet_remote *remote, int64_t *out_ms)
+{
+    return ramet_http_clock_ahead(((struct http_remote *)remote)->pool, out_ms);
+}
+
 static uint64_t
 http_requests(const struct ramet_remote *remote)
 {
@@ -397,6 +403,7 @@ static const struct ramet_remote_ops http_remote_ops = {
     .wait = http_wait,
     .disbelieve = http_disbelieve,
     .forget = http_forget,
+    .clock_ahead = http_clock_ahead,
     .requests = http_requests,
     .close = http_close,
 };

@@ -205,6 +205,7 @@ post_commit(struct http_store *hs, const char *key, uint64_t lsn,
         .parts = parts,
         .part_count = part_count,
         .changes = true,
+        .fresh = true,
         .body_max = JSON_MAX,
     };
     enum ramet_rc rc;
@@ -237,6 +238,7 @@ http_put(struct ramet_objstore *store, const char *key,
         .parts = parts,
         .part_count = part_count,
         .changes = true,
+        .fresh = true,
         .body_max = JSON_MAX,
     };
     uint64_t lsn;
@@ -286,6 +288,7 @@ get_json(struct http_store *hs, const char *path, json_t **out_json,
     struct ramet_http_call call = {.method = "GET",
                                    .path = path,
                                    .body_max = JSON_MAX,
+                                   .fresh = true,
                                    .total_ms = ASK_MS};
     enum ramet_rc rc = ramet_http_perform(hs->pool, &call, err);
 
@@ -296,8 +299,7 @@ get_json(struct http_store *hs, const char *path, json_t **out_json,
         *out_json =
             json_loadb((const char *)call.body.data, call.body.len, 0, NULL);
         if (*out_json == NULL)
-            rc = RAMET_FAIL(err, RAMET_ECORRUPT, "server %s: %s: not JSON",
-                            ramet_http_pool_root(hs->pool), path);
+            rc = ramet_http_not_ramet(hs->pool, path, call.status, err);
     }
     ramet_buf_done(&call.body);
     return rc;

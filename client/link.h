@@ -49,6 +49,7 @@ struct ramet_link {
     uint64_t behind_since_ms;    /* Unix time of the first commit not pulled */
     uint64_t lacking_lsn; /* a commit that the remote was found to lack; */
     struct ramet_hash lacking_hash; /* 0: none */
+    atomic_bool told_clock;         /* that it is behind */
     const char *failed_verb;        /* that left last_error; a constant */
     char last_error[RAMET_ERR_TEXT_MAX];
 

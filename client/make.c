@@ -177,8 +177,7 @@ ramet_make_replica(struct ramet_replica *replica,
         return RAMET_FAIL(err, RAMET_EINVAL, "%s is no plain file",
                           replica->path);
     if (st.size_bytes != 0 && (options->flags & RAMET_OPEN_ADOPT) == 0)
-        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s is not a replica",
-                          replica->path);
+        return ramet_fail_no_replica(replica->path, true, err);
     rc = ramet_os_read_some(os, fd, header, sizeof(header), 0, &got,
                             replica->path, err);
     if (rc == RAMET_OK && ramet_base_is_any_mark(header))

@@ -311,6 +311,31 @@ open_session(struct opening *o, struct ramet_err *err)
     return rc;
 }
 
+enum ramet_rc
+ramet_fail_base(const struct ramet_replica *replica, int errnum,
+                struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        errnum == ENOENT ? RAMET_EFOREIGN : ramet_rc_of_errno(errnum);
+
+    return RAMET_FAIL_SYS(err, rc, errnum, "open %s", replica->path);
+}
+
+enum ramet_rc
+ramet_fail_no_replica(const char *path, bool is_file, struct ramet_err *err)
+{
+    if (!is_file)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "%s does not exist; 'ramet clone URL FILE' makes a "
+                          "replica of a volume",
+                          path);
+    return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                      "%s is not a replica; 'ramet init FILE --remote URL' "
+                      "makes it one of a new volume, 'ramet clone URL FILE' "
+                      "makes one of a volume that is there",
+                      path);
+}
+
 /* Is there something at the path that may be opened, or made? */
 static enum ramet_rc
 look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
@@ -330,9 +355,9 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     result = ramet_replica_place_has(&o->place, "state");
     if (result == 1)
         return RAMET_OK;
-    if (result == -EACCES) /* there is one, and it is shut to us */
-        return RAMET_FAIL_SYS(err, RAMET_EAUTH, EACCES, "look into %s-ramet",
-                              o->place.path);
+    if (result < 0) /* there is one, perhaps, and it is shut to us */
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "look into %s-ramet", o->place.path);
     result = os->stat_at(os->ctx, o->place.parent_fd, o->place.name, &st);
     if (result < 0 && result != -ENOENT)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
@@ -354,10 +379,7 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
                           o->place.path, st.link_count);
     if (*out_make)
         return RAMET_OK;
-    return result == -ENOENT ? RAMET_FAIL(err, RAMET_ENOTFOUND,
-                                          "%s does not exist", o->place.path)
-                             : RAMET_FAIL(err, RAMET_ENOTFOUND,
-                                          "%s is not a replica", o->place.path);
+    return ramet_fail_no_replica(o->place.path, result == 0, err);
 }
 
 enum ramet_rc

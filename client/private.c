@@ -97,8 +97,7 @@ build_private(struct ramet_session *session, struct ramet_err *err)
         replica->base_fd = os->open(os->ctx, replica->parent_fd, replica->name,
                                     O_RDONLY | O_NOFOLLOW, 0);
         if (replica->base_fd < 0)
-            rc = RAMET_FAIL_SYS(err, RAMET_EFOREIGN, -replica->base_fd,
-                                "open %s", replica->path);
+            rc = ramet_fail_base(replica, -replica->base_fd, err);
     }
     if (rc == RAMET_OK) {
         ramet_replica_adopt_state(replica, state);

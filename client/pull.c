@@ -16,6 +16,8 @@
 
 #include "client/durable.h"
 #include "client/export.h"
+#include "client/fence.h"
+#include "client/refusal.h"
 #include "client/sync.h"
 #include "core/alloc.h"
 
@@ -190,6 +192,8 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
         rc = bind_if_there(sync, err);
     if (rc == RAMET_OK)
         rc = ramet_sync_newest(sync, &head, err);
+    if (rc == RAMET_OK && ramet_sync_pending(sync) && sync->has_push_lock)
+        rc = ramet_fence_pass(sync, head.lsn, err);
     if (rc != RAMET_OK)
         return rc;
     if (head.lsn == sync->state->newest.lsn)
@@ -273,6 +277,8 @@ reset(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     enum ramet_rc rc;
 
     rc = prepare(sync, err);
+    if (ramet_refusal_is_one(rc))
+        rc = ramet_refusal_fence(sync, err);
     /* That lines parted is what a reset is for; and nobody may send what it gives
      * up. */
     if (rc == RAMET_OK || rc == RAMET_EDIVERGED || rc == RAMET_EWENTBACK)

@@ -18,6 +18,8 @@
 
 #include "client/builder.h"
 #include "client/durable.h"
+#include "client/fence.h"
+#include "client/refusal.h"
 #include "client/sync.h"
 #include "core/alloc.h"
 
@@ -65,19 +67,28 @@ ramet_sync_point(const uint8_t *object, size_t len,
 }
 
 /* The intent was refused: for `winner`, or, where its LSN is 0, because what it
- * is based on is not what the remote has. */
+ * is based on is not what the remote has. RAMET_ESNAPSHOT: the winner is a
+ * fence, which changed nothing; what is pending goes after it. */
 static enum ramet_rc
 give_up_intent(struct ramet_sync *sync, struct ramet_head *winner,
                const struct ramet_err *refusal, struct ramet_err *err)
 {
+    const uint64_t lsn = sync->state->newest.lsn + 1; /* the intent's */
     enum ramet_rc rc = ramet_session_abandon_intent(sync->session, err);
 
     if (rc == RAMET_OK)
         rc = ramet_sync_look(sync, err);
     if (rc == RAMET_OK && winner->lsn == 0)
         rc = ramet_sync_newest(sync, winner, err);
+    if (rc == RAMET_OK && winner->lsn == lsn)
+        rc = ramet_fence_pass(sync, lsn, err);
     if (rc != RAMET_OK)
         return rc;
+    if (winner->lsn == lsn && sync->state->newest.lsn == lsn)
+        return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                          "%s: LSN %" PRIu64 " is a fence, and the replica "
+                          "moved on to it",
+                          sync->link->path, lsn);
     if (winner->lsn <= sync->state->newest.lsn) {
         if (err != NULL)
             *err = *refusal;
@@ -129,6 +140,28 @@ send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
     return rc;
 }
 
+static enum ramet_rc
+send_again(struct ramet_sync *sync, const uint8_t *object, size_t len,
+           struct ramet_err *err)
+{
+    struct ramet_head newest;
+    struct ramet_err refusal;
+    enum ramet_rc rc;
+
+    /* Into a gap, into a remote that went back, nothing is sent. */
+    rc = ramet_sync_newest(sync, &newest, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = send_intent(sync, object, len, &refusal);
+    if (ramet_refusal_is_one(rc))
+        rc = ramet_refusal_settle(sync, object, len, &refusal);
+    else if (rc == RAMET_ESNAPSHOT && ramet_id_is_nil(&sync->state->intent.id))
+        rc = RAMET_OK; /* behind a fence: settled */
+    if (rc != RAMET_OK && err != NULL)
+        *err = refusal;
+    return rc;
+}
+
 /* The bytes of the state's intent (ramet_free); RAMET_ENOTFOUND: not kept. What
  * may lie there are those of an intent before it, which landed. */
 static enum ramet_rc
@@ -163,7 +196,6 @@ settle_intent(struct ramet_sync *sync, struct ramet_err *err)
 {
     uint8_t *object = NULL;
     size_t len = 0;
-    struct ramet_head newest;
     enum ramet_rc rc;
 
     rc = load_intent(sync, &object, &len, err);
@@ -171,10 +203,7 @@ settle_intent(struct ramet_sync *sync, struct ramet_err *err)
         /* Killed before this intent's bytes were kept, so none were sent. */
         rc = ramet_session_abandon_intent(sync->session, err);
     } else if (rc == RAMET_OK) {
-        /* Into a gap, into a remote that went back, nothing is sent. */
-        rc = ramet_sync_newest(sync, &newest, err);
-        if (rc == RAMET_OK)
-            rc = send_intent(sync, object, len, err);
+        rc = send_again(sync, object, len, err);
     }
     ramet_free(object);
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
@@ -433,6 +462,23 @@ find_base(struct ramet_sync *sync, struct ramet_head *out_base,
     return ramet_sync_newest(sync, out_base, err);
 }
 
+/* Would the remote's clock keep the commit out? What is known of it may be old:
+ * this machine may have slept. So it is asked before that is said. */
+static enum ramet_rc
+check_clock(struct ramet_sync *sync, struct ramet_head *io_base,
+            struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    if (ramet_refusal_by_clock(sync->link, sync->source, io_base, NULL) ==
+        RAMET_OK)
+        return RAMET_OK;
+    rc = ramet_sync_newest(sync, io_base, err);
+    return rc == RAMET_OK
+               ? ramet_refusal_by_clock(sync->link, sync->source, io_base, err)
+               : rc;
+}
+
 static enum ramet_rc
 push(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 {
@@ -455,6 +501,10 @@ push(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (rc != RAMET_OK || !wants_push(sync))
         return rc;
     rc = find_base(sync, &base, err);
+    if (rc == RAMET_OK)
+        rc = ramet_fence_pass(sync, base.lsn, err);
+    if (rc == RAMET_OK)
+        rc = check_clock(sync, &base, err);
     if (rc != RAMET_OK)
         return rc;
     if (base.lsn > sync->state->newest.lsn)

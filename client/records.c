@@ -256,7 +256,7 @@ begin_recorder(struct recorder *r, struct ramet_session *session,
                uint64_t wait_ms, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_patience *const patience = session->patience;
+    const struct ramet_waiter *const patience = session->patience;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     r->writer = NULL;
@@ -288,8 +288,8 @@ begin_recorder(struct recorder *r, struct ramet_session *session,
 }
 
 void
-ramet_session_set_patience(struct ramet_session *session,
-                           const struct ramet_patience *patience)
+ramet_session_set_waiter(struct ramet_session *session,
+                         const struct ramet_waiter *patience)
 {
     session->patience = patience;
 }

@@ -86,6 +86,9 @@ struct ramet_remote_ops {
     /* What is kept of the volume was proven wrong: keep none of it, neither
      * bytes nor news. NULL: nothing is kept. */
     void (*forget)(struct ramet_remote *remote, const struct ramet_vid *volume);
+    /* By how much this machine's clock is ahead of the store's own, as far as
+     * that said. False: it has none, or did not. NULL: it has none. */
+    bool (*clock_ahead)(struct ramet_remote *remote, int64_t *out_ms);
     /* How many requests were made so far; NULL: one for each call of the
      * store. */
     uint64_t (*requests)(const struct ramet_remote *remote);

@@ -145,15 +145,15 @@ bool ramet_replica_is_readonly(const struct ramet_replica *replica);
  * handler, say). Both are called by the thread that waits, with no lock of the
  * replica held.
  */
-struct ramet_patience {
+struct ramet_waiter {
     bool (*wait)(void *ctx); /* it slept a little: is it worth another try? */
     bool (*is_over)(void *ctx); /* has the caller had enough? Asked often. */
     void *ctx;
 };
 /* For the write lock of the records that a session's push, pull and reset
  * make. NULL: up to ten seconds. Borrowed, until the next call. */
-void ramet_session_set_patience(struct ramet_session *session,
-                                const struct ramet_patience *patience);
+void ramet_session_set_waiter(struct ramet_session *session,
+                              const struct ramet_waiter *patience);
 /* Install the source of missing pages for all sessions of this process. */
 void ramet_replica_set_fetcher(struct ramet_replica *replica,
                                ramet_fetcher *fetcher, void *ctx);

@@ -220,8 +220,8 @@ struct ramet_session {
     uint32_t slot;
     bool is_internal; /* the maintenance thread's: no live lock, no slot */
     bool is_readonly;
-    const struct ramet_patience *patience; /* NULL: its own */
-    _Atomic uint64_t era;                  /* 0: in no read */
+    const struct ramet_waiter *patience; /* NULL: its own */
+    _Atomic uint64_t era;                /* 0: in no read */
 
     bool is_pinned;
     bool is_reserved;
@@ -312,6 +312,12 @@ ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
 void ramet_base_unlock(struct ramet_session *session);
 RAMET_NODISCARD enum ramet_rc
 ramet_fail_forked(const struct ramet_session *session, struct ramet_err *err);
+/* RAMET_ENOTFOUND: nothing is there, or (`is_file`) a plain file. */
+enum ramet_rc
+ramet_fail_no_replica(const char *path, bool is_file, struct ramet_err *err);
+/* The base can't be opened: gone from a replica, or not permitted. */
+enum ramet_rc ramet_fail_base(const struct ramet_replica *replica, int errnum,
+                              struct ramet_err *err);
 /* A child of fork() has no business with its parent's sessions: whatever of
  * replica.h acts on one asks this first. */
 static inline bool

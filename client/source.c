@@ -218,6 +218,20 @@ ramet_source_requests(struct ramet_source *source)
 }
 
 static enum ramet_rc
+no_store(const struct ramet_source *source, struct ramet_err *err)
+{
+    if (source->url.scheme != RAMET_REMOTE_FILE)
+        return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                          "remote %.200s: there is no Ramet store; check the "
+                          "URL",
+                          source->text);
+    return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                      "remote %.200s: there is no Ramet store in the directory "
+                      "%.200s; check the path, and that its disk is mounted",
+                      source->text, source->url.root);
+}
+
+static enum ramet_rc
 open_remote(struct ramet_source *source, bool create_store,
             struct ramet_remote **out_remote, struct ramet_err *err)
 {
@@ -233,8 +247,7 @@ open_remote(struct ramet_source *source, bool create_store,
 
     rc = ramet_remote_open(&source->url, &options, out_remote, &own);
     if (rc == RAMET_ENOTFOUND) /* an unmounted disk looks like this, too */
-        rc = RAMET_FAIL(&own, RAMET_EUNREACHABLE,
-                        "remote %.200s: there is no Ramet store", source->text);
+        rc = no_store(source, &own);
     if (rc != RAMET_OK) {
         ramet_meter_note(&source->meter, rc, &own);
         if (err != NULL)

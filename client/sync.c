@@ -28,7 +28,7 @@ bytes_moved(const struct ramet_sync *sync)
 static bool
 is_over(const struct ramet_sync *sync)
 {
-    const struct ramet_patience *const patience = sync->patience;
+    const struct ramet_waiter *const patience = sync->patience;
 
     return (sync->cancel != NULL && atomic_load(sync->cancel)) ||
            (patience != NULL && patience->is_over(patience->ctx));
@@ -59,7 +59,7 @@ static enum ramet_rc
 take_turn(const struct ramet_sync *sync, struct ramet_link *link,
           struct ramet_err *err)
 {
-    const struct ramet_patience *const patience = sync->patience;
+    const struct ramet_waiter *const patience = sync->patience;
     uint64_t spent_ms = 0;
 
     if (patience == NULL) {
@@ -92,7 +92,7 @@ ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
     if (rc != RAMET_OK)
         return rc;
     sync->session = link->session;
-    ramet_session_set_patience(sync->session, sync->patience);
+    ramet_session_set_waiter(sync->session, sync->patience);
     return ramet_sync_look(sync, err);
 }
 
@@ -127,7 +127,7 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
     if (link == NULL)
         return; /* it never had its turn */
     if (sync->session != NULL) {
-        ramet_session_set_patience(sync->session, NULL);
+        ramet_session_set_waiter(sync->session, NULL);
         if (sync->has_push_lock)
             ramet_session_unlock_push(sync->session);
         ramet_session_unpin(sync->session);
@@ -200,7 +200,7 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
 bool
 ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms)
 {
-    const struct ramet_patience *const patience = sync->patience;
+    const struct ramet_waiter *const patience = sync->patience;
 
     if (patience != NULL)
         return !is_over(sync) && patience->wait(patience->ctx);

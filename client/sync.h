@@ -38,8 +38,8 @@ struct ramet_sync {
     void *progress_ctx;
     const atomic_bool *cancel; /* NULL: none */
     uint64_t wait_ms;          /* for what others hold; 0: not at all */
-    const struct ramet_patience *patience; /* in its place; NULL: none */
-    bool follows;                          /* invariant (5) */
+    const struct ramet_waiter *patience; /* in its place; NULL: none */
+    bool follows;                        /* invariant (5) */
     bool make_volume; /* push a first commit though there is nothing in it:
                          else nobody could clone an empty file */
     bool has_push_lock;

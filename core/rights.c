@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #define MODE_BITS 0777u
@@ -115,6 +117,40 @@ ramet_rights_open_or_make(const struct ramet_os *os, int dirfd,
         if (fd != -EEXIST)
             break;
     }
+    return fd;
+}
+
+int
+ramet_rights_open_below(const struct ramet_os *os, int dirfd, const char *path,
+                        int flags)
+{
+    char element[NAME_MAX + 1];
+    const char *slash;
+    int at = dirfd;
+    int fd;
+
+    while ((slash = strchr(path, '/')) != NULL) {
+        const size_t len = (size_t)(slash - path);
+
+        if (len > NAME_MAX)
+            fd = -ENAMETOOLONG;
+        else {
+            memcpy(element, path, len);
+            element[len] = '\0';
+            fd = os->open(os->ctx, at, element,
+                          O_PATH | O_DIRECTORY | O_NOFOLLOW, 0);
+        }
+        if (at != dirfd)
+            os->close(os->ctx, at);
+        if (fd < 0)
+            return fd;
+        at = fd;
+        path = slash + 1;
+    }
+    fd = os->open(os->ctx, at, path, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+                  0);
+    if (at != dirfd)
+        os->close(os->ctx, at);
     return fd;
 }
 

@@ -46,6 +46,10 @@ int ramet_rights_open(const struct ramet_os *os, int dirfd, const char *name,
 int
 ramet_rights_open_or_make(const struct ramet_os *os, int dirfd,
                           const char *name, const struct ramet_rights *rights);
+/* Open what is at `path` below `dirfd`, where no element of it, the last one
+ * included, is a link: -ENOTDIR or -ELOOP. It may be of any kind. */
+int ramet_rights_open_below(const struct ramet_os *os, int dirfd,
+                            const char *path, int flags);
 /* Open a folder by one name; -ENOTDIR also for a link. */
 int ramet_rights_open_folder(const struct ramet_os *os, int dirfd,
                              const char *name);

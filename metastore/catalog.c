@@ -61,6 +61,11 @@ check_format_text(struct ramet_objstore *store, const char *text,
     char *end;
     long version;
 
+    if (text[0] != FORMAT_START[0])
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s is not a Ramet store (its " FORMAT_KEY
+                          " is something else); check the URL",
+                          store->name);
     if (strncmp(text, FORMAT_START, start) != 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: " FORMAT_KEY " is not a Ramet store's",

@@ -170,7 +170,8 @@ ramet_history_fence(struct ramet_history *history,
 #define RAMET_SKEW_MAX_MS (10u * 60u * 1000u)
 /* Everything a store can check of a foreign commit against its base: LSN,
  * predecessor, time, counters, segments present with the size they claim,
- * extents, inline frames' hashes. RAMET_ECORRUPT / RAMET_ECONFLICT. */
+ * extents, inline frames' hashes. RAMET_ECORRUPT, RAMET_ECONFLICT, RAMET_ECLOCK
+ * (it may be taken later). */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_validate(struct ramet_history *history, const uint8_t *object,
                        size_t len, struct ramet_err *err);

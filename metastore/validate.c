@@ -42,10 +42,12 @@ check_against_base(struct ramet_history *history,
                       err);
     if (commit->time_ms > now_ms + RAMET_SKEW_MAX_MS &&
         commit->time_ms > base->time_ms + 1)
-        return refuse(commit->lsn,
-                      "its time is more than 10 minutes ahead of the clock "
-                      "here",
-                      err);
+        return RAMET_FAIL(err, RAMET_ECLOCK,
+                          "commit %" PRIu64 " refused: its time is %" PRIu64
+                          " minutes ahead of the clock here, and %u are "
+                          "borne: is the writer's clock right?",
+                          commit->lsn, (commit->time_ms - now_ms) / 60000,
+                          RAMET_SKEW_MAX_MS / 60000);
     if (commit->least_page_count > base->page_count)
         return refuse(commit->lsn,
                       "its least page count is above its predecessor's pages",

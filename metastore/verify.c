@@ -324,6 +324,8 @@ verify_segment(struct verify *v, const struct ramet_loaded_head *head,
     else
         ramet_place_key(&place, s.key);
     rc = check_size(v, s.key, start + segment->size_bytes, &found);
+    if (rc == RAMET_ENOTFOUND) /* one finding, not one a frame */
+        return note(v, rc, &found, err);
     if (rc == RAMET_OK)
         rc = check_segment_header(v, s.key, start, &segment->id,
                                   commit->page_size, &found);

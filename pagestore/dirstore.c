@@ -9,10 +9,8 @@
  *       directory that holds the name was synced after the name was there: a
  *       crash of whoever made it, between link and sync, must not let us
  *       report what a power loss takes back.
- *   (3) Before the first report about a directory, it and every directory
- *       above it, those above the root included, was made (by whomever) and
- *       synced into its parent. durable[] remembers for which directories this
- *       handle did that, "" being the root.
+ *
+ * dirstore_impl.h has invariants of its own.
  *
  * A sync that fails after the link leaves it open whether the object survives:
  * that is RAMET_EUNKNOWN.
@@ -26,29 +24,16 @@
 #include <sys/stat.h>
 
 #include "core/alloc.h"
-#include "core/hash.h"
-#include "core/thread.h"
-#include "pagestore/dirstore_walk.h"
-#include "pagestore/objstore.h"
+#include "pagestore/dirstore_impl.h"
 
-#define DURABLE_MAX 64u
-#define TMP_NAME_SIZE 40u /* "tmp/", 32 hex digits, NUL */
+#define TMP_NAME_SIZE 33u /* 32 hex digits, NUL */
 #define TMP_AGE_MAX_MS (3600u * 1000u)
 #define WRITE_PARTS_MAX 16
-
-struct dirstore {
-    struct ramet_objstore base;
-    const struct ramet_os *os;
-    int root_fd;
-    char *name; /* what texts call it: "file://" and the path, or another */
-    char *path;
-    struct ramet_mutex mutex;
-    uint64_t durable[DURABLE_MAX]; /* hashes of paths, invariant (3); 0: none */
-    unsigned durable_next;
-};
+#define LINK_TRIES 2u
 
 /* A temporary file on its way to becoming `key`. */
 struct draft {
+    int tmp_fd; /* the folder that `tmp` is in */
     int fd;
     uint64_t size_bytes;
     char tmp[TMP_NAME_SIZE];
@@ -60,178 +45,48 @@ struct dir_upload {
     char key[RAMET_KEY_MAX];
 };
 
-static enum ramet_rc
-fail_sys(const struct dirstore *dir, int negated, const char *key,
-         const char *what, struct ramet_err *err)
-{
-    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-negated), -negated,
-                          "%s/%s: %s", dir->name, key, what);
-}
-
-/* ---- directories ---------------------------------------------------------- */
-
-/* Sync one directory, "" being the root. */
-static int
-sync_directory(const struct dirstore *dir, const char *path)
-{
-    const struct ramet_os *os = dir->os;
-    int fd;
-    int rc;
-
-    if (path[0] == '\0')
-        return os->sync(os->ctx, dir->root_fd);
-    fd = os->open(os->ctx, dir->root_fd, path, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0)
-        return fd;
-    rc = os->sync(os->ctx, fd);
-    os->close(os->ctx, fd);
-    return rc;
-}
-
-/* The directory of `key`, "" for the root. */
-static void
-directory_of(const char *key, char out[RAMET_KEY_MAX])
-{
-    const char *slash = strrchr(key, '/');
-    const size_t len = slash == NULL ? 0 : (size_t)(slash - key);
-
-    memcpy(out, key, len);
-    out[len] = '\0';
-}
-
-static uint64_t
-directory_hash(const char *path)
-{
-    const uint64_t hash = ramet_hash64(path, strlen(path));
-
-    return hash == 0 ? 1 : hash;
-}
-
-static bool
-is_durable(struct dirstore *dir, const char *path)
-{
-    const uint64_t hash = directory_hash(path);
-    bool found = false;
-
-    ramet_mutex_lock(&dir->mutex);
-    for (unsigned i = 0; i < DURABLE_MAX && !found; i++)
-        found = dir->durable[i] == hash;
-    ramet_mutex_unlock(&dir->mutex);
-    return found;
-}
-
-static void
-remember_durable(struct dirstore *dir, const char *path)
-{
-    ramet_mutex_lock(&dir->mutex);
-    dir->durable[dir->durable_next++ % DURABLE_MAX] = directory_hash(path);
-    ramet_mutex_unlock(&dir->mutex);
-}
-
-/* Sync the directory that holds path[0, len). One that we may not read, or that
- * can't be synced at all, is the affair of whoever made it. */
-static int
-sync_parent(const struct ramet_os *os, const char *path, size_t len)
-{
-    char *parent;
-    int fd;
-    int rc;
-
-    while (len > 0 && path[len - 1] == '/')
-        len--;
-    if (len == 0)
-        return 0; /* the root has no parent */
-    while (len > 0 && path[len - 1] != '/')
-        len--;
-    parent =
-        len == 0 ? ramet_strdup(".") : ramet_asprintf("%.*s", (int)len, path);
-    if (parent == NULL)
-        return -ENOMEM;
-    fd = os->open(os->ctx, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
-    ramet_free(parent);
-    if (fd < 0)
-        return fd == -EACCES ? 0 : fd;
-    rc = os->sync(os->ctx, fd);
-    (void)os->close(os->ctx, fd);
-    return rc == -EROFS || rc == -EINVAL ? 0 : rc;
-}
-
-/* The root and what is above it, each into its parent. */
-static enum ramet_rc
-make_root_durable(struct dirstore *dir, struct ramet_err *err)
-{
-    const char *path = dir->path;
-
-    for (size_t len = strlen(path); len > 0; len--) {
-        int rc;
-
-        if (path[len] != '/' && path[len] != '\0')
-            continue;
-        rc = sync_parent(dir->os, path, len);
-        if (rc < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-rc), -rc,
-                                  "%s: can't sync the directories above it",
-                                  dir->name);
-    }
-    remember_durable(dir, "");
-    return RAMET_OK;
-}
-
-/* Make `path` and its parents where they are missing, and sync each into its
- * parent, whoever made it: invariant (3). */
-static enum ramet_rc
-make_durable(struct dirstore *dir, const char *path, struct ramet_err *err)
-{
-    char part[RAMET_KEY_MAX];
-    char parent[RAMET_KEY_MAX];
-
-    if (!is_durable(dir, "")) {
-        const enum ramet_rc rc = make_root_durable(dir, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-    }
-    for (size_t len = 1; path[0] != '\0' && len <= strlen(path); len++) {
-        int rc;
-
-        if (path[len] != '/' && path[len] != '\0')
-            continue;
-        memcpy(part, path, len);
-        part[len] = '\0';
-        rc = dir->os->mkdir(dir->os->ctx, dir->root_fd, part, 0777);
-        if (rc < 0 && rc != -EEXIST)
-            return fail_sys(dir, rc, part, "can't make the directory", err);
-        directory_of(part, parent);
-        rc = sync_directory(dir, parent);
-        if (rc < 0)
-            return fail_sys(dir, rc, parent, "can't sync the directory", err);
-    }
-    if (path[0] != '\0')
-        remember_durable(dir, path);
-    return RAMET_OK;
-}
-
 /* ---- drafts --------------------------------------------------------------- */
 
+/* In the folder of unfinished files, open. */
 static int
-open_tmp(const struct dirstore *dir, char out_name[TMP_NAME_SIZE])
+open_tmp(const struct dirstore *dir, int tmp_fd, char out_name[TMP_NAME_SIZE])
 {
     static const char hex[] = "0123456789abcdef";
+    const struct ramet_os *os = dir->os;
     uint8_t random[16];
     char *at = out_name;
-    int rc = dir->os->random(dir->os->ctx, random, sizeof(random));
+    int rc = os->random(os->ctx, random, sizeof(random));
+    int fd;
 
     if (rc < 0)
         return rc;
-    memcpy(at, RAMET_DIRSTORE_TMP "/", sizeof(RAMET_DIRSTORE_TMP));
-    at += sizeof(RAMET_DIRSTORE_TMP);
     for (size_t i = 0; i < sizeof(random); i++) {
         *at++ = hex[random[i] >> 4];
         *at++ = hex[random[i] & 15];
     }
     *at = '\0';
-    return dir->os->open(dir->os->ctx, dir->root_fd, out_name,
-                         O_WRONLY | O_CREAT | O_EXCL, 0666);
+    fd = ramet_rights_make(os, tmp_fd, out_name, O_WRONLY, NULL);
+    rc = fd < 0 ? fd : ramet_dirstore_give(dir, fd);
+    if (fd >= 0 && rc < 0) {
+        (void)os->unlink(os->ctx, tmp_fd, out_name, false);
+        (void)os->close(os->ctx, fd);
+    }
+    return rc < 0 ? rc : fd;
+}
+
+/* Its descriptor; nobody needs it to survive a crash. */
+static int
+open_tmp_folder(const struct dirstore *dir)
+{
+    int fd = ramet_dirstore_folder(dir, RAMET_DIRSTORE_TMP);
+
+    if (fd == -ENOENT) {
+        const int rc =
+            ramet_dirstore_make_folder(dir, dir->root_fd, RAMET_DIRSTORE_TMP);
+
+        fd = rc < 0 ? rc : ramet_dirstore_folder(dir, RAMET_DIRSTORE_TMP);
+    }
+    return fd;
 }
 
 static enum ramet_rc
@@ -244,18 +99,17 @@ draft_open(struct dirstore *dir, const char *key, struct draft *out,
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%s/%s: tmp/ is for unfinished files", dir->name,
                           key);
-    draft.fd = open_tmp(dir, draft.tmp);
-    if (draft.fd == -ENOENT) { /* nobody needs it to survive a crash */
-        const int rc = dir->os->mkdir(dir->os->ctx, dir->root_fd,
-                                      RAMET_DIRSTORE_TMP, 0777);
-
-        if (rc < 0 && rc != -EEXIST)
-            return fail_sys(dir, rc, RAMET_DIRSTORE_TMP,
-                            "can't make the directory", err);
-        draft.fd = open_tmp(dir, draft.tmp);
+    draft.tmp_fd = open_tmp_folder(dir);
+    if (draft.tmp_fd < 0)
+        return ramet_dirstore_fail(
+            dir, draft.tmp_fd, RAMET_DIRSTORE_TMP,
+            "can't open the directory of unfinished files", err);
+    draft.fd = open_tmp(dir, draft.tmp_fd, draft.tmp);
+    if (draft.fd < 0) {
+        (void)dir->os->close(dir->os->ctx, draft.tmp_fd);
+        return ramet_dirstore_fail(dir, draft.fd, key,
+                                   "can't make a temporary file", err);
     }
-    if (draft.fd < 0)
-        return fail_sys(dir, draft.fd, key, "can't make a temporary file", err);
     *out = draft;
     return RAMET_OK;
 }
@@ -292,8 +146,9 @@ draft_write(struct dirstore *dir, struct draft *draft,
 static void
 draft_close(struct dirstore *dir, struct draft *draft)
 {
-    (void)dir->os->unlink(dir->os->ctx, dir->root_fd, draft->tmp, false);
+    (void)dir->os->unlink(dir->os->ctx, draft->tmp_fd, draft->tmp, false);
     (void)dir->os->close(dir->os->ctx, draft->fd);
+    (void)dir->os->close(dir->os->ctx, draft->tmp_fd);
     draft->fd = -1;
 }
 
@@ -301,14 +156,15 @@ draft_close(struct dirstore *dir, struct draft *draft)
  * own link. (Counting the draft's names would not do: whoever copies the store
  * by hard links makes names too.) */
 static bool
-is_ours(const struct dirstore *dir, const struct draft *draft, const char *key)
+is_ours(const struct dirstore *dir, const struct draft *draft, int folder_fd,
+        const char *name)
 {
     const struct ramet_os *os = dir->os;
     struct ramet_stat ours;
     struct ramet_stat theirs;
 
     return os->stat(os->ctx, draft->fd, &ours) == 0 &&
-           os->stat_at(os->ctx, dir->root_fd, key, &theirs) == 0 &&
+           os->stat_at(os->ctx, folder_fd, name, &theirs) == 0 &&
            ours.device == theirs.device && ours.inode == theirs.inode;
 }
 
@@ -325,7 +181,7 @@ fail_link(const struct dirstore *dir, int negated, const char *key,
         return RAMET_FAIL_SYS(err, RAMET_EIO, ENOENT,
                               "%s/%s: its temporary file or directory is gone",
                               dir->name, key);
-    return fail_sys(dir, negated, key, "can't link", err);
+    return ramet_dirstore_fail(dir, negated, key, "can't link", err);
 }
 
 /* The synced draft gets its name, if nobody has it. Invariants (1) to (3). */
@@ -334,35 +190,41 @@ draft_link(struct dirstore *dir, struct draft *draft, const char *key,
            struct ramet_err *err)
 {
     const struct ramet_os *os = dir->os;
+    const char *const name = ramet_dirstore_name_of(key);
     char parent[RAMET_KEY_MAX];
-    bool exists;
+    bool exists = false;
     enum ramet_rc rc;
-    int got;
+    int got = -ENOENT;
+    int fd = -1;
 
-    directory_of(key, parent);
-    if (!is_durable(dir, parent)) {
-        rc = make_durable(dir, parent, err);
+    ramet_dirstore_directory_of(key, parent);
+    for (unsigned i = 0; i < LINK_TRIES && got == -ENOENT; i++) {
+        rc = ramet_dirstore_target(dir, parent, &fd, err);
         if (rc != RAMET_OK)
             return rc;
+        got = os->link(os->ctx, draft->tmp_fd, draft->tmp, fd, name);
+        if (got == -ENOENT) /* somebody removed the directory since */
+            (void)os->close(os->ctx, fd);
     }
-    got = os->link(os->ctx, dir->root_fd, draft->tmp, dir->root_fd, key);
-    if (got == -ENOENT) { /* somebody removed the directory since */
-        rc = make_durable(dir, parent, err);
-        if (rc != RAMET_OK)
-            return rc;
-        got = os->link(os->ctx, dir->root_fd, draft->tmp, dir->root_fd, key);
-    }
-    if (got < 0 && got != -EEXIST)
+    if (got == -ENOENT)
         return fail_link(dir, got, key, err);
-    exists = got == -EEXIST && !is_ours(dir, draft, key);
-    got = sync_directory(dir, parent);
-    if (got < 0)
-        return RAMET_FAIL_SYS(err, RAMET_EUNKNOWN, -got,
-                              "%s/%s: there, but the directory can't be synced",
-                              dir->name, key);
-    if (exists)
-        return RAMET_FAIL(err, RAMET_EEXIST, "%s/%s: exists", dir->name, key);
-    return RAMET_OK;
+    exists = got == -EEXIST && !is_ours(dir, draft, fd, name);
+    if (got == 0 || got == -EEXIST) {
+        const int synced = os->sync(os->ctx, fd);
+
+        rc = synced < 0
+                 ? RAMET_FAIL_SYS(err, RAMET_EUNKNOWN, -synced,
+                                  "%s/%s: there, but the directory can't be "
+                                  "synced",
+                                  dir->name, key)
+             : exists ? RAMET_FAIL(err, RAMET_EEXIST, "%s/%s: exists",
+                                   dir->name, key)
+                      : RAMET_OK;
+    } else {
+        rc = fail_link(dir, got, key, err);
+    }
+    (void)os->close(os->ctx, fd);
+    return rc;
 }
 
 static enum ramet_rc
@@ -372,7 +234,7 @@ draft_publish(struct dirstore *dir, struct draft *draft, const char *key,
     const int got = dir->os->datasync(dir->os->ctx, draft->fd);
 
     if (got < 0)
-        return fail_sys(dir, got, key, "can't sync", err);
+        return ramet_dirstore_fail(dir, got, key, "can't sync", err);
     return draft_link(dir, draft, key, err);
 }
 
@@ -454,30 +316,56 @@ fail_absent(const struct dirstore *dir, const char *key, struct ramet_err *err)
     return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s/%s: not there", dir->name, key);
 }
 
+/* Open the object of a key, no link followed (dirstore_impl.h). A link in its place is nothing
+ * that a store has. */
+static enum ramet_rc
+open_object(const struct dirstore *dir, const char *key, int *out_fd,
+            struct ramet_stat *out_stat, struct ramet_err *err)
+{
+    const struct ramet_os *os = dir->os;
+    const int fd = ramet_rights_open_below(os, dir->root_fd, key, O_RDONLY);
+    int got;
+
+    if (fd == -ENOENT || fd == -ENOTDIR)
+        return fail_absent(dir, key, err);
+    if (fd == -ELOOP)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s/%s: is a link, and no object of a store",
+                          dir->name, key);
+    if (fd < 0)
+        return ramet_dirstore_fail(dir, fd, key, "can't open", err);
+    got = os->stat(os->ctx, fd, out_stat);
+    if (got == 0 && S_ISREG(out_stat->mode)) {
+        *out_fd = fd;
+        return RAMET_OK;
+    }
+    (void)os->close(os->ctx, fd);
+    if (got < 0)
+        return ramet_dirstore_fail(dir, got, key, "can't look at it", err);
+    return S_ISDIR(out_stat->mode)
+               ? fail_absent(dir, key, err)
+               : RAMET_FAIL(err, RAMET_ECORRUPT,
+                            "%s/%s: is no plain file, and no object of a store",
+                            dir->name, key);
+}
+
 static enum ramet_rc
 dir_read(struct ramet_objstore *store, const char *key, uint64_t offset,
          void *buf, size_t len, size_t *out_got, struct ramet_err *err)
 {
     struct dirstore *dir = (struct dirstore *)store;
-    const struct ramet_os *os = dir->os;
     struct ramet_stat st;
-    enum ramet_rc rc;
-    int fd = os->open(os->ctx, dir->root_fd, key, O_RDONLY, 0);
+    int fd;
+    enum ramet_rc rc = open_object(dir, key, &fd, &st, err);
 
-    if (fd == -ENOENT || fd == -ENOTDIR)
-        return fail_absent(dir, key, err);
-    if (fd < 0)
-        return fail_sys(dir, fd, key, "can't open", err);
-    if (offset > INT64_MAX - len) { /* past any file's end */
+    if (rc != RAMET_OK)
+        return rc;
+    if (offset > INT64_MAX - len) /* past any file's end */
         *out_got = 0;
-        rc = RAMET_OK;
-        goto done;
-    }
-    rc = ramet_os_read_some(os, fd, buf, len, offset, out_got, key, err);
-    if (rc != RAMET_OK && os->stat(os->ctx, fd, &st) == 0 && S_ISDIR(st.mode))
-        rc = fail_absent(dir, key, err);
-done:
-    (void)os->close(os->ctx, fd);
+    else
+        rc = ramet_os_read_some(dir->os, fd, buf, len, offset, out_got, key,
+                                err);
+    (void)dir->os->close(dir->os->ctx, fd);
     return rc;
 }
 
@@ -487,12 +375,12 @@ dir_size(struct ramet_objstore *store, const char *key,
 {
     struct dirstore *dir = (struct dirstore *)store;
     struct ramet_stat st;
-    const int got = dir->os->stat_at(dir->os->ctx, dir->root_fd, key, &st);
+    int fd;
+    const enum ramet_rc rc = open_object(dir, key, &fd, &st, err);
 
-    if (got == -ENOENT || got == -ENOTDIR || (got == 0 && S_ISDIR(st.mode)))
-        return fail_absent(dir, key, err);
-    if (got < 0)
-        return fail_sys(dir, got, key, "can't look at it", err);
+    if (rc != RAMET_OK)
+        return rc;
+    (void)dir->os->close(dir->os->ctx, fd);
     *out_size_bytes = st.size_bytes;
     return RAMET_OK;
 }
@@ -512,18 +400,25 @@ static enum ramet_rc
 dir_remove(struct ramet_objstore *store, const char *key, struct ramet_err *err)
 {
     struct dirstore *dir = (struct dirstore *)store;
+    const struct ramet_os *os = dir->os;
+    const char *what = "can't remove";
     char parent[RAMET_KEY_MAX];
-    int got = dir->os->unlink(dir->os->ctx, dir->root_fd, key, false);
+    int got;
+    int fd;
 
-    if (got == -ENOENT || got == -ENOTDIR)
-        return RAMET_OK;
-    if (got < 0)
-        return fail_sys(dir, got, key, "can't remove", err);
-    directory_of(key, parent);
-    got = sync_directory(dir, parent);
-    if (got < 0 && got != -ENOENT)
-        return fail_sys(dir, got, parent, "can't sync the directory", err);
-    return RAMET_OK;
+    ramet_dirstore_directory_of(key, parent);
+    fd = ramet_dirstore_folder(dir, parent);
+    got = fd < 0 ? fd
+                 : os->unlink(os->ctx, fd, ramet_dirstore_name_of(key), false);
+    if (got == 0) {
+        what = "can't sync the directory of";
+        got = os->sync(os->ctx, fd);
+    }
+    if (fd >= 0)
+        (void)os->close(os->ctx, fd);
+    return got == 0 || got == -ENOENT || got == -ENOTDIR
+               ? RAMET_OK
+               : ramet_dirstore_fail(dir, got, key, what, err);
 }
 
 static void
@@ -541,48 +436,38 @@ dir_close(struct ramet_objstore *store)
 
 /* ---- opening -------------------------------------------------------------- */
 
-/* Make `path` with its parents. What can't be made is found out by open. */
-static int
-make_root(const struct ramet_os *os, const char *path)
-{
-    const size_t path_len = strlen(path);
-    char *part = ramet_strdup(path);
-    int failed = 0;
-
-    if (part == NULL)
-        return -ENOMEM;
-    for (size_t len = 1; len <= path_len; len++) {
-        int rc;
-
-        if (path[len] != '/' && path[len] != '\0')
-            continue;
-        part[len] = '\0';
-        rc = os->mkdir(os->ctx, AT_FDCWD, part, 0777);
-        if (rc < 0 && rc != -EEXIST)
-            failed = rc;
-        part[len] = path[len];
-    }
-    ramet_free(part);
-    return failed;
-}
+struct sweep {
+    const struct dirstore *dir;
+    int tmp_fd;
+};
 
 /* ramet_dir_visit: remove what a crash left over an hour ago. */
 static int
 visit_leftover(void *ctx, const char *name, bool is_dir)
 {
-    const struct dirstore *dir = ctx;
-    char *path = ramet_asprintf(RAMET_DIRSTORE_TMP "/%s", name);
+    const struct sweep *sweep = ctx;
+    const struct ramet_os *os = sweep->dir->os;
     struct ramet_stat st;
 
-    if (path != NULL && !is_dir &&
-        dir->os->stat_at(dir->os->ctx, dir->root_fd, path, &st) == 0) {
-        const int64_t now_ms = (int64_t)dir->os->wall_ms(dir->os->ctx);
+    if (!is_dir && os->stat_at(os->ctx, sweep->tmp_fd, name, &st) == 0) {
+        const int64_t now_ms = (int64_t)os->wall_ms(os->ctx);
 
         if (now_ms - st.mtime_ns / 1000000 > (int64_t)TMP_AGE_MAX_MS)
-            (void)dir->os->unlink(dir->os->ctx, dir->root_fd, path, false);
+            (void)os->unlink(os->ctx, sweep->tmp_fd, name, false);
     }
-    ramet_free(path);
     return 0;
+}
+
+static void
+sweep_leftovers(const struct dirstore *dir)
+{
+    const struct ramet_os *os = dir->os;
+    struct sweep sweep = {dir, ramet_dirstore_folder(dir, RAMET_DIRSTORE_TMP)};
+
+    if (sweep.tmp_fd < 0)
+        return;
+    (void)os->list(os->ctx, sweep.tmp_fd, ".", visit_leftover, &sweep);
+    (void)os->close(os->ctx, sweep.tmp_fd);
 }
 
 enum ramet_rc
@@ -620,7 +505,7 @@ ramet_dirstore_open(const struct ramet_os *os, const char *path, bool create,
     }
     dir->base.name = dir->name;
     if (create)
-        made = make_root(dir->os, path);
+        made = ramet_dirstore_make_root(dir->os, path);
     dir->root_fd =
         dir->os->open(dir->os->ctx, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
     if (dir->root_fd < 0) {
@@ -631,8 +516,13 @@ ramet_dirstore_open(const struct ramet_os *os, const char *path, bool create,
                             made < 0 ? "make" : "open");
         goto done;
     }
-    (void)dir->os->list(dir->os->ctx, dir->root_fd, RAMET_DIRSTORE_TMP,
-                        visit_leftover, dir);
+    made = ramet_dirstore_look_at_root(dir);
+    if (made < 0) {
+        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-made), -made,
+                            "%s: can't look at the directory", dir->name);
+        goto done;
+    }
+    sweep_leftovers(dir);
     *out_store = &dir->base;
     dir = NULL; /* now the caller's */
     rc = RAMET_OK;

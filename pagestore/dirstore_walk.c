@@ -15,16 +15,19 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "core/alloc.h"
+#include "core/rights.h"
 
 #define BATCH 16384u
 
 struct level {
     struct level *parent;
+    int fd;          /* of its directory; -1: there is none */
     size_t path_len; /* invariant (2) */
     char **names;    /* invariant (1); directories end in '/' */
     size_t count;
@@ -143,30 +146,53 @@ visit_entry(void *ctx, const char *entry, bool is_dir)
     return add_name(level, name);
 }
 
+static enum ramet_rc
+fail_list(const struct walk *walk, int negated, struct ramet_err *err)
+{
+    const size_t len = walk->top->path_len;
+
+    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-negated), -negated,
+                          "%s/%.*s: can't list", walk->store_name,
+                          len > 0 ? (int)len - 1 : 0, walk->path);
+}
+
 /* Fill the top level with the next names after level->last. */
 static enum ramet_rc
 load_level(struct walk *walk, struct ramet_err *err)
 {
     struct level *level = walk->top;
-    char dir[RAMET_KEY_MAX + 1] = ".";
     int got;
 
-    if (level->path_len > 0) {
-        memcpy(dir, walk->path, level->path_len - 1);
-        dir[level->path_len - 1] = '\0';
-    }
     drop_names(level, 0);
     level->index = 0;
     level->more = false;
     level->cut = false;
-    got = walk->os->list(walk->os->ctx, walk->root_fd, dir, visit_entry, walk);
-    if (got == -ENOENT || got == -ENOTDIR)
-        return RAMET_OK; /* gone, or never made: no keys */
-    if (got < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-got), -got,
-                              "%s/%s: can't list", walk->store_name, dir);
+    got = level->fd < 0 ? 0
+                        : walk->os->list(walk->os->ctx, level->fd, ".",
+                                         visit_entry, walk);
+    if (got < 0 && got != -ENOENT)
+        return fail_list(walk, got, err);
     sort_and_cut(level);
     return RAMET_OK;
+}
+
+/* No link is followed: what it leads to is not the store's. A directory that
+ * went, or was never made, has no keys. */
+static int
+open_level(const struct walk *walk)
+{
+    const struct level *level = walk->top;
+    const struct level *above = level->parent;
+    const size_t from = above == NULL ? 0 : above->path_len;
+    char dir[RAMET_KEY_MAX + 1] = ".";
+
+    if (level->path_len > 0) {
+        memcpy(dir, walk->path + from, level->path_len - 1 - from);
+        dir[level->path_len - 1 - from] = '\0';
+    }
+    return ramet_rights_open_below(walk->os,
+                                   above == NULL ? walk->root_fd : above->fd,
+                                   dir, O_RDONLY | O_DIRECTORY);
 }
 
 static enum ramet_rc
@@ -180,6 +206,9 @@ push_level(struct walk *walk, size_t path_len, struct ramet_err *err)
     level->parent = walk->top;
     level->path_len = path_len;
     walk->top = level;
+    level->fd = open_level(walk);
+    if (level->fd < 0 && level->fd != -ENOENT && level->fd != -ENOTDIR)
+        return fail_list(walk, level->fd, err);
     return load_level(walk, err);
 }
 
@@ -189,6 +218,8 @@ pop_level(struct walk *walk)
     struct level *level = walk->top;
 
     walk->top = level->parent;
+    if (level->fd >= 0)
+        (void)walk->os->close(walk->os->ctx, level->fd);
     drop_names(level, 0);
     ramet_free(level->names);
     ramet_free(level);
@@ -199,9 +230,10 @@ static enum ramet_rc
 visit_file(struct walk *walk, ramet_objstore_visit *visit, void *ctx,
            bool *out_go_on, struct ramet_err *err)
 {
+    const struct level *level = walk->top;
     struct ramet_stat st;
-    const int got =
-        walk->os->stat_at(walk->os->ctx, walk->root_fd, walk->path, &st);
+    const int got = walk->os->stat_at(walk->os->ctx, level->fd,
+                                      walk->path + level->path_len, &st);
 
     if (got == -ENOENT)
         return RAMET_OK;

@@ -152,8 +152,8 @@ open_file(struct diskcache *disk, const char *dir, struct ramet_err *err)
     if (dirfd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-dirfd), -dirfd,
                               "cache directory %s", dir);
-    disk->fd =
-        disk->os->open(disk->os->ctx, dirfd, "blocks", O_RDWR | O_CREAT, 0600);
+    disk->fd = disk->os->open(disk->os->ctx, dirfd, "blocks",
+                              O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
     (void)disk->os->close(disk->os->ctx, dirfd);
     if (disk->fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-disk->fd), -disk->fd,

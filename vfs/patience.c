@@ -89,7 +89,7 @@ ramet_verb_patience_begin(struct ramet_verb_patience *patience,
     if (patience->schema != NULL)
         patience->hold = begin_probe(connection, &code);
     patience->is_interrupted = code == SQLITE_INTERRUPT;
-    ramet_file_set_patience(db->file, &patience->base);
+    ramet_file_set_waiter(db->file, &patience->base);
 }
 
 void

@@ -19,7 +19,7 @@
 #include "vfs/dbfile.h"
 
 struct ramet_verb_patience {
-    struct ramet_patience base;
+    struct ramet_waiter base;
     const struct ramet_busy_handler *busy;
     sqlite3 *connection;
     const char *schema; /* of the database; NULL: interrupts can't be seen */

@@ -180,7 +180,7 @@ act_patiently(struct ramet_dbfile *db, struct ramet_verb_call *call)
     if (rc != RAMET_OK && patience.is_interrupted)
         rc = RAMET_FAIL(&call->err, RAMET_ECANCELLED, "%s was interrupted",
                         ramet_verb_name(call->verb));
-    ramet_file_set_patience(db->file, NULL);
+    ramet_file_set_waiter(db->file, NULL);
     ramet_verb_patience_end(&patience);
     return rc;
 }

@@ -10,7 +10,7 @@ target_include_directories(ramet_test_world PUBLIC "${PROJECT_SOURCE_DIR}")
 target_link_libraries(ramet_test_world PUBLIC ramet_client ramet_faultstore
                       ramet_test_support PkgConfig::CMOCKA)
 foreach(name sync sync_model sync_starved fetcher push_faults durable
-        background meanwhile lines doubt)
+        background meanwhile lines doubt refusal)
     ramet_test(test_client_${name} SOURCES test_${name}.c
                LIBS ramet_test_world)
 endforeach()

@@ -13,6 +13,7 @@
 
 #include "core/alloc.h"
 #include "metastore/catalog.h"
+#include "tests/client/plain.h"
 #include "tests/support/faultstore.h"
 
 static void
@@ -251,8 +252,8 @@ world_expect_remote(struct world *world, uint64_t lsn, const void *bytes,
     ramet_file_close(view);
 }
 
-void
-world_expect_plain(const char *path, const void *bytes, size_t len)
+static void
+expect_file(const char *path, const void *bytes, size_t len, bool is_base)
 {
     uint8_t *const got = malloc(len + 1);
     FILE *const file = fopen(path, "rb");
@@ -261,10 +262,23 @@ world_expect_plain(const char *path, const void *bytes, size_t len)
     if (file == NULL)
         fail_msg("%s: is not there", path);
     assert_true(fread(got, 1, len + 1, file) == len);
-    if (memcmp(got, bytes, len) != 0)
+    if (is_base ? !is_plain_right(got, bytes, len)
+                : memcmp(got, bytes, len) != 0)
         fail_msg("%s: has other bytes", path);
     fclose(file);
     free(got);
+}
+
+void
+world_expect_plain(const char *path, const void *bytes, size_t len)
+{
+    expect_file(path, bytes, len, false);
+}
+
+void
+world_expect_base(const char *path, const void *bytes, size_t len)
+{
+    expect_file(path, bytes, len, true);
 }
 
 void

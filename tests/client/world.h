@@ -60,6 +60,8 @@ void world_expect_remote(struct world *world, uint64_t lsn, const void *bytes,
                          size_t len);
 /* The plain file at `path` equals these bytes. */
 void world_expect_plain(const char *path, const void *bytes, size_t len);
+/* So does the one that a clean close left, but for the numbers it may bear. */
+void world_expect_base(const char *path, const void *bytes, size_t len);
 void world_write_plain(const char *path, const void *bytes, size_t len);
 
 struct ramet_file_status world_status(struct ramet_file *file);

@@ -374,7 +374,7 @@ validate__refuses_what_does_not_fit(void **state)
         {80, 1, RAMET_ECONFLICT},  /* predecessor */
         {16, 9, RAMET_ECONFLICT},  /* an LSN past a gap */
         {16, 3, RAMET_OK},         /* unchanged */
-        {102, 1, RAMET_ECORRUPT},  /* far in the future */
+        {102, 1, RAMET_ECLOCK},    /* far in the future */
         {101, 0, RAMET_ECORRUPT},  /* before its predecessor */
         {30, 77, RAMET_ECORRUPT},  /* counts heads wrong */
         {29, 2, RAMET_ECORRUPT},   /* a map that is not there */

@@ -26,7 +26,7 @@ struct fixture {
 static void
 shell(const char *format, const char *path)
 {
-    char command[256];
+    char command[512];
 
     snprintf(command, sizeof(command), format, path);
     assert_int_equal(system(command), 0);
@@ -530,6 +530,90 @@ list__never_leaves_the_store(void **state)
     ramet_objstore_close(store);
 }
 
+/* Below the store there is nothing but what it made itself. */
+static void
+links__in_the_store_lead_nowhere(void **state)
+{
+    struct fixture *f = *state;
+    struct ramet_objstore *store = NULL;
+    struct ramet_upload *upload = NULL;
+    uint64_t size = 0;
+    int count = 0;
+
+    assert_int_equal(ramet_dirstore_open(NULL, f->store, true, &store, NULL),
+                     RAMET_OK);
+    assert_int_equal(put_text(store, "v/x/a", "x"), RAMET_OK);
+    shell("mkdir '%s/../else'; echo secret > '%1$s/../else/a'; "
+          "ln -s ../../../else/a '%1$s/v/x/link'; ln -s ../../else '%1$s/v/y'; "
+          "ln -s ../else '%1$s/w'; mkfifo '%1$s/v/x/fifo'",
+          f->store);
+
+    assert_int_equal(content_of(store, "v/x/link", 7), -1);
+    assert_int_equal(content_of(store, "v/x/fifo", 7), -1);
+    assert_int_equal(ramet_objstore_size(store, "v/x/link", &size, NULL),
+                     RAMET_ECORRUPT);
+    assert_int_equal(content_of(store, "v/y/a", 7), 0);
+    assert_int_equal(content_of(store, "w/a", 7), 0);
+    assert_int_equal(ramet_objstore_size(store, "w/a", &size, NULL),
+                     RAMET_ENOTFOUND);
+
+    assert_int_equal(put_text(store, "v/x/link", "x"), RAMET_EEXIST);
+    assert_int_not_equal(put_text(store, "v/y/b", "x"), RAMET_OK);
+    assert_int_not_equal(put_text(store, "w/b", "x"), RAMET_OK);
+    assert_int_equal(ramet_objstore_upload_begin(store, "w/c", &upload, NULL),
+                     RAMET_OK);
+    assert_int_not_equal(ramet_objstore_upload_finish(upload, NULL), RAMET_OK);
+    assert_int_equal(ramet_objstore_remove(store, "w/a", NULL), RAMET_OK);
+    shell("test \"$(ls -A '%s/../else')\" = a", f->store);
+    shell("test \"$(cat '%s/../else/a')\" = secret", f->store);
+
+    assert_int_equal(
+        ramet_objstore_list(store, "", NULL, count_any, &count, NULL),
+        RAMET_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(
+        ramet_objstore_list(store, "v/y/", NULL, count_any, &count, NULL),
+        RAMET_OK);
+    assert_int_equal(count, 1);
+    ramet_objstore_close(store);
+}
+
+static void
+links__in_the_place_of_tmp_are_not_written_through(void **state)
+{
+    struct fixture *f = *state;
+    struct ramet_objstore *store = NULL;
+
+    shell("mkdir -p '%s' '%1$s/../else'; touch -d '2 hours ago' "
+          "'%1$s/../else/old'; ln -s ../else '%1$s/tmp'",
+          f->store);
+    assert_int_equal(ramet_dirstore_open(NULL, f->store, true, &store, NULL),
+                     RAMET_OK);
+    assert_int_not_equal(put_text(store, "v/a", "x"), RAMET_OK);
+    shell("test \"$(ls -A '%s/../else')\" = old", f->store);
+    ramet_objstore_close(store);
+}
+
+static void
+links__on_the_way_to_the_root_are_followed(void **state)
+{
+    struct fixture *f = *state;
+    struct ramet_objstore *store = NULL;
+
+    char path[100];
+
+    shell("mkdir -p '%s/real/store'; ln -s real '%1$s/by'; "
+          "ln -s by/store '%1$s/link'",
+          f->root);
+    snprintf(path, sizeof(path), "%s/link", f->root);
+    assert_int_equal(ramet_dirstore_open(NULL, path, true, &store, NULL),
+                     RAMET_OK);
+    assert_int_equal(put_text(store, "v/a", "x"), RAMET_OK);
+    assert_int_equal(content_of(store, "v/a", 1), 'x');
+    shell("test -f '%s/real/store/v/a'", f->root);
+    ramet_objstore_close(store);
+}
+
 static void
 open__says_what_is_wrong(void **state)
 {
@@ -656,6 +740,9 @@ main(void)
         TEST(put__makes_a_directory_again_that_was_removed),
         TEST(put__tells_its_own_link_from_another_s),
         TEST(list__never_leaves_the_store),
+        TEST(links__in_the_store_lead_nowhere),
+        TEST(links__in_the_place_of_tmp_are_not_written_through),
+        TEST(links__on_the_way_to_the_root_are_followed),
         TEST(open__says_what_is_wrong),
         TEST(open__survives_failure_of_each_allocation),
         TEST(list__of_a_huge_directory_is_whole_and_sorted),

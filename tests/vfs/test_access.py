@@ -221,7 +221,7 @@ def test_root_locks_nobody_out():
         ramet("init", path, "--remote", store)
         check_all(path, bits, user)
         code, out, errors = as_user(ALICE, path, "INSERT INTO t(x) VALUES(1)",
-                                    group=GROUP)
+                                    "SELECT ramet_push()", group=GROUP)
         assert code == 0, errors
         db = open_db(path, timeout=10, sync="manual")  # root again, for long
         db.execute("PRAGMA cache_size=10")
@@ -230,7 +230,7 @@ def test_root_locks_nobody_out():
                        " WHERE i<3000) INSERT INTO t(x)"
                        " SELECT randomblob(1000) FROM n")
         code, out, errors = as_user(ALICE, path, "DELETE FROM t",
-                                    group=GROUP)
+                                    "SELECT ramet_push()", group=GROUP)
         assert code == 0, errors
         db.close()
         check_all(path, bits, user)
@@ -239,9 +239,34 @@ def test_root_locks_nobody_out():
             ramet(verb, path)
         check_all(path, bits, user)
         code, out, errors = as_user(ALICE, path, "INSERT INTO t(x) VALUES(2)",
-                                    group=GROUP)
+                                    "SELECT ramet_push()", group=GROUP)
         assert code == 0, errors
         check_all(path, bits, user)
+    for name, _ in within("app/store"):  # a new one is the folder's owner's
+        assert owner(name) == (ALICE, GROUP), (name, owner(name))
+
+
+@needs_root
+def test_a_group_shares_a_store():
+    os.chmod(".", 0o755)
+    os.mkdir("store")
+    os.chown("store", ALICE, GROUP)
+    os.chmod("store", 0o770)
+    os.mkdir("work", 0o777)
+    os.chmod("work", 0o777)
+    for user in (0, ALICE, BOB):
+        path = "work/%d.db" % user
+        make_native(path, 0o600, (user, user or 0))
+        script = AS_USER.replace("sync=", "remote=sys.argv.pop(2), sync=")
+        done = python(script, path, "file://%s/store/%d" % (os.getcwd(), user),
+                      "INSERT INTO t(x) VALUES(1)", "SELECT ramet_push()",
+                      user=user, group=user, extra_groups=[GROUP], stderr=-1)
+        assert (done.communicate(), done.returncode)[1] == 0, user
+    for name, is_folder in within("store"):
+        assert owner(name)[1] == GROUP, name
+        assert mode(name) & 0o070 == (0o070 if is_folder else 0o060), name
+    code, _, _ = as_user(EVE, "work/%d.db" % ALICE, "SELECT 1 FROM t")
+    assert code != 0
 
 
 @needs_root

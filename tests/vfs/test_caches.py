@@ -441,26 +441,35 @@ def test_handles_that_never_lock():
 
 
 def test_what_a_handle_that_never_locks_could_not_write():
-    """SQLite takes page 1 for written, though its transaction came too late."""
-    a = connect("replica")
-    make(a)
-    free = connect("replica", nolock="1")
-    for commits in range(1, 8):
-        for spills in (False, True):
+    """SQLite takes page 1 for written, and can't put back what it did not
+    write; its cache has what nobody committed."""
+    for number, (mode, spills, too_late) in enumerate(
+            (mode, spills, too_late) for mode in ("delete", "memory", "off")
+            for spills in (False, True) for too_late in (False, True)):
+        name = "%d.db" % number
+        a = connect("replica", name)
+        make(a)
+        free = connect("replica", name, nolock="1")
+        free.execute("PRAGMA journal_mode=%s" % mode)
+        for commits in range(4):
             look(free)
             free.execute("BEGIN")
             look(free)
-            add(a)
-            fails("", late_write, free, spills)
-            if free.in_transaction:
-                free.execute("ROLLBACK")
-            for _ in range(commits - 1):
+            if too_late:
                 add(a)
-            assert look(free) == look(a)
+            else:
+                a.execute("BEGIN IMMEDIATE")
+            fails("locked", late_write, free, spills)
+            quietly(free, "ROLLBACK")
+            quietly(a, "ROLLBACK")
+            for _ in range(commits):
+                add(a)
+            assert look(free) == look(a), (mode, spills, too_late)
+            assert one(free, "PRAGMA user_version") == 5
             add(free)
             assert look(a) == look(free)
             check_integrity(free)
-    check_integrity(a)
+        check_integrity(a)
 
 
 def late_write(db, spills):

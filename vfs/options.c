@@ -145,8 +145,8 @@ meant(const char *key)
     return NULL;
 }
 
-static enum ramet_rc
-check_names(const char *name, struct ramet_err *err)
+enum ramet_rc
+ramet_options_check_names(const char *name, struct ramet_err *err)
 {
     const char *key;
 
@@ -284,9 +284,7 @@ ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
     out->at = sqlite3_uri_parameter(name, "at");
     out->close_wait_ms = -1;
 
-    rc = check_names(name, err);
-    if (rc == RAMET_OK)
-        rc = check_allow(name, err);
+    rc = check_allow(name, err);
     if (rc == RAMET_OK)
         rc = parse_sync(name, &out->sync, err);
     if (is_immutable(name)) /* it does not even move by itself */

@@ -17,6 +17,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
                     struct ramet_err *err);
 
+/* RAMET_EINVAL: a parameter that nobody knows is nearly one of ours. */
+RAMET_NODISCARD enum ramet_rc
+ramet_options_check_names(const char *name, struct ramet_err *err);
+
 /* Does a parameter, or RAMET_REMOTE for this file, name a remote? */
 bool ramet_options_name_remote(const char *name);
 

@@ -108,9 +108,9 @@ flags_of_plain(const sqlite3_vfs *vfs, const char *name, int flags)
 static bool
 is_plainly_missing(const char *name, const struct ramet_err *err)
 {
-    return err->sys_errno == ENOENT ||
-           (err->code == RAMET_ENOTFOUND && !ramet_options_name_remote(name) &&
-            !access_says(name, SQLITE_ACCESS_EXISTS));
+    return (err->sys_errno == ENOENT || err->code == RAMET_ENOTFOUND) &&
+           !ramet_options_name_remote(name) &&
+           !access_says(name, SQLITE_ACCESS_EXISTS);
 }
 
 static int
@@ -135,10 +135,16 @@ static int
 open_database(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
               int *out_flags)
 {
-    const int plain_flags = flags_of_plain(vfs, name, flags);
     struct ramet_err err = {.code = RAMET_OK};
+    int plain_flags;
     int code;
 
+    /* Also of what stays plain: perhaps only since `remote` was mistyped. */
+    if (ramet_options_check_names(name, &err) != RAMET_OK) {
+        ramet_vfs_report(SQLITE_CANTOPEN, name, &err);
+        return refuse(name, file, flags, out_flags, SQLITE_CANTOPEN, &err);
+    }
+    plain_flags = flags_of_plain(vfs, name, flags);
     if (plain_flags != 0)
         return open_native(name, file, plain_flags, out_flags);
     code = ramet_dbfile_open(vfs->zName, ramet_native(), name, file, flags,

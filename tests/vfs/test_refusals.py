@@ -32,6 +32,17 @@ def test_an_open_that_fails_says_why():
     fails("no plain file", open_db, "folder.db")
 
 
+def test_a_token_that_is_not_there_is_no_missing_database():
+    with open("ramet.conf", "w") as conf:
+        conf.write("[remote work]\nurl = http://127.0.0.1:1/\n"
+                   "token_file = none.token\n")
+    os.environ["RAMET_CONFIG"] = os.path.abspath("ramet.conf")
+    try:
+        fails("none.token", open_db, "new.db", remote="work:app")
+    finally:
+        del os.environ["RAMET_CONFIG"]
+
+
 def test_a_busy_file_says_who():
     native = open_native("n.db")
     native.execute("CREATE TABLE t(a)")

@@ -673,8 +673,10 @@ def test_mistyped_parameters_are_told():
                                                 "fetch_timeout_ms"),
                          ("cache_limits", "cache_limit"), ("alow", "allow"),
                          ("function", "functions")):
-        fails("did you mean '%s'?" % right,
-              lambda: open_db("a.db", **{wrong: "x"}))
+        for vfs in "ramet", "ramet-auto":
+            fails("did you mean '%s'?" % right,
+                  lambda: open_db("a.db", vfs=vfs, **{wrong: "x"}))
+    assert not os.path.exists("a.db")
     # Other VFSs and extensions have theirs.
     open_db("a.db", key="secret", max="3", tz="UTC", journal="x",
             temp="1").close()

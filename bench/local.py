@@ -57,8 +57,7 @@ def fresh_copy(template, target):
 
 
 def bind_to_remote(target, store):
-    """A replica whose volume is new in a directory: page 1 is in each commit
-    then, so that its counter travels."""
+    """A replica whose volume is new in a directory."""
     shutil.rmtree(store, ignore_errors=True)
     common.timed(common.RAMET, "init", target, "--remote",
                  "file://%s/bench" % store)

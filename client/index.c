@@ -324,11 +324,13 @@ ramet_index_copy(const struct ramet_replica *replica, uint64_t number,
 {
     _Atomic uint64_t *const slot =
         replica->head->ring[number % RAMET_RING_SLOTS];
-    uint64_t words[(sizeof(*out) + 7) / 8];
 
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        words[i] = atomic_load_explicit(&slot[i], memory_order_relaxed);
-    memcpy(out, words, sizeof(*out));
+    for (size_t i = 0; i < sizeof(*out) / 8; i++) {
+        const uint64_t word =
+            atomic_load_explicit(&slot[i], memory_order_relaxed);
+
+        memcpy((uint8_t *)out + i * 8, &word, 8);
+    }
 }
 
 uint64_t
@@ -359,13 +361,14 @@ ramet_index_publish(struct ramet_replica *replica,
         atomic_load_explicit(&header->newest, memory_order_relaxed) + 1;
     _Atomic uint64_t *const slot =
         replica->head->ring[number % RAMET_RING_SLOTS];
-    uint64_t words[(sizeof(*next) + 7) / 8] = {0};
-
-    memcpy(words, next, sizeof(*next));
     /* Whoever sees a word of this slot sees that its old number is past. */
     atomic_thread_fence(memory_order_release);
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-        atomic_store_explicit(&slot[i], words[i], memory_order_relaxed);
+    for (size_t i = 0; i < sizeof(*next) / 8; i++) {
+        uint64_t word;
+
+        memcpy(&word, (const uint8_t *)next + i * 8, 8);
+        atomic_store_explicit(&slot[i], word, memory_order_relaxed);
+    }
     atomic_store_explicit(&header->newest, number, memory_order_release);
 }
 

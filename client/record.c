@@ -239,12 +239,17 @@ ramet_trailer_to_published(const struct ramet_trailer *trailer,
                            const struct ramet_snapshot *before,
                            struct ramet_published *out)
 {
+    const bool is_commit = trailer->type == RAMET_RECORD_COMMIT;
     const bool is_from_elsewhere = trailer->type == RAMET_RECORD_PULL ||
                                    trailer->type == RAMET_RECORD_RESET;
+    const bool header_pends =
+        is_commit &&
+        (before->header_pends ||
+         memcmp(trailer->header, before->header, RAMET_TRUE_HEADER_SIZE) != 0);
     uint64_t pages_seq = before->pages_seq;
     uint64_t schema_seq = before->schema_seq;
 
-    if (is_from_elsewhere || trailer->type == RAMET_RECORD_COMMIT)
+    if (is_from_elsewhere || is_commit)
         pages_seq = trailer->seq;
     if (is_from_elsewhere && (trailer->flags & RAMET_RECORD_SAME_SCHEMA) == 0)
         schema_seq = trailer->seq;
@@ -260,6 +265,7 @@ ramet_trailer_to_published(const struct ramet_trailer *trailer,
     memcpy(out->snapshot.header, trailer->header, RAMET_TRUE_HEADER_SIZE);
     out->snapshot.pages_seq = pages_seq;
     out->snapshot.schema_seq = schema_seq;
+    out->snapshot.header_pends = header_pends;
     out->sum = trailer->sum;
     out->snapshot.lsn_hash = trailer->lsn_hash;
     out->lsn_time_ms = trailer->lsn_time_ms;

@@ -56,6 +56,9 @@ struct ramet_snapshot {
     uint64_t schema_seq; /* SQLite: the newest across which the schema may be
                             another though the header's bytes 40-43 do not
                             tell */
+    bool header_pends;   /* a commit changed the header since the newest record
+                            that was none: it goes to the remote with all that
+                            is committed from now on */
 };
 
 /* The remote commit that a snapshot stands on. */

@@ -113,8 +113,9 @@ struct ramet_published {
     uint64_t sum; /* of its record's trailer */
     uint64_t lsn_time_ms;
 };
-static_assert(sizeof(struct ramet_published) <= RAMET_RING_WORDS * 8,
-              "a ring slot holds one");
+static_assert(sizeof(struct ramet_published) <= RAMET_RING_WORDS * 8 &&
+                  sizeof(struct ramet_published) % 8 == 0,
+              "a ring slot holds one, in whole words");
 
 /* One file of the log or of the fills, open in this process. */
 struct ramet_gen {

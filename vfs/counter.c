@@ -40,7 +40,7 @@ ramet_counter_saw(struct ramet_counter *counter,
                   const struct ramet_snapshot *snapshot, const uint8_t *page,
                   size_t len)
 {
-    if (len != snapshot->page_size || snapshot->lsn != 0 || counter->is_pending)
+    if (len != snapshot->page_size || counter->is_pending)
         return;
     counter->is_known = keep(counter, page, len);
     counter->pages_seq = snapshot->pages_seq;
@@ -69,7 +69,7 @@ ramet_counter_leaves_out(const struct ramet_counter *counter,
                          const uint8_t *page, size_t len)
 {
     return counter->is_known && counter->pages_seq == snapshot->pages_seq &&
-           !counter->is_pending && counter->was_written && snapshot->lsn == 0 &&
+           !counter->is_pending && snapshot->header_pends &&
            len == counter->page_length && len == snapshot->page_size &&
            has_equal_counters(page) && has_equal_counters(counter->page) &&
            is_same_otherwise(page, counter->page, len);
@@ -87,9 +87,7 @@ void
 ramet_counter_published(struct ramet_counter *counter, uint64_t base_pages_seq,
                         const struct ramet_snapshot *snapshot)
 {
-    if (counter->is_pending)
-        counter->was_written = true;
-    else if (counter->pages_seq != base_pages_seq)
+    if (!counter->is_pending && counter->pages_seq != base_pages_seq)
         counter->is_known = false; /* it was of an older snapshot still */
     counter->pages_seq = snapshot->pages_seq;
     counter->is_pending = false;

@@ -7,9 +7,10 @@
  *
  *   (1) Left out is only a page 1 that equals what SQLite last read or wrote,
  *       but for bytes 24-27 and 92-95, of the snapshot that is pinned.
- *   (2) Each handle writes page 1 at least with its first commit, and always
- *       once there is a remote: the header of a clean file, and of each LSN,
- *       differs from the one before, for those who go by it.
+ *   (2) The first commit after the replica was opened, and after each record
+ *       that is no commit (an intent, what landed, a pull), writes page 1: the
+ *       header of a clean file, and of each LSN, differs from the one before,
+ *       for those who go by it.
  *
  * Layer: vfs.
  */
@@ -29,8 +30,7 @@ struct ramet_counter {
     size_t page_length;
     uint64_t pages_seq; /* ... in snapshots with this one, if is_known */
     bool is_known;
-    bool is_pending;  /* `page` was written, and is not published yet */
-    bool was_written; /* by this handle, invariant (2) */
+    bool is_pending; /* `page` was written, and is not published yet */
 };
 
 void ramet_counter_done(struct ramet_counter *counter);

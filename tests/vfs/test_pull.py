@@ -200,6 +200,60 @@ def test_stored_headers_are_alike_everywhere():
     assert found[:16] == b"SQLite format 3\0" and found[24:28] == found[92:96]
 
 
+def written():
+    """Bytes that this process wrote."""
+    with open("/proc/self/io") as io:
+        return int(io.read().split("wchar: ")[1].split()[0])
+
+
+def test_one_row_commits_write_page_1_once_for_each_lsn():
+    """What goes to the remote has another header each time; all that is
+    committed between does not write it again."""
+    a, other = replica("a/app.db"), replica("a/app.db")
+    a.execute("CREATE TABLE u(id INTEGER PRIMARY KEY, x)")
+    a.execute("INSERT INTO u VALUES(1, 0), (2, 0)")
+    one(a, "SELECT ramet_push()")
+    b = replica("b/app.db")
+    warm = replica("b/app.db")
+    headers = [b.serialize()[24:28]]
+    everything = "SELECT * FROM u"
+    for turn in range(6):
+        each = []
+        for n in range(40):
+            before = written()
+            (a if n % 3 else other).execute(
+                "UPDATE u SET x = ? WHERE id = 1", (turn * 100 + n + 1,))
+            each.append(written() - before)
+        assert sorted(each)[20] < 2 * 4096, each  # one page, and a trailer
+        pushed_before = turn == 0 or turn % 2 == 1
+        assert (each[0] > 2 * 4096) == pushed_before, (turn, each)
+        if turn % 2 == 0:
+            one(a, "SELECT ramet_push()")
+            rows(warm, everything)
+            one(b, "SELECT ramet_pull()")
+            for db in (warm, b):
+                assert rows(db, everything) == rows(a, everything)
+            past = open_db("past.db", remote=remote(),
+                           at=str(one(a, "SELECT ramet_lsn()")))
+            headers.append(past.serialize()[24:28])
+            assert rows(past, everything) == rows(a, everything)
+            past.close()
+        else:
+            a.execute("PRAGMA user_version=%d" % turn)
+    assert sorted(set(headers)) == headers, headers
+    one(other, "SELECT ramet_push()")
+    one(b, "SELECT ramet_pull()")
+    one(b, "SELECT ramet_hydrate()")
+    for db in (a, other, b, warm):
+        check_integrity(db)
+        db.close()
+    with open("a/app.db", "rb") as one_file, open("b/app.db", "rb") as another:
+        assert one_file.read() == another.read()
+    native = open_native("b/app.db")
+    assert rows(native, everything) == [(1, 540), (2, 0)]
+    check_integrity(native)
+
+
 def test_exclusive_mode_and_pulls_by_others():
     a = replica("a/app.db")
     fill(a)

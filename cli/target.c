@@ -24,14 +24,14 @@ cli_is_url(const char *operand)
 
 enum ramet_rc
 cli_remote_open(const struct cli_args *args, const char *text,
-                struct ramet_url *out_url, struct ramet_remote **out_remote,
-                struct ramet_err *err)
+                enum ramet_naming naming, struct ramet_url *out_url,
+                struct ramet_remote **out_remote, struct ramet_err *err)
 {
     struct ramet_remote_options options = {0};
     struct ramet_config *config = NULL;
-    char resolved[RAMET_URL_MAX], normal[RAMET_URL_MAX];
+    struct ramet_token token = {.text = NULL};
+    char resolved[RAMET_URL_MAX];
     struct ramet_url url;
-    char *token = NULL;
     enum ramet_rc rc;
 
     rc = ramet_config_load(args->config, &config, err);
@@ -43,17 +43,17 @@ cli_remote_open(const struct cli_args *args, const char *text,
     rc = ramet_url_parse(resolved, &url, err);
     if (rc != RAMET_OK)
         goto done;
-    ramet_url_format(&url, normal, sizeof(normal));
-    rc = ramet_config_token(config, normal, &token, err);
+    rc = ramet_token_for(&url, naming, args->config, &token, err);
     if (rc != RAMET_OK)
         goto done;
-    options.token = token;
+    options.token = token.text;
+    options.withheld_why = token.withheld_why;
     rc = ramet_remote_open(&url, &options, out_remote, err);
     if (rc == RAMET_OK)
         *out_url = url;
 
 done:
-    ramet_free(token);
+    ramet_free(token.text);
     ramet_config_free(config);
     return rc;
 }
@@ -103,12 +103,13 @@ cli_view_open(const struct cli_args *args, const char *url,
 
 enum ramet_rc
 cli_volume_open(const struct cli_args *args, const char *url,
-                struct cli_volume *out_volume, struct ramet_err *err)
+                enum ramet_naming naming, struct cli_volume *out_volume,
+                struct ramet_err *err)
 {
     struct cli_volume volume = {0};
     enum ramet_rc rc;
 
-    rc = cli_remote_open(args, url, &volume.url, &volume.remote, err);
+    rc = cli_remote_open(args, url, naming, &volume.url, &volume.remote, err);
     if (rc != RAMET_OK)
         return rc;
     if (volume.url.name[0] == '\0') {

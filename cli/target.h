@@ -11,6 +11,7 @@
 #include "cli/verb.h"
 #include "client/file.h"
 #include "client/remote.h"
+#include "client/token.h"
 
 /* An operand that may be a file or a URL: "scheme://…", or "name:volume" of
  * ramet.conf where no file of that name is here. */
@@ -18,14 +19,14 @@ bool cli_is_url(const char *operand);
 
 /*
  * Open the remote that `text` names: a URL, or "name:volume" of ramet.conf,
- * with the token that the configuration has for it. Gives the parsed URL as
+ * with the token that is for it (client/token.h). Gives the parsed URL as
  * well. RAMET_EINVAL, RAMET_ENOTFOUND (no such remote is configured), or what
  * ramet_remote_open() says.
  */
 RAMET_NODISCARD enum ramet_rc
 cli_remote_open(const struct cli_args *args, const char *text,
-                struct ramet_url *out_url, struct ramet_remote **out_remote,
-                struct ramet_err *err);
+                enum ramet_naming naming, struct ramet_url *out_url,
+                struct ramet_remote **out_remote, struct ramet_err *err);
 
 /* Defaults of the command: nothing happens in the background. */
 void cli_file_options(const struct cli_args *args,
@@ -49,7 +50,8 @@ struct cli_volume {
 };
 RAMET_NODISCARD enum ramet_rc
 cli_volume_open(const struct cli_args *args, const char *url,
-                struct cli_volume *out_volume, struct ramet_err *err);
+                enum ramet_naming naming, struct cli_volume *out_volume,
+                struct ramet_err *err);
 void cli_volume_close(struct cli_volume *volume);
 /* The head that the URL means: of its LSN, of its time, or the newest.
  * RAMET_ENOTFOUND where the volume has no such commit. */

@@ -125,6 +125,8 @@ run_log(const struct cli_args *args)
     const char *const limit = cli_value(args, "limit");
     const char *const target = args->operands[0];
     struct cli_volume volume = {0};
+    const enum ramet_naming naming =
+        cli_is_url(target) ? RAMET_NAMED_BY_USER : RAMET_NAMED_BY_REPLICA;
     char url[RAMET_URL_MAX];
     struct ramet_err err = {0};
     enum ramet_rc rc = RAMET_OK;
@@ -143,7 +145,7 @@ run_log(const struct cli_args *args)
     else
         rc = remote_of_file(&view, target, url, &err);
     if (rc == RAMET_OK)
-        rc = cli_volume_open(args, url, &volume, &err);
+        rc = cli_volume_open(args, url, naming, &volume, &err);
     if (rc == RAMET_OK)
         rc = show_history(&view, &volume, &err);
     if (args->json && (rc == RAMET_OK || view.array.open))

@@ -92,7 +92,8 @@ open_store(const struct cli_args *args, const char *text,
     if ((size_t)snprintf(store, sizeof(store), "%s%s", text,
                          store_suffix(text)) >= sizeof(store))
         return RAMET_FAIL(err, RAMET_EINVAL, "the URL is too long");
-    return cli_remote_open(args, store, &url, out_remote, err);
+    return cli_remote_open(args, store, RAMET_NAMED_BY_USER, &url, out_remote,
+                           err);
 }
 
 static int
@@ -242,7 +243,8 @@ run_info(const struct cli_args *args)
     enum ramet_rc rc;
     int code = CLI_DONE;
 
-    rc = cli_volume_open(args, args->operands[0], &volume, &err);
+    rc = cli_volume_open(args, args->operands[0], RAMET_NAMED_BY_USER, &volume,
+                         &err);
     if (rc == RAMET_OK)
         rc = cli_volume_head(&volume, &head, &err);
     if (rc == RAMET_OK && objects)

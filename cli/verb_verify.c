@@ -96,7 +96,7 @@ verify_url(struct findings *found, const char *url)
     struct ramet_err err = {0};
     enum ramet_rc rc;
 
-    rc = cli_volume_open(found->args, url, &volume, &err);
+    rc = cli_volume_open(found->args, url, RAMET_NAMED_BY_USER, &volume, &err);
     if (rc == RAMET_OK)
         rc = ramet_history_verify(volume.history, note, found, &err);
     cli_volume_close(&volume);

@@ -28,6 +28,7 @@
 #define BACKOFF_MIN_MS 200u
 #define BACKOFF_MAX_MS 30000u
 #define LISTEN_MS 30000u
+#define OWN_NEWS_MS 50u /* after being told of our own commit, perhaps */
 #define LOCK_WAIT_MS 100u
 
 struct backoff {
@@ -51,6 +52,7 @@ struct ramet_background {
     struct ramet_cond cond;
     bool closing; /* invariant (3) */
     bool hint;
+    bool connected; /* written under the mutex by the main thread alone */
     /* Pushes of what is left, one for each last pusher that leaves. */
     uint64_t flushes_asked, flushes_done;
     uint64_t flush_wait_ms;
@@ -307,6 +309,20 @@ note_commits(struct ramet_background *bg)
     bg->commits_seen = commits;
 }
 
+static void
+note_connection(struct ramet_background *bg)
+{
+    struct ramet_vid volume;
+
+    if (bg->connected || !ramet_link_volume(bg->link, &volume) ||
+        ramet_source_remote(ramet_link_source(bg->link)) == NULL)
+        return;
+    ramet_mutex_lock(&bg->mutex);
+    bg->connected = true;
+    ramet_cond_broadcast(&bg->cond);
+    ramet_mutex_unlock(&bg->mutex);
+}
+
 /* What can be done now; returns how long nothing will be to be done. */
 static uint64_t
 work(struct ramet_background *bg)
@@ -335,6 +351,7 @@ work(struct ramet_background *bg)
         if (pushes) /* it may have found commits */
             wait_ms = least_of(wait_ms, ramet_pacer_due(&bg->pacer, now, NULL));
     }
+    note_connection(bg);
     if (hint)
         drop_hint(bg);
     if (pushes && bg->push_backoff.until_ms > now && wait_ms < UINT64_MAX)
@@ -412,13 +429,32 @@ pass_hint(struct ramet_background *bg)
     ramet_mutex_unlock(&bg->mutex);
 }
 
+/* Whoever signals for other reasons does not end it: that a program commits
+ * does not make a remote that fails a better one. */
 static void
 listener_sleep(struct ramet_background *bg, uint64_t ms)
 {
+    const uint64_t until_ms = now_ms(bg) + ms;
+
     ramet_mutex_lock(&bg->mutex);
-    if (!bg->closing)
-        ramet_cond_wait_ms(&bg->cond, &bg->mutex, ms);
+    for (uint64_t now = now_ms(bg); !bg->closing && now < until_ms;
+         now = now_ms(bg))
+        ramet_cond_wait_ms(&bg->cond, &bg->mutex, until_ms - now);
     ramet_mutex_unlock(&bg->mutex);
+}
+
+/* The main thread connects, and finds the volume. */
+static bool
+wait_for_connection(struct ramet_background *bg)
+{
+    bool connected;
+
+    ramet_mutex_lock(&bg->mutex);
+    while (!bg->connected && !bg->closing)
+        ramet_cond_wait_ms(&bg->cond, &bg->mutex, LISTEN_MS);
+    connected = bg->connected;
+    ramet_mutex_unlock(&bg->mutex);
+    return connected;
 }
 
 /* After `before`, once more of the same. */
@@ -441,16 +477,16 @@ listen_once(struct ramet_background *bg, uint64_t pause_ms)
     struct ramet_source *const source = ramet_link_source(link);
     struct ramet_remote *const remote = ramet_source_remote(source);
     struct ramet_vid volume;
-    uint64_t known;
-    bool came_true;
+    uint64_t known, news;
+    bool came_true, moved;
     enum ramet_rc rc;
 
-    if (remote == NULL || !ramet_link_volume(link, &volume))
-        return POLL_MAX_MS; /* not connected yet: the main thread sees to it */
+    (void)ramet_link_volume(link, &volume);
     if (remote->ops->wait == NULL)
         return POLL_TOLD_MS;
     ramet_mutex_lock(&link->mutex);
     known = link->remote_lsn;
+    news = link->news;
     ramet_mutex_unlock(&link->mutex);
     rc = remote->ops->wait(remote, &volume, known, LISTEN_MS,
                            &bg->stop_listening, NULL);
@@ -460,10 +496,11 @@ listen_once(struct ramet_background *bg, uint64_t pause_ms)
         return longer_pause(pause_ms);
     pass_hint(bg);
     ramet_mutex_lock(&link->mutex);
-    came_true = link->remote_lsn != known;
+    came_true = link->news != news;
+    moved = link->remote_lsn != known;
     ramet_mutex_unlock(&link->mutex);
-    if (came_true)
-        return 0;
+    if (came_true || moved)
+        return came_true ? 0 : OWN_NEWS_MS;
     if (remote->ops->disbelieve != NULL)
         remote->ops->disbelieve(remote, &volume);
     return longer_pause(pause_ms);
@@ -475,6 +512,8 @@ listen(void *arg)
     struct ramet_background *const bg = arg;
     uint64_t pause_ms = 0;
 
+    if (!wait_for_connection(bg))
+        return NULL;
     while (!atomic_load(&bg->stop) && !bg->stop_listening) {
         pause_ms = listen_once(bg, pause_ms);
         if (pause_ms > 0)

@@ -30,6 +30,7 @@ struct named_remote {
     char *name;
     char *url;
     char *token_file;
+    char *token_plain; /* "yes" or "no"; NULL: no */
 };
 
 struct ramet_config {
@@ -126,15 +127,22 @@ set_key(struct parse *parse, const char *section, const char *key,
         slot = &remote->url;
     else if (strcmp(key, "token_file") == 0)
         slot = &remote->token_file;
+    else if (strcmp(key, "token_plain") == 0)
+        slot = &remote->token_plain;
     else
         return RAMET_FAIL(parse->err, RAMET_EINVAL,
-                          "%s: [%s]: unknown key '%.64s'; there are url and "
-                          "token_file",
+                          "%s: [%s]: unknown key '%.64s'; there are url, "
+                          "token_file and token_plain",
                           parse->name, section, key);
     if (*slot != NULL)
         return RAMET_FAIL(parse->err, RAMET_EINVAL,
                           "%s: [%s]: %s stands there twice", parse->name,
                           section, key);
+    if (slot == &remote->token_plain && strcmp(value, "yes") != 0 &&
+        strcmp(value, "no") != 0)
+        return RAMET_FAIL(parse->err, RAMET_EINVAL,
+                          "%s: [%s]: token_plain is yes or no", parse->name,
+                          section);
     *slot = ramet_strdup(value);
     return *slot != NULL ? RAMET_OK : no_memory(parse->err);
 }
@@ -239,6 +247,7 @@ ramet_config_free(struct ramet_config *config)
         ramet_free(config->remotes[i].name);
         ramet_free(config->remotes[i].url);
         ramet_free(config->remotes[i].token_file);
+        ramet_free(config->remotes[i].token_plain);
     }
     ramet_free(config->remotes);
     ramet_free(config->path);
@@ -401,17 +410,12 @@ token_path(const struct ramet_config *config, const char *file, char *out,
     return len > 0 && (size_t)len < out_size;
 }
 
-enum ramet_rc
-ramet_config_token(const struct ramet_config *config, const char *url,
-                   char **out_token, struct ramet_err *err)
+/* The remote whose token is for `url`, or NULL. */
+static const struct named_remote *
+token_owner(const struct ramet_config *config, const char *url)
 {
     const struct named_remote *best = NULL;
     size_t best_len = 0;
-    char path[PATH_MAX_BYTES];
-    uint8_t *data = NULL;
-    char *token;
-    size_t len;
-    enum ramet_rc rc;
 
     for (size_t i = 0; i < config->remote_count; i++) {
         const size_t match = prefix_length(config->remotes[i].url, url);
@@ -421,6 +425,29 @@ ramet_config_token(const struct ramet_config *config, const char *url,
             best_len = match;
         }
     }
+    return best;
+}
+
+bool
+ramet_config_token_is_plain(const struct ramet_config *config, const char *url)
+{
+    const struct named_remote *const owner = token_owner(config, url);
+
+    return owner != NULL && owner->token_plain != NULL &&
+           strcmp(owner->token_plain, "yes") == 0;
+}
+
+enum ramet_rc
+ramet_config_token(const struct ramet_config *config, const char *url,
+                   char **out_token, struct ramet_err *err)
+{
+    const struct named_remote *const best = token_owner(config, url);
+    char path[PATH_MAX_BYTES];
+    uint8_t *data = NULL;
+    char *token;
+    size_t len;
+    enum ramet_rc rc;
+
     if (best == NULL) {
         *out_token = NULL;
         return RAMET_OK;

@@ -5,7 +5,7 @@
  *     url = https://ramet.example.org/team
  *     token_file = work.token
  *
- * then `work:orders` is https://ramet.example.org/team/orders. A token file
+ * (and `token_plain = yes` where that token may go over plain http), then `work:orders` is https://ramet.example.org/team/orders. A token file
  * is named relative to the file that names it. A section [server] belongs to
  * the server and is passed over; any other section or key is an error.
  *
@@ -14,6 +14,7 @@
 #ifndef RAMET_CLIENT_CONFIG_H
 #define RAMET_CLIENT_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "core/err.h"
@@ -53,5 +54,8 @@ ramet_config_url(const struct ramet_config *config, const char *remote,
 RAMET_NODISCARD enum ramet_rc
 ramet_config_token(const struct ramet_config *config, const char *url,
                    char **out_token, struct ramet_err *err);
+/* May the token of that remote go over plain http (`token_plain = yes`)? */
+bool
+ramet_config_token_is_plain(const struct ramet_config *config, const char *url);
 
 #endif

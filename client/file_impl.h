@@ -14,6 +14,7 @@
 #include "client/file.h"
 #include "client/link.h"
 #include "client/sync.h"
+#include "client/token.h"
 #include "client/view.h"
 
 struct ramet_file {
@@ -49,10 +50,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_file_parse_remote(const struct ramet_file_options *options,
                         const char *remote, struct ramet_url *out_url,
                         struct ramet_err *err);
-/* The source for a URL, with the token that ramet.conf has for it. */
+/* The source for a URL, with the token that is for it: client/token.h. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_open_source(const struct ramet_file_options *options,
-                       const struct ramet_url *url,
+                       const struct ramet_url *url, enum ramet_naming naming,
                        struct ramet_source **out_source, struct ramet_err *err);
 /* What the file at `path` is, by its first bytes; blobs get a page size that
  * fits their length. Left alone where the options say it, or where there is

@@ -263,7 +263,8 @@ ramet_file_clone(const char *url, const char *path,
          !ramet_replica_is_leftover(cloning.os, absolute)))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s: is there already", path);
     if (rc == RAMET_OK)
-        rc = ramet_file_open_source(options, &parsed, &cloning.source, err);
+        rc = ramet_file_open_source(options, &parsed, RAMET_NAMED_FOR_GOOD,
+                                    &cloning.source, err);
     if (rc == RAMET_OK)
         rc = run_clone(&cloning, out, err);
     ramet_source_close(cloning.source);

@@ -36,6 +36,7 @@ struct opening {
     bool has_url;
     bool url_is_explicit;
     struct ramet_url url;
+    enum ramet_naming naming; /* of url */
     struct ramet_file *file;
 };
 
@@ -65,7 +66,7 @@ ramet_file_parse_remote(const struct ramet_file_options *options,
 
 enum ramet_rc
 ramet_file_open_source(const struct ramet_file_options *options,
-                       const struct ramet_url *url,
+                       const struct ramet_url *url, enum ramet_naming naming,
                        struct ramet_source **out_source, struct ramet_err *err)
 {
     struct ramet_source_options source = {
@@ -73,26 +74,18 @@ ramet_file_open_source(const struct ramet_file_options *options,
         .timeout_ms = options->fetch_timeout_ms > 0 ? options->fetch_timeout_ms
                                                     : FETCH_TIMEOUT_MS,
     };
-    struct ramet_config *config = NULL;
-    char text[RAMET_URL_MAX];
-    char *token = NULL;
-    enum ramet_rc rc = RAMET_OK;
+    struct ramet_token token = {.text = NULL};
+    enum ramet_rc rc;
 
     if (options->sync == RAMET_SYNC_COMMIT && options->commit_timeout_ms > 0 &&
         options->commit_timeout_ms < source.timeout_ms)
         source.timeout_ms = options->commit_timeout_ms;
-    /* RAMET_TOKEN goes before ramet.conf; a directory needs neither. */
-    if (url->scheme != RAMET_REMOTE_FILE && getenv("RAMET_TOKEN") == NULL) {
-        ramet_url_format(url, text, sizeof(text));
-        rc = ramet_config_load(options->config, &config, err);
-        if (rc == RAMET_OK)
-            rc = ramet_config_token(config, text, &token, err);
-    }
-    source.token = token;
+    rc = ramet_token_for(url, naming, options->config, &token, err);
+    source.token = token.text;
+    source.withheld_why = token.withheld_why;
     if (rc == RAMET_OK)
         rc = ramet_source_open(url, &source, out_source, err);
-    ramet_free(token);
-    ramet_config_free(config);
+    ramet_free(token.text);
     return rc;
 }
 
@@ -185,6 +178,23 @@ note_remote(const struct opening *opening, const char *text)
     (void)!ramet_session_bind(file->session, text, &none, NULL);
 }
 
+/* What `state` says counts; but if somebody says the same, he named it. */
+static enum ramet_rc
+take_url_of_state(struct opening *opening, struct ramet_err *err)
+{
+    const char *const remote = opening->file->state.remote;
+    char said[RAMET_URL_MAX];
+
+    if (opening->has_url) {
+        ramet_url_format(&opening->url, said, sizeof(said));
+        if (strcmp(said, remote) == 0)
+            return RAMET_OK;
+    }
+    opening->naming = RAMET_NAMED_BY_REPLICA;
+    opening->has_url = true;
+    return ramet_url_parse(remote, &opening->url, err);
+}
+
 static enum ramet_rc
 attach_remote(struct opening *opening, struct ramet_err *err)
 {
@@ -196,14 +206,14 @@ attach_remote(struct opening *opening, struct ramet_err *err)
     enum ramet_rc rc;
 
     if (noted || (bound && !opening->url_is_explicit)) {
-        rc = ramet_url_parse(state->remote, &opening->url, err);
+        rc = take_url_of_state(opening, err);
         if (rc != RAMET_OK)
             return rc;
-        opening->has_url = true;
     }
     if (!opening->has_url)
         return RAMET_OK;
-    rc = ramet_file_open_source(opening->options, &opening->url, &source, err);
+    rc = ramet_file_open_source(opening->options, &opening->url,
+                                opening->naming, &source, err);
     if (rc != RAMET_OK)
         return rc;
     if (bound)
@@ -261,7 +271,8 @@ clone_if_there(struct opening *opening,
     struct ramet_head head;
     enum ramet_rc rc;
 
-    rc = ramet_file_open_source(opening->options, &opening->url, &source, err);
+    rc = ramet_file_open_source(opening->options, &opening->url,
+                                opening->naming, &source, err);
     if (rc == RAMET_OK)
         rc = ramet_source_connect(source, create, err);
     if (rc == RAMET_OK)
@@ -424,8 +435,7 @@ read_binding(struct opening *opening, struct ramet_vid *out_volume,
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: has no remote, hence no past",
                           opening->path);
     *out_volume = state->volume;
-    opening->has_url = true;
-    return ramet_url_parse(state->remote, &opening->url, err);
+    return take_url_of_state(opening, err);
 }
 
 static enum ramet_rc
@@ -472,8 +482,11 @@ open_view(struct opening *opening, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = find_place(opening, &place, err);
     if (rc == RAMET_OK)
-        rc = ramet_file_open_source(opening->options, &opening->url, &source,
-                                    err);
+        rc = ramet_file_open_source(opening->options, &opening->url,
+                                    opening->naming == RAMET_NAMED_FOR_GOOD
+                                        ? RAMET_NAMED_BY_USER
+                                        : opening->naming,
+                                    &source, err);
     if (rc == RAMET_OK)
         rc = ramet_view_open(source, bound ? &volume : NULL, &place,
                              opening->options->cache_limit_bytes, opening->os,
@@ -494,6 +507,7 @@ find_url(struct opening *opening, struct ramet_err *err)
     opening->url_is_explicit =
         options->remote != NULL && options->remote[0] != '\0';
     opening->has_url = opening->url_is_explicit;
+    opening->naming = RAMET_NAMED_FOR_GOOD;
     if (opening->url_is_explicit)
         return ramet_file_parse_remote(options, options->remote, &opening->url,
                                        err);

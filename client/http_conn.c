@@ -13,6 +13,7 @@
 
 #include <jansson.h>
 
+#include "client/http_origin.h"
 #include "client/http_patience.h"
 #include "core/alloc.h"
 #include "core/os.h"
@@ -25,9 +26,10 @@
 
 struct ramet_http_pool {
     char *root;
-    char *authorization; /* "Authorization: Bearer …", or NULL */
-    char *ca_file;       /* RAMET_CA_FILE, or NULL: the system's */
-    bool direct;         /* loopback: no proxy */
+    char *authorization; /* lock: "Authorization: Bearer …", or NULL */
+    const char *_Atomic withheld_why; /* why it is NULL, if there is a token */
+    char *ca_file;                    /* RAMET_CA_FILE, or NULL: the system's */
+    bool direct;                      /* loopback: no proxy */
     uint64_t connect_timeout_ms, stall_timeout_ms;
     struct ramet_mutex lock;
     uint64_t date_ms, dated_ms; /* lock: the server's clock, and when by ours
@@ -47,22 +49,6 @@ init_global(void)
 }
 
 static bool
-is_loopback_root(const char *root)
-{
-    static const char *const hosts[] = {"localhost", "127.", "[::1]"};
-    const char *host = strstr(root, "://");
-
-    if (host == NULL)
-        return false;
-    host += 3;
-    for (size_t i = 0; i < sizeof(hosts) / sizeof(hosts[0]); i++) {
-        if (strncasecmp(host, hosts[i], strlen(hosts[i])) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool
 is_token(const char *token)
 {
     for (const char *c = token; *c != '\0'; c++) {
@@ -73,18 +59,37 @@ is_token(const char *token)
 }
 
 enum ramet_rc
+ramet_http_authorize(struct ramet_http_pool *pool, const char *token,
+                     struct ramet_err *err)
+{
+    char *line;
+
+    if (!is_token(token))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "the token for %s has a space or a control character",
+                          pool->root);
+    line = ramet_asprintf("Authorization: Bearer %s", token);
+    if (line == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
+    ramet_mutex_lock(&pool->lock);
+    ramet_free(pool->authorization);
+    pool->authorization = line;
+    pool->withheld_why = NULL;
+    ramet_mutex_unlock(&pool->lock);
+    return RAMET_OK;
+}
+
+enum ramet_rc
 ramet_http_pool_new(const char *root,
                     const struct ramet_remote_options *options,
                     struct ramet_http_pool **out_pool, struct ramet_err *err)
 {
     const bool has_token = options->token != NULL && options->token[0] != '\0';
     const char *ca_file = getenv("RAMET_CA_FILE");
+    struct ramet_origin origin = {.is_loopback = false};
     struct ramet_http_pool *pool;
+    enum ramet_rc rc = RAMET_OK;
 
-    if (has_token && !is_token(options->token))
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "the token for %s has a space or a control character",
-                          root);
     (void)pthread_once(&global_once, init_global);
     pool = ramet_calloc(1, sizeof(*pool));
     if (pool == NULL)
@@ -92,18 +97,20 @@ ramet_http_pool_new(const char *root,
     ramet_mutex_init(&pool->lock);
     ramet_cond_init(&pool->freed);
     pool->root = ramet_strdup(root);
-    if (has_token)
-        pool->authorization =
-            ramet_asprintf("Authorization: Bearer %s", options->token);
+    pool->withheld_why = options->withheld_why;
     if (ca_file != NULL && ca_file[0] != '\0')
         pool->ca_file = ramet_strdup(ca_file);
-    pool->direct = is_loopback_root(root);
+    pool->direct = ramet_origin_of(root, &origin) && origin.is_loopback;
     pool->connect_timeout_ms = options->connect_timeout_ms;
     pool->stall_timeout_ms = options->stall_timeout_ms;
-    if (pool->root == NULL || (has_token && pool->authorization == NULL) ||
-        (ca_file != NULL && ca_file[0] != '\0' && pool->ca_file == NULL)) {
+    if (pool->root == NULL ||
+        (ca_file != NULL && ca_file[0] != '\0' && pool->ca_file == NULL))
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", root);
+    else if (has_token)
+        rc = ramet_http_authorize(pool, options->token, err);
+    if (rc != RAMET_OK) {
         ramet_http_pool_free(pool);
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", root);
+        return rc;
     }
     *out_pool = pool;
     return RAMET_OK;
@@ -195,8 +202,10 @@ ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl, const char *path,
     char *url = ramet_asprintf("%s%s", pool->root, path);
     bool ok = url != NULL && add_header(&headers, "Expect:");
 
+    ramet_mutex_lock(&pool->lock);
     if (ok && pool->authorization != NULL)
         ok = add_header(&headers, pool->authorization);
+    ramet_mutex_unlock(&pool->lock);
     for (; ok && extra != NULL && *extra != NULL; extra++)
         ok = add_header(&headers, *extra);
     ok = ok && curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK;
@@ -355,6 +364,7 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
                        : NULL;
     const char *code = json_string_value(json_object_get(json, "code"));
     const char *detail = json_string_value(json_object_get(json, "detail"));
+    const char *why = NULL;
     char clean[300];
     enum ramet_rc rc = RAMET_OK;
 
@@ -365,12 +375,16 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
         rc = rc_of_code(code, status, changes);
     if (rc == RAMET_OK)
         rc = rc_of_status(status, changes);
+    if (status == 401)
+        why = atomic_load(&pool->withheld_why);
     if (detail != NULL) {
         copy_clean(detail, clean, sizeof(clean));
-        rc = RAMET_FAIL(err, rc, "server %s: %s", pool->root, clean);
+        rc = RAMET_FAIL(err, rc, "server %s: %s%s%s", pool->root, clean,
+                        why != NULL ? "; " : "", why != NULL ? why : "");
     } else {
-        rc = RAMET_FAIL(err, rc, "server %s: %.200s: HTTP status %u",
-                        pool->root, path, status);
+        rc = RAMET_FAIL(err, rc, "server %s: %.200s: HTTP status %u%s%s",
+                        pool->root, path, status, why != NULL ? "; " : "",
+                        why != NULL ? why : "");
     }
     json_decref(json);
     return rc;

@@ -37,6 +37,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_http_pool_new(const char *root,
                     const struct ramet_remote_options *options,
                     struct ramet_http_pool **out_pool, struct ramet_err *err);
+/* This token from here on. RAMET_EINVAL: it is none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_http_authorize(struct ramet_http_pool *pool, const char *token,
+                     struct ramet_err *err);
 void ramet_http_pool_free(struct ramet_http_pool *pool);
 const char *ramet_http_pool_root(const struct ramet_http_pool *pool);
 

@@ -371,6 +371,14 @@ http_clock_ahead(struct ramet_remote *remote, int64_t *out_ms)
     return ramet_http_clock_ahead(((struct http_remote *)remote)->pool, out_ms);
 }
 
+static enum ramet_rc
+http_authorize(struct ramet_remote *remote, const char *token,
+               struct ramet_err *err)
+{
+    return ramet_http_authorize(((struct http_remote *)remote)->pool, token,
+                                err);
+}
+
 static uint64_t
 http_requests(const struct ramet_remote *remote)
 {
@@ -403,6 +411,7 @@ static const struct ramet_remote_ops http_remote_ops = {
     .wait = http_wait,
     .disbelieve = http_disbelieve,
     .forget = http_forget,
+    .authorize = http_authorize,
     .clock_ahead = http_clock_ahead,
     .requests = http_requests,
     .close = http_close,
@@ -450,8 +459,6 @@ ramet_remote_open_http(const struct ramet_url *url,
         filled.connect_timeout_ms = 5000;
     if (filled.stall_timeout_ms == 0)
         filled.stall_timeout_ms = 10000;
-    if (filled.token == NULL)
-        filled.token = getenv("RAMET_TOKEN");
     hr->remote.ops = &http_remote_ops;
     hr->remote.url = *url;
     ramet_mutex_init(&hr->lock);

@@ -46,6 +46,7 @@ struct ramet_link {
     struct ramet_source *source; /* NULL: no remote; invariant (2) */
     struct ramet_vid volume;     /* nil: not bound yet; invariant (2) */
     uint64_t remote_lsn;         /* newest known, under mutex, as all below */
+    uint64_t news;               /* how often a look found commits of others' */
     uint64_t behind_since_ms;    /* Unix time of the first commit not pulled */
     uint64_t lacking_lsn; /* a commit that the remote was found to lack; */
     struct ramet_hash lacking_hash; /* 0: none */

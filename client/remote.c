@@ -6,7 +6,6 @@
 #include "client/remote.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 enum ramet_rc
 ramet_remote_open(const struct ramet_url *url,
@@ -15,8 +14,6 @@ ramet_remote_open(const struct ramet_url *url,
 {
     struct ramet_remote_options filled = *options;
 
-    if (filled.token == NULL)
-        filled.token = getenv("RAMET_TOKEN");
     if (filled.connect_timeout_ms == 0)
         filled.connect_timeout_ms = 5000;
     if (filled.stall_timeout_ms == 0)

@@ -89,6 +89,9 @@ struct ramet_remote_ops {
     /* By how much this machine's clock is ahead of the store's own, as far as
      * that said. False: it has none, or did not. NULL: it has none. */
     bool (*clock_ahead)(struct ramet_remote *remote, int64_t *out_ms);
+    /* A token after all, where it had none. NULL: it needs none. */
+    enum ramet_rc (*authorize)(struct ramet_remote *remote, const char *token,
+                               struct ramet_err *err);
     /* How many requests were made so far; NULL: one for each call of the
      * store. */
     uint64_t (*requests)(const struct ramet_remote *remote);
@@ -102,7 +105,8 @@ struct ramet_remote {
 
 struct ramet_remote_options {
     bool create_store;           /* make a directory store that is not there */
-    const char *token;           /* bearer token; NULL: RAMET_TOKEN */
+    const char *token;           /* bearer token, or NULL: client/token.h */
+    const char *withheld_why;    /* why not one that there is; a constant */
     uint64_t connect_timeout_ms; /* 0: 5,000 */
     uint64_t stall_timeout_ms;   /* no byte for so long; 0: 10,000 */
 };

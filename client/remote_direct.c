@@ -23,17 +23,20 @@ direct_close(struct ramet_remote *remote)
     ramet_free(remote);
 }
 
+/* Of the directory itself, at the end of all links. */
 static bool
 look(const struct ramet_url *url, struct ramet_stat *out_stat)
 {
     const struct ramet_os *const os = ramet_os_system();
-    /* The root may be a link, where its keeper likes it. */
-    char *const root = ramet_asprintf("%s/.", url->root);
-    const bool is_there =
-        root != NULL && os->stat_at(os->ctx, AT_FDCWD, root, out_stat) == 0;
+    const int fd =
+        os->open(os->ctx, AT_FDCWD, url->root, O_RDONLY | O_DIRECTORY, 0);
+    bool there;
 
-    ramet_free(root);
-    return is_there;
+    if (fd < 0)
+        return false;
+    there = os->stat(os->ctx, fd, out_stat) == 0;
+    os->close(os->ctx, fd);
+    return there;
 }
 
 static bool

@@ -31,7 +31,8 @@ struct ramet_source {
     unsigned fork_count;
     struct ramet_url url;
     char text[RAMET_URL_MAX];
-    char *token;
+    char *token;              /* under mutex, as the next */
+    const char *withheld_why; /* NULL: none is */
     uint64_t timeout_ms;
     struct ramet_meter meter;
     struct ramet_mutex mutex;    /* invariant (2) */
@@ -96,11 +97,33 @@ source_new(const struct ramet_url *url,
     source->url.has_lsn = false;
     source->url.has_time = false;
     source->timeout_ms = options->timeout_ms;
+    source->withheld_why = options->withheld_why;
     ramet_url_format(url, source->text, sizeof(source->text));
     ramet_meter_init(&source->meter,
                      options->os != NULL ? options->os : ramet_os_system());
     ramet_mutex_init(&source->mutex);
     return source;
+}
+
+/* `fresh` was made by who knows a token; `found` may be there without. */
+static enum ramet_rc
+hand_over_token(struct ramet_source *fresh, struct ramet_source *found,
+                struct ramet_err *err)
+{
+    struct ramet_remote *remote = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_mutex_lock(&found->mutex);
+    if (found->token == NULL && fresh->token != NULL) {
+        found->token = fresh->token;
+        found->withheld_why = NULL;
+        fresh->token = NULL;
+        remote = found->remote;
+    }
+    if (remote != NULL && remote->ops->authorize != NULL)
+        rc = remote->ops->authorize(remote, found->token, err);
+    ramet_mutex_unlock(&found->mutex);
+    return rc;
 }
 
 enum ramet_rc
@@ -110,6 +133,7 @@ ramet_source_open(const struct ramet_url *url,
 {
     struct ramet_source *const fresh = source_new(url, options);
     struct ramet_source *found;
+    enum ramet_rc rc = RAMET_OK;
 
     if (fresh == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "remote: no memory");
@@ -120,8 +144,14 @@ ramet_source_open(const struct ramet_url *url,
         sources = fresh;
     }
     ramet_process_unlock();
-    if (found != NULL)
+    if (found != NULL) {
+        rc = hand_over_token(fresh, found, err);
         source_free(fresh);
+    }
+    if (rc != RAMET_OK) {
+        ramet_source_close(found);
+        return rc;
+    }
     *out_source = found != NULL ? found : fresh;
     return RAMET_OK;
 }
@@ -239,6 +269,7 @@ open_remote(struct ramet_source *source, bool create_store,
     const struct ramet_remote_options options = {
         .create_store = create_store,
         .token = source->token,
+        .withheld_why = source->withheld_why,
         .connect_timeout_ms = timeout_ms < 5000 ? timeout_ms : 5000,
         .stall_timeout_ms = timeout_ms,
     };

@@ -26,12 +26,13 @@ struct ramet_source;
 
 struct ramet_source_options {
     const struct ramet_os *os; /* NULL: the system; for its clocks */
-    const char *token;         /* copied */
+    const char *token;         /* copied; NULL: none */
+    const char *withheld_why;  /* a constant: why it has none, or NULL */
     uint64_t timeout_ms;       /* no answer for so long; 0: the remote's own */
 };
 
 /* No I/O. The source of `url` (its snapshot part is left out). The options of
- * whoever opens it first count. */
+ * whoever opens it first count; but a token that it did not have, it takes. */
 RAMET_NODISCARD enum ramet_rc
 ramet_source_open(const struct ramet_url *url,
                   const struct ramet_source_options *options,

@@ -289,6 +289,14 @@ behind_since(struct ramet_sync *sync, const struct ramet_head *newest)
     return head.time_ms;
 }
 
+static void
+note_news(struct ramet_link *link, uint64_t lsn)
+{
+    ramet_mutex_lock(&link->mutex);
+    link->news += lsn > link->remote_lsn;
+    ramet_mutex_unlock(&link->mutex);
+}
+
 enum ramet_rc
 ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
                   struct ramet_err *err)
@@ -302,6 +310,8 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
     rc = ramet_source_newest(sync->source, &sync->volume, &newest, err);
     if (rc != RAMET_OK)
         return rc;
+    if (newest.lsn > stand.lsn)
+        note_news(sync->link, newest.lsn);
     ramet_link_note_remote(sync->link, newest.lsn, behind_since(sync, &newest));
     if (stand.lsn > 0) {
         if (newest.lsn < stand.lsn)

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "client/token.h"
 #include "core/alloc.h"
 #include "vfs/dbfile.h"
 #include "vfs/tables.h"
@@ -118,6 +119,7 @@ open_history(struct cursor *cursor, struct ramet_dbfile *db,
              uint64_t *out_newest, struct ramet_err *err)
 {
     struct ramet_remote_options remote_options = {0};
+    struct ramet_token token = {.text = NULL};
     struct ramet_history_options history_options = {0};
     struct ramet_file_status status;
     struct ramet_head head;
@@ -133,7 +135,13 @@ open_history(struct cursor *cursor, struct ramet_dbfile *db,
     rc = ramet_url_parse(status.remote, &url, err);
     if (rc != RAMET_OK)
         return rc;
+    rc = ramet_token_for(&url, RAMET_NAMED_BY_REPLICA, NULL, &token, err);
+    if (rc != RAMET_OK)
+        return rc;
+    remote_options.token = token.text;
+    remote_options.withheld_why = token.withheld_why;
     rc = ramet_remote_open(&url, &remote_options, &cursor->remote, err);
+    ramet_free(token.text);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_history_open(cursor->remote->store, &status.volume,

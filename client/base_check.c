@@ -379,12 +379,30 @@ ramet_base_is_at_rest(const struct ramet_replica *replica)
     return !look_again(replica, &look);
 }
 
+/* What would be written to a file that no name leads to is lost. */
+static bool
+has_its_name(const struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    const struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_stat st;
+
+    return os->stat_at(os->ctx, replica->parent_fd, replica->name, &st) == 0 &&
+           st.inode == header->base_inode && st.device == header->base_device;
+}
+
 enum ramet_rc
 ramet_base_confirm(struct ramet_replica *replica, struct ramet_err *err)
 {
     struct ramet_base_look look;
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc;
 
+    if (!has_its_name(replica))
+        return RAMET_FAIL(err, RAMET_EFOREIGN,
+                          "%s was moved or replaced while it was in use; the "
+                          "log keeps what was committed; see 'ramet adopt' and "
+                          "'ramet restore'",
+                          replica->path);
     if (!look_again(replica, &look))
         return RAMET_OK;
     rc = ramet_base_compare(replica, &look, false, err);

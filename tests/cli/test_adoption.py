@@ -132,6 +132,44 @@ class Adoption(support.CliTest):
         self.assertEqual(self.json("verify", path)["damaged"], 0)
         self.assertTrue(self.read(path) == good)
 
+    def test_replaced_file__is_told_by_status_and_refused(self):
+        """By one of another content that looks the same: size, header, time."""
+        path = self.make_database(self.path("j.db"), rows=3000)
+        self.ramet("init", path, "--remote", self.url("j"))
+        times = os.stat(path)
+        with open(path, "r+b") as out:
+            for page in range(3, 30):
+                out.seek(page * 4096 + 2000)
+                out.write(b"another")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        replaced = self.read(path)
+        for verb in (["status", "--check"], ["status"], ["push"], ["hydrate"]):
+            told = self.refused(support.CONFLICT, *verb, path)
+            self.assertIn("ramet adopt", told)
+            self.assertIn("ramet restore", told)
+        done = self.run_ramet("status", path, "--json")
+        self.assertEqual(support.json.loads(done.stdout)["state"], "foreign")
+        self.assertTrue(self.read(path) == replaced)
+        self.ramet("restore", self.url("j"), path, "--replace")
+        self.assertEqual(content(path)[0], ("ok",))
+
+    def test_marked_copy_of_another_time__can_be_restored_over(self):
+        path = self.make_database(self.path("k.db"), rows=3000)
+        self.ramet("init", path, "--remote", self.url("k"))
+        kill = "import os; db.execute(\"UPDATE t SET v = v || '%d' WHERE id" \
+            " %% 100 = 0\"); os.system('cp k.db k.%d'); os._exit(0)"
+        for n in (1, 2):
+            self.sql(path, kill % (n, n))
+            self.ramet("push", path) # and a checkpoint at its close
+        self.sql(path, "db.execute(\"INSERT INTO t(v) VALUES('x')\");"
+                 "import os; os._exit(0)")
+        os.replace(self.path("k.1"), path)
+        told = self.refused(support.CONFLICT, "push", path)
+        self.assertIn("ramet restore", told)
+        self.refused(support.CONFLICT, "adopt", path)
+        self.ramet("restore", self.url("k"), path, "--replace")
+        self.assertEqual(content(path)[0], ("ok",))
+
     def test_init__of_a_header_that_counts_other_pages__is_carried(self):
         """As it is: SQLite says of the copy what it says of the original."""
         for n, count in enumerate((1, 0, 100000)):

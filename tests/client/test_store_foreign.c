@@ -364,6 +364,54 @@ base__written_over_while_it_is_open__gets_nothing_of_ours(void **state)
     image_unref(next);
 }
 
+/* What was committed before stays in the log, and counts again with the file. */
+static void
+base__replaced_while_it_is_open__takes_no_commit_with_it(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = make_clean(p);
+    struct image *const next = place_image(4, 3 * PLACE_PAGE);
+    struct ramet_session *session = place_open(p, 0);
+
+    OK(place_commit(session, next, e));
+    shell(p, "cp $B $B.other && mv $B $B.ours && mv $B.other $B");
+    assert_true(ramet_session_has_moved(session));
+    assert_int_equal(ramet_session_checkpoint(session, true, NULL),
+                     RAMET_EFOREIGN);
+    ramet_session_close(session);
+    shell(p, "mv $B.ours $B");
+    is_ours(p, next);
+    image_unref(image);
+    image_unref(next);
+}
+
+/* As a blob is that was edited; but not over commits that it does not have. */
+static void
+base__adopted_unasked__gives_up_no_commit(void **state)
+{
+    const struct ramet_replica_options unasked = {.flags = RAMET_OPEN_UNASKED};
+    struct place *const p = *state;
+    struct image *const image = make_clean(p);
+    struct image *const next = place_image(4, 3 * PLACE_PAGE);
+    uint64_t changed;
+
+    image->bytes[7] ^= 1;
+    store_write_plain(p->path, image);
+    OK(ramet_replica_adopt_base(p->path, &unasked, &changed, e));
+    assert_int_equal(changed, 1);
+    commit_and_die(p, next, false);
+    image->bytes[9] ^= 1;
+    store_write_plain(p->path, image);
+    assert_int_equal(
+        ramet_replica_adopt_base(p->path, &unasked, &changed, NULL),
+        RAMET_EFOREIGN);
+    is_foreign(p);
+    OK(ramet_replica_adopt_base(p->path, NULL, &changed, e));
+    is_ours(p, image);
+    image_unref(image);
+    image_unref(next);
+}
+
 int
 main(void)
 {
@@ -378,6 +426,8 @@ main(void)
         TEST(dirty_base__copied_with_its_directory__is_another_replica),
         TEST(adopted_base__replaced_after_a_kill__is_foreign),
         TEST(base__written_over_while_it_is_open__gets_nothing_of_ours),
+        TEST(base__replaced_while_it_is_open__takes_no_commit_with_it),
+        TEST(base__adopted_unasked__gives_up_no_commit),
     };
 #undef TEST
 

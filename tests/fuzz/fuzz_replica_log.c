@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "client/logfile.h"
+#include "client/presence.h"
 #include "client/replica.h"
 #include "client/state.h"
 #include "core/bytes.h"
@@ -191,6 +192,16 @@ add_raw(struct program *p)
     p->len += RAMET_POS_UNIT;
 }
 
+/* Of presence: with right check bits, or not. */
+static void
+put_word(struct program *p, uint8_t *out, uint32_t pgno)
+{
+    const uint64_t value = ramet_read_u8(&p->in);
+
+    ramet_put_le64(out, value < 128 ? ramet_presence_encode(pgno, value, true)
+                                    : value << 40);
+}
+
 static void
 write_files(struct program *p)
 {
@@ -218,7 +229,7 @@ write_files(struct program *p)
         add_fill(p);
     put_file("a-ramet/fill-0000000000000001", p->out, p->len);
     for (unsigned i = 0; i < 8; i++)
-        ramet_put_le64(presence + i * 8, ramet_read_u8(&p->in));
+        put_word(p, presence + i * 8, i + 1);
     put_file("a-ramet/presence", presence, sizeof(presence));
 }
 

@@ -145,7 +145,8 @@ size_command(ClientData data, Tcl_Interp *interp, int count,
     (void)data;
     if (count != 2)
         return TCL_ERROR;
-    code = open_file(Tcl_GetString(args[1]), SQLITE_OPEN_READWRITE, &open);
+    /* For reading: what is no replica must not become one by being measured. */
+    code = open_file(Tcl_GetString(args[1]), SQLITE_OPEN_READONLY, &open);
     if (code == SQLITE_OK) {
         code = open.file->pMethods->xFileSize(open.file, &size);
         close_file(&open);

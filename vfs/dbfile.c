@@ -284,13 +284,19 @@ store_cookie(struct ramet_dbfile *db, const uint8_t *page)
 /*
  * A header that asks for WAL, from a backup of such a database, could not be
  * opened here again. It is kept as rollback format, and its writer shall read
- * it anew.
+ * it anew. In exclusive mode it would not: there this is `PRAGMA
+ * journal_mode=WAL` for all databases of the connection, which SQLite tries in
+ * that mode, and of which the main database's file alone was told.
  */
 static enum ramet_rc
 make_rollback_format(struct ramet_dbfile *db)
 {
     static const uint8_t versions[2] = {1, 1};
 
+    if (db->exclusive_mode)
+        return RAMET_FAIL(&db->err, RAMET_EINVAL,
+                          "no journal_mode=WAL here, also not with "
+                          "locking_mode=EXCLUSIVE");
     ramet_page1_forget(&db->page1);
     return patch(db, WAL_VERSIONS_AT, versions, sizeof(versions));
 }

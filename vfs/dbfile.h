@@ -62,8 +62,11 @@ struct ramet_dbfile {
     bool unprepared;
     bool gate_shut;
     bool has_trailer;
-    bool trailer_checked;   /* no stale one was left by a crash */
-    bool exclusive_mode;    /* PRAGMA locking_mode=EXCLUSIVE was seen */
+    bool trailer_checked; /* no stale one was left by a crash */
+    bool exclusive_mode;  /* as SQLite said when it was last asked */
+    unsigned mode_asked;  /* ramet_dbfile_modes_said() at that time */
+    bool main_is_known;
+    bool main_is_ours;      /* the connection's main database */
     bool waits_for_readers; /* locking=rollback */
     bool powersafe;
     bool delete_on_close;
@@ -127,6 +130,12 @@ int ramet_dbfile_publish(struct ramet_dbfile *db);
 void ramet_dbfile_drop_trailer(struct ramet_dbfile *db);
 
 /* ---- dbfile_control.c ----------------------------------------------------- */
+/* What `PRAGMA schema.pragma` answers now, asked of SQLite itself; "" if it
+ * can't be had (an authorizer, an interrupt, an older SQLite). */
+void ramet_dbfile_ask_pragma(const struct ramet_dbfile *db, const char *pragma,
+                             char *out, size_t out_size);
+/* How often a locking mode was chosen, by any connection of this process. */
+unsigned ramet_dbfile_modes_said(void);
 int ramet_dbfile_control(sqlite3_file *file, int op, void *arg);
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * dbfile_control.c - xFileControl, and the pragmas among it.
  */
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,10 +42,9 @@ get_or_set(bool *flag, int *arg)
 /* ---- pragmas --------------------------------------------------------------
  */
 
-/* What `PRAGMA schema.name` answers now, asked of SQLite itself. */
-static void
-ask_pragma(const struct ramet_dbfile *db, const char *pragma, char *out,
-           size_t out_size)
+void
+ramet_dbfile_ask_pragma(const struct ramet_dbfile *db, const char *pragma,
+                        char *out, size_t out_size)
 {
     const char *schema = ramet_dbfile_schema(db);
     sqlite3_stmt *stmt = NULL;
@@ -76,17 +76,27 @@ pragma_journal_mode(struct ramet_dbfile *db, char **args)
 
     if (args[2] == NULL || sqlite3_stricmp(args[2], "wal") != 0)
         return SQLITE_NOTFOUND;
-    ask_pragma(db, "locking_mode", answer, sizeof(answer));
+    ramet_dbfile_ask_pragma(db, "locking_mode", answer, sizeof(answer));
     if (strcmp(answer, "exclusive") != 0)
         return SQLITE_NOTFOUND;
-    ask_pragma(db, "journal_mode", answer, sizeof(answer));
+    ramet_dbfile_ask_pragma(db, "journal_mode", answer, sizeof(answer));
     args[0] = sqlite3_mprintf("%s", answer[0] != '\0' ? answer : "delete");
     return args[0] != NULL ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static atomic_uint modes_said;
+
+unsigned
+ramet_dbfile_modes_said(void)
+{
+    return atomic_load_explicit(&modes_said, memory_order_relaxed);
 }
 
 static int
 pragma_locking_mode(struct ramet_dbfile *db, char **args)
 {
+    if (args[2] != NULL)
+        atomic_fetch_add_explicit(&modes_said, 1, memory_order_relaxed);
     if (args[2] != NULL && sqlite3_stricmp(args[2], "exclusive") == 0)
         db->exclusive_mode = true;
     else if (args[2] != NULL && sqlite3_stricmp(args[2], "normal") == 0)

@@ -5,6 +5,7 @@
  * nothing else is done that could fail: SQLite does not heed the result.
  */
 #include <assert.h>
+#include <string.h>
 
 #include "vfs/dbfile.h"
 
@@ -38,10 +39,39 @@ is_in_write_transaction(const struct ramet_dbfile *db)
            sqlite3_txn_state(*db->connection, schema) == SQLITE_TXN_WRITE;
 }
 
+/*
+ * `PRAGMA locking_mode=…` without a schema is for all databases of its
+ * connection, and for those that are attached later (pragma.c); but SQLite tells
+ * the main database's file alone, and there not whether a schema was named. So
+ * when any connection has said it, each database asks SQLite for its own mode,
+ * once; and always if its connection's main database is none of ours, which is
+ * told nothing. Where no answer comes the mode stays what it was.
+ */
 static bool
-keeps_readers_out(const struct ramet_dbfile *db)
+is_exclusive_mode(struct ramet_dbfile *db)
 {
-    if (db->exclusive_mode || db->waits_for_readers)
+    const unsigned said = ramet_dbfile_modes_said();
+    char answer[32];
+
+    if (!db->main_is_known && db->connection != NULL &&
+        *db->connection != NULL) {
+        db->main_is_ours = ramet_dbfile_find(*db->connection, "main") != NULL;
+        db->main_is_known = true;
+    }
+    if (said == db->mode_asked && (db->main_is_ours || !db->main_is_known))
+        return db->exclusive_mode;
+    ramet_dbfile_ask_pragma(db, "locking_mode", answer, sizeof(answer));
+    if (answer[0] != '\0') {
+        db->exclusive_mode = strcmp(answer, "exclusive") == 0;
+        db->mode_asked = said;
+    }
+    return db->exclusive_mode;
+}
+
+static bool
+keeps_readers_out(struct ramet_dbfile *db)
+{
+    if (db->waits_for_readers || is_exclusive_mode(db))
         return true;
     return !db->journal.begun && !is_in_write_transaction(db);
 }

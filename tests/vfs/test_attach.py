@@ -10,6 +10,7 @@ import glob
 import os
 import shutil
 import signal
+import sqlite3
 
 import common
 from common import check_integrity, fails, one, open_db, open_native, python
@@ -163,6 +164,97 @@ def test_a_stale_trailer_is_cleared_away():
     assert not os.path.exists("0.db-journal")
     db.close()
     assert values("n", [0]) == [1]
+
+
+def shut_out(path):
+    """Can't another connection read it?"""
+    other = open_db(path)
+    try:
+        one(other, "SELECT count(*) FROM t")
+        return False
+    except sqlite3.OperationalError as error:
+        assert "locked" in str(error)
+        return True
+    finally:
+        other.close()
+
+
+def write_all(db, schemas):
+    for schema in schemas:
+        db.execute("UPDATE %s.t SET x = x + 1" % schema)
+
+
+def test_exclusive_mode_without_a_schema_is_for_all_databases():
+    for main in ("0.db", "file::memory:"):
+        make("rrr")
+        common.load()
+        db = sqlite3.connect(common.uri(main) if main == "0.db" else main,
+                             uri=True, isolation_level=None)
+        names = ["1.db", "2.db"] + (["0.db"] if main == "0.db" else [])
+        db.execute("ATTACH ? AS b", (common.uri("1.db"),))
+        db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+        db.execute("ATTACH ? AS c", (common.uri("2.db"),))  # later: too
+        schemas = ["b", "c"] + (["main"] if main == "0.db" else [])
+        write_all(db, schemas)
+        assert [shut_out(name) for name in names] == [True] * len(names)
+        db.execute("PRAGMA locking_mode=NORMAL").fetchall()
+        for schema in schemas:
+            one(db, "SELECT count(*) FROM %s.t" % schema)
+        assert [shut_out(name) for name in names] == [False] * len(names)
+        write_all(db, schemas)
+        assert [shut_out(name) for name in names] == [False] * len(names)
+        db.close()
+        for name in glob.glob("*"):
+            (shutil.rmtree if os.path.isdir(name) else os.unlink)(name)
+
+
+def test_exclusive_mode_of_one_schema_is_for_that_one():
+    make("rr")
+    for schema, expected in (("main", [True, False]), ("b", [False, True])):
+        db = open_db("0.db")
+        db.execute("ATTACH ? AS b", (common.uri("1.db"),))
+        db.execute("PRAGMA %s.locking_mode=EXCLUSIVE" % schema).fetchall()
+        write_all(db, ("main", "b"))
+        assert [shut_out("0.db"), shut_out("1.db")] == expected
+        db.close()
+
+
+def test_exclusive_mode_waits_for_the_readers_of_attached_databases():
+    make("rr")
+    reader = open_db("1.db")
+    reader.execute("BEGIN")
+    one(reader, "SELECT x FROM t")
+    db = open_db("0.db")
+    db.execute("ATTACH ? AS b", (common.uri("1.db"),))
+    db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+    fails("locked", db.execute, "UPDATE b.t SET x = 5")
+    reader.execute("COMMIT")
+    db.execute("UPDATE b.t SET x = 5")
+    fails("locked", one, reader, "SELECT x FROM t")
+    db.close()
+    assert one(reader, "SELECT x FROM t") == 5
+
+
+def test_wal_for_all_in_exclusive_mode_breaks_no_connection():
+    make("rr")
+    for main in ("0.db", "file::memory:"):
+        common.load()
+        db = sqlite3.connect(common.uri(main) if main == "0.db" else main,
+                             uri=True, isolation_level=None)
+        db.execute("ATTACH ? AS b", (common.uri("1.db"),))
+        db.execute("PRAGMA locking_mode=EXCLUSIVE").fetchall()
+        db.execute("UPDATE b.t SET x = 1")
+        try:
+            db.execute("PRAGMA journal_mode=WAL").fetchall()
+        except sqlite3.OperationalError:
+            pass
+        db.execute("UPDATE b.t SET x = 2")
+        db.close()
+        db = open_db("1.db")
+        assert one(db, "SELECT x FROM t") == 2
+        check_integrity(db)
+        db.close()
+        assert glob.glob("*-wal") == []
 
 
 def crash_test(kinds, synchronous):

@@ -5,7 +5,7 @@
  *   (1) memory is touched only where the file has disk blocks: the head is
  *       allocated when it is made, a block of entries before its bit is set
  *   (2) the file shrinks, and begins anew, only under somebody who is alone;
- *       of what it holds from before, `condemned` alone is kept
+ *       of what it holds from before, `condemned` and `supers` alone are kept
  *   (3) a ring slot is not rewritten before RAMET_RING_SLOTS publications;
  *       who copies one starts over when half of them went by meanwhile
  */
@@ -25,7 +25,7 @@
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
-     sizeof(struct ramet_published) << 16 | 5)
+     sizeof(struct ramet_published) << 16 | 6)
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 
@@ -154,8 +154,10 @@ begin_head(struct ramet_replica *replica, bool is_new)
     memcpy(begun.magic, magic, sizeof(magic));
     begun.layout = LAYOUT;
     memcpy(begun.base_id, replica->base_id.bytes, RAMET_ID_SIZE);
-    if (is_head_right(replica))
+    if (is_head_right(replica)) {
         atomic_init(&begun.condemned, atomic_load(&header->condemned));
+        atomic_init(&begun.supers, atomic_load(&header->supers));
+    }
     memcpy((void *)header, (const void *)&begun, sizeof(begun));
     if (!is_new)
         clear_head(replica->head, sizeof(begun));

@@ -388,6 +388,7 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
         rc = ramet_super_clean(replica, err);
     if (rc != RAMET_OK)
         return rc;
+    ramet_super_sweep(replica, true);
     /* A crash may take the mark and leave what was logged under it. */
     atomic_store(&header->was_written, marked || !ramet_log_is_empty(replica));
     if (files.has_stray)

@@ -257,6 +257,11 @@ bool ramet_session_has_prepared(const struct ramet_session *session);
  * fail: all that could was done by prepare. A truncation since prepare only
  * lowers the size that is published. */
 void ramet_session_publish(struct ramet_session *session);
+#define RAMET_SUPER_SUFFIX                                                     \
+    12u /* "-mj" and nine digits behind the file's name */
+/* A super-journal beside the file is about to be made / is gone: one whose
+ * maker dies is looked for. */
+void ramet_session_note_super(struct ramet_session *session, bool is_there);
 /* Void the prepared record (durably, if it was synced) and drop pending
  * writes. An I/O error here is kept and returned by the next prepare. */
 void ramet_session_discard(struct ramet_session *session);

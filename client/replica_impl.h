@@ -78,8 +78,11 @@ struct ramet_index_header {
      * may be at it. */
     _Atomic uint64_t seen_size, seen_mtime, seen_ctime;
     _Atomic uint64_t was_written; /* *: something since the clean state */
-    _Atomic uint64_t absent_now;  /* *: about so many pages are absent */
-    _Atomic uint64_t slot_hint;   /* *: slots ever used */
+    /* *: super-journals beside the base, of those who live or died; outlives
+     * them. */
+    _Atomic uint64_t supers;
+    _Atomic uint64_t absent_now; /* *: about so many pages are absent */
+    _Atomic uint64_t slot_hint;  /* *: slots ever used */
     /* *: until then (monotonic ns) the write lock may be held briefly. */
     _Atomic uint64_t brief_until;
     /* C: what past.c keeps. Snapshots before `past_tail` look there. */
@@ -737,9 +740,14 @@ RAMET_NODISCARD enum ramet_rc
 ramet_super_forget(struct ramet_replica *replica,
                    const struct ramet_trailer *trailer, struct ramet_err *err);
 /* Remove <base>-journal if it is exactly the trailer that goes with a prepared
- * record. */
+ * record, and the super-journal that it names if nobody needs that any more.
+ * Needs the write lock, and nothing prepared. */
 RAMET_NODISCARD enum ramet_rc
 ramet_super_clean(struct ramet_replica *replica, struct ramet_err *err);
+/* Where some were made and not deleted: delete the super-journals beside the
+ * base that nobody needs. Needs the write lock; `is_alone`: nobody else has the
+ * file open. */
+void ramet_super_sweep(struct ramet_replica *replica, bool is_alone);
 
 /* ---- base.c -------------------------------------------------------------- */
 

@@ -56,6 +56,7 @@ enum ramet_rc
 ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
+    const struct ramet_index_header *const header = &replica->head->header;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc != RAMET_OK || session->is_reserved)
@@ -71,6 +72,8 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
         return rc;
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
+    if (rc == RAMET_OK && atomic_load(&header->supers) != 0)
+        ramet_super_sweep(replica, false);
     if (rc == RAMET_OK)
         rc = ramet_doubt_check(replica, err);
     if (rc == RAMET_OK)

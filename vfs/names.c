@@ -33,7 +33,7 @@ struct segment {
 /* For ramet_names_is_private() alone. */
 struct open_name {
     struct open_name *next;
-    const struct ramet_dbfile *db;
+    struct ramet_dbfile *db;
     char text[];
 };
 
@@ -217,6 +217,20 @@ ramet_names_remove(struct ramet_dbfile *db, const char *journal_name,
         *link = entry->next;
     ramet_mutex_unlock(&table.mutex);
     ramet_free(entry);
+}
+
+void
+ramet_names_visit(const char *name, size_t len,
+                  void (*visit)(struct ramet_dbfile *db, bool flag), bool flag)
+{
+    ramet_mutex_lock(&table.mutex);
+    for (const struct open_name *entry = table.names; entry != NULL;
+         entry = entry->next)
+        if (strncmp(entry->text, name, len) == 0 && entry->text[len] == '\0') {
+            visit(entry->db, flag);
+            break;
+        }
+    ramet_mutex_unlock(&table.mutex);
 }
 
 /* `name` is `base` followed by "-journal" or "-wal". */

@@ -21,6 +21,7 @@
 #define RAMET_VFS_NAMES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "core/err.h"
 
@@ -36,6 +37,12 @@ void ramet_names_remove(struct ramet_dbfile *db, const char *journal_name,
 
 /* Whose journal or WAL has its name at this address? NULL: nobody's. */
 struct ramet_dbfile *ramet_names_owner(const char *address);
+
+/* Call `visit` for one of the databases whose name is the first `len` bytes of
+ * `name`, under the mutex: it stays open meanwhile. */
+void
+ramet_names_visit(const char *name, size_t len,
+                  void (*visit)(struct ramet_dbfile *db, bool flag), bool flag);
 
 /* Is `name`, by its text, the journal or WAL of a database that is open here?
  * Takes a mutex: for wrappers that hand on copies of names. */

@@ -186,6 +186,45 @@ open_journal(const char *name, sqlite3_file *file, int flags, int *out_flags)
     return SQLITE_OK;
 }
 
+/* Of a transaction over several databases, beside the main one. The name of one
+ * says so by its end alone. */
+static bool
+is_super_name(const char *name)
+{
+    const size_t length = strlen(name);
+
+    return length > RAMET_SUPER_SUFFIX &&
+           memcmp(name + length - RAMET_SUPER_SUFFIX, "-mj", 3) == 0;
+}
+
+static void
+note_super_of(struct ramet_dbfile *db, bool is_there)
+{
+    if (db->session != NULL)
+        ramet_session_note_super(db->session, is_there);
+}
+
+/* A process that dies before it is gone leaves word of it. */
+static void
+note_super(const char *name, bool is_there)
+{
+    if (is_super_name(name))
+        ramet_names_visit(name, strlen(name) - RAMET_SUPER_SUFFIX,
+                          note_super_of, is_there);
+}
+
+static int
+open_super(const char *name, sqlite3_file *file, int flags, int *out_flags)
+{
+    int code;
+
+    note_super(name, true);
+    code = open_native(name, file, flags, out_flags);
+    if (code != SQLITE_OK)
+        note_super(name, false);
+    return code;
+}
+
 static int
 vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
          int *out_flags)
@@ -195,6 +234,9 @@ vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
         return open_database(vfs, name, file, flags, out_flags);
     if (name != NULL && (flags & SQLITE_OPEN_MAIN_JOURNAL) != 0)
         return open_journal(name, file, flags, out_flags);
+    if (name != NULL && (flags & SQLITE_OPEN_SUPER_JOURNAL) != 0 &&
+        (flags & SQLITE_OPEN_CREATE) != 0)
+        return open_super(name, file, flags, out_flags);
     if (name != NULL && (flags & SQLITE_OPEN_WAL) != 0 &&
         (ramet_names_owner(name) != NULL || ramet_names_is_private(name)))
         return SQLITE_CANTOPEN;
@@ -220,6 +262,8 @@ delete_replica(const char *name)
 static int
 vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
 {
+    int code;
+
     (void)vfs;
     if (ramet_names_owner(name) != NULL)
         return SQLITE_OK; /* a private journal goes when it is closed */
@@ -229,7 +273,10 @@ vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
     } else if (is_replica(name)) {
         return delete_replica(name);
     }
-    return ramet_native()->xDelete(ramet_native(), name, sync_directory);
+    code = ramet_native()->xDelete(ramet_native(), name, sync_directory);
+    if (code == SQLITE_OK)
+        note_super(name, false);
+    return code;
 }
 
 static int

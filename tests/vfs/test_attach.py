@@ -95,6 +95,9 @@ def crash_everywhere(kinds, synchronous):
                 db = open_kind(kind, "%d.db" % i)
                 db.execute("UPDATE t SET x = 7")
                 db.close()
+            leftovers = glob.glob("*-mj*") + glob.glob("*-journal")
+            if kinds[0] == "r":  # else SQLite itself left it
+                assert not leftovers, (kinds, point, leftovers)
             if child.returncode == 0:
                 break
             assert child.returncode == -signal.SIGKILL, child.returncode
@@ -255,6 +258,74 @@ def test_wal_for_all_in_exclusive_mode_breaks_no_connection():
         check_integrity(db)
         db.close()
         assert glob.glob("*-wal") == []
+
+
+KEEPER = """
+import common, os, sqlite3, sys
+db = common.open_db("0.db", timeout=20)
+db.execute("ATTACH ? AS b", (common.uri("1.db"),))
+db.execute("ATTACH ? AS c", (common.uri("2.db"),))
+db.execute("BEGIN")
+for schema in sys.argv[1:]:
+    db.execute("UPDATE %s.t SET x = x + 1" % schema)
+db.execute("COMMIT")
+"""
+
+
+def commit_until(super_size, *schemas):
+    """A commit across databases that dies when its super-journal has that many
+    bytes, or more."""
+    point = 0
+    while True:
+        point += 1
+        assert point < 100
+        os.environ.update(LD_PRELOAD=KILLPOINT, KILLPOINT=str(point),
+                          KILLPOINT_ARMED=os.path.abspath("0.db"))
+        try:
+            child = python(KEEPER, *schemas)
+        finally:
+            del os.environ["LD_PRELOAD"]
+        child.wait()
+        for found in glob.glob("*-mj*"):
+            if os.path.getsize(found) >= super_size:
+                return
+            os.unlink(found)
+        assert child.returncode != 0, "it came to its end"
+
+
+def test_a_dead_super_journal_goes_while_others_are_at_work():
+    assert KILLPOINT, "RAMET_KILLPOINT is not set"
+    for schemas in (("main", "b"), ("main", "b", "c")):
+        make("rrr")
+        held = open_db("0.db", timeout=20)  # so that nobody is ever alone
+        one(held, "SELECT x FROM t")
+        commit_until(2, *schemas)
+        assert len(glob.glob("*-mj*")) == 1
+        held.execute("UPDATE t SET x = 5")
+        assert glob.glob("*-mj*") == []
+        held.close()
+        assert values("rrr", range(3)) == [5, 0, 0]
+        for name in glob.glob("*"):
+            (shutil.rmtree if os.path.isdir(name) else os.unlink)(name)
+
+
+def test_a_super_journal_is_left_to_whom_it_belongs():
+    make("rr")
+    db = open_db("0.db")
+    db.execute("UPDATE t SET x = 1")
+    db.close()
+    strangers = {
+        "0.db-mj00000009A": b"/nowhere/x.db-journal\0",  # of no known end
+        "0.db-mjxyz": b"", "0.db-mjABCDEF9AB.txt": b"", "1.db-mj0000009AB": b"",
+    }
+    for name, content in strangers.items():
+        with open(name, "wb") as file:
+            file.write(content)
+    for _ in range(2):
+        db = open_db("0.db")
+        db.execute("UPDATE t SET x = x + 1")
+        db.close()
+    assert sorted(glob.glob("*-mj*")) == sorted(strangers)
 
 
 def crash_test(kinds, synchronous):

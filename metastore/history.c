@@ -378,6 +378,23 @@ ramet_history_at_time(struct ramet_history *history, uint64_t unix_ms,
 }
 
 enum ramet_rc
+ramet_history_head_length(struct ramet_history *history, uint64_t lsn,
+                          size_t *out_len, struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    if (lsn == 0)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "there is no commit 0");
+    rc = ramet_history_load_head(history, lsn, false, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    *out_len = ramet_loaded_head(entry)->head_length;
+    ramet_history_release(history, entry);
+    return RAMET_OK;
+}
+
+enum ramet_rc
 ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,
                          uint8_t **out_bytes, size_t *out_len,
                          struct ramet_err *err)

@@ -117,6 +117,9 @@ ramet_history_at_time(struct ramet_history *history, uint64_t unix_ms,
 RAMET_NODISCARD enum ramet_rc
 ramet_history_commit(struct ramet_history *history, uint64_t lsn,
                      struct ramet_commit *out_commit, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_history_head_length(struct ramet_history *history, uint64_t lsn,
+                          size_t *out_len, struct ramet_err *err);
 /* The raw head bytes of `lsn` (a server streams them on); ramet_free(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,

@@ -232,14 +232,17 @@ static bool
 authorize(struct call *call)
 {
     struct ramet_tokens *tokens = call->server->tokens;
+    const char *header = ramet_http_header(call->rq, "Authorization");
 
     if (is_open_route(call->route) || !ramet_tokens_required(tokens))
         return true;
-    switch (ramet_tokens_check(tokens,
-                               ramet_http_header(call->rq, "Authorization"))) {
+    call->allowed_age = ramet_tokens_age(tokens);
+    switch (ramet_tokens_check(tokens, header)) {
     case RAMET_ACCESS_WRITE:
+        ramet_http_set_client(call->rq, ramet_tokens_client(header));
         return true;
     case RAMET_ACCESS_READ:
+        ramet_http_set_client(call->rq, ramet_tokens_client(header));
         if (!ramet_api_is_write(call))
             return true;
         ramet_render_problem(call->rq, 403, RAMET_EREADONLY,
@@ -252,6 +255,38 @@ authorize(struct call *call)
                          "a valid bearer token is needed",
                          "set RAMET_TOKEN, or token_file in ramet.conf");
     return false;
+}
+
+/* Tokens are looked at again when they changed. Whoever could begin to read may
+ * go on if the token may read still. */
+static bool
+allowed(void *ctx, struct ramet_http_request *rq)
+{
+    struct ramet_server *server = ctx;
+    struct call *call = ramet_http_user(rq);
+    uint64_t age;
+
+    if (call == NULL || is_open_route(call->route) ||
+        !ramet_tokens_required(server->tokens))
+        return true;
+    age = ramet_tokens_age(server->tokens);
+    if (age == call->allowed_age)
+        return true;
+    if (ramet_tokens_check(server->tokens,
+                           ramet_http_header(rq, "Authorization")) ==
+        RAMET_ACCESS_NONE)
+        return false;
+    call->allowed_age = age;
+    return true;
+}
+
+/* How it is with this server can be asked whatever it is busy with. */
+static bool
+is_vital(void *ctx, const char *path)
+{
+    (void)ctx;
+    return strcmp(path, "/healthz") == 0 || strcmp(path, "/readyz") == 0 ||
+           strcmp(path, "/metrics") == 0;
 }
 
 static void
@@ -330,8 +365,6 @@ handler_of(const struct call *call)
     switch (call->route) {
     case RAMET_ROUTE_READYZ:
         return ramet_api_readyz;
-    case RAMET_ROUTE_METRICS:
-        return ramet_api_metrics;
     case RAMET_ROUTE_VOLUMES:
         return ramet_api_volumes;
     case RAMET_ROUTE_VOLUME:
@@ -361,6 +394,7 @@ handler_of(const struct call *call)
     case RAMET_ROUTE_KEYS:
         return ramet_api_keys;
     case RAMET_ROUTE_HEALTHZ:
+    case RAMET_ROUTE_METRICS:
     case RAMET_ROUTE_UNKNOWN:
     case RAMET_ROUTE_COUNT:
         break;
@@ -389,6 +423,13 @@ ready(void *ctx, struct ramet_http_request *rq)
                               "{\"status\":\"ok\"}\n");
         return;
     }
+    /* These wait for no worker: when all are busy they matter most. */
+    if (call->route == RAMET_ROUTE_METRICS) {
+        ramet_api_metrics(call);
+        return;
+    }
+    if (call->route == RAMET_ROUTE_READYZ && ramet_api_readyz_now(call))
+        return;
     if (call->route == RAMET_ROUTE_PAGES && ramet_api_pages_now(call))
         return;
     ramet_http_defer(rq, run_call);
@@ -428,7 +469,13 @@ struct ramet_http_app
 ramet_api_app(struct ramet_server *server)
 {
     return (struct ramet_http_app){
-        .ctx = server, .begin = begin, .ready = ready, .finished = finished};
+        .ctx = server,
+        .begin = begin,
+        .ready = ready,
+        .finished = finished,
+        .allowed = allowed,
+        .is_vital = is_vital,
+    };
 }
 
 /* ---- shared by handlers ------------------------------------------------------ */

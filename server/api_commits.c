@@ -9,6 +9,9 @@
 #include "core/log.h"
 #include "server/server_impl.h"
 
+/* A head as JSON, or what stands before one in bytes, is shorter. */
+#define HEAD_TEXT_MAX 640u
+
 /* ---- the list ----------------------------------------------------------------- */
 
 struct commit_list {
@@ -16,33 +19,79 @@ struct commit_list {
     struct ramet_live *live;
     uint64_t next, last; /* LSNs to send: [next, last] */
     bool as_json;
+    /* A head of which part was sent: of LSN `next`. */
+    uint64_t sent, length; /* length 0: none */
 };
 
 static enum ramet_rc
-append_commit(struct commit_list *list, struct ramet_buf *out,
-              struct ramet_err *err)
+append_json(struct commit_list *list, struct ramet_buf *out,
+            struct ramet_err *err)
+{
+    struct ramet_head head;
+    const enum ramet_rc rc = ramet_history_head(ramet_live_history(list->live),
+                                                list->next, &head, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_render_head(out, &head);
+    ramet_buf_u8(out, '\n');
+    list->next++;
+    return RAMET_OK;
+}
+
+/* Of a head that does not fit into a piece: as it is stored, since it can't be
+ * checked before all of it is here. */
+static enum ramet_rc
+append_part(struct commit_list *list, struct ramet_buf *out,
+            struct ramet_err *err)
+{
+    const uint64_t left = list->length - list->sent;
+    const size_t room = RAMET_HTTP_STREAM_BYTES - out->len;
+    const size_t len = left < room ? (size_t)left : room;
+    uint8_t *to = ramet_buf_extend(out, len);
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    if (to == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "commits: out of memory");
+    ramet_commit_key(ramet_live_volume(list->live), list->next, key);
+    rc = ramet_objstore_read_full(list->server->store, key, list->sent, to, len,
+                                  err);
+    if (rc != RAMET_OK)
+        return rc;
+    list->sent += len;
+    if (list->sent == list->length) {
+        list->length = 0;
+        list->next++;
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+append_head(struct commit_list *list, struct ramet_buf *out,
+            struct ramet_err *err)
 {
     struct ramet_history *history = ramet_live_history(list->live);
-    struct ramet_head head;
     uint8_t *bytes = NULL;
     size_t len;
     enum ramet_rc rc;
 
-    if (list->as_json) {
-        rc = ramet_history_head(history, list->next, &head, err);
-        if (rc != RAMET_OK)
-            return rc;
-        ramet_render_head(out, &head);
-        ramet_buf_u8(out, '\n');
-        return RAMET_OK;
-    }
-    rc = ramet_history_head_bytes(history, list->next, &bytes, &len, err);
+    rc = ramet_history_head_length(history, list->next, &len, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_buf_le64(out, list->next);
     ramet_buf_le32(out, (uint32_t)len);
+    if (len > RAMET_HTTP_STREAM_BYTES - out->len) {
+        list->length = len;
+        list->sent = 0;
+        return append_part(list, out, err);
+    }
+    rc = ramet_history_head_bytes(history, list->next, &bytes, &len, err);
+    if (rc != RAMET_OK)
+        return rc;
     ramet_buf_bytes(out, bytes, len);
     ramet_free(bytes);
+    list->next++;
     return RAMET_OK;
 }
 
@@ -51,19 +100,22 @@ produce_commits(void *state, struct ramet_buf *out, bool *out_done,
                 struct ramet_err *err)
 {
     struct commit_list *list = state;
+    enum ramet_rc rc = RAMET_OK;
 
-    while (list->next <= list->last && out->len < RAMET_HTTP_STREAM_BYTES) {
-        enum ramet_rc rc = append_commit(list, out, err);
-
-        if (rc != RAMET_OK) {
-            (void)ramet_api_note_failure(
-                list->server, ramet_live_volume(list->live), &rc, err);
-            return rc;
-        }
-        list->next++;
+    while (rc == RAMET_OK && list->next <= list->last &&
+           out->len + HEAD_TEXT_MAX < RAMET_HTTP_STREAM_BYTES) {
+        if (list->as_json)
+            rc = append_json(list, out, err);
+        else if (list->length > 0)
+            rc = append_part(list, out, err);
+        else
+            rc = append_head(list, out, err);
     }
+    if (rc != RAMET_OK)
+        (void)ramet_api_note_failure(list->server,
+                                     ramet_live_volume(list->live), &rc, err);
     *out_done = list->next > list->last;
-    return RAMET_OK;
+    return rc;
 }
 
 static void
@@ -115,10 +167,12 @@ ramet_api_commits(struct call *call)
     if (list->next <= list->last && list->last - list->next >= limit)
         list->last = list->next + limit - 1;
     ramet_http_set_header(call->rq, "Cache-Control", "no-store");
-    ramet_http_reply_stream(call->rq, 200,
-                            as_json ? "application/x-ndjson"
-                                    : "application/vnd.ramet.commits",
-                            UINT64_MAX, &commits_ops, list);
+    ramet_http_reply_stream(
+        call->rq, 200,
+        as_json ? "application/x-ndjson" : "application/vnd.ramet.commits",
+        UINT64_MAX,
+        &(const struct ramet_http_stream){
+            .ops = &commits_ops, .state = list, .state_bytes = sizeof(*list)});
 }
 
 /* ---- committing ---------------------------------------------------------------- */

@@ -147,6 +147,8 @@ ramet_api_select(struct call *call, const char *etag, uint64_t modified_ms,
 
 /* ---- content -------------------------------------------------------------------- */
 
+#define CONTENT_HELD 1024u
+
 struct content {
     struct ramet_server *server;
     struct ramet_live *live;
@@ -318,8 +320,10 @@ send_content(struct call *call, struct content *content, unsigned status)
 
     if (length > RAMET_HTTP_STREAM_BYTES ||
         ramet_http_method_of(call->rq) == RAMET_HTTP_HEAD) {
-        ramet_http_reply_stream(call->rq, status, type, length, &content_ops,
-                                content);
+        const struct ramet_http_stream stream = {
+            .ops = &content_ops, .state = content, .state_bytes = CONTENT_HELD};
+
+        ramet_http_reply_stream(call->rq, status, type, length, &stream);
         return;
     }
     /* In one piece, so that a failure still has its own status. */

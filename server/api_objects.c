@@ -116,8 +116,11 @@ reply_object(struct call *call, const char *key, const struct byte_range *range,
         ramet_render_reply(call->rq, status, RAMET_TYPE_OBJECT, &buf);
         return;
     }
-    ramet_http_reply_stream(call->rq, status, RAMET_TYPE_OBJECT, range->length,
-                            &object_ops, reading);
+    ramet_http_reply_stream(
+        call->rq, status, RAMET_TYPE_OBJECT, range->length,
+        &(const struct ramet_http_stream){.ops = &object_ops,
+                                          .state = reading,
+                                          .state_bytes = sizeof(*reading)});
 }
 
 static bool

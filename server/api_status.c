@@ -7,36 +7,56 @@
 /* A probe a millisecond must not become a request a millisecond to a store. */
 #define READY_KEEP_MS 500u
 
-static bool
-is_ready(struct ramet_server *server)
+static uint64_t
+now_ms(void)
 {
     struct timespec now;
-    uint64_t now_ms;
 
-    if (ramet_http_is_stopping(server->http))
-        return false;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    now_ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-    if (now_ms - atomic_load(&server->ready_checked_ms) >= READY_KEEP_MS) {
-        atomic_store(&server->ready, ramet_catalog_check(server->store, false,
-                                                         NULL) == RAMET_OK);
-        atomic_store(&server->ready_checked_ms, now_ms);
-    }
-    return atomic_load(&server->ready);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+static bool
+is_fresh(const struct ramet_server *server)
+{
+    return now_ms() - atomic_load(&server->ready_checked_ms) < READY_KEEP_MS;
+}
+
+static void
+reply_ready(struct call *call)
+{
+    const bool stopping = ramet_http_is_stopping(call->server->http);
+
+    if (!stopping && atomic_load(&call->server->ready))
+        ramet_http_reply_text(call->rq, 200, RAMET_TYPE_JSON,
+                              "{\"status\":\"ready\"}\n");
+    else
+        ramet_render_problem(call->rq, 503, RAMET_EUNREACHABLE,
+                             stopping ? "the server is stopping"
+                                      : "the store does not answer",
+                             NULL);
+}
+
+bool
+ramet_api_readyz_now(struct call *call)
+{
+    if (!is_fresh(call->server))
+        return false;
+    reply_ready(call);
+    return true;
 }
 
 void
 ramet_api_readyz(struct call *call)
 {
-    if (is_ready(call->server))
-        ramet_http_reply_text(call->rq, 200, RAMET_TYPE_JSON,
-                              "{\"status\":\"ready\"}\n");
-    else
-        ramet_render_problem(call->rq, 503, RAMET_EUNREACHABLE,
-                             ramet_http_is_stopping(call->server->http)
-                                 ? "the server is stopping"
-                                 : "the store does not answer",
-                             NULL);
+    struct ramet_server *server = call->server;
+
+    if (!is_fresh(server)) {
+        atomic_store(&server->ready, ramet_catalog_check(server->store, false,
+                                                         NULL) == RAMET_OK);
+        atomic_store(&server->ready_checked_ms, now_ms());
+    }
+    reply_ready(call);
 }
 
 void
@@ -63,6 +83,7 @@ ramet_api_metrics(struct call *call)
             {"ramet_connections_cut_total", "counter", http.killed},
             {"ramet_requests_in_flight", "gauge", http.requests},
             {"ramet_held_bytes", "gauge", http.held_bytes},
+            {"ramet_event_streams", "gauge", http.feeds},
             {"ramet_queue_length", "gauge", ramet_work_waiting(server->work)},
             {"ramet_volumes_open", "gauge", lives.volumes},
             {"ramet_cache_memory_hits_total", "counter", cache.memory_hits},

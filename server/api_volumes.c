@@ -287,6 +287,8 @@ ramet_api_delete(struct call *call)
 /* What an answer has at most, however much changed: it waits in memory for a
  * client that may be slow. */
 #define CHANGES_RUNS_MAX 16384u
+/* ",[4294967295,4294967295]" and what ends the answer. */
+#define CHANGE_TEXT_MAX 32u
 
 struct changes {
     struct ramet_pageset set;
@@ -311,8 +313,8 @@ produce_changes(void *state, struct ramet_buf *out, bool *out_done,
         ramet_render_text(out, ",\"count\":%" PRIu64 ",\"changed\":[",
                           ramet_pageset_count(&changes->set));
     }
-    for (unsigned i = 0; i < 4096 && changes->next < changes->set.run_count;
-         i++) {
+    while (changes->next < changes->set.run_count &&
+           out->len + CHANGE_TEXT_MAX < RAMET_HTTP_STREAM_BYTES) {
         const struct ramet_run *run = &changes->set.runs[changes->next];
 
         ramet_render_text(out, "%s[%" PRIu32 ",%" PRIu32 "]",
@@ -332,6 +334,13 @@ free_changes(void *state)
 
     ramet_pageset_done(&changes->set);
     ramet_free(changes);
+}
+
+static size_t
+changes_held(const struct changes *changes)
+{
+    return sizeof(*changes) +
+           changes->set.run_capacity * sizeof(struct ramet_run);
 }
 
 static const struct ramet_http_stream_ops changes_ops = {
@@ -391,7 +400,10 @@ ramet_api_changes(struct call *call)
     }
     ramet_http_set_header(call->rq, "Cache-Control", "no-store");
     ramet_http_reply_stream(call->rq, 200, RAMET_TYPE_JSON, UINT64_MAX,
-                            &changes_ops, changes);
+                            &(const struct ramet_http_stream){
+                                .ops = &changes_ops,
+                                .state = changes,
+                                .state_bytes = changes_held(changes)});
     changes = NULL;
 
 done:

@@ -9,6 +9,7 @@
 #include <strings.h>
 
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "core/os.h"
 #include "core/thread.h"
 
@@ -210,22 +211,32 @@ differs(const unsigned char *a, const unsigned char *b)
     return sum;
 }
 
-enum ramet_access
-ramet_tokens_check(struct ramet_tokens *tokens, const char *header)
+/* The token of a header, padded; false: none. */
+static bool
+take_token(const char *header, unsigned char out[RAMET_TOKEN_SIZE])
 {
-    unsigned char presented[RAMET_TOKEN_SIZE] = {0};
-    enum ramet_access access = RAMET_ACCESS_NONE;
-
-    if (tokens->path == NULL)
-        return RAMET_ACCESS_WRITE;
+    memset(out, 0, RAMET_TOKEN_SIZE);
     if (header == NULL || strncasecmp(header, "Bearer ", 7) != 0)
-        return RAMET_ACCESS_NONE;
+        return false;
     header += 7;
     while (*header == ' ')
         header++;
     if (header[0] == '\0' || strlen(header) > TOKEN_MAX)
+        return false;
+    memcpy(out, header, strlen(header));
+    return true;
+}
+
+enum ramet_access
+ramet_tokens_check(struct ramet_tokens *tokens, const char *header)
+{
+    unsigned char presented[RAMET_TOKEN_SIZE];
+    enum ramet_access access = RAMET_ACCESS_NONE;
+
+    if (tokens->path == NULL)
+        return RAMET_ACCESS_WRITE;
+    if (!take_token(header, presented))
         return RAMET_ACCESS_NONE;
-    memcpy(presented, header, strlen(header));
     ramet_mutex_lock(&tokens->lock);
     for (unsigned i = 0; i < tokens->count; i++) {
         if (differs(presented, tokens->list[i].bytes) == 0)
@@ -234,4 +245,13 @@ ramet_tokens_check(struct ramet_tokens *tokens, const char *header)
     }
     ramet_mutex_unlock(&tokens->lock);
     return access;
+}
+
+uint32_t
+ramet_tokens_client(const char *header)
+{
+    unsigned char presented[RAMET_TOKEN_SIZE];
+
+    (void)take_token(header, presented);
+    return (uint32_t)ramet_hash64(presented, sizeof(presented));
 }

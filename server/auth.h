@@ -55,5 +55,7 @@ uint64_t ramet_tokens_age(struct ramet_tokens *tokens);
 /* `header` is the value of Authorization, or NULL. */
 enum ramet_access
 ramet_tokens_check(struct ramet_tokens *tokens, const char *header);
+/* A number by which clients with the token of this header are known. */
+uint32_t ramet_tokens_client(const char *header);
 
 #endif

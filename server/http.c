@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "core/alloc.h"
+#include "core/hash.h"
 #include "core/log.h"
 
 #define CONNECTION_POOL_BYTES (8u << 10)
@@ -36,21 +37,9 @@ ramet_http_now_ms(void)
 }
 
 bool
-ramet_http_hold(struct ramet_http *http, size_t bytes)
+ramet_http_allowed(struct ramet_http_request *rq)
 {
-    if (atomic_fetch_add_explicit(&http->held_bytes, bytes,
-                                  memory_order_relaxed) +
-            bytes <=
-        http->options.memory_budget_bytes)
-        return true;
-    ramet_http_let_go(http, bytes);
-    return false;
-}
-
-void
-ramet_http_let_go(struct ramet_http *http, size_t bytes)
-{
-    atomic_fetch_sub_explicit(&http->held_bytes, bytes, memory_order_relaxed);
+    return rq->http->app.allowed(rq->http->app.ctx, rq);
 }
 
 void
@@ -83,6 +72,24 @@ method_of(const char *name)
     return RAMET_HTTP_OTHER;
 }
 
+/* Whose request it is where there are no tokens: an IPv4 address, or the network
+ * that one customer gets of IPv6. */
+static uint32_t
+address_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *addr = info != NULL ? info->client_addr : NULL;
+    const struct sockaddr_in *in = (const void *)addr;
+    const struct sockaddr_in6 *in6 = (const void *)addr;
+
+    if (addr != NULL && addr->sa_family == AF_INET)
+        return (uint32_t)ramet_hash64(&in->sin_addr, sizeof(in->sin_addr));
+    if (addr != NULL && addr->sa_family == AF_INET6)
+        return (uint32_t)ramet_hash64(&in6->sin6_addr, 8);
+    return 0;
+}
+
 static struct ramet_http_request *
 make_request(struct ramet_http *http, struct MHD_Connection *mhd,
              const char *url, const char *method)
@@ -99,6 +106,7 @@ make_request(struct ramet_http *http, struct MHD_Connection *mhd,
     rq->method = method_of(method);
     info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     rq->conn = info != NULL ? info->socket_context : NULL;
+    rq->client = address_of(mhd);
     (void)clock_gettime(CLOCK_MONOTONIC, &rq->began);
     atomic_fetch_add_explicit(&http->requests, 1, memory_order_relaxed);
     ramet_http_conn_enter(rq->conn, CONN_RECEIVING);
@@ -108,7 +116,8 @@ make_request(struct ramet_http *http, struct MHD_Connection *mhd,
 static void
 release_body(struct ramet_http_request *rq)
 {
-    ramet_http_let_go(rq->http, rq->body_accounted);
+    ramet_budget_let_go(&rq->http->memory, RAMET_HOLD_LONG, rq->client,
+                        rq->body_accounted);
     rq->body_accounted = 0;
     ramet_buf_done(&rq->body);
 }
@@ -152,7 +161,7 @@ keep_body(struct ramet_http_request *rq, const char *data, size_t len)
         return;
     }
     grown = rq->body.capacity - rq->body_accounted;
-    if (ramet_http_hold(http, grown))
+    if (ramet_budget_hold(&http->memory, RAMET_HOLD_LONG, rq->client, grown))
         rq->body_accounted += grown;
     else
         refuse_body(rq);
@@ -183,11 +192,7 @@ reply_body_refused(struct ramet_http_request *rq)
         ramet_http_reply_too_large(rq);
         return;
     }
-    ramet_http_set_header(rq, "Retry-After", "1");
-    ramet_http_reply_text(rq, 503, "application/problem+json",
-                          "{\"type\":\"about:blank\",\"title\":\"Service "
-                          "Unavailable\",\"status\":503,\"code\":\"nomem\","
-                          "\"detail\":\"too many bodies at once\"}");
+    ramet_http_reply_no_room(rq, "too many bodies at once");
 }
 
 static void
@@ -219,6 +224,10 @@ begin_request(struct ramet_http *http, struct MHD_Connection *mhd,
     if (fault != NULL) {
         rq->last = true;
         ramet_http_reply_malformed(rq, fault);
+    } else if (rq->conn != NULL && rq->conn->spare &&
+               !http->app.is_vital(http->app.ctx, url)) {
+        rq->last = true;
+        ramet_http_reply_no_room(rq, "too many connections at once");
     } else {
         http->app.begin(http->app.ctx, rq);
     }
@@ -284,7 +293,8 @@ completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         MHD_destroy_response(rq->response);
     ramet_http_request_headers_done(rq);
     release_body(rq);
-    ramet_http_let_go(http, rq->reply_accounted);
+    ramet_budget_let_go(&http->memory, rq->reply_holding, rq->client,
+                        rq->reply_accounted);
     ramet_http_conn_enter(rq->conn, CONN_IDLE);
     atomic_fetch_sub_explicit(&http->requests, 1, memory_order_relaxed);
     ramet_free(rq);
@@ -365,7 +375,8 @@ start_daemon(struct ramet_http *http, const char *cert, const char *key)
         flags, 0, NULL, NULL, answer, http, MHD_OPTION_EXTERNAL_LOGGER,
         log_library, NULL, MHD_OPTION_LISTEN_SOCKET, http->listen_fd,
         MHD_OPTION_THREAD_POOL_SIZE, http->options.event_threads,
-        MHD_OPTION_CONNECTION_LIMIT, http->options.connections_max,
+        MHD_OPTION_CONNECTION_LIMIT,
+        http->options.connections_max + RAMET_HTTP_SPARE_CONNECTIONS,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, http->options.per_ip_max,
         MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)(http->options.idle_timeout_ms / 1000u),
@@ -374,6 +385,13 @@ start_daemon(struct ramet_http *http, const char *cert, const char *key)
         MHD_OPTION_NOTIFY_CONNECTION, ramet_http_notify_connection, http,
         MHD_OPTION_UNESCAPE_CALLBACK, unescape, http,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+}
+
+/* Of which feeds get seven eighths: three quarters of the connections. */
+static size_t
+feed_places(const struct ramet_http_options *options)
+{
+    return ((size_t)options->connections_max * 6 + 6) / 7;
 }
 
 enum ramet_rc
@@ -392,6 +410,8 @@ ramet_http_start(const struct ramet_http_options *options,
     http->listen_fd = options->listen_fd;
     ramet_mutex_init(&http->conns_lock);
     ramet_mutex_init(&http->feeds_lock);
+    ramet_budget_init(&http->memory, options->memory_budget_bytes);
+    ramet_budget_init(&http->feed_places, feed_places(options));
     http->daemons[0] =
         start_daemon(http, options->tls_cert_pem, options->tls_key_pem);
     if (http->daemons[0] == NULL) {
@@ -478,14 +498,14 @@ ramet_http_stop(struct ramet_http *http, uint64_t drain_ms)
     http->listen_fd = -1;
     /* A request that becomes a feed meanwhile is ended by the next round. */
     while (atomic_load(&http->requests) > 0 && ramet_http_now_ms() < until_ms) {
-        ramet_http_feeds_end(http);
+        ramet_http_recheck(http);
         (void)usleep(5000);
     }
     ramet_http_cut_all(http);
     /* MHD_stop_daemon() does not allow suspended connections: those that
      * workers hold are resumed by them, streams by their producers. */
     while (atomic_load(&http->requests) > 0) {
-        ramet_http_feeds_end(http);
+        ramet_http_recheck(http);
         (void)usleep(5000);
         if (ramet_http_now_ms() >= until_ms + 30000u)
             break;
@@ -503,6 +523,8 @@ ramet_http_free(struct ramet_http *http)
     assert(http->daemon_count == 0 && http->conns == NULL);
     if (http->listen_fd >= 0)
         (void)close(http->listen_fd);
+    ramet_budget_done(&http->feed_places);
+    ramet_budget_done(&http->memory);
     ramet_mutex_done(&http->feeds_lock);
     ramet_mutex_done(&http->conns_lock);
     ramet_free(http);
@@ -522,7 +544,8 @@ ramet_http_get_stats(struct ramet_http *http,
         .connections = atomic_load(&http->connections),
         .accepted = atomic_load(&http->accepted),
         .killed = atomic_load(&http->killed),
-        .held_bytes = atomic_load(&http->held_bytes),
+        .held_bytes = ramet_budget_held(&http->memory),
+        .feeds = ramet_budget_held(&http->feed_places),
         .requests = atomic_load(&http->requests),
     };
 }

@@ -13,11 +13,17 @@
  * connection is suspended.
  *
  *   (1) A request is replied to exactly once.
- *   (2) Memory is bounded: a body by body_max; a stream or a sink by twice
- *       RAMET_HTTP_STREAM_BYTES; and all bodies, sinks, streams and answers
- *       together by memory_budget_bytes. What would go past that is answered
- *       503.
- *   (3) A slow client holds a connection, never a thread.
+ *   (2) Memory is bounded: a body by body_max; a sink and a stream by their
+ *       buffers and what their state may hold; and all bodies, sinks, streams
+ *       and answers together by memory_budget_bytes, of which no client takes
+ *       all (http_budget.h). What would go past that is answered 503.
+ *   (3) A slow client holds a connection, never a thread; one that takes less
+ *       than RAMET_HTTP_RATE_MIN for a while holds it no longer.
+ *   (4) Feeds take three quarters of the connections at most, and no client all
+ *       of those. Past connections_max a few more are taken, for nothing but
+ *       what `is_vital` names: that is always answered.
+ *   (5) Whoever must not have an answer any more gets no more of it: `allowed`
+ *       is asked before each piece.
  *
  * Layer: server.
  */
@@ -33,8 +39,16 @@
 #include "core/err.h"
 #include "server/work.h"
 
-#define RAMET_HTTP_STREAM_BYTES (128u << 10)
+/* A stream's piece. There are two of them, and what the library copies from. */
+#define RAMET_HTTP_STREAM_BYTES (64u << 10)
 #define RAMET_HTTP_SINK_BYTES (128u << 10)
+/* An answer in one piece up to here is a short one (http_budget.h). */
+#define RAMET_HTTP_SHORT_BYTES (64u << 10)
+/* Bytes a second that a client has to take or give, over RAMET_HTTP_RATE_MS;
+ * when places or memory run short, over RAMET_HTTP_RATE_CROWDED_MS. */
+#define RAMET_HTTP_RATE_MIN 1024u
+#define RAMET_HTTP_RATE_MS 30000u
+#define RAMET_HTTP_RATE_CROWDED_MS 4000u
 
 enum ramet_http_method {
     RAMET_HTTP_GET,
@@ -55,6 +69,10 @@ struct ramet_http_app {
     /* status 0: the client went away before an answer. */
     void (*finished)(void *ctx, struct ramet_http_request *rq, unsigned status,
                      uint64_t bytes_out, uint64_t duration_us);
+    /* Event thread, before each piece of a stream or feed. */
+    bool (*allowed)(void *ctx, struct ramet_http_request *rq);
+    /* Event thread: is this path answered even when there is no room? */
+    bool (*is_vital)(void *ctx, const char *path);
 };
 
 struct ramet_http_options {
@@ -75,6 +93,7 @@ struct ramet_http_stats {
     uint64_t killed;     /* too slow, or crowded out */
     uint64_t held_bytes; /* of the memory budget */
     uint64_t requests;   /* under way now */
+    uint64_t feeds;      /* of the connections */
 };
 
 RAMET_NODISCARD enum ramet_rc
@@ -92,6 +111,8 @@ void ramet_http_tick(struct ramet_http *http, uint64_t now_ms);
 void ramet_http_stop(struct ramet_http *http, uint64_t drain_ms);
 void ramet_http_free(struct ramet_http *http); /* after stop; NULL is fine */
 bool ramet_http_is_stopping(const struct ramet_http *http);
+/* Who may have what has changed: feeds that are not allowed any more end. */
+void ramet_http_recheck(struct ramet_http *http);
 void ramet_http_get_stats(struct ramet_http *http,
                           struct ramet_http_stats *out_stats);
 
@@ -110,6 +131,9 @@ ramet_http_query(const struct ramet_http_request *rq, const char *name);
 /* The peer's address as text. */
 void ramet_http_peer(const struct ramet_http_request *rq, char *out,
                      size_t out_size);
+/* In begin: whose request this is, by any number (http_budget.h). Without it,
+ * its address's. */
+void ramet_http_set_client(struct ramet_http_request *rq, uint32_t client);
 /* Of the application, kept with the request. */
 void ramet_http_set_user(struct ramet_http_request *rq, void *user);
 void *ramet_http_user(const struct ramet_http_request *rq);
@@ -163,20 +187,26 @@ void ramet_http_reply_text(struct ramet_http_request *rq, unsigned status,
 
 /*
  * A reply whose body is made as it goes. `produce` runs in a worker, appends
- * some bytes to `out` (room for at least RAMET_HTTP_STREAM_BYTES, which it
- * should not pass by much) and sets *out_done at the end. A failure cuts the
- * connection, so that the client notices. HEAD requests never call it.
+ * some bytes to `out` (there is room for RAMET_HTTP_STREAM_BYTES in all, and no
+ * more) and sets *out_done at the end. A failure cuts the connection, so that
+ * the client notices. HEAD requests never call it.
  */
 struct ramet_http_stream_ops {
     enum ramet_rc (*produce)(void *state, struct ramet_buf *out, bool *out_done,
                              struct ramet_err *err);
     void (*free)(void *state); /* any thread */
 };
-/* size UINT64_MAX: not known. Takes `state` over, whatever happens. */
-void
-ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
-                        const char *content_type, uint64_t size,
-                        const struct ramet_http_stream_ops *ops, void *state);
+struct ramet_http_stream {
+    const struct ramet_http_stream_ops *ops;
+    void *state;
+    size_t state_bytes;      /* what `state` may come to hold */
+    struct ramet_buf *begun; /* the first piece, if it is made; or NULL */
+};
+/* size UINT64_MAX: not known. Takes `state` and what is begun over, whatever
+ * happens. */
+void ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
+                             const char *content_type, uint64_t size,
+                             const struct ramet_http_stream *stream);
 
 /*
  * A reply that never ends by itself. `pull` runs in an event thread: the

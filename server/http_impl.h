@@ -11,8 +11,11 @@
 
 #include "core/thread.h"
 #include "server/http.h"
+#include "server/http_budget.h"
 
 #define RAMET_HTTP_DAEMONS_MAX 8u
+/* Connections past connections_max, for what is vital. */
+#define RAMET_HTTP_SPARE_CONNECTIONS 32u
 
 /* What a connection is at; the watcher's rules differ by it. */
 enum conn_state {
@@ -21,7 +24,7 @@ enum conn_state {
     CONN_RECEIVING, /* a body */
     CONN_WORKING,   /* it is our turn */
     CONN_SENDING,
-    CONN_FEED, /* an event stream: never too slow */
+    CONN_FEED, /* an event stream: it may be silent */
 };
 
 /* One socket. Made and freed by its event thread; the watcher looks at it
@@ -32,7 +35,10 @@ struct conn {
     _Atomic int state; /* enum conn_state */
     _Atomic uint64_t since_ms;
     _Atomic uint64_t bytes; /* moved in this state */
-    bool killed;
+    bool spare;             /* past connections_max */
+    bool killed;            /* the watcher's, as is what follows */
+    /* The window over which its rate is measured. */
+    uint64_t window_since_ms, window_began_ms, window_bytes;
 };
 
 struct feed_list {
@@ -52,7 +58,9 @@ struct ramet_http {
     struct ramet_mutex feeds_lock;
     struct feed_list feeds;
     _Atomic bool stopping;
-    _Atomic uint64_t connections, accepted, killed, held_bytes, requests;
+    struct ramet_budget memory;
+    struct ramet_budget feed_places; /* 1 each */
+    _Atomic uint64_t connections, accepted, killed, requests;
 };
 
 /* Replies never change once set; header list before. */
@@ -76,8 +84,10 @@ struct ramet_http_request {
     size_t body_max;
     uint64_t body_seen;
     struct ramet_buf body;
-    size_t body_accounted; /* of http->held_bytes */
+    uint32_t client;       /* whose it is, for the budgets */
+    size_t body_accounted; /* of http->memory */
     size_t reply_accounted;
+    enum ramet_holding reply_holding;
     bool body_refused;
     bool ready_called;
     bool suspended; /* event thread: a resume will call us again */
@@ -100,9 +110,7 @@ struct ramet_http_request {
 };
 
 uint64_t ramet_http_now_ms(void);
-/* Of the memory budget; false: there is not so much left. */
-bool ramet_http_hold(struct ramet_http *http, size_t bytes);
-void ramet_http_let_go(struct ramet_http *http, size_t bytes);
+bool ramet_http_allowed(struct ramet_http_request *rq);
 void ramet_http_conn_enter(struct conn *conn, enum conn_state state);
 
 /* http_framing.c: NULL, or why nobody can be sure where this request ends. */
@@ -123,8 +131,8 @@ void
 ramet_http_reply_malformed(struct ramet_http_request *rq, const char *detail);
 
 /* http_reply.c */
+void ramet_http_reply_no_room(struct ramet_http_request *rq, const char *what);
 void ramet_http_request_headers_done(struct ramet_http_request *rq);
-void ramet_http_feeds_end(struct ramet_http *http);
 
 /* http_watch.c */
 void ramet_http_notify_connection(void *cls, struct MHD_Connection *mhd,

@@ -12,14 +12,17 @@
  *       worker's.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
 #include "server/http_impl.h"
 
+/* What fits into a connection's own memory is not counted. */
 #define SMALL_REPLY_BYTES 4096u
-#define STREAM_HELD (2u * RAMET_HTTP_STREAM_BYTES)
+#define STREAM_BLOCK_BYTES (32u << 10) /* what the library copies from */
+#define STREAM_HELD (2u * RAMET_HTTP_STREAM_BYTES + STREAM_BLOCK_BYTES)
 
 /* ---- in one piece ---------------------------------------------------------- */
 
@@ -87,28 +90,30 @@ settle(struct ramet_http_request *rq, unsigned status, const char *content_type,
 static bool
 hold_reply(struct ramet_http_request *rq, size_t len)
 {
+    rq->reply_holding =
+        len <= RAMET_HTTP_SHORT_BYTES ? RAMET_HOLD_SHORT : RAMET_HOLD_LONG;
     if (len <= SMALL_REPLY_BYTES)
         return true;
-    if (!ramet_http_hold(rq->http, len))
+    if (!ramet_budget_hold(&rq->http->memory, rq->reply_holding, rq->client,
+                           len))
         return false;
     rq->reply_accounted = len;
     return true;
 }
 
-static void
-reply_no_memory(struct ramet_http_request *rq)
+void
+ramet_http_reply_no_room(struct ramet_http_request *rq, const char *what)
 {
-    static char text[] =
-        "{\"type\":\"about:blank\",\"title\":\"Service Unavailable\","
-        "\"status\":503,\"code\":\"nomem\",\"detail\":\"too many answers at "
-        "once\"}";
+    char text[200];
 
     ramet_http_request_headers_done(rq);
     ramet_http_set_header(rq, "Retry-After", "1");
-    rq->response_bytes = sizeof(text) - 1;
-    settle(rq, 503, "application/problem+json",
-           MHD_create_response_from_buffer(sizeof(text) - 1, text,
-                                           MHD_RESPMEM_PERSISTENT));
+    (void)snprintf(text, sizeof(text),
+                   "{\"type\":\"about:blank\",\"title\":\"Service "
+                   "Unavailable\",\"status\":503,\"code\":\"nomem\","
+                   "\"detail\":\"%s\"}",
+                   what);
+    ramet_http_reply_text(rq, 503, "application/problem+json", text);
 }
 
 void
@@ -120,7 +125,7 @@ ramet_http_reply(struct ramet_http_request *rq, unsigned status,
 
     if (!hold_reply(rq, len)) {
         ramet_free(data);
-        reply_no_memory(rq);
+        ramet_http_reply_no_room(rq, "too many answers at once");
         return;
     }
     if (data == NULL) {
@@ -161,6 +166,8 @@ struct stream {
     const struct ramet_http_stream_ops *ops;
     void *state;
     struct ramet_http *http;
+    uint32_t client;
+    size_t held;
     struct ramet_http_request *rq; /* event thread, while the response lives */
     struct MHD_Connection *mhd;
     struct ramet_job job;
@@ -168,6 +175,7 @@ struct stream {
     unsigned refs;          /* lock */
     bool producing;         /* lock */
     bool suspended;         /* lock */
+    bool waits;             /* lock: the client, for us */
     bool done;              /* lock */
     bool failed;            /* lock */
     bool gone;              /* lock */
@@ -188,9 +196,9 @@ unref_stream(struct stream *s)
     if (!last)
         return;
     s->ops->free(s->state);
-    ramet_http_let_go(s->http, STREAM_HELD);
     ramet_buf_done(&s->ready);
     ramet_buf_done(&s->spare);
+    ramet_budget_let_go(&s->http->memory, RAMET_HOLD_LONG, s->client, s->held);
     ramet_mutex_done(&s->lock);
     ramet_free(s);
 }
@@ -279,6 +287,10 @@ take_ready(struct stream *s, char *out, size_t max)
     memcpy(out, s->ready.data + s->ready_pos, len);
     s->ready_pos += len;
     atomic_fetch_add_explicit(&s->rq->streamed, len, memory_order_relaxed);
+    if (s->waits) {
+        s->waits = false;
+        ramet_http_conn_enter(s->rq->conn, CONN_SENDING);
+    }
     if (s->rq->conn != NULL)
         atomic_fetch_add_explicit(&s->rq->conn->bytes, len,
                                   memory_order_relaxed);
@@ -292,6 +304,8 @@ read_stream(void *cls, uint64_t pos, char *out, size_t max)
     ssize_t result = 0;
 
     (void)pos;
+    if (!ramet_http_allowed(s->rq))
+        return MHD_CONTENT_READER_END_WITH_ERROR;
     ramet_mutex_lock(&s->lock);
     if (s->ready_pos == s->ready.len && !s->producing && s->spare.len > 0) {
         struct ramet_buf swap = s->ready;
@@ -310,6 +324,8 @@ read_stream(void *cls, uint64_t pos, char *out, size_t max)
     if (!s->producing && !s->done && !s->failed && s->spare.len == 0)
         start_producing(s);
     if (result == 0) {
+        s->waits = true;
+        ramet_http_conn_enter(s->rq->conn, CONN_WORKING);
         s->suspended = true;
         MHD_suspend_connection(s->mhd);
     }
@@ -317,38 +333,59 @@ read_stream(void *cls, uint64_t pos, char *out, size_t max)
     return result;
 }
 
-void
-ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
-                        const char *content_type, uint64_t size,
-                        const struct ramet_http_stream_ops *ops, void *state)
+/* Takes over what is begun. NULL: no memory. */
+static struct stream *
+make_stream(struct ramet_http_request *rq,
+            const struct ramet_http_stream *stream)
 {
-    struct MHD_Response *response;
-    struct stream *s;
+    struct stream *s = ramet_calloc(1, sizeof(*s));
 
-    if (!ramet_http_hold(rq->http, STREAM_HELD)) {
-        ops->free(state);
-        reply_no_memory(rq);
-        return;
-    }
-    s = ramet_calloc(1, sizeof(*s));
-    if (s == NULL) {
-        ramet_http_let_go(rq->http, STREAM_HELD);
-        ops->free(state);
-        settle(rq, 503, NULL, NULL);
-        return;
-    }
+    if (s == NULL)
+        return NULL;
     ramet_mutex_init(&s->lock);
-    s->ops = ops;
-    s->state = state;
+    s->ops = stream->ops;
+    s->state = stream->state;
     s->http = rq->http;
+    s->client = rq->client;
+    s->held = STREAM_HELD + stream->state_bytes;
     s->rq = rq;
     s->mhd = rq->mhd;
     s->refs = 1;
-    ramet_buf_init(&s->ready, 128u * RAMET_HTTP_STREAM_BYTES);
-    ramet_buf_init(&s->spare, 128u * RAMET_HTTP_STREAM_BYTES);
+    ramet_buf_init(&s->ready, RAMET_HTTP_STREAM_BYTES);
+    ramet_buf_init(&s->spare, RAMET_HTTP_STREAM_BYTES);
+    if (stream->begun != NULL) {
+        s->ready = *stream->begun;
+        ramet_buf_init(stream->begun, 1); /* its block was taken */
+    }
+    return s;
+}
+
+void
+ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
+                        const char *content_type, uint64_t size,
+                        const struct ramet_http_stream *stream)
+{
+    const size_t held = STREAM_HELD + stream->state_bytes;
+    struct MHD_Response *response;
+    struct stream *s = NULL;
+    const bool room =
+        ramet_budget_hold(&rq->http->memory, RAMET_HOLD_LONG, rq->client, held);
+
+    if (room)
+        s = make_stream(rq, stream);
+    if (s == NULL) {
+        if (room)
+            ramet_budget_let_go(&rq->http->memory, RAMET_HOLD_LONG, rq->client,
+                                held);
+        stream->ops->free(stream->state);
+        if (stream->begun != NULL)
+            ramet_buf_done(stream->begun);
+        ramet_http_reply_no_room(rq, "too many answers at once");
+        return;
+    }
     response = MHD_create_response_from_callback(
-        size == UINT64_MAX ? MHD_SIZE_UNKNOWN : size, 64u << 10, read_stream, s,
-        release_stream);
+        size == UINT64_MAX ? MHD_SIZE_UNKNOWN : size, STREAM_BLOCK_BYTES,
+        read_stream, s, release_stream);
     if (response == NULL)
         unref_stream(s);
     settle(rq, status, content_type, response);
@@ -360,6 +397,7 @@ struct ramet_http_feed {
     const struct ramet_http_feed_ops *ops;
     void *state;
     struct ramet_http *http;
+    uint32_t client;
     struct ramet_http_request *rq;
     struct MHD_Connection *mhd;
     struct ramet_mutex lock;
@@ -379,6 +417,8 @@ free_feed(void *cls)
         feed->next->link = feed->link;
     ramet_mutex_unlock(&feed->http->feeds_lock);
     feed->ops->free(feed->state);
+    ramet_budget_let_go(&feed->http->feed_places, RAMET_HOLD_LONG, feed->client,
+                        1);
     ramet_mutex_done(&feed->lock);
     ramet_free(feed);
 }
@@ -394,7 +434,7 @@ read_feed(void *cls, uint64_t pos, char *out, size_t max)
         ramet_mutex_lock(&feed->lock);
         feed->poked = false;
         ramet_mutex_unlock(&feed->lock);
-        if (ramet_http_is_stopping(feed->http))
+        if (ramet_http_is_stopping(feed->http) || !ramet_http_allowed(feed->rq))
             return MHD_CONTENT_READER_END_OF_STREAM;
         got = feed->ops->pull(feed->state, (uint8_t *)out, max);
         if (got < 0)
@@ -427,10 +467,10 @@ ramet_http_feed_poke(struct ramet_http_feed *feed)
     ramet_mutex_unlock(&feed->lock);
 }
 
+/* Each looks whether it may go on. */
 void
-ramet_http_feeds_end(struct ramet_http *http)
+ramet_http_recheck(struct ramet_http *http)
 {
-    assert(ramet_http_is_stopping(http));
     ramet_mutex_lock(&http->feeds_lock);
     for (struct ramet_http_feed *f = http->feeds.first; f != NULL; f = f->next)
         ramet_http_feed_poke(f);
@@ -441,19 +481,27 @@ void
 ramet_http_reply_feed(struct ramet_http_request *rq, const char *content_type,
                       const struct ramet_http_feed_ops *ops, void *state)
 {
-    struct ramet_http_feed *feed = ramet_calloc(1, sizeof(*feed));
+    struct ramet_http_feed *feed = NULL;
     struct ramet_http *http = rq->http;
     struct MHD_Response *response;
+    const bool room =
+        ramet_budget_hold(&http->feed_places, RAMET_HOLD_LONG, rq->client, 1);
 
+    if (room)
+        feed = ramet_calloc(1, sizeof(*feed));
     if (feed == NULL) {
+        if (room)
+            ramet_budget_let_go(&http->feed_places, RAMET_HOLD_LONG, rq->client,
+                                1);
         ops->free(state);
-        settle(rq, 503, NULL, NULL);
+        ramet_http_reply_no_room(rq, "too many event streams");
         return;
     }
     ramet_mutex_init(&feed->lock);
     feed->ops = ops;
     feed->state = state;
     feed->http = http;
+    feed->client = rq->client;
     feed->rq = rq;
     feed->mhd = rq->mhd;
     ramet_mutex_lock(&http->feeds_lock);

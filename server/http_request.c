@@ -62,6 +62,13 @@ ramet_http_peer(const struct ramet_http_request *rq, char *out, size_t out_size)
 }
 
 void
+ramet_http_set_client(struct ramet_http_request *rq, uint32_t client)
+{
+    assert(rq->body_accounted == 0 && rq->reply_accounted == 0);
+    rq->client = client;
+}
+
+void
 ramet_http_set_user(struct ramet_http_request *rq, void *user)
 {
     rq->user = user;

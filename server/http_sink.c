@@ -22,6 +22,7 @@ struct sink {
     const struct ramet_http_sink_ops *ops;
     void *state;
     struct ramet_http *http;
+    uint32_t client;
     struct ramet_job job;
     struct ramet_http_request *rq; /* NULL once it is gone */
     uint64_t max_bytes;
@@ -47,26 +48,29 @@ ramet_http_want_sink(struct ramet_http_request *rq,
     struct sink *sink;
 
     assert(rq->body_mode == BODY_NONE);
-    if (!ramet_http_hold(rq->http, SINK_HELD))
+    if (!ramet_budget_hold(&rq->http->memory, RAMET_HOLD_LONG, rq->client,
+                           SINK_HELD))
         return false;
     sink = ramet_calloc(1, sizeof(*sink));
-    if (sink == NULL) {
-        ramet_http_let_go(rq->http, SINK_HELD);
-        return false;
+    if (sink != NULL) {
+        sink->fill = ramet_alloc(RAMET_HTTP_SINK_BYTES);
+        sink->drain = ramet_alloc(RAMET_HTTP_SINK_BYTES);
     }
-    sink->fill = ramet_alloc(RAMET_HTTP_SINK_BYTES);
-    sink->drain = ramet_alloc(RAMET_HTTP_SINK_BYTES);
-    if (sink->fill == NULL || sink->drain == NULL) {
-        ramet_free(sink->fill);
-        ramet_free(sink->drain);
+    if (sink == NULL || sink->fill == NULL || sink->drain == NULL) {
+        if (sink != NULL) {
+            ramet_free(sink->fill);
+            ramet_free(sink->drain);
+        }
         ramet_free(sink);
-        ramet_http_let_go(rq->http, SINK_HELD);
+        ramet_budget_let_go(&rq->http->memory, RAMET_HOLD_LONG, rq->client,
+                            SINK_HELD);
         return false;
     }
     ramet_mutex_init(&sink->lock);
     sink->ops = ops;
     sink->state = state;
     sink->http = rq->http;
+    sink->client = rq->client;
     sink->rq = rq;
     sink->max_bytes = max_bytes;
     sink->refs = 1;
@@ -87,7 +91,8 @@ unref(struct sink *sink)
     if (!last)
         return;
     sink->ops->free(sink->state);
-    ramet_http_let_go(sink->http, SINK_HELD);
+    ramet_budget_let_go(&sink->http->memory, RAMET_HOLD_LONG, sink->client,
+                        SINK_HELD);
     ramet_mutex_done(&sink->lock);
     ramet_free(sink->fill);
     ramet_free(sink->drain);

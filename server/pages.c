@@ -4,6 +4,7 @@
 #include "server/pages.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -144,6 +145,24 @@ ramet_range_of_key(const char *key, uint64_t offset,
                ramet_id_parse(rest + 23, &out->id);
     }
     return false;
+}
+
+void
+ramet_range_key(const struct ramet_range_place *place, char out[RAMET_KEY_MAX])
+{
+    char volume[RAMET_ID_TEXT_SIZE], id[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&place->volume.id, volume);
+    ramet_id_format(&place->id, id);
+    if (place->object == 0)
+        (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/segments/%s", volume,
+                       id);
+    else if (place->object == 1)
+        (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/commits/%016" PRIx64,
+                       volume, UINT64_MAX - place->lsn);
+    else
+        (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/maps/%016" PRIx64 ".%s",
+                       volume, place->lsn, id);
 }
 
 void

@@ -14,6 +14,7 @@
 #include "core/bytes.h"
 #include "core/id.h"
 #include "metastore/commit.h"
+#include "pagestore/objstore.h"
 
 #define RAMET_PAGES_MAX 65536u
 #define RAMET_PAGES_WITH_METADATA_MAX 512u
@@ -51,6 +52,9 @@ struct ramet_range_place {
 /* False: not the key of a commit, map or segment. */
 bool ramet_range_of_key(const char *key, uint64_t offset,
                         struct ramet_range_place *out);
+/* The other way round. */
+void
+ramet_range_key(const struct ramet_range_place *place, char out[RAMET_KEY_MAX]);
 /* The record up to its bytes, which the caller appends. */
 void ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
                        const struct ramet_range_place *place, bool ends_object,

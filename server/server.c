@@ -135,6 +135,16 @@ check_exposure(const struct ramet_server *server,
                       server->options.listen);
 }
 
+/* A client alone may hold 7/10 of it (server/http_budget.h): the largest commit
+ * must fit. */
+static size_t
+memory_budget(const struct ramet_server_options *options)
+{
+    const uint64_t least = options->max_commit + options->max_commit / 2;
+
+    return (size_t)(options->max_bodies > least ? options->max_bodies : least);
+}
+
 static enum ramet_rc
 start_http(struct ramet_server *server, struct ramet_err *err)
 {
@@ -147,7 +157,7 @@ start_http(struct ramet_server *server, struct ramet_err *err)
         .per_ip_max = (unsigned)options->max_connections_per_ip,
         .header_timeout_ms = options->header_timeout * 1000u,
         .idle_timeout_ms = options->idle_timeout * 1000u,
-        .memory_budget_bytes = (size_t)options->max_bodies,
+        .memory_budget_bytes = memory_budget(options),
     };
     char *cert = NULL, *key = NULL;
     enum ramet_rc rc;
@@ -224,7 +234,7 @@ raise_limits(const struct ramet_server_options *options)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
-    if (limit.rlim_cur < options->max_connections + 64)
+    if (limit.rlim_cur < options->max_connections + 128)
         ramet_log(RAMET_LOG_WARN, "fewer file descriptors than max_connections",
                   NULL);
 }
@@ -319,6 +329,7 @@ ramet_server_reload(struct ramet_server *server, struct ramet_err *err)
 
     ramet_access_reopen(server->access);
     rc = ramet_tokens_reload(server->tokens, err);
+    ramet_http_recheck(server->http); /* streams of tokens that are gone end */
     if (rc == RAMET_OK)
         rc = read_tls(&server->options, &cert, &key, err);
     if (rc == RAMET_OK && cert != NULL)

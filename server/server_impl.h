@@ -62,7 +62,8 @@ struct call {
     struct ramet_http_request *rq;
     enum ramet_route route;
     bool readonly_route;
-    bool has_id; /* the path names the volume by its id */
+    bool has_id;          /* the path names the volume by its id */
+    uint64_t allowed_age; /* of the tokens: when it was allowed last */
     struct ramet_vid volume;
     char name[RAMET_NAME_MAX + 1]; /* of the path: volume, or name */
     char tail[RAMET_NAME_MAX + 1]; /* last part of the path */
@@ -74,7 +75,12 @@ typedef void call_handler(struct call *call);
 call_handler ramet_api_volumes, ramet_api_volume, ramet_api_head,
     ramet_api_changes, ramet_api_keys, ramet_api_object, ramet_api_commits,
     ramet_api_commit, ramet_api_pages, ramet_api_events, ramet_api_content,
-    ramet_api_readyz, ramet_api_metrics, ramet_api_delete;
+    ramet_api_readyz, ramet_api_delete;
+
+/* Event thread: from what is in memory. */
+void ramet_api_metrics(struct call *call);
+/* Event thread: true if the store was looked at just now. */
+bool ramet_api_readyz_now(struct call *call);
 
 /* Event thread: true if it could be answered from memory at once. */
 bool ramet_api_pages_now(struct call *call);

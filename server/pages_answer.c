@@ -1,0 +1,454 @@
+/*
+ * pages_answer.c - see pages_answer.h for the contract.
+ *
+ * Pages are located a slice at a time. What a slice needs becomes a list of
+ * ranges; from that list ranges are copied out of the store, into as many
+ * pieces as they take.
+ */
+#include "server/pages_answer.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/log.h"
+#include "server/recorder.h"
+
+#define SLICE_PAGES 64u
+/* Of a slice: a frame and a dictionary for each page, and metadata. */
+#define RANGES_MAX 1024u
+#define METADATA_MAX (RANGES_MAX - 2 * SLICE_PAGES)
+/* What stands before a range's bytes, and what ends an answer, is shorter. */
+#define RECORD_TEXT_MAX 64u
+#define FRESH_CACHE_BYTES (1u << 20)
+
+struct range {
+    struct ramet_range_place place;
+    uint32_t length;
+    bool ends_object;
+};
+
+/* Numbers of ranges: open addressing. */
+struct range_set {
+    uint64_t *slots; /* 0: empty */
+    size_t mask, count;
+};
+
+struct ramet_answer {
+    struct ramet_server *server;
+    struct ramet_live *live;
+    struct ramet_pages_request request;
+    struct ramet_point at; /* where the pages are looked for */
+    uint32_t run, next;    /* the next page: runs[run].first + next */
+    uint64_t sent;         /* range records */
+    struct range_set set;
+    struct range *ranges; /* of this slice */
+    size_t range_count, range_next;
+    uint32_t copied; /* bytes of ranges[range_next]; 0: its record is to come */
+};
+
+/* ---- ranges that were sent --------------------------------------------------- */
+
+static uint64_t
+range_number(const struct range *range)
+{
+    uint8_t text[64] = {0};
+    uint64_t number;
+
+    memcpy(text, range->place.volume.id.bytes, RAMET_ID_SIZE);
+    memcpy(text + 16, range->place.id.bytes, RAMET_ID_SIZE);
+    ramet_put_le64(text + 32, range->place.lsn);
+    ramet_put_le64(text + 40, range->place.offset);
+    ramet_put_le32(text + 48, range->length);
+    text[52] = range->place.object;
+    number = ramet_hash64(text, sizeof(text));
+    return number != 0 ? number : 1;
+}
+
+static bool
+grow_set(struct range_set *set)
+{
+    const size_t capacity = set->slots == NULL ? 256 : (set->mask + 1) * 2;
+    uint64_t *slots = ramet_calloc(capacity, sizeof(*slots));
+
+    if (slots == NULL)
+        return false;
+    for (size_t i = 0; set->slots != NULL && i <= set->mask; i++) {
+        size_t at = (size_t)set->slots[i] & (capacity - 1);
+
+        if (set->slots[i] == 0)
+            continue;
+        while (slots[at] != 0)
+            at = (at + 1) & (capacity - 1);
+        slots[at] = set->slots[i];
+    }
+    ramet_free(set->slots);
+    set->slots = slots;
+    set->mask = capacity - 1;
+    return true;
+}
+
+/* True if it was not there; on no memory it is sent again, which is allowed. */
+static bool
+set_add(struct range_set *set, const struct range *range)
+{
+    const uint64_t number = range_number(range);
+    size_t at;
+
+    if ((set->slots == NULL || set->count * 2 > set->mask) && !grow_set(set))
+        return true;
+    at = (size_t)number & set->mask;
+    while (set->slots[at] != 0) {
+        if (set->slots[at] == number)
+            return false;
+        at = (at + 1) & set->mask;
+    }
+    set->slots[at] = number;
+    set->count++;
+    return true;
+}
+
+/* ---- the next slice ------------------------------------------------------------ */
+
+struct slice {
+    uint32_t asked[SLICE_PAGES], sorted[SLICE_PAGES];
+    size_t count;
+    struct ramet_frame frames[SLICE_PAGES]; /* by ascending page */
+};
+
+static int
+compare_pgno(const void *left, const void *right)
+{
+    const uint32_t a = *(const uint32_t *)left;
+    const uint32_t b = *(const uint32_t *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+/* The next pages in the order asked, and sorted. */
+static enum ramet_rc
+take_slice(struct ramet_answer *answer, struct slice *slice,
+           struct ramet_err *err)
+{
+    const struct ramet_pages_request *request = &answer->request;
+
+    slice->count = 0;
+    while (slice->count < SLICE_PAGES && answer->run < request->run_count) {
+        const struct ramet_pages_run *run = &request->runs[answer->run];
+
+        slice->asked[slice->count++] = run->first + answer->next++;
+        if (run->first + (answer->next - 1) == run->last) {
+            answer->run++;
+            answer->next = 0;
+        }
+    }
+    memcpy(slice->sorted, slice->asked, slice->count * sizeof(uint32_t));
+    qsort(slice->sorted, slice->count, sizeof(uint32_t), compare_pgno);
+    for (size_t i = 1; i < slice->count; i++) {
+        if (slice->sorted[i] == slice->sorted[i - 1])
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "pages: page %" PRIu32 " is asked for twice",
+                              slice->sorted[i]);
+    }
+    return RAMET_OK;
+}
+
+static void
+add_range(struct ramet_answer *answer, const struct range *range)
+{
+    assert(answer->range_count < RANGES_MAX);
+    answer->ranges[answer->range_count++] = *range;
+}
+
+/* What somebody who knows nothing has to read in order to locate these pages. */
+static enum ramet_rc
+locate_afresh(struct ramet_answer *answer, struct slice *slice,
+              struct ramet_err *err)
+{
+    const struct ramet_history_options options = {.cache_bytes =
+                                                      FRESH_CACHE_BYTES};
+    struct ramet_history *fresh = NULL;
+    struct ramet_recorder recorder;
+    enum ramet_rc rc;
+
+    ramet_recorder_init(&recorder, answer->server->store);
+    rc = ramet_history_open(&recorder.store, ramet_live_volume(answer->live),
+                            &options, &fresh, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_locate(fresh, &answer->at, slice->sorted,
+                                  slice->count, slice->frames, err);
+    for (size_t i = 0; rc == RAMET_OK && i < recorder.count; i++) {
+        const struct ramet_record *record = &recorder.records[i];
+        struct range range = {.length = (uint32_t)record->got,
+                              .ends_object = record->got < record->asked};
+
+        if (!ramet_range_of_key(record->key, record->offset, &range.place) ||
+            !set_add(&answer->set, &range))
+            continue;
+        if (answer->range_count == METADATA_MAX)
+            rc = RAMET_FAIL(err, RAMET_ETOOBIG,
+                            "these pages need too many ranges: ask for fewer "
+                            "at once");
+        else
+            add_range(answer, &range);
+    }
+    ramet_history_close(fresh);
+    ramet_recorder_done(&recorder);
+    return rc;
+}
+
+static struct range
+range_of_place(const struct ramet_place *place)
+{
+    return (struct range){
+        .place = {.object = place->kind == RAMET_IN_COMMIT ? 1 : 0,
+                  .volume = place->volume,
+                  .id = place->segment.id,
+                  .lsn = place->lsn,
+                  .offset = place->offset_bytes},
+        .length = place->length_bytes,
+    };
+}
+
+static void
+add_frame(struct ramet_answer *answer, const struct ramet_frame *frame)
+{
+    const struct range body = range_of_place(&frame->place);
+
+    if (frame->page_count == 0)
+        return; /* zeros */
+    if (frame->page_count > 1 && !set_add(&answer->set, &body))
+        return; /* invariant (1); of one page it is met once */
+    if ((answer->request.flags & RAMET_PAGES_DICTS) != 0 &&
+        frame->kind == RAMET_FRAME_DICT) {
+        const struct range dict = range_of_place(&frame->base);
+
+        if (set_add(&answer->set, &dict))
+            add_range(answer, &dict);
+    }
+    add_range(answer, &body);
+}
+
+static enum ramet_rc
+fill_slice(struct ramet_answer *answer, struct slice *slice,
+           struct ramet_err *err)
+{
+    enum ramet_rc rc = take_slice(answer, slice, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if ((answer->request.flags & RAMET_PAGES_METADATA) != 0)
+        rc = locate_afresh(answer, slice, err);
+    else
+        rc = ramet_history_locate(ramet_live_history(answer->live), &answer->at,
+                                  slice->sorted, slice->count, slice->frames,
+                                  err);
+    for (size_t i = 0; rc == RAMET_OK && i < slice->count; i++) {
+        const uint32_t *at = bsearch(&slice->asked[i], slice->sorted,
+                                     slice->count, sizeof(*at), compare_pgno);
+        const struct ramet_frame *frame = &slice->frames[at - slice->sorted];
+
+        ramet_placed_put(answer->server->placed,
+                         ramet_live_volume(answer->live), &answer->request.at,
+                         slice->asked[i], frame);
+        add_frame(answer, frame);
+    }
+    return rc;
+}
+
+static enum ramet_rc
+next_slice(struct ramet_answer *answer, struct ramet_err *err)
+{
+    struct slice *slice = ramet_alloc(sizeof(*slice));
+    enum ramet_rc rc;
+
+    if (slice == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
+    assert(answer->range_next == answer->range_count);
+    answer->range_next = answer->range_count = 0;
+    rc = fill_slice(answer, slice, err);
+    if (rc == RAMET_OK)
+        atomic_fetch_add_explicit(&answer->server->metrics.pages, slice->count,
+                                  memory_order_relaxed);
+    ramet_free(slice);
+    return rc;
+}
+
+/* ---- pieces -------------------------------------------------------------------- */
+
+static size_t
+room_of(const struct ramet_buf *out)
+{
+    return out->max - out->len;
+}
+
+/* Begin or go on with a range; false: it is for the next piece. */
+static enum ramet_rc
+copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
+           struct ramet_err *err)
+{
+    const struct range *range = &answer->ranges[answer->range_next];
+    const struct ramet_vid *volume = ramet_live_volume(answer->live);
+    const uint32_t left = range->length - answer->copied;
+    char key[RAMET_KEY_MAX];
+    uint8_t *to;
+    size_t len;
+
+    *out_more = false;
+    if (answer->copied == 0) {
+        /* One that fits into a piece is not cut, so that whether it can be
+         * read is known before its record begins. */
+        if (room_of(out) < RECORD_TEXT_MAX + (out->len > 0 ? left : 0u))
+            return RAMET_OK;
+        ramet_range_begin(out, volume, &range->place, range->ends_object,
+                          range->length);
+    }
+    len = left < room_of(out) ? left : room_of(out);
+    to = ramet_buf_extend(out, len);
+    if (to == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
+    ramet_range_key(&range->place, key);
+    if (len > 0) {
+        const enum ramet_rc rc = ramet_objstore_read_full(
+            answer->server->store, key, range->place.offset + answer->copied,
+            to, len, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    answer->copied += (uint32_t)len;
+    if (answer->copied < range->length)
+        return RAMET_OK;
+    answer->sent++;
+    answer->copied = 0;
+    answer->range_next++;
+    *out_more = true;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+append(struct ramet_answer *answer, struct ramet_buf *out, bool *out_done,
+       bool *out_more, struct ramet_err *err)
+{
+    if (answer->range_next < answer->range_count)
+        return copy_range(answer, out, out_more, err);
+    *out_more = true;
+    if (answer->run < answer->request.run_count)
+        return next_slice(answer, err);
+    *out_more = false;
+    if (room_of(out) >= RECORD_TEXT_MAX) {
+        ramet_range_end(out, answer->sent);
+        *out_done = true;
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_answer_piece(struct ramet_answer *answer, struct ramet_buf *out,
+                   bool *out_done, bool *out_cut, struct ramet_err *err)
+{
+    bool more = true;
+
+    *out_done = *out_cut = false;
+    while (more) {
+        const size_t before = out->len;
+        const enum ramet_rc rc = append(answer, out, out_done, &more, err);
+
+        if (rc != RAMET_OK) {
+            *out_cut = answer->copied > 0;
+            out->len = before;
+            return rc;
+        }
+    }
+    assert(*out_done || out->len > 0);
+    return RAMET_OK;
+}
+
+/* ---- as a stream ---------------------------------------------------------------- */
+
+static enum ramet_rc
+produce(void *state, struct ramet_buf *out, bool *out_done,
+        struct ramet_err *err)
+{
+    struct ramet_answer *answer = state;
+    bool cut;
+    enum ramet_rc rc = ramet_answer_piece(answer, out, out_done, &cut, err);
+
+    if (rc == RAMET_OK)
+        return RAMET_OK;
+    (void)ramet_api_note_failure(answer->server,
+                                 ramet_live_volume(answer->live), &rc, err);
+    if (cut || room_of(out) < RAMET_ERR_TEXT_MAX + RECORD_TEXT_MAX)
+        return rc; /* invariant (3) */
+    ramet_log(RAMET_LOG_WARN, "page read failed", "code", ramet_rc_name(rc),
+              "detail", err->text, NULL);
+    ramet_range_error(out, rc, err->text);
+    *out_done = true;
+    return RAMET_OK;
+}
+
+static void
+free_state(void *state)
+{
+    ramet_answer_free(state);
+}
+
+const struct ramet_http_stream_ops ramet_answer_ops = {.produce = produce,
+                                                       .free = free_state};
+
+/* ---- its life -------------------------------------------------------------------- */
+
+enum ramet_rc
+ramet_answer_new(struct ramet_server *server, struct ramet_live *live,
+                 struct ramet_pages_request *request,
+                 const struct ramet_head *head,
+                 struct ramet_answer **out_answer, struct ramet_err *err)
+{
+    struct ramet_answer *answer = ramet_calloc(1, sizeof(*answer));
+
+    if (answer == NULL) {
+        ramet_pages_request_done(request);
+        ramet_live_put(live);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
+    }
+    answer->server = server;
+    answer->live = live;
+    answer->request = *request;
+    answer->at = ramet_head_point(head);
+    answer->ranges = ramet_calloc(RANGES_MAX, sizeof(*answer->ranges));
+    if (answer->ranges == NULL) {
+        ramet_answer_free(answer);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
+    }
+    *out_answer = answer;
+    return RAMET_OK;
+}
+
+void
+ramet_answer_free(struct ramet_answer *answer)
+{
+    if (answer == NULL)
+        return;
+    ramet_pages_request_done(&answer->request);
+    ramet_free(answer->set.slots);
+    ramet_free(answer->ranges);
+    ramet_live_put(answer->live);
+    ramet_free(answer);
+}
+
+size_t
+ramet_answer_held(const struct ramet_answer *answer)
+{
+    const struct ramet_pages_request *request = &answer->request;
+    size_t numbers = request->page_count;
+
+    if ((request->flags & RAMET_PAGES_METADATA) != 0)
+        numbers *= 8; /* the way down to a page */
+    if (numbers < 128)
+        numbers = 128;
+    return sizeof(*answer) + RANGES_MAX * sizeof(*answer->ranges) +
+           request->run_count * sizeof(*request->runs) +
+           4 * numbers * sizeof(*answer->set.slots);
+}

@@ -1,0 +1,42 @@
+/*
+ * pages_answer.h - the answer to a request for pages, made piece by piece as
+ * the client takes it.
+ *
+ *   (1) A frame, and a range of metadata, is sent once in an answer.
+ *   (2) Between two pieces an answer holds the request's runs, the places of
+ *       what a slice of pages needs, and a number for each range that may be
+ *       met again: ramet_answer_held(). No page, no node, no history.
+ *   (3) A failure is told within the answer, unless it comes in the midst of a
+ *       range: then the answer is cut off, and lacks its end record.
+ *
+ * Layer: server.
+ */
+#ifndef RAMET_SERVER_PAGES_ANSWER_H
+#define RAMET_SERVER_PAGES_ANSWER_H
+
+#include "server/live.h"
+#include "server/pages.h"
+#include "server/server_impl.h"
+
+struct ramet_answer;
+
+/* Takes over `live` and the request, whatever happens. */
+RAMET_NODISCARD enum ramet_rc
+ramet_answer_new(struct ramet_server *server, struct ramet_live *live,
+                 struct ramet_pages_request *request,
+                 const struct ramet_head *head,
+                 struct ramet_answer **out_answer, struct ramet_err *err);
+void ramet_answer_free(struct ramet_answer *answer); /* NULL is fine */
+/* The most that it ever holds between two pieces. */
+size_t ramet_answer_held(const struct ramet_answer *answer);
+
+/* Append to `out`, which has a maximum; *out_done at the end. On failure `out`
+ * holds whole records, or *out_cut says that the last one is not. */
+RAMET_NODISCARD enum ramet_rc
+ramet_answer_piece(struct ramet_answer *answer, struct ramet_buf *out,
+                   bool *out_done, bool *out_cut, struct ramet_err *err);
+
+/* As a stream: failures become records. `state` is the answer. */
+extern const struct ramet_http_stream_ops ramet_answer_ops;
+
+#endif

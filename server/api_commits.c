@@ -112,8 +112,8 @@ produce_commits(void *state, struct ramet_buf *out, bool *out_done,
             rc = append_head(list, out, err);
     }
     if (rc != RAMET_OK)
-        (void)ramet_api_note_failure(list->server,
-                                     ramet_live_volume(list->live), &rc, err);
+        (void)ramet_api_note_loss(list->server, ramet_live_volume(list->live),
+                                  &rc, err);
     *out_done = list->next > list->last;
     return rc;
 }

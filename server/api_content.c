@@ -206,8 +206,8 @@ produce_content(void *state, struct ramet_buf *out, bool *out_done,
     rc = ramet_history_read_pages(ramet_live_history(content->live), &at, pgnos,
                                   count, false, place_page, &filling, err);
     if (rc != RAMET_OK)
-        (void)ramet_api_note_failure(
-            content->server, ramet_live_volume(content->live), &rc, err);
+        (void)ramet_api_note_loss(content->server,
+                                  ramet_live_volume(content->live), &rc, err);
     content->offset += len;
     content->left -= len;
     *out_done = content->left == 0;

@@ -82,6 +82,15 @@ ramet_api_note_failure(struct ramet_server *server,
     return false;
 }
 
+bool
+ramet_api_note_loss(struct ramet_server *server, const struct ramet_vid *volume,
+                    enum ramet_rc *rc, struct ramet_err *err)
+{
+    if (*rc == RAMET_ENOTFOUND)
+        *rc = RAMET_ECORRUPT;
+    return ramet_api_note_failure(server, volume, rc, err);
+}
+
 void
 ramet_api_failed(struct call *call, const struct ramet_vid *volume,
                  enum ramet_rc rc, const struct ramet_err *err)

@@ -21,8 +21,8 @@
 /* Answered in one piece up to here. */
 #define WHOLE_MAX RAMET_HTTP_STREAM_BYTES
 
-static void
-object_key(const struct call *call, char out[RAMET_KEY_MAX])
+void
+ramet_api_object_key(const struct call *call, char out[RAMET_KEY_MAX])
 {
     char id[RAMET_ID_TEXT_SIZE];
 
@@ -141,7 +141,7 @@ ramet_api_object(struct call *call)
 
     if (is_of_a_volume(call) && !ramet_api_resolve(call))
         return;
-    object_key(call, key);
+    ramet_api_object_key(call, key);
     rc = ramet_objstore_size(call->server->store, key, &size, &err);
     if (rc != RAMET_OK) {
         ramet_api_failed(call, NULL, rc, &err);
@@ -362,7 +362,7 @@ ramet_api_put_begin(struct call *call)
                              : call->route == RAMET_ROUTE_MAP
                                  ? MAP_HEADER_SIZE
                                  : RAMET_SEGMENT_HEADER_SIZE;
-        object_key(call, writing->key);
+        ramet_api_object_key(call, writing->key);
     }
     if (writing == NULL || !ramet_http_want_sink(call->rq, &sink_ops, writing,
                                                  RAMET_OBJECT_BODY_MAX)) {

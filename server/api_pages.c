@@ -45,7 +45,8 @@ reply(struct call *call, struct ramet_answer *answer)
         ramet_render_reply(call->rq, 200, TYPE_FRAMES, &first);
     } else {
         ramet_buf_done(&first);
-        ramet_api_failed(call, &call->volume, rc, &err);
+        (void)ramet_api_note_loss(call->server, &call->volume, &rc, &err);
+        ramet_api_failed(call, NULL, rc, &err);
     }
 }
 

@@ -1,6 +1,7 @@
 /*
  * api_status.c - readiness and metrics.
  */
+#include "core/log.h"
 #include "server/server_impl.h"
 
 #define METRICS_MAX (1u << 20)
@@ -46,16 +47,29 @@ ramet_api_readyz_now(struct call *call)
     return true;
 }
 
+/* Ask the store; that it stopped answering, and that it does again, is told
+ * once. */
+static void
+look_at_store(struct ramet_server *server)
+{
+    struct ramet_err err;
+    const bool ready =
+        ramet_catalog_check(server->store, false, &err) == RAMET_OK;
+    const bool was = atomic_exchange(&server->ready, ready);
+
+    if (was && !ready)
+        ramet_log(RAMET_LOG_ERROR, "the store does not answer", "detail",
+                  err.text, NULL);
+    else if (!was && ready)
+        ramet_log(RAMET_LOG_INFO, "the store answers", NULL);
+    atomic_store(&server->ready_checked_ms, now_ms());
+}
+
 void
 ramet_api_readyz(struct call *call)
 {
-    struct ramet_server *server = call->server;
-
-    if (!is_fresh(server)) {
-        atomic_store(&server->ready, ramet_catalog_check(server->store, false,
-                                                         NULL) == RAMET_OK);
-        atomic_store(&server->ready_checked_ms, now_ms());
-    }
+    if (!is_fresh(call->server))
+        look_at_store(call->server);
     reply_ready(call);
 }
 

@@ -319,41 +319,12 @@ log_library(void *cls, const char *fmt, va_list ap)
     ramet_log(RAMET_LOG_DEBUG, "http", "text", text, NULL);
 }
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* Decodes in place. What is no escape, or one of NUL, '/' or a control
- * character, stays as it is: no name can look like that, so it is refused. */
 static size_t
 unescape(void *cls, struct MHD_Connection *mhd, char *text)
 {
-    char *out = text;
-
     (void)cls;
     (void)mhd;
-    for (const char *in = text; *in != '\0';) {
-        if (in[0] == '%' && hex_digit(in[1]) >= 0 && hex_digit(in[2]) >= 0) {
-            const int c = hex_digit(in[1]) * 16 + hex_digit(in[2]);
-
-            if (c >= ' ' && c != '/' && c != 127) {
-                *out++ = (char)c;
-                in += 3;
-                continue;
-            }
-        }
-        *out++ = *in++;
-    }
-    *out = '\0';
-    return (size_t)(out - text);
+    return ramet_http_unescape(text);
 }
 
 static struct MHD_Daemon *

@@ -123,6 +123,8 @@ ramet_http_method_of(const struct ramet_http_request *rq);
 const char *ramet_http_method_name(const struct ramet_http_request *rq);
 /* Percent-decoded; a path with an encoded NUL or slash keeps the escape. */
 const char *ramet_http_path(const struct ramet_http_request *rq);
+/* How that is done: in place; the new length. */
+size_t ramet_http_unescape(char *text);
 /* NULL: not there. Valid until the request is finished. */
 const char *
 ramet_http_header(const struct ramet_http_request *rq, const char *name);

@@ -13,6 +13,41 @@
 #include "core/show.h"
 #include "server/http_impl.h"
 
+static int
+hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* Decodes in place. What is no escape, or one of NUL, '/' or a control
+ * character, stays as it is: no name can look like that, so it is refused. */
+size_t
+ramet_http_unescape(char *text)
+{
+    char *out = text;
+
+    for (const char *in = text; *in != '\0';) {
+        if (in[0] == '%' && hex_digit(in[1]) >= 0 && hex_digit(in[2]) >= 0) {
+            const int c = hex_digit(in[1]) * 16 + hex_digit(in[2]);
+
+            if (c >= ' ' && c != '/' && c != 127) {
+                *out++ = (char)c;
+                in += 3;
+                continue;
+            }
+        }
+        *out++ = *in++;
+    }
+    *out = '\0';
+    return (size_t)(out - text);
+}
+
 enum ramet_http_method
 ramet_http_method_of(const struct ramet_http_request *rq)
 {

@@ -378,12 +378,13 @@ produce(void *state, struct ramet_buf *out, bool *out_done,
 
     if (rc == RAMET_OK)
         return RAMET_OK;
-    (void)ramet_api_note_failure(answer->server,
-                                 ramet_live_volume(answer->live), &rc, err);
+    (void)ramet_api_note_loss(answer->server, ramet_live_volume(answer->live),
+                              &rc, err);
     if (cut || room_of(out) < RAMET_ERR_TEXT_MAX + RECORD_TEXT_MAX)
         return rc; /* invariant (3) */
-    ramet_log(RAMET_LOG_WARN, "page read failed", "code", ramet_rc_name(rc),
-              "detail", err->text, NULL);
+    ramet_log(rc == RAMET_ENOTFOUND ? RAMET_LOG_WARN : RAMET_LOG_ERROR,
+              "page read failed", "code", ramet_rc_name(rc), "detail",
+              err->text, NULL);
     ramet_range_error(out, rc, err->text);
     *out_done = true;
     return RAMET_OK;

@@ -282,6 +282,7 @@ ramet_server_start(const struct ramet_server_options *options,
     if (server == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "server: out of memory");
     server->options = *options;
+    atomic_store(&server->ready, true); /* it does not start otherwise */
     ramet_mutex_init(&server->tick_lock);
     ramet_cond_init(&server->tick_wake);
     raise_limits(options);

@@ -1,7 +1,8 @@
 /*
  * server_impl.h - what the handlers (api*.c) share.
  *
- *   api.c          routes, authorization, what body is wanted
+ *   api.c          authorization, what body is wanted
+ *   api_route.c    what a path names
  *   api_volumes.c  volumes, head, changes, keys
  *   api_objects.c  segments, maps, commits and names as objects
  *   api_commits.c  the list of commits, committing
@@ -87,6 +88,13 @@ bool ramet_api_pages_now(struct call *call);
 /* Begin: an object is written; sets the sink, or replies. */
 void ramet_api_put_begin(struct call *call);
 
+/* api_route.c: fills what the path names of the call. */
+enum ramet_route ramet_api_route(struct call *call, const char *path);
+/* Digits alone, no zeros before others, below 2^64. */
+bool ramet_api_decimal(const char *text, uint64_t *out);
+/* The key of the object that the call names: for the routes of objects. */
+void ramet_api_object_key(const struct call *call, char out[RAMET_KEY_MAX]);
+
 bool ramet_api_is_write(const struct call *call);
 /* The call's volume from its name; replies and gives false where there is
  * none. */
@@ -106,6 +114,11 @@ void ramet_api_failed(struct call *call, const struct ramet_vid *volume,
 bool ramet_api_note_failure(struct ramet_server *server,
                             const struct ramet_vid *volume, enum ramet_rc *rc,
                             struct ramet_err *err);
+/* The same where a snapshot that is there was being read: an object that it needs
+ * and that is not there is damage, too. */
+bool
+ramet_api_note_loss(struct ramet_server *server, const struct ramet_vid *volume,
+                    enum ramet_rc *rc, struct ramet_err *err);
 /* Refuse a write to a volume that was deleted. */
 void
 ramet_api_gone(struct ramet_http_request *rq, const struct ramet_vid *volume);

@@ -134,6 +134,35 @@ class Usage(support.CliTest):
         self.assertEqual(process.returncode, support.DONE)
         return seen.decode()
 
+    def test_serve__logs_to_standard_error(self):
+        tokens = self.path("tokens")
+        with open(tokens, "w") as f:
+            f.write("good\n")
+        server = support.Server(self.path("served"), "--token-file", tokens)
+        self.addCleanup(server.stop)
+        with open(tokens, "w") as f:
+            f.write("good\nro:\n")
+        server.process.send_signal(signal.SIGHUP)
+        log = ""
+        end = time.monotonic() + 20
+        while "not reloaded" not in log and time.monotonic() < end:
+            time.sleep(0.02)
+            with open(server.log.name) as f:
+                log = f.read()
+        self.assertIn("level=info msg=serving ", log)
+        self.assertIn('level=error msg="not reloaded" detail="' + tokens +
+                      ": line 2: ", log)
+
+    def test_serve__does_not_start_with_a_line_that_is_no_token(self):
+        tokens = self.path("tokens")
+        for line in ("ro:", "RO:x", "two words"):
+            with open(tokens, "w") as f:
+                f.write("good\n%s\n" % line)
+            done = self.run_ramet("serve", "--listen", "127.0.0.1:0", "--data",
+                                  self.path("d"), "--token-file", tokens)
+            self.assertEqual(done.returncode, support.USAGE, done)
+            self.assertIn("line 2", done.stderr)
+
     def test_progress__is_drawn_on_a_terminal_only(self):
         self.write(self.path("big"), os.urandom(60_000_000))
         seen = self.on_terminal("init", "big", "--remote", self.url("big"))

@@ -1,6 +1,8 @@
 # What comes over HTTP, on either side.
 if(TARGET ramet_server)
-    ramet_fuzzer(server_pages SOURCES fuzz_server_pages.c LIBS ramet_server)
+    foreach(name server_pages server_route token_file)
+        ramet_fuzzer(${name} SOURCES fuzz_${name}.c LIBS ramet_server)
+    endforeach()
 endif()
 if(TARGET ramet_client)
     ramet_fuzzer(http_answers SOURCES fuzz_http_answers.c LIBS ramet_client)

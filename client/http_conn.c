@@ -382,9 +382,10 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
         rc = RAMET_FAIL(err, rc, "server %s: %s%s%s", pool->root, clean,
                         why != NULL ? "; " : "", why != NULL ? why : "");
     } else {
-        rc = RAMET_FAIL(err, rc, "server %s: %.200s: HTTP status %u%s%s",
-                        pool->root, path, status, why != NULL ? "; " : "",
-                        why != NULL ? why : "");
+        rc =
+            RAMET_FAIL(err, rc, "server %s: %.200s: %sHTTP status %u%s%s",
+                       pool->root, path, status == 404 ? "not there, " : "",
+                       status, why != NULL ? "; " : "", why != NULL ? why : "");
     }
     json_decref(json);
     return rc;

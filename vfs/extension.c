@@ -19,6 +19,7 @@
 #include "vfs/connection.h"
 #include "vfs/dbfile.h"
 #include "vfs/functions.h"
+#include "vfs/options.h"
 #include "vfs/refusal.h"
 #include "vfs/tables.h"
 #include "vfs/vfs.h"
@@ -37,7 +38,7 @@ register_sql(sqlite3 *connection)
     const struct ramet_dbfile *const db = ramet_dbfile_find(connection, "main");
     int code;
 
-    if ((db != NULL && db->functions_off) ||
+    if ((db != NULL ? db->functions_off : ramet_options_functions_off()) ||
         ramet_connection_is_known(connection))
         return SQLITE_OK;
     code = ramet_functions_register(connection);

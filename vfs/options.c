@@ -88,12 +88,21 @@ ramet_options_locking(const char *name, bool *out_rollback,
                       "locking=%.64s: must be snapshot or rollback", text);
 }
 
+bool
+ramet_options_functions_off(void)
+{
+    const char *text = getenv("RAMET_FUNCTIONS");
+
+    return text != NULL && strcmp(text, "off") == 0;
+}
+
 enum ramet_rc
 ramet_options_functions(const char *name, bool *out_off, struct ramet_err *err)
 {
     const char *text = sqlite3_uri_parameter(name, "functions");
 
-    *out_off = text != NULL && strcmp(text, "off") == 0;
+    *out_off =
+        text != NULL ? strcmp(text, "off") == 0 : ramet_options_functions_off();
     if (text == NULL || *out_off || strcmp(text, "on") == 0)
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_EINVAL, "functions=%.64s: must be on or off",

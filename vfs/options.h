@@ -30,7 +30,10 @@ RAMET_NODISCARD enum ramet_rc
 ramet_options_locking(const char *name, bool *out_rollback,
                       struct ramet_err *err);
 
-/* `functions`: on, the default, or off. */
+/* Does RAMET_FUNCTIONS leave the functions out, where no parameter says? */
+bool ramet_options_functions_off(void);
+
+/* `functions`: on or off, else by RAMET_FUNCTIONS. */
 RAMET_NODISCARD enum ramet_rc
 ramet_options_functions(const char *name, bool *out_off, struct ramet_err *err);
 

@@ -209,6 +209,27 @@ for name in (":memory:", "a.db", ":memory:", "file:b.db?vfs=ramet"):
     run(script, RAMET_DEFAULT_VFS="1")
 
 
+def test_functions_can_be_left_out_of_a_process():
+    run(r"""
+load()
+def has(db):
+    try:
+        return one(db, "SELECT ramet_version()") is not None
+    except sqlite3.Error as error:
+        assert "no such function" in str(error)
+        return False
+
+for name in (":memory:", "plain.db", "file:r.db?vfs=ramet"):
+    db = connect(name)
+    db.enable_load_extension(True)
+    db.execute("SELECT load_extension(?)", (SO,))
+    assert not has(db), name
+    db.execute("CREATE TABLE IF NOT EXISTS t(a)")
+    assert db.execute("PRAGMA ramet_lsn").fetchall() == []
+assert has(connect("file:r.db?vfs=ramet&functions=on"))
+""", RAMET_FUNCTIONS="off")
+
+
 def test_the_native_vfs_keeps_its_name():
     run(r"""
 load()

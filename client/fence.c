@@ -77,3 +77,24 @@ ramet_fence_pass(struct ramet_sync *sync, uint64_t newest_lsn,
         rc = pass_one(sync, &passed, err);
     return rc;
 }
+
+enum ramet_rc
+ramet_fence_conclude(struct ramet_sync *sync,
+                     const struct ramet_remote_point *point,
+                     struct ramet_err *err)
+{
+    const struct ramet_snapshot base = sync->state->newest;
+    struct ramet_head head;
+    enum ramet_rc rc =
+        ramet_history_head(sync->history, point->lsn, &head, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_hash_equal(&head.hash, &point->hash))
+        rc = ramet_session_mark_durable(sync->session, &base, point, err);
+    else
+        rc = ramet_session_abandon_intent(sync->session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_sync_look(sync, err);
+    return rc == RAMET_OK ? ramet_fence_pass(sync, point->lsn, err) : rc;
+}

@@ -30,4 +30,15 @@ RAMET_NODISCARD enum ramet_rc
 ramet_fence_pass(struct ramet_sync *sync, uint64_t newest_lsn,
                  struct ramet_err *err);
 
+/*
+ * The slot of the intent, which is `point`, is taken: by the intent itself, and
+ * then it is durable; or by another, and then it is abandoned, and the replica
+ * moves on to that if it is a fence. Needs the push lock and a history; brings
+ * the state up to date.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_fence_conclude(struct ramet_sync *sync,
+                     const struct ramet_remote_point *point,
+                     struct ramet_err *err);
+
 #endif

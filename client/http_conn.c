@@ -280,6 +280,8 @@ rc_of_status(unsigned status, bool changes)
         return RAMET_ETOOBIG;
     case 422:
         return changes ? RAMET_EREFUSED : RAMET_ECORRUPT;
+    case 408: /* somebody in between lost patience, and did nothing */
+    case 425:
     case 429:
         return RAMET_EUNREACHABLE;
     case 501:
@@ -563,9 +565,11 @@ set_up(struct transfer *t, CURL *curl)
     const struct ramet_http_call *call = t->call;
     const uint64_t window_ms = t->pool->stall_timeout_ms;
     const uint64_t total_ms =
-        call->total_ms > 0 ? call->total_ms
-                           : ramet_patience_total_ms(
-                                 window_ms, t->body_bytes + call->body.max);
+        call->total_ms > 0
+            ? call->total_ms
+            : ramet_patience_total_ms(window_ms,
+                                      t->body_bytes +
+                                          (call->changes ? 0 : call->body.max));
 
     ramet_patience_begin(&t->patience, window_ms, now_ms(), 0);
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)total_ms);

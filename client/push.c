@@ -66,34 +66,39 @@ ramet_sync_point(const uint8_t *object, size_t len,
     return RAMET_OK;
 }
 
-/* The intent was refused: for `winner`, or, where its LSN is 0, because what it
- * is based on is not what the remote has. RAMET_ESNAPSHOT: the winner is a
- * fence, which changed nothing; what is pending goes after it. */
+/*
+ * The intent was refused: for `winner`, or, where its LSN is 0, for whoever is
+ * there. Only what is in the slot settles it; with nothing there the same bytes
+ * may land yet, and the intent stays. RAMET_ESNAPSHOT: a fence is there, which
+ * changed nothing; what is pending goes after it.
+ */
 static enum ramet_rc
-give_up_intent(struct ramet_sync *sync, struct ramet_head *winner,
-               const struct ramet_err *refusal, struct ramet_err *err)
+lose_slot(struct ramet_sync *sync, const struct ramet_remote_point *point,
+          struct ramet_head *winner, const struct ramet_err *refusal,
+          struct ramet_err *err)
 {
-    const uint64_t lsn = sync->state->newest.lsn + 1; /* the intent's */
-    enum ramet_rc rc = ramet_session_abandon_intent(sync->session, err);
+    const struct ramet_snapshot *const now = &sync->state->newest;
+    enum ramet_rc rc = RAMET_OK;
 
-    if (rc == RAMET_OK)
-        rc = ramet_sync_look(sync, err);
-    if (rc == RAMET_OK && winner->lsn == 0)
+    if (winner->lsn == 0)
         rc = ramet_sync_newest(sync, winner, err);
-    if (rc == RAMET_OK && winner->lsn == lsn)
-        rc = ramet_fence_pass(sync, lsn, err);
-    if (rc != RAMET_OK)
-        return rc;
-    if (winner->lsn == lsn && sync->state->newest.lsn == lsn)
-        return RAMET_FAIL(err, RAMET_ESNAPSHOT,
-                          "%s: LSN %" PRIu64 " is a fence, and the replica "
-                          "moved on to it",
-                          sync->link->path, lsn);
-    if (winner->lsn <= sync->state->newest.lsn) {
+    if (rc == RAMET_OK && winner->lsn < point->lsn) {
         if (err != NULL)
             *err = *refusal;
         return RAMET_ECONFLICT;
     }
+    if (rc == RAMET_OK)
+        rc = ramet_fence_conclude(sync, point, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (now->lsn == point->lsn &&
+        ramet_hash_equal(&now->lsn_hash, &point->hash))
+        return RAMET_OK; /* it was ours */
+    if (now->lsn >= winner->lsn)
+        return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                          "%s: LSN %" PRIu64 " is a fence, and the replica "
+                          "moved on to it",
+                          sync->link->path, now->lsn);
     ramet_link_note_remote(sync->link, winner->lsn, winner->time_ms);
     return ramet_sync_diverged(sync, winner->lsn, err);
 }
@@ -132,7 +137,7 @@ send_intent(struct ramet_sync *sync, const uint8_t *object, size_t len,
     if (rc == RAMET_OK)
         return ramet_session_mark_durable(sync->session, &base, &point, err);
     if (rc == RAMET_ECONFLICT)
-        return give_up_intent(sync, &winner, &refusal, err);
+        return lose_slot(sync, &point, &winner, &refusal, err);
     if (rc == RAMET_EWENTBACK)
         return look_for_base(sync, &refusal, err);
     if (err != NULL) /* RAMET_EUNKNOWN and others: invariant (1) */

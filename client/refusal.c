@@ -114,27 +114,6 @@ is_worth_it(struct ramet_sync *sync, const struct ramet_head *newest,
     return rc;
 }
 
-/* The slot is taken: by the intent itself, by a fence, or by somebody. */
-static enum ramet_rc
-conclude(struct ramet_sync *sync, const struct ramet_remote_point *point,
-         struct ramet_err *err)
-{
-    const struct ramet_snapshot base = sync->state->newest;
-    struct ramet_head head;
-    enum ramet_rc rc =
-        ramet_history_head(sync->history, point->lsn, &head, err);
-
-    if (rc != RAMET_OK)
-        return rc;
-    if (ramet_hash_equal(&head.hash, &point->hash))
-        rc = ramet_session_mark_durable(sync->session, &base, point, err);
-    else
-        rc = ramet_session_abandon_intent(sync->session, err);
-    if (rc == RAMET_OK)
-        rc = ramet_sync_look(sync, err);
-    return rc == RAMET_OK ? ramet_fence_pass(sync, point->lsn, err) : rc;
-}
-
 enum ramet_rc
 ramet_refusal_settle(struct ramet_sync *sync, const uint8_t *object, size_t len,
                      struct ramet_err *err)
@@ -161,7 +140,7 @@ ramet_refusal_settle(struct ramet_sync *sync, const uint8_t *object, size_t len,
     }
     if (newest.lsn + 1 == point.lsn)
         rc = ramet_fence_slot(sync, &newest, err);
-    return rc == RAMET_OK ? conclude(sync, &point, err) : rc;
+    return rc == RAMET_OK ? ramet_fence_conclude(sync, &point, err) : rc;
 }
 
 enum ramet_rc

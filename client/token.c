@@ -128,22 +128,40 @@ open_dir(const struct ramet_os *os)
     return fd;
 }
 
+/* Make `path` in `parent`, unless that is somebody else's: root with a user's
+ * home must leave nothing there that the user can't write. */
+static void
+make_one(const struct ramet_os *os, const char *parent, const char *path)
+{
+    struct ramet_stat st;
+
+    if (os->stat_at(os->ctx, AT_FDCWD, parent, &st) == 0 &&
+        st.uid == os->user(os->ctx))
+        (void)os->mkdir(os->ctx, AT_FDCWD, path, 0700);
+}
+
 static int
 make_dir(const struct ramet_os *os)
 {
-    char path[PATH_MAX_BYTES];
+    char path[PATH_MAX_BYTES], parent[PATH_MAX_BYTES];
     int fd = open_dir(os);
 
     if (fd >= 0 || !state_dir(path))
         return fd;
-    for (char *slash = strchr(path + 1, '/'); slash != NULL;
-         slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        (void)os->mkdir(os->ctx, AT_FDCWD, path, 0700);
-        *slash = '/';
+    for (size_t len = 1;; len++) {
+        const char end = path[len];
+
+        if (end != '/' && end != '\0')
+            continue;
+        memcpy(parent, path, len);
+        parent[len] = '\0';
+        *(strrchr(parent, '/') + 1) = '\0';
+        path[len] = '\0';
+        make_one(os, parent, path);
+        path[len] = end;
+        if (end == '\0')
+            return open_dir(os);
     }
-    (void)os->mkdir(os->ctx, AT_FDCWD, path, 0700);
-    return open_dir(os);
 }
 
 /* The file, if it counts; negative otherwise. */

@@ -204,6 +204,15 @@ db.execute('SELECT ramet_pull()').fetchone()
         self.run_as("status", self.a, RAMET_TOKEN_HOST="127.0.0.1")
         self.assertEqual(self.tokens(), {SECRET})
 
+    def test_home_of_another_user__is_left_alone(self):
+        """As root with somebody's HOME, by sudo."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        os.chown(self.path("home"), 12345, 12345)
+        self.run_as("init", self.a, "--remote", self.proxy.url("app"))
+        self.assertEqual(self.tokens(), {SECRET})
+        self.assertEqual(os.listdir(self.path("home")), [])
+
     # ---- ramet.conf
 
     def test_token_file__is_for_its_remote_alone(self):

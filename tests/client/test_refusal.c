@@ -197,6 +197,36 @@ push__made_anew__is_not_joined_by_the_old_bytes(void **state)
     ramet_file_close(a);
 }
 
+/* "Somebody was first", and nobody is: the bytes may land yet, and then they
+ * are known as what was sent. */
+static void
+push__refused_for_nobody__knows_its_own_commit(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world, SIZE);
+    struct ramet_err err;
+
+    change(a, SIZE, 2);
+    ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
+    assert_int_equal(ramet_file_push(a, NULL, &err), RAMET_EUNKNOWN);
+    for (uint64_t nth = 0;; nth++) {
+        assert_true(nth < 20);
+        ramet_faultstore_reset_counts(world->faults[0]);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_FAIL, nth,
+                             RAMET_ECONFLICT);
+        assert_int_equal(ramet_file_push(a, NULL, &err), RAMET_ECONFLICT);
+        if (ramet_faultstore_counts(world->faults[0]).puts > 0)
+            break;
+    }
+    change(a, SIZE, 3);
+    ramet_faultstore_land(world->faults[0]);
+    OK(ramet_file_push(a, NULL, e));
+    assert_int_equal(world_status(a).durable_lsn, 3);
+    world_expect(a, bytes, SIZE);
+    world_expect_remote(world, 3, bytes, SIZE);
+    ramet_file_close(a);
+}
+
 /* A fence of whoever's on what the replica stands on. */
 static void
 put_fence(struct world *world)
@@ -335,6 +365,9 @@ main(void)
             world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             push__made_anew__is_not_joined_by_the_old_bytes, world_setup,
+            world_teardown),
+        cmocka_unit_test_setup_teardown(
+            push__refused_for_nobody__knows_its_own_commit, world_setup,
             world_teardown),
         cmocka_unit_test_setup_teardown(
             fence__beside_local_commits__is_no_divergence, world_setup,

@@ -192,6 +192,7 @@ ramet_native_take_over(const sqlite3_vfs *ours)
     self->xOpen = ours->xOpen;
     self->xDelete = ours->xDelete;
     self->xAccess = ours->xAccess;
+    self->xFullPathname = ours->xFullPathname;
     self->zName = ours->zName;
     return true;
 }

@@ -21,7 +21,7 @@ bool ramet_native_find(void);
 sqlite3_vfs *ramet_native(void);
 
 /*
- * Make a VFS of ours the default, by its xOpen, xDelete, xAccess and name,
+ * Make a VFS of ours the default, by its methods for names and its own name,
  * without changing which object the default is; the VFS that it was gets an
  * object of its own.
  *

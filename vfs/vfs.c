@@ -12,6 +12,7 @@
 #include "core/os.h"
 #include "core/thread.h"
 #include "vfs/dbfile.h"
+#include "vfs/links.h"
 #include "vfs/names.h"
 #include "vfs/native.h"
 #include "vfs/options.h"
@@ -139,8 +140,10 @@ open_database(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
     int plain_flags;
     int code;
 
-    /* Also of what stays plain: perhaps only since `remote` was mistyped. */
-    if (ramet_options_check_names(name, &err) != RAMET_OK) {
+    /* Also of what stays plain: perhaps only since `remote` was mistyped, or the
+     * replica is beside the link by which it was asked for. */
+    if (ramet_options_check_names(name, &err) != RAMET_OK ||
+        ramet_links_check(name, &err) != RAMET_OK) {
         ramet_vfs_report(SQLITE_CANTOPEN, name, &err);
         return refuse(name, file, flags, out_flags, SQLITE_CANTOPEN, &err);
     }
@@ -296,6 +299,18 @@ vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *out_result)
     return code;
 }
 
+static int
+vfs_full_pathname(sqlite3_vfs *vfs, const char *name, int size, char *out)
+{
+    sqlite3_vfs *const native = ramet_native();
+    const int code = native->xFullPathname(native, name, size, out);
+
+    (void)vfs;
+    if (code == SQLITE_OK_SYMLINK)
+        ramet_links_saw(name, out);
+    return code;
+}
+
 /* ---- registering ----------------------------------------------------------
  */
 
@@ -316,6 +331,7 @@ fill(sqlite3_vfs *vfs, const char *name)
     vfs->xOpen = vfs_open;
     vfs->xDelete = vfs_delete;
     vfs->xAccess = vfs_access;
+    vfs->xFullPathname = vfs_full_pathname;
 }
 
 static int

@@ -89,6 +89,27 @@ class Links(support.CliTest):
         self.ramet("push", "app.db")
         self.assertEqual(self.status("app.db")["durable_lsn"], 2)
 
+    def test_directory_beside_a_link__is_refused_by_sql_too(self):
+        """SQLite resolves the link before the extension sees it."""
+        self.ramet("init", "app.db", "--remote", self.url())
+        os.rename(self.file + "-ramet", self.link + "-ramet")
+        for vfs in "ramet", "ramet-auto":
+            for path in self.link, "app.db", "disk/../app.db":
+                self.sql(self.path("other.db"), """
+def refused(name):
+    try:
+        sqlite3.connect(name, uri=True)
+    except sqlite3.Error as error:
+        assert "beside the link" in str(error), error
+        return
+    raise AssertionError("opened")
+refused("file:%s?vfs=%s")
+""" % (path, vfs))
+        self.assertEqual(self.directories(),
+                         ["app.db-ramet", "other.db-ramet"])
+        os.rename(self.link + "-ramet", self.file + "-ramet")
+        self.assertEqual(self.sql(self.link, COUNT), "10\n")
+
     def test_hard_link__makes_no_second_replica(self):
         self.ramet("init", self.file, "--remote", self.url())
         other = self.path("other.db")
@@ -99,6 +120,13 @@ class Links(support.CliTest):
             self.assertNotEqual(done.returncode, 0, words)
         self.assertIn("hard link", self.refused(
             support.FAILED, "init", "other.db", "--remote", self.url("other")))
+        self.sql(self.file, """
+try:
+    sqlite3.connect("file:other.db?vfs=ramet", uri=True)
+    raise AssertionError("opened")
+except sqlite3.Error as error:
+    assert "hard link" in str(error), error
+""")
         self.assertEqual(self.directories(), ["disk/app.db-ramet"])
         # And the first goes on.
         self.sql(self.file, INSERT % "on")

@@ -32,6 +32,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_export,
     &cli_verb_restore,
     &cli_verb_reset,
+    &cli_verb_lost,
     &cli_verb_adopt,
     &cli_verb_verify,
 #ifdef RAMET_HAVE_SERVER

@@ -282,6 +282,8 @@ run_restore(const struct cli_args *args)
     if (rc != RAMET_OK)
         return cli_fail(args, url, rc, &err);
     rc = follow_link(args->operands[1], &path, &err);
+    if (rc == RAMET_OK && ramet_replica_is_orphan(NULL, path))
+        rc = ramet_replica_clear_orphan(NULL, path, &err);
     if (rc != RAMET_OK)
         code = cli_fail(args, args->operands[1], rc, &err);
     else {

@@ -222,6 +222,9 @@ run_clone(const struct cloning *cloning, struct ramet_sync_result *out,
     rc = ramet_source_resolve(cloning->source, &volume, err);
     if (rc == RAMET_OK)
         rc = ramet_source_newest(cloning->source, &volume, &head, err);
+    /* Only now: the remote has what comes in its place. */
+    if (rc == RAMET_OK && ramet_replica_is_orphan(cloning->os, cloning->path))
+        rc = ramet_replica_clear_orphan(cloning->os, cloning->path, err);
     if (rc != RAMET_OK)
         return rc;
     return head.kind == RAMET_KIND_BLOB
@@ -258,7 +261,8 @@ ramet_file_clone(const char *url, const char *path,
     if (rc != RAMET_OK)
         return rc;
     cloning.path = absolute;
-    if (ramet_replica_exists(cloning.os, absolute) ||
+    if ((ramet_replica_exists(cloning.os, absolute) &&
+         !ramet_replica_is_orphan(cloning.os, absolute)) ||
         (cloning.os->stat_at(cloning.os->ctx, AT_FDCWD, absolute, &st) == 0 &&
          !ramet_replica_is_leftover(cloning.os, absolute)))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s: is there already", path);

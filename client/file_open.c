@@ -370,6 +370,18 @@ start_sync(struct opening *opening, struct ramet_err *err)
     return rc;
 }
 
+/* Somebody deleted the file, and whoever opens it now would make one. */
+static bool
+is_deleted(const struct opening *opening)
+{
+    struct ramet_stat st;
+
+    return (opening->options->flags & RAMET_OPEN_CREATE) != 0 &&
+           opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path,
+                                &st) == -ENOENT &&
+           ramet_replica_is_orphan(opening->os, opening->path);
+}
+
 static enum ramet_rc
 open_replica(struct opening *opening, struct ramet_err *err)
 {
@@ -382,9 +394,15 @@ open_replica(struct opening *opening, struct ramet_err *err)
         .page_size = options->page_size,
         .cache_limit_bytes = options->cache_limit_bytes,
     };
-    const bool is_replica = ramet_replica_exists(opening->os, opening->path);
+    bool is_replica = ramet_replica_exists(opening->os, opening->path);
     enum ramet_rc rc = RAMET_OK;
 
+    if (is_replica && is_deleted(opening)) {
+        rc = ramet_replica_clear_orphan(opening->os, opening->path, err);
+        if (rc != RAMET_OK)
+            return rc;
+        is_replica = false;
+    }
     if (!is_replica && !file_is_there(opening->os, opening->path)) {
         if (replica.kind == 0)
             replica.kind = options->kind_of_new;

@@ -364,6 +364,50 @@ done:
     return rc;
 }
 
+/* ---- a plain copy --------------------------------------------------------- */
+
+struct copying {
+    const struct ramet_os *os;
+    int fd;
+    const char *path;
+};
+
+static enum ramet_rc
+read_plain(void *ctx, uint64_t offset, void *buf, size_t len,
+           struct ramet_err *err)
+{
+    const struct copying *const copying = ctx;
+
+    return ramet_os_read_full(copying->os, copying->fd, buf, len, offset,
+                              copying->path, err);
+}
+
+enum ramet_rc
+ramet_file_copy_plain(const char *from, const char *to, struct ramet_err *err)
+{
+    struct copying copying = {.os = ramet_os_system(), .path = from};
+    const struct ramet_os *const os = copying.os;
+    struct ramet_stat st;
+    char *target = NULL;
+    enum ramet_rc rc;
+
+    if (os->stat_at(os->ctx, AT_FDCWD, to, &st) == 0)
+        return RAMET_FAIL(err, RAMET_EEXIST, "%s: is there already", to);
+    copying.fd = os->open(os->ctx, AT_FDCWD, from, O_RDONLY | O_NOFOLLOW, 0);
+    if (copying.fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-copying.fd), -copying.fd,
+                              "open %s", from);
+    rc = ramet_path_resolve(os, to, &target, NULL, err);
+    if (rc == RAMET_OK && os->stat(os->ctx, copying.fd, &st) < 0)
+        rc = RAMET_FAIL(err, RAMET_EIO, "stat %s", from);
+    if (rc == RAMET_OK)
+        rc = ramet_export_write(os, AT_FDCWD, target, NULL, st.size_bytes,
+                                read_plain, &copying, err);
+    ramet_free(target);
+    os->close(os->ctx, copying.fd);
+    return rc;
+}
+
 /* ---- status --------------------------------------------------------------- */
 
 const char *

@@ -299,6 +299,16 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
                                         -result, "close %s", replica->path);
 }
 
+/* Nobody will find again what is written to it. */
+static bool
+is_base_deleted(const struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_stat st;
+
+    return os->stat(os->ctx, replica->base_fd, &st) == 0 && st.link_count == 0;
+}
+
 enum ramet_rc
 ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
 {
@@ -315,6 +325,8 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     if (atomic_load(&header->was_written) == 0 &&
         atomic_load(&header->is_marked) == 0)
         return RAMET_OK; /* as clean as it was */
+    if (is_base_deleted(replica))
+        return RAMET_OK; /* the log is all that will be left: it stays */
     ramet_index_newest(replica, &newest);
     if (atomic_load(&header->absent_now) != 0 &&
         atomic_load(&header->high_water) <= newest.snapshot.page_count)

@@ -18,7 +18,6 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 
-#define TOMBSTONE "deleted"
 #define BASE_TEMPORARY "base.tmp"
 #define PENDING_BYTE UINT64_C(0x40000000)
 #define LOCK_BYTES 512u
@@ -241,9 +240,10 @@ write_clone_base(struct ramet_replica *replica,
 
 /* The base of a clone gets its name when it bears the mark: what a crash leaves
  * is known for what it is. */
-static enum ramet_rc
-make_clone_base(struct ramet_replica *replica,
-                const struct ramet_state_file *state, struct ramet_err *err)
+enum ramet_rc
+ramet_make_absent_base(struct ramet_replica *replica,
+                       const struct ramet_state_file *state,
+                       struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     int result;
@@ -333,7 +333,7 @@ ramet_replica_is_leftover(const struct ramet_os *os, const char *path)
     if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
         return false;
     if (ramet_replica_place_has(&place, "state") != 0 ||
-        ramet_replica_place_has(&place, TOMBSTONE) != 0 ||
+        ramet_replica_place_has(&place, RAMET_TOMBSTONE) != 0 ||
         ramet_replica_place_has(&place, RAMET_DIR_LOCK) != 1 ||
         ramet_replica_place_enter(&place, false, NULL) != RAMET_OK ||
         look_at_leftover(&place, &is_there, NULL) != RAMET_OK)
@@ -426,7 +426,7 @@ fill_clone(struct ramet_replica *replica,
         rc = describe_clone(options, remote, volume, point, page1, state, err);
     if (rc == RAMET_OK) {
         ramet_replica_adopt_state(replica, state);
-        rc = make_clone_base(replica, state, err);
+        rc = ramet_make_absent_base(replica, state, err);
     }
     if (rc == RAMET_OK)
         rc = keep_first_page(replica, state, page1, err);
@@ -459,7 +459,7 @@ ramet_replica_create_clone(const char *path,
     rc = ramet_replica_place_find(os, path, &place, err);
     if (rc != RAMET_OK)
         return rc;
-    if (ramet_replica_place_has(&place, TOMBSTONE) == 1)
+    if (ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1)
         rc = ramet_replica_delete(os, path, err);
     /* Without a directory it can't be what a clone left. */
     if (rc == RAMET_OK &&
@@ -502,7 +502,7 @@ ramet_replica_exists(const struct ramet_os *os, const char *path)
     if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
         return false;
     exists = ramet_replica_place_has(&place, "state") == 1 ||
-             ramet_replica_place_has(&place, TOMBSTONE) == 1;
+             ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1;
     ramet_replica_place_done(&place);
     return exists;
 }
@@ -521,9 +521,15 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     const struct ramet_os *const os = removal->os;
     int result = 0;
 
-    if (removal->depth == 0 &&
-        (strcmp(name, TOMBSTONE) == 0 || strcmp(name, RAMET_DIR_LOCK) == 0))
+    if (removal->depth == 0 && (strcmp(name, RAMET_TOMBSTONE) == 0 ||
+                                strcmp(name, RAMET_DIR_LOCK) == 0))
         return 0;
+    if (removal->depth == 0 && strcmp(name, RAMET_LOST) == 0) {
+        result = os->unlink(os->ctx, removal->dir_fd, name, true);
+        return result == -ENOTEMPTY || result == -EEXIST || result == -ENOENT
+                   ? 0 /* what was set aside is the user's */
+                   : result;
+    }
     if (is_dir && removal->depth < REMOVAL_DEPTH_MAX) {
         struct removal inner = {os, -1, removal->depth + 1};
 
@@ -538,13 +544,12 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     return result == -ENOENT ? 0 : result;
 }
 
-/* With the open byte held. */
-static enum ramet_rc
-delete_all(struct ramet_replica_place *place, struct ramet_err *err)
+enum ramet_rc
+ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err)
 {
     const struct ramet_os *const os = place->os;
     struct removal removal = {os, place->dir_fd, 0};
-    int result = ramet_dir_open_or_make(os, place->dir_fd, TOMBSTONE);
+    int result = ramet_dir_open_or_make(os, place->dir_fd, RAMET_TOMBSTONE);
 
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
@@ -567,9 +572,11 @@ delete_all(struct ramet_replica_place *place, struct ramet_err *err)
     /* The tombstone goes when nothing is left that it speaks of. That need not
      * last: a directory that comes back holds nothing, or it alone. */
     if (result == 0)
-        result = os->unlink(os->ctx, place->dir_fd, TOMBSTONE, false);
+        result = os->unlink(os->ctx, place->dir_fd, RAMET_TOMBSTONE, false);
     if (result == 0)
         result = os->unlink(os->ctx, place->parent_fd, place->dir_name, true);
+    if (result == -ENOTEMPTY || result == -EEXIST) /* lost/ is in it */
+        result = 0;
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
                                         -result, "delete %s", place->path);
@@ -592,7 +599,7 @@ ramet_replica_delete(const struct ramet_os *os, const char *path,
     if (rc != RAMET_OK)
         return rc;
     has_state = ramet_replica_place_has(&place, "state");
-    has_tombstone = ramet_replica_place_has(&place, TOMBSTONE);
+    has_tombstone = ramet_replica_place_has(&place, RAMET_TOMBSTONE);
     if (has_state < 0 || has_tombstone < 0) {
         const int result = has_state < 0 ? has_state : has_tombstone;
 
@@ -604,7 +611,7 @@ ramet_replica_delete(const struct ramet_os *os, const char *path,
             rc = ramet_lock_wait(os, place.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
                                  RAMET_LOCK_WAIT_MS, "it is being opened", err);
         if (rc == RAMET_OK)
-            rc = delete_all(&place, err);
+            rc = ramet_replica_remove(&place, err);
     }
     ramet_replica_place_done(&place);
     return rc;

@@ -17,7 +17,6 @@
 
 #define OPEN_TRIES 20u
 #define SHARED_BYTE UINT64_C(0x40000002)
-#define TOMBSTONE "deleted"
 
 enum ramet_rc
 ramet_session_new(struct ramet_replica *replica, bool is_internal,
@@ -138,9 +137,11 @@ open_base(struct ramet_replica *replica, bool readonly, struct ramet_err *err)
                               replica->path);
     if (fd == -ENOENT)
         return RAMET_FAIL(err, RAMET_EFOREIGN,
-                          "%s was deleted, %s-ramet was not; 'ramet restore' "
-                          "brings it back, deleting both begins anew",
-                          replica->path, replica->path);
+                          "%s was deleted; 'ramet clone URL FILE' or 'ramet "
+                          "restore URL FILE' bring back what the remote has, "
+                          "and commits that it does not have are kept: see "
+                          "'ramet lost FILE'",
+                          replica->path);
     if (fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
                               replica->path);
@@ -346,13 +347,23 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     int result;
 
     *out_make = false;
-    if (ramet_replica_place_has(&o->place, TOMBSTONE) == 1) {
+    if (ramet_replica_place_has(&o->place, RAMET_TOMBSTONE) == 1) {
         const enum ramet_rc rc = ramet_replica_delete(os, o->place.path, err);
 
         if (rc != RAMET_OK)
             return rc;
     }
     result = ramet_replica_place_has(&o->place, "state");
+    if (result == 1 && (flags & RAMET_OPEN_CREATE) != 0 &&
+        os->stat_at(os->ctx, o->place.parent_fd, o->place.name, &st) ==
+            -ENOENT) {
+        const enum ramet_rc rc =
+            ramet_replica_clear_orphan(os, o->place.path, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        result = 0;
+    }
     if (result == 1)
         return RAMET_OK;
     if (result < 0) /* there is one, perhaps, and it is shut to us */
@@ -403,6 +414,8 @@ ramet_session_open(const char *path,
         rc = look_at_place(&o, &make, err);
         if (rc == RAMET_OK)
             rc = ramet_replica_place_enter(&o.place, make, err);
+        if (rc == RAMET_OK && make)
+            rc = ramet_orphan_finish(&o.place, err);
         if (rc == RAMET_OK)
             rc = open_session(&o, err);
         ramet_replica_place_done(&o.place);

@@ -8,6 +8,8 @@
 
 #include "client/base_check.h"
 
+struct ramet_replica_place;
+
 /* No state file: make a replica of what is there, if the options say so. Fills
  * `state`, which is on disk then. Alone, under the open byte. */
 RAMET_NODISCARD enum ramet_rc
@@ -48,5 +50,29 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
 /* A session on a directory that can't be written. */
 RAMET_NODISCARD enum ramet_rc
 ramet_private_open(struct ramet_session *session, struct ramet_err *err);
+
+/* Make the base of a replica of which no page is here: the mark, and the length
+ * that `state` has. Alone, under the open byte. */
+RAMET_NODISCARD enum ramet_rc
+ramet_make_absent_base(struct ramet_replica *replica,
+                       const struct ramet_state_file *state,
+                       struct ramet_err *err);
+
+/* ---- the end -------------------------------------------------------------- */
+
+/* In the directory of a replica that is being removed. */
+#define RAMET_TOMBSTONE "deleted"
+/* The folder in it whose files nobody but the user removes. */
+#define RAMET_LOST "lost"
+
+/* Remove file and directory, but for what is in lost/. The open byte is held;
+ * others may have it open, and what they have open goes on until they close it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err);
+/* A directory was just made or entered: bring into its lost/ what a crash left
+ * beside it (orphan.c). */
+RAMET_NODISCARD enum ramet_rc
+ramet_orphan_finish(const struct ramet_replica_place *place,
+                    struct ramet_err *err);
 
 #endif

@@ -439,6 +439,20 @@ ramet_session_verify(struct ramet_session *session, uint64_t *out_checked,
 
 /* Is `path` (or what is left of it after a crash) a replica? Cheap. */
 bool ramet_replica_exists(const struct ramet_os *os, const char *path);
+/* Is there the directory, and not the file? Somebody deleted it. */
+bool ramet_replica_is_orphan(const struct ramet_os *os, const char *path);
+/* Make a replica at `out_path`, where nothing is, of what was set aside as
+ * FILE-ramet/lost/`name`; that stays. RAMET_ENOTFOUND also where pages of what
+ * was not pushed are gone for good. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_rescue(const struct ramet_os *os, const char *path,
+                     const char *name, const char *out_path,
+                     struct ramet_err *err);
+/* Clear the way for a new file: what holds commits that the remote does not have
+ * is set aside in FILE-ramet/lost/, all else goes. Nothing to do is fine. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_clear_orphan(const struct ramet_os *os, const char *path,
+                           struct ramet_err *err);
 /* Is the file at `path` what a clone that was cut off left: nothing of worth,
  * and taken away by the next clone? */
 bool ramet_replica_is_leftover(const struct ramet_os *os, const char *path);

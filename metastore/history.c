@@ -98,6 +98,13 @@ ramet_history_forget(struct ramet_history *history)
     ramet_lru_clear(&history->lru);
 }
 
+void
+ramet_history_trim(struct ramet_history *history)
+{
+    ramet_history_forget_chains(history);
+    ramet_lru_clear(&history->lru);
+}
+
 static enum ramet_rc
 went_back(const struct ramet_history *history, uint64_t lsn,
           struct ramet_err *err)

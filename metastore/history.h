@@ -93,6 +93,8 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
 /* Forget all that was seen and read: the store is believed anew. For whoever
  * was told RAMET_EWENTBACK, or knows that the store was changed. */
 void ramet_history_forget(struct ramet_history *history);
+/* Let go of the memory that reading took: it will be read again. */
+void ramet_history_trim(struct ramet_history *history);
 /* The newest commit as this history knows it, which may be no more. No request
  * while it is in the cache; lsn 0: it knows of none. */
 RAMET_NODISCARD enum ramet_rc

@@ -9,9 +9,10 @@
 
 #include "core/alloc.h"
 #include "core/thread.h"
+#include "server/work.h"
 
-/* No more write at a time than there are workers. */
-#define WRITERS_MAX 64u
+/* A worker writes a commit, and within that a map. */
+#define WRITERS_MAX (2u * RAMET_WORK_THREADS_MAX)
 
 struct ramet_gone {
     struct ramet_mutex lock;

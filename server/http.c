@@ -53,6 +53,16 @@ ramet_http_conn_enter(struct conn *conn, enum conn_state state)
     atomic_store_explicit(&conn->bytes, 0, memory_order_relaxed);
 }
 
+void
+ramet_http_conn_took(struct conn *conn, enum conn_state state, size_t bytes)
+{
+    if (conn == NULL)
+        return;
+    if (atomic_load_explicit(&conn->state, memory_order_relaxed) != (int)state)
+        ramet_http_conn_enter(conn, state);
+    atomic_fetch_add_explicit(&conn->bytes, bytes, memory_order_relaxed);
+}
+
 static enum ramet_http_method
 method_of(const char *name)
 {
@@ -170,8 +180,7 @@ keep_body(struct ramet_http_request *rq, const char *data, size_t len)
 static enum MHD_Result
 take_data(struct ramet_http_request *rq, const char *data, size_t *len)
 {
-    if (rq->conn != NULL)
-        atomic_fetch_add_explicit(&rq->conn->bytes, *len, memory_order_relaxed);
+    ramet_http_conn_took(rq->conn, CONN_RECEIVING, *len);
     if (rq->body_mode == BODY_SINK)
         return ramet_http_sink_data(rq, data, len);
     rq->body_seen += *len;
@@ -208,6 +217,15 @@ body_done(struct ramet_http_request *rq)
         rq->http->app.ready(rq->http->app.ctx, rq);
 }
 
+/* Only what is vital is answered then, until there are fewer. */
+static bool
+is_past_the_limit(const struct ramet_http_request *rq)
+{
+    return rq->conn != NULL && rq->conn->spare &&
+           atomic_load_explicit(&rq->http->connections, memory_order_relaxed) >
+               rq->http->options.connections_max;
+}
+
 /* The first callback: the headers are there. */
 static enum MHD_Result
 begin_request(struct ramet_http *http, struct MHD_Connection *mhd,
@@ -224,7 +242,7 @@ begin_request(struct ramet_http *http, struct MHD_Connection *mhd,
     if (fault != NULL) {
         rq->last = true;
         ramet_http_reply_malformed(rq, fault);
-    } else if (rq->conn != NULL && rq->conn->spare &&
+    } else if (is_past_the_limit(rq) &&
                !http->app.is_vital(http->app.ctx, url)) {
         rq->last = true;
         ramet_http_reply_no_room(rq, "too many connections at once");

@@ -112,6 +112,9 @@ struct ramet_http_request {
 uint64_t ramet_http_now_ms(void);
 bool ramet_http_allowed(struct ramet_http_request *rq);
 void ramet_http_conn_enter(struct conn *conn, enum conn_state state);
+/* Bytes moved in a state, which it may have left while it waited for us. */
+void
+ramet_http_conn_took(struct conn *conn, enum conn_state state, size_t bytes);
 
 /* http_framing.c: NULL, or why nobody can be sure where this request ends. */
 const char *
@@ -131,6 +134,9 @@ void
 ramet_http_reply_malformed(struct ramet_http_request *rq, const char *detail);
 
 /* http_reply.c */
+/* Takes the response; NULL: none could be made. */
+void ramet_http_settle(struct ramet_http_request *rq, unsigned status,
+                       const char *content_type, struct MHD_Response *response);
 void ramet_http_reply_no_room(struct ramet_http_request *rq, const char *what);
 void ramet_http_request_headers_done(struct ramet_http_request *rq);
 

@@ -1,13 +1,11 @@
 /*
- * http_reply.c - answers: in one piece, as a stream that workers fill, or as a
- * feed that is poked.
+ * http_reply.c - answers: in one piece, or as a stream that workers fill.
  *
  * A stream has one buffer that the event thread empties (`ready`) and one that
  * a worker fills (`spare`). It is suspended while there is nothing to send.
  *
  *   (1) At most one worker is at a stream (`producing`).
- *   (2) A suspended connection has a worker coming (stream) or is in
- *       http->feeds (feed), so somebody will resume it.
+ *   (2) A suspended connection has a worker coming, so somebody will resume it.
  *   (3) Two references to a stream: the response's and, while producing, the
  *       worker's.
  */
@@ -61,10 +59,9 @@ ramet_http_request_headers_done(struct ramet_http_request *rq)
     rq->header_count = 0;
 }
 
-/* Takes the response; NULL: none could be made. */
-static void
-settle(struct ramet_http_request *rq, unsigned status, const char *content_type,
-       struct MHD_Response *response)
+void
+ramet_http_settle(struct ramet_http_request *rq, unsigned status,
+                  const char *content_type, struct MHD_Response *response)
 {
     static char nothing[1];
 
@@ -139,7 +136,7 @@ ramet_http_reply(struct ramet_http_request *rq, unsigned status,
             ramet_free(data);
     }
     rq->response_bytes = len;
-    settle(rq, status, content_type, response);
+    ramet_http_settle(rq, status, content_type, response);
 }
 
 void
@@ -150,7 +147,7 @@ ramet_http_reply_copy(struct ramet_http_request *rq, unsigned status,
         len, (void *)(uintptr_t)data, MHD_RESPMEM_MUST_COPY);
 
     rq->response_bytes = len;
-    settle(rq, status, content_type, response);
+    ramet_http_settle(rq, status, content_type, response);
 }
 
 void
@@ -175,7 +172,6 @@ struct stream {
     unsigned refs;          /* lock */
     bool producing;         /* lock */
     bool suspended;         /* lock */
-    bool waits;             /* lock: the client, for us */
     bool done;              /* lock */
     bool failed;            /* lock */
     bool gone;              /* lock */
@@ -287,13 +283,7 @@ take_ready(struct stream *s, char *out, size_t max)
     memcpy(out, s->ready.data + s->ready_pos, len);
     s->ready_pos += len;
     atomic_fetch_add_explicit(&s->rq->streamed, len, memory_order_relaxed);
-    if (s->waits) {
-        s->waits = false;
-        ramet_http_conn_enter(s->rq->conn, CONN_SENDING);
-    }
-    if (s->rq->conn != NULL)
-        atomic_fetch_add_explicit(&s->rq->conn->bytes, len,
-                                  memory_order_relaxed);
+    ramet_http_conn_took(s->rq->conn, CONN_SENDING, len);
     return len;
 }
 
@@ -324,7 +314,6 @@ read_stream(void *cls, uint64_t pos, char *out, size_t max)
     if (!s->producing && !s->done && !s->failed && s->spare.len == 0)
         start_producing(s);
     if (result == 0) {
-        s->waits = true;
         ramet_http_conn_enter(s->rq->conn, CONN_WORKING);
         s->suspended = true;
         MHD_suspend_connection(s->mhd);
@@ -388,134 +377,5 @@ ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
         read_stream, s, release_stream);
     if (response == NULL)
         unref_stream(s);
-    settle(rq, status, content_type, response);
-}
-
-/* ---- feeds ----------------------------------------------------------------- */
-
-struct ramet_http_feed {
-    const struct ramet_http_feed_ops *ops;
-    void *state;
-    struct ramet_http *http;
-    uint32_t client;
-    struct ramet_http_request *rq;
-    struct MHD_Connection *mhd;
-    struct ramet_mutex lock;
-    bool suspended;                       /* lock */
-    bool poked;                           /* lock: since the last pull */
-    struct ramet_http_feed *next, **link; /* http->feeds_lock */
-};
-
-static void
-free_feed(void *cls)
-{
-    struct ramet_http_feed *feed = cls;
-
-    ramet_mutex_lock(&feed->http->feeds_lock);
-    *feed->link = feed->next;
-    if (feed->next != NULL)
-        feed->next->link = feed->link;
-    ramet_mutex_unlock(&feed->http->feeds_lock);
-    feed->ops->free(feed->state);
-    ramet_budget_let_go(&feed->http->feed_places, RAMET_HOLD_LONG, feed->client,
-                        1);
-    ramet_mutex_done(&feed->lock);
-    ramet_free(feed);
-}
-
-static ssize_t
-read_feed(void *cls, uint64_t pos, char *out, size_t max)
-{
-    struct ramet_http_feed *feed = cls;
-    ssize_t got;
-
-    (void)pos;
-    for (;;) {
-        ramet_mutex_lock(&feed->lock);
-        feed->poked = false;
-        ramet_mutex_unlock(&feed->lock);
-        if (ramet_http_is_stopping(feed->http) || !ramet_http_allowed(feed->rq))
-            return MHD_CONTENT_READER_END_OF_STREAM;
-        got = feed->ops->pull(feed->state, (uint8_t *)out, max);
-        if (got < 0)
-            return MHD_CONTENT_READER_END_OF_STREAM;
-        if (got > 0) {
-            atomic_fetch_add_explicit(&feed->rq->streamed, (uint64_t)got,
-                                      memory_order_relaxed);
-            return got;
-        }
-        ramet_mutex_lock(&feed->lock);
-        if (!feed->poked) {
-            feed->suspended = true;
-            MHD_suspend_connection(feed->mhd);
-            ramet_mutex_unlock(&feed->lock);
-            return 0;
-        }
-        ramet_mutex_unlock(&feed->lock);
-    }
-}
-
-void
-ramet_http_feed_poke(struct ramet_http_feed *feed)
-{
-    ramet_mutex_lock(&feed->lock);
-    feed->poked = true;
-    if (feed->suspended) {
-        feed->suspended = false;
-        MHD_resume_connection(feed->mhd);
-    }
-    ramet_mutex_unlock(&feed->lock);
-}
-
-/* Each looks whether it may go on. */
-void
-ramet_http_recheck(struct ramet_http *http)
-{
-    ramet_mutex_lock(&http->feeds_lock);
-    for (struct ramet_http_feed *f = http->feeds.first; f != NULL; f = f->next)
-        ramet_http_feed_poke(f);
-    ramet_mutex_unlock(&http->feeds_lock);
-}
-
-void
-ramet_http_reply_feed(struct ramet_http_request *rq, const char *content_type,
-                      const struct ramet_http_feed_ops *ops, void *state)
-{
-    struct ramet_http_feed *feed = NULL;
-    struct ramet_http *http = rq->http;
-    struct MHD_Response *response;
-    const bool room =
-        ramet_budget_hold(&http->feed_places, RAMET_HOLD_LONG, rq->client, 1);
-
-    if (room)
-        feed = ramet_calloc(1, sizeof(*feed));
-    if (feed == NULL) {
-        if (room)
-            ramet_budget_let_go(&http->feed_places, RAMET_HOLD_LONG, rq->client,
-                                1);
-        ops->free(state);
-        ramet_http_reply_no_room(rq, "too many event streams");
-        return;
-    }
-    ramet_mutex_init(&feed->lock);
-    feed->ops = ops;
-    feed->state = state;
-    feed->http = http;
-    feed->client = rq->client;
-    feed->rq = rq;
-    feed->mhd = rq->mhd;
-    ramet_mutex_lock(&http->feeds_lock);
-    feed->next = http->feeds.first;
-    feed->link = &http->feeds.first;
-    if (feed->next != NULL)
-        feed->next->link = &feed->next;
-    http->feeds.first = feed;
-    ramet_mutex_unlock(&http->feeds_lock);
-    ops->attached(state, feed);
-    response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096,
-                                                 read_feed, feed, free_feed);
-    if (response == NULL)
-        free_feed(feed);
-    rq->is_feed = response != NULL;
-    settle(rq, 200, content_type, response);
+    ramet_http_settle(rq, status, content_type, response);
 }

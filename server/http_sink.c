@@ -198,7 +198,8 @@ ramet_http_sink_data(struct ramet_http_request *rq, const char *data,
     rq->body_seen += room;
     if (sink->fill_len == RAMET_HTTP_SINK_BYTES && !sink->busy)
         start_worker(sink);
-    if (*len > 0) {
+    if (*len > 0) { /* the client waits for us */
+        ramet_http_conn_enter(rq->conn, CONN_WORKING);
         sink->waiting = rq->mhd;
         ramet_http_suspend(rq);
     }

@@ -158,6 +158,7 @@ ramet_live_get(struct ramet_lives *lives, const struct ramet_vid *volume,
         ramet_live_ref(*link);
         *out_live = *link;
     }
+    (*out_live)->asked = true;
     ramet_mutex_unlock(&lives->lock);
     if (spare != NULL) /* somebody else made it meanwhile */
         free_live(spare);
@@ -348,6 +349,15 @@ tick_live(struct ramet_live *live, bool heartbeat)
     ramet_work_continue(live->lives->work, &live->poll_job);
 }
 
+/* Invariant (3) of live.h; with lives->lock held. */
+static void
+trim_live(struct ramet_live *live)
+{
+    if (live->lives->count > RAMET_LIVE_IDLE_MAX && !live->asked)
+        ramet_history_trim(live->history);
+    live->asked = false;
+}
+
 void
 ramet_lives_tick(struct ramet_lives *lives, uint64_t now_ms)
 {
@@ -358,8 +368,11 @@ ramet_lives_tick(struct ramet_lives *lives, uint64_t now_ms)
     ramet_mutex_lock(&lives->lock);
     for (unsigned i = 0; i < RAMET_LIVE_BUCKETS; i++) {
         for (struct ramet_live *l = lives->buckets[i]; l != NULL; l = l->chain)
-            if (l->refs > 0)
+            if (l->refs > 0) {
                 tick_live(l, heartbeat);
+                if (heartbeat)
+                    trim_live(l);
+            }
     }
     ramet_mutex_unlock(&lives->lock);
 }

@@ -9,7 +9,9 @@
  *       LSNs only.
  *   (2) At most one map is being made for a volume.
  *   (3) Memory: RAMET_LIVE_IDLE_MAX histories that nobody uses, and for each
- *       volume at most RAMET_LIVE_EVENTS rendered events.
+ *       volume at most RAMET_LIVE_EVENTS rendered events. Where more volumes
+ *       are in use than that, those that nobody asks for (somebody listens, or
+ *       reads slowly) keep nothing of what was read of them.
  *
  * Layer: server.
  */

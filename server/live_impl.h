@@ -39,6 +39,7 @@ struct ramet_live {
     struct ramet_vid volume;
     struct ramet_history *history;
     unsigned refs; /* lives->lock */
+    bool asked;    /* lives->lock: since the last heartbeat */
     bool orphan;   /* lives->lock: not in the table any more */
     struct ramet_mutex lock;
     struct subscriber *subscribers; /* lock */

@@ -8,8 +8,6 @@
 #include "core/alloc.h"
 #include "core/thread.h"
 
-#define THREADS_MAX 64u
-
 struct ramet_work {
     struct ramet_mutex lock;
     struct ramet_cond wake;
@@ -19,7 +17,7 @@ struct ramet_work {
     size_t admit_max;
     bool stopping; /* lock */
     unsigned thread_count;
-    struct ramet_thread threads[THREADS_MAX];
+    struct ramet_thread threads[RAMET_WORK_THREADS_MAX];
 };
 
 static struct ramet_job *
@@ -60,9 +58,9 @@ ramet_work_new(unsigned threads, size_t admit_max, struct ramet_work **out_work,
     struct ramet_work *work;
     enum ramet_rc rc = RAMET_OK;
 
-    if (threads == 0 || threads > THREADS_MAX)
+    if (threads == 0 || threads > RAMET_WORK_THREADS_MAX)
         return RAMET_FAIL(err, RAMET_EINVAL, "workers: %u is not in 1 to %u",
-                          threads, THREADS_MAX);
+                          threads, RAMET_WORK_THREADS_MAX);
     work = ramet_calloc(1, sizeof(*work));
     if (work == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "workers: out of memory");

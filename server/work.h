@@ -19,6 +19,8 @@
 
 #include "core/err.h"
 
+#define RAMET_WORK_THREADS_MAX 64u
+
 struct ramet_work;
 
 /* Embedded in whatever is to be done; must live until `run` was called. */

@@ -4,9 +4,6 @@
  *
  *   (1) The object with the highest seq says what a name means; it is the
  *       first in a listing. Numbers go up by one.
- *   (2) A volume whose commit 1 is gone is deleted. That one goes first, so that
- *       nobody takes what is left of the others for an older snapshot; then
- *       whoever deletes again finishes it, whatever is left.
  */
 #include "metastore/catalog.h"
 
@@ -18,7 +15,6 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "core/hash.h"
-#include "metastore/commit.h"
 
 #define NAME_MAGIC "RAMTNAM\x01"
 #define NAME_OBJECT_SIZE 48u
@@ -27,7 +23,6 @@
 #define FORMAT_START "{\"format\":\"ramet\",\"version\":"
 #define FORMAT_BYTES_MAX 4096u
 #define TRIES_MAX 100
-#define DELETE_AT_ONCE 256u
 #define VOLUMES_MAX (1u << 20) /* in a list: a store may claim any number */
 
 static bool
@@ -525,159 +520,5 @@ ramet_catalog_list(struct ramet_objstore *store, ramet_catalog_visit *visit,
     if (rc == RAMET_OK && more)
         rc = visit_nameless(store, &list, visit, ctx, err);
     name_list_done(&list);
-    return rc;
-}
-
-/* ---- deleting ------------------------------------------------------------ */
-
-struct key_batch {
-    char keys[DELETE_AT_ONCE][RAMET_KEY_MAX];
-    size_t count;
-};
-
-static bool
-collect_key(void *ctx, const char *key, uint64_t size_bytes)
-{
-    struct key_batch *const batch = ctx;
-
-    (void)size_bytes;
-    snprintf(batch->keys[batch->count++], RAMET_KEY_MAX, "%s", key);
-    return batch->count < DELETE_AT_ONCE;
-}
-
-/* Until nothing is listed. */
-static enum ramet_rc
-remove_prefix(struct ramet_objstore *store, const char *prefix,
-              struct ramet_err *err)
-{
-    struct key_batch *const batch = ramet_alloc(sizeof(*batch));
-    enum ramet_rc rc;
-
-    if (batch == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "list of keys");
-    do {
-        batch->count = 0;
-        rc = ramet_objstore_list(store, prefix, "", collect_key, batch, err);
-        for (size_t i = 0; rc == RAMET_OK && i < batch->count; i++)
-            rc = ramet_objstore_remove(store, batch->keys[i], err);
-    } while (rc == RAMET_OK && batch->count > 0);
-    ramet_free(batch);
-    return rc;
-}
-
-static bool
-note_any(void *ctx, const char *key, uint64_t size_bytes)
-{
-    (void)key;
-    (void)size_bytes;
-    *(bool *)ctx = true;
-    return false;
-}
-
-static enum ramet_rc
-check_no_forks(struct ramet_objstore *store, const char *vid,
-               struct ramet_err *err)
-{
-    char prefix[RAMET_KEY_MAX];
-    bool any = false;
-    enum ramet_rc rc;
-
-    snprintf(prefix, sizeof(prefix), "volumes/%s/forks/", vid);
-    rc = ramet_objstore_list(store, prefix, "", note_any, &any, err);
-    if (rc == RAMET_OK && any)
-        rc = RAMET_FAIL(err, RAMET_EBUSY,
-                        "volume %s is needed by another that was made from it",
-                        vid);
-    return rc;
-}
-
-/* A name that can't be taken away any more stays, and names nothing. */
-static enum ramet_rc
-unbind_all(struct ramet_objstore *store, const struct ramet_vid *volume,
-           struct ramet_err *err)
-{
-    struct name_list list = {.count = 0};
-    enum ramet_rc rc;
-
-    rc = load_names(store, &list, err);
-    for (size_t i = 0; rc == RAMET_OK && i < list.count; i++) {
-        if (ramet_id_compare(&list.items[i].volume.id, &volume->id) == 0)
-            rc = ramet_catalog_unbind(store, list.items[i].name, err);
-        if (rc == RAMET_ETOOBIG)
-            rc = RAMET_OK;
-    }
-    name_list_done(&list);
-    return rc;
-}
-
-static enum ramet_rc
-remove_all(struct ramet_objstore *store, const char *vid, struct ramet_err *err)
-{
-    static const char *const kinds[] = {"commits", "maps", "segments"};
-    char prefix[RAMET_KEY_MAX];
-    enum ramet_rc rc = RAMET_OK;
-
-    for (size_t i = 0; rc == RAMET_OK && i < sizeof(kinds) / sizeof(kinds[0]);
-         i++) {
-        snprintf(prefix, sizeof(prefix), "volumes/%s/%s/", vid, kinds[i]);
-        rc = remove_prefix(store, prefix, err);
-    }
-    return rc;
-}
-
-enum ramet_rc
-ramet_catalog_exists(struct ramet_objstore *store,
-                     const struct ramet_vid *volume, bool *out_exists,
-                     struct ramet_err *err)
-{
-    struct name_list list = {.count = 0};
-    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
-    enum ramet_rc rc;
-
-    *out_exists = false;
-    ramet_id_format(&volume->id, vid);
-    snprintf(prefix, sizeof(prefix), "volumes/%s/", vid);
-    rc = ramet_objstore_list(store, prefix, "", note_any, out_exists, err);
-    if (rc == RAMET_OK && !*out_exists)
-        rc = load_names(store, &list, err);
-    if (rc == RAMET_OK && is_named(&list, volume))
-        *out_exists = true;
-    name_list_done(&list);
-    return rc;
-}
-
-enum ramet_rc
-ramet_catalog_has_commits(struct ramet_objstore *store,
-                          const struct ramet_vid *volume, bool *out_has,
-                          struct ramet_err *err)
-{
-    char key[RAMET_KEY_MAX];
-    uint64_t size;
-    enum ramet_rc rc;
-
-    ramet_commit_key(volume, 1, key);
-    rc = ramet_objstore_size(store, key, &size, err);
-    *out_has = rc == RAMET_OK;
-    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
-}
-
-enum ramet_rc
-ramet_catalog_delete(struct ramet_objstore *store,
-                     const struct ramet_vid *volume, struct ramet_err *err)
-{
-    char vid[RAMET_ID_TEXT_SIZE], first[RAMET_KEY_MAX];
-    enum ramet_rc rc;
-
-    ramet_id_format(&volume->id, vid);
-    ramet_commit_key(volume, 1, first);
-    rc = check_no_forks(store, vid, err);
-    if (rc == RAMET_OK) /* invariant (2) */
-        rc = ramet_objstore_remove(store, first, err);
-    if (rc == RAMET_OK)
-        rc = unbind_all(store, volume, err);
-    if (rc == RAMET_OK)
-        rc = remove_all(store, vid, err);
-    if (rc == RAMET_OK) /* somebody may have named it meanwhile */
-        rc = unbind_all(store, volume, err);
     return rc;
 }

@@ -529,7 +529,7 @@ settle_slot(struct ramet_history *history, uint64_t lsn,
 }
 
 /* The object under `key` was put on top of what was there. If commit 1 is gone
- * the volume was deleted meanwhile (catalog.c), and the deletion may have looked
+ * the volume was deleted meanwhile (catalog_delete.c), and the deletion may have looked
  * before this was put: then nobody would ever read or remove it. Nobody was told
  * of it either, so it can go. No request where somebody behind the store sees to
  * that, or where a look is dear: there a list shows it, and it can be deleted. */

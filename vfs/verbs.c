@@ -139,8 +139,7 @@ check(const struct ramet_dbfile *db, const struct ramet_verb_call *call,
 {
     if (db->functions_off)
         return RAMET_FAIL(err, RAMET_EAUTH,
-                          "cannot %s: opened with "
-                          "functions=off",
+                          "cannot %s: it was opened with functions=off",
                           ramet_verb_name(call->verb));
     if (!ramet_verb_acts(call->verb))
         return RAMET_OK;

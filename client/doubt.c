@@ -144,6 +144,21 @@ struct ending {
     bool landed;
 };
 
+/* Those of the old page size, if it changes, as a pull does. */
+static enum ramet_rc
+wait_for_readers(struct ramet_session *session,
+                 const struct ramet_trailer *trailer, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_published newest;
+
+    ramet_index_newest(replica, &newest);
+    if (trailer->page_size == newest.snapshot.page_size ||
+        atomic_load(&replica->head->header.high_water) == 0)
+        return RAMET_OK;
+    return ramet_wait_alone_as(session, session, err);
+}
+
 static enum ramet_rc
 end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
           void *ctx, struct ramet_err *err)
@@ -153,6 +168,7 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_record_place place =
         ramet_record_place_of(&scan->trailer);
+    const bool had_gate = session->has_gate;
     enum ramet_rc rc;
 
     if (!found ||
@@ -165,11 +181,15 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
         atomic_store(&header->doubt, 0); /* void, or condemned to be */
         return rc;
     }
-    rc = confirm_record(replica, &place, err); /* invariant (4) */
+    rc = wait_for_readers(session, &scan->trailer, err);
+    if (rc == RAMET_OK)
+        rc = confirm_record(replica, &place, err); /* invariant (4) */
     if (rc == RAMET_OK)
         rc = ramet_apply_record(session, scan, err);
     if (rc == RAMET_OK)
         atomic_store(&header->doubt, 0);
+    if (!had_gate)
+        ramet_session_open_gate(session);
     return rc;
 }
 

@@ -132,34 +132,44 @@ is_in_doubt(struct ramet_file *file, enum ramet_rc rc)
            !ramet_id_is_nil(&id.id);
 }
 
+/* The write lock, if nothing is unsettled; *out_ready false: without it. */
+static enum ramet_rc
+reserve_if_ready(struct ramet_file *file, bool *out_ready,
+                 struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_session_reserve(file->session, err);
+
+    *out_ready = false;
+    if (rc != RAMET_OK)
+        return is_in_doubt(file, rc) ? RAMET_OK : rc;
+    rc = ramet_durable_is_ready(file->link, file->session, &file->state,
+                                out_ready, err);
+    if (rc != RAMET_OK || !*out_ready)
+        ramet_session_release(file->session);
+    return rc;
+}
+
 /*
  * With sync=commit nothing may be unsettled when a transaction begins to
  * write. The look is cheap and made under the write lock; what it finds is
- * put right without it, and may move the replica on.
+ * put right without it, which may move the replica on, and looked at again.
  */
 static enum ramet_rc
 reserve_durably(struct ramet_file *file, struct ramet_err *err)
 {
-    bool ready = false;
-    enum ramet_rc rc;
+    bool ready;
+    enum ramet_rc rc = reserve_if_ready(file, &ready, err);
 
-    rc = ramet_session_reserve(file->session, err);
-    if (rc == RAMET_OK) {
-        rc = ramet_durable_is_ready(file->link, file->session, &file->state,
-                                    &ready, err);
-        if (rc == RAMET_OK && ready)
-            return rc;
-        ramet_session_release(file->session);
-    } else if (!is_in_doubt(file, rc)) {
+    if (rc != RAMET_OK || ready)
         return rc;
-    } else {
-        rc = RAMET_OK;
-    }
+    rc = ramet_durable_ready(file->link, file->session, file->commit_timeout_ms,
+                             err);
     if (rc == RAMET_OK)
-        rc = ramet_durable_ready(file->link, file->session,
-                                 file->commit_timeout_ms, err);
-    if (rc == RAMET_OK)
-        rc = ramet_session_reserve(file->session, err);
+        rc = reserve_if_ready(file, &ready, err);
+    if (rc == RAMET_OK && !ready)
+        rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                        "%s: another commit came in between; begin again",
+                        file->path);
     return rc;
 }
 

@@ -259,8 +259,10 @@ bind_name(struct ramet_sync *sync, struct ramet_vid *out_volume,
 static enum ramet_rc
 bind_replica(struct ramet_sync *sync, struct ramet_err *err)
 {
+    const struct ramet_snapshot base = sync->state->newest;
     struct ramet_vid volume;
     struct ramet_head head;
+    const char *text;
     enum ramet_rc rc;
 
     rc = bind_name(sync, &volume, err);
@@ -284,8 +286,10 @@ bind_replica(struct ramet_sync *sync, struct ramet_err *err)
                           sync->link->path, ramet_source_text(sync->source),
                           head.kind == RAMET_KIND_SQLITE ? "a database"
                                                          : "a plain file");
-    rc = ramet_session_bind(sync->session, ramet_source_text(sync->source),
-                            &volume, err);
+    text = ramet_source_text(sync->source);
+    rc = head.lsn > 0 ? ramet_session_bind_unchanged(sync->session, &base, text,
+                                                     &volume, err)
+                      : ramet_session_bind(sync->session, text, &volume, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_link_set_volume(sync->link, &volume);

@@ -169,6 +169,32 @@ ramet_session_bind(struct ramet_session *session, const char *remote,
     return rc;
 }
 
+enum ramet_rc
+ramet_session_bind_unchanged(struct ramet_session *session,
+                             const struct ramet_snapshot *base,
+                             const char *remote, const struct ramet_vid *volume,
+                             struct ramet_err *err)
+{
+    struct ramet_published newest;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_write_lock_briefly(session, WRITE_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_is_settled(session->replica))
+        rc = ramet_settle(session, err);
+    ramet_index_newest(session->replica, &newest);
+    if (rc == RAMET_OK && newest.snapshot.tail != base->tail) /* (2) */
+        rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                        "%s: was written to while its remote was asked",
+                        session->replica->path);
+    if (rc == RAMET_OK)
+        rc = ramet_session_bind(session, remote, volume, err);
+    ramet_write_unlock_briefly(session);
+    return rc;
+}
+
 /* ---- the pusher's lock --------------------------------------------------- */
 
 enum ramet_rc

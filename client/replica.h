@@ -311,6 +311,13 @@ ramet_session_state(struct ramet_session *session,
 RAMET_NODISCARD enum ramet_rc
 ramet_session_bind(struct ramet_session *session, const char *remote,
                    const struct ramet_vid *volume, struct ramet_err *err);
+/* The same, if nothing was written since `base`: RAMET_ESNAPSHOT. For a volume
+ * that has commits, which only an empty file may be bound to. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_bind_unchanged(struct ramet_session *session,
+                             const struct ramet_snapshot *base,
+                             const char *remote, const struct ramet_vid *volume,
+                             struct ramet_err *err);
 
 /*
  * A commit that was sent by a process that died before it knew what became of

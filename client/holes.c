@@ -41,7 +41,7 @@ ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most)
     uint32_t count = 0;
     uint32_t hole;
 
-    if (ramet_session_is_parents(session))
+    if (ramet_session_is_parents(session) || ramet_session_has_own(session))
         return 0;
     if (most > AT_ONCE)
         most = AT_ONCE;

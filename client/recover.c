@@ -152,10 +152,12 @@ search_damage(struct ramet_replica *replica, uint64_t end,
     return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
 }
 
-/* *out_go: the record counts and was applied. */
+/* *out_go: the record counts and was applied. *io_end: past it, if it stays as
+ * it is without counting. */
 static enum ramet_rc
 recover_record(struct ramet_session *session, struct ramet_scan *scan,
-               bool may_write, bool *out_go, struct ramet_err *err)
+               bool may_write, bool *out_go, uint64_t *io_end,
+               struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_record_place place =
@@ -163,10 +165,13 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
     enum ramet_rc rc;
 
     *out_go = false;
-    if (ramet_is_condemned(replica, &scan->trailer))
+    if (ramet_is_condemned(replica, &scan->trailer)) {
+        *io_end = scan->trailer.tail;
         return RAMET_OK; /* whoever writes next makes it void */
+    }
     if (ramet_trailer_in_doubt(&scan->trailer)) {
         atomic_store(&replica->head->header.doubt, scan->trailer.start);
+        *io_end = scan->trailer.tail;
         return RAMET_OK; /* whoever asks the remote ends that */
     }
     rc = ramet_super_decide(replica, &scan->trailer, out_go, err);
@@ -187,6 +192,7 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_published newest;
     struct ramet_scan scan;
+    uint64_t end = 0;
     bool go = true;
     enum ramet_rc rc = RAMET_OK;
 
@@ -196,10 +202,11 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
         ramet_index_newest(replica, &newest);
         rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &go, err);
         if (rc == RAMET_OK && go)
-            rc = recover_record(session, &scan, may_write, &go, err);
+            rc = recover_record(session, &scan, may_write, &go, &end, err);
     }
     if (rc == RAMET_OK)
-        rc = search_damage(replica, atomic_load(&header->write_pos), err);
+        rc = search_damage(
+            replica, end != 0 ? end : atomic_load(&header->write_pos), err);
     atomic_store(&header->was_written, 0);
     ramet_scan_done(&scan);
     return rc;

@@ -184,7 +184,7 @@ ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
                    size_t len, size_t *out_got, struct ramet_err *err);
 /* How many pages from `pgno` on, `most` at most, are zeros of the pinned
  * snapshot for certain, without reading: they are in a hole of the base. There
- * may be more. Not for a session with writes of its own. */
+ * may be more; 0 of a session with writes of its own. */
 uint32_t
 ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most);
 /* Size in bytes, own unpublished writes included. */

@@ -266,6 +266,14 @@ struct ramet_session {
     uint64_t extended_to;   /* position; the log's file is that long at least */
 };
 
+/* Has it written what is not published? Then what it reads is no snapshot's, and
+ * says nothing of the base. */
+static inline bool
+ramet_session_has_own(const struct ramet_session *session)
+{
+    return session->has_writes || session->prepared.is_set;
+}
+
 #define RAMET_PAGE_SIZE_MAX 65536u
 
 static inline uint32_t

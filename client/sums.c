@@ -277,7 +277,8 @@ ramet_session_note_pages(struct ramet_session *session, uint32_t first,
     enum ramet_rc rc;
 
     assert(session->is_pinned);
-    if (!ramet_is_unsummed(replica) || replica->is_readonly || count > BLOCK)
+    if (!ramet_is_unsummed(replica) || replica->is_readonly || count > BLOCK ||
+        ramet_session_has_own(session))
         return;
     for (uint32_t i = 0; i < count; i++)
         sums[i] = ramet_presence_sum(first + i, pages + (size_t)i * page_size,

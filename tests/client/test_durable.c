@@ -320,6 +320,34 @@ commit__that_cuts_off_and_regrows__sends_zeros(void **state)
     ramet_file_close(a);
 }
 
+/* What the base has in a place says nothing of what is written there now. */
+static void
+commit__into_a_hole_of_the_base__is_sent(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *a = make_volume(world);
+
+    memset(bytes + 2 * 4096, 0, SIZE - 2 * 4096);
+    world_truncate(a, 2 * 4096);
+    world_truncate(a, SIZE); /* ... and the close makes a hole of it */
+    ramet_file_close(a);
+    a = open_commit(world, 0, world_path(world, "a"), NULL);
+    OK(ramet_file_pin(a, e));
+    OK(ramet_file_reserve(a, e));
+    OK(ramet_file_truncate(a, 4096, e));
+    OK(ramet_file_truncate(a, SIZE, e));
+    OK(ramet_file_write(a, 6 * 4096, "written", 7, e));
+    OK(ramet_file_prepare(a, NULL, e));
+    ramet_file_publish(a);
+    ramet_file_release(a);
+    ramet_file_unpin(a);
+    memset(bytes + 4096, 0, 4096);
+    memcpy(bytes + 6 * 4096, "written", 7);
+    world_expect(a, bytes, SIZE);
+    world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
+    ramet_file_close(a);
+}
+
 /*
  * Power goes after the n-th change on disk: the commit is durable or it is
  * not there at all, and the replica and the remote agree in the end.
@@ -464,6 +492,7 @@ main(void)
         T(commit__pushes_what_is_pending_first),
         T(commit__can_be_cut_to_the_size_in_the_header),
         T(commit__that_cuts_off_and_regrows__sends_zeros),
+        T(commit__into_a_hole_of_the_base__is_sent),
         T(commit__is_whole_or_absent_wherever_the_power_goes),
         T(commit__of_unknown_fate__and_one_of_another_mode_on_top),
     };

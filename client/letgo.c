@@ -18,6 +18,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/base_check.h"
 #include "core/alloc.h"
 
 /* Page 1 stays, which all readers look at; a page that was cut off since, and
@@ -156,6 +157,7 @@ open_base(struct ramet_letgo *l, struct ramet_err *err)
     rc = ramet_state_file_read(replica->os, replica->dir_fd, &l->state, err);
     if (rc == RAMET_OK) {
         atomic_store(&replica->head->header.mark_next, l->state.mark_next);
+        l->was_at_rest = ramet_base_is_at_rest(replica);
         rc = l->is_mending ? ramet_base_begin_mending(l->session, err)
                            : ramet_base_begin(l->session, err);
     }
@@ -259,7 +261,7 @@ ramet_letgo_end(struct ramet_letgo *l, enum ramet_rc rc, struct ramet_err *err)
     }
     if (rc == RAMET_OK && l->is_open)
         ramet_presence_end(replica, l->state.base_absent);
-    if (l->is_open && !l->is_mending)
+    if (l->is_open && (l->was_at_rest || !l->is_mending))
         ramet_base_rest(replica);
     ramet_era_leave(session, l->entered);
     ramet_base_unlock(session);

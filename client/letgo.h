@@ -13,9 +13,10 @@ struct ramet_letgo {
     struct ramet_replica_state fold; /* of the newest snapshot */
     struct ramet_state_file state;   /* as it will be */
     struct ramet_pageset gone;
-    bool is_mending; /* what rotted, whatever became of the other pages */
-    bool is_open;    /* the base bears the mark, durably; `state` was read */
-    bool entered;    /* an era */
+    bool is_mending;  /* what rotted, whatever became of the other pages */
+    bool was_at_rest; /* the base, before that */
+    bool is_open;     /* the base bears the mark, durably; `state` was read */
+    bool entered;     /* an era */
 };
 
 /* Can the page be had from the remote again as it is? */

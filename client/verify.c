@@ -179,9 +179,13 @@ write_anew(struct verification *v, uint32_t pgno, const uint8_t *page,
     rc = is_bad_still(v, pgno, &value, &bad, err);
     *out_done = rc == RAMET_OK && (!bad || value == sum);
     if (*out_done && bad) {
+        const bool was_at_rest = ramet_base_is_at_rest(v->replica);
+
         rc = ramet_base_begin_mending(v->session, err);
         if (rc == RAMET_OK)
             rc = ramet_base_write(v->replica, v->page_size, pgno, page, err);
+        if (was_at_rest)
+            ramet_base_rest(v->replica);
     }
     ramet_base_unlock(v->session);
     return rc;

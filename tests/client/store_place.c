@@ -6,8 +6,10 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -74,6 +76,27 @@ place_try_open(const char *path, unsigned flags, struct ramet_err *err)
     if (rc == RAMET_OK)
         ramet_session_close(session);
     return rc;
+}
+
+void
+place_await_tick(const struct place *p)
+{
+    struct stat base;
+    struct stat st;
+    char path[300];
+
+    assert_int_equal(stat(p->path, &base), 0);
+    snprintf(path, sizeof(path), "%s/tick", p->folder);
+    do {
+        const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, "", 1), 1);
+        assert_int_equal(fstat(fd, &st), 0);
+        close(fd);
+    } while (st.st_mtim.tv_sec == base.st_ctim.tv_sec &&
+             st.st_mtim.tv_nsec == base.st_ctim.tv_nsec);
+    assert_int_equal(unlink(path), 0);
 }
 
 void

@@ -32,6 +32,9 @@ struct ramet_session *place_open(struct place *p, unsigned flags);
 /* Open and close. */
 enum ramet_rc
 place_try_open(const char *path, unsigned flags, struct ramet_err *err);
+/* What is written from here on has another time than the base has: a file
+ * system's clock may tick a few hundred times a second only. */
+void place_await_tick(const struct place *p);
 /* Copy the replica, as `cp` does. */
 void place_copy(const struct place *p, const char *to);
 

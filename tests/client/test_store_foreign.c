@@ -41,6 +41,7 @@ set_times(const struct place *p, const struct stat *st)
 static void
 shell(const struct place *p, const char *command)
 {
+    place_await_tick(p);
     assert_int_equal(setenv("B", p->path, 1), 0);
     assert_int_equal(system(command), 0);
 }
@@ -56,6 +57,7 @@ write_over(const struct place *p, bool keeps_time)
     uint64_t rng = 99;
 
     assert_true(fd >= 0);
+    place_await_tick(p);
     for (uint64_t at = 200; at + sizeof(bytes) < (uint64_t)before.st_size;
          at += sizeof(bytes)) {
         store_random_bytes(&rng, bytes, sizeof(bytes));

@@ -40,9 +40,9 @@ push(struct place *p, struct ramet_session *session, struct image *image)
 }
 
 static void
-rot(struct place *p)
+rot_page(struct place *p, uint32_t pgno)
 {
-    const off_t at = (off_t)(ROTTEN - 1) * PLACE_PAGE + 50;
+    const off_t at = (off_t)(pgno - 1) * PLACE_PAGE + 50;
     const int fd = open(p->path, O_RDWR);
     uint8_t byte;
 
@@ -50,6 +50,12 @@ rot(struct place *p)
     byte ^= 1;
     assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     close(fd);
+}
+
+static void
+rot(struct place *p)
+{
+    rot_page(p, ROTTEN);
 }
 
 /* `reader` is pinned where LSN 1 is the newest, and what becomes LSN 2 is here
@@ -192,6 +198,65 @@ rotten_page__with_a_local_commit__stays_and_is_told_each_time(void **state)
     image_unref(new);
 }
 
+/* A disk that rots tells nobody: until the next page is written, files are said
+ * to be as they were. */
+static struct ramet_stat before;
+static bool is_frozen;
+
+static int
+stat_before(void *ctx, int fd, struct ramet_stat *out)
+{
+    const int result = ramet_os_system()->stat(ctx, fd, out);
+
+    if (result == 0 && is_frozen && out->inode == before.inode)
+        *out = before;
+    return result;
+}
+
+static ssize_t
+write_and_thaw(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+               uint64_t offset)
+{
+    if (iovcnt == 1 && iov[0].iov_len == PLACE_PAGE)
+        is_frozen = false;
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+}
+
+static void
+rotten_pages__of_which_one_can_be_mended__hinder_no_checkpoint(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *const session =
+        place_open_on(p, RAMET_OPEN_CREATE, &os);
+    struct image *const image = place_image(1, PAGES * PLACE_PAGE);
+
+    OK(place_commit(session, image, e));
+    push(p, session, image_copy(image));
+    image->bytes[2 * PLACE_PAGE] ^= 1; /* page 3 is local */
+    OK(place_commit(session, image, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    assert_int_equal(os.stat_at(NULL, AT_FDCWD, p->path, &before), 0);
+    os.stat = stat_before;
+    os.pwritev = write_and_thaw;
+    is_frozen = true;
+    place_await_tick(p);
+    rot_page(p, 3);
+    rot(p);
+    assert_int_equal(verify(session), 2);
+    assert_int_equal(verify(session), 1);
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 9 * PLACE_PAGE, "more", 4, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    OK(ramet_session_checkpoint(session, true, e));
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -203,6 +268,7 @@ main(void)
             rotten_page__with_the_remote_away__is_not_given_up_under_older_readers),
         TEST(rotten_page__is_not_mended_with_another),
         TEST(rotten_page__with_a_local_commit__stays_and_is_told_each_time),
+        TEST(rotten_pages__of_which_one_can_be_mended__hinder_no_checkpoint),
     };
 #undef TEST
 

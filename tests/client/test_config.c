@@ -247,6 +247,33 @@ config__finds_the_token_of_the_longest_url(void **state)
 }
 
 static void
+config__says_whether_a_token_may_go_over_plain_http(void **state)
+{
+    struct ramet_config *config = NULL;
+    struct ramet_err err;
+
+    (void)state;
+    assert_int_equal(parse("[remote a]\nurl=http://h:1/\ntoken_file=a\n"
+                           "token_plain=yes\n"
+                           "[remote b]\nurl=http://h:1/b\ntoken_file=b\n"
+                           "token_plain=no\n"
+                           "[remote c]\nurl=http://h:1/c\ntoken_file=c\n"
+                           "[remote d]\nurl=http://h:2/\ntoken_plain=yes\n",
+                           &config, NULL),
+                     RAMET_OK);
+    assert_true(ramet_config_token_is_plain(config, "http://h:1/x"));
+    assert_false(ramet_config_token_is_plain(config, "http://h:1/b/x"));
+    assert_false(ramet_config_token_is_plain(config, "http://h:1/c/x"));
+    assert_false(ramet_config_token_is_plain(config, "http://h:2/x"));
+    assert_false(ramet_config_token_is_plain(config, "http://h:3/x"));
+    ramet_config_free(config);
+    assert_int_equal(parse("[remote a]\nurl=http://h:1/\ntoken_plain=maybe\n",
+                           &config, &err),
+                     RAMET_EINVAL);
+    assert_non_null(strstr(err.text, "yes or no"));
+}
+
+static void
 config__survives_failure_of_each_allocation(void **state)
 {
     struct ramet_config *config = NULL;
@@ -272,6 +299,7 @@ main(void)
         cmocka_unit_test(config__refuses_what_is_wrong_and_says_where),
         cmocka_unit_test(config__refuses_long_lines_and_zero_bytes),
         cmocka_unit_test(config__bounds_the_number_of_remotes),
+        cmocka_unit_test(config__says_whether_a_token_may_go_over_plain_http),
         cmocka_unit_test(config__survives_failure_of_each_allocation),
         cmocka_unit_test_setup_teardown(config__is_found_by_its_rules, make_dir,
                                         remove_dir),

@@ -72,7 +72,8 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
         return rc;
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
-    if (rc == RAMET_OK && atomic_load(&header->supers) != 0)
+    if (rc == RAMET_OK &&
+        atomic_load(&header->supers) != atomic_load(&replica->seen_supers))
         ramet_super_sweep(replica, false);
     if (rc == RAMET_OK)
         rc = ramet_doubt_check(replica, err);

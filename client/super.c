@@ -340,6 +340,7 @@ struct sweep {
     size_t count;
 };
 
+/* ramet_dir_visit. */
 static int
 note_super(void *ctx, const char *entry, bool is_dir)
 {
@@ -365,14 +366,16 @@ ramet_super_sweep(struct ramet_replica *replica, bool is_alone)
 {
     const struct ramet_os *const os = replica->os;
     const uint64_t before = atomic_load(&replica->head->header.supers);
-    struct sweep *const sweep = ramet_calloc(1, sizeof(*sweep));
+    struct sweep *sweep;
     uint64_t seen = before;
     bool all = true;
 
-    if (sweep == NULL || before == 0) {
-        ramet_free(sweep);
+    atomic_store(&replica->seen_supers, before);
+    if (before == 0)
         return;
-    }
+    sweep = ramet_calloc(1, sizeof(*sweep));
+    if (sweep == NULL)
+        return;
     sweep->replica = replica;
     if (ramet_super_clean(replica, NULL) != RAMET_OK ||
         os->list(os->ctx, replica->parent_fd, ".", note_super, sweep) != 0)
@@ -386,7 +389,8 @@ ramet_super_sweep(struct ramet_replica *replica, bool is_alone)
             all = false;
         ramet_free(sweep->names[i]);
     }
-    if (all) /* but for those that came meanwhile */
-        atomic_compare_exchange_strong(&replica->head->header.supers, &seen, 0);
+    if (all && /* but for those that came meanwhile */
+        atomic_compare_exchange_strong(&replica->head->header.supers, &seen, 0))
+        atomic_store(&replica->seen_supers, 0);
     ramet_free(sweep);
 }

@@ -234,7 +234,7 @@ ramet_place_check(const struct ramet_replica_place *place,
     if (!j.has_base || (j.user != 0 && j.user != j.dir.uid) || is_as_base(&j))
         return RAMET_OK;
     result = follow_base(&j);
-    if (result == -EROFS) /* nothing is made there either */
+    if (result == -EROFS || result == -EPERM) /* it is not ours to give */
         result = 0;
     return result == 0
                ? RAMET_OK

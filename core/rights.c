@@ -49,12 +49,15 @@ ramet_rights_apply(const struct ramet_os *os, int fd,
                    const struct ramet_rights *rights, uint32_t mode)
 {
     const uint32_t special = st->mode & 07000; /* the folder's own affair */
+    int result;
 
     if (!give(os, fd, st, rights)) /* invariant (1) */
         mode = (mode & 0707) | (mode & 07) << 3;
     if ((st->mode & MODE_BITS) == mode)
         return 0;
-    return os->chmod(os->ctx, fd, special | mode);
+    result = os->chmod(os->ctx, fd, special | mode);
+    /* Not every file system has modes to choose from; less will do. */
+    return result < 0 && (st->mode & MODE_BITS & ~mode) == 0 ? 0 : result;
 }
 
 int

@@ -124,8 +124,13 @@ ramet_dir_give_rights(const struct ramet_os *os, int dir_fd, int fd)
 
     if (result == 0)
         result = ramet_dir_rights(os, dir_fd, &rights);
-    return result < 0 ? result
-                      : ramet_rights_apply(os, fd, &st, &rights, rights.mode);
+    if (result == 0)
+        result = ramet_rights_apply(os, fd, &st, &rights, rights.mode);
+    if (result == 0)
+        result = os->stat(os->ctx, fd, &st);
+    if (result == 0 && os->user(os->ctx) == 0 && st.uid != rights.uid)
+        result = -EPERM;
+    return result;
 }
 
 /* A new folder's access and name. */

@@ -30,7 +30,8 @@ ramet_dir_make_anew(const struct ramet_os *os, int dir_fd, const char *name);
 /* ... what may be there, as it is. */
 int
 ramet_dir_open_or_make(const struct ramet_os *os, int dir_fd, const char *name);
-/* An open file is from before: give it the access that it would be made with. */
+/* An open file is from before: give it the access that it would be made with.
+ * -EPERM: that can't be. */
 int ramet_dir_give_rights(const struct ramet_os *os, int dir_fd, int fd);
 /* A folder in it, made if it is not there, and durable; open for reading. */
 int ramet_dir_folder(const struct ramet_os *os, int dir_fd, const char *name);

@@ -383,23 +383,27 @@ link_ahead(struct ramet_replica *replica, uint64_t gen, struct ramet_err *err)
                                 "make %s", name);
 }
 
-/* One that was in use has the access of the day when it was made. */
+/* One that was in use goes on under another name. It has the access of the day
+ * when it was made; where it can't be given today's, another is made. */
 static int
-open_ahead(struct ramet_replica *replica, bool is_old)
+open_recycled(struct ramet_replica *replica, uint64_t gen)
 {
     const struct ramet_os *const os = replica->os;
+    char name[32];
     int result;
     int fd;
 
-    if (!is_old)
-        return ramet_dir_make(os, replica->dir_fd, AHEAD_NAME);
+    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    result =
+        os->rename(os->ctx, replica->dir_fd, name, replica->dir_fd, AHEAD_NAME);
+    if (result < 0)
+        return result;
     fd = ramet_rights_open(os, replica->dir_fd, AHEAD_NAME, O_RDWR);
-    if (fd < 0)
-        return fd;
-    result = ramet_dir_give_rights(os, replica->dir_fd, fd);
+    result = fd < 0 ? fd : ramet_dir_give_rights(os, replica->dir_fd, fd);
     if (result == 0)
         return fd;
-    os->close(os->ctx, fd);
+    if (fd >= 0)
+        os->close(os->ctx, fd);
     return result;
 }
 
@@ -414,19 +418,17 @@ ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
 {
     const struct ramet_os *const os = replica->os;
     struct ramet_gen_header header;
-    bool is_old = false;
-    char name[32];
+    bool is_old;
     enum ramet_rc rc;
-    int fd;
+    int fd = -ENOENT;
 
     assert(ramet_page_size_ok(page_size));
     os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
-    if (recycle != 0) {
-        ramet_gen_name(RAMET_GEN_LOG, recycle, name);
-        is_old = os->rename(os->ctx, replica->dir_fd, name, replica->dir_fd,
-                            AHEAD_NAME) == 0;
-    }
-    fd = open_ahead(replica, is_old);
+    if (recycle != 0)
+        fd = open_recycled(replica, recycle);
+    is_old = fd >= 0;
+    if (!is_old)
+        fd = ramet_dir_make_anew(os, replica->dir_fd, AHEAD_NAME);
     if (fd < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
                               AHEAD_NAME);

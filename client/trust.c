@@ -10,8 +10,7 @@
  *   (1) Its mode says that all in it has been given the access of the file: it
  *       is set last, but for what it takes from others, which is taken first.
  *   (2) What root finds in it that is not the file's owner's may have been
- *       moved there by who owns the directory. It is never opened to anybody
- *       who could not read it, nor given to him.
+ *       moved there by who owns the directory: core/rights.h, invariant (3).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -102,44 +101,15 @@ can_be_closed(const struct judge *j)
 /* ---- the access of the file ------------------------------------------------ */
 
 static int
-stop_at_first(void *ctx, const char *name, bool is_dir)
-{
-    (void)ctx;
-    (void)name;
-    (void)is_dir;
-    return -ENOTEMPTY;
-}
-
-/* Of what is not the file's owner's: there is nothing in it, or everybody may
- * read it, so that nothing is given away with it. */
-static bool
-may_be_given(const struct judge *j, int fd, const struct ramet_stat *st)
-{
-    return (st->mode & S_IROTH) != 0 ||
-           (S_ISDIR(st->mode)
-                ? j->os->list(j->os->ctx, fd, ".", stop_at_first, NULL) == 0
-                : st->size_bytes == 0);
-}
-
-static int
 give_rights(const struct judge *j, int fd, bool is_folder)
 {
     const uint32_t mode =
         is_folder ? ramet_rights_folder_mode(j->rights.mode) : j->rights.mode;
     struct ramet_stat st;
-    int result = j->os->stat(j->os->ctx, fd, &st);
-    bool is_theirs;
+    const int result = j->os->stat(j->os->ctx, fd, &st);
 
-    if (result < 0)
-        return result;
-    is_theirs = st.uid == (j->user == 0 ? j->rights.uid : j->user);
-    if (!is_theirs && j->user != 0)
-        return 0; /* another member of the group made it */
-    if (!is_theirs && !may_be_given(j, fd, &st)) { /* invariant (2) */
-        const uint32_t less = st.mode & (mode | ~(uint32_t)0777);
-
-        return less == st.mode ? 0 : j->os->chmod(j->os->ctx, fd, less & 07777);
-    }
+    if (result < 0 || (j->user != 0 && j->user != st.uid))
+        return result; /* another member of the group made it */
     return ramet_rights_apply(j->os, fd, &st, &j->rights, mode);
 }
 

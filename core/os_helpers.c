@@ -261,6 +261,10 @@ try_temporary(const struct ramet_os *os, int dirfd, const char *path,
         result = os->stat(os->ctx, fd, &st);
         if (result == 0)
             result = ramet_rights_apply(os, fd, &st, rights, rights->mode);
+        if (result == -EPERM) { /* somebody else left it: another one, then */
+            result = os->unlink(os->ctx, dirfd, path, false);
+            result = result == 0 ? -ESTALE : result;
+        }
     }
     if (result < 0) {
         os->close(os->ctx, fd);

@@ -30,17 +30,24 @@ ramet_rights_folder_mode(uint32_t mode)
     return (mode & 0666) | any >> 1;
 }
 
-/* The owner is root's to give; a group, its members'. False: it stayed. */
-static bool
-give(const struct ramet_os *os, int fd, const struct ramet_stat *st,
-     const struct ramet_rights *rights)
+static int
+stop_at_first(void *ctx, const char *name, bool is_dir)
 {
-    const bool is_root = os->user(os->ctx) == 0;
-    const uint32_t uid = is_root ? rights->uid : st->uid;
+    (void)ctx;
+    (void)name;
+    (void)is_dir;
+    return -ENOTEMPTY;
+}
 
-    if (uid == st->uid && rights->gid == st->gid)
+/* Invariant (3). */
+static bool
+may_be_given(const struct ramet_os *os, int fd, const struct ramet_stat *st)
+{
+    if ((st->mode & S_IROTH) != 0)
         return true;
-    return os->chown(os->ctx, fd, uid, rights->gid) == 0;
+    return S_ISDIR(st->mode)
+               ? os->list(os->ctx, fd, ".", stop_at_first, NULL) == 0
+               : st->size_bytes == 0;
 }
 
 int
@@ -48,16 +55,22 @@ ramet_rights_apply(const struct ramet_os *os, int fd,
                    const struct ramet_stat *st,
                    const struct ramet_rights *rights, uint32_t mode)
 {
+    const bool is_root = os->user(os->ctx) == 0;
+    const uint32_t uid = is_root ? rights->uid : st->uid;
+    const uint32_t now = st->mode & MODE_BITS;
     const uint32_t special = st->mode & 07000; /* the folder's own affair */
     int result;
 
-    if (!give(os, fd, st, rights)) /* invariant (1) */
-        mode = (mode & 0707) | (mode & 07) << 3;
-    if ((st->mode & MODE_BITS) == mode)
+    if (uid != st->uid && !may_be_given(os, fd, st))
+        mode &= now; /* at most closed further */
+    else if ((uid != st->uid || rights->gid != st->gid) &&
+             os->chown(os->ctx, fd, uid, rights->gid) != 0)
+        mode = (mode & 0707) | (mode & 07) << 3; /* invariant (1) */
+    if (now == mode)
         return 0;
     result = os->chmod(os->ctx, fd, special | mode);
     /* Not every file system has modes to choose from; less will do. */
-    return result < 0 && (st->mode & MODE_BITS & ~mode) == 0 ? 0 : result;
+    return result < 0 && (now & ~mode) == 0 ? 0 : result;
 }
 
 int

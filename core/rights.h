@@ -9,6 +9,8 @@
  *   (1) Nothing is ever open to more users than what it stands beside: where
  *       the group can't be had, the group gets no more than all others.
  *   (2) No symbolic link is followed, and what is opened is a plain file.
+ *   (3) Root gives away nothing but what is empty or what everybody may read:
+ *       whoever has a folder may have moved something of root's into it.
  *
  * Results are as those of os.h: >= 0, or a negated errno.
  *
@@ -29,7 +31,8 @@ struct ramet_rights ramet_rights_of(const struct ramet_stat *st);
 /* The mode of a folder of such files: entered by whoever may read or write. */
 uint32_t ramet_rights_folder_mode(uint32_t mode);
 
-/* Make what `fd` leads to accessible so; *st is what it is like now. */
+/* Make what `fd` leads to accessible so; *st is what it is like now. What can't
+ * be given stays whose it is, and no more open than it was. */
 int ramet_rights_apply(const struct ramet_os *os, int fd,
                        const struct ramet_stat *st,
                        const struct ramet_rights *rights, uint32_t mode);

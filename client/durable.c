@@ -215,6 +215,10 @@ settle_doubt(struct ramet_sync *sync, struct ramet_err *err)
         rc = send_kept(sync, &id, object, len, err);
     else if (rc == RAMET_ENOTFOUND) /* it died before it kept it: not sent */
         rc = ramet_durable_give_up(sync, err);
+    /* Nobody was told that it is there, and these bytes will not be: what
+     * follows fences them. */
+    if (ramet_refusal_is_one(rc))
+        rc = ramet_durable_give_up(sync, err);
     ramet_free(object);
     return rc;
 }

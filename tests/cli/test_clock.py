@@ -5,6 +5,8 @@ RAMET_TEST_CLOCK names the shim that moves the clock of one command.
 """
 import json
 import os
+import signal
+import subprocess
 
 import support
 from proxy import Proxy
@@ -55,24 +57,42 @@ class ClockTest(support.CliTest):
         self.ramet("push", self.a)
         self.assertEqual(self.status(self.a)["durable_lsn"], 2)
 
-    def test_clock_ahead__for_a_commit_that_waits_is_told(self):
-        self.ramet("init", self.a, "--remote", self.url())
-        code = """
+    def commit_waiting(self, ahead=0):
+        """With sync=commit; what came of it."""
+        if ahead:
+            os.environ.update(LD_PRELOAD=SHIM, CLOCK_AHEAD_S=str(ahead))
+        try:
+            return self.sql(self.a, """
 try:
     db.execute("INSERT INTO t(v) VALUES('x')")
     print('committed')
 except sqlite3.Error as e:
     print(e.sqlite_errorname, db.execute('SELECT ramet_errmsg()').fetchone()[0])
-"""
-        os.environ.update(LD_PRELOAD=SHIM, CLOCK_AHEAD_S=str(HOUR))
-        try:
-            seen = self.sql(self.a, code, sync="commit")
+""", sync="commit")
         finally:
-            del os.environ["LD_PRELOAD"], os.environ["CLOCK_AHEAD_S"]
+            os.environ.pop("LD_PRELOAD", None)
+            os.environ.pop("CLOCK_AHEAD_S", None)
+
+    def test_clock_ahead__for_a_commit_that_waits_is_told(self):
+        self.ramet("init", self.a, "--remote", self.url())
+        seen = self.commit_waiting(HOUR)
         self.assertIn("clock is 60 minutes ahead", seen)
         self.assertNotIn("CORRUPT", seen)
-        self.assertEqual(self.sql(self.a, code, sync="commit"), "committed\n")
+        self.assertEqual(self.commit_waiting(), "committed\n")
         self.assertEqual(self.status(self.a)["durable_lsn"], 2)
+
+    def test_clock_ahead__a_commit_that_waits_is_refused_by_the_server(self):
+        proxy = self.without_date()
+        self.ramet("init", self.a, "--remote", proxy.url("app"))
+        for _ in range(2):
+            seen = self.commit_waiting(HOUR)
+            self.assertIn("minutes ahead of the clock here", seen)
+            self.assertNotIn("CORRUPT", seen)
+        self.assertEqual(self.commit_waiting(), "committed\n")
+        self.assertEqual(self.sql(self.a, "print(db.execute(\"SELECT count(*) "
+                                  "FROM t WHERE v = 'x'\").fetchone()[0])"),
+                         "1\n")
+        self.ramet("status", self.a, "--check", "--max-lag", "1ms")
 
     def test_clock_ahead__refused_by_the_server__is_made_anew(self):
         proxy = self.without_date()
@@ -103,6 +123,38 @@ except sqlite3.Error as e:
                                      "--json").stdout)["kept"]
         self.assertTrue(os.path.exists(kept))
         self.assertEqual(self.status(self.a)["state"], "clean")
+
+    def test_clock_ahead__a_commit_in_doubt_that_is_refused_is_given_up(self):
+        """Its writer was killed when it sent it, and nobody was told."""
+        child = []
+
+        def hook(method, path, forward):
+            if child and path.endswith("/commits") and method == "POST":
+                os.kill(child.pop().pid, signal.SIGKILL)
+                return None
+            status, headers, body = forward()
+            return status, [(name, value) for name, value in headers
+                            if name.lower() != "date"], body
+
+        proxy = Proxy(self.server.port, hook)
+        self.addCleanup(proxy.close)
+        self.ramet("init", self.a, "--remote", proxy.url("app"))
+        process = subprocess.Popen(
+            ["/usr/bin/python3", "-c", "import sys; sys.stdin.readline()\n" +
+             support.SQL_CHILD, support.EXTENSION,
+             "file:%s?vfs=ramet&sync=commit" % self.a,
+             "db.execute(\"INSERT INTO t(v) VALUES('x')\")"],
+            stdin=subprocess.PIPE, env=dict(os.environ, LD_PRELOAD=SHIM,
+                                            CLOCK_AHEAD_S=str(HOUR)))
+        child.append(process)
+        process.communicate(b"go\n", timeout=60)
+        self.assertEqual(process.returncode, -signal.SIGKILL)
+        self.assertTrue(self.status(self.a)["in_doubt"])
+        self.assertEqual(self.commit_waiting(), "committed\n")
+        self.assertEqual(self.sql(self.a, "print(db.execute(\"SELECT count(*) "
+                                  "FROM t WHERE v = 'x'\").fetchone()[0])"),
+                         "1\n")
+        self.ramet("status", self.a, "--check", "--max-lag", "1ms")
 
     def test_clock_behind__commits_all_the_same(self):
         self.ramet("init", self.a, "--remote", self.url())

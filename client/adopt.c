@@ -348,8 +348,7 @@ adopt_alone(struct adoption *a, const struct ramet_replica_options *options,
 {
     struct ramet_replica *const replica = a->replica;
     const struct ramet_os *const os = replica->os;
-    enum ramet_rc rc =
-        ramet_state_file_read(os, replica->dir_fd, &a->state, err);
+    enum ramet_rc rc = ramet_replica_read_state(replica, &a->state, err);
 
     if (rc != RAMET_OK)
         return rc;

@@ -356,7 +356,9 @@ start_sync(struct opening *opening, struct ramet_err *err)
     file->sync = choose_mode(file, options->sync);
     if (file->sync == RAMET_SYNC_COMMIT &&
         ramet_link_source(file->link) == NULL)
-        return RAMET_FAIL(err, RAMET_EINVAL, "%s: sync=commit needs a remote",
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: sync=commit needs a remote (remote=URL, or "
+                          "'ramet init' first)",
                           opening->path);
     file->close_wait_ms = file->sync == RAMET_SYNC_AUTO ? CLOSE_WAIT_MS : 0;
     if (options->close_wait_ms >= 0)

@@ -171,7 +171,7 @@ join_others(struct opening *o, struct ramet_err *err)
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
                           replica->path);
-    rc = ramet_state_file_read(os, replica->dir_fd, state, err);
+    rc = ramet_replica_read_state(replica, state, err);
     if (rc == RAMET_OK) {
         ramet_replica_adopt_state(replica, state);
         rc = ramet_index_map(replica, true, err);
@@ -202,7 +202,7 @@ take_over(struct opening *o, struct ramet_err *err)
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
                           replica->path);
-    rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
+    rc = ramet_replica_read_state(replica, state, err);
     if (rc == RAMET_ENOTFOUND)
         rc = ramet_make_replica(replica, o->options, state, err);
     if (rc == RAMET_OK)
@@ -309,6 +309,26 @@ open_session(struct opening *o, struct ramet_err *err)
     ramet_mutex_unlock(&replica->life_mutex);
     if (rc != RAMET_OK)
         ramet_registry_put(replica);
+    return rc;
+}
+
+enum ramet_rc
+ramet_replica_read_state(const struct ramet_replica *replica,
+                         struct ramet_state_file *out_state,
+                         struct ramet_err *err)
+{
+    struct ramet_err own = {.code = RAMET_OK};
+    const enum ramet_rc rc =
+        ramet_state_file_read(replica->os, replica->dir_fd, out_state, &own);
+
+    if (rc == RAMET_ECORRUPT)
+        return RAMET_FAIL(err, rc,
+                          "%.180s-ramet: damaged (%.60s); 'ramet restore URL "
+                          "FILE --replace' begins anew with what the remote "
+                          "has, and keeps this",
+                          replica->path, own.text);
+    if (rc != RAMET_OK && err != NULL)
+        *err = own;
     return rc;
 }
 

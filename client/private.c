@@ -92,7 +92,7 @@ build_private(struct ramet_session *session, struct ramet_err *err)
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
                           replica->path);
-    rc = ramet_state_file_read(os, replica->dir_fd, state, err);
+    rc = ramet_replica_read_state(replica, state, err);
     if (rc == RAMET_OK && replica->base_fd < 0) {
         replica->base_fd = os->open(os->ctx, replica->parent_fd, replica->name,
                                     O_RDONLY | O_NOFOLLOW, 0);

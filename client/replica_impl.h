@@ -331,6 +331,11 @@ ramet_fail_no_replica(const char *path, bool is_file, struct ramet_err *err);
 /* The base can't be opened: gone from a replica, or not permitted. */
 enum ramet_rc ramet_fail_base(const struct ramet_replica *replica, int errnum,
                               struct ramet_err *err);
+/* The state file; where it is damaged, the text says what is left to do. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_read_state(const struct ramet_replica *replica,
+                         struct ramet_state_file *out_state,
+                         struct ramet_err *err);
 /* A child of fork() has no business with its parent's sessions: whatever of
  * replica.h acts on one asks this first. */
 static inline bool

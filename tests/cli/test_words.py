@@ -158,6 +158,20 @@ class Words(support.CliTest):
                                "out.db"), "no commit")
         self.assertFalse(os.path.exists(self.path("out.db")))
 
+    def test_damaged_state__names_what_brings_the_rest_back(self):
+        self.make_database(self.path("a.db"))
+        self.ramet("init", "a.db", "--remote", self.url())
+        whole = self.read(self.path("a.db"))
+        with open(self.path("a.db-ramet", "state"), "r+b") as state:
+            state.seek(30)
+            state.write(b"rotten")
+        for verb in "status", "push", "verify", "adopt":
+            self.says(self.refused(support.DAMAGED, verb, "a.db"),
+                      "a.db-ramet: damaged", "ramet restore URL FILE --replace",
+                      never=("ramet verify",))
+        self.ramet("restore", self.url(), "a.db", "--replace")
+        self.assertEqual(self.read(self.path("a.db")), whole)
+
     def test_init__tells_that_wal_mode_is_left(self):
         path = self.make_database(self.path("w.db"))
         db = sqlite3.connect(path)

@@ -196,6 +196,27 @@ take_url_of_state(struct opening *opening, struct ramet_err *err)
 }
 
 static enum ramet_rc
+refuse_no_database(const struct opening *opening, struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "%s is no SQLite database, and no commit could carry it "
+                      "as one",
+                      opening->path);
+}
+
+/* What could never be pushed is not bound to a remote. */
+static enum ramet_rc
+check_can_be_sent(const struct opening *opening, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &opening->file->state.newest;
+
+    return opening->file->state.kind == RAMET_KIND_SQLITE &&
+                   s->page_size != 0 && s->byte_length % s->page_size != 0
+               ? refuse_no_database(opening, err)
+               : RAMET_OK;
+}
+
+static enum ramet_rc
 attach_remote(struct opening *opening, struct ramet_err *err)
 {
     struct ramet_file *const file = opening->file;
@@ -212,8 +233,10 @@ attach_remote(struct opening *opening, struct ramet_err *err)
     }
     if (!opening->has_url)
         return RAMET_OK;
-    rc = ramet_file_open_source(opening->options, &opening->url,
-                                opening->naming, &source, err);
+    rc = check_can_be_sent(opening, err);
+    if (rc == RAMET_OK)
+        rc = ramet_file_open_source(opening->options, &opening->url,
+                                    opening->naming, &source, err);
     if (rc != RAMET_OK)
         return rc;
     if (bound)
@@ -384,6 +407,25 @@ is_deleted(const struct opening *opening)
            ramet_replica_is_orphan(opening->os, opening->path);
 }
 
+/* Of a plain file that is going to be a replica. */
+static enum ramet_rc
+choose_kind(const struct opening *opening,
+            struct ramet_replica_options *replica, struct ramet_err *err)
+{
+    struct ramet_replica_options found = {.kind = 0};
+    struct ramet_stat st;
+
+    ramet_file_guess_kind(opening->os, opening->path, replica);
+    if (replica->kind != RAMET_KIND_SQLITE || !opening->has_url ||
+        opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path, &st) <
+            0 ||
+        st.size_bytes == 0)
+        return RAMET_OK;
+    ramet_file_guess_kind(opening->os, opening->path, &found);
+    return found.kind == RAMET_KIND_BLOB ? refuse_no_database(opening, err)
+                                         : RAMET_OK;
+}
+
 static enum ramet_rc
 open_replica(struct opening *opening, struct ramet_err *err)
 {
@@ -411,7 +453,7 @@ open_replica(struct opening *opening, struct ramet_err *err)
         if (opening->has_url)
             rc = clone_if_there(opening, &replica, err);
     } else if (!is_replica) {
-        ramet_file_guess_kind(opening->os, opening->path, &replica);
+        rc = choose_kind(opening, &replica, err);
     }
     if (rc == RAMET_OK)
         rc = open_session(opening, &replica, err);

@@ -87,9 +87,8 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
         return RAMET_FAIL(err, RAMET_ETOOBIG, "the file has too many pages");
     s->page_size = page_size;
     s->page_count = ramet_pages_of(st->size_bytes, page_size);
-    s->byte_length = state->fold.kind == RAMET_KIND_SQLITE
-                         ? (uint64_t)s->page_count * page_size
-                         : st->size_bytes;
+    s->byte_length =
+        is_db ? (uint64_t)s->page_count * page_size : st->size_bytes;
     memcpy(s->header, header, RAMET_TRUE_HEADER_SIZE);
     if (is_db && state->fold.kind == RAMET_KIND_SQLITE) {
         s->counter = ramet_get_be32(header + 24);

@@ -90,6 +90,19 @@ class Adoption(support.CliTest):
         self.ramet("restore", self.url("e"), path, "--replace")
         self.assertEqual(content(path)[0], ("ok",))
 
+    def test_sql__on_what_is_no_database__is_bound_to_no_remote(self):
+        path = self.path("l.db")
+        opened = "try: db.execute('SELECT 1 FROM sqlite_schema').fetchall()\n" \
+            "except sqlite3.Error as e: print(e)"
+        for garbage in (os.urandom(30000), b"x", os.urandom(8192)):
+            self.write(path, garbage)
+            with self.assertRaisesRegex(AssertionError, "unable to open"):
+                self.sql(path, opened, remote=self.url("l"))
+            self.assertEqual(self.read(path), garbage)
+            self.assertFalse(os.path.exists(path + "-ramet"))
+        self.assertIn("not a database", self.sql(path, opened))
+        self.assertEqual(self.read(path), garbage)
+
     def test_adopt__of_another_page_size_or_nothing__can_be_pushed(self):
         path = self.make_database(self.path("f.db"), rows=300)
         self.ramet("init", path, "--remote", self.url("f"))

@@ -393,6 +393,63 @@ fork__with_a_transaction_open__child_has_no_part_in_it(void **state)
     image_unref(after);
 }
 
+/* Every call that says nothing of failure, in an order that no program has. */
+static int
+undo_parents_session(struct ramet_session *inherited)
+{
+    ramet_session_publish(inherited);
+    ramet_session_discard(inherited);
+    ramet_session_release(inherited);
+    ramet_session_open_gate(inherited);
+    ramet_session_unlock_push(inherited);
+    ramet_session_note_super(inherited, true);
+    ramet_session_unpin(inherited);
+    ramet_session_close(inherited);
+    return 0;
+}
+
+static void
+fork__with_a_record_prepared__leaves_it_to_the_parent(void **state)
+{
+    struct place *const p = *state;
+    struct image *const before = place_image(1, 10 * PLACE_PAGE);
+    struct image *const after = place_image(2, 10 * PLACE_PAGE);
+    struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *other = place_open(p, 0);
+    pid_t pid;
+
+    OK(place_commit(session, before, e));
+    OK(ramet_session_lock_push(session, e));
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_shut_gate(session, e));
+    OK(ramet_session_write(session, 0, after->bytes, after->size, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(undo_parents_session(session));
+    place_await(pid);
+
+    assert_int_equal(ramet_session_lock_push(other, NULL), RAMET_EBUSY);
+    assert_int_equal(ramet_session_pin(other, NULL), RAMET_EBUSY);
+    ramet_session_open_gate(session);
+    place_expect(other, before, __LINE__);
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unlock_push(session);
+    place_expect(other, after, __LINE__);
+    ramet_session_close(session);
+    ramet_session_close(other);
+    session = place_open(p, 0);
+    place_expect(session, after, __LINE__);
+    ramet_session_close(session);
+    image_unref(before);
+    image_unref(after);
+}
+
 /* Begin a transaction and fork; the child says when it runs, and waits. */
 static void
 write_and_fork(struct place *p, const struct image *image, int out_fd)
@@ -456,6 +513,7 @@ main(void)
         TEST(processes_of_a_clone__killed__sum_stays),
         TEST(threads__at_once__sum_stays),
         TEST(fork__with_a_transaction_open__child_has_no_part_in_it),
+        TEST(fork__with_a_record_prepared__leaves_it_to_the_parent),
         TEST(fork__and_parent_dies__its_locks_go),
     };
 

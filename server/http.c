@@ -170,7 +170,10 @@ keep_body(struct ramet_http_request *rq, const char *data, size_t len)
         refuse_body(rq);
         return;
     }
-    grown = rq->body.capacity - rq->body_accounted;
+    grown =
+        rq->body_accounted + RAMET_HTTP_SMALL_BYTES < rq->body.capacity
+            ? rq->body.capacity - rq->body_accounted - RAMET_HTTP_SMALL_BYTES
+            : 0;
     if (ramet_budget_hold(&http->memory, RAMET_HOLD_LONG, rq->client, grown))
         rq->body_accounted += grown;
     else
@@ -401,10 +404,13 @@ ramet_http_start(const struct ramet_http_options *options,
     ramet_mutex_init(&http->feeds_lock);
     ramet_budget_init(&http->memory, options->memory_budget_bytes);
     ramet_budget_init(&http->feed_places, feed_places(options));
+    *out_http = http; /* the first request may ask for it */
     http->daemons[0] =
         start_daemon(http, options->tls_cert_pem, options->tls_key_pem);
     if (http->daemons[0] == NULL) {
         const int errnum = errno;
+
+        *out_http = NULL;
 
         http->listen_fd = -1; /* stays the caller's */
         ramet_http_free(http);
@@ -416,7 +422,6 @@ ramet_http_start(const struct ramet_http_options *options,
                               "http: can't begin to listen");
     }
     http->daemon_count = 1;
-    *out_http = http;
     return RAMET_OK;
 }
 

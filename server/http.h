@@ -42,6 +42,9 @@
 /* A stream's piece. There are two of them, and what the library copies from. */
 #define RAMET_HTTP_STREAM_BYTES (64u << 10)
 #define RAMET_HTTP_SINK_BYTES (128u << 10)
+/* So much of a body, and an answer of that size, belongs to its connection and is
+ * not counted. */
+#define RAMET_HTTP_SMALL_BYTES 4096u
 /* An answer in one piece up to here is a short one (http_budget.h). */
 #define RAMET_HTTP_SHORT_BYTES (64u << 10)
 /* Bytes a second that a client has to take or give, over RAMET_HTTP_RATE_MS;

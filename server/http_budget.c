@@ -42,23 +42,21 @@ fits(const struct ramet_budget *budget, enum ramet_holding kind,
 
     if (bytes > limit || held > limit - bytes)
         return false;
-    return kind == RAMET_HOLD_SHORT ||
-           (*of_client + bytes) / SHARE <= limit - held - bytes;
+    return (*of_client + bytes) / SHARE <= limit - held - bytes;
 }
 
 bool
 ramet_budget_hold(struct ramet_budget *budget, enum ramet_holding kind,
                   uint32_t client, size_t bytes)
 {
-    size_t *of_client = &budget->of_client[client % RAMET_BUDGET_CLIENTS];
+    size_t *of_client = &budget->of_client[kind][client % RAMET_BUDGET_CLIENTS];
     bool ok;
 
     ramet_mutex_lock(&budget->lock);
     ok = fits(budget, kind, of_client, bytes);
     if (ok) {
         budget->held[kind] += bytes;
-        if (kind == RAMET_HOLD_LONG)
-            *of_client += bytes;
+        *of_client += bytes;
     }
     ramet_mutex_unlock(&budget->lock);
     return ok;
@@ -68,17 +66,14 @@ void
 ramet_budget_let_go(struct ramet_budget *budget, enum ramet_holding kind,
                     uint32_t client, size_t bytes)
 {
-    size_t *of_client = &budget->of_client[client % RAMET_BUDGET_CLIENTS];
+    size_t *of_client = &budget->of_client[kind][client % RAMET_BUDGET_CLIENTS];
 
     if (bytes == 0)
         return;
     ramet_mutex_lock(&budget->lock);
-    assert(budget->held[kind] >= bytes);
+    assert(budget->held[kind] >= bytes && *of_client >= bytes);
     budget->held[kind] -= bytes;
-    if (kind == RAMET_HOLD_LONG) {
-        assert(*of_client >= bytes);
-        *of_client -= bytes;
-    }
+    *of_client -= bytes;
     ramet_mutex_unlock(&budget->lock);
 }
 

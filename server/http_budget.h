@@ -7,9 +7,9 @@
  *   (1) All together never hold more than `total`.
  *   (2) Short answers have an eighth of it for themselves: what is asked and
  *       answered in a word is answered while others hold all the rest.
- *   (3) Of the rest a client holds at most four times what is left free. So one
- *       alone has four fifths, and whoever comes finds something, however many
- *       there are.
+ *   (3) Of either part a client holds at most four times what is left free. So
+ *       one alone has four fifths, and whoever comes finds something, however
+ *       many there are.
  *
  * A client is a token, or an address where there are none; it is known by a
  * hash of that, and two of the same hash share what one may have.
@@ -32,8 +32,8 @@ enum ramet_holding { RAMET_HOLD_LONG, RAMET_HOLD_SHORT };
 struct ramet_budget {
     struct ramet_mutex lock;
     size_t total;
-    size_t held[2];                         /* lock: long, short */
-    size_t of_client[RAMET_BUDGET_CLIENTS]; /* lock: long ones */
+    size_t held[2];                            /* lock: long, short */
+    size_t of_client[2][RAMET_BUDGET_CLIENTS]; /* lock */
 };
 
 void ramet_budget_init(struct ramet_budget *budget, size_t total);

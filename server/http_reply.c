@@ -17,8 +17,6 @@
 #include "core/log.h"
 #include "server/http_impl.h"
 
-/* What fits into a connection's own memory is not counted. */
-#define SMALL_REPLY_BYTES 4096u
 #define STREAM_BLOCK_BYTES (32u << 10) /* what the library copies from */
 #define STREAM_HELD (2u * RAMET_HTTP_STREAM_BYTES + STREAM_BLOCK_BYTES)
 
@@ -89,7 +87,7 @@ hold_reply(struct ramet_http_request *rq, size_t len)
 {
     rq->reply_holding =
         len <= RAMET_HTTP_SHORT_BYTES ? RAMET_HOLD_SHORT : RAMET_HOLD_LONG;
-    if (len <= SMALL_REPLY_BYTES)
+    if (len <= RAMET_HTTP_SMALL_BYTES)
         return true;
     if (!ramet_budget_hold(&rq->http->memory, rq->reply_holding, rq->client,
                            len))

@@ -24,6 +24,10 @@
 #include "server/http_impl.h"
 
 #define CROWDED_GRACE_MS 2000u
+/* What a socket takes of an answer before the peer has room for it: little, so
+ * that a silent reader holds as little of the system's memory as of ours, and
+ * that a slow one is seen to move. */
+#define SOCKET_BYTES (64 << 10)
 
 void
 ramet_http_notify_connection(void *cls, struct MHD_Connection *mhd,
@@ -46,6 +50,8 @@ ramet_http_notify_connection(void *cls, struct MHD_Connection *mhd,
             return; /* served, but not watched */
         conn->fd = info != NULL ? info->connect_fd : -1;
         conn->spare = others >= http->options.connections_max;
+        (void)setsockopt(conn->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+                         &(const int){SOCKET_BYTES}, sizeof(int));
         ramet_http_conn_enter(conn, CONN_NEW);
         ramet_mutex_lock(&http->conns_lock);
         conn->next = http->conns;

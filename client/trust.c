@@ -21,7 +21,8 @@
 #include "client/place.h"
 
 #define OTHERS_WRITE 022u
-#define SHARED_STICKLESS (S_ISGID | S_IWOTH)
+#define GROUP_FOR_ALL                                                          \
+    (S_ISGID | S_IWOTH) /* a folder that gives its group away */
 
 struct judge {
     const struct ramet_replica_place *place;
@@ -38,7 +39,7 @@ struct judge {
 static bool
 has_trusted_owner(const struct judge *j)
 {
-    struct ramet_stat parent = {.mode = SHARED_STICKLESS};
+    struct ramet_stat parent = {.mode = GROUP_FOR_ALL};
 
     if (j->dir.uid == j->user || j->dir.uid == 0)
         return true;
@@ -51,7 +52,7 @@ has_trusted_owner(const struct judge *j)
     /* A member of its group made it; nobody else can have that group, but
      * where a folder gives it to whoever makes something in it. */
     return (j->base.mode & S_IWGRP) != 0 && j->dir.gid == j->base.gid &&
-           (parent.mode & SHARED_STICKLESS) != SHARED_STICKLESS;
+           (parent.mode & GROUP_FOR_ALL) != GROUP_FOR_ALL;
 }
 
 /* Those who may write it and not the file, as bits of a mode. */

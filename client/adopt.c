@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "client/dbheader.h"
+#include "client/logscan.h"
 #include "client/recover.h"
 #include "client/registry.h"
 #include "core/alloc.h"

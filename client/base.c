@@ -74,15 +74,12 @@ ramet_mark_token_new(const struct ramet_os *os, uint32_t *out_token,
                      struct ramet_err *err)
 {
     uint32_t token = 0;
+    const int result = os->random(os->ctx, &token, sizeof(token));
 
-    while ((token & RAMET_MARK_TOKEN_MAX) == 0) {
-        const int result = os->random(os->ctx, &token, sizeof(token));
-
-        if (result < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                  "random number");
-    }
-    *out_token = token & RAMET_MARK_TOKEN_MAX;
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "random number");
+    *out_token = token % RAMET_MARK_TOKEN_MAX + 1;
     return RAMET_OK;
 }
 
@@ -293,6 +290,26 @@ ramet_base_mark_anew(struct ramet_replica *replica, struct ramet_err *err)
 
     ramet_base_rest(replica);
     return rc;
+}
+
+enum ramet_rc
+ramet_base_leave(struct ramet_replica *replica, struct ramet_state_file *state,
+                 struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_stat st;
+    const int result = os->stat(os->ctx, replica->base_fd, &st);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "stat %s", replica->path);
+    state->base_device = st.device;
+    state->base_inode = st.inode;
+    state->base_size = st.size_bytes;
+    state->base_mtime_ns = st.mtime_ns;
+    state->base_ctime_ns = st.ctime_ns;
+    state->mark_now = state->mark_next;
+    return ramet_mark_token_new(os, &state->mark_next, err);
 }
 
 void

@@ -71,7 +71,7 @@ is_mark_in_part(const struct ramet_state_file *state, const uint8_t *first,
     return true;
 }
 
-/* Nothing but the first 100 bytes: neither size nor content helps. */
+/* What neither size nor content could change. */
 static enum ramet_rc
 foreign(const struct ramet_replica *replica, const char *what,
         struct ramet_err *err)
@@ -298,33 +298,45 @@ is_anything_right(const struct ramet_replica *replica)
 }
 
 static enum ramet_rc
-judge(const struct comparison *c, const struct ramet_base_look *look,
-      bool is_lenient, struct ramet_err *err)
+fail_foreign(const struct comparison *c, const struct ramet_base_look *look,
+             struct ramet_err *err)
 {
     const struct ramet_replica *const replica = c->replica;
+    const char *const rot =
+        look->is_strict
+            ? ""
+            : " (its time of modification does not tell of that: 'ramet "
+              "verify' mends what rotted)";
 
-    if (c->different != 0 && is_lenient && !look->is_strict)
-        return RAMET_OK; /* so rotten pages are found */
-    if (c->different == 0 &&
-        (c->unconfirmed == 0 || !look->is_strict || is_anything_right(replica)))
-        return RAMET_OK;
     if (look->form == RAMET_BASE_MARKED)
         return RAMET_FAIL(
             err, RAMET_EFOREIGN,
             "%s is not as it was left (a copy of another time?): %llu of its "
-            "pages differ; it holds nothing without %s-ramet, so 'ramet adopt' "
-            "can't take it: put the right file back, or 'ramet restore' what "
-            "the remote has",
+            "pages differ%s; it holds nothing without %s-ramet, so 'ramet "
+            "adopt' can't take it: put the right file back, or 'ramet restore' "
+            "what the remote has",
             replica->path, (unsigned long long)(c->different + c->unconfirmed),
-            replica->path);
+            rot, replica->path);
     return RAMET_FAIL(
         err, RAMET_EFOREIGN,
-        "%s was changed or replaced by another program: %llu "
-        "pages %s; 'ramet adopt' takes it as it is, 'ramet "
-        "restore' brings back what was there",
+        "%s was changed or replaced by another program: %llu pages %s%s; "
+        "'ramet adopt' takes it as it is, 'ramet restore' brings back what was "
+        "there",
         replica->path,
         (unsigned long long)(c->different != 0 ? c->different : c->unconfirmed),
-        c->different != 0 ? "differ" : "have no checksum yet to tell by");
+        c->different != 0 ? "differ" : "have no checksum yet to tell by", rot);
+}
+
+static enum ramet_rc
+judge(const struct comparison *c, const struct ramet_base_look *look,
+      bool is_lenient, struct ramet_err *err)
+{
+    if (c->different != 0 && is_lenient && !look->is_strict)
+        return RAMET_OK; /* so rotten pages are found */
+    if (c->different == 0 && (c->unconfirmed == 0 || !look->is_strict ||
+                              is_anything_right(c->replica)))
+        return RAMET_OK;
+    return fail_foreign(c, look, err);
 }
 
 enum ramet_rc

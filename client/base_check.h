@@ -13,7 +13,7 @@
 #ifndef RAMET_CLIENT_BASE_CHECK_H
 #define RAMET_CLIENT_BASE_CHECK_H
 
-#include "client/replica_impl.h"
+#include "client/base.h"
 
 enum ramet_base_form {
     RAMET_BASE_CLEAN,          /* the true header, as `state` says */

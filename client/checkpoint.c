@@ -14,6 +14,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/base.h"
+#include "client/logscan.h"
 #include "client/past.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
@@ -567,26 +569,6 @@ keep_past(struct checkpoint *c, struct ramet_err *err)
     return ramet_past_keep(&c->past, &c->pages, err);
 }
 
-/* What the base's inode says, and the mark bears, until somebody changes it. */
-static enum ramet_rc
-leave_base(struct checkpoint *c, struct ramet_err *err)
-{
-    const struct ramet_os *const os = c->replica->os;
-    struct ramet_stat st;
-    const int result = os->stat(os->ctx, c->replica->base_fd, &st);
-
-    if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "stat %s", c->replica->path);
-    c->state.base_device = st.device;
-    c->state.base_inode = st.inode;
-    c->state.base_size = st.size_bytes;
-    c->state.base_mtime_ns = st.mtime_ns;
-    c->state.base_ctime_ns = st.ctime_ns;
-    c->state.mark_now = c->state.mark_next;
-    return ramet_mark_token_new(os, &c->state.mark_next, err);
-}
-
 /* With the base lock. */
 static enum ramet_rc
 write_base(struct checkpoint *c, struct ramet_err *err)
@@ -641,7 +623,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = carry_fills(c, err);
     if (rc == RAMET_OK)
-        rc = leave_base(c, err);
+        rc = ramet_base_leave(replica, &c->state, err);
     if (rc != RAMET_OK)
         return rc;
     c->state.is_clean = false;

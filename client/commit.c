@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "client/dbheader.h"
+#include "client/logscan.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 #include "core/bytes.h"

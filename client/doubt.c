@@ -19,6 +19,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/logscan.h"
 #include "client/replica_impl.h"
 
 #define END_WAIT_MS 10000u

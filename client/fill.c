@@ -15,6 +15,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/base.h"
 #include "client/checkpoint.h"
 #include "core/alloc.h"
 #include "core/bytes.h"

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 
+#include "client/base.h"
 #include "client/replica_impl.h"
 
 #define AT_ONCE 512u

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/logscan.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "client/dir.h"
+#include "client/logscan.h"
 #include "client/recover.h"
 #include "client/registry.h"
 #include "core/alloc.h"

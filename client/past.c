@@ -18,6 +18,7 @@
  *       when the index is made anew
  */
 #include "client/past.h"
+#include "client/base.h"
 
 #include <assert.h>
 #include <string.h>

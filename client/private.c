@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/logscan.h"
 #include "client/recover.h"
 #include "core/alloc.h"
 

@@ -17,6 +17,7 @@
 
 #include "client/dbheader.h"
 #include "client/dir.h"
+#include "client/logscan.h"
 #include "client/replica_impl.h"
 #include "core/alloc.h"
 #include "core/bytes.h"

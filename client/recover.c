@@ -7,6 +7,7 @@
  *       place, more is damaged than a crash damages: RAMET_ECORRUPT
  */
 #include "client/recover.h"
+#include "client/logscan.h"
 
 #include <assert.h>
 #include <errno.h>

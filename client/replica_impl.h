@@ -133,6 +133,7 @@ struct ramet_gen {
 };
 #define RAMET_GEN_BUCKETS 64u
 
+struct ramet_scan;        /* logscan.h */
 struct ramet_maintenance; /* checkpoint_thread.c */
 
 struct ramet_replica {
@@ -519,50 +520,6 @@ ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
                      uint32_t page_size, uint64_t recycle,
                      struct ramet_err *err);
 
-/* ---- logscan.c ----------------------------------------------------------- */
-
-struct ramet_scan {
-    struct ramet_replica *replica;
-    uint64_t oldest; /* no generation before it is looked at */
-    struct ramet_gen *gen;
-    uint8_t *window;
-    size_t window_len;
-    uint64_t window_offset;
-    uint64_t window_gen;
-    uint64_t
-        final_until; /* what is before it was published: no longer changes */
-    struct ramet_trailer trailer; /* of the record last read */
-};
-void ramet_scan_init(struct ramet_scan *scan, struct ramet_replica *replica);
-void ramet_scan_done(struct ramet_scan *scan);
-/*
- * Read the record at `pos` into scan->trailer. *out_found is false where there
- * is no complete record (or no such generation): not an error. The pages are
- * read as well: a header's checksum is theirs, too.
- */
-RAMET_NODISCARD enum ramet_rc
-ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool *out_found,
-                  struct ramet_err *err);
-/* Each frame of scan->trailer's record, in order; it was checked just now. */
-typedef enum ramet_rc
-ramet_logframe_visit(void *ctx, const struct ramet_logframe *frame,
-                     struct ramet_err *err);
-RAMET_NODISCARD enum ramet_rc
-ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
-                  void *ctx, struct ramet_err *err);
-/* Where the record after the one that ends at `tail` may stand: there, or at
- * the start of the next generation, whichever has a complete record that
- * follows `prev`. False: it was the last. */
-RAMET_NODISCARD enum ramet_rc
-ramet_scan_next(struct ramet_scan *scan, uint64_t tail, uint64_t prev,
-                bool *out_found, struct ramet_err *err);
-/* Read records from fold->newest.tail to the end (or the one with tail
- * `until`), into the fold and, unless NULL, `visit`ed page by page. */
-RAMET_NODISCARD enum ramet_rc
-ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
-                uint64_t until, ramet_logframe_visit *visit, void *visit_ctx,
-                struct ramet_err *err);
-
 /* ---- session_read.c ------------------------------------------------------ */
 
 struct ramet_version {
@@ -762,60 +719,6 @@ ramet_super_clean(struct ramet_replica *replica, struct ramet_err *err);
  * base that nobody needs. Needs the write lock; `is_alone`: nobody else has the
  * file open. */
 void ramet_super_sweep(struct ramet_replica *replica, bool is_alone);
-
-/* ---- base.c -------------------------------------------------------------- */
-
-void ramet_base_mark(const struct ramet_id *base_id, uint32_t token,
-                     uint8_t out[RAMET_TRUE_HEADER_SIZE]);
-/* Is it this replica's mark, and with which token? */
-bool ramet_base_mark_parse(const uint8_t first[RAMET_TRUE_HEADER_SIZE],
-                           const struct ramet_id *base_id, uint32_t *out_token);
-RAMET_NODISCARD enum ramet_rc
-ramet_mark_token_new(const struct ramet_os *os, uint32_t *out_token,
-                     struct ramet_err *err);
-/* The mark of some replica, whichever. */
-bool ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE]);
-/* Which of the files that native SQLite keeps beside a database has a
- * transaction in it that is not finished; NULL: none. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
-                    struct ramet_err *err);
-/* Take the true header off the base, if it is on. RAMET_EBUSY: a program that
- * knows nothing of us is reading it. Needs write lock or base lock. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_unclean(struct ramet_session *session, struct ramet_err *err);
-/* ... and durably: before the first write to the base's pages. The mark bears
- * the next token from here on. RAMET_EFOREIGN: somebody else wrote there. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_begin(struct ramet_session *session, struct ramet_err *err);
-/* ... to write what has the checksum that the page should have, or to give it
- * up: whatever became of the other pages. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_begin_mending(struct ramet_session *session, struct ramet_err *err);
-/* The mark, with the next token, on a base that has one. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_mark_anew(struct ramet_replica *replica, struct ramet_err *err);
-/* Nobody is at the base now: what its inode says is what it should. */
-void ramet_base_rest(struct ramet_replica *replica);
-/* A whole page; leaves the first 100 bytes of the file alone. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_write(struct ramet_replica *replica, uint32_t page_size,
-                 uint32_t pgno, const uint8_t *page, struct ramet_err *err);
-/* Zeros instead of a page, as a hole where the system can. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_punch(struct ramet_replica *replica, uint32_t page_size,
-                 uint32_t pgno, struct ramet_err *err);
-void ramet_base_header_get(struct ramet_replica *replica,
-                           uint8_t out[RAMET_TRUE_HEADER_SIZE]);
-void ramet_base_header_set(struct ramet_replica *replica,
-                           const uint8_t in[RAMET_TRUE_HEADER_SIZE]);
-/* How many pages of the base from `pgno` on, `most` at most, are in a hole. */
-uint32_t ramet_base_hole(const struct ramet_replica *replica,
-                         uint32_t page_size, uint32_t pgno, uint32_t most);
-/* A whole page, past the end zeros, page 1 with its true header. */
-RAMET_NODISCARD enum ramet_rc
-ramet_base_read(struct ramet_replica *replica, uint32_t page_size,
-                uint32_t pgno, uint8_t *out, struct ramet_err *err);
 
 /* ---- fill.c -------------------------------------------------------------- */
 

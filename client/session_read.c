@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/base.h"
 #include "client/past.h"
 #include "core/alloc.h"
 

@@ -15,6 +15,7 @@
 
 #include "client/http_origin.h"
 #include "client/http_patience.h"
+#include "client/waiting.h"
 #include "core/alloc.h"
 #include "core/os.h"
 #include "core/thread.h"
@@ -246,7 +247,9 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
     (void)curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
     if (code == CURLE_OUT_OF_MEMORY)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
-    if (code == CURLE_ABORTED_BY_CALLBACK)
+    if (code == CURLE_ABORTED_BY_CALLBACK && ramet_waiting_is_over())
+        why = "it was not waited for any longer";
+    else if (code == CURLE_ABORTED_BY_CALLBACK)
         why = "nothing came for too long, or too slowly";
     else if (code == CURLE_UNSUPPORTED_PROTOCOL ||
              code == CURLE_WEIRD_SERVER_REPLY)
@@ -255,6 +258,8 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
         why = "no TLS connection (is it https:// there?); check the URL";
     if (changes && connected > 0 && sent_all)
         rc = RAMET_EUNKNOWN; /* invariant (2) */
+    else if (code == CURLE_ABORTED_BY_CALLBACK && ramet_waiting_is_over())
+        rc = RAMET_ECANCELLED;
     else if (code == CURLE_OPERATION_TIMEDOUT ||
              code == CURLE_ABORTED_BY_CALLBACK)
         rc = connected > 0 ? RAMET_ETIMEOUT : RAMET_EUNREACHABLE;
@@ -472,7 +477,8 @@ watch_progress(void *ctx, curl_off_t down_total, curl_off_t down,
 
     (void)down_total;
     (void)up_total;
-    return ramet_patience_is_lost(&t->patience, now_ms(),
+    return ramet_waiting_is_over() ||
+           ramet_patience_is_lost(&t->patience, now_ms(),
                                   (uint64_t)down + (uint64_t)up);
 }
 

@@ -11,6 +11,7 @@
 
 #include "client/http_patience.h"
 #include "client/http_store.h"
+#include "client/waiting.h"
 #include "core/alloc.h"
 #include "core/os.h"
 
@@ -171,6 +172,11 @@ drive(struct http_upload *up)
         if (ramet_patience_is_lost(&patience, now_ms(), moved_bytes(up))) {
             up->over = true;
             up->code = CURLE_OPERATION_TIMEDOUT;
+            break;
+        }
+        if (ramet_waiting_is_over()) {
+            up->over = true;
+            up->code = CURLE_ABORTED_BY_CALLBACK;
             break;
         }
         (void)curl_multi_poll(up->multi, NULL, 0, POLL_MS, NULL);

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client/waiting.h"
 #include "core/err.h"
 #include "core/hash.h"
 #include "core/id.h"
@@ -143,16 +144,6 @@ struct ramet_replica *ramet_session_replica(struct ramet_session *session);
  * for. */
 bool ramet_replica_is_readonly(const struct ramet_replica *replica);
 
-/*
- * How a caller waits for what others hold, in its own way (SQLite's busy
- * handler, say). Both are called by the thread that waits, with no lock of the
- * replica held.
- */
-struct ramet_waiter {
-    bool (*wait)(void *ctx); /* it slept a little: is it worth another try? */
-    bool (*is_over)(void *ctx); /* has the caller had enough? Asked often. */
-    void *ctx;
-};
 /* For the write lock of the records that a session's push, pull and reset
  * make. NULL: up to ten seconds. Borrowed, until the next call. */
 void ramet_session_set_waiter(struct ramet_session *session,

@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "client/waiting.h"
+
 #define RETRY_FIRST_US 2000u
 #define RETRY_LAST_US 50000u
 #define TURN_MS 1000u
@@ -93,6 +95,7 @@ ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
         return rc;
     sync->session = link->session;
     ramet_session_set_waiter(sync->session, sync->patience);
+    ramet_waiting_set(sync->patience);
     return ramet_sync_look(sync, err);
 }
 
@@ -128,6 +131,7 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
         return; /* it never had its turn */
     if (sync->session != NULL) {
         ramet_session_set_waiter(sync->session, NULL);
+        ramet_waiting_set(NULL);
         if (sync->has_push_lock)
             ramet_session_unlock_push(sync->session);
         ramet_session_unpin(sync->session);

@@ -6,6 +6,7 @@ itself is ended by the test.
 """
 import ctypes
 import os
+import socket
 import threading
 
 import common
@@ -34,15 +35,16 @@ HANDLER = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
 class Connection:
     """A connection by C, with a busy handler of the test's own."""
 
-    def __init__(self, path, handler):
+    def __init__(self, path, handler, **parameters):
         common.load()
         self.lib = ctypes.CDLL("libsqlite3.so.0")
         self.db = ctypes.c_void_p()
         self.lib.sqlite3_errmsg.restype = ctypes.c_char_p
         flags = 2 | 4 | 0x40  # READWRITE, CREATE, URI
         code = self.lib.sqlite3_open_v2(
-            common.uri(path, sync="manual").encode(), ctypes.byref(self.db),
-            flags, None)
+            (common.uri(path, sync="manual") +
+             "".join("&%s=%s" % pair for pair in parameters.items())).encode(),
+            ctypes.byref(self.db), flags, None)
         assert code == 0, self.lib.sqlite3_errmsg(self.db)
         self.handler = HANDLER(lambda _, count: handler(count))
         self.lib.sqlite3_busy_handler(self.db, self.handler, None)
@@ -200,6 +202,35 @@ def test_an_interrupt_ends_a_wait():
         assert asked.is_set()
         assert me.run("SELECT count(*) FROM t") == 0
         me.close()
+
+
+def test_an_interrupt_ends_a_transfer_that_hangs():
+    db = open_db("a.db", sync="manual")
+    db.execute("CREATE TABLE t(a)")
+    db.close()
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(8)
+        name = "http%%3A%%2F%%2F127.0.0.1%%3A%d%%2Fapp" % \
+            server.getsockname()[1]
+        for verb in ("push", "pull", "fetch"):
+            me = Connection("a.db", lambda count: 0, remote=name)
+
+            def interrupt():
+                peer, _ = server.accept()
+                peer.recv(1)  # the request has come; nothing ever goes back
+                me.interrupt()
+                held.append(peer)
+
+            held = []
+            thread = threading.Thread(target=interrupt)
+            thread.start()
+            code = me.run("SELECT ramet_%s()" % verb)
+            thread.join()
+            assert code == INTERRUPT, (verb, code)
+            for peer in held:
+                peer.close()
+            me.close()
 
 
 def test_an_interrupt_that_came_before_keeps_a_verb_from_acting():

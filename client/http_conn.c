@@ -353,12 +353,37 @@ ramet_http_not_ramet(const struct ramet_http_pool *pool, const char *path,
                       pool->root, (int)strcspn(path, "?"), path, status);
 }
 
+/* What a proxy says of its own, in front of a server of ours as well. */
+static bool
+is_a_proxys(unsigned status)
+{
+    return status == 401 || status == 403 || status == 408 || status == 413 ||
+           status == 425 || status == 429 || status >= 500;
+}
+
 /* A server of ours says why in JSON; these may be anybody's. */
 static bool
 is_anybodys(unsigned status, size_t len, const json_t *json)
 {
-    return json == NULL && len > 0 && status < 500 && status != 401 &&
-           status != 403 && status != 429;
+    return json == NULL && len > 0 && !is_a_proxys(status);
+}
+
+/* In words, where nobody said it. */
+static const char *
+meaning_of(unsigned status)
+{
+    switch (status) {
+    case 404:
+        return "not there, ";
+    case 413:
+        return "larger than it, or a proxy before it, takes, ";
+    case 507:
+        return "it has no room, ";
+    default:
+        return status < 400
+                   ? "redirects, and none is followed: name the server itself, "
+                   : "";
+    }
 }
 
 enum ramet_rc
@@ -389,10 +414,9 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
         rc = RAMET_FAIL(err, rc, "server %s: %s%s%s", pool->root, clean,
                         why != NULL ? "; " : "", why != NULL ? why : "");
     } else {
-        rc =
-            RAMET_FAIL(err, rc, "server %s: %.200s: %sHTTP status %u%s%s",
-                       pool->root, path, status == 404 ? "not there, " : "",
-                       status, why != NULL ? "; " : "", why != NULL ? why : "");
+        rc = RAMET_FAIL(err, rc, "server %s: %.200s: %sHTTP status %u%s%s",
+                        pool->root, path, meaning_of(status), status,
+                        why != NULL ? "; " : "", why != NULL ? why : "");
     }
     json_decref(json);
     return rc;

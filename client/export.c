@@ -281,3 +281,17 @@ ramet_export_lost(struct ramet_sync *sync, char **out_path,
     ramet_session_unpin(sync->session);
     return rc;
 }
+
+void
+ramet_export_forget_lost(struct ramet_sync *sync, const char *path)
+{
+    const struct ramet_os *const os = sync->link->os;
+    struct ramet_rights rights;
+    int dir_fd = -1;
+
+    if (ramet_keep_folder(sync->link->replica, LOST, &dir_fd, &rights, NULL) !=
+        RAMET_OK)
+        return;
+    os->unlink(os->ctx, dir_fd, strrchr(path, '/') + 1, false);
+    os->close(os->ctx, dir_fd);
+}

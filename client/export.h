@@ -31,5 +31,7 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
 RAMET_NODISCARD enum ramet_rc
 ramet_export_lost(struct ramet_sync *sync, char **out_path,
                   struct ramet_err *err);
+/* Remove one of those: it was not given up after all. */
+void ramet_export_forget_lost(struct ramet_sync *sync, const char *path);
 
 #endif

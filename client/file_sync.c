@@ -400,9 +400,12 @@ ramet_file_copy_plain(const char *from, const char *to, struct ramet_err *err)
     rc = ramet_path_resolve(os, to, &target, NULL, err);
     if (rc == RAMET_OK && os->stat(os->ctx, copying.fd, &st) < 0)
         rc = RAMET_FAIL(err, RAMET_EIO, "stat %s", from);
-    if (rc == RAMET_OK)
-        rc = ramet_export_write(os, AT_FDCWD, target, NULL, st.size_bytes,
+    if (rc == RAMET_OK) {
+        const struct ramet_rights rights = ramet_rights_of(&st);
+
+        rc = ramet_export_write(os, AT_FDCWD, target, &rights, st.size_bytes,
                                 read_plain, &copying, err);
+    }
     ramet_free(target);
     os->close(os->ctx, copying.fd);
     return rc;

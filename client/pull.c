@@ -9,7 +9,6 @@
  * Layer: client.
  */
 #include <assert.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -254,7 +253,7 @@ give_up(struct ramet_sync *sync, const struct ramet_head *head, bool same_line,
         sync->result.pages += ramet_pageset_count(&target.changed);
         rc = settle_blob(sync, err);
     } else if (rc == RAMET_ESNAPSHOT && kept != NULL) {
-        sync->link->os->unlink(sync->link->os->ctx, AT_FDCWD, kept, false);
+        ramet_export_forget_lost(sync, kept);
         ramet_free(kept);
         kept = NULL;
     }

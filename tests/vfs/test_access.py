@@ -185,6 +185,8 @@ def test_what_a_reset_gives_up_is_as_private():
     ramet("reset", "a.db")
     assert len(os.listdir("a.db-ramet/lost")) == 1
     check_all("a.db", 0o600)
+    ramet("lost", "a.db", os.listdir("a.db-ramet/lost")[0], "back.db")
+    assert mode("back.db") == 0o600
     os.chmod("a.db", 0o640)
     open_db("a.db", sync="manual").close()
     check_all("a.db", 0o640)

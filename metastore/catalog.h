@@ -67,6 +67,11 @@ ramet_catalog_exists(struct ramet_objstore *store,
                      const struct ramet_vid *volume, bool *out_exists,
                      struct ramet_err *err);
 
+/* The first step of deleting a volume, after which it is deleted for everybody:
+ * commit 1 is taken away. Errors as below. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_end(struct ramet_objstore *store, const struct ramet_vid *volume,
+                  struct ramet_err *err);
 /* Delete a volume: commit 1 first, then it is deleted; its names, and the rest.
  * Refused (RAMET_EBUSY) while it has fork markers. Safe to repeat. */
 RAMET_NODISCARD enum ramet_rc

@@ -178,8 +178,8 @@ ramet_catalog_has_commits(struct ramet_objstore *store,
 }
 
 enum ramet_rc
-ramet_catalog_delete(struct ramet_objstore *store,
-                     const struct ramet_vid *volume, struct ramet_err *err)
+ramet_catalog_end(struct ramet_objstore *store, const struct ramet_vid *volume,
+                  struct ramet_err *err)
 {
     char vid[RAMET_ID_TEXT_SIZE], first[RAMET_KEY_MAX];
     enum ramet_rc rc;
@@ -187,8 +187,18 @@ ramet_catalog_delete(struct ramet_objstore *store,
     ramet_id_format(&volume->id, vid);
     ramet_commit_key(volume, 1, first);
     rc = check_no_forks(store, vid, err);
-    if (rc == RAMET_OK) /* invariant (1) */
-        rc = ramet_objstore_remove(store, first, err);
+    return rc != RAMET_OK ? rc : ramet_objstore_remove(store, first, err);
+}
+
+enum ramet_rc
+ramet_catalog_delete(struct ramet_objstore *store,
+                     const struct ramet_vid *volume, struct ramet_err *err)
+{
+    char vid[RAMET_ID_TEXT_SIZE];
+    enum ramet_rc rc;
+
+    ramet_id_format(&volume->id, vid);
+    rc = ramet_catalog_end(store, volume, err); /* invariant (1) */
     if (rc == RAMET_OK)
         rc = unbind_all(store, volume, err);
     if (rc == RAMET_OK)

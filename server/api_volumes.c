@@ -235,24 +235,18 @@ ramet_api_head(struct call *call)
     ramet_live_put(live);
 }
 
-/* Streams, caches and writers hold something of it: once it is marked nothing of
- * it is written or served, whatever they hold. */
+/* Streams, caches and writers hold something of it: once it has ended it is
+ * marked, and nothing of it is written or served, whatever they hold. */
 static enum ramet_rc
 delete_volume(struct ramet_server *server, const struct ramet_vid *volume,
               struct ramet_err *err)
 {
-    bool stays = false;
-    enum ramet_rc rc;
+    enum ramet_rc rc = ramet_catalog_end(server->store, volume, err);
 
+    if (rc != RAMET_OK)
+        return rc;
     ramet_gone_mark(server->gone, volume);
     rc = ramet_catalog_delete(server->store, volume, err);
-    if (rc != RAMET_OK &&
-        (ramet_catalog_has_commits(server->base, volume, &stays, NULL) !=
-             RAMET_OK ||
-         stays)) {
-        ramet_gone_unmark(server->gone, volume);
-        return rc;
-    }
     ramet_cache_forget(server->cache, volume);
     ramet_lives_drop(server->lives, volume, true);
     return rc;

@@ -117,17 +117,3 @@ ramet_gone_mark(struct ramet_gone *gone, const struct ramet_vid *volume)
         ramet_cond_wait(&gone->left, &gone->lock);
     ramet_mutex_unlock(&gone->lock);
 }
-
-void
-ramet_gone_unmark(struct ramet_gone *gone, const struct ramet_vid *volume)
-{
-    struct ramet_vid *at;
-
-    ramet_mutex_lock(&gone->lock);
-    at = find(gone->volumes, RAMET_GONE_MAX, volume);
-    if (at != NULL) {
-        *at = (struct ramet_vid){.id = {{0}}};
-        atomic_fetch_sub_explicit(&gone->marked, 1, memory_order_release);
-    }
-    ramet_mutex_unlock(&gone->lock);
-}

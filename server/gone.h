@@ -37,7 +37,5 @@ void ramet_gone_leave(struct ramet_gone *gone, const struct ramet_vid *volume);
 
 /* Waits for those who write to it. */
 void ramet_gone_mark(struct ramet_gone *gone, const struct ramet_vid *volume);
-/* It is still there after all. */
-void ramet_gone_unmark(struct ramet_gone *gone, const struct ramet_vid *volume);
 
 #endif

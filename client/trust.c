@@ -21,6 +21,7 @@
 #include "client/place.h"
 
 #define OTHERS_WRITE 022u
+#define DEPTH_MAX 2u /* lost/, and what is set aside there as a folder */
 #define GROUP_FOR_ALL                                                          \
     (S_ISGID | S_IWOTH) /* a folder that gives its group away */
 
@@ -125,7 +126,7 @@ visit_entry(void *ctx, const char *name, bool is_dir)
 {
     const struct folder *const folder = ctx;
     const struct judge *const j = folder->judge;
-    const int fd = is_dir && folder->depth > 0
+    const int fd = is_dir && folder->depth >= DEPTH_MAX
                        ? -EISDIR /* Ramet makes none there */
                    : is_dir ? ramet_rights_open_folder(j->os, folder->fd, name)
                             : ramet_dir_open(j->os, folder->fd, name, O_RDONLY);

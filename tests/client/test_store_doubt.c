@@ -68,15 +68,18 @@ leave_in_doubt(struct place *p, const struct image *image, bool confirm)
 
         if (rc == RAMET_OK)
             rc = ramet_session_reserve(session, &err);
-        if (rc == RAMET_OK)
-            rc = ramet_session_write(session, 0, image->bytes, image->size,
-                                     &err);
-        if (rc == RAMET_OK)
-            rc = ramet_session_truncate(session, image->size, &err);
-        if (rc == RAMET_OK)
-            rc = ramet_session_prepare_in_doubt(session, &commit_id, &err);
-        if (rc == RAMET_OK)
-            rc = ramet_session_sync(session, &err);
+        for (unsigned i = 0; i < 2; i++) { /* the first is rolled back */
+            ramet_session_discard(session);
+            if (rc == RAMET_OK)
+                rc = ramet_session_write(session, 0, image->bytes, image->size,
+                                         &err);
+            if (rc == RAMET_OK)
+                rc = ramet_session_truncate(session, image->size, &err);
+            if (rc == RAMET_OK)
+                rc = ramet_session_prepare_in_doubt(session, &commit_id, &err);
+            if (rc == RAMET_OK)
+                rc = ramet_session_sync(session, &err);
+        }
         if (rc == RAMET_OK && confirm)
             rc = ramet_session_confirm(session, &err);
         child_require(rc == RAMET_OK, "in doubt", &err);

@@ -64,14 +64,14 @@ has_equal_counters(const uint8_t *page)
 }
 
 bool
-ramet_counter_leaves_out(const struct ramet_counter *counter,
-                         const struct ramet_snapshot *snapshot,
-                         const uint8_t *page, size_t len)
+ramet_counter_only_counts(const struct ramet_counter *counter,
+                          const struct ramet_snapshot *snapshot,
+                          const uint8_t *page, size_t len)
 {
     return counter->is_known && counter->pages_seq == snapshot->pages_seq &&
-           !counter->is_pending && snapshot->header_pends &&
-           len == counter->page_length && len == snapshot->page_size &&
-           has_equal_counters(page) && has_equal_counters(counter->page) &&
+           !counter->is_pending && len == counter->page_length &&
+           len == snapshot->page_size && has_equal_counters(page) &&
+           has_equal_counters(counter->page) &&
            is_same_otherwise(page, counter->page, len);
 }
 

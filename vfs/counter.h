@@ -11,6 +11,8 @@
  *       that is no commit (an intent, what landed, a pull), writes page 1: the
  *       header of a clean file, and of each LSN, differs from the one before,
  *       for those who go by it.
+ *   (3) Where nothing else was written there is nothing to commit: who sets
+ *       `user_version` to what it is makes no commit, and pushes none.
  *
  * Layer: vfs.
  */
@@ -38,10 +40,10 @@ void ramet_counter_done(struct ramet_counter *counter);
 void ramet_counter_saw(struct ramet_counter *counter,
                        const struct ramet_snapshot *snapshot,
                        const uint8_t *page, size_t len);
-/* May this write of page 1 be left out? */
-bool ramet_counter_leaves_out(const struct ramet_counter *counter,
-                              const struct ramet_snapshot *snapshot,
-                              const uint8_t *page, size_t len);
+/* Is this write of page 1 one that only counts? By invariant (1). */
+bool ramet_counter_only_counts(const struct ramet_counter *counter,
+                               const struct ramet_snapshot *snapshot,
+                               const uint8_t *page, size_t len);
 /* Page 1, or a part of it (`page` NULL), was written to the transaction. */
 void ramet_counter_wrote(struct ramet_counter *counter, const uint8_t *page,
                          size_t len);

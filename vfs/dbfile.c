@@ -335,13 +335,16 @@ static enum ramet_rc
 write_bytes(struct ramet_dbfile *db, const uint8_t *buf, size_t len,
             uint64_t offset)
 {
+    const struct ramet_snapshot *snapshot = ramet_file_snapshot(db->file);
+    const bool counts =
+        is_page1(len, offset) &&
+        ramet_counter_only_counts(&db->counter, snapshot, buf, len);
     enum ramet_rc rc;
 
+    db->only_counts = counts && (!db->dirty || db->only_counts);
     db->dirty = true;
     db->unprepared = true;
-    if (is_page1(len, offset) &&
-        ramet_counter_leaves_out(&db->counter, ramet_file_snapshot(db->file),
-                                 buf, len))
+    if (counts && snapshot->header_pends) /* counter.h, invariant (2) */
         return RAMET_OK;
     rc = ramet_file_write(db->file, offset, buf, len, &db->err);
     if (rc == RAMET_OK && is_page1(len, offset))
@@ -385,6 +388,7 @@ dbfile_truncate(sqlite3_file *file, sqlite3_int64 size)
     if (code != SQLITE_OK)
         return code;
     db->dirty = true;
+    db->only_counts = false;
     if ((uint64_t)size < db->counter.page_length)
         ramet_counter_wrote(&db->counter, NULL, 0);
     return ramet_dbfile_result(

@@ -14,10 +14,12 @@
  *   (3) `dirty`: there are writes that are not published.
  *   (4) `page1` knows which snapshot SQLite's cache stands for; where writes
  *       are given up, or fail, that is none.
- *   (5) `unprepared`: among them are some that came after the last prepare.
+ *   (5) `only_counts`: all that is written is a page 1 that only counts
+ *       (counter.h): there is nothing to commit.
+ *   (6) `unprepared`: among them are some that came after the last prepare.
  *       Where SQLite itself calls us there are none when it publishes; a
  *       wrapper between us may hold writes back until xSync.
- *   (6) `has_trailer`: a journal on disk names the super-journal of a record
+ *   (7) `has_trailer`: a journal on disk names the super-journal of a record
  *       that is prepared; it goes after the publish or the void, not before.
  *   (7) In a child of fork() nothing is done but to forget: no file of the
  *       parent's is written or deleted, and calls that SQLite heeds fail with
@@ -59,6 +61,7 @@ struct ramet_dbfile {
     bool lockless_pinned; /* ... but where a pin could not be moved */
     bool writing;
     bool dirty;
+    bool only_counts;
     bool unprepared;
     bool gate_shut;
     bool has_trailer;

@@ -65,6 +65,8 @@ ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
             return code;
     }
     db->unprepared = false;
+    if (db->only_counts && super_journal == NULL) /* there is nothing to do */
+        ramet_file_discard(db->file);
     rc = ramet_file_prepare(db->file, super_journal, &db->err);
     if (rc == RAMET_OK && super_journal != NULL)
         rc = ramet_file_sync_local(db->file, &db->err);
@@ -90,7 +92,7 @@ ramet_dbfile_sync(sqlite3_file *file, int flags)
     (void)flags; /* they do not tell FULL from NORMAL (pager.c) */
     if (code != SQLITE_OK || !has_changes(db))
         return code;
-    if (db->unprepared) /* invariant (5): a wrapper's, between SYNC and here */
+    if (db->unprepared) /* invariant (6): a wrapper's, between SYNC and here */
         code = ramet_dbfile_prepare(db, NULL);
     return code == SQLITE_OK ? sync_prepared(db) : code;
 }
@@ -117,6 +119,7 @@ ramet_dbfile_publish(struct ramet_dbfile *db)
         ramet_counter_published(&db->counter, base, published);
     }
     db->dirty = false;
+    db->only_counts = false;
     ramet_dbfile_drop_trailer(db);
     ramet_journal_end(&db->journal);
     if (db->writing && db->lock < SQLITE_LOCK_RESERVED)

@@ -99,7 +99,7 @@ ramet_dbfile_end_write(struct ramet_dbfile *db)
         db->gate_shut = false;
     }
     if (db->has_trailer && !ramet_file_is_parents(db->file)) {
-        ramet_file_discard(db->file); /* void first, invariant (6) */
+        ramet_file_discard(db->file); /* void first, invariant (7) */
         ramet_dbfile_drop_trailer(db);
     }
     ramet_file_release(db->file);
@@ -109,6 +109,7 @@ ramet_dbfile_end_write(struct ramet_dbfile *db)
         ramet_page1_forget(&db->page1);
     db->writing = false;
     db->dirty = false;
+    db->only_counts = false;
     db->unprepared = false;
 }
 

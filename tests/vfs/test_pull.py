@@ -254,6 +254,55 @@ def test_one_row_commits_write_page_1_once_for_each_lsn():
     check_integrity(native)
 
 
+def test_a_commit_that_only_counts_is_none():
+    """Programs set user_version at each start: that is nothing to push, and
+    nothing that diverges."""
+    for sync in ("manual", "commit"):
+        os.mkdir(sync)
+        os.chdir(sync)
+        a = replica("a/app.db", sync=sync)
+        fill(a)
+        a.execute("PRAGMA user_version=5")
+        a.execute("PRAGMA application_id=6")
+        one(a, "SELECT ramet_push()")
+        lsn = one(a, "SELECT ramet_lsn()")
+        for turn in range(3):
+            b = replica("b/app.db", sync=sync)
+            other = replica("b/app.db", sync=sync)
+            for db in (b, other, b):
+                content(db)
+                db.execute("PRAGMA user_version=5")
+                db.execute("BEGIN")
+                db.execute("PRAGMA application_id=6")
+                db.execute("PRAGMA user_version=5")
+                db.execute("COMMIT")
+            assert rows(b, "SELECT local_commits, dirty_pages"
+                        " FROM ramet_status") == [(0, 0)]
+            a.execute("UPDATE t SET x = x + 1 WHERE id = 1")
+            one(a, "SELECT ramet_push()")
+            lsn += 1
+            assert one(other, "SELECT ramet_pull()") == lsn
+            assert content(b) == content(other) == content(a)
+            b.execute("PRAGMA user_version=5")
+            assert content(b) == content(a)
+            b.execute("PRAGMA user_version=6")
+            assert one(other, "PRAGMA user_version") == 6
+            one(b, "SELECT ramet_push()")
+            one(a, "SELECT ramet_pull()")
+            lsn += 1
+            assert one(a, "SELECT ramet_lsn()") == lsn
+            b.execute("PRAGMA user_version=5")
+            one(b, "SELECT ramet_push()")
+            one(a, "SELECT ramet_pull()")
+            lsn += 1
+            for db in (a, b, other):
+                check_integrity(db)
+            b.close()
+            other.close()
+        a.close()
+        os.chdir("..")
+
+
 def test_exclusive_mode_and_pulls_by_others():
     a = replica("a/app.db")
     fill(a)

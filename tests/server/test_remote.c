@@ -240,6 +240,7 @@ change_line(struct fixture *f, struct model *model)
     model_reopen(model);
     ramet_commit_key(&model->volume, 2, key);
     assert_int_equal(ramet_objstore_remove(f->direct, key, NULL), RAMET_OK);
+    free(model->versions[2].pages);
     model->lsn = 1;
     model_reopen(model);
     model_write(model, 1, 1);

@@ -85,8 +85,9 @@ way_out(enum ramet_rc rc, bool is_local)
         return "set this machine's clock right and run it again; nothing is "
                "lost";
     case RAMET_EWENTBACK:
-        return "'ramet export FILE COPY' saves what is here, 'ramet reset "
-               "FILE' adopts what the remote has (and keeps a copy)";
+        return "'ramet export FILE COPY' saves what is whole here, 'ramet "
+               "reset FILE' adopts what the remote has (and keeps a copy, but "
+               "for --discard)";
     case RAMET_EREFUSED:
         return "nothing is lost; run it again";
     case RAMET_EAUTH:

@@ -244,6 +244,12 @@ give_up(struct ramet_sync *sync, const struct ramet_head *head, bool same_line,
 
     if (!discard && (ramet_sync_pending(sync) || !same_line))
         rc = ramet_export_lost(sync, &kept, err);
+    if (rc == RAMET_EWENTBACK)
+        rc = RAMET_FAIL(err, rc,
+                        "%s: has pages neither here nor in the remote, which "
+                        "went another way: no whole copy can be kept; `ramet "
+                        "reset --discard` adopts the remote without one",
+                        sync->link->path);
     if (rc == RAMET_OK)
         rc = read_target(sync, head, !same_line, &target, err);
     if (rc == RAMET_OK)

@@ -171,6 +171,7 @@ static void
 absent_pages__are_not_taken_from_another_line(void **state)
 {
     struct world *const world = *state;
+    struct ramet_err err = {.text = ""};
     struct ramet_file *lazy = NULL;
 
     change_lines(world, clone_lazily, &lazy);
@@ -179,6 +180,9 @@ absent_pages__are_not_taken_from_another_line(void **state)
     world_restart(world, 1);
     lazy = world_open(world, 1, "lazy"); /* and who has not */
     expect_refused(lazy);
+    assert_int_equal(ramet_file_reset(lazy, false, NULL, 0, NULL, &err),
+                     RAMET_EWENTBACK); /* no copy could be whole */
+    assert_non_null(strstr(err.text, "--discard"));
     OK(ramet_file_reset(lazy, true, NULL, 0, NULL, e));
     world_expect(lazy, theirs, SIZE);
     ramet_file_close(lazy);

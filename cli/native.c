@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "client/path.h"
+#include "client/store/path.h"
 #include "core/alloc.h"
 
 static enum ramet_rc

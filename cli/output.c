@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "cli/exit.h"
-#include "client/remote.h"
+#include "client/remote/remote.h"
 #include "core/alloc.h"
 #include "core/show.h"
 

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/file.h"
+#include "client/volume/file.h"
 
 /* Zeroed and begun by cli_progress_begin(); belongs to the caller. */
 struct cli_progress {

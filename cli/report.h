@@ -9,7 +9,7 @@
 
 #include "cli/progress.h"
 #include "cli/verb.h"
-#include "client/file.h"
+#include "client/volume/file.h"
 
 /* "pushed 12 pages, 8.1 kB in 1 request, LSN 43 (12 ms)", or JSON. `done` is
  * the verb in the past; `path` the replica. */

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/config.h"
+#include "client/remote/config.h"
 #include "core/alloc.h"
 
 bool

@@ -9,9 +9,9 @@
 #include <stdbool.h>
 
 #include "cli/verb.h"
-#include "client/file.h"
-#include "client/remote.h"
-#include "client/token.h"
+#include "client/remote/remote.h"
+#include "client/remote/token.h"
+#include "client/volume/file.h"
 
 /* An operand that may be a file or a URL: "scheme://…", or "name:volume" of
  * ramet.conf where no file of that name is here. */

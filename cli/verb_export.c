@@ -15,7 +15,7 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/target.h"
-#include "client/path.h"
+#include "client/store/path.h"
 #include "core/alloc.h"
 #include "core/rights.h"
 

@@ -13,7 +13,7 @@
 #include "cli/exit.h"
 #include "cli/output.h"
 #include "cli/target.h"
-#include "client/path.h"
+#include "client/store/path.h"
 #include "core/alloc.h"
 
 struct lost {

@@ -23,6 +23,32 @@ LAYERS = {
     "cli": ("core", "pagestore", "metastore", "client", "server"),
 }
 
+# A room of client/, and what of client/ its files may include beside its own
+# folder: other rooms, or single headers. docs/architecture.md draws the tower.
+DOOR = ("client/snapshot.h", "client/store/store.h")
+FORMAT = DOOR + ("client/sqlite",)
+SHARED = FORMAT + ("client/store/format", "client/store/path.h",
+                   "client/store/keep.h")
+LOG = SHARED + ("client/store/shared",)
+UPKEEP = LOG + ("client/store/log", "client/store/page")
+SESSION = UPKEEP + ("client/store/upkeep",)
+LIFE = SESSION + ("client/store/session",)
+ROOMS = {
+    "client/sqlite": (),
+    "client/remote": ("client/snapshot.h", "client/sqlite"),
+    "client/store/format": FORMAT,
+    "client/store/shared": SHARED,
+    "client/store/log": LOG,
+    "client/store/page": LOG,
+    "client/store/upkeep": UPKEEP,
+    "client/store/session": SESSION,
+    "client/store/life": LIFE,
+    "client/sync": DOOR + ("client/remote", "client/sqlite",
+                           "client/store/keep.h"),
+    "client/volume": DOOR + ("client/remote", "client/sqlite", "client/sync",
+                             "client/store/path.h", "client/ramet.h"),
+}
+
 # The header that programs include is installed alone: no other of ours in it.
 PUBLIC_HEADER = ROOT / "client" / "ramet.h"
 
@@ -49,6 +75,25 @@ def check_source(path, layer):
     return complaints, len(includes)
 
 
+def room_of(name):
+    """The room that a file of client/ is in; None: beside them."""
+    rooms = [room for room in ROOMS if name.startswith(room + "/")]
+    return max(rooms, key=len) if rooms else None
+
+
+def check_room(path):
+    """The complaints about one file of client/, by the second table."""
+    room = room_of(str(path.relative_to(ROOT)))
+    if room is None:
+        return []
+    allowed = (room,) + ROOMS[room]
+    return ["%s includes %s: %s may use %s" %
+            (path.relative_to(ROOT), include, room, ", ".join(ROOMS[room]))
+            for include in INCLUDE.findall(path.read_text(encoding="utf-8"))
+            if include.startswith("client/") and include not in allowed and
+            room_of(include) not in allowed]
+
+
 def check_links(layer):
     """The complaints about what the layer's CMakeLists.txt links."""
     path = ROOT / layer / "CMakeLists.txt"
@@ -67,7 +112,7 @@ def main():
     for layer in LAYERS:
         for path in sorted((ROOT / layer).rglob("*.[ch]")):
             found, count = check_source(path, layer)
-            complaints += found
+            complaints += found + check_room(path)
             files += 1
             total += count
         complaints += check_links(layer)

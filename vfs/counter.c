@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "client/dbheader.h"
+#include "client/sqlite/dbheader.h"
 #include "core/alloc.h"
 
 #define COUNTER_AT RAMET_DBHEADER_COUNTER_AT

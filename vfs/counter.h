@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/replica.h"
+#include "client/store/store.h"
 
 /* Zeroed knows nothing. */
 struct ramet_counter {

@@ -33,7 +33,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/file.h"
+#include "client/volume/file.h"
 #include "vfs/api.h"
 #include "vfs/counter.h"
 #include "vfs/errors.h"

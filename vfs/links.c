@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/path.h"
+#include "client/store/path.h"
 #include "core/alloc.h"
 #include "core/thread.h"
 

@@ -6,7 +6,7 @@
  */
 #include <string.h>
 
-#include "client/token.h"
+#include "client/remote/token.h"
 #include "core/alloc.h"
 #include "vfs/dbfile.h"
 #include "vfs/tables.h"

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/env_remote.h"
-#include "client/path.h"
+#include "client/store/path.h"
+#include "client/volume/env_remote.h"
 #include "core/alloc.h"
 #include "core/nearest.h"
 #include "core/os.h"

@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "client/file.h"
+#include "client/volume/file.h"
 
 /* Fill `out` (initialised here) from the parameters of `name`, SQLite's own
  * string, and the flags of xOpen. Strings are borrowed from `name` and the

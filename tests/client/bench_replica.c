@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/replica.h"
+#include "client/store/store.h"
 
 #define PAGE 4096u
 #define PAGES 20000u

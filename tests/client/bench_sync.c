@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "client/file.h"
+#include "client/volume/file.h"
 
 static double
 seconds(void)

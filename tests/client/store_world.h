@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/replica.h"
+#include "client/store/store.h"
 
 /* ---- random numbers: splitmix64 -------------------------------------------- */
 

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/config.h"
-#include "client/replica.h"
+#include "client/remote/config.h"
+#include "client/store/store.h"
 #include "core/alloc.h"
 
 static enum ramet_rc

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/env_remote.h"
+#include "client/volume/env_remote.h"
 
 static char root[4096];
 

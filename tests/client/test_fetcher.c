@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/fetcher.h"
-#include "client/file_impl.h"
+#include "client/sync/fetcher.h"
+#include "client/volume/file_impl.h"
 #include "core/bytes.h"
 #include "core/thread.h"
 #include "tests/client/world.h"

@@ -3,7 +3,7 @@
  */
 #include "tests/support/cmocka_all.h"
 
-#include "client/pacer.h"
+#include "client/sync/pacer.h"
 
 #define INTERVAL 50u
 

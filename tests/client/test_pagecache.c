@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#include "client/pagecache.h"
-#include "client/readahead.h"
+#include "client/remote/pagecache.h"
+#include "client/remote/readahead.h"
 
 enum { PAGE = 4096 };
 

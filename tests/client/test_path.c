@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/path.h"
+#include "client/store/path.h"
 #include "core/alloc.h"
 
 static void

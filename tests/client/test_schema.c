@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#include "client/dbheader.h"
-#include "client/schema.h"
+#include "client/sqlite/dbheader.h"
+#include "client/sqlite/schema.h"
 #include "core/bytes.h"
 
 enum { SIZE = 512, PAGES = 12, USABLE = SIZE };

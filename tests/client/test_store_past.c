@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "client/logfile.h"
+#include "client/store/format/logfile.h"
 #include "core/os.h"
 
 #define GENERATIONS 7 /* so many closed, and a reader is passed */

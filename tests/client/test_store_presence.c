@@ -12,8 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/presence.h"
-#include "client/state.h"
+#include "client/snapshot.h"
+#include "client/store/format/state.h"
+#include "client/store/shared/presence.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
 #include "core/bytes.h"
 
 static const uint64_t values[] = {

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/state.h"
+#include "client/store/format/state.h"
 
 static bool
 is_unsummed(const struct place *p)

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/logfile.h"
+#include "client/store/format/logfile.h"
 
 #define PAGE 4096u
 #define PAGES 4u

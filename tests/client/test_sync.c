@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/state.h"
+#include "client/store/format/state.h"
 #include "metastore/catalog.h"
 #include "tests/client/world.h"
 #include "tests/support/faultstore.h"

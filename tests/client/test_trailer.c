@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-#include "client/logfile.h"
-#include "client/replica.h"
-#include "client/state.h"
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/store.h"
 #include "core/bytes.h"
 
 #define SALT 12345u

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/remote.h"
-#include "client/replica.h"
+#include "client/remote/remote.h"
+#include "client/store/store.h"
 
 static void
 parse_ok(const char *text, struct ramet_url *url)

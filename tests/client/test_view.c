@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/view.h"
+#include "client/volume/view.h"
 #include "core/alloc.h"
 #include "metastore/catalog.h"
 #include "tests/metastore/model.h"

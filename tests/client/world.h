@@ -9,8 +9,8 @@
 #ifndef RAMET_TESTS_CLIENT_WORLD_H
 #define RAMET_TESTS_CLIENT_WORLD_H
 
-#include "client/file.h"
-#include "client/source.h"
+#include "client/remote/source.h"
+#include "client/volume/file.h"
 #include "pagestore/objstore.h"
 
 #define WORLD_MACHINES 3u

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "client/config.h"
-#include "client/replica.h"
+#include "client/remote/config.h"
+#include "client/store/store.h"
 #include "core/alloc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

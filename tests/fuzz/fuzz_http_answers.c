@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/http_events.h"
-#include "client/http_pages.h"
-#include "client/http_ranges.h"
+#include "client/remote/http_events.h"
+#include "client/remote/http_pages.h"
+#include "client/remote/http_ranges.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -15,10 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "client/logfile.h"
-#include "client/presence.h"
-#include "client/replica.h"
-#include "client/state.h"
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/shared/presence.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
 #include "core/bytes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/state.h"
+#include "client/store/format/state.h"
 #include "core/bytes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

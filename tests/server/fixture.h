@@ -5,7 +5,7 @@
 #ifndef RAMET_TESTS_SERVER_FIXTURE_H
 #define RAMET_TESTS_SERVER_FIXTURE_H
 
-#include "client/remote.h"
+#include "client/remote/remote.h"
 #include "server/server.h"
 #include "tests/metastore/model.h"
 #include "tests/support/cmocka_all.h"

@@ -9,7 +9,7 @@
 
 #include <jansson.h>
 
-#include "client/http_conn.h"
+#include "client/remote/http_conn.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "core/hash.h"

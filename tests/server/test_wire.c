@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/http_events.h"
+#include "client/remote/http_events.h"
 #include "server/pages.h"
 #include "server/server_impl.h"
 #include "tests/server/wire_client.h"

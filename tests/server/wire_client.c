@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "client/http_pages.h"
+#include "client/remote/http_pages.h"
 
 struct taking {
     struct wire_range *out;

@@ -121,7 +121,7 @@ sys.stdin.readline()
 def lock_byte(name):
     """From the header that defines it."""
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                           "../../client/replica_impl.h")) as header:
+                           "../../client/store/shared/locks.h")) as header:
         for line in header:
             if line.strip().startswith(name):
                 return line.split("=")[1].split(",")[0].strip()

@@ -1,0 +1,38 @@
+/*
+ * http_pages.h - the wire form of page requests and of the streams that answer
+ * them, as a client writes and reads them; docs/protocol.md, "Pages".
+ *
+ * Layer: client.
+ */
+#ifndef RAMET_CLIENT_REMOTE_HTTP_PAGES_H
+#define RAMET_CLIENT_REMOTE_HTTP_PAGES_H
+
+#include "core/bytes.h"
+#include "core/id.h"
+#include "metastore/commit.h"
+#include "pagestore/objstore.h"
+
+#define RAMET_PAGES_TYPE "application/vnd.ramet.pages"
+
+enum { RAMET_PAGES_METADATA = 1, RAMET_PAGES_DICTS = 2, RAMET_PAGES_HASH = 4 };
+
+/* At most 65,536 pages and 16,384 runs; pgnos in the order wanted. The hash is
+ * sent with RAMET_PAGES_HASH. */
+void ramet_pages_encode(struct ramet_buf *out, const struct ramet_point *at,
+                        unsigned flags, const uint32_t *pgnos, size_t count);
+
+/* Called for each range; `data` lies in the stream. */
+typedef void
+ramet_pages_range(void *ctx, const char *key, uint64_t offset,
+                  const uint8_t *data, size_t len, bool ends_object);
+/*
+ * Hostile bytes. Ranges before a flaw are given out all the same (whoever uses
+ * them checks their hashes). RAMET_ECORRUPT: not such a stream, or cut off;
+ * else the code that the server put into an error record.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_pages_parse(const uint8_t *data, size_t len,
+                  const struct ramet_vid *volume, ramet_pages_range *visit,
+                  void *ctx, struct ramet_err *err);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * remote.h - where a volume's truth lives, as the client sees it.
+ *
+ * A remote URL names a store and a volume in it:
+ *
+ *   file:///dir/name                 a directory, directly
+ *   http://host:port/name, https://  a Ramet server
+ *   s3://bucket/prefix/name?…        an S3-compatible store, directly
+ *
+ * Whatever it is, it is reached through a `struct ramet_objstore`: directly,
+ * or as a server's HTTP API dressed as one. So the metastore's code runs
+ * unchanged on both, and verifies everything that a server says. What a
+ * server does better (many pages in one round trip, being told of commits)
+ * are the two optional hooks below.
+ *
+ * Layer: client.
+ */
+#ifndef RAMET_CLIENT_REMOTE_REMOTE_H
+#define RAMET_CLIENT_REMOTE_REMOTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "core/id.h"
+#include "metastore/catalog.h"
+#include "metastore/history.h"
+#include "pagestore/objstore.h"
+
+enum ramet_remote_scheme {
+    RAMET_REMOTE_FILE,
+    RAMET_REMOTE_HTTP,
+    RAMET_REMOTE_HTTPS,
+    RAMET_REMOTE_S3
+};
+
+/* A parsed URL; all strings NUL-terminated inside. */
+struct ramet_url {
+    enum ramet_remote_scheme scheme;
+    char root[1024]; /* store: directory path, "http://host:port[/prefix]", … */
+    char name[RAMET_NAME_MAX + 1]; /* volume name or id; "" names the store */
+    bool has_lsn;
+    uint64_t at_lsn; /* name@42 */
+    bool has_time;
+    uint64_t at_time_ms; /* name@2026-11-23T10:00:00Z */
+    char query[512];     /* after '?', as written */
+};
+
+/* RAMET_EINVAL names what is wrong and shows the right form. `name:volume`
+ * of ramet.conf is resolved by the caller (client/config.h). */
+RAMET_NODISCARD enum ramet_rc
+ramet_url_parse(const char *text, struct ramet_url *out_url,
+                struct ramet_err *err);
+/* The URL without snapshot, in its one normal form, for keeping. */
+void ramet_url_format(const struct ramet_url *url, char *out, size_t out_size);
+/* "2026-11-23T10:00:00Z", "…+02:00", fractions allowed; also "@unix". */
+bool ramet_time_parse(const char *text, uint64_t *out_unix_ms);
+void ramet_time_format(uint64_t unix_ms, char out[32]);
+
+struct ramet_remote;
+
+/* Implementations embed this first. */
+struct ramet_remote_ops {
+    /* Bring what is needed to resolve and read these pages at `at` near, in
+     * one round trip; a hint, errors only where the remote is out of reach, or
+     * refuses: RAMET_EWENTBACK where it has another commit at that LSN. NULL:
+     * nothing to do. */
+    enum ramet_rc (*prefetch)(struct ramet_remote *remote,
+                              const struct ramet_vid *volume,
+                              const struct ramet_point *at,
+                              const uint32_t *pgnos, size_t pgno_count,
+                              struct ramet_err *err);
+    /* Block until a commit past `after` may exist, the time-out passes, or
+     * `*cancel` becomes true. NULL: the caller polls. */
+    enum ramet_rc (*wait)(struct ramet_remote *remote,
+                          const struct ramet_vid *volume, uint64_t after,
+                          uint64_t timeout_ms, const volatile bool *cancel,
+                          struct ramet_err *err);
+    /* What wait() told of did not come true: begin anew with what is told.
+     * NULL: nothing to do. */
+    void (*disbelieve)(struct ramet_remote *remote,
+                       const struct ramet_vid *volume);
+    /* Does the URL lead to another place than the one that is open: was a
+     * directory moved or replaced? NULL: each request goes where it leads. */
+    bool (*moved)(struct ramet_remote *remote);
+    /* What is kept of the volume was proven wrong: keep none of it, neither
+     * bytes nor news. NULL: nothing is kept. */
+    void (*forget)(struct ramet_remote *remote, const struct ramet_vid *volume);
+    /* By how much this machine's clock is ahead of the store's own, as far as
+     * that said. False: it has none, or did not. NULL: it has none. */
+    bool (*clock_ahead)(struct ramet_remote *remote, int64_t *out_ms);
+    /* A token after all, where it had none. NULL: it needs none. */
+    enum ramet_rc (*authorize)(struct ramet_remote *remote, const char *token,
+                               struct ramet_err *err);
+    /* How many requests were made so far; NULL: one for each call of the
+     * store. */
+    uint64_t (*requests)(const struct ramet_remote *remote);
+    void (*close)(struct ramet_remote *remote);
+};
+struct ramet_remote {
+    const struct ramet_remote_ops *ops;
+    struct ramet_objstore *store; /* owned by the remote */
+    struct ramet_url url;
+};
+
+struct ramet_remote_options {
+    bool create_store;           /* make a directory store that is not there */
+    const char *token;           /* bearer token, or NULL: client/token.h */
+    const char *withheld_why;    /* why not one that there is; a constant */
+    uint64_t connect_timeout_ms; /* 0: 5,000 */
+    uint64_t stall_timeout_ms;   /* no byte for so long; 0: 10,000 */
+};
+
+/* Opens by scheme: client/remote.c dispatches to remote_direct.c (file) and
+ * http_remote.c (http, https). s3:// is RAMET_EINVAL: this version has no S3
+ * store. */
+RAMET_NODISCARD enum ramet_rc
+ramet_remote_open(const struct ramet_url *url,
+                  const struct ramet_remote_options *options,
+                  struct ramet_remote **out_remote, struct ramet_err *err);
+void ramet_remote_close(struct ramet_remote *remote); /* NULL is fine */
+
+/* Made by its own file; ramet_remote_open() calls them. */
+RAMET_NODISCARD enum ramet_rc
+ramet_remote_open_direct(const struct ramet_url *url,
+                         const struct ramet_remote_options *options,
+                         struct ramet_remote **out_remote,
+                         struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_remote_open_http(const struct ramet_url *url,
+                       const struct ramet_remote_options *options,
+                       struct ramet_remote **out_remote, struct ramet_err *err);
+
+#endif

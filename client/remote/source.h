@@ -1,0 +1,116 @@
+/*
+ * source.h - one remote as this process uses it.
+ *
+ * All that reads or writes a remote in this process (replicas, views, the
+ * threads behind them) shares one source per URL: one connection, one cache
+ * of heads and map nodes, one count, one breaker. It connects when first
+ * needed and again after a failure, so that a replica opens with its remote
+ * out of reach.
+ *
+ *   (1) sources are found by the normal form of their URL; a process forked
+ *       from ours finds none of them
+ *   (2) `remote` and histories[] are set under `mutex` and stay until the last
+ *       ramet_source_close(); a directory that was moved or replaced gets
+ *       another remote, and the one before stays as well
+ *
+ * Thread-safe. Layer: client.
+ */
+#ifndef RAMET_CLIENT_REMOTE_SOURCE_H
+#define RAMET_CLIENT_REMOTE_SOURCE_H
+
+#include "client/remote/meter.h"
+#include "client/remote/remote.h"
+#include "client/snapshot.h"
+
+struct ramet_source;
+
+struct ramet_source_options {
+    const struct ramet_os *os; /* NULL: the system; for its clocks */
+    const char *token;         /* copied; NULL: none */
+    const char *withheld_why;  /* a constant: why it has none, or NULL */
+    uint64_t timeout_ms;       /* no answer for so long; 0: the remote's own */
+};
+
+/* No I/O. The source of `url` (its snapshot part is left out). The options of
+ * whoever opens it first count; but a token that it did not have, it takes. */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_open(const struct ramet_url *url,
+                  const struct ramet_source_options *options,
+                  struct ramet_source **out_source, struct ramet_err *err);
+/* A source over a remote that the caller made, found from then on by its URL:
+ * for those who bring a store of their own. Takes `remote`, also on failure.
+ * RAMET_EEXIST: there is a source of that URL already. */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_share(const struct ramet_os *os, struct ramet_remote *remote,
+                   struct ramet_source **out_source, struct ramet_err *err);
+struct ramet_source *ramet_source_ref(struct ramet_source *source);
+void ramet_source_close(struct ramet_source *source); /* NULL is fine */
+
+const struct ramet_url *ramet_source_url(const struct ramet_source *source);
+const char *ramet_source_text(const struct ramet_source *source);
+struct ramet_meter *ramet_source_meter(struct ramet_source *source);
+/* Requests so far: not what a cache of the remote's answered. */
+uint64_t ramet_source_requests(struct ramet_source *source);
+
+/* Connect unless connected; `create_store`: make a directory store that is
+ * not there. RAMET_EUNREACHABLE also where a directory is not there. */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_connect(struct ramet_source *source, bool create_store,
+                     struct ramet_err *err);
+/* The store behind the meter; only after ramet_source_connect(). */
+struct ramet_objstore *ramet_source_store(struct ramet_source *source);
+struct ramet_remote *ramet_source_remote(struct ramet_source *source);
+/* Connect, and find the volume that the URL names. RAMET_ENOTFOUND. */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
+                     struct ramet_err *err);
+/* Connect, and get the history of `volume`, which lives as long as the
+ * source. */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_history(struct ramet_source *source,
+                     const struct ramet_vid *volume,
+                     struct ramet_history **out_history, struct ramet_err *err);
+
+/*
+ * Connect, and look for the volume's newest commit as it is now. Where the store lacks what this process had seen of it, all that it knew of
+ * the volume is dropped, and what is there counts: who stands on a commit has
+ * to see for himself whether it still is in that line.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_newest(struct ramet_source *source, const struct ramet_vid *volume,
+                    struct ramet_head *out_head, struct ramet_err *err);
+/* Drop all that this process knows of the volume, so that the next look finds
+ * what is there: heads and chains, what a server sent ahead, news of commits,
+ * views' pages. For whoever found it wrong, or gives it up. */
+void ramet_source_forget(struct ramet_source *source,
+                         const struct ramet_vid *volume);
+
+/* A copy of the volume's dictionary at `place` (ramet_free), read once for
+ * as long as it stays the same. Only after ramet_source_history(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_dict(struct ramet_source *source, const struct ramet_vid *volume,
+                  const struct ramet_place *place, uint8_t **out_dict,
+                  size_t *out_len, struct ramet_err *err);
+/* The cache of the volume's pages that its views share, as long as the source
+ * lives; grown to `limit_bytes`. Only after ramet_source_history(). NULL on no
+ * memory. */
+struct ramet_pagecache;
+struct ramet_pagecache *
+ramet_source_cache(struct ramet_source *source, const struct ramet_vid *volume,
+                   size_t limit_bytes);
+
+/* A page as it comes, and one that was not asked for but came along. */
+typedef enum ramet_rc
+ramet_source_visit(void *ctx, uint32_t pgno, const uint8_t *page,
+                   struct ramet_err *err);
+/* Pages of `volume` at `at` (ascending), in one round trip where the remote
+ * can; `want_extra` and errors as ramet_history_read_pages(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_read_pages(struct ramet_source *source,
+                        const struct ramet_vid *volume,
+                        const struct ramet_point *at, const uint32_t *pgnos,
+                        size_t pgno_count, bool want_extra,
+                        ramet_source_visit *visit, void *ctx,
+                        struct ramet_err *err);
+
+#endif

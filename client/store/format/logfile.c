@@ -1,0 +1,377 @@
+/*
+ * logfile.c - see logfile.h. The byte tables are in docs/replica.md.
+ *
+ * A frame's checksum is the page's hash XORed with the seeded hash of its
+ * header, so that the page's own hash can be had back from it: the checkpoint
+ * keeps that as the page's checksum without hashing the page again.
+ */
+#include "client/store/format/logfile.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/bytes.h"
+
+#define HASHED                                                                 \
+    (RAMET_LOGFRAME_HEADER_SIZE - 8u) /* header without its checksum */
+
+/* By type. */
+static const struct {
+    uint8_t magic[8];
+    const char *name;
+} gen_types[] = {
+    [RAMET_GEN_LOG] = {{'R', 'A', 'M', 'T', 'L', 'O', 'G', 1}, "log"},
+    [RAMET_GEN_FILL] = {{'R', 'A', 'M', 'T', 'F', 'I', 'L', 1}, "fill"},
+    [RAMET_GEN_PAST] = {{'R', 'A', 'M', 'T', 'P', 'S', 'T', 1}, "past"},
+};
+
+void
+ramet_gen_header_encode(const struct ramet_gen_header *header,
+                        uint8_t out[RAMET_GEN_HEADER_SIZE])
+{
+    assert(header->gen >= 1 && header->gen <= RAMET_GEN_MAX);
+    memset(out, 0, RAMET_GEN_HEADER_SIZE);
+    memcpy(out, gen_types[header->type].magic, 8);
+    ramet_put_le64(out + 8, header->salt);
+    ramet_put_le64(out + 16, header->gen);
+    ramet_put_le32(out + 24, header->page_size);
+    memcpy(out + 32, header->base_id.bytes, RAMET_ID_SIZE);
+    ramet_put_le64(out + 56, ramet_hash64(out, 56));
+}
+
+bool
+ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
+                        struct ramet_gen_header *out)
+{
+    struct ramet_gen_header header = {.type = RAMET_GEN_LOG};
+
+    while (header.type <= RAMET_GEN_PAST &&
+           memcmp(in, gen_types[header.type].magic, 8) != 0)
+        header.type++;
+    if (header.type > RAMET_GEN_PAST ||
+        ramet_get_le64(in + 56) != ramet_hash64(in, 56))
+        return false;
+    header.salt = ramet_get_le64(in + 8);
+    header.gen = ramet_get_le64(in + 16);
+    header.page_size = ramet_get_le32(in + 24);
+    memcpy(header.base_id.bytes, in + 32, RAMET_ID_SIZE);
+    if (header.gen == 0 || header.gen > RAMET_GEN_MAX ||
+        !ramet_page_size_ok(header.page_size) || ramet_get_le32(in + 28) != 0 ||
+        ramet_get_le64(in + 48) != 0)
+        return false;
+    *out = header;
+    return true;
+}
+
+void
+ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32])
+{
+    snprintf(out, 32, "%s-%016" PRIx64, gen_types[type].name, gen);
+}
+
+/* What follows the type's name and a dash; NULL: no type's name is there. */
+static const char *
+parse_type(const char *name, enum ramet_gen_type *out_type)
+{
+    for (unsigned type = RAMET_GEN_LOG; type <= RAMET_GEN_PAST; type++) {
+        const size_t length = strlen(gen_types[type].name);
+
+        if (strncmp(name, gen_types[type].name, length) == 0 &&
+            name[length] == '-') {
+            *out_type = (enum ramet_gen_type)type;
+            return name + length + 1;
+        }
+    }
+    return NULL;
+}
+
+bool
+ramet_gen_name_parse(const char *name, enum ramet_gen_type *out_type,
+                     uint64_t *out_gen)
+{
+    enum ramet_gen_type type;
+    const char *const digits = parse_type(name, &type);
+    uint64_t gen = 0;
+
+    if (digits == NULL || strlen(digits) != 16)
+        return false;
+    for (const char *p = digits; *p != '\0'; p++) {
+        if (*p >= '0' && *p <= '9')
+            gen = gen << 4 | (uint64_t)(*p - '0');
+        else if (*p >= 'a' && *p <= 'f')
+            gen = gen << 4 | (uint64_t)(*p - 'a' + 10);
+        else
+            return false;
+    }
+    *out_type = type;
+    *out_gen = gen;
+    return true;
+}
+
+uint64_t
+ramet_logframe_encode(uint8_t out[RAMET_LOGFRAME_HEADER_SIZE], uint32_t pgno,
+                      enum ramet_logframe_kind kind, uint64_t replaced,
+                      uint64_t pos, uint64_t salt, uint64_t page_hash)
+{
+    uint64_t sum;
+
+    assert(pgno != 0 && pos != 0);
+    ramet_put_le32(out + 8, pgno);
+    ramet_put_le32(out + 12, (uint32_t)kind);
+    ramet_put_le64(out + 16, replaced);
+    ramet_put_le64(out + 24, pos);
+    sum = page_hash ^ ramet_hash64_seeded(out + 8, HASHED, salt);
+    ramet_put_le64(out, sum);
+    return sum;
+}
+
+bool
+ramet_logframe_decode(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
+                      uint64_t pos, struct ramet_logframe *out)
+{
+    const uint32_t kind = ramet_get_le32(in + 12);
+
+    out->sum = ramet_get_le64(in);
+    out->pgno = ramet_get_le32(in + 8);
+    out->replaced = ramet_get_le64(in + 16);
+    out->pos = ramet_get_le64(in + 24);
+    out->kind = (enum ramet_logframe_kind)kind;
+    return out->pgno != 0 && out->pos == pos &&
+           (kind == RAMET_LOGFRAME_IMAGE || kind == RAMET_LOGFRAME_ZERO ||
+            kind == RAMET_LOGFRAME_REMOTE || kind == RAMET_LOGFRAME_DEAD);
+}
+
+uint64_t
+ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
+                         uint64_t salt)
+{
+    return ramet_get_le64(in) ^ ramet_hash64_seeded(in + 8, HASHED, salt);
+}
+
+void
+ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
+                  enum ramet_logframe_kind kind, uint64_t replaced,
+                  uint64_t pos, const struct ramet_point *at, uint64_t salt,
+                  uint64_t page_hash)
+{
+    assert(kind == RAMET_LOGFRAME_IMAGE ||
+           (kind == RAMET_LOGFRAME_ZERO && page_hash == 0));
+    ramet_put_le32(out + 8, pgno);
+    ramet_put_le32(out + 12, kind);
+    ramet_put_le64(out + 16, replaced);
+    ramet_put_le64(out + 24, pos);
+    ramet_put_le64(out + 32, at->lsn);
+    memcpy(out + 40, at->hash.bytes, RAMET_HASH_SIZE);
+    memset(out + 56, 0, RAMET_FILL_HEADER_SIZE - 56);
+    ramet_put_le64(
+        out, page_hash ^ ramet_hash64_seeded(out + 8,
+                                             RAMET_FILL_HEADER_SIZE - 8, salt));
+}
+
+bool
+ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
+                  uint64_t salt, struct ramet_logframe *out,
+                  struct ramet_point *out_at, uint64_t *out_page_hash)
+{
+    if (!ramet_logframe_decode(in, pos, out) ||
+        (out->kind != RAMET_LOGFRAME_IMAGE && out->kind != RAMET_LOGFRAME_ZERO))
+        return false;
+    out_at->lsn = ramet_get_le64(in + 32);
+    memcpy(out_at->hash.bytes, in + 40, RAMET_HASH_SIZE);
+    *out_page_hash =
+        ramet_get_le64(in) ^
+        ramet_hash64_seeded(in + 8, RAMET_FILL_HEADER_SIZE - 8, salt);
+    return true;
+}
+
+void
+ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
+                       const struct ramet_pastframe *frame, uint64_t salt)
+{
+    assert(frame->pgno != 0 && frame->least <= frame->most);
+    memset(out, 0, RAMET_PAST_HEADER_SIZE);
+    ramet_put_le32(out + 8, frame->pgno);
+    ramet_put_le32(out + 12, (uint32_t)frame->kind);
+    ramet_put_le64(out + 16, frame->before);
+    ramet_put_le64(out + 24, frame->pos);
+    ramet_put_le64(out + 32, frame->least);
+    ramet_put_le64(out + 40, frame->most);
+    ramet_put_le64(out, frame->page_hash ^
+                            ramet_hash64_seeded(
+                                out + 8, RAMET_PAST_HEADER_SIZE - 8, salt));
+}
+
+bool
+ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE], uint64_t pos,
+                       uint64_t salt, struct ramet_pastframe *out)
+{
+    const uint32_t kind = ramet_get_le32(in + 12);
+
+    out->pgno = ramet_get_le32(in + 8);
+    out->kind = (enum ramet_entry_kind)kind;
+    out->before = ramet_get_le64(in + 16);
+    out->pos = ramet_get_le64(in + 24);
+    out->least = ramet_get_le64(in + 32);
+    out->most = ramet_get_le64(in + 40);
+    out->page_hash =
+        ramet_get_le64(in) ^
+        ramet_hash64_seeded(in + 8, RAMET_PAST_HEADER_SIZE - 8, salt);
+    return out->pgno != 0 && out->pos == pos && out->before < pos &&
+           out->least <= out->most &&
+           (kind == RAMET_ENTRY_IMAGE ||
+            ((kind == RAMET_ENTRY_ZERO || kind == RAMET_ENTRY_ABSENT) &&
+             out->page_hash == 0));
+}
+
+/* ---- trailers ------------------------------------------------------------ */
+
+/* Behind the name: the time, if it has one, and the void word. */
+static size_t
+trailer_size(size_t super_length, bool timed)
+{
+    const size_t size =
+        RAMET_TRAILER_FIXED + super_length + (timed ? 8 : 0) + 8;
+
+    assert(super_length <= RAMET_SUPER_NAME_MAX);
+    return (size + RAMET_POS_UNIT - 1) / RAMET_POS_UNIT * RAMET_POS_UNIT;
+}
+
+size_t
+ramet_trailer_void_offset(const struct ramet_trailer *trailer)
+{
+    return trailer_size(trailer->super_length, trailer->time_ms != 0) - 8;
+}
+
+size_t
+ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
+{
+    const bool timed = trailer->time_ms != 0;
+    const size_t size = trailer_size(trailer->super_length, timed);
+
+    ramet_put_le32(out + 8, 0);
+    out[12] = RAMET_LOGFRAME_TRAILER;
+    out[13] = (uint8_t)trailer->type;
+    ramet_put_le16(out + 14, (uint16_t)(size / RAMET_POS_UNIT));
+    ramet_put_le64(out + 16, trailer->start);
+    ramet_put_le64(out + 24, trailer->pos);
+    ramet_put_le64(out + 32, trailer->seq);
+    ramet_put_le64(out + 40, trailer->prev);
+    ramet_put_le64(out + 48, trailer->frame_count);
+    ramet_put_le64(out + 56, trailer->frames_sum);
+    ramet_put_le64(out + 64, trailer->synced);
+    ramet_put_le64(out + 72, trailer->byte_length);
+    ramet_put_le32(out + 80, trailer->page_size);
+    ramet_put_le32(out + 84, trailer->page_count);
+    ramet_put_le32(out + 88, trailer->least_page_count);
+    ramet_put_le32(out + 92, trailer->counter);
+    ramet_put_le32(out + 96, trailer->remote_page_count);
+    ramet_put_le32(out + 100,
+                   trailer->flags | (timed ? RAMET_RECORD_TIMED : 0u));
+    ramet_put_le64(out + 104, trailer->lsn);
+    ramet_put_le64(out + 112, trailer->lsn_time_ms);
+    memcpy(out + 120, trailer->lsn_hash.bytes, RAMET_HASH_SIZE);
+    memcpy(out + 136, trailer->commit.id.bytes, RAMET_ID_SIZE);
+    memcpy(out + 152, trailer->header, RAMET_TRUE_HEADER_SIZE);
+    ramet_put_le16(out + 252, (uint16_t)trailer->super_length);
+    ramet_put_le16(out + 254, 0);
+    if (trailer->super_length != 0)
+        memcpy(out + RAMET_TRAILER_FIXED, trailer->super_journal,
+               trailer->super_length);
+    memset(out + RAMET_TRAILER_FIXED + trailer->super_length, 0,
+           size - RAMET_TRAILER_FIXED - trailer->super_length);
+    if (timed)
+        ramet_put_le64(out + size - 16, trailer->time_ms);
+    trailer->sum = ramet_hash64_seeded(out + 8, size - 16, salt);
+    trailer->tail = ramet_pos_add(trailer->pos, size);
+    trailer->is_void = trailer->is_confirmed = false;
+    ramet_put_le64(out, trailer->sum);
+    return size;
+}
+
+size_t
+ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE])
+{
+    const size_t size = (size_t)ramet_get_le16(in + 14) * RAMET_POS_UNIT;
+
+    if (ramet_get_le32(in + 8) != 0 || in[12] != RAMET_LOGFRAME_TRAILER ||
+        size < trailer_size(0, false) ||
+        size > trailer_size(RAMET_SUPER_NAME_MAX, true))
+        return 0;
+    return size;
+}
+
+/* What a right checksum does not prove: that the fields make sense. */
+static bool
+is_sane(const struct ramet_trailer *t)
+{
+    const uint64_t bound = (uint64_t)t->page_count * t->page_size;
+
+    if (t->type < RAMET_RECORD_COMMIT || t->type > RAMET_RECORD_RESET)
+        return false;
+    if ((t->flags & RAMET_RECORD_DOUBT) != 0 &&
+        (t->type != RAMET_RECORD_COMMIT || ramet_id_is_nil(&t->commit.id)))
+        return false;
+    if (t->start > t->pos || ramet_pos_gen(t->start) != ramet_pos_gen(t->pos))
+        return false;
+    if (t->page_size == 0)
+        return t->page_count == 0 && t->byte_length == 0;
+    return ramet_page_size_ok(t->page_size) && t->byte_length <= bound &&
+           bound - t->byte_length < t->page_size &&
+           t->least_page_count <= t->page_count;
+}
+
+bool
+ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
+                     uint64_t salt, struct ramet_trailer *out)
+{
+    struct ramet_trailer t = {0};
+    uint64_t word;
+    bool timed;
+
+    if (ramet_trailer_peek_size(in) != size || ramet_get_le64(in + 24) != pos)
+        return false;
+    t.sum = ramet_get_le64(in);
+    if (t.sum != ramet_hash64_seeded(in + 8, size - 16, salt))
+        return false;
+    t.type = (enum ramet_record_type)in[13];
+    t.start = ramet_get_le64(in + 16);
+    t.pos = pos;
+    t.tail = ramet_pos_add(pos, size);
+    t.seq = ramet_get_le64(in + 32);
+    t.prev = ramet_get_le64(in + 40);
+    t.frame_count = ramet_get_le64(in + 48);
+    t.frames_sum = ramet_get_le64(in + 56);
+    t.synced = ramet_get_le64(in + 64);
+    t.byte_length = ramet_get_le64(in + 72);
+    t.page_size = ramet_get_le32(in + 80);
+    t.page_count = ramet_get_le32(in + 84);
+    t.least_page_count = ramet_get_le32(in + 88);
+    t.counter = ramet_get_le32(in + 92);
+    t.remote_page_count = ramet_get_le32(in + 96);
+    t.flags = ramet_get_le32(in + 100) & ~(uint32_t)RAMET_RECORD_TIMED;
+    timed = t.flags != ramet_get_le32(in + 100);
+    t.lsn = ramet_get_le64(in + 104);
+    t.lsn_time_ms = ramet_get_le64(in + 112);
+    memcpy(t.lsn_hash.bytes, in + 120, RAMET_HASH_SIZE);
+    memcpy(t.commit.id.bytes, in + 136, RAMET_ID_SIZE);
+    memcpy(t.header, in + 152, RAMET_TRUE_HEADER_SIZE);
+    t.super_length = ramet_get_le16(in + 252);
+    if (t.super_length > RAMET_SUPER_NAME_MAX ||
+        trailer_size(t.super_length, timed) != size || !is_sane(&t))
+        return false;
+    if (timed)
+        t.time_ms = ramet_get_le64(in + size - 16);
+    if (timed && t.time_ms == 0)
+        return false;
+    if (t.super_length != 0)
+        t.super_journal = (const char *)in + RAMET_TRAILER_FIXED;
+    word = ramet_get_le64(in + size - 8);
+    t.is_void = word == ramet_trailer_void_value(&t);
+    t.is_confirmed = word == t.sum && (t.flags & RAMET_RECORD_DOUBT) != 0;
+    if (word != 0 && !t.is_void && !t.is_confirmed)
+        return false;
+    *out = t;
+    return true;
+}

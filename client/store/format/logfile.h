@@ -1,0 +1,307 @@
+/*
+ * logfile.h - the bytes of log generations, fill and past files: positions, entry
+ * values, frames, trailers, headers. Pure encoding and decoding; docs/replica.md
+ * has the tables.
+ *
+ *   (1) Everything begins at a multiple of RAMET_POS_UNIT bytes, so that a
+ *       position is generation << 34 | units and leaves three bits for a kind.
+ *   (2) Decoders are given hostile bytes; they return false or RAMET_ECORRUPT.
+ *
+ * Layer: client.
+ */
+#ifndef RAMET_CLIENT_STORE_FORMAT_LOGFILE_H
+#define RAMET_CLIENT_STORE_FORMAT_LOGFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "core/hash.h"
+#include "core/id.h"
+#include "metastore/commit.h"
+
+#define RAMET_POS_UNIT 32u
+#define RAMET_POS_UNIT_BITS 34
+#define RAMET_GEN_MAX ((UINT64_C(1) << 27) - 1)
+#define RAMET_GEN_OFFSET_MAX                                                   \
+    (((UINT64_C(1) << RAMET_POS_UNIT_BITS) - 1) * RAMET_POS_UNIT)
+
+#define RAMET_GEN_HEADER_SIZE 64u
+#define RAMET_LOGFRAME_HEADER_SIZE 32u
+#define RAMET_FILL_HEADER_SIZE 64u /* a fill frame's: has the LSN too */
+#define RAMET_PAST_HEADER_SIZE 64u
+#define RAMET_TRAILER_FIXED 256u
+#define RAMET_TRAILER_MAX (256u + 4096u + 64u)
+#define RAMET_SUPER_NAME_MAX 4096u
+#define RAMET_TRUE_HEADER_SIZE 100u
+
+static inline uint64_t
+ramet_pos_make(uint64_t gen, uint64_t offset_bytes)
+{
+    return gen << RAMET_POS_UNIT_BITS | offset_bytes / RAMET_POS_UNIT;
+}
+static inline uint64_t
+ramet_pos_gen(uint64_t pos)
+{
+    return pos >> RAMET_POS_UNIT_BITS;
+}
+static inline uint64_t
+ramet_pos_offset(uint64_t pos)
+{
+    return (pos & ((UINT64_C(1) << RAMET_POS_UNIT_BITS) - 1)) * RAMET_POS_UNIT;
+}
+static inline uint64_t
+ramet_pos_add(uint64_t pos, uint64_t bytes)
+{
+    return pos + bytes / RAMET_POS_UNIT;
+}
+
+/* The value of an index entry: kind in the low three bits, above them a
+ * position (log and fill kinds) or a stamp (base kinds). */
+enum ramet_entry_kind {
+    RAMET_ENTRY_NONE = 0, /* not loaded */
+    RAMET_ENTRY_HELD = 1,
+    RAMET_ENTRY_ABSENT = 2,
+    RAMET_ENTRY_ZERO = 3,
+    RAMET_ENTRY_IMAGE = 4,
+    RAMET_ENTRY_FILL = 5,
+    RAMET_ENTRY_LOG_ZERO = 6,
+    RAMET_ENTRY_REMOTE = 7,
+};
+/* No entry: there is one, and no memory to look at it. */
+#define RAMET_ENTRY_UNSEEN (UINT64_C(1) << 3)
+static inline uint64_t
+ramet_entry_make(enum ramet_entry_kind kind, uint64_t pos_or_stamp)
+{
+    return pos_or_stamp << 3 | (uint64_t)kind;
+}
+static inline enum ramet_entry_kind
+ramet_entry_kind(uint64_t entry)
+{
+    return (enum ramet_entry_kind)(entry & 7);
+}
+static inline uint64_t
+ramet_entry_pos(uint64_t entry)
+{
+    return entry >> 3;
+}
+static inline bool
+ramet_entry_in_log(uint64_t entry)
+{
+    const enum ramet_entry_kind kind = ramet_entry_kind(entry);
+
+    return kind == RAMET_ENTRY_IMAGE || kind == RAMET_ENTRY_LOG_ZERO ||
+           kind == RAMET_ENTRY_REMOTE;
+}
+/* The page's bytes are to be had from the remote alone. */
+static inline bool
+ramet_entry_is_absent(uint64_t entry)
+{
+    const enum ramet_entry_kind kind = ramet_entry_kind(entry);
+
+    return kind == RAMET_ENTRY_ABSENT || kind == RAMET_ENTRY_REMOTE;
+}
+
+static inline bool
+ramet_page_size_ok(uint64_t size)
+{
+    return size >= 512 && size <= 65536 && (size & (size - 1)) == 0;
+}
+
+/* ---- files --------------------------------------------------------------- */
+
+enum ramet_gen_type {
+    RAMET_GEN_LOG = 1,
+    RAMET_GEN_FILL = 2,
+    RAMET_GEN_PAST = 3,
+};
+
+struct ramet_gen_header {
+    enum ramet_gen_type type;
+    uint64_t salt;
+    uint64_t gen;
+    uint32_t page_size;
+    struct ramet_id base_id; /* of the replica that it belongs to */
+};
+
+void ramet_gen_header_encode(const struct ramet_gen_header *header,
+                             uint8_t out[RAMET_GEN_HEADER_SIZE]);
+RAMET_NODISCARD bool
+ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
+                        struct ramet_gen_header *out);
+void ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32]);
+/* False unless `name` is exactly what ramet_gen_name() writes. */
+bool ramet_gen_name_parse(const char *name, enum ramet_gen_type *out_type,
+                          uint64_t *out_gen);
+
+/* ---- frames -------------------------------------------------------------- */
+
+enum ramet_logframe_kind {
+    RAMET_LOGFRAME_IMAGE = 1,
+    RAMET_LOGFRAME_ZERO = 2,
+    RAMET_LOGFRAME_REMOTE = 3,
+    RAMET_LOGFRAME_TRAILER = 4,
+    RAMET_LOGFRAME_DEAD = 5, /* an image that does not count any more */
+};
+
+struct ramet_logframe {
+    uint32_t pgno;
+    enum ramet_logframe_kind kind;
+    uint64_t replaced; /* the entry before this frame */
+    uint64_t pos;
+    uint64_t sum; /* as stored: page's hash mixed with the header's */
+};
+
+static inline bool
+ramet_logframe_has_page(enum ramet_logframe_kind kind)
+{
+    return kind == RAMET_LOGFRAME_IMAGE || kind == RAMET_LOGFRAME_DEAD;
+}
+static inline enum ramet_entry_kind
+ramet_entry_kind_of_logframe(enum ramet_logframe_kind kind)
+{
+    return kind == RAMET_LOGFRAME_ZERO     ? RAMET_ENTRY_LOG_ZERO
+           : kind == RAMET_LOGFRAME_REMOTE ? RAMET_ENTRY_REMOTE
+                                           : RAMET_ENTRY_IMAGE;
+}
+
+/* Fill in the header; `page_hash` is ramet_hash64() of the page, 0 without
+ * one. Returns the sum. */
+uint64_t
+ramet_logframe_encode(uint8_t out[RAMET_LOGFRAME_HEADER_SIZE], uint32_t pgno,
+                      enum ramet_logframe_kind kind, uint64_t replaced,
+                      uint64_t pos, uint64_t salt, uint64_t page_hash);
+/* Fields alone; false if they can't be a frame at `pos`. */
+RAMET_NODISCARD bool
+ramet_logframe_decode(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
+                      uint64_t pos, struct ramet_logframe *out);
+/* The page's hash that the header claims (0 where it has no page). */
+uint64_t ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
+                                  uint64_t salt);
+/* A fill frame: header of 64 bytes, then the page (image) or nothing (zero,
+ * `page_hash` 0). */
+void ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
+                       enum ramet_logframe_kind kind, uint64_t replaced,
+                       uint64_t pos, const struct ramet_point *at,
+                       uint64_t salt, uint64_t page_hash);
+RAMET_NODISCARD bool
+ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
+                  uint64_t salt, struct ramet_logframe *out,
+                  struct ramet_point *out_at, uint64_t *out_page_hash);
+
+/* A page as snapshots with tails `least` to `most` have it: past.c. */
+struct ramet_pastframe {
+    uint32_t pgno;
+    enum ramet_entry_kind kind; /* IMAGE, ZERO or ABSENT */
+    uint64_t before;            /* the page's frame kept before, or 0 */
+    uint64_t pos;
+    uint64_t least, most;
+    uint64_t page_hash; /* 0 without a page */
+};
+static inline size_t
+ramet_pastframe_size(const struct ramet_pastframe *frame, uint32_t page_size)
+{
+    return RAMET_PAST_HEADER_SIZE +
+           (frame->kind == RAMET_ENTRY_IMAGE ? page_size : 0);
+}
+void ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
+                            const struct ramet_pastframe *frame, uint64_t salt);
+/* False if it can't be the frame at `pos`. The page's hash is what the header
+ * claims; without a page its being 0 is what shows that the header is right. */
+RAMET_NODISCARD bool
+ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE], uint64_t pos,
+                       uint64_t salt, struct ramet_pastframe *out);
+
+/* One frame more in the checksum over a record's frames. */
+static inline uint64_t
+ramet_logframes_sum(uint64_t sum, uint64_t frame_sum)
+{
+    sum = (sum ^ frame_sum) * UINT64_C(0x9E3779B97F4A7C15);
+    return sum ^ sum >> 29;
+}
+
+/* ---- trailers ------------------------------------------------------------ */
+
+enum ramet_record_type {
+    RAMET_RECORD_COMMIT = 1,
+    RAMET_RECORD_PULL = 2,
+    RAMET_RECORD_INTENT = 3,
+    RAMET_RECORD_DURABLE = 4,
+    RAMET_RECORD_ABANDON = 5,
+    RAMET_RECORD_RESET = 6,
+};
+
+enum ramet_record_flags {
+    /* Belongs to the commit before it: not counted as one. */
+    RAMET_RECORD_TAIL = 1u << 0,
+    /* Of a pull or reset: the schema is the one before, its cookie too. */
+    RAMET_RECORD_SAME_SCHEMA = 1u << 1,
+    /* It says when it was written. The codec's own. */
+    RAMET_RECORD_TIMED = 1u << 2,
+    /* Of a commit with sync=commit: it counts once its word says that the
+     * remote has it (doubt.c), and is then its own intent. */
+    RAMET_RECORD_DOUBT = 1u << 3,
+};
+
+struct ramet_trailer {
+    enum ramet_record_type type;
+    uint32_t flags;
+    uint64_t start; /* position of the record */
+    uint64_t pos;   /* of the trailer */
+    uint64_t tail;  /* just past it */
+    uint64_t seq;
+    uint64_t prev; /* sum of the trailer before */
+    uint64_t sum;
+    uint64_t frame_count;
+    uint64_t frames_sum;
+    uint64_t synced; /* the log was on disk up to there when it was written */
+    uint64_t byte_length;
+    uint32_t page_size;
+    uint32_t page_count;
+    uint32_t least_page_count; /* since the record before */
+    uint32_t counter;
+    uint32_t remote_page_count;
+    uint64_t lsn;
+    uint64_t lsn_time_ms;
+    uint64_t time_ms; /* when it was written, by this machine; 0: not known */
+    struct ramet_hash lsn_hash;
+    struct ramet_cid commit; /* an intent's, and that of RAMET_RECORD_DOUBT */
+    uint8_t header[RAMET_TRUE_HEADER_SIZE];
+    const char *super_journal; /* borrowed; NULL: none */
+    uint32_t super_length;
+    bool is_void;
+    bool is_confirmed; /* of RAMET_RECORD_DOUBT: in the remote */
+};
+
+/* Returns its size; sets pos-derived tail and sum in `trailer`. */
+size_t ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt,
+                            uint8_t *out);
+/* The size that a trailer's first 32 bytes claim, or 0. */
+size_t ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE]);
+/* `in` has the peeked size. super_journal points into `in`. */
+RAMET_NODISCARD bool
+ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
+                     uint64_t salt, struct ramet_trailer *out);
+/* Where the void word lies from the trailer's start, and what it says of a
+ * record that does not count, and of one in doubt that does. */
+size_t ramet_trailer_void_offset(const struct ramet_trailer *trailer);
+static inline uint64_t
+ramet_trailer_void_value(const struct ramet_trailer *trailer)
+{
+    return ~trailer->sum;
+}
+static inline uint64_t
+ramet_trailer_confirm_value(uint64_t void_value)
+{
+    return ~void_value;
+}
+/* Complete, and whether it counts only the remote knows. */
+static inline bool
+ramet_trailer_in_doubt(const struct ramet_trailer *trailer)
+{
+    return (trailer->flags & RAMET_RECORD_DOUBT) != 0 &&
+           !trailer->is_confirmed && !trailer->is_void;
+}
+
+#endif

@@ -1,0 +1,650 @@
+/*
+ * state.c - see state.h; the bytes are in docs/replica.md, "state".
+ */
+#include "client/store/format/state.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/snapshot.h"
+#include "client/sqlite/dbheader.h"
+#include "client/store/format/dir.h"
+#include "client/store/format/logfile.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define STATE_NAME "state"
+#define STATE_SIZE_MAX (512u << 20)
+#define STATE_RUNS_MAX (32u << 20)
+#define HASH_SIZE 8u
+#define VERSION 2u /* written; version 1 is read as well */
+
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'T', 'A', VERSION};
+
+enum {
+    FLAG_DEFAULT_HELD = 1,
+    FLAG_CLEAN = 2,
+    FLAG_ADOPTING = 4,
+    FLAG_SIZE_IN_FLIGHT = 8,
+    FLAG_SIZE_LATER = 16,
+    FLAGS_OF_VERSION_1 = 31,
+    FLAG_PRESENCE_CHECKED = 32,
+    FLAG_UNSUMMED = 64,
+    FLAG_BORNE = 128,
+    FLAG_SCHEMA_MOVED = 256,
+    FLAGS_ALL = 511
+};
+
+void
+ramet_replica_state_done(struct ramet_replica_state *state)
+{
+    ramet_pageset_done(&state->in_flight);
+    ramet_pageset_done(&state->later);
+    memset(state, 0, sizeof(*state));
+}
+
+void
+ramet_state_file_done(struct ramet_state_file *state)
+{
+    ramet_replica_state_done(&state->fold);
+}
+
+/* ---- what the base bears -------------------------------------------------- */
+
+void
+ramet_state_bear(struct ramet_state_file *state)
+{
+    const struct ramet_snapshot *const s = &state->fold.newest;
+    const uint32_t counter = ramet_dbheader_counter(s->header);
+    const uint32_t cookie = ramet_dbheader_cookie(s->header);
+    struct ramet_borne *const b = &state->borne;
+
+    if (!b->is_set) {
+        b->counter = counter;
+        b->cookie = cookie;
+    } else if (b->own_counter != s->counter) { /* pages changed */
+        b->counter = ramet_number_after(b->counter, counter);
+        if (state->fold.schema_moved || b->own_cookie != cookie)
+            b->cookie = ramet_number_after(b->cookie, cookie);
+    }
+    b->is_set = true;
+    b->own_counter = s->counter;
+    b->own_cookie = cookie;
+    state->fold.schema_moved = false;
+}
+
+void
+ramet_state_true_header(const struct ramet_state_file *state,
+                        uint8_t out[RAMET_TRUE_HEADER_SIZE])
+{
+    const struct ramet_snapshot *const s = &state->fold.newest;
+
+    memcpy(out, s->header, RAMET_TRUE_HEADER_SIZE);
+    if (state->fold.kind == RAMET_KIND_SQLITE && state->borne.is_set &&
+        ramet_dbheader_is(out, s->byte_length))
+        ramet_dbheader_show(out, state->borne.counter, state->borne.cookie);
+}
+
+/* ---- bytes --------------------------------------------------------------- */
+
+static void
+put_snapshot(struct ramet_buf *out, const struct ramet_snapshot *s)
+{
+    ramet_buf_le64(out, s->seq);
+    ramet_buf_le64(out, s->tail);
+    ramet_buf_le32(out, s->page_size);
+    ramet_buf_le32(out, s->page_count);
+    ramet_buf_le64(out, s->byte_length);
+    ramet_buf_le32(out, s->counter);
+    ramet_buf_le32(out, s->remote_page_count);
+    ramet_buf_le64(out, s->lsn);
+    ramet_buf_bytes(out, s->header, sizeof(s->header));
+}
+
+static void
+get_snapshot(struct ramet_reader *in, struct ramet_snapshot *s)
+{
+    const uint8_t *header;
+
+    s->seq = ramet_read_le64(in);
+    s->tail = ramet_read_le64(in);
+    s->page_size = ramet_read_le32(in);
+    s->page_count = ramet_read_le32(in);
+    s->byte_length = ramet_read_le64(in);
+    s->counter = ramet_read_le32(in);
+    s->remote_page_count = ramet_read_le32(in);
+    s->lsn = ramet_read_le64(in);
+    header = ramet_read_bytes(in, sizeof(s->header));
+    if (header != NULL)
+        memcpy(s->header, header, sizeof(s->header));
+}
+
+static void
+put_id(struct ramet_buf *out, const struct ramet_id *id)
+{
+    ramet_buf_bytes(out, id->bytes, sizeof(id->bytes));
+}
+
+static void
+get_id(struct ramet_reader *in, struct ramet_id *id)
+{
+    const uint8_t *const bytes = ramet_read_bytes(in, sizeof(id->bytes));
+
+    if (bytes != NULL)
+        memcpy(id->bytes, bytes, sizeof(id->bytes));
+}
+
+static void
+put_end(struct ramet_buf *out, const struct ramet_state_file *s)
+{
+    const struct ramet_borne *const b = &s->borne;
+
+    ramet_buf_le64(out, s->fold.oldest_in_flight_ms);
+    ramet_buf_le64(out, s->fold.oldest_later_ms);
+    ramet_buf_le32(out, b->counter);
+    ramet_buf_le32(out, b->cookie);
+    ramet_buf_le32(out, b->own_counter);
+    ramet_buf_le32(out, b->own_cookie);
+    ramet_buf_le64(out, (uint64_t)s->base_ctime_ns);
+    ramet_buf_le32(out, s->mark_now);
+    ramet_buf_le32(out, s->mark_next);
+}
+
+/* What version 1 does not have. */
+static void
+get_end(struct ramet_reader *in, struct ramet_state_file *s)
+{
+    struct ramet_borne *const b = &s->borne;
+
+    s->fold.oldest_in_flight_ms = ramet_read_le64(in);
+    s->fold.oldest_later_ms = ramet_read_le64(in);
+    b->counter = ramet_read_le32(in);
+    b->cookie = ramet_read_le32(in);
+    b->own_counter = ramet_read_le32(in);
+    b->own_cookie = ramet_read_le32(in);
+    s->base_ctime_ns = (int64_t)ramet_read_le64(in);
+    s->mark_now = ramet_read_le32(in);
+    s->mark_next = ramet_read_le32(in);
+    if (s->mark_now > RAMET_MARK_TOKEN_MAX ||
+        s->mark_next > RAMET_MARK_TOKEN_MAX)
+        in->bad = true;
+}
+
+static uint32_t
+flags_of(const struct ramet_state_file *s)
+{
+    return (s->default_held ? FLAG_DEFAULT_HELD : 0u) |
+           (s->is_clean ? FLAG_CLEAN : 0u) |
+           (s->is_adopting ? FLAG_ADOPTING : 0u) |
+           (s->fold.page_size_changed_in_flight ? FLAG_SIZE_IN_FLIGHT : 0u) |
+           (s->fold.page_size_changed_later ? FLAG_SIZE_LATER : 0u) |
+           (s->presence_is_checked ? FLAG_PRESENCE_CHECKED : 0u) |
+           (s->is_unsummed ? FLAG_UNSUMMED : 0u) |
+           (s->borne.is_set ? FLAG_BORNE : 0u) |
+           (s->fold.schema_moved ? FLAG_SCHEMA_MOVED : 0u);
+}
+
+static enum ramet_rc
+encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
+             struct ramet_err *err)
+{
+    const struct ramet_replica_state *const f = &s->fold;
+    const size_t url_length = strlen(f->remote);
+    enum ramet_rc rc;
+
+    ramet_buf_bytes(out, magic, sizeof(magic));
+    ramet_buf_le32(out, flags_of(s));
+    ramet_buf_le32(out, (uint32_t)f->kind);
+    put_id(out, &s->base_id);
+    put_id(out, &f->replica.id);
+    put_id(out, &f->volume.id);
+    put_id(out, &f->intent.id);
+    ramet_buf_le64(out, s->host);
+    ramet_buf_le64(out, s->lock_device);
+    ramet_buf_le64(out, s->lock_inode);
+    ramet_buf_le64(out, s->base_device);
+    ramet_buf_le64(out, s->base_inode);
+    ramet_buf_le64(out, s->base_size);
+    ramet_buf_le64(out, (uint64_t)s->base_mtime_ns);
+    ramet_buf_le64(out, s->oldest_gen);
+    ramet_buf_le64(out, s->oldest_fill);
+    ramet_buf_le32(out, s->base_page_count);
+    ramet_buf_le32(out, s->base_page_size);
+    ramet_buf_le64(out, s->base_absent);
+    put_snapshot(out, &f->newest);
+    ramet_buf_bytes(out, f->newest.lsn_hash.bytes, RAMET_HASH_SIZE);
+    ramet_buf_le64(out, f->lsn_time_ms);
+    ramet_buf_le64(out, f->record_sum);
+    ramet_buf_le64(out, f->commits_in_flight);
+    ramet_buf_le64(out, f->commits_later);
+    ramet_buf_le32(out, f->least_page_count_in_flight);
+    ramet_buf_le32(out, f->least_page_count_later);
+    ramet_buf_le16(out, (uint16_t)url_length);
+    ramet_buf_bytes(out, f->remote, url_length);
+    rc = ramet_pageset_encode(&f->in_flight, out);
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_encode(&f->later, out);
+    put_end(out, s);
+    if (rc == RAMET_OK)
+        rc = out->failed;
+    if (rc != RAMET_OK)
+        return RAMET_FAIL(err, rc, "state: no memory to write it");
+    ramet_buf_le64(out, ramet_hash64(out->data, out->len));
+    return out->failed == RAMET_OK
+               ? RAMET_OK
+               : RAMET_FAIL(err, out->failed, "state: no memory to write it");
+}
+
+static bool
+is_snapshot_sane(const struct ramet_snapshot *s)
+{
+    const uint64_t bound = (uint64_t)s->page_count * s->page_size;
+
+    if (s->page_size == 0)
+        return s->page_count == 0 && s->byte_length == 0;
+    return ramet_page_size_ok(s->page_size) && s->byte_length <= bound &&
+           bound - s->byte_length < s->page_size;
+}
+
+static bool
+is_state_sane(const struct ramet_state_file *s, uint32_t flags,
+              unsigned version)
+{
+    const uint32_t kind = (uint32_t)s->fold.kind;
+    const uint32_t known = version == 1 ? FLAGS_OF_VERSION_1 : FLAGS_ALL;
+
+    return (flags & ~known) == 0 &&
+           (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
+           s->oldest_gen >= 1 && s->oldest_gen <= RAMET_GEN_MAX &&
+           s->oldest_fill >= 1 && s->oldest_fill <= RAMET_GEN_MAX &&
+           s->fold.newest.tail != 0 && /* a pin of 0 is none */
+           ramet_pos_gen(s->fold.newest.tail) <= s->oldest_gen &&
+           (s->base_page_size == 0 ? s->base_page_count == 0
+                                   : ramet_page_size_ok(s->base_page_size)) &&
+           is_snapshot_sane(&s->fold.newest);
+}
+
+static void
+get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
+{
+    struct ramet_replica_state *const f = &s->fold;
+    const uint8_t *hash;
+
+    get_id(in, &s->base_id);
+    get_id(in, &f->replica.id);
+    get_id(in, &f->volume.id);
+    get_id(in, &f->intent.id);
+    s->host = ramet_read_le64(in);
+    s->lock_device = ramet_read_le64(in);
+    s->lock_inode = ramet_read_le64(in);
+    s->base_device = ramet_read_le64(in);
+    s->base_inode = ramet_read_le64(in);
+    s->base_size = ramet_read_le64(in);
+    s->base_mtime_ns = (int64_t)ramet_read_le64(in);
+    s->oldest_gen = ramet_read_le64(in);
+    s->oldest_fill = ramet_read_le64(in);
+    s->base_page_count = ramet_read_le32(in);
+    s->base_page_size = ramet_read_le32(in);
+    s->base_absent = ramet_read_le64(in);
+    get_snapshot(in, &f->newest);
+    hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
+    if (hash != NULL)
+        memcpy(f->newest.lsn_hash.bytes, hash, RAMET_HASH_SIZE);
+    f->lsn_time_ms = ramet_read_le64(in);
+    f->record_sum = ramet_read_le64(in);
+    f->commits_in_flight = ramet_read_le64(in);
+    f->commits_later = ramet_read_le64(in);
+    f->least_page_count_in_flight = ramet_read_le32(in);
+    f->least_page_count_later = ramet_read_le32(in);
+}
+
+/* Version 1 does not say: a clean base bears what is stored, and another never
+ * bore a number ahead of these. */
+static void
+guess_borne(struct ramet_state_file *s)
+{
+    const struct ramet_snapshot *const now = &s->fold.newest;
+
+    s->borne = (struct ramet_borne){
+        .is_set = true,
+        .counter =
+            s->is_clean ? ramet_dbheader_counter(now->header) : now->counter,
+        .cookie = ramet_dbheader_cookie(now->header),
+        .own_counter = s->is_clean ? now->counter : now->counter - 1,
+        .own_cookie = ramet_dbheader_cookie(now->header),
+    };
+    s->fold.schema_moved = !s->is_clean;
+}
+
+static enum ramet_rc
+decode_fields(struct ramet_reader *in, unsigned version,
+              struct ramet_state_file *s, struct ramet_err *err)
+{
+    struct ramet_replica_state *const f = &s->fold;
+    const uint32_t flags = ramet_read_le32(in);
+    const uint8_t *url;
+    size_t url_length;
+    enum ramet_rc rc;
+
+    f->kind = (enum ramet_volume_kind)ramet_read_le32(in);
+    get_fixed(in, s);
+    url_length = ramet_read_le16(in);
+    if (url_length >= RAMET_URL_MAX)
+        in->bad = true;
+    url = in->bad ? NULL : ramet_read_bytes(in, url_length);
+    if (url != NULL)
+        memcpy(f->remote, url, url_length);
+    if (in->bad || !is_state_sane(s, flags, version) ||
+        strlen(f->remote) != url_length)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "state: fields make no sense");
+    s->default_held = (flags & FLAG_DEFAULT_HELD) != 0;
+    s->is_clean = (flags & FLAG_CLEAN) != 0;
+    s->is_adopting = (flags & FLAG_ADOPTING) != 0;
+    s->is_unsummed =
+        version == 1 ? s->default_held : (flags & FLAG_UNSUMMED) != 0;
+    s->presence_is_checked = (flags & FLAG_PRESENCE_CHECKED) != 0;
+    s->borne.is_set = (flags & FLAG_BORNE) != 0;
+    f->schema_moved = (flags & FLAG_SCHEMA_MOVED) != 0;
+    f->page_size_changed_in_flight = (flags & FLAG_SIZE_IN_FLIGHT) != 0;
+    f->page_size_changed_later = (flags & FLAG_SIZE_LATER) != 0;
+    f->page_size_changed =
+        f->page_size_changed_in_flight || f->page_size_changed_later;
+    rc = ramet_pageset_decode(&f->in_flight, in, UINT32_MAX, STATE_RUNS_MAX,
+                              err);
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_decode(&f->later, in, UINT32_MAX, STATE_RUNS_MAX,
+                                  err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (version == 1)
+        guess_borne(s);
+    else
+        get_end(in, s);
+    if (in->bad)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: ends early");
+    else if (ramet_reader_left(in) != 0)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: %zu bytes too many",
+                        ramet_reader_left(in));
+    return rc;
+}
+
+enum ramet_rc
+ramet_state_file_decode(const uint8_t *data, size_t len,
+                        struct ramet_state_file *out_state,
+                        struct ramet_err *err)
+{
+    struct ramet_state_file *s;
+    struct ramet_reader in;
+    enum ramet_rc rc;
+
+    if (len < sizeof(magic) + HASH_SIZE || memcmp(data, magic, 7) != 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "state: bad magic");
+    if (data[7] < 1 || data[7] > VERSION)
+        return RAMET_FAIL(err, RAMET_EVERSION,
+                          "state: version %u is not known here", data[7]);
+    if (ramet_get_le64(data + len - HASH_SIZE) !=
+        ramet_hash64(data, len - HASH_SIZE))
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "state: checksum");
+    s = ramet_calloc(1, sizeof(*s));
+    if (s == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "state: no memory to read it");
+    ramet_reader_init(&in, data + sizeof(magic),
+                      len - sizeof(magic) - HASH_SIZE);
+    rc = decode_fields(&in, data[7], s, err);
+    if (rc == RAMET_OK)
+        *out_state = *s;
+    else
+        ramet_state_file_done(s);
+    ramet_free(s);
+    return rc;
+}
+
+enum ramet_rc
+ramet_state_file_read(const struct ramet_os *os, int dir_fd,
+                      struct ramet_state_file *out_state, struct ramet_err *err)
+{
+    uint8_t *data = NULL;
+    size_t len = 0;
+    enum ramet_rc rc;
+
+    rc = ramet_os_read_own_file(os, dir_fd, STATE_NAME, STATE_SIZE_MAX, &data,
+                                &len, err);
+    if (rc == RAMET_OK)
+        rc = ramet_state_file_decode(data, len, out_state, err);
+    ramet_free(data);
+    return rc;
+}
+
+enum ramet_rc
+ramet_state_file_write(const struct ramet_os *os, int dir_fd,
+                       const struct ramet_state_file *state,
+                       struct ramet_err *err)
+{
+    struct ramet_buf out;
+    enum ramet_rc rc;
+
+    ramet_buf_init(&out, STATE_SIZE_MAX);
+    rc = encode_state(state, &out, err);
+    if (rc == RAMET_OK)
+        rc = ramet_dir_replace(os, dir_fd, STATE_NAME, out.data, out.len, err);
+    ramet_buf_done(&out);
+    return rc;
+}
+
+/* ---- the fold ------------------------------------------------------------ */
+
+enum ramet_rc
+ramet_fold_copy(struct ramet_replica_state *dst,
+                const struct ramet_replica_state *src, struct ramet_err *err)
+{
+    struct ramet_pageset in_flight;
+    struct ramet_pageset later;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&in_flight);
+    ramet_pageset_init(&later);
+    rc = ramet_pageset_copy(&in_flight, &src->in_flight);
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_copy(&later, &src->later);
+    if (rc != RAMET_OK) {
+        ramet_pageset_done(&in_flight);
+        ramet_pageset_done(&later);
+        return RAMET_FAIL(err, rc, "no memory for the sets of changed pages");
+    }
+    ramet_replica_state_done(dst);
+    *dst = *src;
+    dst->in_flight = in_flight;
+    dst->later = later;
+    return RAMET_OK;
+}
+
+static uint32_t
+min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Invariant (1), and a new page size: all pages that there are. */
+static enum ramet_rc
+pend_all(struct ramet_replica_state *fold, uint32_t page_count)
+{
+    ramet_pageset_clear(&fold->later);
+    return page_count == 0
+               ? RAMET_OK
+               : ramet_pageset_add_run(&fold->later,
+                                       (struct ramet_run){1, page_count});
+}
+
+static enum ramet_rc
+begin_commit(struct ramet_replica_state *fold, const struct ramet_trailer *t)
+{
+    const bool resized =
+        fold->newest.page_size != 0 && t->page_size != fold->newest.page_size;
+
+    if ((t->flags & RAMET_RECORD_TAIL) == 0)
+        fold->commits_later++;
+    if (fold->oldest_later_ms == 0)
+        fold->oldest_later_ms = t->time_ms;
+    fold->least_page_count_later =
+        min_u32(fold->least_page_count_later, t->least_page_count);
+    ramet_pageset_truncate(&fold->later, t->least_page_count);
+    if (resized && t->page_count != 0) {
+        fold->page_size_changed_later = true;
+        fold->least_page_count_later = 0;
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+abandon_intent(struct ramet_replica_state *fold)
+{
+    const uint32_t least = fold->least_page_count_later;
+    enum ramet_rc rc;
+
+    ramet_pageset_truncate(&fold->in_flight, least);
+    rc = ramet_pageset_add_set(&fold->later, &fold->in_flight);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_pageset_clear(&fold->in_flight);
+    fold->least_page_count_later =
+        min_u32(least, fold->least_page_count_in_flight);
+    fold->commits_later += fold->commits_in_flight;
+    fold->commits_in_flight = 0;
+    if (fold->oldest_in_flight_ms != 0)
+        fold->oldest_later_ms = fold->oldest_in_flight_ms;
+    fold->oldest_in_flight_ms = 0;
+    fold->page_size_changed_later |= fold->page_size_changed_in_flight;
+    fold->page_size_changed_in_flight = false;
+    memset(&fold->intent, 0, sizeof(fold->intent));
+    return RAMET_OK;
+}
+
+static void
+freeze_intent(struct ramet_replica_state *fold, const struct ramet_trailer *t)
+{
+    ramet_pageset_clear(&fold->in_flight);
+    ramet_pageset_swap(&fold->in_flight, &fold->later);
+    fold->least_page_count_in_flight = fold->least_page_count_later;
+    fold->least_page_count_later = t->page_count;
+    fold->commits_in_flight = fold->commits_later;
+    fold->commits_later = 0;
+    fold->oldest_in_flight_ms = fold->oldest_later_ms;
+    fold->oldest_later_ms = 0;
+    fold->page_size_changed_in_flight = fold->page_size_changed_later;
+    fold->page_size_changed_later = false;
+    fold->intent = t->commit;
+}
+
+static void
+clear_in_flight(struct ramet_replica_state *fold)
+{
+    ramet_pageset_clear(&fold->in_flight);
+    fold->commits_in_flight = 0;
+    fold->oldest_in_flight_ms = 0;
+    fold->page_size_changed_in_flight = false;
+    fold->least_page_count_in_flight = 0;
+    memset(&fold->intent, 0, sizeof(fold->intent));
+}
+
+static void
+clear_later(struct ramet_replica_state *fold, const struct ramet_trailer *t)
+{
+    ramet_pageset_clear(&fold->later);
+    fold->commits_later = 0;
+    fold->oldest_later_ms = 0;
+    fold->page_size_changed_later = false;
+    fold->least_page_count_later = t->page_count;
+}
+
+enum ramet_rc
+ramet_fold_begin(struct ramet_replica_state *fold,
+                 const struct ramet_trailer *trailer, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    switch (trailer->type) {
+    case RAMET_RECORD_COMMIT:
+        rc = begin_commit(fold, trailer);
+        break;
+    case RAMET_RECORD_INTENT:
+        freeze_intent(fold, trailer);
+        break;
+    case RAMET_RECORD_DURABLE:
+        clear_in_flight(fold);
+        break;
+    case RAMET_RECORD_ABANDON:
+        rc = abandon_intent(fold);
+        break;
+    case RAMET_RECORD_PULL:
+    case RAMET_RECORD_RESET:
+        clear_in_flight(fold);
+        clear_later(fold, trailer);
+        if ((trailer->flags & RAMET_RECORD_SAME_SCHEMA) == 0)
+            fold->schema_moved = true;
+        break;
+    }
+    return rc == RAMET_OK
+               ? RAMET_OK
+               : RAMET_FAIL(err, rc, "no memory for the set of changed pages");
+}
+
+enum ramet_rc
+ramet_fold_frame(struct ramet_replica_state *fold,
+                 const struct ramet_trailer *trailer,
+                 const struct ramet_logframe *frame, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    if (trailer->type != RAMET_RECORD_COMMIT ||
+        frame->pgno > trailer->page_count)
+        return RAMET_OK;
+    if (frame->kind == RAMET_LOGFRAME_IMAGE)
+        rc = ramet_pageset_add(&fold->later, frame->pgno);
+    else if (frame->kind == RAMET_LOGFRAME_ZERO &&
+             ramet_pageset_contains(&fold->later, frame->pgno))
+        rc = ramet_pageset_remove_run(
+            &fold->later, (struct ramet_run){frame->pgno, frame->pgno});
+    return rc == RAMET_OK
+               ? RAMET_OK
+               : RAMET_FAIL(err, rc, "no memory for the set of changed pages");
+}
+
+enum ramet_rc
+ramet_fold_end(struct ramet_replica_state *fold,
+               const struct ramet_trailer *trailer, struct ramet_err *err)
+{
+    struct ramet_snapshot *const s = &fold->newest;
+    const bool all_pend =
+        fold->page_size_changed_later ||
+        (trailer->lsn == 0 && ramet_id_is_nil(&fold->intent.id));
+
+    if (trailer->type == RAMET_RECORD_COMMIT && all_pend &&
+        pend_all(fold, trailer->page_count) != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_ENOMEM,
+                          "no memory for the set of changed pages");
+    if ((trailer->flags & RAMET_RECORD_DOUBT) != 0) {
+        if (fold->commits_later != 1 || !ramet_id_is_nil(&fold->intent.id))
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "the log has a commit that was sent by itself on "
+                              "top of others that were not");
+        freeze_intent(fold, trailer); /* as which it was sent */
+    }
+    *s = (struct ramet_snapshot){
+        .seq = trailer->seq,
+        .tail = trailer->tail,
+        .page_size = trailer->page_size,
+        .page_count = trailer->page_count,
+        .byte_length = trailer->byte_length,
+        .counter = trailer->counter,
+        .lsn = trailer->lsn,
+        .lsn_hash = trailer->lsn_hash,
+        .remote_page_count = trailer->remote_page_count,
+    };
+    memcpy(s->header, trailer->header, sizeof(s->header));
+    fold->lsn_time_ms = trailer->lsn_time_ms;
+    fold->record_sum = trailer->sum;
+    fold->page_size_changed =
+        fold->page_size_changed_in_flight || fold->page_size_changed_later;
+    return RAMET_OK;
+}

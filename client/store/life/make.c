@@ -1,0 +1,371 @@
+/*
+ * make.c - a replica comes into being: from nothing, from a plain file, or as
+ * a clone of a remote volume; and goes.
+ *
+ *   (1) until `state` is there, there is no replica: a crash leaves a directory
+ *       that the next opener takes up or removes
+ *   (2) nothing is copied, and the file is not changed, when it is adopted
+ */
+#include "client/store/life/make.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/snapshot.h"
+#include "client/store/format/dir.h"
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/life/identity.h"
+#include "client/store/life/open.h"
+#include "client/store/life/place.h"
+#include "client/store/life/registry.h"
+#include "client/store/life/remove.h"
+#include "client/store/shared/base.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/presence.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define BASE_TEMPORARY "base.tmp"
+
+static enum ramet_rc
+start_state(struct ramet_replica *replica, struct ramet_state_file *state,
+            struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    memset(state, 0, sizeof(*state));
+    rc = ramet_id_new(&state->base_id, err);
+    if (rc == RAMET_OK)
+        rc = ramet_state_stamp_place(replica, state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_mark_token_new(replica->os, &state->mark_next, err);
+    state->default_held = true;
+    state->presence_is_checked = true;
+    state->is_clean = true;
+    state->oldest_gen = 1;
+    state->oldest_fill = 1;
+    state->fold.newest.tail = ramet_pos_make(1, RAMET_GEN_HEADER_SIZE);
+    return rc;
+}
+
+/* Base, directory and lock file have names that last, before the state makes a
+ * replica of them. */
+static enum ramet_rc
+sync_parent(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    int result = os->sync(os->ctx, replica->dir_fd);
+
+    if (result == 0)
+        result = os->sync(os->ctx, replica->parent_fd);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "sync the directory of %s", replica->path);
+}
+
+enum ramet_rc
+ramet_make_replica(struct ramet_replica *replica,
+                   const struct ramet_replica_options *options,
+                   struct ramet_state_file *state, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const bool create = (options->flags & RAMET_OPEN_CREATE) != 0;
+    uint8_t header[RAMET_TRUE_HEADER_SIZE] = {0};
+    struct ramet_stat st;
+    size_t got = 0;
+    enum ramet_rc rc;
+    int fd;
+
+    fd = os->open(os->ctx, replica->parent_fd, replica->name,
+                  O_RDWR | O_NOFOLLOW | (create ? O_CREAT : 0), 0666);
+    if (fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
+                              replica->path);
+    replica->base_fd = fd; /* and stays open: see base.c */
+    if (os->stat(os->ctx, fd, &st) < 0 || (st.mode & 0170000u) != 0100000u)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s is no plain file",
+                          replica->path);
+    if (st.size_bytes != 0 && (options->flags & RAMET_OPEN_ADOPT) == 0)
+        return ramet_fail_no_replica(replica->path, true, err);
+    rc = ramet_os_read_some(os, fd, header, sizeof(header), 0, &got,
+                            replica->path, err);
+    if (rc == RAMET_OK && ramet_base_is_any_mark(header))
+        rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
+                        "%s belongs to a replica whose directory %s-ramet is "
+                        "not complete; it holds nothing by itself",
+                        replica->path, replica->path);
+    if (rc == RAMET_OK)
+        rc = start_state(replica, state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_state_describe_file(options, &st, header, state, err);
+    if (rc == RAMET_OK && state->fold.newest.page_count != 0)
+        state->fold.oldest_later_ms = os->wall_ms(os->ctx);
+    if (rc == RAMET_OK && state->fold.kind == RAMET_KIND_SQLITE)
+        rc = ramet_base_look_for_users(replica, fd, err);
+    if (rc == RAMET_OK && os->lock(os->ctx, fd, RAMET_PENDING_BYTE + 2, 1,
+                                   RAMET_LOCK_SHARED) == -EAGAIN)
+        rc = RAMET_FAIL(err, RAMET_EBUSY, "another program has %s open",
+                        replica->path);
+    if (rc == RAMET_OK) {
+        const int result = os->sync(os->ctx, fd);
+
+        if (result < 0)
+            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "sync %s", replica->path);
+    }
+    if (rc == RAMET_OK)
+        rc = sync_parent(replica, err);
+    return rc == RAMET_OK
+               ? ramet_state_file_write(os, replica->dir_fd, state, err)
+               : rc;
+}
+
+/* ---- clones -------------------------------------------------------------- */
+
+/* The mark, durable, in a file as long as the volume. */
+static enum ramet_rc
+write_clone_base(struct ramet_replica *replica,
+                 const struct ramet_state_file *state, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint64_t length = state->fold.newest.byte_length;
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    int result;
+    enum ramet_rc rc;
+
+    ramet_base_mark(&state->base_id, state->mark_next, mark);
+    rc = ramet_os_write_full(os, replica->base_fd, mark, sizeof(mark), 0,
+                             replica->path, err);
+    if (rc != RAMET_OK)
+        return rc;
+    result = length > sizeof(mark)
+                 ? os->truncate(os->ctx, replica->base_fd, length)
+                 : 0;
+    if (result == 0)
+        result = os->sync(os->ctx, replica->base_fd);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "make %s", replica->path);
+}
+
+/* The base of a clone gets its name when it bears the mark: what a crash leaves
+ * is known for what it is. */
+enum ramet_rc
+ramet_make_absent_base(struct ramet_replica *replica,
+                       const struct ramet_state_file *state,
+                       struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    int result;
+    enum ramet_rc rc;
+
+    replica->base_fd = ramet_dir_make_anew(os, replica->dir_fd, BASE_TEMPORARY);
+    if (replica->base_fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-replica->base_fd),
+                              -replica->base_fd, "create %s-ramet/%s",
+                              replica->path, BASE_TEMPORARY);
+    rc = write_clone_base(replica, state, err);
+    if (rc != RAMET_OK)
+        return rc;
+    /* The directory first: that tells it from a file that lost its own. */
+    result = os->sync(os->ctx, replica->dir_fd);
+    if (result == 0)
+        result = os->sync(os->ctx, replica->parent_fd);
+    if (result == 0)
+        result = os->link(os->ctx, replica->dir_fd, BASE_TEMPORARY,
+                          replica->parent_fd, replica->name);
+    os->unlink(os->ctx, replica->dir_fd, BASE_TEMPORARY, false);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "create %s", replica->path);
+}
+
+static enum ramet_rc
+describe_clone(const struct ramet_replica_options *options, const char *remote,
+               const struct ramet_vid *volume,
+               const struct ramet_remote_point *point, const uint8_t *page1,
+               struct ramet_state_file *state, struct ramet_err *err)
+{
+    struct ramet_snapshot *const s = &state->fold.newest;
+
+    if (strlen(remote) >= RAMET_URL_MAX)
+        return RAMET_FAIL(err, RAMET_ETOOBIG, "a remote's URL is too long");
+    if (point->page_count != 0 && !ramet_page_size_ok(point->page_size))
+        return RAMET_FAIL(err, RAMET_EINVAL, "a page size of %u",
+                          point->page_size);
+    strcpy(state->fold.remote, remote);
+    state->fold.volume = *volume;
+    state->fold.kind = options->kind != 0 ? options->kind : RAMET_KIND_SQLITE;
+    state->fold.lsn_time_ms = point->time_ms;
+    state->fold.least_page_count_later = point->page_count;
+    s->page_size = point->page_size;
+    s->page_count = point->page_count;
+    s->byte_length = point->byte_length;
+    s->lsn = point->lsn;
+    s->lsn_hash = point->hash;
+    s->remote_page_count = point->page_count;
+    if (page1 != NULL) {
+        memcpy(s->header, page1, RAMET_TRUE_HEADER_SIZE);
+        s->counter = ramet_get_be32(page1 + 24);
+    }
+    state->default_held = false;
+    state->is_clean = false;
+    state->base_page_count = point->page_count;
+    state->base_page_size = point->page_size;
+    state->base_absent = point->page_count;
+    return RAMET_OK;
+}
+
+/* Page 1 goes into the base at once: everybody reads it first. */
+static enum ramet_rc
+keep_first_page(struct ramet_replica *replica, struct ramet_state_file *state,
+                const uint8_t *page1, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint32_t page_size = state->base_page_size;
+    uint64_t value;
+    int result;
+    enum ramet_rc rc;
+
+    if (page1 == NULL || state->base_page_count == 0)
+        return RAMET_OK;
+    rc = ramet_os_write_full(os, replica->base_fd,
+                             page1 + RAMET_TRUE_HEADER_SIZE,
+                             page_size - RAMET_TRUE_HEADER_SIZE,
+                             RAMET_TRUE_HEADER_SIZE, replica->path, err);
+    if (rc != RAMET_OK)
+        return rc;
+    result = os->sync(os->ctx, replica->base_fd);
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "sync %s", replica->path);
+    value = ramet_presence_sum(1, page1, page_size);
+    rc = ramet_presence_write(replica, 1, 1, &value, err);
+    if (rc == RAMET_OK)
+        rc = ramet_presence_sync(replica, err);
+    state->base_absent--;
+    return rc;
+}
+
+static enum ramet_rc
+fill_clone(struct ramet_replica *replica,
+           const struct ramet_replica_options *options, const char *remote,
+           const struct ramet_vid *volume,
+           const struct ramet_remote_point *point, const uint8_t *page1,
+           struct ramet_err *err)
+{
+    struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
+    enum ramet_rc rc;
+
+    if (state == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to clone");
+    rc = start_state(replica, state, err);
+    if (rc == RAMET_OK)
+        rc = describe_clone(options, remote, volume, point, page1, state, err);
+    if (rc == RAMET_OK) {
+        ramet_replica_adopt_state(replica, state);
+        rc = ramet_make_absent_base(replica, state, err);
+    }
+    if (rc == RAMET_OK)
+        rc = keep_first_page(replica, state, page1, err);
+    if (rc == RAMET_OK)
+        rc = sync_parent(replica, err);
+    if (rc == RAMET_OK)
+        rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
+    ramet_state_file_done(state);
+    ramet_free(state);
+    return rc;
+}
+
+enum ramet_rc
+ramet_replica_create_clone(const char *path,
+                           const struct ramet_replica_options *options,
+                           const char *remote, const struct ramet_vid *volume,
+                           const struct ramet_remote_point *point,
+                           const uint8_t *page1, struct ramet_err *err)
+{
+    static const struct ramet_replica_options none;
+    struct ramet_replica_place place;
+    struct ramet_replica *replica = NULL;
+    struct ramet_stat st;
+    const struct ramet_os *os;
+    enum ramet_rc rc;
+
+    if (options == NULL)
+        options = &none;
+    os = options->os != NULL ? options->os : ramet_os_system();
+    rc = ramet_replica_place_find(os, path, &place, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1)
+        rc = ramet_replica_delete(os, path, err);
+    /* Without a directory it can't be what a clone left. */
+    if (rc == RAMET_OK &&
+        (ramet_replica_place_has(&place, "state") == 1 ||
+         (os->stat_at(os->ctx, place.parent_fd, place.name, &st) == 0 &&
+          ramet_replica_place_has(&place, RAMET_DIR_LOCK) != 1)))
+        rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
+    if (rc == RAMET_OK)
+        rc = ramet_replica_place_enter(&place, true, err);
+    if (rc == RAMET_OK && place.is_readonly)
+        rc =
+            RAMET_FAIL(err, RAMET_EREADONLY, "%s-ramet can't be written", path);
+    if (rc == RAMET_OK)
+        rc = ramet_lock_wait(os, place.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
+                             RAMET_LOCK_WAIT_MS, "it is being opened", err);
+    if (rc == RAMET_OK && ramet_replica_place_has(&place, "state") != 0)
+        rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
+    if (rc == RAMET_OK)
+        rc = ramet_remove_leftover(&place, err);
+    if (rc == RAMET_OK)
+        rc = ramet_registry_get(&place, &replica, err);
+    if (rc == RAMET_OK) {
+        rc = fill_clone(replica, options, remote, volume, point, page1, err);
+        ramet_registry_put(replica);
+    }
+    ramet_replica_place_done(&place);
+    return rc;
+}
+
+/* ---- the end ------------------------------------------------------------- */
+
+bool
+ramet_replica_exists(const struct ramet_os *os, const char *path)
+{
+    struct ramet_replica_place place;
+    bool exists;
+
+    if (os == NULL)
+        os = ramet_os_system();
+    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+        return false;
+    exists = ramet_replica_place_has(&place, "state") == 1 ||
+             ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1;
+    ramet_replica_place_done(&place);
+    return exists;
+}
+
+enum ramet_volume_kind
+ramet_replica_kind(const struct ramet_os *os, const char *path)
+{
+    struct ramet_replica_place place;
+    struct ramet_state_file state;
+    enum ramet_volume_kind kind = 0;
+
+    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+        return 0;
+    if (ramet_replica_place_enter(&place, false, NULL) == RAMET_OK &&
+        ramet_state_file_read(os, place.dir_fd, &state, NULL) == RAMET_OK) {
+        kind = state.fold.kind;
+        ramet_state_file_done(&state);
+    }
+    ramet_replica_place_done(&place);
+    return kind;
+}

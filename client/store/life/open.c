@@ -1,0 +1,451 @@
+/*
+ * open.c - opening and closing sessions; docs/replica.md, "Opening".
+ *
+ *   (1) who opens or closes holds the open byte, so that "nobody else is live"
+ *       stays true while it acts on it
+ *   (2) all that can fail comes before a session is entered in its replica's
+ *       list; from there closing undoes it
+ */
+#include "client/store/life/open.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/state.h"
+#include "client/store/life/make.h"
+#include "client/store/life/orphan.h"
+#include "client/store/life/place.h"
+#include "client/store/life/readonly.h"
+#include "client/store/life/recover.h"
+#include "client/store/life/registry.h"
+#include "client/store/life/remove.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "client/store/upkeep/clean_close.h"
+#include "client/store/upkeep/maintenance.h"
+#include "core/alloc.h"
+
+#define OPEN_TRIES 20u
+#define SHARED_BYTE UINT64_C(0x40000002)
+
+/* ---- opening ------------------------------------------------------------- */
+
+struct opening {
+    const struct ramet_replica_options *options;
+    struct ramet_replica_place place;
+    struct ramet_session *session;
+    bool is_stale; /* the directory was deleted under us: begin again */
+};
+
+static enum ramet_rc
+open_base(struct ramet_replica *replica, bool readonly, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    int fd;
+    int result;
+
+    if (replica->base_fd >= 0)
+        return RAMET_OK;
+    fd = os->open(os->ctx, replica->parent_fd, replica->name,
+                  (readonly ? O_RDONLY : O_RDWR) | O_NOFOLLOW, 0);
+    if ((fd == -EACCES || fd == -EROFS || fd == -EPERM) && !readonly)
+        return RAMET_FAIL_SYS(err, RAMET_EREADONLY, -fd, "open %s for writing",
+                              replica->path);
+    if (fd == -ENOENT)
+        return RAMET_FAIL(err, RAMET_EFOREIGN,
+                          "%s was deleted; 'ramet clone URL FILE' or 'ramet "
+                          "restore URL FILE' bring back what the remote has, "
+                          "and commits that it does not have are kept: see "
+                          "'ramet lost FILE'",
+                          replica->path);
+    if (fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
+                              replica->path);
+    replica->base_fd = fd;
+    result = os->lock(os->ctx, fd, SHARED_BYTE, 1, RAMET_LOCK_SHARED);
+    if (result == -EAGAIN)
+        return RAMET_FAIL(err, RAMET_EBUSY,
+                          "%s is being written by a program that does not know "
+                          "Ramet",
+                          replica->path);
+    return RAMET_OK;
+}
+
+/* Others are live: use what they made. */
+static enum ramet_rc
+join_others(struct opening *o, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = o->session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_state_file *state;
+    struct ramet_stat st;
+    enum ramet_rc rc;
+
+    if (replica->is_ready)
+        return RAMET_OK;
+    state = ramet_calloc(1, sizeof(*state));
+    if (state == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
+                          replica->path);
+    rc = ramet_replica_read_state(replica, state, err);
+    if (rc == RAMET_OK) {
+        ramet_replica_adopt_state(replica, state);
+        rc = ramet_index_map(replica, true, err);
+    }
+    if (rc == RAMET_OK)
+        rc = open_base(replica, false, err);
+    if (rc == RAMET_OK && os->stat(os->ctx, replica->base_fd, &st) == 0 &&
+        (st.inode != replica->head->header.base_inode ||
+         st.device != replica->head->header.base_device))
+        rc = RAMET_FAIL(err, RAMET_EFOREIGN,
+                        "%s was replaced while it was in use; see 'ramet "
+                        "adopt' and 'ramet restore'",
+                        replica->path);
+    ramet_state_file_done(state);
+    ramet_free(state);
+    return rc;
+}
+
+/* Nobody else is live: bring it to order, or into being. */
+static enum ramet_rc
+take_over(struct opening *o, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = o->session->replica;
+    struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
+    enum ramet_rc rc;
+
+    assert(!replica->is_ready);
+    if (state == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
+                          replica->path);
+    rc = ramet_replica_read_state(replica, state, err);
+    if (rc == RAMET_ENOTFOUND)
+        rc = ramet_make_replica(replica, o->options, state, err);
+    if (rc == RAMET_OK)
+        rc = open_base(replica, replica->is_readonly, err);
+    if (rc == RAMET_OK)
+        rc = ramet_recover(o->session, state,
+                           (o->options->flags & RAMET_OPEN_VERIFY) != 0, err);
+    ramet_state_file_done(state);
+    ramet_free(state);
+    return rc;
+}
+
+static void
+forget_files(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+
+    ramet_gens_close_all(replica);
+    ramet_index_unmap(replica);
+    if (replica->presence_fd >= 0)
+        os->close(os->ctx, replica->presence_fd);
+    if (replica->base_fd >= 0)
+        os->close(os->ctx, replica->base_fd);
+    replica->presence_fd = replica->base_fd = -1;
+}
+
+/* With the open byte held. */
+static enum ramet_rc
+become_live(struct opening *o, struct ramet_err *err)
+{
+    struct ramet_session *const session = o->session;
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc;
+
+    if (!ramet_replica_place_is_current(&o->place, replica)) {
+        o->is_stale = true;
+        return RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
+                          replica->path);
+    }
+    if (os->lock(os->ctx, session->lock_fd, RAMET_LOCK_LIVE, 1,
+                 RAMET_LOCK_EXCLUSIVE) == 0)
+        rc = take_over(o, err);
+    else if ((o->options->flags & RAMET_OPEN_EXCLUSIVE) != 0)
+        rc =
+            RAMET_FAIL(err, RAMET_EBUSY, "%s is open elsewhere", replica->path);
+    else
+        rc = join_others(o, err);
+    if (rc == RAMET_OK)
+        rc = ramet_lock_try(os, session->lock_fd, RAMET_LOCK_LIVE,
+                            RAMET_LOCK_SHARED, "others are opening it", err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_take_slot(session, err);
+    if (rc == RAMET_OK) {
+        replica->is_ready = true;
+        replica->live_count++;
+        if (o->options->cache_limit_bytes != 0)
+            replica->cache_limit_bytes = o->options->cache_limit_bytes;
+        ramet_session_enter(session);
+        ramet_maintenance_begin(replica);
+    } else if (!replica->is_ready) {
+        forget_files(replica);
+    }
+    return rc;
+}
+
+static enum ramet_rc
+open_session(struct opening *o, struct ramet_err *err)
+{
+    struct ramet_replica *replica = NULL;
+    const struct ramet_os *const os = o->place.os;
+    enum ramet_rc rc = ramet_registry_get(&o->place, &replica, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_mutex_lock(&replica->life_mutex);
+    rc = ramet_session_new(replica, false, &o->session, err);
+    if (rc == RAMET_OK) {
+        o->session->lock_fd = o->place.lock_fd;
+        o->session->is_readonly =
+            replica->is_readonly ||
+            (o->options->flags & RAMET_OPEN_READONLY) != 0;
+        if (replica->is_readonly)
+            rc = ramet_private_open(o->session, err);
+        else
+            rc = ramet_lock_wait(os, o->session->lock_fd, RAMET_LOCK_OPEN,
+                                 RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                                 "another process is opening or closing it",
+                                 err);
+    }
+    if (rc == RAMET_OK && !replica->is_readonly) {
+        rc = become_live(o, err);
+        ramet_lock_drop(os, o->session->lock_fd, RAMET_LOCK_OPEN);
+    }
+    if (rc != RAMET_OK && o->session != NULL) {
+        if (!replica->is_ready)
+            forget_files(replica);
+        ramet_session_free(o->session);
+        o->session = NULL;
+        o->place.lock_fd = -1; /* closed along */
+    } else if (rc == RAMET_OK) {
+        o->place.lock_fd = -1; /* the session's */
+    }
+    ramet_mutex_unlock(&replica->life_mutex);
+    if (rc != RAMET_OK)
+        ramet_registry_put(replica);
+    return rc;
+}
+
+enum ramet_rc
+ramet_replica_read_state(const struct ramet_replica *replica,
+                         struct ramet_state_file *out_state,
+                         struct ramet_err *err)
+{
+    struct ramet_err own = {.code = RAMET_OK};
+    const enum ramet_rc rc =
+        ramet_state_file_read(replica->os, replica->dir_fd, out_state, &own);
+
+    if (rc == RAMET_ECORRUPT)
+        return RAMET_FAIL(err, rc,
+                          "%.180s-ramet: damaged (%.60s); 'ramet restore URL "
+                          "FILE --replace' begins anew with what the remote "
+                          "has, and keeps this",
+                          replica->path, own.text);
+    if (rc != RAMET_OK && err != NULL)
+        *err = own;
+    return rc;
+}
+
+enum ramet_rc
+ramet_fail_base(const struct ramet_replica *replica, int errnum,
+                struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        errnum == ENOENT ? RAMET_EFOREIGN : ramet_rc_of_errno(errnum);
+
+    return RAMET_FAIL_SYS(err, rc, errnum, "open %s", replica->path);
+}
+
+enum ramet_rc
+ramet_fail_no_replica(const char *path, bool is_file, struct ramet_err *err)
+{
+    if (!is_file)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "%s does not exist; 'ramet clone URL FILE' makes a "
+                          "replica of a volume",
+                          path);
+    return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                      "%s is not a replica; 'ramet init FILE --remote URL' "
+                      "makes it one of a new volume, 'ramet clone URL FILE' "
+                      "makes one of a volume that is there",
+                      path);
+}
+
+/* Is there something at the path that may be opened, or made? */
+static enum ramet_rc
+look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
+{
+    const struct ramet_os *const os = o->place.os;
+    const unsigned flags = o->options->flags;
+    struct ramet_stat st;
+    int result;
+
+    *out_make = false;
+    if (ramet_replica_place_has(&o->place, RAMET_TOMBSTONE) == 1) {
+        const enum ramet_rc rc = ramet_replica_delete(os, o->place.path, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    result = ramet_replica_place_has(&o->place, "state");
+    if (result == 1 && (flags & RAMET_OPEN_CREATE) != 0 &&
+        os->stat_at(os->ctx, o->place.parent_fd, o->place.name, &st) ==
+            -ENOENT) {
+        const enum ramet_rc rc =
+            ramet_replica_clear_orphan(os, o->place.path, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        result = 0;
+    }
+    if (result == 1)
+        return RAMET_OK;
+    if (result < 0) /* there is one, perhaps, and it is shut to us */
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "look into %s-ramet", o->place.path);
+    result = os->stat_at(os->ctx, o->place.parent_fd, o->place.name, &st);
+    if (result < 0 && result != -ENOENT)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "stat %s", o->place.path);
+    if (result == 0 && (st.mode & 0170000u) != 0100000u)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s is no plain file",
+                          o->place.path);
+    *out_make = (flags & RAMET_OPEN_READONLY) == 0 &&
+                (result == -ENOENT || (result == 0 && st.size_bytes == 0)
+                     ? (flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) != 0 &&
+                           (result == 0 || (flags & RAMET_OPEN_CREATE) != 0)
+                     : (flags & RAMET_OPEN_ADOPT) != 0);
+    if (*out_make && result == 0 && st.link_count > 1)
+        return RAMET_FAIL(err, RAMET_EEXIST,
+                          "%s has %u names (hard links), and a replica knows "
+                          "one: under another it would be a second replica "
+                          "over the same bytes; copy the file, and use the "
+                          "copy",
+                          o->place.path, st.link_count);
+    if (*out_make)
+        return RAMET_OK;
+    return ramet_fail_no_replica(o->place.path, result == 0, err);
+}
+
+enum ramet_rc
+ramet_session_open(const char *path,
+                   const struct ramet_replica_options *options,
+                   struct ramet_session **out_session, struct ramet_err *err)
+{
+    static const struct ramet_replica_options none;
+    struct opening o = {.options = options != NULL ? options : &none};
+    const struct ramet_os *const os =
+        o.options->os != NULL ? o.options->os : ramet_os_system();
+    enum ramet_rc rc = RAMET_EBUSY;
+
+    for (unsigned i = 0; i < OPEN_TRIES; i++) {
+        bool make = false;
+
+        o.is_stale = false;
+        rc = ramet_replica_place_find(os, path, &o.place, err);
+        if (rc != RAMET_OK)
+            return rc;
+        rc = look_at_place(&o, &make, err);
+        if (rc == RAMET_OK)
+            rc = ramet_replica_place_enter(&o.place, make, err);
+        if (rc == RAMET_OK && make)
+            rc = ramet_orphan_finish(&o.place, err);
+        if (rc == RAMET_OK)
+            rc = open_session(&o, err);
+        ramet_replica_place_done(&o.place);
+        if (!o.is_stale)
+            break;
+        os->sleep_us(os->ctx, 1000);
+    }
+    if (rc == RAMET_OK)
+        *out_session = o.session;
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_clone(struct ramet_session *session,
+                    struct ramet_session **out_session, struct ramet_err *err)
+{
+    const struct ramet_replica_options options = {.os = session->replica->os};
+    const enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    return rc != RAMET_OK ? rc
+                          : ramet_session_open(session->replica->path, &options,
+                                               out_session, err);
+}
+
+/* ---- closing ------------------------------------------------------------- */
+
+static void
+close_live(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    bool alone = false;
+
+    if (replica->live_count == 1)
+        ramet_maintenance_close(session);
+    if (ramet_lock_wait(os, session->lock_fd, RAMET_LOCK_OPEN,
+                        RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS, "",
+                        NULL) == RAMET_OK)
+        alone = os->lock(os->ctx, session->lock_fd, RAMET_LOCK_LIVE, 1,
+                         RAMET_LOCK_EXCLUSIVE) == 0;
+    /* A failure leaves the log for the next opener, and nothing lost. */
+    if (alone && ramet_clean_close(session, NULL) != RAMET_OK)
+        alone = false;
+}
+
+void
+ramet_session_close(struct ramet_session *session)
+{
+    struct ramet_replica *replica;
+
+    if (session == NULL)
+        return;
+    replica = session->replica;
+    if (ramet_session_is_parents(session)) {
+        ramet_session_free(session); /* all else is the parent's */
+        ramet_registry_put(replica);
+        return;
+    }
+    ramet_session_release(session);
+    ramet_session_open_gate(session);
+    ramet_session_unpin(session);
+    ramet_session_unlock_push(session);
+    ramet_mutex_lock(&replica->life_mutex);
+    if (!replica->is_readonly)
+        close_live(session);
+    replica->live_count--;
+    ramet_session_leave(session);
+    ramet_session_free(session); /* and with its descriptor all its locks */
+    if (replica->live_count == 0) {
+        replica->is_ready = false;
+        forget_files(replica);
+    }
+    ramet_mutex_unlock(&replica->life_mutex);
+    ramet_registry_put(replica);
+}
+
+bool
+ramet_session_has_moved(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_stat ours;
+    struct ramet_stat named;
+
+    if (ramet_session_is_parents(session))
+        return true;
+    return os->stat(os->ctx, replica->base_fd, &ours) < 0 ||
+           os->stat_at(os->ctx, replica->parent_fd, replica->name, &named) <
+               0 ||
+           ours.device != named.device || ours.inode != named.inode;
+}

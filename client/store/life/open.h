@@ -1,0 +1,23 @@
+/*
+ * open.h - opening and closing.
+ *
+ * Layer: client, store/life.
+ */
+#ifndef RAMET_CLIENT_STORE_LIFE_OPEN_H
+#define RAMET_CLIENT_STORE_LIFE_OPEN_H
+
+#include "client/store/shared/session.h"
+
+/* RAMET_ENOTFOUND: nothing is there, or (`is_file`) a plain file. */
+enum ramet_rc
+ramet_fail_no_replica(const char *path, bool is_file, struct ramet_err *err);
+/* The base can't be opened: gone from a replica, or not permitted. */
+enum ramet_rc ramet_fail_base(const struct ramet_replica *replica, int errnum,
+                              struct ramet_err *err);
+/* The state file; where it is damaged, the text says what is left to do. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_read_state(const struct ramet_replica *replica,
+                         struct ramet_state_file *out_state,
+                         struct ramet_err *err);
+
+#endif

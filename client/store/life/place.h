@@ -1,0 +1,57 @@
+/*
+ * place.h - where a replica is: the file, and the directory beside it.
+ *
+ * The directory tells what is in the file and decides what comes out of it. So
+ * it is used only if nobody else can have prepared it, and it is open to
+ * exactly those to whom the file is (docs/replica.md, "Access").
+ *
+ *   (1) Once entered, everything in it goes by its descriptor, and by names
+ *       that are no links: what becomes of its path is of no matter.
+ *
+ * Layer: client.
+ */
+#ifndef RAMET_CLIENT_STORE_LIFE_PLACE_H
+#define RAMET_CLIENT_STORE_LIFE_PLACE_H
+
+#include <stdbool.h>
+
+#include "core/rights.h"
+
+/* Where a path leads. Zeroed with descriptors at -1 is valid for _done. */
+struct ramet_replica_place {
+    const struct ramet_os *os;
+    char *path;     /* of the base, as ramet_path_resolve() has it */
+    char *name;     /* of the base in parent_fd */
+    char *dir_name; /* name "-ramet" */
+    int parent_fd;
+    int dir_fd;
+    int lock_fd;
+    bool is_readonly; /* the directory can't be written */
+};
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_place_find(const struct ramet_os *os, const char *path,
+                         struct ramet_replica_place *out_place,
+                         struct ramet_err *err);
+void ramet_replica_place_done(struct ramet_replica_place *place);
+/* Open the directory and its lock file. RAMET_ENOTFOUND: not there; `make`
+ * makes them. RAMET_EAUTH: somebody else's, or open to more than the file. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_place_enter(struct ramet_replica_place *place, bool make,
+                          struct ramet_err *err);
+/* 1 if `name` is in the replica's directory, else 0 or a negated errno. */
+int ramet_replica_place_has(const struct ramet_replica_place *place,
+                            const char *name);
+
+/* The base, if it is there. */
+bool ramet_replica_place_base(const struct ramet_replica_place *place,
+                              struct ramet_stat *out);
+
+/* ---- trust.c -------------------------------------------------------------- */
+
+/* The directory is open: refuse one that others may have prepared, and give it
+ * the access of the base if that has changed. */
+RAMET_NODISCARD enum ramet_rc
+ramet_place_check(const struct ramet_replica_place *place,
+                  struct ramet_err *err);
+
+#endif

@@ -1,0 +1,366 @@
+/*
+ * recover.c - from what is on disk to an index that agrees with it.
+ *
+ *   (1) the caller is alone: it holds the live byte exclusively
+ *   (2) the log is applied record by record, in order, up to the first that is
+ *       not complete; if one behind it says that the log was on disk past that
+ *       place, more is damaged than a crash damages: RAMET_ECORRUPT
+ */
+#include "client/store/life/recover.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/life/identity.h"
+#include "client/store/log/logscan.h"
+#include "client/store/log/settle.h"
+#include "client/store/log/void.h"
+#include "client/store/page/fill.h"
+#include "client/store/shared/base.h"
+#include "client/store/shared/base_check.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/presence.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/shared/super.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+/* ---- the log ------------------------------------------------------------- */
+
+struct damage {
+    struct ramet_replica *replica;
+    uint64_t end; /* where the log seems to end */
+    bool is_damaged;
+};
+
+/* Is there a trailer past the end that says the log was synced past it? */
+static enum ramet_rc
+search_gen(struct damage *d, uint64_t gen, uint64_t from, struct ramet_err *err)
+{
+    const struct ramet_os *const os = d->replica->os;
+    const size_t window = 64u << 10;
+    struct ramet_gen *file;
+    uint8_t *buf;
+    enum ramet_rc rc =
+        ramet_gen_get(d->replica, RAMET_GEN_LOG, gen, &file, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    buf = ramet_alloc(window);
+    if (buf == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read the log");
+    for (uint64_t at = from; rc == RAMET_OK && !d->is_damaged;) {
+        size_t got = 0;
+        size_t i;
+
+        rc =
+            ramet_os_read_some(os, file->fd, buf, window, at, &got, "log", err);
+        for (i = 0; rc == RAMET_OK && i + RAMET_LOGFRAME_HEADER_SIZE <= got;
+             i += RAMET_POS_UNIT) {
+            const size_t size = ramet_trailer_peek_size(buf + i);
+            struct ramet_trailer t;
+
+            if (size == 0)
+                continue;
+            if (i + size > got && got == window)
+                break; /* look at it again from its beginning */
+            if (i + size <= got &&
+                ramet_trailer_decode(buf + i, size, ramet_pos_make(gen, at + i),
+                                     file->salt, &t) &&
+                t.synced > d->end && !t.is_void)
+                d->is_damaged = true;
+        }
+        if (got < window)
+            break;
+        at += i == 0 ? RAMET_POS_UNIT : i;
+    }
+    ramet_free(buf);
+    return rc;
+}
+
+static enum ramet_rc
+search_damage(struct ramet_replica *replica, uint64_t end,
+              struct ramet_err *err)
+{
+    struct damage d = {.replica = replica, .end = end};
+    uint64_t gen = ramet_pos_gen(end);
+    uint64_t from = ramet_pos_offset(end);
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK && !d.is_damaged) {
+        rc = search_gen(&d, gen, from, err);
+        gen++;
+        from = RAMET_GEN_HEADER_SIZE;
+    }
+    if (d.is_damaged)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: log %llu is damaged at %llu, before its end; "
+                          "'ramet reset' gives up what is in it",
+                          replica->path, (unsigned long long)ramet_pos_gen(end),
+                          (unsigned long long)ramet_pos_offset(end));
+    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}
+
+/* *out_go: the record counts and was applied. *io_end: past it, if it stays as
+ * it is without counting. */
+static enum ramet_rc
+recover_record(struct ramet_session *session, struct ramet_scan *scan,
+               bool may_write, bool *out_go, uint64_t *io_end,
+               struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_record_place place =
+        ramet_record_place_of(&scan->trailer);
+    enum ramet_rc rc;
+
+    *out_go = false;
+    if (ramet_is_condemned(replica, &scan->trailer)) {
+        *io_end = scan->trailer.tail;
+        return RAMET_OK; /* whoever writes next makes it void */
+    }
+    if (ramet_trailer_in_doubt(&scan->trailer)) {
+        atomic_store(&replica->head->header.doubt, scan->trailer.start);
+        *io_end = scan->trailer.tail;
+        return RAMET_OK; /* whoever asks the remote ends that */
+    }
+    rc = ramet_super_decide(replica, &scan->trailer, out_go, err);
+    if (rc != RAMET_OK || *out_go)
+        return rc != RAMET_OK ? rc : ramet_apply_record(session, scan, err);
+    if (!may_write)
+        return RAMET_OK;
+    rc = ramet_void_record(replica, &place, err);
+    return rc == RAMET_OK ? ramet_super_forget(replica, &scan->trailer, err)
+                          : rc;
+}
+
+enum ramet_rc
+ramet_recover_log(struct ramet_session *session, bool may_write,
+                  struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_published newest;
+    struct ramet_scan scan;
+    uint64_t end = 0;
+    bool go = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_scan_init(&scan, replica);
+    scan.oldest = atomic_load(&header->oldest);
+    while (rc == RAMET_OK && go) {
+        ramet_index_newest(replica, &newest);
+        rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &go, err);
+        if (rc == RAMET_OK && go)
+            rc = recover_record(session, &scan, may_write, &go, &end, err);
+    }
+    if (rc == RAMET_OK)
+        rc = search_damage(
+            replica, end != 0 ? end : atomic_load(&header->write_pos), err);
+    atomic_store(&header->was_written, 0);
+    ramet_scan_done(&scan);
+    return rc;
+}
+
+/* ---- files ---------------------------------------------------------------- */
+
+/* What is in the directory, so that nothing is looked for that is not there. */
+struct files {
+    struct ramet_replica *replica;
+    bool has_log; /* from the oldest generation on */
+    bool has_fill;
+    bool has_stray;
+};
+
+static bool
+is_temporary(const char *name)
+{
+    const size_t length = strlen(name);
+
+    return length > 4 && strcmp(name + length - 4, ".tmp") == 0;
+}
+
+static int
+note_file(void *ctx, const char *name, bool is_dir)
+{
+    struct files *const files = ctx;
+    const struct ramet_index_header *const header =
+        &files->replica->head->header;
+    enum ramet_gen_type type;
+    uint64_t gen;
+
+    if (is_dir)
+        return 0;
+    if (!ramet_gen_name_parse(name, &type, &gen))
+        files->has_stray |= is_temporary(name);
+    else if (type == RAMET_GEN_FILL)
+        files->has_fill = files->has_stray = true;
+    else if (gen < atomic_load(&header->oldest))
+        files->has_stray = true;
+    else
+        files->has_log = true;
+    return 0;
+}
+
+static struct files
+list_files(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    struct files files = {.replica = replica};
+
+    if (os->list(os->ctx, replica->dir_fd, ".", note_file, &files) != 0)
+        files.has_log = files.has_fill = files.has_stray = true;
+    return files;
+}
+
+static int
+remove_stray(void *ctx, const char *name, bool is_dir)
+{
+    struct ramet_replica *const replica = ctx;
+    const struct ramet_os *const os = replica->os;
+    const struct ramet_index_header *const header = &replica->head->header;
+    enum ramet_gen_type type;
+    uint64_t gen;
+    bool is_stray;
+
+    if (is_dir)
+        return 0;
+    if (!ramet_gen_name_parse(name, &type, &gen))
+        is_stray = is_temporary(name);
+    else if (type == RAMET_GEN_LOG)
+        is_stray = gen < atomic_load(&header->oldest);
+    else if (type == RAMET_GEN_PAST) /* whom it was for are gone */
+        is_stray = true;
+    else /* those to come were not recovered: they must not be taken up later */
+        is_stray = gen < atomic_load(&header->fill_oldest) ||
+                   gen >= ramet_pos_gen(atomic_load(&header->fill_pos));
+    if (is_stray)
+        os->unlink(os->ctx, replica->dir_fd, name, false);
+    return 0;
+}
+
+/* ---- all of it ----------------------------------------------------------- */
+
+/* A copy of a replica is another replica; and a base that was moved, or touched,
+ * is looked at once. */
+static enum ramet_rc
+notice_copy(struct ramet_replica *replica, struct ramet_state_file *state,
+            const struct ramet_base_look *look, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const struct ramet_stat *const st = &look->st;
+    const bool is_copy = state->lock_inode != replica->inode ||
+                         state->lock_device != replica->device ||
+                         state->host != ramet_host_hash(os);
+    const bool has_moved =
+        look->form == RAMET_BASE_CLEAN &&
+        (st->device != state->base_device || st->inode != state->base_inode ||
+         st->mtime_ns != state->base_mtime_ns ||
+         (state->base_ctime_ns != 0 && st->ctime_ns != state->base_ctime_ns));
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!is_copy && !has_moved)
+        return RAMET_OK;
+    if (is_copy)
+        rc = ramet_state_stamp_place(replica, state, err);
+    if (has_moved) {
+        state->base_device = st->device;
+        state->base_inode = st->inode;
+        state->base_mtime_ns = st->mtime_ns;
+        state->base_ctime_ns = st->ctime_ns;
+    }
+    return rc == RAMET_OK
+               ? ramet_state_file_write(os, replica->dir_fd, state, err)
+               : rc;
+}
+
+/* From state, log and fills. */
+static enum ramet_rc
+fill_index(struct ramet_session *session, const struct ramet_state_file *state,
+           const struct ramet_base_look *look, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *const header = &replica->head->header;
+    const bool marked = look->form == RAMET_BASE_MARKED;
+    struct files files;
+    enum ramet_rc rc = RAMET_OK;
+
+    header->base_device = look->st.device;
+    header->base_inode = look->st.inode;
+    ramet_index_begin(replica, state);
+    atomic_store(&header->is_marked, marked);
+    atomic_store(&header->mark_token, look->token);
+    /* Marked, the base is not what a clean state says: who was at it died. */
+    if (!state->is_clean || marked) {
+        uint64_t absent = 0;
+
+        rc = ramet_presence_count_absent(replica, state->base_page_count,
+                                         &absent, err);
+        atomic_store(&header->base_absent, absent);
+        atomic_store(&header->absent_now, absent);
+    }
+    files = list_files(replica);
+    if (rc == RAMET_OK && files.has_log)
+        rc = ramet_recover_log(session, true, err);
+    if (rc == RAMET_OK && files.has_fill)
+        rc = ramet_fill_recover(session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_super_clean(replica, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_super_sweep(replica, true);
+    /* A crash may take the mark and leave what was logged under it. */
+    atomic_store(&header->was_written, marked || !ramet_log_is_empty(replica));
+    if (files.has_stray)
+        os->list(os->ctx, replica->dir_fd, ".", remove_stray, replica);
+    return RAMET_OK;
+}
+
+/* The base is ours: what it is to bear. */
+static enum ramet_rc
+settle_mark(struct ramet_session *session, const struct ramet_base_look *look,
+            struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+
+    /* Compared once, it bears what need not be compared. */
+    if (look->form == RAMET_BASE_MARKED && look->has_happened)
+        return ramet_base_mark_anew(replica, err);
+    ramet_base_rest(replica);
+    /* Of a mark in part: whole again, so that the clean close takes it off. */
+    if (look->form == RAMET_BASE_MARKED_IN_PART)
+        return ramet_base_unclean(session, err);
+    /* While a native program reads the base, it stays; the close tries again. */
+    if (look->form == RAMET_BASE_CLEAN && !ramet_log_is_empty(replica) &&
+        ramet_base_unclean(session, NULL) != RAMET_OK)
+        return RAMET_OK;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
+              bool is_lenient, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_base_look look;
+    int64_t seen_ctime = 0;
+    enum ramet_rc rc;
+
+    ramet_replica_adopt_state(replica, state);
+    rc = ramet_index_create(replica, &replica->index_fd, &seen_ctime, err);
+    if (rc == RAMET_OK)
+        rc = ramet_base_check(replica, state, seen_ctime, &look, err);
+    if (rc == RAMET_OK)
+        rc = fill_index(session, state, &look, err);
+    if (rc == RAMET_OK)
+        rc = ramet_base_compare(replica, &look, is_lenient, err);
+    if (rc == RAMET_OK)
+        rc = notice_copy(replica, state, &look, err);
+    return rc == RAMET_OK ? settle_mark(session, &look, err) : rc;
+}

@@ -1,0 +1,177 @@
+/*
+ * registry.c - see registry.h.
+ *
+ *   (1) the list and the reference counts change under `mutex`, which a thread
+ *       that forks holds across fork(), so that the child finds it free
+ *   (2) a child's objects are its own: those of its parent are passed over
+ */
+#include "client/store/life/registry.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/dir.h"
+#include "client/store/life/place.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "core/alloc.h"
+
+static struct ramet_mutex mutex = RAMET_MUTEX_INIT;
+static struct ramet_replica *replicas;
+
+__attribute__((constructor)) static void
+hold_across_fork(void)
+{
+    ramet_mutex_hold_across_fork(&mutex);
+}
+
+bool
+ramet_replica_place_is_current(const struct ramet_replica_place *place,
+                               const struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = place->os;
+    char *const path = ramet_asprintf("%s/%s", place->dir_name, RAMET_DIR_LOCK);
+    struct ramet_stat named;
+    bool is_current;
+
+    if (path == NULL)
+        return false;
+    is_current = os->stat_at(os->ctx, replica->parent_fd, path, &named) == 0 &&
+                 replica->device == named.device &&
+                 replica->inode == named.inode;
+    ramet_free(path);
+    return is_current;
+}
+
+/* ---- the list ------------------------------------------------------------ */
+
+static struct ramet_replica *
+find_replica(const struct ramet_replica_place *place,
+             const struct ramet_stat *st)
+{
+    struct ramet_replica *at = replicas;
+
+    while (at != NULL &&
+           (at->os != place->os || at->device != st->device ||
+            at->inode != st->inode || at->is_readonly != place->is_readonly ||
+            at->fork_count != ramet_os_fork_count()))
+        at = at->next;
+    return at;
+}
+
+static struct ramet_replica *
+new_replica(struct ramet_replica_place *place, const struct ramet_stat *st)
+{
+    struct ramet_replica *const replica = ramet_calloc(1, sizeof(*replica));
+
+    if (replica == NULL)
+        return NULL;
+    replica->path = ramet_strdup(place->path);
+    if (replica->path == NULL) {
+        ramet_free(replica);
+        return NULL;
+    }
+    replica->os = place->os;
+    replica->fork_count = ramet_os_fork_count();
+    replica->name = place->name;
+    replica->parent_fd = place->parent_fd;
+    replica->dir_fd = place->dir_fd;
+    replica->is_readonly = place->is_readonly;
+    place->name = NULL;
+    place->parent_fd = place->dir_fd = -1;
+    replica->base_fd = replica->index_fd = replica->presence_fd = -1;
+    replica->device = st->device;
+    replica->inode = st->inode;
+    atomic_init(&replica->era, 1);
+    ramet_mutex_init(&replica->base_mutex);
+    ramet_mutex_init(&replica->life_mutex);
+    ramet_mutex_init(&replica->mutex);
+    return replica;
+}
+
+enum ramet_rc
+ramet_registry_get(struct ramet_replica_place *place,
+                   struct ramet_replica **out_replica, struct ramet_err *err)
+{
+    struct ramet_replica *replica;
+    struct ramet_stat st;
+    const int result = place->os->stat(place->os->ctx, place->lock_fd, &st);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "stat %s-ramet/%s", place->path, RAMET_DIR_LOCK);
+    ramet_mutex_lock(&mutex);
+    replica = find_replica(place, &st);
+    if (replica == NULL) {
+        replica = new_replica(place, &st);
+        if (replica != NULL) {
+            replica->next = replicas;
+            replicas = replica;
+        }
+    }
+    if (replica != NULL)
+        replica->refs++;
+    ramet_mutex_unlock(&mutex);
+    if (replica == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
+                          place->path);
+    *out_replica = replica;
+    return RAMET_OK;
+}
+
+bool
+ramet_registry_has(const struct ramet_replica_place *place)
+{
+    struct ramet_stat st;
+    bool has;
+
+    if (place->os->stat(place->os->ctx, place->lock_fd, &st) < 0)
+        return false;
+    ramet_mutex_lock(&mutex);
+    has = find_replica(place, &st) != NULL;
+    ramet_mutex_unlock(&mutex);
+    return has;
+}
+
+static void
+close_fd(struct ramet_replica *replica, int fd)
+{
+    if (fd >= 0)
+        replica->os->close(replica->os->ctx, fd);
+}
+
+void
+ramet_registry_put(struct ramet_replica *replica)
+{
+    struct ramet_replica **from = &replicas;
+
+    ramet_mutex_lock(&mutex);
+    assert(replica->refs > 0);
+    replica->refs--;
+    if (replica->refs != 0) {
+        ramet_mutex_unlock(&mutex);
+        return;
+    }
+    while (*from != replica)
+        from = &(*from)->next;
+    *from = replica->next;
+    ramet_mutex_unlock(&mutex);
+
+    ramet_gens_close_all(replica);
+    ramet_index_unmap(replica);
+    close_fd(replica, replica->presence_fd);
+    close_fd(replica, replica->base_fd);
+    close_fd(replica, replica->dir_fd);
+    close_fd(replica, replica->parent_fd);
+    if (replica->fork_count == ramet_os_fork_count()) {
+        ramet_mutex_done(&replica->base_mutex);
+        ramet_mutex_done(&replica->life_mutex);
+        ramet_mutex_done(&replica->mutex);
+    }
+    ramet_free(replica->path);
+    ramet_free(replica->name);
+    ramet_free(replica);
+}

@@ -1,0 +1,201 @@
+/*
+ * remove.c - removing a replica, whole, whoever dies at it.
+ */
+#include "client/store/life/remove.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/dir.h"
+#include "client/store/format/logfile.h"
+#include "client/store/life/place.h"
+#include "client/store/shared/base.h"
+#include "client/store/shared/locks.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+struct removal {
+    const struct ramet_os *os;
+    int dir_fd;
+    unsigned depth; /* in folders of the directory: lost/, or a stranger's */
+};
+#define REMOVAL_DEPTH_MAX 16u
+
+static int
+remove_entry(void *ctx, const char *name, bool is_dir)
+{
+    const struct removal *const removal = ctx;
+    const struct ramet_os *const os = removal->os;
+    int result = 0;
+
+    if (removal->depth == 0 && (strcmp(name, RAMET_TOMBSTONE) == 0 ||
+                                strcmp(name, RAMET_DIR_LOCK) == 0))
+        return 0;
+    if (removal->depth == 0 && strcmp(name, RAMET_LOST) == 0) {
+        result = os->unlink(os->ctx, removal->dir_fd, name, true);
+        return result == -ENOTEMPTY || result == -EEXIST || result == -ENOENT
+                   ? 0 /* what was set aside is the user's */
+                   : result;
+    }
+    if (is_dir && removal->depth < REMOVAL_DEPTH_MAX) {
+        struct removal inner = {os, -1, removal->depth + 1};
+
+        inner.dir_fd = ramet_rights_open_folder(os, removal->dir_fd, name);
+        if (inner.dir_fd < 0)
+            return inner.dir_fd;
+        result = os->list(os->ctx, inner.dir_fd, ".", remove_entry, &inner);
+        os->close(os->ctx, inner.dir_fd);
+    }
+    if (result == 0)
+        result = os->unlink(os->ctx, removal->dir_fd, name, is_dir);
+    return result == -ENOENT ? 0 : result;
+}
+
+enum ramet_rc
+ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err)
+{
+    const struct ramet_os *const os = place->os;
+    struct removal removal = {os, place->dir_fd, 0};
+    int result = ramet_dir_open_or_make(os, place->dir_fd, RAMET_TOMBSTONE);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "delete %s", place->path);
+    os->close(os->ctx, result);
+    result = os->sync(os->ctx, place->dir_fd);
+    if (result == 0) { /* from here on it is deleted */
+        result = os->unlink(os->ctx, place->parent_fd, place->name, false);
+        if (result == -ENOENT)
+            result = 0;
+    }
+    if (result == 0)
+        result = os->sync(os->ctx, place->parent_fd);
+    if (result == 0)
+        result = os->list(os->ctx, place->dir_fd, ".", remove_entry, &removal);
+    if (result == 0)
+        result = os->unlink(os->ctx, place->dir_fd, RAMET_DIR_LOCK, false);
+    if (result == 0)
+        result = os->sync(os->ctx, place->dir_fd);
+    /* The tombstone goes when nothing is left that it speaks of. That need not
+     * last: a directory that comes back holds nothing, or it alone. */
+    if (result == 0)
+        result = os->unlink(os->ctx, place->dir_fd, RAMET_TOMBSTONE, false);
+    if (result == 0)
+        result = os->unlink(os->ctx, place->parent_fd, place->dir_name, true);
+    if (result == -ENOTEMPTY || result == -EEXIST) /* lost/ is in it */
+        result = 0;
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "delete %s", place->path);
+}
+
+enum ramet_rc
+ramet_replica_delete(const struct ramet_os *os, const char *path,
+                     struct ramet_err *err)
+{
+    struct ramet_replica_place place;
+    int has_state;
+    int has_tombstone;
+    enum ramet_rc rc;
+
+    if (os == NULL)
+        os = ramet_os_system();
+    rc = ramet_replica_place_find(os, path, &place, err);
+    if (rc == RAMET_ENOTFOUND)
+        return RAMET_OK;
+    if (rc != RAMET_OK)
+        return rc;
+    has_state = ramet_replica_place_has(&place, "state");
+    has_tombstone = ramet_replica_place_has(&place, RAMET_TOMBSTONE);
+    if (has_state < 0 || has_tombstone < 0) {
+        const int result = has_state < 0 ? has_state : has_tombstone;
+
+        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                            "look into %s-ramet", path);
+    } else if (has_state == 1 || has_tombstone == 1) {
+        rc = ramet_replica_place_enter(&place, true, err);
+        if (rc == RAMET_OK)
+            rc = ramet_lock_wait(os, place.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
+                                 RAMET_LOCK_WAIT_MS, "it is being opened", err);
+        if (rc == RAMET_OK)
+            rc = ramet_replica_remove(&place, err);
+    }
+    ramet_replica_place_done(&place);
+    return rc;
+}
+
+static int
+is_log_file(void *ctx, const char *name, bool is_dir)
+{
+    enum ramet_gen_type type;
+    uint64_t gen;
+
+    (void)ctx;
+    return !is_dir && ramet_gen_name_parse(name, &type, &gen) ? -EEXIST : 0;
+}
+
+/* A clone that was cut off left a base that holds nothing, and no state. With a
+ * log it was more than that, and lost its state otherwise. */
+static enum ramet_rc
+look_at_leftover(const struct ramet_replica_place *place, bool *out_is_there,
+                 struct ramet_err *err)
+{
+    const struct ramet_os *const os = place->os;
+    uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
+    size_t got = 0;
+    enum ramet_rc rc;
+    const int fd = os->open(os->ctx, place->parent_fd, place->name,
+                            O_RDONLY | O_NOFOLLOW, 0);
+
+    *out_is_there = fd != -ENOENT;
+    if (fd == -ENOENT)
+        return RAMET_OK;
+    if (fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
+                              place->path);
+    rc = ramet_os_read_some(os, fd, first, sizeof(first), 0, &got, place->path,
+                            err);
+    os->close(os->ctx, fd);
+    if (rc == RAMET_OK &&
+        (!ramet_base_is_any_mark(first) ||
+         os->list(os->ctx, place->dir_fd, ".", is_log_file, NULL) != 0))
+        rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", place->path);
+    return rc;
+}
+
+enum ramet_rc
+ramet_remove_leftover(const struct ramet_replica_place *place,
+                      struct ramet_err *err)
+{
+    const struct ramet_os *const os = place->os;
+    bool is_there;
+    enum ramet_rc rc = look_at_leftover(place, &is_there, err);
+    int result = 0;
+
+    if (rc == RAMET_OK && is_there)
+        result = os->unlink(os->ctx, place->parent_fd, place->name, false);
+    return result == 0 ? rc
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "remove %s", place->path);
+}
+
+bool
+ramet_replica_is_leftover(const struct ramet_os *os, const char *path)
+{
+    struct ramet_replica_place place;
+    bool is_there = false;
+
+    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+        return false;
+    if (ramet_replica_place_has(&place, "state") != 0 ||
+        ramet_replica_place_has(&place, RAMET_TOMBSTONE) != 0 ||
+        ramet_replica_place_has(&place, RAMET_DIR_LOCK) != 1 ||
+        ramet_replica_place_enter(&place, false, NULL) != RAMET_OK ||
+        look_at_leftover(&place, &is_there, NULL) != RAMET_OK)
+        is_there = false;
+    ramet_replica_place_done(&place);
+    return is_there;
+}

@@ -1,0 +1,25 @@
+/*
+ * remove.h - removing replicas.
+ *
+ * Layer: client, store/life.
+ */
+#ifndef RAMET_CLIENT_STORE_LIFE_REMOVE_H
+#define RAMET_CLIENT_STORE_LIFE_REMOVE_H
+
+#include "client/store/shared/session.h"
+
+struct ramet_replica_place;
+
+/* In the directory of a replica that is being removed. */
+#define RAMET_TOMBSTONE "deleted"
+/* The folder in it whose files nobody but the user removes. */
+#define RAMET_LOST "lost"
+
+/* Remove file and directory, but for what is in lost/. The open byte is held;
+ * others may have it open, and what they have open goes on until they close it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err);
+enum ramet_rc ramet_remove_leftover(const struct ramet_replica_place *place,
+                                    struct ramet_err *err);
+
+#endif

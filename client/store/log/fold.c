@@ -1,0 +1,105 @@
+/*
+ * fold.c - the state of a replica as all records make it.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/log/logscan.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define FOLD_TRIES 100u
+
+static enum ramet_rc
+load_fold(struct ramet_session *session, struct ramet_replica_state *state,
+          struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_state_file *const file = ramet_calloc(1, sizeof(*file));
+    enum ramet_rc rc;
+
+    if (file == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
+    rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
+    if (rc == RAMET_OK)
+        rc = ramet_fold_copy(state, &file->fold, err);
+    ramet_state_file_done(file);
+    ramet_free(file);
+    return rc;
+}
+
+/* Can the caller's fold be continued? Not across a checkpoint that took what
+ * it did not read, nor before it knows its binding. */
+static bool
+is_continuable(const struct ramet_replica *replica,
+               const struct ramet_replica_state *state, uint64_t tail)
+{
+    return !ramet_id_is_nil(&state->replica.id) &&
+           !ramet_id_is_nil(&state->volume.id) && state->newest.tail <= tail &&
+           (state->newest.tail == tail ||
+            ramet_pos_gen(state->newest.tail) >=
+                atomic_load(&replica->head->header.oldest));
+}
+
+static enum ramet_rc
+continue_fold(struct ramet_session *session, struct ramet_replica_state *state,
+              uint64_t tail, struct ramet_err *err)
+{
+    struct ramet_scan scan;
+    enum ramet_rc rc;
+
+    ramet_scan_init(&scan, session->replica);
+    scan.oldest = atomic_load(&session->replica->head->header.oldest);
+    rc = ramet_scan_fold(&scan, state, tail, NULL, NULL, err);
+    ramet_scan_done(&scan);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_state(struct ramet_session *session,
+                    struct ramet_replica_state *state, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_published newest;
+    bool entered;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    entered = ramet_era_enter(session);
+    for (unsigned i = 0; i < FOLD_TRIES; i++) {
+        const uint64_t oldest = atomic_load(&header->oldest);
+
+        ramet_index_newest(replica, &newest);
+        rc = RAMET_OK;
+        if (i > 0 || !is_continuable(replica, state, newest.snapshot.tail))
+            rc = load_fold(session, state, err);
+        if (rc == RAMET_OK)
+            rc = continue_fold(session, state, newest.snapshot.tail, err);
+        /* A checkpoint may have taken the log away under us. */
+        if (rc != RAMET_ECORRUPT || oldest == atomic_load(&header->oldest))
+            break;
+    }
+    ramet_era_leave(session, entered);
+    if (rc == RAMET_OK) {
+        const uint64_t absent = atomic_load(&header->absent_now);
+
+        state->newest = newest.snapshot;
+        state->whole = absent == 0;
+        state->held_pages = absent < newest.snapshot.page_count
+                                ? newest.snapshot.page_count - absent
+                                : 0;
+    } else {
+        ramet_replica_state_done(state); /* begin anew next time */
+    }
+    return rc;
+}

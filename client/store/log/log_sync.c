@@ -1,0 +1,183 @@
+/*
+ * log_sync.c - making the log durable.
+ *
+ *   (1) `synced` in the index: the log is on disk up to there, names and all
+ *   (2) after a sync that failed the system may take for written what it did
+ *       not write: then all past `synced` is written once more before the next
+ *       sync is believed
+ */
+#include "client/store/log/log_sync.h"
+
+#include "client/store/format/logfile.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+
+#define COPY_SIZE (64u << 10)
+
+/* Write zeros past the tail of a file that is still growing, so that the next
+ * syncs need not flush its size. */
+static void
+extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
+           uint64_t end)
+{
+    static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
+    const struct ramet_os *const os = session->replica->os;
+    struct ramet_stat st;
+
+    if (end >= RAMET_GEN_SIZE ||
+        session->extended_to >= ramet_pos_make(gen->gen, end) ||
+        os->stat(os->ctx, gen->fd, &st) < 0)
+        return;
+    session->extended_to = ramet_pos_make(gen->gen, st.size_bytes);
+    if (st.size_bytes > end + 4096)
+        return;
+    for (unsigned i = 0; i < 8; i++) {
+        const uint64_t at = end + (uint64_t)i * sizeof(zeros);
+
+        /* Only what is past the record is zeroed; a failure costs speed. */
+        if (ramet_os_write_full(os, gen->fd, zeros, sizeof(zeros), at, "log",
+                                NULL) != RAMET_OK)
+            return;
+        session->extended_to = ramet_pos_make(gen->gen, at + sizeof(zeros));
+    }
+}
+
+/* Invariant (2): what of `gen` lies past `synced`, up to its end. */
+static enum ramet_rc
+write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
+            struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t synced = atomic_load(&header->synced);
+    uint64_t at =
+        ramet_pos_gen(synced) == gen->gen ? ramet_pos_offset(synced) : 0;
+    size_t got = COPY_SIZE;
+    uint8_t *buf;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (atomic_load(&header->sync_failed) == 0 ||
+        ramet_pos_gen(synced) > gen->gen)
+        return RAMET_OK;
+    buf = ramet_alloc(COPY_SIZE);
+    if (buf == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to sync the log");
+    for (; rc == RAMET_OK && got == COPY_SIZE; at += got) {
+        rc = ramet_os_read_some(os, gen->fd, buf, COPY_SIZE, at, &got, "log",
+                                err);
+        if (rc == RAMET_OK)
+            rc = ramet_os_write_full(os, gen->fd, buf, got, at, "log", err);
+    }
+    ramet_free(buf);
+    return rc;
+}
+
+static enum ramet_rc
+sync_failed(struct ramet_replica *replica, int result, struct ramet_err *err)
+{
+    atomic_store(&replica->head->header.sync_failed, 1);
+    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                          "sync the log of %s", replica->path);
+}
+
+enum ramet_rc
+ramet_log_flush(struct ramet_replica *replica, const struct ramet_gen *gen,
+                struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc = write_again(replica, gen, err);
+    int result;
+
+    if (rc != RAMET_OK)
+        return rc;
+    result = os->datasync(os->ctx, gen->fd);
+    return result == 0 ? RAMET_OK : sync_failed(replica, result, err);
+}
+
+enum ramet_rc
+ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t tail = session->prepared.after.snapshot.tail;
+    const uint64_t number = ramet_pos_gen(tail);
+    struct ramet_gen *gen;
+    int result;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK || !session->prepared.is_set ||
+        session->prepared.is_synced)
+        return rc;
+    rc = ramet_gen_get(replica, RAMET_GEN_LOG, number, &gen, err);
+    if (rc != RAMET_OK)
+        return rc;
+    extend_gen(session, gen, ramet_pos_offset(tail));
+    rc = ramet_log_sync_before(session, number, err);
+    if (rc == RAMET_OK)
+        rc = write_again(replica, gen, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (atomic_load(&header->named_gen) < number) {
+        result = os->sync(os->ctx, gen->fd);
+        if (result == 0)
+            result = os->sync(os->ctx, replica->dir_fd);
+        if (result == 0)
+            ramet_index_raise(&header->named_gen, number);
+    } else {
+        result = os->datasync(os->ctx, gen->fd);
+    }
+    if (result < 0)
+        return sync_failed(replica, result, err);
+    session->prepared.is_synced = true;
+    ramet_index_raise(&header->synced, tail);
+    atomic_store(&header->sync_failed, 0);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_log_sync_before(struct ramet_session *session, uint64_t number,
+                      struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *const header = &replica->head->header;
+    uint64_t from = ramet_pos_gen(atomic_load(&header->synced));
+
+    if (from < atomic_load(&header->oldest))
+        from = atomic_load(&header->oldest);
+    for (; from < number; from++) {
+        struct ramet_gen *gen;
+        enum ramet_rc rc =
+            ramet_gen_get(replica, RAMET_GEN_LOG, from, &gen, err);
+        int result;
+
+        if (rc == RAMET_ENOTFOUND)
+            continue; /* retired meanwhile */
+        if (rc == RAMET_OK)
+            rc = write_again(replica, gen, err);
+        if (rc != RAMET_OK)
+            return rc;
+        result = os->sync(os->ctx, gen->fd);
+        if (result == 0 && atomic_load(&header->named_gen) < from)
+            result = os->sync(os->ctx, replica->dir_fd);
+        if (result < 0)
+            return sync_failed(replica, result, err);
+        ramet_index_raise(&header->named_gen, from);
+        ramet_index_raise(&header->synced,
+                          ramet_pos_make(from + 1, RAMET_GEN_HEADER_SIZE));
+    }
+    return RAMET_OK;
+}
+
+void
+ramet_log_unsync(struct ramet_replica *replica, uint64_t start, uint64_t tail)
+{
+    uint64_t seen = tail;
+
+    atomic_compare_exchange_strong(&replica->head->header.synced, &seen, start);
+}

@@ -1,0 +1,300 @@
+/*
+ * logscan.c - reading the log record by record; hostile bytes.
+ *
+ *   (1) a record counts only if each frame stands at its own position under
+ *       the generation's salt, and the trailer's count, sum and start agree
+ *   (2) it follows another only if it names that one's sum: what a crash left
+ *       of an older history behind the end can't be taken for its successor
+ */
+#include "client/store/log/logscan.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/replica.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+
+#define WINDOW_SIZE (256u << 10)
+
+void
+ramet_scan_init(struct ramet_scan *scan, struct ramet_replica *replica)
+{
+    memset(scan, 0, sizeof(*scan));
+    scan->replica = replica;
+}
+
+void
+ramet_scan_done(struct ramet_scan *scan)
+{
+    ramet_free(scan->window);
+    memset(scan, 0, sizeof(*scan));
+}
+
+/* Of what was read for an earlier record only what no longer changes. */
+static void
+keep_final_bytes(struct ramet_scan *scan, uint64_t gen)
+{
+    const uint64_t until = scan->final_until;
+    const uint64_t end_offset = ramet_pos_offset(until);
+
+    if (until == 0 || scan->window_gen != gen || gen > ramet_pos_gen(until))
+        scan->window_len = 0;
+    else if (gen == ramet_pos_gen(until) &&
+             scan->window_offset + scan->window_len > end_offset)
+        scan->window_len = end_offset > scan->window_offset
+                               ? (size_t)(end_offset - scan->window_offset)
+                               : 0;
+}
+
+/* `len` bytes of the generation at `offset`; NULL in *out: it ends before. */
+static enum ramet_rc
+get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
+          const uint8_t **out, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    assert(len <= WINDOW_SIZE);
+    if (scan->window == NULL) {
+        scan->window = ramet_alloc(WINDOW_SIZE);
+        if (scan->window == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read the log");
+    }
+    if (offset < scan->window_offset ||
+        offset + len > scan->window_offset + scan->window_len) {
+        scan->window_len = 0;
+        scan->window_offset = offset;
+        rc = ramet_os_read_some(scan->replica->os, scan->gen->fd, scan->window,
+                                WINDOW_SIZE, offset, &scan->window_len, "log",
+                                err);
+        if (rc != RAMET_OK)
+            return rc;
+        scan->window_gen = scan->gen->gen;
+    }
+    *out = len <= scan->window_len - (size_t)(offset - scan->window_offset)
+               ? scan->window + (offset - scan->window_offset)
+               : NULL;
+    return RAMET_OK;
+}
+
+/* False: no such generation (any more). */
+static enum ramet_rc
+enter_gen(struct ramet_scan *scan, uint64_t gen, bool *out_found,
+          struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    keep_final_bytes(scan, gen);
+    rc = ramet_gen_get(scan->replica, RAMET_GEN_LOG, gen, &scan->gen, err);
+    *out_found = rc == RAMET_OK;
+    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}
+
+struct walk {
+    uint64_t pos;
+    uint64_t count;
+    uint64_t sum;
+};
+
+/* One frame, and its page if `verify`; *out_next is 0 if it is none. */
+static enum ramet_rc
+check_frame(struct ramet_scan *scan, uint64_t pos, bool verify,
+            struct ramet_logframe *frame, uint64_t *out_next,
+            struct ramet_err *err)
+{
+    const uint64_t offset = ramet_pos_offset(pos);
+    const uint32_t page_size = scan->gen->page_size;
+    uint64_t hash = 0;
+    const uint8_t *at;
+    bool has_page;
+    enum ramet_rc rc;
+
+    *out_next = 0;
+    rc = get_bytes(scan, offset, RAMET_LOGFRAME_HEADER_SIZE, &at, err);
+    if (rc != RAMET_OK || at == NULL || !ramet_logframe_decode(at, pos, frame))
+        return rc;
+    has_page = ramet_logframe_has_page(frame->kind);
+    if (has_page && verify) {
+        rc = get_bytes(scan, offset, RAMET_LOGFRAME_HEADER_SIZE + page_size,
+                       &at, err);
+        if (rc != RAMET_OK || at == NULL)
+            return rc;
+        hash = ramet_hash64(at + RAMET_LOGFRAME_HEADER_SIZE, page_size);
+    }
+    if ((verify || !has_page) &&
+        ramet_logframe_page_hash(at, scan->gen->salt) != hash)
+        return RAMET_OK;
+    *out_next = ramet_pos_add(pos, RAMET_LOGFRAME_HEADER_SIZE +
+                                       (has_page ? page_size : 0));
+    return RAMET_OK;
+}
+
+/* The trailer at `walk`'s end; *out_found only if all of it agrees. */
+static enum ramet_rc
+check_trailer(struct ramet_scan *scan, const struct walk *walk, uint64_t start,
+              size_t size, bool *out_found, struct ramet_err *err)
+{
+    const uint8_t *at;
+    enum ramet_rc rc =
+        get_bytes(scan, ramet_pos_offset(walk->pos), size, &at, err);
+
+    if (rc != RAMET_OK || at == NULL)
+        return rc;
+    *out_found = ramet_trailer_decode(at, size, walk->pos, scan->gen->salt,
+                                      &scan->trailer) &&
+                 scan->trailer.start == start &&
+                 scan->trailer.frame_count == walk->count &&
+                 scan->trailer.frames_sum == walk->sum;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool *out_found,
+                  struct ramet_err *err)
+{
+    struct walk walk = {.pos = pos};
+    bool found = false;
+    enum ramet_rc rc;
+
+    *out_found = false;
+    rc = enter_gen(scan, ramet_pos_gen(pos), &found, err);
+    if (rc != RAMET_OK || !found)
+        return rc;
+    for (;;) {
+        struct ramet_logframe frame;
+        const uint8_t *at;
+        uint64_t next;
+        size_t size;
+
+        rc = get_bytes(scan, ramet_pos_offset(walk.pos),
+                       RAMET_LOGFRAME_HEADER_SIZE, &at, err);
+        if (rc != RAMET_OK || at == NULL)
+            return rc;
+        size = ramet_trailer_peek_size(at);
+        if (size != 0)
+            return check_trailer(scan, &walk, pos, size, out_found, err);
+        rc = check_frame(scan, walk.pos, true, &frame, &next, err);
+        if (rc != RAMET_OK || next == 0)
+            return rc;
+        walk.pos = next;
+        walk.count++;
+        walk.sum = ramet_logframes_sum(walk.sum, frame.sum);
+    }
+}
+
+enum ramet_rc
+ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
+                  void *ctx, struct ramet_err *err)
+{
+    const uint64_t end = scan->trailer.pos;
+    uint64_t pos = scan->trailer.start;
+    bool found = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (scan->gen == NULL || scan->gen->gen != ramet_pos_gen(pos))
+        rc = enter_gen(scan, ramet_pos_gen(pos), &found, err);
+    while (rc == RAMET_OK && found && pos < end) {
+        struct ramet_logframe frame;
+        uint64_t next;
+
+        rc = check_frame(scan, pos, false, &frame, &next, err);
+        if (rc == RAMET_OK && next == 0)
+            found = false;
+        else if (rc == RAMET_OK)
+            rc = visit(ctx, &frame, err);
+        pos = next;
+    }
+    if (rc == RAMET_OK && !found)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "log-%016llx changed while it was read",
+                        (unsigned long long)ramet_pos_gen(end));
+    return rc;
+}
+
+enum ramet_rc
+ramet_scan_next(struct ramet_scan *scan, uint64_t tail, uint64_t prev,
+                bool *out_found, struct ramet_err *err)
+{
+    uint64_t gen = ramet_pos_gen(tail);
+    uint64_t pos = tail;
+
+    *out_found = false;
+    if (gen < scan->oldest) {
+        gen = scan->oldest;
+        pos = ramet_pos_make(gen, RAMET_GEN_HEADER_SIZE);
+    }
+    for (;; gen++, pos = ramet_pos_make(gen, RAMET_GEN_HEADER_SIZE)) {
+        bool found = false;
+        enum ramet_rc rc = ramet_scan_record(scan, pos, &found, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        if (found && scan->trailer.prev == prev && /* invariant (2) */
+            !scan->trailer.is_void) {
+            *out_found = true;
+            return RAMET_OK;
+        }
+        /* Generations that are empty, or where all was void, may stand
+         * between two records. */
+        rc = enter_gen(scan, gen + 1, &found, err);
+        if (rc != RAMET_OK || !found)
+            return rc;
+    }
+}
+
+/* ---- folding ------------------------------------------------------------- */
+
+struct fold_visit {
+    struct ramet_scan *scan;
+    struct ramet_replica_state *fold;
+    ramet_logframe_visit *visit;
+    void *ctx;
+};
+
+static enum ramet_rc
+fold_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
+{
+    struct fold_visit *const v = ctx;
+    const enum ramet_rc rc =
+        ramet_fold_frame(v->fold, &v->scan->trailer, frame, err);
+
+    return rc != RAMET_OK || v->visit == NULL ? rc
+                                              : v->visit(v->ctx, frame, err);
+}
+
+enum ramet_rc
+ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
+                uint64_t until, ramet_logframe_visit *visit, void *visit_ctx,
+                struct ramet_err *err)
+{
+    struct fold_visit v = {scan, fold, visit, visit_ctx};
+
+    scan->window_len = 0;
+    scan->final_until = until;
+    while (fold->newest.tail < until) {
+        bool found;
+        enum ramet_rc rc = ramet_scan_next(scan, fold->newest.tail,
+                                           fold->record_sum, &found, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        if (!found)
+            return RAMET_FAIL(
+                err, RAMET_ECORRUPT,
+                "%s: record %llu of the log is damaged or missing",
+                scan->replica->path, (unsigned long long)fold->newest.seq + 1);
+        if (scan->trailer.tail > until)
+            return RAMET_OK;
+        rc = ramet_fold_begin(fold, &scan->trailer, err);
+        if (rc == RAMET_OK)
+            rc = ramet_scan_frames(scan, fold_frame, &v, err);
+        if (rc == RAMET_OK)
+            rc = ramet_fold_end(fold, &scan->trailer, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}

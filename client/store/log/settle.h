@@ -1,0 +1,41 @@
+/*
+ * settle.h - complete records become visible.
+ *
+ * Layer: client, store/log.
+ */
+#ifndef RAMET_CLIENT_STORE_LOG_SETTLE_H
+#define RAMET_CLIENT_STORE_LOG_SETTLE_H
+
+#include "client/store/format/logfile.h"
+#include "client/store/shared/session.h"
+
+struct ramet_scan;
+
+/* The trailer of a record that changes nothing about newest's size and LSN. */
+void
+ramet_record_trailer(const struct ramet_published *newest,
+                     enum ramet_record_type type, struct ramet_trailer *out);
+/* What a record makes of the snapshot before it; they may be the same struct. */
+void ramet_trailer_to_published(const struct ramet_trailer *trailer,
+                                const struct ramet_snapshot *before,
+                                struct ramet_published *out);
+/* Finish what a dead writer prepared, and what a living one could not take
+ * back. Needs the write lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_settle(struct ramet_session *session, struct ramet_err *err);
+
+static inline bool
+ramet_is_settled(const struct ramet_replica *replica)
+{
+    return atomic_load(&replica->head->header.prepared) == 0 &&
+           atomic_load(&replica->head->header.condemned) == 0;
+}
+
+/* Apply the record in scan->trailer to the index entries. */
+RAMET_NODISCARD enum ramet_rc
+ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
+                   struct ramet_err *err);
+void ramet_publish_snapshot(struct ramet_replica *replica,
+                            const struct ramet_published *after, bool sets_lsn);
+
+#endif

@@ -1,0 +1,97 @@
+/*
+ * void.c - taking back a record that is complete in the log.
+ *
+ * A word in its trailer makes a record void. Where that can't be written the
+ * record goes with the end of its file; where that fails too it is
+ * *condemned*: the index names it, and who would publish it does not.
+ *
+ *   (1) a record is condemned before anything is tried, and until its end is
+ *       on disk: whoever dies or fails in between leaves it named
+ *   (2) no record begins, and no generation is closed, while one is condemned:
+ *       of two successors of one record the wrong one might be found first
+ *   (3) the name outlives the processes, and the index file is synced where
+ *       that is all there is: who makes the next index keeps it
+ */
+#include "client/store/log/void.h"
+
+#include "client/store/format/logfile.h"
+#include "client/store/log/log_sync.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "core/bytes.h"
+
+enum ramet_rc
+ramet_record_write_word(struct ramet_replica *replica,
+                        const struct ramet_gen *gen,
+                        const struct ramet_record_place *place, uint64_t value,
+                        struct ramet_err *err)
+{
+    uint8_t word[8];
+
+    ramet_put_le64(word, value);
+    return ramet_os_write_full(
+        replica->os, gen->fd, word, sizeof(word),
+        ramet_pos_offset(place->trailer_pos) + place->void_offset, "log", err);
+}
+
+static enum ramet_rc
+write_void_word(struct ramet_replica *replica, const struct ramet_gen *gen,
+                const struct ramet_record_place *place, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc =
+        ramet_record_write_word(replica, gen, place, place->void_value, err);
+
+    /* Nothing that counts stands behind it. */
+    if (rc != RAMET_OK &&
+        os->truncate(os->ctx, gen->fd, ramet_pos_offset(place->start)) == 0)
+        rc = RAMET_OK;
+    return rc;
+}
+
+enum ramet_rc
+ramet_void_record(struct ramet_replica *replica,
+                  const struct ramet_record_place *place, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const struct ramet_os *const os = replica->os;
+    struct ramet_gen *gen;
+    enum ramet_rc rc;
+
+    atomic_store(&header->condemned, place->void_value); /* invariant (1) */
+    ramet_log_unsync(replica, place->start, place->tail);
+    rc = ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(place->start),
+                       &gen, err);
+    if (rc == RAMET_OK)
+        rc = write_void_word(replica, gen, place, err);
+    if (rc == RAMET_OK)
+        rc = ramet_log_flush(replica, gen, err);
+    if (rc == RAMET_OK)
+        atomic_store(&header->condemned, 0);
+    else if (replica->index_fd >= 0) /* invariant (3), if it can be */
+        os->sync(os->ctx, replica->index_fd);
+    return rc;
+}
+
+enum ramet_rc
+ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_gen *gen;
+    enum ramet_rc rc;
+
+    if (atomic_load(&header->condemned) == 0)
+        return RAMET_OK;
+    rc = ramet_gen_get(replica, RAMET_GEN_LOG,
+                       ramet_pos_gen(atomic_load(&header->write_pos)), &gen,
+                       err);
+    if (rc == RAMET_OK)
+        rc = ramet_log_flush(replica, gen, err);
+    if (rc == RAMET_ENOTFOUND) /* it went with its file */
+        rc = RAMET_OK;
+    if (rc == RAMET_OK)
+        atomic_store(&header->condemned, 0);
+    return rc;
+}

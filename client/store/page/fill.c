@@ -1,0 +1,343 @@
+/*
+ * fill.c - pages that were fetched, until the next checkpoint moves them.
+ *
+ *   (1) a fill enters the index by compare-and-swap against the entry whose
+ *       version it is; if the page has moved on, it is dropped
+ *   (2) fill files are written under the base lock; each checkpoint moves or
+ *       carries over what they hold and begins a new one, so that after a
+ *       crash those that are left belong to the base as it is
+ *   (3) nothing here is synced: what is lost is fetched again
+ *   (4) pages of zeros have a frame without a page, so that holes stay holes
+ *   (5) a checkpoint for the sake of fills waits until as many bytes came as the
+ *       last one was over and could not move: all in all each is gone through
+ *       a few times, however long a reader keeps them where they are
+ */
+#include "client/store/page/fill.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/snapshot.h"
+#include "client/store/format/logfile.h"
+#include "client/store/shared/entries.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define FILL_ENOUGH (16u << 20) /* bytes, then a checkpoint moves them */
+#define FILLS_MAX 8u
+
+/* The generation that fills go to, made if need be. Base lock. */
+static enum ramet_rc
+current_fill(struct ramet_replica *replica, uint32_t page_size,
+             uint64_t *out_pos, struct ramet_gen **out_gen,
+             struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    uint64_t pos = atomic_load(&header->fill_pos);
+    enum ramet_rc rc = ramet_gen_create(
+        replica, RAMET_GEN_FILL, ramet_pos_gen(pos), page_size, out_gen, err);
+
+    if (rc == RAMET_EEXIST) { /* of another page size */
+        pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
+        atomic_store(&header->fill_pos, pos);
+        atomic_store(&header->fill_seen, 0);
+        rc = ramet_gen_create(replica, RAMET_GEN_FILL, ramet_pos_gen(pos),
+                              page_size, out_gen, err);
+    }
+    *out_pos = pos;
+    return rc;
+}
+
+enum ramet_rc
+ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
+                  uint64_t expected, uint64_t replaced,
+                  const struct ramet_point *at, uint32_t page_size,
+                  const uint8_t *page, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    uint8_t raw[RAMET_FILL_HEADER_SIZE];
+    const size_t page_len = page == NULL ? 0 : page_size;
+    struct iovec iov[2] = {{raw, sizeof(raw)},
+                           {(void *)(uintptr_t)page, page_len}};
+    struct ramet_gen *gen;
+    uint64_t pos;
+    enum ramet_rc rc = current_fill(replica, page_size, &pos, &gen, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_index_reserve(replica, pgno, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_fill_encode(raw, pgno,
+                      page == NULL ? RAMET_LOGFRAME_ZERO : RAMET_LOGFRAME_IMAGE,
+                      replaced, pos, at, gen->salt,
+                      page == NULL ? 0 : ramet_hash64(page, page_size));
+    rc = ramet_os_writev_full(replica->os, gen->fd, iov, page == NULL ? 1 : 2,
+                              ramet_pos_offset(pos), "fill", err);
+    if (rc != RAMET_OK)
+        return rc;
+    atomic_store(&header->fill_pos,
+                 ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_len));
+    atomic_store(&header->was_written, 1);
+    ramet_index_swap(replica, pgno, expected,
+                     ramet_entry_make(RAMET_ENTRY_FILL, pos)); /* (1) */
+    return RAMET_OK;
+}
+
+/* The most that a frame of `gen` may take. */
+static size_t
+frame_size_max(const struct ramet_gen *gen)
+{
+    return RAMET_FILL_HEADER_SIZE + (size_t)gen->page_size;
+}
+
+/* The frame at `pos`, of which `raw` has `len` bytes: is it there, and its one
+ * checksum over header and page right? *out points into `raw`. */
+static bool
+decode_frame(const struct ramet_gen *gen, uint64_t pos, const uint8_t *raw,
+             size_t len, struct ramet_fill *out)
+{
+    uint64_t hash;
+
+    if (len < RAMET_FILL_HEADER_SIZE ||
+        !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->at, &hash))
+        return false;
+    out->page_size = gen->page_size;
+    out->page = NULL;
+    if (out->frame.kind == RAMET_LOGFRAME_ZERO)
+        return hash == 0;
+    out->page = raw + RAMET_FILL_HEADER_SIZE;
+    return len >= frame_size_max(gen) &&
+           ramet_hash64(out->page, gen->page_size) == hash;
+}
+
+enum ramet_rc
+ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
+                       struct ramet_err *err)
+{
+    const uint64_t pos = ramet_entry_pos(*io_entry);
+    struct ramet_fill fill;
+    struct ramet_gen *gen;
+    uint8_t *raw;
+    size_t got = 0;
+    enum ramet_rc rc;
+
+    if (ramet_entry_kind(*io_entry) != RAMET_ENTRY_FILL)
+        return RAMET_OK;
+    rc = ramet_gen_get(replica, RAMET_GEN_FILL, ramet_pos_gen(pos), &gen, err);
+    if (rc != RAMET_OK)
+        return rc;
+    raw = ramet_alloc(frame_size_max(gen));
+    if (raw == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    rc = ramet_os_read_some(replica->os, gen->fd, raw, frame_size_max(gen),
+                            ramet_pos_offset(pos), &got, "fill", err);
+    if (rc == RAMET_OK && !decode_frame(gen, pos, raw, got, &fill))
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: a fetched page is damaged",
+                        replica->path);
+    ramet_free(raw);
+    if (rc == RAMET_OK && ramet_entry_in_log(fill.frame.replaced))
+        *io_entry = fill.frame.replaced;
+    return rc;
+}
+
+bool
+ramet_fill_is_much(struct ramet_replica *replica)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t pos = atomic_load(&header->fill_pos);
+    const uint64_t seen = atomic_load(&header->fill_seen); /* (5) */
+    uint64_t enough = FILL_ENOUGH;
+
+    if (replica->cache_limit_bytes != 0 &&
+        replica->cache_limit_bytes / 4 < enough)
+        enough = replica->cache_limit_bytes / 4;
+    if (seen > enough)
+        enough = seen;
+    return ramet_pos_offset(pos) >= seen + enough + RAMET_GEN_HEADER_SIZE ||
+           ramet_pos_gen(pos) - atomic_load(&header->fill_oldest) > FILLS_MAX;
+}
+
+void
+ramet_fill_was_seen(struct ramet_replica *replica)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+
+    atomic_store(&header->fill_seen,
+                 ramet_pos_offset(atomic_load(&header->fill_pos)) -
+                     RAMET_GEN_HEADER_SIZE);
+}
+
+/* ---- reading the files --------------------------------------------------- */
+
+/* A window on a fill file: walking reads it in pieces of this size. */
+#define WINDOW_SIZE (256u << 10)
+
+static_assert(WINDOW_SIZE >= RAMET_FILL_HEADER_SIZE + RAMET_PAGE_SIZE_MAX,
+              "a frame fits");
+
+struct window {
+    uint8_t *bytes;
+    uint64_t offset; /* of bytes[0] in the file */
+    size_t len;
+};
+
+/* Have the frame at `offset` in the window, or what there is of it. */
+static enum ramet_rc
+move_window(struct ramet_replica *replica, const struct ramet_gen *gen,
+            struct window *window, uint64_t offset, struct ramet_err *err)
+{
+    const bool is_last = window->len < WINDOW_SIZE; /* the file ends in it */
+
+    if (window->len != 0 && offset >= window->offset &&
+        offset <= window->offset + window->len &&
+        (is_last ||
+         offset + frame_size_max(gen) <= window->offset + window->len))
+        return RAMET_OK;
+    window->offset = offset;
+    window->len = 0;
+    return ramet_os_read_some(replica->os, gen->fd, window->bytes, WINDOW_SIZE,
+                              offset, &window->len, "fill", err);
+}
+
+static enum ramet_rc
+walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
+          ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
+          struct ramet_err *err)
+{
+    uint64_t pos = ramet_pos_make(number, RAMET_GEN_HEADER_SIZE);
+    struct ramet_gen *gen;
+    enum ramet_rc rc =
+        ramet_gen_get(replica, RAMET_GEN_FILL, number, &gen, err);
+
+    *out_end = pos;
+    window->len = 0;
+    while (rc == RAMET_OK) {
+        const uint64_t offset = ramet_pos_offset(pos);
+        struct ramet_fill fill;
+
+        rc = move_window(replica, gen, window, offset, err);
+        if (rc != RAMET_OK ||
+            !decode_frame(gen, pos, window->bytes + (offset - window->offset),
+                          window->len - (size_t)(offset - window->offset),
+                          &fill))
+            break;
+        rc = visit(ctx, &fill, err);
+        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE +
+                                     (fill.page == NULL ? 0 : gen->page_size));
+        *out_end = pos;
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
+                ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
+                struct ramet_err *err)
+{
+    struct window window = {.bytes = ramet_alloc(WINDOW_SIZE)};
+    enum ramet_rc rc = RAMET_OK;
+
+    if (window.bytes == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for fetched pages");
+    for (uint64_t number = first; rc == RAMET_OK && number <= last; number++) {
+        rc = walk_file(replica, number, &window, visit, ctx, out_end, err);
+        if (rc == RAMET_ENOTFOUND) /* nothing was fetched while it was begun */
+            rc = RAMET_OK;
+    }
+    ramet_free(window.bytes);
+    return rc;
+}
+
+/* ---- after a crash ------------------------------------------------------- */
+
+/* LSN of the record that wrote the frame at `pos`; 0 if that can't be told. */
+struct recovery {
+    struct ramet_session *session;
+    struct ramet_published newest;
+};
+
+/*
+ * A fill of an absent page of the base belongs to it, by invariant (2). One of
+ * a page that a pull made absent must be of the commit that this pulled: after
+ * a crash another pull may stand where the one that it belonged to stood, and
+ * that of another line.
+ *
+ * Presence may tell that page 1 is held though its first bytes are nowhere but
+ * in its fill: they go into the state at the end of a checkpoint, which died.
+ */
+static enum ramet_rc
+is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
+          uint64_t *out_entry, struct ramet_err *err)
+{
+    enum ramet_rc rc =
+        ramet_index_load(r->session, fill->frame.pgno, out_entry, err);
+    const enum ramet_entry_kind was = ramet_entry_kind(fill->frame.replaced);
+    const struct ramet_point newest_at =
+        ramet_snapshot_point(&r->newest.snapshot);
+    enum ramet_entry_kind is;
+
+    *out_wanted = false;
+    if (rc != RAMET_OK)
+        return rc;
+    is = ramet_entry_kind(*out_entry);
+    if (is == RAMET_ENTRY_ABSENT ||
+        (is == RAMET_ENTRY_HELD && fill->frame.pgno == 1))
+        *out_wanted = was == RAMET_ENTRY_ABSENT;
+    else if (is == RAMET_ENTRY_REMOTE)
+        *out_wanted = fill->frame.replaced == *out_entry &&
+                      ramet_point_equal(&fill->at, &newest_at);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+recover_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
+{
+    struct recovery *const r = ctx;
+    struct ramet_replica *const replica = r->session->replica;
+    const struct ramet_snapshot *const s = &r->newest.snapshot;
+    uint64_t entry;
+    bool wanted;
+    enum ramet_rc rc;
+
+    if (fill->page_size != s->page_size || fill->frame.pgno > s->page_count)
+        return RAMET_OK;
+    rc = is_wanted(r, fill, &wanted, &entry, err);
+    if (rc == RAMET_OK && wanted)
+        rc = ramet_index_reserve(replica, fill->frame.pgno, err);
+    if (rc == RAMET_OK && wanted)
+        ramet_index_swap(replica, fill->frame.pgno, entry,
+                         ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos));
+    return rc;
+}
+
+enum ramet_rc
+ramet_fill_recover(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t first = atomic_load(&header->fill_oldest);
+    struct recovery r = {.session = session};
+    uint64_t last = first;
+    uint64_t end = 0;
+    struct ramet_gen *gen;
+    enum ramet_rc rc;
+
+    while (ramet_gen_get(replica, RAMET_GEN_FILL, last + 1, &gen, NULL) ==
+           RAMET_OK)
+        last++;
+    ramet_index_newest(replica, &r.newest);
+    rc = ramet_fill_walk(replica, first, last, recover_fill, &r, &end, err);
+    if (rc != RAMET_OK)
+        return rc;
+    /* Go on in a new file: this one may end in a torn frame. */
+    if (ramet_gen_get(replica, RAMET_GEN_FILL, last, &gen, NULL) == RAMET_OK)
+        last++;
+    atomic_store(&header->fill_pos,
+                 ramet_pos_make(last, RAMET_GEN_HEADER_SIZE));
+    return RAMET_OK;
+}

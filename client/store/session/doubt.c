@@ -1,0 +1,221 @@
+/*
+ * doubt.c - commits that count once the remote has them (sync=commit).
+ *
+ * The record of such a commit has the flag RAMET_RECORD_DOUBT and the commit's
+ * id, is complete and synced before anything is sent, and says in its word
+ * what became of it: nothing yet, void, or confirmed. Whoever finds it without
+ * a word, its writer gone, has it *in doubt*: only the remote knows.
+ *
+ *   (1) it is the last in the log: nothing follows it, no generation is closed
+ *       behind it, and no close leaves a clean file, until the doubt ends
+ *   (2) in doubt it is never applied, by nobody: readers see what was before
+ *   (3) the doubt ends under the push lock and the write lock: of those who
+ *       ask the remote, and those who give it up, there is one at a time
+ *   (4) the word is on disk before the record is published: what follows it in
+ *       the log proves nothing
+ *
+ * Layer: client.
+ */
+#include "client/store/session/doubt.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/store/format/logfile.h"
+#include "client/store/log/log_sync.h"
+#include "client/store/log/logscan.h"
+#include "client/store/log/settle.h"
+#include "client/store/log/void.h"
+#include "client/store/session/gate.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+
+#define END_WAIT_MS 10000u
+
+enum ramet_rc
+ramet_doubt_check(const struct ramet_replica *replica, struct ramet_err *err)
+{
+    if (!ramet_is_in_doubt(replica))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                      "%s: a commit is in doubt: was sent, and is not known to "
+                      "be in the remote",
+                      replica->path);
+}
+
+static enum ramet_rc
+confirm_record(struct ramet_replica *replica,
+               const struct ramet_record_place *place, struct ramet_err *err)
+{
+    struct ramet_gen *gen;
+    enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_LOG,
+                                     ramet_pos_gen(place->start), &gen, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_record_write_word(
+            replica, gen, place, ramet_trailer_confirm_value(place->void_value),
+            err);
+    return rc == RAMET_OK ? ramet_log_flush(replica, gen, err) : rc;
+}
+
+enum ramet_rc
+ramet_session_confirm(struct ramet_session *session, struct ramet_err *err)
+{
+    assert(session->is_reserved && session->prepared.is_set);
+    assert(!ramet_id_is_nil(&session->doubt.id));
+    return confirm_record(session->replica, &session->prepared.place, err);
+}
+
+/* The record in doubt, in `scan`, if there is one. Needs the write lock. */
+static enum ramet_rc
+find_record(struct ramet_session *session, struct ramet_scan *scan,
+            bool *out_found, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_published newest;
+    enum ramet_rc rc = RAMET_OK;
+
+    *out_found = false;
+    if (!ramet_is_settled(replica))
+        rc = ramet_settle(session, err);
+    if (rc != RAMET_OK || !ramet_is_in_doubt(replica))
+        return rc;
+    ramet_index_newest(replica, &newest);
+    rc =
+        ramet_scan_next(scan, newest.snapshot.tail, newest.sum, out_found, err);
+    if (rc == RAMET_OK && *out_found)
+        *out_found = ramet_trailer_in_doubt(&scan->trailer);
+    return rc;
+}
+
+/* As above, with the lock for as long as `use` takes. */
+typedef enum ramet_rc
+use_record(struct ramet_session *session, struct ramet_scan *scan, bool found,
+           void *ctx, struct ramet_err *err);
+
+static enum ramet_rc
+with_record(struct ramet_session *session, uint64_t wait_ms, use_record *use,
+            void *ctx, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_scan scan;
+    bool entered;
+    bool found = false;
+    enum ramet_rc rc = ramet_write_lock_briefly(session, wait_ms, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    entered = ramet_era_enter(session);
+    ramet_scan_init(&scan, replica);
+    scan.oldest = atomic_load(&replica->head->header.oldest);
+    rc = find_record(session, &scan, &found, err);
+    if (rc == RAMET_OK)
+        rc = use(session, &scan, found, ctx, err);
+    ramet_scan_done(&scan);
+    ramet_era_leave(session, entered);
+    ramet_write_unlock_briefly(session);
+    return rc;
+}
+
+static enum ramet_rc
+note_id(struct ramet_session *session, struct ramet_scan *scan, bool found,
+        void *ctx, struct ramet_err *err)
+{
+    struct ramet_cid *const out_id = ctx;
+
+    (void)session;
+    (void)err;
+    if (found)
+        *out_id = scan->trailer.commit;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
+                    struct ramet_err *err)
+{
+    const struct ramet_index_header *const header =
+        &session->replica->head->header;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    memset(out_commit, 0, sizeof(*out_commit));
+    if (rc != RAMET_OK || session->replica->is_readonly ||
+        session->is_reserved ||
+        (!ramet_is_in_doubt(session->replica) &&
+         atomic_load(&header->prepared) == 0))
+        return rc;
+    rc = with_record(session, 0, note_id, out_commit, err);
+    return rc == RAMET_EBUSY ? RAMET_OK : rc; /* of one who lives */
+}
+
+struct ending {
+    const struct ramet_cid *commit;
+    bool landed;
+};
+
+/* Those of the old page size, if it changes, as a pull does. */
+static enum ramet_rc
+wait_for_readers(struct ramet_session *session,
+                 const struct ramet_trailer *trailer, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_published newest;
+
+    ramet_index_newest(replica, &newest);
+    if (trailer->page_size == newest.snapshot.page_size ||
+        atomic_load(&replica->head->header.high_water) == 0)
+        return RAMET_OK;
+    return ramet_wait_alone_as(session, session, err);
+}
+
+static enum ramet_rc
+end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
+          void *ctx, struct ramet_err *err)
+{
+    const struct ending *const ending = ctx;
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    const struct ramet_record_place place =
+        ramet_record_place_of(&scan->trailer);
+    const bool had_gate = session->has_gate;
+    enum ramet_rc rc;
+
+    if (!found ||
+        ramet_id_compare(&scan->trailer.commit.id, &ending->commit->id) != 0)
+        return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                          "%s: the commit is not in doubt any more",
+                          replica->path);
+    if (!ending->landed) {
+        rc = ramet_void_record(replica, &place, err);
+        atomic_store(&header->doubt, 0); /* void, or condemned to be */
+        return rc;
+    }
+    rc = wait_for_readers(session, &scan->trailer, err);
+    if (rc == RAMET_OK)
+        rc = confirm_record(replica, &place, err); /* invariant (4) */
+    if (rc == RAMET_OK)
+        rc = ramet_apply_record(session, scan, err);
+    if (rc == RAMET_OK)
+        atomic_store(&header->doubt, 0);
+    if (!had_gate)
+        ramet_session_open_gate(session);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_end_doubt(struct ramet_session *session,
+                        const struct ramet_cid *commit, bool landed,
+                        struct ramet_err *err)
+{
+    struct ending ending = {commit, landed};
+    const enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    assert(session->has_push && !session->is_reserved); /* invariant (3) */
+    return with_record(session, END_WAIT_MS, end_doubt, &ending, err);
+}

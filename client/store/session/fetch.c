@@ -1,0 +1,221 @@
+/*
+ * fetch.c - pages that are not here: asked of the remote, and kept where they
+ * are right for whoever may read them.
+ */
+#include "client/store/session/fetch.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/snapshot.h"
+#include "client/store/format/logfile.h"
+#include "client/store/page/fill.h"
+#include "client/store/page/past.h"
+#include "client/store/page/version.h"
+#include "client/store/shared/base.h"
+#include "client/store/shared/entries.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "client/store/upkeep/maintenance.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define DELIVER_WAIT_MS 200u
+
+struct ramet_fetch {
+    struct ramet_session *session;
+    uint64_t tail;
+    struct ramet_point at;
+    uint32_t page_size;
+    uint32_t pgno;
+    uint64_t entry; /* that of `pgno`, if a fetched page may replace it; or 0 */
+    uint8_t *out;
+    bool is_alone; /* what is here does not count, and nothing is kept */
+    bool got_it;
+};
+
+enum ramet_rc
+ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
+                    const uint8_t *page, struct ramet_err *err)
+{
+    struct ramet_session *const session = sink->session;
+    uint64_t entry = sink->entry;
+    struct ramet_past_version past;
+    enum ramet_rc rc;
+
+    if (pgno == sink->pgno) {
+        memcpy(sink->out, page, sink->page_size);
+        sink->got_it = true;
+    } else if (sink->is_alone) {
+        return RAMET_OK;
+    } else {
+        rc = ramet_index_load(session, pgno, &entry, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (!ramet_entry_is_absent(entry) ||
+            (ramet_entry_in_log(entry) && ramet_entry_pos(entry) >= sink->tail))
+            return RAMET_OK; /* not wanted, or not this version of it */
+        rc = ramet_past_find(session->replica, sink->tail, sink->page_size,
+                             pgno, NULL, &past, err);
+        if (rc != RAMET_OK || past.kind != RAMET_ENTRY_NONE)
+            return rc;
+    }
+    if (entry == 0)
+        return RAMET_OK;
+    rc = ramet_fill_keep(session, pgno, entry, &sink->at, sink->page_size, page,
+                         DELIVER_WAIT_MS, err);
+    /* A page that can't be kept was still had. */
+    return rc == RAMET_ENOMEM ? rc : RAMET_OK;
+}
+
+enum ramet_rc
+ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
+                       struct ramet_err *err)
+{
+    struct ramet_version version;
+    enum ramet_rc rc;
+
+    *out_here = false;
+    if (sink->is_alone)
+        return RAMET_OK;
+    rc = ramet_read_version(sink->session, sink->tail, sink->page_size,
+                            sink->pgno, sink->out, &version, err);
+    if (rc != RAMET_OK)
+        return rc;
+    sink->got_it = !ramet_version_is_elsewhere(&version);
+    *out_here = sink->got_it;
+    return RAMET_OK;
+}
+
+/* What a page at the pinned LSN is asked for with. */
+static struct ramet_fetch
+make_sink(struct ramet_session *session, uint32_t pgno, uint8_t *out)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+
+    return (struct ramet_fetch){.session = session,
+                                .tail = s->tail,
+                                .at = ramet_snapshot_point(s),
+                                .page_size = s->page_size,
+                                .pgno = pgno,
+                                .out = out};
+}
+
+static enum ramet_rc
+ask_fetcher(struct ramet_fetch *sink, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = sink->session->replica;
+    const uint32_t pgno = sink->pgno;
+    ramet_fetcher *fetcher;
+    void *ctx;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&replica->mutex);
+    fetcher = replica->fetcher;
+    ctx = replica->fetcher_ctx;
+    ramet_mutex_unlock(&replica->mutex);
+    if (fetcher == NULL)
+        return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                          "%s: page %u is not here, and there is no remote to "
+                          "ask",
+                          replica->path, pgno);
+    rc = fetcher(ctx, &sink->at, pgno, sink, err);
+    if (rc == RAMET_OK && !sink->got_it)
+        rc = RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                        "%s: the remote did not give page %u", replica->path,
+                        pgno);
+    return rc;
+}
+
+enum ramet_rc
+ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+                 const struct ramet_version *version, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    struct ramet_fetch sink = make_sink(session, pgno, out);
+
+    if (pgno > s->remote_page_count) {
+        memset(out, 0, s->page_size);
+        return RAMET_OK;
+    }
+    if (version->found == version->top && ramet_entry_is_absent(version->top))
+        sink.entry = version->top;
+    return ask_fetcher(&sink, err);
+}
+
+enum ramet_rc
+ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
+                  struct ramet_err *err)
+{
+    struct ramet_fetch sink = make_sink(session, pgno, out);
+
+    assert(session->is_pinned && pgno <= session->pin.snapshot.page_count);
+    sink.is_alone = true;
+    return ask_fetcher(&sink, err);
+}
+
+enum ramet_rc
+ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
+                const struct ramet_point *at, uint32_t page_size,
+                const uint8_t *page, uint64_t wait_ms, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint64_t now;
+    enum ramet_rc rc;
+
+    assert(ramet_entry_is_absent(entry));
+    if (replica->is_readonly)
+        return RAMET_OK;
+    rc = ramet_base_lock(session, wait_ms, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_index_load_locked(session, pgno, &now, err);
+    if (rc == RAMET_OK && now == entry) {
+        rc = ramet_base_unclean(session, err);
+        if (rc == RAMET_OK)
+            rc = ramet_fill_append(
+                replica, pgno, entry, entry, at, page_size,
+                ramet_bytes_are_zero(page, page_size) ? NULL : page, err);
+    }
+    ramet_base_unlock(session);
+    if (rc == RAMET_OK && ramet_fill_is_much(replica))
+        ramet_maintenance_wake(replica);
+    return rc;
+}
+
+bool
+ramet_session_can_keep(const struct ramet_session *session)
+{
+    return !session->replica->is_readonly;
+}
+
+enum ramet_rc
+ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
+                   uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    struct ramet_published newest;
+    struct ramet_point newest_at;
+    uint64_t entry;
+    bool entered;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK || pgno == 0)
+        return rc;
+    entered = ramet_era_enter(session);
+    rc = ramet_index_load(session, pgno, &entry, err);
+    /* Looked at after the entry: one that is newer is not of this commit. */
+    ramet_index_newest(session->replica, &newest);
+    newest_at = ramet_snapshot_point(&newest.snapshot);
+    if (rc == RAMET_OK && ramet_point_equal(&newest_at, at) &&
+        ramet_entry_is_absent(entry) && pgno <= newest.snapshot.page_count &&
+        (!ramet_entry_in_log(entry) ||
+         ramet_entry_pos(entry) < newest.snapshot.tail))
+        rc =
+            ramet_fill_keep(session, pgno, entry, at, newest.snapshot.page_size,
+                            page, RAMET_LOCK_WAIT_MS, err);
+    ramet_era_leave(session, entered);
+    return rc;
+}

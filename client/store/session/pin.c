@@ -1,0 +1,185 @@
+/*
+ * pin.c - pins: which snapshot a session reads.
+ *
+ *   (1) a pin is stored, then a full fence, then the checkpoint target and the
+ *       gate are looked at; the checkpointer and whoever shuts the gate store
+ *       theirs, fence, and then look at the pins: one of two sees the other
+ */
+#include "client/store/session/pin.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/snapshot.h"
+#include "client/store/log/follow.h"
+#include "client/store/log/settle.h"
+#include "client/store/page/past.h"
+#include "client/store/session/gate.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+struct ramet_replica *
+ramet_session_replica(struct ramet_session *session)
+{
+    return session->replica;
+}
+
+bool
+ramet_replica_is_readonly(const struct ramet_replica *replica)
+{
+    return replica->is_readonly;
+}
+
+void
+ramet_replica_set_fetcher(struct ramet_replica *replica, ramet_fetcher *fetcher,
+                          void *ctx)
+{
+    ramet_mutex_lock(&replica->mutex);
+    replica->fetcher = fetcher;
+    replica->fetcher_ctx = ctx;
+    ramet_mutex_unlock(&replica->mutex);
+}
+
+static void
+drop_pin(struct ramet_session *session)
+{
+    atomic_store_explicit(session->pin_word, 0, memory_order_release);
+    atomic_store_explicit(&session->era, 0, memory_order_release);
+}
+
+/* What makes a pin more than a few stores. */
+static enum ramet_rc
+look_around(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (atomic_load(&header->prepared) != 0 && !session->is_reserved &&
+        !session->is_readonly &&
+        ramet_write_lock_briefly(session, 0, NULL) == RAMET_OK) {
+        /* Its writer is dead, or was done just now. */
+        rc = ramet_settle(session, err);
+        ramet_write_unlock_briefly(session);
+    }
+    if (atomic_load(&replica->seen_oldest) != atomic_load(&header->oldest) ||
+        atomic_load(&replica->seen_fill_oldest) !=
+            atomic_load(&header->fill_oldest))
+        ramet_gens_trim(replica);
+    return rc == RAMET_OK ? ramet_gate_check(session, err) : rc;
+}
+
+static bool
+is_quiet(const struct ramet_session *session)
+{
+    const struct ramet_replica *const replica = session->replica;
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    return atomic_load_explicit(&header->gate, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&header->prepared, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&header->oldest, memory_order_relaxed) ==
+               atomic_load_explicit(&replica->seen_oldest,
+                                    memory_order_relaxed) &&
+           atomic_load_explicit(&header->fill_oldest, memory_order_relaxed) ==
+               atomic_load_explicit(&replica->seen_fill_oldest,
+                                    memory_order_relaxed);
+}
+
+/* Copy the newest snapshot, store the pin, fence; false: to be done again. */
+static bool
+store_pin(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    if (atomic_load_explicit(&header->newest, memory_order_acquire) !=
+        session->number)
+        session->number = ramet_index_newest(replica, &session->pin);
+    atomic_store_explicit(
+        &session->era,
+        atomic_load_explicit(&replica->era, memory_order_relaxed),
+        memory_order_relaxed);
+    atomic_store_explicit(session->pin_word, session->pin.snapshot.tail,
+                          memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst); /* invariant (1) */
+    return atomic_load_explicit(&header->target, memory_order_relaxed) <=
+           session->pin.snapshot.tail;
+}
+
+enum ramet_rc
+ramet_session_pin(struct ramet_session *session, struct ramet_err *err)
+{
+    const struct ramet_index_header *const header =
+        &session->replica->head->header;
+    bool has_looked = false;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc == RAMET_OK && session->replica->is_private && !session->is_pinned)
+        rc = ramet_private_catch_up(session, err);
+    if (rc != RAMET_OK || session->is_pinned)
+        return rc;
+    for (;;) {
+        uint64_t gate;
+
+        if (!store_pin(session))
+            continue;
+        if (is_quiet(session))
+            break;
+        gate = atomic_load(&header->gate);
+        if (has_looked && (gate == 0 || gate == session->slot + 1u))
+            break;
+        drop_pin(session);
+        rc = look_around(session, err);
+        if (rc != RAMET_OK)
+            return rc;
+        has_looked = true;
+    }
+    session->is_pinned = true;
+    return RAMET_OK;
+}
+
+void
+ramet_session_unpin(struct ramet_session *session)
+{
+    if (!session->is_pinned || ramet_session_is_parents(session))
+        return;
+    assert(!session->is_reserved);
+    drop_pin(session);
+    session->is_pinned = false;
+    if (session->ahead != NULL) { /* idle sessions are small */
+        ramet_free(session->ahead);
+        session->ahead = NULL;
+    }
+    if (ramet_past_counts(session->replica, session->pin.snapshot.tail))
+        ramet_gens_trim_past(session->replica);
+}
+
+bool
+ramet_session_is_pinned(const struct ramet_session *session)
+{
+    return session->is_pinned;
+}
+
+const struct ramet_snapshot *
+ramet_session_snapshot(struct ramet_session *session)
+{
+    if (session->is_pinned)
+        return &session->pin.snapshot;
+    if (!ramet_session_is_parents(session))
+        ramet_index_newest(session->replica, &session->peek);
+    return &session->peek.snapshot;
+}
+
+void
+ramet_session_move_pin(struct ramet_session *session)
+{
+    session->number = ramet_index_newest(session->replica, &session->pin);
+    atomic_store_explicit(session->pin_word, session->pin.snapshot.tail,
+                          memory_order_release);
+}

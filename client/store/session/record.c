@@ -1,0 +1,317 @@
+/*
+ * record.c - building one record: frames in a buffer, spilled to the log when
+ * that is full, and the trailer that makes them count.
+ *
+ *   (1) the caller holds the write lock from begin to publish or discard, so
+ *       the place where the record goes is its own
+ *   (2) a frame's header is finished when it is written: it names the entry
+ *       that it replaces, which by (1) only a fetched page can change
+ *   (3) no entry of the index names a frame before its trailer is in the log
+ *   (4) none begins while one that was taken back may yet be found: void.c
+ */
+#include "client/store/session/record.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/snapshot.h"
+#include "client/store/format/logfile.h"
+#include "client/store/format/writeset.h"
+#include "client/store/log/log_sync.h"
+#include "client/store/log/settle.h"
+#include "client/store/log/void.h"
+#include "client/store/page/fill.h"
+#include "client/store/shared/entries.h"
+#include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/upkeep/maintenance.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define BUFFER_FIRST (20u << 10)
+
+void
+ramet_record_reset(struct ramet_session *session)
+{
+    ramet_writeset_clear(&session->writes, session->replica->os);
+    session->has_record = false;
+    session->buf_len = 0;
+    session->spilled_count = 0;
+    session->spilled_sum = 0;
+    if (session->buf_capacity > RAMET_BUFFER_KEEP) {
+        ramet_free(session->buf);
+        session->buf = NULL;
+        session->buf_capacity = 0;
+    }
+}
+
+static enum ramet_rc
+make_room(struct ramet_session *session, size_t more, struct ramet_err *err)
+{
+    size_t capacity = session->buf_capacity;
+    uint8_t *buf;
+
+    if (session->buf_len + more <= capacity)
+        return RAMET_OK;
+    if (capacity < BUFFER_FIRST)
+        capacity = BUFFER_FIRST;
+    while (capacity < session->buf_len + more)
+        capacity *= 2;
+    buf = ramet_realloc(session->buf, capacity);
+    if (buf == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a transaction");
+    session->buf = buf;
+    session->buf_capacity = capacity;
+    return RAMET_OK;
+}
+
+/* The generation at `pos`, to be written, with pages of `page_size`. */
+static enum ramet_rc
+enter_gen(struct ramet_session *session, uint64_t pos, uint32_t page_size,
+          struct ramet_gen **out_gen, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE) {
+        rc = ramet_gen_get(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
+                           out_gen, err);
+        if (rc == RAMET_OK && (*out_gen)->page_size != page_size)
+            return RAMET_EEXIST;
+        return rc;
+    }
+    return ramet_gen_create(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
+                            page_size, out_gen, err);
+}
+
+enum ramet_rc
+ramet_record_begin(struct ramet_session *session, uint32_t page_size,
+                   struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &session->replica->head->header;
+    struct ramet_gen *gen;
+    uint64_t before;
+    uint64_t pos;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(session->is_reserved && !session->has_record);
+    assert(!ramet_is_in_doubt(session->replica));
+    if (atomic_load(&header->condemned) != 0) /* invariant (4) */
+        rc = ramet_settle(session, err);
+    if (rc != RAMET_OK)
+        return rc;
+    pos = before = atomic_load(&header->write_pos);
+    if (ramet_pos_offset(pos) >= RAMET_GEN_SIZE)
+        pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
+    for (;;) {
+        rc = enter_gen(session, pos, page_size, &gen, err);
+        if (rc != RAMET_EEXIST)
+            break;
+        pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
+    }
+    if (rc != RAMET_OK)
+        return rc;
+    if (pos != before) {
+        atomic_store(&header->write_pos, pos);
+        ramet_maintenance_wake(session->replica);
+    }
+    session->page_size = page_size;
+    session->rec_start = pos;
+    session->buf_pos = pos;
+    session->buf_len = 0;
+    session->spilled_count = 0;
+    session->spilled_sum = 0;
+    session->has_record = true;
+    return RAMET_OK;
+}
+
+/*
+ * A fill file may go while readers of older versions are here. A frame that
+ * took the place of a fetched page names what that page had replaced, if it is
+ * in the log; else older readers could not find their way past it.
+ */
+static enum ramet_rc
+see_through_fill(struct ramet_session *session, uint32_t pgno,
+                 uint64_t *io_replaced, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (unsigned i = 0; i < 3; i++) {
+        rc = ramet_fill_see_through(session->replica, io_replaced,
+                                    rc == RAMET_OK ? err : NULL);
+        if (rc != RAMET_ENOTFOUND) /* retired: it has another entry now */
+            break;
+        rc = ramet_index_load(session, pgno, io_replaced, err);
+        if (rc != RAMET_OK)
+            break;
+    }
+    return rc;
+}
+
+/* Finish the headers of all frames in the buffer, by invariant (2). */
+static enum ramet_rc
+finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
+              uint64_t *io_sum, struct ramet_err *err)
+{
+    uint64_t pos = session->buf_pos;
+    size_t at = 0;
+
+    while (at < session->buf_len) {
+        uint8_t *const header = session->buf + at;
+        const uint32_t pgno = ramet_get_le32(header + 8);
+        const enum ramet_logframe_kind kind =
+            (enum ramet_logframe_kind)ramet_get_le32(header + 12);
+        const bool has_page = ramet_logframe_has_page(kind);
+        size_t size = RAMET_LOGFRAME_HEADER_SIZE;
+        uint64_t replaced = 0;
+        uint64_t hash = 0;
+
+        if (kind != RAMET_LOGFRAME_DEAD) {
+            enum ramet_rc rc = ramet_index_reserve(session->replica, pgno, err);
+
+            if (rc == RAMET_OK)
+                rc = ramet_index_load(session, pgno, &replaced, err);
+            if (rc == RAMET_OK)
+                rc = see_through_fill(session, pgno, &replaced, err);
+            if (rc != RAMET_OK)
+                return rc;
+        }
+        if (has_page) {
+            hash = ramet_hash64(header + size, session->page_size);
+            size += session->page_size;
+        }
+        *io_sum = ramet_logframes_sum(
+            *io_sum, ramet_logframe_encode(header, pgno, kind, replaced, pos,
+                                           salt, hash));
+        (*io_count)++;
+        pos = ramet_pos_add(pos, size);
+        at += size;
+    }
+    assert(at == session->buf_len);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+spill(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_gen *gen;
+    enum ramet_rc rc =
+        ramet_gen_get(session->replica, RAMET_GEN_LOG,
+                      ramet_pos_gen(session->buf_pos), &gen, err);
+
+    if (rc == RAMET_OK)
+        rc = finish_frames(session, gen->salt, &session->spilled_count,
+                           &session->spilled_sum, err);
+    if (rc == RAMET_OK &&
+        ramet_pos_offset(session->buf_pos) >
+            RAMET_GEN_OFFSET_MAX - 2 * (uint64_t)RAMET_BUFFER_MAX)
+        rc = RAMET_FAIL(err, RAMET_ETOOBIG,
+                        "%s: a transaction of more than 511 GiB",
+                        session->replica->path);
+    if (rc == RAMET_OK)
+        rc = ramet_os_write_full(
+            session->replica->os, gen->fd, session->buf, session->buf_len,
+            ramet_pos_offset(session->buf_pos), "log", err);
+    if (rc != RAMET_OK)
+        return rc;
+    session->buf_pos = ramet_pos_add(session->buf_pos, session->buf_len);
+    session->buf_len = 0;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_record_add(struct ramet_session *session, uint32_t pgno,
+                 enum ramet_logframe_kind kind, uint8_t **out_page,
+                 uint64_t *out_pos, struct ramet_err *err)
+{
+    const size_t size =
+        RAMET_LOGFRAME_HEADER_SIZE +
+        (ramet_logframe_has_page(kind) ? session->page_size : 0);
+    uint8_t *header;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(session->has_record && pgno != 0);
+    if (session->buf_len + size + RAMET_TRAILER_MAX > RAMET_BUFFER_MAX)
+        rc = spill(session, err);
+    if (rc == RAMET_OK)
+        rc = make_room(session, size, err);
+    if (rc != RAMET_OK)
+        return rc;
+    header = session->buf + session->buf_len;
+    ramet_put_le32(header + 8, pgno);
+    ramet_put_le32(header + 12, (uint32_t)kind);
+    *out_pos = ramet_pos_add(session->buf_pos, session->buf_len);
+    if (out_page != NULL)
+        *out_page = header + RAMET_LOGFRAME_HEADER_SIZE;
+    session->buf_len += size;
+    return RAMET_OK;
+}
+
+void
+ramet_fill_trailer_point(struct ramet_trailer *trailer,
+                         const struct ramet_remote_point *point)
+{
+    trailer->lsn = point->lsn;
+    trailer->lsn_hash = point->hash;
+    trailer->lsn_time_ms = point->time_ms;
+    trailer->remote_page_count = point->page_count;
+}
+
+enum ramet_rc
+ramet_record_finish(struct ramet_session *session,
+                    struct ramet_trailer *trailer, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_prepared *const prepared = &session->prepared;
+    struct ramet_gen *gen;
+    size_t size;
+    enum ramet_rc rc = ramet_gen_get(
+        replica, RAMET_GEN_LOG, ramet_pos_gen(session->buf_pos), &gen, err);
+
+    assert(session->has_record);
+    trailer->frame_count = session->spilled_count;
+    trailer->frames_sum = session->spilled_sum;
+    if (rc == RAMET_OK)
+        rc = finish_frames(session, gen->salt, &trailer->frame_count,
+                           &trailer->frames_sum, err);
+    if (rc == RAMET_OK)
+        rc = make_room(session, RAMET_TRAILER_MAX, err);
+    if (rc != RAMET_OK)
+        return rc;
+    /* A record that this one supersedes, and does not overwrite, goes first:
+     * of the two none is better than the wrong one. */
+    if (prepared->is_set && prepared->place.start != session->rec_start)
+        rc = ramet_void_record(replica, &prepared->place, err);
+    else if (prepared->is_set)
+        ramet_log_unsync(replica, prepared->place.start, prepared->place.tail);
+    if (rc != RAMET_OK)
+        return rc;
+    trailer->time_ms = replica->os->wall_ms(replica->os->ctx);
+    trailer->start = session->rec_start;
+    trailer->pos = ramet_pos_add(session->buf_pos, session->buf_len);
+    trailer->synced =
+        atomic_load_explicit(&header->synced, memory_order_relaxed);
+    if (trailer->synced > trailer->start)
+        trailer->synced = trailer->start; /* that was of what stood here */
+    size = ramet_trailer_encode(trailer, gen->salt,
+                                session->buf + session->buf_len);
+    /* Set first: whoever finds us dead after this looks into the log. */
+    atomic_store(&header->prepared, session->rec_start);
+    rc = ramet_os_write_full(replica->os, gen->fd, session->buf,
+                             session->buf_len + size,
+                             ramet_pos_offset(session->buf_pos), "log", err);
+    if (rc != RAMET_OK)
+        return rc;
+    prepared->is_set = true;
+    prepared->is_synced = false;
+    prepared->place = ramet_record_place_of(trailer);
+    prepared->least_page_count = trailer->least_page_count;
+    prepared->sets_lsn = trailer->type == RAMET_RECORD_DURABLE ||
+                         trailer->type == RAMET_RECORD_PULL ||
+                         trailer->type == RAMET_RECORD_RESET;
+    ramet_trailer_to_published(trailer, &session->pin.snapshot,
+                               &prepared->after);
+    return RAMET_OK;
+}

@@ -1,0 +1,582 @@
+/*
+ * sync_records.c - what sync writes into the log: intents, what became durable,
+ * pulls and resets; and the fold that tells it what there is to do.
+ *
+ *   (1) such a record is built by a session of its own, that holds the write
+ *       lock for it alone; or by the caller's, if that holds the lock already
+ *       and has nothing pending
+ *   (2) what was decided without the write lock is checked again under it: the
+ *       replica must stand where whoever decided saw it, by LSN and hash; where
+ *       all its pages were looked at, on the very record
+ *   (3) an intent comes and goes under the push lock alone
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/snapshot.h"
+#include "client/sqlite/dbheader.h"
+#include "client/store/format/dir.h"
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/format/writeset.h"
+#include "client/store/log/settle.h"
+#include "client/store/session/gate.h"
+#include "client/store/session/pin.h"
+#include "client/store/session/pulled_schema.h"
+#include "client/store/session/record.h"
+#include "client/store/session/write.h"
+#include "client/store/shared/entries.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+#include "core/waiting.h"
+
+#define INTENT_NAME "intent"
+#define INTENT_MAX (72u << 20)
+#define WRITE_WAIT_MS 10000u
+#define PULL_WAIT_MS 20u
+
+/* ---- changes of the state file ------------------------------------------- */
+
+/* Of a replica that has no volume yet: where its volume is to be, and, unless
+ * nil, which it is. */
+static enum ramet_rc
+write_binding(struct ramet_session *session, const char *remote,
+              const struct ramet_vid *volume, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_state_file *const file = ramet_calloc(1, sizeof(*file));
+    enum ramet_rc rc;
+
+    if (file == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
+    rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
+    if (rc == RAMET_OK && !ramet_id_is_nil(&file->fold.volume.id)) {
+        if (ramet_id_compare(&file->fold.volume.id, &volume->id) != 0)
+            rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is bound to %s already",
+                            replica->path, file->fold.remote);
+    } else if (rc == RAMET_OK) {
+        strcpy(file->fold.remote, remote);
+        file->fold.volume = *volume;
+        rc = ramet_state_file_write(replica->os, replica->dir_fd, file, err);
+    }
+    ramet_state_file_done(file);
+    ramet_free(file);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_bind(struct ramet_session *session, const char *remote,
+                   const struct ramet_vid *volume, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (session->is_readonly)
+        return RAMET_FAIL(err, RAMET_EREADONLY, "%s is open for reading only",
+                          replica->path);
+    if (strlen(remote) >= RAMET_URL_MAX)
+        return RAMET_FAIL(err, RAMET_ETOOBIG, "a remote's URL is too long");
+    rc = ramet_lock_wait(os, session->lock_fd, RAMET_LOCK_CHECKPOINT,
+                         RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                         "a checkpoint is under way", err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = write_binding(session, remote, volume, err);
+    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_bind_unchanged(struct ramet_session *session,
+                             const struct ramet_snapshot *base,
+                             const char *remote, const struct ramet_vid *volume,
+                             struct ramet_err *err)
+{
+    struct ramet_published newest;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_write_lock_briefly(session, WRITE_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_is_settled(session->replica))
+        rc = ramet_settle(session, err);
+    ramet_index_newest(session->replica, &newest);
+    if (rc == RAMET_OK && newest.snapshot.tail != base->tail) /* (2) */
+        rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                        "%s: was written to while its remote was asked",
+                        session->replica->path);
+    if (rc == RAMET_OK)
+        rc = ramet_session_bind(session, remote, volume, err);
+    ramet_write_unlock_briefly(session);
+    return rc;
+}
+
+/* ---- writing one record -------------------------------------------------- */
+
+/* By invariant (1). */
+struct recorder {
+    struct ramet_session *writer;
+    bool is_own;
+};
+
+static void
+end_recorder(struct recorder *r)
+{
+    struct ramet_session *const writer = r->writer;
+
+    if (writer == NULL)
+        return;
+    if (!r->is_own) {
+        if (writer->prepared.is_set || writer->has_record)
+            ramet_session_discard(writer);
+        return;
+    }
+    if (writer->is_reserved)
+        atomic_store(&writer->replica->head->header.brief_until, 0);
+    ramet_session_release(writer);
+    writer->is_pinned = false;
+    atomic_store(&writer->era, 0);
+    ramet_session_leave(writer);
+    ramet_session_free(writer);
+}
+
+static enum ramet_rc
+begin_own(struct ramet_session *session, uint64_t wait_ms,
+          struct ramet_session *writer, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc;
+
+    if (writer->lock_fd < 0)
+        writer->lock_fd =
+            ramet_rights_open(os, replica->dir_fd, RAMET_DIR_LOCK, O_RDWR);
+    if (writer->lock_fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-writer->lock_fd),
+                              -writer->lock_fd, "open %s-ramet/lock",
+                              replica->path);
+    rc = ramet_write_lock_briefly(writer, wait_ms, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_era_enter(writer);
+    writer->is_pinned = true;
+    rc = ramet_reserve_locked(writer, err);
+    if (rc != RAMET_OK)
+        ramet_write_unlock_briefly(writer);
+    return rc;
+}
+
+static enum ramet_rc
+begin_recorder(struct recorder *r, struct ramet_session *session,
+               uint64_t wait_ms, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_waiter *const patience = session->patience;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    r->writer = NULL;
+    r->is_own = false;
+    if (rc != RAMET_OK)
+        return rc;
+    if (replica->is_readonly)
+        return RAMET_FAIL(err, RAMET_EREADONLY, "%s can't be written",
+                          replica->path);
+    if (session->is_reserved) {
+        if (session->has_writes || session->prepared.is_set)
+            return RAMET_FAIL(err, RAMET_EBUSY, "a local transaction is open");
+        r->writer = session;
+        return RAMET_OK;
+    }
+    rc = ramet_session_new(replica, true, &r->writer, err);
+    if (rc != RAMET_OK)
+        return rc;
+    r->is_own = true;
+    ramet_session_enter(r->writer);
+    do
+        rc = begin_own(session, patience != NULL ? PULL_WAIT_MS : wait_ms,
+                       r->writer, err);
+    while (rc == RAMET_EBUSY && patience != NULL &&
+           patience->wait(patience->ctx));
+    if (rc != RAMET_OK)
+        end_recorder(r);
+    return rc;
+}
+
+void
+ramet_session_set_waiter(struct ramet_session *session,
+                         const struct ramet_waiter *patience)
+{
+    session->patience = patience;
+}
+
+static uint32_t
+page_size_of(const struct ramet_trailer *t)
+{
+    return t->page_size != 0 ? t->page_size : 4096;
+}
+
+/* Finish, sync if asked for, publish. */
+static enum ramet_rc
+finish_recorder(struct recorder *r, struct ramet_trailer *trailer, bool sync,
+                struct ramet_err *err)
+{
+    struct ramet_session *const writer = r->writer;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!writer->has_record)
+        rc = ramet_record_begin(writer, page_size_of(trailer), err);
+    if (rc == RAMET_OK)
+        rc = ramet_record_finish(writer, trailer, err);
+    if (rc == RAMET_OK && sync)
+        rc = ramet_session_sync(writer, err);
+    if (rc == RAMET_OK)
+        ramet_session_publish(writer);
+    return rc;
+}
+
+/* Invariant (2). `exactly`: no local commit came either. */
+static enum ramet_rc
+check_base(const struct recorder *r, const struct ramet_snapshot *base,
+           bool exactly, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const now = &r->writer->pin.snapshot;
+
+    if (now->lsn == base->lsn &&
+        ramet_hash_equal(&now->lsn_hash, &base->lsn_hash) &&
+        (!exactly || now->tail == base->tail))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ESNAPSHOT,
+                      "%s: moved on while a verb was at work",
+                      r->writer->replica->path);
+}
+
+/* ---- intents ------------------------------------------------------------- */
+
+enum ramet_rc
+ramet_session_freeze(struct ramet_session *session,
+                     const struct ramet_snapshot *base,
+                     const struct ramet_cid *commit, struct ramet_err *err)
+{
+    struct ramet_trailer trailer;
+    struct recorder r;
+    enum ramet_rc rc;
+
+    assert(session->has_push); /* invariant (3) */
+    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = check_base(&r, base, false, err);
+    ramet_record_trailer(&r.writer->pin, RAMET_RECORD_INTENT, &trailer);
+    trailer.commit = *commit;
+    if (rc == RAMET_OK)
+        rc = finish_recorder(&r, &trailer, true, err);
+    if (rc == RAMET_OK && r.is_own) {
+        /* Under the write lock still: this very snapshot. */
+        if (session->is_pinned) {
+            ramet_session_move_pin(session);
+        } else {
+            session->number = 0;
+            rc = ramet_session_pin(session, err);
+        }
+    }
+    end_recorder(&r);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_keep_intent(struct ramet_session *session, const uint8_t *object,
+                          size_t len, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint8_t *raw;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    raw = ramet_alloc(len + 8);
+    if (raw == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to keep an intent");
+    memcpy(raw + 8, object, len);
+    ramet_put_le64(raw, ramet_hash64(object, len));
+    rc = ramet_dir_replace(replica->os, replica->dir_fd, INTENT_NAME, raw,
+                           len + 8, err);
+    ramet_free(raw);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_load_intent(struct ramet_session *session, uint8_t **out_object,
+                          size_t *out_len, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint8_t *raw = NULL;
+    size_t len = 0;
+    enum ramet_rc rc = ramet_os_read_own_file(
+        replica->os, replica->dir_fd, INTENT_NAME, INTENT_MAX, &raw, &len, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (len < 8 || ramet_get_le64(raw) != ramet_hash64(raw + 8, len - 8)) {
+        ramet_free(raw);
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s-ramet/%s: checksum",
+                          replica->path, INTENT_NAME);
+    }
+    memmove(raw, raw + 8, len - 8);
+    *out_object = raw;
+    *out_len = len - 8;
+    return RAMET_OK;
+}
+
+static void
+forget_intent(struct ramet_session *session)
+{
+    const struct ramet_os *const os = session->replica->os;
+
+    /* If it stays it is overwritten by the next one, and never sent: the log
+     * says that there is none. */
+    os->unlink(os->ctx, session->replica->dir_fd, INTENT_NAME, false);
+}
+
+enum ramet_rc
+ramet_session_mark_durable(struct ramet_session *session,
+                           const struct ramet_snapshot *base,
+                           const struct ramet_remote_point *point,
+                           struct ramet_err *err)
+{
+    struct ramet_trailer trailer;
+    struct recorder r;
+    enum ramet_rc rc;
+
+    assert(session->has_push); /* invariant (3) */
+    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = check_base(&r, base, false, err);
+    ramet_record_trailer(&r.writer->pin, RAMET_RECORD_DURABLE, &trailer);
+    ramet_fill_trailer_point(&trailer, point);
+    if (rc == RAMET_OK)
+        rc = finish_recorder(&r, &trailer, true, err);
+    end_recorder(&r);
+    if (rc == RAMET_OK)
+        forget_intent(session);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_abandon_intent(struct ramet_session *session,
+                             struct ramet_err *err)
+{
+    struct ramet_trailer trailer;
+    struct recorder r;
+    enum ramet_rc rc;
+
+    assert(session->has_push); /* invariant (3) */
+    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_record_trailer(&r.writer->pin, RAMET_RECORD_ABANDON, &trailer);
+    rc = finish_recorder(&r, &trailer, true, err);
+    end_recorder(&r);
+    if (rc == RAMET_OK)
+        forget_intent(session);
+    return rc;
+}
+
+/* ---- pulls --------------------------------------------------------------- */
+
+static enum ramet_rc
+add_frame(struct ramet_session *writer, uint32_t pgno,
+          enum ramet_logframe_kind kind, const uint8_t *page,
+          struct ramet_err *err)
+{
+    struct ramet_replica *const replica = writer->replica;
+    uint8_t *to;
+    uint64_t pos;
+    enum ramet_rc rc = ramet_record_add(writer, pgno, kind, &to, &pos, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (page != NULL)
+        memcpy(to, page, writer->page_size);
+    return ramet_writeset_put(
+        &writer->writes, replica->os, replica->dir_fd, writer->slot, pgno,
+        ramet_entry_make(ramet_entry_kind_of_logframe(kind), pos), err);
+}
+
+/* A page that the record does not make remote, though the size reaches it: one
+ * that grew back, or that a reset gives up. */
+static enum ramet_rc
+add_gap(struct ramet_session *writer, uint32_t pgno, struct ramet_err *err)
+{
+    uint64_t entry;
+    enum ramet_rc rc = ramet_index_load(writer, pgno, &entry, err);
+
+    if (rc != RAMET_OK || ramet_entry_kind(entry) == RAMET_ENTRY_ZERO ||
+        ramet_entry_kind(entry) == RAMET_ENTRY_LOG_ZERO)
+        return rc;
+    return add_frame(writer, pgno, RAMET_LOGFRAME_ZERO, NULL, err);
+}
+
+static enum ramet_rc
+add_remote_pages(struct ramet_session *writer,
+                 const struct ramet_pageset *changed, uint32_t page_count,
+                 const uint8_t *page1, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &writer->pin.snapshot;
+    const uint64_t high =
+        atomic_load(&writer->replica->head->header.high_water);
+    uint32_t gap = s->page_size == writer->page_size ? s->page_count : 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (page1 != NULL && page_count != 0)
+        rc = add_frame(writer, 1, RAMET_LOGFRAME_IMAGE, page1, err);
+    for (size_t i = 0; rc == RAMET_OK && i < changed->run_count; i++) {
+        const struct ramet_run run = changed->runs[i];
+
+        for (uint64_t p = run.first;
+             rc == RAMET_OK && p <= run.last && p <= page_count; p++)
+            if (p != 1 || page1 == NULL)
+                rc = add_frame(writer, (uint32_t)p, RAMET_LOGFRAME_REMOTE, NULL,
+                               err);
+    }
+    for (gap++; rc == RAMET_OK && gap != 0 && gap <= page_count && gap <= high;
+         gap++)
+        if (ramet_writeset_get(&writer->writes, gap) == 0)
+            rc = add_gap(writer, gap, err);
+    return rc;
+}
+
+/* All pages of the new file where its pages have another size now. */
+static enum ramet_rc
+pages_of_pull(struct ramet_session *writer, struct ramet_session *session,
+              const struct ramet_remote_point *point,
+              const struct ramet_pageset *changed, bool reset,
+              struct ramet_pageset *out, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &writer->pin.snapshot;
+    struct ramet_replica_state state;
+    enum ramet_rc rc;
+
+    memset(&state, 0, sizeof(state));
+    rc = ramet_session_state(session, &state, err);
+    if (rc == RAMET_OK && !reset &&
+        (state.commits_in_flight != 0 || state.commits_later != 0 ||
+         state.in_flight.run_count != 0 || state.later.run_count != 0 ||
+         !ramet_id_is_nil(&state.intent.id)))
+        rc = RAMET_FAIL(err, RAMET_EDIVERGED,
+                        "%s has local commits that are not in the remote",
+                        session->replica->path);
+    if (rc == RAMET_OK && point->page_size != s->page_size &&
+        s->page_count != 0) {
+        ramet_replica_state_done(&state);
+        if (point->page_count != 0 &&
+            ramet_pageset_add_run(
+                out, (struct ramet_run){1, point->page_count}) != RAMET_OK)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
+        return RAMET_OK;
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_copy(out, changed);
+    if (rc == RAMET_OK && reset) {
+        rc = ramet_pageset_add_set(out, &state.in_flight);
+        if (rc == RAMET_OK)
+            rc = ramet_pageset_add_set(out, &state.later);
+        /* What was cut off and is there again: from the remote. */
+        if (rc == RAMET_OK && point->page_count > 0) {
+            uint32_t least = state.least_page_count_later;
+
+            if (state.commits_in_flight != 0 &&
+                state.least_page_count_in_flight < least)
+                least = state.least_page_count_in_flight;
+            if (least < point->page_count &&
+                (state.commits_later != 0 || state.commits_in_flight != 0))
+                rc = ramet_pageset_add_run(
+                    out, (struct ramet_run){least + 1, point->page_count});
+        }
+    }
+    if (rc == RAMET_ENOMEM)
+        rc = RAMET_FAIL(err, rc, "no memory for a set of pages");
+    ramet_replica_state_done(&state);
+    ramet_pageset_truncate(out, point->page_count);
+    return rc;
+}
+
+static void
+describe_pull(const struct ramet_session *writer,
+              const struct ramet_remote_point *point, const uint8_t *page1,
+              bool reset, struct ramet_trailer *t)
+{
+    ramet_record_trailer(&writer->pin,
+                         reset ? RAMET_RECORD_RESET : RAMET_RECORD_PULL, t);
+    ramet_fill_trailer_point(t, point);
+    if (ramet_page_size_ok(point->page_size))
+        t->page_size = point->page_size;
+    t->page_count = point->page_count;
+    t->byte_length = point->byte_length;
+    if (t->least_page_count > t->page_count)
+        t->least_page_count = t->page_count;
+    if (page1 != NULL)
+        memcpy(t->header, page1, RAMET_TRUE_HEADER_SIZE);
+    else if (t->page_count == 0)
+        memset(t->header, 0, RAMET_TRUE_HEADER_SIZE);
+    t->counter = ramet_dbheader_count_on(t->counter, t->header, t->byte_length);
+}
+
+enum ramet_rc
+ramet_session_pull(struct ramet_session *session,
+                   const struct ramet_snapshot *base,
+                   const struct ramet_remote_point *point,
+                   const struct ramet_pageset *changed, const uint8_t *page1,
+                   bool reset, struct ramet_err *err)
+{
+    const bool had_gate = session->has_gate;
+    struct ramet_pageset pages;
+    struct ramet_trailer trailer;
+    struct recorder r;
+    enum ramet_rc rc;
+
+    if (point->page_count != 0 && !ramet_page_size_ok(point->page_size))
+        return RAMET_FAIL(err, RAMET_EINVAL, "a page size of %u",
+                          point->page_size);
+    if (session->is_reserved)
+        return RAMET_FAIL(err, RAMET_EBUSY, "a local transaction is open");
+    assert(!reset || session->has_push); /* invariant (3) */
+    rc = begin_recorder(&r, session, PULL_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_pageset_init(&pages);
+    rc = check_base(&r, base, true, err);
+    describe_pull(r.writer, point, page1, reset, &trailer);
+    if (rc == RAMET_OK)
+        rc = pages_of_pull(r.writer, session, point, changed, reset, &pages,
+                           err);
+    if (rc == RAMET_OK &&
+        trailer.page_size != r.writer->pin.snapshot.page_size &&
+        atomic_load(&session->replica->head->header.high_water) != 0)
+        rc = ramet_wait_alone_as(r.writer, session, err);
+    if (rc == RAMET_OK &&
+        ramet_pull_keeps_schema(r.writer, point, &pages, page1))
+        trailer.flags |= RAMET_RECORD_SAME_SCHEMA;
+    if (rc == RAMET_OK)
+        rc = ramet_record_begin(r.writer, page_size_of(&trailer), err);
+    if (rc == RAMET_OK)
+        rc = add_remote_pages(r.writer, &pages, point->page_count, page1, err);
+    if (rc == RAMET_OK)
+        rc = finish_recorder(&r, &trailer, false, err);
+    if (!had_gate)
+        ramet_session_open_gate(session);
+    ramet_pageset_done(&pages);
+    end_recorder(&r);
+    return rc;
+}

@@ -1,0 +1,407 @@
+/*
+ * base.c - the plain file that a replica stands on.
+ *
+ *   (1) its first 100 bytes are the true ones only while it is clean; they are
+ *       written by the clean close alone
+ *   (2) the replica mark is on disk before any page is written: after a crash
+ *       in the midst of that the base is known to be ours
+ *   (3) no descriptor of the base is opened or closed here while the replica
+ *       lives: that would drop the locks of a SQLite in this process
+ *   (4) the mark bears the next token before anything else of a base changes, and
+ *       until a state says which one that is: what differs from presence then
+ *       is in the log, or absent
+ */
+#include "client/store/shared/base.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/shared/base_check.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "core/alloc.h"
+
+#define SHARED_REST (RAMET_PENDING_BYTE + 3) /* byte ...02 is ours and shared */
+#define SHARED_REST_LEN 509u
+
+static const char mark_text[] =
+    "This is a Ramet replica, not a database; use 'ramet export'.\n";
+#define MARK_TOKEN_AT 61u /* three characters */
+#define MARK_ID_AT 64u    /* text form of the id, 36 bytes: to byte 100 */
+static_assert(sizeof(mark_text) - 1 == MARK_TOKEN_AT,
+              "the text ends before it");
+static_assert(MARK_ID_AT + RAMET_ID_TEXT_SIZE - 1 == RAMET_TRUE_HEADER_SIZE,
+              "the mark fills the header");
+
+static const char token_digits[] =
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+
+void
+ramet_base_mark(const struct ramet_id *base_id, uint32_t token,
+                uint8_t out[RAMET_TRUE_HEADER_SIZE])
+{
+    char text[RAMET_ID_TEXT_SIZE];
+
+    assert(token <= RAMET_MARK_TOKEN_MAX);
+    memset(out, ' ', RAMET_TRUE_HEADER_SIZE);
+    memcpy(out, mark_text, sizeof(mark_text) - 1);
+    for (unsigned i = 0; token != 0 && i < 3; i++)
+        out[MARK_TOKEN_AT + i] =
+            (uint8_t)token_digits[token >> (12 - 6 * i) & 63];
+    ramet_id_format(base_id, text);
+    memcpy(out + MARK_ID_AT, text, sizeof(text) - 1);
+}
+
+bool
+ramet_base_mark_parse(const uint8_t first[RAMET_TRUE_HEADER_SIZE],
+                      const struct ramet_id *base_id, uint32_t *out_token)
+{
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    uint32_t token = 0;
+
+    for (unsigned i = 0; i < 3; i++) {
+        const uint8_t digit = first[MARK_TOKEN_AT + i];
+        const char *const at = digit == 0 ? NULL : strchr(token_digits, digit);
+
+        token = token << 6 | (at == NULL ? 0 : (uint32_t)(at - token_digits));
+    }
+    ramet_base_mark(base_id, token, mark);
+    *out_token = token;
+    return memcmp(first, mark, sizeof(mark)) == 0;
+}
+
+enum ramet_rc
+ramet_mark_token_new(const struct ramet_os *os, uint32_t *out_token,
+                     struct ramet_err *err)
+{
+    uint32_t token = 0;
+    const int result = os->random(os->ctx, &token, sizeof(token));
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "random number");
+    *out_token = token % RAMET_MARK_TOKEN_MAX + 1;
+    return RAMET_OK;
+}
+
+bool
+ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE])
+{
+    return memcmp(first, mark_text, sizeof(mark_text) - 1) == 0;
+}
+
+/* Is there anything in the file? What was finished is empty, or begins with
+ * zeros: SQLite's own rule (hasHotJournal() in pager.c). */
+static bool
+is_unfinished(struct ramet_replica *replica, const char *name)
+{
+    const struct ramet_os *const os = replica->os;
+    const int fd =
+        os->open(os->ctx, replica->parent_fd, name, O_RDONLY | O_NONBLOCK, 0);
+    uint8_t first = 0;
+    size_t got = 0;
+    bool is_known;
+
+    if (fd < 0)
+        return fd != -ENOENT;
+    is_known =
+        ramet_os_read_some(os, fd, &first, 1, 0, &got, name, NULL) == RAMET_OK;
+    os->close(os->ctx, fd);
+    return !is_known || first != 0;
+}
+
+enum ramet_rc
+ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
+                    struct ramet_err *err)
+{
+    static const char *const suffixes[] = {"-wal", "-journal"};
+
+    *out_suffix = NULL;
+    for (unsigned i = 0; i < 2 && *out_suffix == NULL; i++) {
+        char *const name = ramet_asprintf("%s%s", replica->name, suffixes[i]);
+
+        if (name == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
+        if (is_unfinished(replica, name))
+            *out_suffix = suffixes[i];
+        ramet_free(name);
+    }
+    return RAMET_OK;
+}
+
+/* Keep native SQLite out for the moment: no reader, no writer. */
+static enum ramet_rc
+lock_natives(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    int result = os->lock(os->ctx, replica->base_fd, RAMET_PENDING_BYTE, 1,
+                          RAMET_LOCK_EXCLUSIVE);
+
+    if (result == 0) {
+        result = os->lock(os->ctx, replica->base_fd, SHARED_REST,
+                          SHARED_REST_LEN, RAMET_LOCK_EXCLUSIVE);
+        if (result != 0)
+            os->lock(os->ctx, replica->base_fd, RAMET_PENDING_BYTE, 1,
+                     RAMET_UNLOCK);
+    }
+    if (result == 0)
+        return RAMET_OK;
+    if (result == -EAGAIN)
+        return RAMET_FAIL(err, RAMET_EBUSY,
+                          "%s is in use by a program that does not know Ramet",
+                          replica->path);
+    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result, "lock %s",
+                          replica->path);
+}
+
+static void
+unlock_natives(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+
+    os->lock(os->ctx, replica->base_fd, SHARED_REST, SHARED_REST_LEN,
+             RAMET_UNLOCK);
+    os->lock(os->ctx, replica->base_fd, RAMET_PENDING_BYTE, 1, RAMET_UNLOCK);
+}
+
+static bool
+is_marked(const struct ramet_replica *replica)
+{
+    return atomic_load_explicit(&replica->head->header.is_marked,
+                                memory_order_acquire) != 0;
+}
+
+/* The mark, with the next token; invariant (4). */
+static enum ramet_rc
+write_mark(struct ramet_replica *replica, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint32_t token = (uint32_t)atomic_load(&header->mark_next);
+    uint8_t mark[RAMET_TRUE_HEADER_SIZE];
+    enum ramet_rc rc;
+
+    ramet_base_mark(&replica->base_id, token, mark);
+    rc = ramet_os_write_full(replica->os, replica->base_fd, mark, sizeof(mark),
+                             0, replica->path, err);
+    if (rc == RAMET_OK)
+        atomic_store(&header->mark_token, token);
+    return rc;
+}
+
+static enum ramet_rc
+sync_mark(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const int result = os->sync(os->ctx, replica->base_fd);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "sync %s", replica->path);
+    atomic_store(&replica->head->header.mark_synced, 1);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+put_mark_on(struct ramet_replica *replica, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const bool was_at_rest = ramet_base_is_at_rest(replica);
+    enum ramet_rc rc = lock_natives(replica, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    rc = write_mark(replica, err);
+    unlock_natives(replica);
+    /* Should the power take the mark, checksums tell that the base is ours; if
+     * there are none, the mark has to last. */
+    if (rc == RAMET_OK && atomic_load(&header->is_unsummed) != 0)
+        rc = sync_mark(replica, err);
+    if (was_at_rest)
+        ramet_base_rest(replica);
+    if (rc == RAMET_OK)
+        atomic_store_explicit(&header->is_marked, 1, memory_order_release);
+    return rc;
+}
+
+static enum ramet_rc
+unclean(struct ramet_session *session, bool confirms, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc;
+
+    if (is_marked(replica))
+        return RAMET_OK;
+    /* One at a time: to another the first would look like a native reader. */
+    rc = ramet_lock_wait(replica->os, session->lock_fd, RAMET_LOCK_MARK,
+                         RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                         "another session begins to write", err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!is_marked(replica)) {
+        if (confirms)
+            rc = ramet_base_confirm(replica, err);
+        if (rc == RAMET_OK)
+            rc = put_mark_on(replica, err);
+    }
+    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_MARK);
+    return rc;
+}
+
+enum ramet_rc
+ramet_base_unclean(struct ramet_session *session, struct ramet_err *err)
+{
+    return unclean(session, true, err);
+}
+
+enum ramet_rc
+ramet_base_begin_mending(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    enum ramet_rc rc = unclean(session, false, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    atomic_store(&header->was_written, 1);
+    if (atomic_load(&header->mark_token) != atomic_load(&header->mark_next))
+        rc = write_mark(replica, err);
+    if (rc == RAMET_OK && atomic_load(&header->mark_synced) == 0)
+        rc = sync_mark(replica, err);
+    return rc;
+}
+
+enum ramet_rc
+ramet_base_begin(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc = ramet_base_unclean(session, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_base_confirm(replica, err);
+    if (rc == RAMET_OK)
+        rc = ramet_base_begin_mending(session, err);
+    if (rc == RAMET_OK) /* until it is at rest again */
+        atomic_store(&replica->head->header.seen_ctime, 0);
+    return rc;
+}
+
+enum ramet_rc
+ramet_base_mark_anew(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const enum ramet_rc rc = write_mark(replica, err);
+
+    ramet_base_rest(replica);
+    return rc;
+}
+
+enum ramet_rc
+ramet_base_leave(struct ramet_replica *replica, struct ramet_state_file *state,
+                 struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_stat st;
+    const int result = os->stat(os->ctx, replica->base_fd, &st);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "stat %s", replica->path);
+    state->base_device = st.device;
+    state->base_inode = st.inode;
+    state->base_size = st.size_bytes;
+    state->base_mtime_ns = st.mtime_ns;
+    state->base_ctime_ns = st.ctime_ns;
+    state->mark_now = state->mark_next;
+    return ramet_mark_token_new(os, &state->mark_next, err);
+}
+
+void
+ramet_base_rest(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_stat st;
+
+    if (os->stat(os->ctx, replica->base_fd, &st) < 0)
+        return; /* it stays unknown */
+    atomic_store(&header->seen_size, st.size_bytes);
+    atomic_store(&header->seen_mtime, (uint64_t)st.mtime_ns);
+    atomic_store(&header->seen_ctime, (uint64_t)st.ctime_ns);
+}
+
+enum ramet_rc
+ramet_base_write(struct ramet_replica *replica, uint32_t page_size,
+                 uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
+
+    assert(atomic_load(&replica->head->header.mark_synced) != 0);
+    return ramet_os_write_full(
+        replica->os, replica->base_fd, page + skip, page_size - skip,
+        (uint64_t)(pgno - 1) * page_size + skip, replica->path, err);
+}
+
+enum ramet_rc
+ramet_base_punch(struct ramet_replica *replica, uint32_t page_size,
+                 uint32_t pgno, struct ramet_err *err)
+{
+    static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
+    const struct ramet_os *const os = replica->os;
+    const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
+
+    assert(atomic_load(&replica->head->header.mark_synced) != 0);
+    if (os->punch(os->ctx, replica->base_fd,
+                  (uint64_t)(pgno - 1) * page_size + skip,
+                  page_size - skip) == 0)
+        return RAMET_OK;
+    return ramet_base_write(replica, page_size, pgno, zeros, err);
+}
+
+void
+ramet_base_header_get(struct ramet_replica *replica,
+                      uint8_t out[RAMET_TRUE_HEADER_SIZE])
+{
+    uint64_t words[RAMET_BASE_HEADER_WORDS];
+
+    for (unsigned i = 0; i < RAMET_BASE_HEADER_WORDS; i++)
+        words[i] = atomic_load_explicit(&replica->head->header.base_header[i],
+                                        memory_order_relaxed);
+    memcpy(out, words, RAMET_TRUE_HEADER_SIZE);
+}
+
+void
+ramet_base_header_set(struct ramet_replica *replica,
+                      const uint8_t in[RAMET_TRUE_HEADER_SIZE])
+{
+    uint64_t words[RAMET_BASE_HEADER_WORDS] = {0};
+
+    memcpy(words, in, RAMET_TRUE_HEADER_SIZE);
+    for (unsigned i = 0; i < RAMET_BASE_HEADER_WORDS; i++)
+        atomic_store_explicit(&replica->head->header.base_header[i], words[i],
+                              memory_order_relaxed);
+}
+
+enum ramet_rc
+ramet_base_read(struct ramet_replica *replica, uint32_t page_size,
+                uint32_t pgno, uint8_t *out, struct ramet_err *err)
+{
+    size_t got = 0;
+    enum ramet_rc rc;
+
+    if (replica->base_fd < 0)
+        return RAMET_FAIL(err, RAMET_EFOREIGN, "%s: the base is gone",
+                          replica->path);
+    rc = ramet_os_read_some(replica->os, replica->base_fd, out, page_size,
+                            (uint64_t)(pgno - 1) * page_size, &got,
+                            replica->path, err);
+    if (rc == RAMET_OK && got < page_size)
+        memset(out + got, 0, page_size - got);
+    if (rc == RAMET_OK && pgno == 1)
+        ramet_base_header_get(replica, out);
+    return rc;
+}

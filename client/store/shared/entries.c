@@ -1,0 +1,109 @@
+/*
+ * entries.c - what the index says of a page, loaded from presence if need be.
+ */
+#include "client/store/shared/entries.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/logfile.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/presence.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "core/alloc.h"
+
+static enum ramet_rc
+take_entry(const struct ramet_replica *replica, uint64_t entry, uint64_t *out,
+           struct ramet_err *err)
+{
+    *out = entry;
+    return entry != RAMET_ENTRY_UNSEEN
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
+                            replica->path);
+}
+
+/* Fill in the block of entries around `pgno` from the presence file. */
+static enum ramet_rc
+load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const uint32_t first = (pgno - 1) / RAMET_LOAD_BLOCK * RAMET_LOAD_BLOCK + 1;
+    const uint64_t in_base =
+        atomic_load(&replica->head->header.base_page_count);
+    uint64_t *values;
+    enum ramet_rc rc = ramet_index_reserve(replica, pgno, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    values = ramet_alloc(RAMET_LOAD_BLOCK * sizeof(*values));
+    if (values == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "index: no memory");
+    rc = ramet_presence_read(replica, first, RAMET_LOAD_BLOCK, values, err);
+    for (uint32_t i = 0; rc == RAMET_OK && i < RAMET_LOAD_BLOCK; i++) {
+        const uint64_t page = (uint64_t)first + i;
+        const enum ramet_entry_kind kind =
+            page > in_base
+                ? RAMET_ENTRY_ZERO
+                : ramet_presence_kind(values[i], replica->default_held);
+        uint64_t none = 0;
+
+        if (page > UINT32_MAX)
+            break;
+        if (kind == RAMET_ENTRY_NONE) /* damaged: it stays unknown */
+            continue;
+        atomic_compare_exchange_strong_explicit(
+            ramet_index_slot(replica, (uint32_t)page), &none,
+            ramet_entry_make(kind, 0), memory_order_acq_rel,
+            memory_order_relaxed);
+    }
+    ramet_free(values);
+    return rc;
+}
+
+enum ramet_rc
+ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
+                        uint64_t *out_entry, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint64_t entry = ramet_index_known(replica, pgno);
+    enum ramet_rc rc;
+
+    if (entry == 0) {
+        rc = load_block(session, pgno, err);
+        if (rc != RAMET_OK)
+            return rc;
+        entry = ramet_index_peek(replica, pgno);
+        if (entry == 0)
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "%s: whether page %u is here can't be told: "
+                              "%s-ramet/presence is damaged; 'ramet verify' "
+                              "mends what can be mended",
+                              replica->path, pgno, replica->path);
+    }
+    return take_entry(replica, entry, out_entry, err);
+}
+
+enum ramet_rc
+ramet_index_load(struct ramet_session *session, uint32_t pgno,
+                 uint64_t *out_entry, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    uint64_t entry = ramet_index_known(replica, pgno);
+    enum ramet_rc rc;
+
+    if (entry != 0)
+        return take_entry(replica, entry, out_entry, err);
+    if (replica->is_private) /* nobody else is here to shut out */
+        return ramet_index_load_locked(session, pgno, out_entry, err);
+    rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_index_load_locked(session, pgno, out_entry, err);
+    ramet_base_unlock(session);
+    return rc;
+}

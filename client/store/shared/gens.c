@@ -1,0 +1,436 @@
+/*
+ * gens.c - the open files of log generations and fills in this process.
+ *
+ * A reader looks a generation up without a lock and uses its descriptor. It
+ * must not be closed under it, and its number not be given to another file.
+ * So each session tells, by `era`, since when it may be using what it looked
+ * up:
+ *
+ *   (1) a session stores the replica's era, then a full fence, before it looks
+ *       anything up, and 0 when it is done
+ *   (2) a generation is taken out of its bucket before the era goes up; it is
+ *       closed when every session's era is 0 or later than that
+ *   (3) a bucket's list changes under the replica's mutex only
+ */
+#include "client/store/shared/gens.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/dir.h"
+#include "client/store/format/logfile.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "core/alloc.h"
+
+#define AHEAD_NAME "ahead.tmp"
+#define ZEROS_SIZE (256u << 10)
+#define AHEAD_SIZE (RAMET_GEN_SIZE + ZEROS_SIZE)
+
+static struct ramet_gen *_Atomic *
+bucket_of(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen)
+{
+    const uint64_t key = gen * RAMET_GEN_PAST + type;
+
+    return &replica->gens[key % RAMET_GEN_BUCKETS];
+}
+
+static struct ramet_gen *
+find_gen(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen)
+{
+    struct ramet_gen *at = atomic_load_explicit(bucket_of(replica, type, gen),
+                                                memory_order_acquire);
+
+    while (at != NULL && (at->gen != gen || at->type != type))
+        at = atomic_load_explicit(&at->next, memory_order_acquire);
+    return at;
+}
+
+/* Needs the mutex. Owns `fd` on success. */
+static enum ramet_rc
+add_gen(struct ramet_replica *replica, const struct ramet_gen_header *header,
+        int fd, struct ramet_gen **out_gen, struct ramet_err *err)
+{
+    struct ramet_gen *_Atomic *const bucket =
+        bucket_of(replica, header->type, header->gen);
+    struct ramet_gen *const gen = ramet_calloc(1, sizeof(*gen));
+
+    if (gen == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a log file");
+    gen->gen = header->gen;
+    gen->type = header->type;
+    gen->fd = fd;
+    gen->salt = header->salt;
+    gen->page_size = header->page_size;
+    atomic_store_explicit(&gen->next, *bucket, memory_order_relaxed);
+    atomic_store_explicit(bucket, gen, memory_order_release);
+    *out_gen = gen;
+    return RAMET_OK;
+}
+
+/* Open by name and check the header. RAMET_ENOTFOUND also where the header is
+ * not this generation's: then *out_fd is open all the same, for its maker. */
+static enum ramet_rc
+open_file(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen,
+          int *out_fd, struct ramet_gen_header *out_header,
+          struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    uint8_t raw[RAMET_GEN_HEADER_SIZE];
+    char name[32];
+    size_t got = 0;
+    enum ramet_rc rc;
+    int fd;
+
+    ramet_gen_name(type, gen, name);
+    fd = ramet_dir_open(os, replica->dir_fd, name,
+                        replica->is_readonly ? O_RDONLY : O_RDWR);
+    if (fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
+                              name);
+    rc = ramet_os_read_some(os, fd, raw, sizeof(raw), 0, &got, name, err);
+    if (rc != RAMET_OK) {
+        os->close(os->ctx, fd);
+        return rc;
+    }
+    *out_fd = fd;
+    if (got < sizeof(raw) || !ramet_gen_header_decode(raw, out_header) ||
+        out_header->type != type || out_header->gen != gen ||
+        ramet_id_compare(&out_header->base_id, &replica->base_id) != 0)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s is no file of this replica",
+                          name);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_gen_get(struct ramet_replica *replica, enum ramet_gen_type type,
+              uint64_t gen, struct ramet_gen **out_gen, struct ramet_err *err)
+{
+    struct ramet_gen *found = find_gen(replica, type, gen);
+    struct ramet_gen_header header;
+    enum ramet_rc rc = RAMET_OK;
+    int fd = -1;
+
+    if (found != NULL) {
+        *out_gen = found;
+        return RAMET_OK;
+    }
+    ramet_mutex_lock(&replica->mutex);
+    found = find_gen(replica, type, gen);
+    if (found == NULL) {
+        rc = open_file(replica, type, gen, &fd, &header, err);
+        if (rc == RAMET_OK)
+            rc = add_gen(replica, &header, fd, &found, err);
+        if (rc != RAMET_OK && fd >= 0)
+            replica->os->close(replica->os->ctx, fd);
+    }
+    ramet_mutex_unlock(&replica->mutex);
+    if (rc == RAMET_OK)
+        *out_gen = found;
+    return rc;
+}
+
+static enum ramet_rc
+write_header(struct ramet_replica *replica, enum ramet_gen_type type,
+             uint64_t gen, uint32_t page_size, int fd,
+             struct ramet_gen_header *out_header, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    uint8_t raw[RAMET_GEN_HEADER_SIZE];
+    int result;
+
+    out_header->type = type;
+    out_header->gen = gen;
+    out_header->page_size = page_size;
+    out_header->base_id = replica->base_id;
+    result = os->random(os->ctx, &out_header->salt, sizeof(out_header->salt));
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "random salt");
+    ramet_gen_header_encode(out_header, raw);
+    return ramet_os_write_full(os, fd, raw, sizeof(raw), 0, "log header", err);
+}
+
+/* Needs the mutex. */
+static enum ramet_rc
+create_file(struct ramet_replica *replica, enum ramet_gen_type type,
+            uint64_t gen, uint32_t page_size, struct ramet_gen **out_gen,
+            struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_gen_header header;
+    char name[32];
+    int fd = -1;
+    enum ramet_rc rc = open_file(replica, type, gen, &fd, &header, NULL);
+
+    ramet_gen_name(type, gen, name);
+    if (rc == RAMET_ENOTFOUND) {
+        /* One that was made ahead may get the name just now: not with another
+         * salt then, since others may have read the one that it has. */
+        if (fd < 0)
+            fd = ramet_dir_make(os, replica->dir_fd, name);
+        if (fd == -EEXIST)
+            return RAMET_FAIL(err, RAMET_EEXIST, "%s was made just now", name);
+        if (fd < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
+                                  name);
+        rc = write_header(replica, type, gen, page_size, fd, &header, err);
+    } else if (rc != RAMET_OK) {
+        return RAMET_FAIL(err, rc, "can't open %s", name);
+    }
+    if (rc == RAMET_OK && header.page_size != page_size)
+        rc = RAMET_FAIL(err, RAMET_EEXIST, "%s has another page size", name);
+    if (rc == RAMET_OK)
+        rc = add_gen(replica, &header, fd, out_gen, err);
+    if (rc != RAMET_OK)
+        os->close(os->ctx, fd);
+    return rc;
+}
+
+enum ramet_rc
+ramet_gen_create(struct ramet_replica *replica, enum ramet_gen_type type,
+                 uint64_t gen, uint32_t page_size, struct ramet_gen **out_gen,
+                 struct ramet_err *err)
+{
+    struct ramet_gen *found;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (gen > RAMET_GEN_MAX)
+        return RAMET_FAIL(err, RAMET_ETOOBIG,
+                          "%s: log positions are used up; close it everywhere "
+                          "once, and they begin anew",
+                          replica->path);
+    ramet_mutex_lock(&replica->mutex);
+    found = find_gen(replica, type, gen);
+    if (found == NULL)
+        rc = create_file(replica, type, gen, page_size, &found, err);
+    else if (found->page_size != page_size)
+        rc = RAMET_FAIL(err, RAMET_EEXIST,
+                        "log generation has another page size");
+    ramet_mutex_unlock(&replica->mutex);
+    if (rc == RAMET_OK)
+        *out_gen = found;
+    return rc;
+}
+
+/* ---- closing them -------------------------------------------------------- */
+
+static bool
+is_retired(const struct ramet_replica *replica, const struct ramet_gen *gen)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    return gen->gen < atomic_load(gen->type == RAMET_GEN_LOG ? &header->oldest
+                                  : gen->type == RAMET_GEN_FILL
+                                      ? &header->fill_oldest
+                                      : &header->past_oldest);
+}
+
+static void
+free_gen(struct ramet_replica *replica, struct ramet_gen *gen)
+{
+    replica->os->close(replica->os->ctx, gen->fd);
+    ramet_free(gen);
+}
+
+/* To the limbo: still open, not to be found any more. */
+static void
+unlink_retired(struct ramet_replica *replica, bool all_past, uint64_t era)
+{
+    for (unsigned i = 0; i < RAMET_GEN_BUCKETS; i++) {
+        struct ramet_gen *_Atomic *from = &replica->gens[i];
+
+        while (*from != NULL) {
+            struct ramet_gen *const gen = *from;
+
+            if (!is_retired(replica, gen) &&
+                !(all_past && gen->type == RAMET_GEN_PAST)) {
+                from = &gen->next;
+                continue;
+            }
+            atomic_store_explicit(from, gen->next, memory_order_release);
+            gen->limbo_era = era;
+            gen->limbo_next = replica->limbo;
+            replica->limbo = gen;
+        }
+    }
+}
+
+static void
+trim(struct ramet_replica *replica, bool all_past)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_gen **from = &replica->limbo;
+    uint64_t least = UINT64_MAX;
+    uint64_t era;
+
+    ramet_mutex_lock(&replica->mutex);
+    atomic_store(&replica->seen_oldest, atomic_load(&header->oldest));
+    atomic_store(&replica->seen_fill_oldest, atomic_load(&header->fill_oldest));
+    era = atomic_load(&replica->era);
+    unlink_retired(replica, all_past, era);
+    atomic_fetch_add(&replica->era, 1); /* invariant (2) */
+    atomic_thread_fence(memory_order_seq_cst);
+    for (struct ramet_session *s = replica->sessions; s != NULL; s = s->next) {
+        const uint64_t in = atomic_load(&s->era);
+
+        if (in != 0 && in < least)
+            least = in;
+    }
+    while (*from != NULL) {
+        struct ramet_gen *const gen = *from;
+
+        if (gen->limbo_era >= least) {
+            from = &gen->limbo_next;
+            continue;
+        }
+        *from = gen->limbo_next;
+        free_gen(replica, gen);
+    }
+    ramet_mutex_unlock(&replica->mutex);
+}
+
+void
+ramet_gens_trim(struct ramet_replica *replica)
+{
+    trim(replica, false);
+}
+
+void
+ramet_gens_trim_past(struct ramet_replica *replica)
+{
+    trim(replica, true);
+}
+
+void
+ramet_gens_close_all(struct ramet_replica *replica)
+{
+    for (unsigned i = 0; i < RAMET_GEN_BUCKETS; i++) {
+        struct ramet_gen *gen = replica->gens[i];
+
+        while (gen != NULL) {
+            struct ramet_gen *const next = gen->next;
+
+            free_gen(replica, gen);
+            gen = next;
+        }
+        replica->gens[i] = NULL;
+    }
+    while (replica->limbo != NULL) {
+        struct ramet_gen *const gen = replica->limbo;
+
+        replica->limbo = gen->limbo_next;
+        free_gen(replica, gen);
+    }
+}
+
+/* ---- ahead of time ------------------------------------------------------- */
+
+static enum ramet_rc
+write_zeros(struct ramet_replica *replica, int fd, struct ramet_err *err)
+{
+    uint8_t *const zeros = ramet_calloc(1, ZEROS_SIZE);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (zeros == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a log file");
+    for (uint64_t at = 0; rc == RAMET_OK && at < AHEAD_SIZE; at += ZEROS_SIZE)
+        rc = ramet_os_write_full(replica->os, fd, zeros, ZEROS_SIZE, at,
+                                 AHEAD_NAME, err);
+    ramet_free(zeros);
+    return rc;
+}
+
+static enum ramet_rc
+link_ahead(struct ramet_replica *replica, uint64_t gen, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    _Atomic uint64_t *const named = &replica->head->header.named_gen;
+    bool is_next;
+    char name[32];
+    int result;
+
+    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    result =
+        os->link(os->ctx, replica->dir_fd, AHEAD_NAME, replica->dir_fd, name);
+    is_next = atomic_load(named) + 1 == gen;
+    if (result == 0)
+        result = os->sync(os->ctx, replica->dir_fd);
+    /* Not where one before it is yet to be made, and named. */
+    if (result == 0 && is_next)
+        ramet_index_raise(named, gen);
+    return result == 0 || result == -EEXIST
+               ? RAMET_OK
+               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "make %s", name);
+}
+
+/* One that was in use goes on under another name. It has the access of the day
+ * when it was made; where it can't be given today's, another is made. */
+static int
+open_recycled(struct ramet_replica *replica, uint64_t gen)
+{
+    const struct ramet_os *const os = replica->os;
+    char name[32];
+    int result;
+    int fd;
+
+    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    result =
+        os->rename(os->ctx, replica->dir_fd, name, replica->dir_fd, AHEAD_NAME);
+    if (result < 0)
+        return result;
+    fd = ramet_rights_open(os, replica->dir_fd, AHEAD_NAME, O_RDWR);
+    result = fd < 0 ? fd : ramet_dir_give_rights(os, replica->dir_fd, fd);
+    if (result == 0)
+        return fd;
+    if (fd >= 0)
+        os->close(os->ctx, fd);
+    return result;
+}
+
+/*
+ * The file becomes visible under its name only when it is whole: a committer
+ * may be making one of the same name at this moment, and then its own counts.
+ */
+enum ramet_rc
+ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
+                     uint32_t page_size, uint64_t recycle,
+                     struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_gen_header header;
+    bool is_old;
+    enum ramet_rc rc;
+    int fd = -ENOENT;
+
+    assert(ramet_page_size_ok(page_size));
+    os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
+    if (recycle != 0)
+        fd = open_recycled(replica, recycle);
+    is_old = fd >= 0;
+    if (!is_old)
+        fd = ramet_dir_make_anew(os, replica->dir_fd, AHEAD_NAME);
+    if (fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
+                              AHEAD_NAME);
+    rc = is_old ? RAMET_OK : write_zeros(replica, fd, err);
+    if (rc == RAMET_OK)
+        rc = write_header(replica, RAMET_GEN_LOG, gen, page_size, fd, &header,
+                          err);
+    if (rc == RAMET_OK) {
+        const int result = os->sync(os->ctx, fd);
+
+        if (result < 0)
+            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "sync %s", AHEAD_NAME);
+    }
+    os->close(os->ctx, fd);
+    if (rc == RAMET_OK)
+        rc = link_ahead(replica, gen, err);
+    os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
+    return rc;
+}

@@ -1,0 +1,51 @@
+/*
+ * gens.h - files of the log, of fetched pages and of the past, open in this process.
+ *
+ * Layer: client, store/shared.
+ */
+#ifndef RAMET_CLIENT_STORE_SHARED_GENS_H
+#define RAMET_CLIENT_STORE_SHARED_GENS_H
+
+#include "client/store/format/logfile.h"
+#include "client/store/shared/session.h"
+
+/* One file of the log or of the fills, open in this process. */
+struct ramet_gen {
+    struct ramet_gen *_Atomic next; /* in its bucket */
+    struct ramet_gen *limbo_next;
+    uint64_t gen;
+    enum ramet_gen_type type;
+    int fd;
+    uint64_t salt;
+    uint32_t page_size;
+    uint64_t limbo_era;
+};
+
+/* Of generations: a record begins in the next one past this. */
+#define RAMET_GEN_SIZE (4u << 20)
+
+/* The open file of a generation. The caller is in an era, or holds a lock
+ * that keeps the generation from being retired. RAMET_ENOTFOUND: retired, or
+ * never made. */
+RAMET_NODISCARD enum ramet_rc
+ramet_gen_get(struct ramet_replica *replica, enum ramet_gen_type type,
+              uint64_t gen, struct ramet_gen **out_gen, struct ramet_err *err);
+/* Make the file of generation `gen` (write lock or base lock). An existing
+ * one with a right header and page size is taken. */
+RAMET_NODISCARD enum ramet_rc
+ramet_gen_create(struct ramet_replica *replica, enum ramet_gen_type type,
+                 uint64_t gen, uint32_t page_size, struct ramet_gen **out_gen,
+                 struct ramet_err *err);
+/* Forget generations before the index's oldest; close what nobody reads. */
+void ramet_gens_trim(struct ramet_replica *replica);
+/* ... and those of the past, whose readers are gone: opened again if need be. */
+void ramet_gens_trim_past(struct ramet_replica *replica);
+void ramet_gens_close_all(struct ramet_replica *replica);
+/* Make the next generation's file ahead of time, from a retired one if
+ * `recycle` is not 0. Needs the checkpoint lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
+                     uint32_t page_size, uint64_t recycle,
+                     struct ramet_err *err);
+
+#endif

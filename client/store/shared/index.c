@@ -1,0 +1,527 @@
+/*
+ * index.c - the memory that all sessions of a replica share; see
+ * docs/replica.md, "The index".
+ *
+ *   (1) memory is touched only where the file has disk blocks: the head is
+ *       allocated when it is made, a block of entries before its bit is set
+ *   (2) the file shrinks, and begins anew, only under somebody who is alone;
+ *       of what it holds from before, `condemned` and `supers` alone are kept
+ *   (3) a ring slot is not rewritten before RAMET_RING_SLOTS publications;
+ *       who copies one starts over when half of them went by meanwhile
+ */
+#include "client/store/shared/index.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/snapshot.h"
+#include "client/store/format/dir.h"
+#include "client/store/format/logfile.h"
+#include "client/store/format/state.h"
+#include "client/store/shared/base.h"
+#include "client/store/shared/replica.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define INDEX_NAME "index"
+#define CHUNK_SIZE ((size_t)RAMET_CHUNK_ENTRIES * sizeof(uint64_t))
+#define CHUNK_TABLE_SIZE (RAMET_CHUNK_COUNT * sizeof(_Atomic uint64_t *))
+#define HEAD_STEP 4096u /* bytes of the head looked at together */
+#define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
+#define LAYOUT                                                                 \
+    ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
+     sizeof(struct ramet_published) << 16 | 6)
+
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
+
+/* Of memory that is there once it is touched: it has room for 2^32 pages. */
+static enum ramet_rc
+make_chunk_table(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    void *at = NULL;
+    const int result = os->map(os->ctx, -1, 0, CHUNK_TABLE_SIZE, true, &at);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "index: no memory");
+    replica->chunks = at;
+    replica->chunk_end = 0;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+map_head(struct ramet_replica *replica, int fd, bool writable,
+         struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    void *at = NULL;
+    const int result =
+        os->map(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET, writable, &at);
+
+    if (result < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                              "map the index of %s", replica->path);
+    replica->head = at;
+    return RAMET_OK;
+}
+
+/* The head's blocks and no others: entries are not there before they are
+ * reserved. */
+static int
+resize_file(const struct ramet_replica *replica, int fd, bool *out_is_new)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_stat st;
+    int result = os->stat(os->ctx, fd, &st);
+
+    *out_is_new = result == 0 && st.size_bytes == 0;
+    if (result < 0 || (st.size_bytes == RAMET_INDEX_ENTRIES_OFFSET &&
+                       st.block_bytes >= RAMET_INDEX_ENTRIES_OFFSET))
+        return result;
+    if (st.size_bytes > RAMET_INDEX_ENTRIES_OFFSET)
+        result = os->truncate(os->ctx, fd, RAMET_INDEX_ENTRIES_OFFSET);
+    return result < 0
+               ? result
+               : os->allocate(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET);
+}
+
+/* A word of the file's head; 0 if that can't be had. */
+static uint64_t
+read_word(const struct ramet_replica *replica, uint64_t offset)
+{
+    const struct ramet_os *const os = replica->os;
+    const int fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME, O_RDONLY);
+    uint64_t word = 0;
+    size_t got = 0;
+
+    if (fd < 0)
+        return 0;
+    if (ramet_os_read_some(os, fd, &word, sizeof(word), offset, &got,
+                           INDEX_NAME, NULL) != RAMET_OK ||
+        got != sizeof(word))
+        word = 0;
+    os->close(os->ctx, fd);
+    return word;
+}
+
+uint64_t
+ramet_index_condemned(const struct ramet_replica *replica)
+{
+    /* What an index of another layout has there is the word of no record. */
+    return read_word(replica,
+                     offsetof(struct ramet_index_head, header.condemned));
+}
+
+int64_t
+ramet_index_seen_ctime(const struct ramet_replica *replica)
+{
+    /* ... and no time at which anything happened. */
+    return (int64_t)read_word(
+        replica, offsetof(struct ramet_index_head, header.seen_ctime));
+}
+
+static bool
+is_head_right(const struct ramet_replica *replica)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    return memcmp(header->magic, magic, sizeof(magic)) == 0 &&
+           header->layout == LAYOUT &&
+           memcmp(header->base_id, replica->base_id.bytes, RAMET_ID_SIZE) == 0;
+}
+
+/* Zeros to the head's end. Most are there already: to read is cheaper than to
+ * write. */
+static void
+clear_head(struct ramet_index_head *head, size_t from)
+{
+    static const uint8_t zeros[HEAD_STEP];
+    uint8_t *const bytes = (uint8_t *)head;
+
+    for (size_t at = from; at < RAMET_INDEX_ENTRIES_OFFSET;) {
+        const size_t step = HEAD_STEP - at % HEAD_STEP;
+
+        if (memcmp(bytes + at, zeros, step) != 0)
+            memset(bytes + at, 0, step);
+        at += step;
+    }
+}
+
+/* What was condemned stays so (void.c), without a moment in between. */
+static void
+begin_head(struct ramet_replica *replica, bool is_new)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    struct ramet_index_header begun;
+
+    memset(&begun, 0, sizeof(begun));
+    memcpy(begun.magic, magic, sizeof(magic));
+    begun.layout = LAYOUT;
+    memcpy(begun.base_id, replica->base_id.bytes, RAMET_ID_SIZE);
+    if (is_head_right(replica)) {
+        atomic_init(&begun.condemned, atomic_load(&header->condemned));
+        atomic_init(&begun.supers, atomic_load(&header->supers));
+    }
+    memcpy((void *)header, (const void *)&begun, sizeof(begun));
+    if (!is_new)
+        clear_head(replica->head, sizeof(begun));
+}
+
+enum ramet_rc
+ramet_index_create(struct ramet_replica *replica, int *out_fd,
+                   int64_t *out_seen_ctime, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    bool is_new = true;
+    int fd = -1;
+    enum ramet_rc rc = make_chunk_table(replica, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!replica->is_private) {
+        int result;
+
+        fd = ramet_dir_open_or_make(os, replica->dir_fd, INDEX_NAME);
+        result = fd < 0 ? fd : resize_file(replica, fd, &is_new);
+        if (result < 0)
+            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "make the index of %s", replica->path);
+    }
+    if (rc == RAMET_OK)
+        rc = map_head(replica, fd, true, err);
+    if (rc != RAMET_OK) {
+        if (fd >= 0)
+            os->close(os->ctx, fd);
+        return rc;
+    }
+    *out_seen_ctime =
+        is_head_right(replica)
+            ? (int64_t)atomic_load(&replica->head->header.seen_ctime)
+            : 0;
+    begin_head(replica, is_new);
+    *out_fd = fd;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_index_map(struct ramet_replica *replica, bool writable,
+                struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_stat st;
+    enum ramet_rc rc;
+    const int fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME,
+                                     writable ? O_RDWR : O_RDONLY);
+
+    if (fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
+                              "open the index of %s", replica->path);
+    if (os->stat(os->ctx, fd, &st) < 0 ||
+        st.size_bytes < RAMET_INDEX_ENTRIES_OFFSET) {
+        os->close(os->ctx, fd);
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s: the index is no index",
+                          replica->path);
+    }
+    replica->index_fd = fd;
+    rc = make_chunk_table(replica, err);
+    if (rc == RAMET_OK)
+        rc = map_head(replica, fd, writable, err);
+    if (rc == RAMET_OK && !is_head_right(replica))
+        rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
+                        "%s: the index is another version's", replica->path);
+    if (rc != RAMET_OK)
+        ramet_index_unmap(replica);
+    return rc;
+}
+
+void
+ramet_index_unmap(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+
+    for (uint32_t i = 0; i < replica->chunk_end; i++) {
+        _Atomic uint64_t *const chunk = replica->chunks[i];
+
+        if (chunk != NULL)
+            os->unmap(os->ctx, (void *)(uintptr_t)chunk, CHUNK_SIZE);
+    }
+    if (replica->chunks != NULL)
+        os->unmap(os->ctx, (void *)replica->chunks, CHUNK_TABLE_SIZE);
+    replica->chunks = NULL;
+    replica->chunk_end = 0;
+    if (replica->head != NULL)
+        os->unmap(os->ctx, replica->head, RAMET_INDEX_ENTRIES_OFFSET);
+    replica->head = NULL;
+    if (replica->index_fd >= 0)
+        os->close(os->ctx, replica->index_fd);
+    replica->index_fd = -1;
+}
+
+_Atomic uint64_t *
+ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
+{
+    const struct ramet_os *const os = replica->os;
+    void *at;
+
+    ramet_mutex_lock(&replica->mutex);
+    at = (void *)(uintptr_t)replica->chunks[chunk];
+    if (at == NULL) {
+        const uint64_t offset =
+            RAMET_INDEX_ENTRIES_OFFSET + (uint64_t)chunk * CHUNK_SIZE;
+        const int fd = replica->is_private ? -1 : replica->index_fd;
+
+        if (os->map(os->ctx, fd, fd < 0 ? 0 : offset, CHUNK_SIZE,
+                    replica->is_private || !replica->is_readonly, &at) < 0)
+            at = NULL;
+        else if (chunk >= replica->chunk_end)
+            replica->chunk_end = chunk + 1;
+        atomic_store_explicit(&replica->chunks[chunk], at,
+                              memory_order_release);
+    }
+    ramet_mutex_unlock(&replica->mutex);
+    return at;
+}
+
+static enum ramet_rc
+reserve_at(struct ramet_replica *replica, uint64_t at, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint64_t block = at >> RAMET_BLOCK_BITS;
+    _Atomic uint64_t *const word = &replica->head->blocks[block / 64];
+    const uint64_t bit = UINT64_C(1) << (block % 64);
+
+    if ((atomic_load_explicit(word, memory_order_acquire) & bit) == 0) {
+        const uint64_t offset = RAMET_INDEX_ENTRIES_OFFSET + block * BLOCK_SIZE;
+        const int result =
+            replica->is_private
+                ? 0
+                : os->allocate(os->ctx, replica->index_fd, offset, BLOCK_SIZE);
+
+        if (result < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                  "index of %s", replica->path);
+        atomic_fetch_or_explicit(word, bit, memory_order_acq_rel);
+    }
+    if (ramet_index_slot_at(replica, at) == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
+                          replica->path);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
+                    struct ramet_err *err)
+{
+    return reserve_at(replica, ramet_index_place(pgno), err);
+}
+
+enum ramet_rc
+ramet_index_reserve_past(struct ramet_replica *replica, uint32_t pgno,
+                         struct ramet_err *err)
+{
+    return reserve_at(replica, ramet_index_past_place(pgno), err);
+}
+
+/* ---- the ring ------------------------------------------------------------ */
+
+void
+ramet_index_copy(const struct ramet_replica *replica, uint64_t number,
+                 struct ramet_published *out)
+{
+    _Atomic uint64_t *const slot =
+        replica->head->ring[number % RAMET_RING_SLOTS];
+
+    for (size_t i = 0; i < sizeof(*out) / 8; i++) {
+        const uint64_t word =
+            atomic_load_explicit(&slot[i], memory_order_relaxed);
+
+        memcpy((uint8_t *)out + i * 8, &word, 8);
+    }
+}
+
+uint64_t
+ramet_index_newest(const struct ramet_replica *replica,
+                   struct ramet_published *out)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    for (;;) { /* invariant (3) */
+        const uint64_t number =
+            atomic_load_explicit(&header->newest, memory_order_acquire);
+
+        ramet_index_copy(replica, number, out);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&header->newest, memory_order_relaxed) -
+                number <
+            RAMET_RING_SLOTS / 2)
+            return number;
+    }
+}
+
+void
+ramet_index_publish(struct ramet_replica *replica,
+                    const struct ramet_published *next)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t number =
+        atomic_load_explicit(&header->newest, memory_order_relaxed) + 1;
+    _Atomic uint64_t *const slot =
+        replica->head->ring[number % RAMET_RING_SLOTS];
+    /* Whoever sees a word of this slot sees that its old number is past. */
+    atomic_thread_fence(memory_order_release);
+    for (size_t i = 0; i < sizeof(*next) / 8; i++) {
+        uint64_t word;
+
+        memcpy(&word, (const uint8_t *)next + i * 8, 8);
+        atomic_store_explicit(&slot[i], word, memory_order_relaxed);
+    }
+    atomic_store_explicit(&header->newest, number, memory_order_release);
+}
+
+bool
+ramet_log_is_empty(const struct ramet_replica *replica)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t pos = atomic_load(&header->write_pos);
+
+    return ramet_pos_gen(pos) == atomic_load(&header->oldest) &&
+           ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE &&
+           ramet_pos_gen(atomic_load(&header->fill_pos)) ==
+               atomic_load(&header->fill_oldest) &&
+           ramet_pos_offset(atomic_load(&header->fill_pos)) ==
+               RAMET_GEN_HEADER_SIZE;
+}
+
+/* ---- entries ------------------------------------------------------------- */
+
+void
+ramet_index_raise(_Atomic uint64_t *word, uint64_t value)
+{
+    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+
+    while (seen < value &&
+           !atomic_compare_exchange_weak_explicit(
+               word, &seen, value, memory_order_acq_rel, memory_order_relaxed))
+        continue;
+}
+
+void
+ramet_index_uncount_absent(struct ramet_replica *replica)
+{
+    _Atomic uint64_t *const count = &replica->head->header.absent_now;
+
+    if (atomic_load_explicit(count, memory_order_relaxed) != 0)
+        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
+}
+
+static void
+count_absent(struct ramet_replica *replica, uint64_t before, uint64_t after)
+{
+    _Atomic uint64_t *const count = &replica->head->header.absent_now;
+    const bool was = ramet_entry_is_absent(before);
+    const bool is = ramet_entry_is_absent(after);
+
+    if (was == is)
+        return;
+    if (is)
+        atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+    else
+        ramet_index_uncount_absent(replica);
+}
+
+void
+ramet_index_set(struct ramet_replica *replica, uint32_t pgno, uint64_t entry)
+{
+    _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
+
+    assert(slot != NULL && entry != 0);
+    count_absent(replica,
+                 atomic_exchange_explicit(slot, entry, memory_order_acq_rel),
+                 entry);
+}
+
+bool
+ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
+                 uint64_t expected, uint64_t entry)
+{
+    _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
+    uint64_t seen = expected;
+
+    assert(slot != NULL && entry != 0);
+    if (!atomic_compare_exchange_strong_explicit(
+            slot, &seen, entry, memory_order_acq_rel, memory_order_relaxed)) {
+        /* What was never loaded stands for its default. */
+        if (seen != 0 || expected != ramet_index_default(replica, pgno) ||
+            !atomic_compare_exchange_strong_explicit(
+                slot, &seen, entry, memory_order_acq_rel, memory_order_relaxed))
+            return false;
+    }
+    count_absent(replica, expected, entry);
+    return true;
+}
+
+/* No room for it yet, or no memory: of the second nothing may be concluded. */
+uint64_t
+ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno)
+{
+    _Atomic uint64_t *slot;
+
+    if (!ramet_index_has_room(replica, ramet_index_place(pgno)))
+        return 0;
+    slot = ramet_index_slot(replica, pgno);
+    return slot == NULL ? RAMET_ENTRY_UNSEEN
+                        : atomic_load_explicit(slot, memory_order_acquire);
+}
+
+/* ---- pins ---------------------------------------------------------------- */
+
+void
+ramet_index_begin(struct ramet_replica *replica,
+                  const struct ramet_state_file *state)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const struct ramet_snapshot *const s = &state->fold.newest;
+    struct ramet_published first;
+
+    memset(&first, 0, sizeof(first));
+    first.snapshot.seq = s->seq;
+    first.snapshot.tail = s->tail;
+    first.snapshot.page_size = s->page_size;
+    first.snapshot.page_count = s->page_count;
+    first.snapshot.byte_length = s->byte_length;
+    first.snapshot.counter = s->counter;
+    first.snapshot.lsn = s->lsn;
+    first.snapshot.lsn_hash = s->lsn_hash;
+    first.snapshot.remote_page_count = s->remote_page_count;
+    memcpy(first.snapshot.header, s->header, sizeof(s->header));
+    first.snapshot.pages_seq = first.snapshot.schema_seq = s->seq;
+    first.sum = state->fold.record_sum;
+    first.lsn_time_ms = state->fold.lsn_time_ms;
+    atomic_store(&header->oldest, state->oldest_gen);
+    atomic_store(&header->fill_oldest, state->oldest_fill);
+    atomic_store(&header->fill_pos,
+                 ramet_pos_make(state->oldest_fill, RAMET_GEN_HEADER_SIZE));
+    atomic_store(
+        &header->write_pos,
+        ramet_pos_gen(s->tail) >= state->oldest_gen
+            ? s->tail
+            : ramet_pos_make(state->oldest_gen, RAMET_GEN_HEADER_SIZE));
+    atomic_store(&header->past_pos, ramet_pos_make(1, RAMET_GEN_HEADER_SIZE));
+    atomic_store(&header->past_oldest, 1);
+    atomic_store(&header->stamp, 1);
+    atomic_store(&header->base_page_count, state->base_page_count);
+    atomic_store(&header->base_page_size, state->base_page_size);
+    atomic_store(&header->is_unsummed, state->is_unsummed);
+    atomic_store(&header->base_absent, state->base_absent);
+    atomic_store(&header->absent_now, state->base_absent);
+    atomic_store(&header->high_water, s->page_count > state->base_page_count
+                                          ? s->page_count
+                                          : state->base_page_count);
+    atomic_store(&header->lsn_tail, s->tail);
+    atomic_store(&header->mark_next, state->mark_next);
+    ramet_base_header_set(replica, s->header);
+    ramet_index_publish(replica, &first);
+}

@@ -1,0 +1,183 @@
+/*
+ * locks.c - the bytes of `lock`; docs/replica.md, "Locks".
+ */
+#include "client/store/shared/locks.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define POLL_FIRST_US 20u
+#define POLL_MAX_US 2000u
+#define BRIEF_MS 2000u
+
+enum ramet_rc
+ramet_lock_try(const struct ramet_os *os, int fd, unsigned byte,
+               enum ramet_lock_mode mode, const char *what,
+               struct ramet_err *err)
+{
+    const int result = os->lock(os->ctx, fd, byte, 1, mode);
+
+    if (result == 0)
+        return RAMET_OK;
+    if (result == -EAGAIN)
+        return RAMET_FAIL(err, RAMET_EBUSY, "%s", what);
+    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                          "lock byte %u of the replica", byte);
+}
+
+enum ramet_rc
+ramet_lock_wait(const struct ramet_os *os, int fd, unsigned byte,
+                enum ramet_lock_mode mode, uint64_t wait_ms, const char *what,
+                struct ramet_err *err)
+{
+    uint64_t pause_us = POLL_FIRST_US;
+    uint64_t give_up_at = 0;
+
+    for (;;) {
+        const int result = os->lock(os->ctx, fd, byte, 1, mode);
+        uint64_t now;
+
+        if (result != -EAGAIN)
+            return result == 0
+                       ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "lock byte %u of the replica",
+                                        byte);
+        now = os->mono_ns(os->ctx);
+        if (give_up_at == 0)
+            give_up_at = now + wait_ms * UINT64_C(1000000);
+        if (now >= give_up_at)
+            return RAMET_FAIL(err, RAMET_EBUSY, "%s", what);
+        os->sleep_us(os->ctx, pause_us);
+        if (pause_us < POLL_MAX_US)
+            pause_us *= 2;
+    }
+}
+
+void
+ramet_lock_drop(const struct ramet_os *os, int fd, unsigned byte)
+{
+    os->lock(os->ctx, fd, byte, 1, RAMET_UNLOCK);
+}
+
+enum ramet_rc
+ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
+                         struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    _Atomic uint64_t *const until = &replica->head->header.brief_until;
+    const uint64_t give_up_at =
+        os->mono_ns(os->ctx) + wait_ms * UINT64_C(1000000);
+    uint64_t pause_us = POLL_FIRST_US;
+
+    for (;;) {
+        enum ramet_rc rc;
+
+        /* Said first, so that whoever finds the lock taken knows by whom; a
+         * time, so that nobody waits for long for one who died. */
+        ramet_index_raise(until,
+                          os->mono_ns(os->ctx) + BRIEF_MS * UINT64_C(1000000));
+        rc = ramet_lock_try(os, session->lock_fd, RAMET_LOCK_WRITE,
+                            RAMET_LOCK_EXCLUSIVE, "a local transaction is open",
+                            err);
+        if (rc == RAMET_OK)
+            return rc;
+        atomic_store(until, 0);
+        if (rc != RAMET_EBUSY || os->mono_ns(os->ctx) >= give_up_at)
+            return rc;
+        os->sleep_us(os->ctx, pause_us);
+        if (pause_us < POLL_MAX_US)
+            pause_us *= 2;
+    }
+}
+
+void
+ramet_write_unlock_briefly(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+
+    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+    atomic_store(&replica->head->header.brief_until, 0);
+}
+
+enum ramet_rc
+ramet_write_lock(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    const _Atomic uint64_t *const until = &replica->head->header.brief_until;
+    uint64_t pause_us = POLL_FIRST_US;
+
+    for (;;) {
+        const enum ramet_rc rc = ramet_lock_try(
+            os, session->lock_fd, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE,
+            "another writer is at work", err);
+
+        if (rc != RAMET_EBUSY || os->mono_ns(os->ctx) >= atomic_load(until))
+            return rc;
+        os->sleep_us(os->ctx, pause_us);
+        if (pause_us < POLL_MAX_US)
+            pause_us *= 2;
+    }
+}
+
+enum ramet_rc
+ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
+                struct ramet_err *err)
+{
+    struct ramet_replica *const replica = session->replica;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&replica->base_mutex);
+    rc = ramet_lock_wait(
+        replica->os, session->lock_fd, RAMET_LOCK_BASE,
+        replica->is_readonly ? RAMET_LOCK_SHARED : RAMET_LOCK_EXCLUSIVE,
+        wait_ms, "the base is being written by another process", err);
+    if (rc != RAMET_OK)
+        ramet_mutex_unlock(&replica->base_mutex);
+    return rc;
+}
+
+void
+ramet_base_unlock(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+
+    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_BASE);
+    ramet_mutex_unlock(&replica->base_mutex);
+}
+
+enum ramet_rc
+ramet_session_lock_push(struct ramet_session *session, struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    if (rc != RAMET_OK || session->has_push)
+        return rc;
+    if (session->replica->is_readonly)
+        return RAMET_FAIL(err, RAMET_EREADONLY, "%s can't be written",
+                          session->replica->path);
+    rc = ramet_lock_try(session->replica->os, session->lock_fd, RAMET_LOCK_PUSH,
+                        RAMET_LOCK_EXCLUSIVE, "another session pushes", err);
+    session->has_push = rc == RAMET_OK;
+    return rc;
+}
+
+void
+ramet_session_unlock_push(struct ramet_session *session)
+{
+    if (!session->has_push || ramet_session_is_parents(session))
+        return;
+    ramet_lock_drop(session->replica->os, session->lock_fd, RAMET_LOCK_PUSH);
+    session->has_push = false;
+}

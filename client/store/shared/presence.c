@@ -1,0 +1,249 @@
+/*
+ * presence.c - see presence.h.
+ *
+ * Read and written under the base lock, so one descriptor of the process will
+ * do. The file is sparse, and shorter than the base where all that follows is
+ * the default.
+ */
+#include "client/store/shared/presence.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "client/store/format/dir.h"
+#include "client/store/format/logfile.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define NAME "presence"
+#define BATCH 4096u
+
+/* ---- words --------------------------------------------------------------- */
+
+uint64_t
+ramet_presence_sum(uint32_t pgno, const uint8_t *page, uint32_t page_size)
+{
+    const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
+
+    return ramet_presence_of_hash(ramet_hash64(page + skip, page_size - skip));
+}
+
+/* CRC-16 (polynomial 0x1021) over 48 bits, four at a time: any one, two or three
+ * flipped bits of value and check are noticed, and each burst of sixteen. */
+static unsigned
+check_of(uint64_t value)
+{
+    static const uint16_t of_nibble[16] = {
+        0x0000, 0x1021, 0x2042, 0x3063, 0x4084, 0x50a5, 0x60c6, 0x70e7,
+        0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
+    uint16_t crc = 0;
+
+    for (int shift = 44; shift >= 0; shift -= 4) {
+        const unsigned nibble = (unsigned)(value >> shift) & 15;
+
+        crc = (uint16_t)((crc << 4) ^ of_nibble[(crc >> 12) ^ nibble]);
+    }
+    return crc;
+}
+
+/* So that a word is not taken for another page's. */
+static unsigned
+tint_of(uint32_t pgno)
+{
+    return (pgno * UINT32_C(0x9e3779b1)) >> 16;
+}
+
+uint64_t
+ramet_presence_encode(uint32_t pgno, uint64_t value, bool checked)
+{
+    assert(value < RAMET_PRESENCE_MASK ||
+           (checked && value == RAMET_PRESENCE_DAMAGED)); /* it stays so */
+    if (!checked ||
+        value == RAMET_PRESENCE_DEFAULT || /* what a hole reads as */
+        value == RAMET_PRESENCE_DAMAGED)
+        return value;
+    return value | (uint64_t)(check_of(value) ^ tint_of(pgno)) << 48;
+}
+
+uint64_t
+ramet_presence_decode(uint32_t pgno, uint64_t word, bool checked)
+{
+    const uint64_t value = word & RAMET_PRESENCE_MASK;
+
+    if (!checked && word <= RAMET_PRESENCE_ABSENT)
+        return word;
+    if (!checked) /* the checksum had all of page 1 */
+        return pgno == 1 ? RAMET_PRESENCE_HELD : ramet_presence_of_hash(word);
+    if (word == 0)
+        return RAMET_PRESENCE_DEFAULT;
+    return value != RAMET_PRESENCE_DEFAULT && value != RAMET_PRESENCE_MASK &&
+                   word == ramet_presence_encode(pgno, value, true)
+               ? value
+               : RAMET_PRESENCE_DAMAGED;
+}
+
+/* ---- the file ------------------------------------------------------------ */
+
+/* RAMET_ENOTFOUND (no text) where it was never made. */
+static enum ramet_rc
+open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_mutex_lock(&replica->mutex);
+    if (replica->presence_fd < 0) {
+        const int fd =
+            create && !replica->is_readonly
+                ? ramet_dir_open_or_make(os, replica->dir_fd, NAME)
+                : ramet_rights_open(os, replica->dir_fd, NAME,
+                                    replica->is_readonly ? O_RDONLY : O_RDWR);
+
+        if (fd == -ENOENT)
+            rc = RAMET_ENOTFOUND;
+        else if (fd < 0)
+            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
+                                NAME);
+        else
+            replica->presence_fd = fd;
+    }
+    ramet_mutex_unlock(&replica->mutex);
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_read(struct ramet_replica *replica, uint32_t first,
+                    uint32_t count, uint64_t *out_values, struct ramet_err *err)
+{
+    enum ramet_rc rc = open_presence(replica, false, err);
+    size_t got = 0;
+
+    memset(out_values, 0, count * sizeof(*out_values));
+    if (rc != RAMET_OK)
+        return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    rc = ramet_os_read_some(replica->os, replica->presence_fd, out_values,
+                            count * sizeof(*out_values),
+                            (uint64_t)(first - 1) * sizeof(*out_values), &got,
+                            NAME, err);
+    if (got % sizeof(*out_values) != 0) /* torn by a crash: not written */
+        memset((uint8_t *)out_values + got / 8 * 8, 0, got % 8);
+    for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
+        out_values[i] = ramet_presence_decode(
+            first + i, ramet_get_le64((const uint8_t *)&out_values[i]),
+            replica->presence_is_checked);
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_write(struct ramet_replica *replica, uint32_t first,
+                     uint32_t count, const uint64_t *values,
+                     struct ramet_err *err)
+{
+    uint8_t raw[BATCH * sizeof(*values) / 8];
+    const uint32_t batch = sizeof(raw) / sizeof(*values);
+    enum ramet_rc rc = open_presence(replica, true, err);
+
+    while (rc == RAMET_OK && count != 0) {
+        const uint32_t now = count < batch ? count : batch;
+
+        for (uint32_t i = 0; i < now; i++)
+            ramet_put_le64(raw + (size_t)i * 8,
+                           ramet_presence_encode(first + i, values[i],
+                                                 replica->presence_is_checked));
+        rc = ramet_os_write_full(replica->os, replica->presence_fd, raw,
+                                 (size_t)now * 8, (uint64_t)(first - 1) * 8,
+                                 NAME, err);
+        first += now;
+        values += now;
+        count -= now;
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    int result;
+
+    if (replica->presence_fd < 0)
+        return RAMET_OK;
+    result = os->sync(os->ctx, replica->presence_fd);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "sync %s", NAME);
+}
+
+enum ramet_rc
+ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
+                        struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint64_t size = (uint64_t)page_count * 8;
+    enum ramet_rc rc = open_presence(replica, false, err);
+    struct ramet_stat st;
+    int result;
+
+    if (rc != RAMET_OK)
+        return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    result = os->stat(os->ctx, replica->presence_fd, &st);
+    /* Also if it is as long already: whoever cut it may not have it on disk. */
+    if (result == 0 && st.size_bytes >= size)
+        result = os->truncate(os->ctx, replica->presence_fd, size);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "truncate %s", NAME);
+}
+
+enum ramet_rc
+ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
+                            uint64_t *out_absent, struct ramet_err *err)
+{
+    uint64_t *const values = ramet_alloc(BATCH * sizeof(*values));
+    uint64_t absent = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (values == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read %s", NAME);
+    for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += BATCH) {
+        const uint32_t count =
+            page_count - at < BATCH ? (uint32_t)(page_count - at) : BATCH;
+
+        rc = ramet_presence_read(replica, (uint32_t)at + 1, count, values, err);
+        for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
+            absent +=
+                ramet_presence_is_missing(values[i], replica->default_held);
+    }
+    ramet_free(values);
+    if (rc == RAMET_OK)
+        *out_absent = absent;
+    return rc;
+}
+
+enum ramet_rc
+ramet_presence_begin(struct ramet_replica *replica, uint32_t page_count,
+                     uint64_t *out_absent, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    uint64_t absent = atomic_load(&header->base_absent);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (atomic_exchange(&header->is_recounting, 1) != 0)
+        rc = ramet_presence_count_absent(replica, page_count, &absent, err);
+    if (rc == RAMET_OK)
+        *out_absent = absent;
+    return rc;
+}
+
+void
+ramet_presence_end(struct ramet_replica *replica, uint64_t absent)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+
+    atomic_store(&header->base_absent, absent);
+    atomic_store(&header->is_recounting, 0);
+}

@@ -1,0 +1,107 @@
+/*
+ * presence.h - what the file `presence` says of each page of the base: 8 bytes
+ * a page, with check bits of their own; docs/replica.md.
+ *
+ *   (1) a word that fails its check says nothing: the page is neither here nor
+ *       elsewhere, and reading it is an error, until `ramet verify` mends it
+ *   (2) the checksum of page 1 leaves out the first 100 bytes of the file,
+ *       which stand in `state`: a clean close may change them
+ *   (3) of a checksum 48 bits are kept
+ *
+ * Layer: client, internal.
+ */
+#ifndef RAMET_CLIENT_STORE_SHARED_PRESENCE_H
+#define RAMET_CLIENT_STORE_SHARED_PRESENCE_H
+
+#include "client/store/format/logfile.h"
+
+struct ramet_replica;
+
+/* Values, as the rest of the client sees them. */
+#define RAMET_PRESENCE_DEFAULT 0u /* state says what: held or absent */
+#define RAMET_PRESENCE_HELD 1u    /* checksum not known */
+#define RAMET_PRESENCE_ZERO 2u
+#define RAMET_PRESENCE_ABSENT 3u
+#define RAMET_PRESENCE_DAMAGED UINT64_MAX /* the word fails its check */
+/* ... else the checksum, less than this: */
+#define RAMET_PRESENCE_MASK UINT64_C(0xffffffffffff)
+
+static inline bool
+ramet_presence_is_sum(uint64_t value)
+{
+    return value > RAMET_PRESENCE_ABSENT && value != RAMET_PRESENCE_DAMAGED;
+}
+
+/* The value for a page other than the first, by its XXH3-64. */
+static inline uint64_t
+ramet_presence_of_hash(uint64_t hash)
+{
+    const uint64_t kept = hash & RAMET_PRESENCE_MASK;
+
+    if (kept == RAMET_PRESENCE_MASK)
+        return kept - 1;
+    return kept > RAMET_PRESENCE_ABSENT ? kept : kept + 4;
+}
+
+/* ... for any page; invariant (2). */
+uint64_t
+ramet_presence_sum(uint32_t pgno, const uint8_t *page, uint32_t page_size);
+
+/* NONE: it is damaged. */
+static inline enum ramet_entry_kind
+ramet_presence_kind(uint64_t value, bool default_held)
+{
+    switch (value) {
+    case RAMET_PRESENCE_DEFAULT:
+        return default_held ? RAMET_ENTRY_HELD : RAMET_ENTRY_ABSENT;
+    case RAMET_PRESENCE_ZERO:
+        return RAMET_ENTRY_ZERO;
+    case RAMET_PRESENCE_ABSENT:
+        return RAMET_ENTRY_ABSENT;
+    case RAMET_PRESENCE_DAMAGED:
+        return RAMET_ENTRY_NONE;
+    default:
+        return RAMET_ENTRY_HELD;
+    }
+}
+
+/* A page that may not be here: it is counted as absent. */
+static inline bool
+ramet_presence_is_missing(uint64_t value, bool default_held)
+{
+    const enum ramet_entry_kind kind = ramet_presence_kind(value, default_held);
+
+    return kind == RAMET_ENTRY_ABSENT || kind == RAMET_ENTRY_NONE;
+}
+
+/* The word on disk; without check bits (`checked` false) as replicas of
+ * version 1 have it. */
+uint64_t ramet_presence_encode(uint32_t pgno, uint64_t value, bool checked);
+uint64_t ramet_presence_decode(uint32_t pgno, uint64_t word, bool checked);
+/* All that follows needs the base lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_read(struct ramet_replica *replica, uint32_t first,
+                    uint32_t count, uint64_t *out_values,
+                    struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_write(struct ramet_replica *replica, uint32_t first,
+                     uint32_t count, const uint64_t *values,
+                     struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
+                        struct ramet_err *err);
+/* Presence of the base's pages, `page_count` in all, is about to be changed;
+ * *out_absent of them are absent now. Counted anew if the last one who began
+ * never came to the end. */
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_begin(struct ramet_replica *replica, uint32_t page_count,
+                     uint64_t *out_absent, struct ramet_err *err);
+void ramet_presence_end(struct ramet_replica *replica, uint64_t absent);
+/* Absent pages among the first `page_count`. */
+RAMET_NODISCARD enum ramet_rc
+ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
+                            uint64_t *out_absent, struct ramet_err *err);
+
+#endif

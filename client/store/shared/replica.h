@@ -1,0 +1,76 @@
+/*
+ * replica.h - struct ramet_replica: one replica as this process has it open.
+ *
+ *   (1) fields above `mutex` are fixed once it is open; those below it are
+ *       guarded by it.
+ *
+ * Layer: client, store/shared.
+ */
+#ifndef RAMET_CLIENT_STORE_SHARED_REPLICA_H
+#define RAMET_CLIENT_STORE_SHARED_REPLICA_H
+
+#include <stdatomic.h>
+
+#include "client/store/store.h"
+#include "core/thread.h"
+
+struct ramet_gen;
+struct ramet_index_head;
+struct ramet_session;
+
+#define RAMET_GEN_BUCKETS 64u
+
+struct ramet_maintenance; /* maintenance.c */
+
+struct ramet_replica {
+    const struct ramet_os *os;
+    unsigned fork_count;
+    char *path; /* as opened, for texts */
+    char *name; /* of the base, in parent_fd */
+    int parent_fd;
+    int dir_fd;
+    int base_fd; /* -1: a private index on a base that can't be opened */
+    int index_fd;
+    bool is_readonly;       /* nothing of it can be written by this process */
+    bool is_private;        /* the index is in this process's memory alone */
+    uint64_t device, inode; /* of `lock`: who we are in this process */
+    struct ramet_id base_id;
+    enum ramet_volume_kind kind;
+    bool default_held;        /* presence 0 means held */
+    bool presence_is_checked; /* its words have check bits */
+    uint64_t cache_limit_bytes;
+    struct ramet_index_head *head;
+    _Atomic(_Atomic uint64_t *) *chunks; /* RAMET_CHUNK_COUNT */
+    struct ramet_mutex base_mutex;       /* with the base lock, always */
+    struct ramet_mutex life_mutex;       /* sessions opening and closing */
+
+    struct ramet_mutex mutex;
+    uint32_t chunk_end; /* no chunk is mapped from there on */
+    struct ramet_gen *_Atomic gens[RAMET_GEN_BUCKETS]; /* stores under mutex */
+    struct ramet_gen *limbo;
+    _Atomic uint64_t era;         /* of descriptors' lives; see gens.c */
+    _Atomic uint64_t seen_oldest; /* log generations trimmed up to */
+    _Atomic uint64_t seen_fill_oldest;
+    _Atomic uint64_t seen_supers; /* when they were last looked at */
+    struct ramet_session *sessions;
+    unsigned live_count; /* sessions that count for opening and closing */
+    ramet_fetcher *fetcher;
+    void *fetcher_ctx;
+    struct ramet_maintenance *maintenance;
+    bool maintenance_starts;
+    int presence_fd; /* -1: not open */
+
+    unsigned refs;              /* registry's mutex */
+    struct ramet_replica *next; /* registry's list */
+    bool is_ready;              /* life_mutex: opened, indexed */
+};
+
+#define RAMET_PAGE_SIZE_MAX 65536u
+
+static inline uint32_t
+ramet_pages_of(uint64_t bytes, uint32_t page_size)
+{
+    return page_size == 0 ? 0 : (uint32_t)((bytes + page_size - 1) / page_size);
+}
+
+#endif

@@ -1,0 +1,441 @@
+/*
+ * store.h - the local store of a replica: base, log, index, pins.
+ *
+ * A *replica* is a file and the directory beside it (docs/replica.md). A
+ * *session* is one handle on it: what a SQLite connection, a library handle or
+ * a command holds. Sessions of one process share a replica object, sessions
+ * of other processes share its index file; nothing below knows the
+ * difference. A session is used by one thread at a time; different sessions
+ * run in parallel.
+ *
+ * The file is addressed in bytes here; pages are the replica's own affair.
+ *
+ *   (1) A session that is pinned sees one snapshot, plus its own writes.
+ *   (2) Readers never wait for writers, nor writers for readers.
+ *   (3) What prepare() made is durable as asked and invisible until publish();
+ *       after a crash in between it is found and applied, unless voided.
+ *   (4) A warm read makes no system call but for reading the page.
+ *
+ * Layer: client.
+ */
+#ifndef RAMET_CLIENT_STORE_STORE_H
+#define RAMET_CLIENT_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/snapshot.h"
+#include "core/err.h"
+#include "core/hash.h"
+#include "core/id.h"
+#include "core/os.h"
+#include "core/pageset.h"
+#include "core/waiting.h"
+#include "metastore/commit.h" /* enum ramet_volume_kind */
+
+struct ramet_replica;
+struct ramet_session;
+
+/* The remote commit that a snapshot stands on. */
+static inline struct ramet_point
+ramet_snapshot_point(const struct ramet_snapshot *snapshot)
+{
+    return (struct ramet_point){snapshot->lsn, snapshot->lsn_hash};
+}
+
+enum ramet_replica_flags {
+    RAMET_OPEN_CREATE = 1 << 0, /* make an empty file if there is none */
+    RAMET_OPEN_READONLY = 1
+                          << 1, /* no writes; works on a read-only directory */
+    /* A plain file without a replica directory becomes a replica in place
+     * (adoption); without it that is RAMET_ENOTFOUND "not a replica". */
+    RAMET_OPEN_ADOPT = 1 << 2,
+    RAMET_OPEN_EXCLUSIVE = 1 << 3, /* only if no other session is live */
+    RAMET_OPEN_NOFOLLOW = 1 << 4,  /* the name itself must be no link */
+    RAMET_OPEN_PULL = 1 << 5,      /* file.h: with READONLY, may pull */
+    RAMET_OPEN_UNASKED = 1 << 7,   /* adopt a base only if no commit in the log
+                                      is given up by that */
+    RAMET_OPEN_VERIFY = 1 << 6,    /* open though pages fail their checksums, if
+                                      nothing else says that somebody wrote */
+};
+
+/*
+ * Pages that the replica does not hold come from here, as the commit `at` has
+ * them, and no other of that LSN. Called without any replica lock held, by several threads at once. Deliver `pgno`, and any others that
+ * came along, through ramet_fetch_deliver(); RAMET_EUNREACHABLE or
+ * RAMET_ETIMEOUT where the remote did not answer.
+ */
+struct ramet_fetch; /* one call's sink */
+typedef enum ramet_rc
+ramet_fetcher(void *ctx, const struct ramet_point *at, uint32_t pgno,
+              struct ramet_fetch *sink, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
+                    const uint8_t *page, struct ramet_err *err);
+/* Look again for the page that the call is about: *out_here if it came
+ * meanwhile, and then the call has it. No I/O but reading it here. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
+                       struct ramet_err *err);
+
+struct ramet_replica_options {
+    const struct ramet_os *os;   /* NULL: the system */
+    unsigned flags;              /* enum ramet_replica_flags */
+    enum ramet_volume_kind kind; /* for a new replica; 0: SQLite */
+    uint32_t page_size;          /* for a new, empty one; 0: the first write
+                                    decides (SQLite) or 4096 */
+    uint64_t cache_limit_bytes;  /* clean pages kept; 0: no limit */
+};
+
+/*
+ * Open `path`. Brings the replica to order first: finishes a deletion,
+ * recovers after a crash, builds the index when nobody else has it open,
+ * notices a copy (new replica id) and foreign edits.
+ *
+ *   RAMET_ENOTFOUND  no such file (without CREATE), or no replica (without
+ *                    ADOPT).
+ *   RAMET_EFOREIGN   the base was edited, replaced or deleted behind our back.
+ *   RAMET_EBUSY      another program has the plain file open, or EXCLUSIVE
+ *                    was asked for and others are live.
+ *   RAMET_ECORRUPT   state or log are damaged beyond what a crash does.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_open(const char *path,
+                   const struct ramet_replica_options *options,
+                   struct ramet_session **out_session, struct ramet_err *err);
+/* Another session on a replica this process has open: for its threads. It may
+ * write where the replica can be written, also if `session` may not: whoever
+ * has something done by it sees to who may ask for that. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_clone(struct ramet_session *session,
+                    struct ramet_session **out_session, struct ramet_err *err);
+/* Voids what is prepared, unpins, lets go of everything; the last session of
+ * all processes leaves a clean file behind where docs/replica.md says so.
+ * Safe in a child of fork(): there it only frees. NULL is fine. */
+void ramet_session_close(struct ramet_session *session);
+struct ramet_replica *ramet_session_replica(struct ramet_session *session);
+/* Nothing of it can be written by this process, whatever a session was opened
+ * for. */
+bool ramet_replica_is_readonly(const struct ramet_replica *replica);
+
+/* For the write lock of the records that a session's push, pull and reset
+ * make. NULL: up to ten seconds. Borrowed, until the next call. */
+void ramet_session_set_waiter(struct ramet_session *session,
+                              const struct ramet_waiter *patience);
+/* Install the source of missing pages for all sessions of this process. */
+void ramet_replica_set_fetcher(struct ramet_replica *replica,
+                               ramet_fetcher *fetcher, void *ctx);
+
+/* ---- reading ------------------------------------------------------------ */
+
+/* Pin the newest snapshot. RAMET_EBUSY while somebody holds the exclusive
+ * gate. No system call in the usual case. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_pin(struct ramet_session *session, struct ramet_err *err);
+void ramet_session_unpin(struct ramet_session *session);
+bool ramet_session_is_pinned(const struct ramet_session *session);
+/* The pinned snapshot; after writes of one's own, still as pinned. Valid
+ * until unpin. Without a pin: the newest, by value at the time of the call. */
+const struct ramet_snapshot *
+ramet_session_snapshot(struct ramet_session *session);
+
+/*
+ * Read bytes; own unpublished writes included. Past the end: zeros, and
+ * *out_got < len. Needs a pin. Pages that are not here are fetched (up to
+ * the time-out that the fetcher keeps).
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
+                   size_t len, size_t *out_got, struct ramet_err *err);
+/* How many pages from `pgno` on, `most` at most, are zeros of the pinned
+ * snapshot for certain, without reading: they are in a hole of the base. There
+ * may be more; 0 of a session with writes of its own. */
+uint32_t
+ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most);
+/* Size in bytes, own unpublished writes included. */
+uint64_t ramet_session_size(struct ramet_session *session);
+
+/* ---- writing ------------------------------------------------------------ */
+
+/* Take the write lock. RAMET_EBUSY: another writer. RAMET_ESNAPSHOT: the pin
+ * is no longer the newest snapshot. Needs a pin. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_reserve(struct ramet_session *session, struct ramet_err *err);
+bool ramet_session_is_reserved(const struct ramet_session *session);
+/* Somebody, this session included, holds the write lock. */
+bool ramet_session_write_locked(struct ramet_session *session);
+
+/*
+ * The exclusive gate (SQLite's BEGIN EXCLUSIVE): shut keeps new pins of other
+ * sessions out; it is complete when no other session is pinned. RAMET_EBUSY:
+ * others still are; the gate stays shut, call again or open it. A dead
+ * session's gate is open.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err);
+void ramet_session_open_gate(struct ramet_session *session);
+
+/* Buffered, spilled to the log when large; any offset and length. A hole is
+ * zeros. Needs the write lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_write(struct ramet_session *session, uint64_t offset,
+                    const void *buf, size_t len, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_session_truncate(struct ramet_session *session, uint64_t byte_length,
+                       struct ramet_err *err);
+
+/*
+ * Make all writes since the last publish or discard one complete record.
+ * Nothing pending: nothing is done, and publish() has nothing to do either.
+ * Pages that equal the snapshot's are left out. A second prepare without a
+ * publish supersedes the first. `super_journal`: absolute path, or NULL.
+ * On failure the pending writes are dropped (as SQLite rolls back then) and
+ * an earlier prepared record is voided. Never RAMET_EBUSY, but RAMET_ESNAPSHOT
+ * where a change of page size has to wait for older pins.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_prepare(struct ramet_session *session, const char *super_journal,
+                      struct ramet_err *err);
+/* The same for a commit that counts once the remote has it, as `commit`: until
+ * ramet_session_confirm(), and where this process dies before it, it is *in
+ * doubt*: invisible, for as long as nobody ends that. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_prepare_in_doubt(struct ramet_session *session,
+                               const struct ramet_cid *commit,
+                               struct ramet_err *err);
+/* It is in the remote: it counts from now on, whoever publishes it. Synced. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_confirm(struct ramet_session *session, struct ramet_err *err);
+/* fdatasync what prepare() wrote. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_sync(struct ramet_session *session, struct ramet_err *err);
+/* Pages of the prepared record that have an image, the file after it, and the
+ * least page count since the snapshot: pages above that without an image are
+ * zeros. For sync=commit. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_prepared_pages(struct ramet_session *session,
+                             struct ramet_pageset *out_set,
+                             struct ramet_snapshot *out_after,
+                             uint32_t *out_least, struct ramet_err *err);
+bool ramet_session_has_prepared(const struct ramet_session *session);
+/* Make the prepared record visible; the session's pin moves to it. Can't
+ * fail: all that could was done by prepare. A truncation since prepare only
+ * lowers the size that is published. */
+void ramet_session_publish(struct ramet_session *session);
+#define RAMET_SUPER_SUFFIX                                                     \
+    12u /* "-mj" and nine digits behind the file's name */
+/* A super-journal beside the file is about to be made / is gone: one whose
+ * maker dies is looked for. */
+void ramet_session_note_super(struct ramet_session *session, bool is_there);
+/* Void the prepared record (durably, if it was synced) and drop pending
+ * writes. An I/O error here is kept and returned by the next prepare. */
+void ramet_session_discard(struct ramet_session *session);
+/* Give up the write lock: discards what is not published. */
+void ramet_session_release(struct ramet_session *session);
+
+/* ---- what sync needs ----------------------------------------------------- */
+
+/* The fold over all records: docs/replica.md. Owns its sets. */
+struct ramet_replica_state {
+    struct ramet_rid replica;
+    struct ramet_vid volume;    /* nil: no remote yet */
+    char remote[RAMET_URL_MAX]; /* "" : none */
+    enum ramet_volume_kind kind;
+    struct ramet_snapshot newest;
+    uint64_t lsn_time_ms; /* of the commit at newest.lsn */
+    struct ramet_pageset in_flight;
+    struct ramet_pageset later;
+    struct ramet_cid intent;    /* nil: none */
+    uint64_t commits_in_flight; /* number of local commits */
+    uint64_t commits_later;
+    uint64_t oldest_in_flight_ms; /* when the oldest of them was made, or the */
+    uint64_t oldest_later_ms; /* file adopted, by this machine's clock; 0: not
+                                 known, or none */
+    uint32_t least_page_count_in_flight; /* least size since the durable LSN */
+    uint32_t least_page_count_later;
+    bool page_size_changed; /* pending commits changed it: all pages pend */
+    bool whole;             /* every page is held */
+    uint64_t held_pages;    /* approximate while others work */
+    /* The fold's own affairs. */
+    uint64_t record_sum; /* of the newest record's trailer; chains records */
+    bool schema_moved;   /* since the base was clean, the stored cookie does not
+                          tell */
+    bool page_size_changed_in_flight;
+    bool page_size_changed_later;
+};
+void ramet_replica_state_done(struct ramet_replica_state *state);
+/* Bring `state` (zeroed at first, then kept by the caller) up to the newest
+ * snapshot; reads only what is new in the log. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_state(struct ramet_session *session,
+                    struct ramet_replica_state *state, struct ramet_err *err);
+
+/* Bind to a remote volume, once. Rebinding elsewhere is RAMET_EEXIST. With a
+ * nil volume it only notes which remote that is to be, for whoever looks at the
+ * replica until its first push. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_bind(struct ramet_session *session, const char *remote,
+                   const struct ramet_vid *volume, struct ramet_err *err);
+/* The same, if nothing was written since `base`: RAMET_ESNAPSHOT. For a volume
+ * that has commits, which only an empty file may be bound to. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_bind_unchanged(struct ramet_session *session,
+                             const struct ramet_snapshot *base,
+                             const char *remote, const struct ramet_vid *volume,
+                             struct ramet_err *err);
+
+/*
+ * A commit that was sent by a process that died before it knew what became of
+ * it is in doubt. Then nobody can begin to write (RAMET_ESNAPSHOT), while reads
+ * go on, until it is known: its id, or nil. No I/O where there is none.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
+                    struct ramet_err *err);
+/* It landed, and is published; or it is made void: nobody was told that it is
+ * there. Needs the push lock; without the write lock. RAMET_ESNAPSHOT: it is in
+ * doubt no more. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_end_doubt(struct ramet_session *session,
+                        const struct ramet_cid *commit, bool landed,
+                        struct ramet_err *err);
+
+/* The pusher's lock; RAMET_EBUSY if another session pushes. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_lock_push(struct ramet_session *session, struct ramet_err *err);
+void ramet_session_unlock_push(struct ramet_session *session);
+
+/*
+ * What follows is decided without the write lock, and written down under it.
+ * So each of these takes `base`, the snapshot that the caller saw when it
+ * decided: where the replica does not stand there any more, by LSN and hash,
+ * nothing is done, and the answer is RAMET_ESNAPSHOT: look at the state again,
+ * and decide anew.
+ */
+
+/*
+ * Freeze: append an intent record that covers every local commit so far, those
+ * since `base` included, pin that snapshot in this session, and give its
+ * state. Needs the push lock and no intent. The caller builds the commit's
+ * bytes and keeps them with ramet_session_keep_intent() before it sends any.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_freeze(struct ramet_session *session,
+                     const struct ramet_snapshot *base,
+                     const struct ramet_cid *commit, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_session_keep_intent(struct ramet_session *session, const uint8_t *object,
+                          size_t len, struct ramet_err *err);
+/* The kept bytes (ramet_free), RAMET_ENOTFOUND if there are none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_load_intent(struct ramet_session *session, uint8_t **out_object,
+                          size_t *out_len, struct ramet_err *err);
+
+/* The intent landed as `point`, on top of `base` / was refused for good.
+ * Synced. Need the push lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_mark_durable(struct ramet_session *session,
+                           const struct ramet_snapshot *base,
+                           const struct ramet_remote_point *point,
+                           struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_session_abandon_intent(struct ramet_session *session,
+                             struct ramet_err *err);
+
+/*
+ * Adopt `point`: pages in `changed`, which are those that differ from `base`,
+ * become "remote at point.lsn", the size follows. `page1`: the first page's
+ * bytes at that LSN (needed for SQLite, whose header every reader looks at;
+ * else NULL). RAMET_EDIVERGED with pending local commits, unless `reset`, which
+ * gives them up, and needs the push lock: nobody may be sending them. Also
+ * RAMET_ESNAPSHOT if only a local commit came since `base`: nobody decided to
+ * give that one up. RAMET_EBUSY: a local transaction is open.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_pull(struct ramet_session *session,
+                   const struct ramet_snapshot *base,
+                   const struct ramet_remote_point *point,
+                   const struct ramet_pageset *changed, const uint8_t *page1,
+                   bool reset, struct ramet_err *err);
+/* Can pages that are fetched be kept? False in a directory for reading. */
+bool ramet_session_can_keep(const struct ramet_session *session);
+/* Offer a page as the commit `at` has it; dropped when not wanted, as by a
+ * newest snapshot that stands on another. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
+                   uint32_t pgno, const uint8_t *page, struct ramet_err *err);
+/* Pages absent at the pinned snapshot, > `after`, at most `max`. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,
+                     struct ramet_pageset *out_set, struct ramet_err *err);
+/* Move what can be moved into the base; `all`: close the current generation
+ * first. RAMET_OK also where pins kept something back. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_checkpoint(struct ramet_session *session, bool all,
+                         struct ramet_err *err);
+/* Drop clean pages until at most `limit_bytes` are held. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_evict(struct ramet_session *session, uint64_t limit_bytes,
+                    struct ramet_err *err);
+/* Blobs and `ramet adopt`: take the base as it is on disk; what differs from
+ * the checksums becomes a local commit. Needs to be alone (EXCLUSIVE).
+ * Opens a replica that ramet_session_open() refuses with RAMET_EFOREIGN. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_adopt_base(const char *path,
+                         const struct ramet_replica_options *options,
+                         uint64_t *out_changed_pages, struct ramet_err *err);
+/* Compute the checksums that are not known of pages in the base: a later edit
+ * by others, and bits that rot, can be told by them. Reads the base. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_sum(struct ramet_session *session, struct ramet_err *err);
+/* These whole pages were read at the pinned snapshot: checksums that are not
+ * known yet are taken from them. */
+void ramet_session_note_pages(struct ramet_session *session, uint32_t first,
+                              uint32_t count, const uint8_t *pages);
+/* Check what is here against its checksums; *out_bad counts. What the remote has
+ * is brought again, now or when it is read. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_verify(struct ramet_session *session, uint64_t *out_checked,
+                     uint64_t *out_bad, struct ramet_err *err);
+
+/* ---- the replica as a whole ---------------------------------------------- */
+
+/* Is `path` (or what is left of it after a crash) a replica? Cheap. */
+bool ramet_replica_exists(const struct ramet_os *os, const char *path);
+/* Of a replica that can't be opened as it is; 0 if that is not known. */
+enum ramet_volume_kind
+ramet_replica_kind(const struct ramet_os *os, const char *path);
+/* Is there the directory, and not the file? Somebody deleted it. */
+bool ramet_replica_is_orphan(const struct ramet_os *os, const char *path);
+/* Make a replica at `out_path`, where nothing is, of what was set aside as
+ * FILE-ramet/lost/`name`; that stays. RAMET_ENOTFOUND also where pages of what
+ * was not pushed are gone for good. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_rescue(const struct ramet_os *os, const char *path,
+                     const char *name, const char *out_path,
+                     struct ramet_err *err);
+/* Clear the way for a new file: what holds commits that the remote does not have
+ * is set aside in FILE-ramet/lost/, all else goes. Nothing to do is fine. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_clear_orphan(const struct ramet_os *os, const char *path,
+                           struct ramet_err *err);
+/* Is the file at `path` what a clone that was cut off left: nothing of worth,
+ * and taken away by the next clone? */
+bool ramet_replica_is_leftover(const struct ramet_os *os, const char *path);
+/* Delete all of it: tombstone, base, directory. An open after a crash in the
+ * midst finishes it. RAMET_OK if there is nothing. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_delete(const struct ramet_os *os, const char *path,
+                     struct ramet_err *err);
+/* A new, empty-handed replica of a remote volume at `point`: every page
+ * absent. `path` must not exist. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_create_clone(const char *path,
+                           const struct ramet_replica_options *options,
+                           const char *remote, const struct ramet_vid *volume,
+                           const struct ramet_remote_point *point,
+                           const uint8_t *page1, struct ramet_err *err);
+/* Did the file that a session opened vanish or get replaced (HAS_MOVED)? */
+bool ramet_session_has_moved(struct ramet_session *session);
+
+#endif

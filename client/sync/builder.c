@@ -1,0 +1,333 @@
+/*
+ * builder.c - see builder.h.
+ *
+ * Layer: client.
+ */
+#include "client/sync/builder.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/remote/source.h"
+#include "client/store/store.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define READ_BYTES (256u << 10) /* at once; a multiple of every page size */
+#define THREADS_FROM_BYTES (4u << 20)
+#define DICT_FROM_BYTES (1u << 20) /* a dictionary of 64 KiB pays from here */
+#define DICT_SAMPLE_BYTES (4u << 20)
+#define OBJECT_BYTES_MAX                                                       \
+    ((size_t)RAMET_COMMIT_HEAD_MAX + RAMET_SEGMENT_INLINE_MAX)
+
+/* One run of the builder. */
+struct build {
+    const struct ramet_builder *job;
+    struct ramet_commit *commit;
+    struct ramet_codec codec;
+    uint8_t *dict; /* codec.dict */
+    uint8_t *buf;  /* READ_BYTES */
+    struct ramet_segment_writer *writer;
+    uint8_t *inline_bytes;
+    size_t inline_len;
+    size_t segment_capacity;
+};
+
+static enum ramet_rc
+read_pages(struct build *build, uint32_t first, uint32_t count, uint8_t *out,
+           struct ramet_err *err)
+{
+    const uint32_t page_size = build->commit->page_size;
+    const size_t len = (size_t)count * page_size;
+    size_t got = 0;
+    enum ramet_rc rc;
+
+    rc = ramet_session_read(build->job->session,
+                            (uint64_t)(first - 1) * page_size, out, len, &got,
+                            err);
+    if (rc == RAMET_OK)
+        memset(out + got, 0, len - got); /* the last page of a blob */
+    return rc;
+}
+
+/* ---- the dictionary ------------------------------------------------------- */
+
+/* The nth (from 0) page of the set, walking on from run `*run`, before which
+ * lie `*before` pages. */
+static uint32_t
+nth_page(const struct ramet_pageset *set, uint64_t nth, size_t *run,
+         uint64_t *before)
+{
+    for (;; (*run)++) {
+        const struct ramet_run r = set->runs[*run];
+        const uint64_t len = (uint64_t)r.last - r.first + 1;
+
+        if (nth - *before < len)
+            return r.first + (uint32_t)(nth - *before);
+        *before += len;
+    }
+}
+
+/* Read pages spread evenly over the set into `samples`. */
+static enum ramet_rc
+read_samples(struct build *build, uint64_t total, uint8_t *samples,
+             uint32_t count, struct ramet_err *err)
+{
+    size_t run = 0;
+    uint64_t before = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t pgno =
+            nth_page(build->job->pages, total * i / count, &run, &before);
+        const enum ramet_rc rc =
+            read_pages(build, pgno, 1,
+                       samples + (size_t)i * build->commit->page_size, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+train_dict(struct build *build, uint64_t total, struct ramet_err *err)
+{
+    const uint32_t page_size = build->commit->page_size;
+    const uint64_t most = DICT_SAMPLE_BYTES / page_size;
+    const uint32_t count = (uint32_t)(total < most ? total : most);
+    uint8_t *const samples = ramet_alloc((size_t)count * page_size);
+    size_t len = 0;
+    bool worth = false;
+    enum ramet_rc rc;
+
+    if (samples == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
+    rc = read_samples(build, total, samples, count, err);
+    if (rc == RAMET_OK)
+        rc = ramet_dict_train(samples, count, page_size, &worth, &build->dict,
+                              &len, err);
+    ramet_free(samples);
+    if (rc != RAMET_OK || !worth)
+        return rc;
+    build->codec.dict = build->dict;
+    build->codec.dict_len = len;
+    return ramet_dict_store(ramet_source_store(build->job->source),
+                            &build->job->volume, build->dict, len,
+                            &build->codec.dict_place, err);
+}
+
+/* The dictionary that the volume has, else a new one if there is enough to
+ * learn from. */
+static enum ramet_rc
+choose_dict(struct build *build, uint64_t total, struct ramet_err *err)
+{
+    struct ramet_place place = {.length_bytes = 0};
+    enum ramet_rc rc;
+
+    if (build->job->base->lsn > 0) {
+        rc = ramet_history_dict(build->job->history, build->job->base, &place,
+                                err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    if (place.length_bytes > 0) {
+        size_t len = 0;
+
+        rc = ramet_source_dict(build->job->source, &build->job->volume, &place,
+                               &build->dict, &len, err);
+        if (rc != RAMET_OK)
+            return rc;
+        build->codec.dict = build->dict;
+        build->codec.dict_len = len;
+        build->codec.dict_place = place;
+        return RAMET_OK;
+    }
+    if (total * build->commit->page_size < DICT_FROM_BYTES)
+        return RAMET_OK;
+    return train_dict(build, total, err);
+}
+
+/* ---- segments ------------------------------------------------------------- */
+
+static enum ramet_rc
+finish_segment(struct build *build, bool allow_inline, struct ramet_err *err)
+{
+    struct ramet_commit *const commit = build->commit;
+    struct ramet_segment_writer *const writer = build->writer;
+    struct ramet_segment_info info;
+    enum ramet_rc rc;
+
+    build->writer = NULL; /* finish() frees it, whatever it returns */
+    if (commit->segment_count == build->segment_capacity) {
+        const size_t capacity =
+            build->segment_capacity > 0 ? build->segment_capacity * 2 : 4;
+        struct ramet_segment_info *const segments = ramet_realloc(
+            commit->segments, capacity * sizeof(*commit->segments));
+
+        if (segments == NULL) {
+            ramet_segment_writer_abort(writer);
+            return RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
+        }
+        commit->segments = segments;
+        build->segment_capacity = capacity;
+    }
+    memset(&info, 0, sizeof(info));
+    rc = ramet_segment_writer_finish(writer, allow_inline, &info,
+                                     &build->inline_bytes, &build->inline_len,
+                                     err);
+    if (rc == RAMET_OK)
+        commit->segments[commit->segment_count++] = info;
+    return rc;
+}
+
+static enum ramet_rc
+add_page(struct build *build, uint32_t pgno, const uint8_t *page,
+         struct ramet_err *err)
+{
+    struct ramet_commit *const commit = build->commit;
+    enum ramet_rc rc;
+
+    if (pgno > commit->least_page_count &&
+        ramet_bytes_are_zero(page, commit->page_size))
+        return RAMET_OK;
+    if (build->writer != NULL &&
+        ramet_segment_writer_size(build->writer) >= RAMET_SEGMENT_BYTES_MAX) {
+        rc = finish_segment(build, false, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    if (build->writer == NULL) {
+        if (commit->segment_count == RAMET_COMMIT_SEGMENTS_MAX)
+            return RAMET_FAIL(err, RAMET_ETOOBIG,
+                              "push: more than %u segments in one commit",
+                              RAMET_COMMIT_SEGMENTS_MAX);
+        rc = ramet_segment_writer_new(ramet_source_store(build->job->source),
+                                      &build->job->volume, commit->page_size,
+                                      &build->codec, &build->writer, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    if (ramet_pageset_add(&commit->changed, pgno) != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
+    return ramet_segment_writer_add(build->writer, pgno, page, err);
+}
+
+/* As many pages from `pgno` on as are zeros and need no image, unread. */
+static uint32_t
+count_unread_zeros(const struct build *build, uint32_t pgno, uint32_t most)
+{
+    if (pgno <= build->commit->least_page_count)
+        return 0;
+    return ramet_session_hole(build->job->session, pgno, most);
+}
+
+/* Some pages from `pgno` on; *out_count is how many. */
+static enum ramet_rc
+add_some(struct build *build, uint32_t pgno, uint32_t most, uint32_t *out_count,
+         struct ramet_err *err)
+{
+    const uint32_t page_size = build->commit->page_size;
+    const uint32_t at_once = READ_BYTES / page_size;
+    enum ramet_rc rc;
+
+    *out_count = count_unread_zeros(build, pgno, most);
+    if (*out_count > 0)
+        return RAMET_OK;
+    *out_count = most < at_once ? most : at_once;
+    rc = read_pages(build, pgno, *out_count, build->buf, err);
+    if (rc == RAMET_OK)
+        ramet_session_note_pages(build->job->session, pgno, *out_count,
+                                 build->buf);
+    for (uint32_t i = 0; rc == RAMET_OK && i < *out_count; i++)
+        rc = add_page(build, pgno + i, build->buf + (size_t)i * page_size, err);
+    return rc;
+}
+
+static enum ramet_rc
+add_run(struct build *build, struct ramet_run run, struct ramet_err *err)
+{
+    uint64_t pgno = run.first;
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK && pgno <= run.last) {
+        uint32_t count;
+
+        rc = add_some(build, (uint32_t)pgno, (uint32_t)(run.last - pgno + 1),
+                      &count, err);
+        if (rc == RAMET_OK && build->job->step != NULL)
+            rc = build->job->step(build->job->step_ctx, count, err);
+        pgno += count;
+    }
+    return rc;
+}
+
+static enum ramet_rc
+build_segments(struct build *build, struct ramet_err *err)
+{
+    const struct ramet_pageset *const pages = build->job->pages;
+    const uint32_t page_count = build->commit->page_count;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; rc == RAMET_OK && i < pages->run_count; i++) {
+        struct ramet_run run = pages->runs[i];
+
+        if (run.first > page_count)
+            break;
+        if (run.last > page_count)
+            run.last = page_count;
+        rc = add_run(build, run, err);
+    }
+    if (rc == RAMET_OK && build->writer != NULL)
+        rc = finish_segment(build, build->commit->segment_count == 0, err);
+    return rc;
+}
+
+static enum ramet_rc
+build_object(struct build *build, struct ramet_buf *out, struct ramet_err *err)
+{
+    struct ramet_commit *const commit = build->commit;
+    enum ramet_rc rc;
+
+    commit->has_inline = build->inline_bytes != NULL;
+    commit->inline_length_bytes = (uint32_t)build->inline_len;
+    rc = ramet_history_prepare(build->job->history, build->job->base, commit,
+                               err);
+    if (rc != RAMET_OK)
+        return rc;
+    return ramet_commit_encode(commit, build->inline_bytes, out, err);
+}
+
+enum ramet_rc
+ramet_builder_run(const struct ramet_builder *builder,
+                  struct ramet_commit *commit, struct ramet_buf *out_object,
+                  struct ramet_err *err)
+{
+    struct build build = {.job = builder, .commit = commit};
+    const uint64_t total = ramet_pageset_count(builder->pages);
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(commit->segment_count == 0);
+    assert(commit->least_page_count <= commit->page_count);
+    ramet_buf_init(out_object, OBJECT_BYTES_MAX);
+    build.codec.threads =
+        total * commit->page_size >= THREADS_FROM_BYTES ? 2 : 1;
+    if (total > 0 && commit->page_count > 0) {
+        build.buf = ramet_alloc(READ_BYTES);
+        if (build.buf == NULL) {
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
+            goto done;
+        }
+        rc = choose_dict(&build, total, err);
+        if (rc == RAMET_OK)
+            rc = build_segments(&build, err);
+    }
+    if (rc == RAMET_OK)
+        rc = build_object(&build, out_object, err);
+
+done:
+    ramet_segment_writer_abort(build.writer);
+    ramet_free(build.inline_bytes);
+    ramet_free(build.dict);
+    ramet_free(build.buf);
+    return rc;
+}

@@ -1,0 +1,108 @@
+/*
+ * link.h - one replica of this process and its remote.
+ *
+ * All files that this process has open on one replica share a link: the
+ * source of its remote, the fetcher of missing pages, the background thread,
+ * and one session of the link's own, on which push, pull and their like run,
+ * so that they don't depend on what a caller's handle is in the midst of.
+ *
+ *   (1) links are found by their replica, which all sessions of a process
+ *       share; a process forked from ours finds none of them
+ *   (2) `source` and `volume` are set under `mutex`, once, and stay
+ *   (3) `session` and `state` belong to whoever holds `sync_mutex`; so one
+ *       verb runs at a time in a process, and among processes the push lock
+ *       and the write lock see to the rest
+ *   (4) the fetcher is taken from the replica before the link goes, and no
+ *       session of the link's is left then
+ *
+ * Locks: sync_mutex < the process lock < mutex.
+ *
+ * Layer: client.
+ */
+#ifndef RAMET_CLIENT_SYNC_LINK_H
+#define RAMET_CLIENT_SYNC_LINK_H
+
+#include <stdatomic.h>
+
+#include "client/remote/source.h"
+#include "client/store/store.h"
+#include "core/thread.h"
+
+struct ramet_background;
+struct ramet_page_fetcher;
+
+struct ramet_link {
+    struct ramet_link *next; /* under the process lock, as refs */
+    unsigned refs;
+    unsigned fork_count;
+    struct ramet_replica *replica;
+    const struct ramet_os *os;
+    char *path;
+    uint64_t fetch_timeout_ms;
+    atomic_bool may_create; /* a store, and a volume under the remote's name */
+
+    struct ramet_mutex mutex;
+    struct ramet_source *source; /* NULL: no remote; invariant (2) */
+    struct ramet_vid volume;     /* nil: not bound yet; invariant (2) */
+    uint64_t remote_lsn;         /* newest known, under mutex, as all below */
+    uint64_t news;               /* how often a look found commits of others' */
+    uint64_t behind_since_ms;    /* Unix time of the first commit not pulled */
+    uint64_t lacking_lsn; /* a commit that the remote was found to lack; */
+    struct ramet_hash lacking_hash; /* 0: none */
+    atomic_bool told_clock;         /* that it is behind */
+    const char *failed_verb;        /* that left last_error; a constant */
+    char last_error[RAMET_ERR_TEXT_MAX];
+
+    struct ramet_mutex sync_mutex;
+    struct ramet_session *session;    /* invariant (3) */
+    struct ramet_replica_state state; /* invariant (3) */
+
+    struct ramet_page_fetcher *fetcher;
+    struct ramet_background *_Atomic background; /* set once */
+    atomic_uint_least64_t fetched_pages;
+};
+
+/* The link of `session`'s replica, made if there is none; one reference. */
+RAMET_NODISCARD enum ramet_rc
+ramet_link_open(struct ramet_session *session, const char *path,
+                const struct ramet_os *os, uint64_t fetch_timeout_ms,
+                struct ramet_link **out_link, struct ramet_err *err);
+/* One reference less; the last one stops the background thread first. In a
+ * child of fork(): nothing. */
+void ramet_link_close(struct ramet_link *link);
+
+/* Give it a remote: takes a reference of its own on `source`. RAMET_EEXIST if
+ * it has another. `volume` may be nil. */
+RAMET_NODISCARD enum ramet_rc
+ramet_link_attach(struct ramet_link *link, struct ramet_source *source,
+                  const struct ramet_vid *volume, struct ramet_err *err);
+/* NULL: none. Lives as long as the link. */
+struct ramet_source *ramet_link_source(struct ramet_link *link);
+/* False: not bound to a volume yet. */
+bool ramet_link_volume(struct ramet_link *link, struct ramet_vid *out_volume);
+void
+ramet_link_set_volume(struct ramet_link *link, const struct ramet_vid *volume);
+
+/* Note what is known of the remote: its newest LSN, and when the first commit
+ * past `own_lsn` was made. */
+void ramet_link_note_remote(struct ramet_link *link, uint64_t remote_lsn,
+                            uint64_t behind_since_ms);
+/* The remote was asked, and does not have the commit that `state` stands on. */
+void ramet_link_note_lacking(struct ramet_link *link,
+                             const struct ramet_replica_state *state);
+/* Was that found of the commit that `state` stands on? Once the replica stands
+ * elsewhere it means nothing, whoever moved it. Needs mutex. */
+bool ramet_link_lacks(const struct ramet_link *link,
+                      const struct ramet_replica_state *state);
+/* What a verb (a string constant) came to. A success takes back the error of
+ * its own kind only: that pulls work does not mend a push that is refused. */
+void ramet_link_note_result(struct ramet_link *link, const char *verb,
+                            enum ramet_rc rc, const struct ramet_err *err);
+
+/* Make sure the link has its own session, cloned from `session`, which the
+ * calling thread owns. Needs sync_mutex. */
+RAMET_NODISCARD enum ramet_rc
+ramet_link_need_session(struct ramet_link *link, struct ramet_session *session,
+                        struct ramet_err *err);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * progress.h - how far a verb is, and what it did.
+ *
+ * Layer: client, sync.
+ */
+#ifndef RAMET_CLIENT_SYNC_PROGRESS_H
+#define RAMET_CLIENT_SYNC_PROGRESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* ---- sync verbs. None may be called inside a write transaction of this
+ * file (RAMET_EINVAL). They block; progress is optional. A file that was opened
+ * for reading only (RAMET_OPEN_READONLY) refuses them with RAMET_EREADONLY,
+ * whatever other files of the process may do to the same replica; with
+ * RAMET_OPEN_PULL it may fetch and pull, and a pull of its does nothing else:
+ * no commit is settled, no volume bound. ------------------------------------ */
+struct ramet_progress {
+    const char *verb; /* "push", "hydrate", … */
+    uint64_t pages_done, pages_total;
+    uint64_t bytes_done, bytes_total; /* compressed, over the wire */
+};
+
+typedef bool ramet_progress_fn(void *ctx, const struct ramet_progress *p);
+
+struct ramet_sync_result {
+    uint64_t durable_lsn;
+    uint64_t remote_lsn;
+    uint64_t pages;
+    uint64_t bytes; /* sent or fetched */
+    uint64_t requests;
+};
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * refusal.c - see refusal.h.
+ *
+ * Layer: client.
+ */
+#include "client/sync/refusal.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+#include "client/remote/remote.h"
+#include "client/remote/source.h"
+#include "client/snapshot.h"
+#include "client/sync/fence.h"
+#include "client/sync/link.h"
+#include "client/sync/sync.h"
+#include "core/log.h"
+
+/* A Date has whole seconds, and an answer was under way for a while. */
+#define CLOCK_GRAIN_MS 5000
+
+static void
+warn_once(struct ramet_link *link, int64_t behind_ms)
+{
+    char number[RAMET_LOG_NUM_SIZE];
+
+    if (atomic_exchange(&link->told_clock, true))
+        return;
+    ramet_log(RAMET_LOG_WARN,
+              "this machine's clock is behind the remote's: commits made here "
+              "are dated too early",
+              "file", link->path, "minutes",
+              ramet_log_num(number, (uint64_t)behind_ms / 60000), NULL);
+}
+
+enum ramet_rc
+ramet_refusal_by_clock(struct ramet_link *link, struct ramet_source *source,
+                       const struct ramet_head *base, struct ramet_err *err)
+{
+    const int64_t limit_ms = (int64_t)RAMET_SKEW_MAX_MS + CLOCK_GRAIN_MS;
+    struct ramet_remote *const remote = ramet_source_remote(source);
+    int64_t ahead_ms;
+
+    if (remote == NULL || remote->ops->clock_ahead == NULL ||
+        !remote->ops->clock_ahead(remote, &ahead_ms))
+        return RAMET_OK;
+    if (ahead_ms < -limit_ms)
+        warn_once(link, -ahead_ms);
+    /* The time of what it stands on and 1 ms is always taken. */
+    if (ahead_ms <= limit_ms ||
+        link->os->wall_ms(link->os->ctx) <= base->time_ms + 1)
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ECLOCK,
+                      "%s: this machine's clock is %" PRId64
+                      " minutes ahead of %.200s, which takes no commit from "
+                      "the future: nothing was sent, and nothing is lost",
+                      link->path, ahead_ms / 60000, ramet_source_text(source));
+}
+
+/* Is every segment that the commit names in the store, with its size? */
+static enum ramet_rc
+has_segments(struct ramet_sync *sync, const uint8_t *object, size_t len,
+             bool *out_all, struct ramet_err *err)
+{
+    struct ramet_commit commit;
+    struct ramet_hash hash;
+    uint32_t head_len;
+    enum ramet_rc rc;
+
+    *out_all = true;
+    rc = ramet_commit_head_length(object, &head_len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_commit_decode(object, head_len, &sync->volume,
+                             sync->state->newest.lsn + 1, len, &commit, &hash,
+                             err);
+    if (rc != RAMET_OK)
+        return rc;
+    for (uint32_t i = 0; rc == RAMET_OK && *out_all && i < commit.segment_count;
+         i++) {
+        const struct ramet_place place = {.volume = sync->volume,
+                                          .kind = RAMET_IN_SEGMENT,
+                                          .segment = commit.segments[i].id};
+        char key[RAMET_KEY_MAX];
+        uint64_t size = 0;
+
+        if (i == 0 && commit.has_inline)
+            continue;
+        ramet_place_key(&place, key);
+        rc = ramet_objstore_size(ramet_source_store(sync->source), key, &size,
+                                 err);
+        *out_all = rc == RAMET_OK && size == commit.segments[i].size_bytes;
+        if (rc == RAMET_ENOTFOUND)
+            rc = RAMET_OK;
+    }
+    ramet_commit_done(&commit);
+    return rc;
+}
+
+/* Would the same pages fare better in a new commit? */
+static enum ramet_rc
+is_worth_it(struct ramet_sync *sync, const struct ramet_head *newest,
+            const struct ramet_remote_point *point, const uint8_t *object,
+            size_t len, enum ramet_rc refusal, bool *out_worth,
+            struct ramet_err *err)
+{
+    const struct ramet_os *const os = sync->link->os;
+    bool all = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (refusal == RAMET_ECLOCK) {
+        *out_worth = os->wall_ms(os->ctx) < point->time_ms &&
+                     ramet_refusal_by_clock(sync->link, sync->source, newest,
+                                            NULL) == RAMET_OK;
+        return RAMET_OK;
+    }
+    rc = has_segments(sync, object, len, &all, err);
+    *out_worth = rc == RAMET_OK && !all;
+    return rc;
+}
+
+enum ramet_rc
+ramet_refusal_settle(struct ramet_sync *sync, const uint8_t *object, size_t len,
+                     struct ramet_err *err)
+{
+    const struct ramet_err refusal = *err;
+    struct ramet_remote_point point;
+    struct ramet_head newest;
+    struct ramet_cid id;
+    bool worth = false;
+    enum ramet_rc rc;
+
+    assert(ramet_refusal_is_one(refusal.code));
+    rc = ramet_sync_point(object, len, &sync->volume, &point, &id, err);
+    if (rc == RAMET_OK)
+        rc = ramet_sync_newest(sync, &newest, err);
+    if (rc == RAMET_OK)
+        rc = is_worth_it(sync, &newest, &point, object, len, refusal.code,
+                         &worth, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!worth) {
+        *err = refusal;
+        return refusal.code;
+    }
+    if (newest.lsn + 1 == point.lsn)
+        rc = ramet_fence_slot(sync, &newest, err);
+    return rc == RAMET_OK ? ramet_fence_conclude(sync, &point, err) : rc;
+}
+
+enum ramet_rc
+ramet_refusal_fence(struct ramet_sync *sync, struct ramet_err *err)
+{
+    struct ramet_head newest;
+    enum ramet_rc rc = ramet_sync_newest(sync, &newest, err);
+
+    if (rc == RAMET_OK && newest.lsn == sync->state->newest.lsn)
+        rc = ramet_fence_slot(sync, &newest, err);
+    return rc;
+}

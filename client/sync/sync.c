@@ -1,0 +1,383 @@
+/*
+ * sync.c - what all runs of sync.h have in common.
+ *
+ * Layer: client.
+ */
+#include "client/sync/sync.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "client/remote/meter.h"
+#include "client/remote/source.h"
+#include "client/snapshot.h"
+#include "client/store/store.h"
+#include "client/sync/link.h"
+#include "core/waiting.h"
+
+#define RETRY_FIRST_US 2000u
+#define RETRY_LAST_US 50000u
+#define TURN_MS 1000u
+
+/* Bytes that this run has sent, or, if it sent none, fetched. */
+static uint64_t
+bytes_moved(const struct ramet_sync *sync)
+{
+    const struct ramet_meter *const meter = ramet_source_meter(sync->source);
+    const uint64_t written =
+        atomic_load(&meter->bytes_written) - sync->written_before;
+
+    return written > 0 ? written
+                       : atomic_load(&meter->bytes_read) - sync->read_before;
+}
+
+static bool
+is_over(const struct ramet_sync *sync)
+{
+    const struct ramet_waiter *const patience = sync->patience;
+
+    return (sync->cancel != NULL && atomic_load(sync->cancel)) ||
+           (patience != NULL && patience->is_over(patience->ctx));
+}
+
+/* Sleep the longer the more was spent; false: that was enough. */
+static bool
+pause_between(const struct ramet_sync *sync, const struct ramet_os *os,
+              uint64_t wait_ms, uint64_t *spent_ms)
+{
+    uint64_t us = RETRY_FIRST_US + *spent_ms * 100;
+
+    if (*spent_ms >= wait_ms || is_over(sync))
+        return false;
+    if (us > RETRY_LAST_US)
+        us = RETRY_LAST_US;
+    os->sleep_us(os->ctx, us);
+    *spent_ms += (us + 999) / 1000;
+    return true;
+}
+
+/*
+ * One run at a time in a process. Whoever brings patience of its own waits for
+ * a short while all the same: the runs of the background thread are many and
+ * mostly short, and not what somebody thinks of who wants no waiting.
+ */
+static enum ramet_rc
+take_turn(const struct ramet_sync *sync, struct ramet_link *link,
+          struct ramet_err *err)
+{
+    const struct ramet_waiter *const patience = sync->patience;
+    uint64_t spent_ms = 0;
+
+    if (patience == NULL) {
+        ramet_mutex_lock(&link->sync_mutex);
+        return RAMET_OK;
+    }
+    while (!ramet_mutex_trylock(&link->sync_mutex))
+        if (!pause_between(sync, link->os, TURN_MS, &spent_ms) &&
+            (is_over(sync) || !patience->wait(patience->ctx)))
+            return RAMET_FAIL(err, RAMET_EBUSY,
+                              "%s: this process is at another push or pull",
+                              link->path);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
+                 struct ramet_session *from, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    assert(sync->link == NULL && sync->verb != NULL);
+    rc = take_turn(sync, link, err);
+    if (rc != RAMET_OK)
+        return rc;
+    sync->link = link;
+    sync->state = &link->state;
+    sync->report.verb = sync->verb;
+    rc = ramet_link_need_session(link, from, err);
+    if (rc != RAMET_OK)
+        return rc;
+    sync->session = link->session;
+    ramet_session_set_waiter(sync->session, sync->patience);
+    ramet_waiting_set(sync->patience);
+    return ramet_sync_look(sync, err);
+}
+
+/* What status and the caller are told after a run. */
+static void
+note_result(struct ramet_sync *sync)
+{
+    struct ramet_link *const link = sync->link;
+    const struct ramet_replica_state *const state = sync->state;
+
+    ramet_mutex_lock(&link->mutex);
+    if (link->remote_lsn <= state->newest.lsn)
+        link->behind_since_ms = 0;
+    if (link->remote_lsn < state->newest.lsn && !ramet_link_lacks(link, state))
+        link->remote_lsn = state->newest.lsn;
+    sync->result.remote_lsn = link->remote_lsn;
+    ramet_mutex_unlock(&link->mutex);
+    sync->result.durable_lsn = state->newest.lsn;
+    if (sync->source != NULL) {
+        sync->result.requests =
+            ramet_source_requests(sync->source) - sync->requests_before;
+        sync->result.bytes = bytes_moved(sync);
+    }
+}
+
+void
+ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
+               const struct ramet_err *err)
+{
+    struct ramet_link *const link = sync->link;
+
+    if (link == NULL)
+        return; /* it never had its turn */
+    if (sync->session != NULL) {
+        ramet_session_set_waiter(sync->session, NULL);
+        ramet_waiting_set(NULL);
+        if (sync->has_push_lock)
+            ramet_session_unlock_push(sync->session);
+        ramet_session_unpin(sync->session);
+        note_result(sync);
+    }
+    if (rc != RAMET_EBUSY && rc != RAMET_ECANCELLED)
+        ramet_link_note_result(link, sync->verb, rc, err);
+    sync->link = NULL;
+    ramet_mutex_unlock(&link->sync_mutex);
+}
+
+enum ramet_rc
+ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        ramet_session_state(sync->session, sync->state, err);
+
+    return rc == RAMET_OK
+               ? ramet_session_doubt(sync->session, &sync->doubt, err)
+               : rc;
+}
+
+enum ramet_rc
+ramet_sync_act(struct ramet_sync *sync, ramet_sync_decide *decide, void *ctx,
+               struct ramet_err *err)
+{
+    const struct ramet_os *const os = sync->link->os;
+    const uint64_t began_ns = os->mono_ns(os->ctx);
+    enum ramet_rc rc = decide(sync, ctx, err);
+
+    while (rc == RAMET_ESNAPSHOT) {
+        uint64_t spent_ms = (os->mono_ns(os->ctx) - began_ns) / 1000000;
+
+        if (!pause_between(sync, os, sync->wait_ms, &spent_ms))
+            return rc;
+        rc = ramet_sync_look(sync, err);
+        if (rc == RAMET_OK)
+            rc = decide(sync, ctx, err);
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
+{
+    struct ramet_link *const link = sync->link;
+
+    if (sync->source == NULL) {
+        struct ramet_meter *meter;
+
+        sync->source = ramet_link_source(link);
+        if (sync->source == NULL)
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "%s: has no remote; `ramet init %s --remote "
+                              "URL` gives it one",
+                              link->path, link->path);
+        meter = ramet_source_meter(sync->source);
+        sync->requests_before = ramet_source_requests(sync->source);
+        sync->read_before = atomic_load(&meter->bytes_read);
+        sync->written_before = atomic_load(&meter->bytes_written);
+    }
+    if (!ramet_link_volume(link, &sync->volume))
+        return ramet_source_connect(
+            sync->source, !sync->follows && atomic_load(&link->may_create),
+            err);
+    return ramet_source_history(sync->source, &sync->volume, &sync->history,
+                                err);
+}
+
+bool
+ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms)
+{
+    const struct ramet_waiter *const patience = sync->patience;
+
+    if (patience != NULL)
+        return !is_over(sync) && patience->wait(patience->ctx);
+    return pause_between(sync, sync->link->os, sync->wait_ms, spent_ms);
+}
+
+enum ramet_rc
+ramet_sync_lock_push(struct ramet_sync *sync, struct ramet_err *err)
+{
+    uint64_t spent_ms = 0;
+    enum ramet_rc rc;
+
+    if (!sync->has_push_lock) {
+        do
+            rc = ramet_session_lock_push(sync->session, err);
+        while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
+        if (rc != RAMET_OK)
+            return rc;
+        sync->has_push_lock = true;
+    }
+    return ramet_sync_look(sync, err);
+}
+
+bool
+ramet_sync_pending(const struct ramet_sync *sync)
+{
+    const struct ramet_replica_state *const state = sync->state;
+
+    return state->commits_in_flight > 0 || state->commits_later > 0 ||
+           !ramet_id_is_nil(&state->intent.id) ||
+           !ramet_id_is_nil(&sync->doubt.id);
+}
+
+enum ramet_rc
+ramet_sync_diverged(const struct ramet_sync *sync, uint64_t remote_lsn,
+                    struct ramet_err *err)
+{
+    return RAMET_FAIL(
+        err, RAMET_EDIVERGED,
+        "%s: diverged: %" PRIu64 " local commit(s) on LSN %" PRIu64
+        ", and the remote went on to LSN %" PRIu64
+        "; nothing is lost: `ramet export` saves a copy, `ramet "
+        "reset` adopts the remote (and keeps a copy)",
+        sync->link->path,
+        sync->state->commits_in_flight + sync->state->commits_later,
+        sync->state->newest.lsn, remote_lsn);
+}
+
+enum ramet_rc
+ramet_sync_went_back(struct ramet_link *link,
+                     const struct ramet_replica_state *state,
+                     uint64_t remote_lsn, struct ramet_err *err)
+{
+    ramet_link_note_lacking(link, state);
+    ramet_source_forget(ramet_link_source(link), &state->volume);
+    if (remote_lsn == 0)
+        return RAMET_FAIL(err, RAMET_EWENTBACK,
+                          "%s: the remote went back in time: it has no commit "
+                          "of this volume any more, and this replica stands on "
+                          "LSN %" PRIu64
+                          " (deleted, or another store?); nothing was changed: "
+                          "`ramet export` saves a copy, of which `ramet init` "
+                          "makes a new volume",
+                          link->path, state->newest.lsn);
+    return RAMET_FAIL(err, RAMET_EWENTBACK,
+                      "%s: the remote went back in time: it is at LSN %" PRIu64
+                      " and does not have LSN %" PRIu64
+                      " on which this replica stands (restored from a "
+                      "backup?); nothing was changed: `ramet export` saves a "
+                      "copy, `ramet reset` adopts the remote",
+                      link->path, remote_lsn, state->newest.lsn);
+}
+
+/* When the first commit past ours was made; one request at most. */
+static uint64_t
+behind_since(struct ramet_sync *sync, const struct ramet_head *newest)
+{
+    const uint64_t next = sync->state->newest.lsn + 1;
+    struct ramet_head head = *newest;
+
+    if (newest->lsn < next)
+        return 0;
+    if (newest->lsn > next &&
+        ramet_history_head(sync->history, next, &head, NULL) != RAMET_OK)
+        head = *newest;
+    return head.time_ms;
+}
+
+static void
+note_news(struct ramet_link *link, uint64_t lsn)
+{
+    ramet_mutex_lock(&link->mutex);
+    link->news += lsn > link->remote_lsn;
+    ramet_mutex_unlock(&link->mutex);
+}
+
+enum ramet_rc
+ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
+                  struct ramet_err *err)
+{
+    const struct ramet_point stand = ramet_snapshot_point(&sync->state->newest);
+    struct ramet_head newest;
+    struct ramet_head base;
+    enum ramet_rc rc;
+
+    assert(sync->history != NULL);
+    rc = ramet_source_newest(sync->source, &sync->volume, &newest, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (newest.lsn > stand.lsn)
+        note_news(sync->link, newest.lsn);
+    ramet_link_note_remote(sync->link, newest.lsn, behind_since(sync, &newest));
+    if (stand.lsn > 0) {
+        if (newest.lsn < stand.lsn)
+            return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
+                                        err);
+        rc = ramet_history_head_of(sync->history, &stand, &base, err);
+        if (rc == RAMET_EWENTBACK)
+            return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
+                                        err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    *out_head = newest;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err)
+{
+    sync->report.pages_done += pages;
+    if (sync->source != NULL)
+        sync->report.bytes_done = bytes_moved(sync);
+    if (is_over(sync) || (sync->progress != NULL &&
+                          !sync->progress(sync->progress_ctx, &sync->report)))
+        return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: %s was cancelled",
+                          sync->link->path, sync->verb);
+    return RAMET_OK;
+}
+
+void
+ramet_sync_point_of(const struct ramet_head *head,
+                    struct ramet_remote_point *out_point)
+{
+    *out_point = (struct ramet_remote_point){
+        .lsn = head->lsn,
+        .hash = head->hash,
+        .time_ms = head->time_ms,
+        .page_size = head->page_size,
+        .page_count = head->page_count,
+        .byte_length = head->byte_length,
+    };
+}
+
+enum ramet_rc
+ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
+{
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    rc = ramet_sync_connect(sync, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (sync->history == NULL) { /* not pushed yet: is the remote there? */
+        struct ramet_vid volume;
+
+        rc = ramet_source_resolve(sync->source, &volume, err);
+        return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    }
+    return ramet_sync_newest(sync, &head, err);
+}

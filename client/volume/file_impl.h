@@ -1,0 +1,70 @@
+/*
+ * file_impl.h - what file*.c share of struct ramet_file.
+ *
+ *   (1) either `session` and `link`, or `view`
+ *   (2) all of it belongs to the thread that uses the file
+ *
+ * Layer: client, internal.
+ */
+#ifndef RAMET_CLIENT_VOLUME_FILE_IMPL_H
+#define RAMET_CLIENT_VOLUME_FILE_IMPL_H
+
+#include "client/remote/token.h"
+#include "client/sync/background.h"
+#include "client/sync/durable.h"
+#include "client/sync/link.h"
+#include "client/sync/sync.h"
+#include "client/volume/file.h"
+#include "client/volume/view.h"
+
+struct ramet_file {
+    struct ramet_session *session; /* NULL: a view; invariant (1) */
+    struct ramet_link *link;       /* NULL: a view */
+    struct ramet_view *view;       /* NULL: a replica */
+    const struct ramet_os *os;
+    unsigned fork_count;
+    char *path; /* absolute */
+    unsigned flags;
+    enum ramet_sync_mode sync; /* never RAMET_SYNC_DEFAULT */
+    uint64_t close_wait_ms;
+    uint64_t commit_timeout_ms;
+    bool pushes; /* counted by the link's background thread */
+    const struct ramet_waiter *patience; /* NULL: by time */
+    ramet_progress_fn *progress;
+    void *progress_ctx;
+    struct ramet_replica_state state; /* of `session`, for status */
+    struct ramet_durable durable;     /* sync=commit */
+};
+
+/* How long a verb waits for what another process holds. */
+#define RAMET_VERB_WAIT_MS 10000u
+
+RAMET_NODISCARD enum ramet_rc
+ramet_file_check_fork(const struct ramet_file *file, struct ramet_err *err);
+/* The file as a replica that may be synced just now, else why not. */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_check_verb(struct ramet_file *file, const char *verb,
+                      struct ramet_err *err);
+/* The remote that a user named, as a URL; *out_given false: none was. */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_parse_remote(const struct ramet_file_options *options,
+                        const char *remote, struct ramet_url *out_url,
+                        struct ramet_err *err);
+/* The source for a URL, with the token that is for it: client/token.h. */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_open_source(const struct ramet_file_options *options,
+                       const struct ramet_url *url, enum ramet_naming naming,
+                       struct ramet_source **out_source, struct ramet_err *err);
+/* What the file at `path` is, by its first bytes; blobs get a page size that
+ * fits their length. Left alone where the options say it, or where there is
+ * no plain file. */
+void ramet_file_guess_kind(const struct ramet_os *os, const char *path,
+                           struct ramet_replica_options *options);
+/* A lazy replica at `path` of the volume's newest commit. RAMET_ENOTFOUND: no
+ * volume, or no commit in it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_clone_lazily(const char *path, struct ramet_source *source,
+                        const struct ramet_replica_options *options,
+                        struct ramet_head *out_head, struct ramet_err *err);
+
+#endif

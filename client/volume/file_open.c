@@ -1,0 +1,627 @@
+/*
+ * file_open.c - opens a file: chooses among replica and view, finds the
+ * remote, starts what belongs to it.
+ *
+ * Where the remote comes from: the option; else what RAMET_REMOTE has for the
+ * file; else the binding of the replica that is there.
+ *
+ * Layer: client.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/remote/config.h"
+#include "client/remote/remote.h"
+#include "client/remote/source.h"
+#include "client/remote/token.h"
+#include "client/snapshot.h"
+#include "client/store/path.h"
+#include "client/store/store.h"
+#include "client/sync/background.h"
+#include "client/sync/link.h"
+#include "client/sync/sync.h"
+#include "client/volume/env_remote.h"
+#include "client/volume/file.h"
+#include "client/volume/file_impl.h"
+#include "client/volume/view.h"
+#include "core/alloc.h"
+
+#define PUSH_INTERVAL_MS 50u
+#define FETCH_TIMEOUT_MS 10000u
+#define COMMIT_TIMEOUT_MS 10000u
+#define CLOSE_WAIT_MS 2000u
+#define SQLITE_MAGIC "SQLite format 3"
+
+/* What an open knows while it works. */
+struct opening {
+    const struct ramet_file_options *options;
+    const struct ramet_os *os;
+    const char *path; /* absolute */
+    bool has_url;
+    bool url_is_explicit;
+    struct ramet_url url;
+    enum ramet_naming naming; /* of url */
+    struct ramet_file *file;
+};
+
+void
+ramet_file_options_init(struct ramet_file_options *options)
+{
+    *options = (struct ramet_file_options){.close_wait_ms = -1};
+}
+
+enum ramet_rc
+ramet_file_parse_remote(const struct ramet_file_options *options,
+                        const char *remote, struct ramet_url *out_url,
+                        struct ramet_err *err)
+{
+    struct ramet_config *config = NULL;
+    char url[RAMET_URL_MAX];
+    enum ramet_rc rc;
+
+    if (strstr(remote, "://") != NULL)
+        return ramet_url_parse(remote, out_url, err);
+    rc = ramet_config_load(options->config, &config, err);
+    if (rc == RAMET_OK)
+        rc = ramet_config_url(config, remote, url, sizeof(url), err);
+    ramet_config_free(config);
+    return rc == RAMET_OK ? ramet_url_parse(url, out_url, err) : rc;
+}
+
+enum ramet_rc
+ramet_file_open_source(const struct ramet_file_options *options,
+                       const struct ramet_url *url, enum ramet_naming naming,
+                       struct ramet_source **out_source, struct ramet_err *err)
+{
+    struct ramet_source_options source = {
+        .os = options->os,
+        .timeout_ms = options->fetch_timeout_ms > 0 ? options->fetch_timeout_ms
+                                                    : FETCH_TIMEOUT_MS,
+    };
+    struct ramet_token token = {.text = NULL};
+    enum ramet_rc rc;
+
+    if (options->sync == RAMET_SYNC_COMMIT && options->commit_timeout_ms > 0 &&
+        options->commit_timeout_ms < source.timeout_ms)
+        source.timeout_ms = options->commit_timeout_ms;
+    rc = ramet_token_for(url, naming, options->config, &token, err);
+    source.token = token.text;
+    source.withheld_why = token.withheld_why;
+    if (rc == RAMET_OK)
+        rc = ramet_source_open(url, &source, out_source, err);
+    ramet_free(token.text);
+    return rc;
+}
+
+/* And more than a clone that was cut off, which the next one takes up. */
+static bool
+file_is_there(const struct ramet_os *os, const char *path)
+{
+    struct ramet_stat st;
+
+    return os->stat_at(os->ctx, AT_FDCWD, path, &st) == 0 &&
+           !ramet_replica_is_leftover(os, path);
+}
+
+/* 64 KiB pages cost a large file a sixteenth of the bookkeeping; small ones
+ * send less when a byte of them changes. */
+static uint32_t
+blob_page_size(uint64_t size_bytes)
+{
+    if (size_bytes >= 1u << 30)
+        return 65536;
+    return size_bytes >= 64u << 20 ? 16384 : 4096;
+}
+
+void
+ramet_file_guess_kind(const struct ramet_os *os, const char *path,
+                      struct ramet_replica_options *options)
+{
+    uint8_t magic[sizeof(SQLITE_MAGIC)];
+    struct ramet_stat st = {.size_bytes = 0};
+    size_t got = 0;
+    int fd;
+
+    if (options->kind != 0)
+        return;
+    fd = os->open(os->ctx, AT_FDCWD, path, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0)
+        return;
+    if (os->stat(os->ctx, fd, &st) == 0 &&
+        ramet_os_read_some(os, fd, magic, sizeof(magic), 0, &got, path, NULL) ==
+            RAMET_OK &&
+        !(got == sizeof(magic) &&
+          memcmp(magic, SQLITE_MAGIC, sizeof(magic)) == 0)) {
+        options->kind = RAMET_KIND_BLOB;
+        if (options->page_size == 0)
+            options->page_size = blob_page_size(st.size_bytes);
+    }
+    os->close(os->ctx, fd);
+}
+
+/* ---- the remote of a replica ---------------------------------------------- */
+
+/* Another URL is fine if it leads to the same volume: a server's, say, for
+ * what was cloned from its directory. */
+static enum ramet_rc
+check_other_url(const struct opening *opening,
+                const struct ramet_replica_state *state,
+                struct ramet_source *source, struct ramet_err *err)
+{
+    struct ramet_vid volume;
+    enum ramet_rc rc;
+
+    if (strcmp(ramet_source_text(source), state->remote) == 0)
+        return RAMET_OK;
+    rc = ramet_source_resolve(source, &volume, err);
+    if (rc == RAMET_OK && ramet_id_compare(&volume.id, &state->volume.id) == 0)
+        return RAMET_OK;
+    if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
+        return rc;
+    return RAMET_FAIL(err, RAMET_EEXIST,
+                      "%s: belongs to %.200s, not to %.200s; a replica is not "
+                      "rebound: `ramet export` makes a file that can be",
+                      opening->path, state->remote, ramet_source_text(source));
+}
+
+/*
+ * The volume is made by the first push, which may be long in coming: what is
+ * named here is noted at once, so that others who look at the replica know that
+ * it is to have a remote. That it can't be noted is no reason not to open.
+ */
+static void
+note_remote(const struct opening *opening, const char *text)
+{
+    static const struct ramet_vid none;
+    struct ramet_file *const file = opening->file;
+
+    if ((file->flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) == 0 ||
+        (file->flags & RAMET_OPEN_READONLY) != 0 ||
+        strcmp(file->state.remote, text) == 0)
+        return;
+    (void)!ramet_session_bind(file->session, text, &none, NULL);
+}
+
+/* What `state` says counts; but if somebody says the same, he named it. */
+static enum ramet_rc
+take_url_of_state(struct opening *opening, struct ramet_err *err)
+{
+    const char *const remote = opening->file->state.remote;
+    char said[RAMET_URL_MAX];
+
+    if (opening->has_url) {
+        ramet_url_format(&opening->url, said, sizeof(said));
+        if (strcmp(said, remote) == 0)
+            return RAMET_OK;
+    }
+    opening->naming = RAMET_NAMED_BY_REPLICA;
+    opening->has_url = true;
+    return ramet_url_parse(remote, &opening->url, err);
+}
+
+static enum ramet_rc
+refuse_no_database(const struct opening *opening, struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "%s is no SQLite database, and no commit could carry it "
+                      "as one",
+                      opening->path);
+}
+
+/* What could never be pushed is not bound to a remote. */
+static enum ramet_rc
+check_can_be_sent(const struct opening *opening, struct ramet_err *err)
+{
+    const struct ramet_snapshot *const s = &opening->file->state.newest;
+
+    return opening->file->state.kind == RAMET_KIND_SQLITE &&
+                   s->page_size != 0 && s->byte_length % s->page_size != 0
+               ? refuse_no_database(opening, err)
+               : RAMET_OK;
+}
+
+static enum ramet_rc
+attach_remote(struct opening *opening, struct ramet_err *err)
+{
+    struct ramet_file *const file = opening->file;
+    const struct ramet_replica_state *const state = &file->state;
+    const bool bound = !ramet_id_is_nil(&state->volume.id);
+    const bool noted = !bound && !opening->has_url && state->remote[0] != '\0';
+    struct ramet_source *source = NULL;
+    enum ramet_rc rc;
+
+    if (noted || (bound && !opening->url_is_explicit)) {
+        rc = take_url_of_state(opening, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    if (!opening->has_url)
+        return RAMET_OK;
+    rc = check_can_be_sent(opening, err);
+    if (rc == RAMET_OK)
+        rc = ramet_file_open_source(opening->options, &opening->url,
+                                    opening->naming, &source, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (bound)
+        rc = check_other_url(opening, state, source, err);
+    if (rc == RAMET_OK)
+        rc = ramet_link_attach(file->link, source, &state->volume, err);
+    if (rc == RAMET_OK && (noted || (file->flags & RAMET_OPEN_CREATE) != 0))
+        atomic_store(&file->link->may_create, true);
+    if (rc == RAMET_OK && !bound && !noted)
+        note_remote(opening, ramet_source_text(source));
+    ramet_source_close(source);
+    return rc;
+}
+
+/* ---- a replica ------------------------------------------------------------ */
+
+enum ramet_rc
+ramet_file_clone_lazily(const char *path, struct ramet_source *source,
+                        const struct ramet_replica_options *options,
+                        struct ramet_head *out_head, struct ramet_err *err)
+{
+    struct ramet_remote_point point;
+    struct ramet_replica_options mine = *options;
+    struct ramet_vid volume;
+    uint8_t *page1 = NULL;
+    enum ramet_rc rc;
+
+    rc = ramet_source_resolve(source, &volume, err);
+    if (rc == RAMET_OK)
+        rc = ramet_source_newest(source, &volume, out_head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (out_head->lsn == 0)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%.200s: has no commit yet",
+                          ramet_source_text(source));
+    rc = ramet_sync_page1(source, &volume, out_head, &page1, err);
+    if (rc != RAMET_OK)
+        return rc;
+    mine.kind = out_head->kind;
+    ramet_sync_point_of(out_head, &point);
+    rc = ramet_replica_create_clone(path, &mine, ramet_source_text(source),
+                                    &volume, &point, page1, err);
+    ramet_free(page1);
+    return rc;
+}
+
+/* There is nothing at the path, and a remote is named. */
+static enum ramet_rc
+clone_if_there(struct opening *opening,
+               const struct ramet_replica_options *replica,
+               struct ramet_err *err)
+{
+    const bool create = (opening->options->flags & RAMET_OPEN_CREATE) != 0;
+    struct ramet_source *source = NULL;
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    rc = ramet_file_open_source(opening->options, &opening->url,
+                                opening->naming, &source, err);
+    if (rc == RAMET_OK)
+        rc = ramet_source_connect(source, create, err);
+    if (rc == RAMET_OK)
+        rc =
+            ramet_file_clone_lazily(opening->path, source, replica, &head, err);
+    if (rc == RAMET_EEXIST) /* somebody else just made it */
+        rc = RAMET_OK;
+    if (rc == RAMET_ENOTFOUND && create) /* it comes into being by a push */
+        rc = RAMET_OK;
+    ramet_source_close(source);
+    return rc;
+}
+
+/* A blob that was edited in place is what a blob is for: take it as it is. */
+static enum ramet_rc
+open_session(struct opening *opening, struct ramet_replica_options *replica,
+             struct ramet_err *err)
+{
+    struct ramet_file *const file = opening->file;
+    struct ramet_replica_options unasked = *replica;
+    uint64_t changed;
+    enum ramet_rc rc;
+
+    rc = ramet_session_open(opening->path, replica, &file->session, err);
+    if (rc != RAMET_EFOREIGN ||
+        ramet_replica_kind(opening->os, opening->path) != RAMET_KIND_BLOB ||
+        (replica->flags & RAMET_OPEN_READONLY) != 0)
+        return rc;
+    unasked.flags |= RAMET_OPEN_UNASKED;
+    rc = ramet_replica_adopt_base(opening->path, &unasked, &changed, err);
+    return rc == RAMET_OK
+               ? ramet_session_open(opening->path, replica, &file->session, err)
+               : rc;
+}
+
+static enum ramet_sync_mode
+choose_mode(const struct ramet_file *file, enum ramet_sync_mode asked)
+{
+    const bool has_remote = ramet_link_source(file->link) != NULL;
+
+    if (asked == RAMET_SYNC_DEFAULT)
+        asked = RAMET_SYNC_AUTO;
+    if (asked == RAMET_SYNC_AUTO &&
+        (!has_remote || ramet_replica_is_readonly(file->link->replica)))
+        return RAMET_SYNC_MANUAL;
+    if (asked == RAMET_SYNC_COMMIT && (file->flags & RAMET_OPEN_READONLY) != 0)
+        return RAMET_SYNC_MANUAL; /* it commits nothing */
+    return asked;
+}
+
+static enum ramet_rc
+start_sync(struct opening *opening, struct ramet_err *err)
+{
+    const struct ramet_file_options *const options = opening->options;
+    struct ramet_file *const file = opening->file;
+    uint64_t interval_ms = options->push_interval_ms > 0
+                               ? options->push_interval_ms
+                               : PUSH_INTERVAL_MS;
+    enum ramet_rc rc;
+
+    file->sync = choose_mode(file, options->sync);
+    if (file->sync == RAMET_SYNC_COMMIT &&
+        ramet_link_source(file->link) == NULL)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: sync=commit needs a remote (remote=URL, or "
+                          "'ramet init' first)",
+                          opening->path);
+    file->close_wait_ms = file->sync == RAMET_SYNC_AUTO ? CLOSE_WAIT_MS : 0;
+    if (options->close_wait_ms >= 0)
+        file->close_wait_ms = (uint64_t)options->close_wait_ms;
+    if (file->sync != RAMET_SYNC_AUTO)
+        return RAMET_OK;
+    if ((file->flags & RAMET_OPEN_READONLY) != 0)
+        interval_ms = 0; /* it follows */
+    rc = ramet_background_start(file->link, file->session, interval_ms, err);
+    file->pushes = rc == RAMET_OK && interval_ms > 0;
+    return rc;
+}
+
+/* Somebody deleted the file, and whoever opens it now would make one. */
+static bool
+is_deleted(const struct opening *opening)
+{
+    struct ramet_stat st;
+
+    return (opening->options->flags & RAMET_OPEN_CREATE) != 0 &&
+           opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path,
+                                &st) == -ENOENT &&
+           ramet_replica_is_orphan(opening->os, opening->path);
+}
+
+/* Of a plain file that is going to be a replica. */
+static enum ramet_rc
+choose_kind(const struct opening *opening,
+            struct ramet_replica_options *replica, struct ramet_err *err)
+{
+    struct ramet_replica_options found = {.kind = 0};
+    struct ramet_stat st;
+
+    ramet_file_guess_kind(opening->os, opening->path, replica);
+    if (replica->kind != RAMET_KIND_SQLITE || !opening->has_url ||
+        opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path, &st) <
+            0 ||
+        st.size_bytes == 0)
+        return RAMET_OK;
+    ramet_file_guess_kind(opening->os, opening->path, &found);
+    return found.kind == RAMET_KIND_BLOB ? refuse_no_database(opening, err)
+                                         : RAMET_OK;
+}
+
+static enum ramet_rc
+open_replica(struct opening *opening, struct ramet_err *err)
+{
+    const struct ramet_file_options *const options = opening->options;
+    struct ramet_file *const file = opening->file;
+    struct ramet_replica_options replica = {
+        .os = opening->os,
+        .flags = options->flags,
+        .kind = options->kind,
+        .page_size = options->page_size,
+        .cache_limit_bytes = options->cache_limit_bytes,
+    };
+    bool is_replica = ramet_replica_exists(opening->os, opening->path);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (is_replica && is_deleted(opening)) {
+        rc = ramet_replica_clear_orphan(opening->os, opening->path, err);
+        if (rc != RAMET_OK)
+            return rc;
+        is_replica = false;
+    }
+    if (!is_replica && !file_is_there(opening->os, opening->path)) {
+        if (replica.kind == 0)
+            replica.kind = options->kind_of_new;
+        if (opening->has_url)
+            rc = clone_if_there(opening, &replica, err);
+    } else if (!is_replica) {
+        rc = choose_kind(opening, &replica, err);
+    }
+    if (rc == RAMET_OK)
+        rc = open_session(opening, &replica, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_state(file->session, &file->state, err);
+    if (rc == RAMET_OK)
+        rc = ramet_link_open(file->session, opening->path, opening->os,
+                             options->fetch_timeout_ms > 0
+                                 ? options->fetch_timeout_ms
+                                 : FETCH_TIMEOUT_MS,
+                             &file->link, err);
+    if (rc == RAMET_OK)
+        rc = attach_remote(opening, err);
+    if (rc == RAMET_OK)
+        rc = start_sync(opening, err);
+    return rc;
+}
+
+/* ---- a view --------------------------------------------------------------- */
+
+/* The binding of the replica at the path, for a look into its past. */
+static enum ramet_rc
+read_binding(struct opening *opening, struct ramet_vid *out_volume,
+             struct ramet_err *err)
+{
+    const struct ramet_replica_options replica = {
+        .os = opening->os,
+        .flags = RAMET_OPEN_READONLY,
+    };
+    struct ramet_replica_state *const state = &opening->file->state;
+    struct ramet_session *session = NULL;
+    enum ramet_rc rc;
+
+    rc = ramet_session_open(opening->path, &replica, &session, err);
+    if (rc == RAMET_OK)
+        rc = ramet_session_state(session, state, err);
+    ramet_session_close(session);
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_id_is_nil(&state->volume.id))
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s: has no remote, hence no past",
+                          opening->path);
+    *out_volume = state->volume;
+    return take_url_of_state(opening, err);
+}
+
+static enum ramet_rc
+find_place(const struct opening *opening, struct ramet_view_place *out_place,
+           struct ramet_err *err)
+{
+    const struct ramet_url *const url = &opening->url;
+
+    *out_place = (struct ramet_view_place){.fixed = false};
+    if (opening->options->at != NULL) {
+        if (opening->url_is_explicit && (url->has_lsn || url->has_time))
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "at=%.64s: the URL names a snapshot, too",
+                              opening->options->at);
+        return ramet_view_place_parse(opening->options->at, out_place, err);
+    }
+    out_place->fixed = url->has_lsn || url->has_time;
+    if (url->has_lsn)
+        out_place->lsn = url->at_lsn;
+    else
+        out_place->time_ms = url->at_time_ms;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+open_view(struct opening *opening, struct ramet_err *err)
+{
+    struct ramet_file *const file = opening->file;
+    struct ramet_source *source = NULL;
+    struct ramet_vid volume;
+    bool bound = false;
+    struct ramet_view_place place;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!opening->url_is_explicit &&
+        ramet_replica_exists(opening->os, opening->path)) {
+        rc = read_binding(opening, &volume, err);
+        bound = rc == RAMET_OK;
+    }
+    if (rc == RAMET_OK && !opening->has_url)
+        rc = RAMET_FAIL(err, RAMET_EINVAL,
+                        "%s: a snapshot without a replica needs remote=URL",
+                        opening->path);
+    if (rc == RAMET_OK)
+        rc = find_place(opening, &place, err);
+    if (rc == RAMET_OK)
+        rc = ramet_file_open_source(opening->options, &opening->url,
+                                    opening->naming == RAMET_NAMED_FOR_GOOD
+                                        ? RAMET_NAMED_BY_USER
+                                        : opening->naming,
+                                    &source, err);
+    if (rc == RAMET_OK)
+        rc = ramet_view_open(source, bound ? &volume : NULL, &place,
+                             opening->options->cache_limit_bytes, opening->os,
+                             &file->view, err);
+    ramet_source_close(source);
+    file->sync = RAMET_SYNC_MANUAL;
+    return rc;
+}
+
+/* ---- open ----------------------------------------------------------------- */
+
+static enum ramet_rc
+find_url(struct opening *opening, struct ramet_err *err)
+{
+    const struct ramet_file_options *const options = opening->options;
+    enum ramet_rc rc;
+
+    opening->url_is_explicit =
+        options->remote != NULL && options->remote[0] != '\0';
+    opening->has_url = opening->url_is_explicit;
+    opening->naming = RAMET_NAMED_FOR_GOOD;
+    if (opening->url_is_explicit)
+        return ramet_file_parse_remote(options, options->remote, &opening->url,
+                                       err);
+    rc = ramet_env_remote(opening->os, options->config, opening->path,
+                          &opening->url, &opening->has_url, err);
+    opening->url_is_explicit = opening->has_url && !options->binding_first;
+    return rc;
+}
+
+/* The file at the end of all links; with RAMET_OPEN_NOFOLLOW there must be
+ * none. */
+static enum ramet_rc
+find_file(const char *path, const struct ramet_file_options *options,
+          struct ramet_file *file, struct ramet_err *err)
+{
+    bool is_link = false;
+    enum ramet_rc rc;
+
+    rc = ramet_path_resolve(file->os, path, &file->path, &is_link, err);
+    if (rc == RAMET_OK && is_link &&
+        (options->flags & RAMET_OPEN_NOFOLLOW) != 0)
+        rc = RAMET_FAIL_SYS(err, RAMET_EINVAL, ELOOP,
+                            "%.200s: is a symbolic link", path);
+    return rc;
+}
+
+enum ramet_rc
+ramet_file_open(const char *path, const struct ramet_file_options *options,
+                struct ramet_file **out_file, struct ramet_err *err)
+{
+    struct opening opening = {
+        .options = options,
+        .os = options->os != NULL ? options->os : ramet_os_system(),
+    };
+    struct ramet_file *file = ramet_calloc(1, sizeof(*file));
+    enum ramet_rc rc;
+
+    if (file == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);
+    opening.file = file;
+    file->os = opening.os;
+    file->fork_count = ramet_os_fork_count();
+    file->flags = options->flags;
+    file->commit_timeout_ms = options->commit_timeout_ms > 0
+                                  ? options->commit_timeout_ms
+                                  : COMMIT_TIMEOUT_MS;
+    rc = find_file(path, options, file, err);
+    if (rc == RAMET_OK) {
+        opening.path = file->path;
+        rc = find_url(&opening, err);
+    }
+    if (rc != RAMET_OK)
+        goto done;
+    if (options->at != NULL || options->stateless ||
+        (opening.url_is_explicit &&
+         (opening.url.has_lsn || opening.url.has_time)))
+        rc = open_view(&opening, err);
+    else
+        rc = open_replica(&opening, err);
+    if (rc != RAMET_OK)
+        goto done;
+    *out_file = file;
+    file = NULL;
+
+done:
+    ramet_file_close(file);
+    return rc;
+}

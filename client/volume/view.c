@@ -1,0 +1,493 @@
+/*
+ * view.c - see view.h.
+ *
+ *   (1) `head` is a commit that the remote has, or had until it went another
+ *       way, or lsn 0: an empty volume; pages are asked for by its LSN and hash
+ *   (2) while pinned, head and snapshot do not change
+ *
+ * Layer: client.
+ */
+#include "client/volume/view.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "client/remote/meter.h"
+#include "client/remote/pagecache.h"
+#include "client/remote/readahead.h"
+#include "client/remote/remote.h"
+#include "client/remote/source.h"
+#include "client/snapshot.h"
+#include "client/sqlite/dbheader.h"
+#include "client/sqlite/schema.h"
+#include "client/sync/fetcher.h"
+#include "core/alloc.h"
+
+#define HEADER_SIZE 100u
+
+struct ramet_view {
+    struct ramet_source *source;
+    const struct ramet_os *os;
+    struct ramet_vid volume;
+    struct ramet_history *history; /* the source's */
+    struct ramet_pagecache *cache; /* the source's */
+    size_t cache_bytes;
+    struct ramet_view_place place;
+    struct ramet_head head;
+    struct ramet_snapshot snapshot;
+    bool pinned;
+    uint64_t looked_ns;
+    uint64_t remote_lsn;
+    struct ramet_readahead readahead;
+};
+
+/* What reads of one miss are to do with the pages that come. */
+struct landing {
+    struct ramet_view *view;
+    struct ramet_point at;
+    uint32_t pgno;
+    uint8_t *page;
+};
+
+enum ramet_rc
+ramet_view_place_parse(const char *text, struct ramet_view_place *out_place,
+                       struct ramet_err *err)
+{
+    struct ramet_view_place place = {.fixed = true};
+    const char *p = text;
+
+    while (*p >= '0' && *p <= '9' && place.lsn < UINT64_MAX / 10 - 1)
+        place.lsn = place.lsn * 10 + (uint64_t)(*p++ - '0');
+    if (*p != '\0' || p == text || place.lsn == 0) {
+        place.lsn = 0;
+        if (!ramet_time_parse(text, &place.time_ms))
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "at=%.64s: neither an LSN (1, 2, …) nor a time "
+                              "such as 2026-11-23T10:00:00Z",
+                              text);
+    }
+    *out_place = place;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+land_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    const struct landing *const landing = ctx;
+    struct ramet_view *const view = landing->view;
+
+    (void)err;
+    ramet_pagecache_put(view->cache, &landing->at, pgno, page,
+                        view->head.page_size);
+    if (pgno == landing->pgno)
+        memcpy(landing->page, page, view->head.page_size);
+    return RAMET_OK;
+}
+
+/* How many pages from `pgno` on to ask for. */
+static uint32_t
+pages_ahead(struct ramet_view *view, uint32_t pgno)
+{
+    const size_t by_cache = view->cache_bytes / 4 / view->head.page_size;
+    const uint32_t by_bytes = RAMET_FLIGHT_BYTES / view->head.page_size;
+    uint32_t max = RAMET_FLIGHT_PAGES;
+
+    if (max > by_bytes)
+        max = by_bytes;
+    if (max > by_cache)
+        max = by_cache > 0 ? (uint32_t)by_cache : 1;
+    if (max > view->head.page_count - pgno + 1)
+        max = view->head.page_count - pgno + 1;
+    return ramet_readahead_miss(&view->readahead, pgno, max);
+}
+
+static enum ramet_rc
+fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
+           struct ramet_err *err)
+{
+    struct landing landing = {view, ramet_head_point(&view->head), pgno, page};
+    uint32_t pgnos[RAMET_FLIGHT_PAGES];
+    struct ramet_err cause = {.code = RAMET_OK};
+    enum ramet_rc rc;
+
+    rc = ramet_meter_check(ramet_source_meter(view->source), &cause);
+    if (rc == RAMET_OK) {
+        const uint32_t count = pages_ahead(view, pgno);
+
+        for (uint32_t i = 0; i < count; i++)
+            pgnos[i] = pgno + i;
+        rc = ramet_source_read_pages(view->source, &view->volume, &landing.at,
+                                     pgnos, count, true, land_page, &landing,
+                                     &cause);
+    }
+    if (rc == RAMET_OK)
+        return rc;
+    return RAMET_FAIL(
+        err, rc, "page %" PRIu32 " of %.160s at LSN %" PRIu64 ": %.240s", pgno,
+        ramet_source_text(view->source), view->head.lsn, cause.text);
+}
+
+static enum ramet_rc
+read_part(struct ramet_view *view, uint32_t pgno, size_t offset, void *out,
+          size_t len, struct ramet_err *err)
+{
+    const struct ramet_point at = ramet_head_point(&view->head);
+    uint8_t *page;
+    enum ramet_rc rc;
+
+    if (ramet_pagecache_get(view->cache, &at, pgno, offset, out, len))
+        return RAMET_OK;
+    page = ramet_alloc(view->head.page_size);
+    if (page == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
+    rc = fetch_page(view, pgno, page, err);
+    if (rc == RAMET_OK)
+        memcpy(out, page + offset, len);
+    ramet_free(page);
+    return rc;
+}
+
+static enum ramet_rc
+read_bytes(struct ramet_view *view, uint64_t offset, uint8_t *out, size_t len,
+           struct ramet_err *err)
+{
+    const uint32_t page_size = view->head.page_size;
+
+    assert(offset <= view->head.byte_length &&
+           len <= view->head.byte_length - offset);
+    while (len > 0) {
+        const uint32_t pgno = (uint32_t)(offset / page_size) + 1;
+        const size_t in_page = (size_t)(offset % page_size);
+        const size_t left = page_size - in_page;
+        const size_t n = len < left ? len : left;
+        const enum ramet_rc rc = read_part(view, pgno, in_page, out, n, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        offset += n;
+        out += n;
+        len -= n;
+    }
+    return RAMET_OK;
+}
+
+/* Stand at `head`. On failure the view is where it was. */
+static enum ramet_rc
+move_to(struct ramet_view *view, const struct ramet_head *head,
+        struct ramet_err *err)
+{
+    const struct ramet_head before = view->head;
+    struct ramet_snapshot snap = {
+        .seq = head->lsn,
+        .tail = head->lsn,
+        .page_size = head->page_size,
+        .page_count = head->page_count,
+        .byte_length = head->byte_length,
+        .lsn = head->lsn,
+        .lsn_hash = head->hash,
+        .remote_page_count = head->page_count,
+        .pages_seq = head->lsn,
+        .schema_seq = head->lsn,
+    };
+    const size_t len = head->byte_length < HEADER_SIZE
+                           ? (size_t)head->byte_length
+                           : HEADER_SIZE;
+    enum ramet_rc rc = RAMET_OK;
+
+    view->head = *head;
+    if (head->kind == RAMET_KIND_SQLITE)
+        rc = read_bytes(view, 0, snap.header, len, err);
+    snap.counter = ramet_dbheader_counter(snap.header);
+    if (rc == RAMET_OK)
+        view->snapshot = snap;
+    else
+        view->head = before;
+    return rc;
+}
+
+/* Tell the cache which pages are still right. */
+static enum ramet_rc
+carry_over(struct ramet_view *view, const struct ramet_head *to,
+           struct ramet_pageset *out_changed, struct ramet_err *err)
+{
+    const struct ramet_point from = ramet_head_point(&view->head);
+    const struct ramet_point next = ramet_head_point(to);
+    enum ramet_rc rc;
+
+    if (view->head.lsn == 0 || view->head.page_size != to->page_size)
+        return RAMET_OK;
+    rc = ramet_history_changed(view->history, &from, &next, out_changed, err);
+    if (rc == RAMET_OK)
+        ramet_pagecache_advance(view->cache, &from, &next, out_changed);
+    return rc;
+}
+
+/* ---- the schema from one LSN to the next ---------------------------------- */
+
+struct schema_reader {
+    struct ramet_view *view;
+    uint32_t page_count; /* of the new LSN */
+};
+
+/* What did not change, and is in the cache, is there for the new LSN. */
+static bool
+read_cached_page(void *ctx, uint32_t pgno, uint8_t *out)
+{
+    const struct schema_reader *const r = ctx;
+    const struct ramet_head *const head = &r->view->head;
+    const struct ramet_point at = ramet_head_point(head);
+
+    return pgno <= head->page_count &&
+           ramet_pagecache_get(r->view->cache, &at, pgno, 0, out,
+                               head->page_size);
+}
+
+/* `before`: page 1 of the LSN that it came from; NULL: not known. */
+static bool
+keeps_schema(struct ramet_view *view, const uint8_t *before,
+             const struct ramet_pageset *changed)
+{
+    struct schema_reader reader = {view, view->head.page_count};
+    uint8_t *after;
+    bool same;
+
+    if (before == NULL || view->head.page_count == 0)
+        return false;
+    after = ramet_alloc(view->head.page_size);
+    same = after != NULL &&
+           read_bytes(view, 0, after, view->head.page_size, NULL) == RAMET_OK &&
+           ramet_schema_is_same(before, after, view->head.page_size, changed,
+                                read_cached_page, &reader);
+    ramet_free(after);
+    return same;
+}
+
+/* On to a later commit of the same line. */
+static enum ramet_rc
+move_on(struct ramet_view *view, const struct ramet_head *head,
+        struct ramet_err *err)
+{
+    const uint64_t schema_seq = view->snapshot.schema_seq;
+    const struct ramet_point at = ramet_head_point(&view->head);
+    const uint32_t page_size = view->head.page_size;
+    struct ramet_pageset changed;
+    uint8_t *before = NULL;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&changed);
+    if (view->head.kind == RAMET_KIND_SQLITE && view->head.page_count != 0 &&
+        page_size == head->page_size)
+        before = ramet_alloc(page_size);
+    if (before != NULL &&
+        !ramet_pagecache_get(view->cache, &at, 1, 0, before, page_size)) {
+        ramet_free(before);
+        before = NULL;
+    }
+    rc = carry_over(view, head, &changed, err);
+    if (rc == RAMET_OK)
+        rc = move_to(view, head, err);
+    if (rc == RAMET_OK && keeps_schema(view, before, &changed))
+        view->snapshot.schema_seq = schema_seq;
+    ramet_pageset_done(&changed);
+    ramet_free(before);
+    return rc;
+}
+
+/* Is what the view stands on in the line that ends at `newest`? */
+static enum ramet_rc
+check_line(struct ramet_view *view, const struct ramet_head *newest,
+           struct ramet_err *err)
+{
+    const struct ramet_point own = ramet_head_point(&view->head);
+    struct ramet_head here;
+    enum ramet_rc rc = RAMET_EWENTBACK;
+
+    if (own.lsn == 0)
+        return RAMET_OK;
+    if (own.lsn <= newest->lsn)
+        rc = ramet_history_head_of(view->history, &own, &here, err);
+    if (rc != RAMET_EWENTBACK)
+        return rc;
+    return RAMET_FAIL(err, RAMET_EWENTBACK,
+                      "%.200s: the remote went back in time: it is at LSN "
+                      "%" PRIu64 " and does not have LSN %" PRIu64
+                      " as it was read here; open it anew",
+                      ramet_source_text(view->source), newest->lsn, own.lsn);
+}
+
+static enum ramet_rc
+look(struct ramet_view *view, struct ramet_err *err)
+{
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    view->looked_ns = view->os->mono_ns(view->os->ctx);
+    rc = ramet_source_newest(view->source, &view->volume, &head, err);
+    if (rc == RAMET_OK)
+        rc = check_line(view, &head, err);
+    if (rc != RAMET_OK)
+        return rc;
+    view->remote_lsn = head.lsn;
+    if (view->place.fixed || view->pinned)
+        return RAMET_OK;
+    if (head.lsn == view->head.lsn)
+        return RAMET_OK;
+    return move_on(view, &head, err);
+}
+
+/* The first place: a snapshot that was named, or the newest. */
+static enum ramet_rc
+first_place(struct ramet_view *view, struct ramet_err *err)
+{
+    struct ramet_head head;
+    enum ramet_rc rc;
+
+    if (!view->place.fixed)
+        return look(view, err);
+    if (view->place.lsn > 0)
+        rc = ramet_history_head(view->history, view->place.lsn, &head, err);
+    else
+        rc = ramet_history_at_time(view->history, view->place.time_ms, &head,
+                                   err);
+    if (rc == RAMET_ENOTFOUND || (rc == RAMET_OK && head.lsn == 0)) {
+        char when[32];
+
+        ramet_time_format(view->place.time_ms, when);
+        if (view->place.lsn > 0)
+            return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                              "%.200s: there is no LSN %" PRIu64,
+                              ramet_source_text(view->source), view->place.lsn);
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "%.200s: there was no commit by %s",
+                          ramet_source_text(view->source), when);
+    }
+    if (rc != RAMET_OK)
+        return rc;
+    view->remote_lsn = head.lsn;
+    return move_to(view, &head, err);
+}
+
+enum ramet_rc
+ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
+                const struct ramet_view_place *place, size_t cache_bytes,
+                const struct ramet_os *os, struct ramet_view **out_view,
+                struct ramet_err *err)
+{
+    struct ramet_view *const view = ramet_calloc(1, sizeof(*view));
+    enum ramet_rc rc = RAMET_OK;
+
+    if (view == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
+    view->source = ramet_source_ref(source);
+    view->os = os;
+    view->place = *place;
+    view->cache_bytes = cache_bytes > 0 ? cache_bytes : RAMET_VIEW_CACHE_BYTES;
+    if (volume != NULL)
+        view->volume = *volume;
+    else
+        rc = ramet_source_resolve(source, &view->volume, err);
+    if (rc == RAMET_OK)
+        rc = ramet_source_history(source, &view->volume, &view->history, err);
+    if (rc == RAMET_OK) {
+        view->cache =
+            ramet_source_cache(source, &view->volume, view->cache_bytes);
+        rc = view->cache != NULL
+                 ? first_place(view, err)
+                 : RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
+    }
+    if (rc != RAMET_OK) {
+        ramet_view_close(view);
+        return rc;
+    }
+    *out_view = view;
+    return RAMET_OK;
+}
+
+void
+ramet_view_close(struct ramet_view *view)
+{
+    if (view == NULL)
+        return;
+    ramet_source_close(view->source);
+    ramet_free(view);
+}
+
+enum ramet_rc
+ramet_view_pin(struct ramet_view *view, struct ramet_err *err)
+{
+    const uint64_t now = view->os->mono_ns(view->os->ctx);
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(!view->pinned);
+    if (!view->place.fixed &&
+        now - view->looked_ns >= RAMET_VIEW_LOOK_MS * 1000000ull)
+        rc = look(view, err);
+    if (rc == RAMET_EUNREACHABLE || rc == RAMET_ETIMEOUT)
+        rc = RAMET_OK; /* it stays where it was */
+    view->pinned = rc == RAMET_OK;
+    return rc;
+}
+
+void
+ramet_view_unpin(struct ramet_view *view)
+{
+    view->pinned = false;
+}
+
+const struct ramet_snapshot *
+ramet_view_snapshot(struct ramet_view *view)
+{
+    return &view->snapshot;
+}
+
+enum ramet_rc
+ramet_view_read(struct ramet_view *view, uint64_t offset, void *buf, size_t len,
+                size_t *out_got, struct ramet_err *err)
+{
+    const uint64_t length = view->head.byte_length;
+    size_t got = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(view->pinned);
+    if (offset < length)
+        got = len < length - offset ? len : (size_t)(length - offset);
+    if (got > 0)
+        rc = read_bytes(view, offset, buf, got, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (got < len)
+        memset((uint8_t *)buf + got, 0, len - got);
+    *out_got = got;
+    return RAMET_OK;
+}
+
+const struct ramet_head *
+ramet_view_head(const struct ramet_view *view)
+{
+    return &view->head;
+}
+
+const struct ramet_vid *
+ramet_view_volume(const struct ramet_view *view)
+{
+    return &view->volume;
+}
+
+struct ramet_source *
+ramet_view_source(struct ramet_view *view)
+{
+    return view->source;
+}
+
+uint64_t
+ramet_view_remote_lsn(const struct ramet_view *view)
+{
+    return view->remote_lsn;
+}
+
+enum ramet_rc
+ramet_view_fetch(struct ramet_view *view, struct ramet_err *err)
+{
+    return look(view, err);
+}

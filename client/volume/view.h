@@ -1,0 +1,59 @@
+/*
+ * view.h - a read-only snapshot straight from a remote: nothing on disk,
+ * pages in bounded memory, which views of one volume in a process share.
+ *
+ * A view either stays at one LSN, or follows: each pin then looks whether
+ * there is a newer commit, but asks the remote at most once per
+ * RAMET_VIEW_LOOK_MS. While the remote is out of reach it stays where it was.
+ *
+ * One thread at a time. Layer: client, internal.
+ */
+#ifndef RAMET_CLIENT_VOLUME_VIEW_H
+#define RAMET_CLIENT_VOLUME_VIEW_H
+
+#include "client/remote/source.h"
+#include "client/volume/file.h"
+
+#define RAMET_VIEW_LOOK_MS 1000u
+#define RAMET_VIEW_CACHE_BYTES (16u << 20)
+
+struct ramet_view;
+
+/* Where a view stands. */
+struct ramet_view_place {
+    bool fixed;
+    uint64_t lsn;     /* fixed, and not 0 */
+    uint64_t time_ms; /* fixed, and lsn is 0 */
+};
+/* "42" or "2026-11-23T10:00:00Z". */
+RAMET_NODISCARD enum ramet_rc
+ramet_view_place_parse(const char *text, struct ramet_view_place *out_place,
+                       struct ramet_err *err);
+
+/* `source` is referenced on its own. `volume` NULL: the one that its name
+ * stands for. RAMET_ENOTFOUND: no such volume or snapshot; a volume without
+ * commits is empty. */
+RAMET_NODISCARD enum ramet_rc
+ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
+                const struct ramet_view_place *place, size_t cache_bytes,
+                const struct ramet_os *os, struct ramet_view **out_view,
+                struct ramet_err *err);
+void ramet_view_close(struct ramet_view *view);
+
+RAMET_NODISCARD enum ramet_rc
+ramet_view_pin(struct ramet_view *view, struct ramet_err *err);
+void ramet_view_unpin(struct ramet_view *view);
+const struct ramet_snapshot *ramet_view_snapshot(struct ramet_view *view);
+RAMET_NODISCARD enum ramet_rc
+ramet_view_read(struct ramet_view *view, uint64_t offset, void *buf, size_t len,
+                size_t *out_got, struct ramet_err *err);
+const struct ramet_head *ramet_view_head(const struct ramet_view *view);
+const struct ramet_vid *ramet_view_volume(const struct ramet_view *view);
+struct ramet_source *ramet_view_source(struct ramet_view *view);
+/* Newest LSN known; asks nobody. */
+uint64_t ramet_view_remote_lsn(const struct ramet_view *view);
+/* Look at the remote now, whatever was asked when. */
+RAMET_NODISCARD enum ramet_rc
+ramet_view_fetch(struct ramet_view *view, struct ramet_err *err);
+
+#endif

@@ -166,8 +166,9 @@ class Play:
     def skip(self, number, kind, args, found):
         """Ramet refused rightly: native SQLite is spared the step."""
         del found
-        if kind == "sql" and args[0].startswith("PRAGMA auto_vacuum"):
-            self.close_both(number)  # it has it in mind all the same
+        if kind == "sql" and (args[0].startswith("PRAGMA auto_vacuum") or
+                              args[0] == "VACUUM"):
+            self.close_both(number)  # that is in its mind all the same
         if kind == "backup_step":  # it could not even finish after that
             for side in self.sides:
                 side.ask(number, "backup_end")

@@ -146,9 +146,10 @@ class Remote(play.Play):
 
     def may_refuse(self, number, kind, args, found):
         place = self.place_of(number)
-        if found[0] == "error" and self.newest is not None and \
-                place in self.at:
-            code = found[1][0]
+        code = found[1][0] if found[0] == "error" else None
+        if kind == "backup_in" and found[1] == (517, 517):
+            code = "SQLITE_BUSY_SNAPSHOT"
+        if code is not None and self.newest is not None and place in self.at:
             if self.is_estranged(place) and is_unreachable(code):
                 return True
             if code == "SQLITE_BUSY_SNAPSHOT" and found[3] and \

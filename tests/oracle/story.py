@@ -48,11 +48,14 @@ class Story:
         self.play = play
         self.connections = play.head["connections"]
         self.kinds = grammar.kinds(play.head["without"])
+        self.planned = []  # steps that are to come as they are
         self.current = 0
         self.length = [0] * len(self.connections)  # of what is going on
         self.strict = [0] * len(self.connections)  # in locking_mode=exclusive
 
     def next(self):
+        if self.planned:
+            return self.planned.pop(0)
         self.current = self.choose()
         step = self.about(self.current)
         if step[0] == "sql":
@@ -216,23 +219,51 @@ class RemoteStory(Story):
             return self.remote(number)
         return Story.about(self, number)
 
+    def another_line(self):
+        """A store that is put back goes another way, as far as somebody else
+        had come who has not read everything yet."""
+        rng = self.rng
+        first, second, third = rng.sample(sorted({
+            one["place"] for one in self.connections}), 3)
+
+        def one_of(place):
+            return rng.choice([number for number, one in
+                               enumerate(self.connections)
+                               if one["place"] == place])
+
+        def commit(number):
+            return [["sql", number] + list(grammar.write(rng))
+                    for _ in range(3)] + [["verb", number, "push"]]
+
+        reader, mine, theirs = one_of(first), one_of(second), one_of(third)
+        self.planned = [["verb", number, "reset"]
+                        for number in (reader, mine, theirs)]
+        self.planned += [["store_keep"]] + commit(mine)
+        self.planned += [["verb", reader, "pull"], ["store_back"]]
+        self.planned += commit(theirs) + commit(theirs)
+        self.planned += [["look", reader], ["verb", reader, "hydrate"],
+                         ["look", reader]]
+        return self.planned.pop(0)
+
     def remote(self, number):
         rng = self.rng
+        if self.play.head["remote"] == "file" and rng.random() < 0.04:
+            return self.another_line()
         place = self.connections[number]["place"]
         luck = rng.random()
         verb = rng.choice(VERBS)
         if self.play.writes(place):  # others wait long for who writes
             verb = rng.choice(("fetch", "hydrate"))
-        if luck < 0.60:
+        if luck < 0.58:
             return ["verb", number, verb]
-        if luck < 0.66:
+        if luck < 0.64:
             return ["cli", place, verb]
-        if luck < 0.80:
+        if luck < 0.78:
             return ["view", rng.randrange(6)]
-        if luck < 0.84:
+        if luck < 0.82:
             return ["export", rng.randrange(6)]
-        if luck < 0.90:
+        if luck < 0.86:
             return ["verify", place]
-        if luck < 0.92 and self.play.head["remote"] == "file":
+        if luck < 0.94 and self.play.head["remote"] == "file":
             return [rng.choice(("store_keep", "store_back"))]
         return ["close_place", place]

@@ -216,7 +216,10 @@ class Connection:
     def do_release(self):
         """End whatever is open in between statements."""
         for slot in list(self.blobs):
-            self.do_blob_close(slot)
+            try:
+                self.do_blob_close(slot)
+            except sqlite3.Error:
+                pass  # what it wrote failed; it is closed
         for slot in list(self.cursors):
             self.do_stop(slot)
         self.do_backup_end()

@@ -300,6 +300,13 @@ ramet_durable_is_settled(const struct ramet_link *link,
     return rc;
 }
 
+/* A file that was there before its volume: the first commit has all of it. */
+static bool
+has_unsent_pages(const struct ramet_replica_state *state)
+{
+    return state->newest.lsn == 0 && state->newest.page_count > 0;
+}
+
 enum ramet_rc
 ramet_durable_is_ready(struct ramet_link *link, struct ramet_session *session,
                        struct ramet_replica_state *state, bool *out_ready,
@@ -315,7 +322,8 @@ ramet_durable_is_ready(struct ramet_link *link, struct ramet_session *session,
         *out_ready = lsn <= state->newest.lsn &&
                      !ramet_id_is_nil(&state->volume.id) &&
                      ramet_id_is_nil(&state->intent.id) &&
-                     state->commits_in_flight == 0 && state->commits_later == 0;
+                     state->commits_in_flight == 0 &&
+                     state->commits_later == 0 && !has_unsent_pages(state);
     return rc;
 }
 
@@ -325,12 +333,11 @@ ramet_durable_ready(struct ramet_link *link, struct ramet_session *session,
 {
     struct ramet_sync sync = {.verb = "push", .wait_ms = wait_ms};
     struct ramet_err own = {.code = RAMET_OK};
-    uint64_t lsn = 0;
     enum ramet_rc rc;
 
     rc = ramet_sync_begin(&sync, link, session, &own);
     if (rc == RAMET_OK) {
-        lsn = sync.state->newest.lsn;
+        sync.make_volume = has_unsent_pages(sync.state);
         rc = ramet_sync_lock_push(&sync, &own);
     }
     if (rc == RAMET_OK)
@@ -343,12 +350,6 @@ ramet_durable_ready(struct ramet_link *link, struct ramet_session *session,
         rc = ramet_sync_push(&sync, &own);
     if (rc == RAMET_OK)
         rc = ramet_sync_pull(&sync, &own);
-    if (rc == RAMET_OK && sync.state->newest.lsn != lsn &&
-        ramet_session_snapshot(session)->lsn != sync.state->newest.lsn)
-        rc = RAMET_FAIL(&own, RAMET_ESNAPSHOT,
-                        "%s: an earlier commit was settled, which moved the "
-                        "replica to LSN %" PRIu64 "; begin again",
-                        link->path, sync.state->newest.lsn);
     ramet_sync_end(&sync, rc, &own);
     if (rc != RAMET_OK && err != NULL)
         *err = own;

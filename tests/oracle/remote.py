@@ -358,6 +358,8 @@ class Remote(play.Play):
             self.both(number, "look")
             self.step_integrity(number)
             self.step_verb(number, "reset")
+            if self.is_estranged(place):  # what it lacks can't be kept
+                self.discard(place)
             self.both(number, "look")
             self.step_integrity(number)
             self.step_close_place(place)
@@ -366,6 +368,13 @@ class Remote(play.Play):
             plain = self.digest(self.base(self.ramet, place))
             if plain != self.digest(self.newest):
                 raise Mismatch("the file of place %d is another" % place)
+
+    def discard(self, place):
+        status, _, words = self.command("reset", self.base(self.ramet, place),
+                                        "--discard")
+        if status != 0:
+            raise Mismatch("reset --discard: %s" % words)
+        self.adopt(place)
 
     def end(self):
         play.Play.end(self)

@@ -128,7 +128,7 @@ run_suite() {
 shopt -s nullglob
 stores=("$build"/tests/test_store_{model,crash,processes,hands,damage})
 races=(tests/soak/race.*)
-[ ! -f "$build/lib/ramet.so" ] || races+=(tests/oracle/oracle.py)
+[ ! -f "$build/lib/ramet.so" ] || races+=(tests/oracle/{oracle,history}.py)
 fuzzers=(build-fuzz/fuzz/fuzz_*)
 found_stores=()
 for program in "${stores[@]}"; do

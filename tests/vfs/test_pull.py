@@ -414,6 +414,41 @@ def test_sync_commit():
     assert one(a, "SELECT count(*) FROM t WHERE x = 3") == 0
 
 
+def test_sync_commit_sends_all_of_a_file_that_was_there():
+    plain = open_native("app.db")
+    fill(plain)
+    plain.close()
+    a = open_db("app.db", timeout=10, remote=remote(), sync="commit")
+    a.execute("UPDATE t SET x = -1 WHERE id = 7")
+    b = replica("b/app.db")
+    check_integrity(b)
+    assert content(b) == content(a)
+
+
+def test_sync_commit_sends_what_grows_over_holes():
+    """Free pages that are holes of the file are cut off, and come again."""
+    plain = open_native("app.db")
+    plain.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    plain.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, x)")
+    plain.execute("CREATE TABLE u(id INTEGER PRIMARY KEY, x)")
+    for _ in range(40):
+        plain.execute("INSERT INTO u(x) VALUES(zeroblob(4000))")
+    plain.execute("DELETE FROM u")
+    plain.close()
+    length = os.path.getsize("app.db")
+    os.truncate("app.db", length - 30 * 4096)
+    os.truncate("app.db", length)
+    a = open_db("app.db", timeout=10, remote=remote(), sync="commit")
+    a.execute("INSERT INTO t(x) VALUES(1)")
+    rows(a, "PRAGMA incremental_vacuum")
+    for _ in range(40):
+        a.execute("INSERT INTO t(x) VALUES(hex(zeroblob(1500)))")
+    b = replica("b/app.db")
+    check_integrity(a)
+    check_integrity(b)
+    assert content(b) == content(a)
+
+
 def test_auto_pushes_by_itself():
     a = replica("a/app.db", sync="auto")
     fill(a, 50)

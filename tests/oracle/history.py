@@ -113,6 +113,8 @@ class Replay:
         if list(seeds[:len(self.done)]) != self.done:
             start = max((one for one in self.kept if seeds[:len(one)] == one),
                         key=len)
+            self.db.close()  # FTS5 has things in mind
+            self.db = sqlite3.connect(":memory:", isolation_level=None)
             self.db.deserialize(self.kept[start])
             self.done = list(start)
         for seed in seeds[len(self.done):]:

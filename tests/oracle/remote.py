@@ -140,9 +140,9 @@ class Remote(play.Play):
             raise Mismatch("sync=commit: committed, and not in the remote")
 
     def remote_lsn(self):
-        return self.clerk("newest", os.path.join(self.folder, "watch.db"),
+        return self.clerk("newest", os.path.join(self.folder, "view.db"),
                           {"vfs": "ramet", "remote": self.url,
-                           "sync": "manual"}, side=self.ramet)
+                           "replica": "none"}, side=self.ramet)
 
     def may_refuse(self, number, kind, args, found):
         place = self.place_of(number)
@@ -293,6 +293,12 @@ class Remote(play.Play):
         if status != 0 and not self.is_estranged(place) and \
                 not self.writes(place):
             raise Mismatch("verify: %d %s" % (status, words))
+
+    def step_integrity(self, number):
+        """It would tell of pages that can't be had as of errors."""
+        place = self.place_of(number)
+        if place in self.at and not self.is_estranged(place):
+            play.Play.step_integrity(self, number)
 
     # ---- the remote's past ----
 

@@ -269,7 +269,6 @@ class Worker:
         self.specs = specs
         self.connections = {}
         self.threads = {}
-        self.watcher = None
         self.loader = load_extension(extension) if extension else None
         preloaded = ctypes.CDLL(None)
         self.arm = getattr(preloaded, "killpoint_arm", None)
@@ -350,11 +349,13 @@ class Worker:
             db.close()
 
     def clerk_newest(self, path, parameters):
-        """The LSN of a remote's newest commit; the connection stays open."""
-        if self.watcher is None:
-            self.watcher = sqlite3.connect(uri_of(path, parameters), uri=True,
-                                           isolation_level=None)
-        return self.watcher.execute("SELECT ramet_fetch()").fetchone()[0]
+        """The LSN of a remote's newest commit."""
+        db = sqlite3.connect(uri_of(path, parameters), uri=True,
+                             isolation_level=None)
+        try:
+            return db.execute("SELECT ramet_lsn()").fetchone()[0]
+        finally:
+            db.close()
 
     def explain(self, number):
         dump = []

@@ -269,11 +269,12 @@ ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
         rc = peek(sync->link, &lsn, err);
     if (rc != RAMET_OK || lsn <= sync->state->newest.lsn)
         return rc;
-    /* Kept, and rolled back: it may be on its way. */
+    /* Kept, and rolled back: it may be on its way. In a remote that went back
+     * behind its base it can't land. */
     rc = ramet_sync_newest(sync, &newest, err);
     if (rc == RAMET_OK && newest.lsn + 1 == lsn)
         rc = ramet_fence_slot(sync, &newest, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK && newest.lsn + 1 >= lsn)
         rc = ramet_fence_pass(sync, lsn, err);
     if (rc == RAMET_OK)
         forget(sync->link);

@@ -449,6 +449,24 @@ def test_sync_commit_sends_what_grows_over_holes():
     assert content(b) == content(a)
 
 
+def test_sync_commit_goes_on_after_a_reset_to_a_store_that_went_back():
+    a = replica("a/app.db", sync="commit")
+    fill(a, 5)
+    shutil.copytree("store", "kept")
+    for turn in range(3):
+        a.execute("UPDATE t SET x = ?", (turn,))
+    for folder, _, names in os.walk("store"):  # which stays open
+        for name in names:
+            os.unlink(os.path.join(folder, name))
+    shutil.copytree("kept", "store", dirs_exist_ok=True)
+    fails("", a.execute, "UPDATE t SET x = 9")
+    one(a, "SELECT ramet_reset()")
+    a.execute("UPDATE t SET x = 10")
+    b = replica("b/app.db")
+    assert content(b) == content(a)
+    check_integrity(b)
+
+
 def test_auto_pushes_by_itself():
     a = replica("a/app.db", sync="auto")
     fill(a, 50)

@@ -22,6 +22,8 @@ import os
 import worker
 
 CLERK = -1  # the process for what needs no connection
+BACKUP_ERRORS = {5: "SQLITE_BUSY", 517: "SQLITE_BUSY_SNAPSHOT",
+                 10: "SQLITE_IOERR", 266: "SQLITE_IOERR_READ"}
 INSTEAD = {"start": "stop", "blob_open": "blob_close"}
 LIMIT = 60  # seconds after which a step hangs
 
@@ -137,23 +139,26 @@ class Play:
         """A commit that changed nothing is recorded in WAL mode, and makes
         snapshots stale; Ramet may have left it out. What is stale must then be
         what is newest."""
-        if self.world != "snapshot" or found[0] != "ok" or \
-                wanted[0] != "error" or wanted[1][0] != "SQLITE_BUSY_SNAPSHOT":
+        if self.world != "snapshot" or wanted[0] != "error" or \
+                wanted[1][0] != "SQLITE_BUSY_SNAPSHOT" or \
+                found[0] == "error" and found[1][0].startswith("SQLITE_BUSY"):
             return False
+        if found[0] == "error" and args[0].startswith("BEGIN"):
+            return True  # within a transaction; which error comes first?
         spec = self.native.specs[number]
-        schema, path = "main", spec["path"]
-        if " x." in str(args[0]):
-            schema, path = "x", spec["attach"]
-        stale = self.native.ask(number, "look_schema", schema)
-        newest = self.native.ask(CLERK, "digest", path)
-        return stale[:2] == newest[:2]
+        files = {"main": spec["path"], "x": spec.get("attach")}
+        return all(self.native.ask(number, "look_schema", schema)[:2] ==
+                   self.native.ask(CLERK, "digest", files[schema])[:2]
+                   for schema in schemas_of(str(args[0]), files["x"]))
 
     def begin_anew(self, number, kind, args, found):
         """Bring native SQLite to where Ramet is after such a statement."""
         for side in self.sides:
             side.ask(number, "release")
         if not found[3]:
-            return self.both(number, "sql", "ROLLBACK")
+            for side in self.sides:
+                side.ask(number, "sql", "ROLLBACK")
+            return self.both(number, "sql", "SELECT 1")
         wanted = self.native.ask(number, kind, *args)
         if found[:2] != wanted[:2]:
             self.fail(number, kind, args, found, wanted)
@@ -183,8 +188,8 @@ class Play:
         self.autocommit[number] = found[3]
         if found[2] == 0:
             self.exclusive.discard(number)
-        elif wants_all(kind, args) and (found[0] == "ok" or
-                                        is_busy(kind, found)):
+        elif wants_all(kind, args) and failure(kind, found) in (
+                None, "SQLITE_BUSY"):
             self.exclusive.add(number)  # also where it waits, as a reader
         if kind == "close":
             self.forget(number)
@@ -212,7 +217,7 @@ class Play:
         to: both stay where they are. Only in the world of snapshots: there
         BEGIN EXCLUSIVE, VACUUM and a backup that comes in keep readers out, and
         wait for those that are there; in WAL mode nothing does."""
-        if self.world != "snapshot" or not is_busy(kind, found):
+        if self.world != "snapshot" or failure(kind, found) != "SQLITE_BUSY":
             return False
         others = self.neighbours(number)
         if any(other in self.exclusive for other in others):
@@ -314,12 +319,24 @@ class Play:
             side.end()
 
 
-def is_busy(kind, found):
-    if kind == "backup_in" and found[0] == "ok":
-        return found[1] == (5, 5)
-    if kind == "backup_step" and found[0] == "ok":
-        return found[1] == 5
-    return found[0] == "error" and found[1][0] == "SQLITE_BUSY"
+def failure(kind, found):
+    """What an outcome's error is called, or None. Backups tell numbers."""
+    if found[0] == "error":
+        return found[1][0]
+    if kind == "backup_in" and isinstance(found[1], tuple):
+        return BACKUP_ERRORS.get(found[1][1])
+    if kind == "backup_step":
+        return BACKUP_ERRORS.get(found[1])
+    return None
+
+
+def schemas_of(sql, has_attached):
+    """Those that a statement may want to write."""
+    if " x." in sql:
+        return ("x",)
+    if has_attached and sql.startswith(("BEGIN", "PRAGMA auto_vacuum")):
+        return ("main", "x")
+    return ("main",)
 
 
 def wants_all(kind, args):

@@ -92,6 +92,24 @@ class Remote(play.Play):
         self.at[place] = name
         self.touched.discard(place)
 
+    def fence(self):
+        """An LSN that changes nothing: it keeps out a commit that was sent."""
+        self.files += 1
+        name = os.path.join(self.folder, "lsn-%d" % self.files)
+        shutil.copy(self.newest, name)
+        self.history.append(name)
+
+    def settle(self, number):
+        """A transaction that was refused may have settled an earlier commit: by
+        a fence, and by a pull of what came meanwhile."""
+        place = self.place_of(number)
+        while self.remote_lsn() >= len(self.history):
+            self.fence()
+        found = self.ramet.ask(number, "sql", "SELECT ramet_lsn()")
+        if found[0] == "ok" and self.at[place] != self.newest and \
+                found[1][0][0] == len(self.history) - 1:
+            self.adopt(place)
+
     def adopt(self, place):
         """What the remote has is copied over the twin."""
         self.clerk("copy", self.newest, self.base(self.native, place), True)
@@ -129,6 +147,9 @@ class Remote(play.Play):
         """sync=commit: what is committed on the twin is the next LSN. (So may
         be what was spilled and rolled back, and changes nothing.)"""
         count = self.remote_lsn()
+        if count == len(self.history) + 1 and self.at[place] == self.newest:
+            self.fence()
+            self.at[place] = self.newest
         if count == len(self.history) and self.at[place] == self.newest:
             if not self.is_dirty(place):
                 self.settling.add(place)
@@ -146,14 +167,12 @@ class Remote(play.Play):
 
     def may_refuse(self, number, kind, args, found):
         place = self.place_of(number)
-        code = found[1][0] if found[0] == "error" else None
-        if kind == "backup_in" and found[1] == (517, 517):
-            code = "SQLITE_BUSY_SNAPSHOT"
+        code = play.failure(kind, found)
         if code is not None and self.newest is not None and place in self.at:
             if self.is_estranged(place) and is_unreachable(code):
                 return True
-            if code == "SQLITE_BUSY_SNAPSHOT" and found[3] and \
-                    self.mode_of(place) == "commit" and \
+            if code in ("SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY") and \
+                    found[3] and self.mode_of(place) == "commit" and \
                     self.at[place] != self.newest:
                 return True  # somebody was first
             if code == "SQLITE_BUSY" and place in self.settling:
@@ -163,11 +182,16 @@ class Remote(play.Play):
 
     def skip(self, number, kind, args, found):
         play.Play.skip(self, number, kind, args, found)
-        if found[0] == "error" and is_unreachable(found[1][0]):
-            self.close_both(number)  # the statement may have failed half-way
-        elif found[0] == "error" and found[1][0] == "SQLITE_BUSY_SNAPSHOT" \
-                and kind == "sql" and is_end(args[0]):
+        code = play.failure(kind, found)
+        if is_unreachable(code):  # the statement may have failed half-way
+            self.step_kill(self.head["connections"][number]["process"])
+        elif code == "SQLITE_BUSY_SNAPSHOT" and kind == "sql" and \
+                is_end(args[0]):
             self.close_both(number)  # what the commit would have been
+        if code in ("SQLITE_BUSY_SNAPSHOT", "SQLITE_BUSY") and \
+                self.mode_of(self.place_of(number)) == "commit" and found[3] \
+                and found[2] == 0:
+            self.settle(number)
 
     # ---- verbs ----
 

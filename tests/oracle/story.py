@@ -128,8 +128,11 @@ class Story:
         if choice == 4:
             return ["stop", number, slot]
         if choice == 5:
+            # What a blob wrote is committed, or refused, when it is closed.
+            durable = self.connections[number].get("uri", {}).get(
+                "sync") == "commit"
             return ["blob_open", number, slot, "t", "b",
-                    rng.randrange(1, 150), rng.random() < 0.3]
+                    rng.randrange(1, 150), durable or rng.random() < 0.3]
         if choice == 6:
             return ["blob_write", number, slot, rng.randrange(300),
                     "blob" * rng.randrange(1, 30)]

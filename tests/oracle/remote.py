@@ -107,6 +107,7 @@ class Remote(play.Play):
             self.fence()
         found = self.ramet.ask(number, "sql", "SELECT ramet_lsn()")
         if found[0] == "ok" and self.at[place] != self.newest and \
+                not self.is_estranged(place) and \
                 found[1][0][0] == len(self.history) - 1:
             self.adopt(place)
 

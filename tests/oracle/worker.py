@@ -315,15 +315,20 @@ class Worker:
         try:
             return ("ok", getattr(self, "clerk_" + kind)(*args), 0, True)
         except sqlite3.Error as error:
-            return ("error", (error.sqlite_errorname, str(error)), 0, True)
+            return ("error", (getattr(error, "sqlite_errorname", "error"),
+                              str(error)), 0, True)
 
     def clerk_copy(self, source, target, is_wal=False):
         """Make `target` what `source` is, as one commit there."""
         one = sqlite3.connect(source)
         other = sqlite3.connect(target, timeout=0.0, isolation_level=None)
         other.execute("PRAGMA synchronous=OFF")
+        def step(status, *_):
+            if status in (5, 6):  # else it is tried for ever
+                raise sqlite3.OperationalError("somebody writes to the twin")
+
         try:
-            one.backup(other)
+            one.backup(other, progress=step)
             if is_wal:
                 other.execute("PRAGMA journal_mode=WAL").fetchall()
         finally:

@@ -400,6 +400,7 @@ ramet_http_start(const struct ramet_http_options *options,
     http->work = work;
     http->options = *options;
     http->listen_fd = options->listen_fd;
+    http->quiesced[0] = MHD_INVALID_SOCKET;
     ramet_mutex_init(&http->conns_lock);
     ramet_mutex_init(&http->feeds_lock);
     ramet_budget_init(&http->memory, options->memory_budget_bytes);
@@ -425,6 +426,17 @@ ramet_http_start(const struct ramet_http_options *options,
     return RAMET_OK;
 }
 
+/* A daemon that was quiesced takes its socket out of its epoll set in its own
+ * time, and ends the process if that is not there any more: the socket stays open
+ * as long as the daemon runs. */
+static void
+stop_daemon(struct ramet_http *http, unsigned i)
+{
+    MHD_stop_daemon(http->daemons[i]);
+    if (http->quiesced[i] != MHD_INVALID_SOCKET)
+        (void)close(http->quiesced[i]);
+}
+
 /* Those that were replaced and have no connection any more. */
 static void
 reap_daemons(struct ramet_http *http)
@@ -437,8 +449,9 @@ reap_daemons(struct ramet_http *http)
             i++;
             continue;
         }
-        MHD_stop_daemon(http->daemons[i]);
+        stop_daemon(http, i);
         http->daemons[i] = http->daemons[--http->daemon_count];
+        http->quiesced[i] = http->quiesced[http->daemon_count];
     }
 }
 
@@ -471,9 +484,7 @@ ramet_http_reload_tls(struct ramet_http *http, const char *cert_pem,
                           "tls: certificate and key can't be used; the old "
                           "ones stay");
     }
-    fd = MHD_quiesce_daemon(http->daemons[0]);
-    if (fd != MHD_INVALID_SOCKET)
-        (void)close(fd);
+    http->quiesced[http->daemon_count] = MHD_quiesce_daemon(http->daemons[0]);
     http->daemons[http->daemon_count++] = http->daemons[0];
     http->daemons[0] = fresh;
     return RAMET_OK;
@@ -483,12 +494,12 @@ void
 ramet_http_stop(struct ramet_http *http, uint64_t drain_ms)
 {
     const uint64_t until_ms = ramet_http_now_ms() + drain_ms;
-    MHD_socket fd;
 
     atomic_store(&http->stopping, true);
-    fd = MHD_quiesce_daemon(http->daemons[0]);
-    if (fd != MHD_INVALID_SOCKET)
-        (void)close(fd);
+    http->quiesced[0] = MHD_quiesce_daemon(http->daemons[0]);
+    if (http->quiesced[0] != MHD_INVALID_SOCKET)
+        (void)shutdown(http->quiesced[0],
+                       SHUT_RDWR); /* refuses who comes now */
     http->listen_fd = -1;
     /* A request that becomes a feed meanwhile is ended by the next round. */
     while (atomic_load(&http->requests) > 0 && ramet_http_now_ms() < until_ms) {
@@ -505,7 +516,7 @@ ramet_http_stop(struct ramet_http *http, uint64_t drain_ms)
             break;
     }
     for (unsigned i = 0; i < http->daemon_count; i++)
-        MHD_stop_daemon(http->daemons[i]);
+        stop_daemon(http, i);
     http->daemon_count = 0;
 }
 

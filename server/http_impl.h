@@ -51,6 +51,8 @@ struct ramet_http {
     struct ramet_http_options options;
     char *tls_cert, *tls_key;
     struct MHD_Daemon *daemons[RAMET_HTTP_DAEMONS_MAX]; /* [0] is accepting */
+    /* The socket that daemons[i] accepted at, once it does not any more. */
+    MHD_socket quiesced[RAMET_HTTP_DAEMONS_MAX];
     unsigned daemon_count;
     int listen_fd;
     struct ramet_mutex conns_lock;

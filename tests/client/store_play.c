@@ -241,7 +241,7 @@ play_drop(struct play *play)
     image_unref(play->newest);
     image_unref(play->borne);
     image_unref(play->frozen);
-    play->newest = play->frozen = NULL;
+    play->newest = play->borne = play->frozen = NULL;
     ramet_replica_state_done(&play->kept);
     memset(&play->kept, 0, sizeof(play->kept));
     if (play->folder[0] != '\0') {

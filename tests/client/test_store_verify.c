@@ -230,9 +230,11 @@ rotten_pages__of_which_one_can_be_mended__hinder_no_checkpoint(void **state)
     struct ramet_session *const session =
         place_open_on(p, RAMET_OPEN_CREATE, &os);
     struct image *const image = place_image(1, PAGES * PLACE_PAGE);
+    struct image *pushed;
 
     OK(place_commit(session, image, e));
-    push(p, session, image_copy(image));
+    pushed = image_copy(image);
+    push(p, session, pushed);
     image->bytes[2 * PLACE_PAGE] ^= 1; /* page 3 is local */
     OK(place_commit(session, image, e));
     OK(ramet_session_checkpoint(session, true, e));
@@ -254,6 +256,7 @@ rotten_pages__of_which_one_can_be_mended__hinder_no_checkpoint(void **state)
     ramet_session_unpin(session);
     OK(ramet_session_checkpoint(session, true, e));
     ramet_session_close(session);
+    image_unref(pushed);
     image_unref(image);
 }
 

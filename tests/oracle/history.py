@@ -499,7 +499,8 @@ class Verdict:
         db.execute("COMMIT")
         there = set(self.judge_db("place %d" % place, db))
         db.close()
-        for name in glob.glob(path + "-ramet/lost/*"):
+        # A reset that was killed leaves what it was writing, as "….tmp-…".
+        for name in glob.glob(path + "-ramet/lost/*.db"):
             lost = sqlite3.connect(name)
             there |= set(self.judge_db(name, lost))
             lost.close()

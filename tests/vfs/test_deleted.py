@@ -152,6 +152,25 @@ def test_commits_of_a_program_that_goes_on_are_kept():
     check_rescued(name)
 
 
+def test_what_a_crash_left_beside_the_file_is_kept_by_whoever_comes_next():
+    dirty_replica()
+    os.rename("app.db-ramet", "app.db-ramet.aside")  # it died here
+    db = open_db("app.db", remote=remote(), sync="manual")  # a lazy clone
+    assert rows(db, "SELECT x FROM t") == [("first",)]
+    db.close()
+    assert not os.path.exists("app.db-ramet.aside")
+    (name,) = lost()
+    check_rescued(name)
+
+
+def test_what_a_crash_left_is_in_nobodys_way():
+    dirty_replica()
+    shutil.copytree("app.db-ramet", "app.db-ramet.aside")
+    check_new(open_db("app.db"))
+    assert not os.path.exists("app.db-ramet.aside")
+    assert len(lost()) == 2
+
+
 SCRIPT = """
 import common, sys
 db = common.open_db("app.db", timeout=10)

@@ -19,6 +19,7 @@
 #include "client/store/format/state.h"
 #include "client/store/life/identity.h"
 #include "client/store/life/open.h"
+#include "client/store/life/orphan.h"
 #include "client/store/life/place.h"
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
@@ -324,6 +325,8 @@ ramet_replica_create_clone(const char *path,
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
     if (rc == RAMET_OK)
         rc = ramet_remove_leftover(&place, err);
+    if (rc == RAMET_OK)
+        rc = ramet_orphan_finish(&place, err);
     if (rc == RAMET_OK)
         rc = ramet_registry_get(&place, &replica, err);
     if (rc == RAMET_OK) {

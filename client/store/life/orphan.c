@@ -236,7 +236,11 @@ clear(struct ramet_replica_place *place, struct ramet_err *err)
     const bool alone = !ramet_registry_has(place) &&
                        os->lock(os->ctx, place->lock_fd, RAMET_LOCK_LIVE, 1,
                                 RAMET_LOCK_EXCLUSIVE) == 0;
+    /* What a crash left under the name that is needed now goes first. */
+    const enum ramet_rc rc = ramet_orphan_finish(place, err);
 
+    if (rc != RAMET_OK)
+        return rc;
     return !alone || holds_unpushed(place) ? set_aside(place, err)
                                            : ramet_replica_remove(place, err);
 }

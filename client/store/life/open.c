@@ -157,7 +157,6 @@ become_live(struct opening *o, struct ramet_err *err)
 {
     struct ramet_session *const session = o->session;
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_os *const os = replica->os;
     enum ramet_rc rc;
 
     if (!ramet_replica_place_is_current(&o->place, replica)) {
@@ -165,8 +164,8 @@ become_live(struct opening *o, struct ramet_err *err)
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
                           replica->path);
     }
-    if (os->lock(os->ctx, session->lock_fd, RAMET_LOCK_LIVE, 1,
-                 RAMET_LOCK_EXCLUSIVE) == 0)
+    if (ramet_lock(session, RAMET_LOCK_LIVE, RAMET_LOCK_EXCLUSIVE, 0, "",
+                   NULL) == RAMET_OK)
         rc = take_over(o, err);
     else if ((o->options->flags & RAMET_OPEN_EXCLUSIVE) != 0)
         rc =
@@ -174,8 +173,8 @@ become_live(struct opening *o, struct ramet_err *err)
     else
         rc = join_others(o, err);
     if (rc == RAMET_OK)
-        rc = ramet_lock_try(os, session->lock_fd, RAMET_LOCK_LIVE,
-                            RAMET_LOCK_SHARED, "others are opening it", err);
+        rc = ramet_lock(session, RAMET_LOCK_LIVE, RAMET_LOCK_SHARED, 0,
+                        "others are opening it", err);
     if (rc == RAMET_OK)
         rc = ramet_session_take_slot(session, err);
     if (rc == RAMET_OK) {
@@ -195,7 +194,6 @@ static enum ramet_rc
 open_session(struct opening *o, struct ramet_err *err)
 {
     struct ramet_replica *replica = NULL;
-    const struct ramet_os *const os = o->place.os;
     enum ramet_rc rc = ramet_registry_get(&o->place, &replica, err);
 
     if (rc != RAMET_OK)
@@ -210,14 +208,13 @@ open_session(struct opening *o, struct ramet_err *err)
         if (replica->is_readonly)
             rc = ramet_private_open(o->session, err);
         else
-            rc = ramet_lock_wait(os, o->session->lock_fd, RAMET_LOCK_OPEN,
-                                 RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
-                                 "another process is opening or closing it",
-                                 err);
+            rc = ramet_lock(o->session, RAMET_LOCK_OPEN, RAMET_LOCK_EXCLUSIVE,
+                            RAMET_LOCK_WAIT_MS,
+                            "another process is opening or closing it", err);
     }
     if (rc == RAMET_OK && !replica->is_readonly) {
         rc = become_live(o, err);
-        ramet_lock_drop(os, o->session->lock_fd, RAMET_LOCK_OPEN);
+        ramet_unlock(o->session, RAMET_LOCK_OPEN);
     }
     if (rc != RAMET_OK && o->session != NULL) {
         if (!replica->is_ready)
@@ -388,16 +385,14 @@ static void
 close_live(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_os *const os = replica->os;
     bool alone = false;
 
     if (replica->live_count == 1)
         ramet_maintenance_close(session);
-    if (ramet_lock_wait(os, session->lock_fd, RAMET_LOCK_OPEN,
-                        RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS, "",
-                        NULL) == RAMET_OK)
-        alone = os->lock(os->ctx, session->lock_fd, RAMET_LOCK_LIVE, 1,
-                         RAMET_LOCK_EXCLUSIVE) == 0;
+    if (ramet_lock(session, RAMET_LOCK_OPEN, RAMET_LOCK_EXCLUSIVE,
+                   RAMET_LOCK_WAIT_MS, "", NULL) == RAMET_OK)
+        alone = ramet_lock(session, RAMET_LOCK_LIVE, RAMET_LOCK_EXCLUSIVE, 0,
+                           "", NULL) == RAMET_OK;
     /* A failure leaves the log for the next opener, and nothing lost. */
     if (alone && ramet_clean_close(session, NULL) != RAMET_OK)
         alone = false;

@@ -77,15 +77,14 @@ enum ramet_rc
 ramet_private_open(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    enum ramet_rc rc = ramet_lock_wait(
-        replica->os, session->lock_fd, RAMET_LOCK_UNLISTED, RAMET_LOCK_SHARED,
-        RAMET_LOCK_WAIT_MS, "a checkpoint is under way", err);
+    enum ramet_rc rc =
+        ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_SHARED,
+                   RAMET_LOCK_WAIT_MS, "a checkpoint is under way", err);
 
     if (rc == RAMET_OK && !replica->is_ready)
         rc = build_private(session, err);
     if (rc != RAMET_OK)
         return rc;
-    session->has_unlisted = true;
     replica->is_ready = true;
     replica->live_count++;
     ramet_session_enter(session);

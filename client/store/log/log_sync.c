@@ -8,9 +8,12 @@
  */
 #include "client/store/log/log_sync.h"
 
+#include <assert.h>
+
 #include "client/store/format/logfile.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
@@ -179,5 +182,6 @@ ramet_log_unsync(struct ramet_replica *replica, uint64_t start, uint64_t tail)
 {
     uint64_t seen = tail;
 
+    assert(ramet_may_publish(replica));
     atomic_compare_exchange_strong(&replica->head->header.synced, &seen, start);
 }

@@ -16,6 +16,7 @@
 #include "client/store/log/void.h"
 #include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/shared/super.h"
@@ -28,6 +29,7 @@ ramet_publish_snapshot(struct ramet_replica *replica,
 {
     struct ramet_index_header *const header = &replica->head->header;
 
+    assert(ramet_may_publish(replica));
     ramet_index_raise(&header->high_water, after->snapshot.page_count);
     if (sets_lsn)
         ramet_index_raise(&header->lsn_tail, after->snapshot.tail);
@@ -73,6 +75,7 @@ ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
     struct ramet_published after;
     const enum ramet_rc rc = ramet_scan_frames(scan, apply_frame, &apply, err);
 
+    assert(ramet_may_publish(session->replica));
     if (rc != RAMET_OK)
         return rc;
     ramet_index_newest(session->replica, &after);
@@ -124,6 +127,7 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE) || ramet_is_alone(replica));
     ramet_scan_init(&scan, replica);
     scan.oldest = atomic_load(&header->oldest);
     while (rc == RAMET_OK && found) {

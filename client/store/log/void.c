@@ -14,10 +14,13 @@
  */
 #include "client/store/log/void.h"
 
+#include <assert.h>
+
 #include "client/store/format/logfile.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "core/bytes.h"
@@ -30,6 +33,7 @@ ramet_record_write_word(struct ramet_replica *replica,
 {
     uint8_t word[8];
 
+    assert(ramet_may_publish(replica));
     ramet_put_le64(word, value);
     return ramet_os_write_full(
         replica->os, gen->fd, word, sizeof(word),
@@ -60,6 +64,7 @@ ramet_void_record(struct ramet_replica *replica,
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
+    assert(ramet_may_publish(replica));
     atomic_store(&header->condemned, place->void_value); /* invariant (1) */
     ramet_log_unsync(replica, place->start, place->tail);
     rc = ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(place->start),
@@ -82,6 +87,7 @@ ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err)
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
+    assert(ramet_may_publish(replica));
     if (atomic_load(&header->condemned) == 0)
         return RAMET_OK;
     rc = ramet_gen_get(replica, RAMET_GEN_LOG,

@@ -22,6 +22,7 @@
 #include "client/store/shared/entries.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
@@ -42,6 +43,7 @@ current_fill(struct ramet_replica *replica, uint32_t page_size,
     enum ramet_rc rc = ramet_gen_create(
         replica, RAMET_GEN_FILL, ramet_pos_gen(pos), page_size, out_gen, err);
 
+    assert(ramet_may_write_base(replica));
     if (rc == RAMET_EEXIST) { /* of another page size */
         pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
         atomic_store(&header->fill_pos, pos);
@@ -68,6 +70,7 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
     uint64_t pos;
     enum ramet_rc rc = current_fill(replica, page_size, &pos, &gen, err);
 
+    assert(ramet_may_write_base(replica));
     if (rc == RAMET_OK)
         rc = ramet_index_reserve(replica, pgno, err);
     if (rc != RAMET_OK)
@@ -327,6 +330,7 @@ ramet_fill_recover(struct ramet_session *session, struct ramet_err *err)
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
+    assert(ramet_is_alone(session->replica));
     while (ramet_gen_get(replica, RAMET_GEN_FILL, last + 1, &gen, NULL) ==
            RAMET_OK)
         last++;

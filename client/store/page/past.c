@@ -28,6 +28,7 @@
 #include "client/store/shared/entries.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/pins.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
@@ -205,6 +206,7 @@ append(struct ramet_past_job *job, struct ramet_pastframe *frame,
     struct ramet_gen *gen;
     enum ramet_rc rc = current_file(job, &frame->pos, &gen, err);
 
+    assert(ramet_holds(job->session, RAMET_LOCK_BASE));
     if (rc != RAMET_OK)
         return rc;
     ramet_pastframe_encode(raw, frame, gen->salt);
@@ -492,6 +494,7 @@ pack(struct ramet_past_job *job)
     const uint64_t size = atomic_load(&header->past_size);
     uint64_t fresh;
 
+    assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT));
     if (size < 2 * atomic_load(&header->past_packed) + SLACK_BYTES)
         return;
     fresh = begin_generation(header);
@@ -515,6 +518,8 @@ ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
         &job->session->replica->head->header;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT) &&
+           ramet_holds(job->session, RAMET_LOCK_BASE));
     if (job->pin_count == 0)
         return RAMET_OK;
     assert(job->session->era != 0);
@@ -536,6 +541,8 @@ ramet_past_trim(struct ramet_session *session)
     struct ramet_index_header *const header = &replica->head->header;
     const uint64_t tail = atomic_load(&header->past_tail);
 
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT) ||
+           ramet_is_alone(replica));
     if (atomic_load(&header->past_pos) ==
             ramet_pos_make(atomic_load(&header->past_oldest),
                            RAMET_GEN_HEADER_SIZE) ||

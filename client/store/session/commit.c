@@ -502,11 +502,10 @@ ramet_session_discard(struct ramet_session *session)
 void
 ramet_session_release(struct ramet_session *session)
 {
-    struct ramet_replica *const replica = session->replica;
 
     if (!session->is_reserved || ramet_session_is_parents(session))
         return;
     ramet_session_discard(session);
     session->is_reserved = false;
-    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+    ramet_unlock(session, RAMET_LOCK_WRITE);
 }

@@ -39,6 +39,7 @@
 enum ramet_rc
 ramet_doubt_check(const struct ramet_replica *replica, struct ramet_err *err)
 {
+    assert(ramet_is_held(replica, RAMET_LOCK_WRITE));
     if (!ramet_is_in_doubt(replica))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ESNAPSHOT,
@@ -79,6 +80,7 @@ find_record(struct ramet_session *session, struct ramet_scan *scan,
     struct ramet_published newest;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     *out_found = false;
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
@@ -216,6 +218,7 @@ ramet_session_end_doubt(struct ramet_session *session,
 
     if (rc != RAMET_OK)
         return rc;
-    assert(session->has_push && !session->is_reserved); /* invariant (3) */
+    assert(ramet_holds(session, RAMET_LOCK_PUSH) &&
+           !session->is_reserved); /* invariant (3) */
     return with_record(session, END_WAIT_MS, end_doubt, &ending, err);
 }

@@ -24,6 +24,7 @@
 #include "client/store/shared/entries.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/upkeep/maintenance.h"
@@ -157,6 +158,7 @@ finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
     uint64_t pos = session->buf_pos;
     size_t at = 0;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     while (at < session->buf_len) {
         uint8_t *const header = session->buf + at;
         const uint32_t pgno = ramet_get_le32(header + 8);
@@ -200,6 +202,7 @@ spill(struct ramet_session *session, struct ramet_err *err)
         ramet_gen_get(session->replica, RAMET_GEN_LOG,
                       ramet_pos_gen(session->buf_pos), &gen, err);
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (rc == RAMET_OK)
         rc = finish_frames(session, gen->salt, &session->spilled_count,
                            &session->spilled_sum, err);

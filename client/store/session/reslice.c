@@ -113,10 +113,8 @@ ramet_reslice(struct ramet_session *session, uint32_t page_size,
         rc = ramet_wait_alone(session, err);
     /* What was spilled already must not go with its generation meanwhile. */
     if (rc == RAMET_OK) {
-        rc = ramet_lock_wait(session->replica->os, session->lock_fd,
-                             RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
-                             RAMET_LOCK_WAIT_MS, "a checkpoint is under way",
-                             err);
+        rc = ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
+                        RAMET_LOCK_WAIT_MS, "a checkpoint is under way", err);
         has_lock = rc == RAMET_OK;
         if (rc == RAMET_EBUSY) /* which a commit never answers */
             rc = RAMET_ESNAPSHOT;
@@ -134,8 +132,7 @@ ramet_reslice(struct ramet_session *session, uint32_t page_size,
         session->own_high = page_count;
     }
     if (has_lock)
-        ramet_lock_drop(session->replica->os, session->lock_fd,
-                        RAMET_LOCK_CHECKPOINT);
+        ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     if (old != NULL)
         free_old(old);
     ramet_free(page);

@@ -54,6 +54,7 @@ write_binding(struct ramet_session *session, const char *remote,
     struct ramet_state_file *const file = ramet_calloc(1, sizeof(*file));
     enum ramet_rc rc;
 
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     if (file == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
     rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
@@ -76,7 +77,6 @@ ramet_session_bind(struct ramet_session *session, const char *remote,
                    const struct ramet_vid *volume, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_os *const os = replica->os;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc != RAMET_OK)
@@ -86,13 +86,12 @@ ramet_session_bind(struct ramet_session *session, const char *remote,
                           replica->path);
     if (strlen(remote) >= RAMET_URL_MAX)
         return RAMET_FAIL(err, RAMET_ETOOBIG, "a remote's URL is too long");
-    rc = ramet_lock_wait(os, session->lock_fd, RAMET_LOCK_CHECKPOINT,
-                         RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
-                         "a checkpoint is under way", err);
+    rc = ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
+                    RAMET_LOCK_WAIT_MS, "a checkpoint is under way", err);
     if (rc != RAMET_OK)
         return rc;
     rc = write_binding(session, remote, volume, err);
-    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+    ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     return rc;
 }
 
@@ -272,7 +271,7 @@ ramet_session_freeze(struct ramet_session *session,
     struct recorder r;
     enum ramet_rc rc;
 
-    assert(session->has_push); /* invariant (3) */
+    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
     rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
@@ -358,7 +357,7 @@ ramet_session_mark_durable(struct ramet_session *session,
     struct recorder r;
     enum ramet_rc rc;
 
-    assert(session->has_push); /* invariant (3) */
+    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
     rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
@@ -381,7 +380,7 @@ ramet_session_abandon_intent(struct ramet_session *session,
     struct recorder r;
     enum ramet_rc rc;
 
-    assert(session->has_push); /* invariant (3) */
+    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
     rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
@@ -551,7 +550,7 @@ ramet_session_pull(struct ramet_session *session,
                           point->page_size);
     if (session->is_reserved)
         return RAMET_FAIL(err, RAMET_EBUSY, "a local transaction is open");
-    assert(!reset || session->has_push); /* invariant (3) */
+    assert(!reset || ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
     rc = begin_recorder(&r, session, PULL_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;

@@ -9,6 +9,7 @@
  *   (3) what was found is looked at again under the lock under which it is
  *       mended; nothing is fetched under a lock
  */
+#include <assert.h>
 #include <string.h>
 
 #include "client/snapshot.h"
@@ -67,6 +68,7 @@ check_in_base(struct verification *v, uint32_t pgno, uint64_t value,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_may_read_base(v->replica));
     *out_bad = false;
     if (ramet_presence_is_sum(value))
         rc = ramet_base_read(v->replica, v->page_size, pgno, v->page, err);
@@ -169,6 +171,7 @@ is_bad_still(struct verification *v, uint32_t pgno, uint64_t *out_value,
 {
     enum ramet_rc rc = ramet_presence_read(v->replica, pgno, 1, out_value, err);
 
+    assert(ramet_holds(v->session, RAMET_LOCK_BASE));
     *out_bad = false;
     if (rc == RAMET_OK && ramet_is_page_in_base(v->replica, pgno, *out_value))
         rc = check_in_base(v, pgno, *out_value, out_bad, err);
@@ -281,6 +284,7 @@ believe_page(struct verification *v, uint32_t pgno, bool is_clean,
     uint64_t value;
     enum ramet_rc rc = ramet_presence_read(v->replica, pgno, 1, &value, err);
 
+    assert(ramet_holds(v->session, RAMET_LOCK_BASE));
     if (rc != RAMET_OK || !is_unknown(v, pgno, value) ||
         (is_clean && absent != 0))
         return rc;

@@ -95,7 +95,7 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_base_unclean(session, err);
     if (rc != RAMET_OK) {
-        ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+        ramet_unlock(session, RAMET_LOCK_WRITE);
         return rc;
     }
     begin_transaction(session);
@@ -108,6 +108,7 @@ ramet_reserve_locked(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE) && !session->is_reserved);
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
     if (rc == RAMET_OK)

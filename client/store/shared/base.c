@@ -214,6 +214,7 @@ put_mark_on(struct ramet_replica *replica, struct ramet_err *err)
     const bool was_at_rest = ramet_base_is_at_rest(replica);
     enum ramet_rc rc = lock_natives(replica, err);
 
+    assert(ramet_is_held(replica, RAMET_LOCK_MARK));
     if (rc != RAMET_OK)
         return rc;
     rc = write_mark(replica, err);
@@ -235,12 +236,12 @@ unclean(struct ramet_session *session, bool confirms, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc;
 
+    assert(ramet_may_publish(replica) || ramet_may_write_base(replica));
     if (is_marked(replica))
         return RAMET_OK;
     /* One at a time: to another the first would look like a native reader. */
-    rc = ramet_lock_wait(replica->os, session->lock_fd, RAMET_LOCK_MARK,
-                         RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
-                         "another session begins to write", err);
+    rc = ramet_lock(session, RAMET_LOCK_MARK, RAMET_LOCK_EXCLUSIVE,
+                    RAMET_LOCK_WAIT_MS, "another session begins to write", err);
     if (rc != RAMET_OK)
         return rc;
     if (!is_marked(replica)) {
@@ -249,7 +250,7 @@ unclean(struct ramet_session *session, bool confirms, struct ramet_err *err)
         if (rc == RAMET_OK)
             rc = put_mark_on(replica, err);
     }
-    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_MARK);
+    ramet_unlock(session, RAMET_LOCK_MARK);
     return rc;
 }
 
@@ -266,6 +267,7 @@ ramet_base_begin_mending(struct ramet_session *session, struct ramet_err *err)
     struct ramet_index_header *const header = &replica->head->header;
     enum ramet_rc rc = unclean(session, false, err);
 
+    assert(ramet_may_write_base(replica));
     if (rc != RAMET_OK)
         return rc;
     atomic_store(&header->was_written, 1);
@@ -282,6 +284,7 @@ ramet_base_begin(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc = ramet_base_unclean(session, err);
 
+    assert(ramet_may_write_base(replica));
     if (rc == RAMET_OK)
         rc = ramet_base_confirm(replica, err);
     if (rc == RAMET_OK)
@@ -308,6 +311,7 @@ ramet_base_leave(struct ramet_replica *replica, struct ramet_state_file *state,
     struct ramet_stat st;
     const int result = os->stat(os->ctx, replica->base_fd, &st);
 
+    assert(ramet_may_write_base(replica));
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                               "stat %s", replica->path);
@@ -327,6 +331,7 @@ ramet_base_rest(struct ramet_replica *replica)
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_stat st;
 
+    assert(ramet_may_publish(replica) || ramet_may_write_base(replica));
     if (os->stat(os->ctx, replica->base_fd, &st) < 0)
         return; /* it stays unknown */
     atomic_store(&header->seen_size, st.size_bytes);
@@ -340,6 +345,8 @@ ramet_base_write(struct ramet_replica *replica, uint32_t page_size,
 {
     const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
 
+    assert(ramet_may_write_base(replica));
+    assert(pgno != 0);
     assert(atomic_load(&replica->head->header.mark_synced) != 0);
     return ramet_os_write_full(
         replica->os, replica->base_fd, page + skip, page_size - skip,
@@ -354,6 +361,8 @@ ramet_base_punch(struct ramet_replica *replica, uint32_t page_size,
     const struct ramet_os *const os = replica->os;
     const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
 
+    assert(ramet_may_write_base(replica));
+    assert(pgno != 0);
     assert(atomic_load(&replica->head->header.mark_synced) != 0);
     if (os->punch(os->ctx, replica->base_fd,
                   (uint64_t)(pgno - 1) * page_size + skip,
@@ -380,6 +389,7 @@ ramet_base_header_set(struct ramet_replica *replica,
 {
     uint64_t words[RAMET_BASE_HEADER_WORDS] = {0};
 
+    assert(replica->is_private || ramet_may_write_base(replica));
     memcpy(words, in, RAMET_TRUE_HEADER_SIZE);
     for (unsigned i = 0; i < RAMET_BASE_HEADER_WORDS; i++)
         atomic_store_explicit(&replica->head->header.base_header[i], words[i],

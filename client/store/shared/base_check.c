@@ -9,6 +9,7 @@
  * another time.
  */
 #include "client/store/shared/base_check.h"
+#include "client/store/shared/locks.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -415,6 +416,8 @@ ramet_base_confirm(struct ramet_replica *replica, struct ramet_err *err)
     struct ramet_base_look look;
     enum ramet_rc rc;
 
+    assert(ramet_is_held(replica, RAMET_LOCK_MARK) ||
+           ramet_may_write_base(replica));
     if (!has_its_name(replica))
         return RAMET_FAIL(err, RAMET_EFOREIGN,
                           "%s was moved or replaced while it was in use; the "

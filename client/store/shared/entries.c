@@ -38,6 +38,7 @@ load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
     uint64_t *values;
     enum ramet_rc rc = ramet_index_reserve(replica, pgno, err);
 
+    assert(ramet_may_read_base(replica));
     if (rc != RAMET_OK)
         return rc;
     values = ramet_alloc(RAMET_LOAD_BLOCK * sizeof(*values));
@@ -73,6 +74,8 @@ ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
     uint64_t entry = ramet_index_known(replica, pgno);
     enum ramet_rc rc;
 
+    assert(ramet_may_read_base(replica));
+    assert(pgno != 0);
     if (entry == 0) {
         rc = load_block(session, pgno, err);
         if (rc != RAMET_OK)

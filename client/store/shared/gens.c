@@ -13,6 +13,7 @@
  *   (3) a bucket's list changes under the replica's mutex only
  */
 #include "client/store/shared/gens.h"
+#include "client/store/shared/locks.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -198,6 +199,8 @@ ramet_gen_create(struct ramet_replica *replica, enum ramet_gen_type type,
     struct ramet_gen *found;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(type == RAMET_GEN_LOG ? ramet_may_publish(replica)
+                                 : ramet_may_write_base(replica));
     if (gen > RAMET_GEN_MAX)
         return RAMET_FAIL(err, RAMET_ETOOBIG,
                           "%s: log positions are used up; close it everywhere "
@@ -407,6 +410,7 @@ ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
     enum ramet_rc rc;
     int fd = -ENOENT;
 
+    assert(ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
     assert(ramet_page_size_ok(page_size));
     os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
     if (recycle != 0)

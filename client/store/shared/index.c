@@ -10,6 +10,7 @@
  *       who copies one starts over when half of them went by meanwhile
  */
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -375,6 +376,7 @@ ramet_index_publish(struct ramet_replica *replica,
     for (size_t i = 0; i < sizeof(*next) / 8; i++) {
         uint64_t word;
 
+        assert(ramet_may_publish(replica));
         memcpy(&word, (const uint8_t *)next + i * 8, 8);
         atomic_store_explicit(&slot[i], word, memory_order_relaxed);
     }
@@ -486,6 +488,7 @@ ramet_index_begin(struct ramet_replica *replica,
     const struct ramet_snapshot *const s = &state->fold.newest;
     struct ramet_published first;
 
+    assert(replica->is_private || ramet_is_alone(replica));
     memset(&first, 0, sizeof(first));
     first.snapshot.seq = s->seq;
     first.snapshot.tail = s->tail;

@@ -69,6 +69,73 @@ ramet_lock_drop(const struct ramet_os *os, int fd, unsigned byte)
     os->lock(os->ctx, fd, byte, 1, RAMET_UNLOCK);
 }
 
+/* ---- those of a session --------------------------------------------------- */
+
+static void
+note_held(struct ramet_session *session, enum ramet_lock_byte byte, bool holds)
+{
+    const uint32_t bit = UINT32_C(1) << byte;
+
+    if (holds) {
+        session->held |= bit;
+        atomic_fetch_or_explicit(&session->replica->held, bit,
+                                 memory_order_relaxed);
+    } else if ((session->held & bit) != 0) {
+        session->held &= ~bit;
+        atomic_fetch_and_explicit(&session->replica->held, ~bit,
+                                  memory_order_relaxed);
+    }
+}
+
+/* Would waiting for it keep the order? What is tried once waits for nobody. */
+static bool
+is_in_order(const struct ramet_session *session, enum ramet_lock_byte byte)
+{
+    static const enum ramet_lock_byte order[] = {
+        RAMET_LOCK_OPEN,       RAMET_LOCK_PUSH,     RAMET_LOCK_WRITE,
+        RAMET_LOCK_CHECKPOINT, RAMET_LOCK_UNLISTED, RAMET_LOCK_BASE,
+        RAMET_LOCK_MARK,
+    };
+    size_t at = sizeof(order) / sizeof(order[0]);
+
+    while (at > 0 && order[at - 1] != byte)
+        if (ramet_holds(session, order[--at]))
+            return false;
+    return true;
+}
+
+enum ramet_rc
+ramet_lock(struct ramet_session *session, enum ramet_lock_byte byte,
+           enum ramet_lock_mode mode, uint64_t wait_ms, const char *what,
+           struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    assert(mode != RAMET_UNLOCK);
+    assert(byte == RAMET_LOCK_LIVE || !ramet_holds(session, byte));
+    assert(wait_ms == 0 || is_in_order(session, byte));
+    rc = ramet_lock_wait(session->replica->os, session->lock_fd, byte, mode,
+                         wait_ms, what, err);
+    if (rc == RAMET_OK)
+        note_held(session, byte, mode == RAMET_LOCK_EXCLUSIVE);
+    return rc;
+}
+
+void
+ramet_unlock(struct ramet_session *session, enum ramet_lock_byte byte)
+{
+    note_held(session, byte, false);
+    ramet_lock_drop(session->replica->os, session->lock_fd, byte);
+}
+
+void
+ramet_locks_gone(struct ramet_session *session)
+{
+    atomic_fetch_and_explicit(&session->replica->held, ~session->held,
+                              memory_order_relaxed);
+    session->held = 0;
+}
+
 enum ramet_rc
 ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
                          struct ramet_err *err)
@@ -87,9 +154,8 @@ ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
          * time, so that nobody waits for long for one who died. */
         ramet_index_raise(until,
                           os->mono_ns(os->ctx) + BRIEF_MS * UINT64_C(1000000));
-        rc = ramet_lock_try(os, session->lock_fd, RAMET_LOCK_WRITE,
-                            RAMET_LOCK_EXCLUSIVE, "a local transaction is open",
-                            err);
+        rc = ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0,
+                        "a local transaction is open", err);
         if (rc == RAMET_OK)
             return rc;
         atomic_store(until, 0);
@@ -106,7 +172,7 @@ ramet_write_unlock_briefly(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
 
-    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_WRITE);
+    ramet_unlock(session, RAMET_LOCK_WRITE);
     atomic_store(&replica->head->header.brief_until, 0);
 }
 
@@ -119,9 +185,9 @@ ramet_write_lock(struct ramet_session *session, struct ramet_err *err)
     uint64_t pause_us = POLL_FIRST_US;
 
     for (;;) {
-        const enum ramet_rc rc = ramet_lock_try(
-            os, session->lock_fd, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE,
-            "another writer is at work", err);
+        const enum ramet_rc rc =
+            ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0,
+                       "another writer is at work", err);
 
         if (rc != RAMET_EBUSY || os->mono_ns(os->ctx) >= atomic_load(until))
             return rc;
@@ -139,8 +205,8 @@ ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
     enum ramet_rc rc;
 
     ramet_mutex_lock(&replica->base_mutex);
-    rc = ramet_lock_wait(
-        replica->os, session->lock_fd, RAMET_LOCK_BASE,
+    rc = ramet_lock(
+        session, RAMET_LOCK_BASE,
         replica->is_readonly ? RAMET_LOCK_SHARED : RAMET_LOCK_EXCLUSIVE,
         wait_ms, "the base is being written by another process", err);
     if (rc != RAMET_OK)
@@ -153,7 +219,7 @@ ramet_base_unlock(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
 
-    ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_BASE);
+    ramet_unlock(session, RAMET_LOCK_BASE);
     ramet_mutex_unlock(&replica->base_mutex);
 }
 
@@ -162,22 +228,20 @@ ramet_session_lock_push(struct ramet_session *session, struct ramet_err *err)
 {
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
-    if (rc != RAMET_OK || session->has_push)
+    if (rc != RAMET_OK || ramet_holds(session, RAMET_LOCK_PUSH))
         return rc;
     if (session->replica->is_readonly)
         return RAMET_FAIL(err, RAMET_EREADONLY, "%s can't be written",
                           session->replica->path);
-    rc = ramet_lock_try(session->replica->os, session->lock_fd, RAMET_LOCK_PUSH,
-                        RAMET_LOCK_EXCLUSIVE, "another session pushes", err);
-    session->has_push = rc == RAMET_OK;
-    return rc;
+    return ramet_lock(session, RAMET_LOCK_PUSH, RAMET_LOCK_EXCLUSIVE, 0,
+                      "another session pushes", err);
 }
 
 void
 ramet_session_unlock_push(struct ramet_session *session)
 {
-    if (!session->has_push || ramet_session_is_parents(session))
+    if (!ramet_holds(session, RAMET_LOCK_PUSH) ||
+        ramet_session_is_parents(session))
         return;
-    ramet_lock_drop(session->replica->os, session->lock_fd, RAMET_LOCK_PUSH);
-    session->has_push = false;
+    ramet_unlock(session, RAMET_LOCK_PUSH);
 }

@@ -6,6 +6,9 @@
 #ifndef RAMET_CLIENT_STORE_SHARED_LOCKS_H
 #define RAMET_CLIENT_STORE_SHARED_LOCKS_H
 
+#include <stdatomic.h>
+
+#include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 
 enum ramet_lock_byte {
@@ -22,7 +25,76 @@ enum ramet_lock_byte {
 
 #define RAMET_LOCK_WAIT_MS 10000u
 
-/* Try once: RAMET_EBUSY if it is held; `what` names the holder in the text. */
+/*
+ * A session's locks: which it has is a mask in the session and one in the
+ * replica, that this file's functions alone set, and that assertions ask. Who
+ * waits for one holds none that comes after it in the order of all: open < push
+ * < write < checkpoint < unlisted < base < mark.
+ *
+ * RAMET_EBUSY where it is held still when `wait_ms` have passed (0: tried once);
+ * `what` tells in the text who holds it.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_lock(struct ramet_session *session, enum ramet_lock_byte byte,
+           enum ramet_lock_mode mode, uint64_t wait_ms, const char *what,
+           struct ramet_err *err);
+void ramet_unlock(struct ramet_session *session, enum ramet_lock_byte byte);
+/* With the session's descriptor all its locks go. */
+void ramet_locks_gone(struct ramet_session *session);
+
+/* Has the session the lock, exclusively? */
+static inline bool
+ramet_holds(const struct ramet_session *session, enum ramet_lock_byte byte)
+{
+    return (session->held >> byte & 1u) != 0;
+}
+
+/* Has a session of this process it? For functions that know no session: there
+ * is only one exclusive holder, and who asks is to be it. */
+static inline bool
+ramet_is_held(const struct ramet_replica *replica, enum ramet_lock_byte byte)
+{
+    return (atomic_load_explicit(&replica->held, memory_order_relaxed) >> byte &
+            1u) != 0;
+}
+
+/* Does nobody else have it open: it is being opened by the first, or closed by
+ * the last? */
+static inline bool
+ramet_is_alone(const struct ramet_replica *replica)
+{
+    return ramet_is_held(replica, RAMET_LOCK_LIVE) || !replica->is_ready;
+}
+
+/* May presence and base be read, or written? Under a private index none of its
+ * process is shut out, and others by the unlisted readers' lock; and whoever has
+ * the mark lock over a base without a mark shuts all out who would write. */
+static inline bool
+ramet_may_read_base(const struct ramet_replica *replica)
+{
+    return replica->is_private || ramet_is_held(replica, RAMET_LOCK_BASE) ||
+           ramet_is_held(replica, RAMET_LOCK_MARK) || ramet_is_alone(replica);
+}
+
+static inline bool
+ramet_may_write_base(const struct ramet_replica *replica)
+{
+    return !replica->is_readonly &&
+           (ramet_is_held(replica, RAMET_LOCK_BASE) || ramet_is_alone(replica));
+}
+
+/* May snapshots be published? */
+static inline bool
+ramet_may_publish(const struct ramet_replica *replica)
+{
+    return replica->is_private || ramet_is_held(replica, RAMET_LOCK_WRITE) ||
+           ramet_is_alone(replica);
+}
+
+/*
+ * The same bytes by whoever has no session: what is opened, made or removed.
+ * Try once: RAMET_EBUSY if it is held; `what` names the holder in the text.
+ */
 RAMET_NODISCARD enum ramet_rc
 ramet_lock_try(const struct ramet_os *os, int fd, unsigned byte,
                enum ramet_lock_mode mode, const char *what,

@@ -6,6 +6,7 @@
  * the default.
  */
 #include "client/store/shared/presence.h"
+#include "client/store/shared/locks.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -122,6 +123,8 @@ ramet_presence_read(struct ramet_replica *replica, uint32_t first,
     enum ramet_rc rc = open_presence(replica, false, err);
     size_t got = 0;
 
+    assert(ramet_may_read_base(replica));
+    assert(first != 0);
     memset(out_values, 0, count * sizeof(*out_values));
     if (rc != RAMET_OK)
         return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
@@ -147,6 +150,7 @@ ramet_presence_write(struct ramet_replica *replica, uint32_t first,
     const uint32_t batch = sizeof(raw) / sizeof(*values);
     enum ramet_rc rc = open_presence(replica, true, err);
 
+    assert(ramet_may_write_base(replica));
     while (rc == RAMET_OK && count != 0) {
         const uint32_t now = count < batch ? count : batch;
 
@@ -170,6 +174,7 @@ ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err)
     const struct ramet_os *const os = replica->os;
     int result;
 
+    assert(ramet_may_write_base(replica));
     if (replica->presence_fd < 0)
         return RAMET_OK;
     result = os->sync(os->ctx, replica->presence_fd);
@@ -188,6 +193,7 @@ ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
     struct ramet_stat st;
     int result;
 
+    assert(ramet_may_write_base(replica));
     if (rc != RAMET_OK)
         return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
     result = os->stat(os->ctx, replica->presence_fd, &st);
@@ -207,6 +213,7 @@ ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
     uint64_t absent = 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_may_read_base(replica));
     if (values == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read %s", NAME);
     for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += BATCH) {
@@ -232,6 +239,7 @@ ramet_presence_begin(struct ramet_replica *replica, uint32_t page_count,
     uint64_t absent = atomic_load(&header->base_absent);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_may_write_base(replica));
     if (atomic_exchange(&header->is_recounting, 1) != 0)
         rc = ramet_presence_count_absent(replica, page_count, &absent, err);
     if (rc == RAMET_OK)
@@ -244,6 +252,7 @@ ramet_presence_end(struct ramet_replica *replica, uint64_t absent)
 {
     struct ramet_index_header *const header = &replica->head->header;
 
+    assert(ramet_may_write_base(replica));
     atomic_store(&header->base_absent, absent);
     atomic_store(&header->is_recounting, 0);
 }

@@ -39,6 +39,7 @@ struct ramet_replica {
     bool default_held;        /* presence 0 means held */
     bool presence_is_checked; /* its words have check bits */
     uint64_t cache_limit_bytes;
+    _Atomic uint32_t held; /* its sessions' exclusive locks; see locks.h */
     struct ramet_index_head *head;
     _Atomic(_Atomic uint64_t *) *chunks; /* RAMET_CHUNK_COUNT */
     struct ramet_mutex base_mutex;       /* with the base lock, always */

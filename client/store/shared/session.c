@@ -43,6 +43,7 @@ ramet_session_free(struct ramet_session *session)
     if (session == NULL)
         return;
     os = session->replica->os;
+    ramet_locks_gone(session);
     if (session->lock_fd >= 0)
         os->close(os->ctx, session->lock_fd);
     ramet_writeset_done(&session->writes, os);

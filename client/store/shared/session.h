@@ -60,6 +60,7 @@ struct ramet_session {
     struct ramet_replica *replica;
     struct ramet_session *next; /* replica's list */
     int lock_fd;
+    uint32_t held; /* its exclusive locks, a bit for each byte; see locks.h */
     uint32_t slot;
     bool is_internal; /* the maintenance thread's: no live lock, no slot */
     bool is_readonly;
@@ -69,8 +70,6 @@ struct ramet_session {
     bool is_pinned;
     bool is_reserved;
     bool has_gate;
-    bool has_push;
-    bool has_unlisted;
     bool is_closing; /* the last one: no file is made for the next */
     uint64_t number; /* of `pin` in the ring; 0: none copied yet */
     struct ramet_published pin;

@@ -206,6 +206,7 @@ move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
     uint64_t entry;
     enum ramet_rc rc;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     /* Under the base lock, which a read would take to load the entry. */
     rc = ramet_index_load_locked(c->session, pgno, &entry, err);
     if (rc == RAMET_OK)
@@ -274,6 +275,7 @@ flush_batch(struct checkpoint *c, struct ramet_err *err)
     uint32_t count = 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (c->batch_count != 0)
         rc = sync_base(c, err);
     for (uint32_t i = 0; rc == RAMET_OK && i < c->batch_count; i++) {
@@ -480,6 +482,8 @@ publish_base(struct checkpoint *c)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
+           ramet_holds(c->session, RAMET_LOCK_BASE));
     ramet_base_header_set(c->replica, c->state.fold.newest.header);
     atomic_store(&header->mark_next, c->state.mark_next);
     ramet_base_rest(c->replica);
@@ -514,6 +518,7 @@ make_ahead(struct checkpoint *c, uint64_t recycle)
     uint64_t next = ramet_pos_gen(pos);
     struct ramet_published newest;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE ||
         size_of_gen(c, next) != 0)
         next++;
@@ -534,6 +539,7 @@ remove_files(struct checkpoint *c, bool alone)
     uint64_t recycle = 0;
     char name[32];
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     for (uint64_t g = c->oldest; g <= c->last; g++) {
         const uint64_t size = size_of_gen(c, g);
 
@@ -595,6 +601,8 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     uint64_t end;
     enum ramet_rc rc;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
+           ramet_holds(c->session, RAMET_LOCK_BASE));
     c->first_fill = atomic_load(&header->fill_oldest);
     c->last_fill = ramet_pos_gen(atomic_load(&header->fill_pos));
     rc = ramet_fill_walk(replica, c->first_fill, c->last_fill, note_fill, c,
@@ -661,6 +669,8 @@ run_checkpoint(struct checkpoint *c, bool alone, struct ramet_err *err)
     enum ramet_rc rc =
         ramet_state_file_read(replica->os, replica->dir_fd, &c->state, err);
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
+           ramet_holds(c->session, RAMET_LOCK_UNLISTED));
     if (rc != RAMET_OK)
         return rc;
     c->oldest = atomic_load(&replica->head->header.oldest);
@@ -716,7 +726,6 @@ ramet_checkpoint_run(struct ramet_session *session, bool all,
                      struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_os *const os = replica->os;
     struct checkpoint *c;
     bool entered;
     enum ramet_rc rc = RAMET_OK;
@@ -727,12 +736,12 @@ ramet_checkpoint_run(struct ramet_session *session, bool all,
     if (all)
         rc = close_gen(session, err);
     if (rc != RAMET_OK ||
-        ramet_lock_try(os, session->lock_fd, RAMET_LOCK_CHECKPOINT,
-                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK)
+        ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
+                   NULL) != RAMET_OK)
         return rc;
-    if (ramet_lock_try(os, session->lock_fd, RAMET_LOCK_UNLISTED,
-                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK) {
-        ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+    if (ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0, "",
+                   NULL) != RAMET_OK) {
+        ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
         return RAMET_OK;
     }
     c = ramet_calloc(1, sizeof(*c));
@@ -755,8 +764,8 @@ ramet_checkpoint_run(struct ramet_session *session, bool all,
     ramet_free(c);
 
 done:
-    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_UNLISTED);
-    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+    ramet_unlock(session, RAMET_LOCK_UNLISTED);
+    ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     return rc;
 }
 
@@ -790,12 +799,11 @@ ramet_checkpoint_fills(struct ramet_session *session)
 void
 ramet_checkpoint_make_ahead(struct ramet_session *session)
 {
-    const struct ramet_os *const os = session->replica->os;
     struct checkpoint c = {.session = session, .replica = session->replica};
 
-    if (ramet_lock_try(os, session->lock_fd, RAMET_LOCK_CHECKPOINT,
-                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK)
+    if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
+                   NULL) != RAMET_OK)
         return;
     make_ahead(&c, 0);
-    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+    ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
 }

@@ -38,6 +38,7 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     enum ramet_rc rc;
     int result = os->stat(os->ctx, replica->base_fd, &st);
 
+    assert(ramet_is_held(replica, RAMET_LOCK_LIVE));
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                               "stat %s", replica->path);
@@ -105,6 +106,8 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     uint64_t absent = 0;
     enum ramet_rc rc;
 
+    assert(ramet_holds(session, RAMET_LOCK_OPEN) &&
+           ramet_holds(session, RAMET_LOCK_LIVE));
     ramet_past_trim(session);
     if (ramet_is_in_doubt(replica))
         return RAMET_OK; /* the log stays */
@@ -131,10 +134,10 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
                                          &absent, err);
     /* Not while an unlisted reader compares state and base. */
     if (rc == RAMET_OK && absent == 0 && atomic_load(&header->is_marked) != 0 &&
-        ramet_lock_try(replica->os, session->lock_fd, RAMET_LOCK_UNLISTED,
-                       RAMET_LOCK_EXCLUSIVE, "", NULL) == RAMET_OK) {
+        ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0, "",
+                   NULL) == RAMET_OK) {
         rc = put_header_on(replica, state, err);
-        ramet_lock_drop(replica->os, session->lock_fd, RAMET_LOCK_UNLISTED);
+        ramet_unlock(session, RAMET_LOCK_UNLISTED);
     }
     ramet_state_file_done(state);
     ramet_free(state);

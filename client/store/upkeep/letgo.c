@@ -79,10 +79,8 @@ are_pins_past_lsn(struct ramet_session *session)
 static void
 drop_locks(struct ramet_session *session)
 {
-    const struct ramet_os *const os = session->replica->os;
-
-    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_UNLISTED);
-    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+    ramet_unlock(session, RAMET_LOCK_UNLISTED);
+    ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     ramet_write_unlock_briefly(session);
 }
 
@@ -90,18 +88,15 @@ drop_locks(struct ramet_session *session)
 static bool
 take_locks(struct ramet_session *session, uint64_t wait_ms)
 {
-    const struct ramet_os *const os = session->replica->os;
-    const int fd = session->lock_fd;
-
     if (session->is_reserved ||
         ramet_write_lock_briefly(session, wait_ms, NULL) != RAMET_OK)
         return false;
-    if (ramet_lock_try(os, fd, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, "",
-                       NULL) == RAMET_OK) {
-        if (ramet_lock_try(os, fd, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE,
-                           "", NULL) == RAMET_OK)
+    if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
+                   NULL) == RAMET_OK) {
+        if (ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0,
+                       "", NULL) == RAMET_OK)
             return true; /* invariant (3) */
-        ramet_lock_drop(os, fd, RAMET_LOCK_CHECKPOINT);
+        ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     }
     ramet_write_unlock_briefly(session);
     return false;
@@ -114,6 +109,8 @@ look_around(struct ramet_letgo *l, bool *out_may, struct ramet_err *err)
     struct ramet_session *const session = l->session;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(l->session, RAMET_LOCK_WRITE) &&
+           ramet_holds(l->session, RAMET_LOCK_UNLISTED));
     if (!ramet_is_settled(session->replica))
         rc = ramet_settle(session, err);
     if (rc == RAMET_OK)
@@ -191,6 +188,7 @@ mark_entry(struct ramet_letgo *l, uint32_t pgno, uint64_t stamp, uint64_t value,
     uint64_t entry = 0;
     enum ramet_rc rc = open_base(l, err);
 
+    assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     *out_marked = false;
     if (rc == RAMET_OK)
         rc = ramet_index_reserve(replica, pgno, err);
@@ -216,6 +214,7 @@ ramet_letgo_pages(struct ramet_letgo *l, uint32_t first, uint32_t count,
     bool changed = false;
     enum ramet_rc rc = ramet_presence_read(replica, first, count, values, err);
 
+    assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     assert(count <= RAMET_LETGO_AT_ONCE);
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {
         const uint32_t pgno = first + i;
@@ -248,6 +247,7 @@ punch_pages(struct ramet_letgo *l, struct ramet_err *err)
     struct ramet_replica *const replica = l->session->replica;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     for (size_t i = 0; rc == RAMET_OK && i < l->gone.run_count; i++)
         for (uint64_t p = l->gone.runs[i].first;
              rc == RAMET_OK && p <= l->gone.runs[i].last; p++)

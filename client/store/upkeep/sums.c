@@ -55,6 +55,7 @@ begin_block(struct block *b, bool *out_any, struct ramet_err *err)
     enum ramet_rc rc =
         ramet_presence_read(b->replica, b->first, b->count, values, err);
 
+    assert(ramet_holds(b->session, RAMET_LOCK_BASE));
     *out_any = false;
     b->stamp = atomic_load(&header->stamp);
     for (uint32_t i = 0; rc == RAMET_OK && i < b->count; i++) {
@@ -103,6 +104,7 @@ enter_block(struct block *b, bool *out_done, struct ramet_err *err)
     uint64_t values[BLOCK];
     enum ramet_rc rc;
 
+    assert(ramet_holds(b->session, RAMET_LOCK_BASE));
     *out_done = atomic_load(&header->stamp) == b->stamp && /* invariant (2) */
                 ramet_base_is_at_rest(b->replica); /* else who knows whose */
     if (!*out_done)
@@ -156,6 +158,8 @@ write_flag(struct ramet_replica *replica, struct ramet_err *err)
     struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
     enum ramet_rc rc;
 
+    assert(ramet_is_held(replica, RAMET_LOCK_CHECKPOINT) &&
+           ramet_is_held(replica, RAMET_LOCK_BASE));
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for checksums");
     rc = ramet_presence_sync(replica, err);
@@ -176,18 +180,17 @@ write_flag(struct ramet_replica *replica, struct ramet_err *err)
 static enum ramet_rc
 finish(struct ramet_session *session, struct ramet_err *err)
 {
-    const struct ramet_os *const os = session->replica->os;
     enum ramet_rc rc;
 
-    if (ramet_lock_try(os, session->lock_fd, RAMET_LOCK_CHECKPOINT,
-                       RAMET_LOCK_EXCLUSIVE, "", NULL) != RAMET_OK)
+    if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
+                   NULL) != RAMET_OK)
         return RAMET_OK;
     rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
     if (rc == RAMET_OK) {
         rc = write_flag(session->replica, err);
         ramet_base_unlock(session);
     }
-    ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_CHECKPOINT);
+    ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     return rc;
 }
 

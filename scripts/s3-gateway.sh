@@ -1,0 +1,225 @@
+#!/bin/bash
+# s3-gateway.sh rgw|versitygw [COMMAND...] - an S3 service of one's own, for as
+# long as COMMAND runs or, without one, until the input ends. `./dev s3` calls it.
+#
+#   rgw          Ceph's RADOS Gateway over one monitor and one object store in
+#                memory (Debian's packages; scripts/packages.txt, line s3)
+#   versitygw    a Go program without code in common with Ceph's, over a
+#                directory; built on first use, with Go 1.24 or newer
+#
+# It listens on 127.0.0.1 alone and lives in a directory of its own. Its
+# processes end with it, however it ends; what kill -9 leaves is the directory.
+# What a client needs to reach it is in COMMAND's environment or, without one,
+# printed as lines NAME=value, after which comes the line "ready":
+#
+#   RAMET_TEST_S3            the endpoint, http://127.0.0.1:PORT
+#   RAMET_TEST_S3_BUCKET     a bucket, made and empty
+#   RAMET_TEST_S3_KIND       rgw or versitygw, and its version
+#   AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_ENDPOINT_URL_S3
+set -euo pipefail
+
+readonly VERSITYGW_VERSION=v1.8.0
+readonly START_S=120 # for each step of starting, on however busy a machine
+kind=${1:-}
+shift || true
+children=()
+
+fail() {
+    printf 's3-gateway: %s\n' "$*" >&2
+    exit 1
+}
+
+stop() {
+    local child
+    for child in "${children[@]}"; do
+        kill -KILL "$child" 2>/dev/null || true
+    done
+    wait "${children[@]}" 2>/dev/null || true
+    rm -rf "$dir"
+}
+
+# Run a daemon, which ends when this script does, however that ends.
+daemon() { # NAME COMMAND...
+    local name=$1
+    shift
+    setpriv --pdeathsig KILL "$@" <&- >"$dir/$name.out" 2>&1 &
+    children+=($!)
+}
+
+# What the daemons said, for whoever has to find out why they did not start.
+tell_why() {
+    tail -n 5 "$dir"/*.out "$dir"/log/* 2>/dev/null >&2 || true
+}
+
+wait_for() { # WHAT COMMAND...
+    local what=$1 end=$((SECONDS + START_S)) child
+    shift
+    until "$@" >/dev/null 2>&1; do
+        for child in "${children[@]}"; do
+            kill -0 "$child" 2>/dev/null || {
+                tell_why
+                fail "a daemon ended while waiting for $what"
+            }
+        done
+        [ "$SECONDS" -lt "$end" ] || {
+            tell_why
+            fail "no $what after $START_S s"
+        }
+        sleep 0.1
+    done
+}
+
+is_free() {
+    ! (: >"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
+# Three free ports below those that the system gives to connections.
+pick_ports() {
+    ports=()
+    while [ ${#ports[@]} -lt 3 ]; do
+        local port=$((20000 + RANDOM % 12000))
+        case " ${ports[*]} " in *" $port "*) continue ;; esac
+        ! is_free "$port" || ports+=("$port")
+    done
+}
+
+# ---- Ceph ---------------------------------------------------------------------
+
+write_ceph_config() { # FSID
+    cat >"$CEPH_CONF" <<CONF
+[global]
+fsid = $1
+mon_host = [v2:127.0.0.1:${ports[1]},v1:127.0.0.1:${ports[2]}]
+public_addr = 127.0.0.1
+cluster_addr = 127.0.0.1
+auth_cluster_required = cephx
+auth_service_required = cephx
+auth_client_required = cephx
+keyring = $dir/keyring
+run_dir = $dir/run
+admin_socket = $dir/run/\$name.asok
+log_file = $dir/log/\$name.log
+pid_file = $dir/run/\$name.pid
+mon_data = $dir/mon
+mon_allow_pool_size_one = true
+mon_max_pg_per_osd = 1000
+mon_data_avail_warn = 1
+mon_data_avail_crit = 1
+osd_data = $dir/osd
+osd_objectstore = memstore
+memstore_device_bytes = 4294967296
+osd_pool_default_size = 1
+osd_pool_default_min_size = 1
+osd_pool_default_pg_num = 8
+osd_pool_default_pgp_num = 8
+osd_pool_default_pg_autoscale_mode = off
+osd_crush_chooseleaf_type = 0
+rgw_data = $dir/rgw
+# Without tcp_nodelay a kept connection takes 50 ms for an answer.
+rgw_frontends = beast endpoint=127.0.0.1:${ports[0]} tcp_nodelay=1
+rgw_thread_pool_size = 64
+rgw_enable_usage_log = false
+CONF
+}
+
+make_ceph_keys() {
+    local key
+    ceph-authtool "$dir/keyring" --create-keyring --gen-key -n mon. \
+        --cap mon 'allow *' >/dev/null
+    for key in client.admin client.rgw; do
+        ceph-authtool "$dir/keyring" --gen-key -n "$key" --cap mon 'allow *' \
+            --cap osd 'allow *' --cap mgr 'allow *' >/dev/null
+    done
+    ceph-authtool "$dir/keyring" --gen-key -n osd.0 --cap osd 'allow *' \
+        --cap mon 'allow profile osd' --cap mgr 'allow profile osd' >/dev/null
+}
+
+osd_is_up() {
+    ceph osd stat 2>/dev/null | grep -q '1 up'
+}
+
+start_rgw() {
+    local fsid
+    export CEPH_CONF=$dir/ceph.conf
+    command -v radosgw >/dev/null || fail "Ceph's radosgw is not installed"
+    mkdir "$dir"/{mon,osd,run,log,rgw}
+    fsid=$(cat /proc/sys/kernel/random/uuid)
+    pick_ports
+    write_ceph_config "$fsid"
+    make_ceph_keys
+    monmaptool --create --fsid "$fsid" --addv a \
+        "[v2:127.0.0.1:${ports[1]},v1:127.0.0.1:${ports[2]}]" \
+        "$dir/monmap" >/dev/null 2>&1
+    ceph-mon --mkfs -i a --monmap "$dir/monmap" --keyring "$dir/keyring"
+    daemon mon ceph-mon -f -i a
+    ceph-osd -i 0 --mkfs --osd-uuid "$(cat /proc/sys/kernel/random/uuid)" \
+        >"$dir/mkfs.out" 2>&1
+    wait_for "Ceph monitor" ceph osd new "$(cat "$dir/osd/fsid")" 0
+    ceph osd crush add osd.0 1.0 host=localhost root=default >/dev/null 2>&1
+    daemon osd ceph-osd -f -i 0
+    wait_for "object store" osd_is_up
+    radosgw-admin -n client.rgw user create --uid=ramet --display-name=ramet \
+        --access-key="$AWS_ACCESS_KEY_ID" \
+        --secret="$AWS_SECRET_ACCESS_KEY" >"$dir/user.out" 2>&1
+    daemon rgw radosgw -f -n client.rgw
+    RAMET_TEST_S3_KIND="rgw $(radosgw --version | cut -d' ' -f3)"
+}
+
+# ---- versitygw ----------------------------------------------------------------
+
+start_versitygw() {
+    local tools=${XDG_CACHE_HOME:-$HOME/.cache}/ramet-tools
+    local program=$tools/versitygw-$VERSITYGW_VERSION
+    if [ ! -x "$program" ]; then
+        command -v go >/dev/null || fail "versitygw needs Go 1.24 or newer"
+        echo "s3-gateway: building versitygw $VERSITYGW_VERSION" >&2
+        GOBIN=$dir/bin go install \
+            "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION" >&2 ||
+            fail "can't build versitygw"
+        mkdir -p "$tools"
+        mv "$dir/bin/versitygw" "$program"
+    fi
+    mkdir "$dir/data" "$dir/sidecar"
+    pick_ports
+    daemon versitygw env -u AWS_CA_BUNDLE "$program" -p "127.0.0.1:${ports[0]}" \
+        -a "$AWS_ACCESS_KEY_ID" -s "$AWS_SECRET_ACCESS_KEY" --keep-alive -q \
+        posix --sidecar "$dir/sidecar" "$dir/data"
+    RAMET_TEST_S3_KIND="versitygw $VERSITYGW_VERSION"
+}
+
+# ---- both ---------------------------------------------------------------------
+
+make_bucket() {
+    curl -sf -X PUT --aws-sigv4 "aws:amz:$AWS_REGION:s3" \
+        --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \
+        -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \
+        "$RAMET_TEST_S3/$RAMET_TEST_S3_BUCKET"
+}
+
+case $kind in
+rgw | versitygw) ;;
+*) fail "which gateway? there are: rgw versitygw" ;;
+esac
+dir=$(mktemp -d "${TMPDIR:-/tmp}/ramet-s3-XXXXXX")
+trap stop EXIT
+trap 'exit 130' INT TERM HUP
+export AWS_ACCESS_KEY_ID=RAMETTEST AWS_SECRET_ACCESS_KEY=ramet-test-secret
+export AWS_REGION=us-east-1
+unset AWS_SESSION_TOKEN AWS_PROFILE AWS_ENDPOINT_URL
+"start_$kind"
+export RAMET_TEST_S3=http://127.0.0.1:${ports[0]} RAMET_TEST_S3_KIND
+export RAMET_TEST_S3_BUCKET=ramet AWS_ENDPOINT_URL_S3=$RAMET_TEST_S3
+wait_for "answer of the gateway" make_bucket
+
+if [ $# -gt 0 ]; then
+    "$@"
+    exit
+fi
+for name in RAMET_TEST_S3 RAMET_TEST_S3_BUCKET RAMET_TEST_S3_KIND \
+    AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_ENDPOINT_URL_S3; do
+    printf '%s=%s\n' "$name" "${!name}"
+done
+echo ready
+cat <&0 >/dev/null & # beside, so that a signal need not wait for it
+children+=($!)
+wait $!

@@ -7,6 +7,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@
 #include <unistd.h>
 
 #include "client/store/format/state.h"
+
+/* More than the opening itself sums; ends within a page. */
+#define LARGE ((UINT64_C(33) << 20) + 77)
 
 static bool
 is_unsummed(const struct place *p)
@@ -31,6 +35,21 @@ is_unsummed(const struct place *p)
     free(state);
     close(fd);
     return is;
+}
+
+/* Of this process. */
+static unsigned
+thread_count(void)
+{
+    DIR *const tasks = opendir("/proc/self/task");
+    const struct dirent *entry;
+    unsigned count = 0;
+
+    assert_non_null(tasks);
+    while ((entry = readdir(tasks)) != NULL)
+        count += entry->d_name[0] != '.';
+    closedir(tasks);
+    return count;
 }
 
 static void
@@ -78,17 +97,43 @@ verify(struct ramet_session *session)
 }
 
 static void
-adopted_file__gets_its_checksums_while_it_is_open(void **state)
+adopted_file__of_a_few_pages__has_its_checksums_when_it_is_open(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(1, 700 * PLACE_PAGE + 77);
+    const unsigned before = thread_count();
+    struct ramet_session *const session = adopt_plain(p, image);
+
+    assert_false(is_unsummed(p));
+    assert_int_equal(thread_count(), before); /* nobody else did it */
+    assert_int_equal(verify(session), 0);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
+/* Random bytes, then zeros, which are as good as any. */
+static struct image *
+large_image(uint32_t random_pages)
+{
+    struct image *const image =
+        place_image(1, (uint64_t)random_pages * PLACE_PAGE + 77);
+
+    image_resize(image, LARGE);
+    return image;
+}
+
+static void
+adopted_file__gets_its_checksums_while_it_is_open(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = large_image(700);
     struct ramet_session *const session = adopt_plain(p, image);
 
     await_sums(p);
     assert_int_equal(verify(session), 0);
     rot(p, 500 * PLACE_PAGE + 5);
-    rot(p, 700 * PLACE_PAGE + 5); /* the last page, in part */
-    rot(p, 50);                   /* of page 1 what is in `state` */
+    rot(p, LARGE - 1); /* the last page, in part */
+    rot(p, 50);        /* of page 1 what is in `state` */
     assert_int_equal(verify(session), 2);
     rot(p, 150);
     assert_int_equal(verify(session), 3);
@@ -112,7 +157,7 @@ static void
 adopted_file__is_written_while_it_is_summed__no_checksum_is_wrong(void **state)
 {
     struct place *const p = *state;
-    struct image *image = place_image(1, 2500 * PLACE_PAGE);
+    struct image *image = large_image(2500);
     struct ramet_session *const session = adopt_plain(p, image);
     uint64_t rng = 1;
 
@@ -121,7 +166,7 @@ adopted_file__is_written_while_it_is_summed__no_checksum_is_wrong(void **state)
 
         if (i % 20 == 19) {
             image_resize(image, (2400 - i) * PLACE_PAGE);
-            image_resize(image, 2500 * PLACE_PAGE);
+            image_resize(image, LARGE);
         }
         store_random_bytes(&rng, image->bytes + at, 3 * PLACE_PAGE);
         OK(place_commit(session, image, e));
@@ -196,6 +241,7 @@ main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
+        TEST(adopted_file__of_a_few_pages__has_its_checksums_when_it_is_open),
         TEST(adopted_file__gets_its_checksums_while_it_is_open),
         TEST(adopted_file__that_is_closed_at_once__has_its_checksums),
         TEST(adopted_file__is_written_while_it_is_summed__no_checksum_is_wrong),

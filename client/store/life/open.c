@@ -183,7 +183,7 @@ become_live(struct opening *o, struct ramet_err *err)
         if (o->options->cache_limit_bytes != 0)
             replica->cache_limit_bytes = o->options->cache_limit_bytes;
         ramet_session_enter(session);
-        ramet_maintenance_begin(replica);
+        ramet_maintenance_begin(session);
     } else if (!replica->is_ready) {
         forget_files(replica);
     }

@@ -1,10 +1,14 @@
 /*
  * maintenance.c - the thread that checkpoints, and the clean close.
  *
- * The thread starts when the first generation is closed, or when the base has
+ * The thread starts when the first generation is closed, or when a large base has
  * pages without a checksum, and ends with the process's last session. It has a
  * session of its own, that is neither live nor pinned. Checksums it computes
  * with half of its time at most, and a close waits for a small piece only.
+ *
+ * Of a small base they are computed as it is opened: where there was ever a
+ * second thread, the C library takes each lock and makes each call in a slower
+ * way for as long as the process lives.
  */
 #include "client/store/upkeep/maintenance.h"
 
@@ -27,6 +31,7 @@
 #define SUM_STEP (1u << 20)
 #define SUM_AGAIN_MS 1000u /* where checkpoints were in the way */
 #define SUM_FAILED_MS 10000u
+#define SUM_AT_OPEN (32u << 20)  /* bytes; more is the thread's */
 #define SUM_AT_CLOSE (64u << 20) /* bytes; the next session goes on */
 
 struct ramet_maintenance {
@@ -200,9 +205,27 @@ ramet_maintenance_wake(struct ramet_replica *replica)
     ramet_mutex_unlock(&m->mutex);
 }
 
-void
-ramet_maintenance_begin(struct ramet_replica *replica)
+/* What fails or is left out is tried again by whoever comes next. */
+static void
+sum_at_once(struct ramet_session *session, uint64_t bytes)
 {
+    struct ramet_summing summing = {.next = 1};
+    const enum ramet_rc rc = ramet_sums_go_on(session, bytes, &summing, NULL);
+
+    (void)rc;
+}
+
+void
+ramet_maintenance_begin(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    if (ramet_is_unsummed(replica) && replica->maintenance == NULL &&
+        atomic_load(&header->base_page_count) *
+                atomic_load(&header->base_page_size) <=
+            SUM_AT_OPEN)
+        sum_at_once(session, UINT64_MAX);
     if (ramet_is_unsummed(replica))
         (void)have_maintenance(replica);
 }
@@ -229,12 +252,7 @@ ramet_maintenance_stop(struct ramet_replica *replica)
 void
 ramet_maintenance_close(struct ramet_session *session)
 {
-    struct ramet_summing summing = {.next = 1};
-
     ramet_maintenance_stop(session->replica);
-    if (!ramet_is_unsummed(session->replica))
-        return;
-    /* What fails is left to the next session. */
-    if (ramet_sums_go_on(session, SUM_AT_CLOSE, &summing, NULL) != RAMET_OK)
-        return;
+    if (ramet_is_unsummed(session->replica))
+        sum_at_once(session, SUM_AT_CLOSE);
 }

@@ -106,16 +106,45 @@ range_count(const struct ramet_objstore *store, const struct missing *missing,
     return n;
 }
 
+/* The ranges that hold what is missing, each a part. */
+struct loading {
+    struct ramet_history *history;
+    const struct missing *missing; /* sorted */
+    struct ramet_lru_entry **out_entries;
+    struct ramet_part parts[RAMET_NODES_AT_ONCE];
+    size_t first[RAMET_NODES_AT_ONCE + 1]; /* of missing, by part */
+    char keys[RAMET_NODES_AT_ONCE][RAMET_KEY_MAX];
+    size_t count;
+};
+
 static enum ramet_rc
-read_range(struct ramet_history *history, const struct missing *missing,
-           size_t count, struct ramet_lru_entry **out_entries,
-           struct ramet_err *err)
+take_nodes(void *ctx, const struct ramet_part *part, struct ramet_err *err)
 {
+    struct loading *const loading = ctx;
+    const size_t p = (size_t)(part - loading->parts);
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = loading->first[p];
+         rc == RAMET_OK && i < loading->first[p + 1]; i++) {
+        const struct ramet_node_ref *const ref = loading->missing[i].ref;
+
+        rc = keep_node(loading->history, ref,
+                       (const uint8_t *)part->buf +
+                           (ref->offset_bytes - part->offset),
+                       &loading->out_entries[loading->missing[i].slot], err);
+    }
+    return rc;
+}
+
+/* A part for `count` of the missing, from `at` on; false: no memory. */
+static bool
+add_part(struct loading *loading, size_t at, size_t count)
+{
+    const struct missing *const missing = loading->missing + at;
     const struct ramet_node_ref *const first = missing[0].ref;
+    struct ramet_part *const part = &loading->parts[loading->count];
+    char *const key = loading->keys[loading->count];
     uint64_t end = 0;
-    char key[RAMET_KEY_MAX];
-    uint8_t *bytes;
-    enum ramet_rc rc;
 
     for (size_t i = 0; i < count; i++) {
         const uint64_t node_end =
@@ -124,24 +153,52 @@ read_range(struct ramet_history *history, const struct missing *missing,
         if (node_end > end)
             end = node_end;
     }
-    bytes = ramet_alloc((size_t)(end - first->offset_bytes));
-    if (bytes == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "page map nodes");
-    ramet_map_key(&history->volume, first->lsn, &first->id, key);
-    rc = ramet_objstore_read_full(history->store, key, first->offset_bytes,
-                                  bytes, (size_t)(end - first->offset_bytes),
-                                  err);
-    if (rc == RAMET_ENOTFOUND)
-        rc =
-            RAMET_FAIL(err, RAMET_ECORRUPT, "%s: the page map is missing", key);
-    for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
-        const struct ramet_node_ref *const ref = missing[i].ref;
+    ramet_map_key(&loading->history->volume, first->lsn, &first->id, key);
+    *part = (struct ramet_part){.key = key,
+                                .offset = first->offset_bytes,
+                                .len = (size_t)(end - first->offset_bytes)};
+    part->buf = ramet_alloc(part->len);
+    loading->first[loading->count] = at;
+    loading->first[loading->count + 1] = at + count;
+    if (part->buf != NULL)
+        loading->count++;
+    return part->buf != NULL;
+}
 
-        rc = keep_node(history, ref,
-                       bytes + (ref->offset_bytes - first->offset_bytes),
-                       &out_entries[missing[i].slot], err);
+static enum ramet_rc
+load_missing(struct ramet_history *history, const struct missing *missing,
+             size_t count, struct ramet_lru_entry **out_entries,
+             struct ramet_err *err)
+{
+    struct loading *const loading = ramet_alloc(sizeof(*loading));
+    enum ramet_rc rc = RAMET_OK;
+
+    if (loading == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "page map nodes");
+    loading->history = history;
+    loading->missing = missing;
+    loading->out_entries = out_entries;
+    loading->count = 0;
+    for (size_t done = 0; rc == RAMET_OK && done < count;) {
+        const size_t n =
+            range_count(history->store, missing + done, count - done);
+
+        if (!add_part(loading, done, n))
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "page map nodes");
+        done += n;
     }
-    ramet_free(bytes);
+    if (rc == RAMET_OK)
+        rc =
+            ramet_objstore_read_parts(history->store, loading->parts,
+                                      loading->count, take_nodes, loading, err);
+    if (rc == RAMET_ENOTFOUND)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "%s: the page map, or one that it refers to, is "
+                        "missing",
+                        loading->keys[0]);
+    for (size_t i = 0; i < loading->count; i++)
+        ramet_free(loading->parts[i].buf);
+    ramet_free(loading);
     return rc;
 }
 
@@ -186,13 +243,8 @@ ramet_history_load_nodes(struct ramet_history *history,
     }
     if (missing_count > 1)
         qsort(missing, missing_count, sizeof(missing[0]), compare_missing);
-    for (size_t done = 0; rc == RAMET_OK && done < missing_count;) {
-        const size_t n =
-            range_count(history->store, missing + done, missing_count - done);
-
-        rc = read_range(history, missing + done, n, out_entries, err);
-        done += n;
-    }
+    if (missing_count > 0)
+        rc = load_missing(history, missing, missing_count, out_entries, err);
     if (rc != RAMET_OK)
         ramet_history_release_nodes(history, out_entries, count);
     return rc;

@@ -378,6 +378,29 @@ done:
     return rc;
 }
 
+enum ramet_rc
+ramet_frame_decode(struct ramet_frame_reader *reader,
+                   const struct ramet_frame *frame, const uint8_t *body,
+                   uint32_t page_size, uint8_t *out, struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    struct scratch *scratch;
+    enum ramet_rc rc;
+
+    assert(ramet_page_size_valid(page_size));
+    rc = check_frame(frame, err);
+    if (rc != RAMET_OK)
+        return rc;
+    scratch = scratch_get(reader);
+    if (scratch == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32 ": no memory",
+                          frame->first_pgno);
+    ramet_place_key(&frame->place, key);
+    rc = decode_body(reader, scratch, frame, body, page_size, out, key, err);
+    scratch_put(reader, scratch);
+    return rc;
+}
+
 /* ---- many ----------------------------------------------------------------- */
 
 /* By object, then by offset. */
@@ -402,11 +425,27 @@ compare_places(const void *a, const void *b)
     return order;
 }
 
-/* One ranged read. */
+/* Ranges that are read at a time take at most this, unless one takes more. */
+#define AT_ONCE_BYTES (4u << 20)
+#define AT_ONCE_RANGES 64u
+
+/* One ranged read: frames that lie together. */
 struct range {
     uint64_t offset;
     uint64_t end;
-    size_t count; /* frames in it */
+    const struct ramet_frame **frames; /* in the sorted list */
+    size_t count;
+};
+
+/* One call's work. */
+struct many {
+    struct ramet_frame_reader *reader;
+    struct scratch *scratch;
+    uint32_t page_size;
+    ramet_frame_visit *visit;
+    void *ctx;
+    struct range *ranges;
+    size_t range_count;
 };
 
 /* The longest range of frames from sorted[0] on that is worth one read. */
@@ -415,7 +454,7 @@ find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap_max)
 {
     const struct ramet_place *first = &sorted[0]->place;
     struct range range = {first->offset_bytes,
-                          first->offset_bytes + first->length_bytes, 1};
+                          first->offset_bytes + first->length_bytes, sorted, 1};
 
     for (; range.count < count; range.count++) {
         const struct ramet_place *place = &sorted[range.count]->place;
@@ -433,35 +472,152 @@ find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap_max)
     return range;
 }
 
-static enum ramet_rc
-read_range(struct ramet_frame_reader *reader, struct scratch *scratch,
-           const struct ramet_frame **sorted, const struct range *range,
-           uint32_t page_size, ramet_frame_visit *visit, void *ctx,
-           struct ramet_err *err)
+/* The place in the caller's order of the first of a range's frames there. */
+static const struct ramet_frame *
+wanted_first(const struct range *range)
 {
-    const size_t len = (size_t)(range->end - range->offset);
-    char key[RAMET_KEY_MAX];
-    enum ramet_rc rc;
+    const struct ramet_frame *first = range->frames[0];
 
-    if (!reserve(&scratch->body, &scratch->body_capacity, len))
-        return RAMET_FAIL(err, RAMET_ENOMEM, "a range of %zu bytes", len);
-    ramet_place_key(&sorted[0]->place, key);
-    rc = ramet_objstore_read_full(reader->store, key, range->offset,
-                                  scratch->body, len, err);
+    for (size_t i = 1; i < range->count; i++)
+        if (range->frames[i] < first) /* both in the caller's array */
+            first = range->frames[i];
+    return first;
+}
+
+static int
+compare_wanted(const void *a, const void *b)
+{
+    const struct ramet_frame *const x = wanted_first(a);
+    const struct ramet_frame *const y = wanted_first(b);
+
+    return (x > y) - (x < y);
+}
+
+/* A range is here. */
+static enum ramet_rc
+take_range(struct many *many, const struct range *range, const uint8_t *bytes,
+           const char *key, struct ramet_err *err)
+{
+    struct scratch *const scratch = many->scratch;
+    enum ramet_rc rc = RAMET_OK;
+
     for (size_t i = 0; i < range->count && rc == RAMET_OK; i++) {
-        const struct ramet_frame *frame = sorted[i];
+        const struct ramet_frame *frame = range->frames[i];
         const size_t at = (size_t)(frame->place.offset_bytes - range->offset);
-        const size_t page_bytes = (size_t)frame->page_count * page_size;
+        const size_t page_bytes = (size_t)frame->page_count * many->page_size;
 
         if (!reserve(&scratch->pages, &scratch->pages_capacity, page_bytes))
             return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32,
                               frame->first_pgno);
-        rc = decode_body(reader, scratch, frame, scratch->body + at, page_size,
-                         scratch->pages, key, err);
+        rc = decode_body(many->reader, scratch, frame, bytes + at,
+                         many->page_size, scratch->pages, key, err);
         if (rc == RAMET_OK)
-            rc = visit(ctx, frame, scratch->pages, err);
+            rc = many->visit(many->ctx, frame, scratch->pages, err);
     }
     return rc;
+}
+
+/* Ranges that are read at once, as the store knows them. */
+struct at_once {
+    struct many *many;
+    const struct range *ranges;
+    struct ramet_part parts[AT_ONCE_RANGES];
+    char keys[AT_ONCE_RANGES][RAMET_KEY_MAX];
+};
+
+static enum ramet_rc
+take_part(void *ctx, const struct ramet_part *part, struct ramet_err *err)
+{
+    struct at_once *const at_once = ctx;
+
+    return take_range(at_once->many, &at_once->ranges[part - at_once->parts],
+                      part->buf, part->key, err);
+}
+
+/* How many of the ranges, and bytes of them, are read at once. */
+static size_t
+count_at_once(const struct many *many, const struct range *ranges, size_t count,
+              size_t *out_bytes)
+{
+    const bool many_at_once =
+        (many->reader->store->traits & RAMET_STORE_READS_PARTS) != 0;
+    size_t bytes = (size_t)(ranges[0].end - ranges[0].offset);
+    size_t n = 1;
+
+    while (many_at_once && n < count && n < AT_ONCE_RANGES) {
+        const size_t len = (size_t)(ranges[n].end - ranges[n].offset);
+
+        if (bytes + len > AT_ONCE_BYTES)
+            break;
+        bytes += len;
+        n++;
+    }
+    *out_bytes = bytes;
+    return n;
+}
+
+static enum ramet_rc
+read_at_once(struct many *many, struct at_once *at_once,
+             const struct range *ranges, size_t count, size_t bytes,
+             struct ramet_err *err)
+{
+    struct scratch *const scratch = many->scratch;
+    size_t used = 0;
+
+    if (!reserve(&scratch->body, &scratch->body_capacity, bytes))
+        return RAMET_FAIL(err, RAMET_ENOMEM, "ranges of %zu bytes", bytes);
+    at_once->many = many;
+    at_once->ranges = ranges;
+    for (size_t i = 0; i < count; i++) {
+        const size_t len = (size_t)(ranges[i].end - ranges[i].offset);
+
+        ramet_place_key(&ranges[i].frames[0]->place, at_once->keys[i]);
+        at_once->parts[i] = (struct ramet_part){.key = at_once->keys[i],
+                                                .offset = ranges[i].offset,
+                                                .len = len,
+                                                .buf = scratch->body + used};
+        used += len;
+    }
+    return ramet_objstore_read_parts(many->reader->store, at_once->parts, count,
+                                     take_part, at_once, err);
+}
+
+static enum ramet_rc
+read_ranges(struct many *many, struct ramet_err *err)
+{
+    struct at_once *const at_once = ramet_alloc(sizeof(*at_once));
+    enum ramet_rc rc = RAMET_OK;
+
+    if (at_once == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%zu ranges: no memory",
+                          many->range_count);
+    for (size_t i = 0; rc == RAMET_OK && i < many->range_count;) {
+        size_t bytes;
+        const size_t n = count_at_once(many, many->ranges + i,
+                                       many->range_count - i, &bytes);
+
+        rc = read_at_once(many, at_once, many->ranges + i, n, bytes, err);
+        i += n;
+    }
+    ramet_free(at_once);
+    return rc;
+}
+
+static void
+find_ranges(struct many *many, const struct ramet_frame **sorted, size_t count)
+{
+    const uint64_t gap_max =
+        (many->reader->store->traits & RAMET_STORE_SENDS_AHEAD) != 0 ? 0
+                                                                     : GAP_MAX;
+
+    qsort(sorted, count, sizeof(*sorted), compare_places);
+    for (size_t i = 0; i < count;) {
+        many->ranges[many->range_count] =
+            find_range(sorted + i, count - i, gap_max);
+        i += many->ranges[many->range_count++].count;
+    }
+    qsort(many->ranges, many->range_count, sizeof(*many->ranges),
+          compare_wanted);
 }
 
 enum ramet_rc
@@ -470,19 +626,20 @@ ramet_frame_read_many(struct ramet_frame_reader *reader,
                       uint32_t page_size, ramet_frame_visit *visit, void *ctx,
                       struct ramet_err *err)
 {
+    struct many many = {
+        .reader = reader, .page_size = page_size, .visit = visit, .ctx = ctx};
     const struct ramet_frame **sorted = NULL;
-    struct scratch *scratch = NULL;
-    const uint64_t gap_max =
-        (reader->store->traits & RAMET_STORE_SENDS_AHEAD) != 0 ? 0 : GAP_MAX;
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_page_size_valid(page_size));
     if (frame_count == 0)
         return RAMET_OK;
-    if (frame_count <= SIZE_MAX / sizeof(*sorted))
+    if (frame_count <= SIZE_MAX / sizeof(*many.ranges)) {
         sorted = ramet_alloc(frame_count * sizeof(*sorted));
-    scratch = scratch_get(reader);
-    if (sorted == NULL || scratch == NULL) {
+        many.ranges = ramet_alloc(frame_count * sizeof(*many.ranges));
+    }
+    many.scratch = scratch_get(reader);
+    if (sorted == NULL || many.ranges == NULL || many.scratch == NULL) {
         rc =
             RAMET_FAIL(err, RAMET_ENOMEM, "%zu frames: no memory", frame_count);
         goto done;
@@ -491,20 +648,14 @@ ramet_frame_read_many(struct ramet_frame_reader *reader,
         rc = check_frame(&frames[i], err);
         sorted[i] = &frames[i];
     }
-    if (rc != RAMET_OK)
-        goto done;
-    qsort(sorted, frame_count, sizeof(*sorted), compare_places);
-    for (size_t i = 0; i < frame_count && rc == RAMET_OK;) {
-        const struct range range =
-            find_range(sorted + i, frame_count - i, gap_max);
-
-        rc = read_range(reader, scratch, sorted + i, &range, page_size, visit,
-                        ctx, err);
-        i += range.count;
+    if (rc == RAMET_OK) {
+        find_ranges(&many, sorted, frame_count);
+        rc = read_ranges(&many, err);
     }
 done:
-    if (scratch != NULL)
-        scratch_put(reader, scratch);
+    if (many.scratch != NULL)
+        scratch_put(reader, many.scratch);
+    ramet_free(many.ranges);
     ramet_free(sorted);
     return rc;
 }

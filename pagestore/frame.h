@@ -87,12 +87,21 @@ ramet_frame_read(struct ramet_frame_reader *reader,
                  const struct ramet_frame *frame, uint32_t page_size,
                  uint8_t *out, struct ramet_err *err);
 
+/* The same of a body that is here already: `body` has the frame's length. A
+ * dictionary that was not seen before is read from the store. */
+RAMET_NODISCARD enum ramet_rc
+ramet_frame_decode(struct ramet_frame_reader *reader,
+                   const struct ramet_frame *frame, const uint8_t *body,
+                   uint32_t page_size, uint8_t *out, struct ramet_err *err);
+
 /*
  * Several frames at once, in any order given. Frames that lie close together
  * in one object become one ranged read (gaps of up to 32 KiB are read and
- * thrown away, ranges of up to 1 MiB), so that a scan costs few requests.
- * `visit` gets each frame's pages as soon as they are there (any order, same
- * thread); a result other than RAMET_OK ends the call with it.
+ * thrown away, ranges of up to 1 MiB), so that a scan costs few requests;
+ * where the store reads several ranges at a time, those that hold the frames
+ * given first are begun first. `visit` gets each frame's pages as soon as they
+ * are there (any order, same thread); a result other than RAMET_OK ends the
+ * call with it.
  */
 typedef enum ramet_rc
 ramet_frame_visit(void *ctx, const struct ramet_frame *frame,

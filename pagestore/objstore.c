@@ -112,6 +112,27 @@ ramet_objstore_read_full(struct ramet_objstore *store, const char *key,
 }
 
 enum ramet_rc
+ramet_objstore_read_parts(struct ramet_objstore *store,
+                          const struct ramet_part *parts, size_t count,
+                          ramet_part_visit *visit, void *ctx,
+                          struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; i < count; i++)
+        assert(ramet_key_valid(parts[i].key) && parts[i].len > 0);
+    if (store->ops->read_parts != NULL)
+        return store->ops->read_parts(store, parts, count, visit, ctx, err);
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
+        rc = ramet_objstore_read_full(store, parts[i].key, parts[i].offset,
+                                      parts[i].buf, parts[i].len, err);
+        if (rc == RAMET_OK)
+            rc = visit(ctx, &parts[i], err);
+    }
+    return rc;
+}
+
+enum ramet_rc
 ramet_objstore_size(struct ramet_objstore *store, const char *key,
                     uint64_t *out_size_bytes, struct ramet_err *err)
 {

@@ -48,7 +48,22 @@ enum ramet_store_trait {
     /* A commit is taken only on top of the newest one (a Ramet server): who
      * believes to know that need not look before. */
     RAMET_STORE_CHECKS_COMMITS = 1 << 3,
+    /* Several ranged reads at a time take about as long as one (a bucket): it
+     * has read_parts, and callers give it all that they need at once. */
+    RAMET_STORE_READS_PARTS = 1 << 4,
 };
+
+/* One of several ranged reads: exactly `len` bytes at `offset`, to `buf`. */
+struct ramet_part {
+    const char *key;
+    uint64_t offset;
+    size_t len;
+    void *buf;
+};
+/* A part is here. Called on the thread that reads, for one part at a time, in
+ * any order; anything but RAMET_OK ends the call with it. */
+typedef enum ramet_rc ramet_part_visit(void *ctx, const struct ramet_part *part,
+                                       struct ramet_err *err);
 
 /* Implementations embed `struct ramet_objstore` first and fill `ops`. */
 struct ramet_objstore_ops {
@@ -66,6 +81,12 @@ struct ramet_objstore_ops {
     enum ramet_rc (*read)(struct ramet_objstore *store, const char *key,
                           uint64_t offset, void *buf, size_t len,
                           size_t *out_got, struct ramet_err *err);
+    /* As ramet_objstore_read_parts(), with many requests under way at a time;
+     * it returns when none is any longer. NULL: one after the other. */
+    enum ramet_rc (*read_parts)(struct ramet_objstore *store,
+                                const struct ramet_part *parts, size_t count,
+                                ramet_part_visit *visit, void *ctx,
+                                struct ramet_err *err);
     enum ramet_rc (*size)(struct ramet_objstore *store, const char *key,
                           uint64_t *out_size_bytes, struct ramet_err *err);
     enum ramet_rc (*list)(struct ramet_objstore *store, const char *prefix,
@@ -139,6 +160,16 @@ RAMET_NODISCARD enum ramet_rc
 ramet_objstore_read_full(struct ramet_objstore *store, const char *key,
                          uint64_t offset, void *buf, size_t len,
                          struct ramet_err *err);
+/*
+ * Several of these, each visited as soon as it is here: the first ones of
+ * `parts` are begun first. The first failure ends it (errors as
+ * ramet_objstore_read_full()); some parts may not have been visited then.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_read_parts(struct ramet_objstore *store,
+                          const struct ramet_part *parts, size_t count,
+                          ramet_part_visit *visit, void *ctx,
+                          struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_objstore_size(struct ramet_objstore *store, const char *key,
                     uint64_t *out_size_bytes, struct ramet_err *err);

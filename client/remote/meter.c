@@ -177,6 +177,47 @@ meter_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     return rc;
 }
 
+/* Of parts on their way to the caller. */
+struct meter_parts {
+    struct ramet_meter *meter;
+    ramet_part_visit *visit;
+    void *ctx;
+    bool caller_failed;
+};
+
+static enum ramet_rc
+meter_part(void *ctx, const struct ramet_part *part, struct ramet_err *err)
+{
+    struct meter_parts *const parts = ctx;
+    enum ramet_rc rc;
+
+    atomic_fetch_add_explicit(&parts->meter->requests, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&parts->meter->bytes_read, part->len,
+                              memory_order_relaxed);
+    rc = parts->visit(parts->ctx, part, err);
+    parts->caller_failed = rc != RAMET_OK;
+    return rc;
+}
+
+static enum ramet_rc
+meter_read_parts(struct ramet_objstore *store, const struct ramet_part *parts,
+                 size_t count, ramet_part_visit *visit, void *ctx,
+                 struct ramet_err *err)
+{
+    struct ramet_meter *const meter = meter_of(store);
+    struct meter_parts through = {meter, visit, ctx, false};
+    struct ramet_err own;
+    enum ramet_rc rc;
+
+    if (err == NULL)
+        err = &own;
+    rc = ramet_objstore_read_parts(meter->inner, parts, count, meter_part,
+                                   &through, err);
+    if (!through.caller_failed)
+        ramet_meter_note(meter, rc, err);
+    return rc;
+}
+
 static enum ramet_rc
 meter_size(struct ramet_objstore *store, const char *key,
            uint64_t *out_size_bytes, struct ramet_err *err)
@@ -246,6 +287,7 @@ static const struct ramet_objstore_ops meter_ops = {
     .upload_finish = meter_upload_finish,
     .upload_abort = meter_upload_abort,
     .read = meter_read,
+    .read_parts = meter_read_parts,
     .size = meter_size,
     .list = meter_list,
     .first = meter_first,

@@ -38,11 +38,13 @@ class Kill(support.CliTest):
         return time.monotonic() - began
 
     def kill_midway(self, limit, *words):
-        """SIGKILL at a random moment within `limit` seconds."""
+        """SIGKILL at a random moment within `limit` seconds. True: it was
+        still at work."""
         process = self.started(*words)
         time.sleep(self.random.uniform(0, limit))
         process.kill()
         process.communicate()
+        return process.returncode == -signal.SIGKILL
 
     def assert_volume_is(self, path):
         out = self.path("volume.db")
@@ -55,8 +57,9 @@ class Kill(support.CliTest):
         shutil.copyfile(self.original, self.path("other.db"))
         limit = self.seconds_of("init", "other.db", "--remote",
                                 self.url("other")) * 0.9
-        for _ in range(ROUNDS):
-            self.kill_midway(limit, "init", self.a, "--remote", self.url())
+        killed = sum(self.kill_midway(limit, "init", self.a, "--remote",
+                                      self.url()) for _ in range(ROUNDS))
+        self.assertGreater(killed, 0)
         self.ramet("init", self.a, "--remote", self.url())
         self.assertEqual(self.json("info", self.url())["lsn"], 1)
         self.assert_volume_is(self.original)
@@ -125,11 +128,14 @@ class Kill(support.CliTest):
 
     def test_export_killed__leaves_all_or_nothing(self):
         self.ramet("init", self.a, "--remote", self.url())
+        limit = self.seconds_of("export", self.url(), "whole.db") * 0.9
+        killed = 0
         for _ in range(ROUNDS):
-            self.kill_midway(0.1, "export", self.url(), "out.db")
+            killed += self.kill_midway(limit, "export", self.url(), "out.db")
             if os.path.exists(self.path("out.db")):
                 self.assert_same_file(self.path("out.db"), self.original)
                 os.remove(self.path("out.db"))
+        self.assertGreater(killed, 0)
 
     def test_sigint__stops_cleanly(self):
         self.ramet("init", self.a, "--remote", self.url())

@@ -3,6 +3,7 @@
  */
 #include "tests/client/store_crash.h"
 
+#include "client/store/shared/base.h"
 #include "core/alloc.h"
 #include "tests/client/plain.h"
 #include "tests/support/cmocka_all.h"
@@ -301,6 +302,49 @@ check_plain_close(struct crash_world *w)
     check_version(w);
 }
 
+/* Marked; or zeros where the mark was being written: no database either way. */
+static bool
+is_no_database(const struct image *plain)
+{
+    static const uint8_t zeros[16];
+
+    return plain->size == 0 ||
+           memcmp(plain->bytes, zeros, sizeof(zeros)) == 0 ||
+           (plain->size >= RAMET_DBHEADER_SIZE &&
+            ramet_base_is_any_mark(plain->bytes));
+}
+
+static bool
+is_version(const struct crash_world *w, const struct image *plain)
+{
+    for (unsigned i = 0; i <= w->attempted; i++) {
+        const struct image *const version = w->versions[i];
+
+        hide_numbers((struct image *)plain, version);
+        if (plain->size == version->size &&
+            is_plain_right(plain->bytes, version->bytes, plain->size))
+            return true;
+    }
+    return false;
+}
+
+/* As the crash left it, and before we mend anything: to who knows nothing of
+ * us the base is a version that there was, perhaps an older one, or no database
+ * at all. */
+static void
+check_base(struct crash_world *w)
+{
+    struct image *plain;
+
+    if (w->kind != RAMET_KIND_SQLITE || !exists(w->path))
+        return;
+    plain = store_read_plain(w->path, 4096);
+    if (!is_no_database(plain) && !is_version(w, plain))
+        crash_fail(w, __LINE__, "the base",
+                   "passes for a database that there never was");
+    image_unref(plain);
+}
+
 void
 crash_check(struct crash_world *w)
 {
@@ -308,8 +352,7 @@ crash_check(struct crash_world *w)
     faultos_free(w->faults); /* and the second names that it gives to files */
     w->faults = NULL;
     w->os = ramet_os_system();
-    faultos_free(w->faults); /* and its second links to all files */
-    w->faults = NULL;
+    check_base(w);
     reopen(w, w->open_flags);
     check_version(w);
     if (store_chance(&w->rng, 50))

@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define COMMITS 5u /* each of one page, the first ones of the file; synced */
+
 /* A replica that was left in the midst: a log, fills, pages in the base. */
 static struct image *
 leave_unclean(struct place *p)
@@ -31,7 +33,7 @@ leave_unclean(struct place *p)
     point = remote_point(&p->remote, 1);
     OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
                                   &store_volume, &point, NULL, e));
-    memset(image->bytes, 7, 5 * PLACE_PAGE);
+    memset(image->bytes, 7, COMMITS * PLACE_PAGE);
     fflush(NULL);
     pid = fork();
     assert_true(pid >= 0);
@@ -55,7 +57,7 @@ leave_unclean(struct place *p)
                                          sizeof(buf), &got, NULL) == RAMET_OK,
                       "read", NULL);
         ramet_session_unpin(session);
-        for (unsigned i = 0; i < 5; i++) {
+        for (unsigned i = 0; i < COMMITS; i++) {
             memset(buf, 7, PLACE_PAGE);
             child_require(
                 ramet_session_pin(session, NULL) == RAMET_OK &&
@@ -89,44 +91,43 @@ flip_bit(const char *path, uint64_t at, unsigned bit)
     close(fd);
 }
 
-/* What can be opened and read is right; what can't says so. A log that is cut
- * where it ends may give any of the commits, whole; `*io_errors` counts. */
+/* What can be opened and read is right; what can't says so, and counts in
+ * `*errors`. Of the commits `kept` must be there; one after them may be lost,
+ * since damage to the last record can't be told from a crash at it. */
 static void
 read_damaged(struct place *p, const struct image *image,
-             const struct image *first, bool may_be_older, const char *what,
-             unsigned *io_errors)
+             const struct image *first, unsigned kept, const char *what,
+             unsigned *errors)
 {
     const struct ramet_replica_options options = {.flags = 0};
     struct ramet_err err = {.text = ""};
     struct ramet_session *session;
     uint8_t page[PLACE_PAGE];
     size_t got;
-    bool older = false;
 
     if (ramet_session_open(p->path, &options, &session, &err) != RAMET_OK) {
         assert_true(err.text[0] != '\0');
-        (*io_errors)++;
+        (*errors)++;
         return;
     }
     ramet_replica_set_fetcher(ramet_session_replica(session), remote_fetch,
                               &p->remote);
     OK(ramet_session_pin(session, e));
-    for (uint64_t at = 0; at < ramet_session_size(session); at += PLACE_PAGE) {
+    assert_int_equal(ramet_session_size(session), image->size);
+    for (uint64_t at = 0; at < image->size; at += PLACE_PAGE) {
+        const uint64_t index = at / PLACE_PAGE;
+
         if (ramet_session_read(session, at, page, PLACE_PAGE, &got, &err) !=
             RAMET_OK) {
             assert_true(err.text[0] != '\0');
-            (*io_errors)++;
+            (*errors)++;
             continue;
         }
-        if (memcmp(page, image->bytes + at, PLACE_PAGE) == 0 && !older)
+        if (memcmp(page, image->bytes + at, PLACE_PAGE) == 0)
             continue;
-        /* Commits came page after page: from the first old one on, all are. */
-        older = true;
-        if (!may_be_older || memcmp(page, first->bytes + at, PLACE_PAGE) != 0)
-            if (at < 5 * PLACE_PAGE ||
-                memcmp(page, image->bytes + at, PLACE_PAGE) != 0)
-                fail_msg("%s: page %u is wrong", what,
-                         (unsigned)(at / PLACE_PAGE) + 1);
+        if (index < kept || index >= COMMITS ||
+            memcmp(page, first->bytes + at, PLACE_PAGE) != 0)
+            fail_msg("%s: page %u is wrong", what, (unsigned)index + 1);
     }
     ramet_session_unpin(session);
     ramet_session_close(session);
@@ -134,7 +135,7 @@ read_damaged(struct place *p, const struct image *image,
 
 static void
 damage_file(struct place *p, const struct image *image, const char *name,
-            uint64_t limit, uint64_t step, bool may_be_older)
+            uint64_t limit, uint64_t step, unsigned kept)
 {
     struct place copy = *p;
     char path[500];
@@ -154,14 +155,14 @@ damage_file(struct place *p, const struct image *image, const char *name,
         flip_bit(path, at, (unsigned)store_below(&rng, 8));
         snprintf(command, sizeof(command), "%s, bit flipped in byte %llu", name,
                  (unsigned long long)at);
-        read_damaged(&copy, image, p->remote.at[1], may_be_older, command,
-                     &errors);
+        read_damaged(&copy, image, p->remote.at[1], kept, command, &errors);
         flips++;
         snprintf(command, sizeof(command), "rm -rf '%s' '%s-ramet'", copy.path,
                  copy.path);
         assert_int_equal(system(command), 0);
     }
     printf("%s: %u flips, %u errors\n", name, flips, errors);
+    assert_true(flips > 0);
 }
 
 /* The first file of the directory whose name begins like this. */
@@ -191,12 +192,12 @@ bit_flips__anywhere__error_or_right_data(void **state)
     struct image *const image = leave_unclean(p);
     char name[256];
 
-    damage_file(p, image, "state", 4096, 12, true);
+    damage_file(p, image, "state", 4096, 12, COMMITS);
     find_file(p, "log-", name);
-    damage_file(p, image, name, 24000, 900, true);
+    damage_file(p, image, name, 24000, 900, COMMITS - 1);
     find_file(p, "fill-", name);
-    damage_file(p, image, name, 20000, 900, false);
-    damage_file(p, image, "index", 200000, 9000, false);
+    damage_file(p, image, name, 20000, 900, COMMITS);
+    damage_file(p, image, "index", 200000, 9000, COMMITS);
     image_unref(image);
 }
 

@@ -167,7 +167,10 @@ native_reader__holds_a_lock__writes_are_busy(void **state)
 
 /* ---- disks ----------------------------------------------------------------- */
 
-/* Run `body` in a child; its result is 0, or a line number. */
+/* What `body` returns where this machine does not let it do what it is for. */
+#define NOT_HERE 77
+
+/* Run `body` in a child; its result is 0, NOT_HERE, or a line number. */
 static void
 in_child(struct place *p, int (*body)(struct place *p))
 {
@@ -180,8 +183,10 @@ in_child(struct place *p, int (*body)(struct place *p))
     if (pid == 0)
         _exit(body(p));
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_HERE) {
+        print_message("NOT TESTED: this user may not do here what it takes\n");
         skip();
+    }
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         fail_msg("the child ended with status %#x", (unsigned)status);
 }
@@ -197,7 +202,7 @@ read_as_nobody(struct place *p)
 
     if (geteuid() == 0 &&
         (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0))
-        return 77;
+        return NOT_HERE;
     child_require(ramet_session_open(p->path, &options, &session, &err) ==
                       RAMET_OK,
                   "open", &err);
@@ -247,10 +252,11 @@ fill_disk(struct place *p)
     struct ramet_err err = {.text = ""};
     bool equal = false;
 
-    if (unshare(CLONE_NEWNS) != 0 ||
+    if ((unshare(CLONE_NEWNS) != 0 &&
+         unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) ||
         mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
         mount("ramet", p->folder, "tmpfs", 0, "size=2m") != 0)
-        return 77;
+        return NOT_HERE;
     session = place_open(p, RAMET_OPEN_CREATE);
     child_require(place_commit(session, small, &err) == RAMET_OK, "commit",
                   &err);

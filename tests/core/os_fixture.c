@@ -12,11 +12,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* What waits for longer hangs: it dies, child or parent, and the test fails. */
+#define PATIENCE_S 60
+
 int
 os_setup(void **state)
 {
     struct os_fixture *const f = calloc(1, sizeof(*f));
 
+    alarm(PATIENCE_S);
     f->os = ramet_os_system();
     strcpy(f->path, "/tmp/ramet-test-os-XXXXXX");
     if (mkdtemp(f->path) == NULL)
@@ -46,6 +50,7 @@ os_teardown(void **state)
     f->os->close(NULL, f->dirfd);
     rmdir(f->path);
     free(f);
+    alarm(0);
     return 0;
 }
 
@@ -57,8 +62,10 @@ os_start_child(int (*body)(struct os_fixture *f), struct os_fixture *f)
     fflush(NULL);
     pid = fork();
     assert_true(pid >= 0);
-    if (pid == 0)
+    if (pid == 0) {
+        alarm(PATIENCE_S);
         _exit(body(f));
+    }
     return pid;
 }
 

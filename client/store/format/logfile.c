@@ -302,6 +302,16 @@ ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE])
     return size;
 }
 
+bool
+ramet_trailer_peek_synced(const uint8_t *in, size_t size, uint64_t pos,
+                          uint64_t *out_synced)
+{
+    if (ramet_trailer_peek_size(in) != size || ramet_get_le64(in + 24) != pos)
+        return false;
+    *out_synced = ramet_get_le64(in + 64);
+    return true;
+}
+
 /* What a right checksum does not prove: that the fields make sense. */
 static bool
 is_sane(const struct ramet_trailer *t)

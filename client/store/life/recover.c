@@ -16,6 +16,7 @@
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/life/identity.h"
+#include "client/store/log/log_damage.h"
 #include "client/store/log/logscan.h"
 #include "client/store/log/settle.h"
 #include "client/store/log/void.h"
@@ -32,80 +33,6 @@
 #include "core/bytes.h"
 
 /* ---- the log ------------------------------------------------------------- */
-
-struct damage {
-    struct ramet_replica *replica;
-    uint64_t end; /* where the log seems to end */
-    bool is_damaged;
-};
-
-/* Is there a trailer past the end that says the log was synced past it? */
-static enum ramet_rc
-search_gen(struct damage *d, uint64_t gen, uint64_t from, struct ramet_err *err)
-{
-    const struct ramet_os *const os = d->replica->os;
-    const size_t window = 64u << 10;
-    struct ramet_gen *file;
-    uint8_t *buf;
-    enum ramet_rc rc =
-        ramet_gen_get(d->replica, RAMET_GEN_LOG, gen, &file, err);
-
-    if (rc != RAMET_OK)
-        return rc;
-    buf = ramet_alloc(window);
-    if (buf == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read the log");
-    for (uint64_t at = from; rc == RAMET_OK && !d->is_damaged;) {
-        size_t got = 0;
-        size_t i;
-
-        rc =
-            ramet_os_read_some(os, file->fd, buf, window, at, &got, "log", err);
-        for (i = 0; rc == RAMET_OK && i + RAMET_LOGFRAME_HEADER_SIZE <= got;
-             i += RAMET_POS_UNIT) {
-            const size_t size = ramet_trailer_peek_size(buf + i);
-            struct ramet_trailer t;
-
-            if (size == 0)
-                continue;
-            if (i + size > got && got == window)
-                break; /* look at it again from its beginning */
-            if (i + size <= got &&
-                ramet_trailer_decode(buf + i, size, ramet_pos_make(gen, at + i),
-                                     file->salt, &t) &&
-                t.synced > d->end && !t.is_void)
-                d->is_damaged = true;
-        }
-        if (got < window)
-            break;
-        at += i == 0 ? RAMET_POS_UNIT : i;
-    }
-    ramet_free(buf);
-    return rc;
-}
-
-static enum ramet_rc
-search_damage(struct ramet_replica *replica, uint64_t end,
-              struct ramet_err *err)
-{
-    struct damage d = {.replica = replica, .end = end};
-    uint64_t gen = ramet_pos_gen(end);
-    uint64_t from = ramet_pos_offset(end);
-    enum ramet_rc rc = RAMET_OK;
-
-    while (rc == RAMET_OK && !d.is_damaged) {
-        rc = search_gen(&d, gen, from, err);
-        gen++;
-        from = RAMET_GEN_HEADER_SIZE;
-    }
-    if (d.is_damaged)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "%s: log %llu is damaged at %llu, before its end; "
-                          "'ramet reset' gives up what is in it",
-                          replica->path, (unsigned long long)ramet_pos_gen(end),
-                          (unsigned long long)ramet_pos_offset(end));
-    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
-}
 
 /* *out_go: the record counts and was applied. *io_end: past it, if it stays as
  * it is without counting. */
@@ -160,7 +87,7 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
             rc = recover_record(session, &scan, may_write, &go, &end, err);
     }
     if (rc == RAMET_OK)
-        rc = search_damage(
+        rc = ramet_log_search_damage(
             replica, end != 0 ? end : atomic_load(&header->write_pos), err);
     atomic_store(&header->was_written, 0);
     ramet_scan_done(&scan);

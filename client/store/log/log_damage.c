@@ -1,0 +1,155 @@
+/*
+ * log_damage.c - see log_damage.h; hostile bytes.
+ *
+ *   (1) each trailer tells up to where the log was on disk when it was written;
+ *       one behind the end that tells of a place past the end is proof of damage
+ *   (2) a file's header was on disk before the second record in it was written.
+ *       So where the header can't be read, and with it the salt that shows a
+ *       trailer to be whole, trailers are taken at their word: if all of it is
+ *       the leftover of a crash, none tells of a place in this file
+ */
+#include "client/store/log/log_damage.h"
+
+#include <fcntl.h>
+
+#include "client/store/format/dir.h"
+#include "client/store/format/logfile.h"
+#include "client/store/shared/gens.h"
+#include "core/alloc.h"
+
+#define WINDOW_SIZE (64u << 10)
+
+struct search {
+    struct ramet_replica *replica;
+    uint64_t end; /* where the log seems to end */
+    uint8_t *window;
+    bool is_damaged;
+};
+
+/* A log file as it is searched. */
+struct suspect {
+    uint64_t gen;
+    int fd;
+    const uint64_t *salt; /* NULL: its header is spoilt */
+};
+
+static bool
+proves_damage(const struct search *search, const struct suspect *file,
+              const uint8_t *in, size_t size, uint64_t pos)
+{
+    struct ramet_trailer t;
+    uint64_t synced;
+
+    if (file->salt != NULL)
+        return ramet_trailer_decode(in, size, pos, *file->salt, &t) &&
+               t.synced > search->end && !t.is_void;
+    return ramet_trailer_peek_synced(in, size, pos, &synced) &&
+           synced > search->end && synced < pos;
+}
+
+static enum ramet_rc
+search_file(struct search *search, const struct suspect *file, uint64_t from,
+            struct ramet_err *err)
+{
+    const struct ramet_os *const os = search->replica->os;
+
+    for (uint64_t at = from; !search->is_damaged;) {
+        const uint8_t *const window = search->window;
+        size_t got = 0;
+        size_t i;
+        const enum ramet_rc rc = ramet_os_read_some(
+            os, file->fd, search->window, WINDOW_SIZE, at, &got, "log", err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        for (i = 0; i + RAMET_LOGFRAME_HEADER_SIZE <= got;
+             i += RAMET_POS_UNIT) {
+            const size_t size = ramet_trailer_peek_size(window + i);
+
+            if (size != 0 && i + size > got && got == WINDOW_SIZE)
+                break; /* look at it again from its beginning */
+            if (size != 0 && i + size <= got &&
+                proves_damage(search, file, window + i, size,
+                              ramet_pos_make(file->gen, at + i)))
+                search->is_damaged = true;
+        }
+        if (got < WINDOW_SIZE)
+            break;
+        at += i == 0 ? RAMET_POS_UNIT : i;
+    }
+    return RAMET_OK;
+}
+
+/* A file that has the generation's name and no header that can be read.
+ * RAMET_ENOTFOUND: there is none, or it belongs to another replica. */
+static enum ramet_rc
+search_spoilt(struct search *search, uint64_t gen, struct ramet_err *err)
+{
+    const struct ramet_os *const os = search->replica->os;
+    struct suspect file = {.gen = gen};
+    struct ramet_gen_header header;
+    uint8_t raw[RAMET_GEN_HEADER_SIZE];
+    char name[32];
+    size_t got = 0;
+    enum ramet_rc rc;
+
+    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    file.fd = ramet_dir_open(os, search->replica->dir_fd, name, O_RDONLY);
+    if (file.fd < 0)
+        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-file.fd), -file.fd,
+                              "open %s", name);
+    rc = ramet_os_read_some(os, file.fd, raw, sizeof(raw), 0, &got, name, err);
+    if (rc == RAMET_OK && got == sizeof(raw) &&
+        ramet_gen_header_decode(raw, &header))
+        rc = RAMET_FAIL(err, RAMET_ENOTFOUND, "%s is no file of this replica",
+                        name);
+    if (rc == RAMET_OK)
+        rc = search_file(search, &file, RAMET_GEN_HEADER_SIZE, err);
+    os->close(os->ctx, file.fd);
+    return rc;
+}
+
+static enum ramet_rc
+search_gen(struct search *search, uint64_t gen, uint64_t from,
+           struct ramet_err *err)
+{
+    struct suspect file = {.gen = gen};
+    struct ramet_gen *open_gen;
+    const enum ramet_rc rc =
+        ramet_gen_get(search->replica, RAMET_GEN_LOG, gen, &open_gen, err);
+
+    if (rc == RAMET_ENOTFOUND)
+        return search_spoilt(search, gen, err);
+    if (rc != RAMET_OK)
+        return rc;
+    file.fd = open_gen->fd;
+    file.salt = &open_gen->salt;
+    return search_file(search, &file, from, err);
+}
+
+enum ramet_rc
+ramet_log_search_damage(struct ramet_replica *replica, uint64_t end,
+                        struct ramet_err *err)
+{
+    struct search search = {.replica = replica, .end = end};
+    uint64_t gen = ramet_pos_gen(end);
+    uint64_t from = ramet_pos_offset(end);
+    enum ramet_rc rc = RAMET_OK;
+
+    search.window = ramet_alloc(WINDOW_SIZE);
+    if (search.window == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read the log");
+    while (rc == RAMET_OK && !search.is_damaged) {
+        rc = search_gen(&search, gen, from, err);
+        gen++;
+        from = RAMET_GEN_HEADER_SIZE;
+    }
+    ramet_free(search.window);
+    if (search.is_damaged)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: log %llu is damaged at %llu, before its end; "
+                          "'ramet reset' gives up what is in it",
+                          replica->path, (unsigned long long)ramet_pos_gen(end),
+                          (unsigned long long)ramet_pos_offset(end));
+    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}

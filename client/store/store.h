@@ -422,6 +422,21 @@ ramet_replica_clear_orphan(const struct ramet_os *os, const char *path,
 /* Is the file at `path` what a clone that was cut off left: nothing of worth,
  * and taken away by the next clone? */
 bool ramet_replica_is_leftover(const struct ramet_os *os, const char *path);
+/* What a replica was when it became a plain file. */
+struct ramet_detached {
+    char remote[RAMET_URL_MAX]; /* "": it had none */
+    uint64_t unpushed_commits;  /* ... to it; they are in the file */
+    bool has_lost;              /* <file>-ramet/lost/ stays */
+};
+/*
+ * Leave the remote: the file stays as it is, plain, and what lies beside it
+ * goes, but for lost/. After a crash in the midst it is one or the other.
+ * RAMET_EBUSY: somebody has it open, or pages are absent; RAMET_EUNKNOWN: a
+ * commit is in doubt; else as ramet_session_open(). Nothing has changed then.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_detach(const struct ramet_os *os, const char *path,
+                     struct ramet_detached *out, struct ramet_err *err);
 /* Delete all of it: tombstone, base, directory. An open after a crash in the
  * midst finishes it. RAMET_OK if there is nothing. */
 RAMET_NODISCARD enum ramet_rc

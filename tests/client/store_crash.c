@@ -272,7 +272,8 @@ hide_numbers(struct image *plain, const struct image *expected)
 {
     static const unsigned at[] = {24, 40, 92};
 
-    for (unsigned i = 0; plain->size >= 100 && i < 3; i++)
+    for (unsigned i = 0; plain->size >= 100 && expected->size >= 100 && i < 3;
+         i++)
         memcpy(plain->bytes + at[i], expected->bytes + at[i], 4);
 }
 
@@ -315,9 +316,10 @@ is_no_database(const struct image *plain)
 }
 
 static bool
-is_version(const struct crash_world *w, const struct image *plain)
+is_version(const struct crash_world *w, const struct image *plain,
+           unsigned least)
 {
-    for (unsigned i = 0; i <= w->attempted; i++) {
+    for (unsigned i = least; i <= w->attempted; i++) {
         const struct image *const version = w->versions[i];
 
         hide_numbers((struct image *)plain, version);
@@ -339,9 +341,28 @@ check_base(struct crash_world *w)
     if (w->kind != RAMET_KIND_SQLITE || !exists(w->path))
         return;
     plain = store_read_plain(w->path, 4096);
-    if (!is_no_database(plain) && !is_version(w, plain))
+    if (!is_no_database(plain) && !is_version(w, plain, 0))
         crash_fail(w, __LINE__, "the base",
                    "passes for a database that there never was");
+    image_unref(plain);
+}
+
+/* What was detached is a plain file, whole, without what lies beside it. */
+static void
+check_detached(struct crash_world *w)
+{
+    struct image *plain;
+
+    if (ramet_replica_exists(w->os, w->path)) {
+        if (w->must_be_plain)
+            crash_fail(w, __LINE__, "detach", "was lost");
+        return;
+    }
+    if (!exists(w->path) || (w->open_flags & RAMET_OPEN_ADOPT) == 0)
+        return;
+    plain = store_read_plain(w->path, 4096);
+    if (!is_version(w, plain, w->acked))
+        crash_fail(w, __LINE__, "a plain file", "is no version that there was");
     image_unref(plain);
 }
 
@@ -353,6 +374,7 @@ crash_check(struct crash_world *w)
     w->faults = NULL;
     w->os = ramet_os_system();
     check_base(w);
+    check_detached(w);
     reopen(w, w->open_flags);
     check_version(w);
     if (store_chance(&w->rng, 50))

@@ -35,7 +35,8 @@ struct crash_world {
     unsigned published; /* what an open session sees */
     bool may_be_gone;   /* deletion has begun */
     bool must_be_gone;
-    bool may_not_be; /* making it has begun */
+    bool may_not_be;    /* making it has begun */
+    bool must_be_plain; /* it was detached */
     uint8_t object[500];
     bool intent_kept;
     bool durable_tried;

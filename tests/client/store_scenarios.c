@@ -405,6 +405,20 @@ act_delete(struct crash_world *w, struct ramet_err *err)
 }
 
 static enum ramet_rc
+act_detach(struct crash_world *w, struct ramet_err *err)
+{
+    struct ramet_detached detached;
+    enum ramet_rc rc;
+
+    crash_close(w);
+    w->open_flags = RAMET_OPEN_ADOPT;
+    rc = ramet_replica_detach(w->os, w->path, &detached, err);
+    if (rc == RAMET_OK)
+        w->must_be_plain = true;
+    return rc;
+}
+
+static enum ramet_rc
 act_clone(struct crash_world *w, struct ramet_err *err)
 {
     enum ramet_rc rc;
@@ -470,6 +484,8 @@ const struct crash_scenario crash_scenarios[] = {
     {"close of a hydrated clone", hydrated, act_close},
     {"recovery", crashed_in_checkpoint, act_open},
     {"delete", commits_on_base, act_delete},
+    {"detach", commits_on_base, act_detach},
+    {"detach of a hydrated clone", hydrated, act_detach},
     {"adopt", plain_file, act_open},
     {"clone", have_remote, act_clone},
 };

@@ -14,7 +14,6 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 
-#define STATE_NAME "state"
 #define STATE_SIZE_MAX (512u << 20)
 #define STATE_RUNS_MAX (32u << 20)
 #define HASH_SIZE 8u
@@ -408,8 +407,8 @@ ramet_state_file_read(const struct ramet_os *os, int dir_fd,
     size_t len = 0;
     enum ramet_rc rc;
 
-    rc = ramet_os_read_own_file(os, dir_fd, STATE_NAME, STATE_SIZE_MAX, &data,
-                                &len, err);
+    rc = ramet_os_read_own_file(os, dir_fd, RAMET_STATE_NAME, STATE_SIZE_MAX,
+                                &data, &len, err);
     if (rc == RAMET_OK)
         rc = ramet_state_file_decode(data, len, out_state, err);
     ramet_free(data);
@@ -427,7 +426,8 @@ ramet_state_file_write(const struct ramet_os *os, int dir_fd,
     ramet_buf_init(&out, STATE_SIZE_MAX);
     rc = encode_state(state, &out, err);
     if (rc == RAMET_OK)
-        rc = ramet_dir_replace(os, dir_fd, STATE_NAME, out.data, out.len, err);
+        rc = ramet_dir_replace(os, dir_fd, RAMET_STATE_NAME, out.data, out.len,
+                               err);
     ramet_buf_done(&out);
     return rc;
 }

@@ -17,6 +17,8 @@
 #include "client/store/format/logfile.h"
 #include "client/store/store.h"
 
+#define RAMET_STATE_NAME "state"
+
 /* Greatest `mark_now` and `mark_next`; 0: none. */
 #define RAMET_MARK_TOKEN_MAX 0x3ffffu
 

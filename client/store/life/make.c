@@ -17,6 +17,7 @@
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
+#include "client/store/life/detach.h"
 #include "client/store/life/identity.h"
 #include "client/store/life/open.h"
 #include "client/store/life/orphan.h"
@@ -307,6 +308,8 @@ ramet_replica_create_clone(const char *path,
         return rc;
     if (ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1)
         rc = ramet_replica_delete(os, path, err);
+    if (rc == RAMET_OK)
+        rc = ramet_detach_finish(os, path, err);
     /* Without a directory it can't be what a clone left. */
     if (rc == RAMET_OK &&
         (ramet_replica_place_has(&place, "state") == 1 ||

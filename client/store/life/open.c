@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "client/store/format/state.h"
+#include "client/store/life/detach.h"
 #include "client/store/life/make.h"
 #include "client/store/life/orphan.h"
 #include "client/store/life/place.h"
@@ -328,7 +329,7 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
                           "copy",
                           o->place.path, st.link_count);
     if (*out_make)
-        return RAMET_OK;
+        return ramet_detach_finish(os, o->place.path, err);
     return ramet_fail_no_replica(o->place.path, result == 0, err);
 }
 
@@ -394,7 +395,8 @@ close_live(struct ramet_session *session)
         alone = ramet_lock(session, RAMET_LOCK_LIVE, RAMET_LOCK_EXCLUSIVE, 0,
                            "", NULL) == RAMET_OK;
     /* A failure leaves the log for the next opener, and nothing lost. */
-    if (alone && ramet_clean_close(session, NULL) != RAMET_OK)
+    if (alone && !session->has_left &&
+        ramet_clean_close(session, NULL) != RAMET_OK)
         alone = false;
 }
 

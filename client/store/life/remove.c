@@ -21,6 +21,7 @@ struct removal {
     const struct ramet_os *os;
     int dir_fd;
     unsigned depth; /* in folders of the directory: lost/, or a stranger's */
+    const char *tombstone; /* goes last */
 };
 #define REMOVAL_DEPTH_MAX 16u
 
@@ -31,7 +32,7 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     const struct ramet_os *const os = removal->os;
     int result = 0;
 
-    if (removal->depth == 0 && (strcmp(name, RAMET_TOMBSTONE) == 0 ||
+    if (removal->depth == 0 && (strcmp(name, removal->tombstone) == 0 ||
                                 strcmp(name, RAMET_DIR_LOCK) == 0))
         return 0;
     if (removal->depth == 0 && strcmp(name, RAMET_LOST) == 0) {
@@ -41,7 +42,7 @@ remove_entry(void *ctx, const char *name, bool is_dir)
                    : result;
     }
     if (is_dir && removal->depth < REMOVAL_DEPTH_MAX) {
-        struct removal inner = {os, -1, removal->depth + 1};
+        struct removal inner = {os, -1, removal->depth + 1, NULL};
 
         inner.dir_fd = ramet_rights_open_folder(os, removal->dir_fd, name);
         if (inner.dir_fd < 0)
@@ -54,11 +55,33 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     return result == -ENOENT ? 0 : result;
 }
 
+int
+ramet_remove_directory(const struct ramet_replica_place *place,
+                       const char *tombstone)
+{
+    const struct ramet_os *const os = place->os;
+    struct removal removal = {os, place->dir_fd, 0, tombstone};
+    int result = os->list(os->ctx, place->dir_fd, ".", remove_entry, &removal);
+
+    if (result == 0)
+        result = os->unlink(os->ctx, place->dir_fd, RAMET_DIR_LOCK, false);
+    if (result == 0)
+        result = os->sync(os->ctx, place->dir_fd);
+    /* The tombstone goes when nothing is left that it speaks of. That need not
+     * last: a directory that comes back holds nothing, or it alone. */
+    if (result == 0)
+        result = os->unlink(os->ctx, place->dir_fd, tombstone, false);
+    if (result == 0)
+        result = os->unlink(os->ctx, place->parent_fd, place->dir_name, true);
+    if (result == -ENOTEMPTY || result == -EEXIST) /* lost/ is in it */
+        result = 0;
+    return result;
+}
+
 enum ramet_rc
 ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err)
 {
     const struct ramet_os *const os = place->os;
-    struct removal removal = {os, place->dir_fd, 0};
     int result = ramet_dir_open_or_make(os, place->dir_fd, RAMET_TOMBSTONE);
 
     if (result < 0)
@@ -74,19 +97,7 @@ ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err)
     if (result == 0)
         result = os->sync(os->ctx, place->parent_fd);
     if (result == 0)
-        result = os->list(os->ctx, place->dir_fd, ".", remove_entry, &removal);
-    if (result == 0)
-        result = os->unlink(os->ctx, place->dir_fd, RAMET_DIR_LOCK, false);
-    if (result == 0)
-        result = os->sync(os->ctx, place->dir_fd);
-    /* The tombstone goes when nothing is left that it speaks of. That need not
-     * last: a directory that comes back holds nothing, or it alone. */
-    if (result == 0)
-        result = os->unlink(os->ctx, place->dir_fd, RAMET_TOMBSTONE, false);
-    if (result == 0)
-        result = os->unlink(os->ctx, place->parent_fd, place->dir_name, true);
-    if (result == -ENOTEMPTY || result == -EEXIST) /* lost/ is in it */
-        result = 0;
+        result = ramet_remove_directory(place, RAMET_TOMBSTONE);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
                                         -result, "delete %s", place->path);

@@ -19,6 +19,10 @@ struct ramet_replica_place;
  * others may have it open, and what they have open goes on until they close it. */
 RAMET_NODISCARD enum ramet_rc
 ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err);
+/* All in the directory but lost/, the tombstone last, and the directory if it is
+ * empty then. The open byte is held. 0 or a negated errno. */
+int ramet_remove_directory(const struct ramet_replica_place *place,
+                           const char *tombstone);
 enum ramet_rc ramet_remove_leftover(const struct ramet_replica_place *place,
                                     struct ramet_err *err);
 

@@ -71,6 +71,7 @@ struct ramet_session {
     bool is_reserved;
     bool has_gate;
     bool is_closing; /* the last one: no file is made for the next */
+    bool has_left;   /* there is no replica any more: detach.c */
     uint64_t number; /* of `pin` in the ring; 0: none copied yet */
     struct ramet_published pin;
     struct ramet_published peek;

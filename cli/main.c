@@ -35,6 +35,8 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_lost,
     &cli_verb_adopt,
     &cli_verb_verify,
+    &cli_verb_detach,
+    &cli_verb_delete,
 #ifdef RAMET_HAVE_SERVER
     &cli_verb_serve,
 #endif

@@ -612,10 +612,11 @@ set_up(struct transfer *t, CURL *curl)
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     if (strcmp(call->method, "HEAD") == 0)
         (void)curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    else if (strcmp(call->method, "GET") != 0)
+        (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     if (call->part_count == 0)
         return;
     (void)curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
-    (void)curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
     (void)curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE,
                            (curl_off_t)t->body_bytes);
     (void)curl_easy_setopt(curl, CURLOPT_READFUNCTION, give_body);

@@ -46,7 +46,7 @@ const char *ramet_http_pool_root(const struct ramet_http_pool *pool);
 
 /* One exchange. Zeroed but for what is wanted. */
 struct ramet_http_call {
-    const char *method; /* "GET", "HEAD", "PUT", "POST" */
+    const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE" */
     const char *path;   /* from "/v1" on, escaped */
     const char *content_type;
     bool if_none_match; /* "*" */

@@ -31,6 +31,7 @@
 #define AHEAD_PAGES_FULL 512u
 #define AHEAD_PAGES_BLIND 128u
 #define ANSWER_MAX (24u << 20)
+#define DELETE_ANSWER_MAX (64u << 10)
 #define SHADOWS_MAX 16u
 #define SHADOW_CACHE_BYTES (1u << 20)
 
@@ -365,6 +366,34 @@ http_forget(struct ramet_remote *remote, const struct ramet_vid *volume)
     ramet_events_forget(hr->events, volume);
 }
 
+/* The server has more to do than its store: it ends streams, and forgets. */
+static enum ramet_rc
+http_delete_volume(struct ramet_remote *remote, const struct ramet_vid *volume,
+                   struct ramet_err *err)
+{
+    struct http_remote *hr = (struct http_remote *)remote;
+    char id[RAMET_ID_TEXT_SIZE], path[128];
+    struct ramet_http_call call = {
+        .method = "DELETE",
+        .path = path,
+        .changes = true,
+        .body_max = DELETE_ANSWER_MAX,
+    };
+    enum ramet_rc rc;
+
+    ramet_id_format(&volume->id, id);
+    (void)snprintf(path, sizeof(path), "/v1/volumes/%s", id);
+    rc = ramet_http_perform(hr->pool, &call, err);
+    if (rc == RAMET_OK && call.status / 100 == 2 && call.status != 204)
+        rc = ramet_http_not_ramet(hr->pool, path, call.status, err);
+    else if (rc == RAMET_OK && call.status != 204)
+        rc = ramet_http_failure(hr->pool, path, call.status, call.body.data,
+                                call.body.len, true, err);
+    ramet_buf_done(&call.body);
+    http_forget(remote, volume);
+    return rc;
+}
+
 static bool
 http_clock_ahead(struct ramet_remote *remote, int64_t *out_ms)
 {
@@ -413,6 +442,7 @@ static const struct ramet_remote_ops http_remote_ops = {
     .forget = http_forget,
     .authorize = http_authorize,
     .clock_ahead = http_clock_ahead,
+    .delete_volume = http_delete_volume,
     .requests = http_requests,
     .close = http_close,
 };

@@ -38,6 +38,15 @@ ramet_remote_open(const struct ramet_url *url,
     return RAMET_EINVAL;
 }
 
+enum ramet_rc
+ramet_remote_delete(struct ramet_remote *remote, const struct ramet_vid *volume,
+                    struct ramet_err *err)
+{
+    return remote->ops->delete_volume != NULL
+               ? remote->ops->delete_volume(remote, volume, err)
+               : ramet_catalog_delete(remote->store, volume, err);
+}
+
 void
 ramet_remote_close(struct ramet_remote *remote)
 {

@@ -92,6 +92,10 @@ struct ramet_remote_ops {
     /* A token after all, where it had none. NULL: it needs none. */
     enum ramet_rc (*authorize)(struct ramet_remote *remote, const char *token,
                                struct ramet_err *err);
+    /* Delete the volume, as ramet_catalog_delete(). NULL: that, on the store. */
+    enum ramet_rc (*delete_volume)(struct ramet_remote *remote,
+                                   const struct ramet_vid *volume,
+                                   struct ramet_err *err);
     /* How many requests were made so far; NULL: one for each call of the
      * store. */
     uint64_t (*requests)(const struct ramet_remote *remote);
@@ -119,6 +123,11 @@ ramet_remote_open(const struct ramet_url *url,
                   const struct ramet_remote_options *options,
                   struct ramet_remote **out_remote, struct ramet_err *err);
 void ramet_remote_close(struct ramet_remote *remote); /* NULL is fine */
+/* Delete a volume, its names and history. Done again, it finishes one that was
+ * cut short. RAMET_ENOTFOUND; RAMET_EBUSY while forks need it; RAMET_EAUTH. */
+RAMET_NODISCARD enum ramet_rc
+ramet_remote_delete(struct ramet_remote *remote, const struct ramet_vid *volume,
+                    struct ramet_err *err);
 
 /* Made by its own file; ramet_remote_open() calls them. */
 RAMET_NODISCARD enum ramet_rc

@@ -10,7 +10,7 @@ import time
 import support
 
 VERBS = ("init clone push pull fetch sync status log ls info hydrate export "
-         "restore reset lost adopt verify serve").split()
+         "restore reset lost adopt verify detach delete serve").split()
 
 
 class Usage(support.CliTest):
@@ -32,6 +32,7 @@ class Usage(support.CliTest):
         flags = {"init": ["--remote"], "clone": ["--hydrate", "--if-absent"],
                  "sync": ["--follow"], "status": ["--check", "--max-lag"],
                  "restore": ["--if-absent"], "reset": ["--discard"],
+                 "delete": ["--yes"],
                  "serve": ["--listen", "--data", "--store", "--token-file",
                            "--config"]}
         for verb, names in flags.items():

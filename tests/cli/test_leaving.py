@@ -1,0 +1,205 @@
+#!/usr/bin/python3
+"""Leaving a remote: detach, delete, rebind."""
+import os
+import pty
+import shutil
+import sqlite3
+import subprocess
+import unittest
+
+import support
+
+COUNT = "SELECT count(*) FROM t"
+
+
+class Detach(support.CliTest):
+    def setUp(self):
+        super().setUp()
+        self.a = self.make_database(self.path("a.db"), rows=300)
+        self.ramet("init", self.a, "--remote", self.url())
+
+    def plain_count(self, path):
+        db = sqlite3.connect("file:%s?mode=ro" % path, uri=True)
+        self.assertEqual(db.execute("PRAGMA integrity_check").fetchone(),
+                         ("ok",))
+        count = db.execute(COUNT).fetchone()[0]
+        db.close()
+        return count
+
+    def test_detach__of_a_whole_replica__leaves_the_plain_file_alone(self):
+        told = self.json("detach", self.a)
+        self.assertEqual(told["remote"], self.url())
+        self.assertEqual((told["unpushed_commits"], told["has_lost"]),
+                         (0, False))
+        self.assertEqual(os.listdir(self.dir).count("a.db-ramet"), 0)
+        self.assertEqual(self.plain_count(self.a), 300)
+        self.assertIn("is not a replica", self.refused(
+            support.NOT_FOUND, "push", self.a))
+        self.assertEqual(self.json("info", self.url())["lsn"], 1)
+
+    def test_detach__keeps_commits_that_were_not_pushed(self):
+        self.sql(self.a, "db.execute(\"INSERT INTO t(v) VALUES('new')\")\n"
+                 "db.execute(\"INSERT INTO t(v) VALUES('newer')\")")
+        told = self.ramet("detach", "a.db")
+        self.assertIn("2 commits that the remote does not have are in it",
+                      told)
+        self.assertEqual(self.plain_count(self.a), 302)
+
+    def test_detach__of_a_partial_replica__is_refused_and_names_hydrate(self):
+        self.ramet("clone", self.url(), "b.db")
+        self.assertIn("ramet hydrate", self.refused(support.FAILED, "detach",
+                                                    "b.db"))
+        self.assertEqual(self.status("b.db")["remote"], self.url())
+        self.ramet("hydrate", "b.db")
+        self.ramet("detach", "b.db")
+        self.assertEqual(self.plain_count(self.path("b.db")), 300)
+        self.assertFalse(os.path.exists(self.path("b.db-ramet")))
+
+    def test_detach__after_a_pull_that_made_pages_absent__is_refused(self):
+        self.ramet("clone", self.url(), "b.db", "--hydrate")
+        self.sql(self.a, "db.execute(\"UPDATE t SET v = v || 'y'\")")
+        self.ramet("push", self.a)
+        self.ramet("pull", "b.db")
+        self.assertIn("ramet hydrate", self.refused(support.FAILED, "detach",
+                                                    "b.db"))
+        self.ramet("hydrate", "b.db")
+        self.ramet("detach", "b.db")
+        self.assertEqual(self.plain_count(self.path("b.db")), 300)
+
+    def test_detach__while_a_program_has_it_open__is_refused(self):
+        reader = subprocess.Popen(
+            ["/usr/bin/python3", "-c", support.SQL_CHILD, support.EXTENSION,
+             "file:%s?vfs=ramet&sync=manual" % self.a,
+             "db.execute('%s').fetchall()\n"
+             "print('open', flush=True)\nimport sys\nsys.stdin.read()" % COUNT],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.assertEqual(reader.stdout.readline(), "open\n")
+        self.assertIn("open elsewhere", self.refused(support.FAILED, "detach",
+                                                     "a.db"))
+        reader.communicate("")
+        self.ramet("detach", "a.db")
+        self.assertEqual(self.plain_count(self.a), 300)
+
+    def test_detach__keeps_what_was_set_aside_and_tells_where(self):
+        self.ramet("clone", self.url(), "b.db", "--hydrate")
+        self.sql("b.db", "db.execute(\"INSERT INTO t(v) VALUES('b')\")")
+        self.sql(self.a, "db.execute(\"INSERT INTO t(v) VALUES('a')\")")
+        self.ramet("push", self.a)
+        self.ramet("pull", "b.db", expect=support.CONFLICT)
+        self.ramet("reset", "b.db")
+        self.ramet("hydrate", "b.db")
+        self.assertIn("b.db-ramet/lost/", self.ramet("detach", "b.db"))
+        self.assertEqual(os.listdir(self.path("b.db-ramet")), ["lost"])
+        self.assertEqual(len(self.json("lost", "b.db")), 1)
+
+    def test_detached_file__can_become_a_replica_again(self):
+        self.ramet("detach", self.a)
+        db = sqlite3.connect(self.a)
+        db.execute("INSERT INTO t(v) VALUES('in between')")
+        db.commit()
+        db.close()
+        self.ramet("init", self.a, "--remote", self.url("again"))
+        self.ramet("export", self.url("again"), "out.db")
+        self.assertEqual(self.plain_count(self.path("out.db")), 301)
+
+    def test_detach__cut_off_after_it_was_decided__is_a_plain_file(self):
+        os.rename(self.path("a.db-ramet", "state"),
+                  self.path("a.db-ramet", "detached"))
+        self.assertIn("is not a replica", self.refused(
+            support.NOT_FOUND, "push", self.a))
+        shutil.copytree(self.dir, self.dir + ".copy")
+        self.addCleanup(shutil.rmtree, self.dir + ".copy")
+        self.ramet("detach", self.a)  # finishes it
+        self.assertFalse(os.path.exists(self.path("a.db-ramet")))
+        # Whoever makes a replica there finishes it, too.
+        again = os.path.join(self.dir + ".copy", "a.db")
+        self.ramet("init", again, "--remote", self.url("again"))
+        self.assertEqual(self.json("info", self.url("again"))["lsn"], 1)
+        self.assertNotIn("detached", os.listdir(again + "-ramet"))
+
+    def test_detach__of_a_blob__keeps_its_bytes(self):
+        data = os.urandom(300001)
+        self.write(self.path("blob"), data)
+        self.ramet("init", "blob", "--remote", self.url("blob"))
+        self.ramet("detach", "blob")
+        self.assertEqual(self.read(self.path("blob")), data)
+        self.assertFalse(os.path.exists(self.path("blob-ramet")))
+
+    def test_detach__of_no_replica__is_told(self):
+        self.write(self.path("plain"), b"x")
+        self.refused(support.NOT_FOUND, "detach", "plain")
+        self.refused(support.NOT_FOUND, "detach", "nothing")
+
+
+class Delete(support.CliTest):
+    def setUp(self):
+        super().setUp()
+        self.a = self.make_database(self.path("a.db"), rows=300)
+        self.ramet("init", self.a, "--remote", self.url())
+        self.ramet("init", self.make_database(self.path("b.db")), "--remote",
+                   self.url("other"))
+
+    def names(self):
+        return sorted(v["name"] for v in self.json("ls", self.store_url()))
+
+    def test_delete__with_yes__deletes_that_volume_and_says_which(self):
+        volume = self.status(self.a)["volume"]
+        told = self.json("delete", self.url(), "--yes")
+        self.assertEqual((told["url"], told["volume"], told["lsn"]),
+                         (self.url(), volume, 1))
+        self.assertEqual(self.names(), ["other"])
+        self.assertEqual(self.objects(volume), [])
+        self.refused(support.NOT_FOUND, "info", self.url())
+        self.refused(support.NOT_FOUND, "delete", self.url(), "--yes")
+        # A replica keeps what it has.
+        self.ramet("export", self.a, "out.db")
+
+    def test_delete__by_id__takes_the_names_too(self):
+        volume = self.status(self.a)["volume"]
+        self.assertIn("deleted %s, volume %s, LSN 1 of" % (volume, volume),
+                      self.ramet("delete", self.url(volume), "--yes"))
+        self.assertEqual(self.names(), ["other"])
+
+    def test_delete__not_on_a_terminal__needs_yes(self):
+        done = self.run_ramet("delete", self.url(), stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, support.USAGE)
+        self.assertIn("--yes", done.stderr)
+        self.assertEqual(self.names(), ["app", "other"])
+
+    def answer(self, text):
+        """The exit code and what a terminal was shown."""
+        ours, theirs = pty.openpty()
+        child = subprocess.Popen([support.RAMET, "delete", self.url()],
+                                 stdin=theirs, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+        os.close(theirs)
+        os.write(ours, text.encode())
+        shown = child.communicate(timeout=60)[0]
+        os.close(ours)
+        return child.returncode, shown
+
+    def test_delete__on_a_terminal__wants_the_name_typed(self):
+        code, shown = self.answer("yes\n")
+        self.assertEqual(code, support.FAILED, shown)
+        self.assertIn("not deleted", shown)
+        self.assertEqual(self.names(), ["app", "other"])
+        code, shown = self.answer("app\n")
+        self.assertEqual(code, support.DONE, shown)
+        self.assertIn("LSN 1", shown)
+        self.assertEqual(self.names(), ["other"])
+
+    def test_delete__cut_short__is_finished_by_doing_it_again(self):
+        commits = self.objects(self.status(self.a)["volume"] + "/commits/")
+        os.unlink(commits[-1])  # as the first step of a deletion leaves it
+        self.ramet("delete", self.url(), "--yes")
+        self.assertEqual(self.names(), ["other"])
+
+    def test_delete__of_a_snapshot_or_a_store__is_refused(self):
+        self.refused(support.USAGE, "delete", self.url() + "@1", "--yes")
+        self.refused(support.USAGE, "delete", self.store_url() + "/", "--yes")
+        self.refused(support.NOT_FOUND, "delete", self.url("no"), "--yes")
+        self.assertEqual(self.names(), ["app", "other"])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -9,7 +9,12 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 suite=${RAMET_SUITE_DIR:-/var/tmp/ramet-sqlite-suite-$(id -u)}
 source_dir=$suite/src
-bin=$suite/bin
+# SQLite's source is for every checkout; programs are for those whose harness is
+# the same, and the Tcl part of the harness is each one's own.
+stamp=$(cat "$here"/harness/*.c "$here/setup.sh" | md5sum | cut -c1-12)
+build=$suite/build-$stamp
+bin=$suite/bin-$stamp
+export SUITE_HARNESS=$here/harness
 
 fail() {
     printf '%s: %s\n' "$(basename "$0")" "$*" >&2
@@ -31,7 +36,17 @@ scratch() {
             parent=/dev/shm/ramet-sqlite-suite-$(id -u)
         fi
     fi
-    mkdir -p "$parent" && mktemp -d "$parent/XXXXXX"
+    mkdir -p "$parent" && sweep "$parent" && mktemp -d "$parent/$$-XXXXXX"
+}
+
+# sweep PARENT: what runs that were killed have left there.
+sweep() {
+    local left pid
+    for left in "$1"/*-*; do
+        pid=${left##*/}
+        pid=${pid%%-*}
+        [ ! -d "$left" ] || [ -d "/proc/$pid" ] || rm -rf "$left"
+    done
 }
 
 # choose_vfs EXTENSION VFS: what harness/init.c reads; "native" for none.

@@ -15,11 +15,21 @@
 
 #define RAMET_URL_MAX 2048u
 
+/* A place in the log of a replica; client/store/format/pos.h. */
+struct ramet_pos {
+    uint64_t raw;
+};
+static inline bool
+ramet_pos_same(struct ramet_pos pos, struct ramet_pos other)
+{
+    return pos.raw == other.raw;
+}
+
 /* What a reader sees. */
 struct ramet_snapshot {
-    uint64_t seq;       /* number of the record; 0: nothing was ever written */
-    uint64_t tail;      /* log position just past the record */
-    uint32_t page_size; /* 0 while the file is empty and none was chosen */
+    uint64_t seq; /* number of the record; 0: nothing was ever written */
+    struct ramet_pos tail; /* just past the record */
+    uint32_t page_size;    /* 0 while the file is empty and none was chosen */
     uint32_t page_count;
     uint64_t byte_length;
     uint32_t counter;    /* SQLite: grows with each record that changes a page,

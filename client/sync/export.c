@@ -275,7 +275,8 @@ ramet_export_lost(struct ramet_sync *sync, char **out_path,
         rc = ramet_session_pin(sync->session, err);
     while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
     if (rc == RAMET_OK &&
-        ramet_session_snapshot(sync->session)->tail != sync->state->newest.tail)
+        !ramet_pos_same(ramet_session_snapshot(sync->session)->tail,
+                        sync->state->newest.tail))
         rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
                         "%s: moved on before it could be copied",
                         sync->link->path);

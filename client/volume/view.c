@@ -180,7 +180,7 @@ move_to(struct ramet_view *view, const struct ramet_head *head,
     const struct ramet_head before = view->head;
     struct ramet_snapshot snap = {
         .seq = head->lsn,
-        .tail = head->lsn,
+        .tail = {head->lsn},
         .page_size = head->page_size,
         .page_count = head->page_count,
         .byte_length = head->byte_length,

@@ -231,7 +231,7 @@ compare_states(const struct ramet_replica_state *a,
                const struct ramet_replica_state *b)
 {
     assert_int_equal(a->newest.seq, b->newest.seq);
-    assert_int_equal(a->newest.tail, b->newest.tail);
+    assert_int_equal(a->newest.tail.raw, b->newest.tail.raw);
     assert_int_equal(a->newest.lsn, b->newest.lsn);
     assert_int_equal(a->newest.counter, b->newest.counter);
     assert_true(ramet_pageset_equal(&a->in_flight, &b->in_flight));

@@ -731,22 +731,23 @@ pastframe__any_bit_flips__is_noticed(void **state)
         const struct ramet_pastframe frame = {
             .pgno = 77,
             .kind = kinds[k],
-            .before = 3,
-            .pos = 900,
-            .least = 11,
-            .most = 12,
+            .before = {3},
+            .pos = {900},
+            .least = {11},
+            .most = {12},
             .page_hash = kinds[k] == RAMET_ENTRY_IMAGE ? 0xfeedbeef : 0,
         };
         uint8_t raw[RAMET_PAST_HEADER_SIZE];
         struct ramet_pastframe read;
 
         ramet_pastframe_encode(raw, &frame, 42);
-        assert_true(ramet_pastframe_decode(raw, 900, 42, &read));
+        assert_true(ramet_pastframe_decode(raw, frame.pos, 42, &read));
         assert_memory_equal(&read, &frame, sizeof(read));
-        assert_false(ramet_pastframe_decode(raw, 901, 42, &read));
+        assert_false(
+            ramet_pastframe_decode(raw, (struct ramet_pos){901}, 42, &read));
         for (unsigned bit = 0; bit < sizeof(raw) * 8; bit++) {
             raw[bit / 8] ^= (uint8_t)(1u << bit % 8);
-            assert_false(ramet_pastframe_decode(raw, 900, 42, &read) &&
+            assert_false(ramet_pastframe_decode(raw, frame.pos, 42, &read) &&
                          read.page_hash == frame.page_hash);
             raw[bit / 8] ^= (uint8_t)(1u << bit % 8);
         }

@@ -32,7 +32,7 @@ struct program {
     size_t len;
     uint64_t count;
     uint64_t sum;
-    uint64_t start;
+    struct ramet_pos start;
     uint64_t prev;
     uint64_t seq;
 };
@@ -120,11 +120,11 @@ static void
 add_frame(struct program *p)
 {
     uint8_t *const at = p->out + p->len;
-    const uint64_t pos = ramet_pos_make(1, p->len);
+    const struct ramet_pos pos = ramet_pos_make(1, p->len);
     const uint32_t pgno = ramet_read_le16(&p->in) + 1u;
     const enum ramet_logframe_kind kind =
         (enum ramet_logframe_kind)(ramet_read_u8(&p->in) % 6);
-    const uint64_t replaced = ramet_read_varint(&p->in);
+    const struct ramet_entry replaced = {ramet_read_varint(&p->in)};
     uint64_t hash = 0;
     size_t size = RAMET_LOGFRAME_HEADER_SIZE;
 
@@ -145,7 +145,7 @@ add_fill(struct program *p)
 {
     uint8_t *const at = p->out + p->len;
     const uint32_t pgno = ramet_read_le16(&p->in) + 1u;
-    const uint64_t replaced = ramet_read_varint(&p->in);
+    const struct ramet_entry replaced = {ramet_read_varint(&p->in)};
     const struct ramet_point of = {.lsn = ramet_read_u8(&p->in)};
 
     memset(at + RAMET_FILL_HEADER_SIZE, ramet_read_u8(&p->in), PAGE);
@@ -176,7 +176,7 @@ add_trailer(struct program *p)
     t.least_page_count = ramet_read_le16(&p->in);
     t.remote_page_count = ramet_read_le16(&p->in);
     t.lsn = ramet_read_varint(&p->in);
-    t.synced = ramet_read_varint(&p->in);
+    t.synced.raw = ramet_read_varint(&p->in);
     p->len += ramet_trailer_encode(&t, SALT, p->out + p->len);
     p->prev = t.sum;
     p->start = ramet_pos_make(1, p->len);

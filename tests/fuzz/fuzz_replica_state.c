@@ -32,7 +32,7 @@ decode(const uint8_t *data, size_t size)
 
     if (ramet_state_file_decode(data, size, &state, NULL) != RAMET_OK)
         return;
-    require(s->tail != 0, "a tail of 0");
+    require(s->tail.raw != 0, "a tail of 0");
     require(s->page_size == 0 || ramet_page_size_ok(s->page_size),
             "a page size");
     require(s->byte_length <= (uint64_t)s->page_count * s->page_size,

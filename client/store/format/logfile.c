@@ -112,16 +112,17 @@ ramet_gen_name_parse(const char *name, enum ramet_gen_type *out_type,
 
 uint64_t
 ramet_logframe_encode(uint8_t out[RAMET_LOGFRAME_HEADER_SIZE], uint32_t pgno,
-                      enum ramet_logframe_kind kind, uint64_t replaced,
-                      uint64_t pos, uint64_t salt, uint64_t page_hash)
+                      enum ramet_logframe_kind kind,
+                      struct ramet_entry replaced, struct ramet_pos pos,
+                      uint64_t salt, uint64_t page_hash)
 {
     uint64_t sum;
 
-    assert(pgno != 0 && pos != 0);
+    assert(pgno != 0 && !ramet_pos_is_none(pos));
     ramet_put_le32(out + 8, pgno);
     ramet_put_le32(out + 12, (uint32_t)kind);
-    ramet_put_le64(out + 16, replaced);
-    ramet_put_le64(out + 24, pos);
+    ramet_put_le64(out + 16, replaced.raw);
+    ramet_put_le64(out + 24, pos.raw);
     sum = page_hash ^ ramet_hash64_seeded(out + 8, HASHED, salt);
     ramet_put_le64(out, sum);
     return sum;
@@ -129,16 +130,16 @@ ramet_logframe_encode(uint8_t out[RAMET_LOGFRAME_HEADER_SIZE], uint32_t pgno,
 
 bool
 ramet_logframe_decode(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
-                      uint64_t pos, struct ramet_logframe *out)
+                      struct ramet_pos pos, struct ramet_logframe *out)
 {
     const uint32_t kind = ramet_get_le32(in + 12);
 
     out->sum = ramet_get_le64(in);
     out->pgno = ramet_get_le32(in + 8);
-    out->replaced = ramet_get_le64(in + 16);
-    out->pos = ramet_get_le64(in + 24);
+    out->replaced.raw = ramet_get_le64(in + 16);
+    out->pos.raw = ramet_get_le64(in + 24);
     out->kind = (enum ramet_logframe_kind)kind;
-    return out->pgno != 0 && out->pos == pos &&
+    return out->pgno != 0 && ramet_pos_same(out->pos, pos) &&
            (kind == RAMET_LOGFRAME_IMAGE || kind == RAMET_LOGFRAME_ZERO ||
             kind == RAMET_LOGFRAME_REMOTE || kind == RAMET_LOGFRAME_DEAD);
 }
@@ -152,16 +153,16 @@ ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
 
 void
 ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
-                  enum ramet_logframe_kind kind, uint64_t replaced,
-                  uint64_t pos, const struct ramet_point *at, uint64_t salt,
-                  uint64_t page_hash)
+                  enum ramet_logframe_kind kind, struct ramet_entry replaced,
+                  struct ramet_pos pos, const struct ramet_point *at,
+                  uint64_t salt, uint64_t page_hash)
 {
     assert(kind == RAMET_LOGFRAME_IMAGE ||
            (kind == RAMET_LOGFRAME_ZERO && page_hash == 0));
     ramet_put_le32(out + 8, pgno);
     ramet_put_le32(out + 12, kind);
-    ramet_put_le64(out + 16, replaced);
-    ramet_put_le64(out + 24, pos);
+    ramet_put_le64(out + 16, replaced.raw);
+    ramet_put_le64(out + 24, pos.raw);
     ramet_put_le64(out + 32, at->lsn);
     memcpy(out + 40, at->hash.bytes, RAMET_HASH_SIZE);
     memset(out + 56, 0, RAMET_FILL_HEADER_SIZE - 56);
@@ -171,9 +172,10 @@ ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
 }
 
 bool
-ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
-                  uint64_t salt, struct ramet_logframe *out,
-                  struct ramet_point *out_at, uint64_t *out_page_hash)
+ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE],
+                  struct ramet_pos pos, uint64_t salt,
+                  struct ramet_logframe *out, struct ramet_point *out_at,
+                  uint64_t *out_page_hash)
 {
     if (!ramet_logframe_decode(in, pos, out) ||
         (out->kind != RAMET_LOGFRAME_IMAGE && out->kind != RAMET_LOGFRAME_ZERO))
@@ -190,36 +192,38 @@ void
 ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
                        const struct ramet_pastframe *frame, uint64_t salt)
 {
-    assert(frame->pgno != 0 && frame->least <= frame->most);
+    assert(frame->pgno != 0 && !ramet_pos_before(frame->most, frame->least));
     memset(out, 0, RAMET_PAST_HEADER_SIZE);
     ramet_put_le32(out + 8, frame->pgno);
     ramet_put_le32(out + 12, (uint32_t)frame->kind);
-    ramet_put_le64(out + 16, frame->before);
-    ramet_put_le64(out + 24, frame->pos);
-    ramet_put_le64(out + 32, frame->least);
-    ramet_put_le64(out + 40, frame->most);
+    ramet_put_le64(out + 16, frame->before.raw);
+    ramet_put_le64(out + 24, frame->pos.raw);
+    ramet_put_le64(out + 32, frame->least.raw);
+    ramet_put_le64(out + 40, frame->most.raw);
     ramet_put_le64(out, frame->page_hash ^
                             ramet_hash64_seeded(
                                 out + 8, RAMET_PAST_HEADER_SIZE - 8, salt));
 }
 
 bool
-ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE], uint64_t pos,
-                       uint64_t salt, struct ramet_pastframe *out)
+ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE],
+                       struct ramet_pos pos, uint64_t salt,
+                       struct ramet_pastframe *out)
 {
     const uint32_t kind = ramet_get_le32(in + 12);
 
     out->pgno = ramet_get_le32(in + 8);
     out->kind = (enum ramet_entry_kind)kind;
-    out->before = ramet_get_le64(in + 16);
-    out->pos = ramet_get_le64(in + 24);
-    out->least = ramet_get_le64(in + 32);
-    out->most = ramet_get_le64(in + 40);
+    out->before.raw = ramet_get_le64(in + 16);
+    out->pos.raw = ramet_get_le64(in + 24);
+    out->least.raw = ramet_get_le64(in + 32);
+    out->most.raw = ramet_get_le64(in + 40);
     out->page_hash =
         ramet_get_le64(in) ^
         ramet_hash64_seeded(in + 8, RAMET_PAST_HEADER_SIZE - 8, salt);
-    return out->pgno != 0 && out->pos == pos && out->before < pos &&
-           out->least <= out->most &&
+    return out->pgno != 0 && ramet_pos_same(out->pos, pos) &&
+           ramet_pos_before(out->before, pos) &&
+           !ramet_pos_before(out->most, out->least) &&
            (kind == RAMET_ENTRY_IMAGE ||
             ((kind == RAMET_ENTRY_ZERO || kind == RAMET_ENTRY_ABSENT) &&
              out->page_hash == 0));
@@ -254,13 +258,13 @@ ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
     out[12] = RAMET_LOGFRAME_TRAILER;
     out[13] = (uint8_t)trailer->type;
     ramet_put_le16(out + 14, (uint16_t)(size / RAMET_POS_UNIT));
-    ramet_put_le64(out + 16, trailer->start);
-    ramet_put_le64(out + 24, trailer->pos);
+    ramet_put_le64(out + 16, trailer->start.raw);
+    ramet_put_le64(out + 24, trailer->pos.raw);
     ramet_put_le64(out + 32, trailer->seq);
     ramet_put_le64(out + 40, trailer->prev);
     ramet_put_le64(out + 48, trailer->frame_count);
     ramet_put_le64(out + 56, trailer->frames_sum);
-    ramet_put_le64(out + 64, trailer->synced);
+    ramet_put_le64(out + 64, trailer->synced.raw);
     ramet_put_le64(out + 72, trailer->byte_length);
     ramet_put_le32(out + 80, trailer->page_size);
     ramet_put_le32(out + 84, trailer->page_count);
@@ -303,12 +307,13 @@ ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE])
 }
 
 bool
-ramet_trailer_peek_synced(const uint8_t *in, size_t size, uint64_t pos,
-                          uint64_t *out_synced)
+ramet_trailer_peek_synced(const uint8_t *in, size_t size, struct ramet_pos pos,
+                          struct ramet_pos *out_synced)
 {
-    if (ramet_trailer_peek_size(in) != size || ramet_get_le64(in + 24) != pos)
+    if (ramet_trailer_peek_size(in) != size ||
+        ramet_get_le64(in + 24) != pos.raw)
         return false;
-    *out_synced = ramet_get_le64(in + 64);
+    out_synced->raw = ramet_get_le64(in + 64);
     return true;
 }
 
@@ -323,7 +328,8 @@ is_sane(const struct ramet_trailer *t)
     if ((t->flags & RAMET_RECORD_DOUBT) != 0 &&
         (t->type != RAMET_RECORD_COMMIT || ramet_id_is_nil(&t->commit.id)))
         return false;
-    if (t->start > t->pos || ramet_pos_gen(t->start) != ramet_pos_gen(t->pos))
+    if (ramet_pos_before(t->pos, t->start) ||
+        ramet_pos_gen(t->start) != ramet_pos_gen(t->pos))
         return false;
     if (t->page_size == 0)
         return t->page_count == 0 && t->byte_length == 0;
@@ -333,27 +339,28 @@ is_sane(const struct ramet_trailer *t)
 }
 
 bool
-ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
+ramet_trailer_decode(const uint8_t *in, size_t size, struct ramet_pos pos,
                      uint64_t salt, struct ramet_trailer *out)
 {
     struct ramet_trailer t = {0};
     uint64_t word;
     bool timed;
 
-    if (ramet_trailer_peek_size(in) != size || ramet_get_le64(in + 24) != pos)
+    if (ramet_trailer_peek_size(in) != size ||
+        ramet_get_le64(in + 24) != pos.raw)
         return false;
     t.sum = ramet_get_le64(in);
     if (t.sum != ramet_hash64_seeded(in + 8, size - 16, salt))
         return false;
     t.type = (enum ramet_record_type)in[13];
-    t.start = ramet_get_le64(in + 16);
+    t.start.raw = ramet_get_le64(in + 16);
     t.pos = pos;
     t.tail = ramet_pos_add(pos, size);
     t.seq = ramet_get_le64(in + 32);
     t.prev = ramet_get_le64(in + 40);
     t.frame_count = ramet_get_le64(in + 48);
     t.frames_sum = ramet_get_le64(in + 56);
-    t.synced = ramet_get_le64(in + 64);
+    t.synced.raw = ramet_get_le64(in + 64);
     t.byte_length = ramet_get_le64(in + 72);
     t.page_size = ramet_get_le32(in + 80);
     t.page_count = ramet_get_le32(in + 84);

@@ -1,11 +1,8 @@
 /*
- * logfile.h - the bytes of log generations, fill and past files: positions, entry
- * values, frames, trailers, headers. Pure encoding and decoding; docs/replica.md
- * has the tables.
+ * logfile.h - the bytes of log generations, fill and past files: frames,
+ * trailers, headers. Pure encoding and decoding; docs/replica.md has the tables.
  *
- *   (1) Everything begins at a multiple of RAMET_POS_UNIT bytes, so that a
- *       position is generation << 34 | units and leaves three bits for a kind.
- *   (2) Decoders are given hostile bytes; they return false or RAMET_ECORRUPT.
+ *   (1) Decoders are given hostile bytes; they return false or RAMET_ECORRUPT.
  *
  * Layer: client.
  */
@@ -16,18 +13,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/store/format/pos.h"
 #include "core/err.h"
 #include "core/hash.h"
 #include "core/id.h"
 #include "metastore/commit.h"
 
-#define RAMET_POS_UNIT 32u
-#define RAMET_POS_UNIT_BITS 34
-#define RAMET_GEN_MAX ((UINT64_C(1) << 27) - 1)
-#define RAMET_GEN_OFFSET_MAX                                                   \
-    (((UINT64_C(1) << RAMET_POS_UNIT_BITS) - 1) * RAMET_POS_UNIT)
-
-#define RAMET_GEN_HEADER_SIZE 64u
 #define RAMET_LOGFRAME_HEADER_SIZE 32u
 #define RAMET_FILL_HEADER_SIZE 64u /* a fill frame's: has the LSN too */
 #define RAMET_PAST_HEADER_SIZE 64u
@@ -35,73 +26,6 @@
 #define RAMET_TRAILER_MAX (256u + 4096u + 64u)
 #define RAMET_SUPER_NAME_MAX 4096u
 #define RAMET_TRUE_HEADER_SIZE 100u
-
-static inline uint64_t
-ramet_pos_make(uint64_t gen, uint64_t offset_bytes)
-{
-    return gen << RAMET_POS_UNIT_BITS | offset_bytes / RAMET_POS_UNIT;
-}
-static inline uint64_t
-ramet_pos_gen(uint64_t pos)
-{
-    return pos >> RAMET_POS_UNIT_BITS;
-}
-static inline uint64_t
-ramet_pos_offset(uint64_t pos)
-{
-    return (pos & ((UINT64_C(1) << RAMET_POS_UNIT_BITS) - 1)) * RAMET_POS_UNIT;
-}
-static inline uint64_t
-ramet_pos_add(uint64_t pos, uint64_t bytes)
-{
-    return pos + bytes / RAMET_POS_UNIT;
-}
-
-/* The value of an index entry: kind in the low three bits, above them a
- * position (log and fill kinds) or a stamp (base kinds). */
-enum ramet_entry_kind {
-    RAMET_ENTRY_NONE = 0, /* not loaded */
-    RAMET_ENTRY_HELD = 1,
-    RAMET_ENTRY_ABSENT = 2,
-    RAMET_ENTRY_ZERO = 3,
-    RAMET_ENTRY_IMAGE = 4,
-    RAMET_ENTRY_FILL = 5,
-    RAMET_ENTRY_LOG_ZERO = 6,
-    RAMET_ENTRY_REMOTE = 7,
-};
-/* No entry: there is one, and no memory to look at it. */
-#define RAMET_ENTRY_UNSEEN (UINT64_C(1) << 3)
-static inline uint64_t
-ramet_entry_make(enum ramet_entry_kind kind, uint64_t pos_or_stamp)
-{
-    return pos_or_stamp << 3 | (uint64_t)kind;
-}
-static inline enum ramet_entry_kind
-ramet_entry_kind(uint64_t entry)
-{
-    return (enum ramet_entry_kind)(entry & 7);
-}
-static inline uint64_t
-ramet_entry_pos(uint64_t entry)
-{
-    return entry >> 3;
-}
-static inline bool
-ramet_entry_in_log(uint64_t entry)
-{
-    const enum ramet_entry_kind kind = ramet_entry_kind(entry);
-
-    return kind == RAMET_ENTRY_IMAGE || kind == RAMET_ENTRY_LOG_ZERO ||
-           kind == RAMET_ENTRY_REMOTE;
-}
-/* The page's bytes are to be had from the remote alone. */
-static inline bool
-ramet_entry_is_absent(uint64_t entry)
-{
-    const enum ramet_entry_kind kind = ramet_entry_kind(entry);
-
-    return kind == RAMET_ENTRY_ABSENT || kind == RAMET_ENTRY_REMOTE;
-}
 
 static inline bool
 ramet_page_size_ok(uint64_t size)
@@ -148,8 +72,8 @@ enum ramet_logframe_kind {
 struct ramet_logframe {
     uint32_t pgno;
     enum ramet_logframe_kind kind;
-    uint64_t replaced; /* the entry before this frame */
-    uint64_t pos;
+    struct ramet_entry replaced; /* the entry before this frame */
+    struct ramet_pos pos;
     uint64_t sum; /* as stored: page's hash mixed with the header's */
 };
 
@@ -170,33 +94,36 @@ ramet_entry_kind_of_logframe(enum ramet_logframe_kind kind)
  * one. Returns the sum. */
 uint64_t
 ramet_logframe_encode(uint8_t out[RAMET_LOGFRAME_HEADER_SIZE], uint32_t pgno,
-                      enum ramet_logframe_kind kind, uint64_t replaced,
-                      uint64_t pos, uint64_t salt, uint64_t page_hash);
+                      enum ramet_logframe_kind kind,
+                      struct ramet_entry replaced, struct ramet_pos pos,
+                      uint64_t salt, uint64_t page_hash);
 /* Fields alone; false if they can't be a frame at `pos`. */
 RAMET_NODISCARD bool
 ramet_logframe_decode(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
-                      uint64_t pos, struct ramet_logframe *out);
+                      struct ramet_pos pos, struct ramet_logframe *out);
 /* The page's hash that the header claims (0 where it has no page). */
 uint64_t ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
                                   uint64_t salt);
 /* A fill frame: header of 64 bytes, then the page (image) or nothing (zero,
  * `page_hash` 0). */
-void ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
-                       enum ramet_logframe_kind kind, uint64_t replaced,
-                       uint64_t pos, const struct ramet_point *at,
-                       uint64_t salt, uint64_t page_hash);
+void
+ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
+                  enum ramet_logframe_kind kind, struct ramet_entry replaced,
+                  struct ramet_pos pos, const struct ramet_point *at,
+                  uint64_t salt, uint64_t page_hash);
 RAMET_NODISCARD bool
-ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE], uint64_t pos,
-                  uint64_t salt, struct ramet_logframe *out,
-                  struct ramet_point *out_at, uint64_t *out_page_hash);
+ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE],
+                  struct ramet_pos pos, uint64_t salt,
+                  struct ramet_logframe *out, struct ramet_point *out_at,
+                  uint64_t *out_page_hash);
 
 /* A page as snapshots with tails `least` to `most` have it: past.c. */
 struct ramet_pastframe {
     uint32_t pgno;
     enum ramet_entry_kind kind; /* IMAGE, ZERO or ABSENT */
-    uint64_t before;            /* the page's frame kept before, or 0 */
-    uint64_t pos;
-    uint64_t least, most;
+    struct ramet_pos before;    /* the page's frame kept before, or none */
+    struct ramet_pos pos;
+    struct ramet_pos least, most;
     uint64_t page_hash; /* 0 without a page */
 };
 static inline size_t
@@ -210,8 +137,9 @@ void ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
 /* False if it can't be the frame at `pos`. The page's hash is what the header
  * claims; without a page its being 0 is what shows that the header is right. */
 RAMET_NODISCARD bool
-ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE], uint64_t pos,
-                       uint64_t salt, struct ramet_pastframe *out);
+ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE],
+                       struct ramet_pos pos, uint64_t salt,
+                       struct ramet_pastframe *out);
 
 /* One frame more in the checksum over a record's frames. */
 static inline uint64_t
@@ -247,15 +175,16 @@ enum ramet_record_flags {
 struct ramet_trailer {
     enum ramet_record_type type;
     uint32_t flags;
-    uint64_t start; /* position of the record */
-    uint64_t pos;   /* of the trailer */
-    uint64_t tail;  /* just past it */
+    struct ramet_pos start; /* position of the record */
+    struct ramet_pos pos;   /* of the trailer */
+    struct ramet_pos tail;  /* just past it */
     uint64_t seq;
     uint64_t prev; /* sum of the trailer before */
     uint64_t sum;
     uint64_t frame_count;
     uint64_t frames_sum;
-    uint64_t synced; /* the log was on disk up to there when it was written */
+    struct ramet_pos
+        synced; /* the log was on disk up to there when it was written */
     uint64_t byte_length;
     uint32_t page_size;
     uint32_t page_count;
@@ -282,11 +211,11 @@ size_t ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE]);
 /* What a trailer of that size claims to know as synced when it was written, its
  * checksum unseen; false if it does not even claim to stand at `pos`. */
 RAMET_NODISCARD bool
-ramet_trailer_peek_synced(const uint8_t *in, size_t size, uint64_t pos,
-                          uint64_t *out_synced);
+ramet_trailer_peek_synced(const uint8_t *in, size_t size, struct ramet_pos pos,
+                          struct ramet_pos *out_synced);
 /* `in` has the peeked size. super_journal points into `in`. */
 RAMET_NODISCARD bool
-ramet_trailer_decode(const uint8_t *in, size_t size, uint64_t pos,
+ramet_trailer_decode(const uint8_t *in, size_t size, struct ramet_pos pos,
                      uint64_t salt, struct ramet_trailer *out);
 /* Where the void word lies from the trailer's start, and what it says of a
  * record that does not count, and of one in doubt that does. */

@@ -91,7 +91,7 @@ static void
 put_snapshot(struct ramet_buf *out, const struct ramet_snapshot *s)
 {
     ramet_buf_le64(out, s->seq);
-    ramet_buf_le64(out, s->tail);
+    ramet_buf_le64(out, s->tail.raw);
     ramet_buf_le32(out, s->page_size);
     ramet_buf_le32(out, s->page_count);
     ramet_buf_le64(out, s->byte_length);
@@ -107,7 +107,7 @@ get_snapshot(struct ramet_reader *in, struct ramet_snapshot *s)
     const uint8_t *header;
 
     s->seq = ramet_read_le64(in);
-    s->tail = ramet_read_le64(in);
+    s->tail.raw = ramet_read_le64(in);
     s->page_size = ramet_read_le32(in);
     s->page_count = ramet_read_le32(in);
     s->byte_length = ramet_read_le64(in);
@@ -257,7 +257,7 @@ is_state_sane(const struct ramet_state_file *s, uint32_t flags,
            (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
            s->oldest_gen >= 1 && s->oldest_gen <= RAMET_GEN_MAX &&
            s->oldest_fill >= 1 && s->oldest_fill <= RAMET_GEN_MAX &&
-           s->fold.newest.tail != 0 && /* a pin of 0 is none */
+           !ramet_pos_is_none(s->fold.newest.tail) && /* a pin of 0 is none */
            ramet_pos_gen(s->fold.newest.tail) <= s->oldest_gen &&
            (s->base_page_size == 0 ? s->base_page_count == 0
                                    : ramet_page_size_ok(s->base_page_size)) &&

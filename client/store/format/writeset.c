@@ -89,19 +89,21 @@ find(const struct ramet_writeset *set, uint32_t pgno)
     return NULL;
 }
 
-uint64_t
+struct ramet_entry
 ramet_writeset_get(const struct ramet_writeset *set, uint32_t pgno)
 {
     const struct ramet_write *write;
 
     assert(pgno != 0);
     if (set->pieces != NULL) {
-        const uint64_t *const piece = set->pieces[(pgno - 1) >> PIECE_BITS];
+        const struct ramet_entry *const piece =
+            set->pieces[(pgno - 1) >> PIECE_BITS];
 
-        return piece == NULL ? 0 : piece[(pgno - 1) & (PIECE_ENTRIES - 1)];
+        return piece == NULL ? RAMET_NO_ENTRY
+                             : piece[(pgno - 1) & (PIECE_ENTRIES - 1)];
     }
     write = find(set, pgno);
-    return write == NULL ? 0 : write->entry;
+    return write == NULL ? RAMET_NO_ENTRY : write->entry;
 }
 
 static void
@@ -142,7 +144,7 @@ grow_dense(struct ramet_writeset *set, struct ramet_err *err)
 
 static enum ramet_rc
 put_piece(struct ramet_writeset *set, const struct ramet_os *os, uint32_t pgno,
-          uint64_t entry, struct ramet_err *err)
+          struct ramet_entry entry, struct ramet_err *err)
 {
     const uint32_t at = (pgno - 1) >> PIECE_BITS;
 
@@ -187,7 +189,7 @@ go_large(struct ramet_writeset *set, const struct ramet_os *os, int dir_fd,
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a transaction");
     }
     for (uint32_t i = 0; i < set->count && rc == RAMET_OK; i++)
-        if (set->dense[i].entry != 0)
+        if (!ramet_entry_is_none(set->dense[i].entry))
             rc = put_piece(set, os, set->dense[i].pgno, set->dense[i].entry,
                            err);
     if (rc != RAMET_OK)
@@ -197,13 +199,13 @@ go_large(struct ramet_writeset *set, const struct ramet_os *os, int dir_fd,
 
 enum ramet_rc
 ramet_writeset_put(struct ramet_writeset *set, const struct ramet_os *os,
-                   int dir_fd, uint32_t slot, uint32_t pgno, uint64_t entry,
-                   struct ramet_err *err)
+                   int dir_fd, uint32_t slot, uint32_t pgno,
+                   struct ramet_entry entry, struct ramet_err *err)
 {
     struct ramet_write *write;
     enum ramet_rc rc;
 
-    assert(pgno != 0 && entry != 0);
+    assert(pgno != 0 && !ramet_entry_is_none(entry));
     if (set->pieces != NULL)
         return put_piece(set, os, pgno, entry, err);
     write = find(set, pgno);
@@ -236,15 +238,15 @@ ramet_writeset_remove(struct ramet_writeset *set, uint32_t pgno)
     struct ramet_write *write;
 
     if (set->pieces != NULL) {
-        uint64_t *const piece = set->pieces[(pgno - 1) >> PIECE_BITS];
+        struct ramet_entry *const piece = set->pieces[(pgno - 1) >> PIECE_BITS];
 
         if (piece != NULL)
-            piece[(pgno - 1) & (PIECE_ENTRIES - 1)] = 0;
+            piece[(pgno - 1) & (PIECE_ENTRIES - 1)] = RAMET_NO_ENTRY;
         return;
     }
     write = find(set, pgno);
     if (write != NULL)
-        write->entry = 0;
+        write->entry = RAMET_NO_ENTRY;
 }
 
 void
@@ -252,7 +254,7 @@ ramet_writeset_truncate(struct ramet_writeset *set, uint32_t last)
 {
     for (uint32_t i = 0; set->pieces == NULL && i < set->count; i++)
         if (set->dense[i].pgno > last)
-            set->dense[i].entry = 0;
+            set->dense[i].entry = RAMET_NO_ENTRY;
     if (set->pieces == NULL)
         return;
     for (uint64_t pgno = (uint64_t)last + 1; pgno <= set->high; pgno++) {
@@ -261,7 +263,8 @@ ramet_writeset_truncate(struct ramet_writeset *set, uint32_t last)
         if (set->pieces[piece] == NULL)
             pgno = ((uint64_t)(piece + 1) << PIECE_BITS);
         else
-            set->pieces[piece][(pgno - 1) & (PIECE_ENTRIES - 1)] = 0;
+            set->pieces[piece][(pgno - 1) & (PIECE_ENTRIES - 1)] =
+                RAMET_NO_ENTRY;
     }
     if (set->high > last)
         set->high = last;
@@ -269,14 +272,14 @@ ramet_writeset_truncate(struct ramet_writeset *set, uint32_t last)
 
 bool
 ramet_writeset_next(const struct ramet_writeset *set, uint64_t *io_cursor,
-                    uint32_t *out_pgno, uint64_t *out_entry)
+                    uint32_t *out_pgno, struct ramet_entry *out_entry)
 {
     if (set->pieces == NULL) {
         while (*io_cursor < set->count) {
             const struct ramet_write *const write = &set->dense[*io_cursor];
 
             (*io_cursor)++;
-            if (write->entry == 0)
+            if (ramet_entry_is_none(write->entry))
                 continue;
             *out_pgno = write->pgno;
             *out_entry = write->entry;
@@ -286,14 +289,14 @@ ramet_writeset_next(const struct ramet_writeset *set, uint64_t *io_cursor,
     }
     while (*io_cursor < set->high) {
         const uint64_t at = *io_cursor;
-        const uint64_t *const piece = set->pieces[at >> PIECE_BITS];
+        const struct ramet_entry *const piece = set->pieces[at >> PIECE_BITS];
 
         if (piece == NULL) {
             *io_cursor = ((at >> PIECE_BITS) + 1) << PIECE_BITS;
             continue;
         }
         (*io_cursor)++;
-        if (piece[at & (PIECE_ENTRIES - 1)] == 0)
+        if (ramet_entry_is_none(piece[at & (PIECE_ENTRIES - 1)]))
             continue;
         *out_pgno = (uint32_t)at + 1;
         *out_entry = piece[at & (PIECE_ENTRIES - 1)];

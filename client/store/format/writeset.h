@@ -16,11 +16,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/store/format/pos.h"
 #include "core/err.h"
 #include "core/os.h"
 
 struct ramet_write {
-    uint64_t entry; /* as in the index; the frame's position */
+    struct ramet_entry entry; /* as in the index; the frame's position */
     uint32_t pgno;
     bool is_rewritten;
 };
@@ -33,7 +34,7 @@ struct ramet_writeset {
     uint32_t table_size; /* power of two */
     /* Large: */
     int fd; /* valid while `pieces` is set */
-    uint64_t **pieces;
+    struct ramet_entry **pieces;
     uint32_t piece_count;
     uint32_t high; /* highest page in the pieces */
 };
@@ -43,18 +44,19 @@ void ramet_writeset_done(struct ramet_writeset *set, const struct ramet_os *os);
 /* Empty it; keeps small memory only. */
 void
 ramet_writeset_clear(struct ramet_writeset *set, const struct ramet_os *os);
-uint64_t ramet_writeset_get(const struct ramet_writeset *set, uint32_t pgno);
+struct ramet_entry
+ramet_writeset_get(const struct ramet_writeset *set, uint32_t pgno);
 /* Set or replace. `dir_fd`, `slot`: where a temporary file may be made, and a
  * number nobody else uses there. */
 RAMET_NODISCARD enum ramet_rc
 ramet_writeset_put(struct ramet_writeset *set, const struct ramet_os *os,
-                   int dir_fd, uint32_t slot, uint32_t pgno, uint64_t entry,
-                   struct ramet_err *err);
+                   int dir_fd, uint32_t slot, uint32_t pgno,
+                   struct ramet_entry entry, struct ramet_err *err);
 /* Take out all pages above `last`. */
 void ramet_writeset_truncate(struct ramet_writeset *set, uint32_t last);
 void ramet_writeset_remove(struct ramet_writeset *set, uint32_t pgno);
 /* Walk: *io_cursor begins at 0; false at the end. Not in page order. */
 bool ramet_writeset_next(const struct ramet_writeset *set, uint64_t *io_cursor,
-                         uint32_t *out_pgno, uint64_t *out_entry);
+                         uint32_t *out_pgno, struct ramet_entry *out_entry);
 
 #endif

@@ -208,8 +208,7 @@ describe_commit(struct adoption *a)
             fold->oldest_later_ms = os->wall_ms(os->ctx);
     }
     fold->newest.seq++;
-    fold->newest.tail =
-        ramet_pos_make(a->state.oldest_gen, RAMET_GEN_HEADER_SIZE);
+    fold->newest.tail = ramet_pos_first(a->state.oldest_gen);
     fold->newest.page_size = s->page_size;
     fold->newest.page_count = s->page_count;
     fold->newest.byte_length = s->byte_length;

@@ -59,9 +59,9 @@ build_private(struct ramet_session *session, struct ramet_err *err)
         ramet_index_begin(replica, state);
         rc = ramet_presence_count_absent(replica, state->base_page_count,
                                          &state->base_absent, err);
-        atomic_store(&replica->head->header.base_absent, state->base_absent);
-        atomic_store(&replica->head->header.absent_now, state->base_absent);
-        atomic_store(&replica->head->header.is_marked,
+        atomic_store(&replica->head->header.base.absent, state->base_absent);
+        atomic_store(&replica->head->header.all.absent_now, state->base_absent);
+        atomic_store(&replica->head->header.base.is_marked,
                      look.form == RAMET_BASE_MARKED);
     }
     if (rc == RAMET_OK && look.has_happened)

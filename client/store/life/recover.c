@@ -38,7 +38,7 @@
  * it is without counting. */
 static enum ramet_rc
 recover_record(struct ramet_session *session, struct ramet_scan *scan,
-               bool may_write, bool *out_go, uint64_t *io_end,
+               bool may_write, bool *out_go, struct ramet_pos *io_end,
                struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
@@ -52,7 +52,7 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
         return RAMET_OK; /* whoever writes next makes it void */
     }
     if (ramet_trailer_in_doubt(&scan->trailer)) {
-        atomic_store(&replica->head->header.doubt, scan->trailer.start);
+        ramet_pos_store(&replica->head->header.log.doubt, scan->trailer.start);
         *io_end = scan->trailer.tail;
         return RAMET_OK; /* whoever asks the remote ends that */
     }
@@ -74,12 +74,12 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_published newest;
     struct ramet_scan scan;
-    uint64_t end = 0;
+    struct ramet_pos end = RAMET_NO_POS;
     bool go = true;
     enum ramet_rc rc = RAMET_OK;
 
     ramet_scan_init(&scan, replica);
-    scan.oldest = atomic_load(&header->oldest);
+    scan.oldest = atomic_load(&header->checkpoint.oldest);
     while (rc == RAMET_OK && go) {
         ramet_index_newest(replica, &newest);
         rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &go, err);
@@ -88,8 +88,11 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
     }
     if (rc == RAMET_OK)
         rc = ramet_log_search_damage(
-            replica, end != 0 ? end : atomic_load(&header->write_pos), err);
-    atomic_store(&header->was_written, 0);
+            replica,
+            !ramet_pos_is_none(end) ? end
+                                    : ramet_pos_load(&header->log.write_pos),
+            err);
+    atomic_store(&header->all.was_written, 0);
     ramet_scan_done(&scan);
     return rc;
 }
@@ -127,7 +130,7 @@ note_file(void *ctx, const char *name, bool is_dir)
         files->has_stray |= is_temporary(name);
     else if (type == RAMET_GEN_FILL)
         files->has_fill = files->has_stray = true;
-    else if (gen < atomic_load(&header->oldest))
+    else if (gen < atomic_load(&header->checkpoint.oldest))
         files->has_stray = true;
     else
         files->has_log = true;
@@ -160,12 +163,12 @@ remove_stray(void *ctx, const char *name, bool is_dir)
     if (!ramet_gen_name_parse(name, &type, &gen))
         is_stray = is_temporary(name);
     else if (type == RAMET_GEN_LOG)
-        is_stray = gen < atomic_load(&header->oldest);
+        is_stray = gen < atomic_load(&header->checkpoint.oldest);
     else if (type == RAMET_GEN_PAST) /* whom it was for are gone */
         is_stray = true;
     else /* those to come were not recovered: they must not be taken up later */
-        is_stray = gen < atomic_load(&header->fill_oldest) ||
-                   gen >= ramet_pos_gen(atomic_load(&header->fill_pos));
+        is_stray = gen < atomic_load(&header->fill.oldest) ||
+                   gen >= ramet_pos_gen(ramet_pos_load(&header->fill.pos));
     if (is_stray)
         os->unlink(os->ctx, replica->dir_fd, name, false);
     return 0;
@@ -221,16 +224,16 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
     header->base_device = look->st.device;
     header->base_inode = look->st.inode;
     ramet_index_begin(replica, state);
-    atomic_store(&header->is_marked, marked);
-    atomic_store(&header->mark_token, look->token);
+    atomic_store(&header->base.is_marked, marked);
+    atomic_store(&header->base.mark_token, look->token);
     /* Marked, the base is not what a clean state says: who was at it died. */
     if (!state->is_clean || marked) {
         uint64_t absent = 0;
 
         rc = ramet_presence_count_absent(replica, state->base_page_count,
                                          &absent, err);
-        atomic_store(&header->base_absent, absent);
-        atomic_store(&header->absent_now, absent);
+        atomic_store(&header->base.absent, absent);
+        atomic_store(&header->all.absent_now, absent);
     }
     files = list_files(replica);
     if (rc == RAMET_OK && files.has_log)
@@ -243,7 +246,8 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
         return rc;
     ramet_super_sweep(replica, true);
     /* A crash may take the mark and leave what was logged under it. */
-    atomic_store(&header->was_written, marked || !ramet_log_is_empty(replica));
+    atomic_store(&header->all.was_written,
+                 marked || !ramet_log_is_empty(replica));
     if (files.has_stray)
         os->list(os->ctx, replica->dir_fd, ".", remove_stray, replica);
     return RAMET_OK;

@@ -40,24 +40,26 @@ load_fold(struct ramet_session *session, struct ramet_replica_state *state,
  * it did not read, nor before it knows its binding. */
 static bool
 is_continuable(const struct ramet_replica *replica,
-               const struct ramet_replica_state *state, uint64_t tail)
+               const struct ramet_replica_state *state, struct ramet_pos tail)
 {
     return !ramet_id_is_nil(&state->replica.id) &&
-           !ramet_id_is_nil(&state->volume.id) && state->newest.tail <= tail &&
-           (state->newest.tail == tail ||
+           !ramet_id_is_nil(&state->volume.id) &&
+           !ramet_pos_before(tail, state->newest.tail) &&
+           (ramet_pos_same(state->newest.tail, tail) ||
             ramet_pos_gen(state->newest.tail) >=
-                atomic_load(&replica->head->header.oldest));
+                atomic_load(&replica->head->header.checkpoint.oldest));
 }
 
 static enum ramet_rc
 continue_fold(struct ramet_session *session, struct ramet_replica_state *state,
-              uint64_t tail, struct ramet_err *err)
+              struct ramet_pos tail, struct ramet_err *err)
 {
     struct ramet_scan scan;
     enum ramet_rc rc;
 
     ramet_scan_init(&scan, session->replica);
-    scan.oldest = atomic_load(&session->replica->head->header.oldest);
+    scan.oldest =
+        atomic_load(&session->replica->head->header.checkpoint.oldest);
     rc = ramet_scan_fold(&scan, state, tail, NULL, NULL, err);
     ramet_scan_done(&scan);
     return rc;
@@ -77,7 +79,7 @@ ramet_session_state(struct ramet_session *session,
         return rc;
     entered = ramet_era_enter(session);
     for (unsigned i = 0; i < FOLD_TRIES; i++) {
-        const uint64_t oldest = atomic_load(&header->oldest);
+        const uint64_t oldest = atomic_load(&header->checkpoint.oldest);
 
         ramet_index_newest(replica, &newest);
         rc = RAMET_OK;
@@ -86,12 +88,13 @@ ramet_session_state(struct ramet_session *session,
         if (rc == RAMET_OK)
             rc = continue_fold(session, state, newest.snapshot.tail, err);
         /* A checkpoint may have taken the log away under us. */
-        if (rc != RAMET_ECORRUPT || oldest == atomic_load(&header->oldest))
+        if (rc != RAMET_ECORRUPT ||
+            oldest == atomic_load(&header->checkpoint.oldest))
             break;
     }
     ramet_era_leave(session, entered);
     if (rc == RAMET_OK) {
-        const uint64_t absent = atomic_load(&header->absent_now);
+        const uint64_t absent = atomic_load(&header->all.absent_now);
 
         state->newest = newest.snapshot;
         state->whole = absent == 0;

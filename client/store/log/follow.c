@@ -30,7 +30,8 @@ catch_up(struct ramet_session *session, struct ramet_err *err)
 
     ramet_scan_init(&scan, replica);
     ramet_scan_init(&next, replica);
-    scan.oldest = next.oldest = atomic_load(&replica->head->header.oldest);
+    scan.oldest = next.oldest =
+        atomic_load(&replica->head->header.checkpoint.oldest);
     while (rc == RAMET_OK && found) {
         struct ramet_published newest;
         bool is_last;

@@ -21,7 +21,7 @@
 
 struct search {
     struct ramet_replica *replica;
-    uint64_t end; /* where the log seems to end */
+    struct ramet_pos end; /* where the log seems to end */
     uint8_t *window;
     bool is_damaged;
 };
@@ -35,16 +35,17 @@ struct suspect {
 
 static bool
 proves_damage(const struct search *search, const struct suspect *file,
-              const uint8_t *in, size_t size, uint64_t pos)
+              const uint8_t *in, size_t size, struct ramet_pos pos)
 {
     struct ramet_trailer t;
-    uint64_t synced;
+    struct ramet_pos synced;
 
     if (file->salt != NULL)
         return ramet_trailer_decode(in, size, pos, *file->salt, &t) &&
-               t.synced > search->end && !t.is_void;
+               ramet_pos_before(search->end, t.synced) && !t.is_void;
     return ramet_trailer_peek_synced(in, size, pos, &synced) &&
-           synced > search->end && synced < pos;
+           ramet_pos_before(search->end, synced) &&
+           ramet_pos_before(synced, pos);
 }
 
 static enum ramet_rc
@@ -128,7 +129,7 @@ search_gen(struct search *search, uint64_t gen, uint64_t from,
 }
 
 enum ramet_rc
-ramet_log_search_damage(struct ramet_replica *replica, uint64_t end,
+ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
                         struct ramet_err *err)
 {
     struct search search = {.replica = replica, .end = end};

@@ -14,7 +14,7 @@
  * last record nothing behind it speaks: damage there is taken for a crash.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_log_search_damage(struct ramet_replica *replica, uint64_t end,
+ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
                         struct ramet_err *err);
 
 #endif

@@ -32,7 +32,8 @@ extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
     struct ramet_stat st;
 
     if (end >= RAMET_GEN_SIZE ||
-        session->extended_to >= ramet_pos_make(gen->gen, end) ||
+        !ramet_pos_before(session->extended_to,
+                          ramet_pos_make(gen->gen, end)) ||
         os->stat(os->ctx, gen->fd, &st) < 0)
         return;
     session->extended_to = ramet_pos_make(gen->gen, st.size_bytes);
@@ -56,14 +57,14 @@ write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
 {
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t synced = atomic_load(&header->synced);
+    const struct ramet_pos synced = ramet_pos_load(&header->all.synced);
     uint64_t at =
         ramet_pos_gen(synced) == gen->gen ? ramet_pos_offset(synced) : 0;
     size_t got = COPY_SIZE;
     uint8_t *buf;
     enum ramet_rc rc = RAMET_OK;
 
-    if (atomic_load(&header->sync_failed) == 0 ||
+    if (atomic_load(&header->all.sync_failed) == 0 ||
         ramet_pos_gen(synced) > gen->gen)
         return RAMET_OK;
     buf = ramet_alloc(COPY_SIZE);
@@ -82,7 +83,7 @@ write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
 static enum ramet_rc
 sync_failed(struct ramet_replica *replica, int result, struct ramet_err *err)
 {
-    atomic_store(&replica->head->header.sync_failed, 1);
+    atomic_store(&replica->head->header.all.sync_failed, 1);
     return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                           "sync the log of %s", replica->path);
 }
@@ -107,7 +108,7 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t tail = session->prepared.after.snapshot.tail;
+    const struct ramet_pos tail = session->prepared.after.snapshot.tail;
     const uint64_t number = ramet_pos_gen(tail);
     struct ramet_gen *gen;
     int result;
@@ -125,20 +126,20 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
         rc = write_again(replica, gen, err);
     if (rc != RAMET_OK)
         return rc;
-    if (atomic_load(&header->named_gen) < number) {
+    if (atomic_load(&header->all.named_gen) < number) {
         result = os->sync(os->ctx, gen->fd);
         if (result == 0)
             result = os->sync(os->ctx, replica->dir_fd);
         if (result == 0)
-            ramet_index_raise(&header->named_gen, number);
+            ramet_index_raise(&header->all.named_gen, number);
     } else {
         result = os->datasync(os->ctx, gen->fd);
     }
     if (result < 0)
         return sync_failed(replica, result, err);
     session->prepared.is_synced = true;
-    ramet_index_raise(&header->synced, tail);
-    atomic_store(&header->sync_failed, 0);
+    ramet_pos_raise(&header->all.synced, tail);
+    atomic_store(&header->all.sync_failed, 0);
     return RAMET_OK;
 }
 
@@ -149,10 +150,10 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
-    uint64_t from = ramet_pos_gen(atomic_load(&header->synced));
+    uint64_t from = ramet_pos_gen(ramet_pos_load(&header->all.synced));
 
-    if (from < atomic_load(&header->oldest))
-        from = atomic_load(&header->oldest);
+    if (from < atomic_load(&header->checkpoint.oldest))
+        from = atomic_load(&header->checkpoint.oldest);
     for (; from < number; from++) {
         struct ramet_gen *gen;
         enum ramet_rc rc =
@@ -166,22 +167,23 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
         if (rc != RAMET_OK)
             return rc;
         result = os->sync(os->ctx, gen->fd);
-        if (result == 0 && atomic_load(&header->named_gen) < from)
+        if (result == 0 && atomic_load(&header->all.named_gen) < from)
             result = os->sync(os->ctx, replica->dir_fd);
         if (result < 0)
             return sync_failed(replica, result, err);
-        ramet_index_raise(&header->named_gen, from);
-        ramet_index_raise(&header->synced,
-                          ramet_pos_make(from + 1, RAMET_GEN_HEADER_SIZE));
+        ramet_index_raise(&header->all.named_gen, from);
+        ramet_pos_raise(&header->all.synced, ramet_pos_first(from + 1));
     }
     return RAMET_OK;
 }
 
 void
-ramet_log_unsync(struct ramet_replica *replica, uint64_t start, uint64_t tail)
+ramet_log_unsync(struct ramet_replica *replica, struct ramet_pos start,
+                 struct ramet_pos tail)
 {
-    uint64_t seen = tail;
+    uint64_t seen = tail.raw;
 
     assert(ramet_may_publish(replica));
-    atomic_compare_exchange_strong(&replica->head->header.synced, &seen, start);
+    atomic_compare_exchange_strong(&replica->head->header.all.synced.raw, &seen,
+                                   start.raw);
 }

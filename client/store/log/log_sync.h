@@ -14,8 +14,8 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
                       struct ramet_err *err);
 /* The record from `start` to `tail` is void, and its place used again: what
  * stands there then is not on disk yet. Needs the write lock. */
-void
-ramet_log_unsync(struct ramet_replica *replica, uint64_t start, uint64_t tail);
+void ramet_log_unsync(struct ramet_replica *replica, struct ramet_pos start,
+                      struct ramet_pos tail);
 /* Sync one generation's file, whatever is said of it to be on disk. */
 RAMET_NODISCARD enum ramet_rc
 ramet_log_flush(struct ramet_replica *replica, const struct ramet_gen *gen,

@@ -38,10 +38,11 @@ ramet_scan_done(struct ramet_scan *scan)
 static void
 keep_final_bytes(struct ramet_scan *scan, uint64_t gen)
 {
-    const uint64_t until = scan->final_until;
+    const struct ramet_pos until = scan->final_until;
     const uint64_t end_offset = ramet_pos_offset(until);
 
-    if (until == 0 || scan->window_gen != gen || gen > ramet_pos_gen(until))
+    if (ramet_pos_is_none(until) || scan->window_gen != gen ||
+        gen > ramet_pos_gen(until))
         scan->window_len = 0;
     else if (gen == ramet_pos_gen(until) &&
              scan->window_offset + scan->window_len > end_offset)
@@ -94,15 +95,15 @@ enter_gen(struct ramet_scan *scan, uint64_t gen, bool *out_found,
 }
 
 struct walk {
-    uint64_t pos;
+    struct ramet_pos pos;
     uint64_t count;
     uint64_t sum;
 };
 
 /* One frame, and its page if `verify`; *out_next is 0 if it is none. */
 static enum ramet_rc
-check_frame(struct ramet_scan *scan, uint64_t pos, bool verify,
-            struct ramet_logframe *frame, uint64_t *out_next,
+check_frame(struct ramet_scan *scan, struct ramet_pos pos, bool verify,
+            struct ramet_logframe *frame, struct ramet_pos *out_next,
             struct ramet_err *err)
 {
     const uint64_t offset = ramet_pos_offset(pos);
@@ -112,7 +113,7 @@ check_frame(struct ramet_scan *scan, uint64_t pos, bool verify,
     bool has_page;
     enum ramet_rc rc;
 
-    *out_next = 0;
+    *out_next = RAMET_NO_POS;
     rc = get_bytes(scan, offset, RAMET_LOGFRAME_HEADER_SIZE, &at, err);
     if (rc != RAMET_OK || at == NULL || !ramet_logframe_decode(at, pos, frame))
         return rc;
@@ -134,8 +135,9 @@ check_frame(struct ramet_scan *scan, uint64_t pos, bool verify,
 
 /* The trailer at `walk`'s end; *out_found only if all of it agrees. */
 static enum ramet_rc
-check_trailer(struct ramet_scan *scan, const struct walk *walk, uint64_t start,
-              size_t size, bool *out_found, struct ramet_err *err)
+check_trailer(struct ramet_scan *scan, const struct walk *walk,
+              struct ramet_pos start, size_t size, bool *out_found,
+              struct ramet_err *err)
 {
     const uint8_t *at;
     enum ramet_rc rc =
@@ -145,15 +147,15 @@ check_trailer(struct ramet_scan *scan, const struct walk *walk, uint64_t start,
         return rc;
     *out_found = ramet_trailer_decode(at, size, walk->pos, scan->gen->salt,
                                       &scan->trailer) &&
-                 scan->trailer.start == start &&
+                 ramet_pos_same(scan->trailer.start, start) &&
                  scan->trailer.frame_count == walk->count &&
                  scan->trailer.frames_sum == walk->sum;
     return RAMET_OK;
 }
 
 enum ramet_rc
-ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool *out_found,
-                  struct ramet_err *err)
+ramet_scan_record(struct ramet_scan *scan, struct ramet_pos pos,
+                  bool *out_found, struct ramet_err *err)
 {
     struct walk walk = {.pos = pos};
     bool found = false;
@@ -166,7 +168,7 @@ ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool *out_found,
     for (;;) {
         struct ramet_logframe frame;
         const uint8_t *at;
-        uint64_t next;
+        struct ramet_pos next;
         size_t size;
 
         rc = get_bytes(scan, ramet_pos_offset(walk.pos),
@@ -177,7 +179,7 @@ ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool *out_found,
         if (size != 0)
             return check_trailer(scan, &walk, pos, size, out_found, err);
         rc = check_frame(scan, walk.pos, true, &frame, &next, err);
-        if (rc != RAMET_OK || next == 0)
+        if (rc != RAMET_OK || ramet_pos_is_none(next))
             return rc;
         walk.pos = next;
         walk.count++;
@@ -189,19 +191,19 @@ enum ramet_rc
 ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
                   void *ctx, struct ramet_err *err)
 {
-    const uint64_t end = scan->trailer.pos;
-    uint64_t pos = scan->trailer.start;
+    const struct ramet_pos end = scan->trailer.pos;
+    struct ramet_pos pos = scan->trailer.start;
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
     if (scan->gen == NULL || scan->gen->gen != ramet_pos_gen(pos))
         rc = enter_gen(scan, ramet_pos_gen(pos), &found, err);
-    while (rc == RAMET_OK && found && pos < end) {
+    while (rc == RAMET_OK && found && ramet_pos_before(pos, end)) {
         struct ramet_logframe frame;
-        uint64_t next;
+        struct ramet_pos next;
 
         rc = check_frame(scan, pos, false, &frame, &next, err);
-        if (rc == RAMET_OK && next == 0)
+        if (rc == RAMET_OK && ramet_pos_is_none(next))
             found = false;
         else if (rc == RAMET_OK)
             rc = visit(ctx, &frame, err);
@@ -215,18 +217,18 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
 }
 
 enum ramet_rc
-ramet_scan_next(struct ramet_scan *scan, uint64_t tail, uint64_t prev,
+ramet_scan_next(struct ramet_scan *scan, struct ramet_pos tail, uint64_t prev,
                 bool *out_found, struct ramet_err *err)
 {
     uint64_t gen = ramet_pos_gen(tail);
-    uint64_t pos = tail;
+    struct ramet_pos pos = tail;
 
     *out_found = false;
     if (gen < scan->oldest) {
         gen = scan->oldest;
-        pos = ramet_pos_make(gen, RAMET_GEN_HEADER_SIZE);
+        pos = ramet_pos_first(gen);
     }
-    for (;; gen++, pos = ramet_pos_make(gen, RAMET_GEN_HEADER_SIZE)) {
+    for (;; gen++, pos = ramet_pos_first(gen)) {
         bool found = false;
         enum ramet_rc rc = ramet_scan_record(scan, pos, &found, err);
 
@@ -267,14 +269,14 @@ fold_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
 
 enum ramet_rc
 ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
-                uint64_t until, ramet_logframe_visit *visit, void *visit_ctx,
-                struct ramet_err *err)
+                struct ramet_pos until, ramet_logframe_visit *visit,
+                void *visit_ctx, struct ramet_err *err)
 {
     struct fold_visit v = {scan, fold, visit, visit_ctx};
 
     scan->window_len = 0;
     scan->final_until = until;
-    while (fold->newest.tail < until) {
+    while (ramet_pos_before(fold->newest.tail, until)) {
         bool found;
         enum ramet_rc rc = ramet_scan_next(scan, fold->newest.tail,
                                            fold->record_sum, &found, err);
@@ -286,7 +288,7 @@ ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
                 err, RAMET_ECORRUPT,
                 "%s: record %llu of the log is damaged or missing",
                 scan->replica->path, (unsigned long long)fold->newest.seq + 1);
-        if (scan->trailer.tail > until)
+        if (ramet_pos_before(until, scan->trailer.tail))
             return RAMET_OK;
         rc = ramet_fold_begin(fold, &scan->trailer, err);
         if (rc == RAMET_OK)

@@ -17,7 +17,7 @@ struct ramet_scan {
     size_t window_len;
     uint64_t window_offset;
     uint64_t window_gen;
-    uint64_t
+    struct ramet_pos
         final_until; /* what is before it was published: no longer changes */
     struct ramet_trailer trailer; /* of the record last read */
 };
@@ -30,8 +30,8 @@ void ramet_scan_done(struct ramet_scan *scan);
  * read as well: a header's checksum is theirs, too.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_scan_record(struct ramet_scan *scan, uint64_t pos, bool *out_found,
-                  struct ramet_err *err);
+ramet_scan_record(struct ramet_scan *scan, struct ramet_pos pos,
+                  bool *out_found, struct ramet_err *err);
 
 /* Each frame of scan->trailer's record, in order; it was checked just now. */
 typedef enum ramet_rc
@@ -45,14 +45,14 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
  * the start of the next generation, whichever has a complete record that
  * follows `prev`. False: it was the last. */
 RAMET_NODISCARD enum ramet_rc
-ramet_scan_next(struct ramet_scan *scan, uint64_t tail, uint64_t prev,
+ramet_scan_next(struct ramet_scan *scan, struct ramet_pos tail, uint64_t prev,
                 bool *out_found, struct ramet_err *err);
 /* Read records from fold->newest.tail to the end (or the one with tail
  * `until`), into the fold and, unless NULL, `visit`ed page by page. */
 RAMET_NODISCARD enum ramet_rc
 ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
-                uint64_t until, ramet_logframe_visit *visit, void *visit_ctx,
-                struct ramet_err *err);
+                struct ramet_pos until, ramet_logframe_visit *visit,
+                void *visit_ctx, struct ramet_err *err);
 
 struct ramet_scan; /* logscan.h */
 

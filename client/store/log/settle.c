@@ -30,14 +30,14 @@ ramet_publish_snapshot(struct ramet_replica *replica,
     struct ramet_index_header *const header = &replica->head->header;
 
     assert(ramet_may_publish(replica));
-    ramet_index_raise(&header->high_water, after->snapshot.page_count);
+    ramet_index_raise(&header->log.high_water, after->snapshot.page_count);
     if (sets_lsn)
-        ramet_index_raise(&header->lsn_tail, after->snapshot.tail);
-    atomic_store_explicit(&header->was_written, 1, memory_order_relaxed);
+        ramet_pos_raise(&header->log.lsn_tail, after->snapshot.tail);
+    atomic_store_explicit(&header->all.was_written, 1, memory_order_relaxed);
     ramet_index_publish(replica, after);
-    atomic_store_explicit(&header->write_pos, after->snapshot.tail,
+    atomic_store_explicit(&header->log.write_pos.raw, after->snapshot.tail.raw,
                           memory_order_release);
-    atomic_store_explicit(&header->prepared, 0, memory_order_release);
+    atomic_store_explicit(&header->log.prepared.raw, 0, memory_order_release);
 }
 
 struct apply {
@@ -51,9 +51,9 @@ apply_frame(void *ctx, const struct ramet_logframe *frame,
 {
     const struct apply *const apply = ctx;
     struct ramet_session *const session = apply->session;
-    const uint64_t entry =
-        ramet_entry_make(ramet_entry_kind_of_logframe(frame->kind), frame->pos);
-    uint64_t before;
+    const struct ramet_entry entry = ramet_entry_of_pos(
+        ramet_entry_kind_of_logframe(frame->kind), frame->pos);
+    struct ramet_entry before;
     enum ramet_rc rc;
 
     if (frame->kind == RAMET_LOGFRAME_DEAD || frame->pgno > apply->page_count)
@@ -61,7 +61,7 @@ apply_frame(void *ctx, const struct ramet_logframe *frame,
     rc = ramet_index_reserve(session->replica, frame->pgno, err);
     if (rc == RAMET_OK)
         rc = ramet_index_load(session, frame->pgno, &before, err);
-    if (rc == RAMET_OK && before != entry)
+    if (rc == RAMET_OK && !ramet_entry_same(before, entry))
         ramet_index_set(session->replica, frame->pgno, entry);
     return rc;
 }
@@ -91,7 +91,7 @@ ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
  * *out_doubt: it is in doubt, and stays as it is. */
 static enum ramet_rc
 settle_record(struct ramet_session *session, struct ramet_scan *scan,
-              uint64_t *out_doubt, struct ramet_err *err)
+              struct ramet_pos *out_doubt, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_record_place place =
@@ -123,13 +123,13 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
     const bool entered = ramet_era_enter(session);
     struct ramet_published newest;
     struct ramet_scan scan;
-    uint64_t doubt = 0;
+    struct ramet_pos doubt = RAMET_NO_POS;
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE) || ramet_is_alone(replica));
     ramet_scan_init(&scan, replica);
-    scan.oldest = atomic_load(&header->oldest);
+    scan.oldest = atomic_load(&header->checkpoint.oldest);
     while (rc == RAMET_OK && found) {
         const uint64_t number = ramet_index_newest(replica, &newest);
 
@@ -137,17 +137,17 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
                              err);
         if (rc == RAMET_OK && found)
             rc = settle_record(session, &scan, &doubt, err);
-        if (rc == RAMET_OK && number == atomic_load(&header->newest))
+        if (rc == RAMET_OK && number == atomic_load(&header->log.newest))
             found = false; /* it was voided, or is in doubt */
     }
     if (rc == RAMET_OK)
         rc = ramet_void_flush(replica, err);
     if (rc == RAMET_OK) {
-        if (ramet_pos_gen(atomic_load(&header->write_pos)) ==
+        if (ramet_pos_gen(ramet_pos_load(&header->log.write_pos)) ==
             ramet_pos_gen(newest.snapshot.tail))
-            atomic_store(&header->write_pos, newest.snapshot.tail);
-        atomic_store(&header->doubt, doubt);
-        atomic_store(&header->prepared, 0);
+            ramet_pos_store(&header->log.write_pos, newest.snapshot.tail);
+        ramet_pos_store(&header->log.doubt, doubt);
+        ramet_pos_store(&header->log.prepared, RAMET_NO_POS);
         rc = ramet_super_clean(replica, err);
     }
     ramet_scan_done(&scan);

@@ -27,8 +27,9 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err);
 static inline bool
 ramet_is_settled(const struct ramet_replica *replica)
 {
-    return atomic_load(&replica->head->header.prepared) == 0 &&
-           atomic_load(&replica->head->header.condemned) == 0;
+    return ramet_pos_is_none(
+               ramet_pos_load(&replica->head->header.log.prepared)) &&
+           atomic_load(&replica->head->header.log.condemned) == 0;
 }
 
 /* Apply the record in scan->trailer to the index entries. */

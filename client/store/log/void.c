@@ -65,7 +65,7 @@ ramet_void_record(struct ramet_replica *replica,
     enum ramet_rc rc;
 
     assert(ramet_may_publish(replica));
-    atomic_store(&header->condemned, place->void_value); /* invariant (1) */
+    atomic_store(&header->log.condemned, place->void_value); /* invariant (1) */
     ramet_log_unsync(replica, place->start, place->tail);
     rc = ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(place->start),
                        &gen, err);
@@ -74,7 +74,7 @@ ramet_void_record(struct ramet_replica *replica,
     if (rc == RAMET_OK)
         rc = ramet_log_flush(replica, gen, err);
     if (rc == RAMET_OK)
-        atomic_store(&header->condemned, 0);
+        atomic_store(&header->log.condemned, 0);
     else if (replica->index_fd >= 0) /* invariant (3), if it can be */
         os->sync(os->ctx, replica->index_fd);
     return rc;
@@ -88,16 +88,16 @@ ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err)
     enum ramet_rc rc;
 
     assert(ramet_may_publish(replica));
-    if (atomic_load(&header->condemned) == 0)
+    if (atomic_load(&header->log.condemned) == 0)
         return RAMET_OK;
     rc = ramet_gen_get(replica, RAMET_GEN_LOG,
-                       ramet_pos_gen(atomic_load(&header->write_pos)), &gen,
-                       err);
+                       ramet_pos_gen(ramet_pos_load(&header->log.write_pos)),
+                       &gen, err);
     if (rc == RAMET_OK)
         rc = ramet_log_flush(replica, gen, err);
     if (rc == RAMET_ENOTFOUND) /* it went with its file */
         rc = RAMET_OK;
     if (rc == RAMET_OK)
-        atomic_store(&header->condemned, 0);
+        atomic_store(&header->log.condemned, 0);
     return rc;
 }

@@ -30,7 +30,7 @@ static inline bool
 ramet_is_condemned(const struct ramet_replica *replica,
                    const struct ramet_trailer *trailer)
 {
-    return atomic_load(&replica->head->header.condemned) ==
+    return atomic_load(&replica->head->header.log.condemned) ==
            ramet_trailer_void_value(trailer);
 }
 

@@ -35,19 +35,19 @@
 /* The generation that fills go to, made if need be. Base lock. */
 static enum ramet_rc
 current_fill(struct ramet_replica *replica, uint32_t page_size,
-             uint64_t *out_pos, struct ramet_gen **out_gen,
+             struct ramet_pos *out_pos, struct ramet_gen **out_gen,
              struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    uint64_t pos = atomic_load(&header->fill_pos);
+    struct ramet_pos pos = ramet_pos_load(&header->fill.pos);
     enum ramet_rc rc = ramet_gen_create(
         replica, RAMET_GEN_FILL, ramet_pos_gen(pos), page_size, out_gen, err);
 
     assert(ramet_may_write_base(replica));
     if (rc == RAMET_EEXIST) { /* of another page size */
-        pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
-        atomic_store(&header->fill_pos, pos);
-        atomic_store(&header->fill_seen, 0);
+        pos = ramet_pos_first(ramet_pos_gen(pos) + 1);
+        ramet_pos_store(&header->fill.pos, pos);
+        atomic_store(&header->all.fill_seen, 0);
         rc = ramet_gen_create(replica, RAMET_GEN_FILL, ramet_pos_gen(pos),
                               page_size, out_gen, err);
     }
@@ -57,7 +57,7 @@ current_fill(struct ramet_replica *replica, uint32_t page_size,
 
 enum ramet_rc
 ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
-                  uint64_t expected, uint64_t replaced,
+                  struct ramet_entry expected, struct ramet_entry replaced,
                   const struct ramet_point *at, uint32_t page_size,
                   const uint8_t *page, struct ramet_err *err)
 {
@@ -67,7 +67,7 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
     struct iovec iov[2] = {{raw, sizeof(raw)},
                            {(void *)(uintptr_t)page, page_len}};
     struct ramet_gen *gen;
-    uint64_t pos;
+    struct ramet_pos pos;
     enum ramet_rc rc = current_fill(replica, page_size, &pos, &gen, err);
 
     assert(ramet_may_write_base(replica));
@@ -83,11 +83,11 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
                               ramet_pos_offset(pos), "fill", err);
     if (rc != RAMET_OK)
         return rc;
-    atomic_store(&header->fill_pos,
-                 ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_len));
-    atomic_store(&header->was_written, 1);
+    ramet_pos_store(&header->fill.pos,
+                    ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_len));
+    atomic_store(&header->all.was_written, 1);
     ramet_index_swap(replica, pgno, expected,
-                     ramet_entry_make(RAMET_ENTRY_FILL, pos)); /* (1) */
+                     ramet_entry_of_pos(RAMET_ENTRY_FILL, pos)); /* (1) */
     return RAMET_OK;
 }
 
@@ -101,8 +101,8 @@ frame_size_max(const struct ramet_gen *gen)
 /* The frame at `pos`, of which `raw` has `len` bytes: is it there, and its one
  * checksum over header and page right? *out points into `raw`. */
 static bool
-decode_frame(const struct ramet_gen *gen, uint64_t pos, const uint8_t *raw,
-             size_t len, struct ramet_fill *out)
+decode_frame(const struct ramet_gen *gen, struct ramet_pos pos,
+             const uint8_t *raw, size_t len, struct ramet_fill *out)
 {
     uint64_t hash;
 
@@ -119,10 +119,10 @@ decode_frame(const struct ramet_gen *gen, uint64_t pos, const uint8_t *raw,
 }
 
 enum ramet_rc
-ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
-                       struct ramet_err *err)
+ramet_fill_see_through(struct ramet_replica *replica,
+                       struct ramet_entry *io_entry, struct ramet_err *err)
 {
-    const uint64_t pos = ramet_entry_pos(*io_entry);
+    const struct ramet_pos pos = ramet_entry_pos(*io_entry);
     struct ramet_fill fill;
     struct ramet_gen *gen;
     uint8_t *raw;
@@ -152,8 +152,8 @@ bool
 ramet_fill_is_much(struct ramet_replica *replica)
 {
     const struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t pos = atomic_load(&header->fill_pos);
-    const uint64_t seen = atomic_load(&header->fill_seen); /* (5) */
+    const struct ramet_pos pos = ramet_pos_load(&header->fill.pos);
+    const uint64_t seen = atomic_load(&header->all.fill_seen); /* (5) */
     uint64_t enough = FILL_ENOUGH;
 
     if (replica->cache_limit_bytes != 0 &&
@@ -162,7 +162,7 @@ ramet_fill_is_much(struct ramet_replica *replica)
     if (seen > enough)
         enough = seen;
     return ramet_pos_offset(pos) >= seen + enough + RAMET_GEN_HEADER_SIZE ||
-           ramet_pos_gen(pos) - atomic_load(&header->fill_oldest) > FILLS_MAX;
+           ramet_pos_gen(pos) - atomic_load(&header->fill.oldest) > FILLS_MAX;
 }
 
 void
@@ -170,8 +170,8 @@ ramet_fill_was_seen(struct ramet_replica *replica)
 {
     struct ramet_index_header *const header = &replica->head->header;
 
-    atomic_store(&header->fill_seen,
-                 ramet_pos_offset(atomic_load(&header->fill_pos)) -
+    atomic_store(&header->all.fill_seen,
+                 ramet_pos_offset(ramet_pos_load(&header->fill.pos)) -
                      RAMET_GEN_HEADER_SIZE);
 }
 
@@ -209,10 +209,10 @@ move_window(struct ramet_replica *replica, const struct ramet_gen *gen,
 
 static enum ramet_rc
 walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
-          ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
+          ramet_fill_visit *visit, void *ctx, struct ramet_pos *out_end,
           struct ramet_err *err)
 {
-    uint64_t pos = ramet_pos_make(number, RAMET_GEN_HEADER_SIZE);
+    struct ramet_pos pos = ramet_pos_first(number);
     struct ramet_gen *gen;
     enum ramet_rc rc =
         ramet_gen_get(replica, RAMET_GEN_FILL, number, &gen, err);
@@ -239,7 +239,7 @@ walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
 
 enum ramet_rc
 ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
-                ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
+                ramet_fill_visit *visit, void *ctx, struct ramet_pos *out_end,
                 struct ramet_err *err)
 {
     struct window window = {.bytes = ramet_alloc(WINDOW_SIZE)};
@@ -275,7 +275,7 @@ struct recovery {
  */
 static enum ramet_rc
 is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
-          uint64_t *out_entry, struct ramet_err *err)
+          struct ramet_entry *out_entry, struct ramet_err *err)
 {
     enum ramet_rc rc =
         ramet_index_load(r->session, fill->frame.pgno, out_entry, err);
@@ -292,7 +292,7 @@ is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
         (is == RAMET_ENTRY_HELD && fill->frame.pgno == 1))
         *out_wanted = was == RAMET_ENTRY_ABSENT;
     else if (is == RAMET_ENTRY_REMOTE)
-        *out_wanted = fill->frame.replaced == *out_entry &&
+        *out_wanted = ramet_entry_same(fill->frame.replaced, *out_entry) &&
                       ramet_point_equal(&fill->at, &newest_at);
     return RAMET_OK;
 }
@@ -303,7 +303,7 @@ recover_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     struct recovery *const r = ctx;
     struct ramet_replica *const replica = r->session->replica;
     const struct ramet_snapshot *const s = &r->newest.snapshot;
-    uint64_t entry;
+    struct ramet_entry entry;
     bool wanted;
     enum ramet_rc rc;
 
@@ -314,7 +314,7 @@ recover_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
         rc = ramet_index_reserve(replica, fill->frame.pgno, err);
     if (rc == RAMET_OK && wanted)
         ramet_index_swap(replica, fill->frame.pgno, entry,
-                         ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos));
+                         ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos));
     return rc;
 }
 
@@ -323,10 +323,10 @@ ramet_fill_recover(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t first = atomic_load(&header->fill_oldest);
+    const uint64_t first = atomic_load(&header->fill.oldest);
     struct recovery r = {.session = session};
     uint64_t last = first;
-    uint64_t end = 0;
+    struct ramet_pos end = RAMET_NO_POS;
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
@@ -341,7 +341,6 @@ ramet_fill_recover(struct ramet_session *session, struct ramet_err *err)
     /* Go on in a new file: this one may end in a torn frame. */
     if (ramet_gen_get(replica, RAMET_GEN_FILL, last, &gen, NULL) == RAMET_OK)
         last++;
-    atomic_store(&header->fill_pos,
-                 ramet_pos_make(last, RAMET_GEN_HEADER_SIZE));
+    ramet_pos_store(&header->fill.pos, ramet_pos_first(last));
     return RAMET_OK;
 }

@@ -22,20 +22,20 @@ typedef enum ramet_rc ramet_fill_visit(void *ctx, const struct ramet_fill *fill,
 /* Each whole frame of fill files `first` … `last`; *out_end: where they end. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
-                ramet_fill_visit *visit, void *ctx, uint64_t *out_end,
+                ramet_fill_visit *visit, void *ctx, struct ramet_pos *out_end,
                 struct ramet_err *err);
 /* Append a fill and swap the entry from `expected` to it, if it is still that.
  * `replaced` is what the frame names. Base lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
-                  uint64_t expected, uint64_t replaced,
+                  struct ramet_entry expected, struct ramet_entry replaced,
                   const struct ramet_point *at, uint32_t page_size,
                   const uint8_t *page, struct ramet_err *err);
 /* A fill whose page had replaced a version in the log: that version instead.
  * RAMET_ENOTFOUND: its file is gone, and it is no entry any more. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fill_see_through(struct ramet_replica *replica, uint64_t *io_entry,
-                       struct ramet_err *err);
+ramet_fill_see_through(struct ramet_replica *replica,
+                       struct ramet_entry *io_entry, struct ramet_err *err);
 /* Enough was fetched to be worth a checkpoint. */
 bool ramet_fill_is_much(struct ramet_replica *replica);
 /* A checkpoint has been over all of it. */

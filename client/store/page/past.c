@@ -45,10 +45,10 @@ word_of(struct ramet_replica *replica, uint32_t pgno)
 }
 
 static bool
-is_retired(const struct ramet_replica *replica, uint64_t pos)
+is_retired(const struct ramet_replica *replica, struct ramet_pos pos)
 {
     atomic_thread_fence(memory_order_acquire); /* after what was read */
-    return ramet_pos_gen(pos) < atomic_load(&replica->head->header.past_oldest);
+    return ramet_pos_gen(pos) < atomic_load(&replica->head->header.past.oldest);
 }
 
 static enum ramet_rc
@@ -61,7 +61,7 @@ damaged(const struct ramet_replica *replica, uint32_t pgno,
 }
 
 static enum ramet_rc
-read_header(struct ramet_replica *replica, uint32_t pgno, uint64_t pos,
+read_header(struct ramet_replica *replica, uint32_t pgno, struct ramet_pos pos,
             struct ramet_pastframe *out, struct ramet_gen **out_gen,
             struct ramet_err *err)
 {
@@ -100,7 +100,7 @@ read_image(struct ramet_replica *replica, const struct ramet_pastframe *frame,
 
 struct search {
     struct ramet_replica *replica;
-    uint64_t tail;
+    struct ramet_pos tail;
     uint32_t page_size;
     uint32_t pgno;
     uint8_t *out;
@@ -108,18 +108,18 @@ struct search {
 };
 
 static enum ramet_rc
-search_from(struct search *s, uint64_t at, struct ramet_past_version *out,
-            struct ramet_err *err)
+search_from(struct search *s, struct ramet_pos at,
+            struct ramet_past_version *out, struct ramet_err *err)
 {
-    while (at != 0) {
+    while (!ramet_pos_is_none(at)) {
         struct ramet_pastframe frame;
         struct ramet_gen *gen;
         bool is_it;
         enum ramet_rc rc;
 
         rc = read_header(s->replica, s->pgno, at, &frame, &gen, err);
-        is_it =
-            rc == RAMET_OK && frame.least <= s->tail && s->tail <= frame.most;
+        is_it = rc == RAMET_OK && !ramet_pos_before(s->tail, frame.least) &&
+                !ramet_pos_before(frame.most, s->tail);
         if (is_it && s->out != NULL && frame.kind == RAMET_ENTRY_IMAGE)
             rc = read_image(s->replica, &frame, gen, s->page_size, s->out, err);
         s->is_cut_off = is_retired(s->replica, at);
@@ -137,7 +137,7 @@ search_from(struct search *s, uint64_t at, struct ramet_past_version *out,
 }
 
 enum ramet_rc
-ramet_past_find(struct ramet_replica *replica, uint64_t tail,
+ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
                 uint32_t page_size, uint32_t pgno, uint8_t *out,
                 struct ramet_past_version *out_version, struct ramet_err *err)
 {
@@ -155,13 +155,13 @@ ramet_past_find(struct ramet_replica *replica, uint64_t tail,
         return RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
                           replica->path);
     for (unsigned i = 0; i < TRIES_MAX; i++) {
-        const uint64_t first = atomic_load(word);
+        const struct ramet_pos first = (struct ramet_pos){atomic_load(word)};
 
         rc = search_from(&s, first, out_version, err);
         if (!s.is_cut_off && rc != RAMET_ENOTFOUND)
             return rc;
         /* What was retired and not packed elsewhere is for nobody. */
-        if (atomic_load(word) == first)
+        if (atomic_load(word) == first.raw)
             return s.is_cut_off ? RAMET_OK : damaged(replica, pgno, err);
     }
     return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: page %u can't be read in peace",
@@ -172,20 +172,20 @@ ramet_past_find(struct ramet_replica *replica, uint64_t tail,
 
 /* The file that frames go to, made if need be. */
 static enum ramet_rc
-current_file(struct ramet_past_job *job, uint64_t *out_pos,
+current_file(struct ramet_past_job *job, struct ramet_pos *out_pos,
              struct ramet_gen **out_gen, struct ramet_err *err)
 {
     struct ramet_replica *const replica = job->session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    uint64_t pos = atomic_load(&header->past_pos);
+    struct ramet_pos pos = ramet_pos_load(&header->past.pos);
     enum ramet_rc rc = RAMET_EEXIST;
 
     if (ramet_pos_offset(pos) < RAMET_GEN_OFFSET_MAX - 2 * RAMET_PAGE_SIZE_MAX)
         rc = ramet_gen_create(replica, RAMET_GEN_PAST, ramet_pos_gen(pos),
                               job->page_size, out_gen, err);
     if (rc == RAMET_EEXIST) { /* of another page size, or full */
-        pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
-        atomic_store(&header->past_pos, pos);
+        pos = ramet_pos_first(ramet_pos_gen(pos) + 1);
+        ramet_pos_store(&header->past.pos, pos);
         rc = ramet_gen_create(replica, RAMET_GEN_PAST, ramet_pos_gen(pos),
                               job->page_size, out_gen, err);
     }
@@ -215,8 +215,9 @@ append(struct ramet_past_job *job, struct ramet_pastframe *frame,
                               ramet_pos_offset(frame->pos), "past", err);
     if (rc != RAMET_OK)
         return rc;
-    atomic_store(&header->past_pos, ramet_pos_add(frame->pos, size)); /* (3) */
-    atomic_fetch_add(&header->past_size, size);
+    ramet_pos_store(&header->past.pos,
+                    ramet_pos_add(frame->pos, size)); /* (3) */
+    atomic_fetch_add(&header->past.size, size);
     return RAMET_OK;
 }
 
@@ -224,13 +225,13 @@ append(struct ramet_past_job *job, struct ramet_pastframe *frame,
 
 /* A version of a page, and the pins that see it. */
 struct span {
-    uint64_t found; /* 0: one that is in the past already, or none */
-    uint64_t least, most;
+    struct ramet_entry found; /* 0: one that is in the past already, or none */
+    struct ramet_pos least, most;
     bool is_wanted; /* the base won't have it */
 };
 
 static enum ramet_rc
-locate(const struct ramet_past_job *job, uint64_t tail, uint32_t pgno,
+locate(const struct ramet_past_job *job, struct ramet_pos tail, uint32_t pgno,
        uint8_t *page, struct ramet_version *out, struct ramet_err *err)
 {
     return ramet_read_version(job->session, tail, job->page_size, pgno, page,
@@ -238,7 +239,7 @@ locate(const struct ramet_past_job *job, uint64_t tail, uint32_t pgno,
 }
 
 static bool
-is_in_base(uint64_t entry)
+is_in_base(struct ramet_entry entry)
 {
     const enum ramet_entry_kind kind = ramet_entry_kind(entry);
 
@@ -249,7 +250,7 @@ is_in_base(uint64_t entry)
 /* From before the page size changed. Who still has a pin from then sees an
  * empty file, and does not care. */
 static bool
-is_of_other_size(const struct ramet_past_job *job, uint64_t entry)
+is_of_other_size(const struct ramet_past_job *job, struct ramet_entry entry)
 {
     const enum ramet_entry_kind kind = ramet_entry_kind(entry);
     struct ramet_gen *gen;
@@ -324,27 +325,27 @@ keep_span(struct ramet_past_job *job, uint32_t pgno, const struct span *span,
     if (rc != RAMET_OK)
         return rc;
     word = word_of(replica, pgno);
-    frame.before = atomic_load(word);
+    frame.before = (struct ramet_pos){atomic_load(word)};
     if (is_retired(replica, frame.before))
-        frame.before = 0;
+        frame.before = RAMET_NO_POS;
     rc = append(job, &frame, err);
     if (rc == RAMET_OK)
-        atomic_store(word, frame.pos);
+        atomic_store(word, frame.pos.raw);
     return rc;
 }
 
 /* The entry of what the base will have; 0: that is in the past itself, or the
  * page is cut off. */
 static enum ramet_rc
-locate_at_end(struct ramet_past_job *job, uint32_t pgno, uint64_t *out_found,
-              struct ramet_err *err)
+locate_at_end(struct ramet_past_job *job, uint32_t pgno,
+              struct ramet_entry *out_found, struct ramet_err *err)
 {
     struct ramet_version version;
-    uint64_t entry;
+    struct ramet_entry entry;
     /* Under the base lock, which a read would take to load the entry. */
     enum ramet_rc rc = ramet_index_load_locked(job->session, pgno, &entry, err);
 
-    *out_found = 0;
+    *out_found = RAMET_NO_ENTRY;
     if (rc != RAMET_OK || pgno > job->page_count)
         return rc;
     rc = locate(job, job->end, pgno, NULL, &version, err);
@@ -357,26 +358,28 @@ static enum ramet_rc
 keep_page(struct ramet_past_job *job, uint32_t pgno, struct ramet_err *err)
 {
     struct span span = {.is_wanted = false};
-    uint64_t at_end;
+    struct ramet_entry at_end;
     enum ramet_rc rc = locate_at_end(job, pgno, &at_end, err);
 
     if (rc != RAMET_OK || is_in_base(at_end)) /* there it stays */
         return rc;
     for (unsigned i = 0; rc == RAMET_OK && i < job->pin_count; i++) {
-        const uint64_t tail = job->pins[i];
+        const struct ramet_pos tail = job->pins[i];
         struct ramet_version version;
 
-        if (tail >= job->end)
+        if (!ramet_pos_before(tail, job->end))
             continue;
         if (!ramet_entry_in_log(span.found) ||
-            ramet_entry_pos(span.found) >= tail) {
+            !ramet_pos_before(ramet_entry_pos(span.found), tail)) {
             rc = locate(job, tail, pgno, NULL, &version, err);
-            if (rc == RAMET_OK && version.found != span.found) {
+            if (rc == RAMET_OK &&
+                !ramet_entry_same(version.found, span.found)) {
                 rc = keep_span(job, pgno, &span, err);
-                span = (struct span){.found = version.found,
-                                     .most = tail,
-                                     .is_wanted = version.found != 0 &&
-                                                  version.found != at_end};
+                span = (struct span){
+                    .found = version.found,
+                    .most = tail,
+                    .is_wanted = !ramet_entry_is_none(version.found) &&
+                                 !ramet_entry_same(version.found, at_end)};
             }
         }
         span.least = tail;
@@ -390,7 +393,8 @@ static bool
 is_needed(const struct ramet_past_job *job, const struct ramet_pastframe *frame)
 {
     for (unsigned i = 0; i < job->pin_count; i++)
-        if (frame->least <= job->pins[i] && job->pins[i] <= frame->most)
+        if (!ramet_pos_before(job->pins[i], frame->least) &&
+            !ramet_pos_before(frame->most, job->pins[i]))
             return true;
     return false;
 }
@@ -401,14 +405,15 @@ pack_page(struct ramet_past_job *job, uint32_t pgno, _Atomic uint64_t *word,
           struct ramet_err *err)
 {
     struct ramet_replica *const replica = job->session->replica;
-    uint64_t at = atomic_load(word);
-    uint64_t packed = 0;
+    struct ramet_pos at = (struct ramet_pos){atomic_load(word)};
+    struct ramet_pos packed = RAMET_NO_POS;
     enum ramet_rc rc = RAMET_OK;
 
-    while (rc == RAMET_OK && at != 0 && !is_retired(replica, at)) {
+    while (rc == RAMET_OK && !ramet_pos_is_none(at) &&
+           !is_retired(replica, at)) {
         struct ramet_pastframe frame;
         struct ramet_gen *gen;
-        uint64_t before = 0;
+        struct ramet_pos before = RAMET_NO_POS;
 
         rc = read_header(replica, pgno, at, &frame, &gen, err);
         if (rc == RAMET_OK)
@@ -425,7 +430,7 @@ pack_page(struct ramet_past_job *job, uint32_t pgno, _Atomic uint64_t *word,
         at = before;
     }
     if (rc == RAMET_OK)
-        atomic_store(word, packed);
+        atomic_store(word, packed.raw);
     return rc;
 }
 
@@ -463,14 +468,14 @@ retire(struct ramet_replica *replica, uint64_t fresh)
 {
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t oldest = atomic_load(&header->past_oldest);
+    const uint64_t oldest = atomic_load(&header->past.oldest);
     char name[32];
 
     for (uint64_t g = oldest; g < fresh; g++) {
         ramet_gen_name(RAMET_GEN_PAST, g, name);
         os->unlink(os->ctx, replica->dir_fd, name, false);
     }
-    atomic_store(&header->past_oldest, fresh);
+    atomic_store(&header->past.oldest, fresh);
     ramet_gens_trim(replica);
 }
 
@@ -478,10 +483,9 @@ retire(struct ramet_replica *replica, uint64_t fresh)
 static uint64_t
 begin_generation(struct ramet_index_header *header)
 {
-    const uint64_t fresh = ramet_pos_gen(atomic_load(&header->past_pos)) + 1;
+    const uint64_t fresh = ramet_pos_gen(ramet_pos_load(&header->past.pos)) + 1;
 
-    atomic_store(&header->past_pos,
-                 ramet_pos_make(fresh, RAMET_GEN_HEADER_SIZE));
+    ramet_pos_store(&header->past.pos, ramet_pos_first(fresh));
     return fresh;
 }
 
@@ -491,21 +495,21 @@ pack(struct ramet_past_job *job)
 {
     struct ramet_replica *const replica = job->session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t size = atomic_load(&header->past_size);
+    const uint64_t size = atomic_load(&header->past.size);
     uint64_t fresh;
 
     assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT));
-    if (size < 2 * atomic_load(&header->past_packed) + SLACK_BYTES)
+    if (size < 2 * atomic_load(&header->past.packed) + SLACK_BYTES)
         return;
     fresh = begin_generation(header);
     if (pack_pages(job, NULL) != RAMET_OK) {
         /* As it was, and a little more: not again at once. */
-        atomic_store(&header->past_packed, atomic_load(&header->past_size));
+        atomic_store(&header->past.packed, atomic_load(&header->past.size));
         return;
     }
     retire(replica, fresh);
-    atomic_fetch_sub(&header->past_size, size);
-    atomic_store(&header->past_packed, atomic_load(&header->past_size));
+    atomic_fetch_sub(&header->past.size, size);
+    atomic_store(&header->past.packed, atomic_load(&header->past.size));
 }
 
 /* ---- all of it ----------------------------------------------------------- */
@@ -524,7 +528,7 @@ ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
         return RAMET_OK;
     assert(job->session->era != 0);
     /* From here on they look here, and find by (1) what is right. */
-    ramet_index_raise(&header->past_tail, job->end);
+    ramet_pos_raise(&header->past.tail, job->end);
     pack(job);
     for (size_t i = 0; rc == RAMET_OK && i < pages->run_count; i++)
         for (uint64_t p = pages->runs[i].first;
@@ -539,17 +543,17 @@ ramet_past_trim(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t tail = atomic_load(&header->past_tail);
+    const struct ramet_pos tail = ramet_pos_load(&header->past.tail);
 
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT) ||
            ramet_is_alone(replica));
-    if (atomic_load(&header->past_pos) ==
-            ramet_pos_make(atomic_load(&header->past_oldest),
-                           RAMET_GEN_HEADER_SIZE) ||
-        (session->is_pinned && session->pin.snapshot.tail < tail) ||
-        ramet_index_least_pin(session, 0) < tail)
+    if (ramet_pos_same(ramet_pos_load(&header->past.pos),
+                       ramet_pos_first(atomic_load(&header->past.oldest))) ||
+        (session->is_pinned &&
+         ramet_pos_before(session->pin.snapshot.tail, tail)) ||
+        ramet_pos_before(ramet_index_least_pin(session, RAMET_NO_POS), tail))
         return;
     retire(replica, begin_generation(header));
-    atomic_store(&header->past_size, 0);
-    atomic_store(&header->past_packed, 0);
+    atomic_store(&header->past.size, 0);
+    atomic_store(&header->past.packed, 0);
 }

@@ -12,10 +12,10 @@
 
 /* Does a snapshot with this tail look into the past? */
 static inline bool
-ramet_past_counts(const struct ramet_replica *replica, uint64_t tail)
+ramet_past_counts(const struct ramet_replica *replica, struct ramet_pos tail)
 {
-    return atomic_load_explicit(&replica->head->header.past_tail,
-                                memory_order_acquire) > tail;
+    return tail.raw < atomic_load_explicit(&replica->head->header.past.tail.raw,
+                                           memory_order_acquire);
 }
 
 struct ramet_past_version {
@@ -29,20 +29,20 @@ struct ramet_past_version {
  * version; the caller has read it, and the index, before. In an era.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_past_find(struct ramet_replica *replica, uint64_t tail,
+ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
                 uint32_t page_size, uint32_t pgno, uint8_t *out,
                 struct ramet_past_version *out_version, struct ramet_err *err);
 
 struct ramet_past_job {
     struct ramet_session *session;
-    uint64_t end;            /* tail of what the base is going to have */
+    struct ramet_pos end;    /* tail of what the base is going to have */
     uint32_t page_size;      /* ... */
     uint32_t page_count;     /* ... */
     uint32_t base_page_size; /* as it is */
     unsigned pin_count;
     /* Tails of snapshots that are read, before `end` or kept for already,
      * descending; one for each slot, and the session's own. */
-    uint64_t pins[RAMET_PIN_SLOTS + 1];
+    struct ramet_pos pins[RAMET_PIN_SLOTS + 1];
     uint8_t *page; /* RAMET_PAGE_SIZE_MAX */
 };
 

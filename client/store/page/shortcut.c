@@ -30,14 +30,14 @@ struct ramet_ahead {
     uint32_t first;
     uint32_t count;
     uint32_t page_size;
-    uint64_t entries[PAGES_MAX];
+    struct ramet_entry entries[PAGES_MAX];
     uint8_t bytes[BYTES_MAX];
 };
 
 /* By invariant (2). */
 static bool
-take_ahead(const struct ramet_session *session, uint32_t pgno, uint64_t entry,
-           uint8_t *out)
+take_ahead(const struct ramet_session *session, uint32_t pgno,
+           struct ramet_entry entry, uint8_t *out)
 {
     const struct ramet_ahead *const ahead = session->ahead;
     const uint32_t page_size = session->pin.snapshot.page_size;
@@ -46,7 +46,7 @@ take_ahead(const struct ramet_session *session, uint32_t pgno, uint64_t entry,
     if (ahead == NULL || ahead->page_size != page_size)
         return false;
     at = pgno - ahead->first; /* what is before it wraps around */
-    if (at >= ahead->count || ahead->entries[at] != entry)
+    if (at >= ahead->count || !ramet_entry_same(ahead->entries[at], entry))
         return false;
     memcpy(out, ahead->bytes + (size_t)at * page_size, page_size);
     return true;
@@ -72,12 +72,13 @@ choose_count(const struct ramet_session *session, uint32_t pgno)
 /* Entries of the pages from `pgno` on, as far as the base has those. */
 static uint32_t
 note_entries(struct ramet_replica *replica, uint32_t pgno, uint32_t max,
-             uint64_t *out)
+             struct ramet_entry *out)
 {
     uint32_t count = 0;
 
     while (count < max) {
-        const uint64_t entry = ramet_index_known(replica, pgno + count);
+        const struct ramet_entry entry =
+            ramet_index_known(replica, pgno + count);
 
         if (ramet_entry_kind(entry) != RAMET_ENTRY_HELD)
             break;
@@ -151,7 +152,7 @@ bool
 ramet_shortcut_read(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 {
     struct ramet_replica *const replica = session->replica;
-    const uint64_t entry = ramet_index_known(replica, pgno);
+    const struct ramet_entry entry = ramet_index_known(replica, pgno);
     bool done;
 
     assert(session->is_pinned && pgno <= session->pin.snapshot.page_count);
@@ -162,6 +163,8 @@ ramet_shortcut_read(struct ramet_session *session, uint32_t pgno, uint8_t *out)
         return true;
     done = read_pages(session, pgno, out);
     atomic_thread_fence(memory_order_acquire); /* after what was read */
-    return done && ramet_index_known(replica, pgno) == entry && /* (1) */
+    return done &&
+           ramet_entry_same(ramet_index_known(replica, pgno),
+                            entry) && /* (1) */
            !is_passed(session);
 }

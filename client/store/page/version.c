@@ -25,13 +25,14 @@
 /* Walking from version to version. */
 struct lookup {
     struct ramet_session *session;
-    uint64_t tail;
+    struct ramet_pos tail;
     uint32_t page_size;
     uint32_t pgno;
     uint8_t *out;
     uint8_t *spare; /* for pages that are only checked; made when needed */
-    uint64_t at;    /* the entry looked at */
-    uint64_t bound; /* each version in the log stands before the one after it:
+    struct ramet_entry at; /* the entry looked at */
+    struct ramet_pos
+        bound; /* each version in the log stands before the one after it:
                        no damage leads round in a circle */
     struct ramet_version *version;
     bool again; /* the ground moved: begin anew */
@@ -48,20 +49,21 @@ struct frame_read {
 };
 
 static bool
-is_log_retired(const struct lookup *l, uint64_t pos)
+is_log_retired(const struct lookup *l, struct ramet_pos pos)
 {
     atomic_thread_fence(memory_order_acquire); /* after what was read */
     return ramet_pos_gen(pos) <
-           atomic_load_explicit(&l->session->replica->head->header.oldest,
-                                memory_order_acquire);
+           atomic_load_explicit(
+               &l->session->replica->head->header.checkpoint.oldest,
+               memory_order_acquire);
 }
 
 static bool
-is_fill_retired(const struct lookup *l, uint64_t pos)
+is_fill_retired(const struct lookup *l, struct ramet_pos pos)
 {
     atomic_thread_fence(memory_order_acquire);
     return ramet_pos_gen(pos) <
-           atomic_load_explicit(&l->session->replica->head->header.fill_oldest,
+           atomic_load_explicit(&l->session->replica->head->header.fill.oldest,
                                 memory_order_acquire);
 }
 
@@ -78,7 +80,7 @@ room_for_page(struct lookup *l, uint32_t page_size)
 
 /* Header and page, if there is one, at `pos`. */
 static enum ramet_rc
-read_bytes(struct lookup *l, const struct ramet_gen *gen, uint64_t pos,
+read_bytes(struct lookup *l, const struct ramet_gen *gen, struct ramet_pos pos,
            struct iovec iov[2], struct ramet_err *err)
 {
     const struct ramet_os *const os = l->session->replica->os;
@@ -112,8 +114,8 @@ read_bytes(struct lookup *l, const struct ramet_gen *gen, uint64_t pos,
  * right? Invariant (2). A fill without a page gives zeros. */
 static bool
 is_frame_right(const struct lookup *l, const struct ramet_gen *gen,
-               const uint8_t *header, bool is_fill, uint64_t pos, void *page,
-               struct frame_read *read)
+               const uint8_t *header, bool is_fill, struct ramet_pos pos,
+               void *page, struct frame_read *read)
 {
     uint64_t claimed;
     struct ramet_point at;
@@ -137,7 +139,7 @@ is_frame_right(const struct lookup *l, const struct ramet_gen *gen,
 /* The frame of `kind` at `pos`. Its page is in `out` if that is one of its
  * size. */
 static enum ramet_rc
-read_frame(struct lookup *l, enum ramet_entry_kind kind, uint64_t pos,
+read_frame(struct lookup *l, enum ramet_entry_kind kind, struct ramet_pos pos,
            struct frame_read *out, struct ramet_err *err)
 {
     const bool is_fill = kind == RAMET_ENTRY_FILL;
@@ -201,7 +203,7 @@ look_in_past(struct lookup *l, struct ramet_err *err)
 
     if (rc != RAMET_OK || past.kind == RAMET_ENTRY_NONE)
         return rc;
-    l->at = 0;
+    l->at = RAMET_NO_ENTRY;
     l->again = false;
     l->version->hash = past.hash;
     l->version->has_hash = past.kind == RAMET_ENTRY_IMAGE;
@@ -213,13 +215,13 @@ look_in_past(struct lookup *l, struct ramet_err *err)
 static enum ramet_rc
 look_in_log(struct lookup *l, struct ramet_err *err)
 {
-    const uint64_t pos = ramet_entry_pos(l->at);
+    const struct ramet_pos pos = ramet_entry_pos(l->at);
     const enum ramet_entry_kind kind = ramet_entry_kind(l->at);
-    const bool is_newer = pos >= l->tail;
+    const bool is_newer = !ramet_pos_before(pos, l->tail);
     struct frame_read read;
     enum ramet_rc rc;
 
-    if (pos >= l->bound)
+    if (!ramet_pos_before(pos, l->bound))
         return RAMET_ECORRUPT;
     l->bound = pos;
     if (is_newer && is_log_retired(l, pos)) { /* the base is too new */
@@ -227,11 +229,11 @@ look_in_log(struct lookup *l, struct ramet_err *err)
         return rc == RAMET_OK && !l->is_found ? RAMET_ECORRUPT : rc;
     }
     if (is_log_retired(l, pos)) { /* it is in the base now */
-        l->at = ramet_entry_make(kind == RAMET_ENTRY_IMAGE ? RAMET_ENTRY_HELD
-                                 : kind == RAMET_ENTRY_LOG_ZERO
-                                     ? RAMET_ENTRY_ZERO
-                                     : RAMET_ENTRY_ABSENT,
-                                 0);
+        l->at = ramet_entry_of_stamp(
+            kind == RAMET_ENTRY_IMAGE      ? RAMET_ENTRY_HELD
+            : kind == RAMET_ENTRY_LOG_ZERO ? RAMET_ENTRY_ZERO
+                                           : RAMET_ENTRY_ABSENT,
+            0);
         return RAMET_OK;
     }
     if (!is_newer && (kind != RAMET_ENTRY_IMAGE || l->out == NULL)) {
@@ -258,14 +260,14 @@ look_in_log(struct lookup *l, struct ramet_err *err)
 static enum ramet_rc
 look_in_fill(struct lookup *l, struct ramet_err *err)
 {
-    const uint64_t pos = ramet_entry_pos(l->at);
+    const struct ramet_pos pos = ramet_entry_pos(l->at);
     struct frame_read read;
     enum ramet_rc rc = read_frame(l, RAMET_ENTRY_FILL, pos, &read, err);
 
     if (is_fill_retired(l, pos)) {
         /* Reached through a later version it can be fetched again. */
-        l->again = l->at == l->version->top;
-        l->at = ramet_entry_make(RAMET_ENTRY_ABSENT, 0);
+        l->again = ramet_entry_same(l->at, l->version->top);
+        l->at = ramet_entry_of_stamp(RAMET_ENTRY_ABSENT, 0);
         return RAMET_OK;
     }
     if (rc != RAMET_OK)
@@ -273,7 +275,7 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
     if (!read.is_right)
         return RAMET_ECORRUPT;
     if (ramet_entry_in_log(read.frame.replaced) &&
-        ramet_entry_pos(read.frame.replaced) >= l->tail) {
+        !ramet_pos_before(ramet_entry_pos(read.frame.replaced), l->tail)) {
         l->at = read.frame.replaced;
         return RAMET_OK;
     }
@@ -289,7 +291,7 @@ static enum ramet_rc
 look_in_base(struct lookup *l, struct ramet_err *err)
 {
     const enum ramet_entry_kind kind = ramet_entry_kind(l->at);
-    uint64_t now;
+    struct ramet_entry now;
     enum ramet_rc rc = RAMET_OK;
 
     if (kind == RAMET_ENTRY_HELD && l->out != NULL)
@@ -299,7 +301,7 @@ look_in_base(struct lookup *l, struct ramet_err *err)
         return rc;
     atomic_thread_fence(memory_order_acquire);
     rc = ramet_index_load(l->session, l->pgno, &now, err);
-    l->again = rc == RAMET_OK && now != l->version->top;
+    l->again = rc == RAMET_OK && !ramet_entry_same(now, l->version->top);
     find_version(l, kind);
     return rc == RAMET_OK ? look_in_past(l, err) : rc;
 }
@@ -334,7 +336,7 @@ look_up(struct lookup *l, struct ramet_err *err)
     for (unsigned i = 0; i < RESTARTS_MAX; i++) {
         l->again = false;
         l->is_found = false;
-        l->bound = UINT64_MAX;
+        l->bound = RAMET_POS_MAX;
         version->has_hash = false;
         rc = ramet_index_load(l->session, l->pgno, &version->top, err);
         l->at = version->top;
@@ -365,7 +367,7 @@ ramet_version_is_elsewhere(const struct ramet_version *version)
 }
 
 enum ramet_rc
-ramet_read_version(struct ramet_session *session, uint64_t tail,
+ramet_read_version(struct ramet_session *session, struct ramet_pos tail,
                    uint32_t page_size, uint32_t pgno, uint8_t *out,
                    struct ramet_version *out_version, struct ramet_err *err)
 {

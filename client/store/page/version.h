@@ -12,8 +12,9 @@
 struct ramet_version {
     enum ramet_entry_kind kind; /* where it was found; ABSENT or REMOTE: not
                                    here, nothing was read */
-    uint64_t top;   /* the page's newest entry when it was looked at */
-    uint64_t found; /* the entry that the version is; 0: it is in the past */
+    struct ramet_entry top; /* the page's newest entry when it was looked at */
+    struct ramet_entry
+        found; /* the entry that the version is; 0: it is in the past */
     bool has_hash;
     uint64_t hash; /* of the page, where it is known */
 };
@@ -21,7 +22,7 @@ struct ramet_version {
 /* The version of page `pgno` at `tail`; the whole page into `out`, unless NULL.
  * The caller is in an era, and pinned or alone with the checkpoint lock. */
 RAMET_NODISCARD enum ramet_rc
-ramet_read_version(struct ramet_session *session, uint64_t tail,
+ramet_read_version(struct ramet_session *session, struct ramet_pos tail,
                    uint32_t page_size, uint32_t pgno, uint8_t *out,
                    struct ramet_version *out_version, struct ramet_err *err);
 bool ramet_version_is_elsewhere(const struct ramet_version *version);

@@ -5,7 +5,7 @@
  * publish sets the index entries, the ring slot and `newest`. In between it is
  * in doubt: whoever takes the write lock next settles it from the log alone.
  *
- *   (1) header.prepared is not 0 while a record past the newest snapshot may
+ *   (1) header.log.prepared is not 0 while a record past the newest snapshot may
  *       be complete in the log, unless it is condemned (void.c) or known to be
  *       in doubt (doubt.c)
  *   (2) publish needs nothing that can fail: prepare made room in the index
@@ -72,7 +72,7 @@ cut_spilled(struct ramet_session *session)
     /* If it stays it is overwritten by the next record. */
     if (replica->os->truncate(replica->os->ctx, gen->fd,
                               ramet_pos_offset(session->rec_start)) == 0)
-        session->extended_to = 0;
+        session->extended_to = RAMET_NO_POS;
 }
 
 /* Take back what is prepared, drop what is pending. It can't fail: what can't
@@ -85,7 +85,7 @@ drop_pending(struct ramet_session *session)
     if (!session->prepared.is_set ||
         ramet_void_record(replica, &session->prepared.place, NULL) == RAMET_OK)
         cut_spilled(session);
-    atomic_store(&replica->head->header.prepared, 0);
+    ramet_pos_store(&replica->head->header.log.prepared, RAMET_NO_POS);
     after_transaction(session);
 }
 
@@ -110,16 +110,16 @@ static enum ramet_rc
 own_header(struct ramet_session *session, uint8_t buf[RAMET_TRUE_HEADER_SIZE],
            const uint8_t **out, struct ramet_err *err)
 {
-    const uint64_t entry = ramet_writeset_get(&session->writes, 1);
-    const uint64_t pos = ramet_entry_pos(entry);
+    const struct ramet_entry entry = ramet_writeset_get(&session->writes, 1);
+    const struct ramet_pos pos = ramet_entry_pos(entry);
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
     *out = NULL;
     if (ramet_entry_kind(entry) != RAMET_ENTRY_IMAGE)
         return RAMET_OK;
-    if (pos >= session->buf_pos) {
-        *out = session->buf + (pos - session->buf_pos) * RAMET_POS_UNIT +
+    if (!ramet_pos_before(pos, session->buf_pos)) {
+        *out = session->buf + ramet_pos_bytes(session->buf_pos, pos) +
                RAMET_LOGFRAME_HEADER_SIZE;
         return RAMET_OK;
     }
@@ -165,18 +165,19 @@ move_frame(struct ramet_session *session, size_t to, size_t from, size_t size,
 {
     struct ramet_replica *const replica = session->replica;
     const uint32_t pgno = ramet_get_le32(session->buf + from + 8);
-    const uint64_t entry = ramet_writeset_get(&session->writes, pgno);
+    const struct ramet_entry entry = ramet_writeset_get(&session->writes, pgno);
 
     if (to == from)
         return RAMET_OK;
     memmove(session->buf + to, session->buf + from, size);
-    if (entry == 0 ||
-        ramet_entry_pos(entry) != ramet_pos_add(session->buf_pos, from))
+    if (ramet_entry_is_none(entry) ||
+        !ramet_pos_same(ramet_entry_pos(entry),
+                        ramet_pos_add(session->buf_pos, from)))
         return RAMET_OK;
     return ramet_writeset_put(
         &session->writes, replica->os, replica->dir_fd, session->slot, pgno,
-        ramet_entry_make(ramet_entry_kind(entry),
-                         ramet_pos_add(session->buf_pos, to)),
+        ramet_entry_of_pos(ramet_entry_kind(entry),
+                           ramet_pos_add(session->buf_pos, to)),
         err);
 }
 
@@ -229,7 +230,7 @@ add_zero_frames(struct ramet_session *session, uint32_t page_count,
                 struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    uint64_t high = atomic_load(&replica->head->header.high_water);
+    uint64_t high = atomic_load(&replica->head->header.log.high_water);
     const bool spilled = session->spilled_count != 0;
 
     if (session->own_high > high)
@@ -238,11 +239,12 @@ add_zero_frames(struct ramet_session *session, uint32_t page_count,
         high = page_count;
     for (uint64_t pgno = (uint64_t)session->least_page_count + 1; pgno <= high;
          pgno++) {
-        uint64_t entry;
-        uint64_t pos;
+        struct ramet_entry entry;
+        struct ramet_pos pos;
         enum ramet_rc rc;
 
-        if (ramet_writeset_get(&session->writes, (uint32_t)pgno) != 0)
+        if (!ramet_entry_is_none(
+                ramet_writeset_get(&session->writes, (uint32_t)pgno)))
             continue;
         rc = ramet_index_load(session, (uint32_t)pgno, &entry, err);
         if (rc != RAMET_OK)
@@ -255,7 +257,7 @@ add_zero_frames(struct ramet_session *session, uint32_t page_count,
         if (rc == RAMET_OK)
             rc = ramet_writeset_put(
                 &session->writes, replica->os, replica->dir_fd, session->slot,
-                (uint32_t)pgno, ramet_entry_make(RAMET_ENTRY_LOG_ZERO, pos),
+                (uint32_t)pgno, ramet_entry_of_pos(RAMET_ENTRY_LOG_ZERO, pos),
                 err);
         if (rc != RAMET_OK)
             return rc;
@@ -322,7 +324,7 @@ prepare_record(struct ramet_session *session, const char *super_journal,
         return RAMET_OK;
     }
     if (session->page_size != session->pin.snapshot.page_size &&
-        atomic_load(&session->replica->head->header.high_water) != 0 &&
+        atomic_load(&session->replica->head->header.log.high_water) != 0 &&
         !session->prepared.gate_shut) {
         rc = ramet_wait_alone(session, err);
         if (rc != RAMET_OK)
@@ -400,7 +402,7 @@ ramet_session_prepared_pages(struct ramet_session *session,
                              uint32_t *out_least, struct ramet_err *err)
 {
     uint64_t cursor = 0;
-    uint64_t entry;
+    struct ramet_entry entry;
     uint32_t pgno;
 
     if (!session->prepared.is_set)
@@ -459,7 +461,7 @@ set_entries(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
     uint64_t cursor = 0;
-    uint64_t entry;
+    struct ramet_entry entry;
     uint32_t pgno;
 
     while (ramet_writeset_next(&session->writes, &cursor, &pgno, &entry))
@@ -480,8 +482,9 @@ ramet_session_publish(struct ramet_session *session)
                            session->prepared.sets_lsn);
     ramet_session_move_pin(session);
     after_transaction(session);
-    if (ramet_pos_gen(atomic_load(&session->replica->head->header.write_pos)) -
-            atomic_load(&session->replica->head->header.oldest) >
+    if (ramet_pos_gen(
+            ramet_pos_load(&session->replica->head->header.log.write_pos)) -
+            atomic_load(&session->replica->head->header.checkpoint.oldest) >
         RAMET_CLOSED_MAX)
         ramet_checkpoint_inline(session);
 }

@@ -113,7 +113,7 @@ with_record(struct ramet_session *session, uint64_t wait_ms, use_record *use,
         return rc;
     entered = ramet_era_enter(session);
     ramet_scan_init(&scan, replica);
-    scan.oldest = atomic_load(&replica->head->header.oldest);
+    scan.oldest = atomic_load(&replica->head->header.checkpoint.oldest);
     rc = find_record(session, &scan, &found, err);
     if (rc == RAMET_OK)
         rc = use(session, &scan, found, ctx, err);
@@ -148,7 +148,7 @@ ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
     if (rc != RAMET_OK || session->replica->is_readonly ||
         session->is_reserved ||
         (!ramet_is_in_doubt(session->replica) &&
-         atomic_load(&header->prepared) == 0))
+         ramet_pos_is_none(ramet_pos_load(&header->log.prepared))))
         return rc;
     rc = with_record(session, 0, note_id, out_commit, err);
     return rc == RAMET_EBUSY ? RAMET_OK : rc; /* of one who lives */
@@ -169,7 +169,7 @@ wait_for_readers(struct ramet_session *session,
 
     ramet_index_newest(replica, &newest);
     if (trailer->page_size == newest.snapshot.page_size ||
-        atomic_load(&replica->head->header.high_water) == 0)
+        atomic_load(&replica->head->header.log.high_water) == 0)
         return RAMET_OK;
     return ramet_wait_alone_as(session, session, err);
 }
@@ -193,7 +193,8 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
                           replica->path);
     if (!ending->landed) {
         rc = ramet_void_record(replica, &place, err);
-        atomic_store(&header->doubt, 0); /* void, or condemned to be */
+        ramet_pos_store(&header->log.doubt,
+                        RAMET_NO_POS); /* void, or condemned to be */
         return rc;
     }
     rc = wait_for_readers(session, &scan->trailer, err);
@@ -202,7 +203,7 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
     if (rc == RAMET_OK)
         rc = ramet_apply_record(session, scan, err);
     if (rc == RAMET_OK)
-        atomic_store(&header->doubt, 0);
+        ramet_pos_store(&header->log.doubt, RAMET_NO_POS);
     if (!had_gate)
         ramet_session_open_gate(session);
     return rc;

@@ -27,11 +27,12 @@
 
 struct ramet_fetch {
     struct ramet_session *session;
-    uint64_t tail;
+    struct ramet_pos tail;
     struct ramet_point at;
     uint32_t page_size;
     uint32_t pgno;
-    uint64_t entry; /* that of `pgno`, if a fetched page may replace it; or 0 */
+    struct ramet_entry
+        entry; /* that of `pgno`, if a fetched page may replace it; or 0 */
     uint8_t *out;
     bool is_alone; /* what is here does not count, and nothing is kept */
     bool got_it;
@@ -42,7 +43,7 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
                     const uint8_t *page, struct ramet_err *err)
 {
     struct ramet_session *const session = sink->session;
-    uint64_t entry = sink->entry;
+    struct ramet_entry entry = sink->entry;
     struct ramet_past_version past;
     enum ramet_rc rc;
 
@@ -56,14 +57,15 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
         if (rc != RAMET_OK)
             return rc;
         if (!ramet_entry_is_absent(entry) ||
-            (ramet_entry_in_log(entry) && ramet_entry_pos(entry) >= sink->tail))
+            (ramet_entry_in_log(entry) &&
+             !ramet_pos_before(ramet_entry_pos(entry), sink->tail)))
             return RAMET_OK; /* not wanted, or not this version of it */
         rc = ramet_past_find(session->replica, sink->tail, sink->page_size,
                              pgno, NULL, &past, err);
         if (rc != RAMET_OK || past.kind != RAMET_ENTRY_NONE)
             return rc;
     }
-    if (entry == 0)
+    if (ramet_entry_is_none(entry))
         return RAMET_OK;
     rc = ramet_fill_keep(session, pgno, entry, &sink->at, sink->page_size, page,
                          DELIVER_WAIT_MS, err);
@@ -141,7 +143,8 @@ ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
         memset(out, 0, s->page_size);
         return RAMET_OK;
     }
-    if (version->found == version->top && ramet_entry_is_absent(version->top))
+    if (ramet_entry_same(version->found, version->top) &&
+        ramet_entry_is_absent(version->top))
         sink.entry = version->top;
     return ask_fetcher(&sink, err);
 }
@@ -158,12 +161,13 @@ ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
 }
 
 enum ramet_rc
-ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
-                const struct ramet_point *at, uint32_t page_size,
-                const uint8_t *page, uint64_t wait_ms, struct ramet_err *err)
+ramet_fill_keep(struct ramet_session *session, uint32_t pgno,
+                struct ramet_entry entry, const struct ramet_point *at,
+                uint32_t page_size, const uint8_t *page, uint64_t wait_ms,
+                struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    uint64_t now;
+    struct ramet_entry now;
     enum ramet_rc rc;
 
     assert(ramet_entry_is_absent(entry));
@@ -173,7 +177,7 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_index_load_locked(session, pgno, &now, err);
-    if (rc == RAMET_OK && now == entry) {
+    if (rc == RAMET_OK && ramet_entry_same(now, entry)) {
         rc = ramet_base_unclean(session, err);
         if (rc == RAMET_OK)
             rc = ramet_fill_append(
@@ -198,7 +202,7 @@ ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
 {
     struct ramet_published newest;
     struct ramet_point newest_at;
-    uint64_t entry;
+    struct ramet_entry entry;
     bool entered;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
@@ -212,7 +216,7 @@ ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
     if (rc == RAMET_OK && ramet_point_equal(&newest_at, at) &&
         ramet_entry_is_absent(entry) && pgno <= newest.snapshot.page_count &&
         (!ramet_entry_in_log(entry) ||
-         ramet_entry_pos(entry) < newest.snapshot.tail))
+         ramet_pos_before(ramet_entry_pos(entry), newest.snapshot.tail)))
         rc =
             ramet_fill_keep(session, pgno, entry, at, newest.snapshot.page_size,
                             page, RAMET_LOCK_WAIT_MS, err);

@@ -16,9 +16,10 @@ ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                   struct ramet_err *err);
 /* Keep a fetched page if its entry is still `entry`. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fill_keep(struct ramet_session *session, uint32_t pgno, uint64_t entry,
-                const struct ramet_point *at, uint32_t page_size,
-                const uint8_t *page, uint64_t wait_ms, struct ramet_err *err);
+ramet_fill_keep(struct ramet_session *session, uint32_t pgno,
+                struct ramet_entry entry, const struct ramet_point *at,
+                uint32_t page_size, const uint8_t *page, uint64_t wait_ms,
+                struct ramet_err *err);
 enum ramet_rc
 ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                  const struct ramet_version *version, struct ramet_err *err);

@@ -21,7 +21,7 @@ enum ramet_rc
 ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    _Atomic uint64_t *const gate = &replica->head->header.gate;
+    _Atomic uint64_t *const gate = &replica->head->header.gate.shut_by;
     uint64_t seen = 0;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
@@ -44,7 +44,7 @@ ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err)
         }
         session->has_gate = true;
     }
-    if (ramet_index_least_pin(session, 0) != UINT64_MAX)
+    if (ramet_index_least_pin(session, RAMET_NO_POS).raw != UINT64_MAX)
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being read by others",
                           replica->path);
     return RAMET_OK;
@@ -57,8 +57,8 @@ ramet_session_open_gate(struct ramet_session *session)
 
     if (!session->has_gate || ramet_session_is_parents(session))
         return;
-    atomic_compare_exchange_strong(&session->replica->head->header.gate, &own,
-                                   0);
+    atomic_compare_exchange_strong(&session->replica->head->header.gate.shut_by,
+                                   &own, 0);
     session->has_gate = false;
 }
 
@@ -67,7 +67,7 @@ ramet_gate_check(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    _Atomic uint64_t *const gate = &replica->head->header.gate;
+    _Atomic uint64_t *const gate = &replica->head->header.gate.shut_by;
     uint64_t holder = atomic_load(gate);
 
     if (holder == 0 || holder == session->slot + 1u)
@@ -95,7 +95,8 @@ ramet_wait_alone(struct ramet_session *session, struct ramet_err *err)
 
         /* A reader of an empty file does not care about its pages. */
         if (is_empty && session->is_reserved &&
-            ramet_index_least_pin(session, 0) >= session->pin.snapshot.tail)
+            !ramet_pos_before(ramet_index_least_pin(session, RAMET_NO_POS),
+                              session->pin.snapshot.tail))
             return RAMET_OK;
         if (!is_empty || !session->is_reserved)
             rc = ramet_session_shut_gate(session, err);

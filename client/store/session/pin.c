@@ -49,7 +49,7 @@ ramet_replica_set_fetcher(struct ramet_replica *replica, ramet_fetcher *fetcher,
 static void
 drop_pin(struct ramet_session *session)
 {
-    atomic_store_explicit(session->pin_word, 0, memory_order_release);
+    atomic_store_explicit(&session->pin_word->raw, 0, memory_order_release);
     atomic_store_explicit(&session->era, 0, memory_order_release);
 }
 
@@ -61,16 +61,17 @@ look_around(struct ramet_session *session, struct ramet_err *err)
     struct ramet_index_header *const header = &replica->head->header;
     enum ramet_rc rc = RAMET_OK;
 
-    if (atomic_load(&header->prepared) != 0 && !session->is_reserved &&
-        !session->is_readonly &&
+    if (!ramet_pos_is_none(ramet_pos_load(&header->log.prepared)) &&
+        !session->is_reserved && !session->is_readonly &&
         ramet_write_lock_briefly(session, 0, NULL) == RAMET_OK) {
         /* Its writer is dead, or was done just now. */
         rc = ramet_settle(session, err);
         ramet_write_unlock_briefly(session);
     }
-    if (atomic_load(&replica->seen_oldest) != atomic_load(&header->oldest) ||
+    if (atomic_load(&replica->seen_oldest) !=
+            atomic_load(&header->checkpoint.oldest) ||
         atomic_load(&replica->seen_fill_oldest) !=
-            atomic_load(&header->fill_oldest))
+            atomic_load(&header->fill.oldest))
         ramet_gens_trim(replica);
     return rc == RAMET_OK ? ramet_gate_check(session, err) : rc;
 }
@@ -81,12 +82,15 @@ is_quiet(const struct ramet_session *session)
     const struct ramet_replica *const replica = session->replica;
     const struct ramet_index_header *const header = &replica->head->header;
 
-    return atomic_load_explicit(&header->gate, memory_order_relaxed) == 0 &&
-           atomic_load_explicit(&header->prepared, memory_order_relaxed) == 0 &&
-           atomic_load_explicit(&header->oldest, memory_order_relaxed) ==
+    return atomic_load_explicit(&header->gate.shut_by, memory_order_relaxed) ==
+               0 &&
+           atomic_load_explicit(&header->log.prepared.raw,
+                                memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&header->checkpoint.oldest,
+                                memory_order_relaxed) ==
                atomic_load_explicit(&replica->seen_oldest,
                                     memory_order_relaxed) &&
-           atomic_load_explicit(&header->fill_oldest, memory_order_relaxed) ==
+           atomic_load_explicit(&header->fill.oldest, memory_order_relaxed) ==
                atomic_load_explicit(&replica->seen_fill_oldest,
                                     memory_order_relaxed);
 }
@@ -98,18 +102,19 @@ store_pin(struct ramet_session *session)
     struct ramet_replica *const replica = session->replica;
     const struct ramet_index_header *const header = &replica->head->header;
 
-    if (atomic_load_explicit(&header->newest, memory_order_acquire) !=
+    if (atomic_load_explicit(&header->log.newest, memory_order_acquire) !=
         session->number)
         session->number = ramet_index_newest(replica, &session->pin);
     atomic_store_explicit(
         &session->era,
         atomic_load_explicit(&replica->era, memory_order_relaxed),
         memory_order_relaxed);
-    atomic_store_explicit(session->pin_word, session->pin.snapshot.tail,
-                          memory_order_relaxed);
+    atomic_store_explicit(&session->pin_word->raw,
+                          session->pin.snapshot.tail.raw, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst); /* invariant (1) */
-    return atomic_load_explicit(&header->target, memory_order_relaxed) <=
-           session->pin.snapshot.tail;
+    return atomic_load_explicit(&header->checkpoint.target.raw,
+                                memory_order_relaxed) <=
+           session->pin.snapshot.tail.raw;
 }
 
 enum ramet_rc
@@ -131,7 +136,7 @@ ramet_session_pin(struct ramet_session *session, struct ramet_err *err)
             continue;
         if (is_quiet(session))
             break;
-        gate = atomic_load(&header->gate);
+        gate = atomic_load(&header->gate.shut_by);
         if (has_looked && (gate == 0 || gate == session->slot + 1u))
             break;
         drop_pin(session);
@@ -180,6 +185,6 @@ void
 ramet_session_move_pin(struct ramet_session *session)
 {
     session->number = ramet_index_newest(session->replica, &session->pin);
-    atomic_store_explicit(session->pin_word, session->pin.snapshot.tail,
-                          memory_order_release);
+    atomic_store_explicit(&session->pin_word->raw,
+                          session->pin.snapshot.tail.raw, memory_order_release);
 }

@@ -63,10 +63,10 @@ ramet_read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
 /* ---- own writes on top --------------------------------------------------- */
 
 static enum ramet_rc
-read_written(struct ramet_session *session, uint64_t entry, uint8_t *out,
-             struct ramet_err *err)
+read_written(struct ramet_session *session, struct ramet_entry entry,
+             uint8_t *out, struct ramet_err *err)
 {
-    const uint64_t pos = ramet_entry_pos(entry);
+    const struct ramet_pos pos = ramet_entry_pos(entry);
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
@@ -74,9 +74,9 @@ read_written(struct ramet_session *session, uint64_t entry, uint8_t *out,
         memset(out, 0, session->page_size);
         return RAMET_OK;
     }
-    if (pos >= session->buf_pos) {
+    if (!ramet_pos_before(pos, session->buf_pos)) {
         memcpy(out,
-               session->buf + (pos - session->buf_pos) * RAMET_POS_UNIT +
+               session->buf + ramet_pos_bytes(session->buf_pos, pos) +
                    RAMET_LOGFRAME_HEADER_SIZE,
                session->page_size);
         return RAMET_OK;
@@ -94,12 +94,12 @@ enum ramet_rc
 ramet_read_own_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                     struct ramet_err *err)
 {
-    uint64_t entry;
+    struct ramet_entry entry;
 
     if (!session->has_writes)
         return ramet_read_page(session, pgno, out, err);
     entry = ramet_writeset_get(&session->writes, pgno);
-    if (entry != 0)
+    if (!ramet_entry_is_none(entry))
         return read_written(session, entry, out, err);
     if (pgno > session->least_page_count ||
         session->page_size != session->pin.snapshot.page_size) {

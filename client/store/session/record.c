@@ -70,8 +70,8 @@ make_room(struct ramet_session *session, size_t more, struct ramet_err *err)
 
 /* The generation at `pos`, to be written, with pages of `page_size`. */
 static enum ramet_rc
-enter_gen(struct ramet_session *session, uint64_t pos, uint32_t page_size,
-          struct ramet_gen **out_gen, struct ramet_err *err)
+enter_gen(struct ramet_session *session, struct ramet_pos pos,
+          uint32_t page_size, struct ramet_gen **out_gen, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
@@ -92,29 +92,29 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
 {
     struct ramet_index_header *const header = &session->replica->head->header;
     struct ramet_gen *gen;
-    uint64_t before;
-    uint64_t pos;
+    struct ramet_pos before;
+    struct ramet_pos pos;
     enum ramet_rc rc = RAMET_OK;
 
     assert(session->is_reserved && !session->has_record);
     assert(!ramet_is_in_doubt(session->replica));
-    if (atomic_load(&header->condemned) != 0) /* invariant (4) */
+    if (atomic_load(&header->log.condemned) != 0) /* invariant (4) */
         rc = ramet_settle(session, err);
     if (rc != RAMET_OK)
         return rc;
-    pos = before = atomic_load(&header->write_pos);
+    pos = before = ramet_pos_load(&header->log.write_pos);
     if (ramet_pos_offset(pos) >= RAMET_GEN_SIZE)
-        pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
+        pos = ramet_pos_first(ramet_pos_gen(pos) + 1);
     for (;;) {
         rc = enter_gen(session, pos, page_size, &gen, err);
         if (rc != RAMET_EEXIST)
             break;
-        pos = ramet_pos_make(ramet_pos_gen(pos) + 1, RAMET_GEN_HEADER_SIZE);
+        pos = ramet_pos_first(ramet_pos_gen(pos) + 1);
     }
     if (rc != RAMET_OK)
         return rc;
-    if (pos != before) {
-        atomic_store(&header->write_pos, pos);
+    if (!ramet_pos_same(pos, before)) {
+        ramet_pos_store(&header->log.write_pos, pos);
         ramet_maintenance_wake(session->replica);
     }
     session->page_size = page_size;
@@ -134,7 +134,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
  */
 static enum ramet_rc
 see_through_fill(struct ramet_session *session, uint32_t pgno,
-                 uint64_t *io_replaced, struct ramet_err *err)
+                 struct ramet_entry *io_replaced, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
@@ -155,7 +155,7 @@ static enum ramet_rc
 finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
               uint64_t *io_sum, struct ramet_err *err)
 {
-    uint64_t pos = session->buf_pos;
+    struct ramet_pos pos = session->buf_pos;
     size_t at = 0;
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
@@ -166,7 +166,7 @@ finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
             (enum ramet_logframe_kind)ramet_get_le32(header + 12);
         const bool has_page = ramet_logframe_has_page(kind);
         size_t size = RAMET_LOGFRAME_HEADER_SIZE;
-        uint64_t replaced = 0;
+        struct ramet_entry replaced = RAMET_NO_ENTRY;
         uint64_t hash = 0;
 
         if (kind != RAMET_LOGFRAME_DEAD) {
@@ -226,7 +226,7 @@ spill(struct ramet_session *session, struct ramet_err *err)
 enum ramet_rc
 ramet_record_add(struct ramet_session *session, uint32_t pgno,
                  enum ramet_logframe_kind kind, uint8_t **out_page,
-                 uint64_t *out_pos, struct ramet_err *err)
+                 struct ramet_pos *out_pos, struct ramet_err *err)
 {
     const size_t size =
         RAMET_LOGFRAME_HEADER_SIZE +
@@ -285,7 +285,8 @@ ramet_record_finish(struct ramet_session *session,
         return rc;
     /* A record that this one supersedes, and does not overwrite, goes first:
      * of the two none is better than the wrong one. */
-    if (prepared->is_set && prepared->place.start != session->rec_start)
+    if (prepared->is_set &&
+        !ramet_pos_same(prepared->place.start, session->rec_start))
         rc = ramet_void_record(replica, &prepared->place, err);
     else if (prepared->is_set)
         ramet_log_unsync(replica, prepared->place.start, prepared->place.tail);
@@ -294,14 +295,13 @@ ramet_record_finish(struct ramet_session *session,
     trailer->time_ms = replica->os->wall_ms(replica->os->ctx);
     trailer->start = session->rec_start;
     trailer->pos = ramet_pos_add(session->buf_pos, session->buf_len);
-    trailer->synced =
-        atomic_load_explicit(&header->synced, memory_order_relaxed);
-    if (trailer->synced > trailer->start)
+    trailer->synced = ramet_pos_load(&header->all.synced);
+    if (ramet_pos_before(trailer->start, trailer->synced))
         trailer->synced = trailer->start; /* that was of what stood here */
     size = ramet_trailer_encode(trailer, gen->salt,
                                 session->buf + session->buf_len);
     /* Set first: whoever finds us dead after this looks into the log. */
-    atomic_store(&header->prepared, session->rec_start);
+    ramet_pos_store(&header->log.prepared, session->rec_start);
     rc = ramet_os_write_full(replica->os, gen->fd, session->buf,
                              session->buf_len + size,
                              ramet_pos_offset(session->buf_pos), "log", err);

@@ -19,7 +19,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
 RAMET_NODISCARD enum ramet_rc
 ramet_record_add(struct ramet_session *session, uint32_t pgno,
                  enum ramet_logframe_kind kind, uint8_t **out_page,
-                 uint64_t *out_pos, struct ramet_err *err);
+                 struct ramet_pos *out_pos, struct ramet_err *err);
 /* Write frames and trailer. The prepared mark is set; session->prepared has
  * what publish needs. `trailer` has all but positions, counts and sums. */
 RAMET_NODISCARD enum ramet_rc

@@ -40,7 +40,7 @@ copy_page(struct ramet_session *session, struct ramet_session *old,
     struct ramet_replica *const replica = session->replica;
     enum ramet_entry_kind kind = RAMET_ENTRY_LOG_ZERO;
     uint8_t *to;
-    uint64_t pos;
+    struct ramet_pos pos;
     enum ramet_rc rc = read_old(old, (uint64_t)(pgno - 1) * session->page_size,
                                 page, session->page_size, err);
 
@@ -59,7 +59,7 @@ copy_page(struct ramet_session *session, struct ramet_session *old,
     if (rc == RAMET_OK)
         rc = ramet_writeset_put(&session->writes, replica->os, replica->dir_fd,
                                 session->slot, pgno,
-                                ramet_entry_make(kind, pos), err);
+                                ramet_entry_of_pos(kind, pos), err);
     return rc;
 }
 
@@ -108,7 +108,7 @@ ramet_reslice(struct ramet_session *session, uint32_t page_size,
     if (page == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
     if (rc == RAMET_OK && page_size != session->pin.snapshot.page_size &&
-        atomic_load(&session->replica->head->header.high_water) != 0 &&
+        atomic_load(&session->replica->head->header.log.high_water) != 0 &&
         !session->prepared.gate_shut)
         rc = ramet_wait_alone(session, err);
     /* What was spilled already must not go with its generation meanwhile. */

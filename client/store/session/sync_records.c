@@ -111,7 +111,8 @@ ramet_session_bind_unchanged(struct ramet_session *session,
     if (!ramet_is_settled(session->replica))
         rc = ramet_settle(session, err);
     ramet_index_newest(session->replica, &newest);
-    if (rc == RAMET_OK && newest.snapshot.tail != base->tail) /* (2) */
+    if (rc == RAMET_OK &&
+        !ramet_pos_same(newest.snapshot.tail, base->tail)) /* (2) */
         rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
                         "%s: was written to while its remote was asked",
                         session->replica->path);
@@ -142,7 +143,7 @@ end_recorder(struct recorder *r)
         return;
     }
     if (writer->is_reserved)
-        atomic_store(&writer->replica->head->header.brief_until, 0);
+        atomic_store(&writer->replica->head->header.all.brief_until, 0);
     ramet_session_release(writer);
     writer->is_pinned = false;
     atomic_store(&writer->era, 0);
@@ -253,7 +254,7 @@ check_base(const struct recorder *r, const struct ramet_snapshot *base,
 
     if (now->lsn == base->lsn &&
         ramet_hash_equal(&now->lsn_hash, &base->lsn_hash) &&
-        (!exactly || now->tail == base->tail))
+        (!exactly || ramet_pos_same(now->tail, base->tail)))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ESNAPSHOT,
                       "%s: moved on while a verb was at work",
@@ -401,7 +402,7 @@ add_frame(struct ramet_session *writer, uint32_t pgno,
 {
     struct ramet_replica *const replica = writer->replica;
     uint8_t *to;
-    uint64_t pos;
+    struct ramet_pos pos;
     enum ramet_rc rc = ramet_record_add(writer, pgno, kind, &to, &pos, err);
 
     if (rc != RAMET_OK)
@@ -410,7 +411,7 @@ add_frame(struct ramet_session *writer, uint32_t pgno,
         memcpy(to, page, writer->page_size);
     return ramet_writeset_put(
         &writer->writes, replica->os, replica->dir_fd, writer->slot, pgno,
-        ramet_entry_make(ramet_entry_kind_of_logframe(kind), pos), err);
+        ramet_entry_of_pos(ramet_entry_kind_of_logframe(kind), pos), err);
 }
 
 /* A page that the record does not make remote, though the size reaches it: one
@@ -418,7 +419,7 @@ add_frame(struct ramet_session *writer, uint32_t pgno,
 static enum ramet_rc
 add_gap(struct ramet_session *writer, uint32_t pgno, struct ramet_err *err)
 {
-    uint64_t entry;
+    struct ramet_entry entry;
     enum ramet_rc rc = ramet_index_load(writer, pgno, &entry, err);
 
     if (rc != RAMET_OK || ramet_entry_kind(entry) == RAMET_ENTRY_ZERO ||
@@ -434,7 +435,7 @@ add_remote_pages(struct ramet_session *writer,
 {
     const struct ramet_snapshot *const s = &writer->pin.snapshot;
     const uint64_t high =
-        atomic_load(&writer->replica->head->header.high_water);
+        atomic_load(&writer->replica->head->header.log.high_water);
     uint32_t gap = s->page_size == writer->page_size ? s->page_count : 0;
     enum ramet_rc rc = RAMET_OK;
 
@@ -451,7 +452,7 @@ add_remote_pages(struct ramet_session *writer,
     }
     for (gap++; rc == RAMET_OK && gap != 0 && gap <= page_count && gap <= high;
          gap++)
-        if (ramet_writeset_get(&writer->writes, gap) == 0)
+        if (ramet_entry_is_none(ramet_writeset_get(&writer->writes, gap)))
             rc = add_gap(writer, gap, err);
     return rc;
 }
@@ -562,7 +563,7 @@ ramet_session_pull(struct ramet_session *session,
                            err);
     if (rc == RAMET_OK &&
         trailer.page_size != r.writer->pin.snapshot.page_size &&
-        atomic_load(&session->replica->head->header.high_water) != 0)
+        atomic_load(&session->replica->head->header.log.high_water) != 0)
         rc = ramet_wait_alone_as(r.writer, session, err);
     if (rc == RAMET_OK &&
         ramet_pull_keeps_schema(r.writer, point, &pages, page1))

@@ -57,8 +57,9 @@ static bool
 is_unknown(const struct verification *v, uint32_t pgno, uint64_t value)
 {
     return value == RAMET_PRESENCE_DAMAGED &&
-           pgno <= atomic_load(&v->replica->head->header.base_page_count) &&
-           ramet_index_peek(v->replica, pgno) == 0;
+           pgno <=
+               atomic_load(&v->replica->head->header.checkpoint.page_count) &&
+           ramet_entry_is_none(ramet_index_peek(v->replica, pgno));
 }
 
 /* A page of the base, with the base lock. */
@@ -81,15 +82,16 @@ static enum ramet_rc
 look_at_page(struct verification *v, uint32_t pgno, uint64_t value,
              struct ramet_err *err)
 {
-    const uint64_t entry = ramet_index_peek(v->replica, pgno);
+    const struct ramet_entry entry = ramet_index_peek(v->replica, pgno);
     bool bad = is_unknown(v, pgno, value);
     enum ramet_rc rc = RAMET_OK;
 
     if (!bad && ramet_is_page_in_base(v->replica, pgno, value))
         rc = check_in_base(v, pgno, value, &bad, err);
     else if (!bad)
-        return entry == 0 && ramet_presence_is_missing(value,
-                                                       v->replica->default_held)
+        return ramet_entry_is_none(entry) &&
+                       ramet_presence_is_missing(value,
+                                                 v->replica->default_held)
                    ? RAMET_OK
                    : add(&v->others, pgno, err);
     if (rc != RAMET_OK)
@@ -280,7 +282,7 @@ believe_page(struct verification *v, uint32_t pgno, bool is_clean,
              struct ramet_err *err)
 {
     struct ramet_index_header *const header = &v->replica->head->header;
-    uint64_t absent = atomic_load(&header->base_absent);
+    uint64_t absent = atomic_load(&header->base.absent);
     uint64_t value;
     enum ramet_rc rc = ramet_presence_read(v->replica, pgno, 1, &value, err);
 
@@ -294,9 +296,9 @@ believe_page(struct verification *v, uint32_t pgno, bool is_clean,
     value = ramet_presence_sum(pgno, v->page, v->page_size);
     if (absent == 0)
         return ramet_presence_write(v->replica, pgno, 1, &value, err);
-    rc = ramet_presence_begin(v->replica,
-                              (uint32_t)atomic_load(&header->base_page_count),
-                              &absent, err);
+    rc = ramet_presence_begin(
+        v->replica, (uint32_t)atomic_load(&header->checkpoint.page_count),
+        &absent, err);
     if (rc == RAMET_OK)
         rc = ramet_presence_write(v->replica, pgno, 1, &value, err);
     if (rc == RAMET_OK) {

@@ -86,7 +86,7 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
     if (rc == RAMET_OK &&
-        atomic_load(&header->supers) != atomic_load(&replica->seen_supers))
+        atomic_load(&header->all.supers) != atomic_load(&replica->seen_supers))
         ramet_super_sweep(replica, false);
     if (rc == RAMET_OK)
         rc = ramet_doubt_check(replica, err);
@@ -149,26 +149,25 @@ frame_for(struct ramet_session *session, uint32_t pgno, uint8_t **out_page,
           struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    const uint64_t entry = ramet_writeset_get(&session->writes, pgno);
-    uint64_t pos;
+    const struct ramet_entry entry = ramet_writeset_get(&session->writes, pgno);
+    struct ramet_pos pos;
     enum ramet_rc rc;
 
-    if (entry != 0)
+    if (!ramet_entry_is_none(entry))
         session->must_compare = true;
     if (ramet_entry_kind(entry) == RAMET_ENTRY_IMAGE &&
-        ramet_entry_pos(entry) >= session->buf_pos) {
-        *out_page =
-            session->buf +
-            (ramet_entry_pos(entry) - session->buf_pos) * RAMET_POS_UNIT +
-            RAMET_LOGFRAME_HEADER_SIZE;
+        !ramet_pos_before(ramet_entry_pos(entry), session->buf_pos)) {
+        *out_page = session->buf +
+                    ramet_pos_bytes(session->buf_pos, ramet_entry_pos(entry)) +
+                    RAMET_LOGFRAME_HEADER_SIZE;
         return RAMET_OK;
     }
     rc = ramet_record_add(session, pgno, RAMET_LOGFRAME_IMAGE, out_page, &pos,
                           err);
     if (rc == RAMET_OK)
-        rc = ramet_writeset_put(&session->writes, replica->os, replica->dir_fd,
-                                session->slot, pgno,
-                                ramet_entry_make(RAMET_ENTRY_IMAGE, pos), err);
+        rc = ramet_writeset_put(
+            &session->writes, replica->os, replica->dir_fd, session->slot, pgno,
+            ramet_entry_of_pos(RAMET_ENTRY_IMAGE, pos), err);
     if (rc == RAMET_OK && pgno > session->own_high)
         session->own_high = pgno;
     return rc;

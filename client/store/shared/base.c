@@ -173,7 +173,7 @@ unlock_natives(struct ramet_replica *replica)
 static bool
 is_marked(const struct ramet_replica *replica)
 {
-    return atomic_load_explicit(&replica->head->header.is_marked,
+    return atomic_load_explicit(&replica->head->header.base.is_marked,
                                 memory_order_acquire) != 0;
 }
 
@@ -182,7 +182,7 @@ static enum ramet_rc
 write_mark(struct ramet_replica *replica, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    const uint32_t token = (uint32_t)atomic_load(&header->mark_next);
+    const uint32_t token = (uint32_t)atomic_load(&header->base.mark_next);
     uint8_t mark[RAMET_TRUE_HEADER_SIZE];
     enum ramet_rc rc;
 
@@ -190,7 +190,7 @@ write_mark(struct ramet_replica *replica, struct ramet_err *err)
     rc = ramet_os_write_full(replica->os, replica->base_fd, mark, sizeof(mark),
                              0, replica->path, err);
     if (rc == RAMET_OK)
-        atomic_store(&header->mark_token, token);
+        atomic_store(&header->base.mark_token, token);
     return rc;
 }
 
@@ -203,7 +203,7 @@ sync_mark(struct ramet_replica *replica, struct ramet_err *err)
     if (result < 0)
         return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                               "sync %s", replica->path);
-    atomic_store(&replica->head->header.mark_synced, 1);
+    atomic_store(&replica->head->header.base.mark_synced, 1);
     return RAMET_OK;
 }
 
@@ -221,12 +221,12 @@ put_mark_on(struct ramet_replica *replica, struct ramet_err *err)
     unlock_natives(replica);
     /* Should the power take the mark, checksums tell that the base is ours; if
      * there are none, the mark has to last. */
-    if (rc == RAMET_OK && atomic_load(&header->is_unsummed) != 0)
+    if (rc == RAMET_OK && atomic_load(&header->base.is_unsummed) != 0)
         rc = sync_mark(replica, err);
     if (was_at_rest)
         ramet_base_rest(replica);
     if (rc == RAMET_OK)
-        atomic_store_explicit(&header->is_marked, 1, memory_order_release);
+        atomic_store_explicit(&header->base.is_marked, 1, memory_order_release);
     return rc;
 }
 
@@ -270,10 +270,11 @@ ramet_base_begin_mending(struct ramet_session *session, struct ramet_err *err)
     assert(ramet_may_write_base(replica));
     if (rc != RAMET_OK)
         return rc;
-    atomic_store(&header->was_written, 1);
-    if (atomic_load(&header->mark_token) != atomic_load(&header->mark_next))
+    atomic_store(&header->all.was_written, 1);
+    if (atomic_load(&header->base.mark_token) !=
+        atomic_load(&header->base.mark_next))
         rc = write_mark(replica, err);
-    if (rc == RAMET_OK && atomic_load(&header->mark_synced) == 0)
+    if (rc == RAMET_OK && atomic_load(&header->base.mark_synced) == 0)
         rc = sync_mark(replica, err);
     return rc;
 }
@@ -290,7 +291,7 @@ ramet_base_begin(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_base_begin_mending(session, err);
     if (rc == RAMET_OK) /* until it is at rest again */
-        atomic_store(&replica->head->header.seen_ctime, 0);
+        atomic_store(&replica->head->header.base.seen_ctime, 0);
     return rc;
 }
 
@@ -334,9 +335,9 @@ ramet_base_rest(struct ramet_replica *replica)
     assert(ramet_may_publish(replica) || ramet_may_write_base(replica));
     if (os->stat(os->ctx, replica->base_fd, &st) < 0)
         return; /* it stays unknown */
-    atomic_store(&header->seen_size, st.size_bytes);
-    atomic_store(&header->seen_mtime, (uint64_t)st.mtime_ns);
-    atomic_store(&header->seen_ctime, (uint64_t)st.ctime_ns);
+    atomic_store(&header->base.seen_size, st.size_bytes);
+    atomic_store(&header->base.seen_mtime, (uint64_t)st.mtime_ns);
+    atomic_store(&header->base.seen_ctime, (uint64_t)st.ctime_ns);
 }
 
 enum ramet_rc
@@ -347,7 +348,7 @@ ramet_base_write(struct ramet_replica *replica, uint32_t page_size,
 
     assert(ramet_may_write_base(replica));
     assert(pgno != 0);
-    assert(atomic_load(&replica->head->header.mark_synced) != 0);
+    assert(atomic_load(&replica->head->header.base.mark_synced) != 0);
     return ramet_os_write_full(
         replica->os, replica->base_fd, page + skip, page_size - skip,
         (uint64_t)(pgno - 1) * page_size + skip, replica->path, err);
@@ -363,7 +364,7 @@ ramet_base_punch(struct ramet_replica *replica, uint32_t page_size,
 
     assert(ramet_may_write_base(replica));
     assert(pgno != 0);
-    assert(atomic_load(&replica->head->header.mark_synced) != 0);
+    assert(atomic_load(&replica->head->header.base.mark_synced) != 0);
     if (os->punch(os->ctx, replica->base_fd,
                   (uint64_t)(pgno - 1) * page_size + skip,
                   page_size - skip) == 0)
@@ -378,7 +379,7 @@ ramet_base_header_get(struct ramet_replica *replica,
     uint64_t words[RAMET_BASE_HEADER_WORDS];
 
     for (unsigned i = 0; i < RAMET_BASE_HEADER_WORDS; i++)
-        words[i] = atomic_load_explicit(&replica->head->header.base_header[i],
+        words[i] = atomic_load_explicit(&replica->head->header.base.header[i],
                                         memory_order_relaxed);
     memcpy(out, words, RAMET_TRUE_HEADER_SIZE);
 }
@@ -392,7 +393,7 @@ ramet_base_header_set(struct ramet_replica *replica,
     assert(replica->is_private || ramet_may_write_base(replica));
     memcpy(words, in, RAMET_TRUE_HEADER_SIZE);
     for (unsigned i = 0; i < RAMET_BASE_HEADER_WORDS; i++)
-        atomic_store_explicit(&replica->head->header.base_header[i], words[i],
+        atomic_store_explicit(&replica->head->header.base.header[i], words[i],
                               memory_order_relaxed);
 }
 

@@ -270,7 +270,7 @@ static enum ramet_rc
 compare_all(struct comparison *c, struct ramet_err *err)
 {
     const struct ramet_index_header *const header = &c->replica->head->header;
-    uint64_t count = atomic_load(&header->base_page_count);
+    uint64_t count = atomic_load(&header->checkpoint.page_count);
     struct ramet_published newest;
     uint32_t at_once = CHUNK_BYTES / c->page_size;
     enum ramet_rc rc = RAMET_OK;
@@ -301,7 +301,7 @@ is_anything_right(const struct ramet_replica *replica)
 
     ramet_index_newest(replica, &newest);
     return newest.snapshot.lsn == 0 && ramet_log_is_empty(replica) &&
-           atomic_load(&replica->head->header.is_marked) == 0;
+           atomic_load(&replica->head->header.base.is_marked) == 0;
 }
 
 static enum ramet_rc
@@ -356,7 +356,8 @@ ramet_base_compare(struct ramet_replica *replica,
 
     if (!look->has_happened)
         return RAMET_OK;
-    c.page_size = (uint32_t)atomic_load(&replica->head->header.base_page_size);
+    c.page_size =
+        (uint32_t)atomic_load(&replica->head->header.checkpoint.page_size);
     if (c.page_size == 0)
         return RAMET_OK;
     c.bytes = ramet_alloc(CHUNK_BYTES);
@@ -376,16 +377,16 @@ look_again(const struct ramet_replica *replica, struct ramet_base_look *out)
 {
     const struct ramet_os *const os = replica->os;
     const struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t ctime = atomic_load(&header->seen_ctime);
+    const uint64_t ctime = atomic_load(&header->base.seen_ctime);
 
     memset(out, 0, sizeof(*out));
-    out->form = atomic_load(&header->is_marked) != 0 ? RAMET_BASE_MARKED
-                                                     : RAMET_BASE_CLEAN;
+    out->form = atomic_load(&header->base.is_marked) != 0 ? RAMET_BASE_MARKED
+                                                          : RAMET_BASE_CLEAN;
     if (ctime == 0 || os->stat(os->ctx, replica->base_fd, &out->st) < 0)
         return false;
     out->is_strict =
-        out->st.size_bytes != atomic_load(&header->seen_size) ||
-        (uint64_t)out->st.mtime_ns != atomic_load(&header->seen_mtime);
+        out->st.size_bytes != atomic_load(&header->base.seen_size) ||
+        (uint64_t)out->st.mtime_ns != atomic_load(&header->base.seen_mtime);
     out->has_happened = out->is_strict || (uint64_t)out->st.ctime_ns != ctime;
     return out->has_happened;
 }

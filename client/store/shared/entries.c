@@ -17,11 +17,11 @@
 #include "core/alloc.h"
 
 static enum ramet_rc
-take_entry(const struct ramet_replica *replica, uint64_t entry, uint64_t *out,
-           struct ramet_err *err)
+take_entry(const struct ramet_replica *replica, struct ramet_entry entry,
+           struct ramet_entry *out, struct ramet_err *err)
 {
     *out = entry;
-    return entry != RAMET_ENTRY_UNSEEN
+    return !ramet_entry_same(entry, RAMET_ENTRY_UNSEEN)
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
                             replica->path);
@@ -34,7 +34,7 @@ load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     const uint32_t first = (pgno - 1) / RAMET_LOAD_BLOCK * RAMET_LOAD_BLOCK + 1;
     const uint64_t in_base =
-        atomic_load(&replica->head->header.base_page_count);
+        atomic_load(&replica->head->header.checkpoint.page_count);
     uint64_t *values;
     enum ramet_rc rc = ramet_index_reserve(replica, pgno, err);
 
@@ -59,7 +59,7 @@ load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
             continue;
         atomic_compare_exchange_strong_explicit(
             ramet_index_slot(replica, (uint32_t)page), &none,
-            ramet_entry_make(kind, 0), memory_order_acq_rel,
+            ramet_entry_of_stamp(kind, 0).raw, memory_order_acq_rel,
             memory_order_relaxed);
     }
     ramet_free(values);
@@ -68,20 +68,20 @@ load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
 
 enum ramet_rc
 ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
-                        uint64_t *out_entry, struct ramet_err *err)
+                        struct ramet_entry *out_entry, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    uint64_t entry = ramet_index_known(replica, pgno);
+    struct ramet_entry entry = ramet_index_known(replica, pgno);
     enum ramet_rc rc;
 
     assert(ramet_may_read_base(replica));
     assert(pgno != 0);
-    if (entry == 0) {
+    if (ramet_entry_is_none(entry)) {
         rc = load_block(session, pgno, err);
         if (rc != RAMET_OK)
             return rc;
         entry = ramet_index_peek(replica, pgno);
-        if (entry == 0)
+        if (ramet_entry_is_none(entry))
             return RAMET_FAIL(err, RAMET_ECORRUPT,
                               "%s: whether page %u is here can't be told: "
                               "%s-ramet/presence is damaged; 'ramet verify' "
@@ -93,13 +93,13 @@ ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
 
 enum ramet_rc
 ramet_index_load(struct ramet_session *session, uint32_t pgno,
-                 uint64_t *out_entry, struct ramet_err *err)
+                 struct ramet_entry *out_entry, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    uint64_t entry = ramet_index_known(replica, pgno);
+    struct ramet_entry entry = ramet_index_known(replica, pgno);
     enum ramet_rc rc;
 
-    if (entry != 0)
+    if (!ramet_entry_is_none(entry))
         return take_entry(replica, entry, out_entry, err);
     if (replica->is_private) /* nobody else is here to shut out */
         return ramet_index_load_locked(session, pgno, out_entry, err);

@@ -11,10 +11,10 @@
 /* The raw entry, loading it if need be. RAMET_ENTRY_NONE never comes back. */
 RAMET_NODISCARD enum ramet_rc
 ramet_index_load(struct ramet_session *session, uint32_t pgno,
-                 uint64_t *out_entry, struct ramet_err *err);
+                 struct ramet_entry *out_entry, struct ramet_err *err);
 /* As above; the base lock is held already. */
 RAMET_NODISCARD enum ramet_rc
 ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
-                        uint64_t *out_entry, struct ramet_err *err);
+                        struct ramet_entry *out_entry, struct ramet_err *err);
 
 #endif

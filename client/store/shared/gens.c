@@ -226,10 +226,10 @@ is_retired(const struct ramet_replica *replica, const struct ramet_gen *gen)
 {
     const struct ramet_index_header *const header = &replica->head->header;
 
-    return gen->gen < atomic_load(gen->type == RAMET_GEN_LOG ? &header->oldest
-                                  : gen->type == RAMET_GEN_FILL
-                                      ? &header->fill_oldest
-                                      : &header->past_oldest);
+    return gen->gen <
+           atomic_load(gen->type == RAMET_GEN_LOG ? &header->checkpoint.oldest
+                       : gen->type == RAMET_GEN_FILL ? &header->fill.oldest
+                                                     : &header->past.oldest);
 }
 
 static void
@@ -271,8 +271,9 @@ trim(struct ramet_replica *replica, bool all_past)
     uint64_t era;
 
     ramet_mutex_lock(&replica->mutex);
-    atomic_store(&replica->seen_oldest, atomic_load(&header->oldest));
-    atomic_store(&replica->seen_fill_oldest, atomic_load(&header->fill_oldest));
+    atomic_store(&replica->seen_oldest,
+                 atomic_load(&header->checkpoint.oldest));
+    atomic_store(&replica->seen_fill_oldest, atomic_load(&header->fill.oldest));
     era = atomic_load(&replica->era);
     unlink_retired(replica, all_past, era);
     atomic_fetch_add(&replica->era, 1); /* invariant (2) */
@@ -351,7 +352,7 @@ static enum ramet_rc
 link_ahead(struct ramet_replica *replica, uint64_t gen, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    _Atomic uint64_t *const named = &replica->head->header.named_gen;
+    _Atomic uint64_t *const named = &replica->head->header.all.named_gen;
     bool is_next;
     char name[32];
     int result;

@@ -42,8 +42,8 @@ ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most)
 {
     struct ramet_replica *const replica = session->replica;
     const uint64_t in_base =
-        atomic_load(&replica->head->header.base_page_count);
-    uint64_t entries[AT_ONCE];
+        atomic_load(&replica->head->header.checkpoint.page_count);
+    struct ramet_entry entries[AT_ONCE];
     uint32_t count = 0;
     uint32_t hole;
 
@@ -62,7 +62,8 @@ ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most)
         ramet_base_hole(replica, session->pin.snapshot.page_size, pgno, count);
     atomic_thread_fence(memory_order_acquire);
     for (uint32_t i = 0; i < hole; i++)
-        if (ramet_index_known(replica, pgno + i) != entries[i]) /* (1) */
+        if (!ramet_entry_same(ramet_index_known(replica, pgno + i),
+                              entries[i])) /* (1) */
             return i;
     return hole;
 }

@@ -33,7 +33,7 @@
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
-     sizeof(struct ramet_published) << 16 | 6)
+     sizeof(struct ramet_published) << 16 | 7)
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 
@@ -113,7 +113,7 @@ ramet_index_condemned(const struct ramet_replica *replica)
 {
     /* What an index of another layout has there is the word of no record. */
     return read_word(replica,
-                     offsetof(struct ramet_index_head, header.condemned));
+                     offsetof(struct ramet_index_head, header.log.condemned));
 }
 
 int64_t
@@ -121,7 +121,7 @@ ramet_index_seen_ctime(const struct ramet_replica *replica)
 {
     /* ... and no time at which anything happened. */
     return (int64_t)read_word(
-        replica, offsetof(struct ramet_index_head, header.seen_ctime));
+        replica, offsetof(struct ramet_index_head, header.base.seen_ctime));
 }
 
 static bool
@@ -163,8 +163,8 @@ begin_head(struct ramet_replica *replica, bool is_new)
     begun.layout = LAYOUT;
     memcpy(begun.base_id, replica->base_id.bytes, RAMET_ID_SIZE);
     if (is_head_right(replica)) {
-        atomic_init(&begun.condemned, atomic_load(&header->condemned));
-        atomic_init(&begun.supers, atomic_load(&header->supers));
+        atomic_init(&begun.log.condemned, atomic_load(&header->log.condemned));
+        atomic_init(&begun.all.supers, atomic_load(&header->all.supers));
     }
     memcpy((void *)header, (const void *)&begun, sizeof(begun));
     if (!is_new)
@@ -200,7 +200,7 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
     }
     *out_seen_ctime =
         is_head_right(replica)
-            ? (int64_t)atomic_load(&replica->head->header.seen_ctime)
+            ? (int64_t)atomic_load(&replica->head->header.base.seen_ctime)
             : 0;
     begin_head(replica, is_new);
     *out_fd = fd;
@@ -351,11 +351,11 @@ ramet_index_newest(const struct ramet_replica *replica,
 
     for (;;) { /* invariant (3) */
         const uint64_t number =
-            atomic_load_explicit(&header->newest, memory_order_acquire);
+            atomic_load_explicit(&header->log.newest, memory_order_acquire);
 
         ramet_index_copy(replica, number, out);
         atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&header->newest, memory_order_relaxed) -
+        if (atomic_load_explicit(&header->log.newest, memory_order_relaxed) -
                 number <
             RAMET_RING_SLOTS / 2)
             return number;
@@ -368,7 +368,7 @@ ramet_index_publish(struct ramet_replica *replica,
 {
     struct ramet_index_header *const header = &replica->head->header;
     const uint64_t number =
-        atomic_load_explicit(&header->newest, memory_order_relaxed) + 1;
+        atomic_load_explicit(&header->log.newest, memory_order_relaxed) + 1;
     _Atomic uint64_t *const slot =
         replica->head->ring[number % RAMET_RING_SLOTS];
     /* Whoever sees a word of this slot sees that its old number is past. */
@@ -380,20 +380,20 @@ ramet_index_publish(struct ramet_replica *replica,
         memcpy(&word, (const uint8_t *)next + i * 8, 8);
         atomic_store_explicit(&slot[i], word, memory_order_relaxed);
     }
-    atomic_store_explicit(&header->newest, number, memory_order_release);
+    atomic_store_explicit(&header->log.newest, number, memory_order_release);
 }
 
 bool
 ramet_log_is_empty(const struct ramet_replica *replica)
 {
     const struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t pos = atomic_load(&header->write_pos);
+    const struct ramet_pos pos = ramet_pos_load(&header->log.write_pos);
 
-    return ramet_pos_gen(pos) == atomic_load(&header->oldest) &&
+    return ramet_pos_gen(pos) == atomic_load(&header->checkpoint.oldest) &&
            ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE &&
-           ramet_pos_gen(atomic_load(&header->fill_pos)) ==
-               atomic_load(&header->fill_oldest) &&
-           ramet_pos_offset(atomic_load(&header->fill_pos)) ==
+           ramet_pos_gen(ramet_pos_load(&header->fill.pos)) ==
+               atomic_load(&header->fill.oldest) &&
+           ramet_pos_offset(ramet_pos_load(&header->fill.pos)) ==
                RAMET_GEN_HEADER_SIZE;
 }
 
@@ -413,16 +413,17 @@ ramet_index_raise(_Atomic uint64_t *word, uint64_t value)
 void
 ramet_index_uncount_absent(struct ramet_replica *replica)
 {
-    _Atomic uint64_t *const count = &replica->head->header.absent_now;
+    _Atomic uint64_t *const count = &replica->head->header.all.absent_now;
 
     if (atomic_load_explicit(count, memory_order_relaxed) != 0)
         atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
 }
 
 static void
-count_absent(struct ramet_replica *replica, uint64_t before, uint64_t after)
+count_absent(struct ramet_replica *replica, struct ramet_entry before,
+             struct ramet_entry after)
 {
-    _Atomic uint64_t *const count = &replica->head->header.absent_now;
+    _Atomic uint64_t *const count = &replica->head->header.all.absent_now;
     const bool was = ramet_entry_is_absent(before);
     const bool is = ramet_entry_is_absent(after);
 
@@ -435,30 +436,35 @@ count_absent(struct ramet_replica *replica, uint64_t before, uint64_t after)
 }
 
 void
-ramet_index_set(struct ramet_replica *replica, uint32_t pgno, uint64_t entry)
+ramet_index_set(struct ramet_replica *replica, uint32_t pgno,
+                struct ramet_entry entry)
 {
     _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
 
-    assert(slot != NULL && entry != 0);
+    assert(slot != NULL && !ramet_entry_is_none(entry));
     count_absent(replica,
-                 atomic_exchange_explicit(slot, entry, memory_order_acq_rel),
+                 (struct ramet_entry){atomic_exchange_explicit(
+                     slot, entry.raw, memory_order_acq_rel)},
                  entry);
 }
 
 bool
 ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
-                 uint64_t expected, uint64_t entry)
+                 struct ramet_entry expected, struct ramet_entry entry)
 {
     _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
-    uint64_t seen = expected;
+    uint64_t seen = expected.raw;
 
-    assert(slot != NULL && entry != 0);
-    if (!atomic_compare_exchange_strong_explicit(
-            slot, &seen, entry, memory_order_acq_rel, memory_order_relaxed)) {
+    assert(slot != NULL && !ramet_entry_is_none(entry));
+    if (!atomic_compare_exchange_strong_explicit(slot, &seen, entry.raw,
+                                                 memory_order_acq_rel,
+                                                 memory_order_relaxed)) {
         /* What was never loaded stands for its default. */
-        if (seen != 0 || expected != ramet_index_default(replica, pgno) ||
-            !atomic_compare_exchange_strong_explicit(
-                slot, &seen, entry, memory_order_acq_rel, memory_order_relaxed))
+        if (seen != 0 ||
+            !ramet_entry_same(expected, ramet_index_default(replica, pgno)) ||
+            !atomic_compare_exchange_strong_explicit(slot, &seen, entry.raw,
+                                                     memory_order_acq_rel,
+                                                     memory_order_relaxed))
             return false;
     }
     count_absent(replica, expected, entry);
@@ -466,16 +472,17 @@ ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
 }
 
 /* No room for it yet, or no memory: of the second nothing may be concluded. */
-uint64_t
+struct ramet_entry
 ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno)
 {
     _Atomic uint64_t *slot;
 
     if (!ramet_index_has_room(replica, ramet_index_place(pgno)))
-        return 0;
+        return RAMET_NO_ENTRY;
     slot = ramet_index_slot(replica, pgno);
     return slot == NULL ? RAMET_ENTRY_UNSEEN
-                        : atomic_load_explicit(slot, memory_order_acquire);
+                        : (struct ramet_entry){
+                              atomic_load_explicit(slot, memory_order_acquire)};
 }
 
 /* ---- pins ---------------------------------------------------------------- */
@@ -503,28 +510,26 @@ ramet_index_begin(struct ramet_replica *replica,
     first.snapshot.pages_seq = first.snapshot.schema_seq = s->seq;
     first.sum = state->fold.record_sum;
     first.lsn_time_ms = state->fold.lsn_time_ms;
-    atomic_store(&header->oldest, state->oldest_gen);
-    atomic_store(&header->fill_oldest, state->oldest_fill);
-    atomic_store(&header->fill_pos,
-                 ramet_pos_make(state->oldest_fill, RAMET_GEN_HEADER_SIZE));
-    atomic_store(
-        &header->write_pos,
-        ramet_pos_gen(s->tail) >= state->oldest_gen
-            ? s->tail
-            : ramet_pos_make(state->oldest_gen, RAMET_GEN_HEADER_SIZE));
-    atomic_store(&header->past_pos, ramet_pos_make(1, RAMET_GEN_HEADER_SIZE));
-    atomic_store(&header->past_oldest, 1);
-    atomic_store(&header->stamp, 1);
-    atomic_store(&header->base_page_count, state->base_page_count);
-    atomic_store(&header->base_page_size, state->base_page_size);
-    atomic_store(&header->is_unsummed, state->is_unsummed);
-    atomic_store(&header->base_absent, state->base_absent);
-    atomic_store(&header->absent_now, state->base_absent);
-    atomic_store(&header->high_water, s->page_count > state->base_page_count
-                                          ? s->page_count
-                                          : state->base_page_count);
-    atomic_store(&header->lsn_tail, s->tail);
-    atomic_store(&header->mark_next, state->mark_next);
+    atomic_store(&header->checkpoint.oldest, state->oldest_gen);
+    atomic_store(&header->fill.oldest, state->oldest_fill);
+    ramet_pos_store(&header->fill.pos, ramet_pos_first(state->oldest_fill));
+    ramet_pos_store(&header->log.write_pos,
+                    ramet_pos_gen(s->tail) >= state->oldest_gen
+                        ? s->tail
+                        : ramet_pos_first(state->oldest_gen));
+    ramet_pos_store(&header->past.pos, ramet_pos_first(1));
+    atomic_store(&header->past.oldest, 1);
+    atomic_store(&header->base.stamp, 1);
+    atomic_store(&header->checkpoint.page_count, state->base_page_count);
+    atomic_store(&header->checkpoint.page_size, state->base_page_size);
+    atomic_store(&header->base.is_unsummed, state->is_unsummed);
+    atomic_store(&header->base.absent, state->base_absent);
+    atomic_store(&header->all.absent_now, state->base_absent);
+    atomic_store(&header->log.high_water, s->page_count > state->base_page_count
+                                              ? s->page_count
+                                              : state->base_page_count);
+    ramet_pos_store(&header->log.lsn_tail, s->tail);
+    atomic_store(&header->base.mark_next, state->mark_next);
     ramet_base_header_set(replica, s->header);
     ramet_index_publish(replica, &first);
 }

@@ -1,8 +1,7 @@
 /*
  * index.h - the shared index: page -> where its newest version is.
  *
- * Words are atomics; who may store which is said beside each: W the holder of
- * the write lock, B of the base lock, C of the checkpoint lock (with B), * anybody.
+ * Words are atomics, in groups by who may store them.
  *
  * Layer: client, store/shared.
  */
@@ -11,6 +10,7 @@
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "client/store/format/logfile.h"
 #include "client/store/shared/replica.h"
@@ -32,73 +32,102 @@ void ramet_index_begin(struct ramet_replica *replica,
 #define RAMET_LOAD_BLOCK 4096u      /* entries loaded from presence at a time */
 #define RAMET_BASE_HEADER_WORDS 13u /* 100 bytes and four of padding */
 
-/* Who stores: W the holder of the write lock, B of the base lock, C of the
- * checkpoint lock (with B), * anybody. */
+/* Words that sessions of all processes share, in groups by who may store them;
+ * everybody reads. */
 struct ramet_index_header {
     uint8_t magic[8];
     uint64_t layout; /* of this struct; another build must not map it */
     uint8_t base_id[16];
     uint64_t base_device, base_inode;
-    _Alignas(64) _Atomic uint64_t newest; /* W: number of the newest snapshot */
-    _Atomic uint64_t prepared;  /* W: start of a record that may be complete */
-    _Atomic uint64_t condemned; /* W: void word of one that counts no more, and
-                                   may be without it on disk; see void.c */
-    _Atomic uint64_t gate;      /* *: 1 + the slot that shut the gate */
-    _Atomic uint64_t target;    /* C: no pin below it is valid */
-    _Atomic uint64_t oldest;    /* C: oldest log generation not in the base */
-    _Atomic uint64_t fill_oldest; /* B */
-    _Atomic uint64_t is_marked;   /* W/B: the base bears the replica mark */
-    _Alignas(64) _Atomic uint64_t write_pos; /* W: the next record's place */
-    _Atomic uint64_t high_water;             /* W: highest page that ever was */
-    _Atomic uint64_t synced;      /* *: the log is on disk up to there */
-    _Atomic uint64_t sync_failed; /* *: what is past `synced` may be lost though
-                                     a later sync succeeds */
-    _Atomic uint64_t named_gen;   /* *: directory entries synced up to it */
-    _Atomic uint64_t lsn_tail; /* W: tail of the newest record with a new LSN */
-    _Atomic uint64_t doubt;    /* W: start of a record in doubt; see doubt.c */
-    _Alignas(64) _Atomic uint64_t fill_pos; /* B: the next fill's place */
-    _Atomic uint64_t fill_seen;   /* *: bytes of that file that a checkpoint was
-                                   over, and left there */
-    _Atomic uint64_t stamp;       /* B: of base entries */
-    _Atomic uint64_t base_absent; /* B: 0: entries 0 mean held */
-    _Atomic uint64_t is_recounting; /* B: presence was changed, base_absent may
-                                       not be yet */
-    _Atomic uint64_t base_page_count; /* C */
-    _Atomic uint64_t base_page_size;  /* C */
-    _Atomic uint64_t is_unsummed;     /* B: see sums.h */
-    _Atomic uint64_t mark_synced;     /* B */
-    _Atomic uint64_t mark_token;      /* B: that the base bears */
-    _Atomic uint64_t mark_next;       /* B: see base_check.h */
-    /* B: what the base's inode said when we were last done with it; all 0: we
-     * may be at it. */
-    _Atomic uint64_t seen_size, seen_mtime, seen_ctime;
-    _Atomic uint64_t was_written; /* *: something since the clean state */
-    /* *: super-journals beside the base, of those who live or died; outlives
-     * them. */
-    _Atomic uint64_t supers;
-    _Atomic uint64_t absent_now; /* *: about so many pages are absent */
-    _Atomic uint64_t slot_hint;  /* *: slots ever used */
-    /* *: until then (monotonic ns) the write lock may be held briefly. */
-    _Atomic uint64_t brief_until;
-    /* C: what past.c keeps. Snapshots before `past_tail` look there. */
-    _Atomic uint64_t past_tail;
-    _Atomic uint64_t past_pos;    /* the next frame's place */
-    _Atomic uint64_t past_oldest; /* generation */
-    _Atomic uint64_t past_size;   /* bytes, about */
-    _Atomic uint64_t past_packed; /* ... when last only what counts was there */
-    /* B: the true first 100 bytes of the base's page 1, if it is held. */
-    _Atomic uint64_t base_header[RAMET_BASE_HEADER_WORDS];
+    /* The holder of the write lock. */
+    struct {
+        _Alignas(64) _Atomic uint64_t newest; /* number of that snapshot */
+        struct ramet_pos_word prepared;       /* start of a record that may be
+                                           complete, or none */
+        _Atomic uint64_t condemned; /* void word of a record that counts no
+                                       more, and may be without it on disk; see
+                                       void.c */
+        struct ramet_pos_word
+            doubt; /* start of a record in doubt; see doubt.c */
+        struct ramet_pos_word write_pos; /* the next record's place */
+        struct ramet_pos_word lsn_tail;  /* of the newest with a new LSN */
+        _Atomic uint64_t high_water;     /* highest page that ever was */
+    } log;
+    /* The holder of the checkpoint lock. */
+    struct {
+        _Alignas(64) struct ramet_pos_word target; /* no pin before it is valid;
+                                                      letgo.c raises it, too */
+        /* With the base lock, too: */
+        _Atomic uint64_t oldest; /* log generation that is not in the base */
+        _Atomic uint64_t page_count; /* of the base */
+        _Atomic uint64_t page_size;
+    } checkpoint;
+    /* The holder of the checkpoint lock: what past.c keeps. */
+    struct {
+        struct ramet_pos_word tail; /* snapshots before it look there */
+        struct ramet_pos_word pos;  /* the next frame's place */
+        _Atomic uint64_t oldest;    /* generation */
+        _Atomic uint64_t size;      /* bytes, about */
+        _Atomic uint64_t packed; /* ... when last only what counts was there */
+    } past;
+    /* The holder of the base lock. */
+    struct {
+        _Alignas(64) struct ramet_pos_word pos; /* the next frame's place */
+        _Atomic uint64_t oldest;                /* generation */
+    } fill;
+    /* The holder of the base lock; those of the mark also who has the mark lock. */
+    struct {
+        _Alignas(64) _Atomic uint64_t stamp; /* of entries; any grows it */
+        _Atomic uint64_t absent;        /* 0: entries that are none mean held */
+        _Atomic uint64_t is_recounting; /* presence was changed, `absent` may
+                                           not be yet */
+        _Atomic uint64_t is_unsummed;   /* see sums.h */
+        _Atomic uint64_t is_marked;     /* the base bears the replica mark */
+        _Atomic uint64_t mark_synced;
+        _Atomic uint64_t mark_token; /* that the base bears */
+        _Atomic uint64_t mark_next;  /* see base_check.h */
+        /* What its inode said when we were last done with it; all 0: we may be
+         * at it. */
+        _Atomic uint64_t seen_size, seen_mtime, seen_ctime;
+        /* The true first 100 bytes of its page 1, if that is held. */
+        _Atomic uint64_t header[RAMET_BASE_HEADER_WORDS];
+    } base;
+    /* A session with a slot, where nobody alive has it. */
+    struct {
+        _Alignas(64) _Atomic uint64_t shut_by; /* 1 + slot; 0: it is open */
+    } gate;
+    /* Anybody. */
+    struct {
+        _Alignas(64) struct ramet_pos_word synced; /* the log is on disk up to
+                                                      there */
+        _Atomic uint64_t sync_failed; /* what is past `synced` may be lost
+                                         though a later sync succeeds */
+        _Atomic uint64_t named_gen;   /* directory entries synced up to it */
+        _Atomic uint64_t fill_seen;   /* bytes of that file that a checkpoint
+                                         was over, and left there */
+        _Atomic uint64_t was_written; /* something since the clean state */
+        _Atomic uint64_t supers; /* super-journals beside the base, of those who
+                                    live or died; outlives them */
+        _Atomic uint64_t absent_now; /* about so many pages are absent */
+        _Atomic uint64_t slot_hint;  /* slots ever used */
+        /* Until then (monotonic ns) the write lock may be held briefly. */
+        _Atomic uint64_t brief_until;
+    } all;
 };
 
+/* Where an older build left it, too: it outlives those who map it. */
+static_assert(offsetof(struct ramet_index_header, log.condemned) == 80,
+              "the third word of the log's");
+
 struct ramet_index_pin {
-    _Alignas(64) _Atomic uint64_t tail; /* 0: none */
+    _Alignas(64) struct ramet_pos_word tail; /* none: not pinned */
 };
 
 struct ramet_index_head {
     struct ramet_index_header header;
     _Alignas(4096) _Atomic uint64_t ring[RAMET_RING_SLOTS][RAMET_RING_WORDS];
     struct ramet_index_pin pins[RAMET_PIN_SLOTS];
-    /* *: which blocks of entries have disk blocks behind them. */
+    /* Which blocks of entries have disk blocks behind them; anybody. */
     _Atomic uint64_t blocks[RAMET_BLOCK_WORDS];
 };
 
@@ -153,13 +182,19 @@ bool ramet_log_is_empty(const struct ramet_replica *replica);
 void ramet_index_publish(struct ramet_replica *replica,
                          const struct ramet_published *next);
 /* Set an entry for which there is room; keeps the count of absent pages. */
-void
-ramet_index_set(struct ramet_replica *replica, uint32_t pgno, uint64_t entry);
+void ramet_index_set(struct ramet_replica *replica, uint32_t pgno,
+                     struct ramet_entry entry);
 bool ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
-                      uint64_t expected, uint64_t entry);
+                      struct ramet_entry expected, struct ramet_entry entry);
 /* One page less of those that are absent. */
 void ramet_index_uncount_absent(struct ramet_replica *replica);
+/* Words that only grow. */
 void ramet_index_raise(_Atomic uint64_t *word, uint64_t value);
+static inline void
+ramet_pos_raise(struct ramet_pos_word *word, struct ramet_pos pos)
+{
+    ramet_index_raise(&word->raw, pos.raw);
+}
 
 /* Entries, and where pages' pasts are, take turns chunk by chunk, so that the
  * file is no longer than its pages need. */
@@ -209,38 +244,42 @@ ramet_index_slot(struct ramet_replica *replica, uint32_t pgno)
     return ramet_index_slot_at(replica, ramet_index_place(pgno));
 }
 
-uint64_t ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno);
+struct ramet_entry
+ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno);
 
 /* The entry as it stands, not loaded; RAMET_ENTRY_UNSEEN if it can't be had. */
-static inline uint64_t
+static inline struct ramet_entry
 ramet_index_peek(struct ramet_replica *replica, uint32_t pgno)
 {
     _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
 
     return slot == NULL ? ramet_index_peek_again(replica, pgno)
-                        : atomic_load_explicit(slot, memory_order_acquire);
+                        : (struct ramet_entry){
+                              atomic_load_explicit(slot, memory_order_acquire)};
 }
 
 /* What a page that nobody loaded is, where no page of the base is absent. */
-static inline uint64_t
+static inline struct ramet_entry
 ramet_index_default(struct ramet_replica *replica, uint32_t pgno)
 {
-    return ramet_entry_make(
-        pgno <= atomic_load_explicit(&replica->head->header.base_page_count,
-                                     memory_order_relaxed)
+    return ramet_entry_of_stamp(
+        pgno <= atomic_load_explicit(
+                    &replica->head->header.checkpoint.page_count,
+                    memory_order_relaxed)
             ? RAMET_ENTRY_HELD
             : RAMET_ENTRY_ZERO,
         0);
 }
 
 /* The entry, where it can be told without a look into presence; else 0. */
-static inline uint64_t
+static inline struct ramet_entry
 ramet_index_known(struct ramet_replica *replica, uint32_t pgno)
 {
-    const uint64_t entry = ramet_index_peek(replica, pgno);
+    const struct ramet_entry entry = ramet_index_peek(replica, pgno);
 
-    if (entry != 0 || atomic_load_explicit(&replica->head->header.base_absent,
-                                           memory_order_acquire) != 0)
+    if (!ramet_entry_is_none(entry) ||
+        atomic_load_explicit(&replica->head->header.base.absent,
+                             memory_order_acquire) != 0)
         return entry;
     return ramet_index_default(replica, pgno);
 }
@@ -248,13 +287,13 @@ ramet_index_known(struct ramet_replica *replica, uint32_t pgno)
 static inline bool
 ramet_is_in_doubt(const struct ramet_replica *replica)
 {
-    return atomic_load(&replica->head->header.doubt) != 0;
+    return !ramet_pos_is_none(ramet_pos_load(&replica->head->header.log.doubt));
 }
 
 static inline bool
 ramet_is_unsummed(const struct ramet_replica *replica)
 {
-    return atomic_load_explicit(&replica->head->header.is_unsummed,
+    return atomic_load_explicit(&replica->head->header.base.is_unsummed,
                                 memory_order_relaxed) != 0;
 }
 

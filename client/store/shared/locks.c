@@ -142,7 +142,7 @@ ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    _Atomic uint64_t *const until = &replica->head->header.brief_until;
+    _Atomic uint64_t *const until = &replica->head->header.all.brief_until;
     const uint64_t give_up_at =
         os->mono_ns(os->ctx) + wait_ms * UINT64_C(1000000);
     uint64_t pause_us = POLL_FIRST_US;
@@ -173,7 +173,7 @@ ramet_write_unlock_briefly(struct ramet_session *session)
     struct ramet_replica *const replica = session->replica;
 
     ramet_unlock(session, RAMET_LOCK_WRITE);
-    atomic_store(&replica->head->header.brief_until, 0);
+    atomic_store(&replica->head->header.all.brief_until, 0);
 }
 
 enum ramet_rc
@@ -181,7 +181,8 @@ ramet_write_lock(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    const _Atomic uint64_t *const until = &replica->head->header.brief_until;
+    const _Atomic uint64_t *const until =
+        &replica->head->header.all.brief_until;
     uint64_t pause_us = POLL_FIRST_US;
 
     for (;;) {

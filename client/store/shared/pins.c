@@ -24,23 +24,24 @@ clear_if_dead(struct ramet_session *session, uint32_t slot)
     if (os->lock(os->ctx, session->lock_fd, RAMET_LOCK_SLOTS + slot, 1,
                  RAMET_LOCK_EXCLUSIVE) != 0)
         return false;
-    atomic_store(&replica->head->pins[slot].tail, 0);
+    ramet_pos_store(&replica->head->pins[slot].tail, RAMET_NO_POS);
     ramet_lock_drop(os, session->lock_fd, RAMET_LOCK_SLOTS + slot);
     return true;
 }
 
-uint64_t
-ramet_index_least_pin(struct ramet_session *session, uint64_t from)
+struct ramet_pos
+ramet_index_least_pin(struct ramet_session *session, struct ramet_pos from)
 {
     struct ramet_index_head *const head = session->replica->head;
-    const uint64_t used = atomic_load(&head->header.slot_hint);
-    uint64_t least = UINT64_MAX;
+    const uint64_t used = atomic_load(&head->header.all.slot_hint);
+    struct ramet_pos least = RAMET_POS_MAX;
 
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < used && i < RAMET_PIN_SLOTS; i++) {
-        const uint64_t tail = atomic_load(&head->pins[i].tail);
+        const struct ramet_pos tail = ramet_pos_load(&head->pins[i].tail);
 
-        if (tail != 0 && tail >= from && tail < least && i != session->slot &&
+        if (!ramet_pos_is_none(tail) && !ramet_pos_before(tail, from) &&
+            ramet_pos_before(tail, least) && i != session->slot &&
             !clear_if_dead(session, i))
             least = tail;
     }
@@ -48,13 +49,13 @@ ramet_index_least_pin(struct ramet_session *session, uint64_t from)
 }
 
 static unsigned
-add_tail(uint64_t tail, uint64_t *tails, unsigned count)
+add_tail(struct ramet_pos tail, struct ramet_pos *tails, unsigned count)
 {
     unsigned at = count;
 
-    while (at > 0 && tails[at - 1] < tail)
+    while (at > 0 && ramet_pos_before(tails[at - 1], tail))
         at--;
-    if (at > 0 && tails[at - 1] == tail)
+    if (at > 0 && ramet_pos_same(tails[at - 1], tail))
         return count;
     memmove(tails + at + 1, tails + at, (count - at) * sizeof(*tails));
     tails[at] = tail;
@@ -62,21 +63,22 @@ add_tail(uint64_t tail, uint64_t *tails, unsigned count)
 }
 
 unsigned
-ramet_index_pins(struct ramet_session *session, uint64_t below,
-                 uint64_t *out_tails)
+ramet_index_pins(struct ramet_session *session, struct ramet_pos below,
+                 struct ramet_pos *out_tails)
 {
     struct ramet_index_head *const head = session->replica->head;
-    const uint64_t used = atomic_load(&head->header.slot_hint);
+    const uint64_t used = atomic_load(&head->header.all.slot_hint);
     unsigned count = 0;
 
-    if (session->is_pinned && session->pin.snapshot.tail < below)
+    if (session->is_pinned &&
+        ramet_pos_before(session->pin.snapshot.tail, below))
         count = add_tail(session->pin.snapshot.tail, out_tails, count);
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < used && i < RAMET_PIN_SLOTS; i++) {
-        const uint64_t tail = atomic_load(&head->pins[i].tail);
+        const struct ramet_pos tail = ramet_pos_load(&head->pins[i].tail);
 
-        if (tail != 0 && tail < below && i != session->slot &&
-            !clear_if_dead(session, i))
+        if (!ramet_pos_is_none(tail) && ramet_pos_before(tail, below) &&
+            i != session->slot && !clear_if_dead(session, i))
             count = add_tail(tail, out_tails, count);
     }
     return count;

@@ -10,10 +10,11 @@
 
 /* Least tail >= `from` pinned by a live session but `session`; dead ones are
  * cleared. UINT64_MAX: none. */
-uint64_t ramet_index_least_pin(struct ramet_session *session, uint64_t from);
+struct ramet_pos
+ramet_index_least_pin(struct ramet_session *session, struct ramet_pos from);
 /* Tails < `below` pinned by live sessions, this one too: each once, descending,
  * at most RAMET_PIN_SLOTS + 1. Returns how many. */
-unsigned ramet_index_pins(struct ramet_session *session, uint64_t below,
-                          uint64_t *out_tails);
+unsigned ramet_index_pins(struct ramet_session *session, struct ramet_pos below,
+                          struct ramet_pos *out_tails);
 
 #endif

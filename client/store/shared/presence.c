@@ -236,11 +236,11 @@ ramet_presence_begin(struct ramet_replica *replica, uint32_t page_count,
                      uint64_t *out_absent, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    uint64_t absent = atomic_load(&header->base_absent);
+    uint64_t absent = atomic_load(&header->base.absent);
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_may_write_base(replica));
-    if (atomic_exchange(&header->is_recounting, 1) != 0)
+    if (atomic_exchange(&header->base.is_recounting, 1) != 0)
         rc = ramet_presence_count_absent(replica, page_count, &absent, err);
     if (rc == RAMET_OK)
         *out_absent = absent;
@@ -253,6 +253,6 @@ ramet_presence_end(struct ramet_replica *replica, uint64_t absent)
     struct ramet_index_header *const header = &replica->head->header;
 
     assert(ramet_may_write_base(replica));
-    atomic_store(&header->base_absent, absent);
-    atomic_store(&header->is_recounting, 0);
+    atomic_store(&header->base.absent, absent);
+    atomic_store(&header->base.is_recounting, 0);
 }

@@ -95,12 +95,12 @@ ramet_session_take_slot(struct ramet_session *session, struct ramet_err *err)
         if (result < 0)
             return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                                   "lock a slot of %s", replica->path);
-        atomic_store(&replica->head->pins[i].tail, 0);
+        ramet_pos_store(&replica->head->pins[i].tail, RAMET_NO_POS);
         /* Its gate, if it died with it shut: under our lock it would look
          * like ours. */
-        atomic_compare_exchange_strong(&replica->head->header.gate, &dead_gate,
-                                       0);
-        ramet_index_raise(&replica->head->header.slot_hint, i + 1u);
+        atomic_compare_exchange_strong(&replica->head->header.gate.shut_by,
+                                       &dead_gate, 0);
+        ramet_index_raise(&replica->head->header.all.slot_hint, i + 1u);
         session->slot = i;
         session->pin_word = &replica->head->pins[i].tail;
         return RAMET_OK;

@@ -27,9 +27,9 @@ void ramet_replica_adopt_state(struct ramet_replica *replica,
 
 /* Where a complete record stands, and what makes it void. */
 struct ramet_record_place {
-    uint64_t start;
-    uint64_t trailer_pos;
-    uint64_t tail;
+    struct ramet_pos start;
+    struct ramet_pos trailer_pos;
+    struct ramet_pos tail;
     uint64_t void_offset; /* of the void word, in the trailer */
     uint64_t void_value;
 };
@@ -75,8 +75,9 @@ struct ramet_session {
     uint64_t number; /* of `pin` in the ring; 0: none copied yet */
     struct ramet_published pin;
     struct ramet_published peek;
-    _Atomic uint64_t *pin_word;
-    _Atomic uint64_t own_word; /* stands in for the slot if there is none */
+    struct ramet_pos_word *pin_word;
+    struct ramet_pos_word
+        own_word;              /* stands in for the slot if there is none */
     uint8_t *scratch;          /* RAMET_PAGE_SIZE_MAX, made when needed */
     struct ramet_ahead *ahead; /* read ahead of a scan, while pinned */
     uint32_t scan_next;        /* the page that would continue the scan */
@@ -91,8 +92,8 @@ struct ramet_session {
     uint32_t least_page_count;
     struct ramet_cid doubt; /* the commit will be in doubt, as that; or nil */
     uint32_t own_high;      /* highest page written since reserve */
-    uint64_t rec_start;
-    uint64_t buf_pos; /* position of buf[0] */
+    struct ramet_pos rec_start;
+    struct ramet_pos buf_pos; /* position of buf[0] */
     uint8_t *buf;
     size_t buf_len;
     size_t buf_capacity;
@@ -102,7 +103,8 @@ struct ramet_session {
     struct ramet_prepared prepared;
     bool prepared_is_stale; /* there are writes that it does not have */
     bool truncated_after;   /* ... the record was prepared */
-    uint64_t extended_to;   /* position; the log's file is that long at least */
+    struct ramet_pos
+        extended_to; /* position; the log's file is that long at least */
 };
 
 /* Has it written what is not published? Then what it reads is no snapshot's, and

@@ -326,7 +326,7 @@ ramet_super_forget(struct ramet_replica *replica,
 void
 ramet_session_note_super(struct ramet_session *session, bool is_there)
 {
-    _Atomic uint64_t *const supers = &session->replica->head->header.supers;
+    _Atomic uint64_t *const supers = &session->replica->head->header.all.supers;
     uint64_t seen;
 
     if (ramet_session_is_parents(session))
@@ -371,7 +371,7 @@ void
 ramet_super_sweep(struct ramet_replica *replica, bool is_alone)
 {
     const struct ramet_os *const os = replica->os;
-    const uint64_t before = atomic_load(&replica->head->header.supers);
+    const uint64_t before = atomic_load(&replica->head->header.all.supers);
     struct sweep *sweep;
     uint64_t seen = before;
     bool all = true;
@@ -396,7 +396,8 @@ ramet_super_sweep(struct ramet_replica *replica, bool is_alone)
         ramet_free(sweep->names[i]);
     }
     if (all && /* but for those that came meanwhile */
-        atomic_compare_exchange_strong(&replica->head->header.supers, &seen, 0))
+        atomic_compare_exchange_strong(&replica->head->header.all.supers, &seen,
+                                       0))
         atomic_store(&replica->seen_supers, 0);
     ramet_free(sweep);
 }

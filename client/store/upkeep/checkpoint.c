@@ -81,7 +81,7 @@ note_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
 /* Was the page absent in the base? Also by a pull that is in the base, though
  * its entry was not swapped: whoever moved it died before that. */
 static bool
-was_absent(const struct checkpoint *c, uint64_t replaced)
+was_absent(const struct checkpoint *c, struct ramet_entry replaced)
 {
     return ramet_entry_kind(replaced) == RAMET_ENTRY_ABSENT ||
            (ramet_entry_kind(replaced) == RAMET_ENTRY_REMOTE &&
@@ -93,9 +93,11 @@ static enum ramet_rc
 note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
 {
     struct checkpoint *const c = ctx;
-    const uint64_t entry = ramet_index_peek(c->replica, fill->frame.pgno);
+    const struct ramet_entry entry =
+        ramet_index_peek(c->replica, fill->frame.pgno);
 
-    if (entry != ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos) ||
+    if (!ramet_entry_same(
+            entry, ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos)) ||
         !was_absent(c, fill->frame.replaced) ||
         fill->page_size != c->state.fold.newest.page_size)
         return RAMET_OK;
@@ -104,17 +106,18 @@ note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
 
 /* The last generation whose end no pin from `old` on is before. */
 static void
-choose_last(struct checkpoint *c, uint64_t write_gen, uint64_t old,
-            uint64_t newest)
+choose_last(struct checkpoint *c, uint64_t write_gen, struct ramet_pos old,
+            struct ramet_pos newest)
 {
     const struct ramet_session *const session = c->session;
-    uint64_t least = ramet_index_least_pin(c->session, old);
+    struct ramet_pos least = ramet_index_least_pin(c->session, old);
 
-    if (session->is_pinned && session->pin.snapshot.tail >= old &&
-        session->pin.snapshot.tail < least)
+    if (session->is_pinned &&
+        !ramet_pos_before(session->pin.snapshot.tail, old) &&
+        ramet_pos_before(session->pin.snapshot.tail, least))
         least = session->pin.snapshot.tail;
     c->last = write_gen - 1;
-    if (least < newest && ramet_pos_gen(least) - 1 < c->last)
+    if (ramet_pos_before(least, newest) && ramet_pos_gen(least) - 1 < c->last)
         c->last = ramet_pos_gen(least) - 1;
     if (c->last < c->oldest)
         c->last = c->oldest - 1;
@@ -122,19 +125,21 @@ choose_last(struct checkpoint *c, uint64_t write_gen, uint64_t old,
 
 /* New pins keep to the end now. Which are before it, and are all of them old? */
 static bool
-look_at_pins(struct checkpoint *c, uint64_t old)
+look_at_pins(struct checkpoint *c, struct ramet_pos old)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
     struct ramet_past_job *const past = &c->past;
-    const uint64_t end = c->state.fold.newest.tail;
-    const uint64_t kept_for = atomic_load(&header->past_tail);
+    const struct ramet_pos end = c->state.fold.newest.tail;
+    const struct ramet_pos kept_for = ramet_pos_load(&header->past.tail);
 
-    ramet_index_raise(&header->target, end);
+    ramet_pos_raise(&header->checkpoint.target, end);
     atomic_thread_fence(memory_order_seq_cst);
     past->pin_count = ramet_index_pins(
-        c->session, end > kept_for ? end : kept_for, past->pins);
+        c->session, ramet_pos_before(kept_for, end) ? end : kept_for,
+        past->pins);
     for (unsigned i = 0; i < past->pin_count; i++)
-        if (past->pins[i] < end && past->pins[i] >= old)
+        if (ramet_pos_before(past->pins[i], end) &&
+            !ramet_pos_before(past->pins[i], old))
             return false;
     return true;
 }
@@ -144,13 +149,13 @@ static enum ramet_rc
 choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
 {
     const uint64_t write_gen =
-        ramet_pos_gen(atomic_load(&c->replica->head->header.write_pos));
-    const uint64_t old = write_gen < OLD_AFTER
-                             ? 0
-                             : ramet_pos_make(write_gen - OLD_AFTER + 1, 0);
+        ramet_pos_gen(ramet_pos_load(&c->replica->head->header.log.write_pos));
+    const struct ramet_pos old =
+        write_gen < OLD_AFTER ? RAMET_NO_POS
+                              : ramet_pos_make(write_gen - OLD_AFTER + 1, 0);
     struct ramet_published newest;
     struct ramet_scan scan;
-    uint64_t until;
+    struct ramet_pos until;
     enum ramet_rc rc;
 
     ramet_index_newest(c->replica, &newest);
@@ -158,7 +163,7 @@ choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
     if (c->last < c->oldest)
         return RAMET_OK;
     until = ramet_pos_make(c->last + 1, 0);
-    if (newest.snapshot.tail < until)
+    if (ramet_pos_before(newest.snapshot.tail, until))
         until = newest.snapshot.tail;
     ramet_scan_init(&scan, c->replica);
     scan.oldest = c->oldest;
@@ -203,7 +208,7 @@ move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
 {
     struct ramet_snapshot *const s = &c->state.fold.newest;
     struct ramet_version version;
-    uint64_t entry;
+    struct ramet_entry entry;
     enum ramet_rc rc;
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
@@ -323,7 +328,7 @@ load_cut_entries(struct checkpoint *c, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
     uint64_t at = c->state.fold.newest.page_count;
-    uint64_t entry;
+    struct ramet_entry entry;
 
     if (c->state.base_absent == 0)
         return RAMET_OK;
@@ -380,9 +385,11 @@ static enum ramet_rc
 carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
 {
     struct checkpoint *const c = ctx;
-    const uint64_t entry = ramet_entry_make(RAMET_ENTRY_FILL, fill->frame.pos);
+    const struct ramet_entry entry =
+        ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos);
 
-    if (ramet_index_peek(c->replica, fill->frame.pgno) != entry ||
+    if (!ramet_entry_same(ramet_index_peek(c->replica, fill->frame.pgno),
+                          entry) ||
         !ramet_entry_in_log(fill->frame.replaced) ||
         ramet_pos_gen(ramet_entry_pos(fill->frame.replaced)) <= c->last)
         return RAMET_OK;
@@ -395,21 +402,20 @@ static bool
 has_fills(const struct checkpoint *c)
 {
     return c->first_fill != c->last_fill ||
-           ramet_pos_offset(atomic_load(&c->replica->head->header.fill_pos)) !=
-               RAMET_GEN_HEADER_SIZE;
+           ramet_pos_offset(ramet_pos_load(
+               &c->replica->head->header.fill.pos)) != RAMET_GEN_HEADER_SIZE;
 }
 
 static enum ramet_rc
 carry_fills(struct checkpoint *c, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
-    uint64_t end;
+    struct ramet_pos end;
     enum ramet_rc rc;
 
     if (!has_fills(c))
         return RAMET_OK; /* nothing was fetched */
-    atomic_store(&header->fill_pos,
-                 ramet_pos_make(c->last_fill + 1, RAMET_GEN_HEADER_SIZE));
+    ramet_pos_store(&header->fill.pos, ramet_pos_first(c->last_fill + 1));
     c->state.oldest_fill = c->last_fill + 1;
     rc = ramet_fill_walk(c->replica, c->first_fill, c->last_fill, carry_fill, c,
                          &end, err);
@@ -423,15 +429,15 @@ swap_entries(struct checkpoint *c)
 {
     struct ramet_replica *const replica = c->replica;
     const uint64_t stamp =
-        atomic_fetch_add(&replica->head->header.stamp, 1) + 1;
-    const uint64_t end = ramet_pos_make(c->last + 1, 0);
+        atomic_fetch_add(&replica->head->header.base.stamp, 1) + 1;
+    const struct ramet_pos end = ramet_pos_make(c->last + 1, 0);
 
     for (size_t i = 0; i < c->pages.run_count; i++) {
         const struct ramet_run run = c->pages.runs[i];
 
         for (uint64_t p = run.first; p <= run.last; p++) {
             const uint32_t pgno = (uint32_t)p;
-            const uint64_t entry = ramet_index_peek(replica, pgno);
+            const struct ramet_entry entry = ramet_index_peek(replica, pgno);
             const enum ramet_entry_kind kind = ramet_entry_kind(entry);
             enum ramet_entry_kind now = RAMET_ENTRY_HELD;
 
@@ -440,7 +446,7 @@ swap_entries(struct checkpoint *c)
                     !ramet_pageset_contains(&c->filled, pgno))
                     continue;
             } else if (!ramet_entry_in_log(entry) ||
-                       ramet_entry_pos(entry) >= end) {
+                       !ramet_pos_before(ramet_entry_pos(entry), end)) {
                 continue;
             } else if (kind == RAMET_ENTRY_LOG_ZERO) {
                 now = RAMET_ENTRY_ZERO;
@@ -448,7 +454,7 @@ swap_entries(struct checkpoint *c)
                 now = RAMET_ENTRY_ABSENT;
             }
             ramet_index_swap(replica, pgno, entry,
-                             ramet_entry_make(now, stamp));
+                             ramet_entry_of_stamp(now, stamp));
         }
     }
 }
@@ -460,20 +466,21 @@ clear_cut_entries(struct checkpoint *c)
 {
     struct ramet_replica *const replica = c->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t high = atomic_load(&header->high_water);
-    const uint64_t stamp = atomic_fetch_add(&header->stamp, 1) + 1;
-    const uint64_t end = ramet_pos_make(c->last + 1, 0);
+    const uint64_t high = atomic_load(&header->log.high_water);
+    const uint64_t stamp = atomic_fetch_add(&header->base.stamp, 1) + 1;
+    const struct ramet_pos end = ramet_pos_make(c->last + 1, 0);
 
     for (uint64_t p = (uint64_t)c->state.base_page_count + 1; p <= high; p++) {
-        const uint64_t entry = ramet_index_peek(replica, (uint32_t)p);
+        const struct ramet_entry entry = ramet_index_peek(replica, (uint32_t)p);
         const enum ramet_entry_kind kind = ramet_entry_kind(entry);
 
         if (kind != RAMET_ENTRY_NONE && kind != RAMET_ENTRY_ZERO &&
-            !(ramet_entry_in_log(entry) && ramet_entry_pos(entry) >= end) &&
+            !(ramet_entry_in_log(entry) &&
+              !ramet_pos_before(ramet_entry_pos(entry), end)) &&
             !(kind == RAMET_ENTRY_FILL &&
               ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill))
             ramet_index_swap(replica, (uint32_t)p, entry,
-                             ramet_entry_make(RAMET_ENTRY_ZERO, stamp));
+                             ramet_entry_of_stamp(RAMET_ENTRY_ZERO, stamp));
     }
 }
 
@@ -485,15 +492,15 @@ publish_base(struct checkpoint *c)
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
            ramet_holds(c->session, RAMET_LOCK_BASE));
     ramet_base_header_set(c->replica, c->state.fold.newest.header);
-    atomic_store(&header->mark_next, c->state.mark_next);
+    atomic_store(&header->base.mark_next, c->state.mark_next);
     ramet_base_rest(c->replica);
     ramet_presence_end(c->replica, c->state.base_absent);
-    atomic_store(&header->base_page_count, c->state.base_page_count);
-    atomic_store(&header->base_page_size, c->state.base_page_size);
-    atomic_store(&header->oldest, c->state.oldest_gen);
+    atomic_store(&header->checkpoint.page_count, c->state.base_page_count);
+    atomic_store(&header->checkpoint.page_size, c->state.base_page_size);
+    atomic_store(&header->checkpoint.oldest, c->state.oldest_gen);
     swap_entries(c);
     clear_cut_entries(c);
-    atomic_store(&header->fill_oldest, c->state.oldest_fill);
+    atomic_store(&header->fill.oldest, c->state.oldest_fill);
 }
 
 static uint64_t
@@ -514,7 +521,8 @@ static void
 make_ahead(struct checkpoint *c, uint64_t recycle)
 {
     struct ramet_replica *const replica = c->replica;
-    const uint64_t pos = atomic_load(&replica->head->header.write_pos);
+    const struct ramet_pos pos =
+        ramet_pos_load(&replica->head->header.log.write_pos);
     uint64_t next = ramet_pos_gen(pos);
     struct ramet_published newest;
 
@@ -598,13 +606,13 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     struct ramet_replica *const replica = c->replica;
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_snapshot *const s = &c->state.fold.newest;
-    uint64_t end;
+    struct ramet_pos end;
     enum ramet_rc rc;
 
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
            ramet_holds(c->session, RAMET_LOCK_BASE));
-    c->first_fill = atomic_load(&header->fill_oldest);
-    c->last_fill = ramet_pos_gen(atomic_load(&header->fill_pos));
+    c->first_fill = atomic_load(&header->fill.oldest);
+    c->last_fill = ramet_pos_gen(ramet_pos_load(&header->fill.pos));
     rc = ramet_fill_walk(replica, c->first_fill, c->last_fill, note_fill, c,
                          &end, err);
     if (s->page_size != c->state.base_page_size)
@@ -622,7 +630,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         return rc;
     rc = ramet_log_sync_before(c->session, c->last + 1, err);
     /* As the state on disk has it, which was written though that failed. */
-    atomic_store(&header->mark_next, c->state.mark_next);
+    atomic_store(&header->base.mark_next, c->state.mark_next);
     if (rc == RAMET_OK)
         rc = ramet_base_begin(c->session, err);
     /* A state that was written, though that was said to have failed, knows the
@@ -673,7 +681,7 @@ run_checkpoint(struct checkpoint *c, bool alone, struct ramet_err *err)
            ramet_holds(c->session, RAMET_LOCK_UNLISTED));
     if (rc != RAMET_OK)
         return rc;
-    c->oldest = atomic_load(&replica->head->header.oldest);
+    c->oldest = atomic_load(&replica->head->header.checkpoint.oldest);
     c->old_page_count = c->state.base_page_count;
     c->batch = ramet_alloc(BATCH * sizeof(*c->batch));
     c->page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
@@ -702,7 +710,7 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
     const bool was_reserved = session->is_reserved;
-    uint64_t pos;
+    struct ramet_pos pos;
     enum ramet_rc rc = RAMET_OK;
 
     if (was_reserved && session->has_record)
@@ -711,11 +719,11 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
         return RAMET_OK; /* a writer is at work: without it then */
     if (!ramet_is_settled(replica))
         rc = ramet_settle(session, err);
-    pos = atomic_load(&header->write_pos);
+    pos = ramet_pos_load(&header->log.write_pos);
     if (rc == RAMET_OK && !ramet_is_in_doubt(replica) &&
         ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE)
-        atomic_store(&header->write_pos, ramet_pos_make(ramet_pos_gen(pos) + 1,
-                                                        RAMET_GEN_HEADER_SIZE));
+        ramet_pos_store(&header->log.write_pos,
+                        ramet_pos_first(ramet_pos_gen(pos) + 1));
     if (!was_reserved)
         ramet_write_unlock_briefly(session);
     return rc;

@@ -63,7 +63,7 @@ put_header_on(struct ramet_replica *replica, struct ramet_state_file *state,
     /* Positions begin anew where half of them are used up: nobody is here. */
     if (state->oldest_gen > RAMET_GEN_MAX / 2) {
         state->oldest_gen = 1;
-        state->fold.newest.tail = ramet_pos_make(1, RAMET_GEN_HEADER_SIZE);
+        state->fold.newest.tail = ramet_pos_first(1);
     }
     if (state->oldest_fill > RAMET_GEN_MAX / 2)
         state->oldest_fill = 1;
@@ -111,14 +111,14 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     ramet_past_trim(session);
     if (ramet_is_in_doubt(replica))
         return RAMET_OK; /* the log stays */
-    if (atomic_load(&header->was_written) == 0 &&
-        atomic_load(&header->is_marked) == 0)
+    if (atomic_load(&header->all.was_written) == 0 &&
+        atomic_load(&header->base.is_marked) == 0)
         return RAMET_OK; /* as clean as it was */
     if (is_base_deleted(replica))
         return RAMET_OK; /* the log is all that will be left: it stays */
     ramet_index_newest(replica, &newest);
-    if (atomic_load(&header->absent_now) != 0 &&
-        atomic_load(&header->high_water) <= newest.snapshot.page_count)
+    if (atomic_load(&header->all.absent_now) != 0 &&
+        atomic_load(&header->log.high_water) <= newest.snapshot.page_count)
         return RAMET_OK; /* not whole: the log stays */
     session->is_closing = true;
     rc = ramet_checkpoint_run(session, true, err);
@@ -133,7 +133,8 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
         rc = ramet_presence_count_absent(replica, state->base_page_count,
                                          &absent, err);
     /* Not while an unlisted reader compares state and base. */
-    if (rc == RAMET_OK && absent == 0 && atomic_load(&header->is_marked) != 0 &&
+    if (rc == RAMET_OK && absent == 0 &&
+        atomic_load(&header->base.is_marked) != 0 &&
         ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) == RAMET_OK) {
         rc = put_header_on(replica, state, err);

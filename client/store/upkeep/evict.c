@@ -27,7 +27,7 @@ static enum ramet_rc
 evict_pages(struct eviction *e, struct ramet_letgo *l, struct ramet_err *err)
 {
     const uint64_t count =
-        atomic_load(&e->replica->head->header.base_page_count);
+        atomic_load(&e->replica->head->header.checkpoint.page_count);
     enum ramet_rc rc = RAMET_OK;
 
     for (uint64_t first = 1;

@@ -51,12 +51,12 @@ bool
 ramet_is_page_in_base(struct ramet_replica *replica, uint32_t pgno,
                       uint64_t value)
 {
-    const uint64_t entry = ramet_index_peek(replica, pgno);
+    const struct ramet_entry entry = ramet_index_peek(replica, pgno);
 
-    if (entry != 0)
+    if (!ramet_entry_is_none(entry))
         return ramet_entry_kind(entry) == RAMET_ENTRY_HELD;
     /* Behind the base's end presence has what a dead checkpoint left. */
-    return pgno <= atomic_load(&replica->head->header.base_page_count) &&
+    return pgno <= atomic_load(&replica->head->header.checkpoint.page_count) &&
            ramet_presence_kind(value, replica->default_held) ==
                RAMET_ENTRY_HELD;
 }
@@ -68,12 +68,14 @@ static bool
 are_pins_past_lsn(struct ramet_session *session)
 {
     struct ramet_index_header *const header = &session->replica->head->header;
-    const uint64_t tail = atomic_load(&header->lsn_tail);
+    const struct ramet_pos tail = ramet_pos_load(&header->log.lsn_tail);
 
-    ramet_index_raise(&header->target, tail);
+    ramet_pos_raise(&header->checkpoint.target, tail);
     atomic_thread_fence(memory_order_seq_cst);
-    return ramet_index_least_pin(session, 0) >= tail &&
-           (!session->is_pinned || session->pin.snapshot.tail >= tail);
+    return !ramet_pos_before(ramet_index_least_pin(session, RAMET_NO_POS),
+                             tail) &&
+           (!session->is_pinned ||
+            !ramet_pos_before(session->pin.snapshot.tail, tail));
 }
 
 static void
@@ -165,7 +167,7 @@ open_base(struct ramet_letgo *l, struct ramet_err *err)
         return RAMET_OK;
     rc = ramet_state_file_read(replica->os, replica->dir_fd, &l->state, err);
     if (rc == RAMET_OK) {
-        atomic_store(&replica->head->header.mark_next, l->state.mark_next);
+        atomic_store(&replica->head->header.base.mark_next, l->state.mark_next);
         l->was_at_rest = ramet_base_is_at_rest(replica);
         rc = l->is_mending ? ramet_base_begin_mending(l->session, err)
                            : ramet_base_begin(l->session, err);
@@ -185,7 +187,7 @@ mark_entry(struct ramet_letgo *l, uint32_t pgno, uint64_t stamp, uint64_t value,
 {
     struct ramet_replica *const replica = l->session->replica;
     const bool is_damaged = value == RAMET_PRESENCE_DAMAGED;
-    uint64_t entry = 0;
+    struct ramet_entry entry = RAMET_NO_ENTRY;
     enum ramet_rc rc = open_base(l, err);
 
     assert(ramet_holds(l->session, RAMET_LOCK_BASE));
@@ -196,8 +198,8 @@ mark_entry(struct ramet_letgo *l, uint32_t pgno, uint64_t stamp, uint64_t value,
         rc = ramet_index_load_locked(l->session, pgno, &entry, err);
     if (rc != RAMET_OK)
         return rc;
-    *out_marked = ramet_index_swap(replica, pgno, entry,
-                                   ramet_entry_make(RAMET_ENTRY_ABSENT, stamp));
+    *out_marked = ramet_index_swap(
+        replica, pgno, entry, ramet_entry_of_stamp(RAMET_ENTRY_ABSENT, stamp));
     if (*out_marked && is_damaged)
         ramet_index_uncount_absent(replica);
     return RAMET_OK;
@@ -209,7 +211,7 @@ ramet_letgo_pages(struct ramet_letgo *l, uint32_t first, uint32_t count,
 {
     struct ramet_replica *const replica = l->session->replica;
     const uint64_t stamp =
-        atomic_fetch_add(&replica->head->header.stamp, 1) + 1;
+        atomic_fetch_add(&replica->head->header.base.stamp, 1) + 1;
     uint64_t values[RAMET_LETGO_AT_ONCE];
     bool changed = false;
     enum ramet_rc rc = ramet_presence_read(replica, first, count, values, err);

@@ -50,7 +50,7 @@ keep_limit(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
     const uint64_t limit = replica->cache_limit_bytes;
-    const uint64_t absent = atomic_load(&replica->head->header.absent_now);
+    const uint64_t absent = atomic_load(&replica->head->header.all.absent_now);
     struct ramet_published newest;
 
     ramet_index_newest(replica, &newest);
@@ -68,8 +68,9 @@ look_after(struct ramet_session *session)
 {
     const struct ramet_index_header *const header =
         &session->replica->head->header;
-    const uint64_t closed = ramet_pos_gen(atomic_load(&header->write_pos)) -
-                            atomic_load(&header->oldest);
+    const uint64_t closed =
+        ramet_pos_gen(ramet_pos_load(&header->log.write_pos)) -
+        atomic_load(&header->checkpoint.oldest);
 
     if (ramet_fill_is_much(session->replica))
         ramet_checkpoint_fills(session);
@@ -222,8 +223,8 @@ ramet_maintenance_begin(struct ramet_session *session)
     const struct ramet_index_header *const header = &replica->head->header;
 
     if (ramet_is_unsummed(replica) && replica->maintenance == NULL &&
-        atomic_load(&header->base_page_count) *
-                atomic_load(&header->base_page_size) <=
+        atomic_load(&header->checkpoint.page_count) *
+                atomic_load(&header->checkpoint.page_size) <=
             SUM_AT_OPEN)
         sum_at_once(session, UINT64_MAX);
     if (ramet_is_unsummed(replica))

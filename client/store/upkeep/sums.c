@@ -35,7 +35,7 @@ struct block {
     uint32_t first;
     uint32_t count;
     uint64_t stamp;
-    uint64_t entries[BLOCK];
+    struct ramet_entry entries[BLOCK];
     bool is_wanted[BLOCK];
     uint64_t sums[BLOCK];
 };
@@ -57,7 +57,7 @@ begin_block(struct block *b, bool *out_any, struct ramet_err *err)
 
     assert(ramet_holds(b->session, RAMET_LOCK_BASE));
     *out_any = false;
-    b->stamp = atomic_load(&header->stamp);
+    b->stamp = atomic_load(&header->base.stamp);
     for (uint32_t i = 0; rc == RAMET_OK && i < b->count; i++) {
         const uint32_t pgno = b->first + i;
 
@@ -105,14 +105,16 @@ enter_block(struct block *b, bool *out_done, struct ramet_err *err)
     enum ramet_rc rc;
 
     assert(ramet_holds(b->session, RAMET_LOCK_BASE));
-    *out_done = atomic_load(&header->stamp) == b->stamp && /* invariant (2) */
-                ramet_base_is_at_rest(b->replica); /* else who knows whose */
+    *out_done =
+        atomic_load(&header->base.stamp) == b->stamp && /* invariant (2) */
+        ramet_base_is_at_rest(b->replica); /* else who knows whose */
     if (!*out_done)
         return RAMET_OK;
     rc = ramet_presence_read(b->replica, b->first, b->count, values, err);
     for (uint32_t i = 0; rc == RAMET_OK && i < b->count; i++)
         if (b->is_wanted[i] && is_unknown(values[i]) &&
-            ramet_index_peek(b->replica, b->first + i) == b->entries[i])
+            ramet_entry_same(ramet_index_peek(b->replica, b->first + i),
+                             b->entries[i]))
             values[i] = b->sums[i];
     return rc == RAMET_OK ? ramet_presence_write(b->replica, b->first, b->count,
                                                  values, err)
@@ -170,7 +172,7 @@ write_flag(struct ramet_replica *replica, struct ramet_err *err)
         rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
     }
     if (rc == RAMET_OK)
-        atomic_store(&replica->head->header.is_unsummed, 0);
+        atomic_store(&replica->head->header.base.is_unsummed, 0);
     ramet_state_file_done(state);
     ramet_free(state);
     return rc;
@@ -201,10 +203,10 @@ static bool
 place_block(struct block *b, uint64_t first)
 {
     const struct ramet_index_header *const header = &b->replica->head->header;
-    const uint64_t count = atomic_load(&header->base_page_count);
+    const uint64_t count = atomic_load(&header->checkpoint.page_count);
     uint32_t at_once = BLOCK;
 
-    b->page_size = (uint32_t)atomic_load(&header->base_page_size);
+    b->page_size = (uint32_t)atomic_load(&header->checkpoint.page_size);
     if (first > count || b->page_size == 0)
         return false;
     if (b->page_size > BLOCK_BYTES / BLOCK)

@@ -11,7 +11,8 @@
  *   locate.c          page -> frame, and reading pages
  *   diff.c            what differs between two LSNs
  *   map.h, mapbuild.c making and finding page maps
- *   history.c, prepare.c, validate.c, verify.c   the rest of history.h
+ *   verify.h          objects against their hashes: verify.c, verify_maps.c
+ *   history.c, prepare.c, validate.c   the rest of history.h
  *
  * Layer: metastore, private.
  */

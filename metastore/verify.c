@@ -16,39 +16,17 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "metastore/head_cache.h"
-#include "metastore/mapnode.h"
 #include "metastore/node_cache.h"
-#include "metastore/table.h"
+#include "metastore/verify.h"
 
 /* How many commits in a row may be missing: a store may claim any number. */
 #define MISSING_MAX 1000u
 #define SEGMENT_MAGIC "RAMTSEG\x01"
 #define WINDOW_BYTES (256u << 10)
 
-/* Bytes of an object that were read last. */
-struct window {
-    char key[RAMET_KEY_MAX]; /* "": none */
-    uint64_t offset;
-    size_t len;
-    uint8_t *bytes;
-};
-
-struct verify {
-    struct ramet_history *history;
-    ramet_verify_report *report;
-    void *ctx;
-    uint64_t done, total;
-    uint64_t damaged;
-    struct ramet_table_cursor cursor;
-    struct ramet_hasher *hasher;
-    struct window window;
-};
-
-/* Damage is reported and done with; other failures are passed on. */
-static enum ramet_rc
-note(struct verify *v, enum ramet_rc rc, const struct ramet_err *found,
-     struct ramet_err *err)
+enum ramet_rc
+ramet_verify_note(struct ramet_verify *v, enum ramet_rc rc,
+                  const struct ramet_err *found, struct ramet_err *err)
 {
     if (rc == RAMET_OK)
         return RAMET_OK;
@@ -67,10 +45,10 @@ note(struct verify *v, enum ramet_rc rc, const struct ramet_err *found,
 /* Let the window hold `length` bytes at `offset`, at most its size; what comes
  * after them is read along, since it is asked for next. */
 static enum ramet_rc
-fill_window(struct verify *v, const char *key, uint64_t offset, size_t length,
-            const uint8_t **out_bytes, struct ramet_err *err)
+fill_window(struct ramet_verify *v, const char *key, uint64_t offset,
+            size_t length, const uint8_t **out_bytes, struct ramet_err *err)
 {
-    struct window *const w = &v->window;
+    struct ramet_verify_window *const w = &v->window;
     enum ramet_rc rc;
 
     if (strcmp(w->key, key) != 0 || offset < w->offset ||
@@ -93,8 +71,8 @@ fill_window(struct verify *v, const char *key, uint64_t offset, size_t length,
 
 /* Hash `length` bytes at `offset` of an object, in pieces. */
 static enum ramet_rc
-hash_range(struct verify *v, const char *key, uint64_t offset, uint64_t length,
-           struct ramet_hash *out_hash, struct ramet_err *err)
+hash_range(struct ramet_verify *v, const char *key, uint64_t offset,
+           uint64_t length, struct ramet_hash *out_hash, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
@@ -115,8 +93,9 @@ hash_range(struct verify *v, const char *key, uint64_t offset, uint64_t length,
 }
 
 static enum ramet_rc
-check_range(struct verify *v, const char *key, uint64_t offset, uint64_t length,
-            const struct ramet_hash *expected, struct ramet_err *err)
+check_range(struct ramet_verify *v, const char *key, uint64_t offset,
+            uint64_t length, const struct ramet_hash *expected,
+            struct ramet_err *err)
 {
     struct ramet_hash hash;
     const enum ramet_rc rc = hash_range(v, key, offset, length, &hash, err);
@@ -131,7 +110,7 @@ check_range(struct verify *v, const char *key, uint64_t offset, uint64_t length,
 }
 
 static enum ramet_rc
-check_size(struct verify *v, const char *key, uint64_t expected,
+check_size(struct ramet_verify *v, const char *key, uint64_t expected,
            struct ramet_err *err)
 {
     uint64_t size;
@@ -148,7 +127,7 @@ check_size(struct verify *v, const char *key, uint64_t expected,
 /* The 32 bytes before the frames; no parent has their hash, but every bit of
  * them is known. */
 static enum ramet_rc
-check_segment_header(struct verify *v, const char *key, uint64_t offset,
+check_segment_header(struct ramet_verify *v, const char *key, uint64_t offset,
                      const struct ramet_sid *id, uint32_t page_size,
                      struct ramet_err *err)
 {
@@ -171,7 +150,7 @@ check_segment_header(struct verify *v, const char *key, uint64_t offset,
 
 /* Goes through a segment's bytes; all before `at` is accounted for. */
 struct sweep {
-    struct verify *v;
+    struct ramet_verify *v;
     const struct ramet_commit *commit;
     struct ramet_point point; /* the commit's */
     const struct ramet_segment_info *segment;
@@ -199,11 +178,11 @@ sweep_frames(struct sweep *s, const struct ramet_frame *frames, uint32_t count,
 
     for (uint32_t i = 0; i < count; i++) {
         const struct ramet_place *const place = &frames[i].place;
-        const enum ramet_rc rc =
-            note(s->v,
-                 sweep_piece(s, place->offset_bytes, place->length_bytes,
-                             &place->hash, &found),
-                 &found, err);
+        const enum ramet_rc rc = ramet_verify_note(
+            s->v,
+            sweep_piece(s, place->offset_bytes, place->length_bytes,
+                        &place->hash, &found),
+            &found, err);
 
         if (rc != RAMET_OK)
             return rc;
@@ -223,7 +202,7 @@ sweep_chunks(struct sweep *s, struct ramet_err *err)
     for (uint32_t i = 0; i < segment->chunk_count; i++) {
         rc = ramet_table_cursor_load(cursor, s->commit, segment, i, &found);
         if (rc != RAMET_OK)
-            return note(s->v, rc, &found, err);
+            return ramet_verify_note(s->v, rc, &found, err);
         rc = sweep_frames(s, cursor->frames, cursor->frame_count, err);
         if (rc != RAMET_OK)
             return rc;
@@ -231,10 +210,11 @@ sweep_chunks(struct sweep *s, struct ramet_err *err)
     for (uint32_t i = 0; rc == RAMET_OK && i < segment->chunk_count; i++) {
         const struct ramet_table_chunk *const chunk = &segment->chunks[i];
 
-        rc = note(s->v,
-                  sweep_piece(s, chunk->offset_bytes, chunk->length_bytes,
-                              &chunk->hash, &found),
-                  &found, err);
+        rc = ramet_verify_note(s->v,
+                               sweep_piece(s, chunk->offset_bytes,
+                                           chunk->length_bytes, &chunk->hash,
+                                           &found),
+                               &found, err);
     }
     return rc;
 }
@@ -256,7 +236,7 @@ sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
     struct ramet_frame frame;
     enum ramet_rc rc;
 
-    rc = ramet_history_locate(s->v->history, &s->point, &pgno, 1, &frame, err);
+    rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &frame, err);
     if (rc != RAMET_OK || ramet_frame_same(&frame, last))
         return rc;
     *last = frame;
@@ -280,14 +260,15 @@ sweep_by_map(struct sweep *s, struct ramet_err *err)
         pgno = ramet_pageset_next(&s->commit->changed, pgno);
         if (pgno == 0 || pgno > s->segment->last_pgno)
             break;
-        rc = note(s->v, sweep_page(s, pgno, &last, &found), &found, err);
+        rc = ramet_verify_note(s->v, sweep_page(s, pgno, &last, &found), &found,
+                               err);
     }
     return rc;
 }
 
-static enum ramet_rc
-verify_dict(struct verify *v, const struct ramet_place *dict,
-            struct ramet_err *err)
+enum ramet_rc
+ramet_verify_dict(struct ramet_verify *v, const struct ramet_place *dict,
+                  struct ramet_err *err)
 {
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
@@ -302,9 +283,10 @@ verify_dict(struct verify *v, const struct ramet_place *dict,
     return rc;
 }
 
-static enum ramet_rc
-verify_segment(struct verify *v, const struct ramet_loaded_head *head,
-               uint32_t index, struct ramet_err *err)
+enum ramet_rc
+ramet_verify_segment(struct ramet_verify *v,
+                     const struct ramet_loaded_head *head, uint32_t index,
+                     struct ramet_err *err)
 {
     const struct ramet_commit *const commit = &head->commit;
     const struct ramet_segment_info *const segment = &commit->segments[index];
@@ -325,11 +307,11 @@ verify_segment(struct verify *v, const struct ramet_loaded_head *head,
         ramet_place_key(&place, s.key);
     rc = check_size(v, s.key, start + segment->size_bytes, &found);
     if (rc == RAMET_ENOTFOUND) /* one finding, not one a frame */
-        return note(v, rc, &found, err);
+        return ramet_verify_note(v, rc, &found, err);
     if (rc == RAMET_OK)
         rc = check_segment_header(v, s.key, start, &segment->id,
                                   commit->page_size, &found);
-    rc = note(v, rc, &found, err);
+    rc = ramet_verify_note(v, rc, &found, err);
     s.at = start + RAMET_SEGMENT_HEADER_SIZE;
     if (rc != RAMET_OK)
         return rc;
@@ -340,18 +322,18 @@ verify_segment(struct verify *v, const struct ramet_loaded_head *head,
     else
         return sweep_by_map(&s, err); /* its chunks are needed no more */
     if (rc == RAMET_OK && s.at != start + segment->size_bytes)
-        rc = note(v,
-                  RAMET_FAIL(&found, RAMET_ECORRUPT,
-                             "%s: nothing says what lies at %" PRIu64, s.key,
-                             s.at),
-                  &found, err);
+        rc = ramet_verify_note(
+            v,
+            RAMET_FAIL(&found, RAMET_ECORRUPT,
+                       "%s: nothing says what lies at %" PRIu64, s.key, s.at),
+            &found, err);
     return rc;
 }
 
 /* ---- commits ------------------------------------------------------------- */
 
 static enum ramet_rc
-check_commit(struct verify *v, const struct ramet_loaded_head *head,
+check_commit(struct ramet_verify *v, const struct ramet_loaded_head *head,
              const struct ramet_hash *predecessor, struct ramet_err *err)
 {
     const struct ramet_commit *const commit = &head->commit;
@@ -374,7 +356,7 @@ check_commit(struct verify *v, const struct ramet_loaded_head *head,
 
 /* *io_hash: in, of the commit before; out, of this one. */
 static enum ramet_rc
-verify_commit(struct verify *v, uint64_t lsn, struct ramet_hash *io_hash,
+verify_commit(struct ramet_verify *v, uint64_t lsn, struct ramet_hash *io_hash,
               struct ramet_err *err)
 {
     struct ramet_lru_entry *entry;
@@ -385,192 +367,27 @@ verify_commit(struct verify *v, uint64_t lsn, struct ramet_hash *io_hash,
     rc = ramet_history_load_head(v->history, lsn, true, &entry, &found);
     if (rc != RAMET_OK) {
         memset(io_hash, 0, sizeof(*io_hash)); /* the next is told off, too */
-        return note(v, rc, &found, err);
+        return ramet_verify_note(v, rc, &found, err);
     }
     head = ramet_loaded_head(entry);
-    rc = note(v, check_commit(v, head, io_hash, &found), &found, err);
+    rc = ramet_verify_note(v, check_commit(v, head, io_hash, &found), &found,
+                           err);
     *io_hash = head->hash;
     for (uint32_t i = 0; rc == RAMET_OK && i < head->commit.segment_count;
          i++) {
         if (head->commit.segments[i].has_dict)
-            rc = note(v, verify_dict(v, &head->commit.segments[i].dict, &found),
-                      &found, err);
+            rc = ramet_verify_note(
+                v, ramet_verify_dict(v, &head->commit.segments[i].dict, &found),
+                &found, err);
         if (rc == RAMET_OK)
-            rc = verify_segment(v, head, i, err);
+            rc = ramet_verify_segment(v, head, i, err);
     }
     ramet_history_release(v->history, entry);
     return rc;
 }
 
-/* ---- maps ---------------------------------------------------------------- */
-
-struct map_item {
-    uint64_t lsn;
-    struct ramet_mid id;
-    uint64_t size_bytes;
-};
-
-struct map_list {
-    const struct ramet_vid *volume;
-    struct map_item *items;
-    size_t count, capacity;
-    bool no_memory;
-};
-
-static bool
-collect_map(void *ctx, const char *key, uint64_t size_bytes)
-{
-    struct map_list *const list = ctx;
-    const char *const name = strrchr(key, '/') + 1;
-    struct map_item item = {.size_bytes = size_bytes};
-    char expected[RAMET_KEY_MAX];
-
-    if (strlen(name) != 17 + RAMET_ID_TEXT_SIZE - 1 ||
-        !ramet_id_parse(name + 17, &item.id.id))
-        return true;
-    item.lsn = strtoull(name, NULL, 16);
-    ramet_map_key(list->volume, item.lsn, &item.id, expected);
-    if (strcmp(expected, key) != 0)
-        return true;
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity * 2 + 64;
-        struct map_item *const grown =
-            ramet_realloc(list->items, capacity * sizeof(grown[0]));
-
-        list->no_memory = grown == NULL;
-        if (grown == NULL)
-            return false;
-        list->items = grown;
-        list->capacity = capacity;
-    }
-    list->items[list->count++] = item;
-    return true;
-}
-
-static int
-compare_maps(const void *left, const void *right)
-{
-    const struct map_item *const a = left;
-    const struct map_item *const b = right;
-
-    if (a->lsn != b->lsn)
-        return a->lsn < b->lsn ? -1 : 1;
-    return ramet_id_compare(&a->id.id, &b->id.id);
-}
-
-/* Walks one map object's own nodes, in the order in which they lie. */
-struct map_sweep {
-    struct verify *v;
-    const struct map_list *list;
-    const struct map_item *map;
-    uint64_t at;
-    struct ramet_inner inner[RAMET_MAP_LEVEL_MAX + 1];
-    struct ramet_leaf leaf;
-};
-
-/* A node in another map: that is looked at in its turn, if it is there. */
-static enum ramet_rc
-check_elsewhere(const struct map_sweep *s, const struct ramet_node_ref *ref,
-                struct ramet_err *err)
-{
-    const struct map_item wanted = {.lsn = ref->lsn, .id = ref->id};
-    const struct map_item *const map = bsearch(
-        &wanted, s->list->items, s->list->count, sizeof(wanted), compare_maps);
-
-    if (map == NULL || ref->lsn > s->map->lsn ||
-        ref->offset_bytes + ref->length_bytes > map->size_bytes)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "the map of LSN %" PRIu64
-                          " refers to one of LSN %" PRIu64 " that is not there",
-                          s->map->lsn, ref->lsn);
-    return RAMET_OK;
-}
-
-static enum ramet_rc
-sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
-           unsigned level, uint32_t index, struct ramet_err *err)
-{
-    struct ramet_lru_entry *entry;
-    enum ramet_rc rc;
-
-    rc = ramet_history_load_nodes(s->v->history, &ref, 1, &entry, err);
-    if (rc != RAMET_OK)
-        return rc;
-    if (level == 0)
-        rc = ramet_leaf_decode(ramet_loaded_node(entry)->bytes,
-                               ref->length_bytes, &s->v->history->volume, index,
-                               &s->leaf, err);
-    else
-        rc = ramet_inner_decode(ramet_loaded_node(entry)->bytes,
-                                ref->length_bytes, level, index,
-                                &s->inner[level], err);
-    ramet_history_release(s->v->history, entry);
-    /* At most five levels deep: the level falls by one a step. */
-    for (unsigned i = 0;
-         rc == RAMET_OK && level > 0 && i < RAMET_INNER_CHILDREN; i++) {
-        const struct ramet_node_ref *const child = &s->inner[level].children[i];
-
-        if (child->length_bytes == 0)
-            continue;
-        if (child->lsn == s->map->lsn &&
-            ramet_id_compare(&child->id.id, &s->map->id.id) == 0)
-            rc = sweep_node(s, child, level - 1,
-                            index * RAMET_INNER_CHILDREN + i, err);
-        else
-            rc = check_elsewhere(s, child, err);
-    }
-    if (rc == RAMET_OK && ref->offset_bytes != s->at)
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                        "the map of LSN %" PRIu64
-                        ": nothing says what lies at %" PRIu64,
-                        s->map->lsn, s->at);
-    s->at = ref->offset_bytes + ref->length_bytes;
-    return rc;
-}
-
-static enum ramet_rc
-verify_map(struct map_sweep *s, struct ramet_err *err)
-{
-    struct ramet_history *const history = s->v->history;
-    struct ramet_map_ref map = {.lsn = s->map->lsn, .id = s->map->id};
-    struct ramet_map_trailer trailer;
-    struct ramet_node_ref root;
-    unsigned level;
-    enum ramet_rc rc;
-
-    rc = ramet_history_read_trailer(history, s->map->lsn, &s->map->id,
-                                    s->map->size_bytes, &trailer, err);
-    if (rc != RAMET_OK)
-        return rc;
-    map.root_offset_bytes = trailer.root.offset_bytes;
-    map.root_length_bytes = trailer.root.length_bytes;
-    map.root_hash = trailer.root.hash;
-    rc = ramet_history_load_root(history, &map, &root, &level, err);
-    s->at = RAMET_MAP_HEADER_SIZE;
-    if (rc == RAMET_OK)
-        rc = sweep_node(s, &root, level, 0, err);
-    return rc;
-}
-
-static enum ramet_rc
-list_maps(struct verify *v, struct map_list *list, struct ramet_err *err)
-{
-    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
-    enum ramet_rc rc;
-
-    ramet_id_format(&list->volume->id, vid);
-    snprintf(prefix, sizeof(prefix), "volumes/%s/maps/", vid);
-    rc = ramet_objstore_list(v->history->store, prefix, "", collect_map, list,
-                             err);
-    if (rc == RAMET_OK && list->no_memory)
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "list of page maps");
-    if (rc == RAMET_OK && list->count > 1)
-        qsort(list->items, list->count, sizeof(list->items[0]), compare_maps);
-    return rc;
-}
-
 static void
-report_step(struct verify *v, const char *what, uint64_t number)
+report_step(struct ramet_verify *v, const char *what, uint64_t number)
 {
     char text[64];
 
@@ -579,33 +396,27 @@ report_step(struct verify *v, const char *what, uint64_t number)
     v->report(v->ctx, false, text, v->done, v->total);
 }
 
-static enum ramet_rc
-verify_maps(struct verify *v, const struct map_list *list,
-            struct ramet_err *err)
-{
-    struct map_sweep *const s = ramet_calloc(1, sizeof(*s));
-    struct ramet_err found;
-    enum ramet_rc rc = RAMET_OK;
-
-    if (s == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "verify");
-    s->v = v;
-    s->list = list;
-    for (size_t i = 0; rc == RAMET_OK && i < list->count; i++) {
-        s->map = &list->items[i];
-        rc = note(v, verify_map(s, &found), &found, err);
-        report_step(v, "page map of LSN", s->map->lsn);
-    }
-    ramet_free(s);
-    return rc;
-}
-
 /* ---- all ----------------------------------------------------------------- */
 
 static enum ramet_rc
-verify_all(struct verify *v, struct ramet_err *err)
+verify_maps(struct ramet_verify *v, const struct ramet_map_list *list,
+            struct ramet_err *err)
 {
-    struct map_list list = {.volume = &v->history->volume};
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; rc == RAMET_OK && i < list->count; i++) {
+        rc = ramet_verify_note(
+            v, ramet_verify_map(v, list, &list->items[i], &found), &found, err);
+        report_step(v, "page map of LSN", list->items[i].lsn);
+    }
+    return rc;
+}
+
+static enum ramet_rc
+verify_all(struct ramet_verify *v, struct ramet_err *err)
+{
+    struct ramet_map_list list = {0};
     static const struct ramet_hash nothing;
     struct ramet_hash hash = nothing;
     struct ramet_hash told;
@@ -615,7 +426,7 @@ verify_all(struct verify *v, struct ramet_err *err)
 
     rc = ramet_history_find_newest(v->history, 0, &newest, &told, err);
     if (rc == RAMET_OK)
-        rc = list_maps(v, &list, err);
+        rc = ramet_map_list_read(&list, v->history, err);
     v->total = rc == RAMET_OK ? newest + list.count : 0;
     for (uint64_t lsn = 1; rc == RAMET_OK && lsn <= newest; lsn++) {
         rc = verify_commit(v, lsn, &hash, err);
@@ -629,33 +440,50 @@ verify_all(struct verify *v, struct ramet_err *err)
     }
     if (rc == RAMET_OK)
         rc = verify_maps(v, &list, err);
-    ramet_free(list.items);
+    ramet_map_list_done(&list);
     return rc;
+}
+
+enum ramet_rc
+ramet_verify_begin(struct ramet_verify *v, struct ramet_history *line,
+                   struct ramet_history *history, ramet_verify_report *report,
+                   void *ctx, struct ramet_err *err)
+{
+    *v = (struct ramet_verify){
+        .line = line, .history = history, .report = report, .ctx = ctx};
+    ramet_table_cursor_init(&v->cursor, history, UINT32_MAX);
+    v->hasher = ramet_hasher_new();
+    v->window.bytes = ramet_alloc(WINDOW_BYTES);
+    if (v->hasher == NULL || v->window.bytes == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "verify");
+    return RAMET_OK;
+}
+
+void
+ramet_verify_done(struct ramet_verify *v)
+{
+    ramet_free(v->window.bytes);
+    ramet_hasher_free(v->hasher);
+    ramet_table_cursor_done(&v->cursor);
 }
 
 enum ramet_rc
 ramet_history_verify(struct ramet_history *history, ramet_verify_report *report,
                      void *ctx, struct ramet_err *err)
 {
-    struct verify v = {.report = report, .ctx = ctx};
+    struct ramet_history *own = NULL;
+    struct ramet_verify v;
     enum ramet_rc rc;
 
     /* A history of its own: what a cache holds proves nothing. */
-    rc = ramet_history_open(history->store, &history->volume, NULL, &v.history,
-                            err);
+    rc = ramet_history_open(history->store, &history->volume, NULL, &own, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_table_cursor_init(&v.cursor, v.history, UINT32_MAX);
-    v.hasher = ramet_hasher_new();
-    v.window.bytes = ramet_alloc(WINDOW_BYTES);
-    if (v.hasher == NULL || v.window.bytes == NULL)
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "verify");
-    else
+    rc = ramet_verify_begin(&v, own, own, report, ctx, err);
+    if (rc == RAMET_OK)
         rc = verify_all(&v, err);
-    ramet_free(v.window.bytes);
-    ramet_hasher_free(v.hasher);
-    ramet_table_cursor_done(&v.cursor);
-    ramet_history_close(v.history);
+    ramet_verify_done(&v);
+    ramet_history_close(own);
     if (rc == RAMET_OK && v.damaged > 0)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "%" PRIu64 " damaged or missing pieces", v.damaged);

@@ -1,0 +1,205 @@
+/*
+ * verify_maps.c - the page maps of a volume, node by node; see verify.h.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "metastore/mapnode.h"
+#include "metastore/node_cache.h"
+#include "metastore/verify.h"
+
+/* ---- the list ------------------------------------------------------------ */
+
+static bool
+collect_map(void *ctx, const char *key, uint64_t size_bytes)
+{
+    struct ramet_map_list *const list = ctx;
+    const char *const name = strrchr(key, '/') + 1;
+    struct ramet_map_item item = {.size_bytes = size_bytes};
+    char expected[RAMET_KEY_MAX];
+
+    if (strlen(name) != 17 + RAMET_ID_TEXT_SIZE - 1 ||
+        !ramet_id_parse(name + 17, &item.id.id))
+        return true;
+    item.lsn = strtoull(name, NULL, 16);
+    ramet_map_key(list->volume, item.lsn, &item.id, expected);
+    if (strcmp(expected, key) != 0)
+        return true;
+    if (list->count == list->capacity) {
+        const size_t capacity = list->capacity * 2 + 64;
+        struct ramet_map_item *const grown =
+            ramet_realloc(list->items, capacity * sizeof(grown[0]));
+
+        list->no_memory = grown == NULL;
+        if (grown == NULL)
+            return false;
+        list->items = grown;
+        list->capacity = capacity;
+    }
+    list->items[list->count++] = item;
+    return true;
+}
+
+static int
+compare_maps(const void *left, const void *right)
+{
+    const struct ramet_map_item *const a = left;
+    const struct ramet_map_item *const b = right;
+
+    if (a->lsn != b->lsn)
+        return a->lsn < b->lsn ? -1 : 1;
+    return ramet_id_compare(&a->id.id, &b->id.id);
+}
+
+enum ramet_rc
+ramet_map_list_read(struct ramet_map_list *list, struct ramet_history *history,
+                    struct ramet_err *err)
+{
+    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    list->volume = &history->volume;
+    ramet_id_format(&list->volume->id, vid);
+    snprintf(prefix, sizeof(prefix), "volumes/%s/maps/", vid);
+    rc =
+        ramet_objstore_list(history->store, prefix, "", collect_map, list, err);
+    if (rc == RAMET_OK && list->no_memory)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "list of page maps");
+    if (rc == RAMET_OK && list->count > 1)
+        qsort(list->items, list->count, sizeof(list->items[0]), compare_maps);
+    return rc;
+}
+
+void
+ramet_map_list_done(struct ramet_map_list *list)
+{
+    ramet_free(list->items);
+    *list = (struct ramet_map_list){0};
+}
+
+const struct ramet_map_item *
+ramet_map_list_find(const struct ramet_map_list *list, uint64_t lsn,
+                    const struct ramet_mid *id)
+{
+    const struct ramet_map_item wanted = {.lsn = lsn, .id = *id};
+
+    return list->count == 0 ? NULL
+                            : bsearch(&wanted, list->items, list->count,
+                                      sizeof(wanted), compare_maps);
+}
+
+/* ---- one map ------------------------------------------------------------- */
+
+/* Walks one map object's own nodes, in the order in which they lie. */
+struct map_sweep {
+    struct ramet_verify *v;
+    const struct ramet_map_list *list;
+    const struct ramet_map_item *map;
+    uint64_t at;
+    struct ramet_inner inner[RAMET_MAP_LEVEL_MAX + 1];
+    struct ramet_leaf leaf;
+};
+
+/* A node in another map: that is looked at in its turn, if it is there. */
+static enum ramet_rc
+check_elsewhere(const struct map_sweep *s, const struct ramet_node_ref *ref,
+                struct ramet_err *err)
+{
+    const struct ramet_map_item *const map =
+        ramet_map_list_find(s->list, ref->lsn, &ref->id);
+
+    if (map == NULL || ref->lsn > s->map->lsn ||
+        ref->offset_bytes + ref->length_bytes > map->size_bytes)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "the map of LSN %" PRIu64
+                          " refers to one of LSN %" PRIu64 " that is not there",
+                          s->map->lsn, ref->lsn);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
+           unsigned level, uint32_t index, struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    rc = ramet_history_load_nodes(s->v->history, &ref, 1, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (level == 0)
+        rc = ramet_leaf_decode(ramet_loaded_node(entry)->bytes,
+                               ref->length_bytes, &s->v->history->volume, index,
+                               &s->leaf, err);
+    else
+        rc = ramet_inner_decode(ramet_loaded_node(entry)->bytes,
+                                ref->length_bytes, level, index,
+                                &s->inner[level], err);
+    ramet_history_release(s->v->history, entry);
+    /* At most five levels deep: the level falls by one a step. */
+    for (unsigned i = 0;
+         rc == RAMET_OK && level > 0 && i < RAMET_INNER_CHILDREN; i++) {
+        const struct ramet_node_ref *const child = &s->inner[level].children[i];
+
+        if (child->length_bytes == 0)
+            continue;
+        if (child->lsn == s->map->lsn &&
+            ramet_id_compare(&child->id.id, &s->map->id.id) == 0)
+            rc = sweep_node(s, child, level - 1,
+                            index * RAMET_INNER_CHILDREN + i, err);
+        else
+            rc = check_elsewhere(s, child, err);
+    }
+    if (rc == RAMET_OK && ref->offset_bytes != s->at)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "the map of LSN %" PRIu64
+                        ": nothing says what lies at %" PRIu64,
+                        s->map->lsn, s->at);
+    s->at = ref->offset_bytes + ref->length_bytes;
+    return rc;
+}
+
+static enum ramet_rc
+sweep_map(struct map_sweep *s, struct ramet_err *err)
+{
+    struct ramet_history *const history = s->v->history;
+    struct ramet_map_ref map = {.lsn = s->map->lsn, .id = s->map->id};
+    struct ramet_map_trailer trailer;
+    struct ramet_node_ref root;
+    unsigned level;
+    enum ramet_rc rc;
+
+    rc = ramet_history_read_trailer(history, s->map->lsn, &s->map->id,
+                                    s->map->size_bytes, &trailer, err);
+    if (rc != RAMET_OK)
+        return rc;
+    map.root_offset_bytes = trailer.root.offset_bytes;
+    map.root_length_bytes = trailer.root.length_bytes;
+    map.root_hash = trailer.root.hash;
+    rc = ramet_history_load_root(history, &map, &root, &level, err);
+    s->at = RAMET_MAP_HEADER_SIZE;
+    if (rc == RAMET_OK)
+        rc = sweep_node(s, &root, level, 0, err);
+    return rc;
+}
+
+enum ramet_rc
+ramet_verify_map(struct ramet_verify *v, const struct ramet_map_list *list,
+                 const struct ramet_map_item *map, struct ramet_err *err)
+{
+    struct map_sweep *const s = ramet_calloc(1, sizeof(*s));
+    enum ramet_rc rc;
+
+    if (s == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "verify");
+    s->v = v;
+    s->list = list;
+    s->map = map;
+    rc = sweep_map(s, err);
+    ramet_free(s);
+    return rc;
+}

@@ -63,7 +63,8 @@ draw(const struct ramet_progress *step, uint64_t elapsed_ms)
             cli_count(done, step->pages_done));
     if (step->pages_total > 0)
         fprintf(stderr, " of %s", cli_count(total, step->pages_total));
-    fprintf(stderr, " pages, %s, %s/s", cli_bytes(bytes, step->bytes_done),
+    fprintf(stderr, " %s, %s, %s/s", step->unit == NULL ? "pages" : step->unit,
+            cli_bytes(bytes, step->bytes_done),
             cli_bytes(rate, (uint64_t)((double)step->bytes_done * 1000.0 /
                                        (double)ms)));
     if (to_go_ms > 0)

@@ -22,12 +22,13 @@ cli_is_url(const char *operand)
            (slash == NULL || colon < slash) && access(operand, F_OK) != 0;
 }
 
-enum ramet_rc
-cli_remote_open(const struct cli_args *args, const char *text,
-                enum ramet_naming naming, struct ramet_url *out_url,
-                struct ramet_remote **out_remote, struct ramet_err *err)
+static enum ramet_rc
+open_remote(const struct cli_args *args, const char *text,
+            enum ramet_naming naming, bool create_store,
+            struct ramet_url *out_url, struct ramet_remote **out_remote,
+            struct ramet_err *err)
 {
-    struct ramet_remote_options options = {0};
+    struct ramet_remote_options options = {.create_store = create_store};
     struct ramet_config *config = NULL;
     struct ramet_token token = {.text = NULL};
     char resolved[RAMET_URL_MAX];
@@ -56,6 +57,23 @@ done:
     ramet_free(token.text);
     ramet_config_free(config);
     return rc;
+}
+
+enum ramet_rc
+cli_remote_open(const struct cli_args *args, const char *text,
+                enum ramet_naming naming, struct ramet_url *out_url,
+                struct ramet_remote **out_remote, struct ramet_err *err)
+{
+    return open_remote(args, text, naming, false, out_url, out_remote, err);
+}
+
+enum ramet_rc
+cli_remote_make(const struct cli_args *args, const char *text,
+                struct ramet_url *out_url, struct ramet_remote **out_remote,
+                struct ramet_err *err)
+{
+    return open_remote(args, text, RAMET_NAMED_BY_USER, true, out_url,
+                       out_remote, err);
 }
 
 void

@@ -27,6 +27,11 @@ RAMET_NODISCARD enum ramet_rc
 cli_remote_open(const struct cli_args *args, const char *text,
                 enum ramet_naming naming, struct ramet_url *out_url,
                 struct ramet_remote **out_remote, struct ramet_err *err);
+/* The same, to write there: a directory that is not there is made. */
+RAMET_NODISCARD enum ramet_rc
+cli_remote_make(const struct cli_args *args, const char *text,
+                struct ramet_url *out_url, struct ramet_remote **out_remote,
+                struct ramet_err *err);
 
 /* Defaults of the command: nothing happens in the background. */
 void cli_file_options(const struct cli_args *args,

@@ -11,6 +11,7 @@
  *   locate.c          page -> frame, and reading pages
  *   diff.c            what differs between two LSNs
  *   map.h, mapbuild.c making and finding page maps
+ *   copy.c            the whole of it, from one store into another
  *   verify.h          objects against their hashes: verify.c, verify_maps.c
  *   history.c, prepare.c, validate.c   the rest of history.h
  *

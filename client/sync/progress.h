@@ -17,6 +17,7 @@
  * no commit is settled, no volume bound. ------------------------------------ */
 struct ramet_progress {
     const char *verb; /* "push", "hydrate", … */
+    const char *unit; /* what is counted; NULL: "pages" */
     uint64_t pages_done, pages_total;
     uint64_t bytes_done, bytes_total; /* compressed, over the wire */
 };

@@ -192,7 +192,8 @@ print(*row)""", sync="auto", close_wait_ms=0)
         self.init()
         state = self.path("a.db-ramet", "state")
         data = bytearray(self.read(state))
-        data[30] ^= 1
+        for slot in 0, 4096:
+            data[slot + 30] ^= 1
         self.write(state, bytes(data))
         self.check(DAMAGED)
 

@@ -163,8 +163,9 @@ class Words(support.CliTest):
         self.ramet("init", "a.db", "--remote", self.url())
         whole = self.read(self.path("a.db"))
         with open(self.path("a.db-ramet", "state"), "r+b") as state:
-            state.seek(30)
-            state.write(b"rotten")
+            for slot in 0, 4096:
+                state.seek(slot + 30)
+                state.write(b"rotten")
         for verb in "status", "push", "verify", "adopt":
             self.says(self.refused(support.DAMAGED, verb, "a.db"),
                       "a.db-ramet: damaged", "ramet restore URL FILE --replace",

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define PAGES 40u
+#define STATE_SIZE 8192u /* read twice at an opening */
 
 /* ---- what others do ------------------------------------------------------- */
 
@@ -206,13 +207,13 @@ clean_base__is_read_at_its_opening_only_if_something_happened(void **state)
     struct place *const p = *state;
     struct image *const image = make_clean(p);
 
-    assert_true(bytes_of_an_open(p) < PLACE_PAGE);
+    assert_true(bytes_of_an_open(p) < 2 * STATE_SIZE);
     shell(p, "chmod 640 $B");
     assert_true(bytes_of_an_open(p) > PAGES * PLACE_PAGE);
-    assert_true(bytes_of_an_open(p) < PLACE_PAGE); /* it was looked at */
+    assert_true(bytes_of_an_open(p) < 2 * STATE_SIZE); /* it was looked at */
     shell(p, "touch $B");
     assert_true(bytes_of_an_open(p) > PAGES * PLACE_PAGE);
-    assert_true(bytes_of_an_open(p) < PLACE_PAGE);
+    assert_true(bytes_of_an_open(p) < 2 * STATE_SIZE);
     image_unref(image);
 }
 

@@ -229,7 +229,7 @@ presence__of_a_replica_of_version_1__is_understood(void **state)
 {
     struct place *const p = *state;
     struct image *const image = make_half(p);
-    uint8_t raw[4096];
+    uint8_t raw[8193];
     uint64_t checked;
     uint64_t bad;
     size_t size = read_file(p, "presence", raw, sizeof(raw));
@@ -244,12 +244,15 @@ presence__of_a_replica_of_version_1__is_understood(void **state)
         ramet_put_le64(raw + i * 8, value);
     }
     change_file(p, "presence", 0, raw, size);
-    size = read_file(p, "state", raw, sizeof(raw)) - 48;
+    /* The fields of a slot, without what stands at their end. */
+    assert_int_equal(read_file(p, "state", raw, sizeof(raw)), 8192);
+    size = ramet_get_le32(raw + 16) - 48;
+    memmove(raw + 8, raw + 24, size);
     raw[7] = 1;
     ramet_put_le32(raw + 8, ramet_get_le32(raw + 8) & 31);
-    ramet_put_le64(raw + size - 8, ramet_hash64(raw, size - 8));
-    change_file(p, "state", 0, raw, size);
-    cut_file(p, "state", size);
+    ramet_put_le64(raw + 8 + size, ramet_hash64(raw, 8 + size));
+    change_file(p, "state", 0, raw, size + 16);
+    cut_file(p, "state", size + 16);
 
     session = place_open(p, 0);
     OK(ramet_session_verify(session, &checked, &bad, e));

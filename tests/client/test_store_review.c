@@ -26,43 +26,65 @@ open_with(struct place *p, const struct ramet_os *os)
 
 /* ---- dying at an operation ------------------------------------------------ */
 
-/* The n-th rename to "state" is the last thing that the process does; or the
- * truncation to that size the first that it does not. */
-static unsigned renames_left;
+/* Once the state was written so many times the process ends; or before it is
+ * written at all; or the truncation to that size is the first thing that it does
+ * not do. */
+static unsigned states_left;
 static uint64_t fatal_size;
+static bool state_is_refused;
+static int state_fd = -1; /* written to, and not synced */
+
+static bool
+is_state(const struct iovec *iov)
+{
+    return iov->iov_len > 7 && memcmp(iov->iov_base, "RAMTSTA", 7) == 0;
+}
+
+static ssize_t
+write_and_note(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+               uint64_t offset)
+{
+    if (is_state(iov))
+        state_fd = fd;
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+}
 
 static int
-rename_and_die(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
-               const char *new_path)
+sync_and_die(void *ctx, int fd)
 {
-    const int result = ramet_os_system()->rename(ctx, old_dirfd, old_path,
-                                                 new_dirfd, new_path);
+    const int result = ramet_os_system()->datasync(ctx, fd);
 
-    if (strcmp(new_path, "state") == 0 && --renames_left == 0)
+    if (fd == state_fd && --states_left == 0)
         _exit(0);
+    if (fd == state_fd)
+        state_fd = -1;
     return result;
 }
 
-static int
-die_or_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
-              const char *new_path)
+static ssize_t
+write_or_die(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+             uint64_t offset)
 {
-    if (strcmp(new_path, "state") == 0)
+    if (is_state(iov))
         _exit(0);
-    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
-                                     new_path);
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
 }
 
-static bool state_is_refused;
-
-static int
-rename_or_refuse(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
-                 const char *new_path)
+static ssize_t
+write_or_refuse(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+                uint64_t offset)
 {
-    if (state_is_refused && strcmp(new_path, "state") == 0)
+    if (state_is_refused && is_state(iov))
         return -ENOSPC;
-    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
-                                     new_path);
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+}
+
+static void
+die_after_states(struct ramet_os *os, unsigned count)
+{
+    states_left = count;
+    os->pwritev = write_and_note;
+    os->datasync = sync_and_die;
 }
 
 static int
@@ -154,9 +176,8 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
         struct ramet_os os = *ramet_os_system();
         struct ramet_session *other;
 
-        renames_left = 1;
         other = open_with(p, &os);
-        os.rename = rename_and_die;
+        die_after_states(&os, 1);
         OK(ramet_session_checkpoint(other, true, e));
         _exit(1);
     }
@@ -204,7 +225,7 @@ checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten(void **state)
 
         session = open_with(p, &os);
         OK(place_commit(session, place_image(22, 15 * PLACE_PAGE), e));
-        os.rename = die_or_rename;
+        os.pwritev = write_or_die;
         OK(ramet_session_checkpoint(session, true, e));
         _exit(1);
     }
@@ -233,7 +254,7 @@ checkpoint__refused_twice__fills_of_later_are_found(void **state)
     uint8_t page[PLACE_PAGE];
     struct ramet_point at;
 
-    os.rename = rename_or_refuse;
+    os.pwritev = write_or_refuse;
     remote_add(&p->remote, image_ref(image));
     point = remote_point(&p->remote, 1);
     ramet_pageset_init(&all);
@@ -295,7 +316,7 @@ bring(struct ramet_session *session, struct ramet_run run)
     OK(ramet_session_checkpoint(session, true, e));
 }
 
-/* In a child: with the system's table but for renames. */
+/* In a child: the state is never written. */
 static void
 die_in(struct place *p, enum ramet_rc (*act)(struct ramet_session *session))
 {
@@ -306,7 +327,7 @@ die_in(struct place *p, enum ramet_rc (*act)(struct ramet_session *session))
         struct ramet_session *session;
 
         session = open_with(p, &os);
-        os.rename = die_or_rename;
+        os.pwritev = write_or_die;
         for (unsigned i = 0; i < 100000; i++) /* the parent may be at it */
             (void)!act(session);
         _exit(1);
@@ -485,8 +506,7 @@ adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
         struct ramet_os os = *ramet_os_system();
         const struct ramet_replica_options options = {.os = &os};
 
-        renames_left = 1;
-        os.rename = rename_and_die;
+        die_after_states(&os, 1);
         OK(ramet_replica_adopt_base(p->path, &options, &changed, e));
         _exit(1);
     }
@@ -523,7 +543,7 @@ clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole(void **state)
     if (child == 0) {
         session = place_open_on(p, 0, &os);
         place_expect(session, image, __LINE__);
-        os.rename = die_or_rename;
+        os.pwritev = write_or_die;
         OK(ramet_session_checkpoint(session, true, e));
         _exit(1);
     }
@@ -531,8 +551,7 @@ clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole(void **state)
     child = fork();
     if (child == 0) {
         session = place_open_on(p, 0, &os);
-        renames_left = 2; /* the checkpoint's, and the clean one */
-        os.rename = rename_and_die;
+        die_after_states(&os, 2); /* the checkpoint's, and the clean one */
         ramet_session_close(session);
         _exit(1);
     }

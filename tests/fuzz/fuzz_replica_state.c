@@ -43,13 +43,35 @@ decode(const uint8_t *data, size_t size)
     ramet_state_file_done(&state);
 }
 
+static const uint8_t magic[7] = {'R', 'A', 'M', 'T', 'S', 'T', 'A'};
+
+/* As the content of the one slot of version 3, and of the second of two. */
+static void
+decode_in_slots(const uint8_t *data, size_t size)
+{
+    uint8_t file[8192] = {0};
+    uint8_t *const slot = file + 4096;
+
+    if (size > 4096 - 32)
+        return;
+    memcpy(slot, magic, sizeof(magic));
+    slot[7] = 3;
+    ramet_put_le64(slot + 8, 7);
+    ramet_put_le32(slot + 16, (uint32_t)size);
+    if (size != 0)
+        memcpy(slot + 24, data, size);
+    ramet_put_le64(slot + 24 + size, ramet_hash64(slot, 24 + size));
+    decode(slot, size + 32);
+    decode(file, sizeof(file));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const uint8_t magic[7] = {'R', 'A', 'M', 'T', 'S', 'T', 'A'};
     uint8_t *const sealed = malloc(size + 16);
 
     decode(data, size);
+    decode_in_slots(data, size);
     if (sealed == NULL)
         return 0;
     memcpy(sealed, magic, sizeof(magic));

@@ -10,6 +10,7 @@
 #include "client/sqlite/dbheader.h"
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
+#include "client/store/format/slots.h"
 #include "client/store/store.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
@@ -17,9 +18,11 @@
 #define STATE_SIZE_MAX (512u << 20)
 #define STATE_RUNS_MAX (32u << 20)
 #define HASH_SIZE 8u
-#define VERSION 2u /* written; version 1 is read as well */
+#define VERSION 3u    /* written, in slots; those before are read as well */
+#define READ_TRIES 3u /* by who may meet a writer */
 
-static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'T', 'A', VERSION};
+static const uint8_t magic[RAMET_SLOT_MAGIC_SIZE] = {'R', 'A', 'M', 'T',
+                                                     'S', 'T', 'A', VERSION};
 
 enum {
     FLAG_DEFAULT_HELD = 1,
@@ -192,7 +195,6 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     const size_t url_length = strlen(f->remote);
     enum ramet_rc rc;
 
-    ramet_buf_bytes(out, magic, sizeof(magic));
     ramet_buf_le32(out, flags_of(s));
     ramet_buf_le32(out, (uint32_t)f->kind);
     put_id(out, &s->base_id);
@@ -227,12 +229,8 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     put_end(out, s);
     if (rc == RAMET_OK)
         rc = out->failed;
-    if (rc != RAMET_OK)
-        return RAMET_FAIL(err, rc, "state: no memory to write it");
-    ramet_buf_le64(out, ramet_hash64(out->data, out->len));
-    return out->failed == RAMET_OK
-               ? RAMET_OK
-               : RAMET_FAIL(err, out->failed, "state: no memory to write it");
+    return rc == RAMET_OK ? RAMET_OK
+                          : RAMET_FAIL(err, rc, "state: no memory to write it");
 }
 
 static bool
@@ -368,6 +366,36 @@ decode_fields(struct ramet_reader *in, unsigned version,
     return rc;
 }
 
+/* The fields in the file's bytes, and their version: of the first two, one sum
+ * is over all of it. */
+static enum ramet_rc
+find_fields(const uint8_t *data, size_t len, unsigned *out_version,
+            const uint8_t **out_fields, size_t *out_len, struct ramet_err *err)
+{
+    const bool is_ours = len >= sizeof(magic) + HASH_SIZE &&
+                         memcmp(data, magic, sizeof(magic) - 1) == 0;
+    const unsigned version = is_ours ? data[sizeof(magic) - 1] : VERSION;
+    enum ramet_rc rc = RAMET_OK;
+
+    *out_version = version;
+    if (version == 0 || version > VERSION)
+        return RAMET_FAIL(err, RAMET_EVERSION,
+                          "state: version %u is not known here", version);
+    if (version == VERSION)
+        rc = ramet_slots_decode(magic, data, len, out_fields, out_len, NULL);
+    else if (ramet_get_le64(data + len - HASH_SIZE) !=
+             ramet_hash64(data, len - HASH_SIZE))
+        rc = RAMET_ECORRUPT;
+    if (rc != RAMET_OK)
+        return RAMET_FAIL(err, rc,
+                          is_ours ? "state: checksum" : "state: bad magic");
+    if (version != VERSION) {
+        *out_fields = data + sizeof(magic);
+        *out_len = len - sizeof(magic) - HASH_SIZE;
+    }
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_state_file_decode(const uint8_t *data, size_t len,
                         struct ramet_state_file *out_state,
@@ -375,22 +403,19 @@ ramet_state_file_decode(const uint8_t *data, size_t len,
 {
     struct ramet_state_file *s;
     struct ramet_reader in;
-    enum ramet_rc rc;
+    const uint8_t *fields;
+    size_t fields_len;
+    unsigned version;
+    enum ramet_rc rc =
+        find_fields(data, len, &version, &fields, &fields_len, err);
 
-    if (len < sizeof(magic) + HASH_SIZE || memcmp(data, magic, 7) != 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "state: bad magic");
-    if (data[7] < 1 || data[7] > VERSION)
-        return RAMET_FAIL(err, RAMET_EVERSION,
-                          "state: version %u is not known here", data[7]);
-    if (ramet_get_le64(data + len - HASH_SIZE) !=
-        ramet_hash64(data, len - HASH_SIZE))
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "state: checksum");
+    if (rc != RAMET_OK)
+        return rc;
     s = ramet_calloc(1, sizeof(*s));
     if (s == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "state: no memory to read it");
-    ramet_reader_init(&in, data + sizeof(magic),
-                      len - sizeof(magic) - HASH_SIZE);
-    rc = decode_fields(&in, data[7], s, err);
+    ramet_reader_init(&in, fields, fields_len);
+    rc = decode_fields(&in, version, s, err);
     if (rc == RAMET_OK)
         *out_state = *s;
     else
@@ -403,15 +428,19 @@ enum ramet_rc
 ramet_state_file_read(const struct ramet_os *os, int dir_fd,
                       struct ramet_state_file *out_state, struct ramet_err *err)
 {
-    uint8_t *data = NULL;
-    size_t len = 0;
-    enum ramet_rc rc;
+    enum ramet_rc rc = RAMET_ECORRUPT;
 
-    rc = ramet_os_read_own_file(os, dir_fd, RAMET_STATE_NAME, STATE_SIZE_MAX,
-                                &data, &len, err);
-    if (rc == RAMET_OK)
-        rc = ramet_state_file_decode(data, len, out_state, err);
-    ramet_free(data);
+    /* One slot is whole at any time, but not while all of it is read. */
+    for (unsigned i = 0; rc == RAMET_ECORRUPT && i < READ_TRIES; i++) {
+        uint8_t *data = NULL;
+        size_t len = 0;
+
+        rc = ramet_os_read_own_file(os, dir_fd, RAMET_STATE_NAME,
+                                    STATE_SIZE_MAX, &data, &len, err);
+        if (rc == RAMET_OK)
+            rc = ramet_state_file_decode(data, len, out_state, err);
+        ramet_free(data);
+    }
     return rc;
 }
 
@@ -426,8 +455,8 @@ ramet_state_file_write(const struct ramet_os *os, int dir_fd,
     ramet_buf_init(&out, STATE_SIZE_MAX);
     rc = encode_state(state, &out, err);
     if (rc == RAMET_OK)
-        rc = ramet_dir_replace(os, dir_fd, RAMET_STATE_NAME, out.data, out.len,
-                               err);
+        rc = ramet_slots_write(os, dir_fd, RAMET_STATE_NAME, magic, out.data,
+                               out.len, err);
     ramet_buf_done(&out);
     return rc;
 }

@@ -89,6 +89,28 @@ ramet_presence_decode(uint32_t pgno, uint64_t word, bool checked)
 
 /* ---- the file ------------------------------------------------------------ */
 
+/* Its name lasts from the beginning: nobody syncs it later. Empty, it says
+ * nothing of any page. */
+static int
+make_presence(const struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    int fd = ramet_rights_open(os, replica->dir_fd, NAME, O_RDWR);
+    int result;
+
+    if (fd != -ENOENT)
+        return fd;
+    fd = ramet_dir_open_or_make(os, replica->dir_fd, NAME);
+    if (fd < 0)
+        return fd;
+    result = os->sync(os->ctx, replica->dir_fd);
+    if (result == 0)
+        return fd;
+    os->unlink(os->ctx, replica->dir_fd, NAME, false);
+    os->close(os->ctx, fd);
+    return result;
+}
+
 /* RAMET_ENOTFOUND (no text) where it was never made. */
 static enum ramet_rc
 open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
@@ -100,7 +122,7 @@ open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
     if (replica->presence_fd < 0) {
         const int fd =
             create && !replica->is_readonly
-                ? ramet_dir_open_or_make(os, replica->dir_fd, NAME)
+                ? make_presence(replica)
                 : ramet_rights_open(os, replica->dir_fd, NAME,
                                     replica->is_readonly ? O_RDONLY : O_RDWR);
 

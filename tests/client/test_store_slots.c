@@ -1,0 +1,306 @@
+/*
+ * test_store_slots.c - the file whose content is replaced in place, and the
+ * state in it, of this version and of those before.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store_place.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/store/format/slots.h"
+#include "client/store/format/state.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+
+#define SLOT RAMET_SLOT_SIZE
+#define NAME "state"
+
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'S', 'T', 'A', 3};
+
+struct file {
+    int dir_fd;
+    uint8_t bytes[4 * SLOT];
+    size_t size;
+};
+
+static void
+look(struct file *f)
+{
+    const int fd = openat(f->dir_fd, NAME, O_RDONLY);
+    ssize_t got;
+
+    assert_true(fd >= 0);
+    got = pread(fd, f->bytes, sizeof(f->bytes), 0);
+    close(fd);
+    assert_true(got >= 0);
+    f->size = (size_t)got;
+}
+
+static void
+change(struct file *f, const void *bytes, size_t len, off_t at)
+{
+    const int fd = openat(f->dir_fd, NAME, O_RDWR);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, len, at), (ssize_t)len);
+    close(fd);
+}
+
+/* In the folder of a replica, where access is taken from. */
+static struct file *
+make_file(struct place *p)
+{
+    struct file *const f = calloc(1, sizeof(*f));
+
+    ramet_session_close(place_open(p, RAMET_OPEN_CREATE));
+    f->dir_fd = open(p->dir, O_RDONLY | O_DIRECTORY);
+    assert_true(f->dir_fd >= 0);
+    assert_int_equal(unlinkat(f->dir_fd, NAME, 0), 0);
+    return f;
+}
+
+static void
+free_file(struct file *f)
+{
+    close(f->dir_fd);
+    free(f);
+}
+
+static void
+put(struct file *f, const char *text)
+{
+    OK(ramet_slots_write(ramet_os_system(), f->dir_fd, NAME, magic,
+                         (const uint8_t *)text, strlen(text), e));
+}
+
+/* The file as it is in `bytes`. */
+static void
+expect_in(const struct file *f, const char *text)
+{
+    const uint8_t *content = NULL;
+    size_t len = 0;
+
+    OK(ramet_slots_decode(magic, f->bytes, f->size, &content, &len, e));
+    assert_int_equal(len, strlen(text));
+    assert_memory_equal(content, text, len);
+}
+
+static void
+expect(struct file *f, const char *text)
+{
+    look(f);
+    expect_in(f, text);
+}
+
+static void
+slots__have_the_same_content__and_take_turns(void **state)
+{
+    struct file *const f = make_file(*state);
+
+    put(f, "first");
+    for (uint64_t number = 1; number < 6; number++) {
+        char text[32];
+
+        snprintf(text, sizeof(text), "content %d", (int)number);
+        put(f, text);
+        expect(f, text);
+        assert_int_equal(f->size, 2 * SLOT);
+        assert_memory_equal(f->bytes, f->bytes + SLOT, SLOT);
+        assert_int_equal(ramet_get_le64(f->bytes + 8), number + 1);
+    }
+    free_file(f);
+}
+
+/* The bytes of a file with these slots: a crash between two writes, or in one. */
+static void
+slots__of_which_one_is_older_or_torn__give_the_newest_that_is_whole(
+    void **state)
+{
+    struct file *const f = make_file(*state);
+    struct file *const before = calloc(1, sizeof(*before));
+
+    put(f, "old");
+    look(f);
+    *before = *f;
+    put(f, "new and longer");
+    look(f);
+    for (unsigned slot = 0; slot < 2; slot++) {
+        for (size_t torn = 0; torn <= SLOT; torn += 7) {
+            struct file *const now = calloc(1, sizeof(*now));
+
+            *now = *before;
+            memcpy(now->bytes + slot * SLOT, f->bytes, torn);
+            expect_in(now, torn < 24 + 14 + 8 ? "old" : "new and longer");
+            free(now);
+        }
+    }
+    free(before);
+    free_file(f);
+}
+
+static void
+slots__a_bit_flips_in_one__the_other_is_taken(void **state)
+{
+    struct file *const f = make_file(*state);
+
+    put(f, "old");
+    put(f, "content");
+    look(f);
+    for (size_t at = 0; at < 2 * SLOT; at++) {
+        f->bytes[at] ^= 4;
+        expect_in(f, "content"); /* never what was before */
+        f->bytes[at] ^= 4;
+    }
+    f->bytes[30] ^= 1;
+    f->bytes[SLOT + 30] ^= 1;
+    assert_int_equal(ramet_slots_decode(magic, f->bytes, f->size,
+                                        &(const uint8_t *){NULL}, &(size_t){0},
+                                        NULL),
+                     RAMET_ECORRUPT);
+    free_file(f);
+}
+
+static bool sync_fails;
+
+static int
+datasync_or_fail(void *ctx, int fd)
+{
+    return sync_fails ? -EIO : ramet_os_system()->datasync(ctx, fd);
+}
+
+/* What may not be on disk is not read, and it is in the slot that is written to
+ * next: the other one is all that is there for certain. */
+static void
+slots__sync_fails__what_was_there_counts_and_is_spared(void **state)
+{
+    struct file *const f = make_file(*state);
+    struct ramet_os os = *ramet_os_system();
+    struct file *const failed = calloc(1, sizeof(*failed));
+    size_t kept;
+
+    put(f, "first");
+    put(f, "durable");
+    os.datasync = datasync_or_fail;
+    for (unsigned i = 0; i < 3; i++) {
+        sync_fails = true;
+        assert_int_equal(ramet_slots_write(&os, f->dir_fd, NAME, magic,
+                                           (const uint8_t *)"lost", 4, NULL),
+                         RAMET_EIO);
+        sync_fails = false;
+        expect(f, "durable");
+    }
+    *failed = *f;
+    kept = ramet_get_le64(f->bytes + 8) % 2 * SLOT; /* the slot of the newest */
+    sync_fails = true;
+    assert_int_equal(ramet_slots_write(&os, f->dir_fd, NAME, magic,
+                                       (const uint8_t *)"lost", 4, NULL),
+                     RAMET_EIO);
+    look(f);
+    assert_memory_equal(f->bytes + kept, failed->bytes + kept, SLOT);
+    put(f, "next");
+    expect(f, "next");
+    free(failed);
+    free_file(f);
+}
+
+static void
+content__longer_than_a_slot__is_a_file_of_its_own_and_comes_back(void **state)
+{
+    static char large[2 * SLOT];
+    static char fits[SLOT - 32 + 1];
+    struct file *const f = make_file(*state);
+
+    memset(large, 'l', sizeof(large) - 1);
+    memset(fits, 'f', sizeof(fits) - 1);
+    put(f, "short");
+    put(f, large);
+    expect(f, large);
+    put(f, large); /* again, and over it */
+    expect(f, large);
+    put(f, fits);
+    expect(f, fits);
+    assert_int_equal(f->size, 2 * SLOT);
+    put(f, "short");
+    expect(f, "short");
+    free_file(f);
+}
+
+/* ---- the state ------------------------------------------------------------ */
+
+static void
+state__of_version_2__is_read_and_then_has_slots(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, 9 * PLACE_PAGE + 77);
+    struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
+    struct file f = {.size = 0};
+    uint8_t old[SLOT];
+    size_t len;
+
+    OK(place_commit(session, image, e));
+    ramet_session_close(session);
+    f.dir_fd = open(p->dir, O_RDONLY | O_DIRECTORY);
+    look(&f);
+    len = ramet_get_le32(f.bytes + 16);
+    memcpy(old, magic, sizeof(magic));
+    old[7] = 2;
+    memcpy(old + 8, f.bytes + 24, len);
+    ramet_put_le64(old + 8 + len, ramet_hash64(old, 8 + len));
+    assert_int_equal(unlinkat(f.dir_fd, NAME, 0), 0);
+    close(openat(f.dir_fd, NAME, O_CREAT | O_RDWR, 0644));
+    change(&f, old, len + 16, 0);
+
+    session = place_open(p, 0);
+    place_expect(session, image, __LINE__);
+    image->bytes[5000] ^= 1;
+    OK(place_commit(session, image, e));
+    ramet_session_close(session);
+    look(&f);
+    assert_int_equal(f.size, 2 * SLOT);
+    session = place_open(p, 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    close(f.dir_fd);
+    image_unref(image);
+}
+
+static void
+state__of_a_version_to_come__is_refused_as_that(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_err err = {.code = RAMET_OK};
+    struct file f = {.size = 0};
+
+    ramet_session_close(place_open(p, RAMET_OPEN_CREATE));
+    f.dir_fd = open(p->dir, O_RDONLY | O_DIRECTORY);
+    change(&f, "RAMTSTA\4", 8, 0);
+    change(&f, "RAMTSTA\4", 8, SLOT);
+    assert_int_equal(place_try_open(p->path, 0, &err), RAMET_EVERSION);
+    assert_non_null(strstr(err.text, "version 4"));
+    close(f.dir_fd);
+}
+
+int
+main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(slots__have_the_same_content__and_take_turns),
+        TEST(
+            slots__of_which_one_is_older_or_torn__give_the_newest_that_is_whole),
+        TEST(slots__a_bit_flips_in_one__the_other_is_taken),
+        TEST(slots__sync_fails__what_was_there_counts_and_is_spared),
+        TEST(content__longer_than_a_slot__is_a_file_of_its_own_and_comes_back),
+        TEST(state__of_version_2__is_read_and_then_has_slots),
+        TEST(state__of_a_version_to_come__is_refused_as_that),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -213,4 +213,26 @@ ramet_file_clone(const char *url, const char *path,
                  ramet_progress_fn *progress, void *progress_ctx,
                  struct ramet_sync_result *out, struct ramet_err *err);
 
+/* ---- leaving for a copy --------------------------------------------------- */
+
+/* What `ramet rebind` did. */
+struct ramet_rebound {
+    char from[RAMET_URL_MAX];
+    char to[RAMET_URL_MAX];
+    uint64_t durable_lsn;
+    uint64_t remote_lsn;    /* newest of the copy */
+    uint64_t local_commits; /* that go to the copy with the next push */
+};
+/*
+ * The replica at `path` goes over to `url`, a copy of its volume: that must have
+ * the commit on which the replica stands, by LSN and hash. There already:
+ * RAMET_OK, nothing done. RAMET_EINVAL: it was never pushed. RAMET_ECONFLICT:
+ * another volume, another line, or a copy that is behind. RAMET_EDIVERGED: local
+ * commits, and the copy went on. Else as ramet_session_rebind().
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_rebind(const char *path, const char *url,
+                  const struct ramet_file_options *options,
+                  struct ramet_rebound *out, struct ramet_err *err);
+
 #endif

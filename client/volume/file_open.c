@@ -162,8 +162,9 @@ check_other_url(const struct opening *opening,
     if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
         return rc;
     return RAMET_FAIL(err, RAMET_EEXIST,
-                      "%s: belongs to %.200s, not to %.200s; a replica is not "
-                      "rebound: `ramet export` makes a file that can be",
+                      "%s: belongs to %.200s, not to %.200s; 'ramet rebind "
+                      "FILE URL' goes over to a copy of its volume, 'ramet "
+                      "detach FILE' makes it a plain file",
                       opening->path, state->remote, ramet_source_text(source));
 }
 

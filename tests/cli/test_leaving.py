@@ -8,6 +8,7 @@ import subprocess
 import unittest
 
 import support
+from proxy import Proxy
 
 COUNT = "SELECT count(*) FROM t"
 
@@ -129,6 +130,129 @@ class Detach(support.CliTest):
         self.write(self.path("plain"), b"x")
         self.refused(support.NOT_FOUND, "detach", "plain")
         self.refused(support.NOT_FOUND, "detach", "nothing")
+
+
+class Rebind(support.CliTest):
+    def setUp(self):
+        super().setUp()
+        self.a = self.make_database(self.path("a.db"), rows=300)
+        self.ramet("init", self.a, "--remote", self.url())
+        self.insert("one")
+        self.ramet("push", self.a)
+
+    def insert(self, value, path=None):
+        self.sql(path or self.a,
+                 "db.execute(\"INSERT INTO t(v) VALUES('%s')\")" % value)
+
+    def copy_store(self, name="copy"):
+        """The URL of the volume in a copy of the store."""
+        to = self.path(name)
+        shutil.copytree(self.store, to)
+        if self.server is None:
+            return "file://%s/app" % to
+        server = support.Server(to)
+        self.addCleanup(server.stop)
+        return server.url() + "/app"
+
+    def assert_stays(self, path=None):
+        self.assertEqual(self.status(path or self.a)["remote"], self.url())
+
+    def test_rebind__to_a_copy__pushes_there_from_then_on(self):
+        copy = self.copy_store()
+        self.insert("two")
+        told = self.json("rebind", self.a, copy)
+        self.assertEqual((told["from"], told["to"], told["durable_lsn"],
+                          told["local_commits"]), (self.url(), copy, 2, 1))
+        self.assertEqual(self.status(self.a)["remote"], copy)
+        self.ramet("push", self.a)
+        self.assertEqual(self.json("info", copy)["lsn"], 3)
+        self.assertEqual(self.json("info", self.url())["lsn"], 2)
+        self.ramet("rebind", self.a, copy)  # there already
+
+    def test_rebind__to_a_copy_that_went_on__is_followed_by_a_pull(self):
+        self.ramet("clone", self.url(), "b.db")
+        self.insert("two")
+        self.ramet("push", self.a)
+        copy = self.copy_store()
+        self.assertIn("LSN 2 of 3", self.ramet("rebind", "b.db", copy))
+        self.ramet("pull", "b.db")
+        self.assertEqual(self.sql("b.db", "print(db.execute(\"%s\").fetchone()"
+                                  "[0])" % COUNT), "302\n")
+
+    def test_rebind__to_a_copy_that_is_behind__is_refused(self):
+        copy = self.copy_store()
+        self.insert("two")
+        self.ramet("push", self.a)
+        self.assertIn("is behind, at LSN 2", self.refused(
+            support.CONFLICT, "rebind", self.a, copy))
+        self.assert_stays()
+
+    def test_rebind__to_what_went_another_way__is_refused(self):
+        copy = self.copy_store()
+        self.ramet("clone", copy, "b.db")
+        for path in (self.a, "b.db"):
+            self.insert("from " + path, path)
+            self.ramet("push", path)
+        self.assertIn("its LSN 3 is another commit", self.refused(
+            support.CONFLICT, "rebind", self.a, copy))
+        self.assert_stays()
+
+    def test_rebind__to_another_volume__is_refused(self):
+        self.ramet("init", self.make_database(self.path("b.db")), "--remote",
+                   self.url("other"))
+        self.assertIn("another volume", self.refused(
+            support.CONFLICT, "rebind", self.a, self.url("other")))
+        self.refused(support.NOT_FOUND, "rebind", self.a, self.url("none"))
+        self.assert_stays()
+
+    def test_rebind__of_local_commits_that_would_diverge__is_refused(self):
+        self.ramet("clone", self.url(), "b.db")
+        self.insert("two")
+        self.ramet("push", self.a)
+        self.insert("two of b", "b.db")
+        self.refused(support.CONFLICT, "rebind", "b.db", self.copy_store())
+        self.assert_stays("b.db")
+
+    def test_rebind__while_a_program_has_it_open__is_refused(self):
+        copy = self.copy_store()
+        reader = subprocess.Popen(
+            ["/usr/bin/python3", "-c", support.SQL_CHILD, support.EXTENSION,
+             "file:%s?vfs=ramet&sync=manual" % self.a,
+             "db.execute('%s').fetchall()\n"
+             "print('open', flush=True)\nimport sys\nsys.stdin.read()" % COUNT],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.assertEqual(reader.stdout.readline(), "open\n")
+        self.assertIn("open elsewhere", self.refused(
+            support.FAILED, "rebind", "a.db", copy))
+        reader.communicate("")
+        self.ramet("rebind", "a.db", copy)
+
+    def test_rebind__of_what_was_never_pushed__names_init(self):
+        self.sql("new.db", "db.execute('CREATE TABLE t(v)')")
+        self.assertIn("ramet init", self.refused(
+            support.USAGE, "rebind", "new.db", self.url()))
+
+    @unittest.skipUnless(support.KIND == "http", "needs answers that are lost")
+    def test_rebind__while_a_push_is_in_doubt__is_refused(self):
+        cut = []
+
+        def hook(method, path, forward):
+            if cut and method == "POST" and path.endswith("/commits"):
+                return None  # it never comes to the server
+            return forward()
+        proxy = Proxy(self.server.port, hook)
+        self.addCleanup(proxy.close)
+        self.ramet("init", self.make_database(self.path("b.db")), "--remote",
+                   proxy.url("b"))
+        self.insert("b", "b.db")
+        cut.append(True)
+        self.ramet("push", "b.db", expect=support.UNREACHABLE)
+        self.assertIn("ramet push", self.refused(
+            support.UNREACHABLE, "rebind", "b.db", self.url("b")))
+        cut.clear()
+        self.ramet("push", "b.db")
+        self.ramet("rebind", "b.db", self.url("b"))
+        self.assertEqual(self.status("b.db")["remote"], self.url("b"))
 
 
 class Delete(support.CliTest):

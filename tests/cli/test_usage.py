@@ -10,7 +10,8 @@ import time
 import support
 
 VERBS = ("init clone push pull fetch sync status log ls info hydrate export "
-         "restore reset lost adopt verify copy detach delete serve").split()
+         "restore reset lost adopt verify copy detach rebind delete "
+         "serve").split()
 
 
 class Usage(support.CliTest):

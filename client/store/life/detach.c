@@ -36,20 +36,6 @@
 #include "client/store/upkeep/maintenance.h"
 #include "core/alloc.h"
 
-/* Invariant (3). */
-static enum ramet_rc
-be_alone(struct ramet_session *session, struct ramet_err *err)
-{
-    const enum ramet_rc rc = ramet_lock(
-        session, RAMET_LOCK_OPEN, RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
-        "another process is opening or closing it", err);
-
-    return rc == RAMET_OK
-               ? ramet_lock(session, RAMET_LOCK_LIVE, RAMET_LOCK_EXCLUSIVE, 0,
-                            "it is open elsewhere", err)
-               : rc;
-}
-
 static enum ramet_rc
 refuse_partial(const struct ramet_replica *replica, uint64_t absent,
                struct ramet_err *err)
@@ -244,7 +230,7 @@ detach_session(struct ramet_session *session, struct ramet_detached *out,
     ramet_maintenance_stop(session->replica);
     rc = ramet_session_sum(session, err); /* invariant (5) */
     if (rc == RAMET_OK)
-        rc = be_alone(session, err);
+        rc = ramet_session_be_alone(session, err); /* invariant (3) */
     if (rc == RAMET_OK)
         rc = ramet_clean_close(session, err);
     if (rc == RAMET_OK)

@@ -380,6 +380,19 @@ ramet_session_clone(struct ramet_session *session,
                                                out_session, err);
 }
 
+enum ramet_rc
+ramet_session_be_alone(struct ramet_session *session, struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_lock(
+        session, RAMET_LOCK_OPEN, RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+        "another process is opening or closing it", err);
+
+    return rc == RAMET_OK
+               ? ramet_lock(session, RAMET_LOCK_LIVE, RAMET_LOCK_EXCLUSIVE, 0,
+                            "it is open elsewhere", err)
+               : rc;
+}
+
 /* ---- closing ------------------------------------------------------------- */
 
 static void

@@ -20,4 +20,9 @@ ramet_replica_read_state(const struct ramet_replica *replica,
                          struct ramet_state_file *out_state,
                          struct ramet_err *err);
 
+/* Nobody else has it open, and nobody comes: takes open and live. A failure may
+ * leave open held; the close of the session gives up live. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_be_alone(struct ramet_session *session, struct ramet_err *err);
+
 #endif

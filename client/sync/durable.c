@@ -1,304 +1,31 @@
 /*
  * durable.c - see durable.h.
  *
- * <file>-ramet/commit, replaced as a whole:
- *
- *   0   8   magic "RAMTDUR" and version 2
- *   8   8   LSN of the commit (so that one small read tells whether it counts)
- *   16  16  its id
- *   32  16  XXH3-128 of bytes 0 to 31 and of the object
- *   48  …   the commit object
- *
- * Version 1 had a hash of the content in place of the id; such a file is told
- * by no record to be its own, so its slot is fenced.
- *
  * Layer: client.
  */
 #include "client/sync/durable.h"
 
-#include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "client/remote/source.h"
 #include "client/snapshot.h"
-#include "client/store/keep.h"
 #include "client/store/store.h"
+#include "client/sync/bind.h"
 #include "client/sync/builder.h"
-#include "client/sync/fence.h"
+#include "client/sync/intent.h"
+#include "client/sync/kept.h"
 #include "client/sync/link.h"
+#include "client/sync/point.h"
 #include "client/sync/refusal.h"
 #include "client/sync/sync.h"
 #include "core/alloc.h"
-#include "core/hash.h"
-
-#define NAME "commit"
-#define HEAD_SIZE 48u
-#define SEALED_SIZE 32u
-#define FILE_MAX                                                               \
-    (HEAD_SIZE + (size_t)RAMET_COMMIT_HEAD_MAX + RAMET_SEGMENT_INLINE_MAX)
-
-static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'D', 'U', 'R', 2};
-static const uint8_t magic_1[8] = {'R', 'A', 'M', 'T', 'D', 'U', 'R', 1};
 
 void
 ramet_durable_done(struct ramet_durable *durable)
 {
     ramet_buf_done(&durable->object);
     *durable = (struct ramet_durable){.landed = false};
-}
-
-/* ---- the kept commit ------------------------------------------------------ */
-
-static struct ramet_hash
-seal(const uint8_t *file, size_t len, struct ramet_hasher *hasher)
-{
-    ramet_hasher_reset(hasher);
-    ramet_hasher_update(hasher, file, SEALED_SIZE);
-    ramet_hasher_update(hasher, file + HEAD_SIZE, len - HEAD_SIZE);
-    return ramet_hasher_digest(hasher);
-}
-
-static enum ramet_rc
-keep(const struct ramet_link *link, uint64_t lsn, const struct ramet_cid *id,
-     const struct ramet_buf *object, struct ramet_err *err)
-{
-    const size_t len = HEAD_SIZE + object->len;
-    struct ramet_hasher *const hasher = ramet_hasher_new();
-    uint8_t *const file = ramet_alloc(len);
-    struct ramet_hash sum;
-    enum ramet_rc rc;
-
-    if (hasher == NULL || file == NULL) {
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
-        goto done;
-    }
-    memcpy(file, magic, sizeof(magic));
-    ramet_put_le64(file + 8, lsn);
-    memcpy(file + 16, id->id.bytes, RAMET_ID_SIZE);
-    memcpy(file + HEAD_SIZE, object->data, object->len);
-    sum = seal(file, len, hasher);
-    memcpy(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE);
-    rc = ramet_keep_write(link->replica, NAME, file, len, err);
-
-done:
-    ramet_hasher_free(hasher);
-    ramet_free(file);
-    return rc;
-}
-
-static void
-forget(const struct ramet_link *link)
-{
-    ramet_keep_forget(link->replica, NAME);
-}
-
-/* The LSN of the kept commit, 0 if there is none. */
-static enum ramet_rc
-peek(const struct ramet_link *link, uint64_t *out_lsn, struct ramet_err *err)
-{
-    uint8_t head[16];
-    size_t got = 0;
-    const enum ramet_rc rc =
-        ramet_keep_peek(link->replica, NAME, head, sizeof(head), &got, err);
-
-    *out_lsn =
-        rc == RAMET_OK && got == sizeof(head) ? ramet_get_le64(head + 8) : 0;
-    return rc;
-}
-
-/* The whole of it, checked; *out_file the caller's. RAMET_ENOTFOUND. */
-static enum ramet_rc
-load(const struct ramet_link *link, uint8_t **out_file, size_t *out_len,
-     struct ramet_err *err)
-{
-    struct ramet_hasher *const hasher = ramet_hasher_new();
-    uint8_t *file = NULL;
-    size_t len = 0;
-    struct ramet_hash sum;
-    enum ramet_rc rc;
-
-    if (hasher == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
-    rc = ramet_keep_read(link->replica, NAME, FILE_MAX, &file, &len, err);
-    if (rc != RAMET_OK)
-        goto done;
-    if (len > HEAD_SIZE)
-        sum = seal(file, len, hasher);
-    if (len <= HEAD_SIZE ||
-        (memcmp(file, magic, sizeof(magic)) != 0 &&
-         memcmp(file, magic_1, sizeof(magic_1)) != 0) ||
-        memcmp(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE) != 0) {
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s-ramet/" NAME ": is damaged",
-                        link->path);
-        goto done;
-    }
-    *out_file = file;
-    *out_len = len;
-    file = NULL;
-
-done:
-    ramet_hasher_free(hasher);
-    ramet_free(file);
-    return rc;
-}
-
-static bool
-is_of(const uint8_t *file, const struct ramet_cid *id)
-{
-    return memcmp(file, magic, sizeof(magic)) == 0 &&
-           memcmp(file + 16, id->id.bytes, RAMET_ID_SIZE) == 0;
-}
-
-enum ramet_rc
-ramet_durable_kept(const struct ramet_link *link, const struct ramet_cid *id,
-                   uint8_t **out_object, size_t *out_len, struct ramet_err *err)
-{
-    uint8_t *file = NULL;
-    size_t len = 0;
-    enum ramet_rc rc = load(link, &file, &len, err);
-
-    if (rc != RAMET_OK)
-        return rc;
-    if (!is_of(file, id)) {
-        ramet_free(file);
-        return RAMET_FAIL(err, RAMET_ENOTFOUND,
-                          "%s-ramet/" NAME ": is another commit", link->path);
-    }
-    memmove(file, file + HEAD_SIZE, len - HEAD_SIZE);
-    *out_object = file;
-    *out_len = len - HEAD_SIZE;
-    return RAMET_OK;
-}
-
-/* ---- settling ------------------------------------------------------------- */
-
-/* The kept bytes of the commit in doubt, sent (again): they land, or have
- * landed, or the slot is somebody else's for good. Without an answer it stays
- * in doubt. */
-static enum ramet_rc
-send_kept(struct ramet_sync *sync, const struct ramet_cid *id,
-          const uint8_t *object, size_t len, struct ramet_err *err)
-{
-    struct ramet_remote_point point;
-    struct ramet_snapshot base;
-    struct ramet_head newest, winner;
-    struct ramet_cid named;
-    enum ramet_rc rc;
-
-    rc = ramet_sync_point(object, len, &sync->volume, &point, &named, err);
-    if (rc == RAMET_OK) /* into a gap, into another line, nothing is sent */
-        rc = ramet_sync_newest(sync, &newest, err);
-    if (rc == RAMET_OK)
-        rc = ramet_history_append(sync->history, object, len, &winner, err);
-    if (rc == RAMET_ECONFLICT) {
-        ramet_link_note_remote(sync->link, winner.lsn, winner.time_ms);
-        rc = ramet_session_end_doubt(sync->session, id, false, err);
-        return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
-    }
-    if (rc == RAMET_OK)
-        rc = ramet_session_end_doubt(sync->session, id, true, err);
-    if (rc == RAMET_OK)
-        rc = ramet_sync_look(sync, err);
-    base = sync->state->newest;
-    if (rc == RAMET_OK)
-        rc = ramet_session_mark_durable(sync->session, &base, &point, err);
-    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
-}
-
-static enum ramet_rc
-settle_doubt(struct ramet_sync *sync, struct ramet_err *err)
-{
-    const struct ramet_cid id = sync->doubt;
-    uint8_t *object = NULL;
-    size_t len = 0;
-    enum ramet_rc rc = ramet_durable_kept(sync->link, &id, &object, &len, err);
-
-    if (rc == RAMET_OK)
-        rc = send_kept(sync, &id, object, len, err);
-    else if (rc == RAMET_ENOTFOUND) /* it died before it kept it: not sent */
-        rc = ramet_durable_give_up(sync, err);
-    /* Nobody was told that it is there, and these bytes will not be: what
-     * follows fences them. */
-    if (ramet_refusal_is_one(rc))
-        rc = ramet_durable_give_up(sync, err);
-    ramet_free(object);
-    return rc;
-}
-
-enum ramet_rc
-ramet_durable_give_up(struct ramet_sync *sync, struct ramet_err *err)
-{
-    enum ramet_rc rc = RAMET_OK;
-
-    if (!ramet_id_is_nil(&sync->doubt.id))
-        rc = ramet_session_end_doubt(sync->session, &sync->doubt, false, err);
-    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
-}
-
-enum ramet_rc
-ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err)
-{
-    struct ramet_cid id;
-    enum ramet_rc rc = ramet_session_doubt(session, &id, err);
-
-    if (rc != RAMET_OK || ramet_id_is_nil(&id.id))
-        return rc;
-    rc = ramet_session_lock_push(session, err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = ramet_session_end_doubt(session, &id, false, err);
-    ramet_session_unlock_push(session);
-    return rc == RAMET_ESNAPSHOT ? RAMET_OK : rc; /* somebody else did it */
-}
-
-enum ramet_rc
-ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
-{
-    uint64_t lsn = 0;
-    struct ramet_head newest;
-    enum ramet_rc rc = RAMET_OK;
-
-    assert(sync->has_push_lock && sync->history != NULL);
-    assert(ramet_id_is_nil(&sync->state->intent.id));
-    if (!ramet_id_is_nil(&sync->doubt.id))
-        rc = settle_doubt(sync, err);
-    if (rc == RAMET_OK)
-        rc = peek(sync->link, &lsn, err);
-    if (rc != RAMET_OK || lsn <= sync->state->newest.lsn)
-        return rc;
-    /* Kept, and rolled back: it may be on its way. In a remote that went back
-     * behind its base it can't land. */
-    rc = ramet_sync_newest(sync, &newest, err);
-    if (rc == RAMET_OK && newest.lsn + 1 == lsn)
-        rc = ramet_fence_slot(sync, &newest, err);
-    if (rc == RAMET_OK && newest.lsn + 1 >= lsn)
-        rc = ramet_fence_pass(sync, lsn, err);
-    if (rc == RAMET_OK)
-        forget(sync->link);
-    return rc;
-}
-
-enum ramet_rc
-ramet_durable_is_settled(const struct ramet_link *link,
-                         struct ramet_session *session,
-                         const struct ramet_replica_state *state,
-                         bool *out_settled, struct ramet_err *err)
-{
-    struct ramet_cid doubt;
-    uint64_t lsn = 0;
-    enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
-
-    if (rc == RAMET_OK)
-        rc = peek(link, &lsn, err);
-    if (rc == RAMET_OK)
-        *out_settled =
-            ramet_id_is_nil(&doubt.id) &&
-            (lsn <= state->newest.lsn || !ramet_id_is_nil(&state->intent.id) ||
-             ramet_session_write_locked(session));
-    return rc;
 }
 
 /* A file that was there before its volume: the first commit has all of it. */
@@ -318,7 +45,7 @@ ramet_durable_is_ready(struct ramet_link *link, struct ramet_session *session,
 
     rc = ramet_session_state(session, state, err);
     if (rc == RAMET_OK)
-        rc = peek(link, &lsn, err);
+        rc = ramet_kept_lsn(link, &lsn, err);
     if (rc == RAMET_OK)
         *out_ready = lsn <= state->newest.lsn &&
                      !ramet_id_is_nil(&state->volume.id) &&
@@ -346,7 +73,7 @@ ramet_durable_ready(struct ramet_link *link, struct ramet_session *session,
     if (rc == RAMET_OK)
         rc = ramet_sync_bind(&sync, &own);
     if (rc == RAMET_OK)
-        rc = ramet_sync_settle(&sync, &own);
+        rc = ramet_intent_settle(&sync, &own);
     if (rc == RAMET_OK)
         rc = ramet_sync_push(&sync, &own);
     if (rc == RAMET_OK)
@@ -495,7 +222,8 @@ send_object(struct sending *sending, struct ramet_durable *durable,
     rc = ramet_sync_point(object->data, object->len, &sending->volume,
                           &durable->point, &durable->id, err);
     if (rc == RAMET_OK)
-        rc = keep(sending->link, durable->point.lsn, &durable->id, object, err);
+        rc = ramet_kept_write(sending->link, durable->point.lsn, &durable->id,
+                              object, err);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_history_append(sending->history, object->data, object->len,
@@ -505,7 +233,7 @@ send_object(struct sending *sending, struct ramet_durable *durable,
         return rc;
     }
     if (rc == RAMET_ECONFLICT) {
-        forget(sending->link);
+        ramet_kept_forget(sending->link);
         ramet_link_note_remote(sending->link, winner.lsn, winner.time_ms);
         return RAMET_FAIL(err, RAMET_ECONFLICT,
                           "%s: somebody else committed LSN %" PRIu64

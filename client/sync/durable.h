@@ -69,32 +69,4 @@ void
 ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
                         struct ramet_session *session);
 
-/* A transaction of another mode wants to begin: what is in doubt is made void,
- * if there is anything, and the next push fences it. Nothing is sent. `session`
- * may be pinned, and holds no lock. RAMET_EBUSY: somebody is asking the remote
- * about it. */
-RAMET_NODISCARD enum ramet_rc
-ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err);
-
-/* The kept object (ramet_free) of the commit `id`; RAMET_ENOTFOUND if none, or
- * another, is kept. */
-RAMET_NODISCARD enum ramet_rc
-ramet_durable_kept(const struct ramet_link *link, const struct ramet_cid *id,
-                   uint8_t **out_object, size_t *out_len,
-                   struct ramet_err *err);
-/* Is there nothing in doubt, and nothing kept that nobody is at committing? One
- * small read. */
-RAMET_NODISCARD enum ramet_rc
-ramet_durable_is_settled(const struct ramet_link *link,
-                         struct ramet_session *session,
-                         const struct ramet_replica_state *state,
-                         bool *out_settled, struct ramet_err *err);
-/* For push and pull: end what is in doubt, fence what was kept and rolled back.
- * Needs the push lock, a history, and no intent. */
-RAMET_NODISCARD enum ramet_rc
-ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err);
-/* For reset: make void what is in doubt. Needs the push lock. */
-RAMET_NODISCARD enum ramet_rc
-ramet_durable_give_up(struct ramet_sync *sync, struct ramet_err *err);
-
 #endif

@@ -62,15 +62,6 @@ struct ramet_link {
     atomic_uint_least64_t fetched_pages;
 };
 
-/* The link of `session`'s replica, made if there is none; one reference. */
-RAMET_NODISCARD enum ramet_rc
-ramet_link_open(struct ramet_session *session, const char *path,
-                const struct ramet_os *os, uint64_t fetch_timeout_ms,
-                struct ramet_link **out_link, struct ramet_err *err);
-/* One reference less; the last one stops the background thread first. In a
- * child of fork(): nothing. */
-void ramet_link_close(struct ramet_link *link);
-
 /* Give it a remote: takes a reference of its own on `source`. RAMET_EEXIST if
  * it has another. `volume` may be nil. */
 RAMET_NODISCARD enum ramet_rc

@@ -16,10 +16,14 @@
 #include "client/remote/source.h"
 #include "client/snapshot.h"
 #include "client/store/store.h"
+#include "client/sync/bind.h"
 #include "client/sync/durable.h"
+#include "client/sync/durable_settle.h"
 #include "client/sync/export.h"
 #include "client/sync/fence.h"
+#include "client/sync/intent.h"
 #include "client/sync/link.h"
+#include "client/sync/point.h"
 #include "client/sync/refusal.h"
 #include "client/sync/sync.h"
 #include "core/alloc.h"
@@ -164,7 +168,7 @@ prepare(struct ramet_sync *sync, struct ramet_err *err)
         sync->follows)
         return rc;
     rc = ramet_sync_lock_push(sync, err);
-    return rc == RAMET_OK ? ramet_sync_settle(sync, err) : rc;
+    return rc == RAMET_OK ? ramet_intent_settle(sync, err) : rc;
 }
 
 /* A replica that was opened before its volume came into being. */

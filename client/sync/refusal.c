@@ -4,6 +4,7 @@
  * Layer: client.
  */
 #include "client/sync/refusal.h"
+#include "client/sync/point.h"
 
 #include <assert.h>
 #include <inttypes.h>

@@ -350,20 +350,6 @@ ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err)
     return RAMET_OK;
 }
 
-void
-ramet_sync_point_of(const struct ramet_head *head,
-                    struct ramet_remote_point *out_point)
-{
-    *out_point = (struct ramet_remote_point){
-        .lsn = head->lsn,
-        .hash = head->hash,
-        .time_ms = head->time_ms,
-        .page_size = head->page_size,
-        .page_count = head->page_count,
-        .byte_length = head->byte_length,
-    };
-}
-
 enum ramet_rc
 ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
 {

@@ -101,25 +101,6 @@ ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err);
  * `*spent_ms` long so far. */
 bool ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms);
 
-/* Bind the replica to the volume that the remote's name stands for, which is
- * made if there is none. Needs the push lock and a connection; after it there
- * is a history. RAMET_EEXIST: the volume has commits of somebody else's. */
-RAMET_NODISCARD enum ramet_rc
-ramet_sync_bind(struct ramet_sync *sync, struct ramet_err *err);
-/* What was sent of an intent and is not settled yet: finish it. Needs the
- * push lock and a connection. No intent: nothing. */
-RAMET_NODISCARD enum ramet_rc
-ramet_sync_settle(struct ramet_sync *sync, struct ramet_err *err);
-/* The commit in `object` as the replica wants to know it. */
-RAMET_NODISCARD enum ramet_rc
-ramet_sync_point(const uint8_t *object, size_t len,
-                 const struct ramet_vid *volume,
-                 struct ramet_remote_point *out_point, struct ramet_cid *out_id,
-                 struct ramet_err *err);
-/* The same of a head. */
-void ramet_sync_point_of(const struct ramet_head *head,
-                         struct ramet_remote_point *out_point);
-
 /* The first page at `head`, which SQLite's readers look at; NULL where there
  * is none, or no need. The caller's (ramet_free). */
 RAMET_NODISCARD enum ramet_rc

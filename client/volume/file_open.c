@@ -22,6 +22,8 @@
 #include "client/store/store.h"
 #include "client/sync/background.h"
 #include "client/sync/link.h"
+#include "client/sync/links.h"
+#include "client/sync/point.h"
 #include "client/sync/sync.h"
 #include "client/volume/env_remote.h"
 #include "client/volume/file.h"

@@ -15,6 +15,7 @@
 #include "client/store/store.h"
 #include "client/sync/background.h"
 #include "client/sync/durable.h"
+#include "client/sync/durable_settle.h"
 #include "client/sync/export.h"
 #include "client/sync/link.h"
 #include "client/sync/progress.h"

@@ -1,0 +1,141 @@
+/*
+ * durable_settle.c - what a commit with sync=commit left that nobody knows the end of.
+ *
+ * Layer: client, sync.
+ */
+#include "client/sync/durable_settle.h"
+
+#include <assert.h>
+
+#include "client/store/store.h"
+#include "client/sync/fence.h"
+#include "client/sync/kept.h"
+#include "client/sync/point.h"
+#include "client/sync/refusal.h"
+#include "core/alloc.h"
+
+/* The kept bytes of the commit in doubt, sent (again): they land, or have
+ * landed, or the slot is somebody else's for good. Without an answer it stays
+ * in doubt. */
+static enum ramet_rc
+send_kept(struct ramet_sync *sync, const struct ramet_cid *id,
+          const uint8_t *object, size_t len, struct ramet_err *err)
+{
+    struct ramet_remote_point point;
+    struct ramet_snapshot base;
+    struct ramet_head newest, winner;
+    struct ramet_cid named;
+    enum ramet_rc rc;
+
+    rc = ramet_sync_point(object, len, &sync->volume, &point, &named, err);
+    if (rc == RAMET_OK) /* into a gap, into another line, nothing is sent */
+        rc = ramet_sync_newest(sync, &newest, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_append(sync->history, object, len, &winner, err);
+    if (rc == RAMET_ECONFLICT) {
+        ramet_link_note_remote(sync->link, winner.lsn, winner.time_ms);
+        rc = ramet_session_end_doubt(sync->session, id, false, err);
+        return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_session_end_doubt(sync->session, id, true, err);
+    if (rc == RAMET_OK)
+        rc = ramet_sync_look(sync, err);
+    base = sync->state->newest;
+    if (rc == RAMET_OK)
+        rc = ramet_session_mark_durable(sync->session, &base, &point, err);
+    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+}
+
+enum ramet_rc
+ramet_durable_give_up(struct ramet_sync *sync, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!ramet_id_is_nil(&sync->doubt.id))
+        rc = ramet_session_end_doubt(sync->session, &sync->doubt, false, err);
+    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+}
+
+static enum ramet_rc
+settle_doubt(struct ramet_sync *sync, struct ramet_err *err)
+{
+    const struct ramet_cid id = sync->doubt;
+    uint8_t *object = NULL;
+    size_t len = 0;
+    enum ramet_rc rc = ramet_kept_read(sync->link, &id, &object, &len, err);
+
+    if (rc == RAMET_OK)
+        rc = send_kept(sync, &id, object, len, err);
+    else if (rc == RAMET_ENOTFOUND) /* it died before it kept it: not sent */
+        rc = ramet_durable_give_up(sync, err);
+    /* Nobody was told that it is there, and these bytes will not be: what
+     * follows fences them. */
+    if (ramet_refusal_is_one(rc))
+        rc = ramet_durable_give_up(sync, err);
+    ramet_free(object);
+    return rc;
+}
+
+enum ramet_rc
+ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_cid id;
+    enum ramet_rc rc = ramet_session_doubt(session, &id, err);
+
+    if (rc != RAMET_OK || ramet_id_is_nil(&id.id))
+        return rc;
+    rc = ramet_session_lock_push(session, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_session_end_doubt(session, &id, false, err);
+    ramet_session_unlock_push(session);
+    return rc == RAMET_ESNAPSHOT ? RAMET_OK : rc; /* somebody else did it */
+}
+
+enum ramet_rc
+ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
+{
+    uint64_t lsn = 0;
+    struct ramet_head newest;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(sync->has_push_lock && sync->history != NULL);
+    assert(ramet_id_is_nil(&sync->state->intent.id));
+    if (!ramet_id_is_nil(&sync->doubt.id))
+        rc = settle_doubt(sync, err);
+    if (rc == RAMET_OK)
+        rc = ramet_kept_lsn(sync->link, &lsn, err);
+    if (rc != RAMET_OK || lsn <= sync->state->newest.lsn)
+        return rc;
+    /* Kept, and rolled back: it may be on its way. In a remote that went back
+     * behind its base it can't land. */
+    rc = ramet_sync_newest(sync, &newest, err);
+    if (rc == RAMET_OK && newest.lsn + 1 == lsn)
+        rc = ramet_fence_slot(sync, &newest, err);
+    if (rc == RAMET_OK && newest.lsn + 1 >= lsn)
+        rc = ramet_fence_pass(sync, lsn, err);
+    if (rc == RAMET_OK)
+        ramet_kept_forget(sync->link);
+    return rc;
+}
+
+enum ramet_rc
+ramet_durable_is_settled(const struct ramet_link *link,
+                         struct ramet_session *session,
+                         const struct ramet_replica_state *state,
+                         bool *out_settled, struct ramet_err *err)
+{
+    struct ramet_cid doubt;
+    uint64_t lsn = 0;
+    enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_kept_lsn(link, &lsn, err);
+    if (rc == RAMET_OK)
+        *out_settled =
+            ramet_id_is_nil(&doubt.id) &&
+            (lsn <= state->newest.lsn || !ramet_id_is_nil(&state->intent.id) ||
+             ramet_session_write_locked(session));
+    return rc;
+}

@@ -1,0 +1,158 @@
+/*
+ * kept.c - see kept.h.
+ *
+ * <file>-ramet/commit, replaced as a whole:
+ *
+ *   0   8   magic "RAMTDUR" and version 2
+ *   8   8   LSN of the commit (so that one small read tells whether it counts)
+ *   16  16  its id
+ *   32  16  XXH3-128 of bytes 0 to 31 and of the object
+ *   48  …   the commit object
+ *
+ * Version 1 had a hash of the content in place of the id; such a file is told
+ * by no record to be its own, so its slot is fenced.
+ *
+ * Layer: client, sync.
+ */
+#include "client/sync/kept.h"
+
+#include <string.h>
+
+#include "client/store/keep.h"
+#include "core/alloc.h"
+#include "core/bytes.h"
+#include "core/hash.h"
+#include "metastore/commit.h"
+#include "pagestore/segment.h"
+
+#define NAME "commit"
+#define HEAD_SIZE 48u
+#define SEALED_SIZE 32u
+#define FILE_MAX                                                               \
+    (HEAD_SIZE + (size_t)RAMET_COMMIT_HEAD_MAX + RAMET_SEGMENT_INLINE_MAX)
+
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'D', 'U', 'R', 2};
+static const uint8_t magic_1[8] = {'R', 'A', 'M', 'T', 'D', 'U', 'R', 1};
+
+static struct ramet_hash
+seal(const uint8_t *file, size_t len, struct ramet_hasher *hasher)
+{
+    ramet_hasher_reset(hasher);
+    ramet_hasher_update(hasher, file, SEALED_SIZE);
+    ramet_hasher_update(hasher, file + HEAD_SIZE, len - HEAD_SIZE);
+    return ramet_hasher_digest(hasher);
+}
+
+enum ramet_rc
+ramet_kept_write(const struct ramet_link *link, uint64_t lsn,
+                 const struct ramet_cid *id, const struct ramet_buf *object,
+                 struct ramet_err *err)
+{
+    const size_t len = HEAD_SIZE + object->len;
+    struct ramet_hasher *const hasher = ramet_hasher_new();
+    uint8_t *const file = ramet_alloc(len);
+    struct ramet_hash sum;
+    enum ramet_rc rc;
+
+    if (hasher == NULL || file == NULL) {
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
+        goto done;
+    }
+    memcpy(file, magic, sizeof(magic));
+    ramet_put_le64(file + 8, lsn);
+    memcpy(file + 16, id->id.bytes, RAMET_ID_SIZE);
+    memcpy(file + HEAD_SIZE, object->data, object->len);
+    sum = seal(file, len, hasher);
+    memcpy(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE);
+    rc = ramet_keep_write(link->replica, NAME, file, len, err);
+
+done:
+    ramet_hasher_free(hasher);
+    ramet_free(file);
+    return rc;
+}
+
+void
+ramet_kept_forget(const struct ramet_link *link)
+{
+    ramet_keep_forget(link->replica, NAME);
+}
+
+/* The LSN of the kept commit, 0 if there is none. */
+enum ramet_rc
+ramet_kept_lsn(const struct ramet_link *link, uint64_t *out_lsn,
+               struct ramet_err *err)
+{
+    uint8_t head[16];
+    size_t got = 0;
+    const enum ramet_rc rc =
+        ramet_keep_peek(link->replica, NAME, head, sizeof(head), &got, err);
+
+    *out_lsn =
+        rc == RAMET_OK && got == sizeof(head) ? ramet_get_le64(head + 8) : 0;
+    return rc;
+}
+
+/* The whole of it, checked; *out_file the caller's. RAMET_ENOTFOUND. */
+static enum ramet_rc
+load(const struct ramet_link *link, uint8_t **out_file, size_t *out_len,
+     struct ramet_err *err)
+{
+    struct ramet_hasher *const hasher = ramet_hasher_new();
+    uint8_t *file = NULL;
+    size_t len = 0;
+    struct ramet_hash sum;
+    enum ramet_rc rc;
+
+    if (hasher == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
+    rc = ramet_keep_read(link->replica, NAME, FILE_MAX, &file, &len, err);
+    if (rc != RAMET_OK)
+        goto done;
+    if (len > HEAD_SIZE)
+        sum = seal(file, len, hasher);
+    if (len <= HEAD_SIZE ||
+        (memcmp(file, magic, sizeof(magic)) != 0 &&
+         memcmp(file, magic_1, sizeof(magic_1)) != 0) ||
+        memcmp(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE) != 0) {
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s-ramet/" NAME ": is damaged",
+                        link->path);
+        goto done;
+    }
+    *out_file = file;
+    *out_len = len;
+    file = NULL;
+
+done:
+    ramet_hasher_free(hasher);
+    ramet_free(file);
+    return rc;
+}
+
+static bool
+is_of(const uint8_t *file, const struct ramet_cid *id)
+{
+    return memcmp(file, magic, sizeof(magic)) == 0 &&
+           memcmp(file + 16, id->id.bytes, RAMET_ID_SIZE) == 0;
+}
+
+enum ramet_rc
+ramet_kept_read(const struct ramet_link *link, const struct ramet_cid *id,
+                uint8_t **out_object, size_t *out_len, struct ramet_err *err)
+{
+    uint8_t *file = NULL;
+    size_t len = 0;
+    enum ramet_rc rc = load(link, &file, &len, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!is_of(file, id)) {
+        ramet_free(file);
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "%s-ramet/" NAME ": is another commit", link->path);
+    }
+    memmove(file, file + HEAD_SIZE, len - HEAD_SIZE);
+    *out_object = file;
+    *out_len = len - HEAD_SIZE;
+    return RAMET_OK;
+}

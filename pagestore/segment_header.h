@@ -1,7 +1,8 @@
 /*
  * segment_header.h - writing the first bytes of a segment.
  *
- * Layer: pagestore, used by segment.c, segment_writer.c and dict.c alone.
+ * Layer: pagestore, used by segment.c, segment_writer.c and dict.c; and by
+ * whoever tries out a store with a segment that holds nothing (cli/doctor.c).
  */
 #ifndef RAMET_PAGESTORE_SEGMENT_HEADER_H
 #define RAMET_PAGESTORE_SEGMENT_HEADER_H

@@ -13,6 +13,8 @@
 
 #define HISTORY_CACHE_BYTES (512u << 10)
 #define HEARTBEAT_MS 15000u
+/* So often what was seen of a paid store is looked at, too. */
+#define PROVE_MS 60000u
 /* A map is waited for where the limits are this near. */
 #define MAP_URGENT_COMMITS 60u
 #define MAP_URGENT_BYTES (30u << 10)
@@ -308,14 +310,49 @@ drop_lost(struct ramet_live *live)
         ramet_lives_drop(lives, &live->volume, !has);
 }
 
+uint64_t
+ramet_live_look_after_ms(bool is_paid, uint64_t quiet_ms)
+{
+    const uint64_t after_ms = quiet_ms / 8;
+
+    if (!is_paid || after_ms < RAMET_LIVE_LOOK_MIN_MS)
+        return RAMET_LIVE_LOOK_MIN_MS;
+    return after_ms < RAMET_LIVE_LOOK_MAX_MS ? after_ms
+                                             : RAMET_LIVE_LOOK_MAX_MS;
+}
+
+static bool
+is_paid(const struct ramet_lives *lives)
+{
+    return (lives->base->traits & RAMET_STORE_LISTS_CHEAPLY) != 0;
+}
+
+/* Where requests are paid: one cheap one to know that nothing happened, and
+ * now and then a second, so that a store that was set back is noticed. */
+static enum ramet_rc
+look(struct ramet_live *live, bool proves, bool *out_moved)
+{
+    *out_moved = true;
+    if (!is_paid(live->lives))
+        return RAMET_OK;
+    return ramet_history_look(live->history, proves, out_moved, NULL);
+}
+
 static void
 poll_volume(struct ramet_job *job)
 {
     struct ramet_live *live =
         (void *)((char *)job - offsetof(struct ramet_live, poll_job));
-    struct ramet_head newest;
-    const enum ramet_rc rc = ramet_history_newest(live->history, &newest, NULL);
+    struct ramet_head newest = {.lsn = 0};
+    bool moved, proves;
+    enum ramet_rc rc;
 
+    ramet_mutex_lock(&live->lock);
+    proves = live->poll_proves;
+    ramet_mutex_unlock(&live->lock);
+    rc = look(live, proves, &moved);
+    if (rc == RAMET_OK && moved)
+        rc = ramet_history_newest(live->history, &newest, NULL);
     if (rc == RAMET_OK && newest.lsn > 0)
         ramet_live_publish(live, &newest);
     else if (rc == RAMET_EWENTBACK)
@@ -326,15 +363,33 @@ poll_volume(struct ramet_job *job)
     ramet_live_put(live);
 }
 
+/* With live->lock held: is a look due? Then the next one is set. */
+static bool
+is_look_due(struct ramet_live *live, uint64_t now_ms)
+{
+    if (live->subscribers == NULL || live->poll_busy || live->deleted ||
+        now_ms < live->poll_due_ms)
+        return false;
+    if (live->moved_ms == 0)
+        live->moved_ms = now_ms;
+    live->poll_due_ms =
+        now_ms +
+        ramet_live_look_after_ms(is_paid(live->lives), now_ms - live->moved_ms);
+    live->poll_proves = now_ms - live->proven_ms >= PROVE_MS;
+    if (live->poll_proves)
+        live->proven_ms = now_ms;
+    return true;
+}
+
 /* With lives->lock held. */
 static void
-tick_live(struct ramet_live *live, bool heartbeat)
+tick_live(struct ramet_live *live, uint64_t now_ms, bool heartbeat)
 {
-    bool poll = false;
+    bool poll;
 
     ramet_mutex_lock(&live->lock);
-    if (live->subscribers != NULL && !live->poll_busy && !live->deleted)
-        poll = live->poll_busy = true;
+    poll = is_look_due(live, now_ms);
+    live->poll_busy = live->poll_busy || poll;
     for (struct subscriber *s = live->subscribers; heartbeat && s != NULL;
          s = s->next) {
         s->heartbeat = true;
@@ -369,7 +424,7 @@ ramet_lives_tick(struct ramet_lives *lives, uint64_t now_ms)
     for (unsigned i = 0; i < RAMET_LIVE_BUCKETS; i++) {
         for (struct ramet_live *l = lives->buckets[i]; l != NULL; l = l->chain)
             if (l->refs > 0) {
-                tick_live(l, heartbeat);
+                tick_live(l, now_ms, heartbeat);
                 if (heartbeat)
                     trim_live(l);
             }

@@ -27,6 +27,17 @@
 #define RAMET_LIVE_IDLE_MAX 32u
 #define RAMET_LIVE_EVENTS 64u
 
+/*
+ * How long after a look for commits of others the next one is due, when the last
+ * commit (or subscriber) came `quiet_ms` ago. A directory is looked at every
+ * second. A bucket is paid by the request: an eighth of the time for which
+ * nothing came, from 1 s to RAMET_LIVE_LOOK_MAX_MS, which is the bound within
+ * which a commit made elsewhere becomes known (docs/stores.md has the price).
+ */
+#define RAMET_LIVE_LOOK_MIN_MS 1000u
+#define RAMET_LIVE_LOOK_MAX_MS 10000u
+uint64_t ramet_live_look_after_ms(bool is_paid, uint64_t quiet_ms);
+
 struct ramet_lives;
 struct ramet_live;
 
@@ -58,7 +69,8 @@ void ramet_lives_drop(struct ramet_lives *lives, const struct ramet_vid *volume,
 RAMET_NODISCARD enum ramet_rc
 ramet_live_subscribe(struct ramet_live *live, uint64_t after,
                      struct ramet_http_request *rq, struct ramet_err *err);
-/* Once a second: look for commits of others where somebody waits, heartbeats. */
+/* Look for commits of others where somebody waits and a look is due (the idle
+ * cost nothing), heartbeats. To be called at least once a second. */
 void ramet_lives_tick(struct ramet_lives *lives, uint64_t now_ms);
 
 struct ramet_lives_stats {

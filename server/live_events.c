@@ -72,6 +72,8 @@ publish(struct ramet_live *live, const struct ramet_head *head)
     if (live->subscribers != NULL && head->lsn >= live->ring_next) {
         add_event(live, head);
         count_event(live, head);
+        live->moved_ms = 0;
+        live->poll_due_ms = 0;
         for (struct subscriber *s = live->subscribers; s != NULL; s = s->next)
             ramet_http_feed_poke(s->feed);
     }
@@ -113,6 +115,8 @@ feed_attached(void *state, struct ramet_http_feed *feed)
     if (sub->next != NULL)
         sub->next->link = &sub->next;
     live->subscribers = sub;
+    live->moved_ms = 0; /* whoever comes expects something to happen */
+    live->poll_due_ms = 0;
     ramet_mutex_unlock(&live->lock);
 }
 

@@ -397,7 +397,8 @@ is_deleted(const struct opening *opening)
            ramet_replica_is_orphan(opening->os, opening->path);
 }
 
-/* Of a plain file that is going to be a replica. */
+/* Of a plain file that is going to be a replica. (One that became a replica while
+ * we looked has a mark in place of its header, and its kind in its state.) */
 static enum ramet_rc
 choose_kind(const struct opening *opening,
             struct ramet_replica_options *replica, struct ramet_err *err)
@@ -412,8 +413,10 @@ choose_kind(const struct opening *opening,
         st.size_bytes == 0)
         return RAMET_OK;
     ramet_file_guess_kind(opening->os, opening->path, &found);
-    return found.kind == RAMET_KIND_BLOB ? refuse_no_database(opening, err)
-                                         : RAMET_OK;
+    return found.kind == RAMET_KIND_BLOB &&
+                   !ramet_replica_exists(opening->os, opening->path)
+               ? refuse_no_database(opening, err)
+               : RAMET_OK;
 }
 
 static enum ramet_rc

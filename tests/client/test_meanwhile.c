@@ -4,10 +4,11 @@
  *
  * The others are sessions of their own on the same replica, which do their work
  * while the verb waits for an answer of the remote: after its n-th request, for
- * each n.
+ * each n. Or they make the replica, while it is looked for.
  */
 #include "tests/support/cmocka_all.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -315,6 +316,67 @@ reset__lets_nobody_push(void **state)
     ramet_file_close(m.a);
 }
 
+/* ---- a replica that comes into being ---------------------------------------- */
+
+/* The system, but that somebody clones "b" after it was not found. */
+static struct {
+    struct ramet_os os;
+    struct world *world;
+    bool happened;
+} late;
+
+static void
+clone_database(struct world *world, const char *name)
+{
+    struct ramet_file_options options;
+
+    world_options(world, 1, &options);
+    options.kind = RAMET_KIND_SQLITE;
+    OK(ramet_file_clone(world->urls[1], world_path(world, name), &options, NULL,
+                        NULL, NULL, e));
+}
+
+static int
+open_late(void *ctx, int dirfd, const char *path, int flags, unsigned mode)
+{
+    const int fd = ramet_os_system()->open(ctx, dirfd, path, flags, mode);
+
+    if (fd == -ENOENT && strcmp(path, "b-ramet") == 0 && !late.happened) {
+        late.happened = true;
+        clone_database(late.world, "b");
+    }
+    return fd;
+}
+
+static void
+open__while_somebody_clones__joins_him(void **state)
+{
+    static const uint8_t header[] = "SQLite format 3\0\x10\0\1\1\0\x40\x20\x20";
+    struct world *const world = *state;
+    struct ramet_file_options options;
+    struct ramet_file *file = NULL;
+
+    world_fill(bytes, SIZE, 1);
+    memcpy(bytes, header, sizeof(header) - 1);
+    world_write_plain(world_path(world, "a"), bytes, 19 * 4096);
+    world_options(world, 0, &options);
+    options.kind = RAMET_KIND_SQLITE;
+    OK(ramet_file_init(world_path(world, "a"), world->urls[0], &options, NULL,
+                       NULL, NULL, e));
+    late.os = *ramet_os_system();
+    late.os.open = open_late;
+    late.world = world;
+    late.happened = false;
+    world_options(world, 1, &options);
+    options.kind = RAMET_KIND_SQLITE;
+    options.remote = world->urls[1];
+    options.os = &late.os;
+    OK(ramet_file_open(world_path(world, "b"), &options, &file, e));
+    assert_true(late.happened);
+    world_expect(file, bytes, 19 * 4096);
+    ramet_file_close(file);
+}
+
 int
 main(void)
 {
@@ -332,6 +394,8 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(reset__lets_nobody_push, world_setup,
                                         world_teardown),
+        cmocka_unit_test_setup_teardown(open__while_somebody_clones__joins_him,
+                                        world_setup, world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,7 +2,7 @@
  * segment_header.h - writing the first bytes of a segment.
  *
  * Layer: pagestore, used by segment.c, segment_writer.c and dict.c; and by
- * whoever tries out a store with a segment that holds nothing (cli/doctor.c).
+ * whoever tries out a store with a segment that holds nothing (cli/doctor_write.c).
  */
 #ifndef RAMET_PAGESTORE_SEGMENT_HEADER_H
 #define RAMET_PAGESTORE_SEGMENT_HEADER_H

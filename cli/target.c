@@ -49,6 +49,7 @@ open_remote(const struct cli_args *args, const char *text,
         goto done;
     options.token = token.text;
     options.withheld_why = token.withheld_why;
+    options.s3_configured = token.s3_configured;
     rc = ramet_remote_open(&url, &options, out_remote, err);
     if (rc == RAMET_OK)
         *out_url = url;

@@ -10,7 +10,7 @@
 static const struct cli_option serve_options[] = {
     {"listen", "HOST:PORT", "where to listen (127.0.0.1:7411); port 0: any"},
     {"data", "DIR", "keep the objects in this directory (ramet-data)"},
-    {"store", "URL", "or in this store, such as file:///dir"},
+    {"store", "URL", "or in this store: file:///dir, s3://bucket/prefix"},
     {"token-file", "F", "ask clients for the token in this file"},
     {"insecure", NULL, "listen beyond loopback without a token"},
     {"tls-cert", "F", "serve HTTPS with this certificate chain (PEM)"},

@@ -65,6 +65,7 @@ pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd>=0.9.71)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl)
 pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
+pkg_check_modules(EXPAT REQUIRED IMPORTED_TARGET expat)
 
 # ramet_library(NAME SOURCES … LIBS …): a static library of one layer. LIBS
 # are public: whoever links the layer gets those below it.

@@ -6,13 +6,14 @@
 if(TARGET ramet_client AND EXISTS "${PROJECT_SOURCE_DIR}/client/ramet.h")
     # The archive holds the objects of every layer that it needs, so that a
     # program links one file and not four.
-    set(layers ramet_core ramet_pagestore ramet_metastore ${RAMET_CLIENT_ROOMS})
+    set(layers ramet_core ramet_pagestore ramet_s3 ramet_metastore ${RAMET_CLIENT_ROOMS})
     set(objects)
     foreach(layer IN LISTS layers)
         list(APPEND objects $<TARGET_OBJECTS:${layer}>)
     endforeach()
     set(system_libs Threads::Threads PkgConfig::ZSTD PkgConfig::XXHASH
-        PkgConfig::CURL PkgConfig::JANSSON PkgConfig::INIH PkgConfig::SQLITE3)
+        PkgConfig::CURL PkgConfig::JANSSON PkgConfig::INIH PkgConfig::SQLITE3
+        PkgConfig::OPENSSL PkgConfig::EXPAT)
 
     add_library(ramet_static STATIC ${objects})
     add_library(ramet_shared SHARED ${objects})

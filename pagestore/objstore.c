@@ -188,6 +188,37 @@ ramet_objstore_refresh(struct ramet_objstore *store, const char *key)
         store->ops->refresh(store, key);
 }
 
+bool
+ramet_objstore_requests(const struct ramet_objstore *store,
+                        struct ramet_store_requests *out)
+{
+    if (store->ops->requests == NULL)
+        return false;
+    store->ops->requests(store, out);
+    return true;
+}
+
+const char *
+ramet_request_kind_name(enum ramet_request_kind kind)
+{
+    switch (kind) {
+    case RAMET_REQUEST_PUT:
+        return "put";
+    case RAMET_REQUEST_POST:
+        return "post";
+    case RAMET_REQUEST_LIST:
+        return "list";
+    case RAMET_REQUEST_GET:
+        return "get";
+    case RAMET_REQUEST_HEAD:
+        return "head";
+    case RAMET_REQUEST_DELETE:
+        return "delete";
+    }
+    assert(!"a kind of request without a name");
+    return "";
+}
+
 void
 ramet_objstore_close(struct ramet_objstore *store)
 {

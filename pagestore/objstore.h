@@ -65,6 +65,24 @@ struct ramet_part {
 typedef enum ramet_rc ramet_part_visit(void *ctx, const struct ramet_part *part,
                                        struct ramet_err *err);
 
+enum ramet_request_kind {
+    RAMET_REQUEST_PUT, /* of an object, or a part of one */
+    RAMET_REQUEST_POST,
+    RAMET_REQUEST_LIST,
+    RAMET_REQUEST_GET,
+    RAMET_REQUEST_HEAD,
+    RAMET_REQUEST_DELETE
+};
+#define RAMET_REQUEST_KINDS 6u
+
+/* What a store that is paid by the request was asked so far. */
+struct ramet_store_requests {
+    uint64_t by_kind[RAMET_REQUEST_KINDS]; /* each try counted */
+    uint64_t bytes_sent, bytes_received;   /* in bodies */
+    uint64_t repeats, hedges, slowdowns;
+    uint64_t nano_usd; /* at list price, without the bytes */
+};
+
 /* Implementations embed `struct ramet_objstore` first and fill `ops`. */
 struct ramet_objstore_ops {
     enum ramet_rc (*put)(struct ramet_objstore *store, const char *key,
@@ -100,6 +118,9 @@ struct ramet_objstore_ops {
                             struct ramet_err *err);
     /* NULL: it keeps nothing of what it reads. */
     void (*refresh)(struct ramet_objstore *store, const char *key);
+    /* NULL: its requests cost nothing. */
+    void (*requests)(const struct ramet_objstore *store,
+                     struct ramet_store_requests *out);
     void (*close)(struct ramet_objstore *store);
 };
 
@@ -196,6 +217,11 @@ ramet_objstore_remove(struct ramet_objstore *store, const char *key,
  * the place itself. Objects never change, so a cache may keep them for ever;
  * but a store can be put back from a backup, and then written by others. */
 void ramet_objstore_refresh(struct ramet_objstore *store, const char *key);
+/* False, and nothing in `out`: it does not count. */
+bool ramet_objstore_requests(const struct ramet_objstore *store,
+                             struct ramet_store_requests *out);
+/* "put", "list", … */
+const char *ramet_request_kind_name(enum ramet_request_kind kind);
 void ramet_objstore_close(struct ramet_objstore *store); /* NULL is fine */
 
 /* In memory, for tests and for stateless work. */

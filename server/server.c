@@ -25,6 +25,7 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "pagestore/s3/s3store.h"
 #include "server/api.h"
 #include "server/listen.h"
 #include "server/server_impl.h"
@@ -85,6 +86,56 @@ read_tls(const struct ramet_server_options *options, char **out_cert,
 }
 
 static enum ramet_rc
+open_directory(const struct ramet_server_options *options,
+               struct ramet_objstore **out_store, struct ramet_err *err)
+{
+    const char *path = options->data;
+    enum ramet_rc rc;
+
+    if (options->store[0] != '\0') {
+        if (strncmp(options->store, "file:///", 8) != 0)
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "store %s: it is file:///DIR or "
+                              "s3://BUCKET/PREFIX",
+                              options->store);
+        path = options->store + 7;
+    }
+    if (path[0] == '\0')
+        return RAMET_FAIL(err, RAMET_EINVAL, "data: the name is empty");
+    rc = ramet_dirstore_open(NULL, path, true, out_store, err);
+    if (rc == RAMET_OK)
+        rc = ramet_catalog_check(*out_store, true, err);
+    /* What clients read in errors does not say where the store is. */
+    if (rc == RAMET_OK)
+        rc = ramet_dirstore_call(*out_store, "store", err);
+    return rc;
+}
+
+/* The operator names it, so the environment's credentials go there. */
+static enum ramet_rc
+open_bucket(const char *url, struct ramet_objstore **out_store,
+            struct ramet_err *err)
+{
+    const struct ramet_s3_options s3 = {.configured = true, .hide_place = true};
+    const char *const question = strchr(url, '?');
+    size_t len = question != NULL ? (size_t)(question - url) : strlen(url);
+    struct ramet_err why;
+    char root[RAMET_SERVER_PATH_MAX];
+    enum ramet_rc rc;
+
+    while (len > 0 && url[len - 1] == '/')
+        len--;
+    (void)snprintf(root, sizeof(root), "%.*s", (int)len, url);
+    rc = ramet_s3store_open(root, question != NULL ? question + 1 : "", &s3,
+                            out_store, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_catalog_check(*out_store, true, &why);
+    return rc == RAMET_OK ? rc /* the operator may know where that is */
+                          : RAMET_FAIL(err, rc, "%s: %s", root, why.text);
+}
+
+static enum ramet_rc
 open_store(struct ramet_server *server, struct ramet_err *err)
 {
     const struct ramet_server_options *options = &server->options;
@@ -93,26 +144,14 @@ open_store(struct ramet_server *server, struct ramet_err *err)
         .disk_dir = options->cache_dir[0] != '\0' ? options->cache_dir : NULL,
         .disk_bytes = options->cache_disk,
     };
-    const char *path = options->data;
     enum ramet_rc rc;
 
     if (options->store[0] != '\0' && options->data[0] != '\0')
         return RAMET_FAIL(err, RAMET_EINVAL, "data and store: only one");
-    if (options->store[0] != '\0') {
-        if (strncmp(options->store, "file:///", 8) != 0)
-            return RAMET_FAIL(err, RAMET_EINVAL,
-                              "store %s: this version knows file:///DIR only",
-                              options->store);
-        path = options->store + 7;
-    }
-    if (path[0] == '\0')
-        return RAMET_FAIL(err, RAMET_EINVAL, "data: the name is empty");
-    rc = ramet_dirstore_open(NULL, path, true, &server->base, err);
-    if (rc == RAMET_OK)
-        rc = ramet_catalog_check(server->base, true, err);
-    /* What clients read in errors does not say where the store is. */
-    if (rc == RAMET_OK)
-        rc = ramet_dirstore_call(server->base, "store", err);
+    if (strncmp(options->store, "s3://", 5) == 0)
+        rc = open_bucket(options->store, &server->base, err);
+    else
+        rc = open_directory(options, &server->base, err);
     if (rc == RAMET_OK)
         rc = ramet_cache_open(server->base, &cache, &server->cache, err);
     if (rc == RAMET_OK)

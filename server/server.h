@@ -19,9 +19,10 @@
 
 /* Sizes are bytes. Filled by ramet_server_options_init(). */
 struct ramet_server_options {
-    char listen[256];                  /* "127.0.0.1:7411"; port 0: any */
-    char data[RAMET_SERVER_PATH_MAX];  /* a directory; made if absent */
-    char store[RAMET_SERVER_PATH_MAX]; /* file:///dir; instead of data */
+    char listen[256];                 /* "127.0.0.1:7411"; port 0: any */
+    char data[RAMET_SERVER_PATH_MAX]; /* a directory; made if absent */
+    char
+        store[RAMET_SERVER_PATH_MAX]; /* instead of data: file:///dir, s3://… */
     char token_file[RAMET_SERVER_PATH_MAX];
     char tls_cert[RAMET_SERVER_PATH_MAX];
     char tls_key[RAMET_SERVER_PATH_MAX];

@@ -140,6 +140,7 @@ open_history(struct cursor *cursor, struct ramet_dbfile *db,
         return rc;
     remote_options.token = token.text;
     remote_options.withheld_why = token.withheld_why;
+    remote_options.s3_configured = token.s3_configured;
     rc = ramet_remote_open(&url, &remote_options, &cursor->remote, err);
     ramet_free(token.text);
     if (rc != RAMET_OK)

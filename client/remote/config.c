@@ -22,6 +22,7 @@
 #include "client/snapshot.h"
 #include "core/alloc.h"
 #include "core/os.h"
+#include "pagestore/s3/place.h"
 
 #define LINE_MAX_BYTES 190u /* invariant (2) */
 #define PATH_MAX_BYTES 4096u
@@ -478,4 +479,23 @@ ramet_config_token(const struct ramet_config *config, const char *url,
         }
     *out_token = token;
     return RAMET_OK;
+}
+
+bool
+ramet_config_names_endpoint(const struct ramet_config *config,
+                            const struct ramet_url *url)
+{
+    struct ramet_s3_place wanted, named;
+    struct ramet_url remote;
+
+    if (ramet_s3_place_parse(url->root, url->query, &wanted) != NULL)
+        return false;
+    for (size_t i = 0; i < config->remote_count; i++)
+        if (ramet_url_parse(config->remotes[i].url, &remote, NULL) ==
+                RAMET_OK &&
+            remote.scheme == RAMET_REMOTE_S3 &&
+            ramet_s3_place_parse(remote.root, remote.query, &named) == NULL &&
+            ramet_s3_same_endpoint(named.endpoint, wanted.endpoint))
+            return true;
+    return false;
 }

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "client/remote/remote.h"
 #include "core/err.h"
 
 #define RAMET_CONFIG_BYTES_MAX (64u << 10)
@@ -57,5 +58,8 @@ ramet_config_token(const struct ramet_config *config, const char *url,
 /* May the token of that remote go over plain http (`token_plain = yes`)? */
 bool
 ramet_config_token_is_plain(const struct ramet_config *config, const char *url);
+/* Does a remote of it have the endpoint of this s3:// URL? */
+bool ramet_config_names_endpoint(const struct ramet_config *config,
+                                 const struct ramet_url *url);
 
 #endif

@@ -12,13 +12,14 @@
 #include <string.h>
 #include <strings.h>
 
-#include "client/remote/http_origin.h"
-#include "client/remote/http_patience.h"
 #include "client/remote/remote.h"
 #include "core/alloc.h"
+#include "core/origin.h"
 #include "core/os.h"
+#include "core/patience.h"
 #include "core/thread.h"
 #include "core/waiting.h"
+#include "pagestore/s3/engine.h"
 
 #define TRIES 3u
 #define PROBLEM_MAX (64u << 10)
@@ -40,14 +41,6 @@ struct ramet_http_pool {
     CURL *idle[RAMET_HTTP_PARALLEL]; /* lock */
     unsigned idle_count, busy_count; /* lock */
 };
-
-static pthread_once_t global_once = PTHREAD_ONCE_INIT;
-
-static void
-init_global(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 static bool
 is_token(const char *token)
@@ -91,7 +84,7 @@ ramet_http_pool_new(const char *root,
     struct ramet_http_pool *pool;
     enum ramet_rc rc = RAMET_OK;
 
-    (void)pthread_once(&global_once, init_global);
+    ramet_curl_ready();
     pool = ramet_calloc(1, sizeof(*pool));
     if (pool == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", root);
@@ -430,7 +423,7 @@ struct transfer {
     uint64_t sent, body_bytes;
     int part;
     size_t part_pos;
-    struct ramet_http_patience patience;
+    struct ramet_patience patience;
     bool too_big;
 };
 
@@ -502,8 +495,8 @@ watch_progress(void *ctx, curl_off_t down_total, curl_off_t down,
     (void)down_total;
     (void)up_total;
     return ramet_waiting_is_over() ||
-           ramet_http_patience_is_lost(&t->patience, now_ms(),
-                                       (uint64_t)down + (uint64_t)up);
+           ramet_patience_is_lost(&t->patience, now_ms(),
+                                  (uint64_t)down + (uint64_t)up);
 }
 
 static bool
@@ -597,11 +590,11 @@ set_up(struct transfer *t, CURL *curl)
     const uint64_t total_ms =
         call->total_ms > 0
             ? call->total_ms
-            : ramet_http_patience_total_ms(
-                  window_ms,
-                  t->body_bytes + (call->changes ? 0 : call->body.max));
+            : ramet_patience_total_ms(window_ms,
+                                      t->body_bytes +
+                                          (call->changes ? 0 : call->body.max));
 
-    ramet_http_patience_begin(&t->patience, window_ms, now_ms(), 0);
+    ramet_patience_begin(&t->patience, window_ms, now_ms(), 0);
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)total_ms);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);

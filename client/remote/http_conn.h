@@ -9,7 +9,7 @@
  *   (2) For one that changes something, RAMET_EUNREACHABLE means that the
  *       server can't have acted on it, RAMET_EUNKNOWN that it may have.
  *   (3) No redirect is followed, so the token goes to the server it is for.
- *   (4) Every request ends, whatever the server does: http_patience.h.
+ *   (4) Every request ends, whatever the server does: core/patience.h.
  *
  * Layer: client.
  */

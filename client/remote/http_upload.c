@@ -10,10 +10,10 @@
 #include <string.h>
 
 #include "client/remote/http_conn.h"
-#include "client/remote/http_patience.h"
 #include "client/remote/http_store.h"
 #include "core/alloc.h"
 #include "core/os.h"
+#include "core/patience.h"
 #include "core/waiting.h"
 
 #define ANSWER_MAX (64u << 10)
@@ -151,10 +151,10 @@ moved_bytes(const struct http_upload *up)
 static void
 drive(struct http_upload *up)
 {
-    struct ramet_http_patience patience;
+    struct ramet_patience patience;
 
-    ramet_http_patience_begin(&patience, ramet_http_stall_ms(up->pool),
-                              now_ms(), moved_bytes(up));
+    ramet_patience_begin(&patience, ramet_http_stall_ms(up->pool), now_ms(),
+                         moved_bytes(up));
     if (up->paused) {
         up->paused = false;
         (void)curl_easy_pause(up->curl, CURLPAUSE_CONT);
@@ -170,7 +170,7 @@ drive(struct http_upload *up)
         note_end(up);
         if (up->over || (!up->ended && up->left == 0))
             break;
-        if (ramet_http_patience_is_lost(&patience, now_ms(), moved_bytes(up))) {
+        if (ramet_patience_is_lost(&patience, now_ms(), moved_bytes(up))) {
             up->over = true;
             up->code = CURLE_OPERATION_TIMEDOUT;
             break;

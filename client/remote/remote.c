@@ -31,8 +31,12 @@ ramet_remote_open(const struct ramet_url *url,
                           url->name);
 #endif
     case RAMET_REMOTE_S3:
+#ifdef RAMET_WITH_HTTP
+        return ramet_remote_open_s3(url, &filled, out_remote, err);
+#else
         return RAMET_FAIL(err, RAMET_EINVAL, "remote %s/%s: s3 is not built in",
                           url->root, url->name);
+#endif
     }
     assert(!"a scheme that the parser does not make");
     return RAMET_EINVAL;

@@ -113,11 +113,11 @@ struct ramet_remote_options {
     const char *withheld_why;    /* why not one that there is; a constant */
     uint64_t connect_timeout_ms; /* 0: 5,000 */
     uint64_t stall_timeout_ms;   /* no byte for so long; 0: 10,000 */
+    bool s3_configured;          /* token.h: who names the endpoint may */
 };
 
 /* Opens by scheme: client/remote.c dispatches to remote_direct.c (file) and
- * http_remote.c (http, https). s3:// is RAMET_EINVAL: this version has no S3
- * store. */
+ * http_remote.c (http, https), remote_s3.c (s3). */
 RAMET_NODISCARD enum ramet_rc
 ramet_remote_open(const struct ramet_url *url,
                   const struct ramet_remote_options *options,
@@ -135,6 +135,10 @@ ramet_remote_open_direct(const struct ramet_url *url,
                          const struct ramet_remote_options *options,
                          struct ramet_remote **out_remote,
                          struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_remote_open_s3(const struct ramet_url *url,
+                     const struct ramet_remote_options *options,
+                     struct ramet_remote **out_remote, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_remote_open_http(const struct ramet_url *url,
                        const struct ramet_remote_options *options,

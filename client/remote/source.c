@@ -36,6 +36,7 @@ struct ramet_source {
     char text[RAMET_URL_MAX];
     char *token;              /* under mutex, as the next */
     const char *withheld_why; /* NULL: none is */
+    bool s3_configured;
     uint64_t timeout_ms;
     struct ramet_meter meter;
     struct ramet_mutex mutex;    /* invariant (2) */
@@ -101,6 +102,7 @@ source_new(const struct ramet_url *url,
     source->url.has_time = false;
     source->timeout_ms = options->timeout_ms;
     source->withheld_why = options->withheld_why;
+    source->s3_configured = options->s3_configured;
     ramet_url_format(url, source->text, sizeof(source->text));
     ramet_meter_init(&source->meter,
                      options->os != NULL ? options->os : ramet_os_system());
@@ -273,6 +275,7 @@ open_remote(struct ramet_source *source, bool create_store,
         .create_store = create_store,
         .token = source->token,
         .withheld_why = source->withheld_why,
+        .s3_configured = source->s3_configured,
         .connect_timeout_ms = timeout_ms < 5000 ? timeout_ms : 5000,
         .stall_timeout_ms = timeout_ms,
     };
@@ -377,6 +380,9 @@ ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
                           "name",
                           source->text);
     rc = ramet_source_connect(source, false, err);
+    /* A bucket is not looked at when it is opened: each look costs. */
+    if (rc == RAMET_OK && source->url.scheme == RAMET_REMOTE_S3)
+        rc = ramet_catalog_check(ramet_source_store(source), false, err);
     if (rc != RAMET_OK)
         return rc;
     return ramet_catalog_resolve(ramet_source_store(source), source->url.name,

@@ -28,6 +28,7 @@ struct ramet_source_options {
     const struct ramet_os *os; /* NULL: the system; for its clocks */
     const char *token;         /* copied; NULL: none */
     const char *withheld_why;  /* a constant: why it has none, or NULL */
+    bool s3_configured;        /* token.h */
     uint64_t timeout_ms;       /* no answer for so long; 0: the remote's own */
 };
 

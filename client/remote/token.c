@@ -20,11 +20,11 @@
 #include <sys/stat.h>
 
 #include "client/remote/config.h"
-#include "client/remote/http_origin.h"
 #include "client/remote/process.h"
 #include "client/remote/remote.h"
 #include "client/snapshot.h"
 #include "core/alloc.h"
+#include "core/origin.h"
 #include "core/os.h"
 
 #define KEPT_NAME "token-hosts"
@@ -333,6 +333,20 @@ take_from_config(const struct ramet_url *url, const struct ramet_origin *origin,
     return rc;
 }
 
+static enum ramet_rc
+look_for_endpoint(const struct ramet_url *url, const char *path,
+                  bool *out_configured, struct ramet_err *err)
+{
+    struct ramet_config *config = NULL;
+    const enum ramet_rc rc = ramet_config_load(path, &config, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    *out_configured = ramet_config_names_endpoint(config, url);
+    ramet_config_free(config);
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_token_for(const struct ramet_url *url, enum ramet_naming naming,
                 const char *config, struct ramet_token *out_token,
@@ -342,6 +356,8 @@ ramet_token_for(const struct ramet_url *url, enum ramet_naming naming,
     struct ramet_origin origin;
 
     *out_token = (struct ramet_token){.text = NULL};
+    if (url->scheme == RAMET_REMOTE_S3)
+        return look_for_endpoint(url, config, &out_token->s3_configured, err);
     if (!ramet_origin_of(url->root, &origin))
         return RAMET_OK; /* a directory needs none */
     if (given != NULL && given[0] != '\0') {

@@ -37,6 +37,9 @@ enum ramet_naming {
 struct ramet_token {
     char *text;               /* NULL: none goes there; ramet_free() */
     const char *withheld_why; /* a constant: why not the one that there is */
+    /* Of an s3:// URL: ramet.conf has a remote with its endpoint, so the
+     * environment's credentials may go there (pagestore/s3/place.h). */
+    bool s3_configured;
 };
 
 /* `config` as in struct ramet_file_options. RAMET_EINVAL, RAMET_EIO and

@@ -17,6 +17,7 @@
 
 #include "client/remote/remote.h"
 #include "client/snapshot.h"
+#include "pagestore/s3/place.h"
 
 #define FORMS                                                                  \
     "file:///dir/name, http://host:port/name or s3://bucket/prefix/name"
@@ -170,16 +171,8 @@ take_root(struct ramet_url *url, const char *raw, size_t len)
     const size_t host_len = slash != NULL ? (size_t)(slash - raw) : len;
     const char *why = NULL;
 
-    if (url->scheme == RAMET_REMOTE_S3) {
-        for (size_t i = 0; i < host_len; i++)
-            if (!isalnum((unsigned char)raw[i]) && raw[i] != '-' &&
-                raw[i] != '.' && raw[i] != '_')
-                why = "the bucket has odd characters";
-        if (host_len == 0)
-            why = "there is no bucket";
-    } else {
+    if (url->scheme != RAMET_REMOTE_S3)
         why = check_authority(raw, host_len);
-    }
     if (why != NULL)
         return why;
     while (len > host_len && raw[len - 1] == '/')
@@ -296,6 +289,7 @@ ramet_url_parse(const char *text, struct ramet_url *out_url,
 {
     struct ramet_url url = {.scheme = RAMET_REMOTE_FILE};
     char normal[3 * sizeof(url.root) + sizeof(url.query) + RAMET_NAME_MAX];
+    struct ramet_s3_place place;
     const char *rest;
     const char *why;
 
@@ -312,6 +306,8 @@ ramet_url_parse(const char *text, struct ramet_url *out_url,
     if (rest == NULL)
         return fail(err, text, "no scheme that is known");
     why = parse_rest(&url, rest);
+    if (why == NULL && url.scheme == RAMET_REMOTE_S3)
+        why = ramet_s3_place_parse(url.root, url.query, &place);
     if (why == NULL) { /* percent signs may make it longer than it was */
         ramet_url_format(&url, normal, sizeof(normal));
         if (strlen(normal) >= RAMET_URL_MAX)

@@ -523,11 +523,14 @@ listen(void *arg)
     return NULL;
 }
 
-/* A directory can't tell. */
+/* Neither a directory nor a bucket can. */
 static bool
 can_tell(const struct ramet_link *link)
 {
-    return ramet_source_url(link->source)->scheme != RAMET_REMOTE_FILE;
+    const enum ramet_remote_scheme scheme =
+        ramet_source_url(link->source)->scheme;
+
+    return scheme == RAMET_REMOTE_HTTP || scheme == RAMET_REMOTE_HTTPS;
 }
 
 /* ---- start and stop ------------------------------------------------------- */

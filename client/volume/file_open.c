@@ -92,6 +92,7 @@ ramet_file_open_source(const struct ramet_file_options *options,
     rc = ramet_token_for(url, naming, options->config, &token, err);
     source.token = token.text;
     source.withheld_why = token.withheld_why;
+    source.s3_configured = token.s3_configured;
     if (rc == RAMET_OK)
         rc = ramet_source_open(url, &source, out_source, err);
     ramet_free(token.text);

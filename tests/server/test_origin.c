@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "client/remote/http_origin.h"
+#include "core/origin.h"
 
 static void
 origin__of_a_root__is_its_scheme_host_and_port(void **state)

@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "client/remote/http_patience.h"
+#include "core/patience.h"
 #include "core/thread.h"
 #include "tests/server/fixture.h"
 
@@ -159,23 +159,22 @@ answer__that_is_always_about_to_come__ends(void **state)
 static void
 patience__is_lost_below_the_least_rate_only(void **state)
 {
-    struct ramet_http_patience p;
+    struct ramet_patience p;
     uint64_t now_ms = 5000, moved = 0;
 
     (void)state;
-    ramet_http_patience_begin(&p, 1000, now_ms, moved);
+    ramet_patience_begin(&p, 1000, now_ms, moved);
     for (int i = 0; i < 100; i++) { /* at the least rate, in bursts */
         now_ms += 500;
-        moved += i % 2 == 0 ? RAMET_HTTP_RATE_MIN : 0;
-        assert_false(ramet_http_patience_is_lost(&p, now_ms, moved));
+        moved += i % 2 == 0 ? RAMET_RATE_MIN : 0;
+        assert_false(ramet_patience_is_lost(&p, now_ms, moved));
     }
     now_ms += 999;
-    assert_false(ramet_http_patience_is_lost(&p, now_ms, moved));
+    assert_false(ramet_patience_is_lost(&p, now_ms, moved));
     now_ms += 1;
-    assert_true(ramet_http_patience_is_lost(&p, now_ms, moved + 1));
-    assert_int_equal(ramet_http_patience_total_ms(1000, 0), 3000);
-    assert_int_equal(
-        ramet_http_patience_total_ms(1000, 10 * RAMET_HTTP_RATE_MIN), 13000);
+    assert_true(ramet_patience_is_lost(&p, now_ms, moved + 1));
+    assert_int_equal(ramet_patience_total_ms(1000, 0), 3000);
+    assert_int_equal(ramet_patience_total_ms(1000, 10 * RAMET_RATE_MIN), 13000);
 }
 
 /* ---- lists ----------------------------------------------------------------- */

@@ -1,13 +1,13 @@
 /*
- * http_origin.h - the server that a root names: scheme, host and port.
+ * origin.h - the server that a root names: scheme, host and port.
  *
  * Hosts are compared whole: `localhost.example` is not this machine, nor is
  * `127.0.0.1.example`.
  *
- * Layer: client.
+ * Layer: core.
  */
-#ifndef RAMET_CLIENT_REMOTE_HTTP_ORIGIN_H
-#define RAMET_CLIENT_REMOTE_HTTP_ORIGIN_H
+#ifndef RAMET_CORE_ORIGIN_H
+#define RAMET_CORE_ORIGIN_H
 
 #include <stdbool.h>
 

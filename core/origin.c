@@ -1,7 +1,7 @@
 /*
- * http_origin.c - see http_origin.h.
+ * origin.c - see origin.h.
  */
-#include "client/remote/http_origin.h"
+#include "core/origin.h"
 
 #include <stdio.h>
 #include <string.h>

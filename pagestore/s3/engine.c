@@ -1,0 +1,650 @@
+/*
+ * engine.c - see engine.h.
+ *
+ * Who wants something sent puts it into `queue` and wakes the thread; the
+ * thread begins it when it may, and says `done` under the mutex. libcurl's
+ * handles are touched by the thread alone.
+ */
+#include "pagestore/s3/engine.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/alloc.h"
+#include "core/os.h"
+#include "core/waiting.h"
+
+#define IDLE_MAX RAMET_S3_IN_FLIGHT
+#define POLL_MS 100 /* while something runs: patience is looked at */
+#define POLL_IDLE_MS 60000
+#define ASK_WAITER_MS 50u /* a caller who has had enough is not told of it */
+/* Shorter than servers keep idle connections. */
+#define IDLE_REUSE_S 20L
+#define ERROR_BODY_MAX (64u << 10)
+
+struct ramet_s3_engine {
+    unsigned refs; /* process's mutex */
+    unsigned fork_count;
+    CURLM *multi;
+    struct ramet_thread thread;
+    struct ramet_mutex mutex;
+    struct ramet_cond ended; /* some exchange has */
+    bool stop;               /* mutex */
+    struct ramet_s3_exchange *queue,
+        **queue_at; /* mutex: not begun, in order */
+    /* The thread's. */
+    struct ramet_s3_exchange *running[RAMET_S3_IN_FLIGHT];
+    unsigned running_count;
+    CURL *idle[IDLE_MAX];
+    unsigned idle_count;
+};
+
+static struct ramet_mutex process = RAMET_MUTEX_INIT;
+static struct ramet_s3_engine *the_engine; /* process */
+
+__attribute__((constructor)) static void
+hold_across_fork(void)
+{
+    ramet_mutex_hold_across_fork(&process);
+}
+
+static void
+init_curl(void)
+{
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+void
+ramet_curl_ready(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    (void)pthread_once(&once, init_curl);
+}
+
+static uint64_t
+now_ms(void)
+{
+    const struct ramet_os *const os = ramet_os_system();
+
+    return os->mono_ns(os->ctx) / 1000000u;
+}
+
+/* ---- one exchange, on the thread ------------------------------------------------- */
+
+static size_t
+take_body(char *data, size_t size, size_t count, void *ctx)
+{
+    struct ramet_s3_exchange *const x = ctx;
+
+    ramet_buf_bytes(&x->answer, data, size * count);
+    x->too_big = x->answer.failed == RAMET_ETOOBIG;
+    return x->answer.failed == RAMET_OK ? size * count : 0;
+}
+
+static size_t
+give_body(char *out, size_t size, size_t count, void *ctx)
+{
+    struct ramet_s3_exchange *const x = ctx;
+    size_t room = size * count, n = 0;
+
+    while (room > 0 && x->part < x->part_count) {
+        const struct iovec *const part = &x->parts[x->part];
+        const size_t left = part->iov_len - x->part_pos;
+        const size_t len = left < room ? left : room;
+
+        if (len > 0)
+            memcpy(out + n, (const char *)part->iov_base + x->part_pos, len);
+        n += len;
+        room -= len;
+        x->part_pos += len;
+        if (x->part_pos == part->iov_len) {
+            x->part++;
+            x->part_pos = 0;
+        }
+    }
+    x->sent += n;
+    return n;
+}
+
+/* From the start only: a connection that had died is replaced. */
+static int
+rewind_body(void *ctx, curl_off_t offset, int origin)
+{
+    struct ramet_s3_exchange *const x = ctx;
+
+    if (offset != 0 || origin != SEEK_SET)
+        return CURL_SEEKFUNC_CANTSEEK;
+    x->part = 0;
+    x->part_pos = 0;
+    x->sent = 0;
+    return CURL_SEEKFUNC_OK;
+}
+
+/* The value of a header line if it is `name`'s, without blanks around. */
+static bool
+header_is(const char *line, size_t len, const char *name, char *out,
+          size_t out_size)
+{
+    const size_t name_len = strlen(name);
+    const char *from = line + name_len + 1;
+
+    if (len <= name_len || strncasecmp(line, name, name_len) != 0 ||
+        line[name_len] != ':')
+        return false;
+    while (from < line + len && (*from == ' ' || *from == '\t'))
+        from++;
+    while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n' ||
+                       line[len - 1] == ' '))
+        len--;
+    if (from > line + len || (size_t)(line + len - from) >= out_size)
+        return false;
+    memcpy(out, from, (size_t)(line + len - from));
+    out[line + len - from] = '\0';
+    return true;
+}
+
+static bool
+parse_number(const char *text, uint64_t *out)
+{
+    uint64_t value = 0;
+
+    if (*text == '\0')
+        return false;
+    for (; *text != '\0'; text++) {
+        const unsigned digit = (unsigned)(*text - '0');
+
+        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
+static void
+take_retry_after(struct ramet_s3_exchange *x, const char *value)
+{
+    const struct ramet_os *const os = ramet_os_system();
+    uint64_t seconds;
+    time_t when;
+
+    if (parse_number(value, &seconds)) {
+        x->retry_after_ms = seconds < 3600 ? seconds * 1000 : 3600000;
+        return;
+    }
+    when = curl_getdate(value, NULL);
+    if (when > 0 && (uint64_t)when * 1000 > os->wall_ms(os->ctx))
+        x->retry_after_ms = (uint64_t)when * 1000 - os->wall_ms(os->ctx);
+}
+
+static size_t
+take_header(char *line, size_t size, size_t count, void *ctx)
+{
+    struct ramet_s3_exchange *const x = ctx;
+    const size_t len = size * count;
+    char value[RAMET_S3_HEADER_MAX];
+    const char *slash;
+
+    if (header_is(line, len, "content-range", value, sizeof(value))) {
+        slash = strchr(value, '/');
+        x->has_total = slash != NULL && parse_number(slash + 1, &x->total);
+    } else if (strcmp(x->method, "HEAD") == 0 &&
+               header_is(line, len, "content-length", value, sizeof(value))) {
+        x->has_total = parse_number(value, &x->total);
+    } else if (header_is(line, len, "retry-after", value, sizeof(value))) {
+        take_retry_after(x, value);
+    } else if (header_is(line, len, "date", value, sizeof(value))) {
+        const time_t seconds = curl_getdate(value, NULL);
+
+        x->date_ms = seconds > 0 ? (int64_t)seconds * 1000 : 0;
+    } else if (!header_is(line, len, "etag", x->etag, sizeof(x->etag)) &&
+               !header_is(line, len, "x-amz-bucket-region", x->region,
+                          sizeof(x->region))) {
+        (void)header_is(line, len, "x-amz-request-id", x->request_id,
+                        sizeof(x->request_id));
+    }
+    return len;
+}
+
+static void
+set_up_body(struct ramet_s3_exchange *x, CURL *easy)
+{
+    const bool has_body =
+        strcmp(x->method, "PUT") == 0 || strcmp(x->method, "POST") == 0;
+
+    for (int i = 0; i < x->part_count; i++)
+        x->body_bytes += x->parts[i].iov_len;
+    if (!has_body)
+        return;
+    (void)curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+                           (curl_off_t)x->body_bytes);
+    (void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
+    (void)curl_easy_setopt(easy, CURLOPT_READDATA, x);
+    (void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, rewind_body);
+    (void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, x);
+    (void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
+}
+
+static void
+set_up(struct ramet_s3_exchange *x, CURL *easy)
+{
+    const size_t answer_max =
+        x->answer_max > ERROR_BODY_MAX ? x->answer_max : ERROR_BODY_MAX;
+
+    ramet_buf_init(&x->answer, answer_max);
+    set_up_body(x, easy);
+    (void)curl_easy_setopt(easy, CURLOPT_URL, x->url);
+    (void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, x->method);
+    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, x->headers);
+    if (strcmp(x->method, "HEAD") == 0)
+        (void)curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, x);
+    (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
+    (void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "ramet/0.1");
+    (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+                           (long)x->connect_timeout_ms);
+    (void)curl_easy_setopt(
+        easy, CURLOPT_TIMEOUT_MS,
+        (long)ramet_patience_total_ms(x->stall_timeout_ms,
+                                      x->body_bytes + x->answer_max));
+    (void)curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_REUSE_S);
+    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);
+    (void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
+    (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
+    (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
+    (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
+    if (x->ca_file != NULL)
+        (void)curl_easy_setopt(easy, CURLOPT_CAINFO, x->ca_file);
+    if (x->direct)
+        (void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
+}
+
+/* ---- the thread ------------------------------------------------------------------- */
+
+static void
+tell_done(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
+{
+    ramet_mutex_lock(&engine->mutex);
+    x->done = true;
+    ramet_cond_broadcast(&engine->ended);
+    ramet_mutex_unlock(&engine->mutex);
+}
+
+static void
+release_lane(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
+{
+    if (x->throttle == NULL)
+        return;
+    ramet_mutex_lock(&engine->mutex);
+    ramet_s3_throttle_end(x->throttle, now_ms(),
+                          x->status == 503 || x->status == 429,
+                          x->retry_after_ms);
+    ramet_mutex_unlock(&engine->mutex);
+}
+
+static void
+finish(struct ramet_s3_engine *engine, unsigned at, CURLcode code)
+{
+    struct ramet_s3_exchange *const x = engine->running[at];
+    curl_off_t connected = 0;
+    long status = 0;
+
+    x->code = code;
+    (void)curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl_easy_getinfo(x->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+    x->status = (unsigned)status;
+    x->connected = connected > 0;
+    x->sent_all = x->connected && x->sent == x->body_bytes;
+    x->duration_ms = now_ms() - x->began_ms;
+    (void)curl_multi_remove_handle(engine->multi, x->easy);
+    curl_easy_reset(x->easy);
+    if (engine->idle_count < IDLE_MAX)
+        engine->idle[engine->idle_count++] = x->easy;
+    else
+        curl_easy_cleanup(x->easy);
+    x->easy = NULL;
+    engine->running[at] = engine->running[--engine->running_count];
+    release_lane(engine, x);
+    tell_done(engine, x);
+}
+
+static void
+begin(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
+{
+    CURL *easy = engine->idle_count > 0 ? engine->idle[--engine->idle_count]
+                                        : curl_easy_init();
+
+    x->began_ms = now_ms();
+    if (easy != NULL) {
+        set_up(x, easy);
+        if (curl_multi_add_handle(engine->multi, easy) == CURLM_OK) {
+            x->easy = easy;
+            ramet_patience_begin(&x->patience, x->stall_timeout_ms, x->began_ms,
+                                 0);
+            engine->running[engine->running_count++] = x;
+            return;
+        }
+        curl_easy_cleanup(easy);
+    }
+    x->code = CURLE_OUT_OF_MEMORY;
+    release_lane(engine, x);
+    tell_done(engine, x);
+}
+
+/* The next that may begin, out of the queue: invariants (1) and (2). */
+static struct ramet_s3_exchange *
+next_to_begin(struct ramet_s3_engine *engine, uint64_t *io_wait_ms)
+{
+    struct ramet_s3_exchange **at = &engine->queue, *found = NULL;
+    const uint64_t now = now_ms();
+
+    ramet_mutex_lock(&engine->mutex);
+    while (*at != NULL && found == NULL &&
+           engine->running_count < RAMET_S3_IN_FLIGHT) {
+        struct ramet_s3_exchange *const x = *at;
+
+        if (x->wants_cancel || x->throttle == NULL ||
+            ramet_s3_throttle_begin(x->throttle, now)) {
+            found = x;
+            x->cancelled = x->wants_cancel;
+            *at = x->next;
+            if (*at == NULL)
+                engine->queue_at = at;
+        } else {
+            const uint64_t wait = ramet_s3_throttle_wait_ms(x->throttle, now);
+
+            if (wait > 0 && wait < *io_wait_ms)
+                *io_wait_ms = wait;
+            at = &x->next;
+        }
+    }
+    ramet_mutex_unlock(&engine->mutex);
+    return found;
+}
+
+/* Begins what may; the time until more may. */
+static uint64_t
+begin_all(struct ramet_s3_engine *engine)
+{
+    uint64_t wait_ms = POLL_IDLE_MS;
+    struct ramet_s3_exchange *x;
+
+    while ((x = next_to_begin(engine, &wait_ms)) != NULL) {
+        if (!x->cancelled) {
+            begin(engine, x);
+            continue;
+        }
+        x->code = CURLE_ABORTED_BY_CALLBACK;
+        tell_done(engine, x);
+    }
+    return wait_ms;
+}
+
+static void
+take_ends(struct ramet_s3_engine *engine)
+{
+    const CURLMsg *message;
+    int queued;
+
+    while ((message = curl_multi_info_read(engine->multi, &queued)) != NULL) {
+        const CURLcode code = message->data.result;
+        unsigned at = 0;
+
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        while (engine->running[at]->easy != message->easy_handle)
+            at++;
+        finish(engine, at, code);
+    }
+}
+
+static uint64_t
+moved_bytes(const struct ramet_s3_exchange *x)
+{
+    curl_off_t up = 0, down = 0;
+
+    (void)curl_easy_getinfo(x->easy, CURLINFO_SIZE_UPLOAD_T, &up);
+    (void)curl_easy_getinfo(x->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+    return (uint64_t)up + (uint64_t)down;
+}
+
+/* Ends those that nobody waits for any longer, and those that hang. */
+static void
+cut_off(struct ramet_s3_engine *engine)
+{
+    const uint64_t now = now_ms();
+
+    for (unsigned at = engine->running_count; at-- > 0;) {
+        struct ramet_s3_exchange *const x = engine->running[at];
+        bool cancel;
+
+        ramet_mutex_lock(&engine->mutex);
+        cancel = x->wants_cancel;
+        ramet_mutex_unlock(&engine->mutex);
+        if (cancel) {
+            x->cancelled = true;
+            finish(engine, at, CURLE_ABORTED_BY_CALLBACK);
+        } else if (ramet_patience_is_lost(&x->patience, now, moved_bytes(x))) {
+            x->out_of_patience = true;
+            finish(engine, at, CURLE_OPERATION_TIMEDOUT);
+        }
+    }
+}
+
+static bool
+is_stopped(struct ramet_s3_engine *engine)
+{
+    bool stop;
+
+    ramet_mutex_lock(&engine->mutex);
+    stop = engine->stop;
+    ramet_mutex_unlock(&engine->mutex);
+    return stop;
+}
+
+static void *
+run(void *arg)
+{
+    struct ramet_s3_engine *const engine = arg;
+
+    while (!is_stopped(engine)) {
+        uint64_t wait_ms;
+        int running;
+
+        (void)curl_multi_perform(engine->multi, &running);
+        take_ends(engine);
+        cut_off(engine);
+        wait_ms = begin_all(engine);
+        if (engine->running_count > 0 && wait_ms > POLL_MS)
+            wait_ms = POLL_MS;
+        /* Returns at once where something was begun just now. */
+        (void)curl_multi_poll(engine->multi, NULL, 0, (int)wait_ms, NULL);
+    }
+    return NULL;
+}
+
+/* ---- its life ------------------------------------------------------------------- */
+
+static void
+engine_free(struct ramet_s3_engine *engine)
+{
+    assert(engine->running_count == 0 && engine->queue == NULL);
+    for (unsigned i = 0; i < engine->idle_count; i++)
+        curl_easy_cleanup(engine->idle[i]);
+    if (engine->multi != NULL)
+        (void)curl_multi_cleanup(engine->multi);
+    ramet_cond_done(&engine->ended);
+    ramet_mutex_done(&engine->mutex);
+    ramet_free(engine);
+}
+
+static enum ramet_rc
+engine_new(struct ramet_s3_engine **out_engine, struct ramet_err *err)
+{
+    struct ramet_s3_engine *const engine = ramet_calloc(1, sizeof(*engine));
+    enum ramet_rc rc = RAMET_OK;
+
+    if (engine == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "S3: out of memory");
+    ramet_curl_ready();
+    engine->refs = 1;
+    engine->fork_count = ramet_os_fork_count();
+    engine->queue_at = &engine->queue;
+    ramet_mutex_init(&engine->mutex);
+    ramet_cond_init(&engine->ended);
+    engine->multi = curl_multi_init();
+    if (engine->multi == NULL)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "S3: out of memory");
+    if (rc == RAMET_OK) {
+        (void)curl_multi_setopt(engine->multi, CURLMOPT_MAXCONNECTS,
+                                (long)RAMET_S3_IN_FLIGHT);
+        rc = ramet_thread_start(&engine->thread, "ramet-s3", run, engine, err);
+    }
+    if (rc != RAMET_OK) {
+        engine_free(engine);
+        return rc;
+    }
+    *out_engine = engine;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_s3_engine_open(struct ramet_s3_engine **out_engine, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_mutex_lock(&process);
+    /* Invariant (5): the parent's is left alone, and leaks here. */
+    if (the_engine != NULL && the_engine->fork_count != ramet_os_fork_count())
+        the_engine = NULL;
+    if (the_engine != NULL)
+        the_engine->refs++;
+    else
+        rc = engine_new(&the_engine, err);
+    if (rc == RAMET_OK)
+        *out_engine = the_engine;
+    ramet_mutex_unlock(&process);
+    return rc;
+}
+
+void
+ramet_s3_engine_close(struct ramet_s3_engine *engine)
+{
+    bool last;
+
+    if (engine == NULL || engine->fork_count != ramet_os_fork_count())
+        return;
+    ramet_mutex_lock(&process);
+    assert(engine == the_engine && engine->refs > 0);
+    last = --engine->refs == 0;
+    if (last)
+        the_engine = NULL;
+    ramet_mutex_unlock(&process);
+    if (!last)
+        return;
+    ramet_mutex_lock(&engine->mutex);
+    engine->stop = true;
+    ramet_mutex_unlock(&engine->mutex);
+    (void)curl_multi_wakeup(engine->multi);
+    ramet_thread_join(&engine->thread);
+    engine_free(engine);
+}
+
+/* ---- for those who ask -------------------------------------------------------------- */
+
+enum ramet_rc
+ramet_s3_start(struct ramet_s3_engine *engine,
+               struct ramet_s3_exchange *exchange, struct ramet_err *err)
+{
+    if (engine->fork_count != ramet_os_fork_count())
+        return RAMET_FAIL(err, RAMET_EFORKED,
+                          "S3: opened before fork(); open it anew");
+    assert(!exchange->done && exchange->stall_timeout_ms > 0);
+    exchange->next = NULL;
+    ramet_mutex_lock(&engine->mutex);
+    *engine->queue_at = exchange;
+    engine->queue_at = &exchange->next;
+    ramet_mutex_unlock(&engine->mutex);
+    (void)curl_multi_wakeup(engine->multi);
+    return RAMET_OK;
+}
+
+static struct ramet_s3_exchange *
+first_done(struct ramet_s3_exchange **exchanges, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (exchanges[i]->done)
+            return exchanges[i];
+    return NULL;
+}
+
+struct ramet_s3_exchange *
+ramet_s3_wait(struct ramet_s3_engine *engine,
+              struct ramet_s3_exchange **exchanges, size_t count,
+              uint64_t timeout_ms)
+{
+    const uint64_t until = now_ms() + timeout_ms;
+    struct ramet_s3_exchange *done = NULL;
+
+    for (uint64_t now = now_ms(); done == NULL; now = now_ms()) {
+        const uint64_t left = until > now ? until - now : 0;
+
+        ramet_mutex_lock(&engine->mutex);
+        done = first_done(exchanges, count);
+        if (done == NULL && left > 0)
+            (void)ramet_cond_wait_ms(&engine->ended, &engine->mutex,
+                                     left < ASK_WAITER_MS ? left
+                                                          : ASK_WAITER_MS);
+        ramet_mutex_unlock(&engine->mutex);
+        if (done == NULL && (left == 0 || ramet_waiting_is_over()))
+            break;
+    }
+    return done;
+}
+
+void
+ramet_s3_cancel(struct ramet_s3_engine *engine,
+                struct ramet_s3_exchange *exchange)
+{
+    ramet_mutex_lock(&engine->mutex);
+    exchange->wants_cancel = true;
+    ramet_mutex_unlock(&engine->mutex);
+    (void)curl_multi_wakeup(engine->multi);
+    ramet_mutex_lock(&engine->mutex);
+    while (!exchange->done)
+        ramet_cond_wait(&engine->ended, &engine->mutex);
+    ramet_mutex_unlock(&engine->mutex);
+}
+
+bool
+ramet_s3_is_throttled(struct ramet_s3_engine *engine,
+                      const struct ramet_s3_throttle *throttle)
+{
+    bool is_on;
+
+    ramet_mutex_lock(&engine->mutex);
+    is_on = ramet_s3_throttle_is_on(throttle, now_ms());
+    ramet_mutex_unlock(&engine->mutex);
+    return is_on;
+}
+
+enum ramet_rc
+ramet_s3_run(struct ramet_s3_engine *engine, struct ramet_s3_exchange *exchange,
+             struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_s3_start(engine, exchange, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_s3_wait(engine, &exchange, 1, UINT32_MAX) == NULL)
+        ramet_s3_cancel(engine, exchange);
+    return RAMET_OK;
+}

@@ -1,0 +1,111 @@
+/*
+ * engine.h - the process's HTTP exchanges with object stores: one thread, one
+ * libcurl multi handle, however many stores are open.
+ *
+ * So a thousand databases in one process share connections, and need neither a
+ * thread nor a descriptor each; HTTP/2 is spoken where a server offers it.
+ *
+ *   (1) At most RAMET_S3_IN_FLIGHT exchanges run; the others wait in order.
+ *   (2) Of one lane at most what its throttle grants; a lane that has to wait
+ *       does not hold up the others.
+ *   (3) Every exchange ends: core/patience.h, and the time to connect.
+ *   (4) An exchange is the engine's from start to done: its owner touches
+ *       nothing of it meanwhile but through this header.
+ *   (5) In a child of fork() the engine is the parent's: nothing is sent, and
+ *       nothing of libcurl's is touched, for the sockets are shared.
+ *
+ * Layer: pagestore.
+ */
+#ifndef RAMET_PAGESTORE_S3_ENGINE_H
+#define RAMET_PAGESTORE_S3_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <curl/curl.h>
+
+#include "core/bytes.h"
+#include "core/err.h"
+#include "core/patience.h"
+#include "core/thread.h"
+#include "pagestore/s3/throttle.h"
+
+#define RAMET_S3_IN_FLIGHT 32u
+#define RAMET_S3_HEADER_MAX 256u
+
+struct ramet_s3_engine;
+
+/* One HTTP exchange. The first part is the owner's, zeroed but for what is
+ * wanted; it stays as it is until the exchange is done. */
+struct ramet_s3_exchange {
+    const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE" */
+    const char *url;
+    struct curl_slist *headers;
+    const struct iovec *parts; /* body */
+    int part_count;
+    size_t answer_max; /* bytes of body; past it is a failure */
+    struct ramet_s3_throttle *throttle; /* NULL: no lane */
+    const char *ca_file;                /* NULL: the system's */
+    bool direct;                        /* past any proxy */
+    uint64_t connect_timeout_ms, stall_timeout_ms;
+
+    /* What came. */
+    struct ramet_buf answer; /* the owner's in the end: ramet_buf_done() */
+    CURLcode code;
+    bool too_big, out_of_patience, cancelled;
+    bool sent_all; /* the whole request went out */
+    bool connected;
+    unsigned status; /* 0: no answer */
+    bool has_total;  /* of Content-Range, or of Content-Length for HEAD */
+    uint64_t total;
+    uint64_t retry_after_ms; /* 0: not said */
+    int64_t date_ms;         /* the server's clock; 0: not said */
+    char etag[RAMET_S3_HEADER_MAX];
+    char region[64];
+    char request_id[64];
+    uint64_t duration_ms;
+
+    /* The engine's. */
+    CURL *easy;
+    struct ramet_s3_exchange *next;
+    bool done, wants_cancel; /* engine's mutex */
+    int part;
+    size_t part_pos;
+    uint64_t sent, body_bytes, began_ms;
+    struct ramet_patience patience;
+};
+
+/* One more reference to this process's engine; started by the first. */
+RAMET_NODISCARD enum ramet_rc
+ramet_s3_engine_open(struct ramet_s3_engine **out_engine,
+                     struct ramet_err *err);
+/* The last one stops it. No exchange of the caller's may be under way. */
+void ramet_s3_engine_close(struct ramet_s3_engine *engine); /* NULL is fine */
+
+/* RAMET_EFORKED: invariant (5); else it is under way. */
+RAMET_NODISCARD enum ramet_rc
+ramet_s3_start(struct ramet_s3_engine *engine,
+               struct ramet_s3_exchange *exchange, struct ramet_err *err);
+/* Wait until one of them is done, or for `timeout_ms`, or until the caller of
+ * the verb has had enough (core/waiting.h). NULL: none is. */
+struct ramet_s3_exchange *ramet_s3_wait(struct ramet_s3_engine *engine,
+                                        struct ramet_s3_exchange **exchanges,
+                                        size_t count, uint64_t timeout_ms);
+/* End it, and wait until it is done. */
+void ramet_s3_cancel(struct ramet_s3_engine *engine,
+                     struct ramet_s3_exchange *exchange);
+/* Start and wait; cancelled where the caller has had enough. */
+RAMET_NODISCARD enum ramet_rc
+ramet_s3_run(struct ramet_s3_engine *engine, struct ramet_s3_exchange *exchange,
+             struct ramet_err *err);
+
+/* Was the lane told to slow down, and has not recovered? */
+bool ramet_s3_is_throttled(struct ramet_s3_engine *engine,
+                           const struct ramet_s3_throttle *throttle);
+
+/* libcurl, initialised once in the process. */
+void ramet_curl_ready(void);
+
+#endif

@@ -1,0 +1,471 @@
+/*
+ * s3store.c - see s3store.h.
+ */
+#include "pagestore/s3/s3store.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/os.h"
+#include "pagestore/s3/s3store_impl.h"
+#include "pagestore/s3/xml.h"
+
+#define LIST_FIRST 100u /* most lists are short, or are not read to their end */
+#define LIST_MORE 1000u
+/* Up to 1,000 keys of up to 1,024 bytes, every byte of them escaped. */
+#define LIST_ANSWER_MAX (8u << 20)
+#define COMPARE_BYTES (256u << 10)
+
+void
+ramet_s3store_key(const struct ramet_s3store *s3, const char *key,
+                  char out[RAMET_S3_KEY_MAX])
+{
+    (void)snprintf(out, RAMET_S3_KEY_MAX, "%s%s", s3->prefix, key);
+}
+
+/* ---- read ------------------------------------------------------------------------- */
+
+static enum ramet_rc
+s3_size(struct ramet_objstore *store, const char *key, uint64_t *out_size_bytes,
+        struct ramet_err *err)
+{
+    struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
+    char full[RAMET_S3_KEY_MAX];
+    struct ramet_s3_request request = {
+        .method = "HEAD", .kind = RAMET_REQUEST_HEAD, .key = full};
+    enum ramet_rc rc;
+
+    ramet_s3store_key(s3, key, full);
+    rc = ramet_s3_perform(&s3->caller, &request, err);
+    ramet_buf_done(&request.answer);
+    if (rc == RAMET_OK && !request.has_total)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %s: its size is not said",
+                        s3->name, key);
+    if (rc == RAMET_OK)
+        *out_size_bytes = request.total;
+    return rc;
+}
+
+static enum ramet_rc
+take_range(const struct ramet_s3store *s3, const char *key,
+           const struct ramet_s3_request *request, void *buf, size_t *out_got,
+           struct ramet_err *err)
+{
+    const size_t len = (size_t)request->range_length;
+    const size_t got = request->answer.len;
+
+    if (request->status == 416) {
+        *out_got = 0;
+        return RAMET_OK;
+    }
+    if (request->status == 200 && request->range_offset != 0)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: whoever answers there does not honour ranges",
+                          s3->name);
+    if (got > len || (got < len && request->status == 206 &&
+                      (!request->has_total ||
+                       request->total != request->range_offset + got)))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: %s: %zu bytes at %" PRIu64
+                          " are not the range that was asked for",
+                          s3->name, key, got, request->range_offset);
+    if (got > 0)
+        memcpy(buf, request->answer.data, got);
+    *out_got = got;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+s3_read(struct ramet_objstore *store, const char *key, uint64_t offset,
+        void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
+    char full[RAMET_S3_KEY_MAX];
+    struct ramet_s3_request request = {
+        .method = "GET",
+        .kind = RAMET_REQUEST_GET,
+        .key = full,
+        .has_range = true,
+        .range_offset = offset,
+        .range_length = len,
+        .hedge = s3->hedge,
+        .answer_max = len,
+    };
+    uint64_t size;
+    enum ramet_rc rc;
+
+    if (len == 0 || offset > INT64_MAX - len) { /* past any object's end */
+        *out_got = 0;
+        return s3_size(store, key, &size, err);
+    }
+    ramet_s3store_key(s3, key, full);
+    rc = ramet_s3_perform(&s3->caller, &request, err);
+    if (rc == RAMET_OK)
+        rc = take_range(s3, key, &request, buf, out_got, err);
+    ramet_buf_done(&request.answer);
+    return rc;
+}
+
+/* ---- write ------------------------------------------------------------------------ */
+
+/* Are these `parts` what is under the key? */
+static enum ramet_rc
+compare(struct ramet_s3store *s3, const char *key, const struct iovec *parts,
+        int part_count, bool *out_same, struct ramet_err *err)
+{
+    uint8_t *const buf = ramet_alloc(COMPARE_BYTES);
+    uint64_t offset = 0;
+    size_t got = 0;
+    bool same = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (buf == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", s3->name);
+    for (int i = 0; i < part_count && same && rc == RAMET_OK; i++) {
+        const uint8_t *bytes = parts[i].iov_base;
+        size_t left = parts[i].iov_len;
+
+        while (left > 0 && same && rc == RAMET_OK) {
+            const size_t len = left < COMPARE_BYTES ? left : COMPARE_BYTES;
+
+            rc = s3_read(&s3->base, key, offset, buf, len, &got, err);
+            same = rc == RAMET_OK && got == len && memcmp(buf, bytes, len) == 0;
+            bytes += len;
+            left -= len;
+            offset += len;
+        }
+    }
+    if (rc == RAMET_OK && same) {
+        rc = s3_read(&s3->base, key, offset, buf, 1, &got, err);
+        same = got == 0; /* and no more than they */
+    }
+    ramet_free(buf);
+    *out_same = same;
+    return rc;
+}
+
+enum ramet_rc
+ramet_s3store_put_now(struct ramet_s3store *s3, const char *key,
+                      const struct iovec *parts, int part_count,
+                      struct ramet_err *err)
+{
+    char full[RAMET_S3_KEY_MAX];
+    struct ramet_s3_request request = {
+        .method = "PUT",
+        .kind = RAMET_REQUEST_PUT,
+        .key = full,
+        .parts = parts,
+        .part_count = part_count,
+        .if_none_match = true,
+    };
+    bool ours = false;
+    enum ramet_rc rc;
+
+    ramet_s3store_key(s3, key, full);
+    rc = ramet_s3_perform(&s3->caller, &request, err);
+    ramet_buf_done(&request.answer);
+    if (rc != RAMET_EEXIST || !request.maybe_done)
+        return rc;
+    /* An earlier try of ours may have been it: invariant (3). */
+    if (compare(s3, key, parts, part_count, &ours, NULL) != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_EUNKNOWN,
+                          "%s: %s: the answer was lost, and what is there "
+                          "can't be read",
+                          s3->name, key);
+    return ours ? RAMET_OK : rc;
+}
+
+static enum ramet_rc
+s3_put(struct ramet_objstore *store, const char *key, const struct iovec *parts,
+       int part_count, struct ramet_err *err)
+{
+    struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
+    const enum ramet_rc rc = ramet_s3store_prove(s3, err);
+
+    return rc != RAMET_OK
+               ? rc
+               : ramet_s3store_put_now(s3, key, parts, part_count, err);
+}
+
+static enum ramet_rc
+s3_remove(struct ramet_objstore *store, const char *key, struct ramet_err *err)
+{
+    struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
+    char full[RAMET_S3_KEY_MAX];
+    struct ramet_s3_request request = {
+        .method = "DELETE", .kind = RAMET_REQUEST_DELETE, .key = full};
+    enum ramet_rc rc;
+
+    ramet_s3store_key(s3, key, full);
+    rc = ramet_s3_perform(&s3->caller, &request, err);
+    ramet_buf_done(&request.answer);
+    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}
+
+/* ---- list ------------------------------------------------------------------------- */
+
+struct listing {
+    struct ramet_s3store *s3;
+    ramet_objstore_visit *visit;
+    void *ctx;
+    char last[RAMET_KEY_MAX]; /* that came */
+    bool out_of_order;
+};
+
+/* Keys are the store's own without the prefix. What is none of Ramet's keys is
+ * somebody else's. */
+static bool
+take_key(void *ctx, const char *key, uint64_t size_bytes)
+{
+    struct listing *const l = ctx;
+    const size_t prefix_len = strlen(l->s3->prefix);
+
+    if (strncmp(key, l->s3->prefix, prefix_len) != 0)
+        return true;
+    key += prefix_len;
+    if (strlen(key) >= RAMET_KEY_MAX || !ramet_key_valid(key))
+        return true;
+    if (strcmp(key, l->last) <= 0) {
+        l->out_of_order = true;
+        return false;
+    }
+    strcpy(l->last, key);
+    return l->visit(l->ctx, key, size_bytes);
+}
+
+/* Sorted by name, as it is signed. */
+static enum ramet_rc
+list_query(const struct ramet_s3store *s3, const char *prefix,
+           const char *after, const char *token, unsigned max_keys,
+           struct ramet_buf *out, struct ramet_err *err)
+{
+    char full[RAMET_S3_KEY_MAX], number[64];
+
+    if (token[0] != '\0') {
+        ramet_buf_bytes(out, "continuation-token=", 19);
+        ramet_sigv4_escape(out, token, false);
+        ramet_buf_u8(out, '&');
+    }
+    (void)snprintf(number, sizeof(number),
+                   "list-type=2&max-keys=%u&prefix=", max_keys);
+    ramet_buf_bytes(out, number, strlen(number));
+    ramet_s3store_key(s3, prefix, full);
+    ramet_sigv4_escape(out, full, false);
+    if (token[0] == '\0' && after[0] != '\0') {
+        ramet_buf_bytes(out, "&start-after=", 13);
+        ramet_s3store_key(s3, after, full);
+        ramet_sigv4_escape(out, full, false);
+    }
+    ramet_buf_u8(out, 0);
+    return out->failed == RAMET_OK
+               ? RAMET_OK
+               : RAMET_FAIL(err, out->failed, "%s: a list's query", s3->name);
+}
+
+static enum ramet_rc
+list_page(struct ramet_s3store *s3, const char *query,
+          struct ramet_s3_listing *page, struct ramet_err *err)
+{
+    struct ramet_s3_request request = {
+        .method = "GET",
+        .kind = RAMET_REQUEST_LIST,
+        .key = "",
+        .query = query,
+        .answer_max = LIST_ANSWER_MAX,
+    };
+    struct ramet_err why;
+    enum ramet_rc rc = ramet_s3_perform(&s3->caller, &request, err);
+
+    if (rc == RAMET_OK) {
+        rc = ramet_s3_listing_parse(request.answer.data, request.answer.len,
+                                    page, &why);
+        if (rc != RAMET_OK)
+            rc = RAMET_FAIL(err, rc, "%s: a list: %s", s3->name, why.text);
+    }
+    ramet_buf_done(&request.answer);
+    return rc;
+}
+
+static enum ramet_rc
+list(struct ramet_s3store *s3, const char *prefix, const char *after,
+     unsigned first_keys, struct listing *l, struct ramet_err *err)
+{
+    struct ramet_s3_listing *const page = ramet_calloc(1, sizeof(*page));
+    unsigned max_keys = first_keys;
+    struct ramet_buf query;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (page == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", s3->name);
+    ramet_buf_init(&query, 16u << 10);
+    (void)snprintf(l->last, sizeof(l->last), "%s", after);
+    do {
+        ramet_buf_clear(&query);
+        rc = list_query(s3, prefix, after, page->token, max_keys, &query, err);
+        page->visit = take_key;
+        page->ctx = l;
+        if (rc == RAMET_OK)
+            rc = list_page(s3, (const char *)query.data, page, err);
+        max_keys = LIST_MORE;
+    } while (rc == RAMET_OK && page->more);
+    if (rc == RAMET_OK && l->out_of_order)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "%s: the list of %s is not in order, as S3's lists are",
+                        s3->name, prefix);
+    ramet_buf_done(&query);
+    ramet_free(page);
+    return rc;
+}
+
+static enum ramet_rc
+s3_list(struct ramet_objstore *store, const char *prefix, const char *after,
+        ramet_objstore_visit *visit, void *ctx, struct ramet_err *err)
+{
+    struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
+    struct listing l = {.s3 = s3, .visit = visit, .ctx = ctx};
+
+    return list(s3, prefix, after, LIST_FIRST, &l, err);
+}
+
+static bool
+take_first(void *ctx, const char *key, uint64_t size_bytes)
+{
+    (void)size_bytes;
+    memcpy(ctx, key, strlen(key) + 1);
+    return false;
+}
+
+/* A list of one. */
+static enum ramet_rc
+s3_first(struct ramet_objstore *store, const char *prefix,
+         char out_key[RAMET_KEY_MAX], struct ramet_hash *out_told,
+         struct ramet_err *err)
+{
+    struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
+    struct listing l = {.s3 = s3, .visit = take_first, .ctx = out_key};
+
+    (void)out_told; /* a list says nothing of what is in them */
+    return list(s3, prefix, "", 1, &l, err);
+}
+
+/* ---- its life --------------------------------------------------------------------- */
+
+static void
+s3_requests(const struct ramet_objstore *store,
+            struct ramet_store_requests *out)
+{
+    ramet_s3_tally_read(&((const struct ramet_s3store *)store)->tally, out);
+}
+
+static void
+s3_close(struct ramet_objstore *store)
+{
+    struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
+
+    ramet_s3_bucket_close(s3->caller.bucket);
+    ramet_mutex_done(&s3->mutex);
+    ramet_free(s3->name);
+    ramet_free(s3);
+}
+
+static const struct ramet_objstore_ops s3_ops = {
+    .put = s3_put,
+    .upload_begin = ramet_s3_upload_begin,
+    .upload_write = ramet_s3_upload_write,
+    .upload_finish = ramet_s3_upload_finish,
+    .upload_abort = ramet_s3_upload_abort,
+    .read = s3_read,
+    .size = s3_size,
+    .list = s3_list,
+    .first = s3_first,
+    .remove = s3_remove,
+    .requests = s3_requests,
+    .close = s3_close,
+};
+
+/* Reads are asked twice where that helps, unless RAMET_S3_HEDGE is "off". */
+static bool
+may_hedge(void)
+{
+    const char *const value = getenv("RAMET_S3_HEDGE");
+
+    return value == NULL || strcmp(value, "off") != 0;
+}
+
+static char *
+name_of(const struct ramet_s3_target *target, const char *root, bool hide)
+{
+    if (hide)
+        return ramet_strdup("store");
+    return ramet_asprintf("%.200s at %.200s", root, target->origin.text);
+}
+
+enum ramet_rc
+ramet_s3store_open(const char *root, const char *query,
+                   const struct ramet_s3_options *options,
+                   struct ramet_objstore **out_store, struct ramet_err *err)
+{
+    struct ramet_s3store *s3;
+    struct ramet_s3_place place;
+    const char *const why = ramet_s3_place_parse(root, query, &place);
+    struct ramet_s3_bucket *bucket;
+    enum ramet_rc rc;
+
+    if (why != NULL)
+        return RAMET_FAIL(err, RAMET_EINVAL, "%.200s: %s", root, why);
+    rc = ramet_s3_bucket_open(&place, options->configured, &bucket, err);
+    if (rc != RAMET_OK)
+        return rc;
+    s3 = ramet_calloc(1, sizeof(*s3));
+    if (s3 != NULL)
+        s3->name = name_of(&bucket->target, root, options->hide_place);
+    if (s3 == NULL || s3->name == NULL) {
+        ramet_free(s3);
+        ramet_s3_bucket_close(bucket);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "S3: out of memory");
+    }
+    s3->base = (struct ramet_objstore){
+        .ops = &s3_ops, .traits = RAMET_STORE_LISTS_CHEAPLY, .name = s3->name};
+    s3->caller = (struct ramet_s3_caller){
+        .bucket = bucket,
+        .tally = &s3->tally,
+        .connect_timeout_ms = options->connect_timeout_ms > 0
+                                  ? options->connect_timeout_ms
+                                  : 5000,
+        .stall_timeout_ms =
+            options->stall_timeout_ms > 0 ? options->stall_timeout_ms : 10000,
+        .where = s3->name,
+    };
+    (void)snprintf(s3->prefix, sizeof(s3->prefix), "%s%s", place.prefix,
+                   place.prefix[0] != '\0' ? "/" : "");
+    s3->hedge = may_hedge();
+    ramet_mutex_init(&s3->mutex);
+    *out_store = &s3->base;
+    return RAMET_OK;
+}
+
+bool
+ramet_s3store_clock_ahead(struct ramet_objstore *store, int64_t *out_ms)
+{
+    struct ramet_s3_bucket *const bucket =
+        ((struct ramet_s3store *)store)->caller.bucket;
+    const struct ramet_os *const os = ramet_os_system();
+    const uint64_t now = os->mono_ns(os->ctx) / 1000000u;
+    int64_t date_ms;
+    uint64_t dated_ms;
+
+    assert(store->ops == &s3_ops);
+    ramet_mutex_lock(&bucket->mutex);
+    date_ms = bucket->date_ms;
+    dated_ms = bucket->dated_ms;
+    ramet_mutex_unlock(&bucket->mutex);
+    if (date_ms == 0)
+        return false;
+    *out_ms =
+        (int64_t)os->wall_ms(os->ctx) - (date_ms + (int64_t)(now - dated_ms));
+    return true;
+}

@@ -1,0 +1,92 @@
+/*
+ * throttle.c - see throttle.h.
+ */
+#include "pagestore/s3/throttle.h"
+
+#include <assert.h>
+
+#define PAUSE_MS 100u
+#define PAUSE_MAX_MS 20000u
+#define JITTER_BASE_MS 50u
+#define JITTER_MAX_MS 5000u
+
+static unsigned
+window(const struct ramet_s3_throttle *t)
+{
+    const unsigned milli =
+        t->window_milli == 0 ? RAMET_S3_WINDOW_MAX * 1000u : t->window_milli;
+
+    return milli / 1000u;
+}
+
+bool
+ramet_s3_throttle_begin(struct ramet_s3_throttle *t, uint64_t now_ms)
+{
+    if (now_ms < t->paused_until_ms || t->in_flight >= window(t))
+        return false;
+    t->in_flight++;
+    return true;
+}
+
+uint64_t
+ramet_s3_throttle_wait_ms(const struct ramet_s3_throttle *t, uint64_t now_ms)
+{
+    return now_ms < t->paused_until_ms ? t->paused_until_ms - now_ms : 0;
+}
+
+/* Invariant (1) and the first half of (2). */
+static void
+slow_down(struct ramet_s3_throttle *t, uint64_t now_ms, uint64_t retry_after_ms)
+{
+    uint64_t pause_ms = 0;
+
+    /* Those that were in flight together were told the same thing once. */
+    if (now_ms >= t->paused_until_ms) {
+        const unsigned half = window(t) / 2;
+
+        pause_ms = (uint64_t)PAUSE_MS << (t->in_a_row < 8 ? t->in_a_row : 8);
+        t->window_milli = (half > 0 ? half : 1) * 1000u;
+        t->in_a_row++;
+    }
+    if (retry_after_ms > pause_ms)
+        pause_ms = retry_after_ms;
+    if (pause_ms > PAUSE_MAX_MS)
+        pause_ms = PAUSE_MAX_MS;
+    if (now_ms + pause_ms > t->paused_until_ms)
+        t->paused_until_ms = now_ms + pause_ms;
+}
+
+void
+ramet_s3_throttle_end(struct ramet_s3_throttle *t, uint64_t now_ms,
+                      bool told_to_slow, uint64_t retry_after_ms)
+{
+    assert(t->in_flight > 0);
+    t->in_flight--;
+    if (told_to_slow) {
+        slow_down(t, now_ms, retry_after_ms);
+        return;
+    }
+    if (now_ms >= t->paused_until_ms)
+        t->in_a_row = 0;
+    if (t->window_milli == 0)
+        return;
+    t->window_milli += 1000u / window(t);
+    if (t->window_milli >= RAMET_S3_WINDOW_MAX * 1000u)
+        t->window_milli = 0;
+}
+
+bool
+ramet_s3_throttle_is_on(const struct ramet_s3_throttle *t, uint64_t now_ms)
+{
+    return t->window_milli != 0 || now_ms < t->paused_until_ms;
+}
+
+uint64_t
+ramet_s3_jitter_ms(uint64_t last_ms, uint16_t random)
+{
+    const uint64_t least = JITTER_BASE_MS;
+    const uint64_t most = last_ms == 0 ? 3 * least : 3 * last_ms;
+    const uint64_t pause = least + (most - least) * random / UINT16_MAX;
+
+    return pause < JITTER_MAX_MS ? pause : JITTER_MAX_MS;
+}

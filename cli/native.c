@@ -11,6 +11,7 @@
 
 #include "client/store/path.h"
 #include "core/alloc.h"
+#include "sqliteformat/dbheader.h"
 
 static enum ramet_rc
 look_for(const char *path, const char *suffix, bool *io_found,
@@ -84,15 +85,15 @@ cli_native_finish(const char *path, struct ramet_err *err)
 bool
 cli_native_is_wal(const char *path)
 {
-    unsigned char header[20];
+    uint8_t header[RAMET_DBHEADER_SIZE];
     FILE *const file = fopen(path, "rb");
     bool is_wal = false;
 
     if (file == NULL)
         return false;
     if (fread(header, 1, sizeof(header), file) == sizeof(header))
-        is_wal = memcmp(header, "SQLite format 3", 16) == 0 &&
-                 header[18] == 2 && header[19] == 2;
+        is_wal = ramet_dbheader_is(header, sizeof(header)) &&
+                 ramet_dbheader_is_wal(header);
     (void)fclose(file);
     return is_wal;
 }

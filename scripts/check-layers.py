@@ -15,18 +15,21 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # A layer, and the layers that it may include beside itself.
 LAYERS = {
     "core": (),
+    "sqliteformat": ("core",),
+    "prefetch": ("core", "sqliteformat"),
     "pagestore": ("core",),
     "metastore": ("core", "pagestore"),
-    "client": ("core", "pagestore", "metastore"),
-    "server": ("core", "pagestore", "metastore"),
-    "vfs": ("core", "pagestore", "metastore", "client"),
-    "cli": ("core", "pagestore", "metastore", "client", "server"),
+    "client": ("core", "sqliteformat", "prefetch", "pagestore", "metastore"),
+    "server": ("core", "sqliteformat", "prefetch", "pagestore", "metastore"),
+    "vfs": ("core", "sqliteformat", "prefetch", "pagestore", "metastore", "client"),
+    "cli": ("core", "sqliteformat", "prefetch", "pagestore", "metastore", "client",
+            "server"),
 }
 
 # A room of client/, and what of client/ its files may include beside its own
 # folder: other rooms, or single headers. docs/architecture.md draws the tower.
 DOOR = ("client/snapshot.h", "client/store/store.h")
-FORMAT = DOOR + ("client/sqlite",)
+FORMAT = DOOR
 SHARED = FORMAT + ("client/store/format", "client/store/path.h",
                    "client/store/keep.h")
 LOG = SHARED + ("client/store/shared",)
@@ -34,8 +37,7 @@ UPKEEP = LOG + ("client/store/log", "client/store/page")
 SESSION = UPKEEP + ("client/store/upkeep",)
 LIFE = SESSION + ("client/store/session",)
 ROOMS = {
-    "client/sqlite": (),
-    "client/remote": ("client/snapshot.h", "client/sqlite"),
+    "client/remote": ("client/snapshot.h",),
     "client/store/format": FORMAT,
     "client/store/shared": SHARED,
     "client/store/log": LOG,
@@ -43,9 +45,8 @@ ROOMS = {
     "client/store/upkeep": UPKEEP,
     "client/store/session": SESSION,
     "client/store/life": LIFE,
-    "client/sync": DOOR + ("client/remote", "client/sqlite",
-                           "client/store/keep.h"),
-    "client/volume": DOOR + ("client/remote", "client/sqlite", "client/sync",
+    "client/sync": DOOR + ("client/remote", "client/store/keep.h"),
+    "client/volume": DOOR + ("client/remote", "client/sync",
                              "client/store/path.h", "client/ramet.h"),
 }
 

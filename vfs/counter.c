@@ -5,8 +5,8 @@
 
 #include <string.h>
 
-#include "client/sqlite/dbheader.h"
 #include "core/alloc.h"
+#include "sqliteformat/dbheader.h"
 
 #define COUNTER_AT RAMET_DBHEADER_COUNTER_AT
 #define VALID_FOR_AT RAMET_DBHEADER_VALID_FOR_AT

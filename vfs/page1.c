@@ -137,5 +137,7 @@ ramet_page1_wants_wal(const void *buf, size_t len)
 {
     const uint8_t *bytes = buf;
 
-    return ramet_dbheader_is(bytes, len) && (bytes[18] == 2 || bytes[19] == 2);
+    return ramet_dbheader_is(bytes, len) &&
+           (bytes[RAMET_DBHEADER_FORMATS_AT] == 2 ||
+            bytes[RAMET_DBHEADER_FORMATS_AT + 1] == 2);
 }

@@ -33,8 +33,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/sqlite/dbheader.h"
 #include "client/store/store.h"
+#include "sqliteformat/dbheader.h"
 
 /* Of one handle. Zeroed: SQLite has read nothing yet. */
 struct ramet_page1 {

@@ -20,6 +20,7 @@
 #include "client/sync/refusal.h"
 #include "client/sync/sync.h"
 #include "core/alloc.h"
+#include "sqliteformat/dbheader.h"
 
 void
 ramet_durable_done(struct ramet_durable *durable)
@@ -91,8 +92,8 @@ ramet_durable_trim(struct ramet_session *session, enum ramet_volume_kind kind,
                    struct ramet_err *err)
 {
     const uint64_t size = ramet_session_size(session);
-    uint8_t header[100];
-    uint64_t page_size;
+    uint8_t header[RAMET_DBHEADER_SIZE];
+    uint32_t page_size;
     uint64_t length;
     size_t got = 0;
     enum ramet_rc rc;
@@ -102,14 +103,10 @@ ramet_durable_trim(struct ramet_session *session, enum ramet_volume_kind kind,
     rc = ramet_session_read(session, 0, header, sizeof(header), &got, err);
     if (rc != RAMET_OK)
         return rc;
-    /* The size counts only where the two counters agree: SQLite's rule. */
-    if (memcmp(header, "SQLite format 3", 16) != 0 ||
-        memcmp(header + 24, header + 92, 4) != 0)
+    if (!ramet_dbheader_is(header, size))
         return RAMET_OK;
-    page_size = ramet_get_be16(header + 16);
-    if (page_size == 1)
-        page_size = 65536;
-    length = page_size * ramet_get_be32(header + 28);
+    page_size = ramet_dbheader_page_size(header);
+    length = (uint64_t)page_size * ramet_dbheader_page_count(header);
     if (length == 0 || length >= size || size % page_size != 0)
         return RAMET_OK;
     return ramet_session_truncate(session, length, err);

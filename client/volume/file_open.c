@@ -30,12 +30,12 @@
 #include "client/volume/file_impl.h"
 #include "client/volume/view.h"
 #include "core/alloc.h"
+#include "sqliteformat/dbheader.h"
 
 #define PUSH_INTERVAL_MS 50u
 #define FETCH_TIMEOUT_MS 10000u
 #define COMMIT_TIMEOUT_MS 10000u
 #define CLOSE_WAIT_MS 2000u
-#define SQLITE_MAGIC "SQLite format 3"
 
 /* What an open knows while it works. */
 struct opening {
@@ -123,7 +123,7 @@ void
 ramet_file_guess_kind(const struct ramet_os *os, const char *path,
                       struct ramet_replica_options *options)
 {
-    uint8_t magic[sizeof(SQLITE_MAGIC)];
+    uint8_t header[RAMET_DBHEADER_MAGIC_SIZE];
     struct ramet_stat st = {.size_bytes = 0};
     size_t got = 0;
     int fd;
@@ -134,10 +134,9 @@ ramet_file_guess_kind(const struct ramet_os *os, const char *path,
     if (fd < 0)
         return;
     if (os->stat(os->ctx, fd, &st) == 0 &&
-        ramet_os_read_some(os, fd, magic, sizeof(magic), 0, &got, path, NULL) ==
-            RAMET_OK &&
-        !(got == sizeof(magic) &&
-          memcmp(magic, SQLITE_MAGIC, sizeof(magic)) == 0)) {
+        ramet_os_read_some(os, fd, header, sizeof(header), 0, &got, path,
+                           NULL) == RAMET_OK &&
+        !(got == sizeof(header) && ramet_dbheader_begins(header))) {
         options->kind = RAMET_KIND_BLOB;
         if (options->page_size == 0)
             options->page_size = blob_page_size(st.size_bytes);

@@ -19,10 +19,10 @@
 #include "client/remote/remote.h"
 #include "client/remote/source.h"
 #include "client/snapshot.h"
-#include "client/sqlite/dbheader.h"
-#include "client/sqlite/schema.h"
 #include "client/sync/fetcher.h"
 #include "core/alloc.h"
+#include "sqliteformat/dbheader.h"
+#include "sqliteformat/schema.h"
 
 #define HEADER_SIZE 100u
 

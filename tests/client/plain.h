@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#include "client/sqlite/dbheader.h"
+#include "sqliteformat/dbheader.h"
 
 static inline bool
 is_plain_right(const uint8_t *plain, const uint8_t *stored, size_t len)

@@ -9,7 +9,6 @@ ramet_test(test_store_versions SOURCES test_store_versions.c
 ramet_test(test_store_crash
            SOURCES test_store_crash.c store_crash.c store_scenarios.c
            LIBS ramet_store_world ramet_test_support ramet_client TIMEOUT 900)
-ramet_test(test_schema SOURCES test_schema.c LIBS ramet_client)
 foreach(name processes hands damage doubt review scan undo foreign past presence verify sums slots)
     ramet_test(test_store_${name} SOURCES test_store_${name}.c
                LIBS ramet_store_world ramet_client TIMEOUT 600)

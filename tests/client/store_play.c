@@ -3,7 +3,7 @@
  */
 #include "tests/client/store_play.h"
 
-#include "client/sqlite/dbheader.h"
+#include "sqliteformat/dbheader.h"
 #include "tests/support/cmocka_all.h"
 
 #include <stdio.h>

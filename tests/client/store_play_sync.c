@@ -3,8 +3,8 @@
  */
 #include "tests/client/store_play.h"
 
-#include "client/sqlite/dbheader.h"
 #include "core/alloc.h"
+#include "sqliteformat/dbheader.h"
 #include "tests/support/cmocka_all.h"
 
 #include <stdio.h>

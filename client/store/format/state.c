@@ -7,13 +7,13 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/sqlite/dbheader.h"
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/slots.h"
 #include "client/store/store.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "sqliteformat/dbheader.h"
 
 #define STATE_SIZE_MAX (512u << 20)
 #define STATE_RUNS_MAX (32u << 20)

@@ -25,7 +25,7 @@
 /*
  * The numbers in the header that the base bore when it was last clean. A native
  * SQLite that idles over it may have them in mind, so they are borne again only
- * with the same pages, and the same schema: client/dbheader.h.
+ * with the same pages, and the same schema: sqliteformat/dbheader.h.
  */
 struct ramet_borne {
     bool is_set; /* false: it never bore a header */

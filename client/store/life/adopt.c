@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/sqlite/dbheader.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/life/identity.h"
@@ -30,6 +29,7 @@
 #include "client/store/store.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "sqliteformat/dbheader.h"
 
 #define BLOCK 512u
 

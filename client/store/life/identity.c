@@ -16,6 +16,7 @@
 #include "client/store/store.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "sqliteformat/dbheader.h"
 
 #define LOCK_BYTES 512u
 
@@ -60,12 +61,9 @@ ramet_is_database(const uint8_t *header, uint64_t size, uint32_t *out_page_size)
 {
     uint32_t page_size;
 
-    if (size < RAMET_TRUE_HEADER_SIZE ||
-        memcmp(header, "SQLite format 3", 16) != 0)
+    if (!ramet_dbheader_is(header, size))
         return false;
-    page_size = ramet_get_be16(header + 16);
-    if (page_size == 1)
-        page_size = 65536;
+    page_size = ramet_dbheader_page_size(header);
     if (!ramet_page_size_ok(page_size))
         return false;
     *out_page_size = page_size;
@@ -103,9 +101,9 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
         is_db ? (uint64_t)s->page_count * page_size : st->size_bytes;
     memcpy(s->header, header, RAMET_TRUE_HEADER_SIZE);
     if (is_db && state->fold.kind == RAMET_KIND_SQLITE) {
-        s->counter = ramet_get_be32(header + 24);
-        if (s->header[18] == 2 && s->header[19] == 2)
-            s->header[18] = s->header[19] = 1; /* no WAL here */
+        s->counter = ramet_dbheader_counter(header);
+        if (ramet_dbheader_is_wal(s->header))
+            ramet_dbheader_leave_wal(s->header); /* there is none here */
     }
     ramet_state_bear(state);
     state->base_page_count = s->page_count;

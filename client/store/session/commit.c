@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/sqlite/dbheader.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/writeset.h"
 #include "client/store/log/settle.h"
@@ -35,6 +34,7 @@
 #include "client/store/upkeep/checkpoint.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "sqliteformat/dbheader.h"
 
 /* ---- the end of a transaction --------------------------------------------- */
 
@@ -95,13 +95,11 @@ drop_pending(struct ramet_session *session)
 static uint32_t
 named_page_size(struct ramet_session *session, const uint8_t *page1)
 {
-    uint32_t size = ramet_get_be16(page1 + 16);
+    const uint32_t size = ramet_dbheader_page_size(page1);
 
     if (session->replica->kind != RAMET_KIND_SQLITE ||
-        memcmp(page1, "SQLite format 3", 16) != 0)
+        !ramet_dbheader_is(page1, RAMET_DBHEADER_SIZE))
         return 0;
-    if (size == 1)
-        size = 65536;
     return ramet_page_size_ok(size) ? size : 0;
 }
 

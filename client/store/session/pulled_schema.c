@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/sqlite/schema.h"
 #include "client/store/format/logfile.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/session.h"
 #include "core/alloc.h"
+#include "sqliteformat/schema.h"
 
 struct schema_reader {
     struct ramet_session *writer; /* at the snapshot before */

@@ -16,7 +16,6 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/sqlite/dbheader.h"
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
@@ -36,6 +35,7 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "core/waiting.h"
+#include "sqliteformat/dbheader.h"
 
 #define INTENT_NAME "intent"
 #define INTENT_MAX (72u << 20)

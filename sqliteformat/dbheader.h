@@ -1,7 +1,11 @@
 /*
- * dbheader.h - the three numbers in the header of a SQLite database that are
- * not always shown as they are stored: docs/sqlite.md, "Page 1".
+ * dbheader.h - the header of a SQLite database: what a file is, and the three
+ * numbers that are not always shown as they are stored (docs/sqlite.md, "Page
+ * 1").
  *
+ *   16  the page size; 1 stands for 65536
+ *   18  to write and (19) to read: 2 where the database is in WAL mode
+ *   20  bytes that each page keeps free at its end
  *   24  the change counter: SQLite's cache is stale where bytes 24-39 differ
  *   40  the schema cookie: its parsed schema is stale where it differs
  *   92  the change counter once more; where it is not that of 24, SQLite does
@@ -11,10 +15,10 @@
  * it by less than half of all there are. So a stored number near the end of
  * its range, or a hostile one, takes nothing out of step.
  *
- * Layer: client.
+ * Layer: sqliteformat.
  */
-#ifndef RAMET_CLIENT_SQLITE_DBHEADER_H
-#define RAMET_CLIENT_SQLITE_DBHEADER_H
+#ifndef RAMET_SQLITEFORMAT_DBHEADER_H
+#define RAMET_SQLITEFORMAT_DBHEADER_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,16 +27,54 @@
 #include "core/bytes.h"
 
 #define RAMET_DBHEADER_SIZE 100u
+#define RAMET_DBHEADER_MAGIC_SIZE 16u /* with its NUL */
+#define RAMET_DBHEADER_FORMATS_AT 18u
 #define RAMET_DBHEADER_COUNTER_AT 24u
 #define RAMET_DBHEADER_COOKIE_AT 40u
 #define RAMET_DBHEADER_VALID_FOR_AT 92u
+
+/* Are these the first RAMET_DBHEADER_MAGIC_SIZE bytes of a SQLite database? */
+static inline bool
+ramet_dbheader_begins(const uint8_t *header)
+{
+    return memcmp(header, "SQLite format 3", RAMET_DBHEADER_MAGIC_SIZE) == 0;
+}
 
 /* Is a file of this length, with these first bytes, a SQLite database? */
 static inline bool
 ramet_dbheader_is(const uint8_t *header, uint64_t byte_length)
 {
-    return byte_length >= RAMET_DBHEADER_SIZE &&
-           memcmp(header, "SQLite format 3", 16) == 0; /* and its NUL */
+    return byte_length >= RAMET_DBHEADER_SIZE && ramet_dbheader_begins(header);
+}
+
+/* As it is named there, be it one that SQLite takes or not. */
+static inline uint32_t
+ramet_dbheader_page_size(const uint8_t *header)
+{
+    const uint32_t size = ramet_get_be16(header + 16);
+
+    return size == 1 ? 65536 : size;
+}
+
+/* What SQLite uses of a page of `page_size` bytes. */
+static inline uint32_t
+ramet_dbheader_usable(const uint8_t *header, uint32_t page_size)
+{
+    return page_size - header[20];
+}
+
+static inline bool
+ramet_dbheader_is_wal(const uint8_t *header)
+{
+    return header[RAMET_DBHEADER_FORMATS_AT] == 2 &&
+           header[RAMET_DBHEADER_FORMATS_AT + 1] == 2;
+}
+
+static inline void
+ramet_dbheader_leave_wal(uint8_t *header)
+{
+    header[RAMET_DBHEADER_FORMATS_AT] = 1;
+    header[RAMET_DBHEADER_FORMATS_AT + 1] = 1;
 }
 
 static inline uint32_t
@@ -68,6 +110,16 @@ ramet_dbheader_count_on(uint32_t last, const uint8_t *header,
     return ramet_number_after(last, ramet_dbheader_is(header, byte_length)
                                         ? ramet_dbheader_counter(header)
                                         : last);
+}
+
+/* Pages by SQLite's own count; 0: it does not trust that one. */
+static inline uint32_t
+ramet_dbheader_page_count(const uint8_t *header)
+{
+    return ramet_get_be32(header + RAMET_DBHEADER_VALID_FOR_AT) ==
+                   ramet_dbheader_counter(header)
+               ? ramet_get_be32(header + 28)
+               : 0;
 }
 
 /* Put other numbers over the first 100 bytes of a database. Whether the two

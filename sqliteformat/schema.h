@@ -12,10 +12,10 @@
  *       another
  *   (2) the bytes are foreign: any of them gives an answer, in bounded time
  *
- * Layer: client.
+ * Layer: sqliteformat.
  */
-#ifndef RAMET_CLIENT_SQLITE_SCHEMA_H
-#define RAMET_CLIENT_SQLITE_SCHEMA_H
+#ifndef RAMET_SQLITEFORMAT_SCHEMA_H
+#define RAMET_SQLITEFORMAT_SCHEMA_H
 
 #include <stdbool.h>
 #include <stdint.h>

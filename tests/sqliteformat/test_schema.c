@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-#include "client/sqlite/dbheader.h"
-#include "client/sqlite/schema.h"
 #include "core/bytes.h"
+#include "sqliteformat/dbheader.h"
+#include "sqliteformat/schema.h"
 
 enum { SIZE = 512, PAGES = 12, USABLE = SIZE };
 

@@ -6,7 +6,7 @@
 if(TARGET ramet_client AND EXISTS "${PROJECT_SOURCE_DIR}/client/ramet.h")
     # The archive holds the objects of every layer that it needs, so that a
     # program links one file and not four.
-    set(layers ramet_core ramet_sqliteformat ramet_pagestore ramet_s3 ramet_metastore ${RAMET_CLIENT_ROOMS})
+    set(layers ramet_core ramet_sqliteformat ramet_prefetch ramet_pagestore ramet_s3 ramet_metastore ${RAMET_CLIENT_ROOMS})
     set(objects)
     foreach(layer IN LISTS layers)
         list(APPEND objects $<TARGET_OBJECTS:${layer}>)

@@ -1,0 +1,158 @@
+/*
+ * scan.c - a tree whose leaves are read one after the other.
+ *
+ * The second leaf in a row begins a scan. How many leaves it has ahead grows
+ * with how many it has read, so that a short one brings little in vain and a
+ * long one fills the link. What is ahead is asked for again when a quarter of
+ * it was read: one request for many leaves, and the link never idle.
+ *
+ * Layer: prefetch.
+ */
+#include "prefetch/predictor.h"
+
+#define WINDOW_MIN 4u
+#define GAP_FIRST 1u /* leaves that a young scan may be apart from the last */
+#define GAP_LATER 3u
+#define GAP_LATER_FROM 4u /* steps */
+#define INTERIORS_FROM 16u
+#define SPARSE_GAP_MAX 24u
+#define SPARSE_FROM 3u
+#define SPARSE_AHEAD_MAX 64u
+
+static uint32_t
+window_of(const struct ramet_prefetch *p, uint32_t length)
+{
+    const uint64_t window = length < 96 ? length : 2 * (uint64_t)length;
+
+    return ramet_predictor_window(p, window, WINDOW_MIN);
+}
+
+/* Interior pages that two more windows need: they come first. */
+static void
+ask_interiors(struct ramet_prefetch *p, struct ramet_tree *tree)
+{
+    struct ramet_node *parent;
+    uint32_t index;
+    uint32_t fanout;
+    uint32_t left;
+    uint32_t gap;
+    uint32_t at;
+
+    parent = ramet_forest_parent(&p->forest, tree->last, &index);
+    if (parent == NULL)
+        return;
+    fanout = parent->page.cell_count + 1;
+    left = tree->direction > 0 ? fanout - 1 - index : index;
+    if (tree->window < INTERIORS_FROM && left > 2 * tree->window)
+        return;
+    at = parent->pgno;
+    for (uint32_t n = 0; n <= 2 * tree->window / fanout + 1; n++) {
+        at = ramet_forest_beside(&p->forest, at, tree->direction, &gap);
+        if (at == 0) {
+            (void)ramet_predictor_ask(p, gap, &p->loose, true);
+            break;
+        }
+        (void)ramet_predictor_ask(p, at, &p->loose, true);
+    }
+}
+
+void
+ramet_scan_continue(struct ramet_prefetch *p, struct ramet_tree *tree)
+{
+    uint32_t at = tree->last;
+    uint32_t asked = 0;
+    uint32_t gap;
+
+    if (tree->window == 0 || tree->run.ahead > tree->window * 3 / 4 ||
+        p->asks.queued > p->budget)
+        return;
+    ask_interiors(p, tree);
+    for (uint32_t n = 0; n < tree->window; n++) {
+        at = ramet_forest_beside(&p->forest, at, tree->direction, &gap);
+        if (at == 0) {
+            (void)ramet_predictor_ask(p, gap, &p->loose, true);
+            break;
+        }
+        if (ramet_predictor_ask(p, at, &tree->run, false))
+            asked++;
+        else if (ramet_overflow_is_read(tree))
+            ramet_overflow_expand_once(p, tree, at);
+    }
+    if (asked == 0)
+        tree->rest = tree->window / 4; /* all of it is here */
+}
+
+static void
+end_scan(struct ramet_prefetch *p, struct ramet_tree *tree)
+{
+    tree->length = 0;
+    tree->window = 0;
+    tree->rest = 0;
+    ramet_asks_end_run(&p->asks, &tree->run);
+}
+
+/* A tree of a root and leaves, read forward with gaps (FTS5 reads the sizes of
+ * its documents so): some of what follows. */
+static void
+look_for_sparse(struct ramet_prefetch *p, struct ramet_tree *tree,
+                uint32_t leaf)
+{
+    struct ramet_node *root;
+    uint32_t before;
+    uint32_t now;
+    uint32_t child;
+    uint32_t ahead;
+
+    if (tree->depth != 1 ||
+        ramet_forest_parent(&p->forest, tree->last, &before) == NULL)
+        return;
+    root = ramet_forest_parent(&p->forest, leaf, &now);
+    if (root == NULL)
+        return;
+    tree->ascents =
+        now > before && now - before <= SPARSE_GAP_MAX ? tree->ascents + 1 : 0;
+    if (tree->ascents < SPARSE_FROM)
+        return;
+    ahead = 8 * tree->ascents;
+    if (ahead > SPARSE_AHEAD_MAX)
+        ahead = SPARSE_AHEAD_MAX;
+    for (uint32_t i = now + 1; i <= root->page.cell_count && i <= now + ahead;
+         i++)
+        if (ramet_btpage_child(&root->page, i, &child))
+            (void)ramet_predictor_ask(p, child, &p->loose, false);
+}
+
+/* Is `leaf` where the scan would go on, or one begin? */
+static int
+steps_to(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t leaf)
+{
+    const uint32_t gap = tree->length < GAP_LATER_FROM ? GAP_FIRST : GAP_LATER;
+
+    if (ramet_link_feeds(p, tree))
+        return 0; /* a link's rows, which happen to be near */
+    return ramet_forest_distance(&p->forest, tree->last, leaf, gap);
+}
+
+void
+ramet_scan_step(struct ramet_prefetch *p, struct ramet_tree *tree,
+                uint32_t leaf)
+{
+    if (tree->last != 0 && tree->last != leaf) {
+        const int steps = steps_to(p, tree, leaf);
+        const int direction = steps > 0 ? 1 : -1;
+
+        if (steps != 0 && (tree->length == 0 || direction == tree->direction)) {
+            tree->direction = direction;
+            tree->length++;
+            tree->window = window_of(p, tree->length);
+        } else {
+            end_scan(p, tree);
+            look_for_sparse(p, tree, leaf);
+        }
+    }
+    tree->last = leaf;
+    if (tree->rest > 0)
+        tree->rest--;
+    else
+        ramet_scan_continue(p, tree);
+}

@@ -1,0 +1,74 @@
+/*
+ * sequence.c - see sequence.h.
+ *
+ * Layer: prefetch.
+ */
+#include "prefetch/sequence.h"
+
+#include "prefetch/predictor.h"
+
+#define SKIP_MAX 8u /* pages that a reader may leave out */
+#define WINDOW_MIN 4u
+
+/* The longest sequence that `pgno` continues, else that not used for longest,
+ * with *out_continues false. */
+static struct ramet_sequence_stream *
+choose(struct ramet_sequence *sequence, uint32_t pgno, bool *out_continues)
+{
+    struct ramet_sequence_stream *oldest = &sequence->streams[0];
+    struct ramet_sequence_stream *longest = NULL;
+
+    for (unsigned i = 0; i < RAMET_SEQUENCES; i++) {
+        struct ramet_sequence_stream *const s = &sequence->streams[i];
+
+        if (s->used < oldest->used)
+            oldest = s;
+        if (s->next != 0 && pgno >= s->next && pgno - s->next <= SKIP_MAX &&
+            (longest == NULL || s->length > longest->length))
+            longest = s;
+    }
+    *out_continues = longest != NULL;
+    return longest != NULL ? longest : oldest;
+}
+
+static uint32_t
+window_of(const struct ramet_prefetch *p, uint32_t length)
+{
+    const uint64_t window = length < 64 ? length : 2 * (uint64_t)length;
+
+    return ramet_predictor_window(p, window, WINDOW_MIN);
+}
+
+bool
+ramet_sequence_has(const struct ramet_sequence *sequence,
+                   const struct ramet_run *run)
+{
+    for (unsigned i = 0; i < RAMET_SEQUENCES; i++)
+        if (run == &sequence->streams[i].run)
+            return true;
+    return false;
+}
+
+void
+ramet_sequence_step(struct ramet_prefetch *p, uint32_t pgno,
+                    uint32_t length_min)
+{
+    struct ramet_sequence_stream *s;
+    uint32_t window;
+    bool continues;
+
+    s = choose(&p->sequence, pgno, &continues);
+    s->used = ++p->sequence.clock;
+    if (!continues) {
+        ramet_asks_end_run(&p->asks, &s->run);
+        s->length = 0;
+    }
+    s->next = pgno < UINT32_MAX ? pgno + 1 : 0;
+    if (!continues || ++s->length < length_min)
+        return;
+    window = window_of(p, s->length);
+    if (s->run.ahead > window * 3 / 4)
+        return;
+    for (uint32_t i = 1; i <= window && pgno <= UINT32_MAX - i; i++)
+        (void)ramet_predictor_ask(p, pgno + i, &s->run, false);
+}

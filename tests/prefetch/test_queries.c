@@ -1,0 +1,327 @@
+/*
+ * test_queries.c - what queries cost over a modelled link: round trips that had
+ * to wait for one another, and pages that were brought in vain.
+ *
+ * Each database is made by SQLite, each query traced by running it, and the
+ * trace played through the predictor. Nothing depends on a clock. A bound is
+ * the figure of the day it was written and a tenth; docs/prefetch.md has the
+ * figures for larger databases.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/prefetch/link_model.h"
+
+struct query {
+    const char *name;
+    const char *sql;
+    unsigned needed_min; /* pages: else the query is not what it should be */
+    unsigned trips_max;
+    unsigned vain_max;
+};
+
+static char folder[64];
+
+static void
+path_of(const char *name, char out[128])
+{
+    (void)snprintf(out, 128, "%s/%s.db", folder, name);
+}
+
+/* A database `name`, as databases/`recipe`.sql has it; `pragmas` come first. */
+static void
+make(const char *name, const char *recipe, const char *pragmas)
+{
+    char recipe_path[256];
+    char path[128];
+
+    path_of(name, path);
+    (void)snprintf(recipe_path, sizeof(recipe_path), "%s/%s.sql",
+                   RAMET_DATABASES, recipe);
+    trace_prepare(path, pragmas, recipe_path);
+}
+
+static struct played
+play(const char *name, const char *sql, const struct link_model *model)
+{
+    struct played result;
+    struct trace trace;
+    char path[128];
+
+    path_of(name, path);
+    trace = trace_statements(path, sql);
+    result = link_play(model, path, &trace);
+    trace_done(&trace);
+    return result;
+}
+
+static void
+check(const char *name, const struct query *queries, size_t count)
+{
+    const struct link_model model = link_usual();
+    unsigned bad = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct query *const q = &queries[i];
+        const struct played r = play(name, q->sql, &model);
+        const bool is_good = r.needed >= q->needed_min &&
+                             r.round_trips <= q->trips_max &&
+                             r.vain <= q->vain_max;
+
+        print_message("%s %-16s needs %5u; %4u trips (%u), %4u in vain (%u), "
+                      "%4u requests, %.3f s%s\n",
+                      name, q->name, r.needed, r.round_trips, q->trips_max,
+                      r.vain, q->vain_max, r.requests, r.seconds,
+                      is_good ? "" : "  <- out of bounds");
+        bad += !is_good;
+    }
+    assert_int_equal(bad, 0);
+}
+
+#define CHECK(name, queries)                                                   \
+    check(name, queries, sizeof(queries) / sizeof(*(queries)))
+
+static const struct query people[] = {
+    {"point", "SELECT bio FROM people WHERE id = 54321", 1, 2, 0},
+    {"by index", "SELECT bio FROM people WHERE name = '9e3779b1'", 2, 3, 0},
+    {"covered",
+     "SELECT name FROM people WHERE name > '8' ORDER BY name LIMIT 1000", 6, 3,
+     6},
+    {"looked up",
+     "SELECT bio FROM people WHERE city = 'city07' AND created > 100000 ORDER "
+     "BY created LIMIT 1000",
+     800, 10, 335},
+    {"looked up, 20",
+     "SELECT bio FROM people WHERE city = 'city07' AND created > 100000 ORDER "
+     "BY created LIMIT 20",
+     18, 6, 45},
+    {"descending", "SELECT bio FROM people ORDER BY name DESC LIMIT 500", 400,
+     14, 320},
+    {"range of rowids",
+     "SELECT bio FROM people WHERE id BETWEEN 30000 AND 30999", 25, 6, 40},
+    {"count", "SELECT count(*) FROM people", 300, 14, 5},
+    {"scan", "SELECT sum(length(bio)) FROM people", 2500, 25, 10},
+};
+
+static void
+query__of_a_fresh_database_keeps_to_its_bounds(void **state)
+{
+    (void)state;
+    make("fresh", "people", "");
+    CHECK("fresh", people);
+}
+
+static void
+query__of_a_fragmented_database_costs_no_more(void **state)
+{
+    (void)state;
+    make("fragmented", "fragmented", "");
+    CHECK("fragmented", people);
+}
+
+/* Pages of the pointer map are among them. */
+static void
+query__of_a_database_that_vacuums_itself_costs_no_more(void **state)
+{
+    (void)state;
+    make("vacuumed", "people", "PRAGMA auto_vacuum = incremental;");
+    CHECK("vacuumed", people);
+}
+
+static void
+query__of_a_keyed_table_keeps_to_its_bounds(void **state)
+{
+    static const struct query queries[] = {
+        {"by key", "SELECT v FROM kv WHERE k > '8' LIMIT 1", 1, 4, 0},
+        {"1,000 by key", "SELECT v FROM kv WHERE k > '8' ORDER BY k LIMIT 1000",
+         40, 8, 76},
+        {"by another index", "SELECT v FROM kv WHERE kind = 77", 150, 9, 75},
+        {"descending", "SELECT v FROM kv ORDER BY kind DESC LIMIT 500", 400, 18,
+         355},
+        {"scan", "SELECT sum(length(v)) FROM kv", 2400, 22, 10},
+    };
+
+    (void)state;
+    make("keyed", "keyed", "");
+    CHECK("keyed", queries);
+}
+
+static void
+query__of_long_documents_keeps_to_its_bounds(void **state)
+{
+    static const struct query queries[] = {
+        {"point", "SELECT body FROM docs WHERE id = 345", 2, 2, 0},
+        {"scan", "SELECT sum(length(body)) FROM docs", 2000, 40, 10},
+        {"scan, torn", "SELECT sum(length(body)) FROM torn", 2000, 41, 10},
+        {"by index", "SELECT body FROM docs WHERE kind = 7", 50, 14, 40},
+        {"not read", "SELECT sum(kind) FROM docs NOT INDEXED", 600, 20, 10},
+    };
+
+    (void)state;
+    make("documents", "documents", "");
+    CHECK("documents", queries);
+}
+
+static void
+query__of_full_text_keeps_to_its_bounds(void **state)
+{
+    static const struct query queries[] = {
+        {"rank",
+         "SELECT title FROM search WHERE search MATCH 'w5 w7' ORDER BY rank "
+         "LIMIT 10",
+         20, 25, 20},
+        {"rank, rare",
+         "SELECT title FROM search WHERE search MATCH 'w3999' ORDER BY rank "
+         "LIMIT 10",
+         8, 17, 30},
+        {"count", "SELECT count(*) FROM search WHERE search MATCH 'w11'", 5, 7,
+         4},
+    };
+
+    (void)state;
+    make("search", "search", "");
+    CHECK("search", queries);
+}
+
+static void
+join__keeps_to_its_bounds(void **state)
+{
+    static const struct query queries[] = {
+        {"by date",
+         "SELECT c.name, o.created, i.sku FROM customers c JOIN orders o ON "
+         "o.customer = c.id JOIN items i ON i.order_id = o.id WHERE o.created "
+         "BETWEEN 10000000 AND 10100000",
+         100, 18, 250},
+        {"of one",
+         "SELECT c.name, o.created, i.sku FROM customers c JOIN orders o ON "
+         "o.customer = c.id JOIN items i ON i.order_id = o.id WHERE c.id = "
+         "4321",
+         8, 21, 25},
+        {"subquery",
+         "SELECT c.id, (SELECT max(created) FROM orders o WHERE o.customer = "
+         "c.id) FROM customers c WHERE c.id BETWEEN 1000 AND 1199",
+         300, 16, 350},
+        {"sums",
+         "SELECT c.city, sum(i.price) FROM customers c JOIN orders o ON "
+         "o.customer = c.id JOIN items i ON i.order_id = o.id WHERE o.created "
+         "> 15000000 GROUP BY 1",
+         800, 56, 10},
+    };
+
+    (void)state;
+    make("shop", "shop", "");
+    CHECK("shop", queries);
+}
+
+/* A predictor with next to no memory, or that may not look at pages again,
+ * predicts less, and asks for nothing odd. */
+static void
+query__with_little_memory_costs_more_and_no_harm(void **state)
+{
+    struct link_model model = link_usual();
+    const struct query *const scan = &people[8];
+    struct played r;
+
+    (void)state;
+    model.memory_bytes = 1;
+    r = play("fragmented", scan->sql, &model);
+    assert_in_range(r.round_trips, 1, 40);
+    model.is_blind = true;
+    r = play("fragmented", scan->sql, &model);
+    assert_in_range(r.round_trips, 1, r.needed / 4);
+    r = play("keyed", "SELECT v FROM kv WHERE kind = 77", &model);
+    assert_true(r.vain < r.needed);
+}
+
+static void
+query__of_any_page_size_is_predicted(void **state)
+{
+    static const unsigned sizes[] = {512, 8192, 65536};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+        const struct link_model model = link_usual();
+        char pragmas[64];
+        char name[32];
+        struct played r;
+
+        (void)snprintf(pragmas, sizeof(pragmas), "PRAGMA page_size = %u;",
+                       sizes[i]);
+        (void)snprintf(name, sizeof(name), "pages-%u", sizes[i]);
+        make(name, "people", pragmas);
+        r = play(name, people[8].sql, &model);
+        assert_true(r.needed > 40);
+        assert_true(r.round_trips < 40 + r.needed / 150);
+        assert_true(r.vain < 20);
+    }
+}
+
+/* What is random stays unpredicted: hardly anything is brought in vain. */
+static void
+points__in_no_order_bring_little_in_vain(void **state)
+{
+    struct link_model model = link_usual();
+    static char sql[100 * 600];
+    struct played r;
+    size_t len = 0;
+
+    (void)state;
+    for (unsigned i = 1; i <= 600; i++)
+        len += (size_t)snprintf(sql + len, sizeof(sql) - len,
+                                "SELECT bio FROM people WHERE id = %u;",
+                                i * 40503u % 80000u + 1);
+    model.open_pages = 1000; /* all interior pages */
+    r = play("fragmented", sql, &model);
+    assert_true(r.needed > 400);
+    assert_true(r.vain <= r.needed / 50);
+}
+
+static int
+begin(void **state)
+{
+    const char *const tmp = getenv("TMPDIR");
+
+    (void)state;
+    (void)snprintf(folder, sizeof(folder), "%.40s/prefetch-XXXXXX",
+                   tmp != NULL ? tmp : "/tmp");
+    return mkdtemp(folder) == NULL ? -1 : 0;
+}
+
+static int
+end(void **state)
+{
+    static const char *const names[] = {
+        "fresh",  "fragmented", "vacuumed",  "keyed",      "documents",
+        "search", "shop",       "pages-512", "pages-8192", "pages-65536"};
+    char path[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        path_of(names[i], path);
+        (void)unlink(path);
+    }
+    return rmdir(folder);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(query__of_a_fresh_database_keeps_to_its_bounds),
+        cmocka_unit_test(query__of_a_fragmented_database_costs_no_more),
+        cmocka_unit_test(
+            query__of_a_database_that_vacuums_itself_costs_no_more),
+        cmocka_unit_test(query__of_a_keyed_table_keeps_to_its_bounds),
+        cmocka_unit_test(query__of_long_documents_keeps_to_its_bounds),
+        cmocka_unit_test(query__of_full_text_keeps_to_its_bounds),
+        cmocka_unit_test(join__keeps_to_its_bounds),
+        cmocka_unit_test(query__with_little_memory_costs_more_and_no_harm),
+        cmocka_unit_test(query__of_any_page_size_is_predicted),
+        cmocka_unit_test(points__in_no_order_bring_little_in_vain),
+    };
+    return cmocka_run_group_tests_name("queries", tests, begin, end);
+}

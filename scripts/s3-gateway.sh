@@ -16,6 +16,7 @@
 #   RAMET_TEST_S3_BUCKET     a bucket, made and empty
 #   RAMET_TEST_S3_KIND       rgw or versitygw, and its version
 #   AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_ENDPOINT_URL_S3
+#   AWS_EC2_METADATA_DISABLED  true: nobody is to ask this machine for other keys
 set -euo pipefail
 
 readonly VERSITYGW_VERSION=v1.8.0
@@ -204,7 +205,7 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/ramet-s3-XXXXXX")
 trap stop EXIT
 trap 'exit 130' INT TERM HUP
 export AWS_ACCESS_KEY_ID=RAMETTEST AWS_SECRET_ACCESS_KEY=ramet-test-secret
-export AWS_REGION=us-east-1
+export AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
 unset AWS_SESSION_TOKEN AWS_PROFILE AWS_ENDPOINT_URL
 "start_$kind"
 export RAMET_TEST_S3=http://127.0.0.1:${ports[0]} RAMET_TEST_S3_KIND
@@ -216,7 +217,8 @@ if [ $# -gt 0 ]; then
     exit
 fi
 for name in RAMET_TEST_S3 RAMET_TEST_S3_BUCKET RAMET_TEST_S3_KIND \
-    AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_ENDPOINT_URL_S3; do
+    AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_ENDPOINT_URL_S3 \
+    AWS_EC2_METADATA_DISABLED; do
     printf '%s=%s\n' "$name" "${!name}"
 done
 echo ready

@@ -1,8 +1,9 @@
 """What the tests of the command share: a directory each, a remote of the kind
-that RAMET_TEST_REMOTE names (file or http), the command, and SQLite on Ramet.
+that RAMET_TEST_REMOTE names (file, http or s3), the command, and SQLite on Ramet.
 
 RAMET_BUILD names the build directory.
 """
+import atexit
 import json
 import os
 import shutil
@@ -22,6 +23,14 @@ RAMET = os.path.join(BUILD, "bin", "ramet")
 EXTENSION = os.path.join(BUILD, "lib", "ramet.so")
 KIND = os.environ.get("RAMET_TEST_REMOTE", "file")
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+import s3  # noqa: E402
+
+if KIND == "s3":
+    s3.need()
+    # Where it is kept that the bucket was tried out: once for all tests here.
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="ramet-cli-cache-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"])
 
 DONE, FAILED, USAGE, CONFLICT, NOT_FOUND, NOT_PERMITTED, UNREACHABLE, DAMAGED \
     = range(8)
@@ -85,6 +94,10 @@ class CliTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
         self.store = self.path("store")
         self.server = None
+        self.bucket = None
+        if KIND == "s3":
+            self.bucket = s3.Bucket(os.path.basename(self.dir))
+            self.addCleanup(self.bucket.clear)
         if KIND == "http":
             self.server = Server(self.store)
             self.addCleanup(lambda: self.server.stop())
@@ -93,10 +106,11 @@ class CliTest(unittest.TestCase):
         return os.path.join(self.dir, *parts)
 
     def url(self, name="app"):
-        base = self.server.url() if self.server else "file://" + self.store
-        return base + "/" + name
+        return self.store_url() + "/" + name
 
     def store_url(self):
+        if self.bucket:
+            return self.bucket.url()
         return self.server.url() if self.server else "file://" + self.store
 
     # ---- the command
@@ -182,8 +196,36 @@ class CliTest(unittest.TestCase):
                     return
                 at += len(ours)
 
+    # ---- the store, past whatever stands before it
+
+    def keys(self, part=""):
+        """Of the store's objects: those that contain `part`."""
+        if self.bucket:
+            return self.bucket.keys(part)
+        return sorted(path[len(self.store) + 1:] for path in
+                      self.objects(part))
+
+    def get_object(self, key):
+        return self.bucket.get(key) if self.bucket else \
+            self.read(os.path.join(self.store, key))
+
+    def put_object(self, key, data):
+        """Also over what is there."""
+        if self.bucket:
+            self.bucket.put(key, data)
+        else:
+            self.write(os.path.join(self.store, key), data)
+
+    def remove_object(self, key):
+        if self.bucket:
+            self.bucket.remove(key)
+        else:
+            os.remove(os.path.join(self.store, key))
+
     def objects(self, part):
-        """Paths of the store's objects whose key contains `part`."""
+        """Paths of the objects in the store's directory whose key contains
+        `part`."""
+        assert self.bucket is None
         return sorted(os.path.join(folder, name)
                       for folder, _, names in os.walk(self.store)
                       for name in names

@@ -72,10 +72,10 @@ class Copy(support.CliTest):
                 self.assertEqual(done["volume"],
                                  self.json("info", self.url())["volume"])
                 self.assert_same_volume(store + "/again", (1, 2, 40, 71))
-                ours = self.objects_in(self.store)
+                ours = self.keys("volumes/")
                 for key, data in self.objects_in(folder).items():
-                    # A server makes maps of its own.
-                    self.assertEqual(data, ours.get(key, data), key)
+                    if key in ours: # a server makes maps of its own
+                        self.assertEqual(data, self.get_object(key), key)
                 self.ramet("clone", store + "/again", "b-%s.db" % kind)
 
     def test_copy_again__brings_what_came_since_and_nothing_twice(self):
@@ -187,10 +187,10 @@ class Copy(support.CliTest):
 
     def test_damage_at_the_source__goes_no_further(self):
         self.make_volume(commits=3, rows=4000)
-        segment = self.objects("/segments/")[-1]
-        data = bytearray(self.read(segment))
+        segment = self.keys("/segments/")[-1]
+        data = bytearray(self.get_object(segment))
         data[len(data) // 2] ^= 1
-        self.write(segment, data)
+        self.put_object(segment, bytes(data))
         _, store = self.target("file")
         error = self.refused(support.DAMAGED, "copy", self.url(),
                              store + "/app")
@@ -201,7 +201,7 @@ class Copy(support.CliTest):
             os.path.basename(segment))))
         # Mended, it goes on.
         data[len(data) // 2] ^= 1
-        self.write(segment, data)
+        self.put_object(segment, bytes(data))
         if self.server: # keeps in memory what it has read
             self.server.stop()
             self.server.start()

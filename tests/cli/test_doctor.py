@@ -32,13 +32,13 @@ class Doctor(support.CliTest):
                 if check["state"] == "problem"}
 
     def test_remote_that_is_well__has_no_problem_and_is_left_as_it_was(self):
-        before = self.objects("")
+        before = self.keys()
         checks = self.found(self.url())
         self.assertEqual(list(checks), ALL)
         for name, check in checks.items():
             self.assertEqual(check["todo"], "", name)
         self.assertIn("LSN 1", checks["volume"]["text"])
-        self.assertEqual(self.objects(""), before)
+        self.assertEqual(self.keys(), before)
         self.assertEqual(self.ramet("ls", self.store_url()).count("\n"), 1)
 
     def test_words__are_a_line_each(self):
@@ -52,11 +52,11 @@ class Doctor(support.CliTest):
         self.assertEqual(checks["write"]["state"], "ok")
 
     def test_read_only__writes_nothing(self):
-        before = self.objects("")
+        before = self.keys()
         checks = self.found(self.url(), "--read-only")
         self.assertEqual(checks["write"]["state"], "skipped")
         self.assertNotIn("conditional", checks)
-        self.assertEqual(self.objects(""), before)
+        self.assertEqual(self.keys(), before)
 
     def test_volume_that_is_not_there__is_told(self):
         found = self.problems(self.url("nosuch"), expect=support.NOT_FOUND)
@@ -67,7 +67,7 @@ class Doctor(support.CliTest):
         for _ in range(3):
             self.sql(self.a, "db.execute(\"INSERT INTO t(v) VALUES('more')\")")
             self.ramet("push", self.a)
-        os.remove(max(self.objects("/commits/")))  # LSN 1
+        self.remove_object(max(self.keys("/commits/")))  # LSN 1
         if self.server:
             self.server.stop()
             self.server.start()

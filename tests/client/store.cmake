@@ -9,7 +9,7 @@ ramet_test(test_store_versions SOURCES test_store_versions.c
 ramet_test(test_store_crash
            SOURCES test_store_crash.c store_crash.c store_scenarios.c
            LIBS ramet_store_world ramet_test_support ramet_client TIMEOUT 900)
-foreach(name processes hands damage doubt review scan undo foreign past presence verify sums slots)
+foreach(name processes hands damage doubt review scan undo foreign past presence verify sums slots kept_log)
     ramet_test(test_store_${name} SOURCES test_store_${name}.c
                LIBS ramet_store_world ramet_client TIMEOUT 600)
 endforeach()

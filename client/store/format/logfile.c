@@ -308,12 +308,13 @@ ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE])
 
 bool
 ramet_trailer_peek_synced(const uint8_t *in, size_t size, struct ramet_pos pos,
-                          struct ramet_pos *out_synced)
+                          struct ramet_pos *out_synced, uint64_t *out_seq)
 {
     if (ramet_trailer_peek_size(in) != size ||
         ramet_get_le64(in + 24) != pos.raw)
         return false;
     out_synced->raw = ramet_get_le64(in + 64);
+    *out_seq = ramet_get_le64(in + 32);
     return true;
 }
 

@@ -208,11 +208,11 @@ size_t ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt,
                             uint8_t *out);
 /* The size that a trailer's first 32 bytes claim, or 0. */
 size_t ramet_trailer_peek_size(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE]);
-/* What a trailer of that size claims to know as synced when it was written, its
- * checksum unseen; false if it does not even claim to stand at `pos`. */
+/* What a trailer of that size claims to know as synced when it was written, and
+ * its number, its checksum unseen; false if it does not even claim to stand at `pos`. */
 RAMET_NODISCARD bool
 ramet_trailer_peek_synced(const uint8_t *in, size_t size, struct ramet_pos pos,
-                          struct ramet_pos *out_synced);
+                          struct ramet_pos *out_synced, uint64_t *out_seq);
 /* `in` has the peeked size. super_journal points into `in`. */
 RAMET_NODISCARD bool
 ramet_trailer_decode(const uint8_t *in, size_t size, struct ramet_pos pos,

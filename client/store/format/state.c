@@ -35,7 +35,9 @@ enum {
     FLAG_UNSUMMED = 64,
     FLAG_BORNE = 128,
     FLAG_SCHEMA_MOVED = 256,
-    FLAGS_ALL = 511
+    FLAGS_OF_VERSION_2 = 511,
+    FLAG_LOG_KEPT = 512,
+    FLAGS_ALL = 1023
 };
 
 void
@@ -137,6 +139,12 @@ get_id(struct ramet_reader *in, struct ramet_id *id)
         memcpy(id->bytes, bytes, sizeof(id->bytes));
 }
 
+static bool
+is_log_kept(const struct ramet_state_file *s)
+{
+    return s->kept_gen == s->oldest_gen;
+}
+
 static void
 put_end(struct ramet_buf *out, const struct ramet_state_file *s)
 {
@@ -151,6 +159,8 @@ put_end(struct ramet_buf *out, const struct ramet_state_file *s)
     ramet_buf_le64(out, (uint64_t)s->base_ctime_ns);
     ramet_buf_le32(out, s->mark_now);
     ramet_buf_le32(out, s->mark_next);
+    if (is_log_kept(s))
+        ramet_buf_le64(out, s->kept_salt);
 }
 
 /* What version 1 does not have. */
@@ -168,6 +178,8 @@ get_end(struct ramet_reader *in, struct ramet_state_file *s)
     s->base_ctime_ns = (int64_t)ramet_read_le64(in);
     s->mark_now = ramet_read_le32(in);
     s->mark_next = ramet_read_le32(in);
+    if (is_log_kept(s))
+        s->kept_salt = ramet_read_le64(in);
     if (s->mark_now > RAMET_MARK_TOKEN_MAX ||
         s->mark_next > RAMET_MARK_TOKEN_MAX)
         in->bad = true;
@@ -184,6 +196,7 @@ flags_of(const struct ramet_state_file *s)
            (s->presence_is_checked ? FLAG_PRESENCE_CHECKED : 0u) |
            (s->is_unsummed ? FLAG_UNSUMMED : 0u) |
            (s->borne.is_set ? FLAG_BORNE : 0u) |
+           (is_log_kept(s) ? FLAG_LOG_KEPT : 0u) |
            (s->fold.schema_moved ? FLAG_SCHEMA_MOVED : 0u);
 }
 
@@ -249,7 +262,9 @@ is_state_sane(const struct ramet_state_file *s, uint32_t flags,
               unsigned version)
 {
     const uint32_t kind = (uint32_t)s->fold.kind;
-    const uint32_t known = version == 1 ? FLAGS_OF_VERSION_1 : FLAGS_ALL;
+    const uint32_t known = version == 1   ? FLAGS_OF_VERSION_1
+                           : version == 2 ? FLAGS_OF_VERSION_2
+                                          : FLAGS_ALL;
 
     return (flags & ~known) == 0 &&
            (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
@@ -342,6 +357,8 @@ decode_fields(struct ramet_reader *in, unsigned version,
         version == 1 ? s->default_held : (flags & FLAG_UNSUMMED) != 0;
     s->presence_is_checked = (flags & FLAG_PRESENCE_CHECKED) != 0;
     s->borne.is_set = (flags & FLAG_BORNE) != 0;
+    if ((flags & FLAG_LOG_KEPT) != 0)
+        s->kept_gen = s->oldest_gen;
     f->schema_moved = (flags & FLAG_SCHEMA_MOVED) != 0;
     f->page_size_changed_in_flight = (flags & FLAG_SIZE_IN_FLIGHT) != 0;
     f->page_size_changed_later = (flags & FLAG_SIZE_LATER) != 0;

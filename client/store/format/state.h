@@ -52,6 +52,9 @@ struct ramet_state_file {
     uint32_t mark_next;    /* ... and what whoever changes it next puts there */
     uint64_t oldest_gen;   /* log generation that follows the fold */
     uint64_t oldest_fill;
+    /* A log file whose name lasts, and which has nothing that counts until its
+     * salt is another; only if it is `oldest_gen`'s. */
+    uint64_t kept_gen, kept_salt;
     uint32_t base_page_count;
     uint32_t base_page_size;
     uint64_t base_absent; /* pages absent in the base; exact when clean */

@@ -36,6 +36,19 @@ load_fold(struct ramet_session *session, struct ramet_replica_state *state,
     return rc;
 }
 
+/* Was it folded since the index was made? A clean close may begin positions anew:
+ * what was kept across one has places of before. */
+static bool
+is_of_this_index(const struct ramet_replica *replica,
+                 const struct ramet_replica_state *state)
+{
+    const struct ramet_index_header *const header = &replica->head->header;
+
+    return state->newest.seq > header->first_seq ||
+           (state->newest.seq == header->first_seq &&
+            ramet_pos_same(state->newest.tail, header->first_tail));
+}
+
 /* Can the caller's fold be continued? Not across a checkpoint that took what
  * it did not read, nor before it knows its binding. */
 static bool
@@ -44,6 +57,7 @@ is_continuable(const struct ramet_replica *replica,
 {
     return !ramet_id_is_nil(&state->replica.id) &&
            !ramet_id_is_nil(&state->volume.id) &&
+           is_of_this_index(replica, state) &&
            !ramet_pos_before(tail, state->newest.tail) &&
            (ramet_pos_same(state->newest.tail, tail) ||
             ramet_pos_gen(state->newest.tail) >=

@@ -7,6 +7,8 @@
  *       So where the header can't be read, and with it the salt that shows a
  *       trailer to be whole, trailers are taken at their word: if all of it is
  *       the leftover of a crash, none tells of a place in this file
+ *   (3) such a file may be one that a clean close kept, with records of before in
+ *       it: those are older than the snapshot at the end, and prove nothing
  */
 #include "client/store/log/log_damage.h"
 
@@ -15,6 +17,7 @@
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/shared/gens.h"
+#include "client/store/shared/index.h"
 #include "core/alloc.h"
 
 #define WINDOW_SIZE (64u << 10)
@@ -22,6 +25,7 @@
 struct search {
     struct ramet_replica *replica;
     struct ramet_pos end; /* where the log seems to end */
+    uint64_t seq;         /* of the snapshot there */
     uint8_t *window;
     bool is_damaged;
 };
@@ -39,11 +43,13 @@ proves_damage(const struct search *search, const struct suspect *file,
 {
     struct ramet_trailer t;
     struct ramet_pos synced;
+    uint64_t seq;
 
     if (file->salt != NULL)
         return ramet_trailer_decode(in, size, pos, *file->salt, &t) &&
                ramet_pos_before(search->end, t.synced) && !t.is_void;
-    return ramet_trailer_peek_synced(in, size, pos, &synced) &&
+    return ramet_trailer_peek_synced(in, size, pos, &synced, &seq) &&
+           seq > search->seq && /* invariant (3) */
            ramet_pos_before(search->end, synced) &&
            ramet_pos_before(synced, pos);
 }
@@ -133,6 +139,7 @@ ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
                         struct ramet_err *err)
 {
     struct search search = {.replica = replica, .end = end};
+    struct ramet_published newest;
     uint64_t gen = ramet_pos_gen(end);
     uint64_t from = ramet_pos_offset(end);
     enum ramet_rc rc = RAMET_OK;
@@ -140,6 +147,8 @@ ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
     search.window = ramet_alloc(WINDOW_SIZE);
     if (search.window == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read the log");
+    ramet_index_newest(replica, &newest);
+    search.seq = newest.snapshot.seq;
     while (rc == RAMET_OK && !search.is_damaged) {
         rc = search_gen(&search, gen, from, err);
         gen++;

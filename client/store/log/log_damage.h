@@ -9,7 +9,8 @@
 #include "client/store/shared/replica.h"
 
 /*
- * `end` is where reading the log record by record stopped. RAMET_ECORRUPT if
+ * `end` is where reading the log record by record stopped, with the newest
+ * snapshot. RAMET_ECORRUPT if
  * what stands behind it says that the log was on disk past that place. Of the
  * last record nothing behind it speaks: damage there is taken for a crash.
  */

@@ -20,15 +20,17 @@
 #include "core/alloc.h"
 
 #define COPY_SIZE (64u << 10)
+#define EXTEND_MAX 8u /* pieces of RAMET_PAGE_SIZE_MAX */
 
-/* Write zeros past the tail of a file that is still growing, so that the next
- * syncs need not flush its size. */
+/* Write zeros past the tail of a file that is still growing, about as many as
+ * there are bytes, so that the next syncs need not flush its size. */
 static void
 extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
            uint64_t end)
 {
     static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
     const struct ramet_os *const os = session->replica->os;
+    const uint64_t count = end / sizeof(zeros) + 1;
     struct ramet_stat st;
 
     if (end >= RAMET_GEN_SIZE ||
@@ -39,7 +41,7 @@ extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
     session->extended_to = ramet_pos_make(gen->gen, st.size_bytes);
     if (st.size_bytes > end + 4096)
         return;
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < count && i < EXTEND_MAX; i++) {
         const uint64_t at = end + (uint64_t)i * sizeof(zeros);
 
         /* Only what is past the record is zeroed; a failure costs speed. */
@@ -102,11 +104,28 @@ ramet_log_flush(struct ramet_replica *replica, const struct ramet_gen *gen,
     return result == 0 ? RAMET_OK : sync_failed(replica, result, err);
 }
 
+/* The file's bytes, and its name if nobody did that yet. */
+static int
+sync_file(struct ramet_replica *replica, const struct ramet_gen *gen)
+{
+    const struct ramet_os *const os = replica->os;
+    _Atomic uint64_t *const named = &replica->head->header.all.named_gen;
+    int result;
+
+    if (atomic_load(named) >= gen->gen)
+        return os->datasync(os->ctx, gen->fd);
+    result = os->sync(os->ctx, gen->fd);
+    if (result == 0)
+        result = os->sync(os->ctx, replica->dir_fd);
+    if (result == 0)
+        ramet_index_raise(named, gen->gen);
+    return result;
+}
+
 enum ramet_rc
 ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_pos tail = session->prepared.after.snapshot.tail;
     const uint64_t number = ramet_pos_gen(tail);
@@ -126,15 +145,7 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
         rc = write_again(replica, gen, err);
     if (rc != RAMET_OK)
         return rc;
-    if (atomic_load(&header->all.named_gen) < number) {
-        result = os->sync(os->ctx, gen->fd);
-        if (result == 0)
-            result = os->sync(os->ctx, replica->dir_fd);
-        if (result == 0)
-            ramet_index_raise(&header->all.named_gen, number);
-    } else {
-        result = os->datasync(os->ctx, gen->fd);
-    }
+    result = sync_file(replica, gen);
     if (result < 0)
         return sync_failed(replica, result, err);
     session->prepared.is_synced = true;
@@ -148,7 +159,6 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
                       struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
     uint64_t from = ramet_pos_gen(ramet_pos_load(&header->all.synced));
 
@@ -166,12 +176,9 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
             rc = write_again(replica, gen, err);
         if (rc != RAMET_OK)
             return rc;
-        result = os->sync(os->ctx, gen->fd);
-        if (result == 0 && atomic_load(&header->all.named_gen) < from)
-            result = os->sync(os->ctx, replica->dir_fd);
+        result = sync_file(replica, gen);
         if (result < 0)
             return sync_failed(replica, result, err);
-        ramet_index_raise(&header->all.named_gen, from);
         ramet_pos_raise(&header->all.synced, ramet_pos_first(from + 1));
     }
     return RAMET_OK;

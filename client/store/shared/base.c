@@ -194,17 +194,27 @@ write_mark(struct ramet_replica *replica, struct ramet_err *err)
     return rc;
 }
 
+enum ramet_rc
+ramet_base_datasync(const struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const int result = atomic_load(&replica->head->header.base.is_unsummed) != 0
+                           ? os->sync(os->ctx, replica->base_fd)
+                           : os->datasync(os->ctx, replica->base_fd);
+
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "sync %s", replica->path);
+}
+
 static enum ramet_rc
 sync_mark(struct ramet_replica *replica, struct ramet_err *err)
 {
-    const struct ramet_os *const os = replica->os;
-    const int result = os->sync(os->ctx, replica->base_fd);
+    const enum ramet_rc rc = ramet_base_datasync(replica, err);
 
-    if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "sync %s", replica->path);
-    atomic_store(&replica->head->header.base.mark_synced, 1);
-    return RAMET_OK;
+    if (rc == RAMET_OK)
+        atomic_store(&replica->head->header.base.mark_synced, 1);
+    return rc;
 }
 
 static enum ramet_rc

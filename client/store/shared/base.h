@@ -43,6 +43,10 @@ ramet_base_begin_mending(struct ramet_session *session, struct ramet_err *err);
 /* The mark, with the next token, on a base that has one. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_mark_anew(struct ramet_replica *replica, struct ramet_err *err);
+/* Its bytes and its length; and what else its inode says, where checksums can't
+ * tell whose it is. */
+RAMET_NODISCARD enum ramet_rc
+ramet_base_datasync(const struct ramet_replica *replica, struct ramet_err *err);
 /* Nobody is at the base now: what its inode says is what it should. */
 void ramet_base_rest(struct ramet_replica *replica);
 /* A whole page; leaves the first 100 bytes of the file alone. */

@@ -72,6 +72,15 @@ add_gen(struct ramet_replica *replica, const struct ramet_gen_header *header,
     return RAMET_OK;
 }
 
+/* Left by a clean close, and nobody has begun to write. */
+static bool
+is_kept(const struct ramet_replica *replica,
+        const struct ramet_gen_header *header)
+{
+    return header->type == RAMET_GEN_LOG && header->gen == replica->kept_gen &&
+           header->salt == replica->kept_salt;
+}
+
 /* Open by name and check the header. RAMET_ENOTFOUND also where the header is
  * not this generation's: then *out_fd is open all the same, for its maker. */
 static enum ramet_rc
@@ -100,7 +109,8 @@ open_file(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen,
     *out_fd = fd;
     if (got < sizeof(raw) || !ramet_gen_header_decode(raw, out_header) ||
         out_header->type != type || out_header->gen != gen ||
-        ramet_id_compare(&out_header->base_id, &replica->base_id) != 0)
+        ramet_id_compare(&out_header->base_id, &replica->base_id) != 0 ||
+        is_kept(replica, out_header))
         return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s is no file of this replica",
                           name);
     return RAMET_OK;
@@ -155,6 +165,16 @@ write_header(struct ramet_replica *replica, enum ramet_gen_type type,
     return ramet_os_write_full(os, fd, raw, sizeof(raw), 0, "log header", err);
 }
 
+/* A kept file may have been taken away by somebody. */
+static void
+note_unnamed(struct ramet_replica *replica, uint64_t gen)
+{
+    _Atomic uint64_t *const named = &replica->head->header.all.named_gen;
+
+    if (atomic_load(named) >= gen)
+        atomic_store(named, gen - 1);
+}
+
 /* Needs the mutex. */
 static enum ramet_rc
 create_file(struct ramet_replica *replica, enum ramet_gen_type type,
@@ -164,6 +184,7 @@ create_file(struct ramet_replica *replica, enum ramet_gen_type type,
     const struct ramet_os *const os = replica->os;
     struct ramet_gen_header header;
     char name[32];
+    bool is_new;
     int fd = -1;
     enum ramet_rc rc = open_file(replica, type, gen, &fd, &header, NULL);
 
@@ -171,13 +192,16 @@ create_file(struct ramet_replica *replica, enum ramet_gen_type type,
     if (rc == RAMET_ENOTFOUND) {
         /* One that was made ahead may get the name just now: not with another
          * salt then, since others may have read the one that it has. */
-        if (fd < 0)
+        is_new = fd < 0;
+        if (is_new)
             fd = ramet_dir_make(os, replica->dir_fd, name);
         if (fd == -EEXIST)
             return RAMET_FAIL(err, RAMET_EEXIST, "%s was made just now", name);
         if (fd < 0)
             return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
                                   name);
+        if (type == RAMET_GEN_LOG && is_new)
+            note_unnamed(replica, gen);
         rc = write_header(replica, type, gen, page_size, fd, &header, err);
     } else if (rc != RAMET_OK) {
         return RAMET_FAIL(err, rc, "can't open %s", name);

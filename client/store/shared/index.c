@@ -33,7 +33,7 @@
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
-     sizeof(struct ramet_published) << 16 | 7)
+     sizeof(struct ramet_published) << 16 | 8)
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 
@@ -510,6 +510,8 @@ ramet_index_begin(struct ramet_replica *replica,
     first.snapshot.pages_seq = first.snapshot.schema_seq = s->seq;
     first.sum = state->fold.record_sum;
     first.lsn_time_ms = state->fold.lsn_time_ms;
+    header->first_seq = s->seq;
+    header->first_tail = s->tail;
     atomic_store(&header->checkpoint.oldest, state->oldest_gen);
     atomic_store(&header->fill.oldest, state->oldest_fill);
     ramet_pos_store(&header->fill.pos, ramet_pos_first(state->oldest_fill));
@@ -517,6 +519,7 @@ ramet_index_begin(struct ramet_replica *replica,
                     ramet_pos_gen(s->tail) >= state->oldest_gen
                         ? s->tail
                         : ramet_pos_first(state->oldest_gen));
+    atomic_store(&header->all.named_gen, state->kept_gen);
     ramet_pos_store(&header->past.pos, ramet_pos_first(1));
     atomic_store(&header->past.oldest, 1);
     atomic_store(&header->base.stamp, 1);

@@ -39,6 +39,8 @@ struct ramet_index_header {
     uint64_t layout; /* of this struct; another build must not map it */
     uint8_t base_id[16];
     uint64_t base_device, base_inode;
+    uint64_t first_seq; /* of the snapshot with which it was made */
+    struct ramet_pos first_tail;
     /* The holder of the write lock. */
     struct {
         _Alignas(64) _Atomic uint64_t newest; /* number of that snapshot */

@@ -199,7 +199,7 @@ ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err)
     assert(ramet_may_write_base(replica));
     if (replica->presence_fd < 0)
         return RAMET_OK;
-    result = os->sync(os->ctx, replica->presence_fd);
+    result = os->datasync(os->ctx, replica->presence_fd);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
                                         -result, "sync %s", NAME);

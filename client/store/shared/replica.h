@@ -36,8 +36,9 @@ struct ramet_replica {
     uint64_t device, inode; /* of `lock`: who we are in this process */
     struct ramet_id base_id;
     enum ramet_volume_kind kind;
-    bool default_held;        /* presence 0 means held */
-    bool presence_is_checked; /* its words have check bits */
+    bool default_held;            /* presence 0 means held */
+    uint64_t kept_gen, kept_salt; /* of a log file that is not begun: state.h */
+    bool presence_is_checked;     /* its words have check bits */
     uint64_t cache_limit_bytes;
     _Atomic uint32_t held; /* its sessions' exclusive locks; see locks.h */
     struct ramet_index_head *head;

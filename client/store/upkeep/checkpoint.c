@@ -33,12 +33,13 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
+#include "client/store/upkeep/clean_base.h"
+#include "client/store/upkeep/log_files.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 
 #define OLD_AFTER 6u /* generations: pins so far back are passed */
 #define BATCH 16384u /* pages written to the base between two syncs */
-#define RECYCLE_SIZE_MAX (8u << 20)
 
 struct moved {
     uint64_t value; /* of presence */
@@ -58,6 +59,7 @@ struct checkpoint {
     struct ramet_past_job past;
     struct moved *batch; /* written, presence not yet */
     uint32_t batch_count;
+    uint32_t batch_capacity;
     uint8_t *page;
 };
 
@@ -242,12 +244,17 @@ move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
     return ramet_presence_read(c->replica, pgno, 1, out_value, err);
 }
 
+/* What the inode says lasts as well, but at the end: the clean close's sync is
+ * yet to come. */
 static enum ramet_rc
 sync_base(struct checkpoint *c, struct ramet_err *err)
 {
     const struct ramet_os *const os = c->replica->os;
-    const int result = os->sync(os->ctx, c->replica->base_fd);
+    int result;
 
+    if (c->session->is_closing)
+        return ramet_base_datasync(c->replica, err);
+    result = os->sync(os->ctx, c->replica->base_fd);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
                                         -result, "sync %s", c->replica->path);
@@ -303,8 +310,15 @@ flush_batch(struct checkpoint *c, struct ramet_err *err)
 static enum ramet_rc
 move_pages(struct checkpoint *c, struct ramet_err *err)
 {
+    const uint64_t count = ramet_pageset_count(&c->pages);
     enum ramet_rc rc = RAMET_OK;
 
+    if (count == 0)
+        return RAMET_OK;
+    c->batch_capacity = count < BATCH ? (uint32_t)count : BATCH;
+    c->batch = ramet_alloc(c->batch_capacity * sizeof(*c->batch));
+    if (c->batch == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
     for (size_t i = 0; rc == RAMET_OK && i < c->pages.run_count; i++) {
         const struct ramet_run run = c->pages.runs[i];
 
@@ -314,7 +328,7 @@ move_pages(struct checkpoint *c, struct ramet_err *err)
 
             moved->pgno = (uint32_t)pgno;
             rc = move_page(c, moved->pgno, &moved->value, err);
-            if (rc == RAMET_OK && c->batch_count == BATCH)
+            if (rc == RAMET_OK && c->batch_count == c->batch_capacity)
                 rc = flush_batch(c, err);
         }
     }
@@ -497,68 +511,19 @@ publish_base(struct checkpoint *c)
     ramet_presence_end(c->replica, c->state.base_absent);
     atomic_store(&header->checkpoint.page_count, c->state.base_page_count);
     atomic_store(&header->checkpoint.page_size, c->state.base_page_size);
-    atomic_store(&header->checkpoint.oldest, c->state.oldest_gen);
+    atomic_store(&header->checkpoint.oldest, c->last + 1);
     swap_entries(c);
     clear_cut_entries(c);
     atomic_store(&header->fill.oldest, c->state.oldest_fill);
 }
 
-static uint64_t
-size_of_gen(struct checkpoint *c, uint64_t number)
+static void
+remove_files(struct checkpoint *c)
 {
     const struct ramet_os *const os = c->replica->os;
-    struct ramet_stat st;
     char name[32];
 
-    ramet_gen_name(RAMET_GEN_LOG, number, name);
-    return os->stat_at(os->ctx, c->replica->dir_fd, name, &st) == 0
-               ? st.size_bytes
-               : 0;
-}
-
-/* The next generation's file, so that no committer has to make it. */
-static void
-make_ahead(struct checkpoint *c, uint64_t recycle)
-{
-    struct ramet_replica *const replica = c->replica;
-    const struct ramet_pos pos =
-        ramet_pos_load(&replica->head->header.log.write_pos);
-    uint64_t next = ramet_pos_gen(pos);
-    struct ramet_published newest;
-
-    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
-    if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE ||
-        size_of_gen(c, next) != 0)
-        next++;
-    ramet_index_newest(replica, &newest);
-    if (newest.snapshot.page_size == 0 || next > RAMET_GEN_MAX ||
-        size_of_gen(c, next) != 0)
-        return;
-    /* A failure costs the committer time, no more. */
-    if (ramet_gen_make_ahead(replica, next, newest.snapshot.page_size, recycle,
-                             NULL) != RAMET_OK)
-        return;
-}
-
-static void
-remove_files(struct checkpoint *c, bool alone)
-{
-    const struct ramet_os *const os = c->replica->os;
-    uint64_t recycle = 0;
-    char name[32];
-
-    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
-    for (uint64_t g = c->oldest; g <= c->last; g++) {
-        const uint64_t size = size_of_gen(c, g);
-
-        if (!alone && recycle == 0 && size >= RAMET_GEN_SIZE &&
-            size <= RECYCLE_SIZE_MAX) {
-            recycle = g;
-            make_ahead(c, recycle);
-        }
-        ramet_gen_name(RAMET_GEN_LOG, g, name);
-        os->unlink(os->ctx, c->replica->dir_fd, name, false);
-    }
+    ramet_log_files_remove(c->session, c->oldest, c->last, c->state.kept_gen);
     for (uint64_t f = c->first_fill; f < c->state.oldest_fill; f++) {
         ramet_gen_name(RAMET_GEN_FILL, f, name);
         os->unlink(os->ctx, c->replica->dir_fd, name, false);
@@ -597,6 +562,44 @@ keep_past(struct checkpoint *c, struct ramet_err *err)
     c->past.base_page_size = c->state.base_page_size;
     c->past.page = c->page;
     return ramet_past_keep(&c->past, &c->pages, err);
+}
+
+/* All is in the base, and nobody is here to write more. */
+static bool
+becomes_clean(const struct checkpoint *c)
+{
+    const struct ramet_index_header *const header = &c->replica->head->header;
+
+    return c->session->is_closing && c->state.base_absent == 0 &&
+           ramet_pos_same(ramet_pos_load(&header->log.write_pos),
+                          ramet_pos_first(c->last + 1)) &&
+           ramet_pos_same(ramet_pos_load(&header->fill.pos),
+                          ramet_pos_first(c->state.oldest_fill));
+}
+
+/* Of what the base has now. */
+static enum ramet_rc
+write_state(struct checkpoint *c, struct ramet_err *err)
+{
+    const struct ramet_os *const os = c->replica->os;
+    const struct ramet_snapshot *const s = &c->state.fold.newest;
+    const bool is_clean = becomes_clean(c);
+    enum ramet_rc rc = RAMET_OK;
+
+    c->state.is_clean = false;
+    c->state.oldest_gen = c->last + 1;
+    c->state.base_page_count = s->page_count;
+    c->state.base_page_size = s->page_size;
+    if (is_clean)
+        rc = ramet_clean_describe(c->session, &c->state,
+                                  c->last >= c->oldest ? c->last : 0, err);
+    if (rc == RAMET_OK)
+        rc = ramet_state_file_write(os, c->replica->dir_fd, &c->state, err);
+    if (rc == RAMET_OK)
+        publish_base(c);
+    if (rc == RAMET_OK && is_clean)
+        rc = ramet_clean_put_header_on(c->replica, &c->state, err);
+    return rc;
 }
 
 /* With the base lock. */
@@ -658,19 +661,12 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         rc = ramet_base_leave(replica, &c->state, err);
     if (rc != RAMET_OK)
         return rc;
-    c->state.is_clean = false;
-    c->state.oldest_gen = c->last + 1;
-    c->state.base_page_count = s->page_count;
-    c->state.base_page_size = s->page_size;
-    rc = ramet_state_file_write(replica->os, replica->dir_fd, &c->state, err);
-    if (rc == RAMET_OK)
-        publish_base(c);
-    return rc;
+    return write_state(c, err);
 }
 
 /* With the checkpoint lock, and no unlisted reader. */
 static enum ramet_rc
-run_checkpoint(struct checkpoint *c, bool alone, struct ramet_err *err)
+run_checkpoint(struct checkpoint *c, struct ramet_err *err)
 {
     struct ramet_replica *const replica = c->replica;
     bool go = true;
@@ -683,9 +679,8 @@ run_checkpoint(struct checkpoint *c, bool alone, struct ramet_err *err)
         return rc;
     c->oldest = atomic_load(&replica->head->header.checkpoint.oldest);
     c->old_page_count = c->state.base_page_count;
-    c->batch = ramet_alloc(BATCH * sizeof(*c->batch));
     c->page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
-    if (c->batch == NULL || c->page == NULL)
+    if (c->page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
     rc = choose_generations(c, &go, err);
     if (rc == RAMET_OK && go) {
@@ -695,11 +690,11 @@ run_checkpoint(struct checkpoint *c, bool alone, struct ramet_err *err)
             ramet_base_unlock(c->session);
         }
         if (rc == RAMET_OK)
-            remove_files(c, alone);
+            remove_files(c);
     }
     ramet_past_trim(c->session);
-    if (!alone)
-        make_ahead(c, 0);
+    if (!c->session->is_closing)
+        ramet_log_file_make_ahead(c->session, 0);
     return rc;
 }
 
@@ -760,7 +755,7 @@ ramet_checkpoint_run(struct ramet_session *session, bool all,
     c->session = session;
     c->replica = replica;
     entered = ramet_era_enter(session);
-    rc = run_checkpoint(c, session->is_closing, err);
+    rc = run_checkpoint(c, err);
     ramet_era_leave(session, entered);
     if (c->past.pin_count != 0)
         ramet_gens_trim_past(replica);
@@ -807,11 +802,9 @@ ramet_checkpoint_fills(struct ramet_session *session)
 void
 ramet_checkpoint_make_ahead(struct ramet_session *session)
 {
-    struct checkpoint c = {.session = session, .replica = session->replica};
-
     if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) != RAMET_OK)
         return;
-    make_ahead(&c, 0);
+    ramet_log_file_make_ahead(session, 0);
     ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
 }

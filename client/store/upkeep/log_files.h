@@ -1,0 +1,23 @@
+/*
+ * log_files.h - files of the log that are made before they are needed, or are
+ * needed no more. All of it needs the checkpoint lock.
+ *
+ * Layer: client, store/upkeep.
+ */
+#ifndef RAMET_CLIENT_STORE_UPKEEP_LOG_FILES_H
+#define RAMET_CLIENT_STORE_UPKEEP_LOG_FILES_H
+
+#include "client/store/shared/session.h"
+
+/* The next generation's file, so that no committer has to make it; from a
+ * retired one if `recycle` is not 0. */
+void ramet_log_file_make_ahead(struct ramet_session *session, uint64_t recycle);
+/* Retired: whole ones of the usual size go on as the next generation's, unless
+ * nobody is going to write (`is_closing`). `kept` stays as it is; 0: none. */
+void ramet_log_files_remove(struct ramet_session *session, uint64_t first,
+                            uint64_t last, uint64_t kept);
+/* Of a clean close: may the next session write over the file? Then its salt. */
+bool ramet_log_file_may_be_kept(struct ramet_session *session, uint64_t gen,
+                                uint64_t *out_salt);
+
+#endif

@@ -38,6 +38,7 @@ struct ramet_http_pool {
                                    that only goes forward; 0: not known */
     struct ramet_cond freed;
     atomic_uint_least64_t requests;
+    struct ramet_pace pace;
     CURL *idle[RAMET_HTTP_PARALLEL]; /* lock */
     unsigned idle_count, busy_count; /* lock */
 };
@@ -90,6 +91,7 @@ ramet_http_pool_new(const char *root,
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", root);
     ramet_mutex_init(&pool->lock);
     ramet_cond_init(&pool->freed);
+    ramet_pace_init(&pool->pace);
     pool->root = ramet_strdup(root);
     pool->withheld_why = options->withheld_why;
     if (ca_file != NULL && ca_file[0] != '\0')
@@ -118,6 +120,7 @@ ramet_http_pool_free(struct ramet_http_pool *pool)
     assert(pool->busy_count == 0);
     for (unsigned i = 0; i < pool->idle_count; i++)
         curl_easy_cleanup(pool->idle[i]);
+    ramet_pace_done(&pool->pace);
     ramet_cond_done(&pool->freed);
     ramet_mutex_done(&pool->lock);
     ramet_free(pool->ca_file);
@@ -136,6 +139,12 @@ uint64_t
 ramet_http_requests(const struct ramet_http_pool *pool)
 {
     return atomic_load_explicit(&pool->requests, memory_order_relaxed);
+}
+
+struct ramet_pace *
+ramet_http_pace(struct ramet_http_pool *pool)
+{
+    return &pool->pace;
 }
 
 uint64_t
@@ -424,15 +433,50 @@ struct transfer {
     int part;
     size_t part_pos;
     struct ramet_patience patience;
+    struct ramet_pace_run pace_run;
+    CURL *curl;
     bool too_big;
+    enum ramet_rc take_rc; /* of call->take */
+    struct ramet_err take_err;
 };
+
+static uint64_t
+now_ns(void)
+{
+    const struct ramet_os *os = ramet_os_system();
+
+    return os->mono_ns(os->ctx);
+}
 
 static uint64_t
 now_ms(void)
 {
-    const struct ramet_os *os = ramet_os_system();
+    return now_ns() / 1000000u;
+}
 
-    return os->mono_ns(os->ctx) / 1000000u;
+static bool
+is_for_taking(const struct transfer *t)
+{
+    long status = 0;
+
+    if (t->call->take == NULL)
+        return false;
+    (void)curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200;
+}
+
+static size_t
+hand_on(struct transfer *t, const char *data, size_t len)
+{
+    struct ramet_http_call *call = t->call;
+
+    t->too_big = len > call->body.max - call->taken;
+    if (t->too_big)
+        return 0;
+    call->taken += len;
+    t->take_rc =
+        call->take(call->take_ctx, (const uint8_t *)data, len, &t->take_err);
+    return t->take_rc == RAMET_OK ? len : 0;
 }
 
 static size_t
@@ -441,6 +485,9 @@ take_body(char *data, size_t size, size_t count, void *ctx)
     struct transfer *t = ctx;
     const size_t len = size * count;
 
+    ramet_pace_bytes(&t->pool->pace, &t->pace_run, len, now_ns());
+    if (is_for_taking(t))
+        return hand_on(t, data, len);
     ramet_buf_bytes(&t->call->body, data, len);
     if (t->call->body.failed == RAMET_OK)
         return len;
@@ -618,11 +665,24 @@ set_up(struct transfer *t, CURL *curl)
     (void)curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
 }
 
+/* From when the request was sent to the first byte of its answer. */
+static uint64_t
+delay_of(CURL *curl)
+{
+    curl_off_t sent_us = 0, began_us = 0;
+
+    (void)curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+    (void)curl_easy_getinfo(curl, CURLINFO_STARTTRANSFER_TIME_T, &began_us);
+    return began_us > sent_us && sent_us > 0
+               ? (uint64_t)(began_us - sent_us) * 1000
+               : 0;
+}
+
 static enum ramet_rc
 try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
          struct ramet_err *err)
 {
-    struct transfer t = {.pool = pool, .call = call};
+    struct transfer t = {.pool = pool, .call = call, .take_rc = RAMET_OK};
     char range[64], type[128];
     const char *extra[4];
     struct curl_slist *headers;
@@ -634,6 +694,7 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
 
     if (curl == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
+    t.curl = curl;
     if (call->has_range) {
         (void)snprintf(range, sizeof(range),
                        "Range: bytes=%" PRIu64 "-%" PRIu64, call->range_offset,
@@ -658,14 +719,20 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
         goto done;
     }
     set_up(&t, curl);
+    ramet_pace_begin(&pool->pace, &t.pace_run);
     code = curl_easy_perform(curl);
+    ramet_pace_end(&pool->pace, &t.pace_run, delay_of(curl), now_ns());
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     call->status = (unsigned)status;
     if (t.too_big)
         rc = RAMET_FAIL(err, RAMET_ETOOBIG,
                         "server %s: %.200s: more than %zu bytes", pool->root,
                         call->path, call->body_max);
-    else if (code != CURLE_OK)
+    else if (t.take_rc != RAMET_OK) {
+        rc = t.take_rc;
+        if (err != NULL)
+            *err = t.take_err;
+    } else if (code != CURLE_OK)
         rc = ramet_http_curl_failure(pool, curl, code, call->changes,
                                      t.sent == t.body_bytes, err);
 
@@ -694,11 +761,12 @@ ramet_http_perform(struct ramet_http_pool *pool, struct ramet_http_call *call,
 
     ramet_buf_init(&call->body,
                    call->body_max > 0 ? call->body_max : PROBLEM_MAX);
+    call->taken = 0;
     for (unsigned tries = 0; tries < TRIES; tries++) {
         if (tries > 0)
             pause_before_retry(tries - 1);
         rc = try_once(pool, call, err);
-        if (call->changes)
+        if (call->changes || call->taken > 0)
             break;
         if (rc == RAMET_OK && call->status != 429 && call->status != 502 &&
             call->status != 503 && call->status != 504)

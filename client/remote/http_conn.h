@@ -23,11 +23,12 @@
 
 #include <curl/curl.h>
 
+#include "client/remote/pace.h"
 #include "client/remote/remote.h"
 #include "core/bytes.h"
 #include "core/err.h"
 
-#define RAMET_HTTP_PARALLEL 8u
+#define RAMET_HTTP_PARALLEL 12u
 #define RAMET_HTTP_TEXT_MAX 600u
 
 struct ramet_http_pool;
@@ -57,8 +58,15 @@ struct ramet_http_call {
     bool changes;      /* invariant (1) */
     bool fresh;        /* no cache may answer in the server's place */
     uint64_t total_ms; /* for all of it; 0: what its bytes may take */
+    /* Where the body of a 200 goes as it comes, in place of `body`; anything
+     * but RAMET_OK ends the exchange with it. One that was begun is not tried
+     * again. NULL: nowhere. */
+    enum ramet_rc (*take)(void *ctx, const uint8_t *data, size_t len,
+                          struct ramet_err *err);
+    void *take_ctx;
     /* Answers: a body past `body_max` is a failure. */
     size_t body_max;
+    size_t taken;          /* by `take` */
     struct ramet_buf body; /* the caller's: ramet_buf_done() */
     unsigned status;
     bool has_total; /* of Content-Range, or of Content-Length */
@@ -98,6 +106,8 @@ enum ramet_rc ramet_http_curl_failure(const struct ramet_http_pool *pool,
 /* By how much this machine's clock is ahead of the server's; false: not known. */
 bool ramet_http_clock_ahead(struct ramet_http_pool *pool, int64_t *out_ms);
 uint64_t ramet_http_stall_ms(const struct ramet_http_pool *pool);
+/* The link's, to which all exchanges add what they find. */
+struct ramet_pace *ramet_http_pace(struct ramet_http_pool *pool);
 /* Made so far, each try counted. */
 uint64_t ramet_http_requests(const struct ramet_http_pool *pool);
 

@@ -88,15 +88,58 @@ read_key(struct ramet_reader *in, unsigned kind, const struct ramet_vid *volume,
     return true;
 }
 
+/* ---- an answer as it comes ---------------------------------------------------- */
+
+/* What stands in a record besides a range's bytes or an error's text. */
+#define RECORD_HEAD_MAX 64u
+#define RECORD_MAX (RANGE_MAX + RECORD_HEAD_MAX)
+
+void
+ramet_pages_stream_init(struct ramet_pages_stream *stream,
+                        const struct ramet_vid *volume,
+                        ramet_pages_range *visit, void *ctx)
+{
+    *stream = (struct ramet_pages_stream){
+        .volume = *volume, .visit = visit, .ctx = ctx};
+    ramet_buf_init(&stream->buf, 2 * RECORD_MAX);
+}
+
+void
+ramet_pages_stream_done(struct ramet_pages_stream *stream)
+{
+    ramet_buf_done(&stream->buf);
+}
+
+/* A record's head could not be read: is more of it to come, or is it none? */
 static enum ramet_rc
-parse_error(struct ramet_reader *in, struct ramet_err *err)
+want_more(struct ramet_pages_stream *stream, size_t have, struct ramet_err *err)
+{
+    if (have >= RECORD_HEAD_MAX)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "pages: what follows range %" PRIu64
+                          " is not a record",
+                          stream->ranges);
+    stream->needed = have + 1;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+take_error(struct ramet_pages_stream *stream, struct ramet_reader *in,
+           size_t have, struct ramet_err *err)
 {
     const uint8_t code = ramet_read_u8(in);
     const size_t len = (size_t)ramet_read_varint_max(in, TEXT_MAX);
-    const uint8_t *bytes = ramet_read_bytes(in, len);
+    const uint8_t *bytes;
     char text[TEXT_MAX + 1];
 
-    if (in->bad || bytes == NULL || code == 0 || code > -RAMET_RC_LEAST)
+    if (in->bad)
+        return want_more(stream, have, err);
+    if (ramet_reader_left(in) < len) {
+        stream->needed = in->pos + len;
+        return RAMET_OK;
+    }
+    bytes = ramet_read_bytes(in, len);
+    if (bytes == NULL || code == 0 || code > -RAMET_RC_LEAST)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "pages: the error record is not one");
     for (size_t i = 0; i < len; i++)
@@ -106,25 +149,143 @@ parse_error(struct ramet_reader *in, struct ramet_err *err)
 }
 
 static enum ramet_rc
-parse_range(struct ramet_reader *in, const struct ramet_vid *volume,
-            ramet_pages_range *visit, void *ctx, struct ramet_err *err)
+take_range(struct ramet_pages_stream *stream, struct ramet_reader *in,
+           size_t have, struct ramet_err *err)
 {
     const uint8_t kind = ramet_read_u8(in);
     char key[RAMET_KEY_MAX];
-    const uint8_t *data;
+    const bool is_key = read_key(in, kind, &stream->volume, key);
     uint64_t offset;
     size_t len;
 
-    if (!read_key(in, kind, volume, key))
+    if (!is_key && !in->bad)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "pages: byte %zu is not a range record", in->pos);
+                          "pages: range %" PRIu64 " is of no object",
+                          stream->ranges);
     offset = ramet_read_varint(in);
     len = (size_t)ramet_read_varint_max(in, RANGE_MAX);
-    data = ramet_read_bytes(in, len);
-    if (in->bad || offset > INT64_MAX)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "pages: the stream was cut off");
-    visit(ctx, key, offset, data, len, (kind & 16u) != 0);
+    if (in->bad)
+        return want_more(stream, have, err);
+    if (offset > INT64_MAX)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "pages: range %" PRIu64 " at %" PRIu64,
+                          stream->ranges, offset);
+    if (ramet_reader_left(in) < len) {
+        stream->needed = in->pos + len;
+        return RAMET_OK;
+    }
+    stream->visit(stream->ctx, key, offset, ramet_read_bytes(in, len), len,
+                  (kind & 16u) != 0);
+    stream->ranges++;
     return RAMET_OK;
+}
+
+static enum ramet_rc
+take_end(struct ramet_pages_stream *stream, struct ramet_reader *in,
+         size_t have, struct ramet_err *err)
+{
+    const uint64_t ranges = ramet_read_varint(in);
+
+    if (in->bad)
+        return want_more(stream, have, err);
+    if (ranges != stream->ranges || ramet_reader_left(in) > 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "pages: the stream's end is not one");
+    stream->ended = true;
+    return RAMET_OK;
+}
+
+/* The record at `data`, if it is whole: *out_used bytes, else 0. */
+static enum ramet_rc
+take_record(struct ramet_pages_stream *stream, const uint8_t *data, size_t len,
+            size_t *out_used, struct ramet_err *err)
+{
+    struct ramet_reader in;
+    enum ramet_rc rc;
+    uint8_t type;
+
+    ramet_reader_init(&in, data, len);
+    type = ramet_read_u8(&in);
+    stream->needed = 0;
+    if (type == 0)
+        rc = take_end(stream, &in, len, err);
+    else if (type == 1)
+        rc = take_range(stream, &in, len, err);
+    else if (type == 2)
+        rc = take_error(stream, &in, len, err);
+    else
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "pages: a record of type %u after range %" PRIu64, type,
+                        stream->ranges);
+    *out_used = stream->needed == 0 ? in.pos : 0;
+    return rc;
+}
+
+/* All whole records; *out_used: where they end. */
+static enum ramet_rc
+take_records(struct ramet_pages_stream *stream, const uint8_t *data, size_t len,
+             size_t *out_used, struct ramet_err *err)
+{
+    *out_used = 0;
+    while (*out_used < len) {
+        size_t used;
+        const enum ramet_rc rc =
+            take_record(stream, data + *out_used, len - *out_used, &used, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        if (used == 0)
+            break;
+        *out_used += used;
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_pages_stream_feed(struct ramet_pages_stream *stream, const uint8_t *data,
+                        size_t len, struct ramet_err *err)
+{
+    struct ramet_buf *const buf = &stream->buf;
+    size_t used;
+    enum ramet_rc rc;
+
+    if (len > 0 && stream->ended)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "pages: bytes after the end");
+    if (buf->len == 0) { /* mostly: nothing is copied but the last one's rest */
+        rc = take_records(stream, data, len, &used, err);
+        if (rc != RAMET_OK)
+            return rc;
+        data += used;
+        len -= used;
+    }
+    while (len > 0) {
+        const size_t room = buf->max - buf->len;
+        const size_t n = len < room ? len : room;
+
+        ramet_buf_bytes(buf, data, n);
+        if (buf->failed != RAMET_OK)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
+        data += n;
+        len -= n;
+        if (buf->len < stream->needed)
+            continue;
+        rc = take_records(stream, buf->data, buf->len, &used, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (used > 0)
+            memmove(buf->data, buf->data + used, buf->len - used);
+        buf->len -= used;
+    }
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_pages_stream_end(const struct ramet_pages_stream *stream,
+                       struct ramet_err *err)
+{
+    if (stream->ended)
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ECORRUPT, "pages: the stream was cut off");
 }
 
 enum ramet_rc
@@ -132,33 +293,13 @@ ramet_pages_parse(const uint8_t *data, size_t len,
                   const struct ramet_vid *volume, ramet_pages_range *visit,
                   void *ctx, struct ramet_err *err)
 {
-    struct ramet_reader in;
-    uint64_t ranges = 0;
+    struct ramet_pages_stream stream;
+    enum ramet_rc rc;
 
-    ramet_reader_init(&in, data, len);
-    for (;;) {
-        const uint8_t type = ramet_read_u8(&in);
-        enum ramet_rc rc;
-
-        if (in.bad)
-            return RAMET_FAIL(err, RAMET_ECORRUPT,
-                              "pages: the stream was cut off");
-        if (type == 0) {
-            if (ramet_read_varint(&in) != ranges || in.bad ||
-                ramet_reader_left(&in) > 0)
-                return RAMET_FAIL(err, RAMET_ECORRUPT,
-                                  "pages: the stream's end is not one");
-            return RAMET_OK;
-        }
-        if (type == 2)
-            return parse_error(&in, err);
-        if (type != 1)
-            return RAMET_FAIL(err, RAMET_ECORRUPT,
-                              "pages: record of type %u at byte %zu", type,
-                              in.pos - 1);
-        rc = parse_range(&in, volume, visit, ctx, err);
-        if (rc != RAMET_OK)
-            return rc;
-        ranges++;
-    }
+    ramet_pages_stream_init(&stream, volume, visit, ctx);
+    rc = ramet_pages_stream_feed(&stream, data, len, err);
+    if (rc == RAMET_OK)
+        rc = ramet_pages_stream_end(&stream, err);
+    ramet_pages_stream_done(&stream);
+    return rc;
 }

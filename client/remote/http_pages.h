@@ -26,10 +26,33 @@ typedef void
 ramet_pages_range(void *ctx, const char *key, uint64_t offset,
                   const uint8_t *data, size_t len, bool ends_object);
 /*
- * Hostile bytes. Ranges before a flaw are given out all the same (whoever uses
- * them checks their hashes). RAMET_ECORRUPT: not such a stream, or cut off;
- * else the code that the server put into an error record.
+ * An answer as it comes. Ranges before a flaw are given out all the same
+ * (whoever uses them checks their hashes).
  */
+struct ramet_pages_stream {
+    struct ramet_vid volume; /* the path's */
+    ramet_pages_range *visit;
+    void *ctx;
+    struct ramet_buf buf; /* what is not a whole record yet */
+    size_t needed;        /* bytes in `buf` before it may be one */
+    uint64_t ranges;
+    bool ended;
+};
+void ramet_pages_stream_init(struct ramet_pages_stream *stream,
+                             const struct ramet_vid *volume,
+                             ramet_pages_range *visit, void *ctx);
+void ramet_pages_stream_done(struct ramet_pages_stream *stream);
+/* Some more of it; hostile bytes. RAMET_ECORRUPT: not such a stream; else the
+ * code that the server put into an error record. Nothing more after that. */
+RAMET_NODISCARD enum ramet_rc
+ramet_pages_stream_feed(struct ramet_pages_stream *stream, const uint8_t *data,
+                        size_t len, struct ramet_err *err);
+/* That was all. RAMET_ECORRUPT: it was cut off. */
+RAMET_NODISCARD enum ramet_rc
+ramet_pages_stream_end(const struct ramet_pages_stream *stream,
+                       struct ramet_err *err);
+
+/* All of an answer at once. */
 RAMET_NODISCARD enum ramet_rc
 ramet_pages_parse(const uint8_t *data, size_t len,
                   const struct ramet_vid *volume, ramet_pages_range *visit,

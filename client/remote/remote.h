@@ -58,18 +58,25 @@ bool ramet_time_parse(const char *text, uint64_t *out_unix_ms);
 void ramet_time_format(uint64_t unix_ms, char out[32]);
 
 struct ramet_remote;
+struct ramet_pace; /* client/remote/pace.h */
 
 /* Implementations embed this first. */
 struct ramet_remote_ops {
-    /* Bring what is needed to resolve and read these pages at `at` near, in
-     * one round trip; a hint, errors only where the remote is out of reach, or
-     * refuses: RAMET_EWENTBACK where it has another commit at that LSN. NULL:
-     * nothing to do. */
-    enum ramet_rc (*prefetch)(struct ramet_remote *remote,
-                              const struct ramet_vid *volume,
-                              const struct ramet_point *at,
-                              const uint32_t *pgnos, size_t pgno_count,
-                              struct ramet_err *err);
+    /* Pages of `volume` at `at`, in the order wanted, in one exchange: each goes
+     * to `visit` as soon as it is here and verified, on the calling thread. A
+     * hint: pages that don't come, or come damaged, are left out, and some
+     * others may come along if `want_extra`. Errors only where the remote is out
+     * of reach, or refuses (RAMET_EWENTBACK where it has another commit at that
+     * LSN), and the visitor's. NULL: there is no better way than the store. */
+    enum ramet_rc (*bring)(struct ramet_remote *remote,
+                           const struct ramet_vid *volume,
+                           const struct ramet_point *at, const uint32_t *pgnos,
+                           size_t pgno_count, bool want_extra,
+                           ramet_page_visit *visit, void *ctx,
+                           struct ramet_err *err);
+    /* What its link is found to be like; lives as long as the remote. NULL: it
+     * does not measure. */
+    struct ramet_pace *(*pace)(struct ramet_remote *remote);
     /* Block until a commit past `after` may exist, the time-out passes, or
      * `*cancel` becomes true. NULL: the caller polls. */
     enum ramet_rc (*wait)(struct ramet_remote *remote,

@@ -52,6 +52,11 @@ const char *ramet_source_text(const struct ramet_source *source);
 struct ramet_meter *ramet_source_meter(struct ramet_source *source);
 /* Requests so far: not what a cache of the remote's answered. */
 uint64_t ramet_source_requests(struct ramet_source *source);
+/* Bytes so far, as they came over the link. */
+uint64_t ramet_source_received(struct ramet_source *source);
+/* NULL: not connected, or its link is not measured. */
+struct ramet_pace;
+struct ramet_pace *ramet_source_pace(struct ramet_source *source);
 
 /* Connect unless connected; `create_store`: make a directory store that is
  * not there. RAMET_EUNREACHABLE also where a directory is not there. */
@@ -104,8 +109,9 @@ ramet_source_cache(struct ramet_source *source, const struct ramet_vid *volume,
 typedef enum ramet_rc
 ramet_source_visit(void *ctx, uint32_t pgno, const uint8_t *page,
                    struct ramet_err *err);
-/* Pages of `volume` at `at` (ascending), in one round trip where the remote
- * can; `want_extra` and errors as ramet_history_read_pages(). */
+/* Pages of `volume` at `at`, none twice, in the order in which they are wanted,
+ * in one round trip where the remote can; `want_extra` and errors as
+ * ramet_history_read_pages(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_source_read_pages(struct ramet_source *source,
                         const struct ramet_vid *volume,

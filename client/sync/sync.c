@@ -28,8 +28,9 @@ bytes_moved(const struct ramet_sync *sync)
     const uint64_t written =
         atomic_load(&meter->bytes_written) - sync->written_before;
 
-    return written > 0 ? written
-                       : atomic_load(&meter->bytes_read) - sync->read_before;
+    return written > 0
+               ? written
+               : ramet_source_received(sync->source) - sync->read_before;
 }
 
 static bool
@@ -195,7 +196,7 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
                               link->path, link->path);
         meter = ramet_source_meter(sync->source);
         sync->requests_before = ramet_source_requests(sync->source);
-        sync->read_before = atomic_load(&meter->bytes_read);
+        sync->read_before = ramet_source_received(sync->source);
         sync->written_before = atomic_load(&meter->bytes_written);
     }
     if (!ramet_link_volume(link, &sync->volume))

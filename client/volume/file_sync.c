@@ -454,7 +454,7 @@ status_of_source(struct ramet_source *source, struct ramet_file_status *out)
 
     snprintf(out->remote, sizeof(out->remote), "%s", ramet_source_text(source));
     out->last_contact_ms = atomic_load(&meter->last_answer_ms);
-    out->fetched_bytes = atomic_load(&meter->bytes_read);
+    out->fetched_bytes = ramet_source_received(source);
     out->requests = ramet_source_requests(source);
 }
 

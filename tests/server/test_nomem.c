@@ -43,9 +43,9 @@ try_all(struct ramet_remote *remote, const struct model *model)
         return;
     if (ramet_history_newest(history, &head, &err) == RAMET_OK &&
         head.lsn > 0) {
-        (void)!remote->ops->prefetch(remote, &model->volume,
-                                     point_at(history, head.lsn), pgnos, PAGES,
-                                     &err);
+        (void)!remote->ops->bring(remote, &model->volume,
+                                  point_at(history, head.lsn), pgnos, PAGES,
+                                  true, ignore_page, NULL, &err);
         (void)!ramet_history_read_pages(history, point_at(history, head.lsn),
                                         pgnos, PAGES, false, ignore_page, NULL,
                                         &err);

@@ -186,17 +186,34 @@ count_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 
 /* A store that counts what gets past the ranges sent ahead can't be put in
  * between; the server's own metrics say how many requests there were. */
-static void
-remote__prefetch_brings_all_that_is_needed(void **state)
+/* Pages as they come. */
+struct coming {
+    uint32_t pgnos[256];
+    unsigned count;
+};
+
+static enum ramet_rc
+note_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
-    struct ramet_history_options none = {.cache_bytes = 0};
-    struct ramet_history *history;
+    struct coming *coming = ctx;
+
+    (void)page;
+    (void)err;
+    assert_true(coming->count < 256);
+    coming->pgnos[coming->count++] = pgno;
+    return RAMET_OK;
+}
+
+/* Who knows nothing of the volume but a commit's LSN and hash. */
+static void
+remote__brings_pages_in_one_request_and_in_the_order_asked(void **state)
+{
+    struct coming coming = {.count = 0};
     struct ramet_remote *fresh;
     uint32_t pgnos[120];
     struct ramet_err err;
     struct fixture f;
     struct model model;
-    unsigned pages = 0;
 
     (void)state;
     fixture_start(&f, NULL);
@@ -206,25 +223,28 @@ remote__prefetch_brings_all_that_is_needed(void **state)
     for (unsigned i = 0; i < 100; i++)
         model_write_random(&model, 5);
     for (uint32_t i = 0; i < 120; i++)
-        pgnos[i] = 1 + i * 16;
+        pgnos[i] = 1 + (i * 77 % 120) * 16;
 
     fresh = fixture_connect(&f, NULL);
-    assert_int_equal(fresh->ops->prefetch(fresh, &model.volume,
-                                          point_at(model.history, model.lsn),
-                                          pgnos, 120, &err),
+    assert_int_equal(fresh->ops->bring(fresh, &model.volume,
+                                       point_at(model.history, model.lsn),
+                                       pgnos, 120, false, note_page, &coming,
+                                       &err),
                      RAMET_OK);
-    /* From here on there is no server to ask. */
-    ramet_server_stop(f.server);
-    f.server = NULL;
-    assert_int_equal(
-        ramet_history_open(fresh->store, &model.volume, &none, &history, &err),
-        RAMET_OK);
-    assert_int_equal(
-        ramet_history_read_pages(history, point_at(history, model.lsn), pgnos,
-                                 120, false, count_page, &pages, &err),
-        RAMET_OK);
-    assert_int_equal(pages, 120);
-    ramet_history_close(history);
+    assert_int_equal(coming.count, 120);
+    assert_memory_equal(coming.pgnos, pgnos, sizeof(pgnos));
+    assert_int_equal(fresh->ops->requests(fresh), 1);
+    /* The way to others of the same nodes is known: frames alone. */
+    coming.count = 0;
+    for (uint32_t i = 0; i < 120; i++)
+        pgnos[i]++;
+    assert_int_equal(fresh->ops->bring(fresh, &model.volume,
+                                       point_at(model.history, model.lsn),
+                                       pgnos, 120, false, note_page, &coming,
+                                       &err),
+                     RAMET_OK);
+    assert_int_equal(coming.count, 120);
+    assert_int_equal(fresh->ops->requests(fresh), 2);
     fresh->ops->close(fresh);
     model_done(&model);
     fixture_stop(&f);
@@ -247,13 +267,14 @@ change_line(struct fixture *f, struct model *model)
 }
 
 static enum ramet_rc
-prefetch_at(const struct fixture *f, const struct ramet_vid *volume,
-            const struct ramet_point *at, struct ramet_err *err)
+bring_at(const struct fixture *f, const struct ramet_vid *volume,
+         const struct ramet_point *at, struct ramet_err *err)
 {
     struct ramet_remote *const fresh = fixture_connect(f, NULL);
     const uint32_t pgno = 3;
-    const enum ramet_rc rc =
-        fresh->ops->prefetch(fresh, volume, at, &pgno, 1, err);
+    unsigned pages = 0;
+    const enum ramet_rc rc = fresh->ops->bring(fresh, volume, at, &pgno, 1,
+                                               false, count_page, &pages, err);
 
     assert_int_equal(fresh->ops->requests(fresh), 1);
     fresh->ops->close(fresh);
@@ -280,15 +301,14 @@ remote__that_went_another_way__says_so(void **state)
                                         &history, NULL),
                      RAMET_OK);
     assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
-    assert_int_equal(prefetch_at(&f, &model.volume, &mine, &err), RAMET_OK);
+    assert_int_equal(bring_at(&f, &model.volume, &mine, &err), RAMET_OK);
     change_line(&f, &model);
     theirs = *point_at(model.history, 2);
     assert_false(ramet_hash_equal(&mine.hash, &theirs.hash));
     /* What the server remembers is no reason to refuse what is there, */
-    assert_int_equal(prefetch_at(&f, &model.volume, &theirs, &err), RAMET_OK);
+    assert_int_equal(bring_at(&f, &model.volume, &theirs, &err), RAMET_OK);
     /* nor to give what is not, */
-    assert_int_equal(prefetch_at(&f, &model.volume, &mine, &err),
-                     RAMET_EWENTBACK);
+    assert_int_equal(bring_at(&f, &model.volume, &mine, &err), RAMET_EWENTBACK);
     assert_non_null(strstr(err.text, "another way"));
     /* and who follows notices, in the one request of a look. */
     assert_int_equal(ramet_history_newest(history, &head, &err),
@@ -540,7 +560,8 @@ main(void)
         cmocka_unit_test(remote__large_segments_are_uploaded),
         cmocka_unit_test(remote__names_are_bound_and_listed),
         cmocka_unit_test(remote__names_count_up_by_one),
-        cmocka_unit_test(remote__prefetch_brings_all_that_is_needed),
+        cmocka_unit_test(
+            remote__brings_pages_in_one_request_and_in_the_order_asked),
         cmocka_unit_test(remote__that_went_another_way__says_so),
         cmocka_unit_test(remote__wait_hears_of_commits),
         cmocka_unit_test(remote__changes_are_told_in_bounded_runs),

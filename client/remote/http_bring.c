@@ -1,0 +1,328 @@
+/*
+ * http_bring.c - see http_bring.h.
+ *
+ * Where the way to a page is not known yet, its frames are located while the
+ * answer comes: a server sends what leads to a *slice* of pages before their
+ * frames, so the first bytes that are no metadata say that a slice can be
+ * located.
+ */
+#include "client/remote/http_bring.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/remote/http_pages.h"
+#include "core/alloc.h"
+#include "metastore/awaited.h"
+
+/* What one request brings at most, in pages' bytes. */
+#define BRING_BYTES (8u << 20)
+#define BRING_PAGES_MAX 4096u
+/* With all that leads to them: what a server takes; and without knowing how
+ * large a page is. */
+#define BRING_PAGES_FULL 512u
+#define BRING_PAGES_BLIND 128u
+#define ANSWER_MAX (24u << 20)
+/* Pages that a server finds at a time: docs/protocol.md, "Pages". */
+#define SLICE_PAGES 64u
+
+struct bringing {
+    const struct ramet_http_bring *with;
+    const struct ramet_vid *volume;
+    const struct ramet_point *at;
+    const uint32_t *pgnos; /* in the order wanted */
+    size_t count;
+    bool want_extra;
+    ramet_page_visit *visit;
+    void *ctx;
+    struct ramet_history *history; /* the shadow's */
+    struct ramet_awaited *awaited; /* NULL: not even the head is known */
+    size_t located;                /* of pgnos: awaited, or given out */
+    uint32_t *asked;               /* what the request asks for, in order */
+    size_t asked_count;
+    unsigned flags;
+    struct ramet_pages_stream stream;
+    enum ramet_rc visit_rc; /* of the caller's visitor */
+    struct ramet_err *err;
+};
+
+static size_t
+least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static enum ramet_rc
+give_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    struct bringing *const b = ctx;
+
+    b->visit_rc = b->visit(b->ctx, pgno, page, err);
+    return b->visit_rc;
+}
+
+static int
+compare_pgno(const void *left, const void *right)
+{
+    const uint32_t a = *(const uint32_t *)left;
+    const uint32_t b = *(const uint32_t *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+/* Locate pages that are not yet, `count` of them. */
+static enum ramet_rc
+locate(struct bringing *b, size_t count)
+{
+    uint32_t *sorted;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (b->awaited == NULL)
+        rc = ramet_awaited_new(b->history, b->at, b->want_extra, give_page, b,
+                               &b->awaited, b->err);
+    if (rc != RAMET_OK || count == 0)
+        return rc;
+    sorted = ramet_alloc(count * sizeof(*sorted));
+    if (sorted == NULL)
+        return RAMET_ENOMEM;
+    memcpy(sorted, b->pgnos + b->located, count * sizeof(*sorted));
+    qsort(sorted, count, sizeof(*sorted), compare_pgno);
+    rc = ramet_awaited_add(b->awaited, sorted, count, b->err);
+    ramet_free(sorted);
+    if (rc == RAMET_OK)
+        b->located += count;
+    return rc;
+}
+
+/* ---- what to ask for ------------------------------------------------------------ */
+
+static bool
+holds_place(const struct bringing *b, const struct ramet_place *place)
+{
+    char key[RAMET_KEY_MAX];
+
+    ramet_place_key(place, key);
+    return ramet_ranges_has(b->with->ranges, key, place->offset_bytes,
+                            place->length_bytes, false);
+}
+
+/* A frame that was sent ahead, and nobody has read. */
+static bool
+take_from_ranges(struct bringing *b, const struct ramet_frame *frame)
+{
+    const struct ramet_place *const place = &frame->place;
+    char key[RAMET_KEY_MAX];
+    uint8_t *bytes;
+    size_t got = 0;
+    bool taken = false;
+
+    ramet_place_key(place, key);
+    if (!ramet_ranges_has(b->with->ranges, key, place->offset_bytes,
+                          place->length_bytes, true))
+        return false;
+    bytes = ramet_alloc(place->length_bytes);
+    if (bytes != NULL &&
+        ramet_ranges_get(b->with->ranges, key, place->offset_bytes, bytes,
+                         place->length_bytes, &got) &&
+        got == place->length_bytes &&
+        ramet_awaited_take(b->awaited, key, place->offset_bytes, bytes, got,
+                           &taken, NULL) != RAMET_OK)
+        taken = false;
+    ramet_free(bytes);
+    return taken;
+}
+
+/* All is located: what is not here? */
+static void
+plan_frames(struct bringing *b)
+{
+    for (size_t i = 0; b->visit_rc == RAMET_OK && i < b->count; i++) {
+        const struct ramet_frame *const frame =
+            ramet_awaited_frame(b->awaited, b->pgnos[i]);
+
+        if (frame == NULL)
+            continue; /* zeros, or it came with another */
+        if (frame->kind == RAMET_FRAME_DICT && !holds_place(b, &frame->base))
+            b->flags |= RAMET_PAGES_DICTS;
+        else if (take_from_ranges(b, frame))
+            continue;
+        b->asked[b->asked_count++] = b->pgnos[i];
+    }
+}
+
+/* The first of the pages, and all that leads to them. */
+static void
+plan_in_full(struct bringing *b)
+{
+    const size_t most =
+        b->awaited == NULL
+            ? BRING_PAGES_BLIND
+            : least(BRING_PAGES_FULL,
+                    BRING_BYTES / ramet_awaited_page_size(b->awaited));
+
+    b->asked_count = b->count = least(b->count, most);
+    memcpy(b->asked, b->pgnos, b->count * sizeof(*b->asked));
+    b->flags = RAMET_PAGES_METADATA | RAMET_PAGES_DICTS;
+}
+
+static void
+plan(struct bringing *b)
+{
+    enum ramet_rc rc = locate(b, 0);
+
+    if (rc == RAMET_OK) {
+        b->count =
+            least(b->count, BRING_BYTES / ramet_awaited_page_size(b->awaited));
+        rc = locate(b, b->count);
+    }
+    if (rc == RAMET_ECORRUPT) /* what was sent ahead was wrong: begin anew */
+        ramet_ranges_clear(b->with->ranges);
+    if (rc == RAMET_OK)
+        plan_frames(b);
+    else if (b->visit_rc == RAMET_OK)
+        plan_in_full(b);
+}
+
+/* ---- what comes ------------------------------------------------------------------ */
+
+/* A frame that is awaited is used at once; all else is kept for the way to
+ * those that come. */
+static void
+take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
+           size_t len, bool ends_object)
+{
+    struct bringing *const b = ctx;
+    bool taken = false;
+
+    for (;;) {
+        if (b->visit_rc != RAMET_OK)
+            return;
+        if (b->awaited != NULL &&
+            ramet_awaited_take(b->awaited, key, offset, data, len, &taken,
+                               b->err) != RAMET_OK)
+            return; /* damaged: it is left out */
+        if (taken || b->located == b->count || strstr(key, "/maps/") != NULL ||
+            locate(b, least(SLICE_PAGES, b->count - b->located)) != RAMET_OK)
+            break;
+    }
+    if (!taken)
+        ramet_ranges_put(b->with->ranges, key, offset, data, len, ends_object);
+}
+
+static enum ramet_rc
+take_bytes(void *ctx, const uint8_t *data, size_t len, struct ramet_err *err)
+{
+    struct bringing *const b = ctx;
+    enum ramet_rc rc;
+
+    b->err = err;
+    rc = ramet_pages_stream_feed(&b->stream, data, len, err);
+    return b->visit_rc != RAMET_OK ? b->visit_rc : rc;
+}
+
+/* What no other way of asking would get past: not permitted; or the server has
+ * another commit at that LSN. */
+static bool
+is_refusal(unsigned status)
+{
+    return status == 401 || status == 403 || status == 409;
+}
+
+/* Did what was asked for come, as far as it goes? Invariant (2); but who is out
+ * of reach, or was not waited for, is not asked once more. */
+static bool
+came_in_part(const struct bringing *b, enum ramet_rc rc, size_t taken)
+{
+    return b->visit_rc == RAMET_OK &&
+           (rc == RAMET_ETOOBIG ||
+            (taken > 0 && rc != RAMET_ETIMEOUT && rc != RAMET_ECANCELLED));
+}
+
+static enum ramet_rc
+send_request(struct bringing *b, const struct ramet_buf *body, struct ramet_err *err)
+{
+    char id[RAMET_ID_TEXT_SIZE], path[128];
+    const struct iovec part = {.iov_base = body->data, .iov_len = body->len};
+    struct ramet_http_call call = {
+        .method = "POST",
+        .path = path,
+        .content_type = RAMET_PAGES_TYPE,
+        .parts = &part,
+        .part_count = 1,
+        .take = take_bytes,
+        .take_ctx = b,
+        .body_max = ANSWER_MAX,
+    };
+    enum ramet_rc rc;
+
+    ramet_id_format(&b->volume->id, id);
+    (void)snprintf(path, sizeof(path), "/v1/volumes/%s/pages", id);
+    rc = ramet_http_perform(b->with->pool, &call, err);
+    if (rc == RAMET_OK && is_refusal(call.status))
+        rc = ramet_http_failure(b->with->pool, path, call.status,
+                                call.body.data, call.body.len, false, err);
+    else if (came_in_part(b, rc, call.taken))
+        rc = RAMET_OK;
+    ramet_buf_done(&call.body);
+    return rc;
+}
+
+static enum ramet_rc
+ask(struct bringing *b, struct ramet_err *err)
+{
+    struct ramet_buf body;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_buf_init(&body, 256u << 10);
+    ramet_pages_encode(&body, b->at, b->flags | RAMET_PAGES_HASH, b->asked,
+                       b->asked_count);
+    ramet_pages_stream_init(&b->stream, b->volume, take_range, b);
+    if (body.failed == RAMET_OK) /* else invariant (2) */
+        rc = send_request(b, &body, err);
+    ramet_pages_stream_done(&b->stream);
+    ramet_buf_done(&body);
+    return rc;
+}
+
+enum ramet_rc
+ramet_http_bring(const struct ramet_http_bring *with,
+                 const struct ramet_vid *volume, const struct ramet_point *at,
+                 const uint32_t *pgnos, size_t count, bool want_extra,
+                 ramet_page_visit *visit, void *ctx, struct ramet_err *err)
+{
+    struct ramet_shadow *const shadow =
+        ramet_shadow_take(with->shadows, volume);
+    struct ramet_err own;
+    struct bringing b = {.with = with,
+                         .volume = volume,
+                         .at = at,
+                         .pgnos = pgnos,
+                         .count = least(count, BRING_PAGES_MAX),
+                         .want_extra = want_extra,
+                         .visit = visit,
+                         .ctx = ctx,
+                         .visit_rc = RAMET_OK,
+                         .err = &own};
+    enum ramet_rc rc = RAMET_OK;
+
+    if (count == 0 || at->lsn == 0 || shadow == NULL)
+        goto done;
+    b.asked = ramet_alloc(b.count * sizeof(*b.asked));
+    if (b.asked == NULL)
+        goto done;
+    b.history = ramet_shadow_history(shadow);
+    plan(&b);
+    rc = b.visit_rc;
+    if (rc != RAMET_OK && err != NULL)
+        *err = own;
+    if (rc == RAMET_OK && b.asked_count > 0)
+        rc = ask(&b, err);
+
+done:
+    ramet_awaited_free(b.awaited);
+    ramet_free(b.asked);
+    ramet_shadow_give(with->shadows, shadow);
+    return rc;
+}

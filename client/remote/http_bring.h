@@ -1,0 +1,35 @@
+/*
+ * http_bring.h - pages from a server: asked for in one request, and made of the
+ * frames of its answer one by one, as they come.
+ *
+ * What a page's frame is found by (heads, nodes) is mostly here already; then
+ * the frames alone are asked for. Else the server sends what leads to them as
+ * well, before them. Either way it is one request.
+ *
+ *   (1) Pages are given out as they come: in the order in which they were asked
+ *       for, if the server keeps to it.
+ *   (2) It is a hint: what does not come, or comes damaged, is left out.
+ *
+ * Layer: client.
+ */
+#ifndef RAMET_CLIENT_REMOTE_HTTP_BRING_H
+#define RAMET_CLIENT_REMOTE_HTTP_BRING_H
+
+#include "client/remote/http_conn.h"
+#include "client/remote/http_ranges.h"
+#include "client/remote/http_shadow.h"
+
+struct ramet_http_bring {
+    struct ramet_http_pool *pool;
+    struct ramet_ranges *ranges;
+    struct ramet_shadows *shadows;
+};
+
+/* As ramet_remote_ops.bring. */
+RAMET_NODISCARD enum ramet_rc
+ramet_http_bring(const struct ramet_http_bring *with,
+                 const struct ramet_vid *volume, const struct ramet_point *at,
+                 const uint32_t *pgnos, size_t count, bool want_extra,
+                 ramet_page_visit *visit, void *ctx, struct ramet_err *err);
+
+#endif

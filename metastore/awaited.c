@@ -1,0 +1,321 @@
+/*
+ * awaited.c - see awaited.h.
+ */
+#include "metastore/awaited.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/hash.h"
+#include "metastore/mapnode.h"
+
+#define BUCKETS 1024u
+#define NONE UINT32_MAX
+
+struct slot {
+    uint32_t pgno;
+    uint32_t next_of_page; /* in the chain of its bucket */
+    uint32_t next_of_frame;
+    bool given;
+    uint64_t number; /* of the frame's place */
+    struct ramet_frame frame;
+};
+
+struct ramet_awaited {
+    struct ramet_history *history;
+    struct ramet_point at;
+    struct ramet_head head;
+    bool want_extra;
+    ramet_page_visit *visit;
+    void *ctx;
+    struct slot *slots;
+    uint32_t count, capacity;
+    uint32_t by_page[BUCKETS], by_frame[BUCKETS];
+    uint8_t *pages; /* room for a frame's */
+    size_t pages_capacity;
+};
+
+enum ramet_rc
+ramet_awaited_new(struct ramet_history *history, const struct ramet_point *at,
+                  bool want_extra, ramet_page_visit *visit, void *ctx,
+                  struct ramet_awaited **out_awaited, struct ramet_err *err)
+{
+    struct ramet_awaited *const awaited = ramet_calloc(1, sizeof(*awaited));
+    enum ramet_rc rc;
+
+    if (awaited == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "awaited pages: no memory");
+    awaited->history = history;
+    awaited->at = *at;
+    awaited->want_extra = want_extra;
+    awaited->visit = visit;
+    awaited->ctx = ctx;
+    memset(awaited->by_page, 0xff, sizeof(awaited->by_page));
+    memset(awaited->by_frame, 0xff, sizeof(awaited->by_frame));
+    rc = ramet_history_head_of(history, at, &awaited->head, err);
+    if (rc == RAMET_OK)
+        *out_awaited = awaited;
+    else
+        ramet_awaited_free(awaited);
+    return rc;
+}
+
+void
+ramet_awaited_free(struct ramet_awaited *awaited)
+{
+    if (awaited == NULL)
+        return;
+    ramet_free(awaited->pages);
+    ramet_free(awaited->slots);
+    ramet_free(awaited);
+}
+
+uint32_t
+ramet_awaited_page_size(const struct ramet_awaited *awaited)
+{
+    return awaited->head.page_size;
+}
+
+/* ---- what is awaited -------------------------------------------------------- */
+
+static uint64_t
+number_of(const char *key, uint64_t offset)
+{
+    return ramet_hash64(key, strlen(key)) ^ offset * 0x9e3779b97f4a7c15u;
+}
+
+static uint32_t *
+bucket_of_page(struct ramet_awaited *awaited, uint32_t pgno)
+{
+    return &awaited->by_page[pgno % BUCKETS];
+}
+
+static uint32_t *
+bucket_of_frame(struct ramet_awaited *awaited, uint64_t number)
+{
+    return &awaited->by_frame[(number >> 32) % BUCKETS];
+}
+
+static struct slot *
+find_page(const struct ramet_awaited *awaited, uint32_t pgno)
+{
+    uint32_t i = awaited->by_page[pgno % BUCKETS];
+
+    while (i != NONE && awaited->slots[i].pgno != pgno)
+        i = awaited->slots[i].next_of_page;
+    return i != NONE ? &awaited->slots[i] : NULL;
+}
+
+static bool
+reserve(struct ramet_awaited *awaited, size_t count)
+{
+    const size_t needed = awaited->count + count;
+    size_t capacity = awaited->capacity > 0 ? awaited->capacity : 64;
+    struct slot *grown;
+
+    if (needed >= NONE)
+        return false;
+    while (capacity < needed)
+        capacity *= 2;
+    if (capacity == awaited->capacity)
+        return true;
+    grown = ramet_realloc(awaited->slots, capacity * sizeof(*grown));
+    if (grown == NULL)
+        return false;
+    awaited->slots = grown;
+    awaited->capacity = (uint32_t)capacity;
+    return true;
+}
+
+static void
+add_slot(struct ramet_awaited *awaited, uint32_t pgno,
+         const struct ramet_frame *frame)
+{
+    const uint32_t index = awaited->count++;
+    struct slot *const slot = &awaited->slots[index];
+    uint32_t *const page = bucket_of_page(awaited, pgno);
+    char key[RAMET_KEY_MAX];
+    uint32_t *link;
+
+    *slot = (struct slot){.pgno = pgno, .next_of_page = *page, .frame = *frame};
+    *page = index;
+    ramet_place_key(&frame->place, key);
+    slot->number = number_of(key, frame->place.offset_bytes);
+    link = bucket_of_frame(awaited, slot->number);
+    slot->next_of_frame = *link;
+    *link = index;
+}
+
+static enum ramet_rc
+give_zeros(struct ramet_awaited *awaited, const uint32_t *pgnos, size_t count,
+           const struct ramet_frame *frames, struct ramet_err *err)
+{
+    uint8_t *zeros = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
+        if (frames[i].page_count > 0)
+            continue;
+        if (zeros == NULL)
+            zeros = ramet_calloc(1, awaited->head.page_size);
+        if (zeros == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "a page of zeros");
+        rc = awaited->visit(awaited->ctx, pgnos[i], zeros, err);
+    }
+    ramet_free(zeros);
+    return rc;
+}
+
+/* What a parent says of a frame is foreign. */
+static bool
+holds(const struct ramet_frame *frame, uint32_t pgno)
+{
+    return pgno >= frame->first_pgno &&
+           pgno - frame->first_pgno < frame->page_count;
+}
+
+enum ramet_rc
+ramet_awaited_add(struct ramet_awaited *awaited, const uint32_t *pgnos,
+                  size_t count, struct ramet_err *err)
+{
+    struct ramet_frame *frames;
+    enum ramet_rc rc;
+
+    if (count == 0)
+        return RAMET_OK;
+    frames = ramet_calloc(count, sizeof(*frames));
+    if (frames == NULL || !reserve(awaited, count)) {
+        ramet_free(frames);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%zu pages: no memory", count);
+    }
+    rc = ramet_history_locate(awaited->history, &awaited->at, pgnos, count,
+                              frames, err);
+    if (rc == RAMET_OK)
+        rc = give_zeros(awaited, pgnos, count, frames, err);
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
+        assert(find_page(awaited, pgnos[i]) == NULL);
+        if (holds(&frames[i], pgnos[i]))
+            add_slot(awaited, pgnos[i], &frames[i]);
+    }
+    ramet_free(frames);
+    return rc;
+}
+
+const struct ramet_frame *
+ramet_awaited_frame(const struct ramet_awaited *awaited, uint32_t pgno)
+{
+    const struct slot *const slot = find_page(awaited, pgno);
+
+    return slot != NULL && !slot->given ? &slot->frame : NULL;
+}
+
+/* ---- what is here ------------------------------------------------------------ */
+
+/* The first of the slots from `index` on that lies in the frame at that place
+ * and was not given out. */
+static uint32_t
+next_in_frame(const struct ramet_awaited *awaited, uint32_t index,
+              uint64_t number, const char *key, uint64_t offset, size_t len)
+{
+    for (; index != NONE; index = awaited->slots[index].next_of_frame) {
+        const struct slot *const slot = &awaited->slots[index];
+        const struct ramet_place *const place = &slot->frame.place;
+        char own[RAMET_KEY_MAX];
+
+        if (slot->given || slot->number != number ||
+            place->offset_bytes != offset || place->length_bytes != len)
+            continue;
+        ramet_place_key(place, own);
+        if (strcmp(own, key) == 0)
+            break;
+    }
+    return index;
+}
+
+/* Pages of a frame that nobody awaits, where this LSN finds them in it. That it
+ * can't be told without reading more is no failure. */
+static enum ramet_rc
+give_extra(struct ramet_awaited *awaited, const struct ramet_frame *frame,
+           struct ramet_err *err)
+{
+    struct ramet_frame found[RAMET_FRAME_PAGES_MAX];
+    uint32_t pgnos[RAMET_FRAME_PAGES_MAX];
+    size_t count = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (uint32_t i = 0; i < frame->page_count; i++) {
+        const uint32_t pgno = frame->first_pgno + i;
+
+        if (pgno <= awaited->head.page_count &&
+            find_page(awaited, pgno) == NULL)
+            pgnos[count++] = pgno;
+    }
+    if (count == 0 ||
+        ramet_history_locate(awaited->history, &awaited->at, pgnos, count,
+                             found, NULL) != RAMET_OK)
+        return RAMET_OK;
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++)
+        if (holds(&found[i], pgnos[i]) && ramet_frame_same(&found[i], frame))
+            rc = awaited->visit(awaited->ctx, pgnos[i],
+                                awaited->pages +
+                                    (size_t)(pgnos[i] - frame->first_pgno) *
+                                        awaited->head.page_size,
+                                err);
+    return rc;
+}
+
+static enum ramet_rc
+decode(struct ramet_awaited *awaited, const struct ramet_frame *frame,
+       const uint8_t *bytes, struct ramet_err *err)
+{
+    const size_t needed = (size_t)frame->page_count * awaited->head.page_size;
+
+    if (needed > awaited->pages_capacity) {
+        ramet_free(awaited->pages);
+        awaited->pages_capacity = 0;
+        awaited->pages = ramet_alloc(needed);
+        if (awaited->pages == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "a frame of %zu bytes",
+                              needed);
+        awaited->pages_capacity = needed;
+    }
+    return ramet_frame_decode(ramet_history_frame_reader(awaited->history),
+                              frame, bytes, awaited->head.page_size,
+                              awaited->pages, err);
+}
+
+enum ramet_rc
+ramet_awaited_take(struct ramet_awaited *awaited, const char *key,
+                   uint64_t offset, const uint8_t *bytes, size_t len,
+                   bool *out_taken, struct ramet_err *err)
+{
+    const uint64_t number = number_of(key, offset);
+    uint32_t index = next_in_frame(awaited, *bucket_of_frame(awaited, number),
+                                   number, key, offset, len);
+    struct ramet_frame frame;
+    enum ramet_rc rc;
+
+    *out_taken = index != NONE;
+    if (index == NONE)
+        return RAMET_OK;
+    frame = awaited->slots[index].frame;
+    rc = decode(awaited, &frame, bytes, err);
+    while (rc == RAMET_OK && index != NONE) {
+        struct slot *const slot = &awaited->slots[index];
+
+        if (ramet_frame_same(&slot->frame, &frame)) {
+            slot->given = true; /* invariant (2), whatever comes of it */
+            rc = awaited->visit(awaited->ctx, slot->pgno,
+                                awaited->pages +
+                                    (size_t)(slot->pgno - frame.first_pgno) *
+                                        awaited->head.page_size,
+                                err);
+        }
+        index = next_in_frame(awaited, slot->next_of_frame, number, key, offset,
+                              len);
+    }
+    if (rc == RAMET_OK && awaited->want_extra && frame.page_count > 1)
+        rc = give_extra(awaited, &frame, err);
+    return rc;
+}

@@ -1,0 +1,44 @@
+/*
+ * awaited.h - pages whose frames come by themselves, one after the other, as a
+ * server sends them: located first, and made into pages as each frame is here.
+ *
+ *   (1) A page is given out only if this LSN finds it in that frame, and the
+ *       frame's bytes have the hash that their parent names.
+ *   (2) A page that is awaited is given out once.
+ *
+ * One thread at a time. Layer: metastore.
+ */
+#ifndef RAMET_METASTORE_AWAITED_H
+#define RAMET_METASTORE_AWAITED_H
+
+#include "metastore/history.h"
+
+struct ramet_awaited;
+
+/* `history` is borrowed. Pages that come along in a frame are given out too if
+ * `want_extra`. RAMET_ENOTFOUND and others as ramet_history_head_of(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_awaited_new(struct ramet_history *history, const struct ramet_point *at,
+                  bool want_extra, ramet_page_visit *visit, void *ctx,
+                  struct ramet_awaited **out_awaited, struct ramet_err *err);
+void ramet_awaited_free(struct ramet_awaited *awaited); /* NULL is fine */
+uint32_t ramet_awaited_page_size(const struct ramet_awaited *awaited);
+
+/* Await these pages (ascending, none that is awaited). Those of zeros are given
+ * out at once. On failure none is added; errors as ramet_history_locate(), and
+ * the visitor's. */
+RAMET_NODISCARD enum ramet_rc
+ramet_awaited_add(struct ramet_awaited *awaited, const uint32_t *pgnos,
+                  size_t count, struct ramet_err *err);
+/* Where `pgno` lies; NULL: it is not awaited, or was given out. */
+const struct ramet_frame *
+ramet_awaited_frame(const struct ramet_awaited *awaited, uint32_t pgno);
+/* Some bytes are here: if they are a frame that is awaited, *out_taken is true,
+ * and its pages are given out, or RAMET_ECORRUPT: they are damaged, and go on
+ * being awaited. Also the visitor's errors. */
+RAMET_NODISCARD enum ramet_rc
+ramet_awaited_take(struct ramet_awaited *awaited, const char *key,
+                   uint64_t offset, const uint8_t *bytes, size_t len,
+                   bool *out_taken, struct ramet_err *err);
+
+#endif

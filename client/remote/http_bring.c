@@ -241,7 +241,8 @@ came_in_part(const struct bringing *b, enum ramet_rc rc, size_t taken)
 }
 
 static enum ramet_rc
-send_request(struct bringing *b, const struct ramet_buf *body, struct ramet_err *err)
+send_request(struct bringing *b, const struct ramet_buf *body,
+             struct ramet_err *err)
 {
     char id[RAMET_ID_TEXT_SIZE], path[128];
     const struct iovec part = {.iov_base = body->data, .iov_len = body->len};

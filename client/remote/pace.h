@@ -21,7 +21,7 @@
 
 /* Under way while nothing is known, and in any case. */
 #define RAMET_PACE_BUDGET_FIRST (256u << 10)
-#define RAMET_PACE_BUDGET_MIN (64u << 10)
+#define RAMET_PACE_BUDGET_MIN (256u << 10)
 #define RAMET_PACE_BUDGET_MAX (16u << 20)
 
 struct ramet_pace {

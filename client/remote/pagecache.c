@@ -116,7 +116,8 @@ ramet_pagecache_get(struct ramet_pagecache *cache, const struct ramet_point *at,
     entry = find(cache, at, pgno);
     if (entry != NULL) {
         assert(offset <= entry->size && len <= entry->size - offset);
-        memcpy(out, entry->page + offset, len);
+        if (len > 0) /* else it is only asked for */
+            memcpy(out, entry->page + offset, len);
         entry->used = true;
     }
     ramet_mutex_unlock(&cache->mutex);

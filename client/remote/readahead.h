@@ -12,6 +12,9 @@
 #include <stdint.h>
 
 #define RAMET_STREAMS 8u
+/* What one miss brings at most. */
+#define RAMET_READAHEAD_PAGES 64u
+#define RAMET_READAHEAD_BYTES (1u << 20)
 
 /* Zeroed: nothing was missed yet. */
 struct ramet_readahead {

@@ -12,6 +12,7 @@
 #include "client/remote/meter.h"
 #include "client/remote/pace.h"
 #include "client/remote/pagecache.h"
+#include "client/remote/pipeline.h"
 #include "client/remote/process.h"
 #include "client/remote/remote.h"
 #include "client/snapshot.h"
@@ -24,7 +25,8 @@
 struct known_history {
     struct ramet_vid volume;
     struct ramet_history *history;
-    struct ramet_pagecache *cache; /* NULL: no view yet */
+    struct ramet_pagecache *cache; /* NULL: none needed yet, as the next */
+    struct ramet_pipeline *pipeline;
     struct ramet_place dict_place;
     uint8_t *dict; /* NULL: none was asked for */
     size_t dict_len;
@@ -68,6 +70,8 @@ find_source(const char *text)
 static void
 source_free(struct ramet_source *source)
 {
+    for (unsigned i = 0; i < source->history_count; i++)
+        ramet_pipeline_free(source->histories[i].pipeline);
     for (unsigned i = 0; i < source->history_count; i++) {
         ramet_history_close(source->histories[i].history);
         ramet_pagecache_free(source->histories[i].cache);
@@ -579,6 +583,29 @@ ramet_source_cache(struct ramet_source *source, const struct ramet_vid *volume,
     if (cache != NULL)
         ramet_pagecache_grow(cache, limit_bytes);
     return cache;
+}
+
+enum ramet_rc
+ramet_source_pipeline(struct ramet_source *source,
+                      const struct ramet_vid *volume,
+                      struct ramet_pipeline **out_pipeline,
+                      struct ramet_err *err)
+{
+    struct ramet_history *history = NULL;
+    struct known_history *known;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&source->mutex);
+    rc = history_locked(source, volume, &history, err);
+    known = rc == RAMET_OK ? find_history(source, volume) : NULL;
+    if (known != NULL && known->pipeline == NULL)
+        known->pipeline = ramet_pipeline_new(source, volume);
+    if (known != NULL && known->pipeline == NULL)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "pipeline: no memory");
+    if (rc == RAMET_OK)
+        *out_pipeline = known->pipeline;
+    ramet_mutex_unlock(&source->mutex);
+    return rc;
 }
 
 /* ---- pages --------------------------------------------------------------------- */

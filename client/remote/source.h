@@ -105,6 +105,15 @@ struct ramet_pagecache *
 ramet_source_cache(struct ramet_source *source, const struct ramet_vid *volume,
                    size_t limit_bytes);
 
+/* The one through which this process has the volume's pages come, as long as the
+ * source lives. Connects. */
+struct ramet_pipeline;
+RAMET_NODISCARD enum ramet_rc
+ramet_source_pipeline(struct ramet_source *source,
+                      const struct ramet_vid *volume,
+                      struct ramet_pipeline **out_pipeline,
+                      struct ramet_err *err);
+
 /* A page as it comes, and one that was not asked for but came along. */
 typedef enum ramet_rc
 ramet_source_visit(void *ctx, uint32_t pgno, const uint8_t *page,

@@ -77,6 +77,8 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
 RAMET_NODISCARD enum ramet_rc
 ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
                        struct ramet_err *err);
+/* Whose read it is: to be cloned, for pages that come when it is over. */
+struct ramet_session *ramet_fetch_session(const struct ramet_fetch *sink);
 
 struct ramet_replica_options {
     const struct ramet_os *os;   /* NULL: the system */
@@ -379,6 +381,13 @@ bool ramet_session_can_keep(const struct ramet_session *session);
 RAMET_NODISCARD enum ramet_rc
 ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
                    uint32_t pgno, const uint8_t *page, struct ramet_err *err);
+/* Does the newest snapshot stand on that commit? Local commits on top of it
+ * change nothing of that. */
+bool ramet_session_stands_on(struct ramet_session *session,
+                             const struct ramet_point *at);
+/* It does, and need not be offered this page: it is here, or was written since. */
+bool ramet_session_holds(struct ramet_session *session,
+                         const struct ramet_point *at, uint32_t pgno);
 /* Pages absent at the pinned snapshot, > `after`, at most `max`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,

@@ -1,12 +1,8 @@
 /*
- * fetcher.h - brings pages that a replica does not hold, when they are read.
+ * fetcher.h - brings pages that a replica does not hold, when they are read, by
+ * the pipeline of its volume (client/remote/pipeline.h), and keeps what comes.
  *
- * Threads that miss the same page at the same time cause one request: the
- * first of them (the *leader* of a flight) asks, the others wait for what it
- * brings. Misses that ascend page by page are taken for a scan: each further
- * flight brings twice as many pages, up to RAMET_FLIGHT_PAGES.
- *
- * A remote that does not answer opens the meter's breaker: for a second every
+ * A remote that does not answer opens the meter's breaker: for a while every
  * miss fails at once instead of after a time-out each.
  *
  * Layer: client, internal.
@@ -16,11 +12,10 @@
 
 #include "client/store/store.h"
 
-#define RAMET_FLIGHT_PAGES 64u
-#define RAMET_FLIGHT_BYTES (1u << 20)
-
+struct ramet_head;
 struct ramet_link;
 struct ramet_page_fetcher;
+struct ramet_pipeline;
 
 /* No I/O. NULL on no memory. `link` outlives it. */
 struct ramet_page_fetcher *ramet_page_fetcher_new(struct ramet_link *link);
@@ -32,5 +27,18 @@ enum ramet_rc
 ramet_page_fetcher_run(void *fetcher, const struct ramet_point *at,
                        uint32_t pgno, struct ramet_fetch *sink,
                        struct ramet_err *err);
+
+/* The volume's pipeline, of which pages go into the replica from here on.
+ * `session` is one of the calling thread's, to be cloned; that this can't be
+ * done is a failure only where they `must_stay`. */
+RAMET_NODISCARD enum ramet_rc
+ramet_page_fetcher_pipeline(struct ramet_page_fetcher *fetcher,
+                            struct ramet_session *session, bool must_stay,
+                            struct ramet_pipeline **out_pipeline,
+                            struct ramet_err *err);
+/* The first failure to keep a page since this was asked last; RAMET_OK: none. */
+RAMET_NODISCARD enum ramet_rc
+ramet_page_fetcher_failure(struct ramet_page_fetcher *fetcher,
+                           struct ramet_err *err);
 
 #endif

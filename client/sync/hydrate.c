@@ -6,30 +6,18 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "client/remote/pipeline.h"
 #include "client/remote/source.h"
 #include "client/snapshot.h"
 #include "client/store/store.h"
+#include "client/sync/fetcher.h"
 #include "client/sync/sync.h"
 #include "core/alloc.h"
 
-/* Per round: few requests, and memory that does not grow with the volume. */
-#define BATCH_PAGES 512u
-#define BATCH_BYTES (4u << 20)
-
-struct fill {
-    struct ramet_sync *sync;
-    struct ramet_point at;
-    uint64_t filled;
-};
-
-static enum ramet_rc
-fill_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
-{
-    struct fill *const fill = ctx;
-
-    fill->filled++;
-    return ramet_session_fill(fill->sync->session, &fill->at, pgno, page, err);
-}
+/* What is asked for at a time: memory does not grow with the volume. */
+#define BATCH_PAGES 4096u
+/* How often whoever asked is told how far it is. */
+#define STEP_MS 200u
 
 static void
 list_pages(const struct ramet_pageset *set, uint32_t *out)
@@ -39,35 +27,78 @@ list_pages(const struct ramet_pageset *set, uint32_t *out)
             *out++ = (uint32_t)p;
 }
 
-/* Bring the absent pages behind `*after`, a batch of them; *out_got 0: there
- * is none left. */
+/* One round over the absent pages of a snapshot. */
+struct round {
+    struct ramet_sync *sync;
+    struct ramet_haul haul;
+    uint32_t *pgnos;
+    uint32_t after; /* how far absent pages were listed */
+    uint64_t came;  /* pages, and how many of them were reported */
+};
+
+/* Ask for the next absent pages, `max` of them at most; *out_any false: none is
+ * left. */
 static enum ramet_rc
-fill_batch(struct ramet_sync *sync, uint32_t *pgnos, size_t max,
-           uint32_t *after, uint64_t *out_got, struct ramet_err *err)
+ask_for_more(struct round *round, size_t max, bool *out_any,
+             struct ramet_err *err)
 {
-    const struct ramet_snapshot *const snap =
-        ramet_session_snapshot(sync->session);
-    struct fill fill = {.sync = sync, .at = ramet_snapshot_point(snap)};
     struct ramet_pageset absent;
     uint64_t count;
     enum ramet_rc rc;
 
     ramet_pageset_init(&absent);
-    rc = ramet_session_absent(sync->session, *after, max, &absent, err);
+    rc = ramet_session_absent(round->sync->session, round->after,
+                              max < BATCH_PAGES ? max : BATCH_PAGES, &absent,
+                              err);
     count = rc == RAMET_OK ? ramet_pageset_count(&absent) : 0;
-    assert(count <= max);
+    assert(count <= BATCH_PAGES);
+    *out_any = count > 0;
     if (count > 0) {
-        list_pages(&absent, pgnos);
-        *after = pgnos[count - 1];
-        rc = ramet_source_read_pages(sync->source, &sync->volume, &fill.at,
-                                     pgnos, (size_t)count, false, fill_page,
-                                     &fill, err);
-        atomic_fetch_add(&sync->link->fetched_pages, fill.filled);
-        sync->result.pages += fill.filled;
+        list_pages(&absent, round->pgnos);
+        round->after = round->pgnos[count - 1];
+        rc = ramet_haul_add(&round->haul, round->pgnos, (size_t)count, err);
     }
     ramet_pageset_done(&absent);
-    *out_got = count;
-    return rc == RAMET_OK && count > 0 ? ramet_sync_step(sync, count, err) : rc;
+    return rc;
+}
+
+/* Wait until few enough are to come, and say how far it is. */
+static enum ramet_rc
+wait_for_some(struct round *round, size_t most, size_t *out_pending,
+              struct ramet_err *err)
+{
+    uint64_t came;
+    enum ramet_rc rc, step;
+
+    rc = ramet_haul_wait(&round->haul, most, STEP_MS, out_pending, &came, err);
+    step = came > round->came ? ramet_sync_step(round->sync, came - round->came,
+                                                rc == RAMET_OK ? err : NULL)
+                              : RAMET_OK;
+    round->sync->result.pages += came - round->came;
+    round->came = came;
+    if (rc == RAMET_OK)
+        rc = ramet_page_fetcher_failure(round->sync->link->fetcher, err);
+    return rc != RAMET_OK ? rc : step;
+}
+
+/* Keep the link full until nothing is absent. */
+static enum ramet_rc
+haul_all(struct round *round, struct ramet_err *err)
+{
+    bool any = true;
+    size_t pending = 0;
+    enum ramet_rc rc;
+
+    do {
+        const size_t depth = ramet_haul_depth(&round->haul);
+
+        rc = RAMET_OK;
+        if (any && pending < 2 * depth)
+            rc = ask_for_more(round, 2 * depth - pending, &any, err);
+        if (rc == RAMET_OK)
+            rc = wait_for_some(round, any ? depth : 0, &pending, err);
+    } while (rc == RAMET_OK && (any || pending > 0));
+    return rc;
 }
 
 /* All absent pages of the newest snapshot, of *out_lsn; *out_got counts them. */
@@ -75,10 +106,11 @@ static enum ramet_rc
 fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
          uint64_t *out_got, struct ramet_err *err)
 {
+    struct round round = {.sync = sync, .pgnos = pgnos};
+    struct ramet_pipeline *pipeline = NULL;
+    struct ramet_point at;
+    struct ramet_head head;
     uint64_t spent_ms = 0;
-    uint32_t after = 0;
-    uint64_t got = 0;
-    size_t max;
     enum ramet_rc rc;
 
     do
@@ -86,18 +118,20 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
     while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
     if (rc != RAMET_OK)
         return rc;
-    *out_lsn = ramet_session_snapshot(sync->session)->lsn;
-    *out_got = 0;
-    max = BATCH_PAGES;
-    if (ramet_session_snapshot(sync->session)->page_size > 0)
-        max = BATCH_BYTES / ramet_session_snapshot(sync->session)->page_size;
-    if (max > BATCH_PAGES)
-        max = BATCH_PAGES;
-    do {
-        rc = fill_batch(sync, pgnos, max, &after, &got, err);
-        *out_got += got;
-    } while (rc == RAMET_OK && got > 0);
+    at = ramet_snapshot_point(ramet_session_snapshot(sync->session));
+    *out_lsn = at.lsn;
+    rc = ramet_history_head_of(sync->history, &at, &head, err);
+    if (rc == RAMET_OK)
+        rc = ramet_page_fetcher_pipeline(sync->link->fetcher, sync->session,
+                                         true, &pipeline, err);
+    if (rc == RAMET_OK) { /* what failed before is not ours */
+        (void)!ramet_page_fetcher_failure(sync->link->fetcher, NULL);
+        ramet_haul_begin(&round.haul, pipeline, &head);
+        rc = haul_all(&round, err);
+        ramet_haul_end(&round.haul);
+    }
     ramet_session_unpin(sync->session);
+    *out_got = round.came;
     return rc;
 }
 

@@ -15,11 +15,10 @@
 
 #include "client/remote/meter.h"
 #include "client/remote/pagecache.h"
-#include "client/remote/readahead.h"
+#include "client/remote/pipeline.h"
 #include "client/remote/remote.h"
 #include "client/remote/source.h"
 #include "client/snapshot.h"
-#include "client/sync/fetcher.h"
 #include "core/alloc.h"
 #include "sqliteformat/dbheader.h"
 #include "sqliteformat/schema.h"
@@ -39,12 +38,13 @@ struct ramet_view {
     bool pinned;
     uint64_t looked_ns;
     uint64_t remote_lsn;
-    struct ramet_readahead readahead;
+    struct ramet_pipeline *pipeline; /* the source's; NULL: not joined */
+    struct ramet_keeper keeper;
 };
 
-/* What reads of one miss are to do with the pages that come. */
-struct landing {
-    struct ramet_view *view;
+/* A page that is missed. */
+struct looking {
+    const struct ramet_view *view;
     struct ramet_point at;
     uint32_t pgno;
     uint8_t *page;
@@ -71,56 +71,51 @@ ramet_view_place_parse(const char *text, struct ramet_view_place *out_place,
     return RAMET_OK;
 }
 
-static enum ramet_rc
-land_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+/* A page that a reader waits for, or that came ahead of him. */
+static bool
+has_page(void *ctx, const struct ramet_point *at, uint32_t pgno)
 {
-    const struct landing *const landing = ctx;
-    struct ramet_view *const view = landing->view;
+    const struct ramet_view *const view = ctx;
 
-    (void)err;
-    ramet_pagecache_put(view->cache, &landing->at, pgno, page,
-                        view->head.page_size);
-    if (pgno == landing->pgno)
-        memcpy(landing->page, page, view->head.page_size);
-    return RAMET_OK;
+    return ramet_pagecache_get(view->cache, at, pgno, 0, NULL, 0);
 }
 
-/* How many pages from `pgno` on to ask for. */
-static uint32_t
-pages_ahead(struct ramet_view *view, uint32_t pgno)
+static bool
+keep_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
+          const uint8_t *page, size_t page_size)
 {
-    const size_t by_cache = view->cache_bytes / 4 / view->head.page_size;
-    const uint32_t by_bytes = RAMET_FLIGHT_BYTES / view->head.page_size;
-    uint32_t max = RAMET_FLIGHT_PAGES;
+    const struct ramet_view *const view = ctx;
 
-    if (max > by_bytes)
-        max = by_bytes;
-    if (max > by_cache)
-        max = by_cache > 0 ? (uint32_t)by_cache : 1;
-    if (max > view->head.page_count - pgno + 1)
-        max = view->head.page_count - pgno + 1;
-    return ramet_readahead_miss(&view->readahead, pgno, max);
+    ramet_pagecache_put(view->cache, at, pgno, page, page_size);
+    return true;
+}
+
+/* What is in the cache the pipeline looks for by itself. */
+static enum ramet_rc
+look_here(void *ctx, bool *out_here, struct ramet_err *err)
+{
+    const struct looking *const looking = ctx;
+
+    (void)err;
+    *out_here =
+        ramet_pagecache_get(looking->view->cache, &looking->at, looking->pgno,
+                            0, looking->page, looking->view->head.page_size);
+    return RAMET_OK;
 }
 
 static enum ramet_rc
 fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
            struct ramet_err *err)
 {
-    struct landing landing = {view, ramet_head_point(&view->head), pgno, page};
-    uint32_t pgnos[RAMET_FLIGHT_PAGES];
+    struct looking looking = {view, ramet_head_point(&view->head), pgno, page};
     struct ramet_err cause = {.code = RAMET_OK};
+    bool here;
     enum ramet_rc rc;
 
     rc = ramet_meter_check(ramet_source_meter(view->source), &cause);
-    if (rc == RAMET_OK) {
-        const uint32_t count = pages_ahead(view, pgno);
-
-        for (uint32_t i = 0; i < count; i++)
-            pgnos[i] = pgno + i;
-        rc = ramet_source_read_pages(view->source, &view->volume, &landing.at,
-                                     pgnos, count, true, land_page, &landing,
-                                     &cause);
-    }
+    if (rc == RAMET_OK)
+        rc = ramet_pipeline_read(view->pipeline, &view->head, pgno, page, &here,
+                                 0, look_here, &looking, &cause);
     if (rc == RAMET_OK)
         return rc;
     return RAMET_FAIL(
@@ -368,6 +363,22 @@ first_place(struct ramet_view *view, struct ramet_err *err)
     return move_to(view, &head, err);
 }
 
+/* Half of the cache may be brought ahead: the other is for what was read. */
+static enum ramet_rc
+join(struct ramet_view *view, struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_source_pipeline(view->source, &view->volume,
+                                                   &view->pipeline, err);
+
+    view->keeper = (struct ramet_keeper){.has = has_page,
+                                         .keep = keep_page,
+                                         .ctx = view,
+                                         .ahead_max = view->cache_bytes / 2};
+    if (rc == RAMET_OK)
+        ramet_pipeline_join(view->pipeline, &view->keeper);
+    return rc;
+}
+
 enum ramet_rc
 ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
                 const struct ramet_view_place *place, size_t cache_bytes,
@@ -392,10 +403,13 @@ ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
     if (rc == RAMET_OK) {
         view->cache =
             ramet_source_cache(source, &view->volume, view->cache_bytes);
-        rc = view->cache != NULL
-                 ? first_place(view, err)
-                 : RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
+        if (view->cache == NULL)
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
     }
+    if (rc == RAMET_OK)
+        rc = join(view, err);
+    if (rc == RAMET_OK)
+        rc = first_place(view, err);
     if (rc != RAMET_OK) {
         ramet_view_close(view);
         return rc;
@@ -409,6 +423,8 @@ ramet_view_close(struct ramet_view *view)
 {
     if (view == NULL)
         return;
+    if (view->pipeline != NULL)
+        ramet_pipeline_leave(view->pipeline, &view->keeper);
     ramet_source_close(view->source);
     ramet_free(view);
 }

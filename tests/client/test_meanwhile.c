@@ -96,12 +96,19 @@ pull_as(struct ramet_session *session, const struct ramet_snapshot *base,
     return rc;
 }
 
+/* All of the page: somebody else would bring what is in it by himself, but this
+ * may be done by the thread that is bringing it. */
 static void
 commit_as(struct ramet_session *session, uint64_t offset, const char *text)
 {
+    const uint64_t first = offset / 4096 * 4096;
+    uint8_t page[4096];
+
+    memcpy(page, bytes + first, sizeof(page));
+    memcpy(page + (offset - first), text, strlen(text));
     OK(ramet_session_pin(session, e));
     OK(ramet_session_reserve(session, e));
-    OK(ramet_session_write(session, offset, text, strlen(text), e));
+    OK(ramet_session_write(session, first, page, sizeof(page), e));
     OK(ramet_session_prepare(session, NULL, e));
     OK(ramet_session_sync(session, e));
     ramet_session_publish(session);

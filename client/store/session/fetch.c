@@ -196,30 +196,84 @@ ramet_session_can_keep(const struct ramet_session *session)
     return !session->replica->is_readonly;
 }
 
+/* A page of the newest snapshot. */
+struct newest_page {
+    struct ramet_published newest;
+    struct ramet_entry entry;
+    bool is_of; /* the newest snapshot has the page as the commit has it */
+    bool is_absent;
+};
+
+static enum ramet_rc
+look_at_newest(struct ramet_session *session, const struct ramet_point *at,
+               uint32_t pgno, struct newest_page *out, struct ramet_err *err)
+{
+    const enum ramet_rc rc = ramet_index_load(session, pgno, &out->entry, err);
+    struct ramet_point newest_at;
+
+    /* Looked at after the entry: one that is newer is not of this commit. */
+    ramet_index_newest(session->replica, &out->newest);
+    newest_at = ramet_snapshot_point(&out->newest.snapshot);
+    out->is_of = ramet_point_equal(&newest_at, at) &&
+                 pgno <= out->newest.snapshot.page_count &&
+                 (!ramet_entry_in_log(out->entry) ||
+                  ramet_pos_before(ramet_entry_pos(out->entry),
+                                   out->newest.snapshot.tail));
+    out->is_absent = ramet_entry_is_absent(out->entry);
+    return rc;
+}
+
 enum ramet_rc
 ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
                    uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
-    struct ramet_published newest;
-    struct ramet_point newest_at;
-    struct ramet_entry entry;
+    struct newest_page look;
     bool entered;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc != RAMET_OK || pgno == 0)
         return rc;
     entered = ramet_era_enter(session);
-    rc = ramet_index_load(session, pgno, &entry, err);
-    /* Looked at after the entry: one that is newer is not of this commit. */
-    ramet_index_newest(session->replica, &newest);
-    newest_at = ramet_snapshot_point(&newest.snapshot);
-    if (rc == RAMET_OK && ramet_point_equal(&newest_at, at) &&
-        ramet_entry_is_absent(entry) && pgno <= newest.snapshot.page_count &&
-        (!ramet_entry_in_log(entry) ||
-         ramet_pos_before(ramet_entry_pos(entry), newest.snapshot.tail)))
-        rc =
-            ramet_fill_keep(session, pgno, entry, at, newest.snapshot.page_size,
-                            page, RAMET_LOCK_WAIT_MS, err);
+    rc = look_at_newest(session, at, pgno, &look, err);
+    if (rc == RAMET_OK && look.is_of && look.is_absent)
+        rc = ramet_fill_keep(session, pgno, look.entry, at,
+                             look.newest.snapshot.page_size, page,
+                             RAMET_LOCK_WAIT_MS, err);
     ramet_era_leave(session, entered);
     return rc;
+}
+
+bool
+ramet_session_stands_on(struct ramet_session *session,
+                        const struct ramet_point *at)
+{
+    struct ramet_published newest;
+    struct ramet_point newest_at;
+
+    ramet_index_newest(session->replica, &newest);
+    newest_at = ramet_snapshot_point(&newest.snapshot);
+    return ramet_point_equal(&newest_at, at);
+}
+
+bool
+ramet_session_holds(struct ramet_session *session, const struct ramet_point *at,
+                    uint32_t pgno)
+{
+    struct newest_page look;
+    bool entered, holds;
+
+    if (ramet_session_check_fork(session, NULL) != RAMET_OK)
+        return false;
+    entered = ramet_era_enter(session);
+    holds = look_at_newest(session, at, pgno, &look, NULL) == RAMET_OK &&
+            ramet_session_stands_on(session, at) &&
+            !(look.is_of && look.is_absent);
+    ramet_era_leave(session, entered);
+    return holds;
+}
+
+struct ramet_session *
+ramet_fetch_session(const struct ramet_fetch *sink)
+{
+    return sink->session;
 }

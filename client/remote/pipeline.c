@@ -1,0 +1,538 @@
+/*
+ * pipeline.c - the threads that bring pages: see pipeline.h.
+ *
+ * A thread takes a batch of what is queued, asks for it, and hands on what comes
+ * while it comes. How many requests are under way follows from what they are for
+ * and from the link's room; threads that find nothing to do for a while end.
+ */
+#include "client/remote/pipeline.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/remote/meter.h"
+#include "client/remote/pace.h"
+#include "client/remote/pagecache.h"
+#include "client/remote/pipeline_impl.h"
+#include "client/remote/source.h"
+#include "core/alloc.h"
+#include "core/waiting.h"
+
+#define IDLE_MS 5000u
+/* Of a remote whose link is not measured. */
+#define BUDGET_UNMEASURED (1u << 20)
+/* Requests for what nobody waits for; the other threads are for readers. */
+#define AHEAD_BATCHES 5u
+/* A request is a part of the budget, so that several share it: fewer and larger
+ * ones where nobody waits. */
+#define SHARES 4u
+#define SHARES_OF_HAULS 2u
+#define SHARE_MAX (1u << 20)
+/* Of hauls at least, so that a fast link does not mean many small requests. */
+#define BUDGET_OF_HAULS (512u << 10)
+/* Pages that came for a commit on which nobody here stands. */
+#define CACHE_BYTES (4u << 20)
+#define COST_SAMPLE 64u /* pages */
+
+struct ramet_pipeline *
+ramet_pipeline_new(struct ramet_source *source, const struct ramet_vid *volume)
+{
+    struct ramet_pipeline *const pipeline = ramet_calloc(1, sizeof(*pipeline));
+
+    if (pipeline == NULL)
+        return NULL;
+    pipeline->source = source;
+    pipeline->volume = *volume;
+    pipeline->os = ramet_os_system();
+    pipeline->fork_count = ramet_os_fork_count();
+    pipeline->ahead = ramet_ahead_new();
+    ramet_mutex_init(&pipeline->mutex);
+    ramet_cond_init(&pipeline->work);
+    ramet_cond_init(&pipeline->keeper_left);
+    if (pipeline->ahead == NULL) {
+        ramet_pipeline_free(pipeline);
+        return NULL;
+    }
+    return pipeline;
+}
+
+void
+ramet_pipeline_free(struct ramet_pipeline *pipeline)
+{
+    if (pipeline == NULL)
+        return;
+    ramet_mutex_lock(&pipeline->mutex);
+    assert(pipeline->keepers == NULL);
+    atomic_store(&pipeline->is_closing, true);
+    ramet_wants_abandon(pipeline);
+    ramet_cond_broadcast(&pipeline->work);
+    ramet_mutex_unlock(&pipeline->mutex);
+    for (unsigned i = 0; i < RAMET_PIPELINE_THREADS; i++)
+        ramet_thread_join(&pipeline->workers[i].thread);
+    ramet_ahead_free(pipeline->ahead);
+    ramet_cond_done(&pipeline->keeper_left);
+    ramet_cond_done(&pipeline->work);
+    ramet_mutex_done(&pipeline->mutex);
+    ramet_free(pipeline);
+}
+
+/* ---- who keeps pages ----------------------------------------------------------- */
+
+void
+ramet_pipeline_join(struct ramet_pipeline *pipeline,
+                    struct ramet_keeper *keeper)
+{
+    ramet_mutex_lock(&pipeline->mutex);
+    keeper->next = pipeline->keepers;
+    pipeline->keepers = keeper;
+    ramet_mutex_unlock(&pipeline->mutex);
+}
+
+void
+ramet_pipeline_leave(struct ramet_pipeline *pipeline,
+                     struct ramet_keeper *keeper)
+{
+    struct ramet_keeper **link = &pipeline->keepers;
+
+    if (pipeline->fork_count != ramet_os_fork_count())
+        return; /* it is the parent's, and so are the threads */
+    ramet_mutex_lock(&pipeline->mutex);
+    while (keeper->calls > 0)
+        ramet_cond_wait(&pipeline->keeper_left, &pipeline->mutex);
+    while (*link != keeper)
+        link = &(*link)->next;
+    *link = keeper->next;
+    if (pipeline->keepers == NULL) /* invariant (4) */
+        ramet_wants_abandon(pipeline);
+    ramet_mutex_unlock(&pipeline->mutex);
+}
+
+/* The keeper after `keeper`, held; NULL: there is none. `keeper` is let go. */
+static struct ramet_keeper *
+next_keeper(struct ramet_pipeline *pipeline, struct ramet_keeper *keeper)
+{
+    struct ramet_keeper *next;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    next = keeper != NULL ? keeper->next : pipeline->keepers;
+    if (keeper != NULL && --keeper->calls == 0)
+        ramet_cond_broadcast(&pipeline->keeper_left);
+    if (next != NULL)
+        next->calls++;
+    ramet_mutex_unlock(&pipeline->mutex);
+    return next;
+}
+
+static bool
+is_here(struct ramet_pipeline *pipeline, const struct ramet_point *at,
+        uint32_t pgno)
+{
+    bool here = false;
+
+    for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
+         k = next_keeper(pipeline, k))
+        here = here || k->has(k->ctx, at, pgno);
+    return here;
+}
+
+static void
+keep(struct ramet_pipeline *pipeline, const struct ramet_point *at,
+     uint32_t pgno, const uint8_t *page, size_t page_size)
+{
+    struct ramet_pagecache *cache;
+    bool kept = false;
+
+    for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
+         k = next_keeper(pipeline, k))
+        if (k->keep(k->ctx, at, pgno, page, page_size))
+            kept = true;
+    cache = kept ? NULL
+                 : ramet_source_cache(pipeline->source, &pipeline->volume,
+                                      CACHE_BYTES);
+    if (cache != NULL)
+        ramet_pagecache_put(cache, at, pgno, page, page_size);
+}
+
+/* ---- the link's room -------------------------------------------------------------- */
+
+/* Under the mutex, as all here. */
+static size_t
+page_cost(const struct ramet_pipeline *pipeline, uint32_t page_size)
+{
+    return pipeline->cost > 0 ? pipeline->cost : page_size / 2;
+}
+
+/* Some pages more have come: what did they take? Other requests of the source
+ * count as well; they are few where it matters. */
+static void
+note_cost(struct ramet_pipeline *pipeline, uint64_t received)
+{
+    const uint64_t pages = pipeline->landings - pipeline->costed;
+    uint64_t each;
+
+    if (pages < COST_SAMPLE)
+        return;
+    each = (received - pipeline->costed_bytes) / pages;
+    if (each < 64)
+        each = 64;
+    if (each > RAMET_PAGE_SIZE_MAX)
+        each = RAMET_PAGE_SIZE_MAX;
+    pipeline->cost = pipeline->cost == 0
+                         ? (size_t)each
+                         : (size_t)((pipeline->cost * 3 + each) / 4);
+    pipeline->costed = pipeline->landings;
+    pipeline->costed_bytes = received;
+}
+
+static size_t
+budget(struct ramet_pipeline *pipeline, enum ramet_urgency urgency)
+{
+    struct ramet_pace *const pace = ramet_source_pace(pipeline->source);
+    size_t bytes =
+        pace != NULL ? ramet_pace_budget(pace) : (size_t)BUDGET_UNMEASURED;
+
+    for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
+         k = k->next)
+        if (k->ahead_max > 0 && k->ahead_max < bytes)
+            bytes = k->ahead_max;
+    if (urgency == RAMET_WANT_HAUL && bytes < BUDGET_OF_HAULS)
+        bytes = BUDGET_OF_HAULS;
+    return bytes;
+}
+
+/* Pages in a request. */
+static size_t
+share(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
+      uint32_t page_size)
+{
+    size_t bytes = budget(pipeline, urgency) /
+                   (urgency == RAMET_WANT_HAUL ? SHARES_OF_HAULS : SHARES);
+    size_t pages;
+
+    if (bytes > SHARE_MAX)
+        bytes = SHARE_MAX;
+    pages = bytes / page_cost(pipeline, page_size);
+    if (pages < 1)
+        pages = 1;
+    return pages < RAMET_BATCH_PAGES ? pages : RAMET_BATCH_PAGES;
+}
+
+size_t
+ramet_pipeline_room(struct ramet_pipeline *pipeline)
+{
+    const uint32_t page_size =
+        pipeline->head.page_size > 0 ? pipeline->head.page_size : 4096;
+    const size_t pages =
+        budget(pipeline, RAMET_WANT_AHEAD) / page_cost(pipeline, page_size);
+    const size_t taken = pipeline->left +
+                         pipeline->queues[RAMET_WANT_READ].count +
+                         pipeline->queues[RAMET_WANT_AHEAD].count;
+
+    return pages > taken ? pages - taken : 0;
+}
+
+/* ---- batches ----------------------------------------------------------------------- */
+
+/* The queue from which the next request is to come; RAMET_URGENCIES: none.
+ * Invariant (3). */
+static enum ramet_urgency
+next_queue(struct ramet_pipeline *pipeline)
+{
+    if (pipeline->queues[RAMET_WANT_READ].first != NULL)
+        return RAMET_WANT_READ;
+    if (pipeline->batch_count >= AHEAD_BATCHES)
+        return RAMET_URGENCIES;
+    for (unsigned q = RAMET_WANT_AHEAD; q <= RAMET_WANT_HAUL; q++) {
+        const struct ramet_want *const first = pipeline->queues[q].first;
+
+        if (first == NULL)
+            continue;
+        if (pipeline->left == 0 ||
+            (pipeline->left +
+             share(pipeline, first->urgency, first->page_size)) *
+                    page_cost(pipeline, first->page_size) <=
+                budget(pipeline, first->urgency))
+            return (enum ramet_urgency)q;
+        break;
+    }
+    return RAMET_URGENCIES;
+}
+
+static void
+add_to_batch(struct ramet_batch *batch, struct ramet_want *want)
+{
+    ramet_want_dequeue(batch->pipeline, want);
+    want->batch = batch;
+    batch->pgnos[batch->count++] = want->pgno;
+}
+
+/* Fill up with what is queued for the same commit, the most urgent first. */
+static void
+fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
+{
+    for (unsigned q = from; q <= RAMET_WANT_HAUL; q++) {
+        struct ramet_want *want = batch->pipeline->queues[q].first;
+
+        while (want != NULL && batch->count < most) {
+            struct ramet_want *const next = want->next;
+
+            if (!want->alone && ramet_point_equal(&want->at, &batch->at))
+                add_to_batch(batch, want);
+            want = next;
+        }
+        /* What is hauled along makes readers wait longer. */
+        if (from == RAMET_WANT_READ && q == RAMET_WANT_AHEAD)
+            break;
+    }
+}
+
+/* What to ask for next, or NULL. Under the mutex. */
+static struct ramet_batch *
+take_batch(struct ramet_pipeline *pipeline)
+{
+    const enum ramet_urgency urgency = next_queue(pipeline);
+    struct ramet_want *first;
+    struct ramet_batch *batch;
+
+    if (urgency == RAMET_URGENCIES)
+        return NULL;
+    batch = ramet_calloc(1, sizeof(*batch));
+    if (batch == NULL)
+        return NULL; /* once there is memory */
+    first = pipeline->queues[urgency].first;
+    batch->pipeline = pipeline;
+    batch->at = first->at;
+    batch->page_size = first->page_size;
+    add_to_batch(batch, first);
+    if (!first->alone)
+        fill_batch(batch, urgency, share(pipeline, urgency, first->page_size));
+    batch->left = batch->count;
+    batch->next = pipeline->batches;
+    pipeline->batches = batch;
+    pipeline->batch_count++;
+    pipeline->left += batch->left;
+    return batch;
+}
+
+/* ---- what comes ---------------------------------------------------------------------- */
+
+void
+ramet_pipeline_expect(struct ramet_pipeline *pipeline,
+                      const struct ramet_head *head,
+                      const struct ramet_ahead_list *list)
+{
+    const struct ramet_point at = ramet_head_point(head);
+
+    for (size_t i = 0; i < list->count; i++) {
+        const uint32_t pgno = list->pgnos[i];
+        struct ramet_want *want;
+
+        if (pgno == 0 || pgno > head->page_count ||
+            is_here(pipeline, &at, pgno))
+            continue;
+        ramet_mutex_lock(&pipeline->mutex);
+        want = ramet_want_find(pipeline, &at, pgno);
+        if (want != NULL)
+            ramet_want_hasten(pipeline, want, RAMET_WANT_AHEAD);
+        else
+            (void)ramet_want_add(pipeline, head, pgno, RAMET_WANT_AHEAD);
+        ramet_mutex_unlock(&pipeline->mutex);
+    }
+}
+
+/* Show the predictor a page that came. */
+static void
+show(struct ramet_pipeline *pipeline, const struct ramet_point *at,
+     uint32_t pgno, const uint8_t *page)
+{
+    uint32_t pgnos[RAMET_BATCH_PAGES];
+    struct ramet_ahead_list list = {.pgnos = pgnos};
+    struct ramet_head head;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    head = pipeline->head;
+    if (head.lsn == at->lsn && ramet_hash_equal(&head.hash, &at->hash)) {
+        list.max = ramet_pipeline_room(pipeline);
+        if (list.max > RAMET_BATCH_PAGES)
+            list.max = RAMET_BATCH_PAGES;
+        ramet_ahead_came(pipeline->ahead, &head, pgno, page, &list);
+    }
+    ramet_mutex_unlock(&pipeline->mutex);
+    if (list.count == 0)
+        return;
+    ramet_pipeline_expect(pipeline, &head, &list);
+    ramet_mutex_lock(&pipeline->mutex);
+    (void)!ramet_pipeline_wake(pipeline, NULL);
+    ramet_mutex_unlock(&pipeline->mutex);
+}
+
+/* A page of a batch, or one that came along. */
+static enum ramet_rc
+land(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    struct ramet_batch *const batch = ctx;
+    struct ramet_pipeline *const pipeline = batch->pipeline;
+    struct ramet_want *want;
+
+    (void)err;
+    keep(pipeline, &batch->at, pgno, page, batch->page_size);
+    ramet_mutex_lock(&pipeline->mutex);
+    want = ramet_want_find(pipeline, &batch->at, pgno);
+    pipeline->landings++;
+    pipeline->landed_ns = pipeline->os->mono_ns(pipeline->os->ctx);
+    if (want != NULL && want->batch != NULL) { /* or in that of another */
+        assert(want->batch->left > 0);
+        want->batch->left--;
+        pipeline->left--;
+    }
+    if (want != NULL)
+        ramet_want_end(pipeline, want, page, RAMET_OK, NULL);
+    (void)!ramet_pipeline_wake(pipeline, NULL); /* invariant (2) is kept */
+    ramet_mutex_unlock(&pipeline->mutex);
+    show(pipeline, &batch->at, pgno, page);
+    return RAMET_OK;
+}
+
+/* Is that a failure of one page, which others of its request need not share? */
+static bool
+is_of_a_page(enum ramet_rc rc)
+{
+    return rc == RAMET_ECORRUPT || rc == RAMET_ENOTFOUND ||
+           rc == RAMET_EVERSION || rc == RAMET_ENOMEM;
+}
+
+/* What did not come. Under the mutex; invariant (5). */
+static void
+fail_rest(struct ramet_batch *batch, enum ramet_rc rc,
+          const struct ramet_err *err)
+{
+    struct ramet_pipeline *const pipeline = batch->pipeline;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        struct ramet_want *const want =
+            ramet_want_find(pipeline, &batch->at, batch->pgnos[i]);
+
+        if (want == NULL || want->batch != batch)
+            continue;
+        batch->left--;
+        pipeline->left--;
+        if (is_of_a_page(rc) && batch->count > 1 && want->waits != NULL) {
+            want->alone = true;
+            ramet_want_requeue(pipeline, want);
+        } else {
+            ramet_want_end(pipeline, want, NULL, rc, err);
+        }
+    }
+}
+
+static void
+end_batch(struct ramet_batch *batch, enum ramet_rc rc,
+          const struct ramet_err *err)
+{
+    struct ramet_pipeline *const pipeline = batch->pipeline;
+    struct ramet_batch **link = &pipeline->batches;
+
+    fail_rest(batch, rc, err);
+    assert(batch->left == 0);
+    while (*link != batch)
+        link = &(*link)->next;
+    *link = batch->next;
+    pipeline->batch_count--;
+    ramet_free(batch);
+}
+
+/* ---- threads -------------------------------------------------------------------------- */
+
+static bool
+is_vain(void *ctx)
+{
+    const struct ramet_batch *const batch = ctx;
+
+    return atomic_load(&batch->is_vain) ||
+           atomic_load(&batch->pipeline->is_closing);
+}
+
+/* Without the mutex. */
+static enum ramet_rc
+fly(struct ramet_batch *batch, struct ramet_err *err)
+{
+    struct ramet_pipeline *const pipeline = batch->pipeline;
+    const struct ramet_waiter waiter = {.is_over = is_vain, .ctx = batch};
+    enum ramet_rc rc;
+
+    ramet_waiting_set(&waiter);
+    rc = ramet_source_read_pages(pipeline->source, &pipeline->volume,
+                                 &batch->at, batch->pgnos, batch->count, true,
+                                 land, batch, err);
+    ramet_waiting_set(NULL);
+    if (rc ==
+        RAMET_OK) /* all of them came, unless the code below us is wrong */
+        rc = RAMET_FAIL(err, RAMET_EUNREACHABLE, "the page did not come");
+    return rc;
+}
+
+static void *
+work(void *arg)
+{
+    struct ramet_worker *const worker = arg;
+    struct ramet_pipeline *const pipeline = worker->pipeline;
+    bool had_enough = false;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    pipeline->idle_count--; /* as which it began */
+    while (!atomic_load(&pipeline->is_closing) && !had_enough) {
+        struct ramet_batch *const batch = take_batch(pipeline);
+        struct ramet_err err;
+        enum ramet_rc rc;
+
+        if (batch == NULL) {
+            pipeline->idle_count++;
+            had_enough =
+                !ramet_cond_wait_ms(&pipeline->work, &pipeline->mutex, IDLE_MS);
+            pipeline->idle_count--;
+            /* What came in the last moment is not left lying. */
+            had_enough = had_enough && next_queue(pipeline) == RAMET_URGENCIES;
+            continue;
+        }
+        (void)!ramet_pipeline_wake(pipeline, NULL); /* for the next one */
+        ramet_mutex_unlock(&pipeline->mutex);
+        rc = fly(batch, &err);
+        ramet_mutex_lock(&pipeline->mutex);
+        end_batch(batch, rc, &err);
+        note_cost(pipeline, ramet_source_received(pipeline->source));
+    }
+    worker->runs = false;
+    ramet_mutex_unlock(&pipeline->mutex);
+    return NULL;
+}
+
+enum ramet_rc
+ramet_pipeline_wake(struct ramet_pipeline *pipeline, struct ramet_err *err)
+{
+    struct ramet_worker *worker = NULL;
+    enum ramet_rc rc;
+
+    if (next_queue(pipeline) == RAMET_URGENCIES)
+        return RAMET_OK;
+    if (atomic_load(&pipeline->is_closing))
+        return RAMET_OK;
+    if (pipeline->idle_count > 0) {
+        ramet_cond_signal(&pipeline->work);
+        return RAMET_OK;
+    }
+    for (unsigned i = 0; i < RAMET_PIPELINE_THREADS && worker == NULL; i++)
+        if (!pipeline->workers[i].runs)
+            worker = &pipeline->workers[i];
+    if (worker == NULL)
+        return RAMET_OK;                /* whoever is done first takes it */
+    ramet_thread_join(&worker->thread); /* it has nothing more to do */
+    worker->pipeline = pipeline;
+    worker->runs = true;
+    pipeline->idle_count++; /* until it looks what there is to do */
+    rc = ramet_thread_start(&worker->thread, "ramet-pages", work, worker, err);
+    if (rc == RAMET_OK)
+        return rc;
+    pipeline->idle_count--;
+    worker->runs = false;
+    return pipeline->batch_count > 0 ? RAMET_OK : rc;
+}

@@ -1,0 +1,111 @@
+/*
+ * pipeline.h - pages of one volume on their way here: what readers wait for, what
+ * they will need next, and what somebody wants to have.
+ *
+ * All of a process that lack pages of a volume ask here: replicas, views,
+ * hydrate. Pages are queued, the awaited ones first, and a few threads ask for
+ * them, several requests at a time: the next one is sent before the last has
+ * ended, as long as the link has room (pace.h). A page that comes is kept by
+ * whoever keeps pages here, handed to those who wait for it, and shown to the
+ * predictor (ahead.h), which may have more brought.
+ *
+ *   (1) A page of one commit is asked for once at a time, whoever wants it.
+ *   (2) It is kept before it is off the list: who finds it neither here nor on
+ *       its way, and no page came in between, is the first to miss it.
+ *   (3) A page that is waited for is asked for before all others, and first
+ *       among those of its request.
+ *   (4) What nobody keeps pages for, or waits for, is neither asked for nor
+ *       waited for: a close does not wait for an answer.
+ *   (5) A page that can't be brought fails those who wait for it, and no others.
+ *
+ * Thread-safe. Layer: client.
+ */
+#ifndef RAMET_CLIENT_REMOTE_PIPELINE_H
+#define RAMET_CLIENT_REMOTE_PIPELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/thread.h"
+#include "metastore/history.h"
+
+struct ramet_source;
+struct ramet_pipeline;
+
+/* No I/O. The source owns it, and outlives it. NULL on no memory. */
+struct ramet_pipeline *
+ramet_pipeline_new(struct ramet_source *source, const struct ramet_vid *volume);
+/* Ends what is under way. NULL is fine. */
+void ramet_pipeline_free(struct ramet_pipeline *pipeline);
+
+/* Somebody who keeps pages. Zeroed but for these. Its functions are called by
+ * any thread, several at a time. */
+struct ramet_keeper {
+    /* This page of that commit need not be brought. */
+    bool (*has)(void *ctx, const struct ramet_point *at, uint32_t pgno);
+    /* Keep it; false: it is of no use here. */
+    bool (*keep)(void *ctx, const struct ramet_point *at, uint32_t pgno,
+                 const uint8_t *page, size_t page_size);
+    void *ctx;
+    size_t ahead_max; /* bytes that may be brought ahead; 0: any */
+    /* The pipeline's. */
+    struct ramet_keeper *next;
+    unsigned calls;
+};
+void ramet_pipeline_join(struct ramet_pipeline *pipeline,
+                         struct ramet_keeper *keeper);
+/* Its functions are called no more, and none is being called. */
+void ramet_pipeline_leave(struct ramet_pipeline *pipeline,
+                          struct ramet_keeper *keeper);
+
+/* Is the page here now? It may have come since it was missed. */
+typedef enum ramet_rc
+ramet_pipeline_look(void *ctx, bool *out_here, struct ramet_err *err);
+/*
+ * Page `pgno` of `head` to `out`, or *out_here: `look` found it. Blocks; RAMET_ETIMEOUT
+ * if no page came for `timeout_ms` (0: as long as the remote is waited for),
+ * RAMET_ECANCELLED once the thread's waiter has had enough. Others as
+ * ramet_source_read_pages().
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_pipeline_read(struct ramet_pipeline *pipeline,
+                    const struct ramet_head *head, uint32_t pgno, uint8_t *out,
+                    bool *out_here, uint64_t timeout_ms,
+                    ramet_pipeline_look *look, void *look_ctx,
+                    struct ramet_err *err);
+/* A reader read this page, which was here. Cheap where nothing was brought
+ * lately. */
+void ramet_pipeline_note_read(struct ramet_pipeline *pipeline,
+                              const struct ramet_head *head, uint32_t pgno,
+                              const uint8_t *page);
+
+/*
+ * A haul: many pages that are to be kept, after all that readers want. Whoever
+ * hauls adds pages and waits until few enough are left to come.
+ */
+struct ramet_haul {
+    struct ramet_pipeline *pipeline;
+    struct ramet_head head;
+    size_t pending;   /* under the pipeline's mutex, as the next */
+    uint64_t came;    /* pages */
+    enum ramet_rc rc; /* the first failure */
+    struct ramet_err err;
+    struct ramet_cond some_came;
+};
+void ramet_haul_begin(struct ramet_haul *haul, struct ramet_pipeline *pipeline,
+                      const struct ramet_head *head);
+RAMET_NODISCARD enum ramet_rc
+ramet_haul_add(struct ramet_haul *haul, const uint32_t *pgnos, size_t count,
+               struct ramet_err *err);
+/* Until at most `most` are to come, or one failed, or the thread's waiter has
+ * had enough; at the latest after `ms`: look at what is pending. */
+RAMET_NODISCARD enum ramet_rc
+ramet_haul_wait(struct ramet_haul *haul, size_t most, uint64_t ms,
+                size_t *out_pending, uint64_t *out_came, struct ramet_err *err);
+/* What did not come is not waited for any more. */
+void ramet_haul_end(struct ramet_haul *haul);
+/* How many pages a haul should have to come, so that the link does not idle. */
+size_t ramet_haul_depth(struct ramet_haul *haul);
+
+#endif

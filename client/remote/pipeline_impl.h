@@ -1,0 +1,146 @@
+/*
+ * pipeline_impl.h - what the parts of the pipeline share: pipeline_wants.c (the
+ * list of what is to come), pipeline.c (the threads that bring it), and
+ * pipeline_read.c (those who wait).
+ *
+ * Layer: client, private.
+ */
+#ifndef RAMET_CLIENT_REMOTE_PIPELINE_IMPL_H
+#define RAMET_CLIENT_REMOTE_PIPELINE_IMPL_H
+
+#include <stdatomic.h>
+
+#include "client/remote/ahead.h"
+#include "client/remote/pipeline.h"
+#include "core/os.h"
+
+#define RAMET_PIPELINE_THREADS 8u
+#define RAMET_BATCH_PAGES 512u
+#define RAMET_WANT_BUCKETS 1024u
+
+/* Whom a page is for, the most urgent first. */
+enum ramet_urgency {
+    RAMET_WANT_READ,  /* somebody waits for it */
+    RAMET_WANT_AHEAD, /* somebody will */
+    RAMET_WANT_HAUL,  /* it is to be here some day */
+    RAMET_WANT_HELD, /* not yet to be asked for: what goes with it is looked for */
+    RAMET_URGENCIES
+};
+
+/* One who waits for a page. */
+struct ramet_wait {
+    struct ramet_wait *next;
+    uint8_t *out;
+    size_t size;
+    struct ramet_cond ended;
+    bool done;
+    enum ramet_rc rc;
+    struct ramet_err err;
+};
+
+struct ramet_batch;
+
+/* A page that is to come. */
+struct ramet_want {
+    struct ramet_want *chain;           /* in its bucket */
+    struct ramet_want *next, *previous; /* in its queue, or NULL */
+    struct ramet_point at;
+    uint32_t page_size; /* of that commit */
+    uint32_t pgno;
+    enum ramet_urgency urgency;
+    bool alone; /* it failed with others: to be asked for by itself */
+    struct ramet_batch *batch; /* NULL: in a queue */
+    struct ramet_wait *waits;
+    struct ramet_haul *haul; /* NULL: none's */
+};
+
+struct ramet_want_queue {
+    struct ramet_want *first, *last;
+    size_t count;
+};
+
+/* One request. */
+struct ramet_batch {
+    struct ramet_batch *next;
+    struct ramet_pipeline *pipeline;
+    struct ramet_point at;
+    uint32_t page_size;
+    uint32_t pgnos[RAMET_BATCH_PAGES];
+    size_t count;
+    size_t left;         /* pages to come */
+    atomic_bool is_vain; /* nobody needs it any more */
+};
+
+struct ramet_worker {
+    struct ramet_pipeline *pipeline;
+    struct ramet_thread thread;
+    bool runs;
+};
+
+struct ramet_pipeline {
+    struct ramet_source *source; /* its owner */
+    struct ramet_vid volume;
+    const struct ramet_os *os;
+    unsigned fork_count;
+    struct ramet_mutex mutex;
+    /* All that follows: under the mutex. */
+    struct ramet_want *buckets[RAMET_WANT_BUCKETS];
+    struct ramet_want_queue queues[RAMET_URGENCIES];
+    struct ramet_keeper *keepers;
+    struct ramet_cond keeper_left;
+    struct ramet_worker workers[RAMET_PIPELINE_THREADS];
+    unsigned idle_count;
+    struct ramet_cond work;
+    struct ramet_batch *batches; /* under way */
+    unsigned batch_count;
+    size_t left;           /* pages of them to come */
+    size_t cost;           /* what a page takes on the link, in bytes */
+    uint64_t landings;     /* pages that came */
+    uint64_t landed_ns;    /* when the last one did */
+    uint64_t costed;       /* landings, and bytes of the source, when `cost` */
+    uint64_t costed_bytes; /* was found last */
+    atomic_bool is_closing;
+    struct ramet_ahead *ahead;
+    struct ramet_head head;    /* of the last miss; lsn 0: there was none */
+    atomic_bool brought_ahead; /* the predictor has named pages */
+};
+
+/* ---- pipeline_wants.c: under the mutex ---------------------------------------- */
+
+struct ramet_want *ramet_want_find(const struct ramet_pipeline *pipeline,
+                                   const struct ramet_point *at, uint32_t pgno);
+/* One that is not on the list, queued. NULL on no memory. */
+struct ramet_want *
+ramet_want_add(struct ramet_pipeline *pipeline, const struct ramet_head *head,
+               uint32_t pgno, enum ramet_urgency urgency);
+/* More urgent than it was; nothing if it is that already, or on its way. */
+void ramet_want_hasten(struct ramet_pipeline *pipeline, struct ramet_want *want,
+                       enum ramet_urgency urgency);
+void
+ramet_want_dequeue(struct ramet_pipeline *pipeline, struct ramet_want *want);
+/* Back into its queue: its batch failed. */
+void
+ramet_want_requeue(struct ramet_pipeline *pipeline, struct ramet_want *want);
+/* It came (`page`), or it can't be brought (`rc`): whoever waits is told, and it
+ * is off the list. */
+void ramet_want_end(struct ramet_pipeline *pipeline, struct ramet_want *want,
+                    const uint8_t *page, enum ramet_rc rc,
+                    const struct ramet_err *err);
+/* Nobody keeps pages here any more: whatever is not waited for goes, and
+ * requests for nothing else are broken off. */
+void ramet_wants_abandon(struct ramet_pipeline *pipeline);
+
+/* ---- pipeline.c ----------------------------------------------------------------- */
+
+/* There is something to be asked for: see to it that somebody does. Under the
+ * mutex. RAMET_OK also where threads that run will. */
+RAMET_NODISCARD enum ramet_rc
+ramet_pipeline_wake(struct ramet_pipeline *pipeline, struct ramet_err *err);
+/* How much of the link's room is not taken, in pages. Under the mutex. */
+size_t ramet_pipeline_room(struct ramet_pipeline *pipeline);
+/* Queue what the predictor names, but for what is here. Without the mutex. */
+void ramet_pipeline_expect(struct ramet_pipeline *pipeline,
+                           const struct ramet_head *head,
+                           const struct ramet_ahead_list *list);
+
+#endif

@@ -1,0 +1,324 @@
+/*
+ * pipeline_read.c - those who wait for pages: readers, and hauls.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "client/remote/pagecache.h"
+#include "client/remote/pipeline_impl.h"
+#include "client/remote/source.h"
+#include "core/alloc.h"
+#include "core/waiting.h"
+
+/* How often a thread looks whether its caller has had enough. */
+#define LOOK_MS 50u
+
+static uint64_t
+now_ns(const struct ramet_pipeline *pipeline)
+{
+    return pipeline->os->mono_ns(pipeline->os->ctx);
+}
+
+/* ---- readers ---------------------------------------------------------------------- */
+
+/* Which pages the predictor would have, and what for. Without the mutex. */
+static void
+expect_after_miss(struct ramet_pipeline *pipeline,
+                  const struct ramet_head *head, uint32_t pgno, bool is_coming)
+{
+    uint32_t *const pgnos = ramet_alloc(RAMET_BATCH_PAGES * sizeof(*pgnos));
+    struct ramet_ahead_list list = {.pgnos = pgnos};
+
+    if (pgnos == NULL)
+        return;
+    ramet_mutex_lock(&pipeline->mutex);
+    pipeline->head = *head;
+    list.max = ramet_pipeline_room(pipeline);
+    if (list.max > RAMET_BATCH_PAGES)
+        list.max = RAMET_BATCH_PAGES;
+    ramet_ahead_missed(pipeline->ahead, head, pgno, is_coming, &list);
+    assert(list.count <= RAMET_BATCH_PAGES);
+    ramet_mutex_unlock(&pipeline->mutex);
+    if (list.count > 0)
+        atomic_store(&pipeline->brought_ahead, true);
+    ramet_pipeline_expect(pipeline, head, &list);
+    ramet_free(pgnos);
+}
+
+/* The page if it came meanwhile, or the want that brings it; if neither, the
+ * caller is the first to miss it: invariant (2). Under the mutex, of which it
+ * lets go to look. */
+static enum ramet_rc
+look_again(struct ramet_pipeline *pipeline, const struct ramet_point *at,
+           uint32_t pgno, ramet_pipeline_look *look, void *look_ctx,
+           bool *out_here, struct ramet_want **out_want, struct ramet_err *err)
+{
+    uint64_t looked_at = UINT64_MAX;
+    enum ramet_rc rc = RAMET_OK;
+
+    *out_here = false;
+    *out_want = ramet_want_find(pipeline, at, pgno);
+    while (rc == RAMET_OK && !*out_here && *out_want == NULL &&
+           looked_at != pipeline->landings) {
+        looked_at = pipeline->landings;
+        ramet_mutex_unlock(&pipeline->mutex);
+        rc = look(look_ctx, out_here, err);
+        ramet_mutex_lock(&pipeline->mutex);
+        *out_want = ramet_want_find(pipeline, at, pgno);
+    }
+    return rc;
+}
+
+static void
+stop_waiting(struct ramet_pipeline *pipeline, const struct ramet_point *at,
+             uint32_t pgno, struct ramet_wait *wait)
+{
+    struct ramet_want *const want = ramet_want_find(pipeline, at, pgno);
+    struct ramet_wait **link;
+
+    if (want == NULL)
+        return;
+    for (link = &want->waits; *link != NULL; link = &(*link)->next)
+        if (*link == wait) {
+            *link = wait->next;
+            break;
+        }
+    /* Invariant (4): what is on its way comes, and is kept. */
+    if (want->waits == NULL && want->haul == NULL && want->batch == NULL) {
+        struct ramet_err err = {.code = RAMET_ECANCELLED};
+
+        ramet_want_end(pipeline, want, NULL, RAMET_ECANCELLED, &err);
+    }
+}
+
+/* Under the mutex. */
+static enum ramet_rc
+wait_for(struct ramet_pipeline *pipeline, const struct ramet_point *at,
+         uint32_t pgno, struct ramet_wait *wait, uint64_t timeout_ms,
+         struct ramet_err *err)
+{
+    const uint64_t began_ns = now_ns(pipeline);
+    enum ramet_rc rc = RAMET_OK;
+
+    while (!wait->done && rc == RAMET_OK) {
+        const uint64_t since_ns =
+            pipeline->landed_ns > began_ns ? pipeline->landed_ns : began_ns;
+
+        (void)ramet_cond_wait_ms(&wait->ended, &pipeline->mutex, LOOK_MS);
+        if (wait->done)
+            break;
+        if (ramet_waiting_is_over())
+            rc = RAMET_FAIL(err, RAMET_ECANCELLED,
+                            "it was not waited for any longer");
+        else if (timeout_ms > 0 &&
+                 (now_ns(pipeline) - since_ns) / 1000000 >= timeout_ms)
+            rc = RAMET_FAIL(err, RAMET_ETIMEOUT,
+                            "no page came in %" PRIu64 " ms", timeout_ms);
+    }
+    if (rc != RAMET_OK) {
+        stop_waiting(pipeline, at, pgno, wait);
+        return rc;
+    }
+    if (wait->rc != RAMET_OK && err != NULL)
+        *err = wait->err;
+    return wait->rc;
+}
+
+/* A page that came for a commit on which nobody here stands. */
+static bool
+take_from_cache(struct ramet_pipeline *pipeline, const struct ramet_head *head,
+                uint32_t pgno, uint8_t *out)
+{
+    const struct ramet_point at = ramet_head_point(head);
+    struct ramet_pagecache *const cache =
+        ramet_source_cache(pipeline->source, &pipeline->volume, 0);
+
+    return cache != NULL &&
+           ramet_pagecache_get(cache, &at, pgno, 0, out, head->page_size);
+}
+
+/* Queue what brings the page, unless it is `want`, with what will be needed
+ * next behind it, and wait for it. Under the mutex, of which it lets go to ask
+ * the predictor's pages whether they are here. */
+static enum ramet_rc
+await(struct ramet_pipeline *pipeline, const struct ramet_head *head,
+      uint32_t pgno, struct ramet_want *want, struct ramet_wait *wait,
+      uint64_t timeout_ms, struct ramet_err *err)
+{
+    const struct ramet_point at = ramet_head_point(head);
+    const bool is_coming = want != NULL;
+    enum ramet_rc rc;
+
+    if (want == NULL)
+        want = ramet_want_add(pipeline, head, pgno, RAMET_WANT_HELD);
+    if (want == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory");
+    ramet_cond_init(&wait->ended);
+    wait->next = want->waits;
+    want->waits = wait;
+    ramet_mutex_unlock(&pipeline->mutex);
+    expect_after_miss(pipeline, head, pgno, is_coming);
+    ramet_mutex_lock(&pipeline->mutex);
+    if (!wait->done)
+        ramet_want_hasten(pipeline, want, RAMET_WANT_READ);
+    rc = ramet_pipeline_wake(pipeline, err);
+    if (rc == RAMET_OK)
+        rc = wait_for(pipeline, &at, pgno, wait, timeout_ms, err);
+    else
+        stop_waiting(pipeline, &at, pgno, wait);
+    ramet_cond_done(&wait->ended);
+    return rc;
+}
+
+enum ramet_rc
+ramet_pipeline_read(struct ramet_pipeline *pipeline,
+                    const struct ramet_head *head, uint32_t pgno, uint8_t *out,
+                    bool *out_here, uint64_t timeout_ms,
+                    ramet_pipeline_look *look, void *look_ctx,
+                    struct ramet_err *err)
+{
+    const struct ramet_point at = ramet_head_point(head);
+    struct ramet_wait wait = {.out = out, .size = head->page_size};
+    struct ramet_want *want;
+    enum ramet_rc rc;
+
+    *out_here = false;
+    assert(pgno >= 1 && pgno <= head->page_count);
+    if (take_from_cache(pipeline, head, pgno, out))
+        return RAMET_OK;
+    ramet_mutex_lock(&pipeline->mutex);
+    rc = look_again(pipeline, &at, pgno, look, look_ctx, out_here, &want, err);
+    if (rc == RAMET_OK && !*out_here)
+        rc = await(pipeline, head, pgno, want, &wait, timeout_ms, err);
+    ramet_mutex_unlock(&pipeline->mutex);
+    return rc;
+}
+
+void
+ramet_pipeline_note_read(struct ramet_pipeline *pipeline,
+                         const struct ramet_head *head, uint32_t pgno,
+                         const uint8_t *page)
+{
+    uint32_t pgnos[RAMET_BATCH_PAGES];
+    struct ramet_ahead_list list = {.pgnos = pgnos};
+
+    if (!atomic_load_explicit(&pipeline->brought_ahead, memory_order_relaxed))
+        return;
+    ramet_mutex_lock(&pipeline->mutex);
+    list.max = ramet_pipeline_room(pipeline);
+    if (list.max > RAMET_BATCH_PAGES)
+        list.max = RAMET_BATCH_PAGES;
+    ramet_ahead_was_read(pipeline->ahead, head, pgno, page, &list);
+    ramet_mutex_unlock(&pipeline->mutex);
+    if (list.count == 0)
+        return;
+    ramet_pipeline_expect(pipeline, head, &list);
+    ramet_mutex_lock(&pipeline->mutex);
+    (void)!ramet_pipeline_wake(pipeline, NULL);
+    ramet_mutex_unlock(&pipeline->mutex);
+}
+
+/* ---- hauls ------------------------------------------------------------------------ */
+
+void
+ramet_haul_begin(struct ramet_haul *haul, struct ramet_pipeline *pipeline,
+                 const struct ramet_head *head)
+{
+    *haul = (struct ramet_haul){
+        .pipeline = pipeline, .head = *head, .rc = RAMET_OK};
+    ramet_cond_init(&haul->some_came);
+}
+
+enum ramet_rc
+ramet_haul_add(struct ramet_haul *haul, const uint32_t *pgnos, size_t count,
+               struct ramet_err *err)
+{
+    struct ramet_pipeline *const pipeline = haul->pipeline;
+    const struct ramet_point at = ramet_head_point(&haul->head);
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
+        struct ramet_want *want = ramet_want_find(pipeline, &at, pgnos[i]);
+
+        if (want == NULL)
+            want = ramet_want_add(pipeline, &haul->head, pgnos[i],
+                                  RAMET_WANT_HAUL);
+        if (want == NULL)
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "%zu pages: no memory", count);
+        else if (want->haul == NULL) { /* else it comes for somebody else */
+            want->haul = haul;
+            haul->pending++;
+        }
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_pipeline_wake(pipeline, err);
+    ramet_mutex_unlock(&pipeline->mutex);
+    return rc;
+}
+
+enum ramet_rc
+ramet_haul_wait(struct ramet_haul *haul, size_t most, uint64_t ms,
+                size_t *out_pending, uint64_t *out_came, struct ramet_err *err)
+{
+    struct ramet_pipeline *const pipeline = haul->pipeline;
+    const uint64_t until_ns = now_ns(pipeline) + ms * 1000000;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    while (haul->rc == RAMET_OK && rc == RAMET_OK && haul->pending > most &&
+           now_ns(pipeline) < until_ns) {
+        (void)ramet_cond_wait_ms(&haul->some_came, &pipeline->mutex, LOOK_MS);
+        if (ramet_waiting_is_over())
+            rc = RAMET_FAIL(err, RAMET_ECANCELLED,
+                            "it was not waited for any longer");
+    }
+    if (haul->rc != RAMET_OK) {
+        rc = haul->rc;
+        if (err != NULL)
+            *err = haul->err;
+    }
+    *out_pending = haul->pending;
+    *out_came = haul->came;
+    ramet_mutex_unlock(&pipeline->mutex);
+    return rc;
+}
+
+void
+ramet_haul_end(struct ramet_haul *haul)
+{
+    struct ramet_pipeline *const pipeline = haul->pipeline;
+    struct ramet_err err = {.code = RAMET_ECANCELLED};
+
+    ramet_mutex_lock(&pipeline->mutex);
+    for (unsigned b = 0; haul->pending > 0 && b < RAMET_WANT_BUCKETS; b++) {
+        struct ramet_want *want = pipeline->buckets[b];
+
+        while (want != NULL) {
+            struct ramet_want *const next = want->chain;
+
+            if (want->haul == haul) {
+                want->haul = NULL;
+                haul->pending--;
+                if (want->batch == NULL && want->waits == NULL)
+                    ramet_want_end(pipeline, want, NULL, RAMET_ECANCELLED,
+                                   &err);
+            }
+            want = next;
+        }
+    }
+    ramet_mutex_unlock(&pipeline->mutex);
+    ramet_cond_done(&haul->some_came);
+}
+
+size_t
+ramet_haul_depth(struct ramet_haul *haul)
+{
+    size_t depth;
+
+    ramet_mutex_lock(&haul->pipeline->mutex);
+    depth = ramet_pipeline_room(haul->pipeline) + haul->pipeline->left;
+    ramet_mutex_unlock(&haul->pipeline->mutex);
+    return depth > RAMET_BATCH_PAGES ? depth : RAMET_BATCH_PAGES;
+}

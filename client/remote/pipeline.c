@@ -27,6 +27,7 @@
  * ones where nobody waits. */
 #define SHARES 4u
 #define SHARES_OF_HAULS 2u
+#define SHARE_MIN (64u << 10)
 #define SHARE_MAX (1u << 20)
 /* Of hauls at least, so that a fast link does not mean many small requests. */
 #define BUDGET_OF_HAULS (512u << 10)
@@ -205,10 +206,13 @@ static size_t
 share(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
       uint32_t page_size)
 {
-    size_t bytes = budget(pipeline, urgency) /
-                   (urgency == RAMET_WANT_HAUL ? SHARES_OF_HAULS : SHARES);
+    const size_t all = budget(pipeline, urgency);
+    size_t bytes =
+        all / (urgency == RAMET_WANT_HAUL ? SHARES_OF_HAULS : SHARES);
     size_t pages;
 
+    if (bytes < SHARE_MIN)
+        bytes = SHARE_MIN < all ? SHARE_MIN : all;
     if (bytes > SHARE_MAX)
         bytes = SHARE_MAX;
     pages = bytes / page_cost(pipeline, page_size);

@@ -11,6 +11,7 @@
 #include "cli/output.h"
 #include "cli/report.h"
 #include "cli/target.h"
+#include "client/store/whole.h"
 
 static const struct cli_option init_options[] = {
     {"remote", "URL", "where the new volume is to live (required)"},

@@ -10,6 +10,8 @@
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/target.h"
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 
 static const struct cli_option reset_options[] = {
     {"discard", NULL, "do not keep the local commits in FILE-ramet/lost/"},

@@ -10,6 +10,7 @@
 #include "cli/progress.h"
 #include "cli/stop.h"
 #include "cli/target.h"
+#include "client/store/exchange.h"
 
 struct findings {
     const struct cli_args *args;

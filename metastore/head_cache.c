@@ -141,6 +141,18 @@ done:
     return rc;
 }
 
+void
+ramet_history_saw(struct ramet_history *history, uint64_t lsn,
+                  const struct ramet_hash *hash)
+{
+    ramet_mutex_lock(&history->mutex);
+    if (lsn > history->newest_lsn) { /* history.c, invariant (1) */
+        history->newest_lsn = lsn;
+        history->newest_hash = *hash;
+    }
+    ramet_mutex_unlock(&history->mutex);
+}
+
 enum ramet_rc
 ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
                         struct ramet_lru_entry **out_entry,

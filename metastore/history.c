@@ -75,18 +75,6 @@ ramet_history_frame_reader(struct ramet_history *history)
 /* ---- the newest ---------------------------------------------------------- */
 
 void
-ramet_history_saw(struct ramet_history *history, uint64_t lsn,
-                  const struct ramet_hash *hash)
-{
-    ramet_mutex_lock(&history->mutex);
-    if (lsn > history->newest_lsn) { /* invariant (1) */
-        history->newest_lsn = lsn;
-        history->newest_hash = *hash;
-    }
-    ramet_mutex_unlock(&history->mutex);
-}
-
-void
 ramet_history_forget(struct ramet_history *history)
 {
     ramet_mutex_lock(&history->mutex);

@@ -20,32 +20,15 @@
 #include "core/hash.h"
 #include "core/id.h"
 #include "pagestore/objstore.h"
+#include "pagestore/place.h"
 
 #define RAMET_PAGE_SIZE_MIN 512u
 #define RAMET_PAGE_SIZE_MAX 65536u
 #define RAMET_FRAME_PAGES_MAX 64u
 /* Upper bound of a frame's body, compressed or not. */
 #define RAMET_FRAME_BYTES_MAX (4u << 20)
-#define RAMET_DICT_BYTES_MAX (112u << 10)
 
 bool ramet_page_size_valid(uint64_t page_size); /* power of two in range */
-
-/* Which object holds the bytes. */
-enum ramet_object_kind {
-    RAMET_IN_SEGMENT = 0, /* volumes/<volume>/segments/<segment> */
-    RAMET_IN_COMMIT = 1,  /* volumes/<volume>/commits/<~lsn>: inline */
-};
-
-struct ramet_place {
-    struct ramet_vid volume; /* under whose prefix; an ancestor's for a fork */
-    enum ramet_object_kind kind;
-    struct ramet_sid segment; /* RAMET_IN_SEGMENT */
-    uint64_t lsn;             /* RAMET_IN_COMMIT */
-    uint64_t offset_bytes;    /* from the first byte of the object */
-    uint32_t length_bytes;    /* 1 to RAMET_FRAME_BYTES_MAX */
-    uint8_t hash_algo;        /* enum ramet_hash_algo */
-    struct ramet_hash hash;   /* of exactly these bytes */
-};
 
 enum ramet_frame_kind {
     RAMET_FRAME_PLAIN = 0, /* one zstd frame */
@@ -60,9 +43,6 @@ struct ramet_frame {
     uint32_t page_count;     /* 1 to RAMET_FRAME_PAGES_MAX */
     struct ramet_place base; /* the dictionary of a DICT frame, else zero */
 };
-
-/* Key of the object that `place` points into. */
-void ramet_place_key(const struct ramet_place *place, char out[RAMET_KEY_MAX]);
 
 /*
  * Turns frames into pages. Keeps dictionaries (a small, bounded number) and

@@ -3,8 +3,10 @@
 
 Each quoted include of product code names "folder/file.h" from the root of the
 repository, is there, and stays within the folders that its layer may use. The
-libraries that CMake links must be those too. Prints what breaks the rule and
-exits with 1, or says how much it looked at.
+libraries that CMake links must be those too. Of the folders in UNROUNDED no
+files know each other in a circle: none uses a function of another that, by
+whatever way, uses one of it. No header is longer than HEADER_LINES_MAX. Prints
+what breaks the rules and exits with 1, or says how much it looked at.
 """
 import pathlib
 import re
@@ -28,7 +30,8 @@ LAYERS = {
 
 # A room of client/, and what of client/ its files may include beside its own
 # folder: other rooms, or single headers. docs/architecture.md draws the tower.
-DOOR = ("client/snapshot.h", "client/store/store.h")
+DOOR = ("client/snapshot.h", "client/store/store.h",
+        "client/store/exchange.h", "client/store/whole.h")
 FORMAT = DOOR
 SHARED = FORMAT + ("client/store/format", "client/store/path.h",
                    "client/store/keep.h")
@@ -52,6 +55,18 @@ ROOMS = {
 
 # The header that programs include is installed alone: no other of ours in it.
 PUBLIC_HEADER = ROOT / "client" / "ramet.h"
+
+# Where files use each other one way only.
+UNROUNDED = ("core", "pagestore", "metastore", "client", "server")
+HEADER_LINES_MAX = 300
+# One that is left: a source owns its pipelines, which read by it.
+LEFT = {"client/remote/pipeline.c", "client/remote/source.c"}
+
+# What is no code, and where a file defines a function that others may use.
+NO_CODE = re.compile(r'/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+DEFINED = re.compile(r"^([^\s#}][^\n;]*)\n(ramet_\w+)\([^;{]*\)\s*\{",
+                     re.MULTILINE)
+USED = re.compile(r"(?<!struct )(?<!enum )(?<![.>])\b(ramet_\w+)\b")
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 LINK = re.compile(r"\bramet_(%s)\b" % "|".join(LAYERS))
@@ -106,6 +121,61 @@ def check_links(layer):
             for other in sorted(used - set(LAYERS[layer]))]
 
 
+def uses_of(folder):
+    """Which files of a folder each of its files uses functions of."""
+    texts = {path: NO_CODE.sub(" ", path.read_text(encoding="utf-8"))
+             for path in sorted((ROOT / folder).rglob("*.c"))}
+    home = {found.group(2): path
+            for path, text in texts.items() for found in DEFINED.finditer(text)
+            if not found.group(1).startswith("static ")}
+    return {path: {home[name] for name in USED.findall(text)
+                   if home.get(name, path) != path}
+            for path, text in texts.items()}
+
+
+def circle_through(path, uses):
+    """A way from a file through others back to it, or None."""
+    came_from = {path: None}
+    ahead = [path]
+    while ahead:
+        at = ahead.pop(0)
+        for other in sorted(uses[at]):
+            if other == path:
+                way = [path]
+                while at is not None:
+                    way.append(at)
+                    at = came_from[at]
+                return way[::-1]
+            if other not in came_from:
+                came_from[other] = at
+                ahead.append(other)
+    return None
+
+
+def check_circles(folder):
+    """The complaints about files of a folder that know each other in a circle."""
+    uses = uses_of(folder)
+    complaints = []
+    told = set()
+    for path in uses:
+        way = None if path in told else circle_through(path, uses)
+        if way is not None:
+            told.update(way)
+            if {str(step.relative_to(ROOT)) for step in way} == LEFT:
+                continue
+            complaints.append("in a circle: " + " -> ".join(
+                str(step.relative_to(ROOT)) for step in way))
+    return complaints
+
+
+def check_length(path):
+    """The complaint about a header that is too long."""
+    lines = path.read_text(encoding="utf-8").count("\n")
+    return ["%s has %d lines; %d are enough" %
+            (path.relative_to(ROOT), lines, HEADER_LINES_MAX)
+            ] if path.suffix == ".h" and lines > HEADER_LINES_MAX else []
+
+
 def main():
     complaints = []
     files = 0
@@ -113,10 +183,12 @@ def main():
     for layer in LAYERS:
         for path in sorted((ROOT / layer).rglob("*.[ch]")):
             found, count = check_source(path, layer)
-            complaints += found + check_room(path)
+            complaints += found + check_room(path) + check_length(path)
             files += 1
             total += count
         complaints += check_links(layer)
+    for folder in UNROUNDED:
+        complaints += check_circles(folder)
     for complaint in complaints:
         print(complaint)
     if complaints:

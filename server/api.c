@@ -59,15 +59,6 @@ is_open_route(enum ramet_route route)
     return route == RAMET_ROUTE_HEALTHZ || route == RAMET_ROUTE_READYZ;
 }
 
-bool
-ramet_api_is_write(const struct call *call)
-{
-    const enum ramet_http_method method = ramet_http_method_of(call->rq);
-
-    return method != RAMET_HTTP_GET && method != RAMET_HTTP_HEAD &&
-           call->route != RAMET_ROUTE_PAGES;
-}
-
 static bool
 authorize(struct call *call)
 {
@@ -316,36 +307,4 @@ ramet_api_app(struct ramet_server *server)
         .allowed = allowed,
         .is_vital = is_vital,
     };
-}
-
-/* ---- shared by handlers ------------------------------------------------------ */
-
-bool
-ramet_api_number(struct call *call, const char *name, uint64_t fallback,
-                 uint64_t max, uint64_t *out)
-{
-    const char *text = ramet_http_query(call->rq, name);
-    struct ramet_err err;
-
-    *out = fallback;
-    if (text == NULL)
-        return true;
-    if (ramet_api_decimal(text, out) && *out <= max)
-        return true;
-    (void)RAMET_FAIL(&err, RAMET_EINVAL,
-                     "query parameter %s: a number from 0 to %" PRIu64
-                     " is wanted",
-                     name, max);
-    ramet_api_refused(call, RAMET_EINVAL, &err);
-    return false;
-}
-
-void
-ramet_api_immutable(struct call *call, const char *etag)
-{
-    ramet_http_set_header(call->rq, "Cache-Control",
-                          ramet_tokens_required(call->server->tokens)
-                              ? "private, max-age=31536000, immutable"
-                              : "public, max-age=31536000, immutable");
-    ramet_http_set_header(call->rq, "ETag", etag);
 }

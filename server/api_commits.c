@@ -7,6 +7,7 @@
 
 #include "core/alloc.h"
 #include "core/log.h"
+#include "server/query.h"
 #include "server/server_impl.h"
 
 /* A head as JSON, or what stands before one in bytes, is shorter. */

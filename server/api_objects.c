@@ -14,6 +14,7 @@
 #include "core/alloc.h"
 #include "metastore/commit.h"
 #include "pagestore/segment.h"
+#include "server/conditional.h"
 #include "server/server_impl.h"
 
 #define MAP_HEADER_SIZE 32u

@@ -167,3 +167,12 @@ ramet_api_route(struct call *call, const char *path)
         return RAMET_ROUTE_NAME;
     return RAMET_ROUTE_UNKNOWN;
 }
+
+bool
+ramet_api_is_write(const struct call *call)
+{
+    const enum ramet_http_method method = ramet_http_method_of(call->rq);
+
+    return method != RAMET_HTTP_GET && method != RAMET_HTTP_HEAD &&
+           call->route != RAMET_ROUTE_PAGES;
+}

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "server/conditional.h"
+#include "server/query.h"
 #include "server/server_impl.h"
 
 #define LIST_LIMIT 1000u

@@ -95,6 +95,7 @@ bool ramet_api_decimal(const char *text, uint64_t *out);
 /* The key of the object that the call names: for the routes of objects. */
 void ramet_api_object_key(const struct call *call, char out[RAMET_KEY_MAX]);
 
+/* api_route.c: does it ask for a change? */
 bool ramet_api_is_write(const struct call *call);
 /* The call's volume from its name; replies and gives false where there is
  * none. */
@@ -122,24 +123,5 @@ ramet_api_note_loss(struct ramet_server *server, const struct ramet_vid *volume,
 /* Refuse a write to a volume that was deleted. */
 void
 ramet_api_gone(struct ramet_http_request *rq, const struct ramet_vid *volume);
-/* A decimal query parameter; `fallback` if absent. Replies 400 and gives
- * false if it is something else. */
-bool ramet_api_number(struct call *call, const char *name, uint64_t fallback,
-                      uint64_t max, uint64_t *out);
-void ramet_api_immutable(struct call *call, const char *etag);
-
-/* ---- conditional requests and ranges (api_content.c) ---- */
-struct byte_range {
-    uint64_t offset, length, total;
-};
-enum range_answer { RANGE_WHOLE, RANGE_PART, RANGE_BAD };
-enum range_answer
-ramet_api_range(const char *header, uint64_t total, struct byte_range *out);
-bool ramet_api_etag_matches(const char *header, const char *etag);
-/* Status and headers for a body of `total` bytes; *out is what to send. False:
- * replied already (304, 416). */
-bool
-ramet_api_select(struct call *call, const char *etag, uint64_t modified_ms,
-                 uint64_t total, struct byte_range *out, unsigned *out_status);
 
 #endif

@@ -3,6 +3,8 @@
  */
 #include "vfs/dbfile.h"
 
+#include "client/store/whole.h"
+
 #include <assert.h>
 #include <string.h>
 

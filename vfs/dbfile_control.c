@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/store/whole.h"
 #include "core/os.h"
 #include "vfs/dbfile.h"
 #include "vfs/patience.h"

@@ -3,6 +3,8 @@
  */
 #include "vfs/vfs.h"
 
+#include "client/store/whole.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>

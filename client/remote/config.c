@@ -499,3 +499,20 @@ ramet_config_names_endpoint(const struct ramet_config *config,
             return true;
     return false;
 }
+
+enum ramet_rc
+ramet_config_remote(const char *path, const char *remote,
+                    struct ramet_url *out_url, struct ramet_err *err)
+{
+    struct ramet_config *config = NULL;
+    char url[RAMET_URL_MAX];
+    enum ramet_rc rc;
+
+    if (strstr(remote, "://") != NULL)
+        return ramet_url_parse(remote, out_url, err);
+    rc = ramet_config_load(path, &config, err);
+    if (rc == RAMET_OK)
+        rc = ramet_config_url(config, remote, url, sizeof(url), err);
+    ramet_config_free(config);
+    return rc == RAMET_OK ? ramet_url_parse(url, out_url, err) : rc;
+}

@@ -25,6 +25,7 @@
 #define RAMET_TOKEN_MAX 4096u
 
 struct ramet_config;
+struct ramet_url;
 
 /*
  * Read `path`; NULL: $RAMET_CONFIG, else ./ramet.conf, else
@@ -61,5 +62,11 @@ ramet_config_token_is_plain(const struct ramet_config *config, const char *url);
 /* Does a remote of it have the endpoint of this s3:// URL? */
 bool ramet_config_names_endpoint(const struct ramet_config *config,
                                  const struct ramet_url *url);
+
+/* The URL that `remote` is, or that ramet.conf (at `path`, NULL: where it is by
+ * default) has under that name. RAMET_EINVAL, RAMET_ENOTFOUND. */
+RAMET_NODISCARD enum ramet_rc
+ramet_config_remote(const char *path, const char *remote,
+                    struct ramet_url *out_url, struct ramet_err *err);
 
 #endif

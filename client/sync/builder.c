@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client/remote/source.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "core/alloc.h"
 #include "core/bytes.h"

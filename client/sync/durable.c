@@ -10,6 +10,7 @@
 
 #include "client/remote/source.h"
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/bind.h"
 #include "client/sync/builder.h"

@@ -26,6 +26,7 @@
 #ifndef RAMET_CLIENT_SYNC_DURABLE_H
 #define RAMET_CLIENT_SYNC_DURABLE_H
 
+#include "client/store/exchange.h"
 #include "client/sync/sync.h"
 
 /* Of a file with sync=commit. Zeroed: nothing under way. */

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/fence.h"
 #include "client/sync/kept.h"

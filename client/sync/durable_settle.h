@@ -6,6 +6,7 @@
 #ifndef RAMET_CLIENT_SYNC_DURABLE_SETTLE_H
 #define RAMET_CLIENT_SYNC_DURABLE_SETTLE_H
 
+#include "client/store/exchange.h"
 #include "client/sync/sync.h"
 
 /* Is there nothing in doubt, and nothing kept that nobody is at committing? One

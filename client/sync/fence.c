@@ -4,6 +4,7 @@
  * Layer: client.
  */
 #include "client/sync/fence.h"
+#include "client/store/exchange.h"
 #include "client/sync/point.h"
 
 #include <assert.h>

@@ -17,6 +17,7 @@
 #include "client/remote/meter.h"
 #include "client/remote/pipeline.h"
 #include "client/remote/source.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/link.h"
 #include "core/alloc.h"

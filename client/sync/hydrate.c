@@ -9,6 +9,7 @@
 #include "client/remote/pipeline.h"
 #include "client/remote/source.h"
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/fetcher.h"
 #include "client/sync/sync.h"

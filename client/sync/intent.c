@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/durable_settle.h"
 #include "client/sync/fence.h"

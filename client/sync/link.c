@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "client/remote/source.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 
 enum ramet_rc

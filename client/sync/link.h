@@ -25,6 +25,7 @@
 #include <stdatomic.h>
 
 #include "client/remote/source.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "core/thread.h"
 

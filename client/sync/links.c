@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "client/remote/process.h"
+#include "client/store/exchange.h"
 #include "client/sync/background.h"
 #include "client/sync/fetcher.h"
 #include "core/alloc.h"

@@ -12,6 +12,7 @@
 #include "client/remote/meter.h"
 #include "client/remote/source.h"
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/link.h"
 #include "core/waiting.h"

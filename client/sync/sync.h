@@ -23,6 +23,7 @@
 #ifndef RAMET_CLIENT_SYNC_SYNC_H
 #define RAMET_CLIENT_SYNC_SYNC_H
 
+#include "client/store/exchange.h"
 #include "client/sync/link.h"
 #include "client/sync/progress.h"
 

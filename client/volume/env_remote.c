@@ -5,6 +5,8 @@
  *       lock, and never freed: there are as many as the program names
  */
 #include "client/volume/env_remote.h"
+#include "client/remote/config.h"
+#include "client/store/whole.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +158,7 @@ claim(const struct ramet_os *os, const char *item, const char *path)
 /* What the list says of one file. */
 struct search {
     const struct ramet_os *os;
-    const struct ramet_file_options *options;
+    const char *config; /* as in struct ramet_file_options */
     const char *path;
     struct ramet_url url;
     bool found;
@@ -170,8 +172,7 @@ look_at_file(struct search *search, const struct item *item,
     if (search->is_for_file || !is_file(search->os, item->file, search->path))
         return RAMET_OK;
     search->found = search->is_for_file = true;
-    return ramet_file_parse_remote(search->options, item->url, &search->url,
-                                   err);
+    return ramet_config_remote(search->config, item->url, &search->url, err);
 }
 
 static enum ramet_rc
@@ -181,7 +182,7 @@ look_at_url(struct search *search, const struct item *item,
     struct ramet_url url;
     enum ramet_rc rc;
 
-    rc = ramet_file_parse_remote(search->options, item->url, &url, err);
+    rc = ramet_config_remote(search->config, item->url, &url, err);
     if (rc == RAMET_OK && url.name[0] == '\0')
         rc = RAMET_FAIL(err, RAMET_EINVAL,
                         "RAMET_REMOTE: %.200s names a store and no volume in "
@@ -238,8 +239,7 @@ ramet_env_remote(const struct ramet_os *os, const char *config,
                  const char *path, struct ramet_url *out_url, bool *out_found,
                  struct ramet_err *err)
 {
-    const struct ramet_file_options options = {.config = config};
-    struct search search = {.os = os, .options = &options, .path = path};
+    struct search search = {.os = os, .config = config, .path = path};
     const char *const list = getenv("RAMET_REMOTE");
     enum ramet_rc rc = RAMET_OK;
 

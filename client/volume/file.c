@@ -12,6 +12,7 @@
 
 #include "client/remote/source.h"
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/background.h"
 #include "client/sync/durable.h"

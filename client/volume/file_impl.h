@@ -10,6 +10,7 @@
 #define RAMET_CLIENT_VOLUME_FILE_IMPL_H
 
 #include "client/remote/token.h"
+#include "client/store/exchange.h"
 #include "client/sync/background.h"
 #include "client/sync/durable.h"
 #include "client/sync/link.h"
@@ -45,11 +46,6 @@ ramet_file_check_fork(const struct ramet_file *file, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_file_check_verb(struct ramet_file *file, const char *verb,
                       struct ramet_err *err);
-/* The remote that a user named, as a URL; *out_given false: none was. */
-RAMET_NODISCARD enum ramet_rc
-ramet_file_parse_remote(const struct ramet_file_options *options,
-                        const char *remote, struct ramet_url *out_url,
-                        struct ramet_err *err);
 /* The source for a URL, with the token that is for it: client/token.h. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_open_source(const struct ramet_file_options *options,

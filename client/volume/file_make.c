@@ -8,11 +8,14 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "client/remote/config.h"
 #include "client/remote/remote.h"
 #include "client/remote/source.h"
 #include "client/remote/token.h"
+#include "client/store/exchange.h"
 #include "client/store/path.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 #include "client/sync/progress.h"
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
@@ -255,7 +258,7 @@ ramet_file_clone(const char *url, const char *path,
     char *absolute = NULL;
     enum ramet_rc rc;
 
-    rc = ramet_file_parse_remote(options, url, &parsed, err);
+    rc = ramet_config_remote(options->config, url, &parsed, err);
     if (rc != RAMET_OK)
         return rc;
     if (parsed.has_lsn || parsed.has_time)

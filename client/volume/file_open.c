@@ -18,8 +18,10 @@
 #include "client/remote/source.h"
 #include "client/remote/token.h"
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/path.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 #include "client/sync/background.h"
 #include "client/sync/link.h"
 #include "client/sync/links.h"
@@ -53,24 +55,6 @@ void
 ramet_file_options_init(struct ramet_file_options *options)
 {
     *options = (struct ramet_file_options){.close_wait_ms = -1};
-}
-
-enum ramet_rc
-ramet_file_parse_remote(const struct ramet_file_options *options,
-                        const char *remote, struct ramet_url *out_url,
-                        struct ramet_err *err)
-{
-    struct ramet_config *config = NULL;
-    char url[RAMET_URL_MAX];
-    enum ramet_rc rc;
-
-    if (strstr(remote, "://") != NULL)
-        return ramet_url_parse(remote, out_url, err);
-    rc = ramet_config_load(options->config, &config, err);
-    if (rc == RAMET_OK)
-        rc = ramet_config_url(config, remote, url, sizeof(url), err);
-    ramet_config_free(config);
-    return rc == RAMET_OK ? ramet_url_parse(url, out_url, err) : rc;
 }
 
 enum ramet_rc
@@ -564,8 +548,8 @@ find_url(struct opening *opening, struct ramet_err *err)
     opening->has_url = opening->url_is_explicit;
     opening->naming = RAMET_NAMED_FOR_GOOD;
     if (opening->url_is_explicit)
-        return ramet_file_parse_remote(options, options->remote, &opening->url,
-                                       err);
+        return ramet_config_remote(options->config, options->remote,
+                                   &opening->url, err);
     rc = ramet_env_remote(opening->os, options->config, opening->path,
                           &opening->url, &opening->has_url, err);
     opening->url_is_explicit = opening->has_url && !options->binding_first;

@@ -10,8 +10,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "client/remote/config.h"
 #include "client/remote/source.h"
 #include "client/remote/token.h"
+#include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
@@ -45,7 +47,7 @@ open_copy(struct rebinding *r, const char *url,
           const struct ramet_file_options *options, struct ramet_err *err)
 {
     struct ramet_url parsed;
-    enum ramet_rc rc = ramet_file_parse_remote(options, url, &parsed, err);
+    enum ramet_rc rc = ramet_config_remote(options->config, url, &parsed, err);
 
     if (rc == RAMET_OK && (parsed.has_lsn || parsed.has_time))
         rc = RAMET_FAIL(err, RAMET_EINVAL,

@@ -28,6 +28,13 @@ struct ramet_s3store {
 /* The key in the bucket. */
 void ramet_s3store_key(const struct ramet_s3store *s3, const char *key,
                        char out[RAMET_S3_KEY_MAX]);
+/* object.c: two of the table. */
+enum ramet_rc
+ramet_s3store_size(struct ramet_objstore *store, const char *key,
+                   uint64_t *out_size_bytes, struct ramet_err *err);
+enum ramet_rc ramet_s3store_read(struct ramet_objstore *store, const char *key,
+                                 uint64_t offset, void *buf, size_t len,
+                                 size_t *out_got, struct ramet_err *err);
 /* As ramet_objstore_put(), of a store that was proven or is being. */
 RAMET_NODISCARD enum ramet_rc
 ramet_s3store_put_now(struct ramet_s3store *s3, const char *key,

@@ -13,7 +13,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/store/exchange.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 
 #define PAGE 4096u
 #define PAGES 20000u

@@ -3,7 +3,9 @@
  */
 #include "tests/client/store_crash.h"
 
+#include "client/store/exchange.h"
 #include "client/store/shared/base.h"
+#include "client/store/whole.h"
 #include "core/alloc.h"
 #include "tests/client/plain.h"
 #include "tests/support/cmocka_all.h"

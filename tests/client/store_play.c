@@ -3,6 +3,8 @@
  */
 #include "tests/client/store_play.h"
 
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 #include "sqliteformat/dbheader.h"
 #include "tests/support/cmocka_all.h"
 

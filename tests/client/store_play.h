@@ -8,6 +8,7 @@
 #ifndef RAMET_TESTS_CLIENT_STORE_PLAY_H
 #define RAMET_TESTS_CLIENT_STORE_PLAY_H
 
+#include "client/store/exchange.h"
 #include "tests/client/store_world.h"
 
 #define PLAY_SLOTS 5

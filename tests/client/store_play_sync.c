@@ -3,6 +3,7 @@
  */
 #include "tests/client/store_play.h"
 
+#include "client/store/exchange.h"
 #include "core/alloc.h"
 #include "sqliteformat/dbheader.h"
 #include "tests/support/cmocka_all.h"

@@ -1,6 +1,8 @@
 /*
  * store_scenarios.c - what is cut off by test_store_crash.c.
  */
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 #include "tests/client/store_crash.h"
 
 #include "tests/support/cmocka_all.h"

@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "tests/client/store_world.h"
 
+#include "client/store/exchange.h"
+
 #include "tests/support/cmocka_all.h"
 
 #include <fcntl.h>

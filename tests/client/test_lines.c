@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/volume/view.h"
 #include "metastore/catalog.h"
 #include "tests/client/world.h"

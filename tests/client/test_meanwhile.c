@@ -6,6 +6,7 @@
  * while the verb waits for an answer of the remote: after its n-th request, for
  * each n. Or they make the replica, while it is looked for.
  */
+#include "client/store/exchange.h"
 #include "tests/support/cmocka_all.h"
 
 #include <errno.h>

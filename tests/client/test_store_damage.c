@@ -2,6 +2,8 @@
  * test_store_damage.c - bits that flip in the files of a replica.
  */
 #define _GNU_SOURCE
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"

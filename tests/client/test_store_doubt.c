@@ -2,6 +2,8 @@
  * test_store_doubt.c - records that count once the remote is known to have
  * them, as the local store keeps them when their writer is gone.
  */
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"

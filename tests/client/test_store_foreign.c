@@ -3,6 +3,8 @@
  * touched: what tells that something happened, and that content decides.
  */
 #define _GNU_SOURCE
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"

@@ -4,6 +4,8 @@
  * disks, and clones over what is there.
  */
 #define _GNU_SOURCE
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 
 #define PAGES 9u

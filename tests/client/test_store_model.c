@@ -5,6 +5,7 @@
  * the clock on, until the time is up. Each has a seed one above that of the play
  * before. RAMET_TEST_SEED repeats from one on, RAMET_TEST_SECONDS makes it long.
  */
+#include "client/store/exchange.h"
 #include "tests/client/store_play.h"
 
 #include "tests/support/cmocka_all.h"

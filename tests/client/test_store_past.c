@@ -21,7 +21,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
+#include "client/store/whole.h"
 #include "core/os.h"
 
 #define GENERATIONS 7 /* so many closed, and a reader is passed */

@@ -9,6 +9,8 @@
  * choices, though not the moments.
  */
 #define _GNU_SOURCE
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"

@@ -5,6 +5,8 @@
  * its death at that moment leaves.
  */
 #define _GNU_SOURCE
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"

@@ -3,6 +3,7 @@
  * a page as it was before it changed.
  */
 #define _GNU_SOURCE
+#include "client/store/exchange.h"
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"

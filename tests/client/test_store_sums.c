@@ -15,7 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/state.h"
+#include "client/store/whole.h"
 
 /* More than the opening itself sums; ends within a page. */
 #define LARGE ((UINT64_C(33) << 20) + 77)

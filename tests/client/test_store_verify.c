@@ -4,6 +4,7 @@
  * is right for all.
  */
 #define _GNU_SOURCE
+#include "client/store/exchange.h"
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"

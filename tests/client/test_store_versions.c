@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 
 #define PAGE 4096u

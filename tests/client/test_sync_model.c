@@ -3,6 +3,7 @@
  * regrowing a file, pushing and pulling in every order; a model holds the
  * bytes of every LSN. Seeded: RAMET_SEED=n repeats a run.
  */
+#include "client/store/exchange.h"
 #include "tests/support/cmocka_all.h"
 
 #include <stdio.h>

@@ -15,11 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 #include "core/bytes.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "server/conditional.h"
 #include "server/pages.h"
 #include "server/server_impl.h"
 

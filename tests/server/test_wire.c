@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/remote/http_events.h"
+#include "server/conditional.h"
 #include "server/pages.h"
 #include "server/server_impl.h"
 #include "tests/server/wire_client.h"

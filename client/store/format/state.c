@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/slots.h"

@@ -14,6 +14,7 @@
 #ifndef RAMET_CLIENT_STORE_FORMAT_STATE_H
 #define RAMET_CLIENT_STORE_FORMAT_STATE_H
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/store.h"
 

@@ -13,10 +13,11 @@
 #include <string.h>
 
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
+#include "client/store/life/explain.h"
 #include "client/store/life/identity.h"
-#include "client/store/life/open.h"
 #include "client/store/life/place.h"
 #include "client/store/life/registry.h"
 #include "client/store/log/logscan.h"

@@ -14,7 +14,9 @@
  *       nothing for the next one: so it is written once more, and synced. A kill
  *       before its time is put back finds the checksums of all pages known
  */
-#include "client/store/life/detach.h"
+#include "client/store/exchange.h"
+#include "client/store/life/detached.h"
+#include "client/store/whole.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,7 +24,7 @@
 
 #include "client/store/format/dir.h"
 #include "client/store/format/state.h"
-#include "client/store/life/open.h"
+#include "client/store/life/explain.h"
 #include "client/store/life/place.h"
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
@@ -132,18 +134,6 @@ place_of(const struct ramet_session *session,
                : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
 }
 
-static enum ramet_rc
-clear_directory(const struct ramet_replica_place *place, struct ramet_err *err)
-{
-    const int result = ramet_remove_directory(place, RAMET_DETACHED);
-
-    return result == 0
-               ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "%s is a plain file now; remove %s-ramet",
-                                place->path, place->path);
-}
-
 /* Invariant (2). */
 static enum ramet_rc
 leave(struct ramet_session *session, struct ramet_err *err)
@@ -161,7 +151,7 @@ leave(struct ramet_session *session, struct ramet_err *err)
         session->has_left = true;
         result = os->sync(os->ctx, place.dir_fd);
     }
-    rc = result == 0 ? clear_directory(&place, err)
+    rc = result == 0 ? ramet_detached_clear(&place, err)
                      : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
                                       "detach %s", place.path);
     ramet_free(place.dir_name);
@@ -241,38 +231,6 @@ detach_session(struct ramet_session *session, struct ramet_detached *out,
 }
 
 enum ramet_rc
-ramet_detach_finish(const struct ramet_os *os, const char *path,
-                    struct ramet_err *err)
-{
-    struct ramet_replica_place place;
-    struct ramet_stat named;
-    struct ramet_stat locked;
-    enum ramet_rc rc = ramet_replica_place_find(os, path, &place, err);
-
-    if (rc != RAMET_OK)
-        return rc;
-    if (ramet_replica_place_has(&place, RAMET_DETACHED) != 1)
-        goto done;
-    rc = ramet_replica_place_enter(&place, true, err);
-    if (rc == RAMET_OK)
-        rc = ramet_lock_wait(os, place.lock_fd, RAMET_LOCK_OPEN,
-                             RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
-                             "another process is opening it", err);
-    /* Once more, and by a lock that is still that of the place: somebody may
-     * have been quicker. */
-    if (rc == RAMET_OK &&
-        ramet_replica_place_has(&place, RAMET_DETACHED) == 1 &&
-        os->stat(os->ctx, place.lock_fd, &locked) == 0 &&
-        os->stat_at(os->ctx, place.dir_fd, RAMET_DIR_LOCK, &named) == 0 &&
-        locked.device == named.device && locked.inode == named.inode)
-        rc = clear_directory(&place, err);
-
-done:
-    ramet_replica_place_done(&place);
-    return rc;
-}
-
-enum ramet_rc
 ramet_replica_detach(const struct ramet_os *os, const char *path,
                      struct ramet_detached *out, struct ramet_err *err)
 {
@@ -289,7 +247,7 @@ ramet_replica_detach(const struct ramet_os *os, const char *path,
         return rc;
     was_left = ramet_replica_place_has(&place, RAMET_DETACHED) == 1;
     if (was_left) {
-        rc = ramet_detach_finish(os, place.path, err);
+        rc = ramet_detached_finish(os, place.path, err);
     } else {
         rc = ramet_session_open(place.path, &options, &session, err);
         if (rc == RAMET_OK)

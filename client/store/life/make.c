@@ -17,9 +17,9 @@
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
-#include "client/store/life/detach.h"
+#include "client/store/life/detached.h"
+#include "client/store/life/explain.h"
 #include "client/store/life/identity.h"
-#include "client/store/life/open.h"
 #include "client/store/life/orphan.h"
 #include "client/store/life/place.h"
 #include "client/store/life/registry.h"
@@ -30,6 +30,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 
@@ -309,7 +310,7 @@ ramet_replica_create_clone(const char *path,
     if (ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1)
         rc = ramet_replica_delete(os, path, err);
     if (rc == RAMET_OK)
-        rc = ramet_detach_finish(os, path, err);
+        rc = ramet_detached_finish(os, path, err);
     /* Without a directory it can't be what a clone left. */
     if (rc == RAMET_OK &&
         (ramet_replica_place_has(&place, "state") == 1 ||

@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
@@ -33,6 +34,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 #include "core/alloc.h"
 
 bool

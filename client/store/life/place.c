@@ -73,15 +73,6 @@ ramet_replica_place_done(struct ramet_replica_place *place)
     place->path = place->name = place->dir_name = NULL;
 }
 
-bool
-ramet_replica_place_base(const struct ramet_replica_place *place,
-                         struct ramet_stat *out)
-{
-    return place->os->stat_at(place->os->ctx, place->parent_fd, place->name,
-                              out) == 0 &&
-           S_ISREG(out->mode);
-}
-
 /* ---- entering ------------------------------------------------------------- */
 
 /* Its owner's alone, until it gets the access of the base. */

@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "client/store/format/state.h"
-#include "client/store/life/open.h"
+#include "client/store/life/explain.h"
 #include "client/store/log/follow.h"
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/index.h"

@@ -8,8 +8,9 @@
  */
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/state.h"
-#include "client/store/life/open.h"
+#include "client/store/life/explain.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"

@@ -25,6 +25,7 @@
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/mark.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"

@@ -14,6 +14,7 @@
 #include "client/store/shared/base.h"
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 

@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
@@ -29,6 +30,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 #include "core/alloc.h"
 
 #define COPY_SIZE (1u << 20)

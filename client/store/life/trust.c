@@ -35,6 +35,15 @@ struct judge {
     struct ramet_rights rights; /* that of the base */
 };
 
+bool
+ramet_replica_place_base(const struct ramet_replica_place *place,
+                         struct ramet_stat *out)
+{
+    return place->os->stat_at(place->os->ctx, place->parent_fd, place->name,
+                              out) == 0 &&
+           S_ISREG(out->mode);
+}
+
 /* ---- may it be used ------------------------------------------------------- */
 
 static bool

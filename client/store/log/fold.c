@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/log/logscan.h"

@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/gens.h"

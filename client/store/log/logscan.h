@@ -6,6 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_LOG_LOGSCAN_H
 #define RAMET_CLIENT_STORE_LOG_LOGSCAN_H
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/shared/session.h"
 

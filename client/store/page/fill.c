@@ -32,29 +32,6 @@
 #define FILL_ENOUGH (16u << 20) /* bytes, then a checkpoint moves them */
 #define FILLS_MAX 8u
 
-/* The generation that fills go to, made if need be. Base lock. */
-static enum ramet_rc
-current_fill(struct ramet_replica *replica, uint32_t page_size,
-             struct ramet_pos *out_pos, struct ramet_gen **out_gen,
-             struct ramet_err *err)
-{
-    struct ramet_index_header *const header = &replica->head->header;
-    struct ramet_pos pos = ramet_pos_load(&header->fill.pos);
-    enum ramet_rc rc = ramet_gen_create(
-        replica, RAMET_GEN_FILL, ramet_pos_gen(pos), page_size, out_gen, err);
-
-    assert(ramet_may_write_base(replica));
-    if (rc == RAMET_EEXIST) { /* of another page size */
-        pos = ramet_pos_first(ramet_pos_gen(pos) + 1);
-        ramet_pos_store(&header->fill.pos, pos);
-        atomic_store(&header->all.fill_seen, 0);
-        rc = ramet_gen_create(replica, RAMET_GEN_FILL, ramet_pos_gen(pos),
-                              page_size, out_gen, err);
-    }
-    *out_pos = pos;
-    return rc;
-}
-
 enum ramet_rc
 ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
                   struct ramet_entry expected, struct ramet_entry replaced,
@@ -68,13 +45,16 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
                            {(void *)(uintptr_t)page, page_len}};
     struct ramet_gen *gen;
     struct ramet_pos pos;
-    enum ramet_rc rc = current_fill(replica, page_size, &pos, &gen, err);
+    enum ramet_rc rc = ramet_gen_at_end(
+        replica, RAMET_GEN_FILL, &header->fill.pos, page_size, &pos, &gen, err);
 
     assert(ramet_may_write_base(replica));
     if (rc == RAMET_OK)
         rc = ramet_index_reserve(replica, pgno, err);
     if (rc != RAMET_OK)
         return rc;
+    if (ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE)
+        atomic_store(&header->all.fill_seen, 0); /* (5): a new file */
     ramet_fill_encode(raw, pgno,
                       page == NULL ? RAMET_LOGFRAME_ZERO : RAMET_LOGFRAME_IMAGE,
                       replaced, pos, at, gen->salt,

@@ -33,24 +33,31 @@ ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
                 uint32_t page_size, uint32_t pgno, uint8_t *out,
                 struct ramet_past_version *out_version, struct ramet_err *err);
 
-struct ramet_past_job {
-    struct ramet_session *session;
-    struct ramet_pos end;    /* tail of what the base is going to have */
-    uint32_t page_size;      /* ... */
-    uint32_t page_count;     /* ... */
-    uint32_t base_page_size; /* as it is */
-    unsigned pin_count;
-    /* Tails of snapshots that are read, before `end` or kept for already,
-     * descending; one for each slot, and the session's own. */
-    struct ramet_pos pins[RAMET_PIN_SLOTS + 1];
-    uint8_t *page; /* RAMET_PAGE_SIZE_MAX */
-};
+/* ---- for who keeps: under checkpoint and base lock ------------------------ */
 
-/* Keep, of these pages, all that pins see otherwise than the base will have
- * it. Needs checkpoint and base lock; nothing was written to the base yet. */
+/* Where the page's newest frame is; NULL: not mapped, or there is none. */
+_Atomic uint64_t *ramet_past_word(struct ramet_replica *replica, uint32_t pgno);
+bool ramet_past_is_retired(const struct ramet_replica *replica,
+                           struct ramet_pos pos);
 RAMET_NODISCARD enum ramet_rc
-ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
-                struct ramet_err *err);
+ramet_past_read_header(struct ramet_replica *replica, uint32_t pgno,
+                       struct ramet_pos pos, struct ramet_pastframe *out,
+                       struct ramet_gen **out_gen, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_past_read_image(struct ramet_replica *replica,
+                      const struct ramet_pastframe *frame,
+                      const struct ramet_gen *gen, uint32_t page_size,
+                      uint8_t *out, struct ramet_err *err);
+/* Sets the frame's position; `page` counts for an image. */
+RAMET_NODISCARD enum ramet_rc
+ramet_past_append(struct ramet_replica *replica, uint32_t page_size,
+                  struct ramet_pastframe *frame, const uint8_t *page,
+                  struct ramet_err *err);
+/* A generation to begin with; returns its number. */
+uint64_t ramet_past_begin(struct ramet_index_header *header);
+/* Generations before `fresh` are done with: no word leads there any more, or
+ * nobody goes by it. Whoever dies in between leaves them to the next. */
+void ramet_past_retire(struct ramet_replica *replica, uint64_t fresh);
 /* Delete all, if it is for nobody any more. Needs the checkpoint lock. */
 void ramet_past_trim(struct ramet_session *session);
 

@@ -21,6 +21,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/log/logscan.h"

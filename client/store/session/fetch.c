@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/page/fill.h"
 #include "client/store/page/past.h"
@@ -16,6 +17,7 @@
 #include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
+#include "client/store/shared/mark.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"

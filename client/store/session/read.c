@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/writeset.h"
 #include "client/store/page/shortcut.h"

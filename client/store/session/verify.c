@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/page/version.h"
 #include "client/store/session/fetch.h"
@@ -20,6 +21,7 @@
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
+#include "client/store/shared/mark.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"

@@ -22,6 +22,7 @@
 #include "client/store/shared/base.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
+#include "client/store/shared/mark.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/shared/super.h"

@@ -245,6 +245,29 @@ ramet_gen_create(struct ramet_replica *replica, enum ramet_gen_type type,
 
 /* ---- closing them -------------------------------------------------------- */
 
+enum ramet_rc
+ramet_gen_at_end(struct ramet_replica *replica, enum ramet_gen_type type,
+                 struct ramet_pos_word *end, uint32_t page_size,
+                 struct ramet_pos *out_pos, struct ramet_gen **out_gen,
+                 struct ramet_err *err)
+{
+    struct ramet_pos pos = ramet_pos_load(end);
+    enum ramet_rc rc = RAMET_EEXIST;
+
+    assert(ramet_may_write_base(replica));
+    if (ramet_pos_offset(pos) < RAMET_GEN_OFFSET_MAX - 2 * RAMET_PAGE_SIZE_MAX)
+        rc = ramet_gen_create(replica, type, ramet_pos_gen(pos), page_size,
+                              out_gen, err);
+    if (rc == RAMET_EEXIST) { /* of another page size, or full */
+        pos = ramet_pos_first(ramet_pos_gen(pos) + 1);
+        ramet_pos_store(end, pos);
+        rc = ramet_gen_create(replica, type, ramet_pos_gen(pos), page_size,
+                              out_gen, err);
+    }
+    *out_pos = pos;
+    return rc;
+}
+
 static bool
 is_retired(const struct ramet_replica *replica, const struct ramet_gen *gen)
 {

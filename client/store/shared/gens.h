@@ -36,6 +36,14 @@ RAMET_NODISCARD enum ramet_rc
 ramet_gen_create(struct ramet_replica *replica, enum ramet_gen_type type,
                  uint64_t gen, uint32_t page_size, struct ramet_gen **out_gen,
                  struct ramet_err *err);
+/* The file that frames are appended to at `end`, made if need be: the next one
+ * where that one has pages of another size, or no room. `end` moves to where the
+ * next frame goes, *out_pos too. */
+RAMET_NODISCARD enum ramet_rc
+ramet_gen_at_end(struct ramet_replica *replica, enum ramet_gen_type type,
+                 struct ramet_pos_word *end, uint32_t page_size,
+                 struct ramet_pos *out_pos, struct ramet_gen **out_gen,
+                 struct ramet_err *err);
 /* Forget generations before the index's oldest; close what nobody reads. */
 void ramet_gens_trim(struct ramet_replica *replica);
 /* ... and those of the past, whose readers are gone: opened again if need be. */

@@ -400,17 +400,6 @@ ramet_log_is_empty(const struct ramet_replica *replica)
 /* ---- entries ------------------------------------------------------------- */
 
 void
-ramet_index_raise(_Atomic uint64_t *word, uint64_t value)
-{
-    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
-
-    while (seen < value &&
-           !atomic_compare_exchange_weak_explicit(
-               word, &seen, value, memory_order_acq_rel, memory_order_relaxed))
-        continue;
-}
-
-void
 ramet_index_uncount_absent(struct ramet_replica *replica)
 {
     _Atomic uint64_t *const count = &replica->head->header.all.absent_now;

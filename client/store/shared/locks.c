@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/log/log_sync.h"
@@ -28,12 +29,14 @@
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
+#include "client/store/shared/mark.h"
 #include "client/store/shared/pins.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
 #include "client/store/upkeep/clean_base.h"
+#include "client/store/upkeep/keep_past.h"
 #include "client/store/upkeep/log_files.h"
 #include "core/alloc.h"
 #include "core/bytes.h"

@@ -1,6 +1,7 @@
 /*
  * evict.c - clean pages beyond the cache limit go.
  */
+#include "client/store/exchange.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"

@@ -18,6 +18,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/log/settle.h"
@@ -26,6 +27,7 @@
 #include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
+#include "client/store/shared/mark.h"
 #include "client/store/shared/pins.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"

@@ -6,6 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_UPKEEP_LETGO_H
 #define RAMET_CLIENT_STORE_UPKEEP_LETGO_H
 
+#include "client/store/exchange.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"

@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/page/fill.h"

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/state.h"
 #include "client/store/page/past.h"
 #include "client/store/shared/base.h"

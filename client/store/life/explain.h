@@ -1,10 +1,10 @@
 /*
- * open.h - opening and closing.
+ * explain.h - why what is there can't be opened, in words that name the way out.
  *
  * Layer: client, store/life.
  */
-#ifndef RAMET_CLIENT_STORE_LIFE_OPEN_H
-#define RAMET_CLIENT_STORE_LIFE_OPEN_H
+#ifndef RAMET_CLIENT_STORE_LIFE_EXPLAIN_H
+#define RAMET_CLIENT_STORE_LIFE_EXPLAIN_H
 
 #include "client/store/shared/session.h"
 

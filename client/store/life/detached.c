@@ -1,0 +1,57 @@
+/*
+ * detached.c - see detached.h, and the invariants of detach.c.
+ */
+#include "client/store/life/detached.h"
+
+#include <errno.h>
+
+#include "client/store/format/dir.h"
+#include "client/store/life/place.h"
+#include "client/store/life/remove.h"
+#include "client/store/shared/locks.h"
+#include "core/alloc.h"
+
+enum ramet_rc
+ramet_detached_clear(const struct ramet_replica_place *place,
+                     struct ramet_err *err)
+{
+    const int result = ramet_remove_directory(place, RAMET_DETACHED);
+
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
+                                "%s is a plain file now; remove %s-ramet",
+                                place->path, place->path);
+}
+
+enum ramet_rc
+ramet_detached_finish(const struct ramet_os *os, const char *path,
+                      struct ramet_err *err)
+{
+    struct ramet_replica_place place;
+    struct ramet_stat named;
+    struct ramet_stat locked;
+    enum ramet_rc rc = ramet_replica_place_find(os, path, &place, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_replica_place_has(&place, RAMET_DETACHED) != 1)
+        goto done;
+    rc = ramet_replica_place_enter(&place, true, err);
+    if (rc == RAMET_OK)
+        rc = ramet_lock_wait(os, place.lock_fd, RAMET_LOCK_OPEN,
+                             RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
+                             "another process is opening it", err);
+    /* Once more, and by a lock that is still that of the place: somebody may
+     * have been quicker. */
+    if (rc == RAMET_OK &&
+        ramet_replica_place_has(&place, RAMET_DETACHED) == 1 &&
+        os->stat(os->ctx, place.lock_fd, &locked) == 0 &&
+        os->stat_at(os->ctx, place.dir_fd, RAMET_DIR_LOCK, &named) == 0 &&
+        locked.device == named.device && locked.inode == named.inode)
+        rc = ramet_detached_clear(&place, err);
+
+done:
+    ramet_replica_place_done(&place);
+    return rc;
+}

@@ -1,0 +1,37 @@
+/*
+ * place.h - a piece of an immutable object, and the hash that it must have.
+ *
+ * Layer: pagestore.
+ */
+#ifndef RAMET_PAGESTORE_PLACE_H
+#define RAMET_PAGESTORE_PLACE_H
+
+#include <stdint.h>
+
+#include "core/hash.h"
+#include "core/id.h"
+#include "pagestore/objstore.h"
+
+#define RAMET_DICT_BYTES_MAX (112u << 10)
+
+/* Which object holds the bytes. */
+enum ramet_object_kind {
+    RAMET_IN_SEGMENT = 0, /* volumes/<volume>/segments/<segment> */
+    RAMET_IN_COMMIT = 1,  /* volumes/<volume>/commits/<~lsn>: inline */
+};
+
+struct ramet_place {
+    struct ramet_vid volume; /* under whose prefix; an ancestor's for a fork */
+    enum ramet_object_kind kind;
+    struct ramet_sid segment; /* RAMET_IN_SEGMENT */
+    uint64_t lsn;             /* RAMET_IN_COMMIT */
+    uint64_t offset_bytes;    /* from the first byte of the object */
+    uint32_t length_bytes;    /* 1 to RAMET_FRAME_BYTES_MAX */
+    uint8_t hash_algo;        /* enum ramet_hash_algo */
+    struct ramet_hash hash;   /* of exactly these bytes */
+};
+
+/* Key of the object that `place` points into. */
+void ramet_place_key(const struct ramet_place *place, char out[RAMET_KEY_MAX]);
+
+#endif

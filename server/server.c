@@ -3,6 +3,8 @@
  *
  *   (1) Parts are stopped in the reverse order of their start: first no
  *       request comes, then no job runs, then what they used goes.
+ *   (2) A store is made only when all else that was asked for was found to be
+ *       there: the address above all. A start that fails leaves nothing behind.
  */
 #include "server/server.h"
 
@@ -184,13 +186,48 @@ memory_budget(const struct ramet_server_options *options)
     return (size_t)(options->max_bodies > least ? options->max_bodies : least);
 }
 
+/* What can be wrong with how it is to be reached. Zeroed but for fd at -1 is
+ * valid for close_door(). */
+struct door {
+    int fd; /* bound; the HTTP part's once that has begun */
+    char *cert, *key;
+};
+
 static enum ramet_rc
-start_http(struct ramet_server *server, struct ramet_err *err)
+open_door(struct ramet_server *server, struct door *door, struct ramet_err *err)
+{
+    struct ramet_listen_address address;
+    enum ramet_rc rc;
+
+    rc = ramet_listen_parse(server->options.listen, &address, err);
+    if (rc == RAMET_OK)
+        rc = check_exposure(server, &address, err);
+    if (rc == RAMET_OK)
+        rc = read_tls(&server->options, &door->cert, &door->key, err);
+    return rc == RAMET_OK
+               ? ramet_listen_open(&address, &door->fd, &server->port, err)
+               : rc;
+}
+
+static void
+close_door(struct door *door)
+{
+    if (door->fd >= 0)
+        (void)close(door->fd);
+    ramet_free(door->cert);
+    ramet_free(door->key);
+}
+
+static enum ramet_rc
+start_http(struct ramet_server *server, struct door *door,
+           struct ramet_err *err)
 {
     const struct ramet_server_options *options = &server->options;
     const struct ramet_http_app app = ramet_api_app(server);
-    struct ramet_listen_address address;
-    struct ramet_http_options http = {
+    const struct ramet_http_options http = {
+        .listen_fd = door->fd,
+        .tls_cert_pem = door->cert,
+        .tls_key_pem = door->key,
         .event_threads = EVENT_THREADS,
         .connections_max = (unsigned)options->max_connections,
         .per_ip_max = (unsigned)options->max_connections_per_ip,
@@ -198,25 +235,11 @@ start_http(struct ramet_server *server, struct ramet_err *err)
         .idle_timeout_ms = options->idle_timeout * 1000u,
         .memory_budget_bytes = memory_budget(options),
     };
-    char *cert = NULL, *key = NULL;
-    enum ramet_rc rc;
+    const enum ramet_rc rc =
+        ramet_http_start(&http, &app, server->work, &server->http, err);
 
-    rc = ramet_listen_parse(options->listen, &address, err);
     if (rc == RAMET_OK)
-        rc = check_exposure(server, &address, err);
-    if (rc == RAMET_OK)
-        rc = read_tls(options, &cert, &key, err);
-    if (rc == RAMET_OK)
-        rc = ramet_listen_open(&address, &http.listen_fd, &server->port, err);
-    if (rc == RAMET_OK) {
-        http.tls_cert_pem = cert;
-        http.tls_key_pem = key;
-        rc = ramet_http_start(&http, &app, server->work, &server->http, err);
-        if (rc != RAMET_OK)
-            (void)close(http.listen_fd);
-    }
-    ramet_free(cert);
-    ramet_free(key);
+        door->fd = -1;
     return rc;
 }
 
@@ -279,16 +302,19 @@ raise_limits(const struct ramet_server_options *options)
 }
 
 static enum ramet_rc
-start_parts(struct ramet_server *server, struct ramet_err *err)
+start_parts(struct ramet_server *server, struct door *door,
+            struct ramet_err *err)
 {
     const struct ramet_server_options *options = &server->options;
     enum ramet_rc rc;
 
     rc = ramet_tokens_new(options->token_file, &server->tokens, err);
     if (rc == RAMET_OK)
-        rc = open_store(server, err);
+        rc = open_door(server, door, err);
     if (rc == RAMET_OK)
         rc = ramet_access_open(options->access_log, &server->access, err);
+    if (rc == RAMET_OK) /* invariant (2) */
+        rc = open_store(server, err);
     if (rc == RAMET_OK)
         rc = ramet_work_new((unsigned)options->workers, (size_t)options->queue,
                             &server->work, err);
@@ -304,7 +330,7 @@ start_parts(struct ramet_server *server, struct ramet_err *err)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "out of memory");
     }
     if (rc == RAMET_OK)
-        rc = start_http(server, err);
+        rc = start_http(server, door, err);
     if (rc == RAMET_OK)
         rc = ramet_thread_start(&server->ticker, "ramet-tick", run_ticker,
                                 server, err);
@@ -316,6 +342,7 @@ ramet_server_start(const struct ramet_server_options *options,
                    struct ramet_server **out_server, struct ramet_err *err)
 {
     struct ramet_server *server = ramet_calloc(1, sizeof(*server));
+    struct door door = {.fd = -1};
     enum ramet_rc rc;
 
     if (server == NULL)
@@ -325,7 +352,8 @@ ramet_server_start(const struct ramet_server_options *options,
     ramet_mutex_init(&server->tick_lock);
     ramet_cond_init(&server->tick_wake);
     raise_limits(options);
-    rc = start_parts(server, err);
+    rc = start_parts(server, &door, err);
+    close_door(&door);
     if (rc == RAMET_OK)
         *out_server = server;
     else

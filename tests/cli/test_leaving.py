@@ -292,7 +292,10 @@ class Delete(support.CliTest):
 
     def answer(self, text):
         """The exit code and what a terminal was shown."""
-        ours, theirs = pty.openpty()
+        try:
+            ours, theirs = pty.openpty()
+        except OSError as error:  # a chroot without devpts
+            self.skipTest(str(error))
         child = subprocess.Popen([support.RAMET, "delete", self.url()],
                                  stdin=theirs, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True)

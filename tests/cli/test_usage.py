@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import time
 
@@ -135,6 +136,22 @@ class Usage(support.CliTest):
         process.communicate()
         self.assertEqual(process.returncode, support.DONE)
         return seen.decode()
+
+    def test_serve__that_fails_leaves_nothing_behind(self):
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        port = taken.getsockname()[1]
+        for words in (["--listen", "127.0.0.1:%d" % port],
+                      ["--listen", "nowhere"],
+                      ["--listen", "0.0.0.0:0"],  # nobody may: no tokens
+                      ["--token-file", "missing"],
+                      ["--tls-cert", "missing", "--tls-key", "missing"],
+                      ["--access-log", "no/such/folder/log"]):
+            if "--listen" not in words:
+                words = ["--listen", "127.0.0.1:0"] + words
+            done = self.run_ramet("serve", "--data", "made", *words)
+            self.assertNotEqual(done.returncode, support.DONE, words)
+            self.assertNotIn("made", os.listdir(self.dir), words)
 
     def test_serve__logs_to_standard_error(self):
         tokens = self.path("tokens")

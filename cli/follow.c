@@ -1,145 +1,210 @@
 /*
- * follow.c - see follow.h.
- *
- *   (1) A local commit, of whatever process, is noticed within PUSH_POLL_MS:
- *       looking costs a pin, no system call.
- *   (2) The remote is asked every interval; after a failure the interval
- *       doubles, to RETRY_MAX_MS, and one success brings it back.
- *   (3) On a stop, what is pending is pushed once more.
+ * follow.c - see follow.h: a follower for each file that was named, and for each
+ * replica that is in a directory that was, or appears there.
  */
 #include "cli/follow.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "cli/exit.h"
+#include "cli/follower.h"
 #include "cli/output.h"
+#include "cli/replicas.h"
 #include "cli/stop.h"
 #include "cli/target.h"
+#include "core/alloc.h"
 
-#define PUSH_POLL_MS 20u
 #define INTERVAL_DEFAULT_MS 1000u
-#define RETRY_MAX_MS 60000u
+#define LOOK_MS 1000u      /* at directories */
+#define FOLLOWERS_MAX 512u /* each has a thread */
 
-struct follower {
+struct party {
     const struct cli_args *args;
-    const char *path;
-    struct ramet_file *file;
     uint64_t interval_ms;
-    uint64_t pause_ms; /* until the next try; interval_ms unless failing */
-    uint64_t told_lsn;
-    uint64_t seen_seq;   /* local record up to which all was pushed */
-    enum ramet_rc state; /* of the last try */
-    struct ramet_err err;
+    struct cli_follower *first;
+    unsigned count;
+    enum ramet_rc looks[CLI_OPERANDS_MAX]; /* at directories: the last one's */
+    enum ramet_rc failed; /* of one that could not even begin, or is over */
 };
 
-/* The number of the newest local record. */
-static enum ramet_rc
-local_seq(struct follower *follower, uint64_t *out_seq, struct ramet_err *err)
+static bool
+has(const struct party *party, const char *path)
 {
-    const enum ramet_rc rc = ramet_file_pin(follower->file, err);
+    for (const struct cli_follower *f = party->first; f != NULL; f = f->next)
+        if (strcmp(f->path, path) == 0)
+            return true;
+    return false;
+}
 
-    if (rc != RAMET_OK)
+/* Takes `file`, also on failure. */
+static enum ramet_rc
+add(struct party *party, const char *path, bool is_found,
+    struct ramet_file *file, struct ramet_err *err)
+{
+    struct cli_follower *const follower = ramet_calloc(1, sizeof(*follower));
+    enum ramet_rc rc;
+
+    if (follower == NULL) {
+        ramet_file_close(file);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to follow it");
+    }
+    follower->args = party->args;
+    follower->path = ramet_strdup(path);
+    follower->is_found = is_found;
+    follower->interval_ms = party->interval_ms;
+    follower->file = file;
+    if (follower->path == NULL)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory to follow it");
+    else if (party->count == FOLLOWERS_MAX)
+        rc = RAMET_FAIL(err, RAMET_ETOOBIG,
+                        "%u files are followed already: let another process "
+                        "follow the rest",
+                        FOLLOWERS_MAX);
+    else
+        rc = cli_follower_start(follower, err);
+    if (rc != RAMET_OK) {
+        (void)cli_follower_end(follower);
         return rc;
-    *out_seq = ramet_file_snapshot(follower->file)->seq;
-    ramet_file_unpin(follower->file);
+    }
+    follower->next = party->first;
+    party->first = follower;
+    party->count++;
     return RAMET_OK;
 }
 
-static void
-tell(struct follower *follower, const struct ramet_sync_result *result)
+static bool
+add_found(void *ctx, const char *path)
 {
-    char bytes[CLI_TEXT_SIZE];
-
-    if (follower->args->quiet || result->durable_lsn == follower->told_lsn)
-        return;
-    follower->told_lsn = result->durable_lsn;
-    if (follower->args->json)
-        cli_print_json(json_pack("{s:s, s:o, s:I, s:I, s:I}", "verb", "sync",
-                                 "file", cli_json_text(follower->path),
-                                 "durable_lsn", (json_int_t)result->durable_lsn,
-                                 "pages", (json_int_t)result->pages, "bytes",
-                                 (json_int_t)result->bytes));
-    else
-        printf("at LSN %" PRIu64 ": %" PRIu64 " %s, %s\n", result->durable_lsn,
-               result->pages, cli_plural(result->pages, "page", "pages"),
-               cli_bytes(bytes, result->bytes));
-    fflush(stdout);
-}
-
-/* One pull and push. A failure is told when it begins, not at every retry. */
-static void
-sync_once(struct follower *follower)
-{
-    struct ramet_sync_result result = {0};
-    uint64_t seq = 0;
+    struct party *const party = ctx;
+    struct ramet_err err = {0};
     enum ramet_rc rc;
 
-    /* Read before the push, so that what comes in meanwhile is noticed. */
-    rc = local_seq(follower, &seq, &follower->err);
+    if (has(party, path))
+        return true;
+    rc = add(party, path, true, NULL, &err);
     if (rc == RAMET_OK)
-        rc = ramet_file_sync(follower->file, &result, &follower->err);
-    if (rc == RAMET_OK) {
-        if (follower->state != RAMET_OK)
-            fprintf(stderr, "ramet: sync: going on\n");
-        follower->seen_seq = seq;
-        follower->pause_ms = follower->interval_ms;
-        tell(follower, &result);
-    } else if (rc == RAMET_EBUSY || rc == RAMET_ESNAPSHOT) {
-        rc = follower->state; /* somebody is writing: next time */
-        follower->pause_ms = PUSH_POLL_MS;
-    } else {
-        if (rc != follower->state)
-            cli_fail(follower->args, follower->path, rc, &follower->err);
-        follower->pause_ms = follower->pause_ms >= RETRY_MAX_MS / 2
-                                 ? RETRY_MAX_MS
-                                 : follower->pause_ms * 2;
-    }
-    follower->state = rc;
+        return true;
+    if (rc != party->failed)
+        cli_fail(party->args, path, rc, &err);
+    party->failed = rc;
+    return false;
 }
 
-/* False once a stop is wanted; true when it is time for the next sync. */
-static bool
-wait_for_work(struct follower *follower)
+static void
+look_into(struct party *party, int operand)
 {
-    for (uint64_t waited_ms = 0; waited_ms < follower->pause_ms;
-         waited_ms += PUSH_POLL_MS) {
-        uint64_t seq = follower->seen_seq;
+    const char *const directory = party->args->operands[operand];
+    struct ramet_err err = {0};
+    const enum ramet_rc rc = cli_replicas_in(directory, add_found, party, &err);
 
-        if (!cli_stop_sleep(PUSH_POLL_MS))
-            return false;
-        /* While the remote is failing only the clock starts a new try. */
-        if (follower->state == RAMET_OK &&
-            local_seq(follower, &seq, NULL) == RAMET_OK &&
-            seq != follower->seen_seq)
-            return true;
+    if (rc != RAMET_OK && rc != party->looks[operand])
+        cli_fail(party->args, directory, rc, &err);
+    party->looks[operand] = rc;
+}
+
+static void
+end_those_that_are_over(struct party *party)
+{
+    struct cli_follower **link = &party->first;
+
+    while (*link != NULL) {
+        struct cli_follower *const follower = *link;
+
+        if (!atomic_load(&follower->is_over)) {
+            link = &follower->next;
+            continue;
+        }
+        *link = follower->next;
+        party->count--;
+        (void)cli_follower_end(follower);
     }
-    return true;
+}
+
+/* What it was told of at the end: of one follower or directory that fails still. */
+static enum ramet_rc
+end_all(struct party *party)
+{
+    enum ramet_rc rc = party->failed;
+
+    while (party->first != NULL) {
+        struct cli_follower *const follower = party->first;
+        enum ramet_rc state;
+
+        party->first = follower->next;
+        state = cli_follower_end(follower);
+        if (state != RAMET_OK)
+            rc = state;
+    }
+    for (int i = 0; i < party->args->operand_count; i++)
+        if (party->looks[i] != RAMET_OK)
+            rc = party->looks[i];
+    return rc;
+}
+
+/* Alone, a file that can't be opened is a failure at once: nobody else would be
+ * held up by it. */
+static enum ramet_rc
+add_named(struct party *party, const char *path, struct ramet_err *err)
+{
+    struct ramet_file *file = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (party->args->operand_count == 1)
+        rc = cli_file_open(party->args, path, &file, err);
+    return rc == RAMET_OK ? add(party, path, false, file, err) : rc;
+}
+
+static bool
+is_directory(const struct party *party, int operand)
+{
+    return cli_is_directory(party->args->operands[operand]);
+}
+
+/* Who starts it by hand is about to look at the files with other tools. */
+static void
+print_hint(const struct cli_args *args)
+{
+    if (!args->quiet && isatty(STDERR_FILENO) != 0)
+        fputs("while this runs, open the files with vfs=ramet: to tools that "
+              "know nothing of Ramet they are no databases ('ramet export' "
+              "copies one)\n",
+              stderr);
 }
 
 int
-cli_follow(const struct cli_args *args, const char *path)
+cli_follow(const struct cli_args *args)
 {
-    struct follower follower = {
-        .args = args, .path = path, .interval_ms = INTERVAL_DEFAULT_MS};
+    struct party party = {.args = args, .interval_ms = INTERVAL_DEFAULT_MS};
     const char *const interval = cli_value(args, "interval");
-    enum ramet_rc rc;
+    struct ramet_err err = {0};
+    enum ramet_rc rc = RAMET_OK;
+    const char *failed_path = NULL;
 
     if (interval != NULL &&
-        (!cli_parse_duration(interval, &follower.interval_ms) ||
-         follower.interval_ms == 0))
+        (!cli_parse_duration(interval, &party.interval_ms) ||
+         party.interval_ms == 0))
         return cli_usage(args->verb, "--interval '%s' is no time, such as 5s",
                          interval);
-    rc = cli_file_open(args, path, &follower.file, &follower.err);
-    if (rc != RAMET_OK)
-        return cli_fail(args, path, rc, &follower.err);
-
-    follower.pause_ms = follower.interval_ms;
-    do
-        sync_once(&follower);
-    while (wait_for_work(&follower));
-    sync_once(&follower);
-
-    ramet_file_close(follower.file);
-    return (int)cli_exit_of(follower.state);
+    print_hint(args);
+    for (int i = 0; rc == RAMET_OK && i < args->operand_count; i++)
+        if (!is_directory(&party, i)) {
+            failed_path = args->operands[i];
+            rc = add_named(&party, failed_path, &err);
+        }
+    while (rc == RAMET_OK && !cli_stop_wanted()) {
+        for (int i = 0; i < args->operand_count; i++)
+            if (is_directory(&party, i))
+                look_into(&party, i);
+        (void)cli_stop_sleep(LOOK_MS);
+        end_those_that_are_over(&party);
+    }
+    if (rc != RAMET_OK) {
+        cli_stop_want();
+        (void)end_all(&party);
+        return cli_fail(args, failed_path, rc, &err);
+    }
+    return (int)cli_exit_of(end_all(&party));
 }

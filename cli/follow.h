@@ -1,6 +1,9 @@
 /*
  * follow.h - `ramet sync --follow`: a sidecar for short-lived writers.
  *
+ * Follows all files and directories that were named, in one process; one that
+ * fails holds up no other.
+ *
  * Layer: cli.
  */
 #ifndef RAMET_CLI_FOLLOW_H
@@ -9,6 +12,6 @@
 #include "cli/verb.h"
 
 /* Stays until SIGTERM or SIGINT; gives the exit code. */
-int cli_follow(const struct cli_args *args, const char *path);
+int cli_follow(const struct cli_args *args);
 
 #endif

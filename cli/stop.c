@@ -39,6 +39,12 @@ cli_stop_wanted(void)
     return wanted != 0;
 }
 
+void
+cli_stop_want(void)
+{
+    wanted = 1;
+}
+
 bool
 cli_stop_sleep(uint64_t ms)
 {

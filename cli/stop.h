@@ -15,6 +15,8 @@
 
 void cli_stop_install(void);
 bool cli_stop_wanted(void);
+/* As a signal would. */
+void cli_stop_want(void);
 /* Sleep; false as soon as a stop is wanted. */
 bool cli_stop_sleep(uint64_t ms);
 

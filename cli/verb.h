@@ -15,7 +15,7 @@
 
 #include "core/nearest.h"
 
-#define CLI_OPERANDS_MAX 3
+#define CLI_OPERANDS_MAX 256
 #define CLI_OPTIONS_MAX 16
 
 struct cli_option {

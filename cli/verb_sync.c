@@ -4,22 +4,31 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/exit.h"
 #include "cli/follow.h"
 #include "cli/output.h"
+#include "cli/replicas.h"
 #include "cli/report.h"
+#include "cli/stop.h"
 #include "cli/target.h"
 
 typedef enum ramet_rc
 sync_step(struct ramet_file *file, struct ramet_sync_result *out,
           struct ramet_err *err);
 
+static bool
+is_one_of_several(const struct cli_args *args, const char *path)
+{
+    return args->operand_count > 1 || strcmp(path, args->operands[0]) != 0;
+}
+
 /* Open, one step under a progress line, tell. */
 static int
-run_step(const struct cli_args *args, sync_step *step, const char *done)
+run_step(const struct cli_args *args, const char *path, sync_step *step,
+         const char *done)
 {
-    const char *const path = args->operands[0];
     struct ramet_sync_result result = {0};
     struct ramet_file *file = NULL;
     struct cli_progress progress;
@@ -36,19 +45,23 @@ run_step(const struct cli_args *args, sync_step *step, const char *done)
     cli_progress_end(&progress);
     if (rc != RAMET_OK)
         return cli_fail(args, path, rc, &err);
+    if (is_one_of_several(args, path) && !args->json && !args->quiet) {
+        cli_print_text(path);
+        printf(": ");
+    }
     return cli_report_sync(args, done, path, &result, &progress);
 }
 
 static int
 run_push(const struct cli_args *args)
 {
-    return run_step(args, ramet_file_push, "pushed");
+    return run_step(args, args->operands[0], ramet_file_push, "pushed");
 }
 
 static int
 run_pull(const struct cli_args *args)
 {
-    return run_step(args, ramet_file_pull, "pulled");
+    return run_step(args, args->operands[0], ramet_file_pull, "pulled");
 }
 
 static int
@@ -78,18 +91,56 @@ run_fetch(const struct cli_args *args)
     return CLI_DONE;
 }
 
+/* Several files, each by itself: the first failure is what it ends with. */
+struct syncing {
+    const struct cli_args *args;
+    int code;
+};
+
+static bool
+sync_file(void *ctx, const char *path)
+{
+    struct syncing *const syncing = ctx;
+    const int code = run_step(syncing->args, path, ramet_file_sync, "synced");
+
+    if (syncing->code == CLI_DONE)
+        syncing->code = code;
+    return !cli_stop_wanted();
+}
+
+static void
+sync_directory(struct syncing *syncing, const char *path)
+{
+    struct ramet_err err = {0};
+    const enum ramet_rc rc = cli_replicas_in(path, sync_file, syncing, &err);
+    int code = CLI_DONE;
+
+    if (rc != RAMET_OK)
+        code = cli_fail(syncing->args, path, rc, &err);
+    if (syncing->code == CLI_DONE)
+        syncing->code = code;
+}
+
 static int
 run_sync(const struct cli_args *args)
 {
+    struct syncing syncing = {.args = args, .code = CLI_DONE};
+
     if (cli_flag(args, "follow"))
-        return cli_follow(args, args->operands[0]);
-    return run_step(args, ramet_file_sync, "synced");
+        return cli_follow(args);
+    for (int i = 0; i < args->operand_count && !cli_stop_wanted(); i++) {
+        if (cli_is_directory(args->operands[i]))
+            sync_directory(&syncing, args->operands[i]);
+        else
+            (void)sync_file(&syncing, args->operands[i]);
+    }
+    return syncing.code;
 }
 
 static int
 run_hydrate(const struct cli_args *args)
 {
-    return run_step(args, ramet_file_hydrate, "brought");
+    return run_step(args, args->operands[0], ramet_file_hydrate, "brought");
 }
 
 const struct cli_verb cli_verb_push = {
@@ -148,19 +199,26 @@ static const struct cli_option sync_options[] = {
 
 const struct cli_verb cli_verb_sync = {
     .name = "sync",
-    .operands = "FILE",
+    .operands = "FILE|DIRECTORY ...",
     .operands_min = 1,
-    .operands_max = 1,
+    .operands_max = CLI_OPERANDS_MAX,
     .summary = "pull, then push",
     .details =
         "Pulls, then pushes. With --follow it stays and keeps on until "
         "SIGTERM\n"
         "or SIGINT: commits by any process are pushed as they come, and those\n"
-        "of others pulled. Made for a sidecar of programs that live for one\n"
-        "request. It outlives an unreachable remote and a divergence, and "
-        "tells\n"
-        "of both on stderr; if it is diverged at the end, it exits with 3.",
-    .example = "  $ ramet sync --follow app.db",
+        "of others pulled, each told in a line with its time. Made for a "
+        "sidecar\n"
+        "of programs that live for one request. It outlives an unreachable\n"
+        "remote and a divergence, and tells of both on stderr; if it is "
+        "diverged\n"
+        "at the end, it exits with 3. Of a DIRECTORY it takes the replicas in "
+        "it,\n"
+        "and with --follow also those that appear there later. One that fails\n"
+        "does not stop the others. While it runs, tools that know nothing of\n"
+        "Ramet see no database in the files: open them with vfs=ramet.",
+    .example = "  $ ramet sync app.db\n"
+               "  $ ramet sync --follow /var/lib/app",
     .options = sync_options,
     .reports = true,
     .run = run_sync,

@@ -30,6 +30,9 @@ struct ramet_sync_result {
     uint64_t pages;
     uint64_t bytes; /* sent or fetched */
     uint64_t requests;
+    uint64_t
+        pulled_commits; /* of the remote, that this replica stands on now */
+    uint64_t pushed_commits; /* local ones, that the remote has now */
 };
 
 #endif

@@ -190,6 +190,7 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 {
     struct target target = {.page1 = NULL};
     struct ramet_head head;
+    uint64_t from;
     enum ramet_rc rc;
 
     (void)ctx;
@@ -209,10 +210,12 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (ramet_sync_pending(sync))
         return sync->follows ? RAMET_OK /* for who may push to settle */
                              : ramet_sync_diverged(sync, head.lsn, err);
+    from = sync->state->newest.lsn;
     rc = read_target(sync, &head, false, &target, err);
     if (rc == RAMET_OK)
         rc = adopt(sync, &target, false, err);
     if (rc == RAMET_OK) {
+        sync->result.pulled_commits += head.lsn - from;
         sync->result.pages += ramet_pageset_count(&target.changed);
         rc = settle_blob(sync, err);
     }

@@ -135,6 +135,7 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
 {
     struct ramet_buf object = {.data = NULL};
     struct ramet_cid id;
+    uint64_t commits = 0;
     enum ramet_rc rc;
 
     rc = ramet_id_new(&id.id, err);
@@ -144,6 +145,7 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_sync_look(sync, err);
+    commits = sync->state->commits_in_flight;
     if (rc == RAMET_OK)
         rc = build_intent(sync, &id, base, &object, err);
     ramet_session_unpin(sync->session);
@@ -152,6 +154,7 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
     ramet_buf_done(&object);
     if (rc != RAMET_OK)
         return rc;
+    sync->result.pushed_commits += commits;
     rc = ramet_sync_look(sync, err);
     if (rc == RAMET_OK)
         ramet_link_note_remote(sync->link, sync->state->newest.lsn, 0);

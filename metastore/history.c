@@ -531,6 +531,11 @@ settle_slot(struct ramet_history *history, uint64_t lsn,
     enum ramet_rc rc;
 
     rc = ramet_history_load_head(history, lsn, false, &entry, err);
+    if (rc == RAMET_ENOTFOUND) /* a store whose reads lag, or a deletion */
+        return RAMET_FAIL(err, RAMET_EUNKNOWN,
+                          "%s: LSN %" PRIu64
+                          " is taken, and can't be read: by whom is not known",
+                          history->store->name, lsn);
     if (rc != RAMET_OK)
         return rc;
     ramet_history_fill_head(ramet_loaded_head(entry), &winner);

@@ -180,11 +180,11 @@ start_versitygw() {
         mkdir -p "$tools"
         mv "$dir/bin/versitygw" "$program"
     fi
-    mkdir "$dir/data" "$dir/sidecar"
+    mkdir "$dir/data"
     pick_ports
     daemon versitygw env -u AWS_CA_BUNDLE "$program" -p "127.0.0.1:${ports[0]}" \
         -a "$AWS_ACCESS_KEY_ID" -s "$AWS_SECRET_ACCESS_KEY" --keep-alive -q \
-        posix --sidecar "$dir/sidecar" "$dir/data"
+        posix "$dir/data" # on a disk with extended attributes
     RAMET_TEST_S3_KIND="versitygw $VERSITYGW_VERSION"
 }
 

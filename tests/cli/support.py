@@ -53,19 +53,21 @@ def free_port():
 
 
 class Server:
-    """`ramet serve` on a directory."""
+    """`ramet serve` on a directory, or on the bucket that a URL names."""
 
-    def __init__(self, data, *options, port=None):
+    def __init__(self, data, *options, port=None, log=None):
         self.data, self.options = data, options
+        self.log_path = log or data + ".server.log"
         self.port = port or free_port()
         self.process = None
         self.start()
 
     def start(self):
-        self.log = open(self.data + ".server.log", "ab")
+        self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            [RAMET, "serve", "--listen", "127.0.0.1:%d" % self.port, "--data",
-             self.data, *self.options], stdout=self.log, stderr=self.log)
+            [RAMET, "serve", "--listen", "127.0.0.1:%d" % self.port,
+             "--store" if "://" in self.data else "--data", self.data,
+             *self.options], stdout=self.log, stderr=self.log)
         for _ in range(400):
             try:
                 urllib.request.urlopen(self.url() + "/healthz",

@@ -87,6 +87,23 @@ newest_lsn(struct fixture *f)
     return head.lsn;
 }
 
+/* A store says that the slot is taken, and then that nothing is there. */
+static void
+append__to_a_store_whose_reads_lag_is_not_decided(void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_buf object;
+    struct ramet_cid id;
+
+    encode_one(f, &id, &object);
+    ramet_faultstore_arm(f->store, RAMET_FAULT_FAIL, 0, RAMET_EEXIST);
+    assert_int_equal(append(f, &object, NULL), RAMET_EUNKNOWN);
+    assert_true(ramet_faultstore_fired(f->store));
+    assert_int_equal(append(f, &object, NULL), RAMET_OK);
+    assert_int_equal(newest_lsn(f), 3);
+    ramet_buf_done(&object);
+}
+
 static void
 append__has_one_winner_per_slot(void **state)
 {
@@ -738,6 +755,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(append__has_one_winner_per_slot),
+        TEST(append__to_a_store_whose_reads_lag_is_not_decided),
         TEST(append__with_a_lost_reply_is_settled_by_the_same_bytes),
         TEST(fence__keeps_out_a_request_that_hangs_in_the_network),
         TEST(fence__learns_that_the_commit_had_landed),

@@ -3,16 +3,17 @@
  * go wrong on the way: conflicts, servers killed and restarted, answers lost
  * after they took effect.
  *
- *   race SERVE COMMITS [SEED]
+ *   race SERVE COMMITS [SEED] [s3]
  *
- * Three servers work on one directory. Each is reached through a proxy in this
+ * Three servers work on one directory or, with "s3", on one bucket, that the
+ * environment names (docs/testing.md; 77 where it does not). Each is reached through a proxy in this
  * process that now and then swallows an answer and hangs up. Sixteen writers,
- * two of them straight on the directory, commit to one volume until there are
+ * two of them straight on the store, commit to one volume until there are
  * COMMITS commits; meanwhile one server after the other gets SIGKILL and is
  * started again. A writer that got no answer sends the very same bytes again,
  * to whichever server, until it knows.
  *
- * Then, from the directory alone: LSNs without a gap, every acknowledged
+ * Then, from the store alone: LSNs without a gap, every acknowledged
  * commit in its place, once, and none but those; every page at every LSN as
  * the model says.
  */
@@ -33,6 +34,8 @@
 
 #include "core/alloc.h"
 #include "core/thread.h"
+#include "metastore/catalog.h"
+#include "pagestore/s3/s3store.h"
 #include "tests/server/fixture.h"
 #include "tests/support/point.h"
 
@@ -42,6 +45,7 @@
 #define PAGES 64u
 #define PAGE_SIZE 512u
 #define SWALLOW_ONE_IN 25u
+#define SKIPPED 77 /* for ctest */
 
 struct acked {
     struct ramet_cid id; /* nil: nobody said so */
@@ -59,6 +63,7 @@ struct served {
 
 static const char *serve_program;
 static char data_dir[64];
+static char bucket[256]; /* "s3://bucket/race"; "": data_dir it is */
 static struct served servers[SERVERS];
 static struct ramet_vid volume;
 static uint64_t wanted;
@@ -75,6 +80,25 @@ die(const char *what)
 {
     (void)fprintf(stderr, "race: %s: %s\n", what, strerror(errno));
     abort();
+}
+
+static struct ramet_objstore *
+open_store(void)
+{
+    const struct ramet_s3_options options = {.configured = true};
+    struct ramet_objstore *store;
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    if (bucket[0] != '\0')
+        rc = ramet_s3store_open(bucket, "", &options, &store, &err);
+    else
+        rc = ramet_dirstore_open(NULL, data_dir, false, &store, &err);
+    if (rc != RAMET_OK) {
+        (void)fprintf(stderr, "race: %s\n", err.text);
+        abort();
+    }
+    return store;
 }
 
 /* ---- servers ------------------------------------------------------------------- */
@@ -113,7 +137,9 @@ spawn(struct served *s)
         (void)dup2(ready[1], STDOUT_FILENO);
         (void)close(ready[0]);
         (void)execl(serve_program, serve_program, "--listen", listen_text,
-                    "--data", data_dir, "--access-log", "off", (char *)NULL);
+                    bucket[0] != '\0' ? "--store" : "--data",
+                    bucket[0] != '\0' ? bucket : data_dir, "--access-log",
+                    "off", (char *)NULL);
         _exit(127);
     }
     (void)close(ready[1]);
@@ -374,7 +400,7 @@ run_writer(void *arg)
         if (i % 16 == 15)
             choose_store(w);
         try_commit(w);
-        /* Straight on the directory one is faster than all the others. */
+        /* Straight on the store one is faster than all the others. */
         if (w->direct != NULL)
             (void)usleep((useconds_t)rand_r(&w->seed) % 20000);
     }
@@ -390,9 +416,7 @@ start_writer(struct writer *w, unsigned index, unsigned seed)
     w->index = index;
     w->seed = seed * 100 + index;
     if (index < DIRECT_WRITERS) {
-        if (ramet_dirstore_open(NULL, data_dir, false, &w->direct, &err) !=
-            RAMET_OK)
-            die(err.text);
+        w->direct = open_store();
     } else {
         for (unsigned i = 0; i < SERVERS; i++)
             w->remotes[i] = fixture_connect_port(servers[i].proxy_port, NULL);
@@ -485,6 +509,20 @@ check_history(struct ramet_history *history)
     }
 }
 
+static bool
+find_bucket(void)
+{
+    const char *const name = getenv("RAMET_TEST_S3_BUCKET");
+
+    if (getenv("RAMET_TEST_S3") == NULL || name == NULL) {
+        (void)printf("SKIPPED: there is no S3 here; './dev s3 COMMAND' brings "
+                     "one\n");
+        return false;
+    }
+    (void)snprintf(bucket, sizeof(bucket), "s3://%s/race", name);
+    return true;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -498,9 +536,11 @@ main(int argc, char **argv)
     time_t began;
 
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: race SERVE COMMITS [SEED]\n");
+        (void)fprintf(stderr, "usage: race SERVE COMMITS [SEED] [s3]\n");
         return 2;
     }
+    if (argc > 4 && !find_bucket())
+        return SKIPPED;
     serve_program = argv[1];
     wanted = (uint64_t)atoll(argv[2]);
     (void)printf("seed %u\n", seed);
@@ -533,11 +573,14 @@ main(int argc, char **argv)
         ramet_thread_join(&servers[i].proxy);
         (void)close(servers[i].listen_fd);
     }
-    if (ramet_dirstore_open(NULL, data_dir, false, &store, &err) != RAMET_OK ||
-        ramet_history_open(store, &volume, NULL, &history, &err) != RAMET_OK)
+    store = open_store();
+    if (ramet_history_open(store, &volume, NULL, &history, &err) != RAMET_OK)
         die(err.text);
     check_history(history);
     ramet_history_close(history);
+    if (bucket[0] != '\0' &&
+        ramet_catalog_delete(store, &volume, &err) != RAMET_OK)
+        die(err.text);
     ramet_objstore_close(store);
     (void)printf("%" PRIu64 " commits in %lld s: %" PRIu64
                  " conflicts, %" PRIu64 " unknown, %" PRIu64

@@ -96,13 +96,16 @@ is_for_reading(const char *name)
 static int
 flags_of_plain(const sqlite3_vfs *vfs, const char *name, int flags)
 {
-    if (ramet_options_name_remote(name) || is_replica(name))
+    const bool is_asked_for = vfs == &ramet_vfs &&
+                              (flags & SQLITE_OPEN_READONLY) == 0 &&
+                              !sqlite3_uri_boolean(name, "immutable", 0);
+
+    /* Most by far is told by the first two, without a look for a replica. */
+    if (ramet_options_name_remote(name) ||
+        (is_asked_for && !is_for_reading(name)) || is_replica(name))
         return 0;
-    if (vfs != &ramet_vfs || (flags & SQLITE_OPEN_READONLY) != 0 ||
-        sqlite3_uri_boolean(name, "immutable", 0))
+    if (!is_asked_for)
         return flags;
-    if (!is_for_reading(name))
-        return 0;
     return (flags & ~(SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)) |
            SQLITE_OPEN_READONLY;
 }

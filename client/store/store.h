@@ -55,6 +55,7 @@ enum ramet_replica_flags {
     RAMET_OPEN_PULL = 1 << 5,      /* file.h: with READONLY, may pull */
     RAMET_OPEN_UNASKED = 1 << 7,   /* adopt a base only if no commit in the log
                                       is given up by that */
+    RAMET_OPEN_RESOLVED = 1 << 8,  /* the path is as path.h has it */
     RAMET_OPEN_VERIFY = 1 << 6,    /* open though pages fail their checksums, if
                                       nothing else says that somebody wrote */
 };

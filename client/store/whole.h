@@ -11,6 +11,8 @@
 
 /* Is `path` (or what is left of it after a crash) a replica? Cheap. */
 bool ramet_replica_exists(const struct ramet_os *os, const char *path);
+/* ... at a path that is as path.h has it. */
+bool ramet_replica_exists_at(const struct ramet_os *os, const char *resolved);
 /* Of a replica that can't be opened as it is; 0 if that is not known. */
 enum ramet_volume_kind
 ramet_replica_kind(const struct ramet_os *os, const char *path);

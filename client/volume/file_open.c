@@ -410,12 +410,12 @@ open_replica(struct opening *opening, struct ramet_err *err)
     struct ramet_file *const file = opening->file;
     struct ramet_replica_options replica = {
         .os = opening->os,
-        .flags = options->flags,
+        .flags = options->flags | RAMET_OPEN_RESOLVED,
         .kind = options->kind,
         .page_size = options->page_size,
         .cache_limit_bytes = options->cache_limit_bytes,
     };
-    bool is_replica = ramet_replica_exists(opening->os, opening->path);
+    bool is_replica = ramet_replica_exists_at(opening->os, opening->path);
     enum ramet_rc rc = RAMET_OK;
 
     if (is_replica && is_deleted(opening)) {
@@ -458,7 +458,7 @@ read_binding(struct opening *opening, struct ramet_vid *out_volume,
 {
     const struct ramet_replica_options replica = {
         .os = opening->os,
-        .flags = RAMET_OPEN_READONLY,
+        .flags = RAMET_OPEN_READONLY | RAMET_OPEN_RESOLVED,
     };
     struct ramet_replica_state *const state = &opening->file->state;
     struct ramet_session *session = NULL;
@@ -510,7 +510,7 @@ open_view(struct opening *opening, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     if (!opening->url_is_explicit &&
-        ramet_replica_exists(opening->os, opening->path)) {
+        ramet_replica_exists_at(opening->os, opening->path)) {
         rc = read_binding(opening, &volume, err);
         bound = rc == RAMET_OK;
     }

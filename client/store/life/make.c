@@ -24,6 +24,7 @@
 #include "client/store/life/place.h"
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
+#include "client/store/path.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/presence.h"
@@ -346,12 +347,25 @@ ramet_replica_create_clone(const char *path,
 bool
 ramet_replica_exists(const struct ramet_os *os, const char *path)
 {
-    struct ramet_replica_place place;
+    char *resolved = NULL;
     bool exists;
 
     if (os == NULL)
         os = ramet_os_system();
-    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+    if (ramet_path_resolve(os, path, &resolved, NULL, NULL) != RAMET_OK)
+        return false;
+    exists = ramet_replica_exists_at(os, resolved);
+    ramet_free(resolved);
+    return exists;
+}
+
+bool
+ramet_replica_exists_at(const struct ramet_os *os, const char *resolved)
+{
+    struct ramet_replica_place place;
+    bool exists;
+
+    if (ramet_replica_place_at(os, resolved, &place, NULL) != RAMET_OK)
         return false;
     exists = ramet_replica_place_has(&place, "state") == 1 ||
              ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1;

@@ -305,7 +305,9 @@ ramet_session_open(const char *path,
         bool make = false;
 
         o.is_stale = false;
-        rc = ramet_replica_place_find(os, path, &o.place, err);
+        rc = (o.options->flags & RAMET_OPEN_RESOLVED) != 0
+                 ? ramet_replica_place_at(os, path, &o.place, err)
+                 : ramet_replica_place_find(os, path, &o.place, err);
         if (rc != RAMET_OK)
             return rc;
         rc = look_at_place(&o, &make, err);
@@ -329,7 +331,8 @@ enum ramet_rc
 ramet_session_clone(struct ramet_session *session,
                     struct ramet_session **out_session, struct ramet_err *err)
 {
-    const struct ramet_replica_options options = {.os = session->replica->os};
+    const struct ramet_replica_options options = {.os = session->replica->os,
+                                                  .flags = RAMET_OPEN_RESOLVED};
     const enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     return rc != RAMET_OK ? rc

@@ -3,6 +3,7 @@
  */
 #include "client/store/life/place.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -17,17 +18,35 @@ ramet_replica_place_find(const struct ramet_os *os, const char *path,
                          struct ramet_replica_place *out_place,
                          struct ramet_err *err)
 {
-    struct ramet_replica_place place = {
-        .os = os, .parent_fd = -1, .dir_fd = -1, .lock_fd = -1};
+    char *resolved = NULL;
+    enum ramet_rc rc = ramet_path_resolve(os, path, &resolved, NULL, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_replica_place_at(os, resolved, out_place, err);
+    ramet_free(resolved);
+    return rc;
+}
+
+enum ramet_rc
+ramet_replica_place_at(const struct ramet_os *os, const char *resolved,
+                       struct ramet_replica_place *out_place,
+                       struct ramet_err *err)
+{
+    struct ramet_replica_place place = {.os = os,
+                                        .path = ramet_strdup(resolved),
+                                        .parent_fd = -1,
+                                        .dir_fd = -1,
+                                        .lock_fd = -1};
     const char *slash;
     char *parent = NULL;
-    enum ramet_rc rc = ramet_path_resolve(os, path, &place.path, NULL, err);
+    enum ramet_rc rc = RAMET_OK;
 
-    if (rc != RAMET_OK)
-        return rc;
+    assert(resolved[0] == '/');
+    if (place.path == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a path");
     slash = strrchr(place.path, '/');
     if (slash[1] == '\0') {
-        rc = RAMET_FAIL(err, RAMET_EINVAL, "'%s' is no file name", path);
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "'%s' is no file name", resolved);
         goto done;
     }
     parent =

@@ -32,6 +32,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_replica_place_find(const struct ramet_os *os, const char *path,
                          struct ramet_replica_place *out_place,
                          struct ramet_err *err);
+/* ... of a path as ramet_path_resolve() has it: no link is looked for. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_place_at(const struct ramet_os *os, const char *resolved,
+                       struct ramet_replica_place *out_place,
+                       struct ramet_err *err);
 void ramet_replica_place_done(struct ramet_replica_place *place);
 /* Open the directory and its lock file. RAMET_ENOTFOUND: not there; `make`
  * makes them. RAMET_EAUTH: somebody else's, or open to more than the file. */

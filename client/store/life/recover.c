@@ -237,7 +237,7 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
         atomic_store(&header->all.absent_now, absent);
     }
     files = list_files(replica);
-    if (rc == RAMET_OK && files.has_log)
+    if (rc == RAMET_OK && files.has_log && !ramet_gen_is_kept(replica))
         rc = ramet_recover_log(session, true, err);
     if (rc == RAMET_OK && files.has_fill)
         rc = ramet_fill_recover(session, err);

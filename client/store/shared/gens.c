@@ -116,6 +116,22 @@ open_file(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen,
     return RAMET_OK;
 }
 
+bool
+ramet_gen_is_kept(struct ramet_replica *replica)
+{
+    struct ramet_gen_header header = {.gen = 0};
+    int fd = -1;
+    const enum ramet_rc rc =
+        replica->kept_gen == 0
+            ? RAMET_OK
+            : open_file(replica, RAMET_GEN_LOG, replica->kept_gen, &fd, &header,
+                        NULL);
+
+    if (fd >= 0)
+        replica->os->close(replica->os->ctx, fd);
+    return rc == RAMET_ENOTFOUND && fd >= 0 && is_kept(replica, &header);
+}
+
 enum ramet_rc
 ramet_gen_get(struct ramet_replica *replica, enum ramet_gen_type type,
               uint64_t gen, struct ramet_gen **out_gen, struct ramet_err *err)

@@ -44,6 +44,9 @@ ramet_gen_at_end(struct ramet_replica *replica, enum ramet_gen_type type,
                  struct ramet_pos_word *end, uint32_t page_size,
                  struct ramet_pos *out_pos, struct ramet_gen **out_gen,
                  struct ramet_err *err);
+/* A clean close left the log's first file, and nobody has begun to write in it:
+ * so the log is empty. */
+bool ramet_gen_is_kept(struct ramet_replica *replica);
 /* Forget generations before the index's oldest; close what nobody reads. */
 void ramet_gens_trim(struct ramet_replica *replica);
 /* ... and those of the past, whose readers are gone: opened again if need be. */

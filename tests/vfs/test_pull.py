@@ -479,6 +479,35 @@ def test_auto_pushes_by_itself():
     check_integrity(b)
 
 
+ENDS = """
+import os, sys
+import test_pull
+db = test_pull.replica("a/app.db", sync="auto", push_interval_ms=60000)
+exec(sys.argv[1])
+"""
+
+
+def test_what_a_program_left_that_never_closed_is_pushed_by_the_next():
+    a = replica("a/app.db")
+    fill(a, 5)
+    one(a, "SELECT ramet_push()")
+    a.close()
+    b = replica("b/app.db")
+    for turn, does in ((2, "test_pull.content(db)"), (3, "pass")):
+        for code in ("db.execute('UPDATE t SET x = %d'); os._exit(0)" % -turn,
+                     does + "; db.close()"):
+            assert one(b, "SELECT ramet_fetch()") == turn - 1
+            assert common.python(ENDS, code).wait(60) == 0
+        assert one(b, "SELECT ramet_pull()") == turn
+        assert one(b, "SELECT max(x) FROM t") == -turn
+    # One that may only read pushes nothing.
+    common.python(ENDS, "db.execute('UPDATE t SET x = 9'); os._exit(0)").wait(60)
+    reader = replica("a/app.db", mode="ro", sync="auto")
+    assert one(reader, "SELECT max(x) FROM t") == 9
+    reader.close()
+    assert one(b, "SELECT ramet_fetch()") == 3
+
+
 def test_a_page_that_cannot_be_had_is_an_error_with_words():
     a = replica("a/app.db")
     fill(a, 10)

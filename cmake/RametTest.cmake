@@ -39,6 +39,7 @@ function(ramet_test name)
     set_tests_properties(${name} PROPERTIES
         TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
         ENVIRONMENT "${RAMET_TEST_ENV}")
+    ramet_test_cost(${name})
 endfunction()
 
 function(ramet_fuzzer name)

@@ -8,8 +8,11 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -349,14 +352,50 @@ remote_fetch(void *ctx, const struct ramet_point *at, uint32_t pgno,
 
 /* ---- folders --------------------------------------------------------------- */
 
+#define FOLDER_PREFIX "ramet-store-"
+
+/* "ramet-store-<pid>-…" of a process of ours that is not there any more. */
+static int
+is_left_over(const struct dirent *entry)
+{
+    char *end;
+    long pid;
+
+    if (strncmp(entry->d_name, FOLDER_PREFIX, sizeof(FOLDER_PREFIX) - 1) != 0)
+        return 0;
+    pid = strtol(entry->d_name + sizeof(FOLDER_PREFIX) - 1, &end, 10);
+    return *end == '-' && pid > 0 && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+/* What tests left that were killed, or failed where they stood. */
+static void
+sweep(const char *base)
+{
+    struct dirent **entries = NULL;
+    const int count = scandir(base, &entries, is_left_over, NULL);
+
+    for (int i = 0; i < count; i++) {
+        char path[512];
+
+        snprintf(path, sizeof(path), "%s/%s", base, entries[i]->d_name);
+        store_folder_remove(path);
+        free(entries[i]);
+    }
+    free(entries);
+}
+
 void
 store_folder_make(char out[128])
 {
+    static bool is_swept; /* by this process */
     const char *base = getenv("RAMET_TEST_TMP");
 
     if (base == NULL)
         base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(out, 128, "%s/ramet-store-XXXXXX", base);
+    if (!is_swept)
+        sweep(base);
+    is_swept = true;
+    snprintf(out, 128, "%s/" FOLDER_PREFIX "%ld-XXXXXX", base, (long)getpid());
     if (mkdtemp(out) == NULL) {
         perror(out);
         abort();

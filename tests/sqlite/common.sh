@@ -28,7 +28,7 @@ usage() {
 }
 
 scratch() {
-    local parent=${RAMET_SUITE_TMP:-}
+    local parent=${RAMET_SUITE_TMP:-${RAMET_TEST_TMP:-}}
     if [ -z "$parent" ]; then
         parent=$suite/run
         if [ -w /dev/shm ] &&

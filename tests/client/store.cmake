@@ -8,7 +8,11 @@ ramet_test(test_store_versions SOURCES test_store_versions.c
            LIBS ramet_store_world ramet_client)
 ramet_test(test_store_crash
            SOURCES test_store_crash.c store_crash.c store_scenarios.c
-           LIBS ramet_store_world ramet_test_support ramet_client TIMEOUT 900)
+           LIBS ramet_store_world ramet_test_support ramet_client TIMEOUT 900
+           ARGS cuts)
+add_test(NAME test_store_faults COMMAND test_store_crash faults)
+set_tests_properties(test_store_faults PROPERTIES
+                     TIMEOUT 900 LABELS unit ENVIRONMENT "${RAMET_TEST_ENV}")
 foreach(name processes hands damage doubt review scan undo foreign past presence verify sums slots kept_log)
     ramet_test(test_store_${name} SOURCES test_store_${name}.c
                LIBS ramet_store_world ramet_client TIMEOUT 600)

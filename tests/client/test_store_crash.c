@@ -4,6 +4,10 @@
  * RAMET_TEST_SEED repeats a run, RAMET_TEST_SECONDS (60 and more) makes it
  * long: then more of the operations are tried, with more seeds.
  * RAMET_TEST_ONLY is a pattern for the names of the tests to run.
+ *
+ *   test_store_crash cuts     the power goes, at each of the operations
+ *   test_store_crash faults   calls fail
+ *   test_store_crash          both
  */
 #include "tests/client/store_crash.h"
 
@@ -16,8 +20,9 @@
 
 static struct crash_world world;
 static uint64_t seed;
-static unsigned stops_wanted = 12;
-static unsigned seeds_wanted = 2;
+static unsigned stops_wanted = 100;
+static unsigned seeds_wanted = 1;
+static unsigned faults_wanted = 24; /* one after another, before it skips */
 
 static int
 teardown(void **state)
@@ -109,7 +114,7 @@ static void
 run_faults(const struct crash_scenario *scenario, unsigned classes, int errnum,
            bool and_later)
 {
-    const unsigned wanted = stops_wanted;
+    const unsigned wanted = faults_wanted;
     uint64_t rng = seed;
     long nth = 0;
 
@@ -187,20 +192,25 @@ test_of(const char *name, CMUnitTestFunction run, unsigned i)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
+    const bool cuts = argc < 2 || strcmp(argv[1], "cuts") == 0;
+    const bool faults = argc < 2 || strcmp(argv[1], "faults") == 0;
     struct CMUnitTest tests[128];
     unsigned count = 0;
 
     seed = store_seed("test_store_crash");
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));
     if (store_seconds(0) >= 60) {
-        stops_wanted = 1000;
+        stops_wanted = faults_wanted = 1000;
         seeds_wanted = (unsigned)(store_seconds(0) / 10);
     }
     for (unsigned i = 0; i < crash_scenario_count; i++) {
-        tests[count++] = test_of(
-            "power cut", power_cut__at_each_operation__loses_nothing, i);
+        if (cuts)
+            tests[count++] = test_of(
+                "power cut", power_cut__at_each_operation__loses_nothing, i);
+        if (!faults)
+            continue;
         tests[count++] =
             test_of("fault", call__fails__error_and_nothing_lost, i);
         tests[count++] = test_of(

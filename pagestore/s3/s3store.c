@@ -221,6 +221,7 @@ static const struct ramet_objstore_ops s3_ops = {
     .upload_finish = ramet_s3_upload_finish,
     .upload_abort = ramet_s3_upload_abort,
     .read = ramet_s3store_read,
+    .read_parts = ramet_s3_read_parts,
     .size = ramet_s3store_size,
     .list = s3_list,
     .first = s3_first,
@@ -270,8 +271,10 @@ ramet_s3store_open(const char *root, const char *query,
         ramet_s3_bucket_close(bucket);
         return RAMET_FAIL(err, RAMET_ENOMEM, "S3: out of memory");
     }
-    s3->base = (struct ramet_objstore){
-        .ops = &s3_ops, .traits = RAMET_STORE_LISTS_CHEAPLY, .name = s3->name};
+    s3->base = (struct ramet_objstore){.ops = &s3_ops,
+                                       .traits = RAMET_STORE_LISTS_CHEAPLY |
+                                                 RAMET_STORE_READS_PARTS,
+                                       .name = s3->name};
     s3->caller = (struct ramet_s3_caller){
         .bucket = bucket,
         .tally = &s3->tally,

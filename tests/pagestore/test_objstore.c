@@ -262,6 +262,81 @@ read__of_what_is_not_there_says_so(void **state)
     assert_int_equal(size, 7);
 }
 
+#define PARTS 40u
+
+struct visited {
+    const struct ramet_part *first;
+    unsigned times[PARTS];
+    unsigned stop_after, count;
+};
+
+static enum ramet_rc
+note_part(void *ctx, const struct ramet_part *part, struct ramet_err *err)
+{
+    struct visited *const v = ctx;
+
+    v->times[part - v->first]++;
+    return ++v->count == v->stop_after
+               ? RAMET_FAIL(err, RAMET_ECANCELLED, "enough")
+               : RAMET_OK;
+}
+
+static void
+read_parts__visits_each_once_with_its_bytes(void **state)
+{
+    struct fixture *f = *state;
+    char text[2 * PARTS + 1], bufs[PARTS][2];
+    struct ramet_part parts[PARTS + 1];
+    struct visited v = {.first = parts};
+
+    for (unsigned i = 0; i < PARTS; i++)
+        snprintf(text + 2 * i, 3, "%02u", i);
+    assert_int_equal(put_text(f->store, "even", text), RAMET_OK);
+    assert_int_equal(put_text(f->store, "odd", text), RAMET_OK);
+    for (unsigned i = 0; i < PARTS; i++)
+        parts[i] = (struct ramet_part){.key = i % 2 == 0 ? "even" : "odd",
+                                       .offset = 2 * i,
+                                       .len = 2,
+                                       .buf = bufs[i]};
+    assert_int_equal(
+        ramet_objstore_read_parts(f->store, parts, PARTS, note_part, &v, NULL),
+        RAMET_OK);
+    for (unsigned i = 0; i < PARTS; i++) {
+        assert_int_equal(v.times[i], 1);
+        assert_memory_equal(bufs[i], text + 2 * i, 2);
+    }
+    /* Its visitor may end it; then no more are visited. */
+    v = (struct visited){.first = parts, .stop_after = 3};
+    assert_int_equal(
+        ramet_objstore_read_parts(f->store, parts, PARTS, note_part, &v, NULL),
+        RAMET_ECANCELLED);
+    assert_int_equal(v.count, 3);
+    assert_int_equal(
+        ramet_objstore_read_parts(f->store, parts, 0, note_part, &v, NULL),
+        RAMET_OK);
+}
+
+static void
+read_parts__of_what_is_not_there_fails(void **state)
+{
+    struct fixture *f = *state;
+    char bufs[3][4];
+    struct ramet_part parts[3] = {
+        {"k", 0, 4, bufs[0]}, {"k", 8, 4, bufs[1]}, {"k", 4, 4, bufs[2]}};
+    struct visited v = {.first = parts};
+
+    assert_int_equal(put_text(f->store, "k", "0123456789"), RAMET_OK);
+    assert_int_equal(
+        ramet_objstore_read_parts(f->store, parts, 3, note_part, &v, NULL),
+        RAMET_ECORRUPT); /* the second ends past the end */
+    assert_int_equal(v.times[1], 0);
+    parts[1].key = "none";
+    assert_int_equal(
+        ramet_objstore_read_parts(f->store, parts, 3, note_part, &v, NULL),
+        RAMET_ENOTFOUND);
+    assert_int_equal(v.times[1], 0);
+}
+
 static void
 upload__appears_whole_at_finish(void **state)
 {
@@ -547,6 +622,8 @@ store__survives_failure_of_each_allocation(void **state)
         ON(setup, put__takes_more_parts_than_one_system_call),                 \
         ON(setup, read__gives_ranges_up_to_the_end),                           \
         ON(setup, read__of_what_is_not_there_says_so),                         \
+        ON(setup, read_parts__visits_each_once_with_its_bytes),                \
+        ON(setup, read_parts__of_what_is_not_there_fails),                     \
         ON(setup, upload__appears_whole_at_finish),                            \
         ON(setup, upload__aborted_leaves_nothing),                             \
         ON(setup, remove__is_repeatable),                                      \

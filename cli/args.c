@@ -18,9 +18,17 @@ static const struct cli_option common[] = {
     {"json", NULL, "print the result as JSON"},
     {"quiet", NULL, "print nothing but errors"},
     {"config", "FILE", "read this ramet.conf"},
+    {"stats", NULL, "at the end, what a bucket was asked and its price"},
     {"help", NULL, "show this text"},
 };
-enum { COMMON_JSON, COMMON_QUIET, COMMON_CONFIG, COMMON_HELP, COMMON_COUNT };
+enum {
+    COMMON_JSON,
+    COMMON_QUIET,
+    COMMON_CONFIG,
+    COMMON_STATS,
+    COMMON_HELP,
+    COMMON_COUNT
+};
 
 static size_t
 own_count(const struct cli_verb *verb)
@@ -92,6 +100,8 @@ keep(const struct cli_verb *verb, const struct cli_option *option,
         out_args->quiet = true;
     else if (option == &common[COMMON_CONFIG])
         out_args->config = value;
+    else if (option == &common[COMMON_STATS])
+        out_args->stats = true;
     else if (option == &common[COMMON_HELP])
         out_args->help = true;
     else

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/exit.h"
+#include "cli/stats.h"
 #include "cli/stop.h"
 #include "cli/verb.h"
 #include "client/ramet.h"
@@ -137,7 +138,10 @@ run(int argc, char **argv)
         cli_help_verb(verb);
         return CLI_DONE;
     }
-    return verb->run(&args);
+    code = verb->run(&args);
+    if (args.stats)
+        cli_stats_print();
+    return code;
 }
 
 int

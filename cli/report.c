@@ -8,6 +8,7 @@
 
 #include "cli/exit.h"
 #include "cli/output.h"
+#include "cli/stats.h"
 
 int
 cli_report_sync(const struct cli_args *args, const char *done, const char *path,
@@ -20,12 +21,13 @@ cli_report_sync(const struct cli_args *args, const char *done, const char *path,
 
     if (args->json)
         return cli_print_json(json_pack(
-            "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "verb",
+            "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}", "verb",
             args->verb->name, "file", cli_json_text(path), "durable_lsn",
             (json_int_t)result->durable_lsn, "remote_lsn",
             (json_int_t)result->remote_lsn, "pages", (json_int_t)result->pages,
             "bytes", (json_int_t)result->bytes, "requests",
-            (json_int_t)result->requests, "ms", (json_int_t)ms));
+            (json_int_t)result->requests, "ms", (json_int_t)ms,
+            "store_requests", cli_stats_json()));
     if (args->quiet)
         return CLI_DONE;
     printf("%s %s %s, %s in %s %s; LSN %" PRIu64 " (%s)\n", done,

@@ -34,6 +34,7 @@ struct cli_args {
     const char *values[CLI_OPTIONS_MAX]; /* as verb->options; "" for a flag */
     bool json;
     bool quiet;
+    bool stats;
     bool help;
     const char *config; /* ramet.conf, or NULL: found by its rules */
 };

@@ -18,6 +18,7 @@
 
 #include "cli/exit.h"
 #include "cli/output.h"
+#include "cli/stats.h"
 #include "cli/target.h"
 
 static json_t *
@@ -29,7 +30,7 @@ status_json(const struct ramet_file_status *status)
     ramet_id_format(&status->replica.id, replica);
     return json_pack(
         "{s:o, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-        " s:o, s:o, s:b, s:b, s:o}",
+        " s:o, s:o, s:b, s:b, s:o, s:o*}",
         "file", cli_json_text(status->path), "state",
         ramet_sync_state_name(status->state), "remote",
         status->remote[0] == '\0' ? NULL : status->remote, "volume",
@@ -44,7 +45,8 @@ status_json(const struct ramet_file_status *status)
         cli_json_text(status->last_error[0] == '\0' ? NULL
                                                     : status->last_error),
         "never_pushed", status->never_pushed, "in_doubt", status->in_doubt,
-        "unpushed_since", cli_json_time(status->unpushed_since_ms));
+        "unpushed_since", cli_json_time(status->unpushed_since_ms),
+        "store_requests", cli_stats_json());
 }
 
 /* What the state means, and what one may do. */

@@ -69,4 +69,16 @@ ramet_history_find_newest(struct ramet_history *history, uint64_t known,
 void ramet_history_saw(struct ramet_history *history, uint64_t lsn,
                        const struct ramet_hash *hash);
 
+/* ---- paid.c ---------------------------------------------------------------- */
+
+/* The store was just seen to have the newest commit that was seen. */
+void ramet_history_proven(struct ramet_history *history);
+/* Is that a store that is paid, and the proof fresh? */
+bool ramet_history_is_proven(struct ramet_history *history);
+/* Look at the slots after `seen`; not *out_decided: there are several. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_step(struct ramet_history *history, uint64_t seen,
+                   uint64_t *out_newest, bool *out_decided,
+                   struct ramet_err *err);
+
 #endif

@@ -79,6 +79,7 @@ ramet_history_forget(struct ramet_history *history)
 {
     ramet_mutex_lock(&history->mutex);
     history->newest_lsn = 0;
+    history->proven_ms = 0;
     memset(&history->newest_hash, 0, sizeof(history->newest_hash));
     memset(&history->known_map, 0, sizeof(history->known_map));
     ramet_mutex_unlock(&history->mutex);
@@ -248,17 +249,22 @@ enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
                      struct ramet_err *err)
 {
-    uint64_t seen, newest;
+    uint64_t seen, newest = 0;
     struct ramet_hash seen_hash, told;
     struct ramet_lru_entry *entry;
-    enum ramet_rc rc;
+    bool decided = false;
+    enum ramet_rc rc = RAMET_OK;
 
     ramet_mutex_lock(&history->mutex);
     seen = history->newest_lsn;
     seen_hash = history->newest_hash;
     ramet_mutex_unlock(&history->mutex);
 
-    rc = ramet_history_find_newest(history, seen, &newest, &told, err);
+    memset(&told, 0, sizeof(told));
+    if (ramet_history_is_proven(history))
+        rc = ramet_history_step(history, seen, &newest, &decided, err);
+    if (rc == RAMET_OK && !decided)
+        rc = ramet_history_find_newest(history, seen, &newest, &told, err);
     if (rc != RAMET_OK)
         return rc;
     if (newest < seen)
@@ -279,6 +285,8 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
     ramet_history_fill_head(ramet_loaded_head(entry), out_head);
     ramet_history_saw(history, newest, &ramet_loaded_head(entry)->hash);
     ramet_history_release(history, entry);
+    if (!decided)
+        ramet_history_proven(history);
     return RAMET_OK;
 }
 

@@ -100,6 +100,16 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
 RAMET_NODISCARD enum ramet_rc
 ramet_history_look(struct ramet_history *history, bool also_seen,
                    bool *out_moved, struct ramet_err *err);
+/*
+ * The head at `point`, to commit on top of. Where requests are paid nobody looks
+ * what is newest before that, since the conditional write tells; but the store
+ * itself must have been seen to have this one a minute ago or less, else it is
+ * read again: RAMET_EWENTBACK.
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_base(struct ramet_history *history,
+                   const struct ramet_point *point, struct ramet_head *out_head,
+                   struct ramet_err *err);
 /* Forget all that was seen and read: the store is believed anew. For whoever
  * was told RAMET_EWENTBACK, or knows that the store was changed. */
 void ramet_history_forget(struct ramet_history *history);

@@ -51,6 +51,10 @@ enum ramet_store_trait {
     /* Several ranged reads at a time take about as long as one (a bucket): it
      * has read_parts, and callers give it all that they need at once. */
     RAMET_STORE_READS_PARTS = 1 << 4,
+    /* Each request is paid, and a LIST costs a dozen GETs (a bucket): who knows
+     * a commit looks at the slot after it, and does not look before a commit
+     * what the conditional write will tell. */
+    RAMET_STORE_IS_PAID = 1 << 5,
 };
 
 /* One of several ranged reads: exactly `len` bytes at `offset`, to `buf`. */

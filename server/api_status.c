@@ -1,6 +1,8 @@
 /*
  * api_status.c - readiness and metrics.
  */
+#include <stdio.h>
+
 #include "core/log.h"
 #include "server/server_impl.h"
 
@@ -73,6 +75,34 @@ ramet_api_readyz(struct call *call)
     reply_ready(call);
 }
 
+/* Of a bucket, which is paid by the request. */
+static void
+format_store_requests(const struct ramet_objstore *store, struct ramet_buf *out)
+{
+    struct ramet_store_requests counts;
+    char name[64];
+
+    if (!ramet_objstore_requests(store, &counts))
+        return;
+    for (unsigned kind = 0; kind < RAMET_REQUEST_KINDS; kind++) {
+        (void)snprintf(name, sizeof(name), "ramet_bucket_%s_total",
+                       ramet_request_kind_name((enum ramet_request_kind)kind));
+        ramet_metrics_line(out, name, "counter", counts.by_kind[kind]);
+    }
+    ramet_metrics_line(out, "ramet_bucket_sent_bytes_total", "counter",
+                       counts.bytes_sent);
+    ramet_metrics_line(out, "ramet_bucket_received_bytes_total", "counter",
+                       counts.bytes_received);
+    ramet_metrics_line(out, "ramet_bucket_repeats_total", "counter",
+                       counts.repeats);
+    ramet_metrics_line(out, "ramet_bucket_hedges_total", "counter",
+                       counts.hedges);
+    ramet_metrics_line(out, "ramet_bucket_slowdowns_total", "counter",
+                       counts.slowdowns);
+    ramet_metrics_line(out, "ramet_bucket_nano_usd_total", "counter",
+                       counts.nano_usd);
+}
+
 void
 ramet_api_metrics(struct call *call)
 {
@@ -119,6 +149,7 @@ ramet_api_metrics(struct call *call)
             ramet_metrics_line(&out, lines[i].name, lines[i].type,
                                lines[i].value);
     }
+    format_store_requests(server->base, &out);
     ramet_http_set_header(call->rq, "Cache-Control", "no-store");
     ramet_render_reply(call->rq, 200, "text/plain; version=0.0.4", &out);
 }

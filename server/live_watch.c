@@ -130,7 +130,7 @@ ramet_live_look_after_ms(bool is_paid, uint64_t quiet_ms)
 static bool
 is_paid(const struct ramet_lives *lives)
 {
-    return (lives->base->traits & RAMET_STORE_LISTS_CHEAPLY) != 0;
+    return (lives->base->traits & RAMET_STORE_IS_PAID) != 0;
 }
 
 /* Where requests are paid: one cheap one to know that nothing happened, and

@@ -181,7 +181,8 @@ is_small(const struct ramet_replica_state *state)
 /*
  * The commit to push onto: the remote's newest. Who stands on the newest that
  * this process saw need not ask for it, if the remote takes a commit on top of
- * its newest only: that somebody was first shows when it is sent.
+ * its newest only, or each question costs: that somebody was first shows when it
+ * is sent.
  */
 static enum ramet_rc
 find_base(struct ramet_sync *sync, struct ramet_head *out_base,
@@ -189,7 +190,12 @@ find_base(struct ramet_sync *sync, struct ramet_head *out_base,
 {
     const struct ramet_replica_state *const state = sync->state;
     const unsigned traits = ramet_source_store(sync->source)->traits;
+    const struct ramet_point stand = ramet_snapshot_point(&state->newest);
 
+    if ((traits & RAMET_STORE_IS_PAID) != 0 && stand.lsn > 0 &&
+        is_small(state) &&
+        ramet_history_base(sync->history, &stand, out_base, NULL) == RAMET_OK)
+        return RAMET_OK;
     if ((traits & RAMET_STORE_CHECKS_COMMITS) != 0 && state->newest.lsn > 0 &&
         is_small(state) &&
         ramet_history_seen(sync->history, out_base, NULL) == RAMET_OK &&

@@ -56,11 +56,18 @@ ramet_file_open_source(const struct ramet_file_options *options,
  * no plain file. */
 void ramet_file_guess_kind(const struct ramet_os *os, const char *path,
                            struct ramet_replica_options *options);
-/* A lazy replica at `path` of the volume's newest commit. RAMET_ENOTFOUND: no
- * volume, or no commit in it. */
+/* The volume that the source's URL names, and its newest commit.
+ * RAMET_ENOTFOUND: no volume, or no commit in it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_find_newest(struct ramet_source *source,
+                       struct ramet_vid *out_volume,
+                       struct ramet_head *out_head, struct ramet_err *err);
+/* A lazy replica at `path` of the volume as found. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_clone_lazily(const char *path, struct ramet_source *source,
+                        const struct ramet_vid *volume,
+                        const struct ramet_head *head,
                         const struct ramet_replica_options *options,
-                        struct ramet_head *out_head, struct ramet_err *err);
+                        struct ramet_err *err);
 
 #endif

@@ -161,6 +161,8 @@ struct cloning {
     const struct ramet_file_options *options;
     struct ramet_source *source;
     const char *path; /* absolute */
+    struct ramet_vid volume;
+    struct ramet_head head; /* the newest */
     ramet_progress_fn *progress;
     void *progress_ctx;
 };
@@ -172,7 +174,6 @@ clone_whole(const struct cloning *cloning,
             struct ramet_sync_result *out, struct ramet_err *err)
 {
     const struct ramet_os *const os = cloning->os;
-    struct ramet_head head;
     uint64_t random = 0;
     char *temporary;
     enum ramet_rc rc;
@@ -182,8 +183,8 @@ clone_whole(const struct cloning *cloning,
     temporary = ramet_asprintf("%s.clone-%016" PRIx64, cloning->path, random);
     if (temporary == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "clone: no memory");
-    rc = ramet_file_clone_lazily(temporary, cloning->source, replica, &head,
-                                 err);
+    rc = ramet_file_clone_lazily(temporary, cloning->source, &cloning->volume,
+                                 &cloning->head, replica, err);
     if (rc == RAMET_OK)
         rc = hydrate_at(temporary, cloning->options, cloning->progress,
                         cloning->progress_ctx, out, err);
@@ -200,16 +201,16 @@ clone_lazily(const struct cloning *cloning,
              const struct ramet_replica_options *replica,
              struct ramet_sync_result *out, struct ramet_err *err)
 {
-    struct ramet_head head;
     enum ramet_rc rc;
 
-    rc = ramet_file_clone_lazily(cloning->path, cloning->source, replica, &head,
-                                 err);
+    rc =
+        ramet_file_clone_lazily(cloning->path, cloning->source,
+                                &cloning->volume, &cloning->head, replica, err);
     if (rc != RAMET_OK)
         return rc;
     if (out != NULL)
-        *out = (struct ramet_sync_result){.durable_lsn = head.lsn,
-                                          .remote_lsn = head.lsn};
+        *out = (struct ramet_sync_result){.durable_lsn = cloning->head.lsn,
+                                          .remote_lsn = cloning->head.lsn};
     if (!cloning->options->hydrate)
         return RAMET_OK;
     return hydrate_at(cloning->path, cloning->options, cloning->progress,
@@ -217,26 +218,23 @@ clone_lazily(const struct cloning *cloning,
 }
 
 static enum ramet_rc
-run_clone(const struct cloning *cloning, struct ramet_sync_result *out,
+run_clone(struct cloning *cloning, struct ramet_sync_result *out,
           struct ramet_err *err)
 {
     const struct ramet_replica_options replica = {
         .os = cloning->os,
         .cache_limit_bytes = cloning->options->cache_limit_bytes,
     };
-    struct ramet_vid volume;
-    struct ramet_head head;
     enum ramet_rc rc;
 
-    rc = ramet_source_resolve(cloning->source, &volume, err);
-    if (rc == RAMET_OK)
-        rc = ramet_source_newest(cloning->source, &volume, &head, err);
+    rc = ramet_file_find_newest(cloning->source, &cloning->volume,
+                                &cloning->head, err);
     /* Only now: the remote has what comes in its place. */
     if (rc == RAMET_OK && ramet_replica_is_orphan(cloning->os, cloning->path))
         rc = ramet_replica_clear_orphan(cloning->os, cloning->path, err);
     if (rc != RAMET_OK)
         return rc;
-    return head.kind == RAMET_KIND_BLOB
+    return cloning->head.kind == RAMET_KIND_BLOB
                ? clone_whole(cloning, &replica, out, err)
                : clone_lazily(cloning, &replica, out, err);
 }

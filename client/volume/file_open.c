@@ -248,31 +248,39 @@ attach_remote(struct opening *opening, struct ramet_err *err)
 /* ---- a replica ------------------------------------------------------------ */
 
 enum ramet_rc
+ramet_file_find_newest(struct ramet_source *source,
+                       struct ramet_vid *out_volume,
+                       struct ramet_head *out_head, struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_source_resolve(source, out_volume, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_source_newest(source, out_volume, out_head, err);
+    if (rc == RAMET_OK && out_head->lsn == 0)
+        rc = RAMET_FAIL(err, RAMET_ENOTFOUND, "%.200s: has no commit yet",
+                        ramet_source_text(source));
+    return rc;
+}
+
+enum ramet_rc
 ramet_file_clone_lazily(const char *path, struct ramet_source *source,
+                        const struct ramet_vid *volume,
+                        const struct ramet_head *head,
                         const struct ramet_replica_options *options,
-                        struct ramet_head *out_head, struct ramet_err *err)
+                        struct ramet_err *err)
 {
     struct ramet_remote_point point;
     struct ramet_replica_options mine = *options;
-    struct ramet_vid volume;
     uint8_t *page1 = NULL;
     enum ramet_rc rc;
 
-    rc = ramet_source_resolve(source, &volume, err);
-    if (rc == RAMET_OK)
-        rc = ramet_source_newest(source, &volume, out_head, err);
+    rc = ramet_sync_page1(source, volume, head, &page1, err);
     if (rc != RAMET_OK)
         return rc;
-    if (out_head->lsn == 0)
-        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%.200s: has no commit yet",
-                          ramet_source_text(source));
-    rc = ramet_sync_page1(source, &volume, out_head, &page1, err);
-    if (rc != RAMET_OK)
-        return rc;
-    mine.kind = out_head->kind;
-    ramet_sync_point_of(out_head, &point);
+    mine.kind = head->kind;
+    ramet_sync_point_of(head, &point);
     rc = ramet_replica_create_clone(path, &mine, ramet_source_text(source),
-                                    &volume, &point, page1, err);
+                                    volume, &point, page1, err);
     ramet_free(page1);
     return rc;
 }
@@ -285,6 +293,7 @@ clone_if_there(struct opening *opening,
 {
     const bool create = (opening->options->flags & RAMET_OPEN_CREATE) != 0;
     struct ramet_source *source = NULL;
+    struct ramet_vid volume;
     struct ramet_head head;
     enum ramet_rc rc;
 
@@ -293,8 +302,10 @@ clone_if_there(struct opening *opening,
     if (rc == RAMET_OK)
         rc = ramet_source_connect(source, create, err);
     if (rc == RAMET_OK)
-        rc =
-            ramet_file_clone_lazily(opening->path, source, replica, &head, err);
+        rc = ramet_file_find_newest(source, &volume, &head, err);
+    if (rc == RAMET_OK)
+        rc = ramet_file_clone_lazily(opening->path, source, &volume, &head,
+                                     replica, err);
     if (rc == RAMET_EEXIST) /* somebody else just made it */
         rc = RAMET_OK;
     if (rc == RAMET_ENOTFOUND && create) /* it comes into being by a push */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/log.h"
 #include "core/os.h"
 #include "core/waiting.h"
 #include "pagestore/s3/answer.h"
@@ -222,6 +223,24 @@ ramet_s3_try_start(const struct ramet_s3_caller *caller,
     return rc;
 }
 
+/* RAMET_LOG_LEVEL=debug shows each request. */
+static void
+log_exchange(const struct ramet_s3_request *request,
+             const struct ramet_s3_exchange *x)
+{
+    char status[RAMET_LOG_NUM_SIZE], ms[RAMET_LOG_NUM_SIZE];
+    char offset[RAMET_LOG_NUM_SIZE], len[RAMET_LOG_NUM_SIZE];
+
+    if (!ramet_log_enabled(RAMET_LOG_DEBUG))
+        return;
+    ramet_log(RAMET_LOG_DEBUG, "bucket", "kind",
+              ramet_request_kind_name(request->kind), "key", request->key,
+              "offset", ramet_log_num(offset, request->range_offset),
+              "received", ramet_log_num(len, x->answer.len), "status",
+              ramet_log_num(status, x->status), "ms",
+              ramet_log_num(ms, x->duration_ms), NULL);
+}
+
 /* It is done: what it teaches. */
 static void
 note(const struct ramet_s3_caller *caller,
@@ -229,9 +248,10 @@ note(const struct ramet_s3_caller *caller,
 {
     struct ramet_s3_bucket *const bucket = caller->bucket;
 
+    log_exchange(request, x);
     ramet_s3_tally_add(caller->tally, request->kind, x->sent, x->answer.len);
     if (x->status == 503 || x->status == 429)
-        atomic_fetch_add(&caller->tally->slowdowns, 1);
+        ramet_s3_tally_slowdown(caller->tally);
     ramet_mutex_lock(&bucket->mutex);
     if (x->date_ms != 0) {
         bucket->date_ms = x->date_ms;
@@ -301,7 +321,7 @@ race(const struct ramet_s3_caller *caller,
     ramet_mutex_lock(&bucket->mutex);
     ramet_s3_hedge_spend(&bucket->hedge);
     ramet_mutex_unlock(&bucket->mutex);
-    atomic_fetch_add(&caller->tally->hedges, 1);
+    ramet_s3_tally_hedge(caller->tally);
     both[0] = &first->exchange;
     both[1] = &second->exchange;
     done = ramet_s3_wait(bucket->engine, both, 2, UINT32_MAX);
@@ -427,7 +447,7 @@ ramet_s3_perform(const struct ramet_s3_caller *caller,
         take(request, &t->exchange);
         if (!again || !pause_ms(v.again ? pause : 0))
             break;
-        atomic_fetch_add(&caller->tally->repeats, 1);
+        ramet_s3_tally_repeat(caller->tally);
     }
     if (rc == RAMET_OK && v.rc != RAMET_OK) /* not waited for any longer */
         rc = RAMET_FAIL(err, RAMET_ECANCELLED, "%s: %s: not waited for",

@@ -273,7 +273,8 @@ ramet_s3store_open(const char *root, const char *query,
     }
     s3->base = (struct ramet_objstore){.ops = &s3_ops,
                                        .traits = RAMET_STORE_LISTS_CHEAPLY |
-                                                 RAMET_STORE_READS_PARTS,
+                                                 RAMET_STORE_READS_PARTS |
+                                                 RAMET_STORE_IS_PAID,
                                        .name = s3->name};
     s3->caller = (struct ramet_s3_caller){
         .bucket = bucket,

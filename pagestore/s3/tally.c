@@ -9,15 +9,47 @@ static const uint64_t nano_usd[RAMET_REQUEST_KINDS] = {
     [RAMET_REQUEST_HEAD] = 400,  [RAMET_REQUEST_DELETE] = 0,
 };
 
+/* Each counter counts for one store, and for the process. */
+static struct ramet_s3_tally process;
+
+static void
+add(atomic_uint_least64_t *one, atomic_uint_least64_t *all, uint64_t n)
+{
+    atomic_fetch_add_explicit(one, n, memory_order_relaxed);
+    atomic_fetch_add_explicit(all, n, memory_order_relaxed);
+}
+
 void
 ramet_s3_tally_add(struct ramet_s3_tally *tally, enum ramet_request_kind kind,
                    uint64_t bytes_sent, uint64_t bytes_received)
 {
-    atomic_fetch_add_explicit(&tally->by_kind[kind], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&tally->bytes_sent, bytes_sent,
-                              memory_order_relaxed);
-    atomic_fetch_add_explicit(&tally->bytes_received, bytes_received,
-                              memory_order_relaxed);
+    add(&tally->by_kind[kind], &process.by_kind[kind], 1);
+    add(&tally->bytes_sent, &process.bytes_sent, bytes_sent);
+    add(&tally->bytes_received, &process.bytes_received, bytes_received);
+}
+
+void
+ramet_s3_tally_repeat(struct ramet_s3_tally *tally)
+{
+    add(&tally->repeats, &process.repeats, 1);
+}
+
+void
+ramet_s3_tally_hedge(struct ramet_s3_tally *tally)
+{
+    add(&tally->hedges, &process.hedges, 1);
+}
+
+void
+ramet_s3_tally_slowdown(struct ramet_s3_tally *tally)
+{
+    add(&tally->slowdowns, &process.slowdowns, 1);
+}
+
+void
+ramet_s3_tally_process(struct ramet_store_requests *out)
+{
+    ramet_s3_tally_read(&process, out);
 }
 
 void

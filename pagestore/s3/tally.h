@@ -27,6 +27,11 @@ struct ramet_s3_tally {
 void
 ramet_s3_tally_add(struct ramet_s3_tally *tally, enum ramet_request_kind kind,
                    uint64_t bytes_sent, uint64_t bytes_received);
+/* What all of this process asked, of whichever bucket. */
+void ramet_s3_tally_process(struct ramet_store_requests *out);
+void ramet_s3_tally_repeat(struct ramet_s3_tally *tally);
+void ramet_s3_tally_hedge(struct ramet_s3_tally *tally);
+void ramet_s3_tally_slowdown(struct ramet_s3_tally *tally);
 void ramet_s3_tally_read(const struct ramet_s3_tally *tally,
                          struct ramet_store_requests *out);
 

@@ -474,6 +474,23 @@ ramet_history_commit(struct ramet_history *history, uint64_t lsn,
     return rc;
 }
 
+/* Does a look at this head cost no request that is paid? A commit that has a
+ * dictionary names it, so the newest one mostly does. */
+static bool
+is_free(struct ramet_history *history, uint64_t lsn)
+{
+    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
+    struct ramet_lru_entry *entry;
+    bool cached;
+
+    if ((history->store->traits & RAMET_STORE_IS_PAID) == 0)
+        return true;
+    entry = ramet_lru_get(&history->lru, &key);
+    cached = entry != NULL && ramet_loaded_head(entry)->raw != NULL;
+    ramet_history_release(history, entry);
+    return cached;
+}
+
 enum ramet_rc
 ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
                    struct ramet_place *out_place, struct ramet_err *err)
@@ -481,7 +498,8 @@ ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
     struct ramet_place found = {.length_bytes = 0};
     uint64_t lsn = head->lsn;
 
-    while (lsn > 0 && lsn >= head->map_lsn && found.length_bytes == 0) {
+    while (lsn > 0 && lsn >= head->map_lsn && found.length_bytes == 0 &&
+           (lsn == head->lsn || is_free(history, lsn))) {
         struct ramet_lru_entry *entry;
         const struct ramet_commit *commit;
         const enum ramet_rc rc =

@@ -41,6 +41,7 @@ struct ramet_source {
     char *token;              /* under mutex, as the next */
     const char *withheld_why; /* NULL: none is */
     bool s3_configured;
+    bool is_looked_at; /* under mutex: it is a store of our format */
     uint64_t timeout_ms;
     struct ramet_meter meter;
     struct ramet_mutex mutex;    /* invariant (2) */
@@ -331,7 +332,31 @@ connect_locked(struct ramet_source *source, bool create_store,
     if (rc != RAMET_OK)
         return rc;
     source->remote = remote;
+    source->is_looked_at =
+        source->url.scheme != RAMET_REMOTE_S3 || create_store;
     ramet_meter_attach(&source->meter, remote->store);
+    return RAMET_OK;
+}
+
+/* A bucket is not looked at when it is opened, for each look costs; but before a
+ * name in it means anything. */
+static enum ramet_rc
+look_at_format(struct ramet_source *source, struct ramet_err *err)
+{
+    bool looked;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&source->mutex);
+    looked = source->is_looked_at;
+    ramet_mutex_unlock(&source->mutex);
+    if (looked)
+        return RAMET_OK;
+    rc = ramet_catalog_check(ramet_source_store(source), false, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_mutex_lock(&source->mutex);
+    source->is_looked_at = true;
+    ramet_mutex_unlock(&source->mutex);
     return RAMET_OK;
 }
 
@@ -405,9 +430,8 @@ ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
                           "name",
                           source->text);
     rc = ramet_source_connect(source, false, err);
-    /* A bucket is not looked at when it is opened: each look costs. */
-    if (rc == RAMET_OK && source->url.scheme == RAMET_REMOTE_S3)
-        rc = ramet_catalog_check(ramet_source_store(source), false, err);
+    if (rc == RAMET_OK)
+        rc = look_at_format(source, err);
     if (rc != RAMET_OK)
         return rc;
     return ramet_catalog_resolve(ramet_source_store(source), source->url.name,

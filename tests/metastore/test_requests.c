@@ -409,6 +409,133 @@ looking_with_a_proof__finds_a_store_that_went_back(void **state)
     fixture_close(&f);
 }
 
+/* ---- a store that is paid by the request ------------------------------------ */
+
+static uint64_t clock_ns;
+
+static uint64_t
+read_clock(void *ctx)
+{
+    (void)ctx;
+    return clock_ns;
+}
+
+/* A second history of the model's volume, on a clock of its own. */
+static struct ramet_history *
+open_paid(struct fixture *f)
+{
+    static struct ramet_os os;
+    struct ramet_history_options options = {.os = &os};
+    struct ramet_history *history;
+
+    os = *ramet_os_system();
+    os.mono_ns = read_clock;
+    clock_ns = UINT64_C(1000000000);
+    f->store->traits |= RAMET_STORE_IS_PAID;
+    assert_int_equal(ramet_history_open(f->store, &f->model.volume, &options,
+                                        &history, NULL),
+                     RAMET_OK);
+    return history;
+}
+
+/* Requests of ramet_history_newest(): reads, and LISTs times 100. */
+static uint64_t
+cost_of_newest(struct fixture *f, struct ramet_history *history, uint64_t lsn)
+{
+    struct ramet_store_counts counts;
+    struct ramet_head head;
+
+    ramet_faultstore_reset_counts(f->store);
+    assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
+    assert_int_equal(head.lsn, lsn);
+    counts = ramet_faultstore_counts(f->store);
+    assert_int_equal(all_requests(f), counts.reads + counts.lists);
+    return counts.reads + 100 * counts.lists;
+}
+
+static void
+paid_store__is_looked_at_by_the_next_slot(void **state)
+{
+    struct ramet_history *history;
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 20);
+    history = open_paid(&f);
+    assert_int_equal(cost_of_newest(&f, history, 1), 101);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(cost_of_newest(&f, history, 1), 1);
+    model_write_random(&f.model, 1);
+    assert_int_equal(cost_of_newest(&f, history, 2), 2);
+    for (int i = 0; i < 10; i++) /* many: two reads, then a LIST */
+        model_write_random(&f.model, 1);
+    assert_int_equal(cost_of_newest(&f, history, 12), 103);
+    /* A minute later it must show that what was seen is there. */
+    clock_ns += UINT64_C(61000000000);
+    assert_int_equal(cost_of_newest(&f, history, 12), 100);
+    assert_int_equal(cost_of_newest(&f, history, 12), 1);
+    ramet_history_close(history);
+    fixture_close(&f);
+}
+
+static void
+paid_store__that_went_back_is_noticed_within_a_minute(void **state)
+{
+    struct ramet_history *history;
+    struct ramet_head head;
+    char key[RAMET_KEY_MAX];
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 20);
+    model_write_random(&f.model, 1);
+    history = open_paid(&f);
+    assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
+    ramet_commit_key(&f.model.volume, 2, key);
+    assert_int_equal(ramet_objstore_remove(f.inner, key, NULL), RAMET_OK);
+    clock_ns += UINT64_C(61000000000);
+    assert_int_equal(ramet_history_newest(history, &head, NULL),
+                     RAMET_EWENTBACK);
+    ramet_history_close(history);
+    fixture_close(&f);
+}
+
+/* What a commit goes on top of: read once a minute, and then believed. */
+static void
+base_of_a_commit__is_proven_once_a_minute(void **state)
+{
+    struct ramet_history *history;
+    struct ramet_point point;
+    struct ramet_head head;
+    char key[RAMET_KEY_MAX];
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 20);
+    model_write_random(&f.model, 1);
+    point = *point_at(f.model.history, 2);
+    history = open_paid(&f);
+    for (unsigned minute = 0; minute < 2; minute++) {
+        ramet_faultstore_reset_counts(f.store);
+        for (int i = 0; i < 3; i++)
+            assert_int_equal(ramet_history_base(history, &point, &head, NULL),
+                             RAMET_OK);
+        assert_int_equal(head.lsn, 2);
+        assert_int_equal(ramet_faultstore_counts(f.store).reads, 1);
+        assert_int_equal(all_requests(&f), 1);
+        clock_ns += UINT64_C(61000000000);
+    }
+    ramet_commit_key(&f.model.volume, 2, key);
+    assert_int_equal(ramet_objstore_remove(f.inner, key, NULL), RAMET_OK);
+    assert_int_equal(ramet_history_base(history, &point, &head, NULL),
+                     RAMET_EWENTBACK);
+    ramet_history_close(history);
+    fixture_close(&f);
+}
+
 int
 main(void)
 {
@@ -425,6 +552,9 @@ main(void)
         cmocka_unit_test(map__of_a_lost_line_is_not_used),
         cmocka_unit_test(looking_for_the_next_commit__is_one_read),
         cmocka_unit_test(looking_with_a_proof__finds_a_store_that_went_back),
+        cmocka_unit_test(paid_store__is_looked_at_by_the_next_slot),
+        cmocka_unit_test(paid_store__that_went_back_is_noticed_within_a_minute),
+        cmocka_unit_test(base_of_a_commit__is_proven_once_a_minute),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,511 @@
+"""The command on a bucket: how many requests things cost, whose keys go where,
+and what comes of a service that goes wrong (tests/support/fake_s3.py)."""
+import json
+import os
+import re
+import sys
+import threading
+import time
+import unittest
+
+import support
+from support import CONFLICT, DAMAGED, DONE, NOT_FOUND, NOT_PERMITTED, \
+    UNREACHABLE, FAILED
+
+from fake_s3 import Fault, FakeS3
+
+KEYS = {"AWS_ACCESS_KEY_ID": "AKTEST", "AWS_SECRET_ACCESS_KEY": "SKTEST"}
+COMMIT = "db.execute(\"UPDATE t SET v='new' || hex(randomblob(8)) WHERE id=7\")"
+
+
+class BucketTest(support.CliTest):
+    def setUp(self):
+        super().setUp()
+        self.fakes = []
+        self.addCleanup(lambda: [fake.stop() for fake in self.fakes])
+        self.fake = self.new_fake()
+        self.environment = {name: value for name, value in os.environ.items()
+                            if not name.startswith(("AWS_", "RAMET_"))}
+        self.environment.update(
+            KEYS, HOME=self.dir, XDG_CACHE_HOME=self.path("cache"),
+            AWS_EC2_METADATA_DISABLED="true", RAMET_S3_HEDGE="off",
+            AWS_ENDPOINT_URL_S3=self.fake.url)
+
+    def new_fake(self, **options):
+        fake = FakeS3(**options)
+        self.fakes.append(fake)
+        return fake
+
+    def run_ramet(self, *words, **options):
+        options.setdefault("env", self.environment)
+        return super().run_ramet(*words, **options)
+
+    def sql(self, path, code, **params):
+        os.environ.update(AWS_ACCESS_KEY_ID="", AWS_ENDPOINT_URL_S3="")
+        return super().sql(path, code, **params)
+
+    def url(self, name="app", fake=None):
+        return "s3://bucket/a/b/%s?endpoint=%s" % (name,
+                                                   (fake or self.fake).url)
+
+    def bound(self, rows=500):
+        self.a = self.make_database(self.path("a.db"), rows)
+        self.ramet("init", self.a, "--remote", self.url())
+        return self.a
+
+    def counted(self, *words):
+        """Requests by kind, as the service saw them; what the command says of
+        them must be the same."""
+        self.fake.forget()
+        told = self.json(*words).get("store_requests", {})
+        seen = self.fake.kinds()
+        self.assertEqual({kind: told.get(kind, 0) for kind in
+                          ("put", "post", "get", "head", "list", "delete")
+                          if told.get(kind, 0) > 0}, seen)
+        return seen
+
+
+class Counts(BucketTest):
+    """These must not grow: a request is 20 ms and money."""
+
+    def test_first_push__is_seven_requests(self):
+        self.bound()  # and the store was tried
+        b = self.make_database(self.path("b.db"))
+        self.assertEqual(self.counted("init", b, "--remote", self.url("b")),
+                         {"get": 1, "list": 4, "put": 2})
+
+    def test_small_push_of_a_fresh_process__is_a_read_of_the_slot_and_a_put(
+            self):
+        self.bound()
+        for _ in range(3):
+            self.sql(self.a, COMMIT)
+            self.assertEqual(self.counted("push", self.a),
+                             {"get": 1, "put": 1})
+
+    def test_push_of_nothing__asks_nothing(self):
+        self.bound()
+        self.assertEqual(self.counted("push", self.a), {})
+
+    def test_clone__resolves_a_name_once(self):
+        self.bound()
+        self.assertEqual(self.counted("clone", self.url(), self.path("b.db")),
+                         {"get": 4, "list": 2})
+
+    def test_pull__of_nothing_is_a_list_and_a_read(self):
+        self.bound()
+        b = self.path("b.db")
+        self.ramet("clone", self.url(), b)
+        self.assertEqual(self.counted("pull", b), {"get": 1, "list": 1})
+
+    def test_pull__reads_each_head_once(self):
+        self.bound()
+        b = self.path("b.db")
+        self.ramet("clone", self.url(), b)
+        for commits in (1, 5):
+            for _ in range(commits):
+                self.sql(self.a, COMMIT)
+                self.ramet("push", self.a)
+            seen = self.counted("pull", b)
+            self.assertEqual(seen["list"], 1)
+            self.assertLessEqual(seen["get"], commits + 3)
+
+    def test_large_push__is_parts_of_five_mebibytes(self):
+        self.bound()
+        big = self.path("big.bin")
+        self.write(big, os.urandom(12 << 20))
+        seen = self.counted("init", big, "--remote", self.url("big"))
+        self.assertEqual(seen["post"], 2)
+        self.assertLessEqual(seen["put"], 3 + 2)
+        self.assertEqual(self.fake.uploads, {})
+        copy = self.path("copy.bin")
+        self.ramet("export", self.url("big"), copy)
+        self.assertEqual(self.read(copy), self.read(big))
+
+    def test_store__is_tried_once_by_each_user(self):
+        self.bound()
+        self.assertGreater(len([r for r in self.fake.log
+                                if r.key.startswith("a/b/probe/")]), 300)
+        self.sql(self.a, COMMIT)
+        self.fake.forget()
+        self.ramet("push", self.a)
+        self.assertEqual([r for r in self.fake.log if "probe" in r.key], [])
+        # Another user, who has no cache of it: the bucket knows.
+        self.environment["XDG_CACHE_HOME"] = self.path("other")
+        self.sql(self.a, COMMIT)
+        self.fake.forget()
+        self.ramet("push", self.a)
+        self.assertEqual([r for r in self.fake.log if "probe" in r.key], [])
+
+    def test_copied_bucket__is_tried_anew(self):
+        self.bound()
+        other = self.new_fake()
+        other.objects = dict(self.fake.objects)
+        self.environment["AWS_ENDPOINT_URL_S3"] = other.url
+        b = self.make_database(self.path("b.db"))
+        self.ramet("init", b, "--remote", self.url("b", other))
+        self.assertGreater(len([r for r in other.log if "probe" in r.key]), 300)
+
+    def test_reader__causes_no_test_and_needs_no_rights_to_write(self):
+        self.bound()
+        self.environment["XDG_CACHE_HOME"] = self.path("other")
+        self.fake.plan(Fault("403", method="PUT", times=99))
+        self.fake.forget()
+        self.ramet("clone", self.url(), self.path("b.db"), "--hydrate")
+        self.assertEqual(set(self.fake.kinds()), {"get", "list"})
+
+
+class Keys(BucketTest):
+    def signers(self, fake):
+        return {request.signer for request in fake.log}
+
+    def test_endpoint_that_only_a_url_names__gets_no_signature(self):
+        self.bound()
+        other = self.new_fake()
+        other.objects = dict(self.fake.objects)
+        self.ramet("clone", self.url(fake=other), self.path("b.db"))
+        self.assertEqual(self.signers(other), {None})
+        self.assertTrue(all("x-amz-security-token" not in request.headers
+                            for request in other.log))
+        self.assertEqual(self.signers(self.fake), {"AKTEST"})
+
+    def test_endpoint_that_only_a_replica_names__gets_no_signature(self):
+        self.bound()
+        self.sql(self.a, COMMIT)
+        self.fake.forget()
+        del self.environment["AWS_ENDPOINT_URL_S3"]
+        self.fake.signers = {"AKTEST"}
+        text = self.refused(NOT_PERMITTED, "push", self.a)
+        self.assertIn("only a URL names", text)
+        self.assertEqual(self.signers(self.fake), {None})
+
+    def test_endpoint_of_ramet_conf__gets_them(self):
+        del self.environment["AWS_ENDPOINT_URL_S3"]
+        self.write(self.path("ramet.conf"), (
+            "[remote work]\nurl = s3://bucket/x?endpoint=%s\n" %
+            self.fake.url).encode())
+        self.fake.signers = {"AKTEST"}
+        self.bound()
+        self.assertEqual(self.signers(self.fake), {"AKTEST"})
+
+    def test_session_token__goes_with_the_keys(self):
+        self.environment["AWS_SESSION_TOKEN"] = "session"
+        self.bound()
+        self.assertTrue(all(
+            request.headers["x-amz-security-token"] == "session" and
+            "x-amz-security-token" in request.headers["authorization"]
+            for request in self.fake.log))
+
+    def drop_environment_keys(self):
+        del self.environment["AWS_ACCESS_KEY_ID"]
+        del self.environment["AWS_SECRET_ACCESS_KEY"]
+
+    def test_profile__gives_them(self):
+        self.drop_environment_keys()
+        os.mkdir(self.path(".aws"))
+        self.write(self.path(".aws", "credentials"),
+                   b"[work]\naws_access_key_id = AKWORK\n"
+                   b"aws_secret_access_key = s\n")
+        self.environment["AWS_PROFILE"] = "work"
+        self.bound()
+        self.assertEqual(self.signers(self.fake), {"AKWORK"})
+
+    def test_no_keys_anywhere__is_said(self):
+        self.drop_environment_keys()
+        self.make_database(self.path("a.db"))
+        text = self.refused(NOT_PERMITTED, "init", self.path("a.db"),
+                            "--remote", self.url())
+        self.assertIn("AWS_ACCESS_KEY_ID", text)
+        self.assertEqual(self.fake.log, [])
+
+    def credentials(self, key, minutes=60):
+        return json.dumps({
+            "Code": "Success", "AccessKeyId": key, "SecretAccessKey": "s",
+            "Token": "t-" + key,
+            "Expiration": time.strftime(
+                "%Y-%m-%dT%H:%M:%SZ",
+                time.gmtime(time.time() + minutes * 60))}).encode()
+
+    def test_machine__gives_them_by_its_second_version(self):
+        self.drop_environment_keys()
+        seen = []
+
+        def role(request, _):
+            seen.append(request.headers.get("x-aws-ec2-metadata-token"))
+            return self.credentials("AKMACHINE")
+
+        machine = self.new_fake()
+        path = "/latest/meta-data/iam/security-credentials/"
+        machine.extra = {
+            ("PUT", "/latest/api/token"): lambda *_: b"imds-token",
+            ("GET", path): lambda *_: b"the-role\n",
+            ("GET", path + "the-role"): role}
+        del self.environment["AWS_EC2_METADATA_DISABLED"]
+        self.environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = machine.url
+        self.bound()
+        self.assertEqual(self.signers(self.fake), {"AKMACHINE"})
+        self.assertEqual(seen, ["imds-token"])
+
+    def test_container__gives_them_to_who_has_its_token(self):
+        self.drop_environment_keys()
+        seen = []
+
+        def answer(request, _):
+            seen.append(request.headers.get("authorization"))
+            return self.credentials("AKCONTAINER")
+
+        container = self.new_fake()
+        container.extra = {("GET", "/creds"): answer}
+        token = self.write(self.path("token"), b"secret-token\n")
+        self.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = \
+            container.url + "/creds"
+        self.environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] = token
+        self.bound()
+        self.assertEqual(self.signers(self.fake), {"AKCONTAINER"})
+        self.assertEqual(seen, ["secret-token"])
+
+    def test_web_identity__is_exchanged_for_them(self):
+        self.drop_environment_keys()
+        seen = []
+
+        def answer(_, body):
+            seen.append(body.decode())
+            return (b"<AssumeRoleWithWebIdentityResponse>"
+                    b"<AssumeRoleWithWebIdentityResult><Credentials>"
+                    b"<AccessKeyId>AKWEB</AccessKeyId>"
+                    b"<SecretAccessKey>s</SecretAccessKey>"
+                    b"<SessionToken>t</SessionToken>"
+                    b"<Expiration>2099-01-01T00:00:00Z</Expiration>"
+                    b"</Credentials></AssumeRoleWithWebIdentityResult>"
+                    b"</AssumeRoleWithWebIdentityResponse>")
+
+        sts = self.new_fake()
+        sts.extra = {("POST", "/"): answer}
+        self.environment.update(
+            AWS_ROLE_ARN="arn:aws:iam::1:role/r",
+            AWS_WEB_IDENTITY_TOKEN_FILE=self.write(self.path("jwt"), b"a+b"),
+            AWS_ENDPOINT_URL_STS=sts.url)
+        self.bound()
+        self.assertEqual(self.signers(self.fake), {"AKWEB"})
+        self.assertIn("WebIdentityToken=a%2Bb", seen[0])
+        self.assertIn("RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr", seen[0])
+
+    def test_keys_that_expired__are_asked_for_again_without_a_restart(self):
+        self.drop_environment_keys()
+        given = []
+
+        def answer(*_):
+            given.append("AK%d" % (len(given) + 1))
+            return self.credentials(given[-1])
+
+        container = self.new_fake()
+        container.extra = {("GET", "/creds"): answer}
+        self.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = \
+            container.url + "/creds"
+        self.bound()
+        server = support.free_port()
+        process = support.subprocess.Popen(
+            [support.RAMET, "serve", "--listen", "127.0.0.1:%d" % server,
+             "--store", "s3://bucket/a/b?endpoint=" + self.fake.url],
+            env=self.environment, stdout=support.subprocess.DEVNULL,
+            stderr=support.subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.terminate)
+        url = "http://127.0.0.1:%d" % server
+        for _ in range(200):
+            try:
+                support.urllib.request.urlopen(url + "/healthz").close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        given_before = len(given)
+        self.fake.signers = {"AK%d" % (given_before + 1)}  # the old: expired
+        self.ramet("clone", url + "/app", self.path("b.db"), "--hydrate")
+        self.assertEqual(len(given), given_before + 1)
+
+
+class Faults(BucketTest):
+    def lsn(self):
+        return self.json("info", self.url())["lsn"]
+
+    def pushed(self, **environment):
+        """A small commit, pushed; the result."""
+        self.sql(self.a, COMMIT)
+        self.environment.update(environment)
+        return self.json("push", self.a)
+
+    def test_slow_down__is_obeyed_and_the_push_goes_through(self):
+        self.bound()
+        self.fake.plan(Fault("503", method="PUT", key="commits/", times=2,
+                             headers={"Retry-After": "1"}))
+        begun = time.monotonic()
+        told = self.pushed()["store_requests"]
+        self.assertGreaterEqual(time.monotonic() - begun, 2)
+        self.assertEqual((told["slowdowns"], told["repeats"]), (2, 2))
+        self.assertEqual(self.lsn(), 2)
+
+    def test_internal_error__is_tried_again(self):
+        self.bound()
+        self.fake.plan(Fault("500", times=1, method="GET"),
+                       Fault("500", times=1, method="PUT"))
+        self.pushed()
+        self.assertEqual(self.lsn(), 2)
+
+    def test_answer_of_a_commit_that_was_lost__is_found_out_by_reading(self):
+        self.bound()
+        self.fake.plan(Fault("lost", method="PUT", key="commits/"))
+        self.assertEqual(self.pushed()["durable_lsn"], 2)
+        self.assertEqual(self.lsn(), 2)
+        self.assertEqual(len([key for key in self.fake.objects
+                              if "/commits/" in key]), 2)
+
+    def test_commit_of_somebody_else_in_between__is_not_taken_for_ours(self):
+        self.bound()
+        b = self.path("b.db")
+        self.ramet("clone", self.url(), b)
+        self.sql(b, COMMIT)
+        self.ramet("push", b)
+        self.sql(self.a, COMMIT)
+        # The first try is cut off after it was sent, the second is told 412.
+        self.fake.plan(Fault("cut", method="PUT", key="commits/"))
+        text = self.refused(CONFLICT, "push", self.a)
+        self.assertIn("diverged", text)
+        self.assertEqual(self.lsn(), 2)
+
+    def test_service_that_is_gone_for_longer__loses_nothing(self):
+        self.bound()
+        self.sql(self.a, COMMIT)
+        self.fake.plan(Fault("cut", times=500))
+        self.refused(UNREACHABLE, "push", self.a)
+        self.fake.faults.clear()
+        self.ramet("push", self.a)
+        self.assertEqual(self.lsn(), 2)
+
+    def test_half_a_body__is_asked_for_again(self):
+        self.bound()
+        self.fake.plan(Fault("half", method="GET", key="commits/"),
+                       Fault("half", method="GET", key="segments/", times=2),
+                       Fault("half", method="GET", key=""))
+        out = self.path("out.db")
+        self.ramet("export", self.url(), out)
+        self.assertEqual(self.read(out), self.read(self.a))
+
+    def of_bytes(self, name, size):
+        """A volume of random bytes, so in a segment of its own."""
+        path = self.write(self.path(name), os.urandom(size))
+        self.ramet("init", path, "--remote", self.url(name))
+        return path
+
+    def export_of_what_is_damaged(self, kind, key):
+        out = self.path("out")
+        self.fake.plan(Fault(kind, method="GET", key=key, times=1000))
+        done = self.run_ramet("export", self.url("a"), out)
+        self.assertEqual(done.returncode, DAMAGED, done.stderr)
+        self.assertFalse(os.path.exists(out))
+        self.fake.faults.clear()
+
+    def test_wrong_bytes__are_never_taken_for_right_ones(self):
+        a = self.of_bytes("a", 1 << 20)
+        self.export_of_what_is_damaged("wrong", "commits/")
+        self.export_of_what_is_damaged("wrong", "segments/")
+        self.ramet("export", self.url("a"), self.path("out"))
+        self.assertEqual(self.read(self.path("out")), self.read(a))
+
+    def test_body_of_another_key__is_never_taken_for_the_right_one(self):
+        self.of_bytes("a", 1 << 20)
+        self.of_bytes("b", 2 << 20)
+        self.export_of_what_is_damaged("other", "segments/")
+
+    def test_bucket_that_is_gone__is_said_and_is_no_empty_store(self):
+        self.bound()
+        self.fake.bucket = "renamed"
+        text = self.refused(UNREACHABLE, "pull", self.a)
+        self.assertIn("NoSuchBucket", text)
+        self.assertEqual(self.status(self.a)["state"], "offline")
+
+    def test_denied__says_what_to_look_at(self):
+        self.bound()
+        self.sql(self.a, COMMIT)
+        self.fake.plan(Fault("403", times=9, method="PUT"))
+        self.assertIn("rights of these keys",
+                      self.refused(NOT_PERMITTED, "push", self.a))
+
+    def test_clock_that_is_off__is_told_as_that(self):
+        self.bound()
+        self.fake.plan(Fault("403", code="RequestTimeTooSkewed", times=9))
+        self.sql(self.a, COMMIT)
+        self.assertIn("clock", self.refused(FAILED, "push", self.a))
+
+    def test_other_region__is_named(self):
+        self.bound()
+        self.fake.plan(Fault("301", code="PermanentRedirect", times=9,
+                             headers={"x-amz-bucket-region": "eu-west-9"}))
+        done = self.run_ramet("pull", self.a)
+        self.assertIn("?region=eu-west-9", done.stderr)
+
+    def test_web_server_that_is_no_s3__is_told_as_that(self):
+        self.bound()
+        self.fake.extra = {("GET", "/bucket/a/b/ramet.json"):
+                           lambda *_: b"<html>It works!</html>"}
+        done = self.run_ramet("clone", self.url(), self.path("b.db"))
+        self.assertNotEqual(done.returncode, DONE)
+        self.assertIn("ramet.json", done.stderr)
+
+    def test_store_on_which_two_writers_win__is_refused_each_time(self):
+        racy = self.new_fake(racy=True)
+        self.environment["AWS_ENDPOINT_URL_S3"] = racy.url
+        a = self.make_database(self.path("a.db"))
+        for _ in range(2):
+            text = self.refused(FAILED, "init", a, "--remote",
+                                self.url(fake=racy))
+            self.assertIn("is no store for Ramet", text)
+            self.assertIn("two writers", text)
+        self.assertEqual([key for key in racy.objects
+                          if "/probe/" not in key], [])
+        self.assertFalse(os.path.exists(self.path("cache", "ramet")))
+
+    def test_upload_that_fails__is_taken_back(self):
+        self.bound()
+        big = self.path("big.bin")
+        self.write(big, os.urandom(12 << 20))
+        self.fake.plan(Fault("403", method="PUT", key="segments/", times=99))
+        self.refused(NOT_PERMITTED, "init", big, "--remote", self.url("big"))
+        self.assertEqual(self.fake.uploads, {})
+        self.assertEqual([key for key in self.fake.objects
+                          if "/segments/" in key], [])
+
+    def test_part_of_an_upload_that_was_lost__is_sent_again(self):
+        self.bound()
+        big = self.path("big.bin")
+        self.write(big, os.urandom(12 << 20))
+        self.fake.plan(Fault("lost", method="PUT", key="segments/"),
+                       Fault("500", method="PUT", key="segments/"),
+                       Fault("lost", method="POST", key="segments/"))
+        self.ramet("init", big, "--remote", self.url("big"))
+        copy = self.path("copy.bin")
+        self.ramet("export", self.url("big"), copy)
+        self.assertEqual(self.read(copy), self.read(big))
+
+    def test_completion_whose_answer_was_lost__is_found_out_by_looking(self):
+        self.bound()
+        big = self.path("big.bin")
+        self.write(big, os.urandom(12 << 20))
+        self.fake.plan(Fault("none", method="POST", key="segments/"),
+                       Fault("lost", method="POST", key="segments/"))
+        self.ramet("init", big, "--remote", self.url("big"))
+        copy = self.path("copy.bin")
+        self.ramet("export", self.url("big"), copy)
+        self.assertEqual(self.read(copy), self.read(big))
+
+    def test_lists_in_pages__are_read_to_their_end(self):
+        self.bound()
+        self.fake.page = 2
+        for i in range(5):
+            self.ramet("init", self.make_database(self.path("%d.db" % i), 10),
+                       "--remote", self.url("v%d" % i))
+        listed = self.ramet("ls", self.url(""))
+        for i in range(5):
+            self.assertIn("v%d" % i, listed)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -75,6 +75,7 @@ ramet_history_base(struct ramet_history *history,
                    struct ramet_err *err)
 {
     const bool is_proven = ramet_history_is_proven(history);
+    struct ramet_lru_entry *entry;
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
@@ -87,8 +88,12 @@ ramet_history_base(struct ramet_history *history,
         ramet_objstore_refresh(history->store, key);
         ramet_lru_drop(&history->lru, &cached);
     }
-    rc = ramet_history_head_of(history, point, out_head, err);
-    if (rc == RAMET_OK && !is_proven)
+    rc = ramet_history_load_point(history, point, false, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_history_fill_head(ramet_loaded_head(entry), out_head);
+    ramet_history_release(history, entry);
+    if (!is_proven)
         ramet_history_proven(history);
-    return rc;
+    return RAMET_OK;
 }

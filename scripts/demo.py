@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Ramet's main job on real data, as a story in separate processes.
 
-    demo.py [--build DIR] [--remote URL] [--keep DIR]
+    demo.py [--build DIR] [--remote URL | --store s3] [--keep DIR]
 
 A database of Debian's packages is bound to a remote. An application commits
 to it; a second machine, with an empty directory and nothing but the URL, runs
@@ -10,7 +10,10 @@ SQLite's, and at the end every copy with the plain file, byte for byte. Exits
 with 1 at the first thing that is not equal.
 
 Without --remote it starts `ramet serve` on a free port (or, with --remote
-file, uses a directory directly).
+file, uses a directory directly). With --store s3 the volume lives in a bucket of
+Ceph's gateway, which is brought up for that: machine A reaches it through one
+server, machine B through another that knows nothing of the first, and in the end
+the bucket is read without either.
 """
 import argparse
 import filecmp
@@ -183,9 +186,18 @@ class Demo:
         self.extension = os.path.join(self.build, "lib", "ramet.so")
         self.work = work
         self.store = os.path.join(work, "store")
-        self.server = None
+        self.servers = []
         self.workers = []
-        self.remote = self.open_remote(options.remote)
+        self.bucket = None
+        if options.store == "s3":
+            self.bucket = "s3://%s/demo-%d" % (
+                os.environ["RAMET_TEST_S3_BUCKET"], os.getpid())
+            self.store = None  # no directory to measure
+            self.remote = self.start_server("--store", self.bucket)
+            self.remote_of_b = self.start_server("--store", self.bucket)
+        else:
+            self.remote = self.open_remote(options.remote)
+            self.remote_of_b = self.remote
 
     def path(self, *parts):
         return os.path.join(self.work, *parts)
@@ -199,23 +211,25 @@ class Demo:
                                     stderr=subprocess.DEVNULL).returncode == 0
         if wanted == "file" or not has_server:
             return "file://" + urllib.parse.quote(self.store) + "/packages"
-        return self.start_server()
+        return self.start_server("--data", self.store)
 
-    def start_server(self):
+    def start_server(self, *store):
+        """The URL of the volume at a server of its own."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        log = open(self.path("server.log"), "ab")
-        self.server = subprocess.Popen(
-            [self.ramet, "serve", "--listen", "127.0.0.1:%d" % port, "--data",
-             self.store], stdout=log, stderr=log)
+        log = open(self.path("server-%d.log" % len(self.servers)), "ab")
+        server = subprocess.Popen(
+            [self.ramet, "serve", "--listen", "127.0.0.1:%d" % port, *store],
+            stdout=log, stderr=log)
+        self.servers.append(server)
         for _ in range(200):
             try:
                 urllib.request.urlopen(
                     "http://127.0.0.1:%d/healthz" % port, timeout=1).close()
                 return "http://127.0.0.1:%d/packages" % port
             except OSError:
-                if self.server.poll() is not None:
+                if server.poll() is not None:
                     break
                 time.sleep(0.05)
         return fail("the server did not start; see " + log.name)
@@ -254,9 +268,9 @@ class Demo:
             if worker.process.poll() is None:
                 worker.process.kill()
                 worker.process.wait()
-        if self.server is not None:
-            self.server.send_signal(signal.SIGTERM)
-            self.server.wait(30)
+        for server in self.servers:
+            server.send_signal(signal.SIGTERM)
+            server.wait(30)
 
 
 def same_rows(name, ours, plain):
@@ -295,7 +309,7 @@ def query_replica(table, replica, plain):
 def replica_opens(demo, table):
     os.mkdir(demo.path("machine-b"))
     replica = demo.worker("replica", "machine-b", "&remote=" +
-                          urllib.parse.quote(demo.remote, safe=""))
+                          urllib.parse.quote(demo.remote_of_b, safe=""))
     table.add("replica: open by URL in an empty directory",
               replica.open_seconds, *replica.traffic())
     return replica
@@ -318,9 +332,12 @@ def replica_follows(table, replica, plain):
 def compare_files(demo, table, original):
     """Every copy, and every way to a plain file, byte for byte."""
     plain = demo.path("plain.db")
-    for name, source in (("machine-a", demo.path("machine-a", "app.db")),
-                         ("machine-b", demo.path("machine-b", "app.db")),
-                         ("remote", demo.remote)):
+    places = [("machine-a", demo.path("machine-a", "app.db")),
+              ("machine-b", demo.path("machine-b", "app.db")),
+              ("remote", demo.remote)]
+    if demo.bucket:
+        places.append(("bucket", demo.bucket + "/packages"))
+    for name, source in places:
         out = demo.path("export-of-%s.db" % name)
         _, seconds = demo.command("export", source, out)
         same_file("export of " + name, out, plain)
@@ -353,6 +370,9 @@ def play(demo, original):
     shutil.copyfile(original, demo.path("plain.db"))
     say("demo: database of %s packages' data, %s; remote %s"
         % (show(count_packages(original)), show_bytes(size), demo.remote))
+    if demo.bucket:
+        say("demo: both servers are on %s, of %s" %
+            (demo.bucket, os.environ["RAMET_TEST_S3_KIND"]))
 
     say("demo: machine A makes its database a replica, and pushes it ...")
     result, seconds = demo.command("init", demo.path("machine-a", "app.db"),
@@ -398,8 +418,16 @@ def main():
     parser.add_argument("--build", default=os.environ.get(
         "RAMET_BUILD", os.path.join(HERE, "..", "build")))
     parser.add_argument("--remote", help="URL, or 'file' for a directory")
+    parser.add_argument("--store", choices=["s3"],
+                        help="a bucket, of a gateway that is brought up")
     parser.add_argument("--keep", help="work here, and leave the files")
     options = parser.parse_args()
+    if options.store and options.remote:
+        parser.error("--remote or --store, not both")
+    if options.store and "RAMET_TEST_S3" not in os.environ:
+        gateway = os.path.join(HERE, "s3-gateway.sh")
+        say("demo: bringing up Ceph's gateway ...")
+        os.execv(gateway, [gateway, "rgw", sys.executable, *sys.argv])
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     original = os.path.join(cache, "ramet-demo", "packages-2.db")
 

@@ -13,6 +13,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
+#include "client/store/shared/locks.h"
 #include "client/store/whole.h"
 #include "core/os.h"
 
@@ -152,6 +154,87 @@ log__with_a_reader_that_stays__does_not_grow(void **state)
     ramet_session_close(writer);
     assert_int_equal(usage_of(p, "past-").files, 0);
     image_unref(image);
+}
+
+/* Somebody else is at a checkpoint, or reads where nothing can be written. */
+static struct {
+    pthread_t committer;
+    int fd; /* by which the byte is locked */
+    unsigned byte;
+    unsigned tries; /* of the committer, in one commit */
+    unsigned tries_max;
+} other;
+
+/* It is done at the third look of a committer who waits for it. */
+static int
+lock_with_other(void *ctx, int fd, uint64_t offset, uint64_t len,
+                enum ramet_lock_mode mode)
+{
+    const struct ramet_os *const os = ramet_os_system();
+
+    if (offset == other.byte && mode == RAMET_LOCK_EXCLUSIVE &&
+        pthread_equal(pthread_self(), other.committer) && ++other.tries == 3 &&
+        other.byte == RAMET_LOCK_CHECKPOINT)
+        assert_int_equal(os->lock(ctx, other.fd, other.byte, 1, RAMET_UNLOCK),
+                         0);
+    return os->lock(ctx, fd, offset, len, mode);
+}
+
+/* 20 commits of more than a generation each, and readers of some of them. */
+static void
+commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
+{
+    struct image *const image = place_image(1, 1100 * PLACE_PAGE);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *const writer =
+        place_open_on(p, RAMET_OPEN_CREATE, &os);
+    struct reader old;
+    uint64_t rng = 1;
+    char path[300];
+
+    OK(place_commit(writer, image, e));
+    old = pin_newest_on(p, image, &os);
+    snprintf(path, sizeof(path), "%s/lock", p->dir);
+    other.committer = pthread_self();
+    other.fd = open(path, O_RDWR);
+    other.byte = byte;
+    other.tries_max = 0;
+    OK(ramet_session_checkpoint(writer, true, e));
+    for (unsigned i = 0;
+         ramet_os_system()->lock(NULL, other.fd, byte, 1, mode) != 0;
+         i++) { /* the maintenance thread may be at one */
+        assert_true(i < 10000);
+        usleep(1000);
+    }
+    os.lock = lock_with_other;
+    for (unsigned i = 0; i < 20; i++) {
+        store_random_bytes(&rng, image->bytes, image->size);
+        other.tries = 0;
+        OK(place_commit(writer, image, e));
+        if (other.tries > other.tries_max)
+            other.tries_max = other.tries;
+    }
+    os.lock = ramet_os_system()->lock;
+    close(other.fd);
+    store_expect(old.session, old.seen, __LINE__);
+    place_expect(writer, image, __LINE__);
+    end_reader(&old);
+    ramet_session_close(writer);
+    image_unref(image);
+}
+
+static void
+log__that_outgrows_a_checkpoint__makes_committers_wait_for_it(void **state)
+{
+    commit_beside(*state, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE);
+    assert_true(other.tries_max >= 3); /* else it is held to the end */
+}
+
+static void
+log__with_a_reader_in_the_way__makes_nobody_wait(void **state)
+{
+    commit_beside(*state, RAMET_LOCK_UNLISTED, RAMET_LOCK_SHARED);
+    assert_int_equal(other.tries_max, 1);
 }
 
 /* Readers that come and go, while one stays: what was kept for those that went
@@ -830,6 +913,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pastframe__any_bit_flips__is_noticed),
         PLACE_TEST(log__with_a_reader_that_stays__does_not_grow),
+        PLACE_TEST(
+            log__that_outgrows_a_checkpoint__makes_committers_wait_for_it),
+        PLACE_TEST(log__with_a_reader_in_the_way__makes_nobody_wait),
         PLACE_TEST(past__of_readers_that_went__is_packed_away),
         PLACE_TEST(readers__passed_at_several_snapshots__see_each_its_own),
         PLACE_TEST(file__shrinks_and_grows__readers_see_what_was),

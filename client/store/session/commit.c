@@ -31,7 +31,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
-#include "client/store/upkeep/checkpoint.h"
+#include "client/store/upkeep/occasions.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "sqliteformat/dbheader.h"
@@ -480,11 +480,7 @@ ramet_session_publish(struct ramet_session *session)
                            session->prepared.sets_lsn);
     ramet_session_move_pin(session);
     after_transaction(session);
-    if (ramet_pos_gen(
-            ramet_pos_load(&session->replica->head->header.log.write_pos)) -
-            atomic_load(&session->replica->head->header.checkpoint.oldest) >
-        RAMET_CLOSED_MAX)
-        ramet_checkpoint_inline(session);
+    ramet_checkpoint_keep_up(session);
 }
 
 void

@@ -23,7 +23,6 @@ void ramet_replica_adopt_state(struct ramet_replica *replica,
 #define RAMET_NO_SLOT UINT32_MAX
 #define RAMET_BUFFER_MAX (1u << 20)    /* then it is spilled */
 #define RAMET_BUFFER_KEEP (160u << 10) /* an idle session's */
-#define RAMET_CLOSED_MAX 8u /* then committers checkpoint themselves */
 
 /* Where a complete record stands, and what makes it void. */
 struct ramet_record_place {

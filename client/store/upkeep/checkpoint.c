@@ -728,7 +728,7 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_checkpoint_run(struct ramet_session *session, bool all,
+ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
                      struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
@@ -742,8 +742,8 @@ ramet_checkpoint_run(struct ramet_session *session, bool all,
     if (all)
         rc = close_gen(session, err);
     if (rc != RAMET_OK ||
-        ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
-                   NULL) != RAMET_OK)
+        ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
+                   wait_ms, "", NULL) != RAMET_OK)
         return rc;
     if (ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) != RAMET_OK) {
@@ -781,33 +781,5 @@ ramet_session_checkpoint(struct ramet_session *session, bool all,
 {
     const enum ramet_rc rc = ramet_session_check_fork(session, err);
 
-    return rc == RAMET_OK ? ramet_checkpoint_run(session, all, err) : rc;
-}
-
-void
-ramet_checkpoint_inline(struct ramet_session *session)
-{
-    /* What fails here is tried again by the next committer, or at closing. */
-    if (ramet_checkpoint_run(session, false, NULL) != RAMET_OK)
-        return;
-}
-
-void
-ramet_checkpoint_fills(struct ramet_session *session)
-{
-    /* What fails here is tried again when as much was fetched once more. */
-    const enum ramet_rc rc = ramet_checkpoint_run(session, true, NULL);
-
-    (void)rc;
-    ramet_fill_was_seen(session->replica);
-}
-
-void
-ramet_checkpoint_make_ahead(struct ramet_session *session)
-{
-    if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
-                   NULL) != RAMET_OK)
-        return;
-    ramet_log_file_make_ahead(session, 0);
-    ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
+    return rc == RAMET_OK ? ramet_checkpoint_run(session, all, 0, err) : rc;
 }

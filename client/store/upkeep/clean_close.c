@@ -69,7 +69,7 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
         atomic_load(&header->log.high_water) <= newest.snapshot.page_count)
         return RAMET_OK; /* not whole: the log stays */
     session->is_closing = true;
-    rc = ramet_checkpoint_run(session, true, err);
+    rc = ramet_checkpoint_run(session, true, 0, err);
     if (rc != RAMET_OK || !ramet_log_is_empty(replica) ||
         atomic_load(&header->base.is_marked) == 0)
         return rc;

@@ -250,6 +250,15 @@ ramet_asks_end_run(struct ramet_asks *asks, struct ramet_run *run)
     *run = (struct ramet_run){.epoch = run->epoch + 1};
 }
 
+void
+ramet_asks_forget(struct ramet_asks *asks)
+{
+    for (uint32_t i = 0; i < asks->max; i++)
+        if (asks->ring[i].pgno != 0)
+            drop(asks, &asks->ring[i]);
+    assert(asks->under_way == 0 && asks->queued == 0);
+}
+
 /* The next queued ask of this kind from `*at` on, whose run goes on. */
 static struct ramet_ask *
 next_of(struct ramet_asks *asks, uint64_t *at, bool is_urgent)

@@ -70,6 +70,8 @@ struct ramet_run *
 ramet_asks_wanted(struct ramet_asks *asks, uint32_t pgno, bool is_here);
 /* It arrived, or (`is_lost`) will not. */
 void ramet_asks_landed(struct ramet_asks *asks, uint32_t pgno, bool is_lost);
+/* Of none of these anything is heard any more. */
+void ramet_asks_forget(struct ramet_asks *asks);
 void ramet_asks_end_run(struct ramet_asks *asks, struct ramet_run *run);
 /* The next queued page, now under way; 0: none. */
 uint32_t ramet_asks_take(struct ramet_asks *asks);

@@ -109,6 +109,15 @@ ramet_pagemap_put(struct ramet_pagemap *map, uint32_t pgno, uint32_t value)
     return true;
 }
 
+bool
+ramet_pagemap_slot(const struct ramet_pagemap *map, uint32_t slot,
+                   uint32_t *out_pgno)
+{
+    assert(slot < map->capacity);
+    *out_pgno = map->slots[2 * slot];
+    return *out_pgno != 0;
+}
+
 void
 ramet_pagemap_erase(struct ramet_pagemap *map, uint32_t pgno)
 {

@@ -26,6 +26,9 @@ bool ramet_pagemap_get(const struct ramet_pagemap *map, uint32_t pgno,
 /* In place of what was there. False: no memory, and nothing changed. */
 bool
 ramet_pagemap_put(struct ramet_pagemap *map, uint32_t pgno, uint32_t value);
+/* What is in slot `slot`, from 0 to capacity - 1; false: nothing. */
+bool ramet_pagemap_slot(const struct ramet_pagemap *map, uint32_t slot,
+                        uint32_t *out_pgno);
 void ramet_pagemap_erase(struct ramet_pagemap *map, uint32_t pgno);
 
 #endif

@@ -71,6 +71,8 @@ struct ramet_prefetch {
     bool is_database;
     uint32_t budget;
     bool is_full; /* as much is under way as may be */
+    bool is_surveyed;
+    bool is_fresh; /* what is read now was missed, or brought ahead */
     struct ramet_forest forest;
     struct ramet_pagemap roots; /* as the schema has them */
     struct ramet_asks asks;
@@ -107,6 +109,13 @@ struct ramet_tree *
 ramet_tree_of(struct ramet_prefetch *p, uint32_t pgno, unsigned *out_level);
 struct ramet_tree *ramet_tree_make(struct ramet_prefetch *p, uint32_t root);
 bool ramet_tree_is(const struct ramet_tree *tree, uint32_t root);
+
+/* survey.c: look at what is here of all trees. */
+void ramet_survey(struct ramet_prefetch *p);
+/* Page 1 tells what of a page is in use; a leaf of the schema, roots. */
+void ramet_survey_page_1(struct ramet_prefetch *p, const uint8_t *page);
+void
+ramet_survey_schema(struct ramet_prefetch *p, const struct ramet_btpage *page);
 
 /* scan.c: a leaf is about to be read, another than the last one. */
 void ramet_scan_step(struct ramet_prefetch *p, struct ramet_tree *tree,

@@ -10,16 +10,13 @@
 
 #include "core/alloc.h"
 #include "prefetch/predictor.h"
-#include "sqliteformat/dbheader.h"
 
 #define ASKS_MIN 1024u
-#define ROOTS_MAX 4096u
 #define BUDGET_FIRST 64u /* until the link was measured */
 #define WASTE_MUCH .5
 #define WASTE_MOST .75
 #define COPY_LENGTH_MIN 8u /* pages by number, in a database */
 #define SCAN_LENGTH 3u     /* steps after which its leaves are no jumps */
-#define ROOT_COLUMN 3u     /* of a row of the schema */
 /* From here on an overflow page may begin as one of a tree does. */
 #define PLAIN_PAGES_MAX 0x2000000u
 
@@ -69,10 +66,13 @@ void
 ramet_prefetch_move(struct ramet_prefetch *p, uint32_t page_count)
 {
     ramet_forest_clear(&p->forest);
+    ramet_asks_forget(&p->asks);
+    p->is_full = false;
     ramet_pagemap_clear(&p->chain_of);
     ramet_pagemap_clear(&p->expanded);
     memset(p->wishes, 0, sizeof(p->wishes));
     p->forest.page_count = page_count;
+    p->is_surveyed = false;
 }
 
 bool
@@ -131,12 +131,18 @@ ramet_prefetch_want(struct ramet_prefetch *p, uint32_t pgno, bool is_here)
     if (pgno == 0 || pgno > p->forest.page_count)
         return;
     p->forest.turn++;
+    if (!is_here && p->is_database && !p->is_surveyed)
+        ramet_survey(p);
+    p->is_fresh =
+        !is_here || ramet_asks_state(&p->asks, pgno) != RAMET_ASK_NONE;
     p->wanted_by = ramet_asks_wanted(&p->asks, pgno, is_here);
     if (!p->is_database) {
         ramet_sequence_step(p, pgno, 1);
         return;
     }
     tree = ramet_tree_of(p, pgno, &level);
+    if (tree == NULL && level > 0)
+        tree = ramet_tree_make(p, ramet_forest_root(&p->forest, pgno, &level));
     if (tree != NULL && level > 0 && tree->depth == (int)level &&
         tree->last != pgno)
         ramet_scan_step(p, tree, pgno);
@@ -148,29 +154,6 @@ ramet_prefetch_want(struct ramet_prefetch *p, uint32_t pgno, bool is_here)
 }
 
 /* ---- what was read -------------------------------------------------------- */
-
-static void
-note_usable(struct ramet_prefetch *p, const uint8_t *page)
-{
-    if (ramet_dbheader_is(page, p->forest.page_size))
-        p->forest.usable = ramet_dbheader_usable(page, p->forest.page_size);
-}
-
-/* A leaf of the schema tells the roots of other trees. */
-static void
-note_roots(struct ramet_prefetch *p, const struct ramet_btpage *page)
-{
-    struct ramet_btcell cell;
-    struct ramet_value root;
-
-    for (uint32_t i = 0; i < page->cell_count; i++)
-        if (p->roots.count < ROOTS_MAX && ramet_btpage_cell(page, i, &cell) &&
-            ramet_record_column(cell.local, cell.local_len, ROOT_COLUMN,
-                                &root) &&
-            root.type == RAMET_VALUE_INTEGER && root.integer >= 2 &&
-            root.integer <= p->forest.page_count)
-            (void)ramet_pagemap_put(&p->roots, (uint32_t)root.integer, 1);
-}
 
 static void
 push_recent(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t leaf)
@@ -190,7 +173,7 @@ read_leaf(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t pgno,
           unsigned level, const struct ramet_btpage *page)
 {
     if (tree->root == 1)
-        note_roots(p, page);
+        ramet_survey_schema(p, page);
     if (tree->depth != (int)level) {
         tree->depth = (int)level;
         if (level > 0 && tree->last != pgno)
@@ -200,7 +183,8 @@ read_leaf(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t pgno,
     if (tree->length > 0 && ramet_overflow_is_read(tree))
         ramet_overflow_expand_once(p, tree, pgno);
     ramet_pagemap_erase(&p->expanded, pgno);
-    if (tree->length < SCAN_LENGTH || ramet_link_feeds(p, tree))
+    if (p->is_fresh &&
+        (tree->length < SCAN_LENGTH || ramet_link_feeds(p, tree)))
         ramet_link_seen(p, tree, pgno);
     push_recent(p, tree, pgno);
 }
@@ -257,7 +241,7 @@ ramet_prefetch_read(struct ramet_prefetch *p, uint32_t pgno,
         return;
     p->forest.turn++;
     if (pgno == 1)
-        note_usable(p, page);
+        ramet_survey_page_1(p, page);
     if (is_chained(p, pgno))
         ramet_overflow_follow(p, pgno, page);
     else

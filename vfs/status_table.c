@@ -30,6 +30,9 @@ enum column {
     COLUMN_LAST_ERROR,
     COLUMN_UNPUSHED_SINCE_MS,
     COLUMN_IN_DOUBT,
+    COLUMN_PREFETCHED_PAGES,
+    COLUMN_PREFETCH_USED,
+    COLUMN_PREFETCH_VAIN,
     COLUMN_ARGUMENT,
 };
 
@@ -41,6 +44,7 @@ static const char declaration[] =
     "lag_ms INTEGER, last_contact_ms INTEGER, fetched_pages INTEGER, "
     "fetched_bytes INTEGER, requests INTEGER, last_error TEXT, "
     "unpushed_since_ms INTEGER, in_doubt INTEGER, "
+    "prefetched_pages INTEGER, prefetch_used INTEGER, prefetch_vain INTEGER, "
     "argument HIDDEN)";
 
 struct cursor {
@@ -207,6 +211,12 @@ number_of(const struct ramet_file_status *status, enum column column)
         return status->unpushed_since_ms;
     case COLUMN_IN_DOUBT:
         return status->in_doubt;
+    case COLUMN_PREFETCHED_PAGES:
+        return status->prefetched.asked;
+    case COLUMN_PREFETCH_USED:
+        return status->prefetched.used;
+    case COLUMN_PREFETCH_VAIN:
+        return status->prefetched.vain;
     case COLUMN_FETCHED_PAGES:
         return status->fetched_pages;
     case COLUMN_FETCHED_BYTES:

@@ -1,69 +1,262 @@
 /*
- * ahead.c - see ahead.h. Misses that ascend are a scan: readahead.h.
+ * ahead.c - see ahead.h.
+ *
+ * Locks: mutex < the pipeline's, and those of whoever keeps pages.
  */
 #include "client/remote/ahead.h"
 
-#include "client/remote/readahead.h"
 #include "core/alloc.h"
+#include "core/thread.h"
+
+#define STREAMS 8u /* readers at a time; the one idle for longest makes room */
+
+/* What one reader reads, at one commit at a time. */
+struct stream {
+    const struct ramet_ahead_view *view;
+    const void *reader;
+    struct ramet_head head;
+    struct ramet_point at;
+    struct ramet_prefetch *predictor; /* NULL: free */
+    uint64_t used;
+};
 
 struct ramet_ahead {
-    struct ramet_readahead readahead;
+    struct ramet_mutex mutex;
+    struct ramet_ahead_view view;
+    struct stream streams[STREAMS];
+    uint64_t clock;
+    struct ramet_prefetch_counts gone; /* of streams that ended */
 };
 
 struct ramet_ahead *
-ramet_ahead_new(void)
+ramet_ahead_new(const struct ramet_ahead_view *view)
 {
-    return ramet_calloc(1, sizeof(struct ramet_ahead));
+    struct ramet_ahead *const ahead = ramet_calloc(1, sizeof(*ahead));
+
+    if (ahead == NULL)
+        return NULL;
+    ahead->view = *view;
+    ramet_mutex_init(&ahead->mutex);
+    return ahead;
+}
+
+static void
+add_counts(struct ramet_prefetch_counts *sum,
+           const struct ramet_prefetch_counts *counts)
+{
+    sum->asked += counts->asked;
+    sum->used += counts->used;
+    sum->vain += counts->vain;
+}
+
+/* What was asked for and not read by now was in vain. */
+static void
+end_stream(struct ramet_ahead *ahead, struct stream *stream)
+{
+    struct ramet_prefetch_counts counts;
+
+    if (stream->predictor == NULL)
+        return;
+    counts = ramet_prefetch_counts(stream->predictor);
+    counts.vain = counts.asked - counts.used;
+    add_counts(&ahead->gone, &counts);
+    ramet_prefetch_free(stream->predictor);
+    *stream = (struct stream){.predictor = NULL};
+}
+
+void
+ramet_ahead_clear(struct ramet_ahead *ahead)
+{
+    ramet_mutex_lock(&ahead->mutex);
+    for (unsigned i = 0; i < STREAMS; i++)
+        end_stream(ahead, &ahead->streams[i]);
+    ramet_mutex_unlock(&ahead->mutex);
 }
 
 void
 ramet_ahead_free(struct ramet_ahead *ahead)
 {
+    if (ahead == NULL)
+        return;
+    ramet_ahead_clear(ahead);
+    ramet_mutex_done(&ahead->mutex);
     ramet_free(ahead);
 }
 
-void
-ramet_ahead_missed(struct ramet_ahead *ahead, const struct ramet_head *head,
-                   uint32_t pgno, bool is_coming, struct ramet_ahead_list *list)
+static bool
+is_here(void *ctx, uint32_t pgno)
 {
-    const uint32_t left = head->page_count - pgno + 1;
-    uint32_t max = RAMET_READAHEAD_BYTES / head->page_size;
-    uint32_t count;
+    const struct stream *const stream = ctx;
 
-    if (is_coming)
-        return;
-    if (max > RAMET_READAHEAD_PAGES)
-        max = RAMET_READAHEAD_PAGES;
-    if (max > list->max + 1)
-        max = (uint32_t)list->max + 1;
-    if (max > left)
-        max = left;
-    count = ramet_readahead_miss(&ahead->readahead, pgno, max);
+    return stream->view->is_here(stream->view->ctx, &stream->at, pgno);
+}
 
-    for (uint32_t i = 1; i < count; i++)
-        list->pgnos[list->count++] = pgno + i;
+static bool
+peek(void *ctx, uint32_t pgno, uint8_t *out_page)
+{
+    const struct stream *const stream = ctx;
+
+    return stream->view->peek(stream->view->ctx, &stream->at, pgno, out_page,
+                              stream->head.page_size);
+}
+
+/* Under the mutex, as all below. */
+static void
+begin_stream(struct ramet_ahead *ahead, struct stream *stream,
+             const void *reader, const struct ramet_head *head)
+{
+    const struct ramet_prefetch_options options = {
+        .page_size = head->page_size,
+        .page_count = head->page_count,
+        .is_database = head->kind == RAMET_KIND_SQLITE,
+        .view = {is_here, peek, stream},
+    };
+
+    end_stream(ahead, stream);
+    *stream = (struct stream){
+        .view = &ahead->view,
+        .reader = reader,
+        .head = *head,
+        .at = ramet_head_point(head),
+        .predictor = ramet_prefetch_new(&options),
+    };
+}
+
+/* The stream of `reader` at `head`, or NULL on no memory. */
+static struct stream *
+stream_of(struct ramet_ahead *ahead, const void *reader,
+          const struct ramet_head *head)
+{
+    const struct ramet_point at = ramet_head_point(head);
+    struct stream *stream = &ahead->streams[0];
+
+    for (unsigned i = 0; i < STREAMS; i++) {
+        struct stream *const s = &ahead->streams[i];
+
+        if (s->predictor != NULL && s->reader == reader) {
+            stream = s;
+            break;
+        }
+        if (s->used < stream->used)
+            stream = s;
+    }
+    if (stream->predictor == NULL || stream->reader != reader ||
+        stream->head.page_size != head->page_size) {
+        begin_stream(ahead, stream, reader, head);
+    } else if (!ramet_point_equal(&stream->at, &at)) {
+        stream->head = *head;
+        stream->at = at;
+        ramet_prefetch_move(stream->predictor, head->page_count);
+    }
+    stream->used = ++ahead->clock;
+    return stream->predictor != NULL ? stream : NULL;
+}
+
+static void
+take(struct stream *stream, struct ramet_ahead_list *list)
+{
+    list->head = stream->head;
+    ramet_prefetch_set_budget(stream->predictor, list->budget);
+    list->count += ramet_prefetch_take(
+        stream->predictor, list->pgnos + list->count, list->max - list->count);
 }
 
 void
-ramet_ahead_came(struct ramet_ahead *ahead, const struct ramet_head *head,
+ramet_ahead_missed(struct ramet_ahead *ahead, const void *reader,
+                   const struct ramet_head *head, uint32_t pgno,
+                   struct ramet_ahead_list *list)
+{
+    struct stream *stream;
+
+    ramet_mutex_lock(&ahead->mutex);
+    stream = stream_of(ahead, reader, head);
+    if (stream != NULL) {
+        ramet_prefetch_want(stream->predictor, pgno, false);
+        take(stream, list);
+    }
+    ramet_mutex_unlock(&ahead->mutex);
+}
+
+void
+ramet_ahead_got(struct ramet_ahead *ahead, const void *reader,
+                const struct ramet_head *head, uint32_t pgno,
+                const uint8_t *page, struct ramet_ahead_list *list)
+{
+    struct stream *stream;
+
+    ramet_mutex_lock(&ahead->mutex);
+    stream = stream_of(ahead, reader, head);
+    if (stream != NULL) {
+        ramet_prefetch_read(stream->predictor, pgno, page);
+        take(stream, list);
+    }
+    ramet_mutex_unlock(&ahead->mutex);
+}
+
+void
+ramet_ahead_was_read(struct ramet_ahead *ahead, const void *reader,
+                     const struct ramet_head *head, uint32_t pgno,
+                     const uint8_t *page, struct ramet_ahead_list *list)
+{
+    struct stream *stream;
+
+    ramet_mutex_lock(&ahead->mutex);
+    stream = stream_of(ahead, reader, head);
+    if (stream != NULL) {
+        ramet_prefetch_want(stream->predictor, pgno, true);
+        ramet_prefetch_read(stream->predictor, pgno, page);
+        take(stream, list);
+    }
+    ramet_mutex_unlock(&ahead->mutex);
+}
+
+void
+ramet_ahead_came(struct ramet_ahead *ahead, const struct ramet_point *at,
                  uint32_t pgno, const uint8_t *page,
                  struct ramet_ahead_list *list)
 {
-    (void)ahead;
-    (void)head;
-    (void)pgno;
-    (void)page;
-    (void)list;
+    ramet_mutex_lock(&ahead->mutex);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        struct stream *const stream = &ahead->streams[i];
+
+        if (stream->predictor == NULL || !ramet_point_equal(&stream->at, at))
+            continue;
+        ramet_prefetch_arrived(stream->predictor, pgno, page);
+        take(stream, list);
+    }
+    ramet_mutex_unlock(&ahead->mutex);
 }
 
 void
-ramet_ahead_was_read(struct ramet_ahead *ahead, const struct ramet_head *head,
-                     uint32_t pgno, const uint8_t *page,
-                     struct ramet_ahead_list *list)
+ramet_ahead_lost(struct ramet_ahead *ahead, const struct ramet_point *at,
+                 const uint32_t *pgnos, size_t count)
 {
-    (void)ahead;
-    (void)head;
-    (void)pgno;
-    (void)page;
-    (void)list;
+    ramet_mutex_lock(&ahead->mutex);
+    for (unsigned i = 0; i < STREAMS; i++) {
+        struct stream *const stream = &ahead->streams[i];
+
+        if (stream->predictor == NULL || !ramet_point_equal(&stream->at, at))
+            continue;
+        for (size_t k = 0; k < count; k++)
+            ramet_prefetch_lost(stream->predictor, pgnos[k]);
+    }
+    ramet_mutex_unlock(&ahead->mutex);
+}
+
+struct ramet_prefetch_counts
+ramet_ahead_counts(struct ramet_ahead *ahead)
+{
+    struct ramet_prefetch_counts sum;
+
+    ramet_mutex_lock(&ahead->mutex);
+    sum = ahead->gone;
+    for (unsigned i = 0; i < STREAMS; i++)
+        if (ahead->streams[i].predictor != NULL) {
+            const struct ramet_prefetch_counts counts =
+                ramet_prefetch_counts(ahead->streams[i].predictor);
+
+            add_counts(&sum, &counts);
+        }
+    ramet_mutex_unlock(&ahead->mutex);
+    return sum;
 }

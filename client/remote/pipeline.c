@@ -35,10 +35,56 @@
 #define CACHE_BYTES (4u << 20)
 #define COST_SAMPLE 64u /* pages */
 
+/* ---- those who keep pages ------------------------------------------------------- */
+
+/* The keeper after `keeper`, held; NULL: there is none. `keeper` is let go. */
+static struct ramet_keeper *
+next_keeper(struct ramet_pipeline *pipeline, struct ramet_keeper *keeper)
+{
+    struct ramet_keeper *next;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    next = keeper != NULL ? keeper->next : pipeline->keepers;
+    if (keeper != NULL && --keeper->calls == 0)
+        ramet_cond_broadcast(&pipeline->keeper_left);
+    if (next != NULL)
+        next->calls++;
+    ramet_mutex_unlock(&pipeline->mutex);
+    return next;
+}
+
+static bool
+is_here(void *ctx, const struct ramet_point *at, uint32_t pgno)
+{
+    struct ramet_pipeline *const pipeline = ctx;
+    bool here = false;
+
+    for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
+         k = next_keeper(pipeline, k))
+        here = here || k->has(k->ctx, at, pgno);
+    return here;
+}
+
+static bool
+peek(void *ctx, const struct ramet_point *at, uint32_t pgno, uint8_t *out_page,
+     size_t page_size)
+{
+    struct ramet_pipeline *const pipeline = ctx;
+    bool found = false;
+
+    for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
+         k = next_keeper(pipeline, k))
+        found = found || k->peek(k->ctx, at, pgno, out_page, page_size);
+    return found;
+}
+
+/* ---- new, and gone ------------------------------------------------------------------ */
+
 struct ramet_pipeline *
 ramet_pipeline_new(struct ramet_source *source, const struct ramet_vid *volume)
 {
     struct ramet_pipeline *const pipeline = ramet_calloc(1, sizeof(*pipeline));
+    const struct ramet_ahead_view view = {is_here, peek, pipeline};
 
     if (pipeline == NULL)
         return NULL;
@@ -46,7 +92,7 @@ ramet_pipeline_new(struct ramet_source *source, const struct ramet_vid *volume)
     pipeline->volume = *volume;
     pipeline->os = ramet_os_system();
     pipeline->fork_count = ramet_os_fork_count();
-    pipeline->ahead = ramet_ahead_new();
+    pipeline->ahead = ramet_ahead_new(&view);
     ramet_mutex_init(&pipeline->mutex);
     ramet_cond_init(&pipeline->work);
     ramet_cond_init(&pipeline->keeper_left);
@@ -94,6 +140,7 @@ ramet_pipeline_leave(struct ramet_pipeline *pipeline,
                      struct ramet_keeper *keeper)
 {
     struct ramet_keeper **link = &pipeline->keepers;
+    bool is_last;
 
     if (pipeline->fork_count != ramet_os_fork_count())
         return; /* it is the parent's, and so are the threads */
@@ -103,37 +150,12 @@ ramet_pipeline_leave(struct ramet_pipeline *pipeline,
     while (*link != keeper)
         link = &(*link)->next;
     *link = keeper->next;
-    if (pipeline->keepers == NULL) /* invariant (4) */
+    is_last = pipeline->keepers == NULL;
+    if (is_last) /* invariant (4) */
         ramet_wants_abandon(pipeline);
     ramet_mutex_unlock(&pipeline->mutex);
-}
-
-/* The keeper after `keeper`, held; NULL: there is none. `keeper` is let go. */
-static struct ramet_keeper *
-next_keeper(struct ramet_pipeline *pipeline, struct ramet_keeper *keeper)
-{
-    struct ramet_keeper *next;
-
-    ramet_mutex_lock(&pipeline->mutex);
-    next = keeper != NULL ? keeper->next : pipeline->keepers;
-    if (keeper != NULL && --keeper->calls == 0)
-        ramet_cond_broadcast(&pipeline->keeper_left);
-    if (next != NULL)
-        next->calls++;
-    ramet_mutex_unlock(&pipeline->mutex);
-    return next;
-}
-
-static bool
-is_here(struct ramet_pipeline *pipeline, const struct ramet_point *at,
-        uint32_t pgno)
-{
-    bool here = false;
-
-    for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
-         k = next_keeper(pipeline, k))
-        here = here || k->has(k->ctx, at, pgno);
-    return here;
+    if (is_last)
+        ramet_ahead_clear(pipeline->ahead);
 }
 
 static void
@@ -164,9 +186,12 @@ page_cost(const struct ramet_pipeline *pipeline, uint32_t page_size)
 }
 
 /* Some pages more have come: what did they take? Other requests of the source
- * count as well; they are few where it matters. */
+ * count as well; they are few where it matters. What leads to pages counts while
+ * it comes, but no page is taken for more than itself: that is here soon, and the
+ * link would idle meanwhile. */
 static void
-note_cost(struct ramet_pipeline *pipeline, uint64_t received)
+note_cost(struct ramet_pipeline *pipeline, uint32_t page_size,
+          uint64_t received)
 {
     const uint64_t pages = pipeline->landings - pipeline->costed;
     uint64_t each;
@@ -176,8 +201,8 @@ note_cost(struct ramet_pipeline *pipeline, uint64_t received)
     each = (received - pipeline->costed_bytes) / pages;
     if (each < 64)
         each = 64;
-    if (each > RAMET_PAGE_SIZE_MAX)
-        each = RAMET_PAGE_SIZE_MAX;
+    if (each > page_size)
+        each = page_size;
     pipeline->cost = pipeline->cost == 0
                          ? (size_t)each
                          : (size_t)((pipeline->cost * 3 + each) / 4);
@@ -192,13 +217,24 @@ budget(struct ramet_pipeline *pipeline, enum ramet_urgency urgency)
     size_t bytes =
         pace != NULL ? ramet_pace_budget(pace) : (size_t)BUDGET_UNMEASURED;
 
-    for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
-         k = k->next)
-        if (k->ahead_max > 0 && k->ahead_max < bytes)
-            bytes = k->ahead_max;
     if (urgency == RAMET_WANT_HAUL && bytes < BUDGET_OF_HAULS)
         bytes = BUDGET_OF_HAULS;
     return bytes;
+}
+
+/* Pages that may be on their way, or here and not read yet: no more than whoever
+ * keeps them has room for. */
+static size_t
+ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
+{
+    size_t pages =
+        budget(pipeline, RAMET_WANT_AHEAD) / page_cost(pipeline, page_size);
+
+    for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
+         k = k->next)
+        if (k->ahead_max > 0 && k->ahead_max / page_size < pages)
+            pages = k->ahead_max / page_size;
+    return pages;
 }
 
 /* Pages in a request. */
@@ -222,12 +258,9 @@ share(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
 }
 
 size_t
-ramet_pipeline_room(struct ramet_pipeline *pipeline)
+ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size)
 {
-    const uint32_t page_size =
-        pipeline->head.page_size > 0 ? pipeline->head.page_size : 4096;
-    const size_t pages =
-        budget(pipeline, RAMET_WANT_AHEAD) / page_cost(pipeline, page_size);
+    const size_t pages = ahead_pages(pipeline, page_size);
     const size_t taken = pipeline->left +
                          pipeline->queues[RAMET_WANT_READ].count +
                          pipeline->queues[RAMET_WANT_AHEAD].count;
@@ -320,54 +353,68 @@ take_batch(struct ramet_pipeline *pipeline)
 
 /* ---- what comes ---------------------------------------------------------------------- */
 
+struct ramet_ahead_list
+ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
+                    uint32_t pgnos[RAMET_BATCH_PAGES])
+{
+    struct ramet_ahead_list list = {.pgnos = pgnos};
+    size_t budget_pages;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    list.max = ramet_pipeline_room(pipeline, page_size);
+    budget_pages = ahead_pages(pipeline, page_size);
+    ramet_mutex_unlock(&pipeline->mutex);
+    /* Few requests, each for many pages. */
+    if (list.max < budget_pages / 4)
+        list.max = 0;
+    if (list.max > RAMET_BATCH_PAGES)
+        list.max = RAMET_BATCH_PAGES;
+    list.budget =
+        budget_pages < UINT32_MAX ? (uint32_t)budget_pages : UINT32_MAX;
+    return list;
+}
+
 void
 ramet_pipeline_expect(struct ramet_pipeline *pipeline,
-                      const struct ramet_head *head,
                       const struct ramet_ahead_list *list)
 {
-    const struct ramet_point at = ramet_head_point(head);
+    const struct ramet_point at = ramet_head_point(&list->head);
 
+    if (list->count == 0)
+        return;
+    ramet_mutex_lock(&pipeline->mutex);
     for (size_t i = 0; i < list->count; i++) {
-        const uint32_t pgno = list->pgnos[i];
-        struct ramet_want *want;
+        struct ramet_want *const want =
+            ramet_want_find(pipeline, &at, list->pgnos[i]);
 
-        if (pgno == 0 || pgno > head->page_count ||
-            is_here(pipeline, &at, pgno))
-            continue;
-        ramet_mutex_lock(&pipeline->mutex);
-        want = ramet_want_find(pipeline, &at, pgno);
         if (want != NULL)
             ramet_want_hasten(pipeline, want, RAMET_WANT_AHEAD);
         else
-            (void)ramet_want_add(pipeline, head, pgno, RAMET_WANT_AHEAD);
-        ramet_mutex_unlock(&pipeline->mutex);
+            (void)ramet_want_add(pipeline, &list->head, list->pgnos[i],
+                                 RAMET_WANT_AHEAD);
     }
+    (void)!ramet_pipeline_wake(pipeline, NULL);
+    ramet_mutex_unlock(&pipeline->mutex);
+}
+
+struct ramet_prefetch_counts
+ramet_pipeline_counts(struct ramet_pipeline *pipeline)
+{
+    return ramet_ahead_counts(pipeline->ahead);
 }
 
 /* Show the predictor a page that came. */
 static void
-show(struct ramet_pipeline *pipeline, const struct ramet_point *at,
+show(struct ramet_pipeline *pipeline, const struct ramet_batch *batch,
      uint32_t pgno, const uint8_t *page)
 {
     uint32_t pgnos[RAMET_BATCH_PAGES];
-    struct ramet_ahead_list list = {.pgnos = pgnos};
-    struct ramet_head head;
+    struct ramet_ahead_list list =
+        ramet_pipeline_list(pipeline, batch->page_size, pgnos);
 
-    ramet_mutex_lock(&pipeline->mutex);
-    head = pipeline->head;
-    if (head.lsn == at->lsn && ramet_hash_equal(&head.hash, &at->hash)) {
-        list.max = ramet_pipeline_room(pipeline);
-        if (list.max > RAMET_BATCH_PAGES)
-            list.max = RAMET_BATCH_PAGES;
-        ramet_ahead_came(pipeline->ahead, &head, pgno, page, &list);
-    }
-    ramet_mutex_unlock(&pipeline->mutex);
-    if (list.count == 0)
-        return;
-    ramet_pipeline_expect(pipeline, &head, &list);
-    ramet_mutex_lock(&pipeline->mutex);
-    (void)!ramet_pipeline_wake(pipeline, NULL);
-    ramet_mutex_unlock(&pipeline->mutex);
+    atomic_store_explicit(&pipeline->quiet, 0, memory_order_relaxed);
+    ramet_ahead_came(pipeline->ahead, &batch->at, pgno, page, &list);
+    ramet_pipeline_expect(pipeline, &list);
 }
 
 /* A page of a batch, or one that came along. */
@@ -393,7 +440,7 @@ land(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
         ramet_want_end(pipeline, want, page, RAMET_OK, NULL);
     (void)!ramet_pipeline_wake(pipeline, NULL); /* invariant (2) is kept */
     ramet_mutex_unlock(&pipeline->mutex);
-    show(pipeline, &batch->at, pgno, page);
+    show(pipeline, batch, pgno, page);
     return RAMET_OK;
 }
 
@@ -475,6 +522,21 @@ fly(struct ramet_batch *batch, struct ramet_err *err)
     return rc;
 }
 
+/* The predictor need not wait for what did not come. */
+static void
+tell_lost(struct ramet_batch *batch)
+{
+    struct ramet_pipeline *const pipeline = batch->pipeline;
+    size_t left;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    left = batch->left;
+    ramet_mutex_unlock(&pipeline->mutex);
+    if (left > 0)
+        ramet_ahead_lost(pipeline->ahead, &batch->at, batch->pgnos,
+                         batch->count);
+}
+
 static void *
 work(void *arg)
 {
@@ -486,6 +548,7 @@ work(void *arg)
     pipeline->idle_count--; /* as which it began */
     while (!atomic_load(&pipeline->is_closing) && !had_enough) {
         struct ramet_batch *const batch = take_batch(pipeline);
+        const uint32_t page_size = batch != NULL ? batch->page_size : 0;
         struct ramet_err err;
         enum ramet_rc rc;
 
@@ -501,9 +564,10 @@ work(void *arg)
         (void)!ramet_pipeline_wake(pipeline, NULL); /* for the next one */
         ramet_mutex_unlock(&pipeline->mutex);
         rc = fly(batch, &err);
+        tell_lost(batch);
         ramet_mutex_lock(&pipeline->mutex);
         end_batch(batch, rc, &err);
-        note_cost(pipeline, ramet_source_received(pipeline->source));
+        note_cost(pipeline, page_size, ramet_source_received(pipeline->source));
     }
     worker->runs = false;
     ramet_mutex_unlock(&pipeline->mutex);

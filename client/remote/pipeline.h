@@ -29,6 +29,7 @@
 
 #include "core/thread.h"
 #include "metastore/history.h"
+#include "prefetch/prefetch.h"
 
 struct ramet_source;
 struct ramet_pipeline;
@@ -47,6 +48,9 @@ struct ramet_keeper {
     /* Keep it; false: it is of no use here. */
     bool (*keep)(void *ctx, const struct ramet_point *at, uint32_t pgno,
                  const uint8_t *page, size_t page_size);
+    /* The page as it is here; false: it is not. */
+    bool (*peek)(void *ctx, const struct ramet_point *at, uint32_t pgno,
+                 uint8_t *out_page, size_t page_size);
     void *ctx;
     size_t ahead_max; /* bytes that may be brought ahead; 0: any */
     /* The pipeline's. */
@@ -63,22 +67,26 @@ void ramet_pipeline_leave(struct ramet_pipeline *pipeline,
 typedef enum ramet_rc
 ramet_pipeline_look(void *ctx, bool *out_here, struct ramet_err *err);
 /*
- * Page `pgno` of `head` to `out`, or *out_here: `look` found it. Blocks; RAMET_ETIMEOUT
+ * Page `pgno` of `head` to `out`, or *out_here: `look` found it. `reader`: any
+ * address that is the caller's alone. Blocks; RAMET_ETIMEOUT
  * if no page came for `timeout_ms` (0: as long as the remote is waited for),
  * RAMET_ECANCELLED once the thread's waiter has had enough. Others as
  * ramet_source_read_pages().
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_pipeline_read(struct ramet_pipeline *pipeline,
+ramet_pipeline_read(struct ramet_pipeline *pipeline, const void *reader,
                     const struct ramet_head *head, uint32_t pgno, uint8_t *out,
                     bool *out_here, uint64_t timeout_ms,
                     ramet_pipeline_look *look, void *look_ctx,
                     struct ramet_err *err);
-/* A reader read this page, which was here. Cheap where nothing was brought
- * lately. */
-void ramet_pipeline_note_read(struct ramet_pipeline *pipeline,
-                              const struct ramet_head *head, uint32_t pgno,
-                              const uint8_t *page);
+/* A reader read this page, which was here. False: nothing was missed or brought
+ * for long, so that there is no need to tell until something is missed. */
+bool ramet_pipeline_note_read(struct ramet_pipeline *pipeline,
+                              const void *reader, const struct ramet_head *head,
+                              uint32_t pgno, const uint8_t *page);
+/* Pages that were brought ahead so far. */
+struct ramet_prefetch_counts
+ramet_pipeline_counts(struct ramet_pipeline *pipeline);
 
 /*
  * A haul: many pages that are to be kept, after all that readers want. Whoever

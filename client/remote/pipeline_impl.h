@@ -100,9 +100,8 @@ struct ramet_pipeline {
     uint64_t costed;       /* landings, and bytes of the source, when `cost` */
     uint64_t costed_bytes; /* was found last */
     atomic_bool is_closing;
-    struct ramet_ahead *ahead;
-    struct ramet_head head;    /* of the last miss; lsn 0: there was none */
-    atomic_bool brought_ahead; /* the predictor has named pages */
+    struct ramet_ahead *ahead; /* has a mutex of its own */
+    atomic_uint quiet;         /* reads since a page was missed, or came */
 };
 
 /* ---- pipeline_wants.c: under the mutex ---------------------------------------- */
@@ -137,10 +136,13 @@ void ramet_wants_abandon(struct ramet_pipeline *pipeline);
 RAMET_NODISCARD enum ramet_rc
 ramet_pipeline_wake(struct ramet_pipeline *pipeline, struct ramet_err *err);
 /* How much of the link's room is not taken, in pages. Under the mutex. */
-size_t ramet_pipeline_room(struct ramet_pipeline *pipeline);
-/* Queue what the predictor names, but for what is here. Without the mutex. */
+size_t ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size);
+/* What the predictor may name now. Without the mutex, as the next. */
+struct ramet_ahead_list
+ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
+                    uint32_t pgnos[RAMET_BATCH_PAGES]);
+/* Queue what it named. */
 void ramet_pipeline_expect(struct ramet_pipeline *pipeline,
-                           const struct ramet_head *head,
                            const struct ramet_ahead_list *list);
 
 #endif

@@ -8,11 +8,12 @@
 #include "client/remote/pagecache.h"
 #include "client/remote/pipeline_impl.h"
 #include "client/remote/source.h"
-#include "core/alloc.h"
 #include "core/waiting.h"
 
 /* How often a thread looks whether its caller has had enough. */
 #define LOOK_MS 50u
+/* Reads of what is here after which nothing is expected to be missed. */
+#define QUIET_READS 8192u
 
 static uint64_t
 now_ns(const struct ramet_pipeline *pipeline)
@@ -22,28 +23,36 @@ now_ns(const struct ramet_pipeline *pipeline)
 
 /* ---- readers ---------------------------------------------------------------------- */
 
-/* Which pages the predictor would have, and what for. Without the mutex. */
+/* Which pages the predictor would have with this one. Without the mutex. */
 static void
-expect_after_miss(struct ramet_pipeline *pipeline,
-                  const struct ramet_head *head, uint32_t pgno, bool is_coming)
+expect_after_miss(struct ramet_pipeline *pipeline, const void *reader,
+                  const struct ramet_head *head, uint32_t pgno)
 {
-    uint32_t *const pgnos = ramet_alloc(RAMET_BATCH_PAGES * sizeof(*pgnos));
-    struct ramet_ahead_list list = {.pgnos = pgnos};
+    uint32_t pgnos[RAMET_BATCH_PAGES];
+    struct ramet_ahead_list list =
+        ramet_pipeline_list(pipeline, head->page_size, pgnos);
 
-    if (pgnos == NULL)
-        return;
-    ramet_mutex_lock(&pipeline->mutex);
-    pipeline->head = *head;
-    list.max = ramet_pipeline_room(pipeline);
-    if (list.max > RAMET_BATCH_PAGES)
-        list.max = RAMET_BATCH_PAGES;
-    ramet_ahead_missed(pipeline->ahead, head, pgno, is_coming, &list);
-    assert(list.count <= RAMET_BATCH_PAGES);
-    ramet_mutex_unlock(&pipeline->mutex);
-    if (list.count > 0)
-        atomic_store(&pipeline->brought_ahead, true);
-    ramet_pipeline_expect(pipeline, head, &list);
-    ramet_free(pgnos);
+    atomic_store_explicit(&pipeline->quiet, 0, memory_order_relaxed);
+    ramet_ahead_missed(pipeline->ahead, reader, head, pgno, &list);
+    ramet_pipeline_expect(pipeline, &list);
+}
+
+/* And now that it is here: or it will not be (`page` is NULL). */
+static void
+expect_after_all(struct ramet_pipeline *pipeline, const void *reader,
+                 const struct ramet_head *head, uint32_t pgno,
+                 const uint8_t *page)
+{
+    const struct ramet_point at = ramet_head_point(head);
+    uint32_t pgnos[RAMET_BATCH_PAGES];
+    struct ramet_ahead_list list =
+        ramet_pipeline_list(pipeline, head->page_size, pgnos);
+
+    if (page != NULL)
+        ramet_ahead_got(pipeline->ahead, reader, head, pgno, page, &list);
+    else
+        ramet_ahead_lost(pipeline->ahead, &at, &pgno, 1);
+    ramet_pipeline_expect(pipeline, &list);
 }
 
 /* The page if it came meanwhile, or the want that brings it; if neither, the
@@ -142,12 +151,11 @@ take_from_cache(struct ramet_pipeline *pipeline, const struct ramet_head *head,
  * next behind it, and wait for it. Under the mutex, of which it lets go to ask
  * the predictor's pages whether they are here. */
 static enum ramet_rc
-await(struct ramet_pipeline *pipeline, const struct ramet_head *head,
-      uint32_t pgno, struct ramet_want *want, struct ramet_wait *wait,
-      uint64_t timeout_ms, struct ramet_err *err)
+await(struct ramet_pipeline *pipeline, const void *reader,
+      const struct ramet_head *head, uint32_t pgno, struct ramet_want *want,
+      struct ramet_wait *wait, uint64_t timeout_ms, struct ramet_err *err)
 {
     const struct ramet_point at = ramet_head_point(head);
-    const bool is_coming = want != NULL;
     enum ramet_rc rc;
 
     if (want == NULL)
@@ -158,7 +166,7 @@ await(struct ramet_pipeline *pipeline, const struct ramet_head *head,
     wait->next = want->waits;
     want->waits = wait;
     ramet_mutex_unlock(&pipeline->mutex);
-    expect_after_miss(pipeline, head, pgno, is_coming);
+    expect_after_miss(pipeline, reader, head, pgno);
     ramet_mutex_lock(&pipeline->mutex);
     if (!wait->done)
         ramet_want_hasten(pipeline, want, RAMET_WANT_READ);
@@ -172,7 +180,7 @@ await(struct ramet_pipeline *pipeline, const struct ramet_head *head,
 }
 
 enum ramet_rc
-ramet_pipeline_read(struct ramet_pipeline *pipeline,
+ramet_pipeline_read(struct ramet_pipeline *pipeline, const void *reader,
                     const struct ramet_head *head, uint32_t pgno, uint8_t *out,
                     bool *out_here, uint64_t timeout_ms,
                     ramet_pipeline_look *look, void *look_ctx,
@@ -185,38 +193,36 @@ ramet_pipeline_read(struct ramet_pipeline *pipeline,
 
     *out_here = false;
     assert(pgno >= 1 && pgno <= head->page_count);
-    if (take_from_cache(pipeline, head, pgno, out))
+    if (take_from_cache(pipeline, head, pgno, out)) {
+        (void)ramet_pipeline_note_read(pipeline, reader, head, pgno, out);
         return RAMET_OK;
+    }
     ramet_mutex_lock(&pipeline->mutex);
     rc = look_again(pipeline, &at, pgno, look, look_ctx, out_here, &want, err);
     if (rc == RAMET_OK && !*out_here)
-        rc = await(pipeline, head, pgno, want, &wait, timeout_ms, err);
+        rc = await(pipeline, reader, head, pgno, want, &wait, timeout_ms, err);
     ramet_mutex_unlock(&pipeline->mutex);
+    if (!*out_here)
+        expect_after_all(pipeline, reader, head, pgno,
+                         rc == RAMET_OK ? out : NULL);
     return rc;
 }
 
-void
-ramet_pipeline_note_read(struct ramet_pipeline *pipeline,
+bool
+ramet_pipeline_note_read(struct ramet_pipeline *pipeline, const void *reader,
                          const struct ramet_head *head, uint32_t pgno,
                          const uint8_t *page)
 {
     uint32_t pgnos[RAMET_BATCH_PAGES];
-    struct ramet_ahead_list list = {.pgnos = pgnos};
+    struct ramet_ahead_list list;
 
-    if (!atomic_load_explicit(&pipeline->brought_ahead, memory_order_relaxed))
-        return;
-    ramet_mutex_lock(&pipeline->mutex);
-    list.max = ramet_pipeline_room(pipeline);
-    if (list.max > RAMET_BATCH_PAGES)
-        list.max = RAMET_BATCH_PAGES;
-    ramet_ahead_was_read(pipeline->ahead, head, pgno, page, &list);
-    ramet_mutex_unlock(&pipeline->mutex);
-    if (list.count == 0)
-        return;
-    ramet_pipeline_expect(pipeline, head, &list);
-    ramet_mutex_lock(&pipeline->mutex);
-    (void)!ramet_pipeline_wake(pipeline, NULL);
-    ramet_mutex_unlock(&pipeline->mutex);
+    if (atomic_fetch_add_explicit(&pipeline->quiet, 1, memory_order_relaxed) >=
+        QUIET_READS)
+        return false;
+    list = ramet_pipeline_list(pipeline, head->page_size, pgnos);
+    ramet_ahead_was_read(pipeline->ahead, reader, head, pgno, page, &list);
+    ramet_pipeline_expect(pipeline, &list);
+    return true;
 }
 
 /* ---- hauls ------------------------------------------------------------------------ */
@@ -318,7 +324,8 @@ ramet_haul_depth(struct ramet_haul *haul)
     size_t depth;
 
     ramet_mutex_lock(&haul->pipeline->mutex);
-    depth = ramet_pipeline_room(haul->pipeline) + haul->pipeline->left;
+    depth = ramet_pipeline_room(haul->pipeline, haul->head.page_size) +
+            haul->pipeline->left;
     ramet_mutex_unlock(&haul->pipeline->mutex);
     return depth > RAMET_BATCH_PAGES ? depth : RAMET_BATCH_PAGES;
 }

@@ -632,6 +632,29 @@ ramet_source_pipeline(struct ramet_source *source,
     return rc;
 }
 
+struct ramet_prefetch_counts
+ramet_source_prefetched(struct ramet_source *source)
+{
+    struct ramet_pipeline *pipelines[HISTORIES_MAX];
+    struct ramet_prefetch_counts sum = {.asked = 0};
+    unsigned count = 0;
+
+    ramet_mutex_lock(&source->mutex);
+    for (unsigned i = 0; i < source->history_count; i++)
+        if (source->histories[i].pipeline != NULL)
+            pipelines[count++] = source->histories[i].pipeline;
+    ramet_mutex_unlock(&source->mutex);
+    for (unsigned i = 0; i < count; i++) {
+        const struct ramet_prefetch_counts counts =
+            ramet_pipeline_counts(pipelines[i]);
+
+        sum.asked += counts.asked;
+        sum.used += counts.used;
+        sum.vain += counts.vain;
+    }
+    return sum;
+}
+
 /* ---- pages --------------------------------------------------------------------- */
 
 /* Pages on their way to the caller, and which of the wanted ones were given. */

@@ -21,6 +21,7 @@
 #include "client/remote/meter.h"
 #include "client/remote/remote.h"
 #include "client/snapshot.h"
+#include "prefetch/prefetch.h"
 
 struct ramet_source;
 
@@ -113,6 +114,10 @@ ramet_source_pipeline(struct ramet_source *source,
                       const struct ramet_vid *volume,
                       struct ramet_pipeline **out_pipeline,
                       struct ramet_err *err);
+
+/* Pages that were brought ahead of their readers, of all volumes. */
+struct ramet_prefetch_counts
+ramet_source_prefetched(struct ramet_source *source);
 
 /* A page as it comes, and one that was not asked for but came along. */
 typedef enum ramet_rc

@@ -80,6 +80,13 @@ ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
                        struct ramet_err *err);
 /* Whose read it is: to be cloned, for pages that come when it is over. */
 struct ramet_session *ramet_fetch_session(const struct ramet_fetch *sink);
+/*
+ * A page that was here was read, as the commit `at` has it unless it was changed
+ * here. Called as a fetcher is, while somebody watches: ramet_replica_watch().
+ */
+typedef void
+ramet_watcher(void *ctx, const struct ramet_session *session,
+              const struct ramet_point *at, uint32_t pgno, const uint8_t *page);
 
 struct ramet_replica_options {
     const struct ramet_os *os;   /* NULL: the system */
@@ -128,6 +135,15 @@ void ramet_session_set_waiter(struct ramet_session *session,
 /* Install the source of missing pages for all sessions of this process. */
 void ramet_replica_set_fetcher(struct ramet_replica *replica,
                                ramet_fetcher *fetcher, void *ctx);
+/* Who is told of reads of what is here, from now on or not any more. */
+void ramet_replica_set_watcher(struct ramet_replica *replica,
+                               ramet_watcher *watcher, void *ctx);
+void ramet_replica_watch(struct ramet_replica *replica, bool is_on);
+/* The page as a read would have it now, if that is of `at`, and it is here.
+ * Nothing is fetched. The session must not be pinned. */
+bool
+ramet_session_peek(struct ramet_session *session, const struct ramet_point *at,
+                   uint32_t pgno, uint8_t *out_page, size_t page_size);
 
 /* ---- reading ------------------------------------------------------------ */
 

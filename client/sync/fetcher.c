@@ -27,6 +27,7 @@ struct ramet_page_fetcher {
     struct ramet_mutex mutex;
     struct ramet_pipeline *pipeline; /* set once, under mutex */
     struct ramet_keeper keeper;      /* joined if there is one */
+    struct ramet_head head;          /* at which a page was missed last */
     struct ramet_mutex keeping;
     struct ramet_session *session; /* under keeping; NULL: none could be had */
     enum ramet_rc failed;          /* under keeping: to keep a page, and why */
@@ -73,6 +74,20 @@ has_page(void *ctx, const struct ramet_point *at, uint32_t pgno)
           ramet_session_holds(fetcher->session, at, pgno);
     ramet_mutex_unlock(&fetcher->keeping);
     return has;
+}
+
+static bool
+peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
+          uint8_t *out_page, size_t page_size)
+{
+    struct ramet_page_fetcher *const fetcher = ctx;
+    bool found;
+
+    ramet_mutex_lock(&fetcher->keeping);
+    found = fetcher->session != NULL &&
+            ramet_session_peek(fetcher->session, at, pgno, out_page, page_size);
+    ramet_mutex_unlock(&fetcher->keeping);
+    return found;
 }
 
 /* Invariant (1). */
@@ -131,7 +146,7 @@ join(struct ramet_page_fetcher *fetcher, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     fetcher->keeper = (struct ramet_keeper){
-        .has = has_page, .keep = keep_page, .ctx = fetcher};
+        .has = has_page, .keep = keep_page, .peek = peek_page, .ctx = fetcher};
     ramet_pipeline_join(pipeline, &fetcher->keeper);
     fetcher->pipeline = pipeline;
     return RAMET_OK;
@@ -231,9 +246,9 @@ fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
     rc = ramet_page_fetcher_pipeline(fetcher, ramet_fetch_session(sink), false,
                                      &pipeline, err);
     if (rc == RAMET_OK)
-        rc = ramet_pipeline_read(pipeline, head, pgno, page, &here,
-                                 fetcher->link->fetch_timeout_ms, look_here,
-                                 sink, err);
+        rc = ramet_pipeline_read(
+            pipeline, ramet_fetch_session(sink), head, pgno, page, &here,
+            fetcher->link->fetch_timeout_ms, look_here, sink, err);
     if (rc == RAMET_OK && !here)
         rc = ramet_fetch_deliver(sink, pgno, page, err);
     ramet_free(page);
@@ -253,7 +268,33 @@ fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
     if (pgno > head.page_count)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "there are only %" PRIu32 " pages", head.page_count);
+    ramet_mutex_lock(&fetcher->mutex);
+    fetcher->head = head;
+    ramet_mutex_unlock(&fetcher->mutex);
+    ramet_replica_watch(fetcher->link->replica, true);
     return fetch_page(fetcher, &head, pgno, sink, err);
+}
+
+void
+ramet_page_fetcher_was_read(void *ctx, const struct ramet_session *session,
+                            const struct ramet_point *at, uint32_t pgno,
+                            const uint8_t *page)
+{
+    struct ramet_page_fetcher *const fetcher = ctx;
+    struct ramet_pipeline *pipeline;
+    struct ramet_point missed_at;
+    struct ramet_head head;
+
+    ramet_mutex_lock(&fetcher->mutex);
+    pipeline = fetcher->pipeline;
+    head = fetcher->head;
+    ramet_mutex_unlock(&fetcher->mutex);
+    missed_at = ramet_head_point(&head);
+    if (pipeline == NULL || !ramet_point_equal(&missed_at, at) ||
+        pgno > head.page_count)
+        return;
+    if (!ramet_pipeline_note_read(pipeline, session, &head, pgno, page))
+        ramet_replica_watch(fetcher->link->replica, false);
 }
 
 enum ramet_rc

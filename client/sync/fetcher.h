@@ -40,5 +40,10 @@ ramet_page_fetcher_pipeline(struct ramet_page_fetcher *fetcher,
 RAMET_NODISCARD enum ramet_rc
 ramet_page_fetcher_failure(struct ramet_page_fetcher *fetcher,
                            struct ramet_err *err);
+/* A ramet_watcher, with the fetcher as its context. */
+void
+ramet_page_fetcher_was_read(void *fetcher, const struct ramet_session *session,
+                            const struct ramet_point *at, uint32_t pgno,
+                            const uint8_t *page);
 
 #endif

@@ -87,6 +87,8 @@ ramet_link_open(struct ramet_session *session, const char *path,
         links = fresh;
         ramet_replica_set_fetcher(replica, ramet_page_fetcher_run,
                                   fresh->fetcher);
+        ramet_replica_set_watcher(replica, ramet_page_fetcher_was_read,
+                                  fresh->fetcher);
         fresh = NULL;
     }
     ramet_process_unlock();
@@ -127,8 +129,11 @@ ramet_link_close(struct ramet_link *link)
         return;
     ramet_background_stop(link->background);
     ramet_process_lock();
-    if (find_link(link->replica) == NULL) /* invariant (4) */
+    if (find_link(link->replica) == NULL) { /* invariant (4) */
         ramet_replica_set_fetcher(link->replica, NULL, NULL);
+        ramet_replica_set_watcher(link->replica, NULL, NULL);
+        ramet_replica_watch(link->replica, false);
+    }
     ramet_process_unlock();
     link_free(link);
 }

@@ -18,6 +18,7 @@
 #include "client/remote/remote.h"
 #include "client/store/store.h"
 #include "client/sync/progress.h"
+#include "prefetch/prefetch.h"
 
 enum ramet_sync_mode {
     RAMET_SYNC_DEFAULT = 0, /* auto with a remote, else manual */
@@ -190,6 +191,7 @@ struct ramet_file_status {
                                    not settled */
     uint64_t last_contact_ms; /* Unix time of the last answer; 0: never */
     uint64_t fetched_pages, fetched_bytes, requests; /* by this process */
+    struct ramet_prefetch_counts prefetched;         /* as well */
     char last_error[RAMET_ERR_TEXT_MAX];
 };
 RAMET_NODISCARD enum ramet_rc

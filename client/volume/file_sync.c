@@ -458,6 +458,7 @@ status_of_source(struct ramet_source *source, struct ramet_file_status *out)
     out->last_contact_ms = atomic_load(&meter->last_answer_ms);
     out->fetched_bytes = ramet_source_received(source);
     out->requests = ramet_source_requests(source);
+    out->prefetched = ramet_source_prefetched(source);
 }
 
 static void

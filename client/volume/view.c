@@ -81,6 +81,16 @@ has_page(void *ctx, const struct ramet_point *at, uint32_t pgno)
 }
 
 static bool
+peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
+          uint8_t *out_page, size_t page_size)
+{
+    const struct ramet_view *const view = ctx;
+
+    return page_size == view->head.page_size &&
+           ramet_pagecache_get(view->cache, at, pgno, 0, out_page, page_size);
+}
+
+static bool
 keep_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
           const uint8_t *page, size_t page_size)
 {
@@ -114,8 +124,8 @@ fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
 
     rc = ramet_meter_check(ramet_source_meter(view->source), &cause);
     if (rc == RAMET_OK)
-        rc = ramet_pipeline_read(view->pipeline, &view->head, pgno, page, &here,
-                                 0, look_here, &looking, &cause);
+        rc = ramet_pipeline_read(view->pipeline, view, &view->head, pgno, page,
+                                 &here, 0, look_here, &looking, &cause);
     if (rc == RAMET_OK)
         return rc;
     return RAMET_FAIL(
@@ -131,8 +141,12 @@ read_part(struct ramet_view *view, uint32_t pgno, size_t offset, void *out,
     uint8_t *page;
     enum ramet_rc rc;
 
-    if (ramet_pagecache_get(view->cache, &at, pgno, offset, out, len))
+    if (ramet_pagecache_get(view->cache, &at, pgno, offset, out, len)) {
+        if (len == view->head.page_size)
+            (void)ramet_pipeline_note_read(view->pipeline, view, &view->head,
+                                           pgno, out);
         return RAMET_OK;
+    }
     page = ramet_alloc(view->head.page_size);
     if (page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
@@ -372,6 +386,7 @@ join(struct ramet_view *view, struct ramet_err *err)
 
     view->keeper = (struct ramet_keeper){.has = has_page,
                                          .keep = keep_page,
+                                         .peek = peek_page,
                                          .ctx = view,
                                          .ahead_max = view->cache_bytes / 2};
     if (rc == RAMET_OK)

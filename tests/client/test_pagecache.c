@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "client/remote/pagecache.h"
-#include "client/remote/readahead.h"
 
 enum { PAGE = 4096 };
 
@@ -139,42 +138,6 @@ pagecache__stays_within_its_limit(void **state)
     ramet_pagecache_free(cache);
 }
 
-static void
-readahead__grows_in_a_scan_and_not_otherwise(void **state)
-{
-    struct ramet_readahead readahead;
-    uint32_t pgno = 10;
-    uint32_t last = 0;
-    unsigned misses = 0;
-
-    (void)state;
-    memset(&readahead, 0, sizeof(readahead));
-    for (uint32_t p = 1000; p > 900; p -= 3) /* backwards: no scan */
-        assert_int_equal(ramet_readahead_miss(&readahead, p, 64), 1);
-    for (; pgno < 1000; misses++) {
-        const uint32_t count = ramet_readahead_miss(&readahead, pgno, 64);
-
-        assert_true(count >= last && count <= 64);
-        last = count;
-        pgno += count;
-    }
-    assert_int_equal(last, 64);
-    assert_true(misses < 25);
-    /* Two scans that take turns are both seen. */
-    memset(&readahead, 0, sizeof(readahead));
-    for (uint32_t a = 1, b = 50000, i = 0; i < 20; i++) {
-        const uint32_t count = ramet_readahead_miss(&readahead, a, 64);
-
-        a += count;
-        last = ramet_readahead_miss(&readahead, b, 64);
-        b += last;
-        assert_int_equal(count, last);
-    }
-    assert_int_equal(last, 64);
-    assert_int_equal(ramet_readahead_miss(&readahead, UINT32_MAX, 1), 1);
-    assert_int_equal(ramet_readahead_miss(&readahead, UINT32_MAX, 1), 1);
-}
-
 int
 main(void)
 {
@@ -183,7 +146,6 @@ main(void)
         cmocka_unit_test(pagecache__has_nothing_of_another_line),
         cmocka_unit_test(pagecache__carries_over_what_did_not_change),
         cmocka_unit_test(pagecache__stays_within_its_limit),
-        cmocka_unit_test(readahead__grows_in_a_scan_and_not_otherwise),
     };
     return cmocka_run_group_tests_name("pagecache", tests, NULL, NULL);
 }

@@ -373,12 +373,13 @@ link_play(const struct link_model *model, const char *path,
     struct played result;
 
     begin(&g, file, len);
-    if (g.predictor != NULL && g.is_database) { /* SQLite has read it */
+    if (g.predictor != NULL && g.is_database && !model->is_restarted) {
         ramet_prefetch_want(g.predictor, 1, true);
         ramet_prefetch_read(g.predictor, 1, page_at(&g, 1));
     }
     for (size_t i = 0; i < trace->count; i++)
-        read_page(&g, trace->pgnos[i]);
+        if (!model->is_restarted || !g.pages[trace->pgnos[i]].was_open)
+            read_page(&g, trace->pgnos[i]);
     result = g.result;
     result.round_trips = g.depth;
     result.seconds = g.now;

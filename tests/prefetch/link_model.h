@@ -23,6 +23,8 @@ struct link_model {
     uint32_t open_pages; /* that opening brings: interior pages, roots first */
     size_t memory_bytes; /* of the predictor; 0: its own */
     bool is_blind;       /* it may not look at pages again that are here */
+    bool is_restarted; /* the reader has what opening brought in a cache of his
+                            own: he never reads it */
 };
 
 struct played {

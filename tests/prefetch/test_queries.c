@@ -237,6 +237,26 @@ query__with_little_memory_costs_more_and_no_harm(void **state)
     assert_true(r.vain < r.needed);
 }
 
+/* Interior pages that are here, and that SQLite has in its cache, are never
+ * shown: they are looked at. */
+static void
+query__whose_interior_pages_are_cached_elsewhere_is_predicted(void **state)
+{
+    static const unsigned chosen[] = {3, 5, 7, 8};
+    struct link_model model = link_usual();
+
+    (void)state;
+    model.open_pages = 1000;
+    model.is_restarted = true;
+    for (size_t i = 0; i < sizeof(chosen) / sizeof(*chosen); i++) {
+        const struct played r =
+            play("fragmented", people[chosen[i]].sql, &model);
+
+        assert_true(r.needed > 200);
+        assert_in_range(r.round_trips, 1, 25);
+    }
+}
+
 static void
 query__of_any_page_size_is_predicted(void **state)
 {
@@ -320,6 +340,8 @@ main(void)
         cmocka_unit_test(query__of_full_text_keeps_to_its_bounds),
         cmocka_unit_test(join__keeps_to_its_bounds),
         cmocka_unit_test(query__with_little_memory_costs_more_and_no_harm),
+        cmocka_unit_test(
+            query__whose_interior_pages_are_cached_elsewhere_is_predicted),
         cmocka_unit_test(query__of_any_page_size_is_predicted),
         cmocka_unit_test(points__in_no_order_bring_little_in_vain),
     };

@@ -279,3 +279,44 @@ ramet_fetch_session(const struct ramet_fetch *sink)
 {
     return sink->session;
 }
+
+/* ---- who watches, and looks ------------------------------------------------ */
+
+void
+ramet_fetch_tell_watcher(struct ramet_session *session, uint32_t pgno,
+                         const uint8_t *page)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ramet_point at = ramet_snapshot_point(&session->pin.snapshot);
+    ramet_watcher *watcher;
+    void *ctx;
+
+    ramet_mutex_lock(&replica->mutex);
+    watcher = replica->watcher;
+    ctx = replica->watcher_ctx;
+    ramet_mutex_unlock(&replica->mutex);
+    if (watcher != NULL)
+        watcher(ctx, session, &at, pgno, page);
+}
+
+bool
+ramet_session_peek(struct ramet_session *session, const struct ramet_point *at,
+                   uint32_t pgno, uint8_t *out_page, size_t page_size)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    struct ramet_version version;
+    struct ramet_point here;
+    bool found;
+
+    if (ramet_session_check_fork(session, NULL) != RAMET_OK ||
+        ramet_session_pin(session, NULL) != RAMET_OK)
+        return false;
+    here = ramet_snapshot_point(s);
+    found = ramet_point_equal(&here, at) && s->page_size == page_size &&
+            pgno >= 1 && pgno <= s->page_count &&
+            ramet_read_version(session, s->tail, s->page_size, pgno, out_page,
+                               &version, NULL) == RAMET_OK &&
+            !ramet_version_is_elsewhere(&version);
+    ramet_session_unpin(session);
+    return found;
+}

@@ -6,6 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_SESSION_FETCH_H
 #define RAMET_CLIENT_STORE_SESSION_FETCH_H
 
+#include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 
 struct ramet_version;
@@ -23,5 +24,17 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno,
 enum ramet_rc
 ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                  const struct ramet_version *version, struct ramet_err *err);
+/* Tell the watcher of a page that was here. */
+void ramet_fetch_tell_watcher(struct ramet_session *session, uint32_t pgno,
+                              const uint8_t *page);
+/* The same, where anybody watches: one load where nobody does. */
+static inline void
+ramet_fetch_tell(struct ramet_session *session, uint32_t pgno,
+                 const uint8_t *page)
+{
+    if (atomic_load_explicit(&session->replica->is_watched,
+                             memory_order_relaxed))
+        ramet_fetch_tell_watcher(session, pgno, page);
+}
 
 #endif

@@ -46,6 +46,22 @@ ramet_replica_set_fetcher(struct ramet_replica *replica, ramet_fetcher *fetcher,
     ramet_mutex_unlock(&replica->mutex);
 }
 
+void
+ramet_replica_set_watcher(struct ramet_replica *replica, ramet_watcher *watcher,
+                          void *ctx)
+{
+    ramet_mutex_lock(&replica->mutex);
+    replica->watcher = watcher;
+    replica->watcher_ctx = ctx;
+    ramet_mutex_unlock(&replica->mutex);
+}
+
+void
+ramet_replica_watch(struct ramet_replica *replica, bool is_on)
+{
+    atomic_store_explicit(&replica->is_watched, is_on, memory_order_relaxed);
+}
+
 static void
 drop_pin(struct ramet_session *session)
 {

@@ -41,7 +41,9 @@ read_or_fetch(struct ramet_session *session, uint32_t pgno, uint8_t *out,
     rc = ramet_read_version(session, s->tail, s->page_size, pgno, out, &version,
                             err);
     if (rc == RAMET_OK && ramet_version_is_elsewhere(&version))
-        rc = ramet_fetch_page(session, pgno, out, &version, err);
+        return ramet_fetch_page(session, pgno, out, &version, err);
+    if (rc == RAMET_OK)
+        ramet_fetch_tell(session, pgno, out);
     return rc;
 }
 
@@ -56,9 +58,10 @@ ramet_read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
         memset(out, 0, s->page_size);
         return RAMET_OK;
     }
-    return ramet_shortcut_read(session, pgno, out)
-               ? RAMET_OK
-               : read_or_fetch(session, pgno, out, err);
+    if (!ramet_shortcut_read(session, pgno, out))
+        return read_or_fetch(session, pgno, out, err);
+    ramet_fetch_tell(session, pgno, out);
+    return RAMET_OK;
 }
 
 /* ---- own writes on top --------------------------------------------------- */
@@ -198,7 +201,9 @@ ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
     if (!is_plain(session, offset, len))
         return read_bytes_at(session, offset, buf, len, out_got, err);
     pgno = (uint32_t)(offset / len) + 1;
-    if (!ramet_shortcut_read(session, pgno, buf))
+    if (ramet_shortcut_read(session, pgno, buf))
+        ramet_fetch_tell(session, pgno, buf);
+    else
         rc = read_or_fetch(session, pgno, buf, err);
     if (rc == RAMET_OK)
         *out_got = len;

@@ -58,6 +58,9 @@ struct ramet_replica {
     unsigned live_count; /* sessions that count for opening and closing */
     ramet_fetcher *fetcher;
     void *fetcher_ctx;
+    ramet_watcher *watcher;
+    void *watcher_ctx;
+    atomic_bool is_watched; /* reads of what is here are told */
     struct ramet_maintenance *maintenance;
     bool maintenance_starts;
     int presence_fd; /* -1: not open */

@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+"""What questions cost that are asked of a server with nothing here: requests and
+pages, as this process counts them, never seconds. Databases are those of
+tests/prefetch; each answer is compared with SQLite's own.
+
+usage: cold.py SERVE DATABASES [TEST …]
+"""
+import os
+import sqlite3
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "vfs")]
+SERVE = sys.argv.pop(1)
+DATABASES = sys.argv.pop(1)
+
+import common  # noqa: E402
+from common import one  # noqa: E402
+from served import Server  # noqa: E402
+
+# Question, pages that it needs at least, requests and pages not read at most.
+# Without prefetch it is a request a page.
+PEOPLE = (
+    ("SELECT sum(length(bio)) FROM people", 2700, 250, 60),
+    ("SELECT count(*) FROM people", 300, 90, 60),
+    ("SELECT sum(length(bio)) FROM (SELECT bio FROM people WHERE city = "
+     "'city07' AND created > 100000 ORDER BY created LIMIT 1000)",
+     800, 160, 450),
+    ("SELECT sum(length(bio)) FROM (SELECT bio FROM people ORDER BY name DESC "
+     "LIMIT 500)", 400, 120, 400),
+)
+KEYED = (
+    ("SELECT sum(length(v)) FROM kv", 2400, 250, 60),
+    ("SELECT sum(length(v)) FROM kv WHERE kind = 77", 150, 90, 120),
+)
+DOCUMENTS = (
+    ("SELECT sum(length(body)) FROM docs", 2600, 300, 60),
+    ("SELECT sum(length(body)) FROM torn", 3200, 500, 60),
+)
+
+
+def make(name):
+    """The database `name`, native, and as a volume on a server."""
+    common.load()
+    os.makedirs("store", exist_ok=True)
+    native = sqlite3.connect(name + ".db", isolation_level=None)
+    with open(os.path.join(DATABASES, name + ".sql"), encoding="utf-8") as file:
+        native.executescript(file.read())
+    writer = common.open_db(name + "-a.db", sync="manual",
+                            remote="file://%s/%s" % (os.path.abspath("store"),
+                                                     name))
+    native.backup(writer)
+    one(writer, "SELECT ramet_push()")
+    writer.close()
+    return native, Server(SERVE, data=os.path.abspath("store"))
+
+
+def status(db):
+    row = db.execute("SELECT requests, prefetched_pages, prefetch_used, "
+                     "prefetch_vain FROM ramet_status").fetchone()
+    return dict(zip(("requests", "asked", "used", "vain"), row))
+
+
+def ask(native, server, name, number, question, how):
+    """One question, with nothing here: the connection before it is closed, and
+    with it went what it knew."""
+    sql, needed, requests_max, unread_max = question
+    parameters = {"replica": "none"} if how == "view" else {"sync": "manual"}
+    db = common.open_db("%s-%s-%d.db" % (name, how, number), timeout=20,
+                        remote="http://127.0.0.1:%d/%s" % (server.port, name),
+                        **parameters)
+    before = status(db)
+    answer = one(db, sql)
+    after = status(db)
+    db.close()
+    cost = {key: after[key] - before[key] for key in after}
+    print("  %s: %s: %s" % (how, sql[:50], cost))
+    assert answer == one(native, sql)
+    assert cost["used"] >= needed * .8, cost
+    assert cost["requests"] <= requests_max, cost
+    assert cost["asked"] - cost["used"] <= unread_max, cost
+    assert cost["vain"] <= cost["asked"] - cost["used"], cost
+
+
+def check(name, questions):
+    native, server = make(name)
+    for how in ("replica", "view"):
+        for number, question in enumerate(questions):
+            ask(native, server, name, number, question, how)
+    server.stop()
+
+
+def test_people_cold():
+    check("people", PEOPLE)
+
+
+def test_a_fragmented_table_costs_no_more():
+    check("fragmented", PEOPLE)
+
+
+def test_keyed_table_cold():
+    check("keyed", KEYED)
+
+
+def test_long_documents_cold():
+    check("documents", DOCUMENTS)
+
+
+if __name__ == "__main__":
+    common.main()

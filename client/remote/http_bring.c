@@ -32,8 +32,10 @@ struct bringing {
     const struct ramet_http_bring *with;
     const struct ramet_vid *volume;
     const struct ramet_point *at;
-    const uint32_t *pgnos; /* in the order wanted */
+    uint32_t *pgnos; /* in the order wanted, those first that are located */
     size_t count;
+    size_t known;       /* of them located before anything came */
+    bool unknown_first; /* the page wanted most is none of these */
     bool want_extra;
     ramet_page_visit *visit;
     void *ctx;
@@ -134,11 +136,13 @@ take_from_ranges(struct bringing *b, const struct ramet_frame *frame)
     return taken;
 }
 
-/* All is located: what is not here? */
+/* Of what is located: what is not here? */
 static void
 plan_frames(struct bringing *b)
 {
-    for (size_t i = 0; b->visit_rc == RAMET_OK && i < b->count; i++) {
+    b->asked_count = 0;
+    b->flags = 0;
+    for (size_t i = 0; b->visit_rc == RAMET_OK && i < b->known; i++) {
         const struct ramet_frame *const frame =
             ramet_awaited_frame(b->awaited, b->pgnos[i]);
 
@@ -152,7 +156,7 @@ plan_frames(struct bringing *b)
     }
 }
 
-/* The first of the pages, and all that leads to them. */
+/* The first of those that are not, and all that leads to them. */
 static void
 plan_in_full(struct bringing *b)
 {
@@ -162,9 +166,32 @@ plan_in_full(struct bringing *b)
             : least(BRING_PAGES_FULL,
                     BRING_BYTES / ramet_awaited_page_size(b->awaited));
 
-    b->asked_count = b->count = least(b->count, most);
-    memcpy(b->asked, b->pgnos, b->count * sizeof(*b->asked));
+    b->count = b->located + least(b->count - b->located, most);
+    b->asked_count = b->count - b->located;
+    memcpy(b->asked, b->pgnos + b->located, b->asked_count * sizeof(*b->asked));
     b->flags = RAMET_PAGES_METADATA | RAMET_PAGES_DICTS;
+}
+
+/* Some of them can't be located yet: those that can come first, so that what
+ * leads to them does not come again. */
+static void
+part(struct bringing *b)
+{
+    const uint32_t first = b->pgnos[0];
+    size_t others = 0;
+    uint32_t *const pgnos = b->asked; /* not in use yet */
+
+    b->located = 0;
+    for (size_t i = 0; b->visit_rc == RAMET_OK && i < b->count; i++) {
+        const uint32_t pgno = b->pgnos[i];
+
+        if (ramet_awaited_add(b->awaited, &pgno, 1, NULL) == RAMET_OK)
+            b->pgnos[b->located++] = pgno;
+        else
+            pgnos[others++] = pgno;
+    }
+    memcpy(b->pgnos + b->located, pgnos, others * sizeof(*pgnos));
+    b->unknown_first = b->located > 0 && b->pgnos[0] != first;
 }
 
 static void
@@ -179,10 +206,9 @@ plan(struct bringing *b)
     }
     if (rc == RAMET_ECORRUPT) /* what was sent ahead was wrong: begin anew */
         ramet_ranges_clear(b->with->ranges);
-    if (rc == RAMET_OK)
-        plan_frames(b);
-    else if (b->visit_rc == RAMET_OK)
-        plan_in_full(b);
+    else if (rc != RAMET_OK && b->awaited != NULL && b->visit_rc == RAMET_OK)
+        part(b);
+    b->known = b->located;
 }
 
 /* ---- what comes ------------------------------------------------------------------ */
@@ -287,6 +313,21 @@ ask(struct bringing *b, struct ramet_err *err)
     return rc;
 }
 
+/* The pages that are located, or (`in_full`) the others. */
+static enum ramet_rc
+ask_for(struct bringing *b, bool in_full, struct ramet_err *err)
+{
+    if (b->visit_rc != RAMET_OK || (in_full && b->located == b->count))
+        return b->visit_rc;
+    if (in_full)
+        plan_in_full(b);
+    else
+        plan_frames(b);
+    if (b->visit_rc != RAMET_OK || b->asked_count == 0)
+        return b->visit_rc;
+    return ask(b, err);
+}
+
 enum ramet_rc
 ramet_http_bring(const struct ramet_http_bring *with,
                  const struct ramet_vid *volume, const struct ramet_point *at,
@@ -295,11 +336,10 @@ ramet_http_bring(const struct ramet_http_bring *with,
 {
     struct ramet_shadow *const shadow =
         ramet_shadow_take(with->shadows, volume);
-    struct ramet_err own;
+    struct ramet_err own = {.code = RAMET_OK};
     struct bringing b = {.with = with,
                          .volume = volume,
                          .at = at,
-                         .pgnos = pgnos,
                          .count = least(count, BRING_PAGES_MAX),
                          .want_extra = want_extra,
                          .visit = visit,
@@ -311,19 +351,22 @@ ramet_http_bring(const struct ramet_http_bring *with,
     if (count == 0 || at->lsn == 0 || shadow == NULL)
         goto done;
     b.asked = ramet_alloc(b.count * sizeof(*b.asked));
-    if (b.asked == NULL)
+    b.pgnos = ramet_alloc(b.count * sizeof(*b.pgnos));
+    if (b.asked == NULL || b.pgnos == NULL)
         goto done;
+    memcpy(b.pgnos, pgnos, b.count * sizeof(*b.pgnos));
     b.history = ramet_shadow_history(shadow);
     plan(&b);
-    rc = b.visit_rc;
+    rc = ask_for(&b, b.unknown_first, &own);
+    if (rc == RAMET_OK)
+        rc = ask_for(&b, !b.unknown_first, &own);
     if (rc != RAMET_OK && err != NULL)
         *err = own;
-    if (rc == RAMET_OK && b.asked_count > 0)
-        rc = ask(&b, err);
 
 done:
     ramet_awaited_free(b.awaited);
     ramet_free(b.asked);
+    ramet_free(b.pgnos);
     ramet_shadow_give(with->shadows, shadow);
     return rc;
 }

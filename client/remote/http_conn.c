@@ -333,17 +333,6 @@ rc_of_code(const char *name, unsigned status, bool changes)
     return said;
 }
 
-/* Foreign text goes to terminals and logs: keep what is printable. */
-static void
-copy_clean(const char *text, char *out, size_t size)
-{
-    size_t n = 0;
-
-    for (; *text != '\0' && n + 1 < size; text++)
-        out[n++] = (unsigned char)*text < ' ' || *text == 127 ? '?' : *text;
-    out[n] = '\0';
-}
-
 enum ramet_rc
 ramet_http_not_ramet(const struct ramet_http_pool *pool, const char *path,
                      unsigned status, struct ramet_err *err)
@@ -388,6 +377,20 @@ meaning_of(unsigned status)
     }
 }
 
+/* What says that it went well, and not as a server of ours says it. */
+static enum ramet_rc
+strange_success(const struct ramet_http_pool *pool, const char *path,
+                unsigned status, bool changes, struct ramet_err *err)
+{
+    return changes
+               ? RAMET_FAIL(err, RAMET_EUNKNOWN,
+                            "server %s: %.200s: answered with status %u, which "
+                            "is none of a Ramet server's: it may have acted on "
+                            "it",
+                            pool->root, path, status)
+               : ramet_http_not_ramet(pool, path, status, err);
+}
+
 enum ramet_rc
 ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
                    unsigned status, const uint8_t *body, size_t len,
@@ -399,10 +402,12 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
     const char *code = json_string_value(json_object_get(json, "code"));
     const char *detail = json_string_value(json_object_get(json, "detail"));
     const char *why = NULL;
-    char clean[300];
     enum ramet_rc rc = RAMET_OK;
 
-    assert(status >= 300);
+    if (status < 300) {
+        json_decref(json);
+        return strange_success(pool, path, status, changes, err);
+    }
     if (is_anybodys(status, len, json))
         return ramet_http_not_ramet(pool, path, status, err);
     if (code != NULL && status >= 400)
@@ -412,8 +417,7 @@ ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
     if (status == 401)
         why = atomic_load(&pool->withheld_why);
     if (detail != NULL) {
-        copy_clean(detail, clean, sizeof(clean));
-        rc = RAMET_FAIL(err, rc, "server %s: %s%s%s", pool->root, clean,
+        rc = RAMET_FAIL(err, rc, "server %s: %.300s%s%s", pool->root, detail,
                         why != NULL ? "; " : "", why != NULL ? why : "");
     } else {
         rc = RAMET_FAIL(err, rc, "server %s: %.200s: %sHTTP status %u%s%s",

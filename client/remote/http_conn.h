@@ -79,8 +79,8 @@ RAMET_NODISCARD enum ramet_rc
 ramet_http_perform(struct ramet_http_pool *pool, struct ramet_http_call *call,
                    struct ramet_err *err);
 
-/* The failure that a status of 400 and above stands for, with the text of its
- * problem+json. */
+/* The failure that a status stands for which is not the one that was wanted, with
+ * the text of its problem+json. */
 enum ramet_rc
 ramet_http_failure(const struct ramet_http_pool *pool, const char *path,
                    unsigned status, const uint8_t *body, size_t len,

@@ -83,9 +83,7 @@ http_delete_volume(struct ramet_remote *remote, const struct ramet_vid *volume,
     ramet_id_format(&volume->id, id);
     (void)snprintf(path, sizeof(path), "/v1/volumes/%s", id);
     rc = ramet_http_perform(hr->pool, &call, err);
-    if (rc == RAMET_OK && call.status / 100 == 2 && call.status != 204)
-        rc = ramet_http_not_ramet(hr->pool, path, call.status, err);
-    else if (rc == RAMET_OK && call.status != 204)
+    if (rc == RAMET_OK && call.status != 204)
         rc = ramet_http_failure(hr->pool, path, call.status, call.body.data,
                                 call.body.len, true, err);
     ramet_buf_done(&call.body);

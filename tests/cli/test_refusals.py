@@ -47,6 +47,17 @@ class RefusalTest(support.CliTest):
             lsn += 1
             self.assertEqual(self.json("info", self.url())["lsn"], lsn)
 
+    def test_answer_that_none_of_ours_gives__loses_nothing(self):
+        for lsn, status in ((2, 202), (3, 204), (4, 299)):
+            self.sql(self.a, INSERT % ("%d" % status))
+            self.reply = status, HTML, b""
+            done = self.run_ramet("push", self.a)
+            self.assertEqual(done.returncode, UNREACHABLE, done.stderr)
+            self.assertIn("status %d" % status, done.stderr)
+            self.reply = None
+            self.assertEqual(self.run_ramet("push", self.a).returncode, DONE)
+            self.assertEqual(self.json("info", self.url())["lsn"], lsn)
+
     def test_refusal__at_a_commit_that_waits_rolls_back_and_is_no_damage(self):
         for status in (413, 507, 403, 422):
             self.reply = status, HTML, PAGE

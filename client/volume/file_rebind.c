@@ -105,8 +105,8 @@ check_copy(struct rebinding *r, const struct ramet_point *point,
         return RAMET_FAIL(err, RAMET_ECONFLICT,
                           "%.200s: is behind, at LSN %" PRIu64
                           ", and this replica stands on %" PRIu64
-                          ": copy once more what it lacks; nothing has "
-                          "changed, see 'ramet log'",
+                          ": 'ramet copy' brings what it lacks; nothing has "
+                          "changed here",
                           text, r->newest.lsn, point->lsn);
     rc = check_line(r, point, err);
     if (rc == RAMET_OK && pending != 0 && r->newest.lsn != point->lsn)

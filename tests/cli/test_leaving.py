@@ -169,6 +169,19 @@ class Rebind(support.CliTest):
         self.assertEqual(self.json("info", self.url())["lsn"], 2)
         self.ramet("rebind", self.a, copy)  # there already
 
+    def test_rebind__to_what_copy_made__and_back(self):
+        copy = "file://%s/app" % self.path("made")
+        self.ramet("copy", self.url(), copy)
+        self.ramet("rebind", self.a, copy)
+        self.insert("two")
+        self.ramet("push", self.a)
+        self.assertIn("ramet copy", self.refused(
+            support.CONFLICT, "rebind", self.a, self.url()))  # is behind now
+        self.ramet("copy", copy, self.url())
+        self.ramet("rebind", self.a, self.url())
+        self.assert_stays()
+        self.assertEqual(self.json("info", self.url())["lsn"], 3)
+
     def test_rebind__to_a_copy_that_went_on__is_followed_by_a_pull(self):
         self.ramet("clone", self.url(), "b.db")
         self.insert("two")

@@ -1,0 +1,128 @@
+/*
+ * test_store_locks.c - what a session knows of the locks that it has.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store_place.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/store/exchange.h"
+#include "client/store/shared/locks.h"
+#include "client/store/store.h"
+
+static enum ramet_rc
+try_lock(struct ramet_session *session, enum ramet_lock_byte byte)
+{
+    return ramet_lock(session, byte, RAMET_LOCK_EXCLUSIVE, 0, "held", NULL);
+}
+
+static void
+lock__is_known_until_it_is_given_back(void **state)
+{
+    static const enum ramet_lock_byte bytes[] = {
+        RAMET_LOCK_WRITE, RAMET_LOCK_PUSH, RAMET_LOCK_CHECKPOINT,
+        RAMET_LOCK_UNLISTED, RAMET_LOCK_MARK};
+    struct place *const p = *state;
+    struct ramet_session *const a = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const b = place_open(p, RAMET_OPEN_CREATE);
+
+    for (size_t i = 0; i < sizeof(bytes) / sizeof(bytes[0]); i++) {
+        assert_int_equal(try_lock(a, bytes[i]), RAMET_OK);
+        assert_true(ramet_holds(a, bytes[i]));
+        assert_true(ramet_is_held(b->replica, bytes[i]));
+        assert_int_equal(try_lock(b, bytes[i]), RAMET_EBUSY);
+        assert_false(ramet_holds(b, bytes[i]));
+        ramet_unlock(a, bytes[i]);
+        assert_false(ramet_is_held(b->replica, bytes[i]));
+        assert_int_equal(try_lock(b, bytes[i]), RAMET_OK);
+        ramet_unlock(b, bytes[i]);
+    }
+    ramet_session_close(b);
+    ramet_session_close(a);
+}
+
+static void
+locks__go_with_their_session(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const stays = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const goes = place_open(p, RAMET_OPEN_CREATE);
+
+    OK(ramet_session_lock_push(goes, e));
+    assert_int_equal(ramet_session_lock_push(stays, NULL), RAMET_EBUSY);
+    ramet_session_close(goes);
+    assert_false(ramet_is_held(stays->replica, RAMET_LOCK_PUSH));
+    OK(ramet_session_lock_push(stays, e));
+    ramet_session_unlock_push(stays);
+    ramet_session_close(stays);
+}
+
+static void
+lock__of_base_or_log__allows_what_it_is_for(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+
+    assert_false(ramet_is_alone(session->replica)); /* it is ready: shared */
+    assert_false(ramet_may_write_base(session->replica));
+    assert_false(ramet_may_publish(session->replica));
+    OK(ramet_base_lock(session, 0, e));
+    assert_true(ramet_may_write_base(session->replica));
+    assert_false(ramet_may_publish(session->replica));
+    ramet_base_unlock(session);
+    OK(ramet_write_lock_briefly(session, 0, e));
+    assert_true(ramet_may_publish(session->replica));
+    assert_false(ramet_may_write_base(session->replica));
+    ramet_write_unlock_briefly(session);
+    ramet_session_close(session);
+}
+
+#ifndef NDEBUG
+/* Two that did so could wait for each other for ever. */
+static void
+waiting__against_the_order__is_our_own_error(void **state)
+{
+    struct place *const p = *state;
+    int status = 0;
+    pid_t child;
+
+    ramet_session_close(place_open(p, RAMET_OPEN_CREATE));
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct ramet_session *const session = place_open_in_child(p);
+
+        (void)!freopen("/dev/null", "w", stderr);
+        child_require(ramet_base_lock(session, 0, NULL) == RAMET_OK,
+                      "the base lock", NULL);
+        (void)!ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
+                          1, "held", NULL);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+#endif
+
+#define T(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(lock__is_known_until_it_is_given_back),
+        T(locks__go_with_their_session),
+        T(lock__of_base_or_log__allows_what_it_is_for),
+#ifndef NDEBUG
+        T(waiting__against_the_order__is_our_own_error),
+#endif
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

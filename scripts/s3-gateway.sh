@@ -1,11 +1,12 @@
 #!/bin/bash
-# s3-gateway.sh rgw|versitygw [COMMAND...] - an S3 service of one's own, for as
+# s3-gateway.sh rgw|versitygw|gofakes3 [COMMAND...] - an S3 service of one's own, for as
 # long as COMMAND runs or, without one, until the input ends. `./dev s3` calls it.
 #
 #   rgw          Ceph's RADOS Gateway over one monitor and one object store in
 #                memory (Debian's packages; scripts/packages.txt, line s3)
 #   versitygw    a Go program without code in common with Ceph's, over a
 #                directory; built on first use, with Go 1.24 or newer
+#   gofakes3     another one, in memory, that looks at no signature
 #
 # It listens on 127.0.0.1 alone and lives in a directory of its own. Its
 # processes end with it, however it ends; what kill -9 leaves is the directory.
@@ -14,12 +15,13 @@
 #
 #   RAMET_TEST_S3            the endpoint, http://127.0.0.1:PORT
 #   RAMET_TEST_S3_BUCKET     a bucket, made and empty
-#   RAMET_TEST_S3_KIND       rgw or versitygw, and its version
+#   RAMET_TEST_S3_KIND       which of them, and its version
 #   AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION AWS_ENDPOINT_URL_S3
 #   AWS_EC2_METADATA_DISABLED  true: nobody is to ask this machine for other keys
 set -euo pipefail
 
-readonly VERSITYGW_VERSION=v1.8.0
+readonly VERSITYGW=github.com/versity/versitygw/cmd/versitygw@v1.8.0
+readonly GOFAKES3=github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0
 readonly START_S=120 # for each step of starting, on however busy a machine
 kind=${1:-}
 shift || true
@@ -166,26 +168,38 @@ start_rgw() {
     RAMET_TEST_S3_KIND="rgw $(radosgw --version | cut -d' ' -f3)"
 }
 
-# ---- versitygw ----------------------------------------------------------------
+# ---- in Go ---------------------------------------------------------------------
+
+# A program's path, built on first use and kept.
+go_program() { # MODULE@VERSION
+    local name=${1##*/} tools=${XDG_CACHE_HOME:-$HOME/.cache}/ramet-tools
+    if [ ! -x "$tools/$name" ]; then
+        command -v go >/dev/null || fail "$name needs Go 1.24 or newer"
+        echo "s3-gateway: building $name" >&2
+        GOBIN=$dir/bin go install "$1" >&2 || fail "can't build $name"
+        mkdir -p "$tools"
+        mv "$dir/bin/${name%@*}" "$tools/$name"
+    fi
+    printf '%s\n' "$tools/$name"
+}
 
 start_versitygw() {
-    local tools=${XDG_CACHE_HOME:-$HOME/.cache}/ramet-tools
-    local program=$tools/versitygw-$VERSITYGW_VERSION
-    if [ ! -x "$program" ]; then
-        command -v go >/dev/null || fail "versitygw needs Go 1.24 or newer"
-        echo "s3-gateway: building versitygw $VERSITYGW_VERSION" >&2
-        GOBIN=$dir/bin go install \
-            "github.com/versity/versitygw/cmd/versitygw@$VERSITYGW_VERSION" >&2 ||
-            fail "can't build versitygw"
-        mkdir -p "$tools"
-        mv "$dir/bin/versitygw" "$program"
-    fi
+    local program
+    program=$(go_program "$VERSITYGW")
     mkdir "$dir/data"
     pick_ports
     daemon versitygw env -u AWS_CA_BUNDLE "$program" -p "127.0.0.1:${ports[0]}" \
         -a "$AWS_ACCESS_KEY_ID" -s "$AWS_SECRET_ACCESS_KEY" --keep-alive -q \
         posix "$dir/data" # on a disk with extended attributes
-    RAMET_TEST_S3_KIND="versitygw $VERSITYGW_VERSION"
+    RAMET_TEST_S3_KIND="versitygw ${VERSITYGW#*@}"
+}
+
+start_gofakes3() {
+    local program
+    program=$(go_program "$GOFAKES3")
+    pick_ports
+    daemon gofakes3 "$program" -backend mem -host "127.0.0.1:${ports[0]}"
+    RAMET_TEST_S3_KIND="gofakes3 ${GOFAKES3#*@}"
 }
 
 # ---- both ---------------------------------------------------------------------
@@ -198,8 +212,8 @@ make_bucket() {
 }
 
 case $kind in
-rgw | versitygw) ;;
-*) fail "which gateway? there are: rgw versitygw" ;;
+rgw | versitygw | gofakes3) ;;
+*) fail "which gateway? there are: rgw versitygw gofakes3" ;;
 esac
 dir=$(mktemp -d "${TMPDIR:-/tmp}/ramet-s3-XXXXXX")
 trap stop EXIT

@@ -17,7 +17,6 @@
 #include "core/hash.h"
 
 #define NAME_MAGIC "RAMTNAM\x01"
-#define NAME_OBJECT_SIZE 48u
 #define FORMAT_KEY "ramet.json"
 #define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":1}\n"
 #define FORMAT_START "{\"format\":\"ramet\",\"version\":"
@@ -129,7 +128,7 @@ name_hash(const char *name, const uint8_t *object)
 
 static void
 encode_name(const char *name, uint64_t seq, const struct ramet_vid *volume,
-            uint8_t out[NAME_OBJECT_SIZE])
+            uint8_t out[RAMET_NAME_OBJECT_SIZE])
 {
     struct ramet_hash hash;
 
@@ -144,7 +143,7 @@ static enum ramet_rc
 read_name(struct ramet_objstore *store, const char *name, uint64_t seq,
           struct ramet_vid *out_volume, struct ramet_err *err)
 {
-    uint8_t object[NAME_OBJECT_SIZE + 1];
+    uint8_t object[RAMET_NAME_OBJECT_SIZE + 1];
     struct ramet_hash hash;
     char key[RAMET_KEY_MAX];
     size_t got = 0;
@@ -158,7 +157,7 @@ read_name(struct ramet_objstore *store, const char *name, uint64_t seq,
         object[7] != NAME_MAGIC[7])
         return RAMET_FAIL(err, RAMET_EVERSION, "%s: version %u", key,
                           object[7]);
-    if (got != NAME_OBJECT_SIZE)
+    if (got != RAMET_NAME_OBJECT_SIZE)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes", key, got);
     hash = name_hash(name, object);
     if (memcmp(object, NAME_MAGIC, 8) != 0 ||
@@ -245,18 +244,14 @@ check_name(const char *name, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
-                      struct ramet_vid *out_volume, struct ramet_err *err)
+ramet_catalog_newest_name(struct ramet_objstore *store, const char *name,
+                          uint64_t *out_seq, struct ramet_vid *out_volume,
+                          struct ramet_err *err)
 {
     struct ramet_vid volume;
     uint64_t seq;
-    enum ramet_rc rc;
+    enum ramet_rc rc = check_name(name, err);
 
-    if (ramet_id_parse(name, &volume.id)) {
-        *out_volume = volume;
-        return RAMET_OK;
-    }
-    rc = check_name(name, err);
     if (rc == RAMET_OK)
         rc = newest_name(store, name, &seq, &volume, err);
     if (rc != RAMET_OK)
@@ -264,6 +259,30 @@ ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
     if (seq == 0 || ramet_id_is_nil(&volume.id))
         return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s: no volume \"%s\"",
                           store->name, name);
+    *out_seq = seq;
+    *out_volume = volume;
+    return RAMET_OK;
+}
+
+void
+ramet_catalog_name_object(const char *name, uint64_t seq,
+                          const struct ramet_vid *volume,
+                          char out_key[RAMET_KEY_MAX],
+                          uint8_t out_object[RAMET_NAME_OBJECT_SIZE])
+{
+    name_key(name, seq, out_key);
+    encode_name(name, seq, volume, out_object);
+}
+
+enum ramet_rc
+ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
+                      struct ramet_vid *out_volume, struct ramet_err *err)
+{
+    struct ramet_vid volume;
+    uint64_t seq;
+
+    if (!ramet_id_parse(name, &volume.id))
+        return ramet_catalog_newest_name(store, name, &seq, out_volume, err);
     *out_volume = volume;
     return RAMET_OK;
 }
@@ -297,7 +316,7 @@ static enum ramet_rc
 put_name(struct ramet_objstore *store, const char *name, uint64_t seq,
          const struct ramet_vid *volume, struct ramet_err *err)
 {
-    uint8_t object[NAME_OBJECT_SIZE];
+    uint8_t object[RAMET_NAME_OBJECT_SIZE];
     const struct iovec part = {object, sizeof(object)};
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;

@@ -30,6 +30,18 @@ RAMET_NODISCARD enum ramet_rc
 ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
                       struct ramet_vid *out_volume, struct ramet_err *err);
 
+/* The same of a name, and the number under which the store says so. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_newest_name(struct ramet_objstore *store, const char *name,
+                          uint64_t *out_seq, struct ramet_vid *out_volume,
+                          struct ramet_err *err);
+/* Key and bytes of the object that gives `name` to `volume` under a number. */
+#define RAMET_NAME_OBJECT_SIZE 48u
+void ramet_catalog_name_object(const char *name, uint64_t seq,
+                               const struct ramet_vid *volume,
+                               char out_key[RAMET_KEY_MAX],
+                               uint8_t out_object[RAMET_NAME_OBJECT_SIZE]);
+
 /* Give `name` to `volume`. RAMET_EEXIST if it names another volume already
  * (with `move` false); RAMET_OK if it names this one. */
 RAMET_NODISCARD enum ramet_rc

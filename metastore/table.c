@@ -106,7 +106,12 @@ read_chunks(struct ramet_table_cursor *cursor,
             const struct ramet_segment_info *segment, uint32_t index,
             struct ramet_lru_entry **out_entry, struct ramet_err *err)
 {
-    const uint32_t end = read_ahead_end(segment, index, cursor->last_wanted);
+    /* What is sent ahead comes chunk by chunk, and is found so. */
+    const bool by_itself =
+        (cursor->history->store->traits & RAMET_STORE_SENDS_AHEAD) != 0;
+    const uint32_t end =
+        by_itself ? index + 1
+                  : read_ahead_end(segment, index, cursor->last_wanted);
     const uint64_t start = segment->chunks[index].offset_bytes;
     const uint64_t length = segment->chunks[end - 1].offset_bytes +
                             segment->chunks[end - 1].length_bytes - start;

@@ -34,6 +34,7 @@ methods_of(enum ramet_route route)
     case RAMET_ROUTE_KEYS:
         return M(GET) | M(HEAD);
     case RAMET_ROUTE_EVENTS:
+    case RAMET_ROUTE_OPEN:
         return M(GET);
     case RAMET_ROUTE_VOLUMES:
     case RAMET_ROUTE_COMMITS:
@@ -218,6 +219,8 @@ handler_of(const struct call *call)
         return ramet_api_object;
     case RAMET_ROUTE_PAGES:
         return ramet_api_pages;
+    case RAMET_ROUTE_OPEN:
+        return ramet_api_open;
     case RAMET_ROUTE_EVENTS:
         return ramet_api_events;
     case RAMET_ROUTE_CONTENT:

@@ -10,41 +10,38 @@
 
 #include "server/pages_answer.h"
 
-#define TYPE_FRAMES "application/vnd.ramet.frames"
 /* Asked for in the event thread: at most this many pages. */
 #define NOW_PAGES_MAX 16u
 #define NOW_BYTES_MAX RAMET_HTTP_SHORT_BYTES
 
 /* ---- in a worker ---------------------------------------------------------------- */
 
-/* The first piece is made here, so that a failure still has its own status. */
-static void
-reply(struct call *call, struct ramet_answer *answer)
+void
+ramet_api_reply_pages(struct call *call, struct ramet_answer *answer,
+                      struct ramet_buf *first)
 {
-    struct ramet_buf first;
     struct ramet_err err;
     bool done, cut;
     enum ramet_rc rc;
 
-    ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
-    rc = ramet_answer_piece(answer, &first, &done, &cut, &err);
+    rc = ramet_answer_piece(answer, first, &done, &cut, &err);
     ramet_http_set_header(call->rq, "Cache-Control", "no-store");
     if (rc == RAMET_OK && !done) {
         const struct ramet_http_stream stream = {.ops = &ramet_answer_ops,
                                                  .state = answer,
                                                  .state_bytes =
                                                      ramet_answer_held(answer),
-                                                 .begun = &first};
+                                                 .begun = first};
 
-        ramet_http_reply_stream(call->rq, 200, TYPE_FRAMES, UINT64_MAX,
+        ramet_http_reply_stream(call->rq, 200, RAMET_TYPE_FRAMES, UINT64_MAX,
                                 &stream);
         return;
     }
     ramet_answer_free(answer);
     if (rc == RAMET_OK) {
-        ramet_render_reply(call->rq, 200, TYPE_FRAMES, &first);
+        ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, first);
     } else {
-        ramet_buf_done(&first);
+        ramet_buf_done(first);
         (void)ramet_api_note_loss(call->server, &call->volume, &rc, &err);
         ramet_api_failed(call, NULL, rc, &err);
     }
@@ -57,6 +54,7 @@ ramet_api_pages(struct call *call)
     struct ramet_answer *answer = NULL;
     struct ramet_live *live;
     struct ramet_head head;
+    struct ramet_buf first;
     struct ramet_err err;
     size_t len;
     const uint8_t *body = ramet_http_body(call->rq, &len);
@@ -88,8 +86,10 @@ ramet_api_pages(struct call *call)
         ramet_api_refused(call, rc, &err);
     else if (rc != RAMET_OK)
         ramet_api_failed(call, &call->volume, rc, &err);
-    else
-        reply(call, answer);
+    else {
+        ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
+        ramet_api_reply_pages(call, answer, &first);
+    }
 }
 
 /* ---- in the event thread ---------------------------------------------------------- */
@@ -167,7 +167,7 @@ ramet_api_pages_now(struct call *call)
                                   memory_order_relaxed);
         atomic_fetch_add_explicit(&metrics->pages_from_memory,
                                   request.page_count, memory_order_relaxed);
-        ramet_render_reply(call->rq, 200, TYPE_FRAMES, &out);
+        ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, &out);
     }
     ramet_buf_done(&out);
     ramet_pages_request_done(&request);

@@ -118,6 +118,7 @@ route_volume(struct call *call, const struct parts *parts)
         {"pages", RAMET_ROUTE_PAGES},     {"head", RAMET_ROUTE_HEAD},
         {"commits", RAMET_ROUTE_COMMITS}, {"changes", RAMET_ROUTE_CHANGES},
         {"events", RAMET_ROUTE_EVENTS},   {"content", RAMET_ROUTE_CONTENT},
+        {"open", RAMET_ROUTE_OPEN},
     };
 
     if (!copy_part(parts, 2, call->name))

@@ -9,9 +9,9 @@
 #include <stdio.h>
 
 static const char *const route_names[RAMET_ROUTE_COUNT] = {
-    "healthz", "readyz",  "metrics", "store",   "volumes", "volume",
-    "head",    "commits", "commit",  "changes", "segment", "map",
-    "pages",   "events",  "content", "keys",    "name",    "unknown",
+    "healthz", "readyz", "metrics", "store",   "volumes", "volume", "head",
+    "commits", "commit", "changes", "segment", "map",     "pages",  "events",
+    "content", "keys",   "name",    "open",    "unknown",
 };
 
 /* Upper bounds in microseconds. */

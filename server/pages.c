@@ -63,7 +63,7 @@ ramet_pages_decode(const uint8_t *data, size_t len,
     request.run_count =
         (uint32_t)ramet_read_varint_max(&in, RAMET_PAGES_RUNS_MAX);
     /* A run takes two bytes at least. */
-    if (in.bad || version != 1 || request.flags > 7 || request.at.lsn == 0 ||
+    if (in.bad || version != 1 || request.flags > 15 || request.at.lsn == 0 ||
         request.run_count == 0 ||
         request.run_count > ramet_reader_left(&in) / 2)
         return RAMET_FAIL(err, RAMET_EINVAL,
@@ -183,6 +183,18 @@ ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
         ramet_buf_bytes(out, place->id.bytes, RAMET_ID_SIZE);
     ramet_buf_varint(out, place->offset);
     ramet_buf_varint(out, length);
+}
+
+void
+ramet_range_opened(struct ramet_buf *out, const struct ramet_vid *volume,
+                   uint64_t seq, const struct ramet_head *head)
+{
+    ramet_buf_u8(out, 3);
+    ramet_buf_bytes(out, volume->id.bytes, RAMET_ID_SIZE);
+    ramet_buf_varint(out, seq);
+    ramet_buf_varint(out, head->lsn);
+    if (head->lsn > 0)
+        ramet_buf_bytes(out, head->hash.bytes, RAMET_HASH_SIZE);
 }
 
 void

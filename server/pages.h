@@ -14,13 +14,19 @@
 #include "core/bytes.h"
 #include "core/id.h"
 #include "metastore/commit.h"
+#include "metastore/history.h"
 #include "pagestore/objstore.h"
 
 #define RAMET_PAGES_MAX 65536u
 #define RAMET_PAGES_WITH_METADATA_MAX 512u
 #define RAMET_PAGES_RUNS_MAX 16384u
 
-enum { RAMET_PAGES_METADATA = 1, RAMET_PAGES_DICTS = 2, RAMET_PAGES_HASH = 4 };
+enum {
+    RAMET_PAGES_METADATA = 1,
+    RAMET_PAGES_DICTS = 2,
+    RAMET_PAGES_HASH = 4,
+    RAMET_PAGES_NO_HEADS = 8
+};
 
 struct ramet_pages_run {
     uint32_t first, last;
@@ -59,6 +65,10 @@ ramet_range_key(const struct ramet_range_place *place, char out[RAMET_KEY_MAX]);
 void ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
                        const struct ramet_range_place *place, bool ends_object,
                        size_t length);
+/* The record that begins the answer to who opens a volume; `seq` 0: it was named
+ * by its id. */
+void ramet_range_opened(struct ramet_buf *out, const struct ramet_vid *volume,
+                        uint64_t seq, const struct ramet_head *head);
 void ramet_range_end(struct ramet_buf *out, uint64_t count);
 void
 ramet_range_error(struct ramet_buf *out, enum ramet_rc rc, const char *text);

@@ -185,6 +185,8 @@ locate_afresh(struct ramet_answer *answer, struct slice *slice,
                               .ends_object = record->got < record->asked};
 
         if (!ramet_range_of_key(record->key, record->offset, &range.place) ||
+            (range.place.object == 1 &&
+             (answer->request.flags & RAMET_PAGES_NO_HEADS) != 0) ||
             !set_add(&answer->set, &range))
             continue;
         if (answer->range_count == METADATA_MAX)

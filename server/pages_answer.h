@@ -36,6 +36,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_answer_piece(struct ramet_answer *answer, struct ramet_buf *out,
                    bool *out_done, bool *out_cut, struct ramet_err *err);
 
+#define RAMET_TYPE_FRAMES "application/vnd.ramet.frames"
+/* api_pages.c: answer the call with it, behind what `first` has. The first piece
+ * is made here, so that a failure still has its own status. Takes over both. */
+void ramet_api_reply_pages(struct call *call, struct ramet_answer *answer,
+                           struct ramet_buf *first);
+
 /* As a stream: failures become records. `state` is the answer. */
 extern const struct ramet_http_stream_ops ramet_answer_ops;
 

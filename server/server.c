@@ -326,7 +326,8 @@ start_parts(struct ramet_server *server, struct door *door,
                              err);
     if (rc == RAMET_OK) {
         server->placed = ramet_placed_new(PLACED_ENTRIES);
-        if (server->placed == NULL)
+        server->openings = ramet_openings_new();
+        if (server->placed == NULL || server->openings == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "out of memory");
     }
     if (rc == RAMET_OK)
@@ -373,6 +374,7 @@ ramet_server_stop(struct ramet_server *server)
     ramet_http_free(server->http);
     ramet_lives_free(server->lives);
     ramet_gone_free(server->gone);
+    ramet_openings_free(server->openings);
     ramet_placed_free(server->placed);
     ramet_access_close(server->access);
     ramet_cache_close(server->cache);

@@ -156,7 +156,29 @@ plan_frames(struct bringing *b)
     }
 }
 
-/* The first of those that are not, and all that leads to them. */
+/* Is the dictionary here that the newest commits use? Most frames need no other;
+ * what does is left out, and read from the store. */
+static bool
+holds_dict(const struct bringing *b)
+{
+    struct ramet_place dict;
+    struct ramet_head head;
+
+    return ramet_history_head_of(b->history, b->at, &head, NULL) == RAMET_OK &&
+           ramet_history_dict(b->history, &head, &dict, NULL) == RAMET_OK &&
+           dict.length_bytes > 0 && holds_place(b, &dict);
+}
+
+/* All heads down to the map that they lie over. */
+static bool
+holds_heads(const struct bringing *b)
+{
+    return ramet_history_locate(b->history, b->at, NULL, 0, NULL, NULL) ==
+           RAMET_OK;
+}
+
+/* The first of those that are not located, and all that leads to them and is not
+ * here. */
 static void
 plan_in_full(struct bringing *b)
 {
@@ -169,7 +191,11 @@ plan_in_full(struct bringing *b)
     b->count = b->located + least(b->count - b->located, most);
     b->asked_count = b->count - b->located;
     memcpy(b->asked, b->pgnos + b->located, b->asked_count * sizeof(*b->asked));
-    b->flags = RAMET_PAGES_METADATA | RAMET_PAGES_DICTS;
+    b->flags = RAMET_PAGES_METADATA;
+    if (b->awaited == NULL || !holds_dict(b))
+        b->flags |= RAMET_PAGES_DICTS;
+    if (b->awaited != NULL && holds_heads(b))
+        b->flags |= RAMET_PAGES_NO_HEADS;
 }
 
 /* Some of them can't be located yet: those that can come first, so that what

@@ -32,4 +32,11 @@ ramet_http_bring(const struct ramet_http_bring *with,
                  const uint32_t *pgnos, size_t count, bool want_extra,
                  ramet_page_visit *visit, void *ctx, struct ramet_err *err);
 
+/* As ramet_remote_ops.open: what all who open a volume ask first, in one
+ * request; `store` is told what it says. */
+RAMET_NODISCARD enum ramet_rc
+ramet_http_open(const struct ramet_http_bring *with,
+                struct ramet_objstore *store, const char *name,
+                struct ramet_err *err);
+
 #endif

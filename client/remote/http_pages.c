@@ -181,6 +181,29 @@ take_range(struct ramet_pages_stream *stream, struct ramet_reader *in,
 }
 
 static enum ramet_rc
+take_opened(struct ramet_pages_stream *stream, struct ramet_reader *in,
+            size_t have, struct ramet_err *err)
+{
+    const uint8_t *const volume = ramet_read_bytes(in, RAMET_ID_SIZE);
+    struct ramet_opened opened = {.name_seq = ramet_read_varint(in)};
+    const uint8_t *hash = NULL;
+
+    opened.head.lsn = ramet_read_varint(in);
+    if (opened.head.lsn > 0)
+        hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
+    if (in->bad)
+        return want_more(stream, have, err);
+    if (stream->opened == NULL || stream->ranges > 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "pages: nobody opened a volume");
+    memcpy(opened.volume.id.bytes, volume, RAMET_ID_SIZE);
+    if (hash != NULL)
+        memcpy(opened.head.hash.bytes, hash, RAMET_HASH_SIZE);
+    stream->volume = opened.volume;
+    stream->opened(stream->ctx, &opened);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
 take_end(struct ramet_pages_stream *stream, struct ramet_reader *in,
          size_t have, struct ramet_err *err)
 {
@@ -213,6 +236,8 @@ take_record(struct ramet_pages_stream *stream, const uint8_t *data, size_t len,
         rc = take_range(stream, &in, len, err);
     else if (type == 2)
         rc = take_error(stream, &in, len, err);
+    else if (type == 3)
+        rc = take_opened(stream, &in, len, err);
     else
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "pages: a record of type %u after range %" PRIu64, type,

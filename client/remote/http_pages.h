@@ -14,7 +14,12 @@
 
 #define RAMET_PAGES_TYPE "application/vnd.ramet.pages"
 
-enum { RAMET_PAGES_METADATA = 1, RAMET_PAGES_DICTS = 2, RAMET_PAGES_HASH = 4 };
+enum {
+    RAMET_PAGES_METADATA = 1,
+    RAMET_PAGES_DICTS = 2,
+    RAMET_PAGES_HASH = 4,
+    RAMET_PAGES_NO_HEADS = 8
+};
 
 /* At most 65,536 pages and 16,384 runs; pgnos in the order wanted. The hash is
  * sent with RAMET_PAGES_HASH. */
@@ -25,6 +30,14 @@ void ramet_pages_encode(struct ramet_buf *out, const struct ramet_point *at,
 typedef void
 ramet_pages_range(void *ctx, const char *key, uint64_t offset,
                   const uint8_t *data, size_t len, bool ends_object);
+/* What the answer to who opens a volume begins with. */
+struct ramet_opened {
+    struct ramet_vid volume;
+    uint64_t name_seq;       /* 0: it was named by its id */
+    struct ramet_point head; /* lsn 0: there is no commit */
+};
+typedef void ramet_pages_opened(void *ctx, const struct ramet_opened *opened);
+
 /*
  * An answer as it comes. Ranges before a flaw are given out all the same
  * (whoever uses them checks their hashes).
@@ -32,6 +45,7 @@ ramet_pages_range(void *ctx, const char *key, uint64_t offset,
 struct ramet_pages_stream {
     struct ramet_vid volume; /* the path's */
     ramet_pages_range *visit;
+    ramet_pages_opened *opened; /* NULL: it is no such answer */
     void *ctx;
     struct ramet_buf buf; /* what is not a whole record yet */
     size_t needed;        /* bytes in `buf` before it may be one */

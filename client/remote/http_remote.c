@@ -111,6 +111,15 @@ http_requests(const struct ramet_remote *remote)
     return ramet_http_requests(((const struct http_remote *)remote)->pool);
 }
 
+static enum ramet_rc
+http_open(struct ramet_remote *remote, const char *name, struct ramet_err *err)
+{
+    const struct http_remote *hr = (const struct http_remote *)remote;
+    const struct ramet_http_bring with = {hr->pool, hr->ranges, hr->shadows};
+
+    return ramet_http_open(&with, remote->store, name, err);
+}
+
 static struct ramet_pace *
 http_pace(struct ramet_remote *remote)
 {
@@ -133,6 +142,7 @@ http_close(struct ramet_remote *remote)
 }
 
 static const struct ramet_remote_ops http_remote_ops = {
+    .open = http_open,
     .bring = http_bring,
     .pace = http_pace,
     .wait = http_wait,

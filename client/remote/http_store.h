@@ -20,6 +20,12 @@ ramet_http_store_new(struct ramet_http_pool *pool, struct ramet_ranges *ranges,
                      const char *name, struct ramet_objstore **out_store,
                      struct ramet_err *err);
 
+/* The first key that begins with `prefix` was said unasked, a moment ago: the
+ * next question for it is answered by that. `told` NULL: nothing was said of what
+ * is in it. */
+void ramet_http_store_tell(struct ramet_objstore *store, const char *prefix,
+                           const char *key, const struct ramet_hash *told);
+
 /* http_upload.c */
 RAMET_NODISCARD enum ramet_rc
 ramet_http_upload_begin(struct ramet_objstore *store,

@@ -23,14 +23,15 @@
 #define BUDGET_UNMEASURED (1u << 20)
 /* Requests for what nobody waits for; the other threads are for readers. */
 #define AHEAD_BATCHES 5u
-/* A request is a part of the budget, so that several share it: fewer and larger
- * ones where nobody waits. */
+/* A request is a part of the budget, so that several share it. */
 #define SHARES 4u
-#define SHARES_OF_HAULS 2u
 #define SHARE_MIN (64u << 10)
 #define SHARE_MAX (1u << 20)
-/* Of hauls at least, so that a fast link does not mean many small requests. */
-#define BUDGET_OF_HAULS (512u << 10)
+/* Of hauls, for which nobody waits: the link's twice over, so that it does not
+ * idle between requests; and at least so much, lest a fast link mean many small
+ * ones. */
+#define HAUL_TIMES 2u
+#define BUDGET_OF_HAULS (1u << 20)
 /* Pages that came for a commit on which nobody here stands. */
 #define CACHE_BYTES (4u << 20)
 #define COST_SAMPLE 64u /* pages */
@@ -217,8 +218,9 @@ budget(struct ramet_pipeline *pipeline, enum ramet_urgency urgency)
     size_t bytes =
         pace != NULL ? ramet_pace_budget(pace) : (size_t)BUDGET_UNMEASURED;
 
-    if (urgency == RAMET_WANT_HAUL && bytes < BUDGET_OF_HAULS)
-        bytes = BUDGET_OF_HAULS;
+    if (urgency == RAMET_WANT_HAUL)
+        bytes = bytes * HAUL_TIMES > BUDGET_OF_HAULS ? bytes * HAUL_TIMES
+                                                     : BUDGET_OF_HAULS;
     return bytes;
 }
 
@@ -243,8 +245,7 @@ share(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
       uint32_t page_size)
 {
     const size_t all = budget(pipeline, urgency);
-    size_t bytes =
-        all / (urgency == RAMET_WANT_HAUL ? SHARES_OF_HAULS : SHARES);
+    size_t bytes = all / SHARES;
     size_t pages;
 
     if (bytes < SHARE_MIN)

@@ -62,6 +62,12 @@ struct ramet_pace; /* client/remote/pace.h */
 
 /* Implementations embed this first. */
 struct ramet_remote_ops {
+    /* Bring near, in one exchange, what opening the volume of this name will
+     * ask: which it is, its newest commit, the pages that all read. A hint;
+     * errors only where the remote is out of reach. NULL: there is no such
+     * way. */
+    enum ramet_rc (*open)(struct ramet_remote *remote, const char *name,
+                          struct ramet_err *err);
     /* Pages of `volume` at `at`, in the order wanted, in one exchange: each goes
      * to `visit` as soon as it is here and verified, on the calling thread. A
      * hint: pages that don't come, or come damaged, are left out, and some

@@ -48,6 +48,7 @@ struct ramet_source {
     struct ramet_remote *remote; /* NULL: not connected yet */
     struct ramet_remote *former[FORMER_MAX];
     unsigned former_count;
+    bool was_opened; /* under mutex: what an opening asks was asked for */
     struct known_history histories[HISTORIES_MAX];
     unsigned history_count;
 };
@@ -418,6 +419,29 @@ ramet_source_remote(struct ramet_source *source)
     return remote;
 }
 
+/* What opening the volume asks, in one exchange: once, for whoever is first. */
+static enum ramet_rc
+open_volume(struct ramet_source *source, struct ramet_err *err)
+{
+    struct ramet_remote *remote;
+    struct ramet_err own;
+    bool is_first;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&source->mutex);
+    is_first = !source->was_opened;
+    source->was_opened = true;
+    remote = source->remote;
+    ramet_mutex_unlock(&source->mutex);
+    if (!is_first || remote->ops->open == NULL)
+        return RAMET_OK;
+    if (err == NULL)
+        err = &own;
+    rc = remote->ops->open(remote, source->url.name, err);
+    ramet_meter_note(&source->meter, rc, err);
+    return rc;
+}
+
 enum ramet_rc
 ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
                      struct ramet_err *err)
@@ -432,6 +456,8 @@ ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
     rc = ramet_source_connect(source, false, err);
     if (rc == RAMET_OK)
         rc = look_at_format(source, err);
+    if (rc == RAMET_OK)
+        rc = open_volume(source, err);
     if (rc != RAMET_OK)
         return rc;
     return ramet_catalog_resolve(ramet_source_store(source), source->url.name,

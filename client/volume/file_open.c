@@ -49,6 +49,7 @@ struct opening {
     struct ramet_url url;
     enum ramet_naming naming; /* of url */
     struct ramet_file *file;
+    struct ramet_source *cloned_from; /* what it knows is of use once more */
 };
 
 void
@@ -310,7 +311,7 @@ clone_if_there(struct opening *opening,
         rc = RAMET_OK;
     if (rc == RAMET_ENOTFOUND && create) /* it comes into being by a push */
         rc = RAMET_OK;
-    ramet_source_close(source);
+    opening->cloned_from = source;
     return rc;
 }
 
@@ -623,6 +624,7 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
     file = NULL;
 
 done:
+    ramet_source_close(opening.cloned_from);
     ramet_file_close(file);
     return rc;
 }

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "client/remote/http_conn.h"
+#include "client/remote/pace.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "core/hash.h"
@@ -245,6 +246,103 @@ remote__brings_pages_in_one_request_and_in_the_order_asked(void **state)
                      RAMET_OK);
     assert_int_equal(coming.count, 120);
     assert_int_equal(fresh->ops->requests(fresh), 2);
+    fresh->ops->close(fresh);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
+/* By name, at the newest: which volume, its head, and what all readers need. */
+static void
+remote__opens_a_volume_in_one_request(void **state)
+{
+    struct coming coming = {.count = 0};
+    struct ramet_history *history;
+    struct ramet_remote *fresh;
+    struct ramet_vid volume;
+    struct ramet_head head;
+    const uint32_t first = 1;
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 4);
+    model_write(&model, 1, 2000);
+    model_write_random(&model, 5);
+    assert_int_equal(
+        ramet_catalog_bind(f.remote->store, "app", &model.volume, false, &err),
+        RAMET_OK);
+
+    fresh = fixture_connect(&f, NULL);
+    assert_int_equal(fresh->ops->open(fresh, "app", &err), RAMET_OK);
+    assert_int_equal(fresh->ops->requests(fresh), 1);
+    assert_int_equal(ramet_catalog_resolve(fresh->store, "app", &volume, &err),
+                     RAMET_OK);
+    assert_int_equal(ramet_id_compare(&volume.id, &model.volume.id), 0);
+    assert_int_equal(
+        ramet_history_open(fresh->store, &volume, NULL, &history, &err),
+        RAMET_OK);
+    assert_int_equal(ramet_history_newest(history, &head, &err), RAMET_OK);
+    assert_int_equal(head.lsn, model.lsn);
+    assert_int_equal(fresh->ops->bring(fresh, &volume,
+                                       point_at(history, head.lsn), &first, 1,
+                                       false, note_page, &coming, &err),
+                     RAMET_OK);
+    assert_int_equal(coming.count, 1);
+    assert_int_equal(fresh->ops->requests(fresh), 1);
+    /* What was said unasked is an answer once: who looks again asks. */
+    model_write_random(&model, 1);
+    assert_int_equal(ramet_history_newest(history, &head, &err), RAMET_OK);
+    assert_int_equal(head.lsn, model.lsn);
+    assert_true(fresh->ops->requests(fresh) > 1);
+    ramet_history_close(history);
+    /* A volume that is not there is not there, as without it. */
+    assert_int_equal(fresh->ops->open(fresh, "nobody", &err), RAMET_OK);
+    assert_int_equal(
+        ramet_catalog_resolve(fresh->store, "nobody", &volume, &err),
+        RAMET_ENOTFOUND);
+    fresh->ops->close(fresh);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
+/* Who has the heads is not sent them once more. */
+static void
+remote__asks_for_no_heads_that_it_has(void **state)
+{
+    struct coming coming = {.count = 0};
+    struct ramet_remote *fresh;
+    uint32_t pgnos[64];
+    uint64_t before, first = 0, second;
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.remote->store, 4);
+    model.never_inline = true;
+    model_write(&model, 1, 9000);
+    for (unsigned i = 0; i < 8; i++)
+        model_write_random(&model, 40);
+    fresh = fixture_connect(&f, NULL);
+    before = ramet_pace_moved(fresh->ops->pace(fresh));
+    for (uint32_t round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < 64; i++) /* other nodes each time */
+            pgnos[i] = 1 + round * 6000 + i;
+        assert_int_equal(fresh->ops->bring(fresh, &model.volume,
+                                           point_at(model.history, model.lsn),
+                                           pgnos, 64, false, note_page, &coming,
+                                           &err),
+                         RAMET_OK);
+        assert_int_equal(coming.count, 64 * (round + 1));
+        if (round == 0)
+            first = ramet_pace_moved(fresh->ops->pace(fresh)) - before;
+    }
+    second = ramet_pace_moved(fresh->ops->pace(fresh)) - before - first;
+    assert_int_equal(fresh->ops->requests(fresh), 2);
+    assert_true(second < first - 3000);
     fresh->ops->close(fresh);
     model_done(&model);
     fixture_stop(&f);
@@ -562,6 +660,8 @@ main(void)
         cmocka_unit_test(remote__names_count_up_by_one),
         cmocka_unit_test(
             remote__brings_pages_in_one_request_and_in_the_order_asked),
+        cmocka_unit_test(remote__opens_a_volume_in_one_request),
+        cmocka_unit_test(remote__asks_for_no_heads_that_it_has),
         cmocka_unit_test(remote__that_went_another_way__says_so),
         cmocka_unit_test(remote__wait_hears_of_commits),
         cmocka_unit_test(remote__changes_are_told_in_bounded_runs),

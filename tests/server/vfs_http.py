@@ -97,6 +97,45 @@ def test_a_server_that_is_gone_is_an_error_and_no_more():
     assert test_pull.content(b) == test_pull.content(a)
 
 
+def test_opening_a_database_is_one_request():
+    """By name, with nothing here: the answer brings the schema as well, and the
+    roots of its trees, in few bytes; a point query is one request more."""
+    test_pull.remote = server_url
+    test_pull.replica = plain_replica
+    a = test_pull.replica("a/app.db")
+    test_pull.fill(a, 30000)
+    assert common.one(a, "SELECT ramet_push()") == 1
+    a.close()  # what this process knows of the volume goes with it
+    server = servers[os.path.abspath(".")]
+
+    def counts():
+        text = server.request("GET", "/metrics")[2].decode()
+        return {line.split('"')[1]: int(line.rsplit(" ", 1)[1])
+                for line in text.split("\n")
+                if line.startswith("ramet_request_duration_seconds_count")}
+
+    def asked():
+        after = counts()
+        return {route: after[route] - before.get(route, 0) for route in after
+                if route not in ("metrics", "events") and
+                after[route] > before.get(route, 0)}
+
+    size = len(server.request("GET", "/v1/volumes/app/open")[2])
+    assert size <= 60 << 10, size
+    before = counts()
+    b = test_pull.replica("b/app.db")
+    assert common.one(b, "SELECT count(*) FROM sqlite_schema") >= 1
+    assert asked() == {"open": 1}, asked()
+    before = counts()
+    assert common.one(b, "SELECT id FROM t WHERE id = 20000") == 20000
+    assert asked() == {"pages": 1}, asked()
+    b.close()
+    before = counts()
+    c = common.open_db("c/app.db", remote=server_url(), replica="none")
+    assert common.one(c, "SELECT count(*) FROM sqlite_schema") >= 1
+    assert asked() == {"open": 1}, asked()
+
+
 # That one takes the directory away, which a server's cache bears.
 LEFT_OUT = ("test_a_page_that_cannot_be_had_is_an_error_with_words",)
 

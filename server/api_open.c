@@ -1,0 +1,109 @@
+/*
+ * api_open.c - all that whoever opens a volume asks first, in one answer: which
+ * volume a name stands for, its newest commit, and the pages that everybody
+ * reads, with all that leads to them.
+ */
+#include "core/alloc.h"
+#include "server/opening.h"
+#include "server/pages_answer.h"
+
+static struct ramet_live *
+find_volume(struct call *call, uint64_t *out_seq)
+{
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    *out_seq = 0;
+    if (!call->has_id) {
+        rc = ramet_catalog_newest_name(call->server->store, call->name, out_seq,
+                                       &call->volume, &err);
+        if (rc != RAMET_OK) {
+            ramet_api_failed(call, NULL, rc, &err);
+            return NULL;
+        }
+        call->has_id = true; /* it is resolved */
+    }
+    return ramet_api_live(call);
+}
+
+/* The pages as a request for them. False: there are none, or no memory. */
+static bool
+choose(struct call *call, struct ramet_live *live,
+       const struct ramet_head *head, struct ramet_pages_request *out)
+{
+    uint32_t pgnos[RAMET_OPENING_PAGES];
+    size_t count = ramet_openings_choose(
+        call->server->openings, ramet_live_history(live), call->server->store,
+        ramet_live_volume(live), head, pgnos);
+
+    if (count == 0 && head->page_count > 0) {
+        pgnos[0] = 1; /* for the way to it */
+        count = 1;
+    }
+    *out = (struct ramet_pages_request){
+        .flags = RAMET_PAGES_METADATA | RAMET_PAGES_DICTS | RAMET_PAGES_HASH,
+        .at = ramet_head_point(head),
+        .page_count = (uint32_t)count,
+        .run_count = (uint32_t)count,
+    };
+    if (count > 0)
+        out->runs = ramet_calloc(count, sizeof(*out->runs));
+    if (out->runs == NULL)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        out->runs[i] = (struct ramet_pages_run){pgnos[i], pgnos[i]};
+    return true;
+}
+
+/* Takes over `live`. */
+static void
+reply(struct call *call, struct ramet_live *live, const struct ramet_head *head,
+      uint64_t seq)
+{
+    struct ramet_pages_request request;
+    struct ramet_answer *answer = NULL;
+    struct ramet_buf first;
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
+    ramet_range_opened(&first, &call->volume, seq, head);
+    if (!choose(call, live, head, &request)) {
+        ramet_live_put(live);
+        ramet_range_end(&first, 0);
+        ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+        ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, &first);
+        return;
+    }
+    rc = ramet_answer_new(call->server, live, &request, head, &answer, &err);
+    if (rc == RAMET_OK) {
+        ramet_api_reply_pages(call, answer, &first);
+        return;
+    }
+    ramet_buf_done(&first);
+    ramet_api_failed(call, &call->volume, rc, &err);
+}
+
+void
+ramet_api_open(struct call *call)
+{
+    const bool by_name = !call->has_id;
+    struct ramet_head head;
+    struct ramet_err err;
+    uint64_t seq;
+    struct ramet_live *live = find_volume(call, &seq);
+    enum ramet_rc rc;
+
+    if (live == NULL)
+        return;
+    rc = ramet_history_newest(ramet_live_history(live), &head, &err);
+    if (rc == RAMET_OK && head.lsn == 0 && !by_name)
+        rc = RAMET_FAIL(&err, RAMET_ENOTFOUND,
+                        "volume \"%s\" has no commit here", call->name);
+    if (rc == RAMET_OK) {
+        reply(call, live, &head, seq);
+        return;
+    }
+    ramet_live_put(live);
+    ramet_api_failed(call, &call->volume, rc, &err);
+}

@@ -3,7 +3,6 @@ that RAMET_TEST_REMOTE names (file, http or s3), the command, and SQLite on Rame
 
 RAMET_BUILD names the build directory.
 """
-import atexit
 import json
 import os
 import shutil
@@ -28,9 +27,6 @@ import s3  # noqa: E402
 
 if KIND == "s3":
     s3.need()
-    # Where it is kept that the bucket was tried out: once for all tests here.
-    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="ramet-cli-cache-")
-    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"])
 
 DONE, FAILED, USAGE, CONFLICT, NOT_FOUND, NOT_PERMITTED, UNREACHABLE, DAMAGED \
     = range(8)

@@ -1,5 +1,6 @@
 """A server as a process of its own, for the tests in Python: start, stop,
-kill, requests over urllib and over raw sockets."""
+kill, requests over urllib and over raw sockets. It works on a directory or, with
+RAMET_TEST_REMOTE=s3, on a bucket (docs/testing.md)."""
 import http.client
 import json
 import os
@@ -8,8 +9,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..",
+                             "support"))
+import s3  # noqa: E402
+
+ON_S3 = os.environ.get("RAMET_TEST_REMOTE") == "s3"
+if ON_S3:
+    s3.need()
 
 
 class Server:
@@ -17,6 +27,9 @@ class Server:
         self.serve = serve
         self.owned = None if data else tempfile.mkdtemp(prefix="ramet-served-")
         self.data = data or os.path.join(self.owned, "data")
+        self.bucket = None
+        if ON_S3:
+            self.bucket = s3.Bucket("served%s" % self.data.replace("/", "-"))
         self.options = options
         self.env = dict(os.environ, **(env or {}))
         self.port = port
@@ -25,7 +38,9 @@ class Server:
 
     def start(self):
         scheme_host = "127.0.0.1:%d" % self.port
-        command = [self.serve, "--listen", scheme_host, "--data", self.data]
+        command = [self.serve, "--listen", scheme_host,
+                   *(["--store", self.bucket.url()] if self.bucket else
+                     ["--data", self.data])]
         options = dict({"access_log": "off"}, **self.options)
         for name, value in options.items():
             command += ["--" + name.replace("_", "-"), str(value)]
@@ -53,6 +68,12 @@ class Server:
             self.stop()
         if self.owned:
             shutil.rmtree(self.owned)
+            if self.bucket:
+                self.bucket.clear()
+
+    def store_url(self):
+        """Where it is, for who goes there straight."""
+        return self.bucket.url() if self.bucket else "file://" + self.data
 
     def alive(self):
         return self.process.poll() is None

@@ -1,8 +1,10 @@
 /*
- * test_live.c - how often a volume that somebody watches is looked at.
+ * test_live.c - how often a volume is looked at, and that one that nobody
+ * watches is not.
  */
 #include "server/live.h"
 #include "tests/support/cmocka_all.h"
+#include "tests/support/faultstore.h"
 
 #define DAY_MS UINT64_C(86400000)
 
@@ -60,6 +62,49 @@ looks__are_never_further_apart_than_the_bound(void **state)
                      RAMET_LIVE_LOOK_MAX_MS);
 }
 
+/* A volume that was used and that nobody listens to, for an hour of ticks. */
+static void
+idle_volume__costs_no_request(void **state)
+{
+    static struct ramet_metrics metrics;
+    struct ramet_objstore *inner, *bucket;
+    struct ramet_store_counts counts;
+    struct ramet_work *work;
+    struct ramet_gone *gone;
+    struct ramet_lives *lives;
+    struct ramet_live *live;
+    struct ramet_vid volume;
+    struct ramet_head head;
+
+    (void)state;
+    assert_int_equal(ramet_memstore_open(&inner, NULL), RAMET_OK);
+    bucket = ramet_faultstore_new(inner);
+    assert_non_null(bucket);
+    bucket->traits = RAMET_STORE_LISTS_CHEAPLY;
+    assert_int_equal(ramet_work_new(1, 1, &work, NULL), RAMET_OK);
+    assert_int_equal(ramet_gone_new(&gone, NULL), RAMET_OK);
+    assert_int_equal(
+        ramet_lives_new(bucket, bucket, work, gone, &metrics, &lives, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_id_new(&volume.id, NULL), RAMET_OK);
+    assert_int_equal(ramet_live_get(lives, &volume, &live, NULL), RAMET_OK);
+    assert_int_equal(
+        ramet_history_newest(ramet_live_history(live), &head, NULL), RAMET_OK);
+
+    ramet_faultstore_reset_counts(bucket);
+    for (uint64_t at_ms = 1000; at_ms <= 3600000; at_ms += 1000)
+        ramet_lives_tick(lives, at_ms);
+    ramet_live_put(live);
+    ramet_work_free(work); /* what was queued has run */
+    counts = ramet_faultstore_counts(bucket);
+    assert_int_equal(counts.reads + counts.lists + counts.sizes + counts.puts,
+                     0);
+    ramet_lives_free(lives);
+    ramet_gone_free(gone);
+    ramet_objstore_close(bucket);
+    ramet_objstore_close(inner);
+}
+
 int
 main(void)
 {
@@ -68,6 +113,7 @@ main(void)
         cmocka_unit_test(quiet_bucket__is_looked_at_every_ten_seconds),
         cmocka_unit_test(busy_bucket__is_looked_at_every_second),
         cmocka_unit_test(looks__are_never_further_apart_than_the_bound),
+        cmocka_unit_test(idle_volume__costs_no_request),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,11 +1,14 @@
 """A bucket as a test sees it from outside: a client of S3 of a few lines, that
 shares nothing with the one under test. Where it is stands in the environment
 (docs/testing.md, "On real object storage")."""
+import atexit
 import hashlib
 import hmac
 import http.client
 import os
+import shutil
 import sys
+import tempfile
 import time
 import urllib.parse
 import xml.etree.ElementTree as etree
@@ -14,10 +17,14 @@ SKIPPED = 77  # what ctest takes for it
 
 
 def need():
-    """Ends the test program, as skipped, where there is no S3."""
+    """Ends the test program, as skipped, where there is no S3. That the bucket
+    was tried out is kept for as long as the program runs, and not in the home of
+    whoever runs it."""
     if not os.environ.get("RAMET_TEST_S3"):
         print("SKIPPED: there is no S3 here; './dev s3 COMMAND' brings one")
         sys.exit(SKIPPED)
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="ramet-s3-cache-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"])
 
 
 class Bucket:

@@ -324,6 +324,20 @@ fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
     }
 }
 
+/* A share, and what would be too little for a request of its own. */
+static size_t
+batch_size(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
+           uint32_t page_size)
+{
+    const size_t pages = share(pipeline, urgency, page_size);
+    const size_t queued = pipeline->queues[urgency].count + 1;
+
+    return queued > pages && queued - pages <= pages / 4 &&
+                   queued <= RAMET_BATCH_PAGES
+               ? queued
+               : pages;
+}
+
 /* What to ask for next, or NULL. Under the mutex. */
 static struct ramet_batch *
 take_batch(struct ramet_pipeline *pipeline)
@@ -343,7 +357,8 @@ take_batch(struct ramet_pipeline *pipeline)
     batch->page_size = first->page_size;
     add_to_batch(batch, first);
     if (!first->alone)
-        fill_batch(batch, urgency, share(pipeline, urgency, first->page_size));
+        fill_batch(batch, urgency,
+                   batch_size(pipeline, urgency, first->page_size));
     batch->left = batch->count;
     batch->next = pipeline->batches;
     pipeline->batches = batch;
@@ -356,7 +371,7 @@ take_batch(struct ramet_pipeline *pipeline)
 
 struct ramet_ahead_list
 ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
-                    uint32_t pgnos[RAMET_BATCH_PAGES])
+                    bool is_miss, uint32_t pgnos[RAMET_BATCH_PAGES])
 {
     struct ramet_ahead_list list = {.pgnos = pgnos};
     size_t budget_pages;
@@ -365,8 +380,8 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
     list.max = ramet_pipeline_room(pipeline, page_size);
     budget_pages = ahead_pages(pipeline, page_size);
     ramet_mutex_unlock(&pipeline->mutex);
-    /* Few requests, each for many pages. */
-    if (list.max < budget_pages / 4)
+    /* Few requests, each for many pages; but one is made now for a miss. */
+    if (!is_miss && list.max < budget_pages / 4)
         list.max = 0;
     if (list.max > RAMET_BATCH_PAGES)
         list.max = RAMET_BATCH_PAGES;
@@ -377,7 +392,7 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
 
 void
 ramet_pipeline_expect(struct ramet_pipeline *pipeline,
-                      const struct ramet_ahead_list *list)
+                      const struct ramet_ahead_list *list, bool is_now)
 {
     const struct ramet_point at = ramet_head_point(&list->head);
 
@@ -394,7 +409,8 @@ ramet_pipeline_expect(struct ramet_pipeline *pipeline,
             (void)ramet_want_add(pipeline, &list->head, list->pgnos[i],
                                  RAMET_WANT_AHEAD);
     }
-    (void)!ramet_pipeline_wake(pipeline, NULL);
+    if (is_now)
+        (void)!ramet_pipeline_wake(pipeline, NULL);
     ramet_mutex_unlock(&pipeline->mutex);
 }
 
@@ -411,11 +427,11 @@ show(struct ramet_pipeline *pipeline, const struct ramet_batch *batch,
 {
     uint32_t pgnos[RAMET_BATCH_PAGES];
     struct ramet_ahead_list list =
-        ramet_pipeline_list(pipeline, batch->page_size, pgnos);
+        ramet_pipeline_list(pipeline, batch->page_size, false, pgnos);
 
     atomic_store_explicit(&pipeline->quiet, 0, memory_order_relaxed);
     ramet_ahead_came(pipeline->ahead, &batch->at, pgno, page, &list);
-    ramet_pipeline_expect(pipeline, &list);
+    ramet_pipeline_expect(pipeline, &list, true);
 }
 
 /* A page of a batch, or one that came along. */

@@ -140,9 +140,10 @@ size_t ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size);
 /* What the predictor may name now. Without the mutex, as the next. */
 struct ramet_ahead_list
 ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
-                    uint32_t pgnos[RAMET_BATCH_PAGES]);
-/* Queue what it named. */
+                    bool is_miss, uint32_t pgnos[RAMET_BATCH_PAGES]);
+/* Queue what it named; `is_now`: to be asked for at once, else whoever calls has
+ * more to queue. */
 void ramet_pipeline_expect(struct ramet_pipeline *pipeline,
-                           const struct ramet_ahead_list *list);
+                           const struct ramet_ahead_list *list, bool is_now);
 
 #endif

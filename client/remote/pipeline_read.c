@@ -30,11 +30,11 @@ expect_after_miss(struct ramet_pipeline *pipeline, const void *reader,
 {
     uint32_t pgnos[RAMET_BATCH_PAGES];
     struct ramet_ahead_list list =
-        ramet_pipeline_list(pipeline, head->page_size, pgnos);
+        ramet_pipeline_list(pipeline, head->page_size, true, pgnos);
 
     atomic_store_explicit(&pipeline->quiet, 0, memory_order_relaxed);
     ramet_ahead_missed(pipeline->ahead, reader, head, pgno, &list);
-    ramet_pipeline_expect(pipeline, &list);
+    ramet_pipeline_expect(pipeline, &list, false); /* as the page is */
 }
 
 /* And now that it is here: or it will not be (`page` is NULL). */
@@ -46,13 +46,13 @@ expect_after_all(struct ramet_pipeline *pipeline, const void *reader,
     const struct ramet_point at = ramet_head_point(head);
     uint32_t pgnos[RAMET_BATCH_PAGES];
     struct ramet_ahead_list list =
-        ramet_pipeline_list(pipeline, head->page_size, pgnos);
+        ramet_pipeline_list(pipeline, head->page_size, false, pgnos);
 
     if (page != NULL)
         ramet_ahead_got(pipeline->ahead, reader, head, pgno, page, &list);
     else
         ramet_ahead_lost(pipeline->ahead, &at, &pgno, 1);
-    ramet_pipeline_expect(pipeline, &list);
+    ramet_pipeline_expect(pipeline, &list, true);
 }
 
 /* The page if it came meanwhile, or the want that brings it; if neither, the
@@ -219,9 +219,9 @@ ramet_pipeline_note_read(struct ramet_pipeline *pipeline, const void *reader,
     if (atomic_fetch_add_explicit(&pipeline->quiet, 1, memory_order_relaxed) >=
         QUIET_READS)
         return false;
-    list = ramet_pipeline_list(pipeline, head->page_size, pgnos);
+    list = ramet_pipeline_list(pipeline, head->page_size, false, pgnos);
     ramet_ahead_was_read(pipeline->ahead, reader, head, pgno, page, &list);
-    ramet_pipeline_expect(pipeline, &list);
+    ramet_pipeline_expect(pipeline, &list, true);
     return true;
 }
 

@@ -16,6 +16,7 @@
 
 struct key_batch {
     char keys[DELETE_AT_ONCE][RAMET_KEY_MAX];
+    const char *names[DELETE_AT_ONCE];
     size_t count;
 };
 
@@ -42,8 +43,11 @@ remove_prefix(struct ramet_objstore *store, const char *prefix,
     do {
         batch->count = 0;
         rc = ramet_objstore_list(store, prefix, "", collect_key, batch, err);
-        for (size_t i = 0; rc == RAMET_OK && i < batch->count; i++)
-            rc = ramet_objstore_remove(store, batch->keys[i], err);
+        for (size_t i = 0; i < batch->count; i++)
+            batch->names[i] = batch->keys[i];
+        if (rc == RAMET_OK)
+            rc = ramet_objstore_remove_many(store, batch->names, batch->count,
+                                            err);
     } while (rc == RAMET_OK && batch->count > 0);
     ramet_free(batch);
     return rc;

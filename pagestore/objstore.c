@@ -180,6 +180,22 @@ ramet_objstore_remove(struct ramet_objstore *store, const char *key,
     return store->ops->remove(store, key, err);
 }
 
+enum ramet_rc
+ramet_objstore_remove_many(struct ramet_objstore *store,
+                           const char *const *keys, size_t count,
+                           struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; i < count; i++)
+        assert(ramet_key_valid(keys[i]));
+    if (store->ops->remove_many != NULL)
+        return store->ops->remove_many(store, keys, count, err);
+    for (size_t i = 0; i < count && rc == RAMET_OK; i++)
+        rc = store->ops->remove(store, keys[i], err);
+    return rc;
+}
+
 void
 ramet_objstore_refresh(struct ramet_objstore *store, const char *key)
 {

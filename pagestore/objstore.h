@@ -120,6 +120,10 @@ struct ramet_objstore_ops {
                            struct ramet_hash *out_told, struct ramet_err *err);
     enum ramet_rc (*remove)(struct ramet_objstore *store, const char *key,
                             struct ramet_err *err);
+    /* NULL: one after the other. */
+    enum ramet_rc (*remove_many)(struct ramet_objstore *store,
+                                 const char *const *keys, size_t count,
+                                 struct ramet_err *err);
     /* NULL: it keeps nothing of what it reads. */
     void (*refresh)(struct ramet_objstore *store, const char *key);
     /* NULL: its requests cost nothing. */
@@ -217,6 +221,11 @@ ramet_objstore_first(struct ramet_objstore *store, const char *prefix,
 RAMET_NODISCARD enum ramet_rc
 ramet_objstore_remove(struct ramet_objstore *store, const char *key,
                       struct ramet_err *err);
+/* The same of several, in any order; after a failure some may be left. */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_remove_many(struct ramet_objstore *store,
+                           const char *const *keys, size_t count,
+                           struct ramet_err *err);
 /* What was read of `key` is not what it should be: the next read of it is one of
  * the place itself. Objects never change, so a cache may keep them for ever;
  * but a store can be put back from a backup, and then written by others. */

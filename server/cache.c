@@ -276,6 +276,17 @@ cache_remove(struct ramet_objstore *store, const char *key,
                  ramet_objstore_remove(cache->inner, key, err));
 }
 
+static enum ramet_rc
+cache_remove_many(struct ramet_objstore *store, const char *const *keys,
+                  size_t key_count, struct ramet_err *err)
+{
+    struct ramet_cache *cache = (struct ramet_cache *)store;
+
+    return count(
+        cache, &cache->writes,
+        ramet_objstore_remove_many(cache->inner, keys, key_count, err));
+}
+
 /* The store's own bytes decide, so that who names what is not there empties no
  * cache. Others are of another history: all of the volume goes. */
 static void
@@ -315,6 +326,7 @@ static const struct ramet_objstore_ops cache_ops = {
     .size = cache_size,
     .list = cache_list,
     .remove = cache_remove,
+    .remove_many = cache_remove_many,
     .refresh = cache_refresh,
     .close = cache_close,
 };

@@ -226,6 +226,7 @@ static const struct ramet_objstore_ops s3_ops = {
     .list = s3_list,
     .first = s3_first,
     .remove = s3_remove,
+    .remove_many = ramet_s3_remove_many,
     .requests = s3_requests,
     .close = s3_close,
 };

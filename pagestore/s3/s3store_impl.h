@@ -1,6 +1,6 @@
 /*
- * s3store_impl.h - the store as its own files see it: s3store.c, parts.c,
- * upload.c and probe.c.
+ * s3store_impl.h - the store as its own files see it: s3store.c, batch.c,
+ * parts.c, upload.c and probe.c.
  *
  * Layer: pagestore.
  */
@@ -44,6 +44,11 @@ ramet_s3store_put_now(struct ramet_s3store *s3, const char *key,
 /* Invariant (2) of s3store.h. RAMET_EREFUSED: it lets two writers win. */
 RAMET_NODISCARD enum ramet_rc
 ramet_s3store_prove(struct ramet_s3store *s3, struct ramet_err *err);
+
+/* batch.c */
+enum ramet_rc
+ramet_s3_remove_many(struct ramet_objstore *store, const char *const *keys,
+                     size_t count, struct ramet_err *err);
 
 /* parts.c */
 enum ramet_rc

@@ -121,6 +121,18 @@ class Counts(BucketTest):
         self.ramet("export", self.url("big"), copy)
         self.assertEqual(self.read(copy), self.read(big))
 
+    def test_deletion__removes_many_objects_by_one_request(self):
+        self.bound()
+        for _ in range(6):
+            self.sql(self.a, COMMIT)
+            self.ramet("push", self.a)
+        self.fake.forget()
+        self.ramet("delete", self.url(), "--yes")
+        seen = self.fake.kinds()
+        self.assertEqual((seen["post"], seen["delete"]), (1, 1))
+        self.assertEqual([key for key in self.fake.objects
+                          if "/volumes/" in key], [])
+
     def test_store__is_tried_once_by_each_user(self):
         self.bound()
         self.assertGreater(len([r for r in self.fake.log
@@ -495,6 +507,17 @@ class Faults(BucketTest):
         copy = self.path("copy.bin")
         self.ramet("export", self.url("big"), copy)
         self.assertEqual(self.read(copy), self.read(big))
+
+    def test_deletion_where_only_single_ones_are_known__is_done_all_the_same(
+            self):
+        self.bound()
+        self.sql(self.a, COMMIT)
+        self.ramet("push", self.a)
+        self.fake.plan(Fault("501", code="NotImplemented", method="POST",
+                             times=9))
+        self.ramet("delete", self.url(), "--yes")
+        self.assertEqual([key for key in self.fake.objects
+                          if "/volumes/" in key], [])
 
     def test_lists_in_pages__are_read_to_their_end(self):
         self.bound()

@@ -402,6 +402,30 @@ remove__is_repeatable(void **state)
     assert_holds(f->store, "d/k", "again");
 }
 
+static void
+remove_many__removes_all_and_is_repeatable(void **state)
+{
+    static const char *const doomed[] = {"m/a", "m/b", "m/none", "m/c"};
+    struct fixture *f = *state;
+    uint64_t size;
+
+    assert_int_equal(put_text(f->store, "m/a", "x"), RAMET_OK);
+    assert_int_equal(put_text(f->store, "m/b", "x"), RAMET_OK);
+    assert_int_equal(put_text(f->store, "m/c", "x"), RAMET_OK);
+    assert_int_equal(put_text(f->store, "m/stays", "x"), RAMET_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(ramet_objstore_remove_many(f->store, doomed, 4, NULL),
+                         RAMET_OK);
+        for (size_t k = 0; k < 4; k++)
+            assert_int_equal(
+                ramet_objstore_size(f->store, doomed[k], &size, NULL),
+                RAMET_ENOTFOUND);
+    }
+    assert_holds(f->store, "m/stays", "x");
+    assert_int_equal(ramet_objstore_remove_many(f->store, doomed, 0, NULL),
+                     RAMET_OK);
+}
+
 /* ---- listing -------------------------------------------------------------- */
 
 struct seen {
@@ -627,6 +651,7 @@ store__survives_failure_of_each_allocation(void **state)
         ON(setup, upload__appears_whole_at_finish),                            \
         ON(setup, upload__aborted_leaves_nothing),                             \
         ON(setup, remove__is_repeatable),                                      \
+        ON(setup, remove_many__removes_all_and_is_repeatable),                 \
         ON(setup, list__is_ascending_and_bounded),                             \
         ON(setup, list__lets_its_visitor_use_the_store),                       \
         ON(setup, put__lets_exactly_one_of_many_threads_win),                  \

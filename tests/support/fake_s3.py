@@ -9,6 +9,7 @@ place.
 It honours `If-None-Match: *` under races, unless `racy`; looks at the SHA-256 of
 bodies, and at who signed, but not at the signature itself.
 """
+import base64
 import hashlib
 import http.server
 import re
@@ -235,6 +236,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def post(self, request, body):
         service = self.service
+        if "delete" in request.query:
+            self.delete_many(request, body)
+            return
         if "uploads" in request.query:
             name = "up/%d+=" % len(service.log)
             service.uploads[name] = {}
@@ -250,6 +254,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         service.put(request.key, b"".join(parts[int(number)]
                                           for number in numbers), False)
         self.answer(200, b"<CompleteMultipartUploadResult/>")
+
+    def delete_many(self, request, body):
+        md5 = base64.b64encode(hashlib.md5(body).digest()).decode()
+        if request.headers.get("content-md5") != md5:
+            self.fail(400, "BadDigest")
+            return
+        for key in re.findall(rb"<Key>([^<]*)</Key>", body):
+            self.service.objects.pop(key.decode(), None)
+        self.answer(200, b"<DeleteResult/>")
 
     def list(self, query):
         prefix = query.get("prefix", "")

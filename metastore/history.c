@@ -245,6 +245,25 @@ check_still_there(struct ramet_history *history, uint64_t seen,
     return rc;
 }
 
+/* What was seen of a store that is paid is looked at once a minute: paid.c. */
+static enum ramet_rc
+prove(struct ramet_history *history, uint64_t seen,
+      const struct ramet_hash *seen_hash, struct ramet_err *err)
+{
+    struct ramet_hash hash;
+    enum ramet_rc rc;
+
+    if (ramet_history_is_proven(history))
+        return RAMET_OK;
+    rc = ramet_history_peek_hash(history, seen, &hash, err);
+    if (rc == RAMET_ENOTFOUND ||
+        (rc == RAMET_OK && !ramet_hash_equal(&hash, seen_hash)))
+        return went_back(history, seen, err);
+    if (rc == RAMET_OK)
+        ramet_history_proven(history);
+    return rc;
+}
+
 enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
                      struct ramet_err *err)
@@ -261,8 +280,11 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
     ramet_mutex_unlock(&history->mutex);
 
     memset(&told, 0, sizeof(told));
-    if (ramet_history_is_proven(history))
-        rc = ramet_history_step(history, seen, &newest, &decided, err);
+    if (seen > 0 && (history->store->traits & RAMET_STORE_IS_PAID) != 0) {
+        rc = prove(history, seen, &seen_hash, err);
+        if (rc == RAMET_OK)
+            rc = ramet_history_step(history, seen, &newest, &decided, err);
+    }
     if (rc == RAMET_OK && !decided)
         rc = ramet_history_find_newest(history, seen, &newest, &told, err);
     if (rc != RAMET_OK)

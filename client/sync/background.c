@@ -25,6 +25,7 @@
 
 #define POLL_MIN_MS 200u
 #define POLL_MAX_MS 5000u
+#define POLL_PAID_MS 10000u /* a bucket: docs/s3.md has the price */
 #define POLL_TOLD_MS 30000u /* where the remote tells of commits by itself */
 #define BACKOFF_MIN_MS 200u
 #define BACKOFF_MAX_MS 30000u
@@ -324,11 +325,21 @@ note_connection(struct ramet_background *bg)
     ramet_mutex_unlock(&bg->mutex);
 }
 
+static uint64_t
+longest_poll(const struct ramet_background *bg)
+{
+    if (bg->listener.running)
+        return POLL_TOLD_MS;
+    return ramet_source_url(bg->link->source)->scheme == RAMET_REMOTE_S3
+               ? POLL_PAID_MS
+               : POLL_MAX_MS;
+}
+
 /* What can be done now; returns how long nothing will be to be done. */
 static uint64_t
 work(struct ramet_background *bg)
 {
-    const uint64_t poll_max = bg->listener.running ? POLL_TOLD_MS : POLL_MAX_MS;
+    const uint64_t poll_max = longest_poll(bg);
     const bool pushes = may_push(bg);
     const bool hint = take_hint(bg);
     uint64_t wait_ms = UINT64_MAX;

@@ -78,6 +78,10 @@ struct ramet_err {
 #define RAMET_FAIL_SYS(err, rc, errnum, ...)                                   \
     ramet_err_set((err), (rc), (errnum), __VA_ARGS__)
 
+/* The same of what a call of core/os.h returned: a negative errno. */
+#define RAMET_FAIL_OS(err, result, ...)                                        \
+    ramet_err_set((err), ramet_rc_of_errno(-(result)), -(result), __VA_ARGS__)
+
 enum ramet_rc ramet_err_set(struct ramet_err *err, enum ramet_rc rc, int errnum,
                             const char *fmt, ...) RAMET_PRINTF(4, 5);
 

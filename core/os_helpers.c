@@ -161,12 +161,10 @@ read_opened(const struct ramet_os *os, int fd, const char *path, size_t max,
 
     assert(max < SIZE_MAX);
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
-                              path);
+        return RAMET_FAIL_OS(err, fd, "open %s", path);
     result = os->stat(os->ctx, fd, &st);
     if (result < 0) {
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result, "stat %s",
-                            path);
+        rc = RAMET_FAIL_OS(err, result, "stat %s", path);
         goto done;
     }
     if (st.size_bytes > max) {
@@ -289,8 +287,7 @@ open_temporary(const struct ramet_os *os, int dirfd, const char *path,
             return RAMET_OK;
         }
         if (fd != -EAGAIN && fd != -ESTALE)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
-                                  path);
+            return RAMET_FAIL_OS(err, fd, "create %s", path);
         if (os->mono_ns(os->ctx) >= give_up_at)
             return RAMET_FAIL(err, RAMET_EBUSY, "%s is in use", path);
         if (fd == -EAGAIN)
@@ -307,17 +304,14 @@ put_in_place(const struct ramet_os *os, int dirfd, int fd,
     int result = os->sync(os->ctx, fd);
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "sync %s", temporary);
+        return RAMET_FAIL_OS(err, result, "sync %s", temporary);
     result = os->rename(os->ctx, dirfd, temporary, dirfd, path);
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "rename %s to %s", temporary, path);
+        return RAMET_FAIL_OS(err, result, "rename %s to %s", temporary, path);
     *io_renamed = true;
     result = os->sync(os->ctx, dirfd);
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "sync the directory of %s", path);
+        return RAMET_FAIL_OS(err, result, "sync the directory of %s", path);
     return RAMET_OK;
 }
 

@@ -511,15 +511,14 @@ ramet_dirstore_open(const struct ramet_os *os, const char *path, bool create,
     if (dir->root_fd < 0) {
         const int cause = made < 0 ? made : dir->root_fd;
 
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-cause), -cause,
-                            "%s: can't %s the directory", dir->name,
-                            made < 0 ? "make" : "open");
+        rc = RAMET_FAIL_OS(err, cause, "%s: can't %s the directory", dir->name,
+                           made < 0 ? "make" : "open");
         goto done;
     }
     made = ramet_dirstore_look_at_root(dir);
     if (made < 0) {
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-made), -made,
-                            "%s: can't look at the directory", dir->name);
+        rc = RAMET_FAIL_OS(err, made, "%s: can't look at the directory",
+                           dir->name);
         goto done;
     }
     sweep_leftovers(dir);

@@ -18,8 +18,7 @@ enum ramet_rc
 ramet_dirstore_fail(const struct dirstore *dir, int negated, const char *key,
                     const char *what, struct ramet_err *err)
 {
-    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-negated), -negated,
-                          "%s/%s: %s", dir->name, key, what);
+    return RAMET_FAIL_OS(err, negated, "%s/%s: %s", dir->name, key, what);
 }
 
 /* ---- directories ---------------------------------------------------------- */
@@ -163,9 +162,8 @@ make_root_durable(struct dirstore *dir, struct ramet_err *err)
             continue;
         rc = sync_parent(dir->os, path, len);
         if (rc < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-rc), -rc,
-                                  "%s: can't sync the directories above it",
-                                  dir->name);
+            return RAMET_FAIL_OS(
+                err, rc, "%s: can't sync the directories above it", dir->name);
     }
     remember_durable(dir, "");
     return RAMET_OK;

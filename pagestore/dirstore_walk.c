@@ -151,9 +151,8 @@ fail_list(const struct walk *walk, int negated, struct ramet_err *err)
 {
     const size_t len = walk->top->path_len;
 
-    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-negated), -negated,
-                          "%s/%.*s: can't list", walk->store_name,
-                          len > 0 ? (int)len - 1 : 0, walk->path);
+    return RAMET_FAIL_OS(err, negated, "%s/%.*s: can't list", walk->store_name,
+                         len > 0 ? (int)len - 1 : 0, walk->path);
 }
 
 /* Fill the top level with the next names after level->last. */
@@ -238,9 +237,8 @@ visit_file(struct walk *walk, ramet_objstore_visit *visit, void *ctx,
     if (got == -ENOENT)
         return RAMET_OK;
     if (got < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-got), -got,
-                              "%s/%s: can't look at it", walk->store_name,
-                              walk->path);
+        return RAMET_FAIL_OS(err, got, "%s/%s: can't look at it",
+                             walk->store_name, walk->path);
     if (S_ISREG(st.mode))
         *out_go_on = visit(ctx, walk->path, st.size_bytes);
     return RAMET_OK;

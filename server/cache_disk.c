@@ -145,19 +145,16 @@ open_file(struct diskcache *disk, const char *dir, struct ramet_err *err)
 
     rc = disk->os->mkdir(disk->os->ctx, AT_FDCWD, dir, 0700);
     if (rc < 0 && rc != -EEXIST)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-rc), -rc,
-                              "cache directory %s", dir);
+        return RAMET_FAIL_OS(err, rc, "cache directory %s", dir);
     dirfd =
         disk->os->open(disk->os->ctx, AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
     if (dirfd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-dirfd), -dirfd,
-                              "cache directory %s", dir);
+        return RAMET_FAIL_OS(err, dirfd, "cache directory %s", dir);
     disk->fd = disk->os->open(disk->os->ctx, dirfd, "blocks",
                               O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
     (void)disk->os->close(disk->os->ctx, dirfd);
     if (disk->fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-disk->fd), -disk->fd,
-                              "cache file %s/blocks", dir);
+        return RAMET_FAIL_OS(err, disk->fd, "cache file %s/blocks", dir);
     rc = disk->os->lock(disk->os->ctx, disk->fd, 0, 1, RAMET_LOCK_EXCLUSIVE);
     if (rc == -EAGAIN)
         return RAMET_FAIL(err, RAMET_EBUSY,
@@ -169,8 +166,7 @@ open_file(struct diskcache *disk, const char *dir, struct ramet_err *err)
     rc = disk->os->truncate(disk->os->ctx, disk->fd,
                             (uint64_t)disk->slot_count * SLOT_SIZE);
     if (rc < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-rc), -rc,
-                              "cache file %s/blocks", dir);
+        return RAMET_FAIL_OS(err, rc, "cache file %s/blocks", dir);
     return RAMET_OK;
 }
 

@@ -44,8 +44,7 @@ open_parent(const struct ramet_os *os, int dirfd, const char *path, int *out_fd,
     fd = os->open(os->ctx, dirfd, dir, O_RDONLY | O_DIRECTORY, 0);
     ramet_free(dir);
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
-                              "%s: its directory", path);
+        return RAMET_FAIL_OS(err, fd, "%s: its directory", path);
     *out_fd = fd;
     *out_name = slash != NULL ? slash + 1 : path;
     return RAMET_OK;
@@ -92,8 +91,7 @@ write_all(const struct ramet_os *os, int fd, uint64_t byte_length,
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", what);
     result = os->truncate(os->ctx, fd, byte_length);
     if (result < 0)
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                            "%s: its size", what);
+        rc = RAMET_FAIL_OS(err, result, "%s: its size", what);
     for (uint64_t at = 0; rc == RAMET_OK && at < byte_length;) {
         const uint64_t left = byte_length - at;
         const size_t n = left < CHUNK_BYTES ? (size_t)left : CHUNK_BYTES;
@@ -108,8 +106,7 @@ write_all(const struct ramet_os *os, int fd, uint64_t byte_length,
         return rc;
     result = os->sync(os->ctx, fd);
     if (result < 0)
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                            "%s: sync", what);
+        rc = RAMET_FAIL_OS(err, result, "%s: sync", what);
     return rc;
 }
 
@@ -122,8 +119,7 @@ rename_synced(const struct ramet_os *os, int dirfd, const char *from,
     if (result == 0)
         result = os->sync(os->ctx, dirfd);
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "%s: rename", to);
+        return RAMET_FAIL_OS(err, result, "%s: rename", to);
     return RAMET_OK;
 }
 
@@ -166,7 +162,7 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
     }
     fd = ramet_rights_make(os, parent, temporary, O_RDWR, rights);
     if (fd < 0) {
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "%s", path);
+        rc = RAMET_FAIL_OS(err, fd, "%s", path);
         goto done;
     }
     rc = write_all(os, fd, byte_length, read, ctx, path, err);

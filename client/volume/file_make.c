@@ -143,8 +143,7 @@ move_replica(const struct ramet_os *os, const char *from, const char *to,
     fd = os->open(os->ctx, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
     result = fd < 0 ? fd : move_both(os, fd, &old, &new);
     if (result < 0)
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                            "%s: rename", to);
+        rc = RAMET_FAIL_OS(err, result, "%s: rename", to);
 
 done:
     if (fd >= 0)

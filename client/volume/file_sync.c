@@ -409,8 +409,7 @@ ramet_file_copy_plain(const char *from, const char *to, struct ramet_err *err)
         return RAMET_FAIL(err, RAMET_EEXIST, "%s: is there already", to);
     copying.fd = os->open(os->ctx, AT_FDCWD, from, O_RDONLY | O_NOFOLLOW, 0);
     if (copying.fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-copying.fd), -copying.fd,
-                              "open %s", from);
+        return RAMET_FAIL_OS(err, copying.fd, "open %s", from);
     rc = ramet_path_resolve(os, to, &target, NULL, err);
     if (rc == RAMET_OK && os->stat(os->ctx, copying.fd, &st) < 0)
         rc = RAMET_FAIL(err, RAMET_EIO, "stat %s", from);

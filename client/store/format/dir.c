@@ -176,7 +176,7 @@ ramet_dir_replace(const struct ramet_os *os, int dir_fd, const char *name,
     const int result = ramet_dir_rights(os, dir_fd, &rights);
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "replace %s: stat %s", name, RAMET_DIR_LOCK);
+        return RAMET_FAIL_OS(err, result, "replace %s: stat %s", name,
+                             RAMET_DIR_LOCK);
     return ramet_os_replace_file(os, dir_fd, name, &rights, data, len, err);
 }

@@ -126,8 +126,7 @@ write_and_sync(struct file *file, uint64_t number, const uint8_t *slot,
         return rc;
     result = os->datasync(os->ctx, file->fd);
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "sync %s", file->name);
+                       : RAMET_FAIL_OS(err, result, "sync %s", file->name);
 }
 
 /* Into an open file; *out_fits false: it is of another form. */

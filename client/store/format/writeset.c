@@ -158,8 +158,8 @@ put_piece(struct ramet_writeset *set, const struct ramet_os *os, uint32_t pgno,
             result = os->map(os->ctx, set->fd, (uint64_t)at * PIECE_SIZE,
                              PIECE_SIZE, true, &mapped);
         if (result < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                  "temporary file of a large transaction");
+            return RAMET_FAIL_OS(err, result,
+                                 "temporary file of a large transaction");
         set->pieces[at] = mapped;
     }
     set->pieces[at][(pgno - 1) & (PIECE_ENTRIES - 1)] = entry;
@@ -179,8 +179,7 @@ go_large(struct ramet_writeset *set, const struct ramet_os *os, int dir_fd,
     snprintf(name, sizeof(name), "pages-%u.tmp", slot);
     set->fd = ramet_dir_make_anew(os, dir_fd, name);
     if (set->fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-set->fd), -set->fd,
-                              "create %s", name);
+        return RAMET_FAIL_OS(err, set->fd, "create %s", name);
     os->unlink(os->ctx, dir_fd, name, false);
     set->pieces = ramet_calloc(PIECE_COUNT, sizeof(*set->pieces));
     if (set->pieces == NULL) {

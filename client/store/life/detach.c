@@ -71,8 +71,7 @@ write_header(const struct ramet_replica *replica,
     if (result == 0)
         result = os->sync(os->ctx, replica->base_fd);
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "sync %s", replica->path);
+                       : RAMET_FAIL_OS(err, result, "sync %s", replica->path);
 }
 
 /* Invariant (1), after a clean close: it may have had its reasons not to. */
@@ -152,8 +151,7 @@ leave(struct ramet_session *session, struct ramet_err *err)
         result = os->sync(os->ctx, place.dir_fd);
     }
     rc = result == 0 ? ramet_detached_clear(&place, err)
-                     : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                      "detach %s", place.path);
+                     : RAMET_FAIL_OS(err, result, "detach %s", place.path);
     ramet_free(place.dir_name);
     return rc;
 }

@@ -19,9 +19,9 @@ ramet_detached_clear(const struct ramet_replica_place *place,
 
     return result == 0
                ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "%s is a plain file now; remove %s-ramet",
-                                place->path, place->path);
+               : RAMET_FAIL_OS(err, result,
+                               "%s is a plain file now; remove %s-ramet",
+                               place->path, place->path);
 }
 
 enum ramet_rc

@@ -68,10 +68,9 @@ sync_parent(struct ramet_replica *replica, struct ramet_err *err)
 
     if (result == 0)
         result = os->sync(os->ctx, replica->parent_fd);
-    return result == 0
-               ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "sync the directory of %s", replica->path);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_OS(err, result, "sync the directory of %s",
+                                       replica->path);
 }
 
 enum ramet_rc
@@ -90,8 +89,7 @@ ramet_make_replica(struct ramet_replica *replica,
     fd = os->open(os->ctx, replica->parent_fd, replica->name,
                   O_RDWR | O_NOFOLLOW | (create ? O_CREAT : 0), 0666);
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
-                              replica->path);
+        return RAMET_FAIL_OS(err, fd, "open %s", replica->path);
     replica->base_fd = fd; /* and stays open: see base.c */
     if (os->stat(os->ctx, fd, &st) < 0 || (st.mode & 0170000u) != 0100000u)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s is no plain file",
@@ -121,8 +119,7 @@ ramet_make_replica(struct ramet_replica *replica,
         const int result = os->sync(os->ctx, fd);
 
         if (result < 0)
-            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "sync %s", replica->path);
+            rc = RAMET_FAIL_OS(err, result, "sync %s", replica->path);
     }
     if (rc == RAMET_OK)
         rc = sync_parent(replica, err);
@@ -155,8 +152,7 @@ write_clone_base(struct ramet_replica *replica,
     if (result == 0)
         result = os->sync(os->ctx, replica->base_fd);
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "make %s", replica->path);
+                       : RAMET_FAIL_OS(err, result, "make %s", replica->path);
 }
 
 /* The base of a clone gets its name when it bears the mark: what a crash leaves
@@ -172,9 +168,8 @@ ramet_make_absent_base(struct ramet_replica *replica,
 
     replica->base_fd = ramet_dir_make_anew(os, replica->dir_fd, BASE_TEMPORARY);
     if (replica->base_fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-replica->base_fd),
-                              -replica->base_fd, "create %s-ramet/%s",
-                              replica->path, BASE_TEMPORARY);
+        return RAMET_FAIL_OS(err, replica->base_fd, "create %s-ramet/%s",
+                             replica->path, BASE_TEMPORARY);
     rc = write_clone_base(replica, state, err);
     if (rc != RAMET_OK)
         return rc;
@@ -187,8 +182,7 @@ ramet_make_absent_base(struct ramet_replica *replica,
                           replica->parent_fd, replica->name);
     os->unlink(os->ctx, replica->dir_fd, BASE_TEMPORARY, false);
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "create %s", replica->path);
+                       : RAMET_FAIL_OS(err, result, "create %s", replica->path);
 }
 
 static enum ramet_rc
@@ -248,8 +242,7 @@ keep_first_page(struct ramet_replica *replica, struct ramet_state_file *state,
         return rc;
     result = os->sync(os->ctx, replica->base_fd);
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "sync %s", replica->path);
+        return RAMET_FAIL_OS(err, result, "sync %s", replica->path);
     value = ramet_presence_sum(1, page1, page_size);
     rc = ramet_presence_write(replica, 1, 1, &value, err);
     if (rc == RAMET_OK)

@@ -68,8 +68,7 @@ open_base(struct ramet_replica *replica, bool readonly, struct ramet_err *err)
                           "'ramet lost FILE'",
                           replica->path);
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
-                              replica->path);
+        return RAMET_FAIL_OS(err, fd, "open %s", replica->path);
     replica->base_fd = fd;
     result = os->lock(os->ctx, fd, SHARED_BYTE, 1, RAMET_LOCK_SHARED);
     if (result == -EAGAIN)
@@ -264,12 +263,10 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     if (result == 1)
         return RAMET_OK;
     if (result < 0) /* there is one, perhaps, and it is shut to us */
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "look into %s-ramet", o->place.path);
+        return RAMET_FAIL_OS(err, result, "look into %s-ramet", o->place.path);
     result = os->stat_at(os->ctx, o->place.parent_fd, o->place.name, &st);
     if (result < 0 && result != -ENOENT)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "stat %s", o->place.path);
+        return RAMET_FAIL_OS(err, result, "stat %s", o->place.path);
     if (result == 0 && (st.mode & 0170000u) != 0100000u)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s is no plain file",
                           o->place.path);

@@ -192,12 +192,11 @@ ramet_orphan_finish(const struct ramet_replica_place *place,
     if (lost >= 0)
         os->close(os->ctx, lost);
     ramet_free(aside);
-    return result == 0
-               ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "keep what was left of %s in "
-                                "%s-ramet/lost",
-                                place->path, place->path);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_OS(err, result,
+                                       "keep what was left of %s in "
+                                       "%s-ramet/lost",
+                                       place->path, place->path);
 }
 
 /* The open byte is held: invariant (3). */
@@ -218,8 +217,7 @@ set_aside(const struct ramet_replica_place *place, struct ramet_err *err)
         result = os->sync(os->ctx, place->parent_fd);
     ramet_free(aside);
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "set %s-ramet aside", place->path);
+        return RAMET_FAIL_OS(err, result, "set %s-ramet aside", place->path);
     rc = ramet_replica_place_find(os, place->path, &fresh, err);
     if (rc != RAMET_OK)
         return rc;

@@ -62,8 +62,7 @@ ramet_replica_place_at(const struct ramet_os *os, const char *resolved,
     place.parent_fd =
         os->open(os->ctx, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
     if (place.parent_fd < 0)
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-place.parent_fd),
-                            -place.parent_fd, "open directory %s", parent);
+        rc = RAMET_FAIL_OS(err, place.parent_fd, "open directory %s", parent);
 
 done:
     ramet_free(parent);
@@ -104,8 +103,8 @@ make_dir(const struct ramet_replica_place *place, struct ramet_err *err)
 
     return result == 0 || result == -EEXIST
                ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "make directory %s-ramet", place->path);
+               : RAMET_FAIL_OS(err, result, "make directory %s-ramet",
+                               place->path);
 }
 
 static enum ramet_rc
@@ -121,8 +120,7 @@ open_dir(struct ramet_replica_place *place, struct ramet_err *err)
                               "has a directory, made by itself: move it away",
                               place->path);
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
-                              "open directory %s-ramet", place->path);
+        return RAMET_FAIL_OS(err, fd, "open directory %s-ramet", place->path);
     place->dir_fd = fd;
     return RAMET_OK;
 }
@@ -194,8 +192,8 @@ open_lock(struct ramet_replica_place *place, bool make, struct ramet_err *err)
             os->close(os->ctx, fd);
         else
             result = fd;
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "open %s-ramet/%s", place->path, RAMET_DIR_LOCK);
+        return RAMET_FAIL_OS(err, result, "open %s-ramet/%s", place->path,
+                             RAMET_DIR_LOCK);
     }
     place->lock_fd = fd;
     return RAMET_OK;

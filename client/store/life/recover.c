@@ -25,6 +25,7 @@
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/mark.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
@@ -47,6 +48,7 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
         ramet_record_place_of(&scan->trailer);
     enum ramet_rc rc;
 
+    assert(ramet_may_publish(replica));
     *out_go = false;
     if (ramet_is_condemned(replica, &scan->trailer)) {
         *io_end = scan->trailer.tail;
@@ -79,6 +81,7 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
     bool go = true;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(replica->is_private || ramet_is_alone(replica));
     ramet_scan_init(&scan, replica);
     scan.oldest = atomic_load(&header->checkpoint.oldest);
     while (rc == RAMET_OK && go) {
@@ -222,6 +225,7 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
     struct files files;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_is_alone(replica));
     header->base_device = look->st.device;
     header->base_inode = look->st.inode;
     ramet_index_begin(replica, state);
@@ -261,6 +265,7 @@ settle_mark(struct ramet_session *session, const struct ramet_base_look *look,
 {
     struct ramet_replica *const replica = session->replica;
 
+    assert(ramet_is_alone(session->replica));
     /* Compared once, it bears what need not be compared. */
     if (look->form == RAMET_BASE_MARKED && look->has_happened)
         return ramet_base_mark_anew(replica, err);

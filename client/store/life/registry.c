@@ -101,8 +101,8 @@ ramet_registry_get(struct ramet_replica_place *place,
     const int result = place->os->stat(place->os->ctx, place->lock_fd, &st);
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "stat %s-ramet/%s", place->path, RAMET_DIR_LOCK);
+        return RAMET_FAIL_OS(err, result, "stat %s-ramet/%s", place->path,
+                             RAMET_DIR_LOCK);
     ramet_mutex_lock(&mutex);
     replica = find_replica(place, &st);
     if (replica == NULL) {

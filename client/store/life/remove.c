@@ -86,8 +86,7 @@ ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err)
     int result = ramet_dir_open_or_make(os, place->dir_fd, RAMET_TOMBSTONE);
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "delete %s", place->path);
+        return RAMET_FAIL_OS(err, result, "delete %s", place->path);
     os->close(os->ctx, result);
     result = os->sync(os->ctx, place->dir_fd);
     if (result == 0) { /* from here on it is deleted */
@@ -100,8 +99,7 @@ ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err)
     if (result == 0)
         result = ramet_remove_directory(place, RAMET_TOMBSTONE);
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "delete %s", place->path);
+                       : RAMET_FAIL_OS(err, result, "delete %s", place->path);
 }
 
 enum ramet_rc
@@ -125,8 +123,7 @@ ramet_replica_delete(const struct ramet_os *os, const char *path,
     if (has_state < 0 || has_tombstone < 0) {
         const int result = has_state < 0 ? has_state : has_tombstone;
 
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                            "look into %s-ramet", path);
+        rc = RAMET_FAIL_OS(err, result, "look into %s-ramet", path);
     } else if (has_state == 1 || has_tombstone == 1) {
         rc = ramet_replica_place_enter(&place, true, err);
         if (rc == RAMET_OK)
@@ -166,8 +163,7 @@ look_at_leftover(const struct ramet_replica_place *place, bool *out_is_there,
     if (fd == -ENOENT)
         return RAMET_OK;
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
-                              place->path);
+        return RAMET_FAIL_OS(err, fd, "open %s", place->path);
     rc = ramet_os_read_some(os, fd, first, sizeof(first), 0, &got, place->path,
                             err);
     os->close(os->ctx, fd);
@@ -190,8 +186,7 @@ ramet_remove_leftover(const struct ramet_replica_place *place,
     if (rc == RAMET_OK && is_there)
         result = os->unlink(os->ctx, place->parent_fd, place->name, false);
     return result == 0 ? rc
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "remove %s", place->path);
+                       : RAMET_FAIL_OS(err, result, "remove %s", place->path);
 }
 
 bool

@@ -62,8 +62,8 @@ open_source(struct rescue *r, const char *path, const char *name,
         lost = ramet_rights_open_folder(r->os, place.dir_fd, RAMET_LOST);
         r->from = lost < 0 ? lost : ramet_rights_open_folder(r->os, lost, name);
         if (r->from < 0)
-            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-r->from), -r->from,
-                                "open %s-ramet/%s/%s", path, RAMET_LOST, name);
+            rc = RAMET_FAIL_OS(err, r->from, "open %s-ramet/%s/%s", path,
+                               RAMET_LOST, name);
     }
     if (lost >= 0)
         r->os->close(r->os->ctx, lost);
@@ -90,9 +90,7 @@ copy_bytes(struct rescue *r, int from, int to, const char *name,
     if (rc != RAMET_OK)
         return rc;
     result = r->os->sync(r->os->ctx, to);
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "sync %s", name);
+    return result == 0 ? RAMET_OK : RAMET_FAIL_OS(err, result, "sync %s", name);
 }
 
 static int
@@ -218,8 +216,7 @@ run(struct rescue *r, struct ramet_err *err)
     if (result == -ECANCELED)
         return err != NULL && err->code != RAMET_OK ? err->code : RAMET_EIO;
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "copy the log");
+        return RAMET_FAIL_OS(err, result, "copy the log");
     rc = ramet_registry_get(&r->place, &r->replica, err);
     if (rc == RAMET_OK)
         rc = check_pages(r, err);

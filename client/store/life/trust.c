@@ -195,8 +195,7 @@ ramet_place_check(const struct ramet_replica_place *place,
     int result = j.os->stat(j.os->ctx, place->dir_fd, &j.dir);
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "stat %s-ramet", place->path);
+        return RAMET_FAIL_OS(err, result, "stat %s-ramet", place->path);
     j.has_base = ramet_replica_place_base(place, &j.base);
     if (j.has_base)
         j.rights = ramet_rights_of(&j.base);
@@ -217,9 +216,8 @@ ramet_place_check(const struct ramet_replica_place *place,
     result = follow_base(&j);
     if (result == -EROFS || result == -EPERM) /* it is not ours to give */
         result = 0;
-    return result == 0
-               ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "give %s-ramet the access of the file",
-                                place->path);
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_OS(err, result,
+                                       "give %s-ramet the access of the file",
+                                       place->path);
 }

@@ -103,8 +103,7 @@ search_spoilt(struct search *search, uint64_t gen, struct ramet_err *err)
     ramet_gen_name(RAMET_GEN_LOG, gen, name);
     file.fd = ramet_dir_open(os, search->replica->dir_fd, name, O_RDONLY);
     if (file.fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-file.fd), -file.fd,
-                              "open %s", name);
+        return RAMET_FAIL_OS(err, file.fd, "open %s", name);
     rc = ramet_os_read_some(os, file.fd, raw, sizeof(raw), 0, &got, name, err);
     if (rc == RAMET_OK && got == sizeof(raw) &&
         ramet_gen_header_decode(raw, &header))

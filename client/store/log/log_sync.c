@@ -86,8 +86,7 @@ static enum ramet_rc
 sync_failed(struct ramet_replica *replica, int result, struct ramet_err *err)
 {
     atomic_store(&replica->head->header.all.sync_failed, 1);
-    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                          "sync the log of %s", replica->path);
+    return RAMET_FAIL_OS(err, result, "sync the log of %s", replica->path);
 }
 
 enum ramet_rc

@@ -197,6 +197,7 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!ramet_pos_before(end, scan->trailer.start));
     if (scan->gen == NULL || scan->gen->gen != ramet_pos_gen(pos))
         rc = enter_gen(scan, ramet_pos_gen(pos), &found, err);
     while (rc == RAMET_OK && found && ramet_pos_before(pos, end)) {

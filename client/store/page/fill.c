@@ -48,6 +48,7 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
     enum ramet_rc rc = ramet_gen_at_end(
         replica, RAMET_GEN_FILL, &header->fill.pos, page_size, &pos, &gen, err);
 
+    assert(pgno != 0 && ramet_page_size_ok(page_size));
     assert(ramet_may_write_base(replica));
     if (rc == RAMET_OK)
         rc = ramet_index_reserve(replica, pgno, err);
@@ -150,6 +151,7 @@ ramet_fill_was_seen(struct ramet_replica *replica)
 {
     struct ramet_index_header *const header = &replica->head->header;
 
+    assert(!replica->is_readonly);
     atomic_store(&header->all.fill_seen,
                  ramet_pos_offset(ramet_pos_load(&header->fill.pos)) -
                      RAMET_GEN_HEADER_SIZE);
@@ -225,6 +227,7 @@ ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
     struct window window = {.bytes = ramet_alloc(WINDOW_SIZE)};
     enum ramet_rc rc = RAMET_OK;
 
+    assert(first <= last);
     if (window.bytes == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for fetched pages");
     for (uint64_t number = first; rc == RAMET_OK && number <= last; number++) {

@@ -146,6 +146,7 @@ ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
     _Atomic uint64_t *word;
     enum ramet_rc rc;
 
+    assert(pgno != 0 && ramet_page_size_ok(page_size));
     out_version->kind = RAMET_ENTRY_NONE;
     if (!ramet_past_counts(replica, tail))
         return RAMET_OK;
@@ -188,6 +189,8 @@ ramet_past_append(struct ramet_replica *replica, uint32_t page_size,
         ramet_gen_at_end(replica, RAMET_GEN_PAST, &header->past.pos, page_size,
                          &frame->pos, &gen, err);
 
+    assert(ramet_may_write_base(replica));
+    assert(frame->kind != RAMET_ENTRY_IMAGE || page != NULL);
     if (rc != RAMET_OK)
         return rc;
     ramet_pastframe_encode(raw, frame, gen->salt);
@@ -212,6 +215,7 @@ ramet_past_retire(struct ramet_replica *replica, uint64_t fresh)
     const uint64_t oldest = atomic_load(&header->past.oldest);
     char name[32];
 
+    assert(fresh > oldest);
     for (uint64_t g = oldest; g < fresh; g++) {
         ramet_gen_name(RAMET_GEN_PAST, g, name);
         os->unlink(os->ctx, replica->dir_fd, name, false);

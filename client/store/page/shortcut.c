@@ -155,6 +155,7 @@ ramet_shortcut_read(struct ramet_session *session, uint32_t pgno, uint8_t *out)
     const struct ramet_entry entry = ramet_index_known(replica, pgno);
     bool done;
 
+    assert(session->is_pinned && pgno != 0);
     assert(session->is_pinned && pgno <= session->pin.snapshot.page_count);
     if (ramet_entry_kind(entry) != RAMET_ENTRY_HELD || pgno == 1 ||
         replica->base_fd < 0 || is_passed(session))

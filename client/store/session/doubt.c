@@ -57,6 +57,7 @@ confirm_record(struct ramet_replica *replica,
     enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_LOG,
                                      ramet_pos_gen(place->start), &gen, err);
 
+    assert(ramet_may_publish(replica));
     if (rc == RAMET_OK)
         rc = ramet_record_write_word(
             replica, gen, place, ramet_trailer_confirm_value(place->void_value),

@@ -172,6 +172,7 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno,
     struct ramet_entry now;
     enum ramet_rc rc;
 
+    assert(pgno != 0 && ramet_page_size_ok(page_size));
     assert(ramet_entry_is_absent(entry));
     if (replica->is_readonly)
         return RAMET_OK;

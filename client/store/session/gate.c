@@ -55,6 +55,7 @@ ramet_session_open_gate(struct ramet_session *session)
 {
     uint64_t own = session->slot + 1u;
 
+    assert(session->slot != RAMET_NO_SLOT || !session->has_gate);
     if (!session->has_gate || ramet_session_is_parents(session))
         return;
     atomic_compare_exchange_strong(&session->replica->head->header.gate.shut_by,

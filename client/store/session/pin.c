@@ -200,6 +200,7 @@ ramet_session_snapshot(struct ramet_session *session)
 void
 ramet_session_move_pin(struct ramet_session *session)
 {
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     session->number = ramet_index_newest(session->replica, &session->pin);
     atomic_store_explicit(&session->pin_word->raw,
                           session->pin.snapshot.tail.raw, memory_order_release);

@@ -96,6 +96,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     struct ramet_pos pos;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_page_size_ok(page_size));
     assert(session->is_reserved && !session->has_record);
     assert(!ramet_is_in_doubt(session->replica));
     if (atomic_load(&header->log.condemned) != 0) /* invariant (4) */
@@ -273,6 +274,7 @@ ramet_record_finish(struct ramet_session *session,
     enum ramet_rc rc = ramet_gen_get(
         replica, RAMET_GEN_LOG, ramet_pos_gen(session->buf_pos), &gen, err);
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->has_record);
     trailer->frame_count = session->spilled_count;
     trailer->frames_sum = session->spilled_sum;

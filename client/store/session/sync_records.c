@@ -164,9 +164,8 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
         writer->lock_fd =
             ramet_rights_open(os, replica->dir_fd, RAMET_DIR_LOCK, O_RDWR);
     if (writer->lock_fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-writer->lock_fd),
-                              -writer->lock_fd, "open %s-ramet/lock",
-                              replica->path);
+        return RAMET_FAIL_OS(err, writer->lock_fd, "open %s-ramet/lock",
+                             replica->path);
     rc = ramet_write_lock_briefly(writer, wait_ms, err);
     if (rc != RAMET_OK)
         return rc;

@@ -75,8 +75,7 @@ ramet_mark_token_new(const struct ramet_os *os, uint32_t *out_token,
     const int result = os->random(os->ctx, &token, sizeof(token));
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "random number");
+        return RAMET_FAIL_OS(err, result, "random number");
     *out_token = token % RAMET_MARK_TOKEN_MAX + 1;
     return RAMET_OK;
 }
@@ -135,8 +134,7 @@ ramet_base_datasync(const struct ramet_replica *replica, struct ramet_err *err)
                            : os->datasync(os->ctx, replica->base_fd);
 
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "sync %s", replica->path);
+                       : RAMET_FAIL_OS(err, result, "sync %s", replica->path);
 }
 
 enum ramet_rc
@@ -149,8 +147,7 @@ ramet_base_leave(struct ramet_replica *replica, struct ramet_state_file *state,
 
     assert(ramet_may_write_base(replica));
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "stat %s", replica->path);
+        return RAMET_FAIL_OS(err, result, "stat %s", replica->path);
     state->base_device = st.device;
     state->base_inode = st.inode;
     state->base_size = st.size_bytes;

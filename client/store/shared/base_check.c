@@ -171,8 +171,7 @@ ramet_base_check(struct ramet_replica *replica,
                        err);
     result = os->stat(os->ctx, replica->base_fd, &out->st);
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "stat %s", replica->path);
+        return RAMET_FAIL_OS(err, result, "stat %s", replica->path);
     if (ramet_base_mark_parse(first, &state->base_id, &out->token)) {
         look_at_mark(state, out);
         return RAMET_OK;

@@ -99,8 +99,7 @@ open_file(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen,
     fd = ramet_dir_open(os, replica->dir_fd, name,
                         replica->is_readonly ? O_RDONLY : O_RDWR);
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
-                              name);
+        return RAMET_FAIL_OS(err, fd, "open %s", name);
     rc = ramet_os_read_some(os, fd, raw, sizeof(raw), 0, &got, name, err);
     if (rc != RAMET_OK) {
         os->close(os->ctx, fd);
@@ -175,8 +174,7 @@ write_header(struct ramet_replica *replica, enum ramet_gen_type type,
     out_header->base_id = replica->base_id;
     result = os->random(os->ctx, &out_header->salt, sizeof(out_header->salt));
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "random salt");
+        return RAMET_FAIL_OS(err, result, "random salt");
     ramet_gen_header_encode(out_header, raw);
     return ramet_os_write_full(os, fd, raw, sizeof(raw), 0, "log header", err);
 }
@@ -214,8 +212,7 @@ create_file(struct ramet_replica *replica, enum ramet_gen_type type,
         if (fd == -EEXIST)
             return RAMET_FAIL(err, RAMET_EEXIST, "%s was made just now", name);
         if (fd < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
-                                  name);
+            return RAMET_FAIL_OS(err, fd, "create %s", name);
         if (type == RAMET_GEN_LOG && is_new)
             note_unnamed(replica, gen);
         rc = write_header(replica, type, gen, page_size, fd, &header, err);
@@ -239,6 +236,7 @@ ramet_gen_create(struct ramet_replica *replica, enum ramet_gen_type type,
     struct ramet_gen *found;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(gen >= 1 && ramet_page_size_ok(page_size));
     assert(type == RAMET_GEN_LOG ? ramet_may_publish(replica)
                                  : ramet_may_write_base(replica));
     if (gen > RAMET_GEN_MAX)
@@ -431,8 +429,7 @@ link_ahead(struct ramet_replica *replica, uint64_t gen, struct ramet_err *err)
         ramet_index_raise(named, gen);
     return result == 0 || result == -EEXIST
                ? RAMET_OK
-               : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "make %s", name);
+               : RAMET_FAIL_OS(err, result, "make %s", name);
 }
 
 /* One that was in use goes on under another name. It has the access of the day
@@ -474,6 +471,7 @@ ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
     enum ramet_rc rc;
     int fd = -ENOENT;
 
+    assert(gen > recycle && ramet_page_size_ok(page_size));
     assert(ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
     assert(ramet_page_size_ok(page_size));
     os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
@@ -483,8 +481,7 @@ ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
     if (!is_old)
         fd = ramet_dir_make_anew(os, replica->dir_fd, AHEAD_NAME);
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "create %s",
-                              AHEAD_NAME);
+        return RAMET_FAIL_OS(err, fd, "create %s", AHEAD_NAME);
     rc = is_old ? RAMET_OK : write_zeros(replica, fd, err);
     if (rc == RAMET_OK)
         rc = write_header(replica, RAMET_GEN_LOG, gen, page_size, fd, &header,
@@ -493,8 +490,7 @@ ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
         const int result = os->sync(os->ctx, fd);
 
         if (result < 0)
-            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "sync %s", AHEAD_NAME);
+            rc = RAMET_FAIL_OS(err, result, "sync %s", AHEAD_NAME);
     }
     os->close(os->ctx, fd);
     if (rc == RAMET_OK)

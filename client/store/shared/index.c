@@ -46,8 +46,7 @@ make_chunk_table(struct ramet_replica *replica, struct ramet_err *err)
     const int result = os->map(os->ctx, -1, 0, CHUNK_TABLE_SIZE, true, &at);
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "index: no memory");
+        return RAMET_FAIL_OS(err, result, "index: no memory");
     replica->chunks = at;
     replica->chunk_end = 0;
     return RAMET_OK;
@@ -63,8 +62,7 @@ map_head(struct ramet_replica *replica, int fd, bool writable,
         os->map(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET, writable, &at);
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "map the index of %s", replica->path);
+        return RAMET_FAIL_OS(err, result, "map the index of %s", replica->path);
     replica->head = at;
     return RAMET_OK;
 }
@@ -188,8 +186,8 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
         fd = ramet_dir_open_or_make(os, replica->dir_fd, INDEX_NAME);
         result = fd < 0 ? fd : resize_file(replica, fd, &is_new);
         if (result < 0)
-            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                "make the index of %s", replica->path);
+            rc = RAMET_FAIL_OS(err, result, "make the index of %s",
+                               replica->path);
     }
     if (rc == RAMET_OK)
         rc = map_head(replica, fd, true, err);
@@ -218,8 +216,7 @@ ramet_index_map(struct ramet_replica *replica, bool writable,
                                      writable ? O_RDWR : O_RDONLY);
 
     if (fd < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd,
-                              "open the index of %s", replica->path);
+        return RAMET_FAIL_OS(err, fd, "open the index of %s", replica->path);
     if (os->stat(os->ctx, fd, &st) < 0 ||
         st.size_bytes < RAMET_INDEX_ENTRIES_OFFSET) {
         os->close(os->ctx, fd);
@@ -302,8 +299,7 @@ reserve_at(struct ramet_replica *replica, uint64_t at, struct ramet_err *err)
                 : os->allocate(os->ctx, replica->index_fd, offset, BLOCK_SIZE);
 
         if (result < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                  "index of %s", replica->path);
+            return RAMET_FAIL_OS(err, result, "index of %s", replica->path);
         atomic_fetch_or_explicit(word, bit, memory_order_acq_rel);
     }
     if (ramet_index_slot_at(replica, at) == NULL)

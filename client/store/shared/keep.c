@@ -15,8 +15,7 @@ static enum ramet_rc
 fail(const struct ramet_replica *replica, const char *name, int result,
      struct ramet_err *err)
 {
-    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                          "%s-ramet/%s", replica->path, name);
+    return RAMET_FAIL_OS(err, result, "%s-ramet/%s", replica->path, name);
 }
 
 enum ramet_rc

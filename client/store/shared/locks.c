@@ -31,8 +31,7 @@ ramet_lock_try(const struct ramet_os *os, int fd, unsigned byte,
         return RAMET_OK;
     if (result == -EAGAIN)
         return RAMET_FAIL(err, RAMET_EBUSY, "%s", what);
-    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                          "lock byte %u of the replica", byte);
+    return RAMET_FAIL_OS(err, result, "lock byte %u of the replica", byte);
 }
 
 enum ramet_rc
@@ -50,9 +49,8 @@ ramet_lock_wait(const struct ramet_os *os, int fd, unsigned byte,
         if (result != -EAGAIN)
             return result == 0
                        ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "lock byte %u of the replica",
-                                        byte);
+                       : RAMET_FAIL_OS(err, result,
+                                       "lock byte %u of the replica", byte);
         now = os->mono_ns(os->ctx);
         if (give_up_at == 0)
             give_up_at = now + wait_ms * UINT64_C(1000000);

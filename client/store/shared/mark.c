@@ -43,8 +43,7 @@ lock_natives(struct ramet_replica *replica, struct ramet_err *err)
         return RAMET_FAIL(err, RAMET_EBUSY,
                           "%s is in use by a program that does not know Ramet",
                           replica->path);
-    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result, "lock %s",
-                          replica->path);
+    return RAMET_FAIL_OS(err, result, "lock %s", replica->path);
 }
 
 static void

@@ -129,8 +129,7 @@ open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
         if (fd == -ENOENT)
             rc = RAMET_ENOTFOUND;
         else if (fd < 0)
-            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "open %s",
-                                NAME);
+            rc = RAMET_FAIL_OS(err, fd, "open %s", NAME);
         else
             replica->presence_fd = fd;
     }
@@ -200,9 +199,7 @@ ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err)
     if (replica->presence_fd < 0)
         return RAMET_OK;
     result = os->datasync(os->ctx, replica->presence_fd);
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "sync %s", NAME);
+    return result == 0 ? RAMET_OK : RAMET_FAIL_OS(err, result, "sync %s", NAME);
 }
 
 enum ramet_rc
@@ -223,8 +220,7 @@ ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
     if (result == 0 && st.size_bytes >= size)
         result = os->truncate(os->ctx, replica->presence_fd, size);
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "truncate %s", NAME);
+                       : RAMET_FAIL_OS(err, result, "truncate %s", NAME);
 }
 
 enum ramet_rc

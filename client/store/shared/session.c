@@ -93,8 +93,8 @@ ramet_session_take_slot(struct ramet_session *session, struct ramet_err *err)
         if (result == -EAGAIN)
             continue;
         if (result < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                  "lock a slot of %s", replica->path);
+            return RAMET_FAIL_OS(err, result, "lock a slot of %s",
+                                 replica->path);
         ramet_pos_store(&replica->head->pins[i].tail, RAMET_NO_POS);
         /* Its gate, if it died with it shut: under our lock it would look
          * like ours. */

@@ -73,8 +73,8 @@ ramet_super_decide(struct ramet_replica *replica,
     result = os->stat_at(os->ctx, AT_FDCWD, name, &st);
     ramet_free(name);
     if (result < 0 && result != -ENOENT && result != -ENOTDIR)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "look for a super-journal of %s", replica->path);
+        return RAMET_FAIL_OS(err, result, "look for a super-journal of %s",
+                             replica->path);
     *out_apply = result < 0;
     return RAMET_OK;
 }
@@ -287,6 +287,7 @@ ramet_super_clean(struct ramet_replica *replica, struct ramet_err *err)
     bool stays;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_may_publish(replica));
     if (journal == NULL || name == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
     else if (read_pointer(os, replica->parent_fd, journal, name, &only) == 1 &&

@@ -137,6 +137,7 @@ look_at_pins(struct checkpoint *c, struct ramet_pos old)
     const struct ramet_pos end = c->state.fold.newest.tail;
     const struct ramet_pos kept_for = ramet_pos_load(&header->past.tail);
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     ramet_pos_raise(&header->checkpoint.target, end);
     atomic_thread_fence(memory_order_seq_cst);
     past->pin_count = ramet_index_pins(
@@ -163,6 +164,7 @@ choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
     struct ramet_pos until;
     enum ramet_rc rc;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     ramet_index_newest(c->replica, &newest);
     choose_last(c, write_gen, old, newest.snapshot.tail);
     if (c->last < c->oldest)
@@ -258,9 +260,9 @@ sync_base(struct checkpoint *c, struct ramet_err *err)
     if (c->session->is_closing)
         return ramet_base_datasync(c->replica, err);
     result = os->sync(os->ctx, c->replica->base_fd);
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "sync %s", c->replica->path);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_OS(err, result, "sync %s", c->replica->path);
 }
 
 /* One page more or less that is absent in the base. */
@@ -316,6 +318,7 @@ move_pages(struct checkpoint *c, struct ramet_err *err)
     const uint64_t count = ramet_pageset_count(&c->pages);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (count == 0)
         return RAMET_OK;
     c->batch_capacity = count < BATCH ? (uint32_t)count : BATCH;
@@ -347,6 +350,7 @@ load_cut_entries(struct checkpoint *c, struct ramet_err *err)
     uint64_t at = c->state.fold.newest.page_count;
     struct ramet_entry entry;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (c->state.base_absent == 0)
         return RAMET_OK;
     while (rc == RAMET_OK && at < c->state.base_page_count) {
@@ -368,13 +372,13 @@ resize_base(struct checkpoint *c, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
     int result;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (s->page_size != c->state.base_page_size) {
         c->state.base_absent = 0;
         result =
             os->truncate(os->ctx, c->replica->base_fd, RAMET_TRUE_HEADER_SIZE);
         if (result < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                                  "empty %s", c->replica->path);
+            return RAMET_FAIL_OS(err, result, "empty %s", c->replica->path);
     } else if (s->page_count < c->old_page_count) {
         uint64_t left = 0;
 
@@ -390,9 +394,9 @@ resize_base(struct checkpoint *c, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     result = os->truncate(os->ctx, c->replica->base_fd, size);
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "resize %s", c->replica->path);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_OS(err, result, "resize %s", c->replica->path);
 }
 
 /* ---- afterwards ---------------------------------------------------------- */
@@ -430,6 +434,7 @@ carry_fills(struct checkpoint *c, struct ramet_err *err)
     struct ramet_pos end;
     enum ramet_rc rc;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (!has_fills(c))
         return RAMET_OK; /* nothing was fetched */
     ramet_pos_store(&header->fill.pos, ramet_pos_first(c->last_fill + 1));
@@ -449,6 +454,7 @@ swap_entries(struct checkpoint *c)
         atomic_fetch_add(&replica->head->header.base.stamp, 1) + 1;
     const struct ramet_pos end = ramet_pos_make(c->last + 1, 0);
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     for (size_t i = 0; i < c->pages.run_count; i++) {
         const struct ramet_run run = c->pages.runs[i];
 
@@ -487,6 +493,7 @@ clear_cut_entries(struct checkpoint *c)
     const uint64_t stamp = atomic_fetch_add(&header->base.stamp, 1) + 1;
     const struct ramet_pos end = ramet_pos_make(c->last + 1, 0);
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     for (uint64_t p = (uint64_t)c->state.base_page_count + 1; p <= high; p++) {
         const struct ramet_entry entry = ramet_index_peek(replica, (uint32_t)p);
         const enum ramet_entry_kind kind = ramet_entry_kind(entry);
@@ -550,6 +557,7 @@ keep_past(struct checkpoint *c, struct ramet_err *err)
 {
     const struct ramet_snapshot *const s = &c->state.fold.newest;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     if (c->past.pin_count == 0)
         return RAMET_OK;
     if (s->page_count < c->old_page_count &&

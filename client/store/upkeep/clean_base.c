@@ -29,14 +29,12 @@ cut_base(struct ramet_replica *replica, uint64_t byte_length,
     int result = os->stat(os->ctx, replica->base_fd, out_stat);
 
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "stat %s", replica->path);
+        return RAMET_FAIL_OS(err, result, "stat %s", replica->path);
     if (out_stat->size_bytes == dirty_size)
         return RAMET_OK;
     result = os->truncate(os->ctx, replica->base_fd, dirty_size);
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "resize %s", replica->path);
+                       : RAMET_FAIL_OS(err, result, "resize %s", replica->path);
 }
 
 /* Where the next session's log begins: in a file that is there, if it can; in
@@ -107,8 +105,7 @@ ramet_clean_put_header_on(struct ramet_replica *replica,
     if (result == 0)
         result = os->set_mtime(os->ctx, replica->base_fd, state->base_mtime_ns);
     if (result < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result), -result,
-                              "close %s", replica->path);
+        return RAMET_FAIL_OS(err, result, "close %s", replica->path);
     rc = ramet_base_datasync(replica, err);
     ramet_base_rest(replica);
     if (rc == RAMET_OK)

@@ -66,6 +66,7 @@ take_from_base(struct ramet_past_job *job, struct ramet_pastframe *frame,
     const enum ramet_rc rc = ramet_base_read(
         job->session->replica, job->page_size, frame->pgno, job->page, err);
 
+    assert(ramet_holds(job->session, RAMET_LOCK_BASE));
     if (rc != RAMET_OK)
         return rc;
     frame->kind = RAMET_ENTRY_IMAGE;
@@ -112,6 +113,7 @@ keep_span(struct ramet_past_job *job, uint32_t pgno, const struct span *span,
     _Atomic uint64_t *word;
     enum ramet_rc rc;
 
+    assert(ramet_holds(job->session, RAMET_LOCK_BASE));
     if (!span->is_wanted)
         return RAMET_OK;
     rc = take_version(job, span, &frame, err);
@@ -157,6 +159,7 @@ keep_page(struct ramet_past_job *job, uint32_t pgno, struct ramet_err *err)
     struct ramet_entry at_end;
     enum ramet_rc rc = locate_at_end(job, pgno, &at_end, err);
 
+    assert(ramet_holds(job->session, RAMET_LOCK_BASE));
     if (rc != RAMET_OK || is_in_base(at_end)) /* there it stays */
         return rc;
     for (unsigned i = 0; rc == RAMET_OK && i < job->pin_count; i++) {
@@ -205,6 +208,7 @@ pack_page(struct ramet_past_job *job, uint32_t pgno, _Atomic uint64_t *word,
     struct ramet_pos packed = RAMET_NO_POS;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(job->session, RAMET_LOCK_BASE));
     while (rc == RAMET_OK && !ramet_pos_is_none(at) &&
            !ramet_past_is_retired(replica, at)) {
         struct ramet_pastframe frame;

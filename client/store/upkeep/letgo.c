@@ -72,6 +72,7 @@ are_pins_past_lsn(struct ramet_session *session)
     struct ramet_index_header *const header = &session->replica->head->header;
     const struct ramet_pos tail = ramet_pos_load(&header->log.lsn_tail);
 
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     ramet_pos_raise(&header->checkpoint.target, tail);
     atomic_thread_fence(memory_order_seq_cst);
     return !ramet_pos_before(ramet_index_least_pin(session, RAMET_NO_POS),
@@ -165,6 +166,8 @@ open_base(struct ramet_letgo *l, struct ramet_err *err)
     struct ramet_replica *const replica = l->session->replica;
     enum ramet_rc rc;
 
+    assert(ramet_holds(l->session, RAMET_LOCK_CHECKPOINT) &&
+           ramet_holds(l->session, RAMET_LOCK_BASE));
     if (l->is_open)
         return RAMET_OK;
     rc = ramet_state_file_read(replica->os, replica->dir_fd, &l->state, err);
@@ -266,6 +269,7 @@ ramet_letgo_end(struct ramet_letgo *l, enum ramet_rc rc, struct ramet_err *err)
     struct ramet_session *const session = l->session;
     struct ramet_replica *const replica = session->replica;
 
+    assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     if (rc == RAMET_OK && l->gone.run_count != 0) { /* invariant (2) */
         l->state.is_clean = false;
         rc = ramet_presence_sync(replica, err);

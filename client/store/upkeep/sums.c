@@ -78,6 +78,7 @@ read_block(struct block *b, uint8_t *page, struct ramet_err *err)
     uint64_t zeros;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!ramet_holds(b->session, RAMET_LOCK_BASE));
     memset(page, 0, b->page_size);
     zeros = ramet_presence_of_hash(ramet_hash64(page, b->page_size));
     for (uint32_t i = 0; rc == RAMET_OK && i < b->count; i++) {

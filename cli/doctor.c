@@ -14,6 +14,7 @@
 #include "cli/stop.h"
 #include "client/ramet.h"
 #include "core/alloc.h"
+#include "pagestore/s3/rules.h"
 
 /* A commit's time may be this far ahead of a server's clock; S3 services refuse
  * requests past 15 minutes. What is worth telling begins earlier. */
@@ -222,6 +223,34 @@ volumes(struct doctor *d)
                         cli_plural(count, "", "s"));
 }
 
+/* Of a bucket: do rules of its own take away what is here? */
+static void
+rules(struct doctor *d)
+{
+    char rule[RAMET_S3_RULE_MAX], text[RAMET_S3_RULE_MAX + 128];
+    struct ramet_err err = {0};
+    enum ramet_rc rc;
+
+    if (d->url.scheme != RAMET_REMOTE_S3)
+        return;
+    rc = ramet_s3store_rules(d->remote->store, rule, &err);
+    if (rc != RAMET_OK) {
+        cli_doctor_skipped(d, "rules",
+                           "the bucket's lifecycle rules can't be read: see "
+                           "that none takes objects by age");
+        return;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "the bucket's lifecycle rule '%s' takes objects by age",
+                   rule);
+    if (rule[0] != '\0')
+        (void)cli_doctor_problem(d, "rules", RAMET_EREFUSED, text,
+                                 "leave this prefix out of it: the oldest "
+                                 "commit is needed like the newest");
+    else
+        cli_doctor_fine(d, "rules", "no lifecycle rule takes objects by age");
+}
+
 static bool
 see_any(void *ctx, const char *key, uint64_t size_bytes)
 {
@@ -326,6 +355,7 @@ cli_doctor(const struct cli_args *args, const char *text, bool writes,
         volumes(&d);
         clock_skew(&d); /* by the answers so far */
         volume(&d);
+        rules(&d);
         if (writes)
             cli_doctor_write(&d);
         else

@@ -12,6 +12,8 @@ from proxy import Proxy
 ALL = ["reach", "version", "credentials", "list", "clock", "volume",
        "retention", "write", "listing", "conditional", "latency", "throughput",
        "delete"]
+if support.KIND == "s3":
+    ALL.insert(ALL.index("write"), "rules")
 
 
 class Doctor(support.CliTest):
@@ -80,6 +82,28 @@ class Doctor(support.CliTest):
         found = self.problems("file://" + self.path("empty") + "/app",
                               expect=support.NOT_FOUND)
         self.assertEqual(list(found), ["store"])
+
+    @unittest.skipUnless(support.KIND == "s3", "of a bucket")
+    def test_lifecycle_rule_that_takes_objects__is_told(self):
+        def give_rules(prefix):
+            self.bucket.request("PUT", "", (
+                "<LifecycleConfiguration><Rule><ID>by age</ID><Prefix>%s"
+                "</Prefix><Status>Enabled</Status><Expiration><Days>3650</Days>"
+                "</Expiration></Rule></LifecycleConfiguration>" % prefix)
+                .encode(), query={"lifecycle": ""})
+
+        try:
+            give_rules("elsewhere/")
+        except AssertionError:
+            self.skipTest("this service has no lifecycle rules")
+        self.addCleanup(self.bucket.request, "DELETE", "",
+                        query={"lifecycle": ""})
+        self.found(self.url(), "--read-only")
+        give_rules(self.bucket.prefix)
+        found = self.problems(self.url(), "--read-only",
+                              expect=support.FAILED)
+        self.assertEqual(list(found), ["rules"])
+        self.assertIn("by age", found["rules"]["text"])
 
     def test_nobody_there__is_told(self):
         found = self.problems("http://127.0.0.1:%d/app" % support.free_port(),

@@ -2,6 +2,7 @@
 shares nothing with the one under test. Where it is stands in the environment
 (docs/testing.md, "On real object storage")."""
 import atexit
+import base64
 import hashlib
 import hmac
 import http.client
@@ -89,6 +90,9 @@ class Bucket:
             os.environ["AWS_REGION"]
         headers = {"host": self.at.netloc,
                    "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
+                   # Some demand it where a bucket is configured.
+                   "content-md5": base64.b64encode(
+                       hashlib.md5(body).digest()).decode(),
                    "x-amz-date": time.strftime("%Y%m%dT%H%M%SZ",
                                                time.gmtime())}
         names = ";".join(sorted(headers))

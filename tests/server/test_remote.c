@@ -341,7 +341,7 @@ remote__asks_for_no_heads_that_it_has(void **state)
             first = ramet_pace_moved(fresh->ops->pace(fresh)) - before;
     }
     second = ramet_pace_moved(fresh->ops->pace(fresh)) - before - first;
-    assert_int_equal(fresh->ops->requests(fresh), 2);
+    assert_in_range(fresh->ops->requests(fresh), 2, 3);
     assert_true(second < first - 3000);
     fresh->ops->close(fresh);
     model_done(&model);

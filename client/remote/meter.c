@@ -67,16 +67,22 @@ ramet_meter_note(struct ramet_meter *meter, enum ramet_rc rc,
     atomic_store_explicit(&meter->last_answer_ms, os->wall_ms(os->ctx),
                           memory_order_relaxed);
     atomic_store(&meter->offline, false);
+    atomic_store(&meter->broken_until_ns, 0);
 }
 
 enum ramet_rc
-ramet_meter_check(struct ramet_meter *meter, struct ramet_err *err)
+ramet_meter_check(struct ramet_meter *meter, bool *out_probes,
+                  struct ramet_err *err)
 {
-    const struct ramet_os *const os = meter->os;
+    const uint64_t now = meter->os->mono_ns(meter->os->ctx);
+    uint_least64_t until = atomic_load(&meter->broken_until_ns);
     char cause[RAMET_ERR_TEXT_MAX];
 
-    if (!atomic_load(&meter->offline) ||
-        os->mono_ns(os->ctx) >= atomic_load(&meter->broken_until_ns))
+    *out_probes = until != 0 && now >= until &&
+                  atomic_compare_exchange_strong(
+                      &meter->broken_until_ns, &until,
+                      now + RAMET_PROBE_MS * UINT64_C(1000000));
+    if (until == 0 || *out_probes)
         return RAMET_OK;
     ramet_mutex_lock(&meter->mutex);
     snprintf(cause, sizeof(cause), "%s", meter->cause);

@@ -426,6 +426,7 @@ ramet_source_cache(struct ramet_source *source, const struct ramet_vid *volume,
 
 /* Pages on their way to the caller, and which of the wanted ones were given. */
 struct reading {
+    struct ramet_meter *meter;
     const uint32_t *pgnos; /* in the order wanted */
     size_t count;
     struct wanted *wanted; /* ascending */
@@ -464,6 +465,9 @@ give_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
     struct reading *const r = ctx;
     struct wanted *const wanted = find_wanted(r, pgno);
 
+    /* Who is woken by it may ask for the next one before the answer ends. */
+    if (atomic_load(&r->meter->offline))
+        ramet_meter_note(r->meter, RAMET_OK, NULL);
     if (wanted == NULL && !r->want_extra)
         return RAMET_OK;
     if (wanted != NULL && wanted->given)
@@ -536,7 +540,8 @@ ramet_source_read_pages(struct ramet_source *source,
                         ramet_source_visit *visit, void *ctx,
                         struct ramet_err *err)
 {
-    struct reading r = {.pgnos = pgnos,
+    struct reading r = {.meter = &source->meter,
+                        .pgnos = pgnos,
                         .count = pgno_count,
                         .want_extra = want_extra,
                         .visit = visit,

@@ -203,14 +203,16 @@ name_page(const struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
                       cause->text);
 }
 
-/* What the remote says of `at`, unless the breaker is open. */
+/* What the remote says of `at`, unless the breaker is open. *out_timeout_ms: how
+ * long the page is to be waited for. */
 static enum ramet_rc
 look_at(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
         struct ramet_vid *out_volume, struct ramet_head *out_head,
-        struct ramet_err *err)
+        uint64_t *out_timeout_ms, struct ramet_err *err)
 {
     struct ramet_source *const source = ramet_link_source(fetcher->link);
     struct ramet_history *history = NULL;
+    bool probes = false;
     enum ramet_rc rc;
 
     if (source == NULL || !ramet_link_volume(fetcher->link, out_volume))
@@ -218,7 +220,10 @@ look_at(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
                           "%s: a page is not here, and no remote is known to "
                           "have it",
                           fetcher->link->path);
-    rc = ramet_meter_check(ramet_source_meter(source), err);
+    rc = ramet_meter_check(ramet_source_meter(source), &probes, err);
+    *out_timeout_ms = fetcher->link->fetch_timeout_ms;
+    if (probes && *out_timeout_ms > RAMET_PROBE_WAIT_MS)
+        *out_timeout_ms = RAMET_PROBE_WAIT_MS;
     if (rc == RAMET_OK)
         rc = ramet_source_history(source, out_volume, &history, err);
     if (rc == RAMET_OK)
@@ -234,7 +239,8 @@ look_here(void *ctx, bool *out_here, struct ramet_err *err)
 
 static enum ramet_rc
 fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
-           uint32_t pgno, struct ramet_fetch *sink, struct ramet_err *err)
+           uint32_t pgno, uint64_t timeout_ms, struct ramet_fetch *sink,
+           struct ramet_err *err)
 {
     struct ramet_pipeline *pipeline = NULL;
     uint8_t *const page = ramet_alloc(head->page_size);
@@ -246,9 +252,9 @@ fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
     rc = ramet_page_fetcher_pipeline(fetcher, ramet_fetch_session(sink), false,
                                      &pipeline, err);
     if (rc == RAMET_OK)
-        rc = ramet_pipeline_read(
-            pipeline, ramet_fetch_session(sink), head, pgno, page, &here,
-            fetcher->link->fetch_timeout_ms, look_here, sink, err);
+        rc =
+            ramet_pipeline_read(pipeline, ramet_fetch_session(sink), head, pgno,
+                                page, &here, timeout_ms, look_here, sink, err);
     if (rc == RAMET_OK && !here)
         rc = ramet_fetch_deliver(sink, pgno, page, err);
     ramet_free(page);
@@ -261,7 +267,8 @@ fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
 {
     struct ramet_vid volume;
     struct ramet_head head;
-    enum ramet_rc rc = look_at(fetcher, at, &volume, &head, err);
+    uint64_t timeout_ms = 0;
+    enum ramet_rc rc = look_at(fetcher, at, &volume, &head, &timeout_ms, err);
 
     if (rc != RAMET_OK)
         return rc;
@@ -272,7 +279,7 @@ fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
     fetcher->head = head;
     ramet_mutex_unlock(&fetcher->mutex);
     ramet_replica_watch(fetcher->link->replica, true);
-    return fetch_page(fetcher, &head, pgno, sink, err);
+    return fetch_page(fetcher, &head, pgno, timeout_ms, sink, err);
 }
 
 void

@@ -119,13 +119,14 @@ fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
 {
     struct looking looking = {view, ramet_head_point(&view->head), pgno, page};
     struct ramet_err cause = {.code = RAMET_OK};
-    bool here;
+    bool here, probes;
     enum ramet_rc rc;
 
-    rc = ramet_meter_check(ramet_source_meter(view->source), &cause);
+    rc = ramet_meter_check(ramet_source_meter(view->source), &probes, &cause);
     if (rc == RAMET_OK)
         rc = ramet_pipeline_read(view->pipeline, view, &view->head, pgno, page,
-                                 &here, 0, look_here, &looking, &cause);
+                                 &here, probes ? RAMET_PROBE_WAIT_MS : 0,
+                                 look_here, &looking, &cause);
     if (rc == RAMET_OK)
         return rc;
     return RAMET_FAIL(

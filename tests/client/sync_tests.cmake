@@ -1,5 +1,5 @@
 # Remotes, sync, files, the public API.
-foreach(name url config env_remote pace pacer pagecache path trailer)
+foreach(name breaker url config env_remote pace pacer pagecache path trailer)
     ramet_test(test_client_${name} SOURCES test_${name}.c LIBS ramet_client)
 endforeach()
 ramet_test(test_client_view SOURCES test_view.c

@@ -18,20 +18,26 @@ struct log_view {
     uint64_t limit; /* commits at most */
 };
 
-static uint64_t
-stored_bytes(const struct ramet_commit *commit)
+static const char *
+role_text(enum ramet_commit_role role)
 {
-    uint64_t sum = 0;
-
-    for (uint32_t i = 0; i < commit->segment_count; i++)
-        sum += commit->segments[i].size_bytes;
-    return sum;
+    switch (role) {
+    case RAMET_COMMIT_CONTENT:
+        return "";
+    case RAMET_COMMIT_FENCE:
+        return ", fence";
+    case RAMET_COMMIT_END:
+        return ", end";
+    case RAMET_COMMIT_UPKEEP:
+        return ", upkeep";
+    }
+    return "";
 }
 
 static void
 show_commit(struct log_view *view, const struct ramet_commit *commit)
 {
-    const uint64_t changed = ramet_pageset_count(&commit->changed);
+    const uint64_t changed = ramet_commit_changed_pages(commit);
     char time[32], writer[RAMET_ID_TEXT_SIZE], id[RAMET_ID_TEXT_SIZE];
     char pages[CLI_TEXT_SIZE], size[CLI_TEXT_SIZE], bytes[CLI_TEXT_SIZE];
 
@@ -41,21 +47,25 @@ show_commit(struct log_view *view, const struct ramet_commit *commit)
     if (view->args->json) {
         cli_json_array_add(
             &view->array,
-            json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:b}",
+            json_pack("{s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, "
+                      "s:I, s:b}",
                       "lsn", (json_int_t)commit->lsn, "time", time, "id", id,
                       "writer", writer, "changed_pages", (json_int_t)changed,
-                      "page_count", (json_int_t)commit->page_count, "page_size",
+                      "delta_pages",
+                      (json_int_t)ramet_pageset_count(&commit->deltas.pages),
+                      "floor", (json_int_t)commit->floor, "page_count",
+                      (json_int_t)commit->page_count, "page_size",
                       (json_int_t)commit->page_size, "byte_length",
                       (json_int_t)commit->byte_length, "stored_bytes",
-                      (json_int_t)stored_bytes(commit), "fence",
-                      commit->fence));
+                      (json_int_t)ramet_commit_stored_bytes(commit), "fence",
+                      commit->role == RAMET_COMMIT_FENCE));
         return;
     }
-    printf(
-        "%8" PRIu64 "  %s  %9s %s changed (%s stored), %s%s\n", commit->lsn,
-        time, cli_count(pages, changed), cli_plural(changed, "page ", "pages"),
-        cli_bytes(bytes, stored_bytes(commit)),
-        cli_bytes(size, commit->byte_length), commit->fence ? ", fence" : "");
+    printf("%8" PRIu64 "  %s  %9s %s changed (%s stored), %s%s\n", commit->lsn,
+           time, cli_count(pages, changed),
+           cli_plural(changed, "page ", "pages"),
+           cli_bytes(bytes, ramet_commit_stored_bytes(commit)),
+           cli_bytes(size, commit->byte_length), role_text(commit->role));
 }
 
 static enum ramet_rc

@@ -189,12 +189,13 @@ info_json(const struct cli_volume *volume, const struct ramet_head *head,
     ramet_id_format(&volume->id.id, id);
     ramet_url_format(&volume->url, url, sizeof(url));
     json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I}", "url", url, "volume",
-        id, "kind", kind_name(head->kind), "lsn", (json_int_t)head->lsn, "time",
-        cli_json_time(head->time_ms), "byte_length",
-        (json_int_t)head->byte_length, "page_size", (json_int_t)head->page_size,
-        "page_count", (json_int_t)head->page_count, "map_lsn",
-        (json_int_t)head->map_lsn);
+        "{s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "url", url,
+        "volume", id, "kind", kind_name(head->kind), "lsn",
+        (json_int_t)head->lsn, "time", cli_json_time(head->time_ms),
+        "byte_length", (json_int_t)head->byte_length, "page_size",
+        (json_int_t)head->page_size, "page_count", (json_int_t)head->page_count,
+        "map_lsn", (json_int_t)head->map_lsn, "floor", (json_int_t)head->floor,
+        "content_lsn", (json_int_t)head->content.lsn);
     if (json != NULL && sum != NULL) {
         json_object_set_new(json, "objects",
                             json_integer((json_int_t)sum->count));
@@ -222,6 +223,8 @@ print_info(const struct cli_volume *volume, const struct ramet_head *head,
     printf("length    %s: %s pages of %" PRIu32 " bytes\n",
            cli_bytes(a, head->byte_length), cli_count(b, head->page_count),
            head->page_size);
+    if (head->floor > 1)
+        printf("kept      from LSN %" PRIu64 " on\n", head->floor);
     if (sum != NULL)
         printf("stored    %s in %s objects\n", cli_bytes(a, sum->bytes),
                cli_count(b, sum->count));

@@ -19,7 +19,7 @@ struct slot {
     uint32_t next_of_frame;
     bool given;
     uint64_t number; /* of the frame's place */
-    struct ramet_frame frame;
+    struct ramet_located located;
 };
 
 struct ramet_awaited {
@@ -130,18 +130,24 @@ reserve(struct ramet_awaited *awaited, size_t count)
 
 static void
 add_slot(struct ramet_awaited *awaited, uint32_t pgno,
-         const struct ramet_frame *frame)
+         const struct ramet_located *located)
 {
+    const struct ramet_place *const place = &located->image.place;
     const uint32_t index = awaited->count++;
     struct slot *const slot = &awaited->slots[index];
     uint32_t *const page = bucket_of_page(awaited, pgno);
     char key[RAMET_KEY_MAX];
     uint32_t *link;
 
-    *slot = (struct slot){.pgno = pgno, .next_of_page = *page, .frame = *frame};
+    *slot = (struct slot){.pgno = pgno,
+                          .next_of_page = *page,
+                          .next_of_frame = NONE,
+                          .located = *located};
     *page = index;
-    ramet_place_key(&frame->place, key);
-    slot->number = number_of(key, frame->place.offset_bytes);
+    if (ramet_located_has_delta(located))
+        return; /* invariant (3) */
+    ramet_place_key(place, key);
+    slot->number = number_of(key, place->offset_bytes);
     link = bucket_of_frame(awaited, slot->number);
     slot->next_of_frame = *link;
     *link = index;
@@ -149,13 +155,13 @@ add_slot(struct ramet_awaited *awaited, uint32_t pgno,
 
 static enum ramet_rc
 give_zeros(struct ramet_awaited *awaited, const uint32_t *pgnos, size_t count,
-           const struct ramet_frame *frames, struct ramet_err *err)
+           const struct ramet_located *located, struct ramet_err *err)
 {
     uint8_t *zeros = NULL;
     enum ramet_rc rc = RAMET_OK;
 
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
-        if (frames[i].page_count > 0)
+        if (located[i].image.page_count > 0)
             continue;
         if (zeros == NULL)
             zeros = ramet_calloc(1, awaited->head.page_size);
@@ -169,45 +175,47 @@ give_zeros(struct ramet_awaited *awaited, const uint32_t *pgnos, size_t count,
 
 /* What a parent says of a frame is foreign. */
 static bool
-holds(const struct ramet_frame *frame, uint32_t pgno)
+holds(const struct ramet_located *located)
 {
-    return pgno >= frame->first_pgno &&
-           pgno - frame->first_pgno < frame->page_count;
+    const struct ramet_frame *const frame = &located->image;
+
+    return located->image_pgno >= frame->first_pgno &&
+           located->image_pgno - frame->first_pgno < frame->page_count;
 }
 
 enum ramet_rc
 ramet_awaited_add(struct ramet_awaited *awaited, const uint32_t *pgnos,
                   size_t count, struct ramet_err *err)
 {
-    struct ramet_frame *frames;
+    struct ramet_located *located;
     enum ramet_rc rc;
 
     if (count == 0)
         return RAMET_OK;
-    frames = ramet_calloc(count, sizeof(*frames));
-    if (frames == NULL || !reserve(awaited, count)) {
-        ramet_free(frames);
+    located = ramet_calloc(count, sizeof(*located));
+    if (located == NULL || !reserve(awaited, count)) {
+        ramet_free(located);
         return RAMET_FAIL(err, RAMET_ENOMEM, "%zu pages: no memory", count);
     }
     rc = ramet_history_locate(awaited->history, &awaited->at, pgnos, count,
-                              frames, err);
+                              located, err);
     if (rc == RAMET_OK)
-        rc = give_zeros(awaited, pgnos, count, frames, err);
+        rc = give_zeros(awaited, pgnos, count, located, err);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
         assert(find_page(awaited, pgnos[i]) == NULL);
-        if (holds(&frames[i], pgnos[i]))
-            add_slot(awaited, pgnos[i], &frames[i]);
+        if (holds(&located[i]))
+            add_slot(awaited, pgnos[i], &located[i]);
     }
-    ramet_free(frames);
+    ramet_free(located);
     return rc;
 }
 
-const struct ramet_frame *
-ramet_awaited_frame(const struct ramet_awaited *awaited, uint32_t pgno)
+const struct ramet_located *
+ramet_awaited_located(const struct ramet_awaited *awaited, uint32_t pgno)
 {
     const struct slot *const slot = find_page(awaited, pgno);
 
-    return slot != NULL && !slot->given ? &slot->frame : NULL;
+    return slot != NULL && !slot->given ? &slot->located : NULL;
 }
 
 /* ---- what is here ------------------------------------------------------------ */
@@ -220,7 +228,7 @@ next_in_frame(const struct ramet_awaited *awaited, uint32_t index,
 {
     for (; index != NONE; index = awaited->slots[index].next_of_frame) {
         const struct slot *const slot = &awaited->slots[index];
-        const struct ramet_place *const place = &slot->frame.place;
+        const struct ramet_place *const place = &slot->located.image.place;
         char own[RAMET_KEY_MAX];
 
         if (slot->given || slot->number != number ||
@@ -239,7 +247,7 @@ static enum ramet_rc
 give_extra(struct ramet_awaited *awaited, const struct ramet_frame *frame,
            struct ramet_err *err)
 {
-    struct ramet_frame found[RAMET_FRAME_PAGES_MAX];
+    struct ramet_located found[RAMET_FRAME_PAGES_MAX];
     uint32_t pgnos[RAMET_FRAME_PAGES_MAX];
     size_t count = 0;
     enum ramet_rc rc = RAMET_OK;
@@ -256,7 +264,8 @@ give_extra(struct ramet_awaited *awaited, const struct ramet_frame *frame,
                              found, NULL) != RAMET_OK)
         return RAMET_OK;
     for (size_t i = 0; rc == RAMET_OK && i < count; i++)
-        if (holds(&found[i], pgnos[i]) && ramet_frame_same(&found[i], frame))
+        if (holds(&found[i]) && !ramet_located_has_delta(&found[i]) &&
+            ramet_frame_same(&found[i].image, frame))
             rc = awaited->visit(awaited->ctx, pgnos[i],
                                 awaited->pages +
                                     (size_t)(pgnos[i] - frame->first_pgno) *
@@ -299,12 +308,12 @@ ramet_awaited_take(struct ramet_awaited *awaited, const char *key,
     *out_taken = index != NONE;
     if (index == NONE)
         return RAMET_OK;
-    frame = awaited->slots[index].frame;
+    frame = awaited->slots[index].located.image;
     rc = decode(awaited, &frame, bytes, err);
     while (rc == RAMET_OK && index != NONE) {
         struct slot *const slot = &awaited->slots[index];
 
-        if (ramet_frame_same(&slot->frame, &frame)) {
+        if (ramet_frame_same(&slot->located.image, &frame)) {
             slot->given = true; /* invariant (2), whatever comes of it */
             rc = awaited->visit(awaited->ctx, slot->pgno,
                                 awaited->pages +

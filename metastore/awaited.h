@@ -5,6 +5,8 @@
  *   (1) A page is given out only if this LSN finds it in that frame, and the
  *       frame's bytes have the hash that their parent names.
  *   (2) A page that is awaited is given out once.
+ *   (3) A page that is stored as a delta is not given out: it is made of two
+ *       ranges, and read when both are kept.
  *
  * One thread at a time. Layer: metastore.
  */
@@ -30,9 +32,9 @@ uint32_t ramet_awaited_page_size(const struct ramet_awaited *awaited);
 RAMET_NODISCARD enum ramet_rc
 ramet_awaited_add(struct ramet_awaited *awaited, const uint32_t *pgnos,
                   size_t count, struct ramet_err *err);
-/* Where `pgno` lies; NULL: it is not awaited, or was given out. */
-const struct ramet_frame *
-ramet_awaited_frame(const struct ramet_awaited *awaited, uint32_t pgno);
+/* Where `pgno` lies; NULL: it was not added, was given out, or is zeros. */
+const struct ramet_located *
+ramet_awaited_located(const struct ramet_awaited *awaited, uint32_t pgno);
 /* Some bytes are here: if they are a frame that is awaited, *out_taken is true,
  * and its pages are given out, or RAMET_ECORRUPT: they are damaged, and go on
  * being awaited. Also the visitor's errors. */

@@ -18,7 +18,7 @@
 
 #define NAME_MAGIC "RAMTNAM\x01"
 #define FORMAT_KEY "ramet.json"
-#define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":1}\n"
+#define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":2}\n"
 #define FORMAT_START "{\"format\":\"ramet\",\"version\":"
 #define FORMAT_BYTES_MAX 4096u
 #define TRIES_MAX 100
@@ -68,11 +68,15 @@ check_format_text(struct ramet_objstore *store, const char *text,
     if (end == text + start || (*end != '}' && *end != ','))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: " FORMAT_KEY " has no version", store->name);
-    if (version != 1)
+    if (version != 2)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "%s: the store has format version %ld, this program "
-                          "knows 1",
-                          store->name, version);
+                          "knows 2%s",
+                          store->name, version,
+                          version == 1 ? " (it was made before the first "
+                                         "release: export with the program "
+                                         "that made it)"
+                                       : "");
     return RAMET_OK;
 }
 
@@ -505,6 +509,7 @@ visit_nameless(struct ramet_objstore *store, const struct name_list *list,
     for (unsigned count = 0; count < VOLUMES_MAX; count++) {
         char text[RAMET_ID_TEXT_SIZE] = "";
         struct ramet_vid volume;
+        bool ended = false;
         enum ramet_rc rc;
 
         rc = ramet_objstore_list(store, "volumes/", after, take_volume, text,
@@ -517,7 +522,12 @@ visit_nameless(struct ramet_objstore *store, const struct name_list *list,
             return RAMET_FAIL(err, RAMET_ECORRUPT,
                               "%s: a foreign object under volumes/%s",
                               store->name, text);
-        if (!is_named(list, &volume) && !visit(ctx, "", &volume))
+        if (is_named(list, &volume))
+            continue;
+        rc = ramet_catalog_is_ended(store, &volume, &ended, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (!ended && !visit(ctx, "", &volume))
             return RAMET_OK;
     }
     return too_many_volumes(store, err);

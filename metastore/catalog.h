@@ -66,13 +66,14 @@ RAMET_NODISCARD enum ramet_rc
 ramet_catalog_list(struct ramet_objstore *store, ramet_catalog_visit *visit,
                    void *ctx, struct ramet_err *err);
 
-/* Does it have a commit 1? One that had and has no more was deleted. */
+/* Was it deleted, if it ever had commits? Its line has an end, or it has no
+ * commit 1. A look and, where that is not enough, a list. */
 RAMET_NODISCARD enum ramet_rc
-ramet_catalog_has_commits(struct ramet_objstore *store,
-                          const struct ramet_vid *volume, bool *out_has,
-                          struct ramet_err *err);
+ramet_catalog_is_deleted(struct ramet_objstore *store,
+                         const struct ramet_vid *volume, bool *out_deleted,
+                         struct ramet_err *err);
 
-/* Is there a name of it, or any object? Also what a deletion that was cut short
+/* Is there a name of it, or any object but its end? Also what a deletion that was cut short
  * left. */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_exists(struct ramet_objstore *store,
@@ -80,11 +81,23 @@ ramet_catalog_exists(struct ramet_objstore *store,
                      struct ramet_err *err);
 
 /* The first step of deleting a volume, after which it is deleted for everybody:
- * commit 1 is taken away. Errors as below. */
+ * its line gets an end, and commit 1 is taken away. Errors as below; RAMET_EBUSY
+ * also where others never let the end win a slot. */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_end(struct ramet_objstore *store, const struct ramet_vid *volume,
                   struct ramet_err *err);
-/* Delete a volume: commit 1 first, then it is deleted; its names, and the rest.
+/* The key of the commit that ended the volume's line, or "": the newest, but for
+ * what a late writer may have left above it. A list, and a read. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_find_end(struct ramet_objstore *store,
+                       const struct ramet_vid *volume,
+                       char out_key[RAMET_KEY_MAX], struct ramet_err *err);
+/* Is it deleted, and nothing left but its end? */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_is_ended(struct ramet_objstore *store,
+                       const struct ramet_vid *volume, bool *out_ended,
+                       struct ramet_err *err);
+/* Delete a volume: as above, then its names, and the rest; the end stays.
  * Refused (RAMET_EBUSY) while it has fork markers. Safe to repeat. */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_delete(struct ramet_objstore *store,

@@ -240,19 +240,70 @@ ramet_chain_least(const struct ramet_chain *chain)
     return least;
 }
 
+/* The base image of page `pgno` in the layers from `first` on: the page's last
+ * image, or the base of its last delta. */
+static enum ramet_rc
+find_base(const struct ramet_chain *chain, struct ramet_table_cursor *cursor,
+          unsigned first, uint32_t pgno, enum ramet_layer_answer *out_answer,
+          struct ramet_located *out, struct ramet_err *err)
+{
+    for (unsigned i = first; i < chain->layer_count; i++) {
+        const struct ramet_commit *const commit = chain->layers[i];
+
+        if (ramet_pageset_contains(&commit->changed, pgno)) {
+            *out_answer = RAMET_LAYER_FOUND;
+            out->image_pgno = pgno;
+            return ramet_table_find(cursor, commit, pgno, &out->image, err);
+        }
+        if (ramet_pageset_contains(&commit->deltas.pages, pgno)) {
+            uint32_t block, position;
+
+            ramet_commit_find_delta(commit, pgno, &block, &position, &pgno);
+        } else if (pgno > commit->least_page_count) {
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "a delta after LSN %" PRIu64 " is based on page "
+                              "%" PRIu32 ", which was cut off then",
+                              commit->lsn, pgno);
+        }
+    }
+    *out_answer = RAMET_LAYER_OLDER;
+    out->image_pgno = pgno;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+find_delta(const struct ramet_chain *chain, struct ramet_table_cursor *cursor,
+           unsigned layer, uint32_t pgno, enum ramet_layer_answer *out_answer,
+           struct ramet_located *out, struct ramet_err *err)
+{
+    const struct ramet_commit *const commit = chain->layers[layer];
+    uint32_t block, base;
+
+    ramet_commit_find_delta(commit, pgno, &block, &out->position, &base);
+    out->block = ramet_commit_delta_block(commit, block);
+    out->lsn = commit->lsn;
+    return find_base(chain, cursor, layer + 1, base, out_answer, out, err);
+}
+
 enum ramet_rc
 ramet_chain_find(const struct ramet_chain *chain,
                  struct ramet_table_cursor *cursor, uint32_t pgno,
                  enum ramet_layer_answer *out_answer,
-                 struct ramet_frame *out_frame, struct ramet_err *err)
+                 struct ramet_located *out_located, struct ramet_err *err)
 {
+    *out_located = (struct ramet_located){.image_pgno = pgno};
     for (unsigned i = 0; i < chain->layer_count; i++) {
         const struct ramet_commit *const commit = chain->layers[i];
 
         if (ramet_pageset_contains(&commit->changed, pgno)) {
-            *out_answer = RAMET_LAYER_FRAME;
-            return ramet_table_find(cursor, commit, pgno, out_frame, err);
+            *out_answer = RAMET_LAYER_FOUND;
+            out_located->lsn = commit->lsn;
+            return ramet_table_find(cursor, commit, pgno, &out_located->image,
+                                    err);
         }
+        if (ramet_pageset_contains(&commit->deltas.pages, pgno))
+            return find_delta(chain, cursor, i, pgno, out_answer, out_located,
+                              err);
         if (pgno > commit->least_page_count) {
             *out_answer = RAMET_LAYER_ZERO;
             return RAMET_OK;

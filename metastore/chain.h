@@ -37,20 +37,25 @@ void ramet_history_forget_chains(struct ramet_history *history);
 uint32_t ramet_chain_least(const struct ramet_chain *chain);
 
 enum ramet_layer_answer {
-    RAMET_LAYER_FRAME,
+    RAMET_LAYER_FOUND,
     RAMET_LAYER_ZERO,
-    RAMET_LAYER_OLDER /* no layer says: ask the map */
+    RAMET_LAYER_OLDER /* no layer says: ask the map for out_located->image_pgno;
+                         where there is a delta, for its base image alone */
 };
 RAMET_NODISCARD enum ramet_rc
 ramet_chain_find(const struct ramet_chain *chain,
                  struct ramet_table_cursor *cursor, uint32_t pgno,
                  enum ramet_layer_answer *out_answer,
-                 struct ramet_frame *out_frame, struct ramet_err *err);
+                 struct ramet_located *out_located, struct ramet_err *err);
 
+/* Are these pages of the chain's state? RAMET_EINVAL. */
+RAMET_NODISCARD enum ramet_rc
+ramet_chain_check_wanted(const struct ramet_chain *chain, const uint32_t *pgnos,
+                         size_t count, struct ramet_err *err);
 /* As ramet_history_locate(), on an open chain: heads first, then the map. */
 RAMET_NODISCARD enum ramet_rc
 ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
-                   size_t count, struct ramet_frame *out_frames,
+                   size_t count, struct ramet_located *out_located,
                    struct ramet_err *err);
 
 #endif

@@ -33,6 +33,9 @@ ramet_commit_done(struct ramet_commit *commit)
     for (uint32_t i = 0; i < commit->segment_count; i++)
         ramet_segment_info_done(&commit->segments[i]);
     ramet_free(commit->segments);
+    ramet_pageset_done(&commit->deltas.pages);
+    ramet_free(commit->deltas.place.blocks);
+    ramet_free(commit->deltas.names);
     ramet_commit_init(commit);
 }
 
@@ -45,6 +48,81 @@ ramet_commit_key(const struct ramet_vid *volume, uint64_t lsn,
     ramet_id_format(&volume->id, vid);
     snprintf(out, RAMET_KEY_MAX, "volumes/%s/commits/%016" PRIx64, vid, ~lsn);
 }
+
+/* ---- deltas -------------------------------------------------------------- */
+
+struct ramet_frame
+ramet_commit_delta_block(const struct ramet_commit *commit, uint32_t index)
+{
+    const struct ramet_commit_deltas *const deltas = &commit->deltas;
+    struct ramet_frame frame = {
+        .place.volume = commit->volume,
+        .place.kind =
+            deltas->place.is_inline ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT,
+        .place.segment = deltas->place.id,
+        .place.lsn = deltas->place.is_inline ? commit->lsn : 0,
+        .place.offset_bytes = deltas->place.offset_bytes,
+        .place.hash_algo = RAMET_HASH_XXH3_128,
+        .kind = RAMET_FRAME_DELTAS,
+    };
+
+    assert(deltas->place.blocks != NULL && index < deltas->place.block_count);
+    if (deltas->place.is_inline)
+        frame.place.offset_bytes += commit->head_length_bytes;
+    for (uint32_t i = 0; i < index; i++)
+        frame.place.offset_bytes += deltas->place.blocks[i].length_bytes;
+    frame.place.length_bytes = deltas->place.blocks[index].length_bytes;
+    frame.place.hash = deltas->place.blocks[index].hash;
+    return frame;
+}
+
+uint64_t
+ramet_commit_stored_bytes(const struct ramet_commit *commit)
+{
+    uint64_t sum =
+        commit->inline_length_bytes + commit->deltas.place.size_bytes;
+
+    for (uint32_t i = 0; i < commit->segment_count; i++) {
+        if (!ramet_commit_is_inline(commit, i))
+            sum += commit->segments[i].size_bytes;
+    }
+    return sum;
+}
+
+void
+ramet_commit_find_delta(const struct ramet_commit *commit, uint32_t pgno,
+                        uint32_t *out_block, uint32_t *out_position,
+                        uint32_t *out_base_pgno)
+{
+    const struct ramet_commit_deltas *const deltas = &commit->deltas;
+    const uint32_t rank = (uint32_t)ramet_pageset_rank(&deltas->pages, pgno);
+    uint32_t left = rank;
+    uint32_t block = 0;
+    uint32_t low = 0, high = deltas->name_count;
+
+    assert(ramet_pageset_contains(&deltas->pages, pgno));
+    while (left >= deltas->place.blocks[block].page_count) {
+        left -= deltas->place.blocks[block].page_count;
+        block++;
+        assert(block < deltas->place.block_count);
+    }
+    while (low < high) { /* names before low are of positions below rank */
+        const uint32_t middle = low + (high - low) / 2;
+
+        if (deltas->names[middle].position < rank)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *out_block = block;
+    *out_position = left;
+    *out_base_pgno =
+        low < deltas->name_count && deltas->names[low].position == rank
+            ? deltas->names[low].pgno
+            : pgno;
+}
+
+/* ---- what holds of all commits ------------------------------------------- */
 
 static bool
 hash_is_zero(const struct ramet_hash *hash)
@@ -73,9 +151,9 @@ map_flaw(const struct ramet_commit *c)
         (empty &&
          (map->root_offset_bytes != 0 || !hash_is_zero(&map->root_hash))))
         return "map in part";
-    if (!empty &&
-        (map->root_offset_bytes < 32 || map->root_offset_bytes > INT64_MAX ||
-         map->root_length_bytes > COMMIT_MAP_NODE_MAX))
+    if (!empty && (map->root_offset_bytes < COMMIT_MAP_HEADER_SIZE ||
+                   map->root_offset_bytes > INT64_MAX ||
+                   map->root_length_bytes > COMMIT_MAP_NODE_MAX))
         return "root of the map misplaced";
     return NULL;
 }
@@ -91,6 +169,38 @@ length_flaw(const struct ramet_commit *c)
     if (c->kind == RAMET_KIND_SQLITE && c->byte_length != full)
         return "byte length of a database is not whole pages";
     return NULL;
+}
+
+static const char *
+line_flaw(const struct ramet_commit *c)
+{
+    if (c->floor == 0 || c->floor > c->lsn)
+        return "floor out of range";
+    if (c->content.lsn >= c->lsn ||
+        (c->content.lsn == 0) != hash_is_zero(&c->content.hash))
+        return "last content commit misplaced";
+    if (c->content.lsn != 0 && c->content.lsn == c->lsn - 1 &&
+        !ramet_hash_equal(&c->content.hash, &c->predecessor))
+        return "last content commit and predecessor do not agree";
+    return NULL;
+}
+
+static const char *
+role_flaw(const struct ramet_commit *c)
+{
+    switch (c->role) {
+    case RAMET_COMMIT_CONTENT:
+        return NULL;
+    case RAMET_COMMIT_FENCE:
+    case RAMET_COMMIT_END:
+    case RAMET_COMMIT_UPKEEP:
+        if (c->changed.run_count > 0 || c->deltas.pages.run_count > 0 ||
+            c->segment_count > 0 || c->has_inline ||
+            c->least_page_count != c->page_count)
+            return "housekeeping that changes pages";
+        return NULL;
+    }
+    return "flags that exclude each other";
 }
 
 const char *
@@ -109,6 +219,10 @@ ramet_commit_flaw(const struct ramet_commit *c)
     if (c->least_page_count > c->page_count)
         return "least page count above page count";
     flaw = length_flaw(c);
+    if (flaw == NULL)
+        flaw = line_flaw(c);
+    if (flaw == NULL)
+        flaw = role_flaw(c);
     return flaw != NULL ? flaw : map_flaw(c);
 }
 
@@ -150,7 +264,7 @@ segment_flags(const struct ramet_commit *c, uint32_t index)
     const struct ramet_segment_info *const seg = &c->segments[index];
     unsigned flags = 0;
 
-    if (c->has_inline && index == 0)
+    if (ramet_commit_is_inline(c, index))
         flags |= SEGMENT_INLINE;
     if (seg->has_dict)
         flags |= SEGMENT_DICT;
@@ -195,6 +309,45 @@ encode_segment(const struct ramet_commit *c, uint32_t index, uint32_t last_pgno,
     return RAMET_OK;
 }
 
+static void
+encode_blocks(const struct ramet_commit_deltas *deltas, struct ramet_buf *out)
+{
+    uint32_t next = 0;
+
+    for (uint32_t i = 0; i < deltas->place.block_count; i++) {
+        const struct ramet_delta_block *const block = &deltas->place.blocks[i];
+
+        ramet_buf_varint(out, block->page_count - 1);
+        ramet_buf_varint(out, block->length_bytes - 1);
+        ramet_buf_bytes(out, &block->hash, RAMET_HASH_SIZE);
+    }
+    ramet_buf_varint(out, deltas->name_count);
+    for (uint32_t i = 0; i < deltas->name_count; i++) {
+        assert(deltas->names[i].position >= next);
+        ramet_buf_varint(out, deltas->names[i].position - next);
+        ramet_buf_varint(out, deltas->names[i].pgno);
+        next = deltas->names[i].position + 1;
+    }
+}
+
+static void
+encode_deltas(const struct ramet_commit *c, struct ramet_buf *out)
+{
+    const struct ramet_commit_deltas *const deltas = &c->deltas;
+
+    if (deltas->pages.run_count == 0)
+        return;
+    ramet_buf_u8(out, deltas->place.is_inline ? DELTAS_INLINE : 0);
+    if (!deltas->place.is_inline) {
+        ramet_buf_bytes(out, &deltas->place.id, RAMET_ID_SIZE);
+        ramet_buf_varint(out, deltas->place.size_bytes);
+    }
+    ramet_buf_varint(out, deltas->place.offset_bytes);
+    ramet_buf_varint(out, deltas->place.block_count);
+    if (!ramet_commit_has_own_map(c)) /* invariant (1) */
+        encode_blocks(deltas, out);
+}
+
 static enum ramet_rc
 encode_body(const struct ramet_commit *c, struct ramet_buf *out,
             struct ramet_err *err)
@@ -203,6 +356,8 @@ encode_body(const struct ramet_commit *c, struct ramet_buf *out,
     enum ramet_rc rc;
 
     rc = ramet_pageset_encode(&c->changed, out);
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_encode(&c->deltas.pages, out);
     if (rc != RAMET_OK && out->failed == RAMET_OK)
         return RAMET_FAIL(err, rc, "commit %" PRIu64 ": page set", c->lsn);
     ramet_buf_varint(out, c->segment_count);
@@ -212,6 +367,7 @@ encode_body(const struct ramet_commit *c, struct ramet_buf *out,
             return rc;
         last_pgno = c->segments[i].last_pgno;
     }
+    encode_deltas(c, out);
     return RAMET_OK;
 }
 
@@ -237,7 +393,7 @@ encode_core(const struct ramet_commit *c, size_t head_length,
     ramet_put_le32(core + COMMIT_AT_HEAD_LENGTH, (uint32_t)head_length);
     ramet_put_le32(core + COMMIT_AT_INLINE_LENGTH, c->inline_length_bytes);
     ramet_put_le64(core + COMMIT_AT_LSN, c->lsn);
-    ramet_put_le16(core + COMMIT_AT_FLAGS, c->fence ? COMMIT_FLAG_FENCE : 0);
+    ramet_put_le16(core + COMMIT_AT_FLAGS, (uint16_t)c->role);
     core[COMMIT_AT_PAGE_SIZE] = log2_of(c->page_size);
     core[COMMIT_AT_KIND] = (uint8_t)c->kind;
     core[COMMIT_AT_ALGO] = RAMET_HASH_XXH3_128;
@@ -256,6 +412,10 @@ encode_core(const struct ramet_commit *c, size_t head_length,
     ramet_put_le64(core + COMMIT_AT_ROOT_OFFSET, c->map.root_offset_bytes);
     ramet_put_le32(core + COMMIT_AT_ROOT_LENGTH, c->map.root_length_bytes);
     memcpy(core + COMMIT_AT_ROOT_HASH, &c->map.root_hash, RAMET_HASH_SIZE);
+    ramet_put_le64(core + COMMIT_AT_FLOOR, c->floor);
+    memcpy(core + COMMIT_AT_CUTOFF, &c->cutoff, RAMET_ID_SIZE);
+    ramet_put_le64(core + COMMIT_AT_CONTENT_LSN, c->content.lsn);
+    memcpy(core + COMMIT_AT_CONTENT_HASH, &c->content.hash, RAMET_HASH_SIZE);
     memcpy(core + COMMIT_AT_BODY_HASH, body_hash, RAMET_HASH_SIZE);
     hash = ramet_hash128(core, COMMIT_AT_HASH);
     memcpy(core + COMMIT_AT_HASH, &hash, RAMET_HASH_SIZE);
@@ -275,7 +435,8 @@ check_own(const struct ramet_commit *c, struct ramet_err *err)
     if (c->has_inline !=
             (c->inline_length_bytes >= RAMET_SEGMENT_HEADER_SIZE) ||
         c->inline_length_bytes > RAMET_SEGMENT_INLINE_MAX ||
-        (c->has_inline && c->segment_count == 0))
+        c->has_inline !=
+            (ramet_commit_is_inline(c, 0) || c->deltas.place.is_inline))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "commit %" PRIu64 ": inline segment of %u bytes",
                           c->lsn, c->inline_length_bytes);
@@ -285,6 +446,17 @@ check_own(const struct ramet_commit *c, struct ramet_err *err)
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "commit %" PRIu64
                           ": changed pages without place or past the end",
+                          c->lsn);
+    if ((c->deltas.pages.run_count == 0) !=
+            (c->deltas.place.block_count == 0) ||
+        ramet_pageset_intersects(&c->changed, &c->deltas.pages) ||
+        (c->deltas.pages.run_count > 0 &&
+         c->deltas.pages.runs[c->deltas.pages.run_count - 1].last >
+             c->least_page_count))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "commit %" PRIu64
+                          ": deltas without blocks, of pages with an image, or "
+                          "of pages that were cut off",
                           c->lsn);
     return RAMET_OK;
 }

@@ -17,6 +17,7 @@
 #include "core/hash.h"
 #include "core/id.h"
 #include "core/pageset.h"
+#include "pagestore/delta.h"
 #include "pagestore/frame.h"
 #include "pagestore/segment.h"
 
@@ -28,6 +29,16 @@
 enum ramet_volume_kind {
     RAMET_KIND_SQLITE = 1, /* length is page_count * page_size */
     RAMET_KIND_BLOB = 2,   /* any bytes; the last page may be in part */
+};
+
+/* What a commit is for. All but the first are housekeeping: they change no page,
+ * and nobody who stands before them has diverged. */
+enum ramet_commit_role {
+    RAMET_COMMIT_CONTENT = 0,
+    RAMET_COMMIT_FENCE = 1,  /* made only to win the slot */
+    RAMET_COMMIT_END = 2,    /* the volume ends here: nothing may follow */
+    RAMET_COMMIT_UPKEEP = 4, /* moves frames, or raises the floor; read, and not
+                                made yet */
 };
 
 /* A commit as whoever stands on it names it: its place in the line, and the
@@ -56,6 +67,23 @@ struct ramet_map_ref {
     struct ramet_hash root_hash;
 };
 
+/* A delta whose base is another page's image. */
+struct ramet_delta_name {
+    uint32_t position; /* in the commit's set of deltas, from 0 */
+    uint32_t pgno;     /* whose base image */
+};
+
+/* The deltas of one commit, and where their blocks lie: one behind the other in
+ * one segment. All zero where there are none. */
+struct ramet_commit_deltas {
+    struct ramet_pageset pages;
+    /* Where the commit has its own map, blocks are counted, and the arrays are
+     * NULL. */
+    struct ramet_delta_place place;
+    uint32_t name_count;
+    struct ramet_delta_name *names; /* ascending by position */
+};
+
 /* Owns its arrays and sets; ramet_commit_done() frees them. */
 struct ramet_commit {
     struct ramet_vid volume; /* whose history; set by ramet_history_prepare */
@@ -81,10 +109,17 @@ struct ramet_commit {
                                       counted */
     struct ramet_segment_info *segments;
     uint32_t segment_count;
-    bool has_inline; /* then segments[0] is it, its frames relative to the
-                        inline bytes' start; readers get them absolute */
+    bool has_inline; /* segments[0] or the deltas' blocks, or both, lie in it;
+                        frames relative to the inline bytes' start; readers get
+                        them absolute */
     uint32_t inline_length_bytes;
-    bool fence; /* empty commit made only to win the slot */
+    uint32_t head_length_bytes; /* where the inline bytes begin; 0: not known,
+                                   in a commit that is being made */
+    struct ramet_commit_deltas deltas;
+    enum ramet_commit_role role;
+    uint64_t floor;             /* the oldest LSN that is kept */
+    struct ramet_id cutoff;     /* lesser ids may be collected; nil: none */
+    struct ramet_point content; /* the last content commit before this one */
 };
 
 void ramet_commit_init(struct ramet_commit *commit);
@@ -103,7 +138,7 @@ ramet_commit_head_length(const uint8_t prefix[RAMET_COMMIT_PREFIX_SIZE],
                          uint32_t *out_head_length, struct ramet_err *err);
 
 /* The core of a head: its first bytes, all but sets and tables. */
-#define RAMET_COMMIT_CORE_SIZE 196u
+#define RAMET_COMMIT_CORE_SIZE 308u
 /*
  * Decode and check the core alone (RAMET_COMMIT_CORE_SIZE bytes, hostile):
  * `changed` and `segments` stay empty. Enough to open a snapshot.
@@ -138,6 +173,45 @@ ramet_commit_has_own_map(const struct ramet_commit *commit)
 {
     return commit->map.lsn == commit->lsn;
 }
+
+/* Segment `index` is the inline one. */
+static inline bool
+ramet_commit_is_inline(const struct ramet_commit *commit, uint32_t index)
+{
+    return index == 0 && commit->has_inline && commit->segment_count > 0 &&
+           ramet_id_is_nil(&commit->segments[0].id.id);
+}
+
+/* The last content commit up to this one, which is `hash`: what those compare
+ * who stand on one and look at another. */
+static inline struct ramet_point
+ramet_commit_content_up_to(const struct ramet_commit *commit,
+                           const struct ramet_hash *hash)
+{
+    return commit->role == RAMET_COMMIT_CONTENT
+               ? (struct ramet_point){commit->lsn, *hash}
+               : commit->content;
+}
+
+/* Pages that the commit changes, by an image or a delta. */
+static inline uint64_t
+ramet_commit_changed_pages(const struct ramet_commit *commit)
+{
+    return ramet_pageset_count(&commit->changed) +
+           ramet_pageset_count(&commit->deltas.pages);
+}
+
+/* Bytes of all that it stored but its head: segments, and blocks of deltas. */
+uint64_t ramet_commit_stored_bytes(const struct ramet_commit *commit);
+
+/* Where block `index` of the deltas lies, as a frame to read. */
+struct ramet_frame
+ramet_commit_delta_block(const struct ramet_commit *commit, uint32_t index);
+/* Find page `pgno` among the deltas: its block (an index), its position in that,
+ * and the page that its base is of. It must be one of them. */
+void ramet_commit_find_delta(const struct ramet_commit *commit, uint32_t pgno,
+                             uint32_t *out_block, uint32_t *out_position,
+                             uint32_t *out_base_pgno);
 
 void ramet_commit_key(const struct ramet_vid *volume, uint64_t lsn,
                       char out[RAMET_KEY_MAX]);

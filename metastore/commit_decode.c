@@ -10,6 +10,8 @@
  *       Heads with tables are at most 32 KiB, so decoding one is bounded.
  *   (3) Where all tables stand in the commit, they name exactly the pages in
  *       `changed`.
+ *   (4) Blocks of deltas fill their segment to its end, and hold as many pages
+ *       as there are deltas.
  */
 #include "metastore/commit.h"
 
@@ -23,6 +25,8 @@
 #define SEGMENT_BYTES_MIN 4u
 #define CHUNK_BYTES_MIN 20u
 #define FRAME_BYTES_MIN 18u
+#define BLOCK_BYTES_MIN 18u
+#define NAME_BYTES_MIN 2u
 
 static enum ramet_rc
 damaged(uint64_t lsn, const char *what, struct ramet_err *err)
@@ -60,7 +64,12 @@ static void
 take_fields(const uint8_t *core, struct ramet_commit *c)
 {
     c->lsn = ramet_get_le64(core + COMMIT_AT_LSN);
-    c->fence = (core[COMMIT_AT_FLAGS] & COMMIT_FLAG_FENCE) != 0;
+    c->role = (enum ramet_commit_role)ramet_get_le16(core + COMMIT_AT_FLAGS);
+    c->head_length_bytes = ramet_get_le32(core + COMMIT_AT_HEAD_LENGTH);
+    c->floor = ramet_get_le64(core + COMMIT_AT_FLOOR);
+    memcpy(&c->cutoff, core + COMMIT_AT_CUTOFF, RAMET_ID_SIZE);
+    c->content.lsn = ramet_get_le64(core + COMMIT_AT_CONTENT_LSN);
+    memcpy(&c->content.hash, core + COMMIT_AT_CONTENT_HASH, RAMET_HASH_SIZE);
     c->page_size = 1u << core[COMMIT_AT_PAGE_SIZE];
     c->kind = (enum ramet_volume_kind)core[COMMIT_AT_KIND];
     c->commits_since_map = core[COMMIT_AT_DISTANCE];
@@ -107,9 +116,11 @@ check_core(const uint8_t *core, const struct ramet_vid *volume, uint64_t lsn,
     if (memcmp(core + COMMIT_AT_VOLUME, &volume->id, RAMET_ID_SIZE) != 0)
         return damaged(lsn, "the object under its key is of another volume",
                        err);
-    if ((ramet_get_le16(core + COMMIT_AT_FLAGS) & ~COMMIT_FLAG_FENCE) != 0)
-        return RAMET_FAIL(err, RAMET_EVERSION,
-                          "commit %" PRIu64 ": flags of a later version", lsn);
+    if ((ramet_get_le16(core + COMMIT_AT_FLAGS) & ~COMMIT_FLAGS) != 0 ||
+        !ramet_bytes_are_zero(core + COMMIT_AT_RESERVED, COMMIT_RESERVED_SIZE))
+        return RAMET_FAIL(
+            err, RAMET_EVERSION,
+            "commit %" PRIu64 ": flags or fields of a later version", lsn);
     if (core[COMMIT_AT_PAGE_SIZE] > 16 || core[COMMIT_AT_DISTANCE] > lsn)
         return damaged(lsn, "page size or map distance out of range", err);
     return RAMET_OK;
@@ -256,7 +267,7 @@ flags_fit(const struct ramet_commit *c, uint32_t index, unsigned flags)
     const unsigned tables = flags & (SEGMENT_TABLE | SEGMENT_CHUNKS);
     const bool is_inline = (flags & SEGMENT_INLINE) != 0;
 
-    if (is_inline != (c->has_inline && index == 0))
+    if (is_inline && !(c->has_inline && index == 0))
         return false;
     if (is_inline && tables == SEGMENT_CHUNKS)
         return false;
@@ -281,6 +292,8 @@ decode_segment_front(struct ramet_reader *in, const struct ramet_commit *c,
         if (id != NULL)
             memcpy(&seg->id.id, id, RAMET_ID_SIZE);
         seg->size_bytes = ramet_read_varint_max(in, INT64_MAX);
+        if (ramet_id_is_nil(&seg->id.id))
+            in->bad = true; /* the inline one's alone */
     }
     seg->frame_count = (uint32_t)ramet_read_varint_max(in, UINT32_MAX);
     first = (uint64_t)last_pgno + 1 + ramet_read_varint_max(in, UINT32_MAX);
@@ -358,21 +371,159 @@ check_coverage(const struct ramet_commit *c, struct ramet_err *err)
     return RAMET_OK;
 }
 
+/* ---- deltas -------------------------------------------------------------- */
+
+/* Where the blocks begin, and how many there are. */
+static bool
+decode_deltas_place(struct ramet_reader *in, const struct ramet_commit *c,
+                    struct ramet_commit_deltas *deltas)
+{
+    uint64_t end = c->inline_length_bytes;
+    uint64_t count;
+
+    if (!deltas->place.is_inline) {
+        const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
+
+        if (id != NULL)
+            memcpy(&deltas->place.id.id, id, RAMET_ID_SIZE);
+        end = deltas->place.size_bytes = ramet_read_varint_max(in, INT64_MAX);
+    }
+    deltas->place.offset_bytes = ramet_read_varint_max(in, INT64_MAX);
+    count = ramet_read_varint_max(in, UINT32_MAX);
+    deltas->place.block_count = (uint32_t)count;
+    return !in->bad && count > 0 &&
+           count <= ramet_pageset_count(&deltas->pages) &&
+           deltas->place.is_inline == ramet_id_is_nil(&deltas->place.id.id) &&
+           deltas->place.offset_bytes >= RAMET_SEGMENT_HEADER_SIZE &&
+           deltas->place.offset_bytes < end;
+}
+
+/* Invariant (4). */
+static enum ramet_rc
+decode_blocks(struct ramet_reader *in, const struct ramet_commit *c,
+              struct ramet_commit_deltas *deltas, struct ramet_err *err)
+{
+    const uint64_t end = deltas->place.is_inline ? c->inline_length_bytes
+                                                 : deltas->place.size_bytes;
+    uint64_t at = deltas->place.offset_bytes;
+    uint64_t pages = 0;
+
+    if (deltas->place.block_count > ramet_reader_left(in) / BLOCK_BYTES_MIN)
+        return damaged(c->lsn, "count of blocks beyond its bytes", err);
+    deltas->place.blocks = ramet_calloc(deltas->place.block_count,
+                                        sizeof(deltas->place.blocks[0]));
+    if (deltas->place.blocks == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "commit: %u blocks",
+                          deltas->place.block_count);
+    for (uint32_t i = 0; i < deltas->place.block_count; i++) {
+        struct ramet_delta_block *const block = &deltas->place.blocks[i];
+        const uint64_t count =
+            ramet_read_varint_max(in, RAMET_DELTA_BLOCK_PAGES_MAX - 1) + 1;
+        const uint64_t length =
+            ramet_read_varint_max(in, RAMET_DELTA_BLOCK_MAX - 1) + 1;
+        const uint8_t *const hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
+
+        if (in->bad || length > end - at)
+            return damaged(c->lsn, "block of deltas out of place", err);
+        block->page_count = (uint32_t)count;
+        block->length_bytes = (uint32_t)length;
+        memcpy(&block->hash, hash, RAMET_HASH_SIZE);
+        at += length;
+        pages += count;
+    }
+    if (at != end || pages != ramet_pageset_count(&deltas->pages))
+        return damaged(c->lsn, "blocks do not hold the deltas", err);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+decode_names(struct ramet_reader *in, uint64_t lsn,
+             struct ramet_commit_deltas *deltas, struct ramet_err *err)
+{
+    const uint64_t total = ramet_pageset_count(&deltas->pages);
+    const uint64_t count =
+        ramet_read_varint_max(in, ramet_reader_left(in) / NAME_BYTES_MIN);
+    uint64_t next = 0;
+
+    if (in->bad || count > total)
+        return damaged(lsn, "bad count of names", err);
+    if (count == 0)
+        return RAMET_OK;
+    deltas->names = ramet_calloc((size_t)count, sizeof(deltas->names[0]));
+    if (deltas->names == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "commit: %" PRIu64 " names",
+                          count);
+    deltas->name_count = (uint32_t)count;
+    for (uint32_t i = 0; i < deltas->name_count; i++) {
+        const uint64_t position = next + ramet_read_varint_max(in, UINT32_MAX);
+        const uint64_t pgno = ramet_read_varint_max(in, UINT32_MAX);
+
+        if (in->bad || position >= total || pgno == 0)
+            return damaged(lsn, "a delta's name makes no sense", err);
+        deltas->names[i] = (struct ramet_delta_name){
+            .position = (uint32_t)position, .pgno = (uint32_t)pgno};
+        next = position + 1;
+    }
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+decode_deltas(struct ramet_reader *in, struct ramet_commit *c,
+              struct ramet_err *err)
+{
+    struct ramet_commit_deltas *const deltas = &c->deltas;
+    unsigned flags;
+    enum ramet_rc rc;
+
+    if (deltas->pages.run_count == 0)
+        return RAMET_OK;
+    flags = ramet_read_u8(in);
+    if (flags > DELTAS_INLINE)
+        return RAMET_FAIL(err, RAMET_EVERSION,
+                          "commit %" PRIu64 ": flags of deltas of a later "
+                          "version",
+                          c->lsn);
+    deltas->place.is_inline = flags == DELTAS_INLINE;
+    if (!decode_deltas_place(in, c, deltas))
+        return damaged(c->lsn, "deltas out of place", err);
+    if (ramet_commit_has_own_map(c))
+        return RAMET_OK;
+    rc = decode_blocks(in, c, deltas, err);
+    return rc == RAMET_OK ? decode_names(in, c->lsn, deltas, err) : rc;
+}
+
+/* ---- all of it ----------------------------------------------------------- */
+
+/* What the parts of a body must agree on. */
+static const char *
+body_flaw(const struct ramet_commit *c)
+{
+    if (ramet_pageset_intersects(&c->changed, &c->deltas.pages))
+        return "a page with an image and a delta";
+    if (c->has_inline !=
+        (ramet_commit_is_inline(c, 0) || c->deltas.place.is_inline))
+        return "inline bytes that nothing uses, or that are not there";
+    return ramet_commit_flaw(c);
+}
+
 static enum ramet_rc
 decode_body(struct ramet_reader *in, uint32_t head_length,
             struct ramet_commit *c, struct ramet_err *err)
 {
     uint32_t last_pgno = 0;
     uint64_t count;
+    const char *flaw;
     enum ramet_rc rc;
 
     rc = ramet_pageset_decode(&c->changed, in, c->page_count,
                               ramet_reader_left(in) / 2, err);
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_decode(&c->deltas.pages, in, c->least_page_count,
+                                  ramet_reader_left(in) / 2, err);
     if (rc != RAMET_OK)
         return rc;
     count = ramet_read_varint_max(in, RAMET_COMMIT_SEGMENTS_MAX);
-    if (in->bad || count > ramet_reader_left(in) / SEGMENT_BYTES_MIN ||
-        (c->has_inline && count == 0))
+    if (in->bad || count > ramet_reader_left(in) / SEGMENT_BYTES_MIN)
         return damaged(c->lsn, "bad count of segments", err);
     c->segments = ramet_calloc((size_t)count + 1, sizeof(c->segments[0]));
     if (c->segments == NULL)
@@ -386,8 +537,14 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
             return rc;
         last_pgno = c->segments[i].last_pgno;
     }
+    rc = decode_deltas(in, c, err);
+    if (rc != RAMET_OK)
+        return rc;
     if (in->bad || ramet_reader_left(in) != 0)
-        return damaged(c->lsn, "bytes after the last segment", err);
+        return damaged(c->lsn, "bytes after its end", err);
+    flaw = body_flaw(c);
+    if (flaw != NULL)
+        return damaged(c->lsn, flaw, err);
     return check_coverage(c, err);
 }
 

@@ -9,7 +9,7 @@
 
 #include "metastore/commit.h"
 
-#define RAMET_COMMIT_MAGIC "RAMTCMT\x01"
+#define RAMET_COMMIT_MAGIC "RAMTCMT\x02"
 
 /* Offsets of the core's fields. */
 enum {
@@ -34,11 +34,18 @@ enum {
     COMMIT_AT_ROOT_OFFSET = 136,
     COMMIT_AT_ROOT_LENGTH = 144,
     COMMIT_AT_ROOT_HASH = 148,
-    COMMIT_AT_BODY_HASH = 164,
-    COMMIT_AT_HASH = 180,
+    COMMIT_AT_FLOOR = 164,
+    COMMIT_AT_CUTOFF = 172,
+    COMMIT_AT_CONTENT_LSN = 188,
+    COMMIT_AT_CONTENT_HASH = 196,
+    COMMIT_AT_RESERVED = 212,
+    COMMIT_AT_BODY_HASH = 276,
+    COMMIT_AT_HASH = 292,
 };
 
-#define COMMIT_FLAG_FENCE 1u
+#define COMMIT_RESERVED_SIZE 64u
+#define COMMIT_FLAGS                                                           \
+    (RAMET_COMMIT_FENCE | RAMET_COMMIT_END | RAMET_COMMIT_UPKEEP)
 
 enum {
     SEGMENT_INLINE = 1,
@@ -47,11 +54,14 @@ enum {
     SEGMENT_CHUNKS = 8,
 };
 
+enum { DELTAS_INLINE = 1 };
+
 #define COMMIT_DISTANCE_MAX 64u
 #define COMMIT_HEAD_BYTES_MAX 32768u
 #define COMMIT_CHUNK_BYTES_MAX 16384u
 /* Nodes of page maps; docs/format.md, "Page maps". */
 #define COMMIT_MAP_NODE_MAX 32768u
+#define COMMIT_MAP_HEADER_SIZE 40u
 
 /* What is wrong with the core's fields, in words, or NULL. */
 const char *ramet_commit_flaw(const struct ramet_commit *commit);

@@ -370,6 +370,34 @@ copy_segment(struct worker *worker, const struct ramet_loaded_head *head,
     return rc;
 }
 
+/* The blocks of a commit's deltas: a segment of their own, or a part of the inline
+ * one. */
+static enum ramet_rc
+copy_deltas(struct worker *worker, const struct ramet_loaded_head *head,
+            struct ramet_err *err)
+{
+    const struct ramet_commit_deltas *const deltas = &head->commit.deltas;
+    const struct ramet_place place = {.volume = head->commit.volume,
+                                      .segment = deltas->place.id};
+    char key[RAMET_KEY_MAX];
+    bool sent = false;
+    enum ramet_rc rc;
+
+    if (deltas->pages.run_count == 0)
+        return RAMET_OK;
+    if (deltas->place.is_inline) {
+        rc = ramet_verify_deltas(&worker->source, head, err);
+        return rc == RAMET_OK ? damage_of(worker, err) : rc;
+    }
+    ramet_place_key(&place, key);
+    rc = bring_object(worker, key, deltas->place.size_bytes, &sent, err);
+    if (rc == RAMET_OK)
+        rc = ramet_verify_deltas(&worker->target, head, err);
+    if (rc == RAMET_OK)
+        rc = take_back(worker, key, sent, damage_of(worker, err));
+    return rc;
+}
+
 /* Invariant (1), of one commit. Its inline segment travels with it, and is
  * looked at where it comes from. */
 static enum ramet_rc
@@ -394,7 +422,7 @@ copy_named(struct worker *worker, const struct ramet_loaded_head *head,
     for (uint32_t i = 0; rc == RAMET_OK && i < commit->segment_count; i++) {
         if (commit->segments[i].has_dict)
             rc = copy_dict(worker, &commit->segments[i].dict, err);
-        if (rc == RAMET_OK && i == 0 && commit->has_inline) {
+        if (rc == RAMET_OK && ramet_commit_is_inline(commit, i)) {
             rc = ramet_verify_segment(&worker->source, head, i, err);
             if (rc == RAMET_OK)
                 rc = damage_of(worker, err);
@@ -402,7 +430,7 @@ copy_named(struct worker *worker, const struct ramet_loaded_head *head,
             rc = copy_segment(worker, head, i, err);
         }
     }
-    return rc;
+    return rc == RAMET_OK ? copy_deltas(worker, head, err) : rc;
 }
 
 /* Wait for the commit before `lsn`. RAMET_ECANCELLED: it won't come. */

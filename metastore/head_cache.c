@@ -33,6 +33,12 @@ head_weight(const struct ramet_loaded_head *head)
         return bytes;
     bytes += head->head_length;
     bytes += head->commit.changed.run_capacity * sizeof(struct ramet_run);
+    bytes += head->commit.deltas.pages.run_capacity * sizeof(struct ramet_run);
+    if (head->commit.deltas.place.blocks != NULL)
+        bytes += head->commit.deltas.place.block_count *
+                 sizeof(head->commit.deltas.place.blocks[0]);
+    bytes +=
+        head->commit.deltas.name_count * sizeof(head->commit.deltas.names[0]);
     for (uint32_t i = 0; i < head->commit.segment_count; i++) {
         const struct ramet_segment_info *const seg = &head->commit.segments[i];
 
@@ -306,6 +312,10 @@ ramet_history_fill_head(const struct ramet_loaded_head *loaded,
         .page_size = c->page_size,
         .page_count = c->page_count,
         .byte_length = c->byte_length,
+        .role = c->role,
+        .floor = c->floor,
+        .cutoff = c->cutoff,
+        .content = ramet_commit_content_up_to(c, &loaded->hash),
         .map_lsn = c->map.lsn,
         .commits_since_map = c->commits_since_map,
         .head_bytes_since_map =

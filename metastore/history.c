@@ -109,6 +109,16 @@ went_back(const struct ramet_history *history, uint64_t lsn,
 }
 
 static enum ramet_rc
+was_deleted(const struct ramet_history *history, struct ramet_err *err)
+{
+    char vid[RAMET_ID_TEXT_SIZE];
+
+    ramet_id_format(&history->volume.id, vid);
+    return RAMET_FAIL(err, RAMET_EWENTBACK, "%s: volume %s was deleted",
+                      history->store->name, vid);
+}
+
+static enum ramet_rc
 exists(struct ramet_history *history, uint64_t lsn, bool *out_exists,
        struct ramet_err *err)
 {
@@ -192,15 +202,44 @@ list_newest(struct ramet_history *history, uint64_t *out_newest,
     return RAMET_OK;
 }
 
+/* There is no commit 1. The LSN of the volume's end, if that is what stands above;
+ * else 0: it has no commit. */
+static enum ramet_rc
+find_end(struct ramet_history *history, uint64_t *out_end,
+         struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    struct ramet_hash told;
+    uint64_t lsn;
+    enum ramet_rc rc = list_newest(history, &lsn, &told, err);
+
+    *out_end = 0;
+    if (rc != RAMET_OK || lsn <= 1)
+        return rc;
+    rc = ramet_history_load_head(history, lsn, false, &entry, err);
+    if (rc == RAMET_ENOTFOUND || rc == RAMET_ECORRUPT || rc == RAMET_EVERSION)
+        return RAMET_OK; /* taken back meanwhile, or what a late writer left */
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END)
+        *out_end = lsn;
+    ramet_history_release(history, entry);
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_history_find_newest(struct ramet_history *history, uint64_t known,
                           uint64_t *out_lsn, struct ramet_hash *out_told,
                           struct ramet_err *err)
 {
+    enum ramet_rc rc;
+
     memset(out_told, 0, sizeof(*out_told));
     if (history->store->traits & RAMET_STORE_LISTS_CHEAPLY)
         return list_newest(history, out_lsn, out_told, err);
-    return gallop(history, known, out_lsn, err);
+    rc = gallop(history, known, out_lsn, err);
+    return rc == RAMET_OK && *out_lsn == 0 ? find_end(history, out_lsn, err)
+                                           : rc;
 }
 
 /* The line must go through what was seen: `seen` is an LSN before `newest`. */
@@ -304,12 +343,16 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
     rc = ramet_history_load_head(history, newest, false, &entry, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_history_fill_head(ramet_loaded_head(entry), out_head);
-    ramet_history_saw(history, newest, &ramet_loaded_head(entry)->hash);
+    if (ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END) {
+        rc = was_deleted(history, err);
+    } else {
+        ramet_history_fill_head(ramet_loaded_head(entry), out_head);
+        ramet_history_saw(history, newest, &ramet_loaded_head(entry)->hash);
+    }
     ramet_history_release(history, entry);
-    if (!decided)
+    if (rc == RAMET_OK && !decided)
         ramet_history_proven(history);
-    return RAMET_OK;
+    return rc;
 }
 
 enum ramet_rc
@@ -545,18 +588,32 @@ ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
 
 /* ---- the commit point ---------------------------------------------------- */
 
+/* Somebody behind the store sees to it that nothing is put into a volume that was
+ * deleted; or a look is dear, and a list shows it. */
+static bool
+somebody_checks(const struct ramet_history *history)
+{
+    return (history->store->traits &
+            (RAMET_STORE_CHECKS_COMMITS | RAMET_STORE_LISTS_CHEAPLY)) != 0;
+}
+
 /* What the object is based on must be what the store has there: a slot is
- * never filled above a gap. No request if the base was seen. */
+ * never filled above a gap, nor behind an end. No request if the base was seen,
+ * but for a first commit. */
 static enum ramet_rc
 check_base(struct ramet_history *history, const struct ramet_commit *commit,
            struct ramet_err *err)
 {
     struct ramet_lru_entry *entry;
-    bool matches;
-    enum ramet_rc rc;
+    bool matches, ended;
+    uint64_t end = 0;
+    enum ramet_rc rc = RAMET_OK;
 
-    if (commit->lsn == 1)
-        return RAMET_OK;
+    if (commit->lsn == 1) {
+        if ((history->store->traits & RAMET_STORE_CHECKS_COMMITS) == 0)
+            rc = find_end(history, &end, err);
+        return rc == RAMET_OK && end > 0 ? was_deleted(history, err) : rc;
+    }
     rc = ramet_history_load_head(history, commit->lsn - 1, false, &entry, err);
     if (rc == RAMET_ENOTFOUND)
         return went_back(history, commit->lsn - 1, err);
@@ -564,8 +621,11 @@ check_base(struct ramet_history *history, const struct ramet_commit *commit,
         return rc;
     matches =
         ramet_hash_equal(&ramet_loaded_head(entry)->hash, &commit->predecessor);
+    ended = ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END;
     ramet_history_release(history, entry);
-    return matches ? RAMET_OK : went_back(history, commit->lsn - 1, err);
+    if (!matches)
+        return went_back(history, commit->lsn - 1, err);
+    return ended ? was_deleted(history, err) : RAMET_OK;
 }
 
 /* Somebody holds the slot: it may be an earlier try of ours. */
@@ -592,6 +652,8 @@ settle_slot(struct ramet_history *history, uint64_t lsn,
     /* The hash covers the commit's id, and all the rest. */
     if (ramet_hash_equal(&winner.hash, ours))
         return RAMET_OK;
+    if (winner.role == RAMET_COMMIT_END)
+        return was_deleted(history, err);
     if (out_winner != NULL)
         *out_winner = winner;
     return RAMET_FAIL(err, RAMET_ECONFLICT,
@@ -608,11 +670,9 @@ check_not_deleted(struct ramet_history *history, uint64_t lsn, const char *key,
                   struct ramet_err *err)
 {
     bool alive = true;
-    char vid[RAMET_ID_TEXT_SIZE];
     enum ramet_rc rc;
 
-    if (lsn == 1 || (history->store->traits & (RAMET_STORE_CHECKS_COMMITS |
-                                               RAMET_STORE_LISTS_CHEAPLY)) != 0)
+    if (lsn == 1 || somebody_checks(history))
         return RAMET_OK;
     rc = exists(history, 1, &alive, err);
     if (rc != RAMET_OK)
@@ -623,12 +683,7 @@ check_not_deleted(struct ramet_history *history, uint64_t lsn, const char *key,
     if (alive)
         return RAMET_OK;
     rc = ramet_objstore_remove(history->store, key, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_id_format(&history->volume.id, vid);
-    return RAMET_FAIL(err, RAMET_EWENTBACK,
-                      "%s: volume %s was deleted; nothing was committed",
-                      history->store->name, vid);
+    return rc == RAMET_OK ? was_deleted(history, err) : rc;
 }
 
 enum ramet_rc

@@ -28,6 +28,7 @@
 #include "core/id.h"
 #include "core/pageset.h"
 #include "metastore/commit.h"
+#include "metastore/located.h"
 #include "pagestore/frame.h"
 #include "pagestore/objstore.h"
 
@@ -46,6 +47,10 @@ struct ramet_head {
     uint32_t page_size;
     uint32_t page_count;
     uint64_t byte_length;
+    enum ramet_commit_role role;
+    uint64_t floor;
+    struct ramet_id cutoff;
+    struct ramet_point content; /* the last content commit up to this one */
     uint64_t map_lsn;
     uint32_t commits_since_map;
     uint64_t head_bytes_since_map; /* this commit's head included */
@@ -82,8 +87,8 @@ void ramet_history_close(struct ramet_history *history);
  * nothing is new, two requests on a directory (a try at lsn + 1, a look whether
  * lsn is still what it was), one LIST on stores that list cheaply. RAMET_OK
  * with lsn 0 for a volume without commits.
- * RAMET_EWENTBACK where the line lacks what was seen of it, now and from then
- * on (a store restored from a backup): keep local data, refuse to go on. Whoever
+ * RAMET_EWENTBACK where the volume was deleted, or the line lacks what was seen of
+ * it, now and from then on (a store restored from a backup): keep local data, refuse to go on. Whoever
  * checks by itself that what it stands on is there may ramet_history_forget()
  * and look again.
  */
@@ -155,7 +160,7 @@ ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,
  *   RAMET_ECONFLICT  another commit holds the slot; *out_winner is its head.
  *   RAMET_EUNKNOWN   no answer: call again with the very same bytes.
  *   RAMET_EWENTBACK  the store does not have what `object` is based on, or the
- *                    volume was deleted meanwhile: nothing of it is in.
+ *                    volume was deleted: nothing of it is in.
  * A server validates first: ramet_history_validate().
  */
 RAMET_NODISCARD enum ramet_rc
@@ -191,6 +196,17 @@ ramet_history_fence(struct ramet_history *history,
                     struct ramet_buf *out_object, struct ramet_cid *out_id,
                     struct ramet_err *err);
 
+/*
+ * The end of the volume on top of `base`, which is a commit, encoded as a fence
+ * is: once it is appended nothing can follow, and who looks for the newest is told
+ * RAMET_EWENTBACK. For metastore/catalog_delete.c. Errors as
+ * ramet_history_prepare().
+ */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_encode_end(struct ramet_history *history,
+                         const struct ramet_head *base,
+                         struct ramet_buf *out_object, struct ramet_err *err);
+
 /* How far a commit's time may be ahead of the clock of whoever validates. */
 #define RAMET_SKEW_MAX_MS (10u * 60u * 1000u)
 /* Everything a store can check of a foreign commit against its base: LSN,
@@ -208,15 +224,14 @@ ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
                        struct ramet_err *err);
 
 /*
- * Find the frames of pages at `at`. For each pgno (ascending, no doubles)
- * out_frames[i] is where it lies; page_count 0 there means: a page of zeros
- * (never written, or cut off and grown again). A pgno above the page count of
- * `at` is RAMET_EINVAL. Node reads are batched per level.
+ * Find pages at `at`: for each pgno (ascending, no doubles) out_located[i] is
+ * where it lies. A pgno above the page count of `at` is RAMET_EINVAL. Node reads
+ * are batched per level.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_locate(struct ramet_history *history,
                      const struct ramet_point *at, const uint32_t *pgnos,
-                     size_t pgno_count, struct ramet_frame *out_frames,
+                     size_t pgno_count, struct ramet_located *out_located,
                      struct ramet_err *err);
 
 /* Locate, read, verify, decompress. `visit` gets page_size bytes for each

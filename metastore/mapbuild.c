@@ -12,6 +12,9 @@
  *       it can be found, unless no page lies anywhere.
  *   (3) Pages above `cut`, the least page count of the chain, are not taken
  *       from the old map.
+ *   (4) A page that is in no node, and was somewhere at an LSN that the old map
+ *       or the chain knows, lies below a node whose `gone` is the new LSN; and a
+ *       node that is made where there was none takes over its parent's.
  */
 #include "metastore/map.h"
 
@@ -127,18 +130,27 @@ struct open_node {
 struct builder {
     const struct ramet_chain *chain;
     struct map_writer writer;
-    struct ramet_table_cursor cursor;
     struct ramet_pageset touched; /* pages whose leaves are made again */
     struct ramet_buf scratch;
     struct ramet_mid id;
     uint64_t lsn;
-    uint64_t cut; /* invariant (3) */
+    uint64_t cut;       /* invariant (3) */
+    uint32_t end;       /* the last page, if the chain cut any off; else 0 */
+    uint64_t root_gone; /* the least that the root's `gone` may be */
     struct ramet_node_ref old_root;
     unsigned old_level, top_level;
     struct ramet_node_ref root;
     struct open_node nodes[RAMET_MAP_LEVEL_MAX + 1]; /* [0] is not used */
     struct ramet_leaf leaf;
+    struct ramet_located found[RAMET_LEAF_PAGES];
 };
+
+static void
+raise_gone(uint64_t *gone, uint64_t lsn)
+{
+    if (*gone < lsn)
+        *gone = lsn;
+}
 
 /* The old tree's node 0 of `level`, which is not above its root. */
 static enum ramet_rc
@@ -186,9 +198,24 @@ drop_cut_children(struct builder *b, struct ramet_inner *inner)
         const uint64_t before =
             ((uint64_t)inner->index * RAMET_INNER_CHILDREN + i) * span;
 
-        if (before >= b->cut)
-            memset(&inner->children[i], 0, sizeof(inner->children[i]));
+        if (before < b->cut || inner->children[i].length_bytes == 0)
+            continue;
+        memset(&inner->children[i], 0, sizeof(inner->children[i]));
+        raise_gone(&inner->gone, b->lsn);
     }
+}
+
+/* Invariant (4), of a node that was just opened; `made`: there was none. */
+static void
+inherit_gone(const struct builder *b, unsigned level, uint32_t index, bool made,
+             uint64_t *gone)
+{
+    if (level == b->top_level)
+        raise_gone(gone, b->root_gone);
+    else if (made)
+        raise_gone(gone, b->nodes[level + 1].inner.gone);
+    if (b->end != 0 && ramet_node_index_of(b->end, level) == index)
+        raise_gone(gone, b->lsn);
 }
 
 static enum ramet_rc
@@ -215,16 +242,20 @@ open_inner(struct builder *b, unsigned level, uint32_t index,
             node->inner.children[0] = b->old_root; /* the tree grew */
     }
     drop_cut_children(b, &node->inner);
+    inherit_gone(b, level, index, node->old.length_bytes == 0,
+                 &node->inner.gone);
     node->open = true;
     return RAMET_OK;
 }
 
-/* Put the node in `scratch` into its parent, as the old one if it is equal. */
+/* Put the node in `scratch` into its parent, as the old one if it is equal. Of
+ * one that is empty the parent keeps when its pages were lost. */
 static enum ramet_rc
 place_node(struct builder *b, unsigned level, uint32_t index,
-           const struct ramet_node_ref *old, struct ramet_err *err)
+           const struct ramet_node_ref *old, uint64_t latest, uint64_t gone,
+           struct ramet_err *err)
 {
-    struct ramet_node_ref ref = {.lsn = b->lsn, .id = b->id};
+    struct ramet_node_ref ref = {.latest = latest, .lsn = b->lsn, .id = b->id};
     const bool is_root = level == b->top_level;
 
     if (b->scratch.len > 0) {
@@ -241,6 +272,8 @@ place_node(struct builder *b, unsigned level, uint32_t index,
                 return rc;
         }
     }
+    if (ref.length_bytes == 0 && !is_root)
+        raise_gone(&b->nodes[level + 1].inner.gone, gone);
     if (is_root)
         b->root = ref;
     else
@@ -262,7 +295,8 @@ close_inner(struct builder *b, unsigned level, struct ramet_err *err)
     if (b->scratch.failed != RAMET_OK)
         return RAMET_FAIL(err, b->scratch.failed, "page map: inner node");
     node->open = false;
-    return place_node(b, level, node->inner.index, &node->old, err);
+    return place_node(b, level, node->inner.index, &node->old,
+                      ramet_inner_latest(&node->inner), node->inner.gone, err);
 }
 
 /* Open the path to a leaf, closing what lies off it. */
@@ -304,8 +338,10 @@ load_old_leaf(struct builder *b, const struct ramet_node_ref *old,
 
     memset(&b->leaf, 0, sizeof(b->leaf));
     b->leaf.index = index;
-    if (old->length_bytes == 0)
+    if (old->length_bytes == 0) {
+        inherit_gone(b, 0, index, true, &b->leaf.gone);
         return RAMET_OK;
+    }
     rc = ramet_history_load_nodes(history, &old, 1, &entry, err);
     if (rc != RAMET_OK)
         return rc;
@@ -315,10 +351,26 @@ load_old_leaf(struct builder *b, const struct ramet_node_ref *old,
     if (rc != RAMET_OK)
         return rc;
     for (unsigned i = 0; i < RAMET_LEAF_PAGES; i++) {
-        if ((uint64_t)index * RAMET_LEAF_PAGES + i >= b->cut)
-            memset(&b->leaf.pages[i], 0, sizeof(b->leaf.pages[i]));
+        if ((uint64_t)index * RAMET_LEAF_PAGES + i < b->cut ||
+            b->leaf.pages[i].image.page_count == 0)
+            continue;
+        memset(&b->leaf.pages[i], 0, sizeof(b->leaf.pages[i]));
+        raise_gone(&b->leaf.gone, b->lsn);
     }
+    inherit_gone(b, 0, index, false, &b->leaf.gone);
     return RAMET_OK;
+}
+
+/* Did any commit of the chain have something of this page? */
+static bool
+chain_had(const struct ramet_chain *chain, uint32_t pgno)
+{
+    for (unsigned i = 0; i < chain->layer_count; i++) {
+        if (ramet_pageset_contains(&chain->layers[i]->changed, pgno) ||
+            ramet_pageset_contains(&chain->layers[i]->deltas.pages, pgno))
+            return true;
+    }
+    return false;
 }
 
 /* Apply the chain to the leaf of `pgno`; *out_next is the first touched page
@@ -327,28 +379,26 @@ static enum ramet_rc
 apply_chain(struct builder *b, uint32_t pgno, uint32_t *out_next,
             struct ramet_err *err)
 {
-    const uint32_t last =
-        (uint32_t)(((uint64_t)b->leaf.index + 1) * RAMET_LEAF_PAGES - 1) + 1;
+    uint32_t pgnos[RAMET_LEAF_PAGES];
+    size_t count = 0;
+    enum ramet_rc rc;
 
-    /* `last` wraps to 0 for the very last leaf, whose page 2^32 is none. */
-    while (pgno != 0 && (last == 0 || pgno <= last)) {
-        struct ramet_frame *const page =
-            &b->leaf.pages[(pgno - 1) % RAMET_LEAF_PAGES];
-        enum ramet_layer_answer answer;
-        struct ramet_frame frame;
-        enum ramet_rc rc;
-
-        rc = ramet_chain_find(b->chain, &b->cursor, pgno, &answer, &frame, err);
-        if (rc != RAMET_OK)
-            return rc;
-        if (answer == RAMET_LAYER_FRAME)
-            *page = frame;
-        else if (answer == RAMET_LAYER_ZERO)
-            memset(page, 0, sizeof(*page));
+    while (pgno != 0 && (pgno - 1) / RAMET_LEAF_PAGES == b->leaf.index) {
+        pgnos[count++] = pgno;
         pgno = ramet_pageset_next(&b->touched, pgno);
     }
     *out_next = pgno;
-    return RAMET_OK;
+    rc = ramet_chain_locate(b->chain, pgnos, count, b->found, err);
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
+        struct ramet_located *const page =
+            &b->leaf.pages[(pgnos[i] - 1) % RAMET_LEAF_PAGES];
+
+        if (b->found[i].image.page_count == 0 &&
+            (page->image.page_count > 0 || chain_had(b->chain, pgnos[i])))
+            raise_gone(&b->leaf.gone, b->lsn); /* invariant (4) */
+        *page = b->found[i];
+    }
+    return rc;
 }
 
 static enum ramet_rc
@@ -373,7 +423,7 @@ make_leaf(struct builder *b, uint32_t pgno, uint32_t *out_next,
     if (rc != RAMET_OK)
         return rc;
     for (unsigned i = 0; i < RAMET_LEAF_PAGES; i++)
-        empty = empty && b->leaf.pages[i].page_count == 0;
+        empty = empty && b->leaf.pages[i].image.page_count == 0;
     ramet_buf_clear(&b->scratch);
     if (!empty) {
         rc = ramet_leaf_encode(&b->leaf, &b->scratch, err);
@@ -382,11 +432,13 @@ make_leaf(struct builder *b, uint32_t pgno, uint32_t *out_next,
     }
     if (b->scratch.failed != RAMET_OK)
         return RAMET_FAIL(err, b->scratch.failed, "page map: leaf");
-    return place_node(b, 0, index, &old, err);
+    return place_node(b, 0, index, &old, ramet_leaf_latest(&b->leaf),
+                      b->leaf.gone, err);
 }
 
 /* The pages whose leaves may differ: what the chain changed, the border of
- * the cut, and page 1, so that the root is made in any case. */
+ * the cut, the end if anything was cut off, and page 1, so that the root is made
+ * in any case. */
 static enum ramet_rc
 collect_touched(struct builder *b, struct ramet_err *err)
 {
@@ -395,14 +447,59 @@ collect_touched(struct builder *b, struct ramet_err *err)
 
     for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
         rc = ramet_pageset_add_set(&b->touched, &chain->layers[i]->changed);
+    for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
+        rc =
+            ramet_pageset_add_set(&b->touched, &chain->layers[i]->deltas.pages);
     if (rc == RAMET_OK && chain->page_count > 0)
         rc = ramet_pageset_add(&b->touched, 1);
     if (rc == RAMET_OK && b->cut > 0 && b->cut <= chain->page_count)
         rc = ramet_pageset_add(&b->touched, (uint32_t)b->cut);
+    if (rc == RAMET_OK && b->end != 0)
+        rc = ramet_pageset_add(&b->touched, b->end);
     if (rc != RAMET_OK)
         return RAMET_FAIL(err, rc, "page map: set of changed pages");
     ramet_pageset_truncate(&b->touched, chain->page_count);
     return RAMET_OK;
+}
+
+/* Did a commit of the chain cut off what an older one of it had? */
+static bool
+chain_cuts(const struct ramet_chain *chain)
+{
+    for (unsigned i = 1; i < chain->layer_count; i++) {
+        if (chain->layers[i - 1]->least_page_count <
+            chain->layers[i]->page_count)
+            return true;
+    }
+    return false;
+}
+
+/* The old root, and what is lost of its tree as a whole. */
+static enum ramet_rc
+load_old_root(struct builder *b, struct ramet_err *err)
+{
+    const struct ramet_chain *const chain = b->chain;
+    const struct ramet_node_ref *const root = &b->old_root;
+    struct ramet_lru_entry *entry;
+    enum ramet_rc rc;
+
+    rc = ramet_history_load_root(chain->history, &chain->map, &b->old_root,
+                                 &b->old_level, err);
+    if (rc != RAMET_OK)
+        return rc;
+    b->root_gone = chain->map.lsn; /* an empty map has no room to say it */
+    if (root->length_bytes == 0)
+        return RAMET_OK;
+    rc = ramet_history_load_nodes(chain->history, &root, 1, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_node_times(ramet_loaded_node(entry)->bytes, root->length_bytes,
+                          b->old_level, 0, &b->old_root.latest, &b->root_gone,
+                          err);
+    ramet_history_release(chain->history, entry);
+    if (b->cut == 0 || b->top_level < b->old_level)
+        b->root_gone = b->lsn;
+    return rc;
 }
 
 static enum ramet_rc
@@ -413,15 +510,13 @@ build_tree(struct builder *b, struct ramet_err *err)
     enum ramet_rc rc;
 
     b->cut = chain->layer_count > 0 ? ramet_chain_least(chain) : UINT64_MAX;
+    b->end = chain_cuts(chain) ? chain->page_count : 0;
     b->top_level = ramet_map_level_for(chain->page_count);
-    rc = ramet_history_load_root(chain->history, &chain->map, &b->old_root,
-                                 &b->old_level, err);
+    rc = load_old_root(b, err);
+    if (rc == RAMET_OK)
+        rc = collect_touched(b, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = collect_touched(b, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_table_cursor_init(&b->cursor, chain->history, UINT32_MAX);
     pgno = ramet_pageset_next(&b->touched, 0);
     while (pgno != 0) {
         rc = make_leaf(b, pgno, &pgno, err);
@@ -485,7 +580,6 @@ ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
     }
     if (b->writer.upload != NULL)
         ramet_objstore_upload_abort(b->writer.upload);
-    ramet_table_cursor_done(&b->cursor);
     ramet_buf_done(&b->writer.out);
     ramet_buf_done(&b->scratch);
     ramet_pageset_done(&b->touched);

@@ -18,34 +18,39 @@
 #include "core/err.h"
 #include "core/hash.h"
 #include "core/id.h"
+#include "metastore/located.h"
 #include "pagestore/frame.h"
 
 #define RAMET_LEAF_PAGES 64u
 #define RAMET_INNER_CHILDREN 256u
 #define RAMET_MAP_LEVEL_MAX 4u
 #define RAMET_NODE_BYTES_MAX 32768u
-#define RAMET_MAP_HEADER_SIZE 32u
+#define RAMET_MAP_HEADER_SIZE 40u
 #define RAMET_MAP_TRAILER_SIZE 64u
 
 /* Where a node lies, in a map object of the same volume. length 0: absent. */
 struct ramet_node_ref {
-    uint64_t lsn;
+    uint64_t latest; /* the last change below it; 0: not known, of a root */
+    uint64_t lsn;    /* of the map, as `id` */
     struct ramet_mid id;
     uint64_t offset_bytes;
     uint32_t length_bytes;
     struct ramet_hash hash;
 };
 
-/* The pages 64 * index + 1 … 64 * index + 64; page_count 0: not there. The
+/* The pages 64 * index + 1 … 64 * index + 64; image.page_count 0: not there. A
  * frame may be longer than what this leaf knows of it. */
 struct ramet_leaf {
     uint32_t index;
-    struct ramet_frame pages[RAMET_LEAF_PAGES];
+    uint64_t gone; /* pages that are not there were cut off then, or before; 0:
+                      none ever was */
+    struct ramet_located pages[RAMET_LEAF_PAGES];
 };
 
 struct ramet_inner {
     unsigned level; /* 1 to RAMET_MAP_LEVEL_MAX */
     uint32_t index;
+    uint64_t gone; /* as a leaf's, of all below */
     struct ramet_node_ref children[RAMET_INNER_CHILDREN];
 };
 
@@ -67,8 +72,12 @@ ramet_node_index_of(uint32_t pgno, unsigned level)
 
 bool ramet_node_ref_equal(const struct ramet_node_ref *a,
                           const struct ramet_node_ref *b);
-/* Two pages lie at the same place in the same frame. */
+/* Two pages lie in the same frame. */
 bool ramet_frame_same(const struct ramet_frame *a, const struct ramet_frame *b);
+
+/* The last change in a node: what its parent says of it. */
+uint64_t ramet_leaf_latest(const struct ramet_leaf *leaf);
+uint64_t ramet_inner_latest(const struct ramet_inner *inner);
 
 /* Append a node. A leaf without pages, an inner node without children: not
  * allowed. RAMET_EVERSION for a frame that the format can't say yet. */
@@ -81,6 +90,11 @@ void ramet_inner_encode(const struct ramet_inner *inner, struct ramet_buf *out);
 RAMET_NODISCARD enum ramet_rc
 ramet_node_level(const uint8_t *bytes, size_t len, unsigned *out_level,
                  struct ramet_err *err);
+/* What its front says of when: both of a node of that place. */
+RAMET_NODISCARD enum ramet_rc
+ramet_node_times(const uint8_t *bytes, size_t len, unsigned level,
+                 uint32_t index, uint64_t *out_latest, uint64_t *out_gone,
+                 struct ramet_err *err);
 /* Decode hostile bytes whose hash was checked. On failure *out is undefined. */
 RAMET_NODISCARD enum ramet_rc
 ramet_leaf_decode(const uint8_t *bytes, size_t len,
@@ -91,18 +105,18 @@ ramet_inner_decode(const uint8_t *bytes, size_t len, unsigned level,
                    uint32_t index, struct ramet_inner *out,
                    struct ramet_err *err);
 
-/* Only one page's frame (page_count 0: not there) or one child (length 0: not
+/* Only one page (image.page_count 0: not there) or one child (length 0: not
  * there); what comes after it in the node is not looked at. */
 RAMET_NODISCARD enum ramet_rc
 ramet_leaf_find(const uint8_t *bytes, size_t len,
                 const struct ramet_vid *volume, uint32_t pgno,
-                struct ramet_frame *out_frame, struct ramet_err *err);
+                struct ramet_located *out_located, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_inner_find(const uint8_t *bytes, size_t len, unsigned level,
                  uint32_t index, unsigned child,
                  struct ramet_node_ref *out_child, struct ramet_err *err);
 
-/* The object's first 32 and last 64 bytes. */
+/* The object's first 40 and last 64 bytes. */
 struct ramet_map_trailer {
     struct ramet_hash commit_hash; /* zero: the map is that commit's own */
     struct ramet_node_ref root;    /* lsn and id are the object's */

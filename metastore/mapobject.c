@@ -1,5 +1,5 @@
 /*
- * mapobject.c - a page map's object: its key, its first 32 bytes and its last
+ * mapobject.c - a page map's object: its key, its first 40 bytes and its last
  * 64. The nodes between are mapnode.c's. Byte layout: docs/format.md, "Page
  * maps".
  */
@@ -8,7 +8,7 @@
 
 #include "metastore/mapnode.h"
 
-#define MAP_MAGIC "RAMTMAP\x01"
+#define MAP_MAGIC "RAMTMAP\x02"
 
 void
 ramet_map_key(const struct ramet_vid *volume, uint64_t lsn,
@@ -29,6 +29,8 @@ ramet_map_header_encode(const struct ramet_vid *volume, uint64_t lsn,
     memcpy(out, MAP_MAGIC, 8);
     memcpy(out + 8, &volume->id, RAMET_ID_SIZE);
     ramet_put_le64(out + 24, lsn);
+    ramet_put_le32(out + 32, 0); /* ancestors */
+    ramet_put_le32(out + 36, 0);
 }
 
 static struct ramet_hash
@@ -75,6 +77,12 @@ ramet_map_trailer_decode(const struct ramet_vid *volume, uint64_t lsn,
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "page map of LSN %" PRIu64 ": version %u", lsn,
                           header[7]);
+    if (memcmp(header, expected, 32) == 0 &&
+        memcmp(header + 32, expected + 32, 8) != 0)
+        return RAMET_FAIL(err, RAMET_EVERSION,
+                          "page map of LSN %" PRIu64
+                          ": has ancestors, which are of a later version",
+                          lsn);
     if (memcmp(header, expected, sizeof(expected)) != 0 ||
         memcmp(bytes + 48, &hash, RAMET_HASH_SIZE) != 0 ||
         ramet_get_le32(bytes + 28) != 0)

@@ -35,7 +35,8 @@ ramet_history_load_inner(struct ramet_history *history,
                          const struct ramet_node_ref *ref, unsigned level,
                          uint32_t index, struct ramet_inner *out,
                          struct ramet_err *err);
-/* RAMET_OK with *out_level 0 and an absent ref for an empty map. */
+/* RAMET_OK with *out_level 0 and an absent ref for an empty map. Its
+ * latest change is not known to it: ramet_node_times(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_load_root(struct ramet_history *history,
                         const struct ramet_map_ref *map,

@@ -331,6 +331,11 @@ drop_tables(struct ramet_commit *commit)
         commit->segments[i].chunks = NULL;
         commit->segments[i].chunk_count = 0;
     }
+    ramet_free(commit->deltas.place.blocks);
+    ramet_free(commit->deltas.names);
+    commit->deltas.place.blocks = NULL;
+    commit->deltas.names = NULL;
+    commit->deltas.name_count = 0;
 }
 
 /* The commit's tables are too large for its head: a map of its own LSN. */
@@ -357,7 +362,8 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
     rc = ramet_chain_open(history, &at, &chain, err);
     if (rc != RAMET_OK)
         return rc;
-    if (commit->has_inline) {
+    commit->head_length_bytes = head_length;
+    if (ramet_commit_is_inline(commit, 0)) {
         rc = make_absolute(commit, head_length, &absolute, err);
         if (rc != RAMET_OK)
             goto done;
@@ -371,7 +377,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
     chain.page_size = commit->page_size;
     chain.page_count = commit->page_count;
     rc = ramet_map_build(&chain, commit->lsn, &no_hash, &map, err);
-    if (commit->has_inline)
+    if (relative != NULL)
         commit->segments[0].frames = relative;
     if (rc != RAMET_OK)
         goto done;
@@ -423,6 +429,9 @@ fill_front(struct ramet_history *history, const struct ramet_head *base,
     commit->lsn = base->lsn + 1;
     commit->predecessor = base->hash;
     commit->time_ms = now_ms > base->time_ms ? now_ms : base->time_ms + 1;
+    commit->floor = base->lsn > 0 ? base->floor : 1;
+    commit->cutoff = base->cutoff;
+    commit->content = base->content;
     /* Pages above the base's count were never there: the same, said shorter. */
     if (commit->page_size != base->page_size)
         commit->least_page_count = 0;
@@ -442,6 +451,11 @@ ramet_history_prepare(struct ramet_history *history,
     enum ramet_rc rc;
 
     rc = load_base(history, base, &here, &base_map, err);
+    if (rc == RAMET_OK && here.role == RAMET_COMMIT_END)
+        rc = RAMET_FAIL(err, RAMET_EWENTBACK,
+                        "LSN %" PRIu64 " is the end of the volume, which was "
+                        "deleted",
+                        here.lsn);
     if (rc != RAMET_OK)
         return rc;
     fill_front(history, &here, commit);
@@ -458,18 +472,19 @@ ramet_history_prepare(struct ramet_history *history,
     return choose_map(history, &here, &base_map, head_length, commit, err);
 }
 
-enum ramet_rc
-ramet_history_fence(struct ramet_history *history,
-                    const struct ramet_head *base,
-                    const struct ramet_rid *writer, enum ramet_volume_kind kind,
-                    struct ramet_buf *out_object, struct ramet_cid *out_id,
-                    struct ramet_err *err)
+/* A commit that changes nothing. A millisecond after its base, if it has one, so
+ * that every store takes it. */
+static enum ramet_rc
+housekeeping(struct ramet_history *history, const struct ramet_head *base,
+             enum ramet_commit_role role, const struct ramet_rid *writer,
+             enum ramet_volume_kind kind, struct ramet_buf *out_object,
+             struct ramet_cid *out_id, struct ramet_err *err)
 {
     struct ramet_commit commit;
     enum ramet_rc rc;
 
     ramet_commit_init(&commit);
-    commit.fence = true;
+    commit.role = role;
     commit.writer = *writer;
     commit.kind = base->lsn > 0 ? base->kind : kind;
     commit.page_size = base->lsn > 0 ? base->page_size : 4096;
@@ -488,4 +503,28 @@ ramet_history_fence(struct ramet_history *history,
         *out_id = commit.id;
     ramet_commit_done(&commit);
     return rc;
+}
+
+enum ramet_rc
+ramet_history_fence(struct ramet_history *history,
+                    const struct ramet_head *base,
+                    const struct ramet_rid *writer, enum ramet_volume_kind kind,
+                    struct ramet_buf *out_object, struct ramet_cid *out_id,
+                    struct ramet_err *err)
+{
+    return housekeeping(history, base, RAMET_COMMIT_FENCE, writer, kind,
+                        out_object, out_id, err);
+}
+
+enum ramet_rc
+ramet_history_encode_end(struct ramet_history *history,
+                         const struct ramet_head *base,
+                         struct ramet_buf *out_object, struct ramet_err *err)
+{
+    static const struct ramet_rid nobody;
+    struct ramet_cid id;
+
+    assert(base->lsn > 0);
+    return housekeeping(history, base, RAMET_COMMIT_END, &nobody, base->kind,
+                        out_object, &id, err);
 }

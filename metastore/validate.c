@@ -4,7 +4,7 @@
  *
  *   (1) A commit that passes can be read: its base is the history's, every
  *       segment is there with the size that it claims, every table chunk and
- *       every inline frame has its hash, tables name the changed pages and
+ *       every inline frame and block has its hash, tables name the changed pages and
  *       no others, and its map is of this history.
  */
 #include <assert.h>
@@ -22,6 +22,36 @@ refuse(uint64_t lsn, const char *what, struct ramet_err *err)
 {
     return RAMET_FAIL(err, RAMET_ECORRUPT, "commit %" PRIu64 " refused: %s",
                       lsn, what);
+}
+
+/* What every commit carries on of its line. */
+static enum ramet_rc
+check_line(const struct ramet_commit *commit, const struct ramet_head *base,
+           struct ramet_err *err)
+{
+    const uint64_t floor = base->lsn > 0 ? base->floor : 1;
+    const int later = ramet_id_compare(&commit->cutoff, &base->cutoff);
+
+    if (base->role == RAMET_COMMIT_END)
+        return RAMET_FAIL(err, RAMET_EWENTBACK,
+                          "commit %" PRIu64 " refused: the volume was deleted",
+                          commit->lsn);
+    if (!ramet_point_equal(&commit->content, &base->content))
+        return refuse(commit->lsn, "it names another last content commit", err);
+    if (commit->role == RAMET_COMMIT_UPKEEP
+            ? commit->floor < floor || later < 0
+            : commit->floor != floor || later != 0)
+        return refuse(commit->lsn,
+                      "its floor or cutoff is not its "
+                      "predecessor's",
+                      err);
+    if (commit->role != RAMET_COMMIT_CONTENT && base->lsn > 0 &&
+        (commit->page_size != base->page_size ||
+         commit->page_count != base->page_count ||
+         commit->byte_length != base->byte_length ||
+         commit->kind != base->kind))
+        return refuse(commit->lsn, "housekeeping that changes the size", err);
+    return RAMET_OK;
 }
 
 static enum ramet_rc
@@ -54,7 +84,7 @@ check_against_base(struct ramet_history *history,
                       err);
     if (commit->page_size != base->page_size && commit->least_page_count != 0)
         return refuse(commit->lsn, "it keeps pages of another size", err);
-    return RAMET_OK;
+    return check_line(commit, base, err);
 }
 
 static bool
@@ -151,15 +181,14 @@ check_chunk(const struct ramet_table_cursor *cursor,
     return RAMET_OK;
 }
 
+/* A segment is there, and as large as the commit says. */
 static enum ramet_rc
-check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
-              const struct ramet_commit *commit, uint32_t index,
-              uint64_t *io_pages, struct ramet_err *err)
+check_object(struct ramet_history *history, const struct ramet_commit *commit,
+             const struct ramet_sid *id, uint64_t size_bytes,
+             struct ramet_err *err)
 {
-    const struct ramet_segment_info *const segment = &commit->segments[index];
-    const struct ramet_place place = {.volume = commit->volume,
-                                      .kind = RAMET_IN_SEGMENT,
-                                      .segment = segment->id};
+    const struct ramet_place place = {
+        .volume = commit->volume, .kind = RAMET_IN_SEGMENT, .segment = *id};
     char key[RAMET_KEY_MAX];
     uint64_t size = 0;
     enum ramet_rc rc;
@@ -170,13 +199,25 @@ check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "commit %" PRIu64 " refused: %s is not in the store",
                           commit->lsn, key);
-    if (rc != RAMET_OK)
-        return rc;
-    if (size != segment->size_bytes)
+    if (rc == RAMET_OK && size != size_bytes)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "commit %" PRIu64 " refused: %s has %" PRIu64
                           " bytes, not %" PRIu64,
-                          commit->lsn, key, size, segment->size_bytes);
+                          commit->lsn, key, size, size_bytes);
+    return rc;
+}
+
+static enum ramet_rc
+check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
+              const struct ramet_commit *commit, uint32_t index,
+              uint64_t *io_pages, struct ramet_err *err)
+{
+    const struct ramet_segment_info *const segment = &commit->segments[index];
+    enum ramet_rc rc;
+
+    rc = check_object(history, commit, &segment->id, segment->size_bytes, err);
+    if (rc != RAMET_OK)
+        return rc;
     for (uint32_t i = 0; i < segment->chunk_count; i++) {
         rc = ramet_table_cursor_load(cursor, commit, segment, i, err);
         if (rc == RAMET_OK)
@@ -205,6 +246,37 @@ check_inline(const struct ramet_commit *commit, const uint8_t *object,
     return RAMET_OK;
 }
 
+/* Blocks are there; whether a delta's base is what it says shows its sum. */
+static enum ramet_rc
+check_deltas(struct ramet_history *history, const struct ramet_commit *commit,
+             const struct ramet_head *base, const uint8_t *object,
+             struct ramet_err *err)
+{
+    const struct ramet_commit_deltas *const deltas = &commit->deltas;
+
+    if (deltas->pages.run_count == 0)
+        return RAMET_OK;
+    for (uint32_t i = 0; i < deltas->name_count; i++) {
+        if (deltas->names[i].pgno > base->page_count)
+            return refuse(commit->lsn,
+                          "a delta is based on a page that never was", err);
+    }
+    if (!deltas->place.is_inline)
+        return check_object(history, commit, &deltas->place.id,
+                            deltas->place.size_bytes, err);
+    for (uint32_t i = 0;
+         deltas->place.blocks != NULL && i < deltas->place.block_count; i++) {
+        const struct ramet_frame block = ramet_commit_delta_block(commit, i);
+        const struct ramet_hash hash = ramet_hash128(
+            object + block.place.offset_bytes, block.place.length_bytes);
+
+        if (!ramet_hash_equal(&hash, &block.place.hash))
+            return refuse(commit->lsn,
+                          "an inline block of deltas has another hash", err);
+    }
+    return RAMET_OK;
+}
+
 static enum ramet_rc
 check_pages(struct ramet_history *history, const struct ramet_commit *commit,
             const uint8_t *object, struct ramet_err *err)
@@ -220,7 +292,7 @@ check_pages(struct ramet_history *history, const struct ramet_commit *commit,
         for (uint32_t j = 0;
              segment->frames != NULL && j < segment->frame_count; j++)
             pages += segment->frames[j].page_count;
-        if (i == 0 && commit->has_inline)
+        if (ramet_commit_is_inline(commit, i))
             rc = check_inline(commit, object, err);
         else
             rc = check_segment(history, &cursor, commit, i, &pages, err);
@@ -276,6 +348,8 @@ ramet_history_validate(struct ramet_history *history, const uint8_t *object,
                        err);
     if (rc == RAMET_OK)
         rc = check_pages(history, &commit, object, err);
+    if (rc == RAMET_OK)
+        rc = check_deltas(history, &commit, &base, object, err);
 
 done:
     ramet_history_release(history, entry);

@@ -233,19 +233,21 @@ static enum ramet_rc
 sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
            struct ramet_err *err)
 {
-    struct ramet_frame frame;
+    struct ramet_located located;
+    const struct ramet_frame *const frame = &located.image;
     enum ramet_rc rc;
 
-    rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &frame, err);
-    if (rc != RAMET_OK || ramet_frame_same(&frame, last))
+    rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &located, err);
+    if (rc != RAMET_OK || ramet_frame_same(frame, last))
         return rc;
-    *last = frame;
-    if (frame.page_count == 0 || !lies_in(s, &frame))
+    *last = *frame;
+    if (frame->page_count == 0 || ramet_located_has_delta(&located) ||
+        !lies_in(s, frame))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "LSN %" PRIu64 ": its map has page %u elsewhere",
                           s->commit->lsn, pgno);
-    return sweep_piece(s, frame.place.offset_bytes, frame.place.length_bytes,
-                       &frame.place.hash, err);
+    return sweep_piece(s, frame->place.offset_bytes, frame->place.length_bytes,
+                       &frame->place.hash, err);
 }
 
 static enum ramet_rc
@@ -290,7 +292,10 @@ ramet_verify_segment(struct ramet_verify *v,
 {
     const struct ramet_commit *const commit = &head->commit;
     const struct ramet_segment_info *const segment = &commit->segments[index];
-    const bool is_inline = index == 0 && commit->has_inline;
+    const bool is_inline = ramet_commit_is_inline(commit, index);
+    const uint64_t end = is_inline && commit->deltas.place.is_inline
+                             ? commit->deltas.place.offset_bytes
+                             : segment->size_bytes;
     const struct ramet_place place = {.volume = commit->volume,
                                       .segment = segment->id};
     struct sweep s = {.v = v,
@@ -321,12 +326,145 @@ ramet_verify_segment(struct ramet_verify *v,
         rc = sweep_chunks(&s, err);
     else
         return sweep_by_map(&s, err); /* its chunks are needed no more */
-    if (rc == RAMET_OK && s.at != start + segment->size_bytes)
+    if (rc == RAMET_OK && s.at != start + end)
         rc = ramet_verify_note(
             v,
             RAMET_FAIL(&found, RAMET_ECORRUPT,
                        "%s: nothing says what lies at %" PRIu64, s.key, s.at),
             &found, err);
+    return rc;
+}
+
+/* ---- deltas -------------------------------------------------------------- */
+
+/* The blocks of a commit, by its own table. */
+static enum ramet_rc
+sweep_blocks(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (uint32_t i = 0;
+         rc == RAMET_OK && i < s->commit->deltas.place.block_count; i++) {
+        const struct ramet_frame block = ramet_commit_delta_block(s->commit, i);
+
+        rc = ramet_verify_note(s->v,
+                               sweep_piece(s, block.place.offset_bytes,
+                                           block.place.length_bytes,
+                                           &block.place.hash, &found),
+                               &found, err);
+    }
+    return rc;
+}
+
+/* The next block of a commit of its own map, by the map. */
+static enum ramet_rc
+sweep_block_of(struct sweep *s, uint32_t pgno, struct ramet_err *err)
+{
+    struct ramet_located located;
+    const struct ramet_place *const block = &located.block.place;
+    enum ramet_rc rc;
+
+    rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &located, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_located_has_delta(&located) || located.lsn != s->commit->lsn)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64 ": its map lacks the delta of page %u",
+                          s->commit->lsn, pgno);
+    if (block->offset_bytes + block->length_bytes == s->at)
+        return RAMET_OK; /* as the page before */
+    return sweep_piece(s, block->offset_bytes, block->length_bytes,
+                       &block->hash, err);
+}
+
+static enum ramet_rc
+sweep_blocks_by_map(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_err found;
+    uint32_t pgno = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK &&
+           (pgno = ramet_pageset_next(&s->commit->deltas.pages, pgno)) != 0)
+        rc = ramet_verify_note(s->v, sweep_block_of(s, pgno, &found), &found,
+                               err);
+    return rc;
+}
+
+enum ramet_rc
+ramet_verify_deltas(struct ramet_verify *v,
+                    const struct ramet_loaded_head *head, struct ramet_err *err)
+{
+    const struct ramet_commit *const commit = &head->commit;
+    const struct ramet_commit_deltas *const deltas = &commit->deltas;
+    const struct ramet_place place = {.volume = commit->volume,
+                                      .segment = deltas->place.id};
+    struct sweep s = {
+        .v = v, .commit = commit, .point = {commit->lsn, head->hash}};
+    const uint64_t start = deltas->place.is_inline ? head->head_length : 0;
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (deltas->pages.run_count == 0)
+        return RAMET_OK;
+    if (deltas->place.is_inline)
+        ramet_commit_key(&commit->volume, commit->lsn, s.key);
+    else
+        ramet_place_key(&place, s.key);
+    if (!deltas->place.is_inline)
+        rc = check_size(v, s.key, deltas->place.size_bytes, &found);
+    if (rc == RAMET_OK && !ramet_commit_is_inline(commit, 0))
+        rc = check_segment_header(v, s.key, start, &deltas->place.id,
+                                  commit->page_size, &found);
+    if (rc == RAMET_OK && !ramet_commit_is_inline(commit, 0) &&
+        deltas->place.offset_bytes != RAMET_SEGMENT_HEADER_SIZE)
+        rc = RAMET_FAIL(&found, RAMET_ECORRUPT,
+                        "%s: nothing says what lies at %u", s.key,
+                        RAMET_SEGMENT_HEADER_SIZE);
+    if (rc != RAMET_OK) /* one finding, not one a page */
+        return ramet_verify_note(v, rc, &found, err);
+    s.at = start + deltas->place.offset_bytes;
+    return deltas->place.blocks != NULL ? sweep_blocks(&s, err)
+                                        : sweep_blocks_by_map(&s, err);
+}
+
+static enum ramet_rc
+ignore_page(void *ctx, uint32_t pgno, const uint8_t *page,
+            struct ramet_err *err)
+{
+    (void)ctx;
+    (void)pgno;
+    (void)page;
+    (void)err;
+    return RAMET_OK;
+}
+
+/* Every page that a delta makes, with its base, and compared with its sum. */
+static enum ramet_rc
+make_pages(struct ramet_verify *v, const struct ramet_loaded_head *head,
+           struct ramet_err *err)
+{
+    const struct ramet_commit *const commit = &head->commit;
+    const struct ramet_point point = {commit->lsn, head->hash};
+    uint32_t pgnos[RAMET_NODES_AT_ONCE];
+    struct ramet_err found;
+    uint32_t pgno = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    do {
+        size_t count = 0;
+
+        while (count < RAMET_NODES_AT_ONCE &&
+               (pgno = ramet_pageset_next(&commit->deltas.pages, pgno)) != 0)
+            pgnos[count++] = pgno;
+        if (count > 0)
+            rc = ramet_verify_note(
+                v,
+                ramet_history_read_pages(v->history, &point, pgnos, count,
+                                         false, ignore_page, NULL, &found),
+                &found, err);
+    } while (rc == RAMET_OK && pgno != 0);
     return rc;
 }
 
@@ -382,6 +520,10 @@ verify_commit(struct ramet_verify *v, uint64_t lsn, struct ramet_hash *io_hash,
         if (rc == RAMET_OK)
             rc = ramet_verify_segment(v, head, i, err);
     }
+    if (rc == RAMET_OK)
+        rc = ramet_verify_deltas(v, head, err);
+    if (rc == RAMET_OK)
+        rc = make_pages(v, head, err);
     ramet_history_release(v->history, entry);
     return rc;
 }
@@ -414,6 +556,25 @@ verify_maps(struct ramet_verify *v, const struct ramet_map_list *list,
 }
 
 static enum ramet_rc
+check_not_ended(struct ramet_verify *v, uint64_t newest, struct ramet_err *err)
+{
+    struct ramet_lru_entry *entry;
+    bool ended;
+    const enum ramet_rc rc =
+        ramet_history_load_head(v->history, newest, false, &entry, err);
+
+    if (rc == RAMET_ECORRUPT || rc == RAMET_EVERSION || rc == RAMET_ENOTFOUND)
+        return RAMET_OK; /* told in its turn */
+    if (rc != RAMET_OK)
+        return rc;
+    ended = ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END;
+    ramet_history_release(v->history, entry);
+    if (ended)
+        return RAMET_FAIL(err, RAMET_EWENTBACK, "the volume was deleted");
+    return RAMET_OK;
+}
+
+static enum ramet_rc
 verify_all(struct ramet_verify *v, struct ramet_err *err)
 {
     struct ramet_map_list list = {0};
@@ -427,6 +588,8 @@ verify_all(struct ramet_verify *v, struct ramet_err *err)
     rc = ramet_history_find_newest(v->history, 0, &newest, &told, err);
     if (rc == RAMET_OK)
         rc = ramet_map_list_read(&list, v->history, err);
+    if (rc == RAMET_OK && newest > 0)
+        rc = check_not_ended(v, newest, err);
     v->total = rc == RAMET_OK ? newest + list.count : 0;
     for (uint64_t lsn = 1; rc == RAMET_OK && lsn <= newest; lsn++) {
         rc = verify_commit(v, lsn, &hash, err);

@@ -52,6 +52,13 @@ RAMET_NODISCARD enum ramet_rc
 ramet_verify_segment(struct ramet_verify *v,
                      const struct ramet_loaded_head *head, uint32_t index,
                      struct ramet_err *err);
+/* Every byte of the blocks of deltas of a commit of `line`, if it has any, and
+ * that nothing else lies in their segment; findings as above. What they make is
+ * not looked at. */
+RAMET_NODISCARD enum ramet_rc
+ramet_verify_deltas(struct ramet_verify *v,
+                    const struct ramet_loaded_head *head,
+                    struct ramet_err *err);
 /* A dictionary. Damage is RAMET_ECORRUPT or RAMET_ENOTFOUND. */
 RAMET_NODISCARD enum ramet_rc
 ramet_verify_dict(struct ramet_verify *v, const struct ramet_place *dict,

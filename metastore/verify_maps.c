@@ -121,6 +121,24 @@ check_elsewhere(const struct map_sweep *s, const struct ramet_node_ref *ref,
     return RAMET_OK;
 }
 
+/* What a node, just decoded, says of when must be what its parent says, and not
+ * be past the map. */
+static enum ramet_rc
+check_times(const struct map_sweep *s, const struct ramet_node_ref *ref,
+            unsigned level, struct ramet_err *err)
+{
+    const uint64_t latest = level == 0 ? ramet_leaf_latest(&s->leaf)
+                                       : ramet_inner_latest(&s->inner[level]);
+
+    if (latest <= s->map->lsn && (ref->latest == 0 || ref->latest == latest))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "the map of LSN %" PRIu64
+                      ": a node of level %u is of another time than its "
+                      "parent says",
+                      s->map->lsn, level);
+}
+
 static enum ramet_rc
 sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
            unsigned level, uint32_t index, struct ramet_err *err)
@@ -141,6 +159,8 @@ sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
                                 &s->inner[level], err);
     ramet_history_release(s->v->history, entry);
     /* At most five levels deep: the level falls by one a step. */
+    if (rc == RAMET_OK)
+        rc = check_times(s, ref, level, err);
     for (unsigned i = 0;
          rc == RAMET_OK && level > 0 && i < RAMET_INNER_CHILDREN; i++) {
         const struct ramet_node_ref *const child = &s->inner[level].children[i];

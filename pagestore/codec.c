@@ -13,6 +13,7 @@
 
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "pagestore/delta.h"
 
 static void *
 codec_alloc(void *opaque, size_t size)
@@ -101,5 +102,31 @@ ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
                           "%s: page %" PRIu32
                           " decompresses to %zu bytes, not %zu",
                           what, frame->first_pgno, got, page_bytes);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_codec_apply(ZSTD_DCtx *dctx, const struct ramet_delta *delta,
+                  const uint8_t *base, uint32_t page_size, uint8_t *out,
+                  struct ramet_err *err)
+{
+    size_t got;
+
+    assert(delta->length_bytes > 0 && base != out);
+    got = ZSTD_DCtx_setParameter(dctx, ZSTD_d_format, ZSTD_f_zstd1_magicless);
+    if (!ZSTD_isError(got))
+        got = ZSTD_DCtx_refPrefix(dctx, base, page_size);
+    if (!ZSTD_isError(got))
+        got = ZSTD_decompressDCtx(dctx, out, page_size, delta->bytes,
+                                  delta->length_bytes);
+    (void)ZSTD_DCtx_reset(dctx, ZSTD_reset_session_and_parameters);
+    if (ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "delta: no memory");
+    if (ZSTD_isError(got))
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "delta does not decompress: %s",
+                          ZSTD_getErrorName(got));
+    if (got != page_size || ramet_hash64(out, page_size) != delta->sum)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "delta and its base don't make the page");
     return RAMET_OK;
 }

@@ -12,6 +12,7 @@
 
 #define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "pagestore/frame.h"
 
@@ -38,6 +39,14 @@ ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
                    const struct ramet_frame *frame, const uint8_t *body,
                    size_t page_bytes, uint8_t *out, const char *what,
                    struct ramet_err *err);
+
+/* Make the page of a delta (hostile) and its base, both `page_size` bytes; `out`
+ * is not `base`. RAMET_ECORRUPT: it is not what its sum says. */
+struct ramet_delta;
+RAMET_NODISCARD enum ramet_rc
+ramet_codec_apply(ZSTD_DCtx *dctx, const struct ramet_delta *delta,
+                  const uint8_t *base, uint32_t page_size, uint8_t *out,
+                  struct ramet_err *err);
 
 /* Are these `len` bytes the ones that `place` promises? */
 RAMET_NODISCARD enum ramet_rc

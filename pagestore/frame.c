@@ -20,6 +20,7 @@
 #include "core/alloc.h"
 #include "core/thread.h"
 #include "pagestore/codec.h"
+#include "pagestore/delta.h"
 #include "pagestore/segment.h"
 
 #define DICTS_MAX 8u
@@ -285,19 +286,18 @@ ramet_frame_reader_free(struct ramet_frame_reader *reader)
 static enum ramet_rc
 check_frame(const struct ramet_frame *frame, struct ramet_err *err)
 {
-    if (frame->kind == RAMET_FRAME_DELTA)
-        return RAMET_FAIL(err, RAMET_EVERSION,
-                          "page %" PRIu32
-                          ": delta frames are of a later version",
-                          frame->first_pgno);
-    if (frame->kind != RAMET_FRAME_PLAIN && frame->kind != RAMET_FRAME_DICT)
+    const bool deltas = frame->kind == RAMET_FRAME_DELTAS;
+    const uint32_t most =
+        deltas ? RAMET_DELTA_BLOCK_MAX : RAMET_FRAME_BYTES_MAX;
+
+    if (frame->kind > RAMET_FRAME_DELTAS)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "page %" PRIu32
                           ": frame kind %u is of a later version",
                           frame->first_pgno, (unsigned)frame->kind);
-    if (frame->page_count == 0 || frame->page_count > RAMET_FRAME_PAGES_MAX ||
-        frame->place.length_bytes == 0 ||
-        frame->place.length_bytes > RAMET_FRAME_BYTES_MAX ||
+    if ((frame->page_count == 0) != deltas ||
+        frame->page_count > RAMET_FRAME_PAGES_MAX ||
+        frame->place.length_bytes == 0 || frame->place.length_bytes > most ||
         frame->place.offset_bytes > UINT64_MAX - frame->place.length_bytes)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "page %" PRIu32 ": a frame of %" PRIu32
@@ -307,14 +307,34 @@ check_frame(const struct ramet_frame *frame, struct ramet_err *err)
     return RAMET_OK;
 }
 
+/* How many bytes a frame's body makes: known beforehand of pages, named by the
+ * body itself, which was not verified yet, of deltas. */
+static enum ramet_rc
+content_size(const struct ramet_frame *frame, const uint8_t *body,
+             uint32_t page_size, const char *key, size_t *out_len,
+             struct ramet_err *err)
+{
+    unsigned long long size = (size_t)frame->page_count * page_size;
+
+    if (frame->kind == RAMET_FRAME_DELTAS)
+        size = ZSTD_getFrameContentSize(body, frame->place.length_bytes);
+    if (frame->kind == RAMET_FRAME_DELTAS &&
+        (size == 0 || size > RAMET_DELTA_BLOCK_MAX)) /* or not named */
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: block of deltas at %" PRIu64
+                          " names no size that it could have",
+                          key, frame->place.offset_bytes);
+    *out_len = (size_t)size;
+    return RAMET_OK;
+}
+
 /* Decode a body that was read, with its dictionary if it has one. */
 static enum ramet_rc
 decode_body(struct ramet_frame_reader *reader, struct scratch *scratch,
             const struct ramet_frame *frame, const uint8_t *body,
-            uint32_t page_size, uint8_t *out, const char *key,
+            size_t content_bytes, uint8_t *out, const char *key,
             struct ramet_err *err)
 {
-    const size_t page_bytes = (size_t)frame->page_count * page_size;
     struct dict *dict = NULL;
     enum ramet_rc rc = ramet_codec_verify(&frame->place, body, key, err);
 
@@ -323,7 +343,7 @@ decode_body(struct ramet_frame_reader *reader, struct scratch *scratch,
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_codec_decode(scratch->dctx, dict != NULL ? dict->ddict : NULL,
-                            frame, body, page_bytes, out, key, err);
+                            frame, body, content_bytes, out, key, err);
     if (dict != NULL)
         dict_release(reader, dict);
     return rc;
@@ -340,6 +360,7 @@ ramet_frame_read(struct ramet_frame_reader *reader,
     enum ramet_rc rc;
 
     assert(ramet_page_size_valid(page_size));
+    assert(frame->kind != RAMET_FRAME_DELTAS);
     rc = check_frame(frame, err);
     if (rc != RAMET_OK)
         return rc;
@@ -354,8 +375,8 @@ ramet_frame_read(struct ramet_frame_reader *reader,
     rc = ramet_objstore_read_full(reader->store, key, frame->place.offset_bytes,
                                   scratch->body, length, err);
     if (rc == RAMET_OK)
-        rc = decode_body(reader, scratch, frame, scratch->body, page_size, out,
-                         key, err);
+        rc = decode_body(reader, scratch, frame, scratch->body,
+                         (size_t)frame->page_count * page_size, out, key, err);
 done:
     if (scratch != NULL)
         scratch_put(reader, scratch);
@@ -380,7 +401,23 @@ ramet_frame_decode(struct ramet_frame_reader *reader,
         return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32 ": no memory",
                           frame->first_pgno);
     ramet_place_key(&frame->place, key);
-    rc = decode_body(reader, scratch, frame, body, page_size, out, key, err);
+    rc = decode_body(reader, scratch, frame, body,
+                     (size_t)frame->page_count * page_size, out, key, err);
+    scratch_put(reader, scratch);
+    return rc;
+}
+
+enum ramet_rc
+ramet_frame_apply(struct ramet_frame_reader *reader,
+                  const struct ramet_delta *delta, const uint8_t *base,
+                  uint32_t page_size, uint8_t *out, struct ramet_err *err)
+{
+    struct scratch *const scratch = scratch_get(reader);
+    enum ramet_rc rc;
+
+    if (scratch == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "delta: no memory");
+    rc = ramet_codec_apply(scratch->dctx, delta, base, page_size, out, err);
     scratch_put(reader, scratch);
     return rc;
 }
@@ -488,15 +525,18 @@ take_range(struct many *many, const struct range *range, const uint8_t *bytes,
     for (size_t i = 0; i < range->count && rc == RAMET_OK; i++) {
         const struct ramet_frame *frame = range->frames[i];
         const size_t at = (size_t)(frame->place.offset_bytes - range->offset);
-        const size_t page_bytes = (size_t)frame->page_count * many->page_size;
+        size_t size = 0;
 
-        if (!reserve(&scratch->pages, &scratch->pages_capacity, page_bytes))
+        rc = content_size(frame, bytes + at, many->page_size, key, &size, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (!reserve(&scratch->pages, &scratch->pages_capacity, size))
             return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32,
                               frame->first_pgno);
-        rc = decode_body(many->reader, scratch, frame, bytes + at,
-                         many->page_size, scratch->pages, key, err);
+        rc = decode_body(many->reader, scratch, frame, bytes + at, size,
+                         scratch->pages, key, err);
         if (rc == RAMET_OK)
-            rc = many->visit(many->ctx, frame, scratch->pages, err);
+            rc = many->visit(many->ctx, frame, scratch->pages, size, err);
     }
     return rc;
 }

@@ -31,15 +31,16 @@
 bool ramet_page_size_valid(uint64_t page_size); /* power of two in range */
 
 enum ramet_frame_kind {
-    RAMET_FRAME_PLAIN = 0, /* one zstd frame */
-    RAMET_FRAME_DICT = 1,  /* one zstd frame made with the dictionary `base` */
-    RAMET_FRAME_DELTA = 2, /* zstd with the frame `base` as prefix; reserved */
+    RAMET_FRAME_PLAIN = 0,  /* one zstd frame */
+    RAMET_FRAME_DICT = 1,   /* one zstd frame made with the dictionary `base` */
+    RAMET_FRAME_DELTAS = 2, /* a block of deltas, pagestore/delta.h: one zstd
+                               frame, and no pages of its own */
 };
 
 struct ramet_frame {
     struct ramet_place place;
     enum ramet_frame_kind kind;
-    uint32_t first_pgno;     /* >= 1 */
+    uint32_t first_pgno;     /* >= 1; DELTAS: 0, as the next */
     uint32_t page_count;     /* 1 to RAMET_FRAME_PAGES_MAX */
     struct ramet_place base; /* the dictionary of a DICT frame, else zero */
 };
@@ -57,7 +58,7 @@ ramet_frame_reader_new(struct ramet_objstore *store,
 void ramet_frame_reader_free(struct ramet_frame_reader *reader);
 
 /*
- * Read, verify and decompress one frame: page_count * page_size bytes to `out`.
+ * Read, verify and decompress one frame of pages: page_count * page_size bytes to `out`.
  * One ranged read, and one more for a dictionary not seen before.
  * RAMET_ECORRUPT: hash, size or decompression wrong. RAMET_EVERSION: a kind or
  * algorithm of a later version. Others as ramet_objstore_read().
@@ -79,17 +80,26 @@ ramet_frame_decode(struct ramet_frame_reader *reader,
  * in one object become one ranged read (gaps of up to 32 KiB are read and
  * thrown away, ranges of up to 1 MiB), so that a scan costs few requests;
  * where the store reads several ranges at a time, those that hold the frames
- * given first are begun first. `visit` gets each frame's pages as soon as they
- * are there (any order, same thread); a result other than RAMET_OK ends the
+ * given first are begun first. `visit` gets each frame's content, `len` bytes of
+ * pages or of deltas, as soon as it is there (any order, same thread); a result
+ * other than RAMET_OK ends the
  * call with it.
  */
 typedef enum ramet_rc
 ramet_frame_visit(void *ctx, const struct ramet_frame *frame,
-                  const uint8_t *pages, struct ramet_err *err);
+                  const uint8_t *content, size_t len, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_frame_read_many(struct ramet_frame_reader *reader,
                       const struct ramet_frame *frames, size_t frame_count,
                       uint32_t page_size, ramet_frame_visit *visit, void *ctx,
                       struct ramet_err *err);
+
+/* Make the page of a delta (hostile) and its base, both page_size bytes; `out` is
+ * not `base`. RAMET_ECORRUPT: it is not what its sum says. */
+struct ramet_delta; /* pagestore/delta.h */
+RAMET_NODISCARD enum ramet_rc
+ramet_frame_apply(struct ramet_frame_reader *reader,
+                  const struct ramet_delta *delta, const uint8_t *base,
+                  uint32_t page_size, uint8_t *out, struct ramet_err *err);
 
 #endif

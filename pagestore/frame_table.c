@@ -153,10 +153,7 @@ decode_usual(struct ramet_reader *in, struct usual *out, struct ramet_err *err)
 static enum ramet_rc
 check_kind(uint8_t kind, const struct ramet_place *dict, struct ramet_err *err)
 {
-    if (kind == RAMET_FRAME_DELTA)
-        return RAMET_FAIL(err, RAMET_EVERSION,
-                          "frame table: delta frames are of a later version");
-    if (kind > RAMET_FRAME_DELTA)
+    if (kind > RAMET_FRAME_DICT)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "frame table: frame kind %u is of a later version",
                           kind);

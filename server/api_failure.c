@@ -47,15 +47,15 @@ static bool
 was_deleted(struct ramet_server *server, const struct ramet_vid *volume,
             enum ramet_rc rc)
 {
-    bool has = true;
+    bool deleted = false;
 
     if (ramet_gone_has(server->gone, volume))
         return true;
     if (rc != RAMET_ECORRUPT && rc != RAMET_EWENTBACK)
         return false;
-    return ramet_catalog_has_commits(server->base, volume, &has, NULL) ==
+    return ramet_catalog_is_deleted(server->base, volume, &deleted, NULL) ==
                RAMET_OK &&
-           !has;
+           deleted;
 }
 
 bool

@@ -17,7 +17,7 @@
 #include "server/conditional.h"
 #include "server/server_impl.h"
 
-#define MAP_HEADER_SIZE 32u
+#define MAP_HEADER_SIZE 40u
 #define NAME_SIZE 48u
 /* Answered in one piece up to here. */
 #define WHOLE_MAX RAMET_HTTP_STREAM_BYTES
@@ -173,7 +173,7 @@ struct writing {
 static bool
 names_this_map(const struct call *call, const uint8_t *head)
 {
-    static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'M', 'A', 'P', 1};
+    static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'M', 'A', 'P', 2};
     char lsn[17];
 
     (void)snprintf(lsn, sizeof(lsn), "%016" PRIx64, ramet_get_le64(head + 24));

@@ -22,7 +22,7 @@ make_map(struct ramet_live *live, uint64_t lsn)
 {
     struct ramet_lives *lives = live->lives;
     struct ramet_err err;
-    bool has = true;
+    bool deleted = false;
     enum ramet_rc rc;
 
     if (!ramet_gone_enter(lives->gone, &live->volume))
@@ -30,9 +30,9 @@ make_map(struct ramet_live *live, uint64_t lsn)
     rc = ramet_history_make_map(live->history, lsn, &err);
     ramet_gone_leave(lives->gone, &live->volume);
     if (rc != RAMET_OK &&
-        ramet_catalog_has_commits(lives->store, &live->volume, &has, NULL) ==
+        ramet_catalog_is_deleted(lives->store, &live->volume, &deleted, NULL) ==
             RAMET_OK &&
-        !has)
+        deleted)
         return; /* deleted by others */
     atomic_fetch_add_explicit(rc == RAMET_OK ? &lives->metrics->maps
                                              : &lives->metrics->map_failures,
@@ -109,11 +109,11 @@ static void
 drop_lost(struct ramet_live *live)
 {
     struct ramet_lives *lives = live->lives;
-    bool has = true;
+    bool deleted = false;
 
-    if (ramet_catalog_has_commits(lives->store, &live->volume, &has, NULL) ==
+    if (ramet_catalog_is_deleted(lives->store, &live->volume, &deleted, NULL) ==
         RAMET_OK)
-        ramet_lives_drop(lives, &live->volume, !has);
+        ramet_lives_drop(lives, &live->volume, deleted);
 }
 
 uint64_t

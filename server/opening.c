@@ -206,11 +206,13 @@ cost_of(struct ramet_history *fresh, const struct ramet_recorder *recorder,
         const struct ramet_point *at, uint32_t pgno, uint64_t *out_bytes)
 {
     const size_t before = recorder->count;
-    struct ramet_frame frame;
+    struct ramet_located located;
     const enum ramet_rc rc =
-        ramet_history_locate(fresh, at, &pgno, 1, &frame, NULL);
+        ramet_history_locate(fresh, at, &pgno, 1, &located, NULL);
 
-    *out_bytes = rc == RAMET_OK ? frame.place.length_bytes : 0;
+    *out_bytes = rc == RAMET_OK ? (uint64_t)located.image.place.length_bytes +
+                                      located.block.place.length_bytes
+                                : 0;
     for (size_t i = before; rc == RAMET_OK && i < recorder->count; i++)
         *out_bytes += recorder->records[i].got;
     return rc;

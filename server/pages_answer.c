@@ -17,9 +17,10 @@
 #include "server/recorder.h"
 
 #define SLICE_PAGES 64u
-/* Of a slice: a frame and a dictionary for each page, and metadata. */
+/* Of a slice: a frame, a dictionary and a block of deltas for each page, and
+ * metadata. */
 #define RANGES_MAX 1024u
-#define METADATA_MAX (RANGES_MAX - 2 * SLICE_PAGES)
+#define METADATA_MAX (RANGES_MAX - 3 * SLICE_PAGES)
 /* What stands before a range's bytes, and what ends an answer, is shorter. */
 #define RECORD_TEXT_MAX 64u
 #define FRESH_CACHE_BYTES (1u << 20)
@@ -34,6 +35,7 @@ struct range {
 struct range_set {
     uint64_t *slots; /* 0: empty */
     size_t mask, count;
+    size_t most; /* what is past this is not remembered, and sent again */
 };
 
 struct ramet_answer {
@@ -90,7 +92,8 @@ grow_set(struct range_set *set)
     return true;
 }
 
-/* True if it was not there; on no memory it is sent again, which is allowed. */
+/* True if it was not there, or can't be remembered: then it is sent again, which
+ * is allowed. */
 static bool
 set_add(struct range_set *set, const struct range *range)
 {
@@ -105,6 +108,8 @@ set_add(struct range_set *set, const struct range *range)
             return false;
         at = (at + 1) & set->mask;
     }
+    if (set->count == set->most)
+        return true;
     set->slots[at] = number;
     set->count++;
     return true;
@@ -115,7 +120,7 @@ set_add(struct range_set *set, const struct range *range)
 struct slice {
     uint32_t asked[SLICE_PAGES], sorted[SLICE_PAGES];
     size_t count;
-    struct ramet_frame frames[SLICE_PAGES]; /* by ascending page */
+    struct ramet_located located[SLICE_PAGES]; /* by ascending page */
 };
 
 static int
@@ -178,7 +183,7 @@ locate_afresh(struct ramet_answer *answer, struct slice *slice,
                             &options, &fresh, err);
     if (rc == RAMET_OK)
         rc = ramet_history_locate(fresh, &answer->at, slice->sorted,
-                                  slice->count, slice->frames, err);
+                                  slice->count, slice->located, err);
     for (size_t i = 0; rc == RAMET_OK && i < recorder.count; i++) {
         const struct ramet_record *record = &recorder.records[i];
         struct range range = {.length = (uint32_t)record->got,
@@ -214,15 +219,17 @@ range_of_place(const struct ramet_place *place)
     };
 }
 
+/* The frame of a page's image, or of its delta's base. */
 static void
-add_frame(struct ramet_answer *answer, const struct ramet_frame *frame)
+add_image(struct ramet_answer *answer, const struct ramet_located *located)
 {
+    const struct ramet_frame *frame = &located->image;
     const struct range body = range_of_place(&frame->place);
 
-    if (frame->page_count == 0)
-        return; /* zeros */
-    if (frame->page_count > 1 && !set_add(&answer->set, &body))
-        return; /* invariant (1); of one page it is met once */
+    /* Invariant (1); of one page that has no delta it is met once. */
+    if ((frame->page_count > 1 || ramet_located_has_delta(located)) &&
+        !set_add(&answer->set, &body))
+        return;
     if ((answer->request.flags & RAMET_PAGES_DICTS) != 0 &&
         frame->kind == RAMET_FRAME_DICT) {
         const struct range dict = range_of_place(&frame->base);
@@ -231,6 +238,18 @@ add_frame(struct ramet_answer *answer, const struct ramet_frame *frame)
             add_range(answer, &dict);
     }
     add_range(answer, &body);
+}
+
+static void
+add_page(struct ramet_answer *answer, const struct ramet_located *located)
+{
+    const struct range block = range_of_place(&located->block.place);
+
+    if (located->image.page_count == 0)
+        return; /* zeros */
+    add_image(answer, located);
+    if (ramet_located_has_delta(located) && set_add(&answer->set, &block))
+        add_range(answer, &block);
 }
 
 static enum ramet_rc
@@ -245,17 +264,19 @@ fill_slice(struct ramet_answer *answer, struct slice *slice,
         rc = locate_afresh(answer, slice, err);
     else
         rc = ramet_history_locate(ramet_live_history(answer->live), &answer->at,
-                                  slice->sorted, slice->count, slice->frames,
+                                  slice->sorted, slice->count, slice->located,
                                   err);
     for (size_t i = 0; rc == RAMET_OK && i < slice->count; i++) {
         const uint32_t *at = bsearch(&slice->asked[i], slice->sorted,
                                      slice->count, sizeof(*at), compare_pgno);
-        const struct ramet_frame *frame = &slice->frames[at - slice->sorted];
+        const struct ramet_located *located =
+            &slice->located[at - slice->sorted];
 
-        ramet_placed_put(answer->server->placed,
-                         ramet_live_volume(answer->live), &answer->request.at,
-                         slice->asked[i], frame);
-        add_frame(answer, frame);
+        if (!ramet_located_has_delta(located))
+            ramet_placed_put(
+                answer->server->placed, ramet_live_volume(answer->live),
+                &answer->request.at, slice->asked[i], &located->image);
+        add_page(answer, located);
     }
     return rc;
 }
@@ -403,6 +424,17 @@ const struct ramet_http_stream_ops ramet_answer_ops = {.produce = produce,
 
 /* ---- its life -------------------------------------------------------------------- */
 
+/* How many ranges of an answer are remembered. */
+static size_t
+numbers_of(const struct ramet_pages_request *request)
+{
+    size_t numbers = request->page_count;
+
+    if ((request->flags & RAMET_PAGES_METADATA) != 0)
+        numbers *= 8; /* the way down to a page */
+    return numbers < 128 ? 128 : numbers;
+}
+
 enum ramet_rc
 ramet_answer_new(struct ramet_server *server, struct ramet_live *live,
                  struct ramet_pages_request *request,
@@ -420,6 +452,7 @@ ramet_answer_new(struct ramet_server *server, struct ramet_live *live,
     answer->live = live;
     answer->request = *request;
     answer->at = ramet_head_point(head);
+    answer->set.most = numbers_of(request);
     answer->ranges = ramet_calloc(RANGES_MAX, sizeof(*answer->ranges));
     if (answer->ranges == NULL) {
         ramet_answer_free(answer);
@@ -445,13 +478,8 @@ size_t
 ramet_answer_held(const struct ramet_answer *answer)
 {
     const struct ramet_pages_request *request = &answer->request;
-    size_t numbers = request->page_count;
 
-    if ((request->flags & RAMET_PAGES_METADATA) != 0)
-        numbers *= 8; /* the way down to a page */
-    if (numbers < 128)
-        numbers = 128;
     return sizeof(*answer) + RANGES_MAX * sizeof(*answer->ranges) +
            request->run_count * sizeof(*request->runs) +
-           4 * numbers * sizeof(*answer->set.slots);
+           4 * answer->set.most * sizeof(*answer->set.slots);
 }

@@ -184,16 +184,6 @@ log_eof(sqlite3_vtab_cursor *base)
     return ((struct cursor *)base)->lsn == 0;
 }
 
-static uint64_t
-segment_bytes(const struct ramet_commit *commit)
-{
-    uint64_t sum = 0;
-
-    for (uint32_t i = 0; i < commit->segment_count; i++)
-        sum += commit->segments[i].size_bytes;
-    return sum;
-}
-
 static int
 log_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
 {
@@ -225,13 +215,13 @@ log_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
         value = commit->page_count;
         break;
     case COLUMN_CHANGED_PAGES:
-        value = ramet_pageset_count(&commit->changed);
+        value = ramet_commit_changed_pages(commit);
         break;
     case COLUMN_BYTES:
-        value = segment_bytes(commit);
+        value = ramet_commit_stored_bytes(commit);
         break;
     case COLUMN_FENCE:
-        value = commit->fence;
+        value = commit->role == RAMET_COMMIT_FENCE;
         break;
     }
     sqlite3_result_int64(context, (sqlite3_int64)value);

@@ -136,6 +136,16 @@ take_from_ranges(struct bringing *b, const struct ramet_frame *frame)
     return taken;
 }
 
+/* Was it sent ahead? One with a delta is made of two ranges by who reads. */
+static bool
+is_here(struct bringing *b, const struct ramet_located *located)
+{
+    if (!ramet_located_has_delta(located))
+        return take_from_ranges(b, &located->image);
+    return holds_place(b, &located->image.place) &&
+           holds_place(b, &located->block.place);
+}
+
 /* Of what is located: what is not here? */
 static void
 plan_frames(struct bringing *b)
@@ -143,14 +153,15 @@ plan_frames(struct bringing *b)
     b->asked_count = 0;
     b->flags = 0;
     for (size_t i = 0; b->visit_rc == RAMET_OK && i < b->known; i++) {
-        const struct ramet_frame *const frame =
-            ramet_awaited_frame(b->awaited, b->pgnos[i]);
+        const struct ramet_located *const located =
+            ramet_awaited_located(b->awaited, b->pgnos[i]);
 
-        if (frame == NULL)
+        if (located == NULL)
             continue; /* zeros, or it came with another */
-        if (frame->kind == RAMET_FRAME_DICT && !holds_place(b, &frame->base))
+        if (located->image.kind == RAMET_FRAME_DICT &&
+            !holds_place(b, &located->image.base))
             b->flags |= RAMET_PAGES_DICTS;
-        else if (take_from_ranges(b, frame))
+        else if (is_here(b, located))
             continue;
         b->asked[b->asked_count++] = b->pgnos[i];
     }

@@ -14,9 +14,6 @@
 #include "client/sync/sync.h"
 #include "core/bytes.h"
 
-/* In one run: a remote may claim any number. */
-#define FENCES_MAX 64u
-
 enum ramet_rc
 ramet_fence_slot(struct ramet_sync *sync, const struct ramet_head *base,
                  struct ramet_err *err)
@@ -39,48 +36,47 @@ ramet_fence_slot(struct ramet_sync *sync, const struct ramet_head *base,
     return rc;
 }
 
-/* If the commit after the one that the replica stands on is a fence. */
+/* What the last commit that changed pages is, up to the one that the replica
+ * stands on. No request while that one's head is known. */
 static enum ramet_rc
-pass_one(struct ramet_sync *sync, bool *out_passed, struct ramet_err *err)
+own_content(struct ramet_sync *sync, struct ramet_point *out,
+            struct ramet_err *err)
 {
-    const struct ramet_snapshot own = sync->state->newest;
-    struct ramet_remote_point point;
-    struct ramet_commit commit;
+    const struct ramet_snapshot *const own = &sync->state->newest;
+    const struct ramet_point at = ramet_snapshot_point(own);
     struct ramet_head head;
-    enum ramet_rc rc;
+    const enum ramet_rc rc =
+        ramet_history_head_of(sync->history, &at, &head, err);
 
-    ramet_commit_init(&commit);
-    rc = ramet_history_commit(sync->history, own.lsn + 1, &commit, err);
-    *out_passed = rc == RAMET_OK && commit.fence &&
-                  commit.changed.run_count == 0 &&
-                  commit.page_count == own.remote_page_count &&
-                  ramet_hash_equal(&commit.predecessor, &own.lsn_hash);
-    ramet_commit_done(&commit);
-    if (!*out_passed)
-        return rc;
-    rc = ramet_history_head(sync->history, own.lsn + 1, &head, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_sync_point_of(&head, &point);
-    rc = ramet_session_mark_durable(sync->session, &own, &point, err);
-    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
+    if (rc == RAMET_OK)
+        *out = head.content;
+    return rc;
 }
 
 enum ramet_rc
 ramet_fence_pass(struct ramet_sync *sync, uint64_t newest_lsn,
                  struct ramet_err *err)
 {
-    const struct ramet_replica_state *const state = sync->state;
-    bool passed = true;
-    enum ramet_rc rc = RAMET_OK;
+    const struct ramet_snapshot own = sync->state->newest;
+    struct ramet_remote_point point;
+    struct ramet_point content;
+    struct ramet_head head;
+    enum ramet_rc rc;
 
     assert(sync->has_push_lock && sync->history != NULL);
-    assert(ramet_id_is_nil(&state->intent.id) && state->commits_in_flight == 0);
-    for (unsigned i = 0; rc == RAMET_OK && passed && i < FENCES_MAX &&
-                         state->newest.lsn < newest_lsn;
-         i++)
-        rc = pass_one(sync, &passed, err);
-    return rc;
+    assert(ramet_id_is_nil(&sync->state->intent.id) &&
+           sync->state->commits_in_flight == 0);
+    if (own.lsn >= newest_lsn)
+        return RAMET_OK;
+    rc = own_content(sync, &content, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_head(sync->history, newest_lsn, &head, err);
+    if (rc != RAMET_OK || !ramet_point_equal(&head.content, &content) ||
+        head.page_count != own.remote_page_count)
+        return rc;
+    ramet_sync_point_of(&head, &point);
+    rc = ramet_session_mark_durable(sync->session, &own, &point, err);
+    return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }
 
 enum ramet_rc

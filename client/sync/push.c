@@ -119,7 +119,7 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
     rc = ramet_builder_run(&builder, &commit, object, err);
     if (rc != RAMET_OK)
         goto done;
-    sync->result.pages += ramet_pageset_count(&commit.changed);
+    sync->result.pages += ramet_commit_changed_pages(&commit);
     rc = ramet_session_keep_intent(sync->session, object->data, object->len,
                                    err);
 

@@ -58,12 +58,29 @@ ramet_refusal_by_clock(struct ramet_link *link, struct ramet_source *source,
                       link->path, ahead_ms / 60000, ramet_source_text(source));
 }
 
+static enum ramet_rc
+has_segment(struct ramet_sync *sync, const struct ramet_sid *id,
+            uint64_t size_bytes, bool *out_has, struct ramet_err *err)
+{
+    const struct ramet_place place = {
+        .volume = sync->volume, .kind = RAMET_IN_SEGMENT, .segment = *id};
+    char key[RAMET_KEY_MAX];
+    uint64_t size = 0;
+    enum ramet_rc rc;
+
+    ramet_place_key(&place, key);
+    rc = ramet_objstore_size(ramet_source_store(sync->source), key, &size, err);
+    *out_has = rc == RAMET_OK && size == size_bytes;
+    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}
+
 /* Is every segment that the commit names in the store, with its size? */
 static enum ramet_rc
 has_segments(struct ramet_sync *sync, const uint8_t *object, size_t len,
              bool *out_all, struct ramet_err *err)
 {
     struct ramet_commit commit;
+    const struct ramet_delta_place *const deltas = &commit.deltas.place;
     struct ramet_hash hash;
     uint32_t head_len;
     enum ramet_rc rc;
@@ -79,21 +96,13 @@ has_segments(struct ramet_sync *sync, const uint8_t *object, size_t len,
         return rc;
     for (uint32_t i = 0; rc == RAMET_OK && *out_all && i < commit.segment_count;
          i++) {
-        const struct ramet_place place = {.volume = sync->volume,
-                                          .kind = RAMET_IN_SEGMENT,
-                                          .segment = commit.segments[i].id};
-        char key[RAMET_KEY_MAX];
-        uint64_t size = 0;
-
-        if (i == 0 && commit.has_inline)
-            continue;
-        ramet_place_key(&place, key);
-        rc = ramet_objstore_size(ramet_source_store(sync->source), key, &size,
-                                 err);
-        *out_all = rc == RAMET_OK && size == commit.segments[i].size_bytes;
-        if (rc == RAMET_ENOTFOUND)
-            rc = RAMET_OK;
+        if (!ramet_commit_is_inline(&commit, i))
+            rc = has_segment(sync, &commit.segments[i].id,
+                             commit.segments[i].size_bytes, out_all, err);
     }
+    if (rc == RAMET_OK && *out_all && deltas->block_count > 0 &&
+        !deltas->is_inline)
+        rc = has_segment(sync, &deltas->id, deltas->size_bytes, out_all, err);
     ramet_commit_done(&commit);
     return rc;
 }

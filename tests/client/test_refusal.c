@@ -97,7 +97,7 @@ is_fence(struct world *world, uint64_t lsn)
     OK(ramet_catalog_resolve(world->store, "vol", &volume, e));
     OK(ramet_history_open(world->store, &volume, NULL, &history, e));
     OK(ramet_history_commit(history, lsn, &commit, e));
-    fence = commit.fence;
+    fence = commit.role == RAMET_COMMIT_FENCE;
     ramet_commit_done(&commit);
     ramet_history_close(history);
     return fence;

@@ -29,16 +29,16 @@ seal(uint8_t *head, size_t len)
 {
     struct ramet_hash hash;
 
-    memcpy(head, "RAMTCMT\x01", 8);
+    memcpy(head, "RAMTCMT\x02", 8);
     ramet_put_le32(head + 8, (uint32_t)len);
     ramet_put_le64(head + 16, 2);
     head[28] = RAMET_HASH_XXH3_128;
     memcpy(head + 32, &volume, sizeof(volume));
     hash = ramet_hash128(head + RAMET_COMMIT_CORE_SIZE,
                          len - RAMET_COMMIT_CORE_SIZE);
-    memcpy(head + 164, &hash, sizeof(hash));
-    hash = ramet_hash128(head, 180);
-    memcpy(head + 180, &hash, sizeof(hash));
+    memcpy(head + 276, &hash, sizeof(hash));
+    hash = ramet_hash128(head, 292);
+    memcpy(head + 292, &hash, sizeof(hash));
 }
 
 static void

@@ -80,6 +80,7 @@ add_node(struct tree *tree, const uint8_t *bytes, size_t len)
     } else {
         ramet_buf_bytes(&tree->object, bytes, len);
     }
+    ref->latest = 1;
     ref->lsn = 1;
     ref->id = map_id;
     ref->offset_bytes = start;
@@ -109,6 +110,8 @@ put_commit(struct ramet_objstore *store, uint64_t lsn, uint32_t page_count,
     c.volume = volume;
     c.lsn = lsn;
     c.predecessor.bytes[0] = lsn > 1;
+    c.floor = 1;
+    c.content = (struct ramet_point){lsn - 1, c.predecessor};
     c.kind = RAMET_KIND_SQLITE;
     c.page_size = 512;
     c.page_count = page_count;
@@ -137,7 +140,7 @@ walk(struct ramet_objstore *store, uint32_t page_count)
 {
     static const uint32_t wanted[] = {1,     2,     5,       64,      65,
                                       16384, 16385, 4194305, 1u << 30};
-    struct ramet_frame frames[9];
+    struct ramet_located frames[9];
     struct ramet_history *history;
     struct ramet_pageset set;
     struct ramet_err err = {.text = ""};

@@ -29,9 +29,13 @@ void
 model_done(struct model *model)
 {
     ramet_history_close(model->history);
-    for (uint64_t lsn = 0; lsn <= model->lsn; lsn++)
+    for (uint64_t lsn = 0; lsn <= model->lsn; lsn++) {
         free(model->versions[lsn].pages);
+        free(model->versions[lsn].images);
+    }
     free(model->versions);
+    free(model->bases);
+    ramet_pageset_done(&model->deltas);
 }
 
 void
@@ -77,9 +81,21 @@ model_new_cid(void)
     return id;
 }
 
+/* What a commit writes: contents are numbered by ascending page. */
+struct written {
+    const struct ramet_pageset *pages;
+    uint64_t first_content;
+};
+
+static uint64_t
+content_of(const struct written *written, uint32_t pgno)
+{
+    return written->first_content + ramet_pageset_rank(written->pages, pgno);
+}
+
 static enum ramet_rc
 add_segment(struct model *model, struct ramet_commit *commit, uint32_t *pgno,
-            uint32_t limit, uint64_t *content, bool allow_inline,
+            uint32_t limit, const struct written *written, bool allow_inline,
             uint8_t **out_inline, struct ramet_err *err)
 {
     const struct ramet_codec codec = {
@@ -104,7 +120,7 @@ add_segment(struct model *model, struct ramet_commit *commit, uint32_t *pgno,
         return rc;
     }
     for (uint32_t n = 0; rc == RAMET_OK && *pgno != 0 && n < limit; n++) {
-        model_fill(page, commit->page_size, (*content)++);
+        model_fill(page, commit->page_size, content_of(written, *pgno));
         rc = ramet_segment_writer_add(writer, *pgno, page, err);
         *pgno = ramet_pageset_next(&commit->changed, *pgno);
     }
@@ -129,14 +145,13 @@ add_segment(struct model *model, struct ramet_commit *commit, uint32_t *pgno,
 
 static enum ramet_rc
 add_segments(struct model *model, struct ramet_commit *commit,
-             uint64_t first_content, uint8_t **out_inline,
+             const struct written *written, uint8_t **out_inline,
              struct ramet_err *err)
 {
     const uint64_t count = ramet_pageset_count(&commit->changed);
     const uint32_t limit =
         model->segment_pages > 0 ? model->segment_pages : UINT32_MAX;
     uint32_t pgno = ramet_pageset_next(&commit->changed, 0);
-    uint64_t content = first_content;
     bool first = true;
 
     if (count == 0)
@@ -147,7 +162,7 @@ add_segments(struct model *model, struct ramet_commit *commit,
         return RAMET_FAIL(err, RAMET_ENOMEM, "test: segments");
     while (pgno != 0) {
         const enum ramet_rc rc =
-            add_segment(model, commit, &pgno, limit, &content,
+            add_segment(model, commit, &pgno, limit, written,
                         first && !model->never_inline, out_inline, err);
 
         if (rc != RAMET_OK)
@@ -157,16 +172,127 @@ add_segments(struct model *model, struct ramet_commit *commit,
     return RAMET_OK;
 }
 
+/* A page whose base image the delta of `pgno` may be over: its own, or any. */
+static uint32_t
+choose_base(struct model *model, uint32_t pgno)
+{
+    const struct model_version *const now = &model->versions[model->lsn];
+
+    if (model_random(model, 4) == 0)
+        pgno = (uint32_t)model_random(model, now->page_count) + 1;
+    return now->images[pgno - 1] != 0 ? pgno : 0;
+}
+
+static void
+name_base(struct ramet_commit_deltas *deltas, uint32_t pgno)
+{
+    struct ramet_delta_name *const grown =
+        ramet_realloc(deltas->names, (deltas->name_count + 1) * sizeof(*grown));
+
+    assert_non_null(grown);
+    deltas->names = grown;
+    grown[deltas->name_count++] = (struct ramet_delta_name){
+        .position = (uint32_t)ramet_pageset_count(&deltas->pages) - 1,
+        .pgno = pgno};
+}
+
+/* Write some of the pages as deltas, if the model wants any. */
+static enum ramet_rc
+try_delta(struct model *model, struct ramet_commit *commit,
+          struct ramet_delta_writer *writer, const struct written *written,
+          uint32_t pgno, struct ramet_err *err)
+{
+    const uint32_t base_pgno = choose_base(model, pgno);
+    uint8_t *const page = malloc(2u * commit->page_size);
+    uint8_t *const base = page + commit->page_size;
+    uint32_t length = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert_non_null(page);
+    if (base_pgno != 0) {
+        const uint64_t content =
+            model->versions[model->lsn].images[base_pgno - 1];
+
+        model_fill(page, commit->page_size, content_of(written, pgno));
+        model_fill(base, commit->page_size, content);
+        rc = ramet_delta_writer_try(writer, base, page, UINT32_MAX, &length,
+                                    err);
+        if (rc == RAMET_OK && length > 0)
+            rc = ramet_delta_writer_take(writer, err);
+        if (rc == RAMET_OK && length > 0) {
+            model->bases[ramet_pageset_count(&model->deltas)] = content;
+            if (ramet_pageset_add(&commit->deltas.pages, pgno) != RAMET_OK ||
+                ramet_pageset_add(&model->deltas, pgno) != RAMET_OK)
+                rc = RAMET_FAIL(err, RAMET_ENOMEM, "test: set of deltas");
+            else if (base_pgno != pgno)
+                name_base(&commit->deltas, base_pgno);
+        }
+    }
+    free(page);
+    return rc;
+}
+
+static enum ramet_rc
+choose_deltas(struct model *model, struct ramet_commit *commit,
+              struct ramet_delta_writer *writer, const struct written *written,
+              uint32_t least, struct ramet_err *err)
+{
+    uint32_t pgno = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_pageset_clear(&model->deltas);
+    free(model->bases);
+    model->bases = calloc((size_t)ramet_pageset_count(written->pages) + 1, 8);
+    assert_non_null(model->bases);
+    if (model->delta_percent == 0 || model->lsn == 0 ||
+        commit->page_size != model->versions[model->lsn].page_size)
+        return RAMET_OK;
+    while (rc == RAMET_OK &&
+           (pgno = ramet_pageset_next(written->pages, pgno)) != 0 &&
+           pgno <= least) {
+        if (model_random(model, 100) < model->delta_percent)
+            rc = try_delta(model, commit, writer, written, pgno, err);
+    }
+    if (rc == RAMET_OK &&
+        ramet_pageset_remove_set(&commit->changed, &commit->deltas.pages) !=
+            RAMET_OK)
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "test: set of deltas");
+    return rc;
+}
+
+static enum ramet_rc
+place_deltas(struct model *model, struct ramet_commit *commit,
+             struct ramet_delta_writer *writer, uint8_t **io_inline,
+             struct ramet_err *err)
+{
+    size_t inline_len = commit->inline_length_bytes;
+    enum ramet_rc rc;
+
+    if (commit->deltas.pages.run_count == 0)
+        return RAMET_OK;
+    rc = ramet_delta_writer_place(writer, model->store, &model->volume,
+                                  !model->never_inline, io_inline, &inline_len,
+                                  &commit->deltas.place, err);
+    commit->has_inline = *io_inline != NULL;
+    commit->inline_length_bytes = (uint32_t)inline_len;
+    return rc;
+}
+
 enum ramet_rc
 model_encode(struct model *model, const struct ramet_head *base,
              const struct model_change *change, const struct ramet_cid *id,
              uint64_t first_content, struct ramet_buf *out,
              struct ramet_err *err)
 {
+    const struct written written = {&change->changed, first_content};
+    struct ramet_delta_writer *writer;
     struct ramet_commit commit;
     uint8_t *inline_bytes = NULL;
     enum ramet_rc rc;
 
+    rc = ramet_delta_writer_new(change->page_size, 1, 1u << 20, &writer, err);
+    if (rc != RAMET_OK)
+        return rc;
     ramet_commit_init(&commit);
     commit.id = *id;
     commit.kind = RAMET_KIND_SQLITE;
@@ -176,11 +302,17 @@ model_encode(struct model *model, const struct ramet_head *base,
     commit.least_page_count = change->least;
     rc = ramet_pageset_copy(&commit.changed, &change->changed);
     if (rc == RAMET_OK)
-        rc = add_segments(model, &commit, first_content, &inline_bytes, err);
+        rc =
+            choose_deltas(model, &commit, writer, &written, change->least, err);
+    if (rc == RAMET_OK)
+        rc = add_segments(model, &commit, &written, &inline_bytes, err);
+    if (rc == RAMET_OK)
+        rc = place_deltas(model, &commit, writer, &inline_bytes, err);
     if (rc == RAMET_OK)
         rc = ramet_history_prepare(model->history, base, &commit, err);
     if (rc == RAMET_OK)
         rc = ramet_commit_encode(&commit, inline_bytes, out, err);
+    ramet_delta_writer_free(writer);
     ramet_free(inline_bytes);
     ramet_commit_done(&commit);
     return rc;
@@ -196,13 +328,21 @@ apply(struct model *model, const struct model_change *change)
     uint32_t pgno = 0;
 
     now.pages = calloc(change->page_count + 1u, sizeof(now.pages[0]));
-    assert_non_null(now.pages);
+    now.images = calloc(change->page_count + 1u, sizeof(now.images[0]));
+    assert_true(now.pages != NULL && now.images != NULL);
     for (uint32_t i = 0; i < old->page_count && i < change->page_count; i++) {
-        if (i < change->least && old->page_size == now.page_size)
+        if (i < change->least && old->page_size == now.page_size) {
             now.pages[i] = old->pages[i];
+            now.images[i] = old->images[i];
+        }
     }
-    while ((pgno = ramet_pageset_next(&change->changed, pgno)) != 0)
+    while ((pgno = ramet_pageset_next(&change->changed, pgno)) != 0) {
         now.pages[pgno - 1] = model->next_content++;
+        now.images[pgno - 1] =
+            ramet_pageset_contains(&model->deltas, pgno)
+                ? model->bases[ramet_pageset_rank(&model->deltas, pgno)]
+                : now.pages[pgno - 1];
+    }
     model->lsn++;
     model->versions =
         realloc(model->versions, (model->lsn + 1) * sizeof(model->versions[0]));
@@ -347,6 +487,8 @@ model_random_commit(struct model *model)
         model->segment_pages = 40;
     model->never_inline = model_random(model, 4) == 0;
     model->pages_per_frame = (uint32_t)model_random(model, 5) + 1;
+    model->delta_percent =
+        model_random(model, 4) == 0 ? 0 : (unsigned)model_random(model, 101);
     model_commit(model, &change);
     ramet_pageset_done(&change.changed);
 }

@@ -14,7 +14,8 @@
 struct model_version {
     uint32_t page_size;
     uint32_t page_count;
-    uint64_t *pages; /* pages[pgno - 1]: number of the content */
+    uint64_t *pages;  /* pages[pgno - 1]: number of the content */
+    uint64_t *images; /* the same of the page's base image; 0: it has none */
 };
 
 struct model {
@@ -28,6 +29,10 @@ struct model {
     uint32_t segment_pages; /* a new segment after so many; 0: one segment */
     uint32_t pages_per_frame;
     bool never_inline;
+    unsigned delta_percent; /* of pages that may be written as deltas */
+    struct ramet_pageset
+        deltas;          /* those that the last commit has, and for each */
+    uint64_t *bases;     /* the content of its base */
     const uint8_t *dict; /* borrowed; NULL: none */
     size_t dict_len;
     struct ramet_place dict_place;

@@ -12,6 +12,7 @@
 
 #include "core/alloc.h"
 #include "core/thread.h"
+#include "metastore/catalog.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
 #include "tests/support/point.h"
@@ -172,7 +173,7 @@ fence__keeps_out_a_request_that_hangs_in_the_network(void **state)
     assert_memory_equal(&winner.id, &fence_id, sizeof(fence_id));
     assert_int_equal(ramet_history_commit(f->model.history, 3, &commit, NULL),
                      RAMET_OK);
-    assert_true(commit.fence);
+    assert_int_equal(commit.role, RAMET_COMMIT_FENCE);
     assert_int_equal(commit.time_ms, base.time_ms + 1);
     assert_int_equal(ramet_pageset_count(&commit.changed), 0);
     assert_int_equal(commit.page_count, 10);
@@ -332,7 +333,7 @@ read__notices_a_head_that_is_not_its_successors_base(void **state)
     const uint32_t pgno = 1;
     struct ramet_buf one, other, next;
     struct ramet_cid id;
-    struct ramet_frame frame;
+    struct ramet_located frame;
     struct ramet_pageset set;
     char key[RAMET_KEY_MAX];
     struct iovec part;
@@ -370,12 +371,12 @@ seal(struct ramet_buf *object)
 {
     const uint32_t head_length = ramet_get_le32(object->data + 8);
     const struct ramet_hash body =
-        ramet_hash128(object->data + 196, head_length - 196);
+        ramet_hash128(object->data + 308, head_length - 308);
     struct ramet_hash hash;
 
-    memcpy(object->data + 164, &body, 16);
-    hash = ramet_hash128(object->data, 180);
-    memcpy(object->data + 180, &hash, 16);
+    memcpy(object->data + 276, &body, 16);
+    hash = ramet_hash128(object->data, 292);
+    memcpy(object->data + 292, &hash, 16);
 }
 
 static void
@@ -397,6 +398,9 @@ validate__refuses_what_does_not_fit(void **state)
         {29, 2, RAMET_ECORRUPT},   /* a map that is not there */
         {104, 11, RAMET_ECORRUPT}, /* page count and byte length */
         {48, 1, RAMET_OK},         /* another id is as good */
+        {164, 2, RAMET_ECORRUPT},  /* a floor that nobody raised */
+        {172, 1, RAMET_ECORRUPT},  /* nor a cutoff */
+        {188, 1, RAMET_ECORRUPT},  /* another last content commit */
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -407,6 +411,8 @@ validate__refuses_what_does_not_fit(void **state)
         encode_one(f, &id, &object);
         if (cases[i].at > 0)
             object.data[cases[i].at] = cases[i].value;
+        if (cases[i].at == 80) /* the last content commit is the same */
+            object.data[196] = cases[i].value;
         if (cases[i].at == 16) /* the map's distance grows with it */
             object.data[29] = cases[i].value;
         seal(&object);
@@ -494,6 +500,7 @@ validate__refuses_the_map_of_another_line(void **state)
         assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
                          RAMET_OK);
         memcpy(object.data + 80, &head.hash, 16); /* now based on that one */
+        memcpy(object.data + 196, &head.hash, 16);
         ramet_put_le64(object.data + 96, head.time_ms + 1);
     }
     seal(&object);
@@ -502,6 +509,126 @@ validate__refuses_the_map_of_another_line(void **state)
         RAMET_ECORRUPT);
     assert_non_null(strstr(err.text, "of another history"));
     ramet_buf_done(&object);
+}
+
+/* ---- the end ------------------------------------------------------------- */
+
+static bool
+count_key(void *ctx, const char *key, uint64_t size_bytes)
+{
+    (void)key;
+    (void)size_bytes;
+    ++*(unsigned *)ctx;
+    return true;
+}
+
+static unsigned
+keys_of(struct fixture *f, const char *kind)
+{
+    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
+    unsigned count = 0;
+
+    ramet_id_format(&f->model.volume.id, vid);
+    (void)snprintf(prefix, sizeof(prefix), "volumes/%s/%s", vid, kind);
+    assert_int_equal(
+        ramet_objstore_list(f->inner, prefix, "", count_key, &count, NULL),
+        RAMET_OK);
+    return count;
+}
+
+static bool
+note_volume(void *ctx, const char *name, const struct ramet_vid *volume)
+{
+    (void)name;
+    (void)volume;
+    *(bool *)ctx = true;
+    return true;
+}
+
+/* Deleted while a writer had a commit in hand, on any base: none lands, nor does
+ * a new commit 1, and a newcomer finds no volume. */
+static void
+catalog_delete__leaves_an_end_that_nothing_follows(void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_buf late, first;
+    struct ramet_head head = {.lsn = 0};
+    struct ramet_cid id;
+    struct model other;
+    bool seen = false, exists = true;
+    char key[RAMET_KEY_MAX];
+    size_t len = 0;
+
+    encode_one(f, &id, &late); /* for the slot that the end takes */
+    ramet_buf_init(&first, 1u << 20);
+    ramet_commit_key(&f->model.volume, 1, key);
+    assert_non_null(ramet_buf_extend(&first, 1u << 20));
+    assert_int_equal(ramet_objstore_read(f->inner, key, 0, first.data,
+                                         first.len, &len, NULL),
+                     RAMET_OK);
+    first.len = len;
+    assert_int_equal(ramet_catalog_delete(f->store, &f->model.volume, NULL),
+                     RAMET_OK);
+    assert_int_equal(keys_of(f, ""), 1);
+    assert_int_equal(keys_of(f, "commits/"), 1);
+    assert_int_equal(append(f, &late, NULL), RAMET_EWENTBACK);
+    model_reopen(&f->model);
+    assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
+                     RAMET_EWENTBACK);
+    assert_int_equal(append(f, &first, NULL), RAMET_EWENTBACK);
+    assert_int_equal(
+        ramet_catalog_exists(f->store, &f->model.volume, &exists, NULL),
+        RAMET_OK);
+    assert_false(exists);
+    assert_int_equal(ramet_catalog_list(f->store, note_volume, &seen, NULL),
+                     RAMET_OK);
+    assert_false(seen);
+    /* Once more changes nothing. */
+    assert_int_equal(ramet_catalog_delete(f->store, &f->model.volume, NULL),
+                     RAMET_OK);
+    assert_int_equal(keys_of(f, ""), 1);
+    /* Other volumes are none of its business. */
+    model_init(&other, f->store, 77);
+    model_write(&other, 1, 3);
+    assert_int_equal(ramet_catalog_list(f->store, note_volume, &seen, NULL),
+                     RAMET_OK);
+    assert_true(seen);
+    model_done(&other);
+    ramet_buf_done(&first);
+    ramet_buf_done(&late);
+}
+
+/* What is put on top of an end by hand is refused by the guard as well. */
+static void
+validate__refuses_what_follows_an_end(void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_buf end, next;
+    struct ramet_head base;
+    struct ramet_cid id;
+
+    assert_int_equal(ramet_history_newest(f->model.history, &base, NULL),
+                     RAMET_OK);
+    encode_one(f, &id, &next);
+    ramet_buf_init(&end, 1u << 20);
+    assert_int_equal(
+        ramet_history_encode_end(f->model.history, &base, &end, NULL),
+        RAMET_OK);
+    assert_int_equal(append(f, &end, NULL), RAMET_OK);
+    /* As if it had been based on the end. */
+    ramet_put_le64(next.data + 16, base.lsn + 2);
+    next.data[29]++;
+    ramet_put_le16(next.data + 30,
+                   (uint16_t)(ramet_get_le16(next.data + 30) + 309));
+    memcpy(next.data + 80, end.data + 292, 16);
+    ramet_put_le64(next.data + 96, base.time_ms + 5);
+    seal(&next);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, next.data, next.len, NULL),
+        RAMET_EWENTBACK);
+    assert_int_equal(append(f, &next, NULL), RAMET_EWENTBACK);
+    ramet_buf_done(&end);
+    ramet_buf_done(&next);
 }
 
 /* ---- time ---------------------------------------------------------------- */
@@ -767,6 +894,8 @@ main(void)
         TEST(validate__refuses_what_does_not_fit),
         TEST(validate__looks_at_inline_frames_and_segments),
         TEST(validate__refuses_the_map_of_another_line),
+        TEST(catalog_delete__leaves_an_end_that_nothing_follows),
+        TEST(validate__refuses_what_follows_an_end),
         TEST(at_time__finds_the_newest_not_later),
         cmocka_unit_test(append__threads_make_one_line),
         cmocka_unit_test(append__processes_make_one_line),

@@ -10,7 +10,7 @@
 #include "core/alloc.h"
 #include "metastore/commit.h"
 
-enum { AT_BODY_HASH = 164, AT_HASH = 180, CORE = 196 };
+enum { AT_BODY_HASH = 276, AT_HASH = 292, CORE = 308 };
 
 static const struct ramet_vid volume = {
     .id = {{0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11, 0x11,
@@ -53,7 +53,9 @@ fill_front(struct ramet_commit *commit)
     commit->byte_length = 7 * 4096;
     commit->least_page_count = 6;
     commit->commits_since_map = 2;
-    commit->head_bytes_since_map = 250;
+    commit->head_bytes_since_map = 400;
+    commit->floor = 1;
+    commit->content = (struct ramet_point){1, commit->predecessor};
 }
 
 /* LSN 2, pages 1 and 7 inline, as docs/format.md has it. */
@@ -79,27 +81,78 @@ make_small(struct ramet_commit *commit, uint8_t inline_bytes[62])
     memset(inline_bytes, 0xee, 62);
 }
 
+/* LSN 2 again: page 7 has an image, pages 2 and 3 have deltas, that of page 3 over
+ * the base image of page 1; docs/format.md has it, too. */
+static void
+make_deltas(struct ramet_commit *commit, uint8_t inline_bytes[62])
+{
+    struct ramet_commit_deltas *const deltas = &commit->deltas;
+
+    make_small(commit, inline_bytes);
+    ramet_pageset_truncate(&commit->changed, 0);
+    assert_int_equal(ramet_pageset_add(&commit->changed, 7), RAMET_OK);
+    commit->segments[0].frames[0] = make_frame(7, 32, 10, 0xaa);
+    commit->segments[0].frame_count = 1;
+    commit->segments[0].first_pgno = 7;
+    assert_int_equal(
+        ramet_pageset_add_run(&deltas->pages, (struct ramet_run){2, 3}),
+        RAMET_OK);
+    deltas->place.is_inline = true;
+    deltas->place.offset_bytes = 42;
+    deltas->place.block_count = 1;
+    deltas->place.blocks = ramet_calloc(1, sizeof(deltas->place.blocks[0]));
+    deltas->place.blocks[0].page_count = 2;
+    deltas->place.blocks[0].length_bytes = 20;
+    fill_hash(&deltas->place.blocks[0].hash, 0xcc);
+    deltas->name_count = 1;
+    deltas->names = ramet_calloc(1, sizeof(deltas->names[0]));
+    deltas->names[0] = (struct ramet_delta_name){.position = 1, .pgno = 1};
+}
+
+enum { HEAD = 359, DELTA_HEAD = 365, INLINE = 62 };
 static const char *const vector_text =
-    "52414d54434d5401f60000003e000000020000000000000000000c010102fa00"
+    "52414d54434d5402670100003e000000020000000000000000000c0101029001"
     "1111111111111111111111111111111122222222222222222222222222222222"
     "3333333333333333333333333333333344444444444444444444444444444444"
     "ddccbbaa99010000070000000600000000700000000000000000000000000000"
     "0000000000000000000000000000000000000000000000000000000000000000"
-    "00000000efc91dfbcffd7a635786797fa104585a64e8c537244a4939063d9443"
-    "4fe2af2202000005000105020006010000200009aaaaaaaaaaaaaaaaaaaaaaaa"
-    "aaaaaaaa0a13bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-enum { HEAD = 246, INLINE = 62 };
+    "0000000001000000000000000000000000000000000000000000000001000000"
+    "0000000044444444444444444444444444444444000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000000068838dd20a560728f4356d62"
+    "8836b5487cf569c4793a710272c42d23509e45df020000050000010502000601"
+    "0000200009aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0a13bbbbbbbbbbbbbbbbbb"
+    "bbbbbbbbbbbbbb";
+static const char *const delta_vector_text =
+    "52414d54434d54026d0100003e000000020000000000000000000c0101029001"
+    "1111111111111111111111111111111122222222222222222222222222222222"
+    "3333333333333333333333333333333344444444444444444444444444444444"
+    "ddccbbaa99010000070000000600000000700000000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "0000000001000000000000000000000000000000000000000000000001000000"
+    "0000000044444444444444444444444444444444000000000000000000000000"
+    "0000000000000000000000000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000000072efb6c0faf8309822002305"
+    "4945e439e83e716ac70f95ef575f325bdf502105010600010101010501060001"
+    "0000200c09aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa012a010113cccccccccccc"
+    "cccccccccccccccccccc010101";
+
+static void
+read_hex(const char *text, uint8_t *out, size_t len)
+{
+    assert_int_equal(strlen(text), 2 * len);
+    for (size_t i = 0; i < len; i++) {
+        unsigned byte;
+
+        assert_int_equal(sscanf(text + 2 * i, "%2x", &byte), 1);
+        out[i] = (uint8_t)byte;
+    }
+}
 
 static void
 read_vector(uint8_t out[HEAD])
 {
-    assert_int_equal(strlen(vector_text), 2 * HEAD);
-    for (size_t i = 0; i < HEAD; i++) {
-        unsigned byte;
-
-        assert_int_equal(sscanf(vector_text + 2 * i, "%2x", &byte), 1);
-        out[i] = (uint8_t)byte;
-    }
+    read_hex(vector_text, out, HEAD);
 }
 
 /* Make both hashes right again, however wrong the bytes now are. */
@@ -120,6 +173,31 @@ decode(const uint8_t *head, size_t len, struct ramet_commit *out)
     struct ramet_hash hash;
 
     return ramet_commit_decode(head, len, &volume, 2, 0, out, &hash, NULL);
+}
+
+static void
+check_sane_deltas(const struct ramet_commit *c)
+{
+    const struct ramet_commit_deltas *const deltas = &c->deltas;
+    uint64_t end = deltas->place.offset_bytes, pages = 0;
+
+    assert_false(ramet_pageset_intersects(&c->changed, &deltas->pages));
+    assert_int_equal(ramet_pageset_next(&deltas->pages, c->least_page_count),
+                     0);
+    assert_true((deltas->pages.run_count == 0) ==
+                (deltas->place.block_count == 0));
+    if (deltas->place.blocks == NULL)
+        return;
+    for (uint32_t i = 0; i < deltas->place.block_count; i++) {
+        end += deltas->place.blocks[i].length_bytes;
+        pages += deltas->place.blocks[i].page_count;
+    }
+    assert_int_equal(end, deltas->place.is_inline ? c->inline_length_bytes
+                                                  : deltas->place.size_bytes);
+    assert_int_equal(pages, ramet_pageset_count(&deltas->pages));
+    for (uint32_t i = 0; i < deltas->name_count; i++)
+        assert_true(deltas->names[i].position < pages &&
+                    deltas->names[i].pgno > 0);
 }
 
 /* What a reader relies on, whatever the bytes were. */
@@ -151,6 +229,7 @@ check_sane(const struct ramet_commit *c)
                             seg->chunks[j].length_bytes <=
                         seg->size_bytes);
     }
+    check_sane_deltas(c);
 }
 
 static void
@@ -200,7 +279,7 @@ commit_decode__takes_the_vector_apart(void **state)
     assert_int_equal(c.page_count, 7);
     assert_int_equal(c.least_page_count, 6);
     assert_int_equal(c.commits_since_map, 2);
-    assert_int_equal(c.head_bytes_since_map, 250);
+    assert_int_equal(c.head_bytes_since_map, 400);
     assert_int_equal(c.map.lsn, 0);
     assert_int_equal(ramet_pageset_count(&c.changed), 2);
     assert_int_equal(c.segment_count, 1);
@@ -211,6 +290,78 @@ commit_decode__takes_the_vector_apart(void **state)
     assert_int_equal(c.segments[0].frames[1].place.kind, RAMET_IN_COMMIT);
     assert_int_equal(c.segments[0].frames[1].place.lsn, 2);
     ramet_commit_done(&c);
+}
+
+static void
+commit__has_the_vector_of_deltas(void **state)
+{
+    uint8_t inline_bytes[INLINE], expected[DELTA_HEAD];
+    uint32_t block, position, base;
+    struct ramet_commit commit, back;
+    struct ramet_frame place;
+    struct ramet_buf out;
+
+    (void)state;
+    read_hex(delta_vector_text, expected, DELTA_HEAD);
+    make_deltas(&commit, inline_bytes);
+    ramet_buf_init(&out, 1u << 20);
+    assert_int_equal(ramet_commit_encode(&commit, inline_bytes, &out, NULL),
+                     RAMET_OK);
+    assert_int_equal(out.len, DELTA_HEAD + INLINE);
+    assert_memory_equal(out.data, expected, DELTA_HEAD);
+    assert_int_equal(decode(expected, DELTA_HEAD, &back), RAMET_OK);
+    check_sane(&back);
+    ramet_commit_find_delta(&back, 2, &block, &position, &base);
+    assert_int_equal(block, 0);
+    assert_int_equal(position, 0);
+    assert_int_equal(base, 2);
+    ramet_commit_find_delta(&back, 3, &block, &position, &base);
+    assert_int_equal(block, 0);
+    assert_int_equal(position, 1);
+    assert_int_equal(base, 1);
+    place = ramet_commit_delta_block(&back, 0);
+    assert_int_equal(place.kind, RAMET_FRAME_DELTAS);
+    assert_int_equal(place.place.kind, RAMET_IN_COMMIT);
+    assert_int_equal(place.place.lsn, 2);
+    assert_int_equal(place.place.offset_bytes, DELTA_HEAD + 42);
+    assert_int_equal(place.place.length_bytes, 20);
+    ramet_buf_done(&out);
+    ramet_commit_done(&back);
+    ramet_commit_done(&commit);
+}
+
+/* What the core says beside the state; at which offsets, docs/format.md. */
+static void
+commit_decode__refuses_a_core_that_lies_about_its_line(void **state)
+{
+    static const struct {
+        size_t at;
+        uint8_t value;
+        enum ramet_rc rc;
+    } flaws[] = {
+        {24, 3, RAMET_ECORRUPT},  /* a fence that is an end */
+        {24, 1, RAMET_ECORRUPT},  /* a fence that changes pages */
+        {24, 2, RAMET_ECORRUPT},  /* an end that does */
+        {24, 4, RAMET_ECORRUPT},  /* upkeep that does */
+        {24, 8, RAMET_EVERSION},  /* a flag that is not known */
+        {164, 0, RAMET_ECORRUPT}, /* floor 0 */
+        {164, 3, RAMET_ECORRUPT}, /* floor past the LSN */
+        {188, 2, RAMET_ECORRUPT}, /* itself the last content commit */
+        {188, 0, RAMET_ECORRUPT}, /* none, with a hash */
+        {196, 9, RAMET_ECORRUPT}, /* the predecessor, by another hash */
+        {212, 1, RAMET_EVERSION}, /* reserved bytes */
+        {275, 1, RAMET_EVERSION},
+    };
+    uint8_t head[HEAD];
+    struct ramet_commit c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(flaws) / sizeof(flaws[0]); i++) {
+        read_vector(head);
+        head[flaws[i].at] = flaws[i].value;
+        seal(head, HEAD);
+        assert_int_equal(decode(head, HEAD, &c), flaws[i].rc);
+    }
 }
 
 static void
@@ -273,23 +424,26 @@ commit_decode__refuses_the_wrong_key_or_size(void **state)
                      RAMET_ECORRUPT);
 }
 
-/* Every byte of the vector takes every value, with right hashes. */
+/* Every byte of the vectors takes every value, with right hashes. */
 static void
 commit_decode__survives_well_hashed_nonsense(void **state)
 {
-    uint8_t head[HEAD];
+    uint8_t head[DELTA_HEAD];
     unsigned accepted = 0, refused = 0;
 
     (void)state;
-    for (size_t at = 8; at < HEAD; at++) {
+    for (size_t at = 8; at < HEAD + DELTA_HEAD; at++) {
+        const bool deltas = at >= HEAD;
+        const size_t len = deltas ? DELTA_HEAD : HEAD;
+
         for (unsigned value = 0; value < 256; value++) {
             struct ramet_commit c;
             enum ramet_rc rc;
 
-            read_vector(head);
-            head[at] = (uint8_t)value;
-            seal(head, HEAD);
-            rc = decode(head, HEAD, &c);
+            read_hex(deltas ? delta_vector_text : vector_text, head, len);
+            head[deltas ? at - HEAD : at] = (uint8_t)value;
+            seal(head, len);
+            rc = decode(head, len, &c);
             if (rc == RAMET_OK) {
                 accepted++;
                 check_sane(&c);
@@ -301,8 +455,8 @@ commit_decode__survives_well_hashed_nonsense(void **state)
         }
     }
     /* Ids, hashes and times may hold anything; lengths and flags may not. */
-    assert_true(accepted > 10000);
-    assert_true(refused > 8000);
+    assert_true(accepted > 20000);
+    assert_true(refused > 16000);
 }
 
 /* A larger commit of every form: dictionary, table, chunks. */
@@ -400,8 +554,8 @@ commit_encode__refuses_what_no_reader_would_take(void **state)
     struct ramet_buf out;
 
     (void)state;
-    for (int flaw = 0; flaw < 8; flaw++) {
-        make_small(&c, inline_bytes);
+    for (int flaw = 0; flaw < 12; flaw++) {
+        make_deltas(&c, inline_bytes);
         switch (flaw) {
         case 0:
             c.least_page_count = 8;
@@ -424,6 +578,18 @@ commit_encode__refuses_what_no_reader_would_take(void **state)
             break;
         case 6:
             c.segments[0].frame_count = 0;
+            break;
+        case 7: /* a delta of a page that was cut off */
+            c.least_page_count = 2;
+            break;
+        case 8: /* a delta of a page with an image */
+            assert_int_equal(ramet_pageset_add(&c.changed, 3), RAMET_OK);
+            break;
+        case 9:
+            c.role = RAMET_COMMIT_FENCE;
+            break;
+        case 10:
+            c.floor = 3;
             break;
         default:
             memset(&c.predecessor, 0, sizeof(c.predecessor));
@@ -474,7 +640,7 @@ commit_head_length__knows_its_own(void **state)
     ramet_put_le32(head + 8, RAMET_COMMIT_HEAD_MAX + 1);
     assert_int_equal(ramet_commit_head_length(head, &length, NULL),
                      RAMET_ECORRUPT);
-    head[7] = 2;
+    head[7] = 1; /* before the first release */
     assert_int_equal(ramet_commit_head_length(head, &length, NULL),
                      RAMET_EVERSION);
     head[0] = 0;
@@ -488,6 +654,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commit_encode__gives_the_vector),
         cmocka_unit_test(commit_decode__takes_the_vector_apart),
+        cmocka_unit_test(commit__has_the_vector_of_deltas),
+        cmocka_unit_test(
+            commit_decode__refuses_a_core_that_lies_about_its_line),
         cmocka_unit_test(commit_decode__notices_every_flipped_bit),
         cmocka_unit_test(commit_decode__notices_every_truncation),
         cmocka_unit_test(commit_decode__refuses_the_wrong_key_or_size),

@@ -13,20 +13,22 @@
 #include "tests/support/faultstore.h"
 #include "tests/support/point.h"
 
-/* A small volume with everything in it: inline and separate segments, chunks,
+/* A small volume with everything in it: inline and separate segments, chunks, deltas,
  * maps, a map of a commit's own, holes. Ends at LSN 8. */
 static void
 make_volume(struct model *model)
 {
     model_write(model, 1, 20);
+    model->delta_percent = 50;
     model->never_inline = true;
-    model_write(model, 5, 10);
+    model_write(model, 5, 10);    /* deltas in a segment of their own */
     model_write(model, 100, 260); /* table chunks */
     model->never_inline = false;
     model_write_random(model, 3);
     for (int i = 0; i < 3; i++)
         model_write_random(model, 60);
     model_write(model, 2, 1);
+    model->delta_percent = 0;
 }
 
 /* A commit on top, with all that belongs to it; with small segments its

@@ -265,7 +265,7 @@ locate__refuses_pages_past_the_end(void **state)
 {
     static const uint32_t pgnos[] = {0, 11};
     struct ramet_objstore *const store = new_store();
-    struct ramet_frame frame;
+    struct ramet_located frame;
     struct ramet_head head;
     struct model model;
 

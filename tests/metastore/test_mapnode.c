@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "metastore/mapnode.h"
+#include "pagestore/delta.h"
 
 static const struct ramet_vid volume = {.id = {{7}}};
 
@@ -23,8 +24,10 @@ make_leaf(struct ramet_leaf *leaf)
 {
     memset(leaf, 0, sizeof(*leaf));
     for (uint32_t i = 0; i < 2; i++) {
-        struct ramet_frame *const f = &leaf->pages[i];
+        struct ramet_frame *const f = &leaf->pages[i].image;
 
+        leaf->pages[i].image_pgno = i + 1;
+        leaf->pages[i].lsn = 7;
         f->kind = RAMET_FRAME_PLAIN;
         f->first_pgno = 1;
         f->page_count = 2;
@@ -36,36 +39,55 @@ make_leaf(struct ramet_leaf *leaf)
         f->place.hash_algo = RAMET_HASH_XXH3_128;
         fill(&f->place.hash, 0xaa, 16);
     }
+    leaf->pages[5] = leaf->pages[0]; /* over the image of page 1 */
+    leaf->pages[5].lsn = 8;
+    leaf->pages[5].block.kind = RAMET_FRAME_DELTAS;
+    leaf->pages[5].block.place.volume = volume;
+    leaf->pages[5].block.place.kind = RAMET_IN_COMMIT;
+    leaf->pages[5].block.place.lsn = 8;
+    leaf->pages[5].block.place.offset_bytes = 400;
+    leaf->pages[5].block.place.length_bytes = 50;
+    leaf->pages[5].block.place.hash_algo = RAMET_HASH_XXH3_128;
+    fill(&leaf->pages[5].block.place.hash, 0xcc, 16);
+    leaf->pages[5].position = 2;
     leaf->pages[4] = leaf->pages[0];
-    leaf->pages[4].kind = RAMET_FRAME_DICT;
-    leaf->pages[4].first_pgno = 5;
-    leaf->pages[4].page_count = 1;
-    leaf->pages[4].place.offset_bytes = 132;
-    leaf->pages[4].place.length_bytes = 200;
-    fill(&leaf->pages[4].place.hash, 0xbb, 16);
-    leaf->pages[4].base.volume = volume;
-    leaf->pages[4].base.hash_algo = RAMET_HASH_XXH3_128;
-    fill(&leaf->pages[4].base.segment, 0x33, 16);
-    leaf->pages[4].base.offset_bytes = 32;
-    leaf->pages[4].base.length_bytes = 1000;
-    fill(&leaf->pages[4].base.hash, 0xdd, 16);
+    leaf->pages[4].image_pgno = 5;
+    leaf->pages[4].lsn = 9;
+    leaf->pages[4].image.kind = RAMET_FRAME_DICT;
+    leaf->pages[4].image.first_pgno = 5;
+    leaf->pages[4].image.page_count = 1;
+    leaf->pages[4].image.place.offset_bytes = 132;
+    leaf->pages[4].image.place.length_bytes = 200;
+    fill(&leaf->pages[4].image.place.hash, 0xbb, 16);
+    leaf->pages[4].image.base.volume = volume;
+    leaf->pages[4].image.base.hash_algo = RAMET_HASH_XXH3_128;
+    fill(&leaf->pages[4].image.base.segment, 0x33, 16);
+    leaf->pages[4].image.base.offset_bytes = 32;
+    leaf->pages[4].image.base.length_bytes = 1000;
+    fill(&leaf->pages[4].image.base.hash, 0xdd, 16);
 }
 
 #define X16(b) b, b, b, b, b, b, b, b, b, b, b, b, b, b, b, b
 static const uint8_t leaf_vector[] = {
-    0x00, 0x01,      0x00,      0x00,                  /* front */
-    0x01, X16(0x33), 0x20,      0xe8, 0x07, X16(0xdd), /* dictionaries */
-    0x01, 0x00,      X16(0x22),                        /* objects */
-    0x02,                                              /* runs */
-    0x00, 0x01,      0x00,      0x20, 0x63, X16(0xaa), /* pages 1, 2 */
-    0x02, 0x00,      0x05,      0x00, 0xc7, 0x01,      X16(0xbb), /* page 5 */
+    0x00,      0x01,      0x00,      0x00, 0x09, 0x00,      /* front */
+    0x01,      X16(0x33), 0x20,      0xe8, 0x07, X16(0xdd), /* dictionaries */
+    0x02,      0x00,      X16(0x22), 0x01, 0x08,            /* objects */
+    0x01,      0x01,      0x90,      0x03, 0x31, X16(0xcc), /* blocks */
+    0x03,                                                   /* runs */
+    0x00,      0x01,      0x00,      0x02, 0x20, 0x63,
+    X16(0xaa), /* pages 1, 2 */
+    0x02,      0x00,      0x05,      0x00, 0x00, 0xc7,
+    0x01,      X16(0xbb), /* page 5 */
+    0x00,      0x00,      0x0a,      0x01, 0x00, 0x02,
+    0x01,      0x00,      0x01, /* page 6 */
+    0x20,      0x63,      X16(0xaa),
 };
 static const uint8_t inner_vector[] = {
-    0x01, 0x01, 0x00,      0x00,                 /* front */
-    0x01, 0x09, X16(0x44),                       /* objects */
-    0x02,                                        /* children */
-    0x00, 0x00, 0x20,      0x32,      X16(0xaa), /* child 0 */
-    0x02, 0x01, 0x3c,      X16(0xbb),            /* child 3 */
+    0x01, 0x01, 0x00, 0x00,      0x09,      0x04,      /* front */
+    0x01, 0x02, 0x09, X16(0x44),                       /* objects */
+    0x02,                                              /* children */
+    0x00, 0x00, 0x00, 0x28,      0x32,      X16(0xaa), /* child 0 */
+    0x02, 0x01, 0x05, 0x3c,      X16(0xbb),            /* child 3 */
 };
 
 static void
@@ -73,13 +95,16 @@ make_inner(struct ramet_inner *inner)
 {
     memset(inner, 0, sizeof(*inner));
     inner->level = 1;
+    inner->gone = 6;
+    inner->children[0].latest = 9;
     inner->children[0].lsn = 9;
     fill(&inner->children[0].id, 0x44, 16);
-    inner->children[0].offset_bytes = 32;
+    inner->children[0].offset_bytes = 40;
     inner->children[0].length_bytes = 50;
     fill(&inner->children[0].hash, 0xaa, 16);
     inner->children[3] = inner->children[0];
-    inner->children[3].offset_bytes = 82;
+    inner->children[3].latest = 4;
+    inner->children[3].offset_bytes = 90;
     inner->children[3].length_bytes = 60;
     fill(&inner->children[3].hash, 0xbb, 16);
 }
@@ -106,6 +131,27 @@ node_encode__gives_the_vectors(void **state)
 }
 
 static void
+check_same(const struct ramet_located *a, const struct ramet_located *b)
+{
+    assert_true(ramet_frame_same(&a->image, &b->image));
+    if (b->image.page_count == 0)
+        return;
+    assert_int_equal(a->lsn, b->lsn);
+    assert_int_equal(a->image_pgno, b->image_pgno);
+    assert_int_equal(a->block.place.length_bytes, b->block.place.length_bytes);
+    if (!ramet_located_has_delta(b))
+        return;
+    assert_int_equal(a->position, b->position);
+    assert_int_equal(a->block.kind, RAMET_FRAME_DELTAS);
+    assert_int_equal(a->block.place.kind, b->block.place.kind);
+    assert_int_equal(a->block.place.lsn, b->block.place.lsn);
+    assert_memory_equal(&a->block.place.segment, &b->block.place.segment,
+                        sizeof(b->block.place.segment));
+    assert_int_equal(a->block.place.offset_bytes, b->block.place.offset_bytes);
+    assert_true(ramet_hash_equal(&a->block.place.hash, &b->block.place.hash));
+}
+
+static void
 node_decode__takes_the_vectors_apart(void **state)
 {
     struct ramet_leaf leaf, expected;
@@ -117,16 +163,21 @@ node_decode__takes_the_vectors_apart(void **state)
                                        &volume, 0, &leaf, NULL),
                      RAMET_OK);
     for (unsigned i = 0; i < RAMET_LEAF_PAGES; i++)
-        assert_true(ramet_frame_same(&leaf.pages[i], &expected.pages[i]));
-    assert_int_equal(leaf.pages[4].base.length_bytes, 1000);
-    assert_memory_equal(&leaf.pages[4].place.volume, &volume, sizeof(volume));
+        check_same(&leaf.pages[i], &expected.pages[i]);
+    assert_int_equal(leaf.pages[4].image.base.length_bytes, 1000);
+    assert_memory_equal(&leaf.pages[4].image.place.volume, &volume,
+                        sizeof(volume));
     make_inner(&expected_inner);
     assert_int_equal(ramet_inner_decode(inner_vector, sizeof(inner_vector), 1,
                                         0, &inner, NULL),
                      RAMET_OK);
-    for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++)
+    assert_int_equal(inner.gone, 6);
+    for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++) {
         assert_true(ramet_node_ref_equal(&inner.children[i],
                                          &expected_inner.children[i]));
+        assert_int_equal(inner.children[i].latest,
+                         expected_inner.children[i].latest);
+    }
 }
 
 static void
@@ -154,11 +205,16 @@ static void
 check_leaf(const struct ramet_leaf *leaf)
 {
     for (uint32_t i = 0; i < RAMET_LEAF_PAGES; i++) {
-        const struct ramet_frame *const f = &leaf->pages[i];
-        const uint32_t pgno = leaf->index * RAMET_LEAF_PAGES + i + 1;
+        const struct ramet_frame *const f = &leaf->pages[i].image;
+        const uint32_t pgno = leaf->pages[i].image_pgno;
 
         if (f->page_count == 0)
             continue;
+        if (!ramet_located_has_delta(&leaf->pages[i]))
+            assert_int_equal(pgno, leaf->index * RAMET_LEAF_PAGES + i + 1);
+        assert_true(leaf->pages[i].lsn >= 1);
+        assert_true(leaf->pages[i].block.place.length_bytes <=
+                    RAMET_DELTA_BLOCK_MAX);
         assert_true(f->first_pgno >= 1 && f->first_pgno <= pgno);
         assert_true(pgno - f->first_pgno < f->page_count);
         assert_true(f->page_count <= RAMET_FRAME_PAGES_MAX);
@@ -188,12 +244,13 @@ try_node(const uint8_t *bytes, size_t len)
     for (unsigned i = 0; rc == RAMET_OK && i < RAMET_INNER_CHILDREN; i++)
         assert_true(inner.children[i].length_bytes <= RAMET_NODE_BYTES_MAX);
     for (uint32_t i = 0; i < RAMET_LEAF_PAGES; i++) {
-        struct ramet_frame one;
+        struct ramet_located one;
         struct ramet_node_ref child;
 
         rc = ramet_leaf_find(exact, len, &volume, i + 1, &one, NULL);
-        if (rc == RAMET_OK && one.page_count > 0)
-            assert_true(i + 1 - one.first_pgno < one.page_count);
+        if (rc == RAMET_OK && one.image.page_count > 0)
+            assert_true(one.image_pgno - one.image.first_pgno <
+                        one.image.page_count);
         rc = ramet_inner_find(exact, len, 1, 0, i, &child, NULL);
         if (rc == RAMET_OK)
             assert_true(child.length_bytes <= RAMET_NODE_BYTES_MAX);
@@ -249,12 +306,30 @@ node__comes_back_as_it_was(void **state)
 
         memset(&leaf, 0, sizeof(leaf));
         leaf.index = index;
+        leaf.gone = kind == 0 ? 0 : (uint64_t)rand();
         for (uint32_t i = 0; i < RAMET_LEAF_PAGES; i++) {
-            struct ramet_frame *const f = &leaf.pages[i];
+            struct ramet_located *const page = &leaf.pages[i];
+            struct ramet_frame *const f = &page->image;
 
             if (i > 0 && kind != 2 && rand() % 4 == 0)
                 continue;
-            f->first_pgno = index * RAMET_LEAF_PAGES + i + 1;
+            page->lsn = kind == 2 ? UINT64_MAX - 1 - i : (uint64_t)rand() + 1;
+            page->image_pgno = index * RAMET_LEAF_PAGES + i + 1;
+            if (kind == 2 || rand() % 2 == 0) {
+                page->block.kind = RAMET_FRAME_DELTAS;
+                page->block.place.kind = RAMET_IN_SEGMENT;
+                page->block.place.hash_algo = RAMET_HASH_XXH3_128;
+                fill(&page->block.place.segment,
+                     128 + (kind == 2 ? (int)i : rand() % 2), 16);
+                page->block.place.offset_bytes =
+                    kind == 2 ? INT64_MAX : 32 + (uint64_t)rand() % 3;
+                page->block.place.length_bytes = RAMET_DELTA_BLOCK_MAX;
+                page->position = kind == 2 ? RAMET_DELTA_BLOCK_PAGES_MAX - 1
+                                           : (uint32_t)rand() % 60;
+                if (kind == 2 || rand() % 2 == 0)
+                    page->image_pgno = UINT32_MAX - (uint32_t)i;
+            }
+            f->first_pgno = page->image_pgno;
             f->page_count = 1;
             f->place.volume = volume;
             f->place.kind = kind == 0 ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT;
@@ -283,15 +358,16 @@ node__comes_back_as_it_was(void **state)
                                            &leaf_back, NULL),
                          RAMET_OK);
         for (uint32_t i = 0; i < RAMET_LEAF_PAGES; i++)
-            assert_true(ramet_frame_same(&leaf.pages[i], &leaf_back.pages[i]));
+            check_same(&leaf_back.pages[i], &leaf.pages[i]);
+        assert_int_equal(leaf_back.gone, leaf.gone);
         for (uint32_t i = 0; i < RAMET_LEAF_PAGES; i++) {
-            struct ramet_frame one;
+            struct ramet_located one;
 
             assert_int_equal(ramet_leaf_find(out.data, out.len, &volume,
                                              index * RAMET_LEAF_PAGES + i + 1,
                                              &one, NULL),
                              RAMET_OK);
-            assert_true(ramet_frame_same(&one, &leaf.pages[i]));
+            check_same(&one, &leaf.pages[i]);
         }
         assert_int_equal(ramet_leaf_encode(&leaf_back, &again, NULL), RAMET_OK);
         assert_int_equal(out.len, again.len);
@@ -300,15 +376,17 @@ node__comes_back_as_it_was(void **state)
         memset(&inner, 0, sizeof(inner));
         inner.level = 1 + (unsigned)round % 4;
         inner.index = index;
+        inner.gone = kind == 0 ? 0 : (uint64_t)rand();
         for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++) {
             struct ramet_node_ref *const child = &inner.children[i];
 
             if (i > 0 && kind != 2 && rand() % 3 == 0)
                 continue;
+            child->latest = kind == 2 ? UINT64_MAX - i : (uint64_t)rand() + 1;
             child->lsn = kind == 2 ? UINT64_MAX - i : (uint64_t)rand() % 3 + 1;
             fill(&child->id, kind == 2 ? (int)i : rand() % 2, 16);
             child->offset_bytes =
-                kind == 2 ? INT64_MAX - i : 32 + (uint64_t)rand();
+                kind == 2 ? INT64_MAX - i : 40 + (uint64_t)rand();
             child->length_bytes = RAMET_NODE_BYTES_MAX;
             fill(&child->hash, rand(), 16);
         }
@@ -339,9 +417,9 @@ map_trailer__notices_every_flipped_bit(void **state)
     const struct ramet_mid id = {.id = {{5}}};
     uint8_t header[RAMET_MAP_HEADER_SIZE], end[RAMET_MAP_TRAILER_SIZE];
     struct ramet_map_trailer trailer = {
-        .root = {.offset_bytes = 32, .length_bytes = 100}};
+        .root = {.offset_bytes = 40, .length_bytes = 100}};
     struct ramet_map_trailer back;
-    const uint64_t size = 32 + 100 + 64;
+    const uint64_t size = 40 + 100 + 64;
 
     (void)state;
     ramet_map_header_encode(&volume, 3, header);

@@ -243,7 +243,7 @@ encode__refuses_what_it_has_no_form_for(void **state)
 
     (void)state;
     ramet_buf_init(&out, 1000);
-    frames[1].kind = RAMET_FRAME_DELTA;
+    frames[1].kind = RAMET_FRAME_DELTAS;
     assert_int_equal(ramet_frame_table_encode(frames, 2, &out), RAMET_EINVAL);
     frames[1].kind = RAMET_FRAME_PLAIN;
     frames[1].place.hash_algo = 9;

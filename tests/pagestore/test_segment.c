@@ -181,8 +181,9 @@ struct check {
 
 static enum ramet_rc
 check_frame(void *ctx, const struct ramet_frame *frame, const uint8_t *pages,
-            struct ramet_err *err)
+            size_t len, struct ramet_err *err)
 {
+    assert_true(len > 0);
     struct check *check = ctx;
     uint8_t expected[RAMET_PAGE_SIZE_MAX];
 

@@ -33,6 +33,7 @@ append_body(struct ramet_buf *out, uint64_t runs, const struct ramet_sid *sid,
         ramet_buf_u8(out, i > 0);
         ramet_buf_u8(out, 0);
     }
+    ramet_buf_u8(out, 0); /* no deltas */
     ramet_buf_u8(out, 1); /* segments */
     ramet_buf_u8(out, 0); /* flags */
     ramet_buf_bytes(out, sid, sizeof(*sid));
@@ -49,7 +50,7 @@ fill_core(uint8_t *head, size_t head_len, const struct ramet_vid *volume,
     struct timespec now;
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    memcpy(head, "RAMTCMT\x01", 8);
+    memcpy(head, "RAMTCMT\x02", 8);
     ramet_put_le32(head + 8, (uint32_t)head_len);
     ramet_put_le64(head + 16, 1); /* LSN */
     head[26] = PAGE_SIZE_BITS;
@@ -60,9 +61,10 @@ fill_core(uint8_t *head, size_t head_len, const struct ramet_vid *volume,
     ramet_put_le64(head + 96, (uint64_t)now.tv_sec * 1000u);
     ramet_put_le32(head + 104, page_count);
     ramet_put_le64(head + 112, (uint64_t)page_count << PAGE_SIZE_BITS);
-    put_hash(head + 164, head + RAMET_COMMIT_CORE_SIZE,
+    ramet_put_le64(head + 164, 1); /* floor */
+    put_hash(head + 276, head + RAMET_COMMIT_CORE_SIZE,
              head_len - RAMET_COMMIT_CORE_SIZE);
-    put_hash(head + 180, head, 180);
+    put_hash(head + 292, head, 292);
 }
 
 static void

@@ -1,0 +1,428 @@
+/*
+ * read.c - from where pages lie to their bytes.
+ *
+ * A batch of pages is located, the frames and blocks that they need are read,
+ * each once and in few ranges, and each page is made as soon as its parts are
+ * here: the image, or the base's image and the delta.
+ *
+ *   (1) A frame is offered for a page only if this LSN finds the page in it:
+ *       a frame may hold neighbours that were overwritten since.
+ *   (2) Memory: a batch's places, one range, and of each page with a delta the
+ *       part that came first.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/alloc.h"
+#include "metastore/chain.h"
+#include "metastore/head_cache.h"
+#include "metastore/mapnode.h"
+#include "metastore/node_cache.h"
+#include "pagestore/delta.h"
+
+#define BATCH_PAGES RAMET_NODES_AT_ONCE
+
+/* Which page needs the image of which. */
+struct need {
+    uint32_t image_pgno;
+    uint32_t index; /* of found[] */
+};
+
+/* Of a page with a delta: what came, until the other is here too. */
+struct part {
+    uint8_t *delta;
+    uint32_t delta_len;
+    uint64_t sum;
+    uint8_t *base;
+};
+
+/* One batch of pages on its way: the wanted ones and, if asked for, those
+ * that share their frames. */
+struct reading {
+    const struct ramet_chain *chain;
+    const uint32_t *wanted; /* all that the caller asked for */
+    size_t wanted_count;
+    uint32_t *pgnos; /* what is looked for in this batch, ascending */
+    struct ramet_located *found;
+    struct part *parts;
+    struct need *needs; /* of the pages that lie somewhere, ascending */
+    size_t count, need_count, capacity;
+    struct ramet_frame *unique; /* the frames and blocks to read */
+    size_t unique_count;
+    uint8_t *page; /* one, made of a delta */
+    ramet_page_visit *visit;
+    void *ctx;
+};
+
+static int
+compare_pgno(const void *left, const void *right)
+{
+    const uint32_t a = *(const uint32_t *)left;
+    const uint32_t b = *(const uint32_t *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+static bool
+is_wanted(const struct reading *r, uint32_t pgno)
+{
+    return bsearch(&pgno, r->wanted, r->wanted_count, sizeof(r->wanted[0]),
+                   compare_pgno) != NULL;
+}
+
+/* ---- what to read -------------------------------------------------------- */
+
+static int
+compare_frames(const void *left, const void *right)
+{
+    const struct ramet_frame *const a = left;
+    const struct ramet_frame *const b = right;
+    const int by_segment =
+        ramet_id_compare(&a->place.segment.id, &b->place.segment.id);
+
+    if (a->place.kind != b->place.kind)
+        return a->place.kind < b->place.kind ? -1 : 1;
+    if (by_segment != 0)
+        return by_segment;
+    if (a->place.lsn != b->place.lsn)
+        return a->place.lsn < b->place.lsn ? -1 : 1;
+    if (a->place.offset_bytes != b->place.offset_bytes)
+        return a->place.offset_bytes < b->place.offset_bytes ? -1 : 1;
+    if (a->first_pgno != b->first_pgno)
+        return a->first_pgno < b->first_pgno ? -1 : 1;
+    return 0;
+}
+
+/* Of all that says what a frame is, the bytes' hash included. */
+static bool
+same_frame(const struct ramet_frame *a, const struct ramet_frame *b)
+{
+    return compare_frames(a, b) == 0 && a->kind == b->kind &&
+           a->page_count == b->page_count &&
+           a->place.length_bytes == b->place.length_bytes &&
+           ramet_hash_equal(&a->place.hash, &b->place.hash);
+}
+
+static void
+collect_frames(struct reading *r)
+{
+    size_t kept = 0;
+
+    r->unique_count = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->found[i].image.page_count > 0)
+            r->unique[r->unique_count++] = r->found[i].image;
+        if (ramet_located_has_delta(&r->found[i]))
+            r->unique[r->unique_count++] = r->found[i].block;
+    }
+    if (r->unique_count == 0)
+        return;
+    qsort(r->unique, r->unique_count, sizeof(r->unique[0]), compare_frames);
+    for (size_t i = 1; i < r->unique_count; i++) {
+        if (!same_frame(&r->unique[kept], &r->unique[i]))
+            r->unique[++kept] = r->unique[i];
+    }
+    r->unique_count = kept + 1;
+}
+
+/* Add the pages that share a frame with a wanted one, lie in [low, high), and
+ * are not wanted themselves; look them up too. One with a delta would need more
+ * than is read anyway, and is left out again. */
+static enum ramet_rc
+add_neighbours(struct reading *r, uint32_t low, uint64_t high,
+               struct ramet_err *err)
+{
+    const size_t batch = r->count;
+    size_t kept = 0;
+    enum ramet_rc rc;
+
+    for (size_t i = 0; i < batch; i++) {
+        const struct ramet_frame *const frame = &r->found[i].image;
+
+        for (uint32_t j = 0; j < frame->page_count; j++) {
+            const uint32_t pgno = frame->first_pgno + j;
+
+            if (pgno < low || pgno >= high || pgno > r->chain->page_count ||
+                is_wanted(r, pgno))
+                continue;
+            assert(r->count < r->capacity);
+            r->pgnos[r->count++] = pgno;
+        }
+    }
+    qsort(r->pgnos, r->count, sizeof(r->pgnos[0]), compare_pgno);
+    for (size_t i = 1; i < r->count; i++) {
+        if (r->pgnos[i] != r->pgnos[kept])
+            r->pgnos[++kept] = r->pgnos[i];
+    }
+    r->count = kept + 1;
+    rc = ramet_chain_locate(r->chain, r->pgnos, r->count, r->found, err);
+    if (rc != RAMET_OK)
+        return rc;
+    kept = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (ramet_located_has_delta(&r->found[i]) && !is_wanted(r, r->pgnos[i]))
+            continue;
+        r->pgnos[kept] = r->pgnos[i];
+        r->found[kept++] = r->found[i];
+    }
+    r->count = kept;
+    return RAMET_OK;
+}
+
+static int
+compare_needs(const void *left, const void *right)
+{
+    const struct need *const a = left;
+    const struct need *const b = right;
+
+    if (a->image_pgno != b->image_pgno)
+        return a->image_pgno < b->image_pgno ? -1 : 1;
+    return a->index < b->index ? -1 : a->index > b->index;
+}
+
+static void
+collect_needs(struct reading *r)
+{
+    r->need_count = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (r->found[i].image.page_count > 0)
+            r->needs[r->need_count++] =
+                (struct need){r->found[i].image_pgno, (uint32_t)i};
+    }
+    qsort(r->needs, r->need_count, sizeof(r->needs[0]), compare_needs);
+}
+
+/* ---- what comes ---------------------------------------------------------- */
+
+/* Make a page whose delta and base are both here. */
+static enum ramet_rc
+make_page(struct reading *r, size_t index, struct ramet_err *err)
+{
+    const uint32_t page_size = r->chain->page_size;
+    struct part *const part = &r->parts[index];
+    const struct ramet_delta delta = {.bytes = part->delta,
+                                      .length_bytes = part->delta_len,
+                                      .sum = part->sum};
+    struct ramet_err own;
+    enum ramet_rc rc;
+
+    if (part->delta == NULL || part->base == NULL)
+        return RAMET_OK;
+    rc = ramet_frame_apply(ramet_history_frame_reader(r->chain->history),
+                           &delta, part->base, page_size, r->page, &own);
+    ramet_free(part->delta);
+    ramet_free(part->base);
+    *part = (struct part){.delta = NULL};
+    if (rc != RAMET_OK)
+        return RAMET_FAIL(err, rc, "page %" PRIu32 " of LSN %" PRIu64 ": %s",
+                          r->pgnos[index], r->found[index].lsn, own.text);
+    return r->visit(r->ctx, r->pgnos[index], r->page, err);
+}
+
+static enum ramet_rc
+keep_base(struct reading *r, size_t index, const uint8_t *page,
+          struct ramet_err *err)
+{
+    struct part *const part = &r->parts[index];
+
+    assert(part->base == NULL);
+    part->base = ramet_alloc(r->chain->page_size);
+    if (part->base == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "base of page %" PRIu32,
+                          r->pgnos[index]);
+    memcpy(part->base, page, r->chain->page_size);
+    return make_page(r, index, err);
+}
+
+/* Every page with a delta in this block takes it. */
+static enum ramet_rc
+take_block(struct reading *r, const struct ramet_frame *block,
+           const uint8_t *content, size_t len, struct ramet_err *err)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        struct part *const part = &r->parts[i];
+        struct ramet_delta delta;
+        enum ramet_rc rc;
+
+        if (!ramet_located_has_delta(&r->found[i]) ||
+            !same_frame(&r->found[i].block, block))
+            continue;
+        rc = ramet_delta_find(content, len, r->chain->page_size,
+                              r->found[i].position, &delta, err);
+        if (rc != RAMET_OK)
+            return rc;
+        assert(part->delta == NULL);
+        part->delta = ramet_alloc(delta.length_bytes);
+        if (part->delta == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "delta of page %" PRIu32,
+                              r->pgnos[i]);
+        memcpy(part->delta, delta.bytes, delta.length_bytes);
+        part->delta_len = delta.length_bytes;
+        part->sum = delta.sum;
+        rc = make_page(r, i, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}
+
+/* The first of the needs of an image of page `pgno` or a later one. */
+static size_t
+find_need(const struct reading *r, uint32_t pgno)
+{
+    size_t low = 0, high = r->need_count;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+
+        if (r->needs[middle].image_pgno < pgno)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static enum ramet_rc
+take_frame(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
+           size_t len, struct ramet_err *err)
+{
+    struct reading *const r = ctx;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (frame->kind == RAMET_FRAME_DELTAS)
+        return take_block(r, frame, content, len, err);
+    for (size_t i = find_need(r, frame->first_pgno);
+         rc == RAMET_OK && i < r->need_count &&
+         r->needs[i].image_pgno - frame->first_pgno < frame->page_count;
+         i++) {
+        const size_t index = r->needs[i].index;
+        const uint8_t *const page =
+            content + (size_t)(r->needs[i].image_pgno - frame->first_pgno) *
+                          r->chain->page_size;
+
+        if (!same_frame(&r->found[index].image, frame))
+            continue; /* invariant (1) */
+        rc = ramet_located_has_delta(&r->found[index])
+                 ? keep_base(r, index, page, err)
+                 : r->visit(r->ctx, r->pgnos[index], page, err);
+    }
+    return rc;
+}
+
+static enum ramet_rc
+offer_zeros(const struct reading *r, struct ramet_err *err)
+{
+    uint8_t *zeros = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; rc == RAMET_OK && i < r->count; i++) {
+        if (r->found[i].image.page_count > 0)
+            continue;
+        if (zeros == NULL)
+            zeros = ramet_calloc(1, r->chain->page_size);
+        if (zeros == NULL)
+            return RAMET_FAIL(err, RAMET_ENOMEM, "a page of zeros");
+        rc = r->visit(r->ctx, r->pgnos[i], zeros, err);
+    }
+    ramet_free(zeros);
+    return rc;
+}
+
+/* ---- a batch ------------------------------------------------------------- */
+
+static void
+drop_parts(struct reading *r)
+{
+    for (size_t i = 0; i < r->count; i++) {
+        ramet_free(r->parts[i].delta);
+        ramet_free(r->parts[i].base);
+        r->parts[i] = (struct part){.delta = NULL};
+    }
+}
+
+/* Read the wanted pages from `start` on, `count` of them. */
+static enum ramet_rc
+read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
+           struct ramet_err *err)
+{
+    const uint32_t low = start == 0 ? 1 : r->wanted[start];
+    const uint64_t high =
+        start + count < r->wanted_count ? r->wanted[start + count] : UINT64_MAX;
+    enum ramet_rc rc;
+
+    memcpy(r->pgnos, r->wanted + start, count * sizeof(r->pgnos[0]));
+    r->count = count;
+    rc = ramet_chain_locate(r->chain, r->pgnos, count, r->found, err);
+    if (rc != RAMET_OK)
+        return rc;
+    collect_frames(r);
+    if (want_extra) {
+        rc = add_neighbours(r, low, high, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    collect_needs(r);
+    rc = offer_zeros(r, err);
+    if (rc != RAMET_OK || r->unique_count == 0)
+        return rc;
+    rc = ramet_frame_read_many(ramet_history_frame_reader(r->chain->history),
+                               r->unique, r->unique_count, r->chain->page_size,
+                               take_frame, r, err);
+    drop_parts(r);
+    return rc;
+}
+
+static bool
+allocate(struct reading *r, size_t batch, bool want_extra)
+{
+    r->capacity = want_extra ? batch * (RAMET_FRAME_PAGES_MAX + 1) : batch;
+    r->pgnos = ramet_calloc(r->capacity, sizeof(r->pgnos[0]));
+    r->found = ramet_calloc(r->capacity, sizeof(r->found[0]));
+    r->parts = ramet_calloc(r->capacity, sizeof(r->parts[0]));
+    r->needs = ramet_calloc(r->capacity, sizeof(r->needs[0]));
+    r->unique = ramet_calloc(2 * batch, sizeof(r->unique[0]));
+    r->page = ramet_alloc(r->chain->page_size);
+    return r->pgnos != NULL && r->found != NULL && r->parts != NULL &&
+           r->needs != NULL && r->unique != NULL && r->page != NULL;
+}
+
+enum ramet_rc
+ramet_history_read_pages(struct ramet_history *history,
+                         const struct ramet_point *at, const uint32_t *pgnos,
+                         size_t pgno_count, bool want_extra,
+                         ramet_page_visit *visit, void *ctx,
+                         struct ramet_err *err)
+{
+    const size_t batch = pgno_count < BATCH_PAGES ? pgno_count : BATCH_PAGES;
+    struct ramet_chain chain;
+    struct reading r = {.chain = &chain,
+                        .wanted = pgnos,
+                        .wanted_count = pgno_count,
+                        .visit = visit,
+                        .ctx = ctx};
+    enum ramet_rc rc;
+
+    if (pgno_count == 0)
+        return RAMET_OK;
+    rc = ramet_chain_open(history, at, &chain, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_chain_check_wanted(&chain, pgnos, pgno_count, err);
+    if (rc == RAMET_OK && !allocate(&r, batch, want_extra))
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "reading %zu pages", pgno_count);
+    for (size_t i = 0; rc == RAMET_OK && i < pgno_count; i += batch) {
+        const size_t n = pgno_count - i < batch ? pgno_count - i : batch;
+
+        rc = read_batch(&r, i, n, want_extra, err);
+    }
+    ramet_free(r.page);
+    ramet_free(r.unique);
+    ramet_free(r.needs);
+    ramet_free(r.parts);
+    ramet_free(r.found);
+    ramet_free(r.pgnos);
+    ramet_chain_close(&chain);
+    return ramet_history_blame(history, at, rc, err);
+}

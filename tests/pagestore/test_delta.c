@@ -1,0 +1,342 @@
+/*
+ * test_delta.c - deltas of pages, and blocks of them.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "pagestore/delta.h"
+#include "pagestore/segment.h"
+#include "tests/support/faultstore.h"
+
+#define PAGE 4096u
+
+static const struct ramet_vid volume = {.id = {{7}}};
+
+static void
+fill_page(uint8_t *page, size_t len, unsigned seed)
+{
+    uint32_t x = seed * 2654435761u + 1;
+
+    for (size_t i = 0; i < len; i++) {
+        x = x * 1664525u + 1013904223u;
+        page[i] = (uint8_t)(x >> 24);
+    }
+}
+
+static struct ramet_frame_reader *
+open_reader(struct ramet_objstore **out_store)
+{
+    struct ramet_frame_reader *reader;
+
+    assert_int_equal(ramet_memstore_open(out_store, NULL), RAMET_OK);
+    assert_int_equal(ramet_frame_reader_new(*out_store, &reader, NULL),
+                     RAMET_OK);
+    return reader;
+}
+
+/* The entry of docs/format.md, "Deltas", test vector. */
+static const uint8_t vector[] = {
+    0x13,                                           /* length */
+    0xf0, 0x8e, 0xf1, 0x4f, 0x2f, 0x53, 0x8e, 0x17, /* sum */
+    0x00, 0x00, 0x75, 0x00, 0x00, 0x08, 0x62, 0x03, 0x00, 0x7d,
+    0x03, 0x84, 0x0a, 0xc0, 0x1c, 0x18, 0xa4, 0x26, 0x08,
+};
+
+/* The vector's base, and its page. */
+static void
+fill_vector(uint8_t base[512], uint8_t page[512])
+{
+    for (uint32_t i = 0; i < 512; i++)
+        page[i] = base[i] = (uint8_t)(i * i / 3);
+    page[99] = 0x62;
+}
+
+static void
+delta__of_the_vector_makes_its_page(void **state)
+{
+    struct ramet_objstore *store;
+    struct ramet_frame_reader *const reader = open_reader(&store);
+    uint8_t base[512], expected[512], out[512];
+    struct ramet_delta delta;
+    unsigned noticed = 0;
+
+    (void)state;
+    fill_vector(base, expected);
+    assert_int_equal(
+        ramet_delta_find(vector, sizeof(vector), 512, 0, &delta, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_frame_apply(reader, &delta, base, 512, out, NULL),
+                     RAMET_OK);
+    assert_memory_equal(out, expected, sizeof(out));
+    /* zstd doesn't mind another base; the sum does, where it matters. */
+    for (size_t i = 0; i < sizeof(base); i++) {
+        base[i] ^= 0x3c;
+        if (ramet_frame_apply(reader, &delta, base, 512, out, NULL) == RAMET_OK)
+            assert_memory_equal(out, expected, sizeof(out));
+        else
+            noticed++;
+        base[i] ^= 0x3c;
+    }
+    assert_true(noticed > 0);
+    ramet_frame_reader_free(reader);
+    ramet_objstore_close(store);
+}
+
+static void
+delta__survives_every_byte_and_every_truncation(void **state)
+{
+    struct ramet_objstore *store;
+    struct ramet_frame_reader *const reader = open_reader(&store);
+    uint8_t base[512], page[512], out[512];
+    struct ramet_delta delta;
+
+    (void)state;
+    fill_vector(base, page);
+    for (size_t len = 0; len < sizeof(vector); len++)
+        assert_int_equal(ramet_delta_find(vector, len, 512, 0, &delta, NULL),
+                         RAMET_ECORRUPT);
+    assert_int_equal(
+        ramet_delta_find(vector, sizeof(vector), 512, 1, &delta, NULL),
+        RAMET_ECORRUPT);
+    for (size_t bit = 0; bit < sizeof(vector) * 8; bit++) {
+        uint8_t *const bytes = malloc(sizeof(vector));
+
+        memcpy(bytes, vector, sizeof(vector));
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        /* Accepted only as the very page: another encoding of it. */
+        if (ramet_delta_find(bytes, sizeof(vector), 512, 0, &delta, NULL) ==
+                RAMET_OK &&
+            ramet_frame_apply(reader, &delta, base, 512, out, NULL) == RAMET_OK)
+            assert_memory_equal(out, page, sizeof(out));
+        free(bytes);
+    }
+    ramet_frame_reader_free(reader);
+    ramet_objstore_close(store);
+}
+
+struct pages {
+    uint8_t (*base)[PAGE];
+    uint8_t (*page)[PAGE];
+    uint32_t seen;
+    struct ramet_frame_reader *reader;
+    const struct ramet_delta_place *place;
+};
+
+/* Bases at random, and each page another version of its own. */
+static void
+make_pages(struct pages *p, uint32_t count)
+{
+    p->base = malloc(count * PAGE);
+    p->page = malloc(count * PAGE);
+    assert_true(p->base != NULL && p->page != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        fill_page(p->base[i], PAGE, i + 1);
+        memcpy(p->page[i], p->base[i], PAGE);
+        fill_page(p->page[i] + i * 37 % 3000, 20 + i % 90, i + 1000);
+    }
+}
+
+static enum ramet_rc
+write_pages(const struct pages *p, uint32_t count, struct ramet_objstore *store,
+            bool allow_inline, uint8_t **io_inline, size_t *io_len,
+            struct ramet_delta_place *out_place)
+{
+    struct ramet_delta_writer *writer;
+    enum ramet_rc rc;
+
+    rc = ramet_delta_writer_new(PAGE, 1, 8u << 20, &writer, NULL);
+    if (rc != RAMET_OK)
+        return rc;
+    for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {
+        uint32_t length = 0;
+
+        rc = ramet_delta_writer_try(writer, p->base[i], p->page[i], UINT32_MAX,
+                                    &length, NULL);
+        if (rc == RAMET_OK) {
+            assert_in_range(length, 10, 300);
+            rc = ramet_delta_writer_take(writer, NULL);
+        }
+    }
+    if (rc == RAMET_OK)
+        rc = ramet_delta_writer_place(writer, store, &volume, allow_inline,
+                                      io_inline, io_len, out_place, NULL);
+    ramet_delta_writer_free(writer);
+    return rc;
+}
+
+static enum ramet_rc
+check_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
+            size_t len, struct ramet_err *err)
+{
+    struct pages *const p = ctx;
+    uint8_t out[PAGE];
+
+    (void)err;
+    assert_int_equal(frame->kind, RAMET_FRAME_DELTAS);
+    assert_true(len <= RAMET_DELTA_BLOCK_BYTES + PAGE);
+    for (uint32_t i = 0;; i++) {
+        struct ramet_delta delta;
+
+        if (ramet_delta_find(content, len, PAGE, i, &delta, NULL) != RAMET_OK)
+            break;
+        assert_int_equal(ramet_frame_apply(p->reader, &delta, p->base[p->seen],
+                                           PAGE, out, NULL),
+                         RAMET_OK);
+        assert_memory_equal(out, p->page[p->seen], PAGE);
+        p->seen++;
+    }
+    return RAMET_OK;
+}
+
+static void
+check_blocks(struct pages *p, const struct ramet_delta_place *place,
+             uint64_t lsn)
+{
+    uint64_t at = place->offset_bytes;
+    uint32_t pages = 0;
+
+    for (uint32_t i = 0; i < place->block_count; i++) {
+        const struct ramet_frame frame = {
+            .place.volume = volume,
+            .place.kind = place->is_inline ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT,
+            .place.segment = place->id,
+            .place.lsn = lsn,
+            .place.offset_bytes = at,
+            .place.length_bytes = place->blocks[i].length_bytes,
+            .place.hash_algo = RAMET_HASH_XXH3_128,
+            .place.hash = place->blocks[i].hash,
+            .kind = RAMET_FRAME_DELTAS,
+        };
+
+        pages += place->blocks[i].page_count;
+        assert_int_equal(ramet_frame_read_many(p->reader, &frame, 1, PAGE,
+                                               check_block, p, NULL),
+                         RAMET_OK);
+        assert_int_equal(p->seen, pages);
+        at += place->blocks[i].length_bytes;
+    }
+}
+
+static void
+blocks__in_a_segment_or_inline_give_the_pages_back(void **state)
+{
+    struct pages p = {.seen = 0};
+    struct ramet_delta_place place;
+    struct ramet_objstore *store;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    struct iovec part;
+    char key[RAMET_KEY_MAX];
+
+    (void)state;
+    p.reader = open_reader(&store);
+    make_pages(&p, 500);
+    assert_int_equal(write_pages(&p, 500, store, false, &bytes, &len, &place),
+                     RAMET_OK);
+    assert_null(bytes);
+    assert_false(place.is_inline);
+    assert_in_range(place.block_count, 5, 60);
+    check_blocks(&p, &place, 0);
+    assert_int_equal(p.seen, 500);
+    ramet_free(place.blocks);
+
+    /* Inline, behind what is there. */
+    bytes = ramet_calloc(1, 100);
+    len = 100;
+    assert_int_equal(write_pages(&p, 500, store, true, &bytes, &len, &place),
+                     RAMET_OK);
+    assert_true(place.is_inline);
+    assert_int_equal(place.offset_bytes, 100);
+    part = (struct iovec){bytes, len};
+    ramet_place_key(&(struct ramet_place){.volume = volume,
+                                          .kind = RAMET_IN_COMMIT,
+                                          .lsn = 3},
+                    key);
+    assert_int_equal(ramet_objstore_put(store, key, &part, 1, NULL), RAMET_OK);
+    p.seen = 0;
+    check_blocks(&p, &place, 3);
+    assert_int_equal(p.seen, 500);
+    ramet_free(place.blocks);
+    ramet_free(bytes);
+    free(p.base);
+    free(p.page);
+    ramet_frame_reader_free(p.reader);
+    ramet_objstore_close(store);
+}
+
+static void
+try__gives_up_where_a_delta_does_not_pay(void **state)
+{
+    struct ramet_delta_writer *writer;
+    uint8_t base[PAGE], page[PAGE];
+    uint32_t length = 1;
+
+    (void)state;
+    fill_page(base, PAGE, 1);
+    fill_page(page, PAGE, 2);
+    assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
+                     RAMET_OK);
+    assert_int_equal(
+        ramet_delta_writer_try(writer, base, page, 1000, &length, NULL),
+        RAMET_OK);
+    assert_int_equal(length, 0);
+    memcpy(page, base, PAGE);
+    page[7]++;
+    assert_int_equal(
+        ramet_delta_writer_try(writer, base, page, 1000, &length, NULL),
+        RAMET_OK);
+    assert_in_range(length, 1, 40);
+    ramet_delta_writer_free(writer);
+    /* No room in all. */
+    assert_int_equal(ramet_delta_writer_new(PAGE, 1, PAGE, &writer, NULL),
+                     RAMET_OK);
+    assert_int_equal(
+        ramet_delta_writer_try(writer, base, page, 1000, &length, NULL),
+        RAMET_OK);
+    assert_int_equal(length, 0);
+    ramet_delta_writer_free(writer);
+}
+
+static void
+writer__survives_every_failed_allocation(void **state)
+{
+    struct pages p = {.seen = 0};
+    struct ramet_objstore *store;
+    struct ramet_delta_place place = {.blocks = NULL};
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    enum ramet_rc rc = RAMET_ENOMEM;
+
+    (void)state;
+    assert_int_equal(ramet_memstore_open(&store, NULL), RAMET_OK);
+    make_pages(&p, 120);
+    for (long n = 0; rc != RAMET_OK; n++) {
+        assert_true(n < 200);
+        ramet_alloc_fail_at(n);
+        rc = write_pages(&p, 120, store, true, &bytes, &len, &place);
+        ramet_alloc_fail_at(-1);
+        assert_true(rc == RAMET_OK || rc == RAMET_ENOMEM);
+    }
+    ramet_free(place.blocks);
+    ramet_free(bytes);
+    free(p.base);
+    free(p.page);
+    ramet_objstore_close(store);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(delta__of_the_vector_makes_its_page),
+        cmocka_unit_test(delta__survives_every_byte_and_every_truncation),
+        cmocka_unit_test(blocks__in_a_segment_or_inline_give_the_pages_back),
+        cmocka_unit_test(try__gives_up_where_a_delta_does_not_pay),
+        cmocka_unit_test(writer__survives_every_failed_allocation),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -42,7 +42,7 @@ int ramet_rights_apply(const struct ramet_os *os, int fd,
 int ramet_rights_make(const struct ramet_os *os, int dirfd, const char *name,
                       int flags, const struct ramet_rights *rights);
 /* Open a file that is there. -ELOOP: it is a link. -EMLINK: it has another
- * name somewhere, and is perhaps a stranger's. -ENXIO: it is no plain file. */
+ * name somewhere, and is perhaps a stranger's. -ENXIO: it is not a regular file. */
 int ramet_rights_open(const struct ramet_os *os, int dirfd, const char *name,
                       int flags);
 /* The one or the other. */

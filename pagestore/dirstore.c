@@ -344,9 +344,10 @@ open_object(const struct dirstore *dir, const char *key, int *out_fd,
         return ramet_dirstore_fail(dir, got, key, "can't look at it", err);
     return S_ISDIR(out_stat->mode)
                ? fail_absent(dir, key, err)
-               : RAMET_FAIL(err, RAMET_ECORRUPT,
-                            "%s/%s: is no plain file, and no object of a store",
-                            dir->name, key);
+               : RAMET_FAIL(
+                     err, RAMET_ECORRUPT,
+                     "%s/%s: is not a regular file, and no object of a store",
+                     dir->name, key);
 }
 
 static enum ramet_rc

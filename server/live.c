@@ -5,11 +5,8 @@
 #include "server/live_impl.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "core/alloc.h"
-#include "core/log.h"
-#include "metastore/catalog.h"
 
 #define HISTORY_CACHE_BYTES (512u << 10)
 

@@ -5,7 +5,6 @@
 #include "server/live_impl.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "core/log.h"
 #include "metastore/catalog.h"

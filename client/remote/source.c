@@ -13,7 +13,6 @@
 #include "client/remote/pace.h"
 #include "client/remote/pagecache.h"
 #include "client/remote/remote.h"
-#include "client/snapshot.h"
 #include "core/alloc.h"
 #include "core/thread.h"
 

@@ -5,7 +5,6 @@
  * Layer: client, remote.
  */
 #include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/remote/process.h"

@@ -10,7 +10,6 @@
 #include "client/remote/remote.h"
 #include "client/remote/source.h"
 #include "client/store/exchange.h"
-#include "client/store/store.h"
 #include "client/sync/link.h"
 #include "metastore/catalog.h"
 

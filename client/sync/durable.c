@@ -6,7 +6,6 @@
 #include "client/sync/durable.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "client/remote/source.h"
 #include "client/snapshot.h"
@@ -20,7 +19,6 @@
 #include "client/sync/point.h"
 #include "client/sync/refusal.h"
 #include "client/sync/sync.h"
-#include "core/alloc.h"
 #include "sqliteformat/dbheader.h"
 
 void

@@ -9,7 +9,6 @@
 #include <inttypes.h>
 
 #include "client/store/exchange.h"
-#include "client/store/store.h"
 #include "client/sync/durable_settle.h"
 #include "client/sync/fence.h"
 #include "client/sync/kept.h"

@@ -27,7 +27,6 @@
 #include "client/sync/link.h"
 #include "client/sync/refusal.h"
 #include "client/sync/sync.h"
-#include "core/alloc.h"
 
 /* What is sent in vain if somebody else was first, at most. */
 #define UNSEEN_BYTES_MAX (1u << 20)

@@ -53,7 +53,7 @@ ramet_file_open_source(const struct ramet_file_options *options,
                        struct ramet_source **out_source, struct ramet_err *err);
 /* What the file at `path` is, by its first bytes; blobs get a page size that
  * fits their length. Left alone where the options say it, or where there is
- * no plain file. */
+ * not a regular file. */
 void ramet_file_guess_kind(const struct ramet_os *os, const char *path,
                            struct ramet_replica_options *options);
 /* The volume that the source's URL names, and its newest commit.

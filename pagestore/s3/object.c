@@ -2,13 +2,11 @@
  * object.c - one object of the store: its size, its bytes, and putting it;
  * by the invariants of s3store.h.
  */
-#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/alloc.h"
-#include "core/os.h"
 #include "pagestore/s3/s3store_impl.h"
 
 #define COMPARE_BYTES (256u << 10)

@@ -29,7 +29,7 @@ def test_an_open_that_fails_says_why():
     assert not os.path.exists("new.db")
     fails("did you mean 'sync'", open_db, "app.db", sinc="manual")
     os.mkdir("folder.db")
-    fails("no plain file", open_db, "folder.db")
+    fails("not a regular file", open_db, "folder.db")
 
 
 def test_a_token_that_is_not_there_is_no_missing_database():

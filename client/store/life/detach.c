@@ -18,15 +18,12 @@
 #include "client/store/life/detached.h"
 #include "client/store/whole.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
-#include "client/store/format/dir.h"
 #include "client/store/format/state.h"
 #include "client/store/life/explain.h"
 #include "client/store/life/place.h"
-#include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/locks.h"

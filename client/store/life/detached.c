@@ -3,13 +3,10 @@
  */
 #include "client/store/life/detached.h"
 
-#include <errno.h>
-
 #include "client/store/format/dir.h"
 #include "client/store/life/place.h"
 #include "client/store/life/remove.h"
 #include "client/store/shared/locks.h"
-#include "core/alloc.h"
 
 enum ramet_rc
 ramet_detached_clear(const struct ramet_replica_place *place,

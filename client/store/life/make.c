@@ -92,7 +92,7 @@ ramet_make_replica(struct ramet_replica *replica,
         return RAMET_FAIL_OS(err, fd, "open %s", replica->path);
     replica->base_fd = fd; /* and stays open: see base.c */
     if (os->stat(os->ctx, fd, &st) < 0 || (st.mode & 0170000u) != 0100000u)
-        return RAMET_FAIL(err, RAMET_EINVAL, "%s is no plain file",
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s is not a regular file",
                           replica->path);
     if (st.size_bytes != 0 && (options->flags & RAMET_OPEN_ADOPT) == 0)
         return ramet_fail_no_replica(replica->path, true, err);

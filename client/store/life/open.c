@@ -13,7 +13,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 
 #include "client/store/format/state.h"
 #include "client/store/life/detached.h"
@@ -268,7 +267,7 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     if (result < 0 && result != -ENOENT)
         return RAMET_FAIL_OS(err, result, "stat %s", o->place.path);
     if (result == 0 && (st.mode & 0170000u) != 0100000u)
-        return RAMET_FAIL(err, RAMET_EINVAL, "%s is no plain file",
+        return RAMET_FAIL(err, RAMET_EINVAL, "%s is not a regular file",
                           o->place.path);
     *out_make = (flags & RAMET_OPEN_READONLY) == 0 &&
                 (result == -ENOENT || (result == 0 && st.size_bytes == 0)

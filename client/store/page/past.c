@@ -21,18 +21,14 @@
 #include "client/store/page/past.h"
 
 #include <assert.h>
-#include <string.h>
 
 #include "client/store/format/logfile.h"
-#include "client/store/shared/base.h"
-#include "client/store/shared/entries.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/pins.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
-#include "core/alloc.h"
 
 #define TRIES_MAX 1000u
 
@@ -166,7 +162,8 @@ ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
         if (atomic_load(word) == first.raw)
             return s.is_cut_off ? RAMET_OK : damaged(replica, pgno, err);
     }
-    return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: page %u can't be read in peace",
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "%s: page %u kept changing while it was read",
                       replica->path, pgno);
 }
 

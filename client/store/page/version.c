@@ -35,7 +35,7 @@ struct lookup {
         bound; /* each version in the log stands before the one after it:
                        no damage leads round in a circle */
     struct ramet_version *version;
-    bool again; /* the ground moved: begin anew */
+    bool again; /* the index changed during the read: retry */
     bool is_found;
 };
 
@@ -355,7 +355,8 @@ look_up(struct lookup *l, struct ramet_err *err)
         if (rc != RAMET_OK || !l->again)
             return rc;
     }
-    return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: page %u can't be read in peace",
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "%s: page %u kept changing while it was read",
                       l->session->replica->path, l->pgno);
 }
 

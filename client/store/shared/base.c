@@ -15,10 +15,8 @@
 
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
-#include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
-#include "client/store/shared/session.h"
 #include "core/alloc.h"
 
 static const char mark_text[] =

@@ -14,7 +14,6 @@
 
 #include "client/store/shared/base.h"
 #include "client/store/shared/base_check.h"
-#include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"

@@ -19,7 +19,7 @@
 /* How far somebody has come who goes through all pages; begin with {1}. */
 struct ramet_summing {
     uint64_t next; /* page; 0: that was all */
-    bool left_out; /* some could not be summed in peace */
+    bool left_out; /* some changed while they were summed */
 };
 
 /* Sum some more pages, of about `bytes`. When there are no more, and none was

@@ -1,0 +1,141 @@
+/*
+ * checkpoint_publish.c - what is in the base now is said of it in the index, and
+ * fetched pages that replaced what is still in the log go on to a new file.
+ */
+#include "client/store/upkeep/checkpoint_impl.h"
+
+#include <assert.h>
+
+#include "client/snapshot.h"
+#include "client/store/page/fill.h"
+#include "client/store/shared/base.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
+#include "client/store/shared/presence.h"
+#include "client/store/shared/replica.h"
+
+/* Fills that replaced a pull which is still in the log go on to a new file. */
+static enum ramet_rc
+carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
+{
+    struct checkpoint *const c = ctx;
+    const struct ramet_entry entry =
+        ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos);
+
+    if (!ramet_entry_same(ramet_index_peek(c->replica, fill->frame.pgno),
+                          entry) ||
+        !ramet_entry_in_log(fill->frame.replaced) ||
+        ramet_pos_gen(ramet_entry_pos(fill->frame.replaced)) <= c->last)
+        return RAMET_OK;
+    return ramet_fill_append(c->replica, fill->frame.pgno, entry,
+                             fill->frame.replaced, &fill->at, fill->page_size,
+                             fill->page, err);
+}
+
+bool
+ramet_checkpoint_has_fills(const struct checkpoint *c)
+{
+    return c->first_fill != c->last_fill ||
+           ramet_pos_offset(ramet_pos_load(
+               &c->replica->head->header.fill.pos)) != RAMET_GEN_HEADER_SIZE;
+}
+
+enum ramet_rc
+ramet_checkpoint_carry_fills(struct checkpoint *c, struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &c->replica->head->header;
+    struct ramet_pos end;
+    enum ramet_rc rc;
+
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
+    if (!ramet_checkpoint_has_fills(c))
+        return RAMET_OK; /* nothing was fetched */
+    ramet_pos_store(&header->fill.pos, ramet_pos_first(c->last_fill + 1));
+    c->state.oldest_fill = c->last_fill + 1;
+    rc = ramet_fill_walk(c->replica, c->first_fill, c->last_fill, carry_fill, c,
+                         &end, err);
+    ramet_fill_was_seen(c->replica);
+    return rc;
+}
+
+/* Entries that name what is in the base now. */
+static void
+swap_entries(struct checkpoint *c)
+{
+    struct ramet_replica *const replica = c->replica;
+    const uint64_t stamp =
+        atomic_fetch_add(&replica->head->header.base.stamp, 1) + 1;
+    const struct ramet_pos end = ramet_pos_make(c->last + 1, 0);
+
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
+    for (size_t i = 0; i < c->pages.run_count; i++) {
+        const struct ramet_run run = c->pages.runs[i];
+
+        for (uint64_t p = run.first; p <= run.last; p++) {
+            const uint32_t pgno = (uint32_t)p;
+            const struct ramet_entry entry = ramet_index_peek(replica, pgno);
+            const enum ramet_entry_kind kind = ramet_entry_kind(entry);
+            enum ramet_entry_kind now = RAMET_ENTRY_HELD;
+
+            if (kind == RAMET_ENTRY_FILL) {
+                if (ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill ||
+                    !ramet_pageset_contains(&c->filled, pgno))
+                    continue;
+            } else if (!ramet_entry_in_log(entry) ||
+                       !ramet_pos_before(ramet_entry_pos(entry), end)) {
+                continue;
+            } else if (kind == RAMET_ENTRY_LOG_ZERO) {
+                now = RAMET_ENTRY_ZERO;
+            } else if (kind == RAMET_ENTRY_REMOTE) {
+                now = RAMET_ENTRY_ABSENT;
+            }
+            ramet_index_swap(replica, pgno, entry,
+                             ramet_entry_of_stamp(now, stamp));
+        }
+    }
+}
+
+/* What is past the end now counts no more, for whoever counts absent pages. If
+ * the file has grown again since, those pages have frames in later records. */
+static void
+clear_cut_entries(struct checkpoint *c)
+{
+    struct ramet_replica *const replica = c->replica;
+    struct ramet_index_header *const header = &replica->head->header;
+    const uint64_t high = atomic_load(&header->log.high_water);
+    const uint64_t stamp = atomic_fetch_add(&header->base.stamp, 1) + 1;
+    const struct ramet_pos end = ramet_pos_make(c->last + 1, 0);
+
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
+    for (uint64_t p = (uint64_t)c->state.base_page_count + 1; p <= high; p++) {
+        const struct ramet_entry entry = ramet_index_peek(replica, (uint32_t)p);
+        const enum ramet_entry_kind kind = ramet_entry_kind(entry);
+
+        if (kind != RAMET_ENTRY_NONE && kind != RAMET_ENTRY_ZERO &&
+            !(ramet_entry_in_log(entry) &&
+              !ramet_pos_before(ramet_entry_pos(entry), end)) &&
+            !(kind == RAMET_ENTRY_FILL &&
+              ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill))
+            ramet_index_swap(replica, (uint32_t)p, entry,
+                             ramet_entry_of_stamp(RAMET_ENTRY_ZERO, stamp));
+    }
+}
+
+void
+ramet_checkpoint_publish_base(struct checkpoint *c)
+{
+    struct ramet_index_header *const header = &c->replica->head->header;
+
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
+           ramet_holds(c->session, RAMET_LOCK_BASE));
+    ramet_base_header_set(c->replica, c->state.fold.newest.header);
+    atomic_store(&header->base.mark_next, c->state.mark_next);
+    ramet_base_rest(c->replica);
+    ramet_presence_end(c->replica, c->state.base_absent);
+    atomic_store(&header->checkpoint.page_count, c->state.base_page_count);
+    atomic_store(&header->checkpoint.page_size, c->state.base_page_size);
+    atomic_store(&header->checkpoint.oldest, c->last + 1);
+    swap_entries(c);
+    clear_cut_entries(c);
+    atomic_store(&header->fill.oldest, c->state.oldest_fill);
+}

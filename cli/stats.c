@@ -66,5 +66,7 @@ cli_stats_print(void)
     if (counts.repeats > 0 || counts.slowdowns > 0)
         fprintf(stderr, "; %" PRIu64 " repeated, %" PRIu64 " told to slow down",
                 counts.repeats, counts.slowdowns);
+    if (counts.hedges > 0)
+        fprintf(stderr, "; %" PRIu64 " asked twice", counts.hedges);
     fputc('\n', stderr);
 }

@@ -7,10 +7,13 @@
 
 static _Thread_local const struct ramet_waiter *current;
 
-void
+const struct ramet_waiter *
 ramet_waiting_set(const struct ramet_waiter *waiter)
 {
+    const struct ramet_waiter *const before = current;
+
     current = waiter;
+    return before;
 }
 
 bool

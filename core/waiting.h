@@ -23,8 +23,8 @@ struct ramet_waiter {
 };
 
 /* This thread's waiter from here on; NULL: none. Borrowed, until the next
- * call. */
-void ramet_waiting_set(const struct ramet_waiter *waiter);
+ * call. The one before. */
+const struct ramet_waiter *ramet_waiting_set(const struct ramet_waiter *waiter);
 /* Has it had enough? False where there is none. */
 bool ramet_waiting_is_over(void);
 

@@ -25,6 +25,7 @@ bucket_free(struct ramet_s3_bucket *bucket)
 {
     ramet_s3_credentials_free(bucket->credentials);
     ramet_s3_engine_close(bucket->engine);
+    ramet_mutex_done(&bucket->proving);
     ramet_mutex_done(&bucket->mutex);
     ramet_free(bucket->ca_file);
     ramet_free(bucket->identity);
@@ -60,6 +61,7 @@ bucket_new(const struct ramet_s3_target *target,
     bucket->fork_count = ramet_os_fork_count();
     bucket->target = *target;
     ramet_mutex_init(&bucket->mutex);
+    ramet_mutex_init(&bucket->proving);
     bucket->identity = identify(target, settings);
     if (settings->ca_bundle[0] != '\0')
         bucket->ca_file = ramet_strdup(settings->ca_bundle);

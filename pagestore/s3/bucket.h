@@ -32,7 +32,8 @@ struct ramet_s3_bucket {
     struct ramet_s3_hedge hedge; /* mutex */
     int64_t date_ms;             /* mutex: the store's clock, 0: not known */
     uint64_t dated_ms;           /* mutex: when that was, by ours */
-    bool is_proven;              /* mutex: probe.h */
+    bool is_proven;              /* mutex: probe.c */
+    struct ramet_mutex proving;  /* while it is, by one thread for all */
 };
 
 /* One more reference; no request is made. RAMET_EINVAL: the environment or an

@@ -209,7 +209,6 @@ s3_close(struct ramet_objstore *store)
     struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
 
     ramet_s3_bucket_close(s3->caller.bucket);
-    ramet_mutex_done(&s3->mutex);
     ramet_free(s3->name);
     ramet_free(s3);
 }
@@ -290,7 +289,6 @@ ramet_s3store_open(const char *root, const char *query,
     (void)snprintf(s3->prefix, sizeof(s3->prefix), "%s%s", place.prefix,
                    place.prefix[0] != '\0' ? "/" : "");
     s3->hedge = may_hedge();
-    ramet_mutex_init(&s3->mutex);
     *out_store = &s3->base;
     return RAMET_OK;
 }

@@ -7,7 +7,6 @@
 #ifndef RAMET_PAGESTORE_S3_S3STORE_IMPL_H
 #define RAMET_PAGESTORE_S3_S3STORE_IMPL_H
 
-#include "core/thread.h"
 #include "pagestore/s3/place.h"
 #include "pagestore/s3/request.h"
 #include "pagestore/s3/s3store.h"
@@ -21,8 +20,7 @@ struct ramet_s3store {
     struct ramet_s3_tally tally;
     char prefix[RAMET_S3_PREFIX_MAX + 1]; /* "" or with a slash at its end */
     bool hedge;
-    char *name;               /* in error texts */
-    struct ramet_mutex mutex; /* while it is proven */
+    char *name; /* in error texts */
 };
 
 /* The key in the bucket. */

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/waiting.h"
 #include "pagestore/s3/answer.h"
 #include "pagestore/s3/s3store_impl.h"
 #include "pagestore/s3/xml.h"
@@ -27,6 +28,7 @@
 #define PARTS_IN_FLIGHT 2u
 #define PARTS_MAX 10000u
 #define UPLOAD_ID_MAX 1024u
+#define ABORT_MS 2000u
 #define ETAG_MAX 128u
 
 struct part {
@@ -396,6 +398,8 @@ finish_large(struct s3_upload *up, struct ramet_err *err)
 static void
 take_back(struct s3_upload *up)
 {
+    struct ramet_s3_caller brief = up->s3->caller;
+    const struct ramet_waiter *waiter;
     char query[UPLOAD_ID_MAX * 3 + 64];
     struct ramet_s3_request request = {.method = "DELETE",
                                        .kind = RAMET_REQUEST_DELETE,
@@ -414,8 +418,13 @@ take_back(struct s3_upload *up)
     }
     if (up->id[0] == '\0' || !make_query(up, 0, query, sizeof(query)))
         return;
-    if (ramet_s3_perform(&up->s3->caller, &request, NULL) == RAMET_OK)
+    /* Also for a caller who has had enough, and then not for long. */
+    waiter = ramet_waiting_set(NULL);
+    if (brief.stall_timeout_ms > ABORT_MS)
+        brief.stall_timeout_ms = ABORT_MS;
+    if (ramet_s3_perform(&brief, &request, NULL) == RAMET_OK)
         up->id[0] = '\0'; /* else the bucket's rule sees to it */
+    (void)ramet_waiting_set(waiter);
     ramet_buf_done(&request.answer);
 }
 

@@ -40,8 +40,11 @@ class BucketTest(support.CliTest):
         options.setdefault("env", self.environment)
         return super().run_ramet(*words, **options)
 
-    def sql(self, path, code, **params):
-        os.environ.update(AWS_ACCESS_KEY_ID="", AWS_ENDPOINT_URL_S3="")
+    def sql(self, path, code, keys=False, **params):
+        """Without any right to the bucket, unless `keys`."""
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+                     "AWS_ENDPOINT_URL_S3", "XDG_CACHE_HOME"):
+            os.environ[name] = self.environment.get(name, "") if keys else ""
         return super().sql(path, code, **params)
 
     def url(self, name="app", fake=None):
@@ -221,6 +224,27 @@ class Keys(BucketTest):
         self.bound()
         self.assertEqual(self.signers(self.fake), {"AKWORK"})
 
+    def test_tls__is_checked_against_the_named_authorities(self):
+        key = self.path("key.pem")
+        support.subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out",
+             self.path("cert.pem"), "-days", "2", "-subj", "/CN=127.0.0.1",
+             "-addext", "subjectAltName=IP:127.0.0.1"], check=True,
+            stderr=support.subprocess.DEVNULL)
+        both = self.write(self.path("both.pem"), self.read(
+            self.path("cert.pem")) + self.read(key))
+        secure = self.new_fake(certificate=both)
+        self.environment["AWS_ENDPOINT_URL_S3"] = secure.url
+        a = self.make_database(self.path("a.db"))
+        text = self.refused(UNREACHABLE, "init", a, "--remote",
+                            self.url(fake=secure))
+        self.assertIn("certificate", text)
+        self.assertEqual(secure.log, [])
+        self.environment["AWS_CA_BUNDLE"] = self.path("cert.pem")
+        self.ramet("init", a, "--remote", self.url(fake=secure))
+        self.assertEqual(self.signers(secure), {"AKTEST"})
+
     def test_no_keys_anywhere__is_said(self):
         self.drop_environment_keys()
         self.make_database(self.path("a.db"))
@@ -392,6 +416,19 @@ class Faults(BucketTest):
         self.ramet("push", self.a)
         self.assertEqual(self.lsn(), 2)
 
+    def test_read_that_hangs__is_asked_for_a_second_time(self):
+        self.bound()
+        self.sql(self.a, "for _ in range(100):\n    %s\n    "
+                 "db.execute('SELECT ramet_push()').fetchone()" % COMMIT,
+                 keys=True)
+        self.environment["RAMET_S3_HEDGE"] = "on"
+        self.fake.plan(Fault("hang", method="GET", key="/commits/", skip=85))
+        done = self.run_ramet("log", self.url(), "--stats")
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertEqual(self.lsn(), 101)
+        self.assertIn("; 1 asked twice", done.stderr)
+        self.assertNotIn("repeated", done.stderr)
+
     def test_half_a_body__is_asked_for_again(self):
         self.bound()
         self.fake.plan(Fault("half", method="GET", key="commits/"),
@@ -484,6 +521,13 @@ class Faults(BucketTest):
         self.assertEqual(self.fake.uploads, {})
         self.assertEqual([key for key in self.fake.objects
                           if "/segments/" in key], [])
+
+    def test_who_may_not_delete__can_push(self):
+        self.fake.plan(Fault("403", method="DELETE", times=1000))
+        self.bound()
+        self.sql(self.a, COMMIT)
+        self.ramet("push", self.a)
+        self.assertEqual(self.lsn(), 2)
 
     def test_part_of_an_upload_that_was_lost__is_sent_again(self):
         self.bound()

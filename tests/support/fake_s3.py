@@ -14,6 +14,7 @@ import hashlib
 import http.server
 import re
 import socketserver
+import ssl
 import threading
 import time
 import urllib.parse
@@ -39,12 +40,14 @@ class Request:
 
 
 class Fault:
-    """What is done to the next `times` requests that fit. Kinds: a status ("503",
+    """What is done to the next `times` requests that fit, after `skip` of them. Kinds: a status ("503",
     "403", …) with an S3 code; "lost": done, and the connection cut; "cut":
     not done, and the connection cut; "half": half the body; "wrong": a byte of
     the body flipped; "other": the body of another object; "hang"."""
 
-    def __init__(self, kind, method=None, key="", code="", times=1, headers=()):
+    def __init__(self, kind, method=None, key="", code="", times=1, headers=(),
+                 skip=0):
+        self.skip = skip
         self.kind, self.method, self.key = kind, method, key
         self.code, self.times, self.headers = code, times, dict(headers)
 
@@ -58,7 +61,8 @@ CODES = {"503": "SlowDown", "500": "InternalError", "403": "AccessDenied",
 
 
 class FakeS3:
-    def __init__(self, bucket="bucket", racy=False, page=1000, signers=None):
+    def __init__(self, bucket="bucket", racy=False, page=1000, signers=None,
+                 certificate=None):
         self.bucket, self.racy, self.page = bucket, racy, page
         self.signers = signers  # None: anybody, signed or not
         self.objects, self.uploads, self.log, self.faults = {}, {}, [], []
@@ -72,6 +76,13 @@ class FakeS3:
 
         self.server = _Server(("127.0.0.1", 0), Handler)
         self.url = "http://127.0.0.1:%d" % self.server.server_address[1]
+        if certificate:  # a file with it and its key
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.server.socket = context.wrap_socket(
+                self.server.socket, server_side=True,
+                do_handshake_on_connect=False)
+            self.url = self.url.replace("http://", "https://")
         threading.Thread(target=self.server.serve_forever, daemon=True,
                          kwargs={"poll_interval": 0.05}).start()
 
@@ -101,6 +112,9 @@ class FakeS3:
             self.log.append(request)
             for fault in self.faults:
                 if fault.fits(request):
+                    if fault.skip > 0:
+                        fault.skip -= 1
+                        continue
                     fault.times -= 1
                     return fault
         return None

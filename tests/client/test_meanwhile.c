@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/client/world.h"
 #include "tests/support/faultstore.h"
@@ -324,6 +326,78 @@ reset__lets_nobody_push(void **state)
     ramet_file_close(m.a);
 }
 
+/* ---- an intent that nobody saw yet -------------------------------------------- */
+
+static int
+die(void *ctx, int fd)
+{
+    (void)ctx;
+    (void)fd;
+    _exit(0);
+}
+
+/* A pusher that dies with its intent in the log, and not published. */
+static void
+leave_intent(const char *path)
+{
+    const struct ramet_cid id = {{{8}}};
+    const pid_t child = fork();
+    int status = 1;
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct ramet_os os = *ramet_os_system();
+        const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB,
+                                                      .os = &os};
+        struct ramet_session *session = NULL;
+
+        if (ramet_session_open(path, &options, &session, NULL) != RAMET_OK ||
+            ramet_session_lock_push(session, NULL) != RAMET_OK)
+            _exit(1);
+        os.sync = os.datasync = die;
+        (void)!ramet_session_freeze(session, ramet_session_snapshot(session),
+                                    &id, NULL);
+        _exit(2);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+/* Frozen over it, what it has in flight would never be sent. */
+static void
+freeze__over_an_intent_that_was_not_seen__is_refused(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_session *const pusher = other_session(world_path(world, "a"));
+    struct ramet_session *const writer = other_session(world_path(world, "a"));
+    const struct ramet_cid id = {{{7}}};
+    struct ramet_remote_point point = newest_point(world);
+    struct ramet_replica_state seen = {.volume = {{{0}}}};
+
+    commit_as(writer, 10, "in flight");
+    leave_intent(world_path(world, "a"));
+    OK(ramet_session_lock_push(pusher, e));
+    OK(ramet_session_state(pusher, &seen, e));
+    assert_true(ramet_id_is_nil(&seen.intent.id));
+    commit_as(writer, 9000, "later"); /* and settles what the dead one left */
+    assert_int_equal(ramet_session_freeze(pusher, &seen.newest, &id, NULL),
+                     RAMET_ESNAPSHOT);
+    assert_int_equal(
+        ramet_session_mark_durable(pusher, &seen.newest, &point, NULL),
+        RAMET_ESNAPSHOT);
+    OK(ramet_session_state(pusher, &seen, e));
+    assert_false(ramet_id_is_nil(&seen.intent.id));
+    ramet_replica_state_done(&seen);
+    ramet_session_close(pusher);
+    ramet_session_close(writer);
+    memcpy(bytes + 10, "in flight", 9);
+    memcpy(bytes + 9000, "later", 5);
+    OK(ramet_file_push(a, NULL, e));
+    world_expect_remote(world, 2, bytes, SIZE);
+    ramet_file_close(a);
+}
+
 /* ---- a replica that comes into being ---------------------------------------- */
 
 /* The system, but that somebody clones "b" after it was not found. */
@@ -402,6 +476,9 @@ main(void)
             world_teardown),
         cmocka_unit_test_setup_teardown(reset__lets_nobody_push, world_setup,
                                         world_teardown),
+        cmocka_unit_test_setup_teardown(
+            freeze__over_an_intent_that_was_not_seen__is_refused, world_setup,
+            world_teardown),
         cmocka_unit_test_setup_teardown(open__while_somebody_clones__joins_him,
                                         world_setup, world_teardown),
     };

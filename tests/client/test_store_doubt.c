@@ -53,6 +53,7 @@ commit_durably(struct place *p, struct ramet_session *session,
     base = store_newest(session);
     OK(ramet_session_freeze(session, &base, &id, e));
     ramet_session_unpin(session);
+    base = store_newest(session);
     OK(ramet_session_mark_durable(session, &base, &point, e));
     ramet_session_unlock_push(session);
 }

@@ -25,19 +25,39 @@
 
 void
 ramet_publish_snapshot(struct ramet_replica *replica,
-                       const struct ramet_published *after, bool sets_lsn)
+                       const struct ramet_published *after, unsigned marks)
 {
     struct ramet_index_header *const header = &replica->head->header;
 
     assert(ramet_may_publish(replica));
     ramet_index_raise(&header->log.high_water, after->snapshot.page_count);
-    if (sets_lsn)
+    if ((marks & RAMET_MARKS_LSN) != 0)
         ramet_pos_raise(&header->log.lsn_tail, after->snapshot.tail);
+    if ((marks & RAMET_MARKS_INTENT) != 0)
+        ramet_pos_raise(&header->log.sync_tail, after->snapshot.tail);
     atomic_store_explicit(&header->all.was_written, 1, memory_order_relaxed);
     ramet_index_publish(replica, after);
     atomic_store_explicit(&header->log.write_pos.raw, after->snapshot.tail.raw,
                           memory_order_release);
     atomic_store_explicit(&header->log.prepared.raw, 0, memory_order_release);
+}
+
+unsigned
+ramet_record_marks(const struct ramet_trailer *trailer)
+{
+    switch (trailer->type) {
+    case RAMET_RECORD_COMMIT:
+        return (trailer->flags & RAMET_RECORD_DOUBT) != 0 ? RAMET_MARKS_INTENT
+                                                          : 0;
+    case RAMET_RECORD_INTENT:
+    case RAMET_RECORD_ABANDON:
+        return RAMET_MARKS_INTENT;
+    case RAMET_RECORD_DURABLE:
+    case RAMET_RECORD_PULL:
+    case RAMET_RECORD_RESET:
+        break;
+    }
+    return RAMET_MARKS_INTENT | RAMET_MARKS_LSN;
 }
 
 struct apply {
@@ -81,9 +101,7 @@ ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
     ramet_index_newest(session->replica, &after);
     ramet_trailer_to_published(&trailer, &after.snapshot, &after);
     ramet_publish_snapshot(session->replica, &after,
-                           trailer.type == RAMET_RECORD_DURABLE ||
-                               trailer.type == RAMET_RECORD_PULL ||
-                               trailer.type == RAMET_RECORD_RESET);
+                           ramet_record_marks(&trailer));
     return RAMET_OK;
 }
 

@@ -36,7 +36,15 @@ ramet_is_settled(const struct ramet_replica *replica)
 RAMET_NODISCARD enum ramet_rc
 ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
                    struct ramet_err *err);
-void ramet_publish_snapshot(struct ramet_replica *replica,
-                            const struct ramet_published *after, bool sets_lsn);
+
+/* What a record changes besides pages. */
+enum ramet_record_marks {
+    RAMET_MARKS_LSN = 1u << 0,    /* the LSN that the replica stands on */
+    RAMET_MARKS_INTENT = 1u << 1, /* it has an intent, or ends one */
+};
+unsigned ramet_record_marks(const struct ramet_trailer *trailer);
+void
+ramet_publish_snapshot(struct ramet_replica *replica,
+                       const struct ramet_published *after, unsigned marks);
 
 #endif

@@ -477,7 +477,7 @@ ramet_session_publish(struct ramet_session *session)
         append_truncation(session);
     set_entries(session);
     ramet_publish_snapshot(session->replica, &session->prepared.after,
-                           session->prepared.sets_lsn);
+                           session->prepared.marks);
     ramet_session_move_pin(session);
     after_transaction(session);
     ramet_checkpoint_keep_up(session);

@@ -313,9 +313,7 @@ ramet_record_finish(struct ramet_session *session,
     prepared->is_synced = false;
     prepared->place = ramet_record_place_of(trailer);
     prepared->least_page_count = trailer->least_page_count;
-    prepared->sets_lsn = trailer->type == RAMET_RECORD_DURABLE ||
-                         trailer->type == RAMET_RECORD_PULL ||
-                         trailer->type == RAMET_RECORD_RESET;
+    prepared->marks = ramet_record_marks(trailer);
     ramet_trailer_to_published(trailer, &session->pin.snapshot,
                                &prepared->after);
     return RAMET_OK;

@@ -6,9 +6,12 @@
  *       lock for it alone; or by the caller's, if that holds the lock already
  *       and has nothing pending
  *   (2) what was decided without the write lock is checked again under it: the
- *       replica must stand where whoever decided saw it, by LSN and hash; where
- *       all its pages were looked at, on the very record
- *   (3) an intent comes and goes under the push lock alone
+ *       replica must stand where whoever decided saw it, by LSN and hash, with
+ *       the intent that it had, or none; where all its pages were looked at, on
+ *       the very record
+ *   (3) an intent comes and goes under the push lock alone. But who holds it may
+ *       not see yet the last one of a holder that died: that is settled when
+ *       somebody writes
  */
 #include <assert.h>
 #include <errno.h>
@@ -251,9 +254,12 @@ check_base(const struct recorder *r, const struct ramet_snapshot *base,
            bool exactly, struct ramet_err *err)
 {
     const struct ramet_snapshot *const now = &r->writer->pin.snapshot;
+    const struct ramet_pos sync_tail =
+        ramet_pos_load(&r->writer->replica->head->header.log.sync_tail);
 
     if (now->lsn == base->lsn &&
         ramet_hash_equal(&now->lsn_hash, &base->lsn_hash) &&
+        !ramet_pos_before(base->tail, sync_tail) &&
         (!exactly || ramet_pos_same(now->tail, base->tail)))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ESNAPSHOT,

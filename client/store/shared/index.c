@@ -33,7 +33,7 @@
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
-     sizeof(struct ramet_published) << 16 | 8)
+     sizeof(struct ramet_published) << 16 | 9)
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 
@@ -517,6 +517,7 @@ ramet_index_begin(struct ramet_replica *replica,
                                               ? s->page_count
                                               : state->base_page_count);
     ramet_pos_store(&header->log.lsn_tail, s->tail);
+    ramet_pos_store(&header->log.sync_tail, s->tail);
     atomic_store(&header->base.mark_next, state->mark_next);
     ramet_base_header_set(replica, s->header);
     ramet_index_publish(replica, &first);

@@ -48,6 +48,8 @@ struct ramet_index_header {
             doubt; /* start of a record in doubt; see doubt.c */
         struct ramet_pos_word write_pos; /* the next record's place */
         struct ramet_pos_word lsn_tail;  /* of the newest with a new LSN */
+        struct ramet_pos_word sync_tail; /* of the newest that has an intent, or
+                                            tells what became of one */
         _Atomic uint64_t high_water;     /* highest page that ever was */
     } log;
     /* The holder of the checkpoint lock. */

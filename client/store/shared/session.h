@@ -52,7 +52,7 @@ struct ramet_prepared {
     struct ramet_published after;
     uint32_t least_page_count; /* the record's */
     bool gate_shut; /* for a change of page size; to be opened again */
-    bool sets_lsn;
+    unsigned marks; /* ramet_record_marks() */
 };
 
 struct ramet_session {

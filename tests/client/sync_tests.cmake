@@ -1,8 +1,17 @@
 # Remotes, sync, files, the public API.
-foreach(name breaker url config env_remote pace pacer pagecache path trailer)
-    ramet_test(test_client_${name} SOURCES test_${name}.c LIBS ramet_client)
+foreach(name breaker url config pace pagecache)
+    ramet_test(test_client_${name} SOURCES remote/test_${name}.c LIBS ramet_client)
 endforeach()
-ramet_test(test_client_view SOURCES test_view.c
+foreach(name env_remote)
+    ramet_test(test_client_${name} SOURCES volume/test_${name}.c LIBS ramet_client)
+endforeach()
+foreach(name pacer)
+    ramet_test(test_client_${name} SOURCES sync/test_${name}.c LIBS ramet_client)
+endforeach()
+foreach(name path trailer)
+    ramet_test(test_client_${name} SOURCES store/test_${name}.c LIBS ramet_client)
+endforeach()
+ramet_test(test_client_view SOURCES volume/test_view.c
            LIBS ramet_client ramet_test_model ramet_faultstore)
 
 add_library(ramet_test_world STATIC world.c)
@@ -11,12 +20,12 @@ target_link_libraries(ramet_test_world PUBLIC ramet_client ramet_faultstore
                       ramet_test_support PkgConfig::CMOCKA)
 foreach(name sync sync_model sync_starved fetcher push_faults durable
         background meanwhile lines doubt refusal)
-    ramet_test(test_client_${name} SOURCES test_${name}.c
+    ramet_test(test_client_${name} SOURCES sync/test_${name}.c
                LIBS ramet_test_world)
 endforeach()
 
 # The public header alone, as C99 and as C++.
-ramet_test(test_client_api SOURCES test_api.c LIBS ramet_client)
+ramet_test(test_client_api SOURCES volume/test_api.c LIBS ramet_client)
 set_target_properties(test_client_api PROPERTIES C_STANDARD 99)
 target_include_directories(test_client_api PRIVATE
                            "${PROJECT_SOURCE_DIR}/client")

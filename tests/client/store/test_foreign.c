@@ -1,5 +1,5 @@
 /*
- * test_store_foreign.c - a base that somebody else wrote to, replaced, moved or
+ * test_foreign.c - a base that somebody else wrote to, replaced, moved or
  * touched: what tells that something happened, and that content decides.
  */
 #define _GNU_SOURCE

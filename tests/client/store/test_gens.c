@@ -1,5 +1,5 @@
 /*
- * test_store_gens.c - the files of log, fetched pages and old versions: made,
+ * test_gens.c - the files of log, fetched pages and old versions: made,
  * found, retired.
  */
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
 /*
- * test_store_verify.c - pages that rot in the base, and readers of older
+ * test_verify.c - pages that rot in the base, and readers of older
  * snapshots: what one of them brings is nobody else's, and what mends the page
  * is right for all.
  */

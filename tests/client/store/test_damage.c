@@ -1,5 +1,5 @@
 /*
- * test_store_damage.c - bits that flip in the files of a replica.
+ * test_damage.c - bits that flip in the files of a replica.
  */
 #define _GNU_SOURCE
 #include "client/store/exchange.h"

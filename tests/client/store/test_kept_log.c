@@ -1,5 +1,5 @@
 /*
- * test_store_kept_log.c - the log file that a clean close leaves for the next
+ * test_kept_log.c - the log file that a clean close leaves for the next
  * session to write over, and what an open, a commit and a close cost.
  */
 #define _GNU_SOURCE

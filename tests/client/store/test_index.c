@@ -1,5 +1,5 @@
 /*
- * test_store_index.c - the shared index: its ring, its entries, and what a new
+ * test_index.c - the shared index: its ring, its entries, and what a new
  * one does not believe of an old one.
  */
 #define _GNU_SOURCE

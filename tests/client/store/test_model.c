@@ -1,5 +1,5 @@
 /*
- * test_store_model.c - random operations against a model.
+ * test_model.c - random operations against a model.
  *
  * The first plays are the same in each run; then others follow, from a seed of
  * the clock on, until the time is up. Each has a seed one above that of the play

@@ -1,5 +1,5 @@
 /*
- * test_store_slots.c - the file whose content is replaced in place, and the
+ * test_slots.c - the file whose content is replaced in place, and the
  * state in it, of this version and of those before.
  */
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
 /*
- * test_store_scan.c - pages that are read ahead of a scan: few reads, and never
+ * test_scan.c - pages that are read ahead of a scan: few reads, and never
  * a page as it was before it changed.
  */
 #define _GNU_SOURCE

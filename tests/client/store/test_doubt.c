@@ -1,5 +1,5 @@
 /*
- * test_store_doubt.c - records that count once the remote is known to have
+ * test_doubt.c - records that count once the remote is known to have
  * them, as the local store keeps them when their writer is gone.
  */
 #include "client/store/exchange.h"

@@ -1,5 +1,5 @@
 /*
- * test_store_processes.c - the local store among real processes.
+ * test_processes.c - the local store among real processes.
  *
  * Writers move amounts between counters of one file, readers check that the
  * sum stays, one process checkpoints and evicts; each is killed at random and

@@ -1,5 +1,5 @@
 /*
- * test_store_undo.c - commits that are taken back, where the disk refuses to
+ * test_undo.c - commits that are taken back, where the disk refuses to
  * have it written, and what comes after the commit point, likewise.
  */
 #include "tests/client/store_place.h"

@@ -1,5 +1,5 @@
 /*
- * test_store_others.c - what others do to a replica's files: copies, edits,
+ * test_others.c - what others do to a replica's files: copies, edits,
  * programs that know nothing of replicas, folders that can't be written, full
  * disks, and clones over what is there.
  */

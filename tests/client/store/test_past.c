@@ -1,5 +1,5 @@
 /*
- * test_store_past.c - readers that stay for long, and checkpoints that pass
+ * test_past.c - readers that stay for long, and checkpoints that pass
  * them.
  *
  * A reader is passed when it is so many generations behind; to close one after

@@ -1,5 +1,5 @@
 /*
- * test_store_presence.c - the words of `presence`: any bits that flip in one
+ * test_presence.c - the words of `presence`: any bits that flip in one
  * are noticed, and a replica of before they had check bits is understood.
  */
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
 /*
- * test_store_checkpoint.c - what a checkpoint leaves in the base, and what it
+ * test_checkpoint.c - what a checkpoint leaves in the base, and what it
  * leaves alone.
  */
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
 /*
- * test_store_locks.c - what a session knows of the locks that it has.
+ * test_locks.c - what a session knows of the locks that it has.
  */
 #define _GNU_SOURCE
 #include "tests/client/store_place.h"

@@ -1,5 +1,5 @@
 /*
- * test_store_deaths.c - what the death of a process leaves to the living.
+ * test_deaths.c - what the death of a process leaves to the living.
  *
  * A process dies at a chosen operation while others live, or leaves what only
  * its death at that moment leaves.

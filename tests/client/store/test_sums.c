@@ -1,5 +1,5 @@
 /*
- * test_store_sums.c - checksums of a file that was adopted as it was: they are
+ * test_sums.c - checksums of a file that was adopted as it was: they are
  * computed while it is used, and what they are for.
  */
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
 /*
- * test_store_crash.c - the power goes, and calls fail, at each operation.
+ * test_crash.c - the power goes, and calls fail, at each operation.
  *
  * RAMET_TEST_SEED repeats a run, RAMET_TEST_SECONDS (60 and more) makes it
  * long: then more of the operations are tried, with more seeds.

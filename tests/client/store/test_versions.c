@@ -1,5 +1,5 @@
 /*
- * test_store_versions.c - bits that flip in a version which is not read, only
+ * test_versions.c - bits that flip in a version which is not read, only
  * gone by: a reader of an older snapshot steps over it, a checkpoint or a
  * commit asks what it is of. It is believed no more than one that is read.
  */

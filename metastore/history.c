@@ -356,35 +356,6 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
 }
 
 enum ramet_rc
-ramet_history_look(struct ramet_history *history, bool also_seen,
-                   bool *out_moved, struct ramet_err *err)
-{
-    struct ramet_hash seen_hash, hash;
-    uint64_t seen;
-    enum ramet_rc rc;
-
-    ramet_mutex_lock(&history->mutex);
-    seen = history->newest_lsn;
-    seen_hash = history->newest_hash;
-    ramet_mutex_unlock(&history->mutex);
-    if (seen == 0) {
-        *out_moved = true;
-        return RAMET_OK;
-    }
-    rc = ramet_history_peek_hash(history, seen + 1, &hash, err);
-    if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
-        return rc;
-    *out_moved = rc == RAMET_OK;
-    if (!also_seen)
-        return RAMET_OK;
-    rc = ramet_history_peek_hash(history, seen, &hash, err);
-    if (rc == RAMET_ENOTFOUND ||
-        (rc == RAMET_OK && !ramet_hash_equal(&hash, &seen_hash)))
-        return went_back(history, seen, err);
-    return rc;
-}
-
-enum ramet_rc
 ramet_history_seen(struct ramet_history *history, struct ramet_head *out_head,
                    struct ramet_err *err)
 {

@@ -96,16 +96,6 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
                      struct ramet_err *err);
 /*
- * Is there a commit after the newest one that was seen? A read of one slot, which
- * costs a twelfth of a LIST where a bucket is paid by the request; *out_moved is
- * what to ask ramet_history_newest() about. With `also_seen` a second read makes
- * sure that the one that was seen is still what it was: RAMET_EWENTBACK. Where
- * nothing was seen yet it has moved, and costs nothing.
- */
-RAMET_NODISCARD enum ramet_rc
-ramet_history_look(struct ramet_history *history, bool also_seen,
-                   bool *out_moved, struct ramet_err *err);
-/*
  * The head at `point`, to commit on top of. Where requests are paid nobody looks
  * what is newest before that, since the conditional write tells; but the store
  * itself must have been seen to have this one a minute ago or less, else it is

@@ -54,8 +54,6 @@ struct ramet_live {
     bool poll_busy;       /* lock */
     uint64_t poll_due_ms; /* lock: the next look */
     uint64_t moved_ms;    /* lock: when something last came; 0: just now */
-    uint64_t proven_ms;   /* lock: when one that proves was last begun */
-    bool poll_proves;     /* lock: this look is one */
 };
 
 struct ramet_lives {

@@ -10,8 +10,6 @@
 #include "metastore/catalog.h"
 
 #define HEARTBEAT_MS 15000u
-/* So often what was seen of a paid store is looked at, too. */
-#define PROVE_MS 60000u
 /* A map is waited for where the limits are this near. */
 #define MAP_URGENT_COMMITS 60u
 #define MAP_URGENT_BYTES (30u << 10)
@@ -132,32 +130,14 @@ is_paid(const struct ramet_lives *lives)
     return (lives->base->traits & RAMET_STORE_IS_PAID) != 0;
 }
 
-/* Where requests are paid: one cheap one to know that nothing happened, and
- * now and then a second, so that a store that was set back is noticed. */
-static enum ramet_rc
-look(struct ramet_live *live, bool proves, bool *out_moved)
-{
-    *out_moved = true;
-    if (!is_paid(live->lives))
-        return RAMET_OK;
-    return ramet_history_look(live->history, proves, out_moved, NULL);
-}
-
 static void
 poll_volume(struct ramet_job *job)
 {
     struct ramet_live *live =
         (void *)((char *)job - offsetof(struct ramet_live, poll_job));
-    struct ramet_head newest = {.lsn = 0};
-    bool moved, proves;
-    enum ramet_rc rc;
+    struct ramet_head newest;
+    const enum ramet_rc rc = ramet_history_newest(live->history, &newest, NULL);
 
-    ramet_mutex_lock(&live->lock);
-    proves = live->poll_proves;
-    ramet_mutex_unlock(&live->lock);
-    rc = look(live, proves, &moved);
-    if (rc == RAMET_OK && moved)
-        rc = ramet_history_newest(live->history, &newest, NULL);
     if (rc == RAMET_OK && newest.lsn > 0)
         ramet_live_publish(live, &newest);
     else if (rc == RAMET_EWENTBACK)
@@ -180,9 +160,6 @@ is_look_due(struct ramet_live *live, uint64_t now_ms)
     live->poll_due_ms =
         now_ms +
         ramet_live_look_after_ms(is_paid(live->lives), now_ms - live->moved_ms);
-    live->poll_proves = now_ms - live->proven_ms >= PROVE_MS;
-    if (live->poll_proves)
-        live->proven_ms = now_ms;
     return true;
 }
 

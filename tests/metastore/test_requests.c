@@ -350,65 +350,6 @@ map__of_a_lost_line_is_not_used(void **state)
     fixture_close(&f);
 }
 
-/* Nothing new: one read, no LIST; with a proof that what was seen is there, two.
- * Whoever was asked to look then knows whether to ask on. */
-static void
-looking_for_the_next_commit__is_one_read(void **state)
-{
-    struct ramet_store_counts counts;
-    struct ramet_history *other;
-    struct ramet_head head;
-    struct fixture f;
-    bool moved = false;
-
-    (void)state;
-    fixture_open(&f, true);
-    model_write(&f.model, 1, 20);
-    assert_int_equal(
-        ramet_history_open(f.store, &f.model.volume, NULL, &other, NULL),
-        RAMET_OK);
-    assert_int_equal(ramet_history_look(other, true, &moved, NULL), RAMET_OK);
-    assert_true(moved); /* it has seen none */
-    assert_int_equal(ramet_history_newest(other, &head, NULL), RAMET_OK);
-
-    ramet_faultstore_reset_counts(f.store);
-    assert_int_equal(ramet_history_look(other, false, &moved, NULL), RAMET_OK);
-    assert_false(moved);
-    counts = ramet_faultstore_counts(f.store);
-    assert_int_equal(counts.reads, 1);
-    assert_int_equal(all_requests(&f), 1);
-    assert_int_equal(ramet_history_look(other, true, &moved, NULL), RAMET_OK);
-    assert_false(moved);
-    assert_int_equal(all_requests(&f), 3);
-
-    model_write_random(&f.model, 1);
-    assert_int_equal(ramet_history_look(other, false, &moved, NULL), RAMET_OK);
-    assert_true(moved);
-    ramet_history_close(other);
-    fixture_close(&f);
-}
-
-static void
-looking_with_a_proof__finds_a_store_that_went_back(void **state)
-{
-    char key[RAMET_KEY_MAX];
-    struct ramet_err err;
-    struct fixture f;
-    bool moved;
-
-    (void)state;
-    fixture_open(&f, true);
-    model_write(&f.model, 1, 20);
-    model_write_random(&f.model, 1);
-    ramet_commit_key(&f.model.volume, 2, key);
-    assert_int_equal(ramet_objstore_remove(f.inner, key, NULL), RAMET_OK);
-    assert_int_equal(ramet_history_look(f.model.history, false, &moved, NULL),
-                     RAMET_OK);
-    assert_int_equal(ramet_history_look(f.model.history, true, &moved, &err),
-                     RAMET_EWENTBACK);
-    fixture_close(&f);
-}
-
 /* ---- a store that is paid by the request ------------------------------------ */
 
 static uint64_t clock_ns;
@@ -550,8 +491,6 @@ main(void)
         cmocka_unit_test(catching_up__after_a_thousand_commits_walks_one_map),
         cmocka_unit_test(map__of_somebody_else_is_found_and_used),
         cmocka_unit_test(map__of_a_lost_line_is_not_used),
-        cmocka_unit_test(looking_for_the_next_commit__is_one_read),
-        cmocka_unit_test(looking_with_a_proof__finds_a_store_that_went_back),
         cmocka_unit_test(paid_store__is_looked_at_by_the_next_slot),
         cmocka_unit_test(paid_store__that_went_back_is_noticed_within_a_minute),
         cmocka_unit_test(base_of_a_commit__is_proven_once_a_minute),

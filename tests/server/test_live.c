@@ -80,7 +80,7 @@ idle_volume__costs_no_request(void **state)
     assert_int_equal(ramet_memstore_open(&inner, NULL), RAMET_OK);
     bucket = ramet_faultstore_new(inner);
     assert_non_null(bucket);
-    bucket->traits = RAMET_STORE_LISTS_CHEAPLY;
+    bucket->traits = RAMET_STORE_LISTS_CHEAPLY | RAMET_STORE_IS_PAID;
     assert_int_equal(ramet_work_new(1, 1, &work, NULL), RAMET_OK);
     assert_int_equal(ramet_gone_new(&gone, NULL), RAMET_OK);
     assert_int_equal(

@@ -615,7 +615,12 @@ ramet_fold_begin(struct ramet_replica_state *fold,
         rc = begin_commit(fold, trailer);
         break;
     case RAMET_RECORD_INTENT:
-        freeze_intent(fold, trailer);
+        /* Of a pusher that died as it wrote it: whoever came next did not see
+         * it. Nothing of it was sent, and this one covers both. */
+        if (!ramet_id_is_nil(&fold->intent.id))
+            rc = abandon_intent(fold);
+        if (rc == RAMET_OK)
+            freeze_intent(fold, trailer);
         break;
     case RAMET_RECORD_DURABLE:
         clear_in_flight(fold);

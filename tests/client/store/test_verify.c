@@ -262,6 +262,53 @@ rotten_pages__of_which_one_can_be_mended__hinder_no_checkpoint(void **state)
     image_unref(image);
 }
 
+static void
+change_page(struct ramet_session *session, struct image *image, uint32_t pgno)
+{
+    image->bytes[(uint64_t)(pgno - 1) * PLACE_PAGE] ^= 1;
+    OK(place_commit(session, image, e));
+}
+
+/* A pusher died as it wrote its intent: complete, and not published. Whoever
+ * pushes next looked before that was settled, and freezes on top of it. */
+static void
+intent__on_top_of_one_that_nobody_saw__covers_both(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    const struct ramet_cid first = {{{1}}}, second = {{{2}}};
+    struct image *const image = place_image(1, PAGES * PLACE_PAGE);
+    struct ramet_replica_state fold;
+    struct ramet_snapshot base;
+
+    memset(&fold, 0, sizeof(fold));
+    OK(place_commit(session, image, e));
+    push(p, session, image);
+    change_page(session, image, 3);
+    OK(ramet_session_lock_push(session, e));
+    base = store_newest(session);
+    OK(ramet_session_freeze(session, &base, &first, e));
+    ramet_session_unpin(session);
+    change_page(session, image, 9);
+    base = store_newest(session);
+    OK(ramet_session_freeze(session, &base, &second, e));
+    ramet_session_unpin(session);
+    OK(ramet_session_state(session, &fold, e));
+    assert_memory_equal(&fold.intent, &second, sizeof(second));
+    assert_int_equal(ramet_pageset_count(&fold.in_flight), 2);
+    assert_true(ramet_pageset_contains(&fold.in_flight, 3));
+    assert_true(ramet_pageset_contains(&fold.in_flight, 9));
+    assert_int_equal(fold.commits_in_flight, 2);
+    OK(ramet_session_abandon_intent(session, e));
+    OK(ramet_session_state(session, &fold, e));
+    assert_int_equal(ramet_pageset_count(&fold.later), 2);
+    assert_int_equal(fold.commits_later, 2);
+    ramet_session_unlock_push(session);
+    ramet_replica_state_done(&fold);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -274,6 +321,7 @@ main(void)
         TEST(rotten_page__is_not_mended_with_another),
         TEST(rotten_page__with_a_local_commit__stays_and_is_told_each_time),
         TEST(rotten_pages__of_which_one_can_be_mended__hinder_no_checkpoint),
+        TEST(intent__on_top_of_one_that_nobody_saw__covers_both),
     };
 #undef TEST
 

@@ -31,6 +31,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_info,
     &cli_verb_hydrate,
     &cli_verb_export,
+    &cli_verb_cat,
     &cli_verb_restore,
     &cli_verb_reset,
     &cli_verb_lost,

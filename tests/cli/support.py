@@ -116,7 +116,8 @@ class CliTest(unittest.TestCase):
     def run_ramet(self, *words, **options):
         """The finished process, whatever its exit code."""
         options.setdefault("timeout", 120)
-        return subprocess.run([RAMET, *words], text=True, cwd=self.dir,
+        options.setdefault("text", True)
+        return subprocess.run([RAMET, *words], cwd=self.dir,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               **options)
 

@@ -46,6 +46,27 @@ class Blobs(support.CliTest):
         self.init(data)
         self.assert_remote_is(data)
 
+    def cat(self, *words):
+        return self.run_ramet("cat", *words, text=False).stdout
+
+    def test_cat__prints_any_range_and_brings_no_more(self):
+        data = self.random.randbytes(3_000_000)
+        self.init(data)
+        url = self.url("model")
+        self.assertEqual(self.cat(url), data)
+        for words, piece in (("0-9", data[:10]), ("4090-4100", data[4090:4101]),
+                             ("2999990-", data[2999990:]),
+                             ("-7", data[-7:]), ("-9999999", data),
+                             ("2999999-5000000", data[2999999:]),
+                             ("3000000-", b"")):
+            self.assertEqual(self.cat(url, "--range", words), piece, words)
+        self.ramet("clone", url, "lazy.bin")
+        self.assertEqual(self.cat("lazy.bin", "--range", "100-199"),
+                         data[100:200])
+        for words in ("9-3", "x", "5", "-"):
+            self.assertEqual(self.run_ramet("cat", url, "--range",
+                                            words).returncode, 2)
+
     def test_blob__sparse_arrives_equal(self):
         with open(self.blob, "wb") as out:
             out.truncate(8_000_001)

@@ -10,7 +10,7 @@ import time
 
 import support
 
-VERBS = ("init clone push pull fetch sync status log ls info hydrate export "
+VERBS = ("init clone push pull fetch sync status log ls info hydrate export cat "
          "restore reset lost adopt verify copy doctor detach rebind delete "
          "serve").split()
 

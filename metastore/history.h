@@ -237,6 +237,14 @@ ramet_history_read_pages(struct ramet_history *history,
                          ramet_page_visit *visit, void *ctx,
                          struct ramet_err *err);
 
+/* The same of the pages' base images at `at`: what a delta of the next commit is
+ * made with. A page that has none is not visited. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_read_bases(struct ramet_history *history,
+                         const struct ramet_point *at, const uint32_t *pgnos,
+                         size_t pgno_count, ramet_page_visit *visit, void *ctx,
+                         struct ramet_err *err);
+
 /*
  * Pages of `to` that may differ from `from` (from <= to; from 0: all pages
  * that exist), no page above to's page count. Pages that were cut off and

@@ -50,6 +50,7 @@ struct reading {
     size_t count, need_count, capacity;
     struct ramet_frame *unique; /* the frames and blocks to read */
     size_t unique_count;
+    bool bases;    /* images alone are wanted, not what deltas make of them */
     uint8_t *page; /* one, made of a delta */
     ramet_page_visit *visit;
     void *ctx;
@@ -357,6 +358,8 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
     rc = ramet_chain_locate(r->chain, r->pgnos, count, r->found, err);
     if (rc != RAMET_OK)
         return rc;
+    for (size_t i = 0; r->bases && i < count; i++)
+        memset(&r->found[i].block, 0, sizeof(r->found[i].block));
     collect_frames(r);
     if (want_extra) {
         rc = add_neighbours(r, low, high, err);
@@ -364,7 +367,7 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
             return rc;
     }
     collect_needs(r);
-    rc = offer_zeros(r, err);
+    rc = r->bases ? RAMET_OK : offer_zeros(r, err);
     if (rc != RAMET_OK || r->unique_count == 0)
         return rc;
     rc = ramet_frame_read_many(ramet_history_frame_reader(r->chain->history),
@@ -388,18 +391,18 @@ allocate(struct reading *r, size_t batch, bool want_extra)
            r->needs != NULL && r->unique != NULL && r->page != NULL;
 }
 
-enum ramet_rc
-ramet_history_read_pages(struct ramet_history *history,
-                         const struct ramet_point *at, const uint32_t *pgnos,
-                         size_t pgno_count, bool want_extra,
-                         ramet_page_visit *visit, void *ctx,
-                         struct ramet_err *err)
+static enum ramet_rc
+read_pages(struct ramet_history *history, const struct ramet_point *at,
+           const uint32_t *pgnos, size_t pgno_count, bool want_extra,
+           bool bases, ramet_page_visit *visit, void *ctx,
+           struct ramet_err *err)
 {
     const size_t batch = pgno_count < BATCH_PAGES ? pgno_count : BATCH_PAGES;
     struct ramet_chain chain;
     struct reading r = {.chain = &chain,
                         .wanted = pgnos,
                         .wanted_count = pgno_count,
+                        .bases = bases,
                         .visit = visit,
                         .ctx = ctx};
     enum ramet_rc rc;
@@ -425,4 +428,25 @@ ramet_history_read_pages(struct ramet_history *history,
     ramet_free(r.pgnos);
     ramet_chain_close(&chain);
     return ramet_history_blame(history, at, rc, err);
+}
+
+enum ramet_rc
+ramet_history_read_pages(struct ramet_history *history,
+                         const struct ramet_point *at, const uint32_t *pgnos,
+                         size_t pgno_count, bool want_extra,
+                         ramet_page_visit *visit, void *ctx,
+                         struct ramet_err *err)
+{
+    return read_pages(history, at, pgnos, pgno_count, want_extra, false, visit,
+                      ctx, err);
+}
+
+enum ramet_rc
+ramet_history_read_bases(struct ramet_history *history,
+                         const struct ramet_point *at, const uint32_t *pgnos,
+                         size_t pgno_count, ramet_page_visit *visit, void *ctx,
+                         struct ramet_err *err)
+{
+    return read_pages(history, at, pgnos, pgno_count, false, true, visit, ctx,
+                      err);
 }

@@ -378,9 +378,40 @@ for i in range(6):
         each = [int(b) - int(a) for a, b in zip(counts, counts[1:])]
         # Straight on a directory, where nobody else checks: is it still what
         # the commit is based on, is none there already, and was the volume not
-        # deleted meanwhile? In a bucket only the last.
-        self.assertEqual(each, [{"http": 1, "s3": 1, "file": 4}[support.KIND]]
+        # deleted meanwhile? In a bucket only the last. And the bases of two
+        # pages are read there.
+        self.assertEqual(each, [{"http": 1, "s3": 1, "file": 6}[support.KIND]]
                          * 5)
+
+    def test_push__straight_to_a_directory_sends_deltas(self):
+        path = self.path("large.db")
+        self.make_database(path, rows=20000)
+        self.ramet("init", path, "--remote", self.url("large"))
+        self.sql(path, """
+for push in range(70):  # past a page map
+    db.execute("BEGIN")
+    for i in range(3):
+        db.execute("UPDATE t SET v = v || 'x' WHERE rowid = ?",
+                   (push % 40 * 31 + i * 5000 + 1,))
+    db.execute("COMMIT")
+    db.execute("SELECT ramet_push()").fetchone()
+""")
+        log = self.json("log", self.url("large"), "--limit", "100")
+        self.assertEqual(len(log), 71)
+        deltas = sum(c["delta_pages"] for c in log)
+        self.assertEqual(log[-1]["delta_pages"], 0)
+        if support.KIND == "file":
+            self.assertGreater(deltas, 150)
+            self.assertLess(log[0]["stored_bytes"], 1000)
+        self.ramet("export", self.url("large"), self.path("out.db"))
+        self.ramet("export", path, self.path("own.db"))
+        self.assert_same_file(self.path("out.db"), self.path("own.db"))
+        self.ramet("verify", self.url("large"))
+        b = self.path("b.db")
+        self.ramet("clone", self.url("large"), b)
+        self.ramet("hydrate", b)
+        self.ramet("export", b, self.path("b_out.db"))
+        self.assert_same_file(self.path("b_out.db"), self.path("own.db"))
 
     # ---- hydrate, export, restore
 

@@ -32,6 +32,7 @@
 #define INTERIORS 3u  /* windows for which interior pages are looked up */
 #define ROWS_MIN 64u  /* that one look ahead may pass */
 #define SEARCHES_MIN 3u
+#define VALUES_MAX 8192u /* of one leaf that are compared */
 
 /* A leaf that was just read, and the values that belong into it. */
 struct aim {
@@ -521,6 +522,8 @@ ramet_link_seen(struct ramet_prefetch *p, struct ramet_tree *tree,
             !ramet_rows_open(&p->forest, p->recent[i].leaf, &rows))
             continue;
         count = ramet_rows_columns(&rows, columns);
+        while (count > 1 && count * rows.count > VALUES_MAX)
+            count--;
         for (uint32_t c = 0; c < count; c++) {
             struct ramet_link *const l =
                 match_column(p, &aim, source, &rows, columns[c]);

@@ -22,7 +22,7 @@
 #define CONTIGUITY_STEP .02
 #define ROW_PAGES_STEP .2
 #define LENGTH_MAX 0xffffffu /* what fits beside the tree's slot */
-#define HOPS_MAX 4096u       /* pages of one chain that are here already */
+#define HOPS_MAX 256u        /* pages of a chain that are here, at a time */
 
 bool
 ramet_overflow_is_read(const struct ramet_tree *tree)
@@ -50,7 +50,7 @@ static void
 guess(struct ramet_prefetch *p, const struct ramet_tree *tree, uint32_t pgno,
       uint32_t count)
 {
-    if (tree->contiguity <= CONTIGUOUS)
+    if (tree->contiguity <= CONTIGUOUS || p->asks.queued > 2 * p->budget)
         return;
     if (count > p->budget)
         count = p->budget;

@@ -116,8 +116,12 @@ run_step(struct volume *v, const uint8_t *step)
         v->is_here[pgno] = false;
         break;
     case 3:
-        if (step[3] % 16 == 0)
-            ramet_prefetch_move(v->predictor, PAGES);
+        if (step[3] % 16 != 0)
+            break;
+        /* What is under way is of the commit before. */
+        ramet_prefetch_move(v->predictor, PAGES);
+        memset(v->is_under_way, 0, sizeof(v->is_under_way));
+        v->under_way = 0;
         break;
     case 4: /* in order */
         for (uint32_t i = 0; i < step[3] % 32u && pgno + i <= PAGES; i++)

@@ -438,6 +438,7 @@ struct transfer {
     size_t part_pos;
     struct ramet_patience patience;
     struct ramet_pace_run pace_run;
+    uint64_t body_ns; /* when the last of the body was given away; 0: never */
     CURL *curl;
     bool too_big;
     enum ramet_rc take_rc; /* of call->take */
@@ -520,6 +521,8 @@ give_body(char *out, size_t size, size_t count, void *ctx)
         }
     }
     t->sent += n;
+    if (n > 0)
+        t->body_ns = now_ns();
     return n;
 }
 
@@ -669,14 +672,18 @@ set_up(struct transfer *t, CURL *curl)
     (void)curl_easy_setopt(curl, CURLOPT_SEEKDATA, t);
 }
 
-/* From when the request was sent to the first byte of its answer. */
+/* From when the request was sent to the first byte of its answer. For curl the
+ * transfer of one with a body starts with the body, which is too early. */
 static uint64_t
-delay_of(CURL *curl)
+delay_of(const struct transfer *t)
 {
+    const uint64_t first_ns = t->pace_run.first_ns;
     curl_off_t sent_us = 0, began_us = 0;
 
-    (void)curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
-    (void)curl_easy_getinfo(curl, CURLINFO_STARTTRANSFER_TIME_T, &began_us);
+    if (t->body_ns != 0)
+        return first_ns > t->body_ns ? first_ns - t->body_ns : 0;
+    (void)curl_easy_getinfo(t->curl, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
+    (void)curl_easy_getinfo(t->curl, CURLINFO_STARTTRANSFER_TIME_T, &began_us);
     return began_us > sent_us && sent_us > 0
                ? (uint64_t)(began_us - sent_us) * 1000
                : 0;
@@ -725,7 +732,7 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
     set_up(&t, curl);
     ramet_pace_begin(&pool->pace, &t.pace_run);
     code = curl_easy_perform(curl);
-    ramet_pace_end(&pool->pace, &t.pace_run, delay_of(curl), now_ns());
+    ramet_pace_end(&pool->pace, &t.pace_run, delay_of(&t), now_ns());
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     call->status = (unsigned)status;
     if (t.too_big)

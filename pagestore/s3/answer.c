@@ -81,24 +81,8 @@ set(struct ramet_s3_verdict *v, enum ramet_rc rc, unsigned hints)
     v->elsewhere = (hints & ELSEWHERE) != 0;
 }
 
-static void
-judge_code(struct ramet_s3_verdict *v, unsigned status)
-{
-    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
-        if (strcmp(v->error.code, codes[i].code) == 0) {
-            set(v, codes[i].rc, codes[i].hints);
-            return;
-        }
-    }
-    if (status >= 500)
-        set(v, RAMET_EUNREACHABLE, AGAIN | UNSURE);
-    else if (status == 401 || status == 403)
-        set(v, RAMET_EAUTH, NONE);
-    else
-        set(v, status == 404 ? RAMET_ENOTFOUND : RAMET_EINVAL, NONE);
-}
-
-/* Nobody said why: a HEAD, or somebody on the way. */
+/* As far as a status tells; without an answer's XML it may be of somebody on the
+ * way. */
 static void
 judge_status(struct ramet_s3_verdict *v, const struct ramet_s3_exchange *x)
 {
@@ -139,6 +123,21 @@ judge_status(struct ramet_s3_verdict *v, const struct ramet_s3_exchange *x)
         set(v, RAMET_EINVAL, x->status < 400 ? ELSEWHERE : NONE);
 }
 
+/* A code that is not in the table is S3's all the same: the status decides. */
+static void
+judge_code(struct ramet_s3_verdict *v, const struct ramet_s3_exchange *x)
+{
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (strcmp(v->error.code, codes[i].code) == 0) {
+            set(v, codes[i].rc, codes[i].hints);
+            return;
+        }
+    }
+    judge_status(v, x);
+    if (x->status == 404)
+        set(v, RAMET_ENOTFOUND, NONE);
+}
+
 /* No answer. */
 static void
 judge_transport(struct ramet_s3_verdict *v, const struct ramet_s3_exchange *x)
@@ -175,7 +174,7 @@ ramet_s3_judge(const struct ramet_s3_exchange *x,
     else if ((x->status >= 200 && x->status < 300) || x->status == 416)
         v.rc = RAMET_OK;
     else if (ramet_s3_error_parse(x->answer.data, x->answer.len, &v.error))
-        judge_code(&v, x->status);
+        judge_code(&v, x);
     else
         judge_status(&v, x);
     v.maybe_done = v.maybe_done && changes_something(x);

@@ -561,12 +561,23 @@ ramet_s3_engine_close(struct ramet_s3_engine *engine)
 /* ---- for those who ask -------------------------------------------------------------- */
 
 enum ramet_rc
+ramet_s3_engine_check(const struct ramet_s3_engine *engine,
+                      struct ramet_err *err)
+{
+    return engine->fork_count == ramet_os_fork_count()
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_EFORKED,
+                            "S3: opened before fork(); open it anew");
+}
+
+enum ramet_rc
 ramet_s3_start(struct ramet_s3_engine *engine,
                struct ramet_s3_exchange *exchange, struct ramet_err *err)
 {
-    if (engine->fork_count != ramet_os_fork_count())
-        return RAMET_FAIL(err, RAMET_EFORKED,
-                          "S3: opened before fork(); open it anew");
+    const enum ramet_rc rc = ramet_s3_engine_check(engine, err);
+
+    if (rc != RAMET_OK)
+        return rc;
     assert(!exchange->done && exchange->stall_timeout_ms > 0);
     exchange->next = NULL;
     ramet_mutex_lock(&engine->mutex);

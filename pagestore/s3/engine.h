@@ -84,7 +84,12 @@ ramet_s3_engine_open(struct ramet_s3_engine **out_engine,
 /* The last one stops it. No exchange of the caller's may be under way. */
 void ramet_s3_engine_close(struct ramet_s3_engine *engine); /* NULL is fine */
 
-/* RAMET_EFORKED: invariant (5); else it is under way. */
+/* RAMET_EFORKED: invariant (5). To be asked before any lock of a bucket's is
+ * taken, which another thread may have held when the process forked. */
+RAMET_NODISCARD enum ramet_rc
+ramet_s3_engine_check(const struct ramet_s3_engine *engine,
+                      struct ramet_err *err);
+/* RAMET_EFORKED; else it is under way. */
 RAMET_NODISCARD enum ramet_rc
 ramet_s3_start(struct ramet_s3_engine *engine,
                struct ramet_s3_exchange *exchange, struct ramet_err *err);

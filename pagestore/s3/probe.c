@@ -327,8 +327,10 @@ ramet_s3store_prove(struct ramet_s3store *s3, struct ramet_err *err)
 {
     struct ramet_s3_bucket *const bucket = s3->caller.bucket;
     bool proven;
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc = ramet_s3_engine_check(bucket->engine, err);
 
+    if (rc != RAMET_OK)
+        return rc;
     ramet_mutex_lock(&bucket->mutex);
     proven = bucket->is_proven;
     ramet_mutex_unlock(&bucket->mutex);

@@ -200,13 +200,13 @@ ramet_s3_try_start(const struct ramet_s3_caller *caller,
     struct ramet_s3_try *const t = out_try;
     const bool sign = bucket->credentials != NULL;
     struct ramet_buf path;
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc = ramet_s3_engine_check(bucket->engine, err);
 
     t->headers = NULL;
     t->keys.access[0] = t->keys.session[0] = '\0';
     ramet_buf_init(&t->url, URL_MAX_BYTES);
     ramet_buf_init(&path, URL_MAX_BYTES);
-    if (sign)
+    if (rc == RAMET_OK && sign)
         rc = ramet_s3_credentials_get(bucket->credentials, &t->keys, err);
     if (rc == RAMET_OK)
         rc = make_url(&bucket->target, request, &t->url, &path, err);
@@ -416,17 +416,21 @@ ramet_s3_perform(const struct ramet_s3_caller *caller,
                  struct ramet_s3_request *request, struct ramet_err *err)
 {
     const uint64_t until = now_ms() + 2 * caller->stall_timeout_ms;
-    struct ramet_s3_try *const t = ramet_alloc(sizeof(*t));
+    struct ramet_s3_try *t;
     struct ramet_s3_verdict v = {.rc = RAMET_OK};
     uint64_t pause = 0;
     bool renewed = false;
     char what[300];
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc = ramet_s3_engine_check(caller->bucket->engine, err);
 
+    if (rc != RAMET_OK)
+        return rc;
+    t = ramet_alloc(sizeof(*t));
     if (t == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "S3: out of memory");
     (void)snprintf(what, sizeof(what), "%s %.280s", request->method,
-                   request->key);
+                   request->key[0] != '\0' ? request->key + caller->prefix_len
+                                           : "");
     for (unsigned tries = 1;; tries++) {
         bool again;
 

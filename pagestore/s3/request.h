@@ -34,6 +34,7 @@ struct ramet_s3_caller {
     struct ramet_s3_bucket *bucket;
     struct ramet_s3_tally *tally;
     uint64_t connect_timeout_ms, stall_timeout_ms;
+    size_t prefix_len; /* of keys: errors show what follows */
     const char *where; /* "s3://bucket/prefix at http://host:port", in errors */
 };
 

@@ -288,6 +288,7 @@ ramet_s3store_open(const char *root, const char *query,
     };
     (void)snprintf(s3->prefix, sizeof(s3->prefix), "%s%s", place.prefix,
                    place.prefix[0] != '\0' ? "/" : "");
+    s3->caller.prefix_len = strlen(s3->prefix);
     s3->hedge = may_hedge();
     *out_store = &s3->base;
     return RAMET_OK;

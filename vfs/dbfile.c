@@ -346,6 +346,8 @@ write_bytes(struct ramet_dbfile *db, const uint8_t *buf, size_t len,
     db->only_counts = counts && (!db->dirty || db->only_counts);
     db->dirty = true;
     db->unprepared = true;
+    db->puts_back = ramet_journal_take_read(&db->journal);
+    db->rolls_back = false;
     if (counts && snapshot->header_pends) /* counter.h, invariant (2) */
         return RAMET_OK;
     rc = ramet_file_write(db->file, offset, buf, len, &db->err);

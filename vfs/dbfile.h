@@ -18,10 +18,11 @@
  *       (counter.h): there is nothing to commit.
  *   (6) `unprepared`: among them are some that came after the last prepare.
  *       Where SQLite itself calls us there are none when it publishes; a
- *       wrapper between us may hold writes back until xSync.
+ *       wrapper between us may hold writes back until xSync. And where the last
+ *       SYNC was that of a rollback: it prepares nothing.
  *   (7) `has_trailer`: a journal on disk names the super-journal of a record
  *       that is prepared; it goes after the publish or the void, not before.
- *   (7) In a child of fork() nothing is done but to forget: no file of the
+ *   (8) In a child of fork() nothing is done but to forget: no file of the
  *       parent's is written or deleted, and calls that SQLite heeds fail with
  *       SQLITE_MISUSE.
  *
@@ -63,6 +64,8 @@ struct ramet_dbfile {
     bool dirty;
     bool only_counts;
     bool unprepared;
+    bool puts_back;  /* the last write followed on a read of the journal */
+    bool rolls_back; /* ... and the SYNC after it was a rollback's */
     bool gate_shut;
     bool has_trailer;
     bool trailer_checked; /* no stale one was left by a crash */
@@ -105,7 +108,7 @@ struct ramet_dbfile *ramet_dbfile_of(sqlite3_file *file);
 /* The database called `schema` in a connection; NULL if it is none of ours. */
 struct ramet_dbfile *ramet_dbfile_find(sqlite3 *connection, const char *schema);
 
-/* SQLITE_MISUSE in a child of fork(), by invariant (7). */
+/* SQLITE_MISUSE in a child of fork(), by invariant (8). */
 int ramet_dbfile_check_fork(struct ramet_dbfile *db);
 /* The SQLITE_* code of `rc`, reported unless somebody merely was first. */
 int ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,

@@ -6,6 +6,12 @@
  * SQLITE_FCNTL_COMMIT_PHASETWO means commit (pager.c). So SYNC makes a record
  * that nobody sees yet, and PHASETWO shows it.
  *
+ * A rollback's SYNC is told by what came before it: pages were put back from the
+ * journal, and the change counter is where it was. Then nothing is prepared, and
+ * with sync=commit nothing is sent. (Pages that were free before are not put back:
+ * the record would not be empty.) Should it be a commit after all, as one within
+ * locking_mode=EXCLUSIVE after ROLLBACK TO may look, PHASETWO prepares.
+ *
  * Order under a super-journal, so that no crash can take half of a
  * transaction: trailer (durable), record (durable), [SQLite deletes the
  * super-journal: committed], publish, trailer removed. Back: void (durable),
@@ -47,14 +53,22 @@ ramet_dbfile_drop_trailer(struct ramet_dbfile *db)
     db->has_trailer = false;
 }
 
-int
-ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
+/* In other journal modes than those with a file there is none to be read, and
+ * within locking_mode=EXCLUSIVE a commit need not count. */
+static bool
+is_rolling_back(const struct ramet_dbfile *db)
+{
+    return !ramet_page1_has_moved(&db->page1) &&
+           (db->journal.is_open ? db->puts_back : !db->exclusive_mode) &&
+           !(db->session != NULL && ramet_session_has_prepared(db->session));
+}
+
+static int
+prepare(struct ramet_dbfile *db, const char *super_journal)
 {
     enum ramet_rc rc;
-    int code = ramet_dbfile_check_fork(db);
+    int code = SQLITE_OK;
 
-    if (code != SQLITE_OK || !has_changes(db))
-        return code;
     if (!db->trailer_checked) {
         ramet_trailer_remove_stale(db->under, db->journal_name);
         db->trailer_checked = true;
@@ -65,12 +79,24 @@ ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
             return code;
     }
     db->unprepared = false;
+    db->rolls_back = false;
     if (db->only_counts && super_journal == NULL) /* there is nothing to do */
         ramet_file_discard(db->file);
     rc = ramet_file_prepare(db->file, super_journal, &db->err);
     if (rc == RAMET_OK && super_journal != NULL)
         rc = ramet_file_sync_local(db->file, &db->err);
     return ramet_dbfile_result(db, RAMET_OP_COMMIT, rc);
+}
+
+int
+ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
+{
+    const int code = ramet_dbfile_check_fork(db);
+
+    if (code != SQLITE_OK || !has_changes(db))
+        return code;
+    db->rolls_back = super_journal == NULL && is_rolling_back(db);
+    return db->rolls_back ? SQLITE_OK : prepare(db, super_journal);
 }
 
 /* Durable, unless `synchronous` asks for less. */
@@ -90,10 +116,10 @@ ramet_dbfile_sync(sqlite3_file *file, int flags)
     int code = ramet_dbfile_check_fork(db);
 
     (void)flags; /* they do not tell FULL from NORMAL (pager.c) */
-    if (code != SQLITE_OK || !has_changes(db))
+    if (code != SQLITE_OK || !has_changes(db) || db->rolls_back)
         return code;
     if (db->unprepared) /* invariant (6): a wrapper's, between SYNC and here */
-        code = ramet_dbfile_prepare(db, NULL);
+        code = prepare(db, NULL);
     return code == SQLITE_OK ? sync_prepared(db) : code;
 }
 
@@ -103,7 +129,7 @@ ramet_dbfile_publish(struct ramet_dbfile *db)
     int code = ramet_dbfile_check_fork(db);
 
     if (code == SQLITE_OK && has_changes(db) && db->unprepared) {
-        code = ramet_dbfile_prepare(db, NULL);
+        code = prepare(db, NULL);
         if (code == SQLITE_OK)
             code = sync_prepared(db);
     }

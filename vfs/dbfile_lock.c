@@ -105,12 +105,13 @@ ramet_dbfile_end_write(struct ramet_dbfile *db)
     ramet_file_release(db->file);
     ramet_journal_end(&db->journal);
     ramet_counter_dropped(&db->counter);
-    if (db->dirty)
+    if (db->dirty && !db->rolls_back) /* else its cache is as before */
         ramet_page1_forget(&db->page1);
     db->writing = false;
     db->dirty = false;
     db->only_counts = false;
     db->unprepared = false;
+    db->rolls_back = false;
 }
 
 static int

@@ -12,6 +12,7 @@
 /* sizeof(aJournalMagic) + 4 in pager.c: the record count of a header. */
 #define RECORD_COUNT_LENGTH 12
 
+#define PAGE_SIZE_MIN 512
 #define PIECE 65536
 
 struct handle {
@@ -64,6 +65,7 @@ ramet_journal_end(struct ramet_journal *journal)
     journal->begun = false;
     journal->synced = false;
     journal->full = false;
+    journal->was_read = false;
     journal->writes_since_sync = 0;
 }
 
@@ -236,6 +238,7 @@ journal_read(sqlite3_file *file, void *buf, int length, sqlite3_int64 offset)
     assert(offset >= 0 && length >= 0);
     if (is_parents(journal))
         return SQLITE_MISUSE;
+    journal->was_read |= length >= PAGE_SIZE_MIN;
     if (at + (uint64_t)length > journal->size) {
         const int held = at < journal->size ? (int)(journal->size - at) : 0;
 

@@ -6,13 +6,15 @@
  * one handle: it lives in memory, spills to an unlinked temporary file past
  * RAMET_JOURNAL_WINDOW, and is never synced.
  *
- * It is also where the VFS learns two things that SQLite tells nobody:
+ * It is also where the VFS learns three things that SQLite tells nobody:
  *
  *   begun     a transaction has written pages, so that EXCLUSIVE is wanted
  *             for a spill or a commit and not by BEGIN EXCLUSIVE;
  *   full      synchronous=FULL: syncJournal() (pager.c) then syncs, writes
  *             the 12 bytes of the record count, and syncs again, while
- *             NORMAL only does the latter two.
+ *             NORMAL only does the latter two;
+ *   was_read  pages are put back: SQLite reads whole pages of its journal for
+ *             that alone (syncJournal() looks for 8 bytes behind its end).
  *
  *   (1) Bytes [0, window_start) are in the spill file, [window_start, size)
  *       in memory; no spill file: window_start is 0.
@@ -38,6 +40,7 @@ struct ramet_journal {
     bool begun;
     bool synced;
     bool full;
+    bool was_read;       /* since ramet_journal_take_read() */
     unsigned fork_count; /* of the process that opened it */
     unsigned writes_since_sync;
     int last_write_length;
@@ -57,6 +60,15 @@ void ramet_journal_open(struct ramet_journal *journal, sqlite3_vfs *under,
 int ramet_journal_handle_size(void);
 /* A transaction ended: forget what was learnt of it. */
 void ramet_journal_end(struct ramet_journal *journal);
+/* Was a page of it read since it was asked this? */
+static inline bool
+ramet_journal_take_read(struct ramet_journal *journal)
+{
+    const bool was_read = journal->was_read;
+
+    journal->was_read = false;
+    return was_read;
+}
 /* Free memory and spill file. */
 void ramet_journal_done(struct ramet_journal *journal);
 

@@ -66,6 +66,14 @@ void ramet_page1_wrote(struct ramet_page1 *page1, const uint8_t *page);
 bool
 ramet_page1_is_put_back(const struct ramet_page1 *page1,
                         const struct ramet_snapshot *s, const uint8_t *page);
+/* Has a transaction moved the counter that SQLite had in mind before it? Each that
+ * commits does (but within locking_mode=EXCLUSIVE); one that is rolled back puts
+ * it back. */
+static inline bool
+ramet_page1_has_moved(const struct ramet_page1 *page1)
+{
+    return page1->counter != page1->settled;
+}
 /* The cookie that is stored for one that SQLite wrote. */
 static inline uint32_t
 ramet_page1_stored_cookie(const struct ramet_page1 *page1, uint32_t cookie)

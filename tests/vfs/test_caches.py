@@ -526,7 +526,9 @@ def test_data_version_tells_of_others_alone():
 
         look(a)
         note()
-        for way in (same_version, spill_and_take_back, same_content, add):
+        for way in (same_version, spill_and_take_back, spill_and_roll_back,
+                    be_interrupted, make_a_table_and_think_better,
+                    in_mode("memory"), same_content, add):
             way(a)
             note()  # not its own commits
         for _ in range(3):

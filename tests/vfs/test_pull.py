@@ -414,6 +414,46 @@ def test_sync_commit():
     assert one(a, "SELECT count(*) FROM t WHERE x = 3") == 0
 
 
+def test_sync_commit_sends_nothing_at_a_rollback():
+    """Pages that were free are not put back, so that a rolled back transaction
+    leaves other bytes than it found."""
+    for mode, locking in (("delete", "normal"), ("persist", "normal"),
+                          ("memory", "normal"), ("delete", "exclusive")):
+        os.mkdir(mode + locking)
+        os.chdir(mode + locking)
+        a = replica("a/app.db")
+        a.execute("PRAGMA page_size=512")
+        fill(a, 120)
+        a.execute("UPDATE t SET y = hex(zeroblob(1250)) WHERE x % 7 = 1")
+        one(a, "SELECT ramet_push()")
+        b = replica("b/app.db", sync="commit")
+        b.execute("DELETE FROM t WHERE x % 5 = 1")  # its pages are free now
+        b.execute("PRAGMA cache_size=2")
+        rows(b, "PRAGMA journal_mode=%s" % mode)
+        rows(b, "PRAGMA locking_mode=%s" % locking)
+        before = content(b)
+        for begin in ("BEGIN", "BEGIN EXCLUSIVE"):
+            b.execute(begin)
+            b.execute("INSERT INTO t(x, y) VALUES(43, hex(randomblob(1250)))")
+            b.execute("UPDATE t SET x = x + 1 WHERE id > 100")
+            b.execute("ROLLBACK")
+            assert content(b) == before
+            assert one(a, "SELECT ramet_fetch()") == 2, (mode, locking, begin)
+        # What looks like a rollback until it is published is sent, too.
+        b.execute("BEGIN")
+        b.execute("SAVEPOINT s")
+        b.execute("UPDATE t SET y = y || 'more'")
+        b.execute("ROLLBACK TO s")
+        b.execute("UPDATE t SET x = -7 WHERE id = 8")
+        b.execute("COMMIT")
+        assert one(a, "SELECT ramet_pull()") == 3
+        assert one(a, "SELECT x FROM t WHERE id = 8") == -7
+        check_integrity(a)
+        b.close()
+        a.close()
+        os.chdir("..")
+
+
 def test_sync_commit_sends_all_of_a_file_that_was_there():
     plain = open_native("app.db")
     fill(plain)

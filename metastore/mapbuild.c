@@ -564,6 +564,7 @@ ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
     struct ramet_map_ref map = {.volume = chain->history->volume, .lsn = lsn};
     enum ramet_rc rc;
 
+    assert(lsn != 0);
     if (b == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64, lsn);
     rc = builder_init(b, chain, lsn, err);

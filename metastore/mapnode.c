@@ -194,6 +194,7 @@ ramet_inner_encode(const struct ramet_inner *inner, struct ramet_buf *out)
                                            .gone = inner->gone};
     unsigned map_count = 0, child_count = 0, next = 0;
 
+    assert(inner->level >= 1 && inner->level <= RAMET_MAP_LEVEL_MAX);
     for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++) {
         const struct ramet_node_ref *const child = &inner->children[i];
 

@@ -226,6 +226,10 @@ submit(struct ramet_compressor *compressor, bool more, struct ramet_err *err)
     }
     ramet_mutex_lock(&compressor->mutex);
     compressor->submitted++;
+    assert(compressor->drained <= compressor->taken && /* invariant (1) */
+           compressor->taken <= compressor->submitted &&
+           compressor->submitted <=
+               compressor->drained + compressor->ring_count);
     ramet_cond_signal(&compressor->work);
     ramet_mutex_unlock(&compressor->mutex);
     if (compressor->submitted - compressor->drained == compressor->ring_count)
@@ -254,6 +258,7 @@ ramet_compressor_add(struct ramet_compressor *compressor, uint32_t pgno,
     struct batch *batch = current_batch(compressor);
     const bool continues = continues_frame(compressor, batch, pgno);
 
+    assert(pgno != 0);
     if (!continues && batch->page_count + compressor->pages_per_frame >
                           compressor->pages_max) {
         const enum ramet_rc rc = submit(compressor, true, err);

@@ -67,7 +67,7 @@ struct ramet_replica {
 
     unsigned refs;              /* registry's mutex */
     struct ramet_replica *next; /* registry's list */
-    bool is_ready;              /* life_mutex: opened, indexed */
+    atomic_bool is_ready;       /* opened, indexed; stored under life_mutex */
 };
 
 #define RAMET_PAGE_SIZE_MAX 65536u

@@ -13,7 +13,7 @@
 #include "client/store/upkeep/log_files.h"
 
 #define CLOSED_MAX 8u    /* generations: then committers do it themselves */
-#define CLOSED_LIMIT 16u /* ... and wait for whoever is at it */
+#define CLOSED_LIMIT 32u /* ... and wait for whoever is at it */
 
 /* What fails here is tried again by the next committer, or at closing. */
 static void

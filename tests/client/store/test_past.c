@@ -180,7 +180,7 @@ lock_with_other(void *ctx, int fd, uint64_t offset, uint64_t len,
     return os->lock(ctx, fd, offset, len, mode);
 }
 
-/* 20 commits of more than a generation each, and readers of some of them. */
+/* 36 commits of more than a generation each, and readers of some of them. */
 static void
 commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
 {
@@ -207,7 +207,7 @@ commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
         usleep(1000);
     }
     os.lock = lock_with_other;
-    for (unsigned i = 0; i < 20; i++) {
+    for (unsigned i = 0; i < 36; i++) {
         store_random_bytes(&rng, image->bytes, image->size);
         other.tries = 0;
         OK(place_commit(writer, image, e));

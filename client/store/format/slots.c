@@ -24,6 +24,7 @@ struct slot {
     uint64_t number;
     const uint8_t *content;
     size_t len;
+    unsigned copies; /* slots with this number */
 };
 
 /* Is there a whole one at the beginning of `data`? */
@@ -42,7 +43,7 @@ decode_slot(const uint8_t *magic, const uint8_t *data, size_t len,
             ramet_hash64(data, CONTENT_AT + content_len))
         return false;
     *out = (struct slot){ramet_get_le64(data + NUMBER_AT), data + CONTENT_AT,
-                         content_len};
+                         content_len, 1};
     return true;
 }
 
@@ -74,7 +75,9 @@ find_newest(const uint8_t *magic, const uint8_t *data, size_t len,
         if (!decode_slot(magic, data + (size_t)i * RAMET_SLOT_SIZE,
                          RAMET_SLOT_SIZE, &slot))
             continue;
-        if (!is_found || slot.number > out->number)
+        if (is_found && slot.number == out->number)
+            out->copies = 2;
+        else if (!is_found || slot.number > out->number)
             *out = slot;
         is_found = true;
     }
@@ -84,13 +87,16 @@ find_newest(const uint8_t *magic, const uint8_t *data, size_t len,
 enum ramet_rc
 ramet_slots_decode(const uint8_t magic[RAMET_SLOT_MAGIC_SIZE],
                    const uint8_t *data, size_t len, const uint8_t **out_content,
-                   size_t *out_len, struct ramet_err *err)
+                   size_t *out_len, unsigned *out_copies, struct ramet_err *err)
 {
     struct slot slot;
 
-    if (!find_newest(magic, data, len, &slot) &&
-        !(decode_slot(magic, data, len, &slot) && slot.len == len - OVERHEAD))
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "checksum");
+    if (!find_newest(magic, data, len, &slot)) {
+        if (!decode_slot(magic, data, len, &slot) || slot.len != len - OVERHEAD)
+            return RAMET_FAIL(err, RAMET_ECORRUPT, "checksum");
+        slot.copies = 0;
+    }
+    *out_copies = slot.copies;
     *out_content = slot.content;
     *out_len = slot.len;
     return RAMET_OK;
@@ -115,16 +121,10 @@ write_slot(struct file *file, uint64_t number, const uint8_t *slot,
 }
 
 static enum ramet_rc
-write_and_sync(struct file *file, uint64_t number, const uint8_t *slot,
-               struct ramet_err *err)
+sync_file(struct file *file, struct ramet_err *err)
 {
-    const struct ramet_os *const os = file->os;
-    enum ramet_rc rc = write_slot(file, number, slot, err);
-    int result;
+    const int result = file->os->datasync(file->os->ctx, file->fd);
 
-    if (rc != RAMET_OK)
-        return rc;
-    result = os->datasync(os->ctx, file->fd);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_OS(err, result, "sync %s", file->name);
 }
@@ -147,8 +147,15 @@ write_in_place(struct file *file, const uint8_t *magic, const uint8_t *content,
     if (!*out_fits)
         return rc;
     encode_slot(magic, &newest, old);
-    encode_slot(magic, &(struct slot){newest.number + 1, content, len}, fresh);
-    rc = write_and_sync(file, newest.number + 1, fresh, err);
+    encode_slot(magic, &(struct slot){newest.number + 1, content, len, 1},
+                fresh);
+    if (newest.copies == 1) /* its writer died: was it synced? Invariant (1) */
+        rc = sync_file(file, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = write_slot(file, newest.number + 1, fresh, err);
+    if (rc == RAMET_OK)
+        rc = sync_file(file, err);
     /* By invariant (2); where that fails, after the next one. But if it may not
      * be on disk, its successor would go where the one is that is there: so it
      * is taken back, for those who read, and for (1). */
@@ -164,7 +171,7 @@ write_anew(const struct ramet_os *os, int dir_fd, const char *name,
            const uint8_t *magic, const uint8_t *content, size_t len,
            struct ramet_err *err)
 {
-    const struct slot slot = {1, content, len};
+    const struct slot slot = {1, content, len, 1};
     const size_t size = len > CONTENT_MAX ? OVERHEAD + len : FILE_SIZE;
     uint8_t *const bytes = ramet_calloc(1, size);
     enum ramet_rc rc;

@@ -30,11 +30,13 @@
 #define RAMET_SLOT_MAGIC_SIZE 8u
 
 /* The newest content in a file's bytes, borrowed from them. RAMET_ECORRUPT: no
- * slot is whole. */
+ * slot is whole. *out_copies: 2, or 1 in one slot alone, of which nobody knows
+ * whether it was synced; 0 in a file of one slot. */
 RAMET_NODISCARD enum ramet_rc
 ramet_slots_decode(const uint8_t magic[RAMET_SLOT_MAGIC_SIZE],
                    const uint8_t *data, size_t len, const uint8_t **out_content,
-                   size_t *out_len, struct ramet_err *err);
+                   size_t *out_len, unsigned *out_copies,
+                   struct ramet_err *err);
 
 /* It is durable when this succeeds; if not, it may be there after a crash, and
  * whoever reads before that finds what was there. A file of another form, or

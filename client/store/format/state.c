@@ -388,7 +388,8 @@ decode_fields(struct ramet_reader *in, unsigned version,
  * is over all of it. */
 static enum ramet_rc
 find_fields(const uint8_t *data, size_t len, unsigned *out_version,
-            const uint8_t **out_fields, size_t *out_len, struct ramet_err *err)
+            const uint8_t **out_fields, size_t *out_len, unsigned *out_copies,
+            struct ramet_err *err)
 {
     const bool is_ours = len >= sizeof(magic) + HASH_SIZE &&
                          memcmp(data, magic, sizeof(magic) - 1) == 0;
@@ -396,11 +397,13 @@ find_fields(const uint8_t *data, size_t len, unsigned *out_version,
     enum ramet_rc rc = RAMET_OK;
 
     *out_version = version;
+    *out_copies = 0;
     if (version == 0 || version > VERSION)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "state: version %u is not known here", version);
     if (version == VERSION)
-        rc = ramet_slots_decode(magic, data, len, out_fields, out_len, NULL);
+        rc = ramet_slots_decode(magic, data, len, out_fields, out_len,
+                                out_copies, NULL);
     else if (ramet_get_le64(data + len - HASH_SIZE) !=
              ramet_hash64(data, len - HASH_SIZE))
         rc = RAMET_ECORRUPT;
@@ -424,8 +427,9 @@ ramet_state_file_decode(const uint8_t *data, size_t len,
     const uint8_t *fields;
     size_t fields_len;
     unsigned version;
+    unsigned copies;
     enum ramet_rc rc =
-        find_fields(data, len, &version, &fields, &fields_len, err);
+        find_fields(data, len, &version, &fields, &fields_len, &copies, err);
 
     if (rc != RAMET_OK)
         return rc;
@@ -433,6 +437,7 @@ ramet_state_file_decode(const uint8_t *data, size_t len,
     if (s == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "state: no memory to read it");
     ramet_reader_init(&in, fields, fields_len);
+    s->copies = copies;
     rc = decode_fields(&in, version, s, err);
     if (rc == RAMET_OK)
         *out_state = *s;

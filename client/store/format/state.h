@@ -56,6 +56,7 @@ struct ramet_state_file {
     /* A log file whose name lasts, and which has nothing that counts until its
      * salt is another; only if it is `oldest_gen`'s. */
     uint64_t kept_gen, kept_salt;
+    unsigned copies; /* as it was read: slots.h */
     uint32_t base_page_count;
     uint32_t base_page_size;
     uint64_t base_absent; /* pages absent in the base; exact when clean */

@@ -58,6 +58,40 @@ start_state(struct ramet_replica *replica, struct ramet_state_file *state,
     return rc;
 }
 
+/* What a file that is yet to be written will need at its first commit and close:
+ * their names are synced along with that of the lock file. */
+static enum ramet_rc
+make_empty_files(struct ramet_replica *replica, struct ramet_state_file *state,
+                 struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    char log[32];
+    const char *const names[] = {RAMET_PRESENCE_NAME, log};
+
+    ramet_gen_name(RAMET_GEN_LOG, state->oldest_gen, log);
+    for (unsigned i = 0; i < 2; i++) {
+        const int fd = ramet_dir_open_or_make(os, replica->dir_fd, names[i]);
+
+        if (fd < 0)
+            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "make %s",
+                                  names[i]);
+        os->close(os->ctx, fd);
+    }
+    state->kept_gen = state->oldest_gen;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+sync_base(const struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const int result = os->sync(os->ctx, replica->base_fd);
+
+    return result == 0 ? RAMET_OK
+                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
+                                        -result, "sync %s", replica->path);
+}
+
 /* Base, directory and lock file have names that last, before the state makes a
  * replica of them. */
 static enum ramet_rc
@@ -115,17 +149,15 @@ ramet_make_replica(struct ramet_replica *replica,
                                    RAMET_LOCK_SHARED) == -EAGAIN)
         rc = RAMET_FAIL(err, RAMET_EBUSY, "another program has %s open",
                         replica->path);
-    if (rc == RAMET_OK) {
-        const int result = os->sync(os->ctx, fd);
-
-        if (result < 0)
-            rc = RAMET_FAIL_OS(err, result, "sync %s", replica->path);
-    }
+    if (rc == RAMET_OK)
+        rc = st.size_bytes == 0 ? make_empty_files(replica, state, err)
+                                : sync_base(replica, err);
     if (rc == RAMET_OK)
         rc = sync_parent(replica, err);
-    return rc == RAMET_OK
-               ? ramet_state_file_write(os, replica->dir_fd, state, err)
-               : rc;
+    if (rc == RAMET_OK)
+        rc = ramet_state_file_write(os, replica->dir_fd, state, err);
+    state->copies = 2;
+    return rc;
 }
 
 /* ---- clones -------------------------------------------------------------- */

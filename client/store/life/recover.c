@@ -106,7 +106,8 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
 /* What is in the directory, so that nothing is looked for that is not there. */
 struct files {
     struct ramet_replica *replica;
-    bool has_log; /* from the oldest generation on */
+    bool has_log;   /* from the oldest generation on */
+    bool has_later; /* ... past the oldest */
     bool has_fill;
     bool has_stray;
 };
@@ -130,14 +131,16 @@ note_file(void *ctx, const char *name, bool is_dir)
 
     if (is_dir)
         return 0;
-    if (!ramet_gen_name_parse(name, &type, &gen))
+    if (!ramet_gen_name_parse(name, &type, &gen)) {
         files->has_stray |= is_temporary(name);
-    else if (type == RAMET_GEN_FILL)
+    } else if (type == RAMET_GEN_FILL) {
         files->has_fill = files->has_stray = true;
-    else if (gen < atomic_load(&header->checkpoint.oldest))
+    } else if (gen < atomic_load(&header->checkpoint.oldest)) {
         files->has_stray = true;
-    else
+    } else {
         files->has_log = true;
+        files->has_later |= gen > atomic_load(&header->checkpoint.oldest);
+    }
     return 0;
 }
 
@@ -213,6 +216,30 @@ notice_copy(struct ramet_replica *replica, struct ramet_state_file *state,
                : rc;
 }
 
+/*
+ * Who goes on after records that somebody left does so in a generation of its own.
+ * A clean close whose state was said to have failed may have left it on disk, too,
+ * to come back with the power: that one takes the file, as it was then, for one
+ * that it keeps and nobody has begun, and goes on to the next.
+ */
+static void
+leave_generation(struct ramet_replica *replica,
+                 const struct ramet_state_file *state)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const struct ramet_pos pos = ramet_pos_load(&header->log.write_pos);
+    /* Of a state that was renamed nobody knows whether that lasts. */
+    const bool is_kept_for_certain = state->copies == 2;
+
+    assert(ramet_is_alone(replica));
+    if ((ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE ||
+         (ramet_pos_gen(pos) == state->kept_gen && !is_kept_for_certain)) &&
+        !ramet_is_in_doubt(replica) && ramet_is_settled(replica) &&
+        atomic_load(&header->log.condemned) == 0)
+        ramet_pos_store(&header->log.write_pos,
+                        ramet_pos_first(ramet_pos_gen(pos) + 1));
+}
+
 /* From state, log and fills. */
 static enum ramet_rc
 fill_index(struct ramet_session *session, const struct ramet_state_file *state,
@@ -241,8 +268,11 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
         atomic_store(&header->all.absent_now, absent);
     }
     files = list_files(replica);
-    if (rc == RAMET_OK && files.has_log && !ramet_gen_is_kept(replica))
+    if (rc == RAMET_OK && files.has_log &&
+        (files.has_later || !ramet_gen_is_kept(replica)))
         rc = ramet_recover_log(session, true, err);
+    if (rc == RAMET_OK)
+        leave_generation(replica, state);
     if (rc == RAMET_OK && files.has_fill)
         rc = ramet_fill_recover(session, err);
     if (rc == RAMET_OK)
@@ -280,6 +310,22 @@ settle_mark(struct ramet_session *session, const struct ramet_base_look *look,
     return RAMET_OK;
 }
 
+/* Who wrote it may have died before the sync: what we do next, with the log's
+ * files above all, must not last longer. */
+static enum ramet_rc
+make_durable(struct ramet_replica *replica, struct ramet_state_file *state,
+             struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    if (state->copies != 1)
+        return RAMET_OK;
+    rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
+    if (rc == RAMET_OK)
+        state->copies = 2;
+    return rc;
+}
+
 enum ramet_rc
 ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
               bool is_lenient, struct ramet_err *err)
@@ -290,6 +336,9 @@ ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
     enum ramet_rc rc;
 
     ramet_replica_adopt_state(replica, state);
+    rc = make_durable(replica, state, err);
+    if (rc != RAMET_OK)
+        return rc;
     rc = ramet_index_create(replica, &replica->index_fd, &seen_ctime, err);
     if (rc == RAMET_OK)
         rc = ramet_base_check(replica, state, seen_ctime, &look, err);

@@ -20,7 +20,6 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 
-#define NAME "presence"
 #define BATCH 4096u
 
 /* ---- words --------------------------------------------------------------- */
@@ -95,18 +94,19 @@ static int
 make_presence(const struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
-    int fd = ramet_rights_open(os, replica->dir_fd, NAME, O_RDWR);
+    int fd =
+        ramet_rights_open(os, replica->dir_fd, RAMET_PRESENCE_NAME, O_RDWR);
     int result;
 
     if (fd != -ENOENT)
         return fd;
-    fd = ramet_dir_open_or_make(os, replica->dir_fd, NAME);
+    fd = ramet_dir_open_or_make(os, replica->dir_fd, RAMET_PRESENCE_NAME);
     if (fd < 0)
         return fd;
     result = os->sync(os->ctx, replica->dir_fd);
     if (result == 0)
         return fd;
-    os->unlink(os->ctx, replica->dir_fd, NAME, false);
+    os->unlink(os->ctx, replica->dir_fd, RAMET_PRESENCE_NAME, false);
     os->close(os->ctx, fd);
     return result;
 }
@@ -123,13 +123,13 @@ open_presence(struct ramet_replica *replica, bool create, struct ramet_err *err)
         const int fd =
             create && !replica->is_readonly
                 ? make_presence(replica)
-                : ramet_rights_open(os, replica->dir_fd, NAME,
+                : ramet_rights_open(os, replica->dir_fd, RAMET_PRESENCE_NAME,
                                     replica->is_readonly ? O_RDONLY : O_RDWR);
 
         if (fd == -ENOENT)
             rc = RAMET_ENOTFOUND;
         else if (fd < 0)
-            rc = RAMET_FAIL_OS(err, fd, "open %s", NAME);
+            rc = RAMET_FAIL_OS(err, fd, "open %s", RAMET_PRESENCE_NAME);
         else
             replica->presence_fd = fd;
     }
@@ -152,7 +152,7 @@ ramet_presence_read(struct ramet_replica *replica, uint32_t first,
     rc = ramet_os_read_some(replica->os, replica->presence_fd, out_values,
                             count * sizeof(*out_values),
                             (uint64_t)(first - 1) * sizeof(*out_values), &got,
-                            NAME, err);
+                            RAMET_PRESENCE_NAME, err);
     if (got % sizeof(*out_values) != 0) /* torn by a crash: not written */
         memset((uint8_t *)out_values + got / 8 * 8, 0, got % 8);
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
@@ -181,7 +181,7 @@ ramet_presence_write(struct ramet_replica *replica, uint32_t first,
                                                  replica->presence_is_checked));
         rc = ramet_os_write_full(replica->os, replica->presence_fd, raw,
                                  (size_t)now * 8, (uint64_t)(first - 1) * 8,
-                                 NAME, err);
+                                 RAMET_PRESENCE_NAME, err);
         first += now;
         values += now;
         count -= now;
@@ -199,7 +199,9 @@ ramet_presence_sync(struct ramet_replica *replica, struct ramet_err *err)
     if (replica->presence_fd < 0)
         return RAMET_OK;
     result = os->datasync(os->ctx, replica->presence_fd);
-    return result == 0 ? RAMET_OK : RAMET_FAIL_OS(err, result, "sync %s", NAME);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_OS(err, result, "sync %s", RAMET_PRESENCE_NAME);
 }
 
 enum ramet_rc
@@ -219,8 +221,9 @@ ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
     /* Also if it is as long already: whoever cut it may not have it on disk. */
     if (result == 0 && st.size_bytes >= size)
         result = os->truncate(os->ctx, replica->presence_fd, size);
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_OS(err, result, "truncate %s", NAME);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_OS(err, result, "truncate %s", RAMET_PRESENCE_NAME);
 }
 
 enum ramet_rc
@@ -233,7 +236,8 @@ ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
 
     assert(ramet_may_read_base(replica));
     if (values == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read %s", NAME);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read %s",
+                          RAMET_PRESENCE_NAME);
     for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += BATCH) {
         const uint32_t count =
             page_count - at < BATCH ? (uint32_t)(page_count - at) : BATCH;

@@ -15,6 +15,8 @@
 
 #include "client/store/format/logfile.h"
 
+#define RAMET_PRESENCE_NAME "presence"
+
 struct ramet_replica;
 
 /* Values, as the rest of the client sees them. */

@@ -229,6 +229,8 @@ write_state(struct checkpoint *c, struct ramet_err *err)
 
     c->state.is_clean = false;
     c->state.oldest_gen = c->last + 1;
+    if (c->state.kept_gen != c->state.oldest_gen)
+        c->state.kept_gen = 0; /* it was begun, and is moved */
     c->state.base_page_count = s->page_count;
     c->state.base_page_size = s->page_size;
     if (is_clean)

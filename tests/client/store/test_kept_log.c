@@ -7,6 +7,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,6 +167,60 @@ power_cut__before_the_kept_log_is_synced__leaves_what_was_closed(void **state)
     image_unref(image);
 }
 
+/* ---- a close that fails --------------------------------------------------- */
+
+static uint8_t lost_state[4096]; /* written by it, and not synced */
+static off_t lost_at;
+static int state_fd = -1;
+
+static ssize_t
+pwritev_and_keep_state(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+                       uint64_t offset)
+{
+    if (iov->iov_len == sizeof(lost_state) && state_fd < 0 &&
+        memcmp(iov->iov_base, "RAMTSTA", 7) == 0) {
+        memcpy(lost_state, iov->iov_base, sizeof(lost_state));
+        lost_at = (off_t)offset;
+        state_fd = fd;
+    }
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+}
+
+static int
+datasync_but_state(void *ctx, int fd)
+{
+    return fd == state_fd ? -EIO : ramet_os_system()->datasync(ctx, fd);
+}
+
+/* Its state, which said that the log is to be written over, was on disk after
+ * all, and comes back with the power: what was committed since then counts. */
+static void
+power_cut__after_a_close_that_failed__leaves_what_was_committed(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = make(p, 2);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *const session = place_open_on(p, 0, &os);
+    char path[300];
+    int fd;
+
+    commit_some(session, image, 2);
+    os.pwritev = pwritev_and_keep_state;
+    os.datasync = datasync_but_state;
+    state_fd = -1;
+    ramet_session_close(session);
+    assert_true(state_fd >= 0);
+    commit_and_die(p, image, 1);
+    image->bytes[200] ^= 1;
+    snprintf(path, sizeof(path), "%s/state", p->dir);
+    fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, lost_state, sizeof(lost_state), lost_at),
+                     sizeof(lost_state));
+    close(fd);
+    expect_when_open(p, image);
+    image_unref(image);
+}
+
 static void
 kept_log__taken_away__is_made_anew_and_lasts(void **state)
 {
@@ -284,6 +339,7 @@ main(void)
         TEST(clean_close__leaves_a_small_log__which_is_written_over),
         TEST(kill__over_a_kept_log__leaves_what_was_committed),
         TEST(power_cut__before_the_kept_log_is_synced__leaves_what_was_closed),
+        TEST(power_cut__after_a_close_that_failed__leaves_what_was_committed),
         TEST(kept_log__taken_away__is_made_anew_and_lasts),
         TEST(fold__kept_over_a_clean_close__begins_anew),
         TEST(log__that_grew_large__is_not_kept),

@@ -86,8 +86,10 @@ expect_in(const struct file *f, const char *text)
 {
     const uint8_t *content = NULL;
     size_t len = 0;
+    unsigned copies;
 
-    OK(ramet_slots_decode(magic, f->bytes, f->size, &content, &len, e));
+    OK(ramet_slots_decode(magic, f->bytes, f->size, &content, &len, &copies,
+                          e));
     assert_int_equal(len, strlen(text));
     assert_memory_equal(content, text, len);
 }
@@ -162,7 +164,7 @@ slots__a_bit_flips_in_one__the_other_is_taken(void **state)
     f->bytes[SLOT + 30] ^= 1;
     assert_int_equal(ramet_slots_decode(magic, f->bytes, f->size,
                                         &(const uint8_t *){NULL}, &(size_t){0},
-                                        NULL),
+                                        &(unsigned){0}, NULL),
                      RAMET_ECORRUPT);
     free_file(f);
 }
@@ -207,6 +209,64 @@ slots__sync_fails__what_was_there_counts_and_is_spared(void **state)
     put(f, "next");
     expect(f, "next");
     free(failed);
+    free_file(f);
+}
+
+/* What is written into a slot, and syncs, in order. */
+static char events[16];
+
+static void
+note_event(char what)
+{
+    const size_t len = strlen(events);
+
+    assert_true(len + 1 < sizeof(events));
+    events[len] = what;
+}
+
+static int
+datasync_and_note(void *ctx, int fd)
+{
+    note_event('s');
+    return ramet_os_system()->datasync(ctx, fd);
+}
+
+static ssize_t
+pwritev_and_note(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+                 uint64_t offset)
+{
+    note_event(offset == 0 ? '0' : '1');
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+}
+
+/* Content 3 is in one slot, and may be in memory alone: its successor goes where
+ * content 2 is, which is all that is on disk for certain. */
+static void
+slots__whose_writer_died__are_synced_before_the_next(void **state)
+{
+    struct file *const f = make_file(*state);
+    struct ramet_os os = *ramet_os_system();
+    struct file *const before = calloc(1, sizeof(*before));
+
+    put(f, "1");
+    put(f, "2");
+    look(f);
+    *before = *f;
+    put(f, "3");
+    change(f, before->bytes, SLOT, 0); /* content 3 is in slot 1 */
+    expect(f, "3");
+    os.datasync = datasync_and_note;
+    os.pwritev = pwritev_and_note;
+    memset(events, 0, sizeof(events));
+    OK(ramet_slots_write(&os, f->dir_fd, NAME, magic, (const uint8_t *)"4", 1,
+                         e));
+    assert_string_equal(events, "s0s1");
+    memset(events, 0, sizeof(events));
+    OK(ramet_slots_write(&os, f->dir_fd, NAME, magic, (const uint8_t *)"5", 1,
+                         e));
+    assert_string_equal(events, "1s0");
+    expect(f, "5");
+    free(before);
     free_file(f);
 }
 
@@ -301,6 +361,7 @@ main(void)
             slots__of_which_one_is_older_or_torn__give_the_newest_that_is_whole),
         TEST(slots__a_bit_flips_in_one__the_other_is_taken),
         TEST(slots__sync_fails__what_was_there_counts_and_is_spared),
+        TEST(slots__whose_writer_died__are_synced_before_the_next),
         TEST(content__longer_than_a_slot__is_a_file_of_its_own_and_comes_back),
         TEST(state__of_version_2__is_read_and_then_has_slots),
         TEST(state__of_a_version_to_come__is_refused_as_that),

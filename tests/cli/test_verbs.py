@@ -6,11 +6,14 @@ import re
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 import unittest
 
 import support
 
+READER = os.path.join(os.path.dirname(__file__), "..", "..", "scripts",
+                      "read-volume.py")
 COUNT = "print(db.execute('SELECT count(*) FROM t').fetchone()[0])"
 INSERT = "db.execute(\"INSERT INTO t(v) VALUES('%s')\")"
 
@@ -412,6 +415,32 @@ for push in range(70):  # past a page map
         self.ramet("hydrate", b)
         self.ramet("export", b, self.path("b_out.db"))
         self.assert_same_file(self.path("b_out.db"), self.path("own.db"))
+
+    @unittest.skipUnless(support.KIND == "file", "reads a directory")
+    def test_second_reader__agrees_with_export(self):
+        for page_size in 512, 4096:  # frames of several pages, and of one
+            name = "v%d" % page_size
+            path = self.path(name + ".db")
+            self.make_database(path, rows=1500, page_size=page_size)
+            self.ramet("init", path, "--remote", self.url(name))
+            self.sql(path, """
+for push in range(75):  # past a page map
+    db.execute("UPDATE t SET v = v || 'x' WHERE rowid %% 97 = ?", (push % 7,))
+    if push == 20:
+        db.execute("DELETE FROM t WHERE rowid > 750")
+        db.execute("VACUUM")
+    if push == 30:
+        db.execute("INSERT INTO t(v) SELECT v || 'y' FROM t")
+    db.execute("SELECT ramet_push()").fetchone()
+""".replace("%%", "%"))
+            store = self.url(name)[len("file://"):].rsplit("/", 1)[0]
+            for lsn in 1, 22, 32, 64, 76:
+                own, other = self.path("own.db"), self.path("other.db")
+                self.ramet("export", "%s@%d" % (self.url(name), lsn), own)
+                subprocess.run([sys.executable, READER, store, name, str(lsn),
+                                other], check=True, timeout=60)
+                self.assert_same_file(own, other)
+                os.unlink(own)
 
     # ---- hydrate, export, restore
 

@@ -277,7 +277,8 @@ class Delete(support.CliTest):
                    self.url("other"))
 
     def names(self):
-        return sorted(v["name"] for v in self.json("ls", self.store_url()))
+        return sorted(v["name"] for v in self.json("ls", self.store_url())
+                      if v["name"] is not None)
 
     def test_delete__with_yes__deletes_that_volume_and_says_which(self):
         volume = self.status(self.a)["volume"]
@@ -285,7 +286,10 @@ class Delete(support.CliTest):
         self.assertEqual((told["url"], told["volume"], told["lsn"]),
                          (self.url(), volume, 1))
         self.assertEqual(self.names(), ["other"])
-        self.assertEqual(self.objects(volume), [])
+        # What is left says that it ended, if the format has such a commit.
+        self.assertEqual([path for path in self.objects(volume)
+                          if "/commits/" not in path], [])
+        self.assertLessEqual(len(self.objects(volume)), 1)
         self.refused(support.NOT_FOUND, "info", self.url())
         self.refused(support.NOT_FOUND, "delete", self.url(), "--yes")
         # A replica keeps what it has.

@@ -39,6 +39,15 @@ model_done(struct model *model)
 }
 
 void
+model_drop_newest(struct model *model)
+{
+    struct model_version *const newest = &model->versions[model->lsn--];
+
+    free(newest->pages);
+    free(newest->images);
+}
+
+void
 model_reopen(struct model *model)
 {
     ramet_history_close(model->history);

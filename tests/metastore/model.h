@@ -65,6 +65,8 @@ enum ramet_rc model_encode(struct model *model, const struct ramet_head *base,
                            const struct model_change *change,
                            const struct ramet_cid *id, uint64_t first_content,
                            struct ramet_buf *out, struct ramet_err *err);
+/* The newest is no version any more: the store was set back by hand. */
+void model_drop_newest(struct model *model);
 /* Commit it to store and model alike; asserts success. */
 void model_commit(struct model *model, const struct model_change *change);
 void model_random_commit(struct model *model);

@@ -272,8 +272,7 @@ newest__notices_that_a_commit_is_gone(void **state)
         }
         ramet_history_forget(f->model.history);
         assert_int_equal(newest_lsn(f), f->model.lsn - 1);
-        f->model.lsn--;
-        free(f->model.versions[f->model.lsn + 1].pages);
+        model_drop_newest(&f->model);
     }
 }
 
@@ -490,7 +489,7 @@ validate__refuses_the_map_of_another_line(void **state)
     assert_int_equal(append(f, &object, NULL), RAMET_OK);
     remove_commit(f, 65);
     remove_commit(f, 64);
-    free(f->model.versions[f->model.lsn--].pages);
+    model_drop_newest(&f->model);
     model_reopen(&f->model);
     model_write(&f->model, 2, 1);         /* another LSN 64 */
     assert_int_equal(object.data[29], 1); /* its map is of LSN 64 */

@@ -336,7 +336,7 @@ map__of_a_lost_line_is_not_used(void **state)
 
         ramet_commit_key(&f.model.volume, f.model.lsn, key);
         assert_int_equal(ramet_objstore_remove(f.inner, key, NULL), RAMET_OK);
-        free(f.model.versions[f.model.lsn--].pages);
+        model_drop_newest(&f.model);
     }
     model_reopen(&f.model);
     for (int i = 0; i < 40; i++)

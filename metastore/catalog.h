@@ -92,7 +92,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_catalog_find_end(struct ramet_objstore *store,
                        const struct ramet_vid *volume,
                        char out_key[RAMET_KEY_MAX], struct ramet_err *err);
-/* Is it deleted, and nothing left but its end? */
+/* Is it deleted: no commit 1, and its end, or no commit that could be read? */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_is_ended(struct ramet_objstore *store,
                        const struct ramet_vid *volume, bool *out_ended,

@@ -277,8 +277,7 @@ class Delete(support.CliTest):
                    self.url("other"))
 
     def names(self):
-        return sorted(v["name"] for v in self.json("ls", self.store_url())
-                      if v["name"] is not None)
+        return sorted(v["name"] for v in self.json("ls", self.store_url()))
 
     def test_delete__with_yes__deletes_that_volume_and_says_which(self):
         volume = self.status(self.a)["volume"]

@@ -75,7 +75,7 @@ way_out(enum ramet_rc rc, bool is_local)
     case RAMET_EBUSY:
         return "another process is at work; try again";
     case RAMET_EVERSION:
-        return "a newer ramet wrote this; upgrade";
+        return "another version of ramet made this: only that one reads it";
     case RAMET_ESNAPSHOT:
         return "run it again";
     case RAMET_ECORRUPT:

@@ -173,12 +173,26 @@ follow_locked(struct ramet_source *source, struct ramet_err *err)
     return RAMET_OK;
 }
 
+static enum ramet_rc
+check_name(const struct ramet_source *source, struct ramet_err *err)
+{
+    return source->url.name[0] != '\0'
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_EINVAL,
+                            "remote %.200s: names a store; add the volume's "
+                            "name",
+                            source->text);
+}
+
 enum ramet_rc
 ramet_source_connect(struct ramet_source *source, bool create_store,
                      struct ramet_err *err)
 {
-    enum ramet_rc rc;
+    /* No store is made for a volume that has no name. */
+    enum ramet_rc rc = create_store ? check_name(source, err) : RAMET_OK;
 
+    if (rc != RAMET_OK)
+        return rc;
     ramet_mutex_lock(&source->mutex);
     rc = connect_locked(source, create_store, err);
     ramet_mutex_unlock(&source->mutex);
@@ -232,12 +246,9 @@ ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
 {
     enum ramet_rc rc;
 
-    if (source->url.name[0] == '\0')
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "remote %.200s: names a store; add the volume's "
-                          "name",
-                          source->text);
-    rc = ramet_source_connect(source, false, err);
+    rc = check_name(source, err);
+    if (rc == RAMET_OK)
+        rc = ramet_source_connect(source, false, err);
     if (rc == RAMET_OK)
         rc = look_at_format(source, err);
     if (rc == RAMET_OK)

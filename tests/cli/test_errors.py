@@ -36,6 +36,11 @@ class Errors(support.CliTest):
             self.assertRegex(done.stderr, r"\Aramet: init [^\n]+\n\Z")
         self.assertEqual(self.read(self.a), self.original)
 
+    def test_url__of_a_store_alone_makes_no_store(self):
+        self.refused(support.USAGE, "init", self.a, "--remote",
+                     "file://" + self.path("new") + "/")
+        self.assertFalse(os.path.exists(self.path("new")))
+
     def test_file__that_is_not_there_is_not_found(self):
         for verb in ("push", "pull", "fetch", "sync", "status", "log",
                      "hydrate", "reset", "adopt", "verify"):

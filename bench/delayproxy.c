@@ -4,12 +4,14 @@
  * in each direction, and counts them. What a benchmark measures through it
  * depends on the link's figures, not on this machine's network.
  *
- *     delayproxy LISTEN TARGET ONE_WAY_MS MBIT [STATS]
+ *     delayproxy LISTEN TARGET ONE_WAY_MS MBIT [STATS [TRACE]]
  *
  * Ports on 127.0.0.1; LISTEN 0 takes any, and "listening PORT" says which. MBIT
  * 0: no cap. STATS is a file, rewritten on SIGUSR1 and at the end (SIGTERM,
  * SIGINT): {"conns", "up", "down", "up_chunks", "down_chunks"}, up being
- * from the client to the target.
+ * from the client to the target. TRACE is a file, written at the end: a line
+ * "MS UP DOWN" for each 10 ms in which bytes began to pass the link: where a pipe
+ * was full, and where it ran empty.
  *
  * One thread, one ppoll. What is kept:
  *   (1) a byte leaves ONE_WAY_MS after it has passed the link, never earlier;
@@ -46,6 +48,8 @@
 #define QUEUE_MAX (16u << 20)
 #define BOOKED_NS INT64_C(20000000)
 #define NS_PER_S INT64_C(1000000000)
+#define SLOT_NS INT64_C(10000000) /* of the trace */
+#define SLOTS_MAX 60000u /* ten minutes: what comes later is not traced */
 #define CONNS_MAX 2048u
 #define UP 0
 #define DOWN 1
@@ -88,6 +92,8 @@ static size_t conn_count;
 static size_t first_turn; /* whose turn it is to be read first */
 static uint64_t conns_seen;
 static struct link links[2];
+static uint32_t traced[SLOTS_MAX][2]; /* bytes */
+static int64_t began_ns;
 static int64_t one_way_ns;
 static double ns_per_byte;
 static struct sockaddr_in target;
@@ -140,6 +146,34 @@ write_stats(const char *path)
         die(path);
 }
 
+/* Bytes that begin to pass at `at`. */
+static void
+note_trace(int direction, size_t size, int64_t at)
+{
+    const int64_t slot = (at - began_ns) / SLOT_NS;
+
+    if (slot >= 0 && slot < (int64_t)SLOTS_MAX)
+        traced[slot][direction] += (uint32_t)size;
+}
+
+static void
+write_trace(const char *path)
+{
+    FILE *file;
+
+    if (path == NULL)
+        return;
+    file = fopen(path, "w");
+    if (file == NULL)
+        die(path);
+    for (unsigned i = 0; i < SLOTS_MAX; i++)
+        if (traced[i][UP] + traced[i][DOWN] > 0)
+            fprintf(file, "%u %" PRIu32 " %" PRIu32 "\n", i * 10, traced[i][UP],
+                    traced[i][DOWN]);
+    if (fclose(file) != 0)
+        die(path);
+}
+
 /* ---- streams ------------------------------------------------------------- */
 
 static void
@@ -158,9 +192,10 @@ static int64_t
 book(int direction, size_t size, int64_t now, int64_t open_ns)
 {
     struct link *link = &links[direction];
+    const int64_t begins_ns = later(link->free_ns, later(now, open_ns));
 
-    link->free_ns = later(link->free_ns, later(now, open_ns)) +
-                    (int64_t)((double)size * ns_per_byte);
+    note_trace(direction, size, begins_ns);
+    link->free_ns = begins_ns + (int64_t)((double)size * ns_per_byte);
     link->bytes += size;
     link->chunks += size > 0;
     return link->free_ns;
@@ -446,9 +481,9 @@ main(int argc, char **argv)
     double mbit;
     int listener;
 
-    if (argc != 5 && argc != 6) {
-        fprintf(stderr,
-                "usage: delayproxy LISTEN TARGET ONE_WAY_MS MBIT [STATS]\n");
+    if (argc < 5 || argc > 7) {
+        fprintf(stderr, "usage: delayproxy LISTEN TARGET ONE_WAY_MS MBIT "
+                        "[STATS [TRACE]]\n");
         return 2;
     }
     target = (struct sockaddr_in){.sin_family = AF_INET,
@@ -458,6 +493,7 @@ main(int argc, char **argv)
     one_way_ns = (int64_t)(number(argv[3], 60000) * 1e6);
     mbit = number(argv[4], 1e6);
     ns_per_byte = mbit > 0 ? 8000 / mbit : 0;
+    began_ns = now_ns();
     catch_signals(&unblocked);
     listener = listen_on((uint16_t)number(argv[1], 65535));
     while (!stopped) {
@@ -470,6 +506,7 @@ main(int argc, char **argv)
     }
     while (conn_count > 0)
         close_conn(conn_count - 1);
-    write_stats(argv[5]);
+    write_stats(argv[5]); /* NULL where there is none */
+    write_trace(argc > 6 ? argv[6] : NULL);
     return 0;
 }

@@ -4,10 +4,12 @@
 A database of 200 MB into a bucket of Ceph's gateway, which is brought up for
 that, and back: `ramet init` against `zstd -3` and then `rclone`, `ramet clone
 --hydrate` against `rclone` and then `zstd -d`, in rounds that alternate. Then the
-same of Ramet through a link of 20 ms there and back and 200 Mbit/s (delayproxy.c):
-what part of the link it fills. Nothing here asserts.
+same through a link of 20 ms there and back and 200 Mbit/s (delayproxy.c), and what
+part of it Ramet fills: of the whole time, and from its first page to its last.
+Nothing here asserts.
 """
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -23,21 +25,48 @@ PROXY = os.path.join(common.BUILD, "tests", "delayproxy")
 ROUND_TRIP_MS, LINK_MBIT = 20, 200
 
 
+SLOT_MS = 10  # of the proxy's trace
+BUSY_SLOT = 0.8  # of what a slot holds: pages are moving
+
+
 class Link:
-    """A proxy before the gateway; the environment of who goes through it."""
+    """A proxy before the gateway; the environment of who goes through it. It has
+    the same port each time: a bucket is tried once for each endpoint."""
+
+    port = "0"
 
     def __init__(self, work):
         self.stats = os.path.join(work, "link")
-        port = urllib.parse.urlsplit(os.environ["RAMET_TEST_S3"]).port
+        self.trace = os.path.join(work, "trace")
+        gateway = urllib.parse.urlsplit(os.environ["RAMET_TEST_S3"]).port
         self.process = subprocess.Popen(
-            [PROXY, "0", str(port), str(ROUND_TRIP_MS / 2), str(LINK_MBIT),
-             self.stats], stdout=subprocess.PIPE, text=True)
-        at = "http://127.0.0.1:" + self.process.stdout.readline().split()[1]
-        self.environment = dict(os.environ, AWS_ENDPOINT_URL_S3=at)
+            [PROXY, Link.port, str(gateway), str(ROUND_TRIP_MS / 2),
+             str(LINK_MBIT), self.stats, self.trace], stdout=subprocess.PIPE,
+            text=True)
+        Link.port = self.process.stdout.readline().split()[1]
+        self.url = "http://127.0.0.1:" + Link.port
+        self.environment = dict(os.environ, AWS_ENDPOINT_URL_S3=self.url)
 
     def close(self):
         self.process.terminate()
         self.process.communicate()
+
+    def moved(self, way):
+        """Bytes that went "up" or "down"; and what part of the link they filled
+        while pages were moving. Once it is closed."""
+        with open(self.stats, encoding="ascii") as file:
+            moved = json.load(file)[way]
+        with open(self.trace, encoding="ascii") as file:
+            rows = [tuple(map(int, row.split())) for row in file]
+        slot = LINK_MBIT * 1e6 / 8 * SLOT_MS / 1000
+        passed = {row[0]: row[1 if way == "up" else 2] for row in rows}
+        busy = [ms for ms in passed if passed[ms] >= BUSY_SLOT * slot]
+        if not busy:
+            return moved, 0
+        span = (max(busy) - min(busy)) / SLOT_MS + 1
+        between = sum(size for ms, size in passed.items()
+                      if min(busy) <= ms <= max(busy))
+        return moved, between / (span * slot)
 
 
 class Bench:
@@ -69,28 +98,29 @@ class Bench:
         return common.timed(common.RAMET, "clone", self.url(), self.clone,
                             "--hydrate", env=env)
 
-    def rclone(self, source, target):
+    def rclone(self, source, target, endpoint=None):
         env = {name: value for name, value in os.environ.items()
                if name != "AWS_CA_BUNDLE"}
         return common.timed(
             "rclone", "--config", os.devnull, "--s3-provider", "Ceph",
-            "--s3-env-auth", "--s3-endpoint", os.environ["RAMET_TEST_S3"],
+            "--s3-env-auth", "--s3-endpoint",
+            endpoint or os.environ["RAMET_TEST_S3"],
             "--s3-no-check-bucket", "copyto", source, target, env=env)
 
-    def up_by_hand(self):
+    def up_by_hand(self, endpoint=None):
         remove(self.packed)
         os.sync()
         began = time.perf_counter()
         common.timed("zstd", "-q", "-3", "-T1", self.base, "-o", self.packed)
         # rclone leaves alone what is there already, with the same time.
-        self.rclone(self.packed, self.by_hand)
+        self.rclone(self.packed, self.by_hand, endpoint)
         return time.perf_counter() - began
 
-    def down_by_hand(self):
+    def down_by_hand(self, endpoint=None):
         remove(self.packed, self.unpacked)
         os.sync()
         began = time.perf_counter()
-        self.rclone(self.by_hand, self.packed)
+        self.rclone(self.by_hand, self.packed, endpoint)
         common.timed("zstd", "-q", "-d", self.packed, "-o", self.unpacked)
         return time.perf_counter() - began
 
@@ -100,6 +130,15 @@ def line(name, seconds, ratio="", memory=""):
                                         memory), flush=True)
 
 
+WAYS = (("up", "zstd -3, then rclone", "ramet init"),
+        ("down", "rclone, then zstd -d", "ramet clone --hydrate"))
+
+
+def print_heading():
+    print("%-38s %9s   %-24s %12s" % ("", "seconds", "times that by hand",
+                                      "peak memory"))
+
+
 def against_by_hand(bench, rounds):
     runs = {"up by hand": [], "up": [], "down by hand": [], "down": []}
     for _ in range(rounds):
@@ -107,11 +146,8 @@ def against_by_hand(bench, rounds):
         runs["up"].append(bench.init())
         runs["down by hand"].append(bench.down_by_hand())
         runs["down"].append(bench.hydrate())
-    print("%-38s %9s   %-24s %12s" % ("", "seconds", "times that by hand",
-                                      "peak memory"))
-    for way, by_hand, ours in (
-            ("up", "zstd -3, then rclone", "ramet init"),
-            ("down", "rclone, then zstd -d", "ramet clone --hydrate")):
+    print_heading()
+    for way, by_hand, ours in WAYS:
         theirs = runs[way + " by hand"]
         seconds = [run.seconds for run in runs[way]]
         line(by_hand, theirs)
@@ -120,23 +156,43 @@ def against_by_hand(bench, rounds):
              common.megabytes(max(run.peak_bytes for run in runs[way])))
 
 
-def through_a_link(bench, rounds):
-    """The stored bytes at the link's rate are 100 %."""
-    size = os.path.getsize(bench.packed)
-    at_best = size * 8 / (LINK_MBIT * 1e6)
-    print("\nthrough %d ms and %d Mbit/s, where %s take %.1f s at best:" %
-          (ROUND_TRIP_MS, LINK_MBIT, common.megabytes(size), at_best))
+def on_link(bench, run):
+    """One run through a link of its own: what `run` gives, and the link."""
     link = Link(bench.work)
     try:
-        up, down = [], []
-        for _ in range(rounds):
-            up.append(bench.init(link.environment).seconds)
-            down.append(bench.hydrate(link.environment).seconds)
+        return run(link), link
     finally:
         link.close()
-    for name, seconds in (("ramet init", up), ("ramet clone --hydrate", down)):
-        line(name, seconds, "%.0f %% of the link" %
-             (100 * at_best / common.median(seconds)))
+
+
+def through_a_link(bench, rounds):
+    """What goes over the wire, at the link's rate, is 100 %."""
+    on_link(bench, lambda link: bench.init(link.environment))  # the proof
+    runs = {"up by hand": [], "up": [], "down by hand": [], "down": []}
+    fills = {"up": [], "down": []}
+    for _ in range(rounds):
+        for way, by_hand, ours in (("up", bench.up_by_hand, bench.init),
+                                   ("down", bench.down_by_hand,
+                                    bench.hydrate)):
+            runs[way + " by hand"].append(
+                on_link(bench, lambda link, do=by_hand: do(link.url))[0])
+            run, link = on_link(bench,
+                                lambda link, do=ours: do(link.environment))
+            moved, between = link.moved(way)
+            runs[way].append(run.seconds)
+            fills[way].append((moved * 8 / (LINK_MBIT * 1e6) / run.seconds,
+                               between, moved))
+    print("\nthrough %d ms and %d Mbit/s:" % (ROUND_TRIP_MS, LINK_MBIT))
+    print_heading()
+    for way, by_hand, ours in WAYS:
+        line(by_hand, runs[way + " by hand"])
+        line(ours, runs[way], common.spread(
+            [a / b for a, b in zip(runs[way], runs[way + " by hand"])]))
+        whole, between, moved = (common.median(values)
+                                 for values in zip(*fills[way]))
+        print("  %s; %.0f %% of the link, from the first page to the last "
+              "%.0f %%" % (common.megabytes(moved), 100 * whole,
+                           100 * between), flush=True)
 
 
 def main():

@@ -100,7 +100,7 @@ ramet_catalog_check(struct ramet_objstore *store, bool create,
         if (rc != RAMET_ENOTFOUND || !create || tries > 0)
             break;
         rc = ramet_objstore_put(store, FORMAT_KEY, &part, 1, err);
-        if (rc != RAMET_OK && rc != RAMET_EEXIST && rc != RAMET_EUNKNOWN)
+        if (rc != RAMET_EEXIST && rc != RAMET_EUNKNOWN)
             return rc;
     }
     if (rc == RAMET_ENOTFOUND)
@@ -331,10 +331,13 @@ put_name(struct ramet_objstore *store, const char *name, uint64_t seq,
     return rc == RAMET_EUNKNOWN ? RAMET_EEXIST : rc;
 }
 
-/* Make `name` mean `volume` (nil: nothing). */
+/* Make `name` mean `volume` (nil: nothing). One that means another volume stays
+ * as it is unless `move`: *out_other is that, or, where it is NULL, it is a
+ * failure. */
 static enum ramet_rc
 set_name(struct ramet_objstore *store, const char *name,
-         const struct ramet_vid *volume, bool move, struct ramet_err *err)
+         const struct ramet_vid *volume, bool move, struct ramet_vid *out_other,
+         struct ramet_err *err)
 {
     for (int tries = 0; tries < TRIES_MAX; tries++) {
         struct ramet_vid current;
@@ -351,6 +354,10 @@ set_name(struct ramet_objstore *store, const char *name,
                               "%s: \"%s\" is at its last number and can't be "
                               "changed any more",
                               store->name, name);
+        if (!move && !ramet_id_is_nil(&current.id) && out_other != NULL) {
+            *out_other = current;
+            return RAMET_OK;
+        }
         if (!move && !ramet_id_is_nil(&current.id))
             return RAMET_FAIL(err, RAMET_EEXIST,
                               "%s: \"%s\" is another volume already",
@@ -371,7 +378,27 @@ ramet_catalog_bind(struct ramet_objstore *store, const char *name,
     const enum ramet_rc rc = check_name(name, err);
 
     assert(!ramet_id_is_nil(&volume->id));
-    return rc != RAMET_OK ? rc : set_name(store, name, volume, move, err);
+    return rc != RAMET_OK ? rc : set_name(store, name, volume, move, NULL, err);
+}
+
+enum ramet_rc
+ramet_catalog_claim(struct ramet_objstore *store, const char *name,
+                    const struct ramet_vid *fresh, struct ramet_vid *out_volume,
+                    struct ramet_err *err)
+{
+    struct ramet_vid volume = *fresh;
+    enum ramet_rc rc;
+
+    assert(!ramet_id_is_nil(&fresh->id));
+    if (!ramet_id_parse(name, &volume.id)) {
+        rc = check_name(name, err);
+        if (rc == RAMET_OK)
+            rc = set_name(store, name, fresh, false, &volume, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    *out_volume = volume;
+    return RAMET_OK;
 }
 
 enum ramet_rc
@@ -381,7 +408,8 @@ ramet_catalog_unbind(struct ramet_objstore *store, const char *name,
     const struct ramet_vid nothing = {.id = {{0}}};
     const enum ramet_rc rc = check_name(name, err);
 
-    return rc != RAMET_OK ? rc : set_name(store, name, &nothing, true, err);
+    return rc != RAMET_OK ? rc
+                          : set_name(store, name, &nothing, true, NULL, err);
 }
 
 /* ---- listing ------------------------------------------------------------- */

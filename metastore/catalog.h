@@ -48,6 +48,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_catalog_bind(struct ramet_objstore *store, const char *name,
                    const struct ramet_vid *volume, bool move,
                    struct ramet_err *err);
+/* What `name` means; where it means nothing it means `fresh` from now on. */
+RAMET_NODISCARD enum ramet_rc
+ramet_catalog_claim(struct ramet_objstore *store, const char *name,
+                    const struct ramet_vid *fresh, struct ramet_vid *out_volume,
+                    struct ramet_err *err);
 /* Take the name away (a tombstone under the next seq). */
 RAMET_NODISCARD enum ramet_rc
 ramet_catalog_unbind(struct ramet_objstore *store, const char *name,

@@ -60,6 +60,7 @@ chain_fill(struct ramet_chain *chain, const struct ramet_point *at,
     const struct ramet_hash *expected = &at->hash;
     uint64_t head_bytes = 0;
 
+    ramet_history_bring_heads(chain->history, chain->map.lsn + 1, at->lsn);
     for (uint64_t lsn = at->lsn; lsn > chain->map.lsn; lsn--) {
         const enum ramet_rc rc =
             chain_add(chain, lsn, expected, &head_bytes, err);

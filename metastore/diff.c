@@ -56,6 +56,7 @@ unite_commits(struct ramet_history *history, const struct ramet_point *from,
 {
     struct ramet_hash expected = to->hash;
 
+    ramet_history_bring_heads(history, from->lsn + 1, to->lsn);
     for (uint64_t lsn = to->lsn; lsn > from->lsn; lsn--) {
         struct ramet_lru_entry *entry;
         const struct ramet_loaded_head *head;

@@ -21,13 +21,14 @@ free_head(void *value)
         return;
     ramet_commit_done(&head->commit);
     ramet_free(head->raw);
+    ramet_free(head->start);
     ramet_free(head);
 }
 
 static size_t
 head_weight(const struct ramet_loaded_head *head)
 {
-    size_t bytes = sizeof(*head);
+    size_t bytes = sizeof(*head) + head->start_length;
 
     if (head->raw == NULL)
         return bytes;
@@ -99,6 +100,53 @@ failed:
     free_head(head);
 }
 
+/* Decode `got` bytes, with which the commit object of `lsn` begins; what is
+ * missing of a head that is wanted whole is read. They are `head`'s, or freed. */
+static enum ramet_rc
+take_head(struct ramet_history *history, uint64_t lsn, bool whole,
+          uint8_t *bytes, size_t got, struct ramet_loaded_head *head,
+          struct ramet_err *err)
+{
+    const size_t object_len = got < RAMET_HEAD_READ_BYTES ? got : 0;
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    ramet_commit_key(&history->volume, lsn, key);
+    if (got < RAMET_COMMIT_CORE_SIZE) {
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes are no commit", key,
+                        got);
+        goto done;
+    }
+    rc = ramet_commit_head_length(bytes, &head->head_length, err);
+    if (rc != RAMET_OK)
+        goto done;
+    if (!whole && head->head_length > got) {
+        rc = ramet_commit_decode_core(bytes, &history->volume, lsn,
+                                      &head->commit, &head->hash, err);
+        if (rc == RAMET_OK) {
+            head->start = bytes;
+            head->start_length = got;
+            bytes = NULL;
+        }
+        goto done;
+    }
+    rc = read_rest(history, key, &bytes, got, head->head_length, err);
+    if (rc != RAMET_OK)
+        goto done;
+    rc = ramet_commit_decode(bytes, head->head_length, &history->volume, lsn,
+                             object_len, &head->commit, &head->hash, err);
+    if (rc != RAMET_OK)
+        goto done;
+    head->raw = ramet_realloc(bytes, head->head_length);
+    if (head->raw == NULL)
+        head->raw = bytes; /* shrinking failed: keep the larger block */
+    bytes = NULL;
+
+done:
+    ramet_free(bytes);
+    return rc;
+}
+
 /* Fill `head` from the store. */
 static enum ramet_rc
 read_head(struct ramet_history *history, uint64_t lsn, bool whole,
@@ -114,37 +162,27 @@ read_head(struct ramet_history *history, uint64_t lsn, bool whole,
     ramet_commit_key(&history->volume, lsn, key);
     rc = ramet_objstore_read(history->store, key, 0, bytes,
                              RAMET_HEAD_READ_BYTES, &got, err);
-    if (rc != RAMET_OK)
-        goto done;
-    if (got < RAMET_COMMIT_CORE_SIZE) {
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes are no commit", key,
-                        got);
-        goto done;
-    }
-    rc = ramet_commit_head_length(bytes, &head->head_length, err);
-    if (rc != RAMET_OK)
-        goto done;
-    if (!whole && head->head_length > got) {
-        rc = ramet_commit_decode_core(bytes, &history->volume, lsn,
-                                      &head->commit, &head->hash, err);
-        goto done;
-    }
-    rc = read_rest(history, key, &bytes, got, head->head_length, err);
-    if (rc != RAMET_OK)
-        goto done;
-    rc = ramet_commit_decode(bytes, head->head_length, &history->volume, lsn,
-                             got < RAMET_HEAD_READ_BYTES ? got : 0,
-                             &head->commit, &head->hash, err);
-    if (rc != RAMET_OK)
-        goto done;
-    head->raw = ramet_realloc(bytes, head->head_length);
-    if (head->raw == NULL)
-        head->raw = bytes; /* shrinking failed: keep the larger block */
-    bytes = NULL;
-
-done:
+    if (rc == RAMET_OK)
+        return take_head(history, lsn, whole, bytes, got, head, err);
     ramet_free(bytes);
     return rc;
+}
+
+/* The whole of one of which `known` has the start. False: not so, for there is
+ * another under that number now, say. */
+static bool
+complete_head(struct ramet_history *history, uint64_t lsn,
+              const struct ramet_loaded_head *known,
+              struct ramet_loaded_head *head)
+{
+    uint8_t *const bytes = ramet_alloc(RAMET_HEAD_READ_BYTES);
+
+    if (bytes == NULL)
+        return false;
+    assert(known->start_length <= RAMET_HEAD_READ_BYTES);
+    memcpy(bytes, known->start, known->start_length);
+    return take_head(history, lsn, true, bytes, known->start_length, head,
+                     NULL) == RAMET_OK;
 }
 
 void
@@ -159,6 +197,22 @@ ramet_history_saw(struct ramet_history *history, uint64_t lsn,
     ramet_mutex_unlock(&history->mutex);
 }
 
+/* `head` is the cache's from here on, or freed. */
+static enum ramet_rc
+enter_head(struct ramet_history *history, uint64_t lsn,
+           struct ramet_loaded_head *head, struct ramet_lru_entry **out_entry,
+           struct ramet_err *err)
+{
+    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
+    struct ramet_lru_entry *const entry =
+        ramet_lru_put(&history->lru, &key, head, head_weight(head), free_head);
+
+    if (entry == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
+    *out_entry = entry;
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
                         struct ramet_lru_entry **out_entry,
@@ -167,28 +221,105 @@ ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
     const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
     struct ramet_lru_entry *entry = ramet_lru_get(&history->lru, &key);
     struct ramet_loaded_head *head;
-    enum ramet_rc rc;
+    enum ramet_rc rc = RAMET_OK;
 
     assert(lsn > 0);
     if (entry != NULL && (!whole || ramet_loaded_head(entry)->raw != NULL)) {
         *out_entry = entry;
         return RAMET_OK;
     }
-    ramet_history_release(history, entry);
     head = ramet_calloc(1, sizeof(*head));
-    if (head == NULL)
+    if (head == NULL) {
+        ramet_history_release(history, entry);
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
-    rc = read_head(history, lsn, whole, head, err);
-    if (rc != RAMET_OK) {
-        free_head(head);
-        return rc;
     }
-    entry =
-        ramet_lru_put(&history->lru, &key, head, head_weight(head), free_head);
-    if (entry == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
-    *out_entry = entry;
+    if (entry == NULL ||
+        !complete_head(history, lsn, ramet_loaded_head(entry), head))
+        rc = read_head(history, lsn, whole, head, err);
+    ramet_history_release(history, entry);
+    if (rc == RAMET_OK)
+        return enter_head(history, lsn, head, out_entry, err);
+    free_head(head);
+    return rc;
+}
+
+/* ---- many at once ------------------------------------------------------------ */
+
+#define HEADS_AT_ONCE RAMET_MAP_EVERY_COMMITS
+
+struct bringing {
+    struct ramet_history *history;
+    struct ramet_part parts[HEADS_AT_ONCE];
+    uint64_t lsns[HEADS_AT_ONCE];
+    char keys[HEADS_AT_ONCE][RAMET_KEY_MAX];
+    size_t count;
+    uint8_t bytes[HEADS_AT_ONCE][RAMET_HEAD_READ_BYTES];
+};
+
+static bool
+is_known(struct ramet_history *history, uint64_t lsn)
+{
+    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
+    struct ramet_lru_entry *const entry = ramet_lru_get(&history->lru, &key);
+
+    ramet_history_release(history, entry);
+    return entry != NULL;
+}
+
+/* One that is no head is left alone. */
+static enum ramet_rc
+take_brought(void *ctx, const struct ramet_part *part, size_t got,
+             struct ramet_err *err)
+{
+    struct bringing *const b = ctx;
+    const uint64_t lsn = b->lsns[part - b->parts];
+    struct ramet_loaded_head *const head = ramet_calloc(1, sizeof(*head));
+    uint8_t *const bytes = ramet_alloc(RAMET_HEAD_READ_BYTES);
+    struct ramet_lru_entry *entry = NULL;
+
+    (void)err;
+    if (head == NULL || bytes == NULL) {
+        ramet_free(head);
+        ramet_free(bytes);
+        return RAMET_OK;
+    }
+    memcpy(bytes, part->buf, got);
+    if (take_head(b->history, lsn, false, bytes, got, head, NULL) != RAMET_OK)
+        free_head(head);
+    else if (enter_head(b->history, lsn, head, &entry, NULL) == RAMET_OK)
+        ramet_history_release(b->history, entry);
     return RAMET_OK;
+}
+
+void
+ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
+                          uint64_t last)
+{
+    struct bringing *b;
+
+    if ((history->store->traits & RAMET_STORE_READS_PARTS) == 0 ||
+        first >= last || last - first >= HEADS_AT_ONCE)
+        return;
+    b = ramet_alloc(sizeof(*b));
+    if (b == NULL)
+        return;
+    b->history = history;
+    b->count = 0;
+    for (uint64_t lsn = last; lsn >= first && lsn > 0; lsn--) {
+        if (is_known(history, lsn))
+            continue;
+        b->lsns[b->count] = lsn;
+        ramet_commit_key(&history->volume, lsn, b->keys[b->count]);
+        b->parts[b->count] = (struct ramet_part){.key = b->keys[b->count],
+                                                 .len = RAMET_HEAD_READ_BYTES,
+                                                 .buf = b->bytes[b->count],
+                                                 .to_end = true};
+        b->count++;
+    }
+    if (b->count > 1)
+        (void)!ramet_objstore_read_parts(history->store, b->parts, b->count,
+                                         take_brought, b, NULL);
+    ramet_free(b);
 }
 
 static enum ramet_rc

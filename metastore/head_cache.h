@@ -17,7 +17,10 @@ struct ramet_loaded_head {
     struct ramet_commit commit; /* sets and tables only if `raw` is there */
     struct ramet_hash hash;
     uint32_t head_length;
-    uint8_t *raw; /* the whole head; NULL: only the core was read */
+    uint8_t *raw; /* the whole head; NULL: only the core was decoded */
+    /* What was read then, so that the rest alone is read if all is wanted. */
+    uint8_t *start;
+    size_t start_length;
 };
 
 /* The head of `lsn`, held. With `whole` false the core may be all there is. */
@@ -25,6 +28,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
                         struct ramet_lru_entry **out_entry,
                         struct ramet_err *err);
+/* All of the heads `first` to `last` will be wanted, whole: those that are not in
+ * the cache are read at once, where that costs no more than one. What fails is
+ * left to whoever asks for the head. */
+void ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
+                               uint64_t last);
 /* The same of the commit that `point` names. What the cache has is looked at
  * first, then the store: RAMET_EWENTBACK is the store's answer. */
 RAMET_NODISCARD enum ramet_rc

@@ -118,11 +118,14 @@ struct loading {
 };
 
 static enum ramet_rc
-take_nodes(void *ctx, const struct ramet_part *part, struct ramet_err *err)
+take_nodes(void *ctx, const struct ramet_part *part, size_t got,
+           struct ramet_err *err)
 {
     struct loading *const loading = ctx;
     const size_t p = (size_t)(part - loading->parts);
     enum ramet_rc rc = RAMET_OK;
+
+    (void)got; /* all */
 
     for (size_t i = loading->first[p];
          rc == RAMET_OK && i < loading->first[p + 1]; i++) {

@@ -83,6 +83,22 @@ keep_chunk(struct ramet_history *history,
     return RAMET_OK;
 }
 
+/* Was the chunk before it read already? Then somebody goes through the segment. */
+static bool
+is_in_turn(struct ramet_history *history,
+           const struct ramet_segment_info *segment, uint32_t index)
+{
+    struct ramet_lru_key key;
+    struct ramet_lru_entry *entry;
+
+    if (index == 0)
+        return false;
+    key = chunk_key(segment, index - 1);
+    entry = ramet_lru_get(&history->lru, &key);
+    ramet_history_release(history, entry);
+    return entry != NULL;
+}
+
 /* The chunk after the last that one read beginning at `index` may take. */
 static uint32_t
 read_ahead_end(const struct ramet_segment_info *segment, uint32_t index,
@@ -109,9 +125,11 @@ read_chunks(struct ramet_table_cursor *cursor,
     /* What is sent ahead comes chunk by chunk, and is found so. */
     const bool by_itself =
         (cursor->history->store->traits & RAMET_STORE_SENDS_AHEAD) != 0;
+    const uint32_t last_wanted = is_in_turn(cursor->history, segment, index)
+                                     ? UINT32_MAX
+                                     : cursor->last_wanted;
     const uint32_t end =
-        by_itself ? index + 1
-                  : read_ahead_end(segment, index, cursor->last_wanted);
+        by_itself ? index + 1 : read_ahead_end(segment, index, last_wanted);
     const uint64_t start = segment->chunks[index].offset_bytes;
     const uint64_t length = segment->chunks[end - 1].offset_bytes +
                             segment->chunks[end - 1].length_bytes - start;

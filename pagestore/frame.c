@@ -550,9 +550,13 @@ struct at_once {
 };
 
 static enum ramet_rc
-take_part(void *ctx, const struct ramet_part *part, struct ramet_err *err)
+take_part(void *ctx, const struct ramet_part *part, size_t got,
+          struct ramet_err *err)
 {
     struct at_once *const at_once = ctx;
+
+    assert(got == part->len);
+    (void)got;
 
     return take_range(at_once->many, &at_once->ranges[part - at_once->parts],
                       part->buf, part->key, err);

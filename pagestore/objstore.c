@@ -112,6 +112,23 @@ ramet_objstore_read_full(struct ramet_objstore *store, const char *key,
 }
 
 enum ramet_rc
+ramet_objstore_read_part(struct ramet_objstore *store,
+                         const struct ramet_part *part, size_t *out_got,
+                         struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    if (part->to_end)
+        return ramet_objstore_read(store, part->key, part->offset, part->buf,
+                                   part->len, out_got, err);
+    rc = ramet_objstore_read_full(store, part->key, part->offset, part->buf,
+                                  part->len, err);
+    if (rc == RAMET_OK)
+        *out_got = part->len;
+    return rc;
+}
+
+enum ramet_rc
 ramet_objstore_read_parts(struct ramet_objstore *store,
                           const struct ramet_part *parts, size_t count,
                           ramet_part_visit *visit, void *ctx,
@@ -124,10 +141,11 @@ ramet_objstore_read_parts(struct ramet_objstore *store,
     if (store->ops->read_parts != NULL)
         return store->ops->read_parts(store, parts, count, visit, ctx, err);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
-        rc = ramet_objstore_read_full(store, parts[i].key, parts[i].offset,
-                                      parts[i].buf, parts[i].len, err);
+        size_t got = parts[i].len;
+
+        rc = ramet_objstore_read_part(store, &parts[i], &got, err);
         if (rc == RAMET_OK)
-            rc = visit(ctx, &parts[i], err);
+            rc = visit(ctx, &parts[i], got, err);
     }
     return rc;
 }

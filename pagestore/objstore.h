@@ -57,17 +57,19 @@ enum ramet_store_trait {
     RAMET_STORE_IS_PAID = 1 << 5,
 };
 
-/* One of several ranged reads: exactly `len` bytes at `offset`, to `buf`. */
+/* One of several ranged reads: exactly `len` bytes at `offset`, to `buf`; with
+ * `to_end` fewer where the object ends. */
 struct ramet_part {
     const char *key;
     uint64_t offset;
     size_t len;
     void *buf;
+    bool to_end;
 };
-/* A part is here. Called on the thread that reads, for one part at a time, in
- * any order; anything but RAMET_OK ends the call with it. */
+/* `got` bytes of a part are here. Called on the thread that reads, for one part at
+ * a time, in any order; anything but RAMET_OK ends the call with it. */
 typedef enum ramet_rc ramet_part_visit(void *ctx, const struct ramet_part *part,
-                                       struct ramet_err *err);
+                                       size_t got, struct ramet_err *err);
 
 enum ramet_request_kind {
     RAMET_REQUEST_PUT, /* of an object, or a part of one */
@@ -188,6 +190,11 @@ ramet_objstore_read(struct ramet_objstore *store, const char *key,
 RAMET_NODISCARD enum ramet_rc
 ramet_objstore_read_full(struct ramet_objstore *store, const char *key,
                          uint64_t offset, void *buf, size_t len,
+                         struct ramet_err *err);
+/* One part, by itself. */
+RAMET_NODISCARD enum ramet_rc
+ramet_objstore_read_part(struct ramet_objstore *store,
+                         const struct ramet_part *part, size_t *out_got,
                          struct ramet_err *err);
 /*
  * Several of these, each visited as soon as it is here: the first ones of

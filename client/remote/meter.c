@@ -192,15 +192,16 @@ struct meter_parts {
 };
 
 static enum ramet_rc
-meter_part(void *ctx, const struct ramet_part *part, struct ramet_err *err)
+meter_part(void *ctx, const struct ramet_part *part, size_t got,
+           struct ramet_err *err)
 {
     struct meter_parts *const parts = ctx;
     enum ramet_rc rc;
 
     atomic_fetch_add_explicit(&parts->meter->requests, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&parts->meter->bytes_read, part->len,
+    atomic_fetch_add_explicit(&parts->meter->bytes_read, got,
                               memory_order_relaxed);
-    rc = parts->visit(parts->ctx, part, err);
+    rc = parts->visit(parts->ctx, part, got, err);
     parts->caller_failed = rc != RAMET_OK;
     return rc;
 }

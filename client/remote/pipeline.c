@@ -21,17 +21,22 @@
 #define IDLE_MS 5000u
 /* Of a remote whose link is not measured. */
 #define BUDGET_UNMEASURED (1u << 20)
-/* Requests for what nobody waits for; the other threads are for readers. */
+/* Requests for what nobody waits for: that have no answer yet, and with those
+ * whose pages are being kept. The other threads are for readers. */
 #define AHEAD_BATCHES 5u
+#define AHEAD_BATCHES_ALL (RAMET_PIPELINE_THREADS - 1u)
 /* A request is a part of the budget, so that several share it. */
 #define SHARES 4u
 #define SHARE_MIN (64u << 10)
 #define SHARE_MAX (1u << 20)
 /* Of hauls, for which nobody waits: the link's twice over, so that it does not
  * idle between requests; and at least so much, lest a fast link mean many small
- * ones. */
+ * ones. Where the link is not measured it may be long and wide: then as much as
+ * the requests take that a haul may have, each of which shares the link with a
+ * reader's and is before none. */
 #define HAUL_TIMES 2u
 #define BUDGET_OF_HAULS (1u << 20)
+#define BUDGET_OF_HAULS_UNMEASURED (AHEAD_BATCHES_ALL * SHARE_MAX)
 /* Pages that came for a commit on which nobody here stands. */
 #define CACHE_BYTES (4u << 20)
 #define COST_SAMPLE 64u /* pages */
@@ -215,13 +220,16 @@ static size_t
 budget(struct ramet_pipeline *pipeline, enum ramet_urgency urgency)
 {
     struct ramet_pace *const pace = ramet_source_pace(pipeline->source);
-    size_t bytes =
-        pace != NULL ? ramet_pace_budget(pace) : (size_t)BUDGET_UNMEASURED;
+    size_t bytes;
 
-    if (urgency == RAMET_WANT_HAUL)
-        bytes = bytes * HAUL_TIMES > BUDGET_OF_HAULS ? bytes * HAUL_TIMES
-                                                     : BUDGET_OF_HAULS;
-    return bytes;
+    if (pace == NULL)
+        return urgency == RAMET_WANT_HAUL ? BUDGET_OF_HAULS_UNMEASURED
+                                          : BUDGET_UNMEASURED;
+    bytes = ramet_pace_budget(pace);
+    if (urgency != RAMET_WANT_HAUL)
+        return bytes;
+    return bytes * HAUL_TIMES > BUDGET_OF_HAULS ? bytes * HAUL_TIMES
+                                                : BUDGET_OF_HAULS;
 }
 
 /* Pages that may be on their way, or here and not read yet: no more than whoever
@@ -269,6 +277,16 @@ ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size)
     return pages > taken ? pages - taken : 0;
 }
 
+size_t
+ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
+{
+    const size_t most = AHEAD_BATCHES_ALL * RAMET_BATCH_PAGES;
+    const size_t pages =
+        budget(pipeline, RAMET_WANT_HAUL) / page_cost(pipeline, page_size);
+
+    return pages < most ? pages : most;
+}
+
 /* ---- batches ----------------------------------------------------------------------- */
 
 /* The queue from which the next request is to come; RAMET_URGENCIES: none.
@@ -278,7 +296,8 @@ next_queue(struct ramet_pipeline *pipeline)
 {
     if (pipeline->queues[RAMET_WANT_READ].first != NULL)
         return RAMET_WANT_READ;
-    if (pipeline->batch_count >= AHEAD_BATCHES)
+    if (pipeline->asked_count >= AHEAD_BATCHES ||
+        pipeline->batch_count >= AHEAD_BATCHES_ALL)
         return RAMET_URGENCIES;
     for (unsigned q = RAMET_WANT_AHEAD; q <= RAMET_WANT_HAUL; q++) {
         const struct ramet_want *const first = pipeline->queues[q].first;
@@ -363,6 +382,7 @@ take_batch(struct ramet_pipeline *pipeline)
     batch->next = pipeline->batches;
     pipeline->batches = batch;
     pipeline->batch_count++;
+    pipeline->asked_count++;
     pipeline->left += batch->left;
     return batch;
 }
@@ -434,6 +454,17 @@ show(struct ramet_pipeline *pipeline, const struct ramet_batch *batch,
     ramet_pipeline_expect(pipeline, &list, true);
 }
 
+/* Its answer has begun, or will not: the next one may be sent. Under the mutex. */
+static void
+note_begun(struct ramet_batch *batch)
+{
+    if (batch->has_begun)
+        return;
+    batch->has_begun = true;
+    assert(batch->pipeline->asked_count > 0);
+    batch->pipeline->asked_count--;
+}
+
 /* A page of a batch, or one that came along. */
 static enum ramet_rc
 land(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
@@ -443,6 +474,12 @@ land(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
     struct ramet_want *want;
 
     (void)err;
+    if (!batch->has_begun) { /* none but this thread sets it */
+        ramet_mutex_lock(&pipeline->mutex);
+        note_begun(batch);
+        (void)!ramet_pipeline_wake(pipeline, NULL);
+        ramet_mutex_unlock(&pipeline->mutex);
+    }
     keep(pipeline, &batch->at, pgno, page, batch->page_size);
     ramet_mutex_lock(&pipeline->mutex);
     want = ramet_want_find(pipeline, &batch->at, pgno);
@@ -505,6 +542,7 @@ end_batch(struct ramet_batch *batch, enum ramet_rc rc,
     while (*link != batch)
         link = &(*link)->next;
     *link = batch->next;
+    note_begun(batch);
     pipeline->batch_count--;
     ramet_free(batch);
 }

@@ -96,6 +96,7 @@ struct ramet_haul {
     struct ramet_pipeline *pipeline;
     struct ramet_head head;
     size_t pending;   /* under the pipeline's mutex, as the next */
+    size_t waits_for; /* until at most so many are pending */
     uint64_t came;    /* pages */
     enum ramet_rc rc; /* the first failure */
     struct ramet_err err;

@@ -68,6 +68,7 @@ struct ramet_batch {
     uint32_t pgnos[RAMET_BATCH_PAGES];
     size_t count;
     size_t left;         /* pages to come */
+    bool has_begun;      /* some have */
     atomic_bool is_vain; /* nobody needs it any more */
 };
 
@@ -93,6 +94,7 @@ struct ramet_pipeline {
     struct ramet_cond work;
     struct ramet_batch *batches; /* under way */
     unsigned batch_count;
+    unsigned asked_count;  /* of which nothing has come yet */
     size_t left;           /* pages of them to come */
     size_t cost;           /* what a page takes on the link, in bytes */
     uint64_t landings;     /* pages that came */
@@ -137,6 +139,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_pipeline_wake(struct ramet_pipeline *pipeline, struct ramet_err *err);
 /* How much of the link's room is not taken, in pages. Under the mutex. */
 size_t ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size);
+/* How many pages of hauls may be under way at once. Under the mutex. */
+size_t
+ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
 /* What the predictor may name now. Without the mutex, as the next. */
 struct ramet_ahead_list
 ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,

@@ -273,6 +273,7 @@ ramet_haul_wait(struct ramet_haul *haul, size_t most, uint64_t ms,
     enum ramet_rc rc = RAMET_OK;
 
     ramet_mutex_lock(&pipeline->mutex);
+    haul->waits_for = most;
     while (haul->rc == RAMET_OK && rc == RAMET_OK && haul->pending > most &&
            now_ns(pipeline) < until_ns) {
         (void)ramet_cond_wait_ms(&haul->some_came, &pipeline->mutex, LOOK_MS);
@@ -324,8 +325,7 @@ ramet_haul_depth(struct ramet_haul *haul)
     size_t depth;
 
     ramet_mutex_lock(&haul->pipeline->mutex);
-    depth = ramet_pipeline_room(haul->pipeline, haul->head.page_size) +
-            haul->pipeline->left;
+    depth = ramet_pipeline_haul_pages(haul->pipeline, haul->head.page_size);
     ramet_mutex_unlock(&haul->pipeline->mutex);
     return depth > RAMET_BATCH_PAGES ? depth : RAMET_BATCH_PAGES;
 }

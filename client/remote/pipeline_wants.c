@@ -124,7 +124,8 @@ tell_haul(struct ramet_haul *haul, enum ramet_rc rc,
         haul->rc = rc;
         haul->err = *err;
     }
-    ramet_cond_signal(&haul->some_came);
+    if (haul->rc != RAMET_OK || haul->pending <= haul->waits_for)
+        ramet_cond_signal(&haul->some_came);
 }
 
 void

@@ -14,6 +14,7 @@
 #include "client/remote/pagecache.h"
 #include "client/remote/remote.h"
 #include "core/alloc.h"
+#include "core/beside.h"
 #include "core/thread.h"
 
 const struct ramet_url *
@@ -123,18 +124,25 @@ connect_locked(struct ramet_source *source, bool create_store,
     return RAMET_OK;
 }
 
+static bool
+is_format_known(struct ramet_source *source)
+{
+    bool known;
+
+    ramet_mutex_lock(&source->mutex);
+    known = source->is_looked_at;
+    ramet_mutex_unlock(&source->mutex);
+    return known;
+}
+
 /* A bucket is not looked at when it is opened, for each look costs; but before a
  * name in it means anything. */
 static enum ramet_rc
 look_at_format(struct ramet_source *source, struct ramet_err *err)
 {
-    bool looked;
     enum ramet_rc rc;
 
-    ramet_mutex_lock(&source->mutex);
-    looked = source->is_looked_at;
-    ramet_mutex_unlock(&source->mutex);
-    if (looked)
+    if (is_format_known(source))
         return RAMET_OK;
     rc = ramet_catalog_check(ramet_source_store(source), false, err);
     if (rc != RAMET_OK)
@@ -240,9 +248,49 @@ open_volume(struct ramet_source *source, struct ramet_err *err)
     return rc;
 }
 
+static enum ramet_rc
+look_beside(void *ctx, struct ramet_err *err)
+{
+    return look_at_format(ctx, err);
+}
+
+/* What a bucket's format is may be asked while the name is looked up: only what
+ * the name means has to wait for it. */
 enum ramet_rc
 ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
                      struct ramet_err *err)
+{
+    struct ramet_beside format;
+    struct ramet_vid volume;
+    struct ramet_err own;
+    enum ramet_rc rc, looked;
+
+    rc = check_name(source, err);
+    if (rc == RAMET_OK)
+        rc = ramet_source_connect(source, false, err);
+    if (rc == RAMET_OK)
+        rc = open_volume(source, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!is_format_known(source))
+        ramet_beside_start(&format, "ramet-format", look_beside, source);
+    else
+        format.run = NULL;
+    rc = ramet_catalog_resolve(ramet_source_store(source), source->url.name,
+                               &volume, &own);
+    looked = format.run != NULL ? ramet_beside_end(&format, err) : RAMET_OK;
+    if (looked != RAMET_OK)
+        return looked;
+    if (rc == RAMET_OK)
+        *out_volume = volume;
+    else if (err != NULL)
+        *err = own;
+    return rc;
+}
+
+enum ramet_rc
+ramet_source_claim(struct ramet_source *source, const struct ramet_vid *fresh,
+                   struct ramet_vid *out_volume, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
@@ -255,8 +303,8 @@ ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
         rc = open_volume(source, err);
     if (rc != RAMET_OK)
         return rc;
-    return ramet_catalog_resolve(ramet_source_store(source), source->url.name,
-                                 out_volume, err);
+    return ramet_catalog_claim(ramet_source_store(source), source->url.name,
+                               fresh, out_volume, err);
 }
 
 struct known_history *

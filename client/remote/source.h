@@ -71,6 +71,10 @@ struct ramet_remote *ramet_source_remote(struct ramet_source *source);
 RAMET_NODISCARD enum ramet_rc
 ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
                      struct ramet_err *err);
+/* The same; a name that means nothing means `fresh` from now on. */
+RAMET_NODISCARD enum ramet_rc
+ramet_source_claim(struct ramet_source *source, const struct ramet_vid *fresh,
+                   struct ramet_vid *out_volume, struct ramet_err *err);
 /* Connect, and get the history of `volume`, which lives as long as the
  * source. */
 RAMET_NODISCARD enum ramet_rc

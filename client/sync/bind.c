@@ -11,29 +11,23 @@
 #include "client/remote/source.h"
 #include "client/store/exchange.h"
 #include "client/sync/link.h"
-#include "metastore/catalog.h"
 
+/* *out_is_new: the name meant nothing before, and the volume is this run's. */
 static enum ramet_rc
 bind_name(struct ramet_sync *sync, struct ramet_vid *out_volume,
-          struct ramet_err *err)
+          bool *out_is_new, struct ramet_err *err)
 {
-    const struct ramet_url *const url = ramet_source_url(sync->source);
-    struct ramet_vid volume;
+    struct ramet_vid fresh;
     enum ramet_rc rc;
 
-    rc = ramet_source_resolve(sync->source, &volume, err);
-    if (rc == RAMET_OK) {
-        *out_volume = volume;
-        return RAMET_OK;
-    }
-    if (rc != RAMET_ENOTFOUND || !atomic_load(&sync->link->may_create))
-        return rc;
-    rc = ramet_id_new(&volume.id, err);
+    *out_is_new = false;
+    if (!atomic_load(&sync->link->may_create))
+        return ramet_source_resolve(sync->source, out_volume, err);
+    rc = ramet_id_new(&fresh.id, err);
     if (rc == RAMET_OK)
-        rc = ramet_catalog_bind(ramet_source_store(sync->source), url->name,
-                                &volume, false, err);
+        rc = ramet_source_claim(sync->source, &fresh, out_volume, err);
     if (rc == RAMET_OK)
-        *out_volume = volume;
+        *out_is_new = ramet_id_compare(&out_volume->id, &fresh.id) == 0;
     return rc;
 }
 
@@ -46,15 +40,14 @@ static enum ramet_rc
 bind_replica(struct ramet_sync *sync, struct ramet_err *err)
 {
     const struct ramet_snapshot base = sync->state->newest;
+    struct ramet_head head = {.lsn = 0};
     struct ramet_vid volume;
-    struct ramet_head head;
     const char *text;
     enum ramet_rc rc;
 
-    rc = bind_name(sync, &volume, err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = ramet_source_newest(sync->source, &volume, &head, err);
+    rc = bind_name(sync, &volume, &sync->made_volume, err);
+    if (rc == RAMET_OK && !sync->made_volume)
+        rc = ramet_source_newest(sync->source, &volume, &head, err);
     if (rc != RAMET_OK)
         return rc;
     if (head.lsn > 0 &&

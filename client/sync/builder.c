@@ -12,6 +12,7 @@
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "core/alloc.h"
+#include "core/beside.h"
 #include "core/bytes.h"
 
 #define READ_BYTES (256u << 10) /* at once; a multiple of every page size */
@@ -26,6 +27,14 @@
 #define OBJECT_BYTES_MAX                                                       \
     ((size_t)RAMET_COMMIT_HEAD_MAX + RAMET_SEGMENT_INLINE_MAX)
 
+/* A full segment whose end is waited for while the next one is filled: its last
+ * bytes, the object's completion, a sync. */
+struct ending {
+    struct ramet_segment_writer *writer; /* NULL: none is */
+    struct ramet_segment_info info;
+    struct ramet_beside beside;
+};
+
 /* One run of the builder. */
 struct build {
     const struct ramet_builder *job;
@@ -34,6 +43,7 @@ struct build {
     uint8_t *dict; /* codec.dict */
     uint8_t *buf;  /* READ_BYTES */
     struct ramet_segment_writer *writer;
+    struct ending ending;              /* of the segment before it */
     struct ramet_delta_writer *deltas; /* NULL: only images are written */
     uint8_t *bases;                    /* READ_BYTES: of the pages in buf */
     bool has_base[READ_BYTES / RAMET_PAGE_SIZE_MIN];
@@ -256,15 +266,13 @@ finish_deltas(struct build *build, struct ramet_err *err)
 
 /* ---- segments ------------------------------------------------------------- */
 
+/* The segment is the commit's from now on; a failure frees it. */
 static enum ramet_rc
-finish_segment(struct build *build, bool allow_inline, struct ramet_err *err)
+note_segment(struct build *build, struct ramet_segment_info *info,
+             struct ramet_err *err)
 {
     struct ramet_commit *const commit = build->commit;
-    struct ramet_segment_writer *const writer = build->writer;
-    struct ramet_segment_info info;
-    enum ramet_rc rc;
 
-    build->writer = NULL; /* finish() frees it, whatever it returns */
     if (commit->segment_count == build->segment_capacity) {
         const size_t capacity =
             build->segment_capacity > 0 ? build->segment_capacity * 2 : 4;
@@ -272,19 +280,101 @@ finish_segment(struct build *build, bool allow_inline, struct ramet_err *err)
             commit->segments, capacity * sizeof(*commit->segments));
 
         if (segments == NULL) {
-            ramet_segment_writer_abort(writer);
+            ramet_segment_info_done(info);
             return RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
         }
         commit->segments = segments;
         build->segment_capacity = capacity;
     }
-    memset(&info, 0, sizeof(info));
-    rc = ramet_segment_writer_finish(writer, allow_inline, &info,
-                                     &build->inline_bytes, &build->inline_len,
-                                     err);
-    if (rc == RAMET_OK)
-        commit->segments[commit->segment_count++] = info;
+    commit->segments[commit->segment_count++] = *info;
+    return RAMET_OK;
+}
+
+static bool
+is_one_ending(const struct build *build)
+{
+    return build->ending.writer != NULL;
+}
+
+static enum ramet_rc
+end_segment(void *ctx, struct ramet_err *err)
+{
+    struct ending *const ending = ctx;
+    uint8_t *inline_bytes = NULL;
+    size_t inline_len = 0;
+    const enum ramet_rc rc = ramet_segment_writer_finish(
+        ending->writer, false, &ending->info, &inline_bytes, &inline_len, err);
+
+    assert(inline_bytes == NULL);
     return rc;
+}
+
+/* Wait for the one that is ending, if there is one. */
+static enum ramet_rc
+take_ended(struct build *build, struct ramet_err *err)
+{
+    struct ending *const ending = &build->ending;
+    enum ramet_rc rc;
+
+    if (!is_one_ending(build))
+        return RAMET_OK;
+    rc = ramet_beside_end(&ending->beside, err);
+    ending->writer = NULL; /* whose finish freed it */
+    return rc == RAMET_OK ? note_segment(build, &ending->info, err) : rc;
+}
+
+static void
+give_up_ending(struct build *build)
+{
+    if (!is_one_ending(build))
+        return;
+    ramet_beside_give_up(&build->ending.beside);
+    if (ramet_beside_end(&build->ending.beside, NULL) == RAMET_OK)
+        ramet_segment_info_done(&build->ending.info);
+    build->ending.writer = NULL;
+}
+
+/* It is full, and another follows. */
+static enum ramet_rc
+turn_segment(struct build *build, struct ramet_err *err)
+{
+    const enum ramet_rc rc = take_ended(build, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    build->ending.writer = build->writer;
+    build->writer = NULL;
+    memset(&build->ending.info, 0, sizeof(build->ending.info));
+    ramet_beside_start(&build->ending.beside, "ramet-finish", end_segment,
+                       &build->ending);
+    return RAMET_OK;
+}
+
+/* It is the last one, perhaps the only one, which may stand in the commit. */
+static enum ramet_rc
+finish_last(struct build *build, struct ramet_err *err)
+{
+    struct ramet_segment_writer *const writer = build->writer;
+    const bool is_only =
+        build->commit->segment_count == 0 && !is_one_ending(build);
+    struct ramet_segment_info info = {.frame_count = 0};
+    enum ramet_rc rc;
+
+    build->writer = NULL; /* finish() frees it, whatever it returns */
+    rc = ramet_segment_writer_finish(
+        writer, is_only, &info, &build->inline_bytes, &build->inline_len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = take_ended(build, err);
+    if (rc != RAMET_OK)
+        ramet_segment_info_done(&info);
+    return rc == RAMET_OK ? note_segment(build, &info, err) : rc;
+}
+
+static uint32_t
+segments_so_far(const struct build *build)
+{
+    return build->commit->segment_count + is_one_ending(build);
 }
 
 static enum ramet_rc
@@ -299,12 +389,12 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
         return RAMET_OK;
     if (build->writer != NULL &&
         ramet_segment_writer_size(build->writer) >= RAMET_SEGMENT_BYTES_MAX) {
-        rc = finish_segment(build, false, err);
+        rc = turn_segment(build, err);
         if (rc != RAMET_OK)
             return rc;
     }
     if (build->writer == NULL) {
-        if (commit->segment_count == RAMET_COMMIT_SEGMENTS_MAX)
+        if (segments_so_far(build) == RAMET_COMMIT_SEGMENTS_MAX)
             return RAMET_FAIL(err, RAMET_ETOOBIG,
                               "push: more than %u segments in one commit",
                               RAMET_COMMIT_SEGMENTS_MAX);
@@ -393,7 +483,7 @@ build_segments(struct build *build, struct ramet_err *err)
         rc = add_run(build, run, err);
     }
     if (rc == RAMET_OK && build->writer != NULL)
-        rc = finish_segment(build, build->commit->segment_count == 0, err);
+        rc = finish_last(build, err);
     return rc == RAMET_OK ? finish_deltas(build, err) : rc;
 }
 
@@ -442,6 +532,7 @@ ramet_builder_run(const struct ramet_builder *builder,
         rc = build_object(&build, out_object, err);
 
 done:
+    give_up_ending(&build);
     ramet_segment_writer_abort(build.writer);
     ramet_delta_writer_free(build.deltas);
     ramet_free(build.bases);

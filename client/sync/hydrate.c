@@ -82,7 +82,8 @@ wait_for_some(struct round *round, size_t most, size_t *out_pending,
     return rc != RAMET_OK ? rc : step;
 }
 
-/* Keep the link full until nothing is absent. */
+/* Keep the link full until nothing is absent: what is under way, and as much
+ * again that waits, lest the link idle while the next pages are looked for. */
 static enum ramet_rc
 haul_all(struct round *round, struct ramet_err *err)
 {
@@ -94,10 +95,10 @@ haul_all(struct round *round, struct ramet_err *err)
         const size_t depth = ramet_haul_depth(&round->haul);
 
         rc = RAMET_OK;
-        if (any && pending < 2 * depth)
-            rc = ask_for_more(round, 2 * depth - pending, &any, err);
+        if (any && pending < 3 * depth)
+            rc = ask_for_more(round, 3 * depth - pending, &any, err);
         if (rc == RAMET_OK)
-            rc = wait_for_some(round, any ? depth : 0, &pending, err);
+            rc = wait_for_some(round, any ? 2 * depth : 0, &pending, err);
     } while (rc == RAMET_OK && (any || pending > 0));
     return rc;
 }

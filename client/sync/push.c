@@ -178,7 +178,8 @@ is_small(const struct ramet_replica_state *state)
 }
 
 /*
- * The commit to push onto: the remote's newest. Who stands on the newest that
+ * The commit to push onto: the remote's newest. A volume that was made just now has
+ * none. Who stands on the newest that
  * this process saw need not ask for it, if the remote takes a commit on top of
  * its newest only, or each question costs: that somebody was first shows when it
  * is sent.
@@ -191,6 +192,10 @@ find_base(struct ramet_sync *sync, struct ramet_head *out_base,
     const unsigned traits = ramet_source_store(sync->source)->traits;
     const struct ramet_point stand = ramet_snapshot_point(&state->newest);
 
+    if (sync->made_volume && stand.lsn == 0) {
+        *out_base = (struct ramet_head){.lsn = 0};
+        return RAMET_OK;
+    }
     if ((traits & RAMET_STORE_IS_PAID) != 0 && stand.lsn > 0 &&
         is_small(state) &&
         ramet_history_base(sync->history, &stand, out_base, NULL) == RAMET_OK)

@@ -43,6 +43,7 @@ struct ramet_sync {
     bool follows;                        /* invariant (5) */
     bool make_volume; /* push a first commit though there is nothing in it:
                          else nobody could clone an empty file */
+    bool made_volume; /* this run named it: nobody else knows it */
     bool has_push_lock;
     struct ramet_cid doubt; /* the commit in doubt, as of the last look; nil */
     struct ramet_progress report;

@@ -63,11 +63,15 @@ take_out(struct reading *r, unsigned at)
     return slot;
 }
 
+/* All of the part; or, if that will do, what there is up to the object's end. */
 static bool
 is_whole(const struct ramet_s3_exchange *x, const struct ramet_part *part)
 {
-    return x->code == CURLE_OK && x->status == 206 &&
-           x->answer.len == part->len;
+    if (x->code != CURLE_OK || x->status != 206)
+        return false;
+    return x->answer.len == part->len ||
+           (part->to_end && x->answer.len < part->len && x->has_total &&
+            x->total == part->offset + x->answer.len);
 }
 
 static enum ramet_rc
@@ -75,19 +79,20 @@ end(struct reading *r, struct slot *slot, struct ramet_err *err)
 {
     const struct ramet_part *const part = slot->part;
     struct ramet_s3_exchange *const x = &slot->a_try.exchange;
+    size_t got;
     enum ramet_rc rc = RAMET_OK;
 
     ramet_s3_try_end(&r->s3->caller, &slot->request, &slot->a_try);
+    got = x->answer.len;
     if (is_whole(x, part))
-        memcpy(part->buf, x->answer.data, part->len);
+        memcpy(part->buf, x->answer.data, got);
     else if (x->cancelled)
         rc = RAMET_FAIL(err, RAMET_ECANCELLED, "%s: GET %s: not waited for",
                         r->s3->name, part->key);
     else /* invariant (3) */
-        rc = ramet_objstore_read_full(&r->s3->base, part->key, part->offset,
-                                      part->buf, part->len, err);
+        rc = ramet_objstore_read_part(&r->s3->base, part, &got, err);
     ramet_buf_done(&x->answer);
-    return rc == RAMET_OK ? r->visit(r->ctx, part, err) : rc;
+    return rc == RAMET_OK ? r->visit(r->ctx, part, got, err) : rc;
 }
 
 /* Wait for one of those under way. */

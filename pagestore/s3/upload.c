@@ -377,21 +377,64 @@ complete(struct s3_upload *up, struct ramet_err *err)
     return rc;
 }
 
+/* Invariant (3), asked for while the last parts go out. */
+struct look_before {
+    struct ramet_s3_request request;
+    struct ramet_s3_try a_try;
+    bool under_way;
+};
+
+static void
+begin_look(struct s3_upload *up, struct look_before *look)
+{
+    look->request = (struct ramet_s3_request){
+        .method = "HEAD", .kind = RAMET_REQUEST_HEAD, .key = up->full};
+    look->under_way = ramet_s3_try_start(&up->s3->caller, &look->request,
+                                         &look->a_try, NULL) == RAMET_OK;
+}
+
+/* RAMET_EEXIST: the key is taken. One that came to nothing is asked again. */
+static enum ramet_rc
+end_look(struct s3_upload *up, struct look_before *look, struct ramet_err *err)
+{
+    struct ramet_s3_verdict v = {.rc = RAMET_EUNREACHABLE};
+    uint64_t size;
+    enum ramet_rc rc;
+
+    if (look->under_way) {
+        ramet_s3_try_end(&up->s3->caller, &look->request, &look->a_try);
+        ramet_s3_judge(&look->a_try.exchange, &v);
+        ramet_buf_done(&look->a_try.exchange.answer);
+    }
+    rc = v.rc;
+    if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
+        rc = ramet_objstore_size(&up->s3->base, up->key, &size, err);
+    if (rc == RAMET_OK)
+        return RAMET_FAIL(err, RAMET_EEXIST, "%s: %s: is there already",
+                          up->s3->name, up->key);
+    return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}
+
 static enum ramet_rc
 finish_large(struct s3_upload *up, struct ramet_err *err)
 {
-    uint64_t size;
-    enum ramet_rc rc = send_part(up, up->parts[up->filling], err);
+    struct look_before *const look = ramet_alloc(sizeof(*look));
+    struct ramet_err own;
+    enum ramet_rc rc, looked;
 
-    if (rc == RAMET_OK)
+    if (look == NULL)
+        return no_memory(up, err);
+    rc = send_part(up, up->parts[up->filling], err);
+    if (rc == RAMET_OK) {
+        begin_look(up, look);
         rc = collect_all(up, err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = ramet_objstore_size(&up->s3->base, up->key, &size, err);
-    if (rc == RAMET_OK) /* invariant (3) */
-        return RAMET_FAIL(err, RAMET_EEXIST, "%s: %s: is there already",
-                          up->s3->name, up->key);
-    return rc == RAMET_ENOTFOUND ? complete(up, err) : rc;
+        looked = end_look(up, look, &own);
+        if (rc == RAMET_OK && looked != RAMET_OK && err != NULL)
+            *err = own;
+        rc = rc == RAMET_OK ? looked : rc;
+    }
+    ramet_free(look);
+    return rc == RAMET_OK ? complete(up, err) : rc;
 }
 
 /* What is under way is given up; what is in the bucket is taken back. */

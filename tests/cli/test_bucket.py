@@ -76,11 +76,19 @@ class BucketTest(support.CliTest):
 class Counts(BucketTest):
     """These must not grow: a request is 20 ms and money."""
 
-    def test_first_push__is_eight_requests(self):
+    def test_first_push__is_five_requests(self):
         self.bound()  # and the store was tried
         b = self.make_database(self.path("b.db"))
         self.assertEqual(self.counted("init", b, "--remote", self.url("b")),
-                         {"get": 1, "list": 5, "put": 2})
+                         {"get": 1, "list": 2, "put": 2})
+
+    def test_small_push_of_a_running_process__is_one_put(self):
+        self.bound()
+        self.fake.forget()
+        self.sql(self.a, "for _ in range(5):\n    %s\n    "
+                 "db.execute('SELECT ramet_push()').fetchone()" % COMMIT,
+                 keys=True)
+        self.assertEqual(self.fake.kinds(), {"get": 1, "put": 5})
 
     def test_small_push_of_a_fresh_process__is_a_read_of_the_slot_and_a_put(
             self):
@@ -105,17 +113,71 @@ class Counts(BucketTest):
         self.ramet("clone", self.url(), b)
         self.assertEqual(self.counted("pull", b), {"get": 1, "list": 1})
 
+    def commit(self, times):
+        self.sql(self.a, "for _ in range(%d):\n    %s\n    "
+                 "db.execute('SELECT ramet_push()').fetchone()" %
+                 (times, COMMIT), keys=True)
+
+    def asked_twice(self):
+        """What was asked for more than once since forget()."""
+        asked = [(request.kind, request.key, request.headers.get("range"))
+                 for request in self.fake.log]
+        return [what for what in asked if asked.count(what) > 1]
+
     def test_pull__reads_each_head_once(self):
         self.bound()
         b = self.path("b.db")
         self.ramet("clone", self.url(), b)
         for commits in (1, 5):
-            for _ in range(commits):
-                self.sql(self.a, COMMIT)
-                self.ramet("push", self.a)
+            self.commit(commits)
             seen = self.counted("pull", b)
             self.assertEqual(seen["list"], 1)
             self.assertLessEqual(seen["get"], commits + 3)
+            self.assertEqual(self.asked_twice(), [])
+
+    def test_pull__of_many_commits_costs_no_more_than_a_map_and_its_heads(
+            self):
+        self.bound()
+        b = self.path("b.db")
+        self.ramet("clone", self.url(), b)
+        self.commit(200)
+        seen = self.counted("pull", b)
+        self.assertEqual(seen["list"], 1)
+        self.assertLessEqual(seen["get"], 64 + 8)
+        self.assertEqual(self.asked_twice(), [])
+
+    def test_opening__asks_the_same_whatever_the_age(self):
+        self.bound(20000)
+        cost = []
+        for name in ("young.db", "old.db"):
+            self.fake.forget()
+            self.sql(self.path(name), "db.execute('PRAGMA schema_version')",
+                     keys=True, remote=self.url())
+            cost.append({kind: count for kind, count in
+                         self.fake.kinds().items()})
+            self.commit(130)
+        heads = cost[1]["get"] - cost[0]["get"]
+        self.assertLessEqual(heads, 64)
+        self.assertEqual(cost[0]["list"], cost[1]["list"])
+
+    def test_first_query_of_a_process__asks_for_nothing_twice(self):
+        self.bound(20000)
+        b = self.path("b.db")
+        self.ramet("clone", self.url(), b)
+        self.fake.forget()
+        self.sql(b, "db.execute('SELECT v FROM t WHERE id=9000').fetchall()",
+                 keys=True)
+        self.assertEqual(self.asked_twice(), [])
+        self.assertEqual(set(self.fake.kinds()), {"get"})
+
+    def test_heads_since_the_map__are_asked_for_at_once(self):
+        self.bound(20000)
+        self.commit(7)
+        # The newest comes first; of the seven before it none is answered until
+        # all were asked for.
+        gate = self.fake.gate("/commits/", 7, skip=1)
+        self.ramet("clone", self.url(), self.path("b.db"))
+        self.assertTrue(gate.opened)
 
     def test_large_push__is_parts_of_five_mebibytes(self):
         self.bound()
@@ -128,6 +190,35 @@ class Counts(BucketTest):
         copy = self.path("copy.bin")
         self.ramet("export", self.url("big"), copy)
         self.assertEqual(self.read(copy), self.read(big))
+
+    def test_hydrate__reads_ranges_of_hundreds_of_kibibytes(self):
+        size = 24 << 20
+        path = self.write(self.path("big.bin"), os.urandom(size))
+        self.ramet("init", path, "--remote", self.url("big"))
+        self.fake.forget()
+        self.ramet("clone", self.url("big"), self.path("copy.bin"))
+        self.assertLessEqual(self.fake.kinds()["get"], size // (384 << 10) + 12)
+        self.assertEqual(self.read(self.path("copy.bin")), self.read(path))
+
+    def test_next_segment__is_sent_while_one_is_completed(self):
+        """The completion of the first is answered when a part of the second has
+        come."""
+        self.bound()
+        path = self.write(self.path("big.bin"), os.urandom(72 << 20))
+        uploads, changed, met = [], threading.Condition(), []
+
+        def hook(request):
+            upload = request.query.get("uploadId")
+            with changed:
+                if upload and upload not in uploads:
+                    uploads.append(upload)
+                    changed.notify_all()
+                if upload and request.method == "POST" and not met:
+                    met.append(changed.wait_for(lambda: len(uploads) > 1, 20))
+
+        self.fake.hooks.append(hook)
+        self.ramet("init", path, "--remote", self.url("big"))
+        self.assertEqual(met, [True])
 
     def test_deletion__removes_many_objects_by_one_request(self):
         self.bound()

@@ -106,6 +106,35 @@ catalog_check__refuses_what_it_does_not_know(void **state)
 }
 
 static void
+catalog_claim__gives_a_name_that_means_nothing_and_leaves_others(void **state)
+{
+    struct ramet_objstore *const store = *state;
+    const struct ramet_vid a = vid(1), b = vid(2);
+    struct ramet_vid found;
+    char text[RAMET_ID_TEXT_SIZE];
+
+    assert_int_equal(ramet_catalog_claim(store, "x", &a, &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &a, sizeof(a));
+    assert_int_equal(ramet_catalog_claim(store, "x", &b, &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &a, sizeof(a));
+    assert_int_equal(ramet_catalog_resolve(store, "x", &found, NULL), RAMET_OK);
+    assert_memory_equal(&found, &a, sizeof(a));
+    assert_int_equal(ramet_catalog_unbind(store, "x", NULL), RAMET_OK);
+    assert_int_equal(ramet_catalog_claim(store, "x", &b, &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &b, sizeof(b));
+    /* An id stands for itself. */
+    ramet_id_format(&a.id, text);
+    assert_int_equal(ramet_catalog_claim(store, text, &b, &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &a, sizeof(a));
+    assert_int_equal(ramet_catalog_claim(store, "../x", &a, &found, NULL),
+                     RAMET_EINVAL);
+}
+
+static void
 catalog_bind__gives_moves_and_takes_names(void **state)
 {
     struct ramet_objstore *const store = *state;
@@ -389,6 +418,9 @@ main(void)
             catalog_check__makes_and_knows_the_version, setup, teardown),
         cmocka_unit_test_setup_teardown(
             catalog_check__refuses_what_it_does_not_know, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            catalog_claim__gives_a_name_that_means_nothing_and_leaves_others,
+            setup, teardown),
         cmocka_unit_test_setup_teardown(
             catalog_bind__gives_moves_and_takes_names, setup, teardown),
         cmocka_unit_test_setup_teardown(catalog_bind__survives_lost_replies,

@@ -267,15 +267,18 @@ read__of_what_is_not_there_says_so(void **state)
 struct visited {
     const struct ramet_part *first;
     unsigned times[PARTS];
+    size_t got[PARTS];
     unsigned stop_after, count;
 };
 
 static enum ramet_rc
-note_part(void *ctx, const struct ramet_part *part, struct ramet_err *err)
+note_part(void *ctx, const struct ramet_part *part, size_t got,
+          struct ramet_err *err)
 {
     struct visited *const v = ctx;
 
     v->times[part - v->first]++;
+    v->got[part - v->first] = got;
     return ++v->count == v->stop_after
                ? RAMET_FAIL(err, RAMET_ECANCELLED, "enough")
                : RAMET_OK;
@@ -303,6 +306,7 @@ read_parts__visits_each_once_with_its_bytes(void **state)
         RAMET_OK);
     for (unsigned i = 0; i < PARTS; i++) {
         assert_int_equal(v.times[i], 1);
+        assert_int_equal(v.got[i], 2);
         assert_memory_equal(bufs[i], text + 2 * i, 2);
     }
     /* Its visitor may end it; then no more are visited. */
@@ -321,8 +325,9 @@ read_parts__of_what_is_not_there_fails(void **state)
 {
     struct fixture *f = *state;
     char bufs[3][4];
-    struct ramet_part parts[3] = {
-        {"k", 0, 4, bufs[0]}, {"k", 8, 4, bufs[1]}, {"k", 4, 4, bufs[2]}};
+    struct ramet_part parts[3] = {{"k", 0, 4, bufs[0], false},
+                                  {"k", 8, 4, bufs[1], false},
+                                  {"k", 4, 4, bufs[2], false}};
     struct visited v = {.first = parts};
 
     assert_int_equal(put_text(f->store, "k", "0123456789"), RAMET_OK);
@@ -335,6 +340,31 @@ read_parts__of_what_is_not_there_fails(void **state)
         ramet_objstore_read_parts(f->store, parts, 3, note_part, &v, NULL),
         RAMET_ENOTFOUND);
     assert_int_equal(v.times[1], 0);
+}
+
+static void
+read_parts__to_the_end_give_what_there_is(void **state)
+{
+    struct fixture *f = *state;
+    char bufs[3][8];
+    struct ramet_part parts[3] = {{"k", 0, 4, bufs[0], true},
+                                  {"k", 8, 4, bufs[1], true},
+                                  {"k", 10, 4, bufs[2], true}};
+    struct visited v = {.first = parts};
+
+    assert_int_equal(put_text(f->store, "k", "0123456789"), RAMET_OK);
+    assert_int_equal(
+        ramet_objstore_read_parts(f->store, parts, 3, note_part, &v, NULL),
+        RAMET_OK);
+    assert_int_equal(v.got[0], 4);
+    assert_memory_equal(bufs[0], "0123", 4);
+    assert_int_equal(v.got[1], 2);
+    assert_memory_equal(bufs[1], "89", 2);
+    assert_int_equal(v.got[2], 0);
+    parts[2].key = "none";
+    assert_int_equal(
+        ramet_objstore_read_parts(f->store, parts, 3, note_part, &v, NULL),
+        RAMET_ENOTFOUND);
 }
 
 static void
@@ -648,6 +678,7 @@ store__survives_failure_of_each_allocation(void **state)
         ON(setup, read__of_what_is_not_there_says_so),                         \
         ON(setup, read_parts__visits_each_once_with_its_bytes),                \
         ON(setup, read_parts__of_what_is_not_there_fails),                     \
+        ON(setup, read_parts__to_the_end_give_what_there_is),                  \
         ON(setup, upload__appears_whole_at_finish),                            \
         ON(setup, upload__aborted_leaves_nothing),                             \
         ON(setup, remove__is_repeatable),                                      \

@@ -56,6 +56,29 @@ class Fault:
             self.method in (None, request.method)
 
 
+class Gate:
+    """Requests for keys with `key` in them, after `skip` of these, are answered
+    once `count` of them wait at the same time; it stays open then."""
+
+    def __init__(self, key, count, skip):
+        self.key, self.count, self.skip = key, count, skip
+        self.waiting, self.opened = 0, False
+        self.condition = threading.Condition()
+
+    def pass_through(self, request, patience_s=10):
+        if self.key not in request.key:
+            return
+        with self.condition:
+            if self.skip > 0:
+                self.skip -= 1
+                return
+            self.waiting += 1
+            self.opened = self.opened or self.waiting >= self.count
+            self.condition.notify_all()
+            self.condition.wait_for(lambda: self.opened, patience_s)
+            self.waiting -= 1
+
+
 CODES = {"503": "SlowDown", "500": "InternalError", "403": "AccessDenied",
          "404": "NoSuchBucket"}
 
@@ -66,6 +89,7 @@ class FakeS3:
         self.bucket, self.racy, self.page = bucket, racy, page
         self.signers = signers  # None: anybody, signed or not
         self.objects, self.uploads, self.log, self.faults = {}, {}, [], []
+        self.hooks = []  # functions of a request that is to be answered
         self.extra = {}  # (method, path): function(request, body) -> bytes
         self.lock = threading.Lock()
         self.stopped = threading.Event()
@@ -94,6 +118,11 @@ class FakeS3:
     def plan(self, *faults):
         with self.lock:
             self.faults += faults
+
+    def gate(self, key, count, skip=0):
+        gate = Gate(key, count, skip)
+        self.hooks.append(gate.pass_through)
+        return gate
 
     def forget(self):
         with self.lock:
@@ -162,6 +191,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, extra(request, body))
             return
         fault = self.service.note(request)
+        for hook in self.service.hooks:
+            hook(request)
         if fault is not None and self.go_wrong(fault, request):
             return
         self.fault = fault

@@ -64,7 +64,7 @@ was_absent(const struct checkpoint *c, struct ramet_entry replaced)
 {
     return ramet_entry_kind(replaced) == RAMET_ENTRY_ABSENT ||
            (ramet_entry_kind(replaced) == RAMET_ENTRY_REMOTE &&
-            ramet_pos_gen(ramet_entry_pos(replaced)) < c->state.oldest_gen);
+            ramet_pos_before(ramet_entry_pos(replaced), c->in_base));
 }
 
 /* A fetched page that was absent in the base. */
@@ -228,7 +228,9 @@ write_state(struct checkpoint *c, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     c->state.is_clean = false;
-    c->state.oldest_gen = c->last + 1;
+    /* It never goes back: a pin may keep what a dead checkpoint has moved. */
+    if (c->state.oldest_gen < c->last + 1)
+        c->state.oldest_gen = c->last + 1;
     if (c->state.kept_gen != c->state.oldest_gen)
         c->state.kept_gen = 0; /* it was begun, and is moved */
     c->state.base_page_count = s->page_count;
@@ -321,6 +323,7 @@ run_checkpoint(struct checkpoint *c, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     c->oldest = atomic_load(&replica->head->header.checkpoint.oldest);
+    c->in_base = c->state.fold.newest.tail;
     c->old_page_count = c->state.base_page_count;
     c->page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
     if (c->page == NULL)

@@ -25,6 +25,9 @@ struct checkpoint {
     uint32_t old_page_count;       /* the base's, before */
     uint64_t last;                 /* generation; oldest - 1: only fills */
     uint64_t oldest;
+    struct ramet_pos in_base; /* what is before it in the log was moved already,
+                                 perhaps by somebody who died before the index
+                                 was told */
     uint64_t first_fill, last_fill;
     struct ramet_pageset pages;  /* to be moved */
     struct ramet_pageset filled; /* of them, those whose fill was moved */

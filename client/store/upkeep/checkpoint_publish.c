@@ -25,7 +25,8 @@ carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     if (!ramet_entry_same(ramet_index_peek(c->replica, fill->frame.pgno),
                           entry) ||
         !ramet_entry_in_log(fill->frame.replaced) ||
-        ramet_pos_gen(ramet_entry_pos(fill->frame.replaced)) <= c->last)
+        ramet_pos_gen(ramet_entry_pos(fill->frame.replaced)) <= c->last ||
+        ramet_pos_before(ramet_entry_pos(fill->frame.replaced), c->in_base))
         return RAMET_OK;
     return ramet_fill_append(c->replica, fill->frame.pgno, entry,
                              fill->frame.replaced, &fill->at, fill->page_size,

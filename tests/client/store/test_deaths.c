@@ -337,6 +337,25 @@ die_in(struct place *p, enum ramet_rc (*act)(struct ramet_session *session))
     place_await(child);
 }
 
+/* In a child: once the state is written and synced. */
+static void
+die_with_state(struct place *p)
+{
+    const pid_t child = fork();
+
+    if (child == 0) {
+        struct ramet_os os = *ramet_os_system();
+        struct ramet_session *session;
+
+        session = open_with(p, &os);
+        die_after_states(&os, 1);
+        for (unsigned i = 0; i < 100000; i++) /* the parent may be at it */
+            (void)!ramet_session_checkpoint(session, true, NULL);
+        _exit(1);
+    }
+    place_await(child);
+}
+
 static enum ramet_rc
 evict_all(struct ramet_session *session)
 {
@@ -371,6 +390,54 @@ eviction__of_a_clean_file_dies__what_went_is_brought_again(void **state)
     assert_memory_equal(plain->bytes, image->bytes, image->size);
     image_unref(plain);
     image_unref(image);
+}
+
+static void
+commit_first_page(struct ramet_session *session, const struct image *image)
+{
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, image->bytes, PLACE_PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+}
+
+/* Dies with the state written; a reader that came then keeps what was moved in
+ * the log, past another checkpoint. */
+static void
+checkpoint__dies_before_a_reader_comes__fills_are_moved_all_the_same(
+    void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(11, 4 * PLACE_PAGE);
+    struct image *const next = image_copy(image);
+    struct ramet_session *const session = open_with(p, NULL);
+    struct ramet_session *const reader = open_with(p, NULL);
+    uint8_t page[PLACE_PAGE];
+    struct ramet_point at;
+
+    pull_image(p, session, image, (struct ramet_run){1, 4});
+    image_page(image, 2, page);
+    at = remote_at(&p->remote, 1);
+    OK(ramet_session_fill(session, &at, 2, page, e));
+    die_with_state(p);
+    OK(ramet_session_pin(reader, e));
+    image_write(next, 0, "next", 4);
+    commit_first_page(session, next);
+    OK(ramet_session_checkpoint(session, true, e));
+    image_page(image, 3, page);
+    OK(ramet_session_fill(session, &at, 3, page, e));
+    store_expect(reader, image, __LINE__);
+    ramet_session_unpin(reader);
+    OK(ramet_session_checkpoint(session, true, e));
+    place_expect(session, next, __LINE__);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    image_unref(image);
+    image_unref(next);
 }
 
 /* More pages than are looked up at a time: of the last ones nothing is known
@@ -628,6 +695,8 @@ main(void)
         TEST(checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten),
         TEST(checkpoint__refused_twice__fills_of_later_are_found),
         TEST(eviction__of_a_clean_file_dies__what_went_is_brought_again),
+        TEST(
+            checkpoint__dies_before_a_reader_comes__fills_are_moved_all_the_same),
         TEST(checkpoint__dies_over_pulled_pages__they_are_counted),
         TEST(first_write__of_two_processes__neither_is_a_native_reader),
         TEST(adoption__interrupted_with_a_long_log__can_be_done_again),

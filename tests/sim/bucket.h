@@ -1,0 +1,38 @@
+/*
+ * bucket.h - an object store somewhere in the network, as machines reach it.
+ *
+ * The objects are the product's memory store. Between it and each machine is
+ * a *link*, on which requests and answers take time, are lost, come late or
+ * twice. A write of which no answer came may have been done, may be done later,
+ * or never.
+ */
+#ifndef RAMET_TESTS_SIM_BUCKET_H
+#define RAMET_TESTS_SIM_BUCKET_H
+
+#include "pagestore/objstore.h"
+#include "tests/sim/sched.h"
+
+/* What may happen to requests of one link; chances in percent. */
+struct sim_weather {
+    unsigned refused;      /* was not sent */
+    unsigned lost_request; /* no answer, and it was not done */
+    unsigned lost_reply;   /* no answer, and it was done */
+    unsigned late;         /* no answer, and it is done later */
+    unsigned twice;        /* done again later */
+    unsigned slow;
+    bool is_cut; /* nothing goes through */
+};
+
+struct sim_bucket;
+
+struct sim_bucket *sim_bucket_new(void);
+void sim_bucket_free(struct sim_bucket *bucket);
+/* A link with this weather, which may change at any time. */
+struct ramet_objstore *sim_link_new(struct sim_bucket *bucket,
+                                    const struct sim_weather *weather,
+                                    uint64_t seed);
+void sim_link_free(struct ramet_objstore *link);
+/* Wait until nothing is on its way any more. */
+void sim_bucket_drain(const struct sim_bucket *bucket);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * image.h - what the simulator and a simulated process know of each other.
+ *
+ * An *image* is the whole product in one shared object, with three of its
+ * files exchanged: core/thread.c, core/os.c and core/alloc.c, the doors to
+ * the system that it has anyway, and client/remote/remote.c, where another kind
+ * of remote would go. The simulator loads a copy of it for each process that
+ * runs at a time, so that each has variables of its own; what they held when
+ * the copy was loaded is put back before the next process begins in it.
+ */
+#ifndef RAMET_TESTS_SIM_IMAGE_IMAGE_H
+#define RAMET_TESTS_SIM_IMAGE_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client/volume/file.h"
+#include "core/os.h"
+#include "pagestore/objstore.h"
+#include "tests/sim/model.h"
+#include "tests/sim/sched.h"
+
+enum sim_role {
+    SIM_SETS_UP, /* makes the volume */
+    SIM_PLAYS,
+    SIM_AUDITS, /* looks at every LSN */
+    SIM_SETTLES /* brings a replica to the newest */
+};
+
+/* What a process is to do. Valid for as long as it lives. */
+struct sim_env {
+    const struct ramet_os *os;
+    struct ramet_objstore *bucket; /* as its machine reaches it */
+    struct sim_process *process;
+    struct sim_place *place;
+    enum sim_role role;
+    const char *path; /* of the replica */
+    const char *url;  /* of the volume */
+    enum ramet_volume_kind kind;
+    enum ramet_sync_mode sync;
+    unsigned handles;
+    unsigned steps; /* of each handle */
+    uint64_t cache_limit;
+    uint64_t seed;
+    const struct sim_trouble *trouble; /* its machine's */
+    bool is_done;                      /* set by the process: it ended by itself */
+};
+
+struct sim_image {
+    void (*run)(struct sim_env *env);
+    /* Blocks that are not freed; frees them all. */
+    size_t (*heap_count)(void);
+    void (*heap_free)(void);
+};
+
+/* Within an image: whose process it is now. */
+extern struct sim_env *sim_env;
+
+#endif

@@ -1,0 +1,59 @@
+/*
+ * remote.c - in the place of client/remote/remote.c: a directory is the
+ * product's own on a simulated disk, a bucket is the simulator's.
+ */
+#include "client/remote/remote.h"
+
+#include "core/alloc.h"
+#include "tests/sim/image/image.h"
+
+static void
+close_bucket(struct ramet_remote *remote)
+{
+    ramet_free(remote); /* the store is the simulator's */
+}
+
+static const struct ramet_remote_ops bucket_ops = {.close = close_bucket};
+
+static enum ramet_rc
+open_bucket(const struct ramet_url *url,
+            const struct ramet_remote_options *options,
+            struct ramet_remote **out_remote, struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        ramet_catalog_check(sim_env->bucket, options->create_store, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    *out_remote = ramet_calloc(1, sizeof(**out_remote));
+    if (*out_remote == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "remote: no memory");
+    (*out_remote)->ops = &bucket_ops;
+    (*out_remote)->store = sim_env->bucket;
+    (*out_remote)->url = *url;
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_remote_open(const struct ramet_url *url,
+                  const struct ramet_remote_options *options,
+                  struct ramet_remote **out_remote, struct ramet_err *err)
+{
+    return url->scheme == RAMET_REMOTE_FILE
+               ? ramet_remote_open_direct(url, options, out_remote, err)
+               : open_bucket(url, options, out_remote, err);
+}
+
+enum ramet_rc
+ramet_remote_delete(struct ramet_remote *remote, const struct ramet_vid *volume,
+                    struct ramet_err *err)
+{
+    return ramet_catalog_delete(remote->store, volume, err);
+}
+
+void
+ramet_remote_close(struct ramet_remote *remote)
+{
+    if (remote != NULL)
+        remote->ops->close(remote);
+}

@@ -1,0 +1,488 @@
+/*
+ * model.c - see model.h.
+ */
+#include "tests/sim/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "tests/sim/disk.h"
+
+#define STAMP_AT_IN_PAGE_1 100u
+#define LSNS_MAX 4096u
+#define PLACES_MAX 8u
+#define UPHEAVALS_MAX 32u
+
+struct version {
+    uint32_t parent;
+    uint32_t depth;
+    uint32_t page_count;
+    uint32_t stamps[SIM_PAGES_MAX]; /* which version wrote it; 0: zeros */
+    enum sim_state state;
+    const struct sim_process *process; /* that made it */
+    struct sim_place *place;
+    bool was_acknowledged;
+    bool was_kept;    /* by a reset, with all that it comes from */
+    bool may_be_lost; /* it was not synced when the power went */
+};
+
+struct sim_place {
+    char name[16];
+    uint32_t floor;      /* whoever looks from now on sees it, or more */
+    uint32_t synced;     /* is here whatever happens */
+    uint64_t upheavals;  /* begun and ended */
+    unsigned under_way;  /* of them, and whose they are */
+    const struct sim_process *whose[UPHEAVALS_MAX];
+};
+
+static struct {
+    struct version *versions; /* 0: the empty volume */
+    uint32_t count;
+    uint32_t page_size;
+    bool is_database;
+    uint32_t durable; /* the newest that was acknowledged as such */
+    uint32_t line[LSNS_MAX];
+    uint64_t newest_lsn; /* that anybody saw */
+    struct sim_place places[PLACES_MAX];
+    unsigned place_count;
+} model;
+
+void
+sim_model_begin(uint32_t page_size, bool is_database)
+{
+    free(model.versions);
+    memset(&model, 0, sizeof(model));
+    for (size_t i = 0; i < LSNS_MAX; i++)
+        model.line[i] = SIM_NO_VERSION;
+    model.page_size = page_size;
+    model.is_database = is_database;
+    model.versions = sim_grow(NULL, 0, sizeof(*model.versions));
+    memset(model.versions, 0, sizeof(*model.versions));
+    model.versions[0].state = SIM_COMMITTED;
+    model.count = 1;
+}
+
+void
+sim_model_end(void)
+{
+    free(model.versions);
+    model.versions = NULL;
+}
+
+struct sim_place *
+sim_place_new(const char *name)
+{
+    struct sim_place *const place = &model.places[model.place_count++];
+
+    snprintf(place->name, sizeof(place->name), "%s", name);
+    return place;
+}
+
+/* ---- pages ----------------------------------------------------------------- */
+
+uint32_t
+sim_page_size(void)
+{
+    return model.page_size;
+}
+
+/* Easy to compress, and no page like another. */
+void
+sim_page_fill(uint32_t stamp, uint32_t pgno, uint8_t *out)
+{
+    uint64_t rng = (uint64_t)stamp << 32 | pgno;
+    uint64_t word = sim_random(&rng);
+
+    if (stamp == 0) {
+        memset(out, 0, model.page_size);
+        return;
+    }
+    for (uint32_t at = 0; at < model.page_size; at += 8) {
+        if (at % 128 == 0)
+            word = sim_random(&rng);
+        memcpy(out + at, &word, 8);
+    }
+    if (pgno != 1)
+        return;
+    if (model.is_database) {
+        memset(out, 0, STAMP_AT_IN_PAGE_1);
+        memcpy(out, "SQLite format 3", 16);
+        out[16] = (uint8_t)(model.page_size >> 8);
+        out[17] = (uint8_t)(model.page_size >> 16);
+        ramet_put_be32(out + 24, stamp);
+        ramet_put_be32(out + 92, stamp);
+    }
+    ramet_put_be32(out + STAMP_AT_IN_PAGE_1, stamp);
+    ramet_put_be32(out + STAMP_AT_IN_PAGE_1 + 4, ~stamp);
+}
+
+static uint32_t
+version_in(const uint8_t *page1)
+{
+    const uint32_t version = ramet_get_be32(page1 + STAMP_AT_IN_PAGE_1);
+
+    return ramet_get_be32(page1 + STAMP_AT_IN_PAGE_1 + 4) == ~version &&
+                   version < model.count
+               ? version
+               : SIM_NO_VERSION;
+}
+
+uint32_t
+sim_page1_version(const uint8_t *page, const char *who)
+{
+    const uint32_t version = version_in(page);
+
+    if (version == SIM_NO_VERSION)
+        sim_fail("%s: page 1 is none that anybody wrote", who);
+    return version;
+}
+
+/* Which version's page it looks like, for whoever looks into it. */
+static uint32_t
+origin_of(uint32_t pgno, const uint8_t *page, uint8_t *buf)
+{
+    for (uint32_t v = 0; v < model.count; v++) {
+        sim_page_fill(v, pgno, buf);
+        if (memcmp(buf, page, model.page_size) == 0)
+            return v;
+    }
+    return SIM_NO_VERSION;
+}
+
+void
+sim_page_check(uint32_t version, uint32_t pgno, const uint8_t *page,
+               const char *who)
+{
+    const struct version *const v = &model.versions[version];
+    uint8_t expected[65536];
+    uint32_t origin;
+
+    if (pgno > v->page_count)
+        sim_fail("%s: page %u of version %u, which has %u", who, pgno, version,
+                 v->page_count);
+    sim_page_fill(v->stamps[pgno - 1], pgno, expected);
+    if (memcmp(expected, page, model.page_size) == 0)
+        return;
+    origin = origin_of(pgno, page, expected);
+    if (origin == SIM_NO_VERSION)
+        sim_fail("%s: page %u of version %u is no page that anybody wrote", who,
+                 pgno, version);
+    sim_fail("%s: page %u of version %u is that of %u, not of %u", who, pgno,
+             version, origin, v->stamps[pgno - 1]);
+}
+
+/* ---- versions -------------------------------------------------------------- */
+
+static struct version *
+version_at(uint32_t version)
+{
+    if (version >= model.count)
+        sim_fail("there is no version %u", version);
+    return &model.versions[version];
+}
+
+uint32_t
+sim_version_new(struct sim_place *place, uint32_t parent)
+{
+    struct version *v;
+
+    model.versions =
+        sim_grow(model.versions, model.count, sizeof(*model.versions));
+    v = &model.versions[model.count];
+    *v = model.versions[parent];
+    v->parent = parent;
+    v->depth = model.versions[parent].depth + 1;
+    v->state = SIM_BUILDING;
+    v->process = sim_process_of_caller();
+    v->place = place;
+    v->was_acknowledged = v->was_kept = v->may_be_lost = false;
+    return model.count++;
+}
+
+void
+sim_version_resize(uint32_t version, uint32_t page_count)
+{
+    struct version *const v = version_at(version);
+
+    for (uint32_t i = page_count; i < v->page_count; i++)
+        v->stamps[i] = 0;
+    v->page_count = page_count;
+}
+
+void
+sim_version_write(uint32_t version, uint32_t pgno)
+{
+    struct version *const v = version_at(version);
+
+    if (pgno > v->page_count)
+        sim_version_resize(version, pgno);
+    v->stamps[pgno - 1] = version;
+}
+
+uint32_t
+sim_version_pages(uint32_t version)
+{
+    return version_at(version)->page_count;
+}
+
+void
+sim_version_is(uint32_t version, enum sim_state state)
+{
+    version_at(version)->state = state;
+}
+
+bool
+sim_comes_from(uint32_t version, uint32_t old)
+{
+    const uint32_t depth = version_at(old)->depth;
+
+    while (version_at(version)->depth > depth)
+        version = model.versions[version].parent;
+    return version == old;
+}
+
+/* ---- what is seen ---------------------------------------------------------- */
+
+static const char *
+state_name(enum sim_state state)
+{
+    static const char *const names[] = {
+        [SIM_BUILDING] = "being written",
+        [SIM_PREPARED] = "prepared, and not published",
+        [SIM_SENDING] = "being sent",
+        [SIM_COMMITTED] = "committed",
+        [SIM_UNCERTAIN] = "uncertain",
+        [SIM_ROLLED_BACK] = "rolled back",
+    };
+
+    return names[state];
+}
+
+/* (1) */
+static void
+check_visible(uint32_t version, const char *who)
+{
+    const enum sim_state state = version_at(version)->state;
+
+    if (state == SIM_BUILDING || state == SIM_PREPARED ||
+        state == SIM_ROLLED_BACK)
+        sim_fail("%s: version %u is seen, which is %s", who, version,
+                 state_name(state));
+}
+
+struct sim_look
+sim_look_begin(const struct sim_place *place)
+{
+    return (struct sim_look){
+        .floor = place->under_way > 0 ? 0 : place->floor,
+        .upheavals = place->upheavals,
+    };
+}
+
+static void
+raise_floor(struct sim_place *place, const struct sim_look *look,
+            uint32_t version)
+{
+    if (place->upheavals == look->upheavals && place->under_way == 0 &&
+        sim_comes_from(version, place->floor)) {
+        if (version != place->floor)
+            sim_trace("%s is seen at version %u", place->name, version);
+        place->floor = version;
+    }
+}
+
+void
+sim_look_end(struct sim_place *place, const struct sim_look *look,
+             uint32_t version, const char *who)
+{
+    check_visible(version, who);
+    if (place->upheavals == look->upheavals &&
+        !sim_comes_from(version, look->floor))
+        sim_fail("%s: sees version %u on %s, where %u was seen before", who,
+                 version, place->name, look->floor);
+    raise_floor(place, look, version);
+}
+
+void
+sim_acknowledged(struct sim_place *place, uint32_t version, bool synced)
+{
+    struct version *const v = version_at(version);
+
+    v->was_acknowledged = true;
+    if (place->under_way > 0)
+        return;
+    if (sim_comes_from(version, place->floor))
+        place->floor = version;
+    if (synced)
+        place->synced = version;
+}
+
+/* One upheaval of that process is over; false: there is none. */
+static bool
+end_upheaval(struct sim_place *place, const struct sim_process *process)
+{
+    for (unsigned i = 0; i < place->under_way; i++)
+        if (place->whose[i] == process) {
+            place->whose[i] = place->whose[--place->under_way];
+            place->upheavals++;
+            return true;
+        }
+    return false;
+}
+
+void
+sim_upheaval(struct sim_place *place, bool begins)
+{
+    const struct sim_process *const process = sim_process_of_caller();
+
+    place->floor = 0;
+    place->synced = 0;
+    if (!begins) {
+        end_upheaval(place, process);
+        return;
+    }
+    place->upheavals++;
+    if (place->under_way == UPHEAVALS_MAX)
+        sim_fail("too many resets at a time");
+    place->whose[place->under_way++] = process;
+}
+
+void
+sim_pulled(struct sim_place *place, const struct sim_look *look,
+           uint32_t version)
+{
+    if (place->upheavals != look->upheavals || place->under_way > 0 ||
+        sim_comes_from(place->floor, version))
+        return;
+    if (!sim_comes_from(version, place->floor))
+        sim_fail("a pull succeeds on %s at version %u, and the remote had %u",
+                 place->name, place->floor, version);
+    place->floor = version;
+}
+
+/* (3) */
+void
+sim_durable(uint32_t version, const char *who)
+{
+    if (sim_comes_from(model.durable, version))
+        return;
+    if (!sim_comes_from(version, model.durable))
+        sim_fail("%s: version %u is durable, and %u was before, of another "
+                 "line",
+                 who, version, model.durable);
+    model.durable = version;
+}
+
+void
+sim_pushed(const struct sim_place *place, const struct sim_look *look,
+           const char *who)
+{
+    if (place->upheavals == look->upheavals && place->under_way == 0)
+        sim_durable(look->floor, who);
+}
+
+uint32_t
+sim_durable_floor(void)
+{
+    return model.durable;
+}
+
+void
+sim_at_lsn(uint64_t lsn, uint32_t version, const char *who)
+{
+    if (lsn >= LSNS_MAX)
+        sim_fail("%s: LSN %llu", who, (unsigned long long)lsn);
+    check_visible(version, who);
+    if (model.line[lsn] != SIM_NO_VERSION && model.line[lsn] != version)
+        sim_fail("%s: LSN %llu is version %u, and was %u", who,
+                 (unsigned long long)lsn, version, model.line[lsn]);
+    model.line[lsn] = version;
+    if (lsn > model.newest_lsn)
+        model.newest_lsn = lsn;
+    for (uint64_t other = 1; other <= model.newest_lsn; other++) {
+        const uint32_t there = model.line[other];
+
+        if (there != SIM_NO_VERSION &&
+            !(other <= lsn ? sim_comes_from(version, there)
+                           : sim_comes_from(there, version)))
+            sim_fail("%s: LSN %llu is version %u and LSN %llu is %u: no line",
+                     who, (unsigned long long)lsn, version,
+                     (unsigned long long)other, there);
+    }
+}
+
+/* ---- what is lost ---------------------------------------------------------- */
+
+void
+sim_place_killed(const struct sim_process *process)
+{
+    for (unsigned i = 0; i < model.place_count; i++)
+        while (end_upheaval(&model.places[i], process))
+            continue;
+    for (uint32_t i = 1; i < model.count; i++) {
+        struct version *const v = &model.versions[i];
+
+        if (v->process != process)
+            continue;
+        if (v->state == SIM_BUILDING)
+            v->state = SIM_ROLLED_BACK;
+        else if (v->state == SIM_PREPARED || v->state == SIM_SENDING)
+            v->state = SIM_UNCERTAIN;
+    }
+}
+
+void
+sim_place_cut(struct sim_place *place)
+{
+    place->upheavals++;
+    place->floor = place->synced;
+    for (uint32_t i = 1; i < model.count; i++) {
+        struct version *const v = &model.versions[i];
+
+        if (v->place == place && !sim_comes_from(place->synced, i))
+            v->may_be_lost = true;
+    }
+}
+
+bool
+sim_kept(const uint8_t *bytes, uint64_t size)
+{
+    uint8_t page[65536];
+    uint32_t version;
+
+    if (size < model.page_size || size % model.page_size != 0)
+        return false;
+    version = version_in(bytes);
+    if (version == SIM_NO_VERSION ||
+        size / model.page_size != model.versions[version].page_count)
+        return false;
+    for (uint32_t i = 0; i < size / model.page_size; i++) {
+        sim_page_fill(model.versions[version].stamps[i], i + 1, page);
+        if (memcmp(page, bytes + (size_t)i * model.page_size,
+                   model.page_size) != 0)
+            return false;
+    }
+    check_visible(version, "a file that a reset kept");
+    for (; version != 0; version = model.versions[version].parent)
+        model.versions[version].was_kept = true;
+    return true;
+}
+
+void
+sim_model_settled(uint32_t newest)
+{
+    if (!sim_comes_from(newest, model.durable))
+        sim_fail("the remote ends with version %u, and had %u", newest,
+                 model.durable);
+    for (uint32_t i = 1; i < model.count; i++) {
+        const struct version *const v = &model.versions[i];
+
+        if (v->was_acknowledged && !v->may_be_lost && !v->was_kept &&
+            !sim_comes_from(newest, i))
+            sim_fail("version %u, acknowledged on %s, is lost: the remote ends "
+                     "with %u",
+                     i, v->place->name, newest);
+    }
+}

@@ -1,0 +1,107 @@
+/*
+ * model.h - what must hold: every version of the volume that anybody made, and
+ * who may see which.
+ *
+ * A *version* is what a transaction makes: its parent's pages, some of them
+ * written anew. A page's bytes follow from its number and the version that
+ * wrote it, and page 1 is written by each: so whoever reads a snapshot knows by
+ * page 1 which version it claims to be, and all else is compared with that.
+ * Thus a snapshot that mixes versions, loses a page or shows half of a commit
+ * is seen whoever reads it, at any LSN, at any time.
+ *
+ *   (1) a version that is being written, or was rolled back, shows nowhere;
+ *       one whose maker died at its commit may show, or not
+ *   (2) on a replica nobody sees less than was seen or committed there before,
+ *       but for resets, and for what was not synced when the power went
+ *   (3) each durable version comes from the one before: two that were
+ *       acknowledged as durable are never of different lines
+ *   (4) a version that was acknowledged is in the end in the remote's line, or
+ *       in what a reset kept
+ *
+ * The model costs no simulated time: nothing here yields.
+ */
+#ifndef RAMET_TESTS_SIM_MODEL_H
+#define RAMET_TESTS_SIM_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/sim/sched.h"
+
+#define SIM_PAGES_MAX 64u
+#define SIM_NO_VERSION UINT32_MAX
+
+struct sim_place; /* a replica, as the model knows it */
+
+enum sim_state {
+    SIM_BUILDING,  /* its transaction is open */
+    SIM_PREPARED,  /* its commit was begun: where its maker dies, uncertain */
+    SIM_SENDING,   /* with sync=commit: others may see it before its maker */
+    SIM_COMMITTED, /* may be seen */
+    SIM_UNCERTAIN, /* may be seen, or not */
+    SIM_ROLLED_BACK
+};
+
+/* What a reader knew when it began to look. */
+struct sim_look {
+    uint32_t floor;
+    uint64_t upheavals;
+};
+
+void sim_model_begin(uint32_t page_size, bool is_database);
+void sim_model_end(void);
+struct sim_place *sim_place_new(const char *name);
+
+/* ---- pages ------------------------------------------------------------------ */
+
+SIM_API uint32_t sim_page_size(void);
+/* The bytes of page `pgno` as version `stamp` wrote it. */
+SIM_API void sim_page_fill(uint32_t stamp, uint32_t pgno, uint8_t *out);
+/* Which version page 1 says it is of. Fails where it is none. */
+SIM_API uint32_t sim_page1_version(const uint8_t *page, const char *who);
+/* Fails unless it is page `pgno` of that version. */
+SIM_API void sim_page_check(uint32_t version, uint32_t pgno,
+                            const uint8_t *page, const char *who);
+
+/* ---- versions --------------------------------------------------------------- */
+
+SIM_API uint32_t sim_version_new(struct sim_place *place, uint32_t parent);
+SIM_API void sim_version_write(uint32_t version, uint32_t pgno);
+SIM_API void sim_version_resize(uint32_t version, uint32_t page_count);
+SIM_API uint32_t sim_version_pages(uint32_t version);
+SIM_API void sim_version_is(uint32_t version, enum sim_state state);
+/* Is `old` the version or one that it comes from? */
+SIM_API bool sim_comes_from(uint32_t version, uint32_t old);
+
+/* ---- what is seen, promised and lost ------------------------------------------ */
+
+SIM_API struct sim_look sim_look_begin(const struct sim_place *place);
+SIM_API void sim_look_end(struct sim_place *place, const struct sim_look *look,
+                          uint32_t version, const char *who);
+/* Acknowledged here; `synced`: it outlives the power, with all before it. */
+SIM_API void sim_acknowledged(struct sim_place *place, uint32_t version,
+                              bool synced);
+/* A reset begins, ends; what was here may be gone. */
+SIM_API void sim_upheaval(struct sim_place *place, bool begins);
+/* A plain file that a reset left: false where it is no whole version. */
+bool sim_kept(const uint8_t *bytes, uint64_t size);
+/* The remote was said to have it. */
+SIM_API void sim_durable(uint32_t version, const char *who);
+/* A push succeeded: what was seen on the place when it began. */
+SIM_API void sim_pushed(const struct sim_place *place,
+                        const struct sim_look *look, const char *who);
+/* The newest that the remote was said to have. */
+SIM_API uint32_t sim_durable_floor(void);
+/* From now on nobody on the place sees less: a pull that ended. */
+SIM_API void sim_pulled(struct sim_place *place, const struct sim_look *look,
+                        uint32_t version);
+/* Somebody saw it as the commit of that LSN. */
+SIM_API void sim_at_lsn(uint64_t lsn, uint32_t version, const char *who);
+
+/* A process of the place died, the power of its machine went. */
+void sim_place_killed(const struct sim_process *process);
+void sim_place_cut(struct sim_place *place);
+/* At the end, when all was brought together: (4). */
+SIM_API void sim_model_settled(uint32_t newest);
+
+#endif

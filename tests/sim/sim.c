@@ -1,0 +1,262 @@
+/*
+ * sim.c - plays schedules, one after another, and says which one fails.
+ *
+ *   sim IMAGE [--seed N] [--count N] [--seconds N] [--trace]
+ *             [--may MASK] [--machines N] [--processes N] [--handles N]
+ *             [--steps N] [--calm N]
+ *
+ * Schedules are played in children of this process, a batch in each, so that
+ * one that crashes ends its batch only. The first one that fails is played
+ * again, made shorter as long as it still fails, and printed with the command
+ * that repeats it.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/sim/process.h"
+#include "tests/sim/sched.h"
+#include "tests/sim/world.h"
+
+#define IMAGES 7u
+#define BATCH 50u
+#define HANGS_AFTER_S 120u
+
+struct options {
+    const char *image;
+    struct sim_plan plan;
+    uint64_t count;
+    double seconds; /* 0: no end but `count` */
+    bool is_traced;
+};
+
+/* What a child tells its parent. */
+struct board {
+    uint64_t seed; /* of the schedule that it plays */
+    uint64_t steps;
+};
+static struct board *board;
+
+static double
+now_s(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* ---- playing --------------------------------------------------------------------- */
+
+static void
+play(const struct sim_plan *plan)
+{
+    board->seed = plan->seed;
+    sim_play_schedule(plan);
+    board->steps += sim_steps();
+}
+
+/* `count` schedules in a child; true: all went well. */
+static bool
+play_batch(const struct sim_plan *plan, uint64_t count, bool is_quiet)
+{
+    pid_t child;
+    int status;
+
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        alarm(HANGS_AFTER_S);
+        if (is_quiet && freopen("/dev/null", "w", stderr) == NULL)
+            _exit(2);
+        for (uint64_t i = 0; i < count; i++) {
+            struct sim_plan one = *plan;
+
+            one.seed += i;
+            play(&one);
+        }
+        _exit(0);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        perror("sim: fork");
+        exit(2);
+    }
+    if (WIFSIGNALED(status) && !is_quiet)
+        fprintf(stderr, "FAILED by signal %d\n", WTERMSIG(status));
+    return status == 0;
+}
+
+/* ---- making a failing schedule shorter --------------------------------------------- */
+
+static bool
+still_fails(const struct sim_plan *plan)
+{
+    return !play_batch(plan, 1, true);
+}
+
+/* The least value of *number, 1 at least, with which it fails. */
+static void
+lower(struct sim_plan *plan, unsigned *number, unsigned most)
+{
+    for (unsigned less = 1; less < most; less++) {
+        const unsigned before = *number;
+
+        *number = less;
+        if (still_fails(plan))
+            return;
+        *number = before;
+    }
+}
+
+static void
+shorten(struct sim_plan *plan)
+{
+    for (unsigned bit = 1; bit < SIM_MAY_ALL; bit <<= 1) {
+        plan->may &= ~bit;
+        if (!still_fails(plan))
+            plan->may |= bit;
+    }
+    lower(plan, &plan->machines_max, 3);
+    lower(plan, &plan->processes_max, 2);
+    lower(plan, &plan->handles_max, 3);
+    lower(plan, &plan->steps_max, 14);
+}
+
+static void
+print_command(const struct options *options, const struct sim_plan *plan)
+{
+    printf("%s %s --seed %llu --count 1 --may %u", program_invocation_name,
+           options->image, (unsigned long long)plan->seed, plan->may);
+    if (plan->machines_max != 0)
+        printf(" --machines %u", plan->machines_max);
+    if (plan->processes_max != 0)
+        printf(" --processes %u", plan->processes_max);
+    if (plan->handles_max != 0)
+        printf(" --handles %u", plan->handles_max);
+    if (plan->steps_max != 0)
+        printf(" --steps %u", plan->steps_max);
+    if (plan->calm != 0)
+        printf(" --calm %u", plan->calm);
+    printf(" --trace\n");
+}
+
+static void
+report(const struct options *options, uint64_t seed)
+{
+    struct sim_plan plan = options->plan;
+
+    plan.seed = seed;
+    printf("the schedule of seed %llu fails\n", (unsigned long long)seed);
+    fflush(stdout);
+    shorten(&plan);
+    play_batch(&plan, 1, false);
+    printf("again: ");
+    print_command(options, &plan);
+}
+
+/* ---- options ------------------------------------------------------------------------ */
+
+static struct options
+parse(int argc, char **argv)
+{
+    struct options o = {
+        .plan = {.seed = 1, .may = SIM_MAY_ALL},
+        .count = 1,
+    };
+
+    for (int i = 1; i < argc; i++) {
+        const char *const name = argv[i];
+
+        if (strcmp(name, "--trace") == 0) {
+            o.is_traced = true;
+            continue;
+        }
+        if (name[0] != '-') {
+            o.image = name;
+            continue;
+        }
+        if (i + 1 == argc) {
+            fprintf(stderr, "sim: %s wants a number\n", name);
+            exit(2);
+        }
+        i++;
+        if (strcmp(name, "--seed") == 0)
+            o.plan.seed = strtoull(argv[i], NULL, 10);
+        else if (strcmp(name, "--count") == 0)
+            o.count = strtoull(argv[i], NULL, 10);
+        else if (strcmp(name, "--seconds") == 0)
+            o.seconds = strtod(argv[i], NULL);
+        else if (strcmp(name, "--may") == 0)
+            o.plan.may = (unsigned)strtoul(argv[i], NULL, 10);
+        else if (strcmp(name, "--machines") == 0)
+            o.plan.machines_max = (unsigned)strtoul(argv[i], NULL, 10);
+        else if (strcmp(name, "--processes") == 0)
+            o.plan.processes_max = (unsigned)strtoul(argv[i], NULL, 10);
+        else if (strcmp(name, "--handles") == 0)
+            o.plan.handles_max = (unsigned)strtoul(argv[i], NULL, 10);
+        else if (strcmp(name, "--steps") == 0)
+            o.plan.steps_max = (unsigned)strtoul(argv[i], NULL, 10);
+        else if (strcmp(name, "--calm") == 0)
+            o.plan.calm = (unsigned)strtoul(argv[i], NULL, 10);
+        else {
+            fprintf(stderr, "sim: %s?\n", name);
+            exit(2);
+        }
+    }
+    if (o.image == NULL) {
+        fprintf(stderr, "usage: sim IMAGE [--seed N] [--count N] …\n");
+        exit(2);
+    }
+    return o;
+}
+
+/* Threads take turns: on one processor that is cheapest. */
+static void
+stay_on_one_processor(void)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((size_t)sched_getcpu(), &set);
+    sched_setaffinity(0, sizeof(set), &set);
+}
+
+int
+main(int argc, char **argv)
+{
+    const struct options o = parse(argc, argv);
+    const double begun = now_s();
+    uint64_t done = 0;
+
+    board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (board == MAP_FAILED)
+        return 2;
+    stay_on_one_processor();
+    sim_images_load(o.image, IMAGES);
+    sim_trace_to(o.is_traced);
+    while (done < o.count && (o.seconds == 0 || now_s() - begun < o.seconds)) {
+        struct sim_plan plan = o.plan;
+        const uint64_t left = o.count - done;
+        const uint64_t batch = left < BATCH ? left : BATCH;
+
+        plan.seed += done;
+        if (!play_batch(&plan, batch, false)) {
+            if (o.count > 1)
+                report(&o, board->seed);
+            return 1;
+        }
+        done += batch;
+    }
+    printf("%llu schedules from seed %llu on, %llu steps, %.1f s\n",
+           (unsigned long long)done, (unsigned long long)o.plan.seed,
+           (unsigned long long)board->steps, now_s() - begun);
+    return 0;
+}

@@ -1,0 +1,325 @@
+/*
+ * world.c - see world.h. A schedule in order: a volume is made; processes on
+ * several machines play, and fate kills them, cuts the power and the network;
+ * then all is well again, replicas come together, and the model looks at every
+ * LSN and for what was lost.
+ */
+#include "tests/sim/world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/bucket.h"
+#include "tests/sim/process.h"
+
+#define MACHINES_MAX 3u
+#define PROCESSES_MAX 2u /* of a machine */
+#define MS UINT64_C(1000000)
+
+struct machine {
+    struct sim_disk *disk;
+    struct sim_trouble trouble;
+    struct sim_weather weather;
+    struct ramet_objstore *link;
+    struct sim_place *place;
+    char path[24];
+    struct {
+        struct sim_process *process; /* NULL: none now */
+        unsigned lives;              /* still to come */
+    } slots[PROCESSES_MAX];
+};
+
+struct world {
+    const struct sim_plan *plan;
+    uint64_t rng;
+    struct sim_bucket *bucket;
+    struct machine machines[MACHINES_MAX + 1]; /* the last one audits */
+    unsigned machine_count;
+    unsigned process_count;
+    struct sim_weather usual;
+    struct sim_env usual_env;
+    unsigned begun; /* processes so far */
+};
+
+static unsigned
+choose(struct world *world, unsigned least, unsigned most, unsigned bound)
+{
+    const unsigned chosen =
+        least + (unsigned)sim_below(&world->rng, most - least + 1);
+
+    return bound != 0 && chosen > bound ? bound : chosen;
+}
+
+static bool
+may(const struct world *world, unsigned what)
+{
+    return (world->plan->may & what) != 0;
+}
+
+/* ---- machines ----------------------------------------------------------------- */
+
+static void
+make_machine(struct world *world, unsigned number)
+{
+    struct machine *const m = &world->machines[number];
+    char name[8];
+
+    snprintf(name, sizeof(name), "m%u", number);
+    m->disk = sim_disk_new(name);
+    m->link = sim_link_new(world->bucket, &m->weather,
+                           sim_random(&world->rng));
+    m->place = sim_place_new(name);
+    snprintf(m->path, sizeof(m->path), "/%s/app.db", name);
+}
+
+static struct sim_process *
+start(struct world *world, struct machine *m, enum sim_role role)
+{
+    struct sim_env env = world->usual_env;
+    char name[24];
+
+    env.role = role;
+    env.place = m->place;
+    env.path = m->path;
+    env.bucket = m->link;
+    env.seed = sim_random(&world->rng);
+    if (role == SIM_PLAYS) {
+        static const enum ramet_sync_mode modes[] = {
+            RAMET_SYNC_MANUAL, RAMET_SYNC_MANUAL, RAMET_SYNC_AUTO,
+            RAMET_SYNC_COMMIT};
+
+        env.sync = modes[sim_below(&world->rng, 4)];
+        env.handles = choose(world, 1, 3, world->plan->handles_max);
+        env.steps = choose(world, 3, 14, world->plan->steps_max);
+        env.cache_limit = sim_chance(&world->rng, 20)
+                              ? sim_below(&world->rng, 20) * sim_page_size()
+                              : 0;
+    }
+    snprintf(name, sizeof(name), "%.2s.%u", m->path + 1, world->begun++);
+    return sim_process_start(&env, name, m->disk, &m->trouble);
+}
+
+/* One process alone, to its end. */
+static void
+run_alone(struct world *world, struct machine *m, enum sim_role role)
+{
+    struct sim_process *const process = start(world, m, role);
+
+    while (!sim_process_has_ended(process))
+        sim_sleep_ns(10 * MS);
+    sim_process_reap(process);
+}
+
+/* ---- fate --------------------------------------------------------------------- */
+
+static void
+cut_power(struct world *world, struct machine *m)
+{
+    for (unsigned i = 0; i < PROCESSES_MAX; i++)
+        if (m->slots[i].process != NULL) {
+            sim_process_kill(m->slots[i].process);
+            m->slots[i].process = NULL;
+        }
+    sim_trace("the power of %s goes", m->path);
+    sim_disk_crash(m->disk, sim_random(&world->rng));
+    sim_place_cut(m->place);
+}
+
+static void
+kill_one(struct world *world, struct machine *m)
+{
+    const unsigned i = (unsigned)sim_below(&world->rng, PROCESSES_MAX);
+
+    if (m->slots[i].process == NULL)
+        return;
+    sim_process_kill(m->slots[i].process);
+    m->slots[i].process = NULL;
+}
+
+static void
+make_trouble(struct world *world, struct machine *m)
+{
+    static const int errnums[] = {EIO, ENOSPC, ENOSPC, EIO};
+    static const unsigned kinds[] = {SIM_OS_WRITE, SIM_OS_WRITE, SIM_OS_NAME,
+                                     SIM_OS_READ | SIM_OS_OPEN};
+    const uint64_t kind = sim_below(&world->rng, 4);
+
+    m->trouble = (struct sim_trouble){
+        .kinds = kinds[kind],
+        .fail_in = sim_below(&world->rng, 60),
+        .fail_for = 1 + sim_below(&world->rng, 5),
+        .errnum = errnums[kind],
+    };
+}
+
+static void
+something_happens(struct world *world)
+{
+    struct machine *const m =
+        &world->machines[sim_below(&world->rng, world->machine_count)];
+
+    switch (sim_below(&world->rng, 12)) {
+    case 0:
+        if (may(world, SIM_MAY_KILL))
+            kill_one(world, m);
+        break;
+    case 1:
+        if (may(world, SIM_MAY_CUT_POWER) && sim_chance(&world->rng, 60))
+            cut_power(world, m);
+        break;
+    case 2:
+        if (may(world, SIM_MAY_CUT_NETWORK))
+            m->weather.is_cut = sim_chance(&world->rng, 50);
+        break;
+    case 3:
+        if (may(world, SIM_MAY_LOSE_REQUESTS))
+            m->weather = world->usual;
+        break;
+    case 4:
+        if (may(world, SIM_MAY_FAIL_CALLS) && sim_chance(&world->rng, 40))
+            make_trouble(world, m);
+        break;
+    case 5:
+        m->weather = (struct sim_weather){.is_cut = false};
+        break;
+    default:
+        break;
+    }
+}
+
+/* Processes that ended are buried, others begin. False: it is over. */
+static bool
+look_after(struct world *world)
+{
+    bool goes_on = false;
+
+    for (unsigned i = 0; i < world->machine_count; i++)
+        for (unsigned j = 0; j < world->process_count; j++) {
+            struct machine *const m = &world->machines[i];
+
+            if (m->slots[j].process != NULL &&
+                sim_process_has_ended(m->slots[j].process)) {
+                sim_process_reap(m->slots[j].process);
+                m->slots[j].process = NULL;
+            }
+            if (m->slots[j].process == NULL && m->slots[j].lives > 0 &&
+                sim_chance(&world->rng, 50)) {
+                m->slots[j].lives--;
+                m->slots[j].process = start(world, m, SIM_PLAYS);
+            }
+            goes_on |= m->slots[j].process != NULL || m->slots[j].lives > 0;
+        }
+    return goes_on;
+}
+
+/* ---- what is left --------------------------------------------------------------- */
+
+/* The files that resets kept, into the model. */
+static int
+look_at_kept(void *ctx, const char *name, bool is_dir)
+{
+    struct sim_node *const dir = ctx;
+    struct sim_node *node;
+
+    if (!is_dir && sim_find(dir, name, &node) == 0) {
+        const bool is_whole = sim_kept(node->bytes, node->size);
+
+        sim_trace("%s is %s", name, is_whole ? "a version" : "none");
+    }
+    return 0;
+}
+
+static void
+look_at_lost(const struct machine *m)
+{
+    char path[60];
+    struct sim_node *dir;
+
+    snprintf(path, sizeof(path), "%s-ramet/lost", m->path);
+    if (sim_find(NULL, path, &dir) == 0 && dir->is_dir)
+        sim_list(dir, look_at_kept, dir);
+}
+
+static void
+come_together(struct world *world)
+{
+    for (unsigned i = 0; i < world->machine_count; i++) {
+        world->machines[i].weather = (struct sim_weather){.is_cut = false};
+        world->machines[i].trouble = (struct sim_trouble){.kinds = 0};
+    }
+    sim_bucket_drain(world->bucket);
+    sim_trace("all is well again");
+    for (unsigned round = 0; round < 2; round++)
+        for (unsigned i = 0; i < world->machine_count; i++)
+            run_alone(world, &world->machines[i], SIM_SETTLES);
+    for (unsigned i = 0; i < world->machine_count; i++)
+        look_at_lost(&world->machines[i]);
+    run_alone(world, &world->machines[world->machine_count], SIM_AUDITS);
+}
+
+/* ---- a schedule ------------------------------------------------------------------ */
+
+static void
+choose_world(struct world *world)
+{
+    static const uint32_t page_sizes[] = {512, 1024, 4096};
+    const struct sim_plan *const plan = world->plan;
+    const bool is_database = sim_chance(&world->rng, 70);
+
+    world->machine_count = choose(world, 1, MACHINES_MAX, plan->machines_max);
+    world->process_count = choose(world, 1, PROCESSES_MAX, plan->processes_max);
+    sim_model_begin(page_sizes[sim_below(&world->rng, 3)], is_database);
+    world->usual_env = (struct sim_env){
+        .url = "s3://bucket/vol",
+        .kind = is_database ? RAMET_KIND_SQLITE : RAMET_KIND_BLOB,
+        .sync = RAMET_SYNC_MANUAL,
+        .handles = 1,
+    };
+    if (may(world, SIM_MAY_LOSE_REQUESTS))
+        world->usual = (struct sim_weather){
+            .refused = choose(world, 0, 8, 0),
+            .lost_request = choose(world, 0, 5, 0),
+            .lost_reply = choose(world, 0, 10, 0),
+            .late = choose(world, 0, 8, 0),
+            .twice = choose(world, 0, 8, 0),
+            .slow = choose(world, 0, 10, 0),
+        };
+}
+
+void
+sim_play_schedule(const struct sim_plan *plan)
+{
+    static const unsigned calms[] = {3, 8, 30, 120};
+    struct world *const world = calloc(1, sizeof(*world));
+
+    if (world == NULL)
+        abort();
+    world->plan = plan;
+    world->rng = plan->seed;
+    sim_sched_begin(sim_random(&world->rng),
+                    plan->calm != 0 ? plan->calm
+                                    : calms[sim_below(&world->rng, 4)]);
+    sim_disks_begin();
+    choose_world(world);
+    world->bucket = sim_bucket_new();
+    for (unsigned i = 0; i <= world->machine_count; i++)
+        make_machine(world, i);
+    run_alone(world, &world->machines[0], SIM_SETS_UP);
+    for (unsigned i = 0; i < world->machine_count; i++)
+        for (unsigned j = 0; j < world->process_count; j++)
+            world->machines[i].slots[j].lives = choose(world, 1, 2, 0);
+    while (look_after(world)) {
+        sim_sleep_ns(1 + sim_below(&world->rng, 120 * MS));
+        something_happens(world);
+    }
+    come_together(world);
+    sim_sched_end();
+    for (unsigned i = 0; i <= world->machine_count; i++)
+        sim_link_free(world->machines[i].link);
+    sim_bucket_free(world->bucket);
+    sim_disks_end();
+    sim_model_end();
+    free(world);
+}

@@ -1,0 +1,33 @@
+/*
+ * world.h - one schedule: machines, what is wrong with them, and their fate.
+ */
+#ifndef RAMET_TESTS_SIM_WORLD_H
+#define RAMET_TESTS_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a schedule may have; shortening takes it away. */
+enum {
+    SIM_MAY_KILL = 1 << 0,
+    SIM_MAY_CUT_POWER = 1 << 1,
+    SIM_MAY_LOSE_REQUESTS = 1 << 2,
+    SIM_MAY_CUT_NETWORK = 1 << 3,
+    SIM_MAY_FAIL_CALLS = 1 << 4,
+    SIM_MAY_ALL = (1 << 5) - 1
+};
+
+struct sim_plan {
+    uint64_t seed;
+    unsigned may;          /* of these */
+    unsigned machines_max; /* 0: as the seed has it; and so on */
+    unsigned processes_max;
+    unsigned handles_max;
+    unsigned steps_max;
+    unsigned calm;
+};
+
+/* Play it. Returns when all is well; else the process ends by sim_fail(). */
+void sim_play_schedule(const struct sim_plan *plan);
+
+#endif

@@ -13,8 +13,6 @@
 
 #include "tests/sim/sched.h"
 
-#define BLOCK 4096u
-
 static struct sim_node *root;
 static struct sim_disk *disks;
 static uint64_t last_inode;
@@ -55,6 +53,13 @@ node_new(struct sim_disk *disk, bool is_dir, uint32_t mode)
 }
 
 static void
+blocks_free(const struct sim_blocks *blocks)
+{
+    for (size_t i = 0; i < blocks->count; i++)
+        free(blocks->at[i]);
+}
+
+static void
 node_free(struct sim_node *node)
 {
     for (size_t i = 0; i < node->change_count; i++)
@@ -62,12 +67,13 @@ node_free(struct sim_node *node)
     free(node->changes);
     free(node->entries);
     free(node->kept_entries);
-    if (node->is_mapped)
-        munmap(node->bytes, SIM_MAPPING_MAX);
+    if (node->mapping != NULL)
+        munmap(node->mapping, SIM_MAPPING_MAX);
     else
-        free(node->bytes);
-    free(node->kept);
-    free(node->blocks);
+        blocks_free(&node->now);
+    blocks_free(&node->kept);
+    free(node->now.at);
+    free(node->kept.at);
     free(node->locks);
     free(node);
 }
@@ -375,86 +381,167 @@ note_change(struct sim_node *node, unsigned kind, uint64_t offset, uint64_t len,
     node->mtime_ns = node->ctime_ns = (int64_t)sim_now_ns();
 }
 
-/* Room for `size` bytes; what is new is zero. */
-void
-sim_file_need(struct sim_node *node, uint64_t size)
+uint8_t *
+sim_block(const struct sim_blocks *blocks, size_t index)
 {
-    size_t capacity = node->capacity < 2 * BLOCK ? 2 * BLOCK : node->capacity;
+    return index < blocks->count ? blocks->at[index] : NULL;
+}
 
-    if (size <= node->capacity)
+/* Room for the pointer. */
+static void
+need_block(struct sim_blocks *blocks, size_t index)
+{
+    size_t count = blocks->count < 8 ? 8 : blocks->count;
+
+    if (index < blocks->count)
         return;
-    if (node->is_mapped)
-        sim_fail("a mapped file grows to %llu bytes", (unsigned long long)size);
-    while (capacity < size)
-        capacity *= 2;
-    node->bytes = realloc(node->bytes, capacity);
-    node->blocks = realloc(node->blocks, capacity / BLOCK);
-    if (node->bytes == NULL || node->blocks == NULL)
+    while (count <= index)
+        count *= 2;
+    blocks->at = realloc(blocks->at, count * sizeof(*blocks->at));
+    if (blocks->at == NULL)
         abort();
-    memset(node->bytes + node->capacity, 0, capacity - node->capacity);
-    memset(node->blocks + node->capacity / BLOCK, 0,
-           (capacity - node->capacity) / BLOCK);
-    node->capacity = capacity;
+    memset(blocks->at + blocks->count, 0,
+           (count - blocks->count) * sizeof(*blocks->at));
+    blocks->count = count;
+}
+
+void
+sim_block_set(struct sim_blocks *blocks, size_t index, const uint8_t *bytes)
+{
+    if (bytes == NULL && sim_block(blocks, index) == NULL)
+        return;
+    need_block(blocks, index);
+    if (bytes == NULL) {
+        free(blocks->at[index]);
+        blocks->at[index] = NULL;
+        return;
+    }
+    if (blocks->at[index] == NULL)
+        blocks->at[index] = malloc(SIM_BLOCK);
+    if (blocks->at[index] == NULL)
+        abort();
+    memcpy(blocks->at[index], bytes, SIM_BLOCK);
+}
+
+uint8_t *
+sim_block_make(struct sim_node *node, size_t index)
+{
+    static const uint8_t zeros[SIM_BLOCK];
+
+    if (sim_block(&node->now, index) == NULL) {
+        if (node->mapping == NULL) {
+            sim_block_set(&node->now, index, zeros);
+        } else {
+            if (index >= SIM_MAPPING_MAX / SIM_BLOCK)
+                sim_fail("a mapped file grows to block %zu", index);
+            need_block(&node->now, index);
+            node->now.at[index] = node->mapping + index * SIM_BLOCK;
+        }
+    }
+    return node->now.at[index];
+}
+
+void
+sim_block_clear(struct sim_node *node, size_t index)
+{
+    if (node->mapping == NULL) {
+        sim_block_set(&node->now, index, NULL);
+        return;
+    }
+    if (index < SIM_MAPPING_MAX / SIM_BLOCK)
+        memset(node->mapping + index * SIM_BLOCK, 0, SIM_BLOCK);
+    if (index < node->now.count)
+        node->now.at[index] = NULL;
+}
+
+/* How much of `len` bytes at `offset` is in one block. */
+static size_t
+within_block(uint64_t offset, uint64_t len)
+{
+    const size_t room = SIM_BLOCK - (size_t)(offset % SIM_BLOCK);
+
+    return len < room ? (size_t)len : room;
 }
 
 size_t
 sim_file_read(const struct sim_node *node, uint64_t offset, void *out,
               size_t len)
 {
+    uint8_t *to = out;
+
     if (offset >= node->size)
         return 0;
     if (len > node->size - offset)
         len = (size_t)(node->size - offset);
-    memcpy(out, node->bytes + offset, len);
-    return len;
-}
+    for (size_t left = len; left > 0;) {
+        const size_t part = within_block(offset, left);
+        const uint8_t *const block =
+            node->mapping != NULL
+                ? node->mapping + offset / SIM_BLOCK * SIM_BLOCK
+                : sim_block(&node->now, (size_t)(offset / SIM_BLOCK));
 
-static void
-mark_blocks(struct sim_node *node, uint64_t begin, uint64_t end, uint8_t mark)
-{
-    for (uint64_t b = begin / BLOCK; b * BLOCK < end; b++)
-        node->blocks[b] = mark;
+        if (block != NULL)
+            memcpy(to, block + offset % SIM_BLOCK, part);
+        else
+            memset(to, 0, part);
+        to += part;
+        offset += part;
+        left -= part;
+    }
+    return len;
 }
 
 void
 sim_file_write(struct sim_node *node, uint64_t offset, const void *data,
                size_t len)
 {
+    const uint8_t *from = data;
+
     if (len == 0)
         return;
-    sim_file_need(node, offset + len);
     if (offset + len > node->size) {
         note_change(node, SIM_RESIZED, node->size, offset + len, NULL);
         node->size = offset + len;
     }
-    memcpy(node->bytes + offset, data, len);
-    mark_blocks(node, offset, offset + len, 1);
     note_change(node, SIM_WROTE, offset, len, data);
+    while (len > 0) {
+        const size_t part = within_block(offset, len);
+
+        memcpy(sim_block_make(node, (size_t)(offset / SIM_BLOCK)) +
+                   offset % SIM_BLOCK,
+               from, part);
+        from += part;
+        offset += part;
+        len -= part;
+    }
 }
 
 static void
 clear(struct sim_node *node, uint64_t begin, uint64_t end)
 {
-    uint64_t first = (begin + BLOCK - 1) / BLOCK * BLOCK;
+    while (begin < end) {
+        const size_t part = within_block(begin, end - begin);
+        const size_t index = (size_t)(begin / SIM_BLOCK);
 
-    if (end > node->capacity)
-        end = node->capacity;
-    if (begin >= end)
-        return;
-    memset(node->bytes + begin, 0, end - begin);
-    for (; first + BLOCK <= end; first += BLOCK)
-        node->blocks[first / BLOCK] = 0;
+        if (part == SIM_BLOCK)
+            sim_block_clear(node, index);
+        else if (node->mapping != NULL ||
+                 sim_block(&node->now, index) != NULL)
+            memset(sim_block_make(node, index) + begin % SIM_BLOCK, 0, part);
+        begin += part;
+    }
 }
 
 void
 sim_file_resize(struct sim_node *node, uint64_t size)
 {
+    const uint64_t end = (node->size + SIM_BLOCK - 1) / SIM_BLOCK * SIM_BLOCK;
+
     if (size == node->size)
         return;
     note_change(node, SIM_RESIZED, node->size, size, NULL);
-    sim_file_need(node, size);
     if (size < node->size)
-        clear(node, size, node->is_mapped ? node->size : node->capacity);
+        clear(node, size, end);
     node->size = size;
 }
 
@@ -472,19 +559,19 @@ sim_file_punch(struct sim_node *node, uint64_t offset, uint64_t len)
 void
 sim_file_allocate(struct sim_node *node, uint64_t offset, uint64_t len)
 {
-    sim_file_need(node, offset + len);
     if (offset + len > node->size) {
         note_change(node, SIM_RESIZED, node->size, offset + len, NULL);
         node->size = offset + len;
     }
-    mark_blocks(node, offset, offset + len, 1);
 }
 
 int64_t
 sim_file_seek_data(const struct sim_node *node, uint64_t offset)
 {
-    for (uint64_t at = offset; at < node->size; at = (at / BLOCK + 1) * BLOCK)
-        if (node->blocks[at / BLOCK] || node->is_mapped)
+    for (uint64_t at = offset; at < node->size;
+         at = (at / SIM_BLOCK + 1) * SIM_BLOCK)
+        if (node->mapping != NULL ||
+            sim_block(&node->now, (size_t)(at / SIM_BLOCK)) != NULL)
             return (int64_t)at;
     return -ENXIO;
 }
@@ -494,35 +581,27 @@ sim_file_block_bytes(const struct sim_node *node)
 {
     uint64_t count = 0;
 
-    for (uint64_t b = 0; b * BLOCK < node->size; b++)
-        count += node->blocks[b];
-    return count * BLOCK;
+    for (size_t i = 0; i < node->now.count; i++)
+        count += node->now.at[i] != NULL;
+    return count * SIM_BLOCK;
 }
 
 uint8_t *
 sim_file_map(struct sim_node *node)
 {
-    uint8_t *at;
-    uint8_t *blocks;
-
-    if (node->is_mapped)
-        return node->bytes;
-    at = mmap(NULL, SIM_MAPPING_MAX, PROT_READ | PROT_WRITE,
-              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    blocks = calloc(1, SIM_MAPPING_MAX / BLOCK);
-    if (at == MAP_FAILED || blocks == NULL)
+    if (node->mapping != NULL)
+        return node->mapping;
+    node->mapping = mmap(NULL, SIM_MAPPING_MAX, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (node->mapping == MAP_FAILED)
         abort();
-    if (node->size > 0)
-        memcpy(at, node->bytes, node->size);
-    if (node->capacity > 0)
-        memcpy(blocks, node->blocks, node->capacity / BLOCK);
-    free(node->bytes);
-    free(node->blocks);
-    node->bytes = at;
-    node->blocks = blocks;
-    node->capacity = SIM_MAPPING_MAX;
-    node->is_mapped = true;
-    return at;
+    for (size_t i = 0; i < node->now.count; i++)
+        if (node->now.at[i] != NULL) {
+            memcpy(node->mapping + i * SIM_BLOCK, node->now.at[i], SIM_BLOCK);
+            free(node->now.at[i]);
+            node->now.at[i] = node->mapping + i * SIM_BLOCK;
+        }
+    return node->mapping;
 }
 
 /* ---- locks ----------------------------------------------------------------- */

@@ -28,6 +28,7 @@
 #include "core/os.h"
 
 #define SIM_SECTOR 512u
+#define SIM_BLOCK 4096u
 #define SIM_MAPPING_MAX (32u << 20) /* of a file that is mapped */
 
 struct sim_disk;
@@ -37,6 +38,12 @@ struct sim_lock {
     const void *owner; /* an open file description */
     uint64_t begin, end;
     enum ramet_lock_mode mode;
+};
+
+/* Content by blocks; NULL: a hole. */
+struct sim_blocks {
+    uint8_t **at;
+    size_t count;
 };
 
 struct sim_node {
@@ -53,11 +60,9 @@ struct sim_node {
     struct sim_entry *entries, *kept_entries;
     size_t entry_count, kept_entry_count;
     /* A file. */
-    uint8_t *bytes, *kept;
-    size_t capacity, kept_capacity;
+    struct sim_blocks now, kept;
     uint64_t size, kept_size;
-    uint8_t *blocks; /* which of 4 KiB are there; by `capacity` */
-    bool is_mapped;  /* `bytes` is memory of SIM_MAPPING_MAX */
+    uint8_t *mapping; /* SIM_MAPPING_MAX, where the blocks of `now` are then */
     struct sim_change *changes;
     size_t change_count;
     struct sim_lock *locks;
@@ -137,6 +142,12 @@ void sim_entry_set(struct sim_entry **entries, size_t *count, const char *name,
                    struct sim_node *node);
 void sim_entry_remove(struct sim_entry *entries, size_t *count,
                       const char *name, const struct sim_node *node);
-void sim_file_need(struct sim_node *node, uint64_t size);
+/* Block `index`, made if `make`; NULL: a hole. */
+uint8_t *sim_block(const struct sim_blocks *blocks, size_t index);
+uint8_t *sim_block_make(struct sim_node *node, size_t index);
+/* What it holds from now on; NULL: a hole. */
+void sim_block_set(struct sim_blocks *blocks, size_t index,
+                   const uint8_t *bytes);
+void sim_block_clear(struct sim_node *node, size_t index);
 
 #endif

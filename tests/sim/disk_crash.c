@@ -8,8 +8,6 @@
 #include "tests/sim/disk.h"
 #include "tests/sim/sched.h"
 
-#define BLOCK 4096u /* as disk.c has holes */
-
 /* How one crash decides; chances in percent. */
 struct fate {
     uint64_t rng;
@@ -29,36 +27,39 @@ drop_changes(struct sim_node *node)
     node->change_count = 0;
 }
 
+/* The blocks that a change touches: [*out_first, *out_end). */
+static void
+blocks_of(const struct sim_change *c, size_t *out_first, size_t *out_end)
+{
+    uint64_t begin = c->offset;
+    uint64_t end = c->offset + c->len;
+
+    if (c->kind == SIM_RESIZED) {
+        begin = c->len < c->offset ? c->len : c->offset;
+        end = c->len < c->offset ? c->offset : begin;
+    }
+    *out_first = (size_t)(begin / SIM_BLOCK);
+    *out_end = (size_t)((end + SIM_BLOCK - 1) / SIM_BLOCK);
+}
+
 /* What is kept is what there is. */
 static void
 keep_content(struct sim_node *node)
 {
-    uint64_t begin = node->is_mapped ? 0 : UINT64_MAX;
-    uint64_t end = node->is_mapped ? node->size : 0;
+    size_t last = SIZE_MAX;
 
     for (size_t i = 0; i < node->change_count; i++) {
-        const struct sim_change *const c = &node->changes[i];
-        const bool resized = c->kind == SIM_RESIZED;
-        const uint64_t from =
-            resized && c->len < c->offset ? c->len : c->offset;
-        const uint64_t to = resized ? (c->len > c->offset ? c->len : c->offset)
-                                    : c->offset + c->len;
+        size_t index, end;
 
-        begin = from < begin ? from : begin;
-        end = to > end ? to : end;
+        blocks_of(&node->changes[i], &index, &end);
+        for (; index < end; index++)
+            if (index != last) {
+                sim_block_set(&node->kept, index, sim_block(&node->now, index));
+                last = index;
+            }
     }
-    if (node->size > node->kept_capacity) {
-        node->kept = realloc(node->kept, node->capacity);
-        if (node->kept == NULL)
-            abort();
-        memset(node->kept + node->kept_capacity, 0,
-               node->capacity - node->kept_capacity);
-        node->kept_capacity = node->capacity;
-    }
-    if (end > node->kept_capacity)
-        end = node->kept_capacity;
-    if (begin < end)
-        memcpy(node->kept + begin, node->bytes + begin, end - begin);
+    for (size_t i = 0; node->mapping != NULL && i * SIM_BLOCK < node->size; i++)
+        sim_block_set(&node->kept, i, node->mapping + i * SIM_BLOCK);
     node->kept_size = node->size;
     drop_changes(node);
 }
@@ -162,6 +163,8 @@ static void
 decide_sector(struct fate *fate, const struct sim_node *node, uint64_t begin,
               size_t sized, uint8_t out[SIM_SECTOR])
 {
+    const uint8_t *const kept =
+        sim_block(&node->kept, (size_t)(begin / SIM_BLOCK));
     size_t sure = 0; /* changes that took place for certain */
     size_t end = node->change_count;
     size_t possible = 0;
@@ -177,12 +180,10 @@ decide_sector(struct fate *fate, const struct sim_node *node, uint64_t begin,
         else if (i < end)
             end = i;
     }
-    memset(out, 0, SIM_SECTOR);
-    if (begin < node->kept_size)
-        memcpy(out, node->kept + begin,
-               node->kept_size - begin < SIM_SECTOR
-                   ? (size_t)(node->kept_size - begin)
-                   : SIM_SECTOR);
+    if (kept != NULL)
+        memcpy(out, kept + begin % SIM_BLOCK, SIM_SECTOR);
+    else
+        memset(out, 0, SIM_SECTOR);
     for (size_t i = sure; i < end; i++)
         possible += touches(&node->changes[i], begin);
     done = steps_done(fate, possible);
@@ -197,40 +198,77 @@ decide_sector(struct fate *fate, const struct sim_node *node, uint64_t begin,
     }
 }
 
+/* What is left of a block, of which something may be lost. */
+static void
+crash_block(struct fate *fate, const struct sim_node *node, size_t index,
+            size_t sized, uint64_t size, uint8_t left[SIM_BLOCK])
+{
+    const uint64_t begin = (uint64_t)index * SIM_BLOCK;
+
+    for (uint32_t at = 0; at < SIM_BLOCK; at += SIM_SECTOR) {
+        decide_sector(fate, node, begin + at, sized, left + at);
+        /* (5): what else there is came through a mapping. */
+        if (node->mapping != NULL && begin + at + SIM_SECTOR <= node->size &&
+            survives(fate, fate->content_chance))
+            memcpy(left + at, node->mapping + begin + at, SIM_SECTOR);
+    }
+    if (begin >= size)
+        memset(left, 0, SIM_BLOCK);
+    else if (size - begin < SIM_BLOCK)
+        memset(left + (size - begin), 0, SIM_BLOCK - (size_t)(size - begin));
+}
+
+static bool
+is_touched(const struct sim_node *node, size_t index)
+{
+    if (node->mapping != NULL)
+        return true;
+    for (size_t i = 0; i < node->change_count; i++) {
+        size_t first, end;
+
+        blocks_of(&node->changes[i], &first, &end);
+        if (index >= first && index < end)
+            return true;
+    }
+    return false;
+}
+
 static void
 crash_file(struct fate *fate, struct sim_node *node)
 {
-    static const uint8_t zeros[BLOCK];
+    static const uint8_t zeros[SIM_BLOCK];
     const size_t sized = steps_done(fate, node->change_count);
+    size_t count = node->now.count > node->kept.count ? node->now.count
+                                                      : node->kept.count;
     uint64_t size = node->kept_size;
-    uint8_t *left;
 
+    /* Blocks that were written through a mapping are told by the size alone. */
+    if (node->mapping != NULL && count * SIM_BLOCK < node->size)
+        count = (size_t)((node->size + SIM_BLOCK - 1) / SIM_BLOCK);
     for (size_t i = 0; i < sized; i++)
         if (node->changes[i].kind == SIM_RESIZED)
             size = node->changes[i].len;
-    left = calloc(1, size + SIM_SECTOR);
-    if (left == NULL)
-        abort();
-    for (uint64_t at = 0; at < size; at += SIM_SECTOR) {
-        decide_sector(fate, node, at, sized, left + at);
-        /* (5): what else there is came through a mapping. */
-        if (node->is_mapped && at + SIM_SECTOR <= node->size &&
-            survives(fate, fate->content_chance))
-            memcpy(left + at, node->bytes + at, SIM_SECTOR);
+    for (size_t i = 0; i < count; i++) {
+        uint8_t left[SIM_BLOCK];
+
+        if (!is_touched(node, i))
+            continue;
+        crash_block(fate, node, i, sized, size, left);
+        sim_block_set(&node->kept, i,
+                      memcmp(left, zeros, SIM_BLOCK) != 0 ? left : NULL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *const left = sim_block(&node->kept, i);
+
+        sim_block_clear(node, i);
+        if (left != NULL)
+            memcpy(sim_block_make(node, i), left, SIM_BLOCK);
     }
     drop_changes(node);
-    sim_file_resize(node, 0);
-    sim_file_resize(node, size);
-    for (uint64_t at = 0; at < size; at += BLOCK) {
-        const size_t len = size - at < BLOCK ? (size_t)(size - at) : BLOCK;
-
-        if (memcmp(left + at, zeros, len) != 0)
-            sim_file_write(node, at, left + at, len);
-    }
+    node->size = node->kept_size = size;
+    node->ctime_ns = (int64_t)sim_now_ns();
     if (!survives(fate, fate->content_chance))
         node->mtime_ns = node->kept_mtime_ns;
-    keep_content(node);
-    free(left);
 }
 
 static void
@@ -275,7 +313,7 @@ sim_disk_crash(struct sim_disk *disk, uint64_t seed)
     for (struct sim_node *n = disk->nodes; n != NULL; n = n->older) {
         if (n->is_dir)
             crash_folder(n);
-        else if (n->change_count > 0 || n->is_mapped)
+        else if (n->change_count > 0 || n->mapping != NULL)
             crash_file(&fate, n);
     }
 }

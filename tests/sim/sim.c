@@ -12,6 +12,7 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,6 +241,9 @@ main(int argc, char **argv)
     if (board == MAP_FAILED)
         return 2;
     stay_on_one_processor();
+    /* Blocks of all sizes are used again and again: they stay ours. */
+    mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    mallopt(M_TRIM_THRESHOLD, 1 << 30);
     sim_images_load(o.image, IMAGES);
     sim_trace_to(o.is_traced);
     while (done < o.count && (o.seconds == 0 || now_s() - begun < o.seconds)) {

@@ -224,8 +224,13 @@ look_at_kept(void *ctx, const char *name, bool is_dir)
     struct sim_node *node;
 
     if (!is_dir && sim_find(dir, name, &node) == 0) {
-        const bool is_whole = sim_kept(node->bytes, node->size);
+        uint8_t *const bytes = malloc(node->size + 1);
+        const bool is_whole =
+            bytes != NULL &&
+            sim_file_read(node, 0, bytes, node->size) == node->size &&
+            sim_kept(bytes, node->size);
 
+        free(bytes);
         sim_trace("%s is %s", name, is_whole ? "a version" : "none");
     }
     return 0;

@@ -3,7 +3,7 @@
 # what it measured.)
 set(RAMET_TEST_COSTS
     sqlite_suite_setup=300 sqlite_suite_quick=250 sqlite_suite_rollback=200
-    oracle_rollback=80 oracle_snapshot=80 oracle_file=80 oracle_http=80
+    sim_replicas_1=40 sim_replicas_2=40 oracle_rollback=80 oracle_snapshot=80 oracle_file=80 oracle_http=80
     test_store_crash=90 test_pagestore_dirstore=65 vfs_test_attach=60
     test_pagestore_segment=50 server_vfs=32 test_client_sync_starved=32
     cli_kill_http=30 cli_kill_file=30 cli_verbs_http=28 vfs_test_concurrency=27

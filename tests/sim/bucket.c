@@ -50,7 +50,8 @@ send_request(struct link *link, bool is_write)
 
     sim_sleep_ns(MS / 10 + sim_below(&link->rng, is_slow ? 900 * MS : MS));
     if (w->is_cut)
-        outcome = sim_chance(&link->rng, 70) || !is_write ? IS_REFUSED : IS_LOST;
+        outcome =
+            sim_chance(&link->rng, 70) || !is_write ? IS_REFUSED : IS_LOST;
     else if (sim_chance(&link->rng, w->refused))
         outcome = IS_REFUSED;
     else if (sim_chance(&link->rng, w->lost_request))

@@ -28,9 +28,9 @@ struct sim_bucket;
 struct sim_bucket *sim_bucket_new(void);
 void sim_bucket_free(struct sim_bucket *bucket);
 /* A link with this weather, which may change at any time. */
-struct ramet_objstore *sim_link_new(struct sim_bucket *bucket,
-                                    const struct sim_weather *weather,
-                                    uint64_t seed);
+struct ramet_objstore *
+sim_link_new(struct sim_bucket *bucket, const struct sim_weather *weather,
+             uint64_t seed);
 void sim_link_free(struct ramet_objstore *link);
 /* Wait until nothing is on its way any more. */
 void sim_bucket_drain(const struct sim_bucket *bucket);

@@ -21,7 +21,8 @@ void *
 sim_grow(void *array, size_t count, size_t item_size)
 {
     /* The capacity is the least power of two, 8 at least. */
-    const bool is_full = count == 0 || (count >= 8 && (count & (count - 1)) == 0);
+    const bool is_full =
+        count == 0 || (count >= 8 && (count & (count - 1)) == 0);
     void *const grown =
         is_full ? realloc(array, (count < 8 ? 8 : count * 2) * item_size)
                 : array;
@@ -525,8 +526,7 @@ clear(struct sim_node *node, uint64_t begin, uint64_t end)
 
         if (part == SIM_BLOCK)
             sim_block_clear(node, index);
-        else if (node->mapping != NULL ||
-                 sim_block(&node->now, index) != NULL)
+        else if (node->mapping != NULL || sim_block(&node->now, index) != NULL)
             memset(sim_block_make(node, index) + begin % SIM_BLOCK, 0, part);
         begin += part;
     }

@@ -85,8 +85,7 @@ int sim_link(struct sim_node *node, struct sim_node *to, const char *path);
 int sim_rename(struct sim_node *from, const char *path, struct sim_node *to,
                const char *to_path);
 int sim_unlink(struct sim_node *from, const char *path, bool is_dir);
-int
-sim_list(struct sim_node *dir, ramet_dir_visit *visit, void *visit_ctx);
+int sim_list(struct sim_node *dir, ramet_dir_visit *visit, void *visit_ctx);
 
 size_t sim_file_read(const struct sim_node *node, uint64_t offset, void *out,
                      size_t len);
@@ -103,9 +102,9 @@ void sim_node_sync(struct sim_node *node, bool whole);
 /* -EAGAIN where others hold it. */
 int sim_lock_set(struct sim_node *node, const void *owner, uint64_t begin,
                  uint64_t end, enum ramet_lock_mode mode);
-bool sim_lock_conflicts(const struct sim_node *node, const void *owner,
-                        uint64_t begin, uint64_t end,
-                        enum ramet_lock_mode mode);
+bool
+sim_lock_conflicts(const struct sim_node *node, const void *owner,
+                   uint64_t begin, uint64_t end, enum ramet_lock_mode mode);
 
 /* ---- between disk*.c ---------------------------------------------------------- */
 
@@ -146,8 +145,8 @@ void sim_entry_remove(struct sim_entry *entries, size_t *count,
 uint8_t *sim_block(const struct sim_blocks *blocks, size_t index);
 uint8_t *sim_block_make(struct sim_node *node, size_t index);
 /* What it holds from now on; NULL: a hole. */
-void sim_block_set(struct sim_blocks *blocks, size_t index,
-                   const uint8_t *bytes);
+void
+sim_block_set(struct sim_blocks *blocks, size_t index, const uint8_t *bytes);
 void sim_block_clear(struct sim_node *node, size_t index);
 
 #endif

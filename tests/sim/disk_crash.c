@@ -124,9 +124,8 @@ steps_done(struct fate *fate, size_t count)
 {
     if (count == 0 || survives(fate, fate->content_chance))
         return count;
-    return fate->content_chance == 0
-               ? 0
-               : (size_t)sim_below(&fate->rng, count + 1);
+    return fate->content_chance == 0 ? 0
+                                     : (size_t)sim_below(&fate->rng, count + 1);
 }
 
 static bool
@@ -238,8 +237,8 @@ crash_file(struct fate *fate, struct sim_node *node)
 {
     static const uint8_t zeros[SIM_BLOCK];
     const size_t sized = steps_done(fate, node->change_count);
-    size_t count = node->now.count > node->kept.count ? node->now.count
-                                                      : node->kept.count;
+    size_t count =
+        node->now.count > node->kept.count ? node->now.count : node->kept.count;
     uint64_t size = node->kept_size;
 
     /* Blocks that were written through a mapping are told by the size alone. */
@@ -296,10 +295,10 @@ sim_disk_crash(struct sim_disk *disk, uint64_t seed)
     struct fate fate = {.rng = seed};
     const uint64_t kind = sim_below(&fate.rng, 8);
 
-    fate.content_chance = kind < 4 ? chances[kind][0]
-                                   : 1 + (unsigned)sim_below(&fate.rng, 99);
-    fate.name_chance = kind < 4 ? chances[kind][1]
-                                : 1 + (unsigned)sim_below(&fate.rng, 99);
+    fate.content_chance =
+        kind < 4 ? chances[kind][0] : 1 + (unsigned)sim_below(&fate.rng, 99);
+    fate.name_chance =
+        kind < 4 ? chances[kind][1] : 1 + (unsigned)sim_below(&fate.rng, 99);
     for (size_t i = 0; i < disk->renaming_count; i++)
         if (survives(&fate, fate.name_chance))
             apply(&disk->renamings[i]);

@@ -30,10 +30,10 @@ struct version {
 
 struct sim_place {
     char name[16];
-    uint32_t floor;      /* whoever looks from now on sees it, or more */
-    uint32_t synced;     /* is here whatever happens */
-    uint64_t upheavals;  /* begun and ended */
-    unsigned under_way;  /* of them, and whose they are */
+    uint32_t floor;     /* whoever looks from now on sees it, or more */
+    uint32_t synced;    /* is here whatever happens */
+    uint64_t upheavals; /* begun and ended */
+    unsigned under_way; /* of them, and whose they are */
     const struct sim_process *whose[UPHEAVALS_MAX];
 };
 

@@ -79,8 +79,8 @@ SIM_API struct sim_look sim_look_begin(const struct sim_place *place);
 SIM_API void sim_look_end(struct sim_place *place, const struct sim_look *look,
                           uint32_t version, const char *who);
 /* Acknowledged here; `synced`: it outlives the power, with all before it. */
-SIM_API void sim_acknowledged(struct sim_place *place, uint32_t version,
-                              bool synced);
+SIM_API void
+sim_acknowledged(struct sim_place *place, uint32_t version, bool synced);
 /* A reset begins, ends; what was here may be gone. */
 SIM_API void sim_upheaval(struct sim_place *place, bool begins);
 /* A plain file that a reset left: false where it is no whole version. */

@@ -490,8 +490,7 @@ os_unlink(void *ctx, int dirfd, const char *path, bool is_dir)
     struct sim_os *const os = ctx;
     const int result = enter(os, SIM_OS_NAME, folder_at(os, dirfd));
 
-    return result < 0 ? result
-                      : sim_unlink(folder_at(os, dirfd), path, is_dir);
+    return result < 0 ? result : sim_unlink(folder_at(os, dirfd), path, is_dir);
 }
 
 static int
@@ -501,9 +500,8 @@ os_mkdir(void *ctx, int dirfd, const char *path, unsigned mode)
     struct sim_node *node;
     const int result = enter(os, SIM_OS_NAME, folder_at(os, dirfd));
 
-    return result < 0
-               ? result
-               : sim_make(folder_at(os, dirfd), path, true, mode, &node);
+    return result < 0 ? result
+                      : sim_make(folder_at(os, dirfd), path, true, mode, &node);
 }
 
 static int
@@ -532,9 +530,9 @@ os_lock(void *ctx, int fd, uint64_t offset, uint64_t len,
 
     sim_yield();
     opened = opened_at(os, fd);
-    return opened == NULL ? -EBADF
-                          : sim_lock_set(opened->node, opened, offset,
-                                         offset + len, mode);
+    return opened == NULL
+               ? -EBADF
+               : sim_lock_set(opened->node, opened, offset, offset + len, mode);
 }
 
 static int

@@ -33,8 +33,8 @@ struct sim_trouble {
 struct sim_os;
 
 /* For a process of the machine whose disk and trouble these are. */
-struct sim_os *sim_os_new(struct sim_disk *disk, struct sim_trouble *trouble,
-                          uint64_t seed);
+struct sim_os *
+sim_os_new(struct sim_disk *disk, struct sim_trouble *trouble, uint64_t seed);
 const struct ramet_os *sim_os_table(struct sim_os *os);
 /* The process has ended. Returns how many descriptors it had left open. */
 unsigned sim_os_free(struct sim_os *os);

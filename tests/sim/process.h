@@ -15,9 +15,9 @@ void sim_images_load(const char *path, unsigned count);
 
 /* Begin a process in a free copy; `env` is copied, its `os` and `process` made.
  * `disk` and `trouble` are its machine's. */
-struct sim_process *sim_process_start(const struct sim_env *env,
-                                      const char *name, struct sim_disk *disk,
-                                      struct sim_trouble *trouble);
+struct sim_process *
+sim_process_start(const struct sim_env *env, const char *name,
+                  struct sim_disk *disk, struct sim_trouble *trouble);
 bool sim_process_has_ended(const struct sim_process *process);
 /* As kill -9: nothing of it runs again, what it had open is closed. */
 void sim_process_kill(struct sim_process *process);

@@ -31,9 +31,9 @@ void sim_sched_begin(uint64_t seed, unsigned calm);
 void sim_sched_end(void);
 
 /* `process` NULL: the simulator's own. */
-SIM_API struct sim_thread *sim_thread_start(struct sim_process *process,
-                                            const char *name,
-                                            void *(*run)(void *), void *arg);
+SIM_API struct sim_thread *
+sim_thread_start(struct sim_process *process, const char *name,
+                 void *(*run)(void *), void *arg);
 SIM_API void sim_thread_join(struct sim_thread *thread);
 struct sim_process *sim_process_of_caller(void);
 SIM_API const char *sim_thread_name(void);
@@ -57,11 +57,11 @@ SIM_API uint64_t sim_below(uint64_t *state, uint64_t bound);
 SIM_API bool sim_chance(uint64_t *state, unsigned percent);
 
 /* A promise is broken: say so, with the schedule that leads there, and end. */
-SIM_API void sim_fail(const char *fmt, ...)
-    __attribute__((format(printf, 1, 2), noreturn));
+SIM_API void
+sim_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* Into the trace, if one is wanted. */
-SIM_API void sim_trace(const char *fmt, ...)
-    __attribute__((format(printf, 1, 2)));
+SIM_API void
+sim_trace(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void sim_trace_to(bool is_on);
 
 #endif

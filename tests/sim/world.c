@@ -68,8 +68,7 @@ make_machine(struct world *world, unsigned number)
 
     snprintf(name, sizeof(name), "m%u", number);
     m->disk = sim_disk_new(name);
-    m->link = sim_link_new(world->bucket, &m->weather,
-                           sim_random(&world->rng));
+    m->link = sim_link_new(world->bucket, &m->weather, sim_random(&world->rng));
     m->place = sim_place_new(name);
     snprintf(m->path, sizeof(m->path), "/%s/app.db", name);
 }

@@ -123,8 +123,8 @@ change_pages(struct sim_handle *h, uint32_t version, struct ramet_err *err)
     if (most > SIM_PAGES_MAX)
         most = SIM_PAGES_MAX;
     for (uint64_t i = 0; rc == RAMET_OK && i < count; i++)
-        rc = write_page(h, version, 1 + (uint32_t)sim_below(&h->rng, most),
-                        err);
+        rc =
+            write_page(h, version, 1 + (uint32_t)sim_below(&h->rng, most), err);
     return rc == RAMET_OK ? write_page(h, version, 1, err) : rc;
 }
 
@@ -132,8 +132,8 @@ change_pages(struct sim_handle *h, uint32_t version, struct ramet_err *err)
 static enum ramet_rc
 commit(struct sim_handle *h, uint32_t version, struct ramet_err *err)
 {
-    const bool syncs = sim_env->sync == RAMET_SYNC_COMMIT ||
-                       !sim_chance(&h->rng, 20);
+    const bool syncs =
+        sim_env->sync == RAMET_SYNC_COMMIT || !sim_chance(&h->rng, 20);
     enum ramet_rc rc;
 
     sim_version_is(version, sim_env->sync == RAMET_SYNC_COMMIT ? SIM_SENDING
@@ -335,12 +335,12 @@ sim_act(struct sim_handle *h)
         const char *name;
         void (*run)(struct sim_handle *h);
     } acts[] = {
-        {30, "read", act_read},       {30, "write", sim_write},
-        {14, "push", act_push},       {12, "pull", act_pull},
-        {2, "fetch", act_fetch},      {3, "hydrate", act_hydrate},
-        {3, "reset", act_reset},      {6, "checkpoint", act_checkpoint},
-        {4, "evict", act_evict},      {5, "reopen", act_reopen},
-        {8, "pause", act_pause},      {4, "view", act_view},
+        {30, "read", act_read},  {30, "write", sim_write},
+        {14, "push", act_push},  {12, "pull", act_pull},
+        {2, "fetch", act_fetch}, {3, "hydrate", act_hydrate},
+        {3, "reset", act_reset}, {6, "checkpoint", act_checkpoint},
+        {4, "evict", act_evict}, {5, "reopen", act_reopen},
+        {8, "pause", act_pause}, {4, "view", act_view},
     };
     uint64_t nth = sim_below(&h->rng, 121);
 

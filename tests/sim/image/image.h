@@ -44,7 +44,7 @@ struct sim_env {
     uint64_t cache_limit;
     uint64_t seed;
     const struct sim_trouble *trouble; /* its machine's */
-    bool is_done;                      /* set by the process: it ended by itself */
+    bool is_done; /* set by the process: it ended by itself */
 };
 
 struct sim_image {

@@ -93,7 +93,8 @@ ramet_cond_done(struct ramet_cond *cond)
 }
 
 static bool
-wait_until(struct ramet_cond *cond, struct ramet_mutex *mutex, uint64_t until_ns)
+wait_until(struct ramet_cond *cond, struct ramet_mutex *mutex,
+           uint64_t until_ns)
 {
     bool was_woken;
 

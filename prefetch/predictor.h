@@ -93,7 +93,7 @@ struct ramet_prefetch {
     uint32_t wish_hand;
 };
 
-/* prefetch.c: is the page neither here nor asked for? */
+/* predictor.c: is the page neither here nor asked for? */
 bool ramet_predictor_lacks(struct ramet_prefetch *p, uint32_t pgno);
 /* Ask for a page that is lacking, for `run`; true: it is under way for it. */
 bool ramet_predictor_ask(struct ramet_prefetch *p, uint32_t pgno,
@@ -108,7 +108,12 @@ uint32_t ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
 struct ramet_tree *
 ramet_tree_of(struct ramet_prefetch *p, uint32_t pgno, unsigned *out_level);
 struct ramet_tree *ramet_tree_make(struct ramet_prefetch *p, uint32_t root);
-bool ramet_tree_is(const struct ramet_tree *tree, uint32_t root);
+
+static inline bool
+ramet_tree_is(const struct ramet_tree *tree, uint32_t root)
+{
+    return tree->root != 0 && tree->root == root;
+}
 
 /* survey.c: look at what is here of all trees. */
 void ramet_survey(struct ramet_prefetch *p);

@@ -9,12 +9,6 @@
 
 #include "prefetch/predictor.h"
 
-bool
-ramet_tree_is(const struct ramet_tree *tree, uint32_t root)
-{
-    return tree->root != 0 && tree->root == root;
-}
-
 struct ramet_tree *
 ramet_tree_of(struct ramet_prefetch *p, uint32_t pgno, unsigned *out_level)
 {

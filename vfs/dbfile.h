@@ -52,11 +52,10 @@ struct ramet_busy_handler {
 /* Another: see patience.c; arg: struct ramet_verb_patience. */
 #define RAMET_FCNTL_INTERRUPTED 0x52414d02
 
-/* SQLITE_LOCK_* values, in order. */
 struct ramet_dbfile {
     struct ramet_file *file;
     struct ramet_session *session; /* of `file`; NULL for a view */
-    int lock;
+    int lock;                      /* SQLITE_LOCK_* */
     bool readonly;
     bool lockless;        /* nolock or immutable: pinned from open to close */
     bool lockless_pinned; /* ... but where a pin could not be moved */
@@ -92,19 +91,6 @@ struct ramet_dbfile {
     struct ramet_err err; /* the last failure; text for ramet_errmsg() */
 };
 
-/*
- * Open the main database `name` into `file`, whose pMethods is set on success
- * only. `flags` as for xOpen; `*out_flags` gains SQLITE_OPEN_READONLY where
- * the file can't be written. On failure `*err` tells why.
- */
-int ramet_dbfile_open(const char *vfs_name, sqlite3_vfs *under,
-                      const char *name, sqlite3_file *file, int flags,
-                      int *out_flags, struct ramet_err *err);
-/* What a file handle on a database takes. */
-int ramet_dbfile_handle_size(void);
-
-/* The database behind a file handle; NULL if it is not one of ours. */
-struct ramet_dbfile *ramet_dbfile_of(sqlite3_file *file);
 /* The database called `schema` in a connection; NULL if it is none of ours. */
 struct ramet_dbfile *ramet_dbfile_find(sqlite3 *connection, const char *schema);
 
@@ -114,34 +100,15 @@ int ramet_dbfile_check_fork(struct ramet_dbfile *db);
 int ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
                         enum ramet_rc rc);
 
-/* ---- dbfile_lock.c: xLock, xUnlock, xCheckReservedLock -------------------- */
-int ramet_dbfile_lock(sqlite3_file *file, int level);
-int ramet_dbfile_unlock(sqlite3_file *file, int level);
-int ramet_dbfile_check_reserved(sqlite3_file *file, int *out_reserved);
-/* Take the write lock, for handles that never lock. */
-int ramet_dbfile_begin_write(struct ramet_dbfile *db);
-/* Give it up, voiding what is not published. */
-void ramet_dbfile_end_write(struct ramet_dbfile *db);
 /* The schema by which this call's connection knows the database, or NULL. */
 const char *ramet_dbfile_schema(const struct ramet_dbfile *db);
-
-/* ---- dbfile_commit.c ------------------------------------------------------ */
-/* SQLITE_FCNTL_SYNC; `super_journal` may be NULL. */
-int ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal);
-/* xSync. */
-int ramet_dbfile_sync(sqlite3_file *file, int flags);
-/* SQLITE_FCNTL_COMMIT_PHASETWO. */
-int ramet_dbfile_publish(struct ramet_dbfile *db);
-/* Remove the trailer if there is one, invariant (6). */
-void ramet_dbfile_drop_trailer(struct ramet_dbfile *db);
-
-/* ---- dbfile_control.c ----------------------------------------------------- */
 /* What `PRAGMA schema.pragma` answers now, asked of SQLite itself; "" if it
  * can't be had (an authorizer, an interrupt, an older SQLite). */
 void ramet_dbfile_ask_pragma(const struct ramet_dbfile *db, const char *pragma,
                              char *out, size_t out_size);
 /* How often a locking mode was chosen, by any connection of this process. */
 unsigned ramet_dbfile_modes_said(void);
-int ramet_dbfile_control(sqlite3_file *file, int op, void *arg);
+/* ... once more now. */
+void ramet_dbfile_mode_said(void);
 
 #endif

@@ -19,7 +19,7 @@
  */
 #include <assert.h>
 
-#include "vfs/dbfile.h"
+#include "vfs/dbfile_parts.h"
 #include "vfs/trailer.h"
 
 /* Is there a write transaction whose changes SYNC could be about? */
@@ -42,15 +42,6 @@ write_trailer(struct ramet_dbfile *db, const char *super_journal)
     (void)RAMET_FAIL(&db->err, RAMET_EIO, "cannot write %s", db->journal_name);
     ramet_vfs_report(code, db->name, &db->err);
     return code == SQLITE_BUSY ? SQLITE_IOERR : code;
-}
-
-void
-ramet_dbfile_drop_trailer(struct ramet_dbfile *db)
-{
-    if (!db->has_trailer)
-        return;
-    ramet_trailer_remove(db->under, db->journal_name);
-    db->has_trailer = false;
 }
 
 /* In other journal modes than those with a file there is none to be read, and

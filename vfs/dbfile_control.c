@@ -1,13 +1,12 @@
 /*
  * dbfile_control.c - xFileControl, and the pragmas among it.
  */
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client/store/whole.h"
 #include "core/os.h"
-#include "vfs/dbfile.h"
+#include "vfs/dbfile_parts.h"
 #include "vfs/patience.h"
 #include "vfs/verbs.h"
 
@@ -43,28 +42,6 @@ get_or_set(bool *flag, int *arg)
 /* ---- pragmas --------------------------------------------------------------
  */
 
-void
-ramet_dbfile_ask_pragma(const struct ramet_dbfile *db, const char *pragma,
-                        char *out, size_t out_size)
-{
-    const char *schema = ramet_dbfile_schema(db);
-    sqlite3_stmt *stmt = NULL;
-    char *sql;
-
-    out[0] = '\0';
-    if (schema == NULL)
-        return;
-    sql = sqlite3_mprintf("PRAGMA \"%w\".%s", schema, pragma);
-    if (sql != NULL &&
-        sqlite3_prepare_v2(*db->connection, sql, -1, &stmt, NULL) ==
-            SQLITE_OK &&
-        sqlite3_step(stmt) == SQLITE_ROW)
-        (void)snprintf(out, out_size, "%s",
-                       (const char *)sqlite3_column_text(stmt, 0));
-    sqlite3_finalize(stmt);
-    sqlite3_free(sql);
-}
-
 /*
  * SQLite refuses WAL on a VFS without shared memory, and answers with the
  * mode that stays; but in exclusive mode it would try all the same
@@ -85,19 +62,11 @@ pragma_journal_mode(struct ramet_dbfile *db, char **args)
     return args[0] != NULL ? SQLITE_OK : SQLITE_NOMEM;
 }
 
-static atomic_uint modes_said;
-
-unsigned
-ramet_dbfile_modes_said(void)
-{
-    return atomic_load_explicit(&modes_said, memory_order_relaxed);
-}
-
 static int
 pragma_locking_mode(struct ramet_dbfile *db, char **args)
 {
     if (args[2] != NULL)
-        atomic_fetch_add_explicit(&modes_said, 1, memory_order_relaxed);
+        ramet_dbfile_mode_said();
     if (args[2] != NULL && sqlite3_stricmp(args[2], "exclusive") == 0)
         db->exclusive_mode = true;
     else if (args[2] != NULL && sqlite3_stricmp(args[2], "normal") == 0)

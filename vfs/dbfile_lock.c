@@ -1,28 +1,13 @@
 /*
  * dbfile_lock.c - SQLite's five lock levels on pins, write lock and gate.
  *
- * A commit that is not published when its lock goes is voided here and
- * nothing else is done that could fail: SQLite does not heed the result.
+ * A commit that is not published when its lock goes is voided, and nothing else
+ * is done that could fail: SQLite does not heed the result.
  */
 #include <assert.h>
 #include <string.h>
 
-#include "vfs/dbfile.h"
-
-const char *
-ramet_dbfile_schema(const struct ramet_dbfile *db)
-{
-    sqlite3 *connection = db->connection != NULL ? *db->connection : NULL;
-    const char *schema;
-
-    if (connection == NULL ||
-        sqlite3_libversion_number() < RAMET_SQLITE_DB_NAME)
-        return NULL;
-    for (int i = 0; (schema = sqlite3_db_name(connection, i)) != NULL; i++)
-        if (sqlite3_db_filename(connection, schema) == db->name)
-            return schema;
-    return NULL;
-}
+#include "vfs/dbfile_parts.h"
 
 /*
  * Is EXCLUSIVE asked for by a spill or a commit? SQLite's own answer: only
@@ -74,44 +59,6 @@ keeps_readers_out(struct ramet_dbfile *db)
     if (db->waits_for_readers || is_exclusive_mode(db))
         return true;
     return !db->journal.begun && !is_in_write_transaction(db);
-}
-
-int
-ramet_dbfile_begin_write(struct ramet_dbfile *db)
-{
-    enum ramet_rc rc;
-
-    assert(!db->dirty);
-    if (db->readonly)
-        return SQLITE_READONLY;
-    rc = ramet_file_reserve(db->file, &db->err);
-    if (rc != RAMET_OK)
-        return ramet_dbfile_result(db, RAMET_OP_LOCK, rc);
-    db->writing = true;
-    return SQLITE_OK;
-}
-
-void
-ramet_dbfile_end_write(struct ramet_dbfile *db)
-{
-    if (db->gate_shut) {
-        ramet_session_open_gate(db->session);
-        db->gate_shut = false;
-    }
-    if (db->has_trailer && !ramet_file_is_parents(db->file)) {
-        ramet_file_discard(db->file); /* void first, invariant (7) */
-        ramet_dbfile_drop_trailer(db);
-    }
-    ramet_file_release(db->file);
-    ramet_journal_end(&db->journal);
-    ramet_counter_dropped(&db->counter);
-    if (db->dirty && !db->rolls_back) /* else its cache is as before */
-        ramet_page1_forget(&db->page1);
-    db->writing = false;
-    db->dirty = false;
-    db->only_counts = false;
-    db->unprepared = false;
-    db->rolls_back = false;
 }
 
 static int

@@ -14,6 +14,7 @@
 #include "core/os.h"
 #include "core/thread.h"
 #include "vfs/dbfile.h"
+#include "vfs/dbfile_open.h"
 #include "vfs/links.h"
 #include "vfs/names.h"
 #include "vfs/native.h"

@@ -1,9 +1,10 @@
 /*
  * background.c - see background.h.
  *
- *   (1) the pacer and both back-offs belong to the main thread alone
- *   (2) `armed` is true only while the main thread waits with nothing to
- *       push: a commit that finds it true, and it alone, signals
+ *   (1) the pacer and both back-offs belong to the turn that is being taken: the
+ *       crew (core/crew.h) sees to it that there is one at a time
+ *   (2) `armed` is true only between turns with nothing to push: a commit that
+ *       finds it true, and it alone, wakes the crew
  *   (3) `closing`, `hint` and the flushes are under the mutex
  *   (4) nothing is pushed, settled or bound but while somebody who may push
  *       has joined; a push that was begun for one may outlast it
@@ -21,6 +22,7 @@
 #include "client/sync/pacer.h"
 #include "client/sync/sync.h"
 #include "core/alloc.h"
+#include "core/crew.h"
 #include "core/log.h"
 
 #define POLL_MIN_MS 200u
@@ -41,7 +43,7 @@ struct backoff {
 struct ramet_background {
     struct ramet_link *link;
     unsigned fork_count;
-    struct ramet_thread thread;
+    struct ramet_crew_member member;
     struct ramet_thread listener;
     atomic_uint_least64_t commits;
     atomic_bool armed;   /* invariant (2) */
@@ -54,7 +56,7 @@ struct ramet_background {
     struct ramet_cond cond;
     bool closing; /* invariant (3) */
     bool hint;
-    bool connected; /* written under the mutex by the main thread alone */
+    bool connected; /* written under the mutex by turns alone */
     /* Pushes of what is left, one for each last pusher that leaves. */
     uint64_t flushes_asked, flushes_done;
     uint64_t flush_wait_ms;
@@ -259,7 +261,7 @@ pull(struct ramet_background *bg)
     bg->poll_every_ms = moved ? POLL_MIN_MS : bg->poll_every_ms * 2;
 }
 
-/* ---- the main thread ------------------------------------------------------ */
+/* ---- a turn ------------------------------------------------------------------- */
 
 static bool
 take_hint(struct ramet_background *bg)
@@ -376,25 +378,20 @@ work(struct ramet_background *bg)
     return wait_ms > 0 ? wait_ms : 1;
 }
 
-/* Wait until there may be something to do; false: it is to close. */
-static bool
-wait_for_work(struct ramet_background *bg, uint64_t wait_ms)
+/* How long there is nothing to do, unless somebody says so. */
+static uint64_t
+rest(struct ramet_background *bg, uint64_t wait_ms)
 {
-    bool go_on;
-
     ramet_mutex_lock(&bg->mutex);
     if (bg->pacer.dirty_since_ms == 0) {
         atomic_store(&bg->armed, true); /* before the look at `commits` */
         if (atomic_load(&bg->commits) != bg->commits_seen)
             wait_ms = 0;
     }
-    if (!bg->closing && bg->flushes_asked == bg->flushes_done && !bg->hint &&
-        wait_ms > 0)
-        ramet_cond_wait_ms(&bg->cond, &bg->mutex, wait_ms);
-    atomic_store(&bg->armed, false);
-    go_on = !bg->closing;
+    if (bg->flushes_asked != bg->flushes_done || bg->hint)
+        wait_ms = 0;
     ramet_mutex_unlock(&bg->mutex);
-    return go_on;
+    return wait_ms;
 }
 
 /* What is left, once, at once, for the last one that may push. */
@@ -417,14 +414,35 @@ flush_if_asked(struct ramet_background *bg)
     ramet_mutex_unlock(&bg->mutex);
 }
 
-static void *
-run(void *arg)
+static bool
+is_closing(struct ramet_background *bg)
 {
-    struct ramet_background *const bg = arg;
+    bool closing;
 
-    while (wait_for_work(bg, work(bg)))
-        flush_if_asked(bg);
-    return NULL;
+    ramet_mutex_lock(&bg->mutex);
+    closing = bg->closing;
+    ramet_mutex_unlock(&bg->mutex);
+    return closing;
+}
+
+static uint64_t
+take_turn(void *ctx)
+{
+    struct ramet_background *const bg = ctx;
+
+    atomic_store(&bg->armed, false);
+    if (is_closing(bg)) /* it will be called no more */
+        return POLL_MAX_MS;
+    flush_if_asked(bg);
+    return rest(bg, work(bg));
+}
+
+/* Something was said that the next turn has to see, and whoever waits here too. */
+static void
+tell_all(struct ramet_background *bg)
+{
+    ramet_cond_broadcast(&bg->cond);
+    ramet_crew_wake(&bg->member);
 }
 
 /* ---- the listener --------------------------------------------------------- */
@@ -435,7 +453,7 @@ pass_hint(struct ramet_background *bg)
 {
     ramet_mutex_lock(&bg->mutex);
     bg->hint = true;
-    ramet_cond_broadcast(&bg->cond);
+    tell_all(bg);
     while (bg->hint && !bg->closing)
         ramet_cond_wait_ms(&bg->cond, &bg->mutex, LISTEN_MS);
     ramet_mutex_unlock(&bg->mutex);
@@ -455,7 +473,7 @@ listener_sleep(struct ramet_background *bg, uint64_t ms)
     ramet_mutex_unlock(&bg->mutex);
 }
 
-/* The main thread connects, and finds the volume. */
+/* A turn connects, and finds the volume. */
 static bool
 wait_for_connection(struct ramet_background *bg)
 {
@@ -556,11 +574,13 @@ background_free(struct ramet_background *bg)
 }
 
 static enum ramet_rc
-start_threads(struct ramet_background *bg, struct ramet_err *err)
+start(struct ramet_background *bg, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
-    rc = ramet_thread_start(&bg->thread, "ramet-sync", run, bg, err);
+    bg->member.work = take_turn;
+    bg->member.ctx = bg;
+    rc = ramet_crew_join(&bg->member, err);
     if (rc != RAMET_OK || !can_tell(bg->link))
         return rc;
     /* Without it, it polls. */
@@ -587,22 +607,23 @@ background_new(struct ramet_link *link)
     return bg;
 }
 
-/* Under the mutex, but for a thread that does not run yet. */
-static void
+/* Under the mutex, but for one that was not started yet. True: it is the first. */
+static bool
 join_pushers(struct ramet_background *bg, uint64_t push_interval_ms)
 {
     if (push_interval_ms == 0 || atomic_fetch_add(&bg->pushers, 1) > 0)
-        return;
+        return false;
     atomic_store(&bg->push_interval_ms, push_interval_ms);
     bg->hint = true; /* to look for what was committed before */
-    ramet_cond_broadcast(&bg->cond);
+    return true;
 }
 
 static void
 join_running(struct ramet_background *bg, uint64_t push_interval_ms)
 {
     ramet_mutex_lock(&bg->mutex);
-    join_pushers(bg, push_interval_ms);
+    if (join_pushers(bg, push_interval_ms))
+        tell_all(bg);
     ramet_mutex_unlock(&bg->mutex);
 }
 
@@ -632,8 +653,8 @@ ramet_background_start(struct ramet_link *link, struct ramet_session *session,
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
         goto done;
     }
-    join_pushers(bg, push_interval_ms);
-    rc = start_threads(bg, err);
+    (void)join_pushers(bg, push_interval_ms);
+    rc = start(bg, err);
     if (rc == RAMET_OK)
         atomic_store(&link->background, bg);
     else
@@ -657,7 +678,7 @@ ramet_background_leave(struct ramet_background *bg, uint64_t wait_ms)
     if (atomic_fetch_sub(&bg->pushers, 1) == 1 && wait_ms > 0) {
         mine = ++bg->flushes_asked;
         bg->flush_wait_ms = wait_ms;
-        ramet_cond_broadcast(&bg->cond);
+        tell_all(bg);
     }
     for (uint64_t now = now_ms(bg);
          bg->flushes_done < mine && now < deadline_ms; now = now_ms(bg))
@@ -671,11 +692,8 @@ ramet_background_wake(struct ramet_background *bg)
     if (bg == NULL || bg->fork_count != ramet_os_fork_count())
         return;
     atomic_fetch_add(&bg->commits, 1);
-    if (!atomic_load(&bg->armed) || !atomic_exchange(&bg->armed, false))
-        return;
-    ramet_mutex_lock(&bg->mutex);
-    ramet_cond_broadcast(&bg->cond);
-    ramet_mutex_unlock(&bg->mutex);
+    if (atomic_load(&bg->armed) && atomic_exchange(&bg->armed, false))
+        ramet_crew_wake(&bg->member);
 }
 
 void
@@ -685,7 +703,7 @@ ramet_background_retry(struct ramet_background *bg)
         return;
     atomic_store(&bg->retry, true);
     ramet_mutex_lock(&bg->mutex);
-    ramet_cond_broadcast(&bg->cond);
+    tell_all(bg);
     ramet_mutex_unlock(&bg->mutex);
 }
 
@@ -700,7 +718,7 @@ ramet_background_stop(struct ramet_background *bg)
     atomic_store(&bg->stop, true);
     ramet_cond_broadcast(&bg->cond);
     ramet_mutex_unlock(&bg->mutex);
-    ramet_thread_join(&bg->thread);
+    ramet_crew_leave(&bg->member);
     ramet_thread_join(&bg->listener);
     background_free(bg);
 }

@@ -1,17 +1,17 @@
 /*
- * background.h - the thread that pushes and pulls for a replica (sync=auto).
+ * background.h - what pushes and pulls for a replica by itself (sync=auto).
  *
- * One per replica and process, started by the first file that wants it. It is
+ * One per replica and process, started by the first file that wants it; it takes
+ * turns with those of others on the process's few threads (core/crew.h). It is
  * woken by commits of this process, and looks by itself for those of others
  * and for remote ones. When to push is the pacer's decision (pacer.h). After
  * a failure it waits, from 0.2 s on twice as long each time up to 30 s, give
  * or take a quarter; when local and remote history have parted it only looks
  * whether they still have.
  *
- * Where the remote can tell of commits by itself (its `wait` hook), a second
- * thread listens, the less the more often what it hears does not come true;
- * else the first one polls, every 0.2 s while something goes
- * on, up to every 5 s when not.
+ * Where the remote can tell of commits by itself (its `wait` hook), a thread of
+ * its own listens, the less the more often what it hears does not come true; else
+ * it polls, every 0.2 s while something goes on, up to every 5 s when not.
  *
  * Layer: client, internal.
  */

@@ -76,8 +76,14 @@ struct ramet_delta_writer {
     uint32_t page_size;
     ZSTD_CCtx *with_base; /* magicless, for one delta */
     ZSTD_CCtx *plain;     /* for a block */
-    uint8_t *tried;       /* page_size bytes */
-    uint32_t tried_len;   /* 0: nothing is */
+    ZSTD_DCtx *check;     /* invariant (2) */
+    const ZSTD_CDict *cdict;
+    void *cdict_block; /* which it lives in */
+    uint8_t *tried;    /* page_size bytes, as the next three */
+    uint8_t *trial;
+    uint8_t *made;
+    uint8_t *image;     /* ZSTD_compressBound() of a page */
+    uint32_t tried_len; /* 0: nothing is */
     uint64_t tried_sum;
     struct ramet_buf content; /* of the block that is open */
     uint32_t content_pages;
@@ -121,10 +127,16 @@ ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
         ramet_buf_init(&writer->bodies, max_bytes);
         writer->with_base = new_context(level, true);
         writer->plain = new_context(level, false);
+        writer->check = ZSTD_createDCtx_advanced(ramet_codec_mem);
         writer->tried = ramet_alloc(page_size);
+        writer->trial = ramet_alloc(page_size);
+        writer->made = ramet_alloc(page_size);
+        writer->image = ramet_alloc(ZSTD_compressBound(page_size));
     }
     if (writer == NULL || writer->with_base == NULL || writer->plain == NULL ||
-        writer->tried == NULL) {
+        writer->check == NULL || writer->tried == NULL ||
+        writer->trial == NULL || writer->made == NULL ||
+        writer->image == NULL) {
         ramet_delta_writer_free(writer);
         return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
     }
@@ -139,11 +151,48 @@ ramet_delta_writer_free(struct ramet_delta_writer *writer)
         return;
     ZSTD_freeCCtx(writer->with_base);
     ZSTD_freeCCtx(writer->plain);
+    ZSTD_freeDCtx(writer->check);
     ramet_buf_done(&writer->content);
     ramet_buf_done(&writer->bodies);
+    ramet_free(writer->cdict_block);
     ramet_free(writer->tried);
+    ramet_free(writer->trial);
+    ramet_free(writer->made);
+    ramet_free(writer->image);
     ramet_free(writer->blocks);
     ramet_free(writer);
+}
+
+void
+ramet_delta_writer_set_dict(struct ramet_delta_writer *writer,
+                            const uint8_t *dict, size_t len)
+{
+    assert(writer->cdict == NULL);
+    writer->cdict = ramet_codec_cdict(dict, len, RAMET_CODEC_LEVEL_DEFAULT,
+                                      writer->page_size, &writer->cdict_block);
+}
+
+void
+ramet_delta_writer_forget(struct ramet_delta_writer *writer)
+{
+    writer->tried_len = 0;
+}
+
+/* Invariant (2). */
+static enum ramet_rc
+check_trial(struct ramet_delta_writer *writer, const uint8_t *base,
+            const uint8_t *page, uint32_t length, struct ramet_err *err)
+{
+    const struct ramet_delta delta = {
+        .bytes = writer->trial,
+        .length_bytes = length,
+        .sum = ramet_hash64(page, writer->page_size)};
+    const enum ramet_rc rc = ramet_codec_apply(
+        writer->check, &delta, base, writer->page_size, writer->made, err);
+
+    if (rc == RAMET_OK)
+        writer->tried_sum = delta.sum;
+    return rc;
 }
 
 enum ramet_rc
@@ -152,9 +201,10 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
                        struct ramet_err *err)
 {
     const size_t room = writer->bodies.max - writer->bodies.len;
+    uint8_t *const before = writer->tried;
     size_t got;
+    enum ramet_rc rc;
 
-    writer->tried_len = 0;
     *out_length = 0;
     if (most > writer->page_size)
         most = writer->page_size;
@@ -165,7 +215,7 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
         return RAMET_OK;
     got = ZSTD_CCtx_refPrefix(writer->with_base, base, writer->page_size);
     assert(!ZSTD_isError(got));
-    got = ZSTD_compress2(writer->with_base, writer->tried, most, page,
+    got = ZSTD_compress2(writer->with_base, writer->trial, most, page,
                          writer->page_size);
     if (ZSTD_getErrorCode(got) == ZSTD_error_dstSize_tooSmall) {
         (void)ZSTD_CCtx_reset(writer->with_base, ZSTD_reset_session_only);
@@ -174,10 +224,31 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
     if (ZSTD_isError(got))
         return RAMET_FAIL(err, RAMET_ENOMEM, "delta: %s",
                           ZSTD_getErrorName(got));
+    rc = check_trial(writer, base, page, (uint32_t)got, err);
+    if (rc != RAMET_OK)
+        return rc;
+    writer->tried = writer->trial;
+    writer->trial = before;
     writer->tried_len = (uint32_t)got;
-    writer->tried_sum = ramet_hash64(page, writer->page_size);
     *out_length = writer->tried_len;
     return RAMET_OK;
+}
+
+uint32_t
+ramet_delta_writer_image_size(struct ramet_delta_writer *writer,
+                              const uint8_t *page)
+{
+    size_t got;
+
+    if (writer->cdict != NULL)
+        got = ZSTD_compress_usingCDict(writer->plain, writer->image,
+                                       ZSTD_compressBound(writer->page_size),
+                                       page, writer->page_size, writer->cdict);
+    else
+        got = ZSTD_compress2(writer->plain, writer->image,
+                             ZSTD_compressBound(writer->page_size), page,
+                             writer->page_size);
+    return ZSTD_isError(got) ? writer->page_size : (uint32_t)got;
 }
 
 static enum ramet_rc

@@ -7,6 +7,7 @@
  *
  *   (1) A delta carries the checksum of the page that has to come out: with a
  *       wrong base zstd gives a wrong page and no error.
+ *   (2) None is taken that was not applied to its base, and gave the page.
  *
  * Layer: pagestore.
  */
@@ -56,13 +57,23 @@ ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
                        struct ramet_delta_writer **out_writer,
                        struct ramet_err *err);
 void ramet_delta_writer_free(struct ramet_delta_writer *writer);
-/* Try a delta of `page` over `base`: *out_length bytes of it, kept until the
- * next try, or 0: it would be more than `most`, or too much in all. */
+/* Images are compressed with this dictionary: ramet_delta_writer_image_size()
+ * counts with it. Without memory it counts without. */
+void ramet_delta_writer_set_dict(struct ramet_delta_writer *writer,
+                                 const uint8_t *dict, size_t len);
+/* Another page than the one tried so far: forget what was tried of that. */
+void ramet_delta_writer_forget(struct ramet_delta_writer *writer);
+/* Try a delta of `page` over `base`: *out_length bytes of it, kept in place of
+ * what was tried before; or 0, and nothing changes: it would be more than
+ * `most`, or too much in all. */
 RAMET_NODISCARD enum ramet_rc
 ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
                        const uint8_t *page, uint32_t most, uint32_t *out_length,
                        struct ramet_err *err);
-/* Take what was tried last. Pages come in ascending order. */
+/* How many bytes an image of `page` takes, about. */
+uint32_t ramet_delta_writer_image_size(struct ramet_delta_writer *writer,
+                                       const uint8_t *page);
+/* Take what is kept. Pages come in ascending order. */
 RAMET_NODISCARD enum ramet_rc
 ramet_delta_writer_take(struct ramet_delta_writer *writer,
                         struct ramet_err *err);

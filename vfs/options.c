@@ -31,6 +31,7 @@ static const char *const own_names[] = {
     "push_interval_ms",
     "close_wait_ms",
     "cache_limit",
+    "bases_limit",
     NULL,
 };
 static const char *const sqlite_names[] = {
@@ -284,6 +285,7 @@ ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
                     struct ramet_err *err)
 {
     uint64_t close_wait_ms = UINT64_MAX;
+    uint64_t bases_limit = UINT64_MAX;
     enum ramet_rc rc;
 
     ramet_file_options_init(out);
@@ -315,6 +317,10 @@ ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
     if (rc == RAMET_OK)
         rc = parse_number(name, "cache_limit", UINT64_MAX - 1,
                           &out->cache_limit_bytes, err);
+    if (rc == RAMET_OK)
+        rc = parse_number(name, "bases_limit", INT64_MAX, &bases_limit, err);
+    if (rc == RAMET_OK && bases_limit != UINT64_MAX)
+        out->bases_limit_bytes = (int64_t)bases_limit;
     if (rc == RAMET_OK && close_wait_ms != UINT64_MAX)
         out->close_wait_ms = (int64_t)close_wait_ms;
     return rc;

@@ -36,6 +36,9 @@ struct ramet_replica_state {
                           tell */
     bool page_size_changed_in_flight;
     bool page_size_changed_later;
+    /* Not in the state file; as far as the log is there that tells it: */
+    struct ramet_pos frozen_tail; /* what the newest intent covers */
+    struct ramet_pos remote_tail; /* what the commit at newest.lsn has */
 };
 void ramet_replica_state_done(struct ramet_replica_state *state);
 /* Bring `state` (zeroed at first, then kept by the caller) up to the newest
@@ -160,6 +163,14 @@ bool ramet_session_stands_on(struct ramet_session *session,
 /* It does, and need not be offered this page: it is here, or was written since. */
 bool ramet_session_holds(struct ramet_session *session,
                          const struct ramet_point *at, uint32_t pgno);
+/*
+ * The page as it was at `tail`, not after the pinned snapshot, in pages of the same
+ * size. False: it is not here any more. What is here may be a later version: a
+ * checkpoint may have passed. So the caller must know the page by its checksum.
+ */
+bool
+ramet_session_read_before(struct ramet_session *session, struct ramet_pos tail,
+                          uint32_t pgno, uint8_t *out_page);
 /* Pages absent at the pinned snapshot, > `after`, at most `max`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,

@@ -26,6 +26,15 @@ ramet_keep_peek(struct ramet_replica *replica, const char *name, void *buf,
                 size_t len, size_t *out_got, struct ramet_err *err);
 /* Remove it, durably. What fails shows at the next look. */
 void ramet_keep_forget(struct ramet_replica *replica, const char *name);
+/* Open for reading and writing; `anew`: an empty one, whatever was there. The
+ * caller closes it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_keep_open(struct ramet_replica *replica, const char *name, bool anew,
+                int *out_fd, struct ramet_err *err);
+/* One in place of another. Not synced. */
+RAMET_NODISCARD enum ramet_rc
+ramet_keep_rename(struct ramet_replica *replica, const char *from,
+                  const char *to, struct ramet_err *err);
 /* A folder for files of the user's, made if it is not there, and the access
  * that they get. The caller closes it. */
 RAMET_NODISCARD enum ramet_rc

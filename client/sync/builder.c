@@ -11,6 +11,7 @@
 #include "client/remote/source.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
+#include "client/sync/deltas.h"
 #include "core/alloc.h"
 #include "core/beside.h"
 #include "core/bytes.h"
@@ -19,11 +20,6 @@
 #define THREADS_FROM_BYTES (4u << 20)
 #define DICT_FROM_BYTES (1u << 20) /* a dictionary of 64 KiB pays from here */
 #define DICT_SAMPLE_BYTES (4u << 20)
-/* A delta that is larger than this part of its page grew old with its base: an
- * image costs little more, and makes the next ones small again. */
-#define DELTA_PAYS_BELOW 4u
-#define DELTA_LEVEL 1
-#define DELTA_BYTES_MAX (32u << 20) /* of one commit, in memory */
 #define OBJECT_BYTES_MAX                                                       \
     ((size_t)RAMET_COMMIT_HEAD_MAX + RAMET_SEGMENT_INLINE_MAX)
 
@@ -43,10 +39,8 @@ struct build {
     uint8_t *dict; /* codec.dict */
     uint8_t *buf;  /* READ_BYTES */
     struct ramet_segment_writer *writer;
-    struct ending ending;              /* of the segment before it */
-    struct ramet_delta_writer *deltas; /* NULL: only images are written */
-    uint8_t *bases;                    /* READ_BYTES: of the pages in buf */
-    bool has_base[READ_BYTES / RAMET_PAGE_SIZE_MIN];
+    struct ending ending; /* of the segment before it */
+    struct ramet_deltas *deltas;
     uint8_t *inline_bytes;
     size_t inline_len;
     size_t segment_capacity;
@@ -166,104 +160,6 @@ choose_dict(struct build *build, uint64_t total, struct ramet_err *err)
     return train_dict(build, total, err);
 }
 
-/* ---- deltas --------------------------------------------------------------- */
-
-/* Deltas are written where their bases cost no round trip: a base is asked for
- * where it is, in the store, so that nothing has to be remembered of it, and
- * whatever became of earlier commits it is the one that readers will find. */
-static enum ramet_rc
-begin_deltas(struct build *build, struct ramet_err *err)
-{
-    const struct ramet_head *const base = build->job->base;
-    const struct ramet_commit *const commit = build->commit;
-
-    if (ramet_source_store(build->job->source)->traits != 0 || base->lsn == 0 ||
-        base->page_size != commit->page_size)
-        return RAMET_OK;
-    build->bases = ramet_alloc(READ_BYTES);
-    if (build->bases == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
-    return ramet_delta_writer_new(commit->page_size, DELTA_LEVEL,
-                                  DELTA_BYTES_MAX, &build->deltas, err);
-}
-
-struct base_sink {
-    struct build *build;
-    uint32_t first;
-};
-
-static enum ramet_rc
-take_base(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
-{
-    const struct base_sink *const sink = ctx;
-    const uint32_t page_size = sink->build->commit->page_size;
-
-    (void)err;
-    memcpy(sink->build->bases + (size_t)(pgno - sink->first) * page_size, page,
-           page_size);
-    sink->build->has_base[pgno - sink->first] = true;
-    return RAMET_OK;
-}
-
-/* The bases of `count` pages from `first` on, as far as they can be read: one
- * that can't is no reason not to push. */
-static void
-read_bases(struct build *build, uint32_t first, uint32_t count)
-{
-    const struct ramet_point at = ramet_head_point(build->job->base);
-    struct base_sink sink = {build, first};
-    uint32_t pgnos[READ_BYTES / RAMET_PAGE_SIZE_MIN];
-    uint32_t last = build->job->base->page_count;
-    size_t wanted = 0;
-
-    memset(build->has_base, 0, sizeof(build->has_base));
-    if (build->deltas == NULL)
-        return;
-    if (last > build->commit->least_page_count)
-        last = build->commit->least_page_count;
-    for (uint32_t i = 0; i < count && first + i <= last; i++)
-        pgnos[wanted++] = first + i;
-    (void)!ramet_history_read_bases(build->job->history, &at, pgnos, wanted,
-                                    take_base, &sink, NULL);
-}
-
-/* *out_taken: the page is written as a delta over its base, `index` of what is
- * read at once. */
-static enum ramet_rc
-try_delta(struct build *build, uint32_t pgno, uint32_t index,
-          const uint8_t *page, bool *out_taken, struct ramet_err *err)
-{
-    const uint32_t page_size = build->commit->page_size;
-    uint32_t length = 0;
-    enum ramet_rc rc;
-
-    *out_taken = false;
-    if (!build->has_base[index])
-        return RAMET_OK;
-    rc = ramet_delta_writer_try(build->deltas,
-                                build->bases + (size_t)index * page_size, page,
-                                page_size / DELTA_PAYS_BELOW, &length, err);
-    if (rc != RAMET_OK || length == 0)
-        return rc;
-    rc = ramet_delta_writer_take(build->deltas, err);
-    if (rc == RAMET_OK &&
-        ramet_pageset_add(&build->commit->deltas.pages, pgno) != RAMET_OK)
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
-    *out_taken = rc == RAMET_OK;
-    return rc;
-}
-
-static enum ramet_rc
-finish_deltas(struct build *build, struct ramet_err *err)
-{
-    if (build->commit->deltas.pages.run_count == 0)
-        return RAMET_OK;
-    return ramet_delta_writer_place(
-        build->deltas, ramet_source_store(build->job->source),
-        &build->job->volume, true, &build->inline_bytes, &build->inline_len,
-        &build->commit->deltas.place, err);
-}
-
 /* ---- segments ------------------------------------------------------------- */
 
 /* The segment is the commit's from now on; a failure frees it. */
@@ -377,6 +273,16 @@ segments_so_far(const struct build *build)
     return build->commit->segment_count + is_one_ending(build);
 }
 
+/* A page of zeros above the least page count is there without one. */
+static bool
+needs_image(const struct build *build, uint32_t pgno, const uint8_t *page)
+{
+    const struct ramet_commit *const commit = build->commit;
+
+    return pgno <= commit->least_page_count ||
+           !ramet_bytes_are_zero(page, commit->page_size);
+}
+
 static enum ramet_rc
 add_page(struct build *build, uint32_t pgno, const uint8_t *page,
          struct ramet_err *err)
@@ -384,9 +290,6 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
     struct ramet_commit *const commit = build->commit;
     enum ramet_rc rc;
 
-    if (pgno > commit->least_page_count &&
-        ramet_bytes_are_zero(page, commit->page_size))
-        return RAMET_OK;
     if (build->writer != NULL &&
         ramet_segment_writer_size(build->writer) >= RAMET_SEGMENT_BYTES_MAX) {
         rc = turn_segment(build, err);
@@ -435,13 +338,13 @@ add_some(struct build *build, uint32_t pgno, uint32_t most, uint32_t *out_count,
     if (rc == RAMET_OK)
         ramet_session_note_pages(build->job->session, pgno, *out_count,
                                  build->buf);
-    if (rc == RAMET_OK)
-        read_bases(build, pgno, *out_count);
     for (uint32_t i = 0; rc == RAMET_OK && i < *out_count; i++) {
         const uint8_t *const page = build->buf + (size_t)i * page_size;
         bool taken;
 
-        rc = try_delta(build, pgno + i, i, page, &taken, err);
+        if (!needs_image(build, pgno + i, page))
+            continue;
+        rc = ramet_deltas_take(build->deltas, pgno + i, page, &taken, err);
         if (rc == RAMET_OK && !taken)
             rc = add_page(build, pgno + i, page, err);
     }
@@ -484,7 +387,10 @@ build_segments(struct build *build, struct ramet_err *err)
     }
     if (rc == RAMET_OK && build->writer != NULL)
         rc = finish_last(build, err);
-    return rc == RAMET_OK ? finish_deltas(build, err) : rc;
+    return rc == RAMET_OK
+               ? ramet_deltas_finish(build->deltas, &build->inline_bytes,
+                                     &build->inline_len, err)
+               : rc;
 }
 
 static enum ramet_rc
@@ -524,7 +430,8 @@ ramet_builder_run(const struct ramet_builder *builder,
         }
         rc = choose_dict(&build, total, err);
         if (rc == RAMET_OK)
-            rc = begin_deltas(&build, err);
+            rc = ramet_deltas_new(builder, commit, build.codec.dict,
+                                  build.codec.dict_len, &build.deltas, err);
         if (rc == RAMET_OK)
             rc = build_segments(&build, err);
     }
@@ -534,8 +441,7 @@ ramet_builder_run(const struct ramet_builder *builder,
 done:
     give_up_ending(&build);
     ramet_segment_writer_abort(build.writer);
-    ramet_delta_writer_free(build.deltas);
-    ramet_free(build.bases);
+    ramet_deltas_free(build.deltas);
     ramet_free(build.inline_bytes);
     ramet_free(build.dict);
     ramet_free(build.buf);

@@ -12,6 +12,8 @@
 #include "core/bytes.h"
 #include "metastore/history.h"
 
+struct ramet_bases; /* client/sync/bases.h */
+
 /* `pages` pages more were taken; RAMET_ECANCELLED stops. */
 typedef enum ramet_rc
 ramet_builder_step(void *ctx, uint64_t pages, struct ramet_err *err);
@@ -23,6 +25,9 @@ struct ramet_builder {
     struct ramet_session *session; /* pinned: what it reads is committed */
     const struct ramet_pageset *pages;
     const struct ramet_head *base; /* the head that it is based on */
+    struct ramet_bases *bases;     /* begun, or NULL: deltas are made only where
+                                      the store is asked for bases */
+    struct ramet_pos remote_tail;  /* of the session's replica: exchange.h */
     ramet_builder_step *step;      /* or NULL */
     void *step_ctx;
 };

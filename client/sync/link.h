@@ -30,6 +30,7 @@
 #include "core/thread.h"
 
 struct ramet_background;
+struct ramet_bases;
 struct ramet_page_fetcher;
 
 struct ramet_link {
@@ -40,6 +41,7 @@ struct ramet_link {
     const struct ramet_os *os;
     char *path;
     uint64_t fetch_timeout_ms;
+    atomic_uint_least64_t bases_bytes; /* that base images may take */
     atomic_bool may_create; /* a store, and a volume under the remote's name */
 
     struct ramet_mutex mutex;
@@ -57,6 +59,7 @@ struct ramet_link {
     struct ramet_mutex sync_mutex;
     struct ramet_session *session;    /* invariant (3) */
     struct ramet_replica_state state; /* invariant (3) */
+    struct ramet_bases *bases; /* the same, with the push lock; NULL: not yet */
 
     struct ramet_page_fetcher *fetcher;
     struct ramet_background *_Atomic background; /* set once */

@@ -10,6 +10,7 @@
 #include "client/remote/process.h"
 #include "client/store/exchange.h"
 #include "client/sync/background.h"
+#include "client/sync/bases.h"
 #include "client/sync/fetcher.h"
 #include "core/alloc.h"
 
@@ -33,6 +34,7 @@ link_free(struct ramet_link *link)
     if (link == NULL)
         return;
     ramet_session_close(link->session);
+    ramet_bases_free(link->bases);
     ramet_replica_state_done(&link->state);
     ramet_page_fetcher_free(link->fetcher);
     ramet_source_close(link->source);
@@ -55,6 +57,7 @@ link_new(struct ramet_replica *replica, const char *path,
     link->replica = replica;
     link->os = os;
     link->fetch_timeout_ms = fetch_timeout_ms;
+    atomic_init(&link->bases_bytes, RAMET_BASES_BYTES);
     ramet_mutex_init(&link->mutex);
     ramet_mutex_init(&link->sync_mutex);
     link->path = ramet_strdup(path);

@@ -19,12 +19,14 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
+#include "client/sync/bases.h"
 #include "client/sync/bind.h"
 #include "client/sync/builder.h"
 #include "client/sync/durable_settle.h"
 #include "client/sync/fence.h"
 #include "client/sync/intent.h"
 #include "client/sync/link.h"
+#include "client/sync/point.h"
 #include "client/sync/refusal.h"
 #include "client/sync/sync.h"
 
@@ -85,6 +87,41 @@ describe(const struct ramet_sync *sync, const struct ramet_snapshot *snap,
     commit->least_page_count = least;
 }
 
+/* A directory is asked for bases itself. Without memory images are sent. */
+static struct ramet_bases *
+begin_bases(struct ramet_sync *sync, const struct ramet_head *base,
+            uint32_t page_size)
+{
+    struct ramet_link *const link = sync->link;
+    const uint64_t bytes_max = atomic_load(&link->bases_bytes);
+
+    if (bytes_max == 0 || ramet_source_store(sync->source)->traits == 0)
+        return NULL;
+    if (link->bases == NULL && ramet_bases_new(link->os, link->replica,
+                                               &link->bases, NULL) != RAMET_OK)
+        return NULL;
+    ramet_bases_begin(link->bases, &sync->volume, sync->history, base,
+                      page_size, bytes_max);
+    return link->bases;
+}
+
+/* What was sent landed: so readers will find the bases that it noted. */
+static void
+note_bases(struct ramet_sync *sync, const struct ramet_head *base,
+           const struct ramet_buf *object)
+{
+    const struct ramet_point now = ramet_snapshot_point(&sync->state->newest);
+    struct ramet_remote_point point;
+    struct ramet_cid id;
+
+    if (sync->link->bases != NULL &&
+        ramet_sync_point(object->data, object->len, &sync->volume, &point, &id,
+                         NULL) == RAMET_OK &&
+        point.lsn == base->lsn + 1 && point.lsn == now.lsn &&
+        ramet_hash_equal(&point.hash, &now.hash))
+        ramet_bases_landed(sync->link->bases, &now, sync->sent_least);
+}
+
 /* The frozen snapshot as a commit object in the intent file. */
 static enum ramet_rc
 build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
@@ -98,6 +135,7 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
         .volume = sync->volume,
         .session = sync->session,
         .base = base,
+        .remote_tail = sync->state->remote_tail,
         .step = step,
         .step_ctx = sync,
     };
@@ -114,6 +152,8 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
     commit.id = *id;
     describe(sync, &snap, base, &commit);
     builder.pages = &pages;
+    builder.bases = begin_bases(sync, base, commit.page_size);
+    sync->sent_least = commit.least_page_count;
     sync->report.pages_total = ramet_pageset_count(&pages);
     rc = ramet_builder_run(&builder, &commit, object, err);
     if (rc != RAMET_OK)
@@ -150,13 +190,17 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
     ramet_session_unpin(sync->session);
     if (rc == RAMET_OK)
         rc = ramet_intent_send(sync, object.data, object.len, err);
-    ramet_buf_done(&object);
-    if (rc != RAMET_OK)
-        return rc;
-    sync->result.pushed_commits += commits;
-    rc = ramet_sync_look(sync, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) {
+        sync->result.pushed_commits += commits;
+        rc = ramet_sync_look(sync, err);
+    }
+    if (rc == RAMET_OK) {
         ramet_link_note_remote(sync->link, sync->state->newest.lsn, 0);
+        note_bases(sync, base, &object);
+    }
+    if (sync->link->bases != NULL)
+        ramet_bases_end(sync->link->bases);
+    ramet_buf_done(&object);
     return rc;
 }
 

@@ -45,6 +45,7 @@ struct ramet_sync {
                          else nobody could clone an empty file */
     bool made_volume; /* this run named it: nobody else knows it */
     bool has_push_lock;
+    uint32_t sent_least;    /* least page count of the commit that was made */
     struct ramet_cid doubt; /* the commit in doubt, as of the last look; nil */
     struct ramet_progress report;
     uint64_t requests_before, read_before, written_before;

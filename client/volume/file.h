@@ -49,6 +49,7 @@ struct ramet_file_options {
     uint64_t commit_timeout_ms; /* 0: 10,000 */
     int64_t close_wait_ms;      /* < 0: 2,000 in auto, else 0 */
     uint64_t cache_limit_bytes; /* 0: no limit; views: 16 MiB */
+    int64_t bases_limit_bytes;  /* base images kept for deltas; < 0: 64 MiB */
 };
 void ramet_file_options_init(struct ramet_file_options *options);
 

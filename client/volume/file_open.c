@@ -55,7 +55,8 @@ struct opening {
 void
 ramet_file_options_init(struct ramet_file_options *options)
 {
-    *options = (struct ramet_file_options){.close_wait_ms = -1};
+    *options = (struct ramet_file_options){.close_wait_ms = -1,
+                                           .bases_limit_bytes = -1};
 }
 
 enum ramet_rc
@@ -454,6 +455,9 @@ open_replica(struct opening *opening, struct ramet_err *err)
                                  ? options->fetch_timeout_ms
                                  : FETCH_TIMEOUT_MS,
                              &file->link, err);
+    if (rc == RAMET_OK && options->bases_limit_bytes >= 0)
+        atomic_store(&file->link->bases_bytes,
+                     (uint64_t)options->bases_limit_bytes);
     if (rc == RAMET_OK)
         rc = attach_remote(opening, err);
     if (rc == RAMET_OK)

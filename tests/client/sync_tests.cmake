@@ -18,7 +18,7 @@ add_library(ramet_test_world STATIC world.c)
 target_include_directories(ramet_test_world PUBLIC "${PROJECT_SOURCE_DIR}")
 target_link_libraries(ramet_test_world PUBLIC ramet_client ramet_faultstore
                       ramet_test_support PkgConfig::CMOCKA)
-foreach(name sync sync_model sync_starved fetcher push_faults durable
+foreach(name sync sync_model sync_starved fetcher push_faults durable bases
         background meanwhile lines doubt refusal)
     ramet_test(test_client_${name} SOURCES sync/test_${name}.c
                LIBS ramet_test_world)

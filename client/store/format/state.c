@@ -667,6 +667,18 @@ ramet_fold_frame(struct ramet_replica_state *fold,
                : RAMET_FAIL(err, rc, "no memory for the set of changed pages");
 }
 
+/* Of an intent before the fold's beginning all that is known is that. */
+static void
+note_tails(struct ramet_replica_state *fold, const struct ramet_trailer *t)
+{
+    if (t->type == RAMET_RECORD_INTENT || (t->flags & RAMET_RECORD_DOUBT) != 0)
+        fold->frozen_tail = t->tail;
+    else if (t->type == RAMET_RECORD_DURABLE)
+        fold->remote_tail = fold->frozen_tail;
+    else if (t->type == RAMET_RECORD_PULL || t->type == RAMET_RECORD_RESET)
+        fold->remote_tail = t->tail;
+}
+
 enum ramet_rc
 ramet_fold_end(struct ramet_replica_state *fold,
                const struct ramet_trailer *trailer, struct ramet_err *err)
@@ -699,6 +711,7 @@ ramet_fold_end(struct ramet_replica_state *fold,
         .remote_page_count = trailer->remote_page_count,
     };
     memcpy(s->header, trailer->header, sizeof(s->header));
+    note_tails(fold, trailer);
     fold->lsn_time_ms = trailer->lsn_time_ms;
     fold->record_sum = trailer->sum;
     fold->page_size_changed =

@@ -32,6 +32,8 @@ load_fold(struct ramet_session *session, struct ramet_replica_state *state,
     rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
     if (rc == RAMET_OK)
         rc = ramet_fold_copy(state, &file->fold, err);
+    if (rc == RAMET_OK)
+        state->frozen_tail = state->remote_tail = state->newest.tail;
     ramet_state_file_done(file);
     ramet_free(file);
     return rc;

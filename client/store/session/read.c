@@ -244,3 +244,24 @@ ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,
     }
     return RAMET_OK;
 }
+
+bool
+ramet_session_read_before(struct ramet_session *session, struct ramet_pos tail,
+                          uint32_t pgno, uint8_t *out_page)
+{
+    const struct ramet_snapshot *const s = &session->pin.snapshot;
+    struct ramet_version version;
+    bool entered;
+    enum ramet_rc rc;
+
+    assert(session->is_pinned && pgno >= 1);
+    if (ramet_session_check_fork(session, NULL) != RAMET_OK ||
+        ramet_pos_is_none(tail) || !ramet_page_size_ok(s->page_size))
+        return false;
+    assert(!ramet_pos_before(s->tail, tail));
+    entered = ramet_era_enter(session);
+    rc = ramet_read_version(session, tail, s->page_size, pgno, out_page,
+                            &version, NULL);
+    ramet_era_leave(session, entered);
+    return rc == RAMET_OK && !ramet_version_is_elsewhere(&version);
+}

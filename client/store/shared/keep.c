@@ -62,6 +62,29 @@ ramet_keep_forget(struct ramet_replica *replica, const char *name)
 }
 
 enum ramet_rc
+ramet_keep_open(struct ramet_replica *replica, const char *name, bool anew,
+                int *out_fd, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const int fd = anew ? ramet_dir_make_anew(os, replica->dir_fd, name)
+                        : ramet_dir_open_or_make(os, replica->dir_fd, name);
+
+    *out_fd = fd;
+    return fd >= 0 ? RAMET_OK : fail(replica, name, fd, err);
+}
+
+enum ramet_rc
+ramet_keep_rename(struct ramet_replica *replica, const char *from,
+                  const char *to, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const int result =
+        os->rename(os->ctx, replica->dir_fd, from, replica->dir_fd, to);
+
+    return result >= 0 ? RAMET_OK : fail(replica, to, result, err);
+}
+
+enum ramet_rc
 ramet_keep_folder(struct ramet_replica *replica, const char *name, int *out_fd,
                   struct ramet_rights *out_rights, struct ramet_err *err)
 {

@@ -6,9 +6,12 @@
 #include "client/store/exchange.h"
 #include "tests/support/cmocka_all.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/bytes.h"
 #include "tests/client/world.h"
@@ -243,10 +246,54 @@ check_every_lsn(struct play *play)
     }
 }
 
+/* What becomes of base images that are kept costs bytes alone: a bit is flipped,
+ * they are cut off, are gone, or the other machine's, or as they were earlier. */
+static void
+hurt_bases(struct play *play, struct machine *m)
+{
+    char path[400], other[400], command[1300];
+    const char *const folder = play->world->dir;
+    struct stat st;
+    uint8_t byte;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s-ramet/bases", folder, m->name);
+    snprintf(other, sizeof(other), "%s/bases", folder);
+    if (stat(path, &st) != 0 || st.st_size == 0)
+        return;
+    switch (rnd(play, 5)) {
+    case 0:
+        fd = open(path, O_RDWR);
+        st.st_size = (off_t)rnd(play, (uint64_t)st.st_size);
+        assert_int_equal(pread(fd, &byte, 1, st.st_size), 1);
+        byte ^= (uint8_t)(1u << rnd(play, 8));
+        assert_int_equal(pwrite(fd, &byte, 1, st.st_size), 1);
+        close(fd);
+        return;
+    case 1:
+        assert_int_equal(truncate(path, (off_t)rnd(play, (uint64_t)st.st_size)),
+                         0);
+        return;
+    case 2:
+        assert_int_equal(unlink(path), 0);
+        return;
+    case 3:
+        snprintf(command, sizeof(command), "cp '%s' '%s'", path, other);
+        break;
+    default:
+        snprintf(command, sizeof(command), "test ! -e '%s' || cp '%s' '%s'",
+                 other, other, path);
+    }
+    assert_int_equal(system(command), 0);
+}
+
 static void
 step(struct play *play, struct machine *m)
 {
-    switch (rnd(play, 12)) {
+    switch (rnd(play, 13)) {
+    case 6:
+        hurt_bases(play, m);
+        break;
     case 0:
         ramet_file_close(m->file);
         open_machine(play, m);

@@ -112,6 +112,13 @@ prepare_verb(struct world *world, struct ramet_file *file, enum verb verb,
         world_write(file, 20000, "given up", 8);
 }
 
+/* What was pushed is what others read, whatever failed of deltas and bases. */
+static void
+expect_pushed(struct world *world, struct ramet_file *file)
+{
+    world_expect_remote(world, world_status(file).durable_lsn, bytes, SIZE);
+}
+
 static void
 starve(struct world *world, const struct breaker *breaker, enum verb verb)
 {
@@ -138,6 +145,8 @@ starve(struct world *world, const struct breaker *breaker, enum verb verb)
         }
         OK(run_verb(file, verb, e));
         world_expect(file, bytes, SIZE);
+        if (verb == PUSH && nth % 8 == 3)
+            expect_pushed(world, file);
         ramet_file_close(file);
     }
 }

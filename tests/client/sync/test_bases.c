@@ -1,0 +1,446 @@
+/*
+ * test_bases.c - deltas to a remote that is asked by requests: made with the base
+ * images that a replica keeps, whatever becomes of those.
+ *
+ * Pages are of random bytes: an image takes most of a page, a delta some bytes.
+ */
+#include "client/store/exchange.h"
+#include "tests/support/cmocka_all.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/sync/bases_format.h"
+#include "tests/client/world.h"
+#include "tests/support/faultstore.h"
+
+enum { PAGE = 4096, PAGES = 60, SIZE = PAGES * PAGE };
+/* Bytes of a commit without any image, at most; and of one with one, at least. */
+enum { SMALL = 1500, IMAGE = 3000 };
+
+static uint8_t bytes[SIZE];
+static uint64_t lsn;
+
+static void
+change_at(struct ramet_file *file, uint32_t page, uint64_t place, uint64_t seed)
+{
+    const size_t at = (size_t)page * PAGE + place * 37 % (PAGE - 20);
+
+    world_fill(bytes + at, 20, seed + 100);
+    world_write(file, at, bytes + at, 20);
+}
+
+static void
+change(struct ramet_file *file, uint32_t page, uint64_t seed)
+{
+    change_at(file, page, seed, seed);
+}
+
+static struct ramet_file *
+make_volume(struct world *world)
+{
+    struct ramet_file *const file = world_open(world, 0, "a");
+
+    ramet_source_store(world->sources[0])->traits |= RAMET_STORE_CHECKS_COMMITS;
+    world_fill(bytes, SIZE, 1);
+    world_write(file, 0, bytes, SIZE);
+    OK(ramet_file_push(file, NULL, e));
+    lsn = 1;
+    return file;
+}
+
+/* Push, and say how many bytes that wrote. */
+static uint64_t
+push(struct world *world, struct ramet_file *file)
+{
+    ramet_faultstore_reset_counts(world->faults[0]);
+    OK(ramet_file_push(file, NULL, e));
+    lsn++;
+    return ramet_faultstore_counts(world->faults[0]).bytes_written;
+}
+
+static struct ramet_file *
+reopen(struct world *world, struct ramet_file *file)
+{
+    ramet_file_close(file);
+    return world_open(world, 0, "a");
+}
+
+static void
+push__of_a_small_change_is_small_and_one_request(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *file = make_volume(world);
+
+    for (uint64_t i = 0; i < 12; i++) {
+        struct ramet_store_counts counts;
+
+        change(file, 7, i);
+        change(file, 8 + (uint32_t)i % 3, i);
+        assert_in_range(push(world, file), 1, SMALL);
+        counts = ramet_faultstore_counts(world->faults[0]);
+        assert_int_equal(counts.puts, 1);
+        if (i % 4 != 0) /* a process that was there before */
+            assert_int_equal(counts.reads + counts.lists + counts.sizes, 0);
+        world_expect_remote(world, lsn, bytes, SIZE);
+        if (i % 4 == 3)
+            file = reopen(world, file);
+    }
+    ramet_file_close(file);
+}
+
+static void
+push__of_many_commits_knows_what_the_remote_has(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *file = make_volume(world);
+
+    for (uint64_t i = 0; i < 10; i++) {
+        for (uint64_t j = 0; j < 5; j++)
+            change_at(file, 20, j, i * 5 + j);
+        assert_in_range(push(world, file), 1, SMALL);
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    ramet_file_close(file);
+}
+
+/* What a checkpoint took is not what the remote has: an image goes. */
+static void
+push__of_what_a_checkpoint_passed_sends_images(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *file = make_volume(world);
+
+    change(file, 3, 1);
+    OK(ramet_session_checkpoint(ramet_file_session(file), true, e));
+    change(file, 3, 2);
+    change(file, 4, 2);
+    assert_in_range(push(world, file), IMAGE, PAGE + SMALL);
+    world_expect_remote(world, lsn, bytes, SIZE);
+    change(file, 3, 3); /* of which the next is a delta */
+    assert_in_range(push(world, file), 1, SMALL);
+    world_expect_remote(world, lsn, bytes, SIZE);
+    ramet_file_close(file);
+}
+
+static void
+push__after_a_pull_sends_images_of_what_others_changed(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_file *const b = world_clone(world, 1, "b", true);
+
+    change(a, 1, 1);
+    change(a, 2, 1);
+    push(world, a);
+    OK(ramet_file_pull(b, NULL, e));
+    change(b, 1, 2);
+    OK(ramet_file_push(b, NULL, e));
+    lsn++;
+    OK(ramet_file_pull(a, NULL, e));
+    change(a, 1, 3);
+    change(a, 2, 3);
+    assert_in_range(push(world, a), IMAGE, PAGE + SMALL);
+    world_expect_remote(world, lsn, bytes, SIZE);
+    change(a, 1, 4);
+    change(a, 2, 4);
+    assert_in_range(push(world, a), 1, SMALL);
+    world_expect_remote(world, lsn, bytes, SIZE);
+    ramet_file_close(a);
+    ramet_file_close(b);
+}
+
+/* What was sent and did not land is no base. */
+static void
+bases__of_a_commit_that_did_not_land_are_none(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_file *const b = world_clone(world, 1, "b", true);
+    uint8_t before[SIZE];
+    struct ramet_err err;
+
+    change(a, 5, 1);
+    push(world, a);
+    OK(ramet_file_pull(b, NULL, e));
+    memcpy(before, bytes, SIZE);
+    change(a, 5, 2);
+    change(a, 6, 2);
+    memcpy(bytes, before, SIZE);
+    change(b, 40, 9);
+    OK(ramet_file_push(b, NULL, e));
+    lsn++;
+    assert_int_equal(ramet_file_push(a, NULL, &err), RAMET_EDIVERGED);
+    OK(ramet_file_reset(a, true, NULL, 0, NULL, e));
+    for (uint64_t i = 3; i < 6; i++) {
+        change(a, 5, i);
+        change(a, 6, i);
+        push(world, a);
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    ramet_file_close(a);
+    ramet_file_close(b);
+}
+
+/* An answer that is lost: another process settles, and notes nothing. */
+static void
+bases__are_right_after_an_answer_that_was_lost(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *a = make_volume(world);
+    struct ramet_err err;
+
+    for (uint64_t i = 0; i < 4; i++) {
+        change(a, 5, 2 * i);
+        ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LOSE_REPLY, 0,
+                             RAMET_OK);
+        assert_int_equal(ramet_file_push(a, NULL, &err), RAMET_EUNKNOWN);
+        a = reopen(world, a);
+        change(a, 5, 2 * i + 1);
+        OK(ramet_file_push(a, NULL, e));
+        lsn += 2;
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    ramet_file_close(a);
+}
+
+/* ---- the file ---------------------------------------------------------------- */
+
+static const char *
+bases_path(const struct world *world)
+{
+    static char path[300];
+
+    snprintf(path, sizeof(path), "%s-ramet/bases", world_path(world, "a"));
+    return path;
+}
+
+static uint64_t
+bases_size(const struct world *world)
+{
+    struct stat st;
+
+    assert_int_equal(stat(bases_path(world), &st), 0);
+    return (uint64_t)st.st_size;
+}
+
+static void
+flip(const struct world *world, uint64_t at)
+{
+    const int fd = open(bases_path(world), O_RDWR);
+    uint8_t byte;
+
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
+    close(fd);
+}
+
+static void
+bases__that_are_damaged_cost_bytes_and_no_page(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *file = make_volume(world);
+    unsigned images = 0, deltas = 0;
+
+    for (uint64_t i = 0; i < 36; i++) {
+        uint64_t written;
+
+        change(file, 9, i);
+        change(file, 10 + (uint32_t)i % 5, i);
+        if (i % 2 == 1) {
+            ramet_file_close(file);
+            flip(world, i * 2654435761u % bases_size(world));
+            file = world_open(world, 0, "a");
+        }
+        written = push(world, file);
+        images += written > IMAGE;
+        deltas += written < SMALL;
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    assert_true(images > 0 && deltas > 15);
+    ramet_file_close(file);
+}
+
+static void
+bases__that_are_cut_or_old_cost_bytes_and_no_page(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *file = make_volume(world);
+    char old[300], command[1000];
+
+    snprintf(old, sizeof(old), "%s", world_path(world, "old"));
+    for (uint64_t i = 0; i < 25; i++) {
+        change(file, 9, i);
+        change(file, 10 + (uint32_t)i % 5, i);
+        ramet_file_close(file);
+        if (i % 5 == 1) {
+            snprintf(command, sizeof(command), "cp '%s' '%s'",
+                     bases_path(world), old);
+            assert_int_equal(system(command), 0);
+        } else if (i % 5 == 3) {
+            snprintf(command, sizeof(command), "cp '%s' '%s'", old,
+                     bases_path(world));
+            assert_int_equal(system(command), 0);
+        } else if (i % 5 == 4) {
+            assert_int_equal(
+                truncate(bases_path(world),
+                         (off_t)(i * 97 % (bases_size(world) + 1))),
+                0);
+        }
+        file = world_open(world, 0, "a");
+        push(world, file);
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    ramet_file_close(file);
+}
+
+static void
+bases__keep_to_their_bound(void **state)
+{
+    enum { BOUND = 20 * PAGE };
+    struct world *const world = *state;
+    struct ramet_file_options options;
+    struct ramet_file *file = make_volume(world);
+    uint64_t written = 0;
+
+    ramet_file_close(file);
+    world_options(world, 0, &options);
+    options.bases_limit_bytes = BOUND;
+    OK(ramet_file_open(world_path(world, "a"), &options, &file, e));
+    for (uint64_t i = 0; i < 120; i++) {
+        change(file, (uint32_t)i * 7 % PAGES, i);
+        change(file, 11, i); /* hot: it need not be evicted for good */
+        written += push(world, file);
+        assert_in_range(bases_size(world), 1, BOUND + 3 * PAGE);
+    }
+    world_expect_remote(world, lsn, bytes, SIZE);
+    /* Half of all pages at most are images: they come round after 60. */
+    assert_in_range(written, 1, 120 * (PAGE + SMALL));
+    ramet_file_close(file);
+}
+
+static void
+bases__without_room_send_images(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file_options options;
+    struct ramet_file *file = make_volume(world);
+
+    ramet_file_close(file);
+    world_options(world, 0, &options);
+    options.bases_limit_bytes = 0;
+    OK(ramet_file_open(world_path(world, "a"), &options, &file, e));
+    for (uint64_t i = 0; i < 3; i++) {
+        change(file, 3, i);
+        assert_in_range(push(world, file), IMAGE, PAGE + SMALL);
+    }
+    world_expect_remote(world, lsn, bytes, SIZE);
+    ramet_file_close(file);
+}
+
+/* Content that moves from one page to another is found there. */
+static void
+push__of_content_that_moved_names_the_page_that_had_it(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const file = make_volume(world);
+    uint8_t page[PAGE];
+
+    for (uint64_t i = 0; i < 4; i++) {
+        /* 30 and 31 change places. */
+        memcpy(page, bytes + 30 * PAGE, PAGE);
+        memcpy(bytes + 30 * PAGE, bytes + 31 * PAGE, PAGE);
+        memcpy(bytes + 31 * PAGE, page, PAGE);
+        world_write(file, 30 * PAGE, bytes + 30 * PAGE, 2 * PAGE);
+        change(file, 30, i);
+        assert_in_range(push(world, file), 1, SMALL);
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    ramet_file_close(file);
+}
+
+/* ---- bytes ------------------------------------------------------------------- */
+
+/* docs/replica.md, "bases". */
+static void
+notes__are_as_documented(void **state)
+{
+    static const uint8_t expected[] = {
+        0x01, 0x01, 8,    7,    6, 5, 4, 3, 2, 1, /* image */
+        0x00, 0x02, 0x32,                         /* delta */
+        0x06, 0x03, 8,    7,    6, 5, 4, 3, 2, 1, /* packed */
+        0xac, 0x02, 0x02, 0x64,                   /* ... */
+        0x00, 0x00, 0x04,                         /* forget */
+    };
+    static const struct ramet_base_note notes[] = {
+        {.kind = RAMET_BASE_NOTE_IMAGE,
+         .pgno = 2,
+         .count = 1,
+         .sum = UINT64_C(0x0102030405060708)},
+        {.kind = RAMET_BASE_NOTE_DELTA,
+         .pgno = 3,
+         .count = 1,
+         .deltas = 1,
+         .delta_bytes = 50},
+        {.kind = RAMET_BASE_NOTE_PACKED,
+         .pgno = 10,
+         .count = 1,
+         .sum = UINT64_C(0x0102030405060708),
+         .length = 300,
+         .deltas = 2,
+         .delta_bytes = 100},
+        {.kind = RAMET_BASE_NOTE_FORGET, .pgno = 11, .count = 5},
+    };
+    struct ramet_base_note note;
+    struct ramet_reader in;
+    struct ramet_buf out;
+    uint32_t last = 0;
+
+    (void)state;
+    ramet_buf_init(&out, 1000);
+    for (size_t i = 0; i < 4; i++)
+        ramet_bases_note_encode(&notes[i], &last, &out);
+    assert_int_equal(out.len, sizeof(expected));
+    assert_memory_equal(out.data, expected, sizeof(expected));
+    ramet_reader_init(&in, out.data, out.len);
+    last = 0;
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(ramet_bases_note_decode(&in, &last, &note));
+        assert_int_equal(note.pgno, notes[i].pgno);
+        assert_int_equal(note.count, notes[i].count);
+        assert_int_equal(note.length, notes[i].length);
+        assert_int_equal(note.delta_bytes, notes[i].delta_bytes);
+    }
+    assert_false(ramet_bases_note_decode(&in, &last, &note));
+    assert_false(in.bad);
+    ramet_buf_done(&out);
+}
+
+#define T(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(push__of_a_small_change_is_small_and_one_request),
+        T(push__of_many_commits_knows_what_the_remote_has),
+        T(push__of_what_a_checkpoint_passed_sends_images),
+        T(push__after_a_pull_sends_images_of_what_others_changed),
+        T(bases__of_a_commit_that_did_not_land_are_none),
+        T(bases__are_right_after_an_answer_that_was_lost),
+        T(bases__that_are_damaged_cost_bytes_and_no_page),
+        T(bases__that_are_cut_or_old_cost_bytes_and_no_page),
+        T(bases__keep_to_their_bound),
+        T(bases__without_room_send_images),
+        T(push__of_content_that_moved_names_the_page_that_had_it),
+        cmocka_unit_test(notes__are_as_documented),
+    };
+
+    return cmocka_run_group_tests_name("bases", tests, NULL, NULL);
+}

@@ -3,6 +3,7 @@
 A test module ends with common.main(): it runs each test_* function in a new
 folder and says which failed. The extension's path is in RAMET_SO.
 """
+import atexit
 import os
 import shutil
 import sqlite3
@@ -81,11 +82,31 @@ def wait_until(condition, seconds=20):
         time.sleep(0.005)
 
 
+_shared = None
+
+
+def shared():
+    """A folder that any user may read, with this module and the extension: the
+    checkout may be in the home of root, where nobody else gets in."""
+    global _shared
+    if _shared is None:
+        _shared = tempfile.mkdtemp(prefix="ramet-shared-")
+        atexit.register(shutil.rmtree, _shared, True)
+        os.chmod(_shared, 0o755)
+        shutil.copy(os.path.abspath(__file__), _shared)
+        shutil.copy(SO, os.path.join(_shared, "ramet.so"))
+    return _shared
+
+
 def python(script, *args, **options):
-    """Run a piece of Python that may `import common`, in another process."""
+    """Run a piece of Python that may `import common`, in another process; as
+    root, of one that may go on as another user."""
+    folder, so = os.path.dirname(os.path.abspath(__file__)), SO
+    if os.geteuid() == 0:
+        folder = shared() + os.pathsep + folder
+        so = os.path.join(shared(), "ramet.so")
     return subprocess.Popen([sys.executable, "-c", script] + list(args),
-                            env=dict(os.environ, PYTHONPATH=os.path.dirname(
-                                os.path.abspath(__file__)), RAMET_SO=SO),
+                            env=dict(os.environ, PYTHONPATH=folder, RAMET_SO=so),
                             **options)
 
 

@@ -216,7 +216,7 @@ import common
 os.umask(0o077)
 db = common.open_db(sys.argv[1], timeout=10, sync="manual")
 for sql in sys.argv[2:]:
-    print(common.rows(db, sql))
+    print(common.rows(db, sql), flush=True)
 db.close()
 """
 

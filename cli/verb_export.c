@@ -213,7 +213,7 @@ static bool
 find_rights(const char *path, struct ramet_rights *out)
 {
     const struct ramet_os *const os = ramet_os_system();
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     if (os->stat_at(os->ctx, AT_FDCWD, path, &st) < 0 || !S_ISREG(st.mode))
         return false;

@@ -218,9 +218,9 @@ ns_of(const struct timespec *time)
 }
 
 static void
-convert_stat(const struct stat *from, struct ramet_stat *to)
+convert_stat(const struct stat *from, struct ramet_os_stat *to)
 {
-    *to = (struct ramet_stat){
+    *to = (struct ramet_os_stat){
         .size_bytes = (uint64_t)from->st_size,
         .block_bytes = (uint64_t)from->st_blocks * 512,
         .device = (uint64_t)from->st_dev,
@@ -235,7 +235,7 @@ convert_stat(const struct stat *from, struct ramet_stat *to)
 }
 
 static int
-sys_stat(void *ctx, int fd, struct ramet_stat *out)
+sys_stat(void *ctx, int fd, struct ramet_os_stat *out)
 {
     struct stat st;
     int result;
@@ -248,7 +248,7 @@ sys_stat(void *ctx, int fd, struct ramet_stat *out)
 }
 
 static int
-sys_stat_at(void *ctx, int dirfd, const char *path, struct ramet_stat *out)
+sys_stat_at(void *ctx, int dirfd, const char *path, struct ramet_os_stat *out)
 {
     struct stat st;
     int result;

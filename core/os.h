@@ -34,7 +34,7 @@
 
 enum ramet_lock_mode { RAMET_UNLOCK, RAMET_LOCK_SHARED, RAMET_LOCK_EXCLUSIVE };
 
-struct ramet_stat {
+struct ramet_os_stat {
     uint64_t size_bytes;
     uint64_t block_bytes; /* really allocated */
     uint64_t device;
@@ -70,10 +70,10 @@ struct ramet_os {
     int (*punch)(void *ctx, int fd, uint64_t offset, uint64_t len);
     /* The next data at or after `offset`: its start, or -ENXIO at the end. */
     int64_t (*seek_data)(void *ctx, int fd, uint64_t offset);
-    int (*stat)(void *ctx, int fd, struct ramet_stat *out);
+    int (*stat)(void *ctx, int fd, struct ramet_os_stat *out);
     /* Of a link the link itself, if it is the path's last element. */
     int (*stat_at)(void *ctx, int dirfd, const char *path,
-                   struct ramet_stat *out);
+                   struct ramet_os_stat *out);
     /* Where a symbolic link leads: at most `size` bytes without a final 0, and
      * their number; -EINVAL if it is no link. */
     int (*read_link)(void *ctx, int dirfd, const char *path, char *out,

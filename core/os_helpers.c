@@ -154,7 +154,7 @@ read_opened(const struct ramet_os *os, int fd, const char *path, size_t max,
             uint8_t **out_data, size_t *out_len, struct ramet_err *err)
 {
     uint8_t *data = NULL;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     size_t len = 0;
     enum ramet_rc rc;
     int result;
@@ -210,8 +210,8 @@ ramet_os_read_own_file(const struct ramet_os *os, int dirfd, const char *name,
 static int
 is_same_file(const struct ramet_os *os, int dirfd, const char *path, int fd)
 {
-    struct ramet_stat by_fd;
-    struct ramet_stat by_path;
+    struct ramet_os_stat by_fd;
+    struct ramet_os_stat by_path;
     int result = os->stat(os->ctx, fd, &by_fd);
 
     if (result < 0)
@@ -235,7 +235,7 @@ static int
 try_temporary(const struct ramet_os *os, int dirfd, const char *path,
               const struct ramet_rights *rights)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int fd = ramet_rights_open(os, dirfd, path, O_RDWR);
     int result;
 

@@ -13,7 +13,7 @@
 #define MAKE_TRIES 20u /* others make and remove what we open */
 
 struct ramet_rights
-ramet_rights_of(const struct ramet_stat *st)
+ramet_rights_of(const struct ramet_os_stat *st)
 {
     return (struct ramet_rights){
         .mode = st->mode & MODE_BITS,
@@ -41,7 +41,7 @@ stop_at_first(void *ctx, const char *name, bool is_dir)
 
 /* Invariant (3). */
 static bool
-may_be_given(const struct ramet_os *os, int fd, const struct ramet_stat *st)
+may_be_given(const struct ramet_os *os, int fd, const struct ramet_os_stat *st)
 {
     if ((st->mode & S_IROTH) != 0)
         return true;
@@ -52,7 +52,7 @@ may_be_given(const struct ramet_os *os, int fd, const struct ramet_stat *st)
 
 int
 ramet_rights_apply(const struct ramet_os *os, int fd,
-                   const struct ramet_stat *st,
+                   const struct ramet_os_stat *st,
                    const struct ramet_rights *rights, uint32_t mode)
 {
     const bool is_root = os->user(os->ctx) == 0;
@@ -77,7 +77,7 @@ int
 ramet_rights_make(const struct ramet_os *os, int dirfd, const char *name,
                   int flags, const struct ramet_rights *rights)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result;
     /* Nobody else has it open before it is as it should be. */
     const int fd =
@@ -101,7 +101,7 @@ int
 ramet_rights_open(const struct ramet_os *os, int dirfd, const char *name,
                   int flags)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result;
     /* O_NONBLOCK: a FIFO in the place of a file must not hang us. */
     const int fd = os->open(os->ctx, dirfd, name,

@@ -27,14 +27,14 @@ struct ramet_rights {
     uint32_t gid;
 };
 
-struct ramet_rights ramet_rights_of(const struct ramet_stat *st);
+struct ramet_rights ramet_rights_of(const struct ramet_os_stat *st);
 /* The mode of a folder of such files: entered by whoever may read or write. */
 uint32_t ramet_rights_folder_mode(uint32_t mode);
 
 /* Make what `fd` leads to accessible so; *st is what it is like now. What can't
  * be given stays whose it is, and no more open than it was. */
 int ramet_rights_apply(const struct ramet_os *os, int fd,
-                       const struct ramet_stat *st,
+                       const struct ramet_os_stat *st,
                        const struct ramet_rights *rights, uint32_t mode);
 
 /* Make the file `name`, which must not be there (-EEXIST), and open it.

@@ -160,8 +160,8 @@ is_ours(const struct dirstore *dir, const struct draft *draft, int folder_fd,
         const char *name)
 {
     const struct ramet_os *os = dir->os;
-    struct ramet_stat ours;
-    struct ramet_stat theirs;
+    struct ramet_os_stat ours;
+    struct ramet_os_stat theirs;
 
     return os->stat(os->ctx, draft->fd, &ours) == 0 &&
            os->stat_at(os->ctx, folder_fd, name, &theirs) == 0 &&
@@ -320,7 +320,7 @@ fail_absent(const struct dirstore *dir, const char *key, struct ramet_err *err)
  * that a store has. */
 static enum ramet_rc
 open_object(const struct dirstore *dir, const char *key, int *out_fd,
-            struct ramet_stat *out_stat, struct ramet_err *err)
+            struct ramet_os_stat *out_stat, struct ramet_err *err)
 {
     const struct ramet_os *os = dir->os;
     const int fd = ramet_rights_open_below(os, dir->root_fd, key, O_RDONLY);
@@ -355,7 +355,7 @@ dir_read(struct ramet_objstore *store, const char *key, uint64_t offset,
          void *buf, size_t len, size_t *out_got, struct ramet_err *err)
 {
     struct dirstore *dir = (struct dirstore *)store;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int fd;
     enum ramet_rc rc = open_object(dir, key, &fd, &st, err);
 
@@ -375,7 +375,7 @@ dir_size(struct ramet_objstore *store, const char *key,
          uint64_t *out_size_bytes, struct ramet_err *err)
 {
     struct dirstore *dir = (struct dirstore *)store;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int fd;
     const enum ramet_rc rc = open_object(dir, key, &fd, &st, err);
 
@@ -448,7 +448,7 @@ visit_leftover(void *ctx, const char *name, bool is_dir)
 {
     const struct sweep *sweep = ctx;
     const struct ramet_os *os = sweep->dir->os;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     if (!is_dir && os->stat_at(os->ctx, sweep->tmp_fd, name, &st) == 0) {
         const int64_t now_ms = (int64_t)os->wall_ms(os->ctx);

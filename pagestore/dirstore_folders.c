@@ -45,7 +45,7 @@ int
 ramet_dirstore_give(const struct dirstore *dir, int fd)
 {
     const uint32_t group = dir->rights.mode & 0070;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int rc;
 
     if (!dir->gives)
@@ -239,8 +239,8 @@ static int
 make_one(const struct ramet_os *os, const char *path)
 {
     const int made = os->mkdir(os->ctx, AT_FDCWD, path, 0777);
-    struct ramet_stat above;
-    struct ramet_stat st;
+    struct ramet_os_stat above;
+    struct ramet_os_stat st;
     int parent = -1;
     int fd;
     int rc;
@@ -296,7 +296,7 @@ ramet_dirstore_make_root(const struct ramet_os *os, const char *path)
 int
 ramet_dirstore_look_at_root(struct dirstore *dir)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const int rc = dir->os->stat(dir->os->ctx, dir->root_fd, &st);
 
     if (rc < 0)

@@ -230,7 +230,7 @@ visit_file(struct walk *walk, ramet_objstore_visit *visit, void *ctx,
            bool *out_go_on, struct ramet_err *err)
 {
     const struct level *level = walk->top;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const int got = walk->os->stat_at(walk->os->ctx, level->fd,
                                       walk->path + level->path_len, &st);
 

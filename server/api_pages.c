@@ -106,7 +106,7 @@ append_now(struct call *call, const struct ramet_pages_request *request,
     for (uint32_t i = 0; i < request->run_count; i++) {
         for (uint64_t pgno = request->runs[i].first;
              pgno <= request->runs[i].last; pgno++) {
-            struct ramet_range_place range = {.volume = call->volume};
+            struct ramet_object_range range = {.volume = call->volume};
             struct ramet_frame frame;
             char key[RAMET_KEY_MAX];
             uint8_t *room;

@@ -117,12 +117,12 @@ parse_hex16(const char *text, uint64_t *out)
 /* volumes/<36>/commits/<16>, …/maps/<16>.<36>, …/segments/<36> */
 bool
 ramet_range_of_key(const char *key, uint64_t offset,
-                   struct ramet_range_place *out)
+                   struct ramet_object_range *out)
 {
     char id[RAMET_ID_TEXT_SIZE];
     const char *rest;
 
-    *out = (struct ramet_range_place){.offset = offset};
+    *out = (struct ramet_object_range){.offset = offset};
     if (strncmp(key, "volumes/", 8) != 0 || strlen(key) < 8 + 37)
         return false;
     memcpy(id, key + 8, 36);
@@ -148,7 +148,7 @@ ramet_range_of_key(const char *key, uint64_t offset,
 }
 
 void
-ramet_range_key(const struct ramet_range_place *place, char out[RAMET_KEY_MAX])
+ramet_range_key(const struct ramet_object_range *place, char out[RAMET_KEY_MAX])
 {
     char volume[RAMET_ID_TEXT_SIZE], id[RAMET_ID_TEXT_SIZE];
 
@@ -167,7 +167,7 @@ ramet_range_key(const struct ramet_range_place *place, char out[RAMET_KEY_MAX])
 
 void
 ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
-                  const struct ramet_range_place *place, bool ends_object,
+                  const struct ramet_object_range *place, bool ends_object,
                   size_t length)
 {
     const bool other = memcmp(&place->volume, volume, sizeof(*volume)) != 0;

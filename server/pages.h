@@ -48,7 +48,7 @@ ramet_pages_decode(const uint8_t *data, size_t len,
 void ramet_pages_request_done(struct ramet_pages_request *request);
 
 /* What a range record is of: a key of the store, taken apart. */
-struct ramet_range_place {
+struct ramet_object_range {
     uint8_t object; /* 0 segment, 1 commit, 2 map */
     struct ramet_vid volume;
     struct ramet_id id; /* segment or map */
@@ -57,13 +57,13 @@ struct ramet_range_place {
 };
 /* False: not the key of a commit, map or segment. */
 bool ramet_range_of_key(const char *key, uint64_t offset,
-                        struct ramet_range_place *out);
+                        struct ramet_object_range *out);
 /* The other way round. */
-void
-ramet_range_key(const struct ramet_range_place *place, char out[RAMET_KEY_MAX]);
+void ramet_range_key(const struct ramet_object_range *place,
+                     char out[RAMET_KEY_MAX]);
 /* The record up to its bytes, which the caller appends. */
 void ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
-                       const struct ramet_range_place *place, bool ends_object,
+                       const struct ramet_object_range *place, bool ends_object,
                        size_t length);
 /* The record that begins the answer to who opens a volume; `seq` 0: it was named
  * by its id. */

@@ -26,7 +26,7 @@
 #define FRESH_CACHE_BYTES (1u << 20)
 
 struct range {
-    struct ramet_range_place place;
+    struct ramet_object_range place;
     uint32_t length;
     bool ends_object;
 };

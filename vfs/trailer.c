@@ -125,7 +125,7 @@ static bool
 is_there(const char *journal_name)
 {
     const struct ramet_os *os = ramet_os_system();
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     return os->stat_at(os->ctx, AT_FDCWD, journal_name, &st) == 0;
 }

@@ -25,7 +25,7 @@ direct_close(struct ramet_remote *remote)
 
 /* Of the directory itself, at the end of all links. */
 static bool
-look(const struct ramet_url *url, struct ramet_stat *out_stat)
+look(const struct ramet_url *url, struct ramet_os_stat *out_stat)
 {
     const struct ramet_os *const os = ramet_os_system();
     const int fd =
@@ -43,7 +43,7 @@ static bool
 direct_moved(struct ramet_remote *remote)
 {
     const struct direct *const direct = (const struct direct *)remote;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     return !look(&remote->url, &st) || st.device != direct->device ||
            st.inode != direct->inode;
@@ -63,7 +63,7 @@ ramet_remote_open_direct(const struct ramet_url *url,
 {
     struct direct *const direct = ramet_calloc(1, sizeof(*direct));
     struct ramet_remote *const remote = &direct->remote;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     enum ramet_rc rc;
 
     if (direct == NULL)

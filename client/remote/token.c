@@ -114,7 +114,7 @@ static int
 open_dir(const struct ramet_os *os)
 {
     char path[PATH_MAX_BYTES];
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int fd;
 
     if (!state_dir(path))
@@ -134,7 +134,7 @@ open_dir(const struct ramet_os *os)
 static void
 make_one(const struct ramet_os *os, const char *parent, const char *path)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     if (os->stat_at(os->ctx, AT_FDCWD, parent, &st) == 0 &&
         st.uid == os->user(os->ctx))
@@ -169,7 +169,7 @@ make_dir(const struct ramet_os *os)
 static int
 open_kept(const struct ramet_os *os, int dir, int flags)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const int fd = os->open(os->ctx, dir, KEPT_NAME,
                             flags | O_NOFOLLOW | O_NONBLOCK, 0600);
 
@@ -237,7 +237,7 @@ keep(const char *origin)
     const int fd =
         dir >= 0 ? open_kept(os, dir, O_RDWR | O_CREAT | O_APPEND) : -1;
     char line[RAMET_ORIGIN_MAX + 1];
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     if (fd >= 0 && !read_kept(os, fd, origin) &&
         os->stat(os->ctx, fd, &st) == 0 &&

@@ -66,20 +66,21 @@ enum ramet_replica_flags {
  * came along, through ramet_fetch_deliver(); RAMET_EUNREACHABLE or
  * RAMET_ETIMEOUT where the remote did not answer.
  */
-struct ramet_fetch; /* one call's sink */
+struct ramet_page_request; /* one call's sink */
 typedef enum ramet_rc
 ramet_fetcher(void *ctx, const struct ramet_point *at, uint32_t pgno,
-              struct ramet_fetch *sink, struct ramet_err *err);
+              struct ramet_page_request *sink, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
-ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
+ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
                     const uint8_t *page, struct ramet_err *err);
 /* Look again for the page that the call is about: *out_here if it came
  * meanwhile, and then the call has it. No I/O but reading it here. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
+ramet_fetch_look_again(struct ramet_page_request *sink, bool *out_here,
                        struct ramet_err *err);
 /* Whose read it is: to be cloned, for pages that come when it is over. */
-struct ramet_session *ramet_fetch_session(const struct ramet_fetch *sink);
+struct ramet_session *
+ramet_fetch_session(const struct ramet_page_request *sink);
 /*
  * A page that was here was read, as the commit `at` has it unless it was changed
  * here. Called as a fetcher is, while somebody watches: ramet_replica_watch().

@@ -254,7 +254,7 @@ load(struct ramet_bases *bases, const struct ramet_vid *volume,
     uint8_t raw[RAMET_BASES_HEADER_SIZE];
     struct ramet_bases_header header;
     struct window *window;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     if (os->stat(os->ctx, bases->fd, &st) < 0)
         return RAMET_EIO;

@@ -141,7 +141,7 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
 {
     const char *name = NULL;
     struct ramet_rights replaced;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     char *temporary = NULL;
     int parent = -1;
     int fd = -1;
@@ -213,7 +213,7 @@ lost_name(const struct ramet_sync *sync, int dir_fd)
         ext = sync->state->kind == RAMET_KIND_BLOB ? ".bin" : ".db";
     for (unsigned i = 0; i < LOST_NAMES_MAX; i++) {
         char suffix[16] = "";
-        struct ramet_stat st;
+        struct ramet_os_stat st;
         char *file;
 
         if (i > 0)

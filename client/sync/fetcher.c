@@ -239,7 +239,7 @@ look_here(void *ctx, bool *out_here, struct ramet_err *err)
 
 static enum ramet_rc
 fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
-           uint32_t pgno, uint64_t timeout_ms, struct ramet_fetch *sink,
+           uint32_t pgno, uint64_t timeout_ms, struct ramet_page_request *sink,
            struct ramet_err *err)
 {
     struct ramet_pipeline *pipeline = NULL;
@@ -263,7 +263,7 @@ fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
 
 static enum ramet_rc
 fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
-      uint32_t pgno, struct ramet_fetch *sink, struct ramet_err *err)
+      uint32_t pgno, struct ramet_page_request *sink, struct ramet_err *err)
 {
     struct ramet_vid volume;
     struct ramet_head head;
@@ -306,7 +306,7 @@ ramet_page_fetcher_was_read(void *ctx, const struct ramet_session *session,
 
 enum ramet_rc
 ramet_page_fetcher_run(void *ctx, const struct ramet_point *at, uint32_t pgno,
-                       struct ramet_fetch *sink, struct ramet_err *err)
+                       struct ramet_page_request *sink, struct ramet_err *err)
 {
     struct ramet_page_fetcher *const fetcher = ctx;
     struct ramet_err cause = {.code = RAMET_OK};

@@ -25,7 +25,7 @@ void ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher);
 /* A ramet_fetcher, with the fetcher as its context. */
 enum ramet_rc
 ramet_page_fetcher_run(void *fetcher, const struct ramet_point *at,
-                       uint32_t pgno, struct ramet_fetch *sink,
+                       uint32_t pgno, struct ramet_page_request *sink,
                        struct ramet_err *err);
 
 /* The volume's pipeline, of which pages go into the replica from here on.

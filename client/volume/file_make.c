@@ -250,7 +250,7 @@ ramet_file_clone(const char *url, const char *path,
         .progress = progress,
         .progress_ctx = progress_ctx,
     };
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     struct ramet_url parsed;
     char *absolute = NULL;
     enum ramet_rc rc;

@@ -89,7 +89,7 @@ ramet_file_open_source(const struct ramet_file_options *options,
 static bool
 file_is_there(const struct ramet_os *os, const char *path)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     return os->stat_at(os->ctx, AT_FDCWD, path, &st) == 0 &&
            !ramet_replica_is_leftover(os, path);
@@ -110,7 +110,7 @@ ramet_file_guess_kind(const struct ramet_os *os, const char *path,
                       struct ramet_replica_options *options)
 {
     uint8_t header[RAMET_DBHEADER_MAGIC_SIZE];
-    struct ramet_stat st = {.size_bytes = 0};
+    struct ramet_os_stat st = {.size_bytes = 0};
     size_t got = 0;
     int fd;
 
@@ -386,7 +386,7 @@ start_sync(struct opening *opening, struct ramet_err *err)
 static bool
 is_deleted(const struct opening *opening)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     return (opening->options->flags & RAMET_OPEN_CREATE) != 0 &&
            opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path,
@@ -401,7 +401,7 @@ choose_kind(const struct opening *opening,
             struct ramet_replica_options *replica, struct ramet_err *err)
 {
     struct ramet_replica_options found = {.kind = 0};
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     ramet_file_guess_kind(opening->os, opening->path, replica);
     if (replica->kind != RAMET_KIND_SQLITE || !opening->has_url ||
@@ -494,18 +494,18 @@ read_binding(struct opening *opening, struct ramet_vid *out_volume,
 }
 
 static enum ramet_rc
-find_place(const struct opening *opening, struct ramet_view_place *out_place,
+find_place(const struct opening *opening, struct ramet_view_point *out_place,
            struct ramet_err *err)
 {
     const struct ramet_url *const url = &opening->url;
 
-    *out_place = (struct ramet_view_place){.fixed = false};
+    *out_place = (struct ramet_view_point){.fixed = false};
     if (opening->options->at != NULL) {
         if (opening->url_is_explicit && (url->has_lsn || url->has_time))
             return RAMET_FAIL(err, RAMET_EINVAL,
                               "at=%.64s: the URL names a snapshot, too",
                               opening->options->at);
-        return ramet_view_place_parse(opening->options->at, out_place, err);
+        return ramet_view_point_parse(opening->options->at, out_place, err);
     }
     out_place->fixed = url->has_lsn || url->has_time;
     if (url->has_lsn)
@@ -522,7 +522,7 @@ open_view(struct opening *opening, struct ramet_err *err)
     struct ramet_source *source = NULL;
     struct ramet_vid volume;
     bool bound = false;
-    struct ramet_view_place place;
+    struct ramet_view_point place;
     enum ramet_rc rc = RAMET_OK;
 
     if (!opening->url_is_explicit &&

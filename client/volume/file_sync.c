@@ -298,7 +298,7 @@ check_target(struct ramet_file *file, const char *out_path,
                           "%s: is a replica; export to another name", out_path);
     for (size_t i = 0; rc == RAMET_OK && i < 2; i++) {
         char *const path = ramet_asprintf("%s%s", out_path, companions[i]);
-        struct ramet_stat st;
+        struct ramet_os_stat st;
 
         if (path == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "export: no memory");
@@ -401,7 +401,7 @@ ramet_file_copy_plain(const char *from, const char *to, struct ramet_err *err)
 {
     struct copying copying = {.os = ramet_os_system(), .path = from};
     const struct ramet_os *const os = copying.os;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     char *target = NULL;
     enum ramet_rc rc;
 

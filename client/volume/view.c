@@ -32,7 +32,7 @@ struct ramet_view {
     struct ramet_history *history; /* the source's */
     struct ramet_pagecache *cache; /* the source's */
     size_t cache_bytes;
-    struct ramet_view_place place;
+    struct ramet_view_point place;
     struct ramet_head head;
     struct ramet_snapshot snapshot;
     bool pinned;
@@ -51,10 +51,10 @@ struct looking {
 };
 
 enum ramet_rc
-ramet_view_place_parse(const char *text, struct ramet_view_place *out_place,
+ramet_view_point_parse(const char *text, struct ramet_view_point *out_place,
                        struct ramet_err *err)
 {
-    struct ramet_view_place place = {.fixed = true};
+    struct ramet_view_point place = {.fixed = true};
     const char *p = text;
 
     while (*p >= '0' && *p <= '9' && place.lsn < UINT64_MAX / 10 - 1)
@@ -397,7 +397,7 @@ join(struct ramet_view *view, struct ramet_err *err)
 
 enum ramet_rc
 ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
-                const struct ramet_view_place *place, size_t cache_bytes,
+                const struct ramet_view_point *place, size_t cache_bytes,
                 const struct ramet_os *os, struct ramet_view **out_view,
                 struct ramet_err *err)
 {

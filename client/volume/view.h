@@ -20,14 +20,14 @@
 struct ramet_view;
 
 /* Where a view stands. */
-struct ramet_view_place {
+struct ramet_view_point {
     bool fixed;
     uint64_t lsn;     /* fixed, and not 0 */
     uint64_t time_ms; /* fixed, and lsn is 0 */
 };
 /* "42" or "2026-11-23T10:00:00Z". */
 RAMET_NODISCARD enum ramet_rc
-ramet_view_place_parse(const char *text, struct ramet_view_place *out_place,
+ramet_view_point_parse(const char *text, struct ramet_view_point *out_place,
                        struct ramet_err *err);
 
 /* `source` is referenced on its own. `volume` NULL: the one that its name
@@ -35,7 +35,7 @@ ramet_view_place_parse(const char *text, struct ramet_view_place *out_place,
  * commits is empty. */
 RAMET_NODISCARD enum ramet_rc
 ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
-                const struct ramet_view_place *place, size_t cache_bytes,
+                const struct ramet_view_point *place, size_t cache_bytes,
                 const struct ramet_os *os, struct ramet_view **out_view,
                 struct ramet_err *err);
 void ramet_view_close(struct ramet_view *view);

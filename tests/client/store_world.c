@@ -296,8 +296,8 @@ remote_point(const struct remote *remote, uint64_t lsn)
 }
 
 static enum ramet_rc
-deliver(const struct image *image, uint32_t pgno, struct ramet_fetch *sink,
-        struct ramet_err *err)
+deliver(const struct image *image, uint32_t pgno,
+        struct ramet_page_request *sink, struct ramet_err *err)
 {
     uint8_t page[65536];
 
@@ -307,7 +307,7 @@ deliver(const struct image *image, uint32_t pgno, struct ramet_fetch *sink,
 
 enum ramet_rc
 remote_fetch(void *ctx, const struct ramet_point *at, uint32_t pgno,
-             struct ramet_fetch *sink, struct ramet_err *err)
+             struct ramet_page_request *sink, struct ramet_err *err)
 {
     struct remote *const remote = ctx;
     const uint64_t lsn = at->lsn;

@@ -83,7 +83,7 @@ remote_point(const struct remote *remote, uint64_t lsn);
 /* The fetcher; its ctx is the remote. */
 enum ramet_rc
 remote_fetch(void *ctx, const struct ramet_point *at, uint32_t pgno,
-             struct ramet_fetch *sink, struct ramet_err *err);
+             struct ramet_page_request *sink, struct ramet_err *err);
 extern const struct ramet_vid store_volume;
 #define STORE_REMOTE_URL "file:///nowhere/volume"
 

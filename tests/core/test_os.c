@@ -90,7 +90,7 @@ table__returns_negated_errno(void **state)
 {
     bool called = false;
     struct os_fixture *const f = *state;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     struct iovec iov = {&st, 1};
     void *at;
 
@@ -130,8 +130,8 @@ file__is_written_read_and_measured(void **state)
     char b[8] = "";
     struct iovec in[] = {{a, 3}, {b, 7}};
     struct iovec out[] = {{"abc", 3}, {"defgh", 5}};
-    struct ramet_stat st;
-    struct ramet_stat by_path;
+    struct ramet_os_stat st;
+    struct ramet_os_stat by_path;
 
     assert_int_equal(f->os->pwritev(NULL, f->fd, out, 2, 2), 8);
     assert_int_equal(f->os->preadv(NULL, f->fd, in, 2, 2), 8);
@@ -159,7 +159,7 @@ file__has_holes_and_blocks(void **state)
     struct os_fixture *const f = *state;
     const size_t mega = 1u << 20;
     struct iovec out = {"x", 1};
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     assert_int_equal(f->os->pwritev(NULL, f->fd, &out, 1, mega), 1);
     assert_int_equal(f->os->seek_data(NULL, f->fd, 0), (int64_t)mega);

@@ -23,7 +23,7 @@ static int family[4];
 static int
 child_inspects_its_descriptors(struct os_fixture *f)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     char byte;
     struct iovec iov = {&byte, 1};
     int fresh;
@@ -94,7 +94,7 @@ fork__leaves_no_descriptor_that_overwrites_to_the_child(void **state)
     struct os_fixture *const f = *state;
     const struct ramet_os *const os = f->os;
     struct iovec iov = {"parent", 6};
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     family[0] = os->open(NULL, f->dirfd, "file", O_RDWR, 0);
     family[1] = os->open(NULL, f->dirfd, "file", O_WRONLY, 0);

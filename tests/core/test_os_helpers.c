@@ -259,7 +259,7 @@ static void
 replace_file__makes_and_replaces(void **state)
 {
     struct os_fixture *const f = *state;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     assert_int_equal(
         ramet_os_replace_file(f->os, f->dirfd, "r", NULL, "one", 3, NULL),
@@ -276,7 +276,7 @@ static void
 replace_file__uses_up_what_a_crash_left(void **state)
 {
     struct os_fixture *const f = *state;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const int left =
         f->os->open(NULL, f->dirfd, "r.tmp", O_RDWR | O_CREAT, 0600);
 
@@ -297,7 +297,7 @@ replace_file__fails_without_a_trace(void **state)
     struct os_fixture *const f = *state;
     struct ramet_os os = *f->os;
     struct stingy stingy = {f->os, 1, -ENOSPC, 0};
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     struct ramet_err err;
 
     assert_int_equal(

@@ -40,7 +40,7 @@ make__has_the_mode_whatever_the_umask(void **state)
         for (size_t k = 0; k < 3; k++) {
             const struct ramet_rights rights = {modes[i], geteuid(), getegid()};
             const mode_t before = umask(masks[k]);
-            struct ramet_stat st;
+            struct ramet_os_stat st;
             const int fd =
                 ramet_rights_make(f->os, f->dirfd, "new", O_RDWR, &rights);
 
@@ -85,7 +85,7 @@ make__for_a_group_that_cannot_be_had__gives_another_no_more(void **state)
     os.chown = refuse_chown;
     for (size_t i = 0; i < 4; i++) {
         const struct ramet_rights rights = {modes[i][0], 1, 54321};
-        struct ramet_stat st;
+        struct ramet_os_stat st;
         const int fd = ramet_rights_make(&os, f->dirfd, "new", O_RDWR, &rights);
 
         assert_true(fd >= 0);
@@ -136,7 +136,7 @@ apply__by_root__gives_away_what_is_empty_or_everybody_s(void **state)
     os.chown = count_chown;
     for (size_t i = 0; i < 4; i++) {
         const size_t len = strlen(cases[i].content);
-        struct ramet_stat st;
+        struct ramet_os_stat st;
 
         assert_int_equal(os.truncate(NULL, f->fd, 0), 0);
         if (len > 0)
@@ -160,7 +160,7 @@ apply__by_root__gives_away_no_folder_with_something_in_it(void **state)
     struct os_fixture *const f = *state;
     struct ramet_os os = *f->os;
     const struct ramet_rights rights = {0600, 54321, 54321};
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int fd;
 
     os.user = root;
@@ -245,7 +245,7 @@ static void
 replace_file__through_a_link__leaves_its_target_alone(void **state)
 {
     struct os_fixture *const f = *state;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     assert_int_equal(symlinkat("file", f->dirfd, "r.tmp"), 0);
     assert_int_not_equal(

@@ -238,7 +238,7 @@ write_files(struct program *p)
 
 static enum ramet_rc
 give_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
-          struct ramet_fetch *sink, struct ramet_err *err)
+          struct ramet_page_request *sink, struct ramet_err *err)
 {
     uint8_t page[1024];
 

@@ -35,7 +35,7 @@ check_request(const uint8_t *data, size_t size)
 static void
 check_text(const char *text)
 {
-    struct ramet_range_place place;
+    struct ramet_object_range place;
     struct byte_range range;
     uint64_t time;
 

@@ -130,7 +130,7 @@ append_answer(struct ramet_buf *out)
     const struct ramet_vid volume = some_volume();
 
     for (unsigned i = 0; i < 3; i++) {
-        struct ramet_range_place place;
+        struct ramet_object_range place;
 
         assert_true(ramet_range_of_key(keys[i], 1000 * i, &place));
         ramet_range_begin(out, &volume, &place, i == 1, 50 * i);

@@ -353,9 +353,9 @@ os_unmap(void *ctx, void *addr, size_t len)
 /* ---- what files are -------------------------------------------------------- */
 
 static void
-describe(const struct sim_node *node, struct ramet_stat *out)
+describe(const struct sim_node *node, struct ramet_os_stat *out)
 {
-    *out = (struct ramet_stat){
+    *out = (struct ramet_os_stat){
         .size_bytes = node->size,
         .block_bytes = node->is_dir ? 0 : sim_file_block_bytes(node),
         .device = 77,
@@ -370,7 +370,7 @@ describe(const struct sim_node *node, struct ramet_stat *out)
 }
 
 static int
-os_stat(void *ctx, int fd, struct ramet_stat *out)
+os_stat(void *ctx, int fd, struct ramet_os_stat *out)
 {
     struct sim_os *const os = ctx;
     const struct opened *opened;
@@ -384,7 +384,7 @@ os_stat(void *ctx, int fd, struct ramet_stat *out)
 }
 
 static int
-os_stat_at(void *ctx, int dirfd, const char *path, struct ramet_stat *out)
+os_stat_at(void *ctx, int dirfd, const char *path, struct ramet_os_stat *out)
 {
     struct sim_os *const os = ctx;
     struct sim_node *node;

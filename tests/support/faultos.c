@@ -382,7 +382,7 @@ fault_unmap(void *ctx, void *addr, size_t len)
 
 /* The vault's link to each file is none of the tested code's business. */
 static void
-hide_vault_link(struct faultos *f, struct ramet_stat *out)
+hide_vault_link(struct faultos *f, struct ramet_os_stat *out)
 {
     struct stat st = {
         .st_dev = (dev_t)out->device,
@@ -394,7 +394,7 @@ hide_vault_link(struct faultos *f, struct ramet_stat *out)
 }
 
 static int
-fault_stat(void *ctx, int fd, struct ramet_stat *out)
+fault_stat(void *ctx, int fd, struct ramet_os_stat *out)
 {
     struct faultos *const f = ctx;
     int result;
@@ -410,7 +410,7 @@ fault_stat(void *ctx, int fd, struct ramet_stat *out)
 }
 
 static int
-fault_stat_at(void *ctx, int dirfd, const char *path, struct ramet_stat *out)
+fault_stat_at(void *ctx, int dirfd, const char *path, struct ramet_os_stat *out)
 {
     struct faultos *const f = ctx;
     int result;

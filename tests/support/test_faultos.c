@@ -100,7 +100,7 @@ put(struct fixture *f, int fd, uint64_t offset, int byte, size_t len)
 static bool
 exists(struct fixture *f, const char *name)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     return f->os->stat_at(f->ctx, f->dirfd, name, &st) == 0;
 }
@@ -136,8 +136,8 @@ crash__keeps_all_that_was_synced(void **state)
     struct fixture *const f = *state;
 
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct ramet_stat before;
-        struct ramet_stat after;
+        struct ramet_os_stat before;
+        struct ramet_os_stat after;
         uint8_t *data;
         size_t len;
         int fd;
@@ -481,7 +481,7 @@ crash__handles_large_sparse_files_and_holes(void **state)
 {
     struct fixture *const f = *state;
     const uint64_t giga = UINT64_C(1) << 30;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     char byte = 0;
     int fd;
 
@@ -509,7 +509,7 @@ fail_at__counts_operations_of_its_classes_only(void **state)
 {
     struct fixture *const f = *state;
     const int fd = make_file(f, "file");
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     struct iovec iov = {"x", 1};
 
     faultos_fail_at(f->faults, FAULTOS_WRITE, 1, ENOSPC, false);

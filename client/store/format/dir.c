@@ -15,7 +15,7 @@ int
 ramet_dir_rights(const struct ramet_os *os, int dir_fd,
                  struct ramet_rights *out)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const int result = os->stat_at(os->ctx, dir_fd, RAMET_DIR_LOCK, &st);
 
     if (result < 0)
@@ -29,7 +29,7 @@ ramet_dir_rights(const struct ramet_os *os, int dir_fd,
 struct names {
     const struct ramet_os *os;
     int dir_fd;
-    struct ramet_stat file;
+    struct ramet_os_stat file;
     uint32_t count;
 };
 
@@ -37,7 +37,7 @@ static int
 count_name(void *ctx, const char *name, bool is_dir)
 {
     struct names *const names = ctx;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     if (!is_dir &&
         names->os->stat_at(names->os->ctx, names->dir_fd, name, &st) == 0 &&
@@ -119,7 +119,7 @@ int
 ramet_dir_give_rights(const struct ramet_os *os, int dir_fd, int fd)
 {
     struct ramet_rights rights;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result = os->stat(os->ctx, fd, &st);
 
     if (result == 0)
@@ -138,7 +138,7 @@ static int
 finish_folder(const struct ramet_os *os, int dir_fd, int fd)
 {
     struct ramet_rights rights;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result = os->stat(os->ctx, fd, &st);
 
     if (result == 0)

@@ -18,7 +18,7 @@
 #include "client/store/format/state.h"
 #include "client/store/life/explain.h"
 #include "client/store/life/identity.h"
-#include "client/store/life/place.h"
+#include "client/store/life/location.h"
 #include "client/store/life/registry.h"
 #include "client/store/log/logscan.h"
 #include "client/store/shared/base.h"
@@ -274,7 +274,7 @@ find_header(struct adoption *a, const uint8_t *header)
 
 /* What no commit could carry is refused before anything changes. */
 static enum ramet_rc
-check_kind(const struct adoption *a, const struct ramet_stat *st,
+check_kind(const struct adoption *a, const struct ramet_os_stat *st,
            const uint8_t *header, struct ramet_err *err)
 {
     uint32_t page_size;
@@ -297,7 +297,7 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
     const struct ramet_os *const os = replica->os;
     struct ramet_replica_options options = *given;
     uint8_t header[RAMET_TRUE_HEADER_SIZE] = {0};
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     bool is_ours = false;
     size_t got = 0;
     enum ramet_rc rc;
@@ -380,7 +380,7 @@ ramet_replica_adopt_base(const char *path,
                          uint64_t *out_changed_pages, struct ramet_err *err)
 {
     static const struct ramet_replica_options none;
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     struct adoption *a = NULL;
     const struct ramet_os *os;
     enum ramet_rc rc;
@@ -388,18 +388,18 @@ ramet_replica_adopt_base(const char *path,
     if (options == NULL)
         options = &none;
     os = options->os != NULL ? options->os : ramet_os_system();
-    rc = ramet_replica_place_find(os, path, &place, err);
+    rc = ramet_replica_location_find(os, path, &location, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_replica_place_enter(&place, false, err);
-    if (rc == RAMET_OK && ramet_registry_has(&place))
+    rc = ramet_replica_location_enter(&location, false, err);
+    if (rc == RAMET_OK && ramet_registry_has(&location))
         rc = RAMET_FAIL(err, RAMET_EBUSY, "%s is open", path);
     if (rc == RAMET_OK)
-        rc = ramet_lock_wait(os, place.lock_fd, RAMET_LOCK_OPEN,
+        rc = ramet_lock_wait(os, location.lock_fd, RAMET_LOCK_OPEN,
                              RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
                              "it is being opened", err);
     if (rc == RAMET_OK)
-        rc = ramet_lock_try(os, place.lock_fd, RAMET_LOCK_LIVE,
+        rc = ramet_lock_try(os, location.lock_fd, RAMET_LOCK_LIVE,
                             RAMET_LOCK_EXCLUSIVE, "it is open elsewhere", err);
     if (rc == RAMET_OK) {
         a = ramet_calloc(1, sizeof(*a));
@@ -407,7 +407,7 @@ ramet_replica_adopt_base(const char *path,
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory to adopt");
     }
     if (rc == RAMET_OK)
-        rc = ramet_registry_get(&place, &a->replica, err);
+        rc = ramet_registry_get(&location, &a->replica, err);
     if (rc == RAMET_OK) {
         rc = adopt_alone(a, options, err);
         ramet_registry_put(a->replica);
@@ -420,6 +420,6 @@ ramet_replica_adopt_base(const char *path,
         ramet_pageset_done(&a->logged);
     }
     ramet_free(a);
-    ramet_replica_place_done(&place);
+    ramet_replica_location_done(&location);
     return rc;
 }

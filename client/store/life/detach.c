@@ -23,7 +23,7 @@
 
 #include "client/store/format/state.h"
 #include "client/store/life/explain.h"
-#include "client/store/life/place.h"
+#include "client/store/life/location.h"
 #include "client/store/life/remove.h"
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/locks.h"
@@ -48,8 +48,8 @@ refuse_partial(const struct ramet_replica *replica, uint64_t absent,
 /* Invariant (5). */
 static enum ramet_rc
 write_header(const struct ramet_replica *replica,
-             const struct ramet_state_file *state, const struct ramet_stat *st,
-             struct ramet_err *err)
+             const struct ramet_state_file *state,
+             const struct ramet_os_stat *st, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     uint8_t header[RAMET_TRUE_HEADER_SIZE];
@@ -112,11 +112,11 @@ done:
 /* The place of a session's replica; its descriptors stay the replica's. */
 static enum ramet_rc
 place_of(const struct ramet_session *session,
-         struct ramet_replica_place *out_place, struct ramet_err *err)
+         struct ramet_replica_location *out_location, struct ramet_err *err)
 {
     const struct ramet_replica *const replica = session->replica;
 
-    *out_place = (struct ramet_replica_place){
+    *out_location = (struct ramet_replica_location){
         .os = replica->os,
         .path = replica->path,
         .name = replica->name,
@@ -125,7 +125,7 @@ place_of(const struct ramet_session *session,
         .dir_fd = replica->dir_fd,
         .lock_fd = session->lock_fd,
     };
-    return out_place->dir_name != NULL
+    return out_location->dir_name != NULL
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
 }
@@ -135,21 +135,21 @@ static enum ramet_rc
 leave(struct ramet_session *session, struct ramet_err *err)
 {
     const struct ramet_os *const os = session->replica->os;
-    struct ramet_replica_place place;
-    enum ramet_rc rc = place_of(session, &place, err);
+    struct ramet_replica_location location;
+    enum ramet_rc rc = place_of(session, &location, err);
     int result;
 
     if (rc != RAMET_OK)
         return rc;
-    result = os->rename(os->ctx, place.dir_fd, RAMET_STATE_NAME, place.dir_fd,
-                        RAMET_DETACHED);
+    result = os->rename(os->ctx, location.dir_fd, RAMET_STATE_NAME,
+                        location.dir_fd, RAMET_DETACHED);
     if (result == 0) {
         session->has_left = true;
-        result = os->sync(os->ctx, place.dir_fd);
+        result = os->sync(os->ctx, location.dir_fd);
     }
-    rc = result == 0 ? ramet_detached_clear(&place, err)
-                     : RAMET_FAIL_OS(err, result, "detach %s", place.path);
-    ramet_free(place.dir_name);
+    rc = result == 0 ? ramet_detached_clear(&location, err)
+                     : RAMET_FAIL_OS(err, result, "detach %s", location.path);
+    ramet_free(location.dir_name);
     return rc;
 }
 
@@ -158,7 +158,7 @@ static enum ramet_rc
 leave_unread(struct ramet_session *session, struct ramet_err *err)
 {
     enum ramet_rc rc =
-        ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0,
+        ramet_lock(session, RAMET_LOCK_UNPINNED, RAMET_LOCK_EXCLUSIVE, 0,
                    "a process that may not write there reads it", err);
 
     if (rc != RAMET_OK)
@@ -166,7 +166,7 @@ leave_unread(struct ramet_session *session, struct ramet_err *err)
     rc = make_plain(session->replica, err);
     if (rc == RAMET_OK)
         rc = leave(session, err);
-    ramet_unlock(session, RAMET_LOCK_UNLISTED);
+    ramet_unlock(session, RAMET_LOCK_UNPINNED);
     return rc;
 }
 
@@ -231,26 +231,26 @@ ramet_replica_detach(const struct ramet_os *os, const char *path,
 {
     struct ramet_replica_options options = {.flags = RAMET_OPEN_EXCLUSIVE};
     struct ramet_session *session = NULL;
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     bool was_left;
     enum ramet_rc rc;
 
     options.os = os = os != NULL ? os : ramet_os_system();
     *out = (struct ramet_detached){.remote = ""};
-    rc = ramet_replica_place_find(os, path, &place, err);
+    rc = ramet_replica_location_find(os, path, &location, err);
     if (rc != RAMET_OK)
         return rc;
-    was_left = ramet_replica_place_has(&place, RAMET_DETACHED) == 1;
+    was_left = ramet_replica_location_has(&location, RAMET_DETACHED) == 1;
     if (was_left) {
-        rc = ramet_detached_finish(os, place.path, err);
+        rc = ramet_detached_finish(os, location.path, err);
     } else {
-        rc = ramet_session_open(place.path, &options, &session, err);
+        rc = ramet_session_open(location.path, &options, &session, err);
         if (rc == RAMET_OK)
             rc = detach_session(session, out, err);
         ramet_session_close(session);
     }
     if (rc == RAMET_OK)
-        out->has_lost = ramet_replica_place_has(&place, RAMET_LOST) == 1;
-    ramet_replica_place_done(&place);
+        out->has_lost = ramet_replica_location_has(&location, RAMET_LOST) == 1;
+    ramet_replica_location_done(&location);
     return rc;
 }

@@ -4,51 +4,51 @@
 #include "client/store/life/detached.h"
 
 #include "client/store/format/dir.h"
-#include "client/store/life/place.h"
+#include "client/store/life/location.h"
 #include "client/store/life/remove.h"
 #include "client/store/shared/locks.h"
 
 enum ramet_rc
-ramet_detached_clear(const struct ramet_replica_place *place,
+ramet_detached_clear(const struct ramet_replica_location *location,
                      struct ramet_err *err)
 {
-    const int result = ramet_remove_directory(place, RAMET_DETACHED);
+    const int result = ramet_remove_directory(location, RAMET_DETACHED);
 
     return result == 0
                ? RAMET_OK
                : RAMET_FAIL_OS(err, result,
                                "%s is a plain file now; remove %s-ramet",
-                               place->path, place->path);
+                               location->path, location->path);
 }
 
 enum ramet_rc
 ramet_detached_finish(const struct ramet_os *os, const char *path,
                       struct ramet_err *err)
 {
-    struct ramet_replica_place place;
-    struct ramet_stat named;
-    struct ramet_stat locked;
-    enum ramet_rc rc = ramet_replica_place_find(os, path, &place, err);
+    struct ramet_replica_location location;
+    struct ramet_os_stat named;
+    struct ramet_os_stat locked;
+    enum ramet_rc rc = ramet_replica_location_find(os, path, &location, err);
 
     if (rc != RAMET_OK)
         return rc;
-    if (ramet_replica_place_has(&place, RAMET_DETACHED) != 1)
+    if (ramet_replica_location_has(&location, RAMET_DETACHED) != 1)
         goto done;
-    rc = ramet_replica_place_enter(&place, true, err);
+    rc = ramet_replica_location_enter(&location, true, err);
     if (rc == RAMET_OK)
-        rc = ramet_lock_wait(os, place.lock_fd, RAMET_LOCK_OPEN,
+        rc = ramet_lock_wait(os, location.lock_fd, RAMET_LOCK_OPEN,
                              RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
                              "another process is opening it", err);
     /* Once more, and by a lock that is still that of the place: somebody may
      * have been quicker. */
     if (rc == RAMET_OK &&
-        ramet_replica_place_has(&place, RAMET_DETACHED) == 1 &&
-        os->stat(os->ctx, place.lock_fd, &locked) == 0 &&
-        os->stat_at(os->ctx, place.dir_fd, RAMET_DIR_LOCK, &named) == 0 &&
+        ramet_replica_location_has(&location, RAMET_DETACHED) == 1 &&
+        os->stat(os->ctx, location.lock_fd, &locked) == 0 &&
+        os->stat_at(os->ctx, location.dir_fd, RAMET_DIR_LOCK, &named) == 0 &&
         locked.device == named.device && locked.inode == named.inode)
-        rc = ramet_detached_clear(&place, err);
+        rc = ramet_detached_clear(&location, err);
 
 done:
-    ramet_replica_place_done(&place);
+    ramet_replica_location_done(&location);
     return rc;
 }

@@ -8,7 +8,7 @@
 
 #include "core/os.h"
 
-struct ramet_replica_place;
+struct ramet_replica_location;
 
 /* What `state` is called in a directory that is no replica's any more. */
 #define RAMET_DETACHED "detached"
@@ -20,7 +20,7 @@ ramet_detached_finish(const struct ramet_os *os, const char *path,
                       struct ramet_err *err);
 /* All of the directory but lost/; with its lock held. */
 RAMET_NODISCARD enum ramet_rc
-ramet_detached_clear(const struct ramet_replica_place *place,
+ramet_detached_clear(const struct ramet_replica_location *location,
                      struct ramet_err *err);
 
 #endif

@@ -76,7 +76,7 @@ ramet_is_database(const uint8_t *header, uint64_t size, uint32_t *out_page_size)
  */
 enum ramet_rc
 ramet_state_describe_file(const struct ramet_replica_options *options,
-                          const struct ramet_stat *st, const uint8_t *header,
+                          const struct ramet_os_stat *st, const uint8_t *header,
                           struct ramet_state_file *state, struct ramet_err *err)
 {
     struct ramet_snapshot *const s = &state->fold.newest;

@@ -14,7 +14,7 @@ bool ramet_is_database(const uint8_t *header, uint64_t size,
 /* What the plain file is, and that all its pages pend, into `state`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_state_describe_file(const struct ramet_replica_options *options,
-                          const struct ramet_stat *st, const uint8_t *header,
+                          const struct ramet_os_stat *st, const uint8_t *header,
                           struct ramet_state_file *state,
                           struct ramet_err *err);
 /* RAMET_EBUSY if a program that knows nothing of us works in the file;

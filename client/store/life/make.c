@@ -20,8 +20,8 @@
 #include "client/store/life/detached.h"
 #include "client/store/life/explain.h"
 #include "client/store/life/identity.h"
+#include "client/store/life/location.h"
 #include "client/store/life/orphan.h"
-#include "client/store/life/place.h"
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
 #include "client/store/path.h"
@@ -115,7 +115,7 @@ ramet_make_replica(struct ramet_replica *replica,
     const struct ramet_os *const os = replica->os;
     const bool create = (options->flags & RAMET_OPEN_CREATE) != 0;
     uint8_t header[RAMET_TRUE_HEADER_SIZE] = {0};
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     size_t got = 0;
     enum ramet_rc rc;
     int fd;
@@ -321,49 +321,49 @@ ramet_replica_create_clone(const char *path,
                            const uint8_t *page1, struct ramet_err *err)
 {
     static const struct ramet_replica_options none;
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     struct ramet_replica *replica = NULL;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const struct ramet_os *os;
     enum ramet_rc rc;
 
     if (options == NULL)
         options = &none;
     os = options->os != NULL ? options->os : ramet_os_system();
-    rc = ramet_replica_place_find(os, path, &place, err);
+    rc = ramet_replica_location_find(os, path, &location, err);
     if (rc != RAMET_OK)
         return rc;
-    if (ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1)
+    if (ramet_replica_location_has(&location, RAMET_TOMBSTONE) == 1)
         rc = ramet_replica_delete(os, path, err);
     if (rc == RAMET_OK)
         rc = ramet_detached_finish(os, path, err);
     /* Without a directory it can't be what a clone left. */
     if (rc == RAMET_OK &&
-        (ramet_replica_place_has(&place, "state") == 1 ||
-         (os->stat_at(os->ctx, place.parent_fd, place.name, &st) == 0 &&
-          ramet_replica_place_has(&place, RAMET_DIR_LOCK) != 1)))
+        (ramet_replica_location_has(&location, "state") == 1 ||
+         (os->stat_at(os->ctx, location.parent_fd, location.name, &st) == 0 &&
+          ramet_replica_location_has(&location, RAMET_DIR_LOCK) != 1)))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
     if (rc == RAMET_OK)
-        rc = ramet_replica_place_enter(&place, true, err);
-    if (rc == RAMET_OK && place.is_readonly)
+        rc = ramet_replica_location_enter(&location, true, err);
+    if (rc == RAMET_OK && location.is_readonly)
         rc =
             RAMET_FAIL(err, RAMET_EREADONLY, "%s-ramet can't be written", path);
     if (rc == RAMET_OK)
-        rc = ramet_lock_wait(os, place.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
+        rc = ramet_lock_wait(os, location.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
                              RAMET_LOCK_WAIT_MS, "it is being opened", err);
-    if (rc == RAMET_OK && ramet_replica_place_has(&place, "state") != 0)
+    if (rc == RAMET_OK && ramet_replica_location_has(&location, "state") != 0)
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", path);
     if (rc == RAMET_OK)
-        rc = ramet_remove_leftover(&place, err);
+        rc = ramet_remove_leftover(&location, err);
     if (rc == RAMET_OK)
-        rc = ramet_orphan_finish(&place, err);
+        rc = ramet_orphan_finish(&location, err);
     if (rc == RAMET_OK)
-        rc = ramet_registry_get(&place, &replica, err);
+        rc = ramet_registry_get(&location, &replica, err);
     if (rc == RAMET_OK) {
         rc = fill_clone(replica, options, remote, volume, point, page1, err);
         ramet_registry_put(replica);
     }
-    ramet_replica_place_done(&place);
+    ramet_replica_location_done(&location);
     return rc;
 }
 
@@ -387,31 +387,31 @@ ramet_replica_exists(const struct ramet_os *os, const char *path)
 bool
 ramet_replica_exists_at(const struct ramet_os *os, const char *resolved)
 {
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     bool exists;
 
-    if (ramet_replica_place_at(os, resolved, &place, NULL) != RAMET_OK)
+    if (ramet_replica_location_at(os, resolved, &location, NULL) != RAMET_OK)
         return false;
-    exists = ramet_replica_place_has(&place, "state") == 1 ||
-             ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 1;
-    ramet_replica_place_done(&place);
+    exists = ramet_replica_location_has(&location, "state") == 1 ||
+             ramet_replica_location_has(&location, RAMET_TOMBSTONE) == 1;
+    ramet_replica_location_done(&location);
     return exists;
 }
 
 enum ramet_volume_kind
 ramet_replica_kind(const struct ramet_os *os, const char *path)
 {
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     struct ramet_state_file state;
     enum ramet_volume_kind kind = 0;
 
-    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+    if (ramet_replica_location_find(os, path, &location, NULL) != RAMET_OK)
         return 0;
-    if (ramet_replica_place_enter(&place, false, NULL) == RAMET_OK &&
-        ramet_state_file_read(os, place.dir_fd, &state, NULL) == RAMET_OK) {
+    if (ramet_replica_location_enter(&location, false, NULL) == RAMET_OK &&
+        ramet_state_file_read(os, location.dir_fd, &state, NULL) == RAMET_OK) {
         kind = state.fold.kind;
         ramet_state_file_done(&state);
     }
-    ramet_replica_place_done(&place);
+    ramet_replica_location_done(&location);
     return kind;
 }

@@ -16,9 +16,9 @@
 
 #include "client/store/format/state.h"
 #include "client/store/life/detached.h"
+#include "client/store/life/location.h"
 #include "client/store/life/make.h"
 #include "client/store/life/orphan.h"
-#include "client/store/life/place.h"
 #include "client/store/life/readonly.h"
 #include "client/store/life/recover.h"
 #include "client/store/life/registry.h"
@@ -40,7 +40,7 @@
 
 struct opening {
     const struct ramet_replica_options *options;
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     struct ramet_session *session;
     bool is_stale; /* the directory was deleted under us: begin again */
 };
@@ -85,7 +85,7 @@ join_others(struct opening *o, struct ramet_err *err)
     struct ramet_replica *const replica = o->session->replica;
     const struct ramet_os *const os = replica->os;
     struct ramet_state_file *state;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     enum ramet_rc rc;
 
     if (replica->is_ready)
@@ -160,7 +160,7 @@ become_live(struct opening *o, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc;
 
-    if (!ramet_replica_place_is_current(&o->place, replica)) {
+    if (!ramet_replica_location_is_current(&o->location, replica)) {
         o->is_stale = true;
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
                           replica->path);
@@ -195,14 +195,14 @@ static enum ramet_rc
 open_session(struct opening *o, struct ramet_err *err)
 {
     struct ramet_replica *replica = NULL;
-    enum ramet_rc rc = ramet_registry_get(&o->place, &replica, err);
+    enum ramet_rc rc = ramet_registry_get(&o->location, &replica, err);
 
     if (rc != RAMET_OK)
         return rc;
     ramet_mutex_lock(&replica->life_mutex);
     rc = ramet_session_new(replica, false, &o->session, err);
     if (rc == RAMET_OK) {
-        o->session->lock_fd = o->place.lock_fd;
+        o->session->lock_fd = o->location.lock_fd;
         o->session->is_readonly =
             replica->is_readonly ||
             (o->options->flags & RAMET_OPEN_READONLY) != 0;
@@ -222,9 +222,9 @@ open_session(struct opening *o, struct ramet_err *err)
             forget_files(replica);
         ramet_session_free(o->session);
         o->session = NULL;
-        o->place.lock_fd = -1; /* closed along */
+        o->location.lock_fd = -1; /* closed along */
     } else if (rc == RAMET_OK) {
-        o->place.lock_fd = -1; /* the session's */
+        o->location.lock_fd = -1; /* the session's */
     }
     ramet_mutex_unlock(&replica->life_mutex);
     if (rc != RAMET_OK)
@@ -236,24 +236,25 @@ open_session(struct opening *o, struct ramet_err *err)
 static enum ramet_rc
 look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
 {
-    const struct ramet_os *const os = o->place.os;
+    const struct ramet_os *const os = o->location.os;
     const unsigned flags = o->options->flags;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result;
 
     *out_make = false;
-    if (ramet_replica_place_has(&o->place, RAMET_TOMBSTONE) == 1) {
-        const enum ramet_rc rc = ramet_replica_delete(os, o->place.path, err);
+    if (ramet_replica_location_has(&o->location, RAMET_TOMBSTONE) == 1) {
+        const enum ramet_rc rc =
+            ramet_replica_delete(os, o->location.path, err);
 
         if (rc != RAMET_OK)
             return rc;
     }
-    result = ramet_replica_place_has(&o->place, "state");
+    result = ramet_replica_location_has(&o->location, "state");
     if (result == 1 && (flags & RAMET_OPEN_CREATE) != 0 &&
-        os->stat_at(os->ctx, o->place.parent_fd, o->place.name, &st) ==
+        os->stat_at(os->ctx, o->location.parent_fd, o->location.name, &st) ==
             -ENOENT) {
         const enum ramet_rc rc =
-            ramet_replica_clear_orphan(os, o->place.path, err);
+            ramet_replica_clear_orphan(os, o->location.path, err);
 
         if (rc != RAMET_OK)
             return rc;
@@ -262,13 +263,14 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     if (result == 1)
         return RAMET_OK;
     if (result < 0) /* there is one, perhaps, and it is shut to us */
-        return RAMET_FAIL_OS(err, result, "look into %s-ramet", o->place.path);
-    result = os->stat_at(os->ctx, o->place.parent_fd, o->place.name, &st);
+        return RAMET_FAIL_OS(err, result, "look into %s-ramet",
+                             o->location.path);
+    result = os->stat_at(os->ctx, o->location.parent_fd, o->location.name, &st);
     if (result < 0 && result != -ENOENT)
-        return RAMET_FAIL_OS(err, result, "stat %s", o->place.path);
+        return RAMET_FAIL_OS(err, result, "stat %s", o->location.path);
     if (result == 0 && (st.mode & 0170000u) != 0100000u)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s is not a regular file",
-                          o->place.path);
+                          o->location.path);
     *out_make = (flags & RAMET_OPEN_READONLY) == 0 &&
                 (result == -ENOENT || (result == 0 && st.size_bytes == 0)
                      ? (flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) != 0 &&
@@ -280,10 +282,10 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
                           "one: under another it would be a second replica "
                           "over the same bytes; copy the file, and use the "
                           "copy",
-                          o->place.path, st.link_count);
+                          o->location.path, st.link_count);
     if (*out_make)
-        return ramet_detached_finish(os, o->place.path, err);
-    return ramet_fail_no_replica(o->place.path, result == 0, err);
+        return ramet_detached_finish(os, o->location.path, err);
+    return ramet_fail_no_replica(o->location.path, result == 0, err);
 }
 
 enum ramet_rc
@@ -302,18 +304,18 @@ ramet_session_open(const char *path,
 
         o.is_stale = false;
         rc = (o.options->flags & RAMET_OPEN_RESOLVED) != 0
-                 ? ramet_replica_place_at(os, path, &o.place, err)
-                 : ramet_replica_place_find(os, path, &o.place, err);
+                 ? ramet_replica_location_at(os, path, &o.location, err)
+                 : ramet_replica_location_find(os, path, &o.location, err);
         if (rc != RAMET_OK)
             return rc;
         rc = look_at_place(&o, &make, err);
         if (rc == RAMET_OK)
-            rc = ramet_replica_place_enter(&o.place, make, err);
+            rc = ramet_replica_location_enter(&o.location, make, err);
         if (rc == RAMET_OK && make)
-            rc = ramet_orphan_finish(&o.place, err);
+            rc = ramet_orphan_finish(&o.location, err);
         if (rc == RAMET_OK)
             rc = open_session(&o, err);
-        ramet_replica_place_done(&o.place);
+        ramet_replica_location_done(&o.location);
         if (!o.is_stale)
             break;
         os->sleep_us(os->ctx, 1000);
@@ -405,8 +407,8 @@ ramet_session_has_moved(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    struct ramet_stat ours;
-    struct ramet_stat named;
+    struct ramet_os_stat ours;
+    struct ramet_os_stat named;
 
     if (ramet_session_is_parents(session))
         return true;

@@ -25,7 +25,7 @@
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
-#include "client/store/life/place.h"
+#include "client/store/life/location.h"
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
 #include "client/store/log/logscan.h"
@@ -40,19 +40,19 @@
 bool
 ramet_replica_is_orphan(const struct ramet_os *os, const char *path)
 {
-    struct ramet_replica_place place;
-    struct ramet_stat st;
+    struct ramet_replica_location location;
+    struct ramet_os_stat st;
     bool is_orphan;
 
     if (os == NULL)
         os = ramet_os_system();
-    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+    if (ramet_replica_location_find(os, path, &location, NULL) != RAMET_OK)
         return false;
     is_orphan =
-        ramet_replica_place_has(&place, "state") == 1 &&
-        ramet_replica_place_has(&place, RAMET_TOMBSTONE) == 0 &&
-        os->stat_at(os->ctx, place.parent_fd, place.name, &st) == -ENOENT;
-    ramet_replica_place_done(&place);
+        ramet_replica_location_has(&location, "state") == 1 &&
+        ramet_replica_location_has(&location, RAMET_TOMBSTONE) == 0 &&
+        os->stat_at(os->ctx, location.parent_fd, location.name, &st) == -ENOENT;
+    ramet_replica_location_done(&location);
     return is_orphan;
 }
 
@@ -93,18 +93,19 @@ count_pending(struct ramet_replica *replica, struct ramet_state_file *state,
 
 /* In doubt, it does. Alone, with the open byte held. */
 static bool
-holds_unpushed(const struct ramet_replica_place *place)
+holds_unpushed(const struct ramet_replica_location *location)
 {
     struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
-    struct ramet_replica_place own; /* the registry takes its descriptors */
+    struct ramet_replica_location own; /* the registry takes its descriptors */
     struct ramet_replica *replica = NULL;
     bool is_pending = true;
 
-    if (state == NULL || ramet_replica_place_find(place->os, place->path, &own,
-                                                  NULL) != RAMET_OK)
+    if (state == NULL ||
+        ramet_replica_location_find(location->os, location->path, &own, NULL) !=
+            RAMET_OK)
         goto done;
-    if (ramet_replica_place_has(&own, "commit") == 0 &&
-        ramet_replica_place_enter(&own, false, NULL) == RAMET_OK &&
+    if (ramet_replica_location_has(&own, "commit") == 0 &&
+        ramet_replica_location_enter(&own, false, NULL) == RAMET_OK &&
         ramet_registry_get(&own, &replica, NULL) == RAMET_OK) {
         if (count_pending(replica, state, &is_pending, NULL) != RAMET_OK)
             is_pending = true;
@@ -112,7 +113,7 @@ holds_unpushed(const struct ramet_replica_place *place)
         ramet_registry_put(replica);
     }
     ramet_state_file_done(state);
-    ramet_replica_place_done(&own);
+    ramet_replica_location_done(&own);
 
 done:
     ramet_free(state);
@@ -122,9 +123,9 @@ done:
 /* ---- setting aside -------------------------------------------------------- */
 
 static char *
-aside_name(const struct ramet_replica_place *place)
+aside_name(const struct ramet_replica_location *location)
 {
-    return ramet_asprintf("%s.aside", place->dir_name);
+    return ramet_asprintf("%s.aside", location->dir_name);
 }
 
 /* "deleted-<ms>", not taken yet in the folder. */
@@ -132,7 +133,7 @@ static int
 name_in_lost(const struct ramet_os *os, int lost_fd, char *out, size_t size)
 {
     uint64_t ms = os->wall_ms(os->ctx);
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result;
 
     do {
@@ -144,15 +145,16 @@ name_in_lost(const struct ramet_os *os, int lost_fd, char *out, size_t size)
 
 /* What was lost before stays where `ramet lost` looks. */
 static int
-carry_lost(const struct ramet_replica_place *place, const char *aside)
+carry_lost(const struct ramet_replica_location *location, const char *aside)
 {
-    const struct ramet_os *const os = place->os;
-    const int from = ramet_rights_open_folder(os, place->parent_fd, aside);
+    const struct ramet_os *const os = location->os;
+    const int from = ramet_rights_open_folder(os, location->parent_fd, aside);
     int result = from;
 
     if (from < 0)
         return from;
-    result = os->rename(os->ctx, from, RAMET_LOST, place->dir_fd, RAMET_LOST);
+    result =
+        os->rename(os->ctx, from, RAMET_LOST, location->dir_fd, RAMET_LOST);
     if (result == -ENOENT || result == -ENOTEMPTY || result == -EEXIST)
         result = 0; /* there is none, or one here already: it goes along */
     os->close(os->ctx, from);
@@ -160,35 +162,35 @@ carry_lost(const struct ramet_replica_place *place, const char *aside)
 }
 
 enum ramet_rc
-ramet_orphan_finish(const struct ramet_replica_place *place,
+ramet_orphan_finish(const struct ramet_replica_location *location,
                     struct ramet_err *err)
 {
-    const struct ramet_os *const os = place->os;
-    char *const aside = aside_name(place);
+    const struct ramet_os *const os = location->os;
+    char *const aside = aside_name(location);
     char name[64];
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int lost = -1;
     int result;
 
     if (aside == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
-    result = os->stat_at(os->ctx, place->parent_fd, aside, &st);
+    result = os->stat_at(os->ctx, location->parent_fd, aside, &st);
     if (result == -ENOENT) {
         ramet_free(aside);
         return RAMET_OK;
     }
     if (result == 0)
-        result = carry_lost(place, aside);
+        result = carry_lost(location, aside);
     if (result == 0)
-        result = lost = ramet_dir_folder(os, place->dir_fd, RAMET_LOST);
+        result = lost = ramet_dir_folder(os, location->dir_fd, RAMET_LOST);
     if (lost >= 0)
         result = name_in_lost(os, lost, name, sizeof(name));
     if (lost >= 0 && result == 0)
-        result = os->rename(os->ctx, place->parent_fd, aside, lost, name);
+        result = os->rename(os->ctx, location->parent_fd, aside, lost, name);
     if (lost >= 0 && result == 0)
         result = os->sync(os->ctx, lost);
     if (lost >= 0 && result == 0)
-        result = os->sync(os->ctx, place->parent_fd);
+        result = os->sync(os->ctx, location->parent_fd);
     if (lost >= 0)
         os->close(os->ctx, lost);
     ramet_free(aside);
@@ -196,79 +198,80 @@ ramet_orphan_finish(const struct ramet_replica_place *place,
                        : RAMET_FAIL_OS(err, result,
                                        "keep what was left of %s in "
                                        "%s-ramet/lost",
-                                       place->path, place->path);
+                                       location->path, location->path);
 }
 
 /* The open byte is held: invariant (3). */
 static enum ramet_rc
-set_aside(const struct ramet_replica_place *place, struct ramet_err *err)
+set_aside(const struct ramet_replica_location *location, struct ramet_err *err)
 {
-    const struct ramet_os *const os = place->os;
-    char *const aside = aside_name(place);
-    struct ramet_replica_place fresh;
+    const struct ramet_os *const os = location->os;
+    char *const aside = aside_name(location);
+    struct ramet_replica_location fresh;
     enum ramet_rc rc;
     int result;
 
     if (aside == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
-    result = os->rename(os->ctx, place->parent_fd, place->dir_name,
-                        place->parent_fd, aside);
+    result = os->rename(os->ctx, location->parent_fd, location->dir_name,
+                        location->parent_fd, aside);
     if (result == 0)
-        result = os->sync(os->ctx, place->parent_fd);
+        result = os->sync(os->ctx, location->parent_fd);
     ramet_free(aside);
     if (result < 0)
-        return RAMET_FAIL_OS(err, result, "set %s-ramet aside", place->path);
-    rc = ramet_replica_place_find(os, place->path, &fresh, err);
+        return RAMET_FAIL_OS(err, result, "set %s-ramet aside", location->path);
+    rc = ramet_replica_location_find(os, location->path, &fresh, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_replica_place_enter(&fresh, true, err);
+    rc = ramet_replica_location_enter(&fresh, true, err);
     if (rc == RAMET_OK)
         rc = ramet_orphan_finish(&fresh, err);
-    ramet_replica_place_done(&fresh);
+    ramet_replica_location_done(&fresh);
     return rc;
 }
 
 /* The open byte is held, and the file is not there. */
 static enum ramet_rc
-clear(struct ramet_replica_place *place, struct ramet_err *err)
+clear(struct ramet_replica_location *location, struct ramet_err *err)
 {
-    const struct ramet_os *const os = place->os;
-    const bool alone = !ramet_registry_has(place) &&
-                       os->lock(os->ctx, place->lock_fd, RAMET_LOCK_LIVE, 1,
+    const struct ramet_os *const os = location->os;
+    const bool alone = !ramet_registry_has(location) &&
+                       os->lock(os->ctx, location->lock_fd, RAMET_LOCK_LIVE, 1,
                                 RAMET_LOCK_EXCLUSIVE) == 0;
     /* What a crash left under the name that is needed now goes first. */
-    const enum ramet_rc rc = ramet_orphan_finish(place, err);
+    const enum ramet_rc rc = ramet_orphan_finish(location, err);
 
     if (rc != RAMET_OK)
         return rc;
-    return !alone || holds_unpushed(place) ? set_aside(place, err)
-                                           : ramet_replica_remove(place, err);
+    return !alone || holds_unpushed(location)
+               ? set_aside(location, err)
+               : ramet_replica_remove(location, err);
 }
 
 enum ramet_rc
 ramet_replica_clear_orphan(const struct ramet_os *os, const char *path,
                            struct ramet_err *err)
 {
-    struct ramet_replica_place place;
-    struct ramet_stat st;
+    struct ramet_replica_location location;
+    struct ramet_os_stat st;
     enum ramet_rc rc;
 
     if (os == NULL)
         os = ramet_os_system();
-    rc = ramet_replica_place_find(os, path, &place, err);
+    rc = ramet_replica_location_find(os, path, &location, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_replica_place_enter(&place, false, err);
+    rc = ramet_replica_location_enter(&location, false, err);
     if (rc == RAMET_OK)
-        rc = ramet_lock_wait(os, place.lock_fd, RAMET_LOCK_OPEN,
+        rc = ramet_lock_wait(os, location.lock_fd, RAMET_LOCK_OPEN,
                              RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
                              "another process is opening or closing it", err);
     /* Looked at once more: somebody may have been quicker. */
-    if (rc == RAMET_OK && ramet_replica_place_has(&place, "state") == 1 &&
-        os->stat_at(os->ctx, place.parent_fd, place.name, &st) == -ENOENT)
-        rc = clear(&place, err);
+    if (rc == RAMET_OK && ramet_replica_location_has(&location, "state") == 1 &&
+        os->stat_at(os->ctx, location.parent_fd, location.name, &st) == -ENOENT)
+        rc = clear(&location, err);
     else if (rc == RAMET_ENOTFOUND)
         rc = RAMET_OK;
-    ramet_replica_place_done(&place);
+    ramet_replica_location_done(&location);
     return rc;
 }

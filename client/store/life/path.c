@@ -72,7 +72,7 @@ static bool
 has_replica(const struct walk *walk, const char *file)
 {
     char *const state = ramet_asprintf("%s-ramet/state", file);
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const bool has = state != NULL && walk->os->stat_at(walk->os->ctx, AT_FDCWD,
                                                         state, &st) == 0;
 

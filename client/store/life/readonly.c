@@ -3,7 +3,7 @@
  *
  * Such a session can take shared locks only: it has no pin slot, and no index
  * but its own, made from state, presence and log. While it is there the shared
- * lock on the byte `unlisted` keeps checkpoints from moving anything.
+ * lock on the byte `unpinned` keeps checkpoints from moving anything.
  *
  *   (1) a record of a writer that is at work may yet be voided: the last one
  *       counts only when nobody holds the write lock after it was read
@@ -78,7 +78,7 @@ ramet_private_open(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc =
-        ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_SHARED,
+        ramet_lock(session, RAMET_LOCK_UNPINNED, RAMET_LOCK_SHARED,
                    RAMET_LOCK_WAIT_MS, "a checkpoint is under way", err);
 
     if (rc == RAMET_OK && !replica->is_ready)

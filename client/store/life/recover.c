@@ -44,13 +44,12 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
                struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_record_place place =
-        ramet_record_place_of(&scan->trailer);
+    const struct ramet_record_span span = ramet_record_span_of(&scan->trailer);
     enum ramet_rc rc;
 
     assert(ramet_may_publish(replica));
     *out_go = false;
-    if (ramet_is_condemned(replica, &scan->trailer)) {
+    if (ramet_is_void_pending(replica, &scan->trailer)) {
         *io_end = scan->trailer.tail;
         return RAMET_OK; /* whoever writes next makes it void */
     }
@@ -64,7 +63,7 @@ recover_record(struct ramet_session *session, struct ramet_scan *scan,
         return rc != RAMET_OK ? rc : ramet_apply_record(session, scan, err);
     if (!may_write)
         return RAMET_OK;
-    rc = ramet_void_record(replica, &place, err);
+    rc = ramet_void_record(replica, &span, err);
     return rc == RAMET_OK ? ramet_super_forget(replica, &scan->trailer, err)
                           : rc;
 }
@@ -190,7 +189,7 @@ notice_copy(struct ramet_replica *replica, struct ramet_state_file *state,
             const struct ramet_base_look *look, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    const struct ramet_stat *const st = &look->st;
+    const struct ramet_os_stat *const st = &look->st;
     const bool is_copy = state->lock_inode != replica->inode ||
                          state->lock_device != replica->device ||
                          state->host != ramet_host_hash(os);
@@ -235,7 +234,7 @@ leave_generation(struct ramet_replica *replica,
     if ((ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE ||
          (ramet_pos_gen(pos) == state->kept_gen && !is_kept_for_certain)) &&
         !ramet_is_in_doubt(replica) && ramet_is_settled(replica) &&
-        atomic_load(&header->log.condemned) == 0)
+        atomic_load(&header->log.void_pending) == 0)
         ramet_pos_store(&header->log.write_pos,
                         ramet_pos_first(ramet_pos_gen(pos) + 1));
 }

@@ -8,7 +8,7 @@
 
 #include "client/store/shared/session.h"
 
-struct ramet_replica_place;
+struct ramet_replica_location;
 
 /* Read the log from where the state ends into the index. */
 RAMET_NODISCARD enum ramet_rc

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "client/store/format/dir.h"
-#include "client/store/life/place.h"
+#include "client/store/life/location.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
@@ -29,12 +29,13 @@ hold_across_fork(void)
 }
 
 bool
-ramet_replica_place_is_current(const struct ramet_replica_place *place,
-                               const struct ramet_replica *replica)
+ramet_replica_location_is_current(const struct ramet_replica_location *location,
+                                  const struct ramet_replica *replica)
 {
-    const struct ramet_os *const os = place->os;
-    char *const path = ramet_asprintf("%s/%s", place->dir_name, RAMET_DIR_LOCK);
-    struct ramet_stat named;
+    const struct ramet_os *const os = location->os;
+    char *const path =
+        ramet_asprintf("%s/%s", location->dir_name, RAMET_DIR_LOCK);
+    struct ramet_os_stat named;
     bool is_current;
 
     if (path == NULL)
@@ -49,43 +50,44 @@ ramet_replica_place_is_current(const struct ramet_replica_place *place,
 /* ---- the list ------------------------------------------------------------ */
 
 static struct ramet_replica *
-find_replica(const struct ramet_replica_place *place,
-             const struct ramet_stat *st)
+find_replica(const struct ramet_replica_location *location,
+             const struct ramet_os_stat *st)
 {
     struct ramet_replica *at = replicas;
 
-    while (at != NULL &&
-           (at->os != place->os || at->device != st->device ||
-            at->inode != st->inode || at->is_readonly != place->is_readonly ||
-            at->fork_count != ramet_os_fork_count()))
+    while (at != NULL && (at->os != location->os || at->device != st->device ||
+                          at->inode != st->inode ||
+                          at->is_readonly != location->is_readonly ||
+                          at->fork_count != ramet_os_fork_count()))
         at = at->next;
     return at;
 }
 
 static struct ramet_replica *
-new_replica(struct ramet_replica_place *place, const struct ramet_stat *st)
+new_replica(struct ramet_replica_location *location,
+            const struct ramet_os_stat *st)
 {
     struct ramet_replica *const replica = ramet_calloc(1, sizeof(*replica));
 
     if (replica == NULL)
         return NULL;
-    replica->path = ramet_strdup(place->path);
+    replica->path = ramet_strdup(location->path);
     if (replica->path == NULL) {
         ramet_free(replica);
         return NULL;
     }
-    replica->os = place->os;
+    replica->os = location->os;
     replica->fork_count = ramet_os_fork_count();
-    replica->name = place->name;
-    replica->parent_fd = place->parent_fd;
-    replica->dir_fd = place->dir_fd;
-    replica->is_readonly = place->is_readonly;
-    place->name = NULL;
-    place->parent_fd = place->dir_fd = -1;
+    replica->name = location->name;
+    replica->parent_fd = location->parent_fd;
+    replica->dir_fd = location->dir_fd;
+    replica->is_readonly = location->is_readonly;
+    location->name = NULL;
+    location->parent_fd = location->dir_fd = -1;
     replica->base_fd = replica->index_fd = replica->presence_fd = -1;
     replica->device = st->device;
     replica->inode = st->inode;
-    atomic_init(&replica->era, 1);
+    atomic_init(&replica->epoch, 1);
     ramet_mutex_init(&replica->base_mutex);
     ramet_mutex_init(&replica->life_mutex);
     ramet_mutex_init(&replica->mutex);
@@ -93,20 +95,21 @@ new_replica(struct ramet_replica_place *place, const struct ramet_stat *st)
 }
 
 enum ramet_rc
-ramet_registry_get(struct ramet_replica_place *place,
+ramet_registry_get(struct ramet_replica_location *location,
                    struct ramet_replica **out_replica, struct ramet_err *err)
 {
     struct ramet_replica *replica;
-    struct ramet_stat st;
-    const int result = place->os->stat(place->os->ctx, place->lock_fd, &st);
+    struct ramet_os_stat st;
+    const int result =
+        location->os->stat(location->os->ctx, location->lock_fd, &st);
 
     if (result < 0)
-        return RAMET_FAIL_OS(err, result, "stat %s-ramet/%s", place->path,
+        return RAMET_FAIL_OS(err, result, "stat %s-ramet/%s", location->path,
                              RAMET_DIR_LOCK);
     ramet_mutex_lock(&mutex);
-    replica = find_replica(place, &st);
+    replica = find_replica(location, &st);
     if (replica == NULL) {
-        replica = new_replica(place, &st);
+        replica = new_replica(location, &st);
         if (replica != NULL) {
             replica->next = replicas;
             replicas = replica;
@@ -117,21 +120,21 @@ ramet_registry_get(struct ramet_replica_place *place,
     ramet_mutex_unlock(&mutex);
     if (replica == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
-                          place->path);
+                          location->path);
     *out_replica = replica;
     return RAMET_OK;
 }
 
 bool
-ramet_registry_has(const struct ramet_replica_place *place)
+ramet_registry_has(const struct ramet_replica_location *location)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     bool has;
 
-    if (place->os->stat(place->os->ctx, place->lock_fd, &st) < 0)
+    if (location->os->stat(location->os->ctx, location->lock_fd, &st) < 0)
         return false;
     ramet_mutex_lock(&mutex);
-    has = find_replica(place, &st) != NULL;
+    has = find_replica(location, &st) != NULL;
     ramet_mutex_unlock(&mutex);
     return has;
 }

@@ -6,7 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_LIFE_REGISTRY_H
 #define RAMET_CLIENT_STORE_LIFE_REGISTRY_H
 
-#include "client/store/life/place.h"
+#include "client/store/life/location.h"
 #include "client/store/shared/session.h"
 
 /*
@@ -14,14 +14,15 @@
  * the place's descriptors (not lock_fd) if it is made.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_registry_get(struct ramet_replica_place *place,
+ramet_registry_get(struct ramet_replica_location *location,
                    struct ramet_replica **out_replica, struct ramet_err *err);
 /* Is the replica's lock file still under the place's name? */
-bool ramet_replica_place_is_current(const struct ramet_replica_place *place,
-                                    const struct ramet_replica *replica);
+bool
+ramet_replica_location_is_current(const struct ramet_replica_location *location,
+                                  const struct ramet_replica *replica);
 /* Drop a reference; the last one frees it and closes everything. */
 void ramet_registry_put(struct ramet_replica *replica);
 /* Does this process have the place open? */
-bool ramet_registry_has(const struct ramet_replica_place *place);
+bool ramet_registry_has(const struct ramet_replica_location *location);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
-#include "client/store/life/place.h"
+#include "client/store/life/location.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"
@@ -57,82 +57,87 @@ remove_entry(void *ctx, const char *name, bool is_dir)
 }
 
 int
-ramet_remove_directory(const struct ramet_replica_place *place,
+ramet_remove_directory(const struct ramet_replica_location *location,
                        const char *tombstone)
 {
-    const struct ramet_os *const os = place->os;
-    struct removal removal = {os, place->dir_fd, 0, tombstone};
-    int result = os->list(os->ctx, place->dir_fd, ".", remove_entry, &removal);
+    const struct ramet_os *const os = location->os;
+    struct removal removal = {os, location->dir_fd, 0, tombstone};
+    int result =
+        os->list(os->ctx, location->dir_fd, ".", remove_entry, &removal);
 
     if (result == 0)
-        result = os->unlink(os->ctx, place->dir_fd, RAMET_DIR_LOCK, false);
+        result = os->unlink(os->ctx, location->dir_fd, RAMET_DIR_LOCK, false);
     if (result == 0)
-        result = os->sync(os->ctx, place->dir_fd);
+        result = os->sync(os->ctx, location->dir_fd);
     /* The tombstone goes when nothing is left that it speaks of. That need not
      * last: a directory that comes back holds nothing, or it alone. */
     if (result == 0)
-        result = os->unlink(os->ctx, place->dir_fd, tombstone, false);
+        result = os->unlink(os->ctx, location->dir_fd, tombstone, false);
     if (result == 0)
-        result = os->unlink(os->ctx, place->parent_fd, place->dir_name, true);
+        result =
+            os->unlink(os->ctx, location->parent_fd, location->dir_name, true);
     if (result == -ENOTEMPTY || result == -EEXIST) /* lost/ is in it */
         result = 0;
     return result;
 }
 
 enum ramet_rc
-ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err)
+ramet_replica_remove(struct ramet_replica_location *location,
+                     struct ramet_err *err)
 {
-    const struct ramet_os *const os = place->os;
-    int result = ramet_dir_open_or_make(os, place->dir_fd, RAMET_TOMBSTONE);
+    const struct ramet_os *const os = location->os;
+    int result = ramet_dir_open_or_make(os, location->dir_fd, RAMET_TOMBSTONE);
 
     if (result < 0)
-        return RAMET_FAIL_OS(err, result, "delete %s", place->path);
+        return RAMET_FAIL_OS(err, result, "delete %s", location->path);
     os->close(os->ctx, result);
-    result = os->sync(os->ctx, place->dir_fd);
+    result = os->sync(os->ctx, location->dir_fd);
     if (result == 0) { /* from here on it is deleted */
-        result = os->unlink(os->ctx, place->parent_fd, place->name, false);
+        result =
+            os->unlink(os->ctx, location->parent_fd, location->name, false);
         if (result == -ENOENT)
             result = 0;
     }
     if (result == 0)
-        result = os->sync(os->ctx, place->parent_fd);
+        result = os->sync(os->ctx, location->parent_fd);
     if (result == 0)
-        result = ramet_remove_directory(place, RAMET_TOMBSTONE);
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_OS(err, result, "delete %s", place->path);
+        result = ramet_remove_directory(location, RAMET_TOMBSTONE);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_OS(err, result, "delete %s", location->path);
 }
 
 enum ramet_rc
 ramet_replica_delete(const struct ramet_os *os, const char *path,
                      struct ramet_err *err)
 {
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     int has_state;
     int has_tombstone;
     enum ramet_rc rc;
 
     if (os == NULL)
         os = ramet_os_system();
-    rc = ramet_replica_place_find(os, path, &place, err);
+    rc = ramet_replica_location_find(os, path, &location, err);
     if (rc == RAMET_ENOTFOUND)
         return RAMET_OK;
     if (rc != RAMET_OK)
         return rc;
-    has_state = ramet_replica_place_has(&place, "state");
-    has_tombstone = ramet_replica_place_has(&place, RAMET_TOMBSTONE);
+    has_state = ramet_replica_location_has(&location, "state");
+    has_tombstone = ramet_replica_location_has(&location, RAMET_TOMBSTONE);
     if (has_state < 0 || has_tombstone < 0) {
         const int result = has_state < 0 ? has_state : has_tombstone;
 
         rc = RAMET_FAIL_OS(err, result, "look into %s-ramet", path);
     } else if (has_state == 1 || has_tombstone == 1) {
-        rc = ramet_replica_place_enter(&place, true, err);
+        rc = ramet_replica_location_enter(&location, true, err);
         if (rc == RAMET_OK)
-            rc = ramet_lock_wait(os, place.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
+            rc = ramet_lock_wait(os, location.lock_fd, 0, RAMET_LOCK_EXCLUSIVE,
                                  RAMET_LOCK_WAIT_MS, "it is being opened", err);
         if (rc == RAMET_OK)
-            rc = ramet_replica_remove(&place, err);
+            rc = ramet_replica_remove(&location, err);
     }
-    ramet_replica_place_done(&place);
+    ramet_replica_location_done(&location);
     return rc;
 }
 
@@ -149,60 +154,63 @@ is_log_file(void *ctx, const char *name, bool is_dir)
 /* A clone that was cut off left a base that holds nothing, and no state. With a
  * log it was more than that, and lost its state otherwise. */
 static enum ramet_rc
-look_at_leftover(const struct ramet_replica_place *place, bool *out_is_there,
-                 struct ramet_err *err)
+look_at_leftover(const struct ramet_replica_location *location,
+                 bool *out_is_there, struct ramet_err *err)
 {
-    const struct ramet_os *const os = place->os;
+    const struct ramet_os *const os = location->os;
     uint8_t first[RAMET_TRUE_HEADER_SIZE] = {0};
     size_t got = 0;
     enum ramet_rc rc;
-    const int fd = os->open(os->ctx, place->parent_fd, place->name,
+    const int fd = os->open(os->ctx, location->parent_fd, location->name,
                             O_RDONLY | O_NOFOLLOW, 0);
 
     *out_is_there = fd != -ENOENT;
     if (fd == -ENOENT)
         return RAMET_OK;
     if (fd < 0)
-        return RAMET_FAIL_OS(err, fd, "open %s", place->path);
-    rc = ramet_os_read_some(os, fd, first, sizeof(first), 0, &got, place->path,
-                            err);
+        return RAMET_FAIL_OS(err, fd, "open %s", location->path);
+    rc = ramet_os_read_some(os, fd, first, sizeof(first), 0, &got,
+                            location->path, err);
     os->close(os->ctx, fd);
     if (rc == RAMET_OK &&
         (!ramet_base_is_any_mark(first) ||
-         os->list(os->ctx, place->dir_fd, ".", is_log_file, NULL) != 0))
-        rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", place->path);
+         os->list(os->ctx, location->dir_fd, ".", is_log_file, NULL) != 0))
+        rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already",
+                        location->path);
     return rc;
 }
 
 enum ramet_rc
-ramet_remove_leftover(const struct ramet_replica_place *place,
+ramet_remove_leftover(const struct ramet_replica_location *location,
                       struct ramet_err *err)
 {
-    const struct ramet_os *const os = place->os;
+    const struct ramet_os *const os = location->os;
     bool is_there;
-    enum ramet_rc rc = look_at_leftover(place, &is_there, err);
+    enum ramet_rc rc = look_at_leftover(location, &is_there, err);
     int result = 0;
 
     if (rc == RAMET_OK && is_there)
-        result = os->unlink(os->ctx, place->parent_fd, place->name, false);
-    return result == 0 ? rc
-                       : RAMET_FAIL_OS(err, result, "remove %s", place->path);
+        result =
+            os->unlink(os->ctx, location->parent_fd, location->name, false);
+    return result == 0
+               ? rc
+               : RAMET_FAIL_OS(err, result, "remove %s", location->path);
 }
 
 bool
 ramet_replica_is_leftover(const struct ramet_os *os, const char *path)
 {
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     bool is_there = false;
 
-    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+    if (ramet_replica_location_find(os, path, &location, NULL) != RAMET_OK)
         return false;
-    if (ramet_replica_place_has(&place, "state") != 0 ||
-        ramet_replica_place_has(&place, RAMET_TOMBSTONE) != 0 ||
-        ramet_replica_place_has(&place, RAMET_DIR_LOCK) != 1 ||
-        ramet_replica_place_enter(&place, false, NULL) != RAMET_OK ||
-        look_at_leftover(&place, &is_there, NULL) != RAMET_OK)
+    if (ramet_replica_location_has(&location, "state") != 0 ||
+        ramet_replica_location_has(&location, RAMET_TOMBSTONE) != 0 ||
+        ramet_replica_location_has(&location, RAMET_DIR_LOCK) != 1 ||
+        ramet_replica_location_enter(&location, false, NULL) != RAMET_OK ||
+        look_at_leftover(&location, &is_there, NULL) != RAMET_OK)
         is_there = false;
-    ramet_replica_place_done(&place);
+    ramet_replica_location_done(&location);
     return is_there;
 }

@@ -8,7 +8,7 @@
 
 #include "client/store/shared/session.h"
 
-struct ramet_replica_place;
+struct ramet_replica_location;
 
 /* In the directory of a replica that is being removed. */
 #define RAMET_TOMBSTONE "deleted"
@@ -18,12 +18,14 @@ struct ramet_replica_place;
 /* Remove file and directory, but for what is in lost/. The open byte is held;
  * others may have it open, and what they have open goes on until they close it. */
 RAMET_NODISCARD enum ramet_rc
-ramet_replica_remove(struct ramet_replica_place *place, struct ramet_err *err);
+ramet_replica_remove(struct ramet_replica_location *location,
+                     struct ramet_err *err);
 /* All in the directory but lost/, the tombstone last, and the directory if it is
  * empty then. The open byte is held. 0 or a negated errno. */
-int ramet_remove_directory(const struct ramet_replica_place *place,
+int ramet_remove_directory(const struct ramet_replica_location *location,
                            const char *tombstone);
-enum ramet_rc ramet_remove_leftover(const struct ramet_replica_place *place,
-                                    struct ramet_err *err);
+enum ramet_rc
+ramet_remove_leftover(const struct ramet_replica_location *location,
+                      struct ramet_err *err);
 
 #endif

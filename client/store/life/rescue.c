@@ -20,8 +20,8 @@
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/life/identity.h"
+#include "client/store/life/location.h"
 #include "client/store/life/make.h"
-#include "client/store/life/place.h"
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
 #include "client/store/log/logscan.h"
@@ -38,7 +38,7 @@
 struct rescue {
     const struct ramet_os *os;
     int from; /* the folder in lost/ */
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
     struct ramet_replica *replica;
     struct ramet_state_file state;
     struct ramet_pageset logged;
@@ -51,15 +51,15 @@ static enum ramet_rc
 open_source(struct rescue *r, const char *path, const char *name,
             struct ramet_err *err)
 {
-    struct ramet_replica_place place;
-    enum ramet_rc rc = ramet_replica_place_find(r->os, path, &place, err);
+    struct ramet_replica_location location;
+    enum ramet_rc rc = ramet_replica_location_find(r->os, path, &location, err);
     int lost = -1;
 
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_replica_place_enter(&place, false, err);
+    rc = ramet_replica_location_enter(&location, false, err);
     if (rc == RAMET_OK) {
-        lost = ramet_rights_open_folder(r->os, place.dir_fd, RAMET_LOST);
+        lost = ramet_rights_open_folder(r->os, location.dir_fd, RAMET_LOST);
         r->from = lost < 0 ? lost : ramet_rights_open_folder(r->os, lost, name);
         if (r->from < 0)
             rc = RAMET_FAIL_OS(err, r->from, "open %s-ramet/%s/%s", path,
@@ -67,7 +67,7 @@ open_source(struct rescue *r, const char *path, const char *name,
     }
     if (lost >= 0)
         r->os->close(r->os->ctx, lost);
-    ramet_replica_place_done(&place);
+    ramet_replica_location_done(&location);
     return rc;
 }
 
@@ -109,7 +109,7 @@ copy_log_file(void *ctx, const char *name, bool is_dir)
     from = ramet_rights_open(r->os, r->from, name, O_RDONLY);
     if (from < 0)
         return from;
-    to = ramet_dir_make(r->os, r->place.dir_fd, name);
+    to = ramet_dir_make(r->os, r->location.dir_fd, name);
     rc = to < 0 ? RAMET_FAIL_SYS(r->err, ramet_rc_of_errno(-to), -to, "make %s",
                                  name)
                 : copy_bytes(r, from, to, name, r->err);
@@ -201,11 +201,11 @@ make_base(struct rescue *r, struct ramet_err *err)
 static enum ramet_rc
 run(struct rescue *r, struct ramet_err *err)
 {
-    enum ramet_rc rc = ramet_replica_place_enter(&r->place, true, err);
+    enum ramet_rc rc = ramet_replica_location_enter(&r->location, true, err);
     int result;
 
     if (rc == RAMET_OK)
-        rc = ramet_lock_wait(r->os, r->place.lock_fd, RAMET_LOCK_OPEN,
+        rc = ramet_lock_wait(r->os, r->location.lock_fd, RAMET_LOCK_OPEN,
                              RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
                              "it is being opened", err);
     if (rc != RAMET_OK)
@@ -217,7 +217,7 @@ run(struct rescue *r, struct ramet_err *err)
         return err != NULL && err->code != RAMET_OK ? err->code : RAMET_EIO;
     if (result < 0)
         return RAMET_FAIL_OS(err, result, "copy the log");
-    rc = ramet_registry_get(&r->place, &r->replica, err);
+    rc = ramet_registry_get(&r->location, &r->replica, err);
     if (rc == RAMET_OK)
         rc = check_pages(r, err);
     if (rc == RAMET_OK)
@@ -230,13 +230,13 @@ run(struct rescue *r, struct ramet_err *err)
 static void
 take_back(const struct ramet_os *os, const char *path)
 {
-    struct ramet_replica_place place;
+    struct ramet_replica_location location;
 
-    if (ramet_replica_place_find(os, path, &place, NULL) != RAMET_OK)
+    if (ramet_replica_location_find(os, path, &location, NULL) != RAMET_OK)
         return;
-    if (ramet_replica_place_enter(&place, false, NULL) == RAMET_OK)
-        (void)!ramet_replica_remove(&place, NULL);
-    ramet_replica_place_done(&place);
+    if (ramet_replica_location_enter(&location, false, NULL) == RAMET_OK)
+        (void)!ramet_replica_remove(&location, NULL);
+    ramet_replica_location_done(&location);
 }
 
 enum ramet_rc
@@ -245,7 +245,7 @@ ramet_replica_rescue(const struct ramet_os *os, const char *path,
                      struct ramet_err *err)
 {
     struct rescue *const r = ramet_calloc(1, sizeof(*r));
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     enum ramet_rc rc;
 
     if (r == NULL)
@@ -255,12 +255,13 @@ ramet_replica_rescue(const struct ramet_os *os, const char *path,
     ramet_pageset_init(&r->logged);
     r->buf = ramet_alloc(COPY_SIZE);
     rc = r->buf != NULL
-             ? ramet_replica_place_find(r->os, out_path, &r->place, err)
+             ? ramet_replica_location_find(r->os, out_path, &r->location, err)
              : RAMET_FAIL(err, RAMET_ENOMEM, "no memory to copy");
     if (rc != RAMET_OK)
         goto done;
     if (ramet_replica_exists(r->os, out_path) ||
-        r->os->stat_at(r->os->ctx, r->place.parent_fd, r->place.name, &st) == 0)
+        r->os->stat_at(r->os->ctx, r->location.parent_fd, r->location.name,
+                       &st) == 0)
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is there already", out_path);
     if (rc == RAMET_OK)
         rc = open_source(r, path, name, err);
@@ -274,7 +275,7 @@ ramet_replica_rescue(const struct ramet_os *os, const char *path,
         }
     }
     ramet_state_file_done(&r->state);
-    ramet_replica_place_done(&r->place);
+    ramet_replica_location_done(&r->location);
     if (rc != RAMET_OK && r->has_begun)
         take_back(r->os, out_path);
 

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 
 #include "client/store/format/dir.h"
-#include "client/store/life/place.h"
+#include "client/store/life/location.h"
 
 #define OTHERS_WRITE 022u
 #define DEPTH_MAX 2u /* lost/, and what is set aside there as a folder */
@@ -26,21 +26,21 @@
     (S_ISGID | S_IWOTH) /* a folder that gives its group away */
 
 struct judge {
-    const struct ramet_replica_place *place;
+    const struct ramet_replica_location *location;
     const struct ramet_os *os;
     unsigned user;
-    struct ramet_stat dir;
-    struct ramet_stat base; /* as far as has_base */
+    struct ramet_os_stat dir;
+    struct ramet_os_stat base; /* as far as has_base */
     bool has_base;
     struct ramet_rights rights; /* that of the base */
 };
 
 bool
-ramet_replica_place_base(const struct ramet_replica_place *place,
-                         struct ramet_stat *out)
+ramet_replica_location_base(const struct ramet_replica_location *location,
+                            struct ramet_os_stat *out)
 {
-    return place->os->stat_at(place->os->ctx, place->parent_fd, place->name,
-                              out) == 0 &&
+    return location->os->stat_at(location->os->ctx, location->parent_fd,
+                                 location->name, out) == 0 &&
            S_ISREG(out->mode);
 }
 
@@ -49,11 +49,11 @@ ramet_replica_place_base(const struct ramet_replica_place *place,
 static bool
 has_trusted_owner(const struct judge *j)
 {
-    struct ramet_stat parent = {.mode = GROUP_FOR_ALL};
+    struct ramet_os_stat parent = {.mode = GROUP_FOR_ALL};
 
     if (j->dir.uid == j->user || j->dir.uid == 0)
         return true;
-    if (j->os->stat(j->os->ctx, j->place->parent_fd, &parent) < 0)
+    if (j->os->stat(j->os->ctx, j->location->parent_fd, &parent) < 0)
         return false;
     if (!j->has_base) /* who owns that could put anything in its place */
         return j->dir.uid == parent.uid;
@@ -69,11 +69,11 @@ has_trusted_owner(const struct judge *j)
 static uint32_t
 writers_too_many(const struct judge *j)
 {
-    struct ramet_stat beside = j->base;
+    struct ramet_os_stat beside = j->base;
     uint32_t may = 0;
 
     /* Without the base the lock file tells what its access was. */
-    if (j->has_base || (j->os->stat_at(j->os->ctx, j->place->dir_fd,
+    if (j->has_base || (j->os->stat_at(j->os->ctx, j->location->dir_fd,
                                        RAMET_DIR_LOCK, &beside) == 0 &&
                         S_ISREG(beside.mode)))
         may = beside.gid == j->dir.gid ? beside.mode
@@ -86,9 +86,9 @@ static int
 visit_foreign(void *ctx, const char *name, bool is_dir)
 {
     const struct judge *const j = ctx;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
-    if (j->os->stat_at(j->os->ctx, j->place->dir_fd, name, &st) < 0)
+    if (j->os->stat_at(j->os->ctx, j->location->dir_fd, name, &st) < 0)
         return 0; /* it just went */
     return (is_dir ? S_ISDIR(st.mode) : S_ISREG(st.mode)) &&
                    (st.uid == 0 || st.uid == j->dir.uid || st.uid == j->user ||
@@ -101,11 +101,11 @@ visit_foreign(void *ctx, const char *name, bool is_dir)
 static bool
 can_be_closed(const struct judge *j)
 {
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     return j->has_base && (j->user == 0 || j->user == j->dir.uid) &&
-           j->os->stat_at(j->os->ctx, j->place->dir_fd, "state", &st) == 0 &&
-           j->os->list(j->os->ctx, j->place->dir_fd, ".", visit_foreign,
+           j->os->stat_at(j->os->ctx, j->location->dir_fd, "state", &st) == 0 &&
+           j->os->list(j->os->ctx, j->location->dir_fd, ".", visit_foreign,
                        (void *)(uintptr_t)j) == 0;
 }
 
@@ -116,7 +116,7 @@ give_rights(const struct judge *j, int fd, bool is_folder)
 {
     const uint32_t mode =
         is_folder ? ramet_rights_folder_mode(j->rights.mode) : j->rights.mode;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const int result = j->os->stat(j->os->ctx, fd, &st);
 
     if (result < 0 || (j->user != 0 && j->user != st.uid))
@@ -158,7 +158,7 @@ follow_base(const struct judge *j)
 {
     const uint32_t mode = ramet_rights_folder_mode(j->rights.mode);
     const uint32_t taken = j->dir.mode & 0777 & ~mode;
-    struct folder folder = {j, j->place->dir_fd, 0};
+    struct folder folder = {j, j->location->dir_fd, 0};
     int result = 0;
 
     if (taken != 0)
@@ -181,22 +181,22 @@ is_as_base(const struct judge *j)
         return false;
     if (j->dir.gid == j->rights.gid)
         return now == mode;
-    return now == groupless && j->os->chown(j->os->ctx, j->place->dir_fd,
+    return now == groupless && j->os->chown(j->os->ctx, j->location->dir_fd,
                                             j->dir.uid, j->rights.gid) != 0;
 }
 
 enum ramet_rc
-ramet_place_check(const struct ramet_replica_place *place,
-                  struct ramet_err *err)
+ramet_location_check(const struct ramet_replica_location *location,
+                     struct ramet_err *err)
 {
-    struct judge j = {.place = place,
-                      .os = place->os,
-                      .user = place->os->user(place->os->ctx)};
-    int result = j.os->stat(j.os->ctx, place->dir_fd, &j.dir);
+    struct judge j = {.location = location,
+                      .os = location->os,
+                      .user = location->os->user(location->os->ctx)};
+    int result = j.os->stat(j.os->ctx, location->dir_fd, &j.dir);
 
     if (result < 0)
-        return RAMET_FAIL_OS(err, result, "stat %s-ramet", place->path);
-    j.has_base = ramet_replica_place_base(place, &j.base);
+        return RAMET_FAIL_OS(err, result, "stat %s-ramet", location->path);
+    j.has_base = ramet_replica_location_base(location, &j.base);
     if (j.has_base)
         j.rights = ramet_rights_of(&j.base);
     if (!has_trusted_owner(&j))
@@ -204,13 +204,13 @@ ramet_place_check(const struct ramet_replica_place *place,
                               "%s-ramet belongs to user %u, who does not have "
                               "the file: what is in it can't be trusted; move "
                               "it away, or give it to the file's owner",
-                              place->path, j.dir.uid);
+                              location->path, j.dir.uid);
     if (writers_too_many(&j) != 0 && !can_be_closed(&j))
         return RAMET_FAIL_SYS(err, RAMET_EAUTH, EPERM,
                               "%s-ramet can be written by users who can't "
                               "write the file: what is in it can't be trusted; "
                               "move it away, or `chmod go-w` it",
-                              place->path);
+                              location->path);
     if (!j.has_base || (j.user != 0 && j.user != j.dir.uid) || is_as_base(&j))
         return RAMET_OK;
     result = follow_base(&j);
@@ -219,5 +219,5 @@ ramet_place_check(const struct ramet_replica_place *place,
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_OS(err, result,
                                        "give %s-ramet the access of the file",
-                                       place->path);
+                                       location->path);
 }

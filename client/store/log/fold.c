@@ -94,7 +94,7 @@ ramet_session_state(struct ramet_session *session,
 
     if (rc != RAMET_OK)
         return rc;
-    entered = ramet_era_enter(session);
+    entered = ramet_epoch_enter(session);
     for (unsigned i = 0; i < FOLD_TRIES; i++) {
         const uint64_t oldest = atomic_load(&header->checkpoint.oldest);
 
@@ -109,7 +109,7 @@ ramet_session_state(struct ramet_session *session,
             oldest == atomic_load(&header->checkpoint.oldest))
             break;
     }
-    ramet_era_leave(session, entered);
+    ramet_epoch_leave(session, entered);
     if (rc == RAMET_OK) {
         const uint64_t absent = atomic_load(&header->all.absent_now);
 

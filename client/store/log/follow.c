@@ -51,7 +51,7 @@ catch_up(struct ramet_session *session, struct ramet_err *err)
             rc = ramet_scan_record(&scan, scan.trailer.start, &found, err);
             if (rc != RAMET_OK || !found || scan.trailer.is_void ||
                 ramet_trailer_void_value(&scan.trailer) ==
-                    ramet_index_condemned(replica)) /* see void.c */
+                    ramet_index_void_pending(replica)) /* see void.c */
                 break;
         }
         if (rc == RAMET_OK && ramet_trailer_in_doubt(&scan.trailer))
@@ -74,9 +74,9 @@ ramet_private_catch_up(struct ramet_session *session, struct ramet_err *err)
     enum ramet_rc rc;
 
     ramet_mutex_lock(&replica->base_mutex); /* its one index's writers */
-    entered = ramet_era_enter(session);
+    entered = ramet_epoch_enter(session);
     rc = catch_up(session, err);
-    ramet_era_leave(session, entered);
+    ramet_epoch_leave(session, entered);
     ramet_mutex_unlock(&replica->base_mutex);
     return rc;
 }

@@ -31,7 +31,7 @@ extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
     static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
     const struct ramet_os *const os = session->replica->os;
     const uint64_t count = end / sizeof(zeros) + 1;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     if (end >= RAMET_GEN_SIZE ||
         !ramet_pos_before(session->extended_to,

@@ -112,22 +112,21 @@ settle_record(struct ramet_session *session, struct ramet_scan *scan,
               struct ramet_pos *out_doubt, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    const struct ramet_record_place place =
-        ramet_record_place_of(&scan->trailer);
+    const struct ramet_record_span span = ramet_record_span_of(&scan->trailer);
     bool apply;
-    const bool condemned = ramet_is_condemned(replica, &scan->trailer);
+    const bool void_pending = ramet_is_void_pending(replica, &scan->trailer);
     enum ramet_rc rc;
 
-    if (!condemned && ramet_trailer_in_doubt(&scan->trailer)) {
+    if (!void_pending && ramet_trailer_in_doubt(&scan->trailer)) {
         *out_doubt = scan->trailer.start;
         return RAMET_OK;
     }
     rc = ramet_super_decide(replica, &scan->trailer, &apply, err);
     if (rc != RAMET_OK)
         return rc;
-    if (apply && !condemned)
+    if (apply && !void_pending)
         return ramet_apply_record(session, scan, err);
-    rc = ramet_void_record(replica, &place, err);
+    rc = ramet_void_record(replica, &span, err);
     if (rc == RAMET_OK)
         rc = ramet_super_forget(replica, &scan->trailer, err);
     return rc;
@@ -138,7 +137,7 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const bool entered = ramet_era_enter(session);
+    const bool entered = ramet_epoch_enter(session);
     struct ramet_published newest;
     struct ramet_scan scan;
     struct ramet_pos doubt = RAMET_NO_POS;
@@ -169,7 +168,7 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
         rc = ramet_super_clean(replica, err);
     }
     ramet_scan_done(&scan);
-    ramet_era_leave(session, entered);
+    ramet_epoch_leave(session, entered);
     return rc;
 }
 

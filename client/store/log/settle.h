@@ -29,7 +29,7 @@ ramet_is_settled(const struct ramet_replica *replica)
 {
     return ramet_pos_is_none(
                ramet_pos_load(&replica->head->header.log.prepared)) &&
-           atomic_load(&replica->head->header.log.condemned) == 0;
+           atomic_load(&replica->head->header.log.void_pending) == 0;
 }
 
 /* Apply the record in scan->trailer to the index entries. */

@@ -2,12 +2,12 @@
  * void.c - taking back a record that is complete in the log.
  *
  * A word in its trailer makes a record void. Where that can't be written the
- * record goes with the end of its file; where that fails too it is
- * *condemned*: the index names it, and who would publish it does not.
+ * record goes with the end of its file; where that fails too its void is
+ * *pending*: the index names it, and who would publish it does not.
  *
- *   (1) a record is condemned before anything is tried, and until its end is
- *       on disk: whoever dies or fails in between leaves it named
- *   (2) no record begins, and no generation is closed, while one is condemned:
+ *   (1) the void is pending before anything is tried, and until it is on disk:
+ *       whoever dies or fails in between leaves the record named
+ *   (2) no record begins, and no generation is closed, while a void is pending:
  *       of two successors of one record the wrong one might be found first
  *   (3) the name outlives the processes, and the index file is synced where
  *       that is all there is: who makes the next index keeps it
@@ -28,7 +28,7 @@
 enum ramet_rc
 ramet_record_write_word(struct ramet_replica *replica,
                         const struct ramet_gen *gen,
-                        const struct ramet_record_place *place, uint64_t value,
+                        const struct ramet_record_span *span, uint64_t value,
                         struct ramet_err *err)
 {
     uint8_t word[8];
@@ -37,27 +37,27 @@ ramet_record_write_word(struct ramet_replica *replica,
     ramet_put_le64(word, value);
     return ramet_os_write_full(
         replica->os, gen->fd, word, sizeof(word),
-        ramet_pos_offset(place->trailer_pos) + place->void_offset, "log", err);
+        ramet_pos_offset(span->trailer_pos) + span->void_offset, "log", err);
 }
 
 static enum ramet_rc
 write_void_word(struct ramet_replica *replica, const struct ramet_gen *gen,
-                const struct ramet_record_place *place, struct ramet_err *err)
+                const struct ramet_record_span *span, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     enum ramet_rc rc =
-        ramet_record_write_word(replica, gen, place, place->void_value, err);
+        ramet_record_write_word(replica, gen, span, span->void_value, err);
 
     /* Nothing that counts stands behind it. */
     if (rc != RAMET_OK &&
-        os->truncate(os->ctx, gen->fd, ramet_pos_offset(place->start)) == 0)
+        os->truncate(os->ctx, gen->fd, ramet_pos_offset(span->start)) == 0)
         rc = RAMET_OK;
     return rc;
 }
 
 enum ramet_rc
 ramet_void_record(struct ramet_replica *replica,
-                  const struct ramet_record_place *place, struct ramet_err *err)
+                  const struct ramet_record_span *span, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_os *const os = replica->os;
@@ -65,16 +65,17 @@ ramet_void_record(struct ramet_replica *replica,
     enum ramet_rc rc;
 
     assert(ramet_may_publish(replica));
-    atomic_store(&header->log.condemned, place->void_value); /* invariant (1) */
-    ramet_log_unsync(replica, place->start, place->tail);
-    rc = ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(place->start),
-                       &gen, err);
+    atomic_store(&header->log.void_pending,
+                 span->void_value); /* invariant (1) */
+    ramet_log_unsync(replica, span->start, span->tail);
+    rc = ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(span->start), &gen,
+                       err);
     if (rc == RAMET_OK)
-        rc = write_void_word(replica, gen, place, err);
+        rc = write_void_word(replica, gen, span, err);
     if (rc == RAMET_OK)
         rc = ramet_log_flush(replica, gen, err);
     if (rc == RAMET_OK)
-        atomic_store(&header->log.condemned, 0);
+        atomic_store(&header->log.void_pending, 0);
     else if (replica->index_fd >= 0) /* invariant (3), if it can be */
         os->sync(os->ctx, replica->index_fd);
     return rc;
@@ -88,7 +89,7 @@ ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err)
     enum ramet_rc rc;
 
     assert(ramet_may_publish(replica));
-    if (atomic_load(&header->log.condemned) == 0)
+    if (atomic_load(&header->log.void_pending) == 0)
         return RAMET_OK;
     rc = ramet_gen_get(replica, RAMET_GEN_LOG,
                        ramet_pos_gen(ramet_pos_load(&header->log.write_pos)),
@@ -98,6 +99,6 @@ ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err)
     if (rc == RAMET_ENOTFOUND) /* it went with its file */
         rc = RAMET_OK;
     if (rc == RAMET_OK)
-        atomic_store(&header->log.condemned, 0);
+        atomic_store(&header->log.void_pending, 0);
     return rc;
 }

@@ -8,29 +8,28 @@
 
 #include "client/store/shared/session.h"
 
-/* The record counts no more, whatever becomes of this: it stays condemned in
- * the index if it fails, until ramet_settle() has made it void. Needs the write
- * lock. */
+/* The record counts no more, whatever becomes of this: if it fails, the void
+ * stays pending in the index, until ramet_settle() has written it. Needs the
+ * write lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_void_record(struct ramet_replica *replica,
-                  const struct ramet_record_place *place,
-                  struct ramet_err *err);
+                  const struct ramet_record_span *span, struct ramet_err *err);
 /* The word in the trailer; not synced. */
 RAMET_NODISCARD enum ramet_rc
 ramet_record_write_word(struct ramet_replica *replica,
                         const struct ramet_gen *gen,
-                        const struct ramet_record_place *place, uint64_t value,
+                        const struct ramet_record_span *span, uint64_t value,
                         struct ramet_err *err);
-/* What is condemned is not complete any more: when that is on disk, forget
- * it. */
+/* The record whose void is pending is not complete any more: when that is on
+ * disk, forget it. */
 RAMET_NODISCARD enum ramet_rc
 ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err);
 
 static inline bool
-ramet_is_condemned(const struct ramet_replica *replica,
-                   const struct ramet_trailer *trailer)
+ramet_is_void_pending(const struct ramet_replica *replica,
+                      const struct ramet_trailer *trailer)
 {
-    return atomic_load(&replica->head->header.log.condemned) ==
+    return atomic_load(&replica->head->header.log.void_pending) ==
            ramet_trailer_void_value(trailer);
 }
 

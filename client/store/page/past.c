@@ -36,7 +36,7 @@
 _Atomic uint64_t *
 ramet_past_word(struct ramet_replica *replica, uint32_t pgno)
 {
-    return ramet_index_slot_at(replica, ramet_index_past_place(pgno));
+    return ramet_index_slot_at(replica, ramet_index_past_slot(pgno));
 }
 
 bool
@@ -146,7 +146,7 @@ ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
     out_version->kind = RAMET_ENTRY_NONE;
     if (!ramet_past_counts(replica, tail))
         return RAMET_OK;
-    if (!ramet_index_has_room(replica, ramet_index_past_place(pgno)))
+    if (!ramet_index_has_room(replica, ramet_index_past_slot(pgno)))
         return RAMET_OK;
     word = ramet_past_word(replica, pgno);
     if (word == NULL)

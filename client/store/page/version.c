@@ -381,7 +381,7 @@ ramet_read_version(struct ramet_session *session, struct ramet_pos tail,
     const enum ramet_rc rc = look_up(&l, err);
 
     assert(pgno != 0 && ramet_page_size_ok(page_size));
-    assert(session->era != 0);
+    assert(session->epoch != 0);
     ramet_free(l.spare);
     out_version->found = l.at;
     if (rc == RAMET_OK && out != NULL &&

@@ -6,8 +6,8 @@
  * in doubt: whoever takes the write lock next settles it from the log alone.
  *
  *   (1) header.log.prepared is not 0 while a record past the newest snapshot may
- *       be complete in the log, unless it is condemned (void.c) or known to be
- *       in doubt (doubt.c)
+ *       be complete in the log, unless its void is pending (void.c) or it is
+ *       known to be in doubt (doubt.c)
  *   (2) publish needs nothing that can fail: prepare made room in the index
  */
 #include <assert.h>
@@ -22,7 +22,7 @@
 #include "client/store/session/gate.h"
 #include "client/store/session/pin.h"
 #include "client/store/session/record.h"
-#include "client/store/session/reslice.h"
+#include "client/store/session/repage.h"
 #include "client/store/session/write.h"
 #include "client/store/shared/entries.h"
 #include "client/store/shared/gens.h"
@@ -75,15 +75,15 @@ cut_spilled(struct ramet_session *session)
         session->extended_to = RAMET_NO_POS;
 }
 
-/* Take back what is prepared, drop what is pending. It can't fail: what can't
- * be made void is condemned. */
+/* Take back what is prepared, drop what is pending. It can't fail: a
+ * void that can't be written is pending. */
 static void
 drop_pending(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
 
     if (!session->prepared.is_set ||
-        ramet_void_record(replica, &session->prepared.place, NULL) == RAMET_OK)
+        ramet_void_record(replica, &session->prepared.span, NULL) == RAMET_OK)
         cut_spilled(session);
     ramet_pos_store(&replica->head->header.log.prepared, RAMET_NO_POS);
     after_transaction(session);
@@ -303,7 +303,7 @@ prepare_record(struct ramet_session *session, const char *super_journal,
         const uint32_t named = named_page_size(session, header);
 
         if (named != 0 && named != session->page_size) {
-            rc = ramet_reslice(session, named, err);
+            rc = ramet_repage(session, named, err);
         }
     }
     if (rc == RAMET_OK && session->must_compare)

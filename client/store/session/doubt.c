@@ -51,16 +51,16 @@ ramet_doubt_check(const struct ramet_replica *replica, struct ramet_err *err)
 
 static enum ramet_rc
 confirm_record(struct ramet_replica *replica,
-               const struct ramet_record_place *place, struct ramet_err *err)
+               const struct ramet_record_span *span, struct ramet_err *err)
 {
     struct ramet_gen *gen;
     enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_LOG,
-                                     ramet_pos_gen(place->start), &gen, err);
+                                     ramet_pos_gen(span->start), &gen, err);
 
     assert(ramet_may_publish(replica));
     if (rc == RAMET_OK)
         rc = ramet_record_write_word(
-            replica, gen, place, ramet_trailer_confirm_value(place->void_value),
+            replica, gen, span, ramet_trailer_confirm_value(span->void_value),
             err);
     return rc == RAMET_OK ? ramet_log_flush(replica, gen, err) : rc;
 }
@@ -70,7 +70,7 @@ ramet_session_confirm(struct ramet_session *session, struct ramet_err *err)
 {
     assert(session->is_reserved && session->prepared.is_set);
     assert(!ramet_id_is_nil(&session->doubt.id));
-    return confirm_record(session->replica, &session->prepared.place, err);
+    return confirm_record(session->replica, &session->prepared.span, err);
 }
 
 /* The record in doubt, in `scan`, if there is one. Needs the write lock. */
@@ -113,14 +113,14 @@ with_record(struct ramet_session *session, uint64_t wait_ms, use_record *use,
 
     if (rc != RAMET_OK)
         return rc;
-    entered = ramet_era_enter(session);
+    entered = ramet_epoch_enter(session);
     ramet_scan_init(&scan, replica);
     scan.oldest = atomic_load(&replica->head->header.checkpoint.oldest);
     rc = find_record(session, &scan, &found, err);
     if (rc == RAMET_OK)
         rc = use(session, &scan, found, ctx, err);
     ramet_scan_done(&scan);
-    ramet_era_leave(session, entered);
+    ramet_epoch_leave(session, entered);
     ramet_write_unlock_briefly(session);
     return rc;
 }
@@ -183,8 +183,7 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
     const struct ending *const ending = ctx;
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const struct ramet_record_place place =
-        ramet_record_place_of(&scan->trailer);
+    const struct ramet_record_span span = ramet_record_span_of(&scan->trailer);
     const bool had_gate = session->has_gate;
     enum ramet_rc rc;
 
@@ -194,14 +193,14 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
                           "%s: the commit is not in doubt any more",
                           replica->path);
     if (!ending->landed) {
-        rc = ramet_void_record(replica, &place, err);
+        rc = ramet_void_record(replica, &span, err);
         ramet_pos_store(&header->log.doubt,
-                        RAMET_NO_POS); /* void, or condemned to be */
+                        RAMET_NO_POS); /* void, or that is pending */
         return rc;
     }
     rc = wait_for_readers(session, &scan->trailer, err);
     if (rc == RAMET_OK)
-        rc = confirm_record(replica, &place, err); /* invariant (4) */
+        rc = confirm_record(replica, &span, err); /* invariant (4) */
     if (rc == RAMET_OK)
         rc = ramet_apply_record(session, scan, err);
     if (rc == RAMET_OK)

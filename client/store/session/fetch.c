@@ -27,7 +27,7 @@
 
 #define DELIVER_WAIT_MS 200u
 
-struct ramet_fetch {
+struct ramet_page_request {
     struct ramet_session *session;
     struct ramet_pos tail;
     struct ramet_point at;
@@ -41,7 +41,7 @@ struct ramet_fetch {
 };
 
 enum ramet_rc
-ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
+ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
                     const uint8_t *page, struct ramet_err *err)
 {
     struct ramet_session *const session = sink->session;
@@ -76,7 +76,7 @@ ramet_fetch_deliver(struct ramet_fetch *sink, uint32_t pgno,
 }
 
 enum ramet_rc
-ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
+ramet_fetch_look_again(struct ramet_page_request *sink, bool *out_here,
                        struct ramet_err *err)
 {
     struct ramet_version version;
@@ -95,21 +95,21 @@ ramet_fetch_look_again(struct ramet_fetch *sink, bool *out_here,
 }
 
 /* What a page at the pinned LSN is asked for with. */
-static struct ramet_fetch
+static struct ramet_page_request
 make_sink(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
 
-    return (struct ramet_fetch){.session = session,
-                                .tail = s->tail,
-                                .at = ramet_snapshot_point(s),
-                                .page_size = s->page_size,
-                                .pgno = pgno,
-                                .out = out};
+    return (struct ramet_page_request){.session = session,
+                                       .tail = s->tail,
+                                       .at = ramet_snapshot_point(s),
+                                       .page_size = s->page_size,
+                                       .pgno = pgno,
+                                       .out = out};
 }
 
 static enum ramet_rc
-ask_fetcher(struct ramet_fetch *sink, struct ramet_err *err)
+ask_fetcher(struct ramet_page_request *sink, struct ramet_err *err)
 {
     struct ramet_replica *const replica = sink->session->replica;
     const uint32_t pgno = sink->pgno;
@@ -139,7 +139,7 @@ ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                  const struct ramet_version *version, struct ramet_err *err)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
-    struct ramet_fetch sink = make_sink(session, pgno, out);
+    struct ramet_page_request sink = make_sink(session, pgno, out);
 
     if (pgno > s->remote_page_count) {
         memset(out, 0, s->page_size);
@@ -155,7 +155,7 @@ enum ramet_rc
 ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                   struct ramet_err *err)
 {
-    struct ramet_fetch sink = make_sink(session, pgno, out);
+    struct ramet_page_request sink = make_sink(session, pgno, out);
 
     assert(session->is_pinned && pgno <= session->pin.snapshot.page_count);
     sink.is_alone = true;
@@ -236,13 +236,13 @@ ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
 
     if (rc != RAMET_OK || pgno == 0)
         return rc;
-    entered = ramet_era_enter(session);
+    entered = ramet_epoch_enter(session);
     rc = look_at_newest(session, at, pgno, &look, err);
     if (rc == RAMET_OK && look.is_of && look.is_absent)
         rc = ramet_fill_keep(session, pgno, look.entry, at,
                              look.newest.snapshot.page_size, page,
                              RAMET_LOCK_WAIT_MS, err);
-    ramet_era_leave(session, entered);
+    ramet_epoch_leave(session, entered);
     return rc;
 }
 
@@ -267,16 +267,16 @@ ramet_session_holds(struct ramet_session *session, const struct ramet_point *at,
 
     if (ramet_session_check_fork(session, NULL) != RAMET_OK)
         return false;
-    entered = ramet_era_enter(session);
+    entered = ramet_epoch_enter(session);
     holds = look_at_newest(session, at, pgno, &look, NULL) == RAMET_OK &&
             ramet_session_stands_on(session, at) &&
             !(look.is_of && look.is_absent);
-    ramet_era_leave(session, entered);
+    ramet_epoch_leave(session, entered);
     return holds;
 }
 
 struct ramet_session *
-ramet_fetch_session(const struct ramet_fetch *sink)
+ramet_fetch_session(const struct ramet_page_request *sink)
 {
     return sink->session;
 }

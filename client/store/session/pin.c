@@ -66,7 +66,7 @@ static void
 drop_pin(struct ramet_session *session)
 {
     atomic_store_explicit(&session->pin_word->raw, 0, memory_order_release);
-    atomic_store_explicit(&session->era, 0, memory_order_release);
+    atomic_store_explicit(&session->epoch, 0, memory_order_release);
 }
 
 /* What makes a pin more than a few stores. */
@@ -122,8 +122,8 @@ store_pin(struct ramet_session *session)
         session->number)
         session->number = ramet_index_newest(replica, &session->pin);
     atomic_store_explicit(
-        &session->era,
-        atomic_load_explicit(&replica->era, memory_order_relaxed),
+        &session->epoch,
+        atomic_load_explicit(&replica->epoch, memory_order_relaxed),
         memory_order_relaxed);
     atomic_store_explicit(&session->pin_word->raw,
                           session->pin.snapshot.tail.raw, memory_order_relaxed);

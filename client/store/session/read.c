@@ -17,7 +17,7 @@
 #include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/writeset.h"
-#include "client/store/page/shortcut.h"
+#include "client/store/page/fast_read.h"
 #include "client/store/page/version.h"
 #include "client/store/session/fetch.h"
 #include "client/store/shared/gens.h"
@@ -58,7 +58,7 @@ ramet_read_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
         memset(out, 0, s->page_size);
         return RAMET_OK;
     }
-    if (!ramet_shortcut_read(session, pgno, out))
+    if (!ramet_fast_read(session, pgno, out))
         return read_or_fetch(session, pgno, out, err);
     ramet_fetch_tell(session, pgno, out);
     return RAMET_OK;
@@ -201,7 +201,7 @@ ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
     if (!is_plain(session, offset, len))
         return read_bytes_at(session, offset, buf, len, out_got, err);
     pgno = (uint32_t)(offset / len) + 1;
-    if (ramet_shortcut_read(session, pgno, buf))
+    if (ramet_fast_read(session, pgno, buf))
         ramet_fetch_tell(session, pgno, buf);
     else
         rc = read_or_fetch(session, pgno, buf, err);
@@ -259,9 +259,9 @@ ramet_session_read_before(struct ramet_session *session, struct ramet_pos tail,
         ramet_pos_is_none(tail) || !ramet_page_size_ok(s->page_size))
         return false;
     assert(!ramet_pos_before(s->tail, tail));
-    entered = ramet_era_enter(session);
+    entered = ramet_epoch_enter(session);
     rc = ramet_read_version(session, tail, s->page_size, pgno, out_page,
                             &version, NULL);
-    ramet_era_leave(session, entered);
+    ramet_epoch_leave(session, entered);
     return rc == RAMET_OK && !ramet_version_is_elsewhere(&version);
 }

@@ -99,7 +99,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     assert(ramet_page_size_ok(page_size));
     assert(session->is_reserved && !session->has_record);
     assert(!ramet_is_in_doubt(session->replica));
-    if (atomic_load(&header->log.condemned) != 0) /* invariant (4) */
+    if (atomic_load(&header->log.void_pending) != 0) /* invariant (4) */
         rc = ramet_settle(session, err);
     if (rc != RAMET_OK)
         return rc;
@@ -288,10 +288,10 @@ ramet_record_finish(struct ramet_session *session,
     /* A record that this one supersedes, and does not overwrite, goes first:
      * of the two none is better than the wrong one. */
     if (prepared->is_set &&
-        !ramet_pos_same(prepared->place.start, session->rec_start))
-        rc = ramet_void_record(replica, &prepared->place, err);
+        !ramet_pos_same(prepared->span.start, session->rec_start))
+        rc = ramet_void_record(replica, &prepared->span, err);
     else if (prepared->is_set)
-        ramet_log_unsync(replica, prepared->place.start, prepared->place.tail);
+        ramet_log_unsync(replica, prepared->span.start, prepared->span.tail);
     if (rc != RAMET_OK)
         return rc;
     trailer->time_ms = replica->os->wall_ms(replica->os->ctx);
@@ -311,7 +311,7 @@ ramet_record_finish(struct ramet_session *session,
         return rc;
     prepared->is_set = true;
     prepared->is_synced = false;
-    prepared->place = ramet_record_place_of(trailer);
+    prepared->span = ramet_record_span_of(trailer);
     prepared->least_page_count = trailer->least_page_count;
     prepared->marks = ramet_record_marks(trailer);
     ramet_trailer_to_published(trailer, &session->pin.snapshot,

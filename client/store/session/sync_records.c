@@ -150,7 +150,7 @@ end_recorder(struct recorder *r)
         atomic_store(&writer->replica->head->header.all.brief_until, 0);
     ramet_session_release(writer);
     writer->is_pinned = false;
-    atomic_store(&writer->era, 0);
+    atomic_store(&writer->epoch, 0);
     ramet_session_leave(writer);
     ramet_session_free(writer);
 }
@@ -172,7 +172,7 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
     rc = ramet_write_lock_briefly(writer, wait_ms, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_era_enter(writer);
+    ramet_epoch_enter(writer);
     writer->is_pinned = true;
     rc = ramet_reserve_locked(writer, err);
     if (rc != RAMET_OK)

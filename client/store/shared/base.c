@@ -140,7 +140,7 @@ ramet_base_leave(struct ramet_replica *replica, struct ramet_state_file *state,
                  struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const int result = os->stat(os->ctx, replica->base_fd, &st);
 
     assert(ramet_may_write_base(replica));
@@ -160,7 +160,7 @@ ramet_base_rest(struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     assert(ramet_may_publish(replica) || ramet_may_write_base(replica));
     if (os->stat(os->ctx, replica->base_fd, &st) < 0)

@@ -95,7 +95,7 @@ static void
 look_at_inode(const struct ramet_state_file *state, int64_t ctime_ns,
               struct ramet_base_look *look)
 {
-    const struct ramet_stat *const st = &look->st;
+    const struct ramet_os_stat *const st = &look->st;
 
     look->is_strict = st->size_bytes != state->base_size ||
                       st->inode != state->base_inode ||
@@ -107,7 +107,7 @@ look_at_inode(const struct ramet_state_file *state, int64_t ctime_ns,
 static void
 look_at_mark(const struct ramet_state_file *state, struct ramet_base_look *look)
 {
-    const struct ramet_stat *const st = &look->st;
+    const struct ramet_os_stat *const st = &look->st;
 
     look->form = RAMET_BASE_MARKED;
     if (look->token == state->mark_next)
@@ -404,7 +404,7 @@ has_its_name(const struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
     const struct ramet_index_header *const header = &replica->head->header;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     return os->stat_at(os->ctx, replica->parent_fd, replica->name, &st) == 0 &&
            st.inode == header->base_inode && st.device == header->base_device;

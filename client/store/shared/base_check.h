@@ -26,7 +26,7 @@ struct ramet_base_look {
     uint32_t token;    /* of the mark, if it is marked */
     bool has_happened; /* something: content has to decide */
     bool is_strict;    /* what content can't confirm is foreign */
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 };
 
 /* Form and inode against what `state` says of them; `seen_ctime` is from the

@@ -3,13 +3,13 @@
  *
  * A reader looks a generation up without a lock and uses its descriptor. It
  * must not be closed under it, and its number not be given to another file.
- * So each session tells, by `era`, since when it may be using what it looked
+ * So each session tells, by `epoch`, since when it may be using what it looked
  * up:
  *
- *   (1) a session stores the replica's era, then a full fence, before it looks
+ *   (1) a session stores the replica's epoch, then a full fence, before it looks
  *       anything up, and 0 when it is done
- *   (2) a generation is taken out of its bucket before the era goes up; it is
- *       closed when every session's era is 0 or later than that
+ *   (2) a generation is taken out of its bucket before the epoch goes up; it is
+ *       closed when every session's epoch is 0 or later than that
  *   (3) a bucket's list changes under the replica's mutex only
  */
 #include "client/store/shared/gens.h"
@@ -300,9 +300,9 @@ free_gen(struct ramet_replica *replica, struct ramet_gen *gen)
     ramet_free(gen);
 }
 
-/* To the limbo: still open, not to be found any more. */
+/* To the list of retired ones: still open, not to be found any more. */
 static void
-unlink_retired(struct ramet_replica *replica, bool all_past, uint64_t era)
+unlink_retired(struct ramet_replica *replica, bool all_past, uint64_t epoch)
 {
     for (unsigned i = 0; i < RAMET_GEN_BUCKETS; i++) {
         struct ramet_gen *_Atomic *from = &replica->gens[i];
@@ -316,9 +316,9 @@ unlink_retired(struct ramet_replica *replica, bool all_past, uint64_t era)
                 continue;
             }
             atomic_store_explicit(from, gen->next, memory_order_release);
-            gen->limbo_era = era;
-            gen->limbo_next = replica->limbo;
-            replica->limbo = gen;
+            gen->retired_epoch = epoch;
+            gen->retired_next = replica->retired;
+            replica->retired = gen;
         }
     }
 }
@@ -327,20 +327,20 @@ static void
 trim(struct ramet_replica *replica, bool all_past)
 {
     const struct ramet_index_header *const header = &replica->head->header;
-    struct ramet_gen **from = &replica->limbo;
+    struct ramet_gen **from = &replica->retired;
     uint64_t least = UINT64_MAX;
-    uint64_t era;
+    uint64_t epoch;
 
     ramet_mutex_lock(&replica->mutex);
     atomic_store(&replica->seen_oldest,
                  atomic_load(&header->checkpoint.oldest));
     atomic_store(&replica->seen_fill_oldest, atomic_load(&header->fill.oldest));
-    era = atomic_load(&replica->era);
-    unlink_retired(replica, all_past, era);
-    atomic_fetch_add(&replica->era, 1); /* invariant (2) */
+    epoch = atomic_load(&replica->epoch);
+    unlink_retired(replica, all_past, epoch);
+    atomic_fetch_add(&replica->epoch, 1); /* invariant (2) */
     atomic_thread_fence(memory_order_seq_cst);
     for (struct ramet_session *s = replica->sessions; s != NULL; s = s->next) {
-        const uint64_t in = atomic_load(&s->era);
+        const uint64_t in = atomic_load(&s->epoch);
 
         if (in != 0 && in < least)
             least = in;
@@ -348,11 +348,11 @@ trim(struct ramet_replica *replica, bool all_past)
     while (*from != NULL) {
         struct ramet_gen *const gen = *from;
 
-        if (gen->limbo_era >= least) {
-            from = &gen->limbo_next;
+        if (gen->retired_epoch >= least) {
+            from = &gen->retired_next;
             continue;
         }
-        *from = gen->limbo_next;
+        *from = gen->retired_next;
         free_gen(replica, gen);
     }
     ramet_mutex_unlock(&replica->mutex);
@@ -384,10 +384,10 @@ ramet_gens_close_all(struct ramet_replica *replica)
         }
         replica->gens[i] = NULL;
     }
-    while (replica->limbo != NULL) {
-        struct ramet_gen *const gen = replica->limbo;
+    while (replica->retired != NULL) {
+        struct ramet_gen *const gen = replica->retired;
 
-        replica->limbo = gen->limbo_next;
+        replica->retired = gen->retired_next;
         free_gen(replica, gen);
     }
 }

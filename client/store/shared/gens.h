@@ -12,19 +12,19 @@
 /* One file of the log or of the fills, open in this process. */
 struct ramet_gen {
     struct ramet_gen *_Atomic next; /* in its bucket */
-    struct ramet_gen *limbo_next;
+    struct ramet_gen *retired_next;
     uint64_t gen;
     enum ramet_gen_type type;
     int fd;
     uint64_t salt;
     uint32_t page_size;
-    uint64_t limbo_era;
+    uint64_t retired_epoch;
 };
 
 /* Of generations: a record begins in the next one past this. */
 #define RAMET_GEN_SIZE (4u << 20)
 
-/* The open file of a generation. The caller is in an era, or holds a lock
+/* The open file of a generation. The caller is in an epoch, or holds a lock
  * that keeps the generation from being retired. RAMET_ENOTFOUND: retired, or
  * never made. */
 RAMET_NODISCARD enum ramet_rc

@@ -5,7 +5,7 @@
  *   (1) memory is touched only where the file has disk blocks: the head is
  *       allocated when it is made, a block of entries before its bit is set
  *   (2) the file shrinks, and begins anew, only under somebody who is alone;
- *       of what it holds from before, `condemned` and `supers` alone are kept
+ *       of what it holds from before, `void_pending` and `supers` alone are kept
  *   (3) a ring slot is not rewritten before RAMET_RING_SLOTS publications;
  *       who copies one starts over when half of them went by meanwhile
  */
@@ -73,7 +73,7 @@ static int
 resize_file(const struct ramet_replica *replica, int fd, bool *out_is_new)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result = os->stat(os->ctx, fd, &st);
 
     *out_is_new = result == 0 && st.size_bytes == 0;
@@ -107,11 +107,11 @@ read_word(const struct ramet_replica *replica, uint64_t offset)
 }
 
 uint64_t
-ramet_index_condemned(const struct ramet_replica *replica)
+ramet_index_void_pending(const struct ramet_replica *replica)
 {
     /* What an index of another layout has there is the word of no record. */
-    return read_word(replica,
-                     offsetof(struct ramet_index_head, header.log.condemned));
+    return read_word(
+        replica, offsetof(struct ramet_index_head, header.log.void_pending));
 }
 
 int64_t
@@ -149,7 +149,7 @@ clear_head(struct ramet_index_head *head, size_t from)
     }
 }
 
-/* What was condemned stays so (void.c), without a moment in between. */
+/* A void that is pending stays so (void.c), without a moment in between. */
 static void
 begin_head(struct ramet_replica *replica, bool is_new)
 {
@@ -161,7 +161,8 @@ begin_head(struct ramet_replica *replica, bool is_new)
     begun.layout = LAYOUT;
     memcpy(begun.base_id, replica->base_id.bytes, RAMET_ID_SIZE);
     if (is_head_right(replica)) {
-        atomic_init(&begun.log.condemned, atomic_load(&header->log.condemned));
+        atomic_init(&begun.log.void_pending,
+                    atomic_load(&header->log.void_pending));
         atomic_init(&begun.all.supers, atomic_load(&header->all.supers));
     }
     memcpy((void *)header, (const void *)&begun, sizeof(begun));
@@ -210,7 +211,7 @@ ramet_index_map(struct ramet_replica *replica, bool writable,
                 struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     enum ramet_rc rc;
     const int fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME,
                                      writable ? O_RDWR : O_RDONLY);
@@ -312,14 +313,14 @@ enum ramet_rc
 ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
                     struct ramet_err *err)
 {
-    return reserve_at(replica, ramet_index_place(pgno), err);
+    return reserve_at(replica, ramet_index_entry_slot(pgno), err);
 }
 
 enum ramet_rc
 ramet_index_reserve_past(struct ramet_replica *replica, uint32_t pgno,
                          struct ramet_err *err)
 {
-    return reserve_at(replica, ramet_index_past_place(pgno), err);
+    return reserve_at(replica, ramet_index_past_slot(pgno), err);
 }
 
 /* ---- the ring ------------------------------------------------------------ */
@@ -462,7 +463,7 @@ ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno)
 {
     _Atomic uint64_t *slot;
 
-    if (!ramet_index_has_room(replica, ramet_index_place(pgno)))
+    if (!ramet_index_has_room(replica, ramet_index_entry_slot(pgno)))
         return RAMET_NO_ENTRY;
     slot = ramet_index_slot(replica, pgno);
     return slot == NULL ? RAMET_ENTRY_UNSEEN

@@ -24,9 +24,9 @@ void ramet_index_begin(struct ramet_replica *replica,
 RAMET_NODISCARD enum ramet_rc
 ramet_index_create(struct ramet_replica *replica, int *out_fd,
                    int64_t *out_seen_ctime, struct ramet_err *err);
-/* `condemned` as the file has it, mapped or not: it outlives those who map it.
+/* `void_pending` as the file has it, mapped or not: it outlives those who map it.
  */
-uint64_t ramet_index_condemned(const struct ramet_replica *replica);
+uint64_t ramet_index_void_pending(const struct ramet_replica *replica);
 /* When the base last changed, as the file has it; 0: not known. */
 int64_t ramet_index_seen_ctime(const struct ramet_replica *replica);
 /* Map what another process made. RAMET_ENOTFOUND: there is none that fits. */
@@ -82,7 +82,7 @@ ramet_pos_raise(struct ramet_pos_word *word, struct ramet_pos pos)
 /* Entries, and where pages' pasts are, take turns chunk by chunk, so that the
  * file is no longer than its pages need. */
 static inline uint64_t
-ramet_index_place(uint32_t pgno)
+ramet_index_entry_slot(uint32_t pgno)
 {
     const uint64_t at = pgno - 1;
 
@@ -90,9 +90,9 @@ ramet_index_place(uint32_t pgno)
 }
 
 static inline uint64_t
-ramet_index_past_place(uint32_t pgno)
+ramet_index_past_slot(uint32_t pgno)
 {
-    return ramet_index_place(pgno) + RAMET_CHUNK_ENTRIES;
+    return ramet_index_entry_slot(pgno) + RAMET_CHUNK_ENTRIES;
 }
 
 static inline bool
@@ -124,7 +124,7 @@ ramet_index_slot_at(struct ramet_replica *replica, uint64_t at)
 static inline _Atomic uint64_t *
 ramet_index_slot(struct ramet_replica *replica, uint32_t pgno)
 {
-    return ramet_index_slot_at(replica, ramet_index_place(pgno));
+    return ramet_index_slot_at(replica, ramet_index_entry_slot(pgno));
 }
 
 struct ramet_entry

@@ -41,7 +41,7 @@ struct ramet_index_header {
         _Alignas(64) _Atomic uint64_t newest; /* number of that snapshot */
         struct ramet_pos_word prepared;       /* start of a record that may be
                                            complete, or none */
-        _Atomic uint64_t condemned; /* void word of a record that counts no
+        _Atomic uint64_t void_pending; /* void word of a record that counts no
                                        more, and may be without it on disk; see
                                        void.c */
         struct ramet_pos_word
@@ -115,7 +115,7 @@ struct ramet_index_header {
 };
 
 /* Where an older build left it, too: it outlives those who map it. */
-static_assert(offsetof(struct ramet_index_header, log.condemned) == 80,
+static_assert(offsetof(struct ramet_index_header, log.void_pending) == 80,
               "the third word of the log's");
 
 struct ramet_index_pin {

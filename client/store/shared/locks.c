@@ -92,7 +92,7 @@ is_in_order(const struct ramet_session *session, enum ramet_lock_byte byte)
 {
     static const enum ramet_lock_byte order[] = {
         RAMET_LOCK_OPEN,       RAMET_LOCK_PUSH,     RAMET_LOCK_WRITE,
-        RAMET_LOCK_CHECKPOINT, RAMET_LOCK_UNLISTED, RAMET_LOCK_BASE,
+        RAMET_LOCK_CHECKPOINT, RAMET_LOCK_UNPINNED, RAMET_LOCK_BASE,
         RAMET_LOCK_MARK,
     };
     size_t at = sizeof(order) / sizeof(order[0]);

@@ -18,7 +18,7 @@ enum ramet_lock_byte {
     RAMET_LOCK_BASE = 3,
     RAMET_LOCK_PUSH = 4,
     RAMET_LOCK_CHECKPOINT = 5,
-    RAMET_LOCK_UNLISTED = 6,
+    RAMET_LOCK_UNPINNED = 6,
     RAMET_LOCK_MARK = 7,
     RAMET_LOCK_SLOTS = 64,
 };
@@ -29,7 +29,7 @@ enum ramet_lock_byte {
  * A session's locks: which it has is a mask in the session and one in the
  * replica, that this file's functions alone set, and that assertions ask. Who
  * waits for one holds none that comes after it in the order of all: open < push
- * < write < checkpoint < unlisted < base < mark.
+ * < write < checkpoint < unpinned < base < mark.
  *
  * RAMET_EBUSY where it is held still when `wait_ms` have passed (0: tried once);
  * `what` tells in the text who holds it.
@@ -67,7 +67,7 @@ ramet_is_alone(const struct ramet_replica *replica)
 }
 
 /* May presence and base be read, or written? Under a private index none of its
- * process is shut out, and others by the unlisted readers' lock; and whoever has
+ * process is shut out, and others by the unpinned readers' lock; and whoever has
  * the mark lock over a base without a mark shuts all out who would write. */
 static inline bool
 ramet_may_read_base(const struct ramet_replica *replica)

@@ -211,7 +211,7 @@ ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
     const struct ramet_os *const os = replica->os;
     const uint64_t size = (uint64_t)page_count * 8;
     enum ramet_rc rc = open_presence(replica, false, err);
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result;
 
     assert(ramet_may_write_base(replica));

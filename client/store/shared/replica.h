@@ -49,8 +49,8 @@ struct ramet_replica {
     struct ramet_mutex mutex;
     uint32_t chunk_end; /* no chunk is mapped from there on */
     struct ramet_gen *_Atomic gens[RAMET_GEN_BUCKETS]; /* stores under mutex */
-    struct ramet_gen *limbo;
-    _Atomic uint64_t era;         /* of descriptors' lives; see gens.c */
+    struct ramet_gen *retired;
+    _Atomic uint64_t epoch;       /* of descriptors' lives; see gens.c */
     _Atomic uint64_t seen_oldest; /* log generations trimmed up to */
     _Atomic uint64_t seen_fill_oldest;
     _Atomic uint64_t seen_supers; /* when they were last looked at */

@@ -110,23 +110,23 @@ ramet_session_take_slot(struct ramet_session *session, struct ramet_err *err)
 }
 
 bool
-ramet_era_enter(struct ramet_session *session)
+ramet_epoch_enter(struct ramet_session *session)
 {
-    if (atomic_load_explicit(&session->era, memory_order_relaxed) != 0)
+    if (atomic_load_explicit(&session->epoch, memory_order_relaxed) != 0)
         return false;
     atomic_store_explicit(
-        &session->era,
-        atomic_load_explicit(&session->replica->era, memory_order_relaxed),
+        &session->epoch,
+        atomic_load_explicit(&session->replica->epoch, memory_order_relaxed),
         memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
     return true;
 }
 
 void
-ramet_era_leave(struct ramet_session *session, bool entered)
+ramet_epoch_leave(struct ramet_session *session, bool entered)
 {
     if (entered)
-        atomic_store_explicit(&session->era, 0, memory_order_release);
+        atomic_store_explicit(&session->epoch, 0, memory_order_release);
 }
 
 enum ramet_rc

@@ -1,7 +1,7 @@
 /*
  * session.h - struct ramet_session: one handle on a replica.
  *
- *   (1) a session is used by one thread at a time; only `era` is read by others.
+ *   (1) a session is used by one thread at a time; only `epoch` is read by others.
  *
  * Layer: client, store/shared.
  */
@@ -25,7 +25,7 @@ void ramet_replica_adopt_state(struct ramet_replica *replica,
 #define RAMET_BUFFER_KEEP (160u << 10) /* an idle session's */
 
 /* Where a complete record stands, and what makes it void. */
-struct ramet_record_place {
+struct ramet_record_span {
     struct ramet_pos start;
     struct ramet_pos trailer_pos;
     struct ramet_pos tail;
@@ -33,10 +33,10 @@ struct ramet_record_place {
     uint64_t void_value;
 };
 
-static inline struct ramet_record_place
-ramet_record_place_of(const struct ramet_trailer *trailer)
+static inline struct ramet_record_span
+ramet_record_span_of(const struct ramet_trailer *trailer)
 {
-    return (struct ramet_record_place){
+    return (struct ramet_record_span){
         .start = trailer->start,
         .trailer_pos = trailer->pos,
         .tail = trailer->tail,
@@ -48,7 +48,7 @@ ramet_record_place_of(const struct ramet_trailer *trailer)
 struct ramet_prepared {
     bool is_set;    /* a record is in the log, not published */
     bool is_synced; /* and on disk */
-    struct ramet_record_place place;
+    struct ramet_record_span span;
     struct ramet_published after;
     uint32_t least_page_count; /* the record's */
     bool gate_shut; /* for a change of page size; to be opened again */
@@ -64,7 +64,7 @@ struct ramet_session {
     bool is_internal; /* the maintenance thread's: no live lock, no slot */
     bool is_readonly;
     const struct ramet_waiter *patience; /* NULL: its own */
-    _Atomic uint64_t era;                /* 0: in no read */
+    _Atomic uint64_t epoch;              /* 0: in no read */
 
     bool is_pinned;
     bool is_reserved;
@@ -133,13 +133,13 @@ ramet_session_check_fork(const struct ramet_session *session,
                                              : RAMET_OK;
 }
 
-/* In an era no descriptor that was looked up is closed. True: entered here,
- * to be left by ramet_era_leave(). */
-bool ramet_era_enter(struct ramet_session *session);
-void ramet_era_leave(struct ramet_session *session, bool entered);
+/* In an epoch no descriptor that was looked up is closed. True: entered here,
+ * to be left by ramet_epoch_leave(). */
+bool ramet_epoch_enter(struct ramet_session *session);
+void ramet_epoch_leave(struct ramet_session *session, bool entered);
 uint8_t *
 ramet_session_scratch(struct ramet_session *session, struct ramet_err *err);
-/* In the replica's list, whose eras keep descriptors open. */
+/* In the replica's list, whose epochs keep descriptors open. */
 void ramet_session_enter(struct ramet_session *session);
 void ramet_session_leave(struct ramet_session *session);
 RAMET_NODISCARD enum ramet_rc

@@ -60,7 +60,7 @@ ramet_super_decide(struct ramet_replica *replica,
                    struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     char *name;
     int result;
 
@@ -113,7 +113,7 @@ read_pointer(const struct ramet_os *os, int dirfd, const char *path,
     const int fd =
         os->open(os->ctx, dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
     uint8_t tail[16];
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     int result;
 
     if (fd < 0)

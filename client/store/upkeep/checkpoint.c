@@ -309,7 +309,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     return write_state(c, err);
 }
 
-/* With the checkpoint lock, and no unlisted reader. */
+/* With the checkpoint lock, and no unpinned reader. */
 static enum ramet_rc
 run_checkpoint(struct checkpoint *c, struct ramet_err *err)
 {
@@ -319,7 +319,7 @@ run_checkpoint(struct checkpoint *c, struct ramet_err *err)
         ramet_state_file_read(replica->os, replica->dir_fd, &c->state, err);
 
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
-           ramet_holds(c->session, RAMET_LOCK_UNLISTED));
+           ramet_holds(c->session, RAMET_LOCK_UNPINNED));
     if (rc != RAMET_OK)
         return rc;
     c->oldest = atomic_load(&replica->head->header.checkpoint.oldest);
@@ -388,7 +388,7 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
         ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
                    wait_ms, "", NULL) != RAMET_OK)
         return rc;
-    if (ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0, "",
+    if (ramet_lock(session, RAMET_LOCK_UNPINNED, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) != RAMET_OK) {
         ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
         return RAMET_OK;
@@ -400,9 +400,9 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
     }
     c->session = session;
     c->replica = replica;
-    entered = ramet_era_enter(session);
+    entered = ramet_epoch_enter(session);
     rc = run_checkpoint(c, err);
-    ramet_era_leave(session, entered);
+    ramet_epoch_leave(session, entered);
     if (c->past.pin_count != 0)
         ramet_gens_trim_past(replica);
     ramet_state_file_done(&c->state);
@@ -413,7 +413,7 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
     ramet_free(c);
 
 done:
-    ramet_unlock(session, RAMET_LOCK_UNLISTED);
+    ramet_unlock(session, RAMET_LOCK_UNPINNED);
     ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     return rc;
 }

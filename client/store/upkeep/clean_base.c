@@ -20,7 +20,7 @@
  * before the state says that the base is clean. */
 static enum ramet_rc
 cut_base(struct ramet_replica *replica, uint64_t byte_length,
-         struct ramet_stat *out_stat, struct ramet_err *err)
+         struct ramet_os_stat *out_stat, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     const uint64_t dirty_size = byte_length > RAMET_TRUE_HEADER_SIZE
@@ -61,10 +61,10 @@ ramet_clean_describe(struct ramet_session *session,
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
     const struct ramet_snapshot *const s = &state->fold.newest;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     const enum ramet_rc rc = cut_base(replica, s->byte_length, &st, err);
 
-    assert(session->is_closing && ramet_holds(session, RAMET_LOCK_UNLISTED));
+    assert(session->is_closing && ramet_holds(session, RAMET_LOCK_UNPINNED));
     if (rc != RAMET_OK)
         return rc;
     state->is_clean = true;

@@ -39,7 +39,7 @@ static bool
 is_base_deleted(const struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
 
     return os->stat(os->ctx, replica->base_fd, &st) == 0 && st.link_count == 0;
 }
@@ -81,12 +81,12 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK) /* a header over holes would be a lie: no estimate */
         rc = ramet_presence_count_absent(replica, state->base_page_count,
                                          &absent, err);
-    /* Not while an unlisted reader compares state and base. */
+    /* Not while an unpinned reader compares state and base. */
     if (rc == RAMET_OK && absent == 0 &&
-        ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0, "",
+        ramet_lock(session, RAMET_LOCK_UNPINNED, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) == RAMET_OK) {
         rc = make_clean(session, state, err);
-        ramet_unlock(session, RAMET_LOCK_UNLISTED);
+        ramet_unlock(session, RAMET_LOCK_UNPINNED);
     }
     ramet_state_file_done(state);
     ramet_free(state);

@@ -247,7 +247,7 @@ pack_pages(struct ramet_past_job *job, struct ramet_err *err)
         const uint32_t pgno = (uint32_t)p;
         _Atomic uint64_t *word;
 
-        if (!ramet_index_has_room(replica, ramet_index_past_place(pgno))) {
+        if (!ramet_index_has_room(replica, ramet_index_past_slot(pgno))) {
             p = ((p - 1) / block + 1) * block + 1;
             continue;
         }
@@ -299,7 +299,7 @@ ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
            ramet_holds(job->session, RAMET_LOCK_BASE));
     if (job->pin_count == 0)
         return RAMET_OK;
-    assert(job->session->era != 0);
+    assert(job->session->epoch != 0);
     /* From here on they look here, and find by (1) what is right. */
     ramet_pos_raise(&header->past.tail, job->end);
     pack(job);

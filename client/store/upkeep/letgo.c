@@ -84,12 +84,12 @@ are_pins_past_lsn(struct ramet_session *session)
 static void
 drop_locks(struct ramet_session *session)
 {
-    ramet_unlock(session, RAMET_LOCK_UNLISTED);
+    ramet_unlock(session, RAMET_LOCK_UNPINNED);
     ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     ramet_write_unlock_briefly(session);
 }
 
-/* Write, checkpoint, unlisted, in the order of all; false: one can't be had. */
+/* Write, checkpoint, unpinned, in the order of all; false: one can't be had. */
 static bool
 take_locks(struct ramet_session *session, uint64_t wait_ms)
 {
@@ -98,7 +98,7 @@ take_locks(struct ramet_session *session, uint64_t wait_ms)
         return false;
     if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) == RAMET_OK) {
-        if (ramet_lock(session, RAMET_LOCK_UNLISTED, RAMET_LOCK_EXCLUSIVE, 0,
+        if (ramet_lock(session, RAMET_LOCK_UNPINNED, RAMET_LOCK_EXCLUSIVE, 0,
                        "", NULL) == RAMET_OK)
             return true; /* invariant (3) */
         ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
@@ -115,7 +115,7 @@ look_around(struct ramet_letgo *l, bool *out_may, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_holds(l->session, RAMET_LOCK_WRITE) &&
-           ramet_holds(l->session, RAMET_LOCK_UNLISTED));
+           ramet_holds(l->session, RAMET_LOCK_UNPINNED));
     if (!ramet_is_settled(session->replica))
         rc = ramet_settle(session, err);
     if (rc == RAMET_OK)
@@ -153,7 +153,7 @@ ramet_letgo_begin(struct ramet_letgo *l, struct ramet_session *session,
         drop_locks(session);
         return rc;
     }
-    l->entered = ramet_era_enter(session);
+    l->entered = ramet_epoch_enter(session);
     return RAMET_OK;
 }
 
@@ -283,7 +283,7 @@ ramet_letgo_end(struct ramet_letgo *l, enum ramet_rc rc, struct ramet_err *err)
         ramet_presence_end(replica, l->state.base_absent);
     if (l->is_open && (l->was_at_rest || !l->is_mending))
         ramet_base_rest(replica);
-    ramet_era_leave(session, l->entered);
+    ramet_epoch_leave(session, l->entered);
     ramet_base_unlock(session);
     letgo_done(l);
     drop_locks(session);

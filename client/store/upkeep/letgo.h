@@ -19,7 +19,7 @@ struct ramet_letgo {
     bool is_mending;  /* what rotted, whatever became of the other pages */
     bool was_at_rest; /* the base, before that */
     bool is_open;     /* the base bears the mark, durably; `state` was read */
-    bool entered;     /* an era */
+    bool entered;     /* an epoch */
 };
 
 /* Can the page be had from the remote again as it is? */

@@ -18,7 +18,7 @@ static uint64_t
 size_of_gen(const struct ramet_replica *replica, uint64_t number)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_stat st;
+    struct ramet_os_stat st;
     char name[32];
 
     ramet_gen_name(RAMET_GEN_LOG, number, name);

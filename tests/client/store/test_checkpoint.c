@@ -90,11 +90,11 @@ another_one__is_at_it__nothing_is_done(void **state)
     assert_false(ramet_log_is_empty(session->replica));
     ramet_unlock(other, RAMET_LOCK_CHECKPOINT);
     /* Nor under who reads state and base without a pin. */
-    OK(ramet_lock(other, RAMET_LOCK_UNLISTED, RAMET_LOCK_SHARED, 0, "", e));
+    OK(ramet_lock(other, RAMET_LOCK_UNPINNED, RAMET_LOCK_SHARED, 0, "", e));
     OK(ramet_session_checkpoint(session, true, e));
     assert_false(ramet_log_is_empty(session->replica));
     assert_false(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
-    ramet_unlock(other, RAMET_LOCK_UNLISTED);
+    ramet_unlock(other, RAMET_LOCK_UNPINNED);
     OK(ramet_session_checkpoint(session, true, e));
     assert_true(ramet_log_is_empty(session->replica));
     place_expect(session, image, __LINE__);

@@ -81,7 +81,7 @@ descriptor__of_a_retired_file__stays_open_for_who_may_read_it(void **state)
     OK(ramet_base_lock(session, 0, e));
     OK(ramet_gen_create(replica, RAMET_GEN_FILL, FAR, 4096, &gen, e));
     ramet_base_unlock(session);
-    assert_true(ramet_era_enter(reader));
+    assert_true(ramet_epoch_enter(reader));
     OK(ramet_gen_get(replica, RAMET_GEN_FILL, FAR, &gen, e));
     fd = gen->fd;
     ramet_gen_name(RAMET_GEN_FILL, FAR, name);
@@ -91,7 +91,7 @@ descriptor__of_a_retired_file__stays_open_for_who_may_read_it(void **state)
     assert_true(fcntl(fd, F_GETFD) >= 0);
     assert_int_equal(ramet_gen_get(replica, RAMET_GEN_FILL, FAR, &gen, NULL),
                      RAMET_ENOTFOUND);
-    ramet_era_leave(reader, true);
+    ramet_epoch_leave(reader, true);
     ramet_gens_trim(replica);
     assert_true(fcntl(fd, F_GETFD) < 0);
     ramet_session_close(reader);

@@ -80,7 +80,7 @@ entries__near_and_far__are_each_their_own(void **state)
     }
     for (size_t i = 0; i < count; i++) {
         _Atomic uint64_t *const past =
-            ramet_index_slot_at(replica, ramet_index_past_place(pages[i]));
+            ramet_index_slot_at(replica, ramet_index_past_slot(pages[i]));
 
         assert_true(
             ramet_entry_same(ramet_index_peek(replica, pages[i]),

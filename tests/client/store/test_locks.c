@@ -26,7 +26,7 @@ lock__is_known_until_it_is_given_back(void **state)
 {
     static const enum ramet_lock_byte bytes[] = {
         RAMET_LOCK_WRITE, RAMET_LOCK_PUSH, RAMET_LOCK_CHECKPOINT,
-        RAMET_LOCK_UNLISTED, RAMET_LOCK_MARK};
+        RAMET_LOCK_UNPINNED, RAMET_LOCK_MARK};
     struct place *const p = *state;
     struct ramet_session *const a = place_open(p, RAMET_OPEN_CREATE);
     struct ramet_session *const b = place_open(p, RAMET_OPEN_CREATE);

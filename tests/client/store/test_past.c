@@ -233,7 +233,7 @@ log__that_outgrows_a_checkpoint__makes_committers_wait_for_it(void **state)
 static void
 log__with_a_reader_in_the_way__makes_nobody_wait(void **state)
 {
-    commit_beside(*state, RAMET_LOCK_UNLISTED, RAMET_LOCK_SHARED);
+    commit_beside(*state, RAMET_LOCK_UNPINNED, RAMET_LOCK_SHARED);
     assert_int_equal(other.tries_max, 1);
 }
 

@@ -202,11 +202,11 @@ rotten_page__with_a_local_commit__stays_and_is_told_each_time(void **state)
 
 /* A disk that rots tells nobody: until the next page is written, files are said
  * to be as they were. */
-static struct ramet_stat before;
+static struct ramet_os_stat before;
 static bool is_frozen;
 
 static int
-stat_before(void *ctx, int fd, struct ramet_stat *out)
+stat_before(void *ctx, int fd, struct ramet_os_stat *out)
 {
     const int result = ramet_os_system()->stat(ctx, fd, out);
 

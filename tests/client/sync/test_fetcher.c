@@ -128,7 +128,7 @@ struct overtaking {
 
 static enum ramet_rc
 fetch_overtaken(void *ctx, const struct ramet_point *at, uint32_t pgno,
-                struct ramet_fetch *sink, struct ramet_err *err)
+                struct ramet_page_request *sink, struct ramet_err *err)
 {
     struct overtaking *const overtaking = ctx;
 

@@ -213,7 +213,7 @@ absent_pages__come_when_the_line_is_back(void **state)
 static struct ramet_view *
 open_view(struct world *world, bool fixed)
 {
-    const struct ramet_view_place place = {.fixed = fixed,
+    const struct ramet_view_point place = {.fixed = fixed,
                                            .lsn = fixed ? 2 : 0};
     struct ramet_view *view = NULL;
 

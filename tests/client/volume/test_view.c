@@ -81,12 +81,12 @@ teardown(void **state)
 static struct ramet_view *
 open_view(struct fixture *f, const char *at, size_t cache_bytes)
 {
-    struct ramet_view_place place = {.fixed = false};
+    struct ramet_view_point place = {.fixed = false};
     struct ramet_view *view = NULL;
     struct ramet_err err;
 
     if (at != NULL)
-        assert_int_equal(ramet_view_place_parse(at, &place, NULL), RAMET_OK);
+        assert_int_equal(ramet_view_point_parse(at, &place, NULL), RAMET_OK);
     if (ramet_view_open(f->source, NULL, &place, cache_bytes, &f->os, &view,
                         &err) != RAMET_OK)
         fail_msg("%s", err.text);
@@ -227,22 +227,22 @@ view__of_what_is_not_there_is_refused(void **state)
     struct fixture *const f = *state;
     static const char *const places[] = {"4", "18446744073709551615",
                                          "1971-01-01T00:00:00Z"};
-    struct ramet_view_place place;
+    struct ramet_view_point place;
     struct ramet_view *view = NULL;
     struct ramet_err err;
 
     model_write(&f->model, 1, 3);
     for (size_t i = 0; i < 3; i++) {
-        if (ramet_view_place_parse(places[i], &place, &err) != RAMET_OK)
+        if (ramet_view_point_parse(places[i], &place, &err) != RAMET_OK)
             continue;
         assert_int_equal(
             ramet_view_open(f->source, NULL, &place, 0, &f->os, &view, &err),
             RAMET_ENOTFOUND);
     }
-    assert_int_equal(ramet_view_place_parse("", &place, &err), RAMET_EINVAL);
-    assert_int_equal(ramet_view_place_parse("0", &place, &err), RAMET_EINVAL);
-    assert_int_equal(ramet_view_place_parse("-3", &place, &err), RAMET_EINVAL);
-    assert_int_equal(ramet_view_place_parse("4x", &place, &err), RAMET_EINVAL);
+    assert_int_equal(ramet_view_point_parse("", &place, &err), RAMET_EINVAL);
+    assert_int_equal(ramet_view_point_parse("0", &place, &err), RAMET_EINVAL);
+    assert_int_equal(ramet_view_point_parse("-3", &place, &err), RAMET_EINVAL);
+    assert_int_equal(ramet_view_point_parse("4x", &place, &err), RAMET_EINVAL);
     assert_null(view);
     view = open_view(f, "9999-01-01T00:00:00Z", 0);
     assert_int_equal(ramet_view_pin(view, NULL), RAMET_OK);
@@ -296,7 +296,7 @@ view__survives_failure_of_each_request(void **state)
     for (unsigned i = 0; i < 5; i++)
         model_random_commit(&f->model);
     for (uint64_t nth = 0; fired; nth++) {
-        struct ramet_view_place place = {.fixed = false};
+        struct ramet_view_point place = {.fixed = false};
         struct ramet_view *view = NULL;
         enum ramet_rc rc;
 

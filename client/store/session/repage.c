@@ -1,5 +1,5 @@
 /*
- * reslice.c - a transaction that changes the page size, such as VACUUM's.
+ * repage.c - a transaction that changes the page size, such as VACUUM's.
  *
  * Its writes came in pages of the old size. The whole new file is read through
  * them and written again in pages of the new one, as a record in a generation
@@ -7,7 +7,7 @@
  * looked at by a reader of the new snapshot. Readers of older ones must be
  * gone first, since page numbers mean other bytes from here on.
  */
-#include "client/store/session/reslice.h"
+#include "client/store/session/repage.h"
 
 #include <assert.h>
 #include <string.h>
@@ -95,8 +95,8 @@ free_old(struct ramet_session *old)
 }
 
 enum ramet_rc
-ramet_reslice(struct ramet_session *session, uint32_t page_size,
-              struct ramet_err *err)
+ramet_repage(struct ramet_session *session, uint32_t page_size,
+             struct ramet_err *err)
 {
     struct ramet_session *old = NULL;
     const uint32_t page_count = ramet_pages_of(session->size, page_size);

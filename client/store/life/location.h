@@ -1,5 +1,5 @@
 /*
- * place.h - where a replica is: the file, and the directory beside it.
+ * location.h - where a replica is: the file, and the directory beside it.
  *
  * The directory tells what is in the file and decides what comes out of it. So
  * it is used only if nobody else can have prepared it, and it is open to
@@ -10,15 +10,15 @@
  *
  * Layer: client.
  */
-#ifndef RAMET_CLIENT_STORE_LIFE_PLACE_H
-#define RAMET_CLIENT_STORE_LIFE_PLACE_H
+#ifndef RAMET_CLIENT_STORE_LIFE_LOCATION_H
+#define RAMET_CLIENT_STORE_LIFE_LOCATION_H
 
 #include <stdbool.h>
 
 #include "core/rights.h"
 
 /* Where a path leads. Zeroed with descriptors at -1 is valid for _done. */
-struct ramet_replica_place {
+struct ramet_replica_location {
     const struct ramet_os *os;
     char *path;     /* of the base, as ramet_path_resolve() has it */
     char *name;     /* of the base in parent_fd */
@@ -29,34 +29,34 @@ struct ramet_replica_place {
     bool is_readonly; /* the directory can't be written */
 };
 RAMET_NODISCARD enum ramet_rc
-ramet_replica_place_find(const struct ramet_os *os, const char *path,
-                         struct ramet_replica_place *out_place,
-                         struct ramet_err *err);
+ramet_replica_location_find(const struct ramet_os *os, const char *path,
+                            struct ramet_replica_location *out_location,
+                            struct ramet_err *err);
 /* ... of a path as ramet_path_resolve() has it: no link is looked for. */
 RAMET_NODISCARD enum ramet_rc
-ramet_replica_place_at(const struct ramet_os *os, const char *resolved,
-                       struct ramet_replica_place *out_place,
-                       struct ramet_err *err);
-void ramet_replica_place_done(struct ramet_replica_place *place);
+ramet_replica_location_at(const struct ramet_os *os, const char *resolved,
+                          struct ramet_replica_location *out_location,
+                          struct ramet_err *err);
+void ramet_replica_location_done(struct ramet_replica_location *location);
 /* Open the directory and its lock file. RAMET_ENOTFOUND: not there; `make`
  * makes them. RAMET_EAUTH: somebody else's, or open to more than the file. */
 RAMET_NODISCARD enum ramet_rc
-ramet_replica_place_enter(struct ramet_replica_place *place, bool make,
-                          struct ramet_err *err);
+ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
+                             struct ramet_err *err);
 /* 1 if `name` is in the replica's directory, else 0 or a negated errno. */
-int ramet_replica_place_has(const struct ramet_replica_place *place,
-                            const char *name);
+int ramet_replica_location_has(const struct ramet_replica_location *location,
+                               const char *name);
 
 /* The base, if it is there. */
-bool ramet_replica_place_base(const struct ramet_replica_place *place,
-                              struct ramet_stat *out);
+bool ramet_replica_location_base(const struct ramet_replica_location *location,
+                                 struct ramet_os_stat *out);
 
 /* ---- trust.c -------------------------------------------------------------- */
 
 /* The directory is open: refuse one that others may have prepared, and give it
  * the access of the base if that has changed. */
 RAMET_NODISCARD enum ramet_rc
-ramet_place_check(const struct ramet_replica_place *place,
-                  struct ramet_err *err);
+ramet_location_check(const struct ramet_replica_location *location,
+                     struct ramet_err *err);
 
 #endif

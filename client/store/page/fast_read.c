@@ -1,5 +1,5 @@
 /*
- * shortcut.c - the short way to a page that the base has, as it has nearly all
+ * fast_read.c - the short way to a page that the base has, as it has nearly all
  * that are read. Scans are read ahead.
  *
  *   (1) nothing is locked; what was read counts only if the page's entry is the
@@ -9,7 +9,7 @@
  *       their stamps grow, and a page that never had one never changed
  *   (3) what is not plain is left to the long way, which finds out and says so
  */
-#include "client/store/page/shortcut.h"
+#include "client/store/page/fast_read.h"
 
 #include <assert.h>
 #include <string.h>
@@ -149,7 +149,7 @@ is_passed(const struct ramet_session *session)
 }
 
 bool
-ramet_shortcut_read(struct ramet_session *session, uint32_t pgno, uint8_t *out)
+ramet_fast_read(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_entry entry = ramet_index_known(replica, pgno);

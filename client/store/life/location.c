@@ -1,0 +1,257 @@
+/*
+ * location.c - see location.h. Whose directory it is, trust.c decides.
+ */
+#include "client/store/life/location.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "client/store/format/dir.h"
+#include "client/store/path.h"
+#include "core/alloc.h"
+
+enum ramet_rc
+ramet_replica_location_find(const struct ramet_os *os, const char *path,
+                            struct ramet_replica_location *out_location,
+                            struct ramet_err *err)
+{
+    char *resolved = NULL;
+    enum ramet_rc rc = ramet_path_resolve(os, path, &resolved, NULL, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_replica_location_at(os, resolved, out_location, err);
+    ramet_free(resolved);
+    return rc;
+}
+
+enum ramet_rc
+ramet_replica_location_at(const struct ramet_os *os, const char *resolved,
+                          struct ramet_replica_location *out_location,
+                          struct ramet_err *err)
+{
+    struct ramet_replica_location location = {.os = os,
+                                              .path = ramet_strdup(resolved),
+                                              .parent_fd = -1,
+                                              .dir_fd = -1,
+                                              .lock_fd = -1};
+    const char *slash;
+    char *parent = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(resolved[0] == '/');
+    if (location.path == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a path");
+    slash = strrchr(location.path, '/');
+    if (slash[1] == '\0') {
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "'%s' is no file name", resolved);
+        goto done;
+    }
+    parent = slash == location.path
+                 ? ramet_strdup("/")
+                 : ramet_asprintf("%.*s", (int)(slash - location.path),
+                                  location.path);
+    location.name = ramet_strdup(slash + 1);
+    location.dir_name = ramet_asprintf("%s-ramet", slash + 1);
+    if (parent == NULL || location.name == NULL || location.dir_name == NULL) {
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a path");
+        goto done;
+    }
+    location.parent_fd =
+        os->open(os->ctx, AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
+    if (location.parent_fd < 0)
+        rc =
+            RAMET_FAIL_OS(err, location.parent_fd, "open directory %s", parent);
+
+done:
+    ramet_free(parent);
+    if (rc == RAMET_OK)
+        *out_location = location;
+    else
+        ramet_replica_location_done(&location);
+    return rc;
+}
+
+void
+ramet_replica_location_done(struct ramet_replica_location *location)
+{
+    const struct ramet_os *const os = location->os;
+
+    if (location->lock_fd >= 0)
+        os->close(os->ctx, location->lock_fd);
+    if (location->dir_fd >= 0)
+        os->close(os->ctx, location->dir_fd);
+    if (location->parent_fd >= 0)
+        os->close(os->ctx, location->parent_fd);
+    ramet_free(location->path);
+    ramet_free(location->name);
+    ramet_free(location->dir_name);
+    location->lock_fd = location->dir_fd = location->parent_fd = -1;
+    location->path = location->name = location->dir_name = NULL;
+}
+
+/* ---- entering ------------------------------------------------------------- */
+
+/* Its owner's alone, until it gets the access of the base. */
+static enum ramet_rc
+make_dir(const struct ramet_replica_location *location, struct ramet_err *err)
+{
+    const struct ramet_os *const os = location->os;
+    const int result =
+        os->mkdir(os->ctx, location->parent_fd, location->dir_name, 0700);
+
+    return result == 0 || result == -EEXIST
+               ? RAMET_OK
+               : RAMET_FAIL_OS(err, result, "make directory %s-ramet",
+                               location->path);
+}
+
+static enum ramet_rc
+open_dir(struct ramet_replica_location *location, struct ramet_err *err)
+{
+    const struct ramet_os *const os = location->os;
+    const int fd =
+        ramet_rights_open_folder(os, location->parent_fd, location->dir_name);
+
+    if (fd == -ENOTDIR || fd == -ELOOP)
+        return RAMET_FAIL_SYS(err, RAMET_EAUTH, EPERM,
+                              "%s-ramet is a link or a file; there a replica "
+                              "has a directory, made by itself: move it away",
+                              location->path);
+    if (fd < 0)
+        return RAMET_FAIL_OS(err, fd, "open directory %s-ramet",
+                             location->path);
+    location->dir_fd = fd;
+    return RAMET_OK;
+}
+
+/* Beside no base the umask chose the mode of the lock file: the directory, its
+ * maker's alone until now, follows. */
+static int
+open_to_users(const struct ramet_replica_location *location,
+              const struct ramet_os_stat *lock)
+{
+    const struct ramet_os *const os = location->os;
+    const struct ramet_rights rights = ramet_rights_of(lock);
+    struct ramet_os_stat dir;
+    const int result = os->stat(os->ctx, location->dir_fd, &dir);
+
+    return result < 0
+               ? result
+               : ramet_rights_apply(os, location->dir_fd, &dir, &rights,
+                                    ramet_rights_folder_mode(rights.mode));
+}
+
+/* All that is made later takes its access from the lock file: so it has that of
+ * the base, as far as it is ours to give. */
+static int
+settle_rights(const struct ramet_replica_location *location, int fd,
+              bool is_new)
+{
+    const struct ramet_os *const os = location->os;
+    const unsigned user = os->user(os->ctx);
+    struct ramet_rights rights;
+    struct ramet_os_stat base;
+    struct ramet_os_stat lock;
+    const int result = os->stat(os->ctx, fd, &lock);
+
+    if (result < 0)
+        return result;
+    if (!ramet_replica_location_base(location, &base))
+        return is_new ? open_to_users(location, &lock) : 0;
+    rights = ramet_rights_of(&base);
+    if ((user != 0 && user != lock.uid) || lock.size_bytes != 0)
+        return 0;
+    return ramet_rights_apply(os, fd, &lock, &rights, rights.mode);
+}
+
+static enum ramet_rc
+open_lock(struct ramet_replica_location *location, bool make,
+          struct ramet_err *err)
+{
+    const struct ramet_os *const os = location->os;
+    bool is_new;
+    int result = 0;
+    int fd;
+
+    do {
+        is_new = false;
+        fd = ramet_rights_open(os, location->dir_fd, RAMET_DIR_LOCK, O_RDWR);
+        if (fd == -ENOENT && make) {
+            is_new = true;
+            fd = ramet_rights_make(os, location->dir_fd, RAMET_DIR_LOCK, O_RDWR,
+                                   NULL);
+        }
+    } while (fd == -EEXIST); /* somebody else just made it */
+    if (fd == -EACCES || fd == -EROFS || fd == -EPERM) {
+        location->is_readonly = true;
+        fd = ramet_rights_open(os, location->dir_fd, RAMET_DIR_LOCK, O_RDONLY);
+    }
+    if (fd >= 0)
+        result = settle_rights(location, fd, is_new);
+    if (fd < 0 || (result < 0 && result != -EROFS)) {
+        if (fd >= 0)
+            os->close(os->ctx, fd);
+        else
+            result = fd;
+        return RAMET_FAIL_OS(err, result, "open %s-ramet/%s", location->path,
+                             RAMET_DIR_LOCK);
+    }
+    location->lock_fd = fd;
+    return RAMET_OK;
+}
+
+/* An empty directory that may not be used goes, and ours comes: nothing is
+ * lost. */
+static bool
+remove_empty(struct ramet_replica_location *location)
+{
+    const struct ramet_os *const os = location->os;
+
+    os->close(os->ctx, location->dir_fd);
+    location->dir_fd = -1;
+    return os->unlink(os->ctx, location->parent_fd, location->dir_name, true) ==
+           0;
+}
+
+enum ramet_rc
+ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
+                             struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (bool is_last = !make;; is_last = true) {
+        if (make)
+            rc = make_dir(location, err);
+        if (rc == RAMET_OK)
+            rc = open_dir(location, err);
+        if (rc == RAMET_OK)
+            rc = ramet_location_check(location, err);
+        if (rc == RAMET_OK || is_last || location->dir_fd < 0 ||
+            !remove_empty(location))
+            break;
+    }
+    return rc == RAMET_OK ? open_lock(location, make, err) : rc;
+}
+
+int
+ramet_replica_location_has(const struct ramet_replica_location *location,
+                           const char *name)
+{
+    const struct ramet_os *const os = location->os;
+    const int dir =
+        ramet_rights_open_folder(os, location->parent_fd, location->dir_name);
+    struct ramet_os_stat st;
+    int result = dir;
+
+    if (dir >= 0) {
+        result = os->stat_at(os->ctx, dir, name, &st);
+        os->close(os->ctx, dir);
+    }
+    return result == 0 ? 1
+           : result == -ENOENT || result == -ENOTDIR || result == -ELOOP
+               ? 0
+               : result;
+}

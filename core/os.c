@@ -523,6 +523,13 @@ sys_mono_ns(void *ctx)
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+static uint64_t
+sys_boot_ns(void *ctx)
+{
+    (void)ctx;
+    return clock_ns(CLOCK_BOOTTIME);
+}
+
 static void
 sys_sleep_us(void *ctx, uint64_t us)
 {
@@ -587,6 +594,7 @@ ramet_os_system(void)
         .unmap = sys_unmap,
         .wall_ms = sys_wall_ms,
         .mono_ns = sys_mono_ns,
+        .boot_ns = sys_boot_ns,
         .sleep_us = sys_sleep_us,
         .random = sys_random,
     };

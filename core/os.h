@@ -101,6 +101,8 @@ struct ramet_os {
     int (*unmap)(void *ctx, void *addr, size_t len);
     uint64_t (*wall_ms)(void *ctx); /* Unix time */
     uint64_t (*mono_ns)(void *ctx); /* monotonic */
+    /* The same, and a machine that sleeps does not stop it: how old something is. */
+    uint64_t (*boot_ns)(void *ctx);
     void (*sleep_us)(void *ctx, uint64_t us);
     int (*random)(void *ctx, void *out, size_t len);
 };

@@ -45,6 +45,7 @@ methods_of(enum ramet_route route)
     case RAMET_ROUTE_NAME:
         return M(GET) | M(HEAD) | M(PUT);
     case RAMET_ROUTE_PAGES:
+    case RAMET_ROUTE_NEWS:
         return M(POST);
     case RAMET_ROUTE_UNKNOWN:
     case RAMET_ROUTE_COUNT:
@@ -148,6 +149,8 @@ choose_body(struct call *call)
     case RAMET_HTTP_POST:
         if (call->route == RAMET_ROUTE_PAGES)
             ramet_http_want_body(call->rq, RAMET_PAGES_BODY_MAX);
+        else if (call->route == RAMET_ROUTE_NEWS)
+            ramet_http_want_body(call->rq, RAMET_NEWS_BODY_MAX);
         else if (call->route == RAMET_ROUTE_COMMITS)
             ramet_http_want_body(call->rq, call->server->options.max_commit);
         else
@@ -222,6 +225,8 @@ handler_of(const struct call *call)
         return ramet_api_open;
     case RAMET_ROUTE_EVENTS:
         return ramet_api_events;
+    case RAMET_ROUTE_NEWS:
+        return ramet_api_news;
     case RAMET_ROUTE_CONTENT:
         return ramet_api_content;
     case RAMET_ROUTE_KEYS:

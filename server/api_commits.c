@@ -208,8 +208,10 @@ log_commit(const struct call *call, const struct ramet_head *head)
 }
 
 static void
-reply_committed(struct call *call, struct ramet_live *live, uint64_t lsn)
+reply_committed(struct call *call, struct ramet_live *live, uint64_t true_ms,
+                const uint8_t *object, size_t len)
 {
+    const uint64_t lsn = ramet_get_le64(object + 16);
     struct ramet_head head;
     struct ramet_buf out;
     struct ramet_err err;
@@ -228,7 +230,7 @@ reply_committed(struct call *call, struct ramet_live *live, uint64_t lsn)
     ramet_render_head(&out, &head);
     ramet_render_text(&out, "\n");
     ramet_render_reply(call->rq, 201, RAMET_TYPE_JSON, &out);
-    ramet_live_committed(live, &head);
+    ramet_live_committed(live, &head, true_ms, object, len);
 }
 
 /* History's checks, and the inline segment's own header. */
@@ -273,6 +275,7 @@ take_commit(struct call *call, struct ramet_live *live)
     struct ramet_err err;
     size_t len;
     const uint8_t *object = ramet_http_body(call->rq, &len);
+    uint64_t true_ms;
     enum ramet_rc rc;
 
     /* The store may have been set back meanwhile: what is in memory of the base
@@ -291,10 +294,11 @@ take_commit(struct call *call, struct ramet_live *live)
         ramet_api_refused(call, rc, &err);
         return;
     }
+    true_ms = ramet_live_clock_ms();
     if (rc == RAMET_OK)
         rc = ramet_history_append(history, object, len, &newest, &err);
     if (rc == RAMET_OK)
-        reply_committed(call, live, ramet_get_le64(object + 16));
+        reply_committed(call, live, true_ms, object, len);
     else if (rc == RAMET_ECONFLICT)
         reply_conflict(call, live, &err);
     else

@@ -159,6 +159,8 @@ ramet_api_route(struct call *call, const char *path)
                                 : route_volume(call, &parts);
     if (parts.count == 2 && part_is(&parts, 1, "ramet.json"))
         return RAMET_ROUTE_STORE;
+    if (parts.count == 2 && part_is(&parts, 1, "news"))
+        return RAMET_ROUTE_NEWS;
     if (parts.count == 2 && part_is(&parts, 1, "keys"))
         return RAMET_ROUTE_KEYS;
     if (parts.count == 4 && part_is(&parts, 1, "names") &&
@@ -175,5 +177,5 @@ ramet_api_is_write(const struct call *call)
     const enum ramet_http_method method = ramet_http_method_of(call->rq);
 
     return method != RAMET_HTTP_GET && method != RAMET_HTTP_HEAD &&
-           call->route != RAMET_ROUTE_PAGES;
+           call->route != RAMET_ROUTE_PAGES && call->route != RAMET_ROUTE_NEWS;
 }

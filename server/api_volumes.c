@@ -512,3 +512,22 @@ ramet_api_events(struct call *call)
     }
     ramet_live_put(live);
 }
+
+void
+ramet_api_news(struct call *call)
+{
+    struct ramet_watched watched[RAMET_NEWS_VOLUMES_MAX];
+    struct ramet_err err;
+    unsigned count = 0;
+    size_t len;
+    const uint8_t *body = ramet_http_body(call->rq, &len);
+    enum ramet_rc rc = ramet_news_decode(body, len, watched, &count, &err);
+
+    if (rc != RAMET_OK) {
+        ramet_api_refused(call, rc, &err);
+        return;
+    }
+    rc = ramet_news_reply(call->server->lives, watched, count, call->rq, &err);
+    if (rc != RAMET_OK)
+        ramet_api_failed(call, NULL, rc, &err);
+}

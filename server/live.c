@@ -50,7 +50,7 @@ free_live(struct ramet_live *live)
     assert(live->subscribers == NULL && !live->map_busy && !live->poll_busy);
     ramet_history_close(live->history);
     ramet_mutex_done(&live->lock);
-    ramet_free(live->ring);
+    ramet_live_free_events(live);
     ramet_free(live);
 }
 
@@ -219,7 +219,8 @@ ramet_lives_drop(struct ramet_lives *lives, const struct ramet_vid *volume,
         ramet_mutex_lock(&live->lock);
         live->deleted = true; /* its streams end: who listens comes again */
         live->say_gone = deleted;
-        for (struct subscriber *s = live->subscribers; s != NULL; s = s->next)
+        for (struct ramet_subscriber *s = live->subscribers; s != NULL;
+             s = s->next)
             ramet_http_feed_poke(s->feed);
         ramet_mutex_unlock(&live->lock);
     }
@@ -235,5 +236,7 @@ ramet_lives_get_stats(struct ramet_lives *lives, struct ramet_lives_stats *out)
     out->volumes = lives->count;
     ramet_mutex_unlock(&lives->lock);
     out->subscribers = atomic_load_explicit(&lives->metrics->subscribers,
+                                            memory_order_relaxed) +
+                       atomic_load_explicit(&lives->metrics->news_streams,
                                             memory_order_relaxed);
 }

@@ -8,8 +8,9 @@
  *   (1) Events of one volume ascend by LSN; each subscriber sees ascending
  *       LSNs only.
  *   (2) At most one map is being made for a volume.
- *   (3) Memory: RAMET_LIVE_IDLE_MAX histories that nobody uses, and for each
- *       volume at most RAMET_LIVE_EVENTS rendered events. Where more volumes
+ *   (3) Memory: RAMET_LIVE_IDLE_MAX histories that nobody uses, for each
+ *       volume at most RAMET_LIVE_EVENTS rendered events, and 16 MiB of commit
+ *       objects in all. Where more volumes
  *       are in use than that, those that nobody asks for (somebody listens, or
  *       reads slowly) keep nothing of what was read of them.
  *
@@ -26,6 +27,8 @@
 
 #define RAMET_LIVE_IDLE_MAX 32u
 #define RAMET_LIVE_EVENTS 64u
+/* A commit object up to here goes along with its event (news.h). */
+#define RAMET_NEWS_OBJECT_MAX 8192u
 
 /*
  * How long after a look for commits of others the next one is due, when the last
@@ -56,9 +59,13 @@ void ramet_live_put(struct ramet_live *live); /* NULL is fine */
 struct ramet_history *ramet_live_history(struct ramet_live *live);
 const struct ramet_vid *ramet_live_volume(const struct ramet_live *live);
 
-/* A commit exists: tell subscribers, and see to maps. */
+/* The clock of what subscribers are told: one that does not stop. */
+uint64_t ramet_live_clock_ms(void);
+/* A commit exists, and was the newest at `true_ms` or later: tell subscribers, and
+ * see to maps. `object` is all of it. */
 void
-ramet_live_committed(struct ramet_live *live, const struct ramet_head *head);
+ramet_live_committed(struct ramet_live *live, const struct ramet_head *head,
+                     uint64_t true_ms, const void *object, size_t len);
 /* Forget a volume that was deleted, or whose history is not what it was; its
  * event streams end, with `event: gone` if it was deleted. */
 void ramet_lives_drop(struct ramet_lives *lives, const struct ramet_vid *volume,

@@ -1,25 +1,111 @@
 /*
- * live_events.c - commits as events, and those who wait for them; see live.h.
+ * live_events.c - the newest commits of a volume as events, for those who wait
+ * for them; see live.h.
  *
- * A volume that somebody listens to keeps its newest events as text, once for
- * all; a subscriber is an LSN and what is half sent.
+ * A volume that somebody listens to keeps its newest events once for all, as
+ * text and as the object that was committed; a subscriber is an LSN and what is
+ * half sent.
  */
 #include <assert.h>
 #include <string.h>
 #include <time.h>
 
 #include "core/alloc.h"
+#include "core/os.h"
 #include "server/live_impl.h"
 #include "server/render.h"
 
+/* Objects of all volumes, those half sent among them. */
+#define OBJECTS_MAX_BYTES (16u << 20)
+
+uint64_t
+ramet_live_clock_ms(void)
+{
+    const struct ramet_os *const os = ramet_os_system();
+
+    return os->boot_ns(os->ctx) / 1000000u;
+}
+
+/* ---- objects ------------------------------------------------------------------ */
+
+static size_t
+cost_of(size_t len)
+{
+    return sizeof(struct ramet_told_object) + len;
+}
+
+void
+ramet_told_unref(struct ramet_told_object *object)
+{
+    if (object == NULL || atomic_fetch_sub(&object->refs, 1) > 1)
+        return;
+    atomic_fetch_sub(object->held, cost_of(object->len));
+    ramet_free(object);
+}
+
+/* NULL: too large, or there is no room. */
+static struct ramet_told_object *
+keep_object(struct ramet_lives *lives, const void *bytes, size_t len)
+{
+    _Atomic uint64_t *const held = &lives->metrics->told_bytes;
+    struct ramet_told_object *object = NULL;
+
+    if (bytes == NULL || len == 0 || len > RAMET_NEWS_OBJECT_MAX)
+        return NULL;
+    if (atomic_fetch_add(held, cost_of(len)) + cost_of(len) <=
+        OBJECTS_MAX_BYTES)
+        object = ramet_alloc(cost_of(len));
+    if (object == NULL) {
+        atomic_fetch_sub(held, cost_of(len));
+        return NULL;
+    }
+    atomic_init(&object->refs, 1);
+    object->held = held;
+    object->len = len;
+    memcpy(object->bytes, bytes, len);
+    return object;
+}
+
+/* As the store has it; NULL also where it can't be read: who needs it asks. */
+static struct ramet_told_object *
+load_object(struct ramet_live *live, uint64_t lsn)
+{
+    uint8_t *const bytes = ramet_alloc(RAMET_NEWS_OBJECT_MAX + 1);
+    struct ramet_told_object *object = NULL;
+    char key[RAMET_KEY_MAX];
+    size_t got = 0;
+
+    if (bytes == NULL)
+        return NULL;
+    ramet_commit_key(&live->volume, lsn, key);
+    if (ramet_objstore_read(live->lives->store, key, 0, bytes,
+                            RAMET_NEWS_OBJECT_MAX + 1, &got, NULL) == RAMET_OK)
+        object = keep_object(live->lives, bytes, got);
+    ramet_free(bytes);
+    return object;
+}
+
+/* ---- the ring ------------------------------------------------------------------ */
+
+static struct ramet_event *
+event_at(struct ramet_live *live, uint64_t lsn)
+{
+    return &live->ring[lsn % RAMET_LIVE_EVENTS];
+}
+
+/* Takes `object`. */
 static void
-render_event(struct event *event, const struct ramet_head *head)
+set_event(struct ramet_event *event, const struct ramet_head *head,
+          uint64_t true_ms, struct ramet_told_object *object)
 {
     struct ramet_buf buf;
 
-    event->lsn = head->lsn;
+    ramet_told_unref(event->object);
+    event->object = object;
+    event->at = ramet_head_point(head);
+    event->true_ms = true_ms;
     event->len = 0;
-    ramet_buf_init(&buf, EVENT_BYTES_MAX);
+    ramet_buf_init(&buf, RAMET_EVENT_BYTES_MAX);
     ramet_render_text(
         &buf, "id: %llu\nevent: commit\ndata: ", (unsigned long long)head->lsn);
     ramet_render_head(&buf, head);
@@ -32,22 +118,69 @@ render_event(struct event *event, const struct ramet_head *head)
     ramet_buf_done(&buf);
 }
 
-/* With live->lock held. Only the next LSN extends the ring; a gap begins it
- * anew. Events older than what is held are known already. */
-static void
-add_event(struct ramet_live *live, const struct ramet_head *head)
+void
+ramet_live_free_events(struct ramet_live *live)
 {
     if (live->ring == NULL)
-        live->ring = ramet_calloc(RAMET_LIVE_EVENTS, sizeof(struct event));
-    if (live->ring == NULL || head->lsn < live->ring_next)
         return;
+    for (unsigned i = 0; i < RAMET_LIVE_EVENTS; i++)
+        ramet_told_unref(live->ring[i].object);
+    ramet_free(live->ring);
+    live->ring = NULL;
+}
+
+/* With live->lock held; takes `object`. Only the next LSN extends the ring; a gap
+ * begins it anew. Events older than what is held are known already. */
+static void
+add_event(struct ramet_live *live, const struct ramet_head *head,
+          uint64_t true_ms, struct ramet_told_object *object)
+{
+    if (live->ring == NULL)
+        live->ring = ramet_calloc(RAMET_LIVE_EVENTS, sizeof(*live->ring));
+    if (live->ring == NULL || head->lsn < live->ring_next) {
+        ramet_told_unref(object);
+        return;
+    }
     if (head->lsn != live->ring_next)
         live->ring_first = head->lsn;
-    render_event(&live->ring[head->lsn % RAMET_LIVE_EVENTS], head);
+    set_event(event_at(live, head->lsn), head, true_ms, object);
     live->ring_next = head->lsn + 1;
     if (live->ring_next - live->ring_first > RAMET_LIVE_EVENTS)
         live->ring_first = live->ring_next - RAMET_LIVE_EVENTS;
 }
+
+/* Put an event before the oldest one, if it is the one before and there is
+ * room. With live->lock held; takes `object`. */
+static bool
+add_older_event(struct ramet_live *live, const struct ramet_head *head,
+                struct ramet_told_object *object)
+{
+    if (live->ring == NULL || head->lsn + 1 != live->ring_first ||
+        live->ring_next - head->lsn > RAMET_LIVE_EVENTS) {
+        ramet_told_unref(object);
+        return false;
+    }
+    set_event(event_at(live, head->lsn), head, 0, object);
+    live->ring_first = head->lsn;
+    return true;
+}
+
+const struct ramet_event *
+ramet_live_next(struct ramet_subscriber *sub)
+{
+    struct ramet_live *const live = sub->live;
+    uint64_t lsn = sub->sent_lsn + 1;
+
+    if (lsn < live->ring_first)
+        lsn = live->ring_first;
+    if (live->ring == NULL || lsn >= live->ring_next || lsn == 0)
+        return NULL;
+    assert(event_at(live, lsn)->at.lsn == lsn);
+    sub->sent_lsn = lsn;
+    return event_at(live, lsn);
+}
+
+/* ---- telling --------------------------------------------------------------------- */
 
 static void
 count_event(struct ramet_live *live, const struct ramet_head *head)
@@ -65,51 +198,78 @@ count_event(struct ramet_live *live, const struct ramet_head *head)
                                   memory_order_relaxed);
 }
 
+/* Takes `object`. */
 static void
-publish(struct ramet_live *live, const struct ramet_head *head)
+publish(struct ramet_live *live, const struct ramet_head *head,
+        uint64_t true_ms, struct ramet_told_object *object)
 {
     ramet_mutex_lock(&live->lock);
     if (live->subscribers != NULL && head->lsn >= live->ring_next) {
-        add_event(live, head);
+        add_event(live, head, true_ms, object);
+        object = NULL;
         count_event(live, head);
         live->moved_ms = 0;
         live->poll_due_ms = 0;
-        for (struct subscriber *s = live->subscribers; s != NULL; s = s->next)
+        for (struct ramet_subscriber *s = live->subscribers; s != NULL;
+             s = s->next)
             ramet_http_feed_poke(s->feed);
+    }
+    ramet_mutex_unlock(&live->lock);
+    ramet_told_unref(object);
+}
+
+/* That `newest` was so at `true_ms` is what beats say. */
+static void
+note_look(struct ramet_live *live, const struct ramet_head *newest,
+          uint64_t true_ms)
+{
+    ramet_mutex_lock(&live->lock);
+    if (newest->lsn >= live->newest.lsn) {
+        live->newest = ramet_head_point(newest);
+        if (true_ms > live->looked_ms)
+            live->looked_ms = true_ms;
     }
     ramet_mutex_unlock(&live->lock);
 }
 
 /* 64 at most. */
 void
-ramet_live_publish(struct ramet_live *live, const struct ramet_head *newest)
+ramet_live_publish(struct ramet_live *live, const struct ramet_head *newest,
+                   uint64_t true_ms, const void *object, size_t len)
 {
     uint64_t lsn;
+    bool known;
 
+    note_look(live, newest, true_ms);
     ramet_mutex_lock(&live->lock);
     lsn = live->ring_next;
+    known = newest->lsn < lsn || live->subscribers == NULL;
     ramet_mutex_unlock(&live->lock);
+    if (known)
+        return;
     if (lsn + RAMET_LIVE_EVENTS <= newest->lsn)
         lsn = newest->lsn - RAMET_LIVE_EVENTS + 1;
     for (; lsn > 0 && lsn < newest->lsn; lsn++) {
         struct ramet_head head;
 
+        /* That it was the newest is not known of one that others made. */
         if (ramet_history_head(live->history, lsn, &head, NULL) == RAMET_OK)
-            publish(live, &head);
+            publish(live, &head, 0, load_object(live, lsn));
     }
-    publish(live, newest);
+    publish(live, newest, true_ms,
+            object != NULL ? keep_object(live->lives, object, len)
+                           : load_object(live, newest->lsn));
 }
 
-static void
-feed_attached(void *state, struct ramet_http_feed *feed)
+/* ---- who comes and goes ------------------------------------------------------------ */
+
+void
+ramet_live_attach(struct ramet_subscriber *sub, struct ramet_http_feed *feed)
 {
-    struct subscriber *sub = state;
     struct ramet_live *live = sub->live;
 
-    sub->feed = feed;
-    atomic_fetch_add_explicit(&live->lives->metrics->subscribers, 1,
-                              memory_order_relaxed);
     ramet_mutex_lock(&live->lock);
+    sub->feed = feed;
     sub->next = live->subscribers;
     sub->link = &live->subscribers;
     if (sub->next != NULL)
@@ -120,121 +280,34 @@ feed_attached(void *state, struct ramet_http_feed *feed)
     ramet_mutex_unlock(&live->lock);
 }
 
-/* Puts the next thing to say into sub->out; false: nothing; *out_end: the
- * stream is over. With live->lock held. */
-static bool
-next_event(struct subscriber *sub, bool *out_end)
+void
+ramet_live_detach(struct ramet_subscriber *sub)
 {
-    static const char gone[] = "event: gone\ndata: {}\n\n";
-    struct ramet_live *live = sub->live;
-    uint64_t lsn = sub->sent_lsn + 1;
+    struct ramet_live *const live = sub->live;
 
-    sub->out_pos = sub->out_len = 0;
-    if (lsn < live->ring_first)
-        lsn = live->ring_first;
-    if (live->ring != NULL && lsn < live->ring_next && lsn > 0) {
-        const struct event *event = &live->ring[lsn % RAMET_LIVE_EVENTS];
-
-        assert(event->lsn == lsn);
-        memcpy(sub->out, event->text, event->len);
-        sub->out_len = event->len;
-        sub->sent_lsn = lsn;
-        return true;
-    }
-    if (live->deleted && (sub->said_gone || !live->say_gone)) {
-        *out_end = true;
-        return false;
-    }
-    if (live->deleted) {
-        sub->said_gone = true;
-        memcpy(sub->out, gone, sizeof(gone) - 1);
-        sub->out_len = sizeof(gone) - 1;
-        return true;
-    }
-    if (sub->heartbeat) {
-        sub->heartbeat = false;
-        memcpy(sub->out, ":\n\n", 3);
-        sub->out_len = 3;
-        return true;
-    }
-    return false;
-}
-
-static ssize_t
-feed_pull(void *state, uint8_t *out, size_t max)
-{
-    struct subscriber *sub = state;
-    bool end = false;
-    size_t n = 0;
-
-    while (n < max) {
-        size_t len;
-
-        if (sub->out_pos == sub->out_len) {
-            bool more;
-
-            ramet_mutex_lock(&sub->live->lock);
-            more = next_event(sub, &end);
-            ramet_mutex_unlock(&sub->live->lock);
-            if (!more)
-                break;
-        }
-        len = sub->out_len - sub->out_pos;
-        if (len > max - n)
-            len = max - n;
-        memcpy(out + n, sub->out + sub->out_pos, len);
-        sub->out_pos += len;
-        n += len;
-    }
-    return n == 0 && end ? -1 : (ssize_t)n;
-}
-
-static void
-feed_free(void *state)
-{
-    struct subscriber *sub = state;
-    struct ramet_live *live = sub->live;
-
-    if (sub->feed != NULL) {
-        ramet_mutex_lock(&live->lock);
-        *sub->link = sub->next;
-        if (sub->next != NULL)
-            sub->next->link = sub->link;
-        ramet_mutex_unlock(&live->lock);
-        atomic_fetch_sub_explicit(&live->lives->metrics->subscribers, 1,
-                                  memory_order_relaxed);
-    }
-    ramet_live_put(live);
-    ramet_free(sub);
-}
-
-static const struct ramet_http_feed_ops feed_ops = {
-    .attached = feed_attached, .pull = feed_pull, .free = feed_free};
-
-/* Put an event before the oldest one, if it is the one before and there is
- * room. With live->lock held. */
-static bool
-add_older_event(struct ramet_live *live, const struct ramet_head *head)
-{
-    if (live->ring == NULL || head->lsn + 1 != live->ring_first ||
-        live->ring_next - head->lsn > RAMET_LIVE_EVENTS)
-        return false;
-    render_event(&live->ring[head->lsn % RAMET_LIVE_EVENTS], head);
-    live->ring_first = head->lsn;
-    return true;
+    if (sub->feed == NULL)
+        return;
+    ramet_mutex_lock(&live->lock);
+    *sub->link = sub->next;
+    if (sub->next != NULL)
+        sub->next->link = sub->link;
+    sub->feed = NULL;
+    ramet_mutex_unlock(&live->lock);
 }
 
 /* Make the ring reach from after + 1 (or as far back as it can) to the newest,
  * from the newest on backwards. */
 static void
-fill_ring(struct ramet_live *live, uint64_t after,
-          const struct ramet_head *newest)
+fill_ring(struct ramet_live *live, uint64_t after, bool with_objects,
+          const struct ramet_head *newest, uint64_t true_ms)
 {
+    struct ramet_told_object *object =
+        with_objects ? load_object(live, newest->lsn) : NULL;
     uint64_t lsn;
     bool more = true;
 
     ramet_mutex_lock(&live->lock);
-    add_event(live, newest);
+    add_event(live, newest, true_ms, object);
     lsn = live->ring_first;
     ramet_mutex_unlock(&live->lock);
     while (more && --lsn > after) {
@@ -242,47 +315,42 @@ fill_ring(struct ramet_live *live, uint64_t after,
 
         if (ramet_history_head(live->history, lsn, &head, NULL) != RAMET_OK)
             return;
+        object = with_objects ? load_object(live, lsn) : NULL;
         ramet_mutex_lock(&live->lock);
-        more = add_older_event(live, &head);
+        more = add_older_event(live, &head, object);
         ramet_mutex_unlock(&live->lock);
     }
 }
 
 enum ramet_rc
-ramet_live_subscribe(struct ramet_live *live, uint64_t after,
-                     struct ramet_http_request *rq, struct ramet_err *err)
+ramet_live_prepare(struct ramet_live *live, uint64_t *after, bool with_objects,
+                   struct ramet_err *err)
 {
-    struct subscriber *sub = ramet_calloc(1, sizeof(*sub));
+    const uint64_t true_ms = ramet_live_clock_ms();
     struct ramet_head newest;
-    enum ramet_rc rc;
+    enum ramet_rc rc = ramet_history_newest(live->history, &newest, err);
 
-    if (sub == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "out of memory");
-    rc = ramet_history_newest(live->history, &newest, err);
-    if (rc != RAMET_OK) {
-        ramet_free(sub);
+    if (rc != RAMET_OK)
         return rc;
-    }
-    if (after == UINT64_MAX) /* from now on */
-        after = newest.lsn;
-    if (newest.lsn > after)
-        fill_ring(live, after, &newest);
+    note_look(live, &newest, true_ms);
+    if (*after == UINT64_MAX)
+        *after = newest.lsn;
+    if (newest.lsn > *after)
+        fill_ring(live, *after, with_objects, &newest, true_ms);
     ramet_mutex_lock(&live->lock);
     if (live->ring_next <= newest.lsn) /* nobody was told for a while */
         live->ring_first = live->ring_next = newest.lsn + 1;
     ramet_mutex_unlock(&live->lock);
-    sub->live = live;
-    sub->sent_lsn = after;
-    ramet_mutex_lock(&live->lives->lock);
-    ramet_live_ref(live);
-    ramet_mutex_unlock(&live->lives->lock);
-    /* Commits before `attached` are in the ring only if somebody subscribed
-     * already: look once more when this one is in the list. */
-    ramet_http_set_header(rq, "Cache-Control", "no-store");
-    ramet_http_set_header(rq, "X-Accel-Buffering", "no");
-    ramet_http_reply_feed(rq, "text/event-stream", &feed_ops, sub);
+    return RAMET_OK;
+}
+
+void
+ramet_live_catch_up(struct ramet_live *live)
+{
+    const uint64_t true_ms = ramet_live_clock_ms();
+    struct ramet_head newest;
+
     if (ramet_history_newest(live->history, &newest, NULL) == RAMET_OK &&
         newest.lsn > 0)
-        ramet_live_publish(live, &newest);
-    return RAMET_OK;
+        ramet_live_publish(live, &newest, true_ms, NULL, 0);
 }

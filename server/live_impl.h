@@ -1,6 +1,7 @@
 /*
- * live_impl.h - what live.c (the table, maps, polling) and live_events.c
- * (events and who waits for them) share.
+ * live_impl.h - what live.c (the table), live_watch.c (maps, looking),
+ * live_events.c (the ring of events), live_sse.c and news.c (two ways to tell
+ * of them) share.
  *
  * Order of locks: lives->lock, then live->lock, then a feed's.
  *
@@ -9,27 +10,39 @@
 #ifndef RAMET_SERVER_LIVE_IMPL_H
 #define RAMET_SERVER_LIVE_IMPL_H
 
+#include <stdatomic.h>
+
 #include "core/thread.h"
 #include "server/live.h"
 
 #define RAMET_LIVE_BUCKETS 256u
-#define EVENT_BYTES_MAX 640u
+#define RAMET_EVENT_BYTES_MAX 640u
 
-struct event {
-    uint64_t lsn;
+/* A commit object, kept once for all who are to be sent it. */
+struct ramet_told_object {
+    atomic_uint refs;
+    _Atomic uint64_t *held; /* what all of them take, from which it goes */
     size_t len;
-    char text[EVENT_BYTES_MAX];
+    uint8_t bytes[];
+};
+void ramet_told_unref(struct ramet_told_object *object); /* NULL is fine */
+
+struct ramet_event {
+    struct ramet_point at;
+    uint64_t true_ms; /* by ramet_live_clock_ms(): then it was the newest */
+    struct ramet_told_object *object; /* NULL: larger, or no room */
+    size_t len;
+    char text[RAMET_EVENT_BYTES_MAX];
 };
 
-struct subscriber {
-    struct subscriber *next, **link; /* live->lock */
-    struct ramet_live *live;         /* a reference */
-    struct ramet_http_feed *feed;
-    uint64_t sent_lsn; /* live->lock */
-    bool heartbeat;    /* live->lock: one is due */
-    bool said_gone;
-    size_t out_pos, out_len;
-    char out[EVENT_BYTES_MAX];
+/* Who is told of a volume's commits, in whatever form: a place in its line. */
+struct ramet_subscriber {
+    struct ramet_subscriber *next, **link; /* live->lock */
+    struct ramet_live *live;               /* a reference */
+    struct ramet_http_feed *feed;          /* NULL: not attached */
+    uint64_t sent_lsn;                     /* live->lock */
+    bool heartbeat;                        /* live->lock: one is due */
+    bool said_gone;                        /* the feed's, while it is pulled */
 };
 
 struct ramet_live {
@@ -42,10 +55,12 @@ struct ramet_live {
     bool asked;    /* lives->lock: since the last heartbeat */
     bool orphan;   /* lives->lock: not in the table any more */
     struct ramet_mutex lock;
-    struct subscriber *subscribers; /* lock */
-    bool deleted, say_gone;         /* lock */
-    struct event *ring;             /* lock; RAMET_LIVE_EVENTS, or NULL */
-    uint64_t ring_first, ring_next; /* lock; LSNs held: [first, next) */
+    struct ramet_subscriber *subscribers; /* lock */
+    bool deleted, say_gone;               /* lock */
+    struct ramet_event *ring;             /* lock; RAMET_LIVE_EVENTS, or NULL */
+    uint64_t ring_first, ring_next;       /* lock; LSNs held: [first, next) */
+    struct ramet_point newest; /* lock: what a look found, and when */
+    uint64_t looked_ms;        /* lock; ramet_live_clock_ms() */
     /* Jobs hold a reference while queued. */
     struct ramet_job map_job;
     bool map_busy;    /* lock */
@@ -70,8 +85,28 @@ struct ramet_lives {
 
 /* One more reference; with lives->lock held. */
 void ramet_live_ref(struct ramet_live *live);
-/* live_events.c: tell of all commits up to `newest` that were not told of. */
+
+/* live_events.c. `newest` was the newest at `true_ms`: tell of all commits up to
+ * it that were not told of. `object` is its, or NULL. */
 void
-ramet_live_publish(struct ramet_live *live, const struct ramet_head *newest);
+ramet_live_publish(struct ramet_live *live, const struct ramet_head *newest,
+                   uint64_t true_ms, const void *object, size_t len);
+/* Someone is to be told of what comes after *after (UINT64_MAX: of what comes
+ * from now on; then it is set): see to it that the ring has it. With
+ * `with_objects`, these as well. Reads heads. */
+RAMET_NODISCARD enum ramet_rc
+ramet_live_prepare(struct ramet_live *live, uint64_t *after, bool with_objects,
+                   struct ramet_err *err);
+/* The event after what the subscriber was sent, as far as the ring reaches back;
+ * NULL: none. It counts as sent. With live->lock held. */
+const struct ramet_event *ramet_live_next(struct ramet_subscriber *sub);
+/* Into the list, and out of it again; `live` is referenced until then. */
+void
+ramet_live_attach(struct ramet_subscriber *sub, struct ramet_http_feed *feed);
+void ramet_live_detach(struct ramet_subscriber *sub);
+/* Commits that came before it was in the list: look once more. Worker. */
+void ramet_live_catch_up(struct ramet_live *live);
+/* Drops the ring. */
+void ramet_live_free_events(struct ramet_live *live);
 
 #endif

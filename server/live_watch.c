@@ -88,15 +88,10 @@ want_map(struct ramet_live *live, const struct ramet_head *head)
 }
 
 void
-ramet_live_committed(struct ramet_live *live, const struct ramet_head *head)
+ramet_live_committed(struct ramet_live *live, const struct ramet_head *head,
+                     uint64_t true_ms, const void *object, size_t len)
 {
-    bool watched;
-
-    ramet_mutex_lock(&live->lock);
-    watched = live->subscribers != NULL;
-    ramet_mutex_unlock(&live->lock);
-    if (watched)
-        ramet_live_publish(live, head);
+    ramet_live_publish(live, head, true_ms, object, len);
     want_map(live, head);
 }
 
@@ -135,11 +130,12 @@ poll_volume(struct ramet_job *job)
 {
     struct ramet_live *live =
         (void *)((char *)job - offsetof(struct ramet_live, poll_job));
+    const uint64_t true_ms = ramet_live_clock_ms();
     struct ramet_head newest;
     const enum ramet_rc rc = ramet_history_newest(live->history, &newest, NULL);
 
     if (rc == RAMET_OK && newest.lsn > 0)
-        ramet_live_publish(live, &newest);
+        ramet_live_publish(live, &newest, true_ms, NULL, 0);
     else if (rc == RAMET_EWENTBACK)
         drop_lost(live);
     ramet_mutex_lock(&live->lock);
@@ -172,7 +168,7 @@ tick_live(struct ramet_live *live, uint64_t now_ms, bool heartbeat)
     ramet_mutex_lock(&live->lock);
     poll = is_look_due(live, now_ms);
     live->poll_busy = live->poll_busy || poll;
-    for (struct subscriber *s = live->subscribers; heartbeat && s != NULL;
+    for (struct ramet_subscriber *s = live->subscribers; heartbeat && s != NULL;
          s = s->next) {
         s->heartbeat = true;
         ramet_http_feed_poke(s->feed);

@@ -9,9 +9,9 @@
 #include <stdio.h>
 
 static const char *const route_names[RAMET_ROUTE_COUNT] = {
-    "healthz", "readyz", "metrics", "store",   "volumes", "volume", "head",
-    "commits", "commit", "changes", "segment", "map",     "pages",  "events",
-    "content", "keys",   "name",    "open",    "unknown",
+    "healthz", "readyz", "metrics", "store",   "volumes", "volume",  "head",
+    "commits", "commit", "changes", "segment", "map",     "pages",   "events",
+    "content", "keys",   "name",    "open",    "news",    "unknown",
 };
 
 /* Upper bounds in microseconds. */
@@ -45,7 +45,7 @@ ramet_metrics_request(struct ramet_metrics *metrics, enum ramet_route route,
          1);
     bump(&metrics->bytes_in, bytes_in);
     bump(&metrics->bytes_out, bytes_out);
-    if (route == RAMET_ROUTE_EVENTS)
+    if (route == RAMET_ROUTE_EVENTS || route == RAMET_ROUTE_NEWS)
         return; /* lives as long as its reader */
     while (bucket < RAMET_LATENCY_BUCKETS - 1 &&
            duration_us > bounds_us[bucket])
@@ -148,6 +148,10 @@ ramet_metrics_format(struct ramet_metrics *metrics, struct ramet_buf *out)
         {"ramet_subscribers", "gauge", &metrics->subscribers},
         {"ramet_damaged_total", "counter", &metrics->damaged},
         {"ramet_events_total", "counter", &metrics->events},
+        {"ramet_news_streams", "gauge", &metrics->news_streams},
+        {"ramet_news_commits_total", "counter", &metrics->told},
+        {"ramet_news_bare_total", "counter", &metrics->told_bare},
+        {"ramet_news_object_bytes", "gauge", &metrics->told_bytes},
     };
 
     format_requests(metrics, out);

@@ -32,6 +32,7 @@ enum ramet_route {
     RAMET_ROUTE_KEYS,
     RAMET_ROUTE_NAME,
     RAMET_ROUTE_OPEN,
+    RAMET_ROUTE_NEWS,
     RAMET_ROUTE_UNKNOWN,
     RAMET_ROUTE_COUNT
 };
@@ -47,7 +48,10 @@ struct ramet_metrics {
     _Atomic uint64_t bytes_in, bytes_out;
     _Atomic uint64_t commits, conflicts, maps, map_failures;
     _Atomic uint64_t pages, pages_from_memory; /* of POST pages */
-    _Atomic uint64_t subscribers;
+    _Atomic uint64_t subscribers;              /* to server-sent events */
+    /* Of news: streams, commits told with their object and without, and what
+     * the objects take. */
+    _Atomic uint64_t news_streams, told, told_bare, told_bytes;
     _Atomic uint64_t damaged; /* reads that failed a checksum */
     _Atomic uint64_t event_lag_us_sum, events;
 };

@@ -27,6 +27,7 @@
 #include "server/http.h"
 #include "server/live.h"
 #include "server/metrics.h"
+#include "server/news.h"
 #include "server/opening.h"
 #include "server/placed.h"
 #include "server/render.h"
@@ -78,7 +79,7 @@ typedef void call_handler(struct call *call);
 call_handler ramet_api_volumes, ramet_api_volume, ramet_api_head,
     ramet_api_changes, ramet_api_keys, ramet_api_object, ramet_api_commits,
     ramet_api_commit, ramet_api_pages, ramet_api_events, ramet_api_content,
-    ramet_api_readyz, ramet_api_delete, ramet_api_open;
+    ramet_api_readyz, ramet_api_delete, ramet_api_open, ramet_api_news;
 
 /* Event thread: from what is in memory. */
 void ramet_api_metrics(struct call *call);

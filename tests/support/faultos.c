@@ -629,6 +629,12 @@ fault_mono_ns(void *ctx)
     return ((struct faultos *)ctx)->system->mono_ns(NULL);
 }
 
+static uint64_t
+fault_boot_ns(void *ctx)
+{
+    return ((struct faultos *)ctx)->system->boot_ns(NULL);
+}
+
 static void
 fault_sleep_us(void *ctx, uint64_t us)
 {
@@ -674,6 +680,7 @@ static const struct ramet_os fault_table = {
     .unmap = fault_unmap,
     .wall_ms = fault_wall_ms,
     .mono_ns = fault_mono_ns,
+    .boot_ns = fault_boot_ns,
     .sleep_us = fault_sleep_us,
     .random = fault_random,
 };

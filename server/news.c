@@ -1,0 +1,341 @@
+/*
+ * news.c - see news.h.
+ */
+#include "server/news.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "core/bytes.h"
+#include "server/live_impl.h"
+
+/* All of a record but the object. */
+#define RECORD_MAX (1u + 4u * RAMET_VARINT_MAX + 16u)
+
+enum { NEWS_BEGIN = 0, NEWS_COMMIT = 1, NEWS_BEAT = 2, NEWS_GONE = 3 };
+
+struct source {
+    struct ramet_subscriber sub; /* live NULL: the volume is not there */
+    bool greeted;                /* it had a record */
+};
+
+struct reader {
+    struct ramet_metrics *metrics;
+    bool attached;
+    /* What is being sent: a record, then its object. */
+    uint8_t record[RECORD_MAX];
+    size_t record_len, record_pos;
+    struct ramet_told_object *object;
+    size_t object_pos;
+    unsigned next; /* whose turn it is */
+    unsigned count;
+    struct source sources[];
+};
+
+/* ---- the request ------------------------------------------------------------------ */
+
+static bool
+is_twice(const struct ramet_watched *list, unsigned count,
+         const struct ramet_vid *volume)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (ramet_id_compare(&list[i].volume.id, &volume->id) == 0)
+            return true;
+    return false;
+}
+
+enum ramet_rc
+ramet_news_decode(const uint8_t *data, size_t len,
+                  struct ramet_watched out[RAMET_NEWS_VOLUMES_MAX],
+                  unsigned *out_count, struct ramet_err *err)
+{
+    struct ramet_reader in;
+    unsigned count;
+
+    ramet_reader_init(&in, data, len);
+    if (ramet_read_u8(&in) != 1 || ramet_read_u8(&in) != 0)
+        return RAMET_FAIL(err, RAMET_EINVAL, "not a request for news");
+    count = (unsigned)ramet_read_varint_max(&in, RAMET_NEWS_VOLUMES_MAX);
+    if (in.bad || count == 0)
+        return RAMET_FAIL(err, RAMET_EINVAL, "news: 1 to %u volumes",
+                          RAMET_NEWS_VOLUMES_MAX);
+    for (unsigned i = 0; i < count; i++) {
+        const uint8_t *const id = ramet_read_bytes(&in, 16);
+
+        out[i].known_lsn = ramet_read_varint_max(&in, UINT64_MAX - 1);
+        if (in.bad)
+            break;
+        memcpy(&out[i].volume.id, id, 16);
+        if (is_twice(out, i, &out[i].volume))
+            return RAMET_FAIL(err, RAMET_EINVAL,
+                              "news: volume %u is there twice", i);
+    }
+    if (in.bad || ramet_reader_left(&in) > 0)
+        return RAMET_FAIL(err, RAMET_EINVAL, "news: %zu bytes are no request",
+                          len);
+    *out_count = count;
+    return RAMET_OK;
+}
+
+/* ---- records ----------------------------------------------------------------------- */
+
+static void
+begin_record(struct reader *r, uint8_t type)
+{
+    r->record_pos = 0;
+    r->record[0] = type;
+    r->record_len = 1;
+}
+
+static void
+add_number(struct reader *r, uint64_t value)
+{
+    r->record_len += ramet_put_varint(r->record + r->record_len, value);
+    assert(r->record_len <= RECORD_MAX);
+}
+
+static void
+add_point(struct reader *r, const struct ramet_point *at, uint64_t true_ms)
+{
+    add_number(r, at->lsn);
+    memcpy(r->record + r->record_len, at->hash.bytes, 16);
+    r->record_len += 16;
+    add_number(r, true_ms);
+}
+
+static void
+tell_commit(struct reader *r, unsigned index, const struct ramet_event *event)
+{
+    begin_record(r, NEWS_COMMIT);
+    add_number(r, index);
+    add_point(r, &event->at, event->true_ms);
+    add_number(r, event->object != NULL ? event->object->len : 0);
+    r->object = event->object;
+    r->object_pos = 0;
+    if (r->object != NULL)
+        atomic_fetch_add(&r->object->refs, 1);
+    atomic_fetch_add_explicit(r->object != NULL ? &r->metrics->told
+                                                : &r->metrics->told_bare,
+                              1, memory_order_relaxed);
+}
+
+/* With live->lock held. */
+static bool
+next_of_live(struct reader *r, unsigned index)
+{
+    struct source *const source = &r->sources[index];
+    struct ramet_subscriber *const sub = &source->sub;
+    const struct ramet_live *const live = sub->live;
+    const struct ramet_event *const event = ramet_live_next(sub);
+
+    if (event != NULL) {
+        source->greeted = true;
+        tell_commit(r, index, event);
+        return true;
+    }
+    if (live->deleted || (source->greeted && !sub->heartbeat))
+        return false;
+    source->greeted = true;
+    sub->heartbeat = false;
+    begin_record(r, NEWS_BEAT);
+    add_number(r, index);
+    add_point(r, &live->newest, live->looked_ms);
+    return true;
+}
+
+/* Is the volume gone, or not what it was (*out_lost)? */
+static bool
+is_gone(const struct ramet_live *live, bool *out_lost)
+{
+    if (live == NULL)
+        return true;
+    *out_lost = *out_lost || (live->deleted && !live->say_gone);
+    return live->deleted;
+}
+
+static bool
+next_of_source(struct reader *r, unsigned index, bool *out_gone, bool *out_lost)
+{
+    struct ramet_subscriber *const sub = &r->sources[index].sub;
+    bool more = false;
+
+    if (sub->live != NULL) {
+        ramet_mutex_lock(&sub->live->lock);
+        more = next_of_live(r, index);
+        *out_gone = is_gone(sub->live, out_lost);
+        ramet_mutex_unlock(&sub->live->lock);
+    } else {
+        *out_gone = true;
+    }
+    if (more || !*out_gone || sub->said_gone)
+        return more;
+    sub->said_gone = true;
+    begin_record(r, NEWS_GONE);
+    add_number(r, index);
+    return true;
+}
+
+/* The next record; false: there is none now, *out_end: nor will there be. */
+static bool
+next_record(struct reader *r, bool *out_end)
+{
+    unsigned gone_count = 0;
+    bool lost = false;
+
+    for (unsigned i = 0; i < r->count; i++) {
+        const unsigned index = (r->next + i) % r->count;
+        bool gone = false;
+
+        if (next_of_source(r, index, &gone, &lost)) {
+            r->next = index; /* all of one volume, then the next one's */
+            return true;
+        }
+        gone_count += gone;
+    }
+    *out_end = lost || gone_count == r->count;
+    return false;
+}
+
+/* ---- the feed ------------------------------------------------------------------------ */
+
+static size_t
+take_part(uint8_t *out, size_t max, const uint8_t *from, size_t len,
+          size_t *pos)
+{
+    const size_t n = len - *pos < max ? len - *pos : max;
+
+    memcpy(out, from + *pos, n);
+    *pos += n;
+    return n;
+}
+
+static void
+drop_object(struct reader *r)
+{
+    ramet_told_unref(r->object);
+    r->object = NULL;
+}
+
+static ssize_t
+feed_pull(void *state, uint8_t *out, size_t max)
+{
+    struct reader *const r = state;
+    bool end = false;
+    size_t n = 0;
+
+    while (n < max) {
+        if (r->record_pos < r->record_len) {
+            n += take_part(out + n, max - n, r->record, r->record_len,
+                           &r->record_pos);
+        } else if (r->object != NULL) {
+            n += take_part(out + n, max - n, r->object->bytes, r->object->len,
+                           &r->object_pos);
+            if (r->object_pos == r->object->len)
+                drop_object(r);
+        } else if (!next_record(r, &end)) {
+            break;
+        }
+    }
+    return n == 0 && end ? -1 : (ssize_t)n;
+}
+
+static void
+feed_attached(void *state, struct ramet_http_feed *feed)
+{
+    struct reader *const r = state;
+
+    r->attached = true;
+    atomic_fetch_add_explicit(&r->metrics->news_streams, 1,
+                              memory_order_relaxed);
+    for (unsigned i = 0; i < r->count; i++)
+        if (r->sources[i].sub.live != NULL)
+            ramet_live_attach(&r->sources[i].sub, feed);
+}
+
+static void
+feed_free(void *state)
+{
+    struct reader *const r = state;
+
+    if (r->attached)
+        atomic_fetch_sub_explicit(&r->metrics->news_streams, 1,
+                                  memory_order_relaxed);
+    for (unsigned i = 0; i < r->count; i++) {
+        struct ramet_subscriber *const sub = &r->sources[i].sub;
+
+        if (sub->live == NULL)
+            continue;
+        ramet_live_detach(sub);
+        ramet_live_put(sub->live);
+    }
+    drop_object(r);
+    ramet_free(r);
+}
+
+static const struct ramet_http_feed_ops feed_ops = {
+    .attached = feed_attached, .pull = feed_pull, .free = feed_free};
+
+/* ---- subscribing ----------------------------------------------------------------------- */
+
+static enum ramet_rc
+add_source(struct ramet_lives *lives, const struct ramet_watched *watched,
+           struct source *out, struct ramet_err *err)
+{
+    uint64_t after = watched->known_lsn;
+    struct ramet_live *live = NULL;
+    enum ramet_rc rc;
+
+    rc = ramet_live_get(lives, &watched->volume, &live, err);
+    if (rc == RAMET_OK)
+        rc = ramet_live_prepare(live, &after, true, err);
+    if (rc == RAMET_OK) {
+        out->sub.live = live;
+        out->sub.sent_lsn = after;
+        return RAMET_OK;
+    }
+    ramet_live_put(live);
+    /* That it went away is news of it, and keeps none from the others. */
+    return rc == RAMET_EWENTBACK || rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+}
+
+enum ramet_rc
+ramet_news_reply(struct ramet_lives *lives, const struct ramet_watched *watched,
+                 unsigned count, struct ramet_http_request *rq,
+                 struct ramet_err *err)
+{
+    struct reader *const r =
+        ramet_calloc(1, sizeof(*r) + count * sizeof(r->sources[0]));
+    struct ramet_live *lives_of[RAMET_NEWS_VOLUMES_MAX];
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(count <= RAMET_NEWS_VOLUMES_MAX);
+    if (r == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
+    r->metrics = lives->metrics;
+    begin_record(r, NEWS_BEGIN);
+    add_number(r, ramet_live_clock_ms());
+    for (; r->count < count && rc == RAMET_OK; r->count++)
+        rc = add_source(lives, &watched[r->count], &r->sources[r->count], err);
+    if (rc != RAMET_OK) {
+        feed_free(r);
+        return rc;
+    }
+    /* The stream may be over before they were looked at once more. */
+    ramet_mutex_lock(&lives->lock);
+    for (unsigned i = 0; i < count; i++) {
+        lives_of[i] = r->sources[i].sub.live;
+        if (lives_of[i] != NULL)
+            ramet_live_ref(lives_of[i]);
+    }
+    ramet_mutex_unlock(&lives->lock);
+    ramet_http_set_header(rq, "Cache-Control", "no-store");
+    ramet_http_set_header(rq, "X-Accel-Buffering", "no");
+    ramet_http_reply_feed(rq, RAMET_NEWS_TYPE, &feed_ops, r);
+    for (unsigned i = 0; i < count; i++) {
+        if (lives_of[i] != NULL)
+            ramet_live_catch_up(lives_of[i]);
+        ramet_live_put(lives_of[i]);
+    }
+    return RAMET_OK;
+}

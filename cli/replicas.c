@@ -52,8 +52,7 @@ cli_replicas_in(const char *directory, cli_replica_visit *visit, void *ctx,
     bool goes_on = true;
 
     if (count < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno, "%s",
-                              directory);
+        return RAMET_FAIL_OS(err, -errno, "%s", directory);
     for (int i = 0; i < count; i++) {
         const char *const name = entries[i]->d_name;
         char *const path =

@@ -83,8 +83,7 @@ print_piece(struct ramet_file *file, uint64_t at, uint8_t *buf, size_t len,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "the volume ends at byte %" PRIu64, at + got);
     if (fwrite(buf, 1, len, stdout) != len)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno,
-                              "standard output");
+        return RAMET_FAIL_OS(err, -errno, "standard output");
     return RAMET_OK;
 }
 
@@ -111,8 +110,7 @@ print_range(struct ramet_file *file, const struct range *range,
         ramet_file_unpin(file);
     }
     if (rc == RAMET_OK && fflush(stdout) != 0)
-        rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno,
-                            "standard output");
+        rc = RAMET_FAIL_OS(err, -errno, "standard output");
     ramet_free(buf);
     return rc;
 }

@@ -67,8 +67,7 @@ print_bytes(void *ctx, const void *bytes, size_t len, struct ramet_err *err)
     (void)ctx;
     if (fwrite(bytes, 1, len, stdout) == len)
         return RAMET_OK;
-    return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno,
-                          "standard output");
+    return RAMET_FAIL_OS(err, -errno, "standard output");
 }
 
 /* To standard output: nothing else may stand there. */
@@ -154,8 +153,7 @@ move_one(const char *from, const char *to, struct ramet_err *err)
     if (rename(from, to) != 0) {
         const int errnum = errno;
 
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errnum), errnum,
-                              "%s: can't move it aside", from);
+        return RAMET_FAIL_OS(err, -errnum, "%s: can't move it aside", from);
     }
     return RAMET_OK;
 }

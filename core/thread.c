@@ -168,8 +168,7 @@ ramet_thread_start(struct ramet_thread *thread, const char *name,
     result = pthread_create(&native, NULL, run, arg);
     must_be_zero(pthread_sigmask(SIG_SETMASK, &before, NULL));
     if (result != 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(result), result,
-                              "start thread %s", name);
+        return RAMET_FAIL_OS(err, -result, "start thread %s", name);
 
     snprintf(short_name, sizeof(short_name), "%s", name);
     pthread_setname_np(native, short_name); /* for people only */

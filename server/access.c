@@ -127,8 +127,7 @@ ramet_access_open(const char *where, struct ramet_access_log **out,
         log->path = ramet_strdup(where);
         log->fd = open_log(where);
         if (log->fd < 0)
-            rc = RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno,
-                                "access log %s", where);
+            rc = RAMET_FAIL_OS(err, -errno, "access log %s", where);
     }
     if (rc == RAMET_OK && (log->fill == NULL || log->drain == NULL))
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "access log: out of memory");

@@ -117,8 +117,7 @@ ramet_listen_open(const struct ramet_listen_address *address, int *out_fd,
         const int errnum = errno;
 
         (void)close(fd);
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errnum), errnum,
-                              "listen %s", address->text);
+        return RAMET_FAIL_OS(err, -errnum, "listen %s", address->text);
     }
     *out_fd = fd;
     *out_port = port_of(fd);

@@ -236,7 +236,7 @@ load_file(struct ramet_server_options *options, const char *path,
     if (load.rc != RAMET_OK)
         return load.rc;
     if (line < 0)
-        return RAMET_FAIL_SYS(err, ramet_rc_of_errno(errno), errno, "%s", path);
+        return RAMET_FAIL_OS(err, -errno, "%s", path);
     if (line > 0)
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%s: line %d is not \"key = value\"", path, line);

@@ -23,6 +23,7 @@
 #include "client/store/log/logscan.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/base_check.h"
+#include "client/store/shared/base_sum.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
@@ -31,8 +32,6 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "sqliteformat/dbheader.h"
-
-#define BLOCK 512u
 
 struct adoption {
     struct ramet_session *session;
@@ -111,56 +110,50 @@ is_page_same(const struct adoption *a, uint32_t pgno, uint64_t known,
 }
 
 static enum ramet_rc
-compare_block(struct adoption *a, uint32_t first, uint32_t count, uint8_t *page,
-              struct ramet_err *err)
+compare_block(struct adoption *a, uint32_t first, uint32_t count,
+              uint8_t *block, struct ramet_err *err)
 {
-    struct ramet_replica *const replica = a->replica;
-    const struct ramet_snapshot *const s = &a->found.fold.newest;
-    uint64_t values[BLOCK];
-    enum ramet_rc rc = ramet_presence_read(replica, first, count, values, err);
+    uint64_t values[RAMET_BASE_BLOCK_PAGES];
+    uint64_t sums[RAMET_BASE_BLOCK_PAGES];
+    enum ramet_rc rc =
+        ramet_presence_read(a->replica, first, count, values, err);
 
+    if (rc == RAMET_OK)
+        rc = ramet_base_sums(a->replica, a->found.fold.newest.page_size, first,
+                             count, block, sums, err);
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {
-        const uint32_t pgno = first + i;
-        size_t got = 0;
-        uint64_t value;
-
-        rc = ramet_os_read_some(
-            replica->os, replica->base_fd, page, s->page_size,
-            (uint64_t)(pgno - 1) * s->page_size, &got, replica->path, err);
-        if (rc != RAMET_OK)
-            break;
-        memset(page + got, 0, s->page_size - got);
-        value = ramet_presence_sum(pgno, page, s->page_size);
-        if (!is_page_same(a, pgno, values[i], value)) {
-            a->changed++;
-            if (ramet_pageset_add(&a->state.fold.later, pgno) != RAMET_OK)
-                rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
-        }
-        values[i] = value;
+        if (is_page_same(a, first + i, values[i], sums[i]))
+            continue;
+        a->changed++;
+        if (ramet_pageset_add(&a->state.fold.later, first + i) != RAMET_OK)
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
     }
     return rc == RAMET_OK
-               ? ramet_presence_write(replica, first, count, values, err)
+               ? ramet_presence_write(a->replica, first, count, sums, err)
                : rc;
 }
 
 static enum ramet_rc
 compare_all(struct adoption *a, struct ramet_err *err)
 {
+    const uint32_t page_size = a->found.fold.newest.page_size;
     const uint32_t page_count = a->found.fold.newest.page_count;
-    uint8_t *const page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+    uint8_t *const block = ramet_alloc(RAMET_BASE_BLOCK_BYTES);
     enum ramet_rc rc = RAMET_OK;
+    uint32_t now;
 
-    if (page == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
-    memset(page, 0, RAMET_PAGE_SIZE_MAX);
-    a->zeros = ramet_presence_of_hash(
-        ramet_hash64(page, a->found.fold.newest.page_size));
-    for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += BLOCK)
-        rc = compare_block(a, (uint32_t)at + 1,
-                           page_count - at < BLOCK ? (uint32_t)(page_count - at)
-                                                   : BLOCK,
-                           page, err);
-    ramet_free(page);
+    if (block == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read %s",
+                          a->replica->path);
+    memset(block, 0, page_size);
+    a->zeros = ramet_presence_of_hash(ramet_hash64(block, page_size));
+    for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += now) {
+        now = ramet_base_block_pages(page_size);
+        if (page_count - at < now)
+            now = (uint32_t)(page_count - at);
+        rc = compare_block(a, (uint32_t)at + 1, now, block, err);
+    }
+    ramet_free(block);
     if (rc == RAMET_OK)
         rc = ramet_presence_truncate(a->replica, page_count, err);
     return rc == RAMET_OK ? ramet_presence_sync(a->replica, err) : rc;

@@ -73,8 +73,7 @@ make_empty_files(struct ramet_replica *replica, struct ramet_state_file *state,
         const int fd = ramet_dir_open_or_make(os, replica->dir_fd, names[i]);
 
         if (fd < 0)
-            return RAMET_FAIL_SYS(err, ramet_rc_of_errno(-fd), -fd, "make %s",
-                                  names[i]);
+            return RAMET_FAIL_OS(err, fd, "make %s", names[i]);
         os->close(os->ctx, fd);
     }
     state->kept_gen = state->oldest_gen;
@@ -88,8 +87,7 @@ sync_base(const struct ramet_replica *replica, struct ramet_err *err)
     const int result = os->sync(os->ctx, replica->base_fd);
 
     return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_SYS(err, ramet_rc_of_errno(-result),
-                                        -result, "sync %s", replica->path);
+                       : RAMET_FAIL_OS(err, result, "sync %s", replica->path);
 }
 
 /* Base, directory and lock file have names that last, before the state makes a

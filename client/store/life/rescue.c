@@ -110,8 +110,7 @@ copy_log_file(void *ctx, const char *name, bool is_dir)
     if (from < 0)
         return from;
     to = ramet_dir_make(r->os, r->location.dir_fd, name);
-    rc = to < 0 ? RAMET_FAIL_SYS(r->err, ramet_rc_of_errno(-to), -to, "make %s",
-                                 name)
+    rc = to < 0 ? RAMET_FAIL_OS(r->err, to, "make %s", name)
                 : copy_bytes(r, from, to, name, r->err);
     r->os->close(r->os->ctx, from);
     if (to >= 0)

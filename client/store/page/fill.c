@@ -19,6 +19,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/format/logfile.h"
+#include "client/store/page/pageframe.h"
 #include "client/store/shared/entries.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
@@ -72,60 +73,26 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
     return RAMET_OK;
 }
 
-/* The most that a frame of `gen` may take. */
-static size_t
-frame_size_max(const struct ramet_gen *gen)
-{
-    return RAMET_FILL_HEADER_SIZE + (size_t)gen->page_size;
-}
-
-/* The frame at `pos`, of which `raw` has `len` bytes: is it there, and its one
- * checksum over header and page right? *out points into `raw`. */
-static bool
-decode_frame(const struct ramet_gen *gen, struct ramet_pos pos,
-             const uint8_t *raw, size_t len, struct ramet_fill *out)
-{
-    uint64_t hash;
-
-    if (len < RAMET_FILL_HEADER_SIZE ||
-        !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->at, &hash))
-        return false;
-    out->page_size = gen->page_size;
-    out->page = NULL;
-    if (out->frame.kind == RAMET_LOGFRAME_ZERO)
-        return hash == 0;
-    out->page = raw + RAMET_FILL_HEADER_SIZE;
-    return len >= frame_size_max(gen) &&
-           ramet_hash64(out->page, gen->page_size) == hash;
-}
-
 enum ramet_rc
-ramet_fill_see_through(struct ramet_replica *replica,
+ramet_fill_see_through(struct ramet_replica *replica, uint32_t pgno,
                        struct ramet_entry *io_entry, struct ramet_err *err)
 {
-    const struct ramet_pos pos = ramet_entry_pos(*io_entry);
-    struct ramet_fill fill;
-    struct ramet_gen *gen;
-    uint8_t *raw;
-    size_t got = 0;
+    struct ramet_pageframe_room room = {.out = NULL};
+    struct ramet_pageframe frame;
     enum ramet_rc rc;
 
     if (ramet_entry_kind(*io_entry) != RAMET_ENTRY_FILL)
         return RAMET_OK;
-    rc = ramet_gen_get(replica, RAMET_GEN_FILL, ramet_pos_gen(pos), &gen, err);
-    if (rc != RAMET_OK)
-        return rc;
-    raw = ramet_alloc(frame_size_max(gen));
-    if (raw == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
-    rc = ramet_os_read_some(replica->os, gen->fd, raw, frame_size_max(gen),
-                            ramet_pos_offset(pos), &got, "fill", err);
-    if (rc == RAMET_OK && !decode_frame(gen, pos, raw, got, &fill))
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: a fetched page is damaged",
-                        replica->path);
-    ramet_free(raw);
-    if (rc == RAMET_OK && ramet_entry_in_log(fill.frame.replaced))
-        *io_entry = fill.frame.replaced;
+    rc = ramet_pageframe_read(replica, RAMET_ENTRY_FILL,
+                              ramet_entry_pos(*io_entry), pgno, &room, &frame,
+                              err);
+    ramet_free(room.spare);
+    if (rc == RAMET_OK && !frame.is_right)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "%s: page %u as it was fetched fails its checksum",
+                        replica->path, pgno);
+    if (rc == RAMET_OK && ramet_entry_in_log(frame.head.replaced))
+        *io_entry = frame.head.replaced;
     return rc;
 }
 
@@ -158,6 +125,33 @@ ramet_fill_was_seen(struct ramet_replica *replica)
 }
 
 /* ---- reading the files --------------------------------------------------- */
+
+/* The most that a frame of `gen` may take. */
+static size_t
+frame_size_max(const struct ramet_gen *gen)
+{
+    return RAMET_FILL_HEADER_SIZE + (size_t)gen->page_size;
+}
+
+/* The frame at `pos`, of which `raw` has `len` bytes: is it there, and its one
+ * checksum over header and page right? *out points into `raw`. */
+static bool
+decode_frame(const struct ramet_gen *gen, struct ramet_pos pos,
+             const uint8_t *raw, size_t len, struct ramet_fill *out)
+{
+    uint64_t hash;
+
+    if (len < RAMET_FILL_HEADER_SIZE ||
+        !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->at, &hash))
+        return false;
+    out->page_size = gen->page_size;
+    out->page = NULL;
+    if (out->frame.kind == RAMET_LOGFRAME_ZERO)
+        return hash == 0;
+    out->page = raw + RAMET_FILL_HEADER_SIZE;
+    return len >= frame_size_max(gen) &&
+           ramet_hash64(out->page, gen->page_size) == hash;
+}
 
 /* A window on a fill file: walking reads it in pieces of this size. */
 #define WINDOW_SIZE (256u << 10)

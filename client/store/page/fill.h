@@ -31,10 +31,10 @@ ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
                   struct ramet_entry expected, struct ramet_entry replaced,
                   const struct ramet_point *at, uint32_t page_size,
                   const uint8_t *page, struct ramet_err *err);
-/* A fill whose page had replaced a version in the log: that version instead.
+/* A fill of page `pgno` that had replaced a version in the log: that version instead.
  * RAMET_ENOTFOUND: its file is gone, and it is no entry any more. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fill_see_through(struct ramet_replica *replica,
+ramet_fill_see_through(struct ramet_replica *replica, uint32_t pgno,
                        struct ramet_entry *io_entry, struct ramet_err *err);
 /* Enough was fetched to be worth a checkpoint. */
 bool ramet_fill_is_much(struct ramet_replica *replica);

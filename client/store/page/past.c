@@ -167,8 +167,6 @@ ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
                       replica->path, pgno);
 }
 
-/* ---- packing ------------------------------------------------------------- */
-
 /* ---- appending, retiring -------------------------------------------------- */
 
 enum ramet_rc

@@ -140,7 +140,7 @@ see_through_fill(struct ramet_session *session, uint32_t pgno,
     enum ramet_rc rc = RAMET_OK;
 
     for (unsigned i = 0; i < 3; i++) {
-        rc = ramet_fill_see_through(session->replica, io_replaced,
+        rc = ramet_fill_see_through(session->replica, pgno, io_replaced,
                                     rc == RAMET_OK ? err : NULL);
         if (rc != RAMET_ENOTFOUND) /* retired: it has another entry now */
             break;

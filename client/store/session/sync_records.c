@@ -270,37 +270,6 @@ check_base(const struct recorder *r, const struct ramet_snapshot *base,
 /* ---- intents ------------------------------------------------------------- */
 
 enum ramet_rc
-ramet_session_freeze(struct ramet_session *session,
-                     const struct ramet_snapshot *base,
-                     const struct ramet_cid *commit, struct ramet_err *err)
-{
-    struct ramet_trailer trailer;
-    struct recorder r;
-    enum ramet_rc rc;
-
-    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
-    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = check_base(&r, base, false, err);
-    ramet_record_trailer(&r.writer->pin, RAMET_RECORD_INTENT, &trailer);
-    trailer.commit = *commit;
-    if (rc == RAMET_OK)
-        rc = finish_recorder(&r, &trailer, true, err);
-    if (rc == RAMET_OK && r.is_own) {
-        /* Under the write lock still: this very snapshot. */
-        if (session->is_pinned) {
-            ramet_session_move_pin(session);
-        } else {
-            session->number = 0;
-            rc = ramet_session_pin(session, err);
-        }
-    }
-    end_recorder(&r);
-    return rc;
-}
-
-enum ramet_rc
 ramet_session_keep_intent(struct ramet_session *session, const uint8_t *object,
                           size_t len, struct ramet_err *err)
 {
@@ -354,49 +323,74 @@ forget_intent(struct ramet_session *session)
     os->unlink(os->ctx, session->replica->dir_fd, INTENT_NAME, false);
 }
 
+/* Under the write lock still: this very snapshot. */
+static enum ramet_rc
+pin_newest(struct ramet_session *session, struct ramet_err *err)
+{
+    if (session->is_pinned) {
+        ramet_session_move_pin(session);
+        return RAMET_OK;
+    }
+    session->number = 0;
+    return ramet_session_pin(session, err);
+}
+
+/* What becomes of an intent: a record without pages, synced. `base` NULL: any
+ * state will do; `commit` and `point` where the type has them. */
+static enum ramet_rc
+record_intent(struct ramet_session *session, enum ramet_record_type type,
+              const struct ramet_snapshot *base, const struct ramet_cid *commit,
+              const struct ramet_remote_point *point, struct ramet_err *err)
+{
+    const bool begins = type == RAMET_RECORD_INTENT;
+    struct ramet_trailer trailer;
+    struct recorder r;
+    enum ramet_rc rc;
+
+    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
+    assert(begins == (commit != NULL));
+    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (base != NULL)
+        rc = check_base(&r, base, false, err);
+    ramet_record_trailer(&r.writer->pin, type, &trailer);
+    if (commit != NULL)
+        trailer.commit = *commit;
+    if (point != NULL)
+        ramet_fill_trailer_point(&trailer, point);
+    if (rc == RAMET_OK)
+        rc = finish_recorder(&r, &trailer, true, err);
+    if (rc == RAMET_OK && begins && r.is_own)
+        rc = pin_newest(session, err);
+    end_recorder(&r);
+    if (rc == RAMET_OK && !begins)
+        forget_intent(session);
+    return rc;
+}
+
+enum ramet_rc
+ramet_session_freeze(struct ramet_session *session,
+                     const struct ramet_snapshot *base,
+                     const struct ramet_cid *commit, struct ramet_err *err)
+{
+    return record_intent(session, RAMET_RECORD_INTENT, base, commit, NULL, err);
+}
+
 enum ramet_rc
 ramet_session_mark_durable(struct ramet_session *session,
                            const struct ramet_snapshot *base,
                            const struct ramet_remote_point *point,
                            struct ramet_err *err)
 {
-    struct ramet_trailer trailer;
-    struct recorder r;
-    enum ramet_rc rc;
-
-    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
-    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = check_base(&r, base, false, err);
-    ramet_record_trailer(&r.writer->pin, RAMET_RECORD_DURABLE, &trailer);
-    ramet_fill_trailer_point(&trailer, point);
-    if (rc == RAMET_OK)
-        rc = finish_recorder(&r, &trailer, true, err);
-    end_recorder(&r);
-    if (rc == RAMET_OK)
-        forget_intent(session);
-    return rc;
+    return record_intent(session, RAMET_RECORD_DURABLE, base, NULL, point, err);
 }
 
 enum ramet_rc
 ramet_session_abandon_intent(struct ramet_session *session,
                              struct ramet_err *err)
 {
-    struct ramet_trailer trailer;
-    struct recorder r;
-    enum ramet_rc rc;
-
-    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
-    rc = begin_recorder(&r, session, WRITE_WAIT_MS, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_record_trailer(&r.writer->pin, RAMET_RECORD_ABANDON, &trailer);
-    rc = finish_recorder(&r, &trailer, true, err);
-    end_recorder(&r);
-    if (rc == RAMET_OK)
-        forget_intent(session);
-    return rc;
+    return record_intent(session, RAMET_RECORD_ABANDON, NULL, NULL, NULL, err);
 }
 
 /* ---- pulls --------------------------------------------------------------- */
@@ -463,6 +457,28 @@ add_remote_pages(struct ramet_session *writer,
     return rc;
 }
 
+/* What a reset gives up: pages that pend, and what was cut off and is there
+ * again, all of which come from the remote. RAMET_ENOMEM. */
+static enum ramet_rc
+add_given_up(const struct ramet_replica_state *state, uint32_t page_count,
+             struct ramet_pageset *out)
+{
+    uint32_t least = page_count;
+    enum ramet_rc rc = ramet_pageset_add_set(out, &state->in_flight);
+
+    if (rc == RAMET_OK)
+        rc = ramet_pageset_add_set(out, &state->later);
+    if (state->commits_later != 0 && state->least_page_count_later < least)
+        least = state->least_page_count_later;
+    if (state->commits_in_flight != 0 &&
+        state->least_page_count_in_flight < least)
+        least = state->least_page_count_in_flight;
+    if (rc == RAMET_OK && least < page_count)
+        rc = ramet_pageset_add_run(out,
+                                   (struct ramet_run){least + 1, page_count});
+    return rc;
+}
+
 /* All pages of the new file where its pages have another size now. */
 static enum ramet_rc
 pages_of_pull(struct ramet_session *writer, struct ramet_session *session,
@@ -494,23 +510,8 @@ pages_of_pull(struct ramet_session *writer, struct ramet_session *session,
     }
     if (rc == RAMET_OK)
         rc = ramet_pageset_copy(out, changed);
-    if (rc == RAMET_OK && reset) {
-        rc = ramet_pageset_add_set(out, &state.in_flight);
-        if (rc == RAMET_OK)
-            rc = ramet_pageset_add_set(out, &state.later);
-        /* What was cut off and is there again: from the remote. */
-        if (rc == RAMET_OK && point->page_count > 0) {
-            uint32_t least = state.least_page_count_later;
-
-            if (state.commits_in_flight != 0 &&
-                state.least_page_count_in_flight < least)
-                least = state.least_page_count_in_flight;
-            if (least < point->page_count &&
-                (state.commits_later != 0 || state.commits_in_flight != 0))
-                rc = ramet_pageset_add_run(
-                    out, (struct ramet_run){least + 1, point->page_count});
-        }
-    }
+    if (rc == RAMET_OK && reset)
+        rc = add_given_up(&state, point->page_count, out);
     if (rc == RAMET_ENOMEM)
         rc = RAMET_FAIL(err, rc, "no memory for a set of pages");
     ramet_replica_state_done(&state);

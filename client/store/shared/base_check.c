@@ -19,14 +19,11 @@
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/base.h"
-#include "client/store/shared/holes.h"
+#include "client/store/shared/base_sum.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
 #include "core/alloc.h"
-
-#define CHUNK_BYTES (256u << 10)
-#define CHUNK_PAGES 512u
 
 /* Bytes 18 and 19 say "WAL" in a database that was adopted as it was. */
 static bool
@@ -197,7 +194,7 @@ struct comparison {
     uint64_t first_zeros; /* ... of page 1 */
     uint64_t different;
     uint64_t unconfirmed;
-    uint8_t *bytes; /* CHUNK_BYTES */
+    uint8_t *block; /* RAMET_BASE_BLOCK_BYTES */
 };
 
 /* `sum` is of what the base has. */
@@ -235,33 +232,21 @@ is_compared(const struct comparison *c, uint32_t pgno, uint64_t value)
 }
 
 static enum ramet_rc
-compare_chunk(struct comparison *c, uint32_t first, uint32_t count,
+compare_block(struct comparison *c, uint32_t first, uint32_t count,
               struct ramet_err *err)
 {
-    struct ramet_replica *const replica = c->replica;
-    const size_t len = (size_t)count * c->page_size;
-    const bool is_hole =
-        ramet_base_hole(replica, c->page_size, first, count) == count;
-    uint64_t values[CHUNK_PAGES];
-    size_t got = 0;
-    enum ramet_rc rc = ramet_presence_read(replica, first, count, values, err);
+    uint64_t values[RAMET_BASE_BLOCK_PAGES];
+    uint64_t sums[RAMET_BASE_BLOCK_PAGES];
+    enum ramet_rc rc =
+        ramet_presence_read(c->replica, first, count, values, err);
 
-    if (rc == RAMET_OK && !is_hole)
-        rc = ramet_os_read_some(replica->os, replica->base_fd, c->bytes, len,
-                                (uint64_t)(first - 1) * c->page_size, &got,
-                                replica->path, err);
-    if (rc != RAMET_OK)
-        return rc;
-    memset(c->bytes + got, 0, len - got);
-    for (uint32_t i = 0; i < count; i++)
+    if (rc == RAMET_OK)
+        rc = ramet_base_sums(c->replica, c->page_size, first, count, c->block,
+                             sums, err);
+    for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
         if (is_compared(c, first + i, values[i]))
-            compare_page(c, first + i, values[i],
-                         is_hole ? c->zeros
-                                 : ramet_presence_sum(
-                                       first + i,
-                                       c->bytes + (size_t)i * c->page_size,
-                                       c->page_size));
-    return RAMET_OK;
+            compare_page(c, first + i, values[i], sums[i]);
+    return rc;
 }
 
 /* All pages of the base that the newest snapshot has. */
@@ -269,9 +254,9 @@ static enum ramet_rc
 compare_all(struct comparison *c, struct ramet_err *err)
 {
     const struct ramet_index_header *const header = &c->replica->head->header;
+    const uint32_t at_once = ramet_base_block_pages(c->page_size);
     uint64_t count = atomic_load(&header->checkpoint.page_count);
     struct ramet_published newest;
-    uint32_t at_once = CHUNK_BYTES / c->page_size;
     enum ramet_rc rc = RAMET_OK;
 
     ramet_index_newest(c->replica, &newest);
@@ -279,16 +264,13 @@ compare_all(struct comparison *c, struct ramet_err *err)
         return RAMET_OK; /* all of them are in the log */
     if (newest.snapshot.page_count < count)
         count = newest.snapshot.page_count;
-    memset(c->bytes, 0, c->page_size);
-    c->zeros = ramet_presence_sum(2, c->bytes, c->page_size);
-    c->first_zeros = ramet_presence_sum(1, c->bytes, c->page_size);
-    at_once = at_once < CHUNK_PAGES ? at_once : CHUNK_PAGES;
-    for (uint64_t at = 0; rc == RAMET_OK && at < count; at += at_once) {
-        const uint32_t now =
-            count - at < at_once ? (uint32_t)(count - at) : at_once;
-
-        rc = compare_chunk(c, (uint32_t)at + 1, now, err);
-    }
+    memset(c->block, 0, c->page_size);
+    c->zeros = ramet_presence_sum(2, c->block, c->page_size);
+    c->first_zeros = ramet_presence_sum(1, c->block, c->page_size);
+    for (uint64_t at = 0; rc == RAMET_OK && at < count; at += at_once)
+        rc = compare_block(
+            c, (uint32_t)at + 1,
+            count - at < at_once ? (uint32_t)(count - at) : at_once, err);
     return rc;
 }
 
@@ -359,12 +341,12 @@ ramet_base_compare(struct ramet_replica *replica,
         (uint32_t)atomic_load(&replica->head->header.checkpoint.page_size);
     if (c.page_size == 0)
         return RAMET_OK;
-    c.bytes = ramet_alloc(CHUNK_BYTES);
-    if (c.bytes == NULL)
+    c.block = ramet_alloc(RAMET_BASE_BLOCK_BYTES);
+    if (c.block == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to compare %s",
                           replica->path);
     rc = compare_all(&c, err);
-    ramet_free(c.bytes);
+    ramet_free(c.block);
     return rc == RAMET_OK ? judge(&c, look, is_lenient, err) : rc;
 }
 

@@ -49,8 +49,14 @@ ramet_holds(const struct ramet_session *session, enum ramet_lock_byte byte)
     return (session->held >> byte & 1u) != 0;
 }
 
-/* Has a session of this process it? For functions that know no session: there
- * is only one exclusive holder, and who asks is to be it. */
+/*
+ * Has any session of this process it, exclusively? For assertions in functions
+ * that know no session. It is not exact: another thread's session may be the
+ * holder, and a session (so its locks) may go from thread to thread, so no thread
+ * can be asked. What it finds is whoever comes without the lock while nobody in
+ * this process has it; the tests' many processes and single-threaded runs are
+ * where that shows. Nothing but an assertion may go by it.
+ */
 static inline bool
 ramet_is_held(const struct ramet_replica *replica, enum ramet_lock_byte byte)
 {

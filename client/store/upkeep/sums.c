@@ -13,9 +13,8 @@
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"
 #include "client/store/page/past.h"
-#include "client/store/shared/base.h"
 #include "client/store/shared/base_check.h"
-#include "client/store/shared/holes.h"
+#include "client/store/shared/base_sum.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/presence.h"
@@ -25,8 +24,7 @@
 #include "client/store/upkeep/letgo.h"
 #include "core/alloc.h"
 
-#define BLOCK 512u /* pages at most */
-#define BLOCK_BYTES (256u << 10)
+#define BLOCK RAMET_BASE_BLOCK_PAGES
 #define TRIES 3u
 
 struct block {
@@ -72,28 +70,19 @@ begin_block(struct block *b, bool *out_any, struct ramet_err *err)
 
 /* Without a lock. */
 static enum ramet_rc
-read_block(struct block *b, uint8_t *page, struct ramet_err *err)
+read_block(struct block *b, uint8_t *bytes, struct ramet_err *err)
 {
-    uint32_t hole_end = 0; /* index of the page behind the hole we are in */
-    uint64_t zeros;
     enum ramet_rc rc = RAMET_OK;
+    uint32_t run;
 
     assert(!ramet_holds(b->session, RAMET_LOCK_BASE));
-    memset(page, 0, b->page_size);
-    zeros = ramet_presence_of_hash(ramet_hash64(page, b->page_size));
-    for (uint32_t i = 0; rc == RAMET_OK && i < b->count; i++) {
-        const uint32_t pgno = b->first + i;
-
-        if (!b->is_wanted[i])
-            continue;
-        if (hole_end <= i)
-            hole_end = i + ramet_base_hole(b->replica, b->page_size, pgno,
-                                           b->count - i);
-        b->sums[i] = zeros;
-        if (i < hole_end)
-            continue;
-        rc = ramet_base_read(b->replica, b->page_size, pgno, page, err);
-        b->sums[i] = ramet_presence_sum(pgno, page, b->page_size);
+    for (uint32_t i = 0; rc == RAMET_OK && i < b->count; i += run) {
+        run = 1;
+        while (b->is_wanted[i] && i + run < b->count && b->is_wanted[i + run])
+            run++;
+        if (b->is_wanted[i])
+            rc = ramet_base_sums(b->replica, b->page_size, b->first + i, run,
+                                 bytes, b->sums + i, err);
     }
     return rc;
 }
@@ -125,7 +114,7 @@ enter_block(struct block *b, bool *out_done, struct ramet_err *err)
 
 /* *out_done false: it is left out. */
 static enum ramet_rc
-sum_block(struct block *b, uint8_t *page, bool *out_done, uint64_t *io_spent,
+sum_block(struct block *b, uint8_t *bytes, bool *out_done, uint64_t *io_spent,
           struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
@@ -142,7 +131,7 @@ sum_block(struct block *b, uint8_t *page, bool *out_done, uint64_t *io_spent,
         *out_done = !any;
         if (rc != RAMET_OK || !any)
             break;
-        rc = read_block(b, page, err);
+        rc = read_block(b, bytes, err);
         *io_spent += (uint64_t)b->count * b->page_size;
         if (rc == RAMET_OK)
             rc = ramet_base_lock(b->session, RAMET_LOCK_WAIT_MS, err);
@@ -206,13 +195,12 @@ place_block(struct block *b, uint64_t first)
 {
     const struct ramet_index_header *const header = &b->replica->head->header;
     const uint64_t count = atomic_load(&header->checkpoint.page_count);
-    uint32_t at_once = BLOCK;
+    uint32_t at_once;
 
     b->page_size = (uint32_t)atomic_load(&header->checkpoint.page_size);
     if (first > count || b->page_size == 0)
         return false;
-    if (b->page_size > BLOCK_BYTES / BLOCK)
-        at_once = BLOCK_BYTES / b->page_size;
+    at_once = ramet_base_block_pages(b->page_size);
     b->first = (uint32_t)first;
     b->count =
         count - first + 1 < at_once ? (uint32_t)(count - first + 1) : at_once;
@@ -224,11 +212,11 @@ ramet_sums_go_on(struct ramet_session *session, uint64_t bytes,
                  struct ramet_summing *io_summing, struct ramet_err *err)
 {
     struct block *const b = ramet_calloc(1, sizeof(*b));
-    uint8_t *const page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+    uint8_t *const bytes_read = ramet_alloc(RAMET_BASE_BLOCK_BYTES);
     enum ramet_rc rc = RAMET_OK;
 
     assert(io_summing->next != 0);
-    if (b == NULL || page == NULL) {
+    if (b == NULL || bytes_read == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for checksums");
         bytes = 0;
     } else {
@@ -244,12 +232,12 @@ ramet_sums_go_on(struct ramet_session *session, uint64_t bytes,
                 rc = finish(session, err);
             break;
         }
-        rc = sum_block(b, page, &done, &spent, err);
+        rc = sum_block(b, bytes_read, &done, &spent, err);
         io_summing->left_out |= !done;
         io_summing->next += b->count;
     }
     ramet_free(b);
-    ramet_free(page);
+    ramet_free(bytes_read);
     return rc;
 }
 

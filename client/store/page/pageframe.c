@@ -1,0 +1,113 @@
+/*
+ * pageframe.c - see pageframe.h.
+ */
+#include "client/store/page/pageframe.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "client/store/shared/gens.h"
+#include "client/store/shared/replica.h"
+#include "core/alloc.h"
+
+static uint8_t *
+page_in(struct ramet_pageframe_room *room, uint32_t page_size)
+{
+    if (room->out != NULL && page_size == room->page_size)
+        return room->out;
+    if (room->spare == NULL)
+        room->spare = ramet_alloc(RAMET_PAGE_SIZE_MAX);
+    return room->spare;
+}
+
+/* Header and page, if there is one, at `pos`. */
+static enum ramet_rc
+read_bytes(const struct ramet_replica *replica, const struct ramet_gen *gen,
+           struct ramet_pos pos, uint32_t pgno, struct iovec iov[2],
+           struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint64_t offset = ramet_pos_offset(pos);
+    const size_t want = iov[0].iov_len + iov[1].iov_len;
+    const ssize_t got =
+        os->preadv(os->ctx, gen->fd, iov, iov[1].iov_len == 0 ? 1 : 2, offset);
+    size_t page_got = 0;
+    enum ramet_rc rc;
+
+    if (got == (ssize_t)want)
+        return RAMET_OK;
+    if (got < 0)
+        return RAMET_FAIL_OS(err, (int)got, "read page %u of %s", pgno,
+                             replica->path);
+    /* A short read, which files give at their end: byte by byte then. A page
+     * that is not whole fails its checksum, unless the frame has none. */
+    rc = ramet_os_read_full(os, gen->fd, iov[0].iov_base, iov[0].iov_len,
+                            offset, "log", err);
+    if (rc == RAMET_OK && iov[1].iov_len != 0)
+        rc = ramet_os_read_some(os, gen->fd, iov[1].iov_base, iov[1].iov_len,
+                                offset + iov[0].iov_len, &page_got, "log", err);
+    if (rc == RAMET_OK && page_got < iov[1].iov_len)
+        memset((uint8_t *)iov[1].iov_base + page_got, 0,
+               iov[1].iov_len - page_got);
+    return rc;
+}
+
+/* Decode what was read. A fetched page that is zeros has no bytes: it gets
+ * them. */
+static bool
+is_right(const struct ramet_gen *gen, bool is_fill, const uint8_t *header,
+         struct ramet_pos pos, uint32_t pgno, void *page,
+         struct ramet_pageframe *out)
+{
+    uint64_t claimed;
+
+    if (is_fill) {
+        if (!ramet_fill_decode(header, pos, gen->salt, &out->head, &out->at,
+                               &claimed))
+            return false;
+        if (out->head.kind == RAMET_LOGFRAME_ZERO) {
+            memset(page, 0, gen->page_size);
+            out->hash = 0;
+        }
+    } else {
+        if (!ramet_logframe_decode(header, pos, &out->head))
+            return false;
+        claimed = ramet_logframe_page_hash(header, gen->salt);
+    }
+    return out->head.pgno == pgno && out->hash == claimed;
+}
+
+enum ramet_rc
+ramet_pageframe_read(struct ramet_replica *replica, enum ramet_entry_kind kind,
+                     struct ramet_pos pos, uint32_t pgno,
+                     struct ramet_pageframe_room *room,
+                     struct ramet_pageframe *out, struct ramet_err *err)
+{
+    const bool is_fill = kind == RAMET_ENTRY_FILL;
+    uint8_t header[RAMET_FILL_HEADER_SIZE];
+    struct iovec iov[2] = {
+        {header, is_fill ? RAMET_FILL_HEADER_SIZE : RAMET_LOGFRAME_HEADER_SIZE},
+        {NULL, 0}};
+    struct ramet_gen *gen = NULL;
+    enum ramet_rc rc =
+        ramet_gen_get(replica, is_fill ? RAMET_GEN_FILL : RAMET_GEN_LOG,
+                      ramet_pos_gen(pos), &gen, err);
+
+    if (rc == RAMET_OK && (is_fill || kind == RAMET_ENTRY_IMAGE)) {
+        iov[1].iov_base = page_in(room, gen->page_size);
+        iov[1].iov_len = gen->page_size;
+        if (iov[1].iov_base == NULL)
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
+    }
+    if (rc == RAMET_OK)
+        rc = read_bytes(replica, gen, pos, pgno, iov, err);
+    if (rc != RAMET_OK)
+        return rc;
+    out->page_size = gen->page_size;
+    out->hash = 0;
+    if (iov[1].iov_len != 0)
+        out->hash = ramet_hash64(iov[1].iov_base, iov[1].iov_len);
+    out->is_right =
+        is_right(gen, is_fill, header, pos, pgno, iov[1].iov_base, out);
+    return RAMET_OK;
+}

@@ -471,7 +471,8 @@ grown_window(const struct ramet_prefetch *p, const struct ramet_link *l)
 {
     const uint64_t n = l->followed;
 
-    return ramet_predictor_window(p, n * (n < 16 ? 1 : 2), WINDOW_MIN);
+    return ramet_predictor_window(p, n * (n < 16 ? 1 : 2), WINDOW_MIN,
+                                  p->budget);
 }
 
 /* A row was followed: look ahead, as far as the link has earned. */

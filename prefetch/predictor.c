@@ -5,6 +5,8 @@
  */
 #include "prefetch/predictor.h"
 
+#define SCAN_WINDOW_MIN 4u
+#define SCAN_LONG_FROM 64u /* pages */
 #define WASTE_MUCH .5
 #define WASTE_MOST .75
 
@@ -40,7 +42,7 @@ ramet_predictor_ask(struct ramet_prefetch *p, uint32_t pgno,
 
 uint32_t
 ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
-                       uint32_t least)
+                       uint32_t least, uint32_t most)
 {
     if (p->asks.waste > WASTE_MOST)
         window /= 4;
@@ -48,5 +50,19 @@ ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
         window /= 2;
     if (window < least)
         window = least;
-    return window < p->budget ? (uint32_t)window : p->budget;
+    return window < most ? (uint32_t)window : most;
+}
+
+/* As much as was read, and twice that once it is long. What came is not read
+ * before what stands ahead of it came, maybe in another answer: so as much may
+ * lie here as is under way, but past the budget only half of what was read. */
+uint32_t
+ramet_predictor_scan_window(const struct ramet_prefetch *p, uint32_t length)
+{
+    const uint64_t window =
+        length < SCAN_LONG_FROM ? length : 2 * (uint64_t)length;
+    const uint32_t most =
+        ramet_predictor_window(p, length / 2, p->budget, 2 * p->budget);
+
+    return ramet_predictor_window(p, window, SCAN_WINDOW_MIN, most);
 }

@@ -99,10 +99,13 @@ bool ramet_predictor_lacks(struct ramet_prefetch *p, uint32_t pgno);
 bool ramet_predictor_ask(struct ramet_prefetch *p, uint32_t pgno,
                          struct ramet_run *run, bool is_urgent);
 
-/* A window that has grown to `window`, within the budget, and less where much
- * of what was brought of late was in vain. */
+/* A window that has grown to `window`, at most `most`, and less where much of
+ * what was brought of late was in vain. */
 uint32_t ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
-                                uint32_t least);
+                                uint32_t least, uint32_t most);
+/* That of who has read `length` pages in order. */
+uint32_t
+ramet_predictor_scan_window(const struct ramet_prefetch *p, uint32_t length);
 
 /* tree.c: the tree that the page belongs to; NULL: not known. */
 struct ramet_tree *

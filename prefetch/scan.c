@@ -10,7 +10,6 @@
  */
 #include "prefetch/predictor.h"
 
-#define WINDOW_MIN 4u
 #define GAP_FIRST 1u /* leaves that a young scan may be apart from the last */
 #define GAP_LATER 3u
 #define GAP_LATER_FROM 4u /* steps */
@@ -18,14 +17,6 @@
 #define SPARSE_GAP_MAX 24u
 #define SPARSE_FROM 3u
 #define SPARSE_AHEAD_MAX 64u
-
-static uint32_t
-window_of(const struct ramet_prefetch *p, uint32_t length)
-{
-    const uint64_t window = length < 96 ? length : 2 * (uint64_t)length;
-
-    return ramet_predictor_window(p, window, WINDOW_MIN);
-}
 
 /* Interior pages that two more windows need: they come first. */
 static void
@@ -144,7 +135,7 @@ ramet_scan_step(struct ramet_prefetch *p, struct ramet_tree *tree,
         if (steps != 0 && (tree->length == 0 || direction == tree->direction)) {
             tree->direction = direction;
             tree->length++;
-            tree->window = window_of(p, tree->length);
+            tree->window = ramet_predictor_scan_window(p, tree->length);
         } else {
             end_scan(p, tree);
             look_for_sparse(p, tree, leaf);

@@ -8,7 +8,6 @@
 #include "prefetch/predictor.h"
 
 #define SKIP_MAX 8u /* pages that a reader may leave out */
-#define WINDOW_MIN 4u
 
 /* The longest sequence that `pgno` continues, else that not used for longest,
  * with *out_continues false. */
@@ -29,14 +28,6 @@ choose(struct ramet_sequence *sequence, uint32_t pgno, bool *out_continues)
     }
     *out_continues = longest != NULL;
     return longest != NULL ? longest : oldest;
-}
-
-static uint32_t
-window_of(const struct ramet_prefetch *p, uint32_t length)
-{
-    const uint64_t window = length < 64 ? length : 2 * (uint64_t)length;
-
-    return ramet_predictor_window(p, window, WINDOW_MIN);
 }
 
 bool
@@ -66,7 +57,7 @@ ramet_sequence_step(struct ramet_prefetch *p, uint32_t pgno,
     s->next = pgno < UINT32_MAX ? pgno + 1 : 0;
     if (!continues || ++s->length < length_min)
         return;
-    window = window_of(p, s->length);
+    window = ramet_predictor_scan_window(p, s->length);
     if (s->run.ahead > window * 3 / 4)
         return;
     for (uint32_t i = 1; i <= window && pgno <= UINT32_MAX - i; i++)

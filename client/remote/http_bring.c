@@ -27,6 +27,8 @@
 #define ANSWER_MAX (24u << 20)
 /* Pages that a server finds at a time: docs/protocol.md, "Pages". */
 #define SLICE_PAGES 64u
+/* Located pages that are asked for with others that are not. */
+#define TOGETHER_PAGES 8u
 
 struct bringing {
     const struct ramet_http_bring *with;
@@ -209,6 +211,29 @@ plan_in_full(struct bringing *b)
         b->flags |= RAMET_PAGES_NO_HEADS;
 }
 
+/* Both kinds in one request: those that are located, of which there are few, in
+ * the place that they have among the others. */
+static void
+plan_together(struct bringing *b)
+{
+    uint32_t located[TOGETHER_PAGES];
+    size_t count;
+    unsigned flags;
+
+    plan_frames(b);
+    count = b->asked_count;
+    flags = b->flags;
+    assert(count <= TOGETHER_PAGES && b->count <= SLICE_PAGES);
+    memcpy(located, b->asked, count * sizeof(*located));
+    plan_in_full(b);
+    b->flags |= flags;
+    if (!b->unknown_first)
+        memmove(b->asked + count, b->asked, b->asked_count * sizeof(*b->asked));
+    memcpy(b->asked + (b->unknown_first ? b->asked_count : 0), located,
+           count * sizeof(*located));
+    b->asked_count += count;
+}
+
 /* Some of them can't be located yet: those that can come first, so that what
  * leads to them does not come again. */
 static void
@@ -365,6 +390,28 @@ ask_for(struct bringing *b, bool in_full, struct ramet_err *err)
     return ask(b, err);
 }
 
+/* What leads to the located pages would come again if they were asked for with
+ * the others: of a few that costs less than a round trip. */
+static bool
+is_for_one_request(const struct bringing *b)
+{
+    return b->located > 0 && b->located <= TOGETHER_PAGES &&
+           b->located < b->count && b->count <= SLICE_PAGES;
+}
+
+static enum ramet_rc
+ask_for_all(struct bringing *b, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    if (b->visit_rc == RAMET_OK && is_for_one_request(b)) {
+        plan_together(b);
+        return b->visit_rc == RAMET_OK ? ask(b, err) : b->visit_rc;
+    }
+    rc = ask_for(b, b->unknown_first, err);
+    return rc == RAMET_OK ? ask_for(b, !b->unknown_first, err) : rc;
+}
+
 enum ramet_rc
 ramet_http_bring(const struct ramet_http_bring *with,
                  const struct ramet_vid *volume, const struct ramet_point *at,
@@ -394,9 +441,7 @@ ramet_http_bring(const struct ramet_http_bring *with,
     memcpy(b.pgnos, pgnos, b.count * sizeof(*b.pgnos));
     b.history = ramet_shadow_history(shadow);
     plan(&b);
-    rc = ask_for(&b, b.unknown_first, &own);
-    if (rc == RAMET_OK)
-        rc = ask_for(&b, !b.unknown_first, &own);
+    rc = ask_for_all(&b, &own);
     if (rc != RAMET_OK && err != NULL)
         *err = own;
 

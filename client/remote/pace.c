@@ -9,6 +9,8 @@
 #define SAMPLE_BYTES (32u << 10)
 #define SAMPLE_NS 2000000u
 #define RATE_MAX (UINT64_C(1) << 40)
+/* A checkpoint that moves pages, a processor that others use: so long at most. */
+#define HELD_UP_US UINT64_C(40000)
 
 void
 ramet_pace_init(struct ramet_pace *pace)
@@ -52,6 +54,14 @@ nearer(uint64_t value, uint64_t sample)
     return value == 0 ? sample : value - value / 4 + sample / 4;
 }
 
+/* Invariant (3). */
+static uint64_t
+rate_after(uint64_t rate, uint64_t sample)
+{
+    return sample >= rate ? nearer(rate, sample)
+                          : rate - rate / 16 + sample / 16;
+}
+
 void
 ramet_pace_end(struct ramet_pace *pace, struct ramet_pace_run *run,
                uint64_t delay_ns, uint64_t now_ns)
@@ -68,14 +78,14 @@ ramet_pace_end(struct ramet_pace *pace, struct ramet_pace_run *run,
     span_ns = now_ns - run->first_ns;
     if (run->first_ns != 0 && moved >= SAMPLE_BYTES && span_ns >= SAMPLE_NS &&
         moved < RATE_MAX / 1000)
-        pace->rate = nearer(pace->rate, moved * 1000000 / (span_ns / 1000));
+        pace->rate = rate_after(pace->rate, moved * 1000000 / (span_ns / 1000));
     ramet_mutex_unlock(&pace->mutex);
 }
 
 size_t
 ramet_pace_budget(struct ramet_pace *pace)
 {
-    uint64_t delay_us, rate, bytes;
+    uint64_t delay_us, span_us, rate, bytes;
 
     ramet_mutex_lock(&pace->mutex);
     delay_us = pace->delay_ns / 1000;
@@ -83,9 +93,11 @@ ramet_pace_budget(struct ramet_pace *pace)
     ramet_mutex_unlock(&pace->mutex);
     if (delay_us == 0 || rate == 0)
         return RAMET_PACE_BUDGET_FIRST;
-    if (rate / 1000 > UINT64_MAX / 2 / delay_us)
+    span_us =
+        2 * delay_us + (2 * delay_us < HELD_UP_US ? 2 * delay_us : HELD_UP_US);
+    if (rate / 1000 > UINT64_MAX / span_us)
         return RAMET_PACE_BUDGET_MAX;
-    bytes = 2 * delay_us * (rate / 1000) / 1000;
+    bytes = span_us * (rate / 1000) / 1000;
     if (bytes < RAMET_PACE_BUDGET_MIN)
         return RAMET_PACE_BUDGET_MIN;
     return bytes < RAMET_PACE_BUDGET_MAX ? (size_t)bytes

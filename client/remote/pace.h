@@ -7,6 +7,8 @@
  *       Others only lower it.
  *   (2) The rate is that of all that came while an answer did, so that several
  *       answers at a time count as one stream.
+ *   (3) It is taken for less only slowly: whoever takes what comes may have been
+ *       held up for a moment, and the link is as fast as it was.
  *
  * Pure but for its mutex: the caller says what time it is. Layer: client.
  */
@@ -51,7 +53,9 @@ void ramet_pace_bytes(struct ramet_pace *pace, struct ramet_pace_run *run,
 void ramet_pace_end(struct ramet_pace *pace, struct ramet_pace_run *run,
                     uint64_t delay_ns, uint64_t now_ns);
 
-/* How many bytes should be under way: twice what the link holds. */
+/* How many bytes should be under way: twice what the link holds, and what it
+ * brings while whoever takes it is held up for a moment: on a link without delay
+ * that costs nothing. */
 size_t ramet_pace_budget(struct ramet_pace *pace);
 uint64_t ramet_pace_delay_ns(struct ramet_pace *pace); /* 0: not known */
 uint64_t ramet_pace_moved(struct ramet_pace *pace);

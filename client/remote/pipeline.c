@@ -26,7 +26,7 @@
 #define AHEAD_BATCHES 5u
 #define AHEAD_BATCHES_ALL (RAMET_PIPELINE_THREADS - 1u)
 /* A request is a part of the budget, so that several share it. */
-#define SHARES 4u
+#define SHARES 3u
 #define SHARE_MIN (64u << 10)
 #define SHARE_MAX (1u << 20)
 /* Of hauls, for which nobody waits: the link's twice over, so that it does not
@@ -232,8 +232,8 @@ budget(struct ramet_pipeline *pipeline, enum ramet_urgency urgency)
                                                 : BUDGET_OF_HAULS;
 }
 
-/* Pages that may be on their way, or here and not read yet: no more than whoever
- * keeps them has room for. */
+/* Pages that may be on their way, of which as many may be here and not read yet:
+ * together no more than whoever keeps them has room for. */
 static size_t
 ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
 {
@@ -242,8 +242,8 @@ ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
 
     for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
          k = k->next)
-        if (k->ahead_max > 0 && k->ahead_max / page_size < pages)
-            pages = k->ahead_max / page_size;
+        if (k->ahead_max > 0 && k->ahead_max / page_size / 2 < pages)
+            pages = k->ahead_max / page_size / 2;
     return pages;
 }
 

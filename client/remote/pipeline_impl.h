@@ -14,7 +14,7 @@
 #include "client/remote/pipeline.h"
 #include "core/os.h"
 
-#define RAMET_PIPELINE_THREADS 8u
+#define RAMET_PIPELINE_THREADS 12u
 #define RAMET_BATCH_PAGES 512u
 #define RAMET_WANT_BUCKETS 1024u
 

@@ -119,6 +119,34 @@ blob__read_in_order_is_brought_ahead(void **state)
     ramet_prefetch_free(v.predictor);
 }
 
+/* What came out of order waits here for its turn, and the link goes on. */
+static void
+blob__has_as_much_here_as_is_under_way(void **state)
+{
+    static struct volume v;
+    uint32_t pgno = 1;
+    unsigned before;
+
+    (void)state;
+    begin(&v, false, 100);
+    while (pgno <= 1000)
+        read_page(&v, pgno++);
+    ramet_prefetch_want(v.predictor, pgno, v.is_here[pgno]);
+    take(&v);
+    arrive_all(&v); /* and the reader does not go on */
+    before = v.taken;
+    for (unsigned i = 0; i < 100; i++) {
+        ramet_prefetch_want(v.predictor, pgno, true);
+        ramet_prefetch_read(v.predictor, pgno++, zeros);
+    }
+    take(&v);
+    assert_in_range(v.taken - before, 40, 100);
+    while (v.is_here[pgno])
+        pgno++;
+    assert_in_range(pgno, 1100 + 70, 1100 + 201);
+    ramet_prefetch_free(v.predictor);
+}
+
 /* Three readers at a time, each skipping a page now and then. */
 static void
 blob__read_by_several_is_brought_ahead_for_each(void **state)
@@ -308,6 +336,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blob__read_in_order_is_brought_ahead),
+        cmocka_unit_test(blob__has_as_much_here_as_is_under_way),
         cmocka_unit_test(blob__read_by_several_is_brought_ahead_for_each),
         cmocka_unit_test(blob__read_in_no_order_brings_nothing),
         cmocka_unit_test(database__that_is_copied_is_brought_by_number),

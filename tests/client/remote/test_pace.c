@@ -22,7 +22,7 @@ run_alone(struct ramet_pace *pace, uint64_t at, size_t bytes)
 }
 
 static void
-pace__budget_is_twice_what_the_link_holds(void **state)
+pace__budget_is_twice_what_the_link_holds_and_some_more(void **state)
 {
     struct ramet_pace pace;
 
@@ -32,7 +32,7 @@ pace__budget_is_twice_what_the_link_holds(void **state)
     for (unsigned i = 0; i < 20; i++)
         run_alone(&pace, i * 1000 * MS, 1000000);
     assert_int_equal(ramet_pace_delay_ns(&pace), 20 * MS);
-    assert_in_range(ramet_pace_budget(&pace), 480000, 520000);
+    assert_in_range(ramet_pace_budget(&pace), 980000, 1020000);
     assert_int_equal(ramet_pace_moved(&pace), 20 * 1001000);
     ramet_pace_done(&pace);
 }
@@ -76,7 +76,34 @@ pace__rate_is_that_of_all_answers_together(void **state)
     }
     ramet_pace_end(&pace, &one, 20 * MS, now);
     ramet_pace_end(&pace, &two, 0, now);
-    assert_in_range(ramet_pace_budget(&pace), 480000, 520000);
+    assert_in_range(ramet_pace_budget(&pace), 980000, 1020000);
+    ramet_pace_done(&pace);
+}
+
+/* Whoever takes what comes may be held up: the link is as fast as it was. */
+static void
+pace__rate_that_was_low_once_changes_little(void **state)
+{
+    struct ramet_pace_run run;
+    struct ramet_pace pace;
+
+    (void)state;
+    ramet_pace_init(&pace);
+    run_alone(&pace, 0, 1000000);
+    ramet_pace_begin(&pace, &run);
+    ramet_pace_bytes(&pace, &run, 1000, 1000 * MS);
+    ramet_pace_bytes(&pace, &run, 1000000, 2000 * MS); /* 1 MB/s */
+    ramet_pace_end(&pace, &run, 20 * MS, 2000 * MS);
+    assert_in_range(ramet_pace_budget(&pace), 920000, 1020000);
+    for (unsigned i = 0; i < 100; i++) { /* but it may have become slow */
+        const uint64_t at = (i + 3) * 1000 * MS;
+
+        ramet_pace_begin(&pace, &run);
+        ramet_pace_bytes(&pace, &run, 1000, at);
+        ramet_pace_bytes(&pace, &run, 500000, at + 100 * MS); /* 5 MB/s */
+        ramet_pace_end(&pace, &run, 20 * MS, at + 100 * MS);
+    }
+    assert_in_range(ramet_pace_budget(&pace), 390000, 420000);
     ramet_pace_done(&pace);
 }
 
@@ -104,9 +131,11 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pace__budget_is_twice_what_the_link_holds),
+        cmocka_unit_test(
+            pace__budget_is_twice_what_the_link_holds_and_some_more),
         cmocka_unit_test(pace__delay_of_requests_that_queue_does_not_count),
         cmocka_unit_test(pace__rate_is_that_of_all_answers_together),
+        cmocka_unit_test(pace__rate_that_was_low_once_changes_little),
         cmocka_unit_test(pace__budget_is_bounded_whatever_was_measured),
     };
 

@@ -47,6 +47,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_session_state(struct ramet_session *session,
                     struct ramet_replica_state *state, struct ramet_err *err);
 
+/* Where this process has many replicas open, one that nobody is at keeps few
+ * descriptors: `session` did what it wanted. No wait; mostly nothing happens. */
+void ramet_session_rest(struct ramet_session *session);
+/* Are there so many? Cheap. */
+bool ramet_replica_should_rest(void);
+
 /* Bind to a remote volume, once. Rebinding elsewhere is RAMET_EEXIST. With a
  * nil volume it only notes which remote that is to be, for whoever looks at the
  * replica until its first push. */

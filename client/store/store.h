@@ -120,6 +120,12 @@ ramet_session_open(const char *path,
 RAMET_NODISCARD enum ramet_rc
 ramet_session_clone(struct ramet_session *session,
                     struct ramet_session **out_session, struct ramet_err *err);
+/* The same for who has no session of it, and knows that this process has it open.
+ * RAMET_EFOREIGN: another one is there by now. */
+RAMET_NODISCARD enum ramet_rc
+ramet_replica_session(const struct ramet_replica *replica,
+                      struct ramet_session **out_session,
+                      struct ramet_err *err);
 /* Voids what is prepared, unpins, lets go of everything; the last session of
  * all processes leaves a clean file behind where docs/replica.md says so.
  * Safe in a child of fork(): there it only frees. NULL is fine. */

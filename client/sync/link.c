@@ -123,6 +123,17 @@ ramet_link_need_session(struct ramet_link *link, struct ramet_session *session,
 {
     if (link->session != NULL)
         return RAMET_OK;
-    assert(session != NULL);
-    return ramet_session_clone(session, &link->session, err);
+    return session != NULL
+               ? ramet_session_clone(session, &link->session, err)
+               : ramet_replica_session(link->replica, &link->session, err);
+}
+
+void
+ramet_link_rest(struct ramet_link *link)
+{
+    if (link->session == NULL || !ramet_replica_should_rest())
+        return;
+    ramet_session_rest(link->session);
+    ramet_session_close(link->session);
+    link->session = NULL;
 }

@@ -95,9 +95,12 @@ void ramet_link_note_result(struct ramet_link *link, const char *verb,
                             enum ramet_rc rc, const struct ramet_err *err);
 
 /* Make sure the link has its own session, cloned from `session`, which the
- * calling thread owns. Needs sync_mutex. */
+ * calling thread owns, if it is not NULL. Needs sync_mutex. */
 RAMET_NODISCARD enum ramet_rc
 ramet_link_need_session(struct ramet_link *link, struct ramet_session *session,
                         struct ramet_err *err);
+/* A verb is done: where this process has many replicas open, this one keeps few
+ * descriptors until the next. Needs sync_mutex. */
+void ramet_link_rest(struct ramet_link *link);
 
 #endif

@@ -146,6 +146,7 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
     }
     if (rc != RAMET_EBUSY && rc != RAMET_ECANCELLED)
         ramet_link_note_result(link, sync->verb, rc, err);
+    ramet_link_rest(link);
     sync->link = NULL;
     ramet_mutex_unlock(&link->sync_mutex);
 }

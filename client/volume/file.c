@@ -97,10 +97,14 @@ ramet_file_pin(struct ramet_file *file, struct ramet_err *err)
 void
 ramet_file_unpin(struct ramet_file *file)
 {
-    if (file->view != NULL)
+    if (file->view != NULL) {
         ramet_view_unpin(file->view);
-    else
-        ramet_session_unpin(file->session);
+        return;
+    }
+    ramet_session_unpin(file->session);
+    if (file->wrote)
+        ramet_session_rest(file->session);
+    file->wrote = false;
 }
 
 const struct ramet_snapshot *
@@ -304,6 +308,7 @@ ramet_file_release(struct ramet_file *file)
 {
     if (file->session == NULL)
         return;
+    file->wrote = file->wrote || ramet_session_is_reserved(file->session);
     ramet_session_release(file->session);
     ramet_durable_done(&file->durable);
 }

@@ -30,6 +30,7 @@ struct ramet_file {
     uint64_t close_wait_ms;
     uint64_t commit_timeout_ms;
     bool pushes; /* counted by the link's background thread */
+    bool wrote;  /* since it was pinned */
     const struct ramet_waiter *patience; /* NULL: by time */
     ramet_progress_fn *progress;
     void *progress_ctx;

@@ -9,8 +9,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <string.h>
-#include <strings.h>
 
 #include "core/alloc.h"
 #include "core/os.h"
@@ -20,9 +18,6 @@
 #define POLL_MS 100 /* while something runs: patience is looked at */
 #define POLL_IDLE_MS 60000
 #define ASK_WAITER_MS 50u /* a caller who has had enough is not told of it */
-/* Shorter than servers keep idle connections. */
-#define IDLE_REUSE_S 20L
-#define ERROR_BODY_MAX (64u << 10)
 
 struct ramet_s3_engine {
     unsigned refs; /* process's mutex */
@@ -72,201 +67,6 @@ now_ms(void)
     return os->mono_ns(os->ctx) / 1000000u;
 }
 
-/* ---- one exchange, on the thread ------------------------------------------------- */
-
-static size_t
-take_body(char *data, size_t size, size_t count, void *ctx)
-{
-    struct ramet_s3_exchange *const x = ctx;
-
-    ramet_buf_bytes(&x->answer, data, size * count);
-    x->too_big = x->answer.failed == RAMET_ETOOBIG;
-    return x->answer.failed == RAMET_OK ? size * count : 0;
-}
-
-static size_t
-give_body(char *out, size_t size, size_t count, void *ctx)
-{
-    struct ramet_s3_exchange *const x = ctx;
-    size_t room = size * count, n = 0;
-
-    while (room > 0 && x->part < x->part_count) {
-        const struct iovec *const part = &x->parts[x->part];
-        const size_t left = part->iov_len - x->part_pos;
-        const size_t len = left < room ? left : room;
-
-        if (len > 0)
-            memcpy(out + n, (const char *)part->iov_base + x->part_pos, len);
-        n += len;
-        room -= len;
-        x->part_pos += len;
-        if (x->part_pos == part->iov_len) {
-            x->part++;
-            x->part_pos = 0;
-        }
-    }
-    x->sent += n;
-    return n;
-}
-
-/* From the start only: a connection that had died is replaced. */
-static int
-rewind_body(void *ctx, curl_off_t offset, int origin)
-{
-    struct ramet_s3_exchange *const x = ctx;
-
-    if (offset != 0 || origin != SEEK_SET)
-        return CURL_SEEKFUNC_CANTSEEK;
-    x->part = 0;
-    x->part_pos = 0;
-    x->sent = 0;
-    return CURL_SEEKFUNC_OK;
-}
-
-/* The value of a header line if it is `name`'s, without blanks around. */
-static bool
-header_is(const char *line, size_t len, const char *name, char *out,
-          size_t out_size)
-{
-    const size_t name_len = strlen(name);
-    const char *from = line + name_len + 1;
-
-    if (len <= name_len || strncasecmp(line, name, name_len) != 0 ||
-        line[name_len] != ':')
-        return false;
-    while (from < line + len && (*from == ' ' || *from == '\t'))
-        from++;
-    while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n' ||
-                       line[len - 1] == ' '))
-        len--;
-    if (from > line + len || (size_t)(line + len - from) >= out_size)
-        return false;
-    memcpy(out, from, (size_t)(line + len - from));
-    out[line + len - from] = '\0';
-    return true;
-}
-
-static bool
-parse_number(const char *text, uint64_t *out)
-{
-    uint64_t value = 0;
-
-    if (*text == '\0')
-        return false;
-    for (; *text != '\0'; text++) {
-        const unsigned digit = (unsigned)(*text - '0');
-
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
-}
-
-static void
-take_retry_after(struct ramet_s3_exchange *x, const char *value)
-{
-    const struct ramet_os *const os = ramet_os_system();
-    uint64_t seconds;
-    time_t when;
-
-    if (parse_number(value, &seconds)) {
-        x->retry_after_ms = seconds < 3600 ? seconds * 1000 : 3600000;
-        return;
-    }
-    when = curl_getdate(value, NULL);
-    if (when > 0 && (uint64_t)when * 1000 > os->wall_ms(os->ctx))
-        x->retry_after_ms = (uint64_t)when * 1000 - os->wall_ms(os->ctx);
-}
-
-static size_t
-take_header(char *line, size_t size, size_t count, void *ctx)
-{
-    struct ramet_s3_exchange *const x = ctx;
-    const size_t len = size * count;
-    char value[RAMET_S3_HEADER_MAX];
-    const char *slash;
-
-    if (header_is(line, len, "content-range", value, sizeof(value))) {
-        slash = strchr(value, '/');
-        x->has_total = slash != NULL && parse_number(slash + 1, &x->total);
-    } else if (strcmp(x->method, "HEAD") == 0 &&
-               header_is(line, len, "content-length", value, sizeof(value))) {
-        x->has_total = parse_number(value, &x->total);
-    } else if (header_is(line, len, "retry-after", value, sizeof(value))) {
-        take_retry_after(x, value);
-    } else if (header_is(line, len, "date", value, sizeof(value))) {
-        const time_t seconds = curl_getdate(value, NULL);
-
-        x->date_ms = seconds > 0 ? (int64_t)seconds * 1000 : 0;
-    } else if (!header_is(line, len, "etag", x->etag, sizeof(x->etag)) &&
-               !header_is(line, len, "x-amz-bucket-region", x->region,
-                          sizeof(x->region))) {
-        (void)header_is(line, len, "x-amz-request-id", x->request_id,
-                        sizeof(x->request_id));
-    }
-    return len;
-}
-
-static void
-set_up_body(struct ramet_s3_exchange *x, CURL *easy)
-{
-    const bool has_body =
-        strcmp(x->method, "PUT") == 0 || strcmp(x->method, "POST") == 0;
-
-    for (int i = 0; i < x->part_count; i++)
-        x->body_bytes += x->parts[i].iov_len;
-    if (!has_body)
-        return;
-    (void)curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
-                           (curl_off_t)x->body_bytes);
-    (void)curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body);
-    (void)curl_easy_setopt(easy, CURLOPT_READDATA, x);
-    (void)curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, rewind_body);
-    (void)curl_easy_setopt(easy, CURLOPT_SEEKDATA, x);
-    (void)curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
-}
-
-static void
-set_up(struct ramet_s3_exchange *x, CURL *easy)
-{
-    const size_t answer_max =
-        x->answer_max > ERROR_BODY_MAX ? x->answer_max : ERROR_BODY_MAX;
-
-    ramet_buf_init(&x->answer, answer_max);
-    set_up_body(x, easy);
-    (void)curl_easy_setopt(easy, CURLOPT_URL, x->url);
-    (void)curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, x->method);
-    (void)curl_easy_setopt(easy, CURLOPT_HTTPHEADER, x->headers);
-    if (strcmp(x->method, "HEAD") == 0)
-        (void)curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, x);
-    (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    (void)curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_2TLS);
-    (void)curl_easy_setopt(easy, CURLOPT_USERAGENT, "ramet/0.1");
-    (void)curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
-                           (long)x->connect_timeout_ms);
-    (void)curl_easy_setopt(
-        easy, CURLOPT_TIMEOUT_MS,
-        (long)ramet_patience_total_ms(x->stall_timeout_ms,
-                                      x->body_bytes + x->answer_max));
-    (void)curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
-    (void)curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, IDLE_REUSE_S);
-    (void)curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);
-    (void)curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body);
-    (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
-    (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_header);
-    (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
-    if (x->ca_file != NULL)
-        (void)curl_easy_setopt(easy, CURLOPT_CAINFO, x->ca_file);
-    if (x->direct)
-        (void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
-}
-
 /* ---- the thread ------------------------------------------------------------------- */
 
 static void
@@ -294,16 +94,8 @@ static void
 finish(struct ramet_s3_engine *engine, unsigned at, CURLcode code)
 {
     struct ramet_s3_exchange *const x = engine->running[at];
-    curl_off_t connected = 0;
-    long status = 0;
 
-    x->code = code;
-    (void)curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
-    (void)curl_easy_getinfo(x->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
-    x->status = (unsigned)status;
-    x->connected = connected > 0;
-    x->sent_all = x->connected && x->sent == x->body_bytes;
-    x->duration_ms = now_ms() - x->began_ms;
+    ramet_s3_exchange_note_end(x, code, now_ms());
     (void)curl_multi_remove_handle(engine->multi, x->easy);
     curl_easy_reset(x->easy);
     if (engine->idle_count < IDLE_MAX)
@@ -324,7 +116,7 @@ begin(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
 
     x->began_ms = now_ms();
     if (easy != NULL) {
-        set_up(x, easy);
+        ramet_s3_exchange_set_up(x, easy);
         if (curl_multi_add_handle(engine->multi, easy) == CURLM_OK) {
             x->easy = easy;
             ramet_patience_begin(&x->patience, x->stall_timeout_ms, x->began_ms,
@@ -406,16 +198,6 @@ take_ends(struct ramet_s3_engine *engine)
     }
 }
 
-static uint64_t
-moved_bytes(const struct ramet_s3_exchange *x)
-{
-    curl_off_t up = 0, down = 0;
-
-    (void)curl_easy_getinfo(x->easy, CURLINFO_SIZE_UPLOAD_T, &up);
-    (void)curl_easy_getinfo(x->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
-    return (uint64_t)up + (uint64_t)down;
-}
-
 /* Ends those that nobody waits for any longer, and those that hang. */
 static void
 cut_off(struct ramet_s3_engine *engine)
@@ -432,7 +214,8 @@ cut_off(struct ramet_s3_engine *engine)
         if (cancel) {
             x->cancelled = true;
             finish(engine, at, CURLE_ABORTED_BY_CALLBACK);
-        } else if (ramet_patience_is_lost(&x->patience, now, moved_bytes(x))) {
+        } else if (ramet_patience_is_lost(&x->patience, now,
+                                          ramet_s3_exchange_moved(x))) {
             x->out_of_patience = true;
             finish(engine, at, CURLE_OPERATION_TIMEDOUT);
         }

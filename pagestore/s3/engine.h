@@ -22,60 +22,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
-#include <curl/curl.h>
-
-#include "core/bytes.h"
 #include "core/err.h"
-#include "core/patience.h"
 #include "core/thread.h"
+#include "pagestore/s3/exchange.h"
 #include "pagestore/s3/throttle.h"
 
 #define RAMET_S3_IN_FLIGHT 32u
-#define RAMET_S3_HEADER_MAX 256u
 
 struct ramet_s3_engine;
-
-/* One HTTP exchange. The first part is the owner's, zeroed but for what is
- * wanted; it stays as it is until the exchange is done. */
-struct ramet_s3_exchange {
-    const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE" */
-    const char *url;
-    struct curl_slist *headers;
-    const struct iovec *parts; /* body */
-    int part_count;
-    size_t answer_max; /* bytes of body; past it is a failure */
-    struct ramet_s3_throttle *throttle; /* NULL: no lane */
-    const char *ca_file;                /* NULL: the system's */
-    bool direct;                        /* past any proxy */
-    uint64_t connect_timeout_ms, stall_timeout_ms;
-
-    /* What came. */
-    struct ramet_buf answer; /* the owner's in the end: ramet_buf_done() */
-    CURLcode code;
-    bool too_big, out_of_patience, cancelled;
-    bool sent_all; /* the whole request went out */
-    bool connected;
-    unsigned status; /* 0: no answer */
-    bool has_total;  /* of Content-Range, or of Content-Length for HEAD */
-    uint64_t total;
-    uint64_t retry_after_ms; /* 0: not said */
-    int64_t date_ms;         /* the server's clock; 0: not said */
-    char etag[RAMET_S3_HEADER_MAX];
-    char region[64];
-    char request_id[64];
-    uint64_t duration_ms;
-
-    /* The engine's. */
-    CURL *easy;
-    struct ramet_s3_exchange *next;
-    bool done, wants_cancel; /* engine's mutex */
-    int part;
-    size_t part_pos;
-    uint64_t sent, body_bytes, began_ms;
-    struct ramet_patience patience;
-};
 
 /* One more reference to this process's engine; started by the first. */
 RAMET_NODISCARD enum ramet_rc

@@ -1,8 +1,10 @@
 """The command on a bucket: how many requests things cost, whose keys go where,
 and what comes of a service that goes wrong (tests/support/fake_s3.py)."""
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import sys
 import threading
 import time
@@ -262,6 +264,65 @@ class Counts(BucketTest):
         self.fake.forget()
         self.ramet("clone", self.url(), self.path("b.db"), "--hydrate")
         self.assertEqual(set(self.fake.kinds()), {"get", "list"})
+
+
+MANY_CHILD = """
+import json, os, resource, sqlite3, sys
+so, url, count, limit = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+first = sqlite3.connect(":memory:")
+first.enable_load_extension(True)
+first.load_extension(so)
+
+def used():
+    return [len(os.listdir("/proc/self/" + what)) for what in ("fd", "task")]
+
+before = used()
+dbs = []
+for i in range(count):
+    db = sqlite3.connect("file:d%d.db?vfs=ramet&sync=auto&remote=%s" %
+                         (i, (url % i).replace("?", "%3f")), uri=True,
+                         isolation_level=None, timeout=60)
+    db.execute("CREATE TABLE t(i)")
+    db.execute("INSERT INTO t VALUES(?)", (i,))
+    dbs.append(db)
+at_most = used()
+for i, db in enumerate(dbs):
+    db.execute("INSERT INTO t VALUES(?)", (i + count,))
+    db.execute("SELECT ramet_push()").fetchone()
+    assert db.execute("SELECT count(*) FROM t").fetchone()[0] == 2
+    at_most = [max(pair) for pair in zip(at_most, used())]
+while dbs:
+    dbs.pop().close()
+print(json.dumps({"before": before, "at_most": at_most, "after": used()}))
+"""
+
+
+class Many(BucketTest):
+    def test_databases__are_many_in_a_process_of_few_descriptors(self):
+        """Three descriptors each: at the usual limit of 1,024 there can be 300.
+        RAMET_TEST_MANY has how many."""
+        count = int(os.environ.get("RAMET_TEST_MANY", "100"))
+        limit = 3 * count + 124
+        done = support.subprocess.run(
+            ["/usr/bin/python3", "-c", MANY_CHILD, support.EXTENSION,
+             self.url("d%d"), str(count), str(limit)], text=True, cwd=self.dir,
+            env=self.environment, stdout=support.subprocess.PIPE,
+            stderr=support.subprocess.PIPE, timeout=900)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        told = json.loads(done.stdout)
+        self.assertLessEqual(told["at_most"][1], told["before"][1] + 34)
+        self.assertEqual(told["after"], told["before"])
+        names = {key.split("/")[3] for key in self.fake.objects
+                 if key.startswith("a/b/names/")}
+        self.assertEqual(len(names), count)
+        for i in (0, count // 2, count - 1):
+            out = self.path("out%d.db" % i)
+            self.ramet("export", self.url("d%d" % i), out)
+            with contextlib.closing(sqlite3.connect(out)) as db:
+                self.assertEqual(db.execute(
+                    "SELECT i FROM t ORDER BY 1").fetchall(),
+                    [(i,), (i + count,)])
 
 
 class Keys(BucketTest):

@@ -3,11 +3,16 @@
 any request, what is committed at one becomes known at the others, and history
 stays one line, whoever is killed."""
 import json
+import os
+import random
 import signal
 import subprocess
+import threading
+import time
 import urllib.request
 
 import support
+from proxy import Proxy
 
 WAIT_S = 90  # for what must come, on however busy a machine
 
@@ -28,6 +33,41 @@ while done < %d:
             db.execute('ROLLBACK')
         if not name.startswith('SQLITE_BUSY'):
             raise
+"""
+
+
+# Adds rows (WHO, N), at the remote before it returns, until TIMES were
+# acknowledged. What it tries, and what was acknowledged, it notes in files that
+# outlive it.
+ADDER = """
+import time
+who, times = %r, %d
+
+def noted(what):
+    try:
+        return open("%%s.%%s" %% (who, what)).read().split()
+    except FileNotFoundError:
+        return []
+
+def note(what, n):
+    with open("%%s.%%s" %% (who, what), "a") as file:
+        file.write("%%d\\n" %% n)
+
+while len(noted("acked")) < times:
+    n = len(noted("tried"))
+    try:
+        db.execute("SELECT ramet_pull()").fetchone()
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("INSERT INTO line VALUES(?,?)", (who, n))
+        note("tried", n)
+        db.execute("COMMIT")
+        note("acked", n)
+    except sqlite3.Error as error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        if "malformed" in str(error):
+            raise
+        time.sleep(0.02)
 """
 
 
@@ -138,6 +178,95 @@ class Servers(support.CliTest):
                          "print(db.execute('SELECT n FROM counter')"
                          ".fetchone()[0])")
         self.assertEqual(int(count), len(places) * times)
+        self.assertEqual(self.json("verify", self.url())["damaged"], 0)
+
+    def add_rows(self, who, path, times, seed):
+        """In a process that is killed now and then, and goes on."""
+        uri = "file:%s?vfs=ramet&sync=commit&timeout=20" % path
+        generator = random.Random(seed)
+        kills = 3
+        while True:
+            child = subprocess.Popen(
+                ["/usr/bin/python3", "-c", support.SQL_CHILD,
+                 support.EXTENSION, uri, ADDER % (who, times)], cwd=self.dir,
+                stderr=subprocess.PIPE, text=True)
+            try:
+                if kills > 0:
+                    child.communicate(timeout=generator.uniform(0.1, 1.5))
+                else:
+                    child.communicate(timeout=WAIT_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.communicate()
+                kills -= 1
+                continue
+            if child.returncode == 0:
+                return
+            raise AssertionError("%s: %d" % (who, child.returncode))
+
+    def test_clients_and_servers_that_are_killed__leave_one_line(self):
+        """Three servers behind proxies that swallow answers, a client at each,
+        and two straight at the store: what was acknowledged is there, once, and
+        nothing that nobody tried."""
+        seed = int(os.environ.get("RAMET_TEST_SEED", time.time_ns() % 10**6))
+        times = int(os.environ.get("RAMET_TEST_COMMITS", "5"))
+        print("seed", seed)
+        self.servers.append(support.Server(
+            self.store_url() if self.bucket else self.store,
+            log=self.path("server-2.log")))
+        self.addCleanup(self.servers[2].stop)
+        generator = random.Random(seed)
+
+        def swallow(method, path, forward):
+            reply = forward()
+            return None if method == "PUT" and generator.random() < 0.15 \
+                else reply
+
+        proxies = [Proxy(server.port, swallow) for server in self.servers]
+        for proxy in proxies:
+            self.addCleanup(proxy.close)
+        self.sql(self.a, "db.execute('CREATE TABLE line(who, n)')",
+                 vfs="unix")
+        self.ramet("init", self.a, "--remote", self.url())
+        failures, threads = [], []
+
+        def run(*words):
+            try:
+                self.add_rows(*words)
+            except AssertionError as failure:
+                failures.append(failure)
+
+        places = [proxy.url("app") for proxy in proxies] + [self.url()] * 2
+        for n, url in enumerate(places):
+            self.ramet("clone", url, "%d.db" % n)
+            threads.append(threading.Thread(target=run, args=(
+                "client-%d" % n, self.path("%d.db" % n), times, seed + n)))
+        for thread in threads:
+            thread.start()
+        for _ in range(4):
+            server = generator.choice(self.servers)
+            time.sleep(generator.uniform(0.1, 0.8))
+            server.stop(signal.SIGKILL)
+            server.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+        self.check_line(["client-%d" % n for n in range(len(places))], seed)
+
+    def check_line(self, clients, seed):
+        self.ramet("clone", self.url(), "end.db", "--hydrate")
+        rows = json.loads(self.sql(self.path("end.db"), (
+            "import json\nprint(json.dumps(db.execute("
+            "'SELECT who, n FROM line').fetchall()))")))
+        for who in clients:
+            there = [n for name, n in rows if name == who]
+            acked, tried = (
+                {int(n) for n in self.read(
+                    self.path(who + "." + what)).split()}
+                for what in ("acked", "tried"))
+            self.assertEqual(len(there), len(set(there)), (who, seed))
+            self.assertLessEqual(acked, set(there), (who, seed))
+            self.assertLessEqual(set(there), tried, (who, seed))
         self.assertEqual(self.json("verify", self.url())["damaged"], 0)
 
 

@@ -325,17 +325,41 @@ ramet_session_open(const char *path,
     return rc;
 }
 
+static enum ramet_rc
+open_again(const struct ramet_replica *replica,
+           struct ramet_session **out_session, struct ramet_err *err)
+{
+    const struct ramet_replica_options options = {.os = replica->os,
+                                                  .flags = RAMET_OPEN_RESOLVED};
+
+    return ramet_session_open(replica->path, &options, out_session, err);
+}
+
 enum ramet_rc
 ramet_session_clone(struct ramet_session *session,
                     struct ramet_session **out_session, struct ramet_err *err)
 {
-    const struct ramet_replica_options options = {.os = session->replica->os,
-                                                  .flags = RAMET_OPEN_RESOLVED};
     const enum ramet_rc rc = ramet_session_check_fork(session, err);
 
-    return rc != RAMET_OK ? rc
-                          : ramet_session_open(session->replica->path, &options,
-                                               out_session, err);
+    return rc != RAMET_OK ? rc : open_again(session->replica, out_session, err);
+}
+
+enum ramet_rc
+ramet_replica_session(const struct ramet_replica *replica,
+                      struct ramet_session **out_session, struct ramet_err *err)
+{
+    struct ramet_session *session = NULL;
+    enum ramet_rc rc = open_again(replica, &session, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (session->replica != replica) {
+        ramet_session_close(session);
+        return RAMET_FAIL(err, RAMET_EFOREIGN,
+                          "%s was replaced while it was in use", replica->path);
+    }
+    *out_session = session;
+    return RAMET_OK;
 }
 
 enum ramet_rc

@@ -4,6 +4,8 @@
  *   (1) the list and the reference counts change under `mutex`, which a thread
  *       that forks holds across fork(), so that the child finds it free
  *   (2) a child's objects are its own: those of its parent are passed over
+ *   (3) a parent directory's descriptor may be that of several replicas: the last
+ *       one in the list closes it
  */
 #include "client/store/life/registry.h"
 
@@ -21,6 +23,13 @@
 
 static struct ramet_mutex mutex = RAMET_MUTEX_INIT;
 static struct ramet_replica *replicas;
+/* How many there are; stored under `mutex`. */
+static atomic_uint replica_count;
+
+/* From so many on each does with few descriptors: it is then that they may run
+ * out, at the usual limit of 1,024, and opening again what a busy one needs costs
+ * some microseconds. */
+#define CROWD 16u
 
 __attribute__((constructor)) static void
 hold_across_fork(void)
@@ -61,6 +70,44 @@ find_replica(const struct ramet_replica_location *location,
                           at->fork_count != ramet_os_fork_count()))
         at = at->next;
     return at;
+}
+
+bool
+ramet_registry_is_crowded(void)
+{
+    return atomic_load_explicit(&replica_count, memory_order_relaxed) >= CROWD;
+}
+
+/* Another one in the same directory: its descriptor will do. Invariant (3). */
+static void
+share_parent(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_os_stat st;
+
+    if (!ramet_registry_is_crowded() ||
+        os->stat(os->ctx, replica->parent_fd, &st) < 0)
+        return;
+    replica->parent_device = st.device;
+    replica->parent_inode = st.inode;
+    for (const struct ramet_replica *r = replicas; r != NULL; r = r->next)
+        if (r->os == os && r->fork_count == replica->fork_count &&
+            r->parent_inode == st.inode && r->parent_device == st.device) {
+            os->close(os->ctx, replica->parent_fd);
+            replica->parent_fd = r->parent_fd;
+            return;
+        }
+}
+
+/* Under the mutex; `replica` is in the list no more. */
+static bool
+is_parent_shared(const struct ramet_replica *replica)
+{
+    for (const struct ramet_replica *r = replicas; r != NULL; r = r->next)
+        if (r->os == replica->os && r->fork_count == replica->fork_count &&
+            r->parent_fd == replica->parent_fd)
+            return true;
+    return false;
 }
 
 static struct ramet_replica *
@@ -111,8 +158,10 @@ ramet_registry_get(struct ramet_replica_location *location,
     if (replica == NULL) {
         replica = new_replica(location, &st);
         if (replica != NULL) {
+            share_parent(replica);
             replica->next = replicas;
             replicas = replica;
+            atomic_fetch_add(&replica_count, 1);
         }
     }
     if (replica != NULL)
@@ -150,6 +199,7 @@ void
 ramet_registry_put(struct ramet_replica *replica)
 {
     struct ramet_replica **from = &replicas;
+    bool is_shared;
 
     ramet_mutex_lock(&mutex);
     assert(replica->refs > 0);
@@ -161,6 +211,8 @@ ramet_registry_put(struct ramet_replica *replica)
     while (*from != replica)
         from = &(*from)->next;
     *from = replica->next;
+    atomic_fetch_sub(&replica_count, 1);
+    is_shared = is_parent_shared(replica);
     ramet_mutex_unlock(&mutex);
 
     ramet_gens_close_all(replica);
@@ -168,7 +220,8 @@ ramet_registry_put(struct ramet_replica *replica)
     close_fd(replica, replica->presence_fd);
     close_fd(replica, replica->base_fd);
     close_fd(replica, replica->dir_fd);
-    close_fd(replica, replica->parent_fd);
+    if (!is_shared)
+        close_fd(replica, replica->parent_fd);
     if (replica->fork_count == ramet_os_fork_count()) {
         ramet_mutex_done(&replica->base_mutex);
         ramet_mutex_done(&replica->life_mutex);

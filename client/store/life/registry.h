@@ -22,6 +22,9 @@ ramet_replica_location_is_current(const struct ramet_replica_location *location,
                                   const struct ramet_replica *replica);
 /* Drop a reference; the last one frees it and closes everything. */
 void ramet_registry_put(struct ramet_replica *replica);
+/* Has this process so many replicas open that each should do with few
+ * descriptors? Cheap. */
+bool ramet_registry_is_crowded(void);
 /* Does this process have the place open? */
 bool ramet_registry_has(const struct ramet_replica_location *location);
 

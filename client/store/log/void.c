@@ -60,7 +60,6 @@ ramet_void_record(struct ramet_replica *replica,
                   const struct ramet_record_span *span, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    const struct ramet_os *const os = replica->os;
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
@@ -76,8 +75,8 @@ ramet_void_record(struct ramet_replica *replica,
         rc = ramet_log_flush(replica, gen, err);
     if (rc == RAMET_OK)
         atomic_store(&header->log.void_pending, 0);
-    else if (replica->index_fd >= 0) /* invariant (3), if it can be */
-        os->sync(os->ctx, replica->index_fd);
+    else /* invariant (3), if it can be */
+        ramet_index_sync(replica);
     return rc;
 }
 

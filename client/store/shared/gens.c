@@ -300,9 +300,16 @@ free_gen(struct ramet_replica *replica, struct ramet_gen *gen)
     ramet_free(gen);
 }
 
+/* Which files go that are not retired. */
+enum trim {
+    TRIM_RETIRED,
+    TRIM_PAST, /* those of the past as well */
+    TRIM_ALL
+};
+
 /* To the list of retired ones: still open, not to be found any more. */
 static void
-unlink_retired(struct ramet_replica *replica, bool all_past, uint64_t epoch)
+unlink_retired(struct ramet_replica *replica, enum trim what, uint64_t epoch)
 {
     for (unsigned i = 0; i < RAMET_GEN_BUCKETS; i++) {
         struct ramet_gen *_Atomic *from = &replica->gens[i];
@@ -310,8 +317,8 @@ unlink_retired(struct ramet_replica *replica, bool all_past, uint64_t epoch)
         while (*from != NULL) {
             struct ramet_gen *const gen = *from;
 
-            if (!is_retired(replica, gen) &&
-                !(all_past && gen->type == RAMET_GEN_PAST)) {
+            if (what != TRIM_ALL && !is_retired(replica, gen) &&
+                !(what == TRIM_PAST && gen->type == RAMET_GEN_PAST)) {
                 from = &gen->next;
                 continue;
             }
@@ -324,7 +331,7 @@ unlink_retired(struct ramet_replica *replica, bool all_past, uint64_t epoch)
 }
 
 static void
-trim(struct ramet_replica *replica, bool all_past)
+trim(struct ramet_replica *replica, enum trim what)
 {
     const struct ramet_index_header *const header = &replica->head->header;
     struct ramet_gen **from = &replica->retired;
@@ -336,7 +343,7 @@ trim(struct ramet_replica *replica, bool all_past)
                  atomic_load(&header->checkpoint.oldest));
     atomic_store(&replica->seen_fill_oldest, atomic_load(&header->fill.oldest));
     epoch = atomic_load(&replica->epoch);
-    unlink_retired(replica, all_past, epoch);
+    unlink_retired(replica, what, epoch);
     atomic_fetch_add(&replica->epoch, 1); /* invariant (2) */
     atomic_thread_fence(memory_order_seq_cst);
     for (struct ramet_session *s = replica->sessions; s != NULL; s = s->next) {
@@ -361,13 +368,20 @@ trim(struct ramet_replica *replica, bool all_past)
 void
 ramet_gens_trim(struct ramet_replica *replica)
 {
-    trim(replica, false);
+    trim(replica, TRIM_RETIRED);
 }
 
 void
 ramet_gens_trim_past(struct ramet_replica *replica)
 {
-    trim(replica, true);
+    trim(replica, TRIM_PAST);
+}
+
+void
+ramet_gens_let_go(struct ramet_replica *replica)
+{
+    assert(ramet_may_publish(replica) && ramet_may_write_base(replica));
+    trim(replica, TRIM_ALL);
 }
 
 void

@@ -51,6 +51,10 @@ bool ramet_gen_is_kept(struct ramet_replica *replica);
 void ramet_gens_trim(struct ramet_replica *replica);
 /* ... and those of the past, whose readers are gone: opened again if need be. */
 void ramet_gens_trim_past(struct ramet_replica *replica);
+/* ... and all others: the caller has the write, checkpoint and base locks, so that
+ * nobody uses one but in an epoch. The log must be synced: who opens it anew may not
+ * hear of a write that failed before. */
+void ramet_gens_let_go(struct ramet_replica *replica);
 void ramet_gens_close_all(struct ramet_replica *replica);
 /* Make the next generation's file ahead of time, from a retired one if
  * `recycle` is not 0. Needs the checkpoint lock. */

@@ -259,6 +259,61 @@ ramet_index_unmap(struct ramet_replica *replica)
     replica->index_fd = -1;
 }
 
+/* Its descriptor, under the mutex: it is opened again where it was let go of. */
+static int
+index_file(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_os_stat st;
+    int fd;
+
+    if (replica->index_fd >= 0)
+        return replica->index_fd;
+    fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME,
+                           replica->is_readonly ? O_RDONLY : O_RDWR);
+    if (fd < 0)
+        return fd;
+    if (os->stat(os->ctx, fd, &st) < 0 || st.inode != replica->index_inode ||
+        st.device != replica->index_device) {
+        os->close(os->ctx, fd);
+        return -ESTALE; /* somebody replaced it under us */
+    }
+    replica->index_fd = fd;
+    return fd;
+}
+
+void
+ramet_index_sync(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    int fd = -1;
+
+    ramet_mutex_lock(&replica->mutex);
+    if (!replica->is_private)
+        fd = index_file(replica);
+    ramet_mutex_unlock(&replica->mutex);
+    if (fd >= 0)
+        os->sync(os->ctx, fd);
+}
+
+void
+ramet_index_let_go(struct ramet_replica *replica)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_os_stat st;
+
+    assert(ramet_may_publish(replica) && ramet_may_write_base(replica));
+    ramet_mutex_lock(&replica->mutex);
+    if (replica->index_fd >= 0 && !replica->is_private &&
+        os->stat(os->ctx, replica->index_fd, &st) == 0) {
+        replica->index_device = st.device;
+        replica->index_inode = st.inode;
+        os->close(os->ctx, replica->index_fd);
+        replica->index_fd = -1;
+    }
+    ramet_mutex_unlock(&replica->mutex);
+}
+
 _Atomic uint64_t *
 ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
 {
@@ -270,9 +325,10 @@ ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
     if (at == NULL) {
         const uint64_t offset =
             RAMET_INDEX_ENTRIES_OFFSET + (uint64_t)chunk * CHUNK_SIZE;
-        const int fd = replica->is_private ? -1 : replica->index_fd;
+        const int fd = replica->is_private ? -1 : index_file(replica);
 
-        if (os->map(os->ctx, fd, fd < 0 ? 0 : offset, CHUNK_SIZE,
+        if ((fd < 0 && !replica->is_private) ||
+            os->map(os->ctx, fd, fd < 0 ? 0 : offset, CHUNK_SIZE,
                     replica->is_private || !replica->is_readonly, &at) < 0)
             at = NULL;
         else if (chunk >= replica->chunk_end)
@@ -294,11 +350,15 @@ reserve_at(struct ramet_replica *replica, uint64_t at, struct ramet_err *err)
 
     if ((atomic_load_explicit(word, memory_order_acquire) & bit) == 0) {
         const uint64_t offset = RAMET_INDEX_ENTRIES_OFFSET + block * BLOCK_SIZE;
-        const int result =
-            replica->is_private
-                ? 0
-                : os->allocate(os->ctx, replica->index_fd, offset, BLOCK_SIZE);
+        int result = 0;
 
+        if (!replica->is_private) {
+            ramet_mutex_lock(&replica->mutex);
+            result = index_file(replica);
+            ramet_mutex_unlock(&replica->mutex);
+            if (result >= 0) /* it stays open: see ramet_index_let_go() */
+                result = os->allocate(os->ctx, result, offset, BLOCK_SIZE);
+        }
         if (result < 0)
             return RAMET_FAIL_OS(err, result, "index of %s", replica->path);
         atomic_fetch_or_explicit(word, bit, memory_order_acq_rel);

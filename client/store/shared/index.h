@@ -34,6 +34,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_index_map(struct ramet_replica *replica, bool writable,
                 struct ramet_err *err);
 void ramet_index_unmap(struct ramet_replica *replica);
+/* Close its descriptor, which is needed again when the index grows. The caller has
+ * the write and base locks. */
+void ramet_index_let_go(struct ramet_replica *replica);
+/* Its file to disk, as far as there is one. */
+void ramet_index_sync(struct ramet_replica *replica);
 /* Room for the entry of `pgno`. */
 RAMET_NODISCARD enum ramet_rc
 ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,

@@ -4,8 +4,9 @@
 On a database of 200 MB: `ramet init` against `zstd -3` of the same file, on
 one CPU and on two; hydrate; peak memory. Updates of 1, 100 and 10,000 rows:
 bytes stored, and the time from the commit until the remote has it, against
-Litestream where npm can install it. Medians of interleaved rounds; nothing
-here asserts.
+Litestream where npm can install it. What transactions of several kinds, and
+10,000 of one row, cost in bytes through a server. Medians of interleaved rounds;
+nothing here asserts.
 """
 import argparse
 import json
@@ -15,6 +16,7 @@ import sqlite3
 import time
 
 import common
+from parts import deltas
 from peers import litestream
 
 WORKLOAD = os.path.join(common.HERE, "workload.py")
@@ -169,7 +171,9 @@ def main():
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("init", "update"))
+    parser.add_argument("--only", choices=("init", "update", "bytes",
+                                           "commits"))
+    parser.add_argument("--commits", type=int, default=10000)
     options = parser.parse_args()
     common.need(common.RAMET, common.EXTENSION)
     base = base_database()
@@ -185,6 +189,10 @@ def main():
             bench_updates(bench, options.rounds)
             for interval in ("1s", "10ms"):
                 bench_litestream(work, base, min(3, options.rounds), interval)
+        if options.only in (None, "bytes"):
+            deltas.bench(work, base, min(3, options.rounds))
+        if options.only in (None, "commits"):
+            deltas.bench_each(work, base, options.commits)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,14 @@
     workload.py update   DB --count N        N random rows in one transaction
     workload.py commits  DB --count N        N one-row transactions
     workload.py ycsb-a|ycsb-b|ycsb-c DB      reads and updates by Zipf's law
+    workload.py prepare  DB                  tables for the six that follow
+    workload.py random|ascending|delete|grow|fts|json DB --count N
+                                             one transaction of N rows
+    workload.py each     DB --count N        N updates of a row, pushed one by one
 
 --extension FILE and --param k=v choose a VFS; without them it is SQLite's own.
---push pushes after the workload and says when the remote had it all. Prints
-one JSON object.
+--push pushes after the workload and says when the remote had it all, and what
+CPU that took. Prints one JSON object.
 """
 import argparse
 import hashlib
@@ -156,7 +160,99 @@ def ycsb(db, options, reads):
                        ("%0100x" % rnd.getrandbits(400), key))
 
 
+def prepare(db, options):
+    """Keys at random, documents, JSON."""
+    rnd = random.Random(options.seed)
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("CREATE TABLE keyed(k TEXT PRIMARY KEY, v TEXT NOT NULL)"
+               " WITHOUT ROWID")
+    db.executemany("INSERT OR IGNORE INTO keyed VALUES(?,?)",
+                   keyed_rows(rnd, 100000))
+    db.execute("CREATE VIRTUAL TABLE docs USING fts5(body)")
+    db.executemany("INSERT INTO docs VALUES(?)",
+                   ((" ".join(rnd.choices(WORDS, k=80)),)
+                    for _ in range(5000)))
+    db.execute("CREATE TABLE events(id INTEGER PRIMARY KEY, doc TEXT NOT NULL)")
+    db.executemany("INSERT INTO events(doc) VALUES(?)",
+                   ((event(rnd),) for _ in range(50000)))
+    db.execute("COMMIT")
+
+
+def keyed_rows(rnd, count):
+    return (("%032x" % rnd.getrandbits(128), " ".join(rnd.choices(WORDS, k=10)))
+            for _ in range(count))
+
+
+def event(rnd):
+    return json.dumps({
+        "user": rnd.randrange(10**6), "city": rnd.choice(CITIES), "state": "new",
+        "tags": rnd.choices(WORDS, k=6), "score": rnd.random(),
+        "token": "%032x" % rnd.getrandbits(128)})
+
+
+def chosen(db, table, options):
+    """Rows at random, as parameters."""
+    top = db.execute("SELECT max(id) FROM %s" % table).fetchone()[0]
+    rnd = random.Random(options.seed ^ 0x5DEECE66D)
+    return ((number,) for number in rnd.sample(range(1, top + 1),
+                                               options.count))
+
+
+def in_one(change):
+    def run(db, options):
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany(*change(db, options))
+        db.execute("COMMIT")
+    return run
+
+
+def insert_random(_, options):
+    return ("INSERT OR IGNORE INTO keyed VALUES(?,?)",
+            keyed_rows(random.Random(options.seed + 77), options.count))
+
+
+def insert_ascending(db, options):
+    top = db.execute("SELECT max(id) FROM users").fetchone()[0]
+    return ("INSERT INTO users VALUES(?,?,?,?,?,?,?)",
+            [user(top + 1 + i, options.seed) for i in range(options.count)])
+
+
+def delete_some(db, options):
+    return "DELETE FROM users WHERE id = ?", list(chosen(db, "users", options))
+
+
+def grow_some(db, options):
+    return ("UPDATE users SET bio = bio || ' and more' WHERE id = ?",
+            list(chosen(db, "users", options)))
+
+
+def add_docs(_, options):
+    rnd = random.Random(options.seed + 78)
+    return ("INSERT INTO docs VALUES(?)",
+            [(" ".join(rnd.choices(WORDS, k=80)),)
+             for _ in range(options.count)])
+
+
+def edit_json(db, options):
+    return ("UPDATE events SET doc = json_set(doc, '$.state', 'seen',"
+            " '$.seen', id) WHERE id = ?",
+            list(chosen(db, "events", options)))
+
+
+def each(db, options):
+    rnd = random.Random(options.seed)
+    top = db.execute("SELECT max(id) FROM users").fetchone()[0]
+    for _ in range(options.count):
+        db.execute("UPDATE users SET balance = balance + ? WHERE id = ?",
+                   (rnd.randrange(1, 1000), rnd.randrange(1, top + 1)))
+        db.execute("SELECT ramet_push()").fetchall()
+
+
 WORKLOADS = {
+    "prepare": prepare, "random": in_one(insert_random),
+    "ascending": in_one(insert_ascending), "delete": in_one(delete_some),
+    "grow": in_one(grow_some), "fts": in_one(add_docs),
+    "json": in_one(edit_json), "each": each,
     "generate": generate, "bulk": bulk, "update": update, "commits": commits,
     "ycsb-a": lambda db, options: ycsb(db, options, 0.5),
     "ycsb-b": lambda db, options: ycsb(db, options, 0.95),
@@ -187,10 +283,11 @@ def main():
     result = {"seconds": time.perf_counter() - began,
               "committed_unix": time.time()}
     if options.push:
-        pushed = time.perf_counter()
+        pushed, cpu = time.perf_counter(), time.process_time()
         db.execute("SELECT ramet_push()").fetchall()
         result["push_seconds"] = time.perf_counter() - pushed
-    if options.workload == "generate":
+        result["push_cpu_seconds"] = time.process_time() - cpu
+    if options.workload in ("generate", "prepare"):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
     result["total_seconds"] = time.perf_counter() - began

@@ -18,12 +18,16 @@ RAMET_NODISCARD enum ramet_rc
 ramet_packer_new(struct ramet_packer **out_packer, struct ramet_err *err);
 void ramet_packer_free(struct ramet_packer *packer);
 
-/* Append the packed page to `out`: *out_length bytes. */
+/* Append the packed page to `out`: *out_length bytes. `over`: another page, which
+ * it takes to get it back; NULL: none. */
 RAMET_NODISCARD enum ramet_rc
-ramet_pack(struct ramet_packer *packer, const uint8_t *page, uint32_t page_size,
-           struct ramet_buf *out, uint32_t *out_length, struct ramet_err *err);
-/* False: these bytes (hostile) are not exactly one page. */
-bool ramet_unpack(struct ramet_packer *packer, const uint8_t *bytes, size_t len,
-                  uint8_t *out_page, uint32_t page_size);
+ramet_pack(struct ramet_packer *packer, const uint8_t *over,
+           const uint8_t *page, uint32_t page_size, struct ramet_buf *out,
+           uint32_t *out_length, struct ramet_err *err);
+/* False: these bytes (hostile) are not exactly one page. With another `over` than
+ * it was packed with it may be another page. */
+bool ramet_unpack(struct ramet_packer *packer, const uint8_t *over,
+                  const uint8_t *bytes, size_t len, uint8_t *out_page,
+                  uint32_t page_size);
 
 #endif

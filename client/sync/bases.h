@@ -33,10 +33,9 @@ struct ramet_bases;
 
 /* What is known of a base image. */
 struct ramet_base {
-    bool is_packed;       /* else: it is the page itself */
-    uint32_t deltas;      /* of the page since that image */
+    bool stays;      /* it is packed in the file, whatever its page becomes */
+    uint32_t deltas; /* of the page since that image */
     uint64_t delta_bytes; /* of these */
-    uint32_t size;        /* of the image, about; 0: not known */
 };
 
 /* No I/O. `replica` is borrowed. */
@@ -58,13 +57,14 @@ bool ramet_bases_get(struct ramet_bases *bases, struct ramet_session *session,
                      struct ramet_pos remote_tail, uint32_t pgno,
                      uint8_t *out_image, struct ramet_base *out_base);
 
-/* The new commit has an image of the page, or a delta of `length` bytes; pages
- * ascend. `base`: what it is over, and whose it was: `is_own`, the page's. */
+/* The new commit has an image of the page, or a delta of `length` bytes over
+ * `image`; pages ascend. `own`: what was known of that as the page's own base;
+ * NULL: it was another page's. */
 void ramet_bases_note_image(struct ramet_bases *bases, uint32_t pgno,
                             const uint8_t *page);
 void ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
-                            uint32_t length, const struct ramet_base *base,
-                            bool is_own, const uint8_t *image);
+                            const uint8_t *page, uint32_t length,
+                            const struct ramet_base *own, const uint8_t *image);
 /* The new commit is in the remote, as `point`; its pages above `least` without
  * image are zeros. */
 void

@@ -10,7 +10,6 @@
 #include "core/hash.h"
 
 #define SUM_SIZE 8u
-#define PACKED_MAX (1u << 17) /* bytes of a packed page, which has 64 KiB */
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'B', 'A', 'S', 1};
 
@@ -123,6 +122,7 @@ ramet_bases_note_encode(const struct ramet_base_note *note, uint32_t *io_last,
         ramet_buf_varint(out, note->delta_bytes);
         break;
     case RAMET_BASE_NOTE_PACKED:
+    case RAMET_BASE_NOTE_BACK:
         put_sum(out, note->sum);
         ramet_buf_varint(out, note->length);
         ramet_buf_varint(out, note->deltas);
@@ -160,8 +160,10 @@ ramet_bases_note_decode(struct ramet_reader *in, uint32_t *io_last,
         note.delta_bytes = ramet_read_varint_max(in, UINT32_MAX);
         break;
     case RAMET_BASE_NOTE_PACKED:
+    case RAMET_BASE_NOTE_BACK:
         note.sum = ramet_read_le64(in);
-        note.length = (uint32_t)ramet_read_varint_max(in, PACKED_MAX);
+        note.length =
+            (uint32_t)ramet_read_varint_max(in, RAMET_BASES_PACKED_MAX);
         note.deltas = (uint32_t)ramet_read_varint_max(in, UINT32_MAX);
         note.delta_bytes = ramet_read_varint_max(in, INT64_MAX);
         if (note.length == 0)

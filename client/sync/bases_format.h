@@ -18,6 +18,7 @@
 #define RAMET_BASES_HEADER_SIZE 48u
 #define RAMET_BASES_RECORD_SIZE 72u
 #define RAMET_BASES_NOTES_MAX (48u << 20) /* bytes of one record's */
+#define RAMET_BASES_PACKED_MAX (1u << 17) /* of a packed page */
 
 struct ramet_bases_header {
     uint64_t salt; /* another for each file that ever was */
@@ -53,15 +54,24 @@ enum ramet_base_note_kind {
     RAMET_BASE_NOTE_IMAGE = 1,  /* the page itself, an image in the remote */
     RAMET_BASE_NOTE_DELTA = 2,  /* one more delta over what was packed before */
     RAMET_BASE_NOTE_PACKED = 3, /* deltas over what is packed here */
+    RAMET_BASE_NOTE_BACK = 4,   /* the same, packed over the page's version at
+                                   this commit */
 };
+/* Is a packed page noted? */
+static inline bool
+ramet_base_note_has_page(enum ramet_base_note_kind kind)
+{
+    return kind == RAMET_BASE_NOTE_PACKED || kind == RAMET_BASE_NOTE_BACK;
+}
+
 struct ramet_base_note {
     enum ramet_base_note_kind kind;
     uint32_t pgno;
     uint32_t count;       /* FORGET; 1 otherwise */
-    uint64_t sum;         /* IMAGE, PACKED: XXH3-64 of the image */
-    uint32_t length;      /* PACKED: bytes of the packed page */
-    uint32_t deltas;      /* PACKED: since the image; DELTA: 1 */
-    uint64_t delta_bytes; /* PACKED, DELTA: of these */
+    uint64_t sum;         /* IMAGE, PACKED, BACK: XXH3-64 of the image */
+    uint32_t length;      /* PACKED, BACK: bytes of the packed page */
+    uint32_t deltas;      /* PACKED, BACK: since the image; DELTA: 1 */
+    uint64_t delta_bytes; /* PACKED, BACK, DELTA: of these */
 };
 /* `*io_last`: the page of the note before, 0 at first. */
 void ramet_bases_note_encode(const struct ramet_base_note *note,

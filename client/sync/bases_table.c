@@ -150,7 +150,8 @@ add_packed(struct ramet_base_table *table, uint64_t *word,
         table->packed_capacity = capacity;
     }
     table->packed[table->packed_count++] =
-        (struct ramet_base_packed){.pgno = note->pgno,
+        (struct ramet_base_packed){.kind = note->kind,
+                                   .pgno = note->pgno,
                                    .length = note->length,
                                    .offset = offset,
                                    .sum = note->sum,
@@ -187,7 +188,7 @@ ramet_base_table_note(struct ramet_base_table *table,
     if (word == NULL)
         return RAMET_ENOMEM;
     forget_word(table, word);
-    if (note->kind == RAMET_BASE_NOTE_PACKED)
+    if (ramet_base_note_has_page(note->kind))
         return add_packed(table, word, note, offset);
     *word = note->sum | 1;
     return RAMET_OK;

@@ -15,6 +15,7 @@
 
 /* A base image that is packed in the file. */
 struct ramet_base_packed {
+    enum ramet_base_note_kind kind; /* PACKED or BACK */
     uint32_t pgno;
     uint32_t length;
     uint64_t offset; /* in the file */

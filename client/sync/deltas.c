@@ -22,6 +22,8 @@
 /* Of a base of which no more is known the delta must be this part of a page: one
  * that is larger grew old with its base. */
 #define OLD_PART 4u
+/* What an image takes where it is not compressed to see. */
+#define IMAGE_PART 3u
 #define OTHER_FROM                                                             \
     200u /* bytes of a delta; then other pages' bases are tried */
 #define NAME_OVERHEAD 6u /* bytes that a name costs */
@@ -282,7 +284,7 @@ is_worth_it(struct ramet_deltas *deltas, const struct choice *choice,
     const struct ramet_base *const base =
         choice->is_own ? &deltas->slots[choice->slot].base : &fresh;
     const uint64_t spent = (uint64_t)choice->length * (base->deltas + 1);
-    uint32_t image = base->size;
+    uint32_t image = deltas->page_size / IMAGE_PART;
 
     if (choice->length == 0)
         return false;
@@ -318,7 +320,7 @@ add_name(struct ramet_deltas *deltas, uint32_t pgno, struct ramet_err *err)
 }
 
 static enum ramet_rc
-write_delta(struct ramet_deltas *deltas, uint32_t pgno,
+write_delta(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
             const struct choice *choice, struct ramet_err *err)
 {
     const struct slot *const slot = &deltas->slots[choice->slot];
@@ -333,8 +335,8 @@ write_delta(struct ramet_deltas *deltas, uint32_t pgno,
         return rc;
     deltas->position++;
     if (deltas->job->bases != NULL)
-        ramet_bases_note_delta(deltas->job->bases, pgno, choice->length,
-                               &slot->base, choice->is_own,
+        ramet_bases_note_delta(deltas->job->bases, pgno, page, choice->length,
+                               choice->is_own ? &slot->base : NULL,
                                image_of(deltas, choice->slot));
     return RAMET_OK;
 }
@@ -376,7 +378,7 @@ ramet_deltas_take(struct ramet_deltas *deltas, uint32_t pgno,
             rc = try_page(deltas, deltas->next_slot, page, &choice, err);
             if (rc == RAMET_OK && is_worth_it(deltas, &choice, page)) {
                 *out_taken = true;
-                return write_delta(deltas, pgno, &choice, err);
+                return write_delta(deltas, pgno, page, &choice, err);
             }
         }
     }

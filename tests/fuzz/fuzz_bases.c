@@ -67,8 +67,10 @@ check_noted(const struct ramet_base_table *table,
                 "image");
         break;
     case RAMET_BASE_NOTE_PACKED:
+    case RAMET_BASE_NOTE_BACK:
         require(packed != NULL && packed->sum == note->sum &&
-                    packed->offset == offset && packed->pgno == note->pgno,
+                    packed->kind == note->kind && packed->offset == offset &&
+                    packed->pgno == note->pgno,
                 "packed");
         break;
     case RAMET_BASE_NOTE_DELTA:

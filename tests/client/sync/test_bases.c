@@ -250,13 +250,14 @@ bases__that_are_damaged_cost_bytes_and_no_page(void **state)
     for (uint64_t i = 0; i < 36; i++) {
         uint64_t written;
 
+        if (i % 4 == 3)
+            ramet_file_close(file);
+        if (i % 2 == 1)
+            flip(world, i * 2654435761u % bases_size(world));
+        if (i % 4 == 3)
+            file = world_open(world, 0, "a");
         change(file, 9, i);
         change(file, 10 + (uint32_t)i % 5, i);
-        if (i % 2 == 1) {
-            ramet_file_close(file);
-            flip(world, i * 2654435761u % bases_size(world));
-            file = world_open(world, 0, "a");
-        }
         written = push(world, file);
         images += written > IMAGE;
         deltas += written < SMALL;
@@ -275,8 +276,6 @@ bases__that_are_cut_or_old_cost_bytes_and_no_page(void **state)
 
     snprintf(old, sizeof(old), "%s", world_path(world, "old"));
     for (uint64_t i = 0; i < 25; i++) {
-        change(file, 9, i);
-        change(file, 10 + (uint32_t)i % 5, i);
         ramet_file_close(file);
         if (i % 5 == 1) {
             snprintf(command, sizeof(command), "cp '%s' '%s'",
@@ -293,6 +292,8 @@ bases__that_are_cut_or_old_cost_bytes_and_no_page(void **state)
                 0);
         }
         file = world_open(world, 0, "a");
+        change(file, 9, i);
+        change(file, 10 + (uint32_t)i % 5, i);
         push(world, file);
         world_expect_remote(world, lsn, bytes, SIZE);
     }

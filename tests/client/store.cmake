@@ -15,5 +15,6 @@ set_tests_properties(test_store_faults PROPERTIES
                      TIMEOUT 900 LABELS unit ENVIRONMENT "${RAMET_TEST_ENV}")
 foreach(name processes others damage doubt deaths locks index gens checkpoint scan undo foreign past presence verify sums slots kept_log rest)
     ramet_test(test_store_${name} SOURCES store/test_${name}.c
-               LIBS ramet_store_world ramet_client TIMEOUT 600)
+               LIBS ramet_store_world ramet_test_support ramet_client
+               TIMEOUT 600)
 endforeach()

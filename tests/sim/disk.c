@@ -32,6 +32,12 @@ sim_grow(void *array, size_t count, size_t item_size)
     return grown;
 }
 
+int64_t
+sim_file_time(void)
+{
+    return INT64_C(1790000000000000000) + (int64_t)sim_now_ns();
+}
+
 /* ---- nodes ----------------------------------------------------------------- */
 
 static struct sim_node *
@@ -45,7 +51,7 @@ node_new(struct sim_disk *disk, bool is_dir, uint32_t mode)
     node->inode = ++last_inode;
     node->is_dir = is_dir;
     node->mode = (is_dir ? S_IFDIR : S_IFREG) | (mode & 07777);
-    node->mtime_ns = node->ctime_ns = (int64_t)sim_now_ns();
+    node->mtime_ns = node->ctime_ns = sim_file_time();
     if (disk != NULL) {
         node->older = disk->nodes;
         disk->nodes = node;
@@ -227,7 +233,7 @@ note_renaming(struct sim_node *from, const char *from_name, struct sim_node *to,
         snprintf(r->from_name, sizeof(r->from_name), "%s", from_name);
     if (to != NULL)
         snprintf(r->to_name, sizeof(r->to_name), "%s", to_name);
-    node->ctime_ns = (int64_t)sim_now_ns();
+    node->ctime_ns = sim_file_time();
     if (from != NULL)
         from->mtime_ns = from->ctime_ns = node->ctime_ns;
     if (to != NULL)
@@ -313,7 +319,7 @@ sim_rename(struct sim_node *from, const char *path, struct sim_node *to,
         if (replaced->entry_count > 0)
             return -ENOTEMPTY;
         replaced->link_count--;
-        replaced->ctime_ns = (int64_t)sim_now_ns();
+        replaced->ctime_ns = sim_file_time();
     }
     sim_entry_remove(dir->entries, &dir->entry_count, name, node);
     node->link_count--;
@@ -379,7 +385,7 @@ note_change(struct sim_node *node, unsigned kind, uint64_t offset, uint64_t len,
             abort();
         memcpy(c->data, data, len);
     }
-    node->mtime_ns = node->ctime_ns = (int64_t)sim_now_ns();
+    node->mtime_ns = node->ctime_ns = sim_file_time();
 }
 
 uint8_t *

@@ -87,6 +87,9 @@ int sim_rename(struct sim_node *from, const char *path, struct sim_node *to,
 int sim_unlink(struct sim_node *from, const char *path, bool is_dir);
 int sim_list(struct sim_node *dir, ramet_dir_visit *visit, void *visit_ctx);
 
+/* What a file that is changed now bears: Unix time in ns. */
+int64_t sim_file_time(void);
+
 size_t sim_file_read(const struct sim_node *node, uint64_t offset, void *out,
                      size_t len);
 void sim_file_write(struct sim_node *node, uint64_t offset, const void *data,

@@ -265,7 +265,7 @@ crash_file(struct fate *fate, struct sim_node *node)
     }
     drop_changes(node);
     node->size = node->kept_size = size;
-    node->ctime_ns = (int64_t)sim_now_ns();
+    node->ctime_ns = sim_file_time();
     if (!survives(fate, fate->content_chance))
         node->mtime_ns = node->kept_mtime_ns;
 }

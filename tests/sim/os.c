@@ -421,7 +421,7 @@ os_set_mtime(void *ctx, int fd, int64_t mtime_ns)
     if (opened == NULL)
         return -EBADF;
     opened->node->mtime_ns = mtime_ns;
-    opened->node->ctime_ns = (int64_t)sim_now_ns();
+    opened->node->ctime_ns = sim_file_time();
     return 0;
 }
 
@@ -433,7 +433,7 @@ os_chmod(void *ctx, int fd, unsigned mode)
     if (opened == NULL)
         return -EBADF;
     opened->node->mode = (opened->node->mode & S_IFMT) | (mode & 07777);
-    opened->node->ctime_ns = (int64_t)sim_now_ns();
+    opened->node->ctime_ns = sim_file_time();
     return 0;
 }
 
@@ -553,7 +553,7 @@ static uint64_t
 os_wall_ms(void *ctx)
 {
     (void)ctx;
-    return UINT64_C(1790000000000) + sim_now_ns() / 1000000;
+    return (uint64_t)sim_file_time() / 1000000;
 }
 
 static uint64_t

@@ -35,6 +35,7 @@ struct world {
     const struct sim_plan *plan;
     uint64_t rng;
     struct sim_bucket *bucket;
+    struct sim_disk *store; /* where the remote is a directory on it */
     struct machine machines[MACHINES_MAX + 1]; /* the last one audits */
     unsigned machine_count;
     unsigned process_count;
@@ -276,7 +277,8 @@ choose_world(struct world *world)
     world->process_count = choose(world, 1, PROCESSES_MAX, plan->processes_max);
     sim_model_begin(page_sizes[sim_below(&world->rng, 3)], is_database);
     world->usual_env = (struct sim_env){
-        .url = "s3://bucket/vol",
+        .url = sim_chance(&world->rng, 30) ? "file:///store/vol"
+                                           : "s3://bucket/vol",
         .kind = is_database ? RAMET_KIND_SQLITE : RAMET_KIND_BLOB,
         .sync = RAMET_SYNC_MANUAL,
         .handles = 1,
@@ -308,6 +310,7 @@ sim_play_schedule(const struct sim_plan *plan)
     sim_disks_begin();
     choose_world(world);
     world->bucket = sim_bucket_new();
+    world->store = sim_disk_new("store");
     for (unsigned i = 0; i <= world->machine_count; i++)
         make_machine(world, i);
     run_alone(world, &world->machines[0], SIM_SETS_UP);

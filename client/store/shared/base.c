@@ -84,24 +84,32 @@ ramet_base_is_any_mark(const uint8_t first[RAMET_TRUE_HEADER_SIZE])
     return memcmp(first, mark_text, sizeof(mark_text) - 1) == 0;
 }
 
-/* Is there anything in the file? What was finished is empty, or begins with
- * zeros: SQLite's own rule (hasHotJournal() in pager.c). */
-static bool
-is_unfinished(struct ramet_replica *replica, const char *name)
+/*
+ * Is there anything in the file? What was finished is empty, or begins with
+ * zeros: SQLite's own rule (hasHotJournal() in pager.c). One that is there and
+ * may not be read is taken for unfinished; that it can't be looked for, for want
+ * of descriptors, say, tells nothing of it.
+ */
+static enum ramet_rc
+look_unfinished(struct ramet_replica *replica, const char *name,
+                bool *out_unfinished, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     const int fd =
         os->open(os->ctx, replica->parent_fd, name, O_RDONLY | O_NONBLOCK, 0);
     uint8_t first = 0;
     size_t got = 0;
-    bool is_known;
+    enum ramet_rc rc;
 
+    *out_unfinished = fd == -EACCES || fd == -EPERM || fd == -ELOOP;
+    if (fd == -ENOENT || *out_unfinished)
+        return RAMET_OK;
     if (fd < 0)
-        return fd != -ENOENT;
-    is_known =
-        ramet_os_read_some(os, fd, &first, 1, 0, &got, name, NULL) == RAMET_OK;
+        return RAMET_FAIL_OS(err, fd, "look for %s", name);
+    rc = ramet_os_read_some(os, fd, &first, 1, 0, &got, name, err);
     os->close(os->ctx, fd);
-    return !is_known || first != 0;
+    *out_unfinished = first != 0;
+    return rc;
 }
 
 enum ramet_rc
@@ -109,18 +117,21 @@ ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
                     struct ramet_err *err)
 {
     static const char *const suffixes[] = {"-wal", "-journal"};
+    enum ramet_rc rc = RAMET_OK;
 
     *out_suffix = NULL;
-    for (unsigned i = 0; i < 2 && *out_suffix == NULL; i++) {
+    for (unsigned i = 0; i < 2 && rc == RAMET_OK && *out_suffix == NULL; i++) {
         char *const name = ramet_asprintf("%s%s", replica->name, suffixes[i]);
+        bool unfinished = false;
 
         if (name == NULL)
             return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
-        if (is_unfinished(replica, name))
+        rc = look_unfinished(replica, name, &unfinished, err);
+        if (rc == RAMET_OK && unfinished)
             *out_suffix = suffixes[i];
         ramet_free(name);
     }
-    return RAMET_OK;
+    return rc;
 }
 
 enum ramet_rc

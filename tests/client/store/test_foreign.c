@@ -8,7 +8,9 @@
 #include "tests/client/store_place.h"
 
 #include "tests/support/cmocka_all.h"
+#include "tests/support/faultos.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -417,6 +419,46 @@ base__adopted_unasked__gives_up_no_commit(void **state)
     image_unref(next);
 }
 
+/* A database beside which nobody left a journal: whichever call fails at its
+ * opening, no program is accused of having changed it. */
+static void
+database__opened_without_descriptors__is_not_foreign(void **state)
+{
+    static const int errnums[] = {EMFILE, EIO};
+    struct place *const p = *state;
+    struct faultos *const faults = faultos_new(p->folder);
+    struct ramet_replica_options options = {
+        .os = faultos_os(faults),
+        .flags = RAMET_OPEN_CREATE,
+        .kind = RAMET_KIND_SQLITE,
+    };
+    struct image *const image = place_image(11, 4 * PLACE_PAGE);
+    struct ramet_session *session = NULL;
+    char path[200];
+
+    image_put_header(image, PLACE_PAGE, 1);
+    snprintf(path, sizeof(path), "%s/database", p->folder);
+    OK(ramet_session_open(path, &options, &session, e));
+    OK(place_commit(session, image, e));
+    ramet_session_close(session);
+    for (size_t i = 0; i < 2; i++)
+        for (long nth = 0;; nth++) {
+            enum ramet_rc rc;
+
+            faultos_fail_at(faults, FAULTOS_OPEN | FAULTOS_READ, nth,
+                            errnums[i], false);
+            rc = ramet_session_open(path, &options, &session, NULL);
+            assert_int_not_equal(rc, RAMET_EFOREIGN);
+            if (rc == RAMET_OK)
+                ramet_session_close(session);
+            if (!faultos_has_failed(faults))
+                break;
+        }
+    faultos_fail_at(faults, 0, -1, 0, false);
+    image_unref(image);
+    faultos_free(faults);
+}
+
 int
 main(void)
 {
@@ -433,6 +475,7 @@ main(void)
         TEST(base__written_over_while_it_is_open__gets_nothing_of_ours),
         TEST(base__replaced_while_it_is_open__takes_no_commit_with_it),
         TEST(base__adopted_unasked__gives_up_no_commit),
+        TEST(database__opened_without_descriptors__is_not_foreign),
     };
 #undef TEST
 

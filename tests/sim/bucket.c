@@ -12,6 +12,7 @@
 struct sim_bucket {
     struct ramet_objstore *objects;
     unsigned under_way; /* writes that come late */
+    uint64_t commits;
 };
 
 struct link {
@@ -138,9 +139,12 @@ static enum ramet_rc
 deliver(const struct parcel *parcel, struct ramet_err *err)
 {
     const struct iovec part = {parcel->data, parcel->len};
+    const enum ramet_rc rc =
+        ramet_objstore_put(parcel->bucket->objects, parcel->key, &part, 1, err);
 
-    return ramet_objstore_put(parcel->bucket->objects, parcel->key, &part, 1,
-                              err);
+    if (rc == RAMET_OK && strstr(parcel->key, "/commits/") != NULL)
+        parcel->bucket->commits++;
+    return rc;
 }
 
 static void *
@@ -393,6 +397,12 @@ sim_link_new(struct sim_bucket *bucket, const struct sim_weather *weather,
     link->weather = weather;
     link->rng = seed;
     return &link->base;
+}
+
+uint64_t
+sim_link_commits(const struct ramet_objstore *store)
+{
+    return ((const struct link *)store)->bucket->commits;
 }
 
 void

@@ -31,6 +31,8 @@ void sim_bucket_free(struct sim_bucket *bucket);
 struct ramet_objstore *
 sim_link_new(struct sim_bucket *bucket, const struct sim_weather *weather,
              uint64_t seed);
+/* Commits that it has. */
+SIM_API uint64_t sim_link_commits(const struct ramet_objstore *link);
 void sim_link_free(struct ramet_objstore *link);
 /* Wait until nothing is on its way any more. */
 void sim_bucket_drain(const struct sim_bucket *bucket);

@@ -13,6 +13,7 @@
 #define STAMP_AT_IN_PAGE_1 100u
 #define LSNS_MAX 4096u
 #define PLACES_MAX 8u
+#define CLAIMS_MAX 256u
 #define UPHEAVALS_MAX 32u
 
 struct version {
@@ -26,6 +27,12 @@ struct version {
     bool was_acknowledged;
     bool was_kept;    /* by a reset, with all that it comes from */
     bool may_be_lost; /* it was not synced when the power went */
+};
+
+/* (4): somebody was told that the remote has what did not come from `floor`. */
+struct claim {
+    uint32_t floor;
+    uint64_t newest; /* LSN that the remote had */
 };
 
 struct sim_place {
@@ -44,6 +51,8 @@ static struct {
     bool is_database;
     uint32_t durable; /* the newest that was acknowledged as such */
     uint32_t line[LSNS_MAX];
+    struct claim claims[CLAIMS_MAX];
+    unsigned claim_count;
     uint64_t newest_lsn; /* that anybody saw */
     struct sim_place places[PLACES_MAX];
     unsigned place_count;
@@ -383,6 +392,16 @@ sim_pushed(const struct sim_place *place, const struct sim_look *look,
         sim_durable(look->floor, who);
 }
 
+void
+sim_diverged(const struct sim_place *place, const struct sim_look *look,
+             uint64_t newest)
+{
+    if (place->upheavals == look->upheavals && place->under_way == 0 &&
+        model.claim_count < CLAIMS_MAX)
+        model.claims[model.claim_count++] =
+            (struct claim){place->floor, newest};
+}
+
 uint32_t
 sim_durable_floor(void)
 {
@@ -470,9 +489,23 @@ sim_kept(const uint8_t *bytes, uint64_t size)
     return true;
 }
 
+static void
+check_claim(const struct claim *claim)
+{
+    for (uint64_t lsn = 1; lsn <= claim->newest && lsn < LSNS_MAX; lsn++)
+        if (model.line[lsn] != SIM_NO_VERSION &&
+            !sim_comes_from(claim->floor, model.line[lsn]))
+            return;
+    sim_fail("version %u was said to have parted from the remote's line, all "
+             "of which it comes from",
+             claim->floor);
+}
+
 void
 sim_model_settled(uint32_t newest)
 {
+    for (unsigned i = 0; i < model.claim_count; i++)
+        check_claim(&model.claims[i]);
     if (!sim_comes_from(newest, model.durable))
         sim_fail("the remote ends with version %u, and had %u", newest,
                  model.durable);

@@ -15,7 +15,8 @@
  *       but for resets, and for what was not synced when the power went
  *   (3) each durable version comes from the one before: two that were
  *       acknowledged as durable are never of different lines
- *   (4) a version that was acknowledged is in the end in the remote's line, or
+ *   (4) nobody is told that lines parted while they had not
+ *   (5) a version that was acknowledged is in the end in the remote's line, or
  *       in what a reset kept
  *
  * The model costs no simulated time: nothing here yields.
@@ -87,6 +88,9 @@ SIM_API void sim_upheaval(struct sim_place *place, bool begins);
 bool sim_kept(const uint8_t *bytes, uint64_t size);
 /* The remote was said to have it. */
 SIM_API void sim_durable(uint32_t version, const char *who);
+/* A verb says that the lines parted, and the remote had `newest` commits. */
+SIM_API void sim_diverged(const struct sim_place *place,
+                          const struct sim_look *look, uint64_t newest);
 /* A push succeeded: what was seen on the place when it began. */
 SIM_API void sim_pushed(const struct sim_place *place,
                         const struct sim_look *look, const char *who);
@@ -101,7 +105,7 @@ SIM_API void sim_at_lsn(uint64_t lsn, uint32_t version, const char *who);
 /* A process of the place died, the power of its machine went. */
 void sim_place_killed(const struct sim_process *process);
 void sim_place_cut(struct sim_place *place);
-/* At the end, when all was brought together: (4). */
+/* At the end, when all was brought together: (4), (5). */
 SIM_API void sim_model_settled(uint32_t newest);
 
 #endif

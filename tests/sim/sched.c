@@ -41,6 +41,9 @@ static struct {
     uint64_t steps;
     unsigned calm;
     bool is_traced;
+    struct sim_thread *first;
+    const struct sim_process *watched; /* by the first, for its steps */
+    uint64_t steps_left;
 } sched;
 
 /* ---- random numbers -------------------------------------------------------- */
@@ -151,8 +154,27 @@ sim_yield(void)
     sched.now_ns += STEP_NS;
     if (++sched.steps > STEPS_MAX)
         sim_fail("more than %llu steps", (unsigned long long)STEPS_MAX);
-    if (sim_below(&sched.rng, sched.calm) == 0)
+    if (sched.watched != NULL && sched.current->process == sched.watched &&
+        --sched.steps_left == 0) {
+        struct sim_thread *const self = sched.current;
+
+        sched.watched = NULL;
+        sched.first->state = IS_READY;
+        give_turn_to(sched.first);
+        wait_for_turn(self);
+    } else if (sim_below(&sched.rng, sched.calm) == 0) {
         switch_from(sched.current);
+    }
+}
+
+void
+sim_wait_for_steps(const struct sim_process *process, uint64_t steps,
+                   uint64_t until_ns)
+{
+    sched.watched = process;
+    sched.steps_left = steps;
+    sim_wait(&sched.watched, until_ns);
+    sched.watched = NULL;
 }
 
 bool
@@ -323,7 +345,7 @@ sim_sched_begin(uint64_t seed, unsigned calm)
     sched.rng = seed;
     sched.calm = calm;
     sched.now_ns = UINT64_C(1000000000);
-    sched.current = thread_new(NULL, "fate");
+    sched.current = sched.first = thread_new(NULL, "fate");
 }
 
 void

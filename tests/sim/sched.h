@@ -42,6 +42,11 @@ SIM_API const char *sim_thread_name(void);
 void sim_threads_kill(const struct sim_process *process);
 unsigned sim_threads_alive(const struct sim_process *process);
 
+/* Wait until the process has made so many steps more, or the moment: the caller
+ * goes on in the midst of the last of them. For the first thread. */
+void sim_wait_for_steps(const struct sim_process *process, uint64_t steps,
+                        uint64_t until_ns);
+
 /* Perhaps somebody else's turn. */
 SIM_API void sim_yield(void);
 SIM_API void sim_sleep_ns(uint64_t ns);

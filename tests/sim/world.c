@@ -114,9 +114,27 @@ run_alone(struct world *world, struct machine *m, enum sim_role role)
 
 /* ---- fate --------------------------------------------------------------------- */
 
+/* A process of the machine, in the midst of whatever it does; what comes between
+ * two waits is short, so that moments are not chosen by time alone. */
+static struct sim_process **
+someone_at_work(struct world *world, struct machine *m)
+{
+    const unsigned i = (unsigned)sim_below(&world->rng, PROCESSES_MAX);
+    struct sim_process *const process = m->slots[i].process;
+
+    if (process != NULL && sim_chance(&world->rng, 75)) {
+        const uint64_t most = UINT64_C(1) << sim_below(&world->rng, 12);
+
+        sim_wait_for_steps(process, 1 + sim_below(&world->rng, most),
+                           sim_now_ns() + 2000 * MS);
+    }
+    return &m->slots[i].process;
+}
+
 static void
 cut_power(struct world *world, struct machine *m)
 {
+    someone_at_work(world, m);
     for (unsigned i = 0; i < PROCESSES_MAX; i++)
         if (m->slots[i].process != NULL) {
             sim_process_kill(m->slots[i].process);
@@ -130,12 +148,12 @@ cut_power(struct world *world, struct machine *m)
 static void
 kill_one(struct world *world, struct machine *m)
 {
-    const unsigned i = (unsigned)sim_below(&world->rng, PROCESSES_MAX);
+    struct sim_process **const process = someone_at_work(world, m);
 
-    if (m->slots[i].process == NULL)
+    if (*process == NULL)
         return;
-    sim_process_kill(m->slots[i].process);
-    m->slots[i].process = NULL;
+    sim_process_kill(*process);
+    *process = NULL;
 }
 
 static void

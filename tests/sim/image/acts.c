@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "client/store/exchange.h"
+#include "tests/sim/bucket.h"
 #include "tests/sim/image/play.h"
 
 /* ---- reading ------------------------------------------------------------------ */
@@ -211,6 +212,14 @@ sim_write(struct sim_handle *h)
     ramet_file_unpin(h->file);
 }
 
+/* A verb that may find that lines parted has ended. */
+static void
+note_parting(const struct sim_look *look, enum ramet_rc rc)
+{
+    if (rc == RAMET_EDIVERGED && strncmp(sim_env->url, "s3:", 3) == 0)
+        sim_diverged(sim_env->place, look, sim_link_commits(sim_env->bucket));
+}
+
 /* ---- verbs -------------------------------------------------------------------- */
 
 bool
@@ -222,6 +231,7 @@ sim_push(struct sim_handle *h)
     const enum ramet_rc rc = ramet_file_push(h->file, &result, &err);
 
     sim_expect_rc(h, "push", rc, &err);
+    note_parting(&look, rc);
     if (rc == RAMET_OK) {
         sim_pushed(sim_env->place, &look, h->name);
         sim_trace("pushed version %u, LSN %llu", look.floor,
@@ -248,6 +258,7 @@ act_pull(struct sim_handle *h)
     sim_trace("pull begins; the remote has version %u", there);
     rc = ramet_file_pull(h->file, &result, &err);
     sim_expect_rc(h, "pull", rc, &err);
+    note_parting(&look, rc);
     if (rc == RAMET_OK) {
         sim_pulled(sim_env->place, &look, there);
         sim_trace("pulled LSN %llu", (unsigned long long)result.durable_lsn);

@@ -94,11 +94,53 @@ ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err)
     return rc == RAMET_ESNAPSHOT ? RAMET_OK : rc; /* somebody else did it */
 }
 
+/*
+ * What is kept may be what somebody is committing now, under the write lock, or
+ * has committed since the last look. Once nobody writes, its end is in the log; and
+ * no other can begin, which would need the push lock to end this one first.
+ */
+static enum ramet_rc
+await_writer(struct ramet_sync *sync, struct ramet_err *err)
+{
+    uint64_t spent_ms = 0;
+
+    while (ramet_session_write_locked(sync->session))
+        if (!ramet_sync_retry(sync, &spent_ms))
+            return RAMET_FAIL(err, RAMET_EBUSY,
+                              "%s: a commit is under way that may be in the "
+                              "remote already",
+                              sync->link->path);
+    return ramet_sync_look(sync, err);
+}
+
+/* The slot of what was kept and rolled back: it may be on its way. In a remote that
+ * went back behind its base it can't land. */
+static enum ramet_rc
+fence_kept(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
+{
+    struct ramet_head newest;
+    enum ramet_rc rc = ramet_sync_newest(sync, &newest, err);
+
+    if (rc == RAMET_OK && newest.lsn + 1 == lsn)
+        rc = ramet_fence_slot(sync, &newest, err);
+    if (rc == RAMET_OK && newest.lsn + 1 >= lsn)
+        rc = ramet_fence_pass(sync, lsn, err);
+    if (rc == RAMET_OK)
+        ramet_kept_forget(sync->link);
+    return rc;
+}
+
+static bool
+is_undecided(const struct ramet_sync *sync)
+{
+    return !ramet_id_is_nil(&sync->state->intent.id) ||
+           !ramet_id_is_nil(&sync->doubt.id);
+}
+
 enum ramet_rc
 ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
 {
     uint64_t lsn = 0;
-    struct ramet_head newest;
     enum ramet_rc rc = RAMET_OK;
 
     assert(sync->has_push_lock && sync->history != NULL);
@@ -109,16 +151,10 @@ ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
         rc = ramet_kept_lsn(sync->link, &lsn, err);
     if (rc != RAMET_OK || lsn <= sync->state->newest.lsn)
         return rc;
-    /* Kept, and rolled back: it may be on its way. In a remote that went back
-     * behind its base it can't land. */
-    rc = ramet_sync_newest(sync, &newest, err);
-    if (rc == RAMET_OK && newest.lsn + 1 == lsn)
-        rc = ramet_fence_slot(sync, &newest, err);
-    if (rc == RAMET_OK && newest.lsn + 1 >= lsn)
-        rc = ramet_fence_pass(sync, lsn, err);
-    if (rc == RAMET_OK)
-        ramet_kept_forget(sync->link);
-    return rc;
+    rc = await_writer(sync, err);
+    if (rc != RAMET_OK || lsn <= sync->state->newest.lsn || is_undecided(sync))
+        return rc;
+    return fence_kept(sync, lsn, err);
 }
 
 enum ramet_rc

@@ -17,7 +17,9 @@ ramet_durable_is_settled(const struct ramet_link *link,
                          const struct ramet_replica_state *state,
                          bool *out_settled, struct ramet_err *err);
 /* For push and pull: end what is in doubt, fence what was kept and rolled back.
- * Needs the push lock, a history, and no intent. */
+ * Needs the push lock, a history, and no intent. Afterwards there may be one, or
+ * another doubt: of somebody who committed meanwhile. RAMET_EBUSY: somebody is
+ * committing. */
 RAMET_NODISCARD enum ramet_rc
 ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err);
 /* For reset: make void what is in doubt. Needs the push lock. */

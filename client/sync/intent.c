@@ -170,7 +170,12 @@ ramet_intent_settle(struct ramet_sync *sync, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     assert(sync->has_push_lock);
-    if (!ramet_id_is_nil(&sync->state->intent.id))
-        rc = settle_intent(sync, err);
-    return rc == RAMET_OK ? ramet_durable_settle(sync, err) : rc;
+    do {
+        if (!ramet_id_is_nil(&sync->state->intent.id))
+            rc = settle_intent(sync, err);
+        if (rc == RAMET_OK)
+            rc = ramet_durable_settle(sync, err);
+    } while (rc == RAMET_OK && (!ramet_id_is_nil(&sync->state->intent.id) ||
+                                !ramet_id_is_nil(&sync->doubt.id)));
+    return rc;
 }

@@ -37,6 +37,7 @@ struct sim_env {
     enum sim_role role;
     const char *path; /* of the replica */
     const char *url;  /* of the volume */
+    bool is_sql;      /* by the VFS, else by pages */
     enum ramet_volume_kind kind;
     enum ramet_sync_mode sync;
     unsigned handles;

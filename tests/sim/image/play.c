@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/store/exchange.h"
 #include "core/alloc.h"
 #include "core/thread.h"
 #include "tests/sim/image/heap.h"
@@ -52,28 +51,34 @@ sim_expect_rc(const struct sim_handle *h, const char *call, enum ramet_rc rc,
         sim_fail("%s: %s: %s: %s", h->name, call, ramet_rc_name(rc), err->text);
 }
 
-/* ---- opening ------------------------------------------------------------------ */
+/* ---- what all drivers have --------------------------------------------------- */
 
-struct ramet_file *
+const struct sim_driver *
+sim_driver(void)
+{
+    return &sim_pages_driver;
+}
+
+const char *
+sim_verb_name(enum sim_verb verb)
+{
+    static const char *const names[] = {
+        [SIM_PUSH] = "push",       [SIM_PULL] = "pull",
+        [SIM_FETCH] = "fetch",     [SIM_SYNC] = "sync",
+        [SIM_HYDRATE] = "hydrate", [SIM_RESET] = "reset",
+        [SIM_EVICT] = "evict",     [SIM_CHECKPOINT] = "checkpoint",
+    };
+
+    return names[verb];
+}
+
+void *
 sim_open(struct sim_handle *h, const char *at)
 {
-    struct ramet_file_options options;
-    struct ramet_file *file = NULL;
-
-    ramet_file_options_init(&options);
-    options.flags = RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT;
-    options.remote = sim_env->url;
-    options.kind = at == NULL ? sim_env->kind : 0;
-    options.page_size = sim_page_size();
-    options.sync = at == NULL ? sim_env->sync : RAMET_SYNC_MANUAL;
-    options.at = at;
-    options.cache_limit_bytes = sim_env->cache_limit;
-    options.fetch_timeout_ms = 2000;
-    options.commit_timeout_ms = 2000;
     for (unsigned i = 0; i < OPEN_TRIES; i++) {
         struct ramet_err err = {.text = ""};
-        const enum ramet_rc rc =
-            ramet_file_open(sim_env->path, &options, &file, &err);
+        void *file = NULL;
+        const enum ramet_rc rc = sim_driver()->open(h, at, &file, &err);
 
         if (rc == RAMET_OK)
             return file;
@@ -83,65 +88,15 @@ sim_open(struct sim_handle *h, const char *at)
     return NULL;
 }
 
-/* ---- reading ------------------------------------------------------------------ */
-
-/* Bytes of the pinned snapshot; false: it is not to be had, for a reason that
- * there may be. */
-static bool
-read_bytes(struct sim_handle *h, struct ramet_file *file, uint64_t offset,
-           size_t len)
+uint32_t
+sim_read(struct sim_handle *h, void *file, bool all)
 {
     struct ramet_err err = {.text = ""};
-    size_t got = 0;
-    const enum ramet_rc rc =
-        ramet_file_read(file, offset, h->bytes + offset, len, &got, &err);
+    uint32_t version = 0;
+    const enum ramet_rc rc = sim_driver()->read(h, file, all, &version, &err);
 
     sim_expect_rc(h, "read", rc, &err);
-    if (rc == RAMET_OK && got != len)
-        sim_fail("%s: reads %zu of %zu bytes at %llu", h->name, got, len,
-                 (unsigned long long)offset);
-    return rc == RAMET_OK;
-}
-
-uint32_t
-sim_read_version(struct sim_handle *h, struct ramet_file *file)
-{
-    const uint32_t page_size = sim_page_size();
-    const uint64_t size = ramet_file_size(file);
-    uint32_t version;
-
-    if (size == 0)
-        return 0;
-    if (size % page_size != 0 || size > SIM_FILE_MAX)
-        sim_fail("%s: the file has %llu bytes", h->name,
-                 (unsigned long long)size);
-    if (!read_bytes(h, file, 0, page_size))
-        return SIM_NO_VERSION;
-    version = sim_page1_version(h->bytes, h->name);
-    if (sim_version_pages(version) != size / page_size)
-        sim_fail("%s: version %u has %llu pages, not %u", h->name, version,
-                 (unsigned long long)(size / page_size),
-                 sim_version_pages(version));
-    sim_page_check(version, 1, h->bytes, h->name);
-    return version;
-}
-
-uint32_t
-sim_read_all(struct sim_handle *h, struct ramet_file *file)
-{
-    const uint32_t page_size = sim_page_size();
-    const uint32_t version = sim_read_version(h, file);
-    uint32_t pages;
-
-    if (version == SIM_NO_VERSION || version == 0)
-        return version;
-    pages = sim_version_pages(version);
-    if (!read_bytes(h, file, 0, (size_t)pages * page_size))
-        return SIM_NO_VERSION;
-    for (uint32_t pgno = 1; pgno <= pages; pgno++)
-        sim_page_check(version, pgno, h->bytes + (size_t)(pgno - 1) * page_size,
-                       h->name);
-    return version;
+    return rc == RAMET_OK ? version : SIM_NO_VERSION;
 }
 
 /* ---- what a process does -------------------------------------------------------- */
@@ -156,7 +111,8 @@ play(void *arg)
         return NULL;
     for (unsigned i = 0; i < sim_env->steps; i++)
         sim_act(h);
-    ramet_file_close(h->file);
+    if (h->file != NULL)
+        sim_driver()->close(h->file);
     return NULL;
 }
 
@@ -190,10 +146,10 @@ play_all(void)
     }
 }
 
-static struct ramet_file *
+static void *
 must_open(struct sim_handle *h, const char *at)
 {
-    struct ramet_file *const file = sim_open(h, at);
+    void *const file = sim_open(h, at);
 
     if (file == NULL)
         sim_fail("%s can't be opened", at != NULL ? at : "the replica");
@@ -207,15 +163,25 @@ must(const char *call, enum ramet_rc rc, const struct ramet_err *err)
         sim_fail("%s: %s: %s", call, ramet_rc_name(rc), err->text);
 }
 
+static uint64_t
+must_run(struct sim_handle *h, enum sim_verb verb)
+{
+    struct ramet_err err = {.text = ""};
+    uint64_t lsn = 0;
+
+    must(sim_verb_name(verb), sim_driver()->verb(h, verb, &lsn, &err), &err);
+    return lsn;
+}
+
 static uint32_t
-must_read(struct sim_handle *h, struct ramet_file *file)
+must_read(struct sim_handle *h, void *file)
 {
     struct ramet_err err = {.text = ""};
     uint32_t version;
 
-    must("pin", ramet_file_pin(file, &err), &err);
-    version = sim_read_all(h, file);
-    ramet_file_unpin(file);
+    must("pin", sim_driver()->pin(file, &err), &err);
+    version = sim_read(h, file, true);
+    sim_driver()->unpin(file);
     if (version == SIM_NO_VERSION)
         sim_fail("a snapshot can't be read, and nothing is wrong any more");
     return version;
@@ -228,35 +194,28 @@ set_up(struct sim_handle *h)
     sim_write(h);
     if (!sim_push(h))
         sim_fail("the first push fails");
-    ramet_file_close(h->file);
+    sim_driver()->close(h->file);
 }
 
 /* Every LSN, as who knows nothing sees it. */
 static void
 audit(struct sim_handle *h)
 {
-    struct ramet_err err = {.text = ""};
-    struct ramet_sync_result result;
-    struct ramet_file_status status;
     uint64_t newest;
 
     h->file = must_open(h, NULL);
-    must("status", ramet_file_status(h->file, &status, &err), &err);
-    must("pull", ramet_file_pull(h->file, &result, &err), &err);
-    must("pin", ramet_file_pin(h->file, &err), &err);
-    newest = ramet_file_snapshot(h->file)->lsn;
-    ramet_file_unpin(h->file);
+    newest = must_run(h, SIM_PULL);
     for (uint64_t lsn = 1; lsn <= newest; lsn++) {
-        struct ramet_file *view;
         char at[24];
+        void *view;
 
         snprintf(at, sizeof(at), "%llu", (unsigned long long)lsn);
         view = must_open(h, at);
         sim_at_lsn(lsn, must_read(h, view), "the audit");
-        ramet_file_close(view);
+        sim_driver()->close(view);
     }
     sim_model_settled(must_read(h, h->file));
-    ramet_file_close(h->file);
+    sim_driver()->close(h->file);
 }
 
 /* The replica comes to the remote's newest, with what is its own if that goes. */
@@ -265,27 +224,25 @@ settle(struct sim_handle *h)
 {
     const struct sim_look look = sim_look_begin(sim_env->place);
     struct ramet_err err = {.text = ""};
-    struct ramet_sync_result result;
+    uint64_t lsn;
     enum ramet_rc rc;
 
     h->file = must_open(h, NULL);
     sim_look_end(sim_env->place, &look, must_read(h, h->file), "settling");
-    rc = ramet_file_sync(h->file, &result, &err);
+    rc = sim_driver()->verb(h, SIM_SYNC, &lsn, &err);
     sim_trace("settling: %s %s", ramet_rc_name(rc), err.text);
     if (rc == RAMET_EDIVERGED || rc == RAMET_ECONFLICT) {
-        must("hydrate", ramet_file_hydrate(h->file, &result, &err), &err);
+        must_run(h, SIM_HYDRATE);
         sim_upheaval(sim_env->place, true);
-        rc = ramet_file_reset(h->file, false, NULL, 0, &result, &err);
+        rc = sim_driver()->verb(h, SIM_RESET, &lsn, &err);
         sim_upheaval(sim_env->place, false);
     }
     must("sync or reset", rc, &err);
     must_read(h, h->file);
-    must("hydrate", ramet_file_hydrate(h->file, &result, &err), &err);
-    must("checkpoint",
-         ramet_session_checkpoint(ramet_file_session(h->file), true, &err),
-         &err);
+    must_run(h, SIM_HYDRATE);
+    must_run(h, SIM_CHECKPOINT);
     must_read(h, h->file);
-    ramet_file_close(h->file);
+    sim_driver()->close(h->file);
 }
 
 static void
@@ -306,6 +263,7 @@ run(struct sim_env *env)
             settle(&h);
         ramet_free(h.bytes);
     }
+    sim_driver()->end();
     env->is_done = true;
 }
 

@@ -1,5 +1,6 @@
 /*
- * play.h - a handle of a simulated process, and what it may do.
+ * play.h - a handle of a simulated process, and how it is driven: by pages
+ * (client/volume/file.h), or by SQL (the VFS).
  */
 #ifndef RAMET_TESTS_SIM_IMAGE_PLAY_H
 #define RAMET_TESTS_SIM_IMAGE_PLAY_H
@@ -9,22 +10,64 @@
 #define SIM_FILE_MAX (SIM_PAGES_MAX * 4096u)
 
 struct sim_handle {
-    struct ramet_file *file;
+    void *file; /* of the driver; NULL: it could not be opened */
     uint64_t rng;
     uint8_t *bytes; /* SIM_FILE_MAX */
     char name[16];
 };
 
+enum sim_verb {
+    SIM_PUSH,
+    SIM_PULL,
+    SIM_FETCH,
+    SIM_SYNC,
+    SIM_HYDRATE,
+    SIM_RESET,
+    SIM_CHECKPOINT,
+    SIM_EVICT
+};
+const char *sim_verb_name(enum sim_verb verb);
+
+/* Errors are the product's own; what may not happen fails the schedule above
+ * (sim_expect_rc()), and wrong data at once. */
+struct sim_driver {
+    /* `at`: a past LSN, or NULL. */
+    enum ramet_rc (*open)(struct sim_handle *h, const char *at, void **out_file,
+                          struct ramet_err *err);
+    void (*close)(void *file);
+    /* A snapshot is pinned by the first read at the latest. */
+    enum ramet_rc (*pin)(void *file, struct ramet_err *err);
+    void (*unpin)(void *file);
+    /* The version of the pinned snapshot; `all`: with every page compared. */
+    enum ramet_rc (*read)(struct sim_handle *h, void *file, bool all,
+                          uint32_t *out_version, struct ramet_err *err);
+    /* A transaction on what is pinned; ended by unpin. */
+    enum ramet_rc (*reserve)(void *file, struct ramet_err *err);
+    enum ramet_rc (*write)(struct sim_handle *h, uint32_t version,
+                           uint32_t pgno, struct ramet_err *err);
+    enum ramet_rc (*resize)(struct sim_handle *h, uint32_t page_count,
+                            struct ramet_err *err);
+    /* The version is told what becomes of it as it goes. */
+    enum ramet_rc (*commit)(struct sim_handle *h, uint32_t version, bool syncs,
+                            struct ramet_err *err);
+    void (*rollback)(void *file);
+    enum ramet_rc (*verb)(struct sim_handle *h, enum sim_verb verb,
+                          uint64_t *out_lsn, struct ramet_err *err);
+    void (*end)(void); /* of the process */
+};
+extern const struct sim_driver sim_pages_driver;
+extern const struct sim_driver sim_sql_driver;
+/* This process's. */
+const struct sim_driver *sim_driver(void);
+
 /* Opens, waiting for what is in the way; NULL: it can't be had now. */
-struct ramet_file *sim_open(struct sim_handle *h, const char *at);
+void *sim_open(struct sim_handle *h, const char *at);
 /* Fails the schedule unless `rc` is what may happen to this call. */
 void sim_expect_rc(const struct sim_handle *h, const char *call,
                    enum ramet_rc rc, const struct ramet_err *err);
-/* A whole pinned snapshot is read and checked. SIM_NO_VERSION: the remote, or
- * the disk, did not give it. */
-uint32_t sim_read_all(struct sim_handle *h, struct ramet_file *file);
-/* The version of the pinned snapshot, by page 1. */
-uint32_t sim_read_version(struct sim_handle *h, struct ramet_file *file);
+/* Of the pinned snapshot. SIM_NO_VERSION: the remote, or the disk, did not give
+ * it. */
+uint32_t sim_read(struct sim_handle *h, void *file, bool all);
 
 /* image/acts.c: one step. */
 void sim_act(struct sim_handle *h);

@@ -1,0 +1,241 @@
+/*
+ * test_kept.c - the bytes that are kept of a commit with sync=commit while it is
+ * being sent: who pushes or pulls the same replica meanwhile, in another process,
+ * neither takes them for what was rolled back, nor the commit for a stranger's.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/store/exchange.h"
+#include "tests/client/world.h"
+#include "tests/support/faultstore.h"
+
+enum { SIZE = 9000 };
+
+/* What the committer does before the other's n-th opening of a file. */
+struct meanwhile {
+    struct ramet_os os; /* the system's, but that it counts openings */
+    int committer;      /* a socket to its process */
+    long openings_left; /* until it happens; -1: it does not */
+    bool is_prepared;
+    uint8_t byte; /* of its newest commit */
+};
+
+/* ---- the committer's process --------------------------------------------------- */
+
+static void
+require(enum ramet_rc rc, const struct ramet_err *err)
+{
+    if (rc == RAMET_OK)
+        return;
+    fprintf(stderr, "the committer: %s: %s\n", ramet_rc_name(rc), err->text);
+    _exit(1);
+}
+
+static bool
+wait_no_longer(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+static bool
+is_never_over(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+static const struct ramet_waiter impatient = {wait_no_longer, is_never_over,
+                                              NULL};
+
+/* It pushes what pends, and has a commit of its own in the remote, that it has
+ * not published yet. False: the other has the push lock. */
+static bool
+prepare_commit(struct ramet_file *file, uint8_t byte)
+{
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    ramet_file_set_waiter(file, &impatient);
+    rc = ramet_file_push(file, NULL, &err);
+    ramet_file_set_waiter(file, NULL);
+    if (rc == RAMET_EBUSY)
+        return false;
+    require(rc, &err);
+    require(ramet_file_pin(file, &err), &err);
+    require(ramet_file_reserve(file, &err), &err);
+    require(ramet_file_write(file, 700, &byte, 1, &err), &err);
+    require(ramet_file_prepare(file, NULL, &err), &err);
+    require(ramet_file_sync_local(file, &err), &err);
+    return true;
+}
+
+/* Nobody can note that it is durable now: the next push does. */
+static void
+publish_commit(struct ramet_file *file, struct ramet_session *pusher)
+{
+    struct ramet_err err;
+
+    require(ramet_session_lock_push(pusher, &err), &err);
+    ramet_file_publish(file);
+    ramet_file_release(file);
+    ramet_file_unpin(file);
+    ramet_session_unlock_push(pusher);
+}
+
+/* Told a byte: a commit of it is prepared; told again, it is published. */
+static void
+commit_as_told(struct world *world, int socket)
+{
+    struct ramet_file_options options;
+    struct ramet_session *pusher = NULL;
+    struct ramet_file *file = NULL;
+    struct ramet_err err;
+    uint8_t byte;
+
+    require(ramet_dirstore_open(NULL, world_path(world, "store"), false,
+                                &world->store, &err),
+            &err);
+    world->faults[0] = ramet_faultstore_new(world->store);
+    world_restart(world, 0);
+    world_options(world, 0, &options);
+    options.sync = RAMET_SYNC_COMMIT;
+    require(ramet_file_open(world_path(world, "a"), &options, &file, &err),
+            &err);
+    require(ramet_session_clone(ramet_file_session(file), &pusher, &err), &err);
+    while (read(socket, &byte, 1) == 1) {
+        uint8_t answer = prepare_commit(file, byte);
+
+        if (write(socket, &answer, 1) != 1)
+            _exit(1);
+        if (!answer)
+            continue;
+        if (read(socket, &byte, 1) != 1)
+            _exit(1);
+        publish_commit(file, pusher);
+        if (write(socket, &answer, 1) != 1)
+            _exit(1);
+    }
+    ramet_session_close(pusher);
+    ramet_file_close(file);
+    _exit(0);
+}
+
+static bool
+tell(struct meanwhile *m, uint8_t byte)
+{
+    uint8_t answer = 0;
+
+    assert_int_equal(write(m->committer, &byte, 1), 1);
+    assert_int_equal(read(m->committer, &answer, 1), 1);
+    return answer != 0;
+}
+
+/* ---- the other ------------------------------------------------------------------ */
+
+static int
+counted_open(void *ctx, int dirfd, const char *path, int flags, unsigned mode)
+{
+    struct meanwhile *const m = ctx;
+
+    if (m->openings_left >= 0 && m->openings_left-- == 0)
+        m->is_prepared = tell(m, (uint8_t)(m->byte + 1));
+    return ramet_os_system()->open(NULL, dirfd, path, flags, mode);
+}
+
+/* False: there was no nth opening before the other had the push lock. */
+static bool
+act_beside_commit(struct world *world, struct meanwhile *m,
+                  struct ramet_file *other, uint8_t *bytes)
+{
+    struct ramet_sync_result result;
+    enum ramet_rc rc;
+
+    world_write(other, 500, bytes + 500, 1);
+    m->is_prepared = false;
+    ramet_file_set_waiter(other, &impatient);
+    rc = ramet_file_push(other, &result, NULL);
+    ramet_file_set_waiter(other, NULL);
+    m->openings_left = -1;
+    if (!m->is_prepared)
+        return false;
+    assert_true(rc == RAMET_OK || rc == RAMET_EBUSY);
+    assert_true(tell(m, 0)); /* publish it */
+    bytes[700] = ++m->byte;
+    OK(ramet_file_push(other, &result, e));
+    assert_int_equal(world_status(other).local_commits, 0);
+    assert_int_equal(world_status(other).state, RAMET_STATE_CLEAN);
+    world_expect(other, bytes, SIZE);
+    world_expect_remote(world, result.durable_lsn, bytes, SIZE);
+    return true;
+}
+
+static struct ramet_file *
+open_other(struct world *world, struct meanwhile *m)
+{
+    struct ramet_file_options options;
+    struct ramet_file *other = NULL;
+
+    m->os = *ramet_os_system();
+    m->os.ctx = m; /* the system's own calls do not look at it */
+    m->os.open = counted_open;
+    world_options(world, 0, &options);
+    options.os = &m->os;
+    OK(ramet_file_open(world_path(world, "a"), &options, &other, e));
+    return other;
+}
+
+static void
+push__beside_a_commit_that_is_being_sent__leaves_it_alone(void **state)
+{
+    struct world *const world = *state;
+    struct meanwhile m = {.openings_left = -1};
+    struct ramet_file *const other = open_other(world, &m);
+    uint8_t bytes[SIZE];
+    int sockets[2];
+    int status = 1;
+    long nth = 0;
+    pid_t child;
+
+    world_fill(bytes, SIZE, 5);
+    bytes[700] = 0;
+    world_write(other, 0, bytes, SIZE);
+    OK(ramet_file_push(other, NULL, e));
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        close(sockets[0]);
+        commit_as_told(world, sockets[1]);
+    }
+    close(sockets[1]);
+    m.committer = sockets[0];
+    do {
+        bytes[500]++;
+        m.openings_left = nth++;
+    } while (act_beside_commit(world, &m, other, bytes));
+    assert_true(nth > 1); /* between its look and the push lock */
+    close(sockets[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    ramet_file_close(other);
+}
+
+int
+main(void)
+{
+#define T(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, world_setup_dir, world_teardown)
+    const struct CMUnitTest tests[] = {
+        T(push__beside_a_commit_that_is_being_sent__leaves_it_alone),
+    };
+#undef T
+
+    return cmocka_run_group_tests_name("kept", tests, NULL, NULL);
+}

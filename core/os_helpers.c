@@ -33,8 +33,8 @@ ramet_os_read_some(const struct ramet_os *os, int fd, void *buf, size_t len,
         const ssize_t result = os->preadv(os->ctx, fd, &iov, 1, offset + got);
 
         if (result < 0)
-            return RAMET_FAIL_OS(err, -(int)-result, "read %s at %" PRIu64,
-                                 what, offset + got);
+            return RAMET_FAIL_OS(err, (int)result, "read %s at %" PRIu64, what,
+                                 offset + got);
         if (result == 0)
             break;
         assert((size_t)result <= len - got);
@@ -90,8 +90,8 @@ ramet_os_writev_full(const struct ramet_os *os, int fd, struct iovec *iov,
         if (result == 0) /* never for a file, but it must not spin */
             result = -EIO;
         if (result < 0)
-            return RAMET_FAIL_OS(err, -(int)-result, "write %s at %" PRIu64,
-                                 what, offset);
+            return RAMET_FAIL_OS(err, (int)result, "write %s at %" PRIu64, what,
+                                 offset);
         offset += (uint64_t)result;
         advance_iov(&iov, &iovcnt, (size_t)result);
     }

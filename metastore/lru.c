@@ -14,6 +14,7 @@ ramet_lru_init(struct ramet_lru *lru, size_t max_bytes)
 {
     memset(lru, 0, sizeof(*lru));
     ramet_mutex_init(&lru->mutex);
+    ramet_lru_table_init(&lru->table, lru->buckets, RAMET_LRU_BUCKETS);
     lru->max_bytes = max_bytes;
 }
 
@@ -24,17 +25,28 @@ free_entry(struct ramet_lru_entry *entry)
     ramet_free(entry);
 }
 
+/* Take an entry out of the cache; free it unless held (invariant (2)). */
+static void
+unlist(struct ramet_lru *lru, struct ramet_lru_entry *entry)
+{
+    ramet_lru_table_remove(&lru->table, &entry->link);
+    entry->listed = false;
+    if (entry->holders == 0)
+        free_entry(entry);
+}
+
+static struct ramet_lru_entry *
+oldest(const struct ramet_lru *lru)
+{
+    return (struct ramet_lru_entry *)lru->table.oldest;
+}
+
 void
 ramet_lru_done(struct ramet_lru *lru)
 {
-    struct ramet_lru_entry *entry = lru->newest;
-
-    while (entry != NULL) {
-        struct ramet_lru_entry *const older = entry->older;
-
-        assert(entry->holders == 0);
-        free_entry(entry);
-        entry = older;
+    while (oldest(lru) != NULL) {
+        assert(oldest(lru)->holders == 0);
+        unlist(lru, oldest(lru));
     }
     ramet_mutex_done(&lru->mutex);
 }
@@ -46,74 +58,22 @@ key_equal(const struct ramet_lru_key *a, const struct ramet_lru_key *b)
            ramet_id_compare(&a->id, &b->id) == 0;
 }
 
-static struct ramet_lru_entry **
-bucket_of(struct ramet_lru *lru, const struct ramet_lru_key *key)
+static uint64_t
+hash_of(const struct ramet_lru_key *key)
 {
-    return &lru->buckets[ramet_hash64(key, sizeof(*key)) % RAMET_LRU_BUCKETS];
-}
-
-static void
-unlink_age(struct ramet_lru *lru, struct ramet_lru_entry *entry)
-{
-    if (entry->newer != NULL)
-        entry->newer->older = entry->older;
-    else
-        lru->newest = entry->older;
-    if (entry->older != NULL)
-        entry->older->newer = entry->newer;
-    else
-        lru->oldest = entry->newer;
-}
-
-static void
-link_newest(struct ramet_lru *lru, struct ramet_lru_entry *entry)
-{
-    entry->newer = NULL;
-    entry->older = lru->newest;
-    if (lru->newest != NULL)
-        lru->newest->newer = entry;
-    else
-        lru->oldest = entry;
-    lru->newest = entry;
-}
-
-/* Take an entry out of the cache; free it unless held (invariant (2)). */
-static void
-unlist(struct ramet_lru *lru, struct ramet_lru_entry *entry)
-{
-    struct ramet_lru_entry **link = bucket_of(lru, &entry->key);
-
-    while (*link != entry)
-        link = &(*link)->next_in_bucket;
-    *link = entry->next_in_bucket;
-    unlink_age(lru, entry);
-    lru->bytes -= entry->bytes;
-    entry->listed = false;
-    if (entry->holders == 0)
-        free_entry(entry);
+    return ramet_hash64(key, sizeof(*key));
 }
 
 static struct ramet_lru_entry *
-find(struct ramet_lru *lru, const struct ramet_lru_key *key)
+find(const struct ramet_lru *lru, const struct ramet_lru_key *key)
 {
-    struct ramet_lru_entry *entry = *bucket_of(lru, key);
+    struct ramet_lru_link *link =
+        ramet_lru_table_first(&lru->table, hash_of(key));
 
-    while (entry != NULL && !key_equal(&entry->key, key))
-        entry = entry->next_in_bucket;
-    return entry;
-}
-
-static void
-shrink(struct ramet_lru *lru)
-{
-    struct ramet_lru_entry *entry = lru->oldest;
-
-    while (lru->bytes > lru->max_bytes && entry != NULL) {
-        struct ramet_lru_entry *const newer = entry->newer;
-
-        unlist(lru, entry);
-        entry = newer;
-    }
+    while (link != NULL &&
+           !key_equal(&((struct ramet_lru_entry *)link)->key, key))
+        link = ramet_lru_table_next(link);
+    return (struct ramet_lru_entry *)link;
 }
 
 struct ramet_lru_entry *
@@ -125,10 +85,7 @@ ramet_lru_get(struct ramet_lru *lru, const struct ramet_lru_key *key)
     entry = find(lru, key);
     if (entry != NULL) {
         entry->holders++;
-        if (entry != lru->newest) {
-            unlink_age(lru, entry);
-            link_newest(lru, entry);
-        }
+        ramet_lru_table_use(&lru->table, &entry->link);
     }
     ramet_mutex_unlock(&lru->mutex);
     return entry;
@@ -139,7 +96,7 @@ ramet_lru_put(struct ramet_lru *lru, const struct ramet_lru_key *key,
               void *value, size_t bytes, void (*free_value)(void *value))
 {
     struct ramet_lru_entry *const entry = ramet_alloc(sizeof(*entry));
-    struct ramet_lru_entry **bucket, *old;
+    struct ramet_lru_entry *old;
 
     if (entry == NULL) {
         free_value(value);
@@ -148,19 +105,16 @@ ramet_lru_put(struct ramet_lru *lru, const struct ramet_lru_key *key,
     *entry = (struct ramet_lru_entry){.value = value,
                                       .key = *key,
                                       .free_value = free_value,
-                                      .bytes = bytes + sizeof(*entry),
                                       .holders = 1,
                                       .listed = true};
     ramet_mutex_lock(&lru->mutex);
     old = find(lru, key);
     if (old != NULL)
         unlist(lru, old);
-    bucket = bucket_of(lru, key);
-    entry->next_in_bucket = *bucket;
-    *bucket = entry;
-    link_newest(lru, entry);
-    lru->bytes += entry->bytes;
-    shrink(lru);
+    ramet_lru_table_add(&lru->table, &entry->link, hash_of(key),
+                        bytes + sizeof(*entry));
+    while (lru->table.bytes > lru->max_bytes && oldest(lru) != NULL)
+        unlist(lru, oldest(lru));
     ramet_mutex_unlock(&lru->mutex);
     return entry;
 }
@@ -197,7 +151,7 @@ void
 ramet_lru_clear(struct ramet_lru *lru)
 {
     ramet_mutex_lock(&lru->mutex);
-    while (lru->newest != NULL)
-        unlist(lru, lru->newest);
+    while (oldest(lru) != NULL)
+        unlist(lru, oldest(lru));
     ramet_mutex_unlock(&lru->mutex);
 }

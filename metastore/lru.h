@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "core/id.h"
+#include "core/lru_table.h"
 #include "core/thread.h"
 
 #define RAMET_LRU_BUCKETS 1024u
@@ -25,21 +26,19 @@ struct ramet_lru_key {
 };
 
 struct ramet_lru_entry {
-    void *value; /* the cache's; don't change it */
+    struct ramet_lru_link link; /* first */
+    void *value;                /* the cache's; don't change it */
     struct ramet_lru_key key;
     void (*free_value)(void *value);
-    size_t bytes;
     unsigned holders;
     bool listed; /* findable; else freed when the last holder lets go */
-    struct ramet_lru_entry *next_in_bucket;
-    struct ramet_lru_entry *newer, *older;
 };
 
 struct ramet_lru {
     struct ramet_mutex mutex;
-    struct ramet_lru_entry *buckets[RAMET_LRU_BUCKETS];
-    struct ramet_lru_entry *newest, *oldest;
-    size_t bytes, max_bytes;
+    struct ramet_lru_link *buckets[RAMET_LRU_BUCKETS];
+    struct ramet_lru_table table;
+    size_t max_bytes;
 };
 
 void ramet_lru_init(struct ramet_lru *lru, size_t max_bytes);

@@ -6,14 +6,15 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/lru_table.h"
 #include "core/thread.h"
 #include "server/cache_impl.h"
 
 #define SHARDS 16u
+#define MALLOC_COST 16u
 
 struct entry {
-    struct entry *chain;
-    struct entry *newer, *older;
+    struct ramet_lru_link link; /* first */
     struct block_id id;
     uint32_t len;
     uint8_t data[];
@@ -21,14 +22,12 @@ struct entry {
 
 struct shard {
     struct ramet_mutex lock;
-    struct entry **buckets;
-    struct entry *newest, *oldest;
-    size_t bytes;
+    struct ramet_lru_link **buckets;
+    struct ramet_lru_table table;
 };
 
 struct memcache {
     size_t shard_max_bytes;
-    size_t bucket_count; /* a shard's; a power of two */
     struct shard shards[SHARDS];
 };
 
@@ -36,19 +35,22 @@ struct memcache *
 ramet_memcache_new(size_t max_bytes)
 {
     struct memcache *mem = ramet_calloc(1, sizeof(*mem));
+    size_t bucket_count = 16;
     bool ok = mem != NULL;
 
     if (!ok)
         return NULL;
     mem->shard_max_bytes = max_bytes / SHARDS;
-    mem->bucket_count = 16;
-    while (mem->bucket_count < mem->shard_max_bytes / 4096u)
-        mem->bucket_count *= 2;
+    while (bucket_count < mem->shard_max_bytes / 4096u)
+        bucket_count *= 2;
     for (unsigned i = 0; i < SHARDS; i++) {
-        ramet_mutex_init(&mem->shards[i].lock);
-        mem->shards[i].buckets =
-            ramet_calloc(mem->bucket_count, sizeof(struct entry *));
-        ok = ok && mem->shards[i].buckets != NULL;
+        struct shard *const s = &mem->shards[i];
+
+        ramet_mutex_init(&s->lock);
+        s->buckets =
+            ramet_calloc(bucket_count, sizeof(struct ramet_lru_link *));
+        ramet_lru_table_init(&s->table, s->buckets, bucket_count);
+        ok = ok && s->buckets != NULL;
     }
     if (ok)
         return mem;
@@ -56,48 +58,26 @@ ramet_memcache_new(size_t max_bytes)
     return NULL;
 }
 
-static size_t
-cost_of(const struct entry *e)
+static struct entry *
+find(const struct shard *s, const struct block_id *id, uint64_t hash)
 {
-    return sizeof(*e) + e->len + 16u; /* 16: malloc's own */
+    struct entry *e = (struct entry *)ramet_lru_table_first(&s->table, hash);
+
+    while (e != NULL && !block_id_equal(&e->id, id))
+        e = (struct entry *)ramet_lru_table_next(&e->link);
+    return e;
 }
 
-static struct entry **
-find_slot(const struct memcache *mem, struct shard *s,
-          const struct block_id *id, uint64_t hash)
+static struct entry *
+oldest(const struct shard *s)
 {
-    struct entry **slot = &s->buckets[(hash >> 8) & (mem->bucket_count - 1)];
-
-    while (*slot != NULL && !block_id_equal(&(*slot)->id, id))
-        slot = &(*slot)->chain;
-    return slot;
-}
-
-static void
-unlist(struct shard *s, struct entry *e)
-{
-    *(e->newer != NULL ? &e->newer->older : &s->newest) = e->older;
-    *(e->older != NULL ? &e->older->newer : &s->oldest) = e->newer;
+    return (struct entry *)s->table.oldest;
 }
 
 static void
-list_newest(struct shard *s, struct entry *e)
+drop(struct shard *s, struct entry *e)
 {
-    e->newer = NULL;
-    e->older = s->newest;
-    *(s->newest != NULL ? &s->newest->newer : &s->oldest) = e;
-    s->newest = e;
-}
-
-static void
-drop(const struct memcache *mem, struct shard *s, struct entry *e)
-{
-    struct entry **slot = find_slot(mem, s, &e->id, block_id_hash(&e->id));
-
-    assert(*slot == e);
-    *slot = e->chain;
-    unlist(s, e);
-    s->bytes -= cost_of(e);
+    ramet_lru_table_remove(&s->table, &e->link);
     ramet_free(e);
 }
 
@@ -109,8 +89,8 @@ ramet_memcache_free(struct memcache *mem)
     for (unsigned i = 0; i < SHARDS; i++) {
         struct shard *s = &mem->shards[i];
 
-        while (s->oldest != NULL)
-            drop(mem, s, s->oldest);
+        while (oldest(s) != NULL)
+            drop(s, oldest(s));
         ramet_free(s->buckets);
         ramet_mutex_done(&s->lock);
     }
@@ -126,16 +106,13 @@ ramet_memcache_get(struct memcache *mem, const struct block_id *id,
     struct entry *e;
 
     ramet_mutex_lock(&s->lock);
-    e = *find_slot(mem, s, id, hash);
+    e = find(s, id, hash);
     if (e != NULL) {
         const size_t left = offset < e->len ? e->len - offset : 0;
 
         *out_got = len < left ? len : left;
         memcpy(buf, e->data + offset, *out_got);
-        if (s->newest != e) {
-            unlist(s, e);
-            list_newest(s, e);
-        }
+        ramet_lru_table_use(&s->table, &e->link);
     }
     ramet_mutex_unlock(&s->lock);
     return e != NULL;
@@ -148,7 +125,6 @@ ramet_memcache_put(struct memcache *mem, const struct block_id *id,
     const uint64_t hash = block_id_hash(id);
     struct shard *s = &mem->shards[hash % SHARDS];
     struct entry *e = ramet_alloc(sizeof(*e) + len);
-    struct entry **slot;
 
     assert(len <= RAMET_CACHE_BLOCK_BYTES);
     if (e == NULL)
@@ -157,18 +133,15 @@ ramet_memcache_put(struct memcache *mem, const struct block_id *id,
     e->len = (uint32_t)len;
     memcpy(e->data, data, len);
     ramet_mutex_lock(&s->lock);
-    slot = find_slot(mem, s, id, hash);
-    if (*slot != NULL) {
+    if (find(s, id, hash) != NULL) {
         ramet_mutex_unlock(&s->lock);
         ramet_free(e);
         return;
     }
-    e->chain = NULL;
-    *slot = e;
-    list_newest(s, e);
-    s->bytes += cost_of(e);
-    while (s->bytes > mem->shard_max_bytes && s->oldest != e)
-        drop(mem, s, s->oldest);
+    ramet_lru_table_add(&s->table, &e->link, hash,
+                        sizeof(*e) + len + MALLOC_COST);
+    while (s->table.bytes > mem->shard_max_bytes && oldest(s) != e)
+        drop(s, oldest(s));
     ramet_mutex_unlock(&s->lock);
 }
 
@@ -179,10 +152,10 @@ ramet_memcache_forget(struct memcache *mem, uint64_t volume)
         struct shard *s = &mem->shards[i];
 
         ramet_mutex_lock(&s->lock);
-        for (struct entry *e = s->oldest, *next; e != NULL; e = next) {
-            next = e->newer;
+        for (struct entry *e = oldest(s), *next; e != NULL; e = next) {
+            next = (struct entry *)e->link.newer;
             if (e->id.volume == volume)
-                drop(mem, s, e);
+                drop(s, e);
         }
         ramet_mutex_unlock(&s->lock);
     }
@@ -195,7 +168,7 @@ ramet_memcache_bytes(struct memcache *mem)
 
     for (unsigned i = 0; i < SHARDS; i++) {
         ramet_mutex_lock(&mem->shards[i].lock);
-        bytes += mem->shards[i].bytes;
+        bytes += mem->shards[i].table.bytes;
         ramet_mutex_unlock(&mem->shards[i].lock);
     }
     return bytes;

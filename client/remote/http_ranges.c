@@ -8,13 +8,14 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "core/lru_table.h"
 #include "core/thread.h"
 
 #define BUCKETS 4096u
+#define MALLOC_COST 16u
 
 struct piece {
-    struct piece *chain;
-    struct piece *newer, *older;
+    struct ramet_lru_link link; /* first */
     struct ramet_hash key;
     uint64_t offset;
     size_t len;
@@ -25,9 +26,9 @@ struct piece {
 
 struct ramet_ranges {
     struct ramet_mutex lock;
-    size_t max_bytes, bytes;
-    struct piece *newest, *oldest;
-    struct piece *buckets[BUCKETS];
+    size_t max_bytes;
+    struct ramet_lru_table table;
+    struct ramet_lru_link *buckets[BUCKETS];
 };
 
 struct ramet_ranges *
@@ -38,57 +39,43 @@ ramet_ranges_new(size_t max_bytes)
     if (ranges == NULL)
         return NULL;
     ranges->max_bytes = max_bytes;
+    ramet_lru_table_init(&ranges->table, ranges->buckets, BUCKETS);
     ramet_mutex_init(&ranges->lock);
     return ranges;
 }
 
-static struct piece **
-find_piece(struct ramet_ranges *ranges, const struct ramet_hash *key,
-           uint64_t offset)
+static uint64_t
+hash_of(const struct ramet_hash *key, uint64_t offset)
 {
     uint64_t h;
-    struct piece **link;
 
     memcpy(&h, key->bytes, sizeof(h));
-    h = (h ^ offset) * 0x9e3779b97f4a7c15u;
-    link = &ranges->buckets[(h >> 32) % BUCKETS];
-    while (*link != NULL &&
-           ((*link)->offset != offset || !ramet_hash_equal(&(*link)->key, key)))
-        link = &(*link)->chain;
-    return link;
+    return (h ^ offset) * 0x9e3779b97f4a7c15u;
 }
 
-static size_t
-cost_of(const struct piece *piece)
+static struct piece *
+find_piece(const struct ramet_ranges *ranges, const struct ramet_hash *key,
+           uint64_t offset)
 {
-    return sizeof(*piece) + piece->len + 16u;
+    struct piece *p = (struct piece *)ramet_lru_table_first(
+        &ranges->table, hash_of(key, offset));
+
+    while (p != NULL &&
+           (p->offset != offset || !ramet_hash_equal(&p->key, key)))
+        p = (struct piece *)ramet_lru_table_next(&p->link);
+    return p;
 }
 
-static void
-unlist(struct ramet_ranges *ranges, struct piece *p)
+static struct piece *
+oldest(const struct ramet_ranges *ranges)
 {
-    *(p->newer != NULL ? &p->newer->older : &ranges->newest) = p->older;
-    *(p->older != NULL ? &p->older->newer : &ranges->oldest) = p->newer;
-}
-
-static void
-list_newest(struct ramet_ranges *ranges, struct piece *p)
-{
-    p->newer = NULL;
-    p->older = ranges->newest;
-    *(ranges->newest != NULL ? &ranges->newest->newer : &ranges->oldest) = p;
-    ranges->newest = p;
+    return (struct piece *)ranges->table.oldest;
 }
 
 static void
 drop_piece(struct ramet_ranges *ranges, struct piece *p)
 {
-    struct piece **link = find_piece(ranges, &p->key, p->offset);
-
-    assert(*link == p);
-    *link = p->chain;
-    unlist(ranges, p);
-    ranges->bytes -= cost_of(p);
+    ramet_lru_table_remove(&ranges->table, &p->link);
     ramet_free(p);
 }
 
@@ -96,8 +83,8 @@ void
 ramet_ranges_clear(struct ramet_ranges *ranges)
 {
     ramet_mutex_lock(&ranges->lock);
-    while (ranges->oldest != NULL)
-        drop_piece(ranges, ranges->oldest);
+    while (oldest(ranges) != NULL)
+        drop_piece(ranges, oldest(ranges));
     ramet_mutex_unlock(&ranges->lock);
 }
 
@@ -115,8 +102,7 @@ void
 ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
                  const void *data, size_t len, bool ends_object)
 {
-    struct piece *p;
-    struct piece **link;
+    struct piece *p, *old;
 
     if (len > ranges->max_bytes / 4)
         return;
@@ -128,26 +114,22 @@ ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
     p->len = len;
     p->ends_object = ends_object;
     p->read = false;
-    p->chain = NULL;
     if (len > 0)
         memcpy(p->data, data, len);
     ramet_mutex_lock(&ranges->lock);
-    link = find_piece(ranges, &p->key, offset);
-    if (*link != NULL && !(*link)->read && (*link)->len >= len &&
-        (*link)->ends_object >= ends_object) {
+    old = find_piece(ranges, &p->key, offset);
+    if (old != NULL && !old->read && old->len >= len &&
+        old->ends_object >= ends_object) {
         ramet_mutex_unlock(&ranges->lock);
         ramet_free(p);
         return;
     }
-    if (*link != NULL) {
-        drop_piece(ranges, *link);
-        link = find_piece(ranges, &p->key, offset);
-    }
-    *link = p;
-    list_newest(ranges, p);
-    ranges->bytes += cost_of(p);
-    while (ranges->bytes > ranges->max_bytes && ranges->oldest != p)
-        drop_piece(ranges, ranges->oldest);
+    if (old != NULL)
+        drop_piece(ranges, old);
+    ramet_lru_table_add(&ranges->table, &p->link, hash_of(&p->key, offset),
+                        sizeof(*p) + len + MALLOC_COST);
+    while (ranges->table.bytes > ranges->max_bytes && oldest(ranges) != p)
+        drop_piece(ranges, oldest(ranges));
     ramet_mutex_unlock(&ranges->lock);
 }
 
@@ -160,7 +142,7 @@ collect(struct ramet_ranges *ranges, const struct ramet_hash *key,
     size_t done = 0;
 
     while (done < len && !ended) {
-        struct piece *p = *find_piece(ranges, key, offset + done);
+        struct piece *p = find_piece(ranges, key, offset + done);
         size_t n;
 
         if (p == NULL || (p->len == 0 && !p->ends_object) ||
@@ -172,10 +154,7 @@ collect(struct ramet_ranges *ranges, const struct ramet_hash *key,
         p->read = p->read || buf != NULL;
         done += n;
         ended = p->ends_object;
-        if (ranges->newest != p) {
-            unlist(ranges, p);
-            list_newest(ranges, p);
-        }
+        ramet_lru_table_use(&ranges->table, &p->link);
     }
     *out_got = done;
     return done == len || ended;

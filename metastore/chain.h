@@ -7,6 +7,8 @@
 #ifndef RAMET_METASTORE_CHAIN_H
 #define RAMET_METASTORE_CHAIN_H
 
+#include <limits.h>
+
 #include "metastore/history_core.h"
 #include "metastore/table.h"
 
@@ -52,6 +54,15 @@ ramet_chain_find(const struct ramet_chain *chain,
 RAMET_NODISCARD enum ramet_rc
 ramet_chain_check_wanted(const struct ramet_chain *chain, const uint32_t *pgnos,
                          size_t count, struct ramet_err *err);
+/* Heads, and the newest `depth` roll-ups of the map alone: what they say of pages
+ * that one of them has. A delta whose base is further down has no image, and
+ * image_pgno says whose base image it is. */
+#define RAMET_WHOLE_MAP UINT_MAX
+RAMET_NODISCARD enum ramet_rc
+ramet_chain_locate_above(const struct ramet_chain *chain, unsigned depth,
+                         const uint32_t *pgnos, size_t count,
+                         struct ramet_located *out_located,
+                         struct ramet_err *err);
 /* As ramet_history_locate(), on an open chain: heads first, then the map. */
 RAMET_NODISCARD enum ramet_rc
 ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,

@@ -19,6 +19,7 @@
 
 #include "core/alloc.h"
 #include "core/thread.h"
+#include "metastore/maproot.h"
 #include "metastore/node_cache.h"
 #include "metastore/verify.h"
 
@@ -405,8 +406,6 @@ copy_named(struct worker *worker, const struct ramet_loaded_head *head,
            struct ramet_err *err)
 {
     const struct ramet_commit *const commit = &head->commit;
-    struct ramet_node_ref root;
-    unsigned level;
     enum ramet_rc rc;
 
     if (commit->map.lsn > 0 && commit->map.root_length_bytes > 0 &&
@@ -417,8 +416,7 @@ copy_named(struct worker *worker, const struct ramet_loaded_head *head,
                           ", which LSN %" PRIu64 " needs, is not in its list",
                           worker->copy->from->store->name, commit->map.lsn,
                           commit->lsn);
-    rc = ramet_history_load_root(worker->copy->to, &commit->map, &root, &level,
-                                 err);
+    rc = ramet_map_root_check(worker->copy->to, &commit->map, err);
     for (uint32_t i = 0; rc == RAMET_OK && i < commit->segment_count; i++) {
         if (commit->segments[i].has_dict)
             rc = copy_dict(worker, &commit->segments[i].dict, err);

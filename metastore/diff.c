@@ -2,8 +2,8 @@
  * diff.c - which pages differ between two LSNs.
  *
  * Near LSNs: the sets of the commits between, united. Far ones: the newer one's
- * map says of each page and node when it changed last, and the sets of the heads
- * past that map are added.
+ * map says of each page, node and piece of a roll-up when it changed last, and the
+ * sets of the heads past that map are added.
  *
  *   (1) The answer may hold pages that are equal after all, never lacks one
  *       that differs.
@@ -16,11 +16,14 @@
 #include "metastore/chain.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
+#include "metastore/maproot.h"
 #include "metastore/node_cache.h"
 
 /* From here on a map costs fewer requests than reading heads; and an LSN so far
  * back is not past the newer one's map. */
 #define NEAR_COMMITS RAMET_MAP_EVERY_COMMITS
+/* Pieces of a roll-up that are held in memory, 32 KiB each at most. */
+#define PIECES_AT_ONCE 32u
 
 static enum ramet_rc
 add_run(struct ramet_pageset *set, uint64_t first, uint64_t last,
@@ -94,6 +97,7 @@ struct descent {
     uint64_t since;
     struct ramet_inner inner[RAMET_MAP_LEVEL_MAX + 1];
     struct ramet_leaf leaf;
+    struct ramet_piece_walk piece;
 };
 
 static enum ramet_rc
@@ -189,28 +193,112 @@ add_node(struct descent *d, const struct ramet_node_ref *ref, unsigned level,
     return rc;
 }
 
+/* A tree may be of an LSN at which there were fewer pages: what its root says of
+ * pages that are not there goes for those beyond it, too. */
 static enum ramet_rc
-add_root(struct descent *d, const struct ramet_map_ref *map,
+add_beyond(struct descent *d, const struct ramet_map_root *root,
+           const struct ramet_loaded_node *node, struct ramet_err *err)
+{
+    uint64_t latest, gone;
+    const enum ramet_rc rc =
+        ramet_node_times(node->bytes, node->ref.length_bytes, root->level, 0,
+                         &latest, &gone, err);
+
+    if (rc != RAMET_OK || gone <= d->since)
+        return rc;
+    return add_run(d->set, ramet_node_span(root->level) + 1, UINT32_MAX, err);
+}
+
+static enum ramet_rc
+add_tree(struct descent *d, const struct ramet_map_root *root,
          struct ramet_err *err)
 {
-    struct ramet_node_ref root;
-    const struct ramet_node_ref *const refs[1] = {&root};
+    const struct ramet_node_ref *const refs[1] = {&root->top.tree};
     struct ramet_lru_entry *entry;
-    unsigned level;
     enum ramet_rc rc;
 
-    rc = ramet_history_load_root(d->history, map, &root, &level, err);
-    if (rc != RAMET_OK)
-        return rc;
-    if (root.length_bytes == 0) /* it can't say what was cut off */
+    if (root->top.tree_lsn <= d->since)
+        return RAMET_OK;
+    if (root->top.tree.length_bytes == 0) /* it can't say what was cut off */
         return add_run(d->set, 1, UINT32_MAX, err);
-    if (level > 0)
-        return add_node(d, &root, level, 0, err);
     rc = ramet_history_load_nodes(d->history, refs, 1, &entry, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = add_leaf(d, entry, 0, err);
+    rc = add_beyond(d, root, ramet_loaded_node(entry), err);
+    if (rc == RAMET_OK && root->level == 0)
+        rc = add_leaf(d, entry, 0, err);
     ramet_history_release(d->history, entry);
+    if (rc == RAMET_OK && root->level > 0)
+        rc = add_node(d, &root->top.tree, root->level, 0, err);
+    return rc;
+}
+
+static enum ramet_rc
+add_piece(struct descent *d, const struct ramet_lru_entry *entry,
+          const struct ramet_piece_ref *ref, struct ramet_err *err)
+{
+    struct ramet_run_walk *const runs = &d->piece.runs;
+    bool more = true;
+    enum ramet_rc rc;
+
+    rc = ramet_piece_start(&d->piece, ramet_loaded_node(entry)->bytes,
+                           &d->history->volume, ref, err);
+    while (rc == RAMET_OK && more) {
+        rc = ramet_piece_next(&d->piece, &more, err);
+        if (rc == RAMET_OK && more && runs->runs[runs->at].lsn > d->since)
+            rc = add_run(d->set, runs->start, runs->next - 1, err);
+    }
+    return rc;
+}
+
+/* The pieces of a roll-up that have something later, many at once. */
+static enum ramet_rc
+add_rollup(struct descent *d, const struct ramet_rollup *rollup,
+           struct ramet_err *err)
+{
+    const struct ramet_piece_ref *pieces[PIECES_AT_ONCE];
+    const struct ramet_node_ref *refs[PIECES_AT_ONCE];
+    struct ramet_lru_entry *entries[PIECES_AT_ONCE];
+    enum ramet_rc rc = RAMET_OK;
+
+    for (unsigned i = 0; rc == RAMET_OK && i < rollup->piece_count;) {
+        size_t count = 0;
+
+        for (; i < rollup->piece_count && count < PIECES_AT_ONCE; i++) {
+            if (rollup->pieces[i].node.latest <= d->since)
+                continue;
+            pieces[count] = &rollup->pieces[i];
+            refs[count++] = &rollup->pieces[i].node;
+        }
+        rc = ramet_history_load_nodes(d->history, refs, count, entries, err);
+        if (rc != RAMET_OK)
+            return rc;
+        for (size_t n = 0; rc == RAMET_OK && n < count; n++)
+            rc = add_piece(d, entries[n], pieces[n], err);
+        ramet_history_release_nodes(d->history, entries, count);
+    }
+    if (rc == RAMET_OK && rollup->gone > d->since)
+        rc = add_run(d->set, (uint64_t)rollup->least + 1, UINT32_MAX, err);
+    return rc;
+}
+
+static enum ramet_rc
+add_map(struct descent *d, const struct ramet_map_ref *map,
+        struct ramet_err *err)
+{
+    struct ramet_map_root root;
+    enum ramet_rc rc;
+
+    rc = ramet_map_root_open(d->history, map, &root, err);
+    if (rc != RAMET_OK)
+        return rc;
+    for (unsigned r = 0; rc == RAMET_OK && r < root.top.count; r++) {
+        if (root.top.rollups[r].to > d->since)
+            rc = add_rollup(d, &root.top.rollups[r], err);
+    }
+    if (rc == RAMET_OK)
+        rc = add_tree(d, &root, err);
+    ramet_map_root_close(&root);
     return rc;
 }
 
@@ -240,7 +328,7 @@ collect_far(const struct ramet_chain *to, const struct ramet_head *from,
     d->history = to->history;
     d->set = set;
     d->since = from->lsn;
-    rc = add_root(d, &to->map, err);
+    rc = add_map(d, &to->map, err);
     ramet_free(d);
     if (rc == RAMET_OK)
         rc = add_layers(set, to, err);

@@ -38,6 +38,7 @@ ramet_history_open(struct ramet_objstore *store, const struct ramet_vid *volume,
     if (options != NULL && options->behind != NULL)
         history->behind = options->behind;
     history->volume = *volume;
+    history->map_sizes = ramet_map_sizes;
     history->os = ramet_os_system();
     if (options != NULL && options->os != NULL)
         history->os = options->os;

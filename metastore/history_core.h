@@ -10,7 +10,8 @@
  *   chain.[ch]        the heads past the map that an LSN refers to
  *   locate.c          page -> frame, and reading pages
  *   diff.c            what differs between two LSNs
- *   map.h, mapbuild.c making and finding page maps
+ *   map.h             making and finding page maps: mapplan.c, mapbuild.c,
+ *                     mapwriter.c; their roots are read in maproot.[ch]
  *   copy.c            the whole of it, from one store into another
  *   verify.h          objects against their hashes: verify.c, verify_maps.c
  *   history.c, prepare.c, validate.c   the rest of history.h
@@ -33,6 +34,20 @@ struct ramet_known_map {
     struct ramet_hash commit_hash;
 };
 
+/* How much roll-ups gather before they are merged; mapplan.c says why so. */
+struct ramet_map_sizes {
+    /* The newest, if it is no larger, stands in the top, which every map writes
+     * anew and every reader reads. */
+    uint32_t inside_bytes;
+    uint32_t middle_bytes; /* what is larger is of the largest class */
+    /* The tree takes them in where they have so many pages a leaf, or so many in
+     * all: their pieces have to find room in a top. */
+    uint32_t pages_a_leaf;
+    uint32_t pages_most;
+    uint32_t pages_a_piece; /* RAMET_PIECE_RUNS_MAX or less */
+};
+extern const struct ramet_map_sizes ramet_map_sizes;
+
 /* Chains of the snapshots that were read last stay open: a warm read then
  * takes no heads from the cache one by one. At most 64 heads each. */
 #define RAMET_CHAINS_KEPT 4u
@@ -45,6 +60,7 @@ struct ramet_history {
     struct ramet_vid volume;
     struct ramet_frame_reader *frames;
     struct ramet_lru lru;
+    struct ramet_map_sizes map_sizes;
     struct ramet_mutex mutex; /* guards what follows */
     uint64_t newest_lsn;      /* the newest commit seen; 0: none */
     struct ramet_hash newest_hash;

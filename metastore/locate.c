@@ -2,9 +2,9 @@
  * locate.c - from page numbers to where they lie; read.c goes on from there.
  *
  * A page is looked for in the heads past the map first, newest first, then in
- * the map, level by level, so that nodes that lie together are read together.
- * Where its last change is a delta, the base image is looked for on the same
- * way, from there on.
+ * the map's roll-ups, newest first, then in its tree, level by level, so that
+ * nodes that lie together are read together. Where its last change is a delta, the
+ * base image is looked for on the same way, from there on.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -14,6 +14,7 @@
 #include "metastore/chain.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
+#include "metastore/maproot.h"
 #include "metastore/node_cache.h"
 #include "metastore/table.h"
 
@@ -36,6 +37,8 @@ struct pending {
 /* One level's nodes, and the pages of a batch; on the heap for its size. */
 struct walk {
     struct ramet_history *history;
+    struct ramet_map_root root; /* of the map, once it is asked */
+    bool has_root;
     struct pending pending[BATCH_PAGES]; /* ascending when it is walked */
     struct ramet_located found[BATCH_PAGES];
     size_t count;
@@ -45,8 +48,11 @@ struct walk {
     union {
         struct ramet_inner inner;
         struct ramet_leaf leaf;
+        struct ramet_piece_walk piece;
     } node;
 };
+
+/* ---- the tree ------------------------------------------------------------ */
 
 static enum ramet_rc
 walk_leaf(struct walk *walk, const struct visit *visit,
@@ -150,27 +156,23 @@ walk_level(struct walk *walk, unsigned level, struct ramet_err *err)
     return rc;
 }
 
-/* Find the first `count` of the pending pages in the map; absent ones stay
+/* Find the first `count` of the pending pages in the tree; absent ones stay
  * zero. */
 static enum ramet_rc
-walk_map(struct walk *walk, const struct ramet_map_ref *map, size_t count,
-         struct ramet_err *err)
+walk_tree(struct walk *walk, size_t count, struct ramet_err *err)
 {
-    struct ramet_node_ref root;
-    unsigned level;
-    enum ramet_rc rc;
+    const struct ramet_node_ref *const root = &walk->root.top.tree;
+    unsigned level = walk->root.level;
 
-    rc = ramet_history_load_root(walk->history, map, &root, &level, err);
-    if (rc != RAMET_OK)
-        return rc;
     while (count > 0 && walk->pending[count - 1].pgno > ramet_node_span(level))
         count--; /* beyond what the root covers: zeros */
-    if (root.length_bytes == 0 || count == 0)
+    if (root->length_bytes == 0 || count == 0)
         return RAMET_OK;
-    walk->now[0] = (struct visit){root, 0, 0, count};
+    walk->now[0] = (struct visit){*root, 0, 0, count};
     walk->now_count = 1;
     for (;; level--) {
-        rc = walk_level(walk, level, err);
+        const enum ramet_rc rc = walk_level(walk, level, err);
+
         if (rc != RAMET_OK || level == 0)
             return rc;
     }
@@ -185,19 +187,34 @@ compare_pending(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-/* Give each pending page what the map has of it. */
+/* Pages ascend, but for the names of bases among them. */
+static void
+sort_pending(struct walk *walk)
+{
+    qsort(walk->pending, walk->count, sizeof(walk->pending[0]),
+          compare_pending);
+}
+
 static enum ramet_rc
-ask_map(struct walk *walk, const struct ramet_map_ref *map,
-        struct ramet_err *err)
+no_base(const struct pending *pending, struct ramet_err *err)
+{
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "a delta of LSN %" PRIu64 " is based on page %" PRIu32
+                      ", which had no image",
+                      pending->out->lsn, pending->pgno);
+}
+
+/* Give each pending page what the tree has of it. */
+static enum ramet_rc
+ask_tree(struct walk *walk, struct ramet_err *err)
 {
     const size_t count = walk->count;
     enum ramet_rc rc;
 
+    sort_pending(walk);
     walk->count = 0;
-    /* Pages ascend, but for the names of bases among them. */
-    qsort(walk->pending, count, sizeof(walk->pending[0]), compare_pending);
     memset(walk->found, 0, count * sizeof(walk->found[0]));
-    rc = walk_map(walk, map, count, err);
+    rc = walk_tree(walk, count, err);
     if (rc != RAMET_OK)
         return rc;
     for (size_t i = 0; i < count; i++) {
@@ -208,13 +225,198 @@ ask_map(struct walk *walk, const struct ramet_map_ref *map,
             continue;
         }
         if (walk->found[i].image.page_count == 0)
-            return RAMET_FAIL(err, RAMET_ECORRUPT,
-                              "a delta of LSN %" PRIu64 " is based on page "
-                              "%" PRIu32 ", which had no image",
-                              out->lsn, walk->pending[i].pgno);
+            return no_base(&walk->pending[i], err);
         out->image = walk->found[i].image;
         out->image_pgno = walk->found[i].image_pgno;
     }
+    return RAMET_OK;
+}
+
+/* ---- roll-ups ------------------------------------------------------------- */
+
+/* Keep `pending`, which may have another page now, for what is further down. */
+static void
+keep_pending(struct walk *walk, const struct pending *pending)
+{
+    walk->pending[walk->count++] = *pending;
+}
+
+static void
+take_run(struct walk *walk, struct pending pending,
+         const struct ramet_located *said)
+{
+    struct ramet_located *const out = pending.out;
+
+    if (!ramet_located_has_delta(out)) {
+        *out = *said;
+    } else {
+        out->image = said->image;
+        out->image_pgno = said->image_pgno;
+    }
+    pending.pgno = said->image_pgno;
+    if (said->image.page_count == 0)
+        keep_pending(walk, &pending);
+}
+
+static enum ramet_rc
+take_absent(struct walk *walk, const struct ramet_rollup *rollup,
+            const struct pending *pending, struct ramet_err *err)
+{
+    if (pending->pgno <= rollup->least)
+        keep_pending(walk, pending);
+    else if (ramet_located_has_delta(pending->out))
+        return no_base(pending, err);
+    return RAMET_OK; /* zeros, as it stands */
+}
+
+/* What a piece says of the pending pages [low, high), ascending. They are taken
+ * out, and those that stay put in again at the front. */
+static enum ramet_rc
+ask_piece(struct walk *walk, const struct ramet_rollup *rollup,
+          const struct ramet_piece_ref *piece,
+          const struct ramet_lru_entry *entry, size_t low, size_t high,
+          struct ramet_err *err)
+{
+    struct ramet_piece_walk *const at = &walk->node.piece;
+    bool more = true;
+    enum ramet_rc rc;
+
+    rc = ramet_piece_start(at, ramet_loaded_node(entry)->bytes,
+                           &walk->history->volume, piece, err);
+    for (size_t i = low; rc == RAMET_OK && i < high; i++) {
+        const struct pending pending = walk->pending[i];
+
+        while (rc == RAMET_OK && more &&
+               (!at->runs.any || at->runs.next <= pending.pgno))
+            rc = ramet_piece_next(at, &more, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (more && at->runs.start <= pending.pgno) {
+            const struct ramet_located said =
+                ramet_runs_page(&at->runs, pending.pgno);
+
+            take_run(walk, pending, &said);
+        } else {
+            rc = take_absent(walk, rollup, &pending, err);
+        }
+    }
+    return rc;
+}
+
+/* The pieces of a roll-up that may have pending pages, which are sorted. */
+static size_t
+pieces_wanted(const struct walk *walk, const struct ramet_rollup *rollup,
+              const struct ramet_piece_ref **pieces)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < walk->count; i++) {
+        const struct ramet_piece_ref *const piece =
+            ramet_rollup_piece(rollup, walk->pending[i].pgno);
+
+        if (piece != NULL && (count == 0 || pieces[count - 1] != piece))
+            pieces[count++] = piece;
+    }
+    return count;
+}
+
+static enum ramet_rc
+ask_rollup(struct walk *walk, const struct ramet_rollup *rollup,
+           struct ramet_err *err)
+{
+    const struct ramet_piece_ref *pieces[BATCH_PAGES];
+    const struct ramet_node_ref *refs[BATCH_PAGES];
+    struct ramet_lru_entry *entries[BATCH_PAGES];
+    const size_t count = walk->count;
+    size_t wanted, piece = 0;
+    enum ramet_rc rc;
+
+    sort_pending(walk);
+    wanted = pieces_wanted(walk, rollup, pieces);
+    for (size_t i = 0; i < wanted; i++)
+        refs[i] = &pieces[i]->node;
+    rc = ramet_history_load_nodes(walk->history, refs, wanted, entries, err);
+    if (rc != RAMET_OK)
+        return rc;
+    walk->count = 0;
+    for (size_t low = 0; rc == RAMET_OK && low < count;) {
+        const uint32_t pgno = walk->pending[low].pgno;
+        size_t high = low + 1;
+
+        while (piece < wanted && pieces[piece]->last < pgno)
+            piece++;
+        if (piece == wanted || pieces[piece]->first > pgno) {
+            const struct pending absent = walk->pending[low];
+
+            rc = take_absent(walk, rollup, &absent, err);
+        } else {
+            while (high < count &&
+                   walk->pending[high].pgno <= pieces[piece]->last)
+                high++;
+            rc = ask_piece(walk, rollup, pieces[piece], entries[piece], low,
+                           high, err);
+        }
+        low = high;
+    }
+    ramet_history_release_nodes(walk->history, entries, wanted);
+    return rc;
+}
+
+/* ---- all of it ------------------------------------------------------------ */
+
+/* A cold reader waits once, not once a roll-up, where a request takes its time:
+ * what the pending pages may need of all roll-ups is read at once. */
+static enum ramet_rc
+read_ahead(struct walk *walk, unsigned depth, struct ramet_err *err)
+{
+    const struct ramet_top *const top = &walk->root.top;
+    const struct ramet_piece_ref *pieces[BATCH_PAGES];
+    const struct ramet_node_ref *refs[RAMET_NODES_AT_ONCE];
+    struct ramet_lru_entry *entries[RAMET_NODES_AT_ONCE];
+    size_t count = 0;
+    enum ramet_rc rc;
+
+    for (unsigned r = 0; r < depth; r++) {
+        const size_t wanted = pieces_wanted(walk, &top->rollups[r], pieces);
+
+        for (size_t i = 0; i < wanted && count < RAMET_NODES_AT_ONCE; i++)
+            refs[count++] = &pieces[i]->node;
+    }
+    rc = ramet_history_load_nodes(walk->history, refs, count, entries, err);
+    if (rc == RAMET_OK)
+        ramet_history_release_nodes(walk->history, entries, count);
+    return rc;
+}
+
+/* Give each pending page what the map has of it, its first `depth` roll-ups only
+ * where that is less than all. */
+static enum ramet_rc
+ask_map(struct walk *walk, const struct ramet_map_ref *map, unsigned depth,
+        struct ramet_err *err)
+{
+    const struct ramet_top *const top = &walk->root.top;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!walk->has_root)
+        rc = ramet_map_root_open(walk->history, map, &walk->root, err);
+    if (rc != RAMET_OK)
+        return rc;
+    walk->has_root = true;
+    if (depth >= top->count && top->count > 1 &&
+        (walk->history->store->traits & RAMET_STORE_IS_PAID) != 0) {
+        sort_pending(walk);
+        rc = read_ahead(walk, top->count, err);
+    }
+    for (unsigned r = 0;
+         rc == RAMET_OK && r < top->count && r < depth && walk->count > 0; r++)
+        rc = ask_rollup(walk, &top->rollups[r], err);
+    if (rc != RAMET_OK || walk->count == 0)
+        return rc;
+    if (depth == RAMET_WHOLE_MAP)
+        return ask_tree(walk, err);
+    for (size_t i = 0; i < walk->count; i++)
+        walk->pending[i].out->image_pgno = walk->pending[i].pgno;
+    walk->count = 0;
     return RAMET_OK;
 }
 
@@ -233,9 +435,10 @@ ramet_chain_check_wanted(const struct ramet_chain *chain, const uint32_t *pgnos,
 }
 
 enum ramet_rc
-ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
-                   size_t count, struct ramet_located *out_located,
-                   struct ramet_err *err)
+ramet_chain_locate_above(const struct ramet_chain *chain, unsigned depth,
+                         const uint32_t *pgnos, size_t count,
+                         struct ramet_located *out_located,
+                         struct ramet_err *err)
 {
     struct ramet_table_cursor cursor;
     struct walk *const walk = ramet_alloc(sizeof(*walk));
@@ -244,6 +447,7 @@ ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
     if (walk == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "search of %zu pages", count);
     walk->history = chain->history;
+    walk->has_root = false;
     walk->count = 0;
     ramet_table_cursor_init(&cursor, chain->history,
                             count > 0 ? pgnos[count - 1] : 0);
@@ -256,13 +460,24 @@ ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
             walk->pending[walk->count++] =
                 (struct pending){out->image_pgno, out};
         if (rc == RAMET_OK && walk->count == BATCH_PAGES)
-            rc = ask_map(walk, &chain->map, err);
+            rc = ask_map(walk, &chain->map, depth, err);
     }
     if (rc == RAMET_OK && walk->count > 0)
-        rc = ask_map(walk, &chain->map, err);
+        rc = ask_map(walk, &chain->map, depth, err);
     ramet_table_cursor_done(&cursor);
+    if (walk->has_root)
+        ramet_map_root_close(&walk->root);
     ramet_free(walk);
     return rc;
+}
+
+enum ramet_rc
+ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
+                   size_t count, struct ramet_located *out_located,
+                   struct ramet_err *err)
+{
+    return ramet_chain_locate_above(chain, RAMET_WHOLE_MAP, pgnos, count,
+                                    out_located, err);
 }
 
 enum ramet_rc

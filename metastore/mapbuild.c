@@ -1,22 +1,22 @@
 /*
- * mapbuild.c - making a page map: the map below a chain of heads, changed by
- * what they say, as one new object.
+ * mapbuild.c - the tree of a page map: that below a chain of heads and roll-ups,
+ * changed by what they say.
  *
  * The leaves that may differ are walked in order; of the inner nodes only the
  * path to the current leaf is open. A node that comes out as it was is
  * pointed at where it already is; the others are streamed out, children
  * first, the root last.
  *
- *   (1) Memory: one node a level, the output buffer, and the chain.
+ *   (1) Memory: one node a level, and what the chain and the sets of pages take.
  *   (2) The root is always written anew, so that a map is one object by which
  *       it can be found, unless no page lies anywhere.
- *   (3) Pages above `cut`, the least page count of the chain, are not taken
- *       from the old map.
+ *   (3) Pages above `cut`, the least page count of chain and roll-ups, are not
+ *       taken from the old tree.
  *   (4) A page that is in no node, and was somewhere at an LSN that the old map
  *       or the chain knows, lies below a node whose `gone` is the new LSN; and a
  *       node that is made where there was none takes over its parent's.
  */
-#include "metastore/map.h"
+#include "metastore/mapbuild.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -26,98 +26,6 @@
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
 #include "metastore/node_cache.h"
-#include "metastore/table.h"
-
-#define OUT_BYTES (256u << 10)
-
-/* ---- the object ---------------------------------------------------------- */
-
-struct map_writer {
-    struct ramet_history *history;
-    struct ramet_upload *upload; /* NULL: all is still in `out` */
-    struct ramet_buf out;
-    uint64_t flushed_bytes;
-    char key[RAMET_KEY_MAX];
-    uint8_t header[RAMET_MAP_HEADER_SIZE];
-};
-
-static enum ramet_rc
-writer_flush(struct map_writer *writer, struct ramet_err *err)
-{
-    enum ramet_rc rc = RAMET_OK;
-
-    if (writer->upload == NULL)
-        rc = ramet_objstore_upload_begin(writer->history->store, writer->key,
-                                         &writer->upload, err);
-    if (rc == RAMET_OK)
-        rc = ramet_objstore_upload_write(writer->upload, writer->out.data,
-                                         writer->out.len, err);
-    writer->flushed_bytes += writer->out.len;
-    ramet_buf_clear(&writer->out);
-    return rc;
-}
-
-static enum ramet_rc
-writer_add(struct map_writer *writer, const struct ramet_buf *node,
-           uint64_t *out_offset, struct ramet_err *err)
-{
-    if (node->failed != RAMET_OK)
-        return RAMET_FAIL(err, node->failed, "%s: node", writer->key);
-    if (writer->out.len + node->len > OUT_BYTES) {
-        const enum ramet_rc rc = writer_flush(writer, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-    }
-    *out_offset = writer->flushed_bytes + writer->out.len;
-    ramet_buf_bytes(&writer->out, node->data, node->len);
-    if (writer->out.failed != RAMET_OK)
-        return RAMET_FAIL(err, writer->out.failed, "%s: node", writer->key);
-    return RAMET_OK;
-}
-
-/* No answer: the name is ours alone, so whether it is there decides. */
-static enum ramet_rc
-settle(struct map_writer *writer, struct ramet_err *err)
-{
-    uint64_t size;
-    const enum ramet_rc rc =
-        ramet_objstore_size(writer->history->store, writer->key, &size, err);
-
-    if (rc == RAMET_OK && size == writer->flushed_bytes + writer->out.len)
-        return RAMET_OK;
-    if (rc == RAMET_OK || rc == RAMET_ENOTFOUND)
-        return RAMET_FAIL(err, RAMET_EUNREACHABLE,
-                          "%s: the page map did not arrive", writer->key);
-    return rc;
-}
-
-static enum ramet_rc
-writer_finish(struct map_writer *writer,
-              const struct ramet_map_trailer *trailer, struct ramet_err *err)
-{
-    uint8_t *const end = ramet_buf_extend(&writer->out, RAMET_MAP_TRAILER_SIZE);
-    enum ramet_rc rc;
-
-    if (end == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: trailer", writer->key);
-    ramet_map_trailer_encode(writer->header, trailer, end);
-    if (writer->upload == NULL) {
-        const struct iovec part = {writer->out.data, writer->out.len};
-
-        rc = ramet_objstore_put(writer->history->store, writer->key, &part, 1,
-                                err);
-    } else {
-        rc = ramet_objstore_upload_write(writer->upload, writer->out.data,
-                                         writer->out.len, err);
-        if (rc != RAMET_OK)
-            return rc;
-        rc = ramet_objstore_upload_finish(writer->upload, err);
-        writer->upload = NULL; /* freed, whatever it said */
-    }
-    return rc == RAMET_EUNKNOWN || rc == RAMET_EEXIST ? settle(writer, err)
-                                                      : rc;
-}
 
 /* ---- the tree ------------------------------------------------------------ */
 
@@ -129,13 +37,15 @@ struct open_node {
 
 struct builder {
     const struct ramet_chain *chain;
-    struct map_writer writer;
+    const struct ramet_map_root *old;
+    const struct ramet_pageset *rolled; /* pages that its roll-ups have */
+    struct ramet_map_writer *writer;
     struct ramet_pageset touched; /* pages whose leaves are made again */
     struct ramet_buf scratch;
-    struct ramet_mid id;
     uint64_t lsn;
     uint64_t cut;       /* invariant (3) */
-    uint32_t end;       /* the last page, if the chain cut any off; else 0 */
+    uint32_t end;       /* the last page, if any were cut off; else 0 */
+    bool rolled_cut;    /* a roll-up cut pages off, which no set here has */
     uint64_t root_gone; /* the least that the root's `gone` may be */
     struct ramet_node_ref old_root;
     unsigned old_level, top_level;
@@ -214,7 +124,9 @@ inherit_gone(const struct builder *b, unsigned level, uint32_t index, bool made,
         raise_gone(gone, b->root_gone);
     else if (made)
         raise_gone(gone, b->nodes[level + 1].inner.gone);
-    if (b->end != 0 && ramet_node_index_of(b->end, level) == index)
+    if ((b->end != 0 && ramet_node_index_of(b->end, level) == index) ||
+        (b->rolled_cut &&
+         ((uint64_t)index + 1) * ramet_node_span(level) > b->cut))
         raise_gone(gone, b->lsn);
 }
 
@@ -255,21 +167,23 @@ place_node(struct builder *b, unsigned level, uint32_t index,
            const struct ramet_node_ref *old, uint64_t latest, uint64_t gone,
            struct ramet_err *err)
 {
-    struct ramet_node_ref ref = {.latest = latest, .lsn = b->lsn, .id = b->id};
+    struct ramet_node_ref ref = {.length_bytes = 0};
     const bool is_root = level == b->top_level;
 
     if (b->scratch.len > 0) {
-        ref.length_bytes = (uint32_t)b->scratch.len;
-        ref.hash = ramet_hash128(b->scratch.data, b->scratch.len);
-        if (!is_root && old->length_bytes == ref.length_bytes &&
-            ramet_hash_equal(&old->hash, &ref.hash)) {
+        const struct ramet_hash hash =
+            ramet_hash128(b->scratch.data, b->scratch.len);
+
+        if (!is_root && old->length_bytes == b->scratch.len &&
+            ramet_hash_equal(&old->hash, &hash)) {
             ref = *old;
         } else {
             const enum ramet_rc rc =
-                writer_add(&b->writer, &b->scratch, &ref.offset_bytes, err);
+                ramet_map_writer_add(b->writer, &b->scratch, &ref, err);
 
             if (rc != RAMET_OK)
                 return rc;
+            ref.latest = latest;
         }
     }
     if (ref.length_bytes == 0 && !is_root)
@@ -361,16 +275,18 @@ load_old_leaf(struct builder *b, const struct ramet_node_ref *old,
     return RAMET_OK;
 }
 
-/* Did any commit of the chain have something of this page? */
+/* Did any commit of the chain, or any roll-up, have something of this page? */
 static bool
-chain_had(const struct ramet_chain *chain, uint32_t pgno)
+had(const struct builder *b, uint32_t pgno)
 {
+    const struct ramet_chain *const chain = b->chain;
+
     for (unsigned i = 0; i < chain->layer_count; i++) {
         if (ramet_pageset_contains(&chain->layers[i]->changed, pgno) ||
             ramet_pageset_contains(&chain->layers[i]->deltas.pages, pgno))
             return true;
     }
-    return false;
+    return ramet_pageset_contains(b->rolled, pgno);
 }
 
 /* Apply the chain to the leaf of `pgno`; *out_next is the first touched page
@@ -394,7 +310,7 @@ apply_chain(struct builder *b, uint32_t pgno, uint32_t *out_next,
             &b->leaf.pages[(pgnos[i] - 1) % RAMET_LEAF_PAGES];
 
         if (b->found[i].image.page_count == 0 &&
-            (page->image.page_count > 0 || chain_had(b->chain, pgnos[i])))
+            (page->image.page_count > 0 || had(b, pgnos[i])))
             raise_gone(&b->leaf.gone, b->lsn); /* invariant (4) */
         *page = b->found[i];
     }
@@ -436,14 +352,14 @@ make_leaf(struct builder *b, uint32_t pgno, uint32_t *out_next,
                       b->leaf.gone, err);
 }
 
-/* The pages whose leaves may differ: what the chain changed, the border of
- * the cut, the end if anything was cut off, and page 1, so that the root is made
+/* The pages whose leaves may differ: what chain and roll-ups changed, the border
+ * of the cut, the end if anything was cut off, and page 1, so that the root is made
  * in any case. */
 static enum ramet_rc
 collect_touched(struct builder *b, struct ramet_err *err)
 {
     const struct ramet_chain *const chain = b->chain;
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc = ramet_pageset_add_set(&b->touched, b->rolled);
 
     for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
         rc = ramet_pageset_add_set(&b->touched, &chain->layers[i]->changed);
@@ -462,19 +378,36 @@ collect_touched(struct builder *b, struct ramet_err *err)
     return RAMET_OK;
 }
 
-/* Did a commit of the chain cut off what an older one of it had? */
+/* Did a commit of the chain cut off what an older one of it, or a roll-up, had? */
 static bool
-chain_cuts(const struct ramet_chain *chain)
+anything_cut(const struct builder *b)
 {
+    const struct ramet_chain *const chain = b->chain;
+
     for (unsigned i = 1; i < chain->layer_count; i++) {
         if (chain->layers[i - 1]->least_page_count <
             chain->layers[i]->page_count)
             return true;
     }
-    return false;
+    return chain->layer_count > 0 &&
+           ramet_pageset_next(b->rolled, ramet_chain_least(chain)) != 0;
 }
 
-/* The old root, and what is lost of its tree as a whole. */
+/* The least page count of the chain and the roll-ups; all, if there are none. */
+static uint64_t
+least_of_all(const struct builder *b)
+{
+    uint64_t least =
+        b->chain->layer_count > 0 ? ramet_chain_least(b->chain) : UINT64_MAX;
+
+    for (unsigned i = 0; i < b->old->top.count; i++) {
+        if (b->old->top.rollups[i].least < least)
+            least = b->old->top.rollups[i].least;
+    }
+    return least;
+}
+
+/* The old tree's root, and what is lost of its tree as a whole. */
 static enum ramet_rc
 load_old_root(struct builder *b, struct ramet_err *err)
 {
@@ -483,11 +416,10 @@ load_old_root(struct builder *b, struct ramet_err *err)
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
-    rc = ramet_history_load_root(chain->history, &chain->map, &b->old_root,
-                                 &b->old_level, err);
-    if (rc != RAMET_OK)
-        return rc;
-    b->root_gone = chain->map.lsn; /* an empty map has no room to say it */
+    b->old_root = b->old->top.tree;
+    b->old_level = b->old->level;
+    b->root_gone =
+        b->old->top.tree_lsn; /* an empty tree has no room to say it */
     if (root->length_bytes == 0)
         return RAMET_OK;
     rc = ramet_history_load_nodes(chain->history, &root, 1, &entry, err);
@@ -509,8 +441,10 @@ build_tree(struct builder *b, struct ramet_err *err)
     uint32_t pgno;
     enum ramet_rc rc;
 
-    b->cut = chain->layer_count > 0 ? ramet_chain_least(chain) : UINT64_MAX;
-    b->end = chain_cuts(chain) ? chain->page_count : 0;
+    b->cut = least_of_all(b);
+    for (unsigned i = 0; i < b->old->top.count; i++)
+        b->rolled_cut = b->rolled_cut || b->old->top.rollups[i].gone != 0;
+    b->end = anything_cut(b) ? chain->page_count : 0;
     b->top_level = ramet_map_level_for(chain->page_count);
     rc = load_old_root(b, err);
     if (rc == RAMET_OK)
@@ -533,59 +467,31 @@ build_tree(struct builder *b, struct ramet_err *err)
     return RAMET_OK;
 }
 
-static enum ramet_rc
-builder_init(struct builder *b, const struct ramet_chain *chain, uint64_t lsn,
-             struct ramet_err *err)
-{
-    const struct ramet_vid *const volume = &chain->history->volume;
-    const enum ramet_rc rc = ramet_id_new(&b->id.id, err);
-
-    b->chain = chain;
-    b->lsn = lsn;
-    b->writer.history = chain->history;
-    ramet_pageset_init(&b->touched);
-    ramet_buf_init(&b->scratch, RAMET_NODE_BYTES_MAX);
-    ramet_buf_init(&b->writer.out, OUT_BYTES + RAMET_MAP_TRAILER_SIZE);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_map_key(volume, lsn, &b->id, b->writer.key);
-    ramet_map_header_encode(volume, lsn, b->writer.header);
-    ramet_buf_bytes(&b->writer.out, b->writer.header, RAMET_MAP_HEADER_SIZE);
-    return RAMET_OK;
-}
-
 enum ramet_rc
-ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
-                const struct ramet_hash *commit_hash,
-                struct ramet_map_ref *out_map, struct ramet_err *err)
+ramet_tree_build(const struct ramet_chain *chain,
+                 const struct ramet_map_root *old,
+                 const struct ramet_pageset *rolled,
+                 struct ramet_map_writer *writer,
+                 struct ramet_node_ref *out_root, struct ramet_err *err)
 {
     struct builder *const b = ramet_calloc(1, sizeof(*b));
-    struct ramet_map_trailer trailer = {.commit_hash = *commit_hash};
-    struct ramet_map_ref map = {.volume = chain->history->volume, .lsn = lsn};
     enum ramet_rc rc;
 
-    assert(lsn != 0);
     if (b == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64, lsn);
-    rc = builder_init(b, chain, lsn, err);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64,
+                          writer->lsn);
+    b->chain = chain;
+    b->old = old;
+    b->rolled = rolled;
+    b->writer = writer;
+    b->lsn = writer->lsn;
+    ramet_pageset_init(&b->touched);
+    ramet_buf_init(&b->scratch, RAMET_NODE_BYTES_MAX);
+    rc = build_tree(b, err);
     if (rc == RAMET_OK)
-        rc = build_tree(b, err);
-    map.hash_algo = RAMET_HASH_XXH3_128;
-    if (rc == RAMET_OK && b->root.length_bytes > 0) {
-        trailer.root = b->root;
-        map.id = b->id;
-        map.root_offset_bytes = b->root.offset_bytes;
-        map.root_length_bytes = b->root.length_bytes;
-        map.root_hash = b->root.hash;
-        rc = writer_finish(&b->writer, &trailer, err);
-    }
-    if (b->writer.upload != NULL)
-        ramet_objstore_upload_abort(b->writer.upload);
-    ramet_buf_done(&b->writer.out);
+        *out_root = b->root;
     ramet_buf_done(&b->scratch);
     ramet_pageset_done(&b->touched);
     ramet_free(b);
-    if (rc == RAMET_OK)
-        *out_map = map;
     return rc;
 }

@@ -69,7 +69,7 @@ ramet_node_level(const uint8_t *bytes, size_t len, unsigned *out_level,
     if (len < 4 || len > RAMET_NODE_BYTES_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "page map: node of %zu bytes",
                           len);
-    if (bytes[0] > RAMET_MAP_LEVEL_MAX || bytes[1] != RAMET_HASH_XXH3_128 ||
+    if (bytes[0] > RAMET_NODE_TOP || bytes[1] != RAMET_HASH_XXH3_128 ||
         bytes[2] != 0)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "page map: node of a later version (%u, %u, %u)",
@@ -135,13 +135,48 @@ ramet_node_times(const uint8_t *bytes, size_t len, unsigned level,
     return RAMET_OK;
 }
 
-/* ---- inner nodes --------------------------------------------------------- */
+/* ---- tables of maps ------------------------------------------------------ */
 
-static bool
-same_map(const struct ramet_node_ref *a, const struct ramet_node_ref *b)
+bool
+ramet_node_same_map(const struct ramet_node_ref *a,
+                    const struct ramet_node_ref *b)
 {
     return a->lsn == b->lsn && id_equal(&a->id.id, &b->id.id);
 }
+
+void
+ramet_map_table_encode(const struct ramet_node_ref *const *maps, unsigned count,
+                       struct ramet_buf *out)
+{
+    ramet_buf_varint(out, count);
+    for (unsigned i = 0; i < count; i++) {
+        ramet_buf_u8(out, OBJECT_MAP);
+        ramet_buf_varint(out, maps[i]->lsn);
+        ramet_buf_bytes(out, &maps[i]->id, RAMET_ID_SIZE);
+    }
+}
+
+bool
+ramet_map_table_decode(struct ramet_reader *in, struct ramet_node_ref *out_maps,
+                       unsigned most, unsigned *out_count)
+{
+    *out_count = (unsigned)ramet_read_varint_max(in, most);
+    for (unsigned i = 0; i < *out_count && !in->bad; i++) {
+        const uint8_t type = ramet_read_u8(in);
+        const uint8_t *id;
+
+        if (type != OBJECT_MAP)
+            return false;
+        out_maps[i] = (struct ramet_node_ref){.lsn = ramet_read_varint(in)};
+        id = ramet_read_bytes(in, RAMET_ID_SIZE);
+        if (id == NULL || out_maps[i].lsn == 0)
+            return false;
+        memcpy(&out_maps[i].id.id, id, RAMET_ID_SIZE);
+    }
+    return !in->bad;
+}
+
+/* ---- inner nodes --------------------------------------------------------- */
 
 static unsigned
 map_number(const struct ramet_node_ref *const *maps, unsigned map_count,
@@ -149,7 +184,7 @@ map_number(const struct ramet_node_ref *const *maps, unsigned map_count,
 {
     unsigned i = 0;
 
-    while (i < map_count && !same_map(maps[i], child))
+    while (i < map_count && !ramet_node_same_map(maps[i], child))
         i++;
     return i;
 }
@@ -172,7 +207,7 @@ encode_child(const struct ramet_node_ref *previous,
              struct ramet_buf *out)
 {
     const bool follows =
-        previous != NULL && same_map(previous, child) &&
+        previous != NULL && ramet_node_same_map(previous, child) &&
         previous->offset_bytes + previous->length_bytes == child->offset_bytes;
 
     ramet_buf_varint(out, (uint64_t)map << 1 | (follows ? 1u : 0u));
@@ -206,12 +241,7 @@ ramet_inner_encode(const struct ramet_inner *inner, struct ramet_buf *out)
     }
     assert(child_count > 0);
     ramet_node_front_encode(&front, out);
-    ramet_buf_varint(out, map_count);
-    for (unsigned i = 0; i < map_count; i++) {
-        ramet_buf_u8(out, OBJECT_MAP);
-        ramet_buf_varint(out, maps[i]->lsn);
-        ramet_buf_bytes(out, &maps[i]->id, RAMET_ID_SIZE);
-    }
+    ramet_map_table_encode(maps, map_count, out);
     ramet_buf_varint(out, child_count);
     for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++) {
         const struct ramet_node_ref *const child = &inner->children[i];
@@ -243,7 +273,7 @@ decode_child(struct ramet_reader *in, const struct ramet_node_ref *maps,
     if ((what & 1) == 0) {
         out->offset_bytes = ramet_read_varint_max(in, INT64_MAX);
     } else {
-        if (previous == NULL || !same_map(previous, out))
+        if (previous == NULL || !ramet_node_same_map(previous, out))
             return false;
         out->offset_bytes = previous->offset_bytes + previous->length_bytes;
     }
@@ -275,26 +305,14 @@ static bool
 start_children(struct child_walk *walk, const struct ramet_node_front *front,
                struct ramet_reader *in)
 {
-    uint64_t map_count, child_count;
+    uint64_t child_count;
 
     walk->in = in;
     walk->latest = front->latest;
-    map_count = ramet_read_varint_max(in, RAMET_INNER_CHILDREN);
-    for (uint64_t i = 0; i < map_count && !in->bad; i++) {
-        struct ramet_node_ref *const map = &walk->maps[i];
-        const uint8_t type = ramet_read_u8(in);
-        const uint8_t *id;
-
-        if (type != OBJECT_MAP)
-            return false;
-        *map = (struct ramet_node_ref){.lsn = ramet_read_varint(in)};
-        id = ramet_read_bytes(in, RAMET_ID_SIZE);
-        if (id == NULL || map->lsn == 0)
-            return false;
-        memcpy(&map->id.id, id, RAMET_ID_SIZE);
-    }
+    if (!ramet_map_table_decode(in, walk->maps, RAMET_INNER_CHILDREN,
+                                &walk->map_count))
+        return false;
     child_count = ramet_read_varint_max(in, RAMET_INNER_CHILDREN);
-    walk->map_count = (unsigned)map_count;
     walk->left = (unsigned)child_count;
     walk->next = 0;
     walk->any = false;

@@ -24,6 +24,9 @@
 #define RAMET_LEAF_PAGES 64u
 #define RAMET_INNER_CHILDREN 256u
 #define RAMET_MAP_LEVEL_MAX 4u
+/* In the place of a level: nodes that are not the tree's, see rollup.h. */
+#define RAMET_NODE_PIECE 5u
+#define RAMET_NODE_TOP 6u
 #define RAMET_NODE_BYTES_MAX 32768u
 #define RAMET_MAP_HEADER_SIZE 40u
 #define RAMET_MAP_TRAILER_SIZE 64u
@@ -86,7 +89,7 @@ ramet_leaf_encode(const struct ramet_leaf *leaf, struct ramet_buf *out,
                   struct ramet_err *err);
 void ramet_inner_encode(const struct ramet_inner *inner, struct ramet_buf *out);
 
-/* The level of a node, from its bytes (hostile). */
+/* The level of a node, or RAMET_NODE_PIECE or _TOP, from its bytes (hostile). */
 RAMET_NODISCARD enum ramet_rc
 ramet_node_level(const uint8_t *bytes, size_t len, unsigned *out_level,
                  struct ramet_err *err);

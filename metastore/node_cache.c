@@ -46,11 +46,11 @@ compare_missing(const void *left, const void *right)
     return 0;
 }
 
-/* Verify a node's bytes and cache them; the entry is held. */
-static enum ramet_rc
-keep_node(struct ramet_history *history, const struct ramet_node_ref *ref,
-          const uint8_t *bytes, struct ramet_lru_entry **out_entry,
-          struct ramet_err *err)
+enum ramet_rc
+ramet_history_keep_node(struct ramet_history *history,
+                        const struct ramet_node_ref *ref, const uint8_t *bytes,
+                        struct ramet_lru_entry **out_entry,
+                        struct ramet_err *err)
 {
     const struct ramet_lru_key key = node_key(ref);
     const struct ramet_hash hash = ramet_hash128(bytes, ref->length_bytes);
@@ -131,10 +131,10 @@ take_nodes(void *ctx, const struct ramet_part *part, size_t got,
          rc == RAMET_OK && i < loading->first[p + 1]; i++) {
         const struct ramet_node_ref *const ref = loading->missing[i].ref;
 
-        rc = keep_node(loading->history, ref,
-                       (const uint8_t *)part->buf +
-                           (ref->offset_bytes - part->offset),
-                       &loading->out_entries[loading->missing[i].slot], err);
+        rc = ramet_history_keep_node(
+            loading->history, ref,
+            (const uint8_t *)part->buf + (ref->offset_bytes - part->offset),
+            &loading->out_entries[loading->missing[i].slot], err);
     }
     return rc;
 }
@@ -215,6 +215,31 @@ ramet_history_release_nodes(struct ramet_history *history,
     }
 }
 
+/* The node in the cache, held, or NULL. Another hash for the same place: let the
+ * store's bytes decide. */
+static struct ramet_lru_entry *
+get_node(struct ramet_history *history, const struct ramet_node_ref *ref)
+{
+    const struct ramet_lru_key key = node_key(ref);
+    struct ramet_lru_entry *const entry = ramet_lru_get(&history->lru, &key);
+
+    if (entry == NULL ||
+        ramet_node_ref_equal(&ramet_loaded_node(entry)->ref, ref))
+        return entry;
+    ramet_history_release(history, entry);
+    return NULL;
+}
+
+bool
+ramet_history_has_node(struct ramet_history *history,
+                       const struct ramet_node_ref *ref)
+{
+    struct ramet_lru_entry *const entry = get_node(history, ref);
+
+    ramet_history_release(history, entry);
+    return entry != NULL;
+}
+
 enum ramet_rc
 ramet_history_load_nodes(struct ramet_history *history,
                          const struct ramet_node_ref *const *refs, size_t count,
@@ -227,20 +252,10 @@ ramet_history_load_nodes(struct ramet_history *history,
 
     assert(count <= RAMET_NODES_AT_ONCE);
     for (size_t i = 0; i < count; i++) {
-        struct ramet_lru_key key;
-
         out_entries[i] = NULL;
         if (refs[i]->length_bytes == 0)
             continue;
-        key = node_key(refs[i]);
-        out_entries[i] = ramet_lru_get(&history->lru, &key);
-        /* Another hash for the same place: let the store's bytes decide. */
-        if (out_entries[i] != NULL &&
-            !ramet_node_ref_equal(&ramet_loaded_node(out_entries[i])->ref,
-                                  refs[i])) {
-            ramet_history_release(history, out_entries[i]);
-            out_entries[i] = NULL;
-        }
+        out_entries[i] = get_node(history, refs[i]);
         if (out_entries[i] == NULL)
             missing[missing_count++] = (struct missing){refs[i], i};
     }
@@ -269,42 +284,6 @@ ramet_history_load_inner(struct ramet_history *history,
                             level, index, out, err);
     ramet_history_release(history, entry);
     return rc;
-}
-
-enum ramet_rc
-ramet_history_load_root(struct ramet_history *history,
-                        const struct ramet_map_ref *map,
-                        struct ramet_node_ref *out_ref, unsigned *out_level,
-                        struct ramet_err *err)
-{
-    const struct ramet_node_ref ref = {
-        .lsn = map->lsn,
-        .id = map->id,
-        .offset_bytes = map->root_offset_bytes,
-        .length_bytes = map->root_length_bytes,
-        .hash = map->root_hash,
-    };
-    const struct ramet_node_ref *const refs[1] = {&ref};
-    struct ramet_lru_entry *entry;
-    unsigned level;
-    enum ramet_rc rc;
-
-    if (ref.length_bytes == 0) {
-        *out_ref = ref;
-        *out_level = 0;
-        return RAMET_OK;
-    }
-    rc = ramet_history_load_nodes(history, refs, 1, &entry, err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = ramet_node_level(ramet_loaded_node(entry)->bytes, ref.length_bytes,
-                          &level, err);
-    ramet_history_release(history, entry);
-    if (rc != RAMET_OK)
-        return rc;
-    *out_ref = ref;
-    *out_level = level;
-    return RAMET_OK;
 }
 
 enum ramet_rc

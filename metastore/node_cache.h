@@ -35,13 +35,16 @@ ramet_history_load_inner(struct ramet_history *history,
                          const struct ramet_node_ref *ref, unsigned level,
                          uint32_t index, struct ramet_inner *out,
                          struct ramet_err *err);
-/* RAMET_OK with *out_level 0 and an absent ref for an empty map. Its
- * latest change is not known to it: ramet_node_times(). */
+/* Verify a node's bytes, which are here, and cache them; the entry is held. */
 RAMET_NODISCARD enum ramet_rc
-ramet_history_load_root(struct ramet_history *history,
-                        const struct ramet_map_ref *map,
-                        struct ramet_node_ref *out_ref, unsigned *out_level,
+ramet_history_keep_node(struct ramet_history *history,
+                        const struct ramet_node_ref *ref, const uint8_t *bytes,
+                        struct ramet_lru_entry **out_entry,
                         struct ramet_err *err);
+
+/* Is this very node in the cache? */
+bool ramet_history_has_node(struct ramet_history *history,
+                            const struct ramet_node_ref *ref);
 
 /* Header and trailer of a map object of `size_bytes`, read and checked. */
 RAMET_NODISCARD enum ramet_rc

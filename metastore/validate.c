@@ -14,6 +14,7 @@
 #include "metastore/commit_impl.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
+#include "metastore/maproot.h"
 #include "metastore/node_cache.h"
 #include "metastore/table.h"
 
@@ -103,16 +104,15 @@ check_new_map(struct ramet_history *history, const struct ramet_commit *commit,
 {
     const struct ramet_map_ref *const map = &commit->map;
     struct ramet_map_trailer trailer;
-    struct ramet_node_ref root;
+    const struct ramet_node_ref root = ramet_map_root_node(map);
     struct ramet_head head = {.lsn = 0}; /* zero hash: the commit's own */
     char key[RAMET_KEY_MAX];
     uint64_t size = 0;
-    unsigned level;
     enum ramet_rc rc;
 
     if (map->root_length_bytes == 0)
         return RAMET_OK; /* nothing lies anywhere: there is no object */
-    rc = ramet_history_load_root(history, map, &root, &level, err);
+    rc = ramet_map_root_check(history, map, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_map_key(&history->volume, map->lsn, &map->id, key);

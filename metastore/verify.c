@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
+#include "metastore/maproot.h"
 #include "metastore/node_cache.h"
 #include "metastore/verify.h"
 
@@ -475,9 +476,7 @@ check_commit(struct ramet_verify *v, const struct ramet_loaded_head *head,
              const struct ramet_hash *predecessor, struct ramet_err *err)
 {
     const struct ramet_commit *const commit = &head->commit;
-    struct ramet_node_ref root;
     char key[RAMET_KEY_MAX];
-    unsigned level;
     enum ramet_rc rc;
 
     ramet_commit_key(&commit->volume, commit->lsn, key);
@@ -487,8 +486,7 @@ check_commit(struct ramet_verify *v, const struct ramet_loaded_head *head,
     rc = check_size(
         v, key, (uint64_t)head->head_length + commit->inline_length_bytes, err);
     if (rc == RAMET_OK)
-        rc = ramet_history_load_root(v->history, &commit->map, &root, &level,
-                                     err);
+        rc = ramet_map_root_check(v->history, &commit->map, err);
     return rc;
 }
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "metastore/mapnode.h"
+#include "metastore/maproot.h"
 #include "metastore/node_cache.h"
 #include "metastore/verify.h"
 
@@ -102,6 +102,7 @@ struct map_sweep {
     uint64_t at;
     struct ramet_inner inner[RAMET_MAP_LEVEL_MAX + 1];
     struct ramet_leaf leaf;
+    struct ramet_piece_walk piece;
 };
 
 /* A node in another map: that is looked at in its turn, if it is there. */
@@ -139,9 +140,33 @@ check_times(const struct map_sweep *s, const struct ramet_node_ref *ref,
                       s->map->lsn, level);
 }
 
+/* The next node of this map lies at `ref`, and at nothing before it. */
+static enum ramet_rc
+pass_node(struct map_sweep *s, const struct ramet_node_ref *ref,
+          struct ramet_err *err)
+{
+    const uint64_t at = s->at;
+
+    s->at = ref->offset_bytes + ref->length_bytes;
+    if (ref->offset_bytes == at)
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "the map of LSN %" PRIu64
+                      ": nothing says what lies at %" PRIu64,
+                      s->map->lsn, at);
+}
+
+static bool
+is_own(const struct map_sweep *s, const struct ramet_node_ref *ref)
+{
+    return ref->lsn == s->map->lsn &&
+           ramet_id_compare(&ref->id.id, &s->map->id.id) == 0;
+}
+
+/* `inside`: it lies in the top, where it need not come next. */
 static enum ramet_rc
 sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
-           unsigned level, uint32_t index, struct ramet_err *err)
+           unsigned level, uint32_t index, bool inside, struct ramet_err *err)
 {
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
@@ -167,19 +192,67 @@ sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
 
         if (child->length_bytes == 0)
             continue;
-        if (child->lsn == s->map->lsn &&
-            ramet_id_compare(&child->id.id, &s->map->id.id) == 0)
+        if (is_own(s, child))
             rc = sweep_node(s, child, level - 1,
-                            index * RAMET_INNER_CHILDREN + i, err);
+                            index * RAMET_INNER_CHILDREN + i, false, err);
         else
             rc = check_elsewhere(s, child, err);
     }
-    if (rc == RAMET_OK && ref->offset_bytes != s->at)
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                        "the map of LSN %" PRIu64
-                        ": nothing says what lies at %" PRIu64,
-                        s->map->lsn, s->at);
-    s->at = ref->offset_bytes + ref->length_bytes;
+    return rc != RAMET_OK || inside ? rc : pass_node(s, ref, err);
+}
+
+/* A piece, walked to its end: every run is of the LSNs of its roll-up. */
+static enum ramet_rc
+sweep_piece(struct map_sweep *s, const struct ramet_rollup *rollup,
+            const struct ramet_piece_ref *ref, struct ramet_err *err)
+{
+    const struct ramet_node_ref *const node = &ref->node;
+    const struct ramet_run_walk *const runs = &s->piece.runs;
+    struct ramet_lru_entry *entry;
+    bool more = true;
+    enum ramet_rc rc;
+
+    rc = ramet_history_load_nodes(s->v->history, &node, 1, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_piece_start(&s->piece, ramet_loaded_node(entry)->bytes,
+                           &s->v->history->volume, ref, err);
+    while (rc == RAMET_OK && more) {
+        rc = ramet_piece_next(&s->piece, &more, err);
+        if (rc == RAMET_OK && more && runs->runs[runs->at].lsn <= rollup->from)
+            rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                            "the map of LSN %" PRIu64 ": page %" PRIu64
+                            " of a roll-up changed at LSN "
+                            "%" PRIu64 ", before it",
+                            s->map->lsn, runs->start, runs->runs[runs->at].lsn);
+    }
+    ramet_history_release(s->v->history, entry);
+    return rc;
+}
+
+/* Pieces of this map, in the order in which they lie; those of others are looked
+ * at in their turn. */
+static enum ramet_rc
+sweep_rollups(struct map_sweep *s, const struct ramet_map_root *root,
+              const struct ramet_node_ref *top, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (unsigned r = 0; r < root->top.count; r++) {
+        const struct ramet_rollup *const rollup = &root->top.rollups[r];
+
+        for (unsigned i = 0; rc == RAMET_OK && i < rollup->piece_count; i++) {
+            const struct ramet_piece_ref *const piece = &rollup->pieces[i];
+
+            if (!is_own(s, &piece->node)) {
+                rc = check_elsewhere(s, &piece->node, err);
+                continue;
+            }
+            rc = sweep_piece(s, rollup, piece, err);
+            if (rc == RAMET_OK && piece->node.offset_bytes < top->offset_bytes)
+                rc = pass_node(s, &piece->node, err);
+        }
+    }
     return rc;
 }
 
@@ -189,8 +262,8 @@ sweep_map(struct map_sweep *s, struct ramet_err *err)
     struct ramet_history *const history = s->v->history;
     struct ramet_map_ref map = {.lsn = s->map->lsn, .id = s->map->id};
     struct ramet_map_trailer trailer;
-    struct ramet_node_ref root;
-    unsigned level;
+    struct ramet_map_root root;
+    bool has_top;
     enum ramet_rc rc;
 
     rc = ramet_history_read_trailer(history, s->map->lsn, &s->map->id,
@@ -200,10 +273,18 @@ sweep_map(struct map_sweep *s, struct ramet_err *err)
     map.root_offset_bytes = trailer.root.offset_bytes;
     map.root_length_bytes = trailer.root.length_bytes;
     map.root_hash = trailer.root.hash;
-    rc = ramet_history_load_root(history, &map, &root, &level, err);
+    rc = ramet_map_root_open(history, &map, &root, err);
+    if (rc != RAMET_OK)
+        return rc;
     s->at = RAMET_MAP_HEADER_SIZE;
+    has_top = root.top.count > 0;
+    if (root.top.tree.length_bytes > 0)
+        rc = sweep_node(s, &root.top.tree, root.level, 0, has_top, err);
     if (rc == RAMET_OK)
-        rc = sweep_node(s, &root, level, 0, err);
+        rc = sweep_rollups(s, &root, &trailer.root, err);
+    if (rc == RAMET_OK && has_top)
+        rc = pass_node(s, &trailer.root, err);
+    ramet_map_root_close(&root);
     return rc;
 }
 

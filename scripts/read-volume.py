@@ -114,7 +114,7 @@ def rank(runs, page):
 class Volume:
     def __init__(self, root, vid):
         self.folder = os.path.join(root, "volumes", vid)
-        self.dicts, self.nodes, self.commits = {}, {}, {}
+        self.dicts, self.nodes, self.commits, self.tops = {}, {}, {}, {}
 
     def read(self, obj, offset=0, length=-1):
         kind, name = obj
@@ -155,8 +155,78 @@ class Volume:
             self.nodes[place] = self.checked(place)
         return Bytes(self.nodes[place])
 
-    def in_map(self, root, page):
-        """(image, image's page, block, position) or None."""
+    def top(self, root):
+        """Roll-ups, newest first, each (least, pieces), and the tree's root."""
+        if root not in self.tops:
+            self.tops[root] = self.read_top(root) if root else ([], None)
+        return self.tops[root]
+
+    def read_top(self, root):
+        obj, start, _, _ = root
+        data = self.node(root)
+        if data.data[0] != 6:
+            return [], root
+        need(data.take(3) == bytes((6, 1, 0)), "top")
+        maps = self.maps(data)
+        rollups = []
+        for _ in range(data.varint()):
+            data.varint()  # span
+            least = data.varint()
+            data.varint()  # gone
+            rollups.append((least, self.pieces(data, maps, obj, start)))
+        length = data.varint()
+        return rollups, self.inside(data, obj, start, length) if length else None
+
+    @staticmethod
+    def inside(data, obj, start, length):
+        offset = start + data.at
+        return (obj, offset, length, hash128(data.take(length)))
+
+    def pieces(self, data, maps, obj, start):
+        found, last, end = [], 0, None
+        for _ in range(data.varint()):
+            first = last + 1 + data.varint()
+            last = first + data.varint()
+            what = data.varint()
+            data.varint()  # age
+            if what & 2:
+                place = self.inside(data, obj, start, data.varint())
+            else:
+                offset = end if what & 1 else data.varint()
+                length = data.varint()
+                place = (maps[what >> 2], offset, length, data.take(16))
+                end = offset + length
+            found.append((first, last, place))
+        return found
+
+    def in_map(self, root, page, base=False):
+        """(image, image's page, block, position) or None; of the base image
+        only the first two."""
+        rollups, root = self.top(root)
+        block = position = None
+        for least, pieces in rollups:
+            said = None
+            for first, last, place in pieces:
+                if first <= page <= last:
+                    said = self.run(place, page, first)
+            if said is None:
+                if page > least:
+                    need(not base, "a base that was cut off")
+                    return None
+                continue
+            image, page, over, at = said
+            if not base:
+                block, position = over, at
+            if image:
+                return image, page, block, position
+            base = True
+        said = self.in_tree(root, page)
+        if not base:
+            return said
+        need(said, "page %d has no base" % page)
+        return said[0], said[1], block, position
+
+    def in_tree(self, root, page):
         if root is None:
             return None
         level = self.checked(root)[0]
@@ -177,15 +247,20 @@ class Volume:
         latest, gone = data.varint(), data.varint()
         need(latest >= 1 and gone <= latest, "node")
 
-    def child(self, place, level, wanted):
-        data = self.node(place)
-        self.front(data, level, wanted // 256)
+    @staticmethod
+    def maps(data):
         maps = []
         for _ in range(data.varint()):
             need(data.u8() == 2, "an object that is no map")
             lsn = data.varint()
             maps.append(("maps", "%016x.%s" % (lsn, uuid.UUID(
                 bytes=data.take(16)))))
+        return maps
+
+    def child(self, place, level, wanted):
+        data = self.node(place)
+        self.front(data, level, wanted // 256)
+        maps = self.maps(data)
         at, end = 0, None
         for _ in range(data.varint()):
             at += data.varint()
@@ -200,9 +275,11 @@ class Volume:
             at += 1
         return None
 
-    def run(self, place, page):
+    def run(self, place, page, first=None):
+        """What a leaf, or the piece of a roll-up from page `first` on, says."""
         data = self.node(place)
-        self.front(data, 0, (page - 1) // 64)
+        level, bits = (5, 5) if first else (0, 4)
+        self.front(data, level, first or (page - 1) // 64)
         dicts = []
         for _ in range(data.varint()):
             sid = str(uuid.UUID(bytes=data.take(16)))
@@ -216,7 +293,7 @@ class Volume:
         for _ in range(data.varint()):
             obj, offset = objects[data.varint()], data.varint()
             blocks.append((obj, offset, data.varint() + 1, data.take(16)))
-        at, end = (page - 1) // 64 * 64 + 1, None
+        at, end = first or (page - 1) // 64 * 64 + 1, None
         for _ in range(data.varint()):
             at += data.varint()
             count, what = data.varint() + 1, data.varint()
@@ -227,15 +304,20 @@ class Volume:
             if what & 8:
                 block, position = blocks[data.varint()], data.varint()
                 image_page = data.varint() or at
+            if first and what & 16:
+                if at == page:
+                    return (None, image_page, block, position)
+                at += count
+                continue
             before, pages = (data.varint(), data.varint() + 1) if what & 2 \
                 else (0, count)
             offset = end if what & 4 else data.varint()
             length = data.varint() + 1
-            body = (objects[what >> 4], offset, length, data.take(16))
+            body = (objects[what >> bits], offset, length, data.take(16))
             end = offset + length
             frame = (body, image_page - before, pages, dictionary)
             if at <= page < at + count:
-                return (frame, image_page + page - at, block, position)
+                return frame, image_page + page - at, block, position
             at += count
         return None
 
@@ -260,9 +342,7 @@ class Volume:
             else:
                 need(page <= commit.least, "a base that was cut off")
             lsn -= 1
-        found = self.in_map(root, page)
-        need(found, "page %d has no base" % page)
-        return found[0], found[1]
+        return self.in_map(root, page, True)[:2]
 
     def page(self, lsn, page):
         top = self.commit(lsn)

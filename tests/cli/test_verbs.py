@@ -441,6 +441,47 @@ for push in range(75):  # past a page map
                 self.assert_same_file(own, other)
                 os.unlink(own)
 
+    @unittest.skipUnless(support.KIND == "file", "reads a directory")
+    def test_second_reader__agrees_where_roll_ups_are_in_the_way(self):
+        path = self.path("wide.db")
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("PRAGMA page_size=512")
+        db.execute("PRAGMA auto_vacuum=2")
+        db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, v TEXT)")
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO t(n, v) VALUES(?, ?)",
+                       ((i, "row %06d " % i + "x" * 100) for i in range(16000)))
+        db.execute("COMMIT")
+        db.close()
+        self.ramet("init", path, "--remote", self.url("wide"))
+        self.sql(path, """
+for push in range(2, 200):
+    if push == 140:
+        db.execute("UPDATE t SET n = n + 1 WHERE id % 60 = 5")
+    db.execute("UPDATE t SET n = n + 1 WHERE id = ?", (push * 7919 % 15000,))
+    if push == 100:
+        db.execute("DELETE FROM t WHERE id > 15900")
+        db.execute("PRAGMA incremental_vacuum")
+    db.execute("SELECT ramet_push()").fetchone()
+""")
+        self.ramet("verify", self.url("wide"))
+        store = self.url("wide")[len("file://"):].rsplit("/", 1)[0]
+        for lsn in 130, 198:
+            own, other = self.path("own.db"), self.path("other.db")
+            self.ramet("export", "%s@%d" % (self.url("wide"), lsn), own)
+            subprocess.run([sys.executable, READER, store, "wide", str(lsn),
+                            other], check=True, timeout=60)
+            self.assert_same_file(own, other)
+            os.unlink(own)
+        tops = []
+        for folder, _, names in os.walk(store):
+            for name in sorted(names) if folder.endswith("/maps") else ():
+                with open(os.path.join(folder, name), "rb") as file:
+                    raw = file.read()
+                at = int.from_bytes(raw[-48:-40], "little")
+                tops.append(raw[at] == 6)
+        self.assertEqual(tops, [False, True, True])
+
     # ---- hydrate, export, restore
 
     def test_hydrate__asks_for_many_pages_at_once(self):

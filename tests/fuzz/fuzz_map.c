@@ -2,8 +2,8 @@
  * fuzz_map.c - hostile, but well-hashed page maps, walked by history.
  *
  * The input is a list of nodes, each two bytes of length and then bytes. What
- * decodes as an inner node gets its children from the nodes before it, with
- * right places and hashes; all else is taken as it stands. The last node is
+ * decodes as an inner node gets its children, as a top its pieces, from the nodes
+ * before it, with right places and hashes; all else is taken as it stands. The last node is
  * the root of LSN 1, the one before it that of LSN 100, and then pages are
  * looked for, the two are compared, and a further map is made.
  */
@@ -13,7 +13,7 @@
 
 #include "core/alloc.h"
 #include "metastore/map.h"
-#include "metastore/mapnode.h"
+#include "metastore/rollup.h"
 #include "tests/support/point.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,6 +28,7 @@ struct tree {
     struct ramet_node_ref nodes[NODES_MAX];
     unsigned count;
     struct ramet_inner inner;
+    struct ramet_piece_walk walk;
 };
 
 static void
@@ -59,6 +60,72 @@ link_children(struct tree *tree)
     }
 }
 
+/* Let `piece` be node `ref`, as far as that is one and comes after page `after`. */
+static void
+link_piece(struct tree *tree, const struct ramet_node_ref *ref, uint32_t after,
+           struct ramet_piece_ref *piece)
+{
+    const uint8_t *const bytes = tree->object.data + ref->offset_bytes;
+    struct ramet_piece_ref linked = {.node = *ref, .last = UINT32_MAX};
+    struct ramet_reader in;
+    uint64_t gone;
+    bool more = true;
+
+    ramet_reader_init(&in, bytes, ref->length_bytes);
+    (void)ramet_read_bytes(&in, 3);
+    linked.first = (uint32_t)ramet_read_varint(&in);
+    if (linked.first <= after ||
+        ramet_node_times(bytes, ref->length_bytes, RAMET_NODE_PIECE,
+                         linked.first, &linked.node.latest, &gone,
+                         NULL) != RAMET_OK ||
+        ramet_piece_start(&tree->walk, bytes, &volume, &linked, NULL) !=
+            RAMET_OK)
+        return;
+    while (more && ramet_piece_next(&tree->walk, &more, NULL) == RAMET_OK &&
+           more)
+        linked.last = (uint32_t)(tree->walk.runs.next - 1);
+    *piece = linked;
+}
+
+static bool
+add_top(struct tree *tree, const uint8_t *bytes, size_t len)
+{
+    static const struct ramet_node_ref here = {.lsn = 100};
+    const uint8_t *root;
+    struct ramet_buf inside;
+    struct ramet_top top;
+
+    if (ramet_top_decode(bytes, len, &here, &top, NULL) != RAMET_OK)
+        return false;
+    ramet_buf_init(&inside, RAMET_NODE_BYTES_MAX);
+    for (unsigned r = 0; r < top.count; r++) {
+        const struct ramet_rollup *const rollup = &top.rollups[r];
+        uint32_t after = 0;
+
+        for (unsigned i = 0; i < rollup->piece_count; i++) {
+            struct ramet_piece_ref *const piece =
+                &top.pieces[(rollup->pieces - top.pieces) + i];
+            const struct ramet_node_ref *const node = &piece->node;
+
+            if (node->lsn == here.lsn && r == 0 && rollup->piece_count == 1 &&
+                node->offset_bytes + node->length_bytes <= len) {
+                ramet_buf_bytes(&inside, bytes + node->offset_bytes,
+                                node->length_bytes);
+                piece->inside = true;
+            } else if (tree->count > 0) {
+                link_piece(tree, &tree->nodes[node->offset_bytes % tree->count],
+                           after, piece);
+            }
+            after = piece->last;
+        }
+    }
+    root = bytes + top.tree.offset_bytes;
+    ramet_top_encode(&top, &inside, root, top.tree.length_bytes, &tree->object);
+    ramet_buf_done(&inside);
+    ramet_top_done(&top);
+    return true;
+}
+
 static void
 add_node(struct tree *tree, const uint8_t *bytes, size_t len)
 {
@@ -73,11 +140,12 @@ add_node(struct tree *tree, const uint8_t *bytes, size_t len)
     index = (uint32_t)ramet_read_varint(&in);
     if (tree->count > 0 &&
         ramet_node_level(bytes, len, &level, NULL) == RAMET_OK && level > 0 &&
+        level <= RAMET_MAP_LEVEL_MAX &&
         ramet_inner_decode(bytes, len, level, index, &tree->inner, NULL) ==
             RAMET_OK) {
         link_children(tree);
         ramet_inner_encode(&tree->inner, &tree->object);
-    } else {
+    } else if (level != RAMET_NODE_TOP || !add_top(tree, bytes, len)) {
         ramet_buf_bytes(&tree->object, bytes, len);
     }
     ref->latest = 1;

@@ -55,6 +55,8 @@ model_reopen(struct model *model)
     assert_int_equal(ramet_history_open(model->store, &model->volume, NULL,
                                         &model->history, NULL),
                      RAMET_OK);
+    if (model->map_sizes != NULL)
+        model->history->map_sizes = *model->map_sizes;
 }
 
 uint64_t

@@ -9,7 +9,7 @@
 #define RAMET_TESTS_METASTORE_MODEL_H
 
 #include "core/pageset.h"
-#include "metastore/history.h"
+#include "metastore/history_core.h"
 
 struct model_version {
     uint32_t page_size;
@@ -36,6 +36,7 @@ struct model {
     const uint8_t *dict; /* borrowed; NULL: none */
     size_t dict_len;
     struct ramet_place dict_place;
+    const struct ramet_map_sizes *map_sizes; /* NULL: as in any history */
     uint64_t last_object_bytes;
     uint32_t last_head_bytes;
 };
@@ -53,7 +54,8 @@ struct model_change {
 void
 model_init(struct model *model, struct ramet_objstore *store, uint64_t seed);
 void model_done(struct model *model);
-/* Forget all that the history's cache holds. */
+/* Forget all that the history's cache holds; from now on it makes maps as
+ * model->map_sizes says. */
 void model_reopen(struct model *model);
 
 uint64_t model_random(struct model *model, uint64_t below);

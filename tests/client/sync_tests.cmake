@@ -14,7 +14,7 @@ endforeach()
 ramet_test(test_client_view SOURCES volume/test_view.c
            LIBS ramet_client ramet_test_model ramet_faultstore)
 
-add_library(ramet_test_world STATIC world.c)
+add_library(ramet_test_world STATIC sync/world.c)
 target_include_directories(ramet_test_world PUBLIC "${PROJECT_SOURCE_DIR}")
 target_link_libraries(ramet_test_world PUBLIC ramet_client ramet_faultstore
                       ramet_test_support PkgConfig::CMOCKA)
@@ -38,7 +38,7 @@ if(RAMET_CXX)
 endif()
 
 # By hand: see its head.
-add_executable(bench_sync bench_sync.c)
+add_executable(bench_sync sync/bench_sync.c)
 set_target_properties(bench_sync PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
 target_link_libraries(bench_sync PRIVATE ramet_client)

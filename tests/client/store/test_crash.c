@@ -9,7 +9,7 @@
  *   test_store_crash faults   calls fail
  *   test_store_crash          both
  */
-#include "tests/client/store_crash.h"
+#include "tests/client/store/store_crash.h"
 
 #include "tests/support/cmocka_all.h"
 

@@ -4,7 +4,7 @@
  */
 #include "client/store/exchange.h"
 #include "client/store/whole.h"
-#include "tests/client/store_place.h"
+#include "tests/client/store/store_place.h"
 
 #include "tests/support/cmocka_all.h"
 

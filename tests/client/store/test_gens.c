@@ -3,7 +3,7 @@
  * found, retired.
  */
 #define _GNU_SOURCE
-#include "tests/client/store_place.h"
+#include "tests/client/store/store_place.h"
 
 #include "tests/support/cmocka_all.h"
 

@@ -3,7 +3,7 @@
  * session to write over, and what an open, a commit and a close cost.
  */
 #define _GNU_SOURCE
-#include "tests/client/store_place.h"
+#include "tests/client/store/store_place.h"
 
 #include "tests/support/cmocka_all.h"
 

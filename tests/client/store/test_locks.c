@@ -2,7 +2,7 @@
  * test_locks.c - what a session knows of the locks that it has.
  */
 #define _GNU_SOURCE
-#include "tests/client/store_place.h"
+#include "tests/client/store/store_place.h"
 
 #include "tests/support/cmocka_all.h"
 

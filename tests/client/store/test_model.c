@@ -6,7 +6,7 @@
  * before. RAMET_TEST_SEED repeats from one on, RAMET_TEST_SECONDS makes it long.
  */
 #include "client/store/exchange.h"
-#include "tests/client/store_play.h"
+#include "tests/client/store/store_play.h"
 
 #include "tests/support/cmocka_all.h"
 

@@ -6,20 +6,16 @@
  * each commit, a checkpoint of all is asked for.
  */
 #define _GNU_SOURCE
-#include "tests/client/store_place.h"
+#include "tests/client/store/past_readers.h"
 
 #include "tests/support/cmocka_all.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/store/exchange.h"
@@ -28,97 +24,7 @@
 #include "client/store/whole.h"
 #include "core/os.h"
 
-#define GENERATIONS 7 /* so many closed, and a reader is passed */
 #define MIB UINT64_C(1048576)
-
-/* ---- what lies in the directory ----------------------------------------- */
-
-struct usage {
-    unsigned files;
-    uint64_t bytes;
-};
-
-static struct usage
-usage_of(const struct place *p, const char *prefix)
-{
-    struct usage usage = {0, 0};
-    DIR *const dir = opendir(p->dir);
-    const struct dirent *entry;
-
-    assert_non_null(dir);
-    while ((entry = readdir(dir)) != NULL) {
-        struct stat st;
-
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 ||
-            fstatat(dirfd(dir), entry->d_name, &st, 0) != 0)
-            continue;
-        usage.files++;
-        usage.bytes += (uint64_t)st.st_size;
-    }
-    closedir(dir);
-    return usage;
-}
-
-/* ---- readers and commits ------------------------------------------------ */
-
-struct reader {
-    struct ramet_session *session;
-    struct image *seen;
-};
-
-static struct reader
-pin_newest_on(struct place *p, const struct image *newest,
-              const struct ramet_os *os)
-{
-    const struct reader r = {place_open_on(p, 0, os), image_copy(newest)};
-
-    OK(ramet_session_pin(r.session, e));
-    return r;
-}
-
-static struct reader
-pin_newest(struct place *p, const struct image *newest)
-{
-    return pin_newest_on(p, newest, NULL);
-}
-
-static void
-end_reader(struct reader *r)
-{
-    ramet_session_close(r->session);
-    image_unref(r->seen);
-    r->session = NULL;
-}
-
-static void
-change_pages(struct image *image, uint64_t *rng, unsigned count)
-{
-    while (count-- > 0) {
-        const uint32_t pgno = (uint32_t)store_below(rng, image_pages(image));
-
-        store_random_bytes(rng, image->bytes + (uint64_t)pgno * PLACE_PAGE,
-                           PLACE_PAGE);
-    }
-}
-
-/* A commit in a generation of its own. */
-static void
-commit_generation(struct ramet_session *writer, const struct image *image)
-{
-    OK(place_commit(writer, image, e));
-    OK(ramet_session_checkpoint(writer, true, e));
-}
-
-/* So many that whoever is pinned now is passed. */
-static void
-commit_generations(struct ramet_session *writer, struct image *image,
-                   uint64_t *rng, unsigned pages)
-{
-    for (unsigned i = 0; i < GENERATIONS; i++) {
-        change_pages(image, rng, pages);
-        commit_generation(writer, image);
-    }
-}
 
 /* ---- size --------------------------------------------------------------- */
 
@@ -128,31 +34,31 @@ log__with_a_reader_that_stays__does_not_grow(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(1, 300 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct reader old;
-    struct usage log;
+    struct past_reader old;
+    struct past_usage log;
     uint64_t rng = 1;
 
     OK(place_commit(writer, image, e));
-    old = pin_newest(p, image);
+    old = past_pin_newest(p, image);
     for (unsigned i = 0; i < 80; i++) { /* 94 MiB in all */
         store_random_bytes(&rng, image->bytes, image->size);
         OK(place_commit(writer, image, e));
     }
     for (unsigned i = 0; i < 1000; i++) { /* one may be at work elsewhere */
         OK(ramet_session_checkpoint(writer, false, e));
-        log = usage_of(p, "log-");
+        log = past_usage_of(p, "log-");
         if (log.files <= 9)
             break;
         usleep(10000);
     }
     assert_true(log.files <= 9);
     assert_true(log.bytes < 50 * MIB);
-    assert_true(usage_of(p, "past-").bytes < image->size * 2);
+    assert_true(past_usage_of(p, "past-").bytes < image->size * 2);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
-    end_reader(&old);
+    past_end_reader(&old);
     ramet_session_close(writer);
-    assert_int_equal(usage_of(p, "past-").files, 0);
+    assert_int_equal(past_usage_of(p, "past-").files, 0);
     image_unref(image);
 }
 
@@ -188,12 +94,12 @@ commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
     struct ramet_os os = *ramet_os_system();
     struct ramet_session *const writer =
         place_open_on(p, RAMET_OPEN_CREATE, &os);
-    struct reader old;
+    struct past_reader old;
     uint64_t rng = 1;
     char path[300];
 
     OK(place_commit(writer, image, e));
-    old = pin_newest_on(p, image, &os);
+    old = past_pin_newest_on(p, image, &os);
     snprintf(path, sizeof(path), "%s/lock", p->dir);
     other.committer = pthread_self();
     other.fd = open(path, O_RDWR);
@@ -218,7 +124,7 @@ commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
     close(other.fd);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
-    end_reader(&old);
+    past_end_reader(&old);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -245,25 +151,25 @@ past__of_readers_that_went__is_packed_away(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(2, 500 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct reader first;
-    struct reader passing = {NULL, NULL};
+    struct past_reader first;
+    struct past_reader passing = {NULL, NULL};
     uint64_t rng = 2;
     uint64_t most = 0;
 
     OK(place_commit(writer, image, e));
-    first = pin_newest(p, image);
+    first = past_pin_newest(p, image);
     for (unsigned i = 0; i < 24; i++) {
-        struct usage past;
+        struct past_usage past;
 
         store_random_bytes(&rng, image->bytes, image->size);
         OK(place_commit(writer, image, e));
         if (passing.session != NULL)
-            end_reader(&passing);
-        passing = pin_newest(p, image);
+            past_end_reader(&passing);
+        passing = past_pin_newest(p, image);
         store_random_bytes(&rng, image->bytes, image->size);
-        commit_generations(writer, image, &rng, 1);
+        past_commit_generations(writer, image, &rng, 1);
         store_expect(passing.session, passing.seen, __LINE__);
-        past = usage_of(p, "past-");
+        past = past_usage_of(p, "past-");
         assert_true(past.files > 0);
         if (past.bytes > most)
             most = past.bytes;
@@ -271,8 +177,8 @@ past__of_readers_that_went__is_packed_away(void **state)
     assert_true(most > 16 * MIB); /* there was something to pack */
     assert_true(most < 32 * MIB);
     store_expect(first.session, first.seen, __LINE__);
-    end_reader(&passing);
-    end_reader(&first);
+    past_end_reader(&passing);
+    past_end_reader(&first);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -285,31 +191,31 @@ readers__passed_at_several_snapshots__see_each_its_own(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(3, 40 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct reader readers[12];
+    struct past_reader readers[12];
     const unsigned count = sizeof(readers) / sizeof(readers[0]);
     uint64_t rng = 3;
 
-    commit_generation(writer, image);
+    past_commit_generation(writer, image);
     for (unsigned i = 0; i < count; i++) {
-        readers[i] = pin_newest(p, image);
-        change_pages(image, &rng, 4);
+        readers[i] = past_pin_newest(p, image);
+        past_change_pages(image, &rng, 4);
         if (i % 3 != 2)
             OK(place_commit(writer, image, e));
         else
-            commit_generations(writer, image, &rng, 3);
+            past_commit_generations(writer, image, &rng, 3);
         for (unsigned j = 0; j <= i; j++)
             store_expect(readers[j].session, readers[j].seen, __LINE__);
     }
-    commit_generations(writer, image, &rng, 3);
-    assert_true(usage_of(p, "past-").files > 0);
+    past_commit_generations(writer, image, &rng, 3);
+    assert_true(past_usage_of(p, "past-").files > 0);
     for (unsigned i = 0; i < count; i++) { /* the middle ones first */
-        struct reader *const r = &readers[(i + count / 2) % count];
+        struct past_reader *const r = &readers[(i + count / 2) % count];
 
         store_expect(r->session, r->seen, __LINE__);
-        end_reader(r);
-        commit_generations(writer, image, &rng, 1);
+        past_end_reader(r);
+        past_commit_generations(writer, image, &rng, 1);
     }
-    assert_int_equal(usage_of(p, "past-").files, 0);
+    assert_int_equal(past_usage_of(p, "past-").files, 0);
     place_expect(writer, image, __LINE__);
     ramet_session_close(writer);
     image_unref(image);
@@ -323,28 +229,28 @@ file__shrinks_and_grows__readers_see_what_was(void **state)
     struct place *const p = *state;
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
     struct image *const image = place_image(4, 10 * PLACE_PAGE);
-    struct reader readers[sizeof(pages) / sizeof(pages[0])];
+    struct past_reader readers[sizeof(pages) / sizeof(pages[0])];
     uint64_t rng = 4;
 
     for (unsigned i = 0; i < count; i++) {
         image_resize(image, (uint64_t)pages[i] * PLACE_PAGE);
-        change_pages(image, &rng, pages[i] / 2); /* others are zeros */
-        commit_generation(writer, image);
-        readers[i] = pin_newest(p, image);
+        past_change_pages(image, &rng, pages[i] / 2); /* others are zeros */
+        past_commit_generation(writer, image);
+        readers[i] = past_pin_newest(p, image);
         if (i % 2 == 1)
             for (unsigned j = 0; j < GENERATIONS; j++)
-                commit_generation(writer, image);
+                past_commit_generation(writer, image);
     }
     for (unsigned j = 0; j < GENERATIONS; j++) {
         image_resize(image, (uint64_t)(10 + j) * PLACE_PAGE);
-        change_pages(image, &rng, 3);
-        commit_generation(writer, image);
+        past_change_pages(image, &rng, 3);
+        past_commit_generation(writer, image);
         for (unsigned i = 0; i < count; i++)
             store_expect(readers[i].session, readers[i].seen, __LINE__);
     }
-    assert_true(usage_of(p, "past-").files > 0);
+    assert_true(past_usage_of(p, "past-").files > 0);
     for (unsigned i = 0; i < count; i++)
-        end_reader(&readers[i]);
+        past_end_reader(&readers[i]);
     place_expect(writer, image, __LINE__);
     ramet_session_close(writer);
     image_unref(image);
@@ -370,7 +276,7 @@ pull(struct place *p, struct ramet_session *session, struct image *to)
 }
 
 static void
-read_page_of(struct reader *r, uint32_t pgno)
+read_page_of(struct past_reader *r, uint32_t pgno)
 {
     const uint64_t at = (uint64_t)(pgno - 1) * PLACE_PAGE;
     uint8_t page[PLACE_PAGE];
@@ -390,7 +296,7 @@ pulls__pass_a_reader__each_fetches_at_its_lsn(void **state)
     struct image *const image = place_image(5, 40 * PLACE_PAGE);
     struct ramet_remote_point point;
     struct ramet_session *session;
-    struct reader old;
+    struct past_reader old;
     uint64_t rng = 5;
 
     remote_add(&p->remote, image_copy(image));
@@ -398,23 +304,23 @@ pulls__pass_a_reader__each_fetches_at_its_lsn(void **state)
     OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
                                   &store_volume, &point, NULL, e));
     session = place_open(p, 0);
-    old = pin_newest(p, image);
+    old = past_pin_newest(p, image);
     for (uint32_t pgno = 1; pgno <= 40; pgno += 3)
         read_page_of(&old, pgno);
     for (unsigned i = 0; i < 2 * GENERATIONS; i++) {
-        change_pages(image, &rng, 5);
+        past_change_pages(image, &rng, 5);
         pull(p, session, image);
         if (i % 3 == 0)
             read_page_of(&old, 1 + (uint32_t)store_below(&rng, 40));
     }
-    assert_true(usage_of(p, "past-").files > 0);
+    assert_true(past_usage_of(p, "past-").files > 0);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(session, image, __LINE__);
     store_expect(old.session, old.seen, __LINE__);
     OK(ramet_session_checkpoint(session, true, e));
     place_expect(session, image, __LINE__);
     store_expect(old.session, old.seen, __LINE__);
-    end_reader(&old);
+    past_end_reader(&old);
     ramet_session_close(session);
     image_unref(image);
 }
@@ -450,20 +356,20 @@ past__full_disk__checkpoint_gives_up_unharmed(void **state)
     struct ramet_os os = *ramet_os_system();
     struct image *const image = place_image(6, 30 * PLACE_PAGE);
     struct ramet_session *writer;
-    struct reader old;
+    struct past_reader old;
     unsigned refused = 0;
     uint64_t rng = 6;
 
     os.pwritev = pwritev_or_full;
     writer = place_open_on(p, RAMET_OPEN_CREATE, &os);
-    commit_generation(writer, image);
-    old = pin_newest(p, image);
+    past_commit_generation(writer, image);
+    old = past_pin_newest(p, image);
     is_full = true;
     for (unsigned i = 0; i < 2 * GENERATIONS; i++) {
         struct ramet_err err = {.text = ""};
         enum ramet_rc rc;
 
-        change_pages(image, &rng, 4);
+        past_change_pages(image, &rng, 4);
         OK(place_commit(writer, image, e));
         rc = ramet_session_checkpoint(writer, true, &err);
         assert_true(rc == RAMET_OK || rc == RAMET_EFULL);
@@ -473,12 +379,12 @@ past__full_disk__checkpoint_gives_up_unharmed(void **state)
     }
     is_full = false;
     assert_true(refused >= GENERATIONS);
-    assert_true(usage_of(p, "log-").files >= 2 * GENERATIONS);
+    assert_true(past_usage_of(p, "log-").files >= 2 * GENERATIONS);
     OK(ramet_session_checkpoint(writer, true, e));
-    assert_true(usage_of(p, "log-").files < GENERATIONS);
+    assert_true(past_usage_of(p, "log-").files < GENERATIONS);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
-    end_reader(&old);
+    past_end_reader(&old);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -512,14 +418,14 @@ reader__passed_before_it_reads_the_base__sees_what_was(void **state)
     struct ramet_os os = *ramet_os_system();
     struct image *const image = place_image(8, 10 * PLACE_PAGE);
     struct ramet_session *writer;
-    struct reader old;
+    struct past_reader old;
     uint64_t rng = 8;
 
     os.preadv = preadv_late;
     os.pwritev = pwritev_or_full;
     writer = place_open_on(p, RAMET_OPEN_CREATE, &os);
-    commit_generation(writer, image);
-    old = pin_newest_on(p, image, &os);
+    past_commit_generation(writer, image);
+    old = past_pin_newest_on(p, image, &os);
     is_full = true;
     for (unsigned i = 0; i <= GENERATIONS; i++) {
         store_random_bytes(&rng, image->bytes, image->size);
@@ -530,277 +436,12 @@ reader__passed_before_it_reads_the_base__sees_what_was(void **state)
     passes_late = writer;
     store_expect(old.session, old.seen, __LINE__);
     assert_null(passes_late);
-    assert_true(usage_of(p, "log-").files < GENERATIONS);
+    assert_true(past_usage_of(p, "log-").files < GENERATIONS);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
-    end_reader(&old);
+    past_end_reader(&old);
     ramet_session_close(writer);
     image_unref(image);
-}
-
-/* ---- whoever passes dies ------------------------------------------------ */
-
-/* Changes of the disk that the process still makes. */
-static long changes_left = -1;
-
-static void
-count_change(void)
-{
-    if (changes_left >= 0 && changes_left-- == 0)
-        _exit(0);
-}
-
-static ssize_t
-count_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
-              uint64_t offset)
-{
-    count_change();
-    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
-}
-
-static int
-count_sync(void *ctx, int fd)
-{
-    count_change();
-    return ramet_os_system()->sync(ctx, fd);
-}
-
-static int
-count_truncate(void *ctx, int fd, uint64_t size)
-{
-    count_change();
-    return ramet_os_system()->truncate(ctx, fd, size);
-}
-
-static int
-count_allocate(void *ctx, int fd, uint64_t offset, uint64_t len)
-{
-    count_change();
-    return ramet_os_system()->allocate(ctx, fd, offset, len);
-}
-
-static int
-count_punch(void *ctx, int fd, uint64_t offset, uint64_t len)
-{
-    count_change();
-    return ramet_os_system()->punch(ctx, fd, offset, len);
-}
-
-static int
-count_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
-             const char *new_path)
-{
-    count_change();
-    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
-                                     new_path);
-}
-
-static int
-count_unlink(void *ctx, int dirfd, const char *path, bool is_dir)
-{
-    count_change();
-    return ramet_os_system()->unlink(ctx, dirfd, path, is_dir);
-}
-
-/* In a child: a checkpoint that is cut off. Status 1: it was not. */
-static bool
-checkpoint_cut_off(struct place *p, long changes)
-{
-    int status;
-    pid_t child;
-
-    fflush(NULL);
-    child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        struct ramet_os os = *ramet_os_system();
-        struct ramet_session *session;
-
-        os.pwritev = count_pwritev;
-        os.sync = count_sync;
-        os.truncate = count_truncate;
-        os.allocate = count_allocate;
-        os.punch = count_punch;
-        os.rename = count_rename;
-        os.unlink = count_unlink;
-        session = place_open_on(p, 0, &os);
-        changes_left = changes;
-        child_require(ramet_session_checkpoint(session, true, NULL) == RAMET_OK,
-                      "checkpoint", NULL);
-        _exit(1);
-    }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status) == 0;
-}
-
-static void
-expect_all(const struct reader *readers, unsigned count, int line)
-{
-    for (unsigned i = 0; i < count; i++)
-        store_expect(readers[i].session, readers[i].seen, line);
-}
-
-/* Readers are to be passed by a process that dies after `changes`, then by
- * another, while the file goes on; false: the first did not die. */
-static bool
-play_dying(struct place *p, long changes)
-{
-    static const unsigned pages[] = {24, 10, 30, 20, 28, 16, 18};
-    struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct image *const image = place_image(7, 20 * PLACE_PAGE);
-    struct reader readers[3];
-    uint64_t rng = 7 + (uint64_t)changes;
-    bool died;
-
-    commit_generation(writer, image);
-    for (unsigned i = 0; i < GENERATIONS; i++) {
-        if (i < 2)
-            readers[i] = pin_newest(p, image);
-        image_resize(image, (uint64_t)pages[i] * PLACE_PAGE);
-        change_pages(image, &rng, 4);
-        if (i < GENERATIONS - 2)
-            commit_generation(writer, image);
-        else
-            OK(place_commit(writer, image, e));
-    }
-    died = checkpoint_cut_off(p, changes);
-    expect_all(readers, 2, __LINE__);
-    readers[2] = pin_newest(p, image);
-    image_resize(image, 22 * PLACE_PAGE);
-    change_pages(image, &rng, 4);
-    if (changes % 2 == 0)
-        end_reader(&readers[0]);
-    commit_generations(writer, image, &rng, 2);
-    expect_all(readers + (changes % 2 == 0), 3 - (changes % 2 == 0), __LINE__);
-    place_expect(writer, image, __LINE__);
-    for (unsigned i = changes % 2 == 0; i < 3; i++)
-        end_reader(&readers[i]);
-    ramet_session_close(writer);
-    assert_int_equal(usage_of(p, "past-").files, 0);
-    image_unref(image);
-    return died;
-}
-
-static void
-checkpoint__that_passes_readers__may_die_anywhere(void **state)
-{
-    struct place *const p = *state;
-    long changes = 0;
-    bool died = true;
-
-    for (; died; changes++) {
-        died = play_dying(p, changes);
-        OK(ramet_replica_delete(NULL, p->path, e));
-    }
-    assert_true(changes > 40);
-}
-
-/* ---- processes that are killed ------------------------------------------ */
-
-/* The file's n-th version: page 1 tells n, others change now and then. */
-static struct image *
-version_of(uint64_t n)
-{
-    const uint64_t pages = 4 + n * 7 % 23;
-    struct image *const image = image_new(pages * PLACE_PAGE, PLACE_PAGE);
-
-    for (uint64_t i = 0; i < pages; i++) {
-        uint64_t seed = i << 32 | n / (1 + i % 5);
-
-        store_random_bytes(&seed, image->bytes + i * PLACE_PAGE, PLACE_PAGE);
-    }
-    memcpy(image->bytes, &n, sizeof(n));
-    return image;
-}
-
-static uint64_t
-read_version(struct ramet_session *session)
-{
-    uint64_t n = 0;
-    size_t got;
-
-    OK(ramet_session_pin(session, e));
-    OK(ramet_session_read(session, 0, &n, sizeof(n), &got, e));
-    return n;
-}
-
-static pid_t
-start_writer(struct place *p)
-{
-    pid_t pid;
-
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        struct ramet_session *const session = place_open_in_child(p);
-
-        for (;;) {
-            struct ramet_err err = {.text = ""};
-            struct image *const next = version_of(read_version(session) + 1);
-
-            ramet_session_unpin(session);
-            child_require(place_commit(session, next, &err) == RAMET_OK,
-                          "commit", &err);
-            child_require(ramet_session_checkpoint(session, true, &err) ==
-                              RAMET_OK,
-                          "checkpoint", &err);
-            image_unref(next);
-        }
-    }
-    return pid;
-}
-
-static void
-kill_writer(pid_t pid)
-{
-    int status;
-
-    kill(pid, SIGKILL);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status));
-}
-
-static void
-writer__killed_again_and_again__readers_see_what_was(void **state)
-{
-    struct place *const p = *state;
-    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
-    struct image *const first = version_of(1);
-    const double end = store_now() + store_seconds(4);
-    struct reader readers[6];
-    const unsigned count = sizeof(readers) / sizeof(readers[0]);
-    uint64_t rng = store_seed("test_store_past");
-    uint64_t newest;
-    unsigned kills = 0;
-
-    OK(place_commit(session, first, e));
-    for (unsigned i = 0; i < count; i++)
-        readers[i] = pin_newest(p, first);
-    for (; store_now() < end; kills++) {
-        struct reader *const r = &readers[store_below(&rng, count)];
-        const pid_t writer = start_writer(p);
-
-        usleep((useconds_t)store_below(&rng, 30000));
-        kill_writer(writer);
-        expect_all(readers, count, __LINE__);
-        if (!store_chance(&rng, 30))
-            continue;
-        ramet_session_unpin(r->session);
-        image_unref(r->seen);
-        r->seen = version_of(read_version(r->session));
-        store_expect(r->session, r->seen, __LINE__);
-    }
-    newest = read_version(session);
-    ramet_session_unpin(session);
-    printf("%u writers killed, %llu versions\n", kills,
-           (unsigned long long)newest);
-    for (unsigned i = 0; i < count; i++)
-        end_reader(&readers[i]);
-    ramet_session_close(session);
-    assert_int_equal(usage_of(p, "past-").files, 0);
-    image_unref(first);
 }
 
 /* ---- bytes -------------------------------------------------------------- */
@@ -870,17 +511,17 @@ past__bits_flip__error_or_right_data(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(9, 6 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct reader old;
+    struct past_reader old;
     uint64_t size;
     uint64_t rng = store_seed("bits");
     unsigned errors = 0;
     int fd;
 
-    commit_generation(writer, image);
-    old = pin_newest(p, image);
+    past_commit_generation(writer, image);
+    old = past_pin_newest(p, image);
     store_random_bytes(&rng, image->bytes, image->size);
-    commit_generations(writer, image, &rng, 6);
-    size = usage_of(p, "past-").bytes;
+    past_commit_generations(writer, image, &rng, 6);
+    size = past_usage_of(p, "past-").bytes;
     fd = open_past(p);
     for (unsigned i = 0; i < 400; i++) {
         const uint64_t offset = store_chance(&rng, 50)
@@ -899,7 +540,7 @@ past__bits_flip__error_or_right_data(void **state)
     assert_true(errors > 100);
     store_expect(old.session, old.seen, __LINE__);
     close(fd);
-    end_reader(&old);
+    past_end_reader(&old);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -923,8 +564,6 @@ main(void)
         PLACE_TEST(past__full_disk__checkpoint_gives_up_unharmed),
         PLACE_TEST(reader__passed_before_it_reads_the_base__sees_what_was),
         PLACE_TEST(past__bits_flip__error_or_right_data),
-        PLACE_TEST(checkpoint__that_passes_readers__may_die_anywhere),
-        PLACE_TEST(writer__killed_again_and_again__readers_see_what_was),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -3,7 +3,7 @@
  * are noticed, and a replica of before they had check bits is understood.
  */
 #define _GNU_SOURCE
-#include "tests/client/store_place.h"
+#include "tests/client/store/store_place.h"
 
 #include "tests/support/cmocka_all.h"
 

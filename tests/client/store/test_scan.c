@@ -4,7 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "client/store/exchange.h"
-#include "tests/client/store_place.h"
+#include "tests/client/store/store_place.h"
 
 #include "tests/support/cmocka_all.h"
 

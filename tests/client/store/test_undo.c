@@ -2,7 +2,7 @@
  * test_undo.c - commits that are taken back, where the disk refuses to
  * have it written, and what comes after the commit point, likewise.
  */
-#include "tests/client/store_place.h"
+#include "tests/client/store/store_place.h"
 
 #include "tests/support/cmocka_all.h"
 

@@ -4,7 +4,7 @@
  * commit asks what it is of. It is believed no more than one that is read.
  */
 #define _GNU_SOURCE
-#include "tests/client/store_world.h"
+#include "tests/client/store/store_world.h"
 
 #include "tests/support/cmocka_all.h"
 

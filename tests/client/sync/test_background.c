@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "core/thread.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 40000, PATIENCE = 60000 };

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "client/sync/bases_format.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
 enum { PAGE = 4096, PAGES = 60, SIZE = PAGES * PAGE };

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultos.h"
 #include "tests/support/faultstore.h"
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "core/bytes.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultos.h"
 #include "tests/support/faultstore.h"
 

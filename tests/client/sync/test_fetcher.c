@@ -12,7 +12,7 @@
 #include "client/volume/file_impl.h"
 #include "core/bytes.h"
 #include "core/thread.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
 enum { PAGE = 4096, PAGES = 1000, SIZE = PAGES * PAGE, THREADS = 8 };

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 9000 };

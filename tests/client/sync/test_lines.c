@@ -12,7 +12,7 @@
 #include "client/store/exchange.h"
 #include "client/volume/view.h"
 #include "metastore/catalog.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 
 enum { SIZE = 200000, PAGE = 4096 };
 

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 80000, PAGES = 20 };

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "core/os.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 40000, LARGE = 400000 };

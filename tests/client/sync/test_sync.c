@@ -14,7 +14,7 @@
 
 #include "client/store/format/state.h"
 #include "metastore/catalog.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 300000 };

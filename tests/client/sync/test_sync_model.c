@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "core/bytes.h"
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
 enum { LSNS = 300, BYTES_MAX = 400000 };

@@ -6,10 +6,10 @@
  * durable once the replica says so; afterwards the replica must have one of
  * the versions from the last durable one on, whole.
  */
-#ifndef RAMET_TESTS_CLIENT_STORE_CRASH_H
-#define RAMET_TESTS_CLIENT_STORE_CRASH_H
+#ifndef RAMET_TESTS_CLIENT_STORE_STORE_CRASH_H
+#define RAMET_TESTS_CLIENT_STORE_STORE_CRASH_H
 
-#include "tests/client/store_world.h"
+#include "tests/client/store/store_world.h"
 #include "tests/support/faultos.h"
 
 #define CRASH_VERSIONS 64u

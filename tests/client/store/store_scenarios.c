@@ -3,7 +3,7 @@
  */
 #include "client/store/exchange.h"
 #include "client/store/whole.h"
-#include "tests/client/store_crash.h"
+#include "tests/client/store/store_crash.h"
 
 #include "tests/support/cmocka_all.h"
 

@@ -2,7 +2,7 @@
  * store_world.c - see store_world.h.
  */
 #define _GNU_SOURCE
-#include "tests/client/store_world.h"
+#include "tests/client/store/store_world.h"
 
 #include "client/store/exchange.h"
 

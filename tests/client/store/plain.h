@@ -4,8 +4,8 @@
  * base"). The made-up databases of these tests do not count on in their
  * headers, so that it often does.
  */
-#ifndef RAMET_TESTS_CLIENT_PLAIN_H
-#define RAMET_TESTS_CLIENT_PLAIN_H
+#ifndef RAMET_TESTS_CLIENT_STORE_PLAIN_H
+#define RAMET_TESTS_CLIENT_STORE_PLAIN_H
 
 #include <stddef.h>
 

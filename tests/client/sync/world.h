@@ -6,8 +6,8 @@
  * and what one has in its caches the other has not. All of it lives in one
  * folder, which is removed at the end.
  */
-#ifndef RAMET_TESTS_CLIENT_WORLD_H
-#define RAMET_TESTS_CLIENT_WORLD_H
+#ifndef RAMET_TESTS_CLIENT_SYNC_WORLD_H
+#define RAMET_TESTS_CLIENT_SYNC_WORLD_H
 
 #include "client/remote/source.h"
 #include "client/volume/file.h"

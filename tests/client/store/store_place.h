@@ -5,12 +5,12 @@
  * place_* and OK() fail the test. In a child no test can fail:
  * child_require() ends it instead, with a message.
  */
-#ifndef RAMET_TESTS_CLIENT_STORE_PLACE_H
-#define RAMET_TESTS_CLIENT_STORE_PLACE_H
+#ifndef RAMET_TESTS_CLIENT_STORE_STORE_PLACE_H
+#define RAMET_TESTS_CLIENT_STORE_STORE_PLACE_H
 
 #include <sys/types.h>
 
-#include "tests/client/store_world.h"
+#include "tests/client/store/store_world.h"
 
 #define PLACE_PAGE 4096u
 

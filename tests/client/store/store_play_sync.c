@@ -1,7 +1,7 @@
 /*
  * store_play_sync.c - pulls, pushes, fills and upkeep of a play.
  */
-#include "tests/client/store_play.h"
+#include "tests/client/store/store_play.h"
 
 #include "client/store/exchange.h"
 #include "core/alloc.h"

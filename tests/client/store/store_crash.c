@@ -1,13 +1,13 @@
 /*
  * store_crash.c - see store_crash.h.
  */
-#include "tests/client/store_crash.h"
+#include "tests/client/store/store_crash.h"
 
 #include "client/store/exchange.h"
 #include "client/store/shared/base.h"
 #include "client/store/whole.h"
 #include "core/alloc.h"
-#include "tests/client/plain.h"
+#include "tests/client/store/plain.h"
 #include "tests/support/cmocka_all.h"
 
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * store_place.c - see store_place.h.
  */
 #define _GNU_SOURCE
-#include "tests/client/store_place.h"
+#include "tests/client/store/store_place.h"
 
 #include "client/store/exchange.h"
 

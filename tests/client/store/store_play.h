@@ -5,14 +5,17 @@
  * it follows from its seed. Operations that are refused as the contract says
  * are part of it; any other failure, and any byte that differs, fails the test.
  */
-#ifndef RAMET_TESTS_CLIENT_STORE_PLAY_H
-#define RAMET_TESTS_CLIENT_STORE_PLAY_H
+#ifndef RAMET_TESTS_CLIENT_STORE_STORE_PLAY_H
+#define RAMET_TESTS_CLIENT_STORE_STORE_PLAY_H
 
 #include "client/store/exchange.h"
-#include "tests/client/store_world.h"
+#include "tests/client/store/store_world.h"
 
 #define PLAY_SLOTS 5
 #define NO_WRITER (-1)
+#define PLAY_PAGE_SIZES 8u
+
+extern const uint32_t play_page_sizes[PLAY_PAGE_SIZES];
 
 struct play_slot {
     struct ramet_session *session; /* NULL: closed */
@@ -93,6 +96,8 @@ struct play_slot *play_any_idle(struct play *play); /* not the writer */
 void play_unpin_all(struct play *play, const struct play_slot *except);
 void play_unpin_slot(struct play_slot *slot);
 void play_pin_slot(struct play *play, struct play_slot *slot);
+/* What a transaction had written is nothing any more. */
+void play_forget_work(struct play *play);
 void play_adopted(struct play *play, struct image *newest);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * world.c - see world.h.
  */
-#include "tests/client/world.h"
+#include "tests/client/sync/world.h"
 
 #include "tests/support/cmocka_all.h"
 
@@ -13,7 +13,7 @@
 
 #include "core/alloc.h"
 #include "metastore/catalog.h"
-#include "tests/client/plain.h"
+#include "tests/client/store/plain.h"
 #include "tests/support/faultstore.h"
 
 static void

@@ -7,8 +7,8 @@
  * replica's fetcher; it fails the test when it is asked for what no replica
  * should ask for. Nothing here knows how the store works.
  */
-#ifndef RAMET_TESTS_CLIENT_STORE_WORLD_H
-#define RAMET_TESTS_CLIENT_STORE_WORLD_H
+#ifndef RAMET_TESTS_CLIENT_STORE_STORE_WORLD_H
+#define RAMET_TESTS_CLIENT_STORE_STORE_WORLD_H
 
 #include <pthread.h>
 #include <stdbool.h>

@@ -1,0 +1,298 @@
+/*
+ * test_past_deaths.c - whoever passes readers, or writes beside them, dies.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store/past_readers.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
+#include "core/os.h"
+
+/* ---- whoever passes dies ------------------------------------------------ */
+
+/* Changes of the disk that the process still makes. */
+static long changes_left = -1;
+
+static void
+count_change(void)
+{
+    if (changes_left >= 0 && changes_left-- == 0)
+        _exit(0);
+}
+
+static ssize_t
+count_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+              uint64_t offset)
+{
+    count_change();
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+}
+
+static int
+count_sync(void *ctx, int fd)
+{
+    count_change();
+    return ramet_os_system()->sync(ctx, fd);
+}
+
+static int
+count_truncate(void *ctx, int fd, uint64_t size)
+{
+    count_change();
+    return ramet_os_system()->truncate(ctx, fd, size);
+}
+
+static int
+count_allocate(void *ctx, int fd, uint64_t offset, uint64_t len)
+{
+    count_change();
+    return ramet_os_system()->allocate(ctx, fd, offset, len);
+}
+
+static int
+count_punch(void *ctx, int fd, uint64_t offset, uint64_t len)
+{
+    count_change();
+    return ramet_os_system()->punch(ctx, fd, offset, len);
+}
+
+static int
+count_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
+             const char *new_path)
+{
+    count_change();
+    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
+                                     new_path);
+}
+
+static int
+count_unlink(void *ctx, int dirfd, const char *path, bool is_dir)
+{
+    count_change();
+    return ramet_os_system()->unlink(ctx, dirfd, path, is_dir);
+}
+
+/* In a child: a checkpoint that is cut off. Status 1: it was not. */
+static bool
+checkpoint_cut_off(struct place *p, long changes)
+{
+    int status;
+    pid_t child;
+
+    fflush(NULL);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct ramet_os os = *ramet_os_system();
+        struct ramet_session *session;
+
+        os.pwritev = count_pwritev;
+        os.sync = count_sync;
+        os.truncate = count_truncate;
+        os.allocate = count_allocate;
+        os.punch = count_punch;
+        os.rename = count_rename;
+        os.unlink = count_unlink;
+        session = place_open_on(p, 0, &os);
+        changes_left = changes;
+        child_require(ramet_session_checkpoint(session, true, NULL) == RAMET_OK,
+                      "checkpoint", NULL);
+        _exit(1);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status) == 0;
+}
+
+static void
+expect_all(const struct past_reader *readers, unsigned count, int line)
+{
+    for (unsigned i = 0; i < count; i++)
+        store_expect(readers[i].session, readers[i].seen, line);
+}
+
+/* Readers are to be passed by a process that dies after `changes`, then by
+ * another, while the file goes on; false: the first did not die. */
+static bool
+play_dying(struct place *p, long changes)
+{
+    static const unsigned pages[] = {24, 10, 30, 20, 28, 16, 18};
+    struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
+    struct image *const image = place_image(7, 20 * PLACE_PAGE);
+    struct past_reader readers[3];
+    uint64_t rng = 7 + (uint64_t)changes;
+    bool died;
+
+    past_commit_generation(writer, image);
+    for (unsigned i = 0; i < GENERATIONS; i++) {
+        if (i < 2)
+            readers[i] = past_pin_newest(p, image);
+        image_resize(image, (uint64_t)pages[i] * PLACE_PAGE);
+        past_change_pages(image, &rng, 4);
+        if (i < GENERATIONS - 2)
+            past_commit_generation(writer, image);
+        else
+            OK(place_commit(writer, image, e));
+    }
+    died = checkpoint_cut_off(p, changes);
+    expect_all(readers, 2, __LINE__);
+    readers[2] = past_pin_newest(p, image);
+    image_resize(image, 22 * PLACE_PAGE);
+    past_change_pages(image, &rng, 4);
+    if (changes % 2 == 0)
+        past_end_reader(&readers[0]);
+    past_commit_generations(writer, image, &rng, 2);
+    expect_all(readers + (changes % 2 == 0), 3 - (changes % 2 == 0), __LINE__);
+    place_expect(writer, image, __LINE__);
+    for (unsigned i = changes % 2 == 0; i < 3; i++)
+        past_end_reader(&readers[i]);
+    ramet_session_close(writer);
+    assert_int_equal(past_usage_of(p, "past-").files, 0);
+    image_unref(image);
+    return died;
+}
+
+static void
+checkpoint__that_passes_readers__may_die_anywhere(void **state)
+{
+    struct place *const p = *state;
+    long changes = 0;
+    bool died = true;
+
+    for (; died; changes++) {
+        died = play_dying(p, changes);
+        OK(ramet_replica_delete(NULL, p->path, e));
+    }
+    assert_true(changes > 40);
+}
+
+/* ---- processes that are killed ------------------------------------------ */
+
+/* The file's n-th version: page 1 tells n, others change now and then. */
+static struct image *
+version_of(uint64_t n)
+{
+    const uint64_t pages = 4 + n * 7 % 23;
+    struct image *const image = image_new(pages * PLACE_PAGE, PLACE_PAGE);
+
+    for (uint64_t i = 0; i < pages; i++) {
+        uint64_t seed = i << 32 | n / (1 + i % 5);
+
+        store_random_bytes(&seed, image->bytes + i * PLACE_PAGE, PLACE_PAGE);
+    }
+    memcpy(image->bytes, &n, sizeof(n));
+    return image;
+}
+
+static uint64_t
+read_version(struct ramet_session *session)
+{
+    uint64_t n = 0;
+    size_t got;
+
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_read(session, 0, &n, sizeof(n), &got, e));
+    return n;
+}
+
+static pid_t
+start_writer(struct place *p)
+{
+    pid_t pid;
+
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct ramet_session *const session = place_open_in_child(p);
+
+        for (;;) {
+            struct ramet_err err = {.text = ""};
+            struct image *const next = version_of(read_version(session) + 1);
+
+            ramet_session_unpin(session);
+            child_require(place_commit(session, next, &err) == RAMET_OK,
+                          "commit", &err);
+            child_require(ramet_session_checkpoint(session, true, &err) ==
+                              RAMET_OK,
+                          "checkpoint", &err);
+            image_unref(next);
+        }
+    }
+    return pid;
+}
+
+static void
+kill_writer(pid_t pid)
+{
+    int status;
+
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+}
+
+static void
+writer__killed_again_and_again__readers_see_what_was(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct image *const first = version_of(1);
+    const double end = store_now() + store_seconds(4);
+    struct past_reader readers[6];
+    const unsigned count = sizeof(readers) / sizeof(readers[0]);
+    uint64_t rng = store_seed("test_store_past");
+    uint64_t newest;
+    unsigned kills = 0;
+
+    OK(place_commit(session, first, e));
+    for (unsigned i = 0; i < count; i++)
+        readers[i] = past_pin_newest(p, first);
+    for (; store_now() < end; kills++) {
+        struct past_reader *const r = &readers[store_below(&rng, count)];
+        const pid_t writer = start_writer(p);
+
+        usleep((useconds_t)store_below(&rng, 30000));
+        kill_writer(writer);
+        expect_all(readers, count, __LINE__);
+        if (!store_chance(&rng, 30))
+            continue;
+        ramet_session_unpin(r->session);
+        image_unref(r->seen);
+        r->seen = version_of(read_version(r->session));
+        store_expect(r->session, r->seen, __LINE__);
+    }
+    newest = read_version(session);
+    ramet_session_unpin(session);
+    printf("%u writers killed, %llu versions\n", kills,
+           (unsigned long long)newest);
+    for (unsigned i = 0; i < count; i++)
+        past_end_reader(&readers[i]);
+    ramet_session_close(session);
+    assert_int_equal(past_usage_of(p, "past-").files, 0);
+    image_unref(first);
+}
+
+#define PLACE_TEST(f)                                                          \
+    cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PLACE_TEST(checkpoint__that_passes_readers__may_die_anywhere),
+        PLACE_TEST(writer__killed_again_and_again__readers_see_what_was),
+    };
+
+    cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

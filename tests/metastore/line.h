@@ -1,0 +1,29 @@
+/*
+ * line.h - a volume in memory with two commits, behind a store that fails: what the
+ * tests of appending to a line of commits begin with.
+ */
+#ifndef RAMET_TESTS_METASTORE_LINE_H
+#define RAMET_TESTS_METASTORE_LINE_H
+
+#include "tests/metastore/model.h"
+
+struct line {
+    struct ramet_objstore *inner;
+    struct ramet_objstore *store; /* a faultstore over it */
+    struct model model;
+};
+
+/* cmocka setup and teardown; *state is the line. */
+int line_setup(void **state);
+int line_teardown(void **state);
+
+/* A commit of page 2 on top of the newest, not yet appended. */
+void line_encode_one(struct line *f, struct ramet_cid *out_id,
+                     struct ramet_buf *out);
+enum ramet_rc line_append(struct line *f, const struct ramet_buf *object,
+                          struct ramet_head *out_winner);
+uint64_t line_newest_lsn(struct line *f);
+/* As no client does it. */
+void line_remove_commit(struct line *f, uint64_t lsn);
+
+#endif

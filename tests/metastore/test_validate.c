@@ -1,0 +1,294 @@
+/*
+ * test_validate.c - what is checked of commits that others made, and what may
+ * follow an end.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "metastore/catalog.h"
+#include "tests/metastore/line.h"
+
+/* ---- foreign commits ----------------------------------------------------- */
+
+static void
+seal(struct ramet_buf *object)
+{
+    const uint32_t head_length = ramet_get_le32(object->data + 8);
+    const struct ramet_hash body =
+        ramet_hash128(object->data + 308, head_length - 308);
+    struct ramet_hash hash;
+
+    memcpy(object->data + 276, &body, 16);
+    hash = ramet_hash128(object->data, 292);
+    memcpy(object->data + 292, &hash, 16);
+}
+
+static void
+validate__refuses_what_does_not_fit(void **state)
+{
+    struct line *const f = *state;
+    static const struct {
+        unsigned at; /* byte of the object that is changed */
+        uint8_t value;
+        enum ramet_rc rc;
+    } cases[] = {
+        {0, 0, RAMET_OK},          /* unchanged */
+        {80, 1, RAMET_ECONFLICT},  /* predecessor */
+        {16, 9, RAMET_ECONFLICT},  /* an LSN past a gap */
+        {16, 3, RAMET_OK},         /* unchanged */
+        {102, 1, RAMET_ECLOCK},    /* far in the future */
+        {101, 0, RAMET_ECORRUPT},  /* before its predecessor */
+        {30, 77, RAMET_ECORRUPT},  /* counts heads wrong */
+        {29, 2, RAMET_ECORRUPT},   /* a map that is not there */
+        {104, 11, RAMET_ECORRUPT}, /* page count and byte length */
+        {48, 1, RAMET_OK},         /* another id is as good */
+        {164, 2, RAMET_ECORRUPT},  /* a floor that nobody raised */
+        {172, 1, RAMET_ECORRUPT},  /* nor a cutoff */
+        {188, 1, RAMET_ECORRUPT},  /* another last content commit */
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ramet_buf object;
+        struct ramet_cid id;
+        enum ramet_rc rc;
+
+        line_encode_one(f, &id, &object);
+        if (cases[i].at > 0)
+            object.data[cases[i].at] = cases[i].value;
+        if (cases[i].at == 80) /* the last content commit is the same */
+            object.data[196] = cases[i].value;
+        if (cases[i].at == 16) /* the map's distance grows with it */
+            object.data[29] = cases[i].value;
+        seal(&object);
+        rc = ramet_history_validate(f->model.history, object.data, object.len,
+                                    NULL);
+        if (rc != cases[i].rc)
+            fail_msg("case %u: %s", (unsigned)i, ramet_rc_name(rc));
+        ramet_buf_done(&object);
+    }
+}
+
+static void
+validate__looks_at_inline_frames_and_segments(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_buf object;
+    struct ramet_commit commit;
+    struct ramet_hash hash;
+    struct ramet_place place = {.volume = f->model.volume};
+    char key[RAMET_KEY_MAX];
+    struct ramet_cid id;
+    struct iovec part = {"x", 1};
+
+    line_encode_one(f, &id, &object);
+    object.data[object.len - 1] ^= 1;
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_ECORRUPT);
+    assert_int_equal(ramet_history_validate(f->model.history, object.data,
+                                            object.len - 1, NULL),
+                     RAMET_ECORRUPT);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, 100, NULL),
+        RAMET_ECORRUPT);
+    ramet_buf_done(&object);
+
+    f->model.never_inline = true;
+    line_encode_one(f, &id, &object);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_commit_decode(
+                         object.data, ramet_get_le32(object.data + 8),
+                         &f->model.volume, 3, object.len, &commit, &hash, NULL),
+                     RAMET_OK);
+    place.segment = commit.segments[0].id;
+    ramet_place_key(&place, key);
+    ramet_commit_done(&commit);
+    assert_int_equal(ramet_objstore_remove(f->inner, key, NULL), RAMET_OK);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_ECORRUPT);
+    assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
+                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, NULL),
+        RAMET_ECORRUPT);
+    ramet_buf_done(&object);
+}
+
+/* A map of another line lies about in the store; a commit names it. */
+static void
+validate__refuses_the_map_of_another_line(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_err err = {.text = ""};
+    struct ramet_buf object;
+    struct ramet_cid id;
+
+    /* The commit that follows will name a map of LSN 65 or so: make it, let
+     * the store go back, and let history take another course. */
+    while (f->model.lsn < 64)
+        model_write(&f->model, 1, 1);
+    line_encode_one(f, &id, &object);
+    assert_int_equal(line_append(f, &object, NULL), RAMET_OK);
+    line_remove_commit(f, 65);
+    line_remove_commit(f, 64);
+    model_drop_newest(&f->model);
+    model_reopen(&f->model);
+    model_write(&f->model, 2, 1);         /* another LSN 64 */
+    assert_int_equal(object.data[29], 1); /* its map is of LSN 64 */
+    {
+        struct ramet_head head;
+
+        assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
+                         RAMET_OK);
+        memcpy(object.data + 80, &head.hash, 16); /* now based on that one */
+        memcpy(object.data + 196, &head.hash, 16);
+        ramet_put_le64(object.data + 96, head.time_ms + 1);
+    }
+    seal(&object);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, object.data, object.len, &err),
+        RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "of another history"));
+    ramet_buf_done(&object);
+}
+
+/* ---- the end ------------------------------------------------------------- */
+
+static bool
+count_key(void *ctx, const char *key, uint64_t size_bytes)
+{
+    (void)key;
+    (void)size_bytes;
+    ++*(unsigned *)ctx;
+    return true;
+}
+
+static unsigned
+keys_of(struct line *f, const char *kind)
+{
+    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
+    unsigned count = 0;
+
+    ramet_id_format(&f->model.volume.id, vid);
+    (void)snprintf(prefix, sizeof(prefix), "volumes/%s/%s", vid, kind);
+    assert_int_equal(
+        ramet_objstore_list(f->inner, prefix, "", count_key, &count, NULL),
+        RAMET_OK);
+    return count;
+}
+
+static bool
+note_volume(void *ctx, const char *name, const struct ramet_vid *volume)
+{
+    (void)name;
+    (void)volume;
+    *(bool *)ctx = true;
+    return true;
+}
+
+/* Deleted while a writer had a commit in hand, on any base: none lands, nor does
+ * a new commit 1, and a newcomer finds no volume. */
+static void
+catalog_delete__leaves_an_end_that_nothing_follows(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_buf late, first;
+    struct ramet_head head = {.lsn = 0};
+    struct ramet_cid id;
+    struct model other;
+    bool seen = false, exists = true;
+    char key[RAMET_KEY_MAX];
+    size_t len = 0;
+
+    line_encode_one(f, &id, &late); /* for the slot that the end takes */
+    ramet_buf_init(&first, 1u << 20);
+    ramet_commit_key(&f->model.volume, 1, key);
+    assert_non_null(ramet_buf_extend(&first, 1u << 20));
+    assert_int_equal(ramet_objstore_read(f->inner, key, 0, first.data,
+                                         first.len, &len, NULL),
+                     RAMET_OK);
+    first.len = len;
+    assert_int_equal(ramet_catalog_delete(f->store, &f->model.volume, NULL),
+                     RAMET_OK);
+    assert_int_equal(keys_of(f, ""), 1);
+    assert_int_equal(keys_of(f, "commits/"), 1);
+    assert_int_equal(line_append(f, &late, NULL), RAMET_EWENTBACK);
+    model_reopen(&f->model);
+    assert_int_equal(ramet_history_newest(f->model.history, &head, NULL),
+                     RAMET_EWENTBACK);
+    assert_int_equal(line_append(f, &first, NULL), RAMET_EWENTBACK);
+    assert_int_equal(
+        ramet_catalog_exists(f->store, &f->model.volume, &exists, NULL),
+        RAMET_OK);
+    assert_false(exists);
+    assert_int_equal(ramet_catalog_list(f->store, note_volume, &seen, NULL),
+                     RAMET_OK);
+    assert_false(seen);
+    /* Once more changes nothing. */
+    assert_int_equal(ramet_catalog_delete(f->store, &f->model.volume, NULL),
+                     RAMET_OK);
+    assert_int_equal(keys_of(f, ""), 1);
+    /* Other volumes are none of its business. */
+    model_init(&other, f->store, 77);
+    model_write(&other, 1, 3);
+    assert_int_equal(ramet_catalog_list(f->store, note_volume, &seen, NULL),
+                     RAMET_OK);
+    assert_true(seen);
+    model_done(&other);
+    ramet_buf_done(&first);
+    ramet_buf_done(&late);
+}
+
+/* What is put on top of an end by hand is refused by the guard as well. */
+static void
+validate__refuses_what_follows_an_end(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_buf end, next;
+    struct ramet_head base;
+    struct ramet_cid id;
+
+    assert_int_equal(ramet_history_newest(f->model.history, &base, NULL),
+                     RAMET_OK);
+    line_encode_one(f, &id, &next);
+    ramet_buf_init(&end, 1u << 20);
+    assert_int_equal(
+        ramet_history_encode_end(f->model.history, &base, &end, NULL),
+        RAMET_OK);
+    assert_int_equal(line_append(f, &end, NULL), RAMET_OK);
+    /* As if it had been based on the end. */
+    ramet_put_le64(next.data + 16, base.lsn + 2);
+    next.data[29]++;
+    ramet_put_le16(next.data + 30,
+                   (uint16_t)(ramet_get_le16(next.data + 30) + 309));
+    memcpy(next.data + 80, end.data + 292, 16);
+    ramet_put_le64(next.data + 96, base.time_ms + 5);
+    seal(&next);
+    assert_int_equal(
+        ramet_history_validate(f->model.history, next.data, next.len, NULL),
+        RAMET_EWENTBACK);
+    assert_int_equal(line_append(f, &next, NULL), RAMET_EWENTBACK);
+    ramet_buf_done(&end);
+    ramet_buf_done(&next);
+}
+
+int
+main(void)
+{
+#define TEST(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, line_setup, line_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(validate__refuses_what_does_not_fit),
+        TEST(validate__looks_at_inline_frames_and_segments),
+        TEST(validate__refuses_the_map_of_another_line),
+        TEST(catalog_delete__leaves_an_end_that_nothing_follows),
+        TEST(validate__refuses_what_follows_an_end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -74,7 +74,7 @@ read_rest(struct ramet_history *history, const char *key, uint8_t **bytes,
     return RAMET_OK;
 }
 
-void
+bool
 ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
                         const uint8_t *object, size_t len)
 {
@@ -94,10 +94,11 @@ ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
     memcpy(head->raw, object, head->head_length);
     ramet_history_release(history, ramet_lru_put(&history->lru, &key, head,
                                                  head_weight(head), free_head));
-    return;
+    return true;
 
 failed:
     free_head(head);
+    return false;
 }
 
 /* Decode `got` bytes, with which the commit object of `lsn` begins; what is
@@ -211,6 +212,24 @@ enter_head(struct ramet_history *history, uint64_t lsn,
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     *out_entry = entry;
     return RAMET_OK;
+}
+
+bool
+ramet_history_follow(struct ramet_history *history,
+                     const struct ramet_point *base,
+                     const struct ramet_point *next)
+{
+    bool follows;
+
+    ramet_mutex_lock(&history->mutex);
+    follows = history->newest_lsn == base->lsn &&
+              ramet_hash_equal(&history->newest_hash, &base->hash);
+    if (follows) {
+        history->newest_lsn = next->lsn;
+        history->newest_hash = next->hash;
+    }
+    ramet_mutex_unlock(&history->mutex);
+    return follows;
 }
 
 enum ramet_rc

@@ -47,8 +47,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_blame(struct ramet_history *history,
                     const struct ramet_point *point, enum ramet_rc rc,
                     struct ramet_err *err);
-/* The commit object `lsn` was just put: its head need not be read. No I/O. */
-void ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
+/* The commit object `lsn` is in the store: its head need not be read. No I/O. False:
+ * it does not decode, or there is no memory. */
+bool ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
                              const uint8_t *object, size_t len);
 static inline const struct ramet_loaded_head *
 ramet_loaded_head(const struct ramet_lru_entry *entry)
@@ -76,6 +77,11 @@ ramet_history_find_newest(struct ramet_history *history, uint64_t known,
 /* Remember that `lsn` exists, for ramet_history_newest(). */
 void ramet_history_saw(struct ramet_history *history, uint64_t lsn,
                        const struct ramet_hash *hash);
+
+/* The same, if `base` is the newest that was seen still. */
+bool ramet_history_follow(struct ramet_history *history,
+                          const struct ramet_point *base,
+                          const struct ramet_point *next);
 
 /* ---- paid.c ---------------------------------------------------------------- */
 

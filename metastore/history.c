@@ -356,6 +356,45 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
     return rc;
 }
 
+/* Is the object `at`, and based on `base`? */
+static bool
+stands_on(const struct ramet_history *history, const struct ramet_point *at,
+          const struct ramet_point *base, const uint8_t *object, size_t len)
+{
+    struct ramet_commit commit;
+    struct ramet_hash hash;
+    bool fits;
+
+    if (len < RAMET_COMMIT_CORE_SIZE ||
+        ramet_commit_decode_core(object, &history->volume, at->lsn, &commit,
+                                 &hash, NULL) != RAMET_OK)
+        return false;
+    fits = ramet_commit_object_size(object) == len &&
+           ramet_hash_equal(&hash, &at->hash) &&
+           ramet_hash_equal(&commit.predecessor, &base->hash) &&
+           commit.role != RAMET_COMMIT_END;
+    ramet_commit_done(&commit);
+    return fits;
+}
+
+bool
+ramet_history_offer(struct ramet_history *history, const struct ramet_point *at,
+                    const uint8_t *object, size_t len)
+{
+    struct ramet_point base;
+
+    ramet_mutex_lock(&history->mutex);
+    base.lsn = history->newest_lsn;
+    base.hash = history->newest_hash;
+    ramet_mutex_unlock(&history->mutex);
+    if (base.lsn == 0 || at->lsn != base.lsn + 1 ||
+        !stands_on(history, at, &base, object, len))
+        return false;
+    /* All of the head is looked at; what does not decode is not kept. */
+    return ramet_history_keep_head(history, at->lsn, object, len) &&
+           ramet_history_follow(history, &base, at);
+}
+
 enum ramet_rc
 ramet_history_seen(struct ramet_history *history, struct ramet_head *out_head,
                    struct ramet_err *err)
@@ -691,7 +730,7 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
     if (rc == RAMET_OK)
         rc = check_not_deleted(history, lsn, key, err);
     if (rc == RAMET_OK) {
-        ramet_history_keep_head(history, lsn, object, len);
+        (void)ramet_history_keep_head(history, lsn, object, len);
         ramet_history_saw(history, lsn, &hash);
     }
     return rc;

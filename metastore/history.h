@@ -110,6 +110,15 @@ ramet_history_base(struct ramet_history *history,
 void ramet_history_forget(struct ramet_history *history);
 /* Let go of the memory that reading took: it will be read again. */
 void ramet_history_trim(struct ramet_history *history);
+/*
+ * A commit object that came by itself, of which somebody says that it is `at`: if it is,
+ * and stands on the newest commit that was seen, it is the newest one from here
+ * on, and its head need not be read. Hostile bytes; no I/O. False: nothing was
+ * done.
+ */
+bool
+ramet_history_offer(struct ramet_history *history, const struct ramet_point *at,
+                    const uint8_t *object, size_t len);
 /* The newest commit as this history knows it, which may be no more. No request
  * while it is in the cache; lsn 0: it knows of none. */
 RAMET_NODISCARD enum ramet_rc

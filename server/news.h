@@ -14,7 +14,7 @@
 
 #include "server/live.h"
 
-#define RAMET_NEWS_VOLUMES_MAX 64u
+#define RAMET_NEWS_VOLUMES_MAX 1024u
 /* A request of so many volumes, each with its LSN. */
 #define RAMET_NEWS_BODY_MAX (8u + RAMET_NEWS_VOLUMES_MAX * (16u + 10u))
 #define RAMET_NEWS_TYPE "application/vnd.ramet.news"

@@ -133,6 +133,24 @@ ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
     ramet_mutex_unlock(&ranges->lock);
 }
 
+/* The piece that begins there; or the whole object, from its midst on (*out_skip):
+ * who comes back for that is not told apart from who never came. */
+static struct piece *
+piece_at(struct ramet_ranges *ranges, const struct ramet_hash *key,
+         uint64_t offset, size_t *out_skip)
+{
+    struct piece *p = find_piece(ranges, key, offset);
+
+    *out_skip = 0;
+    if (p != NULL || offset == 0)
+        return p;
+    p = find_piece(ranges, key, 0);
+    if (p == NULL || !p->ends_object || offset > p->len)
+        return NULL;
+    *out_skip = (size_t)offset;
+    return p;
+}
+
 /* With the lock held; `buf` NULL only looks. */
 static bool
 collect(struct ramet_ranges *ranges, const struct ramet_hash *key,
@@ -142,15 +160,15 @@ collect(struct ramet_ranges *ranges, const struct ramet_hash *key,
     size_t done = 0;
 
     while (done < len && !ended) {
-        struct piece *p = find_piece(ranges, key, offset + done);
-        size_t n;
+        size_t skip, n;
+        struct piece *const p = piece_at(ranges, key, offset + done, &skip);
 
         if (p == NULL || (p->len == 0 && !p->ends_object) ||
-            (unread && p->read))
+            (unread && p->read && skip == 0))
             break;
-        n = p->len < len - done ? p->len : len - done;
+        n = p->len - skip < len - done ? p->len - skip : len - done;
         if (buf != NULL && n > 0)
-            memcpy((uint8_t *)buf + done, p->data, n);
+            memcpy((uint8_t *)buf + done, p->data + skip, n);
         p->read = p->read || buf != NULL;
         done += n;
         ended = p->ends_object;

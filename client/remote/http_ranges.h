@@ -2,7 +2,8 @@
  * http_ranges.h - pieces of immutable objects that a server sent ahead.
  *
  * A read is answered from here if pieces that begin where it begins, and then
- * where the last one ended, cover it. Bounded; what was not used for longest
+ * where the last one ended, cover it; or any read of an object of which one piece is
+ * the whole. Bounded; what was not used for longest
  * goes first. Nothing here was verified: whoever reads it does that.
  *
  * Layer: client.

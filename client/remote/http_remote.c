@@ -6,12 +6,13 @@
 
 #include "client/remote/http_bring.h"
 #include "client/remote/http_conn.h"
-#include "client/remote/http_events.h"
 #include "client/remote/http_ranges.h"
 #include "client/remote/http_shadow.h"
 #include "client/remote/http_store.h"
+#include "client/remote/newsroom.h"
 #include "client/remote/remote.h"
 #include "core/alloc.h"
+#include "core/thread.h"
 
 #define RANGES_BYTES (24u << 20)
 #define DELETE_ANSWER_MAX (64u << 10)
@@ -22,7 +23,10 @@ struct http_remote {
     struct ramet_http_pool *pool;
     struct ramet_ranges *ranges;
     struct ramet_shadows *shadows;
-    struct ramet_events *events;
+    struct ramet_remote_options options; /* for a room; `token` is of another */
+    struct ramet_mutex lock;
+    struct ramet_newsroom *room;   /* lock: of the token that it has now */
+    struct ramet_newsroom *former; /* of none, before it got one; or NULL */
 };
 
 static enum ramet_rc
@@ -38,21 +42,100 @@ http_bring(struct ramet_remote *remote, const struct ramet_vid *volume,
                             visit, ctx, err);
 }
 
+/* ---- news ------------------------------------------------------------------------- */
+
+static struct ramet_newsroom *
+room_of(struct http_remote *hr)
+{
+    struct ramet_newsroom *room;
+
+    ramet_mutex_lock(&hr->lock);
+    room = hr->room;
+    ramet_mutex_unlock(&hr->lock);
+    return room;
+}
+
+/* A commit object that came by itself: where the store's reads find it, and to
+ * whoever knows what it ought to follow. */
+static bool
+take_news(void *ctx, const struct ramet_vid *volume,
+          const struct ramet_point *at, const uint8_t *object, size_t len)
+{
+    struct http_remote *const hr = ctx;
+    char key[RAMET_KEY_MAX];
+
+    ramet_commit_key(volume, at->lsn, key);
+    ramet_ranges_put(hr->ranges, key, 0, object, len, true);
+    return hr->remote.offer != NULL &&
+           hr->remote.offer(hr->remote.offer_ctx, volume, at, object, len);
+}
+
+static struct ramet_news_taker
+taker_of(struct http_remote *hr)
+{
+    return (struct ramet_news_taker){.take = take_news, .ctx = hr};
+}
+
 static enum ramet_rc
 http_wait(struct ramet_remote *remote, const struct ramet_vid *volume,
           uint64_t after, uint64_t timeout_ms, const volatile bool *cancel,
           struct ramet_err *err)
 {
-    struct http_remote *hr = (struct http_remote *)remote;
+    struct http_remote *const hr = (struct http_remote *)remote;
+    const struct ramet_news_taker taker = taker_of(hr);
 
-    return ramet_events_wait(hr->events, volume, after, timeout_ms, cancel,
-                             err);
+    return ramet_newsroom_wait(room_of(hr), hr, &taker, volume, after,
+                               timeout_ms, cancel, err);
+}
+
+static enum ramet_rc
+http_follow(struct ramet_remote *remote, const struct ramet_vid *volume,
+            uint64_t after, const struct ramet_follower *follower,
+            struct ramet_err *err)
+{
+    struct http_remote *const hr = (struct http_remote *)remote;
+    const struct ramet_news_taker taker = taker_of(hr);
+
+    return ramet_newsroom_follow(room_of(hr), hr, &taker, volume, after,
+                                 follower, err);
+}
+
+static void
+http_unfollow(struct ramet_remote *remote, const struct ramet_vid *volume,
+              const struct ramet_follower *follower)
+{
+    struct http_remote *const hr = (struct http_remote *)remote;
+
+    ramet_newsroom_unfollow(room_of(hr), hr, volume, follower);
+    if (hr->former != NULL)
+        ramet_newsroom_unfollow(hr->former, hr, volume, follower);
+}
+
+static bool
+http_heard(struct ramet_remote *remote, const struct ramet_vid *volume,
+           struct ramet_heard *out)
+{
+    struct http_remote *const hr = (struct http_remote *)remote;
+
+    return ramet_newsroom_heard(room_of(hr), hr, volume, out);
+}
+
+static bool
+http_holds(struct ramet_remote *remote, const struct ramet_place *place)
+{
+    char key[RAMET_KEY_MAX];
+
+    ramet_place_key(place, key);
+    return ramet_ranges_has(((struct http_remote *)remote)->ranges, key,
+                            place->offset_bytes, place->length_bytes, false);
 }
 
 static void
 http_disbelieve(struct ramet_remote *remote, const struct ramet_vid *volume)
 {
-    ramet_events_forget(((struct http_remote *)remote)->events, volume);
+    struct http_remote *const hr = (struct http_remote *)remote;
+
+    ramet_newsroom_forget(room_of(hr), hr, volume);
 }
 
 static void
@@ -62,7 +145,7 @@ http_forget(struct ramet_remote *remote, const struct ramet_vid *volume)
 
     ramet_ranges_clear(hr->ranges);
     ramet_shadows_forget(hr->shadows, volume);
-    ramet_events_forget(hr->events, volume);
+    ramet_newsroom_forget(room_of(hr), hr, volume);
 }
 
 /* The server has more to do than its store: it ends streams, and forgets. */
@@ -101,8 +184,24 @@ static enum ramet_rc
 http_authorize(struct ramet_remote *remote, const char *token,
                struct ramet_err *err)
 {
-    return ramet_http_authorize(((struct http_remote *)remote)->pool, token,
-                                err);
+    struct http_remote *const hr = (struct http_remote *)remote;
+    struct ramet_remote_options options = hr->options;
+    struct ramet_newsroom *room = NULL;
+    enum ramet_rc rc;
+
+    options.token = token;
+    options.withheld_why = NULL;
+    rc = ramet_http_authorize(hr->pool, token, err);
+    if (rc == RAMET_OK && hr->former == NULL)
+        rc = ramet_newsroom_join(remote->url.root, &options, &room, err);
+    if (room == NULL)
+        return rc;
+    /* Who follows it there goes on there, without a token, as long as that may. */
+    ramet_mutex_lock(&hr->lock);
+    hr->former = hr->room;
+    hr->room = room;
+    ramet_mutex_unlock(&hr->lock);
+    return rc;
 }
 
 static uint64_t
@@ -134,7 +233,9 @@ http_close(struct ramet_remote *remote)
     struct http_remote *hr = (struct http_remote *)remote;
 
     ramet_shadows_free(hr->shadows);
-    ramet_events_free(hr->events);
+    ramet_newsroom_leave(hr->room, hr);
+    ramet_newsroom_leave(hr->former, hr);
+    ramet_mutex_done(&hr->lock);
     ramet_objstore_close(hr->remote.store);
     ramet_ranges_free(hr->ranges);
     ramet_http_pool_free(hr->pool);
@@ -146,6 +247,10 @@ static const struct ramet_remote_ops http_remote_ops = {
     .bring = http_bring,
     .pace = http_pace,
     .wait = http_wait,
+    .follow = http_follow,
+    .unfollow = http_unfollow,
+    .heard = http_heard,
+    .holds = http_holds,
     .disbelieve = http_disbelieve,
     .forget = http_forget,
     .authorize = http_authorize,
@@ -169,7 +274,7 @@ open_parts(struct http_remote *hr, const struct ramet_remote_options *options,
         hr->shadows = ramet_shadows_new(hr->ranges, hr->name);
     if (hr->shadows == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", hr->name);
-    rc = ramet_events_new(hr->pool, &hr->events, err);
+    rc = ramet_newsroom_join(hr->remote.url.root, options, &hr->room, err);
     if (rc == RAMET_OK)
         rc = ramet_http_store_new(hr->pool, hr->ranges, hr->name,
                                   &hr->remote.store, err);
@@ -193,6 +298,9 @@ ramet_remote_open_http(const struct ramet_url *url,
     if (filled.stall_timeout_ms == 0)
         filled.stall_timeout_ms = 10000;
     hr->remote.ops = &http_remote_ops;
+    ramet_mutex_init(&hr->lock);
+    hr->options = filled;
+    hr->options.token = NULL;
     hr->remote.url = *url;
     (void)snprintf(hr->name, sizeof(hr->name), "%s", url->root);
     rc = open_parts(hr, &filled, err);

@@ -57,6 +57,23 @@ void ramet_url_format(const struct ramet_url *url, char *out, size_t out_size);
 bool ramet_time_parse(const char *text, uint64_t *out_unix_ms);
 void ramet_time_format(uint64_t unix_ms, char out[32]);
 
+/* What a remote told of a volume by itself. */
+struct ramet_heard {
+    bool is_alive;             /* it would have told of more */
+    struct ramet_point newest; /* that was told of */
+    /* So long ago (CLOCK_BOOTTIME, ms) the store had nothing newer than this.
+     * 0: never. */
+    struct ramet_point confirmed;
+    uint64_t confirmed_ms;
+};
+
+/* Who follows a volume: called when there may be something new, by any thread. It
+ * must not wait, nor call back. */
+struct ramet_follower {
+    void (*heard)(void *ctx);
+    void *ctx;
+};
+
 struct ramet_remote;
 struct ramet_pace; /* client/remote/pace.h */
 
@@ -89,7 +106,21 @@ struct ramet_remote_ops {
                           const struct ramet_vid *volume, uint64_t after,
                           uint64_t timeout_ms, const volatile bool *cancel,
                           struct ramet_err *err);
-    /* What wait() told of did not come true: begin anew with what is told.
+    /* Be told of commits past `after` by follower->heard(), until unfollow(), after
+     * which it is not called. NULL, as both that go with it: the caller polls. */
+    enum ramet_rc (*follow)(struct ramet_remote *remote,
+                            const struct ramet_vid *volume, uint64_t after,
+                            const struct ramet_follower *follower,
+                            struct ramet_err *err);
+    void (*unfollow)(struct ramet_remote *remote,
+                     const struct ramet_vid *volume,
+                     const struct ramet_follower *follower);
+    /* What is known by that; false: nothing was heard. */
+    bool (*heard)(struct ramet_remote *remote, const struct ramet_vid *volume,
+                  struct ramet_heard *out);
+    /* Can these bytes of an object be read without a request? NULL: no. */
+    bool (*holds)(struct ramet_remote *remote, const struct ramet_place *place);
+    /* What was heard did not come true: begin anew with what is told.
      * NULL: nothing to do. */
     void (*disbelieve)(struct ramet_remote *remote,
                        const struct ramet_vid *volume);
@@ -118,6 +149,12 @@ struct ramet_remote {
     const struct ramet_remote_ops *ops;
     struct ramet_objstore *store; /* owned by the remote */
     struct ramet_url url;
+    /* Whoever opened it: is offered commit objects that came by themselves, before
+     * anybody is told; whether one was of use. NULL: nobody. By any thread. */
+    bool (*offer)(void *ctx, const struct ramet_vid *volume,
+                  const struct ramet_point *at, const uint8_t *object,
+                  size_t len);
+    void *offer_ctx;
 };
 
 struct ramet_remote_options {

@@ -64,6 +64,10 @@ ramet_source_pace(struct ramet_source *source)
                : NULL;
 }
 
+static bool
+take_offer(void *ctx, const struct ramet_vid *volume,
+           const struct ramet_point *at, const uint8_t *object, size_t len);
+
 static enum ramet_rc
 no_store(const struct ramet_source *source, struct ramet_err *err)
 {
@@ -117,6 +121,8 @@ connect_locked(struct ramet_source *source, bool create_store,
     rc = open_remote(source, create_store, &remote, err);
     if (rc != RAMET_OK)
         return rc;
+    remote->offer_ctx = source;
+    remote->offer = take_offer;
     source->remote = remote;
     source->is_looked_at =
         source->url.scheme != RAMET_REMOTE_S3 || create_store;
@@ -397,6 +403,58 @@ ramet_source_newest(struct ramet_source *source, const struct ramet_vid *volume,
         return rc;
     ramet_source_forget(source, volume);
     return ramet_history_newest(history, out_head, err);
+}
+
+bool
+ramet_source_told(struct ramet_source *source, const struct ramet_vid *volume,
+                  struct ramet_head *out_head)
+{
+    struct ramet_history *history = NULL;
+    struct ramet_remote *const remote = ramet_source_remote(source);
+    struct ramet_heard heard;
+    struct ramet_head head;
+    struct ramet_point seen;
+
+    if (remote == NULL || remote->ops->heard == NULL ||
+        !remote->ops->heard(remote, volume, &heard) || !heard.is_alive ||
+        ramet_source_history(source, volume, &history, NULL) != RAMET_OK ||
+        ramet_history_seen(history, &head, NULL) != RAMET_OK)
+        return false;
+    seen = ramet_head_point(&head);
+    if (!ramet_point_equal(&seen, &heard.newest))
+        return false;
+    *out_head = head;
+    return true;
+}
+
+uint64_t
+ramet_source_confirmed(struct ramet_source *source,
+                       const struct ramet_vid *volume, struct ramet_point *out)
+{
+    struct ramet_remote *const remote = ramet_source_remote(source);
+    struct ramet_heard heard;
+
+    if (remote == NULL || remote->ops->heard == NULL ||
+        !remote->ops->heard(remote, volume, &heard))
+        return 0;
+    *out = heard.confirmed;
+    return heard.confirmed_ms;
+}
+
+/* A commit object that the remote sent by itself. */
+static bool
+take_offer(void *ctx, const struct ramet_vid *volume,
+           const struct ramet_point *at, const uint8_t *object, size_t len)
+{
+    struct ramet_source *const source = ctx;
+    struct known_history *known;
+    struct ramet_history *history;
+
+    ramet_mutex_lock(&source->mutex);
+    known = ramet_source_known(source, volume);
+    history = known != NULL ? known->history : NULL;
+    ramet_mutex_unlock(&source->mutex);
+    return history != NULL && ramet_history_offer(history, at, object, len);
 }
 
 static bool

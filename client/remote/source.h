@@ -90,6 +90,16 @@ ramet_source_history(struct ramet_source *source,
 RAMET_NODISCARD enum ramet_rc
 ramet_source_newest(struct ramet_source *source, const struct ramet_vid *volume,
                     struct ramet_head *out_head, struct ramet_err *err);
+/* The same without asking, where the remote tells of commits by itself, and all
+ * that it told of was taken. False: it has to be asked. */
+bool
+ramet_source_told(struct ramet_source *source, const struct ramet_vid *volume,
+                  struct ramet_head *out_head);
+/* When (CLOCK_BOOTTIME, ms) the volume's newest commit was certainly no newer than
+ * *out, as far as the remote told by itself; 0: it did not. */
+uint64_t
+ramet_source_confirmed(struct ramet_source *source,
+                       const struct ramet_vid *volume, struct ramet_point *out);
 /* Drop all that this process knows of the volume, so that the next look finds
  * what is there: heads and chains, what a server sent ahead, news of commits,
  * views' pages. For whoever found it wrong, or gives it up. */

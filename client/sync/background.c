@@ -5,7 +5,7 @@
  *       crew (core/crew.h) sees to it that there is one at a time
  *   (2) `armed` is true only between turns with nothing to push: a commit that
  *       finds it true, and it alone, wakes the crew
- *   (3) `closing`, `hint` and the flushes are under the mutex
+ *   (3) `closing` and the flushes are under the mutex
  *   (4) nothing is pushed, settled or bound but while somebody who may push
  *       has joined; a push that was begun for one may outlast it
  *
@@ -31,8 +31,6 @@
 #define POLL_TOLD_MS 30000u /* where the remote tells of commits by itself */
 #define BACKOFF_MIN_MS 200u
 #define BACKOFF_MAX_MS 30000u
-#define LISTEN_MS 30000u
-#define OWN_NEWS_MS 50u /* after being told of our own commit, perhaps */
 #define LOCK_WAIT_MS 100u
 
 struct backoff {
@@ -44,19 +42,17 @@ struct ramet_background {
     struct ramet_link *link;
     unsigned fork_count;
     struct ramet_crew_member member;
-    struct ramet_thread listener;
+    struct ramet_follower follower;
     atomic_uint_least64_t commits;
     atomic_bool armed;   /* invariant (2) */
     atomic_bool retry;   /* forget the back-offs */
     atomic_uint pushers; /* who joined; changed under the mutex */
     atomic_uint_least64_t push_interval_ms;
     atomic_bool stop;
-    volatile bool stop_listening; /* what the remote's hook is given */
     struct ramet_mutex mutex;
     struct ramet_cond cond;
-    bool closing; /* invariant (3) */
-    bool hint;
-    bool connected; /* written under the mutex by turns alone */
+    bool closing;     /* invariant (3) */
+    atomic_bool hint; /* there may be something to pull */
     /* Pushes of what is left, one for each last pusher that leaves. */
     uint64_t flushes_asked, flushes_done;
     uint64_t flush_wait_ms;
@@ -67,7 +63,10 @@ struct ramet_background {
     struct backoff pull_backoff;
     uint64_t poll_at_ms;
     uint64_t poll_every_ms;
-    uint64_t told_lsn; /* of the divergence that was logged */
+    uint64_t told_lsn;             /* of the divergence that was logged */
+    struct backoff doubt;          /* of news that did not come true */
+    struct ramet_remote *followed; /* NULL: it tells nothing */
+    struct ramet_vid volume;       /* that is followed there */
 };
 
 static uint64_t
@@ -168,6 +167,7 @@ sync_init(const struct ramet_background *bg, struct ramet_sync *sync,
         .cancel = &bg->stop,
         .wait_ms = LOCK_WAIT_MS,
         .follows = !may_push(bg),
+        .believes = true,
     };
 }
 
@@ -263,26 +263,6 @@ pull(struct ramet_background *bg)
 
 /* ---- a turn ------------------------------------------------------------------- */
 
-static bool
-take_hint(struct ramet_background *bg)
-{
-    bool hint;
-
-    ramet_mutex_lock(&bg->mutex);
-    hint = bg->hint;
-    ramet_mutex_unlock(&bg->mutex);
-    return hint;
-}
-
-static void
-drop_hint(struct ramet_background *bg)
-{
-    ramet_mutex_lock(&bg->mutex);
-    bg->hint = false;
-    ramet_cond_broadcast(&bg->cond);
-    ramet_mutex_unlock(&bg->mutex);
-}
-
 static uint64_t
 least_of(uint64_t a, uint64_t b)
 {
@@ -313,37 +293,134 @@ note_commits(struct ramet_background *bg)
     bg->commits_seen = commits;
 }
 
+/* A remote that tells of commits by itself says that there may be one. */
 static void
-note_connection(struct ramet_background *bg)
+heard(void *ctx)
 {
-    struct ramet_vid volume;
+    struct ramet_background *const bg = ctx;
 
-    if (bg->connected || !ramet_link_volume(bg->link, &volume) ||
-        ramet_source_remote(ramet_link_source(bg->link)) == NULL)
-        return;
+    atomic_store(&bg->hint, true);
     ramet_mutex_lock(&bg->mutex);
-    bg->connected = true;
-    ramet_cond_broadcast(&bg->cond);
+    if (!bg->closing) /* else it may be no member any more */
+        ramet_crew_wake(&bg->member);
     ramet_mutex_unlock(&bg->mutex);
+}
+
+/* Once the remote is connected and the volume known, follow it. */
+static void
+follow(struct ramet_background *bg)
+{
+    struct ramet_link *const link = bg->link;
+    struct ramet_remote *const remote =
+        ramet_source_remote(ramet_link_source(link));
+    uint64_t known;
+
+    if (bg->followed != NULL || remote == NULL || remote->ops->follow == NULL ||
+        !ramet_link_volume(link, &bg->volume))
+        return;
+    ramet_mutex_lock(&link->mutex);
+    known = link->remote_lsn;
+    ramet_mutex_unlock(&link->mutex);
+    bg->follower = (struct ramet_follower){.heard = heard, .ctx = bg};
+    /* Without, it polls. */
+    if (remote->ops->follow(remote, &bg->volume, known, &bg->follower, NULL) ==
+        RAMET_OK)
+        bg->followed = remote;
+}
+
+static bool
+is_told(const struct ramet_background *bg)
+{
+    struct ramet_remote *const remote = bg->followed;
+    struct ramet_heard what;
+
+    return remote != NULL && remote->ops->heard(remote, &bg->volume, &what) &&
+           what.is_alive;
 }
 
 static uint64_t
 longest_poll(const struct ramet_background *bg)
 {
-    if (bg->listener.running)
+    if (is_told(bg))
         return POLL_TOLD_MS;
     return ramet_source_url(bg->link->source)->scheme == RAMET_REMOTE_S3
                ? POLL_PAID_MS
                : POLL_MAX_MS;
 }
 
+/* The LSN that was heard of; 0: none. */
+static uint64_t
+heard_lsn(const struct ramet_background *bg)
+{
+    struct ramet_heard what;
+
+    return bg->followed != NULL &&
+                   bg->followed->ops->heard(bg->followed, &bg->volume, &what)
+               ? what.newest.lsn
+               : 0;
+}
+
+/* What was heard before a pull has to come true, or it is believed less and less,
+ * and nothing of it is kept, so that the next true news are heard. */
+static void
+judge_news(struct ramet_background *bg, uint64_t lsn)
+{
+    uint64_t known;
+
+    ramet_mutex_lock(&bg->link->mutex);
+    known = bg->link->remote_lsn;
+    ramet_mutex_unlock(&bg->link->mutex);
+    if (lsn <= known) {
+        bg->doubt = (struct backoff){.until_ms = 0};
+        return;
+    }
+    backoff_fail(bg, &bg->doubt, false);
+    if (bg->followed->ops->disbelieve != NULL)
+        bg->followed->ops->disbelieve(bg->followed, &bg->volume);
+}
+
+/* Look for commits of others, where the remote says so or it is time to. */
+static bool
+work_on_pull(struct ramet_background *bg)
+{
+    const uint64_t now = now_ms(bg);
+    uint64_t lsn;
+    bool hint = false;
+
+    if (backoff_left(&bg->pull_backoff, now) > 0)
+        return false;
+    if (backoff_left(&bg->doubt, now) == 0)
+        hint = atomic_exchange(&bg->hint, false);
+    if (!hint && now < bg->poll_at_ms)
+        return false;
+    lsn = heard_lsn(bg);
+    pull(bg);
+    follow(bg);
+    if (lsn > 0 && bg->pull_backoff.until_ms == 0)
+        judge_news(bg, lsn);
+    bg->poll_every_ms = least_of(bg->poll_every_ms, longest_poll(bg));
+    bg->poll_at_ms = now_ms(bg) + bg->poll_every_ms;
+    return true;
+}
+
+/* How long until it is time to look again, whoever says so. */
+static uint64_t
+pull_due(const struct ramet_background *bg, uint64_t now)
+{
+    uint64_t wait_ms = bg->poll_at_ms > now ? bg->poll_at_ms - now : 1;
+
+    if (atomic_load(&bg->hint))
+        wait_ms = backoff_left(&bg->doubt, now);
+    if (backoff_left(&bg->pull_backoff, now) > wait_ms)
+        wait_ms = backoff_left(&bg->pull_backoff, now);
+    return wait_ms;
+}
+
 /* What can be done now; returns how long nothing will be to be done. */
 static uint64_t
 work(struct ramet_background *bg)
 {
-    const uint64_t poll_max = longest_poll(bg);
     const bool pushes = may_push(bg);
-    const bool hint = take_hint(bg);
     uint64_t wait_ms = UINT64_MAX;
     uint64_t now;
 
@@ -354,27 +431,13 @@ work(struct ramet_background *bg)
     note_commits(bg);
     if (pushes)
         wait_ms = work_on_push(bg);
+    if (work_on_pull(bg) && pushes) /* it may have found commits */
+        wait_ms =
+            least_of(wait_ms, ramet_pacer_due(&bg->pacer, now_ms(bg), NULL));
     now = now_ms(bg);
-    if ((hint || now >= bg->poll_at_ms) &&
-        backoff_left(&bg->pull_backoff, now) == 0) {
-        pull(bg);
-        if (bg->poll_every_ms > poll_max)
-            bg->poll_every_ms = poll_max;
-        now = now_ms(bg);
-        bg->poll_at_ms = now + bg->poll_every_ms;
-        if (pushes) /* it may have found commits */
-            wait_ms = least_of(wait_ms, ramet_pacer_due(&bg->pacer, now, NULL));
-    }
-    note_connection(bg);
-    if (hint)
-        drop_hint(bg);
     if (pushes && bg->push_backoff.until_ms > now && wait_ms < UINT64_MAX)
         wait_ms = backoff_left(&bg->push_backoff, now);
-    wait_ms =
-        least_of(wait_ms, bg->poll_at_ms > now ? bg->poll_at_ms - now : 1);
-    if (backoff_left(&bg->pull_backoff, now) > wait_ms &&
-        (!pushes || bg->pacer.dirty_since_ms == 0))
-        wait_ms = backoff_left(&bg->pull_backoff, now);
+    wait_ms = least_of(wait_ms, pull_due(bg, now));
     return wait_ms > 0 ? wait_ms : 1;
 }
 
@@ -388,7 +451,7 @@ rest(struct ramet_background *bg, uint64_t wait_ms)
         if (atomic_load(&bg->commits) != bg->commits_seen)
             wait_ms = 0;
     }
-    if (bg->flushes_asked != bg->flushes_done || bg->hint)
+    if (bg->flushes_asked != bg->flushes_done)
         wait_ms = 0;
     ramet_mutex_unlock(&bg->mutex);
     return wait_ms;
@@ -445,123 +508,6 @@ tell_all(struct ramet_background *bg)
     ramet_crew_wake(&bg->member);
 }
 
-/* ---- the listener --------------------------------------------------------- */
-
-/* Hand the news over, and wait until they were looked at. */
-static void
-pass_hint(struct ramet_background *bg)
-{
-    ramet_mutex_lock(&bg->mutex);
-    bg->hint = true;
-    tell_all(bg);
-    while (bg->hint && !bg->closing)
-        ramet_cond_wait_ms(&bg->cond, &bg->mutex, LISTEN_MS);
-    ramet_mutex_unlock(&bg->mutex);
-}
-
-/* Whoever signals for other reasons does not end it: that a program commits
- * does not make a remote that fails a better one. */
-static void
-listener_sleep(struct ramet_background *bg, uint64_t ms)
-{
-    const uint64_t until_ms = now_ms(bg) + ms;
-
-    ramet_mutex_lock(&bg->mutex);
-    for (uint64_t now = now_ms(bg); !bg->closing && now < until_ms;
-         now = now_ms(bg))
-        ramet_cond_wait_ms(&bg->cond, &bg->mutex, until_ms - now);
-    ramet_mutex_unlock(&bg->mutex);
-}
-
-/* A turn connects, and finds the volume. */
-static bool
-wait_for_connection(struct ramet_background *bg)
-{
-    bool connected;
-
-    ramet_mutex_lock(&bg->mutex);
-    while (!bg->connected && !bg->closing)
-        ramet_cond_wait_ms(&bg->cond, &bg->mutex, LISTEN_MS);
-    connected = bg->connected;
-    ramet_mutex_unlock(&bg->mutex);
-    return connected;
-}
-
-/* After `before`, once more of the same. */
-static uint64_t
-longer_pause(uint64_t before_ms)
-{
-    return least_of(before_ms == 0 ? BACKOFF_MIN_MS : before_ms * 2,
-                    BACKOFF_MAX_MS);
-}
-
-/*
- * One wait for news; returns for how long not to ask again. News that don't
- * come true are believed less and less, and nothing of them is kept, so that
- * the next true ones are heard.
- */
-static uint64_t
-listen_once(struct ramet_background *bg, uint64_t pause_ms)
-{
-    struct ramet_link *const link = bg->link;
-    struct ramet_source *const source = ramet_link_source(link);
-    struct ramet_remote *const remote = ramet_source_remote(source);
-    struct ramet_vid volume;
-    uint64_t known, news;
-    bool came_true, moved;
-    enum ramet_rc rc;
-
-    (void)ramet_link_volume(link, &volume);
-    if (remote->ops->wait == NULL)
-        return POLL_TOLD_MS;
-    ramet_mutex_lock(&link->mutex);
-    known = link->remote_lsn;
-    news = link->news;
-    ramet_mutex_unlock(&link->mutex);
-    rc = remote->ops->wait(remote, &volume, known, LISTEN_MS,
-                           &bg->stop_listening, NULL);
-    if (rc == RAMET_ETIMEOUT || rc == RAMET_ECANCELLED)
-        return 0;
-    if (rc != RAMET_OK)
-        return longer_pause(pause_ms);
-    pass_hint(bg);
-    ramet_mutex_lock(&link->mutex);
-    came_true = link->news != news;
-    moved = link->remote_lsn != known;
-    ramet_mutex_unlock(&link->mutex);
-    if (came_true || moved)
-        return came_true ? 0 : OWN_NEWS_MS;
-    if (remote->ops->disbelieve != NULL)
-        remote->ops->disbelieve(remote, &volume);
-    return longer_pause(pause_ms);
-}
-
-static void *
-listen(void *arg)
-{
-    struct ramet_background *const bg = arg;
-    uint64_t pause_ms = 0;
-
-    if (!wait_for_connection(bg))
-        return NULL;
-    while (!atomic_load(&bg->stop) && !bg->stop_listening) {
-        pause_ms = listen_once(bg, pause_ms);
-        if (pause_ms > 0)
-            listener_sleep(bg, pause_ms);
-    }
-    return NULL;
-}
-
-/* Neither a directory nor a bucket can. */
-static bool
-can_tell(const struct ramet_link *link)
-{
-    const enum ramet_remote_scheme scheme =
-        ramet_source_url(link->source)->scheme;
-
-    return scheme == RAMET_REMOTE_HTTP || scheme == RAMET_REMOTE_HTTPS;
-}
-
 /* ---- start and stop ------------------------------------------------------- */
 
 static void
@@ -576,19 +522,9 @@ background_free(struct ramet_background *bg)
 static enum ramet_rc
 start(struct ramet_background *bg, struct ramet_err *err)
 {
-    enum ramet_rc rc;
-
     bg->member.work = take_turn;
     bg->member.ctx = bg;
-    rc = ramet_crew_join(&bg->member, err);
-    if (rc != RAMET_OK || !can_tell(bg->link))
-        return rc;
-    /* Without it, it polls. */
-    if (ramet_thread_start(&bg->listener, "ramet-listen", listen, bg, NULL) !=
-        RAMET_OK)
-        ramet_log(RAMET_LOG_WARN, "no thread to listen", "file", bg->link->path,
-                  NULL);
-    return RAMET_OK;
+    return ramet_crew_join(&bg->member, err);
 }
 
 static struct ramet_background *
@@ -614,7 +550,7 @@ join_pushers(struct ramet_background *bg, uint64_t push_interval_ms)
     if (push_interval_ms == 0 || atomic_fetch_add(&bg->pushers, 1) > 0)
         return false;
     atomic_store(&bg->push_interval_ms, push_interval_ms);
-    bg->hint = true; /* to look for what was committed before */
+    atomic_store(&bg->hint, true); /* to look for what was committed before */
     return true;
 }
 
@@ -714,11 +650,11 @@ ramet_background_stop(struct ramet_background *bg)
         return;
     ramet_mutex_lock(&bg->mutex);
     bg->closing = true;
-    bg->stop_listening = true;
     atomic_store(&bg->stop, true);
     ramet_cond_broadcast(&bg->cond);
     ramet_mutex_unlock(&bg->mutex);
     ramet_crew_leave(&bg->member);
-    ramet_thread_join(&bg->listener);
+    if (bg->followed != NULL)
+        bg->followed->ops->unfollow(bg->followed, &bg->volume, &bg->follower);
     background_free(bg);
 }

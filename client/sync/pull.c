@@ -17,6 +17,7 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
+#include "client/sync/along.h"
 #include "client/sync/bind.h"
 #include "client/sync/durable.h"
 #include "client/sync/durable_settle.h"
@@ -36,6 +37,7 @@ struct target {
     enum ramet_volume_kind kind;
     struct ramet_pageset changed;
     uint8_t *page1; /* SQLite only, and only if there is one */
+    struct ramet_along along;
 };
 
 struct page1_sink {
@@ -86,6 +88,7 @@ target_done(struct target *target)
 {
     ramet_pageset_done(&target->changed);
     ramet_free(target->page1);
+    ramet_along_done(&target->along);
 }
 
 static enum ramet_rc
@@ -119,7 +122,13 @@ read_target(struct ramet_sync *sync, const struct ramet_head *head, bool all,
                           "remote (a database there, a plain file here, or "
                           "the other way round): clone it anew",
                           sync->link->path);
-    rc = ramet_sync_page1(sync->source, &sync->volume, head, &out->page1, err);
+    if (!all && own->lsn > 0 && own->page_size == head->page_size)
+        ramet_along_collect(&out->along, sync, own->lsn, head);
+    if (head->kind == RAMET_KIND_SQLITE)
+        out->page1 = ramet_along_copy(&out->along, 1);
+    rc = out->page1 == NULL ? ramet_sync_page1(sync->source, &sync->volume,
+                                               head, &out->page1, err)
+                            : RAMET_OK;
     if (rc != RAMET_OK)
         return rc;
     if (all || own->lsn == 0 || own->page_size != head->page_size)
@@ -215,6 +224,9 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = adopt(sync, &target, false, err);
     if (rc == RAMET_OK) {
+        const struct ramet_point at = ramet_head_point(&head);
+
+        ramet_along_keep(&target.along, sync, &at);
         sync->result.pulled_commits += head.lsn - from;
         sync->result.pages += ramet_pageset_count(&target.changed);
         rc = settle_blob(sync, err);

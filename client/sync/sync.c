@@ -309,6 +309,16 @@ note_news(struct ramet_link *link, uint64_t lsn)
     ramet_mutex_unlock(&link->mutex);
 }
 
+static enum ramet_rc
+find_newest(struct ramet_sync *sync, struct ramet_head *out_head,
+            struct ramet_err *err)
+{
+    if (sync->believes &&
+        ramet_source_told(sync->source, &sync->volume, out_head))
+        return RAMET_OK;
+    return ramet_source_newest(sync->source, &sync->volume, out_head, err);
+}
+
 enum ramet_rc
 ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
                   struct ramet_err *err)
@@ -319,7 +329,7 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
     enum ramet_rc rc;
 
     assert(sync->history != NULL);
-    rc = ramet_source_newest(sync->source, &sync->volume, &newest, err);
+    rc = find_newest(sync, &newest, err);
     if (rc != RAMET_OK)
         return rc;
     if (newest.lsn > stand.lsn)

@@ -41,6 +41,7 @@ struct ramet_sync {
     uint64_t wait_ms;          /* for what others hold; 0: not at all */
     const struct ramet_waiter *patience; /* in its place; NULL: none */
     bool follows;                        /* invariant (5) */
+    bool believes;    /* what the remote tells by itself; else it is asked */
     bool make_volume; /* push a first commit though there is nothing in it:
                          else nobody could clone an empty file */
     bool made_volume; /* this run named it: nobody else knows it */

@@ -59,7 +59,7 @@ class Proxy:
                     self.wfile.write(data)
 
             def forward(self, body):
-                if "/events" in self.path:
+                if "/events" in self.path or self.path.endswith("/news"):
                     return 503, [], b""
                 conn = http.client.HTTPConnection("127.0.0.1",
                                                   proxy.upstream_port,

@@ -313,12 +313,12 @@ class News(unittest.TestCase):
         good = watch((vid, 0))
         for bad in (b"", good[:-1], good + b"\0", b"\2" + good[1:],
                     b"\1\1" + good[2:], b"\1\0\0", watch((vid, 0), (vid, 1)),
-                    b"\1\0" + varint(65) + bytes(65 * 17),
+                    b"\1\0" + varint(1025) + bytes(1025 * 17),
                     b"\1\0\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\1"):
             status, _, body = self.server.request("POST", "/v1/news", bad)
             self.assertEqual(status, 400, (bad, body))
         self.assertEqual(self.server.request(
-            "POST", "/v1/news", bytes(5000))[0], 413)
+            "POST", "/v1/news", bytes(50000))[0], 413)
         self.assertEqual(self.server.request("GET", "/v1/news")[0], 405)
 
 

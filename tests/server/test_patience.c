@@ -225,22 +225,32 @@ list__that_never_ends__is_no_list(void **state)
 /* ---- events ---------------------------------------------------------------- */
 
 #define STREAM                                                                 \
-    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"                   \
+    "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.ramet.news\r\n"          \
     "Connection: close\r\n\r\n"
+
+/* A beat of the first volume. */
+static void
+put_beat(uint8_t out[20], uint8_t lsn)
+{
+    memset(out, 0x5a, 20);
+    out[0] = 2;
+    out[1] = 0;
+    out[2] = lsn;
+    out[19] = 0; /* the time */
+}
 
 static bool
 flood(struct endless *server, int client, const char *request)
 {
-    char line[8192];
+    uint8_t beats[20 * 400];
 
     (void)server;
     (void)request;
-    memset(line, ':', sizeof(line) - 2);
-    line[sizeof(line) - 2] = '\n';
-    line[sizeof(line) - 1] = '\0';
-    if (!send_text(client, STREAM))
+    for (size_t i = 0; i < sizeof(beats); i += 20)
+        put_beat(beats + i, 1);
+    if (!send_text(client, STREAM) || send(client, "\0\1", 2, MSG_NOSIGNAL) < 0)
         return false;
-    while (send_text(client, line))
+    while (send(client, beats, sizeof(beats), MSG_NOSIGNAL) > 0)
         ;
     return false;
 }
@@ -265,17 +275,17 @@ events__that_flood__are_no_stream(void **state)
 static bool
 lie_once(struct endless *server, int client, const char *request)
 {
+    uint8_t beat[20];
     char byte;
 
     (void)request;
-    if (!send_text(client, STREAM))
+    put_beat(beat, atomic_load(&server->requests) == 1 ? 100 : 2);
+    if (!send_text(client, STREAM) ||
+        send(client, "\0\1", 2, MSG_NOSIGNAL) < 0 ||
+        send(client, beat, sizeof(beat), MSG_NOSIGNAL) < 0)
         return false;
-    if (atomic_load(&server->requests) == 1)
-        (void)send_text(client,
-                        "id: 1000000000000000\nevent: commit\ndata: {}\n\n");
-    else
-        (void)send_text(client, "id: 2\nevent: commit\ndata: {}\n\n");
-    (void)recv(client, &byte, 1, 0); /* until the client goes */
+    while (recv(client, &byte, 1, 0) > 0) /* until the client goes */
+        ;
     return false;
 }
 

@@ -1,12 +1,14 @@
 /*
  * test_wire.c - bytes on the wire: page requests and their answers by vectors,
- * both ways, damaged in every way; events; ranges and conditions of HTTP.
+ * both ways, damaged in every way; news; ranges and conditions of HTTP.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/remote/http_events.h"
+#include "client/remote/news.h"
 #include "server/conditional.h"
+#include "server/news.h"
 #include "server/pages.h"
 #include "server/server_impl.h"
 #include "tests/server/wire_client.h"
@@ -223,44 +225,162 @@ answer__cut_off_is_noticed(void **state)
     ramet_buf_done(&out);
 }
 
-/* ---- events -------------------------------------------------------------------- */
+/* ---- news ------------------------------------------------------------------------ */
 
-static uint64_t
-lsn_of(const char *text)
+/* What a stream said, as text. */
+static enum ramet_rc
+note_news(void *ctx, const struct ramet_news *news, struct ramet_err *err)
 {
-    struct ramet_sse whole, bytewise;
+    char *const out = (char *)ctx + strlen(ctx);
 
-    memset(&whole, 0, sizeof(whole));
-    memset(&bytewise, 0, sizeof(bytewise));
-    ramet_sse_feed(&whole, text, strlen(text));
-    for (const char *c = text; *c != '\0'; c++)
-        ramet_sse_feed(&bytewise, c, 1);
-    assert_int_equal(whole.last_lsn, bytewise.last_lsn);
-    assert_int_equal(whole.gone, bytewise.gone);
-    return whole.gone ? UINT64_MAX : whole.last_lsn;
+    (void)err;
+    (void)snprintf(out, 80, "%u:%u:%llu:%02x:%llu:%zu:%02x ",
+                   (unsigned)news->type, news->volume,
+                   (unsigned long long)news->at.lsn, news->at.hash.bytes[15],
+                   (unsigned long long)news->time_ms, news->object_len,
+                   news->object != NULL ? news->object[0] : 0);
+    return RAMET_OK;
+}
+
+/* At once, and byte by byte. */
+static enum ramet_rc
+read_news(const uint8_t *data, size_t len, char out[4000])
+{
+    static struct ramet_news_stream whole, bytewise;
+    char again[4000] = "";
+    enum ramet_rc rc, rc_again = RAMET_OK;
+
+    out[0] = '\0';
+    ramet_news_stream_init(&whole, 2, note_news, out);
+    rc = ramet_news_stream_feed(&whole, data, len, NULL);
+    ramet_news_stream_init(&bytewise, 2, note_news, again);
+    for (size_t i = 0; i < len && rc_again == RAMET_OK; i++)
+        rc_again = ramet_news_stream_feed(&bytewise, data + i, 1, NULL);
+    assert_int_equal(rc, rc_again);
+    assert_string_equal(out, again);
+    return rc;
+}
+
+static size_t
+put_point(uint8_t *out, uint8_t type, uint8_t volume, uint8_t lsn, uint8_t hash)
+{
+    out[0] = type;
+    out[1] = volume;
+    out[2] = lsn;
+    memset(out + 3, hash, 16);
+    return 19;
+}
+
+/* The examples of docs/protocol.md, "News". */
+static size_t
+put_news(uint8_t out[200])
+{
+    static const uint8_t clock[] = {0x00, 0xe8, 0x07};
+    static const uint8_t time[] = {0xe8, 0x07};
+    static const uint8_t object[] = {0xe9, 0x07, 2, 0xaa, 0xbb};
+    static const uint8_t gone[] = {3, 1};
+    size_t n = 0;
+
+    memcpy(out, clock, sizeof(clock));
+    n += sizeof(clock);
+    n += put_point(out + n, 2, 0, 2, 0x5a);
+    memcpy(out + n, time, sizeof(time));
+    n += sizeof(time);
+    n += put_point(out + n, 1, 0, 3, 0x5b);
+    memcpy(out + n, object, sizeof(object));
+    n += sizeof(object);
+    memcpy(out + n, gone, sizeof(gone));
+    return n + sizeof(gone);
 }
 
 static void
-events__are_parsed(void **state)
+news__are_those_of_the_document(void **state)
 {
-    char text[2000];
+    uint8_t data[200];
+    char text[4000];
+    const size_t len = put_news(data);
 
     (void)state;
-    assert_int_equal(lsn_of("id: 5\nevent: commit\ndata: {}\n\n"), 5);
-    assert_int_equal(lsn_of("event:commit\r\nid:7\r\n\r\n"), 7);
-    assert_int_equal(lsn_of("id: 5\nevent: commit\ndata: {}\n"), 0);
-    assert_int_equal(lsn_of("id: 5\ndata: {}\n\n"), 0);
-    assert_int_equal(lsn_of(":\n\nid: 5\nevent: other\n\n"), 0);
-    assert_int_equal(lsn_of("id: x\nevent: commit\n\n"), 0);
-    assert_int_equal(lsn_of("id: -5\nevent: commit\n\n"), 0);
-    assert_int_equal(lsn_of("id: 99999999999999999999\nevent: commit\n\n"), 0);
-    assert_int_equal(lsn_of("id: 9\nevent: commit\n\nid: 3\nevent: commit\n\n"),
-                     9);
-    assert_int_equal(lsn_of("event: gone\ndata: {}\n\n"), UINT64_MAX);
-    memset(text, 'x', sizeof(text));
-    memcpy(text, "data: ", 6);
-    strcpy(text + 1900, "\nid: 4\nevent: commit\n\n");
-    assert_int_equal(lsn_of(text), 4);
+    assert_int_equal(read_news(data, len, text), RAMET_OK);
+    assert_string_equal(text, "0:0:0:00:1000:0:00 2:0:2:5a:1000:0:00 "
+                              "1:0:3:5b:1001:2:aa 3:1:0:00:0:0:00 ");
+    for (size_t cut = 0; cut < len; cut++) /* waits for more */
+        assert_int_equal(read_news(data, cut, text), RAMET_OK);
+}
+
+static void
+news__of_another_form_are_refused(void **state)
+{
+    static const uint8_t twice[] = {0, 1, 0, 1}, late[] = {3, 0},
+                         unknown[] = {0, 1, 4, 0}, no_volume[] = {0, 1, 3, 2};
+    uint8_t large[100] = {0, 1};
+    char text[4000];
+    size_t n = 2;
+
+    (void)state;
+    assert_int_equal(read_news(twice, sizeof(twice), text), RAMET_ECORRUPT);
+    assert_int_equal(read_news(late, sizeof(late), text), RAMET_ECORRUPT);
+    assert_int_equal(read_news(unknown, sizeof(unknown), text), RAMET_ECORRUPT);
+    /* A number that no volume has is known to be one when the rest could be
+     * there. */
+    memcpy(large, no_volume, sizeof(no_volume));
+    assert_int_equal(read_news(large, sizeof(large), text), RAMET_ECORRUPT);
+    memset(large, 0, sizeof(large));
+    large[1] = 1;
+    n += put_point(large + n, 1, 0, 3, 0x5b);
+    large[n++] = 1;
+    large[n++] = 0x81; /* an object of 8193 bytes */
+    large[n++] = 0x40;
+    assert_int_equal(read_news(large, sizeof(large), text), RAMET_ECORRUPT);
+    memset(large + 2, 0, sizeof(large) - 2);
+    (void)put_point(large + 2, 1, 0, 0, 0); /* a commit 0 */
+    assert_int_equal(read_news(large, sizeof(large), text), RAMET_ECORRUPT);
+}
+
+static void
+news__with_flipped_bits_do_no_harm(void **state)
+{
+    uint8_t data[200];
+    char text[4000];
+    const size_t len = put_news(data);
+
+    (void)state;
+    for (size_t bit = 0; bit < len * 8; bit++) {
+        data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        (void)!read_news(data, len, text);
+        data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+}
+
+static void
+watch__is_that_of_the_document(void **state)
+{
+    struct ramet_vid one, two;
+    struct ramet_watched decoded[RAMET_NEWS_VOLUMES_MAX];
+    struct ramet_buf out;
+    unsigned count = 0;
+
+    (void)state;
+    memset(&one, 0x11, sizeof(one));
+    memset(&two, 0x22, sizeof(two));
+    ramet_buf_init(&out, 1000);
+    ramet_watch_begin(&out, 2);
+    ramet_watch_add(&out, &one, 2);
+    ramet_watch_add(&out, &two, 0);
+    assert_int_equal(out.len, 3 + 17 + 17);
+    assert_memory_equal(out.data, "\1\0\2\x11", 4);
+    assert_memory_equal(out.data + 19, "\2\x22", 2);
+    assert_int_equal(out.data[36], 0);
+    assert_int_equal(
+        ramet_news_decode(out.data, out.len, decoded, &count, NULL), RAMET_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(decoded[0].known_lsn, 2);
+    assert_int_equal(ramet_id_compare(&decoded[1].volume.id, &two.id), 0);
+    for (size_t cut = 0; cut < out.len; cut++)
+        assert_int_equal(
+            ramet_news_decode(out.data, cut, decoded, &count, NULL),
+            RAMET_EINVAL);
+    ramet_buf_done(&out);
 }
 
 /* ---- HTTP ------------------------------------------------------------------------ */
@@ -345,7 +465,10 @@ main(void)
         cmocka_unit_test(answer__comes_back_as_it_was_sent),
         cmocka_unit_test(answer__an_error_ends_it),
         cmocka_unit_test(answer__cut_off_is_noticed),
-        cmocka_unit_test(events__are_parsed),
+        cmocka_unit_test(news__are_those_of_the_document),
+        cmocka_unit_test(news__of_another_form_are_refused),
+        cmocka_unit_test(news__with_flipped_bits_do_no_harm),
+        cmocka_unit_test(watch__is_that_of_the_document),
         cmocka_unit_test(ranges__are_parsed),
         cmocka_unit_test(etags__are_compared),
         cmocka_unit_test(dates__round_trip),

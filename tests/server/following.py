@@ -1,0 +1,140 @@
+"""Replicas that follow a server's volume: what it costs, and what they see. They
+live in processes of their own, as they would on machines of their own.
+
+usage: following.py SERVE   (RAMET_SO: the extension)
+"""
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.parse
+
+sys.path.insert(0, os.path.dirname(__file__))
+from served import Server, wait_for  # noqa: E402
+
+SERVE = sys.argv[1]
+SO = os.environ["RAMET_SO"]
+
+if len(sys.argv) > 2:  # a replica: statements come in, rows go out
+    loader = sqlite3.connect(":memory:")
+    loader.enable_load_extension(True)
+    loader.load_extension(SO.removesuffix(".so"))
+    db = sqlite3.connect(sys.argv[2], uri=True, isolation_level=None)
+    for line in sys.stdin:
+        try:
+            sql, args = json.loads(line)
+            reply = [list(row) for row in db.execute(sql, args)]
+        except sqlite3.Error as e:
+            reply = "%s: %s" % (type(e).__name__, e)
+        print(json.dumps(reply), flush=True)
+    db.close()
+    sys.exit(0)
+
+
+class Replica:
+    def __init__(self, test, url, **options):
+        self.dir = tempfile.TemporaryDirectory()
+        options = dict({"vfs": "ramet", "remote": url}, **options)
+        uri = "file:%s/db?%s" % (self.dir.name,
+                                 urllib.parse.urlencode(options))
+        self.process = subprocess.Popen(
+            [sys.executable, __file__, SERVE, uri], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
+        test.addCleanup(self.close)
+
+    def ask(self, sql, *args):
+        self.process.stdin.write(json.dumps([sql, args]) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def __call__(self, sql, *args):
+        reply = self.ask(sql, *args)
+        if isinstance(reply, str):
+            raise AssertionError(reply)
+        return reply
+
+    def one(self, sql, *args):
+        return self(sql, *args)[0][0]
+
+    def status(self, column):
+        return self.one("SELECT %s FROM ramet_status" % column)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            self.process.wait(60)
+        self.process.stdout.close()
+        self.dir.cleanup()
+
+
+class Following(unittest.TestCase):
+    def setUp(self):
+        self.server = Server(SERVE)
+        self.addCleanup(self.server.close)
+        self.url = "http://127.0.0.1:%d/app" % self.server.port
+
+    def asked(self, *but):
+        """Requests by route, but for commits and for this."""
+        text = self.server.request("GET", "/metrics")[2].decode()
+        out = {}
+        for line in text.split("\n"):
+            if line.startswith("ramet_requests_total{"):
+                route = line.split('route="')[1].split('"')[0]
+                if route not in ("metrics", "commits") + but:
+                    out[route] = out.get(route, 0) + int(line.rsplit(" ", 1)[1])
+        return out
+
+    def writer(self, rows=300, **options):
+        a = Replica(self, self.url, **options)
+        a("CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT)")
+        a("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+          "WHERE i < ?) INSERT INTO t SELECT i, hex(randomblob(100)) FROM n",
+          rows)
+        a("SELECT ramet_push()")
+        return a
+
+    def follower(self, **options):
+        """A replica that has every page, and follows."""
+        b = Replica(self, self.url, **options)
+        b("SELECT count(*), sum(length(v)) FROM t")
+        b("SELECT ramet_hydrate()")
+        self.assertTrue(wait_for(
+            lambda: self.server.metric("ramet_news_streams") >= 2))
+        return b
+
+    def sees(self, replica, value, key=1):
+        self.assertTrue(wait_for(
+            lambda: replica.one("SELECT v FROM t WHERE id = ?", key) == value),
+            replica.status("last_error"))
+
+    def test_a_small_commit_costs_a_follower_no_request(self):
+        a = self.writer(sync="manual")
+        # One that pushes by itself has a stream, too.
+        b = Replica(self, self.url)
+        b("SELECT count(*), sum(length(v)) FROM t")
+        b("SELECT ramet_hydrate()")
+        self.assertTrue(wait_for(
+            lambda: self.server.metric("ramet_news_streams") == 1))
+        a("UPDATE t SET v = 'first' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.sees(b, "first")
+        before = self.asked()
+        requests = b.status("requests")
+        for i in range(20):
+            a("UPDATE t SET v = ? WHERE id = 1", "new %d" % i)
+            a("SELECT ramet_push()")
+            self.sees(b, "new %d" % i)
+        self.assertEqual(b.status("requests"), requests)
+        self.assertEqual(self.asked("head"), {k: v for k, v in before.items()
+                                              if k != "head"})
+        self.assertEqual(b("PRAGMA integrity_check"), [["ok"]])
+        self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
+
+
+if __name__ == "__main__":
+    del sys.argv[1:2]
+    unittest.main(verbosity=1)

@@ -594,6 +594,60 @@ class Faults(BucketTest):
         self.ramet("export", self.url(), out)
         self.assertEqual(self.read(out), self.read(self.a))
 
+    def test_body_that_a_reset_ends__is_asked_for_again(self):
+        self.bound()
+        self.fake.plan(Fault("reset", method="GET", key="commits/"),
+                       Fault("reset", method="GET", key="segments/", times=2))
+        out = self.path("out.db")
+        self.ramet("export", self.url(), out)
+        self.assertEqual(self.read(out), self.read(self.a))
+
+    def test_body_that_comes_slowly__is_waited_for(self):
+        self.of_bytes("a", 1 << 20)
+        self.fake.plan(Fault("slow", method="GET", times=5))
+        done = self.run_ramet("export", self.url("a"), self.path("out"),
+                              "--stats")
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertNotIn("repeated", done.stderr)
+        self.assertEqual(self.read(self.path("out")),
+                         self.read(self.path("a")))
+
+    def two_that_a_list_hides_the_newest_from(self):
+        """a at LSN 2, b at 1, and no list shows commit 2."""
+        self.bound()
+        b = self.path("b.db")
+        self.ramet("clone", self.url(), b)
+        self.sql(self.a, COMMIT)
+        self.ramet("push", self.a)
+        self.fake.unlisted = ("commits/fffffffffffffffd",)
+        return b
+
+    def test_list_without_the_newest_commit__loses_nothing_of_it(self):
+        """An old proxy's, say. Who stands on that commit says so and changes
+        nothing; who does not is told when he commits."""
+        b = self.two_that_a_list_hides_the_newest_from()
+        told = self.run_ramet("pull", self.a)
+        self.assertNotEqual(told.returncode, DONE)
+        self.assertIn("went back", told.stderr)
+        self.ramet("pull", b)  # to LSN 1, on which it stands
+        self.sql(b, COMMIT)
+        self.assertIn("diverged", self.refused(CONFLICT, "push", b))
+        self.fake.unlisted = ()
+        self.ramet("pull", self.a)
+        self.assertEqual(self.lsn(), 2)
+        self.assertEqual(self.json("verify", self.url())["damaged"], 0)
+        self.assertIn("diverged", self.refused(CONFLICT, "push", b))
+
+    def test_list_without_a_name__makes_no_second_volume_of_it(self):
+        self.bound()
+        self.fake.unlisted = ("/names/",)
+        b = self.make_database(self.path("b.db"))
+        self.assertNotEqual(self.run_ramet(
+            "init", b, "--remote", self.url()).returncode, DONE)
+        self.fake.unlisted = ()
+        self.assertEqual(self.lsn(), 1)
+        self.ramet("pull", self.a)
+
     def of_bytes(self, name, size):
         """A volume of random bytes, so in a segment of its own."""
         path = self.write(self.path(name), os.urandom(size))

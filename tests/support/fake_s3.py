@@ -13,8 +13,10 @@ import base64
 import hashlib
 import http.server
 import re
+import socket
 import socketserver
 import ssl
+import struct
 import threading
 import time
 import urllib.parse
@@ -42,7 +44,8 @@ class Request:
 class Fault:
     """What is done to the next `times` requests that fit, after `skip` of them. Kinds: a status ("503",
     "403", …) with an S3 code; "lost": done, and the connection cut; "cut":
-    not done, and the connection cut; "half": half the body; "wrong": a byte of
+    not done, and the connection cut; "half": half the body; "reset": the same, and
+    a reset in place of an end; "slow": the body in small pieces; "wrong": a byte of
     the body flipped; "other": the body of another object; "hang"."""
 
     def __init__(self, kind, method=None, key="", code="", times=1, headers=(),
@@ -89,6 +92,7 @@ class FakeS3:
         self.bucket, self.racy, self.page = bucket, racy, page
         self.signers = signers  # None: anybody, signed or not
         self.objects, self.uploads, self.log, self.faults = {}, {}, [], []
+        self.unlisted = ()  # parts of keys that no list shows
         self.hooks = []  # functions of a request that is to be answered
         self.extra = {}  # (method, path): function(request, body) -> bytes
         self.lock = threading.Lock()
@@ -315,7 +319,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         most = min(int(query.get("max-keys", 1000)), self.service.page)
         with self.service.lock:
             keys = sorted(key for key in self.service.objects
-                          if key.startswith(prefix) and key > after)
+                          if key.startswith(prefix) and key > after and
+                          not any(part in key
+                                  for part in self.service.unlisted))
             rows = "".join("<Contents><Key>%s</Key><Size>%d</Size></Contents>" %
                            (escape(key), len(self.service.objects[key]))
                            for key in keys[:most])
@@ -348,10 +354,21 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             body = body[:-1] + bytes([body[-1] ^ 1])
         if self.command == "HEAD":
             return
-        if kind == "half":
+        if kind in ("half", "reset"):
             self.wfile.write(body[:len(body) // 2])
             self.wfile.flush()
             self.close_connection = True
-            self.connection.shutdown(2)
+            if kind == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                           struct.pack("ii", 1, 0))
+                self.connection.close()
+            else:
+                self.connection.shutdown(2)
+            return
+        if kind == "slow":
+            for at in range(0, len(body), 1 + len(body) // 20):
+                self.wfile.write(body[at:at + 1 + len(body) // 20])
+                self.wfile.flush()
+                time.sleep(0.02)
             return
         self.wfile.write(body)

@@ -217,17 +217,14 @@ build_object(const struct ramet_sid *id, const uint8_t *dict, size_t len,
 }
 
 enum ramet_rc
-ramet_dict_store(struct ramet_objstore *store, const struct ramet_vid *volume,
-                 const uint8_t *dict, size_t len, struct ramet_place *out_place,
-                 struct ramet_err *err)
+ramet_dict_pack(const struct ramet_vid *volume, const uint8_t *dict, size_t len,
+                struct ramet_dict_object *out_object, struct ramet_err *err)
 {
     struct ramet_place place = {.volume = *volume,
                                 .kind = RAMET_IN_SEGMENT,
                                 .offset_bytes = RAMET_SEGMENT_HEADER_SIZE,
                                 .hash_algo = RAMET_HASH_XXH3_128};
     uint8_t *object = NULL;
-    char key[RAMET_KEY_MAX];
-    struct iovec part;
     size_t size;
     enum ramet_rc rc;
 
@@ -241,12 +238,35 @@ ramet_dict_store(struct ramet_objstore *store, const struct ramet_vid *volume,
     place.length_bytes = (uint32_t)(size - RAMET_SEGMENT_HEADER_SIZE);
     place.hash =
         ramet_hash128(object + RAMET_SEGMENT_HEADER_SIZE, place.length_bytes);
-    ramet_place_key(&place, key);
-    part = (struct iovec){object, size};
-    rc = ramet_objstore_put(store, key, &part, 1, err);
-    ramet_free(object);
+    *out_object = (struct ramet_dict_object){place, object, size};
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_dict_put(struct ramet_objstore *store,
+               const struct ramet_dict_object *object, struct ramet_err *err)
+{
+    const struct iovec part = {object->bytes, object->len};
+    char key[RAMET_KEY_MAX];
+
+    ramet_place_key(&object->place, key);
+    return ramet_objstore_put(store, key, &part, 1, err);
+}
+
+enum ramet_rc
+ramet_dict_store(struct ramet_objstore *store, const struct ramet_vid *volume,
+                 const uint8_t *dict, size_t len, struct ramet_place *out_place,
+                 struct ramet_err *err)
+{
+    struct ramet_dict_object object;
+    enum ramet_rc rc = ramet_dict_pack(volume, dict, len, &object, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_dict_put(store, &object, err);
+    ramet_free(object.bytes);
     if (rc == RAMET_OK)
-        *out_place = place;
+        *out_place = object.place;
     return rc;
 }
 

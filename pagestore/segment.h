@@ -176,7 +176,19 @@ ramet_segment_writer_finish(struct ramet_segment_writer *writer,
                             struct ramet_err *err);
 void ramet_segment_writer_abort(struct ramet_segment_writer *writer);
 
-/* Store a dictionary as a segment of its own, and say where it is. */
+/* A dictionary as the segment that it is stored as, and where it will be. */
+struct ramet_dict_object {
+    struct ramet_place place;
+    uint8_t *bytes; /* ramet_free() */
+    size_t len;
+};
+RAMET_NODISCARD enum ramet_rc
+ramet_dict_pack(const struct ramet_vid *volume, const uint8_t *dict, size_t len,
+                struct ramet_dict_object *out_object, struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_dict_put(struct ramet_objstore *store,
+               const struct ramet_dict_object *object, struct ramet_err *err);
+/* Both: store a dictionary as a segment of its own, and say where it is. */
 RAMET_NODISCARD enum ramet_rc
 ramet_dict_store(struct ramet_objstore *store, const struct ramet_vid *volume,
                  const uint8_t *dict, size_t len, struct ramet_place *out_place,

@@ -31,6 +31,14 @@ struct ending {
     struct ramet_beside beside;
 };
 
+/* A new dictionary that goes out while pages are compressed with it. */
+struct dict_put {
+    struct ramet_objstore *store;
+    struct ramet_dict_object object;
+    bool is_under_way;
+    struct ramet_beside beside;
+};
+
 /* One run of the builder. */
 struct build {
     const struct ramet_builder *job;
@@ -39,6 +47,7 @@ struct build {
     uint8_t *dict; /* codec.dict */
     uint8_t *buf;  /* READ_BYTES */
     struct ramet_segment_writer *writer;
+    struct dict_put dict_put;
     struct ending ending; /* of the segment before it */
     struct ramet_deltas *deltas;
     uint8_t *inline_bytes;
@@ -103,6 +112,58 @@ read_samples(struct build *build, uint64_t total, uint8_t *samples,
 }
 
 static enum ramet_rc
+put_dict(void *ctx, struct ramet_err *err)
+{
+    const struct dict_put *const put = ctx;
+
+    return ramet_dict_put(put->store, &put->object, err);
+}
+
+/* Where a request takes a round trip it is not waited for here. */
+static enum ramet_rc
+send_dict(struct build *build, size_t len, struct ramet_err *err)
+{
+    struct ramet_objstore *const store = ramet_source_store(build->job->source);
+    struct dict_put *const put = &build->dict_put;
+    enum ramet_rc rc = ramet_dict_pack(&build->job->volume, build->dict, len,
+                                       &put->object, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    build->codec.dict_place = put->object.place;
+    if (store->traits == 0)
+        return ramet_dict_put(store, &put->object, err);
+    put->store = store;
+    put->is_under_way = true;
+    ramet_beside_start(&put->beside, "ramet-dict", put_dict, put);
+    return RAMET_OK;
+}
+
+/* What a commit names is there before it. */
+static enum ramet_rc
+await_dict(struct build *build, struct ramet_err *err)
+{
+    struct dict_put *const put = &build->dict_put;
+
+    if (!put->is_under_way)
+        return RAMET_OK;
+    put->is_under_way = false;
+    return ramet_beside_end(&put->beside, err);
+}
+
+static void
+give_up_dict(struct build *build)
+{
+    struct dict_put *const put = &build->dict_put;
+
+    if (put->is_under_way) {
+        ramet_beside_give_up(&put->beside);
+        (void)!ramet_beside_end(&put->beside, NULL);
+    }
+    ramet_free(put->object.bytes);
+}
+
+static enum ramet_rc
 train_dict(struct build *build, uint64_t total, struct ramet_err *err)
 {
     const uint32_t page_size = build->commit->page_size;
@@ -124,9 +185,7 @@ train_dict(struct build *build, uint64_t total, struct ramet_err *err)
         return rc;
     build->codec.dict = build->dict;
     build->codec.dict_len = len;
-    return ramet_dict_store(ramet_source_store(build->job->source),
-                            &build->job->volume, build->dict, len,
-                            &build->codec.dict_place, err);
+    return send_dict(build, len, err);
 }
 
 /* The dictionary that the volume has, else a new one if there is enough to
@@ -434,12 +493,15 @@ ramet_builder_run(const struct ramet_builder *builder,
                                   build.codec.dict_len, &build.deltas, err);
         if (rc == RAMET_OK)
             rc = build_segments(&build, err);
+        if (rc == RAMET_OK)
+            rc = await_dict(&build, err);
     }
     if (rc == RAMET_OK)
         rc = build_object(&build, out_object, err);
 
 done:
     give_up_ending(&build);
+    give_up_dict(&build);
     ramet_segment_writer_abort(build.writer);
     ramet_deltas_free(build.deltas);
     ramet_free(build.inline_bytes);

@@ -32,6 +32,8 @@ static const char *const own_names[] = {
     "close_wait_ms",
     "cache_limit",
     "bases_limit",
+    "hydrate",
+    "hydrate_max",
     NULL,
 };
 static const char *const sqlite_names[] = {
@@ -248,6 +250,28 @@ parse_replica(const char *name, struct ramet_file_options *out,
 }
 
 static enum ramet_rc
+parse_hydrate(const char *name, struct ramet_file_options *out,
+              struct ramet_err *err)
+{
+    const char *text = sqlite3_uri_parameter(name, "hydrate");
+    const enum ramet_rc rc = parse_number(name, "hydrate_max", UINT64_MAX - 1,
+                                          &out->hydrate_max_bytes, err);
+
+    if (rc != RAMET_OK || text == NULL)
+        return rc;
+    if (strcmp(text, "auto") != 0)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "hydrate=%.64s: only \"auto\" has a meaning", text);
+    if (out->stateless || out->at != NULL)
+        return RAMET_FAIL(
+            err, RAMET_EINVAL,
+            "hydrate=auto needs a replica, which replica=none and "
+            "at= are without");
+    out->hydrate_auto = true;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
 check_allow(const char *name, struct ramet_err *err)
 {
     const char *text = sqlite3_uri_parameter(name, "allow");
@@ -302,6 +326,8 @@ ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
         out->sync = RAMET_SYNC_MANUAL;
     if (rc == RAMET_OK)
         rc = parse_replica(name, out, err);
+    if (rc == RAMET_OK)
+        rc = parse_hydrate(name, out, err);
     if (rc == RAMET_OK)
         rc = parse_timeout(name, "fetch_timeout_ms", &out->fetch_timeout_ms,
                            err);

@@ -9,8 +9,6 @@
 #define SAMPLE_BYTES (32u << 10)
 #define SAMPLE_NS 2000000u
 #define RATE_MAX (UINT64_C(1) << 40)
-/* A checkpoint that moves pages, a processor that others use: so long at most. */
-#define HELD_UP_US UINT64_C(40000)
 
 void
 ramet_pace_init(struct ramet_pace *pace)
@@ -85,7 +83,7 @@ ramet_pace_end(struct ramet_pace *pace, struct ramet_pace_run *run,
 size_t
 ramet_pace_budget(struct ramet_pace *pace)
 {
-    uint64_t delay_us, span_us, rate, bytes;
+    uint64_t delay_us, rate, bytes;
 
     ramet_mutex_lock(&pace->mutex);
     delay_us = pace->delay_ns / 1000;
@@ -93,11 +91,9 @@ ramet_pace_budget(struct ramet_pace *pace)
     ramet_mutex_unlock(&pace->mutex);
     if (delay_us == 0 || rate == 0)
         return RAMET_PACE_BUDGET_FIRST;
-    span_us =
-        2 * delay_us + (2 * delay_us < HELD_UP_US ? 2 * delay_us : HELD_UP_US);
-    if (rate / 1000 > UINT64_MAX / span_us)
+    if (rate / 1000 > UINT64_MAX / 4 / delay_us)
         return RAMET_PACE_BUDGET_MAX;
-    bytes = span_us * (rate / 1000) / 1000;
+    bytes = 4 * delay_us * (rate / 1000) / 1000;
     if (bytes < RAMET_PACE_BUDGET_MIN)
         return RAMET_PACE_BUDGET_MIN;
     return bytes < RAMET_PACE_BUDGET_MAX ? (size_t)bytes

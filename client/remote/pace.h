@@ -22,8 +22,8 @@
 #include "core/thread.h"
 
 /* Under way while nothing is known, and in any case. */
-#define RAMET_PACE_BUDGET_FIRST (256u << 10)
-#define RAMET_PACE_BUDGET_MIN (256u << 10)
+#define RAMET_PACE_BUDGET_FIRST (512u << 10)
+#define RAMET_PACE_BUDGET_MIN (512u << 10)
 #define RAMET_PACE_BUDGET_MAX (16u << 20)
 
 struct ramet_pace {
@@ -53,9 +53,9 @@ void ramet_pace_bytes(struct ramet_pace *pace, struct ramet_pace_run *run,
 void ramet_pace_end(struct ramet_pace *pace, struct ramet_pace_run *run,
                     uint64_t delay_ns, uint64_t now_ns);
 
-/* How many bytes should be under way: twice what the link holds, and what it
- * brings while whoever takes it is held up for a moment: on a link without delay
- * that costs nothing. */
+/* How many bytes may be under way: four times what the link holds. With twice
+ * that it is full as long as nobody is held up; a checkpoint that moves pages,
+ * or a busy processor, holds up for about as long as a round trip takes. */
 size_t ramet_pace_budget(struct ramet_pace *pace);
 uint64_t ramet_pace_delay_ns(struct ramet_pace *pace); /* 0: not known */
 uint64_t ramet_pace_moved(struct ramet_pace *pace);

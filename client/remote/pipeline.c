@@ -232,8 +232,8 @@ budget(struct ramet_pipeline *pipeline, enum ramet_urgency urgency)
                                                 : BUDGET_OF_HAULS;
 }
 
-/* Pages that may be on their way, of which as many may be here and not read yet:
- * together no more than whoever keeps them has room for. */
+/* Pages that may be on their way, or here and not read yet: no more than whoever
+ * keeps them has room for. */
 static size_t
 ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
 {
@@ -242,8 +242,8 @@ ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
 
     for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
          k = k->next)
-        if (k->ahead_max > 0 && k->ahead_max / page_size / 2 < pages)
-            pages = k->ahead_max / page_size / 2;
+        if (k->ahead_max > 0 && k->ahead_max / page_size < pages)
+            pages = k->ahead_max / page_size;
     return pages;
 }
 
@@ -405,6 +405,8 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
         list.max = 0;
     if (list.max > RAMET_BATCH_PAGES)
         list.max = RAMET_BATCH_PAGES;
+    /* The predictor takes all of it for what is read in order alone. */
+    budget_pages /= 2;
     list.budget =
         budget_pages < UINT32_MAX ? (uint32_t)budget_pages : UINT32_MAX;
     return list;

@@ -20,6 +20,7 @@
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/link.h"
+#include "client/sync/rest.h"
 #include "core/alloc.h"
 
 struct ramet_page_fetcher {
@@ -32,6 +33,7 @@ struct ramet_page_fetcher {
     struct ramet_session *session; /* under keeping; NULL: none could be had */
     enum ramet_rc failed;          /* under keeping: to keep a page, and why */
     struct ramet_err failure;
+    struct ramet_rest *rest;
 };
 
 struct ramet_page_fetcher *
@@ -43,6 +45,11 @@ ramet_page_fetcher_new(struct ramet_link *link)
     if (fetcher == NULL)
         return NULL;
     fetcher->link = link;
+    fetcher->rest = ramet_rest_new(link);
+    if (fetcher->rest == NULL) {
+        ramet_free(fetcher);
+        return NULL;
+    }
     ramet_mutex_init(&fetcher->mutex);
     ramet_mutex_init(&fetcher->keeping);
     return fetcher;
@@ -53,8 +60,10 @@ ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher)
 {
     if (fetcher == NULL)
         return;
+    ramet_rest_stop(fetcher->rest);
     if (fetcher->pipeline != NULL)
         ramet_pipeline_leave(fetcher->pipeline, &fetcher->keeper);
+    ramet_rest_free(fetcher->rest);
     ramet_session_close(fetcher->session);
     ramet_mutex_done(&fetcher->keeping);
     ramet_mutex_done(&fetcher->mutex);
@@ -109,9 +118,18 @@ keep_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
             fetcher->failed = rc;
             fetcher->failure = err;
         }
+        if (rc == RAMET_OK)
+            ramet_rest_kept(fetcher->rest, fetcher->session);
     }
     ramet_mutex_unlock(&fetcher->keeping);
     return rc == RAMET_OK;
+}
+
+void
+ramet_page_fetcher_bring_rest(struct ramet_page_fetcher *fetcher,
+                              uint64_t max_bytes)
+{
+    ramet_rest_want(fetcher->rest, max_bytes);
 }
 
 enum ramet_rc
@@ -251,10 +269,12 @@ fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory");
     rc = ramet_page_fetcher_pipeline(fetcher, ramet_fetch_session(sink), false,
                                      &pipeline, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) {
+        ramet_rest_missed(fetcher->rest, pipeline);
         rc =
             ramet_pipeline_read(pipeline, ramet_fetch_session(sink), head, pgno,
                                 page, &here, timeout_ms, look_here, sink, err);
+    }
     if (rc == RAMET_OK && !here)
         rc = ramet_fetch_deliver(sink, pgno, page, err);
     ramet_free(page);

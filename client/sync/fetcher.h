@@ -36,6 +36,9 @@ ramet_page_fetcher_pipeline(struct ramet_page_fetcher *fetcher,
                             struct ramet_session *session, bool must_stay,
                             struct ramet_pipeline **out_pipeline,
                             struct ramet_err *err);
+/* hydrate=auto: see rest.h. */
+void ramet_page_fetcher_bring_rest(struct ramet_page_fetcher *fetcher,
+                                   uint64_t max_bytes);
 /* The first failure to keep a page since this was asked last; RAMET_OK: none. */
 RAMET_NODISCARD enum ramet_rc
 ramet_page_fetcher_failure(struct ramet_page_fetcher *fetcher,

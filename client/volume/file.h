@@ -44,6 +44,8 @@ struct ramet_file_options {
     const char *at;             /* LSN or time: a read-only view */
     bool stateless;             /* replica=none */
     bool hydrate;               /* clone whole */
+    bool hydrate_auto;          /* bring the rest by itself: sync/rest.h */
+    uint64_t hydrate_max_bytes; /* of a volume of so many; 0: 1 GiB */
     uint64_t push_interval_ms;  /* 0: 50 */
     uint64_t fetch_timeout_ms;  /* 0: 10,000 */
     uint64_t commit_timeout_ms; /* 0: 10,000 */

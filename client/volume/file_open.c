@@ -23,9 +23,11 @@
 #include "client/store/store.h"
 #include "client/store/whole.h"
 #include "client/sync/background.h"
+#include "client/sync/fetcher.h"
 #include "client/sync/link.h"
 #include "client/sync/links.h"
 #include "client/sync/point.h"
+#include "client/sync/rest.h"
 #include "client/sync/sync.h"
 #include "client/volume/env_remote.h"
 #include "client/volume/file.h"
@@ -353,6 +355,20 @@ choose_mode(const struct ramet_file *file, enum ramet_sync_mode asked)
     return asked;
 }
 
+/* What does not fit into the cache would fall out again. */
+static void
+bring_rest(struct ramet_file *file, const struct ramet_file_options *options)
+{
+    uint64_t max_bytes = options->hydrate_max_bytes > 0
+                             ? options->hydrate_max_bytes
+                             : RAMET_REST_MAX_BYTES;
+
+    if (options->cache_limit_bytes > 0 &&
+        options->cache_limit_bytes < max_bytes)
+        max_bytes = options->cache_limit_bytes;
+    ramet_page_fetcher_bring_rest(file->link->fetcher, max_bytes);
+}
+
 static enum ramet_rc
 start_sync(struct opening *opening, struct ramet_err *err)
 {
@@ -370,6 +386,8 @@ start_sync(struct opening *opening, struct ramet_err *err)
                           "%s: sync=commit needs a remote (remote=URL, or "
                           "'ramet init' first)",
                           opening->path);
+    if (options->hydrate_auto)
+        bring_rest(file, options);
     file->close_wait_ms = file->sync == RAMET_SYNC_AUTO ? CLOSE_WAIT_MS : 0;
     if (options->close_wait_ms >= 0)
         file->close_wait_ms = (uint64_t)options->close_wait_ms;

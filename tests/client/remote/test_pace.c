@@ -22,7 +22,7 @@ run_alone(struct ramet_pace *pace, uint64_t at, size_t bytes)
 }
 
 static void
-pace__budget_is_twice_what_the_link_holds_and_some_more(void **state)
+pace__budget_is_four_times_what_the_link_holds(void **state)
 {
     struct ramet_pace pace;
 
@@ -100,10 +100,10 @@ pace__rate_that_was_low_once_changes_little(void **state)
 
         ramet_pace_begin(&pace, &run);
         ramet_pace_bytes(&pace, &run, 1000, at);
-        ramet_pace_bytes(&pace, &run, 500000, at + 100 * MS); /* 5 MB/s */
+        ramet_pace_bytes(&pace, &run, 800000, at + 100 * MS); /* 8 MB/s */
         ramet_pace_end(&pace, &run, 20 * MS, at + 100 * MS);
     }
-    assert_in_range(ramet_pace_budget(&pace), 390000, 420000);
+    assert_in_range(ramet_pace_budget(&pace), 620000, 680000);
     ramet_pace_done(&pace);
 }
 
@@ -131,8 +131,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(
-            pace__budget_is_twice_what_the_link_holds_and_some_more),
+        cmocka_unit_test(pace__budget_is_four_times_what_the_link_holds),
         cmocka_unit_test(pace__delay_of_requests_that_queue_does_not_count),
         cmocka_unit_test(pace__rate_is_that_of_all_answers_together),
         cmocka_unit_test(pace__rate_that_was_low_once_changes_little),

@@ -1,0 +1,368 @@
+/*
+ * rest.c - see rest.h.
+ *
+ * The thread begins when some pages came. It counts what was absent, waits
+ * until an eighth of that came, and goes over the volume once, round by round.
+ */
+#include "client/sync/rest.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "client/remote/pipeline.h"
+#include "client/remote/source.h"
+#include "client/snapshot.h"
+#include "client/store/exchange.h"
+#include "client/sync/link.h"
+#include "core/alloc.h"
+#include "core/log.h"
+#include "core/waiting.h"
+
+#define FIRST_PAGES 256u
+#define SHARE 8u
+#define ROUND_PAGES 2048u
+#define PIECE_PAGES 256u
+#define YIELD_MS 50u
+#define LOOK_MS 200u
+
+struct ramet_rest {
+    struct ramet_link *link;
+    atomic_uint_least64_t max_bytes; /* 0: it is not wanted */
+    atomic_uint_least64_t came;      /* pages, since the last time */
+    atomic_uint_least64_t misses;
+    struct ramet_pipeline *_Atomic pipeline; /* NULL: nothing was missed yet */
+    atomic_bool stop;
+    struct ramet_mutex mutex; /* all that follows */
+    struct ramet_cond changed;
+    struct ramet_thread thread;
+    bool runs;
+    bool is_over;                  /* nothing to be brought, or too much */
+    struct ramet_session *session; /* while it runs: the thread's */
+};
+
+struct ramet_rest *
+ramet_rest_new(struct ramet_link *link)
+{
+    struct ramet_rest *const rest = ramet_calloc(1, sizeof(*rest));
+
+    if (rest == NULL)
+        return NULL;
+    rest->link = link;
+    ramet_mutex_init(&rest->mutex);
+    ramet_cond_init(&rest->changed);
+    return rest;
+}
+
+void
+ramet_rest_stop(struct ramet_rest *rest)
+{
+    ramet_mutex_lock(&rest->mutex);
+    atomic_store(&rest->stop, true);
+    ramet_cond_broadcast(&rest->changed);
+    ramet_mutex_unlock(&rest->mutex);
+    ramet_thread_join(&rest->thread);
+}
+
+void
+ramet_rest_free(struct ramet_rest *rest)
+{
+    if (rest == NULL)
+        return;
+    assert(atomic_load(&rest->stop) && !rest->thread.running);
+    ramet_cond_done(&rest->changed);
+    ramet_mutex_done(&rest->mutex);
+    ramet_free(rest);
+}
+
+void
+ramet_rest_want(struct ramet_rest *rest, uint64_t max_bytes)
+{
+    ramet_mutex_lock(&rest->mutex);
+    if (max_bytes > atomic_load(&rest->max_bytes)) {
+        atomic_store(&rest->max_bytes, max_bytes);
+        rest->is_over = false;
+    }
+    ramet_mutex_unlock(&rest->mutex);
+}
+
+void
+ramet_rest_missed(struct ramet_rest *rest, struct ramet_pipeline *pipeline)
+{
+    atomic_store(&rest->pipeline, pipeline);
+    atomic_fetch_add(&rest->misses, 1);
+}
+
+uint64_t
+ramet_rest_threshold(uint64_t absent)
+{
+    const uint64_t share = absent / SHARE;
+
+    return share > FIRST_PAGES ? share : FIRST_PAGES;
+}
+
+/* ---- waiting ------------------------------------------------------------------ */
+
+static bool
+is_stopped(void *ctx)
+{
+    return atomic_load(&((struct ramet_rest *)ctx)->stop);
+}
+
+static void
+rest_for(struct ramet_rest *rest, uint64_t ms)
+{
+    ramet_mutex_lock(&rest->mutex);
+    if (!is_stopped(rest))
+        (void)ramet_cond_wait_ms(&rest->changed, &rest->mutex, ms);
+    ramet_mutex_unlock(&rest->mutex);
+}
+
+/* While readers wait for pages, the link is theirs. */
+static void
+yield_to_readers(struct ramet_rest *rest)
+{
+    uint64_t before = atomic_load(&rest->misses);
+
+    for (;;) {
+        uint64_t now;
+
+        rest_for(rest, YIELD_MS);
+        now = atomic_load(&rest->misses);
+        if (now == before || is_stopped(rest))
+            return;
+        before = now;
+    }
+}
+
+/* ---- what is absent ------------------------------------------------------------ */
+
+static enum ramet_rc
+pin(struct ramet_rest *rest, struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_session_pin(rest->session, err);
+
+    while (rc == RAMET_EBUSY && !is_stopped(rest)) {
+        rest_for(rest, YIELD_MS);
+        rc = ramet_session_pin(rest->session, err);
+    }
+    return rc;
+}
+
+/* The absent pages after *after, `max` at most, by one pin. */
+static enum ramet_rc
+count_some(struct ramet_rest *rest, uint32_t *after, uint64_t *out_count,
+           struct ramet_err *err)
+{
+    struct ramet_pageset absent;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&absent);
+    rc = ramet_session_absent(rest->session, *after, ROUND_PAGES, &absent, err);
+    *out_count = rc == RAMET_OK ? ramet_pageset_count(&absent) : 0;
+    if (*out_count > 0)
+        *after = absent.runs[absent.run_count - 1].last;
+    ramet_pageset_done(&absent);
+    return rc;
+}
+
+/* *out_absent 0: there is nothing to bring, or too much; invariant (1). */
+static enum ramet_rc
+count_absent(struct ramet_rest *rest, uint64_t *out_absent,
+             struct ramet_err *err)
+{
+    const struct ramet_snapshot *s;
+    uint32_t after = 0;
+    uint64_t count = 1;
+    enum ramet_rc rc = pin(rest, err);
+
+    *out_absent = 0;
+    if (rc != RAMET_OK)
+        return rc;
+    s = ramet_session_snapshot(rest->session);
+    if ((uint64_t)s->page_count * s->page_size <= atomic_load(&rest->max_bytes))
+        while (rc == RAMET_OK && count > 0 && !is_stopped(rest)) {
+            rc = count_some(rest, &after, &count, err);
+            *out_absent += count;
+        }
+    ramet_session_unpin(rest->session);
+    return rc;
+}
+
+/* ---- bringing it ------------------------------------------------------------------ */
+
+static enum ramet_rc
+add_pages(struct ramet_haul *haul, const struct ramet_pageset *pages,
+          struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; i < pages->run_count; i++)
+        for (uint64_t p = pages->runs[i].first;
+             rc == RAMET_OK && p <= pages->runs[i].last; p++) {
+            const uint32_t pgno = (uint32_t)p;
+
+            rc = ramet_haul_add(haul, &pgno, 1, err);
+        }
+    return rc;
+}
+
+static enum ramet_rc
+wait_until(struct ramet_rest *rest, struct ramet_haul *haul, size_t most,
+           struct ramet_err *err)
+{
+    size_t pending = most + 1;
+    uint64_t came;
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK && pending > most && !is_stopped(rest))
+        rc = ramet_haul_wait(haul, most, LOOK_MS, &pending, &came, err);
+    return rc;
+}
+
+/* Piece by piece, so that what is asked for is little when a reader comes. */
+static enum ramet_rc
+bring_pieces(struct ramet_rest *rest, struct ramet_haul *haul, uint32_t *after,
+             bool *out_more, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (uint32_t n = 0;
+         rc == RAMET_OK && *out_more && n < ROUND_PAGES && !is_stopped(rest);
+         n += PIECE_PAGES) {
+        struct ramet_pageset absent;
+
+        yield_to_readers(rest);
+        ramet_pageset_init(&absent);
+        rc = ramet_session_absent(rest->session, *after, PIECE_PAGES, &absent,
+                                  err);
+        *out_more = rc == RAMET_OK && absent.run_count > 0;
+        if (*out_more) {
+            *after = absent.runs[absent.run_count - 1].last;
+            rc = add_pages(haul, &absent, err);
+        }
+        ramet_pageset_done(&absent);
+        if (rc == RAMET_OK)
+            rc = wait_until(rest, haul, PIECE_PAGES, err);
+    }
+    return rc == RAMET_OK ? wait_until(rest, haul, 0, err) : rc;
+}
+
+/* Invariant (3). */
+static enum ramet_rc
+bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
+            struct ramet_err *err)
+{
+    struct ramet_source *const source = ramet_link_source(rest->link);
+    struct ramet_history *history = NULL;
+    struct ramet_point at;
+    struct ramet_haul haul;
+    struct ramet_head head;
+    struct ramet_vid volume;
+    enum ramet_rc rc = pin(rest, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (source == NULL || !ramet_link_volume(rest->link, &volume)) {
+        ramet_session_unpin(rest->session);
+        return RAMET_FAIL(err, RAMET_EUNREACHABLE, "no remote");
+    }
+    at = ramet_snapshot_point(ramet_session_snapshot(rest->session));
+    rc = ramet_source_history(source, &volume, &history, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_head_of(history, &at, &head, err);
+    if (rc == RAMET_OK) {
+        ramet_haul_begin(&haul, atomic_load(&rest->pipeline), &head);
+        rc = bring_pieces(rest, &haul, after, out_more, err);
+        ramet_haul_end(&haul);
+    }
+    ramet_session_unpin(rest->session);
+    return rc;
+}
+
+static bool
+wait_for_share(struct ramet_rest *rest, uint64_t absent)
+{
+    /* What came before the count is none of what is absent. */
+    const uint64_t most =
+        ramet_rest_threshold(absent + atomic_load(&rest->came));
+
+    ramet_mutex_lock(&rest->mutex);
+    while (atomic_load(&rest->came) < most && !is_stopped(rest))
+        ramet_cond_wait(&rest->changed, &rest->mutex);
+    ramet_mutex_unlock(&rest->mutex);
+    return !is_stopped(rest);
+}
+
+static enum ramet_rc
+bring_all(struct ramet_rest *rest, uint64_t *out_absent, struct ramet_err *err)
+{
+    uint32_t after = 0;
+    bool more = true;
+    enum ramet_rc rc = count_absent(rest, out_absent, err);
+
+    if (rc != RAMET_OK || *out_absent == 0 ||
+        !wait_for_share(rest, *out_absent))
+        return rc;
+    while (rc == RAMET_OK && more && !is_stopped(rest))
+        rc = bring_round(rest, &after, &more, err);
+    return rc;
+}
+
+static void *
+run(void *arg)
+{
+    struct ramet_rest *const rest = arg;
+    const struct ramet_waiter waiter = {.is_over = is_stopped, .ctx = rest};
+    struct ramet_err err = {.code = RAMET_OK};
+    uint64_t absent = 0;
+    enum ramet_rc rc;
+
+    ramet_waiting_set(&waiter);
+    rc = bring_all(rest, &absent, &err);
+    ramet_waiting_set(NULL);
+    if (rc != RAMET_OK && !is_stopped(rest))
+        ramet_log(RAMET_LOG_WARN, "the rest was not brought", "file",
+                  rest->link->path, "code", ramet_rc_name(rc), "error",
+                  err.text, NULL);
+    ramet_session_close(rest->session);
+    ramet_mutex_lock(&rest->mutex);
+    rest->session = NULL;
+    rest->runs = false;
+    rest->is_over = rc == RAMET_OK && absent == 0;
+    atomic_store(&rest->came, 0); /* invariant (5) */
+    ramet_mutex_unlock(&rest->mutex);
+    return NULL;
+}
+
+/* Under the mutex. */
+static void
+start(struct ramet_rest *rest, struct ramet_session *session)
+{
+    if (ramet_session_clone(session, &rest->session, NULL) != RAMET_OK) {
+        rest->session = NULL;
+        return;
+    }
+    ramet_thread_join(&rest->thread); /* it has ended */
+    rest->runs = true;
+    if (ramet_thread_start(&rest->thread, "ramet-rest", run, rest, NULL) ==
+        RAMET_OK)
+        return;
+    rest->runs = false;
+    ramet_session_close(rest->session);
+    rest->session = NULL;
+}
+
+void
+ramet_rest_kept(struct ramet_rest *rest, struct ramet_session *session)
+{
+    if (atomic_load(&rest->max_bytes) == 0 ||
+        (atomic_fetch_add(&rest->came, 1) + 1) % FIRST_PAGES != 0)
+        return;
+    ramet_mutex_lock(&rest->mutex);
+    if (rest->runs)
+        ramet_cond_broadcast(&rest->changed);
+    else if (!rest->is_over && !is_stopped(rest) &&
+             atomic_load(&rest->pipeline) != NULL)
+        start(rest, session);
+    ramet_mutex_unlock(&rest->mutex);
+}

@@ -1,0 +1,131 @@
+#!/usr/bin/python3
+"""hydrate=auto: the rest of a volume comes by itself once an eighth of it was
+read, and nothing that is here is asked for again."""
+import os
+import sqlite3
+import time
+
+import common
+from common import one, open_db
+
+ROWS = 3000  # of a page each
+PATIENCE_S = 15
+
+
+def make(name):
+    """A volume of a good 12 MB."""
+    common.load()
+    os.makedirs("store", exist_ok=True)
+    writer = open_db(name + "-a.db", timeout=10, sync="manual",
+                     remote="file://%s/%s" % (os.path.abspath("store"), name))
+    writer.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b)")
+    writer.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+                   "FROM n WHERE i < %d) INSERT INTO t SELECT i, "
+                   "hex(randomblob(1900)) FROM n" % ROWS)
+    writer.commit()
+    one(writer, "SELECT ramet_push()")
+    return writer
+
+
+def clone(name, path, **parameters):
+    return open_db(path, timeout=10, sync="manual", remote="file://%s/%s" %
+                   (os.path.abspath("store"), name), **parameters)
+
+
+def status(db):
+    return db.execute("SELECT pages, cached_pages, fetched_pages FROM "
+                      "ramet_status").fetchone()
+
+
+def read_rows(db, first, count):
+    return one(db, "SELECT sum(length(b)) FROM t WHERE a BETWEEN %d AND %d" %
+               (first, first + count - 1))
+
+
+def wait_until_whole(db):
+    until = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until:
+        pages, here, fetched = status(db)
+        if here >= pages:
+            return fetched
+        time.sleep(.02)
+    raise AssertionError("not whole: %s" % (status(db),))
+
+
+def test_the_rest_comes_and_what_is_here_does_not_come_again():
+    make("app").close()
+    db = clone("app", "b.db", hydrate="auto")
+    assert read_rows(db, 1, 1000) == 1000 * 3800
+    fetched = wait_until_whole(db)
+    pages, _, _ = status(db)
+    # Pages that share a frame come together, whoever asks for one of them.
+    assert pages - 2 <= fetched <= pages * 1.1, (fetched, pages)
+    os.rename("store", "gone")
+    assert read_rows(db, 1, ROWS) == ROWS * 3800
+    os.rename("gone", "store")
+    db.close()
+
+
+def test_who_ends_meanwhile_goes_on_from_there():
+    make("app").close()
+    first = clone("app", "b.db", hydrate="auto")
+    read_rows(first, 1, 1000)
+    first.close()
+    again = clone("app", "b.db", hydrate="auto")
+    _, here, _ = status(again)
+    read_rows(again, 2000, 1000)
+    fetched = wait_until_whole(again)
+    pages, _, _ = status(again)
+    assert fetched <= (pages - here) * 1.1, (fetched, pages, here)
+    again.close()
+
+
+def brings_no_rest(name, path, rows, **parameters):
+    """Of what was read alone is anything here: nobody is at it, since nothing
+    changes while everybody sleeps, and the thread is not there."""
+    db = clone(name, path, **parameters)
+    read_rows(db, 1, rows)
+    names = [open("/proc/self/task/%s/comm" % task).read().strip()
+             for task in os.listdir("/proc/self/task")]
+    pages, here, _ = status(db)
+    assert here < pages, (here, pages)
+    db.close()
+    return "ramet-rest" not in names
+
+
+def test_little_that_is_read_brings_no_rest():
+    make("app").close()
+    assert brings_no_rest("app", "b.db", 50, hydrate="auto")
+
+
+def test_nothing_is_brought_where_nobody_asked_for_it():
+    make("app").close()
+    assert brings_no_rest("app", "b.db", 1000)
+
+
+def test_a_volume_that_is_larger_than_allowed_is_not_brought():
+    make("app").close()
+    for number, limit in enumerate(({"hydrate_max": "1000000"},
+                                    {"cache_limit": "8000000"})):
+        db = clone("app", "b%d.db" % number, hydrate="auto", **limit)
+        read_rows(db, 1, 1000)
+        db.close()
+        db = clone("app", "b%d.db" % number)
+        pages, here, _ = status(db)
+        assert here < pages, (here, pages)
+        db.close()
+
+
+def test_a_value_that_makes_no_sense_is_refused():
+    make("app").close()
+    for parameters in ({"hydrate": "always"}, {"hydrate_max": "1GB"},
+                       {"hydrate": "auto", "replica": "none"}):
+        try:
+            clone("app", "c.db", **parameters).execute("SELECT 1 FROM t")
+        except sqlite3.OperationalError:
+            continue
+        raise AssertionError(parameters)
+
+
+if __name__ == "__main__":
+    common.main()

@@ -236,6 +236,14 @@ sim_version_pages(uint32_t version)
     return version_at(version)->page_count;
 }
 
+uint32_t
+sim_version_stamp(uint32_t version, uint32_t pgno)
+{
+    const struct version *const v = version_at(version);
+
+    return pgno <= v->page_count ? v->stamps[pgno - 1] : 0;
+}
+
 void
 sim_version_is(uint32_t version, enum sim_state state)
 {
@@ -465,6 +473,14 @@ sim_place_cut(struct sim_place *place)
     }
 }
 
+void
+sim_kept_version(uint32_t version)
+{
+    check_visible(version, "a file that a reset kept");
+    for (; version != 0; version = model.versions[version].parent)
+        model.versions[version].was_kept = true;
+}
+
 bool
 sim_kept(const uint8_t *bytes, uint64_t size)
 {
@@ -483,9 +499,7 @@ sim_kept(const uint8_t *bytes, uint64_t size)
                    model.page_size) != 0)
             return false;
     }
-    check_visible(version, "a file that a reset kept");
-    for (; version != 0; version = model.versions[version].parent)
-        model.versions[version].was_kept = true;
+    sim_kept_version(version);
     return true;
 }
 

@@ -70,6 +70,8 @@ SIM_API uint32_t sim_version_new(struct sim_place *place, uint32_t parent);
 SIM_API void sim_version_write(uint32_t version, uint32_t pgno);
 SIM_API void sim_version_resize(uint32_t version, uint32_t page_count);
 SIM_API uint32_t sim_version_pages(uint32_t version);
+/* Which version wrote that page of it; 0: none, or there is no such page. */
+SIM_API uint32_t sim_version_stamp(uint32_t version, uint32_t pgno);
 SIM_API void sim_version_is(uint32_t version, enum sim_state state);
 /* Is `old` the version or one that it comes from? */
 SIM_API bool sim_comes_from(uint32_t version, uint32_t old);
@@ -86,6 +88,8 @@ sim_acknowledged(struct sim_place *place, uint32_t version, bool synced);
 SIM_API void sim_upheaval(struct sim_place *place, bool begins);
 /* A plain file that a reset left: false where it is no whole version. */
 bool sim_kept(const uint8_t *bytes, uint64_t size);
+/* The same of one that was read already. */
+SIM_API void sim_kept_version(uint32_t version);
 /* The remote was said to have it. */
 SIM_API void sim_durable(uint32_t version, const char *who);
 /* A verb says that the lines parted, and the remote had `newest` commits. */

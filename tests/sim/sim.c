@@ -12,8 +12,10 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <execinfo.h>
 #include <malloc.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +66,18 @@ play(const struct sim_plan *plan)
     board->steps += sim_steps();
 }
 
+/* Where a schedule crashed: addresses within the image are those of its file. */
+static void
+say_where(int number)
+{
+    void *frames[24];
+    const int count = backtrace(frames, 24);
+
+    backtrace_symbols_fd(frames, count, STDERR_FILENO);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
 /* `count` schedules in a child; true: all went well. */
 static bool
 play_batch(const struct sim_plan *plan, uint64_t count, bool is_quiet)
@@ -75,6 +89,8 @@ play_batch(const struct sim_plan *plan, uint64_t count, bool is_quiet)
     child = fork();
     if (child == 0) {
         alarm(HANGS_AFTER_S);
+        signal(SIGSEGV, say_where);
+        signal(SIGABRT, say_where);
         if (is_quiet && freopen("/dev/null", "w", stderr) == NULL)
             _exit(2);
         for (uint64_t i = 0; i < count; i++) {

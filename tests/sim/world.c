@@ -16,6 +16,7 @@
 
 #define MACHINES_MAX 3u
 #define PROCESSES_MAX 2u /* of a machine */
+#define KEPT_MAX 16u     /* files that resets of a machine left */
 #define MS UINT64_C(1000000)
 
 struct machine {
@@ -24,7 +25,7 @@ struct machine {
     struct sim_weather weather;
     struct ramet_objstore *link;
     struct sim_place *place;
-    char path[24];
+    const char *path; /* of its replica */
     struct {
         struct sim_process *process; /* NULL: none now */
         unsigned lives;              /* still to come */
@@ -64,6 +65,8 @@ may(const struct world *world, unsigned what)
 static void
 make_machine(struct world *world, unsigned number)
 {
+    static const char *const paths[MACHINES_MAX + 1] = {
+        "/m0/app.db", "/m1/app.db", "/m2/app.db", "/m3/app.db"};
     struct machine *const m = &world->machines[number];
     char name[8];
 
@@ -71,7 +74,7 @@ make_machine(struct world *world, unsigned number)
     m->disk = sim_disk_new(name);
     m->link = sim_link_new(world->bucket, &m->weather, sim_random(&world->rng));
     m->place = sim_place_new(name);
-    snprintf(m->path, sizeof(m->path), "/%s/app.db", name);
+    m->path = paths[number];
 }
 
 static struct sim_process *
@@ -234,35 +237,63 @@ look_after(struct world *world)
 
 /* ---- what is left --------------------------------------------------------------- */
 
-/* The files that resets kept, into the model. */
+/* Files that resets of a machine kept, until they are looked at. */
+struct kept {
+    struct sim_node *dir;
+    char names[KEPT_MAX][60];
+    unsigned count;
+};
+
 static int
-look_at_kept(void *ctx, const char *name, bool is_dir)
+note_kept(void *ctx, const char *name, bool is_dir)
 {
-    struct sim_node *const dir = ctx;
-    struct sim_node *node;
+    struct kept *const kept = ctx;
 
-    if (!is_dir && sim_find(dir, name, &node) == 0) {
-        uint8_t *const bytes = malloc(node->size + 1);
-        const bool is_whole =
-            bytes != NULL &&
-            sim_file_read(node, 0, bytes, node->size) == node->size &&
-            sim_kept(bytes, node->size);
-
-        free(bytes);
-        sim_trace("%s is %s", name, is_whole ? "a version" : "none");
-    }
+    if (!is_dir && kept->count < KEPT_MAX)
+        snprintf(kept->names[kept->count++], sizeof(kept->names[0]), "%s",
+                 name);
     return 0;
 }
 
 static void
-look_at_lost(const struct machine *m)
+look_at_pages(struct sim_node *dir, const char *name)
 {
-    char path[60];
-    struct sim_node *dir;
+    struct sim_node *node;
+    uint8_t *bytes;
 
-    snprintf(path, sizeof(path), "%s-ramet/lost", m->path);
-    if (sim_find(NULL, path, &dir) == 0 && dir->is_dir)
-        sim_list(dir, look_at_kept, dir);
+    if (sim_find(dir, name, &node) != 0)
+        return;
+    bytes = malloc(node->size + 1);
+    if (bytes == NULL)
+        abort();
+    sim_file_read(node, 0, bytes, node->size);
+    sim_trace("%s is %s", name,
+              sim_kept(bytes, node->size) ? "a version" : "none");
+    free(bytes);
+}
+
+static void
+look_at_kept(struct world *world, struct machine *m)
+{
+    struct kept kept = {.count = 0};
+    char folder[60];
+    char path[140];
+    const char *const usual = m->path;
+
+    snprintf(folder, sizeof(folder), "%s-ramet/lost", m->path);
+    if (sim_find(NULL, folder, &kept.dir) != 0 || !kept.dir->is_dir)
+        return;
+    sim_list(kept.dir, note_kept, &kept);
+    for (unsigned i = 0; i < kept.count; i++) {
+        if (!world->usual_env.is_sql) {
+            look_at_pages(kept.dir, kept.names[i]);
+            continue;
+        }
+        snprintf(path, sizeof(path), "%s/%s", folder, kept.names[i]);
+        m->path = path;
+        run_alone(world, m, SIM_READS);
+        m->path = usual;
+    }
 }
 
 static void
@@ -278,7 +309,7 @@ come_together(struct world *world)
         for (unsigned i = 0; i < world->machine_count; i++)
             run_alone(world, &world->machines[i], SIM_SETTLES);
     for (unsigned i = 0; i < world->machine_count; i++)
-        look_at_lost(&world->machines[i]);
+        look_at_kept(world, &world->machines[i]);
     run_alone(world, &world->machines[world->machine_count], SIM_AUDITS);
 }
 
@@ -289,7 +320,8 @@ choose_world(struct world *world)
 {
     static const uint32_t page_sizes[] = {512, 1024, 4096};
     const struct sim_plan *const plan = world->plan;
-    const bool is_database = sim_chance(&world->rng, 70);
+    const bool is_sql = sim_chance(&world->rng, 50);
+    const bool is_database = is_sql || sim_chance(&world->rng, 50);
 
     world->machine_count = choose(world, 1, MACHINES_MAX, plan->machines_max);
     world->process_count = choose(world, 1, PROCESSES_MAX, plan->processes_max);
@@ -297,6 +329,7 @@ choose_world(struct world *world)
     world->usual_env = (struct sim_env){
         .url = sim_chance(&world->rng, 30) ? "file:///store/vol"
                                            : "s3://bucket/vol",
+        .is_sql = is_sql,
         .kind = is_database ? RAMET_KIND_SQLITE : RAMET_KIND_BLOB,
         .sync = RAMET_SYNC_MANUAL,
         .handles = 1,

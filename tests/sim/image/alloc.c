@@ -12,12 +12,15 @@
 #include <string.h>
 
 #include "tests/sim/image/heap.h"
+#include "tests/sim/sched.h"
 
 struct block {
     struct block *next, *previous;
     size_t size;
-    size_t padding;
+    const void *maker; /* who asked for it */
 };
+
+extern const char __ehdr_start; /* the linker's: where the image begins */
 
 static struct block head; /* a ring, once it was used */
 
@@ -29,14 +32,15 @@ ring(void)
     return &head;
 }
 
-void *
-ramet_alloc(size_t size)
+static void *
+make_block(size_t size, const void *maker)
 {
     struct block *const block = malloc(sizeof(*block) + size);
 
     if (block == NULL)
         return NULL;
     block->size = size;
+    block->maker = maker;
     block->next = ring();
     block->previous = head.previous;
     block->previous->next = block;
@@ -45,9 +49,15 @@ ramet_alloc(size_t size)
 }
 
 void *
+ramet_alloc(size_t size)
+{
+    return make_block(size, __builtin_return_address(0));
+}
+
+void *
 ramet_calloc(size_t count, size_t size)
 {
-    void *const block = ramet_alloc(count * size);
+    void *const block = make_block(count * size, __builtin_return_address(0));
 
     return block == NULL ? NULL : memset(block, 0, count * size);
 }
@@ -67,7 +77,7 @@ ramet_free(void *at)
 void *
 ramet_realloc(void *at, size_t size)
 {
-    void *const fresh = ramet_alloc(size);
+    void *const fresh = make_block(size, __builtin_return_address(0));
 
     if (at != NULL && fresh != NULL) {
         const size_t old = ((struct block *)at - 1)->size;
@@ -121,8 +131,11 @@ sim_heap_count(void)
 {
     size_t count = 0;
 
-    for (const struct block *b = ring()->next; b != &head; b = b->next)
+    for (const struct block *b = ring()->next; b != &head; b = b->next) {
+        sim_trace("left: %zu bytes, asked for at %#zx of the image", b->size,
+                  (size_t)((const char *)b->maker - &__ehdr_start));
         count++;
+    }
     return count;
 }
 

@@ -24,8 +24,9 @@
 enum sim_role {
     SIM_SETS_UP, /* makes the volume */
     SIM_PLAYS,
-    SIM_AUDITS, /* looks at every LSN */
-    SIM_SETTLES /* brings a replica to the newest */
+    SIM_AUDITS,  /* looks at every LSN */
+    SIM_SETTLES, /* brings a replica to the newest */
+    SIM_READS    /* a database that a reset kept, a plain file at `path` */
 };
 
 /* What a process is to do. Valid for as long as it lives. */

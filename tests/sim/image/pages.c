@@ -185,12 +185,14 @@ pages_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn,
     return rc;
 }
 
+/* There is nothing of the process's to begin or end. */
 static void
-pages_end(void)
+pages_nothing(void)
 {
 }
 
 const struct sim_driver sim_pages_driver = {
+    .begin = pages_nothing,
     .open = pages_open,
     .close = pages_close,
     .pin = pages_pin,
@@ -202,5 +204,5 @@ const struct sim_driver sim_pages_driver = {
     .commit = pages_commit,
     .rollback = pages_rollback,
     .verb = pages_verb,
-    .end = pages_end,
+    .end = pages_nothing,
 };

@@ -56,7 +56,7 @@ sim_expect_rc(const struct sim_handle *h, const char *call, enum ramet_rc rc,
 const struct sim_driver *
 sim_driver(void)
 {
-    return &sim_pages_driver;
+    return sim_env->is_sql ? &sim_sql_driver : &sim_pages_driver;
 }
 
 const char *
@@ -251,6 +251,7 @@ run(struct sim_env *env)
     struct sim_handle h;
 
     sim_env = env;
+    sim_driver()->begin();
     if (env->role == SIM_PLAYS) {
         play_all();
     } else {
@@ -259,8 +260,10 @@ run(struct sim_env *env)
             set_up(&h);
         else if (env->role == SIM_AUDITS)
             audit(&h);
-        else
+        else if (env->role == SIM_SETTLES)
             settle(&h);
+        else
+            sim_sql_read_plain(&h, env->path);
         ramet_free(h.bytes);
     }
     sim_driver()->end();

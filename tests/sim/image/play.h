@@ -31,6 +31,7 @@ const char *sim_verb_name(enum sim_verb verb);
 /* Errors are the product's own; what may not happen fails the schedule above
  * (sim_expect_rc()), and wrong data at once. */
 struct sim_driver {
+    void (*begin)(void); /* of the process */
     /* `at`: a past LSN, or NULL. */
     enum ramet_rc (*open)(struct sim_handle *h, const char *at, void **out_file,
                           struct ramet_err *err);
@@ -55,6 +56,9 @@ struct sim_driver {
                           uint64_t *out_lsn, struct ramet_err *err);
     void (*end)(void); /* of the process */
 };
+/* A plain database, if it is whole; without the VFS. */
+void sim_sql_read_plain(struct sim_handle *h, const char *path);
+
 extern const struct sim_driver sim_pages_driver;
 extern const struct sim_driver sim_sql_driver;
 /* This process's. */

@@ -3,7 +3,7 @@
 #
 # The bank (bank.py) gets all of the time: that many minutes of clerks who are
 # killed. Beside it, one after another, the other parts share the same minutes:
-# the local store's tests with new seeds, races of servers (race.*), the oracle
+# the local store's tests with new seeds, the simulator, races of servers (race.*), the oracle
 # for SQL with ever new schedules, fuzzers,
 # and from 20 minutes on SQLite's own suite. What there is not is left out, and
 # said so. Each part ends with one line; the last line counts them. A part that
@@ -101,6 +101,19 @@ run_fuzzer() { # PROGRAM
     count "$name" "$status" $((SECONDS - began)) "seed $seed"
 }
 
+# Schedules of seeds that nobody played yet, for their share.
+run_simulator() {
+    local seconds began=$SECONDS status=0
+
+    seconds=$(share)
+    parts=$((parts - 1))
+    "$simulator" "$build/lib/libramet_sim_image.so" --seed $((seed * 1000)) \
+        --count 100000000 --seconds "$seconds" >"$logs/simulator.log" 2>&1 ||
+        status=$?
+    count simulator "$status" $((SECONDS - began)) \
+        "$(tail -n 1 "$logs/simulator.log")"
+}
+
 run_race() { # SCRIPT
     local script=$1 name seconds began=$SECONDS status=0 run=(bash)
 
@@ -135,6 +148,8 @@ for program in "${stores[@]}"; do
     [ -x "$program" ] && found_stores+=("$program")
 done
 parts=$((${#found_stores[@]} + ${#races[@]} + ${#fuzzers[@]}))
+readonly simulator=$build/tests/ramet_sim
+[ ! -x "$simulator" ] || parts=$((parts + 1))
 say "soak: $minutes min, seed $seed, outputs in $logs"
 [ ${#fuzzers[@]} -gt 0 ] ||
     say "left out: fuzzers ('./dev build fuzz' makes them)"
@@ -156,6 +171,7 @@ fi
 for program in "${found_stores[@]}"; do
     repeat "$(basename "$program")" "$program"
 done
+[ ! -x "$simulator" ] || run_simulator
 for script in "${races[@]}"; do
     run_race "$script"
 done

@@ -7,7 +7,7 @@
     workload.py commits  DB --count N        N one-row transactions
     workload.py ycsb-a|ycsb-b|ycsb-c DB      reads and updates by Zipf's law
     workload.py prepare  DB                  tables for the six that follow
-    workload.py random|ascending|delete|grow|fts|json DB --count N
+    workload.py integer|random|ascending|delete|grow|fts|json DB --count N
                                              one transaction of N rows
     workload.py each     DB --count N        N updates of a row, pushed one by one
 
@@ -193,7 +193,8 @@ def event(rnd):
 def chosen(db, table, options):
     """Rows at random, as parameters."""
     top = db.execute("SELECT max(id) FROM %s" % table).fetchone()[0]
-    rnd = random.Random(options.seed ^ 0x5DEECE66D)
+    # Not the rows of another workload with the same seed.
+    rnd = random.Random("%s %d" % (options.workload, options.seed))
     return ((number,) for number in rnd.sample(range(1, top + 1),
                                                options.count))
 
@@ -226,6 +227,11 @@ def grow_some(db, options):
             list(chosen(db, "users", options)))
 
 
+def count_up(db, options):
+    return ("UPDATE users SET balance = balance + 17 WHERE id = ?",
+            list(chosen(db, "users", options)))
+
+
 def add_docs(_, options):
     rnd = random.Random(options.seed + 78)
     return ("INSERT INTO docs VALUES(?)",
@@ -252,7 +258,7 @@ WORKLOADS = {
     "prepare": prepare, "random": in_one(insert_random),
     "ascending": in_one(insert_ascending), "delete": in_one(delete_some),
     "grow": in_one(grow_some), "fts": in_one(add_docs),
-    "json": in_one(edit_json), "each": each,
+    "json": in_one(edit_json), "integer": in_one(count_up), "each": each,
     "generate": generate, "bulk": bulk, "update": update, "commits": commits,
     "ycsb-a": lambda db, options: ycsb(db, options, 0.5),
     "ycsb-b": lambda db, options: ycsb(db, options, 0.95),

@@ -17,22 +17,26 @@ cli_report_sync(const struct cli_args *args, const char *done, const char *path,
 {
     const uint64_t ms = cli_progress_elapsed_ms(progress);
     char pages[CLI_TEXT_SIZE], bytes[CLI_TEXT_SIZE], took[CLI_TEXT_SIZE];
-    char requests[CLI_TEXT_SIZE];
+    char requests[CLI_TEXT_SIZE], deltas[2 * CLI_TEXT_SIZE] = "";
 
     if (args->json)
         return cli_print_json(json_pack(
-            "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}", "verb",
+            "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}", "verb",
             args->verb->name, "file", cli_json_text(path), "durable_lsn",
             (json_int_t)result->durable_lsn, "remote_lsn",
             (json_int_t)result->remote_lsn, "pages", (json_int_t)result->pages,
-            "bytes", (json_int_t)result->bytes, "requests",
-            (json_int_t)result->requests, "ms", (json_int_t)ms,
+            "delta_pages", (json_int_t)result->delta_pages, "delta_bytes",
+            (json_int_t)result->delta_bytes, "bytes", (json_int_t)result->bytes,
+            "requests", (json_int_t)result->requests, "ms", (json_int_t)ms,
             "store_requests", cli_stats_json()));
     if (args->quiet)
         return CLI_DONE;
-    printf("%s %s %s, %s in %s %s; LSN %" PRIu64 " (%s)\n", done,
+    if (result->delta_pages > 0)
+        snprintf(deltas, sizeof(deltas), " (%s as deltas)",
+                 cli_count(pages, result->delta_pages));
+    printf("%s %s %s%s, %s in %s %s; LSN %" PRIu64 " (%s)\n", done,
            cli_count(pages, result->pages),
-           cli_plural(result->pages, "page", "pages"),
+           cli_plural(result->pages, "page", "pages"), deltas,
            cli_bytes(bytes, result->bytes),
            cli_count(requests, result->requests),
            cli_plural(result->requests, "request", "requests"),

@@ -30,7 +30,7 @@ status_json(const struct ramet_file_status *status)
     ramet_id_format(&status->replica.id, replica);
     return json_pack(
         "{s:o, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
-        " s:o, s:o, s:b, s:b, s:o, s:o*}",
+        " s:o, s:o, s:b, s:b, s:o, s:I, s:o*}",
         "file", cli_json_text(status->path), "state",
         ramet_sync_state_name(status->state), "remote",
         status->remote[0] == '\0' ? NULL : status->remote, "volume",
@@ -46,7 +46,8 @@ status_json(const struct ramet_file_status *status)
                                                     : status->last_error),
         "never_pushed", status->never_pushed, "in_doubt", status->in_doubt,
         "unpushed_since", cli_json_time(status->unpushed_since_ms),
-        "store_requests", cli_stats_json());
+        "bases_bytes", (json_int_t)status->bases_bytes, "store_requests",
+        cli_stats_json());
 }
 
 /* What the state means, and what one may do. */
@@ -103,6 +104,9 @@ print_status(const struct ramet_file_status *status)
     printf("pages     %s of %s are here, %s to push; page size %" PRIu32 "\n",
            cli_count(a, status->cached_pages), cli_count(b, status->pages),
            cli_count(c, status->dirty_pages), status->page_size);
+    if (status->bases_bytes > 0)
+        printf("bases     %s of images that deltas are made with\n",
+               cli_bytes(a, status->bases_bytes));
     if (status->in_doubt)
         printf(
             "in doubt  a commit was sent and got no answer; the next push or "

@@ -89,6 +89,18 @@ ramet_commit_stored_bytes(const struct ramet_commit *commit)
     return sum;
 }
 
+uint64_t
+ramet_commit_delta_bytes(const struct ramet_commit *commit)
+{
+    const struct ramet_delta_place *const place = &commit->deltas.place;
+
+    if (commit->deltas.pages.run_count == 0)
+        return 0;
+    return (place->is_inline ? commit->inline_length_bytes
+                             : place->size_bytes) -
+           place->offset_bytes; /* they lie at the end */
+}
+
 void
 ramet_commit_find_delta(const struct ramet_commit *commit, uint32_t pgno,
                         uint32_t *out_block, uint32_t *out_position,

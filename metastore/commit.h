@@ -203,6 +203,8 @@ ramet_commit_changed_pages(const struct ramet_commit *commit)
 
 /* Bytes of all that it stored but its head: segments, and blocks of deltas. */
 uint64_t ramet_commit_stored_bytes(const struct ramet_commit *commit);
+/* Of the blocks of deltas alone. */
+uint64_t ramet_commit_delta_bytes(const struct ramet_commit *commit);
 
 /* Where block `index` of the deltas lies, as a frame to read. */
 struct ramet_frame

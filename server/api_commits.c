@@ -207,6 +207,33 @@ log_commit(const struct call *call, const struct ramet_head *head)
               ramet_log_num(number, head->lsn), NULL);
 }
 
+/* Of a commit that was taken. */
+static void
+count_pages(const struct call *call, uint64_t lsn, const uint8_t *object,
+            size_t len)
+{
+    struct ramet_metrics *const metrics = &call->server->metrics;
+    struct ramet_commit commit;
+    struct ramet_hash hash;
+    uint32_t head_length = 0;
+
+    ramet_commit_init(&commit);
+    if (ramet_commit_head_length(object, &head_length, NULL) == RAMET_OK &&
+        ramet_commit_decode(object, head_length, &call->volume, lsn, len,
+                            &commit, &hash, NULL) == RAMET_OK) {
+        atomic_fetch_add_explicit(&metrics->commit_pages,
+                                  ramet_commit_changed_pages(&commit),
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&metrics->commit_delta_pages,
+                                  ramet_pageset_count(&commit.deltas.pages),
+                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&metrics->commit_delta_bytes,
+                                  ramet_commit_delta_bytes(&commit),
+                                  memory_order_relaxed);
+    }
+    ramet_commit_done(&commit);
+}
+
 static void
 reply_committed(struct call *call, struct ramet_live *live, uint64_t true_ms,
                 const uint8_t *object, size_t len)
@@ -225,6 +252,7 @@ reply_committed(struct call *call, struct ramet_live *live, uint64_t true_ms,
     }
     atomic_fetch_add_explicit(&call->server->metrics.commits, 1,
                               memory_order_relaxed);
+    count_pages(call, lsn, object, len);
     log_commit(call, &head);
     ramet_buf_init(&out, 4096);
     ramet_render_head(&out, &head);

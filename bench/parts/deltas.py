@@ -19,12 +19,14 @@ from peers import litestream
 WORKLOAD = os.path.join(os.path.dirname(os.path.abspath(common.__file__)),
                         "workload.py")
 KINDS = (
-    ("update of 1 row", "update", 1), ("100 rows", "update", 100),
+    ("an integer in 1 row", "integer", 1), ("100 rows", "integer", 100),
+    ("10,000 rows", "integer", 10000),
+    ("ten words in 1 row", "update", 1), ("100 rows", "update", 100),
     ("10,000 rows", "update", 10000),
-    ("random inserts, 100", "random", 100), ("10,000", "random", 10000),
+    ("random inserts, 100", "random", 100), ("10,000 rows", "random", 10000),
     ("ascending inserts, 1,000", "ascending", 1000),
-    ("deletes, 100", "delete", 100), ("10,000", "delete", 10000),
-    ("growing rows, 100", "grow", 100), ("10,000", "grow", 10000),
+    ("deletes, 100", "delete", 100), ("10,000 rows", "delete", 10000),
+    ("growing rows, 100", "grow", 100), ("10,000 rows", "grow", 10000),
     ("FTS5, 100 documents", "fts", 100), ("JSON edits, 1,000", "json", 1000))
 
 

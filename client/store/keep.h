@@ -26,6 +26,10 @@ ramet_keep_peek(struct ramet_replica *replica, const char *name, void *buf,
                 size_t len, size_t *out_got, struct ramet_err *err);
 /* Remove it, durably. What fails shows at the next look. */
 void ramet_keep_forget(struct ramet_replica *replica, const char *name);
+/* Its length; RAMET_ENOTFOUND: it is not there. */
+RAMET_NODISCARD enum ramet_rc
+ramet_keep_size(struct ramet_replica *replica, const char *name,
+                uint64_t *out_size, struct ramet_err *err);
 /* Open for reading and writing; `anew`: an empty one, whatever was there. The
  * caller closes it. */
 RAMET_NODISCARD enum ramet_rc

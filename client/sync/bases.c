@@ -8,6 +8,7 @@
 #include <assert.h>
 
 #include "client/store/exchange.h"
+#include "client/store/keep.h"
 #include "client/sync/bases_file.h"
 #include "core/alloc.h"
 #include "core/hash.h"
@@ -62,6 +63,16 @@ ramet_bases_free(struct ramet_bases *bases)
     ramet_free(bases->packed);
     ramet_free(bases->page);
     ramet_free(bases);
+}
+
+uint64_t
+ramet_bases_size(struct ramet_replica *replica)
+{
+    uint64_t size = 0;
+
+    return ramet_keep_size(replica, RAMET_BASES_NAME, &size, NULL) == RAMET_OK
+               ? size
+               : 0;
 }
 
 /* ---- begin ----------------------------------------------------------------- */
@@ -219,10 +230,11 @@ ramet_bases_note_image(struct ramet_bases *bases, uint32_t pgno,
 }
 
 /* Pack the image over the page that it is the base of, or alone; *io_note tells
- * which. False: without room, or memory. */
+ * which. The way back takes about what the delta took. False: without room, or
+ * memory. */
 static bool
 pack_image(struct ramet_bases *bases, const uint8_t *image, const uint8_t *page,
-           struct ramet_base_note *io_note)
+           uint32_t length, struct ramet_base_note *io_note)
 {
     const uint32_t page_size = page_size_of(bases);
     struct ramet_bases_step *const step = &bases->file.step;
@@ -232,12 +244,14 @@ pack_image(struct ramet_bases *bases, const uint8_t *image, const uint8_t *page,
         return false;
     io_note->sum = ramet_hash64(image, page_size);
     io_note->kind = RAMET_BASE_NOTE_BACK;
-    if (ramet_pack(bases->packer, page, image, page_size, &step->pages,
-                   &io_note->length, NULL) != RAMET_OK)
-        return false;
-    if (io_note->length <= page_size / BACK_PART)
-        return true;
-    step->pages.len = before;
+    if (length <= page_size / BACK_PART) {
+        if (ramet_pack(bases->packer, page, image, page_size, &step->pages,
+                       &io_note->length, NULL) != RAMET_OK)
+            return false;
+        if (io_note->length <= page_size / BACK_PART)
+            return true;
+        step->pages.len = before;
+    }
     io_note->kind = RAMET_BASE_NOTE_PACKED;
     return ramet_pack(bases->packer, NULL, image, page_size, &step->pages,
                       &io_note->length, NULL) == RAMET_OK;
@@ -261,7 +275,7 @@ ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
             delta.deltas += own->deltas;
             delta.delta_bytes += own->delta_bytes;
         }
-        if (!pack_image(bases, image, page, &delta))
+        if (!pack_image(bases, image, page, length, &delta))
             delta.kind = RAMET_BASE_NOTE_FORGET;
     }
     ramet_bases_step_note(&bases->file, &delta);

@@ -44,6 +44,9 @@ ramet_bases_new(const struct ramet_os *os, struct ramet_replica *replica,
                 struct ramet_bases **out_bases, struct ramet_err *err);
 void ramet_bases_free(struct ramet_bases *bases); /* NULL is fine */
 
+/* Bytes of the file; 0: there is none. Needs no lock. */
+uint64_t ramet_bases_size(struct ramet_replica *replica);
+
 /* Begin: a commit of pages of `page_size` is to be made on top of `base`, which
  * is of `volume`. The file is to have `bytes_max` at most, about. */
 void

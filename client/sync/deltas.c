@@ -18,7 +18,7 @@
 #define BYTES_MAX (32u << 20)    /* of one commit's deltas, in memory */
 #define WINDOW_BYTES (16u << 20) /* of bases */
 /* A delta up to this part of a page is worth it without a look at the image. */
-#define SMALL_PART 16u
+#define SMALL_PART 8u
 /* Of a base of which no more is known the delta must be this part of a page: one
  * that is larger grew old with its base. */
 #define OLD_PART 4u

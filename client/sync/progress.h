@@ -28,7 +28,9 @@ struct ramet_sync_result {
     uint64_t durable_lsn;
     uint64_t remote_lsn;
     uint64_t pages;
-    uint64_t bytes; /* sent or fetched */
+    uint64_t delta_pages; /* of them: sent as deltas, */
+    uint64_t delta_bytes; /* which took that much */
+    uint64_t bytes;       /* sent or fetched */
     uint64_t requests;
     uint64_t
         pulled_commits; /* of the remote, that this replica stands on now */

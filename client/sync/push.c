@@ -159,6 +159,8 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
     if (rc != RAMET_OK)
         goto done;
     sync->result.pages += ramet_commit_changed_pages(&commit);
+    sync->result.delta_pages += ramet_pageset_count(&commit.deltas.pages);
+    sync->result.delta_bytes += ramet_commit_delta_bytes(&commit);
     rc = ramet_session_keep_intent(sync->session, object->data, object->len,
                                    err);
 

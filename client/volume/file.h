@@ -184,6 +184,7 @@ struct ramet_file_status {
     uint64_t durable_lsn;
     uint64_t remote_lsn; /* newest known */
     uint64_t pages, cached_pages, dirty_pages;
+    uint64_t bases_bytes; /* of base images kept for deltas */
     uint32_t page_size;
     uint64_t lag_ms; /* age of the oldest commit known but not pulled, or of
                         the oldest local commit not pushed; 0: none */

@@ -16,6 +16,7 @@
 #include "client/store/store.h"
 #include "client/store/whole.h"
 #include "client/sync/background.h"
+#include "client/sync/bases.h"
 #include "client/sync/durable.h"
 #include "client/sync/durable_settle.h"
 #include "client/sync/export.h"
@@ -560,6 +561,7 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
     out->cached_pages = state->held_pages;
     out->dirty_pages = ramet_pageset_count(&state->in_flight) +
                        ramet_pageset_count(&state->later);
+    out->bases_bytes = ramet_bases_size(file->link->replica);
     out->unpushed_since_ms = unpushed_since(state);
     out->never_pushed = out->remote[0] != '\0' && out->durable_lsn == 0;
     out->in_doubt = !settled;

@@ -79,6 +79,13 @@ class Server:
     def url(self):
         return "http://127.0.0.1:%d" % self.port
 
+    def metric(self, name):
+        """A counter without labels."""
+        with urllib.request.urlopen(self.url() + "/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return next(int(line.split()[1]) for line in lines
+                    if line.startswith(name + " "))
+
     def stop(self, how=signal.SIGTERM):
         if self.process.poll() is None:
             self.process.send_signal(how)

@@ -307,7 +307,8 @@ class Verbs(support.CliTest):
                           "local_commits", "durable_lsn", "remote_lsn",
                           "pages", "cached_pages", "dirty_pages", "page_size",
                           "lag_ms", "last_contact", "last_error",
-                          "never_pushed", "in_doubt", "unpushed_since"})
+                          "never_pushed", "in_doubt", "unpushed_since",
+                          "bases_bytes"})
         self.assertEqual(status["remote"], self.url())
         self.assertEqual(status["pages"], os.path.getsize(self.a) // 4096)
         self.assertEqual(status["cached_pages"], status["pages"])
@@ -405,6 +406,20 @@ for push in range(70):  # past a page map
         self.assertEqual(log[-1]["delta_pages"], 0)
         self.assertGreater(deltas, 150)
         self.assertLess(log[0]["stored_bytes"], 1000)
+        self.assertIn(log[0]["delta_bytes"], range(1, 1000))
+        self.assertEqual(log[-1]["delta_bytes"], 0)
+        self.assertIn("as deltas", self.ramet("log", self.url("large"),
+                                              "--limit", "1"))
+        # A directory is asked for its bases, others are not.
+        self.assertEqual(self.json("status", path)["bases_bytes"] > 0,
+                         support.KIND != "file")
+        if support.KIND == "http":
+            for name, member in (("pages", "changed_pages"),
+                                 ("delta_pages", "delta_pages"),
+                                 ("delta_bytes", "delta_bytes")):
+                self.assertEqual(
+                    self.server.metric("ramet_commit_%s_total" % name),
+                    sum(c[member] for c in log))
         self.ramet("export", self.url("large"), self.path("out.db"))
         self.ramet("export", path, self.path("own.db"))
         self.assert_same_file(self.path("out.db"), self.path("own.db"))

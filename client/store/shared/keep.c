@@ -62,6 +62,20 @@ ramet_keep_forget(struct ramet_replica *replica, const char *name)
 }
 
 enum ramet_rc
+ramet_keep_size(struct ramet_replica *replica, const char *name,
+                uint64_t *out_size, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_os_stat st;
+    const int result = os->stat_at(os->ctx, replica->dir_fd, name, &st);
+
+    if (result < 0)
+        return fail(replica, name, result, err);
+    *out_size = st.size_bytes;
+    return RAMET_OK;
+}
+
+enum ramet_rc
 ramet_keep_open(struct ramet_replica *replica, const char *name, bool anew,
                 int *out_fd, struct ramet_err *err)
 {

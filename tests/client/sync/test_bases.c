@@ -153,6 +153,62 @@ push__after_a_pull_sends_images_of_what_others_changed(void **state)
     ramet_file_close(b);
 }
 
+/* A base that is packed alone stays, whatever its page becomes: until somebody else
+ * sends an image. */
+static void
+bases__that_others_replaced_are_forgotten(void **state)
+{
+    enum { LARGE = 900 };
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_file *const b = world_clone(world, 1, "b", true);
+
+    for (uint64_t i = 0; i < 3; i++) {
+        world_fill(bytes + 12 * PAGE, LARGE, 40 + i);
+        world_write(a, 12 * PAGE, bytes + 12 * PAGE, LARGE);
+        assert_in_range(push(world, a), LARGE / 2, IMAGE);
+        OK(ramet_file_pull(b, NULL, e));
+        if (i == 1) {
+            world_fill(bytes + 12 * PAGE + 2000, LARGE, 50);
+            world_write(b, 12 * PAGE + 2000, bytes + 12 * PAGE + 2000, LARGE);
+            OK(ramet_file_push(b, NULL, e));
+            lsn++;
+            OK(ramet_file_pull(a, NULL, e));
+            change(a, 12, 51);
+            push(world, a);
+            OK(ramet_file_pull(b, NULL, e));
+        }
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    ramet_file_close(a);
+    ramet_file_close(b);
+}
+
+/* What was cut off, and is there again, has no base. */
+static void
+bases__of_what_was_cut_off_are_forgotten(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const file = make_volume(world);
+    const size_t kept = SIZE - 5 * PAGE;
+
+    change(file, PAGES - 2, 1);
+    push(world, file);
+    world_truncate(file, kept);
+    push(world, file);
+    world_expect_remote(world, lsn, bytes, kept);
+    memset(bytes + kept, 0, SIZE - kept);
+    world_truncate(file, SIZE);
+    push(world, file);
+    for (uint64_t i = 2; i < 5; i++) {
+        change(file, PAGES - 2, i);
+        change(file, PAGES - 3, i);
+        push(world, file);
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    ramet_file_close(file);
+}
+
 /* What was sent and did not land is no base. */
 static void
 bases__of_a_commit_that_did_not_land_are_none(void **state)
@@ -433,6 +489,8 @@ main(void)
         T(push__of_many_commits_knows_what_the_remote_has),
         T(push__of_what_a_checkpoint_passed_sends_images),
         T(push__after_a_pull_sends_images_of_what_others_changed),
+        T(bases__that_others_replaced_are_forgotten),
+        T(bases__of_what_was_cut_off_are_forgotten),
         T(bases__of_a_commit_that_did_not_land_are_none),
         T(bases__are_right_after_an_answer_that_was_lost),
         T(bases__that_are_damaged_cost_bytes_and_no_page),

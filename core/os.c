@@ -23,7 +23,8 @@
 
 #include "core/os_fork.h"
 
-#define FD_MIN 3 /* invariant (2) */
+#define FD_MIN 3         /* invariant (2) */
+#define LIST_BYTES 4096u /* entries of a folder read at a time */
 #define NS_PER_S UINT64_C(1000000000)
 
 /* result = call, by invariant (1); on EINTR `call` is evaluated again. */
@@ -359,7 +360,7 @@ sys_mkdir(void *ctx, int dirfd, const char *path, unsigned mode)
 }
 
 static bool
-entry_is_dir(int dirfd, const struct dirent *entry)
+entry_is_dir(int dirfd, const struct dirent64 *entry)
 {
     struct stat st;
 
@@ -369,39 +370,45 @@ entry_is_dir(int dirfd, const struct dirent *entry)
            S_ISDIR(st.st_mode);
 }
 
-/* The visit's own result if it stopped the walk. */
+/* The entries of one getdents64(). */
+static int
+visit_entries(int dirfd, const uint8_t *entries, size_t len,
+              ramet_dir_visit *visit, void *visit_ctx)
+{
+    int result = 0;
+
+    for (size_t at = 0; result == 0 && at < len;) {
+        const struct dirent64 *const entry = (const void *)(entries + at);
+
+        at += entry->d_reclen;
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            result =
+                visit(visit_ctx, entry->d_name, entry_is_dir(dirfd, entry));
+    }
+    return result;
+}
+
+/* The visit's own result if it stopped the walk. By the system call: opendir()
+ * asks three more of each folder, and allocates for a long one. */
 static int
 sys_list(void *ctx, int dirfd, const char *path, ramet_dir_visit *visit,
          void *visit_ctx)
 {
-    int result = 0;
-    DIR *dir;
+    _Alignas(struct dirent64) uint8_t entries[LIST_BYTES];
+    int result;
     int fd;
 
     (void)ctx;
     RETRY(int, fd, openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (fd < 0)
         return fd;
-    dir = fdopendir(fd); /* owns fd from here on */
-    if (dir == NULL) {
-        result = -errno;
-        close(fd);
-        return result;
-    }
-    while (result == 0) {
-        const struct dirent *entry;
-
-        errno = 0;
-        entry = readdir(dir);
-        if (entry == NULL) {
-            result = -errno;
+    do {
+        RETRY(int, result, getdents64(fd, entries, sizeof(entries)));
+        if (result <= 0)
             break;
-        }
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        result = visit(visit_ctx, entry->d_name, entry_is_dir(fd, entry));
-    }
-    closedir(dir);
+        result = visit_entries(fd, entries, (size_t)result, visit, visit_ctx);
+    } while (result == 0);
+    close(fd);
     return result;
 }
 

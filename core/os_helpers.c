@@ -146,41 +146,28 @@ read_growing(const struct ramet_os *os, int fd, const char *path, size_t max,
     return RAMET_OK;
 }
 
-/* Read the file just opened, or not: -fd is the error then; and close it. */
+/* Read the file just opened, of that size, and close it. */
 static enum ramet_rc
-read_opened(const struct ramet_os *os, int fd, const char *path, size_t max,
-            uint8_t **out_data, size_t *out_len, struct ramet_err *err)
+read_opened(const struct ramet_os *os, int fd, uint64_t size, const char *path,
+            size_t max, uint8_t **out_data, size_t *out_len,
+            struct ramet_err *err)
 {
     uint8_t *data = NULL;
-    struct ramet_os_stat st;
     size_t len = 0;
     enum ramet_rc rc;
-    int result;
 
     assert(max < SIZE_MAX);
-    if (fd < 0)
-        return RAMET_FAIL_OS(err, fd, "open %s", path);
-    result = os->stat(os->ctx, fd, &st);
-    if (result < 0) {
-        rc = RAMET_FAIL_OS(err, result, "stat %s", path);
-        goto done;
-    }
-    if (st.size_bytes > max) {
-        rc = RAMET_FAIL(err, RAMET_ETOOBIG,
-                        "%s has %" PRIu64 " bytes, the limit is %zu", path,
-                        st.size_bytes, max);
-        goto done;
-    }
-    rc = read_growing(os, fd, path, max, st.size_bytes, &data, &len, err);
-    if (rc != RAMET_OK)
-        goto done;
-    *out_data = data;
-    *out_len = len;
-    data = NULL; /* now the caller's */
-
-done:
-    ramet_free(data);
+    rc = size > max ? RAMET_FAIL(err, RAMET_ETOOBIG,
+                                 "%s has %" PRIu64 " bytes, the limit is %zu",
+                                 path, size, max)
+                    : read_growing(os, fd, path, max, size, &data, &len, err);
     os->close(os->ctx, fd);
+    if (rc == RAMET_OK) {
+        *out_data = data;
+        *out_len = len;
+    } else {
+        ramet_free(data);
+    }
     return rc;
 }
 
@@ -189,10 +176,21 @@ ramet_os_read_file(const struct ramet_os *os, int dirfd, const char *path,
                    size_t max, uint8_t **out_data, size_t *out_len,
                    struct ramet_err *err)
 {
+    struct ramet_os_stat st;
+    int result;
     /* O_NONBLOCK: a FIFO in the place of a file must not hang us. */
-    return read_opened(
-        os, os->open(os->ctx, dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0),
-        path, max, out_data, out_len, err);
+    const int fd =
+        os->open(os->ctx, dirfd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+
+    if (fd < 0)
+        return RAMET_FAIL_OS(err, fd, "open %s", path);
+    result = os->stat(os->ctx, fd, &st);
+    if (result < 0) {
+        os->close(os->ctx, fd);
+        return RAMET_FAIL_OS(err, result, "stat %s", path);
+    }
+    return read_opened(os, fd, st.size_bytes, path, max, out_data, out_len,
+                       err);
 }
 
 enum ramet_rc
@@ -200,8 +198,12 @@ ramet_os_read_own_file(const struct ramet_os *os, int dirfd, const char *name,
                        size_t max, uint8_t **out_data, size_t *out_len,
                        struct ramet_err *err)
 {
-    return read_opened(os, ramet_rights_open(os, dirfd, name, O_RDONLY), name,
-                       max, out_data, out_len, err);
+    struct ramet_os_stat st;
+    const int fd = ramet_rights_open_look(os, dirfd, name, O_RDONLY, &st);
+
+    return fd < 0 ? RAMET_FAIL_OS(err, fd, "open %s", name)
+                  : read_opened(os, fd, st.size_bytes, name, max, out_data,
+                                out_len, err);
 }
 
 /* Is `fd` the file that `path` names now? 1, 0, or a negated errno. */

@@ -55,12 +55,15 @@ ramet_rights_apply(const struct ramet_os *os, int fd,
                    const struct ramet_os_stat *st,
                    const struct ramet_rights *rights, uint32_t mode)
 {
-    const bool is_root = os->user(os->ctx) == 0;
-    const uint32_t uid = is_root ? rights->uid : st->uid;
     const uint32_t now = st->mode & MODE_BITS;
     const uint32_t special = st->mode & 07000; /* the folder's own affair */
+    uint32_t uid = st->uid;
     int result;
 
+    if (uid == rights->uid && st->gid == rights->gid && now == mode)
+        return 0; /* as nearly always */
+    if (os->user(os->ctx) == 0)
+        uid = rights->uid;
     if (uid != st->uid && !may_be_given(os, fd, st))
         mode &= now; /* at most closed further */
     else if ((uid != st->uid || rights->gid != st->gid) &&
@@ -98,10 +101,9 @@ ramet_rights_make(const struct ramet_os *os, int dirfd, const char *name,
 }
 
 int
-ramet_rights_open(const struct ramet_os *os, int dirfd, const char *name,
-                  int flags)
+ramet_rights_open_look(const struct ramet_os *os, int dirfd, const char *name,
+                       int flags, struct ramet_os_stat *out_st)
 {
-    struct ramet_os_stat st;
     int result;
     /* O_NONBLOCK: a FIFO in the place of a file must not hang us. */
     const int fd = os->open(os->ctx, dirfd, name,
@@ -109,15 +111,24 @@ ramet_rights_open(const struct ramet_os *os, int dirfd, const char *name,
 
     if (fd < 0)
         return fd;
-    result = os->stat(os->ctx, fd, &st);
-    if (result == 0 && !S_ISREG(st.mode))
+    result = os->stat(os->ctx, fd, out_st);
+    if (result == 0 && !S_ISREG(out_st->mode))
         result = -ENXIO;
-    else if (result == 0 && st.link_count > 1)
+    else if (result == 0 && out_st->link_count > 1)
         result = -EMLINK;
     if (result == 0)
         return fd;
     os->close(os->ctx, fd);
     return result;
+}
+
+int
+ramet_rights_open(const struct ramet_os *os, int dirfd, const char *name,
+                  int flags)
+{
+    struct ramet_os_stat st;
+
+    return ramet_rights_open_look(os, dirfd, name, flags, &st);
 }
 
 int

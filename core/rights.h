@@ -45,6 +45,10 @@ int ramet_rights_make(const struct ramet_os *os, int dirfd, const char *name,
  * name somewhere, and is perhaps a stranger's. -ENXIO: it is not a regular file. */
 int ramet_rights_open(const struct ramet_os *os, int dirfd, const char *name,
                       int flags);
+/* ... and what it is like. */
+int
+ramet_rights_open_look(const struct ramet_os *os, int dirfd, const char *name,
+                       int flags, struct ramet_os_stat *out_st);
 /* The one or the other. */
 int
 ramet_rights_open_or_make(const struct ramet_os *os, int dirfd,

@@ -88,9 +88,9 @@ is_folder_writable(const char *name)
 static bool
 is_for_reading(const char *name)
 {
-    return access_says(name, SQLITE_ACCESS_EXISTS) &&
-           !(access_says(name, SQLITE_ACCESS_READWRITE) &&
-             is_folder_writable(name));
+    return access_says(name, SQLITE_ACCESS_READWRITE)
+               ? !is_folder_writable(name)
+               : access_says(name, SQLITE_ACCESS_EXISTS);
 }
 
 /* How a plain database that stays what it is is opened; 0: it does not stay. */

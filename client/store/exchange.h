@@ -46,6 +46,14 @@ void ramet_replica_state_done(struct ramet_replica_state *state);
 RAMET_NODISCARD enum ramet_rc
 ramet_session_state(struct ramet_session *session,
                     struct ramet_replica_state *state, struct ramet_err *err);
+/* ramet_session_open() with what ramet_session_state() says then: who brings the
+ * replica to order has read it. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_open_state(const char *path,
+                         const struct ramet_replica_options *options,
+                         struct ramet_session **out_session,
+                         struct ramet_replica_state *state,
+                         struct ramet_err *err);
 
 /* Where this process has many replicas open, one that nobody is at keeps few
  * descriptors: `session` did what it wanted. No wait; mostly nothing happens. */

@@ -328,7 +328,8 @@ open_session(struct opening *opening, struct ramet_replica_options *replica,
     uint64_t changed;
     enum ramet_rc rc;
 
-    rc = ramet_session_open(opening->path, replica, &file->session, err);
+    rc = ramet_session_open_state(opening->path, replica, &file->session,
+                                  &file->state, err);
     if (rc != RAMET_EFOREIGN ||
         ramet_replica_kind(opening->os, opening->path) != RAMET_KIND_BLOB ||
         (replica->flags & RAMET_OPEN_READONLY) != 0)
@@ -336,7 +337,8 @@ open_session(struct opening *opening, struct ramet_replica_options *replica,
     unasked.flags |= RAMET_OPEN_UNASKED;
     rc = ramet_replica_adopt_base(opening->path, &unasked, &changed, err);
     return rc == RAMET_OK
-               ? ramet_session_open(opening->path, replica, &file->session, err)
+               ? ramet_session_open_state(opening->path, replica,
+                                          &file->session, &file->state, err)
                : rc;
 }
 
@@ -400,15 +402,21 @@ start_sync(struct opening *opening, struct ramet_err *err)
     return rc;
 }
 
+static bool
+has_base(const struct opening *opening)
+{
+    struct ramet_os_stat st;
+
+    return opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path,
+                                &st) == 0;
+}
+
 /* Somebody deleted the file, and whoever opens it now would make one. */
 static bool
 is_deleted(const struct opening *opening)
 {
-    struct ramet_os_stat st;
-
     return (opening->options->flags & RAMET_OPEN_CREATE) != 0 &&
-           opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path,
-                                &st) == -ENOENT &&
+           !has_base(opening) &&
            ramet_replica_is_orphan(opening->os, opening->path);
 }
 
@@ -434,6 +442,29 @@ choose_kind(const struct opening *opening,
                : RAMET_OK;
 }
 
+/* Of what could not be opened as it is: clear what a deleted file left, clone,
+ * or choose what is to be made. */
+static enum ramet_rc
+prepare_path(struct opening *opening, struct ramet_replica_options *replica,
+             struct ramet_err *err)
+{
+    const struct ramet_os *const os = opening->os;
+    bool is_replica = ramet_replica_exists_at(os, opening->path);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (is_replica && is_deleted(opening)) {
+        rc = ramet_replica_clear_orphan(os, opening->path, err);
+        is_replica = false;
+    }
+    if (rc != RAMET_OK || is_replica)
+        return rc;
+    if (file_is_there(os, opening->path))
+        return choose_kind(opening, replica, err);
+    if (replica->kind == 0)
+        replica->kind = opening->options->kind_of_new;
+    return opening->has_url ? clone_if_there(opening, replica, err) : RAMET_OK;
+}
+
 static enum ramet_rc
 open_replica(struct opening *opening, struct ramet_err *err)
 {
@@ -446,27 +477,19 @@ open_replica(struct opening *opening, struct ramet_err *err)
         .page_size = options->page_size,
         .cache_limit_bytes = options->cache_limit_bytes,
     };
-    bool is_replica = ramet_replica_exists_at(opening->os, opening->path);
-    enum ramet_rc rc = RAMET_OK;
+    struct ramet_replica_options as_it_is = replica;
+    enum ramet_rc rc = RAMET_ENOTFOUND;
 
-    if (is_replica && is_deleted(opening)) {
-        rc = ramet_replica_clear_orphan(opening->os, opening->path, err);
-        if (rc != RAMET_OK)
-            return rc;
-        is_replica = false;
+    as_it_is.flags &= ~(unsigned)(RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT);
+    if (has_base(opening)) /* then it mostly is a replica, too */
+        rc = open_session(opening, &as_it_is, err);
+    if (rc == RAMET_ENOTFOUND) {
+        if (err != NULL)
+            err->code = RAMET_OK;
+        rc = prepare_path(opening, &replica, err);
     }
-    if (!is_replica && !file_is_there(opening->os, opening->path)) {
-        if (replica.kind == 0)
-            replica.kind = options->kind_of_new;
-        if (opening->has_url)
-            rc = clone_if_there(opening, &replica, err);
-    } else if (!is_replica) {
-        rc = choose_kind(opening, &replica, err);
-    }
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK && file->session == NULL)
         rc = open_session(opening, &replica, err);
-    if (rc == RAMET_OK)
-        rc = ramet_session_state(file->session, &file->state, err);
     if (rc == RAMET_OK)
         rc = ramet_link_open(file->session, opening->path, opening->os,
                              options->fetch_timeout_ms > 0

@@ -103,16 +103,27 @@ ramet_dir_make_anew(const struct ramet_os *os, int dir_fd, const char *name)
 }
 
 int
-ramet_dir_open_or_make(const struct ramet_os *os, int dir_fd, const char *name)
+ramet_dir_open_or_make_look(const struct ramet_os *os, int dir_fd,
+                            const char *name, struct ramet_os_stat *out_st)
 {
     int fd;
 
     do {
-        fd = ramet_rights_open(os, dir_fd, name, O_RDWR);
-        if (fd == -ENOENT)
+        fd = ramet_rights_open_look(os, dir_fd, name, O_RDWR, out_st);
+        if (fd == -ENOENT) {
+            *out_st = (struct ramet_os_stat){.size_bytes = 0};
             fd = ramet_dir_make(os, dir_fd, name);
+        }
     } while (fd == -EEXIST); /* somebody else just made it */
     return fd;
+}
+
+int
+ramet_dir_open_or_make(const struct ramet_os *os, int dir_fd, const char *name)
+{
+    struct ramet_os_stat st;
+
+    return ramet_dir_open_or_make_look(os, dir_fd, name, &st);
 }
 
 int

@@ -30,6 +30,9 @@ ramet_dir_make_anew(const struct ramet_os *os, int dir_fd, const char *name);
 /* ... what may be there, as it is. */
 int
 ramet_dir_open_or_make(const struct ramet_os *os, int dir_fd, const char *name);
+/* ... and what it is like; of one that was made only that it is empty. */
+int ramet_dir_open_or_make_look(const struct ramet_os *os, int dir_fd,
+                                const char *name, struct ramet_os_stat *out_st);
 /* An open file is from before: give it the access that it would be made with.
  * -EPERM: that can't be. */
 int ramet_dir_give_rights(const struct ramet_os *os, int dir_fd, int fd);

@@ -92,6 +92,71 @@ ramet_replica_location_done(struct ramet_replica_location *location)
     location->path = location->name = location->dir_name = NULL;
 }
 
+/* ---- looking -------------------------------------------------------------- */
+
+static void
+look_at_base(struct ramet_replica_location *location)
+{
+    const struct ramet_os *const os = location->os;
+    const int result = os->stat_at(os->ctx, location->parent_fd, location->name,
+                                   &location->base);
+
+    location->has_base = result == 0 ? 1 : result == -ENOENT ? 0 : result;
+    location->is_seen = true;
+}
+
+/* What it says of a name that is not there, and of what is no directory. */
+static int
+as_answer(int result)
+{
+    return result == 0 ? 1
+           : result == -ENOENT || result == -ENOTDIR || result == -ELOOP
+               ? 0
+               : result;
+}
+
+void
+ramet_replica_location_look(struct ramet_replica_location *location)
+{
+    const struct ramet_os *const os = location->os;
+
+    if (location->dir_fd >= 0)
+        os->close(os->ctx, location->dir_fd);
+    location->dir_fd =
+        ramet_rights_open_folder(os, location->parent_fd, location->dir_name);
+    look_at_base(location);
+}
+
+int
+ramet_replica_location_sees(const struct ramet_replica_location *location,
+                            const char *name)
+{
+    const struct ramet_os *const os = location->os;
+    struct ramet_os_stat st;
+
+    assert(location->is_seen);
+    return as_answer(location->dir_fd < 0
+                         ? location->dir_fd
+                         : os->stat_at(os->ctx, location->dir_fd, name, &st));
+}
+
+int
+ramet_replica_location_has(const struct ramet_replica_location *location,
+                           const char *name)
+{
+    const struct ramet_os *const os = location->os;
+    const int dir =
+        ramet_rights_open_folder(os, location->parent_fd, location->dir_name);
+    struct ramet_os_stat st;
+    int result = dir;
+
+    if (dir >= 0) {
+        result = os->stat_at(os->ctx, dir, name, &st);
+        os->close(os->ctx, dir);
+    }
+    return as_answer(result);
+}
+
 /* ---- entering ------------------------------------------------------------- */
 
 /* Its owner's alone, until it gets the access of the base. */
@@ -151,20 +216,31 @@ settle_rights(const struct ramet_replica_location *location, int fd,
               bool is_new)
 {
     const struct ramet_os *const os = location->os;
-    const unsigned user = os->user(os->ctx);
+    const struct ramet_os_stat *const lock = &location->lock;
     struct ramet_rights rights;
     struct ramet_os_stat base;
-    struct ramet_os_stat lock;
-    const int result = os->stat(os->ctx, fd, &lock);
+    unsigned user;
 
-    if (result < 0)
-        return result;
     if (!ramet_replica_location_base(location, &base))
-        return is_new ? open_to_users(location, &lock) : 0;
+        return is_new ? open_to_users(location, lock) : 0;
     rights = ramet_rights_of(&base);
-    if ((user != 0 && user != lock.uid) || lock.size_bytes != 0)
+    user = os->user(os->ctx);
+    if ((user != 0 && user != lock->uid) || lock->size_bytes != 0)
         return 0;
-    return ramet_rights_apply(os, fd, &lock, &rights, rights.mode);
+    return ramet_rights_apply(os, fd, lock, &rights, rights.mode);
+}
+
+static int
+make_lock(struct ramet_replica_location *location)
+{
+    const struct ramet_os *const os = location->os;
+    const int fd =
+        ramet_rights_make(os, location->dir_fd, RAMET_DIR_LOCK, O_RDWR, NULL);
+    const int result = fd < 0 ? fd : os->stat(os->ctx, fd, &location->lock);
+
+    if (fd >= 0 && result < 0)
+        os->close(os->ctx, fd);
+    return result < 0 ? result : fd;
 }
 
 static enum ramet_rc
@@ -178,16 +254,17 @@ open_lock(struct ramet_replica_location *location, bool make,
 
     do {
         is_new = false;
-        fd = ramet_rights_open(os, location->dir_fd, RAMET_DIR_LOCK, O_RDWR);
+        fd = ramet_rights_open_look(os, location->dir_fd, RAMET_DIR_LOCK,
+                                    O_RDWR, &location->lock);
         if (fd == -ENOENT && make) {
             is_new = true;
-            fd = ramet_rights_make(os, location->dir_fd, RAMET_DIR_LOCK, O_RDWR,
-                                   NULL);
+            fd = make_lock(location);
         }
     } while (fd == -EEXIST); /* somebody else just made it */
     if (fd == -EACCES || fd == -EROFS || fd == -EPERM) {
         location->is_readonly = true;
-        fd = ramet_rights_open(os, location->dir_fd, RAMET_DIR_LOCK, O_RDONLY);
+        fd = ramet_rights_open_look(os, location->dir_fd, RAMET_DIR_LOCK,
+                                    O_RDONLY, &location->lock);
     }
     if (fd >= 0)
         result = settle_rights(location, fd, is_new);
@@ -220,12 +297,19 @@ enum ramet_rc
 ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
                              struct ramet_err *err)
 {
+    const struct ramet_os *const os = location->os;
     enum ramet_rc rc = RAMET_OK;
 
+    if (!location->is_seen)
+        look_at_base(location);
+    if (make && location->dir_fd >= 0) { /* what was looked at may be gone */
+        os->close(os->ctx, location->dir_fd);
+        location->dir_fd = -1;
+    }
     for (bool is_last = !make;; is_last = true) {
         if (make)
             rc = make_dir(location, err);
-        if (rc == RAMET_OK)
+        if (rc == RAMET_OK && location->dir_fd < 0)
             rc = open_dir(location, err);
         if (rc == RAMET_OK)
             rc = ramet_location_check(location, err);
@@ -234,24 +318,4 @@ ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
             break;
     }
     return rc == RAMET_OK ? open_lock(location, make, err) : rc;
-}
-
-int
-ramet_replica_location_has(const struct ramet_replica_location *location,
-                           const char *name)
-{
-    const struct ramet_os *const os = location->os;
-    const int dir =
-        ramet_rights_open_folder(os, location->parent_fd, location->dir_name);
-    struct ramet_os_stat st;
-    int result = dir;
-
-    if (dir >= 0) {
-        result = os->stat_at(os->ctx, dir, name, &st);
-        os->close(os->ctx, dir);
-    }
-    return result == 0 ? 1
-           : result == -ENOENT || result == -ENOTDIR || result == -ELOOP
-               ? 0
-               : result;
 }

@@ -26,6 +26,10 @@ struct ramet_replica_location {
     int parent_fd;
     int dir_fd;
     int lock_fd;
+    struct ramet_os_stat lock; /* once entered; its device and inode stay */
+    struct ramet_os_stat base; /* as far as has_base says so */
+    int has_base;     /* 1, 0 or a negated errno, when it was looked at */
+    bool is_seen;     /* it was looked at */
     bool is_readonly; /* the directory can't be written */
 };
 RAMET_NODISCARD enum ramet_rc
@@ -43,11 +47,17 @@ void ramet_replica_location_done(struct ramet_replica_location *location);
 RAMET_NODISCARD enum ramet_rc
 ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
                              struct ramet_err *err);
-/* 1 if `name` is in the replica's directory, else 0 or a negated errno. */
+/* Look at the base, and at the directory, which is not entered yet: it goes into
+ * location->dir_fd if it is there. Again: at what is there now. */
+void ramet_replica_location_look(struct ramet_replica_location *location);
+/* 1 if `name` was in the directory that was looked at, else 0 or a negated errno. */
+int ramet_replica_location_sees(const struct ramet_replica_location *location,
+                                const char *name);
+/* The same of the directory that is there now. */
 int ramet_replica_location_has(const struct ramet_replica_location *location,
                                const char *name);
 
-/* The base, if it is there. */
+/* The base, if it was there and a file. */
 bool ramet_replica_location_base(const struct ramet_replica_location *location,
                                  struct ramet_os_stat *out);
 

@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "client/store/format/state.h"
 #include "client/store/life/detached.h"
@@ -23,6 +24,7 @@
 #include "client/store/life/recover.h"
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
+#include "client/store/log/fold.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
@@ -42,6 +44,8 @@ struct opening {
     const struct ramet_replica_options *options;
     struct ramet_replica_location location;
     struct ramet_session *session;
+    struct ramet_replica_state *state; /* to be told; NULL: nobody asks */
+    bool has_state;                    /* it is told */
     bool is_stale; /* the directory was deleted under us: begin again */
 };
 
@@ -133,6 +137,8 @@ take_over(struct opening *o, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_recover(o->session, state,
                            (o->options->flags & RAMET_OPEN_VERIFY) != 0, err);
+    if (rc == RAMET_OK && o->state != NULL)
+        o->has_state = ramet_fold_take(replica, &state->fold, o->state);
     ramet_state_file_done(state);
     ramet_free(state);
     return rc;
@@ -232,93 +238,136 @@ open_session(struct opening *o, struct ramet_err *err)
     return rc;
 }
 
-/* Is there something at the path that may be opened, or made? */
+/* There is no replica. */
 static enum ramet_rc
-look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
+may_be_made(const struct opening *o, bool *out_make, struct ramet_err *err)
 {
-    const struct ramet_os *const os = o->location.os;
+    const struct ramet_replica_location *const location = &o->location;
     const unsigned flags = o->options->flags;
-    struct ramet_os_stat st;
-    int result;
+    const bool is_there = location->has_base == 1;
 
-    *out_make = false;
-    if (ramet_replica_location_has(&o->location, RAMET_TOMBSTONE) == 1) {
-        const enum ramet_rc rc =
-            ramet_replica_delete(os, o->location.path, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-    }
-    result = ramet_replica_location_has(&o->location, "state");
-    if (result == 1 && (flags & RAMET_OPEN_CREATE) != 0 &&
-        os->stat_at(os->ctx, o->location.parent_fd, o->location.name, &st) ==
-            -ENOENT) {
-        const enum ramet_rc rc =
-            ramet_replica_clear_orphan(os, o->location.path, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-        result = 0;
-    }
-    if (result == 1)
-        return RAMET_OK;
-    if (result < 0) /* there is one, perhaps, and it is shut to us */
-        return RAMET_FAIL_OS(err, result, "look into %s-ramet",
-                             o->location.path);
-    result = os->stat_at(os->ctx, o->location.parent_fd, o->location.name, &st);
-    if (result < 0 && result != -ENOENT)
-        return RAMET_FAIL_OS(err, result, "stat %s", o->location.path);
-    if (result == 0 && (st.mode & 0170000u) != 0100000u)
+    if (is_there && !S_ISREG(location->base.mode))
         return RAMET_FAIL(err, RAMET_EINVAL, "%s is not a regular file",
                           o->location.path);
     *out_make = (flags & RAMET_OPEN_READONLY) == 0 &&
-                (result == -ENOENT || (result == 0 && st.size_bytes == 0)
+                (!is_there || location->base.size_bytes == 0
                      ? (flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) != 0 &&
-                           (result == 0 || (flags & RAMET_OPEN_CREATE) != 0)
+                           (is_there || (flags & RAMET_OPEN_CREATE) != 0)
                      : (flags & RAMET_OPEN_ADOPT) != 0);
-    if (*out_make && result == 0 && st.link_count > 1)
+    if (*out_make && is_there && location->base.link_count > 1)
         return RAMET_FAIL(err, RAMET_EEXIST,
                           "%s has %u names (hard links), and a replica knows "
                           "one: under another it would be a second replica "
                           "over the same bytes; copy the file, and use the "
                           "copy",
-                          o->location.path, st.link_count);
+                          location->path, location->base.link_count);
     if (*out_make)
-        return ramet_detached_finish(os, o->location.path, err);
-    return ramet_fail_no_replica(o->location.path, result == 0, err);
+        return ramet_detached_finish(location->os, location->path, err);
+    return ramet_fail_no_replica(location->path, is_there, err);
 }
+
+/* Is there something at the path that may be opened, or made? */
+static enum ramet_rc
+look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
+{
+    struct ramet_replica_location *const location = &o->location;
+    const struct ramet_os *const os = location->os;
+    const unsigned flags = o->options->flags;
+    int result;
+
+    *out_make = false;
+    ramet_replica_location_look(location);
+    if (ramet_replica_location_sees(location, RAMET_TOMBSTONE) == 1) {
+        const enum ramet_rc rc = ramet_replica_delete(os, location->path, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        ramet_replica_location_look(location);
+    }
+    result = ramet_replica_location_sees(location, "state");
+    if (result == 1 && (flags & RAMET_OPEN_CREATE) != 0 &&
+        location->has_base == 0) {
+        const enum ramet_rc rc =
+            ramet_replica_clear_orphan(os, location->path, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        ramet_replica_location_look(location);
+        result = 0;
+    }
+    if (result == 1)
+        return RAMET_OK;
+    if (result < 0) /* there is one, perhaps, and it is shut to us */
+        return RAMET_FAIL_OS(err, result, "look into %s-ramet", location->path);
+    if (location->has_base < 0)
+        return RAMET_FAIL_OS(err, location->has_base, "stat %s",
+                             location->path);
+    return may_be_made(o, out_make, err);
+}
+
+static enum ramet_rc
+open_at(struct opening *o, const char *path, struct ramet_err *err)
+{
+    const struct ramet_os *const os =
+        o->options->os != NULL ? o->options->os : ramet_os_system();
+    enum ramet_rc rc = RAMET_EBUSY;
+
+    for (unsigned i = 0; i < OPEN_TRIES; i++) {
+        bool make = false;
+
+        o->is_stale = false;
+        rc = (o->options->flags & RAMET_OPEN_RESOLVED) != 0
+                 ? ramet_replica_location_at(os, path, &o->location, err)
+                 : ramet_replica_location_find(os, path, &o->location, err);
+        if (rc != RAMET_OK)
+            return rc;
+        rc = look_at_place(o, &make, err);
+        if (rc == RAMET_OK)
+            rc = ramet_replica_location_enter(&o->location, make, err);
+        if (rc == RAMET_OK && make)
+            rc = ramet_orphan_finish(&o->location, err);
+        if (rc == RAMET_OK)
+            rc = open_session(o, err);
+        ramet_replica_location_done(&o->location);
+        if (!o->is_stale)
+            break;
+        os->sleep_us(os->ctx, 1000);
+    }
+    return rc;
+}
+
+static const struct ramet_replica_options no_options;
 
 enum ramet_rc
 ramet_session_open(const char *path,
                    const struct ramet_replica_options *options,
                    struct ramet_session **out_session, struct ramet_err *err)
 {
-    static const struct ramet_replica_options none;
-    struct opening o = {.options = options != NULL ? options : &none};
-    const struct ramet_os *const os =
-        o.options->os != NULL ? o.options->os : ramet_os_system();
-    enum ramet_rc rc = RAMET_EBUSY;
+    struct opening o = {.options = options != NULL ? options : &no_options};
+    const enum ramet_rc rc = open_at(&o, path, err);
 
-    for (unsigned i = 0; i < OPEN_TRIES; i++) {
-        bool make = false;
+    if (rc == RAMET_OK)
+        *out_session = o.session;
+    return rc;
+}
 
-        o.is_stale = false;
-        rc = (o.options->flags & RAMET_OPEN_RESOLVED) != 0
-                 ? ramet_replica_location_at(os, path, &o.location, err)
-                 : ramet_replica_location_find(os, path, &o.location, err);
-        if (rc != RAMET_OK)
+enum ramet_rc
+ramet_session_open_state(const char *path,
+                         const struct ramet_replica_options *options,
+                         struct ramet_session **out_session,
+                         struct ramet_replica_state *state,
+                         struct ramet_err *err)
+{
+    struct opening o = {.options = options != NULL ? options : &no_options,
+                        .state = state};
+    enum ramet_rc rc = open_at(&o, path, err);
+
+    if (rc == RAMET_OK && !o.has_state) {
+        rc = ramet_session_state(o.session, state, err);
+        if (rc != RAMET_OK) {
+            ramet_session_close(o.session);
             return rc;
-        rc = look_at_place(&o, &make, err);
-        if (rc == RAMET_OK)
-            rc = ramet_replica_location_enter(&o.location, make, err);
-        if (rc == RAMET_OK && make)
-            rc = ramet_orphan_finish(&o.location, err);
-        if (rc == RAMET_OK)
-            rc = open_session(&o, err);
-        ramet_replica_location_done(&o.location);
-        if (!o.is_stale)
-            break;
-        os->sleep_us(os->ctx, 1000);
+        }
     }
     if (rc == RAMET_OK)
         *out_session = o.session;
@@ -431,13 +480,18 @@ ramet_session_has_moved(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
+    const struct ramet_index_header *header;
     struct ramet_os_stat ours;
     struct ramet_os_stat named;
 
     if (ramet_session_is_parents(session))
         return true;
-    return os->stat(os->ctx, replica->base_fd, &ours) < 0 ||
-           os->stat_at(os->ctx, replica->parent_fd, replica->name, &named) <
+    header = &replica->head->header;
+    ours = (struct ramet_os_stat){.device = header->base_device,
+                                  .inode = header->base_inode};
+    if (replica->is_private && os->stat(os->ctx, replica->base_fd, &ours) < 0)
+        return true;
+    return os->stat_at(os->ctx, replica->parent_fd, replica->name, &named) <
                0 ||
            ours.device != named.device || ours.inode != named.inode;
 }

@@ -298,7 +298,7 @@ settle_mark(struct ramet_session *session, const struct ramet_base_look *look,
     /* Compared once, it bears what need not be compared. */
     if (look->form == RAMET_BASE_MARKED && look->has_happened)
         return ramet_base_mark_anew(replica, err);
-    ramet_base_rest(replica);
+    ramet_base_rest_as(replica, &look->st);
     /* Of a mark in part: whole again, so that the clean close takes it off. */
     if (look->form == RAMET_BASE_MARKED_IN_PART)
         return ramet_base_unclean(session, err);

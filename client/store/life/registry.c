@@ -59,9 +59,9 @@ ramet_replica_location_is_current(const struct ramet_replica_location *location,
 /* ---- the list ------------------------------------------------------------ */
 
 static struct ramet_replica *
-find_replica(const struct ramet_replica_location *location,
-             const struct ramet_os_stat *st)
+find_replica(const struct ramet_replica_location *location)
 {
+    const struct ramet_os_stat *const st = &location->lock;
     struct ramet_replica *at = replicas;
 
     while (at != NULL && (at->os != location->os || at->device != st->device ||
@@ -111,8 +111,7 @@ is_parent_shared(const struct ramet_replica *replica)
 }
 
 static struct ramet_replica *
-new_replica(struct ramet_replica_location *location,
-            const struct ramet_os_stat *st)
+new_replica(struct ramet_replica_location *location)
 {
     struct ramet_replica *const replica = ramet_calloc(1, sizeof(*replica));
 
@@ -132,8 +131,8 @@ new_replica(struct ramet_replica_location *location,
     location->name = NULL;
     location->parent_fd = location->dir_fd = -1;
     replica->base_fd = replica->index_fd = replica->presence_fd = -1;
-    replica->device = st->device;
-    replica->inode = st->inode;
+    replica->device = location->lock.device;
+    replica->inode = location->lock.inode;
     atomic_init(&replica->epoch, 1);
     ramet_mutex_init(&replica->base_mutex);
     ramet_mutex_init(&replica->life_mutex);
@@ -146,17 +145,11 @@ ramet_registry_get(struct ramet_replica_location *location,
                    struct ramet_replica **out_replica, struct ramet_err *err)
 {
     struct ramet_replica *replica;
-    struct ramet_os_stat st;
-    const int result =
-        location->os->stat(location->os->ctx, location->lock_fd, &st);
 
-    if (result < 0)
-        return RAMET_FAIL_OS(err, result, "stat %s-ramet/%s", location->path,
-                             RAMET_DIR_LOCK);
     ramet_mutex_lock(&mutex);
-    replica = find_replica(location, &st);
+    replica = find_replica(location);
     if (replica == NULL) {
-        replica = new_replica(location, &st);
+        replica = new_replica(location);
         if (replica != NULL) {
             share_parent(replica);
             replica->next = replicas;
@@ -177,13 +170,10 @@ ramet_registry_get(struct ramet_replica_location *location,
 bool
 ramet_registry_has(const struct ramet_replica_location *location)
 {
-    struct ramet_os_stat st;
     bool has;
 
-    if (location->os->stat(location->os->ctx, location->lock_fd, &st) < 0)
-        return false;
     ramet_mutex_lock(&mutex);
-    has = find_replica(location, &st) != NULL;
+    has = find_replica(location) != NULL;
     ramet_mutex_unlock(&mutex);
     return has;
 }

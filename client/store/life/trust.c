@@ -12,6 +12,7 @@
  *   (2) What root finds in it that is not the file's owner's may have been
  *       moved there by who owns the directory: core/rights.h, invariant (3).
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -39,9 +40,11 @@ bool
 ramet_replica_location_base(const struct ramet_replica_location *location,
                             struct ramet_os_stat *out)
 {
-    return location->os->stat_at(location->os->ctx, location->parent_fd,
-                                 location->name, out) == 0 &&
-           S_ISREG(out->mode);
+    assert(location->is_seen);
+    if (location->has_base != 1 || !S_ISREG(location->base.mode))
+        return false;
+    *out = location->base;
+    return true;
 }
 
 /* ---- may it be used ------------------------------------------------------- */

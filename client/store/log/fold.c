@@ -1,16 +1,18 @@
 /*
- * fold.c - the state of a replica as all records make it.
+ * fold.c - see fold.h.
  */
+#include "client/store/log/fold.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
 #include "client/store/log/logscan.h"
 #include "client/store/shared/index.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
@@ -82,6 +84,41 @@ continue_fold(struct ramet_session *session, struct ramet_replica_state *state,
     return rc;
 }
 
+/* What the index says beside the records. */
+static void
+see_index(const struct ramet_replica *replica,
+          const struct ramet_published *newest,
+          struct ramet_replica_state *state)
+{
+    const uint64_t absent = atomic_load(&replica->head->header.all.absent_now);
+
+    state->newest = newest->snapshot;
+    state->whole = absent == 0;
+    state->held_pages = absent < newest->snapshot.page_count
+                            ? newest->snapshot.page_count - absent
+                            : 0;
+}
+
+bool
+ramet_fold_take(const struct ramet_replica *replica,
+                struct ramet_replica_state *fold,
+                struct ramet_replica_state *state)
+{
+    struct ramet_published newest;
+
+    assert(ramet_is_alone(replica));
+    ramet_index_newest(replica, &newest);
+    if (!ramet_pos_same(fold->newest.tail, newest.snapshot.tail))
+        return false;
+    ramet_replica_state_done(state);
+    *state = *fold;
+    ramet_pageset_init(&fold->in_flight);
+    ramet_pageset_init(&fold->later);
+    state->frozen_tail = state->remote_tail = state->newest.tail;
+    see_index(replica, &newest, state);
+    return true;
+}
+
 enum ramet_rc
 ramet_session_state(struct ramet_session *session,
                     struct ramet_replica_state *state, struct ramet_err *err)
@@ -110,16 +147,9 @@ ramet_session_state(struct ramet_session *session,
             break;
     }
     ramet_epoch_leave(session, entered);
-    if (rc == RAMET_OK) {
-        const uint64_t absent = atomic_load(&header->all.absent_now);
-
-        state->newest = newest.snapshot;
-        state->whole = absent == 0;
-        state->held_pages = absent < newest.snapshot.page_count
-                                ? newest.snapshot.page_count - absent
-                                : 0;
-    } else {
+    if (rc == RAMET_OK)
+        see_index(replica, &newest, state);
+    else
         ramet_replica_state_done(state); /* begin anew next time */
-    }
     return rc;
 }

@@ -170,15 +170,22 @@ void
 ramet_base_rest(struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_index_header *const header = &replica->head->header;
     struct ramet_os_stat st;
 
+    if (os->stat(os->ctx, replica->base_fd, &st) == 0) /* else: not known */
+        ramet_base_rest_as(replica, &st);
+}
+
+void
+ramet_base_rest_as(struct ramet_replica *replica,
+                   const struct ramet_os_stat *st)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+
     assert(ramet_may_publish(replica) || ramet_may_write_base(replica));
-    if (os->stat(os->ctx, replica->base_fd, &st) < 0)
-        return; /* it stays unknown */
-    atomic_store(&header->base.seen_size, st.size_bytes);
-    atomic_store(&header->base.seen_mtime, (uint64_t)st.mtime_ns);
-    atomic_store(&header->base.seen_ctime, (uint64_t)st.ctime_ns);
+    atomic_store(&header->base.seen_size, st->size_bytes);
+    atomic_store(&header->base.seen_mtime, (uint64_t)st->mtime_ns);
+    atomic_store(&header->base.seen_ctime, (uint64_t)st->ctime_ns);
 }
 
 enum ramet_rc

@@ -34,6 +34,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_base_datasync(const struct ramet_replica *replica, struct ramet_err *err);
 /* Nobody is at the base now: what its inode says is what it should. */
 void ramet_base_rest(struct ramet_replica *replica);
+/* ... as it was seen just now. */
+void ramet_base_rest_as(struct ramet_replica *replica,
+                        const struct ramet_os_stat *st);
 /* A whole page; leaves the first 100 bytes of the file alone. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_write(struct ramet_replica *replica, uint32_t page_size,

@@ -2,10 +2,13 @@
  * index.c - the memory that all sessions of a replica share; see
  * docs/replica.md, "The index".
  *
- *   (1) memory is touched only where the file has disk blocks: the head is
- *       allocated when it is made, a block of entries before its bit is set
+ *   (1) memory is written only where the file has disk blocks, and of entries
+ *       read: the head's front is allocated when it is made, a step of bits
+ *       before one is set in it, a block of entries before its bit is set
  *   (2) the file shrinks, and begins anew, only under somebody who is alone;
- *       of what it holds from before, `void_pending` and `supers` alone are kept
+ *       of what it holds from before, `void_pending` and `supers` alone are kept.
+ *       Slots of ring and pins say nothing before somebody fills them: what is
+ *       cleared is the header and the bits
  *   (3) a ring slot is not rewritten before RAMET_RING_SLOTS publications;
  *       who copies one starts over when half of them went by meanwhile
  */
@@ -29,27 +32,29 @@
 #define INDEX_NAME "index"
 #define CHUNK_SIZE ((size_t)RAMET_CHUNK_ENTRIES * sizeof(uint64_t))
 #define CHUNK_TABLE_SIZE (RAMET_CHUNK_COUNT * sizeof(_Atomic uint64_t *))
-#define HEAD_STEP 4096u /* bytes of the head looked at together */
 #define BLOCK_SIZE ((uint64_t)sizeof(uint64_t) << RAMET_BLOCK_BITS)
 #define LAYOUT                                                                 \
     ((uint64_t)sizeof(struct ramet_index_head) << 32 |                         \
-     sizeof(struct ramet_published) << 16 | 9)
+     sizeof(struct ramet_published) << 16 | 10)
 
 static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'I', 'D', 'X', 1};
 
-/* Of memory that is there once it is touched: it has room for 2^32 pages. */
-static enum ramet_rc
-make_chunk_table(struct ramet_replica *replica, struct ramet_err *err)
+/* Where the chunk's memory is noted, for all of 2^32 pages. The replica's mutex;
+ * NULL: no memory. */
+static _Atomic(_Atomic uint64_t *) *
+note_of_chunk(struct ramet_replica *replica, uint32_t chunk)
 {
     const struct ramet_os *const os = replica->os;
-    void *at = NULL;
-    const int result = os->map(os->ctx, -1, 0, CHUNK_TABLE_SIZE, true, &at);
+    void *at = (void *)atomic_load(&replica->far_chunks);
 
-    if (result < 0)
-        return RAMET_FAIL_OS(err, result, "index: no memory");
-    replica->chunks = at;
-    replica->chunk_end = 0;
-    return RAMET_OK;
+    if (chunk < RAMET_NEAR_CHUNKS)
+        return &replica->near_chunks[chunk];
+    if (at == NULL) { /* of memory that is there once it is touched */
+        if (os->map(os->ctx, -1, 0, CHUNK_TABLE_SIZE, true, &at) < 0)
+            return NULL;
+        atomic_store_explicit(&replica->far_chunks, at, memory_order_release);
+    }
+    return &((_Atomic(_Atomic uint64_t *) *)at)[chunk];
 }
 
 static enum ramet_rc
@@ -67,24 +72,25 @@ map_head(struct ramet_replica *replica, int fd, bool writable,
     return RAMET_OK;
 }
 
-/* The head's blocks and no others: entries are not there before they are
- * reserved. */
+/* The front's blocks and no others: entries are not there before they are
+ * reserved, and bits for so many pages neither. */
 static int
-resize_file(const struct ramet_replica *replica, int fd, bool *out_is_new)
+resize_file(const struct ramet_replica *replica, int fd,
+            const struct ramet_os_stat *st)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_os_stat st;
-    int result = os->stat(os->ctx, fd, &st);
+    int result = 0;
 
-    *out_is_new = result == 0 && st.size_bytes == 0;
-    if (result < 0 || (st.size_bytes == RAMET_INDEX_ENTRIES_OFFSET &&
-                       st.block_bytes >= RAMET_INDEX_ENTRIES_OFFSET))
-        return result;
-    if (st.size_bytes > RAMET_INDEX_ENTRIES_OFFSET)
+    if (st->size_bytes == RAMET_INDEX_ENTRIES_OFFSET &&
+        st->block_bytes >= RAMET_INDEX_FRONT)
+        return 0;
+    if (st->size_bytes > RAMET_INDEX_ENTRIES_OFFSET)
         result = os->truncate(os->ctx, fd, RAMET_INDEX_ENTRIES_OFFSET);
-    return result < 0
-               ? result
-               : os->allocate(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET);
+    if (result == 0)
+        result = os->allocate(os->ctx, fd, 0, RAMET_INDEX_FRONT);
+    if (result == 0 && st->size_bytes < RAMET_INDEX_ENTRIES_OFFSET)
+        result = os->truncate(os->ctx, fd, RAMET_INDEX_ENTRIES_OFFSET);
+    return result;
 }
 
 /* A word of the file's head; 0 if that can't be had. */
@@ -132,26 +138,26 @@ is_head_right(const struct ramet_replica *replica)
            memcmp(header->base_id, replica->base_id.bytes, RAMET_ID_SIZE) == 0;
 }
 
-/* Zeros to the head's end. Most are there already: to read is cheaper than to
- * write. */
+/* No block of entries is there any more. Most bits are 0 already: to read is
+ * cheaper than to write, and to ask for holes cheaper still. */
 static void
-clear_head(struct ramet_index_head *head, size_t from)
+clear_bits(const struct ramet_replica *replica, int fd)
 {
-    static const uint8_t zeros[HEAD_STEP];
-    uint8_t *const bytes = (uint8_t *)head;
+    static const uint8_t zeros[RAMET_BITS_STEP];
+    const struct ramet_os *const os = replica->os;
+    uint8_t *const bytes = (uint8_t *)replica->head->blocks;
+    size_t end = sizeof(replica->head->blocks);
 
-    for (size_t at = from; at < RAMET_INDEX_ENTRIES_OFFSET;) {
-        const size_t step = HEAD_STEP - at % HEAD_STEP;
-
-        if (memcmp(bytes + at, zeros, step) != 0)
-            memset(bytes + at, 0, step);
-        at += step;
-    }
+    if (os->seek_data(os->ctx, fd, RAMET_INDEX_FRONT) == -ENXIO)
+        end = RAMET_BITS_STEP;
+    for (size_t at = 0; at < end; at += RAMET_BITS_STEP)
+        if (memcmp(bytes + at, zeros, RAMET_BITS_STEP) != 0)
+            memset(bytes + at, 0, RAMET_BITS_STEP);
 }
 
 /* A void that is pending stays so (void.c), without a moment in between. */
 static void
-begin_head(struct ramet_replica *replica, bool is_new)
+begin_head(struct ramet_replica *replica)
 {
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_index_header begun;
@@ -166,8 +172,6 @@ begin_head(struct ramet_replica *replica, bool is_new)
         atomic_init(&begun.all.supers, atomic_load(&header->all.supers));
     }
     memcpy((void *)header, (const void *)&begun, sizeof(begun));
-    if (!is_new)
-        clear_head(replica->head, sizeof(begun));
 }
 
 enum ramet_rc
@@ -175,17 +179,15 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
                    int64_t *out_seen_ctime, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    bool is_new = true;
+    struct ramet_os_stat st = {.size_bytes = 0};
     int fd = -1;
-    enum ramet_rc rc = make_chunk_table(replica, err);
+    enum ramet_rc rc = RAMET_OK;
 
-    if (rc != RAMET_OK)
-        return rc;
     if (!replica->is_private) {
         int result;
 
-        fd = ramet_dir_open_or_make(os, replica->dir_fd, INDEX_NAME);
-        result = fd < 0 ? fd : resize_file(replica, fd, &is_new);
+        fd = ramet_dir_open_or_make_look(os, replica->dir_fd, INDEX_NAME, &st);
+        result = fd < 0 ? fd : resize_file(replica, fd, &st);
         if (result < 0)
             rc = RAMET_FAIL_OS(err, result, "make the index of %s",
                                replica->path);
@@ -201,7 +203,9 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
         is_head_right(replica)
             ? (int64_t)atomic_load(&replica->head->header.base.seen_ctime)
             : 0;
-    begin_head(replica, is_new);
+    if (st.size_bytes != 0)
+        clear_bits(replica, fd);
+    begin_head(replica);
     *out_fd = fd;
     return RAMET_OK;
 }
@@ -213,21 +217,18 @@ ramet_index_map(struct ramet_replica *replica, bool writable,
     const struct ramet_os *const os = replica->os;
     struct ramet_os_stat st;
     enum ramet_rc rc;
-    const int fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME,
-                                     writable ? O_RDWR : O_RDONLY);
+    const int fd = ramet_rights_open_look(os, replica->dir_fd, INDEX_NAME,
+                                          writable ? O_RDWR : O_RDONLY, &st);
 
     if (fd < 0)
         return RAMET_FAIL_OS(err, fd, "open the index of %s", replica->path);
-    if (os->stat(os->ctx, fd, &st) < 0 ||
-        st.size_bytes < RAMET_INDEX_ENTRIES_OFFSET) {
+    if (st.size_bytes < RAMET_INDEX_ENTRIES_OFFSET) {
         os->close(os->ctx, fd);
         return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s: the index is no index",
                           replica->path);
     }
     replica->index_fd = fd;
-    rc = make_chunk_table(replica, err);
-    if (rc == RAMET_OK)
-        rc = map_head(replica, fd, writable, err);
+    rc = map_head(replica, fd, writable, err);
     if (rc == RAMET_OK && !is_head_right(replica))
         rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
                         "%s: the index is another version's", replica->path);
@@ -240,16 +241,19 @@ void
 ramet_index_unmap(struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
+    void *const far_chunks = (void *)atomic_load(&replica->far_chunks);
 
     for (uint32_t i = 0; i < replica->chunk_end; i++) {
-        _Atomic uint64_t *const chunk = replica->chunks[i];
+        _Atomic uint64_t *const chunk = ramet_index_chunk(replica, i);
 
         if (chunk != NULL)
             os->unmap(os->ctx, (void *)(uintptr_t)chunk, CHUNK_SIZE);
     }
-    if (replica->chunks != NULL)
-        os->unmap(os->ctx, (void *)replica->chunks, CHUNK_TABLE_SIZE);
-    replica->chunks = NULL;
+    if (far_chunks != NULL)
+        os->unmap(os->ctx, far_chunks, CHUNK_TABLE_SIZE);
+    atomic_store(&replica->far_chunks, NULL);
+    for (uint32_t i = 0; i < RAMET_NEAR_CHUNKS; i++)
+        atomic_init(&replica->near_chunks[i], NULL);
     replica->chunk_end = 0;
     if (replica->head != NULL)
         os->unmap(os->ctx, replica->head, RAMET_INDEX_ENTRIES_OFFSET);
@@ -318,11 +322,13 @@ _Atomic uint64_t *
 ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
 {
     const struct ramet_os *const os = replica->os;
+    _Atomic(_Atomic uint64_t *) *note;
     void *at;
 
     ramet_mutex_lock(&replica->mutex);
-    at = (void *)(uintptr_t)replica->chunks[chunk];
-    if (at == NULL) {
+    note = note_of_chunk(replica, chunk);
+    at = note == NULL ? NULL : (void *)(uintptr_t)atomic_load(note);
+    if (note != NULL && at == NULL) {
         const uint64_t offset =
             RAMET_INDEX_ENTRIES_OFFSET + (uint64_t)chunk * CHUNK_SIZE;
         const int fd = replica->is_private ? -1 : index_file(replica);
@@ -333,23 +339,38 @@ ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
             at = NULL;
         else if (chunk >= replica->chunk_end)
             replica->chunk_end = chunk + 1;
-        atomic_store_explicit(&replica->chunks[chunk], at,
-                              memory_order_release);
+        atomic_store_explicit(note, at, memory_order_release);
     }
     ramet_mutex_unlock(&replica->mutex);
     return at;
 }
 
+/* By invariant (1). */
+static int
+allocate_block(const struct ramet_replica *replica, int fd, uint64_t block)
+{
+    const struct ramet_os *const os = replica->os;
+    const uint64_t bit_at = offsetof(struct ramet_index_head, blocks) +
+                            block / 8 / RAMET_BITS_STEP * RAMET_BITS_STEP;
+    int result = 0;
+
+    if (bit_at >= RAMET_INDEX_FRONT)
+        result = os->allocate(os->ctx, fd, bit_at, RAMET_BITS_STEP);
+    return result < 0
+               ? result
+               : os->allocate(os->ctx, fd,
+                              RAMET_INDEX_ENTRIES_OFFSET + block * BLOCK_SIZE,
+                              BLOCK_SIZE);
+}
+
 static enum ramet_rc
 reserve_at(struct ramet_replica *replica, uint64_t at, struct ramet_err *err)
 {
-    const struct ramet_os *const os = replica->os;
     const uint64_t block = at >> RAMET_BLOCK_BITS;
     _Atomic uint64_t *const word = &replica->head->blocks[block / 64];
     const uint64_t bit = UINT64_C(1) << (block % 64);
 
     if ((atomic_load_explicit(word, memory_order_acquire) & bit) == 0) {
-        const uint64_t offset = RAMET_INDEX_ENTRIES_OFFSET + block * BLOCK_SIZE;
         int result = 0;
 
         if (!replica->is_private) {
@@ -357,7 +378,7 @@ reserve_at(struct ramet_replica *replica, uint64_t at, struct ramet_err *err)
             result = index_file(replica);
             ramet_mutex_unlock(&replica->mutex);
             if (result >= 0) /* it stays open: see ramet_index_let_go() */
-                result = os->allocate(os->ctx, result, offset, BLOCK_SIZE);
+                result = allocate_block(replica, result, block);
         }
         if (result < 0)
             return RAMET_FAIL_OS(err, result, "index of %s", replica->path);

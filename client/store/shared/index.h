@@ -110,6 +110,22 @@ ramet_index_has_room(const struct ramet_replica *replica, uint64_t at)
     return (word >> (block % 64) & 1) != 0;
 }
 
+/* NULL: not mapped yet. */
+static inline _Atomic uint64_t *
+ramet_index_chunk(const struct ramet_replica *replica, uint32_t chunk)
+{
+    _Atomic(_Atomic uint64_t *) *far_chunks;
+
+    if (chunk < RAMET_NEAR_CHUNKS)
+        return atomic_load_explicit(&replica->near_chunks[chunk],
+                                    memory_order_acquire);
+    far_chunks =
+        atomic_load_explicit(&replica->far_chunks, memory_order_acquire);
+    return far_chunks == NULL
+               ? NULL
+               : atomic_load_explicit(&far_chunks[chunk], memory_order_acquire);
+}
+
 /* NULL where there is no room for such an entry (it reads as "not loaded"). */
 static inline _Atomic uint64_t *
 ramet_index_slot_at(struct ramet_replica *replica, uint64_t at)
@@ -119,8 +135,7 @@ ramet_index_slot_at(struct ramet_replica *replica, uint64_t at)
 
     if (!ramet_index_has_room(replica, at))
         return NULL;
-    chunk =
-        atomic_load_explicit(&replica->chunks[chunk_at], memory_order_acquire);
+    chunk = ramet_index_chunk(replica, chunk_at);
     if (chunk == NULL)
         chunk = ramet_index_map_chunk(replica, chunk_at);
     return chunk == NULL ? NULL : &chunk[at & (RAMET_CHUNK_ENTRIES - 1)];

@@ -22,7 +22,8 @@
 #define RAMET_CHUNK_BITS 18 /* entries a mapping: 2 MiB */
 #define RAMET_CHUNK_ENTRIES (1u << RAMET_CHUNK_BITS)
 #define RAMET_CHUNK_COUNT (1u << (33 - RAMET_CHUNK_BITS)) /* of both kinds */
-#define RAMET_BLOCK_BITS 13 /* entries allocated at a time: 64 KiB */
+#define RAMET_BITS_STEP 4096u /* bytes of `blocks` allocated at a time */
+#define RAMET_BLOCK_BITS 13   /* entries allocated at a time: 64 KiB */
 #define RAMET_BLOCK_WORDS (1u << (33 - RAMET_BLOCK_BITS - 6))
 #define RAMET_LOAD_BLOCK 4096u      /* entries loaded from presence at a time */
 #define RAMET_BASE_HEADER_WORDS 13u /* 100 bytes and four of padding */
@@ -126,9 +127,15 @@ struct ramet_index_head {
     struct ramet_index_header header;
     _Alignas(4096) _Atomic uint64_t ring[RAMET_RING_SLOTS][RAMET_RING_WORDS];
     struct ramet_index_pin pins[RAMET_PIN_SLOTS];
-    /* Which blocks of entries have disk blocks behind them; anybody. */
-    _Atomic uint64_t blocks[RAMET_BLOCK_WORDS];
+    /* Which blocks of entries have disk blocks behind them; anybody. The first
+     * RAMET_BITS_STEP of them, for a terabyte of pages of 4 KiB, have their own
+     * from the beginning. */
+    _Alignas(RAMET_BITS_STEP) _Atomic uint64_t blocks[RAMET_BLOCK_WORDS];
 };
+
+/* What has disk blocks from the beginning. */
+#define RAMET_INDEX_FRONT                                                      \
+    (offsetof(struct ramet_index_head, blocks) + RAMET_BITS_STEP)
 
 #define RAMET_INDEX_ENTRIES_OFFSET (256u * 1024)
 

@@ -19,6 +19,7 @@ struct ramet_index_head;
 struct ramet_session;
 
 #define RAMET_GEN_BUCKETS 64u
+#define RAMET_NEAR_CHUNKS 32u /* of files of 16 GiB, in pages of 4 KiB */
 
 struct ramet_maintenance; /* maintenance.c */
 
@@ -45,11 +46,14 @@ struct ramet_replica {
     uint64_t cache_limit_bytes;
     _Atomic uint32_t held; /* its sessions' exclusive locks; see locks.h */
     struct ramet_index_head *head;
-    _Atomic(_Atomic uint64_t *) *chunks; /* RAMET_CHUNK_COUNT */
-    struct ramet_mutex base_mutex;       /* with the base lock, always */
-    struct ramet_mutex life_mutex;       /* sessions opening and closing */
+    struct ramet_mutex base_mutex; /* with the base lock, always */
+    struct ramet_mutex life_mutex; /* sessions opening and closing */
 
     struct ramet_mutex mutex;
+    /* The index's chunks where they are mapped, stored under mutex: of the first
+     * RAMET_NEAR_CHUNKS, and of all the others. */
+    _Atomic(_Atomic uint64_t *) near_chunks[RAMET_NEAR_CHUNKS];
+    _Atomic(_Atomic(_Atomic uint64_t *) *) far_chunks;
     uint32_t chunk_end; /* no chunk is mapped from there on */
     struct ramet_gen *_Atomic gens[RAMET_GEN_BUCKETS]; /* stores under mutex */
     struct ramet_gen *retired;

@@ -138,6 +138,7 @@ static void
 end_recorder(struct recorder *r)
 {
     struct ramet_session *const writer = r->writer;
+    uint64_t said = 0;
 
     if (writer == NULL)
         return;
@@ -147,8 +148,9 @@ end_recorder(struct recorder *r)
         return;
     }
     if (writer->is_reserved)
-        atomic_store(&writer->replica->head->header.all.brief_until, 0);
+        said = ramet_write_lock_said(writer);
     ramet_session_release(writer);
+    ramet_write_lock_take_back(writer->replica, said);
     writer->is_pinned = false;
     atomic_store(&writer->epoch, 0);
     ramet_session_leave(writer);

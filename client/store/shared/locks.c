@@ -147,17 +147,24 @@ ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
     uint64_t pause_us = POLL_FIRST_US;
 
     for (;;) {
-        enum ramet_rc rc;
-
         /* Said first, so that whoever finds the lock taken knows by whom; a
          * time, so that nobody waits for long for one who died. */
-        ramet_index_raise(until,
-                          os->mono_ns(os->ctx) + BRIEF_MS * UINT64_C(1000000));
+        const uint64_t before = atomic_load(until);
+        const uint64_t ours =
+            os->mono_ns(os->ctx) + BRIEF_MS * UINT64_C(1000000);
+        uint64_t seen = ours;
+        enum ramet_rc rc;
+
+        ramet_index_raise(until, ours);
         rc = ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0,
                         "a local transaction is open", err);
-        if (rc == RAMET_OK)
+        if (rc == RAMET_OK) { /* not what the holder before us may take back */
+            ramet_index_raise(until, ours);
+            atomic_fetch_add(until, 1);
             return rc;
-        atomic_store(until, 0);
+        }
+        /* Taken back; what the holder said, if it is brief as well, stays. */
+        (void)!atomic_compare_exchange_strong(until, &seen, before);
         if (rc != RAMET_EBUSY || os->mono_ns(os->ctx) >= give_up_at)
             return rc;
         os->sleep_us(os->ctx, pause_us);
@@ -166,13 +173,27 @@ ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
     }
 }
 
+uint64_t
+ramet_write_lock_said(const struct ramet_session *session)
+{
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
+    return atomic_load(&session->replica->head->header.all.brief_until);
+}
+
+void
+ramet_write_lock_take_back(struct ramet_replica *replica, uint64_t said)
+{
+    (void)!atomic_compare_exchange_strong(
+        &replica->head->header.all.brief_until, &said, 0);
+}
+
 void
 ramet_write_unlock_briefly(struct ramet_session *session)
 {
-    struct ramet_replica *const replica = session->replica;
+    const uint64_t said = ramet_write_lock_said(session);
 
     ramet_unlock(session, RAMET_LOCK_WRITE);
-    atomic_store(&replica->head->header.all.brief_until, 0);
+    ramet_write_lock_take_back(session->replica, said);
 }
 
 enum ramet_rc

@@ -46,6 +46,42 @@ lock__is_known_until_it_is_given_back(void **state)
     ramet_session_close(a);
 }
 
+/* Whoever begins a transaction meanwhile waits for the holder. */
+static void
+write_lock__held_briefly__is_said_to_be_so_until_it_is_given_back(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const a = place_open(p, RAMET_OPEN_CREATE);
+    struct ramet_session *const b = place_open(p, RAMET_OPEN_CREATE);
+    const _Atomic uint64_t *const until =
+        &a->replica->head->header.all.brief_until;
+    uint64_t said;
+
+    OK(ramet_write_lock_briefly(a, 0, e));
+    said = atomic_load(until);
+    assert_true(said != 0);
+    assert_int_equal(ramet_write_lock_briefly(b, 0, NULL), RAMET_EBUSY);
+    assert_int_equal(atomic_load(until), said);
+    ramet_write_unlock_briefly(a);
+    assert_int_equal(atomic_load(until), 0);
+    OK(ramet_session_pin(a, e));
+    OK(ramet_session_reserve(a, e)); /* a transaction: nobody waits for it */
+    assert_int_equal(ramet_write_lock_briefly(b, 0, NULL), RAMET_EBUSY);
+    assert_int_equal(atomic_load(until), 0);
+    ramet_session_release(a);
+    ramet_session_unpin(a);
+    /* Somebody tries as it is given back, and has it then. */
+    OK(ramet_write_lock_briefly(a, 0, e));
+    said = ramet_write_lock_said(a);
+    ramet_unlock(a, RAMET_LOCK_WRITE);
+    OK(ramet_write_lock_briefly(b, 0, e));
+    ramet_write_lock_take_back(a->replica, said);
+    assert_true(atomic_load(until) != 0);
+    ramet_write_unlock_briefly(b);
+    ramet_session_close(b);
+    ramet_session_close(a);
+}
+
 static void
 locks__go_with_their_session(void **state)
 {
@@ -117,6 +153,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(lock__is_known_until_it_is_given_back),
+        T(write_lock__held_briefly__is_said_to_be_so_until_it_is_given_back),
         T(locks__go_with_their_session),
         T(lock__of_base_or_log__allows_what_it_is_for),
 #ifndef NDEBUG

@@ -245,7 +245,7 @@ add_piece(struct descent *d, const struct ramet_lru_entry *entry,
                            &d->history->volume, ref, err);
     while (rc == RAMET_OK && more) {
         rc = ramet_piece_next(&d->piece, &more, err);
-        if (rc == RAMET_OK && more && runs->runs[runs->at].lsn > d->since)
+        if (rc == RAMET_OK && more && runs->lsn > d->since)
             rc = add_run(d->set, runs->start, runs->next - 1, err);
     }
     return rc;

@@ -96,7 +96,7 @@ add_run(const struct ramet_run_walk *runs, const struct ramet_rollup *rollup,
     const struct ramet_run run = {(uint32_t)runs->start,
                                   (uint32_t)(runs->next - 1)};
 
-    if (runs->runs[runs->at].lsn <= rollup->from)
+    if (runs->lsn <= rollup->from)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "page map: page %" PRIu32 " of a roll-up after LSN "
                           "%" PRIu64 " changed before it",

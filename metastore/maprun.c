@@ -295,71 +295,59 @@ ramet_runs_encode(enum ramet_run_form form, const struct ramet_run_page *pages,
 
 /* ---- decoding ------------------------------------------------------------ */
 
+/* Length and hash of a place, whose offset is known. */
+static bool
+decode_extent(struct ramet_reader *in, uint32_t most,
+              struct ramet_run_place *place)
+{
+    place->length_bytes = (uint32_t)ramet_read_varint_max(in, most - 1) + 1;
+    place->hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
+    return !in->bad && place->offset_bytes <= INT64_MAX &&
+           place->offset_bytes >= 32;
+}
+
 static bool
 decode_dicts(struct ramet_reader *in, unsigned most,
-             const struct ramet_vid *volume, struct ramet_run_names *names)
+             struct ramet_run_names *names)
 {
     names->dict_count = (unsigned)ramet_read_varint_max(in, most);
     for (unsigned i = 0; i < names->dict_count && !in->bad; i++) {
-        struct ramet_place *const dict = &names->dicts[i];
-        const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
-        const uint8_t *hash;
+        struct ramet_run_place *const dict = &names->dicts[i];
 
-        *dict = (struct ramet_place){.volume = *volume,
-                                     .hash_algo = RAMET_HASH_XXH3_128};
+        dict->object.kind = RAMET_IN_SEGMENT;
+        dict->object.id = ramet_read_bytes(in, RAMET_ID_SIZE);
         dict->offset_bytes = ramet_read_varint_max(in, INT64_MAX);
         dict->length_bytes =
             (uint32_t)ramet_read_varint_max(in, RAMET_FRAME_BYTES_MAX);
-        hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
+        dict->hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
         if (in->bad || dict->length_bytes == 0)
             return false;
-        memcpy(&dict->segment.id, id, RAMET_ID_SIZE);
-        memcpy(&dict->hash, hash, RAMET_HASH_SIZE);
     }
     return !in->bad;
 }
 
 static bool
 decode_objects(struct ramet_reader *in, unsigned most,
-               const struct ramet_vid *volume, struct ramet_run_names *names)
+               struct ramet_run_names *names)
 {
     names->object_count =
         (unsigned)ramet_read_varint_max(in, 2 * (uint64_t)most);
     for (unsigned i = 0; i < names->object_count && !in->bad; i++) {
-        struct ramet_place *const object = &names->objects[i];
+        struct ramet_run_object *const object = &names->objects[i];
         const uint8_t type = ramet_read_u8(in);
 
         if (type > RAMET_IN_COMMIT)
             return false;
-        *object = (struct ramet_place){.volume = *volume,
-                                       .kind = (enum ramet_object_kind)type,
-                                       .hash_algo = RAMET_HASH_XXH3_128};
+        object->kind = (enum ramet_object_kind)type;
         if (type == RAMET_IN_COMMIT) {
             object->lsn = ramet_read_varint(in);
             if (object->lsn == 0)
                 return false;
         } else {
-            const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
-
-            if (id != NULL)
-                memcpy(&object->segment.id, id, RAMET_ID_SIZE);
+            object->id = ramet_read_bytes(in, RAMET_ID_SIZE);
         }
     }
     return !in->bad;
-}
-
-/* Length and hash of a place, whose offset is known. */
-static bool
-decode_extent(struct ramet_reader *in, uint32_t most, struct ramet_place *place)
-{
-    const uint8_t *hash;
-
-    place->length_bytes = (uint32_t)ramet_read_varint_max(in, most - 1) + 1;
-    hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
-    if (in->bad || place->offset_bytes > INT64_MAX || place->offset_bytes < 32)
-        return false;
-    memcpy(&place->hash, hash, RAMET_HASH_SIZE);
-    return true;
 }
 
 static bool
@@ -372,7 +360,7 @@ decode_blocks(struct ramet_reader *in, unsigned most,
 
         if (in->bad || object >= names->object_count)
             return false;
-        names->blocks[i] = names->objects[object];
+        names->blocks[i].object = names->objects[object];
         names->blocks[i].offset_bytes = ramet_read_varint_max(in, INT64_MAX);
         if (!decode_extent(in, RAMET_DELTA_BLOCK_MAX, &names->blocks[i]))
             return false;
@@ -381,17 +369,18 @@ decode_blocks(struct ramet_reader *in, unsigned most,
 }
 
 static bool
-decode_names(struct ramet_reader *in, unsigned most,
-             const struct ramet_vid *volume, struct ramet_run_names *names)
+same_object(const struct ramet_run_object *a, const struct ramet_run_object *b)
 {
-    return decode_dicts(in, most, volume, names) &&
-           decode_objects(in, most, volume, names) &&
-           decode_blocks(in, most, names);
+    if (a->kind != b->kind)
+        return false;
+    return a->kind == RAMET_IN_SEGMENT
+               ? memcmp(a->id, b->id, RAMET_ID_SIZE) == 0
+               : a->lsn == b->lsn;
 }
 
 /* What only a run with a delta has. */
 static bool
-decode_delta(const struct ramet_run_walk *walk, struct ramet_located *out)
+decode_delta(struct ramet_run_walk *walk)
 {
     const uint64_t block = ramet_read_varint(walk->in);
     const uint64_t position =
@@ -400,90 +389,83 @@ decode_delta(const struct ramet_run_walk *walk, struct ramet_located *out)
 
     if (walk->in->bad || walk->count != 1 || block >= walk->names.block_count)
         return false;
-    out->block = (struct ramet_frame){.place = walk->names.blocks[block],
-                                      .kind = RAMET_FRAME_DELTAS};
-    out->position = (uint32_t)position;
+    walk->block = &walk->names.blocks[block];
+    walk->position = (uint32_t)position;
     if (named != 0)
-        out->image_pgno = (uint32_t)named;
+        walk->image_pgno = (uint32_t)named;
     return true;
 }
 
 /* Which pages of its frame the run has. */
 static bool
-decode_part(struct ramet_run_walk *walk, bool part, struct ramet_located *out)
+decode_part(struct ramet_run_walk *walk, bool part)
 {
-    struct ramet_frame *const frame = &out->image;
     uint64_t before = 0, total = walk->count;
 
     if (part) {
         before = ramet_read_varint_max(walk->in, RAMET_FRAME_PAGES_MAX - 1);
         total = ramet_read_varint_max(walk->in, RAMET_FRAME_PAGES_MAX - 1) + 1;
     }
-    if (walk->in->bad || before >= out->image_pgno ||
-        before + walk->count > total ||
-        out->image_pgno - before + total - 1 > UINT32_MAX)
-        return false;
-    frame->first_pgno = (uint32_t)(out->image_pgno - before);
-    frame->page_count = (uint32_t)total;
-    return true;
+    walk->before = (uint32_t)before;
+    walk->total = (uint32_t)total;
+    return !walk->in->bad && before < walk->image_pgno &&
+           before + walk->count <= total &&
+           walk->image_pgno - before + total - 1 <= UINT32_MAX;
 }
 
-/* The frame of a run that is not under. */
+/* The frame of a run that is not under; `previous` is that of the run before. */
 static bool
-decode_frame(struct ramet_run_walk *walk, const struct ramet_located *previous,
-             uint64_t what, struct ramet_located *out)
+decode_frame(struct ramet_run_walk *walk, uint64_t what, uint64_t object,
+             const struct ramet_run_place *previous)
 {
-    struct ramet_place *const place = &out->image.place;
+    struct ramet_run_place *const frame = &walk->frame;
 
-    if (!decode_part(walk, (what & RUN_PART) != 0, out))
+    if (!decode_part(walk, (what & RUN_PART) != 0))
         return false;
+    frame->object = walk->names.objects[object];
     if ((what & RUN_FOLLOWS) == 0) {
-        place->offset_bytes = ramet_read_varint_max(walk->in, INT64_MAX);
+        frame->offset_bytes = ramet_read_varint_max(walk->in, INT64_MAX);
     } else {
-        if (previous == NULL || previous->image.page_count == 0 ||
-            !ramet_place_same_object(&previous->image.place, place))
+        if (previous->length_bytes == 0 ||
+            !same_object(&previous->object, &frame->object))
             return false;
-        place->offset_bytes = previous->image.place.offset_bytes +
-                              previous->image.place.length_bytes;
+        frame->offset_bytes = previous->offset_bytes + previous->length_bytes;
     }
-    return decode_extent(walk->in, RAMET_FRAME_BYTES_MAX, place);
+    return decode_extent(walk->in, RAMET_FRAME_BYTES_MAX, frame);
 }
 
-/* The run at hand; false where bytes make no sense. */
+/* The rest of the run at hand; false where bytes make no sense. */
 static bool
-decode_run(struct ramet_run_walk *walk, const struct ramet_located *previous,
-           struct ramet_located *out)
+decode_run(struct ramet_run_walk *walk)
 {
     struct ramet_reader *const in = walk->in;
+    const struct ramet_run_place previous = walk->frame;
     const unsigned bits = run_bits(walk->form);
     const uint64_t what = ramet_read_varint(in);
     const uint64_t age = ramet_read_varint(in);
     const uint64_t object = what >> bits;
     const uint64_t flags = what & ((1u << bits) - 1);
 
+    walk->frame.length_bytes = 0;
+    walk->dict = walk->block = NULL;
     if (in->bad || age >= walk->latest)
         return false;
-    *out = (struct ramet_located){
-        .image_pgno = (uint32_t)walk->start,
-        .lsn = walk->latest - age,
-    };
+    walk->lsn = walk->latest - age;
+    walk->image_pgno = (uint32_t)walk->start;
     if (flags & RUN_UNDER)
-        return what == (RUN_UNDER | RUN_DELTA) && decode_delta(walk, out);
+        return what == (RUN_UNDER | RUN_DELTA) && decode_delta(walk);
     if (object >= walk->names.object_count)
         return false;
-    out->image.place = walk->names.objects[object];
-    out->image.kind = RAMET_FRAME_PLAIN;
     if (flags & RUN_DICT) {
         const uint64_t dict = ramet_read_varint(in);
 
         if (in->bad || dict >= walk->names.dict_count)
             return false;
-        out->image.kind = RAMET_FRAME_DICT;
-        out->image.base = walk->names.dicts[dict];
+        walk->dict = &walk->names.dicts[dict];
     }
-    if ((flags & RUN_DELTA) && !decode_delta(walk, out))
+    if ((flags & RUN_DELTA) && !decode_delta(walk))
         return false;
-    return decode_frame(walk, previous, flags, out);
+    return decode_frame(walk, flags, object, &previous);
 }
 
 bool
@@ -494,16 +476,19 @@ ramet_runs_start(struct ramet_run_walk *walk, struct ramet_reader *in,
     const unsigned most = runs_max(form);
 
     walk->in = in;
+    walk->volume = volume;
     walk->form = form;
     walk->end = form == RAMET_RUNS_OF_LEAF ? (uint64_t)first + RAMET_LEAF_PAGES
                                            : UINT64_C(1) << 32;
     walk->latest = latest;
     walk->next = first;
-    walk->start = walk->count = 0;
     walk->seen = 0;
-    walk->at = 0;
     walk->any = false;
-    if (!decode_names(in, most, volume, &walk->names))
+    walk->start = walk->count = 0;
+    walk->frame.length_bytes = 0;
+    if (!decode_dicts(in, most, &walk->names) ||
+        !decode_objects(in, most, &walk->names) ||
+        !decode_blocks(in, most, &walk->names))
         return false;
     walk->left = ramet_read_varint_max(in, most);
     return !in->bad && walk->left > 0;
@@ -512,33 +497,60 @@ ramet_runs_start(struct ramet_run_walk *walk, struct ramet_reader *in,
 bool
 ramet_runs_next(struct ramet_run_walk *walk)
 {
-    const struct ramet_located *const previous =
-        walk->any ? &walk->runs[walk->at] : NULL;
     const uint64_t skip = ramet_read_varint_max(walk->in, UINT32_MAX);
 
     assert(walk->left > 0);
     if (walk->form == RAMET_RUNS_OF_PIECE && !walk->any && skip != 0)
         return false;
-    walk->at ^= walk->any;
     walk->any = true;
     walk->left--;
     walk->start = walk->next + skip;
     walk->count = ramet_read_varint_max(walk->in, RAMET_LEAF_PAGES - 1) + 1;
     walk->next = walk->start + walk->count;
     if (walk->in->bad || walk->next > walk->end || walk->start > UINT32_MAX ||
-        !decode_run(walk, previous, &walk->runs[walk->at]))
+        !decode_run(walk))
         return false;
-    if (walk->runs[walk->at].lsn > walk->seen)
-        walk->seen = walk->runs[walk->at].lsn;
+    if (walk->lsn > walk->seen)
+        walk->seen = walk->lsn;
     return true;
+}
+
+static void
+make_place(const struct ramet_run_walk *walk,
+           const struct ramet_run_place *from, struct ramet_place *out)
+{
+    out->volume = *walk->volume;
+    out->kind = from->object.kind;
+    if (out->kind == RAMET_IN_SEGMENT)
+        memcpy(&out->segment.id, from->object.id, RAMET_ID_SIZE);
+    else
+        out->lsn = from->object.lsn;
+    out->offset_bytes = from->offset_bytes;
+    out->length_bytes = from->length_bytes;
+    out->hash_algo = RAMET_HASH_XXH3_128;
+    memcpy(&out->hash, from->hash, RAMET_HASH_SIZE);
 }
 
 struct ramet_located
 ramet_runs_page(const struct ramet_run_walk *walk, uint64_t pgno)
 {
-    struct ramet_located located = walk->runs[walk->at];
+    struct ramet_located page = {.image_pgno = walk->image_pgno,
+                                 .lsn = walk->lsn};
 
-    if (!ramet_located_has_delta(&located))
-        located.image_pgno += (uint32_t)(pgno - walk->start);
-    return located;
+    if (walk->block != NULL) {
+        page.block.kind = RAMET_FRAME_DELTAS;
+        page.position = walk->position;
+        make_place(walk, walk->block, &page.block.place);
+    } else {
+        page.image_pgno += (uint32_t)(pgno - walk->start);
+    }
+    if (walk->frame.length_bytes == 0)
+        return page;
+    page.image.kind = walk->dict != NULL ? RAMET_FRAME_DICT : RAMET_FRAME_PLAIN;
+    page.image.first_pgno = walk->image_pgno - walk->before;
+    page.image.page_count = walk->total;
+    make_place(walk, &walk->frame, &page.image.place);
+    if (walk->dict != NULL)
+        make_place(walk, walk->dict, &page.image.base);
+    return page;
 }

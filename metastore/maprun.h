@@ -38,31 +38,48 @@ ramet_runs_encode(enum ramet_run_form form, const struct ramet_run_page *pages,
                   unsigned count, uint32_t first, uint64_t latest,
                   struct ramet_buf *out, struct ramet_err *err);
 
-/* What runs refer to by number. */
+/* What runs refer to by number, as it stands in the node: most runs that are gone
+ * through are not the one that is wanted. */
+struct ramet_run_object {
+    enum ramet_object_kind kind;
+    uint64_t lsn;      /* of a commit */
+    const uint8_t *id; /* of a segment */
+};
+struct ramet_run_place {
+    struct ramet_run_object object;
+    uint64_t offset_bytes;
+    uint32_t length_bytes;
+    const uint8_t *hash;
+};
 struct ramet_run_names {
-    struct ramet_place dicts[RAMET_PIECE_RUNS_MAX];
-    struct ramet_place objects[2 * RAMET_PIECE_RUNS_MAX];
-    struct ramet_place blocks[RAMET_PIECE_RUNS_MAX];
+    struct ramet_run_place dicts[RAMET_PIECE_RUNS_MAX];
+    struct ramet_run_object objects[2 * RAMET_PIECE_RUNS_MAX];
+    struct ramet_run_place blocks[RAMET_PIECE_RUNS_MAX];
     unsigned dict_count;
     unsigned object_count;
     unsigned block_count;
 };
 
-/* Goes through a node's runs (hostile) one by one. */
+/* Goes through a node's runs (hostile) one by one; its bytes stay until then. */
 struct ramet_run_walk {
     struct ramet_reader *in;
-    struct ramet_run_names names;
+    const struct ramet_vid *volume;
     enum ramet_run_form form;
-    uint64_t end;    /* the page after the last that may be */
-    uint64_t latest; /* that of the front */
-    uint64_t left;   /* runs still to come */
-    uint64_t start;  /* the run at hand: its first page, */
-    uint64_t count;  /* and how many */
-    uint64_t next;   /* the page after it */
-    uint64_t seen;   /* the latest change of all runs so far */
-    unsigned at;     /* of runs[]: the run at hand; the other is before it */
-    bool any;
-    struct ramet_located runs[2];
+    uint64_t end;                 /* the page after the last that may be */
+    uint64_t latest;              /* that of the front */
+    uint64_t left;                /* runs still to come */
+    uint64_t next;                /* the page after the run at hand */
+    uint64_t seen;                /* the latest change of all runs so far */
+    bool any;                     /* there is a run at hand: */
+    uint64_t start;               /* its first page, */
+    uint64_t count;               /* how many, */
+    uint64_t lsn;                 /* and of which LSN */
+    uint32_t image_pgno;          /* of its first page */
+    struct ramet_run_place frame; /* no length: it is under */
+    uint32_t before, total;       /* pages of the frame before it, and all */
+    const struct ramet_run_place *dict, *block; /* NULL: it has none */
+    uint32_t position;
+    struct ramet_run_names names;
 };
 
 /* Begin behind a node's front; false: bytes make no sense. */

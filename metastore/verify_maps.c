@@ -219,12 +219,12 @@ sweep_piece(struct map_sweep *s, const struct ramet_rollup *rollup,
                            &s->v->history->volume, ref, err);
     while (rc == RAMET_OK && more) {
         rc = ramet_piece_next(&s->piece, &more, err);
-        if (rc == RAMET_OK && more && runs->runs[runs->at].lsn <= rollup->from)
+        if (rc == RAMET_OK && more && runs->lsn <= rollup->from)
             rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                             "the map of LSN %" PRIu64 ": page %" PRIu64
                             " of a roll-up changed at LSN "
                             "%" PRIu64 ", before it",
-                            s->map->lsn, runs->start, runs->runs[runs->at].lsn);
+                            s->map->lsn, runs->start, runs->lsn);
     }
     ramet_history_release(s->v->history, entry);
     return rc;

@@ -273,6 +273,38 @@ catching_up__reads_the_roll_ups_that_are_newer(void **state)
     counted_done(&c);
 }
 
+/* More pieces than a top has room for: the tree takes all in, at once. */
+static void
+roll_ups__that_find_no_room__go_into_the_tree(void **state)
+{
+    static const struct ramet_map_sizes sizes = {.inside_bytes = 100,
+                                                 .middle_bytes = 200,
+                                                 .pages_a_leaf = 1000,
+                                                 .pages_most = 1u << 20,
+                                                 .pages_a_piece = 1};
+    struct ramet_objstore *const store = new_store();
+    unsigned findings = 0, with = 0;
+    struct model model;
+
+    (void)state;
+    model_init(&model, store, 3);
+    model.map_sizes = &sizes;
+    model_reopen(&model);
+    model_write(&model, 1, 4000);
+    while (with == 0 || rollups_of_newest(&model) > 0) {
+        model_write_random(&model, 8);
+        with += rollups_of_newest(&model) > 0;
+        assert_true(model.lsn < 400);
+    }
+    model_reopen(&model);
+    for (uint64_t lsn = 1; lsn <= model.lsn; lsn += 10)
+        model_check_lsn(&model, lsn);
+    assert_int_equal(
+        ramet_history_verify(model.history, report, &findings, NULL), RAMET_OK);
+    model_done(&model);
+    ramet_objstore_close(store);
+}
+
 /* ---- hostile stores ------------------------------------------------------- */
 
 struct found_map {
@@ -381,6 +413,7 @@ main(void)
         cmocka_unit_test(maps__of_small_commits__cost_what_changed),
         cmocka_unit_test(cold_read__costs_a_range_more_for_each_roll_up),
         cmocka_unit_test(catching_up__reads_the_roll_ups_that_are_newer),
+        cmocka_unit_test(roll_ups__that_find_no_room__go_into_the_tree),
         cmocka_unit_test(roll_up__that_lies__is_found_by_its_hash),
         cmocka_unit_test(roll_ups__made_twice__do_no_harm),
     };

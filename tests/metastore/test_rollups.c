@@ -105,7 +105,7 @@ rollups__every_page_at_every_lsn_is_the_models(void **state)
                 model_random_commit(&model);
             else if (model.versions[model.lsn].page_count < 400)
                 model_write(&model, 1, 600);
-            else if (model_random(&model, 20) == 0)
+            else if (model_random(&model, 50) == 0)
                 resize(&model);
             else
                 model_write_random(&model, 1);
@@ -120,7 +120,7 @@ rollups__every_page_at_every_lsn_is_the_models(void **state)
         model_reopen(&model);
         for (uint64_t lsn = 1; lsn <= model.lsn; lsn += 3)
             model_check_lsn(&model, lsn);
-        for (int i = 0; i < 200; i++) {
+        for (int i = 0; i < 500; i++) {
             const uint64_t to = model_random(&model, model.lsn) + 1;
 
             model_check_changed(&model, model_random(&model, to + 1), to);

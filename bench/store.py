@@ -105,7 +105,7 @@ class Bench:
             "rclone", "--config", os.devnull, "--s3-provider", "Ceph",
             "--s3-env-auth", "--s3-endpoint",
             endpoint or os.environ["RAMET_TEST_S3"],
-            "--s3-no-check-bucket", "copyto", source, target, env=env)
+            "--s3-no-check-bucket", "--ignore-times", "copyto", source, target, env=env)
 
     def up_by_hand(self, endpoint=None):
         remove(self.packed)

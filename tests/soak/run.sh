@@ -3,7 +3,8 @@
 #
 # The bank (bank.py) gets all of the time: that many minutes of clerks who are
 # killed. Beside it, one after another, the other parts share the same minutes:
-# the local store's tests with new seeds, the simulator, races of servers (race.*), the oracle
+# the local store's tests with new seeds, the simulator, races of servers (race.*),
+# a thousand databases in one process (many.sh), the oracle
 # for SQL with ever new schedules, fuzzers,
 # and from 20 minutes on SQLite's own suite. What there is not is left out, and
 # said so. Each part ends with one line; the last line counts them. A part that
@@ -140,7 +141,7 @@ run_suite() {
 
 shopt -s nullglob
 stores=("$build"/tests/test_store_{model,crash,processes,hands,damage})
-races=(tests/soak/race.*)
+races=(tests/soak/race.* tests/soak/many.sh)
 [ ! -f "$build/lib/ramet.so" ] || races+=(tests/oracle/{oracle,history}.py)
 fuzzers=(build-fuzz/fuzz/fuzz_*)
 found_stores=()

@@ -17,10 +17,10 @@ set -uo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/../.." || exit 2
 
 minutes=${1:-10}
-[[ $minutes =~ ^[0-9]+$ ]] && [ "$minutes" -gt 0 ] || {
+if ! [[ $minutes =~ ^[1-9][0-9]*$ ]]; then
     echo "usage: run.sh [MINUTES]" >&2
     exit 2
-}
+fi
 build=$(readlink -f "${RAMET_BUILD:-build}")
 export RAMET_BUILD=$build RAMET_SO=$build/lib/ramet.so PYTHONDONTWRITEBYTECODE=1
 logs=${RAMET_SOAK_LOGS:-$(mktemp -d /tmp/ramet-soak-XXXXXX)}

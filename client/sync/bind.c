@@ -78,10 +78,12 @@ bind_replica(struct ramet_sync *sync, struct ramet_err *err)
 enum ramet_rc
 ramet_sync_bind(struct ramet_sync *sync, struct ramet_err *err)
 {
-    enum ramet_rc rc;
+    enum ramet_rc rc = RAMET_OK;
 
     if (sync->history != NULL)
         return RAMET_OK;
-    rc = bind_replica(sync, err);
+    /* Another process may have done it while the push lock was waited for. */
+    if (!ramet_link_volume(sync->link, &sync->volume))
+        rc = bind_replica(sync, err);
     return rc == RAMET_OK ? ramet_sync_connect(sync, err) : rc;
 }

@@ -133,6 +133,7 @@ check_base(struct sending *sending, struct ramet_err *err)
     enum ramet_rc rc;
 
     sending->source = ramet_link_source(sending->link);
+    ramet_link_learn(sending->link, sending->state);
     if (!ramet_link_volume(sending->link, &sending->volume))
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: has no volume",
                           sending->link->path);

@@ -281,6 +281,25 @@ fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
     return rc;
 }
 
+/* Another process may have bound the replica, and pulled, since it was opened
+ * here. */
+static enum ramet_rc
+learn_binding(struct ramet_page_fetcher *fetcher, struct ramet_session *session,
+              struct ramet_err *err)
+{
+    struct ramet_replica_state state = {.volume = {{{0}}}};
+    struct ramet_vid volume;
+    enum ramet_rc rc;
+
+    if (ramet_link_volume(fetcher->link, &volume))
+        return RAMET_OK;
+    rc = ramet_session_state(session, &state, err);
+    if (rc == RAMET_OK)
+        ramet_link_learn(fetcher->link, &state);
+    ramet_replica_state_done(&state);
+    return rc;
+}
+
 static enum ramet_rc
 fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
       uint32_t pgno, struct ramet_page_request *sink, struct ramet_err *err)
@@ -288,8 +307,10 @@ fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
     struct ramet_vid volume;
     struct ramet_head head;
     uint64_t timeout_ms = 0;
-    enum ramet_rc rc = look_at(fetcher, at, &volume, &head, &timeout_ms, err);
+    enum ramet_rc rc = learn_binding(fetcher, ramet_fetch_session(sink), err);
 
+    if (rc == RAMET_OK)
+        rc = look_at(fetcher, at, &volume, &head, &timeout_ms, err);
     if (rc != RAMET_OK)
         return rc;
     if (pgno > head.page_count)

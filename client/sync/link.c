@@ -65,6 +65,17 @@ ramet_link_set_volume(struct ramet_link *link, const struct ramet_vid *volume)
 }
 
 void
+ramet_link_learn(struct ramet_link *link,
+                 const struct ramet_replica_state *state)
+{
+    ramet_mutex_lock(&link->mutex);
+    if (ramet_id_is_nil(&link->volume.id) && link->source != NULL &&
+        strcmp(state->remote, ramet_source_text(link->source)) == 0)
+        link->volume = state->volume;
+    ramet_mutex_unlock(&link->mutex);
+}
+
+void
 ramet_link_note_remote(struct ramet_link *link, uint64_t remote_lsn,
                        uint64_t behind_since_ms)
 {

@@ -77,6 +77,10 @@ struct ramet_source *ramet_link_source(struct ramet_link *link);
 bool ramet_link_volume(struct ramet_link *link, struct ramet_vid *out_volume);
 void
 ramet_link_set_volume(struct ramet_link *link, const struct ramet_vid *volume);
+/* The replica as it was found: another process may have bound it since it was
+ * opened here. */
+void ramet_link_learn(struct ramet_link *link,
+                      const struct ramet_replica_state *state);
 
 /* Note what is known of the remote: its newest LSN, and when the first commit
  * past `own_lsn` was made. */

@@ -157,9 +157,10 @@ ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
     const enum ramet_rc rc =
         ramet_session_state(sync->session, sync->state, err);
 
-    return rc == RAMET_OK
-               ? ramet_session_doubt(sync->session, &sync->doubt, err)
-               : rc;
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_link_learn(sync->link, sync->state);
+    return ramet_session_doubt(sync->session, &sync->doubt, err);
 }
 
 enum ramet_rc

@@ -321,12 +321,16 @@ choose_world(struct world *world)
     static const uint32_t page_sizes[] = {512, 1024, 4096};
     const struct sim_plan *const plan = world->plan;
     const bool is_sql = sim_chance(&world->rng, 50);
+    bool pushes_late;
     const bool is_database = is_sql || sim_chance(&world->rng, 50);
 
     world->machine_count = choose(world, 1, MACHINES_MAX, plan->machines_max);
+    /* One machine alone may have a volume that nobody pushed yet. */
+    pushes_late = world->machine_count == 1 && sim_chance(&world->rng, 50);
     world->process_count = choose(world, 1, PROCESSES_MAX, plan->processes_max);
     sim_model_begin(page_sizes[sim_below(&world->rng, 3)], is_database);
     world->usual_env = (struct sim_env){
+        .pushes_late = pushes_late,
         .url = sim_chance(&world->rng, 30) ? "file:///store/vol"
                                            : "s3://bucket/vol",
         .is_sql = is_sql,

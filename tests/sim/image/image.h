@@ -39,6 +39,7 @@ struct sim_env {
     const char *path; /* of the replica */
     const char *url;  /* of the volume */
     bool is_sql;      /* by the VFS, else by pages */
+    bool pushes_late; /* the volume comes into being while others play */
     enum ramet_volume_kind kind;
     enum ramet_sync_mode sync;
     unsigned handles;

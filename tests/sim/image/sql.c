@@ -276,6 +276,9 @@ check_integrity(struct sim_handle *h, sqlite3 *db, struct ramet_err *err)
 
     if (rc == RAMET_OK)
         rc = result_of(db, sqlite3_step(stmt), err);
+    if (rc ==
+        RAMET_OK) /* a page that it could not read is none that is wrong */
+        rc = sim_error_behind(db, err);
     if (rc == RAMET_OK &&
         strcmp((const char *)sqlite3_column_text(stmt, 0), "ok") != 0)
         sim_fail("%s: integrity_check: %s", h->name,

@@ -1,0 +1,104 @@
+/*
+ * test_binding.c - a replica that another process bound to its volume, by the
+ * first push, after it was opened here.
+ *
+ * Handles with different tables of the system share nothing within a process but
+ * what processes share.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include "client/store/exchange.h"
+#include "tests/client/sync/world.h"
+
+enum { SIZE = 30000 };
+
+struct two {
+    struct ramet_os os; /* the system's, by another address */
+    struct ramet_file *first, *second;
+    uint8_t bytes[SIZE];
+};
+
+/* Both have it open; then the first makes the volume. */
+static void
+open_two(struct world *world, struct two *two, enum ramet_sync_mode second)
+{
+    struct ramet_file_options options;
+
+    two->os = *ramet_os_system();
+    two->first = world_open(world, 0, "a");
+    world_options(world, 0, &options);
+    options.os = &two->os;
+    options.sync = second;
+    OK(ramet_file_open(world_path(world, "a"), &options, &two->second, e));
+    world_fill(two->bytes, SIZE, 3);
+    world_write(two->first, 0, two->bytes, SIZE);
+    OK(ramet_file_push(two->first, NULL, e));
+}
+
+static void
+close_two(struct two *two)
+{
+    ramet_file_close(two->first);
+    ramet_file_close(two->second);
+}
+
+static void
+bound_by_another__is_pushed_to(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_sync_result result;
+    struct two two;
+
+    open_two(world, &two, RAMET_SYNC_MANUAL);
+    two.bytes[9]++;
+    world_write(two.second, 9, two.bytes + 9, 1);
+    OK(ramet_file_push(two.second, &result, e));
+    assert_int_equal(world_status(two.second).state, RAMET_STATE_CLEAN);
+    world_expect_remote(world, result.durable_lsn, two.bytes, SIZE);
+    close_two(&two);
+}
+
+static void
+bound_by_another__takes_a_durable_commit(void **state)
+{
+    struct world *const world = *state;
+    struct two two;
+
+    open_two(world, &two, RAMET_SYNC_COMMIT);
+    two.bytes[9]++;
+    world_write(two.second, 9, two.bytes + 9, 1);
+    world_expect_remote(world, world_status(two.second).durable_lsn, two.bytes,
+                        SIZE);
+    close_two(&two);
+}
+
+static void
+bound_by_another__has_pages_that_it_evicted(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_session *session;
+    struct two two;
+
+    open_two(world, &two, RAMET_SYNC_MANUAL);
+    session = ramet_file_session(two.first);
+    OK(ramet_session_checkpoint(session, true, e));
+    OK(ramet_session_evict(session, 4096, e));
+    assert_true(world_status(two.first).cached_pages < 3);
+    world_expect(two.second, two.bytes, SIZE);
+    close_two(&two);
+}
+
+int
+main(void)
+{
+#define T(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+    const struct CMUnitTest tests[] = {
+        T(bound_by_another__is_pushed_to),
+        T(bound_by_another__takes_a_durable_commit),
+        T(bound_by_another__has_pages_that_it_evicted),
+    };
+#undef T
+
+    return cmocka_run_group_tests_name("binding", tests, NULL, NULL);
+}

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "client/remote/source.h"
+#include "client/sync/recent_bases.h"
 #include "core/alloc.h"
+#include "pagestore/delta.h"
 
 /* What of one commit is looked at at a time. */
 #define PAGES_MAX 256u
@@ -17,8 +19,12 @@ struct walk {
     struct ramet_along *along;
     struct ramet_history *history;
     struct ramet_remote *remote;
-    struct ramet_pageset seen; /* changed by a later one */
-    uint32_t least;            /* what later ones left: pages above it went */
+    struct ramet_session *session;
+    struct ramet_point from;            /* on which the replica stands */
+    struct ramet_recent_bases **recent; /* the link's */
+    uint8_t *base, *page;               /* of one page */
+    struct ramet_pageset seen;          /* changed by a later one */
+    uint32_t least; /* what later ones left: pages above it went */
 };
 
 static bool
@@ -88,6 +94,106 @@ keep_those_here(const struct walk *walk, const struct ramet_point *at,
     return kept;
 }
 
+/* ---- what the replica has the base of --------------------------------------- */
+
+/* The pages of one commit that are made of its deltas and of what is here. */
+struct making {
+    struct walk *walk;
+    const struct ramet_commit *commit;
+    uint32_t *pgnos; /* wanted; what is made goes out of them */
+    size_t count;
+    uint32_t block; /* the one that comes */
+};
+
+/* Is it the page, over this image? Its sum tells. */
+static bool
+apply(const struct walk *walk, const struct ramet_delta *delta,
+      const uint8_t *image)
+{
+    return image != NULL &&
+           ramet_frame_apply(ramet_history_frame_reader(walk->history), delta,
+                             image, walk->along->page_size, walk->page,
+                             NULL) == RAMET_OK;
+}
+
+/* The image under the page's last delta, or the page as it is here, which is one
+ * if it never had any. */
+static bool
+make_page(const struct walk *walk, uint32_t pgno, uint32_t base_pgno,
+          const struct ramet_delta *delta, struct ramet_err *err)
+{
+    const uint32_t page_size = walk->along->page_size;
+    const uint8_t *image =
+        ramet_recent_bases_get(*walk->recent, base_pgno, page_size);
+
+    if (!apply(walk, delta, image)) {
+        image = ramet_session_peek(walk->session, &walk->from, base_pgno,
+                                   walk->base, page_size)
+                    ? walk->base
+                    : NULL;
+        if (!apply(walk, delta, image))
+            return false;
+    } else if (base_pgno != pgno) { /* the next put may take its place */
+        memcpy(walk->base, image, page_size);
+        image = walk->base;
+    }
+    ramet_recent_bases_put(walk->recent, pgno, image, page_size);
+    return take_page(walk->along, pgno, walk->page, err) == RAMET_OK;
+}
+
+static enum ramet_rc
+take_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
+           size_t len, struct ramet_err *err)
+{
+    struct making *const making = ctx;
+    const struct ramet_commit *const commit = making->commit;
+    size_t left = 0;
+
+    (void)frame;
+    for (size_t i = 0; i < making->count; i++) {
+        const uint32_t pgno = making->pgnos[i];
+        uint32_t block, position, base_pgno;
+        struct ramet_delta delta;
+        bool made = false;
+
+        if (ramet_pageset_contains(&commit->deltas.pages, pgno)) {
+            ramet_commit_find_delta(commit, pgno, &block, &position,
+                                    &base_pgno);
+            made =
+                block == making->block &&
+                ramet_delta_find(content, len, making->walk->along->page_size,
+                                 position, &delta, err) == RAMET_OK &&
+                make_page(making->walk, pgno, base_pgno, &delta, err);
+        }
+        if (!made)
+            making->pgnos[left++] = pgno;
+    }
+    making->count = left;
+    return RAMET_OK;
+}
+
+/* Make what can be made, and leave the rest of `pgnos`: how many. */
+static size_t
+make_those_here(struct walk *walk, const struct ramet_commit *commit,
+                uint32_t *pgnos, size_t count)
+{
+    struct making making = {walk, commit, pgnos, count, 0};
+    struct ramet_err err;
+
+    for (; making.block < commit->deltas.place.block_count && making.count > 0;
+         making.block++) {
+        const struct ramet_frame block =
+            ramet_commit_delta_block(commit, making.block);
+
+        if (!walk->remote->ops->holds(walk->remote, &block.place) ||
+            ramet_frame_read_many(ramet_history_frame_reader(walk->history),
+                                  &block, 1, walk->along->page_size, take_block,
+                                  &making, &err) != RAMET_OK)
+            break;
+    }
+    return making.count;
+}
+
 static bool
 note_seen(struct walk *walk, const struct ramet_commit *commit)
 {
@@ -113,8 +219,10 @@ walk_commit(struct walk *walk, struct ramet_point *io_at)
     go_on = commit.page_size == walk->along->page_size && commit.has_inline &&
             !ramet_commit_has_own_map(&commit);
     if (go_on) {
-        count =
-            keep_those_here(walk, io_at, pgnos, list_own(walk, &commit, pgnos));
+        count = list_own(walk, &commit, pgnos);
+        if (commit.deltas.pages.run_count > 0)
+            count = make_those_here(walk, &commit, pgnos, count);
+        count = keep_those_here(walk, io_at, pgnos, count);
         go_on = count == 0 || ramet_history_read_pages(
                                   walk->history, io_at, pgnos, count, false,
                                   take_page, walk->along, NULL) == RAMET_OK;
@@ -134,6 +242,9 @@ ramet_along_collect(struct ramet_along *along, const struct ramet_sync *sync,
     struct walk walk = {.along = along,
                         .history = sync->history,
                         .remote = ramet_source_remote(sync->source),
+                        .session = sync->session,
+                        .from = ramet_snapshot_point(&sync->state->newest),
+                        .recent = &sync->link->recent_bases,
                         .least = head->page_count};
     struct ramet_point at = ramet_head_point(head);
     unsigned commits = 0;
@@ -146,11 +257,16 @@ ramet_along_collect(struct ramet_along *along, const struct ramet_sync *sync,
     along->max = RAMET_ALONG_BYTES / head->page_size;
     along->pgnos = ramet_alloc(along->max * sizeof(*along->pgnos));
     along->pages = ramet_alloc((size_t)along->max * along->page_size);
+    walk.base = ramet_alloc(along->page_size);
+    walk.page = ramet_alloc(along->page_size);
     ramet_pageset_init(&walk.seen);
-    while (along->pgnos != NULL && along->pages != NULL && at.lsn > from &&
+    while (along->pgnos != NULL && along->pages != NULL && walk.base != NULL &&
+           walk.page != NULL && at.lsn > from &&
            commits++ < RAMET_ALONG_COMMITS && walk_commit(&walk, &at))
         ;
     ramet_pageset_done(&walk.seen);
+    ramet_free(walk.base);
+    ramet_free(walk.page);
 }
 
 void

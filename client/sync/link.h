@@ -31,6 +31,7 @@
 
 struct ramet_background;
 struct ramet_bases;
+struct ramet_recent_bases;
 struct ramet_page_fetcher;
 
 struct ramet_link {
@@ -57,8 +58,9 @@ struct ramet_link {
     char last_error[RAMET_ERR_TEXT_MAX];
 
     struct ramet_mutex sync_mutex;
-    struct ramet_session *session;    /* invariant (3) */
-    struct ramet_replica_state state; /* invariant (3) */
+    struct ramet_session *session;           /* invariant (3) */
+    struct ramet_replica_state state;        /* invariant (3) */
+    struct ramet_recent_bases *recent_bases; /* invariant (3); or NULL */
     struct ramet_bases *bases; /* the same, with the push lock; NULL: not yet */
 
     struct ramet_page_fetcher *fetcher;

@@ -12,6 +12,7 @@
 #include "client/sync/background.h"
 #include "client/sync/bases.h"
 #include "client/sync/fetcher.h"
+#include "client/sync/recent_bases.h"
 #include "core/alloc.h"
 
 static struct ramet_link *links; /* under the process lock */
@@ -35,6 +36,7 @@ link_free(struct ramet_link *link)
         return;
     ramet_session_close(link->session);
     ramet_bases_free(link->bases);
+    ramet_recent_bases_free(link->recent_bases);
     ramet_replica_state_done(&link->state);
     ramet_page_fetcher_free(link->fetcher);
     ramet_source_close(link->source);

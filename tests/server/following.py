@@ -135,6 +135,27 @@ class Following(unittest.TestCase):
         self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
 
 
+    def test_held_pages_are_made_of_the_deltas_that_come(self):
+        a = self.writer(rows=3000, sync="manual")
+        b = Replica(self, self.url)
+        b("SELECT count(*), sum(length(v)) FROM t")
+        b("SELECT ramet_hydrate()")
+        self.assertTrue(wait_for(
+            lambda: self.server.metric("ramet_news_streams") == 1))
+        a("UPDATE t SET v = 'first' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.sees(b, "first")
+        requests = b.status("requests")
+        for i in range(40):  # each page several times, over images from before
+            row = 1 + i * 577 % 3000 // 400 * 400
+            a("UPDATE t SET v = ? WHERE id = ?", "new %d" % i, row)
+            a("SELECT ramet_push()")
+            self.sees(b, "new %d" % i, row)
+        self.assertEqual(b.status("requests"), requests)
+        self.assertEqual(b("PRAGMA integrity_check"), [["ok"]])
+        self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
+
+
 if __name__ == "__main__":
     del sys.argv[1:2]
     unittest.main(verbosity=1)

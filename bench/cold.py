@@ -1,56 +1,122 @@
 #!/usr/bin/python3
 """Cold reads over a link with delay: ./dev bench cold
 
-A database of 100 MB on a server, reached through a proxy that holds every byte
-for half a round trip and lets so many through a second (20 ms, 100 Mbit/s).
-Each question is asked by a process of its own with an empty directory: seconds,
-requests, bytes. Beside it, in the same run and over the same link: the whole file
-as zstd by curl, and, where apsw is installed, a VFS that reads each page by a
-range of HTTP. Nothing here asserts.
+Two databases on a server, reached through a proxy that holds every byte for half a
+round trip and lets so many through a second (20 ms, 100 Mbit/s): users, of 100 MB,
+and shapes, of 60 MB: a table without rowids, long documents whose overflow pages
+lie in order and not, full text. Each question is asked by a process of its own with
+an empty directory: seconds, exchanges that had to wait for one another (at most:
+what bytes at the link's rate do not explain), requests, bytes, and pages that were
+brought for each that was read; beside it what is hoped for. In the same run and
+over the same link: the whole file as zstd by curl, and a VFS that reads each page
+by a range of HTTP. Nothing here asserts. On a busy machine `--rtt 100 --mbit 20`
+holds as much under way, and processors count for a fifth.
 """
 import argparse
 import http.server
 import json
 import os
+import random
 import shutil
 import signal
+import sqlite3
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import urllib.parse
 
 import common
+import plot
+from peers import ranges
 
 WORKLOAD = os.path.join(common.HERE, "workload.py")
 PROXY = os.path.join(common.BUILD, "tests", "delayproxy")
 
-# name, questions that are asked before, the one that is measured
+OSLO = ("FROM users WHERE city = 'Oslo' ORDER BY created LIMIT %d)")
+
+
+class Case:
+    """A question to a database; `before`: what was asked before. Hoped for:
+    exchanges at most, the link's rate at least in per cent, pages brought for
+    each that is read and pages more."""
+
+    def __init__(self, name, question, before=("schema",), base="users",
+                 trips=None, rate=None, brought=None, spare=0, peer=False):
+        self.name, self.question, self.before = name, question, before
+        self.base, self.trips, self.rate = base, trips, rate
+        self.brought, self.spare, self.peer = brought, spare, peer
+
+    def hoped(self):
+        return ", ".join(
+            text % value for text, value in
+            (("%d trips", self.trips), ("%d %% of the rate", self.rate),
+             ("%g x the pages", self.brought)) if value is not None)
+
+
 CASES = (
-    ("open, and the schema", (), "SELECT count(*) FROM sqlite_schema"),
-    ("point by rowid, the first", ("schema",),
-     "SELECT * FROM users WHERE id = 250000"),
-    ("point by rowid, interior pages here", ("schema", "point"),
-     "SELECT * FROM users WHERE id = 250999"),
-    ("point by an index", ("schema", "point", "email"),
-     "SELECT id FROM users INDEXED BY users_email WHERE email >= 'm' LIMIT 1"),
-    ("1,000 rows by a covering index", ("schema",),
-     "SELECT count(*) FROM (SELECT created FROM users WHERE city = 'Oslo' "
-     "ORDER BY created LIMIT 1000)"),
-    ("1,000 rows by an index, looked up", ("schema",),
-     "SELECT sum(balance) FROM (SELECT balance FROM users WHERE city = 'Oslo' "
-     "ORDER BY created LIMIT 1000)"),
-    ("count(*) by an index", ("schema",), "SELECT count(*) FROM users"),
-    ("scan of the table", ("schema",), "SELECT sum(length(bio)) FROM users"),
-    ("hydrate", ("schema",), "SELECT ramet_hydrate()"),
+    Case("open, and the schema", "SELECT count(*) FROM sqlite_schema", (),
+         trips=1),
+    Case("point by rowid, the first",
+         "SELECT * FROM users WHERE id = 250000", trips=2, peer=True),
+    Case("point by rowid, interior pages here",
+         "SELECT * FROM users WHERE id = 250999", ("schema", "point"),
+         trips=1, peer=True),
+    Case("point by an index",
+         "SELECT id FROM users INDEXED BY users_email WHERE email >= 'm' "
+         "LIMIT 1", ("schema", "point", "email"), trips=2, peer=True),
+    Case("1,000 rows by a covering index",
+         "SELECT count(*) FROM (SELECT created " + OSLO % 1000,
+         trips=3 + 5, brought=1.5, spare=6, peer=True),
+    Case("1,000 rows by an index, looked up",
+         "SELECT sum(balance) FROM (SELECT balance " + OSLO % 1000,
+         trips=6 + 9, brought=1.4, peer=True),
+    Case("20 rows by an index, looked up",
+         "SELECT sum(balance) FROM (SELECT balance " + OSLO % 20,
+         trips=6 + 9, brought=2, spare=60),
+    Case("count(*) by an index", "SELECT count(*) FROM users",
+         trips=12, brought=1.05, peer=True),
+    Case("scan of the table", "SELECT sum(length(bio)) FROM users",
+         trips=12, brought=1.05, peer=True),
+    Case("hydrate", "SELECT ramet_hydrate()", rate=90),
+    Case("1,000 random points, interior pages here",
+         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+         "WHERE i < 1000) SELECT sum((SELECT length(bio) FROM users WHERE id "
+         "= i * 7919 %% 500000 + 1)) FROM n".replace("%%", "%"),
+         ("schema", "interiors"), trips=1000, brought=1.02),
+    Case("WITHOUT ROWID: scan", "SELECT sum(length(v)) FROM kv",
+         base="shapes", trips=12, brought=1.05),
+    Case("WITHOUT ROWID: 1,000 by key",
+         "SELECT sum(length(v)) FROM (SELECT v FROM kv WHERE k > 'a' "
+         "LIMIT 1000)", base="shapes", trips=4 + 9, brought=1.4, spare=6),
+    Case("WITHOUT ROWID: 1,000 by another index",
+         "SELECT sum(length(v)) FROM kv WHERE kind = 7", base="shapes",
+         trips=4 + 16, brought=1.3),
+    Case("overflow chains in order", "SELECT sum(length(body)) FROM docs",
+         base="shapes", rate=80, brought=1.1),
+    Case("overflow chains in no order", "SELECT sum(length(body)) FROM torn",
+         base="shapes", rate=65, brought=1.1),
+    Case("full text, rank LIMIT 10",
+         "SELECT rowid FROM words WHERE words MATCH 'w17 w23' ORDER BY rank "
+         "LIMIT 10", base="shapes", trips=35, brought=3),
 )
 BEFORE = {
     "schema": "SELECT count(*) FROM sqlite_schema",
     "point": "SELECT * FROM users WHERE id = 250000",
     "email": "SELECT id FROM users INDEXED BY users_email WHERE email >= 'k' "
              "LIMIT 1",
+    "interiors": "SELECT sum((SELECT id FROM users WHERE id >= value * 5000 "
+                 "LIMIT 1)) FROM json_each('[" +
+                 ",".join(str(i) for i in range(100)) + "]')",
 }
+
+SHAPES = """
+CREATE TABLE kv(k TEXT PRIMARY KEY, kind, v) WITHOUT ROWID;
+CREATE INDEX kv_kind ON kv(kind);
+CREATE TABLE docs(id INTEGER PRIMARY KEY, body);
+CREATE TABLE torn(id INTEGER PRIMARY KEY, body);
+CREATE VIRTUAL TABLE words USING fts5(body);
+"""
 
 ASK = """
 import json, sqlite3, sys, time
@@ -59,11 +125,12 @@ loader = sqlite3.connect(":memory:")
 loader.enable_load_extension(True)
 loader.load_extension(extension)
 def counts():
-    return db.execute("SELECT requests, fetched_bytes FROM ramet_status"
+    return db.execute("SELECT requests, fetched_bytes, fetched_pages, "
+                      "prefetched_pages - prefetch_used FROM ramet_status"
                       ).fetchone()
 began = time.perf_counter()
 db = sqlite3.connect(uri, uri=True)
-at = (0, 0)
+at = (0, 0, 0, 0)
 for sql in before:
     db.execute(sql).fetchall()
 if before:
@@ -72,48 +139,8 @@ if before:
 db.execute(question).fetchall()
 seconds = time.perf_counter() - began
 now = counts()
-print(json.dumps([seconds, now[0] - at[0], now[1] - at[1]]))
+print(json.dumps([seconds] + [b - a for a, b in zip(at, now)]))
 """
-
-RANGES = """
-import json, sys, time, http.client
-import apsw
-host, port, path, question = json.loads(sys.argv[1])
-requests = moved = 0
-connection = http.client.HTTPConnection(host, port)
-def get(first, last):
-    global requests, moved
-    connection.request("GET", path, headers={"Range": "bytes=%d-%d" %
-                                             (first, last)})
-    answer = connection.getresponse()
-    data = answer.read()
-    requests += 1
-    moved += len(data)
-    return data, answer
-size = int(get(0, 0)[1].getheader("Content-Range").rsplit("/")[-1])
-class File:
-    def xRead(self, amount, offset):
-        return get(offset, min(offset + amount, size) - 1)[0]
-    def xFileSize(self): return size
-    def xClose(self): pass
-    def xLock(self, level): pass
-    def xUnlock(self, level): pass
-    def xCheckReservedLock(self): return False
-    def xFileControl(self, op, ptr): return False
-    def xSectorSize(self): return 4096
-    def xDeviceCharacteristics(self): return 0
-class VFS(apsw.VFS):
-    def __init__(self): apsw.VFS.__init__(self, "ranges", "")
-    def xOpen(self, name, flags): return File()
-    def xAccess(self, name, flags): return False
-vfs = VFS()
-began = time.perf_counter()
-db = apsw.Connection("file:x?immutable=1", vfs="ranges",
-                     flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-for row in db.cursor().execute(question): pass
-print(json.dumps([time.perf_counter() - began, requests, moved]))
-"""
-
 
 def database(rows):
     path = os.path.join(common.CACHE, "cold-%d.db" % rows)
@@ -125,6 +152,44 @@ def database(rows):
         common.timed(common.PYTHON, WORKLOAD, "generate", path + ".partial",
                      "--rows", rows, "--synchronous", "OFF", "--journal",
                      "off")
+        os.rename(path + ".partial", path)
+    return path
+
+
+def make_shapes(path):
+    """Deterministic: the same pages each time."""
+    draw = random.Random(7)
+    db = sqlite3.connect(path)
+    db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;" +
+                     SHAPES)
+    db.executemany("INSERT OR IGNORE INTO kv VALUES (?, ?, ?)",
+                   (("%016x" % draw.getrandbits(64), draw.randrange(60),
+                     draw.randbytes(120).hex()) for _ in range(60000)))
+    db.executemany("INSERT INTO docs(body) VALUES (?)",
+                   ((draw.randbytes(10000).hex(),) for _ in range(500)))
+    # Pages that were freed in no order are used again from the list's end.
+    db.execute("CREATE TABLE gone(id INTEGER PRIMARY KEY, body)")
+    db.executemany("INSERT INTO gone(body) VALUES (zeroblob(3000))",
+                   (() for _ in range(3000)))
+    ids = list(range(1, 3001))
+    draw.shuffle(ids)
+    db.executemany("DELETE FROM gone WHERE id = ?", ((i,) for i in ids))
+    db.executemany("INSERT INTO torn(body) VALUES (?)",
+                   ((draw.randbytes(10000).hex(),) for _ in range(500)))
+    db.executemany("INSERT INTO words(body) VALUES (?)",
+                   ((" ".join("w%d" % int(draw.paretovariate(.7) % 5000)
+                              for _ in range(60)),) for _ in range(20000)))
+    db.commit()
+    db.close()
+
+
+def shapes():
+    path = os.path.join(common.CACHE, "cold-shapes.db")
+    if not os.path.exists(path):
+        print("making the shapes ...", flush=True)
+        if os.path.exists(path + ".partial"):
+            os.remove(path + ".partial")
+        make_shapes(path + ".partial")
         os.rename(path + ".partial", path)
     return path
 
@@ -178,9 +243,11 @@ class Bench:
         self.rows = []
         base = database(options.rows)
         store = os.path.join(work, "store")
-        shutil.copyfile(base, os.path.join(work, "app.db"))
-        common.timed(common.RAMET, "init", os.path.join(work, "app.db"),
-                     "--remote", "file://%s/app" % store)
+        for name, path in (("users", base), ("shapes", shapes())):
+            shutil.copyfile(path, os.path.join(work, name + ".db"))
+            common.timed(common.RAMET, "init",
+                         os.path.join(work, name + ".db"), "--remote",
+                         "file://%s/%s" % (store, name))
         self.server = Process(common.RAMET, "serve", "--data", store,
                               "--listen", "127.0.0.1:0", "--access-log",
                               "off")
@@ -191,7 +258,7 @@ class Bench:
         threading.Thread(target=self.files.serve_forever, daemon=True).start()
         self.files_link = self.proxy(self.files.server_address[1])
         subprocess.run(["zstd", "-q", "-3", "-T2", base, "-o",
-                        os.path.join(work, "app.zst")], check=True)
+                        os.path.join(work, "users.zst")], check=True)
 
     def proxy(self, port):
         process = Process(PROXY, 0, port, self.options.rtt / 2,
@@ -204,72 +271,98 @@ class Bench:
             process.end()
         self.files.shutdown()
 
-    def note(self, name, seconds, requests, moved):
-        """A line of the table; what it takes in round trips and at the link's
-        rate."""
-        trips = seconds * 1000 / self.options.rtt if self.options.rtt else 0
-        rate = moved * 8 / 1e6 / seconds if seconds else 0
-        self.rows.append({"name": name, "seconds": seconds,
-                          "requests": requests, "bytes": moved})
-        print("%-44s %8.3f s %7.1f RTT %6d req %9.1f KiB %6.1f Mbit/s" %
-              (name, seconds, trips, requests, moved / 1024, rate),
-              flush=True)
+    def note(self, name, seconds, requests, moved, more=""):
+        """A line of the table; what it took in exchanges, and of the link."""
+        busy = moved * 8 / 1e6 / self.options.mbit if self.options.mbit else 0
+        trips = (seconds - busy) * 1000 / self.options.rtt \
+            if self.options.rtt else 0
+        self.rows.append({"name": name, "seconds": seconds})
+        print("%-42s %7.3f s %7.1f trips %5d req %8.1f KiB %4.0f %%  %s" %
+              (name, seconds, trips, requests, moved / 1024,
+               100 * busy / seconds, more), flush=True)
 
-    def ask(self, question, before):
+    def ask(self, case):
         self.count += 1
         folder = os.path.join(self.work, "ask%d" % self.count)
         os.mkdir(folder)
-        remote = "http://127.0.0.1:%d/app" % self.link.port
+        remote = "http://127.0.0.1:%d/%s" % (self.link.port, case.base)
         uri = "file:%s/app.db?vfs=ramet&sync=manual&remote=%s%s" % (
             folder, urllib.parse.quote(remote, safe=""), self.options.uri)
         done = subprocess.run(
             [common.PYTHON, "-c", ASK, json.dumps(
-                [common.EXTENSION, uri, [BEFORE[b] for b in before],
-                 question])], stdout=subprocess.PIPE, check=False, text=True,
-            timeout=self.options.timeout)
+                [common.EXTENSION, uri, [BEFORE[b] for b in case.before],
+                 case.question])], stdout=subprocess.PIPE, check=False,
+            text=True, timeout=self.options.timeout)
         shutil.rmtree(folder, ignore_errors=True)
         if done.returncode != 0:
-            raise SystemExit("bench cold: %s failed" % question)
+            raise SystemExit("bench cold: %s failed" % case.question)
         return json.loads(done.stdout)
 
     def run(self):
-        for name, before, question in CASES:
-            if self.options.only and self.options.only not in name:
+        print("%-42s %9s %13s %9s %12s %6s  %s" %
+              ("", "seconds", "waited for", "requests", "bytes", "rate",
+               "pages, unread; hoped for"))
+        for case in CASES:
+            if self.options.only and self.options.only not in case.name:
                 continue
             try:
-                self.note(name, *self.ask(question, before))
+                seconds, requests, moved, pages, unread = self.ask(case)
             except subprocess.TimeoutExpired:
-                print("%-44s more than %d s" % (name, self.options.timeout))
-        if self.options.only:
-            return
-        self.whole_file()
-        self.ranges()
+                print("%-42s more than %d s" % (case.name,
+                                                self.options.timeout))
+                continue
+            misses = ""
+            if case.brought and \
+                    pages > case.brought * (pages - unread) + case.spare:
+                misses = " (more were brought)"
+            self.note(case.name, seconds, requests, moved, "%d, %d; %s%s" %
+                      (pages, unread, case.hoped(), misses))
+        if not self.options.only:
+            self.whole_file()
+            self.ranges()
 
     def whole_file(self):
         out = os.path.join(self.work, "whole.db")
         began = time.perf_counter()
-        subprocess.run("curl -sf http://127.0.0.1:%d/app.zst | zstd -dq -o %s"
-                       % (self.files_link.port, out), shell=True, check=True)
-        self.note("peer: the whole file, zstd by curl",
-                  time.perf_counter() - began, 1,
-                  os.path.getsize(os.path.join(self.work, "app.zst")))
+        subprocess.run("curl -sf http://127.0.0.1:%d/users.zst | "
+                       "zstd -dq -o %s" % (self.files_link.port, out),
+                       shell=True, check=True)
+        self.note("whole file, zstd by curl", time.perf_counter() - began, 1,
+                  os.path.getsize(os.path.join(self.work, "users.zst")))
 
     def ranges(self):
-        for name, _, question in CASES[1:7]:
-            words = [sys.executable, "-c", RANGES, json.dumps(
-                ["127.0.0.1", self.files_link.port, "/app.db", question])]
-            try:
-                done = subprocess.run(words, stdout=subprocess.PIPE,
-                                      stderr=subprocess.DEVNULL, check=True,
-                                      text=True, timeout=self.options.timeout)
-            except subprocess.TimeoutExpired:
-                print("%-44s more than %d s" % ("peer: ranges: " + name,
-                                                self.options.timeout))
+        python = ranges.find(common.CACHE)
+        if python is None:
+            print("ranges: apsw can't be had")
+            return
+        for case in CASES:
+            if not case.peer:
                 continue
-            except subprocess.CalledProcessError:
-                print("peer: ranges: needs apsw")
-                return
-            self.note("peer: ranges: " + name, *json.loads(done.stdout))
+            name = "ranges: " + case.name
+            try:
+                done = subprocess.run(
+                    [python, ranges.__file__, json.dumps(
+                        ["127.0.0.1", self.files_link.port, "/users.db",
+                         case.question])], stdout=subprocess.PIPE, check=True,
+                    text=True, timeout=self.options.timeout)
+            except subprocess.TimeoutExpired:
+                print("%-42s more than %d s" % (name, self.options.timeout))
+                self.rows.append({"name": name,
+                                  "seconds": self.options.timeout})
+                continue
+            self.note(name, *json.loads(done.stdout))
+
+    def plot(self, path):
+        took = {row["name"]: row["seconds"] for row in self.rows}
+        whole = took.get("whole file, zstd by curl")
+        plot.bars(path, "Seconds until the answer, cold: %g ms, %g Mbit/s "
+                  "(ranges: at most %d s)" %
+                  (self.options.rtt, self.options.mbit, self.options.timeout),
+                  ("Ramet", "whole file, zstd by curl", "a range a page"),
+                  [(case.name, (took.get(case.name), whole,
+                                took.get("ranges: " + case.name)))
+                   for case in CASES if case.peer or case.name == "hydrate"],
+                  "s")
 
 
 def main():
@@ -279,12 +372,15 @@ def main():
     parser.add_argument("--mbit", type=float, default=100)
     parser.add_argument("--timeout", type=float, default=60)
     parser.add_argument("--uri", default="", help="more parameters: &a=b")
+    parser.add_argument("--plot", help="an SVG to be written")
     parser.add_argument("--only", help="questions whose name has this")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ramet-cold-") as work:
         bench = Bench(work, options)
         try:
             bench.run()
+            if options.plot and not options.only:
+                bench.plot(options.plot)
         finally:
             bench.end()
 

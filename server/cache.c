@@ -15,153 +15,6 @@
 #define SPAN_MAX (4u << 20)
 #define REFRESH_BYTES 4096u /* tell two commits of one LSN apart */
 
-struct ramet_cache {
-    struct ramet_objstore store; /* what others see */
-    struct ramet_objstore *inner;
-    struct memcache *mem;
-    struct diskcache *disk; /* NULL: none */
-    _Atomic uint64_t memory_hits, disk_hits, misses;
-    _Atomic uint64_t reads, writes, lists, errors, read_bytes, write_bytes;
-};
-
-/* "volumes/<36>/" and then one of the immutable kinds. */
-static bool
-make_block_id(const char *key, struct block_id *out)
-{
-    static const char prefix[] = "volumes/";
-    const char *kind;
-
-    if (strncmp(key, prefix, sizeof(prefix) - 1) != 0 ||
-        strlen(key) < sizeof(prefix) - 1 + 37)
-        return false;
-    kind = key + sizeof(prefix) - 1 + 37;
-    if (strncmp(kind, "commits/", 8) != 0 && strncmp(kind, "maps/", 5) != 0 &&
-        strncmp(kind, "segments/", 9) != 0)
-        return false;
-    out->object = ramet_hash128(key, strlen(key));
-    out->volume = ramet_hash64(key + sizeof(prefix) - 1, 36);
-    out->index = 0;
-    return true;
-}
-
-static enum ramet_rc
-count(struct ramet_cache *cache, _Atomic uint64_t *requests, enum ramet_rc rc)
-{
-    atomic_fetch_add_explicit(requests, 1, memory_order_relaxed);
-    if (rc != RAMET_OK && rc != RAMET_ENOTFOUND && rc != RAMET_EEXIST)
-        atomic_fetch_add_explicit(&cache->errors, 1, memory_order_relaxed);
-    return rc;
-}
-
-static enum ramet_rc
-read_inner(struct ramet_cache *cache, const char *key, uint64_t offset,
-           void *buf, size_t len, size_t *out_got, struct ramet_err *err)
-{
-    const enum ramet_rc rc =
-        ramet_objstore_read(cache->inner, key, offset, buf, len, out_got, err);
-
-    if (rc == RAMET_OK)
-        atomic_fetch_add_explicit(&cache->read_bytes, *out_got,
-                                  memory_order_relaxed);
-    return count(cache, &cache->reads, rc);
-}
-
-/* One block from memory or disk into `buf` (len bytes from `offset` of it). */
-static bool
-get_block(struct ramet_cache *cache, const struct block_id *id, size_t offset,
-          void *buf, size_t len, uint8_t *scratch, size_t *out_got)
-{
-    size_t block_len;
-
-    if (ramet_memcache_get(cache->mem, id, offset, buf, len, out_got)) {
-        atomic_fetch_add_explicit(&cache->memory_hits, 1, memory_order_relaxed);
-        return true;
-    }
-    if (cache->disk == NULL ||
-        !ramet_diskcache_get(cache->disk, id, scratch, &block_len))
-        return false;
-    atomic_fetch_add_explicit(&cache->disk_hits, 1, memory_order_relaxed);
-    ramet_memcache_put(cache->mem, id, scratch, block_len);
-    *out_got = offset < block_len ? block_len - offset : 0;
-    if (*out_got > len)
-        *out_got = len;
-    memcpy(buf, scratch + offset, *out_got);
-    return true;
-}
-
-/* Read [first, last] blocks with one request, keep them, copy what is asked.
- * `span` has room for them all. */
-static enum ramet_rc
-fetch_span(struct ramet_cache *cache, const char *key, struct block_id id,
-           uint64_t last_block, uint64_t offset, uint8_t *buf, size_t len,
-           uint8_t *span, size_t *out_got, struct ramet_err *err)
-{
-    const uint64_t span_offset = id.index * BLOCK;
-    const size_t span_len = (size_t)(last_block - id.index + 1) * BLOCK;
-    size_t got, skip;
-    enum ramet_rc rc;
-
-    rc = read_inner(cache, key, span_offset, span, span_len, &got, err);
-    if (rc != RAMET_OK)
-        return rc;
-    for (size_t pos = 0; pos < got; pos += BLOCK, id.index++) {
-        const size_t block_len = got - pos < BLOCK ? got - pos : BLOCK;
-
-        atomic_fetch_add_explicit(&cache->misses, 1, memory_order_relaxed);
-        ramet_memcache_put(cache->mem, &id, span + pos, block_len);
-        if (cache->disk != NULL)
-            ramet_diskcache_put(cache->disk, &id, span + pos, block_len);
-    }
-    skip = (size_t)(offset - span_offset);
-    *out_got = got > skip ? got - skip : 0;
-    if (*out_got > len)
-        *out_got = len;
-    memcpy(buf, span + skip, *out_got);
-    return RAMET_OK;
-}
-
-static enum ramet_rc
-read_blocks(struct ramet_cache *cache, const char *key, struct block_id id,
-            uint64_t offset, uint8_t *buf, size_t len, size_t *out_got,
-            struct ramet_err *err)
-{
-    const uint64_t last_block = (offset + len - 1) / BLOCK;
-    uint8_t scratch[BLOCK];
-    uint8_t *span = NULL;
-    enum ramet_rc rc = RAMET_OK;
-    size_t done = 0;
-
-    while (done < len) {
-        const uint64_t at = offset + done;
-        const size_t in_block = (size_t)(at % BLOCK);
-        const size_t want =
-            len - done < BLOCK - in_block ? len - done : BLOCK - in_block;
-        size_t got;
-
-        id.index = at / BLOCK;
-        if (get_block(cache, &id, in_block, buf + done, want, scratch, &got)) {
-            done += got;
-            if (got < want)
-                break;
-            continue;
-        }
-        span = ramet_alloc((size_t)(last_block - id.index + 1) * BLOCK);
-        if (span == NULL) {
-            rc = RAMET_FAIL(err, RAMET_ENOMEM, "cache: out of memory");
-            break;
-        }
-        rc = fetch_span(cache, key, id, last_block, at, buf + done, len - done,
-                        span, &got, err);
-        if (rc == RAMET_OK)
-            done += got;
-        break;
-    }
-    ramet_free(span);
-    if (rc == RAMET_OK)
-        *out_got = done;
-    return rc;
-}
-
 static enum ramet_rc
 cache_read(struct ramet_objstore *store, const char *key, uint64_t offset,
            void *buf, size_t len, size_t *out_got, struct ramet_err *err)
@@ -170,9 +23,11 @@ cache_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     struct block_id id;
 
     if (len == 0 || len > SPAN_MAX || offset > UINT64_MAX - SPAN_MAX ||
-        !make_block_id(key, &id))
-        return read_inner(cache, key, offset, buf, len, out_got, err);
-    return read_blocks(cache, key, id, offset, buf, len, out_got, err);
+        !ramet_cache_block_of(key, &id))
+        return ramet_cache_read_inner(cache, key, offset, buf, len, out_got,
+                                      err);
+    return ramet_cache_read_blocks(cache, key, id, offset, buf, len, out_got,
+                                   err);
 }
 
 static enum ramet_rc
@@ -184,8 +39,9 @@ cache_put(struct ramet_objstore *store, const char *key,
     for (int i = 0; i < part_count; i++)
         atomic_fetch_add_explicit(&cache->write_bytes, parts[i].iov_len,
                                   memory_order_relaxed);
-    return count(cache, &cache->writes,
-                 ramet_objstore_put(cache->inner, key, parts, part_count, err));
+    return ramet_cache_count(
+        cache, &cache->writes,
+        ramet_objstore_put(cache->inner, key, parts, part_count, err));
 }
 
 struct cache_upload {
@@ -204,8 +60,9 @@ cache_upload_begin(struct ramet_objstore *store, const char *key,
     if (up == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "cache: out of memory");
     up->upload.store = store;
-    rc = count(cache, &cache->writes,
-               ramet_objstore_upload_begin(cache->inner, key, &up->inner, err));
+    rc = ramet_cache_count(
+        cache, &cache->writes,
+        ramet_objstore_upload_begin(cache->inner, key, &up->inner, err));
     if (rc == RAMET_OK)
         *out_upload = &up->upload;
     else
@@ -229,7 +86,7 @@ cache_upload_finish(struct ramet_upload *upload, struct ramet_err *err)
 {
     struct cache_upload *up = (struct cache_upload *)upload;
     struct ramet_cache *cache = (struct ramet_cache *)upload->store;
-    const enum ramet_rc rc = count(
+    const enum ramet_rc rc = ramet_cache_count(
         cache, &cache->writes, ramet_objstore_upload_finish(up->inner, err));
 
     ramet_free(up);
@@ -251,8 +108,9 @@ cache_size(struct ramet_objstore *store, const char *key,
 {
     struct ramet_cache *cache = (struct ramet_cache *)store;
 
-    return count(cache, &cache->reads,
-                 ramet_objstore_size(cache->inner, key, out_size_bytes, err));
+    return ramet_cache_count(
+        cache, &cache->reads,
+        ramet_objstore_size(cache->inner, key, out_size_bytes, err));
 }
 
 static enum ramet_rc
@@ -261,7 +119,7 @@ cache_list(struct ramet_objstore *store, const char *prefix, const char *after,
 {
     struct ramet_cache *cache = (struct ramet_cache *)store;
 
-    return count(
+    return ramet_cache_count(
         cache, &cache->lists,
         ramet_objstore_list(cache->inner, prefix, after, visit, ctx, err));
 }
@@ -272,8 +130,8 @@ cache_remove(struct ramet_objstore *store, const char *key,
 {
     struct ramet_cache *cache = (struct ramet_cache *)store;
 
-    return count(cache, &cache->writes,
-                 ramet_objstore_remove(cache->inner, key, err));
+    return ramet_cache_count(cache, &cache->writes,
+                             ramet_objstore_remove(cache->inner, key, err));
 }
 
 static enum ramet_rc
@@ -282,7 +140,7 @@ cache_remove_many(struct ramet_objstore *store, const char *const *keys,
 {
     struct ramet_cache *cache = (struct ramet_cache *)store;
 
-    return count(
+    return ramet_cache_count(
         cache, &cache->writes,
         ramet_objstore_remove_many(cache->inner, keys, key_count, err));
 }
@@ -298,11 +156,11 @@ cache_refresh(struct ramet_objstore *store, const char *key)
     struct block_id id;
 
     ramet_objstore_refresh(cache->inner, key);
-    if (!make_block_id(key, &id) ||
+    if (!ramet_cache_block_of(key, &id) ||
         cache_read(store, key, 0, kept, sizeof(kept), &kept_len, NULL) !=
             RAMET_OK ||
-        read_inner(cache, key, 0, now, sizeof(now), &now_len, NULL) !=
-            RAMET_OK ||
+        ramet_cache_read_inner(cache, key, 0, now, sizeof(now), &now_len,
+                               NULL) != RAMET_OK ||
         (kept_len == now_len && memcmp(kept, now, now_len) == 0))
         return;
     ramet_memcache_forget(cache->mem, id.volume);
@@ -323,6 +181,7 @@ static const struct ramet_objstore_ops cache_ops = {
     .upload_finish = cache_upload_finish,
     .upload_abort = cache_upload_abort,
     .read = cache_read,
+    .read_parts = ramet_cache_read_parts,
     .size = cache_size,
     .list = cache_list,
     .remove = cache_remove,
@@ -380,7 +239,8 @@ ramet_cache_try(struct ramet_cache *cache, const char *key, uint64_t offset,
     struct block_id id;
     size_t done = 0;
 
-    if (len == 0 || offset > UINT64_MAX - len || !make_block_id(key, &id))
+    if (len == 0 || offset > UINT64_MAX - len ||
+        !ramet_cache_block_of(key, &id))
         return false;
     while (done < len) {
         const size_t in_block = (size_t)((offset + done) % BLOCK);

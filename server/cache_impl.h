@@ -1,10 +1,13 @@
 /*
- * cache_impl.h - the two halves of the cache: memory and disk.
+ * cache_impl.h - the two halves of the cache, memory and disk, and what its own
+ * files share.
  *
  * Layer: server.
  */
 #ifndef RAMET_SERVER_CACHE_IMPL_H
 #define RAMET_SERVER_CACHE_IMPL_H
+
+#include <stdatomic.h>
 
 #include "core/os.h"
 #include "server/cache.h"
@@ -32,8 +35,48 @@ block_id_hash(const struct block_id *id)
     return (h ^ id->index * 0x9e3779b97f4a7c15u) * 0xff51afd7ed558ccdu;
 }
 
-/* ---- memory ---- */
+/* ---- the cache ---- */
 struct memcache;
+struct diskcache;
+struct ramet_cache {
+    struct ramet_objstore store; /* what others see */
+    struct ramet_objstore *inner;
+    struct memcache *mem;
+    struct diskcache *disk; /* NULL: none */
+    _Atomic uint64_t memory_hits, disk_hits, misses;
+    _Atomic uint64_t reads, writes, lists, errors, read_bytes, write_bytes;
+};
+/* cache_blocks.c. What a request of the inner store came to, counted. */
+enum ramet_rc ramet_cache_count(struct ramet_cache *cache,
+                                _Atomic uint64_t *requests, enum ramet_rc rc);
+/* Past all blocks. */
+RAMET_NODISCARD enum ramet_rc
+ramet_cache_read_inner(struct ramet_cache *cache, const char *key,
+                       uint64_t offset, void *buf, size_t len, size_t *out_got,
+                       struct ramet_err *err);
+/* In blocks, the first of which is `id`'s object's. */
+RAMET_NODISCARD enum ramet_rc
+ramet_cache_read_blocks(struct ramet_cache *cache, const char *key,
+                        struct block_id id, uint64_t offset, uint8_t *buf,
+                        size_t len, size_t *out_got, struct ramet_err *err);
+/* The first block of an object; false: it is none of those that are kept. */
+bool ramet_cache_block_of(const char *key, struct block_id *out);
+/* Is a block in memory now? From disk it is taken there. */
+bool ramet_cache_holds(struct ramet_cache *cache, const struct block_id *id);
+/* `got` bytes of the inner store, from the block `id` on. */
+void ramet_cache_keep(struct ramet_cache *cache, struct block_id id,
+                      const uint8_t *bytes, size_t got);
+/* Requests to the inner store, and what came of them. */
+void ramet_cache_count_reads(struct ramet_cache *cache, size_t requests,
+                             size_t bytes, enum ramet_rc rc);
+/* cache_parts.c: as ramet_objstore_read_parts(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_cache_read_parts(struct ramet_objstore *store,
+                       const struct ramet_part *parts, size_t count,
+                       ramet_part_visit *visit, void *ctx,
+                       struct ramet_err *err);
+
+/* ---- memory ---- */
 struct memcache *ramet_memcache_new(size_t max_bytes);
 void ramet_memcache_free(struct memcache *mem);
 /*
@@ -48,7 +91,6 @@ void ramet_memcache_forget(struct memcache *mem, uint64_t volume);
 uint64_t ramet_memcache_bytes(struct memcache *mem);
 
 /* ---- disk ---- */
-struct diskcache;
 RAMET_NODISCARD enum ramet_rc
 ramet_diskcache_open(const char *dir, uint64_t max_bytes,
                      struct diskcache **out_disk, struct ramet_err *err);

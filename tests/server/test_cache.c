@@ -135,6 +135,98 @@ cache__warm_reads_cost_no_request(void **state)
     end(&s);
 }
 
+struct visits {
+    struct setup *setup;
+    size_t count;
+};
+
+static enum ramet_rc
+check_part(void *ctx, const struct ramet_part *part, size_t got,
+           struct ramet_err *err)
+{
+    struct visits *const visits = ctx;
+
+    (void)err;
+    assert_int_equal(got, part->len);
+    assert_memory_equal(part->buf, visits->setup->content + part->offset, got);
+    visits->count++;
+    return RAMET_OK;
+}
+
+/* What a store was given at once. */
+struct counter {
+    struct ramet_objstore store;
+    struct ramet_objstore *inner;
+    unsigned calls, parts, reads;
+};
+
+static enum ramet_rc
+counter_read(struct ramet_objstore *store, const char *key, uint64_t offset,
+             void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    struct counter *const counter = (struct counter *)store;
+
+    counter->reads++;
+    return ramet_objstore_read(counter->inner, key, offset, buf, len, out_got,
+                               err);
+}
+
+static enum ramet_rc
+counter_read_parts(struct ramet_objstore *store, const struct ramet_part *parts,
+                   size_t count, ramet_part_visit *visit, void *ctx,
+                   struct ramet_err *err)
+{
+    struct counter *const counter = (struct counter *)store;
+
+    counter->calls++;
+    counter->parts += (unsigned)count;
+    return ramet_objstore_read_parts(counter->inner, parts, count, visit, ctx,
+                                     err);
+}
+
+static void
+cache__parts_that_are_missing_are_read_at_once(void **state)
+{
+    static const struct ramet_objstore_ops ops = {
+        .read = counter_read, .read_parts = counter_read_parts};
+    const struct ramet_cache_options options = {.memory_bytes = 1u << 20};
+    struct counter counter = {.store = {.ops = &ops, .name = "counter"}};
+    static uint8_t bytes[20][3000];
+    struct ramet_part parts[20];
+    struct setup s;
+    struct visits visits = {.setup = &s};
+    struct ramet_cache *cache;
+    struct ramet_err err;
+
+    (void)state;
+    begin(&s, 1u << 20, 0);
+    counter.inner = s.store;
+    assert_int_equal(ramet_cache_open(&counter.store, &options, &cache, &err),
+                     RAMET_OK);
+    for (unsigned i = 0; i < 20;
+         i++) /* two in a block, each second one apart */
+        parts[i] = (struct ramet_part){.key = SEGMENT,
+                                       .offset = i / 2 * 65536 + i % 2 * 5000,
+                                       .len = sizeof(bytes[i]),
+                                       .buf = bytes[i]};
+    for (unsigned turn = 0; turn < 2; turn++) {
+        assert_int_equal(ramet_objstore_read_parts(ramet_cache_store(cache),
+                                                   parts, 20, check_part,
+                                                   &visits, &err),
+                         RAMET_OK);
+        assert_int_equal(visits.count, (turn + 1) * 20);
+        assert_int_equal(counter.calls, 1);
+        assert_int_equal(counter.parts, 10);
+        assert_int_equal(counter.reads, 0);
+    }
+    parts[3].key = VOLUME "segments/none";
+    assert_int_equal(ramet_objstore_read_parts(ramet_cache_store(cache), parts,
+                                               20, check_part, &visits, &err),
+                     RAMET_ENOTFOUND);
+    ramet_cache_close(cache);
+    end(&s);
+}
+
 static void
 cache__memory_is_bounded(void **state)
 {
@@ -331,6 +423,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cache__any_range_is_what_the_store_has),
         cmocka_unit_test(cache__warm_reads_cost_no_request),
+        cmocka_unit_test(cache__parts_that_are_missing_are_read_at_once),
         cmocka_unit_test(cache__memory_is_bounded),
         cmocka_unit_test(cache__disk_is_warm_after_a_restart),
         cmocka_unit_test(cache__damaged_blocks_on_disk_are_misses),

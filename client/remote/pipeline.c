@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "client/remote/meter.h"
-#include "client/remote/pace.h"
 #include "client/remote/pagecache.h"
 #include "client/remote/pipeline_impl.h"
 #include "client/remote/source.h"
@@ -19,27 +18,10 @@
 #include "core/waiting.h"
 
 #define IDLE_MS 5000u
-/* Of a remote whose link is not measured. */
-#define BUDGET_UNMEASURED (1u << 20)
-/* Requests for what nobody waits for: that have no answer yet, and with those
- * whose pages are being kept. The other threads are for readers. */
+/* Requests for what nobody waits for that have no answer yet. */
 #define AHEAD_BATCHES 5u
-#define AHEAD_BATCHES_ALL (RAMET_PIPELINE_THREADS - 1u)
-/* A request is a part of the budget, so that several share it. */
-#define SHARES 3u
-#define SHARE_MIN (64u << 10)
-#define SHARE_MAX (1u << 20)
-/* Of hauls, for which nobody waits: the link's twice over, so that it does not
- * idle between requests; and at least so much, lest a fast link mean many small
- * ones. Where the link is not measured it may be long and wide: then as much as
- * the requests take that a haul may have, each of which shares the link with a
- * reader's and is before none. */
-#define HAUL_TIMES 2u
-#define BUDGET_OF_HAULS (1u << 20)
-#define BUDGET_OF_HAULS_UNMEASURED (AHEAD_BATCHES_ALL * SHARE_MAX)
 /* Pages that came for a commit on which nobody here stands. */
 #define CACHE_BYTES (4u << 20)
-#define COST_SAMPLE 64u /* pages */
 
 /* ---- those who keep pages ------------------------------------------------------- */
 
@@ -182,111 +164,6 @@ keep(struct ramet_pipeline *pipeline, const struct ramet_point *at,
         ramet_pagecache_put(cache, at, pgno, page, page_size);
 }
 
-/* ---- the link's room -------------------------------------------------------------- */
-
-/* Under the mutex, as all here. */
-static size_t
-page_cost(const struct ramet_pipeline *pipeline, uint32_t page_size)
-{
-    return pipeline->cost > 0 ? pipeline->cost : page_size / 2;
-}
-
-/* Some pages more have come: what did they take? Other requests of the source
- * count as well; they are few where it matters. What leads to pages counts while
- * it comes, but no page is taken for more than itself: that is here soon, and the
- * link would idle meanwhile. */
-static void
-note_cost(struct ramet_pipeline *pipeline, uint32_t page_size,
-          uint64_t received)
-{
-    const uint64_t pages = pipeline->landings - pipeline->costed;
-    uint64_t each;
-
-    if (pages < COST_SAMPLE)
-        return;
-    each = (received - pipeline->costed_bytes) / pages;
-    if (each < 64)
-        each = 64;
-    if (each > page_size)
-        each = page_size;
-    pipeline->cost = pipeline->cost == 0
-                         ? (size_t)each
-                         : (size_t)((pipeline->cost * 3 + each) / 4);
-    pipeline->costed = pipeline->landings;
-    pipeline->costed_bytes = received;
-}
-
-static size_t
-budget(struct ramet_pipeline *pipeline, enum ramet_urgency urgency)
-{
-    struct ramet_pace *const pace = ramet_source_pace(pipeline->source);
-    size_t bytes;
-
-    if (pace == NULL)
-        return urgency == RAMET_WANT_HAUL ? BUDGET_OF_HAULS_UNMEASURED
-                                          : BUDGET_UNMEASURED;
-    bytes = ramet_pace_budget(pace);
-    if (urgency != RAMET_WANT_HAUL)
-        return bytes;
-    return bytes * HAUL_TIMES > BUDGET_OF_HAULS ? bytes * HAUL_TIMES
-                                                : BUDGET_OF_HAULS;
-}
-
-/* Pages that may be on their way, or here and not read yet: no more than whoever
- * keeps them has room for. */
-static size_t
-ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
-{
-    size_t pages =
-        budget(pipeline, RAMET_WANT_AHEAD) / page_cost(pipeline, page_size);
-
-    for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
-         k = k->next)
-        if (k->ahead_max > 0 && k->ahead_max / page_size < pages)
-            pages = k->ahead_max / page_size;
-    return pages;
-}
-
-/* Pages in a request. */
-static size_t
-share(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
-      uint32_t page_size)
-{
-    const size_t all = budget(pipeline, urgency);
-    size_t bytes = all / SHARES;
-    size_t pages;
-
-    if (bytes < SHARE_MIN)
-        bytes = SHARE_MIN < all ? SHARE_MIN : all;
-    if (bytes > SHARE_MAX)
-        bytes = SHARE_MAX;
-    pages = bytes / page_cost(pipeline, page_size);
-    if (pages < 1)
-        pages = 1;
-    return pages < RAMET_BATCH_PAGES ? pages : RAMET_BATCH_PAGES;
-}
-
-size_t
-ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size)
-{
-    const size_t pages = ahead_pages(pipeline, page_size);
-    const size_t taken = pipeline->left +
-                         pipeline->queues[RAMET_WANT_READ].count +
-                         pipeline->queues[RAMET_WANT_AHEAD].count;
-
-    return pages > taken ? pages - taken : 0;
-}
-
-size_t
-ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
-{
-    const size_t most = AHEAD_BATCHES_ALL * RAMET_BATCH_PAGES;
-    const size_t pages =
-        budget(pipeline, RAMET_WANT_HAUL) / page_cost(pipeline, page_size);
-
-    return pages < most ? pages : most;
-}
-
 /* ---- batches ----------------------------------------------------------------------- */
 
 /* The queue from which the next request is to come; RAMET_URGENCIES: none.
@@ -297,7 +174,7 @@ next_queue(struct ramet_pipeline *pipeline)
     if (pipeline->queues[RAMET_WANT_READ].first != NULL)
         return RAMET_WANT_READ;
     if (pipeline->asked_count >= AHEAD_BATCHES ||
-        pipeline->batch_count >= AHEAD_BATCHES_ALL)
+        pipeline->batch_count >= RAMET_AHEAD_BATCHES_ALL)
         return RAMET_URGENCIES;
     for (unsigned q = RAMET_WANT_AHEAD; q <= RAMET_WANT_HAUL; q++) {
         const struct ramet_want *const first = pipeline->queues[q].first;
@@ -306,9 +183,9 @@ next_queue(struct ramet_pipeline *pipeline)
             continue;
         if (pipeline->left == 0 ||
             (pipeline->left +
-             share(pipeline, first->urgency, first->page_size)) *
-                    page_cost(pipeline, first->page_size) <=
-                budget(pipeline, first->urgency))
+             ramet_pipeline_share(pipeline, first->urgency, first->page_size)) *
+                    ramet_pipeline_page_cost(pipeline, first->page_size) <=
+                ramet_pipeline_budget(pipeline, first->urgency))
             return (enum ramet_urgency)q;
         break;
     }
@@ -348,7 +225,7 @@ static size_t
 batch_size(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
            uint32_t page_size)
 {
-    const size_t pages = share(pipeline, urgency, page_size);
+    const size_t pages = ramet_pipeline_share(pipeline, urgency, page_size);
     const size_t queued = pipeline->queues[urgency].count + 1;
 
     return queued > pages && queued - pages <= pages / 4 &&
@@ -398,7 +275,7 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
 
     ramet_mutex_lock(&pipeline->mutex);
     list.max = ramet_pipeline_room(pipeline, page_size);
-    budget_pages = ahead_pages(pipeline, page_size);
+    budget_pages = ramet_pipeline_ahead_pages(pipeline, page_size);
     ramet_mutex_unlock(&pipeline->mutex);
     /* Few requests, each for many pages; but one is made now for a miss. */
     if (!is_miss && list.max < budget_pages / 4)
@@ -624,7 +501,8 @@ work(void *arg)
         tell_lost(batch);
         ramet_mutex_lock(&pipeline->mutex);
         end_batch(batch, rc, &err);
-        note_cost(pipeline, page_size, ramet_source_received(pipeline->source));
+        ramet_pipeline_note_cost(pipeline, page_size,
+                                 ramet_source_received(pipeline->source));
     }
     worker->runs = false;
     ramet_mutex_unlock(&pipeline->mutex);

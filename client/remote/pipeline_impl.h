@@ -1,7 +1,7 @@
 /*
  * pipeline_impl.h - what the parts of the pipeline share: pipeline_wants.c (the
- * list of what is to come), pipeline.c (the threads that bring it), and
- * pipeline_read.c (those who wait).
+ * list of what is to come), pipeline_room.c (how much of it may be under way),
+ * pipeline.c (the threads that bring it), and pipeline_read.c (those who wait).
  *
  * Layer: client, private.
  */
@@ -15,6 +15,9 @@
 #include "core/os.h"
 
 #define RAMET_PIPELINE_THREADS 12u
+/* Requests for what nobody waits for, with those whose pages are being kept. The
+ * other threads are for readers. */
+#define RAMET_AHEAD_BATCHES_ALL (RAMET_PIPELINE_THREADS - 1u)
 #define RAMET_BATCH_PAGES 512u
 #define RAMET_WANT_BUCKETS 1024u
 
@@ -131,17 +134,36 @@ void ramet_want_end(struct ramet_pipeline *pipeline, struct ramet_want *want,
  * requests for nothing else are broken off. */
 void ramet_wants_abandon(struct ramet_pipeline *pipeline);
 
+/* ---- pipeline_room.c: under the mutex ------------------------------------------- */
+
+/* What a page takes on the link, in bytes. */
+size_t ramet_pipeline_page_cost(const struct ramet_pipeline *pipeline,
+                                uint32_t page_size);
+/* Some more have come; `received` are all bytes of the source. */
+void ramet_pipeline_note_cost(struct ramet_pipeline *pipeline,
+                              uint32_t page_size, uint64_t received);
+/* Bytes that may be under way for this and what is more urgent. */
+size_t ramet_pipeline_budget(struct ramet_pipeline *pipeline,
+                             enum ramet_urgency urgency);
+/* Pages that may be on their way, or here and not read yet: no more than whoever
+ * keeps them has room for. */
+size_t
+ramet_pipeline_ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
+/* Pages in a request. */
+size_t ramet_pipeline_share(struct ramet_pipeline *pipeline,
+                            enum ramet_urgency urgency, uint32_t page_size);
+/* How much of the link's room is not taken, in pages. */
+size_t ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size);
+/* How many pages of hauls may be under way at once. */
+size_t
+ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
+
 /* ---- pipeline.c ----------------------------------------------------------------- */
 
 /* There is something to be asked for: see to it that somebody does. Under the
  * mutex. RAMET_OK also where threads that run will. */
 RAMET_NODISCARD enum ramet_rc
 ramet_pipeline_wake(struct ramet_pipeline *pipeline, struct ramet_err *err);
-/* How much of the link's room is not taken, in pages. Under the mutex. */
-size_t ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size);
-/* How many pages of hauls may be under way at once. Under the mutex. */
-size_t
-ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
 /* What the predictor may name now. Without the mutex, as the next. */
 struct ramet_ahead_list
 ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,

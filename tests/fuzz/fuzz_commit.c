@@ -63,6 +63,46 @@ check_frames(const struct ramet_commit *c, const struct ramet_segment_info *seg)
     }
 }
 
+/* Each delta is in one block, at a place there, and over some page's base. */
+static void
+check_deltas(const struct ramet_commit *c)
+{
+    const struct ramet_commit_deltas *const d = &c->deltas;
+    uint64_t pages = 0;
+    uint32_t looked = 0;
+
+    require(!ramet_pageset_intersects(&c->changed, &d->pages),
+            "an image and a delta");
+    require(ramet_pageset_next(&d->pages, c->least_page_count) == 0,
+            "a delta of what was cut off");
+    require(d->pages.run_count > 0 || d->place.block_count == 0,
+            "blocks of no page");
+    require(
+        ramet_commit_delta_bytes(c) <=
+            (d->place.is_inline ? c->inline_length_bytes : d->place.size_bytes),
+        "more bytes of deltas than there are");
+    if (d->place.blocks == NULL)
+        return;
+    for (uint32_t i = 0; i < d->place.block_count; i++) {
+        const struct ramet_frame block = ramet_commit_delta_block(c, i);
+
+        pages += d->place.blocks[i].page_count;
+        require(block.place.length_bytes > 0 &&
+                    block.place.length_bytes <= RAMET_DELTA_BLOCK_MAX,
+                "length of a block");
+    }
+    require(pages == ramet_pageset_count(&d->pages), "pages of the blocks");
+    for (uint32_t p = 0;
+         looked++ < 1000 && (p = ramet_pageset_next(&d->pages, p)) != 0;) {
+        uint32_t block = UINT32_MAX, position = UINT32_MAX, base = 0;
+
+        ramet_commit_find_delta(c, p, &block, &position, &base);
+        require(block < d->place.block_count &&
+                    position < d->place.blocks[block].page_count && base > 0,
+                "place of a delta");
+    }
+}
+
 static void
 check(const struct ramet_commit *c)
 {
@@ -75,6 +115,7 @@ check(const struct ramet_commit *c)
             "byte length");
     require(ramet_pageset_next(&c->changed, c->page_count) == 0,
             "changed past the end");
+    check_deltas(c);
     for (uint32_t i = 0; i < c->segment_count; i++) {
         const struct ramet_segment_info *const seg = &c->segments[i];
 

@@ -156,6 +156,24 @@ class Following(unittest.TestCase):
         self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
 
 
+    def test_a_page_with_a_delta_is_read_by_as_many_requests(self):
+        a = self.writer(rows=3000, sync="manual")
+
+        def requests_of_a_read():
+            b = Replica(self, self.url, sync="manual")
+            value = b.one("SELECT v FROM t WHERE id = 1500")
+            self.assertEqual(value, a.one("SELECT v FROM t WHERE id = 1500"))
+            return b.status("requests")
+
+        before = requests_of_a_read()
+        for i in range(5):
+            a("UPDATE t SET v = ? WHERE id = 1500", "new %d" % i)
+            a("SELECT ramet_push()")
+        self.assertEqual(
+            self.server.metric("ramet_commit_delta_bytes_total") > 0, True)
+        self.assertEqual(requests_of_a_read(), before)
+
+
 if __name__ == "__main__":
     del sys.argv[1:2]
     unittest.main(verbosity=1)

@@ -256,9 +256,9 @@ ramet_session_read_before(struct ramet_session *session, struct ramet_pos tail,
 
     assert(session->is_pinned && pgno >= 1);
     if (ramet_session_check_fork(session, NULL) != RAMET_OK ||
-        ramet_pos_is_none(tail) || !ramet_page_size_ok(s->page_size))
+        ramet_pos_is_none(tail) || ramet_pos_before(s->tail, tail) ||
+        !ramet_page_size_ok(s->page_size))
         return false;
-    assert(!ramet_pos_before(s->tail, tail));
     entered = ramet_epoch_enter(session);
     rc = ramet_read_version(session, tail, s->page_size, pgno, out_page,
                             &version, NULL);

@@ -56,21 +56,30 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     return result == -ENOENT ? 0 : result;
 }
 
-int
-ramet_remove_directory(const struct ramet_replica_location *location,
-                       const char *tombstone)
+/* All but the tombstone. */
+static int
+remove_contents(const struct ramet_replica_location *location,
+                const char *tombstone)
 {
     const struct ramet_os *const os = location->os;
     struct removal removal = {os, location->dir_fd, 0, tombstone};
-    int result =
+    const int result =
         os->list(os->ctx, location->dir_fd, ".", remove_entry, &removal);
 
-    if (result == 0)
-        result = os->unlink(os->ctx, location->dir_fd, RAMET_DIR_LOCK, false);
-    if (result == 0)
-        result = os->sync(os->ctx, location->dir_fd);
-    /* The tombstone goes when nothing is left that it speaks of. That need not
-     * last: a directory that comes back holds nothing, or it alone. */
+    return result == 0
+               ? os->unlink(os->ctx, location->dir_fd, RAMET_DIR_LOCK, false)
+               : result;
+}
+
+/* The tombstone goes when nothing is left that it speaks of. That need not last: a
+ * directory that comes back holds nothing, or it alone. */
+static int
+remove_tombstone(const struct ramet_replica_location *location,
+                 const char *tombstone)
+{
+    const struct ramet_os *const os = location->os;
+    int result = os->sync(os->ctx, location->dir_fd);
+
     if (result == 0)
         result = os->unlink(os->ctx, location->dir_fd, tombstone, false);
     if (result == 0)
@@ -79,6 +88,15 @@ ramet_remove_directory(const struct ramet_replica_location *location,
     if (result == -ENOTEMPTY || result == -EEXIST) /* lost/ is in it */
         result = 0;
     return result;
+}
+
+int
+ramet_remove_directory(const struct ramet_replica_location *location,
+                       const char *tombstone)
+{
+    const int result = remove_contents(location, tombstone);
+
+    return result == 0 ? remove_tombstone(location, tombstone) : result;
 }
 
 enum ramet_rc
@@ -98,10 +116,14 @@ ramet_replica_remove(struct ramet_replica_location *location,
         if (result == -ENOENT)
             result = 0;
     }
+    /* Both folders are synced in a row, with nothing written between them: to
+     * most disks the second costs little. */
+    if (result == 0)
+        result = remove_contents(location, RAMET_TOMBSTONE);
     if (result == 0)
         result = os->sync(os->ctx, location->parent_fd);
     if (result == 0)
-        result = ramet_remove_directory(location, RAMET_TOMBSTONE);
+        result = remove_tombstone(location, RAMET_TOMBSTONE);
     return result == 0
                ? RAMET_OK
                : RAMET_FAIL_OS(err, result, "delete %s", location->path);

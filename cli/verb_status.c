@@ -41,7 +41,8 @@ status_json(const struct ramet_file_status *status)
         "cached_pages", (json_int_t)status->cached_pages, "dirty_pages",
         (json_int_t)status->dirty_pages, "page_size",
         (json_int_t)status->page_size, "lag_ms", (json_int_t)status->lag_ms,
-        "last_contact", cli_json_time(status->last_contact_ms), "last_error",
+        "lag_lsns", (json_int_t)status->lag_lsns, "last_contact",
+        cli_json_time(status->last_contact_ms), "last_error",
         cli_json_text(status->last_error[0] == '\0' ? NULL
                                                     : status->last_error),
         "never_pushed", status->never_pushed, "in_doubt", status->in_doubt,

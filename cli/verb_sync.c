@@ -13,6 +13,9 @@
 #include "cli/report.h"
 #include "cli/stop.h"
 #include "cli/target.h"
+#include "client/volume/file_wait.h"
+
+#define WAIT_MS 60000u
 
 typedef enum ramet_rc
 sync_step(struct ramet_file *file, struct ramet_sync_result *out,
@@ -52,16 +55,68 @@ run_step(const struct cli_args *args, const char *path, sync_step *step,
     return cli_report_sync(args, done, path, &result, &progress);
 }
 
+/* Push, and say by what name others find what was pushed. */
+static int
+run_token(const struct cli_args *args)
+{
+    const char *const path = args->operands[0];
+    char token[RAMET_COMMIT_TOKEN_SIZE] = "";
+    struct ramet_file *file = NULL;
+    struct ramet_err err = {0};
+    enum ramet_rc rc;
+
+    rc = cli_file_open(args, path, &file, &err);
+    if (rc == RAMET_OK)
+        rc = ramet_file_wait_durable(file, WAIT_MS, token, &err);
+    ramet_file_close(file);
+    if (rc != RAMET_OK)
+        return cli_fail(args, path, rc, &err);
+    if (args->json)
+        return cli_print_json(json_pack("{s:s, s:o, s:s}", "verb", "push",
+                                        "file", cli_json_text(path), "token",
+                                        token));
+    printf("%s\n", token);
+    return CLI_DONE;
+}
+
 static int
 run_push(const struct cli_args *args)
 {
-    return run_step(args, args->operands[0], ramet_file_push, "pushed");
+    return cli_flag(args, "token")
+               ? run_token(args)
+               : run_step(args, args->operands[0], ramet_file_push, "pushed");
+}
+
+/* Until it is there, then the pull that tells where the file stands. */
+static int
+wait_for(const struct cli_args *args, const char *token)
+{
+    const char *const timeout = cli_value(args, "timeout");
+    const char *const path = args->operands[0];
+    uint64_t timeout_ms = WAIT_MS;
+    struct ramet_file *file = NULL;
+    struct ramet_err err = {0};
+    enum ramet_rc rc;
+
+    if (timeout != NULL && !cli_parse_duration(timeout, &timeout_ms))
+        return cli_usage(args->verb,
+                         "--timeout %s: not a time, like 500ms, 30s", timeout);
+    rc = cli_file_open(args, path, &file, &err);
+    if (rc == RAMET_OK)
+        rc = ramet_file_wait(file, token, timeout_ms, NULL, &err);
+    ramet_file_close(file);
+    return rc == RAMET_OK ? CLI_DONE : cli_fail(args, path, rc, &err);
 }
 
 static int
 run_pull(const struct cli_args *args)
 {
-    return run_step(args, args->operands[0], ramet_file_pull, "pulled");
+    const char *const token = cli_value(args, "wait");
+    const int code = token != NULL ? wait_for(args, token) : CLI_DONE;
+
+    return code == CLI_DONE
+               ? run_step(args, args->operands[0], ramet_file_pull, "pulled")
+               : code;
 }
 
 static int
@@ -143,6 +198,17 @@ run_hydrate(const struct cli_args *args)
     return run_step(args, args->operands[0], ramet_file_hydrate, "brought");
 }
 
+static const struct cli_option push_options[] = {
+    {"token", NULL, "print a token of the commit, for pull --wait"},
+    {NULL, NULL, NULL},
+};
+
+static const struct cli_option pull_options[] = {
+    {"wait", "TOKEN", "until the commit of that token, or LSN, is there"},
+    {"timeout", "TIME", "with --wait: no longer than this (1m)"},
+    {NULL, NULL, NULL},
+};
+
 const struct cli_verb cli_verb_push = {
     .name = "push",
     .operands = "FILE",
@@ -156,6 +222,7 @@ const struct cli_verb cli_verb_push = {
         "first, and what was changed in place is sent. Exit 3: the remote has\n"
         "commits that this replica lacks; nothing was lost on either side.",
     .example = "  $ ramet push app.db",
+    .options = push_options,
     .reports = true,
     .run = run_push,
 };
@@ -172,6 +239,7 @@ const struct cli_verb cli_verb_pull = {
         "moves only metadata; changed pages are fetched when they are read.\n"
         "Exit 3: there are local commits that the remote does not have.",
     .example = "  $ ramet pull app.db",
+    .options = pull_options,
     .reports = true,
     .run = run_pull,
 };

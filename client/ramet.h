@@ -79,6 +79,9 @@ typedef struct ramet_options {
     uint32_t fetch_timeout_ms, commit_timeout_ms, close_wait_ms;
     int allow_pull; /* with `readonly`: ramet_fetch() and ramet_pull() may be
                        called, which are refused else, as all that acts is */
+    uint32_t push_interval_ms; /* 0: 50; 1: at once */
+    uint32_t
+        max_stale_ms; /* how old what is read may be; 0: any (docs/sqlite.md) */
 } ramet_options;
 
 typedef struct ramet_info {
@@ -114,6 +117,18 @@ RAMET_API int
 ramet_truncate(ramet_volume *volume, uint64_t byte_length, ramet_error *error);
 RAMET_API int64_t ramet_length(ramet_volume *volume, ramet_error *error);
 
+/* Reading what was written elsewhere. ramet_wait_durable() pushes, and gives a token of
+ * the commit that is in the remote then ("" where there is none);
+ * ramet_wait() waits until the volume is at that commit or a later one: for a
+ * token, or an LSN in decimal. RAMET_ERROR_TIMEOUT after `timeout_ms`. `out_lsn` may
+ * be NULL. */
+#define RAMET_TOKEN_SIZE 100
+RAMET_API int
+ramet_wait_durable(ramet_volume *volume, uint32_t timeout_ms,
+                   char out_token[RAMET_TOKEN_SIZE], ramet_error *error);
+RAMET_API int
+ramet_wait(ramet_volume *volume, const char *token, uint32_t timeout_ms,
+           uint64_t *out_lsn, ramet_error *error);
 /* `out_lsn` may be NULL. */
 RAMET_API int
 ramet_push(ramet_volume *volume, uint64_t *out_lsn, ramet_error *error);

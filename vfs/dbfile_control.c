@@ -77,7 +77,7 @@ pragma_locking_mode(struct ramet_dbfile *db, char **args)
 static int
 pragma_verb(struct ramet_dbfile *db, enum ramet_verb verb, char **args)
 {
-    struct ramet_verb_call call = {.verb = verb};
+    struct ramet_verb_call call = {.verb = verb, .token = args[2]};
     const struct ramet_verb_result *const result = &call.result;
 
     if (db->connection == NULL || *db->connection == NULL || db->functions_off)

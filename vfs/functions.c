@@ -30,32 +30,69 @@ fail(sqlite3_context *context, enum ramet_rc rc, const struct ramet_err *err)
 }
 
 static void
+run_call(sqlite3_context *context, const char *schema,
+         struct ramet_verb_call *call)
+{
+    (void)sqlite3_file_control(call->connection, schema, RAMET_FCNTL_VERB,
+                               call);
+    if (!call->was_run) {
+        call->rc = RAMET_FAIL(&call->err, RAMET_EINVAL,
+                              "not a Ramet replica: open it with vfs=ramet");
+        ramet_connection_note(call->connection, call->err.text);
+    }
+    if (call->rc == RAMET_OK)
+        answer(context, &call->result);
+    else
+        fail(context, call->rc, &call->err);
+}
+
+/* A text that is there, or `otherwise`; NULL: no memory. */
+static const char *
+text_of(int arg_count, sqlite3_value **args, int index, const char *otherwise)
+{
+    return index < arg_count && sqlite3_value_type(args[index]) != SQLITE_NULL
+               ? (const char *)sqlite3_value_text(args[index])
+               : otherwise;
+}
+
+static void
 run_verb(sqlite3_context *context, int arg_count, sqlite3_value **args)
 {
     struct ramet_verb_call call = {
         .verb = (enum ramet_verb)(intptr_t)sqlite3_user_data(context),
         .connection = sqlite3_context_db_handle(context),
     };
-    const char *schema = "main";
+    const char *const schema = text_of(arg_count, args, 0, "main");
 
-    if (arg_count == 1 && sqlite3_value_type(args[0]) != SQLITE_NULL) {
-        schema = (const char *)sqlite3_value_text(args[0]);
-        if (schema == NULL) {
-            sqlite3_result_error_nomem(context);
-            return;
-        }
-    }
-    (void)sqlite3_file_control(call.connection, schema, RAMET_FCNTL_VERB,
-                               &call);
-    if (!call.was_run) {
-        call.rc = RAMET_FAIL(&call.err, RAMET_EINVAL,
-                             "not a Ramet replica: open it with vfs=ramet");
-        ramet_connection_note(call.connection, call.err.text);
-    }
-    if (call.rc == RAMET_OK)
-        answer(context, &call.result);
+    if (schema == NULL)
+        sqlite3_result_error_nomem(context);
     else
-        fail(context, call.rc, &call.err);
+        run_call(context, schema, &call);
+}
+
+/* What waits: its time-out, and a schema's name; before them, for what. */
+static void
+run_wait(sqlite3_context *context, int arg_count, sqlite3_value **args)
+{
+    struct ramet_verb_call call = {
+        .verb = (enum ramet_verb)(intptr_t)sqlite3_user_data(context),
+        .connection = sqlite3_context_db_handle(context),
+    };
+    const int after = call.verb == RAMET_VERB_WAIT ? 1 : 0;
+    const char *const schema = text_of(arg_count, args, after + 1, "main");
+    sqlite3_int64 timeout_ms = 0;
+
+    if (after == 1)
+        call.token = text_of(arg_count, args, 0, "");
+    if (after < arg_count)
+        timeout_ms = sqlite3_value_int64(args[after]);
+    if (after < arg_count && timeout_ms <= 0)
+        timeout_ms = 1; /* a look, and no more */
+    call.timeout_ms = (uint64_t)timeout_ms;
+    if (schema == NULL || (after == 1 && call.token == NULL))
+        sqlite3_result_error_nomem(context);
+    else
+        run_call(context, schema, &call);
 }
 
 static void
@@ -87,9 +124,21 @@ register_verb(sqlite3 *connection, enum ramet_verb verb, int arg_count)
     char name[32];
 
     (void)snprintf(name, sizeof(name), "ramet_%s", ramet_verb_name(verb));
-    return sqlite3_create_function_v2(connection, name, arg_count, flags,
-                                      (void *)(intptr_t)verb, run_verb, NULL,
-                                      NULL, NULL);
+    return sqlite3_create_function_v2(
+        connection, name, arg_count, flags, (void *)(intptr_t)verb,
+        ramet_verb_waits(verb) ? run_wait : run_verb, NULL, NULL, NULL);
+}
+
+/* With and without what has a default. */
+static int
+register_wait(sqlite3 *connection, enum ramet_verb verb)
+{
+    const int least = verb == RAMET_VERB_WAIT ? 1 : 0;
+    int code = SQLITE_OK;
+
+    for (int count = least; code == SQLITE_OK && count <= least + 2; count++)
+        code = register_verb(connection, verb, count);
+    return code;
 }
 
 static int
@@ -119,8 +168,12 @@ ramet_functions_register(sqlite3 *connection)
 
         if (verb == RAMET_VERB_VERSION)
             continue;
-        code = register_verb(connection, verb, 1);
-        if (code == SQLITE_OK && verb != RAMET_VERB_ERRMSG)
+        if (ramet_verb_waits(verb))
+            code = register_wait(connection, verb);
+        else
+            code = register_verb(connection, verb, 1);
+        if (code == SQLITE_OK && verb != RAMET_VERB_ERRMSG &&
+            !ramet_verb_waits(verb))
             code = register_verb(connection, verb, 0);
     }
     return code;

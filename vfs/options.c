@@ -29,6 +29,7 @@ static const char *const own_names[] = {
     "fetch_timeout_ms",
     "commit_timeout_ms",
     "push_interval_ms",
+    "max_stale_ms",
     "close_wait_ms",
     "cache_limit",
     "bases_limit",
@@ -152,6 +153,10 @@ meant(const char *key)
         word[len] = (char)tolower((unsigned char)key[len]);
     word[len] = '\0';
     nearest = ramet_nearest(word, own_name_at, NULL, &distance);
+    /* `max` is the beginning of many a word. */
+    if (nearest != NULL && strncmp(word, nearest, len) == 0 &&
+        2 * len < strlen(nearest))
+        return NULL;
     if (len >= 3 && (distance <= 1 || (distance == 2 && len >= 7)))
         return nearest;
     return NULL;
@@ -213,6 +218,29 @@ parse_timeout(const char *name, const char *key, uint64_t *out,
     if (rc == RAMET_OK && value != UINT64_MAX)
         *out = value != 0 ? value : 1;
     return rc;
+}
+
+/* How soon others see what is committed here, and this file what they commit. */
+static enum ramet_rc
+parse_freshness(const char *name, struct ramet_file_options *out,
+                struct ramet_err *err)
+{
+    uint64_t interval_ms = UINT64_MAX, max_stale_ms = UINT64_MAX;
+    enum ramet_rc rc = parse_number(name, "push_interval_ms", TIMEOUT_MAX_MS,
+                                    &interval_ms, err);
+
+    if (rc == RAMET_OK)
+        rc = parse_number(name, "max_stale_ms", TIMEOUT_MAX_MS, &max_stale_ms,
+                          err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (interval_ms != UINT64_MAX)
+        out->push_interval_ms =
+            interval_ms > 0 ? interval_ms : RAMET_PUSH_AT_ONCE;
+    out->bounds_age = max_stale_ms != UINT64_MAX;
+    if (out->bounds_age)
+        out->max_stale_ms = max_stale_ms;
+    return RAMET_OK;
 }
 
 static enum ramet_rc
@@ -335,8 +363,7 @@ ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
         rc = parse_timeout(name, "commit_timeout_ms", &out->commit_timeout_ms,
                            err);
     if (rc == RAMET_OK)
-        rc = parse_timeout(name, "push_interval_ms", &out->push_interval_ms,
-                           err);
+        rc = parse_freshness(name, out, err);
     if (rc == RAMET_OK)
         rc = parse_number(name, "close_wait_ms", TIMEOUT_MAX_MS, &close_wait_ms,
                           err);

@@ -33,6 +33,8 @@ enum column {
     COLUMN_PREFETCHED_PAGES,
     COLUMN_PREFETCH_USED,
     COLUMN_PREFETCH_VAIN,
+    COLUMN_LAG_LSNS,
+    COLUMN_AGE_MS,
     COLUMN_ARGUMENT,
 };
 
@@ -45,6 +47,7 @@ static const char declaration[] =
     "fetched_bytes INTEGER, requests INTEGER, last_error TEXT, "
     "unpushed_since_ms INTEGER, in_doubt INTEGER, "
     "prefetched_pages INTEGER, prefetch_used INTEGER, prefetch_vain INTEGER, "
+    "lag_lsns INTEGER, age_ms INTEGER, "
     "argument HIDDEN)";
 
 struct cursor {
@@ -217,6 +220,8 @@ number_of(const struct ramet_file_status *status, enum column column)
         return status->prefetched.used;
     case COLUMN_PREFETCH_VAIN:
         return status->prefetched.vain;
+    case COLUMN_LAG_LSNS:
+        return status->lag_lsns;
     case COLUMN_FETCHED_PAGES:
         return status->fetched_pages;
     case COLUMN_FETCHED_BYTES:
@@ -237,6 +242,10 @@ status_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
     case COLUMN_SCHEMA:
     case COLUMN_ARGUMENT:
         result_text(context, cursor->schema);
+        break;
+    case COLUMN_AGE_MS:
+        if (status->has_age)
+            sqlite3_result_int64(context, (sqlite3_int64)status->age_ms);
         break;
     case COLUMN_PATH:
         result_text(context, status->path);

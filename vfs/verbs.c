@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "client/ramet.h"
+#include "client/volume/file_wait.h"
 #include "vfs/connection.h"
 #include "vfs/patience.h"
 
@@ -27,6 +28,10 @@ ramet_verb_name(enum ramet_verb verb)
         return "hydrate";
     case RAMET_VERB_RESET:
         return "reset";
+    case RAMET_VERB_WAIT:
+        return "wait";
+    case RAMET_VERB_WAIT_DURABLE:
+        return "wait_durable";
     case RAMET_VERB_LSN:
         return "lsn";
     case RAMET_VERB_ERRMSG:
@@ -40,7 +45,13 @@ ramet_verb_name(enum ramet_verb verb)
 bool
 ramet_verb_acts(enum ramet_verb verb)
 {
-    return verb <= RAMET_VERB_RESET;
+    return verb <= RAMET_VERB_WAIT_DURABLE;
+}
+
+bool
+ramet_verb_waits(enum ramet_verb verb)
+{
+    return verb == RAMET_VERB_WAIT || verb == RAMET_VERB_WAIT_DURABLE;
 }
 
 static void
@@ -72,9 +83,26 @@ reset(struct ramet_file *file, struct ramet_verb_result *out,
 }
 
 static enum ramet_rc
-act(enum ramet_verb verb, struct ramet_file *file,
-    struct ramet_verb_result *out, struct ramet_err *err)
+wait_durable(struct ramet_file *file, uint64_t timeout_ms,
+             struct ramet_verb_result *out, struct ramet_err *err)
 {
+    char token[RAMET_COMMIT_TOKEN_SIZE];
+    const enum ramet_rc rc =
+        ramet_file_wait_durable(file, timeout_ms, token, err);
+
+    if (rc == RAMET_OK && token[0] != '\0')
+        set_text(out, token);
+    return rc;
+}
+
+static enum ramet_rc
+act(struct ramet_verb_call *call, struct ramet_file *file)
+{
+    const uint64_t timeout_ms =
+        call->timeout_ms > 0 ? call->timeout_ms : RAMET_WAIT_DEFAULT_MS;
+    const enum ramet_verb verb = call->verb;
+    struct ramet_verb_result *const out = &call->result;
+    struct ramet_err *const err = &call->err;
     struct ramet_sync_result result = {0};
     enum ramet_rc rc = RAMET_EINVAL;
     uint64_t number = 0;
@@ -102,6 +130,13 @@ act(enum ramet_verb verb, struct ramet_file *file,
         break;
     case RAMET_VERB_RESET:
         return reset(file, out, err);
+    case RAMET_VERB_WAIT:
+        rc = call->token != NULL
+                 ? ramet_file_wait(file, call->token, timeout_ms, &number, err)
+                 : RAMET_FAIL(err, RAMET_EINVAL, "wait: for what?");
+        break;
+    case RAMET_VERB_WAIT_DURABLE:
+        return wait_durable(file, timeout_ms, out, err);
     case RAMET_VERB_LSN:
         rc = RAMET_OK;
         number = ramet_file_snapshot(file)->lsn;
@@ -155,8 +190,9 @@ check(const struct ramet_dbfile *db, const struct ramet_verb_call *call,
 static enum ramet_rc
 check_query_only(const struct ramet_dbfile *db, struct ramet_verb_call *call)
 {
-    const bool only_pulls =
-        call->verb == RAMET_VERB_PULL || call->verb == RAMET_VERB_FETCH;
+    const bool only_pulls = call->verb == RAMET_VERB_PULL ||
+                            call->verb == RAMET_VERB_FETCH ||
+                            call->verb == RAMET_VERB_WAIT;
 
     if ((only_pulls && db->may_pull) || !may_only_query(call->connection))
         return RAMET_OK;
@@ -175,7 +211,7 @@ act_patiently(struct ramet_dbfile *db, struct ramet_verb_call *call)
     if (!patience.is_interrupted)
         rc = check_query_only(db, call);
     if (rc == RAMET_OK)
-        rc = act(call->verb, db->file, &call->result, &call->err);
+        rc = act(call, db->file);
     if (rc != RAMET_OK && patience.is_interrupted)
         rc = RAMET_FAIL(&call->err, RAMET_ECANCELLED, "%s was interrupted",
                         ramet_verb_name(call->verb));
@@ -199,9 +235,8 @@ ramet_verb_call(struct ramet_dbfile *db, struct ramet_verb_call *call)
     }
     call->rc = check(db, call, &call->err);
     if (call->rc == RAMET_OK)
-        call->rc = ramet_verb_acts(call->verb)
-                       ? act_patiently(db, call)
-                       : act(call->verb, db->file, &call->result, &call->err);
+        call->rc = ramet_verb_acts(call->verb) ? act_patiently(db, call)
+                                               : act(call, db->file);
     if (call->rc == RAMET_OK)
         return;
     db->err = call->err;

@@ -18,6 +18,8 @@ enum ramet_verb {
     RAMET_VERB_SYNC,
     RAMET_VERB_HYDRATE,
     RAMET_VERB_RESET,
+    RAMET_VERB_WAIT,
+    RAMET_VERB_WAIT_DURABLE,
     RAMET_VERB_LSN,
     RAMET_VERB_ERRMSG,
     RAMET_VERB_VERSION,
@@ -32,8 +34,10 @@ struct ramet_verb_result {
 };
 
 /* "push" for RAMET_VERB_PUSH, with the number of known verbs as the bound. */
-#define RAMET_VERB_COUNT 9
+#define RAMET_VERB_COUNT 11
 const char *ramet_verb_name(enum ramet_verb verb);
+/* It takes other arguments than a schema's name. */
+bool ramet_verb_waits(enum ramet_verb verb);
 /* It changes or fetches something, so that it must not come from a schema
  * (a view or trigger of a foreign database). */
 bool ramet_verb_acts(enum ramet_verb verb);
@@ -46,6 +50,8 @@ bool ramet_verb_acts(enum ramet_verb verb);
  */
 struct ramet_verb_call {
     enum ramet_verb verb;
+    const char *token;   /* RAMET_VERB_WAIT: for what */
+    uint64_t timeout_ms; /* of what waits; 0: RAMET_WAIT_DEFAULT_MS */
     sqlite3 *connection; /* whose statement asks */
     bool was_run;        /* false: the database is none of ours */
     enum ramet_rc rc;

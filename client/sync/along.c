@@ -250,7 +250,7 @@ ramet_along_collect(struct ramet_along *along, const struct ramet_sync *sync,
     unsigned commits = 0;
 
     memset(along, 0, sizeof(*along));
-    if (!sync->believes || walk.remote->ops->holds == NULL ||
+    if (walk.remote->ops->holds == NULL ||
         !ramet_session_can_keep(sync->session))
         return;
     along->page_size = head->page_size;

@@ -20,6 +20,8 @@
 
 #include "client/store/store.h"
 
+#define RAMET_ONLY_FOLLOWS UINT64_MAX
+
 struct ramet_link;
 struct ramet_background;
 
@@ -27,7 +29,7 @@ struct ramet_background;
  * Start it for `link`, unless it runs, and join it. `session` is the calling
  * thread's. It pulls and does nothing else (sync.h, invariant (5)) but for the
  * time in which files are joined that may push: `push_interval_ms` after a
- * commit (the first one's counts); 0: this one may not.
+ * commit (the first one's counts); RAMET_ONLY_FOLLOWS: this one may not.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_background_start(struct ramet_link *link, struct ramet_session *session,

@@ -87,6 +87,34 @@ ramet_link_note_remote(struct ramet_link *link, uint64_t remote_lsn,
 }
 
 void
+ramet_link_confirm(struct ramet_link *link, uint64_t lsn, uint64_t asked_ms)
+{
+    ramet_mutex_lock(&link->mutex);
+    link->confirmed_lsn = lsn;
+    link->confirmed_ms = asked_ms;
+    ramet_mutex_unlock(&link->mutex);
+}
+
+uint64_t
+ramet_link_confirmed(struct ramet_link *link, uint64_t lsn)
+{
+    uint64_t ms;
+
+    ramet_mutex_lock(&link->mutex);
+    ms = lsn >= link->confirmed_lsn ? link->confirmed_ms : 0;
+    ramet_mutex_unlock(&link->mutex);
+    return ms;
+}
+
+void
+ramet_link_wait_moved(struct ramet_link *link, uint64_t timeout_ms)
+{
+    ramet_mutex_lock(&link->mutex);
+    ramet_cond_wait_ms(&link->moved, &link->mutex, timeout_ms);
+    ramet_mutex_unlock(&link->mutex);
+}
+
+void
 ramet_link_note_lacking(struct ramet_link *link,
                         const struct ramet_replica_state *state)
 {

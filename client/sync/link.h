@@ -50,8 +50,11 @@ struct ramet_link {
     struct ramet_vid volume;     /* nil: not bound yet; invariant (2) */
     uint64_t remote_lsn;         /* newest known, under mutex, as all below */
     uint64_t news;               /* how often a look found commits of others' */
-    uint64_t behind_since_ms;    /* Unix time of the first commit not pulled */
-    uint64_t lacking_lsn; /* a commit that the remote was found to lack; */
+    uint64_t confirmed_lsn,
+        confirmed_ms;         /* CLOCK_BOOTTIME: nothing newer then */
+    struct ramet_cond moved;  /* something of these did */
+    uint64_t behind_since_ms; /* Unix time of the first commit not pulled */
+    uint64_t lacking_lsn;     /* a commit that the remote was found to lack; */
     struct ramet_hash lacking_hash; /* 0: none */
     atomic_bool told_clock;         /* that it is behind */
     const char *failed_verb;        /* that left last_error; a constant */
@@ -88,6 +91,13 @@ void ramet_link_learn(struct ramet_link *link,
  * past `own_lsn` was made. */
 void ramet_link_note_remote(struct ramet_link *link, uint64_t remote_lsn,
                             uint64_t behind_since_ms);
+/* The remote was asked, at `asked_ms` or later, and had nothing newer. */
+void
+ramet_link_confirm(struct ramet_link *link, uint64_t lsn, uint64_t asked_ms);
+/* When that was last so of something that a snapshot of `lsn` has; 0: never. */
+uint64_t ramet_link_confirmed(struct ramet_link *link, uint64_t lsn);
+/* Sleep until a run ended, or so long. */
+void ramet_link_wait_moved(struct ramet_link *link, uint64_t timeout_ms);
 /* The remote was asked, and does not have the commit that `state` stands on. */
 void ramet_link_note_lacking(struct ramet_link *link,
                              const struct ramet_replica_state *state);

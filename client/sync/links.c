@@ -40,6 +40,7 @@ link_free(struct ramet_link *link)
     ramet_replica_state_done(&link->state);
     ramet_page_fetcher_free(link->fetcher);
     ramet_source_close(link->source);
+    ramet_cond_done(&link->moved);
     ramet_mutex_done(&link->mutex);
     ramet_mutex_done(&link->sync_mutex);
     ramet_free(link->path);
@@ -61,6 +62,7 @@ link_new(struct ramet_replica *replica, const char *path,
     link->fetch_timeout_ms = fetch_timeout_ms;
     atomic_init(&link->bases_bytes, RAMET_BASES_BYTES);
     ramet_mutex_init(&link->mutex);
+    ramet_cond_init(&link->moved);
     ramet_mutex_init(&link->sync_mutex);
     link->path = ramet_strdup(path);
     link->fetcher = ramet_page_fetcher_new(link);

@@ -107,7 +107,7 @@ ramet_pacer_due(struct ramet_pacer *pacer, uint64_t now_ms,
     if (pacer->dirty_since_ms == 0)
         return UINT64_MAX;
     due_ms = pacer->dirty_since_ms + pacer->interval_ms;
-    if (pacer->last_end_ms > 0)
+    if (pacer->last_end_ms > 0 && pacer->interval_ms > 0)
         due_ms =
             later_of(due_ms, pacer->last_end_ms + SHARE * pacer->last_took_ms);
     if (now_ms < due_ms)

@@ -6,6 +6,7 @@
  *
  *   (1) the next push begins at the earliest four times as long after the
  *       last as that took, so that pushing takes a fifth of the time at most
+ *       (not where the interval is 0: who wants that pays for it)
  *   (2) pages that this *burst* of commits has pushed already are only pushed
  *       again as an allowance permits: it holds RAMET_PACER_ALLOWANCE bytes
  *       and regains RAMET_PACER_REGAIN bytes a second. So small steady writers

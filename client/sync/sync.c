@@ -119,6 +119,7 @@ note_result(struct ramet_sync *sync)
     if (link->remote_lsn < state->newest.lsn && !ramet_link_lacks(link, state))
         link->remote_lsn = state->newest.lsn;
     sync->result.remote_lsn = link->remote_lsn;
+    ramet_cond_broadcast(&link->moved);
     ramet_mutex_unlock(&link->mutex);
     sync->result.durable_lsn = state->newest.lsn;
     if (sync->source != NULL) {
@@ -314,10 +315,17 @@ static enum ramet_rc
 find_newest(struct ramet_sync *sync, struct ramet_head *out_head,
             struct ramet_err *err)
 {
+    const struct ramet_os *const os = sync->link->os;
+    const uint64_t asked_ms = os->boot_ns(os->ctx) / 1000000u;
+    enum ramet_rc rc;
+
     if (sync->believes &&
         ramet_source_told(sync->source, &sync->volume, out_head))
         return RAMET_OK;
-    return ramet_source_newest(sync->source, &sync->volume, out_head, err);
+    rc = ramet_source_newest(sync->source, &sync->volume, out_head, err);
+    if (rc == RAMET_OK)
+        ramet_link_confirm(sync->link, out_head->lsn, asked_ms);
+    return rc;
 }
 
 enum ramet_rc

@@ -90,6 +90,8 @@ ramet_file_pin(struct ramet_file *file, struct ramet_err *err)
 
     if (rc != RAMET_OK)
         return rc;
+    if (file->bounds_age)
+        return ramet_file_pin_fresh(file, err);
     return file->view != NULL ? ramet_view_pin(file->view, err)
                               : ramet_session_pin(file->session, err);
 }

@@ -28,6 +28,9 @@ enum ramet_sync_mode {
     RAMET_SYNC_COMMIT,      /* prepare() returns when the commit is durable */
 };
 
+/* No time in which commits are gathered. */
+#define RAMET_PUSH_AT_ONCE UINT64_MAX
+
 /* Zeroed is a valid set of defaults. Strings are copied. */
 struct ramet_file_options {
     const struct ramet_os *os;
@@ -46,11 +49,13 @@ struct ramet_file_options {
     bool hydrate;               /* clone whole */
     bool hydrate_auto;          /* bring the rest by itself: sync/rest.h */
     uint64_t hydrate_max_bytes; /* of a volume of so many; 0: 1 GiB */
-    uint64_t push_interval_ms;  /* 0: 50 */
+    uint64_t push_interval_ms;  /* 0: 50; RAMET_PUSH_AT_ONCE */
     uint64_t fetch_timeout_ms;  /* 0: 10,000 */
     uint64_t commit_timeout_ms; /* 0: 10,000 */
     int64_t close_wait_ms;      /* < 0: 2,000 in auto, else 0 */
     uint64_t cache_limit_bytes; /* 0: no limit; views: 16 MiB */
+    bool bounds_age;            /* a read's answer is no older than: */
+    uint64_t max_stale_ms;      /* docs/sqlite.md */
     int64_t bases_limit_bytes;  /* base images kept for deltas; < 0: 64 MiB */
 };
 void ramet_file_options_init(struct ramet_file_options *options);
@@ -190,8 +195,11 @@ struct ramet_file_status {
                         the oldest local commit not pushed; 0: none */
     uint64_t unpushed_since_ms; /* Unix time of the oldest local commit that is
                                    not durable; 0: none, or not known */
-    bool never_pushed;          /* there is a remote, and nothing in it */
-    bool in_doubt;            /* a commit with sync=commit got no answer, and is
+    uint64_t lag_lsns; /* commits of the remote that are known and not here */
+    bool has_age;      /* it is known when nothing was lacking: */
+    uint64_t age_ms;   /* so long ago, by a clock that sleep does not stop */
+    bool never_pushed; /* there is a remote, and nothing in it */
+    bool in_doubt;     /* a commit with sync=commit got no answer, and is
                                    not settled */
     uint64_t last_contact_ms; /* Unix time of the last answer; 0: never */
     uint64_t fetched_pages, fetched_bytes, requests; /* by this process */

@@ -29,6 +29,9 @@ struct ramet_file {
     enum ramet_sync_mode sync; /* never RAMET_SYNC_DEFAULT */
     uint64_t close_wait_ms;
     uint64_t commit_timeout_ms;
+    uint64_t fetch_timeout_ms;
+    bool bounds_age; /* of what a read is answered with: */
+    uint64_t max_stale_ms;
     bool pushes; /* counted by the link's background thread */
     bool wrote;  /* since it was pinned */
     const struct ramet_waiter *patience; /* NULL: by time */
@@ -47,6 +50,13 @@ ramet_file_check_fork(const struct ramet_file *file, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_file_check_verb(struct ramet_file *file, const char *verb,
                       struct ramet_err *err);
+/* Pin a snapshot that lacks nothing that was in the remote `file->max_stale_ms` ago:
+ * waits for it as long as for a page. RAMET_ETIMEOUT, with nothing pinned. For
+ * ramet_file_pin(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_pin_fresh(struct ramet_file *file, struct ramet_err *err);
+/* How long ago (ms) the file was certainly not behind; UINT64_MAX: never. */
+uint64_t ramet_file_age_ms(struct ramet_file *file, uint64_t lsn);
 /* The source for a URL, with the token that is for it: client/token.h. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_open_source(const struct ramet_file_options *options,

@@ -381,6 +381,8 @@ start_sync(struct opening *opening, struct ramet_err *err)
                                : PUSH_INTERVAL_MS;
     enum ramet_rc rc;
 
+    if (interval_ms == RAMET_PUSH_AT_ONCE)
+        interval_ms = 0;
     file->sync = choose_mode(file, options->sync);
     if (file->sync == RAMET_SYNC_COMMIT &&
         ramet_link_source(file->link) == NULL)
@@ -390,15 +392,19 @@ start_sync(struct opening *opening, struct ramet_err *err)
                           opening->path);
     if (options->hydrate_auto)
         bring_rest(file, options);
+    file->fetch_timeout_ms = file->link->fetch_timeout_ms;
+    file->bounds_age =
+        options->bounds_age && ramet_link_source(file->link) != NULL;
+    file->max_stale_ms = options->max_stale_ms;
     file->close_wait_ms = file->sync == RAMET_SYNC_AUTO ? CLOSE_WAIT_MS : 0;
     if (options->close_wait_ms >= 0)
         file->close_wait_ms = (uint64_t)options->close_wait_ms;
     if (file->sync != RAMET_SYNC_AUTO)
         return RAMET_OK;
     if ((file->flags & RAMET_OPEN_READONLY) != 0)
-        interval_ms = 0; /* it follows */
+        interval_ms = RAMET_ONLY_FOLLOWS;
     rc = ramet_background_start(file->link, file->session, interval_ms, err);
-    file->pushes = rc == RAMET_OK && interval_ms > 0;
+    file->pushes = rc == RAMET_OK && interval_ms != RAMET_ONLY_FOLLOWS;
     return rc;
 }
 
@@ -588,6 +594,11 @@ open_view(struct opening *opening, struct ramet_err *err)
                              opening->options->cache_limit_bytes, opening->os,
                              &file->view, err);
     ramet_source_close(source);
+    file->bounds_age = opening->options->bounds_age && !place.fixed;
+    file->max_stale_ms = opening->options->max_stale_ms;
+    file->fetch_timeout_ms = opening->options->fetch_timeout_ms > 0
+                                 ? opening->options->fetch_timeout_ms
+                                 : FETCH_TIMEOUT_MS;
     file->sync = RAMET_SYNC_MANUAL;
     return rc;
 }

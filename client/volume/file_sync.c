@@ -510,6 +510,9 @@ status_of_link(struct ramet_link *link, struct ramet_file_status *out,
     ramet_mutex_lock(&link->mutex);
     out->remote_lsn = link->remote_lsn;
     *out_lacks = ramet_link_lacks(link, state);
+    out->lag_lsns = out->remote_lsn > out->durable_lsn
+                        ? out->remote_lsn - out->durable_lsn
+                        : 0;
     if (out->remote_lsn > out->durable_lsn && link->behind_since_ms > 0 &&
         (since == 0 || link->behind_since_ms < since))
         since = link->behind_since_ms;
@@ -587,8 +590,11 @@ ramet_file_status(struct ramet_file *file, struct ramet_file_status *out,
         status_of_view(file, status);
     else if (rc == RAMET_OK)
         rc = status_of_replica(file, status, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) {
+        status->age_ms = ramet_file_age_ms(file, status->durable_lsn);
+        status->has_age = status->age_ms != UINT64_MAX;
         *out = *status;
+    }
     ramet_free(status);
     return rc;
 }

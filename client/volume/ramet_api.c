@@ -16,6 +16,7 @@
 #include "client/sync/progress.h"
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
+#include "client/volume/file_wait.h"
 #include "core/alloc.h"
 
 struct ramet_volume {
@@ -118,6 +119,9 @@ fill_options(const ramet_options *options, struct ramet_file_options *out)
     out->cache_limit_bytes = options->cache_limit_bytes;
     out->fetch_timeout_ms = options->fetch_timeout_ms;
     out->commit_timeout_ms = options->commit_timeout_ms;
+    out->push_interval_ms = options->push_interval_ms;
+    out->bounds_age = options->max_stale_ms > 0;
+    out->max_stale_ms = options->max_stale_ms;
     if (options->close_wait_ms > 0)
         out->close_wait_ms = options->close_wait_ms;
 }
@@ -317,6 +321,31 @@ run(ramet_volume *volume, file_verb *verb, struct ramet_sync_result *out,
     if (volume->in_transaction)
         return refuse("end the transaction first", error);
     return give(verb(volume->file, out, &err), &err, error);
+}
+
+int
+ramet_wait_durable(ramet_volume *volume, uint32_t timeout_ms,
+                   char out_token[RAMET_TOKEN_SIZE], ramet_error *error)
+{
+    struct ramet_err err = {.code = RAMET_OK};
+
+    if (volume->in_transaction)
+        return refuse("end the transaction first", error);
+    return give(
+        ramet_file_wait_durable(volume->file, timeout_ms, out_token, &err),
+        &err, error);
+}
+
+int
+ramet_wait(ramet_volume *volume, const char *token, uint32_t timeout_ms,
+           uint64_t *out_lsn, ramet_error *error)
+{
+    struct ramet_err err = {.code = RAMET_OK};
+
+    if (volume->in_transaction)
+        return refuse("end the transaction first", error);
+    return give(ramet_file_wait(volume->file, token, timeout_ms, out_lsn, &err),
+                &err, error);
 }
 
 int

@@ -37,6 +37,7 @@ struct ramet_view {
     struct ramet_snapshot snapshot;
     bool pinned;
     uint64_t looked_ns;
+    uint64_t looked_boot_ms; /* the same, of the last that came to something */
     uint64_t remote_lsn;
     struct ramet_pipeline *pipeline; /* the source's; NULL: not joined */
     struct ramet_keeper keeper;
@@ -332,6 +333,8 @@ look(struct ramet_view *view, struct ramet_err *err)
     struct ramet_head head;
     enum ramet_rc rc;
 
+    const uint64_t boot_ms = view->os->boot_ns(view->os->ctx) / 1000000u;
+
     view->looked_ns = view->os->mono_ns(view->os->ctx);
     rc = ramet_source_newest(view->source, &view->volume, &head, err);
     if (rc == RAMET_OK)
@@ -341,9 +344,11 @@ look(struct ramet_view *view, struct ramet_err *err)
     view->remote_lsn = head.lsn;
     if (view->place.fixed || view->pinned)
         return RAMET_OK;
-    if (head.lsn == view->head.lsn)
-        return RAMET_OK;
-    return move_on(view, &head, err);
+    if (head.lsn != view->head.lsn)
+        rc = move_on(view, &head, err);
+    if (rc == RAMET_OK)
+        view->looked_boot_ms = boot_ms;
+    return rc;
 }
 
 /* The first place: a snapshot that was named, or the newest. */
@@ -492,6 +497,12 @@ ramet_view_read(struct ramet_view *view, uint64_t offset, void *buf, size_t len,
         memset((uint8_t *)buf + got, 0, len - got);
     *out_got = got;
     return RAMET_OK;
+}
+
+uint64_t
+ramet_view_looked_boot_ms(const struct ramet_view *view)
+{
+    return view->looked_boot_ms;
 }
 
 const struct ramet_head *

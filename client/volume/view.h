@@ -49,6 +49,9 @@ ramet_view_read(struct ramet_view *view, uint64_t offset, void *buf, size_t len,
                 size_t *out_got, struct ramet_err *err);
 const struct ramet_head *ramet_view_head(const struct ramet_view *view);
 const struct ramet_vid *ramet_view_volume(const struct ramet_view *view);
+/* When (CLOCK_BOOTTIME, ms) the last look began that found it in place; 0:
+ * none did. */
+uint64_t ramet_view_looked_boot_ms(const struct ramet_view *view);
 struct ramet_source *ramet_view_source(struct ramet_view *view);
 /* Newest LSN known; asks nobody. */
 uint64_t ramet_view_remote_lsn(const struct ramet_view *view);

@@ -19,11 +19,11 @@ from served import Server, wait_for  # noqa: E402
 SERVE = sys.argv[1]
 SO = os.environ["RAMET_SO"]
 
-if len(sys.argv) > 2:  # a replica: statements come in, rows go out
+if sys.argv[2:3] == ["--replica"]:  # one: statements come in, rows go out
     loader = sqlite3.connect(":memory:")
     loader.enable_load_extension(True)
     loader.load_extension(SO.removesuffix(".so"))
-    db = sqlite3.connect(sys.argv[2], uri=True, isolation_level=None)
+    db = sqlite3.connect(sys.argv[3], uri=True, isolation_level=None)
     for line in sys.stdin:
         try:
             sql, args = json.loads(line)
@@ -42,7 +42,7 @@ class Replica:
         uri = "file:%s/db?%s" % (self.dir.name,
                                  urllib.parse.urlencode(options))
         self.process = subprocess.Popen(
-            [sys.executable, __file__, SERVE, uri], stdin=subprocess.PIPE,
+            [sys.executable, __file__, SERVE, "--replica", uri], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
         test.addCleanup(self.close)
 
@@ -154,6 +154,130 @@ class Following(unittest.TestCase):
         self.assertEqual(b.status("requests"), requests)
         self.assertEqual(b("PRAGMA integrity_check"), [["ok"]])
         self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
+
+    def test_what_was_written_is_read_by_its_token(self):
+        a = self.writer(push_interval_ms=0)
+        b = self.follower()
+        for i in range(10):
+            a("UPDATE t SET v = ? WHERE id = 1", "round %d" % i)
+            token = a.one("SELECT ramet_wait_durable(20000)")
+            volume, lsn, _ = token.split(":")
+            self.assertEqual(volume, a.status("volume"))
+            self.assertGreaterEqual(b.one("SELECT ramet_wait(?, 20000)", token),
+                                    int(lsn))
+            self.assertEqual(b.one("SELECT v FROM t WHERE id = 1"),
+                             "round %d" % i)
+            self.assertEqual(b.one("SELECT ramet_wait(?)", lsn), int(lsn))
+        self.assertEqual(b.status("lag_lsns"), 0)
+        # One that follows nobody asks for itself.
+        c = Replica(self, self.url, sync="manual")
+        c("SELECT 1 FROM t")
+        a("UPDATE t SET v = 'last' WHERE id = 1")
+        token = a.one("SELECT ramet_wait_durable()")
+        c("SELECT ramet_wait(?, 20000)", token)
+        self.assertEqual(c.one("SELECT v FROM t WHERE id = 1"), "last")
+        d = Replica(self, self.url, replica="none")
+        self.assertEqual(d.one("SELECT v FROM t WHERE id = 1"), "last")
+        a("UPDATE t SET v = 'newer' WHERE id = 1")
+        d("SELECT ramet_wait(?, 20000)", a.one("SELECT ramet_wait_durable()"))
+        self.assertEqual(d.one("SELECT v FROM t WHERE id = 1"), "newer")
+
+    def test_a_wait_ends_in_words(self):
+        a = self.writer()
+        lsn = a.one("SELECT ramet_push()")
+        self.assertIn("neither an LSN nor a token",
+                      a.ask("SELECT ramet_wait('yesterday')"))
+        self.assertIn("not here after 50 ms",
+                      a.ask("SELECT ramet_wait(?, 50)", lsn + 1))
+        token = a.one("SELECT ramet_wait_durable()")
+        volume, at, digest = token.split(":")
+        self.assertIn("another volume", a.ask(
+            "SELECT ramet_wait(?, 50)", ":".join((volume[::-1].replace(
+                "-", "0")[:8] + volume[8:], at, digest))))
+        self.assertIn("went back in time", a.ask(
+            "SELECT ramet_wait(?, 50)",
+            ":".join((volume, at, digest[::-1]))))
+        a("BEGIN")
+        self.assertIn("inside a transaction",
+                      a.ask("SELECT ramet_wait(?)", token))
+        a("COMMIT")
+        self.server.stop()
+        a("UPDATE t SET v = 'kept' WHERE id = 1")
+        self.assertIn("not all commits are in the remote after 300 ms",
+                      a.ask("SELECT ramet_wait_durable(300)"))
+        self.assertEqual(a.one("SELECT v FROM t WHERE id = 1"), "kept")
+        self.server.start()
+        self.assertTrue(a.one("SELECT ramet_wait_durable(30000)"))
+
+    def test_an_answer_is_no_older_than_asked_for(self):
+        a = self.writer(sync="manual")
+        for options in {}, {"sync": "manual"}, {"replica": "none"}:
+            b = Replica(self, self.url, max_stale_ms=0, **options)
+            b("SELECT count(*) FROM t")
+            for i in range(5):
+                a("UPDATE t SET v = ? WHERE id = 1", "%s %d" % (options, i))
+                a("SELECT ramet_push()")
+                self.assertEqual(b.one("SELECT v FROM t WHERE id = 1"),
+                                 "%s %d" % (options, i))
+            b.close()
+
+    def test_too_old_an_answer_is_none(self):
+        a = self.writer(sync="manual")
+        strict = Replica(self, self.url, max_stale_ms=1000,
+                         fetch_timeout_ms=500)
+        easy = Replica(self, self.url, fetch_timeout_ms=500)
+        for b in strict, easy:
+            b("SELECT count(*), sum(length(v)) FROM t")
+            b("SELECT ramet_hydrate()")
+            self.assertLess(b.status("age_ms"), 60000)
+        self.server.stop()
+        before = easy.one("SELECT v FROM t WHERE id = 1")
+        self.assertTrue(wait_for(lambda: isinstance(
+            strict.ask("SELECT v FROM t WHERE id = 1"), str)))
+        self.assertIn("max_stale_ms", strict.one("SELECT ramet_errmsg()"))
+        self.assertEqual(easy.one("SELECT v FROM t WHERE id = 1"), before)
+        self.server.start()
+        a("UPDATE t SET v = 'back' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.assertTrue(wait_for(lambda: not isinstance(
+            strict.ask("SELECT v FROM t WHERE id = 1"), str)))
+        self.assertEqual(strict.one("SELECT v FROM t WHERE id = 1"), "back")
+        self.sees(easy, "back")
+
+    def test_without_the_remote_all_that_is_here_goes_on(self):
+        a = self.writer()
+        a("SELECT ramet_wait_durable()")
+        b = Replica(self, self.url, fetch_timeout_ms=5000)
+        here = b.one("SELECT v FROM t WHERE id = 1")
+        self.server.stop(9, expect=-9)
+        self.assertEqual(b.one("SELECT v FROM t WHERE id = 1"), here)
+        b("UPDATE t SET v = 'by b' WHERE id = 1")
+        self.assertEqual(b.one("SELECT v FROM t WHERE id = 1"), "by b")
+        # What is missing fails, and from then on at once.
+        misses = 0
+        began = time.monotonic()
+        for key in range(100, 300, 5):
+            misses += isinstance(
+                b.ask("SELECT v FROM t WHERE id = ?", key), str)
+        self.assertGreater(misses, 5)
+        self.assertLess(time.monotonic() - began, misses * 5)
+        self.assertEqual(b.status("state"), "offline")
+        self.server.start()
+        self.sees(a, "by b")
+        self.assertEqual(b.one("SELECT count(*) FROM t"), 300)
+        a("UPDATE t SET v = 'by a' WHERE id = 2")
+        self.sees(b, "by a", 2)
+
+    def test_a_stream_that_is_cut_or_kept_back_costs_no_commit(self):
+        a = self.writer(sync="manual")
+        b = Replica(self, self.url)
+        b("SELECT count(*), sum(length(v)) FROM t")
+        for i in range(3):
+            self.server.stop(9, expect=-9)
+            self.server.start()
+            a("UPDATE t SET v = ? WHERE id = 1", "life %d" % i)
+            a("SELECT ramet_push()")
+            self.sees(b, "life %d" % i)
 
 
     def test_a_page_with_a_delta_is_read_by_as_many_requests(self):

@@ -1,0 +1,147 @@
+/*
+ * file_fresh.c - how old an answer may be: the invariant of file_wait.h, (2).
+ *
+ * Layer: client.
+ */
+#include "client/remote/source.h"
+#include "client/store/exchange.h"
+#include "client/sync/link.h"
+#include "client/sync/sync.h"
+#include "client/volume/deadline.h"
+#include "client/volume/file_impl.h"
+#include "client/volume/view.h"
+
+static uint64_t
+boot_ms(const struct ramet_file *file)
+{
+    return file->os->boot_ns(file->os->ctx) / 1000000u;
+}
+
+/* When (CLOCK_BOOTTIME, ms) nothing was certainly lacking in a snapshot of `lsn`; 0:
+ * that was never known. */
+static uint64_t
+confirmed_ms(struct ramet_file *file, uint64_t lsn)
+{
+    struct ramet_source *source;
+    struct ramet_point told = {.lsn = 0};
+    struct ramet_vid volume;
+    uint64_t asked_ms, told_ms = 0;
+
+    if (file->view != NULL) {
+        asked_ms = ramet_view_looked_boot_ms(file->view);
+    } else {
+        asked_ms = ramet_link_confirmed(file->link, lsn);
+        source = ramet_link_source(file->link);
+        if (source != NULL && ramet_link_volume(file->link, &volume))
+            told_ms = ramet_source_confirmed(source, &volume, &told);
+        if (told.lsn > lsn) /* that is not here yet */
+            told_ms = 0;
+    }
+    return told_ms > asked_ms ? told_ms : asked_ms;
+}
+
+uint64_t
+ramet_file_age_ms(struct ramet_file *file, uint64_t lsn)
+{
+    const uint64_t now_ms = boot_ms(file);
+    const uint64_t then_ms = confirmed_ms(file, lsn);
+
+    if (then_ms == 0)
+        return UINT64_MAX;
+    return now_ms > then_ms ? now_ms - then_ms : 0;
+}
+
+static enum ramet_rc
+pin(struct ramet_file *file, struct ramet_err *err)
+{
+    return file->view != NULL ? ramet_view_pin(file->view, err)
+                              : ramet_session_pin(file->session, err);
+}
+
+static void
+unpin(struct ramet_file *file)
+{
+    if (file->view != NULL)
+        ramet_view_unpin(file->view);
+    else
+        ramet_session_unpin(file->session);
+}
+
+static const struct ramet_snapshot *
+snapshot_of(struct ramet_file *file)
+{
+    return file->view != NULL ? ramet_view_snapshot(file->view)
+                              : ramet_session_snapshot(file->session);
+}
+
+/* For a read that began then; with a snapshot pinned. */
+static bool
+is_fresh(struct ramet_file *file, uint64_t began_ms)
+{
+    const uint64_t then_ms = confirmed_ms(file, snapshot_of(file)->lsn);
+
+    return then_ms > 0 && then_ms + file->max_stale_ms >= began_ms;
+}
+
+/* It follows, whatever else the file may. */
+static enum ramet_rc
+pull(struct ramet_file *file, struct ramet_err *err)
+{
+    struct ramet_sync sync = {.verb = "pull",
+                              .wait_ms = RAMET_VERB_WAIT_MS,
+                              .patience = file->patience,
+                              .follows = true};
+    struct ramet_err own = {.code = RAMET_OK};
+    enum ramet_rc rc = RAMET_OK;
+
+    rc = ramet_sync_begin(&sync, file->link, file->session, &own);
+    if (rc == RAMET_OK)
+        rc = ramet_sync_pull(&sync, &own);
+    ramet_sync_end(&sync, rc, &own);
+    if (rc != RAMET_OK && err != NULL)
+        *err = own;
+    return rc;
+}
+
+/* Ask, with nothing pinned. */
+static enum ramet_rc
+refresh(struct ramet_file *file, struct ramet_err *err)
+{
+    return file->view != NULL ? ramet_view_fetch(file->view, err)
+                              : pull(file, err);
+}
+
+enum ramet_rc
+ramet_file_pin_fresh(struct ramet_file *file, struct ramet_err *err)
+{
+    struct ramet_err last = {.code = RAMET_OK};
+    const uint64_t began_ms = boot_ms(file);
+    struct ramet_deadline deadline;
+    enum ramet_rc rc = pin(file, err);
+
+    if (rc != RAMET_OK || is_fresh(file, began_ms))
+        return rc;
+    ramet_deadline_begin(&deadline, file, file->fetch_timeout_ms);
+    for (;;) {
+        unpin(file);
+        rc = refresh(file, &last);
+        if (rc != RAMET_OK && !ramet_deadline_may_pass(rc)) {
+            if (err != NULL)
+                *err = last;
+            break;
+        }
+        rc = pin(file, err);
+        if (rc != RAMET_OK || is_fresh(file, began_ms))
+            break;
+        if (!ramet_deadline_wait(&deadline)) {
+            unpin(file);
+            rc = ramet_deadline_in_vain(
+                file, &deadline,
+                "no answer that is as fresh as max_stale_ms asks for",
+                file->fetch_timeout_ms, &last, err);
+            break;
+        }
+    }
+    ramet_deadline_end(&deadline, file);
+    return rc;
+}

@@ -24,8 +24,8 @@
 
 const struct ramet_map_sizes ramet_map_sizes = {
     .inside_bytes = 8u << 10,
-    .middle_bytes = 160u << 10,
-    .pages_a_leaf = 8,
+    .middle_bytes = 96u << 10,
+    .pages_a_leaf = 10,
     .pages_most = 128u << 10,
     .pages_a_piece = RAMET_PIECE_RUNS_MAX,
 };

@@ -364,25 +364,67 @@ ask_rollup(struct walk *walk, const struct ramet_rollup *rollup,
 
 /* ---- all of it ------------------------------------------------------------ */
 
-/* A cold reader waits once, not once a roll-up, where a request takes its time:
- * what the pending pages may need of all roll-ups is read at once. */
+/* The children of the tree's root that may be needed, if it has any: added to
+ * `refs`, which has room for as many as are read at once. */
 static enum ramet_rc
-read_ahead(struct walk *walk, unsigned depth, struct ramet_err *err)
+add_children(const struct walk *walk, struct ramet_node_ref *children,
+             const struct ramet_node_ref **refs, size_t *count,
+             struct ramet_err *err)
+{
+    const struct ramet_node_ref *const root = &walk->root.top.tree;
+    const unsigned level = walk->root.level;
+    uint32_t before = UINT32_MAX; /* the child that was added last */
+    struct ramet_lru_entry *entry;
+    size_t found = 0;
+    enum ramet_rc rc;
+
+    if (root->length_bytes == 0 || level == 0)
+        return RAMET_OK;
+    rc = ramet_history_load_nodes(walk->history, &root, 1, &entry, err);
+    if (rc != RAMET_OK)
+        return rc;
+    for (size_t i = 0;
+         rc == RAMET_OK && i < walk->count && *count < RAMET_NODES_AT_ONCE &&
+         walk->pending[i].pgno <= ramet_node_span(level);
+         i++) {
+        const uint32_t child =
+            ramet_node_index_of(walk->pending[i].pgno, level - 1);
+
+        if (child == before)
+            continue;
+        before = child;
+        rc = ramet_inner_find(ramet_loaded_node(entry)->bytes,
+                              root->length_bytes, level, 0, child,
+                              &children[found], err);
+        refs[(*count)++] = &children[found++];
+    }
+    ramet_history_release(walk->history, entry);
+    return rc;
+}
+
+/* A cold reader waits once, not once a roll-up, where a request takes its time:
+ * what the pending pages, which are sorted, may need of all roll-ups and of the
+ * tree's next level is read at once. */
+static enum ramet_rc
+read_ahead(struct walk *walk, struct ramet_err *err)
 {
     const struct ramet_top *const top = &walk->root.top;
     const struct ramet_piece_ref *pieces[BATCH_PAGES];
+    struct ramet_node_ref children[RAMET_NODES_AT_ONCE];
     const struct ramet_node_ref *refs[RAMET_NODES_AT_ONCE];
     struct ramet_lru_entry *entries[RAMET_NODES_AT_ONCE];
     size_t count = 0;
     enum ramet_rc rc;
 
-    for (unsigned r = 0; r < depth; r++) {
+    for (unsigned r = 0; r < top->count; r++) {
         const size_t wanted = pieces_wanted(walk, &top->rollups[r], pieces);
 
         for (size_t i = 0; i < wanted && count < RAMET_NODES_AT_ONCE; i++)
             refs[count++] = &pieces[i]->node;
     }
-    rc = ramet_history_load_nodes(walk->history, refs, count, entries, err);
+    rc = add_children(walk, children, refs, &count, err);
+    if (rc == RAMET_OK)
+        rc = ramet_history_load_nodes(walk->history, refs, count, entries, err);
     if (rc == RAMET_OK)
         ramet_history_release_nodes(walk->history, entries, count);
     return rc;
@@ -402,10 +444,10 @@ ask_map(struct walk *walk, const struct ramet_map_ref *map, unsigned depth,
     if (rc != RAMET_OK)
         return rc;
     walk->has_root = true;
-    if (depth >= top->count && top->count > 1 &&
+    if (depth == RAMET_WHOLE_MAP && top->count > 0 &&
         (walk->history->store->traits & RAMET_STORE_IS_PAID) != 0) {
         sort_pending(walk);
-        rc = read_ahead(walk, top->count, err);
+        rc = read_ahead(walk, err);
     }
     for (unsigned r = 0;
          rc == RAMET_OK && r < top->count && r < depth && walk->count > 0; r++)

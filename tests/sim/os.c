@@ -94,8 +94,10 @@ find_or_make(struct sim_os *os, int dirfd, const char *path, int flags,
     struct sim_node *const dir = folder_at(os, dirfd);
     int result = sim_find(dir, path, out_node);
 
-    if (result == -ENOENT && (flags & O_CREAT) != 0)
+    if (result == -ENOENT && (flags & O_CREAT) != 0) {
+        sim_trace("makes %s", path);
         return sim_make(dir, path, false, mode, out_node);
+    }
     if (result < 0)
         return result;
     if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
@@ -479,6 +481,7 @@ os_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
     struct sim_os *const os = ctx;
     const int result = enter(os, SIM_OS_NAME, folder_at(os, new_dirfd));
 
+    sim_trace("renames %s %s", old_path, new_path);
     return result < 0 ? result
                       : sim_rename(folder_at(os, old_dirfd), old_path,
                                    folder_at(os, new_dirfd), new_path);

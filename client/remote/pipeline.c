@@ -104,6 +104,8 @@ ramet_pipeline_free(struct ramet_pipeline *pipeline)
     ramet_mutex_unlock(&pipeline->mutex);
     for (unsigned i = 0; i < RAMET_PIPELINE_THREADS; i++)
         ramet_thread_join(&pipeline->workers[i].thread);
+    /* What the last batches brought may have led to more, that nobody fetches. */
+    ramet_wants_abandon(pipeline);
     ramet_ahead_free(pipeline->ahead);
     ramet_cond_done(&pipeline->keeper_left);
     ramet_cond_done(&pipeline->work);

@@ -36,8 +36,10 @@ struct ramet_rest {
     struct ramet_cond changed;
     struct ramet_thread thread;
     bool runs;
-    bool is_over;                  /* nothing to be brought, or too much */
-    struct ramet_session *session; /* while it runs: the thread's */
+    bool is_over; /* nothing to be brought, or too much */
+    struct ramet_session
+        *session; /* while it runs: the thread's, as the next */
+    uint64_t misses_seen;
 };
 
 struct ramet_rest *
@@ -117,20 +119,16 @@ rest_for(struct ramet_rest *rest, uint64_t ms)
     ramet_mutex_unlock(&rest->mutex);
 }
 
-/* While readers wait for pages, the link is theirs. */
+/* While readers miss pages, the link is theirs. */
 static void
 yield_to_readers(struct ramet_rest *rest)
 {
-    uint64_t before = atomic_load(&rest->misses);
+    uint64_t now = atomic_load(&rest->misses);
 
-    for (;;) {
-        uint64_t now;
-
+    while (now != rest->misses_seen && !is_stopped(rest)) {
+        rest->misses_seen = now;
         rest_for(rest, YIELD_MS);
         now = atomic_load(&rest->misses);
-        if (now == before || is_stopped(rest))
-            return;
-        before = now;
     }
 }
 

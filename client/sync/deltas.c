@@ -123,10 +123,6 @@ image_of(const struct ramet_deltas *deltas, uint32_t slot)
     return deltas->images + (size_t)slot * deltas->page_size;
 }
 
-struct store_sink {
-    struct ramet_deltas *deltas;
-};
-
 static uint32_t
 find_slot(const struct ramet_deltas *deltas, uint32_t pgno)
 {
@@ -146,7 +142,7 @@ find_slot(const struct ramet_deltas *deltas, uint32_t pgno)
 static enum ramet_rc
 take_image(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
-    struct ramet_deltas *const deltas = ((struct store_sink *)ctx)->deltas;
+    struct ramet_deltas *const deltas = ctx;
     const uint32_t slot = find_slot(deltas, pgno);
 
     (void)err;
@@ -161,7 +157,6 @@ static void
 gather_from_store(struct ramet_deltas *deltas)
 {
     const struct ramet_point at = ramet_head_point(deltas->job->base);
-    struct store_sink sink = {deltas};
     uint32_t pgnos[64];
 
     for (uint32_t i = 0; i < deltas->slot_count;) {
@@ -170,7 +165,7 @@ gather_from_store(struct ramet_deltas *deltas)
         while (count < 64 && i < deltas->slot_count)
             pgnos[count++] = deltas->slots[i++].pgno;
         (void)!ramet_history_read_bases(deltas->job->history, &at, pgnos, count,
-                                        take_image, &sink, NULL);
+                                        take_image, deltas, NULL);
     }
 }
 

@@ -5,8 +5,9 @@
  * *windows*: from the replica's `bases` where the remote is asked by requests, from
  * the store where that is a directory (docs/sync.md, "Deltas").
  *
- *   (1) a page is a delta only where that is less than its image, and than its
- *       part of what is gained by the image that the next ones are over
+ *   (1) a page is a delta where that is less than its image, and where an image
+ *       now would not make the next ones small enough to pay for it: with k
+ *       deltas since the base, of Σ bytes, delta × (k + 1) <= image + Σ
  *   (2) none above the least page count is, and none across a change of page size
  *
  * Layer: client, internal.

@@ -658,6 +658,7 @@ def test_bad_parameters_are_named():
             ("functions", "none", "functions"),
             ("fetch_timeout_ms", "-1", "fetch_timeout_ms"),
             ("cache_limit", "1GB", "cache_limit"),
+            ("bases_limit", "1GB", "bases_limit"),
             ("close_wait_ms", "", "close_wait_ms")):
         try:
             open_db("a.db", **{name: value}).execute("SELECT 1")

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "client/sync/bases_format.h"
+#include "client/sync/finder.h"
+#include "client/sync/recent_bases.h"
 #include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
 
@@ -421,6 +423,64 @@ push__of_content_that_moved_names_the_page_that_had_it(void **state)
     ramet_file_close(file);
 }
 
+/* ---- in memory --------------------------------------------------------------- */
+
+static void
+finder__finds_the_page_whose_content_moved(void **state)
+{
+    enum { COUNT = 50 };
+    struct ramet_finder *finder;
+    uint8_t page[PAGE];
+
+    (void)state;
+    world_fill(bytes, SIZE, 7);
+    assert_int_equal(ramet_finder_new(PAGE, COUNT, &finder, NULL), RAMET_OK);
+    for (uint32_t i = 0; i < COUNT; i++)
+        ramet_finder_add(finder, i, bytes + (size_t)i * PAGE);
+    for (uint32_t i = 0; i < COUNT; i++) { /* a half of it, elsewhere */
+        world_fill(page, PAGE, 1000 + i);
+        memcpy(page + 100 + i, bytes + (size_t)i * PAGE + 1500, PAGE / 2);
+        assert_int_equal(ramet_finder_ask(finder, page, RAMET_FINDER_NONE), i);
+        assert_int_equal(ramet_finder_ask(finder, page, i), RAMET_FINDER_NONE);
+    }
+    world_fill(page, PAGE, 2000);
+    assert_int_equal(ramet_finder_ask(finder, page, 0), RAMET_FINDER_NONE);
+    memset(page, 0, PAGE); /* free space is in every page */
+    ramet_finder_add(finder, 3, page);
+    assert_int_equal(ramet_finder_ask(finder, page, 0), RAMET_FINDER_NONE);
+    ramet_finder_clear(finder);
+    assert_int_equal(ramet_finder_ask(finder, bytes, RAMET_FINDER_NONE),
+                     RAMET_FINDER_NONE);
+    ramet_finder_free(finder);
+}
+
+static void
+recent_bases__are_those_that_were_put_last(void **state)
+{
+    const uint32_t places = RAMET_RECENT_BASES_BYTES / PAGE;
+    struct ramet_recent_bases *recent = NULL;
+    const uint8_t *image;
+
+    (void)state;
+    world_fill(bytes, SIZE, 8);
+    assert_null(ramet_recent_bases_get(recent, 5, PAGE));
+    ramet_recent_bases_put(&recent, 5, bytes, PAGE);
+    ramet_recent_bases_put(&recent, 6, bytes + PAGE, PAGE);
+    image = ramet_recent_bases_get(recent, 5, PAGE);
+    assert_memory_equal(image, bytes, PAGE);
+    assert_null(ramet_recent_bases_get(recent, 5, 2 * PAGE));
+    ramet_recent_bases_put(&recent, 5, image, PAGE); /* itself */
+    assert_memory_equal(ramet_recent_bases_get(recent, 5, PAGE), bytes, PAGE);
+    ramet_recent_bases_put(&recent, 5 + places, bytes + 2 * PAGE, PAGE);
+    assert_null(ramet_recent_bases_get(recent, 5, PAGE));
+    assert_memory_equal(ramet_recent_bases_get(recent, 6, PAGE), bytes + PAGE,
+                        PAGE);
+    ramet_recent_bases_put(&recent, 7, bytes, 512); /* another page size */
+    assert_null(ramet_recent_bases_get(recent, 6, PAGE));
+    assert_memory_equal(ramet_recent_bases_get(recent, 7, 512), bytes, 512);
+    ramet_recent_bases_free(recent);
+}
+
 /* ---- bytes ------------------------------------------------------------------- */
 
 /* docs/replica.md, "bases". */
@@ -498,6 +558,8 @@ main(void)
         T(bases__keep_to_their_bound),
         T(bases__without_room_send_images),
         T(push__of_content_that_moved_names_the_page_that_had_it),
+        cmocka_unit_test(finder__finds_the_page_whose_content_moved),
+        cmocka_unit_test(recent_bases__are_those_that_were_put_last),
         cmocka_unit_test(notes__are_as_documented),
     };
 

@@ -33,12 +33,12 @@ static enum ramet_rc
 new_key(struct probe *p, char out_key[RAMET_KEY_MAX],
         uint8_t out_header[RAMET_SEGMENT_HEADER_SIZE], struct ramet_err *err)
 {
-    struct ramet_place place = {.volume = p->volume};
+    struct ramet_extent place = {.volume = p->volume};
     const enum ramet_rc rc = ramet_id_new(&place.segment.id, err);
 
     if (rc != RAMET_OK)
         return rc;
-    ramet_place_key(&place, out_key);
+    ramet_extent_key(&place, out_key);
     ramet_segment_header_put(out_header, &place.segment, 0);
     return RAMET_OK;
 }

@@ -35,7 +35,7 @@ role_text(enum ramet_commit_role role)
 }
 
 static void
-show_commit(struct log_view *view, const struct ramet_commit *commit)
+show_commit(struct log_view *view, const struct ramet_commit_object *commit)
 {
     const uint64_t changed = ramet_commit_changed_pages(commit);
     char time[32], writer[RAMET_ID_TEXT_SIZE], id[RAMET_ID_TEXT_SIZE];
@@ -85,7 +85,7 @@ show_history(struct log_view *view, struct cli_volume *volume,
     if (rc != RAMET_OK)
         return rc;
     for (uint64_t lsn = head.lsn; lsn > 0 && view->limit > 0; lsn--) {
-        struct ramet_commit commit;
+        struct ramet_commit_object commit;
 
         if (cli_stop_wanted())
             return RAMET_FAIL(err, RAMET_ECANCELLED, "interrupted");

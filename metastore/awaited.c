@@ -132,7 +132,7 @@ static void
 add_slot(struct ramet_awaited *awaited, uint32_t pgno,
          const struct ramet_located *located)
 {
-    const struct ramet_place *const place = &located->image.place;
+    const struct ramet_extent *const extent = &located->image.extent;
     const uint32_t index = awaited->count++;
     struct slot *const slot = &awaited->slots[index];
     uint32_t *const page = bucket_of_page(awaited, pgno);
@@ -146,8 +146,8 @@ add_slot(struct ramet_awaited *awaited, uint32_t pgno,
     *page = index;
     if (ramet_located_has_delta(located))
         return; /* invariant (3) */
-    ramet_place_key(place, key);
-    slot->number = number_of(key, place->offset_bytes);
+    ramet_extent_key(extent, key);
+    slot->number = number_of(key, extent->offset_bytes);
     link = bucket_of_frame(awaited, slot->number);
     slot->next_of_frame = *link;
     *link = index;
@@ -228,13 +228,13 @@ next_in_frame(const struct ramet_awaited *awaited, uint32_t index,
 {
     for (; index != NONE; index = awaited->slots[index].next_of_frame) {
         const struct slot *const slot = &awaited->slots[index];
-        const struct ramet_place *const place = &slot->located.image.place;
+        const struct ramet_extent *const extent = &slot->located.image.extent;
         char own[RAMET_KEY_MAX];
 
         if (slot->given || slot->number != number ||
-            place->offset_bytes != offset || place->length_bytes != len)
+            extent->offset_bytes != offset || extent->length_bytes != len)
             continue;
-        ramet_place_key(place, own);
+        ramet_extent_key(extent, own);
         if (strcmp(own, key) == 0)
             break;
     }

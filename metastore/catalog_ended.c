@@ -37,7 +37,7 @@ is_end(struct ramet_objstore *store, const struct ramet_vid *volume,
 {
     const uint64_t lsn = ~(uint64_t)strtoull(strrchr(key, '/') + 1, NULL, 16);
     uint8_t core[RAMET_COMMIT_CORE_SIZE];
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_hash hash;
     size_t got = 0;
     enum ramet_rc rc;

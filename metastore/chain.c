@@ -249,7 +249,7 @@ find_base(const struct ramet_chain *chain, struct ramet_table_cursor *cursor,
           struct ramet_located *out, struct ramet_err *err)
 {
     for (unsigned i = first; i < chain->layer_count; i++) {
-        const struct ramet_commit *const commit = chain->layers[i];
+        const struct ramet_commit_object *const commit = chain->layers[i];
 
         if (ramet_pageset_contains(&commit->changed, pgno)) {
             *out_answer = RAMET_LAYER_FOUND;
@@ -277,7 +277,7 @@ find_delta(const struct ramet_chain *chain, struct ramet_table_cursor *cursor,
            unsigned layer, uint32_t pgno, enum ramet_layer_answer *out_answer,
            struct ramet_located *out, struct ramet_err *err)
 {
-    const struct ramet_commit *const commit = chain->layers[layer];
+    const struct ramet_commit_object *const commit = chain->layers[layer];
     uint32_t block, base;
 
     ramet_commit_find_delta(commit, pgno, &block, &out->position, &base);
@@ -294,7 +294,7 @@ ramet_chain_find(const struct ramet_chain *chain,
 {
     *out_located = (struct ramet_located){.image_pgno = pgno};
     for (unsigned i = 0; i < chain->layer_count; i++) {
-        const struct ramet_commit *const commit = chain->layers[i];
+        const struct ramet_commit_object *const commit = chain->layers[i];
 
         if (ramet_pageset_contains(&commit->changed, pgno)) {
             *out_answer = RAMET_LAYER_FOUND;

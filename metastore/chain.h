@@ -17,7 +17,7 @@ struct ramet_chain {
     struct ramet_shared_chain *shared; /* holds the entries, if not NULL */
     struct ramet_lru_entry *entries[RAMET_MAP_EVERY_COMMITS];
     /* Newest first. One more than entries: a commit being prepared. */
-    const struct ramet_commit *layers[RAMET_MAP_EVERY_COMMITS + 1];
+    const struct ramet_commit_object *layers[RAMET_MAP_EVERY_COMMITS + 1];
     unsigned entry_count;
     unsigned layer_count;
     struct ramet_map_ref map; /* what is below the layers */

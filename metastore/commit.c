@@ -19,13 +19,13 @@ static_assert(RAMET_COMMIT_CORE_SIZE == COMMIT_AT_HASH + RAMET_HASH_SIZE,
               "the core ends with its hash");
 
 void
-ramet_commit_init(struct ramet_commit *commit)
+ramet_commit_init(struct ramet_commit_object *commit)
 {
-    *commit = (struct ramet_commit){.lsn = 0};
+    *commit = (struct ramet_commit_object){.lsn = 0};
 }
 
 void
-ramet_commit_done(struct ramet_commit *commit)
+ramet_commit_done(struct ramet_commit_object *commit)
 {
     if (commit == NULL)
         return;
@@ -34,7 +34,7 @@ ramet_commit_done(struct ramet_commit *commit)
         ramet_segment_info_done(&commit->segments[i]);
     ramet_free(commit->segments);
     ramet_pageset_done(&commit->deltas.pages);
-    ramet_free(commit->deltas.place.blocks);
+    ramet_free(commit->deltas.extent.blocks);
     ramet_free(commit->deltas.names);
     ramet_commit_init(commit);
 }
@@ -52,35 +52,36 @@ ramet_commit_key(const struct ramet_vid *volume, uint64_t lsn,
 /* ---- deltas -------------------------------------------------------------- */
 
 struct ramet_frame
-ramet_commit_delta_block(const struct ramet_commit *commit, uint32_t index)
+ramet_commit_delta_block(const struct ramet_commit_object *commit,
+                         uint32_t index)
 {
     const struct ramet_commit_deltas *const deltas = &commit->deltas;
     struct ramet_frame frame = {
-        .place.volume = commit->volume,
-        .place.kind =
-            deltas->place.is_inline ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT,
-        .place.segment = deltas->place.id,
-        .place.lsn = deltas->place.is_inline ? commit->lsn : 0,
-        .place.offset_bytes = deltas->place.offset_bytes,
-        .place.hash_algo = RAMET_HASH_XXH3_128,
+        .extent.volume = commit->volume,
+        .extent.kind =
+            deltas->extent.is_inline ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT,
+        .extent.segment = deltas->extent.id,
+        .extent.lsn = deltas->extent.is_inline ? commit->lsn : 0,
+        .extent.offset_bytes = deltas->extent.offset_bytes,
+        .extent.hash_algo = RAMET_HASH_XXH3_128,
         .kind = RAMET_FRAME_DELTAS,
     };
 
-    assert(deltas->place.blocks != NULL && index < deltas->place.block_count);
-    if (deltas->place.is_inline)
-        frame.place.offset_bytes += commit->head_length_bytes;
+    assert(deltas->extent.blocks != NULL && index < deltas->extent.block_count);
+    if (deltas->extent.is_inline)
+        frame.extent.offset_bytes += commit->head_length_bytes;
     for (uint32_t i = 0; i < index; i++)
-        frame.place.offset_bytes += deltas->place.blocks[i].length_bytes;
-    frame.place.length_bytes = deltas->place.blocks[index].length_bytes;
-    frame.place.hash = deltas->place.blocks[index].hash;
+        frame.extent.offset_bytes += deltas->extent.blocks[i].length_bytes;
+    frame.extent.length_bytes = deltas->extent.blocks[index].length_bytes;
+    frame.extent.hash = deltas->extent.blocks[index].hash;
     return frame;
 }
 
 uint64_t
-ramet_commit_stored_bytes(const struct ramet_commit *commit)
+ramet_commit_stored_bytes(const struct ramet_commit_object *commit)
 {
     uint64_t sum =
-        commit->inline_length_bytes + commit->deltas.place.size_bytes;
+        commit->inline_length_bytes + commit->deltas.extent.size_bytes;
 
     for (uint32_t i = 0; i < commit->segment_count; i++) {
         if (!ramet_commit_is_inline(commit, i))
@@ -90,9 +91,9 @@ ramet_commit_stored_bytes(const struct ramet_commit *commit)
 }
 
 uint64_t
-ramet_commit_delta_bytes(const struct ramet_commit *commit)
+ramet_commit_delta_bytes(const struct ramet_commit_object *commit)
 {
-    const struct ramet_delta_place *const place = &commit->deltas.place;
+    const struct ramet_delta_extent *const place = &commit->deltas.extent;
 
     if (commit->deltas.pages.run_count == 0)
         return 0;
@@ -102,7 +103,7 @@ ramet_commit_delta_bytes(const struct ramet_commit *commit)
 }
 
 void
-ramet_commit_find_delta(const struct ramet_commit *commit, uint32_t pgno,
+ramet_commit_find_delta(const struct ramet_commit_object *commit, uint32_t pgno,
                         uint32_t *out_block, uint32_t *out_position,
                         uint32_t *out_base_pgno)
 {
@@ -113,10 +114,10 @@ ramet_commit_find_delta(const struct ramet_commit *commit, uint32_t pgno,
     uint32_t low = 0, high = deltas->name_count;
 
     assert(ramet_pageset_contains(&deltas->pages, pgno));
-    while (left >= deltas->place.blocks[block].page_count) {
-        left -= deltas->place.blocks[block].page_count;
+    while (left >= deltas->extent.blocks[block].page_count) {
+        left -= deltas->extent.blocks[block].page_count;
         block++;
-        assert(block < deltas->place.block_count);
+        assert(block < deltas->extent.block_count);
     }
     while (low < high) { /* names before low are of positions below rank */
         const uint32_t middle = low + (high - low) / 2;
@@ -145,7 +146,7 @@ hash_is_zero(const struct ramet_hash *hash)
 }
 
 static const char *
-map_flaw(const struct ramet_commit *c)
+map_flaw(const struct ramet_commit_object *c)
 {
     const struct ramet_map_ref *const map = &c->map;
     const bool empty = map->root_length_bytes == 0;
@@ -171,7 +172,7 @@ map_flaw(const struct ramet_commit *c)
 }
 
 static const char *
-length_flaw(const struct ramet_commit *c)
+length_flaw(const struct ramet_commit_object *c)
 {
     const uint64_t full = (uint64_t)c->page_count * c->page_size;
 
@@ -184,7 +185,7 @@ length_flaw(const struct ramet_commit *c)
 }
 
 static const char *
-line_flaw(const struct ramet_commit *c)
+line_flaw(const struct ramet_commit_object *c)
 {
     if (c->floor == 0 || c->floor > c->lsn)
         return "floor out of range";
@@ -198,7 +199,7 @@ line_flaw(const struct ramet_commit *c)
 }
 
 static const char *
-role_flaw(const struct ramet_commit *c)
+role_flaw(const struct ramet_commit_object *c)
 {
     switch (c->role) {
     case RAMET_COMMIT_CONTENT:
@@ -216,7 +217,7 @@ role_flaw(const struct ramet_commit *c)
 }
 
 const char *
-ramet_commit_flaw(const struct ramet_commit *c)
+ramet_commit_flaw(const struct ramet_commit_object *c)
 {
     const char *flaw = NULL;
 
@@ -241,7 +242,7 @@ ramet_commit_flaw(const struct ramet_commit *c)
 /* ---- encoding ------------------------------------------------------------ */
 
 static void
-encode_dict(const struct ramet_place *dict, struct ramet_buf *out)
+encode_dict(const struct ramet_extent *dict, struct ramet_buf *out)
 {
     ramet_buf_bytes(out, &dict->segment.id, RAMET_ID_SIZE);
     ramet_buf_varint(out, dict->offset_bytes);
@@ -271,7 +272,7 @@ encode_chunks(const struct ramet_segment_info *seg, struct ramet_buf *out)
 }
 
 static uint8_t
-segment_flags(const struct ramet_commit *c, uint32_t index)
+segment_flags(const struct ramet_commit_object *c, uint32_t index)
 {
     const struct ramet_segment_info *const seg = &c->segments[index];
     unsigned flags = 0;
@@ -286,8 +287,8 @@ segment_flags(const struct ramet_commit *c, uint32_t index)
 }
 
 static enum ramet_rc
-encode_segment(const struct ramet_commit *c, uint32_t index, uint32_t last_pgno,
-               struct ramet_buf *out, struct ramet_err *err)
+encode_segment(const struct ramet_commit_object *c, uint32_t index,
+               uint32_t last_pgno, struct ramet_buf *out, struct ramet_err *err)
 {
     const struct ramet_segment_info *const seg = &c->segments[index];
     const uint8_t flags = segment_flags(c, index);
@@ -326,8 +327,8 @@ encode_blocks(const struct ramet_commit_deltas *deltas, struct ramet_buf *out)
 {
     uint32_t next = 0;
 
-    for (uint32_t i = 0; i < deltas->place.block_count; i++) {
-        const struct ramet_delta_block *const block = &deltas->place.blocks[i];
+    for (uint32_t i = 0; i < deltas->extent.block_count; i++) {
+        const struct ramet_delta_block *const block = &deltas->extent.blocks[i];
 
         ramet_buf_varint(out, block->page_count - 1);
         ramet_buf_varint(out, block->length_bytes - 1);
@@ -343,25 +344,25 @@ encode_blocks(const struct ramet_commit_deltas *deltas, struct ramet_buf *out)
 }
 
 static void
-encode_deltas(const struct ramet_commit *c, struct ramet_buf *out)
+encode_deltas(const struct ramet_commit_object *c, struct ramet_buf *out)
 {
     const struct ramet_commit_deltas *const deltas = &c->deltas;
 
     if (deltas->pages.run_count == 0)
         return;
-    ramet_buf_u8(out, deltas->place.is_inline ? DELTAS_INLINE : 0);
-    if (!deltas->place.is_inline) {
-        ramet_buf_bytes(out, &deltas->place.id, RAMET_ID_SIZE);
-        ramet_buf_varint(out, deltas->place.size_bytes);
+    ramet_buf_u8(out, deltas->extent.is_inline ? DELTAS_INLINE : 0);
+    if (!deltas->extent.is_inline) {
+        ramet_buf_bytes(out, &deltas->extent.id, RAMET_ID_SIZE);
+        ramet_buf_varint(out, deltas->extent.size_bytes);
     }
-    ramet_buf_varint(out, deltas->place.offset_bytes);
-    ramet_buf_varint(out, deltas->place.block_count);
+    ramet_buf_varint(out, deltas->extent.offset_bytes);
+    ramet_buf_varint(out, deltas->extent.block_count);
     if (!ramet_commit_has_own_map(c)) /* invariant (1) */
         encode_blocks(deltas, out);
 }
 
 static enum ramet_rc
-encode_body(const struct ramet_commit *c, struct ramet_buf *out,
+encode_body(const struct ramet_commit_object *c, struct ramet_buf *out,
             struct ramet_err *err)
 {
     uint32_t last_pgno = 0;
@@ -394,7 +395,7 @@ log2_of(uint32_t power_of_two)
 }
 
 static void
-encode_core(const struct ramet_commit *c, size_t head_length,
+encode_core(const struct ramet_commit_object *c, size_t head_length,
             const struct ramet_hash *body_hash,
             uint8_t core[RAMET_COMMIT_CORE_SIZE])
 {
@@ -434,7 +435,7 @@ encode_core(const struct ramet_commit *c, size_t head_length,
 }
 
 static enum ramet_rc
-check_own(const struct ramet_commit *c, struct ramet_err *err)
+check_own(const struct ramet_commit_object *c, struct ramet_err *err)
 {
     const char *const flaw = ramet_commit_flaw(c);
 
@@ -448,7 +449,7 @@ check_own(const struct ramet_commit *c, struct ramet_err *err)
             (c->inline_length_bytes >= RAMET_SEGMENT_HEADER_SIZE) ||
         c->inline_length_bytes > RAMET_SEGMENT_INLINE_MAX ||
         c->has_inline !=
-            (ramet_commit_is_inline(c, 0) || c->deltas.place.is_inline))
+            (ramet_commit_is_inline(c, 0) || c->deltas.extent.is_inline))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "commit %" PRIu64 ": inline segment of %u bytes",
                           c->lsn, c->inline_length_bytes);
@@ -460,7 +461,7 @@ check_own(const struct ramet_commit *c, struct ramet_err *err)
                           ": changed pages without place or past the end",
                           c->lsn);
     if ((c->deltas.pages.run_count == 0) !=
-            (c->deltas.place.block_count == 0) ||
+            (c->deltas.extent.block_count == 0) ||
         ramet_pageset_intersects(&c->changed, &c->deltas.pages) ||
         (c->deltas.pages.run_count > 0 &&
          c->deltas.pages.runs[c->deltas.pages.run_count - 1].last >
@@ -474,7 +475,7 @@ check_own(const struct ramet_commit *c, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_commit_head_size(const struct ramet_commit *commit, size_t max,
+ramet_commit_head_size(const struct ramet_commit_object *commit, size_t max,
                        uint32_t *out_head_length, struct ramet_err *err)
 {
     struct ramet_buf body;
@@ -494,7 +495,7 @@ ramet_commit_head_size(const struct ramet_commit *commit, size_t max,
 }
 
 enum ramet_rc
-ramet_commit_encode(const struct ramet_commit *commit,
+ramet_commit_encode(const struct ramet_commit_object *commit,
                     const uint8_t *inline_bytes, struct ramet_buf *out,
                     struct ramet_err *err)
 {

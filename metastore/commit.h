@@ -79,13 +79,13 @@ struct ramet_commit_deltas {
     struct ramet_pageset pages;
     /* Where the commit has its own map, blocks are counted, and the arrays are
      * NULL. */
-    struct ramet_delta_place place;
+    struct ramet_delta_extent extent;
     uint32_t name_count;
     struct ramet_delta_name *names; /* ascending by position */
 };
 
 /* Owns its arrays and sets; ramet_commit_done() frees them. */
-struct ramet_commit {
+struct ramet_commit_object {
     struct ramet_vid volume; /* whose history; set by ramet_history_prepare */
     uint64_t lsn;            /* >= 1 */
     struct ramet_cid id;
@@ -122,12 +122,12 @@ struct ramet_commit {
     struct ramet_point content; /* the last content commit before this one */
 };
 
-void ramet_commit_init(struct ramet_commit *commit);
-void ramet_commit_done(struct ramet_commit *commit);
+void ramet_commit_init(struct ramet_commit_object *commit);
+void ramet_commit_done(struct ramet_commit_object *commit);
 
 /* Append the whole object (head, then `inline_bytes`) to `out`. */
 RAMET_NODISCARD enum ramet_rc
-ramet_commit_encode(const struct ramet_commit *commit,
+ramet_commit_encode(const struct ramet_commit_object *commit,
                     const uint8_t *inline_bytes, struct ramet_buf *out,
                     struct ramet_err *err);
 
@@ -145,7 +145,7 @@ ramet_commit_head_length(const uint8_t prefix[RAMET_COMMIT_PREFIX_SIZE],
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
-                         uint64_t lsn, struct ramet_commit *out_commit,
+                         uint64_t lsn, struct ramet_commit_object *out_commit,
                          struct ramet_hash *out_hash, struct ramet_err *err);
 
 /*
@@ -156,7 +156,8 @@ ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
 RAMET_NODISCARD enum ramet_rc
 ramet_commit_decode(const uint8_t *head, size_t head_length,
                     const struct ramet_vid *volume, uint64_t lsn,
-                    uint64_t object_size, struct ramet_commit *out_commit,
+                    uint64_t object_size,
+                    struct ramet_commit_object *out_commit,
                     struct ramet_hash *out_hash, struct ramet_err *err);
 
 /* The length of the object whose head's core is `core`, decoded before. */
@@ -164,19 +165,19 @@ uint64_t ramet_commit_object_size(const uint8_t *core);
 
 /* Length of the head that `commit` would have, or RAMET_ETOOBIG above `max`. */
 RAMET_NODISCARD enum ramet_rc
-ramet_commit_head_size(const struct ramet_commit *commit, size_t max,
+ramet_commit_head_size(const struct ramet_commit_object *commit, size_t max,
                        uint32_t *out_head_length, struct ramet_err *err);
 
 /* `commit`'s own pages stand in its own map, its segments without tables. */
 static inline bool
-ramet_commit_has_own_map(const struct ramet_commit *commit)
+ramet_commit_has_own_map(const struct ramet_commit_object *commit)
 {
     return commit->map.lsn == commit->lsn;
 }
 
 /* Segment `index` is the inline one. */
 static inline bool
-ramet_commit_is_inline(const struct ramet_commit *commit, uint32_t index)
+ramet_commit_is_inline(const struct ramet_commit_object *commit, uint32_t index)
 {
     return index == 0 && commit->has_inline && commit->segment_count > 0 &&
            ramet_id_is_nil(&commit->segments[0].id.id);
@@ -185,7 +186,7 @@ ramet_commit_is_inline(const struct ramet_commit *commit, uint32_t index)
 /* The last content commit up to this one, which is `hash`: what those compare
  * who stand on one and look at another. */
 static inline struct ramet_point
-ramet_commit_content_up_to(const struct ramet_commit *commit,
+ramet_commit_content_up_to(const struct ramet_commit_object *commit,
                            const struct ramet_hash *hash)
 {
     return commit->role == RAMET_COMMIT_CONTENT
@@ -195,25 +196,26 @@ ramet_commit_content_up_to(const struct ramet_commit *commit,
 
 /* Pages that the commit changes, by an image or a delta. */
 static inline uint64_t
-ramet_commit_changed_pages(const struct ramet_commit *commit)
+ramet_commit_changed_pages(const struct ramet_commit_object *commit)
 {
     return ramet_pageset_count(&commit->changed) +
            ramet_pageset_count(&commit->deltas.pages);
 }
 
 /* Bytes of all that it stored but its head: segments, and blocks of deltas. */
-uint64_t ramet_commit_stored_bytes(const struct ramet_commit *commit);
+uint64_t ramet_commit_stored_bytes(const struct ramet_commit_object *commit);
 /* Of the blocks of deltas alone. */
-uint64_t ramet_commit_delta_bytes(const struct ramet_commit *commit);
+uint64_t ramet_commit_delta_bytes(const struct ramet_commit_object *commit);
 
 /* Where block `index` of the deltas lies, as a frame to read. */
 struct ramet_frame
-ramet_commit_delta_block(const struct ramet_commit *commit, uint32_t index);
+ramet_commit_delta_block(const struct ramet_commit_object *commit,
+                         uint32_t index);
 /* Find page `pgno` among the deltas: its block (an index), its position in that,
  * and the page that its base is of. It must be one of them. */
-void ramet_commit_find_delta(const struct ramet_commit *commit, uint32_t pgno,
-                             uint32_t *out_block, uint32_t *out_position,
-                             uint32_t *out_base_pgno);
+void ramet_commit_find_delta(const struct ramet_commit_object *commit,
+                             uint32_t pgno, uint32_t *out_block,
+                             uint32_t *out_position, uint32_t *out_base_pgno);
 
 void ramet_commit_key(const struct ramet_vid *volume, uint64_t lsn,
                       char out[RAMET_KEY_MAX]);

@@ -61,7 +61,7 @@ ramet_commit_object_size(const uint8_t *core)
 }
 
 static void
-take_fields(const uint8_t *core, struct ramet_commit *c)
+take_fields(const uint8_t *core, struct ramet_commit_object *c)
 {
     c->lsn = ramet_get_le64(core + COMMIT_AT_LSN);
     c->role = (enum ramet_commit_role)ramet_get_le16(core + COMMIT_AT_FLAGS);
@@ -128,10 +128,10 @@ check_core(const uint8_t *core, const struct ramet_vid *volume, uint64_t lsn,
 
 enum ramet_rc
 ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
-                         uint64_t lsn, struct ramet_commit *out_commit,
+                         uint64_t lsn, struct ramet_commit_object *out_commit,
                          struct ramet_hash *out_hash, struct ramet_err *err)
 {
-    struct ramet_commit c;
+    struct ramet_commit_object c;
     const char *flaw;
     enum ramet_rc rc;
 
@@ -155,7 +155,7 @@ ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
 
 static bool
 decode_dict(struct ramet_reader *in, const struct ramet_vid *volume,
-            struct ramet_place *out)
+            struct ramet_extent *out)
 {
     const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
     const uint64_t offset = ramet_read_varint_max(in, INT64_MAX);
@@ -164,11 +164,11 @@ decode_dict(struct ramet_reader *in, const struct ramet_vid *volume,
 
     if (in->bad || length == 0)
         return false;
-    *out = (struct ramet_place){.volume = *volume,
-                                .kind = RAMET_IN_SEGMENT,
-                                .offset_bytes = offset,
-                                .length_bytes = (uint32_t)length,
-                                .hash_algo = RAMET_HASH_XXH3_128};
+    *out = (struct ramet_extent){.volume = *volume,
+                                 .kind = RAMET_IN_SEGMENT,
+                                 .offset_bytes = offset,
+                                 .length_bytes = (uint32_t)length,
+                                 .hash_algo = RAMET_HASH_XXH3_128};
     memcpy(&out->segment.id, id, RAMET_ID_SIZE);
     memcpy(&out->hash, hash, RAMET_HASH_SIZE);
     return true;
@@ -228,11 +228,11 @@ decode_chunks(struct ramet_reader *in, uint64_t lsn,
 }
 
 static enum ramet_rc
-decode_table(struct ramet_reader *in, const struct ramet_commit *c,
+decode_table(struct ramet_reader *in, const struct ramet_commit_object *c,
              uint32_t head_length, struct ramet_segment_info *seg,
              bool is_inline, struct ramet_err *err)
 {
-    const struct ramet_place context = {
+    const struct ramet_extent context = {
         .volume = c->volume,
         .kind = is_inline ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT,
         .segment = seg->id,
@@ -257,12 +257,12 @@ decode_table(struct ramet_reader *in, const struct ramet_commit *c,
         last->first_pgno + (last->page_count - 1) != seg->last_pgno)
         return damaged(c->lsn, "frame table and page range do not agree", err);
     for (uint32_t i = 0; is_inline && i < seg->frame_count; i++)
-        seg->frames[i].place.offset_bytes += head_length;
+        seg->frames[i].extent.offset_bytes += head_length;
     return RAMET_OK;
 }
 
 static bool
-flags_fit(const struct ramet_commit *c, uint32_t index, unsigned flags)
+flags_fit(const struct ramet_commit_object *c, uint32_t index, unsigned flags)
 {
     const unsigned tables = flags & (SEGMENT_TABLE | SEGMENT_CHUNKS);
     const bool is_inline = (flags & SEGMENT_INLINE) != 0;
@@ -278,9 +278,10 @@ flags_fit(const struct ramet_commit *c, uint32_t index, unsigned flags)
 
 /* Id, size, counts and range of a segment. */
 static enum ramet_rc
-decode_segment_front(struct ramet_reader *in, const struct ramet_commit *c,
-                     bool is_inline, uint32_t last_pgno,
-                     struct ramet_segment_info *seg, struct ramet_err *err)
+decode_segment_front(struct ramet_reader *in,
+                     const struct ramet_commit_object *c, bool is_inline,
+                     uint32_t last_pgno, struct ramet_segment_info *seg,
+                     struct ramet_err *err)
 {
     uint64_t first, last;
 
@@ -308,7 +309,7 @@ decode_segment_front(struct ramet_reader *in, const struct ramet_commit *c,
 }
 
 static enum ramet_rc
-decode_segment(struct ramet_reader *in, const struct ramet_commit *c,
+decode_segment(struct ramet_reader *in, const struct ramet_commit_object *c,
                uint32_t head_length, uint32_t index, uint32_t last_pgno,
                struct ramet_segment_info *seg, struct ramet_err *err)
 {
@@ -340,7 +341,7 @@ decode_segment(struct ramet_reader *in, const struct ramet_commit *c,
 
 /* Invariant (3): both ascend, so one walk over the runs is enough. */
 static enum ramet_rc
-check_coverage(const struct ramet_commit *c, struct ramet_err *err)
+check_coverage(const struct ramet_commit_object *c, struct ramet_err *err)
 {
     uint64_t in_tables = 0;
     bool all = !ramet_commit_has_own_map(c);
@@ -375,48 +376,49 @@ check_coverage(const struct ramet_commit *c, struct ramet_err *err)
 
 /* Where the blocks begin, and how many there are. */
 static bool
-decode_deltas_place(struct ramet_reader *in, const struct ramet_commit *c,
+decode_deltas_place(struct ramet_reader *in,
+                    const struct ramet_commit_object *c,
                     struct ramet_commit_deltas *deltas)
 {
     uint64_t end = c->inline_length_bytes;
     uint64_t count;
 
-    if (!deltas->place.is_inline) {
+    if (!deltas->extent.is_inline) {
         const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
 
         if (id != NULL)
-            memcpy(&deltas->place.id.id, id, RAMET_ID_SIZE);
-        end = deltas->place.size_bytes = ramet_read_varint_max(in, INT64_MAX);
+            memcpy(&deltas->extent.id.id, id, RAMET_ID_SIZE);
+        end = deltas->extent.size_bytes = ramet_read_varint_max(in, INT64_MAX);
     }
-    deltas->place.offset_bytes = ramet_read_varint_max(in, INT64_MAX);
+    deltas->extent.offset_bytes = ramet_read_varint_max(in, INT64_MAX);
     count = ramet_read_varint_max(in, UINT32_MAX);
-    deltas->place.block_count = (uint32_t)count;
+    deltas->extent.block_count = (uint32_t)count;
     return !in->bad && count > 0 &&
            count <= ramet_pageset_count(&deltas->pages) &&
-           deltas->place.is_inline == ramet_id_is_nil(&deltas->place.id.id) &&
-           deltas->place.offset_bytes >= RAMET_SEGMENT_HEADER_SIZE &&
-           deltas->place.offset_bytes < end;
+           deltas->extent.is_inline == ramet_id_is_nil(&deltas->extent.id.id) &&
+           deltas->extent.offset_bytes >= RAMET_SEGMENT_HEADER_SIZE &&
+           deltas->extent.offset_bytes < end;
 }
 
 /* Invariant (4). */
 static enum ramet_rc
-decode_blocks(struct ramet_reader *in, const struct ramet_commit *c,
+decode_blocks(struct ramet_reader *in, const struct ramet_commit_object *c,
               struct ramet_commit_deltas *deltas, struct ramet_err *err)
 {
-    const uint64_t end = deltas->place.is_inline ? c->inline_length_bytes
-                                                 : deltas->place.size_bytes;
-    uint64_t at = deltas->place.offset_bytes;
+    const uint64_t end = deltas->extent.is_inline ? c->inline_length_bytes
+                                                  : deltas->extent.size_bytes;
+    uint64_t at = deltas->extent.offset_bytes;
     uint64_t pages = 0;
 
-    if (deltas->place.block_count > ramet_reader_left(in) / BLOCK_BYTES_MIN)
+    if (deltas->extent.block_count > ramet_reader_left(in) / BLOCK_BYTES_MIN)
         return damaged(c->lsn, "count of blocks beyond its bytes", err);
-    deltas->place.blocks = ramet_calloc(deltas->place.block_count,
-                                        sizeof(deltas->place.blocks[0]));
-    if (deltas->place.blocks == NULL)
+    deltas->extent.blocks = ramet_calloc(deltas->extent.block_count,
+                                         sizeof(deltas->extent.blocks[0]));
+    if (deltas->extent.blocks == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "commit: %u blocks",
-                          deltas->place.block_count);
-    for (uint32_t i = 0; i < deltas->place.block_count; i++) {
-        struct ramet_delta_block *const block = &deltas->place.blocks[i];
+                          deltas->extent.block_count);
+    for (uint32_t i = 0; i < deltas->extent.block_count; i++) {
+        struct ramet_delta_block *const block = &deltas->extent.blocks[i];
         const uint64_t count =
             ramet_read_varint_max(in, RAMET_DELTA_BLOCK_PAGES_MAX - 1) + 1;
         const uint64_t length =
@@ -468,7 +470,7 @@ decode_names(struct ramet_reader *in, uint64_t lsn,
 }
 
 static enum ramet_rc
-decode_deltas(struct ramet_reader *in, struct ramet_commit *c,
+decode_deltas(struct ramet_reader *in, struct ramet_commit_object *c,
               struct ramet_err *err)
 {
     struct ramet_commit_deltas *const deltas = &c->deltas;
@@ -483,7 +485,7 @@ decode_deltas(struct ramet_reader *in, struct ramet_commit *c,
                           "commit %" PRIu64 ": flags of deltas of a later "
                           "version",
                           c->lsn);
-    deltas->place.is_inline = flags == DELTAS_INLINE;
+    deltas->extent.is_inline = flags == DELTAS_INLINE;
     if (!decode_deltas_place(in, c, deltas))
         return damaged(c->lsn, "deltas out of place", err);
     if (ramet_commit_has_own_map(c))
@@ -496,19 +498,19 @@ decode_deltas(struct ramet_reader *in, struct ramet_commit *c,
 
 /* What the parts of a body must agree on. */
 static const char *
-body_flaw(const struct ramet_commit *c)
+body_flaw(const struct ramet_commit_object *c)
 {
     if (ramet_pageset_intersects(&c->changed, &c->deltas.pages))
         return "a page with an image and a delta";
     if (c->has_inline !=
-        (ramet_commit_is_inline(c, 0) || c->deltas.place.is_inline))
+        (ramet_commit_is_inline(c, 0) || c->deltas.extent.is_inline))
         return "inline bytes that nothing uses, or that are not there";
     return ramet_commit_flaw(c);
 }
 
 static enum ramet_rc
 decode_body(struct ramet_reader *in, uint32_t head_length,
-            struct ramet_commit *c, struct ramet_err *err)
+            struct ramet_commit_object *c, struct ramet_err *err)
 {
     uint32_t last_pgno = 0;
     uint64_t count;
@@ -551,11 +553,12 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
 enum ramet_rc
 ramet_commit_decode(const uint8_t *head, size_t head_length,
                     const struct ramet_vid *volume, uint64_t lsn,
-                    uint64_t object_size, struct ramet_commit *out_commit,
+                    uint64_t object_size,
+                    struct ramet_commit_object *out_commit,
                     struct ramet_hash *out_hash, struct ramet_err *err)
 {
     struct ramet_reader in;
-    struct ramet_commit c;
+    struct ramet_commit_object c;
     struct ramet_hash hash, body_hash;
     enum ramet_rc rc;
 

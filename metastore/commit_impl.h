@@ -64,6 +64,6 @@ enum { DELTAS_INLINE = 1 };
 #define COMMIT_MAP_HEADER_SIZE 40u
 
 /* What is wrong with the core's fields, in words, or NULL. */
-const char *ramet_commit_flaw(const struct ramet_commit *commit);
+const char *ramet_commit_flaw(const struct ramet_commit_object *commit);
 
 #endif

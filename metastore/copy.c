@@ -330,7 +330,7 @@ damage_of(const struct worker *worker, struct ramet_err *err)
 }
 
 static enum ramet_rc
-copy_dict(struct worker *worker, const struct ramet_place *dict,
+copy_dict(struct worker *worker, const struct ramet_extent *dict,
           struct ramet_err *err)
 {
     char key[RAMET_KEY_MAX];
@@ -339,7 +339,7 @@ copy_dict(struct worker *worker, const struct ramet_place *dict,
 
     if (ramet_id_compare(&worker->last_dict.id, &dict->segment.id) == 0)
         return RAMET_OK;
-    ramet_place_key(dict, key);
+    ramet_extent_key(dict, key);
     rc = bring_object(worker, key, dict->offset_bytes + dict->length_bytes,
                       &sent, err);
     if (rc == RAMET_OK)
@@ -356,13 +356,13 @@ copy_segment(struct worker *worker, const struct ramet_loaded_head *head,
 {
     const struct ramet_segment_info *const segment =
         &head->commit.segments[index];
-    const struct ramet_place place = {.volume = head->commit.volume,
-                                      .segment = segment->id};
+    const struct ramet_extent extent = {.volume = head->commit.volume,
+                                        .segment = segment->id};
     char key[RAMET_KEY_MAX];
     bool sent;
     enum ramet_rc rc;
 
-    ramet_place_key(&place, key);
+    ramet_extent_key(&extent, key);
     rc = bring_object(worker, key, segment->size_bytes, &sent, err);
     if (rc == RAMET_OK)
         rc = ramet_verify_segment(&worker->target, head, index, err);
@@ -378,20 +378,20 @@ copy_deltas(struct worker *worker, const struct ramet_loaded_head *head,
             struct ramet_err *err)
 {
     const struct ramet_commit_deltas *const deltas = &head->commit.deltas;
-    const struct ramet_place place = {.volume = head->commit.volume,
-                                      .segment = deltas->place.id};
+    const struct ramet_extent extent = {.volume = head->commit.volume,
+                                        .segment = deltas->extent.id};
     char key[RAMET_KEY_MAX];
     bool sent = false;
     enum ramet_rc rc;
 
     if (deltas->pages.run_count == 0)
         return RAMET_OK;
-    if (deltas->place.is_inline) {
+    if (deltas->extent.is_inline) {
         rc = ramet_verify_deltas(&worker->source, head, err);
         return rc == RAMET_OK ? damage_of(worker, err) : rc;
     }
-    ramet_place_key(&place, key);
-    rc = bring_object(worker, key, deltas->place.size_bytes, &sent, err);
+    ramet_extent_key(&extent, key);
+    rc = bring_object(worker, key, deltas->extent.size_bytes, &sent, err);
     if (rc == RAMET_OK)
         rc = ramet_verify_deltas(&worker->target, head, err);
     if (rc == RAMET_OK)
@@ -405,7 +405,7 @@ static enum ramet_rc
 copy_named(struct worker *worker, const struct ramet_loaded_head *head,
            struct ramet_err *err)
 {
-    const struct ramet_commit *const commit = &head->commit;
+    const struct ramet_commit_object *const commit = &head->commit;
     enum ramet_rc rc;
 
     if (commit->map.lsn > 0 && commit->map.root_length_bytes > 0 &&

@@ -40,7 +40,7 @@ add_run(struct ramet_pageset *set, uint64_t first, uint64_t last,
 
 /* What one commit changed, pages cut off and grown again included. */
 static enum ramet_rc
-add_commit(struct ramet_pageset *set, const struct ramet_commit *commit,
+add_commit(struct ramet_pageset *set, const struct ramet_commit_object *commit,
            struct ramet_err *err)
 {
     if (ramet_pageset_add_set(set, &commit->changed) != RAMET_OK ||

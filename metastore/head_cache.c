@@ -35,9 +35,9 @@ head_weight(const struct ramet_loaded_head *head)
     bytes += head->head_length;
     bytes += head->commit.changed.run_capacity * sizeof(struct ramet_run);
     bytes += head->commit.deltas.pages.run_capacity * sizeof(struct ramet_run);
-    if (head->commit.deltas.place.blocks != NULL)
-        bytes += head->commit.deltas.place.block_count *
-                 sizeof(head->commit.deltas.place.blocks[0]);
+    if (head->commit.deltas.extent.blocks != NULL)
+        bytes += head->commit.deltas.extent.block_count *
+                 sizeof(head->commit.deltas.extent.blocks[0]);
     bytes +=
         head->commit.deltas.name_count * sizeof(head->commit.deltas.names[0]);
     for (uint32_t i = 0; i < head->commit.segment_count; i++) {
@@ -431,7 +431,7 @@ ramet_history_peek_hash(struct ramet_history *history, uint64_t lsn,
 {
     char key[RAMET_KEY_MAX];
     uint8_t core[RAMET_COMMIT_CORE_SIZE];
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     size_t got = 0;
     enum ramet_rc rc;
 
@@ -451,7 +451,7 @@ void
 ramet_history_fill_head(const struct ramet_loaded_head *loaded,
                         struct ramet_head *out_head)
 {
-    const struct ramet_commit *const c = &loaded->commit;
+    const struct ramet_commit_object *const c = &loaded->commit;
 
     *out_head = (struct ramet_head){
         .lsn = c->lsn,

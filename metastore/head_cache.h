@@ -14,7 +14,8 @@
 #define RAMET_HEAD_READ_BYTES 4096u
 
 struct ramet_loaded_head {
-    struct ramet_commit commit; /* sets and tables only if `raw` is there */
+    struct ramet_commit_object
+        commit; /* sets and tables only if `raw` is there */
     struct ramet_hash hash;
     uint32_t head_length;
     uint8_t *raw; /* the whole head; NULL: only the core was decoded */

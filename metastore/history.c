@@ -361,7 +361,7 @@ static bool
 stands_on(const struct ramet_history *history, const struct ramet_point *at,
           const struct ramet_point *base, const uint8_t *object, size_t len)
 {
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_hash hash;
     bool fits;
 
@@ -532,7 +532,8 @@ ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,
 
 enum ramet_rc
 ramet_history_commit(struct ramet_history *history, uint64_t lsn,
-                     struct ramet_commit *out_commit, struct ramet_err *err)
+                     struct ramet_commit_object *out_commit,
+                     struct ramet_err *err)
 {
     struct ramet_hash hash;
     uint8_t *bytes;
@@ -569,15 +570,15 @@ is_free(struct ramet_history *history, uint64_t lsn)
 
 enum ramet_rc
 ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
-                   struct ramet_place *out_place, struct ramet_err *err)
+                   struct ramet_extent *out_extent, struct ramet_err *err)
 {
-    struct ramet_place found = {.length_bytes = 0};
+    struct ramet_extent found = {.length_bytes = 0};
     uint64_t lsn = head->lsn;
 
     while (lsn > 0 && lsn >= head->map_lsn && found.length_bytes == 0 &&
            (lsn == head->lsn || is_free(history, lsn))) {
         struct ramet_lru_entry *entry;
-        const struct ramet_commit *commit;
+        const struct ramet_commit_object *commit;
         const enum ramet_rc rc =
             ramet_history_load_head(history, lsn, true, &entry, err);
 
@@ -593,7 +594,7 @@ ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
         ramet_history_release(history, entry);
         lsn--;
     }
-    *out_place = found;
+    *out_extent = found;
     return RAMET_OK;
 }
 
@@ -612,8 +613,8 @@ somebody_checks(const struct ramet_history *history)
  * never filled above a gap, nor behind an end. No request if the base was seen,
  * but for a first commit. */
 static enum ramet_rc
-check_base(struct ramet_history *history, const struct ramet_commit *commit,
-           struct ramet_err *err)
+check_base(struct ramet_history *history,
+           const struct ramet_commit_object *commit, struct ramet_err *err)
 {
     struct ramet_lru_entry *entry;
     bool matches, ended;
@@ -703,7 +704,7 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
                      struct ramet_err *err)
 {
     const struct iovec part = {(void *)(uintptr_t)object, len};
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_hash hash;
     char key[RAMET_KEY_MAX];
     uint64_t lsn;

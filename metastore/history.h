@@ -142,7 +142,8 @@ ramet_history_at_time(struct ramet_history *history, uint64_t unix_ms,
 /* Decoded commit `lsn`; the caller's: ramet_commit_done(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_commit(struct ramet_history *history, uint64_t lsn,
-                     struct ramet_commit *out_commit, struct ramet_err *err);
+                     struct ramet_commit_object *out_commit,
+                     struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_history_head_length(struct ramet_history *history, uint64_t lsn,
                           size_t *out_len, struct ramet_err *err);
@@ -178,7 +179,8 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
 RAMET_NODISCARD enum ramet_rc
 ramet_history_prepare(struct ramet_history *history,
                       const struct ramet_head *base,
-                      struct ramet_commit *commit, struct ramet_err *err);
+                      struct ramet_commit_object *commit,
+                      struct ramet_err *err);
 
 /*
  * A fence: an empty commit on top of `base`, made only to win the slot after
@@ -269,10 +271,10 @@ ramet_history_changed(struct ramet_history *history,
                       struct ramet_pageset *out_set, struct ramet_err *err);
 
 /* The dictionary that the commits up to `head` use, so that the next one may
- * too; out_place->length_bytes 0: none. */
+ * too; out_extent->length_bytes 0: none. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
-                   struct ramet_place *out_place, struct ramet_err *err);
+                   struct ramet_extent *out_extent, struct ramet_err *err);
 struct ramet_frame_reader *
 ramet_history_frame_reader(struct ramet_history *history);
 

@@ -22,7 +22,7 @@ struct ramet_located {
 static inline bool
 ramet_located_has_delta(const struct ramet_located *located)
 {
-    return located->block.place.length_bytes > 0;
+    return located->block.extent.length_bytes > 0;
 }
 
 #endif

@@ -42,8 +42,8 @@ ramet_node_ref_equal(const struct ramet_node_ref *a,
 }
 
 bool
-ramet_place_same_object(const struct ramet_place *a,
-                        const struct ramet_place *b)
+ramet_extent_same_object(const struct ramet_extent *a,
+                         const struct ramet_extent *b)
 {
     if (a->kind != b->kind)
         return false;

@@ -78,7 +78,7 @@ add_chain(struct plan *plan, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     for (unsigned i = 0; rc == RAMET_OK && i < plan->chain->layer_count; i++) {
-        const struct ramet_commit *const commit = plan->chain->layers[i];
+        const struct ramet_commit_object *const commit = plan->chain->layers[i];
 
         rc = ramet_pageset_add_set(&plan->pages, &commit->changed);
         if (rc == RAMET_OK)
@@ -370,7 +370,7 @@ describe(const struct plan *plan, struct ramet_rollup *out,
     };
     rc = count_at_map(chain, &before, err);
     for (unsigned i = chain->layer_count; rc == RAMET_OK && i > 0; i--) {
-        const struct ramet_commit *const commit = chain->layers[i - 1];
+        const struct ramet_commit_object *const commit = chain->layers[i - 1];
 
         if (commit->least_page_count < before)
             out->gone = commit->lsn;

@@ -32,9 +32,9 @@ runs_max(enum ramet_run_form form)
 }
 
 static bool
-same_place(const struct ramet_place *a, const struct ramet_place *b)
+same_place(const struct ramet_extent *a, const struct ramet_extent *b)
 {
-    return ramet_place_same_object(a, b) &&
+    return ramet_extent_same_object(a, b) &&
            a->offset_bytes == b->offset_bytes &&
            a->length_bytes == b->length_bytes &&
            ramet_hash_equal(&a->hash, &b->hash);
@@ -46,7 +46,7 @@ ramet_frame_same(const struct ramet_frame *a, const struct ramet_frame *b)
     if (a->page_count == 0 || b->page_count == 0)
         return a->page_count == b->page_count;
     return a->first_pgno == b->first_pgno && a->page_count == b->page_count &&
-           a->kind == b->kind && same_place(&a->place, &b->place);
+           a->kind == b->kind && same_place(&a->extent, &b->extent);
 }
 
 static bool
@@ -59,9 +59,9 @@ is_under(const struct ramet_located *page)
 
 /* Distinct things that a node refers to, in order of first use. */
 struct run_tables {
-    const struct ramet_place *objects[2 * RAMET_PIECE_RUNS_MAX];
-    const struct ramet_place *dicts[RAMET_PIECE_RUNS_MAX];
-    const struct ramet_place *blocks[RAMET_PIECE_RUNS_MAX];
+    const struct ramet_extent *objects[2 * RAMET_PIECE_RUNS_MAX];
+    const struct ramet_extent *dicts[RAMET_PIECE_RUNS_MAX];
+    const struct ramet_extent *blocks[RAMET_PIECE_RUNS_MAX];
     unsigned object_count;
     unsigned dict_count;
     unsigned block_count;
@@ -69,23 +69,23 @@ struct run_tables {
 };
 
 static unsigned
-object_of(const struct run_tables *tables, const struct ramet_place *place)
+object_of(const struct run_tables *tables, const struct ramet_extent *extent)
 {
     unsigned i = 0;
 
     while (i < tables->object_count &&
-           !ramet_place_same_object(tables->objects[i], place))
+           !ramet_extent_same_object(tables->objects[i], extent))
         i++;
     return i;
 }
 
 static unsigned
-place_of(const struct ramet_place *const *places, unsigned count,
-         const struct ramet_place *place)
+place_of(const struct ramet_extent *const *places, unsigned count,
+         const struct ramet_extent *extent)
 {
     unsigned i = 0;
 
-    while (i < count && !same_place(places[i], place))
+    while (i < count && !same_place(places[i], extent))
         i++;
     return i;
 }
@@ -108,10 +108,10 @@ run_length(const struct ramet_run_page *pages, unsigned count)
 }
 
 static void
-add_object(struct run_tables *tables, const struct ramet_place *place)
+add_object(struct run_tables *tables, const struct ramet_extent *extent)
 {
-    if (object_of(tables, place) == tables->object_count)
-        tables->objects[tables->object_count++] = place;
+    if (object_of(tables, extent) == tables->object_count)
+        tables->objects[tables->object_count++] = extent;
 }
 
 static void
@@ -119,7 +119,7 @@ add_run(struct run_tables *tables, const struct ramet_located *page)
 {
     tables->run_count++;
     if (!is_under(page)) {
-        add_object(tables, &page->image.place);
+        add_object(tables, &page->image.extent);
         if (page->image.kind == RAMET_FRAME_DICT &&
             place_of(tables->dicts, tables->dict_count, &page->image.base) ==
                 tables->dict_count)
@@ -127,10 +127,10 @@ add_run(struct run_tables *tables, const struct ramet_located *page)
     }
     if (!ramet_located_has_delta(page))
         return;
-    add_object(tables, &page->block.place);
-    if (place_of(tables->blocks, tables->block_count, &page->block.place) ==
+    add_object(tables, &page->block.extent);
+    if (place_of(tables->blocks, tables->block_count, &page->block.extent) ==
         tables->block_count)
-        tables->blocks[tables->block_count++] = &page->block.place;
+        tables->blocks[tables->block_count++] = &page->block.extent;
 }
 
 /* False: more runs than a node may have. */
@@ -151,7 +151,7 @@ encode_tables(const struct run_tables *tables, struct ramet_buf *out)
 {
     ramet_buf_varint(out, tables->dict_count);
     for (unsigned i = 0; i < tables->dict_count; i++) {
-        const struct ramet_place *const dict = tables->dicts[i];
+        const struct ramet_extent *const dict = tables->dicts[i];
 
         ramet_buf_bytes(out, &dict->segment.id, RAMET_ID_SIZE);
         ramet_buf_varint(out, dict->offset_bytes);
@@ -160,22 +160,22 @@ encode_tables(const struct run_tables *tables, struct ramet_buf *out)
     }
     ramet_buf_varint(out, tables->object_count);
     for (unsigned i = 0; i < tables->object_count; i++) {
-        const struct ramet_place *const place = tables->objects[i];
+        const struct ramet_extent *const extent = tables->objects[i];
 
-        ramet_buf_u8(out, (uint8_t)place->kind);
-        if (place->kind == RAMET_IN_SEGMENT)
-            ramet_buf_bytes(out, &place->segment.id, RAMET_ID_SIZE);
+        ramet_buf_u8(out, (uint8_t)extent->kind);
+        if (extent->kind == RAMET_IN_SEGMENT)
+            ramet_buf_bytes(out, &extent->segment.id, RAMET_ID_SIZE);
         else
-            ramet_buf_varint(out, place->lsn);
+            ramet_buf_varint(out, extent->lsn);
     }
     ramet_buf_varint(out, tables->block_count);
     for (unsigned i = 0; i < tables->block_count; i++) {
-        const struct ramet_place *const place = tables->blocks[i];
+        const struct ramet_extent *const extent = tables->blocks[i];
 
-        ramet_buf_varint(out, object_of(tables, place));
-        ramet_buf_varint(out, place->offset_bytes);
-        ramet_buf_varint(out, place->length_bytes - 1);
-        ramet_buf_bytes(out, &place->hash, RAMET_HASH_SIZE);
+        ramet_buf_varint(out, object_of(tables, extent));
+        ramet_buf_varint(out, extent->offset_bytes);
+        ramet_buf_varint(out, extent->length_bytes - 1);
+        ramet_buf_bytes(out, &extent->hash, RAMET_HASH_SIZE);
     }
     ramet_buf_varint(out, tables->run_count);
 }
@@ -185,9 +185,9 @@ frame_follows(const struct ramet_frame *previous,
               const struct ramet_frame *frame)
 {
     return previous != NULL &&
-           ramet_place_same_object(&previous->place, &frame->place) &&
-           previous->place.offset_bytes + previous->place.length_bytes ==
-               frame->place.offset_bytes;
+           ramet_extent_same_object(&previous->extent, &frame->extent) &&
+           previous->extent.offset_bytes + previous->extent.length_bytes ==
+               frame->extent.offset_bytes;
 }
 
 /* What only a run with a delta has. */
@@ -198,7 +198,7 @@ encode_delta(const struct run_tables *tables, const struct ramet_run_page *page,
     const struct ramet_located *const at = page->at;
 
     ramet_buf_varint(
-        out, place_of(tables->blocks, tables->block_count, &at->block.place));
+        out, place_of(tables->blocks, tables->block_count, &at->block.extent));
     ramet_buf_varint(out, at->position);
     ramet_buf_varint(out, at->image_pgno == page->pgno ? 0 : at->image_pgno);
 }
@@ -217,7 +217,7 @@ encode_run(enum ramet_run_form form, const struct run_tables *tables,
                                  frame->page_count != count);
     const bool dict = !under && frame->kind == RAMET_FRAME_DICT;
     const bool delta = ramet_located_has_delta(at);
-    const uint64_t object = under ? 0 : object_of(tables, &frame->place);
+    const uint64_t object = under ? 0 : object_of(tables, &frame->extent);
 
     assert(delta || at->image_pgno == page->pgno);
     ramet_buf_varint(out, count - 1);
@@ -238,9 +238,9 @@ encode_run(enum ramet_run_form form, const struct run_tables *tables,
         ramet_buf_varint(out, frame->page_count - 1);
     }
     if (!follows)
-        ramet_buf_varint(out, frame->place.offset_bytes);
-    ramet_buf_varint(out, frame->place.length_bytes - 1);
-    ramet_buf_bytes(out, &frame->place.hash, RAMET_HASH_SIZE);
+        ramet_buf_varint(out, frame->extent.offset_bytes);
+    ramet_buf_varint(out, frame->extent.length_bytes - 1);
+    ramet_buf_bytes(out, &frame->extent.hash, RAMET_HASH_SIZE);
 }
 
 static enum ramet_rc
@@ -253,7 +253,7 @@ check_sayable(const struct ramet_run_page *pages, unsigned count,
         if (is_under(pages[i].at))
             continue;
         if (frame->kind > RAMET_FRAME_DICT ||
-            frame->place.hash_algo != RAMET_HASH_XXH3_128 ||
+            frame->extent.hash_algo != RAMET_HASH_XXH3_128 ||
             (frame->kind == RAMET_FRAME_DICT &&
              frame->base.kind != RAMET_IN_SEGMENT))
             return RAMET_FAIL(err, RAMET_EVERSION,
@@ -517,7 +517,7 @@ ramet_runs_next(struct ramet_run_walk *walk)
 
 static void
 make_place(const struct ramet_run_walk *walk,
-           const struct ramet_run_place *from, struct ramet_place *out)
+           const struct ramet_run_place *from, struct ramet_extent *out)
 {
     out->volume = *walk->volume;
     out->kind = from->object.kind;
@@ -540,7 +540,7 @@ ramet_runs_page(const struct ramet_run_walk *walk, uint64_t pgno)
     if (walk->block != NULL) {
         page.block.kind = RAMET_FRAME_DELTAS;
         page.position = walk->position;
-        make_place(walk, walk->block, &page.block.place);
+        make_place(walk, walk->block, &page.block.extent);
     } else {
         page.image_pgno += (uint32_t)(pgno - walk->start);
     }
@@ -549,7 +549,7 @@ ramet_runs_page(const struct ramet_run_walk *walk, uint64_t pgno)
     page.image.kind = walk->dict != NULL ? RAMET_FRAME_DICT : RAMET_FRAME_PLAIN;
     page.image.first_pgno = walk->image_pgno - walk->before;
     page.image.page_count = walk->total;
-    make_place(walk, &walk->frame, &page.image.place);
+    make_place(walk, &walk->frame, &page.image.extent);
     if (walk->dict != NULL)
         make_place(walk, walk->dict, &page.image.base);
     return page;

@@ -237,7 +237,7 @@ within_limits(uint64_t commits, uint64_t head_bytes)
 /* Refer to `map`; the heads after it up to the base count. */
 static enum ramet_rc
 refer_to(struct ramet_history *history, const struct ramet_map_ref *map,
-         struct ramet_commit *commit, struct ramet_err *err)
+         struct ramet_commit_object *commit, struct ramet_err *err)
 {
     uint64_t head_bytes = 0;
 
@@ -261,7 +261,7 @@ refer_to(struct ramet_history *history, const struct ramet_map_ref *map,
 static enum ramet_rc
 choose_map(struct ramet_history *history, const struct ramet_head *base,
            const struct ramet_map_ref *base_map, uint32_t head_length,
-           struct ramet_commit *commit, struct ramet_err *err)
+           struct ramet_commit_object *commit, struct ramet_err *err)
 {
     const uint64_t commits = (uint64_t)base->commits_since_map + 1;
     const uint64_t bytes = base->head_bytes_since_map + head_length;
@@ -301,7 +301,7 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
 
 /* Inline frames as readers will see them: absolute, in the commit itself. */
 static enum ramet_rc
-make_absolute(const struct ramet_commit *commit, uint32_t head_length,
+make_absolute(const struct ramet_commit_object *commit, uint32_t head_length,
               struct ramet_frame **out_frames, struct ramet_err *err)
 {
     const uint32_t count = commit->segments[0].frame_count;
@@ -311,18 +311,18 @@ make_absolute(const struct ramet_commit *commit, uint32_t head_length,
         return RAMET_FAIL(err, RAMET_ENOMEM, "%u frames", count);
     for (uint32_t i = 0; i < count; i++) {
         frames[i] = commit->segments[0].frames[i];
-        frames[i].place.volume = commit->volume;
-        frames[i].place.kind = RAMET_IN_COMMIT;
-        memset(&frames[i].place.segment, 0, sizeof(frames[i].place.segment));
-        frames[i].place.lsn = commit->lsn;
-        frames[i].place.offset_bytes += head_length;
+        frames[i].extent.volume = commit->volume;
+        frames[i].extent.kind = RAMET_IN_COMMIT;
+        memset(&frames[i].extent.segment, 0, sizeof(frames[i].extent.segment));
+        frames[i].extent.lsn = commit->lsn;
+        frames[i].extent.offset_bytes += head_length;
     }
     *out_frames = frames;
     return RAMET_OK;
 }
 
 static void
-drop_tables(struct ramet_commit *commit)
+drop_tables(struct ramet_commit_object *commit)
 {
     for (uint32_t i = 0; i < commit->segment_count; i++) {
         ramet_free(commit->segments[i].frames);
@@ -331,9 +331,9 @@ drop_tables(struct ramet_commit *commit)
         commit->segments[i].chunks = NULL;
         commit->segments[i].chunk_count = 0;
     }
-    ramet_free(commit->deltas.place.blocks);
+    ramet_free(commit->deltas.extent.blocks);
     ramet_free(commit->deltas.names);
-    commit->deltas.place.blocks = NULL;
+    commit->deltas.extent.blocks = NULL;
     commit->deltas.names = NULL;
     commit->deltas.name_count = 0;
 }
@@ -341,7 +341,7 @@ drop_tables(struct ramet_commit *commit)
 /* The commit's tables are too large for its head: a map of its own LSN. */
 static enum ramet_rc
 own_map(struct ramet_history *history, const struct ramet_head *base,
-        struct ramet_commit *commit, struct ramet_err *err)
+        struct ramet_commit_object *commit, struct ramet_err *err)
 {
     static const struct ramet_hash no_hash;
     const struct ramet_point at = ramet_head_point(base);
@@ -421,7 +421,7 @@ load_base(struct ramet_history *history, const struct ramet_head *base,
 
 static void
 fill_front(struct ramet_history *history, const struct ramet_head *base,
-           struct ramet_commit *commit)
+           struct ramet_commit_object *commit)
 {
     const uint64_t now_ms = history->os->wall_ms(history->os->ctx);
 
@@ -442,7 +442,7 @@ fill_front(struct ramet_history *history, const struct ramet_head *base,
 enum ramet_rc
 ramet_history_prepare(struct ramet_history *history,
                       const struct ramet_head *base,
-                      struct ramet_commit *commit, struct ramet_err *err)
+                      struct ramet_commit_object *commit, struct ramet_err *err)
 {
     struct ramet_head here;
     struct ramet_map_ref base_map;
@@ -480,7 +480,7 @@ housekeeping(struct ramet_history *history, const struct ramet_head *base,
              enum ramet_volume_kind kind, struct ramet_buf *out_object,
              struct ramet_cid *out_id, struct ramet_err *err)
 {
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     enum ramet_rc rc;
 
     ramet_commit_init(&commit);

@@ -80,16 +80,16 @@ compare_frames(const void *left, const void *right)
     const struct ramet_frame *const a = left;
     const struct ramet_frame *const b = right;
     const int by_segment =
-        ramet_id_compare(&a->place.segment.id, &b->place.segment.id);
+        ramet_id_compare(&a->extent.segment.id, &b->extent.segment.id);
 
-    if (a->place.kind != b->place.kind)
-        return a->place.kind < b->place.kind ? -1 : 1;
+    if (a->extent.kind != b->extent.kind)
+        return a->extent.kind < b->extent.kind ? -1 : 1;
     if (by_segment != 0)
         return by_segment;
-    if (a->place.lsn != b->place.lsn)
-        return a->place.lsn < b->place.lsn ? -1 : 1;
-    if (a->place.offset_bytes != b->place.offset_bytes)
-        return a->place.offset_bytes < b->place.offset_bytes ? -1 : 1;
+    if (a->extent.lsn != b->extent.lsn)
+        return a->extent.lsn < b->extent.lsn ? -1 : 1;
+    if (a->extent.offset_bytes != b->extent.offset_bytes)
+        return a->extent.offset_bytes < b->extent.offset_bytes ? -1 : 1;
     if (a->first_pgno != b->first_pgno)
         return a->first_pgno < b->first_pgno ? -1 : 1;
     return 0;
@@ -101,8 +101,8 @@ same_frame(const struct ramet_frame *a, const struct ramet_frame *b)
 {
     return compare_frames(a, b) == 0 && a->kind == b->kind &&
            a->page_count == b->page_count &&
-           a->place.length_bytes == b->place.length_bytes &&
-           ramet_hash_equal(&a->place.hash, &b->place.hash);
+           a->extent.length_bytes == b->extent.length_bytes &&
+           ramet_hash_equal(&a->extent.hash, &b->extent.hash);
 }
 
 static void

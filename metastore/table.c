@@ -118,7 +118,7 @@ read_ahead_end(const struct ramet_segment_info *segment, uint32_t index,
 /* Read chunk `index`, held, and perhaps some after it into the cache. */
 static enum ramet_rc
 read_chunks(struct ramet_table_cursor *cursor,
-            const struct ramet_commit *commit,
+            const struct ramet_commit_object *commit,
             const struct ramet_segment_info *segment, uint32_t index,
             struct ramet_lru_entry **out_entry, struct ramet_err *err)
 {
@@ -133,9 +133,9 @@ read_chunks(struct ramet_table_cursor *cursor,
     const uint64_t start = segment->chunks[index].offset_bytes;
     const uint64_t length = segment->chunks[end - 1].offset_bytes +
                             segment->chunks[end - 1].length_bytes - start;
-    const struct ramet_place place = {.volume = commit->volume,
-                                      .kind = RAMET_IN_SEGMENT,
-                                      .segment = segment->id};
+    const struct ramet_extent extent = {.volume = commit->volume,
+                                        .kind = RAMET_IN_SEGMENT,
+                                        .segment = segment->id};
     char key[RAMET_KEY_MAX];
     uint8_t *const bytes = ramet_alloc((size_t)length);
     struct ramet_lru_entry *wanted = NULL;
@@ -143,7 +143,7 @@ read_chunks(struct ramet_table_cursor *cursor,
 
     if (bytes == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "table chunks");
-    ramet_place_key(&place, key);
+    ramet_extent_key(&extent, key);
     rc = ramet_objstore_read_full(cursor->history->store, key, start, bytes,
                                   (size_t)length, err);
     for (uint32_t i = index; rc == RAMET_OK && i < end; i++) {
@@ -167,14 +167,14 @@ read_chunks(struct ramet_table_cursor *cursor,
 
 static enum ramet_rc
 decode_chunk(struct ramet_table_cursor *cursor,
-             const struct ramet_commit *commit,
+             const struct ramet_commit_object *commit,
              const struct ramet_segment_info *segment, uint32_t index,
              const struct loaded_chunk *loaded, struct ramet_err *err)
 {
     const struct ramet_table_chunk *const chunk = &segment->chunks[index];
-    const struct ramet_place context = {.volume = commit->volume,
-                                        .kind = RAMET_IN_SEGMENT,
-                                        .segment = segment->id};
+    const struct ramet_extent context = {.volume = commit->volume,
+                                         .kind = RAMET_IN_SEGMENT,
+                                         .segment = segment->id};
     const struct ramet_frame *last;
     struct ramet_reader in;
     struct ramet_frame *frames;
@@ -215,7 +215,7 @@ decode_chunk(struct ramet_table_cursor *cursor,
 
 enum ramet_rc
 ramet_table_cursor_load(struct ramet_table_cursor *cursor,
-                        const struct ramet_commit *commit,
+                        const struct ramet_commit_object *commit,
                         const struct ramet_segment_info *segment,
                         uint32_t index, struct ramet_err *err)
 {
@@ -245,7 +245,7 @@ ramet_table_cursor_load(struct ramet_table_cursor *cursor,
 }
 
 static const struct ramet_segment_info *
-find_segment(const struct ramet_commit *commit, uint32_t pgno)
+find_segment(const struct ramet_commit_object *commit, uint32_t pgno)
 {
     uint32_t low = 0;
     uint32_t high = commit->segment_count;
@@ -303,7 +303,7 @@ find_chunk(const struct ramet_segment_info *segment, uint32_t pgno)
 
 enum ramet_rc
 ramet_table_find(struct ramet_table_cursor *cursor,
-                 const struct ramet_commit *commit, uint32_t pgno,
+                 const struct ramet_commit_object *commit, uint32_t pgno,
                  struct ramet_frame *out_frame, struct ramet_err *err)
 {
     const struct ramet_segment_info *const segment = find_segment(commit, pgno);

@@ -25,12 +25,12 @@ void ramet_table_cursor_done(struct ramet_table_cursor *cursor);
  * don't name one. */
 RAMET_NODISCARD enum ramet_rc
 ramet_table_find(struct ramet_table_cursor *cursor,
-                 const struct ramet_commit *commit, uint32_t pgno,
+                 const struct ramet_commit_object *commit, uint32_t pgno,
                  struct ramet_frame *out_frame, struct ramet_err *err);
 /* All frames of chunk `index` of a segment, read and verified. */
 RAMET_NODISCARD enum ramet_rc
 ramet_table_cursor_load(struct ramet_table_cursor *cursor,
-                        const struct ramet_commit *commit,
+                        const struct ramet_commit_object *commit,
                         const struct ramet_segment_info *segment,
                         uint32_t index, struct ramet_err *err);
 

@@ -27,8 +27,8 @@ refuse(uint64_t lsn, const char *what, struct ramet_err *err)
 
 /* What every commit carries on of its line. */
 static enum ramet_rc
-check_line(const struct ramet_commit *commit, const struct ramet_head *base,
-           struct ramet_err *err)
+check_line(const struct ramet_commit_object *commit,
+           const struct ramet_head *base, struct ramet_err *err)
 {
     const uint64_t floor = base->lsn > 0 ? base->floor : 1;
     const int later = ramet_id_compare(&commit->cutoff, &base->cutoff);
@@ -57,7 +57,7 @@ check_line(const struct ramet_commit *commit, const struct ramet_head *base,
 
 static enum ramet_rc
 check_against_base(struct ramet_history *history,
-                   const struct ramet_commit *commit,
+                   const struct ramet_commit_object *commit,
                    const struct ramet_head *base, struct ramet_err *err)
 {
     const uint64_t now_ms = history->os->wall_ms(history->os->ctx);
@@ -99,8 +99,8 @@ same_map(const struct ramet_map_ref *a, const struct ramet_map_ref *b)
 
 /* A map that is new here must be of this very line. */
 static enum ramet_rc
-check_new_map(struct ramet_history *history, const struct ramet_commit *commit,
-              struct ramet_err *err)
+check_new_map(struct ramet_history *history,
+              const struct ramet_commit_object *commit, struct ramet_err *err)
 {
     const struct ramet_map_ref *const map = &commit->map;
     struct ramet_map_trailer trailer;
@@ -131,7 +131,8 @@ check_new_map(struct ramet_history *history, const struct ramet_commit *commit,
 }
 
 static enum ramet_rc
-check_map(struct ramet_history *history, const struct ramet_commit *commit,
+check_map(struct ramet_history *history,
+          const struct ramet_commit_object *commit,
           const struct ramet_map_ref *base_map, uint64_t base_map_lsn,
           uint32_t head_length, struct ramet_err *err)
 {
@@ -165,7 +166,7 @@ check_map(struct ramet_history *history, const struct ramet_commit *commit,
 /* The frames of a chunk hold changed pages only; *io_pages counts them. */
 static enum ramet_rc
 check_chunk(const struct ramet_table_cursor *cursor,
-            const struct ramet_commit *commit, uint64_t *io_pages,
+            const struct ramet_commit_object *commit, uint64_t *io_pages,
             struct ramet_err *err)
 {
     for (uint32_t i = 0; i < cursor->frame_count; i++) {
@@ -183,17 +184,18 @@ check_chunk(const struct ramet_table_cursor *cursor,
 
 /* A segment is there, and as large as the commit says. */
 static enum ramet_rc
-check_object(struct ramet_history *history, const struct ramet_commit *commit,
+check_object(struct ramet_history *history,
+             const struct ramet_commit_object *commit,
              const struct ramet_sid *id, uint64_t size_bytes,
              struct ramet_err *err)
 {
-    const struct ramet_place place = {
+    const struct ramet_extent extent = {
         .volume = commit->volume, .kind = RAMET_IN_SEGMENT, .segment = *id};
     char key[RAMET_KEY_MAX];
     uint64_t size = 0;
     enum ramet_rc rc;
 
-    ramet_place_key(&place, key);
+    ramet_extent_key(&extent, key);
     rc = ramet_objstore_size(history->store, key, &size, err);
     if (rc == RAMET_ENOTFOUND)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
@@ -209,7 +211,7 @@ check_object(struct ramet_history *history, const struct ramet_commit *commit,
 
 static enum ramet_rc
 check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
-              const struct ramet_commit *commit, uint32_t index,
+              const struct ramet_commit_object *commit, uint32_t index,
               uint64_t *io_pages, struct ramet_err *err)
 {
     const struct ramet_segment_info *const segment = &commit->segments[index];
@@ -229,18 +231,18 @@ check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
 }
 
 static enum ramet_rc
-check_inline(const struct ramet_commit *commit, const uint8_t *object,
+check_inline(const struct ramet_commit_object *commit, const uint8_t *object,
              struct ramet_err *err)
 {
     const struct ramet_segment_info *const segment = &commit->segments[0];
 
     for (uint32_t i = 0; segment->frames != NULL && i < segment->frame_count;
          i++) {
-        const struct ramet_place *const place = &segment->frames[i].place;
+        const struct ramet_extent *const extent = &segment->frames[i].extent;
         const struct ramet_hash hash =
-            ramet_hash128(object + place->offset_bytes, place->length_bytes);
+            ramet_hash128(object + extent->offset_bytes, extent->length_bytes);
 
-        if (!ramet_hash_equal(&hash, &place->hash))
+        if (!ramet_hash_equal(&hash, &extent->hash))
             return refuse(commit->lsn, "an inline frame has another hash", err);
     }
     return RAMET_OK;
@@ -248,7 +250,8 @@ check_inline(const struct ramet_commit *commit, const uint8_t *object,
 
 /* Blocks are there; whether a delta's base is what it says shows its sum. */
 static enum ramet_rc
-check_deltas(struct ramet_history *history, const struct ramet_commit *commit,
+check_deltas(struct ramet_history *history,
+             const struct ramet_commit_object *commit,
              const struct ramet_head *base, const uint8_t *object,
              struct ramet_err *err)
 {
@@ -261,16 +264,16 @@ check_deltas(struct ramet_history *history, const struct ramet_commit *commit,
             return refuse(commit->lsn,
                           "a delta is based on a page that never was", err);
     }
-    if (!deltas->place.is_inline)
-        return check_object(history, commit, &deltas->place.id,
-                            deltas->place.size_bytes, err);
+    if (!deltas->extent.is_inline)
+        return check_object(history, commit, &deltas->extent.id,
+                            deltas->extent.size_bytes, err);
     for (uint32_t i = 0;
-         deltas->place.blocks != NULL && i < deltas->place.block_count; i++) {
+         deltas->extent.blocks != NULL && i < deltas->extent.block_count; i++) {
         const struct ramet_frame block = ramet_commit_delta_block(commit, i);
         const struct ramet_hash hash = ramet_hash128(
-            object + block.place.offset_bytes, block.place.length_bytes);
+            object + block.extent.offset_bytes, block.extent.length_bytes);
 
-        if (!ramet_hash_equal(&hash, &block.place.hash))
+        if (!ramet_hash_equal(&hash, &block.extent.hash))
             return refuse(commit->lsn,
                           "an inline block of deltas has another hash", err);
     }
@@ -278,8 +281,9 @@ check_deltas(struct ramet_history *history, const struct ramet_commit *commit,
 }
 
 static enum ramet_rc
-check_pages(struct ramet_history *history, const struct ramet_commit *commit,
-            const uint8_t *object, struct ramet_err *err)
+check_pages(struct ramet_history *history,
+            const struct ramet_commit_object *commit, const uint8_t *object,
+            struct ramet_err *err)
 {
     struct ramet_table_cursor cursor;
     uint64_t pages = 0; /* with a frame in a table or chunk */
@@ -311,7 +315,7 @@ ramet_history_validate(struct ramet_history *history, const uint8_t *object,
     struct ramet_lru_entry *entry = NULL;
     struct ramet_map_ref base_map = {.lsn = 0};
     struct ramet_head base = {.lsn = 0};
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_hash hash;
     uint32_t head_length;
     enum ramet_rc rc;

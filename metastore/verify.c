@@ -152,7 +152,7 @@ check_segment_header(struct ramet_verify *v, const char *key, uint64_t offset,
 /* Goes through a segment's bytes; all before `at` is accounted for. */
 struct sweep {
     struct ramet_verify *v;
-    const struct ramet_commit *commit;
+    const struct ramet_commit_object *commit;
     struct ramet_point point; /* the commit's */
     const struct ramet_segment_info *segment;
     char key[RAMET_KEY_MAX];
@@ -178,11 +178,11 @@ sweep_frames(struct sweep *s, const struct ramet_frame *frames, uint32_t count,
     struct ramet_err found;
 
     for (uint32_t i = 0; i < count; i++) {
-        const struct ramet_place *const place = &frames[i].place;
+        const struct ramet_extent *const extent = &frames[i].extent;
         const enum ramet_rc rc = ramet_verify_note(
             s->v,
-            sweep_piece(s, place->offset_bytes, place->length_bytes,
-                        &place->hash, &found),
+            sweep_piece(s, extent->offset_bytes, extent->length_bytes,
+                        &extent->hash, &found),
             &found, err);
 
         if (rc != RAMET_OK)
@@ -223,10 +223,10 @@ sweep_chunks(struct sweep *s, struct ramet_err *err)
 static bool
 lies_in(const struct sweep *s, const struct ramet_frame *frame)
 {
-    if (frame->place.kind == RAMET_IN_COMMIT)
+    if (frame->extent.kind == RAMET_IN_COMMIT)
         return ramet_id_is_nil(&s->segment->id.id) &&
-               frame->place.lsn == s->commit->lsn;
-    return ramet_id_compare(&frame->place.segment.id, &s->segment->id.id) == 0;
+               frame->extent.lsn == s->commit->lsn;
+    return ramet_id_compare(&frame->extent.segment.id, &s->segment->id.id) == 0;
 }
 
 /* The next frame of a commit of its own map, by the map. */
@@ -247,8 +247,8 @@ sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "LSN %" PRIu64 ": its map has page %u elsewhere",
                           s->commit->lsn, pgno);
-    return sweep_piece(s, frame->place.offset_bytes, frame->place.length_bytes,
-                       &frame->place.hash, err);
+    return sweep_piece(s, frame->extent.offset_bytes,
+                       frame->extent.length_bytes, &frame->extent.hash, err);
 }
 
 static enum ramet_rc
@@ -270,13 +270,13 @@ sweep_by_map(struct sweep *s, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_verify_dict(struct ramet_verify *v, const struct ramet_place *dict,
+ramet_verify_dict(struct ramet_verify *v, const struct ramet_extent *dict,
                   struct ramet_err *err)
 {
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
-    ramet_place_key(dict, key);
+    ramet_extent_key(dict, key);
     rc = check_size(v, key, dict->offset_bytes + dict->length_bytes, err);
     if (rc == RAMET_OK)
         rc = check_segment_header(v, key, 0, &dict->segment, 0, err);
@@ -291,14 +291,14 @@ ramet_verify_segment(struct ramet_verify *v,
                      const struct ramet_loaded_head *head, uint32_t index,
                      struct ramet_err *err)
 {
-    const struct ramet_commit *const commit = &head->commit;
+    const struct ramet_commit_object *const commit = &head->commit;
     const struct ramet_segment_info *const segment = &commit->segments[index];
     const bool is_inline = ramet_commit_is_inline(commit, index);
-    const uint64_t end = is_inline && commit->deltas.place.is_inline
-                             ? commit->deltas.place.offset_bytes
+    const uint64_t end = is_inline && commit->deltas.extent.is_inline
+                             ? commit->deltas.extent.offset_bytes
                              : segment->size_bytes;
-    const struct ramet_place place = {.volume = commit->volume,
-                                      .segment = segment->id};
+    const struct ramet_extent extent = {.volume = commit->volume,
+                                        .segment = segment->id};
     struct sweep s = {.v = v,
                       .commit = commit,
                       .point = {commit->lsn, head->hash},
@@ -310,7 +310,7 @@ ramet_verify_segment(struct ramet_verify *v,
     if (is_inline)
         ramet_commit_key(&commit->volume, commit->lsn, s.key);
     else
-        ramet_place_key(&place, s.key);
+        ramet_extent_key(&extent, s.key);
     rc = check_size(v, s.key, start + segment->size_bytes, &found);
     if (rc == RAMET_ENOTFOUND) /* one finding, not one a frame */
         return ramet_verify_note(v, rc, &found, err);
@@ -346,13 +346,13 @@ sweep_blocks(struct sweep *s, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     for (uint32_t i = 0;
-         rc == RAMET_OK && i < s->commit->deltas.place.block_count; i++) {
+         rc == RAMET_OK && i < s->commit->deltas.extent.block_count; i++) {
         const struct ramet_frame block = ramet_commit_delta_block(s->commit, i);
 
         rc = ramet_verify_note(s->v,
-                               sweep_piece(s, block.place.offset_bytes,
-                                           block.place.length_bytes,
-                                           &block.place.hash, &found),
+                               sweep_piece(s, block.extent.offset_bytes,
+                                           block.extent.length_bytes,
+                                           &block.extent.hash, &found),
                                &found, err);
     }
     return rc;
@@ -363,7 +363,7 @@ static enum ramet_rc
 sweep_block_of(struct sweep *s, uint32_t pgno, struct ramet_err *err)
 {
     struct ramet_located located;
-    const struct ramet_place *const block = &located.block.place;
+    const struct ramet_extent *const block = &located.block.extent;
     enum ramet_rc rc;
 
     rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &located, err);
@@ -397,37 +397,37 @@ enum ramet_rc
 ramet_verify_deltas(struct ramet_verify *v,
                     const struct ramet_loaded_head *head, struct ramet_err *err)
 {
-    const struct ramet_commit *const commit = &head->commit;
+    const struct ramet_commit_object *const commit = &head->commit;
     const struct ramet_commit_deltas *const deltas = &commit->deltas;
-    const struct ramet_place place = {.volume = commit->volume,
-                                      .segment = deltas->place.id};
+    const struct ramet_extent extent = {.volume = commit->volume,
+                                        .segment = deltas->extent.id};
     struct sweep s = {
         .v = v, .commit = commit, .point = {commit->lsn, head->hash}};
-    const uint64_t start = deltas->place.is_inline ? head->head_length : 0;
+    const uint64_t start = deltas->extent.is_inline ? head->head_length : 0;
     struct ramet_err found;
     enum ramet_rc rc = RAMET_OK;
 
     if (deltas->pages.run_count == 0)
         return RAMET_OK;
-    if (deltas->place.is_inline)
+    if (deltas->extent.is_inline)
         ramet_commit_key(&commit->volume, commit->lsn, s.key);
     else
-        ramet_place_key(&place, s.key);
-    if (!deltas->place.is_inline)
-        rc = check_size(v, s.key, deltas->place.size_bytes, &found);
+        ramet_extent_key(&extent, s.key);
+    if (!deltas->extent.is_inline)
+        rc = check_size(v, s.key, deltas->extent.size_bytes, &found);
     if (rc == RAMET_OK && !ramet_commit_is_inline(commit, 0))
-        rc = check_segment_header(v, s.key, start, &deltas->place.id,
+        rc = check_segment_header(v, s.key, start, &deltas->extent.id,
                                   commit->page_size, &found);
     if (rc == RAMET_OK && !ramet_commit_is_inline(commit, 0) &&
-        deltas->place.offset_bytes != RAMET_SEGMENT_HEADER_SIZE)
+        deltas->extent.offset_bytes != RAMET_SEGMENT_HEADER_SIZE)
         rc = RAMET_FAIL(&found, RAMET_ECORRUPT,
                         "%s: nothing says what lies at %u", s.key,
                         RAMET_SEGMENT_HEADER_SIZE);
     if (rc != RAMET_OK) /* one finding, not one a page */
         return ramet_verify_note(v, rc, &found, err);
-    s.at = start + deltas->place.offset_bytes;
-    return deltas->place.blocks != NULL ? sweep_blocks(&s, err)
-                                        : sweep_blocks_by_map(&s, err);
+    s.at = start + deltas->extent.offset_bytes;
+    return deltas->extent.blocks != NULL ? sweep_blocks(&s, err)
+                                         : sweep_blocks_by_map(&s, err);
 }
 
 static enum ramet_rc
@@ -446,7 +446,7 @@ static enum ramet_rc
 make_pages(struct ramet_verify *v, const struct ramet_loaded_head *head,
            struct ramet_err *err)
 {
-    const struct ramet_commit *const commit = &head->commit;
+    const struct ramet_commit_object *const commit = &head->commit;
     const struct ramet_point point = {commit->lsn, head->hash};
     uint32_t pgnos[RAMET_NODES_AT_ONCE];
     struct ramet_err found;
@@ -475,7 +475,7 @@ static enum ramet_rc
 check_commit(struct ramet_verify *v, const struct ramet_loaded_head *head,
              const struct ramet_hash *predecessor, struct ramet_err *err)
 {
-    const struct ramet_commit *const commit = &head->commit;
+    const struct ramet_commit_object *const commit = &head->commit;
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 

@@ -61,7 +61,7 @@ ramet_verify_deltas(struct ramet_verify *v,
                     struct ramet_err *err);
 /* A dictionary. Damage is RAMET_ECORRUPT or RAMET_ENOTFOUND. */
 RAMET_NODISCARD enum ramet_rc
-ramet_verify_dict(struct ramet_verify *v, const struct ramet_place *dict,
+ramet_verify_dict(struct ramet_verify *v, const struct ramet_extent *dict,
                   struct ramet_err *err);
 
 struct ramet_map_item {

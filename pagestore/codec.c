@@ -61,21 +61,21 @@ ramet_codec_is_one_frame(const uint8_t *body, size_t len)
 }
 
 enum ramet_rc
-ramet_codec_verify(const struct ramet_place *place, const uint8_t *body,
+ramet_codec_verify(const struct ramet_extent *extent, const uint8_t *body,
                    const char *what, struct ramet_err *err)
 {
     struct ramet_hash hash;
 
-    if (place->hash_algo != RAMET_HASH_XXH3_128)
+    if (extent->hash_algo != RAMET_HASH_XXH3_128)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "%s: hash algorithm %u is of a later version", what,
-                          place->hash_algo);
-    hash = ramet_hash128(body, place->length_bytes);
-    if (!ramet_hash_equal(&hash, &place->hash))
+                          extent->hash_algo);
+    hash = ramet_hash128(body, extent->length_bytes);
+    if (!ramet_hash_equal(&hash, &extent->hash))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: wrong checksum of the %" PRIu32
                           " bytes at %" PRIu64,
-                          what, place->length_bytes, place->offset_bytes);
+                          what, extent->length_bytes, extent->offset_bytes);
     return RAMET_OK;
 }
 
@@ -87,12 +87,12 @@ ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
 {
     size_t got;
 
-    if (!ramet_codec_is_one_frame(body, frame->place.length_bytes))
+    if (!ramet_codec_is_one_frame(body, frame->extent.length_bytes))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: page %" PRIu32 " is not one zstd frame", what,
                           frame->first_pgno);
     got = ZSTD_decompress_usingDDict(dctx, out, page_bytes, body,
-                                     frame->place.length_bytes, ddict);
+                                     frame->extent.length_bytes, ddict);
     if (ZSTD_isError(got))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: page %" PRIu32 " does not decompress: %s", what,

@@ -48,9 +48,9 @@ ramet_codec_apply(ZSTD_DCtx *dctx, const struct ramet_delta *delta,
                   const uint8_t *base, uint32_t page_size, uint8_t *out,
                   struct ramet_err *err);
 
-/* Are these `len` bytes the ones that `place` promises? */
+/* Are these `len` bytes the ones that `extent` promises? */
 RAMET_NODISCARD enum ramet_rc
-ramet_codec_verify(const struct ramet_place *place, const uint8_t *body,
+ramet_codec_verify(const struct ramet_extent *extent, const uint8_t *body,
                    const char *what, struct ramet_err *err);
 
 /* Is it one whole standard zstd frame, with nothing after it? */

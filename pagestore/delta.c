@@ -337,7 +337,7 @@ ramet_delta_writer_size(const struct ramet_delta_writer *writer)
 
 static enum ramet_rc
 append_inline(const struct ramet_delta_writer *writer, uint8_t **io_inline,
-              size_t *io_inline_len, struct ramet_delta_place *out,
+              size_t *io_inline_len, struct ramet_delta_extent *out,
               struct ramet_err *err)
 {
     static const struct ramet_sid nil;
@@ -361,54 +361,54 @@ append_inline(const struct ramet_delta_writer *writer, uint8_t **io_inline,
 static enum ramet_rc
 put_segment(const struct ramet_delta_writer *writer,
             struct ramet_objstore *store, const struct ramet_vid *volume,
-            struct ramet_delta_place *out, struct ramet_err *err)
+            struct ramet_delta_extent *out, struct ramet_err *err)
 {
-    struct ramet_place place = {.volume = *volume, .kind = RAMET_IN_SEGMENT};
+    struct ramet_extent extent = {.volume = *volume, .kind = RAMET_IN_SEGMENT};
     uint8_t header[RAMET_SEGMENT_HEADER_SIZE];
     const struct iovec parts[] = {{header, sizeof(header)},
                                   {writer->bodies.data, writer->bodies.len}};
     char key[RAMET_KEY_MAX];
-    enum ramet_rc rc = ramet_id_new(&place.segment.id, err);
+    enum ramet_rc rc = ramet_id_new(&extent.segment.id, err);
 
     if (rc != RAMET_OK)
         return rc;
-    ramet_segment_header_put(header, &place.segment, writer->page_size);
-    ramet_place_key(&place, key);
+    ramet_segment_header_put(header, &extent.segment, writer->page_size);
+    ramet_extent_key(&extent, key);
     rc = ramet_objstore_put(store, key, parts, 2, err);
     if (rc != RAMET_OK)
         return rc;
-    out->id = place.segment;
+    out->id = extent.segment;
     out->size_bytes = sizeof(header) + writer->bodies.len;
     out->offset_bytes = sizeof(header);
     return RAMET_OK;
 }
 
 enum ramet_rc
-ramet_delta_writer_place(struct ramet_delta_writer *writer,
-                         struct ramet_objstore *store,
-                         const struct ramet_vid *volume, bool allow_inline,
-                         uint8_t **io_inline, size_t *io_inline_len,
-                         struct ramet_delta_place *out_place,
-                         struct ramet_err *err)
+ramet_delta_writer_extent(struct ramet_delta_writer *writer,
+                          struct ramet_objstore *store,
+                          const struct ramet_vid *volume, bool allow_inline,
+                          uint8_t **io_inline, size_t *io_inline_len,
+                          struct ramet_delta_extent *out_extent,
+                          struct ramet_err *err)
 {
     const size_t before =
         *io_inline != NULL ? *io_inline_len : RAMET_SEGMENT_HEADER_SIZE;
-    struct ramet_delta_place place = {.is_inline = false};
+    struct ramet_delta_extent extent = {.is_inline = false};
     enum ramet_rc rc = end_block(writer, err);
 
     if (rc != RAMET_OK)
         return rc;
     assert(writer->block_count > 0);
     if (allow_inline && before + writer->bodies.len <= RAMET_SEGMENT_INLINE_MAX)
-        rc = append_inline(writer, io_inline, io_inline_len, &place, err);
+        rc = append_inline(writer, io_inline, io_inline_len, &extent, err);
     else
-        rc = put_segment(writer, store, volume, &place, err);
+        rc = put_segment(writer, store, volume, &extent, err);
     if (rc != RAMET_OK)
         return rc;
-    place.block_count = writer->block_count;
-    place.blocks = writer->blocks;
+    extent.block_count = writer->block_count;
+    extent.blocks = writer->blocks;
     writer->blocks = NULL; /* now the caller's */
     writer->block_count = writer->block_capacity = 0;
-    *out_place = place;
+    *out_extent = extent;
     return RAMET_OK;
 }

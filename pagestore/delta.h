@@ -80,7 +80,7 @@ ramet_delta_writer_take(struct ramet_delta_writer *writer,
 
 /* Where the blocks of a commit came to lie, and they: the caller's
  * (ramet_free). */
-struct ramet_delta_place {
+struct ramet_delta_extent {
     bool is_inline;
     struct ramet_sid id;   /* nil if inline */
     uint64_t size_bytes;   /* of the segment; 0 if inline */
@@ -98,11 +98,11 @@ size_t ramet_delta_writer_size(const struct ramet_delta_writer *writer);
  * There must be one. RAMET_ENOMEM, or any code of ramet_objstore_put().
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_delta_writer_place(struct ramet_delta_writer *writer,
-                         struct ramet_objstore *store,
-                         const struct ramet_vid *volume, bool allow_inline,
-                         uint8_t **io_inline, size_t *io_inline_len,
-                         struct ramet_delta_place *out_place,
-                         struct ramet_err *err);
+ramet_delta_writer_extent(struct ramet_delta_writer *writer,
+                          struct ramet_objstore *store,
+                          const struct ramet_vid *volume, bool allow_inline,
+                          uint8_t **io_inline, size_t *io_inline_len,
+                          struct ramet_delta_extent *out_place,
+                          struct ramet_err *err);
 
 #endif

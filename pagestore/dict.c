@@ -220,25 +220,25 @@ enum ramet_rc
 ramet_dict_pack(const struct ramet_vid *volume, const uint8_t *dict, size_t len,
                 struct ramet_dict_object *out_object, struct ramet_err *err)
 {
-    struct ramet_place place = {.volume = *volume,
-                                .kind = RAMET_IN_SEGMENT,
-                                .offset_bytes = RAMET_SEGMENT_HEADER_SIZE,
-                                .hash_algo = RAMET_HASH_XXH3_128};
+    struct ramet_extent extent = {.volume = *volume,
+                                  .kind = RAMET_IN_SEGMENT,
+                                  .offset_bytes = RAMET_SEGMENT_HEADER_SIZE,
+                                  .hash_algo = RAMET_HASH_XXH3_128};
     uint8_t *object = NULL;
     size_t size;
     enum ramet_rc rc;
 
     assert(len > 0 && len <= RAMET_DICT_BYTES_MAX);
-    rc = ramet_id_new(&place.segment.id, err);
+    rc = ramet_id_new(&extent.segment.id, err);
     if (rc != RAMET_OK)
         return rc;
-    size = build_object(&place.segment, dict, len, &object);
+    size = build_object(&extent.segment, dict, len, &object);
     if (size == 0)
         return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
-    place.length_bytes = (uint32_t)(size - RAMET_SEGMENT_HEADER_SIZE);
-    place.hash =
-        ramet_hash128(object + RAMET_SEGMENT_HEADER_SIZE, place.length_bytes);
-    *out_object = (struct ramet_dict_object){place, object, size};
+    extent.length_bytes = (uint32_t)(size - RAMET_SEGMENT_HEADER_SIZE);
+    extent.hash =
+        ramet_hash128(object + RAMET_SEGMENT_HEADER_SIZE, extent.length_bytes);
+    *out_object = (struct ramet_dict_object){extent, object, size};
     return RAMET_OK;
 }
 
@@ -249,14 +249,14 @@ ramet_dict_put(struct ramet_objstore *store,
     const struct iovec part = {object->bytes, object->len};
     char key[RAMET_KEY_MAX];
 
-    ramet_place_key(&object->place, key);
+    ramet_extent_key(&object->extent, key);
     return ramet_objstore_put(store, key, &part, 1, err);
 }
 
 enum ramet_rc
 ramet_dict_store(struct ramet_objstore *store, const struct ramet_vid *volume,
-                 const uint8_t *dict, size_t len, struct ramet_place *out_place,
-                 struct ramet_err *err)
+                 const uint8_t *dict, size_t len,
+                 struct ramet_extent *out_extent, struct ramet_err *err)
 {
     struct ramet_dict_object object;
     enum ramet_rc rc = ramet_dict_pack(volume, dict, len, &object, err);
@@ -266,7 +266,7 @@ ramet_dict_store(struct ramet_objstore *store, const struct ramet_vid *volume,
     rc = ramet_dict_put(store, &object, err);
     ramet_free(object.bytes);
     if (rc == RAMET_OK)
-        *out_place = object.place;
+        *out_extent = object.extent;
     return rc;
 }
 
@@ -307,27 +307,27 @@ done:
 }
 
 enum ramet_rc
-ramet_dict_load(struct ramet_objstore *store, const struct ramet_place *place,
+ramet_dict_load(struct ramet_objstore *store, const struct ramet_extent *extent,
                 uint8_t **out_dict, size_t *out_len, struct ramet_err *err)
 {
     char key[RAMET_KEY_MAX];
     uint8_t *body;
     enum ramet_rc rc;
 
-    ramet_place_key(place, key);
-    if (place->length_bytes == 0 || place->length_bytes > STORED_BYTES_MAX)
+    ramet_extent_key(extent, key);
+    if (extent->length_bytes == 0 || extent->length_bytes > STORED_BYTES_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: a dictionary of %" PRIu32 " bytes", key,
-                          place->length_bytes);
-    body = ramet_alloc(place->length_bytes);
+                          extent->length_bytes);
+    body = ramet_alloc(extent->length_bytes);
     if (body == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", key);
-    rc = ramet_objstore_read_full(store, key, place->offset_bytes, body,
-                                  place->length_bytes, err);
+    rc = ramet_objstore_read_full(store, key, extent->offset_bytes, body,
+                                  extent->length_bytes, err);
     if (rc == RAMET_OK)
-        rc = ramet_codec_verify(place, body, key, err);
+        rc = ramet_codec_verify(extent, body, key, err);
     if (rc == RAMET_OK)
-        rc = unpack(body, place->length_bytes, key, out_dict, out_len, err);
+        rc = unpack(body, extent->length_bytes, key, out_dict, out_len, err);
     ramet_free(body);
     return rc;
 }

@@ -30,7 +30,7 @@
 #define RANGE_MAX (1u << 20)
 
 struct dict {
-    struct ramet_place place;
+    struct ramet_extent extent;
     ZSTD_DDict *ddict;
     unsigned refs;
     uint64_t used; /* reader->clock of the last use */
@@ -139,7 +139,7 @@ reserve(uint8_t **buf, size_t *capacity, size_t len)
 /* ---- dictionaries --------------------------------------------------------- */
 
 static bool
-same_object(const struct ramet_place *a, const struct ramet_place *b)
+same_object(const struct ramet_extent *a, const struct ramet_extent *b)
 {
     return a->kind == b->kind &&
            ramet_id_compare(&a->volume.id, &b->volume.id) == 0 &&
@@ -150,7 +150,7 @@ same_object(const struct ramet_place *a, const struct ramet_place *b)
 
 /* Invariant (2). */
 static bool
-same_place(const struct ramet_place *a, const struct ramet_place *b)
+same_place(const struct ramet_extent *a, const struct ramet_extent *b)
 {
     return same_object(a, b) && a->offset_bytes == b->offset_bytes &&
            a->length_bytes == b->length_bytes && a->hash_algo == b->hash_algo &&
@@ -176,14 +176,14 @@ dict_release(struct ramet_frame_reader *reader, struct dict *dict)
 }
 
 static struct dict *
-dict_find(struct ramet_frame_reader *reader, const struct ramet_place *place)
+dict_find(struct ramet_frame_reader *reader, const struct ramet_extent *extent)
 {
     struct dict *found = NULL;
 
     ramet_mutex_lock(&reader->mutex);
     for (unsigned i = 0; i < DICTS_MAX && found == NULL; i++)
         if (reader->dicts[i] != NULL &&
-            same_place(&reader->dicts[i]->place, place))
+            same_place(&reader->dicts[i]->extent, extent))
             found = reader->dicts[i];
     if (found != NULL) {
         found->refs++;
@@ -217,10 +217,10 @@ dict_keep(struct ramet_frame_reader *reader, struct dict *dict)
 
 /* Two threads may load the same one at a time: both are right, one stays. */
 static enum ramet_rc
-dict_get(struct ramet_frame_reader *reader, const struct ramet_place *place,
+dict_get(struct ramet_frame_reader *reader, const struct ramet_extent *extent,
          struct dict **out_dict, struct ramet_err *err)
 {
-    struct dict *dict = dict_find(reader, place);
+    struct dict *dict = dict_find(reader, extent);
     uint8_t *bytes = NULL;
     size_t len = 0;
     enum ramet_rc rc;
@@ -229,7 +229,7 @@ dict_get(struct ramet_frame_reader *reader, const struct ramet_place *place,
         *out_dict = dict;
         return RAMET_OK;
     }
-    rc = ramet_dict_load(reader->store, place, &bytes, &len, err);
+    rc = ramet_dict_load(reader->store, extent, &bytes, &len, err);
     if (rc != RAMET_OK)
         return rc;
     dict = ramet_calloc(1, sizeof(*dict));
@@ -241,7 +241,7 @@ dict_get(struct ramet_frame_reader *reader, const struct ramet_place *place,
         ramet_free(dict);
         return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
     }
-    dict->place = *place;
+    dict->extent = *extent;
     dict->refs = 1;
     dict_keep(reader, dict);
     *out_dict = dict;
@@ -297,13 +297,13 @@ check_frame(const struct ramet_frame *frame, struct ramet_err *err)
                           frame->first_pgno, (unsigned)frame->kind);
     if ((frame->page_count == 0) != deltas ||
         frame->page_count > RAMET_FRAME_PAGES_MAX ||
-        frame->place.length_bytes == 0 || frame->place.length_bytes > most ||
-        frame->place.offset_bytes > UINT64_MAX - frame->place.length_bytes)
+        frame->extent.length_bytes == 0 || frame->extent.length_bytes > most ||
+        frame->extent.offset_bytes > UINT64_MAX - frame->extent.length_bytes)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "page %" PRIu32 ": a frame of %" PRIu32
                           " pages in %" PRIu32 " bytes",
                           frame->first_pgno, frame->page_count,
-                          frame->place.length_bytes);
+                          frame->extent.length_bytes);
     return RAMET_OK;
 }
 
@@ -317,13 +317,13 @@ content_size(const struct ramet_frame *frame, const uint8_t *body,
     unsigned long long size = (size_t)frame->page_count * page_size;
 
     if (frame->kind == RAMET_FRAME_DELTAS)
-        size = ZSTD_getFrameContentSize(body, frame->place.length_bytes);
+        size = ZSTD_getFrameContentSize(body, frame->extent.length_bytes);
     if (frame->kind == RAMET_FRAME_DELTAS &&
         (size == 0 || size > RAMET_DELTA_BLOCK_MAX)) /* or not named */
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: block of deltas at %" PRIu64
                           " names no size that it could have",
-                          key, frame->place.offset_bytes);
+                          key, frame->extent.offset_bytes);
     *out_len = (size_t)size;
     return RAMET_OK;
 }
@@ -336,7 +336,7 @@ decode_body(struct ramet_frame_reader *reader, struct scratch *scratch,
             struct ramet_err *err)
 {
     struct dict *dict = NULL;
-    enum ramet_rc rc = ramet_codec_verify(&frame->place, body, key, err);
+    enum ramet_rc rc = ramet_codec_verify(&frame->extent, body, key, err);
 
     if (rc == RAMET_OK && frame->kind == RAMET_FRAME_DICT)
         rc = dict_get(reader, &frame->base, &dict, err);
@@ -354,7 +354,7 @@ ramet_frame_read(struct ramet_frame_reader *reader,
                  const struct ramet_frame *frame, uint32_t page_size,
                  uint8_t *out, struct ramet_err *err)
 {
-    const uint32_t length = frame->place.length_bytes;
+    const uint32_t length = frame->extent.length_bytes;
     char key[RAMET_KEY_MAX];
     struct scratch *scratch;
     enum ramet_rc rc;
@@ -371,9 +371,10 @@ ramet_frame_read(struct ramet_frame_reader *reader,
                         frame->first_pgno);
         goto done;
     }
-    ramet_place_key(&frame->place, key);
-    rc = ramet_objstore_read_full(reader->store, key, frame->place.offset_bytes,
-                                  scratch->body, length, err);
+    ramet_extent_key(&frame->extent, key);
+    rc =
+        ramet_objstore_read_full(reader->store, key, frame->extent.offset_bytes,
+                                 scratch->body, length, err);
     if (rc == RAMET_OK)
         rc = decode_body(reader, scratch, frame, scratch->body,
                          (size_t)frame->page_count * page_size, out, key, err);
@@ -400,7 +401,7 @@ ramet_frame_decode(struct ramet_frame_reader *reader,
     if (scratch == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32 ": no memory",
                           frame->first_pgno);
-    ramet_place_key(&frame->place, key);
+    ramet_extent_key(&frame->extent, key);
     rc = decode_body(reader, scratch, frame, body,
                      (size_t)frame->page_count * page_size, out, key, err);
     scratch_put(reader, scratch);
@@ -428,10 +429,10 @@ ramet_frame_apply(struct ramet_frame_reader *reader,
 static int
 compare_places(const void *a, const void *b)
 {
-    const struct ramet_place *x =
-        &(*(const struct ramet_frame *const *)a)->place;
-    const struct ramet_place *y =
-        &(*(const struct ramet_frame *const *)b)->place;
+    const struct ramet_extent *x =
+        &(*(const struct ramet_frame *const *)a)->extent;
+    const struct ramet_extent *y =
+        &(*(const struct ramet_frame *const *)b)->extent;
     int order = ramet_id_compare(&x->volume.id, &y->volume.id);
 
     if (order == 0)
@@ -473,18 +474,18 @@ struct many {
 static struct range
 find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap_max)
 {
-    const struct ramet_place *first = &sorted[0]->place;
+    const struct ramet_extent *first = &sorted[0]->extent;
     struct range range = {first->offset_bytes,
                           first->offset_bytes + first->length_bytes, sorted, 1};
 
     for (; range.count < count; range.count++) {
-        const struct ramet_place *place = &sorted[range.count]->place;
-        const uint64_t end = place->offset_bytes + place->length_bytes;
+        const struct ramet_extent *extent = &sorted[range.count]->extent;
+        const uint64_t end = extent->offset_bytes + extent->length_bytes;
 
-        if (!same_object(first, place))
+        if (!same_object(first, extent))
             break;
-        if (place->offset_bytes > range.end &&
-            place->offset_bytes - range.end > gap_max)
+        if (extent->offset_bytes > range.end &&
+            extent->offset_bytes - range.end > gap_max)
             break;
         if (end > range.end && end - range.offset > RANGE_MAX)
             break;
@@ -524,7 +525,7 @@ take_range(struct many *many, const struct range *range, const uint8_t *bytes,
 
     for (size_t i = 0; i < range->count && rc == RAMET_OK; i++) {
         const struct ramet_frame *frame = range->frames[i];
-        const size_t at = (size_t)(frame->place.offset_bytes - range->offset);
+        const size_t at = (size_t)(frame->extent.offset_bytes - range->offset);
         size_t size = 0;
 
         rc = content_size(frame, bytes + at, many->page_size, key, &size, err);
@@ -599,7 +600,7 @@ read_at_once(struct many *many, struct at_once *at_once,
     for (size_t i = 0; i < count; i++) {
         const size_t len = (size_t)(ranges[i].end - ranges[i].offset);
 
-        ramet_place_key(&ranges[i].frames[0]->place, at_once->keys[i]);
+        ramet_extent_key(&ranges[i].frames[0]->extent, at_once->keys[i]);
         at_once->parts[i] = (struct ramet_part){.key = at_once->keys[i],
                                                 .offset = ranges[i].offset,
                                                 .len = len,

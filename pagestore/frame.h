@@ -19,8 +19,8 @@
 #include "core/err.h"
 #include "core/hash.h"
 #include "core/id.h"
+#include "pagestore/extent.h"
 #include "pagestore/objstore.h"
-#include "pagestore/place.h"
 
 #define RAMET_PAGE_SIZE_MIN 512u
 #define RAMET_PAGE_SIZE_MAX 65536u
@@ -38,11 +38,11 @@ enum ramet_frame_kind {
 };
 
 struct ramet_frame {
-    struct ramet_place place;
+    struct ramet_extent extent;
     enum ramet_frame_kind kind;
-    uint32_t first_pgno;     /* >= 1; DELTAS: 0, as the next */
-    uint32_t page_count;     /* 1 to RAMET_FRAME_PAGES_MAX */
-    struct ramet_place base; /* the dictionary of a DICT frame, else zero */
+    uint32_t first_pgno;      /* >= 1; DELTAS: 0, as the next */
+    uint32_t page_count;      /* 1 to RAMET_FRAME_PAGES_MAX */
+    struct ramet_extent base; /* the dictionary of a DICT frame, else zero */
 };
 
 /*

@@ -55,11 +55,12 @@ is_encodable(const struct ramet_frame *frame, uint8_t hash_algo, uint32_t last,
            frame->page_count <= RAMET_FRAME_PAGES_MAX &&
            frame->first_pgno > last &&
            frame->page_count - 1 <= UINT32_MAX - frame->first_pgno &&
-           frame->place.offset_bytes >= end && frame->place.length_bytes >= 1 &&
-           frame->place.length_bytes <= RAMET_FRAME_BYTES_MAX &&
-           frame->place.offset_bytes <=
-               UINT64_MAX - frame->place.length_bytes &&
-           frame->place.hash_algo == hash_algo &&
+           frame->extent.offset_bytes >= end &&
+           frame->extent.length_bytes >= 1 &&
+           frame->extent.length_bytes <= RAMET_FRAME_BYTES_MAX &&
+           frame->extent.offset_bytes <=
+               UINT64_MAX - frame->extent.length_bytes &&
+           frame->extent.hash_algo == hash_algo &&
            (frame->kind == RAMET_FRAME_PLAIN ||
             frame->kind == RAMET_FRAME_DICT);
 }
@@ -73,10 +74,10 @@ all_encodable(const struct ramet_frame *frames, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         const struct ramet_frame *frame = &frames[i];
 
-        if (!is_encodable(frame, frames[0].place.hash_algo, last, end))
+        if (!is_encodable(frame, frames[0].extent.hash_algo, last, end))
             return false;
         last = frame->first_pgno + (frame->page_count - 1);
-        end = frame->place.offset_bytes + frame->place.length_bytes;
+        end = frame->extent.offset_bytes + frame->extent.length_bytes;
     }
     return true;
 }
@@ -88,16 +89,16 @@ encode_entry(const struct ramet_frame *frame, const struct usual *usual,
     const uint64_t gap = frame->first_pgno - last - 1;
     const bool extra = (uint8_t)frame->kind != usual->kind ||
                        frame->page_count != usual->page_count ||
-                       frame->place.offset_bytes != end;
+                       frame->extent.offset_bytes != end;
 
     ramet_buf_varint(out, gap << 1 | (extra ? 1 : 0));
     if (extra) {
         ramet_buf_u8(out, (uint8_t)frame->kind);
         ramet_buf_u8(out, (uint8_t)(frame->page_count - 1));
-        ramet_buf_varint(out, frame->place.offset_bytes - end);
+        ramet_buf_varint(out, frame->extent.offset_bytes - end);
     }
-    ramet_buf_varint(out, frame->place.length_bytes - 1);
-    ramet_buf_bytes(out, frame->place.hash.bytes, RAMET_HASH_SIZE);
+    ramet_buf_varint(out, frame->extent.length_bytes - 1);
+    ramet_buf_bytes(out, frame->extent.hash.bytes, RAMET_HASH_SIZE);
 }
 
 enum ramet_rc
@@ -112,10 +113,10 @@ ramet_frame_table_encode(const struct ramet_frame *frames, uint32_t count,
         return out->failed;
     if (!all_encodable(frames, count))
         return RAMET_EINVAL;
-    usual.hash_algo = frames[0].place.hash_algo;
+    usual.hash_algo = frames[0].extent.hash_algo;
     usual.kind = (uint8_t)frames[0].kind;
     usual.page_count = commonest_page_count(frames, count);
-    end = frames[0].place.offset_bytes;
+    end = frames[0].extent.offset_bytes;
 
     ramet_buf_u8(out, usual.hash_algo);
     ramet_buf_u8(out, usual.kind);
@@ -124,7 +125,7 @@ ramet_frame_table_encode(const struct ramet_frame *frames, uint32_t count,
     for (uint32_t i = 0; i < count; i++) {
         encode_entry(&frames[i], &usual, last, end, out);
         last = frames[i].first_pgno + (frames[i].page_count - 1);
-        end = frames[i].place.offset_bytes + frames[i].place.length_bytes;
+        end = frames[i].extent.offset_bytes + frames[i].extent.length_bytes;
     }
     return out->failed;
 }
@@ -151,7 +152,7 @@ decode_usual(struct ramet_reader *in, struct usual *out, struct ramet_err *err)
 }
 
 static enum ramet_rc
-check_kind(uint8_t kind, const struct ramet_place *dict, struct ramet_err *err)
+check_kind(uint8_t kind, const struct ramet_extent *dict, struct ramet_err *err)
 {
     if (kind > RAMET_FRAME_DICT)
         return RAMET_FAIL(err, RAMET_EVERSION,
@@ -167,7 +168,7 @@ check_kind(uint8_t kind, const struct ramet_place *dict, struct ramet_err *err)
 /* One entry; *last and *end move on behind it. Invariants (1) to (4). */
 static enum ramet_rc
 decode_entry(struct ramet_reader *in, const struct usual *usual,
-             const struct ramet_place *dict, uint64_t object_size,
+             const struct ramet_extent *dict, uint64_t object_size,
              uint32_t *last, uint64_t *end, struct ramet_frame *frame,
              struct ramet_err *err)
 {
@@ -204,10 +205,10 @@ decode_entry(struct ramet_reader *in, const struct usual *usual,
     frame->kind = (enum ramet_frame_kind)kind;
     frame->first_pgno = (uint32_t)first;
     frame->page_count = page_count;
-    frame->place.offset_bytes = *end + skip;
-    frame->place.length_bytes = (uint32_t)length;
-    frame->place.hash_algo = usual->hash_algo;
-    memcpy(frame->place.hash.bytes, hash, RAMET_HASH_SIZE);
+    frame->extent.offset_bytes = *end + skip;
+    frame->extent.length_bytes = (uint32_t)length;
+    frame->extent.hash_algo = usual->hash_algo;
+    memcpy(frame->extent.hash.bytes, hash, RAMET_HASH_SIZE);
     *last = (uint32_t)(first + page_count - 1);
     *end += skip + length;
     return RAMET_OK;
@@ -215,8 +216,8 @@ decode_entry(struct ramet_reader *in, const struct usual *usual,
 
 enum ramet_rc
 ramet_frame_table_decode(struct ramet_reader *in, uint32_t count,
-                         const struct ramet_place *context,
-                         const struct ramet_place *dict, uint64_t object_size,
+                         const struct ramet_extent *context,
+                         const struct ramet_extent *dict, uint64_t object_size,
                          struct ramet_frame *out_frames, struct ramet_err *err)
 {
     struct usual usual;
@@ -241,13 +242,13 @@ ramet_frame_table_decode(struct ramet_reader *in, uint32_t count,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "frame table: a frame inside the header");
     for (uint32_t i = 0; i < count; i++) {
-        struct ramet_frame frame = {.place = *context};
+        struct ramet_frame frame = {.extent = *context};
 
         rc = decode_entry(in, &usual, dict, object_size, &last, &end, &frame,
                           err);
         if (rc != RAMET_OK)
             return rc;
-        frame.place.offset_bytes += context->offset_bytes;
+        frame.extent.offset_bytes += context->offset_bytes;
         if (frame.kind == RAMET_FRAME_DICT)
             frame.base = *dict;
         out_frames[i] = frame;
@@ -260,8 +261,8 @@ ramet_frame_table_decode(struct ramet_reader *in, uint32_t count,
 static enum ramet_rc
 decode_chunk_frames(const struct ramet_table_chunk *chunk,
                     struct ramet_reader *in, uint32_t count,
-                    const struct ramet_place *context,
-                    const struct ramet_place *dict, uint64_t object_size,
+                    const struct ramet_extent *context,
+                    const struct ramet_extent *dict, uint64_t object_size,
                     struct ramet_frame *frames, struct ramet_err *err)
 {
     const struct ramet_frame *last = &frames[count - 1];
@@ -284,8 +285,8 @@ decode_chunk_frames(const struct ramet_table_chunk *chunk,
 enum ramet_rc
 ramet_table_chunk_decode(const struct ramet_table_chunk *chunk,
                          const uint8_t *bytes, size_t len,
-                         const struct ramet_place *context,
-                         const struct ramet_place *dict, uint64_t object_size,
+                         const struct ramet_extent *context,
+                         const struct ramet_extent *dict, uint64_t object_size,
                          struct ramet_frame **out_frames, uint32_t *out_count,
                          struct ramet_err *err)
 {
@@ -329,14 +330,14 @@ ramet_table_chunk_read(struct ramet_objstore *store,
                        struct ramet_err *err)
 {
     const struct ramet_table_chunk *chunk = &info->chunks[index];
-    const struct ramet_place context = {
+    const struct ramet_extent context = {
         .volume = *volume, .kind = RAMET_IN_SEGMENT, .segment = info->id};
     char key[RAMET_KEY_MAX];
     uint8_t *bytes = NULL;
     enum ramet_rc rc;
 
     assert(index < info->chunk_count);
-    ramet_place_key(&context, key);
+    ramet_extent_key(&context, key);
     if (chunk->length_bytes > RAMET_TABLE_CHUNK_BYTES_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: a frame table chunk of %" PRIu32 " bytes", key,

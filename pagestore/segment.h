@@ -53,7 +53,7 @@ struct ramet_segment_info {
     uint32_t first_pgno;
     uint32_t last_pgno;
     bool has_dict;
-    struct ramet_place dict; /* what its DICT frames were made with */
+    struct ramet_extent dict; /* what its DICT frames were made with */
     struct ramet_frame *frames;
     struct ramet_table_chunk *chunks;
     uint32_t chunk_count;
@@ -62,7 +62,7 @@ void ramet_segment_info_done(struct ramet_segment_info *info);
 
 /*
  * Encode a run of frames of one object as a table, and back. No frames: no
- * bytes. Encoding: offsets are written as they stand in place.offset_bytes;
+ * bytes. Encoding: offsets are written as they stand in extent.offset_bytes;
  * RAMET_EINVAL if frames don't ascend, RAMET_ENOMEM or RAMET_ETOOBIG of `out`.
  *
  * Decoding: `context` gives what the table leaves out (volume, segment or
@@ -78,8 +78,8 @@ ramet_frame_table_encode(const struct ramet_frame *frames, uint32_t count,
                          struct ramet_buf *out);
 RAMET_NODISCARD enum ramet_rc
 ramet_frame_table_decode(struct ramet_reader *in, uint32_t count,
-                         const struct ramet_place *context,
-                         const struct ramet_place *dict, uint64_t object_size,
+                         const struct ramet_extent *context,
+                         const struct ramet_extent *dict, uint64_t object_size,
                          struct ramet_frame *out_frames, struct ramet_err *err);
 
 /*
@@ -90,8 +90,8 @@ ramet_frame_table_decode(struct ramet_reader *in, uint32_t count,
 RAMET_NODISCARD enum ramet_rc
 ramet_table_chunk_decode(const struct ramet_table_chunk *chunk,
                          const uint8_t *bytes, size_t len,
-                         const struct ramet_place *context,
-                         const struct ramet_place *dict, uint64_t object_size,
+                         const struct ramet_extent *context,
+                         const struct ramet_extent *dict, uint64_t object_size,
                          struct ramet_frame **out_frames, uint32_t *out_count,
                          struct ramet_err *err);
 /* The same with one ranged read of segment `info` of `volume`; `index` counts
@@ -117,8 +117,8 @@ struct ramet_codec {
                                     page size, see docs/format.md */
     const uint8_t *dict;      /* dictionary bytes, or NULL */
     size_t dict_len;
-    struct ramet_place dict_place; /* where the remote keeps it */
-    unsigned threads;              /* compression threads; 0 means 1 */
+    struct ramet_extent dict_extent; /* where the remote keeps it */
+    unsigned threads;                /* compression threads; 0 means 1 */
 };
 
 /*
@@ -178,7 +178,7 @@ void ramet_segment_writer_abort(struct ramet_segment_writer *writer);
 
 /* A dictionary as the segment that it is stored as, and where it will be. */
 struct ramet_dict_object {
-    struct ramet_place place;
+    struct ramet_extent extent;
     uint8_t *bytes; /* ramet_free() */
     size_t len;
 };
@@ -191,14 +191,14 @@ ramet_dict_put(struct ramet_objstore *store,
 /* Both: store a dictionary as a segment of its own, and say where it is. */
 RAMET_NODISCARD enum ramet_rc
 ramet_dict_store(struct ramet_objstore *store, const struct ramet_vid *volume,
-                 const uint8_t *dict, size_t len, struct ramet_place *out_place,
-                 struct ramet_err *err);
+                 const uint8_t *dict, size_t len,
+                 struct ramet_extent *out_extent, struct ramet_err *err);
 
 /* Get a stored dictionary back, verified: one ranged read. *out_dict is the
  * caller's (ramet_free). RAMET_ECORRUPT, RAMET_EVERSION, RAMET_ENOMEM, or any
  * code of ramet_objstore_read(). */
 RAMET_NODISCARD enum ramet_rc
-ramet_dict_load(struct ramet_objstore *store, const struct ramet_place *place,
+ramet_dict_load(struct ramet_objstore *store, const struct ramet_extent *extent,
                 uint8_t **out_dict, size_t *out_len, struct ramet_err *err);
 
 #endif

@@ -43,7 +43,7 @@ struct ramet_segment_writer {
     struct ramet_sid id; /* nil until the upload begins */
     uint32_t page_size;
     bool has_dict;
-    struct ramet_place dict_place;
+    struct ramet_extent dict_extent;
     struct ramet_compressor *compressor;
     struct ramet_upload *upload;
     enum ramet_rc failed; /* invariant (3) */
@@ -147,10 +147,10 @@ add_frame(struct ramet_segment_writer *writer,
     }
     assert(writer->pending_count < PENDING_MAX);
     writer->frames[writer->pending_count++] = (struct ramet_frame){
-        .place.offset_bytes = offset,
-        .place.length_bytes = packed->length_bytes,
-        .place.hash_algo = RAMET_HASH_XXH3_128,
-        .place.hash = packed->hash,
+        .extent.offset_bytes = offset,
+        .extent.length_bytes = packed->length_bytes,
+        .extent.hash_algo = RAMET_HASH_XXH3_128,
+        .extent.hash = packed->hash,
         .kind = writer->has_dict ? RAMET_FRAME_DICT : RAMET_FRAME_PLAIN,
         .first_pgno = packed->first_pgno,
         .page_count = packed->page_count,
@@ -169,8 +169,8 @@ add_frame(struct ramet_segment_writer *writer,
 static enum ramet_rc
 begin_upload(struct ramet_segment_writer *writer, struct ramet_err *err)
 {
-    struct ramet_place place = {.volume = writer->volume,
-                                .kind = RAMET_IN_SEGMENT};
+    struct ramet_extent extent = {.volume = writer->volume,
+                                  .kind = RAMET_IN_SEGMENT};
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
@@ -178,18 +178,18 @@ begin_upload(struct ramet_segment_writer *writer, struct ramet_err *err)
     if (writer->store == NULL)
         return RAMET_FAIL(err, RAMET_ETOOBIG,
                           "segment: too large to stand in a commit");
-    rc = ramet_id_new(&place.segment.id, err);
+    rc = ramet_id_new(&extent.segment.id, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_segment_header_put(writer->body, &place.segment, writer->page_size);
-    ramet_place_key(&place, key);
+    ramet_segment_header_put(writer->body, &extent.segment, writer->page_size);
+    ramet_extent_key(&extent, key);
     rc = ramet_objstore_upload_begin(writer->store, key, &writer->upload, err);
     if (rc == RAMET_OK)
         rc = ramet_objstore_upload_write(writer->upload, writer->body,
                                          (size_t)writer->body_len, err);
     if (rc != RAMET_OK)
         return rc;
-    writer->id = place.segment;
+    writer->id = extent.segment;
     ramet_free(writer->body);
     writer->body = NULL;
     return RAMET_OK;
@@ -249,7 +249,7 @@ ramet_segment_writer_new(struct ramet_objstore *store,
     writer->volume = *volume;
     writer->page_size = page_size;
     writer->has_dict = codec->dict != NULL;
-    writer->dict_place = codec->dict_place;
+    writer->dict_extent = codec->dict_extent;
     writer->body_len = RAMET_SEGMENT_HEADER_SIZE;
     ramet_segment_header_put(writer->body, &writer->id, page_size);
     rc = ramet_compressor_new(page_size, codec, take_packed, writer,
@@ -314,11 +314,11 @@ complete_frames(struct ramet_segment_writer *writer, bool in_commit)
     for (uint32_t i = 0; i < writer->pending_count; i++) {
         struct ramet_frame *frame = &writer->frames[i];
 
-        frame->place.volume = writer->volume;
-        frame->place.kind = in_commit ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT;
-        frame->place.segment = writer->id;
+        frame->extent.volume = writer->volume;
+        frame->extent.kind = in_commit ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT;
+        frame->extent.segment = writer->id;
         if (writer->has_dict)
-            frame->base = writer->dict_place;
+            frame->base = writer->dict_extent;
     }
 }
 
@@ -337,7 +337,7 @@ hand_over(struct ramet_segment_writer *writer,
         .chunk_count = writer->chunk_count,
     };
     if (writer->has_dict)
-        out_info->dict = writer->dict_place;
+        out_info->dict = writer->dict_extent;
     if (writer->chunk_count > 0) {
         out_info->chunks = writer->chunks;
         writer->chunks = NULL;

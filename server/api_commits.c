@@ -213,7 +213,7 @@ count_pages(const struct call *call, uint64_t lsn, const uint8_t *object,
             size_t len)
 {
     struct ramet_metrics *const metrics = &call->server->metrics;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_hash hash;
     uint32_t head_length = 0;
 

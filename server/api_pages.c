@@ -100,7 +100,7 @@ append_now(struct call *call, const struct ramet_pages_request *request,
            struct ramet_buf *out)
 {
     struct ramet_server *server = call->server;
-    struct ramet_place last = {.length_bytes = 0};
+    struct ramet_extent last = {.length_bytes = 0};
     uint64_t sent = 0;
 
     for (uint32_t i = 0; i < request->run_count; i++) {
@@ -111,31 +111,32 @@ append_now(struct call *call, const struct ramet_pages_request *request,
             char key[RAMET_KEY_MAX];
             uint8_t *room;
 
-            if (!ramet_placed_get(server->placed, &call->volume, &request->at,
-                                  (uint32_t)pgno, &frame))
+            if (!ramet_frame_locations_get(server->locations, &call->volume,
+                                           &request->at, (uint32_t)pgno,
+                                           &frame))
                 return false;
             if (frame.page_count == 0 ||
                 (last.length_bytes > 0 &&
-                 last.offset_bytes == frame.place.offset_bytes &&
-                 last.lsn == frame.place.lsn &&
-                 ramet_id_compare(&last.segment.id, &frame.place.segment.id) ==
+                 last.offset_bytes == frame.extent.offset_bytes &&
+                 last.lsn == frame.extent.lsn &&
+                 ramet_id_compare(&last.segment.id, &frame.extent.segment.id) ==
                      0))
                 continue;
             if (frame.page_count > 1 && request->run_count > 1)
                 return false; /* let invariant (1) be the worker's */
-            range.object = frame.place.kind == RAMET_IN_COMMIT ? 1 : 0;
-            range.id = frame.place.segment.id;
-            range.lsn = frame.place.lsn;
-            range.offset = frame.place.offset_bytes;
+            range.object = frame.extent.kind == RAMET_IN_COMMIT ? 1 : 0;
+            range.id = frame.extent.segment.id;
+            range.lsn = frame.extent.lsn;
+            range.offset = frame.extent.offset_bytes;
             ramet_range_begin(out, &call->volume, &range, false,
-                              frame.place.length_bytes);
-            room = ramet_buf_extend(out, frame.place.length_bytes);
-            ramet_place_key(&frame.place, key);
+                              frame.extent.length_bytes);
+            room = ramet_buf_extend(out, frame.extent.length_bytes);
+            ramet_extent_key(&frame.extent, key);
             if (room == NULL ||
                 !ramet_cache_try(server->cache, key, range.offset, room,
-                                 frame.place.length_bytes))
+                                 frame.extent.length_bytes))
                 return false;
-            last = frame.place;
+            last = frame.extent;
             sent++;
         }
     }

@@ -210,8 +210,8 @@ cost_of(struct ramet_history *fresh, const struct ramet_recorder *recorder,
     const enum ramet_rc rc =
         ramet_history_locate(fresh, at, &pgno, 1, &located, NULL);
 
-    *out_bytes = rc == RAMET_OK ? (uint64_t)located.image.place.length_bytes +
-                                      located.block.place.length_bytes
+    *out_bytes = rc == RAMET_OK ? (uint64_t)located.image.extent.length_bytes +
+                                      located.block.extent.length_bytes
                                 : 0;
     for (size_t i = before; rc == RAMET_OK && i < recorder->count; i++)
         *out_bytes += recorder->records[i].got;

@@ -148,40 +148,40 @@ ramet_range_of_key(const char *key, uint64_t offset,
 }
 
 void
-ramet_range_key(const struct ramet_object_range *place, char out[RAMET_KEY_MAX])
+ramet_range_key(const struct ramet_object_range *range, char out[RAMET_KEY_MAX])
 {
     char volume[RAMET_ID_TEXT_SIZE], id[RAMET_ID_TEXT_SIZE];
 
-    ramet_id_format(&place->volume.id, volume);
-    ramet_id_format(&place->id, id);
-    if (place->object == 0)
+    ramet_id_format(&range->volume.id, volume);
+    ramet_id_format(&range->id, id);
+    if (range->object == 0)
         (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/segments/%s", volume,
                        id);
-    else if (place->object == 1)
+    else if (range->object == 1)
         (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/commits/%016" PRIx64,
-                       volume, UINT64_MAX - place->lsn);
+                       volume, UINT64_MAX - range->lsn);
     else
         (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/maps/%016" PRIx64 ".%s",
-                       volume, place->lsn, id);
+                       volume, range->lsn, id);
 }
 
 void
 ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
-                  const struct ramet_object_range *place, bool ends_object,
+                  const struct ramet_object_range *range, bool ends_object,
                   size_t length)
 {
-    const bool other = memcmp(&place->volume, volume, sizeof(*volume)) != 0;
+    const bool other = memcmp(&range->volume, volume, sizeof(*volume)) != 0;
 
     ramet_buf_u8(out, 1);
-    ramet_buf_u8(out, (uint8_t)(place->object | (ends_object ? 16u : 0u) |
+    ramet_buf_u8(out, (uint8_t)(range->object | (ends_object ? 16u : 0u) |
                                 (other ? 32u : 0u)));
     if (other)
-        ramet_buf_bytes(out, place->volume.id.bytes, RAMET_ID_SIZE);
-    if (place->object != 0)
-        ramet_buf_varint(out, place->lsn);
-    if (place->object != 1)
-        ramet_buf_bytes(out, place->id.bytes, RAMET_ID_SIZE);
-    ramet_buf_varint(out, place->offset);
+        ramet_buf_bytes(out, range->volume.id.bytes, RAMET_ID_SIZE);
+    if (range->object != 0)
+        ramet_buf_varint(out, range->lsn);
+    if (range->object != 1)
+        ramet_buf_bytes(out, range->id.bytes, RAMET_ID_SIZE);
+    ramet_buf_varint(out, range->offset);
     ramet_buf_varint(out, length);
 }
 

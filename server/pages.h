@@ -59,11 +59,11 @@ struct ramet_object_range {
 bool ramet_range_of_key(const char *key, uint64_t offset,
                         struct ramet_object_range *out);
 /* The other way round. */
-void ramet_range_key(const struct ramet_object_range *place,
+void ramet_range_key(const struct ramet_object_range *range,
                      char out[RAMET_KEY_MAX]);
 /* The record up to its bytes, which the caller appends. */
 void ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
-                       const struct ramet_object_range *place, bool ends_object,
+                       const struct ramet_object_range *range, bool ends_object,
                        size_t length);
 /* The record that begins the answer to who opens a volume; `seq` 0: it was named
  * by its id. */

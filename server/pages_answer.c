@@ -26,7 +26,7 @@
 #define FRESH_CACHE_BYTES (1u << 20)
 
 struct range {
-    struct ramet_object_range place;
+    struct ramet_object_range object;
     uint32_t length;
     bool ends_object;
 };
@@ -59,12 +59,12 @@ range_number(const struct range *range)
     uint8_t text[64] = {0};
     uint64_t number;
 
-    memcpy(text, range->place.volume.id.bytes, RAMET_ID_SIZE);
-    memcpy(text + 16, range->place.id.bytes, RAMET_ID_SIZE);
-    ramet_put_le64(text + 32, range->place.lsn);
-    ramet_put_le64(text + 40, range->place.offset);
+    memcpy(text, range->object.volume.id.bytes, RAMET_ID_SIZE);
+    memcpy(text + 16, range->object.id.bytes, RAMET_ID_SIZE);
+    ramet_put_le64(text + 32, range->object.lsn);
+    ramet_put_le64(text + 40, range->object.offset);
     ramet_put_le32(text + 48, range->length);
-    text[52] = range->place.object;
+    text[52] = range->object.object;
     number = ramet_hash64(text, sizeof(text));
     return number != 0 ? number : 1;
 }
@@ -189,8 +189,8 @@ locate_afresh(struct ramet_answer *answer, struct slice *slice,
         struct range range = {.length = (uint32_t)record->got,
                               .ends_object = record->got < record->asked};
 
-        if (!ramet_range_of_key(record->key, record->offset, &range.place) ||
-            (range.place.object == 1 &&
+        if (!ramet_range_of_key(record->key, record->offset, &range.object) ||
+            (range.object.object == 1 &&
              (answer->request.flags & RAMET_PAGES_NO_HEADS) != 0) ||
             !set_add(&answer->set, &range))
             continue;
@@ -207,15 +207,15 @@ locate_afresh(struct ramet_answer *answer, struct slice *slice,
 }
 
 static struct range
-range_of_place(const struct ramet_place *place)
+range_of_extent(const struct ramet_extent *extent)
 {
     return (struct range){
-        .place = {.object = place->kind == RAMET_IN_COMMIT ? 1 : 0,
-                  .volume = place->volume,
-                  .id = place->segment.id,
-                  .lsn = place->lsn,
-                  .offset = place->offset_bytes},
-        .length = place->length_bytes,
+        .object = {.object = extent->kind == RAMET_IN_COMMIT ? 1 : 0,
+                   .volume = extent->volume,
+                   .id = extent->segment.id,
+                   .lsn = extent->lsn,
+                   .offset = extent->offset_bytes},
+        .length = extent->length_bytes,
     };
 }
 
@@ -224,7 +224,7 @@ static void
 add_image(struct ramet_answer *answer, const struct ramet_located *located)
 {
     const struct ramet_frame *frame = &located->image;
-    const struct range body = range_of_place(&frame->place);
+    const struct range body = range_of_extent(&frame->extent);
 
     /* Invariant (1); of one page that has no delta it is met once. */
     if ((frame->page_count > 1 || ramet_located_has_delta(located)) &&
@@ -232,7 +232,7 @@ add_image(struct ramet_answer *answer, const struct ramet_located *located)
         return;
     if ((answer->request.flags & RAMET_PAGES_DICTS) != 0 &&
         frame->kind == RAMET_FRAME_DICT) {
-        const struct range dict = range_of_place(&frame->base);
+        const struct range dict = range_of_extent(&frame->base);
 
         if (set_add(&answer->set, &dict))
             add_range(answer, &dict);
@@ -243,7 +243,7 @@ add_image(struct ramet_answer *answer, const struct ramet_located *located)
 static void
 add_page(struct ramet_answer *answer, const struct ramet_located *located)
 {
-    const struct range block = range_of_place(&located->block.place);
+    const struct range block = range_of_extent(&located->block.extent);
 
     if (located->image.page_count == 0)
         return; /* zeros */
@@ -273,8 +273,8 @@ fill_slice(struct ramet_answer *answer, struct slice *slice,
             &slice->located[at - slice->sorted];
 
         if (!ramet_located_has_delta(located))
-            ramet_placed_put(
-                answer->server->placed, ramet_live_volume(answer->live),
+            ramet_frame_locations_put(
+                answer->server->locations, ramet_live_volume(answer->live),
                 &answer->request.at, slice->asked[i], &located->image);
         add_page(answer, located);
     }
@@ -325,17 +325,17 @@ copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
          * read is known before its record begins. */
         if (room_of(out) < RECORD_TEXT_MAX + (out->len > 0 ? left : 0u))
             return RAMET_OK;
-        ramet_range_begin(out, volume, &range->place, range->ends_object,
+        ramet_range_begin(out, volume, &range->object, range->ends_object,
                           range->length);
     }
     len = left < room_of(out) ? left : room_of(out);
     to = ramet_buf_extend(out, len);
     if (to == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
-    ramet_range_key(&range->place, key);
+    ramet_range_key(&range->object, key);
     if (len > 0) {
         const enum ramet_rc rc = ramet_objstore_read_full(
-            answer->server->store, key, range->place.offset + answer->copied,
+            answer->server->store, key, range->object.offset + answer->copied,
             to, len, err);
 
         if (rc != RAMET_OK)

@@ -325,9 +325,9 @@ start_parts(struct ramet_server *server, struct door *door,
                              server->gone, &server->metrics, &server->lives,
                              err);
     if (rc == RAMET_OK) {
-        server->placed = ramet_placed_new(PLACED_ENTRIES);
+        server->locations = ramet_frame_locations_new(PLACED_ENTRIES);
         server->openings = ramet_openings_new();
-        if (server->placed == NULL || server->openings == NULL)
+        if (server->locations == NULL || server->openings == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "out of memory");
     }
     if (rc == RAMET_OK)
@@ -375,7 +375,7 @@ ramet_server_stop(struct ramet_server *server)
     ramet_lives_free(server->lives);
     ramet_gone_free(server->gone);
     ramet_openings_free(server->openings);
-    ramet_placed_free(server->placed);
+    ramet_frame_locations_free(server->locations);
     ramet_access_close(server->access);
     ramet_cache_close(server->cache);
     ramet_objstore_close(server->base);

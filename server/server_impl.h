@@ -23,13 +23,13 @@
 #include "server/access.h"
 #include "server/auth.h"
 #include "server/cache.h"
+#include "server/frame_locations.h"
 #include "server/gone.h"
 #include "server/http.h"
 #include "server/live.h"
 #include "server/metrics.h"
 #include "server/news.h"
 #include "server/opening.h"
-#include "server/placed.h"
 #include "server/render.h"
 #include "server/server.h"
 #include "server/work.h"
@@ -46,7 +46,7 @@ struct ramet_server {
     struct ramet_work *work;
     struct ramet_gone *gone;
     struct ramet_lives *lives;
-    struct ramet_placed *placed;
+    struct ramet_frame_locations *locations;
     struct ramet_openings *openings;
     struct ramet_tokens *tokens;
     struct ramet_access_log *access;

@@ -34,7 +34,7 @@ struct cursor {
     struct ramet_remote *remote;
     struct ramet_history *history;
     uint64_t lsn; /* of `commit`; 0: at the end */
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
 };
 
 static int
@@ -188,7 +188,7 @@ static int
 log_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
 {
     const struct cursor *cursor = (const struct cursor *)base;
-    const struct ramet_commit *commit = &cursor->commit;
+    const struct ramet_commit_object *commit = &cursor->commit;
     uint64_t value = 0;
     char time[32];
 

@@ -103,35 +103,35 @@ locate(struct bringing *b, size_t count)
 /* ---- what to ask for ------------------------------------------------------------ */
 
 static bool
-holds_place(const struct bringing *b, const struct ramet_place *place)
+holds_place(const struct bringing *b, const struct ramet_extent *extent)
 {
     char key[RAMET_KEY_MAX];
 
-    ramet_place_key(place, key);
-    return ramet_ranges_has(b->with->ranges, key, place->offset_bytes,
-                            place->length_bytes, false);
+    ramet_extent_key(extent, key);
+    return ramet_ranges_has(b->with->ranges, key, extent->offset_bytes,
+                            extent->length_bytes, false);
 }
 
 /* A frame that was sent ahead, and nobody has read. */
 static bool
 take_from_ranges(struct bringing *b, const struct ramet_frame *frame)
 {
-    const struct ramet_place *const place = &frame->place;
+    const struct ramet_extent *const extent = &frame->extent;
     char key[RAMET_KEY_MAX];
     uint8_t *bytes;
     size_t got = 0;
     bool taken = false;
 
-    ramet_place_key(place, key);
-    if (!ramet_ranges_has(b->with->ranges, key, place->offset_bytes,
-                          place->length_bytes, true))
+    ramet_extent_key(extent, key);
+    if (!ramet_ranges_has(b->with->ranges, key, extent->offset_bytes,
+                          extent->length_bytes, true))
         return false;
-    bytes = ramet_alloc(place->length_bytes);
+    bytes = ramet_alloc(extent->length_bytes);
     if (bytes != NULL &&
-        ramet_ranges_get(b->with->ranges, key, place->offset_bytes, bytes,
-                         place->length_bytes, &got) &&
-        got == place->length_bytes &&
-        ramet_awaited_take(b->awaited, key, place->offset_bytes, bytes, got,
+        ramet_ranges_get(b->with->ranges, key, extent->offset_bytes, bytes,
+                         extent->length_bytes, &got) &&
+        got == extent->length_bytes &&
+        ramet_awaited_take(b->awaited, key, extent->offset_bytes, bytes, got,
                            &taken, NULL) != RAMET_OK)
         taken = false;
     ramet_free(bytes);
@@ -144,8 +144,8 @@ is_here(struct bringing *b, const struct ramet_located *located)
 {
     if (!ramet_located_has_delta(located))
         return take_from_ranges(b, &located->image);
-    return holds_place(b, &located->image.place) &&
-           holds_place(b, &located->block.place);
+    return holds_place(b, &located->image.extent) &&
+           holds_place(b, &located->block.extent);
 }
 
 /* Of what is located: what is not here? */
@@ -174,7 +174,7 @@ plan_frames(struct bringing *b)
 static bool
 holds_dict(const struct bringing *b)
 {
-    struct ramet_place dict;
+    struct ramet_extent dict;
     struct ramet_head head;
 
     return ramet_history_head_of(b->history, b->at, &head, NULL) == RAMET_OK &&

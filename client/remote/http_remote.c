@@ -121,11 +121,11 @@ http_heard(struct ramet_remote *remote, const struct ramet_vid *volume,
 }
 
 static bool
-http_holds(struct ramet_remote *remote, const struct ramet_place *place)
+http_holds(struct ramet_remote *remote, const struct ramet_extent *place)
 {
     char key[RAMET_KEY_MAX];
 
-    ramet_place_key(place, key);
+    ramet_extent_key(place, key);
     return ramet_ranges_has(((struct http_remote *)remote)->ranges, key,
                             place->offset_bytes, place->length_bytes, false);
 }

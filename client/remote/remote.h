@@ -119,7 +119,8 @@ struct ramet_remote_ops {
     bool (*heard)(struct ramet_remote *remote, const struct ramet_vid *volume,
                   struct ramet_heard *out);
     /* Can these bytes of an object be read without a request? NULL: no. */
-    bool (*holds)(struct ramet_remote *remote, const struct ramet_place *place);
+    bool (*holds)(struct ramet_remote *remote,
+                  const struct ramet_extent *place);
     /* What was heard did not come true: begin anew with what is told.
      * NULL: nothing to do. */
     void (*disbelieve)(struct ramet_remote *remote,

@@ -458,7 +458,7 @@ take_offer(void *ctx, const struct ramet_vid *volume,
 }
 
 static bool
-is_same_place(const struct ramet_place *a, const struct ramet_place *b)
+is_same_place(const struct ramet_extent *a, const struct ramet_extent *b)
 {
     return ramet_id_compare(&a->segment.id, &b->segment.id) == 0 &&
            a->offset_bytes == b->offset_bytes &&
@@ -468,13 +468,13 @@ is_same_place(const struct ramet_place *a, const struct ramet_place *b)
 
 /* `dict` is `known`'s from here on. */
 static void
-know_dict(struct known_history *known, const struct ramet_place *place,
+know_dict(struct known_history *known, const struct ramet_extent *extent,
           uint8_t *dict, size_t len)
 {
     ramet_free(known->dict);
     known->dict = dict;
     known->dict_len = len;
-    known->dict_place = *place;
+    known->dict_extent = *extent;
 }
 
 static enum ramet_rc
@@ -493,7 +493,7 @@ copy_dict(const uint8_t *dict, size_t len, uint8_t **out_dict, size_t *out_len,
 
 enum ramet_rc
 ramet_source_dict(struct ramet_source *source, const struct ramet_vid *volume,
-                  const struct ramet_place *place, uint8_t **out_dict,
+                  const struct ramet_extent *extent, uint8_t **out_dict,
                   size_t *out_len, struct ramet_err *err)
 {
     struct known_history *known;
@@ -504,17 +504,17 @@ ramet_source_dict(struct ramet_source *source, const struct ramet_vid *volume,
     ramet_mutex_lock(&source->mutex);
     known = ramet_source_known(source, volume);
     assert(known != NULL);
-    if (known->dict != NULL && is_same_place(&known->dict_place, place))
+    if (known->dict != NULL && is_same_place(&known->dict_extent, extent))
         rc = copy_dict(known->dict, known->dict_len, out_dict, out_len, err);
     ramet_mutex_unlock(&source->mutex);
     if (rc != RAMET_ENOTFOUND)
         return rc;
-    rc = ramet_dict_load(ramet_source_store(source), place, &dict, &len, err);
+    rc = ramet_dict_load(ramet_source_store(source), extent, &dict, &len, err);
     if (rc != RAMET_OK)
         return rc;
     rc = copy_dict(dict, len, out_dict, out_len, err);
     ramet_mutex_lock(&source->mutex);
-    know_dict(known, place, dict, len);
+    know_dict(known, extent, dict, len);
     ramet_mutex_unlock(&source->mutex);
     return rc;
 }

@@ -106,11 +106,11 @@ ramet_source_confirmed(struct ramet_source *source,
 void ramet_source_forget(struct ramet_source *source,
                          const struct ramet_vid *volume);
 
-/* A copy of the volume's dictionary at `place` (ramet_free), read once for
+/* A copy of the volume's dictionary at `extent` (ramet_free), read once for
  * as long as it stays the same. Only after ramet_source_history(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_source_dict(struct ramet_source *source, const struct ramet_vid *volume,
-                  const struct ramet_place *place, uint8_t **out_dict,
+                  const struct ramet_extent *extent, uint8_t **out_dict,
                   size_t *out_len, struct ramet_err *err);
 /* The cache of the volume's pages that its views share, as long as the source
  * lives; grown to `limit_bytes`. Only after ramet_source_history(). NULL on no

@@ -22,7 +22,7 @@ struct known_history {
     struct ramet_history *history;
     struct ramet_pagecache *cache; /* NULL: none needed yet, as the next */
     struct ramet_pipeline *pipeline;
-    struct ramet_place dict_place;
+    struct ramet_extent dict_extent;
     uint8_t *dict; /* NULL: none was asked for */
     size_t dict_len;
 };

@@ -33,9 +33,9 @@ holds(const struct walk *walk, const struct ramet_located *located)
     struct ramet_remote *const remote = walk->remote;
 
     return (located->image.page_count == 0 ||
-            remote->ops->holds(remote, &located->image.place)) &&
+            remote->ops->holds(remote, &located->image.extent)) &&
            (!ramet_located_has_delta(located) ||
-            remote->ops->holds(remote, &located->block.place));
+            remote->ops->holds(remote, &located->block.extent));
 }
 
 static enum ramet_rc
@@ -55,7 +55,7 @@ take_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 
 /* Pages of the commit that no later one changed or cut off, ascending. */
 static size_t
-list_own(const struct walk *walk, const struct ramet_commit *commit,
+list_own(const struct walk *walk, const struct ramet_commit_object *commit,
          uint32_t *out)
 {
     uint32_t image = ramet_pageset_next(&commit->changed, 0);
@@ -99,7 +99,7 @@ keep_those_here(const struct walk *walk, const struct ramet_point *at,
 /* The pages of one commit that are made of its deltas and of what is here. */
 struct making {
     struct walk *walk;
-    const struct ramet_commit *commit;
+    const struct ramet_commit_object *commit;
     uint32_t *pgnos; /* wanted; what is made goes out of them */
     size_t count;
     uint32_t block; /* the one that comes */
@@ -146,7 +146,7 @@ take_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
            size_t len, struct ramet_err *err)
 {
     struct making *const making = ctx;
-    const struct ramet_commit *const commit = making->commit;
+    const struct ramet_commit_object *const commit = making->commit;
     size_t left = 0;
 
     (void)frame;
@@ -174,18 +174,18 @@ take_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
 
 /* Make what can be made, and leave the rest of `pgnos`: how many. */
 static size_t
-make_those_here(struct walk *walk, const struct ramet_commit *commit,
+make_those_here(struct walk *walk, const struct ramet_commit_object *commit,
                 uint32_t *pgnos, size_t count)
 {
     struct making making = {walk, commit, pgnos, count, 0};
     struct ramet_err err;
 
-    for (; making.block < commit->deltas.place.block_count && making.count > 0;
+    for (; making.block < commit->deltas.extent.block_count && making.count > 0;
          making.block++) {
         const struct ramet_frame block =
             ramet_commit_delta_block(commit, making.block);
 
-        if (!walk->remote->ops->holds(walk->remote, &block.place) ||
+        if (!walk->remote->ops->holds(walk->remote, &block.extent) ||
             ramet_frame_read_many(ramet_history_frame_reader(walk->history),
                                   &block, 1, walk->along->page_size, take_block,
                                   &making, &err) != RAMET_OK)
@@ -195,7 +195,7 @@ make_those_here(struct walk *walk, const struct ramet_commit *commit,
 }
 
 static bool
-note_seen(struct walk *walk, const struct ramet_commit *commit)
+note_seen(struct walk *walk, const struct ramet_commit_object *commit)
 {
     if (commit->least_page_count < walk->least)
         walk->least = commit->least_page_count;
@@ -208,7 +208,7 @@ note_seen(struct walk *walk, const struct ramet_commit *commit)
 static bool
 walk_commit(struct walk *walk, struct ramet_point *io_at)
 {
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     uint32_t pgnos[PAGES_MAX];
     size_t count;
     bool go_on;

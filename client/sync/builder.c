@@ -42,7 +42,7 @@ struct dict_put {
 /* One run of the builder. */
 struct build {
     const struct ramet_builder *job;
-    struct ramet_commit *commit;
+    struct ramet_commit_object *commit;
     struct ramet_codec codec;
     uint8_t *dict; /* codec.dict */
     uint8_t *buf;  /* READ_BYTES */
@@ -130,7 +130,7 @@ send_dict(struct build *build, size_t len, struct ramet_err *err)
 
     if (rc != RAMET_OK)
         return rc;
-    build->codec.dict_place = put->object.place;
+    build->codec.dict_extent = put->object.extent;
     if (store->traits == 0)
         return ramet_dict_put(store, &put->object, err);
     put->store = store;
@@ -193,25 +193,25 @@ train_dict(struct build *build, uint64_t total, struct ramet_err *err)
 static enum ramet_rc
 choose_dict(struct build *build, uint64_t total, struct ramet_err *err)
 {
-    struct ramet_place place = {.length_bytes = 0};
+    struct ramet_extent extent = {.length_bytes = 0};
     enum ramet_rc rc;
 
     if (build->job->base->lsn > 0) {
-        rc = ramet_history_dict(build->job->history, build->job->base, &place,
+        rc = ramet_history_dict(build->job->history, build->job->base, &extent,
                                 err);
         if (rc != RAMET_OK)
             return rc;
     }
-    if (place.length_bytes > 0) {
+    if (extent.length_bytes > 0) {
         size_t len = 0;
 
-        rc = ramet_source_dict(build->job->source, &build->job->volume, &place,
+        rc = ramet_source_dict(build->job->source, &build->job->volume, &extent,
                                &build->dict, &len, err);
         if (rc != RAMET_OK)
             return rc;
         build->codec.dict = build->dict;
         build->codec.dict_len = len;
-        build->codec.dict_place = place;
+        build->codec.dict_extent = extent;
         return RAMET_OK;
     }
     if (total * build->commit->page_size < DICT_FROM_BYTES)
@@ -226,7 +226,7 @@ static enum ramet_rc
 note_segment(struct build *build, struct ramet_segment_info *info,
              struct ramet_err *err)
 {
-    struct ramet_commit *const commit = build->commit;
+    struct ramet_commit_object *const commit = build->commit;
 
     if (commit->segment_count == build->segment_capacity) {
         const size_t capacity =
@@ -336,7 +336,7 @@ segments_so_far(const struct build *build)
 static bool
 needs_image(const struct build *build, uint32_t pgno, const uint8_t *page)
 {
-    const struct ramet_commit *const commit = build->commit;
+    const struct ramet_commit_object *const commit = build->commit;
 
     return pgno <= commit->least_page_count ||
            !ramet_bytes_are_zero(page, commit->page_size);
@@ -346,7 +346,7 @@ static enum ramet_rc
 add_page(struct build *build, uint32_t pgno, const uint8_t *page,
          struct ramet_err *err)
 {
-    struct ramet_commit *const commit = build->commit;
+    struct ramet_commit_object *const commit = build->commit;
     enum ramet_rc rc;
 
     if (build->writer != NULL &&
@@ -455,7 +455,7 @@ build_segments(struct build *build, struct ramet_err *err)
 static enum ramet_rc
 build_object(struct build *build, struct ramet_buf *out, struct ramet_err *err)
 {
-    struct ramet_commit *const commit = build->commit;
+    struct ramet_commit_object *const commit = build->commit;
     enum ramet_rc rc;
 
     commit->has_inline = build->inline_bytes != NULL;
@@ -469,8 +469,8 @@ build_object(struct build *build, struct ramet_buf *out, struct ramet_err *err)
 
 enum ramet_rc
 ramet_builder_run(const struct ramet_builder *builder,
-                  struct ramet_commit *commit, struct ramet_buf *out_object,
-                  struct ramet_err *err)
+                  struct ramet_commit_object *commit,
+                  struct ramet_buf *out_object, struct ramet_err *err)
 {
     struct build build = {.job = builder, .commit = commit};
     const uint64_t total = ramet_pageset_count(builder->pages);

@@ -42,7 +42,7 @@ struct ramet_builder {
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_builder_run(const struct ramet_builder *builder,
-                  struct ramet_commit *commit, struct ramet_buf *out_object,
-                  struct ramet_err *err);
+                  struct ramet_commit_object *commit,
+                  struct ramet_buf *out_object, struct ramet_err *err);
 
 #endif

@@ -36,7 +36,7 @@ struct slot {
 
 struct ramet_deltas {
     const struct ramet_builder *job;
-    struct ramet_commit *commit;
+    struct ramet_commit_object *commit;
     uint32_t page_size;
     struct ramet_delta_writer *writer; /* NULL: images alone are sent */
     /* The window: pages to come, and their base images. */
@@ -60,7 +60,8 @@ struct choice {
 
 /* Could any page have a base? Invariant (2). */
 static bool
-can_write(const struct ramet_builder *job, const struct ramet_commit *commit)
+can_write(const struct ramet_builder *job,
+          const struct ramet_commit_object *commit)
 {
     return job->base->lsn > 0 && job->base->page_size == commit->page_size &&
            commit->least_page_count > 0 &&
@@ -68,9 +69,10 @@ can_write(const struct ramet_builder *job, const struct ramet_commit *commit)
 }
 
 enum ramet_rc
-ramet_deltas_new(const struct ramet_builder *job, struct ramet_commit *commit,
-                 const uint8_t *dict, size_t dict_len,
-                 struct ramet_deltas **out_deltas, struct ramet_err *err)
+ramet_deltas_new(const struct ramet_builder *job,
+                 struct ramet_commit_object *commit, const uint8_t *dict,
+                 size_t dict_len, struct ramet_deltas **out_deltas,
+                 struct ramet_err *err)
 {
     struct ramet_deltas *const deltas = ramet_calloc(1, sizeof(*deltas));
     const uint64_t pages = ramet_pageset_count(job->pages);
@@ -388,8 +390,8 @@ ramet_deltas_finish(struct ramet_deltas *deltas, uint8_t **io_inline,
 {
     if (deltas->commit->deltas.pages.run_count == 0)
         return RAMET_OK;
-    return ramet_delta_writer_place(
+    return ramet_delta_writer_extent(
         deltas->writer, ramet_source_store(deltas->job->source),
         &deltas->job->volume, true, io_inline, io_inline_len,
-        &deltas->commit->deltas.place, err);
+        &deltas->commit->deltas.extent, err);
 }

@@ -22,9 +22,10 @@ struct ramet_deltas;
 /* `dict`: what images are compressed with, or NULL. `job` and `commit` are
  * borrowed. */
 RAMET_NODISCARD enum ramet_rc
-ramet_deltas_new(const struct ramet_builder *job, struct ramet_commit *commit,
-                 const uint8_t *dict, size_t dict_len,
-                 struct ramet_deltas **out_deltas, struct ramet_err *err);
+ramet_deltas_new(const struct ramet_builder *job,
+                 struct ramet_commit_object *commit, const uint8_t *dict,
+                 size_t dict_len, struct ramet_deltas **out_deltas,
+                 struct ramet_err *err);
 void ramet_deltas_free(struct ramet_deltas *deltas); /* NULL is fine */
 
 /* *out_taken: the page is written as a delta; else the caller writes an image. */

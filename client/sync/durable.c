@@ -181,7 +181,7 @@ build(struct sending *sending, const struct ramet_cid *id,
     };
     const bool resized =
         sending->base.lsn > 0 && sending->base.page_size != after->page_size;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     enum ramet_rc rc = RAMET_OK;
 
     ramet_commit_init(&commit);

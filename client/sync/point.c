@@ -14,7 +14,7 @@ ramet_sync_point(const uint8_t *object, size_t len,
                  struct ramet_remote_point *out_point, struct ramet_cid *out_id,
                  struct ramet_err *err)
 {
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_hash hash;
     uint32_t head_len;
     enum ramet_rc rc;

@@ -67,7 +67,7 @@ is_resized(const struct ramet_sync *sync, const struct ramet_snapshot *snap,
 
 static void
 describe(const struct ramet_sync *sync, const struct ramet_snapshot *snap,
-         const struct ramet_head *base, struct ramet_commit *commit)
+         const struct ramet_head *base, struct ramet_commit_object *commit)
 {
     const struct ramet_replica_state *const state = sync->state;
     uint32_t least = state->least_page_count_in_flight;
@@ -140,7 +140,7 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
         .step_ctx = sync,
     };
     struct ramet_pageset pages;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     enum ramet_rc rc;
 
     ramet_pageset_init(&pages);

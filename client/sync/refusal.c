@@ -62,13 +62,13 @@ static enum ramet_rc
 has_segment(struct ramet_sync *sync, const struct ramet_sid *id,
             uint64_t size_bytes, bool *out_has, struct ramet_err *err)
 {
-    const struct ramet_place place = {
+    const struct ramet_extent extent = {
         .volume = sync->volume, .kind = RAMET_IN_SEGMENT, .segment = *id};
     char key[RAMET_KEY_MAX];
     uint64_t size = 0;
     enum ramet_rc rc;
 
-    ramet_place_key(&place, key);
+    ramet_extent_key(&extent, key);
     rc = ramet_objstore_size(ramet_source_store(sync->source), key, &size, err);
     *out_has = rc == RAMET_OK && size == size_bytes;
     return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
@@ -79,8 +79,8 @@ static enum ramet_rc
 has_segments(struct ramet_sync *sync, const uint8_t *object, size_t len,
              bool *out_all, struct ramet_err *err)
 {
-    struct ramet_commit commit;
-    const struct ramet_delta_place *const deltas = &commit.deltas.place;
+    struct ramet_commit_object commit;
+    const struct ramet_delta_extent *const deltas = &commit.deltas.extent;
     struct ramet_hash hash;
     uint32_t head_len;
     enum ramet_rc rc;

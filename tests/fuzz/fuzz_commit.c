@@ -42,7 +42,8 @@ seal(uint8_t *head, size_t len)
 }
 
 static void
-check_frames(const struct ramet_commit *c, const struct ramet_segment_info *seg)
+check_frames(const struct ramet_commit_object *c,
+             const struct ramet_segment_info *seg)
 {
     uint32_t last = 0;
 
@@ -65,7 +66,7 @@ check_frames(const struct ramet_commit *c, const struct ramet_segment_info *seg)
 
 /* Each delta is in one block, at a place there, and over some page's base. */
 static void
-check_deltas(const struct ramet_commit *c)
+check_deltas(const struct ramet_commit_object *c)
 {
     const struct ramet_commit_deltas *const d = &c->deltas;
     uint64_t pages = 0;
@@ -75,20 +76,20 @@ check_deltas(const struct ramet_commit *c)
             "an image and a delta");
     require(ramet_pageset_next(&d->pages, c->least_page_count) == 0,
             "a delta of what was cut off");
-    require(d->pages.run_count > 0 || d->place.block_count == 0,
+    require(d->pages.run_count > 0 || d->extent.block_count == 0,
             "blocks of no page");
-    require(
-        ramet_commit_delta_bytes(c) <=
-            (d->place.is_inline ? c->inline_length_bytes : d->place.size_bytes),
-        "more bytes of deltas than there are");
-    if (d->place.blocks == NULL)
+    require(ramet_commit_delta_bytes(c) <= (d->extent.is_inline
+                                                ? c->inline_length_bytes
+                                                : d->extent.size_bytes),
+            "more bytes of deltas than there are");
+    if (d->extent.blocks == NULL)
         return;
-    for (uint32_t i = 0; i < d->place.block_count; i++) {
+    for (uint32_t i = 0; i < d->extent.block_count; i++) {
         const struct ramet_frame block = ramet_commit_delta_block(c, i);
 
-        pages += d->place.blocks[i].page_count;
-        require(block.place.length_bytes > 0 &&
-                    block.place.length_bytes <= RAMET_DELTA_BLOCK_MAX,
+        pages += d->extent.blocks[i].page_count;
+        require(block.extent.length_bytes > 0 &&
+                    block.extent.length_bytes <= RAMET_DELTA_BLOCK_MAX,
                 "length of a block");
     }
     require(pages == ramet_pageset_count(&d->pages), "pages of the blocks");
@@ -97,14 +98,14 @@ check_deltas(const struct ramet_commit *c)
         uint32_t block = UINT32_MAX, position = UINT32_MAX, base = 0;
 
         ramet_commit_find_delta(c, p, &block, &position, &base);
-        require(block < d->place.block_count &&
-                    position < d->place.blocks[block].page_count && base > 0,
+        require(block < d->extent.block_count &&
+                    position < d->extent.blocks[block].page_count && base > 0,
                 "place of a delta");
     }
 }
 
 static void
-check(const struct ramet_commit *c)
+check(const struct ramet_commit_object *c)
 {
     uint32_t last = 0;
 
@@ -136,7 +137,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ramet_err err = {.text = ""};
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_hash hash;
     uint8_t *head;
     enum ramet_rc rc;

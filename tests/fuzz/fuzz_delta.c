@@ -77,14 +77,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2 || size > 1u << 18)
         return 0;
     run.page_size = RAMET_PAGE_SIZE_MIN << (data[0] & 7);
-    frame.place = (struct ramet_place){
+    frame.extent = (struct ramet_extent){
         .kind = RAMET_IN_SEGMENT,
         .length_bytes = (uint32_t)(size - 1),
         .hash_algo = RAMET_HASH_XXH3_128,
         .hash = ramet_hash128(data + 1, size - 1),
     };
     part = (struct iovec){(void *)(uintptr_t)(data + 1), size - 1};
-    ramet_place_key(&frame.place, key);
+    ramet_extent_key(&frame.extent, key);
     require(ramet_memstore_open(&store, NULL) == RAMET_OK &&
                 ramet_objstore_put(store, key, &part, 1, NULL) == RAMET_OK &&
                 ramet_frame_reader_new(store, &run.reader, NULL) == RAMET_OK,

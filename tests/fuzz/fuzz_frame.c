@@ -46,7 +46,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     page_size = RAMET_PAGE_SIZE_MIN << (data[0] & 7);
     frame.page_count = (uint32_t)(data[0] >> 4) + 1;
-    frame.place = (struct ramet_place){
+    frame.extent = (struct ramet_extent){
         .kind = RAMET_IN_SEGMENT,
         .length_bytes = (uint32_t)(size - 1),
         .hash_algo = RAMET_HASH_XXH3_128,
@@ -54,14 +54,14 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     };
     if ((data[0] & 8) != 0) {
         frame.kind = RAMET_FRAME_DICT;
-        frame.base = frame.place;
+        frame.base = frame.extent;
     }
     page_bytes = (size_t)frame.page_count * page_size;
     out = malloc(page_bytes + GUARD);
     require(out != NULL, "no memory");
     memset(out, 0xa5, page_bytes + GUARD);
     part = (struct iovec){(void *)(uintptr_t)(data + 1), size - 1};
-    ramet_place_key(&frame.place, key);
+    ramet_extent_key(&frame.extent, key);
     require(ramet_memstore_open(&store, NULL) == RAMET_OK &&
                 ramet_objstore_put(store, key, &part, 1, NULL) == RAMET_OK &&
                 ramet_frame_reader_new(store, &reader, NULL) == RAMET_OK,

@@ -43,11 +43,11 @@ check_invariants(const struct ramet_frame *frames, uint32_t count, int has_dict)
                 "page count");
         last = (uint64_t)f->first_pgno + f->page_count - 1;
         require(last <= UINT32_MAX, "page number overflows");
-        require(f->place.offset_bytes >= end, "bytes overlap");
-        require(f->place.length_bytes >= 1 &&
-                    f->place.length_bytes <= RAMET_FRAME_BYTES_MAX,
+        require(f->extent.offset_bytes >= end, "bytes overlap");
+        require(f->extent.length_bytes >= 1 &&
+                    f->extent.length_bytes <= RAMET_FRAME_BYTES_MAX,
                 "length");
-        end = f->place.offset_bytes + f->place.length_bytes;
+        end = f->extent.offset_bytes + f->extent.length_bytes;
         require(end <= BASE + OBJECT_SIZE, "beyond the end");
         require(f->kind == RAMET_FRAME_PLAIN ||
                     (f->kind == RAMET_FRAME_DICT && has_dict),
@@ -57,15 +57,15 @@ check_invariants(const struct ramet_frame *frames, uint32_t count, int has_dict)
 
 static void
 check_round_trip(struct ramet_frame *frames, uint32_t count,
-                 const struct ramet_place *context,
-                 const struct ramet_place *dict)
+                 const struct ramet_extent *context,
+                 const struct ramet_extent *dict)
 {
     struct ramet_frame *back = calloc(count + 1u, sizeof(*back));
     struct ramet_buf out;
     struct ramet_reader in;
 
     for (uint32_t i = 0; i < count; i++)
-        frames[i].place.offset_bytes -= BASE;
+        frames[i].extent.offset_bytes -= BASE;
     ramet_buf_init(&out, 1u << 20);
     require(ramet_frame_table_encode(frames, count, &out) == RAMET_OK,
             "can't be encoded");
@@ -79,10 +79,10 @@ check_round_trip(struct ramet_frame *frames, uint32_t count,
             back[i].first_pgno == frames[i].first_pgno &&
                 back[i].page_count == frames[i].page_count &&
                 back[i].kind == frames[i].kind &&
-                back[i].place.offset_bytes ==
-                    frames[i].place.offset_bytes + BASE &&
-                back[i].place.length_bytes == frames[i].place.length_bytes &&
-                ramet_hash_equal(&back[i].place.hash, &frames[i].place.hash),
+                back[i].extent.offset_bytes ==
+                    frames[i].extent.offset_bytes + BASE &&
+                back[i].extent.length_bytes == frames[i].extent.length_bytes &&
+                ramet_hash_equal(&back[i].extent.hash, &frames[i].extent.hash),
             "another frame comes back");
     ramet_buf_done(&out);
     free(back);
@@ -91,9 +91,9 @@ check_round_trip(struct ramet_frame *frames, uint32_t count,
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct ramet_place context = {.offset_bytes = BASE};
-    const struct ramet_place some_dict = {.length_bytes = 1};
-    const struct ramet_place *dict;
+    const struct ramet_extent context = {.offset_bytes = BASE};
+    const struct ramet_extent some_dict = {.length_bytes = 1};
+    const struct ramet_extent *dict;
     struct ramet_frame *frames = NULL;
     uint32_t count;
     struct ramet_err err = {0};

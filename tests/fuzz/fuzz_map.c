@@ -170,7 +170,7 @@ static void
 put_commit(struct ramet_objstore *store, uint64_t lsn, uint32_t page_count,
            const struct tree *tree, const struct ramet_node_ref *root)
 {
-    struct ramet_commit c;
+    struct ramet_commit_object c;
     struct ramet_buf out;
     char key[RAMET_KEY_MAX];
 

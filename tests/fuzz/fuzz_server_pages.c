@@ -35,7 +35,7 @@ check_request(const uint8_t *data, size_t size)
 static void
 check_text(const char *text)
 {
-    struct ramet_object_range place;
+    struct ramet_object_range object;
     struct byte_range range;
     uint64_t time;
 
@@ -44,7 +44,7 @@ check_text(const char *text)
         abort();
     (void)ramet_api_etag_matches(text, "\"0123\"");
     (void)ramet_parse_date(text, &time);
-    (void)ramet_range_of_key(text, 0, &place);
+    (void)ramet_range_of_key(text, 0, &object);
 }
 
 int

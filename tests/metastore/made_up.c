@@ -35,7 +35,7 @@ made_up_check(enum ramet_rc rc, const struct ramet_err *err)
 
 /* One frame a page, about 2 KB each, back to back in one segment. */
 static void
-make_frames(struct ramet_commit *c, const struct ramet_pageset *pages)
+make_frames(struct ramet_commit_object *c, const struct ramet_pageset *pages)
 {
     struct ramet_segment_info *const seg = ramet_calloc(1, sizeof(*seg));
     uint64_t offset = 32;
@@ -53,13 +53,13 @@ make_frames(struct ramet_commit *c, const struct ramet_pageset *pages)
         pgno = ramet_pageset_next(pages, pgno);
         f->first_pgno = pgno;
         f->page_count = 1;
-        f->place.segment = seg->id;
-        f->place.offset_bytes = offset;
-        f->place.length_bytes = 1500 + made_up_random(1000);
-        f->place.hash_algo = RAMET_HASH_XXH3_128;
+        f->extent.segment = seg->id;
+        f->extent.offset_bytes = offset;
+        f->extent.length_bytes = 1500 + made_up_random(1000);
+        f->extent.hash_algo = RAMET_HASH_XXH3_128;
         for (unsigned j = 0; j < RAMET_HASH_SIZE; j++)
-            f->place.hash.bytes[j] = (uint8_t)made_up_random(256);
-        offset += f->place.length_bytes;
+            f->extent.hash.bytes[j] = (uint8_t)made_up_random(256);
+        offset += f->extent.length_bytes;
     }
     seg->first_pgno = seg->frames[0].first_pgno;
     seg->last_pgno = pgno;
@@ -73,7 +73,7 @@ made_up_map(struct ramet_history *history, struct ramet_map_ref *map,
     static const struct ramet_hash none;
     struct ramet_chain chain = {.history = history, .map = *map};
     struct ramet_err err = {.text = ""};
-    struct ramet_commit c;
+    struct ramet_commit_object c;
     char key[RAMET_KEY_MAX];
     uint64_t size;
 
@@ -93,9 +93,9 @@ made_up_map(struct ramet_history *history, struct ramet_map_ref *map,
 
 /* A commit of one row: deltas of page 1 and of a random page, in one block. */
 static void
-make_small(struct ramet_commit *c, uint64_t lsn, uint32_t page_count)
+make_small(struct ramet_commit_object *c, uint64_t lsn, uint32_t page_count)
 {
-    struct ramet_delta_place *const place = &c->deltas.place;
+    struct ramet_delta_extent *const extent = &c->deltas.extent;
 
     ramet_commit_init(c);
     c->lsn = lsn;
@@ -106,23 +106,23 @@ make_small(struct ramet_commit *c, uint64_t lsn, uint32_t page_count)
     made_up_check(
         ramet_pageset_add(&c->deltas.pages, 2 + made_up_random(page_count - 1)),
         &(struct ramet_err){0});
-    place->block_count = 1;
-    place->blocks = ramet_calloc(1, sizeof(place->blocks[0]));
-    if (place->blocks == NULL)
+    extent->block_count = 1;
+    extent->blocks = ramet_calloc(1, sizeof(extent->blocks[0]));
+    if (extent->blocks == NULL)
         abort();
     c->head_length_bytes = 370;
-    place->offset_bytes = 32;
-    place->blocks[0].page_count = 2;
-    place->blocks[0].length_bytes = 80;
+    extent->offset_bytes = 32;
+    extent->blocks[0].page_count = 2;
+    extent->blocks[0].length_bytes = 80;
     for (unsigned j = 0; j < RAMET_HASH_SIZE; j++)
-        place->blocks[0].hash.bytes[j] = (uint8_t)made_up_random(256);
+        extent->blocks[0].hash.bytes[j] = (uint8_t)made_up_random(256);
 }
 
 /* The commit object of the LSN that a map is of: its page count is asked for. */
 static void
 put_head(struct ramet_history *history, uint64_t lsn, uint32_t page_count)
 {
-    struct ramet_commit c;
+    struct ramet_commit_object c;
     struct ramet_buf out;
     struct iovec part;
     char key[RAMET_KEY_MAX];
@@ -181,7 +181,7 @@ void
 made_up_commits(struct made_up *made_up, unsigned count)
 {
     static const struct ramet_hash none;
-    static struct ramet_commit layers[RAMET_MAP_EVERY_COMMITS];
+    static struct ramet_commit_object layers[RAMET_MAP_EVERY_COMMITS];
     struct ramet_chain chain = {.history = made_up->history,
                                 .map = made_up->map,
                                 .page_size = 4096,

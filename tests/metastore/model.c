@@ -105,16 +105,16 @@ content_of(const struct written *written, uint32_t pgno)
 }
 
 static enum ramet_rc
-add_segment(struct model *model, struct ramet_commit *commit, uint32_t *pgno,
-            uint32_t limit, const struct written *written, bool allow_inline,
-            uint8_t **out_inline, struct ramet_err *err)
+add_segment(struct model *model, struct ramet_commit_object *commit,
+            uint32_t *pgno, uint32_t limit, const struct written *written,
+            bool allow_inline, uint8_t **out_inline, struct ramet_err *err)
 {
     const struct ramet_codec codec = {
         .level = 1,
         .pages_per_frame = model->pages_per_frame,
         .dict = model->dict,
         .dict_len = model->dict_len,
-        .dict_place = model->dict_place,
+        .dict_extent = model->dict_extent,
     };
     struct ramet_segment_writer *writer;
     struct ramet_segment_info info;
@@ -155,7 +155,7 @@ add_segment(struct model *model, struct ramet_commit *commit, uint32_t *pgno,
 }
 
 static enum ramet_rc
-add_segments(struct model *model, struct ramet_commit *commit,
+add_segments(struct model *model, struct ramet_commit_object *commit,
              const struct written *written, uint8_t **out_inline,
              struct ramet_err *err)
 {
@@ -209,7 +209,7 @@ name_base(struct ramet_commit_deltas *deltas, uint32_t pgno)
 
 /* Write some of the pages as deltas, if the model wants any. */
 static enum ramet_rc
-try_delta(struct model *model, struct ramet_commit *commit,
+try_delta(struct model *model, struct ramet_commit_object *commit,
           struct ramet_delta_writer *writer, const struct written *written,
           uint32_t pgno, struct ramet_err *err)
 {
@@ -244,7 +244,7 @@ try_delta(struct model *model, struct ramet_commit *commit,
 }
 
 static enum ramet_rc
-choose_deltas(struct model *model, struct ramet_commit *commit,
+choose_deltas(struct model *model, struct ramet_commit_object *commit,
               struct ramet_delta_writer *writer, const struct written *written,
               uint32_t least, struct ramet_err *err)
 {
@@ -272,7 +272,7 @@ choose_deltas(struct model *model, struct ramet_commit *commit,
 }
 
 static enum ramet_rc
-place_deltas(struct model *model, struct ramet_commit *commit,
+place_deltas(struct model *model, struct ramet_commit_object *commit,
              struct ramet_delta_writer *writer, uint8_t **io_inline,
              struct ramet_err *err)
 {
@@ -281,9 +281,9 @@ place_deltas(struct model *model, struct ramet_commit *commit,
 
     if (commit->deltas.pages.run_count == 0)
         return RAMET_OK;
-    rc = ramet_delta_writer_place(writer, model->store, &model->volume,
-                                  !model->never_inline, io_inline, &inline_len,
-                                  &commit->deltas.place, err);
+    rc = ramet_delta_writer_extent(writer, model->store, &model->volume,
+                                   !model->never_inline, io_inline, &inline_len,
+                                   &commit->deltas.extent, err);
     commit->has_inline = *io_inline != NULL;
     commit->inline_length_bytes = (uint32_t)inline_len;
     return rc;
@@ -297,7 +297,7 @@ model_encode(struct model *model, const struct ramet_head *base,
 {
     const struct written written = {&change->changed, first_content};
     struct ramet_delta_writer *writer;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     uint8_t *inline_bytes = NULL;
     enum ramet_rc rc;
 

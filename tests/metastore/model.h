@@ -35,7 +35,7 @@ struct model {
     uint64_t *bases;     /* the content of its base */
     const uint8_t *dict; /* borrowed; NULL: none */
     size_t dict_len;
-    struct ramet_place dict_place;
+    struct ramet_extent dict_extent;
     const struct ramet_map_sizes *map_sizes; /* NULL: as in any history */
     uint64_t last_object_bytes;
     uint32_t last_head_bytes;

@@ -74,7 +74,7 @@ fence__keeps_out_a_request_that_hangs_in_the_network(void **state)
     struct ramet_buf object, fence;
     struct ramet_cid id, fence_id;
     struct ramet_head base, winner;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
 
     line_encode_one(f, &id, &object);
     ramet_faultstore_arm(f->store, RAMET_FAULT_LATE, 0, RAMET_OK);

@@ -28,17 +28,17 @@ make_frame(uint32_t pgno, uint64_t offset, uint32_t length, uint8_t hash)
     struct ramet_frame frame = {
         .kind = RAMET_FRAME_PLAIN, .first_pgno = pgno, .page_count = 1};
 
-    frame.place.volume = volume;
-    frame.place.kind = RAMET_IN_COMMIT;
-    frame.place.offset_bytes = offset;
-    frame.place.length_bytes = length;
-    frame.place.hash_algo = RAMET_HASH_XXH3_128;
-    fill_hash(&frame.place.hash, hash);
+    frame.extent.volume = volume;
+    frame.extent.kind = RAMET_IN_COMMIT;
+    frame.extent.offset_bytes = offset;
+    frame.extent.length_bytes = length;
+    frame.extent.hash_algo = RAMET_HASH_XXH3_128;
+    fill_hash(&frame.extent.hash, hash);
     return frame;
 }
 
 static void
-fill_front(struct ramet_commit *commit)
+fill_front(struct ramet_commit_object *commit)
 {
     ramet_commit_init(commit);
     commit->volume = volume;
@@ -60,7 +60,7 @@ fill_front(struct ramet_commit *commit)
 
 /* LSN 2, pages 1 and 7 inline, as docs/format.md has it. */
 static void
-make_small(struct ramet_commit *commit, uint8_t inline_bytes[62])
+make_small(struct ramet_commit_object *commit, uint8_t inline_bytes[62])
 {
     struct ramet_segment_info *seg;
 
@@ -84,7 +84,7 @@ make_small(struct ramet_commit *commit, uint8_t inline_bytes[62])
 /* LSN 2 again: page 7 has an image, pages 2 and 3 have deltas, that of page 3 over
  * the base image of page 1; docs/format.md has it, too. */
 static void
-make_deltas(struct ramet_commit *commit, uint8_t inline_bytes[62])
+make_deltas(struct ramet_commit_object *commit, uint8_t inline_bytes[62])
 {
     struct ramet_commit_deltas *const deltas = &commit->deltas;
 
@@ -97,13 +97,13 @@ make_deltas(struct ramet_commit *commit, uint8_t inline_bytes[62])
     assert_int_equal(
         ramet_pageset_add_run(&deltas->pages, (struct ramet_run){2, 3}),
         RAMET_OK);
-    deltas->place.is_inline = true;
-    deltas->place.offset_bytes = 42;
-    deltas->place.block_count = 1;
-    deltas->place.blocks = ramet_calloc(1, sizeof(deltas->place.blocks[0]));
-    deltas->place.blocks[0].page_count = 2;
-    deltas->place.blocks[0].length_bytes = 20;
-    fill_hash(&deltas->place.blocks[0].hash, 0xcc);
+    deltas->extent.is_inline = true;
+    deltas->extent.offset_bytes = 42;
+    deltas->extent.block_count = 1;
+    deltas->extent.blocks = ramet_calloc(1, sizeof(deltas->extent.blocks[0]));
+    deltas->extent.blocks[0].page_count = 2;
+    deltas->extent.blocks[0].length_bytes = 20;
+    fill_hash(&deltas->extent.blocks[0].hash, 0xcc);
     deltas->name_count = 1;
     deltas->names = ramet_calloc(1, sizeof(deltas->names[0]));
     deltas->names[0] = (struct ramet_delta_name){.position = 1, .pgno = 1};
@@ -168,7 +168,7 @@ seal(uint8_t *head, size_t len)
 }
 
 static enum ramet_rc
-decode(const uint8_t *head, size_t len, struct ramet_commit *out)
+decode(const uint8_t *head, size_t len, struct ramet_commit_object *out)
 {
     struct ramet_hash hash;
 
@@ -176,24 +176,24 @@ decode(const uint8_t *head, size_t len, struct ramet_commit *out)
 }
 
 static void
-check_sane_deltas(const struct ramet_commit *c)
+check_sane_deltas(const struct ramet_commit_object *c)
 {
     const struct ramet_commit_deltas *const deltas = &c->deltas;
-    uint64_t end = deltas->place.offset_bytes, pages = 0;
+    uint64_t end = deltas->extent.offset_bytes, pages = 0;
 
     assert_false(ramet_pageset_intersects(&c->changed, &deltas->pages));
     assert_int_equal(ramet_pageset_next(&deltas->pages, c->least_page_count),
                      0);
     assert_true((deltas->pages.run_count == 0) ==
-                (deltas->place.block_count == 0));
-    if (deltas->place.blocks == NULL)
+                (deltas->extent.block_count == 0));
+    if (deltas->extent.blocks == NULL)
         return;
-    for (uint32_t i = 0; i < deltas->place.block_count; i++) {
-        end += deltas->place.blocks[i].length_bytes;
-        pages += deltas->place.blocks[i].page_count;
+    for (uint32_t i = 0; i < deltas->extent.block_count; i++) {
+        end += deltas->extent.blocks[i].length_bytes;
+        pages += deltas->extent.blocks[i].page_count;
     }
-    assert_int_equal(end, deltas->place.is_inline ? c->inline_length_bytes
-                                                  : deltas->place.size_bytes);
+    assert_int_equal(end, deltas->extent.is_inline ? c->inline_length_bytes
+                                                   : deltas->extent.size_bytes);
     assert_int_equal(pages, ramet_pageset_count(&deltas->pages));
     for (uint32_t i = 0; i < deltas->name_count; i++)
         assert_true(deltas->names[i].position < pages &&
@@ -202,7 +202,7 @@ check_sane_deltas(const struct ramet_commit *c)
 
 /* What a reader relies on, whatever the bytes were. */
 static void
-check_sane(const struct ramet_commit *c)
+check_sane(const struct ramet_commit_object *c)
 {
     uint32_t last = 0;
 
@@ -235,7 +235,7 @@ check_sane(const struct ramet_commit *c)
 static void
 commit_encode__gives_the_vector(void **state)
 {
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     uint8_t inline_bytes[INLINE], expected[HEAD];
     struct ramet_buf out;
     uint32_t head_length;
@@ -263,7 +263,7 @@ static void
 commit_decode__takes_the_vector_apart(void **state)
 {
     uint8_t head[HEAD];
-    struct ramet_commit c;
+    struct ramet_commit_object c;
     struct ramet_hash hash;
 
     (void)state;
@@ -285,10 +285,10 @@ commit_decode__takes_the_vector_apart(void **state)
     assert_int_equal(c.segment_count, 1);
     assert_true(c.has_inline);
     /* Readers get offsets from the object's first byte. */
-    assert_int_equal(c.segments[0].frames[0].place.offset_bytes, HEAD + 32);
-    assert_int_equal(c.segments[0].frames[1].place.offset_bytes, HEAD + 42);
-    assert_int_equal(c.segments[0].frames[1].place.kind, RAMET_IN_COMMIT);
-    assert_int_equal(c.segments[0].frames[1].place.lsn, 2);
+    assert_int_equal(c.segments[0].frames[0].extent.offset_bytes, HEAD + 32);
+    assert_int_equal(c.segments[0].frames[1].extent.offset_bytes, HEAD + 42);
+    assert_int_equal(c.segments[0].frames[1].extent.kind, RAMET_IN_COMMIT);
+    assert_int_equal(c.segments[0].frames[1].extent.lsn, 2);
     ramet_commit_done(&c);
 }
 
@@ -297,8 +297,8 @@ commit__has_the_vector_of_deltas(void **state)
 {
     uint8_t inline_bytes[INLINE], expected[DELTA_HEAD];
     uint32_t block, position, base;
-    struct ramet_commit commit, back;
-    struct ramet_frame place;
+    struct ramet_commit_object commit, back;
+    struct ramet_frame frame;
     struct ramet_buf out;
 
     (void)state;
@@ -319,12 +319,12 @@ commit__has_the_vector_of_deltas(void **state)
     assert_int_equal(block, 0);
     assert_int_equal(position, 1);
     assert_int_equal(base, 1);
-    place = ramet_commit_delta_block(&back, 0);
-    assert_int_equal(place.kind, RAMET_FRAME_DELTAS);
-    assert_int_equal(place.place.kind, RAMET_IN_COMMIT);
-    assert_int_equal(place.place.lsn, 2);
-    assert_int_equal(place.place.offset_bytes, DELTA_HEAD + 42);
-    assert_int_equal(place.place.length_bytes, 20);
+    frame = ramet_commit_delta_block(&back, 0);
+    assert_int_equal(frame.kind, RAMET_FRAME_DELTAS);
+    assert_int_equal(frame.extent.kind, RAMET_IN_COMMIT);
+    assert_int_equal(frame.extent.lsn, 2);
+    assert_int_equal(frame.extent.offset_bytes, DELTA_HEAD + 42);
+    assert_int_equal(frame.extent.length_bytes, 20);
     ramet_buf_done(&out);
     ramet_commit_done(&back);
     ramet_commit_done(&commit);
@@ -353,7 +353,7 @@ commit_decode__refuses_a_core_that_lies_about_its_line(void **state)
         {275, 1, RAMET_EVERSION},
     };
     uint8_t head[HEAD];
-    struct ramet_commit c;
+    struct ramet_commit_object c;
 
     (void)state;
     for (size_t i = 0; i < sizeof(flaws) / sizeof(flaws[0]); i++) {
@@ -368,7 +368,7 @@ static void
 commit_decode__notices_every_flipped_bit(void **state)
 {
     uint8_t head[HEAD];
-    struct ramet_commit c;
+    struct ramet_commit_object c;
 
     (void)state;
     for (size_t bit = 0; bit < HEAD * 8; bit++) {
@@ -385,7 +385,7 @@ static void
 commit_decode__notices_every_truncation(void **state)
 {
     uint8_t head[HEAD];
-    struct ramet_commit c;
+    struct ramet_commit_object c;
 
     (void)state;
     read_vector(head);
@@ -408,7 +408,7 @@ commit_decode__refuses_the_wrong_key_or_size(void **state)
 {
     const struct ramet_vid other = {.id = {{9}}};
     uint8_t head[HEAD];
-    struct ramet_commit c;
+    struct ramet_commit_object c;
     struct ramet_hash hash;
 
     (void)state;
@@ -437,7 +437,7 @@ commit_decode__survives_well_hashed_nonsense(void **state)
         const size_t len = deltas ? DELTA_HEAD : HEAD;
 
         for (unsigned value = 0; value < 256; value++) {
-            struct ramet_commit c;
+            struct ramet_commit_object c;
             enum ramet_rc rc;
 
             read_hex(deltas ? delta_vector_text : vector_text, head, len);
@@ -461,7 +461,7 @@ commit_decode__survives_well_hashed_nonsense(void **state)
 
 /* A larger commit of every form: dictionary, table, chunks. */
 static void
-make_large(struct ramet_commit *commit)
+make_large(struct ramet_commit_object *commit)
 {
     struct ramet_segment_info *seg;
 
@@ -510,7 +510,7 @@ make_large(struct ramet_commit *commit)
 static void
 commit_decode__gives_back_what_was_encoded(void **state)
 {
-    struct ramet_commit commit, back;
+    struct ramet_commit_object commit, back;
     struct ramet_buf out, again;
 
     (void)state;
@@ -529,7 +529,7 @@ commit_decode__gives_back_what_was_encoded(void **state)
     assert_memory_equal(again.data, out.data, out.len);
     for (size_t at = CORE; at < out.len; at++) { /* nonsense here, too */
         for (unsigned bit = 0; bit < 8; bit++) {
-            struct ramet_commit c;
+            struct ramet_commit_object c;
 
             memcpy(again.data, out.data, out.len);
             again.data[at] ^= (uint8_t)(1u << bit);
@@ -550,7 +550,7 @@ static void
 commit_encode__refuses_what_no_reader_would_take(void **state)
 {
     uint8_t inline_bytes[INLINE];
-    struct ramet_commit c;
+    struct ramet_commit_object c;
     struct ramet_buf out;
 
     (void)state;
@@ -606,7 +606,7 @@ commit_encode__refuses_what_no_reader_would_take(void **state)
 static void
 commit__survives_every_failed_allocation(void **state)
 {
-    struct ramet_commit commit, back;
+    struct ramet_commit_object commit, back;
     struct ramet_buf out;
     enum ramet_rc rc = RAMET_ENOMEM;
 

@@ -64,7 +64,7 @@ fill_made(uint8_t page[PAGE], uint64_t base_content, uint64_t content)
 
 static void
 make_delta(struct fixture *f, const struct hand *hand,
-           struct ramet_commit *commit, uint8_t **out_inline)
+           struct ramet_commit_object *commit, uint8_t **out_inline)
 {
     struct ramet_delta_writer *writer;
     uint8_t base[PAGE], page[PAGE];
@@ -80,10 +80,10 @@ make_delta(struct fixture *f, const struct hand *hand,
         RAMET_OK);
     assert_true(length > 0);
     assert_int_equal(ramet_delta_writer_take(writer, NULL), RAMET_OK);
-    assert_int_equal(
-        ramet_delta_writer_place(writer, f->store, &f->model.volume, true,
-                                 out_inline, &len, &commit->deltas.place, NULL),
-        RAMET_OK);
+    assert_int_equal(ramet_delta_writer_extent(
+                         writer, f->store, &f->model.volume, true, out_inline,
+                         &len, &commit->deltas.extent, NULL),
+                     RAMET_OK);
     ramet_delta_writer_free(writer);
     commit->has_inline = true;
     commit->inline_length_bytes = (uint32_t)len;
@@ -103,7 +103,7 @@ commit_hand(struct fixture *f, const struct hand *hand)
 {
     const struct ramet_cid id = model_new_cid();
     uint8_t *inline_bytes = NULL;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_head base;
     struct ramet_buf out;
     enum ramet_rc rc;

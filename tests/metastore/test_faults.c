@@ -95,9 +95,9 @@ read_all(struct model *model, struct ramet_err *err)
     const uint32_t pgnos[] = {1, 2, 64, 65, 130, 200, 359};
     struct ramet_history *history;
     struct ramet_pageset set;
-    struct ramet_place dict;
+    struct ramet_extent dict;
     struct ramet_head head;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     unsigned damaged = 0;
     enum ramet_rc rc;
 
@@ -454,7 +454,7 @@ use_dictionary(struct model *model, uint8_t **out_dict)
         RAMET_OK);
     assert_true(worth);
     assert_int_equal(ramet_dict_store(model->store, &model->volume, *out_dict,
-                                      len, &model->dict_place, NULL),
+                                      len, &model->dict_extent, NULL),
                      RAMET_OK);
     model->dict = *out_dict;
     model->dict_len = len;
@@ -466,8 +466,8 @@ static void
 verify__knows_dictionaries_and_own_maps(void **state)
 {
     struct keys *const keys = calloc(1, sizeof(*keys));
-    struct ramet_commit commit;
-    struct ramet_place dict;
+    struct ramet_commit_object commit;
+    struct ramet_extent dict;
     struct ramet_head head;
     struct fixture f;
     struct ramet_err err = {.text = ""};
@@ -492,7 +492,7 @@ verify__knows_dictionaries_and_own_maps(void **state)
                      RAMET_OK);
     assert_int_equal(ramet_history_dict(f.model.history, &head, &dict, NULL),
                      RAMET_OK);
-    assert_memory_equal(&dict.hash, &f.model.dict_place.hash, 16);
+    assert_memory_equal(&dict.hash, &f.model.dict_extent.hash, 16);
     model_reopen(&f.model);
     model_check_lsn(&f.model, 1);
     model_check_lsn(&f.model, 2);

@@ -202,7 +202,7 @@ map__of_an_empty_volume_has_no_object(void **state)
     static const uint32_t one = 1;
     struct ramet_objstore *const store = new_store();
     struct model model;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_head head;
 
     (void)state;

@@ -31,24 +31,24 @@ make_leaf(struct ramet_leaf *leaf)
         f->kind = RAMET_FRAME_PLAIN;
         f->first_pgno = 1;
         f->page_count = 2;
-        f->place.volume = volume;
-        f->place.kind = RAMET_IN_SEGMENT;
-        fill(&f->place.segment, 0x22, 16);
-        f->place.offset_bytes = 32;
-        f->place.length_bytes = 100;
-        f->place.hash_algo = RAMET_HASH_XXH3_128;
-        fill(&f->place.hash, 0xaa, 16);
+        f->extent.volume = volume;
+        f->extent.kind = RAMET_IN_SEGMENT;
+        fill(&f->extent.segment, 0x22, 16);
+        f->extent.offset_bytes = 32;
+        f->extent.length_bytes = 100;
+        f->extent.hash_algo = RAMET_HASH_XXH3_128;
+        fill(&f->extent.hash, 0xaa, 16);
     }
     leaf->pages[5] = leaf->pages[0]; /* over the image of page 1 */
     leaf->pages[5].lsn = 8;
     leaf->pages[5].block.kind = RAMET_FRAME_DELTAS;
-    leaf->pages[5].block.place.volume = volume;
-    leaf->pages[5].block.place.kind = RAMET_IN_COMMIT;
-    leaf->pages[5].block.place.lsn = 8;
-    leaf->pages[5].block.place.offset_bytes = 400;
-    leaf->pages[5].block.place.length_bytes = 50;
-    leaf->pages[5].block.place.hash_algo = RAMET_HASH_XXH3_128;
-    fill(&leaf->pages[5].block.place.hash, 0xcc, 16);
+    leaf->pages[5].block.extent.volume = volume;
+    leaf->pages[5].block.extent.kind = RAMET_IN_COMMIT;
+    leaf->pages[5].block.extent.lsn = 8;
+    leaf->pages[5].block.extent.offset_bytes = 400;
+    leaf->pages[5].block.extent.length_bytes = 50;
+    leaf->pages[5].block.extent.hash_algo = RAMET_HASH_XXH3_128;
+    fill(&leaf->pages[5].block.extent.hash, 0xcc, 16);
     leaf->pages[5].position = 2;
     leaf->pages[4] = leaf->pages[0];
     leaf->pages[4].image_pgno = 5;
@@ -56,9 +56,9 @@ make_leaf(struct ramet_leaf *leaf)
     leaf->pages[4].image.kind = RAMET_FRAME_DICT;
     leaf->pages[4].image.first_pgno = 5;
     leaf->pages[4].image.page_count = 1;
-    leaf->pages[4].image.place.offset_bytes = 132;
-    leaf->pages[4].image.place.length_bytes = 200;
-    fill(&leaf->pages[4].image.place.hash, 0xbb, 16);
+    leaf->pages[4].image.extent.offset_bytes = 132;
+    leaf->pages[4].image.extent.length_bytes = 200;
+    fill(&leaf->pages[4].image.extent.hash, 0xbb, 16);
     leaf->pages[4].image.base.volume = volume;
     leaf->pages[4].image.base.hash_algo = RAMET_HASH_XXH3_128;
     fill(&leaf->pages[4].image.base.segment, 0x33, 16);
@@ -138,17 +138,19 @@ check_same(const struct ramet_located *a, const struct ramet_located *b)
         return;
     assert_int_equal(a->lsn, b->lsn);
     assert_int_equal(a->image_pgno, b->image_pgno);
-    assert_int_equal(a->block.place.length_bytes, b->block.place.length_bytes);
+    assert_int_equal(a->block.extent.length_bytes,
+                     b->block.extent.length_bytes);
     if (!ramet_located_has_delta(b))
         return;
     assert_int_equal(a->position, b->position);
     assert_int_equal(a->block.kind, RAMET_FRAME_DELTAS);
-    assert_int_equal(a->block.place.kind, b->block.place.kind);
-    assert_int_equal(a->block.place.lsn, b->block.place.lsn);
-    assert_memory_equal(&a->block.place.segment, &b->block.place.segment,
-                        sizeof(b->block.place.segment));
-    assert_int_equal(a->block.place.offset_bytes, b->block.place.offset_bytes);
-    assert_true(ramet_hash_equal(&a->block.place.hash, &b->block.place.hash));
+    assert_int_equal(a->block.extent.kind, b->block.extent.kind);
+    assert_int_equal(a->block.extent.lsn, b->block.extent.lsn);
+    assert_memory_equal(&a->block.extent.segment, &b->block.extent.segment,
+                        sizeof(b->block.extent.segment));
+    assert_int_equal(a->block.extent.offset_bytes,
+                     b->block.extent.offset_bytes);
+    assert_true(ramet_hash_equal(&a->block.extent.hash, &b->block.extent.hash));
 }
 
 static void
@@ -165,7 +167,7 @@ node_decode__takes_the_vectors_apart(void **state)
     for (unsigned i = 0; i < RAMET_LEAF_PAGES; i++)
         check_same(&leaf.pages[i], &expected.pages[i]);
     assert_int_equal(leaf.pages[4].image.base.length_bytes, 1000);
-    assert_memory_equal(&leaf.pages[4].image.place.volume, &volume,
+    assert_memory_equal(&leaf.pages[4].image.extent.volume, &volume,
                         sizeof(volume));
     make_inner(&expected_inner);
     assert_int_equal(ramet_inner_decode(inner_vector, sizeof(inner_vector), 1,
@@ -213,14 +215,14 @@ check_leaf(const struct ramet_leaf *leaf)
         if (!ramet_located_has_delta(&leaf->pages[i]))
             assert_int_equal(pgno, leaf->index * RAMET_LEAF_PAGES + i + 1);
         assert_true(leaf->pages[i].lsn >= 1);
-        assert_true(leaf->pages[i].block.place.length_bytes <=
+        assert_true(leaf->pages[i].block.extent.length_bytes <=
                     RAMET_DELTA_BLOCK_MAX);
         assert_true(f->first_pgno >= 1 && f->first_pgno <= pgno);
         assert_true(pgno - f->first_pgno < f->page_count);
         assert_true(f->page_count <= RAMET_FRAME_PAGES_MAX);
-        assert_true(f->place.length_bytes >= 1 &&
-                    f->place.length_bytes <= RAMET_FRAME_BYTES_MAX);
-        assert_true(f->place.offset_bytes <= INT64_MAX);
+        assert_true(f->extent.length_bytes >= 1 &&
+                    f->extent.length_bytes <= RAMET_FRAME_BYTES_MAX);
+        assert_true(f->extent.offset_bytes <= INT64_MAX);
         assert_true(f->kind == RAMET_FRAME_PLAIN || f->base.length_bytes > 0);
     }
 }
@@ -317,13 +319,13 @@ node__comes_back_as_it_was(void **state)
             page->image_pgno = index * RAMET_LEAF_PAGES + i + 1;
             if (kind == 2 || rand() % 2 == 0) {
                 page->block.kind = RAMET_FRAME_DELTAS;
-                page->block.place.kind = RAMET_IN_SEGMENT;
-                page->block.place.hash_algo = RAMET_HASH_XXH3_128;
-                fill(&page->block.place.segment,
+                page->block.extent.kind = RAMET_IN_SEGMENT;
+                page->block.extent.hash_algo = RAMET_HASH_XXH3_128;
+                fill(&page->block.extent.segment,
                      128 + (kind == 2 ? (int)i : rand() % 2), 16);
-                page->block.place.offset_bytes =
+                page->block.extent.offset_bytes =
                     kind == 2 ? INT64_MAX : 32 + (uint64_t)rand() % 3;
-                page->block.place.length_bytes = RAMET_DELTA_BLOCK_MAX;
+                page->block.extent.length_bytes = RAMET_DELTA_BLOCK_MAX;
                 page->position = kind == 2 ? RAMET_DELTA_BLOCK_PAGES_MAX - 1
                                            : (uint32_t)rand() % 60;
                 if (kind == 2 || rand() % 2 == 0)
@@ -331,16 +333,16 @@ node__comes_back_as_it_was(void **state)
             }
             f->first_pgno = page->image_pgno;
             f->page_count = 1;
-            f->place.volume = volume;
-            f->place.kind = kind == 0 ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT;
-            f->place.lsn = kind == 0 ? (uint64_t)rand() % 4 + 1 : 0;
+            f->extent.volume = volume;
+            f->extent.kind = kind == 0 ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT;
+            f->extent.lsn = kind == 0 ? (uint64_t)rand() % 4 + 1 : 0;
             if (kind != 0)
-                fill(&f->place.segment, kind == 2 ? (int)i : rand() % 5, 16);
-            f->place.offset_bytes =
+                fill(&f->extent.segment, kind == 2 ? (int)i : rand() % 5, 16);
+            f->extent.offset_bytes =
                 kind == 2 ? INT64_MAX - i : 32 + (uint64_t)rand();
-            f->place.length_bytes = RAMET_FRAME_BYTES_MAX;
-            f->place.hash_algo = RAMET_HASH_XXH3_128;
-            fill(&f->place.hash, rand(), 16);
+            f->extent.length_bytes = RAMET_FRAME_BYTES_MAX;
+            f->extent.hash_algo = RAMET_HASH_XXH3_128;
+            fill(&f->extent.hash, rand(), 16);
             if (kind == 2) {
                 f->kind = RAMET_FRAME_DICT;
                 f->base.volume = volume;

@@ -66,12 +66,12 @@ make_image(struct ramet_located *page, uint32_t pgno, uint64_t lsn,
     *page = (struct ramet_located){.image_pgno = pgno, .lsn = lsn};
     page->image.first_pgno = pgno;
     page->image.page_count = 1;
-    page->image.place.volume = volume;
-    fill(&page->image.place.segment, 0x22, 16);
-    page->image.place.offset_bytes = offset;
-    page->image.place.length_bytes = length;
-    page->image.place.hash_algo = RAMET_HASH_XXH3_128;
-    fill(&page->image.place.hash, hash, 16);
+    page->image.extent.volume = volume;
+    fill(&page->image.extent.segment, 0x22, 16);
+    page->image.extent.offset_bytes = offset;
+    page->image.extent.length_bytes = length;
+    page->image.extent.hash_algo = RAMET_HASH_XXH3_128;
+    fill(&page->image.extent.hash, hash, 16);
 }
 
 static void
@@ -80,13 +80,13 @@ add_delta(struct ramet_located *page, uint64_t lsn, uint32_t position)
     page->lsn = lsn;
     page->position = position;
     page->block.kind = RAMET_FRAME_DELTAS;
-    page->block.place.volume = volume;
-    page->block.place.kind = RAMET_IN_COMMIT;
-    page->block.place.lsn = lsn;
-    page->block.place.offset_bytes = 400;
-    page->block.place.length_bytes = 50;
-    page->block.place.hash_algo = RAMET_HASH_XXH3_128;
-    fill(&page->block.place.hash, 0xcc, 16);
+    page->block.extent.volume = volume;
+    page->block.extent.kind = RAMET_IN_COMMIT;
+    page->block.extent.lsn = lsn;
+    page->block.extent.offset_bytes = 400;
+    page->block.extent.length_bytes = 50;
+    page->block.extent.hash_algo = RAMET_HASH_XXH3_128;
+    fill(&page->block.extent.hash, 0xcc, 16);
 }
 
 static void
@@ -323,11 +323,11 @@ random_page(uint32_t pgno)
 
     make_image(&page, pgno, (uint64_t)rand() + 1, 32 + (uint64_t)rand(),
                1 + (uint32_t)rand() % RAMET_FRAME_BYTES_MAX, rand());
-    page.image.place.kind = rand() % 2 ? RAMET_IN_SEGMENT : RAMET_IN_COMMIT;
-    page.image.place.lsn = (uint64_t)rand() % 9 + 1;
+    page.image.extent.kind = rand() % 2 ? RAMET_IN_SEGMENT : RAMET_IN_COMMIT;
+    page.image.extent.lsn = (uint64_t)rand() % 9 + 1;
     if (rand() % 3 == 0) {
         page.image.kind = RAMET_FRAME_DICT;
-        page.image.base = page.image.place;
+        page.image.base = page.image.extent;
         page.image.base.kind = RAMET_IN_SEGMENT;
     }
     if (rand() % 2 == 0)
@@ -385,8 +385,8 @@ piece__comes_back_as_it_was(void **state)
             assert_int_equal(page.image_pgno, pages[i].image_pgno);
             assert_int_equal(page.lsn, pages[i].lsn);
             assert_int_equal(page.position, pages[i].position);
-            assert_int_equal(page.block.place.length_bytes,
-                             pages[i].block.place.length_bytes);
+            assert_int_equal(page.block.extent.length_bytes,
+                             pages[i].block.extent.length_bytes);
         }
         assert_int_equal(ramet_piece_next(&walk, &more, NULL), RAMET_OK);
         assert_false(more);

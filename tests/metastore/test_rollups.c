@@ -38,7 +38,7 @@ static unsigned
 rollups_of_newest(struct model *model)
 {
     struct ramet_map_root root;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     unsigned count;
 
     assert_int_equal(

@@ -75,9 +75,9 @@ validate__looks_at_inline_frames_and_segments(void **state)
 {
     struct line *const f = *state;
     struct ramet_buf object;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_hash hash;
-    struct ramet_place place = {.volume = f->model.volume};
+    struct ramet_extent extent = {.volume = f->model.volume};
     char key[RAMET_KEY_MAX];
     struct ramet_cid id;
     struct iovec part = {"x", 1};
@@ -104,8 +104,8 @@ validate__looks_at_inline_frames_and_segments(void **state)
                          object.data, ramet_get_le32(object.data + 8),
                          &f->model.volume, 3, object.len, &commit, &hash, NULL),
                      RAMET_OK);
-    place.segment = commit.segments[0].id;
-    ramet_place_key(&place, key);
+    extent.segment = commit.segments[0].id;
+    ramet_extent_key(&extent, key);
     ramet_commit_done(&commit);
     assert_int_equal(ramet_objstore_remove(f->inner, key, NULL), RAMET_OK);
     assert_int_equal(

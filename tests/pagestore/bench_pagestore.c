@@ -337,7 +337,7 @@ bench_write(const char *path, const char *dir, uint32_t page_size,
     if (train_from(fd, page_count, page_size, &dict, &codec.dict_len)) {
         codec.dict = dict;
         require(ramet_dict_store(store, &volume, dict, codec.dict_len,
-                                 &codec.dict_place, &err) == RAMET_OK,
+                                 &codec.dict_extent, &err) == RAMET_OK,
                 err.text);
     }
     trained = now_s();

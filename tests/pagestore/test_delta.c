@@ -122,7 +122,7 @@ struct pages {
     uint8_t (*page)[PAGE];
     uint32_t seen;
     struct ramet_frame_reader *reader;
-    const struct ramet_delta_place *place;
+    const struct ramet_delta_extent *extent;
 };
 
 /* Bases at random, and each page another version of its own. */
@@ -142,7 +142,7 @@ make_pages(struct pages *p, uint32_t count)
 static enum ramet_rc
 write_pages(const struct pages *p, uint32_t count, struct ramet_objstore *store,
             bool allow_inline, uint8_t **io_inline, size_t *io_len,
-            struct ramet_delta_place *out_place)
+            struct ramet_delta_extent *out_extent)
 {
     struct ramet_delta_writer *writer;
     enum ramet_rc rc;
@@ -161,8 +161,8 @@ write_pages(const struct pages *p, uint32_t count, struct ramet_objstore *store,
         }
     }
     if (rc == RAMET_OK)
-        rc = ramet_delta_writer_place(writer, store, &volume, allow_inline,
-                                      io_inline, io_len, out_place, NULL);
+        rc = ramet_delta_writer_extent(writer, store, &volume, allow_inline,
+                                       io_inline, io_len, out_extent, NULL);
     ramet_delta_writer_free(writer);
     return rc;
 }
@@ -192,31 +192,32 @@ check_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
 }
 
 static void
-check_blocks(struct pages *p, const struct ramet_delta_place *place,
+check_blocks(struct pages *p, const struct ramet_delta_extent *extent,
              uint64_t lsn)
 {
-    uint64_t at = place->offset_bytes;
+    uint64_t at = extent->offset_bytes;
     uint32_t pages = 0;
 
-    for (uint32_t i = 0; i < place->block_count; i++) {
+    for (uint32_t i = 0; i < extent->block_count; i++) {
         const struct ramet_frame frame = {
-            .place.volume = volume,
-            .place.kind = place->is_inline ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT,
-            .place.segment = place->id,
-            .place.lsn = lsn,
-            .place.offset_bytes = at,
-            .place.length_bytes = place->blocks[i].length_bytes,
-            .place.hash_algo = RAMET_HASH_XXH3_128,
-            .place.hash = place->blocks[i].hash,
+            .extent.volume = volume,
+            .extent.kind =
+                extent->is_inline ? RAMET_IN_COMMIT : RAMET_IN_SEGMENT,
+            .extent.segment = extent->id,
+            .extent.lsn = lsn,
+            .extent.offset_bytes = at,
+            .extent.length_bytes = extent->blocks[i].length_bytes,
+            .extent.hash_algo = RAMET_HASH_XXH3_128,
+            .extent.hash = extent->blocks[i].hash,
             .kind = RAMET_FRAME_DELTAS,
         };
 
-        pages += place->blocks[i].page_count;
+        pages += extent->blocks[i].page_count;
         assert_int_equal(ramet_frame_read_many(p->reader, &frame, 1, PAGE,
                                                check_block, p, NULL),
                          RAMET_OK);
         assert_int_equal(p->seen, pages);
-        at += place->blocks[i].length_bytes;
+        at += extent->blocks[i].length_bytes;
     }
 }
 
@@ -224,7 +225,7 @@ static void
 blocks__in_a_segment_or_inline_give_the_pages_back(void **state)
 {
     struct pages p = {.seen = 0};
-    struct ramet_delta_place place;
+    struct ramet_delta_extent extent;
     struct ramet_objstore *store;
     uint8_t *bytes = NULL;
     size_t len = 0;
@@ -234,32 +235,32 @@ blocks__in_a_segment_or_inline_give_the_pages_back(void **state)
     (void)state;
     p.reader = open_reader(&store);
     make_pages(&p, 500);
-    assert_int_equal(write_pages(&p, 500, store, false, &bytes, &len, &place),
+    assert_int_equal(write_pages(&p, 500, store, false, &bytes, &len, &extent),
                      RAMET_OK);
     assert_null(bytes);
-    assert_false(place.is_inline);
-    assert_in_range(place.block_count, 5, 60);
-    check_blocks(&p, &place, 0);
+    assert_false(extent.is_inline);
+    assert_in_range(extent.block_count, 5, 60);
+    check_blocks(&p, &extent, 0);
     assert_int_equal(p.seen, 500);
-    ramet_free(place.blocks);
+    ramet_free(extent.blocks);
 
     /* Inline, behind what is there. */
     bytes = ramet_calloc(1, 100);
     len = 100;
-    assert_int_equal(write_pages(&p, 500, store, true, &bytes, &len, &place),
+    assert_int_equal(write_pages(&p, 500, store, true, &bytes, &len, &extent),
                      RAMET_OK);
-    assert_true(place.is_inline);
-    assert_int_equal(place.offset_bytes, 100);
+    assert_true(extent.is_inline);
+    assert_int_equal(extent.offset_bytes, 100);
     part = (struct iovec){bytes, len};
-    ramet_place_key(&(struct ramet_place){.volume = volume,
-                                          .kind = RAMET_IN_COMMIT,
-                                          .lsn = 3},
-                    key);
+    ramet_extent_key(&(struct ramet_extent){.volume = volume,
+                                            .kind = RAMET_IN_COMMIT,
+                                            .lsn = 3},
+                     key);
     assert_int_equal(ramet_objstore_put(store, key, &part, 1, NULL), RAMET_OK);
     p.seen = 0;
-    check_blocks(&p, &place, 3);
+    check_blocks(&p, &extent, 3);
     assert_int_equal(p.seen, 500);
-    ramet_free(place.blocks);
+    ramet_free(extent.blocks);
     ramet_free(bytes);
     free(p.base);
     free(p.page);
@@ -305,7 +306,7 @@ writer__survives_every_failed_allocation(void **state)
 {
     struct pages p = {.seen = 0};
     struct ramet_objstore *store;
-    struct ramet_delta_place place = {.blocks = NULL};
+    struct ramet_delta_extent extent = {.blocks = NULL};
     uint8_t *bytes = NULL;
     size_t len = 0;
     enum ramet_rc rc = RAMET_ENOMEM;
@@ -316,11 +317,11 @@ writer__survives_every_failed_allocation(void **state)
     for (long n = 0; rc != RAMET_OK; n++) {
         assert_true(n < 200);
         ramet_alloc_fail_at(n);
-        rc = write_pages(&p, 120, store, true, &bytes, &len, &place);
+        rc = write_pages(&p, 120, store, true, &bytes, &len, &extent);
         ramet_alloc_fail_at(-1);
         assert_true(rc == RAMET_OK || rc == RAMET_ENOMEM);
     }
-    ramet_free(place.blocks);
+    ramet_free(extent.blocks);
     ramet_free(bytes);
     free(p.base);
     free(p.page);

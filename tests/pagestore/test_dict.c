@@ -183,7 +183,7 @@ struct kept {
     struct ramet_objstore *store;
     uint8_t *dict;
     size_t len;
-    struct ramet_place place;
+    struct ramet_extent extent;
 };
 
 static int
@@ -201,7 +201,7 @@ setup(void **state)
         ramet_memstore_open(&k->memory, NULL) != RAMET_OK)
         return -1;
     k->store = ramet_faultstore_new(k->memory);
-    rc = ramet_dict_store(k->store, &volume, k->dict, k->len, &k->place, NULL);
+    rc = ramet_dict_store(k->store, &volume, k->dict, k->len, &k->extent, NULL);
     return rc == RAMET_OK ? 0 : -1;
 }
 
@@ -228,7 +228,7 @@ store__keeps_it_compressed_as_a_segment(void **state)
     size_t len = 0;
     char key[RAMET_KEY_MAX];
 
-    assert_int_equal(ramet_dict_load(k->store, &k->place, &dict, &len, NULL),
+    assert_int_equal(ramet_dict_load(k->store, &k->extent, &dict, &len, NULL),
                      RAMET_OK);
     assert_int_equal(len, k->len);
     assert_memory_equal(dict, k->dict, len);
@@ -236,16 +236,16 @@ store__keeps_it_compressed_as_a_segment(void **state)
     assert_int_equal(ramet_faultstore_counts(k->store).reads, 1);
     assert_int_equal(ramet_faultstore_counts(k->store).puts, 1);
 
-    ramet_place_key(&k->place, key);
+    ramet_extent_key(&k->extent, key);
     assert_int_equal(ramet_objstore_size(k->store, key, &size, NULL), RAMET_OK);
-    assert_int_equal(size, 32u + k->place.length_bytes);
+    assert_int_equal(size, 32u + k->extent.length_bytes);
     assert_true(size < k->len);
     assert_int_equal(ramet_objstore_read_full(k->store, key, 0, header,
                                               sizeof(header), NULL),
                      RAMET_OK);
-    assert_int_equal(
-        ramet_segment_header_check(header, &k->place.segment, &page_size, NULL),
-        RAMET_OK);
+    assert_int_equal(ramet_segment_header_check(header, &k->extent.segment,
+                                                &page_size, NULL),
+                     RAMET_OK);
     assert_int_equal(page_size, 0);
 }
 
@@ -255,20 +255,20 @@ load__notices_what_the_store_does_wrong(void **state)
     static const enum ramet_fault faults[] = {RAMET_FAULT_FLIP_BIT,
                                               RAMET_FAULT_SHORT};
     struct kept *k = *state;
-    struct ramet_place bad = k->place;
+    struct ramet_extent bad = k->extent;
     uint8_t *dict = NULL;
     size_t len = 0;
 
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         ramet_faultstore_arm(k->store, faults[i], 0, RAMET_OK);
         assert_int_equal(
-            ramet_dict_load(k->store, &k->place, &dict, &len, NULL),
+            ramet_dict_load(k->store, &k->extent, &dict, &len, NULL),
             RAMET_ECORRUPT);
     }
     bad.offset_bytes += 1;
     assert_int_equal(ramet_dict_load(k->store, &bad, &dict, &len, NULL),
                      RAMET_ECORRUPT);
-    bad = k->place;
+    bad = k->extent;
     bad.segment.id.bytes[0] ^= 1;
     assert_int_equal(ramet_dict_load(k->store, &bad, &dict, &len, NULL),
                      RAMET_ENOTFOUND);
@@ -284,15 +284,16 @@ store_and_load__survive_failure_of_each_allocation(void **state)
     long nth;
 
     for (nth = 0; rc == RAMET_ENOMEM; nth++) {
-        struct ramet_place place;
+        struct ramet_extent extent;
         uint8_t *dict = NULL;
         size_t len = 0;
 
         assert_true(nth < 100);
         ramet_alloc_fail_at(nth);
-        rc = ramet_dict_store(k->store, &volume, k->dict, k->len, &place, NULL);
+        rc =
+            ramet_dict_store(k->store, &volume, k->dict, k->len, &extent, NULL);
         if (rc == RAMET_OK)
-            rc = ramet_dict_load(k->store, &place, &dict, &len, NULL);
+            rc = ramet_dict_load(k->store, &extent, &dict, &len, NULL);
         ramet_alloc_fail_at(-1);
         ramet_free(dict);
     }

@@ -95,26 +95,26 @@ teardown(void **state)
 }
 
 /* Put `len` bytes behind `before` bytes of filling into segment `id`. */
-static struct ramet_place
+static struct ramet_extent
 place_bytes(struct fixture *f, uint8_t id, const void *bytes, size_t len,
             size_t before)
 {
-    struct ramet_place place = {.kind = RAMET_IN_SEGMENT,
-                                .segment = {{{id}}},
-                                .offset_bytes = before,
-                                .length_bytes = (uint32_t)len,
-                                .hash_algo = RAMET_HASH_XXH3_128,
-                                .hash = ramet_hash128(bytes, len)};
+    struct ramet_extent extent = {.kind = RAMET_IN_SEGMENT,
+                                  .segment = {{{id}}},
+                                  .offset_bytes = before,
+                                  .length_bytes = (uint32_t)len,
+                                  .hash_algo = RAMET_HASH_XXH3_128,
+                                  .hash = ramet_hash128(bytes, len)};
     uint8_t *filling = calloc(1, before + 1);
     const struct iovec parts[] = {{filling, before},
                                   {(void *)(uintptr_t)bytes, len}};
     char key[RAMET_KEY_MAX];
 
-    ramet_place_key(&place, key);
+    ramet_extent_key(&extent, key);
     assert_int_equal(ramet_objstore_put(f->memory, key, parts, 2, NULL),
                      RAMET_OK);
     free(filling);
-    return place;
+    return extent;
 }
 
 /* A plain frame of pages first_pgno.., in a segment of its own. */
@@ -130,13 +130,13 @@ put_frame(struct fixture *f, uint8_t id, uint32_t first_pgno, uint32_t count)
         fill_page(pages + (size_t)i * PAGE, first_pgno + i);
     len = ZSTD_compress(body, ZSTD_compressBound((size_t)count * PAGE), pages,
                         (size_t)count * PAGE, 3);
-    frame.place = place_bytes(f, id, body, len, 32);
+    frame.extent = place_bytes(f, id, body, len, 32);
     free(pages);
     free(body);
     return frame;
 }
 
-static struct ramet_place
+static struct ramet_extent
 put_dict(struct fixture *f, uint8_t id)
 {
     uint8_t body[2 * DICT_SIZE];
@@ -148,7 +148,7 @@ put_dict(struct fixture *f, uint8_t id)
 
 static struct ramet_frame
 put_dict_frame(struct fixture *f, uint8_t id, uint32_t pgno,
-               const struct ramet_place *base)
+               const struct ramet_extent *base)
 {
     struct ramet_frame frame = {.kind = RAMET_FRAME_DICT,
                                 .first_pgno = pgno,
@@ -163,7 +163,7 @@ put_dict_frame(struct fixture *f, uint8_t id, uint32_t pgno,
     len = ZSTD_compress_usingDict(cctx, body, sizeof(body), page, PAGE, f->dict,
                                   f->dict_len, 3);
     ZSTD_freeCCtx(cctx);
-    frame.place = place_bytes(f, id, body, len, 32);
+    frame.extent = place_bytes(f, id, body, len, 32);
     return frame;
 }
 
@@ -192,17 +192,17 @@ read_frame(struct fixture *f, const struct ramet_frame *frame)
 static void
 place_key__names_objects(void **state)
 {
-    struct ramet_place place = {.kind = RAMET_IN_COMMIT, .lsn = 2};
+    struct ramet_extent extent = {.kind = RAMET_IN_COMMIT, .lsn = 2};
     char key[RAMET_KEY_MAX];
 
     (void)state;
-    place.volume.id.bytes[0] = 0xab;
-    ramet_place_key(&place, key);
+    extent.volume.id.bytes[0] = 0xab;
+    ramet_extent_key(&extent, key);
     assert_string_equal(key, "volumes/ab000000-0000-0000-0000-000000000000/"
                              "commits/fffffffffffffffd");
-    place.kind = RAMET_IN_SEGMENT;
-    place.segment.id.bytes[15] = 0xcd;
-    ramet_place_key(&place, key);
+    extent.kind = RAMET_IN_SEGMENT;
+    extent.segment.id.bytes[15] = 0xcd;
+    ramet_extent_key(&extent, key);
     assert_string_equal(key, "volumes/ab000000-0000-0000-0000-000000000000/"
                              "segments/00000000-0000-0000-0000-0000000000cd");
     assert_true(ramet_key_valid(key));
@@ -243,19 +243,19 @@ read__rejects_every_single_bit_flip(void **state)
     uint8_t body[PAGE];
     char key[RAMET_KEY_MAX];
 
-    ramet_place_key(&good.place, key);
+    ramet_extent_key(&good.extent, key);
     assert_int_equal(ramet_objstore_read_full(f->memory, key, 32, body,
-                                              good.place.length_bytes, NULL),
+                                              good.extent.length_bytes, NULL),
                      RAMET_OK);
-    for (size_t bit = 0; bit < (size_t)good.place.length_bytes * 8; bit++) {
+    for (size_t bit = 0; bit < (size_t)good.extent.length_bytes * 8; bit++) {
         struct ramet_frame bad = good;
 
         body[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        bad.place = place_bytes(f, 2, body, good.place.length_bytes, 32);
-        bad.place.hash = good.place.hash;
+        bad.extent = place_bytes(f, 2, body, good.extent.length_bytes, 32);
+        bad.extent.hash = good.extent.hash;
         assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
         /* sealed again: zstd may or may not notice, but nothing breaks */
-        bad.place.hash = ramet_hash128(body, good.place.length_bytes);
+        bad.extent.hash = ramet_hash128(body, good.extent.length_bytes);
         {
             uint8_t out[PAGE];
             const enum ramet_rc rc =
@@ -263,7 +263,7 @@ read__rejects_every_single_bit_flip(void **state)
 
             assert_true(rc == RAMET_OK || rc == RAMET_ECORRUPT);
         }
-        ramet_place_key(&bad.place, key);
+        ramet_extent_key(&bad.extent, key);
         assert_int_equal(ramet_objstore_remove(f->memory, key, NULL), RAMET_OK);
         body[bit / 8] ^= (uint8_t)(1u << bit % 8);
     }
@@ -274,11 +274,11 @@ read__rejects_every_truncation(void **state)
 {
     struct fixture *f = *state;
     const struct ramet_frame good = put_frame(f, 1, 5, 1);
-    const uint32_t len = good.place.length_bytes;
+    const uint32_t len = good.extent.length_bytes;
     uint8_t body[PAGE];
     char key[RAMET_KEY_MAX];
 
-    ramet_place_key(&good.place, key);
+    ramet_extent_key(&good.extent, key);
     assert_int_equal(
         ramet_objstore_read_full(f->memory, key, 32, body, len, NULL),
         RAMET_OK);
@@ -286,15 +286,15 @@ read__rejects_every_truncation(void **state)
         struct ramet_frame bad = good;
 
         /* the object ends early */
-        bad.place = place_bytes(f, 2, body, cut, 32);
-        bad.place.length_bytes = len;
-        bad.place.hash = good.place.hash;
+        bad.extent = place_bytes(f, 2, body, cut, 32);
+        bad.extent.length_bytes = len;
+        bad.extent.hash = good.extent.hash;
         assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
         /* and the parent agrees with it */
-        bad.place.length_bytes = cut;
-        bad.place.hash = ramet_hash128(body, cut);
+        bad.extent.length_bytes = cut;
+        bad.extent.hash = ramet_hash128(body, cut);
         assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
-        ramet_place_key(&bad.place, key);
+        ramet_extent_key(&bad.extent, key);
         assert_int_equal(ramet_objstore_remove(f->memory, key, NULL), RAMET_OK);
     }
 }
@@ -306,7 +306,7 @@ expect_sealed(struct fixture *f, uint8_t id, const uint8_t *body, size_t len,
     struct ramet_frame frame = {.first_pgno = 1, .page_count = 1};
     enum ramet_rc rc;
 
-    frame.place = place_bytes(f, id, body, len, 32);
+    frame.extent = place_bytes(f, id, body, len, 32);
     rc = read_frame(f, &frame);
     if (rc != expected)
         fail_msg("%s: %d", what, rc);
@@ -317,7 +317,7 @@ read__rejects_well_hashed_nonsense(void **state)
 {
     static const uint8_t skippable[] = {0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9};
     struct fixture *f = *state;
-    const struct ramet_place base = put_dict(f, 90);
+    const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame with_dict = put_dict_frame(f, 91, 1, &base);
     struct ramet_frame plain = with_dict;
     uint8_t page[2 * PAGE];
@@ -367,7 +367,7 @@ read__refuses_what_a_parent_must_not_say(void **state)
     bad.kind = (enum ramet_frame_kind)3;
     assert_int_equal(read_frame(f, &bad), RAMET_EVERSION);
     bad = good;
-    bad.place.hash_algo = 2;
+    bad.extent.hash_algo = 2;
     assert_int_equal(read_frame(f, &bad), RAMET_EVERSION);
     bad = good;
     bad.page_count = 0;
@@ -375,15 +375,15 @@ read__refuses_what_a_parent_must_not_say(void **state)
     bad.page_count = RAMET_FRAME_PAGES_MAX + 1;
     assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
     bad = good;
-    bad.place.length_bytes = 0;
+    bad.extent.length_bytes = 0;
     assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
-    bad.place.length_bytes = RAMET_FRAME_BYTES_MAX + 1;
-    assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
-    bad = good;
-    bad.place.offset_bytes = UINT64_MAX;
+    bad.extent.length_bytes = RAMET_FRAME_BYTES_MAX + 1;
     assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
     bad = good;
-    bad.place.segment.id.bytes[3] = 1;
+    bad.extent.offset_bytes = UINT64_MAX;
+    assert_int_equal(read_frame(f, &bad), RAMET_ECORRUPT);
+    bad = good;
+    bad.extent.segment.id.bytes[3] = 1;
     assert_int_equal(read_frame(f, &bad), RAMET_ENOTFOUND);
 }
 
@@ -393,7 +393,7 @@ static void
 dict__is_read_once(void **state)
 {
     struct fixture *f = *state;
-    const struct ramet_place base = put_dict(f, 90);
+    const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame a = put_dict_frame(f, 1, 7, &base);
     const struct ramet_frame b = put_dict_frame(f, 2, 8, &base);
 
@@ -408,12 +408,12 @@ static void
 dict__cache_is_bounded_and_keeps_what_is_used(void **state)
 {
     struct fixture *f = *state;
-    const struct ramet_place first = put_dict(f, 90);
+    const struct ramet_extent first = put_dict(f, 90);
     const struct ramet_frame a = put_dict_frame(f, 1, 7, &first);
     uint64_t reads;
 
     for (uint8_t i = 0; i < 20; i++) {
-        const struct ramet_place base = put_dict(f, (uint8_t)(100 + i));
+        const struct ramet_extent base = put_dict(f, (uint8_t)(100 + i));
         const struct ramet_frame frame =
             put_dict_frame(f, (uint8_t)(10 + i), 9, &base);
 
@@ -432,7 +432,7 @@ static void
 dict__damaged_or_another_is_refused(void **state)
 {
     struct fixture *f = *state;
-    const struct ramet_place base = put_dict(f, 90);
+    const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame good = put_dict_frame(f, 1, 7, &base);
     struct ramet_frame bad = good;
     uint8_t big[RAMET_DICT_BYTES_MAX + 1] = {0};
@@ -501,7 +501,7 @@ put_many(struct fixture *f, uint8_t id, struct ramet_frame *out, size_t count,
 {
     const size_t room = 32 + count * (2 * PAGE + gap);
     uint8_t *object = calloc(1, room);
-    struct ramet_place place;
+    struct ramet_extent extent;
     size_t at = 32;
 
     for (size_t i = 0; i < count; i++) {
@@ -511,18 +511,18 @@ put_many(struct fixture *f, uint8_t id, struct ramet_frame *out, size_t count,
         fill_page(page, first_pgno + (uint32_t)i);
         len = ZSTD_compress(object + at, room - at, page, PAGE, 3);
         out[i] = (struct ramet_frame){
-            .place = {.offset_bytes = at,
-                      .length_bytes = (uint32_t)len,
-                      .hash_algo = RAMET_HASH_XXH3_128,
-                      .hash = ramet_hash128(object + at, len)},
+            .extent = {.offset_bytes = at,
+                       .length_bytes = (uint32_t)len,
+                       .hash_algo = RAMET_HASH_XXH3_128,
+                       .hash = ramet_hash128(object + at, len)},
             .first_pgno = first_pgno + (uint32_t)i,
             .page_count = 1};
         at += len + gap;
     }
-    place = place_bytes(f, id, object, at, 0);
+    extent = place_bytes(f, id, object, at, 0);
     for (size_t i = 0; i < count; i++) {
-        out[i].place.kind = place.kind;
-        out[i].place.segment = place.segment;
+        out[i].extent.kind = extent.kind;
+        out[i].extent.segment = extent.segment;
     }
     free(object);
 }
@@ -628,7 +628,7 @@ read_many__refuses_a_bad_frame(void **state)
     struct visited visited = {0};
 
     put_many(f, 1, frames, 10, 0, 100);
-    frames[7].place.hash.bytes[5] ^= 1;
+    frames[7].extent.hash.bytes[5] ^= 1;
     assert_int_equal(read_many(f, frames, 10, &visited), RAMET_ECORRUPT);
     assert_int_equal(visited.count, 7);
     frames[7].kind = (enum ramet_frame_kind)3;
@@ -644,7 +644,7 @@ read__notices_what_the_store_does_wrong(void **state)
     static const enum ramet_fault faults[] = {
         RAMET_FAULT_FLIP_BIT, RAMET_FAULT_SHORT, RAMET_FAULT_OTHER_KEY};
     struct fixture *f = *state;
-    const struct ramet_place base = put_dict(f, 90);
+    const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame frame = put_dict_frame(f, 1, 7, &base);
     struct visited visited = {0};
 
@@ -667,7 +667,7 @@ static void
 read__survives_failure_of_each_allocation(void **state)
 {
     struct fixture *f = *state;
-    const struct ramet_place base = put_dict(f, 90);
+    const struct ramet_extent base = put_dict(f, 90);
     const struct ramet_frame frame = put_dict_frame(f, 1, 7, &base);
     enum ramet_rc rc = RAMET_ENOMEM;
     long nth;
@@ -727,7 +727,7 @@ read__works_from_many_threads(void **state)
     struct thread threads[4];
 
     for (uint8_t i = 0; i < 12; i++) {
-        const struct ramet_place base = put_dict(f, (uint8_t)(100 + i));
+        const struct ramet_extent base = put_dict(f, (uint8_t)(100 + i));
 
         frames[i] = put_dict_frame(f, (uint8_t)(1 + i), i + 1u, &base);
     }

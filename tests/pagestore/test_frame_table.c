@@ -22,34 +22,34 @@ static const uint8_t vector[] = {
 #define VECTOR_FRAMES 3u
 #define VECTOR_END 632u /* 32 + 100 + 200 + 300 */
 
-static const struct ramet_place dict = {.kind = RAMET_IN_SEGMENT,
-                                        .offset_bytes = 32,
-                                        .length_bytes = 1000,
-                                        .hash_algo = RAMET_HASH_XXH3_128};
+static const struct ramet_extent dict = {.kind = RAMET_IN_SEGMENT,
+                                         .offset_bytes = 32,
+                                         .length_bytes = 1000,
+                                         .hash_algo = RAMET_HASH_XXH3_128};
 
 static struct ramet_frame
 frame(uint32_t first_pgno, uint32_t page_count, uint64_t offset,
       uint32_t length, uint8_t hash)
 {
     struct ramet_frame f = {
-        .place = {.offset_bytes = offset,
-                  .length_bytes = length,
-                  .hash_algo = RAMET_HASH_XXH3_128},
+        .extent = {.offset_bytes = offset,
+                   .length_bytes = length,
+                   .hash_algo = RAMET_HASH_XXH3_128},
         .kind = RAMET_FRAME_PLAIN,
         .first_pgno = first_pgno,
         .page_count = page_count,
     };
 
-    memset(f.place.hash.bytes, hash, RAMET_HASH_SIZE);
+    memset(f.extent.hash.bytes, hash, RAMET_HASH_SIZE);
     return f;
 }
 
 static enum ramet_rc
 decode(const uint8_t *bytes, size_t len, uint32_t count, uint64_t object_size,
-       const struct ramet_place *with_dict, struct ramet_frame *out,
+       const struct ramet_extent *with_dict, struct ramet_frame *out,
        size_t *out_left)
 {
-    const struct ramet_place context = {.kind = RAMET_IN_COMMIT, .lsn = 7};
+    const struct ramet_extent context = {.kind = RAMET_IN_COMMIT, .lsn = 7};
     struct ramet_reader in;
     struct ramet_err err = {0};
     enum ramet_rc rc;
@@ -72,10 +72,10 @@ assert_frames_equal(const struct ramet_frame *a, const struct ramet_frame *b)
     assert_int_equal(a->kind, b->kind);
     assert_int_equal(a->first_pgno, b->first_pgno);
     assert_int_equal(a->page_count, b->page_count);
-    assert_int_equal(a->place.offset_bytes, b->place.offset_bytes);
-    assert_int_equal(a->place.length_bytes, b->place.length_bytes);
-    assert_int_equal(a->place.hash_algo, b->place.hash_algo);
-    assert_true(ramet_hash_equal(&a->place.hash, &b->place.hash));
+    assert_int_equal(a->extent.offset_bytes, b->extent.offset_bytes);
+    assert_int_equal(a->extent.length_bytes, b->extent.length_bytes);
+    assert_int_equal(a->extent.hash_algo, b->extent.hash_algo);
+    assert_true(ramet_hash_equal(&a->extent.hash, &b->extent.hash));
 }
 
 static void
@@ -111,16 +111,16 @@ decode__reads_the_vector(void **state)
     assert_int_equal(left, 0);
     for (size_t i = 0; i < VECTOR_FRAMES; i++) {
         assert_frames_equal(&frames[i], &expected[i]);
-        assert_int_equal(frames[i].place.kind, RAMET_IN_COMMIT);
-        assert_int_equal(frames[i].place.lsn, 7);
+        assert_int_equal(frames[i].extent.kind, RAMET_IN_COMMIT);
+        assert_int_equal(frames[i].extent.lsn, 7);
     }
 }
 
 static void
 decode__adds_where_the_object_begins(void **state)
 {
-    const struct ramet_place context = {.offset_bytes = 1000};
-    const struct ramet_place far = {.offset_bytes = UINT64_MAX - 631};
+    const struct ramet_extent context = {.offset_bytes = 1000};
+    const struct ramet_extent far = {.offset_bytes = UINT64_MAX - 631};
     struct ramet_frame frames[VECTOR_FRAMES];
     struct ramet_reader in;
 
@@ -129,7 +129,7 @@ decode__adds_where_the_object_begins(void **state)
     assert_int_equal(ramet_frame_table_decode(&in, VECTOR_FRAMES, &context,
                                               NULL, VECTOR_END, frames, NULL),
                      RAMET_OK);
-    assert_int_equal(frames[2].place.offset_bytes, 1332);
+    assert_int_equal(frames[2].extent.offset_bytes, 1332);
     ramet_reader_init(&in, vector, sizeof(vector));
     assert_int_equal(ramet_frame_table_decode(&in, VECTOR_FRAMES, &far, NULL,
                                               VECTOR_END, frames, NULL),
@@ -246,14 +246,14 @@ encode__refuses_what_it_has_no_form_for(void **state)
     frames[1].kind = RAMET_FRAME_DELTAS;
     assert_int_equal(ramet_frame_table_encode(frames, 2, &out), RAMET_EINVAL);
     frames[1].kind = RAMET_FRAME_PLAIN;
-    frames[1].place.hash_algo = 9;
+    frames[1].extent.hash_algo = 9;
     assert_int_equal(ramet_frame_table_encode(frames, 2, &out), RAMET_EINVAL);
-    frames[1].place.hash_algo = RAMET_HASH_XXH3_128;
-    frames[0].place.offset_bytes = 31; /* inside the header */
+    frames[1].extent.hash_algo = RAMET_HASH_XXH3_128;
+    frames[0].extent.offset_bytes = 31; /* inside the header */
     assert_int_equal(ramet_frame_table_encode(frames, 2, &out), RAMET_EINVAL);
     ramet_buf_done(&out);
     ramet_buf_init(&out, 30);
-    frames[0].place.offset_bytes = 32;
+    frames[0].extent.offset_bytes = 32;
     assert_int_equal(ramet_frame_table_encode(frames, 2, &out), RAMET_ETOOBIG);
     ramet_buf_done(&out);
 }
@@ -297,9 +297,9 @@ decode__of_every_bit_flip_obeys_the_rules(void **state)
                     rc == RAMET_EVERSION);
         for (size_t i = 0; rc == RAMET_OK && i < VECTOR_FRAMES; i++) {
             assert_true(frames[i].first_pgno > last);
-            assert_true(frames[i].place.offset_bytes >= end);
+            assert_true(frames[i].extent.offset_bytes >= end);
             last = frames[i].first_pgno + frames[i].page_count - 1;
-            end = frames[i].place.offset_bytes + frames[i].place.length_bytes;
+            end = frames[i].extent.offset_bytes + frames[i].extent.length_bytes;
             assert_true(end <= VECTOR_END);
         }
     }
@@ -392,7 +392,7 @@ static enum ramet_rc
 decode_chunk(const struct ramet_table_chunk *chunk, const uint8_t *bytes,
              size_t len)
 {
-    const struct ramet_place context = {.kind = RAMET_IN_SEGMENT};
+    const struct ramet_extent context = {.kind = RAMET_IN_SEGMENT};
     struct ramet_frame *frames = NULL;
     uint32_t count = 0;
     const enum ramet_rc rc = ramet_table_chunk_decode(

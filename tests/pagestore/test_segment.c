@@ -18,7 +18,7 @@ struct fixture {
     struct ramet_vid volume;
     uint8_t *dict;
     size_t dict_len;
-    struct ramet_place dict_place;
+    struct ramet_extent dict_extent;
 };
 
 /* What is in a page: noise, and words that other pages have too. */
@@ -58,7 +58,7 @@ setup(void **state)
     if (rc != RAMET_OK || !worth)
         return -1;
     rc = ramet_dict_store(f->memory, &f->volume, f->dict, f->dict_len,
-                          &f->dict_place, NULL);
+                          &f->dict_extent, NULL);
     return rc == RAMET_OK ? 0 : -1;
 }
 
@@ -96,7 +96,7 @@ codec_of(const struct fixture *f, const struct shape *shape)
     if (shape->dict) {
         codec.dict = f->dict;
         codec.dict_len = f->dict_len;
-        codec.dict_place = f->dict_place;
+        codec.dict_extent = f->dict_extent;
     }
     return codec;
 }
@@ -161,13 +161,13 @@ place_inline(struct fixture *f, struct written *written, uint64_t lsn)
     char key[RAMET_KEY_MAX];
 
     for (uint32_t i = 0; i < written->info.frame_count; i++) {
-        struct ramet_place *place = &written->info.frames[i].place;
+        struct ramet_extent *extent = &written->info.frames[i].extent;
 
-        assert_int_equal(place->kind, RAMET_IN_COMMIT);
-        place->lsn = lsn;
-        place->offset_bytes += 77;
+        assert_int_equal(extent->kind, RAMET_IN_COMMIT);
+        extent->lsn = lsn;
+        extent->offset_bytes += 77;
     }
-    ramet_place_key(&written->info.frames[0].place, key);
+    ramet_extent_key(&written->info.frames[0].extent, key);
     assert_int_equal(ramet_objstore_put(f->memory, key, parts, 2, NULL),
                      RAMET_OK);
 }
@@ -244,9 +244,9 @@ static void
 check_object(struct fixture *f, const struct shape *shape,
              const struct written *written)
 {
-    const struct ramet_place place = {.volume = f->volume,
-                                      .kind = RAMET_IN_SEGMENT,
-                                      .segment = written->info.id};
+    const struct ramet_extent extent = {.volume = f->volume,
+                                        .kind = RAMET_IN_SEGMENT,
+                                        .segment = written->info.id};
     uint8_t header[RAMET_SEGMENT_HEADER_SIZE];
     char key[RAMET_KEY_MAX];
     uint32_t page_size = 0;
@@ -256,7 +256,7 @@ check_object(struct fixture *f, const struct shape *shape,
         assert_true(ramet_id_is_nil(&written->info.id.id));
         memcpy(header, written->bytes, sizeof(header));
     } else {
-        ramet_place_key(&place, key);
+        ramet_extent_key(&extent, key);
         assert_int_equal(ramet_objstore_size(f->store, key, &size, NULL),
                          RAMET_OK);
         assert_int_equal(ramet_objstore_read_full(f->store, key, 0, header,
@@ -377,8 +377,8 @@ segment__has_the_documented_bytes(void **state)
         assert_int_equal(written.bytes[i], 0);
     assert_int_equal(ramet_get_le32(written.bytes + 24), 1024);
     assert_int_equal(ramet_get_le32(written.bytes + 28), 0);
-    assert_int_equal(written.info.frames[0].place.offset_bytes, 32);
-    assert_int_equal(written.info.frames[0].place.length_bytes,
+    assert_int_equal(written.info.frames[0].extent.offset_bytes, 32);
+    assert_int_equal(written.info.frames[0].extent.length_bytes,
                      written.len - 32);
     /* RFC 8878: magic, no content size, no checksum, no dictionary id */
     assert_int_equal(ramet_get_le32(written.bytes + 32), 0xfd2fb528);
@@ -400,8 +400,8 @@ segment__is_the_same_from_any_number_of_threads(void **state)
                                     .hole = 10,
                                     .threads = i * i + 1,
                                     .dict = true};
-        struct ramet_place place = {.volume = f->volume,
-                                    .kind = RAMET_IN_SEGMENT};
+        struct ramet_extent extent = {.volume = f->volume,
+                                      .kind = RAMET_IN_SEGMENT};
         struct written written = {0};
         char key[RAMET_KEY_MAX];
 
@@ -410,8 +410,8 @@ segment__is_the_same_from_any_number_of_threads(void **state)
         assert_true(i == 0 || written.info.size_bytes == size);
         size = written.info.size_bytes;
         bytes[i] = malloc((size_t)size);
-        place.segment = written.info.id;
-        ramet_place_key(&place, key);
+        extent.segment = written.info.id;
+        ramet_extent_key(&extent, key);
         assert_int_equal(ramet_objstore_read_full(f->store, key, 0, bytes[i],
                                                   (size_t)size, NULL),
                          RAMET_OK);
@@ -543,7 +543,7 @@ incompressible__frames_stay_below_their_bound(void **state)
                      RAMET_OK);
     assert_int_equal(written.info.frame_count, 7); /* of 1 MiB */
     for (uint32_t i = 0; i < written.info.frame_count; i++)
-        assert_true(written.info.frames[i].place.length_bytes <=
+        assert_true(written.info.frames[i].extent.length_bytes <=
                     RAMET_FRAME_BYTES_MAX / 2);
     written_done(&written);
     free(page);

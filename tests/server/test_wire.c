@@ -132,10 +132,10 @@ append_answer(struct ramet_buf *out)
     const struct ramet_vid volume = some_volume();
 
     for (unsigned i = 0; i < 3; i++) {
-        struct ramet_object_range place;
+        struct ramet_object_range range;
 
-        assert_true(ramet_range_of_key(keys[i], 1000 * i, &place));
-        ramet_range_begin(out, &volume, &place, i == 1, 50 * i);
+        assert_true(ramet_range_of_key(keys[i], 1000 * i, &range));
+        ramet_range_begin(out, &volume, &range, i == 1, 50 * i);
         for (unsigned j = 0; j < 50 * i; j++)
             ramet_buf_u8(out, (uint8_t)('a' + i));
     }

@@ -32,7 +32,7 @@ struct lookup {
     struct ramet_pos
         bound; /* each version in the log stands before the one after it:
                        no damage leads round in a circle */
-    struct ramet_version *version;
+    struct ramet_page_version *version;
     bool again; /* the index changed during the read: retry */
     bool is_found;
 };
@@ -218,7 +218,7 @@ look(struct lookup *l, struct ramet_err *err)
 static enum ramet_rc
 look_up(struct lookup *l, struct ramet_err *err)
 {
-    struct ramet_version *const version = l->version;
+    struct ramet_page_version *const version = l->version;
     enum ramet_rc rc = RAMET_OK;
 
     for (unsigned i = 0; i < RESTARTS_MAX; i++) {
@@ -249,7 +249,7 @@ look_up(struct lookup *l, struct ramet_err *err)
 }
 
 bool
-ramet_version_is_elsewhere(const struct ramet_version *version)
+ramet_version_is_elsewhere(const struct ramet_page_version *version)
 {
     return version->kind == RAMET_ENTRY_ABSENT ||
            version->kind == RAMET_ENTRY_REMOTE;
@@ -258,7 +258,8 @@ ramet_version_is_elsewhere(const struct ramet_version *version)
 enum ramet_rc
 ramet_read_version(struct ramet_session *session, struct ramet_pos tail,
                    uint32_t page_size, uint32_t pgno, uint8_t *out,
-                   struct ramet_version *out_version, struct ramet_err *err)
+                   struct ramet_page_version *out_version,
+                   struct ramet_err *err)
 {
     struct lookup l = {.session = session,
                        .tail = tail,

@@ -9,7 +9,7 @@
 #include "client/store/format/logfile.h"
 #include "client/store/shared/session.h"
 
-struct ramet_version {
+struct ramet_page_version {
     enum ramet_entry_kind kind; /* where it was found; ABSENT or REMOTE: not
                                    here, nothing was read */
     struct ramet_entry top; /* the page's newest entry when it was looked at */
@@ -24,7 +24,8 @@ struct ramet_version {
 RAMET_NODISCARD enum ramet_rc
 ramet_read_version(struct ramet_session *session, struct ramet_pos tail,
                    uint32_t page_size, uint32_t pgno, uint8_t *out,
-                   struct ramet_version *out_version, struct ramet_err *err);
-bool ramet_version_is_elsewhere(const struct ramet_version *version);
+                   struct ramet_page_version *out_version,
+                   struct ramet_err *err);
+bool ramet_version_is_elsewhere(const struct ramet_page_version *version);
 
 #endif

@@ -138,7 +138,7 @@ is_page_equal(struct ramet_session *session, const uint8_t *header,
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
     const uint32_t pgno = ramet_get_le32(header + 8);
-    struct ramet_version version;
+    struct ramet_page_version version;
     enum ramet_rc rc;
 
     *out_equal = false;

@@ -79,7 +79,7 @@ enum ramet_rc
 ramet_fetch_look_again(struct ramet_page_request *sink, bool *out_here,
                        struct ramet_err *err)
 {
-    struct ramet_version version;
+    struct ramet_page_version version;
     enum ramet_rc rc;
 
     *out_here = false;
@@ -136,7 +136,8 @@ ask_fetcher(struct ramet_page_request *sink, struct ramet_err *err)
 
 enum ramet_rc
 ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
-                 const struct ramet_version *version, struct ramet_err *err)
+                 const struct ramet_page_version *version,
+                 struct ramet_err *err)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
     struct ramet_page_request sink = make_sink(session, pgno, out);
@@ -305,7 +306,7 @@ ramet_session_peek(struct ramet_session *session, const struct ramet_point *at,
                    uint32_t pgno, uint8_t *out_page, size_t page_size)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
-    struct ramet_version version;
+    struct ramet_page_version version;
     struct ramet_point here;
     bool found;
 

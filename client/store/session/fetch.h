@@ -9,7 +9,7 @@
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 
-struct ramet_version;
+struct ramet_page_version;
 
 /* The remote's page at the pinned LSN, whatever is here, and kept nowhere. */
 RAMET_NODISCARD enum ramet_rc
@@ -23,7 +23,8 @@ ramet_fill_keep(struct ramet_session *session, uint32_t pgno,
                 struct ramet_err *err);
 enum ramet_rc
 ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
-                 const struct ramet_version *version, struct ramet_err *err);
+                 const struct ramet_page_version *version,
+                 struct ramet_err *err);
 /* Tell the watcher of a page that was here. */
 void ramet_fetch_tell_watcher(struct ramet_session *session, uint32_t pgno,
                               const uint8_t *page);

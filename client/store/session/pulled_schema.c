@@ -22,7 +22,7 @@ read_held_page(void *ctx, uint32_t pgno, uint8_t *out)
 {
     const struct schema_reader *const r = ctx;
     const struct ramet_snapshot *const s = &r->writer->pin.snapshot;
-    struct ramet_version version;
+    struct ramet_page_version version;
 
     return pgno <= r->page_count && pgno <= s->page_count &&
            ramet_read_version(r->writer, s->tail, s->page_size, pgno, out,

@@ -35,7 +35,7 @@ read_or_fetch(struct ramet_session *session, uint32_t pgno, uint8_t *out,
               struct ramet_err *err)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
-    struct ramet_version version;
+    struct ramet_page_version version;
     enum ramet_rc rc;
 
     rc = ramet_read_version(session, s->tail, s->page_size, pgno, out, &version,
@@ -229,7 +229,7 @@ ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,
     if (end > s->remote_page_count)
         end = s->remote_page_count;
     for (uint64_t p = (uint64_t)after + 1; p <= end && count < max; p++) {
-        struct ramet_version version;
+        struct ramet_page_version version;
 
         rc = ramet_read_version(session, s->tail, s->page_size, (uint32_t)p,
                                 NULL, &version, err);
@@ -250,7 +250,7 @@ ramet_session_read_before(struct ramet_session *session, struct ramet_pos tail,
                           uint32_t pgno, uint8_t *out_page)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
-    struct ramet_version version;
+    struct ramet_page_version version;
     bool entered;
     enum ramet_rc rc;
 

@@ -113,7 +113,7 @@ look_elsewhere(struct verification *v, struct ramet_err *err)
     for (size_t i = 0; rc == RAMET_OK && i < v->others.run_count; i++)
         for (uint64_t p = v->others.runs[i].first;
              rc == RAMET_OK && p <= v->others.runs[i].last; p++) {
-            struct ramet_version version = {.kind = RAMET_ENTRY_NONE};
+            struct ramet_page_version version = {.kind = RAMET_ENTRY_NONE};
 
             rc = ramet_read_version(v->session, s->tail, s->page_size,
                                     (uint32_t)p, v->page, &version, err);

@@ -48,7 +48,7 @@ move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
           struct ramet_err *err)
 {
     struct ramet_snapshot *const s = &c->state.fold.newest;
-    struct ramet_version version;
+    struct ramet_page_version version;
     struct ramet_entry entry;
     enum ramet_rc rc;
 

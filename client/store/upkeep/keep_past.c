@@ -27,7 +27,7 @@ struct span {
 
 static enum ramet_rc
 locate(const struct ramet_past_job *job, struct ramet_pos tail, uint32_t pgno,
-       uint8_t *page, struct ramet_version *out, struct ramet_err *err)
+       uint8_t *page, struct ramet_page_version *out, struct ramet_err *err)
 {
     return ramet_read_version(job->session, tail, job->page_size, pgno, page,
                               out, err);
@@ -79,7 +79,7 @@ static enum ramet_rc
 take_version(struct ramet_past_job *job, const struct span *span,
              struct ramet_pastframe *frame, struct ramet_err *err)
 {
-    struct ramet_version version;
+    struct ramet_page_version version;
     enum ramet_rc rc;
 
     frame->kind = RAMET_ENTRY_ZERO;
@@ -138,7 +138,7 @@ static enum ramet_rc
 locate_at_end(struct ramet_past_job *job, uint32_t pgno,
               struct ramet_entry *out_found, struct ramet_err *err)
 {
-    struct ramet_version version;
+    struct ramet_page_version version;
     struct ramet_entry entry;
     /* Under the base lock, which a read would take to load the entry. */
     enum ramet_rc rc = ramet_index_load_locked(job->session, pgno, &entry, err);
@@ -164,7 +164,7 @@ keep_page(struct ramet_past_job *job, uint32_t pgno, struct ramet_err *err)
         return rc;
     for (unsigned i = 0; rc == RAMET_OK && i < job->pin_count; i++) {
         const struct ramet_pos tail = job->pins[i];
-        struct ramet_version version;
+        struct ramet_page_version version;
 
         if (!ramet_pos_before(tail, job->end))
             continue;

@@ -90,7 +90,7 @@ static bool
 is_fence(struct world *world, uint64_t lsn)
 {
     struct ramet_history *history;
-    struct ramet_commit commit;
+    struct ramet_commit_object commit;
     struct ramet_vid volume;
     bool fence;
 

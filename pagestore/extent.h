@@ -1,10 +1,10 @@
 /*
- * place.h - a piece of an immutable object, and the hash that it must have.
+ * extent.h - a piece of an immutable object, and the hash that it must have.
  *
  * Layer: pagestore.
  */
-#ifndef RAMET_PAGESTORE_PLACE_H
-#define RAMET_PAGESTORE_PLACE_H
+#ifndef RAMET_PAGESTORE_EXTENT_H
+#define RAMET_PAGESTORE_EXTENT_H
 
 #include <stdint.h>
 
@@ -20,7 +20,7 @@ enum ramet_object_kind {
     RAMET_IN_COMMIT = 1,  /* volumes/<volume>/commits/<~lsn>: inline */
 };
 
-struct ramet_place {
+struct ramet_extent {
     struct ramet_vid volume; /* under whose prefix; an ancestor's for a fork */
     enum ramet_object_kind kind;
     struct ramet_sid segment; /* RAMET_IN_SEGMENT */
@@ -31,7 +31,8 @@ struct ramet_place {
     struct ramet_hash hash;   /* of exactly these bytes */
 };
 
-/* Key of the object that `place` points into. */
-void ramet_place_key(const struct ramet_place *place, char out[RAMET_KEY_MAX]);
+/* Key of the object that `extent` points into. */
+void
+ramet_extent_key(const struct ramet_extent *extent, char out[RAMET_KEY_MAX]);
 
 #endif

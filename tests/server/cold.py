@@ -108,5 +108,43 @@ def test_long_documents_cold():
     check("documents", DOCUMENTS)
 
 
+def push_rows(path, name, rows, updates):
+    """A volume of so many rows, and then of as many commits of one row."""
+    db = common.open_db(path, sync="manual", remote="file://%s/%s" % (
+        os.path.abspath("store"), name))
+    db.execute("PRAGMA page_size=512")
+    db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, v TEXT)")
+    db.execute("BEGIN")
+    db.executemany("INSERT INTO t(n, v) VALUES(?, ?)",
+                   ((i, "row %06d " % i + "x" * 100) for i in range(rows)))
+    db.execute("COMMIT")
+    one(db, "SELECT ramet_push()")
+    for i in range(updates):
+        db.execute("UPDATE t SET n = n + 1 WHERE id = ?", (i * 7919 % rows + 1,))
+        one(db, "SELECT ramet_push()")
+    db.close()
+
+
+def test_roll_ups_cost_no_request():
+    """The server resolves them: a page is asked for as if there were none."""
+    common.load()
+    os.makedirs("store", exist_ok=True)
+    push_rows("flat-a.db", "flat", 16000, 0)
+    push_rows("rolled-a.db", "rolled", 16000, 130)
+    server = Server(SERVE, data=os.path.abspath("store"))
+    cost = {}
+    for name in "flat", "rolled":
+        db = common.open_db(name + "-view.db", timeout=20, replica="none",
+                            remote="http://127.0.0.1:%d/%s" % (server.port,
+                                                               name))
+        for i in range(1, 16000, 1601):
+            assert one(db, "SELECT v FROM t WHERE id = %d" % i) is not None
+        cost[name] = status(db)["requests"]
+        db.close()
+    server.stop()
+    print("  requests: %s" % cost)
+    assert cost["rolled"] <= cost["flat"] + 2, cost
+
+
 if __name__ == "__main__":
     common.main()

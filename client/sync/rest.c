@@ -16,6 +16,7 @@
 #include "client/sync/link.h"
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/os.h"
 #include "core/waiting.h"
 
 #define FIRST_PAGES 256u
@@ -291,19 +292,42 @@ wait_for_share(struct ramet_rest *rest, uint64_t absent)
     return !is_stopped(rest);
 }
 
+/* All pages after `after`. */
+static enum ramet_rc
+bring_from(struct ramet_rest *rest, uint32_t after, struct ramet_err *err)
+{
+    bool more = true;
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK && more && !is_stopped(rest))
+        rc = bring_round(rest, &after, &more, err);
+    return rc;
+}
+
+/* Other processes may be at it, too: each begins elsewhere, and finds here what
+ * the others brought when it comes to where they began. */
+static uint32_t
+choose_start(const struct ramet_rest *rest)
+{
+    const struct ramet_os *const os = rest->link->os;
+    const uint32_t count = ramet_session_snapshot(rest->session)->page_count;
+    uint32_t random = 0;
+
+    if (count == 0 || os->random(os->ctx, &random, sizeof(random)) < 0)
+        return 0;
+    return random % count;
+}
+
 static enum ramet_rc
 bring_all(struct ramet_rest *rest, uint64_t *out_absent, struct ramet_err *err)
 {
-    uint32_t after = 0;
-    bool more = true;
     enum ramet_rc rc = count_absent(rest, out_absent, err);
 
     if (rc != RAMET_OK || *out_absent == 0 ||
         !wait_for_share(rest, *out_absent))
         return rc;
-    while (rc == RAMET_OK && more && !is_stopped(rest))
-        rc = bring_round(rest, &after, &more, err);
-    return rc;
+    rc = bring_from(rest, choose_start(rest), err);
+    return rc == RAMET_OK ? bring_from(rest, 0, err) : rc;
 }
 
 static void *

@@ -261,9 +261,11 @@ may_be_made(const struct opening *o, bool *out_make, struct ramet_err *err)
                           "over the same bytes; copy the file, and use the "
                           "copy",
                           location->path, location->base.link_count);
-    if (*out_make)
-        return ramet_detached_finish(location->os, location->path, err);
-    return ramet_fail_no_replica(location->path, is_there, err);
+    if (!*out_make)
+        return ramet_fail_no_replica(location->path, is_there, err);
+    return location->dir_fd < 0 /* then nothing was detached */
+               ? RAMET_OK
+               : ramet_detached_finish(location->os, location->path, err);
 }
 
 /* Is there something at the path that may be opened, or made? */

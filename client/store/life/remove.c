@@ -145,8 +145,9 @@ ramet_replica_delete(const struct ramet_os *os, const char *path,
         return RAMET_OK;
     if (rc != RAMET_OK)
         return rc;
-    has_state = ramet_replica_location_has(&location, "state");
-    has_tombstone = ramet_replica_location_has(&location, RAMET_TOMBSTONE);
+    ramet_replica_location_look(&location);
+    has_state = ramet_replica_location_sees(&location, "state");
+    has_tombstone = ramet_replica_location_sees(&location, RAMET_TOMBSTONE);
     if (has_state < 0 || has_tombstone < 0) {
         const int result = has_state < 0 ? has_state : has_tombstone;
 

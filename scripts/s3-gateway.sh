@@ -1,12 +1,14 @@
 #!/bin/bash
-# s3-gateway.sh rgw|versitygw|gofakes3 [COMMAND...] - an S3 service of one's own, for as
-# long as COMMAND runs or, without one, until the input ends. `./dev s3` calls it.
+# s3-gateway.sh rgw|versitygw|gofakes3|s3s-fs [COMMAND...] - an S3 service of one's own,
+# for as long as COMMAND runs or, without one, until the input ends. `./dev s3` calls it.
 #
 #   rgw          Ceph's RADOS Gateway over one monitor and one object store in
 #                memory (Debian's packages; scripts/packages.txt, line s3)
 #   versitygw    a Go program without code in common with Ceph's, over a
 #                directory; built on first use, with Go 1.24 or newer
 #   gofakes3     another one, in memory, that looks at no signature
+#   s3s-fs       a Rust program that lets two writers win where they race: a store
+#                that must be refused; built on first use, with cargo
 #
 # It listens on 127.0.0.1 alone and lives in a directory of its own. Its
 # processes end with it, however it ends; what kill -9 leaves is the directory.
@@ -22,6 +24,7 @@ set -euo pipefail
 
 readonly VERSITYGW=github.com/versity/versitygw/cmd/versitygw@v1.8.0
 readonly GOFAKES3=github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0
+readonly S3S_FS=s3s-fs@0.14.1
 readonly START_S=120 # for each step of starting, on however busy a machine
 kind=${1:-}
 shift || true
@@ -202,7 +205,29 @@ start_gofakes3() {
     RAMET_TEST_S3_KIND="gofakes3 ${GOFAKES3#*@}"
 }
 
-# ---- both ---------------------------------------------------------------------
+# ---- in Rust -------------------------------------------------------------------
+
+start_s3s-fs() {
+    local tools=${XDG_CACHE_HOME:-$HOME/.cache}/ramet-tools
+    if [ ! -x "$tools/$S3S_FS" ]; then
+        command -v cargo >/dev/null || fail "$S3S_FS needs cargo"
+        echo "s3-gateway: building $S3S_FS" >&2
+        CARGO_TARGET_DIR=$dir/target cargo install "${S3S_FS%@*}" \
+            --version "${S3S_FS#*@}" --features binary --root "$dir" -q >&2 ||
+            fail "can't build $S3S_FS"
+        mkdir -p "$tools"
+        mv "$dir/bin/${S3S_FS%@*}" "$tools/$S3S_FS"
+        rm -rf "$dir/target"
+    fi
+    mkdir "$dir/data"
+    pick_ports
+    daemon s3s-fs "$tools/$S3S_FS" --host 127.0.0.1 --port "${ports[0]}" \
+        --access-key "$AWS_ACCESS_KEY_ID" \
+        --secret-key "$AWS_SECRET_ACCESS_KEY" "$dir/data"
+    RAMET_TEST_S3_KIND="s3s-fs ${S3S_FS#*@}"
+}
+
+# ---- all ---------------------------------------------------------------------
 
 make_bucket() {
     curl -sf -X PUT --aws-sigv4 "aws:amz:$AWS_REGION:s3" \
@@ -212,8 +237,8 @@ make_bucket() {
 }
 
 case $kind in
-rgw | versitygw | gofakes3) ;;
-*) fail "which gateway? there are: rgw versitygw gofakes3" ;;
+rgw | versitygw | gofakes3 | s3s-fs) ;;
+*) fail "which gateway? there are: rgw versitygw gofakes3 s3s-fs" ;;
 esac
 dir=$(mktemp -d "${TMPDIR:-/tmp}/ramet-s3-XXXXXX")
 trap stop EXIT

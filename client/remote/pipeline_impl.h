@@ -17,7 +17,7 @@
 #define RAMET_PIPELINE_THREADS 12u
 /* Requests for what nobody waits for, with those whose pages are being kept. The
  * other threads are for readers. */
-#define RAMET_AHEAD_BATCHES_ALL (RAMET_PIPELINE_THREADS - 1u)
+#define RAMET_AHEAD_BATCHES_ALL 8u
 #define RAMET_BATCH_PAGES 512u
 #define RAMET_WANT_BUCKETS 1024u
 

@@ -107,8 +107,6 @@ http_unfollow(struct ramet_remote *remote, const struct ramet_vid *volume,
     struct http_remote *const hr = (struct http_remote *)remote;
 
     ramet_newsroom_unfollow(room_of(hr), hr, volume, follower);
-    if (hr->former != NULL)
-        ramet_newsroom_unfollow(hr->former, hr, volume, follower);
 }
 
 static bool
@@ -196,10 +194,10 @@ http_authorize(struct ramet_remote *remote, const char *token,
         rc = ramet_newsroom_join(remote->url.root, &options, &room, err);
     if (room == NULL)
         return rc;
-    /* Who follows it there goes on there, without a token, as long as that may. */
     ramet_mutex_lock(&hr->lock);
     hr->former = hr->room;
     hr->room = room;
+    ramet_newsroom_move(hr->former, room, hr);
     ramet_mutex_unlock(&hr->lock);
     return rc;
 }

@@ -219,6 +219,26 @@ confirm(const struct ramet_newsroom *room, struct desk *d,
         d->confirmed_ms = at_ms;
 }
 
+/* What is the newest there now is not what was told of: the store went back in
+ * time. Nothing of it is kept, and who follows asks. */
+static bool
+contradicts(const struct desk *d, const struct ramet_news *news)
+{
+    return news->type == RAMET_NEWS_BEAT &&
+           (news->at.lsn < d->told.lsn ||
+            (news->at.lsn == d->told.lsn &&
+             !ramet_hash_equal(&news->at.hash, &d->told.hash)));
+}
+
+static void
+contradict(struct desk *d, const struct ramet_news *news)
+{
+    d->told = news->at;
+    memset(&d->confirmed, 0, sizeof(d->confirmed));
+    d->confirmed_ms = 0;
+    tell_attendants(d);
+}
+
 /* Whether it was of use. */
 static bool
 take_news(struct ramet_newsroom *room, struct desk *d,
@@ -232,6 +252,10 @@ take_news(struct ramet_newsroom *room, struct desk *d,
         d->is_gone = true;
         tell_attendants(d);
         return useful;
+    }
+    if (contradicts(d, news)) {
+        contradict(d, news);
+        return false;
     }
     if (news->object != NULL && is_new && d->taker.take != NULL)
         useful = d->taker.take(d->taker.ctx, &d->volume, &news->at,
@@ -522,6 +546,9 @@ run_room(void *arg)
         rc = run_stream(room, &err);
         ramet_mutex_lock(&room->lock);
         lasted = room->alive && now_ms() - room->opened_ms > LASTING_MS;
+        if (rc != RAMET_OK && room->alive) /* until it is back, they ask */
+            for (const struct desk *d = room->desks; d != NULL; d = d->next)
+                tell_attendants(d);
         room->alive = false;
         if (rc != RAMET_OK) {
             room->breaks++;
@@ -734,6 +761,40 @@ ramet_newsroom_unfollow(struct ramet_newsroom *room, const void *owner,
         }
     ramet_mutex_unlock(&room->lock);
     ramet_free(gone);
+}
+
+void
+ramet_newsroom_move(struct ramet_newsroom *from, struct ramet_newsroom *to,
+                    const void *owner)
+{
+    struct desk *moved = NULL;
+
+    ramet_mutex_lock(&from->lock);
+    for (struct desk **link = &from->desks; *link != NULL;) {
+        struct desk *const d = *link;
+
+        if (d->owner == owner && d->waiters == 0) {
+            *link = d->next;
+            d->next = moved;
+            d->is_asked_for = false;
+            moved = d;
+        } else {
+            link = &d->next;
+        }
+    }
+    ramet_mutex_unlock(&from->lock);
+    ramet_mutex_lock(&to->lock);
+    while (moved != NULL) {
+        struct desk *const d = moved;
+
+        moved = d->next;
+        d->next = to->desks;
+        to->desks = d;
+        to->grown = true;
+        (void)!need_thread(to, NULL); /* without, it is polled */
+        wake_thread(to);
+    }
+    ramet_mutex_unlock(&to->lock);
 }
 
 bool

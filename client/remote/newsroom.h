@@ -53,6 +53,11 @@ void ramet_newsroom_unfollow(struct ramet_newsroom *room, const void *owner,
                              const struct ramet_vid *volume,
                              const struct ramet_follower *follower);
 
+/* What `owner` follows in one room it follows in the other from here on; who waits
+ * there waits to the end. */
+void ramet_newsroom_move(struct ramet_newsroom *from, struct ramet_newsroom *to,
+                         const void *owner);
+
 /* As ramet_remote_ops.heard. */
 bool
 ramet_newsroom_heard(struct ramet_newsroom *room, const void *owner,

@@ -5,6 +5,7 @@ usage: following.py SERVE   (RAMET_SO: the extension)
 """
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -265,6 +266,22 @@ class Following(unittest.TestCase):
         self.assertEqual(b.one("SELECT count(*) FROM t"), 300)
         a("UPDATE t SET v = 'by a' WHERE id = 2")
         self.sees(b, "by a", 2)
+
+    def test_a_store_that_went_back_is_noticed_by_who_follows(self):
+        a = self.writer(sync="manual")
+        copy = self.server.data + ".copy"
+        shutil.copytree(self.server.data, copy)
+        b = Replica(self, self.url, push_interval_ms=0)
+        b("SELECT count(*), sum(length(v)) FROM t")
+        a("UPDATE t SET v = 'lost' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.sees(b, "lost")
+        self.server.stop()
+        shutil.rmtree(self.server.data)
+        os.rename(copy, self.server.data)
+        self.server.start()
+        self.assertTrue(wait_for(lambda: b.status("state") == "wentback"))
+        self.assertEqual(b.one("SELECT v FROM t WHERE id = 1"), "lost")
 
     def test_a_stream_that_is_cut_or_kept_back_costs_no_commit(self):
         a = self.writer(sync="manual")

@@ -289,6 +289,48 @@ lie_once(struct endless *server, int client, const char *request)
     return false;
 }
 
+/* A volume at LSN 5, and then at 3. */
+static bool
+go_back(struct endless *server, int client, const char *request)
+{
+    uint8_t beats[40];
+    char byte;
+
+    (void)server;
+    (void)request;
+    put_beat(beats, 5);
+    put_beat(beats + 20, 3);
+    if (!send_text(client, STREAM) ||
+        send(client, "\0\1", 2, MSG_NOSIGNAL) < 0 ||
+        send(client, beats, sizeof(beats), MSG_NOSIGNAL) < 0)
+        return false;
+    while (recv(client, &byte, 1, 0) > 0)
+        ;
+    return false;
+}
+
+static void
+beat__of_an_earlier_commit__is_no_old_news(void **state)
+{
+    struct endless server;
+    struct ramet_remote *const remote = start(&server, go_back);
+    struct ramet_heard heard = {.is_alive = false};
+    struct ramet_vid volume;
+    struct ramet_err err;
+
+    (void)state;
+    assert_int_equal(ramet_id_new(&volume.id, &err), RAMET_OK);
+    assert_int_equal(remote->ops->wait(remote, &volume, 1, 600000, NULL, &err),
+                     RAMET_OK);
+    for (unsigned i = 0; heard.newest.lsn != 3; i++) {
+        assert_true(i < 2000);
+        pause_ms(5);
+        (void)remote->ops->heard(remote, &volume, &heard);
+    }
+    assert_int_equal(heard.confirmed_ms, 0);
+    stop(&server, remote);
+}
+
 static void
 event__that_did_not_come_true__is_forgotten(void **state)
 {
@@ -319,6 +361,7 @@ main(void)
         cmocka_unit_test(patience__is_lost_below_the_least_rate_only),
         cmocka_unit_test(list__that_never_ends__is_no_list),
         cmocka_unit_test(events__that_flood__are_no_stream),
+        cmocka_unit_test(beat__of_an_earlier_commit__is_no_old_news),
         cmocka_unit_test(event__that_did_not_come_true__is_forgotten),
     };
 

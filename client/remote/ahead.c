@@ -161,20 +161,33 @@ take(struct stream *stream, struct ramet_ahead_list *list)
         stream->predictor, list->pgnos + list->count, list->max - list->count);
 }
 
-void
-ramet_ahead_missed(struct ramet_ahead *ahead, const void *reader,
-                   const struct ramet_head *head, uint32_t pgno,
-                   struct ramet_ahead_list *list)
+/* The reader goes on: it `wants` the page, if it did not say so before, and has
+ * it, unless `page` is NULL. */
+static void
+follow(struct ramet_ahead *ahead, const void *reader,
+       const struct ramet_head *head, uint32_t pgno, bool wants,
+       const uint8_t *page, struct ramet_ahead_list *list)
 {
     struct stream *stream;
 
     ramet_mutex_lock(&ahead->mutex);
     stream = stream_of(ahead, reader, head);
     if (stream != NULL) {
-        ramet_prefetch_want(stream->predictor, pgno, false);
+        if (wants)
+            ramet_prefetch_want(stream->predictor, pgno, page != NULL);
+        if (page != NULL)
+            ramet_prefetch_read(stream->predictor, pgno, page);
         take(stream, list);
     }
     ramet_mutex_unlock(&ahead->mutex);
+}
+
+void
+ramet_ahead_missed(struct ramet_ahead *ahead, const void *reader,
+                   const struct ramet_head *head, uint32_t pgno,
+                   struct ramet_ahead_list *list)
+{
+    follow(ahead, reader, head, pgno, true, NULL, list);
 }
 
 void
@@ -182,15 +195,7 @@ ramet_ahead_got(struct ramet_ahead *ahead, const void *reader,
                 const struct ramet_head *head, uint32_t pgno,
                 const uint8_t *page, struct ramet_ahead_list *list)
 {
-    struct stream *stream;
-
-    ramet_mutex_lock(&ahead->mutex);
-    stream = stream_of(ahead, reader, head);
-    if (stream != NULL) {
-        ramet_prefetch_read(stream->predictor, pgno, page);
-        take(stream, list);
-    }
-    ramet_mutex_unlock(&ahead->mutex);
+    follow(ahead, reader, head, pgno, false, page, list);
 }
 
 void
@@ -198,16 +203,7 @@ ramet_ahead_was_read(struct ramet_ahead *ahead, const void *reader,
                      const struct ramet_head *head, uint32_t pgno,
                      const uint8_t *page, struct ramet_ahead_list *list)
 {
-    struct stream *stream;
-
-    ramet_mutex_lock(&ahead->mutex);
-    stream = stream_of(ahead, reader, head);
-    if (stream != NULL) {
-        ramet_prefetch_want(stream->predictor, pgno, true);
-        ramet_prefetch_read(stream->predictor, pgno, page);
-        take(stream, list);
-    }
-    ramet_mutex_unlock(&ahead->mutex);
+    follow(ahead, reader, head, pgno, true, page, list);
 }
 
 void

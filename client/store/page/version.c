@@ -214,7 +214,7 @@ look(struct lookup *l, struct ramet_err *err)
     return RAMET_ECORRUPT;
 }
 
-/* Until a version is found with the ground at rest. */
+/* Until a version is found that did not change while it was read. */
 static enum ramet_rc
 look_up(struct lookup *l, struct ramet_err *err)
 {

@@ -319,6 +319,17 @@ ramet_index_let_go(struct ramet_replica *replica)
 }
 
 _Atomic uint64_t *
+ramet_index_far_chunk(const struct ramet_replica *replica, uint32_t chunk)
+{
+    _Atomic(_Atomic uint64_t *) *const far_chunks =
+        atomic_load_explicit(&replica->far_chunks, memory_order_acquire);
+
+    return far_chunks == NULL
+               ? NULL
+               : atomic_load_explicit(&far_chunks[chunk], memory_order_acquire);
+}
+
+_Atomic uint64_t *
 ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
 {
     const struct ramet_os *const os = replica->os;
@@ -536,20 +547,6 @@ ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
     }
     count_absent(replica, expected, entry);
     return true;
-}
-
-/* No room for it yet, or no memory: of the second nothing may be concluded. */
-struct ramet_entry
-ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno)
-{
-    _Atomic uint64_t *slot;
-
-    if (!ramet_index_has_room(replica, ramet_index_entry_slot(pgno)))
-        return RAMET_NO_ENTRY;
-    slot = ramet_index_slot(replica, pgno);
-    return slot == NULL ? RAMET_ENTRY_UNSEEN
-                        : (struct ramet_entry){
-                              atomic_load_explicit(slot, memory_order_acquire)};
 }
 
 /* ---- pins ---------------------------------------------------------------- */

@@ -110,20 +110,17 @@ ramet_index_has_room(const struct ramet_replica *replica, uint64_t at)
     return (word >> (block % 64) & 1) != 0;
 }
 
+_Atomic uint64_t *
+ramet_index_far_chunk(const struct ramet_replica *replica, uint32_t chunk);
+
 /* NULL: not mapped yet. */
 static inline _Atomic uint64_t *
 ramet_index_chunk(const struct ramet_replica *replica, uint32_t chunk)
 {
-    _Atomic(_Atomic uint64_t *) *far_chunks;
-
-    if (chunk < RAMET_NEAR_CHUNKS)
-        return atomic_load_explicit(&replica->near_chunks[chunk],
-                                    memory_order_acquire);
-    far_chunks =
-        atomic_load_explicit(&replica->far_chunks, memory_order_acquire);
-    return far_chunks == NULL
-               ? NULL
-               : atomic_load_explicit(&far_chunks[chunk], memory_order_acquire);
+    return chunk < RAMET_NEAR_CHUNKS
+               ? atomic_load_explicit(&replica->near_chunks[chunk],
+                                      memory_order_acquire)
+               : ramet_index_far_chunk(replica, chunk);
 }
 
 /* NULL where there is no room for such an entry (it reads as "not loaded"). */
@@ -147,16 +144,17 @@ ramet_index_slot(struct ramet_replica *replica, uint32_t pgno)
     return ramet_index_slot_at(replica, ramet_index_entry_slot(pgno));
 }
 
-struct ramet_entry
-ramet_index_peek_again(struct ramet_replica *replica, uint32_t pgno);
-
-/* The entry as it stands, not loaded; RAMET_ENTRY_UNSEEN if it can't be had. */
+/* The entry as it stands, not loaded, and none where there is no room for it yet;
+ * RAMET_ENTRY_UNSEEN if it can't be had: of that nothing may be concluded. */
 static inline struct ramet_entry
 ramet_index_peek(struct ramet_replica *replica, uint32_t pgno)
 {
-    _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
+    _Atomic uint64_t *slot;
 
-    return slot == NULL ? ramet_index_peek_again(replica, pgno)
+    if (!ramet_index_has_room(replica, ramet_index_entry_slot(pgno)))
+        return RAMET_NO_ENTRY;
+    slot = ramet_index_slot(replica, pgno);
+    return slot == NULL ? RAMET_ENTRY_UNSEEN
                         : (struct ramet_entry){
                               atomic_load_explicit(slot, memory_order_acquire)};
 }

@@ -29,7 +29,8 @@ status_json(const struct ramet_file_status *status)
     ramet_id_format(&status->volume.id, volume);
     ramet_id_format(&status->replica.id, replica);
     return json_pack(
-        "{s:o, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I,"
+        "{s:o, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I,"
         " s:o, s:o, s:b, s:b, s:o, s:I, s:o*}",
         "file", cli_json_text(status->path), "state",
         ramet_sync_state_name(status->state), "remote",

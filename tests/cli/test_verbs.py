@@ -215,6 +215,21 @@ class Verbs(support.CliTest):
         self.assertEqual(self.json("push", self.a)["durable_lsn"], 1)
         self.assertEqual(self.json("info", self.url())["lsn"], 1)
 
+    def test_pull__waits_for_what_a_push_named(self):
+        self.bound()
+        b = self.cloned()
+        self.sql(self.a, INSERT % "named")
+        token = self.ramet("push", self.a, "--token").strip()
+        self.assertRegex(token, r"\A[0-9a-f-]{36}:2:[0-9a-f]{32}\Z")
+        self.assertEqual(self.json("push", self.a, "--token")["token"], token)
+        self.ramet("pull", b, "--wait", token)
+        self.assertEqual(self.status(b)["durable_lsn"], 2)
+        self.assertEqual(self.status(b)["lag_lsns"], 0)
+        done = self.run_ramet("pull", b, "--wait", "3", "--timeout", "50ms")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("not here after 50 ms", done.stderr)
+        self.refused(2, "pull", b, "--wait", "3", "--timeout", "soon")
+
     def test_push__batches_local_commits_into_one(self):
         self.bound()
         self.sql(self.a, "\n".join(INSERT % i for i in range(20)))

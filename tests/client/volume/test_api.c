@@ -116,6 +116,47 @@ api__commits_pushes_and_pulls(void **state)
 }
 
 static void
+api__waits_for_what_was_made_durable_elsewhere(void **state)
+{
+    ramet_options options = {0};
+    ramet_volume *a;
+    ramet_volume *b;
+    ramet_error error;
+    char token[RAMET_TOKEN_SIZE], later[RAMET_TOKEN_SIZE];
+    uint64_t lsn = 0;
+
+    (void)state;
+    options.size = sizeof(options);
+    options.remote = url;
+    options.sync = "manual";
+    options.create = 1;
+    a = open_volume("a", &options);
+    check(ramet_begin(a, RAMET_WRITE, &error), &error);
+    check(ramet_write(a, 0, "one", 3, &error), &error);
+    check(ramet_commit(a, &error), &error);
+    check(ramet_wait_durable(a, 60000, token, &error), &error);
+    b = open_volume("b", &options);
+    check(ramet_wait(b, token, 60000, &lsn, &error), &error);
+    assert_int_equal(lsn, 1);
+    check(ramet_begin(a, RAMET_WRITE, &error), &error);
+    check(ramet_truncate(a, 2, &error), &error);
+    check(ramet_commit(a, &error), &error);
+    check(ramet_wait_durable(a, 60000, later, &error), &error);
+    check(ramet_wait(b, later, 60000, &lsn, &error), &error);
+    assert_int_equal(ramet_length(b, &error), 2);
+    check(ramet_wait(b, token, 60000, &lsn, &error), &error);
+    assert_int_equal(lsn, 2);
+    assert_int_equal(ramet_wait(b, "3", 1, &lsn, &error), RAMET_ERROR_TIMEOUT);
+    assert_int_equal(ramet_wait(b, "x", 1, &lsn, &error), RAMET_ERROR_INVALID);
+    check(ramet_begin(b, RAMET_READ, &error), &error);
+    assert_int_equal(ramet_wait(b, token, 1, NULL, &error),
+                     RAMET_ERROR_INVALID);
+    check(ramet_commit(b, &error), &error);
+    ramet_close(a);
+    ramet_close(b);
+}
+
+static void
 api__shows_the_past_and_needs_no_disk(void **state)
 {
     ramet_options options = {0};
@@ -262,6 +303,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(api__commits_pushes_and_pulls, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            api__waits_for_what_was_made_durable_elsewhere, setup, teardown),
         cmocka_unit_test_setup_teardown(api__shows_the_past_and_needs_no_disk,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(api__for_reading_only_refuses_what_acts,

@@ -84,6 +84,8 @@ ramet_state_file_decode(const uint8_t *data, size_t len,
                         struct ramet_state_file *out_state,
                         struct ramet_err *err);
 
+/* ---- fold_record.c -------------------------------------------------------- */
+
 RAMET_NODISCARD enum ramet_rc
 ramet_fold_copy(struct ramet_replica_state *dst,
                 const struct ramet_replica_state *src, struct ramet_err *err);

@@ -624,6 +624,7 @@ sim_os_new(struct sim_disk *disk, struct sim_trouble *trouble, uint64_t seed)
         .unmap = os_unmap,
         .wall_ms = os_wall_ms,
         .mono_ns = os_mono_ns,
+        .boot_ns = os_mono_ns, /* machines do not sleep */
         .sleep_us = os_sleep_us,
         .random = os_random,
     };

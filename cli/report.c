@@ -32,8 +32,9 @@ cli_report_sync(const struct cli_args *args, const char *done, const char *path,
     if (args->quiet)
         return CLI_DONE;
     if (result->delta_pages > 0)
-        snprintf(deltas, sizeof(deltas), " (%s as deltas)",
-                 cli_count(pages, result->delta_pages));
+        snprintf(deltas, sizeof(deltas), " (%s as %s)",
+                 cli_count(pages, result->delta_pages),
+                 cli_plural(result->delta_pages, "a delta", "deltas"));
     printf("%s %s %s%s, %s in %s %s; LSN %" PRIu64 " (%s)\n", done,
            cli_count(pages, result->pages),
            cli_plural(result->pages, "page", "pages"), deltas,

@@ -64,8 +64,9 @@ show_commit(struct log_view *view, const struct ramet_commit_object *commit)
         return;
     }
     if (deltas > 0)
-        snprintf(as_deltas, sizeof(as_deltas), "; %s as deltas, %s",
+        snprintf(as_deltas, sizeof(as_deltas), "; %s as %s, %s",
                  cli_count(pages, deltas),
+                 cli_plural(deltas, "a delta", "deltas"),
                  cli_bytes(delta_bytes, ramet_commit_delta_bytes(commit)));
     printf("%8" PRIu64 "  %s  %9s %s changed (%s stored%s), %s%s\n",
            commit->lsn, time, cli_count(pages, changed),

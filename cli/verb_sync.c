@@ -112,8 +112,12 @@ static int
 run_pull(const struct cli_args *args)
 {
     const char *const token = cli_value(args, "wait");
-    const int code = token != NULL ? wait_for(args, token) : CLI_DONE;
+    int code = CLI_DONE;
 
+    if (token == NULL && cli_value(args, "timeout") != NULL)
+        return cli_usage(args->verb, "--timeout goes with --wait");
+    if (token != NULL)
+        code = wait_for(args, token);
     return code == CLI_DONE
                ? run_step(args, args->operands[0], ramet_file_pull, "pulled")
                : code;

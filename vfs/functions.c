@@ -3,6 +3,7 @@
  */
 #include "vfs/functions.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -70,6 +71,23 @@ run_verb(sqlite3_context *context, int arg_count, sqlite3_value **args)
         run_call(context, schema, &call);
 }
 
+/* Milliseconds: without an argument, or with NULL, *out stays. */
+static bool
+get_timeout(int arg_count, sqlite3_value **args, int index, uint64_t *out_ms)
+{
+    sqlite3_int64 ms;
+    int type;
+
+    if (index >= arg_count || sqlite3_value_type(args[index]) == SQLITE_NULL)
+        return true;
+    type = sqlite3_value_numeric_type(args[index]);
+    if (type != SQLITE_INTEGER && type != SQLITE_FLOAT)
+        return false;
+    ms = sqlite3_value_int64(args[index]);
+    *out_ms = ms > 0 ? (uint64_t)ms : 1; /* 1: a look, and no more */
+    return true;
+}
+
 /* What waits: its time-out, and a schema's name; before them, for what. */
 static void
 run_wait(sqlite3_context *context, int arg_count, sqlite3_value **args)
@@ -80,16 +98,15 @@ run_wait(sqlite3_context *context, int arg_count, sqlite3_value **args)
     };
     const int after = call.verb == RAMET_VERB_WAIT ? 1 : 0;
     const char *const schema = text_of(arg_count, args, after + 1, "main");
-    sqlite3_int64 timeout_ms = 0;
 
     if (after == 1)
         call.token = text_of(arg_count, args, 0, "");
-    if (after < arg_count)
-        timeout_ms = sqlite3_value_int64(args[after]);
-    if (after < arg_count && timeout_ms <= 0)
-        timeout_ms = 1; /* a look, and no more */
-    call.timeout_ms = (uint64_t)timeout_ms;
-    if (schema == NULL || (after == 1 && call.token == NULL))
+    if (!get_timeout(arg_count, args, after, &call.timeout_ms)) {
+        (void)RAMET_FAIL(&call.err, RAMET_EINVAL,
+                         "timeout_ms must be a number of milliseconds");
+        ramet_connection_note(call.connection, call.err.text);
+        fail(context, RAMET_EINVAL, &call.err);
+    } else if (schema == NULL || (after == 1 && call.token == NULL))
         sqlite3_result_error_nomem(context);
     else
         run_call(context, schema, &call);

@@ -229,6 +229,7 @@ class Verbs(support.CliTest):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("not here after 50 ms", done.stderr)
         self.refused(2, "pull", b, "--wait", "3", "--timeout", "soon")
+        self.refused(2, "pull", b, "--timeout", "50ms")
 
     def test_push__batches_local_commits_into_one(self):
         self.bound()

@@ -188,6 +188,9 @@ class Following(unittest.TestCase):
                       a.ask("SELECT ramet_wait('yesterday')"))
         self.assertIn("not here after 50 ms",
                       a.ask("SELECT ramet_wait(?, 50)", lsn + 1))
+        for call in ("ramet_wait(1, 'main')", "ramet_wait_durable('main')"):
+            self.assertIn("timeout_ms must be a number",
+                          a.ask("SELECT " + call))
         token = a.one("SELECT ramet_wait_durable()")
         volume, at, digest = token.split(":")
         self.assertIn("another volume", a.ask(

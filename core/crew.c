@@ -98,6 +98,7 @@ sift_down(struct crew *crew, struct ramet_crew_member *member)
 static void
 hasten(struct crew *crew, struct ramet_crew_member *member, uint64_t due_ms)
 {
+    assert(member->place > 0);
     member->due_ms = due_ms;
     sift_up(crew, member);
     if (member->place == 1 && crew->is_watched)
@@ -325,7 +326,10 @@ ramet_crew_wake(struct ramet_crew_member *member)
     if (member->runs) {
         member->again = true; /* invariant (2) */
     } else if (member->place > 0) {
-        hasten(crew, member, now_ms());
+        const uint64_t now = now_ms();
+
+        if (now < member->due_ms) /* who is due already keeps its turn */
+            hasten(crew, member, now);
         rouse(crew);
     }
     ramet_mutex_unlock(&mutex);

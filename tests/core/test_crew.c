@@ -160,6 +160,66 @@ woken_by_many_threads__is_called_by_one_at_a_time(void **state)
     }
 }
 
+struct turn {
+    struct ramet_crew_member member;
+    atomic_uint place; /* in the order of calls, from 1 */
+};
+
+static atomic_uint turns;
+
+static uint64_t
+take_turn(void *ctx)
+{
+    struct turn *const turn = ctx;
+
+    atomic_store(&turn->place, atomic_fetch_add(&turns, 1) + 1);
+    return FAR_MS;
+}
+
+/* All threads of the crew are held. */
+static void
+hold_all(struct part held[RAMET_CREW_MAX])
+{
+    for (unsigned i = 0; i < RAMET_CREW_MAX; i++) {
+        part_join(&held[i], FAR_MS);
+        wait_for_calls(&held[i], 1);
+    }
+    for (unsigned i = 0; i < RAMET_CREW_MAX; i++) {
+        atomic_store(&held[i].holds, true);
+        ramet_crew_wake(&held[i].member);
+        wait_for_calls(&held[i], 2);
+    }
+}
+
+static void
+wake__of_one_that_is_due_leaves_it_its_turn(void **state)
+{
+    static struct part held[RAMET_CREW_MAX];
+    struct turn parts[3];
+
+    (void)state;
+    hold_all(held);
+    for (unsigned i = 0; i < 3; i++) {
+        memset(&parts[i], 0, sizeof(parts[i]));
+        parts[i].member.work = take_turn;
+        parts[i].member.ctx = &parts[i];
+        assert_int_equal(ramet_crew_join(&parts[i].member, NULL), RAMET_OK);
+        usleep(5000); /* their times are in ms, and differ */
+    }
+    ramet_crew_wake(&parts[1].member);
+    atomic_store(&held[0].holds, false); /* one thread for all three */
+    while (atomic_load(&turns) < 3)
+        usleep(200);
+    for (unsigned i = 0; i < 3; i++)
+        ramet_crew_leave(&parts[i].member);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(atomic_load(&parts[i].place), i + 1);
+    for (unsigned i = 0; i < RAMET_CREW_MAX; i++) {
+        atomic_store(&held[i].holds, false);
+        ramet_crew_leave(&held[i].member);
+    }
+}
+
 #ifndef __SANITIZE_THREAD__ /* which bears no threads in a child */
 static void
 child__has_a_crew_of_its_own(void **state)
@@ -200,6 +260,7 @@ main(void)
         cmocka_unit_test(wake__is_heard_also_while_the_member_is_called),
         cmocka_unit_test(one_that_takes_long__holds_up_no_other),
         cmocka_unit_test(woken_by_many_threads__is_called_by_one_at_a_time),
+        cmocka_unit_test(wake__of_one_that_is_due_leaves_it_its_turn),
 #ifndef __SANITIZE_THREAD__
         cmocka_unit_test(child__has_a_crew_of_its_own),
 #endif

@@ -88,8 +88,17 @@ forget_all(struct ramet_bases_file *file)
 {
     ramet_base_table_clear(&file->table);
     file->at = (struct ramet_point){.lsn = 0};
-    file->end = 0;
+    file->end = file->first_end = 0;
     file->record_count = 0;
+}
+
+/* A record was applied that ends there. */
+static void
+end_at(struct ramet_bases_file *file, uint64_t end)
+{
+    file->end = end;
+    if (file->record_count == 1)
+        file->first_end = end;
 }
 
 /* An empty file with a salt of its own. */
@@ -176,7 +185,7 @@ load_record(struct ramet_bases_file *file, struct window *window, uint64_t size)
     }
     ramet_free(notes);
     if (right)
-        file->end = pages_at + record.pages_length + record.notes_length;
+        end_at(file, pages_at + record.pages_length + record.notes_length);
     return right;
 }
 
@@ -303,7 +312,7 @@ ramet_bases_step_end(struct ramet_bases_file *file,
         forget_all(file); /* as the file has it, at the next begin */
         return rc;
     }
-    file->end = pages_at + step->pages_length + step->notes.len;
+    end_at(file, pages_at + step->pages_length + step->notes.len);
     return RAMET_OK;
 }
 
@@ -417,10 +426,13 @@ rewrite(struct ramet_bases_file *file)
     return rc;
 }
 
+/* Notes that stay may pass the bound by themselves: what is written anew has to
+ * grow before it is again. */
 static bool
 is_full(const struct ramet_bases_file *file)
 {
-    return file->end > file->bytes_max / 8 * 5 ||
+    return (file->end > file->bytes_max / 8 * 5 &&
+            file->end - file->first_end > file->bytes_max / 8) ||
            file->record_count > RECORDS_MAX;
 }
 

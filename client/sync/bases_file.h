@@ -34,7 +34,8 @@ struct ramet_bases_file {
     int fd; /* -1: not open */
     /* What was read, up to `end`; kept as long as the file is that one. */
     struct ramet_bases_header header;
-    uint64_t end; /* of the last record; 0: nothing was read */
+    uint64_t end;       /* of the last record; 0: nothing was read */
+    uint64_t first_end; /* of the first one */
     uint64_t record_count;
     struct ramet_point at; /* where what is known is so; lsn 0: nothing is */
     struct ramet_base_table table;

@@ -383,6 +383,50 @@ bases__keep_to_their_bound(void **state)
     ramet_file_close(file);
 }
 
+static uint64_t
+read_salt(struct world *world)
+{
+    uint8_t raw[RAMET_BASES_HEADER_SIZE];
+    struct ramet_bases_header header;
+    const int fd = open(bases_path(world), O_RDONLY);
+
+    assert_int_equal(pread(fd, raw, sizeof(raw), 0), sizeof(raw));
+    close(fd);
+    assert_true(ramet_bases_header_decode(raw, &header));
+    return header.salt;
+}
+
+/* What is known of 60 images takes more than the bound leaves, and each push adds
+ * one. A file that is written anew has another salt. */
+static void
+bases__that_are_full_of_what_stays_are_not_written_anew_by_each_push(
+    void **state)
+{
+    enum { BOUND = 900, PUSHES = 10 };
+    static uint8_t grown[SIZE + PUSHES * PAGE];
+    struct world *const world = *state;
+    struct ramet_file_options options;
+    struct ramet_file *file = make_volume(world);
+    unsigned files = 0;
+
+    ramet_file_close(file);
+    memcpy(grown, bytes, SIZE);
+    world_fill(grown + SIZE, sizeof(grown) - SIZE, 500);
+    world_options(world, 0, &options);
+    options.bases_limit_bytes = BOUND;
+    OK(ramet_file_open(world_path(world, "a"), &options, &file, e));
+    for (uint64_t at = SIZE; at < sizeof(grown); at += PAGE) {
+        const uint64_t before = read_salt(world);
+
+        world_write(file, at, grown + at, PAGE);
+        push(world, file);
+        files += read_salt(world) != before;
+    }
+    assert_in_range(files, 1, PUSHES / 2 + 1);
+    world_expect_remote(world, lsn, grown, sizeof(grown));
+    ramet_file_close(file);
+}
+
 static void
 bases__without_room_send_images(void **state)
 {
@@ -556,6 +600,7 @@ main(void)
         T(bases__that_are_damaged_cost_bytes_and_no_page),
         T(bases__that_are_cut_or_old_cost_bytes_and_no_page),
         T(bases__keep_to_their_bound),
+        T(bases__that_are_full_of_what_stays_are_not_written_anew_by_each_push),
         T(bases__without_room_send_images),
         T(push__of_content_that_moved_names_the_page_that_had_it),
         cmocka_unit_test(finder__finds_the_page_whose_content_moved),

@@ -27,15 +27,14 @@ struct walk {
     uint32_t least; /* what later ones left: pages above it went */
 };
 
+/* Does the commit itself say where its images lie? Else that had to be read. */
 static bool
-holds(const struct walk *walk, const struct ramet_located *located)
+has_tables(const struct ramet_commit_object *commit)
 {
-    struct ramet_remote *const remote = walk->remote;
-
-    return (located->image.page_count == 0 ||
-            remote->ops->holds(remote, &located->image.extent)) &&
-           (!ramet_located_has_delta(located) ||
-            remote->ops->holds(remote, &located->block.extent));
+    for (uint32_t i = 0; i < commit->segment_count; i++)
+        if (commit->segments[i].frames == NULL)
+            return false;
+    return true;
 }
 
 static enum ramet_rc
@@ -76,20 +75,25 @@ list_own(const struct walk *walk, const struct ramet_commit_object *commit,
     return count;
 }
 
-/* Those that can be had without a request. */
+/* Images of the commit that came with it. A delta that was not made of what is here
+ * is over an image that only a look into the map would find. Invariant (1). */
 static size_t
-keep_those_here(const struct walk *walk, const struct ramet_point *at,
-                uint32_t *pgnos, size_t count)
+keep_images(const struct walk *walk, const struct ramet_commit_object *commit,
+            const struct ramet_point *at, uint32_t *pgnos, size_t count)
 {
     struct ramet_located located[PAGES_MAX];
-    size_t kept = 0;
+    size_t images = 0, kept = 0;
 
     assert(count <= PAGES_MAX);
-    if (ramet_history_locate(walk->history, at, pgnos, count, located, NULL) !=
-        RAMET_OK)
-        return 0;
     for (size_t i = 0; i < count; i++)
-        if (holds(walk, &located[i]))
+        if (ramet_pageset_contains(&commit->changed, pgnos[i]))
+            pgnos[images++] = pgnos[i];
+    if (images == 0 || !has_tables(commit) ||
+        ramet_history_locate(walk->history, at, pgnos, images, located, NULL) !=
+            RAMET_OK)
+        return 0;
+    for (size_t i = 0; i < images; i++)
+        if (walk->remote->ops->holds(walk->remote, &located[i].image.extent))
             pgnos[kept++] = pgnos[i];
     return kept;
 }
@@ -222,7 +226,7 @@ walk_commit(struct walk *walk, struct ramet_point *io_at)
         count = list_own(walk, &commit, pgnos);
         if (commit.deltas.pages.run_count > 0)
             count = make_those_here(walk, &commit, pgnos, count);
-        count = keep_those_here(walk, io_at, pgnos, count);
+        count = keep_images(walk, &commit, io_at, pgnos, count);
         go_on = count == 0 || ramet_history_read_pages(
                                   walk->history, io_at, pgnos, count, false,
                                   take_page, walk->along, NULL) == RAMET_OK;

@@ -154,6 +154,24 @@ class Following(unittest.TestCase):
         self.assertEqual(b("PRAGMA integrity_check"), [["ok"]])
         self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
 
+    def test_pages_that_are_not_here_cost_a_pull_no_request(self):
+        a = self.writer(rows=20000, sync="manual")
+        b = Replica(self, self.url)
+        self.sees(b, a.one("SELECT v FROM t WHERE id = 1"))
+        self.assertTrue(wait_for(
+            lambda: self.server.metric("ramet_news_streams") == 1))
+        a("UPDATE t SET v = 'first' WHERE id = 1")
+        a("SELECT ramet_push()")
+        self.sees(b, "first")
+        requests = b.status("requests")
+        for i in range(10):  # the second page is a delta over one that b never read
+            a("UPDATE t SET v = ? WHERE id IN (1, ?)", "new %d" % i,
+              1900 * (i + 1))
+            a("SELECT ramet_push()")
+            self.sees(b, "new %d" % i)
+        self.assertEqual(b.status("requests"), requests)
+        self.assertEqual(b("SELECT id, v FROM t"), a("SELECT id, v FROM t"))
+
     def test_what_was_written_is_read_by_its_token(self):
         a = self.writer(push_interval_ms=0)
         b = self.follower()

@@ -133,7 +133,7 @@ act(struct ramet_verb_call *call, struct ramet_file *file)
     case RAMET_VERB_WAIT:
         rc = call->token != NULL
                  ? ramet_file_wait(file, call->token, timeout_ms, &number, err)
-                 : RAMET_FAIL(err, RAMET_EINVAL, "wait: for what?");
+                 : RAMET_FAIL(err, RAMET_EINVAL, "no token or LSN to wait for");
         break;
     case RAMET_VERB_WAIT_DURABLE:
         return wait_durable(file, timeout_ms, out, err);

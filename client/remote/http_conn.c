@@ -250,7 +250,7 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
     if (code == CURLE_OUT_OF_MEMORY)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
     if (code == CURLE_ABORTED_BY_CALLBACK && ramet_waiting_is_over())
-        why = "it was not waited for any longer";
+        why = "waiting for it was given up";
     else if (code == CURLE_ABORTED_BY_CALLBACK)
         why = "nothing came for too long, or too slowly";
     else if (code == CURLE_UNSUPPORTED_PROTOCOL ||

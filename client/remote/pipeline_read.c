@@ -119,7 +119,7 @@ wait_for(struct ramet_pipeline *pipeline, const struct ramet_point *at,
             break;
         if (ramet_waiting_is_over())
             rc = RAMET_FAIL(err, RAMET_ECANCELLED,
-                            "it was not waited for any longer");
+                            "waiting for it was given up");
         else if (timeout_ms > 0 &&
                  (now_ns(pipeline) - since_ns) / 1000000 >= timeout_ms)
             rc = RAMET_FAIL(err, RAMET_ETIMEOUT,
@@ -279,7 +279,7 @@ ramet_haul_wait(struct ramet_haul *haul, size_t most, uint64_t ms,
         (void)ramet_cond_wait_ms(&haul->some_came, &pipeline->mutex, LOOK_MS);
         if (ramet_waiting_is_over())
             rc = RAMET_FAIL(err, RAMET_ECANCELLED,
-                            "it was not waited for any longer");
+                            "waiting for it was given up");
     }
     if (haul->rc != RAMET_OK) {
         rc = haul->rc;

@@ -78,9 +78,10 @@ take_turn(const struct ramet_sync *sync, struct ramet_link *link,
     while (!ramet_mutex_trylock(&link->sync_mutex))
         if (!pause_between(sync, link->os, TURN_MS, &spent_ms) &&
             (is_over(sync) || !patience->wait(patience->ctx)))
-            return RAMET_FAIL(err, RAMET_EBUSY,
-                              "%s: this process is at another push or pull",
-                              link->path);
+            return RAMET_FAIL(
+                err, RAMET_EBUSY,
+                "%s: another push or pull of this process is under way",
+                link->path);
     return RAMET_OK;
 }
 

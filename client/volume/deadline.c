@@ -72,7 +72,7 @@ ramet_deadline_in_vain(const struct ramet_file *file,
                        struct ramet_err *err)
 {
     if (d->inner != NULL && d->inner->is_over(d->inner->ctx))
-        return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: was not waited for",
+        return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: waiting was given up",
                           file->path);
     return RAMET_FAIL(err, RAMET_ETIMEOUT,
                       "%s: %s after %" PRIu64 " ms%s%.250s", file->path, what,

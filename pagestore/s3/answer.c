@@ -187,7 +187,7 @@ static const char *
 why_no_answer(const struct ramet_s3_exchange *x)
 {
     if (x->cancelled)
-        return "it was not waited for any longer";
+        return "waiting for it was given up";
     if (x->too_big)
         return "an answer without end";
     if (x->out_of_patience)

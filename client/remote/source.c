@@ -109,6 +109,15 @@ open_remote(struct ramet_source *source, bool create_store,
     return rc;
 }
 
+void
+ramet_source_adopt(struct ramet_source *source, struct ramet_remote *remote)
+{
+    remote->offer_ctx = source;
+    remote->offer = take_offer;
+    source->remote = remote;
+    ramet_meter_attach(&source->meter, remote->store);
+}
+
 static enum ramet_rc
 connect_locked(struct ramet_source *source, bool create_store,
                struct ramet_err *err)
@@ -121,12 +130,9 @@ connect_locked(struct ramet_source *source, bool create_store,
     rc = open_remote(source, create_store, &remote, err);
     if (rc != RAMET_OK)
         return rc;
-    remote->offer_ctx = source;
-    remote->offer = take_offer;
-    source->remote = remote;
+    ramet_source_adopt(source, remote);
     source->is_looked_at =
         source->url.scheme != RAMET_REMOTE_S3 || create_store;
-    ramet_meter_attach(&source->meter, remote->store);
     return RAMET_OK;
 }
 
@@ -180,8 +186,7 @@ follow_locked(struct ramet_source *source, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     source->former[source->former_count++] = before;
-    source->remote = remote;
-    ramet_meter_attach(&source->meter, remote->store);
+    ramet_source_adopt(source, remote);
     for (unsigned i = 0; i < source->history_count; i++)
         ramet_history_forget(source->histories[i].history);
     return RAMET_OK;

@@ -38,6 +38,7 @@ struct ramet_source {
     bool s3_configured;
     bool is_looked_at; /* under mutex: it is a store of our format */
     uint64_t timeout_ms;
+    struct ramet_mutex token_mutex; /* while one is handed over; before mutex */
     struct ramet_meter meter;
     struct ramet_mutex mutex;    /* invariant (2) */
     struct ramet_remote *remote; /* NULL: not connected yet */
@@ -48,7 +49,10 @@ struct ramet_source {
     unsigned history_count;
 };
 
-/* Of a volume that was asked for; NULL: it was not. Both need the mutex. */
+/* It is the source's from here on; needs the mutex. */
+void
+ramet_source_adopt(struct ramet_source *source, struct ramet_remote *remote);
+/* Of a volume that was asked for; NULL: it was not. Needs the mutex, as the next. */
 struct known_history *
 ramet_source_known(struct ramet_source *source, const struct ramet_vid *volume);
 RAMET_NODISCARD enum ramet_rc

@@ -32,16 +32,18 @@ source_free(struct ramet_source *source)
 {
     for (unsigned i = 0; i < source->history_count; i++)
         ramet_pipeline_free(source->histories[i].pipeline);
+    /* Before the histories: until then it offers them what it hears. */
+    ramet_remote_close(source->remote);
+    for (unsigned i = 0; i < source->former_count; i++)
+        ramet_remote_close(source->former[i]);
     for (unsigned i = 0; i < source->history_count; i++) {
         ramet_history_close(source->histories[i].history);
         ramet_pagecache_free(source->histories[i].cache);
         ramet_free(source->histories[i].dict);
     }
-    ramet_remote_close(source->remote);
-    for (unsigned i = 0; i < source->former_count; i++)
-        ramet_remote_close(source->former[i]);
     ramet_meter_done(&source->meter);
     ramet_mutex_done(&source->mutex);
+    ramet_mutex_done(&source->token_mutex);
     ramet_free(source->token);
     ramet_free(source);
 }
@@ -72,11 +74,13 @@ source_new(const struct ramet_url *url,
     ramet_url_format(url, source->text, sizeof(source->text));
     ramet_meter_init(&source->meter,
                      options->os != NULL ? options->os : ramet_os_system());
+    ramet_mutex_init(&source->token_mutex);
     ramet_mutex_init(&source->mutex);
     return source;
 }
 
-/* `fresh` was made by who knows a token; `found` may be there without. */
+/* `fresh` was made by who knows a token; `found` may be there without. The remote
+ * is told without the mutex: what it hears meanwhile it offers, which takes it. */
 static enum ramet_rc
 hand_over_token(struct ramet_source *fresh, struct ramet_source *found,
                 struct ramet_err *err)
@@ -84,6 +88,7 @@ hand_over_token(struct ramet_source *fresh, struct ramet_source *found,
     struct ramet_remote *remote = NULL;
     enum ramet_rc rc = RAMET_OK;
 
+    ramet_mutex_lock(&found->token_mutex);
     ramet_mutex_lock(&found->mutex);
     if (found->token == NULL && fresh->token != NULL) {
         found->token = fresh->token;
@@ -91,9 +96,10 @@ hand_over_token(struct ramet_source *fresh, struct ramet_source *found,
         fresh->token = NULL;
         remote = found->remote;
     }
+    ramet_mutex_unlock(&found->mutex);
     if (remote != NULL && remote->ops->authorize != NULL)
         rc = remote->ops->authorize(remote, found->token, err);
-    ramet_mutex_unlock(&found->mutex);
+    ramet_mutex_unlock(&found->token_mutex);
     return rc;
 }
 
@@ -142,8 +148,7 @@ ramet_source_share(const struct ramet_os *os, struct ramet_remote *remote,
     }
     ramet_mutex_lock(&source->mutex);
     if (source->remote == NULL) {
-        source->remote = remote;
-        ramet_meter_attach(&source->meter, remote->store);
+        ramet_source_adopt(source, remote);
         remote = NULL;
     }
     ramet_mutex_unlock(&source->mutex);

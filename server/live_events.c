@@ -332,7 +332,10 @@ ramet_live_prepare(struct ramet_live *live, uint64_t *after, bool with_objects,
 
     if (rc != RAMET_OK)
         return rc;
-    note_look(live, &newest, true_ms);
+    if (newest.lsn > 0) /* who listens already is told first */
+        ramet_live_publish(live, &newest, true_ms, NULL, 0);
+    else
+        note_look(live, &newest, true_ms);
     if (*after == UINT64_MAX)
         *after = newest.lsn;
     if (newest.lsn > *after)

@@ -86,6 +86,12 @@ struct ramet_lives {
 /* One more reference; with lives->lock held. */
 void ramet_live_ref(struct ramet_live *live);
 
+/* live_watch.c. Its commits are not there any more: somebody deleted it, or set the
+ * store back. It is dropped; who listens is told. */
+RAMET_NODISCARD enum ramet_rc
+ramet_live_drop_lost(struct ramet_live *live, bool *out_deleted,
+                     struct ramet_err *err);
+
 /* live_events.c. `newest` was the newest at `true_ms`: tell of all commits up to
  * it that were not told of. `object` is its, or NULL. */
 void

@@ -95,17 +95,19 @@ ramet_live_committed(struct ramet_live *live, const struct ramet_head *head,
     want_map(live, head);
 }
 
-/* Its commits are not there any more: somebody deleted it, or set the store
- * back. Who listens is told. */
-static void
-drop_lost(struct ramet_live *live)
+enum ramet_rc
+ramet_live_drop_lost(struct ramet_live *live, bool *out_deleted,
+                     struct ramet_err *err)
 {
     struct ramet_lives *lives = live->lives;
-    bool deleted = false;
+    enum ramet_rc rc;
 
-    if (ramet_catalog_is_deleted(lives->store, &live->volume, &deleted, NULL) ==
-        RAMET_OK)
-        ramet_lives_drop(lives, &live->volume, deleted);
+    *out_deleted = false;
+    rc =
+        ramet_catalog_is_deleted(lives->store, &live->volume, out_deleted, err);
+    if (rc == RAMET_OK)
+        ramet_lives_drop(lives, &live->volume, *out_deleted);
+    return rc;
 }
 
 uint64_t
@@ -132,12 +134,13 @@ poll_volume(struct ramet_job *job)
         (void *)((char *)job - offsetof(struct ramet_live, poll_job));
     const uint64_t true_ms = ramet_live_clock_ms();
     struct ramet_head newest;
+    bool deleted;
     const enum ramet_rc rc = ramet_history_newest(live->history, &newest, NULL);
 
     if (rc == RAMET_OK && newest.lsn > 0)
         ramet_live_publish(live, &newest, true_ms, NULL, 0);
     else if (rc == RAMET_EWENTBACK)
-        drop_lost(live);
+        (void)!ramet_live_drop_lost(live, &deleted, NULL);
     ramet_mutex_lock(&live->lock);
     live->poll_busy = false;
     ramet_mutex_unlock(&live->lock);

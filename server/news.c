@@ -144,31 +144,25 @@ next_of_live(struct reader *r, unsigned index)
     return true;
 }
 
-/* Is the volume gone, or not what it was (*out_lost)? */
-static bool
-is_gone(const struct ramet_live *live, bool *out_lost)
-{
-    if (live == NULL)
-        return true;
-    *out_lost = *out_lost || (live->deleted && !live->say_gone);
-    return live->deleted;
-}
-
+/* Of the volume's own records the next. *out_gone: it has none any more; *out_lost:
+ * for it is not what it was, of which nothing is said but that the stream ends. */
 static bool
 next_of_source(struct reader *r, unsigned index, bool *out_gone, bool *out_lost)
 {
     struct ramet_subscriber *const sub = &r->sources[index].sub;
-    bool more = false;
+    bool more = false, lost = false;
 
     if (sub->live != NULL) {
         ramet_mutex_lock(&sub->live->lock);
         more = next_of_live(r, index);
-        *out_gone = is_gone(sub->live, out_lost);
+        *out_gone = sub->live->deleted;
+        lost = sub->live->deleted && !sub->live->say_gone;
         ramet_mutex_unlock(&sub->live->lock);
     } else {
         *out_gone = true;
     }
-    if (more || !*out_gone || sub->said_gone)
+    *out_lost = *out_lost || lost;
+    if (more || !*out_gone || lost || sub->said_gone)
         return more;
     sub->said_gone = true;
     begin_record(r, NEWS_GONE);
@@ -188,7 +182,8 @@ next_record(struct reader *r, bool *out_end)
         bool gone = false;
 
         if (next_of_source(r, index, &gone, &lost)) {
-            r->next = index; /* all of one volume, then the next one's */
+            r->next =
+                index + 1; /* one that never stops keeps none from others */
             return true;
         }
         gone_count += gone;
@@ -278,9 +273,12 @@ static const struct ramet_http_feed_ops feed_ops = {
 
 /* ---- subscribing ----------------------------------------------------------------------- */
 
+/* RAMET_EWENTBACK: the volume is not what it was, and was dropped; *out_deleted: nor
+ * is there one any more. */
 static enum ramet_rc
-add_source(struct ramet_lives *lives, const struct ramet_watched *watched,
-           struct source *out, struct ramet_err *err)
+subscribe(struct ramet_lives *lives, const struct ramet_watched *watched,
+          struct ramet_subscriber *out, bool *out_deleted,
+          struct ramet_err *err)
 {
     uint64_t after = watched->known_lsn;
     struct ramet_live *live = NULL;
@@ -290,13 +288,32 @@ add_source(struct ramet_lives *lives, const struct ramet_watched *watched,
     if (rc == RAMET_OK)
         rc = ramet_live_prepare(live, &after, true, err);
     if (rc == RAMET_OK) {
-        out->sub.live = live;
-        out->sub.sent_lsn = after;
+        out->live = live;
+        out->sent_lsn = after;
         return RAMET_OK;
     }
+    if (rc == RAMET_EWENTBACK) {
+        const enum ramet_rc dropped =
+            ramet_live_drop_lost(live, out_deleted, err);
+
+        rc = dropped == RAMET_OK ? rc : dropped;
+    }
     ramet_live_put(live);
-    /* That it went away is news of it, and keeps none from the others. */
-    return rc == RAMET_EWENTBACK || rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    return rc;
+}
+
+/* That a volume went away is news of it, and keeps none from the others. One whose
+ * store was set back is begun anew. */
+static enum ramet_rc
+add_source(struct ramet_lives *lives, const struct ramet_watched *watched,
+           struct source *out, struct ramet_err *err)
+{
+    bool deleted = false;
+    enum ramet_rc rc = subscribe(lives, watched, &out->sub, &deleted, err);
+
+    if (rc == RAMET_EWENTBACK && !deleted)
+        rc = subscribe(lives, watched, &out->sub, &deleted, err);
+    return deleted || rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
 }
 
 enum ramet_rc

@@ -172,10 +172,8 @@ class News(unittest.TestCase):
         a.commit(self.server, 4)
         b.commit(self.server, 1)
         stream = self.open((a.vid, 2), (b.vid, 1))
-        caught_up = stream.until(4)
-        self.assertEqual([r[2] for r in caught_up], [3, 4])
-        beat = stream.record()
-        self.assertEqual(beat[:3], (2, 1, 1))
+        self.assertEqual([stream.record()[:3] for _ in range(3)],
+                         [(1, 0, 3), (2, 1, 1), (1, 0, 4)])
         before = self.asked()
         told = self.server.metric("ramet_news_commits_total")
         for lsn in range(5, 15):
@@ -227,6 +225,54 @@ class News(unittest.TestCase):
         self.assertEqual([r[2] for r in got], [2, 3, 4])
         self.assertEqual([r[5] for r in got],
                          [v.object(lsn) for lsn in (2, 3, 4)])
+
+    def test_who_listens_is_told_before_who_comes(self):
+        other = Server(SERVE, data=self.server.data)
+        self.addCleanup(other.close)
+        v = self.volume("before", server=other)
+        v.commit(other)
+        stream = self.open((v.vid, 1))
+        self.assertEqual(stream.record()[:3], (2, 0, 1))
+        for lsn in range(2, 7):
+            v.commit(other)
+            late = self.open((v.vid, lsn))
+            self.assertEqual(stream.record()[:3], (1, 0, lsn))
+            late.close()
+
+    def test_one_that_never_stops_keeps_no_other_from_its_turn(self):
+        a, b = self.volume("busy", commits=64), self.volume("quiet")
+        a.commit(self.server, 64)
+        b.commit(self.server, 2)
+        stream = self.open((a.vid, 0), (b.vid, 0))
+        self.assertEqual([stream.record()[:3] for _ in range(4)],
+                         [(1, 0, 1), (1, 1, 1), (1, 0, 2), (1, 1, 2)])
+        self.assertEqual(stream.until(64)[-1][2], 64)
+
+    def set_back(self, volume, lsn):
+        """The store, to before that commit."""
+        folder = os.path.join(self.server.data, "volumes", volume.vid,
+                              "commits")
+        for name in sorted(os.listdir(folder)):
+            if len(name) == 16 and 2 ** 64 - 1 - int(name, 16) >= lsn:
+                os.unlink(os.path.join(folder, name))
+
+    def test_a_volume_that_was_set_back_is_not_gone(self):
+        v = self.volume("back")
+        v.commit(self.server, 4)
+        stream = self.open((v.vid, 4))
+        self.assertEqual(stream.record()[:3], (2, 0, 4))
+        self.set_back(v, 3)
+        kinds = set()
+        with self.assertRaises(EOFError):
+            while True:
+                kinds.add(stream.record()[0])
+        self.assertNotIn(3, kinds)
+        again = self.open((v.vid, 2))
+        self.assertEqual(again.record()[:3], (2, 0, 2))
+        again.close()
+        self.set_back(v, 2)  # and the first who asks finds out
+        again = self.open((v.vid, 1))
+        self.assertEqual(again.record()[:3], (2, 0, 1))
 
     def test_what_was_the_newest_is_told_by_one_clock(self):
         v = self.volume("clock")

@@ -215,6 +215,20 @@ enter_head(struct ramet_history *history, uint64_t lsn,
 }
 
 bool
+ramet_history_knows(struct ramet_history *history,
+                    const struct ramet_point *point)
+{
+    const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = point->lsn};
+    struct ramet_lru_entry *const entry = ramet_lru_get(&history->lru, &key);
+    const bool knows =
+        entry != NULL &&
+        ramet_hash_equal(&ramet_loaded_head(entry)->hash, &point->hash);
+
+    ramet_history_release(history, entry);
+    return knows;
+}
+
+bool
 ramet_history_follow(struct ramet_history *history,
                      const struct ramet_point *base,
                      const struct ramet_point *next)

@@ -48,6 +48,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_blame(struct ramet_history *history,
                     const struct ramet_point *point, enum ramet_rc rc,
                     struct ramet_err *err);
+/* Is this commit's head in the cache? No I/O. */
+bool ramet_history_knows(struct ramet_history *history,
+                         const struct ramet_point *point);
 /* The commit object `lsn` is in the store: its head need not be read. No I/O. False:
  * it does not decode, or there is no memory. */
 bool ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,

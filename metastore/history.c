@@ -387,6 +387,8 @@ ramet_history_offer(struct ramet_history *history, const struct ramet_point *at,
     base.lsn = history->newest_lsn;
     base.hash = history->newest_hash;
     ramet_mutex_unlock(&history->mutex);
+    if (at->lsn <= base.lsn)
+        return ramet_history_knows(history, at);
     if (base.lsn == 0 || at->lsn != base.lsn + 1 ||
         !stands_on(history, at, &base, object, len))
         return false;

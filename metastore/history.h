@@ -113,8 +113,8 @@ void ramet_history_trim(struct ramet_history *history);
 /*
  * A commit object that came by itself, of which somebody says that it is `at`: if it is,
  * and stands on the newest commit that was seen, it is the newest one from here
- * on, and its head need not be read. Hostile bytes; no I/O. False: nothing was
- * done.
+ * on, and its head need not be read. True of one that is known already, too; else
+ * nothing was done. Hostile bytes; no I/O.
  */
 bool
 ramet_history_offer(struct ramet_history *history, const struct ramet_point *at,

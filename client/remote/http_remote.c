@@ -95,9 +95,14 @@ http_follow(struct ramet_remote *remote, const struct ramet_vid *volume,
 {
     struct http_remote *const hr = (struct http_remote *)remote;
     const struct ramet_news_taker taker = taker_of(hr);
+    enum ramet_rc rc;
 
-    return ramet_newsroom_follow(room_of(hr), hr, &taker, volume, after,
-                                 follower, err);
+    /* Not into a room that is being left: nobody would be taken out of it. */
+    ramet_mutex_lock(&hr->lock);
+    rc = ramet_newsroom_follow(hr->room, hr, &taker, volume, after, follower,
+                               err);
+    ramet_mutex_unlock(&hr->lock);
+    return rc;
 }
 
 static void

@@ -253,6 +253,7 @@ take_news(struct ramet_newsroom *room, struct desk *d,
         tell_attendants(d);
         return useful;
     }
+    d->is_gone = false; /* it may come back: a store that is mended, say */
     if (contradicts(d, news)) {
         contradict(d, news);
         return false;
@@ -343,7 +344,8 @@ list_volumes(struct ramet_newsroom *room)
         while (before != d &&
                ramet_id_compare(&before->volume.id, &d->volume.id) != 0)
             before = before->next;
-        d->is_asked_for = before != d || count < RAMET_NEWS_VOLUMES_MAX;
+        d->is_asked_for = before != d ? before->is_asked_for
+                                      : count < RAMET_NEWS_VOLUMES_MAX;
         if (before == d && count < RAMET_NEWS_VOLUMES_MAX)
             room->volumes[count++] = d->volume;
     }

@@ -346,6 +346,32 @@ history__is_shared_by_threads_with_a_tiny_cache(void **state)
     ramet_objstore_close(store);
 }
 
+/* A writer is told of its own commits: nobody floods it with nothing. */
+static void
+offer__of_what_was_committed_here_is_of_use(void **state)
+{
+    struct ramet_objstore *const store = new_store();
+    struct model model;
+
+    (void)state;
+    model_init(&model, store, 5);
+    for (int i = 0; i < 3; i++)
+        model_write(&model, 1, 4);
+    for (uint64_t lsn = 1; lsn <= 3; lsn++) {
+        struct ramet_head head;
+        struct ramet_point at;
+
+        assert_int_equal(ramet_history_head(model.history, lsn, &head, NULL),
+                         RAMET_OK);
+        at = ramet_head_point(&head);
+        assert_true(ramet_history_offer(model.history, &at, NULL, 0));
+        at.hash.bytes[0] ^= 1; /* another one of that number */
+        assert_false(ramet_history_offer(model.history, &at, NULL, 0));
+    }
+    model_done(&model);
+    ramet_objstore_close(store);
+}
+
 int
 main(void)
 {
@@ -356,6 +382,7 @@ main(void)
         cmocka_unit_test(changed__between_lone_leaves),
         cmocka_unit_test(locate__refuses_pages_past_the_end),
         cmocka_unit_test(history__is_shared_by_threads_with_a_tiny_cache),
+        cmocka_unit_test(offer__of_what_was_committed_here_is_of_use),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,260 @@
+/*
+ * test_newsroom.c - what is made of a stream of news that says this or that.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <arpa/inet.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client/remote/news.h"
+#include "client/remote/newsroom.h"
+
+enum { WAIT_MS = 15000 };
+
+/* A server of streams, one at a time: who asks for one volume is told `of_one`, who
+ * asks for more `of_many`. Each is kept open until the client leaves it. */
+struct server {
+    int listener;
+    unsigned short port;
+    pthread_t thread;
+    const struct ramet_buf *of_one, *of_many;
+};
+
+/* How many volumes the request asks for; 0: it broke off. */
+static uint64_t
+read_request(int fd)
+{
+    char buf[65536];
+    size_t got = 0, body = 0, length = 0;
+    struct ramet_reader in;
+
+    while (body == 0 || got < body + length) {
+        const ssize_t n = read(fd, buf + got, sizeof(buf) - 1 - got);
+        const char *end;
+
+        if (n <= 0)
+            return 0;
+        got += (size_t)n;
+        buf[got] = '\0';
+        end = strstr(buf, "\r\n\r\n");
+        if (body > 0 || end == NULL)
+            continue;
+        body = (size_t)(end + 4 - buf);
+        length = strtoul(strstr(buf, "Content-Length:") + 15, NULL, 10);
+    }
+    ramet_reader_init(&in, (const uint8_t *)buf + body, length);
+    (void)ramet_read_bytes(&in, 2);
+    return ramet_read_varint(&in);
+}
+
+static void *
+serve(void *arg)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\n"
+                               "Content-Type: application/vnd.ramet.news\r\n"
+                               "Connection: close\r\n\r\n";
+    const struct server *const s = arg;
+
+    for (;;) {
+        const int fd = accept(s->listener, NULL, NULL);
+        const struct ramet_buf *said;
+        char rest[256];
+
+        if (fd < 0)
+            return NULL;
+        said = read_request(fd) > 1 ? s->of_many : s->of_one;
+        (void)!send(fd, head, sizeof(head) - 1, MSG_NOSIGNAL);
+        (void)!send(fd, said->data, said->len, MSG_NOSIGNAL);
+        while (read(fd, rest, sizeof(rest)) > 0)
+            continue;
+        close(fd);
+    }
+}
+
+static void
+server_start(struct server *s, const struct ramet_buf *of_one,
+             const struct ramet_buf *of_many)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(at);
+
+    s->of_one = of_one;
+    s->of_many = of_many;
+    s->listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_true(s->listener >= 0);
+    assert_int_equal(bind(s->listener, (struct sockaddr *)&at, sizeof(at)), 0);
+    assert_int_equal(listen(s->listener, 8), 0);
+    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&at, &len), 0);
+    s->port = ntohs(at.sin_port);
+    assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
+}
+
+static void
+server_stop(struct server *s)
+{
+    shutdown(s->listener, SHUT_RDWR);
+    assert_int_equal(pthread_join(s->thread, NULL), 0);
+    close(s->listener);
+}
+
+static void
+say_begin(struct ramet_buf *out)
+{
+    ramet_buf_init(out, 4096);
+    ramet_buf_u8(out, RAMET_NEWS_BEGIN);
+    ramet_buf_varint(out, 1000);
+}
+
+static void
+say_gone(struct ramet_buf *out, uint32_t volume)
+{
+    ramet_buf_u8(out, RAMET_NEWS_GONE);
+    ramet_buf_varint(out, volume);
+}
+
+static void
+say_beat(struct ramet_buf *out, uint32_t volume, uint64_t lsn)
+{
+    static const uint8_t hash[16] = {1};
+
+    ramet_buf_u8(out, RAMET_NEWS_BEAT);
+    ramet_buf_varint(out, volume);
+    ramet_buf_varint(out, lsn);
+    ramet_buf_bytes(out, hash, sizeof(hash));
+    ramet_buf_varint(out, 1001);
+}
+
+static struct ramet_newsroom *
+join(const struct server *s)
+{
+    const struct ramet_remote_options options = {.connect_timeout_ms = 5000,
+                                                 .stall_timeout_ms = WAIT_MS};
+    struct ramet_newsroom *room = NULL;
+    char root[64];
+
+    snprintf(root, sizeof(root), "http://127.0.0.1:%u", s->port);
+    assert_int_equal(ramet_newsroom_join(root, &options, &room, NULL),
+                     RAMET_OK);
+    return room;
+}
+
+static void
+ignore(void *ctx)
+{
+    (void)ctx;
+}
+
+static const struct ramet_news_taker no_taker = {.take = NULL};
+static const struct ramet_follower nobody = {.heard = ignore};
+
+static struct ramet_vid
+volume_of(unsigned number)
+{
+    struct ramet_vid volume = {0};
+
+    memcpy(&volume.id, &number, sizeof(number));
+    return volume;
+}
+
+static void
+follow(struct ramet_newsroom *room, const void *owner, unsigned number)
+{
+    const struct ramet_vid volume = volume_of(number);
+
+    assert_int_equal(ramet_newsroom_follow(room, owner, &no_taker, &volume, 0,
+                                           &nobody, NULL),
+                     RAMET_OK);
+}
+
+static void
+wait_for(struct ramet_newsroom *room, const void *owner, unsigned number,
+         uint64_t after)
+{
+    const struct ramet_vid volume = volume_of(number);
+
+    assert_int_equal(ramet_newsroom_wait(room, owner, &no_taker, &volume, after,
+                                         WAIT_MS, NULL, NULL),
+                     RAMET_OK);
+}
+
+static bool
+is_alive(struct ramet_newsroom *room, const void *owner, unsigned number)
+{
+    const struct ramet_vid volume = volume_of(number);
+    struct ramet_heard heard;
+
+    assert_true(ramet_newsroom_heard(room, owner, &volume, &heard));
+    return heard.is_alive;
+}
+
+static void
+volume_that_was_gone_and_is_told_of_again__is_alive(void **state)
+{
+    const int owner = 0;
+    struct ramet_buf said;
+    struct ramet_newsroom *room;
+    struct server s;
+
+    (void)state;
+    say_begin(&said);
+    say_gone(&said, 0);
+    say_beat(&said, 0, 7);
+    server_start(&s, &said, &said);
+    room = join(&s);
+    follow(room, &owner, 1);
+    wait_for(room, &owner, 1, 6);
+    assert_true(is_alive(room, &owner, 1));
+    ramet_newsroom_leave(room, &owner);
+    server_stop(&s);
+    ramet_buf_done(&said);
+}
+
+/* Two follow it, and in a stream of so many there is no place for it. */
+static void
+volume_that_the_stream_has_no_place_for__is_not_alive(void **state)
+{
+    const int one = 0, other = 0;
+    struct ramet_buf of_one, of_many;
+    struct ramet_newsroom *room;
+    struct server s;
+
+    (void)state;
+    say_begin(&of_one);
+    say_beat(&of_one, 0, 7);
+    say_begin(&of_many);
+    say_beat(&of_many, 0, 7); /* the one that was followed last */
+    server_start(&s, &of_one, &of_many);
+    room = join(&s);
+    follow(room, &one, 1);
+    follow(room, &other, 1);
+    wait_for(room, &one, 1, 6);
+    wait_for(room, &other, 1, 6);
+    assert_true(is_alive(room, &one, 1));
+    assert_true(is_alive(room, &other, 1));
+    for (unsigned i = 0; i < RAMET_NEWS_VOLUMES_MAX; i++)
+        follow(room, &one, 2 + i);
+    wait_for(room, &one, 1 + RAMET_NEWS_VOLUMES_MAX, 6);
+    assert_false(is_alive(room, &one, 1));
+    assert_false(is_alive(room, &other, 1));
+    ramet_newsroom_leave(room, &one);
+    server_stop(&s);
+    ramet_buf_done(&of_one);
+    ramet_buf_done(&of_many);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(volume_that_was_gone_and_is_told_of_again__is_alive),
+        cmocka_unit_test(volume_that_the_stream_has_no_place_for__is_not_alive),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -344,8 +344,8 @@ list_volumes(struct ramet_newsroom *room)
         while (before != d &&
                ramet_id_compare(&before->volume.id, &d->volume.id) != 0)
             before = before->next;
-        d->is_asked_for = before != d ? before->is_asked_for
-                                      : count < RAMET_NEWS_VOLUMES_MAX;
+        d->is_asked_for =
+            before != d ? before->is_asked_for : count < RAMET_NEWS_VOLUMES_MAX;
         if (before == d && count < RAMET_NEWS_VOLUMES_MAX)
             room->volumes[count++] = d->volume;
     }

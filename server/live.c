@@ -11,7 +11,7 @@
 #define HISTORY_CACHE_BYTES (512u << 10)
 
 enum ramet_rc
-ramet_lives_new(struct ramet_objstore *base, struct ramet_objstore *store,
+ramet_lives_new(struct ramet_objstore *base, struct ramet_cache *cache,
                 struct ramet_work *work, struct ramet_gone *gone,
                 struct ramet_metrics *metrics, struct ramet_lives **out,
                 struct ramet_err *err)
@@ -21,7 +21,8 @@ ramet_lives_new(struct ramet_objstore *base, struct ramet_objstore *store,
     if (lives == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "volumes: out of memory");
     lives->base = base;
-    lives->store = store;
+    lives->cache = cache;
+    lives->store = ramet_cache_store(cache);
     lives->work = work;
     lives->gone = gone;
     lives->metrics = metrics;

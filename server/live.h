@@ -20,6 +20,7 @@
 #define RAMET_SERVER_LIVE_H
 
 #include "metastore/history.h"
+#include "server/cache.h"
 #include "server/gone.h"
 #include "server/http.h"
 #include "server/metrics.h"
@@ -45,7 +46,7 @@ struct ramet_lives;
 struct ramet_live;
 
 RAMET_NODISCARD enum ramet_rc
-ramet_lives_new(struct ramet_objstore *base, struct ramet_objstore *store,
+ramet_lives_new(struct ramet_objstore *base, struct ramet_cache *cache,
                 struct ramet_work *work, struct ramet_gone *gone,
                 struct ramet_metrics *metrics, struct ramet_lives **out,
                 struct ramet_err *err);

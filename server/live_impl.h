@@ -73,6 +73,7 @@ struct ramet_live {
 
 struct ramet_lives {
     struct ramet_objstore *base, *store; /* itself, and through the cache */
+    struct ramet_cache *cache;
     struct ramet_work *work;
     struct ramet_gone *gone;
     struct ramet_metrics *metrics;

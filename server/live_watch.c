@@ -103,6 +103,8 @@ ramet_live_drop_lost(struct ramet_live *live, bool *out_deleted,
     enum ramet_rc rc;
 
     *out_deleted = false;
+    /* What was read of it may stand there no more, or be another now. */
+    ramet_cache_forget(lives->cache, &live->volume);
     rc =
         ramet_catalog_is_deleted(lives->store, &live->volume, out_deleted, err);
     if (rc == RAMET_OK)

@@ -321,7 +321,7 @@ start_parts(struct ramet_server *server, struct door *door,
     if (rc == RAMET_OK)
         rc = ramet_gone_new(&server->gone, err);
     if (rc == RAMET_OK)
-        rc = ramet_lives_new(server->base, server->store, server->work,
+        rc = ramet_lives_new(server->base, server->cache, server->work,
                              server->gone, &server->metrics, &server->lives,
                              err);
     if (rc == RAMET_OK) {

@@ -1,9 +1,13 @@
 /*
- * test_live.c - how often a volume is looked at, and that one that nobody
- * watches is not.
+ * test_live.c - how often a volume is looked at, that one that nobody watches is
+ * not, and one whose store was set back.
  */
-#include "server/live.h"
 #include "tests/support/cmocka_all.h"
+
+#include <string.h>
+
+#include "server/live_impl.h"
+#include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
 
 #define DAY_MS UINT64_C(86400000)
@@ -62,47 +66,130 @@ looks__are_never_further_apart_than_the_bound(void **state)
                      RAMET_LIVE_LOOK_MAX_MS);
 }
 
+/* Volumes of a store with these traits, which counts its requests. */
+struct watch {
+    struct ramet_metrics metrics;
+    struct ramet_objstore *inner, *store;
+    struct ramet_cache *cache;
+    struct ramet_work *work;
+    struct ramet_gone *gone;
+    struct ramet_lives *lives;
+};
+
+static void
+watch_begin(struct watch *w, unsigned traits)
+{
+    const struct ramet_cache_options options = {.memory_bytes = 1u << 20};
+
+    memset(w, 0, sizeof(*w));
+    assert_int_equal(ramet_memstore_open(&w->inner, NULL), RAMET_OK);
+    w->store = ramet_faultstore_new(w->inner);
+    assert_non_null(w->store);
+    w->store->traits = traits;
+    assert_int_equal(ramet_cache_open(w->store, &options, &w->cache, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_work_new(1, 1, &w->work, NULL), RAMET_OK);
+    assert_int_equal(ramet_gone_new(&w->gone, NULL), RAMET_OK);
+    assert_int_equal(ramet_lives_new(w->store, w->cache, w->work, w->gone,
+                                     &w->metrics, &w->lives, NULL),
+                     RAMET_OK);
+}
+
+static void
+watch_end(struct watch *w)
+{
+    ramet_work_free(w->work);
+    ramet_lives_free(w->lives);
+    ramet_gone_free(w->gone);
+    ramet_cache_close(w->cache);
+    ramet_objstore_close(w->store);
+    ramet_objstore_close(w->inner);
+}
+
 /* A volume that was used and that nobody listens to, for an hour of ticks. */
 static void
 idle_volume__costs_no_request(void **state)
 {
-    static struct ramet_metrics metrics;
-    struct ramet_objstore *inner, *bucket;
+    static struct watch w;
     struct ramet_store_counts counts;
-    struct ramet_work *work;
-    struct ramet_gone *gone;
-    struct ramet_lives *lives;
     struct ramet_live *live;
     struct ramet_vid volume;
     struct ramet_head head;
 
     (void)state;
-    assert_int_equal(ramet_memstore_open(&inner, NULL), RAMET_OK);
-    bucket = ramet_faultstore_new(inner);
-    assert_non_null(bucket);
-    bucket->traits = RAMET_STORE_LISTS_CHEAPLY | RAMET_STORE_IS_PAID;
-    assert_int_equal(ramet_work_new(1, 1, &work, NULL), RAMET_OK);
-    assert_int_equal(ramet_gone_new(&gone, NULL), RAMET_OK);
-    assert_int_equal(
-        ramet_lives_new(bucket, bucket, work, gone, &metrics, &lives, NULL),
-        RAMET_OK);
+    watch_begin(&w, RAMET_STORE_LISTS_CHEAPLY | RAMET_STORE_IS_PAID);
     assert_int_equal(ramet_id_new(&volume.id, NULL), RAMET_OK);
-    assert_int_equal(ramet_live_get(lives, &volume, &live, NULL), RAMET_OK);
+    assert_int_equal(ramet_live_get(w.lives, &volume, &live, NULL), RAMET_OK);
     assert_int_equal(
         ramet_history_newest(ramet_live_history(live), &head, NULL), RAMET_OK);
 
-    ramet_faultstore_reset_counts(bucket);
+    ramet_faultstore_reset_counts(w.store);
     for (uint64_t at_ms = 1000; at_ms <= 3600000; at_ms += 1000)
-        ramet_lives_tick(lives, at_ms);
+        ramet_lives_tick(w.lives, at_ms);
     ramet_live_put(live);
-    ramet_work_free(work); /* what was queued has run */
-    counts = ramet_faultstore_counts(bucket);
+    ramet_work_free(w.work); /* what was queued has run */
+    assert_int_equal(ramet_work_new(1, 1, &w.work, NULL), RAMET_OK);
+    counts = ramet_faultstore_counts(w.store);
     assert_int_equal(counts.reads + counts.lists + counts.sizes + counts.puts,
                      0);
-    ramet_lives_free(lives);
-    ramet_gone_free(gone);
-    ramet_objstore_close(bucket);
-    ramet_objstore_close(inner);
+    watch_end(&w);
+}
+
+static struct ramet_point
+newest_of(struct watch *w, const struct ramet_vid *volume)
+{
+    struct ramet_live *live;
+    struct ramet_head head;
+
+    assert_int_equal(ramet_live_get(w->lives, volume, &live, NULL), RAMET_OK);
+    assert_int_equal(
+        ramet_history_newest(ramet_live_history(live), &head, NULL), RAMET_OK);
+    ramet_live_put(live);
+    return ramet_head_point(&head);
+}
+
+/* Its last commit is another one now, and the cache has the one before. */
+static void
+volume_that_was_set_back__is_read_from_the_store(void **state)
+{
+    static struct watch w;
+    struct model model;
+    struct ramet_live *live;
+    struct ramet_head head;
+    struct ramet_point before, after;
+    char key[RAMET_KEY_MAX];
+    bool deleted;
+
+    (void)state;
+    watch_begin(&w, 0);
+    model_init(&model, w.inner, 7);
+    for (int i = 0; i < 3; i++)
+        model_write(&model, 1, 2);
+    before = newest_of(&w, &model.volume);
+    assert_int_equal(before.lsn, 3);
+
+    ramet_commit_key(&model.volume, 3, key);
+    assert_int_equal(ramet_objstore_remove(w.inner, key, NULL), RAMET_OK);
+    model_drop_newest(&model);
+    model_reopen(&model);
+    model_write(&model, 1, 1);
+    assert_int_equal(ramet_live_get(w.lives, &model.volume, &live, NULL),
+                     RAMET_OK);
+    assert_int_equal(
+        ramet_history_newest(ramet_live_history(live), &head, NULL),
+        RAMET_EWENTBACK);
+    assert_int_equal(ramet_live_drop_lost(live, &deleted, NULL), RAMET_OK);
+    assert_false(deleted);
+    ramet_live_put(live);
+
+    after = newest_of(&w, &model.volume);
+    assert_int_equal(ramet_history_head(model.history, 3, &head, NULL),
+                     RAMET_OK);
+    assert_int_equal(after.lsn, 3);
+    assert_true(ramet_hash_equal(&after.hash, &head.hash));
+    assert_false(ramet_hash_equal(&after.hash, &before.hash));
+    model_done(&model);
+    watch_end(&w);
 }
 
 int
@@ -114,6 +201,7 @@ main(void)
         cmocka_unit_test(busy_bucket__is_looked_at_every_second),
         cmocka_unit_test(looks__are_never_further_apart_than_the_bound),
         cmocka_unit_test(idle_volume__costs_no_request),
+        cmocka_unit_test(volume_that_was_set_back__is_read_from_the_store),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -336,7 +336,7 @@ ramet_live_prepare(struct ramet_live *live, uint64_t *after, bool with_objects,
         ramet_live_publish(live, &newest, true_ms, NULL, 0);
     else
         note_look(live, &newest, true_ms);
-    if (*after == UINT64_MAX)
+    if (*after > newest.lsn) /* from now on; or the store was set back */
         *after = newest.lsn;
     if (newest.lsn > *after)
         fill_ring(live, *after, with_objects, &newest, true_ms);

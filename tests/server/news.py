@@ -267,8 +267,11 @@ class News(unittest.TestCase):
             while True:
                 kinds.add(stream.record()[0])
         self.assertNotIn(3, kinds)
-        again = self.open((v.vid, 2))
+        again = self.open((v.vid, 4))  # who knew more is told what comes next
         self.assertEqual(again.record()[:3], (2, 0, 2))
+        v.at = 2
+        v.commit(self.server)
+        self.assertEqual(again.record()[:3], (1, 0, 3))
         again.close()
         self.set_back(v, 2)  # and the first who asks finds out
         again = self.open((v.vid, 1))

@@ -12,6 +12,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
@@ -285,6 +286,19 @@ take_ready(struct stream *s, char *out, size_t max)
     return len;
 }
 
+/* Where the library was told of the error as it resumed the connection, it closes
+ * it at that connection's next event, and there may be none: make one. */
+static ssize_t
+cut_off(struct stream *s)
+{
+    const union MHD_ConnectionInfo *const info =
+        MHD_get_connection_info(s->mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+    if (info != NULL)
+        (void)shutdown(info->connect_fd, SHUT_RDWR);
+    return MHD_CONTENT_READER_END_WITH_ERROR;
+}
+
 static ssize_t
 read_stream(void *cls, uint64_t pos, char *out, size_t max)
 {
@@ -293,7 +307,7 @@ read_stream(void *cls, uint64_t pos, char *out, size_t max)
 
     (void)pos;
     if (!ramet_http_allowed(s->rq))
-        return MHD_CONTENT_READER_END_WITH_ERROR;
+        return cut_off(s);
     ramet_mutex_lock(&s->lock);
     if (s->ready_pos == s->ready.len && !s->producing && s->spare.len > 0) {
         struct ramet_buf swap = s->ready;
@@ -306,7 +320,7 @@ read_stream(void *cls, uint64_t pos, char *out, size_t max)
     if (s->ready_pos < s->ready.len)
         result = (ssize_t)take_ready(s, out, max);
     else if (s->failed)
-        result = MHD_CONTENT_READER_END_WITH_ERROR;
+        result = cut_off(s);
     else if (s->done)
         result = MHD_CONTENT_READER_END_OF_STREAM;
     if (!s->producing && !s->done && !s->failed && s->spare.len == 0)

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "core/decimal.h"
 #include "server/server_impl.h"
 
 #define PARTS_MAX 6u
@@ -67,19 +68,9 @@ is_hex16(const char *text, size_t len)
 bool
 ramet_api_decimal(const char *text, uint64_t *out)
 {
-    uint64_t value = 0;
+    const bool is_padded = text[0] == '0' && text[1] != '\0';
 
-    if (text[0] == '\0' || (text[0] == '0' && text[1] != '\0'))
-        return false;
-    for (; *text != '\0'; text++) {
-        const unsigned digit = (unsigned)(*text - '0');
-
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
+    return !is_padded && ramet_decimal_parse(text, out);
 }
 
 static bool

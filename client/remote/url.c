@@ -17,6 +17,7 @@
 
 #include "client/remote/remote.h"
 #include "client/snapshot.h"
+#include "core/decimal.h"
 #include "pagestore/s3/place.h"
 
 #define FORMS                                                                  \
@@ -189,25 +190,6 @@ take_root(struct ramet_url *url, const char *raw, size_t len)
     return NULL;
 }
 
-/* A decimal number below 2^64; false if it isn't one. */
-static bool
-parse_lsn(const char *text, uint64_t *out)
-{
-    uint64_t value = 0;
-
-    if (*text == '\0')
-        return false;
-    for (; *text != '\0'; text++) {
-        const unsigned digit = (unsigned)(*text - '0');
-
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
-}
-
 /* "name", "name@42" or "name@2026-…" of `len` bytes. */
 static const char *
 take_name(struct ramet_url *url, const char *raw, size_t len)
@@ -232,7 +214,7 @@ take_name(struct ramet_url *url, const char *raw, size_t len)
         return "after '@' there must be an LSN or a time";
     memcpy(when, at + 1, len);
     when[len] = '\0';
-    url->has_lsn = parse_lsn(when, &url->at_lsn);
+    url->has_lsn = ramet_decimal_parse(when, &url->at_lsn);
     if (url->has_lsn)
         return url->at_lsn > 0 ? NULL : "LSNs begin at 1";
     url->has_time = ramet_time_parse(when, &url->at_time_ms);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/decimal.h"
 #include "core/os.h"
 #include "core/waiting.h"
 
@@ -89,24 +90,6 @@ header_is(const char *line, size_t len, const char *name, char *out,
     return true;
 }
 
-static bool
-parse_number(const char *text, uint64_t *out)
-{
-    uint64_t value = 0;
-
-    if (*text == '\0')
-        return false;
-    for (; *text != '\0'; text++) {
-        const unsigned digit = (unsigned)(*text - '0');
-
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
-}
-
 static void
 take_retry_after(struct ramet_s3_exchange *x, const char *value)
 {
@@ -114,7 +97,7 @@ take_retry_after(struct ramet_s3_exchange *x, const char *value)
     uint64_t seconds;
     time_t when;
 
-    if (parse_number(value, &seconds)) {
+    if (ramet_decimal_parse(value, &seconds)) {
         x->retry_after_ms = seconds < 3600 ? seconds * 1000 : 3600000;
         return;
     }
@@ -133,10 +116,10 @@ take_header(char *line, size_t size, size_t count, void *ctx)
 
     if (header_is(line, len, "content-range", value, sizeof(value))) {
         slash = strchr(value, '/');
-        x->has_total = slash != NULL && parse_number(slash + 1, &x->total);
+        x->has_total = slash != NULL && ramet_decimal_parse(slash + 1, &x->total);
     } else if (strcmp(x->method, "HEAD") == 0 &&
                header_is(line, len, "content-length", value, sizeof(value))) {
-        x->has_total = parse_number(value, &x->total);
+        x->has_total = ramet_decimal_parse(value, &x->total);
     } else if (header_is(line, len, "retry-after", value, sizeof(value))) {
         take_retry_after(x, value);
     } else if (header_is(line, len, "date", value, sizeof(value))) {

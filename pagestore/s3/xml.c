@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/decimal.h"
+
 #define DEPTH_MAX 8u
 #define PATH_MAX_BYTES 256u
 #define TEXT_MAX 8192u
@@ -173,24 +175,6 @@ ramet_s3_error_parse(const void *data, size_t len,
     return true;
 }
 
-static bool
-parse_size(const char *text, uint64_t *out)
-{
-    uint64_t value = 0;
-
-    if (*text == '\0')
-        return false;
-    for (; *text != '\0'; text++) {
-        const unsigned digit = (unsigned)(*text - '0');
-
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
-            return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
-}
-
 /* One object is complete. */
 static bool
 end_of_contents(struct ramet_s3_listing *l)
@@ -219,7 +203,7 @@ take_listing(void *ctx, const char *path, const char *text)
         return l->has_key;
     }
     if (strcmp(path, "/Contents/Size") == 0)
-        return l->has_size = parse_size(text, &l->size);
+        return l->has_size = ramet_decimal_parse(text, &l->size);
     if (strcmp(path, "/Contents") == 0)
         return end_of_contents(l);
     if (strcmp(path, "/IsTruncated") == 0) {

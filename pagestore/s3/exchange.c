@@ -116,7 +116,8 @@ take_header(char *line, size_t size, size_t count, void *ctx)
 
     if (header_is(line, len, "content-range", value, sizeof(value))) {
         slash = strchr(value, '/');
-        x->has_total = slash != NULL && ramet_decimal_parse(slash + 1, &x->total);
+        x->has_total =
+            slash != NULL && ramet_decimal_parse(slash + 1, &x->total);
     } else if (strcmp(x->method, "HEAD") == 0 &&
                header_is(line, len, "content-length", value, sizeof(value))) {
         x->has_total = ramet_decimal_parse(value, &x->total);

@@ -10,11 +10,9 @@
 #include "core/alloc.h"
 #include "core/hash.h"
 
-/* a stream's life: its clocks run apart */
-#define DRIFT_PARTS 2000u /* by 1/2000 at most */
-/* volumes are added to it no more often */
-#define IDLE_MS 30000u /* one that nobody follows any more */
-/* What a stream may bring in so long that is of no use. */
+#define DRIFT_PARTS 2000u /* clocks run apart by 1/2000 at most */
+#define IDLE_MS 30000u    /* one that nobody follows any more */
+/* What a stream may bring in FLOOD_MS that is of no use. */
 #define FLOOD_BYTES (16u << 20)
 
 struct desk *

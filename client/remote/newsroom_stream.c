@@ -6,17 +6,13 @@
 
 #include <assert.h>
 
-/* how soon a waiter's cancel is seen */
 #define SILENCE_MS 40000u /* a server says something every 15 s */
-/* a server says something every 15 s */
-#define HOUR_MS 3600000u /* a stream's life: its clocks run apart */
-/* by 1/2000 at most */
-#define ADD_MS 200u /* volumes are added to it no more often */
-/* one that nobody follows any more */
+#define HOUR_MS 3600000u  /* a stream's life: its clocks run apart */
+#define ADD_MS 200u       /* volumes are added to it no more often */
 #define BACKOFF_MIN_MS 200u
 #define BACKOFF_MAX_MS 30000u
 #define LASTING_MS 10000u /* one that was no failure */
-#define FLOOD_MS 60000u
+#define FLOOD_MS 60000u   /* newsroom_desk.c bounds what is of no use in it */
 
 static size_t
 read_bytes(char *data, size_t size, size_t count, void *ctx)

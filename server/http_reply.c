@@ -6,7 +6,9 @@
  *
  *   (1) At most one worker is at a stream (`producing`).
  *   (2) A suspended connection has a worker coming, so somebody will resume it.
- *   (3) Two references to a stream: the response's and, while producing, the
+ *   (3) Who finds `done` finds all that was made in `ready` or, `producing` being
+ *       over, in `spare`.
+ *   (4) Two references to a stream: the response's and, while producing, the
  *       worker's.
  */
 #include <assert.h>
@@ -209,15 +211,18 @@ release_stream(void *cls)
     unref_stream(s);
 }
 
-/* What was made becomes what is sent, if that is used up. True: go on making
- * (there is room for another round). */
+/* What was made becomes what is sent, if that is used up. That it was the last is
+ * told with it: an event thread that knew it before would end the answer without
+ * it. True: go on making (there is room for another round). */
 static bool
-hand_over(struct stream *s)
+hand_over(struct stream *s, enum ramet_rc rc, bool is_last)
 {
     struct MHD_Connection *wake = NULL;
     bool more;
 
     ramet_mutex_lock(&s->lock);
+    s->done = is_last && rc == RAMET_OK;
+    s->failed = rc != RAMET_OK || s->spare.failed != RAMET_OK;
     if (s->ready_pos == s->ready.len) {
         struct ramet_buf swap = s->ready;
 
@@ -243,22 +248,19 @@ static void
 fill_stream(struct ramet_job *job)
 {
     struct stream *s = (void *)((char *)job - offsetof(struct stream, job));
+    enum ramet_rc rc;
+    bool is_last;
 
     do {
         struct ramet_err err = {.code = RAMET_OK};
-        bool done = false;
-        const enum ramet_rc rc =
-            s->ops->produce(s->state, &s->spare, &done, &err);
 
+        is_last = false;
+        rc = s->ops->produce(s->state, &s->spare, &is_last, &err);
         if (rc != RAMET_OK)
             ramet_log(rc == RAMET_ENOTFOUND ? RAMET_LOG_WARN : RAMET_LOG_ERROR,
                       "answer cut off", "code", ramet_rc_name(rc), "detail",
                       err.text, NULL);
-        ramet_mutex_lock(&s->lock);
-        s->done = done && rc == RAMET_OK;
-        s->failed = rc != RAMET_OK || s->spare.failed != RAMET_OK;
-        ramet_mutex_unlock(&s->lock);
-    } while (hand_over(s));
+    } while (hand_over(s, rc, is_last));
     unref_stream(s);
 }
 

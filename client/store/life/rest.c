@@ -59,5 +59,5 @@ ramet_session_rest(struct ramet_session *session)
         let_go(session);
         ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     }
-    ramet_write_unlock_briefly(session);
+    ramet_write_unlock(session);
 }

@@ -499,10 +499,9 @@ ramet_session_discard(struct ramet_session *session)
 void
 ramet_session_release(struct ramet_session *session)
 {
-
     if (!session->is_reserved || ramet_session_is_parents(session))
         return;
     ramet_session_discard(session);
     session->is_reserved = false;
-    ramet_unlock(session, RAMET_LOCK_WRITE);
+    ramet_write_unlock(session);
 }

@@ -121,7 +121,7 @@ with_record(struct ramet_session *session, uint64_t wait_ms, use_record *use,
         rc = use(session, &scan, found, ctx, err);
     ramet_scan_done(&scan);
     ramet_epoch_leave(session, entered);
-    ramet_write_unlock_briefly(session);
+    ramet_write_unlock(session);
     return rc;
 }
 

@@ -82,7 +82,7 @@ look_around(struct ramet_session *session, struct ramet_err *err)
         ramet_write_lock_briefly(session, 0, NULL) == RAMET_OK) {
         /* Its writer is dead, or was done just now. */
         rc = ramet_settle(session, err);
-        ramet_write_unlock_briefly(session);
+        ramet_write_unlock(session);
     }
     if (atomic_load(&replica->seen_oldest) !=
             atomic_load(&header->checkpoint.oldest) ||

@@ -122,7 +122,7 @@ ramet_session_bind_unchanged(struct ramet_session *session,
                         session->replica->path);
     if (rc == RAMET_OK)
         rc = ramet_session_bind(session, remote, volume, err);
-    ramet_write_unlock_briefly(session);
+    ramet_write_unlock(session);
     return rc;
 }
 
@@ -138,7 +138,6 @@ static void
 end_recorder(struct recorder *r)
 {
     struct ramet_session *const writer = r->writer;
-    uint64_t said = 0;
 
     if (writer == NULL)
         return;
@@ -147,10 +146,7 @@ end_recorder(struct recorder *r)
             ramet_session_discard(writer);
         return;
     }
-    if (writer->is_reserved)
-        said = ramet_write_lock_said(writer);
     ramet_session_release(writer);
-    ramet_write_lock_take_back(writer->replica, said);
     writer->is_pinned = false;
     atomic_store(&writer->epoch, 0);
     ramet_session_leave(writer);
@@ -178,7 +174,7 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
     writer->is_pinned = true;
     rc = ramet_reserve_locked(writer, err);
     if (rc != RAMET_OK)
-        ramet_write_unlock_briefly(writer);
+        ramet_write_unlock(writer);
     return rc;
 }
 

@@ -96,7 +96,7 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_base_unclean(session, err);
     if (rc != RAMET_OK) {
-        ramet_unlock(session, RAMET_LOCK_WRITE);
+        ramet_write_unlock(session);
         return rc;
     }
     begin_transaction(session);

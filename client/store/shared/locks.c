@@ -135,36 +135,35 @@ ramet_locks_gone(struct ramet_session *session)
     session->held = 0;
 }
 
+/* Both, or neither. */
+static enum ramet_rc
+try_both(struct ramet_session *session, struct ramet_err *err)
+{
+    static const char what[] = "a local transaction is open";
+    enum ramet_rc rc = ramet_lock(session, RAMET_LOCK_BRIEF,
+                                  RAMET_LOCK_EXCLUSIVE, 0, what, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0, what,
+                    err);
+    if (rc != RAMET_OK)
+        ramet_unlock(session, RAMET_LOCK_BRIEF);
+    return rc;
+}
+
 enum ramet_rc
 ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
                          struct ramet_err *err)
 {
-    struct ramet_replica *const replica = session->replica;
-    const struct ramet_os *const os = replica->os;
-    _Atomic uint64_t *const until = &replica->head->header.all.brief_until;
+    const struct ramet_os *const os = session->replica->os;
     const uint64_t give_up_at =
         os->mono_ns(os->ctx) + wait_ms * UINT64_C(1000000);
     uint64_t pause_us = POLL_FIRST_US;
 
     for (;;) {
-        /* Said first, so that whoever finds the lock taken knows by whom; a
-         * time, so that nobody waits for long for one who died. */
-        const uint64_t before = atomic_load(until);
-        const uint64_t ours =
-            os->mono_ns(os->ctx) + BRIEF_MS * UINT64_C(1000000);
-        uint64_t seen = ours;
-        enum ramet_rc rc;
+        const enum ramet_rc rc = try_both(session, err);
 
-        ramet_index_raise(until, ours);
-        rc = ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0,
-                        "a local transaction is open", err);
-        if (rc == RAMET_OK) { /* not what the holder before us may take back */
-            ramet_index_raise(until, ours);
-            atomic_fetch_add(until, 1);
-            return rc;
-        }
-        /* Taken back; what the holder said, if it is brief as well, stays. */
-        (void)!atomic_compare_exchange_strong(until, &seen, before);
         if (rc != RAMET_EBUSY || os->mono_ns(os->ctx) >= give_up_at)
             return rc;
         os->sleep_us(os->ctx, pause_us);
@@ -173,44 +172,53 @@ ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
     }
 }
 
-uint64_t
-ramet_write_lock_said(const struct ramet_session *session)
-{
-    assert(ramet_holds(session, RAMET_LOCK_WRITE));
-    return atomic_load(&session->replica->head->header.all.brief_until);
-}
-
 void
-ramet_write_lock_take_back(struct ramet_replica *replica, uint64_t said)
+ramet_write_unlock(struct ramet_session *session)
 {
-    (void)!atomic_compare_exchange_strong(
-        &replica->head->header.all.brief_until, &said, 0);
-}
-
-void
-ramet_write_unlock_briefly(struct ramet_session *session)
-{
-    const uint64_t said = ramet_write_lock_said(session);
+    struct ramet_index_header *const header = &session->replica->head->header;
 
     ramet_unlock(session, RAMET_LOCK_WRITE);
-    ramet_write_lock_take_back(session->replica, said);
+    if (!ramet_holds(session, RAMET_LOCK_BRIEF))
+        return;
+    atomic_fetch_add(&header->all.brief_ends, 1);
+    ramet_unlock(session, RAMET_LOCK_BRIEF);
+}
+
+/* Was it held briefly when it was tried? `ends` was read before. Its holder
+ * counts between giving back the one and the other. */
+static bool
+was_brief(struct ramet_session *session, uint64_t ends)
+{
+    const struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+
+    return os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_BRIEF, 1,
+                         RAMET_LOCK_SHARED) == 1 ||
+           atomic_load(&replica->head->header.all.brief_ends) != ends;
 }
 
 enum ramet_rc
 ramet_write_lock(struct ramet_session *session, struct ramet_err *err)
 {
-    struct ramet_replica *const replica = session->replica;
+    const struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    const _Atomic uint64_t *const until =
-        &replica->head->header.all.brief_until;
     uint64_t pause_us = POLL_FIRST_US;
+    uint64_t give_up_at = 0;
 
     for (;;) {
+        const uint64_t ends =
+            atomic_load(&replica->head->header.all.brief_ends);
         const enum ramet_rc rc =
             ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0,
                        "another writer is at work", err);
+        uint64_t now;
 
-        if (rc != RAMET_EBUSY || os->mono_ns(os->ctx) >= atomic_load(until))
+        if (rc != RAMET_EBUSY || !was_brief(session, ends))
+            return rc;
+        now = os->mono_ns(os->ctx);
+        if (give_up_at == 0)
+            give_up_at = now + BRIEF_MS * UINT64_C(1000000);
+        if (now >= give_up_at)
             return rc;
         os->sleep_us(os->ctx, pause_us);
         if (pause_us < POLL_MAX_US)

@@ -20,6 +20,7 @@ enum ramet_lock_byte {
     RAMET_LOCK_CHECKPOINT = 5,
     RAMET_LOCK_UNPINNED = 6,
     RAMET_LOCK_MARK = 7,
+    RAMET_LOCK_BRIEF = 8,
     RAMET_LOCK_SLOTS = 64,
 };
 
@@ -116,14 +117,11 @@ void ramet_lock_drop(const struct ramet_os *os, int fd, unsigned byte);
 RAMET_NODISCARD enum ramet_rc
 ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
                          struct ramet_err *err);
-void ramet_write_unlock_briefly(struct ramet_session *session);
-/* For who gives it back otherwise: what its holder, who holds it briefly, has said,
- * and that it no longer holds; what another said since then stays. */
-uint64_t ramet_write_lock_said(const struct ramet_session *session);
-void ramet_write_lock_take_back(struct ramet_replica *replica, uint64_t said);
 /* The write lock for a transaction: RAMET_EBUSY at once, but for the above. */
 RAMET_NODISCARD enum ramet_rc
 ramet_write_lock(struct ramet_session *session, struct ramet_err *err);
+/* Had by either. */
+void ramet_write_unlock(struct ramet_session *session);
 /* The base lock, among threads and processes. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,

@@ -366,7 +366,7 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
         ramet_pos_store(&header->log.write_pos,
                         ramet_pos_first(ramet_pos_gen(pos) + 1));
     if (!was_reserved)
-        ramet_write_unlock_briefly(session);
+        ramet_write_unlock(session);
     return rc;
 }
 

@@ -86,7 +86,7 @@ drop_locks(struct ramet_session *session)
 {
     ramet_unlock(session, RAMET_LOCK_UNPINNED);
     ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
-    ramet_write_unlock_briefly(session);
+    ramet_write_unlock(session);
 }
 
 /* Write, checkpoint, unpinned, in the order of all; false: one can't be had. */
@@ -103,7 +103,7 @@ take_locks(struct ramet_session *session, uint64_t wait_ms)
             return true; /* invariant (3) */
         ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     }
-    ramet_write_unlock_briefly(session);
+    ramet_write_unlock(session);
     return false;
 }
 

@@ -33,7 +33,7 @@ newest__after_more_publications_than_the_ring_has_slots__is_the_last(
         assert_int_equal(ramet_index_newest(replica, &seen), before + i);
         assert_int_equal(seen.snapshot.counter, snapshot.snapshot.counter);
     }
-    ramet_write_unlock_briefly(session);
+    ramet_write_unlock(session);
     ramet_session_close(session);
 }
 

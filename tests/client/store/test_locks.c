@@ -6,6 +6,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -48,36 +49,72 @@ lock__is_known_until_it_is_given_back(void **state)
 
 /* Whoever begins a transaction meanwhile waits for the holder. */
 static void
-write_lock__held_briefly__is_said_to_be_so_until_it_is_given_back(void **state)
+write_lock__held_briefly__is_known_to_be_so_until_it_is_given_back(void **state)
 {
     struct place *const p = *state;
     struct ramet_session *const a = place_open(p, RAMET_OPEN_CREATE);
     struct ramet_session *const b = place_open(p, RAMET_OPEN_CREATE);
-    const _Atomic uint64_t *const until =
-        &a->replica->head->header.all.brief_until;
-    uint64_t said;
 
     OK(ramet_write_lock_briefly(a, 0, e));
-    said = atomic_load(until);
-    assert_true(said != 0);
+    assert_true(ramet_holds(a, RAMET_LOCK_BRIEF));
     assert_int_equal(ramet_write_lock_briefly(b, 0, NULL), RAMET_EBUSY);
-    assert_int_equal(atomic_load(until), said);
-    ramet_write_unlock_briefly(a);
-    assert_int_equal(atomic_load(until), 0);
+    assert_false(ramet_holds(b, RAMET_LOCK_BRIEF));
+    ramet_write_unlock(a);
+    assert_false(ramet_holds(a, RAMET_LOCK_BRIEF));
     OK(ramet_session_pin(a, e));
     OK(ramet_session_reserve(a, e)); /* a transaction: nobody waits for it */
+    assert_false(ramet_holds(a, RAMET_LOCK_BRIEF));
     assert_int_equal(ramet_write_lock_briefly(b, 0, NULL), RAMET_EBUSY);
-    assert_int_equal(atomic_load(until), 0);
+    assert_false(ramet_holds(b, RAMET_LOCK_BRIEF));
+    OK(ramet_session_pin(b, e));
+    assert_int_equal(ramet_session_reserve(b, NULL), RAMET_EBUSY);
+    ramet_session_unpin(b);
     ramet_session_release(a);
     ramet_session_unpin(a);
-    /* Somebody tries as it is given back, and has it then. */
-    OK(ramet_write_lock_briefly(a, 0, e));
-    said = ramet_write_lock_said(a);
-    ramet_unlock(a, RAMET_LOCK_WRITE);
     OK(ramet_write_lock_briefly(b, 0, e));
-    ramet_write_lock_take_back(a->replica, said);
-    assert_true(atomic_load(until) != 0);
-    ramet_write_unlock_briefly(b);
+    ramet_write_unlock(b);
+    ramet_session_close(b);
+    ramet_session_close(a);
+}
+
+/* The system's table, but for a holder who gives the write lock back between the
+ * refusal of somebody who tried it and his next look. */
+static struct {
+    struct ramet_os os;
+    struct ramet_session *holder;
+} late;
+
+static int
+lock_too_late(void *ctx, int fd, uint64_t offset, uint64_t len,
+              enum ramet_lock_mode mode)
+{
+    struct ramet_session *const holder = late.holder;
+    const int result = ramet_os_system()->lock(ctx, fd, offset, len, mode);
+
+    if (result == -EAGAIN && holder != NULL) {
+        late.holder = NULL;
+        ramet_write_unlock(holder);
+    }
+    return result;
+}
+
+static void
+write_lock__given_back_as_its_holder_is_looked_for__is_had(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *a, *b;
+
+    late.os = *ramet_os_system();
+    late.os.lock = lock_too_late;
+    a = place_open_on(p, RAMET_OPEN_CREATE, &late.os);
+    b = place_open_on(p, RAMET_OPEN_CREATE, &late.os);
+    OK(ramet_session_pin(b, e));
+    OK(ramet_write_lock_briefly(a, 0, e));
+    late.holder = a;
+    OK(ramet_session_reserve(b, e));
+    assert_null(late.holder);
+    ramet_session_release(b);
+    ramet_session_unpin(b);
     ramet_session_close(b);
     ramet_session_close(a);
 }
@@ -114,7 +151,7 @@ lock__of_base_or_log__allows_what_it_is_for(void **state)
     OK(ramet_write_lock_briefly(session, 0, e));
     assert_true(ramet_may_publish(session->replica));
     assert_false(ramet_may_write_base(session->replica));
-    ramet_write_unlock_briefly(session);
+    ramet_write_unlock(session);
     ramet_session_close(session);
 }
 
@@ -153,7 +190,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(lock__is_known_until_it_is_given_back),
-        T(write_lock__held_briefly__is_said_to_be_so_until_it_is_given_back),
+        T(write_lock__held_briefly__is_known_to_be_so_until_it_is_given_back),
+        T(write_lock__given_back_as_its_holder_is_looked_for__is_had),
         T(locks__go_with_their_session),
         T(lock__of_base_or_log__allows_what_it_is_for),
 #ifndef NDEBUG

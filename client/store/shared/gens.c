@@ -27,10 +27,6 @@
 #include "client/store/shared/session.h"
 #include "core/alloc.h"
 
-#define AHEAD_NAME "ahead.tmp"
-#define ZEROS_SIZE (256u << 10)
-#define AHEAD_SIZE (RAMET_GEN_SIZE + ZEROS_SIZE)
-
 static struct ramet_gen *_Atomic *
 bucket_of(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen)
 {
@@ -159,10 +155,12 @@ ramet_gen_get(struct ramet_replica *replica, enum ramet_gen_type type,
     return rc;
 }
 
-static enum ramet_rc
-write_header(struct ramet_replica *replica, enum ramet_gen_type type,
-             uint64_t gen, uint32_t page_size, int fd,
-             struct ramet_gen_header *out_header, struct ramet_err *err)
+enum ramet_rc
+ramet_gen_write_header(const struct ramet_replica *replica,
+                       enum ramet_gen_type type, uint64_t gen,
+                       uint32_t page_size, int fd,
+                       struct ramet_gen_header *out_header,
+                       struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     uint8_t raw[RAMET_GEN_HEADER_SIZE];
@@ -215,7 +213,8 @@ create_file(struct ramet_replica *replica, enum ramet_gen_type type,
             return RAMET_FAIL_OS(err, fd, "create %s", name);
         if (type == RAMET_GEN_LOG && is_new)
             note_unnamed(replica, gen);
-        rc = write_header(replica, type, gen, page_size, fd, &header, err);
+        rc = ramet_gen_write_header(replica, type, gen, page_size, fd, &header,
+                                    err);
     } else if (rc != RAMET_OK) {
         return RAMET_FAIL(err, rc, "can't open %s", name);
     }
@@ -404,111 +403,4 @@ ramet_gens_close_all(struct ramet_replica *replica)
         replica->retired = gen->retired_next;
         free_gen(replica, gen);
     }
-}
-
-/* ---- ahead of time ------------------------------------------------------- */
-
-static enum ramet_rc
-write_zeros(struct ramet_replica *replica, int fd, struct ramet_err *err)
-{
-    uint8_t *const zeros = ramet_calloc(1, ZEROS_SIZE);
-    enum ramet_rc rc = RAMET_OK;
-
-    if (zeros == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a log file");
-    for (uint64_t at = 0; rc == RAMET_OK && at < AHEAD_SIZE; at += ZEROS_SIZE)
-        rc = ramet_os_write_full(replica->os, fd, zeros, ZEROS_SIZE, at,
-                                 AHEAD_NAME, err);
-    ramet_free(zeros);
-    return rc;
-}
-
-static enum ramet_rc
-link_ahead(struct ramet_replica *replica, uint64_t gen, struct ramet_err *err)
-{
-    const struct ramet_os *const os = replica->os;
-    _Atomic uint64_t *const named = &replica->head->header.all.named_gen;
-    bool is_next;
-    char name[32];
-    int result;
-
-    ramet_gen_name(RAMET_GEN_LOG, gen, name);
-    result =
-        os->link(os->ctx, replica->dir_fd, AHEAD_NAME, replica->dir_fd, name);
-    is_next = atomic_load(named) + 1 == gen;
-    if (result == 0)
-        result = os->sync(os->ctx, replica->dir_fd);
-    /* Not where one before it is yet to be made, and named. */
-    if (result == 0 && is_next)
-        ramet_index_raise(named, gen);
-    return result == 0 || result == -EEXIST
-               ? RAMET_OK
-               : RAMET_FAIL_OS(err, result, "make %s", name);
-}
-
-/* One that was in use goes on under another name. It has the access of the day
- * when it was made; where it can't be given today's, another is made. */
-static int
-open_recycled(struct ramet_replica *replica, uint64_t gen)
-{
-    const struct ramet_os *const os = replica->os;
-    char name[32];
-    int result;
-    int fd;
-
-    ramet_gen_name(RAMET_GEN_LOG, gen, name);
-    result =
-        os->rename(os->ctx, replica->dir_fd, name, replica->dir_fd, AHEAD_NAME);
-    if (result < 0)
-        return result;
-    fd = ramet_rights_open(os, replica->dir_fd, AHEAD_NAME, O_RDWR);
-    result = fd < 0 ? fd : ramet_dir_give_rights(os, replica->dir_fd, fd);
-    if (result == 0)
-        return fd;
-    if (fd >= 0)
-        os->close(os->ctx, fd);
-    return result;
-}
-
-/*
- * The file becomes visible under its name only when it is whole: a committer
- * may be making one of the same name at this moment, and then its own counts.
- */
-enum ramet_rc
-ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
-                     uint32_t page_size, uint64_t recycle,
-                     struct ramet_err *err)
-{
-    const struct ramet_os *const os = replica->os;
-    struct ramet_gen_header header;
-    bool is_old;
-    enum ramet_rc rc;
-    int fd = -ENOENT;
-
-    assert(gen > recycle && ramet_page_size_ok(page_size));
-    assert(ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
-    assert(ramet_page_size_ok(page_size));
-    os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
-    if (recycle != 0)
-        fd = open_recycled(replica, recycle);
-    is_old = fd >= 0;
-    if (!is_old)
-        fd = ramet_dir_make_anew(os, replica->dir_fd, AHEAD_NAME);
-    if (fd < 0)
-        return RAMET_FAIL_OS(err, fd, "create %s", AHEAD_NAME);
-    rc = is_old ? RAMET_OK : write_zeros(replica, fd, err);
-    if (rc == RAMET_OK)
-        rc = write_header(replica, RAMET_GEN_LOG, gen, page_size, fd, &header,
-                          err);
-    if (rc == RAMET_OK) {
-        const int result = os->sync(os->ctx, fd);
-
-        if (result < 0)
-            rc = RAMET_FAIL_OS(err, result, "sync %s", AHEAD_NAME);
-    }
-    os->close(os->ctx, fd);
-    if (rc == RAMET_OK)
-        rc = link_ahead(replica, gen, err);
-    os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
-    return rc;
 }

@@ -56,11 +56,13 @@ void ramet_gens_trim_past(struct ramet_replica *replica);
  * hear of a write that failed before. */
 void ramet_gens_let_go(struct ramet_replica *replica);
 void ramet_gens_close_all(struct ramet_replica *replica);
-/* Make the next generation's file ahead of time, from a retired one if
- * `recycle` is not 0. Needs the checkpoint lock. */
+/* A header with a new salt, which *out_header gets as well. Nobody uses the file
+ * as a generation's yet. */
 RAMET_NODISCARD enum ramet_rc
-ramet_gen_make_ahead(struct ramet_replica *replica, uint64_t gen,
-                     uint32_t page_size, uint64_t recycle,
-                     struct ramet_err *err);
+ramet_gen_write_header(const struct ramet_replica *replica,
+                       enum ramet_gen_type type, uint64_t gen,
+                       uint32_t page_size, int fd,
+                       struct ramet_gen_header *out_header,
+                       struct ramet_err *err);
 
 #endif

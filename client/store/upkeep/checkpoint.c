@@ -163,7 +163,11 @@ remove_files(struct checkpoint *c)
     const struct ramet_os *const os = c->replica->os;
     char name[32];
 
-    ramet_log_files_remove(c->session, c->oldest, c->last, c->state.kept_gen);
+    if (c->session->is_closing)
+        ramet_log_files_remove(c->session, c->oldest, c->last,
+                               c->state.kept_gen);
+    else
+        ramet_log_files_recycle(c->session, c->oldest, c->last);
     for (uint64_t f = c->first_fill; f < c->state.oldest_fill; f++) {
         ramet_gen_name(RAMET_GEN_FILL, f, name);
         os->unlink(os->ctx, c->replica->dir_fd, name, false);
@@ -340,7 +344,7 @@ run_checkpoint(struct checkpoint *c, struct ramet_err *err)
     }
     ramet_past_trim(c->session);
     if (!c->session->is_closing)
-        ramet_log_file_make_ahead(c->session, 0);
+        ramet_log_file_make_ahead(c->session);
     return rc;
 }
 

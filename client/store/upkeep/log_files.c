@@ -1,16 +1,31 @@
 /*
  * log_files.c - see log_files.h.
+ *
+ *   (1) a file gets a generation's name only when its header is whole and synced:
+ *       a committer may be making one of the same name at this moment, and then
+ *       its own counts
+ *   (2) a file that goes on under another name is below the oldest generation,
+ *       of the state on disk as well: whoever still reads in it finds a foreign
+ *       salt, looks whether it was retired, and begins again
  */
 #include "client/store/upkeep/log_files.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 
+#include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
+#include "core/alloc.h"
 
+#define AHEAD_NAME "ahead.tmp"
+#define ZEROS_SIZE (256u << 10)
+#define AHEAD_SIZE (RAMET_GEN_SIZE + ZEROS_SIZE)
+#define AHEAD_MAX 4u /* files that wait for their turn */
 #define RECYCLE_SIZE_MAX (8u << 20)
 #define KEEP_SIZE_MAX (128u << 10)
 
@@ -26,27 +41,199 @@ size_of_gen(const struct ramet_replica *replica, uint64_t number)
                                                                  : 0;
 }
 
-void
-ramet_log_file_make_ahead(struct ramet_session *session, uint64_t recycle)
+static void
+unlink_gen(const struct ramet_replica *replica, uint64_t number)
 {
-    struct ramet_replica *const replica = session->replica;
+    const struct ramet_os *const os = replica->os;
+    char name[32];
+
+    ramet_gen_name(RAMET_GEN_LOG, number, name);
+    os->unlink(os->ctx, replica->dir_fd, name, false);
+}
+
+/* ---- one file ------------------------------------------------------------ */
+
+static enum ramet_rc
+write_zeros(struct ramet_replica *replica, int fd, struct ramet_err *err)
+{
+    uint8_t *const zeros = ramet_calloc(1, ZEROS_SIZE);
+    enum ramet_rc rc = RAMET_OK;
+
+    if (zeros == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a log file");
+    for (uint64_t at = 0; rc == RAMET_OK && at < AHEAD_SIZE; at += ZEROS_SIZE)
+        rc = ramet_os_write_full(replica->os, fd, zeros, ZEROS_SIZE, at,
+                                 AHEAD_NAME, err);
+    ramet_free(zeros);
+    return rc;
+}
+
+/* One that was in use goes on under another name. It has the access of the day
+ * when it was made; where it can't be given today's, another is made. */
+static int
+open_recycled(struct ramet_replica *replica, uint64_t gen)
+{
+    const struct ramet_os *const os = replica->os;
+    char name[32];
+    int result;
+    int fd;
+
+    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    result =
+        os->rename(os->ctx, replica->dir_fd, name, replica->dir_fd, AHEAD_NAME);
+    if (result < 0)
+        return result;
+    fd = ramet_rights_open(os, replica->dir_fd, AHEAD_NAME, O_RDWR);
+    result = fd < 0 ? fd : ramet_dir_give_rights(os, replica->dir_fd, fd);
+    if (result == 0)
+        return fd;
+    if (fd >= 0)
+        os->close(os->ctx, fd);
+    return result;
+}
+
+/* A file of that generation as AHEAD_NAME, by invariant (1). */
+static enum ramet_rc
+prepare_file(struct ramet_replica *replica, uint64_t gen, uint32_t page_size,
+             uint64_t recycle, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    struct ramet_gen_header header;
+    enum ramet_rc rc = RAMET_OK;
+    bool is_old;
+    int fd = -ENOENT;
+
+    os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
+    if (recycle != 0)
+        fd = open_recycled(replica, recycle);
+    is_old = fd >= 0;
+    if (!is_old)
+        fd = ramet_dir_make_anew(os, replica->dir_fd, AHEAD_NAME);
+    if (fd < 0)
+        return RAMET_FAIL_OS(err, fd, "create %s", AHEAD_NAME);
+    if (!is_old)
+        rc = write_zeros(replica, fd, err);
+    if (rc == RAMET_OK)
+        rc = ramet_gen_write_header(replica, RAMET_GEN_LOG, gen, page_size, fd,
+                                    &header, err);
+    if (rc == RAMET_OK) {
+        const int result = os->sync(os->ctx, fd);
+
+        if (result < 0)
+            rc = RAMET_FAIL_OS(err, result, "sync %s", AHEAD_NAME);
+    }
+    os->close(os->ctx, fd);
+    return rc;
+}
+
+/* From a retired file if `recycle` is not 0. The name may not last yet. */
+static enum ramet_rc
+make_file(struct ramet_replica *replica, uint64_t gen, uint32_t page_size,
+          uint64_t recycle, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    char name[32];
+    int result;
+    enum ramet_rc rc;
+
+    assert(gen > recycle && ramet_page_size_ok(page_size));
+    assert(ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
+    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    rc = prepare_file(replica, gen, page_size, recycle, err);
+    if (rc == RAMET_OK) {
+        result = os->link(os->ctx, replica->dir_fd, AHEAD_NAME, replica->dir_fd,
+                          name);
+        if (result < 0 && result != -EEXIST)
+            rc = RAMET_FAIL_OS(err, result, "make %s", name);
+    }
+    os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
+    return rc;
+}
+
+/* ---- those that wait for their turn -------------------------------------- */
+
+/* Files with the numbers from `first` to before `end`. */
+struct ahead {
+    uint64_t first;
+    uint64_t end;
+};
+
+/* Those that are there, or will be when the current one is full. */
+static struct ahead
+look_ahead(const struct ramet_replica *replica)
+{
     const struct ramet_pos pos =
         ramet_pos_load(&replica->head->header.log.write_pos);
-    uint64_t next = ramet_pos_gen(pos);
+    struct ahead ahead = {ramet_pos_gen(pos), ramet_pos_gen(pos)};
+
+    if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE)
+        ahead.first = ++ahead.end;
+    while (ahead.end - ahead.first < AHEAD_MAX && ahead.end <= RAMET_GEN_MAX &&
+           size_of_gen(replica, ahead.end) != 0)
+        ahead.end++;
+    return ahead;
+}
+
+/* Their names last now, and with them those of all before: nobody begins one while
+ * the one before it has no file. */
+static void
+sync_names(struct ramet_replica *replica, struct ahead made)
+{
+    const struct ramet_os *const os = replica->os;
+
+    if (made.first < made.end && os->sync(os->ctx, replica->dir_fd) == 0)
+        ramet_index_raise(&replica->head->header.all.named_gen, made.end - 1);
+}
+
+void
+ramet_log_file_make_ahead(struct ramet_session *session)
+{
+    struct ramet_replica *const replica = session->replica;
+    const struct ahead ahead = look_ahead(replica);
     struct ramet_published newest;
 
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
-    if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE ||
-        size_of_gen(replica, next) != 0)
-        next++;
     ramet_index_newest(replica, &newest);
-    if (newest.snapshot.page_size == 0 || next > RAMET_GEN_MAX ||
-        size_of_gen(replica, next) != 0)
+    if (newest.snapshot.page_size == 0 || ahead.first != ahead.end ||
+        ahead.end > RAMET_GEN_MAX)
         return;
     /* A failure costs the committer time, no more. */
-    if (ramet_gen_make_ahead(replica, next, newest.snapshot.page_size, recycle,
-                             NULL) != RAMET_OK)
+    if (make_file(replica, ahead.end, newest.snapshot.page_size, 0, NULL) !=
+        RAMET_OK)
         return;
+    sync_names(replica, (struct ahead){ahead.end, ahead.end + 1});
+}
+
+/* False: not that one, or no more of them. */
+static bool
+recycle_file(struct ramet_replica *replica, uint64_t number, uint64_t end)
+{
+    const uint64_t size = size_of_gen(replica, number);
+    struct ramet_published newest;
+
+    ramet_index_newest(replica, &newest);
+    return newest.snapshot.page_size != 0 && end <= RAMET_GEN_MAX &&
+           size >= RAMET_GEN_SIZE && size <= RECYCLE_SIZE_MAX &&
+           make_file(replica, end, newest.snapshot.page_size, number, NULL) ==
+               RAMET_OK;
+}
+
+void
+ramet_log_files_recycle(struct ramet_session *session, uint64_t first,
+                        uint64_t last)
+{
+    struct ramet_replica *const replica = session->replica;
+    struct ahead ahead = look_ahead(replica);
+    struct ahead made = {ahead.end, ahead.end};
+
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
+    for (uint64_t g = first; g <= last; g++) {
+        if (made.end - ahead.first < AHEAD_MAX &&
+            recycle_file(replica, g, made.end))
+            made.end++;
+        unlink_gen(replica, g);
+    }
+    sync_names(replica, made);
 }
 
 void
@@ -54,26 +241,15 @@ ramet_log_files_remove(struct ramet_session *session, uint64_t first,
                        uint64_t last, uint64_t kept)
 {
     const struct ramet_replica *const replica = session->replica;
-    const struct ramet_os *const os = replica->os;
-    uint64_t recycle = 0;
-    char name[32];
+    const struct ahead ahead = look_ahead(replica);
 
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
-    for (uint64_t g = first; g <= last; g++) {
-        const uint64_t size = session->is_closing ? 0 : size_of_gen(replica, g);
-
-        if (g == kept)
-            continue;
-        if (recycle == 0 && size >= RAMET_GEN_SIZE &&
-            size <= RECYCLE_SIZE_MAX) {
-            recycle = g;
-            ramet_log_file_make_ahead(session, recycle);
-        }
-        ramet_gen_name(RAMET_GEN_LOG, g, name);
-        os->unlink(os->ctx, replica->dir_fd, name, false);
-    }
+    for (uint64_t g = first; g <= last; g++)
+        if (g != kept)
+            unlink_gen(replica, g);
+    for (uint64_t g = ahead.end; g-- > ahead.first + 1;)
+        unlink_gen(replica, g);
 }
-
 bool
 ramet_log_file_may_be_kept(struct ramet_session *session, uint64_t gen,
                            uint64_t *out_salt)

@@ -9,11 +9,14 @@
 
 #include "client/store/shared/session.h"
 
-/* The next generation's file, so that no committer has to make it; from a
- * retired one if `recycle` is not 0. */
-void ramet_log_file_make_ahead(struct ramet_session *session, uint64_t recycle);
-/* Retired: whole ones of the usual size go on as the next generation's, unless
- * nobody is going to write (`is_closing`). `kept` stays as it is; 0: none. */
+/* The next generation's file, so that no committer has to make it. */
+void ramet_log_file_make_ahead(struct ramet_session *session);
+/* Retired: whole ones of the usual size go on as those of generations to come. What
+ * the system has of them, memory and places on disk, is used again. */
+void ramet_log_files_recycle(struct ramet_session *session, uint64_t first,
+                             uint64_t last);
+/* Of a clean close, after which nobody may write for long: retired ones go, and those
+ * to come but for the next. `kept` stays as it is; 0: none. */
 void ramet_log_files_remove(struct ramet_session *session, uint64_t first,
                             uint64_t last, uint64_t kept);
 /* Of a clean close: may the next session write over the file? Then its salt. */

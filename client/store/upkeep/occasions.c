@@ -61,6 +61,6 @@ ramet_checkpoint_make_ahead(struct ramet_session *session)
     if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) != RAMET_OK)
         return;
-    ramet_log_file_make_ahead(session, 0);
+    ramet_log_file_make_ahead(session);
     ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
 }

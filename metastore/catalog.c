@@ -331,6 +331,18 @@ put_name(struct ramet_objstore *store, const char *name, uint64_t seq,
     return rc == RAMET_EUNKNOWN ? RAMET_EEXIST : rc;
 }
 
+/* The first object of a name that means nothing yet: no look is as cheap as the
+ * write that fails, where a look is a LIST that is paid. RAMET_EEXIST: it means, or
+ * meant, something, or perhaps this. */
+static enum ramet_rc
+try_first_name(struct ramet_objstore *store, const char *name,
+               const struct ramet_vid *volume, struct ramet_err *err)
+{
+    if ((store->traits & RAMET_STORE_IS_PAID) == 0)
+        return RAMET_EEXIST;
+    return put_name(store, name, 0, volume, err);
+}
+
 /* Make `name` mean `volume` (nil: nothing). One that means another volume stays
  * as it is unless `move`: *out_other is that, or, where it is NULL, it is a
  * failure. */
@@ -393,6 +405,8 @@ ramet_catalog_claim(struct ramet_objstore *store, const char *name,
     if (!ramet_id_parse(name, &volume.id)) {
         rc = check_name(name, err);
         if (rc == RAMET_OK)
+            rc = try_first_name(store, name, fresh, err);
+        if (rc == RAMET_EEXIST)
             rc = set_name(store, name, fresh, false, &volume, err);
         if (rc != RAMET_OK)
             return rc;

@@ -19,9 +19,6 @@
 #include "metastore/maproot.h"
 #include "metastore/node_cache.h"
 
-/* From here on a map costs fewer requests than reading heads; and an LSN so far
- * back is not past the newer one's map. */
-#define NEAR_COMMITS RAMET_MAP_EVERY_COMMITS
 /* Pieces of a roll-up that are held in memory, 32 KiB each at most. */
 #define PIECES_AT_ONCE 32u
 
@@ -370,6 +367,17 @@ blame_ends(struct ramet_history *history, const struct ramet_point *from,
     return to->lsn > from->lsn ? ramet_history_blame(history, to, rc, err) : rc;
 }
 
+/* Are the heads between fewer requests than a map, or the only ones to tell? */
+static bool
+is_near(const struct ramet_history *history, const struct ramet_point *from,
+        const struct ramet_head *to)
+{
+    const bool is_paid = (history->store->traits & RAMET_STORE_IS_PAID) != 0;
+    const unsigned dear = is_paid ? RAMET_HEADS_DEAR : RAMET_MAP_EVERY_COMMITS;
+
+    return from->lsn > to->map_lsn || to->lsn - from->lsn <= dear;
+}
+
 enum ramet_rc
 ramet_history_changed(struct ramet_history *history,
                       const struct ramet_point *from,
@@ -391,7 +399,7 @@ ramet_history_changed(struct ramet_history *history,
     set.run_max = out_set->run_max;
     if (from->lsn == 0)
         rc = add_run(&set, 1, head.page_count, err);
-    else if (to->lsn - from->lsn <= NEAR_COMMITS)
+    else if (is_near(history, from, &head))
         rc = unite_commits(history, from, to, &set, err);
     else
         rc = compare_far(history, from, to, &set, err);

@@ -93,6 +93,8 @@ bool ramet_history_follow(struct ramet_history *history,
 void ramet_history_proven(struct ramet_history *history);
 /* Is that a store that is paid, and the proof fresh? */
 bool ramet_history_is_proven(struct ramet_history *history);
+/* Did this process make the volume, less than a proof's time ago? */
+bool ramet_history_is_new(struct ramet_history *history);
 /* Look at the slots after `seen`; not *out_decided: there are several. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_step(struct ramet_history *history, uint64_t seen,

@@ -81,6 +81,7 @@ ramet_history_forget(struct ramet_history *history)
     ramet_mutex_lock(&history->mutex);
     history->newest_lsn = 0;
     history->proven_ms = 0;
+    history->made_ms = 0;
     memset(&history->newest_hash, 0, sizeof(history->newest_hash));
     memset(&history->known_map, 0, sizeof(history->known_map));
     ramet_mutex_unlock(&history->mutex);
@@ -611,23 +612,32 @@ somebody_checks(const struct ramet_history *history)
             (RAMET_STORE_CHECKS_COMMITS | RAMET_STORE_LISTS_CHEAPLY)) != 0;
 }
 
+/* Was the volume deleted of which this is the first commit? What this process made
+ * just now was not, and somebody behind the store looks himself. */
+static enum ramet_rc
+check_first(struct ramet_history *history, struct ramet_err *err)
+{
+    uint64_t end = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    if ((history->store->traits & RAMET_STORE_CHECKS_COMMITS) == 0 &&
+        !ramet_history_is_new(history))
+        rc = find_end(history, &end, err);
+    return rc == RAMET_OK && end > 0 ? was_deleted(history, err) : rc;
+}
+
 /* What the object is based on must be what the store has there: a slot is
- * never filled above a gap, nor behind an end. No request if the base was seen,
- * but for a first commit. */
+ * never filled above a gap, nor behind an end. No request if the base was seen. */
 static enum ramet_rc
 check_base(struct ramet_history *history,
            const struct ramet_commit_object *commit, struct ramet_err *err)
 {
     struct ramet_lru_entry *entry;
     bool matches, ended;
-    uint64_t end = 0;
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc;
 
-    if (commit->lsn == 1) {
-        if ((history->store->traits & RAMET_STORE_CHECKS_COMMITS) == 0)
-            rc = find_end(history, &end, err);
-        return rc == RAMET_OK && end > 0 ? was_deleted(history, err) : rc;
-    }
+    if (commit->lsn == 1)
+        return check_first(history, err);
     rc = ramet_history_load_head(history, commit->lsn - 1, false, &entry, err);
     if (rc == RAMET_ENOTFOUND)
         return went_back(history, commit->lsn - 1, err);

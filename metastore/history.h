@@ -33,9 +33,11 @@
 #include "pagestore/objstore.h"
 
 /* No commit lies further past the newest map than this. A map is begun at
- * half of either. */
+ * half of either (prepare.c has when). */
 #define RAMET_MAP_EVERY_COMMITS 64u
 #define RAMET_MAP_EVERY_HEAD_BYTES (32u << 10)
+/* So many heads cost more than a map does where requests are paid. */
+#define RAMET_HEADS_DEAR 16u
 
 /* What a reader has to know of one LSN. */
 struct ramet_head {
@@ -108,6 +110,8 @@ ramet_history_base(struct ramet_history *history,
 /* Forget all that was seen and read: the store is believed anew. For whoever
  * was told RAMET_EWENTBACK, or knows that the store was changed. */
 void ramet_history_forget(struct ramet_history *history);
+/* The volume was made just now, by the caller: nobody ended it yet. */
+void ramet_history_made(struct ramet_history *history);
 /* Let go of the memory that reading took: it will be read again. */
 void ramet_history_trim(struct ramet_history *history);
 /*
@@ -218,8 +222,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_validate(struct ramet_history *history, const uint8_t *object,
                        size_t len, struct ramet_err *err);
 
-/* Make the map of `lsn` if half of a limit is reached (RAMET_OK and nothing
- * done otherwise). For background threads; later commits refer to it. */
+/* Make the map of `lsn` if it is time to (RAMET_OK and nothing done otherwise):
+ * after a commit, by whoever made it or a thread of the background; later commits
+ * refer to it. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
                        struct ramet_err *err);

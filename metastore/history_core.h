@@ -65,6 +65,7 @@ struct ramet_history {
     uint64_t newest_lsn;      /* the newest commit seen; 0: none */
     struct ramet_hash newest_hash;
     uint64_t proven_ms; /* the store was seen to have it; 0: not */
+    uint64_t made_ms;   /* this process made the volume; 0: it did not */
     struct ramet_known_map known_map;
     struct ramet_shared_chain *chains[RAMET_CHAINS_KEPT]; /* by LSN modulo */
 };

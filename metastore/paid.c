@@ -7,6 +7,9 @@
  *       after the store itself was seen to have that: a store that was set back
  *       is noticed within that time, and nothing is committed above a gap
  *       later than that.
+ *   (2) A volume whose id this process made, and gave a name to that meant nothing,
+ *       can have been ended by nobody but who found that name since; it is taken
+ *       for new as long as a proof counts.
  */
 #include "metastore/history.h"
 
@@ -44,6 +47,27 @@ ramet_history_is_proven(struct ramet_history *history)
     proven_ms = history->newest_lsn > 0 ? history->proven_ms : 0;
     ramet_mutex_unlock(&history->mutex);
     return proven_ms != 0 && now_ms(history) - proven_ms < PROOF_MS;
+}
+
+void
+ramet_history_made(struct ramet_history *history)
+{
+    const uint64_t now = now_ms(history);
+
+    ramet_mutex_lock(&history->mutex);
+    history->made_ms = now > 0 ? now : 1;
+    ramet_mutex_unlock(&history->mutex);
+}
+
+bool
+ramet_history_is_new(struct ramet_history *history)
+{
+    uint64_t made_ms;
+
+    ramet_mutex_lock(&history->mutex);
+    made_ms = history->newest_lsn == 0 ? history->made_ms : 0;
+    ramet_mutex_unlock(&history->mutex);
+    return made_ms != 0 && now_ms(history) - made_ms < PROOF_MS;
 }
 
 enum ramet_rc

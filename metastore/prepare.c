@@ -4,7 +4,10 @@
  *
  *   (1) No commit lies further past its map than 64 commits and 32 KiB of
  *       heads. Whoever would, writes a map first.
- *   (2) A map is adopted only if it says that it is of the very commit that
+ *   (2) A map is begun, and one that somebody made is looked for, where a commit
+ *       lies far past its own: at half of either, or at a quarter of the commits
+ *       where each head is a request for whoever opens the volume.
+ *   (3) A map is adopted only if it says that it is of the very commit that
  *       this history has at its LSN: in a store that went back in time a map
  *       of the lost line may still lie about.
  */
@@ -22,6 +25,38 @@
 
 #define FOUND_MAX 8u
 #define LOOK_EVERY_COMMITS 8u
+#define FAR_BYTES (RAMET_MAP_EVERY_HEAD_BYTES / 2)
+
+/* ---- when ----------------------------------------------------------------- */
+
+static bool
+is_paid(const struct ramet_history *history)
+{
+    return (history->store->traits & RAMET_STORE_IS_PAID) != 0;
+}
+
+static unsigned
+far_commits(const struct ramet_history *history)
+{
+    return is_paid(history) ? RAMET_HEADS_DEAR : RAMET_MAP_EVERY_COMMITS / 2;
+}
+
+/* Invariant (2). */
+static bool
+is_far(const struct ramet_history *history, uint64_t commits,
+       uint64_t head_bytes)
+{
+    return commits >= far_commits(history) || head_bytes >= FAR_BYTES;
+}
+
+/* Who pushes once in a process does not know what the one before made, and a look
+ * costs a LIST: so where requests are paid maps are made and looked for at every
+ * eighth commit only, unless the bytes are short. */
+static bool
+is_turn(uint64_t commits, uint64_t head_bytes)
+{
+    return commits % LOOK_EVERY_COMMITS == 0 || head_bytes >= FAR_BYTES;
+}
 
 /* ---- finding maps that nobody refers to yet ------------------------------ */
 
@@ -113,7 +148,7 @@ try_map(struct ramet_history *history, uint64_t lsn, const struct ramet_mid *id,
         return rc;
     }
     rc = is_of_this_line(history, lsn, &trailer.commit_hash, &is_ours, err);
-    if (rc != RAMET_OK || !is_ours) /* invariant (2) */
+    if (rc != RAMET_OK || !is_ours) /* invariant (3) */
         return rc;
     *out_map = (struct ramet_map_ref){
         .volume = history->volume,
@@ -213,13 +248,14 @@ ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
     if (rc != RAMET_OK)
         return rc;
     if (lsn == 0 ||
-        (head.commits_since_map < RAMET_MAP_EVERY_COMMITS / 2 &&
-         head.head_bytes_since_map < RAMET_MAP_EVERY_HEAD_BYTES / 2))
+        !is_far(history, head.commits_since_map, head.head_bytes_since_map) ||
+        (is_paid(history) &&
+         !is_turn(head.commits_since_map, head.head_bytes_since_map)))
         return RAMET_OK;
     rc = ramet_map_find(history, head.map_lsn, lsn, false, &map, err);
     if (rc != RAMET_OK)
         return rc;
-    if (map.lsn > 0 && lsn - map.lsn < RAMET_MAP_EVERY_COMMITS / 2)
+    if (map.lsn > 0 && lsn - map.lsn < far_commits(history))
         return RAMET_OK; /* made, and not yet referred to */
     at = ramet_head_point(&head);
     return build_map_of(history, &at, &map, err);
@@ -257,6 +293,23 @@ refer_to(struct ramet_history *history, const struct ramet_map_ref *map,
     return RAMET_OK;
 }
 
+/* Where somebody makes maps, look from time to time before there is need: shorter
+ * chains for all who read. A server makes them beside the commits; at a bucket
+ * whoever pushed made one after the commit at which it was due. */
+static bool
+is_worth_a_look(const struct ramet_history *history,
+                const struct ramet_head *base)
+{
+    const uint64_t commits = (uint64_t)base->commits_since_map + 1;
+
+    if (is_paid(history))
+        return is_far(history, base->commits_since_map,
+                      base->head_bytes_since_map) &&
+               is_turn(commits, base->head_bytes_since_map);
+    return (history->store->traits & RAMET_STORE_MAKES_MAPS) != 0 &&
+           commits % LOOK_EVERY_COMMITS == 0;
+}
+
 /* Choose the map for a commit whose head has `head_length` bytes. */
 static enum ramet_rc
 choose_map(struct ramet_history *history, const struct ramet_head *base,
@@ -266,11 +319,7 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     const uint64_t commits = (uint64_t)base->commits_since_map + 1;
     const uint64_t bytes = base->head_bytes_since_map + head_length;
     const bool fits = within_limits(commits, bytes);
-    /* Where a server makes maps, look from time to time before there is need:
-     * shorter chains for all who read. */
-    const bool look =
-        !fits || ((history->store->traits & RAMET_STORE_MAKES_MAPS) != 0 &&
-                  commits % LOOK_EVERY_COMMITS == 0);
+    const bool look = !fits || is_worth_a_look(history, base);
     const struct ramet_point at = ramet_head_point(base);
     struct ramet_map_ref map;
     enum ramet_rc rc;
@@ -278,8 +327,7 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     commit->map = *base_map;
     commit->commits_since_map = (uint32_t)commits;
     commit->head_bytes_since_map = base->head_bytes_since_map;
-    if (fits && commits < RAMET_MAP_EVERY_COMMITS / 2 &&
-        bytes < RAMET_MAP_EVERY_HEAD_BYTES / 2)
+    if (fits && !is_far(history, commits, bytes))
         return RAMET_OK;
     rc = ramet_map_find(history, base_map->lsn, base->lsn, look, &map, err);
     if (rc != RAMET_OK)

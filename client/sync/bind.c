@@ -85,5 +85,9 @@ ramet_sync_bind(struct ramet_sync *sync, struct ramet_err *err)
     /* Another process may have done it while the push lock was waited for. */
     if (!ramet_link_volume(sync->link, &sync->volume))
         rc = bind_replica(sync, err);
-    return rc == RAMET_OK ? ramet_sync_connect(sync, err) : rc;
+    if (rc == RAMET_OK)
+        rc = ramet_sync_connect(sync, err);
+    if (rc == RAMET_OK && sync->made_volume)
+        ramet_history_made(sync->history);
+    return rc;
 }

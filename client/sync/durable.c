@@ -277,6 +277,9 @@ ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
                         struct ramet_session *session)
 {
     const struct ramet_snapshot base = *ramet_session_snapshot(session);
+    struct ramet_source *const source = ramet_link_source(link);
+    struct ramet_history *history;
+    struct ramet_vid volume;
     enum ramet_rc rc;
 
     /* Any failure here leaves an intent, whose bytes are kept: the next settle
@@ -288,5 +291,8 @@ ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
     }
     if (rc == RAMET_OK)
         ramet_link_note_remote(link, durable->point.lsn, 0);
+    if (ramet_link_volume(link, &volume) &&
+        ramet_source_history(source, &volume, &history, NULL) == RAMET_OK)
+        ramet_sync_make_map(source, history, durable->point.lsn);
     ramet_durable_done(durable);
 }

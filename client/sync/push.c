@@ -199,6 +199,8 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
     if (rc == RAMET_OK) {
         ramet_link_note_remote(sync->link, sync->state->newest.lsn, 0);
         note_bases(sync, base, &object);
+        ramet_sync_make_map(sync->source, sync->history,
+                            sync->state->newest.lsn);
     }
     if (sync->link->bases != NULL)
         ramet_bases_end(sync->link->bases);

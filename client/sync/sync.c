@@ -15,6 +15,7 @@
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/link.h"
+#include "core/log.h"
 #include "core/waiting.h"
 
 #define RETRY_FIRST_US 2000u
@@ -237,6 +238,18 @@ ramet_sync_lock_push(struct ramet_sync *sync, struct ramet_err *err)
         sync->has_push_lock = true;
     }
     return ramet_sync_look(sync, err);
+}
+
+void
+ramet_sync_make_map(struct ramet_source *source, struct ramet_history *history,
+                    uint64_t lsn)
+{
+    struct ramet_err err;
+
+    if ((ramet_source_store(source)->traits & RAMET_STORE_IS_PAID) != 0 &&
+        ramet_history_make_map(history, lsn, &err) != RAMET_OK)
+        ramet_log(RAMET_LOG_INFO, "no page map could be made", "remote",
+                  ramet_source_text(source), "error", err.text, NULL);
 }
 
 bool

@@ -112,6 +112,12 @@ ramet_sync_page1(struct ramet_source *source, const struct ramet_vid *volume,
                  const struct ramet_head *head, uint8_t **out_page,
                  struct ramet_err *err);
 
+/* A commit landed as `lsn`: where nobody behind the remote makes page maps and each
+ * head is a request for whoever opens the volume, its map, if it is time for one.
+ * What comes of it is nobody's failure: a later push makes it. */
+void ramet_sync_make_map(struct ramet_source *source,
+                         struct ramet_history *history, uint64_t lsn);
+
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc

@@ -78,11 +78,22 @@ class BucketTest(support.CliTest):
 class Counts(BucketTest):
     """These must not grow: a request is 20 ms and money."""
 
-    def test_first_push__is_five_requests(self):
+    def test_first_push__is_three_requests(self):
+        """The store's version, the name, the commit."""
         self.bound()  # and the store was tried
         b = self.make_database(self.path("b.db"))
         self.assertEqual(self.counted("init", b, "--remote", self.url("b")),
-                         {"get": 1, "list": 2, "put": 2})
+                         {"get": 1, "put": 2})
+
+    def test_first_push_to_a_name_that_is_taken__is_refused(self):
+        self.bound()
+        b = self.make_database(self.path("b.db"))
+        self.assertIn("is there already",
+                      self.refused(FAILED, "init", b, "--remote", self.url()))
+        self.ramet("delete", self.url(), "--yes")
+        self.ramet("init", b, "--remote", self.url())
+        self.ramet("export", self.url(), self.path("out.db"))
+        self.assertEqual(self.read(self.path("out.db")), self.read(b))
 
     def test_small_push_of_a_running_process__is_one_put(self):
         self.bound()
@@ -138,30 +149,48 @@ class Counts(BucketTest):
             self.assertLessEqual(seen["get"], commits + 4)
             self.assertEqual(self.asked_twice(), [])
 
-    def test_pull__of_many_commits_costs_no_more_than_a_map_and_its_heads(
-            self):
+    def test_pull__of_many_commits_costs_a_map_and_its_heads(self):
         self.bound()
         b = self.path("b.db")
         self.ramet("clone", self.url(), b)
         self.commit(200)
         seen = self.counted("pull", b)
         self.assertEqual(seen["list"], 1)
-        self.assertLessEqual(seen["get"], 64 + 8)
+        self.assertLessEqual(seen["get"], 16 + 8)
         self.assertEqual(self.asked_twice(), [])
 
+    def test_maps__are_made_beside_the_commits(self):
+        """Each 16th commit is followed by one; no commit waits for a list."""
+        self.bound()
+        self.commit(16)
+        self.fake.forget()
+        self.commit(64)
+        seen = self.fake.kinds()
+        self.assertEqual(seen["put"], 64 + 4)
+        self.assertLessEqual(seen.get("list", 0), 1)
+
+    def opened(self, name):
+        self.fake.forget()
+        self.sql(self.path(name), "db.execute('PRAGMA schema_version')",
+                 keys=True, remote=self.url())
+        return self.fake.kinds()
+
     def test_opening__asks_the_same_whatever_the_age(self):
+        """But for the heads since the newest map, which are asked for at once:
+        16 at most, 24 where each commit is another process's."""
         self.bound(20000)
-        cost = []
-        for name in ("young.db", "old.db"):
-            self.fake.forget()
-            self.sql(self.path(name), "db.execute('PRAGMA schema_version')",
-                     keys=True, remote=self.url())
-            cost.append({kind: count for kind, count in
-                         self.fake.kinds().items()})
-            self.commit(130)
-        heads = cost[1]["get"] - cost[0]["get"]
-        self.assertLessEqual(heads, 64)
-        self.assertEqual(cost[0]["list"], cost[1]["list"])
+        young = self.opened("young.db")
+        for age in (5, 15, 16, 100, 7):
+            self.commit(age)
+            old = self.opened("old%d.db" % age)
+            self.assertLessEqual(old["get"] - young["get"], 24)
+            self.assertEqual(old["list"], young["list"])
+        for turn in range(26):
+            self.sql(self.a, COMMIT)
+            self.ramet("push", self.a)
+            if turn > 20:
+                old = self.opened("turn%d.db" % turn)
+                self.assertLessEqual(old["get"] - young["get"], 24)
 
     def test_first_query_of_a_process__asks_for_nothing_twice(self):
         self.bound(20000)

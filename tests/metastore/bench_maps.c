@@ -86,10 +86,12 @@ main(void)
 {
     static const uint32_t counts[] = {1, 10, 100, 1000, 10000};
 
-    small_commits(50000, 10000, 64);
-    small_commits(50000, 10000, 32);
-    small_commits(2500000, 100000, 64);
-    small_commits(2500000, 100000, 32);
+    static const unsigned every[] = {64, 32, 16, 12, 8};
+
+    for (size_t i = 0; i < sizeof(every) / sizeof(every[0]); i++)
+        small_commits(50000, 9984, every[i]);
+    for (size_t i = 0; i < sizeof(every) / sizeof(every[0]); i++)
+        small_commits(2500000, 99840, every[i]);
     updates(50000, counts, 5);
     updates(1000000, counts, 5);
     return 0;

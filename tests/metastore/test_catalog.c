@@ -134,6 +134,44 @@ catalog_claim__gives_a_name_that_means_nothing_and_leaves_others(void **state)
                      RAMET_EINVAL);
 }
 
+/* One write for a name that means nothing, where a LIST is paid; what it means or
+ * meant is found all the same. */
+static void
+catalog_claim__of_a_new_name_is_one_write_where_a_list_is_paid(void **state)
+{
+    struct ramet_objstore *const store = ramet_faultstore_new(*state);
+    const struct ramet_vid a = vid(1), b = vid(2);
+    struct ramet_store_counts counts;
+    struct ramet_vid found;
+    uint64_t seq;
+
+    assert_non_null(store);
+    store->traits = RAMET_STORE_LISTS_CHEAPLY | RAMET_STORE_IS_PAID;
+    assert_int_equal(ramet_catalog_claim(store, "x", &a, &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &a, sizeof(a));
+    counts = ramet_faultstore_counts(store);
+    assert_int_equal(counts.puts, 1);
+    assert_int_equal(counts.lists + counts.reads, 0);
+    assert_int_equal(ramet_catalog_claim(store, "x", &b, &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &a, sizeof(a));
+    /* Taken away: the next number gives it anew. */
+    assert_int_equal(ramet_catalog_unbind(store, "x", NULL), RAMET_OK);
+    assert_int_equal(ramet_catalog_claim(store, "x", &b, &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &b, sizeof(b));
+    assert_int_equal(ramet_catalog_newest_name(store, "x", &seq, &found, NULL),
+                     RAMET_OK);
+    assert_int_equal(seq, 3);
+    /* An answer that was lost: the name is the caller's. */
+    ramet_faultstore_arm(store, RAMET_FAULT_LOSE_REPLY, 0, RAMET_OK);
+    assert_int_equal(ramet_catalog_claim(store, "y", &a, &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &a, sizeof(a));
+    ramet_objstore_close(store);
+}
+
 static void
 catalog_bind__gives_moves_and_takes_names(void **state)
 {
@@ -420,6 +458,9 @@ main(void)
             catalog_check__refuses_what_it_does_not_know, setup, teardown),
         cmocka_unit_test_setup_teardown(
             catalog_claim__gives_a_name_that_means_nothing_and_leaves_others,
+            setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            catalog_claim__of_a_new_name_is_one_write_where_a_list_is_paid,
             setup, teardown),
         cmocka_unit_test_setup_teardown(
             catalog_bind__gives_moves_and_takes_names, setup, teardown),

@@ -477,6 +477,117 @@ base_of_a_commit__is_proven_once_a_minute(void **state)
     fixture_close(&f);
 }
 
+/* Commits, of which each is followed by a map if it is time for one. */
+static void
+write_and_map(struct fixture *f, unsigned commits, bool fresh)
+{
+    for (unsigned i = 0; i < commits; i++) {
+        if (fresh)
+            model_reopen(&f->model);
+        model_write(&f->model, 1, 1);
+        assert_int_equal(
+            ramet_history_make_map(f->model.history, f->model.lsn, NULL),
+            RAMET_OK);
+    }
+}
+
+/* Where each head is a request a map is made at every 16th commit, after it; who
+ * begins anew for each commit finds it by a LIST at the next eighth. */
+static void
+paid_store__has_a_map_at_every_16th_commit(void **state)
+{
+    static const unsigned most_heads[] = {16, 24};
+
+    (void)state;
+    for (unsigned fresh = 0; fresh < 2; fresh++) {
+        struct ramet_store_counts counts;
+        struct ramet_head head;
+        struct fixture f;
+
+        fixture_open(&f, true);
+        f.store->traits |= RAMET_STORE_IS_PAID;
+        model_write(&f.model, 1, 500);
+        write_and_map(&f, 24, fresh != 0);
+        ramet_faultstore_reset_counts(f.store);
+        for (unsigned i = 0; i < 96; i++) {
+            write_and_map(&f, 1, fresh != 0);
+            assert_int_equal(ramet_history_newest(f.model.history, &head, NULL),
+                             RAMET_OK);
+            assert_true(head.commits_since_map <= most_heads[fresh]);
+        }
+        counts = ramet_faultstore_counts(f.store);
+        assert_int_equal(counts.puts + counts.upload_begins, 96 + 96 / 16);
+        assert_true(counts.lists <= (fresh != 0 ? 2 * 96 + 96 / 16 : 1));
+        for (uint64_t lsn = 1; lsn <= f.model.lsn; lsn += 7)
+            model_check_lsn(&f.model, lsn);
+        fixture_close(&f);
+    }
+}
+
+/* Beyond a few commits a map is compared, not heads. */
+static void
+catching_up__where_heads_are_paid_walks_a_map_soon(void **state)
+{
+    struct ramet_pageset set;
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, true);
+    f.store->traits |= RAMET_STORE_IS_PAID;
+    model_write(&f.model, 1, 2000);
+    for (unsigned i = 0; i < 60; i++)
+        write_and_map(&f, 1, false);
+    model_reopen(&f.model);
+    ramet_pageset_init(&set);
+    ramet_faultstore_reset_counts(f.store);
+    assert_int_equal(ramet_history_changed(
+                         f.model.history, point_at(f.model.history, 2),
+                         point_at(f.model.history, f.model.lsn), &set, NULL),
+                     RAMET_OK);
+    assert_true(all_requests(&f) <= 16 + 4);
+    assert_int_equal(ramet_pageset_count(&set), 1);
+    ramet_pageset_done(&set);
+    for (uint64_t from = 1; from < f.model.lsn; from += 5)
+        model_check_changed(&f.model, from, f.model.lsn);
+    fixture_close(&f);
+}
+
+/* Nobody looks for the end of what was made just now; a minute later it is
+ * looked for. */
+static void
+first_commit__of_a_new_volume_is_one_put(void **state)
+{
+    (void)state;
+    for (unsigned minutes = 0; minutes < 2; minutes++) {
+        static const struct ramet_rid nobody;
+        const struct ramet_head none = {.lsn = 0};
+        struct ramet_history *history;
+        struct ramet_buf object;
+        struct ramet_cid id;
+        struct fixture f;
+
+        fixture_open(&f, true);
+        history = open_paid(&f);
+        ramet_history_made(history);
+        clock_ns += minutes * UINT64_C(61000000000);
+        ramet_buf_init(&object, RAMET_COMMIT_HEAD_MAX);
+        assert_int_equal(ramet_history_fence(history, &none, &nobody,
+                                             RAMET_KIND_SQLITE, &object, &id,
+                                             NULL),
+                         RAMET_OK);
+        ramet_faultstore_reset_counts(f.store);
+        assert_int_equal(
+            ramet_history_append(history, object.data, object.len, NULL, NULL),
+            RAMET_OK);
+        assert_int_equal(ramet_faultstore_counts(f.store).puts, 1);
+        assert_int_equal(ramet_faultstore_counts(f.store).lists, minutes);
+        assert_int_equal(all_requests(&f), 1 + minutes);
+        ramet_buf_done(&object);
+        ramet_history_close(history);
+        fixture_close(&f);
+    }
+}
+
 int
 main(void)
 {
@@ -494,6 +605,9 @@ main(void)
         cmocka_unit_test(paid_store__is_looked_at_by_the_next_slot),
         cmocka_unit_test(paid_store__that_went_back_is_noticed_within_a_minute),
         cmocka_unit_test(base_of_a_commit__is_proven_once_a_minute),
+        cmocka_unit_test(paid_store__has_a_map_at_every_16th_commit),
+        cmocka_unit_test(catching_up__where_heads_are_paid_walks_a_map_soon),
+        cmocka_unit_test(first_commit__of_a_new_volume_is_one_put),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

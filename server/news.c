@@ -8,21 +8,42 @@
 
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "core/log.h"
 #include "server/live_impl.h"
 
 /* All of a record but the object. */
 #define RECORD_MAX (1u + 4u * RAMET_VARINT_MAX + 16u)
 
-enum { NEWS_BEGIN = 0, NEWS_COMMIT = 1, NEWS_BEAT = 2, NEWS_GONE = 3 };
+enum {
+    NEWS_BEGIN = 0,
+    NEWS_COMMIT = 1,
+    NEWS_BEAT = 2,
+    NEWS_GONE = 3,
+    NEWS_UNKNOWN = 4
+};
 
 struct source {
-    struct ramet_subscriber sub; /* live NULL: the volume is not there */
+    struct ramet_watched watched;
+    _Atomic bool ready;          /* all below is set */
+    bool unknown;                /* it can't be read now */
+    struct ramet_subscriber sub; /* live NULL: unknown, or not there */
     bool greeted;                /* it had a record */
 };
 
+/*
+ * The stream begins at once. A job looks at its volumes then, a volume each time
+ * that it is run, so that many of them on a slow store keep no worker from others.
+ * Two references: the feed's, and the job's while there are volumes left.
+ */
 struct reader {
-    struct ramet_metrics *metrics;
-    bool attached;
+    struct ramet_lives *lives;
+    struct ramet_job job;
+    struct ramet_mutex lock;
+    unsigned refs;                /* lock */
+    struct ramet_http_feed *feed; /* lock; NULL: not attached */
+    bool over;                    /* lock: it was, and is no more */
+    unsigned prepared;            /* the job's: sources that are ready */
+    _Atomic bool failed;          /* the others never will be */
     /* What is being sent: a record, then its object. */
     uint8_t record[RECORD_MAX];
     size_t record_len, record_pos;
@@ -115,8 +136,8 @@ tell_commit(struct reader *r, unsigned index, const struct ramet_event *event)
     r->object_pos = 0;
     if (r->object != NULL)
         atomic_fetch_add(&r->object->refs, 1);
-    atomic_fetch_add_explicit(r->object != NULL ? &r->metrics->told
-                                                : &r->metrics->told_bare,
+    atomic_fetch_add_explicit(r->object != NULL ? &r->lives->metrics->told
+                                                : &r->lives->metrics->told_bare,
                               1, memory_order_relaxed);
 }
 
@@ -144,30 +165,41 @@ next_of_live(struct reader *r, unsigned index)
     return true;
 }
 
+/* That there is nothing to be told of it, once. */
+static bool
+next_of_none(struct reader *r, unsigned index)
+{
+    struct source *const source = &r->sources[index];
+
+    if (source->sub.said_gone)
+        return false;
+    source->sub.said_gone = true;
+    begin_record(r, source->unknown ? NEWS_UNKNOWN : NEWS_GONE);
+    add_number(r, index);
+    return true;
+}
+
 /* Of the volume's own records the next. *out_gone: it has none any more; *out_lost:
  * for it is not what it was, of which nothing is said but that the stream ends. */
 static bool
 next_of_source(struct reader *r, unsigned index, bool *out_gone, bool *out_lost)
 {
-    struct ramet_subscriber *const sub = &r->sources[index].sub;
-    bool more = false, lost = false;
+    struct source *const source = &r->sources[index];
+    struct ramet_live *const live = source->sub.live;
+    bool more, lost;
 
-    if (sub->live != NULL) {
-        ramet_mutex_lock(&sub->live->lock);
-        more = next_of_live(r, index);
-        *out_gone = sub->live->deleted;
-        lost = sub->live->deleted && !sub->live->say_gone;
-        ramet_mutex_unlock(&sub->live->lock);
-    } else {
-        *out_gone = true;
-    }
+    if (!atomic_load_explicit(&source->ready, memory_order_acquire))
+        return false;
+    *out_gone = true;
+    if (live == NULL)
+        return next_of_none(r, index);
+    ramet_mutex_lock(&live->lock);
+    more = next_of_live(r, index);
+    *out_gone = live->deleted;
+    lost = live->deleted && !live->say_gone;
+    ramet_mutex_unlock(&live->lock);
     *out_lost = *out_lost || lost;
-    if (more || !*out_gone || lost || sub->said_gone)
-        return more;
-    sub->said_gone = true;
-    begin_record(r, NEWS_GONE);
-    add_number(r, index);
-    return true;
+    return more || (*out_gone && !lost && next_of_none(r, index));
 }
 
 /* The next record; false: there is none now, *out_end: nor will there be. */
@@ -175,7 +207,7 @@ static bool
 next_record(struct reader *r, bool *out_end)
 {
     unsigned gone_count = 0;
-    bool lost = false;
+    bool lost = atomic_load_explicit(&r->failed, memory_order_relaxed);
 
     for (unsigned i = 0; i < r->count; i++) {
         const unsigned index = (r->next + i) % r->count;
@@ -240,12 +272,36 @@ feed_attached(void *state, struct ramet_http_feed *feed)
 {
     struct reader *const r = state;
 
-    r->attached = true;
-    atomic_fetch_add_explicit(&r->metrics->news_streams, 1,
+    atomic_fetch_add_explicit(&r->lives->metrics->news_streams, 1,
                               memory_order_relaxed);
+    ramet_mutex_lock(&r->lock);
+    r->feed = feed;
+    for (unsigned i = 0; i < r->count; i++) {
+        struct source *const source = &r->sources[i];
+
+        if (atomic_load_explicit(&source->ready, memory_order_acquire) &&
+            source->sub.live != NULL)
+            ramet_live_attach(&source->sub, feed);
+    }
+    ramet_mutex_unlock(&r->lock);
+}
+
+static void
+unref_reader(struct reader *r)
+{
+    bool last;
+
+    ramet_mutex_lock(&r->lock);
+    assert(r->refs > 0);
+    last = --r->refs == 0;
+    ramet_mutex_unlock(&r->lock);
+    if (!last)
+        return;
     for (unsigned i = 0; i < r->count; i++)
-        if (r->sources[i].sub.live != NULL)
-            ramet_live_attach(&r->sources[i].sub, feed);
+        ramet_live_put(r->sources[i].sub.live);
+    drop_object(r);
+    ramet_mutex_done(&r->lock);
+    ramet_free(r);
 }
 
 static void
@@ -253,19 +309,17 @@ feed_free(void *state)
 {
     struct reader *const r = state;
 
-    if (r->attached)
-        atomic_fetch_sub_explicit(&r->metrics->news_streams, 1,
+    ramet_mutex_lock(&r->lock);
+    if (r->feed != NULL)
+        atomic_fetch_sub_explicit(&r->lives->metrics->news_streams, 1,
                                   memory_order_relaxed);
-    for (unsigned i = 0; i < r->count; i++) {
-        struct ramet_subscriber *const sub = &r->sources[i].sub;
-
-        if (sub->live == NULL)
-            continue;
-        ramet_live_detach(sub);
-        ramet_live_put(sub->live);
-    }
-    drop_object(r);
-    ramet_free(r);
+    r->feed = NULL;
+    r->over = true;
+    for (unsigned i = 0; i < r->count; i++)
+        if (r->sources[i].sub.feed != NULL)
+            ramet_live_detach(&r->sources[i].sub);
+    ramet_mutex_unlock(&r->lock);
+    unref_reader(r);
 }
 
 static const struct ramet_http_feed_ops feed_ops = {
@@ -302,18 +356,96 @@ subscribe(struct ramet_lives *lives, const struct ramet_watched *watched,
     return rc;
 }
 
-/* That a volume went away is news of it, and keeps none from the others. One whose
- * store was set back is begun anew. */
+/* That a volume went away, or can't be read, is news of it, and keeps none from the
+ * others. One whose store was set back is begun anew. */
 static enum ramet_rc
-add_source(struct ramet_lives *lives, const struct ramet_watched *watched,
-           struct source *out, struct ramet_err *err)
+prepare_source(struct ramet_lives *lives, struct source *source,
+               struct ramet_err *err)
 {
+    struct ramet_subscriber *const sub = &source->sub;
     bool deleted = false;
-    enum ramet_rc rc = subscribe(lives, watched, &out->sub, &deleted, err);
+    enum ramet_rc rc = subscribe(lives, &source->watched, sub, &deleted, err);
 
     if (rc == RAMET_EWENTBACK && !deleted)
-        rc = subscribe(lives, watched, &out->sub, &deleted, err);
-    return deleted || rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+        rc = subscribe(lives, &source->watched, sub, &deleted, err);
+    source->unknown = rc == RAMET_ECORRUPT || rc == RAMET_EVERSION;
+    return deleted || rc == RAMET_ENOTFOUND || source->unknown ? RAMET_OK : rc;
+}
+
+/* From now on it is the feed's. False: the stream is over. */
+static bool
+hand_over(struct reader *r, struct source *source, bool failed)
+{
+    bool over;
+
+    ramet_mutex_lock(&r->lock);
+    if (failed)
+        atomic_store_explicit(&r->failed, true, memory_order_relaxed);
+    else if (source->sub.live != NULL && r->feed != NULL)
+        ramet_live_attach(&source->sub, r->feed);
+    if (!failed)
+        atomic_store_explicit(&source->ready, true, memory_order_release);
+    if (r->feed != NULL)
+        ramet_http_feed_poke(r->feed);
+    over = r->over;
+    ramet_mutex_unlock(&r->lock);
+    return !over;
+}
+
+/* A second look at the volume that was prepared last: it finds what was committed
+ * between the first and its being listened to. Then the next volume; false: there
+ * is none, or nobody listens. */
+static bool
+prepare_next(struct reader *r)
+{
+    struct source *const last = &r->sources[r->prepared - 1];
+    struct source *const next = last + 1;
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    if (last->sub.live != NULL)
+        ramet_live_catch_up(last->sub.live);
+    if (r->prepared == r->count)
+        return false;
+    rc = prepare_source(r->lives, next, &err);
+    if (rc != RAMET_OK)
+        ramet_log(RAMET_LOG_WARN, "a stream of news ends", "detail", err.text,
+                  NULL);
+    r->prepared++;
+    return hand_over(r, next, rc != RAMET_OK) && rc == RAMET_OK;
+}
+
+static void
+run_job(struct ramet_job *job)
+{
+    struct reader *const r =
+        (void *)((char *)job - offsetof(struct reader, job));
+
+    if (prepare_next(r))
+        ramet_work_continue(r->lives->work, job);
+    else
+        unref_reader(r);
+}
+
+static struct reader *
+new_reader(struct ramet_lives *lives, const struct ramet_watched *watched,
+           unsigned count)
+{
+    struct reader *const r =
+        ramet_calloc(1, sizeof(*r) + count * sizeof(r->sources[0]));
+
+    if (r == NULL)
+        return NULL;
+    r->lives = lives;
+    r->job.run = run_job;
+    ramet_mutex_init(&r->lock);
+    r->refs = 1;
+    r->count = count;
+    for (unsigned i = 0; i < count; i++)
+        r->sources[i].watched = watched[i];
+    begin_record(r, NEWS_BEGIN);
+    add_number(r, ramet_live_clock_ms());
+    return r;
 }
 
 enum ramet_rc
@@ -321,38 +453,25 @@ ramet_news_reply(struct ramet_lives *lives, const struct ramet_watched *watched,
                  unsigned count, struct ramet_http_request *rq,
                  struct ramet_err *err)
 {
-    struct reader *const r =
-        ramet_calloc(1, sizeof(*r) + count * sizeof(r->sources[0]));
-    struct ramet_live *lives_of[RAMET_NEWS_VOLUMES_MAX];
-    enum ramet_rc rc = RAMET_OK;
+    struct reader *const r = new_reader(lives, watched, count);
+    struct source *const first = r != NULL ? &r->sources[0] : NULL;
+    enum ramet_rc rc;
 
-    assert(count <= RAMET_NEWS_VOLUMES_MAX);
+    assert(count > 0 && count <= RAMET_NEWS_VOLUMES_MAX);
     if (r == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
-    r->metrics = lives->metrics;
-    begin_record(r, NEWS_BEGIN);
-    add_number(r, ramet_live_clock_ms());
-    for (; r->count < count && rc == RAMET_OK; r->count++)
-        rc = add_source(lives, &watched[r->count], &r->sources[r->count], err);
+    /* A store that can't be reached is told by the answer's status. */
+    rc = prepare_source(lives, first, err);
     if (rc != RAMET_OK) {
-        feed_free(r);
+        unref_reader(r);
         return rc;
     }
-    /* The stream may be over before they were looked at once more. */
-    ramet_mutex_lock(&lives->lock);
-    for (unsigned i = 0; i < count; i++) {
-        lives_of[i] = r->sources[i].sub.live;
-        if (lives_of[i] != NULL)
-            ramet_live_ref(lives_of[i]);
-    }
-    ramet_mutex_unlock(&lives->lock);
+    (void)hand_over(r, first, false);
+    r->prepared = 1;
+    r->refs++;
     ramet_http_set_header(rq, "Cache-Control", "no-store");
     ramet_http_set_header(rq, "X-Accel-Buffering", "no");
     ramet_http_reply_feed(rq, RAMET_NEWS_TYPE, &feed_ops, r);
-    for (unsigned i = 0; i < count; i++) {
-        if (lives_of[i] != NULL)
-            ramet_live_catch_up(lives_of[i]);
-        ramet_live_put(lives_of[i]);
-    }
+    ramet_work_continue(lives->work, &r->job);
     return RAMET_OK;
 }

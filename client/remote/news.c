@@ -62,7 +62,7 @@ read_record(const struct ramet_news_stream *stream, struct ramet_reader *in,
         return;
     }
     out->volume = (uint32_t)ramet_read_varint_max(in, stream->volume_count - 1);
-    if (type == RAMET_NEWS_GONE)
+    if (type == RAMET_NEWS_GONE || type == RAMET_NEWS_UNKNOWN)
         return;
     read_point(in, &out->at);
     out->time_ms = ramet_read_varint(in);
@@ -80,7 +80,7 @@ may_become_one(const struct ramet_news_stream *stream)
     struct ramet_reader in;
     struct ramet_news news;
 
-    if (stream->buf[0] > RAMET_NEWS_GONE)
+    if (stream->buf[0] > RAMET_NEWS_UNKNOWN)
         return false;
     if (stream->len < HEADER_MAX)
         return true;
@@ -106,7 +106,7 @@ take_record(struct ramet_news_stream *stream, bool *out_more,
     read_record(stream, &in, &news);
     if (in.bad && may_become_one(stream))
         return RAMET_OK;
-    if (in.bad || stream->buf[0] > RAMET_NEWS_GONE ||
+    if (in.bad || stream->buf[0] > RAMET_NEWS_UNKNOWN ||
         (news.type == RAMET_NEWS_BEGIN) == stream->begun ||
         (news.type == RAMET_NEWS_COMMIT && news.at.lsn == 0))
         return RAMET_FAIL(err, RAMET_ECORRUPT, "news: not a record");

@@ -28,7 +28,8 @@ enum ramet_news_type {
     RAMET_NEWS_BEGIN = 0,
     RAMET_NEWS_COMMIT = 1,
     RAMET_NEWS_BEAT = 2,
-    RAMET_NEWS_GONE = 3
+    RAMET_NEWS_GONE = 3,
+    RAMET_NEWS_UNKNOWN = 4
 };
 
 struct ramet_news {

@@ -254,11 +254,12 @@ ramet_newsroom_heard(struct ramet_newsroom *room, const void *owner,
     desk = ramet_desk_find(room, owner, volume);
     is_there = desk != NULL && desk->told.lsn > 0;
     if (is_there)
-        *out = (struct ramet_heard){
-            .is_alive = room->alive && desk->is_asked_for && !desk->is_gone,
-            .newest = desk->told,
-            .confirmed = desk->confirmed,
-            .confirmed_ms = desk->confirmed_ms};
+        *out = (struct ramet_heard){.is_alive =
+                                        room->alive && desk->is_asked_for &&
+                                        !desk->is_gone && !desk->is_unknown,
+                                    .newest = desk->told,
+                                    .confirmed = desk->confirmed,
+                                    .confirmed_ms = desk->confirmed_ms};
     ramet_mutex_unlock(&room->lock);
     return is_there;
 }
@@ -298,6 +299,9 @@ wait_at(struct ramet_newsroom *room, const struct desk *desk, uint64_t after,
         if (desk->is_gone)
             return RAMET_FAIL(err, RAMET_ENOTFOUND,
                               "server %s: the volume was deleted", room->root);
+        if (desk->is_unknown)
+            return RAMET_FAIL(err, RAMET_EUNREACHABLE,
+                              "server %s: can't read the volume", room->root);
         if (cancel != NULL && *cancel)
             return RAMET_ECANCELLED;
         if (room->breaks != breaks) {

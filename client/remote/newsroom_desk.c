@@ -175,13 +175,14 @@ take_news(struct ramet_newsroom *room, struct desk *d,
     const bool is_new = news->at.lsn > d->told.lsn;
     bool useful = false;
 
-    if (news->type == RAMET_NEWS_GONE) {
-        useful = !d->is_gone;
-        d->is_gone = true;
+    if (news->type == RAMET_NEWS_GONE || news->type == RAMET_NEWS_UNKNOWN) {
+        d->is_gone = news->type == RAMET_NEWS_GONE;
+        d->is_unknown = !d->is_gone;
         ramet_desk_tell(d);
-        return useful;
+        return false;
     }
-    d->is_gone = false; /* it may come back: a store that is mended, say */
+    /* It may come back: a store that is mended, say. */
+    d->is_gone = d->is_unknown = false;
     if (contradicts(d, news)) {
         contradict(d, news);
         return false;

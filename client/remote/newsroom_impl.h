@@ -34,6 +34,7 @@ struct desk {
     uint64_t after;          /* what is known of it otherwise */
     bool is_asked_for;       /* the stream that runs has it */
     bool is_gone;            /* the server says so */
+    bool is_unknown;         /* the server can't read it: to be asked for */
     struct ramet_point told; /* the newest that was heard of; LSN 0: none */
     struct ramet_point confirmed;
     uint64_t confirmed_ms; /* by CLOCK_BOOTTIME; 0: never */

@@ -15,6 +15,7 @@ import uuid
 
 sys.path.insert(0, os.path.dirname(__file__))
 from served import Server, wait_for  # noqa: E402
+from fake_s3 import FakeS3  # noqa: E402
 
 SERVE, MAKE = sys.argv[1:3]
 OBJECT_MAX = 8192
@@ -77,8 +78,8 @@ class Stream:
         if kind == 0:
             return 0, None, None, None, self.varint(), None
         volume = self.varint()
-        if kind == 3:
-            return 3, volume, None, None, None, None
+        if kind in (3, 4):
+            return kind, volume, None, None, None, None
         lsn, digest, at = self.varint(), self.bytes(16), self.varint()
         if kind == 2:
             return 2, volume, lsn, digest, at, None
@@ -244,9 +245,60 @@ class News(unittest.TestCase):
         a.commit(self.server, 64)
         b.commit(self.server, 2)
         stream = self.open((a.vid, 0), (b.vid, 0))
-        self.assertEqual([stream.record()[:3] for _ in range(4)],
-                         [(1, 0, 1), (1, 1, 1), (1, 0, 2), (1, 1, 2)])
-        self.assertEqual(stream.until(64)[-1][2], 64)
+        before = 0  # until the other was looked at
+        record = stream.record()
+        while record[1] == 0:
+            before = record[2]
+            record = stream.record()
+        self.assertEqual(record[:3], (1, 1, 1))
+        if before < 64:
+            self.assertEqual([stream.record()[:3] for _ in range(2)],
+                             [(1, 0, before + 1), (1, 1, 2)])
+
+    def test_one_that_is_slow_to_look_at_keeps_none_waiting(self):
+        fake = FakeS3()
+        self.addCleanup(fake.stop)
+        server = Server(
+            SERVE, store="s3://bucket/x?endpoint=" + fake.url,
+            env={"AWS_ACCESS_KEY_ID": "AKTEST", "RAMET_S3_HEDGE": "off",
+                 "AWS_SECRET_ACCESS_KEY": "SKTEST",
+                 "AWS_ENDPOINT_URL_S3": fake.url})
+        self.addCleanup(server.close)
+        quick, slow = [self.volume(name, server=server)
+                       for name in ("prompt", "held-up")]
+        quick.commit(server)
+        slow.commit(server)
+        freed = threading.Event()
+        self.addCleanup(freed.set)
+        fake.hooks.append(lambda request: slow.vid in request.key and
+                          freed.wait(60))
+        stream = Stream(server, (quick.vid, 0), (slow.vid, 0))
+        self.addCleanup(stream.close)
+        self.assertEqual(stream.record()[0], 0)
+        self.assertEqual(stream.record()[:3], (1, 0, 1))
+        quick.commit(server)
+        self.assertEqual(stream.record()[:3], (1, 0, 2))
+        freed.set()
+        self.assertEqual(stream.record()[:3], (1, 1, 1))
+
+    def test_one_that_cannot_be_read_is_unknown_and_the_others_stay(self):
+        sound, damaged = self.volume("sound"), self.volume("damaged")
+        sound.commit(self.server)
+        damaged.commit(self.server)
+        folder = os.path.join(self.server.data, "volumes", damaged.vid,
+                              "commits")
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), "r+b") as file:
+                file.write(b"no commit")
+        other = Server(SERVE, self.server.data)  # that has nothing of it
+        self.addCleanup(other.close)
+        for volumes in ((damaged, sound), (sound, damaged)):
+            stream = Stream(other, *[(v.vid, 0) for v in volumes])
+            self.addCleanup(stream.close)
+            self.assertEqual(stream.record()[0], 0)
+            first = sorted(stream.record()[:2] for _ in range(2))
+            self.assertEqual(first, [(1, volumes.index(sound)),
+                                     (4, volumes.index(damaged))])
 
     def set_back(self, volume, lsn):
         """The store, to before that commit."""

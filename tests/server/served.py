@@ -23,12 +23,13 @@ if ON_S3:
 
 
 class Server:
-    def __init__(self, serve, data=None, port=0, env=None, **options):
-        self.serve = serve
+    def __init__(self, serve, data=None, port=0, env=None, store=None,
+                 **options):
+        self.serve, self.store = serve, store
         self.owned = None if data else tempfile.mkdtemp(prefix="ramet-served-")
         self.data = data or os.path.join(self.owned, "data")
         self.bucket = None
-        if ON_S3:
+        if ON_S3 and not store:
             self.bucket = s3.Bucket("served%s" % self.data.replace("/", "-"))
         self.options = options
         self.env = dict(os.environ, **(env or {}))
@@ -39,7 +40,8 @@ class Server:
     def start(self):
         scheme_host = "127.0.0.1:%d" % self.port
         command = [self.serve, "--listen", scheme_host,
-                   *(["--store", self.bucket.url()] if self.bucket else
+                   *(["--store", self.store or self.bucket.url()]
+                     if self.store or self.bucket else
                      ["--data", self.data])]
         options = dict({"access_log": "off"}, **self.options)
         for name, value in options.items():

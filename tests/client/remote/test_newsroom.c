@@ -119,6 +119,13 @@ say_gone(struct ramet_buf *out, uint32_t volume)
 }
 
 static void
+say_unknown(struct ramet_buf *out, uint32_t volume)
+{
+    ramet_buf_u8(out, RAMET_NEWS_UNKNOWN);
+    ramet_buf_varint(out, volume);
+}
+
+static void
 say_beat(struct ramet_buf *out, uint32_t volume, uint64_t lsn)
 {
     static const uint8_t hash[16] = {1};
@@ -197,6 +204,7 @@ static void
 volume_that_was_gone_and_is_told_of_again__is_alive(void **state)
 {
     const int owner = 0;
+    const struct ramet_vid volume = volume_of(1);
     struct ramet_buf said;
     struct ramet_newsroom *room;
     struct server s;
@@ -208,11 +216,46 @@ volume_that_was_gone_and_is_told_of_again__is_alive(void **state)
     server_start(&s, &said, &said);
     room = join(&s);
     follow(room, &owner, 1);
-    wait_for(room, &owner, 1, 6);
+    while (ramet_newsroom_wait(room, &owner, &no_taker, &volume, 6, WAIT_MS,
+                               NULL, NULL) == RAMET_ENOTFOUND)
+        continue; /* between the two */
     assert_true(is_alive(room, &owner, 1));
     ramet_newsroom_leave(room, &owner);
     server_stop(&s);
     ramet_buf_done(&said);
+}
+
+/* It is asked for then, and whoever waits for it does not wait in vain. */
+static void
+volume_that_the_server_cannot_read__is_not_alive(void **state)
+{
+    const int owner = 0;
+    const struct ramet_vid damaged = volume_of(1);
+    struct ramet_buf of_one, of_two;
+    struct ramet_newsroom *room;
+    struct server s;
+
+    (void)state;
+    say_begin(&of_one);
+    say_beat(&of_one, 0, 7);
+    say_begin(&of_two);
+    say_beat(&of_two, 0, 7); /* the one that was followed last */
+    say_beat(&of_two, 1, 7);
+    say_unknown(&of_two, 1);
+    server_start(&s, &of_one, &of_two);
+    room = join(&s);
+    follow(room, &owner, 1);
+    follow(room, &owner, 2);
+    wait_for(room, &owner, 2, 6);
+    assert_int_equal(ramet_newsroom_wait(room, &owner, &no_taker, &damaged, 7,
+                                         WAIT_MS, NULL, NULL),
+                     RAMET_EUNREACHABLE);
+    assert_false(is_alive(room, &owner, 1));
+    assert_true(is_alive(room, &owner, 2));
+    ramet_newsroom_leave(room, &owner);
+    server_stop(&s);
+    ramet_buf_done(&of_one);
+    ramet_buf_done(&of_two);
 }
 
 /* Two follow it, and in a stream of so many there is no place for it. */
@@ -253,6 +296,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(volume_that_was_gone_and_is_told_of_again__is_alive),
+        cmocka_unit_test(volume_that_the_server_cannot_read__is_not_alive),
         cmocka_unit_test(volume_that_the_stream_has_no_place_for__is_not_alive),
     };
 

@@ -278,7 +278,7 @@ put_news(uint8_t out[200])
     static const uint8_t clock[] = {0x00, 0xe8, 0x07};
     static const uint8_t time[] = {0xe8, 0x07};
     static const uint8_t object[] = {0xe9, 0x07, 2, 0xaa, 0xbb};
-    static const uint8_t gone[] = {3, 1};
+    static const uint8_t gone[] = {3, 1, 4, 1};
     size_t n = 0;
 
     memcpy(out, clock, sizeof(clock));
@@ -303,7 +303,8 @@ news__are_those_of_the_document(void **state)
     (void)state;
     assert_int_equal(read_news(data, len, text), RAMET_OK);
     assert_string_equal(text, "0:0:0:00:1000:0:00 2:0:2:5a:1000:0:00 "
-                              "1:0:3:5b:1001:2:aa 3:1:0:00:0:0:00 ");
+                              "1:0:3:5b:1001:2:aa 3:1:0:00:0:0:00 "
+                              "4:1:0:00:0:0:00 ");
     for (size_t cut = 0; cut < len; cut++) /* waits for more */
         assert_int_equal(read_news(data, cut, text), RAMET_OK);
 }
@@ -312,7 +313,7 @@ static void
 news__of_another_form_are_refused(void **state)
 {
     static const uint8_t twice[] = {0, 1, 0, 1}, late[] = {3, 0},
-                         unknown[] = {0, 1, 4, 0}, no_volume[] = {0, 1, 3, 2};
+                         unknown[] = {0, 1, 5, 0}, no_volume[] = {0, 1, 3, 2};
     uint8_t large[100] = {0, 1};
     char text[4000];
     size_t n = 2;

@@ -64,8 +64,10 @@ way_out(enum ramet_rc rc, bool is_local)
     case RAMET_EFOREIGN:
         return "keep the edit with 'ramet adopt FILE', or go back with 'ramet "
                "restore URL FILE --replace'";
-    case RAMET_EUNREACHABLE:
     case RAMET_ETIMEOUT:
+        return "nothing is lost: wait for longer, or check that the remote is "
+               "up and reached";
+    case RAMET_EUNREACHABLE:
         return "check the URL and that the remote is up; nothing is lost, try "
                "again";
     case RAMET_EUNKNOWN:

@@ -31,7 +31,7 @@ status_json(const struct ramet_file_status *status)
     return json_pack(
         "{s:o, s:s, s:s?, s:s?, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
         "s:I,"
-        " s:o, s:o, s:b, s:b, s:o, s:I, s:o*}",
+        " s:o, s:o, s:o, s:b, s:b, s:o, s:I, s:o*}",
         "file", cli_json_text(status->path), "state",
         ramet_sync_state_name(status->state), "remote",
         status->remote[0] == '\0' ? NULL : status->remote, "volume",
@@ -42,8 +42,10 @@ status_json(const struct ramet_file_status *status)
         "cached_pages", (json_int_t)status->cached_pages, "dirty_pages",
         (json_int_t)status->dirty_pages, "page_size",
         (json_int_t)status->page_size, "lag_ms", (json_int_t)status->lag_ms,
-        "lag_lsns", (json_int_t)status->lag_lsns, "last_contact",
-        cli_json_time(status->last_contact_ms), "last_error",
+        "lag_lsns", (json_int_t)status->lag_lsns, "age_ms",
+        status->has_age ? json_integer((json_int_t)status->age_ms)
+                        : json_null(),
+        "last_contact", cli_json_time(status->last_contact_ms), "last_error",
         cli_json_text(status->last_error[0] == '\0' ? NULL
                                                     : status->last_error),
         "never_pushed", status->never_pushed, "in_doubt", status->in_doubt,

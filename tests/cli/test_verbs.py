@@ -322,7 +322,8 @@ class Verbs(support.CliTest):
             {"file", "state", "remote", "volume", "replica",
                           "local_commits", "durable_lsn", "remote_lsn",
                           "pages", "cached_pages", "dirty_pages", "page_size",
-                          "lag_lsns", "lag_ms", "last_contact", "last_error",
+                          "lag_lsns", "lag_ms", "age_ms", "last_contact",
+                          "last_error",
                           "never_pushed", "in_doubt", "unpushed_since",
                           "bases_bytes"})
         self.assertEqual(status["remote"], self.url())

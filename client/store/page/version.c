@@ -148,9 +148,10 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
 {
     const struct ramet_pos pos = ramet_entry_pos(l->at);
     struct ramet_pageframe frame;
+    struct ramet_err failure; /* of no matter where the fill is retired */
     enum ramet_rc rc =
         ramet_pageframe_read(l->session->replica, RAMET_ENTRY_FILL, pos,
-                             l->pgno, &l->room, &frame, err);
+                             l->pgno, &l->room, &frame, &failure);
 
     if (is_fill_retired(l, pos)) {
         /* Reached through a later version it can be fetched again. */
@@ -158,6 +159,8 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
         l->at = ramet_entry_of_stamp(RAMET_ENTRY_ABSENT, 0);
         return RAMET_OK;
     }
+    if (rc != RAMET_OK && err != NULL)
+        *err = failure;
     if (rc != RAMET_OK)
         return rc == RAMET_ENOTFOUND ? RAMET_ECORRUPT : rc;
     if (!frame.is_right)

@@ -2,7 +2,7 @@
 """Plant faults in a private copy of the product, one at a time, and see whether
 the tests notice.
 
-usage: mutants.py [--check] [--wide] [--seconds N] [NAME...]
+usage: mutants.py [--check] [--wide] [--seconds N] [--jobs N] [NAME...]
 
 Each tests/mutants/NAME.patch is a fault that would break a promise of
 docs/invariants.md. Its first lines say which, and which tests are to catch it:
@@ -14,6 +14,7 @@ docs/invariants.md. Its first lines say which, and which tests are to catch it:
   --check      only see whether each patch applies still; builds nothing
   --wide       where the named tests see nothing, run all others until one fails
   --seconds N  longest time for the tests of one mutant (600)
+  --jobs N     how much is built and tested at once (as many as there are cores)
 
 Ends with "N caught, N survived"; exits with 0 only if none survived. The copy
 and its build are kept in build-mutants/.
@@ -84,19 +85,19 @@ def read(path):
         return file.read()
 
 
-def build():
+def build(options):
     """The last lines of what went wrong, or None."""
-    done = run("cmake", "--build", BUILD)
+    done = run("cmake", "--build", BUILD, "-j", str(options["jobs"]))
     return None if done.returncode == 0 else done.stdout[-2000:]
 
 
-def configure():
+def configure(options):
     done = run("cmake", "-S", COPY, "-B", BUILD, "-G", "Ninja",
                "-DCMAKE_BUILD_TYPE=Dev", "-DCMAKE_C_FLAGS_DEV=-O1 -g",
                "-DRAMET_WERROR=OFF")
     if done.returncode != 0:
         sys.exit("mutants: %s" % done.stderr)
-    broken = build()
+    broken = build(options)
     if broken is not None:
         sys.exit("mutants: without any fault it does not build:\n" + broken)
 
@@ -106,10 +107,10 @@ def known_tests():
     return set(re.findall(r"Test +#\d+: (\S+)", shown))
 
 
-def failed_test(tests, seconds):
+def failed_test(tests, options):
     """The first of `tests`, or of all, that fails; or None."""
-    words = ["ctest", "--test-dir", BUILD, "-j", str(os.cpu_count()),
-             "--stop-on-failure", "--timeout", str(seconds)]
+    words = ["ctest", "--test-dir", BUILD, "-j", str(options["jobs"]),
+             "--stop-on-failure", "--timeout", str(options["seconds"])]
     if tests:
         words += ["-R", "^(%s)$" % "|".join(map(re.escape, tests))]
     else:
@@ -145,12 +146,12 @@ def try_mutant(mutant, options):
     if not applied:
         sys.exit("mutants: %s does not apply any more:\n%s" % (mutant.name, why))
     try:
-        broken = build()
+        broken = build(options)
         if broken is not None:
             sys.exit("mutants: %s does not build:\n%s" % (mutant.name, broken))
-        caught = failed_test(mutant.tests, options["seconds"])
+        caught = failed_test(mutant.tests, options)
         if caught is None and options["wide"]:
-            caught = failed_test([], options["seconds"])
+            caught = failed_test([], options)
     finally:
         mutant.patch("--reverse")
     print("%-9s promise %-3s %-40s %5.0f s  %s" %
@@ -160,14 +161,15 @@ def try_mutant(mutant, options):
 
 
 def main(words):
-    options = {"wide": False, "check": False, "seconds": 600}
+    options = {"wide": False, "check": False, "seconds": 600,
+               "jobs": os.cpu_count()}
     names = []
     while words:
         word = words.pop(0)
         if word in ("--wide", "--check"):
             options[word[2:]] = True
-        elif word == "--seconds" and words and words[0].isdigit():
-            options["seconds"] = int(words.pop(0))
+        elif word in ("--seconds", "--jobs") and words and words[0].isdigit():
+            options[word[2:]] = int(words.pop(0))
         elif word.startswith("-"):
             sys.exit(__doc__)
         else:
@@ -184,7 +186,7 @@ def main(words):
     if options["check"] or wrong:
         print("%d mutants, %d wrong" % (len(mutants), wrong))
         return wrong != 0
-    configure()
+    configure(options)
     check_tests(mutants, known_tests())
     caught = sum(try_mutant(mutant, options) for mutant in mutants)
     print("%d caught, %d survived" % (caught, len(mutants) - caught))

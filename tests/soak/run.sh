@@ -140,7 +140,7 @@ run_suite() {
 }
 
 shopt -s nullglob
-stores=("$build"/tests/test_store_{model,crash,processes,hands,damage})
+stores=("$build"/tests/test_store_{model,crash,processes,others,damage})
 races=(tests/soak/race.* tests/soak/many.sh)
 [ ! -f "$build/lib/ramet.so" ] || races+=(tests/oracle/{oracle,history}.py)
 fuzzers=(build-fuzz/fuzz/fuzz_*)

@@ -203,6 +203,78 @@ bit_flips__anywhere__error_or_right_data(void **state)
     image_unref(image);
 }
 
+/* ---- the middle of the log ------------------------------------------------ */
+
+/* Three synced commits, of which the second is of `pages`; and the third stands in
+ * a file of its own, or behind the second. It dies. */
+static void
+leave_three_commits(struct place *p, uint32_t pages, bool apart)
+{
+    const pid_t child = fork();
+
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct ramet_session *const reader = place_open(p, RAMET_OPEN_CREATE);
+        struct ramet_session *const writer = place_open(p, 0);
+        struct image *image = place_image(1, 2 * PLACE_PAGE);
+
+        OK(ramet_session_pin(reader, e)); /* all stays in the log */
+        OK(place_commit(writer, image, e));
+        image_resize(image, pages * PLACE_PAGE);
+        memset(image->bytes, 'b', image->size);
+        OK(place_commit(writer, image, e));
+        if (apart)
+            OK(ramet_session_checkpoint(writer, true, e));
+        memset(image->bytes, 'c', PLACE_PAGE);
+        OK(place_commit(writer, image, e));
+        _exit(0);
+    }
+    place_await(child);
+}
+
+/* Where the first page of 'b' stands in the first file of the log. */
+static uint64_t
+find_second(const char *path)
+{
+    struct image *const file = store_read_plain(path, 512);
+    const uint8_t wanted[64] = {[0 ... 63] = 'b'};
+    const uint8_t *const at =
+        memmem(file->bytes, file->size, wanted, sizeof(wanted));
+    const uint64_t offset = at == NULL ? 0 : (uint64_t)(at - file->bytes);
+
+    assert_non_null(at);
+    image_unref(file);
+    return offset;
+}
+
+/* Synced commits are never left out in silence. */
+static void
+expect_damage_is_told(struct place *p, uint32_t pages, bool apart)
+{
+    struct ramet_err err = {.text = ""};
+    char name[256];
+    char path[500];
+
+    leave_three_commits(p, pages, apart);
+    find_file(p, "log-", name);
+    snprintf(path, sizeof(path), "%s/%s", p->dir, name);
+    flip_bit(path, find_second(path) + 9, 3);
+    assert_int_equal(place_try_open(p->path, 0, &err), RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "damaged"));
+}
+
+static void
+middle_of_the_log__spoilt__is_told_by_the_next_file(void **state)
+{
+    expect_damage_is_told(*state, 2, true);
+}
+
+static void
+middle_of_the_log__spoilt__is_told_by_what_is_far_behind(void **state)
+{
+    expect_damage_is_told(*state, 100, false);
+}
+
 /* `size` bytes of 0xff in the place of the index; from `kept` on, so that it
  * may look like one of ours. */
 static void
@@ -265,6 +337,8 @@ main(void)
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
         TEST(bit_flips__anywhere__error_or_right_data),
+        TEST(middle_of_the_log__spoilt__is_told_by_the_next_file),
+        TEST(middle_of_the_log__spoilt__is_told_by_what_is_far_behind),
         TEST(index__of_nobody_alive__is_not_believed),
     };
 

@@ -134,6 +134,17 @@ end_doubt(struct ramet_session *session, bool landed)
     expect_doubt(session, false);
 }
 
+/* At rest it must not look like a database: who wrote to it would do so beneath a
+ * commit that may count. */
+static void
+expect_no_database(const struct place *p)
+{
+    struct image *const plain = store_read_plain(p->path, 4096);
+
+    assert_memory_not_equal(plain->bytes, "SQLite format 3", 16);
+    image_unref(plain);
+}
+
 /* Landed, it is an intent of its own; and whatever became of it, others follow. */
 static void
 expect_ended(struct place *p, struct ramet_session *session, bool landed,
@@ -178,8 +189,10 @@ play(struct place *p, uint32_t page_size, bool alive, bool landed)
         if (!alive)
             session = open_database(p);
         expect_in_doubt(session, before);
-        if (!alive)
+        if (!alive) {
             ramet_session_close(session);
+            expect_no_database(p);
+        }
     }
     if (!alive)
         session = open_database(p);

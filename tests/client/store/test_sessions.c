@@ -1,0 +1,382 @@
+/*
+ * test_sessions.c - what a session may count on of the others of its replica:
+ * of those at work, of those that died, and of those that can only read.
+ */
+#define _GNU_SOURCE
+#include "client/store/exchange.h"
+#include "client/store/whole.h"
+#include "tests/client/store/store_place.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/os.h"
+
+#define PAGES 8u
+
+/* ---- the dead --------------------------------------------------------------- */
+
+/* The base has all but its first bytes, which are a mark while it is in use. */
+static void
+expect_in_base(const struct place *p, const struct image *image)
+{
+    struct image *const plain = store_read_plain(p->path, PLACE_PAGE);
+
+    assert_int_equal(plain->size, image->size);
+    assert_memory_equal(plain->bytes + 100, image->bytes + 100,
+                        image->size - 100);
+    image_unref(plain);
+}
+
+static void
+reader__dies_with_its_pin__holds_up_no_checkpoint(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = place_image(1, PAGES * PLACE_PAGE);
+    struct image *const second = place_image(2, PAGES * PLACE_PAGE);
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    pid_t child;
+
+    OK(place_commit(session, first, e));
+    child = fork();
+    if (child == 0) {
+        struct ramet_session *const reader = place_open_in_child(p);
+
+        child_require(ramet_session_pin(reader, NULL) == RAMET_OK, "pin", NULL);
+        _exit(0);
+    }
+    place_await(child);
+    OK(place_commit(session, second, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    expect_in_base(p, second);
+    ramet_session_close(session);
+    image_unref(first);
+    image_unref(second);
+}
+
+/* It is a commit across databases, and its super-journal is gone: the others have
+ * it, and who is here must see it, too, whether he writes or not. */
+static void
+commit__prepared_by_the_dead__shows_to_who_is_here(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = place_image(1, PAGES * PLACE_PAGE);
+    struct image *const second = place_image(2, PAGES * PLACE_PAGE);
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    char super[300];
+    pid_t child;
+
+    snprintf(super, sizeof(super), "%s-mj0123456789", p->path);
+    OK(place_commit(session, first, e));
+    child = fork();
+    if (child == 0) {
+        struct ramet_session *const writer = place_open_in_child(p);
+
+        child_require(ramet_session_pin(writer, NULL) == RAMET_OK &&
+                          ramet_session_reserve(writer, NULL) == RAMET_OK &&
+                          ramet_session_write(writer, 0, second->bytes,
+                                              second->size, NULL) == RAMET_OK &&
+                          ramet_session_prepare(writer, super, NULL) ==
+                              RAMET_OK &&
+                          ramet_session_sync(writer, NULL) == RAMET_OK,
+                      "prepare", NULL);
+        _exit(0);
+    }
+    place_await(child);
+    place_expect(session, second, __LINE__);
+    ramet_session_close(session);
+    image_unref(first);
+    image_unref(second);
+}
+
+/* ---- what happens at the same time ---------------------------------------------- */
+
+/* Once, before a page that was fetched is written to its file. */
+static void (*meanwhile)(void *ctx);
+static void *meanwhile_ctx;
+
+static bool
+is_fill(int fd)
+{
+    char link[64];
+    char path[300] = "";
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    return readlink(link, path, sizeof(path) - 1) > 0 &&
+           strstr(path, "/fill-") != NULL;
+}
+
+static ssize_t
+write_after_others(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+                   uint64_t offset)
+{
+    void (*const happen)(void *) = meanwhile;
+
+    if (happen != NULL && iovcnt == 2 && is_fill(fd)) {
+        meanwhile = NULL;
+        happen(meanwhile_ctx);
+    }
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+}
+
+struct committer {
+    struct ramet_session *session;
+    const struct image *image;
+};
+
+static void
+commit_page_3(void *ctx)
+{
+    const struct committer *const c = ctx;
+    const uint64_t at = 2 * PLACE_PAGE;
+
+    OK(ramet_session_pin(c->session, e));
+    OK(ramet_session_reserve(c->session, e));
+    OK(ramet_session_write(c->session, at, c->image->bytes + at, PLACE_PAGE,
+                           e));
+    OK(ramet_session_prepare(c->session, NULL, e));
+    OK(ramet_session_sync(c->session, e));
+    ramet_session_publish(c->session);
+    ramet_session_release(c->session);
+    ramet_session_unpin(c->session);
+}
+
+static struct ramet_session *
+clone_of(struct place *p, struct image *image, const struct ramet_os *os)
+{
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    struct ramet_remote_point point;
+
+    remote_add(&p->remote, image_ref(image));
+    point = remote_point(&p->remote, p->remote.newest);
+    OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                  &store_volume, &point, NULL, e));
+    return place_open_on(p, 0, os);
+}
+
+static void
+fetched_page__is_committed_meanwhile__covers_nothing(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_os os = *ramet_os_system();
+    struct image *const image = place_image(1, PAGES * PLACE_PAGE);
+    struct image *const after = image_copy(image);
+    struct ramet_session *reader;
+    struct committer committer = {.image = after};
+    uint8_t page[PLACE_PAGE];
+    uint64_t rng = 9;
+    size_t got;
+
+    os.pwritev = write_after_others;
+    reader = clone_of(p, image, &os);
+    committer.session = place_open_on(p, 0, &os);
+    p->remote.brings_neighbours = false;
+    store_random_bytes(&rng, after->bytes + 2 * PLACE_PAGE, PLACE_PAGE);
+    meanwhile = commit_page_3;
+    meanwhile_ctx = &committer;
+    OK(ramet_session_pin(reader, e));
+    OK(ramet_session_read(reader, 2 * PLACE_PAGE, page, sizeof(page), &got, e));
+    assert_null(meanwhile); /* it came to that */
+    assert_memory_equal(page, image->bytes + 2 * PLACE_PAGE, PLACE_PAGE);
+    ramet_session_unpin(reader);
+    place_expect(reader, after, __LINE__);
+    OK(ramet_session_checkpoint(reader, true, e));
+    place_expect(committer.session, after, __LINE__);
+    ramet_session_close(committer.session);
+    ramet_session_close(reader);
+    image_unref(image);
+    image_unref(after);
+}
+
+/* ---- those that can only read ------------------------------------------------------ */
+
+/* A child of nobody's, who answers with what it sees when it is asked, by a byte:
+ * 1 for the first image, 2 for the second, 'x' where it may not be nobody. */
+struct onlooker {
+    pid_t pid;
+    int ask, answer;
+};
+
+static char
+seen_by(struct ramet_session *session, const struct image *first,
+        const struct image *second)
+{
+    bool is_first = false, is_second = false;
+    struct ramet_err err = {.text = ""};
+
+    child_require(ramet_session_pin(session, &err) == RAMET_OK, "pin", &err);
+    child_require(store_compare(session, first, &is_first, &err) == RAMET_OK &&
+                      store_compare(session, second, &is_second, &err) ==
+                          RAMET_OK,
+                  "read", &err);
+    ramet_session_unpin(session);
+    child_require(is_first || is_second, "what was read", NULL);
+    return is_first ? '1' : '2';
+}
+
+static void
+look_on(struct place *p, int ask, int answer, const struct image *first,
+        const struct image *second)
+{
+    const struct ramet_replica_options options = {.flags = RAMET_OPEN_READONLY};
+    struct ramet_err err = {.text = ""};
+    struct ramet_session *session = NULL;
+    char byte = 'x';
+
+    if (geteuid() == 0 &&
+        (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0)) {
+        child_require(write(answer, &byte, 1) == 1, "answer", NULL);
+        _exit(0);
+    }
+    while (read(ask, &byte, 1) == 1) {
+        if (session == NULL)
+            child_require(ramet_session_open(p->path, &options, &session,
+                                             &err) == RAMET_OK,
+                          "open", &err);
+        byte = seen_by(session, first, second);
+        child_require(write(answer, &byte, 1) == 1, "answer", NULL);
+    }
+    if (session != NULL)
+        ramet_session_close(session);
+    _exit(0);
+}
+
+static struct onlooker
+begin_onlooker(struct place *p, const struct image *first,
+               const struct image *second)
+{
+    struct onlooker o;
+    int ask[2], answer[2];
+
+    assert_int_equal(pipe(ask), 0);
+    assert_int_equal(pipe(answer), 0);
+    o.pid = fork();
+    assert_true(o.pid >= 0);
+    if (o.pid == 0) {
+        close(ask[1]);
+        close(answer[0]);
+        look_on(p, ask[0], answer[1], first, second);
+    }
+    close(ask[0]);
+    close(answer[1]);
+    o.ask = ask[1];
+    o.answer = answer[0];
+    return o;
+}
+
+static char
+ask(const struct onlooker *o)
+{
+    char byte = '?';
+
+    assert_int_equal(write(o->ask, "?", 1), 1);
+    assert_int_equal(read(o->answer, &byte, 1), 1);
+    return byte;
+}
+
+static void
+end_onlooker(const struct onlooker *o)
+{
+    close(o->ask);
+    place_await(o->pid);
+    close(o->answer);
+}
+
+static void
+let_nobody_write(const struct place *p)
+{
+    char command[1000];
+
+    snprintf(command, sizeof(command),
+             "chmod -R a+rX,go-w '%s' && chmod go-w '%s' '%s'", p->folder,
+             p->folder, p->dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* A record is complete, and its writer may yet take it back. */
+static void
+reader_without_rights__counts_nothing_that_may_be_taken_back(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = place_image(1, PAGES * PLACE_PAGE);
+    struct image *const second = place_image(2, PAGES * PLACE_PAGE);
+    struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
+    struct onlooker onlooker = begin_onlooker(p, first, second);
+    char seen;
+
+    OK(place_commit(session, first, e));
+    let_nobody_write(p);
+    seen = ask(&onlooker);
+    if (seen == 'x')
+        skip();
+    assert_int_equal(seen, '1');
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, second->bytes, second->size, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    assert_int_equal(ask(&onlooker), '1');
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    assert_int_equal(ask(&onlooker), '2');
+    end_onlooker(&onlooker);
+    ramet_session_close(session);
+    image_unref(first);
+    image_unref(second);
+}
+
+/* It has no pin to be seen. */
+static void
+reader_without_rights__keeps_the_base_as_it_is(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = place_image(1, PAGES * PLACE_PAGE);
+    struct image *const second = place_image(2, PAGES * PLACE_PAGE);
+    struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
+    struct onlooker onlooker = begin_onlooker(p, first, second);
+    char seen;
+
+    OK(place_commit(session, first, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    let_nobody_write(p);
+    seen = ask(&onlooker);
+    if (seen == 'x')
+        skip();
+    assert_int_equal(seen, '1');
+    OK(place_commit(session, second, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    expect_in_base(p, first);
+    end_onlooker(&onlooker);
+    OK(ramet_session_checkpoint(session, true, e));
+    expect_in_base(p, second);
+    ramet_session_close(session);
+    image_unref(first);
+    image_unref(second);
+}
+
+int
+main(void)
+{
+#define TEST(name)                                                             \
+    cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(reader__dies_with_its_pin__holds_up_no_checkpoint),
+        TEST(commit__prepared_by_the_dead__shows_to_who_is_here),
+        TEST(fetched_page__is_committed_meanwhile__covers_nothing),
+        TEST(reader_without_rights__counts_nothing_that_may_be_taken_back),
+        TEST(reader_without_rights__keeps_the_base_as_it_is),
+    };
+
+    cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,58 @@
+"""The n-th call of a kind fails in another process, or in this one: what
+fault_shim.c does, and how it is told.
+
+    faults = Faults(path)                a file that both share
+    subprocess.run(..., env=faults.env())
+    faults.arm("write", 17, errno.ENOSPC)
+"""
+import mmap
+import os
+import struct
+
+BUILD = os.path.abspath(os.environ.get("RAMET_BUILD", "build"))
+SHIM = os.path.join(BUILD, "tests", "ramet_fault_shim.so")
+KINDS = ("alloc", "read", "write", "sync", "name", "open", "lock", "network",
+         "short")
+LAYOUT = struct.Struct("=QqQQq9Q")  # struct control in fault_shim.c
+
+
+class Faults:
+    def __init__(self, path):
+        self.path = path
+        with open(path, "wb") as file:
+            file.write(LAYOUT.pack(0, -1, 0, 0, 0, *[0] * 9))
+        fd = os.open(path, os.O_RDWR)
+        self.shared = mmap.mmap(fd, LAYOUT.size)
+        os.close(fd)
+
+    def env(self, **more):
+        return dict(os.environ, LD_PRELOAD=SHIM, RAMET_FAULTS=self.path, **more)
+
+    def fields(self):
+        return LAYOUT.unpack(self.shared[:LAYOUT.size])
+
+    def arm(self, kind, nth, errnum=0):
+        """The nth (0: the next) call of this kind from now on fails, once."""
+        struct.pack_into("=q", self.shared, 8, -1)
+        struct.pack_into("=QqQQ", self.shared, 0, 1 << KINDS.index(kind), -1,
+                         errnum, 0)
+        struct.pack_into("=q", self.shared, 8, nth)
+
+    def count_all(self):
+        """Let calls of every kind be counted, and none fail."""
+        struct.pack_into("=QqQQ", self.shared, 0, (1 << len(KINDS)) - 1, -1, 0, 0)
+
+    def disarm(self):
+        """Did it happen?"""
+        struct.pack_into("=q", self.shared, 8, -1)
+        return self.fields()[3] != 0
+
+    def live(self):
+        """Blocks that Ramet's code has of the allocator."""
+        return self.fields()[4]
+
+    def counts(self):
+        return dict(zip(KINDS, self.fields()[5:]))
+
+    def clear_counts(self):
+        struct.pack_into("=q9Q", self.shared, 32, 0, *[0] * 9)

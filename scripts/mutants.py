@@ -85,9 +85,19 @@ def read(path):
         return file.read()
 
 
-def build(options):
-    """The last lines of what went wrong, or None."""
-    done = run("cmake", "--build", BUILD, "-j", str(options["jobs"]))
+def programs():
+    """Names of what can be built by itself."""
+    shown = run("cmake", "--build", BUILD, "--target", "help", check=True).stdout
+    return set(re.findall(r"^(\w+): phony", shown, re.M))
+
+
+def build(options, tests=()):
+    """The last lines of what went wrong, or None. Where all of `tests` are
+    programs of their own, no more than these is built."""
+    words = ["cmake", "--build", BUILD, "-j", str(options["jobs"])]
+    if tests and set(tests) <= options["programs"]:
+        words += ["--target", *tests]
+    done = run(*words)
     return None if done.returncode == 0 else done.stdout[-2000:]
 
 
@@ -146,11 +156,12 @@ def try_mutant(mutant, options):
     if not applied:
         sys.exit("mutants: %s does not apply any more:\n%s" % (mutant.name, why))
     try:
-        broken = build(options)
+        broken = build(options, mutant.tests)
         if broken is not None:
             sys.exit("mutants: %s does not build:\n%s" % (mutant.name, broken))
         caught = failed_test(mutant.tests, options)
         if caught is None and options["wide"]:
+            build(options)
             caught = failed_test([], options)
     finally:
         mutant.patch("--reverse")
@@ -188,6 +199,7 @@ def main(words):
         return wrong != 0
     configure(options)
     check_tests(mutants, known_tests())
+    options["programs"] = programs()
     caught = sum(try_mutant(mutant, options) for mutant in mutants)
     print("%d caught, %d survived" % (caught, len(mutants) - caught))
     return caught != len(mutants)

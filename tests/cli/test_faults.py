@@ -22,7 +22,8 @@ ERRORS = {"alloc": (0,), "read": (errno.EIO, errno.EINTR),
           "write": (errno.ENOSPC, errno.EIO, errno.EINTR),
           "sync": (errno.EIO, errno.EINTR), "name": (errno.ENOSPC, errno.EIO),
           "open": (errno.EMFILE, errno.EINTR), "lock": (errno.ENOLCK,),
-          "network": (errno.ECONNRESET, errno.EMFILE), "short": (0,)}
+          "network": (errno.ECONNRESET, errno.EMFILE), "short": (0,),
+          "look": (errno.EIO, errno.ENOMEM)}
 HARMLESS = ("short",)  # no error comes of it
 
 
@@ -312,12 +313,12 @@ class Trial:
             return
         assert fired, "failed without a fault: " + said
         assert self.kind not in HARMLESS and self.errnum != errno.EINTR, said
-        if self.verb is doctor: # what it finds is its answer
+        if self.verb is doctor:  # what it finds is its answer
             stderr += "ramet: " + done.stdout.decode()
         assert stderr.splitlines()[-1:] != [] and "ramet: " in stderr, said
 
     def again(self, scene, words):
-        done = scene.run_ramet(*words)
+        done = scene.run_ramet(*words, text=False)
         passes = {"delete": (0, support.NOT_FOUND), "detach": (0, 1, 4)}
         assert done.returncode in passes.get(words[0], (0,)), \
             "said again: %d %s" % (done.returncode, done.stderr)
@@ -359,7 +360,7 @@ def main():
                                                             trial.clean_live)
         except Exception as error:  # noqa: BLE001
             failed += 1
-            print("FAILED %s\n    %r" % (trial, error), flush=True)
+            print("FAILED %s\n    %.500r" % (trial, error), flush=True)
     print("%d trials, %d met their fault, %d failed" % (tried, met, failed))
     return failed != 0 or met == 0
 

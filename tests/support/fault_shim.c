@@ -37,6 +37,8 @@ enum kind {
     LOCK = 64,
     NETWORK = 128,
     SHORT = 256, /* not an error: half of what was asked for */
+    LOOK = 512,  /* what is never interrupted: stat, list, map */
+    KINDS = 10,
 };
 
 /* tests/support/faults.py has the same. */
@@ -45,8 +47,8 @@ struct control {
     _Atomic int64_t countdown;
     _Atomic uint64_t errnum;
     _Atomic uint64_t fired;
-    _Atomic int64_t live;       /* blocks */
-    _Atomic uint64_t counts[9]; /* calls, by kind */
+    _Atomic int64_t live;           /* blocks */
+    _Atomic uint64_t counts[KINDS]; /* calls, by kind */
 };
 
 static struct control none = {.countdown = -1};
@@ -139,7 +141,7 @@ begin(void)
 static bool
 fails_now(unsigned kinds)
 {
-    for (unsigned i = 0; i < 9; i++)
+    for (unsigned i = 0; i < KINDS; i++)
         if ((kinds >> i & 1) != 0)
             atomic_fetch_add_explicit(&control->counts[i], 1,
                                       memory_order_relaxed);
@@ -301,12 +303,12 @@ int renameat(int from, const char *name, int to, const char *fresh);
         return next arguments;                                                 \
     }
 
-WRAP(int, fstat64, READ, (int fd, struct stat64 *st), (fd, st))
-WRAP(int, fstatat64, READ,
+WRAP(int, fstat64, LOOK, (int fd, struct stat64 *st), (fd, st))
+WRAP(int, fstatat64, LOOK,
      (int fd, const char *restrict path, struct stat64 *restrict st, int flags),
      (fd, path, st, flags))
-WRAP(ssize_t, getdents64, READ, (int fd, void *to, size_t len), (fd, to, len))
-WRAP(void *, mmap64, READ,
+WRAP(ssize_t, getdents64, LOOK, (int fd, void *to, size_t len), (fd, to, len))
+WRAP(void *, mmap64, LOOK,
      (void *at, size_t len, int prot, int flags, int fd, off64_t offset),
      (at, len, prot, flags, fd, offset))
 WRAP(int, ftruncate64, WRITE, (int fd, off64_t len), (fd, len))

@@ -12,15 +12,15 @@ import struct
 BUILD = os.path.abspath(os.environ.get("RAMET_BUILD", "build"))
 SHIM = os.path.join(BUILD, "tests", "ramet_fault_shim.so")
 KINDS = ("alloc", "read", "write", "sync", "name", "open", "lock", "network",
-         "short")
-LAYOUT = struct.Struct("=QqQQq9Q")  # struct control in fault_shim.c
+         "short", "look")
+LAYOUT = struct.Struct("=QqQQq10Q")  # struct control in fault_shim.c
 
 
 class Faults:
     def __init__(self, path):
         self.path = path
         with open(path, "wb") as file:
-            file.write(LAYOUT.pack(0, -1, 0, 0, 0, *[0] * 9))
+            file.write(LAYOUT.pack(0, -1, 0, 0, 0, *[0] * 10))
         fd = os.open(path, os.O_RDWR)
         self.shared = mmap.mmap(fd, LAYOUT.size)
         os.close(fd)
@@ -55,4 +55,4 @@ class Faults:
         return dict(zip(KINDS, self.fields()[5:]))
 
     def clear_counts(self):
-        struct.pack_into("=q9Q", self.shared, 32, 0, *[0] * 9)
+        struct.pack_into("=q10Q", self.shared, 32, 0, *[0] * 10)

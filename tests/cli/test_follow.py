@@ -26,6 +26,7 @@ class Follower:
             cwd=test.dir, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True)
         self.lines = queue.Queue()
+        self.passed_by = []
         self.errors = []
         self.readers = [threading.Thread(target=self.read_lines),
                         threading.Thread(target=self.read_errors)]
@@ -42,11 +43,17 @@ class Follower:
             self.errors.append(line)
 
     def line(self, pattern):
-        """The next line that the pattern is found in."""
+        """The first line that the pattern is found in and that was not had yet:
+        who follows one file knows nothing of who follows another."""
+        seen = [line for line in self.passed_by if re.search(pattern, line)]
+        if seen:
+            self.passed_by.remove(seen[0])
+            return seen[0]
         while True:
             line = self.lines.get(timeout=60)
             if re.search(pattern, line):
                 return line
+            self.passed_by.append(line)
 
     def end(self, how=signal.SIGTERM):
         if self.process.poll() is None:

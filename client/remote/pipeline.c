@@ -13,7 +13,7 @@
 #include "client/remote/meter.h"
 #include "client/remote/pagecache.h"
 #include "client/remote/pipeline_impl.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "core/alloc.h"
 #include "core/waiting.h"
 
@@ -69,14 +69,15 @@ peek(void *ctx, const struct ramet_point *at, uint32_t pgno, uint8_t *out_page,
 /* ---- new, and gone ------------------------------------------------------------------ */
 
 struct ramet_pipeline *
-ramet_pipeline_new(struct ramet_source *source, const struct ramet_vid *volume)
+ramet_pipeline_new(struct ramet_remote_client *client,
+                   const struct ramet_vid *volume)
 {
     struct ramet_pipeline *const pipeline = ramet_calloc(1, sizeof(*pipeline));
     const struct ramet_ahead_view view = {is_here, peek, pipeline};
 
     if (pipeline == NULL)
         return NULL;
-    pipeline->source = source;
+    pipeline->client = client;
     pipeline->volume = *volume;
     pipeline->os = ramet_os_system();
     pipeline->fork_count = ramet_os_fork_count();
@@ -160,8 +161,8 @@ keep(struct ramet_pipeline *pipeline, const struct ramet_point *at,
         if (k->keep(k->ctx, at, pgno, page, page_size))
             kept = true;
     cache = kept ? NULL
-                 : ramet_source_cache(pipeline->source, &pipeline->volume,
-                                      CACHE_BYTES);
+                 : ramet_remote_client_cache(pipeline->client,
+                                             &pipeline->volume, CACHE_BYTES);
     if (cache != NULL)
         ramet_pagecache_put(cache, at, pgno, page, page_size);
 }
@@ -448,9 +449,9 @@ fly(struct ramet_batch *batch, struct ramet_err *err)
     enum ramet_rc rc;
 
     ramet_waiting_set(&waiter);
-    rc = ramet_source_read_pages(pipeline->source, &pipeline->volume,
-                                 &batch->at, batch->pgnos, batch->count, true,
-                                 land, batch, err);
+    rc = ramet_remote_client_read_pages(pipeline->client, &pipeline->volume,
+                                        &batch->at, batch->pgnos, batch->count,
+                                        true, land, batch, err);
     ramet_waiting_set(NULL);
     if (rc ==
         RAMET_OK) /* all of them came, unless the code below us is wrong */
@@ -503,8 +504,9 @@ work(void *arg)
         tell_lost(batch);
         ramet_mutex_lock(&pipeline->mutex);
         end_batch(batch, rc, &err);
-        ramet_pipeline_note_cost(pipeline, page_size,
-                                 ramet_source_received(pipeline->source));
+        ramet_pipeline_note_cost(
+            pipeline, page_size,
+            ramet_remote_client_received(pipeline->client));
     }
     worker->runs = false;
     ramet_mutex_unlock(&pipeline->mutex);

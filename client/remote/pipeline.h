@@ -31,12 +31,12 @@
 #include "metastore/history.h"
 #include "prefetch/prefetch.h"
 
-struct ramet_source;
+struct ramet_remote_client;
 struct ramet_pipeline;
 
-/* No I/O. The source owns it, and outlives it. NULL on no memory. */
-struct ramet_pipeline *
-ramet_pipeline_new(struct ramet_source *source, const struct ramet_vid *volume);
+/* No I/O. The client owns it, and outlives it. NULL on no memory. */
+struct ramet_pipeline *ramet_pipeline_new(struct ramet_remote_client *client,
+                                          const struct ramet_vid *volume);
 /* Ends what is under way. NULL is fine. */
 void ramet_pipeline_free(struct ramet_pipeline *pipeline);
 
@@ -71,7 +71,7 @@ ramet_pipeline_look(void *ctx, bool *out_here, struct ramet_err *err);
  * address that is the caller's alone. Blocks; RAMET_ETIMEOUT
  * if no page came for `timeout_ms` (0: as long as the remote is waited for),
  * RAMET_ECANCELLED once the thread's waiter has had enough. Others as
- * ramet_source_read_pages().
+ * ramet_remote_client_read_pages().
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_pipeline_read(struct ramet_pipeline *pipeline, const void *reader,

@@ -82,7 +82,7 @@ struct ramet_worker {
 };
 
 struct ramet_pipeline {
-    struct ramet_source *source; /* its owner */
+    struct ramet_remote_client *client; /* its owner */
     struct ramet_vid volume;
     const struct ramet_os *os;
     unsigned fork_count;
@@ -102,7 +102,7 @@ struct ramet_pipeline {
     size_t cost;           /* what a page takes on the link, in bytes */
     uint64_t landings;     /* pages that came */
     uint64_t landed_ns;    /* when the last one did */
-    uint64_t costed;       /* landings, and bytes of the source, when `cost` */
+    uint64_t costed;       /* landings, and bytes of the client, when `cost` */
     uint64_t costed_bytes; /* was found last */
     atomic_bool is_closing;
     struct ramet_ahead *ahead; /* has a mutex of its own */
@@ -139,7 +139,7 @@ void ramet_wants_abandon(struct ramet_pipeline *pipeline);
 /* What a page takes on the link, in bytes. */
 size_t ramet_pipeline_page_cost(const struct ramet_pipeline *pipeline,
                                 uint32_t page_size);
-/* Some more have come; `received` are all bytes of the source. */
+/* Some more have come; `received` are all bytes of the client. */
 void ramet_pipeline_note_cost(struct ramet_pipeline *pipeline,
                               uint32_t page_size, uint64_t received);
 /* Bytes that may be under way for this and what is more urgent. */

@@ -7,7 +7,7 @@
 
 #include "client/remote/pagecache.h"
 #include "client/remote/pipeline_impl.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "core/waiting.h"
 
 /* How often a thread looks whether its caller has had enough. */
@@ -141,7 +141,7 @@ take_from_cache(struct ramet_pipeline *pipeline, const struct ramet_head *head,
 {
     const struct ramet_point at = ramet_head_point(head);
     struct ramet_pagecache *const cache =
-        ramet_source_cache(pipeline->source, &pipeline->volume, 0);
+        ramet_remote_client_cache(pipeline->client, &pipeline->volume, 0);
 
     return cache != NULL &&
            ramet_pagecache_get(cache, &at, pgno, 0, out, head->page_size);

@@ -5,7 +5,7 @@
  */
 #include "client/remote/pace.h"
 #include "client/remote/pipeline_impl.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 
 /* Of a remote whose link is not measured. */
 #define BUDGET_UNMEASURED (1u << 20)
@@ -28,7 +28,7 @@ ramet_pipeline_page_cost(const struct ramet_pipeline *pipeline,
     return pipeline->cost > 0 ? pipeline->cost : page_size / 2;
 }
 
-/* Some pages more have come: what did they take? Other requests of the source
+/* Some pages more have come: what did they take? Other requests of the client
  * count as well; they are few where it matters. What leads to pages counts while
  * it comes, but no page is taken for more than itself: that is here soon, and the
  * link would idle meanwhile. */
@@ -57,7 +57,7 @@ size_t
 ramet_pipeline_budget(struct ramet_pipeline *pipeline,
                       enum ramet_urgency urgency)
 {
-    struct ramet_pace *const pace = ramet_source_pace(pipeline->source);
+    struct ramet_pace *const pace = ramet_remote_client_pace(pipeline->client);
     size_t bytes;
 
     if (pace == NULL)

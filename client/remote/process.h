@@ -1,10 +1,10 @@
 /*
  * process.h - the lock of what the client keeps once per process.
  *
- * Handles of one process share connections and replicas' links; they find
- * each other in two short lists (source.c, link.c), both under this lock. It
- * is held for list work only, never over I/O, and across fork(), so that a
- * child finds it free and the lists whole.
+ * Handles of one process share remote clients and what syncs a replica; they
+ * find each other in two short lists (remote_clients.c, replica_syncs.c), both
+ * under this lock. It is held for list work only, never over I/O, and across
+ * fork(), so that a child finds it free and the lists whole.
  *
  * Layer: client.
  */

@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/sync/recent_bases.h"
 #include "core/alloc.h"
 #include "pagestore/delta.h"
@@ -21,7 +21,7 @@ struct walk {
     struct ramet_remote *remote;
     struct ramet_session *session;
     struct ramet_point from;            /* on which the replica stands */
-    struct ramet_recent_bases **recent; /* the link's */
+    struct ramet_recent_bases **recent; /* the replica_sync's */
     uint8_t *base, *page;               /* of one page */
     struct ramet_pageset seen;          /* changed by a later one */
     uint32_t least; /* what later ones left: pages above it went */
@@ -245,10 +245,10 @@ ramet_along_collect(struct ramet_along *along, const struct ramet_sync *sync,
 {
     struct walk walk = {.along = along,
                         .history = sync->history,
-                        .remote = ramet_source_remote(sync->source),
+                        .remote = ramet_remote_client_remote(sync->client),
                         .session = sync->session,
                         .from = ramet_snapshot_point(&sync->state->newest),
-                        .recent = &sync->link->recent_bases,
+                        .recent = &sync->replica_sync->recent_bases,
                         .least = head->page_count};
     struct ramet_point at = ramet_head_point(head);
     unsigned commits = 0;

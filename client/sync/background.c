@@ -17,9 +17,9 @@
 #include <stdatomic.h>
 
 #include "client/remote/remote.h"
-#include "client/remote/source.h"
-#include "client/sync/link.h"
+#include "client/remote/remote_client.h"
 #include "client/sync/pacer.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "core/alloc.h"
 #include "core/crew.h"
@@ -39,7 +39,7 @@ struct backoff {
 };
 
 struct ramet_background {
-    struct ramet_link *link;
+    struct ramet_replica_sync *replica_sync;
     unsigned fork_count;
     struct ramet_crew_member member;
     struct ramet_follower follower;
@@ -72,7 +72,7 @@ struct ramet_background {
 static uint64_t
 now_ms(const struct ramet_background *bg)
 {
-    const struct ramet_os *const os = bg->link->os;
+    const struct ramet_os *const os = bg->replica_sync->os;
 
     return os->mono_ns(os->ctx) / 1000000 + 1; /* the pacer knows no 0 */
 }
@@ -89,7 +89,7 @@ static void
 backoff_fail(const struct ramet_background *bg, struct backoff *backoff,
              bool for_long)
 {
-    const struct ramet_os *const os = bg->link->os;
+    const struct ramet_os *const os = bg->replica_sync->os;
     uint16_t random = 0;
 
     backoff->delay_ms =
@@ -124,19 +124,20 @@ static void
 tell(struct ramet_background *bg, const char *what, enum ramet_rc rc,
      const struct ramet_err *err)
 {
-    struct ramet_link *const link = bg->link;
+    struct ramet_replica_sync *const replica_sync = bg->replica_sync;
     const bool parted = rc == RAMET_EDIVERGED || rc == RAMET_EWENTBACK;
     uint64_t remote_lsn;
 
-    ramet_mutex_lock(&link->mutex);
-    remote_lsn = link->remote_lsn;
-    ramet_mutex_unlock(&link->mutex);
+    ramet_mutex_lock(&replica_sync->mutex);
+    remote_lsn = replica_sync->remote_lsn;
+    ramet_mutex_unlock(&replica_sync->mutex);
     if (parted && bg->told_lsn == remote_lsn)
         return; /* once for each commit that makes it worse */
     if (parted)
         bg->told_lsn = remote_lsn;
     ramet_log(parted ? RAMET_LOG_ERROR : RAMET_LOG_WARN, what, "file",
-              link->path, "code", ramet_rc_name(rc), "error", err->text, NULL);
+              replica_sync->path, "code", ramet_rc_name(rc), "error", err->text,
+              NULL);
 }
 
 static void
@@ -226,7 +227,7 @@ push(struct ramet_background *bg, bool at_once)
     sync_init(bg, &sync, "push");
     if (at_once)
         sync.wait_ms = bg->flush_wait_ms;
-    rc = ramet_sync_begin(&sync, bg->link, NULL, &err);
+    rc = ramet_sync_begin(&sync, bg->replica_sync, NULL, &err);
     if (rc == RAMET_OK)
         rc = push_begun(bg, &sync, at_once, &wait_ms, &err);
     ramet_sync_end(&sync, rc, &err);
@@ -244,7 +245,7 @@ pull(struct ramet_background *bg)
     enum ramet_rc rc;
 
     sync_init(bg, &sync, "pull");
-    rc = ramet_sync_begin(&sync, bg->link, NULL, &err);
+    rc = ramet_sync_begin(&sync, bg->replica_sync, NULL, &err);
     if (rc == RAMET_OK) {
         before = sync.state->newest.lsn;
         rc = ramet_sync_pull(&sync, &err);
@@ -310,17 +311,17 @@ heard(void *ctx)
 static void
 follow(struct ramet_background *bg)
 {
-    struct ramet_link *const link = bg->link;
+    struct ramet_replica_sync *const replica_sync = bg->replica_sync;
     struct ramet_remote *const remote =
-        ramet_source_remote(ramet_link_source(link));
+        ramet_remote_client_remote(ramet_replica_sync_client(replica_sync));
     uint64_t known;
 
     if (bg->followed != NULL || remote == NULL || remote->ops->follow == NULL ||
-        !ramet_link_volume(link, &bg->volume))
+        !ramet_replica_sync_volume(replica_sync, &bg->volume))
         return;
-    ramet_mutex_lock(&link->mutex);
-    known = link->remote_lsn;
-    ramet_mutex_unlock(&link->mutex);
+    ramet_mutex_lock(&replica_sync->mutex);
+    known = replica_sync->remote_lsn;
+    ramet_mutex_unlock(&replica_sync->mutex);
     bg->follower = (struct ramet_follower){.heard = heard, .ctx = bg};
     /* Without, it polls. */
     if (remote->ops->follow(remote, &bg->volume, known, &bg->follower, NULL) ==
@@ -343,7 +344,8 @@ longest_poll(const struct ramet_background *bg)
 {
     if (is_told(bg))
         return POLL_TOLD_MS;
-    return ramet_source_url(bg->link->source)->scheme == RAMET_REMOTE_S3
+    return ramet_remote_client_url(bg->replica_sync->client)->scheme ==
+                   RAMET_REMOTE_S3
                ? POLL_PAID_MS
                : POLL_MAX_MS;
 }
@@ -367,9 +369,9 @@ judge_news(struct ramet_background *bg, uint64_t lsn)
 {
     uint64_t known;
 
-    ramet_mutex_lock(&bg->link->mutex);
-    known = bg->link->remote_lsn;
-    ramet_mutex_unlock(&bg->link->mutex);
+    ramet_mutex_lock(&bg->replica_sync->mutex);
+    known = bg->replica_sync->remote_lsn;
+    ramet_mutex_unlock(&bg->replica_sync->mutex);
     if (lsn <= known) {
         bg->doubt = (struct backoff){.until_ms = 0};
         return;
@@ -528,13 +530,13 @@ start(struct ramet_background *bg, struct ramet_err *err)
 }
 
 static struct ramet_background *
-background_new(struct ramet_link *link)
+background_new(struct ramet_replica_sync *replica_sync)
 {
     struct ramet_background *const bg = ramet_calloc(1, sizeof(*bg));
 
     if (bg == NULL)
         return NULL;
-    bg->link = link;
+    bg->replica_sync = replica_sync;
     bg->fork_count = ramet_os_fork_count();
     ramet_mutex_init(&bg->mutex);
     ramet_cond_init(&bg->cond);
@@ -565,40 +567,41 @@ join_running(struct ramet_background *bg, uint64_t push_interval_ms)
 }
 
 enum ramet_rc
-ramet_background_start(struct ramet_link *link, struct ramet_session *session,
-                       uint64_t push_interval_ms, struct ramet_err *err)
+ramet_background_start(struct ramet_replica_sync *replica_sync,
+                       struct ramet_session *session, uint64_t push_interval_ms,
+                       struct ramet_err *err)
 {
-    struct ramet_background *bg = atomic_load(&link->background);
+    struct ramet_background *bg = atomic_load(&replica_sync->background);
     enum ramet_rc rc = RAMET_OK;
 
-    assert(ramet_link_source(link) != NULL);
+    assert(ramet_replica_sync_client(replica_sync) != NULL);
     if (bg != NULL) { /* without waiting for what it is at */
         join_running(bg, push_interval_ms);
         return RAMET_OK;
     }
-    ramet_mutex_lock(&link->sync_mutex);
-    bg = atomic_load(&link->background);
+    ramet_mutex_lock(&replica_sync->sync_mutex);
+    bg = atomic_load(&replica_sync->background);
     if (bg != NULL) {
         join_running(bg, push_interval_ms);
         goto done;
     }
-    rc = ramet_link_need_session(link, session, err);
+    rc = ramet_replica_sync_need_session(replica_sync, session, err);
     if (rc != RAMET_OK)
         goto done;
-    bg = background_new(link);
+    bg = background_new(replica_sync);
     if (bg == NULL) {
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", replica_sync->path);
         goto done;
     }
     (void)join_pushers(bg, push_interval_ms);
     rc = start(bg, err);
     if (rc == RAMET_OK)
-        atomic_store(&link->background, bg);
+        atomic_store(&replica_sync->background, bg);
     else
         background_free(bg);
 
 done:
-    ramet_mutex_unlock(&link->sync_mutex);
+    ramet_mutex_unlock(&replica_sync->sync_mutex);
     return rc;
 }
 

@@ -22,18 +22,19 @@
 
 #define RAMET_ONLY_FOLLOWS UINT64_MAX
 
-struct ramet_link;
+struct ramet_replica_sync;
 struct ramet_background;
 
 /*
- * Start it for `link`, unless it runs, and join it. `session` is the calling
+ * Start it for `replica_sync`, unless it runs, and join it. `session` is the calling
  * thread's. It pulls and does nothing else (sync.h, invariant (5)) but for the
  * time in which files are joined that may push: `push_interval_ms` after a
  * commit (the first one's counts); RAMET_ONLY_FOLLOWS: this one may not.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_background_start(struct ramet_link *link, struct ramet_session *session,
-                       uint64_t push_interval_ms, struct ramet_err *err);
+ramet_background_start(struct ramet_replica_sync *replica_sync,
+                       struct ramet_session *session, uint64_t push_interval_ms,
+                       struct ramet_err *err);
 /* A file that may push is closed: the last one waits up to `wait_ms` for a push
  * of what is left. */
 void

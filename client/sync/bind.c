@@ -8,9 +8,9 @@
 #include <inttypes.h>
 
 #include "client/remote/remote.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
-#include "client/sync/link.h"
+#include "client/sync/replica_sync.h"
 
 /* *out_is_new: the name meant nothing before, and the volume is this run's. */
 static enum ramet_rc
@@ -21,11 +21,11 @@ bind_name(struct ramet_sync *sync, struct ramet_vid *out_volume,
     enum ramet_rc rc;
 
     *out_is_new = false;
-    if (!atomic_load(&sync->link->may_create))
-        return ramet_source_resolve(sync->source, out_volume, err);
+    if (!atomic_load(&sync->replica_sync->may_create))
+        return ramet_remote_client_resolve(sync->client, out_volume, err);
     rc = ramet_id_new(&fresh.id, err);
     if (rc == RAMET_OK)
-        rc = ramet_source_claim(sync->source, &fresh, out_volume, err);
+        rc = ramet_remote_client_claim(sync->client, &fresh, out_volume, err);
     if (rc == RAMET_OK)
         *out_is_new = ramet_id_compare(&out_volume->id, &fresh.id) == 0;
     return rc;
@@ -47,7 +47,7 @@ bind_replica(struct ramet_sync *sync, struct ramet_err *err)
 
     rc = bind_name(sync, &volume, &sync->made_volume, err);
     if (rc == RAMET_OK && !sync->made_volume)
-        rc = ramet_source_newest(sync->source, &volume, &head, err);
+        rc = ramet_remote_client_newest(sync->client, &volume, &head, err);
     if (rc != RAMET_OK)
         return rc;
     if (head.lsn > 0 &&
@@ -56,22 +56,22 @@ bind_replica(struct ramet_sync *sync, struct ramet_err *err)
                           "%s: %.200s is there already (at LSN %" PRIu64
                           "), and this file does not come from it; choose "
                           "another name, or clone it",
-                          sync->link->path, ramet_source_text(sync->source),
-                          head.lsn);
+                          sync->replica_sync->path,
+                          ramet_remote_client_text(sync->client), head.lsn);
     if (head.lsn > 0 && head.kind != sync->state->kind)
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "%s: %.200s is %s, this file is not; clone it to "
-                          "another name",
-                          sync->link->path, ramet_source_text(sync->source),
-                          head.kind == RAMET_KIND_SQLITE ? "a database"
-                                                         : "a plain file");
-    text = ramet_source_text(sync->source);
+        return RAMET_FAIL(
+            err, RAMET_EINVAL,
+            "%s: %.200s is %s, this file is not; clone it to "
+            "another name",
+            sync->replica_sync->path, ramet_remote_client_text(sync->client),
+            head.kind == RAMET_KIND_SQLITE ? "a database" : "a plain file");
+    text = ramet_remote_client_text(sync->client);
     rc = head.lsn > 0 ? ramet_session_bind_unchanged(sync->session, &base, text,
                                                      &volume, err)
                       : ramet_session_bind(sync->session, text, &volume, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_link_set_volume(sync->link, &volume);
+    ramet_replica_sync_set_volume(sync->replica_sync, &volume);
     return ramet_sync_look(sync, err);
 }
 
@@ -83,7 +83,7 @@ ramet_sync_bind(struct ramet_sync *sync, struct ramet_err *err)
     if (sync->history != NULL)
         return RAMET_OK;
     /* Another process may have done it while the push lock was waited for. */
-    if (!ramet_link_volume(sync->link, &sync->volume))
+    if (!ramet_replica_sync_volume(sync->replica_sync, &sync->volume))
         rc = bind_replica(sync, err);
     if (rc == RAMET_OK)
         rc = ramet_sync_connect(sync, err);

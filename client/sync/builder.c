@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/deltas.h"
@@ -123,7 +123,8 @@ put_dict(void *ctx, struct ramet_err *err)
 static enum ramet_rc
 send_dict(struct build *build, size_t len, struct ramet_err *err)
 {
-    struct ramet_objstore *const store = ramet_source_store(build->job->source);
+    struct ramet_objstore *const store =
+        ramet_remote_client_store(build->job->client);
     struct dict_put *const put = &build->dict_put;
     enum ramet_rc rc = ramet_dict_pack(&build->job->volume, build->dict, len,
                                        &put->object, err);
@@ -205,8 +206,8 @@ choose_dict(struct build *build, uint64_t total, struct ramet_err *err)
     if (extent.length_bytes > 0) {
         size_t len = 0;
 
-        rc = ramet_source_dict(build->job->source, &build->job->volume, &extent,
-                               &build->dict, &len, err);
+        rc = ramet_remote_client_dict(build->job->client, &build->job->volume,
+                                      &extent, &build->dict, &len, err);
         if (rc != RAMET_OK)
             return rc;
         build->codec.dict = build->dict;
@@ -360,9 +361,9 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
             return RAMET_FAIL(err, RAMET_ETOOBIG,
                               "push: more than %u segments in one commit",
                               RAMET_COMMIT_SEGMENTS_MAX);
-        rc = ramet_segment_writer_new(ramet_source_store(build->job->source),
-                                      &build->job->volume, commit->page_size,
-                                      &build->codec, &build->writer, err);
+        rc = ramet_segment_writer_new(
+            ramet_remote_client_store(build->job->client), &build->job->volume,
+            commit->page_size, &build->codec, &build->writer, err);
         if (rc != RAMET_OK)
             return rc;
     }

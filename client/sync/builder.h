@@ -7,7 +7,7 @@
 #ifndef RAMET_CLIENT_SYNC_BUILDER_H
 #define RAMET_CLIENT_SYNC_BUILDER_H
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/store/store.h"
 #include "core/bytes.h"
 #include "metastore/history.h"
@@ -19,7 +19,7 @@ typedef enum ramet_rc
 ramet_builder_step(void *ctx, uint64_t pages, struct ramet_err *err);
 
 struct ramet_builder {
-    struct ramet_source *source; /* connected */
+    struct ramet_remote_client *client; /* connected */
     struct ramet_history *history;
     struct ramet_vid volume;
     struct ramet_session *session; /* pinned: what it reads is committed */

@@ -8,7 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/sync/bases.h"
 #include "client/sync/finder.h"
 #include "core/alloc.h"
@@ -65,7 +65,8 @@ can_write(const struct ramet_builder *job,
 {
     return job->base->lsn > 0 && job->base->page_size == commit->page_size &&
            commit->least_page_count > 0 &&
-           (job->bases != NULL || ramet_source_store(job->source)->traits == 0);
+           (job->bases != NULL ||
+            ramet_remote_client_store(job->client)->traits == 0);
 }
 
 enum ramet_rc
@@ -391,7 +392,7 @@ ramet_deltas_finish(struct ramet_deltas *deltas, uint8_t **io_inline,
     if (deltas->commit->deltas.pages.run_count == 0)
         return RAMET_OK;
     return ramet_delta_writer_extent(
-        deltas->writer, ramet_source_store(deltas->job->source),
+        deltas->writer, ramet_remote_client_store(deltas->job->client),
         &deltas->job->volume, true, io_inline, io_inline_len,
         &deltas->commit->deltas.extent, err);
 }

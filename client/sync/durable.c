@@ -7,7 +7,7 @@
 
 #include <inttypes.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
@@ -15,9 +15,9 @@
 #include "client/sync/builder.h"
 #include "client/sync/intent.h"
 #include "client/sync/kept.h"
-#include "client/sync/link.h"
 #include "client/sync/point.h"
 #include "client/sync/refusal.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "sqliteformat/dbheader.h"
 
@@ -36,7 +36,8 @@ has_unsent_pages(const struct ramet_replica_state *state)
 }
 
 enum ramet_rc
-ramet_durable_is_ready(struct ramet_link *link, struct ramet_session *session,
+ramet_durable_is_ready(struct ramet_replica_sync *replica_sync,
+                       struct ramet_session *session,
                        struct ramet_replica_state *state, bool *out_ready,
                        struct ramet_err *err)
 {
@@ -45,7 +46,7 @@ ramet_durable_is_ready(struct ramet_link *link, struct ramet_session *session,
 
     rc = ramet_session_state(session, state, err);
     if (rc == RAMET_OK)
-        rc = ramet_kept_lsn(link, &lsn, err);
+        rc = ramet_kept_lsn(replica_sync, &lsn, err);
     if (rc == RAMET_OK)
         *out_ready = lsn <= state->newest.lsn &&
                      !ramet_id_is_nil(&state->volume.id) &&
@@ -56,14 +57,15 @@ ramet_durable_is_ready(struct ramet_link *link, struct ramet_session *session,
 }
 
 enum ramet_rc
-ramet_durable_ready(struct ramet_link *link, struct ramet_session *session,
-                    uint64_t wait_ms, struct ramet_err *err)
+ramet_durable_ready(struct ramet_replica_sync *replica_sync,
+                    struct ramet_session *session, uint64_t wait_ms,
+                    struct ramet_err *err)
 {
     struct ramet_sync sync = {.verb = "push", .wait_ms = wait_ms};
     struct ramet_err own = {.code = RAMET_OK};
     enum ramet_rc rc;
 
-    rc = ramet_sync_begin(&sync, link, session, &own);
+    rc = ramet_sync_begin(&sync, replica_sync, session, &own);
     if (rc == RAMET_OK) {
         sync.make_volume = has_unsent_pages(sync.state);
         rc = ramet_sync_lock_push(&sync, &own);
@@ -113,10 +115,10 @@ ramet_durable_trim(struct ramet_session *session, enum ramet_volume_kind kind,
 
 /* What is to be sent, and on what it is based. */
 struct sending {
-    struct ramet_link *link;
+    struct ramet_replica_sync *replica_sync;
     struct ramet_session *session;
     const struct ramet_replica_state *state;
-    struct ramet_source *source;
+    struct ramet_remote_client *client;
     struct ramet_history *history;
     struct ramet_vid volume;
     struct ramet_pageset pages;
@@ -132,31 +134,32 @@ check_base(struct sending *sending, struct ramet_err *err)
     const uint64_t own = sending->state->newest.lsn;
     enum ramet_rc rc;
 
-    sending->source = ramet_link_source(sending->link);
-    ramet_link_learn(sending->link, sending->state);
-    if (!ramet_link_volume(sending->link, &sending->volume))
+    sending->client = ramet_replica_sync_client(sending->replica_sync);
+    ramet_replica_sync_learn(sending->replica_sync, sending->state);
+    if (!ramet_replica_sync_volume(sending->replica_sync, &sending->volume))
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: has no volume",
-                          sending->link->path);
-    rc = ramet_source_history(sending->source, &sending->volume,
-                              &sending->history, err);
+                          sending->replica_sync->path);
+    rc = ramet_remote_client_history(sending->client, &sending->volume,
+                                     &sending->history, err);
     if (rc == RAMET_OK)
-        rc = ramet_source_newest(sending->source, &sending->volume,
-                                 &sending->base, err);
+        rc = ramet_remote_client_newest(sending->client, &sending->volume,
+                                        &sending->base, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_link_note_remote(sending->link, sending->base.lsn,
-                           sending->base.lsn > own ? sending->base.time_ms : 0);
+    ramet_replica_sync_note_remote(
+        sending->replica_sync, sending->base.lsn,
+        sending->base.lsn > own ? sending->base.time_ms : 0);
     if (sending->base.lsn > own)
         return RAMET_FAIL(err, RAMET_ESNAPSHOT,
                           "%s: somebody else committed LSN %" PRIu64
                           " first; `ramet pull`, and begin again",
-                          sending->link->path, sending->base.lsn);
+                          sending->replica_sync->path, sending->base.lsn);
     if (sending->base.lsn < own ||
         (own > 0 && !ramet_hash_equal(&sending->base.hash,
                                       &sending->state->newest.lsn_hash)))
-        return ramet_sync_went_back(sending->link, sending->state,
+        return ramet_sync_went_back(sending->replica_sync, sending->state,
                                     sending->base.lsn, err);
-    return ramet_refusal_by_clock(sending->link, sending->source,
+    return ramet_refusal_by_clock(sending->replica_sync, sending->client,
                                   &sending->base, err);
 }
 
@@ -172,7 +175,7 @@ build(struct sending *sending, const struct ramet_cid *id,
 {
     const struct ramet_snapshot *const after = &sending->after;
     const struct ramet_builder builder = {
-        .source = sending->source,
+        .client = sending->client,
         .history = sending->history,
         .volume = sending->volume,
         .session = sending->session,
@@ -219,8 +222,8 @@ send_object(struct sending *sending, struct ramet_durable *durable,
     rc = ramet_sync_point(object->data, object->len, &sending->volume,
                           &durable->point, &durable->id, err);
     if (rc == RAMET_OK)
-        rc = ramet_kept_write(sending->link, durable->point.lsn, &durable->id,
-                              object, err);
+        rc = ramet_kept_write(sending->replica_sync, durable->point.lsn,
+                              &durable->id, object, err);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_history_append(sending->history, object->data, object->len,
@@ -230,31 +233,34 @@ send_object(struct sending *sending, struct ramet_durable *durable,
         return rc;
     }
     if (rc == RAMET_ECONFLICT) {
-        ramet_kept_forget(sending->link);
-        ramet_link_note_remote(sending->link, winner.lsn, winner.time_ms);
+        ramet_kept_forget(sending->replica_sync);
+        ramet_replica_sync_note_remote(sending->replica_sync, winner.lsn,
+                                       winner.time_ms);
         return RAMET_FAIL(err, RAMET_ECONFLICT,
                           "%s: somebody else committed LSN %" PRIu64
                           " first; rolled back: pull, and begin again",
-                          sending->link->path, winner.lsn);
+                          sending->replica_sync->path, winner.lsn);
     }
     /* Whatever else went wrong, the object may be under way: it stays kept. */
     return rc == RAMET_ETIMEOUT ? RAMET_EUNKNOWN : rc;
 }
 
 enum ramet_rc
-ramet_durable_commit(struct ramet_durable *durable, struct ramet_link *link,
+ramet_durable_commit(struct ramet_durable *durable,
+                     struct ramet_replica_sync *replica_sync,
                      struct ramet_session *session,
                      const struct ramet_replica_state *state,
                      const struct ramet_cid *id, struct ramet_err *err)
 {
-    struct sending sending = {.link = link, .session = session, .state = state};
+    struct sending sending = {
+        .replica_sync = replica_sync, .session = session, .state = state};
     enum ramet_rc rc;
 
     if (durable->landed) /* two SYNCs and one publish: it can't be recalled */
         return RAMET_FAIL(err, RAMET_ESNAPSHOT,
                           "%s: LSN %" PRIu64 " was committed for this "
                           "transaction already",
-                          link->path, durable->point.lsn);
+                          replica_sync->path, durable->point.lsn);
     ramet_pageset_init(&sending.pages);
     rc = ramet_session_prepared_pages(session, &sending.pages, &sending.after,
                                       &sending.least_page_count, err);
@@ -273,11 +279,13 @@ ramet_durable_commit(struct ramet_durable *durable, struct ramet_link *link,
 }
 
 void
-ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
+ramet_durable_published(struct ramet_durable *durable,
+                        struct ramet_replica_sync *replica_sync,
                         struct ramet_session *session)
 {
     const struct ramet_snapshot base = *ramet_session_snapshot(session);
-    struct ramet_source *const source = ramet_link_source(link);
+    struct ramet_remote_client *const client =
+        ramet_replica_sync_client(replica_sync);
     struct ramet_history *history;
     struct ramet_vid volume;
     enum ramet_rc rc;
@@ -290,9 +298,10 @@ ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
         ramet_session_unlock_push(session);
     }
     if (rc == RAMET_OK)
-        ramet_link_note_remote(link, durable->point.lsn, 0);
-    if (ramet_link_volume(link, &volume) &&
-        ramet_source_history(source, &volume, &history, NULL) == RAMET_OK)
-        ramet_sync_make_map(source, history, durable->point.lsn);
+        ramet_replica_sync_note_remote(replica_sync, durable->point.lsn, 0);
+    if (ramet_replica_sync_volume(replica_sync, &volume) &&
+        ramet_remote_client_history(client, &volume, &history, NULL) ==
+            RAMET_OK)
+        ramet_sync_make_map(client, history, durable->point.lsn);
     ramet_durable_done(durable);
 }

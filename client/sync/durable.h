@@ -42,12 +42,14 @@ void ramet_durable_done(struct ramet_durable *durable);
  * is pending. RAMET_ESNAPSHOT if that moved the replica. Called without the
  * write lock. */
 RAMET_NODISCARD enum ramet_rc
-ramet_durable_ready(struct ramet_link *link, struct ramet_session *session,
-                    uint64_t wait_ms, struct ramet_err *err);
+ramet_durable_ready(struct ramet_replica_sync *replica_sync,
+                    struct ramet_session *session, uint64_t wait_ms,
+                    struct ramet_err *err);
 /* Is there anything that ramet_durable_ready() would have to do? One small
  * read. */
 RAMET_NODISCARD enum ramet_rc
-ramet_durable_is_ready(struct ramet_link *link, struct ramet_session *session,
+ramet_durable_is_ready(struct ramet_replica_sync *replica_sync,
+                       struct ramet_session *session,
                        struct ramet_replica_state *state, bool *out_ready,
                        struct ramet_err *err);
 /*
@@ -61,13 +63,14 @@ ramet_durable_trim(struct ramet_session *session, enum ramet_volume_kind kind,
 /* The session's record, prepared in doubt as `id`, into the remote; then it is
  * confirmed. On failure the caller discards it: RAMET_ESNAPSHOT, RAMET_ECONFLICT, RAMET_EUNKNOWN, …. */
 RAMET_NODISCARD enum ramet_rc
-ramet_durable_commit(struct ramet_durable *durable, struct ramet_link *link,
+ramet_durable_commit(struct ramet_durable *durable,
+                     struct ramet_replica_sync *replica_sync,
                      struct ramet_session *session,
                      const struct ramet_replica_state *state,
                      const struct ramet_cid *id, struct ramet_err *err);
 /* After the publish: mark it durable. If that fails, it is done later. */
-void
-ramet_durable_published(struct ramet_durable *durable, struct ramet_link *link,
-                        struct ramet_session *session);
+void ramet_durable_published(struct ramet_durable *durable,
+                             struct ramet_replica_sync *replica_sync,
+                             struct ramet_session *session);
 
 #endif

@@ -34,7 +34,8 @@ send_kept(struct ramet_sync *sync, const struct ramet_cid *id,
     if (rc == RAMET_OK)
         rc = ramet_history_append(sync->history, object, len, &winner, err);
     if (rc == RAMET_ECONFLICT) {
-        ramet_link_note_remote(sync->link, winner.lsn, winner.time_ms);
+        ramet_replica_sync_note_remote(sync->replica_sync, winner.lsn,
+                                       winner.time_ms);
         rc = ramet_session_end_doubt(sync->session, id, false, err);
         return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
     }
@@ -64,7 +65,8 @@ settle_doubt(struct ramet_sync *sync, struct ramet_err *err)
     const struct ramet_cid id = sync->doubt;
     uint8_t *object = NULL;
     size_t len = 0;
-    enum ramet_rc rc = ramet_kept_read(sync->link, &id, &object, &len, err);
+    enum ramet_rc rc =
+        ramet_kept_read(sync->replica_sync, &id, &object, &len, err);
 
     if (rc == RAMET_OK)
         rc = send_kept(sync, &id, object, len, err);
@@ -109,7 +111,7 @@ await_writer(struct ramet_sync *sync, struct ramet_err *err)
             return RAMET_FAIL(err, RAMET_EBUSY,
                               "%s: a commit is under way that may be in the "
                               "remote already",
-                              sync->link->path);
+                              sync->replica_sync->path);
     return ramet_sync_look(sync, err);
 }
 
@@ -126,7 +128,7 @@ fence_kept(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
     if (rc == RAMET_OK && newest.lsn + 1 >= lsn)
         rc = ramet_fence_pass(sync, lsn, err);
     if (rc == RAMET_OK)
-        ramet_kept_forget(sync->link);
+        ramet_kept_forget(sync->replica_sync);
     return rc;
 }
 
@@ -148,7 +150,7 @@ ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
     if (!ramet_id_is_nil(&sync->doubt.id))
         rc = settle_doubt(sync, err);
     if (rc == RAMET_OK)
-        rc = ramet_kept_lsn(sync->link, &lsn, err);
+        rc = ramet_kept_lsn(sync->replica_sync, &lsn, err);
     if (rc != RAMET_OK || lsn <= sync->state->newest.lsn)
         return rc;
     rc = await_writer(sync, err);
@@ -158,7 +160,7 @@ ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_durable_is_settled(const struct ramet_link *link,
+ramet_durable_is_settled(const struct ramet_replica_sync *replica_sync,
                          struct ramet_session *session,
                          const struct ramet_replica_state *state,
                          bool *out_settled, struct ramet_err *err)
@@ -168,7 +170,7 @@ ramet_durable_is_settled(const struct ramet_link *link,
     enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
 
     if (rc == RAMET_OK)
-        rc = ramet_kept_lsn(link, &lsn, err);
+        rc = ramet_kept_lsn(replica_sync, &lsn, err);
     if (rc == RAMET_OK)
         *out_settled =
             ramet_id_is_nil(&doubt.id) &&

@@ -12,7 +12,7 @@
 /* Is there nothing in doubt, and nothing kept that nobody is at committing? One
  * small read. */
 RAMET_NODISCARD enum ramet_rc
-ramet_durable_is_settled(const struct ramet_link *link,
+ramet_durable_is_settled(const struct ramet_replica_sync *replica_sync,
                          struct ramet_session *session,
                          const struct ramet_replica_state *state,
                          bool *out_settled, struct ramet_err *err);

@@ -198,9 +198,10 @@ read_session(void *ctx, uint64_t offset, void *buf, size_t len,
 static char *
 lost_name(const struct ramet_sync *sync, int dir_fd)
 {
-    const struct ramet_os *const os = sync->link->os;
-    const char *const name = strrchr(sync->link->path, '/');
-    const char *ext = strrchr(name != NULL ? name + 1 : sync->link->path, '.');
+    const struct ramet_os *const os = sync->replica_sync->os;
+    const char *const name = strrchr(sync->replica_sync->path, '/');
+    const char *ext =
+        strrchr(name != NULL ? name + 1 : sync->replica_sync->path, '.');
     char when[32];
     size_t n = 0;
 
@@ -231,22 +232,23 @@ lost_name(const struct ramet_sync *sync, int dir_fd)
 static enum ramet_rc
 write_lost(struct ramet_sync *sync, char **out_path, struct ramet_err *err)
 {
-    const struct ramet_os *const os = sync->link->os;
+    const struct ramet_os *const os = sync->replica_sync->os;
     struct ramet_rights rights;
     char *name = NULL;
     char *path = NULL;
     int dir_fd = -1;
-    enum ramet_rc rc =
-        ramet_keep_folder(sync->link->replica, LOST, &dir_fd, &rights, err);
+    enum ramet_rc rc = ramet_keep_folder(sync->replica_sync->replica, LOST,
+                                         &dir_fd, &rights, err);
 
     if (rc != RAMET_OK)
         return rc;
     name = lost_name(sync, dir_fd);
     if (name != NULL)
-        path = ramet_asprintf("%s-ramet/" LOST "/%s", sync->link->path, name);
+        path = ramet_asprintf("%s-ramet/" LOST "/%s", sync->replica_sync->path,
+                              name);
     if (path == NULL)
         rc = RAMET_FAIL(err, RAMET_EFULL, "%s-ramet/" LOST ": no name is left",
-                        sync->link->path);
+                        sync->replica_sync->path);
     else
         rc = ramet_export_write(os, dir_fd, name, &rights,
                                 ramet_session_size(sync->session), read_session,
@@ -275,7 +277,7 @@ ramet_export_lost(struct ramet_sync *sync, char **out_path,
                         sync->state->newest.tail))
         rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
                         "%s: moved on before it could be copied",
-                        sync->link->path);
+                        sync->replica_sync->path);
     if (rc == RAMET_OK)
         rc = write_lost(sync, out_path, err);
     ramet_session_unpin(sync->session);
@@ -285,12 +287,12 @@ ramet_export_lost(struct ramet_sync *sync, char **out_path,
 void
 ramet_export_forget_lost(struct ramet_sync *sync, const char *path)
 {
-    const struct ramet_os *const os = sync->link->os;
+    const struct ramet_os *const os = sync->replica_sync->os;
     struct ramet_rights rights;
     int dir_fd = -1;
 
-    if (ramet_keep_folder(sync->link->replica, LOST, &dir_fd, &rights, NULL) !=
-        RAMET_OK)
+    if (ramet_keep_folder(sync->replica_sync->replica, LOST, &dir_fd, &rights,
+                          NULL) != RAMET_OK)
         return;
     os->unlink(os->ctx, dir_fd, strrchr(path, '/') + 1, false);
     os->close(os->ctx, dir_fd);

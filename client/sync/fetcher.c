@@ -16,15 +16,15 @@
 
 #include "client/remote/meter.h"
 #include "client/remote/pipeline.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
-#include "client/sync/link.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/rest.h"
 #include "core/alloc.h"
 
 struct ramet_page_fetcher {
-    struct ramet_link *link;
+    struct ramet_replica_sync *replica_sync;
     struct ramet_mutex mutex;
     struct ramet_pipeline *pipeline; /* set once, under mutex */
     struct ramet_keeper keeper;      /* joined if there is one */
@@ -37,15 +37,15 @@ struct ramet_page_fetcher {
 };
 
 struct ramet_page_fetcher *
-ramet_page_fetcher_new(struct ramet_link *link)
+ramet_page_fetcher_new(struct ramet_replica_sync *replica_sync)
 {
     struct ramet_page_fetcher *const fetcher =
         ramet_calloc(1, sizeof(*fetcher));
 
     if (fetcher == NULL)
         return NULL;
-    fetcher->link = link;
-    fetcher->rest = ramet_rest_new(link);
+    fetcher->replica_sync = replica_sync;
+    fetcher->rest = ramet_rest_new(replica_sync);
     if (fetcher->rest == NULL) {
         ramet_free(fetcher);
         return NULL;
@@ -109,7 +109,7 @@ keep_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
     enum ramet_rc rc = RAMET_EUNREACHABLE;
 
     (void)page_size;
-    atomic_fetch_add(&fetcher->link->fetched_pages, 1);
+    atomic_fetch_add(&fetcher->replica_sync->fetched_pages, 1);
     ramet_mutex_lock(&fetcher->keeping);
     if (fetcher->session != NULL && ramet_session_can_keep(fetcher->session) &&
         ramet_session_stands_on(fetcher->session, at)) {
@@ -150,17 +150,19 @@ ramet_page_fetcher_failure(struct ramet_page_fetcher *fetcher,
 static enum ramet_rc
 join(struct ramet_page_fetcher *fetcher, struct ramet_err *err)
 {
-    struct ramet_source *const source = ramet_link_source(fetcher->link);
+    struct ramet_remote_client *const client =
+        ramet_replica_sync_client(fetcher->replica_sync);
     struct ramet_pipeline *pipeline = NULL;
     struct ramet_vid volume;
     enum ramet_rc rc;
 
-    if (source == NULL || !ramet_link_volume(fetcher->link, &volume))
+    if (client == NULL ||
+        !ramet_replica_sync_volume(fetcher->replica_sync, &volume))
         return RAMET_FAIL(err, RAMET_EUNREACHABLE,
                           "%s: a page is not here, and no remote is known to "
                           "have it",
-                          fetcher->link->path);
-    rc = ramet_source_pipeline(source, &volume, &pipeline, err);
+                          fetcher->replica_sync->path);
+    rc = ramet_remote_client_pipeline(client, &volume, &pipeline, err);
     if (rc != RAMET_OK)
         return rc;
     fetcher->keeper = (struct ramet_keeper){
@@ -216,9 +218,10 @@ name_page(const struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
     return RAMET_FAIL(err, rc,
                       "%.120s: page %" PRIu32 " is not here, and remote %.120s "
                       "(LSN %" PRIu64 "): %.200s",
-                      fetcher->link->path, pgno,
-                      ramet_source_text(ramet_link_source(fetcher->link)), lsn,
-                      cause->text);
+                      fetcher->replica_sync->path, pgno,
+                      ramet_remote_client_text(
+                          ramet_replica_sync_client(fetcher->replica_sync)),
+                      lsn, cause->text);
 }
 
 /* What the remote says of `at`, unless the breaker is open. *out_timeout_ms: how
@@ -228,22 +231,24 @@ look_at(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
         struct ramet_vid *out_volume, struct ramet_head *out_head,
         uint64_t *out_timeout_ms, struct ramet_err *err)
 {
-    struct ramet_source *const source = ramet_link_source(fetcher->link);
+    struct ramet_remote_client *const client =
+        ramet_replica_sync_client(fetcher->replica_sync);
     struct ramet_history *history = NULL;
     bool probes = false;
     enum ramet_rc rc;
 
-    if (source == NULL || !ramet_link_volume(fetcher->link, out_volume))
+    if (client == NULL ||
+        !ramet_replica_sync_volume(fetcher->replica_sync, out_volume))
         return RAMET_FAIL(err, RAMET_EUNREACHABLE,
                           "%s: a page is not here, and no remote is known to "
                           "have it",
-                          fetcher->link->path);
-    rc = ramet_meter_check(ramet_source_meter(source), &probes, err);
-    *out_timeout_ms = fetcher->link->fetch_timeout_ms;
+                          fetcher->replica_sync->path);
+    rc = ramet_meter_check(ramet_remote_client_meter(client), &probes, err);
+    *out_timeout_ms = fetcher->replica_sync->fetch_timeout_ms;
     if (probes && *out_timeout_ms > RAMET_PROBE_WAIT_MS)
         *out_timeout_ms = RAMET_PROBE_WAIT_MS;
     if (rc == RAMET_OK)
-        rc = ramet_source_history(source, out_volume, &history, err);
+        rc = ramet_remote_client_history(client, out_volume, &history, err);
     if (rc == RAMET_OK)
         rc = ramet_history_head_of(history, at, out_head, err);
     return rc;
@@ -291,11 +296,11 @@ learn_binding(struct ramet_page_fetcher *fetcher, struct ramet_session *session,
     struct ramet_vid volume;
     enum ramet_rc rc;
 
-    if (ramet_link_volume(fetcher->link, &volume))
+    if (ramet_replica_sync_volume(fetcher->replica_sync, &volume))
         return RAMET_OK;
     rc = ramet_session_state(session, &state, err);
     if (rc == RAMET_OK)
-        ramet_link_learn(fetcher->link, &state);
+        ramet_replica_sync_learn(fetcher->replica_sync, &state);
     ramet_replica_state_done(&state);
     return rc;
 }
@@ -319,7 +324,7 @@ fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
     ramet_mutex_lock(&fetcher->mutex);
     fetcher->head = head;
     ramet_mutex_unlock(&fetcher->mutex);
-    ramet_replica_watch(fetcher->link->replica, true);
+    ramet_replica_watch(fetcher->replica_sync->replica, true);
     return fetch_page(fetcher, &head, pgno, timeout_ms, sink, err);
 }
 
@@ -342,7 +347,7 @@ ramet_page_fetcher_was_read(void *ctx, const struct ramet_session *session,
         pgno > head.page_count)
         return;
     if (!ramet_pipeline_note_read(pipeline, session, &head, pgno, page))
-        ramet_replica_watch(fetcher->link->replica, false);
+        ramet_replica_watch(fetcher->replica_sync->replica, false);
 }
 
 enum ramet_rc
@@ -354,11 +359,11 @@ ramet_page_fetcher_run(void *ctx, const struct ramet_point *at, uint32_t pgno,
     enum ramet_rc rc;
 
     assert(pgno >= 1);
-    if (ramet_link_source(fetcher->link) == NULL)
+    if (ramet_replica_sync_client(fetcher->replica_sync) == NULL)
         return RAMET_FAIL(err, RAMET_EUNREACHABLE,
                           "%s: page %" PRIu32 " is not here, and the remote is "
                           "not known",
-                          fetcher->link->path, pgno);
+                          fetcher->replica_sync->path, pgno);
     rc = fetch(fetcher, at, pgno, sink, &cause);
     return rc == RAMET_OK ? rc
                           : name_page(fetcher, at->lsn, pgno, rc, &cause, err);

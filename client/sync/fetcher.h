@@ -13,12 +13,13 @@
 #include "client/store/store.h"
 
 struct ramet_head;
-struct ramet_link;
+struct ramet_replica_sync;
 struct ramet_page_fetcher;
 struct ramet_pipeline;
 
-/* No I/O. NULL on no memory. `link` outlives it. */
-struct ramet_page_fetcher *ramet_page_fetcher_new(struct ramet_link *link);
+/* No I/O. NULL on no memory. `replica_sync` outlives it. */
+struct ramet_page_fetcher *
+ramet_page_fetcher_new(struct ramet_replica_sync *replica_sync);
 /* No fetch may be under way. NULL is fine. */
 void ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher);
 

@@ -7,7 +7,7 @@
 #include <inttypes.h>
 
 #include "client/remote/pipeline.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
@@ -78,7 +78,8 @@ wait_for_some(struct round *round, size_t most, size_t *out_pending,
     round->sync->result.pages += came - round->came;
     round->came = came;
     if (rc == RAMET_OK)
-        rc = ramet_page_fetcher_failure(round->sync->link->fetcher, err);
+        rc =
+            ramet_page_fetcher_failure(round->sync->replica_sync->fetcher, err);
     return rc != RAMET_OK ? rc : step;
 }
 
@@ -124,10 +125,10 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
     *out_lsn = at.lsn;
     rc = ramet_history_head_of(sync->history, &at, &head, err);
     if (rc == RAMET_OK)
-        rc = ramet_page_fetcher_pipeline(sync->link->fetcher, sync->session,
-                                         true, &pipeline, err);
+        rc = ramet_page_fetcher_pipeline(sync->replica_sync->fetcher,
+                                         sync->session, true, &pipeline, err);
     if (rc == RAMET_OK) { /* what failed before is not ours */
-        (void)!ramet_page_fetcher_failure(sync->link->fetcher, NULL);
+        (void)!ramet_page_fetcher_failure(sync->replica_sync->fetcher, NULL);
         ramet_haul_begin(&round.haul, pipeline, &head);
         rc = haul_all(&round, err);
         ramet_haul_end(&round.haul);
@@ -159,7 +160,7 @@ fill_until_whole(struct ramet_sync *sync, uint32_t *pgnos,
                               "%s: %" PRIu64 " pages were brought and did not "
                               "stay; raise cache_limit, or try again when "
                               "programs that read old snapshots are done",
-                              sync->link->path, got);
+                              sync->replica_sync->path, got);
         lsn_before = lsn;
         got_before = got;
     }
@@ -178,7 +179,7 @@ ramet_sync_hydrate(struct ramet_sync *sync, struct ramet_err *err)
         return RAMET_FAIL(err, RAMET_EREADONLY,
                           "%s: can't be written, so pages that are brought "
                           "can't be kept; they come as they are read",
-                          sync->link->path);
+                          sync->replica_sync->path);
     rc = ramet_sync_connect(sync, err);
     if (rc != RAMET_OK)
         return rc;

@@ -12,9 +12,9 @@
 #include "client/sync/durable_settle.h"
 #include "client/sync/fence.h"
 #include "client/sync/kept.h"
-#include "client/sync/link.h"
 #include "client/sync/point.h"
 #include "client/sync/refusal.h"
+#include "client/sync/replica_sync.h"
 #include "core/alloc.h"
 
 /*
@@ -49,8 +49,9 @@ lose_slot(struct ramet_sync *sync, const struct ramet_remote_point *point,
         return RAMET_FAIL(err, RAMET_ESNAPSHOT,
                           "%s: LSN %" PRIu64 " is a fence, and the replica "
                           "moved on to it",
-                          sync->link->path, now->lsn);
-    ramet_link_note_remote(sync->link, winner->lsn, winner->time_ms);
+                          sync->replica_sync->path, now->lsn);
+    ramet_replica_sync_note_remote(sync->replica_sync, winner->lsn,
+                                   winner->time_ms);
     return ramet_sync_diverged(sync, winner->lsn, err);
 }
 
@@ -141,7 +142,8 @@ load_intent(struct ramet_sync *sync, uint8_t **out_object, size_t *out_len,
     }
     ramet_free(object);
     return rc == RAMET_OK || rc == RAMET_ENOTFOUND
-               ? ramet_kept_read(sync->link, intent, out_object, out_len, err)
+               ? ramet_kept_read(sync->replica_sync, intent, out_object,
+                                 out_len, err)
                : rc;
 }
 

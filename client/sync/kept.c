@@ -44,7 +44,7 @@ seal(const uint8_t *file, size_t len, struct ramet_hasher *hasher)
 }
 
 enum ramet_rc
-ramet_kept_write(const struct ramet_link *link, uint64_t lsn,
+ramet_kept_write(const struct ramet_replica_sync *replica_sync, uint64_t lsn,
                  const struct ramet_cid *id, const struct ramet_buf *object,
                  struct ramet_err *err)
 {
@@ -55,7 +55,7 @@ ramet_kept_write(const struct ramet_link *link, uint64_t lsn,
     enum ramet_rc rc;
 
     if (hasher == NULL || file == NULL) {
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
+        rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", replica_sync->path);
         goto done;
     }
     memcpy(file, magic, sizeof(magic));
@@ -64,7 +64,7 @@ ramet_kept_write(const struct ramet_link *link, uint64_t lsn,
     memcpy(file + HEAD_SIZE, object->data, object->len);
     sum = seal(file, len, hasher);
     memcpy(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE);
-    rc = ramet_keep_write(link->replica, NAME, file, len, err);
+    rc = ramet_keep_write(replica_sync->replica, NAME, file, len, err);
 
 done:
     ramet_hasher_free(hasher);
@@ -73,20 +73,20 @@ done:
 }
 
 void
-ramet_kept_forget(const struct ramet_link *link)
+ramet_kept_forget(const struct ramet_replica_sync *replica_sync)
 {
-    ramet_keep_forget(link->replica, NAME);
+    ramet_keep_forget(replica_sync->replica, NAME);
 }
 
 /* The LSN of the kept commit, 0 if there is none. */
 enum ramet_rc
-ramet_kept_lsn(const struct ramet_link *link, uint64_t *out_lsn,
+ramet_kept_lsn(const struct ramet_replica_sync *replica_sync, uint64_t *out_lsn,
                struct ramet_err *err)
 {
     uint8_t head[16];
     size_t got = 0;
-    const enum ramet_rc rc =
-        ramet_keep_peek(link->replica, NAME, head, sizeof(head), &got, err);
+    const enum ramet_rc rc = ramet_keep_peek(replica_sync->replica, NAME, head,
+                                             sizeof(head), &got, err);
 
     *out_lsn =
         rc == RAMET_OK && got == sizeof(head) ? ramet_get_le64(head + 8) : 0;
@@ -95,8 +95,8 @@ ramet_kept_lsn(const struct ramet_link *link, uint64_t *out_lsn,
 
 /* The whole of it, checked; *out_file the caller's. RAMET_ENOTFOUND. */
 static enum ramet_rc
-load(const struct ramet_link *link, uint8_t **out_file, size_t *out_len,
-     struct ramet_err *err)
+load(const struct ramet_replica_sync *replica_sync, uint8_t **out_file,
+     size_t *out_len, struct ramet_err *err)
 {
     struct ramet_hasher *const hasher = ramet_hasher_new();
     uint8_t *file = NULL;
@@ -105,8 +105,10 @@ load(const struct ramet_link *link, uint8_t **out_file, size_t *out_len,
     enum ramet_rc rc;
 
     if (hasher == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", link->path);
-    rc = ramet_keep_read(link->replica, NAME, FILE_MAX, &file, &len, err);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory",
+                          replica_sync->path);
+    rc = ramet_keep_read(replica_sync->replica, NAME, FILE_MAX, &file, &len,
+                         err);
     if (rc != RAMET_OK)
         goto done;
     if (len > HEAD_SIZE)
@@ -116,7 +118,7 @@ load(const struct ramet_link *link, uint8_t **out_file, size_t *out_len,
          memcmp(file, magic_1, sizeof(magic_1)) != 0) ||
         memcmp(file + SEALED_SIZE, sum.bytes, RAMET_HASH_SIZE) != 0) {
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s-ramet/" NAME ": is damaged",
-                        link->path);
+                        replica_sync->path);
         goto done;
     }
     *out_file = file;
@@ -137,19 +139,21 @@ is_of(const uint8_t *file, const struct ramet_cid *id)
 }
 
 enum ramet_rc
-ramet_kept_read(const struct ramet_link *link, const struct ramet_cid *id,
-                uint8_t **out_object, size_t *out_len, struct ramet_err *err)
+ramet_kept_read(const struct ramet_replica_sync *replica_sync,
+                const struct ramet_cid *id, uint8_t **out_object,
+                size_t *out_len, struct ramet_err *err)
 {
     uint8_t *file = NULL;
     size_t len = 0;
-    enum ramet_rc rc = load(link, &file, &len, err);
+    enum ramet_rc rc = load(replica_sync, &file, &len, err);
 
     if (rc != RAMET_OK)
         return rc;
     if (!is_of(file, id)) {
         ramet_free(file);
         return RAMET_FAIL(err, RAMET_ENOTFOUND,
-                          "%s-ramet/" NAME ": is another commit", link->path);
+                          "%s-ramet/" NAME ": is another commit",
+                          replica_sync->path);
     }
     memmove(file, file + HEAD_SIZE, len - HEAD_SIZE);
     *out_object = file;

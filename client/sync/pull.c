@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
@@ -24,9 +24,9 @@
 #include "client/sync/export.h"
 #include "client/sync/fence.h"
 #include "client/sync/intent.h"
-#include "client/sync/link.h"
 #include "client/sync/point.h"
 #include "client/sync/refusal.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "core/alloc.h"
 
@@ -57,9 +57,9 @@ take_page1(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_sync_page1(struct ramet_source *source, const struct ramet_vid *volume,
-                 const struct ramet_head *head, uint8_t **out_page,
-                 struct ramet_err *err)
+ramet_sync_page1(struct ramet_remote_client *client,
+                 const struct ramet_vid *volume, const struct ramet_head *head,
+                 uint8_t **out_page, struct ramet_err *err)
 {
     static const uint32_t first = 1;
     const struct ramet_point at = ramet_head_point(head);
@@ -73,8 +73,8 @@ ramet_sync_page1(struct ramet_source *source, const struct ramet_vid *volume,
     sink.out = ramet_calloc(1, head->page_size);
     if (sink.out == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "pull: no memory");
-    rc = ramet_source_read_pages(source, volume, &at, &first, 1, false,
-                                 take_page1, &sink, err);
+    rc = ramet_remote_client_read_pages(client, volume, &at, &first, 1, false,
+                                        take_page1, &sink, err);
     if (rc != RAMET_OK) {
         ramet_free(sink.out);
         return rc;
@@ -121,12 +121,12 @@ read_target(struct ramet_sync *sync, const struct ramet_head *head, bool all,
                           "%s: is no longer the same kind of file in the "
                           "remote (a database there, a plain file here, or "
                           "the other way round): clone it anew",
-                          sync->link->path);
+                          sync->replica_sync->path);
     if (!all && own->lsn > 0 && own->page_size == head->page_size)
         ramet_along_collect(&out->along, sync, own->lsn, head);
     if (head->kind == RAMET_KIND_SQLITE)
         out->page1 = ramet_along_copy(&out->along, 1);
-    rc = out->page1 == NULL ? ramet_sync_page1(sync->source, &sync->volume,
+    rc = out->page1 == NULL ? ramet_sync_page1(sync->client, &sync->volume,
                                                head, &out->page1, err)
                             : RAMET_OK;
     if (rc != RAMET_OK)
@@ -188,7 +188,7 @@ bind_if_there(struct ramet_sync *sync, struct ramet_err *err)
     struct ramet_vid volume;
     enum ramet_rc rc;
 
-    rc = ramet_source_resolve(sync->source, &volume, err);
+    rc = ramet_remote_client_resolve(sync->client, &volume, err);
     if (rc == RAMET_OK)
         rc = ramet_sync_lock_push(sync, err);
     return rc == RAMET_OK ? ramet_sync_bind(sync, err) : rc;
@@ -252,7 +252,8 @@ newest_for_reset(struct ramet_sync *sync, struct ramet_head *out_head,
 
     *out_same_line = rc == RAMET_OK;
     if (rc == RAMET_EWENTBACK)
-        rc = ramet_source_newest(sync->source, &sync->volume, out_head, err);
+        rc = ramet_remote_client_newest(sync->client, &sync->volume, out_head,
+                                        err);
     return rc;
 }
 
@@ -273,13 +274,13 @@ give_up(struct ramet_sync *sync, const struct ramet_head *head, bool same_line,
                         "%s: has pages neither here nor in the remote, which "
                         "went another way: no whole copy can be kept; `ramet "
                         "reset --discard` adopts the remote without one",
-                        sync->link->path);
+                        sync->replica_sync->path);
     if (rc == RAMET_OK)
         rc = read_target(sync, head, !same_line, &target, err);
     if (rc == RAMET_OK)
         rc = adopt(sync, &target, true, err);
     if (rc == RAMET_OK) {
-        ramet_link_note_remote(sync->link, head->lsn, 0);
+        ramet_replica_sync_note_remote(sync->replica_sync, head->lsn, 0);
         sync->result.pages += ramet_pageset_count(&target.changed);
         rc = settle_blob(sync, err);
     } else if (rc == RAMET_ESNAPSHOT && kept != NULL) {
@@ -317,7 +318,7 @@ reset(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (rc == RAMET_OK && sync->history == NULL)
         rc = RAMET_FAIL(err, RAMET_EINVAL,
                         "%s: was never pushed: there is nothing to adopt",
-                        sync->link->path);
+                        sync->replica_sync->path);
     if (rc == RAMET_OK)
         rc = newest_for_reset(sync, &head, &same_line, err);
     if (rc != RAMET_OK)
@@ -325,7 +326,7 @@ reset(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (head.lsn == 0)
         return RAMET_FAIL(err, RAMET_ENOTFOUND,
                           "%s: the remote has no commit to adopt",
-                          sync->link->path);
+                          sync->replica_sync->path);
     if (same_line && !ramet_sync_pending(sync) &&
         head.lsn == sync->state->newest.lsn)
         return RAMET_OK;

@@ -15,7 +15,7 @@
  */
 #include <inttypes.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
@@ -25,9 +25,9 @@
 #include "client/sync/durable_settle.h"
 #include "client/sync/fence.h"
 #include "client/sync/intent.h"
-#include "client/sync/link.h"
 #include "client/sync/point.h"
 #include "client/sync/refusal.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 
 /* What is sent in vain if somebody else was first, at most. */
@@ -92,17 +92,18 @@ static struct ramet_bases *
 begin_bases(struct ramet_sync *sync, const struct ramet_head *base,
             uint32_t page_size)
 {
-    struct ramet_link *const link = sync->link;
-    const uint64_t bytes_max = atomic_load(&link->bases_bytes);
+    struct ramet_replica_sync *const replica_sync = sync->replica_sync;
+    const uint64_t bytes_max = atomic_load(&replica_sync->bases_bytes);
 
-    if (bytes_max == 0 || ramet_source_store(sync->source)->traits == 0)
+    if (bytes_max == 0 || ramet_remote_client_store(sync->client)->traits == 0)
         return NULL;
-    if (link->bases == NULL && ramet_bases_new(link->os, link->replica,
-                                               &link->bases, NULL) != RAMET_OK)
+    if (replica_sync->bases == NULL &&
+        ramet_bases_new(replica_sync->os, replica_sync->replica,
+                        &replica_sync->bases, NULL) != RAMET_OK)
         return NULL;
-    ramet_bases_begin(link->bases, &sync->volume, sync->history, base,
+    ramet_bases_begin(replica_sync->bases, &sync->volume, sync->history, base,
                       page_size, bytes_max);
-    return link->bases;
+    return replica_sync->bases;
 }
 
 /* What was sent landed: so readers will find the bases that it noted. */
@@ -114,12 +115,12 @@ note_bases(struct ramet_sync *sync, const struct ramet_head *base,
     struct ramet_remote_point point;
     struct ramet_cid id;
 
-    if (sync->link->bases != NULL &&
+    if (sync->replica_sync->bases != NULL &&
         ramet_sync_point(object->data, object->len, &sync->volume, &point, &id,
                          NULL) == RAMET_OK &&
         point.lsn == base->lsn + 1 && point.lsn == now.lsn &&
         ramet_hash_equal(&point.hash, &now.hash))
-        ramet_bases_landed(sync->link->bases, &now, sync->sent_least);
+        ramet_bases_landed(sync->replica_sync->bases, &now, sync->sent_least);
 }
 
 /* The frozen snapshot as a commit object in the intent file. */
@@ -130,7 +131,7 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
 {
     const struct ramet_snapshot snap = *ramet_session_snapshot(sync->session);
     struct ramet_builder builder = {
-        .source = sync->source,
+        .client = sync->client,
         .history = sync->history,
         .volume = sync->volume,
         .session = sync->session,
@@ -197,13 +198,14 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
         rc = ramet_sync_look(sync, err);
     }
     if (rc == RAMET_OK) {
-        ramet_link_note_remote(sync->link, sync->state->newest.lsn, 0);
+        ramet_replica_sync_note_remote(sync->replica_sync,
+                                       sync->state->newest.lsn, 0);
         note_bases(sync, base, &object);
-        ramet_sync_make_map(sync->source, sync->history,
+        ramet_sync_make_map(sync->client, sync->history,
                             sync->state->newest.lsn);
     }
-    if (sync->link->bases != NULL)
-        ramet_bases_end(sync->link->bases);
+    if (sync->replica_sync->bases != NULL)
+        ramet_bases_end(sync->replica_sync->bases);
     ramet_buf_done(&object);
     return rc;
 }
@@ -237,7 +239,7 @@ find_base(struct ramet_sync *sync, struct ramet_head *out_base,
           struct ramet_err *err)
 {
     const struct ramet_replica_state *const state = sync->state;
-    const unsigned traits = ramet_source_store(sync->source)->traits;
+    const unsigned traits = ramet_remote_client_store(sync->client)->traits;
     const struct ramet_point stand = ramet_snapshot_point(&state->newest);
 
     if (sync->made_volume && stand.lsn == 0) {
@@ -265,13 +267,13 @@ check_clock(struct ramet_sync *sync, struct ramet_head *io_base,
 {
     enum ramet_rc rc;
 
-    if (ramet_refusal_by_clock(sync->link, sync->source, io_base, NULL) ==
-        RAMET_OK)
+    if (ramet_refusal_by_clock(sync->replica_sync, sync->client, io_base,
+                               NULL) == RAMET_OK)
         return RAMET_OK;
     rc = ramet_sync_newest(sync, io_base, err);
-    return rc == RAMET_OK
-               ? ramet_refusal_by_clock(sync->link, sync->source, io_base, err)
-               : rc;
+    return rc == RAMET_OK ? ramet_refusal_by_clock(sync->replica_sync,
+                                                   sync->client, io_base, err)
+                          : rc;
 }
 
 static enum ramet_rc
@@ -284,8 +286,8 @@ push(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     (void)ctx;
     rc = ramet_sync_connect(sync, err);
     if (rc == RAMET_OK)
-        rc = ramet_durable_is_settled(sync->link, sync->session, sync->state,
-                                      &settled, err);
+        rc = ramet_durable_is_settled(sync->replica_sync, sync->session,
+                                      sync->state, &settled, err);
     if (rc != RAMET_OK || (settled && !wants_push(sync)))
         return rc;
     rc = ramet_sync_lock_push(sync, err);

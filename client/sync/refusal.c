@@ -10,10 +10,10 @@
 #include <inttypes.h>
 
 #include "client/remote/remote.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/sync/fence.h"
-#include "client/sync/link.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "core/log.h"
 
@@ -21,41 +21,43 @@
 #define CLOCK_GRAIN_MS 5000
 
 static void
-warn_once(struct ramet_link *link, int64_t behind_ms)
+warn_once(struct ramet_replica_sync *replica_sync, int64_t behind_ms)
 {
     char number[RAMET_LOG_NUM_SIZE];
 
-    if (atomic_exchange(&link->told_clock, true))
+    if (atomic_exchange(&replica_sync->told_clock, true))
         return;
     ramet_log(RAMET_LOG_WARN,
               "this machine's clock is behind the remote's: commits made here "
               "are dated too early",
-              "file", link->path, "minutes",
+              "file", replica_sync->path, "minutes",
               ramet_log_num(number, (uint64_t)behind_ms / 60000), NULL);
 }
 
 enum ramet_rc
-ramet_refusal_by_clock(struct ramet_link *link, struct ramet_source *source,
+ramet_refusal_by_clock(struct ramet_replica_sync *replica_sync,
+                       struct ramet_remote_client *client,
                        const struct ramet_head *base, struct ramet_err *err)
 {
     const int64_t limit_ms = (int64_t)RAMET_SKEW_MAX_MS + CLOCK_GRAIN_MS;
-    struct ramet_remote *const remote = ramet_source_remote(source);
+    struct ramet_remote *const remote = ramet_remote_client_remote(client);
     int64_t ahead_ms;
 
     if (remote == NULL || remote->ops->clock_ahead == NULL ||
         !remote->ops->clock_ahead(remote, &ahead_ms))
         return RAMET_OK;
     if (ahead_ms < -limit_ms)
-        warn_once(link, -ahead_ms);
+        warn_once(replica_sync, -ahead_ms);
     /* The time of what it stands on and 1 ms is always taken. */
     if (ahead_ms <= limit_ms ||
-        link->os->wall_ms(link->os->ctx) <= base->time_ms + 1)
+        replica_sync->os->wall_ms(replica_sync->os->ctx) <= base->time_ms + 1)
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ECLOCK,
                       "%s: this machine's clock is %" PRId64
                       " minutes ahead of %.200s, which takes no commit from "
                       "the future: nothing was sent, and nothing is lost",
-                      link->path, ahead_ms / 60000, ramet_source_text(source));
+                      replica_sync->path, ahead_ms / 60000,
+                      ramet_remote_client_text(client));
 }
 
 static enum ramet_rc
@@ -69,7 +71,8 @@ has_segment(struct ramet_sync *sync, const struct ramet_sid *id,
     enum ramet_rc rc;
 
     ramet_extent_key(&extent, key);
-    rc = ramet_objstore_size(ramet_source_store(sync->source), key, &size, err);
+    rc = ramet_objstore_size(ramet_remote_client_store(sync->client), key,
+                             &size, err);
     *out_has = rc == RAMET_OK && size == size_bytes;
     return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
 }
@@ -114,14 +117,14 @@ is_worth_it(struct ramet_sync *sync, const struct ramet_head *newest,
             size_t len, enum ramet_rc refusal, bool *out_worth,
             struct ramet_err *err)
 {
-    const struct ramet_os *const os = sync->link->os;
+    const struct ramet_os *const os = sync->replica_sync->os;
     bool all = true;
     enum ramet_rc rc = RAMET_OK;
 
     if (refusal == RAMET_ECLOCK) {
         *out_worth = os->wall_ms(os->ctx) < point->time_ms &&
-                     ramet_refusal_by_clock(sync->link, sync->source, newest,
-                                            NULL) == RAMET_OK;
+                     ramet_refusal_by_clock(sync->replica_sync, sync->client,
+                                            newest, NULL) == RAMET_OK;
         return RAMET_OK;
     }
     rc = has_segments(sync, object, len, &all, err);

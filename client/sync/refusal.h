@@ -21,7 +21,8 @@
 /* Invariant (2), by what the remote said of its clock last; it is asked for
  * nothing. RAMET_ECLOCK: a commit on top of `base` would be too far ahead. */
 RAMET_NODISCARD enum ramet_rc
-ramet_refusal_by_clock(struct ramet_link *link, struct ramet_source *source,
+ramet_refusal_by_clock(struct ramet_replica_sync *replica_sync,
+                       struct ramet_remote_client *client,
                        const struct ramet_head *base, struct ramet_err *err);
 /*
  * The intent in `object` was refused with `err`, by RAMET_ECLOCK or

@@ -10,10 +10,10 @@
 #include <stdatomic.h>
 
 #include "client/remote/pipeline.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
-#include "client/sync/link.h"
+#include "client/sync/replica_sync.h"
 #include "core/alloc.h"
 #include "core/log.h"
 #include "core/os.h"
@@ -27,7 +27,7 @@
 #define LOOK_MS 200u
 
 struct ramet_rest {
-    struct ramet_link *link;
+    struct ramet_replica_sync *replica_sync;
     atomic_uint_least64_t max_bytes; /* 0: it is not wanted */
     atomic_uint_least64_t came;      /* pages, since the last time */
     atomic_uint_least64_t misses;
@@ -44,13 +44,13 @@ struct ramet_rest {
 };
 
 struct ramet_rest *
-ramet_rest_new(struct ramet_link *link)
+ramet_rest_new(struct ramet_replica_sync *replica_sync)
 {
     struct ramet_rest *const rest = ramet_calloc(1, sizeof(*rest));
 
     if (rest == NULL)
         return NULL;
-    rest->link = link;
+    rest->replica_sync = replica_sync;
     ramet_mutex_init(&rest->mutex);
     ramet_cond_init(&rest->changed);
     return rest;
@@ -251,7 +251,8 @@ static enum ramet_rc
 bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
             struct ramet_err *err)
 {
-    struct ramet_source *const source = ramet_link_source(rest->link);
+    struct ramet_remote_client *const client =
+        ramet_replica_sync_client(rest->replica_sync);
     struct ramet_history *history = NULL;
     struct ramet_point at;
     struct ramet_haul haul;
@@ -261,12 +262,13 @@ bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
 
     if (rc != RAMET_OK)
         return rc;
-    if (source == NULL || !ramet_link_volume(rest->link, &volume)) {
+    if (client == NULL ||
+        !ramet_replica_sync_volume(rest->replica_sync, &volume)) {
         ramet_session_unpin(rest->session);
         return RAMET_FAIL(err, RAMET_EUNREACHABLE, "no remote");
     }
     at = ramet_snapshot_point(ramet_session_snapshot(rest->session));
-    rc = ramet_source_history(source, &volume, &history, err);
+    rc = ramet_remote_client_history(client, &volume, &history, err);
     if (rc == RAMET_OK)
         rc = ramet_history_head_of(history, &at, &head, err);
     if (rc == RAMET_OK) {
@@ -309,7 +311,7 @@ bring_from(struct ramet_rest *rest, uint32_t after, struct ramet_err *err)
 static uint32_t
 choose_start(const struct ramet_rest *rest)
 {
-    const struct ramet_os *const os = rest->link->os;
+    const struct ramet_os *const os = rest->replica_sync->os;
     const uint32_t count = ramet_session_snapshot(rest->session)->page_count;
     uint32_t random = 0;
 
@@ -344,7 +346,7 @@ run(void *arg)
     ramet_waiting_set(NULL);
     if (rc != RAMET_OK && !is_stopped(rest))
         ramet_log(RAMET_LOG_WARN, "the rest was not brought", "file",
-                  rest->link->path, "code", ramet_rc_name(rc), "error",
+                  rest->replica_sync->path, "code", ramet_rc_name(rc), "error",
                   err.text, NULL);
     ramet_session_close(rest->session);
     ramet_mutex_lock(&rest->mutex);

@@ -22,12 +22,12 @@
 
 #define RAMET_REST_MAX_BYTES (UINT64_C(1) << 30)
 
-struct ramet_link;
+struct ramet_replica_sync;
 struct ramet_pipeline;
 struct ramet_rest;
 
 /* No I/O. Does nothing until it is wanted. NULL on no memory. */
-struct ramet_rest *ramet_rest_new(struct ramet_link *link);
+struct ramet_rest *ramet_rest_new(struct ramet_replica_sync *replica_sync);
 /* Ends what is under way; nothing begins any more. */
 void ramet_rest_stop(struct ramet_rest *rest);
 /* It was stopped, and no page comes any more. NULL is fine. */

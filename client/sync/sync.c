@@ -10,11 +10,11 @@
 #include <stdio.h>
 
 #include "client/remote/meter.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
-#include "client/sync/link.h"
+#include "client/sync/replica_sync.h"
 #include "core/log.h"
 #include "core/waiting.h"
 
@@ -26,13 +26,14 @@
 static uint64_t
 bytes_moved(const struct ramet_sync *sync)
 {
-    const struct ramet_meter *const meter = ramet_source_meter(sync->source);
+    const struct ramet_meter *const meter =
+        ramet_remote_client_meter(sync->client);
     const uint64_t written =
         atomic_load(&meter->bytes_written) - sync->written_before;
 
     return written > 0
                ? written
-               : ramet_source_received(sync->source) - sync->read_before;
+               : ramet_remote_client_received(sync->client) - sync->read_before;
 }
 
 static bool
@@ -66,43 +67,44 @@ pause_between(const struct ramet_sync *sync, const struct ramet_os *os,
  * mostly short, and not what somebody thinks of who wants no waiting.
  */
 static enum ramet_rc
-take_turn(const struct ramet_sync *sync, struct ramet_link *link,
-          struct ramet_err *err)
+take_turn(const struct ramet_sync *sync,
+          struct ramet_replica_sync *replica_sync, struct ramet_err *err)
 {
     const struct ramet_waiter *const patience = sync->patience;
     uint64_t spent_ms = 0;
 
     if (patience == NULL) {
-        ramet_mutex_lock(&link->sync_mutex);
+        ramet_mutex_lock(&replica_sync->sync_mutex);
         return RAMET_OK;
     }
-    while (!ramet_mutex_trylock(&link->sync_mutex))
-        if (!pause_between(sync, link->os, TURN_MS, &spent_ms) &&
+    while (!ramet_mutex_trylock(&replica_sync->sync_mutex))
+        if (!pause_between(sync, replica_sync->os, TURN_MS, &spent_ms) &&
             (is_over(sync) || !patience->wait(patience->ctx)))
             return RAMET_FAIL(
                 err, RAMET_EBUSY,
                 "%s: another push or pull of this process is under way",
-                link->path);
+                replica_sync->path);
     return RAMET_OK;
 }
 
 enum ramet_rc
-ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
+ramet_sync_begin(struct ramet_sync *sync,
+                 struct ramet_replica_sync *replica_sync,
                  struct ramet_session *from, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
-    assert(sync->link == NULL && sync->verb != NULL);
-    rc = take_turn(sync, link, err);
+    assert(sync->replica_sync == NULL && sync->verb != NULL);
+    rc = take_turn(sync, replica_sync, err);
     if (rc != RAMET_OK)
         return rc;
-    sync->link = link;
-    sync->state = &link->state;
+    sync->replica_sync = replica_sync;
+    sync->state = &replica_sync->state;
     sync->report.verb = sync->verb;
-    rc = ramet_link_need_session(link, from, err);
+    rc = ramet_replica_sync_need_session(replica_sync, from, err);
     if (rc != RAMET_OK)
         return rc;
-    sync->session = link->session;
+    sync->session = replica_sync->session;
     ramet_session_set_waiter(sync->session, sync->patience);
     ramet_waiting_set(sync->patience);
     return ramet_sync_look(sync, err);
@@ -112,21 +114,22 @@ ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
 static void
 note_result(struct ramet_sync *sync)
 {
-    struct ramet_link *const link = sync->link;
+    struct ramet_replica_sync *const replica_sync = sync->replica_sync;
     const struct ramet_replica_state *const state = sync->state;
 
-    ramet_mutex_lock(&link->mutex);
-    if (link->remote_lsn <= state->newest.lsn)
-        link->behind_since_ms = 0;
-    if (link->remote_lsn < state->newest.lsn && !ramet_link_lacks(link, state))
-        link->remote_lsn = state->newest.lsn;
-    sync->result.remote_lsn = link->remote_lsn;
-    ramet_cond_broadcast(&link->moved);
-    ramet_mutex_unlock(&link->mutex);
+    ramet_mutex_lock(&replica_sync->mutex);
+    if (replica_sync->remote_lsn <= state->newest.lsn)
+        replica_sync->behind_since_ms = 0;
+    if (replica_sync->remote_lsn < state->newest.lsn &&
+        !ramet_replica_sync_lacks(replica_sync, state))
+        replica_sync->remote_lsn = state->newest.lsn;
+    sync->result.remote_lsn = replica_sync->remote_lsn;
+    ramet_cond_broadcast(&replica_sync->moved);
+    ramet_mutex_unlock(&replica_sync->mutex);
     sync->result.durable_lsn = state->newest.lsn;
-    if (sync->source != NULL) {
+    if (sync->client != NULL) {
         sync->result.requests =
-            ramet_source_requests(sync->source) - sync->requests_before;
+            ramet_remote_client_requests(sync->client) - sync->requests_before;
         sync->result.bytes = bytes_moved(sync);
     }
 }
@@ -135,9 +138,9 @@ void
 ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
                const struct ramet_err *err)
 {
-    struct ramet_link *const link = sync->link;
+    struct ramet_replica_sync *const replica_sync = sync->replica_sync;
 
-    if (link == NULL)
+    if (replica_sync == NULL)
         return; /* it never had its turn */
     if (sync->session != NULL) {
         ramet_session_set_waiter(sync->session, NULL);
@@ -148,10 +151,10 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
         note_result(sync);
     }
     if (rc != RAMET_EBUSY && rc != RAMET_ECANCELLED)
-        ramet_link_note_result(link, sync->verb, rc, err);
-    ramet_link_rest(link);
-    sync->link = NULL;
-    ramet_mutex_unlock(&link->sync_mutex);
+        ramet_replica_sync_note_result(replica_sync, sync->verb, rc, err);
+    ramet_replica_sync_rest(replica_sync);
+    sync->replica_sync = NULL;
+    ramet_mutex_unlock(&replica_sync->sync_mutex);
 }
 
 enum ramet_rc
@@ -162,7 +165,7 @@ ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
 
     if (rc != RAMET_OK)
         return rc;
-    ramet_link_learn(sync->link, sync->state);
+    ramet_replica_sync_learn(sync->replica_sync, sync->state);
     return ramet_session_doubt(sync->session, &sync->doubt, err);
 }
 
@@ -170,7 +173,7 @@ enum ramet_rc
 ramet_sync_act(struct ramet_sync *sync, ramet_sync_decide *decide, void *ctx,
                struct ramet_err *err)
 {
-    const struct ramet_os *const os = sync->link->os;
+    const struct ramet_os *const os = sync->replica_sync->os;
     const uint64_t began_ns = os->mono_ns(os->ctx);
     enum ramet_rc rc = decide(sync, ctx, err);
 
@@ -189,28 +192,28 @@ ramet_sync_act(struct ramet_sync *sync, ramet_sync_decide *decide, void *ctx,
 enum ramet_rc
 ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
 {
-    struct ramet_link *const link = sync->link;
+    struct ramet_replica_sync *const replica_sync = sync->replica_sync;
 
-    if (sync->source == NULL) {
+    if (sync->client == NULL) {
         struct ramet_meter *meter;
 
-        sync->source = ramet_link_source(link);
-        if (sync->source == NULL)
+        sync->client = ramet_replica_sync_client(replica_sync);
+        if (sync->client == NULL)
             return RAMET_FAIL(err, RAMET_EINVAL,
                               "%s: has no remote; `ramet init %s --remote "
                               "URL` gives it one",
-                              link->path, link->path);
-        meter = ramet_source_meter(sync->source);
-        sync->requests_before = ramet_source_requests(sync->source);
-        sync->read_before = ramet_source_received(sync->source);
+                              replica_sync->path, replica_sync->path);
+        meter = ramet_remote_client_meter(sync->client);
+        sync->requests_before = ramet_remote_client_requests(sync->client);
+        sync->read_before = ramet_remote_client_received(sync->client);
         sync->written_before = atomic_load(&meter->bytes_written);
     }
-    if (!ramet_link_volume(link, &sync->volume))
-        return ramet_source_connect(
-            sync->source, !sync->follows && atomic_load(&link->may_create),
-            err);
-    return ramet_source_history(sync->source, &sync->volume, &sync->history,
-                                err);
+    if (!ramet_replica_sync_volume(replica_sync, &sync->volume))
+        return ramet_remote_client_connect(
+            sync->client,
+            !sync->follows && atomic_load(&replica_sync->may_create), err);
+    return ramet_remote_client_history(sync->client, &sync->volume,
+                                       &sync->history, err);
 }
 
 bool
@@ -220,7 +223,7 @@ ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms)
 
     if (patience != NULL)
         return !is_over(sync) && patience->wait(patience->ctx);
-    return pause_between(sync, sync->link->os, sync->wait_ms, spent_ms);
+    return pause_between(sync, sync->replica_sync->os, sync->wait_ms, spent_ms);
 }
 
 enum ramet_rc
@@ -241,15 +244,16 @@ ramet_sync_lock_push(struct ramet_sync *sync, struct ramet_err *err)
 }
 
 void
-ramet_sync_make_map(struct ramet_source *source, struct ramet_history *history,
-                    uint64_t lsn)
+ramet_sync_make_map(struct ramet_remote_client *client,
+                    struct ramet_history *history, uint64_t lsn)
 {
     struct ramet_err err;
 
-    if ((ramet_source_store(source)->traits & RAMET_STORE_IS_PAID) != 0 &&
+    if ((ramet_remote_client_store(client)->traits & RAMET_STORE_IS_PAID) !=
+            0 &&
         ramet_history_make_map(history, lsn, &err) != RAMET_OK)
         ramet_log(RAMET_LOG_INFO, "no page map could be made", "remote",
-                  ramet_source_text(source), "error", err.text, NULL);
+                  ramet_remote_client_text(client), "error", err.text, NULL);
 }
 
 bool
@@ -272,18 +276,19 @@ ramet_sync_diverged(const struct ramet_sync *sync, uint64_t remote_lsn,
         ", and the remote went on to LSN %" PRIu64
         "; nothing is lost: `ramet export` saves a copy, `ramet "
         "reset` adopts the remote (and keeps a copy)",
-        sync->link->path,
+        sync->replica_sync->path,
         sync->state->commits_in_flight + sync->state->commits_later,
         sync->state->newest.lsn, remote_lsn);
 }
 
 enum ramet_rc
-ramet_sync_went_back(struct ramet_link *link,
+ramet_sync_went_back(struct ramet_replica_sync *replica_sync,
                      const struct ramet_replica_state *state,
                      uint64_t remote_lsn, struct ramet_err *err)
 {
-    ramet_link_note_lacking(link, state);
-    ramet_source_forget(ramet_link_source(link), &state->volume);
+    ramet_replica_sync_note_lacking(replica_sync, state);
+    ramet_remote_client_forget(ramet_replica_sync_client(replica_sync),
+                               &state->volume);
     if (remote_lsn == 0)
         return RAMET_FAIL(err, RAMET_EWENTBACK,
                           "%s: the remote went back in time: it has no commit "
@@ -292,14 +297,14 @@ ramet_sync_went_back(struct ramet_link *link,
                           " (deleted, or another store?); nothing was changed: "
                           "`ramet export` saves a copy, of which `ramet init` "
                           "makes a new volume",
-                          link->path, state->newest.lsn);
+                          replica_sync->path, state->newest.lsn);
     return RAMET_FAIL(err, RAMET_EWENTBACK,
                       "%s: the remote went back in time: it is at LSN %" PRIu64
                       " and does not have LSN %" PRIu64
                       " on which this replica stands (restored from a "
                       "backup?); nothing was changed: `ramet export` saves a "
                       "copy, `ramet reset` adopts the remote",
-                      link->path, remote_lsn, state->newest.lsn);
+                      replica_sync->path, remote_lsn, state->newest.lsn);
 }
 
 /* When the first commit past ours was made; one request at most. */
@@ -318,27 +323,27 @@ behind_since(struct ramet_sync *sync, const struct ramet_head *newest)
 }
 
 static void
-note_news(struct ramet_link *link, uint64_t lsn)
+note_news(struct ramet_replica_sync *replica_sync, uint64_t lsn)
 {
-    ramet_mutex_lock(&link->mutex);
-    link->news += lsn > link->remote_lsn;
-    ramet_mutex_unlock(&link->mutex);
+    ramet_mutex_lock(&replica_sync->mutex);
+    replica_sync->news += lsn > replica_sync->remote_lsn;
+    ramet_mutex_unlock(&replica_sync->mutex);
 }
 
 static enum ramet_rc
 find_newest(struct ramet_sync *sync, struct ramet_head *out_head,
             struct ramet_err *err)
 {
-    const struct ramet_os *const os = sync->link->os;
+    const struct ramet_os *const os = sync->replica_sync->os;
     const uint64_t asked_ms = os->boot_ns(os->ctx) / 1000000u;
     enum ramet_rc rc;
 
     if (sync->believes &&
-        ramet_source_told(sync->source, &sync->volume, out_head))
+        ramet_remote_client_told(sync->client, &sync->volume, out_head))
         return RAMET_OK;
-    rc = ramet_source_newest(sync->source, &sync->volume, out_head, err);
+    rc = ramet_remote_client_newest(sync->client, &sync->volume, out_head, err);
     if (rc == RAMET_OK)
-        ramet_link_confirm(sync->link, out_head->lsn, asked_ms);
+        ramet_replica_sync_confirm(sync->replica_sync, out_head->lsn, asked_ms);
     return rc;
 }
 
@@ -356,16 +361,17 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
     if (rc != RAMET_OK)
         return rc;
     if (newest.lsn > stand.lsn)
-        note_news(sync->link, newest.lsn);
-    ramet_link_note_remote(sync->link, newest.lsn, behind_since(sync, &newest));
+        note_news(sync->replica_sync, newest.lsn);
+    ramet_replica_sync_note_remote(sync->replica_sync, newest.lsn,
+                                   behind_since(sync, &newest));
     if (stand.lsn > 0) {
         if (newest.lsn < stand.lsn)
-            return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
-                                        err);
+            return ramet_sync_went_back(sync->replica_sync, sync->state,
+                                        newest.lsn, err);
         rc = ramet_history_head_of(sync->history, &stand, &base, err);
         if (rc == RAMET_EWENTBACK)
-            return ramet_sync_went_back(sync->link, sync->state, newest.lsn,
-                                        err);
+            return ramet_sync_went_back(sync->replica_sync, sync->state,
+                                        newest.lsn, err);
         if (rc != RAMET_OK)
             return rc;
     }
@@ -377,12 +383,12 @@ enum ramet_rc
 ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err)
 {
     sync->report.pages_done += pages;
-    if (sync->source != NULL)
+    if (sync->client != NULL)
         sync->report.bytes_done = bytes_moved(sync);
     if (is_over(sync) || (sync->progress != NULL &&
                           !sync->progress(sync->progress_ctx, &sync->report)))
         return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: %s was cancelled",
-                          sync->link->path, sync->verb);
+                          sync->replica_sync->path, sync->verb);
     return RAMET_OK;
 }
 
@@ -398,7 +404,7 @@ ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
     if (sync->history == NULL) { /* not pushed yet: is the remote there? */
         struct ramet_vid volume;
 
-        rc = ramet_source_resolve(sync->source, &volume, err);
+        rc = ramet_remote_client_resolve(sync->client, &volume, err);
         return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
     }
     return ramet_sync_newest(sync, &head, err);

@@ -1,8 +1,8 @@
 /*
  * sync.h - push, pull, hydrate, reset: one run of one of them.
  *
- * A run holds the link's sync_mutex from ramet_sync_begin() to
- * ramet_sync_end(), and works on the link's own session.
+ * A run holds the replica's sync_mutex from ramet_sync_begin() to
+ * ramet_sync_end(), and works on the sync state's own session.
  *
  *   (1) a commit is sent only after its bytes are kept and synced, and any
  *       retry sends those bytes: one commit lands, or none
@@ -24,14 +24,14 @@
 #define RAMET_CLIENT_SYNC_SYNC_H
 
 #include "client/store/exchange.h"
-#include "client/sync/link.h"
 #include "client/sync/progress.h"
+#include "client/sync/replica_sync.h"
 
 struct ramet_sync {
-    struct ramet_link *link;
+    struct ramet_replica_sync *replica_sync;
     struct ramet_session *session;
     struct ramet_replica_state *state;
-    struct ramet_source *source;   /* after ramet_sync_connect() */
+    struct ramet_remote_client *client; /* after ramet_sync_connect() */
     struct ramet_history *history; /* after ramet_sync_connect(), if bound */
     struct ramet_vid volume;       /* the same */
     const char *verb;
@@ -54,11 +54,12 @@ struct ramet_sync {
 };
 
 /* Begin: `sync` zeroed but for verb, progress, cancel, wait_ms, patience and
- * follows. `from` is a session of the calling thread, or NULL if the link has
+ * follows. `from` is a session of the calling thread, or NULL if it has
  * its own. RAMET_EBUSY, RAMET_ECANCELLED: another run of this process is at
  * work, and the caller's patience ended first. */
 RAMET_NODISCARD enum ramet_rc
-ramet_sync_begin(struct ramet_sync *sync, struct ramet_link *link,
+ramet_sync_begin(struct ramet_sync *sync,
+                 struct ramet_replica_sync *replica_sync,
                  struct ramet_session *from, struct ramet_err *err);
 /* Needed after ramet_sync_begin(), whatever it returned. Gives up all that
  * the run holds; keeps the error, if it is one, for status. */
@@ -92,7 +93,7 @@ bool ramet_sync_pending(const struct ramet_sync *sync);
 /* The remote, at `remote_lsn`, lacks what the replica stands on: note it, and
  * say so. */
 RAMET_NODISCARD enum ramet_rc
-ramet_sync_went_back(struct ramet_link *link,
+ramet_sync_went_back(struct ramet_replica_sync *replica_sync,
                      const struct ramet_replica_state *state,
                      uint64_t remote_lsn, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
@@ -108,14 +109,14 @@ bool ramet_sync_retry(const struct ramet_sync *sync, uint64_t *spent_ms);
 /* The first page at `head`, which SQLite's readers look at; NULL where there
  * is none, or no need. The caller's (ramet_free). */
 RAMET_NODISCARD enum ramet_rc
-ramet_sync_page1(struct ramet_source *source, const struct ramet_vid *volume,
-                 const struct ramet_head *head, uint8_t **out_page,
-                 struct ramet_err *err);
+ramet_sync_page1(struct ramet_remote_client *client,
+                 const struct ramet_vid *volume, const struct ramet_head *head,
+                 uint8_t **out_page, struct ramet_err *err);
 
 /* A commit landed as `lsn`: where nobody behind the remote makes page maps and each
  * head is a request for whoever opens the volume, its map, if it is time for one.
  * What comes of it is nobody's failure: a later push makes it. */
-void ramet_sync_make_map(struct ramet_source *source,
+void ramet_sync_make_map(struct ramet_remote_client *client,
                          struct ramet_history *history, uint64_t lsn);
 
 RAMET_NODISCARD enum ramet_rc

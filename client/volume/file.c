@@ -10,16 +10,16 @@
 #include <assert.h>
 #include <inttypes.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/background.h"
 #include "client/sync/durable.h"
 #include "client/sync/durable_settle.h"
-#include "client/sync/link.h"
-#include "client/sync/links.h"
 #include "client/sync/progress.h"
+#include "client/sync/replica_sync.h"
+#include "client/sync/replica_syncs.h"
 #include "client/volume/file_impl.h"
 #include "client/volume/view.h"
 #include "core/alloc.h"
@@ -31,7 +31,7 @@ read_only(const struct ramet_file *file, struct ramet_err *err)
 
     return RAMET_FAIL(
         err, RAMET_EREADONLY, "%.200s: LSN %" PRIu64 " is read-only",
-        ramet_source_text(ramet_view_source(file->view)), head->lsn);
+        ramet_remote_client_text(ramet_view_client(file->view)), head->lsn);
 }
 
 void
@@ -40,12 +40,13 @@ ramet_file_close(struct ramet_file *file)
     if (file == NULL)
         return;
     if (file->session != NULL) {
-        /* What is open is given up before the link goes. */
+        /* What is open is given up before its sync state goes. */
         ramet_file_release(file);
         ramet_session_unpin(file->session);
         if (file->pushes)
-            ramet_background_leave(file->link->background, file->close_wait_ms);
-        ramet_link_close(file->link);
+            ramet_background_leave(file->replica_sync->background,
+                                   file->close_wait_ms);
+        ramet_replica_sync_close(file->replica_sync);
         ramet_session_close(file->session);
     }
     ramet_view_close(file->view);
@@ -159,7 +160,7 @@ reserve_if_ready(struct ramet_file *file, bool *out_ready,
     *out_ready = false;
     if (rc != RAMET_OK)
         return is_in_doubt(file, rc) ? RAMET_OK : rc;
-    rc = ramet_durable_is_ready(file->link, file->session, &file->state,
+    rc = ramet_durable_is_ready(file->replica_sync, file->session, &file->state,
                                 out_ready, err);
     if (rc != RAMET_OK || !*out_ready)
         ramet_session_release(file->session);
@@ -179,8 +180,8 @@ reserve_durably(struct ramet_file *file, struct ramet_err *err)
 
     if (rc != RAMET_OK || ready)
         return rc;
-    rc = ramet_durable_ready(file->link, file->session, file->commit_timeout_ms,
-                             err);
+    rc = ramet_durable_ready(file->replica_sync, file->session,
+                             file->commit_timeout_ms, err);
     if (rc == RAMET_OK)
         rc = reserve_if_ready(file, &ready, err);
     if (rc == RAMET_OK && !ready)
@@ -255,8 +256,8 @@ prepare_durably(struct ramet_file *file, const char *super_journal,
         return rc;
     rc = ramet_session_sync(file->session, err);
     if (rc == RAMET_OK)
-        rc = ramet_durable_commit(&file->durable, file->link, file->session,
-                                  &file->state, &id, err);
+        rc = ramet_durable_commit(&file->durable, file->replica_sync,
+                                  file->session, &file->state, &id, err);
     if (rc != RAMET_OK)
         ramet_session_discard(file->session);
     return rc;
@@ -291,9 +292,10 @@ ramet_file_publish(struct ramet_file *file)
         return;
     ramet_session_publish(file->session);
     if (file->durable.landed)
-        ramet_durable_published(&file->durable, file->link, file->session);
+        ramet_durable_published(&file->durable, file->replica_sync,
+                                file->session);
     else
-        ramet_background_wake(file->link->background);
+        ramet_background_wake(file->replica_sync->background);
 }
 
 void

@@ -1,8 +1,8 @@
 /*
- * file.h - an open volume: a replica with its remote, a snapshot in the past,
- * or a stateless view. What the VFS, the library and the command all open.
+ * file.h - an open volume: a replica with its remote, or a stateless view. What
+ * the VFS, the library and the command all open.
  *
- * It chooses among three sources by the options and gives them one face:
+ * It chooses between the two by the options and gives them one face:
  *   a replica (client/store/store.h) with background sync,
  *   a *view*: a read-only snapshot straight from the remote, pages in bounded
  *   memory, nothing on disk (`at=`, `replica=none`).

@@ -3,9 +3,9 @@
  *
  * Layer: client.
  */
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
-#include "client/sync/link.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "client/volume/deadline.h"
 #include "client/volume/file_impl.h"
@@ -22,7 +22,7 @@ boot_ms(const struct ramet_file *file)
 static uint64_t
 confirmed_ms(struct ramet_file *file, uint64_t lsn)
 {
-    struct ramet_source *source;
+    struct ramet_remote_client *client;
     struct ramet_point told = {.lsn = 0};
     struct ramet_vid volume;
     uint64_t asked_ms, told_ms = 0;
@@ -30,10 +30,11 @@ confirmed_ms(struct ramet_file *file, uint64_t lsn)
     if (file->view != NULL) {
         asked_ms = ramet_view_looked_boot_ms(file->view);
     } else {
-        asked_ms = ramet_link_confirmed(file->link, lsn);
-        source = ramet_link_source(file->link);
-        if (source != NULL && ramet_link_volume(file->link, &volume))
-            told_ms = ramet_source_confirmed(source, &volume, &told);
+        asked_ms = ramet_replica_sync_confirmed(file->replica_sync, lsn);
+        client = ramet_replica_sync_client(file->replica_sync);
+        if (client != NULL &&
+            ramet_replica_sync_volume(file->replica_sync, &volume))
+            told_ms = ramet_remote_client_confirmed(client, &volume, &told);
         if (told.lsn > lsn) /* that is not here yet */
             told_ms = 0;
     }
@@ -94,7 +95,7 @@ pull(struct ramet_file *file, struct ramet_err *err)
     struct ramet_err own = {.code = RAMET_OK};
     enum ramet_rc rc = RAMET_OK;
 
-    rc = ramet_sync_begin(&sync, file->link, file->session, &own);
+    rc = ramet_sync_begin(&sync, file->replica_sync, file->session, &own);
     if (rc == RAMET_OK)
         rc = ramet_sync_pull(&sync, &own);
     ramet_sync_end(&sync, rc, &own);

@@ -1,7 +1,7 @@
 /*
  * file_impl.h - what file*.c share of struct ramet_file.
  *
- *   (1) either `session` and `link`, or `view`
+ *   (1) either `session` and `replica_sync`, or `view`
  *   (2) all of it belongs to the thread that uses the file
  *
  * Layer: client, internal.
@@ -13,15 +13,15 @@
 #include "client/store/exchange.h"
 #include "client/sync/background.h"
 #include "client/sync/durable.h"
-#include "client/sync/link.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "client/volume/file.h"
 #include "client/volume/view.h"
 
 struct ramet_file {
-    struct ramet_session *session; /* NULL: a view; invariant (1) */
-    struct ramet_link *link;       /* NULL: a view */
-    struct ramet_view *view;       /* NULL: a replica */
+    struct ramet_session *session;           /* NULL: a view; invariant (1) */
+    struct ramet_replica_sync *replica_sync; /* NULL: a view */
+    struct ramet_view *view;                 /* NULL: a replica */
     const struct ramet_os *os;
     unsigned fork_count;
     char *path; /* absolute */
@@ -32,7 +32,7 @@ struct ramet_file {
     uint64_t fetch_timeout_ms;
     bool bounds_age; /* of what a read is answered with: */
     uint64_t max_stale_ms;
-    bool pushes; /* counted by the link's background thread */
+    bool pushes; /* counted by the replica_sync's background thread */
     bool wrote;  /* since it was pinned */
     const struct ramet_waiter *patience; /* NULL: by time */
     ramet_progress_fn *progress;
@@ -57,25 +57,26 @@ RAMET_NODISCARD enum ramet_rc
 ramet_file_pin_fresh(struct ramet_file *file, struct ramet_err *err);
 /* How long ago (ms) the file was certainly not behind; UINT64_MAX: never. */
 uint64_t ramet_file_age_ms(struct ramet_file *file, uint64_t lsn);
-/* The source for a URL, with the token that is for it: client/token.h. */
+/* The client for a URL, with the token that is for it: client/token.h. */
 RAMET_NODISCARD enum ramet_rc
-ramet_file_open_source(const struct ramet_file_options *options,
+ramet_file_open_client(const struct ramet_file_options *options,
                        const struct ramet_url *url, enum ramet_naming naming,
-                       struct ramet_source **out_source, struct ramet_err *err);
+                       struct ramet_remote_client **out_client,
+                       struct ramet_err *err);
 /* What the file at `path` is, by its first bytes; blobs get a page size that
  * fits their length. Left alone where the options say it, or where there is
  * not a regular file. */
 void ramet_file_guess_kind(const struct ramet_os *os, const char *path,
                            struct ramet_replica_options *options);
-/* The volume that the source's URL names, and its newest commit.
+/* The volume that the client's URL names, and its newest commit.
  * RAMET_ENOTFOUND: no volume, or no commit in it. */
 RAMET_NODISCARD enum ramet_rc
-ramet_file_find_newest(struct ramet_source *source,
+ramet_file_find_newest(struct ramet_remote_client *client,
                        struct ramet_vid *out_volume,
                        struct ramet_head *out_head, struct ramet_err *err);
 /* A lazy replica at `path` of the volume as found. */
 RAMET_NODISCARD enum ramet_rc
-ramet_file_clone_lazily(const char *path, struct ramet_source *source,
+ramet_file_clone_lazily(const char *path, struct ramet_remote_client *client,
                         const struct ramet_vid *volume,
                         const struct ramet_head *head,
                         const struct ramet_replica_options *options,

@@ -10,7 +10,7 @@
 
 #include "client/remote/config.h"
 #include "client/remote/remote.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/remote/token.h"
 #include "client/store/exchange.h"
 #include "client/store/path.h"
@@ -45,7 +45,7 @@ ramet_file_init(const char *path, const char *url,
                         url);
         goto done;
     }
-    atomic_store(&file->link->may_create, true);
+    atomic_store(&file->replica_sync->may_create, true);
     ramet_file_set_progress(file, progress, progress_ctx);
     /* Done already, but for what was committed since: that is push's. */
     if (file->state.newest.lsn > 0) {
@@ -158,7 +158,7 @@ done:
 struct cloning {
     const struct ramet_os *os;
     const struct ramet_file_options *options;
-    struct ramet_source *source;
+    struct ramet_remote_client *client;
     const char *path; /* absolute */
     struct ramet_vid volume;
     struct ramet_head head; /* the newest */
@@ -182,7 +182,7 @@ clone_whole(const struct cloning *cloning,
     temporary = ramet_asprintf("%s.clone-%016" PRIx64, cloning->path, random);
     if (temporary == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "clone: no memory");
-    rc = ramet_file_clone_lazily(temporary, cloning->source, &cloning->volume,
+    rc = ramet_file_clone_lazily(temporary, cloning->client, &cloning->volume,
                                  &cloning->head, replica, err);
     if (rc == RAMET_OK)
         rc = hydrate_at(temporary, cloning->options, cloning->progress,
@@ -203,7 +203,7 @@ clone_lazily(const struct cloning *cloning,
     enum ramet_rc rc;
 
     rc =
-        ramet_file_clone_lazily(cloning->path, cloning->source,
+        ramet_file_clone_lazily(cloning->path, cloning->client,
                                 &cloning->volume, &cloning->head, replica, err);
     if (rc != RAMET_OK)
         return rc;
@@ -226,7 +226,7 @@ run_clone(struct cloning *cloning, struct ramet_sync_result *out,
     };
     enum ramet_rc rc;
 
-    rc = ramet_file_find_newest(cloning->source, &cloning->volume,
+    rc = ramet_file_find_newest(cloning->client, &cloning->volume,
                                 &cloning->head, err);
     /* Only now: the remote has what comes in its place. */
     if (rc == RAMET_OK && ramet_replica_is_orphan(cloning->os, cloning->path))
@@ -273,11 +273,11 @@ ramet_file_clone(const char *url, const char *path,
          !ramet_replica_is_leftover(cloning.os, absolute)))
         rc = RAMET_FAIL(err, RAMET_EEXIST, "%s: is there already", path);
     if (rc == RAMET_OK)
-        rc = ramet_file_open_source(options, &parsed, RAMET_NAMED_FOR_GOOD,
-                                    &cloning.source, err);
+        rc = ramet_file_open_client(options, &parsed, RAMET_NAMED_FOR_GOOD,
+                                    &cloning.client, err);
     if (rc == RAMET_OK)
         rc = run_clone(&cloning, out, err);
-    ramet_source_close(cloning.source);
+    ramet_remote_client_close(cloning.client);
     ramet_free(absolute);
     return rc;
 }

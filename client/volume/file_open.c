@@ -15,7 +15,7 @@
 
 #include "client/remote/config.h"
 #include "client/remote/remote.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/remote/token.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
@@ -24,9 +24,9 @@
 #include "client/store/whole.h"
 #include "client/sync/background.h"
 #include "client/sync/fetcher.h"
-#include "client/sync/link.h"
-#include "client/sync/links.h"
 #include "client/sync/point.h"
+#include "client/sync/replica_sync.h"
+#include "client/sync/replica_syncs.h"
 #include "client/sync/rest.h"
 #include "client/sync/sync.h"
 #include "client/volume/env_remote.h"
@@ -51,7 +51,8 @@ struct opening {
     struct ramet_url url;
     enum ramet_naming naming; /* of url */
     struct ramet_file *file;
-    struct ramet_source *cloned_from; /* what it knows is of use once more */
+    struct ramet_remote_client
+        *cloned_from; /* what it knows is of use once more */
 };
 
 void
@@ -62,11 +63,12 @@ ramet_file_options_init(struct ramet_file_options *options)
 }
 
 enum ramet_rc
-ramet_file_open_source(const struct ramet_file_options *options,
+ramet_file_open_client(const struct ramet_file_options *options,
                        const struct ramet_url *url, enum ramet_naming naming,
-                       struct ramet_source **out_source, struct ramet_err *err)
+                       struct ramet_remote_client **out_client,
+                       struct ramet_err *err)
 {
-    struct ramet_source_options source = {
+    struct ramet_remote_client_options client = {
         .os = options->os,
         .timeout_ms = options->fetch_timeout_ms > 0 ? options->fetch_timeout_ms
                                                     : FETCH_TIMEOUT_MS,
@@ -75,14 +77,14 @@ ramet_file_open_source(const struct ramet_file_options *options,
     enum ramet_rc rc;
 
     if (options->sync == RAMET_SYNC_COMMIT && options->commit_timeout_ms > 0 &&
-        options->commit_timeout_ms < source.timeout_ms)
-        source.timeout_ms = options->commit_timeout_ms;
+        options->commit_timeout_ms < client.timeout_ms)
+        client.timeout_ms = options->commit_timeout_ms;
     rc = ramet_token_for(url, naming, options->config, &token, err);
-    source.token = token.text;
-    source.withheld_why = token.withheld_why;
-    source.s3_configured = token.s3_configured;
+    client.token = token.text;
+    client.withheld_why = token.withheld_why;
+    client.s3_configured = token.s3_configured;
     if (rc == RAMET_OK)
-        rc = ramet_source_open(url, &source, out_source, err);
+        rc = ramet_remote_client_open(url, &client, out_client, err);
     ramet_free(token.text);
     return rc;
 }
@@ -139,14 +141,14 @@ ramet_file_guess_kind(const struct ramet_os *os, const char *path,
 static enum ramet_rc
 check_other_url(const struct opening *opening,
                 const struct ramet_replica_state *state,
-                struct ramet_source *source, struct ramet_err *err)
+                struct ramet_remote_client *client, struct ramet_err *err)
 {
     struct ramet_vid volume;
     enum ramet_rc rc;
 
-    if (strcmp(ramet_source_text(source), state->remote) == 0)
+    if (strcmp(ramet_remote_client_text(client), state->remote) == 0)
         return RAMET_OK;
-    rc = ramet_source_resolve(source, &volume, err);
+    rc = ramet_remote_client_resolve(client, &volume, err);
     if (rc == RAMET_OK && ramet_id_compare(&volume.id, &state->volume.id) == 0)
         return RAMET_OK;
     if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
@@ -155,7 +157,8 @@ check_other_url(const struct opening *opening,
                       "%s: belongs to %.200s, not to %.200s; 'ramet rebind "
                       "FILE URL' goes over to a copy of its volume, 'ramet "
                       "detach FILE' makes it a plain file",
-                      opening->path, state->remote, ramet_source_text(source));
+                      opening->path, state->remote,
+                      ramet_remote_client_text(client));
 }
 
 /*
@@ -221,7 +224,7 @@ attach_remote(struct opening *opening, struct ramet_err *err)
     const struct ramet_replica_state *const state = &file->state;
     const bool bound = !ramet_id_is_nil(&state->volume.id);
     const bool noted = !bound && !opening->has_url && state->remote[0] != '\0';
-    struct ramet_source *source = NULL;
+    struct ramet_remote_client *client = NULL;
     enum ramet_rc rc;
 
     if (noted || (bound && !opening->url_is_explicit)) {
@@ -233,41 +236,42 @@ attach_remote(struct opening *opening, struct ramet_err *err)
         return RAMET_OK;
     rc = check_can_be_sent(opening, err);
     if (rc == RAMET_OK)
-        rc = ramet_file_open_source(opening->options, &opening->url,
-                                    opening->naming, &source, err);
+        rc = ramet_file_open_client(opening->options, &opening->url,
+                                    opening->naming, &client, err);
     if (rc != RAMET_OK)
         return rc;
     if (bound)
-        rc = check_other_url(opening, state, source, err);
+        rc = check_other_url(opening, state, client, err);
     if (rc == RAMET_OK)
-        rc = ramet_link_attach(file->link, source, &state->volume, err);
+        rc = ramet_replica_sync_attach(file->replica_sync, client,
+                                       &state->volume, err);
     if (rc == RAMET_OK && (noted || (file->flags & RAMET_OPEN_CREATE) != 0))
-        atomic_store(&file->link->may_create, true);
+        atomic_store(&file->replica_sync->may_create, true);
     if (rc == RAMET_OK && !bound && !noted)
-        note_remote(opening, ramet_source_text(source));
-    ramet_source_close(source);
+        note_remote(opening, ramet_remote_client_text(client));
+    ramet_remote_client_close(client);
     return rc;
 }
 
 /* ---- a replica ------------------------------------------------------------ */
 
 enum ramet_rc
-ramet_file_find_newest(struct ramet_source *source,
+ramet_file_find_newest(struct ramet_remote_client *client,
                        struct ramet_vid *out_volume,
                        struct ramet_head *out_head, struct ramet_err *err)
 {
-    enum ramet_rc rc = ramet_source_resolve(source, out_volume, err);
+    enum ramet_rc rc = ramet_remote_client_resolve(client, out_volume, err);
 
     if (rc == RAMET_OK)
-        rc = ramet_source_newest(source, out_volume, out_head, err);
+        rc = ramet_remote_client_newest(client, out_volume, out_head, err);
     if (rc == RAMET_OK && out_head->lsn == 0)
         rc = RAMET_FAIL(err, RAMET_ENOTFOUND, "%.200s: has no commit yet",
-                        ramet_source_text(source));
+                        ramet_remote_client_text(client));
     return rc;
 }
 
 enum ramet_rc
-ramet_file_clone_lazily(const char *path, struct ramet_source *source,
+ramet_file_clone_lazily(const char *path, struct ramet_remote_client *client,
                         const struct ramet_vid *volume,
                         const struct ramet_head *head,
                         const struct ramet_replica_options *options,
@@ -278,13 +282,14 @@ ramet_file_clone_lazily(const char *path, struct ramet_source *source,
     uint8_t *page1 = NULL;
     enum ramet_rc rc;
 
-    rc = ramet_sync_page1(source, volume, head, &page1, err);
+    rc = ramet_sync_page1(client, volume, head, &page1, err);
     if (rc != RAMET_OK)
         return rc;
     mine.kind = head->kind;
     ramet_sync_point_of(head, &point);
-    rc = ramet_replica_create_clone(path, &mine, ramet_source_text(source),
-                                    volume, &point, page1, err);
+    rc = ramet_replica_create_clone(path, &mine,
+                                    ramet_remote_client_text(client), volume,
+                                    &point, page1, err);
     ramet_free(page1);
     return rc;
 }
@@ -296,25 +301,25 @@ clone_if_there(struct opening *opening,
                struct ramet_err *err)
 {
     const bool create = (opening->options->flags & RAMET_OPEN_CREATE) != 0;
-    struct ramet_source *source = NULL;
+    struct ramet_remote_client *client = NULL;
     struct ramet_vid volume;
     struct ramet_head head;
     enum ramet_rc rc;
 
-    rc = ramet_file_open_source(opening->options, &opening->url,
-                                opening->naming, &source, err);
+    rc = ramet_file_open_client(opening->options, &opening->url,
+                                opening->naming, &client, err);
     if (rc == RAMET_OK)
-        rc = ramet_source_connect(source, create, err);
+        rc = ramet_remote_client_connect(client, create, err);
     if (rc == RAMET_OK)
-        rc = ramet_file_find_newest(source, &volume, &head, err);
+        rc = ramet_file_find_newest(client, &volume, &head, err);
     if (rc == RAMET_OK)
-        rc = ramet_file_clone_lazily(opening->path, source, &volume, &head,
+        rc = ramet_file_clone_lazily(opening->path, client, &volume, &head,
                                      replica, err);
     if (rc == RAMET_EEXIST) /* somebody else just made it */
         rc = RAMET_OK;
     if (rc == RAMET_ENOTFOUND && create) /* it comes into being by a push */
         rc = RAMET_OK;
-    opening->cloned_from = source;
+    opening->cloned_from = client;
     return rc;
 }
 
@@ -345,12 +350,13 @@ open_session(struct opening *opening, struct ramet_replica_options *replica,
 static enum ramet_sync_mode
 choose_mode(const struct ramet_file *file, enum ramet_sync_mode asked)
 {
-    const bool has_remote = ramet_link_source(file->link) != NULL;
+    const bool has_remote =
+        ramet_replica_sync_client(file->replica_sync) != NULL;
 
     if (asked == RAMET_SYNC_DEFAULT)
         asked = RAMET_SYNC_AUTO;
     if (asked == RAMET_SYNC_AUTO &&
-        (!has_remote || ramet_replica_is_readonly(file->link->replica)))
+        (!has_remote || ramet_replica_is_readonly(file->replica_sync->replica)))
         return RAMET_SYNC_MANUAL;
     if (asked == RAMET_SYNC_COMMIT && (file->flags & RAMET_OPEN_READONLY) != 0)
         return RAMET_SYNC_MANUAL; /* it commits nothing */
@@ -368,7 +374,7 @@ bring_rest(struct ramet_file *file, const struct ramet_file_options *options)
     if (options->cache_limit_bytes > 0 &&
         options->cache_limit_bytes < max_bytes)
         max_bytes = options->cache_limit_bytes;
-    ramet_page_fetcher_bring_rest(file->link->fetcher, max_bytes);
+    ramet_page_fetcher_bring_rest(file->replica_sync->fetcher, max_bytes);
 }
 
 static enum ramet_rc
@@ -385,16 +391,16 @@ start_sync(struct opening *opening, struct ramet_err *err)
         interval_ms = 0;
     file->sync = choose_mode(file, options->sync);
     if (file->sync == RAMET_SYNC_COMMIT &&
-        ramet_link_source(file->link) == NULL)
+        ramet_replica_sync_client(file->replica_sync) == NULL)
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%s: sync=commit needs a remote (remote=URL, or "
                           "'ramet init' first)",
                           opening->path);
     if (options->hydrate_auto)
         bring_rest(file, options);
-    file->fetch_timeout_ms = file->link->fetch_timeout_ms;
-    file->bounds_age =
-        options->bounds_age && ramet_link_source(file->link) != NULL;
+    file->fetch_timeout_ms = file->replica_sync->fetch_timeout_ms;
+    file->bounds_age = options->bounds_age &&
+                       ramet_replica_sync_client(file->replica_sync) != NULL;
     file->max_stale_ms = options->max_stale_ms;
     file->close_wait_ms = file->sync == RAMET_SYNC_AUTO ? CLOSE_WAIT_MS : 0;
     if (options->close_wait_ms >= 0)
@@ -403,7 +409,8 @@ start_sync(struct opening *opening, struct ramet_err *err)
         return RAMET_OK;
     if ((file->flags & RAMET_OPEN_READONLY) != 0)
         interval_ms = RAMET_ONLY_FOLLOWS;
-    rc = ramet_background_start(file->link, file->session, interval_ms, err);
+    rc = ramet_background_start(file->replica_sync, file->session, interval_ms,
+                                err);
     file->pushes = rc == RAMET_OK && interval_ms != RAMET_ONLY_FOLLOWS;
     return rc;
 }
@@ -497,13 +504,13 @@ open_replica(struct opening *opening, struct ramet_err *err)
     if (rc == RAMET_OK && file->session == NULL)
         rc = open_session(opening, &replica, err);
     if (rc == RAMET_OK)
-        rc = ramet_link_open(file->session, opening->path, opening->os,
-                             options->fetch_timeout_ms > 0
-                                 ? options->fetch_timeout_ms
-                                 : FETCH_TIMEOUT_MS,
-                             &file->link, err);
+        rc = ramet_replica_sync_open(file->session, opening->path, opening->os,
+                                     options->fetch_timeout_ms > 0
+                                         ? options->fetch_timeout_ms
+                                         : FETCH_TIMEOUT_MS,
+                                     &file->replica_sync, err);
     if (rc == RAMET_OK && options->bases_limit_bytes >= 0)
-        atomic_store(&file->link->bases_bytes,
+        atomic_store(&file->replica_sync->bases_bytes,
                      (uint64_t)options->bases_limit_bytes);
     if (rc == RAMET_OK)
         rc = attach_remote(opening, err);
@@ -566,7 +573,7 @@ static enum ramet_rc
 open_view(struct opening *opening, struct ramet_err *err)
 {
     struct ramet_file *const file = opening->file;
-    struct ramet_source *source = NULL;
+    struct ramet_remote_client *client = NULL;
     struct ramet_vid volume;
     bool bound = false;
     struct ramet_view_point place;
@@ -584,16 +591,16 @@ open_view(struct opening *opening, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = find_place(opening, &place, err);
     if (rc == RAMET_OK)
-        rc = ramet_file_open_source(opening->options, &opening->url,
+        rc = ramet_file_open_client(opening->options, &opening->url,
                                     opening->naming == RAMET_NAMED_FOR_GOOD
                                         ? RAMET_NAMED_BY_USER
                                         : opening->naming,
-                                    &source, err);
+                                    &client, err);
     if (rc == RAMET_OK)
-        rc = ramet_view_open(source, bound ? &volume : NULL, &place,
+        rc = ramet_view_open(client, bound ? &volume : NULL, &place,
                              opening->options->cache_limit_bytes, opening->os,
                              &file->view, err);
-    ramet_source_close(source);
+    ramet_remote_client_close(client);
     file->bounds_age = opening->options->bounds_age && !place.fixed;
     file->max_stale_ms = opening->options->max_stale_ms;
     file->fetch_timeout_ms = opening->options->fetch_timeout_ms > 0
@@ -680,7 +687,7 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
     file = NULL;
 
 done:
-    ramet_source_close(opening.cloned_from);
+    ramet_remote_client_close(opening.cloned_from);
     ramet_file_close(file);
     return rc;
 }

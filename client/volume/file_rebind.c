@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "client/remote/config.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/remote/token.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
@@ -22,8 +22,8 @@ struct rebinding {
     const char *path; /* for texts */
     struct ramet_session *session;
     struct ramet_replica_state state;
-    struct ramet_source *source; /* the copy */
-    struct ramet_head newest;    /* its */
+    struct ramet_remote_client *client; /* the copy */
+    struct ramet_head newest;           /* its */
 };
 
 static enum ramet_rc
@@ -54,8 +54,8 @@ open_copy(struct rebinding *r, const char *url,
                         "%.200s: names a snapshot; leave out what follows '@'",
                         url);
     return rc == RAMET_OK
-               ? ramet_file_open_source(options, &parsed, RAMET_NAMED_FOR_GOOD,
-                                        &r->source, err)
+               ? ramet_file_open_client(options, &parsed, RAMET_NAMED_FOR_GOOD,
+                                        &r->client, err)
                : rc;
 }
 
@@ -66,7 +66,7 @@ check_line(struct rebinding *r, const struct ramet_point *point,
     struct ramet_history *history;
     struct ramet_head head;
     enum ramet_rc rc =
-        ramet_source_history(r->source, &r->state.volume, &history, err);
+        ramet_remote_client_history(r->client, &r->state.volume, &history, err);
 
     if (rc == RAMET_OK)
         rc = ramet_history_head_of(history, point, &head, err);
@@ -76,7 +76,7 @@ check_line(struct rebinding *r, const struct ramet_point *point,
                        "%.200s: its LSN %" PRIu64 " is another commit than "
                        "the one on which this replica stands: what was copied "
                        "went another way; nothing has changed, see 'ramet log'",
-                       ramet_source_text(r->source), point->lsn);
+                       ramet_remote_client_text(r->client), point->lsn);
     return rc;
 }
 
@@ -85,11 +85,11 @@ static enum ramet_rc
 check_copy(struct rebinding *r, const struct ramet_point *point,
            struct ramet_err *err)
 {
-    const char *const text = ramet_source_text(r->source);
+    const char *const text = ramet_remote_client_text(r->client);
     const uint64_t pending =
         r->state.commits_in_flight + r->state.commits_later;
     struct ramet_vid volume;
-    enum ramet_rc rc = ramet_source_resolve(r->source, &volume, err);
+    enum ramet_rc rc = ramet_remote_client_resolve(r->client, &volume, err);
 
     if (rc != RAMET_OK)
         return rc;
@@ -98,7 +98,7 @@ check_copy(struct rebinding *r, const struct ramet_point *point,
                           "%.200s: is another volume, and no copy of this "
                           "replica's; nothing has changed, see 'ramet info'",
                           text);
-    rc = ramet_source_newest(r->source, &volume, &r->newest, err);
+    rc = ramet_remote_client_newest(r->client, &volume, &r->newest, err);
     if (rc != RAMET_OK)
         return rc;
     if (r->newest.lsn < point->lsn)
@@ -124,7 +124,7 @@ static enum ramet_rc
 run(struct rebinding *r, struct ramet_rebound *out, struct ramet_err *err)
 {
     const struct ramet_point point = ramet_snapshot_point(&r->state.newest);
-    const char *const text = ramet_source_text(r->source);
+    const char *const text = ramet_remote_client_text(r->client);
     enum ramet_rc rc = check_copy(r, &point, err);
 
     if (rc == RAMET_OK && strcmp(text, r->state.remote) != 0)
@@ -159,7 +159,7 @@ ramet_file_rebind(const char *path, const char *url,
         rc = open_copy(&r, url, options, err);
     if (rc == RAMET_OK)
         rc = run(&r, out, err);
-    ramet_source_close(r.source);
+    ramet_remote_client_close(r.client);
     ramet_session_close(r.session);
     ramet_replica_state_done(&r.state);
     return rc;

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "client/remote/meter.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/path.h"
@@ -20,8 +20,8 @@
 #include "client/sync/durable.h"
 #include "client/sync/durable_settle.h"
 #include "client/sync/export.h"
-#include "client/sync/link.h"
 #include "client/sync/progress.h"
+#include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
@@ -58,10 +58,10 @@ ramet_file_check_verb(struct ramet_file *file, const char *verb,
     if (rc != RAMET_OK)
         return rc;
     if (file->view != NULL)
-        return RAMET_FAIL(err, RAMET_EREADONLY,
-                          "%.200s: a snapshot without a replica can't %s",
-                          ramet_source_text(ramet_view_source(file->view)),
-                          verb);
+        return RAMET_FAIL(
+            err, RAMET_EREADONLY,
+            "%.200s: a snapshot without a replica can't %s",
+            ramet_remote_client_text(ramet_view_client(file->view)), verb);
     if (ramet_session_is_reserved(file->session))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%s: %s inside a write transaction; commit first",
@@ -93,12 +93,12 @@ run_verb(struct ramet_file *file, const char *verb, verb_run *run,
     rc = ramet_file_check_verb(file, verb, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_sync_begin(&sync, file->link, file->session, &own);
+    rc = ramet_sync_begin(&sync, file->replica_sync, file->session, &own);
     if (rc == RAMET_OK)
         rc = run(&sync, &own);
     ramet_sync_end(&sync, rc, &own);
     if (rc == RAMET_OK)
-        ramet_background_retry(file->link->background);
+        ramet_background_retry(file->replica_sync->background);
     else if (err != NULL)
         *err = own;
     if (rc == RAMET_OK && out != NULL)
@@ -125,7 +125,7 @@ run_sync(struct ramet_sync *sync, struct ramet_err *err)
     enum ramet_rc rc = ramet_sync_pull(sync, err);
 
     if (rc == RAMET_ENOTFOUND && sync->history == NULL &&
-        atomic_load(&sync->link->may_create))
+        atomic_load(&sync->replica_sync->may_create))
         rc = RAMET_OK; /* the push makes the volume */
     return rc == RAMET_OK ? run_push(sync, err) : rc;
 }
@@ -204,12 +204,12 @@ ramet_file_reset(struct ramet_file *file, bool discard, char *out_kept,
     rc = ramet_file_check_verb(file, "reset", err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_sync_begin(&sync, file->link, file->session, &own);
+    rc = ramet_sync_begin(&sync, file->replica_sync, file->session, &own);
     if (rc == RAMET_OK)
         rc = ramet_sync_reset(&sync, discard, out_kept, out_kept_size, &own);
     ramet_sync_end(&sync, rc, &own);
     if (rc == RAMET_OK)
-        ramet_background_retry(file->link->background);
+        ramet_background_retry(file->replica_sync->background);
     else if (err != NULL)
         *err = own;
     if (rc == RAMET_OK && out != NULL)
@@ -450,30 +450,32 @@ ramet_sync_state_name(enum ramet_sync_state state)
 }
 
 static void
-status_of_source(struct ramet_source *source, struct ramet_file_status *out)
+status_of_client(struct ramet_remote_client *client,
+                 struct ramet_file_status *out)
 {
-    struct ramet_meter *const meter = ramet_source_meter(source);
+    struct ramet_meter *const meter = ramet_remote_client_meter(client);
 
-    snprintf(out->remote, sizeof(out->remote), "%s", ramet_source_text(source));
+    snprintf(out->remote, sizeof(out->remote), "%s",
+             ramet_remote_client_text(client));
     out->last_contact_ms = atomic_load(&meter->last_answer_ms);
-    out->fetched_bytes = ramet_source_received(source);
-    out->requests = ramet_source_requests(source);
-    out->prefetched = ramet_source_prefetched(source);
+    out->fetched_bytes = ramet_remote_client_received(client);
+    out->requests = ramet_remote_client_requests(client);
+    out->prefetched = ramet_remote_client_prefetched(client);
 }
 
 static void
 status_of_view(const struct ramet_file *file, struct ramet_file_status *out)
 {
     const struct ramet_head *const head = ramet_view_head(file->view);
-    struct ramet_source *const source = ramet_view_source(file->view);
+    struct ramet_remote_client *const client = ramet_view_client(file->view);
 
-    status_of_source(source, out);
+    status_of_client(client, out);
     out->volume = *ramet_view_volume(file->view);
     out->durable_lsn = head->lsn;
     out->remote_lsn = ramet_view_remote_lsn(file->view);
     out->pages = head->page_count;
     out->page_size = head->page_size;
-    if (atomic_load(&ramet_source_meter(source)->offline))
+    if (atomic_load(&ramet_remote_client_meter(client)->offline))
         out->state = RAMET_STATE_OFFLINE;
     else
         out->state = out->remote_lsn > head->lsn ? RAMET_STATE_BEHIND
@@ -482,18 +484,18 @@ status_of_view(const struct ramet_file *file, struct ramet_file_status *out)
 
 static enum ramet_sync_state
 state_of(const struct ramet_file_status *status, bool lacks,
-         struct ramet_source *source)
+         struct ramet_remote_client *client)
 {
     const bool ahead = status->local_commits > 0 || status->never_pushed;
     const bool behind = status->remote_lsn > status->durable_lsn;
 
-    if (source == NULL)
+    if (client == NULL)
         return RAMET_STATE_LOCAL;
     if (lacks)
         return RAMET_STATE_WENTBACK;
     if (ahead && behind)
         return RAMET_STATE_DIVERGED;
-    if (atomic_load(&ramet_source_meter(source)->offline))
+    if (atomic_load(&ramet_remote_client_meter(client)->offline))
         return RAMET_STATE_OFFLINE;
     if (ahead)
         return RAMET_STATE_AHEAD;
@@ -501,25 +503,27 @@ state_of(const struct ramet_file_status *status, bool lacks,
 }
 
 static void
-status_of_link(struct ramet_link *link, struct ramet_file_status *out,
-               const struct ramet_replica_state *state, bool *out_lacks)
+status_of_replica_sync(struct ramet_replica_sync *replica_sync,
+                       struct ramet_file_status *out,
+                       const struct ramet_replica_state *state, bool *out_lacks)
 {
-    const uint64_t now = link->os->wall_ms(link->os->ctx);
+    const uint64_t now = replica_sync->os->wall_ms(replica_sync->os->ctx);
     uint64_t since = out->unpushed_since_ms;
 
-    ramet_mutex_lock(&link->mutex);
-    out->remote_lsn = link->remote_lsn;
-    *out_lacks = ramet_link_lacks(link, state);
+    ramet_mutex_lock(&replica_sync->mutex);
+    out->remote_lsn = replica_sync->remote_lsn;
+    *out_lacks = ramet_replica_sync_lacks(replica_sync, state);
     out->lag_lsns = out->remote_lsn > out->durable_lsn
                         ? out->remote_lsn - out->durable_lsn
                         : 0;
-    if (out->remote_lsn > out->durable_lsn && link->behind_since_ms > 0 &&
-        (since == 0 || link->behind_since_ms < since))
-        since = link->behind_since_ms;
-    memcpy(out->last_error, link->last_error, sizeof(out->last_error));
-    ramet_mutex_unlock(&link->mutex);
+    if (out->remote_lsn > out->durable_lsn &&
+        replica_sync->behind_since_ms > 0 &&
+        (since == 0 || replica_sync->behind_since_ms < since))
+        since = replica_sync->behind_since_ms;
+    memcpy(out->last_error, replica_sync->last_error, sizeof(out->last_error));
+    ramet_mutex_unlock(&replica_sync->mutex);
     out->lag_ms = since > 0 && now > since ? now - since : 0;
-    out->fetched_pages = atomic_load(&link->fetched_pages);
+    out->fetched_pages = atomic_load(&replica_sync->fetched_pages);
 }
 
 /* A log of before times were kept tells no more than what the oldest local
@@ -541,20 +545,21 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
                   struct ramet_err *err)
 {
     const struct ramet_replica_state *const state = &file->state;
-    struct ramet_source *const source = ramet_link_source(file->link);
+    struct ramet_remote_client *const client =
+        ramet_replica_sync_client(file->replica_sync);
     bool settled = true;
     bool lacks = false;
     enum ramet_rc rc;
 
     rc = ramet_session_state(file->session, &file->state, err);
     if (rc == RAMET_OK)
-        rc = ramet_durable_is_settled(file->link, file->session, state,
+        rc = ramet_durable_is_settled(file->replica_sync, file->session, state,
                                       &settled, err);
     if (rc != RAMET_OK)
         return rc;
     snprintf(out->remote, sizeof(out->remote), "%s", state->remote);
-    if (source != NULL)
-        status_of_source(source, out);
+    if (client != NULL)
+        status_of_client(client, out);
     out->volume = state->volume;
     out->replica = state->replica;
     out->local_commits = state->commits_in_flight + state->commits_later;
@@ -564,14 +569,14 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
     out->cached_pages = state->held_pages;
     out->dirty_pages = ramet_pageset_count(&state->in_flight) +
                        ramet_pageset_count(&state->later);
-    out->bases_bytes = ramet_bases_size(file->link->replica);
+    out->bases_bytes = ramet_bases_size(file->replica_sync->replica);
     out->unpushed_since_ms = unpushed_since(state);
     out->never_pushed = out->remote[0] != '\0' && out->durable_lsn == 0;
     out->in_doubt = !settled;
-    status_of_link(file->link, out, state, &lacks);
+    status_of_replica_sync(file->replica_sync, out, state, &lacks);
     if (out->remote_lsn < out->durable_lsn && !lacks)
         out->remote_lsn = out->durable_lsn;
-    out->state = state_of(out, lacks, source);
+    out->state = state_of(out, lacks, client);
     return RAMET_OK;
 }
 

@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
-#include "client/sync/link.h"
+#include "client/sync/replica_sync.h"
 #include "client/volume/deadline.h"
 #include "client/volume/file_impl.h"
 #include "client/volume/view.h"
@@ -139,20 +139,20 @@ static enum ramet_rc
 check_line(struct ramet_file *file, const struct wanted *wanted,
            const struct ramet_point *own, struct ramet_err *err)
 {
-    struct ramet_source *const source = file->view != NULL
-                                            ? ramet_view_source(file->view)
-                                            : ramet_link_source(file->link);
+    struct ramet_remote_client *const client =
+        file->view != NULL ? ramet_view_client(file->view)
+                           : ramet_replica_sync_client(file->replica_sync);
     struct ramet_history *history;
     struct ramet_head head;
     enum ramet_rc rc = RAMET_OK;
 
-    if (!wanted->has_volume || source == NULL)
+    if (!wanted->has_volume || client == NULL)
         return RAMET_OK;
     if (own->lsn == wanted->at.lsn)
         rc = ramet_hash_equal(&own->hash, &wanted->at.hash) ? RAMET_OK
                                                             : RAMET_EWENTBACK;
-    else if (ramet_source_history(source, &wanted->volume, &history, NULL) ==
-             RAMET_OK)
+    else if (ramet_remote_client_history(client, &wanted->volume, &history,
+                                         NULL) == RAMET_OK)
         rc = ramet_history_head_of(history, &wanted->at, &head, NULL);
     return rc == RAMET_EWENTBACK
                ? RAMET_FAIL(err, rc,
@@ -166,13 +166,15 @@ check_line(struct ramet_file *file, const struct wanted *wanted,
 static bool
 is_told(struct ramet_file *file)
 {
-    struct ramet_source *const source = ramet_link_source(file->link);
+    struct ramet_remote_client *const client =
+        ramet_replica_sync_client(file->replica_sync);
     struct ramet_vid volume;
     struct ramet_head head;
 
-    return source != NULL && atomic_load(&file->link->background) != NULL &&
-           ramet_link_volume(file->link, &volume) &&
-           ramet_source_told(source, &volume, &head);
+    return client != NULL &&
+           atomic_load(&file->replica_sync->background) != NULL &&
+           ramet_replica_sync_volume(file->replica_sync, &volume) &&
+           ramet_remote_client_told(client, &volume, &head);
 }
 
 /* Move on, if something is there to move on to; waits for news a little. */
@@ -180,8 +182,8 @@ static enum ramet_rc
 advance(struct ramet_file *file, uint64_t *io_pulled_ms, struct ramet_err *err)
 {
     const uint64_t now_ms = file->os->mono_ns(file->os->ctx) / 1000000u;
-    const bool follows =
-        file->link != NULL && atomic_load(&file->link->background) != NULL;
+    const bool follows = file->replica_sync != NULL &&
+                         atomic_load(&file->replica_sync->background) != NULL;
     const bool may_pull = (file->flags & RAMET_OPEN_READONLY) == 0 ||
                           (file->flags & RAMET_OPEN_PULL) != 0;
     enum ramet_rc rc = RAMET_OK;
@@ -195,8 +197,8 @@ advance(struct ramet_file *file, uint64_t *io_pulled_ms, struct ramet_err *err)
             rc = ramet_file_pull(file, NULL, err);
         return rc;
     }
-    if (file->link != NULL)
-        ramet_link_wait_moved(file->link, STEP_MS);
+    if (file->replica_sync != NULL)
+        ramet_replica_sync_wait_moved(file->replica_sync, STEP_MS);
     else
         file->os->sleep_us(file->os->ctx, STEP_MS * 1000u);
     return RAMET_OK;

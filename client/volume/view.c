@@ -17,7 +17,7 @@
 #include "client/remote/pagecache.h"
 #include "client/remote/pipeline.h"
 #include "client/remote/remote.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/snapshot.h"
 #include "core/alloc.h"
 #include "sqliteformat/dbheader.h"
@@ -26,11 +26,11 @@
 #define HEADER_SIZE 100u
 
 struct ramet_view {
-    struct ramet_source *source;
+    struct ramet_remote_client *client;
     const struct ramet_os *os;
     struct ramet_vid volume;
-    struct ramet_history *history; /* the source's */
-    struct ramet_pagecache *cache; /* the source's */
+    struct ramet_history *history; /* the client's */
+    struct ramet_pagecache *cache; /* the client's */
     size_t cache_bytes;
     struct ramet_view_point place;
     struct ramet_head head;
@@ -39,7 +39,7 @@ struct ramet_view {
     uint64_t looked_ns;
     uint64_t looked_boot_ms; /* the same, of the last that came to something */
     uint64_t remote_lsn;
-    struct ramet_pipeline *pipeline; /* the source's; NULL: not joined */
+    struct ramet_pipeline *pipeline; /* the client's; NULL: not joined */
     struct ramet_keeper keeper;
 };
 
@@ -123,7 +123,8 @@ fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
     bool here, probes;
     enum ramet_rc rc;
 
-    rc = ramet_meter_check(ramet_source_meter(view->source), &probes, &cause);
+    rc = ramet_meter_check(ramet_remote_client_meter(view->client), &probes,
+                           &cause);
     if (rc == RAMET_OK)
         rc = ramet_pipeline_read(view->pipeline, view, &view->head, pgno, page,
                                  &here, probes ? RAMET_PROBE_WAIT_MS : 0,
@@ -132,7 +133,7 @@ fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
         return rc;
     return RAMET_FAIL(
         err, rc, "page %" PRIu32 " of %.160s at LSN %" PRIu64 ": %.240s", pgno,
-        ramet_source_text(view->source), view->head.lsn, cause.text);
+        ramet_remote_client_text(view->client), view->head.lsn, cause.text);
 }
 
 static enum ramet_rc
@@ -324,7 +325,8 @@ check_line(struct ramet_view *view, const struct ramet_head *newest,
                       "%.200s: the remote went back in time: it is at LSN "
                       "%" PRIu64 " and does not have LSN %" PRIu64
                       " as it was read here; open it anew",
-                      ramet_source_text(view->source), newest->lsn, own.lsn);
+                      ramet_remote_client_text(view->client), newest->lsn,
+                      own.lsn);
 }
 
 static enum ramet_rc
@@ -336,7 +338,7 @@ look(struct ramet_view *view, struct ramet_err *err)
     const uint64_t boot_ms = view->os->boot_ns(view->os->ctx) / 1000000u;
 
     view->looked_ns = view->os->mono_ns(view->os->ctx);
-    rc = ramet_source_newest(view->source, &view->volume, &head, err);
+    rc = ramet_remote_client_newest(view->client, &view->volume, &head, err);
     if (rc == RAMET_OK)
         rc = check_line(view, &head, err);
     if (rc != RAMET_OK)
@@ -370,12 +372,12 @@ first_place(struct ramet_view *view, struct ramet_err *err)
 
         ramet_time_format(view->place.time_ms, when);
         if (view->place.lsn > 0)
-            return RAMET_FAIL(err, RAMET_ENOTFOUND,
-                              "%.200s: there is no LSN %" PRIu64,
-                              ramet_source_text(view->source), view->place.lsn);
+            return RAMET_FAIL(
+                err, RAMET_ENOTFOUND, "%.200s: there is no LSN %" PRIu64,
+                ramet_remote_client_text(view->client), view->place.lsn);
         return RAMET_FAIL(err, RAMET_ENOTFOUND,
                           "%.200s: there was no commit by %s",
-                          ramet_source_text(view->source), when);
+                          ramet_remote_client_text(view->client), when);
     }
     if (rc != RAMET_OK)
         return rc;
@@ -387,8 +389,8 @@ first_place(struct ramet_view *view, struct ramet_err *err)
 static enum ramet_rc
 join(struct ramet_view *view, struct ramet_err *err)
 {
-    const enum ramet_rc rc = ramet_source_pipeline(view->source, &view->volume,
-                                                   &view->pipeline, err);
+    const enum ramet_rc rc = ramet_remote_client_pipeline(
+        view->client, &view->volume, &view->pipeline, err);
 
     view->keeper = (struct ramet_keeper){.has = has_page,
                                          .keep = keep_page,
@@ -401,7 +403,8 @@ join(struct ramet_view *view, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
+ramet_view_open(struct ramet_remote_client *client,
+                const struct ramet_vid *volume,
                 const struct ramet_view_point *place, size_t cache_bytes,
                 const struct ramet_os *os, struct ramet_view **out_view,
                 struct ramet_err *err)
@@ -411,19 +414,20 @@ ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
 
     if (view == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
-    view->source = ramet_source_ref(source);
+    view->client = ramet_remote_client_ref(client);
     view->os = os;
     view->place = *place;
     view->cache_bytes = cache_bytes > 0 ? cache_bytes : RAMET_VIEW_CACHE_BYTES;
     if (volume != NULL)
         view->volume = *volume;
     else
-        rc = ramet_source_resolve(source, &view->volume, err);
+        rc = ramet_remote_client_resolve(client, &view->volume, err);
     if (rc == RAMET_OK)
-        rc = ramet_source_history(source, &view->volume, &view->history, err);
+        rc = ramet_remote_client_history(client, &view->volume, &view->history,
+                                         err);
     if (rc == RAMET_OK) {
         view->cache =
-            ramet_source_cache(source, &view->volume, view->cache_bytes);
+            ramet_remote_client_cache(client, &view->volume, view->cache_bytes);
         if (view->cache == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
     }
@@ -446,7 +450,7 @@ ramet_view_close(struct ramet_view *view)
         return;
     if (view->pipeline != NULL)
         ramet_pipeline_leave(view->pipeline, &view->keeper);
-    ramet_source_close(view->source);
+    ramet_remote_client_close(view->client);
     ramet_free(view);
 }
 
@@ -517,10 +521,10 @@ ramet_view_volume(const struct ramet_view *view)
     return &view->volume;
 }
 
-struct ramet_source *
-ramet_view_source(struct ramet_view *view)
+struct ramet_remote_client *
+ramet_view_client(struct ramet_view *view)
 {
-    return view->source;
+    return view->client;
 }
 
 uint64_t

@@ -11,7 +11,7 @@
 #ifndef RAMET_CLIENT_VOLUME_VIEW_H
 #define RAMET_CLIENT_VOLUME_VIEW_H
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/volume/file.h"
 
 #define RAMET_VIEW_LOOK_MS 1000u
@@ -30,11 +30,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_view_point_parse(const char *text, struct ramet_view_point *out_place,
                        struct ramet_err *err);
 
-/* `source` is referenced on its own. `volume` NULL: the one that its name
+/* `client` is referenced on its own. `volume` NULL: the one that its name
  * stands for. RAMET_ENOTFOUND: no such volume or snapshot; a volume without
  * commits is empty. */
 RAMET_NODISCARD enum ramet_rc
-ramet_view_open(struct ramet_source *source, const struct ramet_vid *volume,
+ramet_view_open(struct ramet_remote_client *client,
+                const struct ramet_vid *volume,
                 const struct ramet_view_point *place, size_t cache_bytes,
                 const struct ramet_os *os, struct ramet_view **out_view,
                 struct ramet_err *err);
@@ -52,7 +53,7 @@ const struct ramet_vid *ramet_view_volume(const struct ramet_view *view);
 /* When (CLOCK_BOOTTIME, ms) the last look began that found it in place; 0:
  * none did. */
 uint64_t ramet_view_looked_boot_ms(const struct ramet_view *view);
-struct ramet_source *ramet_view_source(struct ramet_view *view);
+struct ramet_remote_client *ramet_view_client(struct ramet_view *view);
 /* Newest LSN known; asks nobody. */
 uint64_t ramet_view_remote_lsn(const struct ramet_view *view);
 /* Look at the remote now, whatever was asked when. */

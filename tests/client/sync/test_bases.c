@@ -46,7 +46,8 @@ make_volume(struct world *world)
 {
     struct ramet_file *const file = world_open(world, 0, "a");
 
-    ramet_source_store(world->sources[0])->traits |= RAMET_STORE_CHECKS_COMMITS;
+    ramet_remote_client_store(world->clients[0])->traits |=
+        RAMET_STORE_CHECKS_COMMITS;
     world_fill(bytes, SIZE, 1);
     world_write(file, 0, bytes, SIZE);
     OK(ramet_file_push(file, NULL, e));

@@ -85,8 +85,8 @@ remote_lsn(struct world *world)
     struct ramet_head head;
 
     world_restart(world, 2);
-    OK(ramet_source_resolve(world->sources[2], &volume, e));
-    OK(ramet_source_history(world->sources[2], &volume, &history, e));
+    OK(ramet_remote_client_resolve(world->clients[2], &volume, e));
+    OK(ramet_remote_client_history(world->clients[2], &volume, &history, e));
     OK(ramet_history_newest(history, &head, e));
     return head.lsn;
 }

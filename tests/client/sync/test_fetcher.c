@@ -147,16 +147,17 @@ fetch__of_a_page_that_came_meanwhile_asks_for_nothing(void **state)
 {
     struct world *const world = *state;
     struct ramet_file *const b = world_open(world, 1, "b");
-    struct overtaking overtaking = {.fetcher = b->link->fetcher,
+    struct overtaking overtaking = {.fetcher = b->replica_sync->fetcher,
                                     .other = world_open(world, 1, "b")};
     uint64_t before;
 
     expect_page(b, 450);
     before = world_status(b).fetched_pages;
-    ramet_replica_set_fetcher(b->link->replica, fetch_overtaken, &overtaking);
+    ramet_replica_set_fetcher(b->replica_sync->replica, fetch_overtaken,
+                              &overtaking);
     expect_page(b, 20);
-    ramet_replica_set_fetcher(b->link->replica, ramet_page_fetcher_run,
-                              b->link->fetcher);
+    ramet_replica_set_fetcher(b->replica_sync->replica, ramet_page_fetcher_run,
+                              b->replica_sync->fetcher);
     assert_int_equal(world_status(b).fetched_pages - before, 10);
     ramet_file_close(overtaking.other);
     ramet_file_close(b);

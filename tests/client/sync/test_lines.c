@@ -217,7 +217,7 @@ open_view(struct world *world, bool fixed)
                                            .lsn = fixed ? 2 : 0};
     struct ramet_view *view = NULL;
 
-    OK(ramet_view_open(world->sources[1], NULL, &place, 0, ramet_os_system(),
+    OK(ramet_view_open(world->clients[1], NULL, &place, 0, ramet_os_system(),
                        &view, e));
     return view;
 }

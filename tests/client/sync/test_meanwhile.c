@@ -71,8 +71,8 @@ newest_point(const struct world *world)
     struct ramet_vid volume;
     struct ramet_head head;
 
-    OK(ramet_source_resolve(world->sources[0], &volume, e));
-    OK(ramet_source_history(world->sources[0], &volume, &history, e));
+    OK(ramet_remote_client_resolve(world->clients[0], &volume, e));
+    OK(ramet_remote_client_history(world->clients[0], &volume, &history, e));
     OK(ramet_history_newest(history, &head, e));
     point = (struct ramet_remote_point){
         .lsn = head.lsn,

@@ -241,7 +241,8 @@ make_checked_volume(struct world *world)
 {
     struct ramet_file *file;
 
-    ramet_source_store(world->sources[0])->traits |= RAMET_STORE_CHECKS_COMMITS;
+    ramet_remote_client_store(world->clients[0])->traits |=
+        RAMET_STORE_CHECKS_COMMITS;
     file = make_volume(world, SIZE);
     change(file, 5000, 2);
     OK(ramet_file_push(file, NULL, e));

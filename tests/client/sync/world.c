@@ -34,7 +34,7 @@ world_ok(enum ramet_rc rc, const struct ramet_err *err, const char *what,
 }
 
 static void
-make_source(struct world *world, unsigned machine)
+make_client(struct world *world, unsigned machine)
 {
     struct ramet_remote *const remote = ramet_calloc(1, sizeof(*remote));
 
@@ -42,13 +42,13 @@ make_source(struct world *world, unsigned machine)
     remote->ops = &remote_ops;
     remote->store = world->faults[machine];
     OK(ramet_url_parse(world->urls[machine], &remote->url, e));
-    OK(ramet_source_share(NULL, remote, &world->sources[machine], e));
+    OK(ramet_remote_client_share(NULL, remote, &world->clients[machine], e));
 }
 
 static int
 setup(void **state, bool in_directory)
 {
-    static unsigned worlds; /* one that failed may have left its sources */
+    static unsigned worlds; /* one that failed may have left its clients */
     struct world *const world = calloc(1, sizeof(*world));
     const char *const tmp = getenv("TMPDIR");
 
@@ -69,7 +69,7 @@ setup(void **state, bool in_directory)
         assert_non_null(world->faults[i]);
         snprintf(world->urls[i], sizeof(world->urls[i]), "file:///m%u.%u/vol",
                  worlds, i);
-        make_source(world, i);
+        make_client(world, i);
     }
     *state = world;
     return 0;
@@ -94,7 +94,7 @@ world_teardown(void **state)
     char command[300];
 
     for (unsigned i = 0; i < WORLD_MACHINES; i++) {
-        ramet_source_close(world->sources[i]);
+        ramet_remote_client_close(world->clients[i]);
         ramet_objstore_close(world->faults[i]);
     }
     ramet_objstore_close(world->store);
@@ -108,8 +108,8 @@ world_teardown(void **state)
 void
 world_restart(struct world *world, unsigned machine)
 {
-    ramet_source_close(world->sources[machine]);
-    make_source(world, machine);
+    ramet_remote_client_close(world->clients[machine]);
+    make_client(world, machine);
 }
 
 const char *

@@ -9,7 +9,7 @@
 #ifndef RAMET_TESTS_CLIENT_SYNC_WORLD_H
 #define RAMET_TESTS_CLIENT_SYNC_WORLD_H
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/volume/file.h"
 #include "pagestore/objstore.h"
 
@@ -19,7 +19,7 @@ struct world {
     char dir[200];
     struct ramet_objstore *store;
     struct ramet_objstore *faults[WORLD_MACHINES];
-    struct ramet_source *sources[WORLD_MACHINES];
+    struct ramet_remote_client *clients[WORLD_MACHINES];
     char urls[WORLD_MACHINES][64]; /* of the volume "vol" */
 };
 
@@ -38,7 +38,7 @@ struct ramet_file *
 world_open(const struct world *world, unsigned machine, const char *name);
 struct ramet_file *world_clone(const struct world *world, unsigned machine,
                                const char *name, bool hydrate);
-/* Forget what the machine's source knows, as a new process would. No file of
+/* Forget what the machine's client knows, as a new process would. No file of
  * the machine may be open. */
 void world_restart(struct world *world, unsigned machine);
 

@@ -18,7 +18,7 @@ struct fixture {
     struct ramet_objstore *store;
     struct ramet_objstore *faults;
     struct model model;
-    struct ramet_source *source;
+    struct ramet_remote_client *client;
     struct ramet_os os; /* the system's, with a clock that stands still */
 };
 
@@ -59,8 +59,8 @@ setup(void **state)
     remote->store = f->faults;
     assert_int_equal(ramet_url_parse("file:///v/vol", &remote->url, NULL),
                      RAMET_OK);
-    assert_int_equal(ramet_source_share(&f->os, remote, &f->source, NULL),
-                     RAMET_OK);
+    assert_int_equal(
+        ramet_remote_client_share(&f->os, remote, &f->client, NULL), RAMET_OK);
     *state = f;
     return 0;
 }
@@ -70,7 +70,7 @@ teardown(void **state)
 {
     struct fixture *const f = *state;
 
-    ramet_source_close(f->source);
+    ramet_remote_client_close(f->client);
     ramet_objstore_close(f->faults);
     model_done(&f->model);
     ramet_objstore_close(f->store);
@@ -87,7 +87,7 @@ open_view(struct fixture *f, const char *at, size_t cache_bytes)
 
     if (at != NULL)
         assert_int_equal(ramet_view_point_parse(at, &place, NULL), RAMET_OK);
-    if (ramet_view_open(f->source, NULL, &place, cache_bytes, &f->os, &view,
+    if (ramet_view_open(f->client, NULL, &place, cache_bytes, &f->os, &view,
                         &err) != RAMET_OK)
         fail_msg("%s", err.text);
     return view;
@@ -236,7 +236,7 @@ view__of_what_is_not_there_is_refused(void **state)
         if (ramet_view_point_parse(places[i], &place, &err) != RAMET_OK)
             continue;
         assert_int_equal(
-            ramet_view_open(f->source, NULL, &place, 0, &f->os, &view, &err),
+            ramet_view_open(f->client, NULL, &place, 0, &f->os, &view, &err),
             RAMET_ENOTFOUND);
     }
     assert_int_equal(ramet_view_point_parse("", &place, &err), RAMET_EINVAL);
@@ -302,7 +302,7 @@ view__survives_failure_of_each_request(void **state)
 
         assert_true(nth < 500);
         ramet_faultstore_arm(f->faults, RAMET_FAULT_FAIL, nth, RAMET_EIO);
-        rc = ramet_view_open(f->source, NULL, &place, 20000, &f->os, &view,
+        rc = ramet_view_open(f->client, NULL, &place, 20000, &f->os, &view,
                              NULL);
         if (rc == RAMET_OK) {
             uint8_t byte;

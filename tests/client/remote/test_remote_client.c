@@ -1,5 +1,5 @@
 /*
- * test_source.c - a source whose remote tells of commits by itself, at times that
+ * test_remote_client.c - a client whose remote tells of commits by itself, at times that
  * do not suit.
  */
 #include "tests/support/cmocka_all.h"
@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "core/alloc.h"
 #include "metastore/catalog.h"
 
@@ -67,7 +67,7 @@ static const struct ramet_remote_ops telling_ops = {.authorize = authorize,
                                                     .close = close_remote};
 
 static struct telling *
-share(struct ramet_source **out_source)
+share(struct ramet_remote_client **out_client)
 {
     struct telling *const t = ramet_calloc(1, sizeof(*t));
     struct ramet_history *history;
@@ -81,10 +81,11 @@ share(struct ramet_source **out_source)
     assert_int_equal(
         ramet_url_parse("http://nowhere.invalid/vol", &t->remote.url, NULL),
         RAMET_OK);
-    assert_int_equal(ramet_source_share(NULL, &t->remote, out_source, NULL),
-                     RAMET_OK);
     assert_int_equal(
-        ramet_source_history(*out_source, &t->volume, &history, NULL),
+        ramet_remote_client_share(NULL, &t->remote, out_client, NULL),
+        RAMET_OK);
+    assert_int_equal(
+        ramet_remote_client_history(*out_client, &t->volume, &history, NULL),
         RAMET_OK);
     return t;
 }
@@ -92,29 +93,30 @@ share(struct ramet_source **out_source)
 static void
 commit_that_comes_while_it_is_closed__touches_nothing_freed(void **state)
 {
-    struct ramet_source *source;
+    struct ramet_remote_client *client;
 
     (void)state;
     refused_at_close = 0;
-    (void)share(&source);
-    ramet_source_close(source);
+    (void)share(&client);
+    ramet_remote_client_close(client);
     assert_int_equal(refused_at_close, 1);
 }
 
 static void
 commit_that_comes_while_a_token_is_handed_over__holds_nobody_up(void **state)
 {
-    const struct ramet_source_options options = {.token = "secret"};
-    struct ramet_source *source, *same;
-    struct telling *const t = share(&source);
+    const struct ramet_remote_client_options options = {.token = "secret"};
+    struct ramet_remote_client *client, *same;
+    struct telling *const t = share(&client);
 
     (void)state;
-    assert_int_equal(ramet_source_open(&t->remote.url, &options, &same, NULL),
-                     RAMET_OK);
-    assert_ptr_equal(same, source);
+    assert_int_equal(
+        ramet_remote_client_open(&t->remote.url, &options, &same, NULL),
+        RAMET_OK);
+    assert_ptr_equal(same, client);
     assert_int_equal(t->refused, 1);
-    ramet_source_close(same);
-    ramet_source_close(source);
+    ramet_remote_client_close(same);
+    ramet_remote_client_close(client);
 }
 
 int

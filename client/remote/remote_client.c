@@ -1,9 +1,9 @@
 /*
- * source.c - see source.h.
+ * remote_client.c - see remote_client.h.
  *
  * Layer: client.
  */
-#include "client/remote/source_impl.h"
+#include "client/remote/remote_client_impl.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -18,46 +18,47 @@
 #include "core/thread.h"
 
 const struct ramet_url *
-ramet_source_url(const struct ramet_source *source)
+ramet_remote_client_url(const struct ramet_remote_client *client)
 {
-    return &source->url;
+    return &client->url;
 }
 
 const char *
-ramet_source_text(const struct ramet_source *source)
+ramet_remote_client_text(const struct ramet_remote_client *client)
 {
-    return source->text;
+    return client->text;
 }
 
 struct ramet_meter *
-ramet_source_meter(struct ramet_source *source)
+ramet_remote_client_meter(struct ramet_remote_client *client)
 {
-    return &source->meter;
+    return &client->meter;
 }
 
 uint64_t
-ramet_source_requests(struct ramet_source *source)
+ramet_remote_client_requests(struct ramet_remote_client *client)
 {
-    const struct ramet_remote *const remote = ramet_source_remote(source);
+    const struct ramet_remote *const remote =
+        ramet_remote_client_remote(client);
 
     if (remote != NULL && remote->ops->requests != NULL)
         return remote->ops->requests(remote);
-    return atomic_load(&source->meter.requests);
+    return atomic_load(&client->meter.requests);
 }
 
 uint64_t
-ramet_source_received(struct ramet_source *source)
+ramet_remote_client_received(struct ramet_remote_client *client)
 {
-    struct ramet_pace *const pace = ramet_source_pace(source);
+    struct ramet_pace *const pace = ramet_remote_client_pace(client);
 
     return pace != NULL ? ramet_pace_moved(pace)
-                        : atomic_load(&source->meter.bytes_read);
+                        : atomic_load(&client->meter.bytes_read);
 }
 
 struct ramet_pace *
-ramet_source_pace(struct ramet_source *source)
+ramet_remote_client_pace(struct ramet_remote_client *client)
 {
-    struct ramet_remote *const remote = ramet_source_remote(source);
+    struct ramet_remote *const remote = ramet_remote_client_remote(client);
 
     return remote != NULL && remote->ops->pace != NULL
                ? remote->ops->pace(remote)
@@ -69,40 +70,40 @@ take_offer(void *ctx, const struct ramet_vid *volume,
            const struct ramet_point *at, const uint8_t *object, size_t len);
 
 static enum ramet_rc
-no_store(const struct ramet_source *source, struct ramet_err *err)
+no_store(const struct ramet_remote_client *client, struct ramet_err *err)
 {
-    if (source->url.scheme != RAMET_REMOTE_FILE)
+    if (client->url.scheme != RAMET_REMOTE_FILE)
         return RAMET_FAIL(err, RAMET_EUNREACHABLE,
                           "remote %.200s: there is no Ramet store; check the "
                           "URL",
-                          source->text);
+                          client->text);
     return RAMET_FAIL(err, RAMET_EUNREACHABLE,
                       "remote %.200s: there is no Ramet store in the directory "
                       "%.200s; check the path, and that its disk is mounted",
-                      source->text, source->url.root);
+                      client->text, client->url.root);
 }
 
 static enum ramet_rc
-open_remote(struct ramet_source *source, bool create_store,
+open_remote(struct ramet_remote_client *client, bool create_store,
             struct ramet_remote **out_remote, struct ramet_err *err)
 {
-    const uint64_t timeout_ms = source->timeout_ms;
+    const uint64_t timeout_ms = client->timeout_ms;
     const struct ramet_remote_options options = {
         .create_store = create_store,
-        .token = source->token,
-        .withheld_why = source->withheld_why,
-        .s3_configured = source->s3_configured,
+        .token = client->token,
+        .withheld_why = client->withheld_why,
+        .s3_configured = client->s3_configured,
         .connect_timeout_ms = timeout_ms < 5000 ? timeout_ms : 5000,
         .stall_timeout_ms = timeout_ms,
     };
     struct ramet_err own;
     enum ramet_rc rc;
 
-    rc = ramet_remote_open(&source->url, &options, out_remote, &own);
+    rc = ramet_remote_open(&client->url, &options, out_remote, &own);
     if (rc == RAMET_ENOTFOUND) /* an unmounted disk looks like this, too */
-        rc = no_store(source, &own);
+        rc = no_store(client, &own);
     if (rc != RAMET_OK) {
-        ramet_meter_note(&source->meter, rc, &own);
+        ramet_meter_note(&client->meter, rc, &own);
         if (err != NULL)
             *err = own;
     }
@@ -110,152 +111,153 @@ open_remote(struct ramet_source *source, bool create_store,
 }
 
 void
-ramet_source_adopt(struct ramet_source *source, struct ramet_remote *remote)
+ramet_remote_client_adopt(struct ramet_remote_client *client,
+                          struct ramet_remote *remote)
 {
-    remote->offer_ctx = source;
+    remote->offer_ctx = client;
     remote->offer = take_offer;
-    source->remote = remote;
-    ramet_meter_attach(&source->meter, remote->store);
+    client->remote = remote;
+    ramet_meter_attach(&client->meter, remote->store);
 }
 
 static enum ramet_rc
-connect_locked(struct ramet_source *source, bool create_store,
+connect_locked(struct ramet_remote_client *client, bool create_store,
                struct ramet_err *err)
 {
     struct ramet_remote *remote = NULL;
     enum ramet_rc rc;
 
-    if (source->remote != NULL)
+    if (client->remote != NULL)
         return RAMET_OK;
-    rc = open_remote(source, create_store, &remote, err);
+    rc = open_remote(client, create_store, &remote, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_source_adopt(source, remote);
-    source->is_looked_at =
-        source->url.scheme != RAMET_REMOTE_S3 || create_store;
+    ramet_remote_client_adopt(client, remote);
+    client->is_looked_at =
+        client->url.scheme != RAMET_REMOTE_S3 || create_store;
     return RAMET_OK;
 }
 
 static bool
-is_format_known(struct ramet_source *source)
+is_format_known(struct ramet_remote_client *client)
 {
     bool known;
 
-    ramet_mutex_lock(&source->mutex);
-    known = source->is_looked_at;
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
+    known = client->is_looked_at;
+    ramet_mutex_unlock(&client->mutex);
     return known;
 }
 
 /* A bucket is not looked at when it is opened, for each look costs; but before a
  * name in it means anything. */
 static enum ramet_rc
-look_at_format(struct ramet_source *source, struct ramet_err *err)
+look_at_format(struct ramet_remote_client *client, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
-    if (is_format_known(source))
+    if (is_format_known(client))
         return RAMET_OK;
-    rc = ramet_catalog_check(ramet_source_store(source), false, err);
+    rc = ramet_catalog_check(ramet_remote_client_store(client), false, err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_mutex_lock(&source->mutex);
-    source->is_looked_at = true;
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
+    client->is_looked_at = true;
+    ramet_mutex_unlock(&client->mutex);
     return RAMET_OK;
 }
 
 /* Where the URL leads now. */
 static enum ramet_rc
-follow_locked(struct ramet_source *source, struct ramet_err *err)
+follow_locked(struct ramet_remote_client *client, struct ramet_err *err)
 {
-    struct ramet_remote *const before = source->remote;
+    struct ramet_remote *const before = client->remote;
     struct ramet_remote *remote = NULL;
     enum ramet_rc rc;
 
     if (before == NULL || before->ops->moved == NULL ||
         !before->ops->moved(before))
         return RAMET_OK;
-    if (source->former_count == FORMER_MAX)
+    if (client->former_count == FORMER_MAX)
         return RAMET_FAIL(
             err, RAMET_EUNREACHABLE,
             "remote %.200s: was replaced more than %u times while "
             "it was in use; open the file anew",
-            source->text, FORMER_MAX);
-    rc = open_remote(source, false, &remote, err);
+            client->text, FORMER_MAX);
+    rc = open_remote(client, false, &remote, err);
     if (rc != RAMET_OK)
         return rc;
-    source->former[source->former_count++] = before;
-    ramet_source_adopt(source, remote);
-    for (unsigned i = 0; i < source->history_count; i++)
-        ramet_history_forget(source->histories[i].history);
+    client->former[client->former_count++] = before;
+    ramet_remote_client_adopt(client, remote);
+    for (unsigned i = 0; i < client->history_count; i++)
+        ramet_history_forget(client->histories[i].history);
     return RAMET_OK;
 }
 
 static enum ramet_rc
-check_name(const struct ramet_source *source, struct ramet_err *err)
+check_name(const struct ramet_remote_client *client, struct ramet_err *err)
 {
-    return source->url.name[0] != '\0'
+    return client->url.name[0] != '\0'
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_EINVAL,
                             "remote %.200s: names a store; add the volume's "
                             "name",
-                            source->text);
+                            client->text);
 }
 
 enum ramet_rc
-ramet_source_connect(struct ramet_source *source, bool create_store,
-                     struct ramet_err *err)
+ramet_remote_client_connect(struct ramet_remote_client *client,
+                            bool create_store, struct ramet_err *err)
 {
     /* No store is made for a volume that has no name. */
-    enum ramet_rc rc = create_store ? check_name(source, err) : RAMET_OK;
+    enum ramet_rc rc = create_store ? check_name(client, err) : RAMET_OK;
 
     if (rc != RAMET_OK)
         return rc;
-    ramet_mutex_lock(&source->mutex);
-    rc = connect_locked(source, create_store, err);
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
+    rc = connect_locked(client, create_store, err);
+    ramet_mutex_unlock(&client->mutex);
     return rc;
 }
 
 struct ramet_objstore *
-ramet_source_store(struct ramet_source *source)
+ramet_remote_client_store(struct ramet_remote_client *client)
 {
-    assert(source->meter.inner != NULL);
-    return &source->meter.base;
+    assert(client->meter.inner != NULL);
+    return &client->meter.base;
 }
 
 struct ramet_remote *
-ramet_source_remote(struct ramet_source *source)
+ramet_remote_client_remote(struct ramet_remote_client *client)
 {
     struct ramet_remote *remote;
 
-    ramet_mutex_lock(&source->mutex);
-    remote = source->remote;
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
+    remote = client->remote;
+    ramet_mutex_unlock(&client->mutex);
     return remote;
 }
 
 /* What opening the volume asks, in one exchange: once, for whoever is first. */
 static enum ramet_rc
-open_volume(struct ramet_source *source, struct ramet_err *err)
+open_volume(struct ramet_remote_client *client, struct ramet_err *err)
 {
     struct ramet_remote *remote;
     struct ramet_err own;
     bool is_first;
     enum ramet_rc rc;
 
-    ramet_mutex_lock(&source->mutex);
-    is_first = !source->was_opened;
-    source->was_opened = true;
-    remote = source->remote;
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
+    is_first = !client->was_opened;
+    client->was_opened = true;
+    remote = client->remote;
+    ramet_mutex_unlock(&client->mutex);
     if (!is_first || remote->ops->open == NULL)
         return RAMET_OK;
     if (err == NULL)
         err = &own;
-    rc = remote->ops->open(remote, source->url.name, err);
-    ramet_meter_note(&source->meter, rc, err);
+    rc = remote->ops->open(remote, client->url.name, err);
+    ramet_meter_note(&client->meter, rc, err);
     return rc;
 }
 
@@ -268,27 +270,27 @@ look_beside(void *ctx, struct ramet_err *err)
 /* What a bucket's format is may be asked while the name is looked up: only what
  * the name means has to wait for it. */
 enum ramet_rc
-ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
-                     struct ramet_err *err)
+ramet_remote_client_resolve(struct ramet_remote_client *client,
+                            struct ramet_vid *out_volume, struct ramet_err *err)
 {
     struct ramet_beside format;
     struct ramet_vid volume;
     struct ramet_err own;
     enum ramet_rc rc, looked;
 
-    rc = check_name(source, err);
+    rc = check_name(client, err);
     if (rc == RAMET_OK)
-        rc = ramet_source_connect(source, false, err);
+        rc = ramet_remote_client_connect(client, false, err);
     if (rc == RAMET_OK)
-        rc = open_volume(source, err);
+        rc = open_volume(client, err);
     if (rc != RAMET_OK)
         return rc;
-    if (!is_format_known(source))
-        ramet_beside_start(&format, "ramet-format", look_beside, source);
+    if (!is_format_known(client))
+        ramet_beside_start(&format, "ramet-format", look_beside, client);
     else
         format.run = NULL;
-    rc = ramet_catalog_resolve(ramet_source_store(source), source->url.name,
-                               &volume, &own);
+    rc = ramet_catalog_resolve(ramet_remote_client_store(client),
+                               client->url.name, &volume, &own);
     looked = format.run != NULL ? ramet_beside_end(&format, err) : RAMET_OK;
     if (looked != RAMET_OK)
         return looked;
@@ -300,129 +302,137 @@ ramet_source_resolve(struct ramet_source *source, struct ramet_vid *out_volume,
 }
 
 enum ramet_rc
-ramet_source_claim(struct ramet_source *source, const struct ramet_vid *fresh,
-                   struct ramet_vid *out_volume, struct ramet_err *err)
+ramet_remote_client_claim(struct ramet_remote_client *client,
+                          const struct ramet_vid *fresh,
+                          struct ramet_vid *out_volume, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
-    rc = check_name(source, err);
+    rc = check_name(client, err);
     if (rc == RAMET_OK)
-        rc = ramet_source_connect(source, false, err);
+        rc = ramet_remote_client_connect(client, false, err);
     if (rc == RAMET_OK)
-        rc = look_at_format(source, err);
+        rc = look_at_format(client, err);
     if (rc == RAMET_OK)
-        rc = open_volume(source, err);
+        rc = open_volume(client, err);
     if (rc != RAMET_OK)
         return rc;
-    return ramet_catalog_claim(ramet_source_store(source), source->url.name,
-                               fresh, out_volume, err);
+    return ramet_catalog_claim(ramet_remote_client_store(client),
+                               client->url.name, fresh, out_volume, err);
 }
 
 struct known_history *
-ramet_source_known(struct ramet_source *source, const struct ramet_vid *volume)
+ramet_remote_client_known(struct ramet_remote_client *client,
+                          const struct ramet_vid *volume)
 {
-    for (unsigned i = 0; i < source->history_count; i++)
-        if (ramet_id_compare(&source->histories[i].volume.id, &volume->id) == 0)
-            return &source->histories[i];
+    for (unsigned i = 0; i < client->history_count; i++)
+        if (ramet_id_compare(&client->histories[i].volume.id, &volume->id) == 0)
+            return &client->histories[i];
     return NULL;
 }
 
 enum ramet_rc
-ramet_source_history_locked(struct ramet_source *source,
-                            const struct ramet_vid *volume,
-                            struct ramet_history **out_history,
-                            struct ramet_err *err)
+ramet_remote_client_history_locked(struct ramet_remote_client *client,
+                                   const struct ramet_vid *volume,
+                                   struct ramet_history **out_history,
+                                   struct ramet_err *err)
 {
     struct known_history *known;
     enum ramet_rc rc;
 
-    rc = connect_locked(source, false, err);
+    rc = connect_locked(client, false, err);
     if (rc == RAMET_OK)
-        rc = follow_locked(source, err);
+        rc = follow_locked(client, err);
     if (rc != RAMET_OK)
         return rc;
-    known = ramet_source_known(source, volume);
+    known = ramet_remote_client_known(client, volume);
     if (known == NULL) {
-        if (source->history_count == HISTORIES_MAX)
+        if (client->history_count == HISTORIES_MAX)
             return RAMET_FAIL(err, RAMET_EBUSY,
                               "remote %.200s: too many volumes under one name "
                               "in one process",
-                              source->text);
-        known = &source->histories[source->history_count];
-        rc = ramet_history_open(&source->meter.base, volume, NULL,
+                              client->text);
+        known = &client->histories[client->history_count];
+        rc = ramet_history_open(&client->meter.base, volume, NULL,
                                 &known->history, err);
         if (rc != RAMET_OK)
             return rc;
         known->volume = *volume;
-        source->history_count++;
+        client->history_count++;
     }
     *out_history = known->history;
     return RAMET_OK;
 }
 
 enum ramet_rc
-ramet_source_history(struct ramet_source *source,
-                     const struct ramet_vid *volume,
-                     struct ramet_history **out_history, struct ramet_err *err)
+ramet_remote_client_history(struct ramet_remote_client *client,
+                            const struct ramet_vid *volume,
+                            struct ramet_history **out_history,
+                            struct ramet_err *err)
 {
     enum ramet_rc rc;
 
-    ramet_mutex_lock(&source->mutex);
-    rc = ramet_source_history_locked(source, volume, out_history, err);
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
+    rc = ramet_remote_client_history_locked(client, volume, out_history, err);
+    ramet_mutex_unlock(&client->mutex);
     return rc;
 }
 
 void
-ramet_source_forget(struct ramet_source *source, const struct ramet_vid *volume)
+ramet_remote_client_forget(struct ramet_remote_client *client,
+                           const struct ramet_vid *volume)
 {
     struct ramet_remote *remote;
     struct known_history *known;
 
-    ramet_mutex_lock(&source->mutex);
-    known = ramet_source_known(source, volume);
-    remote = source->remote;
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
+    known = ramet_remote_client_known(client, volume);
+    remote = client->remote;
+    ramet_mutex_unlock(&client->mutex);
     if (known == NULL)
         return;
     /* From below, lest what is dropped be filled from what is not yet. */
     if (remote->ops->forget != NULL)
         remote->ops->forget(remote, volume);
     ramet_history_forget(known->history);
-    ramet_mutex_lock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
     if (known->cache != NULL)
         ramet_pagecache_clear(known->cache);
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_unlock(&client->mutex);
 }
 
 enum ramet_rc
-ramet_source_newest(struct ramet_source *source, const struct ramet_vid *volume,
-                    struct ramet_head *out_head, struct ramet_err *err)
+ramet_remote_client_newest(struct ramet_remote_client *client,
+                           const struct ramet_vid *volume,
+                           struct ramet_head *out_head, struct ramet_err *err)
 {
     struct ramet_history *history = NULL;
-    enum ramet_rc rc = ramet_source_history(source, volume, &history, err);
+    enum ramet_rc rc =
+        ramet_remote_client_history(client, volume, &history, err);
 
     if (rc == RAMET_OK)
         rc = ramet_history_newest(history, out_head, err);
     if (rc != RAMET_EWENTBACK)
         return rc;
-    ramet_source_forget(source, volume);
+    ramet_remote_client_forget(client, volume);
     return ramet_history_newest(history, out_head, err);
 }
 
 bool
-ramet_source_told(struct ramet_source *source, const struct ramet_vid *volume,
-                  struct ramet_head *out_head)
+ramet_remote_client_told(struct ramet_remote_client *client,
+                         const struct ramet_vid *volume,
+                         struct ramet_head *out_head)
 {
     struct ramet_history *history = NULL;
-    struct ramet_remote *const remote = ramet_source_remote(source);
+    struct ramet_remote *const remote = ramet_remote_client_remote(client);
     struct ramet_heard heard;
     struct ramet_head head;
     struct ramet_point seen;
 
     if (remote == NULL || remote->ops->heard == NULL ||
         !remote->ops->heard(remote, volume, &heard) || !heard.is_alive ||
-        ramet_source_history(source, volume, &history, NULL) != RAMET_OK ||
+        ramet_remote_client_history(client, volume, &history, NULL) !=
+            RAMET_OK ||
         ramet_history_seen(history, &head, NULL) != RAMET_OK)
         return false;
     seen = ramet_head_point(&head);
@@ -433,10 +443,11 @@ ramet_source_told(struct ramet_source *source, const struct ramet_vid *volume,
 }
 
 uint64_t
-ramet_source_confirmed(struct ramet_source *source,
-                       const struct ramet_vid *volume, struct ramet_point *out)
+ramet_remote_client_confirmed(struct ramet_remote_client *client,
+                              const struct ramet_vid *volume,
+                              struct ramet_point *out)
 {
-    struct ramet_remote *const remote = ramet_source_remote(source);
+    struct ramet_remote *const remote = ramet_remote_client_remote(client);
     struct ramet_heard heard;
 
     if (remote == NULL || remote->ops->heard == NULL ||
@@ -451,14 +462,14 @@ static bool
 take_offer(void *ctx, const struct ramet_vid *volume,
            const struct ramet_point *at, const uint8_t *object, size_t len)
 {
-    struct ramet_source *const source = ctx;
+    struct ramet_remote_client *const client = ctx;
     struct known_history *known;
     struct ramet_history *history;
 
-    ramet_mutex_lock(&source->mutex);
-    known = ramet_source_known(source, volume);
+    ramet_mutex_lock(&client->mutex);
+    known = ramet_remote_client_known(client, volume);
     history = known != NULL ? known->history : NULL;
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_unlock(&client->mutex);
     return history != NULL && ramet_history_offer(history, at, object, len);
 }
 
@@ -497,47 +508,49 @@ copy_dict(const uint8_t *dict, size_t len, uint8_t **out_dict, size_t *out_len,
 }
 
 enum ramet_rc
-ramet_source_dict(struct ramet_source *source, const struct ramet_vid *volume,
-                  const struct ramet_extent *extent, uint8_t **out_dict,
-                  size_t *out_len, struct ramet_err *err)
+ramet_remote_client_dict(struct ramet_remote_client *client,
+                         const struct ramet_vid *volume,
+                         const struct ramet_extent *extent, uint8_t **out_dict,
+                         size_t *out_len, struct ramet_err *err)
 {
     struct known_history *known;
     uint8_t *dict = NULL;
     size_t len = 0;
     enum ramet_rc rc = RAMET_ENOTFOUND;
 
-    ramet_mutex_lock(&source->mutex);
-    known = ramet_source_known(source, volume);
+    ramet_mutex_lock(&client->mutex);
+    known = ramet_remote_client_known(client, volume);
     assert(known != NULL);
     if (known->dict != NULL && is_same_place(&known->dict_extent, extent))
         rc = copy_dict(known->dict, known->dict_len, out_dict, out_len, err);
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_unlock(&client->mutex);
     if (rc != RAMET_ENOTFOUND)
         return rc;
-    rc = ramet_dict_load(ramet_source_store(source), extent, &dict, &len, err);
+    rc = ramet_dict_load(ramet_remote_client_store(client), extent, &dict, &len,
+                         err);
     if (rc != RAMET_OK)
         return rc;
     rc = copy_dict(dict, len, out_dict, out_len, err);
-    ramet_mutex_lock(&source->mutex);
+    ramet_mutex_lock(&client->mutex);
     know_dict(known, extent, dict, len);
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_unlock(&client->mutex);
     return rc;
 }
 
 struct ramet_pagecache *
-ramet_source_cache(struct ramet_source *source, const struct ramet_vid *volume,
-                   size_t limit_bytes)
+ramet_remote_client_cache(struct ramet_remote_client *client,
+                          const struct ramet_vid *volume, size_t limit_bytes)
 {
     struct known_history *known;
     struct ramet_pagecache *cache;
 
-    ramet_mutex_lock(&source->mutex);
-    known = ramet_source_known(source, volume);
+    ramet_mutex_lock(&client->mutex);
+    known = ramet_remote_client_known(client, volume);
     assert(known != NULL);
     if (known->cache == NULL)
         known->cache = ramet_pagecache_new(limit_bytes);
     cache = known->cache;
-    ramet_mutex_unlock(&source->mutex);
+    ramet_mutex_unlock(&client->mutex);
     if (cache != NULL)
         ramet_pagecache_grow(cache, limit_bytes);
     return cache;
@@ -553,7 +566,7 @@ struct reading {
     struct wanted *wanted; /* ascending */
     size_t given;
     bool want_extra;
-    ramet_source_visit *visit;
+    ramet_remote_client_visit *visit;
     void *ctx;
 };
 
@@ -625,11 +638,11 @@ list_left_ascending(const struct reading *r, uint32_t *out)
 
 /* As far as the remote brings them. */
 static enum ramet_rc
-bring(struct ramet_source *source, const struct ramet_vid *volume,
+bring(struct ramet_remote_client *client, const struct ramet_vid *volume,
       const struct ramet_point *at, struct reading *r, uint32_t *left,
       struct ramet_err *err)
 {
-    struct ramet_remote *const remote = ramet_source_remote(source);
+    struct ramet_remote *const remote = ramet_remote_client_remote(client);
     struct ramet_err own;
     size_t given;
     enum ramet_rc rc;
@@ -649,19 +662,20 @@ bring(struct ramet_source *source, const struct ramet_vid *volume,
     } while (rc == RAMET_OK && r->given > given);
     if (rc == RAMET_EUNREACHABLE || rc == RAMET_ETIMEOUT ||
         (rc == RAMET_OK && r->given > 0))
-        ramet_meter_note(&source->meter, rc, err);
+        ramet_meter_note(&client->meter, rc, err);
     return rc;
 }
 
 enum ramet_rc
-ramet_source_read_pages(struct ramet_source *source,
-                        const struct ramet_vid *volume,
-                        const struct ramet_point *at, const uint32_t *pgnos,
-                        size_t pgno_count, bool want_extra,
-                        ramet_source_visit *visit, void *ctx,
-                        struct ramet_err *err)
+ramet_remote_client_read_pages(struct ramet_remote_client *client,
+                               const struct ramet_vid *volume,
+                               const struct ramet_point *at,
+                               const uint32_t *pgnos, size_t pgno_count,
+                               bool want_extra,
+                               ramet_remote_client_visit *visit, void *ctx,
+                               struct ramet_err *err)
 {
-    struct reading r = {.meter = &source->meter,
+    struct reading r = {.meter = &client->meter,
                         .pgnos = pgnos,
                         .count = pgno_count,
                         .want_extra = want_extra,
@@ -669,7 +683,8 @@ ramet_source_read_pages(struct ramet_source *source,
                         .ctx = ctx};
     struct ramet_history *history = NULL;
     uint32_t *left = NULL;
-    enum ramet_rc rc = ramet_source_history(source, volume, &history, err);
+    enum ramet_rc rc =
+        ramet_remote_client_history(client, volume, &history, err);
 
     if (rc != RAMET_OK || pgno_count == 0)
         return rc;
@@ -682,7 +697,7 @@ ramet_source_read_pages(struct ramet_source *source,
     for (size_t i = 0; i < pgno_count; i++)
         r.wanted[i].pgno = pgnos[i];
     qsort(r.wanted, pgno_count, sizeof(*r.wanted), compare_wanted);
-    rc = bring(source, volume, at, &r, left, err);
+    rc = bring(client, volume, at, &r, left, err);
     if (rc == RAMET_OK && r.given < r.count)
         rc = ramet_history_read_pages(history, at, left,
                                       list_left_ascending(&r, left), want_extra,

@@ -1,17 +1,17 @@
 /*
- * source_impl.h - what sources.c (those of this process, opened and closed) and
- * source.c (what is asked of one) share.
+ * remote_client_impl.h - what remote_clients.c (those of this process) and
+ * remote_client.c (what is asked of one) share.
  *
  * Layer: client, remote.
  */
-#ifndef RAMET_CLIENT_REMOTE_SOURCE_IMPL_H
-#define RAMET_CLIENT_REMOTE_SOURCE_IMPL_H
+#ifndef RAMET_CLIENT_REMOTE_REMOTE_CLIENT_IMPL_H
+#define RAMET_CLIENT_REMOTE_REMOTE_CLIENT_IMPL_H
 
 #include "client/remote/meter.h"
 #include "client/remote/pagecache.h"
 #include "client/remote/pipeline.h"
 #include "client/remote/remote.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "core/thread.h"
 
 #define FORMER_MAX 16u   /* directories that were moved away */
@@ -27,8 +27,8 @@ struct known_history {
     size_t dict_len;
 };
 
-struct ramet_source {
-    struct ramet_source *next; /* under the process lock, as refs */
+struct ramet_remote_client {
+    struct ramet_remote_client *next; /* under the process lock, as refs */
     unsigned refs;
     unsigned fork_count;
     struct ramet_url url;
@@ -49,16 +49,17 @@ struct ramet_source {
     unsigned history_count;
 };
 
-/* It is the source's from here on; needs the mutex. */
-void
-ramet_source_adopt(struct ramet_source *source, struct ramet_remote *remote);
+/* It is the client's from here on; needs the mutex. */
+void ramet_remote_client_adopt(struct ramet_remote_client *client,
+                               struct ramet_remote *remote);
 /* Of a volume that was asked for; NULL: it was not. Needs the mutex, as the next. */
 struct known_history *
-ramet_source_known(struct ramet_source *source, const struct ramet_vid *volume);
+ramet_remote_client_known(struct ramet_remote_client *client,
+                          const struct ramet_vid *volume);
 RAMET_NODISCARD enum ramet_rc
-ramet_source_history_locked(struct ramet_source *source,
-                            const struct ramet_vid *volume,
-                            struct ramet_history **out_history,
-                            struct ramet_err *err);
+ramet_remote_client_history_locked(struct ramet_remote_client *client,
+                                   const struct ramet_vid *volume,
+                                   struct ramet_history **out_history,
+                                   struct ramet_err *err);
 
 #endif

@@ -17,7 +17,7 @@
 
 struct commit_list {
     struct ramet_server *server;
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     uint64_t next, last; /* LSNs to send: [next, last] */
     bool as_json;
     /* A head of which part was sent: of LSN `next`. */
@@ -29,8 +29,8 @@ append_json(struct commit_list *list, struct ramet_buf *out,
             struct ramet_err *err)
 {
     struct ramet_head head;
-    const enum ramet_rc rc = ramet_history_head(ramet_live_history(list->live),
-                                                list->next, &head, err);
+    const enum ramet_rc rc = ramet_history_head(
+        ramet_open_volume_history(list->vol), list->next, &head, err);
 
     if (rc != RAMET_OK)
         return rc;
@@ -55,7 +55,7 @@ append_part(struct commit_list *list, struct ramet_buf *out,
 
     if (to == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "commits: out of memory");
-    ramet_commit_key(ramet_live_volume(list->live), list->next, key);
+    ramet_commit_key(ramet_open_volume_id(list->vol), list->next, key);
     rc = ramet_objstore_read_full(list->server->store, key, list->sent, to, len,
                                   err);
     if (rc != RAMET_OK)
@@ -72,7 +72,7 @@ static enum ramet_rc
 append_head(struct commit_list *list, struct ramet_buf *out,
             struct ramet_err *err)
 {
-    struct ramet_history *history = ramet_live_history(list->live);
+    struct ramet_history *history = ramet_open_volume_history(list->vol);
     uint8_t *bytes = NULL;
     size_t len;
     enum ramet_rc rc;
@@ -113,7 +113,7 @@ produce_commits(void *state, struct ramet_buf *out, bool *out_done,
             rc = append_head(list, out, err);
     }
     if (rc != RAMET_OK)
-        (void)ramet_api_note_loss(list->server, ramet_live_volume(list->live),
+        (void)ramet_api_note_loss(list->server, ramet_open_volume_id(list->vol),
                                   &rc, err);
     *out_done = list->next > list->last;
     return rc;
@@ -124,7 +124,7 @@ free_commits(void *state)
 {
     struct commit_list *list = state;
 
-    ramet_live_put(list->live);
+    ramet_open_volume_put(list->vol);
     ramet_free(list);
 }
 
@@ -138,7 +138,7 @@ ramet_api_commits(struct call *call)
     const bool as_json =
         accept != NULL && strcasecmp(accept, "application/x-ndjson") == 0;
     struct commit_list *list;
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     struct ramet_head newest;
     struct ramet_err err;
     uint64_t after, limit;
@@ -147,21 +147,21 @@ ramet_api_commits(struct call *call)
     if (!ramet_api_number(call, "after", 0, UINT64_MAX - 1, &after) ||
         !ramet_api_number(call, "limit", UINT64_MAX, UINT64_MAX, &limit))
         return;
-    live = ramet_api_live(call);
-    if (live == NULL)
+    vol = ramet_api_open_volume(call);
+    if (vol == NULL)
         return;
-    rc = ramet_history_newest(ramet_live_history(live), &newest, &err);
+    rc = ramet_history_newest(ramet_open_volume_history(vol), &newest, &err);
     list = ramet_calloc(1, sizeof(*list));
     if (rc == RAMET_OK && list == NULL)
         rc = RAMET_FAIL(&err, RAMET_ENOMEM, "out of memory");
     if (rc != RAMET_OK) {
         ramet_api_failed(call, &call->volume, rc, &err);
         ramet_free(list);
-        ramet_live_put(live);
+        ramet_open_volume_put(vol);
         return;
     }
     list->server = call->server;
-    list->live = live;
+    list->vol = vol;
     list->as_json = as_json;
     list->next = after + 1;
     list->last = newest.lsn;
@@ -179,13 +179,13 @@ ramet_api_commits(struct call *call)
 /* ---- committing ---------------------------------------------------------------- */
 
 static void
-reply_conflict(struct call *call, struct ramet_live *live,
+reply_conflict(struct call *call, struct ramet_open_volume *vol,
                const struct ramet_err *why)
 {
     struct ramet_head newest;
     struct ramet_err err;
     const enum ramet_rc rc =
-        ramet_history_newest(ramet_live_history(live), &newest, &err);
+        ramet_history_newest(ramet_open_volume_history(vol), &newest, &err);
 
     atomic_fetch_add_explicit(&call->server->metrics.conflicts, 1,
                               memory_order_relaxed);
@@ -235,15 +235,15 @@ count_pages(const struct call *call, uint64_t lsn, const uint8_t *object,
 }
 
 static void
-reply_committed(struct call *call, struct ramet_live *live, uint64_t true_ms,
-                const uint8_t *object, size_t len)
+reply_committed(struct call *call, struct ramet_open_volume *vol,
+                uint64_t true_ms, const uint8_t *object, size_t len)
 {
     const uint64_t lsn = ramet_get_le64(object + 16);
     struct ramet_head head;
     struct ramet_buf out;
     struct ramet_err err;
     const enum ramet_rc rc =
-        ramet_history_head(ramet_live_history(live), lsn, &head, &err);
+        ramet_history_head(ramet_open_volume_history(vol), lsn, &head, &err);
 
     if (rc != RAMET_OK) {
         /* It is in all the same: say "unknown", and it is asked again. */
@@ -258,7 +258,7 @@ reply_committed(struct call *call, struct ramet_live *live, uint64_t true_ms,
     ramet_render_head(&out, &head);
     ramet_render_text(&out, "\n");
     ramet_render_reply(call->rq, 201, RAMET_TYPE_JSON, &out);
-    ramet_live_committed(live, &head, true_ms, object, len);
+    ramet_open_volume_committed(vol, &head, true_ms, object, len);
 }
 
 /* History's checks, and the inline segment's own header. */
@@ -296,9 +296,9 @@ stands_on_nothing(const struct ramet_head *newest, struct ramet_err *err)
 }
 
 static void
-take_commit(struct call *call, struct ramet_live *live)
+take_commit(struct call *call, struct ramet_open_volume *vol)
 {
-    struct ramet_history *history = ramet_live_history(live);
+    struct ramet_history *history = ramet_open_volume_history(vol);
     struct ramet_head newest;
     struct ramet_err err;
     size_t len;
@@ -322,13 +322,13 @@ take_commit(struct call *call, struct ramet_live *live)
         ramet_api_refused(call, rc, &err);
         return;
     }
-    true_ms = ramet_live_clock_ms();
+    true_ms = ramet_open_volume_clock_ms();
     if (rc == RAMET_OK)
         rc = ramet_history_append(history, object, len, &newest, &err);
     if (rc == RAMET_OK)
-        reply_committed(call, live, true_ms, object, len);
+        reply_committed(call, vol, true_ms, object, len);
     else if (rc == RAMET_ECONFLICT)
-        reply_conflict(call, live, &err);
+        reply_conflict(call, vol, &err);
     else
         ramet_api_failed(call, &call->volume, rc, &err);
 }
@@ -337,15 +337,15 @@ void
 ramet_api_commit(struct call *call)
 {
     struct ramet_gone *gone = call->server->gone;
-    struct ramet_live *live = ramet_api_live(call);
+    struct ramet_open_volume *vol = ramet_api_open_volume(call);
 
-    if (live == NULL)
+    if (vol == NULL)
         return;
     if (ramet_gone_enter(gone, &call->volume)) {
-        take_commit(call, live);
+        take_commit(call, vol);
         ramet_gone_leave(gone, &call->volume);
     } else {
         ramet_api_gone(call->rq, &call->volume);
     }
-    ramet_live_put(live);
+    ramet_open_volume_put(vol);
 }

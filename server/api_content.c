@@ -17,7 +17,7 @@
 
 struct content {
     struct ramet_server *server;
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     struct ramet_head head;
     uint64_t offset, left;
 };
@@ -69,11 +69,12 @@ produce_content(void *state, struct ramet_buf *out, bool *out_done,
         return RAMET_FAIL(err, RAMET_ENOMEM, "content: out of memory");
     for (uint64_t page = first; page <= last; page++)
         pgnos[count++] = (uint32_t)(page + 1);
-    rc = ramet_history_read_pages(ramet_live_history(content->live), &at, pgnos,
-                                  count, false, place_page, &filling, err);
+    rc = ramet_history_read_pages(ramet_open_volume_history(content->vol), &at,
+                                  pgnos, count, false, place_page, &filling,
+                                  err);
     if (rc != RAMET_OK)
         (void)ramet_api_note_loss(content->server,
-                                  ramet_live_volume(content->live), &rc, err);
+                                  ramet_open_volume_id(content->vol), &rc, err);
     content->offset += len;
     content->left -= len;
     *out_done = content->left == 0;
@@ -85,7 +86,7 @@ free_content(void *state)
 {
     struct content *content = state;
 
-    ramet_live_put(content->live);
+    ramet_open_volume_put(content->vol);
     ramet_free(content);
 }
 
@@ -209,7 +210,7 @@ void
 ramet_api_content(struct call *call)
 {
     struct content *content = ramet_calloc(1, sizeof(*content));
-    struct ramet_live *live = ramet_api_live(call);
+    struct ramet_open_volume *vol = ramet_api_open_volume(call);
     struct byte_range range;
     struct ramet_err err;
     unsigned status;
@@ -217,18 +218,18 @@ ramet_api_content(struct call *call)
     bool fixed;
     enum ramet_rc rc;
 
-    if (live == NULL || content == NULL) {
-        if (live != NULL)
+    if (vol == NULL || content == NULL) {
+        if (vol != NULL)
             ramet_render_problem(call->rq, 503, RAMET_ENOMEM, "out of memory",
                                  NULL);
         ramet_free(content);
-        ramet_live_put(live);
+        ramet_open_volume_put(vol);
         return;
     }
     content->server = call->server;
-    content->live = live;
-    rc = find_snapshot(call, ramet_live_history(live), &content->head, &fixed,
-                       &err);
+    content->vol = vol;
+    rc = find_snapshot(call, ramet_open_volume_history(vol), &content->head,
+                       &fixed, &err);
     if (rc != RAMET_OK) {
         ramet_api_failed(call, &call->volume, rc, &err);
         free_content(content);

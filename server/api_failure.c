@@ -65,7 +65,7 @@ ramet_api_note_failure(struct ramet_server *server,
 {
     if (was_deleted(server, volume, *rc)) {
         ramet_cache_forget(server->cache, volume);
-        ramet_lives_drop(server->lives, volume, true);
+        ramet_volume_table_drop(server->volumes, volume, true);
         say_deleted(volume, err);
         *rc = RAMET_ENOTFOUND;
         return true;
@@ -78,7 +78,7 @@ ramet_api_note_failure(struct ramet_server *server,
                                   memory_order_relaxed);
     /* The store was set back: begin anew, and so does who listens. */
     if (*rc == RAMET_EWENTBACK)
-        ramet_lives_drop(server->lives, volume, false);
+        ramet_volume_table_drop(server->volumes, volume, false);
     return false;
 }
 
@@ -139,17 +139,18 @@ ramet_api_resolve(struct call *call)
     return rc == RAMET_OK;
 }
 
-struct ramet_live *
-ramet_api_live(struct call *call)
+struct ramet_open_volume *
+ramet_api_open_volume(struct call *call)
 {
-    struct ramet_live *live = NULL;
+    struct ramet_open_volume *vol = NULL;
     struct ramet_err err;
     enum ramet_rc rc;
 
     if (!ramet_api_resolve(call))
         return NULL;
-    rc = ramet_live_get(call->server->lives, &call->volume, &live, &err);
+    rc =
+        ramet_open_volume_get(call->server->volumes, &call->volume, &vol, &err);
     if (rc != RAMET_OK)
         ramet_api_failed(call, NULL, rc, &err);
-    return live;
+    return vol;
 }

@@ -7,7 +7,7 @@
 #include "server/opening.h"
 #include "server/pages_answer.h"
 
-static struct ramet_live *
+static struct ramet_open_volume *
 find_volume(struct call *call, uint64_t *out_seq)
 {
     struct ramet_err err;
@@ -23,18 +23,18 @@ find_volume(struct call *call, uint64_t *out_seq)
         }
         call->has_id = true; /* it is resolved */
     }
-    return ramet_api_live(call);
+    return ramet_api_open_volume(call);
 }
 
 /* The pages as a request for them. False: there are none, or no memory. */
 static bool
-choose(struct call *call, struct ramet_live *live,
+choose(struct call *call, struct ramet_open_volume *vol,
        const struct ramet_head *head, struct ramet_pages_request *out)
 {
     uint32_t pgnos[RAMET_OPENING_PAGES];
     size_t count = ramet_openings_choose(
-        call->server->openings, ramet_live_history(live), call->server->store,
-        ramet_live_volume(live), head, pgnos);
+        call->server->openings, ramet_open_volume_history(vol),
+        call->server->store, ramet_open_volume_id(vol), head, pgnos);
 
     if (count == 0 && head->page_count > 0) {
         pgnos[0] = 1; /* for the way to it */
@@ -55,10 +55,10 @@ choose(struct call *call, struct ramet_live *live,
     return true;
 }
 
-/* Takes over `live`. */
+/* Takes over `vol`. */
 static void
-reply(struct call *call, struct ramet_live *live, const struct ramet_head *head,
-      uint64_t seq)
+reply(struct call *call, struct ramet_open_volume *vol,
+      const struct ramet_head *head, uint64_t seq)
 {
     struct ramet_pages_request request;
     struct ramet_answer *answer = NULL;
@@ -68,14 +68,14 @@ reply(struct call *call, struct ramet_live *live, const struct ramet_head *head,
 
     ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
     ramet_range_opened(&first, &call->volume, seq, head);
-    if (!choose(call, live, head, &request)) {
-        ramet_live_put(live);
+    if (!choose(call, vol, head, &request)) {
+        ramet_open_volume_put(vol);
         ramet_range_end(&first, 0);
         ramet_http_set_header(call->rq, "Cache-Control", "no-store");
         ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, &first);
         return;
     }
-    rc = ramet_answer_new(call->server, live, &request, head, &answer, &err);
+    rc = ramet_answer_new(call->server, vol, &request, head, &answer, &err);
     if (rc == RAMET_OK) {
         ramet_api_reply_pages(call, answer, &first);
         return;
@@ -91,19 +91,19 @@ ramet_api_open(struct call *call)
     struct ramet_head head;
     struct ramet_err err;
     uint64_t seq;
-    struct ramet_live *live = find_volume(call, &seq);
+    struct ramet_open_volume *vol = find_volume(call, &seq);
     enum ramet_rc rc;
 
-    if (live == NULL)
+    if (vol == NULL)
         return;
-    rc = ramet_history_newest(ramet_live_history(live), &head, &err);
+    rc = ramet_history_newest(ramet_open_volume_history(vol), &head, &err);
     if (rc == RAMET_OK && head.lsn == 0 && !by_name)
         rc = RAMET_FAIL(&err, RAMET_ENOTFOUND,
                         "volume \"%s\" has no commit here", call->name);
     if (rc == RAMET_OK) {
-        reply(call, live, &head, seq);
+        reply(call, vol, &head, seq);
         return;
     }
-    ramet_live_put(live);
+    ramet_open_volume_put(vol);
     ramet_api_failed(call, &call->volume, rc, &err);
 }

@@ -52,7 +52,7 @@ ramet_api_pages(struct call *call)
 {
     struct ramet_pages_request request;
     struct ramet_answer *answer = NULL;
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     struct ramet_head head;
     struct ramet_buf first;
     struct ramet_err err;
@@ -65,22 +65,22 @@ ramet_api_pages(struct call *call)
         ramet_api_refused(call, rc, &err);
         return;
     }
-    live = ramet_api_live(call);
-    if (live == NULL) {
+    vol = ramet_api_open_volume(call);
+    if (vol == NULL) {
         ramet_pages_request_done(&request);
         return;
     }
     rc = (request.flags & RAMET_PAGES_HASH) != 0
-             ? ramet_history_head_of(ramet_live_history(live), &request.at,
-                                     &head, &err)
-             : ramet_history_head(ramet_live_history(live), request.at.lsn,
-                                  &head, &err);
+             ? ramet_history_head_of(ramet_open_volume_history(vol),
+                                     &request.at, &head, &err)
+             : ramet_history_head(ramet_open_volume_history(vol),
+                                  request.at.lsn, &head, &err);
     if (rc != RAMET_OK) {
         ramet_pages_request_done(&request);
-        ramet_live_put(live);
+        ramet_open_volume_put(vol);
     } else {
-        rc = ramet_answer_new(call->server, live, &request, &head, &answer,
-                              &err);
+        rc =
+            ramet_answer_new(call->server, vol, &request, &head, &answer, &err);
     }
     if (rc == RAMET_EWENTBACK) /* by what the client says: nothing ends */
         ramet_api_refused(call, rc, &err);

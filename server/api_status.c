@@ -109,12 +109,12 @@ ramet_api_metrics(struct call *call)
     struct ramet_server *server = call->server;
     struct ramet_cache_stats cache;
     struct ramet_http_stats http;
-    struct ramet_lives_stats lives;
+    struct ramet_volume_table_stats volumes;
     struct ramet_buf out;
 
     ramet_cache_get_stats(server->cache, &cache);
     ramet_http_get_stats(server->http, &http);
-    ramet_lives_get_stats(server->lives, &lives);
+    ramet_volume_table_get_stats(server->volumes, &volumes);
     ramet_buf_init(&out, METRICS_MAX);
     ramet_metrics_format(&server->metrics, &out);
     {
@@ -129,7 +129,7 @@ ramet_api_metrics(struct call *call)
             {"ramet_held_bytes", "gauge", http.held_bytes},
             {"ramet_event_streams", "gauge", http.feeds},
             {"ramet_queue_length", "gauge", ramet_work_waiting(server->work)},
-            {"ramet_volumes_open", "gauge", lives.volumes},
+            {"ramet_volumes_open", "gauge", volumes.volumes},
             {"ramet_cache_memory_hits_total", "counter", cache.memory_hits},
             {"ramet_cache_disk_hits_total", "counter", cache.disk_hits},
             {"ramet_cache_misses_total", "counter", cache.misses},

@@ -168,12 +168,12 @@ ramet_api_volumes(struct call *call)
 
 /* The newest head; replies and gives false where there is none to be had. */
 static bool
-newest_head(struct call *call, struct ramet_live *live,
+newest_head(struct call *call, struct ramet_open_volume *vol,
             struct ramet_head *out_head)
 {
     struct ramet_err err;
     enum ramet_rc rc =
-        ramet_history_newest(ramet_live_history(live), out_head, &err);
+        ramet_history_newest(ramet_open_volume_history(vol), out_head, &err);
 
     if (rc == RAMET_OK && out_head->lsn == 0 && call->has_id)
         rc = RAMET_FAIL(&err, RAMET_ENOTFOUND,
@@ -187,14 +187,14 @@ newest_head(struct call *call, struct ramet_live *live,
 void
 ramet_api_volume(struct call *call)
 {
-    struct ramet_live *live = ramet_api_live(call);
+    struct ramet_open_volume *vol = ramet_api_open_volume(call);
     char id[RAMET_ID_TEXT_SIZE];
     struct ramet_head head;
     struct ramet_buf out;
 
-    if (live == NULL)
+    if (vol == NULL)
         return;
-    if (newest_head(call, live, &head)) {
+    if (newest_head(call, vol, &head)) {
         ramet_id_format(&call->volume.id, id);
         ramet_buf_init(&out, 4096);
         ramet_render_text(&out, "{\"id\":\"%s\",", id);
@@ -206,21 +206,21 @@ ramet_api_volume(struct call *call)
         ramet_http_set_header(call->rq, "Cache-Control", "no-store");
         ramet_render_reply(call->rq, 200, RAMET_TYPE_JSON, &out);
     }
-    ramet_live_put(live);
+    ramet_open_volume_put(vol);
 }
 
 void
 ramet_api_head(struct call *call)
 {
-    struct ramet_live *live = ramet_api_live(call);
+    struct ramet_open_volume *vol = ramet_api_open_volume(call);
     struct ramet_head head;
     char hash[33], etag[40];
     struct ramet_buf out;
     const char *known = ramet_http_header(call->rq, "If-None-Match");
 
-    if (live == NULL)
+    if (vol == NULL)
         return;
-    if (newest_head(call, live, &head)) {
+    if (newest_head(call, vol, &head)) {
         ramet_render_hash(&head.hash, hash);
         (void)snprintf(etag, sizeof(etag), "\"%s\"", hash);
         ramet_http_set_header(call->rq, "Cache-Control", "no-cache");
@@ -234,7 +234,7 @@ ramet_api_head(struct call *call)
             ramet_render_reply(call->rq, 200, RAMET_TYPE_JSON, &out);
         }
     }
-    ramet_live_put(live);
+    ramet_open_volume_put(vol);
 }
 
 /* Streams, caches and writers hold something of it: once it has ended it is
@@ -250,7 +250,7 @@ delete_volume(struct ramet_server *server, const struct ramet_vid *volume,
     ramet_gone_mark(server->gone, volume);
     rc = ramet_catalog_delete(server->store, volume, err);
     ramet_cache_forget(server->cache, volume);
-    ramet_lives_drop(server->lives, volume, true);
+    ramet_volume_table_drop(server->volumes, volume, true);
     return rc;
 }
 
@@ -361,7 +361,7 @@ find_changes(struct ramet_history *history, struct changes *changes,
 void
 ramet_api_changes(struct call *call)
 {
-    struct ramet_live *live = NULL;
+    struct ramet_open_volume *vol = NULL;
     struct changes *changes = ramet_calloc(1, sizeof(*changes));
     struct ramet_err err;
     uint64_t at;
@@ -377,19 +377,19 @@ ramet_api_changes(struct call *call)
     if (!ramet_api_number(call, "after", 0, UINT64_MAX - 1, &changes->after) ||
         !ramet_api_number(call, "at", 0, UINT64_MAX - 1, &at))
         goto done;
-    live = ramet_api_live(call);
-    if (live == NULL)
+    vol = ramet_api_open_volume(call);
+    if (vol == NULL)
         goto done;
-    rc = at > 0 ? ramet_history_head(ramet_live_history(live), at,
+    rc = at > 0 ? ramet_history_head(ramet_open_volume_history(vol), at,
                                      &changes->head, &err)
-                : ramet_history_newest(ramet_live_history(live), &changes->head,
-                                       &err);
+                : ramet_history_newest(ramet_open_volume_history(vol),
+                                       &changes->head, &err);
     if (rc == RAMET_OK && changes->after > changes->head.lsn)
         rc = RAMET_FAIL(&err, RAMET_EINVAL,
                         "after=%" PRIu64 " is past LSN %" PRIu64,
                         changes->after, changes->head.lsn);
     if (rc == RAMET_OK && changes->head.lsn > 0)
-        rc = find_changes(ramet_live_history(live), changes, &err);
+        rc = find_changes(ramet_open_volume_history(vol), changes, &err);
     if (rc != RAMET_OK) {
         ramet_api_failed(call, &call->volume, rc, &err);
         goto done;
@@ -403,7 +403,7 @@ ramet_api_changes(struct call *call)
     changes = NULL;
 
 done:
-    ramet_live_put(live);
+    ramet_open_volume_put(vol);
     if (changes != NULL)
         free_changes(changes);
 }
@@ -487,7 +487,7 @@ void
 ramet_api_events(struct call *call)
 {
     const char *last = ramet_http_header(call->rq, "Last-Event-ID");
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     struct ramet_head head;
     struct ramet_err err;
     uint64_t after;
@@ -502,15 +502,15 @@ ramet_api_events(struct call *call)
         if (*end == '\0' && value < UINT64_MAX)
             after = value;
     }
-    live = ramet_api_live(call);
-    if (live == NULL)
+    vol = ramet_api_open_volume(call);
+    if (vol == NULL)
         return;
-    if (newest_head(call, live, &head)) {
-        rc = ramet_live_subscribe(live, after, call->rq, &err);
+    if (newest_head(call, vol, &head)) {
+        rc = ramet_open_volume_subscribe(vol, after, call->rq, &err);
         if (rc != RAMET_OK)
             ramet_api_failed(call, &call->volume, rc, &err);
     }
-    ramet_live_put(live);
+    ramet_open_volume_put(vol);
 }
 
 void
@@ -527,7 +527,8 @@ ramet_api_news(struct call *call)
         ramet_api_refused(call, rc, &err);
         return;
     }
-    rc = ramet_news_reply(call->server->lives, watched, count, call->rq, &err);
+    rc =
+        ramet_news_reply(call->server->volumes, watched, count, call->rq, &err);
     if (rc != RAMET_OK)
         ramet_api_failed(call, NULL, rc, &err);
 }

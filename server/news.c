@@ -9,7 +9,7 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 #include "core/log.h"
-#include "server/live_impl.h"
+#include "server/open_volume_impl.h"
 
 /* All of a record but the object. */
 #define RECORD_MAX (1u + 4u * RAMET_VARINT_MAX + 16u)
@@ -26,7 +26,7 @@ struct source {
     struct ramet_watched watched;
     _Atomic bool ready;          /* all below is set */
     bool unknown;                /* it can't be read now */
-    struct ramet_subscriber sub; /* live NULL: unknown, or not there */
+    struct ramet_subscriber sub; /* vol NULL: unknown, or not there */
     bool greeted;                /* it had a record */
 };
 
@@ -36,7 +36,7 @@ struct source {
  * Two references: the feed's, and the job's while there are volumes left.
  */
 struct reader {
-    struct ramet_lives *lives;
+    struct ramet_volume_table *volumes;
     struct ramet_job job;
     struct ramet_mutex lock;
     unsigned refs;                /* lock */
@@ -136,32 +136,33 @@ tell_commit(struct reader *r, unsigned index, const struct ramet_event *event)
     r->object_pos = 0;
     if (r->object != NULL)
         atomic_fetch_add(&r->object->refs, 1);
-    atomic_fetch_add_explicit(r->object != NULL ? &r->lives->metrics->told
-                                                : &r->lives->metrics->told_bare,
+    atomic_fetch_add_explicit(r->object != NULL
+                                  ? &r->volumes->metrics->told
+                                  : &r->volumes->metrics->told_bare,
                               1, memory_order_relaxed);
 }
 
-/* With live->lock held. */
+/* With vol->lock held. */
 static bool
-next_of_live(struct reader *r, unsigned index)
+next_of_volume(struct reader *r, unsigned index)
 {
     struct source *const source = &r->sources[index];
     struct ramet_subscriber *const sub = &source->sub;
-    const struct ramet_live *const live = sub->live;
-    const struct ramet_event *const event = ramet_live_next(sub);
+    const struct ramet_open_volume *const vol = sub->vol;
+    const struct ramet_event *const event = ramet_open_volume_next(sub);
 
     if (event != NULL) {
         source->greeted = true;
         tell_commit(r, index, event);
         return true;
     }
-    if (live->deleted || (source->greeted && !sub->heartbeat))
+    if (vol->deleted || (source->greeted && !sub->heartbeat))
         return false;
     source->greeted = true;
     sub->heartbeat = false;
     begin_record(r, NEWS_BEAT);
     add_number(r, index);
-    add_point(r, &live->newest, live->looked_ms);
+    add_point(r, &vol->newest, vol->looked_ms);
     return true;
 }
 
@@ -185,19 +186,19 @@ static bool
 next_of_source(struct reader *r, unsigned index, bool *out_gone, bool *out_lost)
 {
     struct source *const source = &r->sources[index];
-    struct ramet_live *const live = source->sub.live;
+    struct ramet_open_volume *const vol = source->sub.vol;
     bool more, lost;
 
     if (!atomic_load_explicit(&source->ready, memory_order_acquire))
         return false;
     *out_gone = true;
-    if (live == NULL)
+    if (vol == NULL)
         return next_of_none(r, index);
-    ramet_mutex_lock(&live->lock);
-    more = next_of_live(r, index);
-    *out_gone = live->deleted;
-    lost = live->deleted && !live->say_gone;
-    ramet_mutex_unlock(&live->lock);
+    ramet_mutex_lock(&vol->lock);
+    more = next_of_volume(r, index);
+    *out_gone = vol->deleted;
+    lost = vol->deleted && !vol->say_gone;
+    ramet_mutex_unlock(&vol->lock);
     *out_lost = *out_lost || lost;
     return more || (*out_gone && !lost && next_of_none(r, index));
 }
@@ -272,7 +273,7 @@ feed_attached(void *state, struct ramet_http_feed *feed)
 {
     struct reader *const r = state;
 
-    atomic_fetch_add_explicit(&r->lives->metrics->news_streams, 1,
+    atomic_fetch_add_explicit(&r->volumes->metrics->news_streams, 1,
                               memory_order_relaxed);
     ramet_mutex_lock(&r->lock);
     r->feed = feed;
@@ -280,8 +281,8 @@ feed_attached(void *state, struct ramet_http_feed *feed)
         struct source *const source = &r->sources[i];
 
         if (atomic_load_explicit(&source->ready, memory_order_acquire) &&
-            source->sub.live != NULL)
-            ramet_live_attach(&source->sub, feed);
+            source->sub.vol != NULL)
+            ramet_open_volume_attach(&source->sub, feed);
     }
     ramet_mutex_unlock(&r->lock);
 }
@@ -298,7 +299,7 @@ unref_reader(struct reader *r)
     if (!last)
         return;
     for (unsigned i = 0; i < r->count; i++)
-        ramet_live_put(r->sources[i].sub.live);
+        ramet_open_volume_put(r->sources[i].sub.vol);
     drop_object(r);
     ramet_mutex_done(&r->lock);
     ramet_free(r);
@@ -311,13 +312,13 @@ feed_free(void *state)
 
     ramet_mutex_lock(&r->lock);
     if (r->feed != NULL)
-        atomic_fetch_sub_explicit(&r->lives->metrics->news_streams, 1,
+        atomic_fetch_sub_explicit(&r->volumes->metrics->news_streams, 1,
                                   memory_order_relaxed);
     r->feed = NULL;
     r->over = true;
     for (unsigned i = 0; i < r->count; i++)
         if (r->sources[i].sub.feed != NULL)
-            ramet_live_detach(&r->sources[i].sub);
+            ramet_open_volume_detach(&r->sources[i].sub);
     ramet_mutex_unlock(&r->lock);
     unref_reader(r);
 }
@@ -330,44 +331,44 @@ static const struct ramet_http_feed_ops feed_ops = {
 /* RAMET_EWENTBACK: the volume is not what it was, and was dropped; *out_deleted: nor
  * is there one any more. */
 static enum ramet_rc
-subscribe(struct ramet_lives *lives, const struct ramet_watched *watched,
+subscribe(struct ramet_volume_table *table, const struct ramet_watched *watched,
           struct ramet_subscriber *out, bool *out_deleted,
           struct ramet_err *err)
 {
     uint64_t after = watched->known_lsn;
-    struct ramet_live *live = NULL;
+    struct ramet_open_volume *vol = NULL;
     enum ramet_rc rc;
 
-    rc = ramet_live_get(lives, &watched->volume, &live, err);
+    rc = ramet_open_volume_get(table, &watched->volume, &vol, err);
     if (rc == RAMET_OK)
-        rc = ramet_live_prepare(live, &after, true, err);
+        rc = ramet_open_volume_prepare(vol, &after, true, err);
     if (rc == RAMET_OK) {
-        out->live = live;
+        out->vol = vol;
         out->sent_lsn = after;
         return RAMET_OK;
     }
     if (rc == RAMET_EWENTBACK) {
         const enum ramet_rc dropped =
-            ramet_live_drop_lost(live, out_deleted, err);
+            ramet_open_volume_drop_lost(vol, out_deleted, err);
 
         rc = dropped == RAMET_OK ? rc : dropped;
     }
-    ramet_live_put(live);
+    ramet_open_volume_put(vol);
     return rc;
 }
 
 /* That a volume went away, or can't be read, is news of it, and keeps none from the
  * others. One whose store was set back is begun anew. */
 static enum ramet_rc
-prepare_source(struct ramet_lives *lives, struct source *source,
+prepare_source(struct ramet_volume_table *table, struct source *source,
                struct ramet_err *err)
 {
     struct ramet_subscriber *const sub = &source->sub;
     bool deleted = false;
-    enum ramet_rc rc = subscribe(lives, &source->watched, sub, &deleted, err);
+    enum ramet_rc rc = subscribe(table, &source->watched, sub, &deleted, err);
 
     if (rc == RAMET_EWENTBACK && !deleted)
-        rc = subscribe(lives, &source->watched, sub, &deleted, err);
+        rc = subscribe(table, &source->watched, sub, &deleted, err);
     source->unknown = rc == RAMET_ECORRUPT || rc == RAMET_EVERSION;
     return deleted || rc == RAMET_ENOTFOUND || source->unknown ? RAMET_OK : rc;
 }
@@ -381,8 +382,8 @@ hand_over(struct reader *r, struct source *source, bool failed)
     ramet_mutex_lock(&r->lock);
     if (failed)
         atomic_store_explicit(&r->failed, true, memory_order_relaxed);
-    else if (source->sub.live != NULL && r->feed != NULL)
-        ramet_live_attach(&source->sub, r->feed);
+    else if (source->sub.vol != NULL && r->feed != NULL)
+        ramet_open_volume_attach(&source->sub, r->feed);
     if (!failed)
         atomic_store_explicit(&source->ready, true, memory_order_release);
     if (r->feed != NULL)
@@ -403,11 +404,11 @@ prepare_next(struct reader *r)
     struct ramet_err err;
     enum ramet_rc rc;
 
-    if (last->sub.live != NULL)
-        ramet_live_catch_up(last->sub.live);
+    if (last->sub.vol != NULL)
+        ramet_open_volume_catch_up(last->sub.vol);
     if (r->prepared == r->count)
         return false;
-    rc = prepare_source(r->lives, next, &err);
+    rc = prepare_source(r->volumes, next, &err);
     if (rc != RAMET_OK)
         ramet_log(RAMET_LOG_WARN, "a stream of news ends", "detail", err.text,
                   NULL);
@@ -422,21 +423,21 @@ run_job(struct ramet_job *job)
         (void *)((char *)job - offsetof(struct reader, job));
 
     if (prepare_next(r))
-        ramet_work_continue(r->lives->work, job);
+        ramet_work_continue(r->volumes->work, job);
     else
         unref_reader(r);
 }
 
 static struct reader *
-new_reader(struct ramet_lives *lives, const struct ramet_watched *watched,
-           unsigned count)
+new_reader(struct ramet_volume_table *table,
+           const struct ramet_watched *watched, unsigned count)
 {
     struct reader *const r =
         ramet_calloc(1, sizeof(*r) + count * sizeof(r->sources[0]));
 
     if (r == NULL)
         return NULL;
-    r->lives = lives;
+    r->volumes = table;
     r->job.run = run_job;
     ramet_mutex_init(&r->lock);
     r->refs = 1;
@@ -444,16 +445,16 @@ new_reader(struct ramet_lives *lives, const struct ramet_watched *watched,
     for (unsigned i = 0; i < count; i++)
         r->sources[i].watched = watched[i];
     begin_record(r, NEWS_BEGIN);
-    add_number(r, ramet_live_clock_ms());
+    add_number(r, ramet_open_volume_clock_ms());
     return r;
 }
 
 enum ramet_rc
-ramet_news_reply(struct ramet_lives *lives, const struct ramet_watched *watched,
-                 unsigned count, struct ramet_http_request *rq,
-                 struct ramet_err *err)
+ramet_news_reply(struct ramet_volume_table *table,
+                 const struct ramet_watched *watched, unsigned count,
+                 struct ramet_http_request *rq, struct ramet_err *err)
 {
-    struct reader *const r = new_reader(lives, watched, count);
+    struct reader *const r = new_reader(table, watched, count);
     struct source *const first = r != NULL ? &r->sources[0] : NULL;
     enum ramet_rc rc;
 
@@ -461,7 +462,7 @@ ramet_news_reply(struct ramet_lives *lives, const struct ramet_watched *watched,
     if (r == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
     /* A store that can't be reached is told by the answer's status. */
-    rc = prepare_source(lives, first, err);
+    rc = prepare_source(table, first, err);
     if (rc != RAMET_OK) {
         unref_reader(r);
         return rc;
@@ -472,6 +473,6 @@ ramet_news_reply(struct ramet_lives *lives, const struct ramet_watched *watched,
     ramet_http_set_header(rq, "Cache-Control", "no-store");
     ramet_http_set_header(rq, "X-Accel-Buffering", "no");
     ramet_http_reply_feed(rq, RAMET_NEWS_TYPE, &feed_ops, r);
-    ramet_work_continue(lives->work, &r->job);
+    ramet_work_continue(table->work, &r->job);
     return RAMET_OK;
 }

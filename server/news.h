@@ -12,7 +12,7 @@
 #ifndef RAMET_SERVER_NEWS_H
 #define RAMET_SERVER_NEWS_H
 
-#include "server/live.h"
+#include "server/open_volume.h"
 
 #define RAMET_NEWS_VOLUMES_MAX 1024u
 /* A request of so many volumes, each with its LSN. */
@@ -32,8 +32,8 @@ ramet_news_decode(const uint8_t *data, size_t len,
 
 /* Answer with the stream; on failure there is no answer yet. Worker. */
 RAMET_NODISCARD enum ramet_rc
-ramet_news_reply(struct ramet_lives *lives, const struct ramet_watched *watched,
-                 unsigned count, struct ramet_http_request *rq,
-                 struct ramet_err *err);
+ramet_news_reply(struct ramet_volume_table *table,
+                 const struct ramet_watched *watched, unsigned count,
+                 struct ramet_http_request *rq, struct ramet_err *err);
 
 #endif

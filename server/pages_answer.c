@@ -40,7 +40,7 @@ struct range_set {
 
 struct ramet_answer {
     struct ramet_server *server;
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     struct ramet_pages_request request;
     struct ramet_point at; /* where the pages are looked for */
     uint32_t run, next;    /* the next page: runs[run].first + next */
@@ -179,7 +179,7 @@ locate_afresh(struct ramet_answer *answer, struct slice *slice,
     enum ramet_rc rc;
 
     ramet_recorder_init(&recorder, answer->server->store);
-    rc = ramet_history_open(&recorder.store, ramet_live_volume(answer->live),
+    rc = ramet_history_open(&recorder.store, ramet_open_volume_id(answer->vol),
                             &options, &fresh, err);
     if (rc == RAMET_OK)
         rc = ramet_history_locate(fresh, &answer->at, slice->sorted,
@@ -263,9 +263,9 @@ fill_slice(struct ramet_answer *answer, struct slice *slice,
     if ((answer->request.flags & RAMET_PAGES_METADATA) != 0)
         rc = locate_afresh(answer, slice, err);
     else
-        rc = ramet_history_locate(ramet_live_history(answer->live), &answer->at,
-                                  slice->sorted, slice->count, slice->located,
-                                  err);
+        rc = ramet_history_locate(ramet_open_volume_history(answer->vol),
+                                  &answer->at, slice->sorted, slice->count,
+                                  slice->located, err);
     for (size_t i = 0; rc == RAMET_OK && i < slice->count; i++) {
         const uint32_t *at = bsearch(&slice->asked[i], slice->sorted,
                                      slice->count, sizeof(*at), compare_pgno);
@@ -274,7 +274,7 @@ fill_slice(struct ramet_answer *answer, struct slice *slice,
 
         if (!ramet_located_has_delta(located))
             ramet_frame_locations_put(
-                answer->server->locations, ramet_live_volume(answer->live),
+                answer->server->locations, ramet_open_volume_id(answer->vol),
                 &answer->request.at, slice->asked[i], &located->image);
         add_page(answer, located);
     }
@@ -313,7 +313,7 @@ copy_range(struct ramet_answer *answer, struct ramet_buf *out, bool *out_more,
            struct ramet_err *err)
 {
     const struct range *range = &answer->ranges[answer->range_next];
-    const struct ramet_vid *volume = ramet_live_volume(answer->live);
+    const struct ramet_vid *volume = ramet_open_volume_id(answer->vol);
     const uint32_t left = range->length - answer->copied;
     char key[RAMET_KEY_MAX];
     uint8_t *to;
@@ -401,7 +401,7 @@ produce(void *state, struct ramet_buf *out, bool *out_done,
 
     if (rc == RAMET_OK)
         return RAMET_OK;
-    (void)ramet_api_note_loss(answer->server, ramet_live_volume(answer->live),
+    (void)ramet_api_note_loss(answer->server, ramet_open_volume_id(answer->vol),
                               &rc, err);
     if (cut || room_of(out) < RAMET_ERR_TEXT_MAX + RECORD_TEXT_MAX)
         return rc; /* invariant (3) */
@@ -436,7 +436,7 @@ numbers_of(const struct ramet_pages_request *request)
 }
 
 enum ramet_rc
-ramet_answer_new(struct ramet_server *server, struct ramet_live *live,
+ramet_answer_new(struct ramet_server *server, struct ramet_open_volume *vol,
                  struct ramet_pages_request *request,
                  const struct ramet_head *head,
                  struct ramet_answer **out_answer, struct ramet_err *err)
@@ -445,11 +445,11 @@ ramet_answer_new(struct ramet_server *server, struct ramet_live *live,
 
     if (answer == NULL) {
         ramet_pages_request_done(request);
-        ramet_live_put(live);
+        ramet_open_volume_put(vol);
         return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
     }
     answer->server = server;
-    answer->live = live;
+    answer->vol = vol;
     answer->request = *request;
     answer->at = ramet_head_point(head);
     answer->set.most = numbers_of(request);
@@ -470,7 +470,7 @@ ramet_answer_free(struct ramet_answer *answer)
     ramet_pages_request_done(&answer->request);
     ramet_free(answer->set.slots);
     ramet_free(answer->ranges);
-    ramet_live_put(answer->live);
+    ramet_open_volume_put(answer->vol);
     ramet_free(answer);
 }
 

@@ -14,15 +14,15 @@
 #ifndef RAMET_SERVER_PAGES_ANSWER_H
 #define RAMET_SERVER_PAGES_ANSWER_H
 
-#include "server/live.h"
+#include "server/open_volume.h"
 #include "server/pages.h"
 #include "server/server_impl.h"
 
 struct ramet_answer;
 
-/* Takes over `live` and the request, whatever happens. */
+/* Takes over `vol` and the request, whatever happens. */
 RAMET_NODISCARD enum ramet_rc
-ramet_answer_new(struct ramet_server *server, struct ramet_live *live,
+ramet_answer_new(struct ramet_server *server, struct ramet_open_volume *vol,
                  struct ramet_pages_request *request,
                  const struct ramet_head *head,
                  struct ramet_answer **out_answer, struct ramet_err *err);

@@ -267,7 +267,7 @@ run_ticker(void *arg)
             (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
         ramet_http_tick(server->http, now_ms);
         if (++round % 2 == 0)
-            ramet_lives_tick(server->lives, now_ms);
+            ramet_volume_table_tick(server->volumes, now_ms);
     } while (!stop);
     return NULL;
 }
@@ -321,9 +321,9 @@ start_parts(struct ramet_server *server, struct door *door,
     if (rc == RAMET_OK)
         rc = ramet_gone_new(&server->gone, err);
     if (rc == RAMET_OK)
-        rc = ramet_lives_new(server->base, server->cache, server->work,
-                             server->gone, &server->metrics, &server->lives,
-                             err);
+        rc = ramet_volume_table_new(server->base, server->cache, server->work,
+                                    server->gone, &server->metrics,
+                                    &server->volumes, err);
     if (rc == RAMET_OK) {
         server->locations = ramet_frame_locations_new(PLACED_ENTRIES);
         server->openings = ramet_openings_new();
@@ -372,7 +372,7 @@ ramet_server_stop(struct ramet_server *server)
     stop_ticker(server);
     ramet_work_free(server->work);
     ramet_http_free(server->http);
-    ramet_lives_free(server->lives);
+    ramet_volume_table_free(server->volumes);
     ramet_gone_free(server->gone);
     ramet_openings_free(server->openings);
     ramet_frame_locations_free(server->locations);

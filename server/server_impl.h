@@ -26,9 +26,9 @@
 #include "server/frame_locations.h"
 #include "server/gone.h"
 #include "server/http.h"
-#include "server/live.h"
 #include "server/metrics.h"
 #include "server/news.h"
+#include "server/open_volume.h"
 #include "server/opening.h"
 #include "server/render.h"
 #include "server/server.h"
@@ -45,7 +45,7 @@ struct ramet_server {
     struct ramet_objstore *store; /* through the cache */
     struct ramet_work *work;
     struct ramet_gone *gone;
-    struct ramet_lives *lives;
+    struct ramet_volume_table *volumes;
     struct ramet_frame_locations *locations;
     struct ramet_openings *openings;
     struct ramet_tokens *tokens;
@@ -104,7 +104,7 @@ bool ramet_api_is_write(const struct call *call);
  * none. */
 bool ramet_api_resolve(struct call *call);
 /* The call's volume, referenced; replies and gives NULL where it can't. */
-struct ramet_live *ramet_api_live(struct call *call);
+struct ramet_open_volume *ramet_api_open_volume(struct call *call);
 /* What a client sent was wrong, or could not be written: 422 where it does not
  * hold together. */
 void ramet_api_refused(struct call *call, enum ramet_rc rc,

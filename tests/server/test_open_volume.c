@@ -1,12 +1,12 @@
 /*
- * test_live.c - how often a volume is looked at, that one that nobody watches is
+ * test_open_volume.c - how often a volume is looked at, that one that nobody watches is
  * not, and one whose store was set back.
  */
 #include "tests/support/cmocka_all.h"
 
 #include <string.h>
 
-#include "server/live_impl.h"
+#include "server/open_volume_impl.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
 
@@ -19,7 +19,7 @@ count_looks(bool is_paid, uint64_t span_ms)
     uint64_t looks = 0;
 
     for (uint64_t at_ms = 0; at_ms < span_ms; looks++)
-        at_ms += ramet_live_look_after_ms(is_paid, at_ms);
+        at_ms += ramet_open_volume_look_after_ms(is_paid, at_ms);
     return looks;
 }
 
@@ -46,7 +46,7 @@ busy_bucket__is_looked_at_every_second(void **state)
 {
     (void)state;
     for (uint64_t quiet_ms = 0; quiet_ms < 8000; quiet_ms += 100)
-        assert_int_equal(ramet_live_look_after_ms(true, quiet_ms), 1000);
+        assert_int_equal(ramet_open_volume_look_after_ms(true, quiet_ms), 1000);
 }
 
 static void
@@ -56,14 +56,14 @@ looks__are_never_further_apart_than_the_bound(void **state)
 
     (void)state;
     for (uint64_t quiet_ms = 0; quiet_ms < DAY_MS; quiet_ms += 977) {
-        const uint64_t after = ramet_live_look_after_ms(true, quiet_ms);
+        const uint64_t after = ramet_open_volume_look_after_ms(true, quiet_ms);
 
         assert_true(after >= before);
-        assert_true(after <= RAMET_LIVE_LOOK_MAX_MS);
+        assert_true(after <= RAMET_OPEN_VOLUME_LOOK_MAX_MS);
         before = after;
     }
-    assert_int_equal(ramet_live_look_after_ms(true, UINT64_MAX),
-                     RAMET_LIVE_LOOK_MAX_MS);
+    assert_int_equal(ramet_open_volume_look_after_ms(true, UINT64_MAX),
+                     RAMET_OPEN_VOLUME_LOOK_MAX_MS);
 }
 
 /* Volumes of a store with these traits, which counts its requests. */
@@ -73,7 +73,7 @@ struct watch {
     struct ramet_cache *cache;
     struct ramet_work *work;
     struct ramet_gone *gone;
-    struct ramet_lives *lives;
+    struct ramet_volume_table *volumes;
 };
 
 static void
@@ -90,8 +90,9 @@ watch_begin(struct watch *w, unsigned traits)
                      RAMET_OK);
     assert_int_equal(ramet_work_new(1, 1, &w->work, NULL), RAMET_OK);
     assert_int_equal(ramet_gone_new(&w->gone, NULL), RAMET_OK);
-    assert_int_equal(ramet_lives_new(w->store, w->cache, w->work, w->gone,
-                                     &w->metrics, &w->lives, NULL),
+    assert_int_equal(ramet_volume_table_new(w->store, w->cache, w->work,
+                                            w->gone, &w->metrics, &w->volumes,
+                                            NULL),
                      RAMET_OK);
 }
 
@@ -99,7 +100,7 @@ static void
 watch_end(struct watch *w)
 {
     ramet_work_free(w->work);
-    ramet_lives_free(w->lives);
+    ramet_volume_table_free(w->volumes);
     ramet_gone_free(w->gone);
     ramet_cache_close(w->cache);
     ramet_objstore_close(w->store);
@@ -112,21 +113,23 @@ idle_volume__costs_no_request(void **state)
 {
     static struct watch w;
     struct ramet_store_counts counts;
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     struct ramet_vid volume;
     struct ramet_head head;
 
     (void)state;
     watch_begin(&w, RAMET_STORE_LISTS_CHEAPLY | RAMET_STORE_IS_PAID);
     assert_int_equal(ramet_id_new(&volume.id, NULL), RAMET_OK);
-    assert_int_equal(ramet_live_get(w.lives, &volume, &live, NULL), RAMET_OK);
+    assert_int_equal(ramet_open_volume_get(w.volumes, &volume, &vol, NULL),
+                     RAMET_OK);
     assert_int_equal(
-        ramet_history_newest(ramet_live_history(live), &head, NULL), RAMET_OK);
+        ramet_history_newest(ramet_open_volume_history(vol), &head, NULL),
+        RAMET_OK);
 
     ramet_faultstore_reset_counts(w.store);
     for (uint64_t at_ms = 1000; at_ms <= 3600000; at_ms += 1000)
-        ramet_lives_tick(w.lives, at_ms);
-    ramet_live_put(live);
+        ramet_volume_table_tick(w.volumes, at_ms);
+    ramet_open_volume_put(vol);
     ramet_work_free(w.work); /* what was queued has run */
     assert_int_equal(ramet_work_new(1, 1, &w.work, NULL), RAMET_OK);
     counts = ramet_faultstore_counts(w.store);
@@ -138,13 +141,15 @@ idle_volume__costs_no_request(void **state)
 static struct ramet_point
 newest_of(struct watch *w, const struct ramet_vid *volume)
 {
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     struct ramet_head head;
 
-    assert_int_equal(ramet_live_get(w->lives, volume, &live, NULL), RAMET_OK);
+    assert_int_equal(ramet_open_volume_get(w->volumes, volume, &vol, NULL),
+                     RAMET_OK);
     assert_int_equal(
-        ramet_history_newest(ramet_live_history(live), &head, NULL), RAMET_OK);
-    ramet_live_put(live);
+        ramet_history_newest(ramet_open_volume_history(vol), &head, NULL),
+        RAMET_OK);
+    ramet_open_volume_put(vol);
     return ramet_head_point(&head);
 }
 
@@ -154,7 +159,7 @@ volume_that_was_set_back__is_read_from_the_store(void **state)
 {
     static struct watch w;
     struct model model;
-    struct ramet_live *live;
+    struct ramet_open_volume *vol;
     struct ramet_head head;
     struct ramet_point before, after;
     char key[RAMET_KEY_MAX];
@@ -173,14 +178,15 @@ volume_that_was_set_back__is_read_from_the_store(void **state)
     model_drop_newest(&model);
     model_reopen(&model);
     model_write(&model, 1, 1);
-    assert_int_equal(ramet_live_get(w.lives, &model.volume, &live, NULL),
-                     RAMET_OK);
     assert_int_equal(
-        ramet_history_newest(ramet_live_history(live), &head, NULL),
+        ramet_open_volume_get(w.volumes, &model.volume, &vol, NULL), RAMET_OK);
+    assert_int_equal(
+        ramet_history_newest(ramet_open_volume_history(vol), &head, NULL),
         RAMET_EWENTBACK);
-    assert_int_equal(ramet_live_drop_lost(live, &deleted, NULL), RAMET_OK);
+    assert_int_equal(ramet_open_volume_drop_lost(vol, &deleted, NULL),
+                     RAMET_OK);
     assert_false(deleted);
-    ramet_live_put(live);
+    ramet_open_volume_put(vol);
 
     after = newest_of(&w, &model.volume);
     assert_int_equal(ramet_history_head(model.history, 3, &head, NULL),

@@ -40,6 +40,25 @@ ramet_sequence_has(const struct ramet_sequence *sequence,
     return false;
 }
 
+/* Where nothing is lacking (a copy of what is here, or the end), half of what was
+ * looked at is read before the next look: a step costs two lookups, not a window. */
+static void
+look_ahead(struct ramet_prefetch *p, struct ramet_sequence_stream *s,
+           uint32_t pgno, uint32_t window)
+{
+    bool lacks = false;
+
+    if (s->rest > 0) {
+        s->rest--;
+        return;
+    }
+    for (uint32_t i = 1; i <= window && pgno <= UINT32_MAX - i; i++)
+        if (ramet_predictor_ask(p, pgno + i, &s->run, false))
+            lacks = true;
+    if (!lacks)
+        s->rest = window / 2;
+}
+
 void
 ramet_sequence_step(struct ramet_prefetch *p, uint32_t pgno,
                     uint32_t length_min)
@@ -52,14 +71,12 @@ ramet_sequence_step(struct ramet_prefetch *p, uint32_t pgno,
     s->used = ++p->sequence.clock;
     if (!continues) {
         ramet_asks_end_run(&p->asks, &s->run);
-        s->length = 0;
+        s->length = s->rest = 0;
     }
     s->next = pgno < UINT32_MAX ? pgno + 1 : 0;
     if (!continues || ++s->length < length_min)
         return;
     window = ramet_predictor_scan_window(p, s->length);
-    if (s->run.ahead > window * 3 / 4)
-        return;
-    for (uint32_t i = 1; i <= window && pgno <= UINT32_MAX - i; i++)
-        (void)ramet_predictor_ask(p, pgno + i, &s->run, false);
+    if (s->run.ahead <= window * 3 / 4)
+        look_ahead(p, s, pgno, window);
 }

@@ -21,6 +21,7 @@ struct ramet_sequence {
     struct ramet_sequence_stream {
         uint32_t next;   /* the page that would continue it; 0: unused */
         uint32_t length; /* pages read in order */
+        uint32_t rest;   /* pages until it is worth to look ahead again */
         uint64_t used;
         struct ramet_run run;
     } streams[RAMET_SEQUENCES];

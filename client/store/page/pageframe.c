@@ -111,3 +111,50 @@ ramet_pageframe_read(struct ramet_replica *replica, enum ramet_entry_kind kind,
         is_right(gen, is_fill, header, pos, pgno, iov[1].iov_base, out);
     return RAMET_OK;
 }
+
+enum ramet_rc
+ramet_pageframe_read_run(struct ramet_replica *replica,
+                         enum ramet_entry_kind kind, struct ramet_pos pos,
+                         uint32_t first, uint32_t *io_count, uint32_t page_size,
+                         uint8_t *out, struct ramet_pageframe *frames,
+                         struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const bool is_fill = kind == RAMET_ENTRY_FILL;
+    const size_t stride = ramet_pageframe_stride(kind, page_size);
+    const uint32_t count = *io_count;
+    uint8_t headers[RAMET_PAGEFRAME_RUN][RAMET_FILL_HEADER_SIZE];
+    struct iovec iov[2 * RAMET_PAGEFRAME_RUN];
+    struct ramet_gen *gen;
+    ssize_t got;
+    enum ramet_rc rc =
+        ramet_gen_get(replica, is_fill ? RAMET_GEN_FILL : RAMET_GEN_LOG,
+                      ramet_pos_gen(pos), &gen, err);
+
+    assert(count <= RAMET_PAGEFRAME_RUN);
+    *io_count = 0;
+    if (rc != RAMET_OK || gen->page_size != page_size)
+        return rc;
+    for (uint32_t i = 0; i < count; i++) {
+        iov[2 * i] = (struct iovec){headers[i], stride - page_size};
+        iov[2 * i + 1] = (struct iovec){out + (size_t)i * page_size, page_size};
+    }
+    got = os->preadv(os->ctx, gen->fd, iov, 2 * (int)count,
+                     ramet_pos_offset(pos));
+    if (got < 0)
+        return RAMET_FAIL_OS(err, (int)got, "read page %u of %s", first,
+                             replica->path);
+    for (uint32_t i = 0; i < count && (i + 1) * stride <= (size_t)got; i++) {
+        uint8_t *const page = out + (size_t)i * page_size;
+
+        frames[i].page_size = page_size;
+        frames[i].hash = ramet_hash64(page, page_size);
+        frames[i].is_right =
+            is_right(gen, is_fill, headers[i], ramet_pos_add(pos, i * stride),
+                     first + i, page, &frames[i]);
+        if (!frames[i].is_right || frames[i].head.kind != RAMET_LOGFRAME_IMAGE)
+            break;
+        (*io_count)++;
+    }
+    return RAMET_OK;
+}

@@ -37,4 +37,23 @@ ramet_pageframe_read(struct ramet_replica *replica, enum ramet_entry_kind kind,
                      struct ramet_pageframe_room *room,
                      struct ramet_pageframe *out, struct ramet_err *err);
 
+/* Frames with an image of neighbouring pages from `first` on, which should lie one
+ * behind the other from `pos` on: read at once, RAMET_PAGEFRAME_RUN at most, their
+ * pages to `out`. *io_count: of so many, how many from the first on are right. */
+#define RAMET_PAGEFRAME_RUN 16u
+RAMET_NODISCARD enum ramet_rc
+ramet_pageframe_read_run(struct ramet_replica *replica,
+                         enum ramet_entry_kind kind, struct ramet_pos pos,
+                         uint32_t first, uint32_t *io_count, uint32_t page_size,
+                         uint8_t *out, struct ramet_pageframe *frames,
+                         struct ramet_err *err);
+/* How far from one to the next. */
+static inline size_t
+ramet_pageframe_stride(enum ramet_entry_kind kind, uint32_t page_size)
+{
+    return (kind == RAMET_ENTRY_FILL ? RAMET_FILL_HEADER_SIZE
+                                     : RAMET_LOGFRAME_HEADER_SIZE) +
+           (size_t)page_size;
+}
+
 #endif

@@ -201,7 +201,7 @@ write_anew(struct verification *v, uint32_t pgno, const uint8_t *page,
 
         rc = ramet_base_begin_mending(v->session, err);
         if (rc == RAMET_OK)
-            rc = ramet_base_write(v->replica, v->page_size, pgno, page, err);
+            rc = ramet_base_write(v->replica, v->page_size, pgno, 1, page, err);
         if (was_at_rest)
             ramet_base_rest(v->replica);
     }

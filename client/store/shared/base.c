@@ -190,16 +190,18 @@ ramet_base_rest_as(struct ramet_replica *replica,
 
 enum ramet_rc
 ramet_base_write(struct ramet_replica *replica, uint32_t page_size,
-                 uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+                 uint32_t first, uint32_t count, const uint8_t *pages,
+                 struct ramet_err *err)
 {
-    const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
+    const uint32_t skip = first == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
 
     assert(ramet_may_write_base(replica));
-    assert(pgno != 0);
+    assert(first != 0);
     assert(atomic_load(&replica->head->header.base.mark_synced) != 0);
-    return ramet_os_write_full(
-        replica->os, replica->base_fd, page + skip, page_size - skip,
-        (uint64_t)(pgno - 1) * page_size + skip, replica->path, err);
+    return ramet_os_write_full(replica->os, replica->base_fd, pages + skip,
+                               (size_t)count * page_size - skip,
+                               (uint64_t)(first - 1) * page_size + skip,
+                               replica->path, err);
 }
 
 enum ramet_rc
@@ -217,7 +219,7 @@ ramet_base_punch(struct ramet_replica *replica, uint32_t page_size,
                   (uint64_t)(pgno - 1) * page_size + skip,
                   page_size - skip) == 0)
         return RAMET_OK;
-    return ramet_base_write(replica, page_size, pgno, zeros, err);
+    return ramet_base_write(replica, page_size, pgno, 1, zeros, err);
 }
 
 void

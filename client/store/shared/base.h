@@ -37,10 +37,11 @@ void ramet_base_rest(struct ramet_replica *replica);
 /* ... as it was seen just now. */
 void ramet_base_rest_as(struct ramet_replica *replica,
                         const struct ramet_os_stat *st);
-/* A whole page; leaves the first 100 bytes of the file alone. */
+/* Whole pages, neighbours; leaves the first 100 bytes of the file alone. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_write(struct ramet_replica *replica, uint32_t page_size,
-                 uint32_t pgno, const uint8_t *page, struct ramet_err *err);
+                 uint32_t first, uint32_t count, const uint8_t *pages,
+                 struct ramet_err *err);
 /* Zeros instead of a page, as a hole where the system can. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_punch(struct ramet_replica *replica, uint32_t page_size,

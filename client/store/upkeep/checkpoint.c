@@ -42,19 +42,30 @@
 
 /* ---- what is to be moved ------------------------------------------------- */
 
-static enum ramet_rc
-add_page(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
-{
-    return ramet_pageset_add(&c->pages, pgno) == RAMET_OK
-               ? RAMET_OK
-               : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
-}
+struct look {
+    struct checkpoint *c;
+    const struct ramet_scan *scan;
+};
 
 static enum ramet_rc
-note_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
+look_at_frame(void *ctx, const struct ramet_logframe *frame,
+              struct ramet_err *err)
 {
-    return frame->kind == RAMET_LOGFRAME_DEAD ? RAMET_OK
-                                              : add_page(ctx, frame->pgno, err);
+    const struct look *const look = ctx;
+    struct checkpoint *const c = look->c;
+
+    if (frame->kind == RAMET_LOGFRAME_DEAD)
+        return RAMET_OK;
+    if (ramet_pageset_add(&c->pages, frame->pgno) != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+    if (frame->pgno > look->scan->trailer.page_count)
+        return RAMET_OK; /* it was cut off before the commit */
+    return ramet_writeset_put(
+        &c->newest, c->replica->os, c->replica->dir_fd, c->session->slot,
+        frame->pgno,
+        ramet_entry_of_pos(ramet_entry_kind_of_logframe(frame->kind),
+                           frame->pos),
+        err);
 }
 
 /* Was the page absent in the base? Also by a pull that is in the base, though
@@ -75,12 +86,15 @@ note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     const struct ramet_entry entry =
         ramet_index_peek(c->replica, fill->frame.pgno);
 
+    c->has_carries = c->has_carries || ramet_checkpoint_is_carried(c, fill);
     if (!ramet_entry_same(
             entry, ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos)) ||
         !was_absent(c, fill->frame.replaced) ||
         fill->page_size != c->state.fold.newest.page_size)
         return RAMET_OK;
-    return add_page(c, fill->frame.pgno, err);
+    return ramet_pageset_add(&c->pages, fill->frame.pgno) == RAMET_OK
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
 }
 
 /* The last generation whose end no pin from `old` on is before. */
@@ -135,6 +149,7 @@ choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
                               : ramet_pos_make(write_gen - OLD_AFTER + 1, 0);
     struct ramet_published newest;
     struct ramet_scan scan;
+    struct look look = {c, &scan};
     struct ramet_pos until;
     enum ramet_rc rc;
 
@@ -148,7 +163,8 @@ choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
         until = newest.snapshot.tail;
     ramet_scan_init(&scan, c->replica);
     scan.oldest = c->oldest;
-    rc = ramet_scan_fold(&scan, &c->state.fold, until, note_frame, c, err);
+    rc = ramet_scan_fold(&scan, &c->state.fold, until, look_at_frame, &look,
+                         err);
     ramet_scan_done(&scan);
     if (rc == RAMET_OK)
         *out_go = look_at_pins(c, old);
@@ -404,6 +420,7 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
     }
     c->session = session;
     c->replica = replica;
+    ramet_writeset_init(&c->newest);
     entered = ramet_epoch_enter(session);
     rc = run_checkpoint(c, err);
     ramet_epoch_leave(session, entered);
@@ -411,7 +428,9 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
         ramet_gens_trim_past(replica);
     ramet_state_file_done(&c->state);
     ramet_pageset_done(&c->pages);
+    ramet_writeset_done(&c->newest, replica->os);
     ramet_pageset_done(&c->filled);
+    ramet_free(c->run.bytes);
     ramet_free(c->batch);
     ramet_free(c->page);
     ramet_free(c);

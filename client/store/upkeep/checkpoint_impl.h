@@ -1,7 +1,7 @@
 /*
  * checkpoint_impl.h - one checkpoint under way: what checkpoint.c (all of it),
- * checkpoint_move.c (pages go into the base) and checkpoint_publish.c (the index
- * learns of it) share.
+ * checkpoint_move.c (which pages go into the base), checkpoint_write.c (how) and
+ * checkpoint_publish.c (the index learns of it) share.
  *
  * Layer: client, store/upkeep.
  */
@@ -9,6 +9,8 @@
 #define RAMET_CLIENT_STORE_UPKEEP_CHECKPOINT_IMPL_H
 
 #include "client/store/format/state.h"
+#include "client/store/format/writeset.h"
+#include "client/store/page/fill.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/upkeep/keep_past.h"
@@ -29,18 +31,45 @@ struct checkpoint {
                                  perhaps by somebody who died before the index
                                  was told */
     uint64_t first_fill, last_fill;
-    struct ramet_pageset pages;  /* to be moved */
-    struct ramet_pageset filled; /* of them, those whose fill was moved */
+    struct ramet_pageset pages;   /* to be moved */
+    struct ramet_writeset newest; /* of the log: where each was written last */
+    struct ramet_pageset filled;  /* of them, those whose fill was moved */
     struct ramet_past_job past;
-    struct moved *batch; /* written, presence not yet */
+    bool has_carries; /* fills that belong to what stays in the log */
+    struct {
+        uint8_t *bytes;
+        uint32_t first;
+        uint32_t count;
+    } run;               /* neighbours, yet to be written */
+    struct moved *batch; /* written, or in the run; presence not yet */
     uint32_t batch_count;
     uint32_t batch_capacity;
     uint8_t *page;
 };
 
-/* All that follow need checkpoint and base lock. checkpoint_move.c: */
+/* All that follow need checkpoint and base lock. checkpoint_write.c, for
+ * `page_count` pages at most: */
+RAMET_NODISCARD enum ramet_rc
+ramet_checkpoint_write_begin(struct checkpoint *c, uint64_t page_count,
+                             struct ramet_err *err);
+/* Where pages from `pgno` on may be put, *io_count of them at most; what is put
+ * there counts only once it is written. */
+RAMET_NODISCARD enum ramet_rc
+ramet_checkpoint_room(struct checkpoint *c, uint32_t pgno, uint32_t *io_count,
+                      uint8_t **out, struct ramet_err *err);
+/* The first `count` of those pages, with their hashes. */
+RAMET_NODISCARD enum ramet_rc
+ramet_checkpoint_write(struct checkpoint *c, uint32_t count,
+                       const uint64_t *hashes, struct ramet_err *err);
+/* A page of which presence is to be told, no more. */
+RAMET_NODISCARD enum ramet_rc
+ramet_checkpoint_note(struct checkpoint *c, uint32_t pgno, uint64_t value,
+                      struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_checkpoint_write_end(struct checkpoint *c, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_checkpoint_sync_base(struct checkpoint *c, struct ramet_err *err);
+/* checkpoint_move.c: */
 RAMET_NODISCARD enum ramet_rc
 ramet_checkpoint_move_pages(struct checkpoint *c, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
@@ -49,6 +78,9 @@ RAMET_NODISCARD enum ramet_rc
 ramet_checkpoint_resize_base(struct checkpoint *c, struct ramet_err *err);
 /* checkpoint_publish.c: */
 bool ramet_checkpoint_has_fills(const struct checkpoint *c);
+/* It replaced a pull that stays in the log, and goes on to a new file. */
+bool ramet_checkpoint_is_carried(const struct checkpoint *c,
+                                 const struct ramet_fill *fill);
 RAMET_NODISCARD enum ramet_rc
 ramet_checkpoint_carry_fills(struct checkpoint *c, struct ramet_err *err);
 void ramet_checkpoint_publish_base(struct checkpoint *c);

@@ -1,5 +1,10 @@
 /*
- * checkpoint_move.c - pages go into the base; by the invariants of checkpoint.c.
+ * checkpoint_move.c - pages go into the base, and it gets its length; by the
+ * invariants of checkpoint.c.
+ *
+ * Most are the newest image of what is moved from the log, whatever was committed
+ * since, or were fetched: those are read where they lie, neighbours at once. All
+ * others are looked for as a reader would.
  */
 #include "client/store/upkeep/checkpoint_impl.h"
 
@@ -8,6 +13,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/format/logfile.h"
+#include "client/store/page/pageframe.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/entries.h"
@@ -15,134 +21,174 @@
 #include "client/store/shared/presence.h"
 #include "core/alloc.h"
 
-#define BATCH 16384u /* pages written to the base between two syncs */
-
-/* The page in c->page. */
-static enum ramet_rc
-move_image(struct checkpoint *c, uint32_t pgno, uint64_t hash,
-           uint64_t *out_value, struct ramet_err *err)
-{
-    struct ramet_snapshot *const s = &c->state.fold.newest;
-
-    *out_value = pgno == 1 ? ramet_presence_sum(pgno, c->page, s->page_size)
-                           : ramet_presence_of_hash(hash);
-    if (pgno == 1)
-        memcpy(s->header, c->page, RAMET_TRUE_HEADER_SIZE);
-    return ramet_base_write(c->replica, s->page_size, pgno, c->page, err);
-}
+/* ---- a page -------------------------------------------------------------- */
 
 static enum ramet_rc
-move_zeros(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
-           struct ramet_err *err)
+move_zeros(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
 {
     struct ramet_snapshot *const s = &c->state.fold.newest;
+    enum ramet_rc rc;
 
-    *out_value = RAMET_PRESENCE_ZERO;
     if (pgno == 1)
         memset(s->header, 0, RAMET_TRUE_HEADER_SIZE);
-    return ramet_base_punch(c->replica, s->page_size, pgno, err);
+    rc = ramet_base_punch(c->replica, s->page_size, pgno, err);
+    return rc == RAMET_OK
+               ? ramet_checkpoint_note(c, pgno, RAMET_PRESENCE_ZERO, err)
+               : rc;
 }
 
 static enum ramet_rc
-move_page(struct checkpoint *c, uint32_t pgno, uint64_t *out_value,
-          struct ramet_err *err)
+note_filled(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
+{
+    return ramet_pageset_add(&c->filled, pgno) == RAMET_OK
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
+}
+
+/* It was moved already. */
+static enum ramet_rc
+leave_as_it_is(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
+{
+    uint64_t value;
+    const enum ramet_rc rc =
+        ramet_presence_read(c->replica, pgno, 1, &value, err);
+
+    return rc == RAMET_OK ? ramet_checkpoint_note(c, pgno, value, err) : rc;
+}
+
+/* As any reader of the checkpoint's snapshot finds it. */
+static enum ramet_rc
+move_page(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
 {
     struct ramet_snapshot *const s = &c->state.fold.newest;
     struct ramet_page_version version;
     struct ramet_entry entry;
-    enum ramet_rc rc;
+    uint32_t count = 1;
+    uint8_t *page;
+    enum ramet_rc rc = ramet_checkpoint_room(c, pgno, &count, &page, err);
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     /* Under the base lock, which a read would take to load the entry. */
-    rc = ramet_index_load_locked(c->session, pgno, &entry, err);
     if (rc == RAMET_OK)
-        rc = ramet_read_version(c->session, s->tail, s->page_size, pgno,
-                                c->page, &version, err);
+        rc = ramet_index_load_locked(c->session, pgno, &entry, err);
+    if (rc == RAMET_OK)
+        rc = ramet_read_version(c->session, s->tail, s->page_size, pgno, page,
+                                &version, err);
+    if (rc == RAMET_OK && version.kind == RAMET_ENTRY_FILL)
+        rc = note_filled(c, pgno, err);
     if (rc != RAMET_OK)
         return rc;
     switch (version.kind) {
     case RAMET_ENTRY_FILL:
-        if (ramet_pageset_add(&c->filled, pgno) != RAMET_OK)
-            return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
-        return version.has_hash
-                   ? move_image(c, pgno, version.hash, out_value, err)
-                   : move_zeros(c, pgno, out_value, err);
     case RAMET_ENTRY_IMAGE:
-        return move_image(c, pgno, version.hash, out_value, err);
+        return version.has_hash
+                   ? ramet_checkpoint_write(c, 1, &version.hash, err)
+                   : move_zeros(c, pgno, err);
     case RAMET_ENTRY_LOG_ZERO:
     case RAMET_ENTRY_ZERO:
-        return move_zeros(c, pgno, out_value, err);
+        return move_zeros(c, pgno, err);
     case RAMET_ENTRY_REMOTE:
     case RAMET_ENTRY_ABSENT:
-        *out_value = RAMET_PRESENCE_ABSENT;
-        return RAMET_OK;
-    case RAMET_ENTRY_HELD: /* was moved already */
+        return ramet_checkpoint_note(c, pgno, RAMET_PRESENCE_ABSENT, err);
+    case RAMET_ENTRY_HELD:
     case RAMET_ENTRY_NONE:
         break;
     }
-    return ramet_presence_read(c->replica, pgno, 1, out_value, err);
+    return leave_as_it_is(c, pgno, err);
 }
 
-/* What the inode says lasts as well, but at the end: the clean close's sync is
- * yet to come. */
-enum ramet_rc
-ramet_checkpoint_sync_base(struct checkpoint *c, struct ramet_err *err)
+/* ---- neighbours ---------------------------------------------------------- */
+
+/* Where the page's version lies, if it takes no search: the newest of what is moved
+ * from the log, or a fetched page, of which no reader kept another. */
+static struct ramet_entry
+place_of(const struct checkpoint *c, uint32_t pgno)
 {
-    const struct ramet_os *const os = c->replica->os;
-    int result;
+    const struct ramet_entry newest = ramet_writeset_get(&c->newest, pgno);
+    const struct ramet_entry entry = ramet_index_peek(c->replica, pgno);
 
-    if (c->session->is_closing)
-        return ramet_base_datasync(c->replica, err);
-    result = os->sync(os->ctx, c->replica->base_fd);
-    return result == 0
-               ? RAMET_OK
-               : RAMET_FAIL_OS(err, result, "sync %s", c->replica->path);
+    if (ramet_entry_kind(newest) == RAMET_ENTRY_IMAGE)
+        return newest;
+    return ramet_entry_kind(entry) == RAMET_ENTRY_FILL && c->past.pin_count == 0
+               ? entry
+               : RAMET_NO_ENTRY;
 }
 
-/* One page more or less that is absent in the base. */
+/* How many pages from `pgno` to `last` lie one behind the other. */
+static uint32_t
+count_neighbours(const struct checkpoint *c, uint32_t pgno, uint32_t last,
+                 struct ramet_entry place)
+{
+    const enum ramet_entry_kind kind = ramet_entry_kind(place);
+    const size_t stride =
+        ramet_pageframe_stride(kind, c->state.fold.newest.page_size);
+    uint32_t count = 1;
+
+    while (count < RAMET_PAGEFRAME_RUN && count <= last - pgno &&
+           ramet_entry_same(
+               place_of(c, pgno + count),
+               ramet_entry_of_pos(kind, ramet_pos_add(ramet_entry_pos(place),
+                                                      count * stride))))
+        count++;
+    return count;
+}
+
+/* Of a fetched page: it is the base's version, or that of a pull that is moved. */
+static bool
+is_of_base(const struct checkpoint *c, const struct ramet_pageframe *frame)
+{
+    return !ramet_entry_in_log(frame->head.replaced) ||
+           ramet_pos_before(ramet_entry_pos(frame->head.replaced),
+                            c->state.fold.newest.tail);
+}
+
+/* Those at `place`; *io_count is how many it were. Of the first that is none of
+ * them move_page() tells what it is. */
 static enum ramet_rc
-count_absent(struct checkpoint *c, const struct moved *moved,
-             struct ramet_err *err)
+move_neighbours(struct checkpoint *c, uint32_t pgno, uint32_t *io_count,
+                struct ramet_entry place, struct ramet_err *err)
 {
-    const bool held = c->replica->default_held;
-    uint64_t before = RAMET_PRESENCE_ZERO;
-    enum ramet_rc rc = RAMET_OK;
-
-    if (c->state.base_absent != 0 && moved->pgno <= c->old_page_count)
-        rc = ramet_presence_read(c->replica, moved->pgno, 1, &before, err);
-    if (rc != RAMET_OK)
-        return rc;
-    if (ramet_presence_is_missing(before, held))
-        c->state.base_absent--;
-    if (ramet_presence_is_missing(moved->value, held))
-        c->state.base_absent++;
-    return RAMET_OK;
-}
-
-static enum ramet_rc
-flush_batch(struct checkpoint *c, struct ramet_err *err)
-{
-    uint64_t values[512];
-    uint32_t count = 0;
-    enum ramet_rc rc = RAMET_OK;
+    const bool is_fill = ramet_entry_kind(place) == RAMET_ENTRY_FILL;
+    struct ramet_pageframe frames[RAMET_PAGEFRAME_RUN];
+    uint64_t hashes[RAMET_PAGEFRAME_RUN];
+    uint8_t *pages;
+    uint32_t i = 0;
+    enum ramet_rc rc = ramet_checkpoint_room(c, pgno, io_count, &pages, err);
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
-    if (c->batch_count != 0)
-        rc = ramet_checkpoint_sync_base(c, err);
-    for (uint32_t i = 0; rc == RAMET_OK && i < c->batch_count; i++) {
-        const struct moved *const moved = &c->batch[i];
-        const bool is_last = i + 1 == c->batch_count;
-
-        rc = count_absent(c, moved, err);
-        values[count++] = moved->value;
-        if (rc == RAMET_OK &&
-            (is_last || moved[1].pgno != moved->pgno + 1 || count == 512)) {
-            rc = ramet_presence_write(c->replica, moved->pgno + 1 - count,
-                                      count, values, err);
-            count = 0;
-        }
+    if (rc == RAMET_OK)
+        rc = ramet_pageframe_read_run(
+            c->replica, ramet_entry_kind(place), ramet_entry_pos(place), pgno,
+            io_count, c->state.fold.newest.page_size, pages, frames, err);
+    for (; rc == RAMET_OK && i < *io_count; i++) {
+        if (is_fill && !is_of_base(c, &frames[i]))
+            break;
+        hashes[i] = frames[i].hash;
+        if (is_fill)
+            rc = note_filled(c, pgno + i, err);
     }
-    c->batch_count = 0;
+    *io_count = i;
+    return rc == RAMET_OK ? ramet_checkpoint_write(c, i, hashes, err) : rc;
+}
+
+static enum ramet_rc
+move_run(struct checkpoint *c, struct ramet_run run, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    for (uint64_t p = run.first; rc == RAMET_OK && p <= run.last;) {
+        const uint32_t pgno = (uint32_t)p;
+        const struct ramet_entry place = place_of(c, pgno);
+        uint32_t count = 0;
+
+        if (!ramet_entry_is_none(place)) {
+            count = count_neighbours(c, pgno, run.last, place);
+            rc = move_neighbours(c, pgno, &count, place, err);
+        }
+        if (rc == RAMET_OK && count == 0)
+            rc = move_page(c, pgno, err);
+        p += count == 0 ? 1 : count;
+    }
     return rc;
 }
 
@@ -150,30 +196,18 @@ enum ramet_rc
 ramet_checkpoint_move_pages(struct checkpoint *c, struct ramet_err *err)
 {
     const uint64_t count = ramet_pageset_count(&c->pages);
-    enum ramet_rc rc = RAMET_OK;
+    enum ramet_rc rc;
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (count == 0)
         return RAMET_OK;
-    c->batch_capacity = count < BATCH ? (uint32_t)count : BATCH;
-    c->batch = ramet_alloc(c->batch_capacity * sizeof(*c->batch));
-    if (c->batch == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
-    for (size_t i = 0; rc == RAMET_OK && i < c->pages.run_count; i++) {
-        const struct ramet_run run = c->pages.runs[i];
-
-        for (uint64_t pgno = run.first; rc == RAMET_OK && pgno <= run.last;
-             pgno++) {
-            struct moved *const moved = &c->batch[c->batch_count++];
-
-            moved->pgno = (uint32_t)pgno;
-            rc = move_page(c, moved->pgno, &moved->value, err);
-            if (rc == RAMET_OK && c->batch_count == c->batch_capacity)
-                rc = flush_batch(c, err);
-        }
-    }
-    return rc == RAMET_OK ? flush_batch(c, err) : rc;
+    rc = ramet_checkpoint_write_begin(c, count, err);
+    for (size_t i = 0; rc == RAMET_OK && i < c->pages.run_count; i++)
+        rc = move_run(c, c->pages.runs[i], err);
+    return rc == RAMET_OK ? ramet_checkpoint_write_end(c, err) : rc;
 }
+
+/* ---- the base's end ------------------------------------------------------ */
 
 /* What presence says of the pages that the base is about to lose: the count of
  * absent pages counts them, until their entries are cleared. */

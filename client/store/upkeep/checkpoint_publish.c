@@ -14,7 +14,20 @@
 #include "client/store/shared/presence.h"
 #include "client/store/shared/replica.h"
 
-/* Fills that replaced a pull which is still in the log go on to a new file. */
+bool
+ramet_checkpoint_is_carried(const struct checkpoint *c,
+                            const struct ramet_fill *fill)
+{
+    const struct ramet_entry replaced = fill->frame.replaced;
+
+    return ramet_entry_same(
+               ramet_index_peek(c->replica, fill->frame.pgno),
+               ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos)) &&
+           ramet_entry_in_log(replaced) &&
+           ramet_pos_gen(ramet_entry_pos(replaced)) > c->last &&
+           !ramet_pos_before(ramet_entry_pos(replaced), c->in_base);
+}
+
 static enum ramet_rc
 carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
 {
@@ -22,11 +35,7 @@ carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     const struct ramet_entry entry =
         ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos);
 
-    if (!ramet_entry_same(ramet_index_peek(c->replica, fill->frame.pgno),
-                          entry) ||
-        !ramet_entry_in_log(fill->frame.replaced) ||
-        ramet_pos_gen(ramet_entry_pos(fill->frame.replaced)) <= c->last ||
-        ramet_pos_before(ramet_entry_pos(fill->frame.replaced), c->in_base))
+    if (!ramet_checkpoint_is_carried(c, fill))
         return RAMET_OK;
     return ramet_fill_append(c->replica, fill->frame.pgno, entry,
                              fill->frame.replaced, &fill->at, fill->page_size,
@@ -46,15 +55,16 @@ ramet_checkpoint_carry_fills(struct checkpoint *c, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
     struct ramet_pos end;
-    enum ramet_rc rc;
+    enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (!ramet_checkpoint_has_fills(c))
         return RAMET_OK; /* nothing was fetched */
     ramet_pos_store(&header->fill.pos, ramet_pos_first(c->last_fill + 1));
     c->state.oldest_fill = c->last_fill + 1;
-    rc = ramet_fill_walk(c->replica, c->first_fill, c->last_fill, carry_fill, c,
-                         &end, err);
+    if (c->has_carries)
+        rc = ramet_fill_walk(c->replica, c->first_fill, c->last_fill,
+                             carry_fill, c, &end, err);
     ramet_fill_was_seen(c->replica);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "tests/support/cmocka_all.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -103,6 +104,162 @@ another_one__is_at_it__nothing_is_done(void **state)
     image_unref(image);
 }
 
+/* ---- how it goes about it ------------------------------------------------ */
+
+static struct {
+    unsigned log_reads;
+    unsigned base_writes;
+    unsigned presence_writes;
+    /* Committed by `committer` before the base is written for the first time. */
+    struct ramet_session *committer;
+    struct image *image;
+} watch;
+
+static bool
+is_file(int fd, const char *end)
+{
+    char link[64];
+    char path[512];
+    ssize_t got;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    got = readlink(link, path, sizeof(path) - 1);
+    if (got < (ssize_t)strlen(end))
+        return false;
+    path[got] = '\0';
+    return strcmp(path + got - strlen(end), end) == 0 ||
+           (end[strlen(end) - 1] == '-' && strstr(path, end) != NULL);
+}
+
+static ssize_t
+watch_preadv(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+             uint64_t offset)
+{
+    watch.log_reads += is_file(fd, "/log-");
+    return ramet_os_system()->preadv(ctx, fd, iov, iovcnt, offset);
+}
+
+static ssize_t
+watch_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+              uint64_t offset)
+{
+    struct ramet_session *const committer = watch.committer;
+
+    watch.presence_writes += is_file(fd, "/presence");
+    if (is_file(fd, "/app.db")) {
+        watch.base_writes++;
+        watch.committer = NULL;
+        if (committer != NULL)
+            OK(place_commit(committer, watch.image, e));
+    }
+    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+}
+
+static struct ramet_os
+watching_os(void)
+{
+    struct ramet_os os = *ramet_os_system();
+
+    memset(&watch, 0, sizeof(watch));
+    os.preadv = watch_preadv;
+    os.pwritev = watch_pwritev;
+    return os;
+}
+
+static void
+neighbours__in_the_log_and_in_the_base__are_moved_at_once(void **state)
+{
+    struct place *const p = *state;
+    const struct ramet_os os = watching_os();
+    struct image *const image = place_image(5, 320 * PLACE_PAGE);
+    struct ramet_session *const session =
+        place_open_on(p, RAMET_OPEN_CREATE, &os);
+
+    OK(place_commit(session, image, e));
+    watch.log_reads = watch.base_writes = watch.presence_writes = 0;
+    OK(ramet_session_checkpoint(session, true, e));
+    assert_true(ramet_log_is_empty(session->replica));
+    /* 320 pages: twice in pieces of 256 KiB, and 16 at a time. */
+    assert_in_range(watch.log_reads, 1, 40);
+    assert_in_range(watch.base_writes, 1, 20);
+    assert_in_range(watch.presence_writes, 1, 2);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
+static void
+pages__scattered_over_the_file__presence_is_told_of_them_at_once(void **state)
+{
+    struct place *const p = *state;
+    const struct ramet_os os = watching_os();
+    struct image *const image = place_image(6, 400 * PLACE_PAGE);
+    struct ramet_session *const session =
+        place_open_on(p, RAMET_OPEN_CREATE, &os);
+
+    OK(place_commit(session, image, e));
+    OK(ramet_session_checkpoint(session, true, e));
+    for (size_t i = 3; i < 400; i += 7)
+        image->bytes[i * PLACE_PAGE + 9] ^= 1;
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    for (size_t i = 3; i < 400; i += 7)
+        OK(ramet_session_write(session, i * PLACE_PAGE,
+                               image->bytes + i * PLACE_PAGE, PLACE_PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    watch.presence_writes = 0;
+    OK(ramet_session_checkpoint(session, true, e));
+    assert_in_range(watch.presence_writes, 1, 2);
+    place_expect(session, image, __LINE__);
+    /* What lay between them is still known to be right. */
+    ramet_session_close(session);
+    image->bytes[8] ^= 1;
+    {
+        const int fd = open(p->path, O_RDWR);
+
+        assert_int_equal(pwrite(fd, image->bytes, PLACE_PAGE, 5 * PLACE_PAGE),
+                         PLACE_PAGE);
+        close(fd);
+    }
+    assert_int_equal(place_try_open(p->path, 0, NULL), RAMET_EFOREIGN);
+    image_unref(image);
+}
+
+static void
+page__overtaken_while_it_is_moved__base_has_that_of_the_checkpoint(void **state)
+{
+    struct place *const p = *state;
+    const struct ramet_os os = watching_os();
+    struct image *const old = place_image(7, 40 * PLACE_PAGE);
+    struct ramet_session *const session =
+        place_open_on(p, RAMET_OPEN_CREATE, &os);
+    struct ramet_session *const other = place_open(p, RAMET_OPEN_CREATE);
+    static uint8_t have[40 * PLACE_PAGE];
+    unsigned reads;
+    int fd;
+
+    watch.image = place_image(8, 40 * PLACE_PAGE);
+    OK(place_commit(session, old, e));
+    watch.committer = other;
+    watch.log_reads = 0;
+    OK(ramet_session_checkpoint(session, true, e));
+    assert_null(watch.committer);
+    reads = watch.log_reads;
+    fd = open(p->path, O_RDONLY);
+    assert_int_equal(pread(fd, have, sizeof(have), 0), sizeof(have));
+    close(fd);
+    assert_memory_equal(have + 100, old->bytes + 100, sizeof(have) - 100);
+    assert_in_range(reads, 1, 12); /* nobody searches for what is overtaken */
+    place_expect(session, watch.image, __LINE__);
+    ramet_session_close(other);
+    ramet_session_close(session);
+    image_unref(watch.image);
+    image_unref(old);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
@@ -113,6 +270,9 @@ main(void)
         T(base__after_it__has_the_newest_bytes_behind_the_mark),
         T(older_reader__is_passed__and_keeps_its_bytes),
         T(another_one__is_at_it__nothing_is_done),
+        T(neighbours__in_the_log_and_in_the_base__are_moved_at_once),
+        T(pages__scattered_over_the_file__presence_is_told_of_them_at_once),
+        T(page__overtaken_while_it_is_moved__base_has_that_of_the_checkpoint),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "client/remote/http_shelf.h"
 #include "client/remote/remote.h"
 #include "core/alloc.h"
 #include "core/origin.h"
@@ -39,8 +40,7 @@ struct ramet_http_pool {
     struct ramet_cond freed;
     atomic_uint_least64_t requests;
     struct ramet_pace pace;
-    CURL *idle[RAMET_HTTP_PARALLEL]; /* lock */
-    unsigned idle_count, busy_count; /* lock */
+    unsigned busy_count; /* lock */
 };
 
 static bool
@@ -92,6 +92,7 @@ ramet_http_pool_new(const char *root,
     ramet_mutex_init(&pool->lock);
     ramet_cond_init(&pool->freed);
     ramet_pace_init(&pool->pace);
+    ramet_http_shelf_join();
     pool->root = ramet_strdup(root);
     pool->withheld_why = options->withheld_why;
     if (ca_file != NULL && ca_file[0] != '\0')
@@ -118,8 +119,7 @@ ramet_http_pool_free(struct ramet_http_pool *pool)
     if (pool == NULL)
         return;
     assert(pool->busy_count == 0);
-    for (unsigned i = 0; i < pool->idle_count; i++)
-        curl_easy_cleanup(pool->idle[i]);
+    ramet_http_shelf_leave();
     ramet_pace_done(&pool->pace);
     ramet_cond_done(&pool->freed);
     ramet_mutex_done(&pool->lock);
@@ -156,17 +156,14 @@ ramet_http_stall_ms(const struct ramet_http_pool *pool)
 CURL *
 ramet_http_take(struct ramet_http_pool *pool)
 {
-    CURL *curl = NULL;
+    CURL *curl;
 
     ramet_mutex_lock(&pool->lock);
     while (pool->busy_count == RAMET_HTTP_PARALLEL)
         ramet_cond_wait(&pool->freed, &pool->lock);
     pool->busy_count++;
-    if (pool->idle_count > 0)
-        curl = pool->idle[--pool->idle_count];
     ramet_mutex_unlock(&pool->lock);
-    if (curl == NULL)
-        curl = curl_easy_init();
+    curl = ramet_http_shelf_take(pool->root);
     if (curl == NULL)
         ramet_http_give_back(pool, NULL);
     return curl;
@@ -176,12 +173,10 @@ void
 ramet_http_give_back(struct ramet_http_pool *pool, CURL *curl)
 {
     if (curl != NULL)
-        curl_easy_reset(curl); /* keeps the connection */
+        ramet_http_shelf_put(pool->root, curl);
     ramet_mutex_lock(&pool->lock);
     assert(pool->busy_count > 0);
     pool->busy_count--;
-    if (curl != NULL)
-        pool->idle[pool->idle_count++] = curl;
     ramet_cond_signal(&pool->freed);
     ramet_mutex_unlock(&pool->lock);
 }

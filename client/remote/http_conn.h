@@ -2,8 +2,8 @@
  * http_conn.h - requests to one server: connections that are kept and reused,
  * bounds on time and memory, retries where they are safe.
  *
- * A request takes an idle connection of a bounded pool (and waits for one if
- * all are busy), so at most RAMET_HTTP_PARALLEL requests run at a time.
+ * At most RAMET_HTTP_PARALLEL requests of a pool run at a time; the others wait.
+ * Their connections are the process's (http_shelf.h).
  *
  *   (1) Only requests that change nothing are tried again.
  *   (2) For one that changes something, RAMET_EUNREACHABLE means that the

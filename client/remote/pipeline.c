@@ -459,6 +459,24 @@ fly(struct ramet_batch *batch, struct ramet_err *err)
     return rc;
 }
 
+/* Wait for something to do; false: for long enough, or not at all, since too many
+ * threads do. Under the mutex. */
+static bool
+wait_for_work(struct ramet_pipeline *pipeline)
+{
+    const bool may = ramet_pipeline_may_idle();
+    bool was_told;
+
+    if (!may && next_queue(pipeline) == RAMET_URGENCIES)
+        return false; /* else there is something to do, and no memory for it */
+    pipeline->idle_count++;
+    was_told = ramet_cond_wait_ms(&pipeline->work, &pipeline->mutex, IDLE_MS);
+    pipeline->idle_count--;
+    if (may)
+        ramet_pipeline_idled();
+    return was_told;
+}
+
 /* The predictor need not wait for what did not come. */
 static void
 tell_lost(struct ramet_batch *batch)
@@ -490,12 +508,9 @@ work(void *arg)
         enum ramet_rc rc;
 
         if (batch == NULL) {
-            pipeline->idle_count++;
-            had_enough =
-                !ramet_cond_wait_ms(&pipeline->work, &pipeline->mutex, IDLE_MS);
-            pipeline->idle_count--;
             /* What came in the last moment is not left lying. */
-            had_enough = had_enough && next_queue(pipeline) == RAMET_URGENCIES;
+            had_enough = !wait_for_work(pipeline) &&
+                         next_queue(pipeline) == RAMET_URGENCIES;
             continue;
         }
         (void)!ramet_pipeline_wake(pipeline, NULL); /* for the next one */

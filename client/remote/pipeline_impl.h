@@ -1,7 +1,8 @@
 /*
  * pipeline_impl.h - what the parts of the pipeline share: pipeline_wants.c (the
  * list of what is to come), pipeline_room.c (how much of it may be under way),
- * pipeline.c (the threads that bring it), and pipeline_read.c (those who wait).
+ * pipeline.c (the threads that bring it), pipeline_idle.c (how many of them may be
+ * idle), and pipeline_read.c (those who wait).
  *
  * Layer: client, private.
  */
@@ -157,6 +158,12 @@ size_t ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size);
 /* How many pages of hauls may be under way at once. */
 size_t
 ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
+
+/* ---- pipeline_idle.c ------------------------------------------------------------ */
+
+/* May this thread wait for something to do? Then it says when it no longer does. */
+bool ramet_pipeline_may_idle(void);
+void ramet_pipeline_idled(void);
 
 /* ---- pipeline.c ----------------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 # Tests of the local store, against a model.
 ramet_library(ramet_store_world SOURCES store/store_world.c store/store_place.c
-              LIBS ramet_client PkgConfig::CMOCKA)
+              LIBS ramet_client ramet_test_support PkgConfig::CMOCKA)
 ramet_test(test_store_model
            SOURCES store/test_model.c store/store_play.c
                    store/store_play_sync.c store/store_play_write.c

@@ -3,6 +3,7 @@
  */
 #include "tests/core/os_fixture.h"
 
+#include "tests/support/child.h"
 #include "tests/support/cmocka_all.h"
 
 #include <fcntl.h>
@@ -57,11 +58,8 @@ os_teardown(void **state)
 pid_t
 os_start_child(int (*body)(struct os_fixture *f), struct os_fixture *f)
 {
-    pid_t pid;
+    const pid_t pid = child_fork();
 
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
     if (pid == 0) {
         alarm(PATIENCE_S);
         _exit(body(f));

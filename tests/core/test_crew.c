@@ -6,11 +6,11 @@
 #include <dirent.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/crew.h"
 #include "core/thread.h"
+#include "tests/support/child.h"
 
 #define MANY 200u
 #define FAR_MS 3000000u
@@ -225,14 +225,12 @@ static void
 child__has_a_crew_of_its_own(void **state)
 {
     struct part part;
-    int status = 0;
     pid_t pid;
 
     (void)state;
     part_join(&part, FAR_MS);
     wait_for_calls(&part, 1);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0) {
         struct part own;
 
@@ -241,8 +239,7 @@ child__has_a_crew_of_its_own(void **state)
         ramet_crew_leave(&own.member);
         _exit(count_threads() == 1 ? 0 : 1);
     }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    child_await(pid);
     ramet_crew_wake(&part.member);
     wait_for_calls(&part, 2);
     ramet_crew_leave(&part.member);

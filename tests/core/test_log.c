@@ -8,10 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/log.h"
+#include "tests/support/child.h"
 
 #define OUTPUT_MAX 65536u
 
@@ -36,14 +36,11 @@ static void
 capture(const struct setting *setting, void (*body)(void), char out[OUTPUT_MAX])
 {
     size_t len = 0;
-    int status;
     int fds[2];
     pid_t pid;
 
     assert_int_equal(pipe(fds), 0);
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0) {
         close(fds[0]);
         dup2(fds[1], STDERR_FILENO);
@@ -64,8 +61,7 @@ capture(const struct setting *setting, void (*body)(void), char out[OUTPUT_MAX])
     }
     out[len] = '\0';
     close(fds[0]);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    child_await(pid);
 }
 
 static void

@@ -11,6 +11,7 @@
 
 #include "core/thread.h"
 #include "tests/metastore/line.h"
+#include "tests/support/child.h"
 #include "tests/support/point.h"
 
 enum { RACERS = 4, WINS_EACH = 25 };
@@ -179,8 +180,7 @@ append__processes_make_one_line(void **state)
         pid_t pid;
 
         assert_int_equal(pipe(pipes[i]), 0);
-        pid = fork();
-        assert_true(pid >= 0);
+        pid = child_fork();
         if (pid == 0)
             run_process(path, &volume, i + 100, pipes[i][1]);
     }

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
 #include "pagestore/objstore.h"
-#include "tests/support/faultos.h"
+#include "tests/support/child.h"
+#include "tests/support/powercut.h"
 
 struct fixture {
     char root[64];  /* the simulated disk */
@@ -169,27 +169,25 @@ static void
 crash__after_each_change_keeps_what_was_reported(void **state)
 {
     struct fixture *f = *state;
-    bool stopped = true;
-    long at;
+    struct powercut cut;
 
-    for (at = 0; stopped; at++) {
-        assert_true(at < 500);
+    powercut_begin(&cut, NULL);
+    while (powercut_next(&cut)) {
         for (uint64_t seed = 0; seed < 8; seed++) {
             struct report report;
 
             shell("rm -rf '%s'/* '%1$s.vault'", f->root);
-            f->faults = faultos_new(f->root);
+            f->faults = cut.faults = faultos_new(f->root);
             faultos_settle(f->faults);
-            faultos_stop_at(f->faults, at);
+            powercut_arm(&cut);
             report = run_steps(f);
-            stopped = faultos_has_stopped(f->faults);
-            faultos_crash(f->faults, seed);
+            powercut_strike_always(&cut, seed);
             faultos_free(f->faults);
             f->faults = NULL;
             check_steps(f, &report);
         }
     }
-    assert_true(at > 30); /* there were so many changes to stop at */
+    assert_true(cut.round > 30); /* there were so many changes to stop at */
 }
 
 /* A process dies between link and sync; another finds the object, says so, and
@@ -347,20 +345,16 @@ put__lets_exactly_one_of_many_processes_win(void **state)
     pid_t pids[RACERS];
     int won = 0;
 
-    fflush(NULL);
     for (size_t i = 0; i < RACERS; i++) {
-        pids[i] = fork();
-        assert_true(pids[i] >= 0);
+        pids[i] = child_fork();
         if (pids[i] == 0)
             _exit(race(f->store, (char)('a' + i)));
     }
     for (size_t i = 0; i < RACERS; i++) {
-        int status = 0;
+        const int status = child_status(pids[i]);
 
-        assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
-        assert_true(WIFEXITED(status));
-        assert_int_not_equal(WEXITSTATUS(status), 255);
-        won += WEXITSTATUS(status);
+        assert_int_not_equal(status, 255);
+        won += status;
     }
     assert_int_equal(won, ROUNDS);
 }

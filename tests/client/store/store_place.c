@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 int
@@ -153,17 +152,6 @@ place_expect(struct ramet_session *session, const struct image *image, int line)
     ramet_session_unpin(session);
 }
 
-void
-child_require(bool ok, const char *what, const struct ramet_err *err)
-{
-    if (ok)
-        return;
-    fprintf(stderr, "process %d: %s: %s\n", (int)getpid(), what,
-            err == NULL ? "" : err->text);
-    fflush(stderr);
-    _exit(1);
-}
-
 struct ramet_session *
 place_open_in_child(struct place *p)
 {
@@ -179,14 +167,4 @@ place_open_in_child(struct place *p)
     ramet_replica_set_fetcher(ramet_session_replica(session), remote_fetch,
                               &p->remote);
     return session;
-}
-
-void
-place_await(pid_t child)
-{
-    int status;
-
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
 }

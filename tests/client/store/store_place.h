@@ -8,9 +8,8 @@
 #ifndef RAMET_TESTS_CLIENT_STORE_STORE_PLACE_H
 #define RAMET_TESTS_CLIENT_STORE_STORE_PLACE_H
 
-#include <sys/types.h>
-
 #include "tests/client/store/store_world.h"
+#include "tests/support/child.h"
 
 #define PLACE_PAGE 4096u
 
@@ -46,11 +45,7 @@ enum ramet_rc place_commit(struct ramet_session *session,
 void place_expect(struct ramet_session *session, const struct image *image,
                   int line);
 
-/* In a child: what is wrong ends it with a message and status 1. */
-void child_require(bool ok, const char *what, const struct ramet_err *err);
 /* In a child: open what is there; waits for openers. */
 struct ramet_session *place_open_in_child(struct place *p);
-/* Wait for a child that ends with status 0. */
-void place_await(pid_t child);
 
 #endif

@@ -12,6 +12,7 @@
 #include "tests/client/store/store_crash.h"
 
 #include "tests/support/cmocka_all.h"
+#include "tests/support/powercut.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -51,13 +52,17 @@ count_changes(const struct crash_scenario *scenario)
 static void
 cut_power(const struct crash_scenario *scenario, long stop, uint64_t crash_seed)
 {
+    struct powercut cut;
+
     crash_begin(&world, scenario, seed);
     world.stop = stop;
     world.crash_seed = crash_seed;
-    faultos_stop_at(world.faults, stop);
+    powercut_begin(&cut, world.faults);
+    cut.round = stop;
+    powercut_arm(&cut);
     (void)!scenario->act(&world, NULL);
     crash_close(&world);
-    faultos_crash(world.faults, crash_seed);
+    powercut_strike_always(&cut, crash_seed);
     crash_check(&world);
     crash_end(&world);
 }

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define COMMITS 5u /* each of one page, the first ones of the file; synced */
@@ -28,7 +27,6 @@ leave_unclean(struct place *p)
     struct image *const first = place_image(5, 20 * PLACE_PAGE);
     struct image *image = image_copy(first);
     struct ramet_remote_point point;
-    int status;
     pid_t pid;
 
     remote_add(&p->remote, first);
@@ -36,9 +34,7 @@ leave_unclean(struct place *p)
     OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
                                   &store_volume, &point, NULL, e));
     memset(image->bytes, 7, COMMITS * PLACE_PAGE);
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0) {
         struct ramet_session *session = place_open_in_child(p);
         uint8_t buf[4 * PLACE_PAGE];
@@ -75,8 +71,7 @@ leave_unclean(struct place *p)
         }
         kill(getpid(), SIGKILL);
     }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    child_await_signal(pid, SIGKILL);
     return image;
 }
 
@@ -210,9 +205,7 @@ bit_flips__anywhere__error_or_right_data(void **state)
 static void
 leave_three_commits(struct place *p, uint32_t pages, bool apart)
 {
-    const pid_t child = fork();
-
-    assert_true(child >= 0);
+    const pid_t child = child_fork();
     if (child == 0) {
         struct ramet_session *const reader = place_open(p, RAMET_OPEN_CREATE);
         struct ramet_session *const writer = place_open(p, 0);
@@ -229,7 +222,7 @@ leave_three_commits(struct place *p, uint32_t pages, bool apart)
         OK(place_commit(writer, image, e));
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
 }
 
 /* Where the first page of 'b' stands in the first file of the log. */

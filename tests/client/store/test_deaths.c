@@ -105,7 +105,7 @@ gate__shut_by_the_dead__opens_though_its_slot_is_taken(void **state)
     struct place *const p = *state;
     struct ramet_session *const first = open_with(p, NULL);
     struct ramet_session *next;
-    const pid_t child = fork();
+    const pid_t child = child_fork();
 
     if (child == 0) {
         struct ramet_session *const session = open_with(p, NULL);
@@ -113,7 +113,7 @@ gate__shut_by_the_dead__opens_though_its_slot_is_taken(void **state)
         OK(ramet_session_shut_gate(session, e));
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
     next = open_with(p, NULL); /* takes the slot of the dead */
     OK(ramet_session_pin(first, e));
     ramet_session_unpin(first);
@@ -128,7 +128,7 @@ clean_close__of_a_tiny_file_cut_off__opens(void **state)
     struct image *const image = place_image(3, 50);
     struct image *plain;
     struct ramet_session *session;
-    const pid_t child = fork();
+    const pid_t child = child_fork();
 
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
@@ -140,7 +140,7 @@ clean_close__of_a_tiny_file_cut_off__opens(void **state)
         ramet_session_close(session);
         _exit(1);
     }
-    place_await(child);
+    child_await(child);
     session = open_with(p, NULL);
     OK(ramet_session_pin(session, e));
     store_expect(session, image, __LINE__);
@@ -173,7 +173,7 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
     OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
                           &all, NULL, false, e));
     ramet_pageset_done(&all);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
         struct ramet_session *other;
@@ -183,7 +183,7 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
         OK(ramet_session_checkpoint(other, true, e));
         _exit(1);
     }
-    place_await(child);
+    child_await(child);
     image_page(image, 2, page);
     at = remote_at(&p->remote, 1);
     OK(ramet_session_fill(session, &at, 2, page, e));
@@ -221,7 +221,7 @@ checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten(void **state)
 
     OK(place_commit(session, image, e));
     ramet_session_close(session);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
 
@@ -231,7 +231,7 @@ checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten(void **state)
         OK(ramet_session_checkpoint(session, true, e));
         _exit(1);
     }
-    place_await(child);
+    child_await(child);
     for (uint64_t pages = 11; pages <= 15; pages += 4) {
         session = open_with(p, NULL);
         resize(session, pages * PLACE_PAGE);
@@ -322,7 +322,7 @@ bring(struct ramet_session *session, struct ramet_run run)
 static void
 die_in(struct place *p, enum ramet_rc (*act)(struct ramet_session *session))
 {
-    const pid_t child = fork();
+    const pid_t child = child_fork();
 
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
@@ -334,14 +334,14 @@ die_in(struct place *p, enum ramet_rc (*act)(struct ramet_session *session))
             (void)!act(session);
         _exit(1);
     }
-    place_await(child);
+    child_await(child);
 }
 
 /* In a child: once the state is written and synced. */
 static void
 die_with_state(struct place *p)
 {
-    const pid_t child = fork();
+    const pid_t child = child_fork();
 
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
@@ -353,7 +353,7 @@ die_with_state(struct place *p)
             (void)!ramet_session_checkpoint(session, true, NULL);
         _exit(1);
     }
-    place_await(child);
+    child_await(child);
 }
 
 static enum ramet_rc
@@ -530,7 +530,7 @@ first_write__of_two_processes__neither_is_a_native_reader(void **state)
     assert_int_equal(pipe(arrived), 0);
     assert_int_equal(pipe(refused), 0);
     session = open_with(p, &os);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_os staying = *ramet_os_system();
         struct ramet_session *const other = open_with(p, &staying);
@@ -545,7 +545,7 @@ first_write__of_two_processes__neither_is_a_native_reader(void **state)
     damage(p->path, PLACE_PAGE + 7);
     OK(ramet_session_verify(session, &checked, &bad, e)); /* base lock */
     assert_int_equal(bad, 1);
-    place_await(child);
+    child_await(child);
     place_expect(session, image, __LINE__);
     ramet_session_close(session);
     image_unref(image);
@@ -559,7 +559,7 @@ adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
     struct image *const other = place_image(8, 9 * PLACE_PAGE);
     struct ramet_session *session;
     uint64_t changed = 0;
-    pid_t child = fork();
+    pid_t child = child_fork();
 
     if (child == 0) {
         session = open_with(p, NULL);
@@ -567,10 +567,10 @@ adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
         OK(place_commit(session, other, e)); /* in the next generation */
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
     image_write(other, 0, "edited", 6);
     store_write_plain(p->path, other);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
         const struct ramet_replica_options options = {.os = &os};
@@ -579,7 +579,7 @@ adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
         OK(ramet_replica_adopt_base(p->path, &options, &changed, e));
         _exit(1);
     }
-    place_await(child);
+    child_await(child);
     OK(ramet_replica_adopt_base(p->path, NULL, &changed, e));
     session = open_with(p, NULL);
     OK(ramet_session_pin(session, e));
@@ -608,7 +608,7 @@ clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole(void **state)
     point = remote_point(&p->remote, 1);
     OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
                                   &store_volume, &point, NULL, e));
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         session = place_open_on(p, 0, &os);
         place_expect(session, image, __LINE__);
@@ -616,15 +616,15 @@ clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole(void **state)
         OK(ramet_session_checkpoint(session, true, e));
         _exit(1);
     }
-    place_await(child);
-    child = fork();
+    child_await(child);
+    child = child_fork();
     if (child == 0) {
         session = place_open_on(p, 0, &os);
         die_after_states(&os, 1); /* the header is to follow */
         ramet_session_close(session);
         _exit(1);
     }
-    place_await(child);
+    child_await(child);
     session = place_open(p, 0);
     ramet_session_close(session);
     plain = store_read_plain(p->path, PLACE_PAGE);
@@ -658,7 +658,7 @@ index__that_cannot_be_mapped__is_no_empty_one(void **state)
     OK(place_commit(session, old, e));
     OK(ramet_session_checkpoint(session, true, e));
     OK(place_commit(session, image, e));
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
         struct ramet_session *other;
@@ -676,7 +676,7 @@ index__that_cannot_be_mapped__is_no_empty_one(void **state)
                           "a page without its entry is no error", &err);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
     place_expect(session, image, __LINE__);
     ramet_session_close(session);
     image_unref(old);

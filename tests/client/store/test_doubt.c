@@ -62,7 +62,7 @@ commit_durably(struct place *p, struct ramet_session *session,
 static void
 leave_in_doubt(struct place *p, const struct image *image, bool confirm)
 {
-    const pid_t child = fork();
+    const pid_t child = child_fork();
 
     if (child == 0) {
         struct ramet_session *const session = open_database(p);
@@ -88,7 +88,7 @@ leave_in_doubt(struct place *p, const struct image *image, bool confirm)
         child_require(rc == RAMET_OK, "in doubt", &err);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
 }
 
 static void

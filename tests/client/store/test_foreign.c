@@ -102,8 +102,7 @@ commit_and_die(struct place *p, struct image *image, bool checkpoint)
 {
     pid_t child;
 
-    fflush(NULL);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_session *const session = place_open_in_child(p);
 
@@ -114,7 +113,7 @@ commit_and_die(struct place *p, struct image *image, bool checkpoint)
                       "checkpoint", NULL);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
 }
 
 /* ---- a clean file ---------------------------------------------------------- */
@@ -312,8 +311,7 @@ adopted_base__replaced_after_a_kill__is_foreign(void **state)
     memcpy(twin->bytes, image->bytes, 200);
     store_write_plain(p->path, image);
     other->bytes[5 * PLACE_PAGE] ^= 1;
-    fflush(NULL);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_session *const session = place_open(p, RAMET_OPEN_ADOPT);
 
@@ -321,7 +319,7 @@ adopted_base__replaced_after_a_kill__is_foreign(void **state)
                       NULL);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
     shell(p, "cp $B $B.was");
     store_write_plain(p->path, twin);
     is_foreign(p);

@@ -70,7 +70,7 @@ commit_some(struct ramet_session *session, struct image *image, unsigned count)
 static void
 commit_and_die(struct place *p, struct image *image, unsigned count)
 {
-    const pid_t child = fork();
+    const pid_t child = child_fork();
 
     if (child == 0) {
         struct ramet_session *const session = place_open_in_child(p);
@@ -78,7 +78,7 @@ commit_and_die(struct place *p, struct image *image, unsigned count)
         commit_some(session, image, count);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
 }
 
 static void

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/store/exchange.h"
@@ -161,12 +160,10 @@ static void
 waiting__against_the_order__is_our_own_error(void **state)
 {
     struct place *const p = *state;
-    int status = 0;
     pid_t child;
 
     ramet_session_close(place_open(p, RAMET_OPEN_CREATE));
-    child = fork();
-    assert_true(child >= 0);
+    child = child_fork();
     if (child == 0) {
         struct ramet_session *const session = place_open_in_child(p);
 
@@ -177,8 +174,7 @@ waiting__against_the_order__is_our_own_error(void **state)
                           1, "held", NULL);
         _exit(0);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    child_await_signal(child, SIGABRT);
 }
 #endif
 

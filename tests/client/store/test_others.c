@@ -179,9 +179,7 @@ in_child(struct place *p, int (*body)(struct place *p))
     int status;
     pid_t pid;
 
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0)
         _exit(body(p));
     assert_int_equal(waitpid(pid, &status, 0), pid);

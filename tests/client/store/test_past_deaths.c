@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/store/exchange.h"
@@ -85,12 +84,9 @@ count_unlink(void *ctx, int dirfd, const char *path, bool is_dir)
 static bool
 checkpoint_cut_off(struct place *p, long changes)
 {
-    int status;
     pid_t child;
 
-    fflush(NULL);
-    child = fork();
-    assert_true(child >= 0);
+    child = child_fork();
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
         struct ramet_session *session;
@@ -108,9 +104,7 @@ checkpoint_cut_off(struct place *p, long changes)
                       "checkpoint", NULL);
         _exit(1);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status) == 0;
+    return child_status(child) == 0;
 }
 
 static void
@@ -209,9 +203,7 @@ start_writer(struct place *p)
 {
     pid_t pid;
 
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0) {
         struct ramet_session *const session = place_open_in_child(p);
 
@@ -229,16 +221,6 @@ start_writer(struct place *p)
         }
     }
     return pid;
-}
-
-static void
-kill_writer(pid_t pid)
-{
-    int status;
-
-    kill(pid, SIGKILL);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFSIGNALED(status));
 }
 
 static void
@@ -262,7 +244,7 @@ writer__killed_again_and_again__readers_see_what_was(void **state)
         const pid_t writer = start_writer(p);
 
         usleep((useconds_t)store_below(&rng, 30000));
-        kill_writer(writer);
+        child_kill(writer);
         expect_all(readers, count, __LINE__);
         if (!store_chance(&rng, 30))
             continue;

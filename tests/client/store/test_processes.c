@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define COUNTERS 32u /* one a page */
@@ -173,25 +172,12 @@ start_role(struct place *p, unsigned role, uint64_t seed)
 {
     pid_t pid;
 
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0) {
         play_role(p, role, seed);
         _exit(0);
     }
     return pid;
-}
-
-static void
-kill_role(pid_t pid)
-{
-    int status;
-
-    kill(pid, SIGKILL);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
-        fail_msg("a process ended by itself: status %#x", (unsigned)status);
 }
 
 static void
@@ -211,14 +197,14 @@ run_bank(struct place *p, double seconds)
         usleep((useconds_t)store_below(&rng, 40000));
         for (unsigned i = 0; i < ROLES; i++)
             if (all || i == role)
-                kill_role(pids[i]);
+                child_kill(pids[i]);
         for (unsigned i = 0; i < ROLES; i++)
             if (all || i == role)
                 pids[i] = start_role(p, i, store_random(&rng));
         kills += all ? ROLES : 1;
     }
     for (unsigned i = 0; i < ROLES; i++)
-        kill_role(pids[i]);
+        child_kill(pids[i]);
     printf("%u processes killed\n", kills);
 }
 
@@ -368,20 +354,16 @@ fork__with_a_transaction_open__child_has_no_part_in_it(void **state)
     struct image *const before = place_image(1, 10 * PLACE_PAGE);
     struct image *const after = place_image(2, 10 * PLACE_PAGE);
     struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
-    int status;
     pid_t pid;
 
     OK(place_commit(session, before, e));
     OK(ramet_session_pin(session, e));
     OK(ramet_session_reserve(session, e));
     OK(ramet_session_write(session, 0, after->bytes, after->size, e));
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0)
         _exit(use_parents_session(p, session, before));
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_int_equal(status, 0);
+    child_await(pid);
     OK(ramet_session_prepare(session, NULL, e));
     OK(ramet_session_sync(session, e));
     ramet_session_publish(session);
@@ -428,12 +410,10 @@ fork__with_a_record_prepared__leaves_it_to_the_parent(void **state)
     OK(ramet_session_write(session, 0, after->bytes, after->size, e));
     OK(ramet_session_prepare(session, NULL, e));
     OK(ramet_session_sync(session, e));
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0)
         _exit(undo_parents_session(session));
-    place_await(pid);
+    child_await(pid);
 
     assert_int_equal(ramet_session_lock_push(other, NULL), RAMET_EBUSY);
     assert_int_equal(ramet_session_pin(other, NULL), RAMET_EBUSY);
@@ -464,7 +444,7 @@ write_and_fork(struct place *p, const struct image *image, int out_fd)
     child_require(ramet_session_pin(session, NULL) == RAMET_OK, "pin", NULL);
     child_require(ramet_session_reserve(session, NULL) == RAMET_OK, "reserve",
                   NULL);
-    pid = fork();
+    pid = child_fork();
     if (pid == 0) {
         alarm(60); /* also if the test fails */
         pid = getpid();
@@ -487,14 +467,12 @@ fork__and_parent_dies__its_locks_go(void **state)
     pid_t grandchild = 0;
 
     assert_int_equal(pipe(pipe_fds), 0);
-    fflush(NULL);
-    pid = fork();
-    assert_true(pid >= 0);
+    pid = child_fork();
     if (pid == 0)
         write_and_fork(p, image, pipe_fds[1]);
     assert_int_equal(read(pipe_fds[0], &grandchild, sizeof(grandchild)),
                      sizeof(grandchild));
-    kill_role(pid);
+    child_kill(pid);
     session = place_open(p, RAMET_OPEN_EXCLUSIVE);
     place_expect(session, image, __LINE__);
     OK(place_commit(session, image, e));

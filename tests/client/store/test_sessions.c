@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/os.h"
@@ -47,14 +46,14 @@ reader__dies_with_its_pin__holds_up_no_checkpoint(void **state)
     pid_t child;
 
     OK(place_commit(session, first, e));
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_session *const reader = place_open_in_child(p);
 
         child_require(ramet_session_pin(reader, NULL) == RAMET_OK, "pin", NULL);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
     OK(place_commit(session, second, e));
     OK(ramet_session_checkpoint(session, true, e));
     expect_in_base(p, second);
@@ -77,7 +76,7 @@ commit__prepared_by_the_dead__shows_to_who_is_here(void **state)
 
     snprintf(super, sizeof(super), "%s-mj0123456789", p->path);
     OK(place_commit(session, first, e));
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_session *const writer = place_open_in_child(p);
 
@@ -91,7 +90,7 @@ commit__prepared_by_the_dead__shows_to_who_is_here(void **state)
                       "prepare", NULL);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
     place_expect(session, second, __LINE__);
     ramet_session_close(session);
     image_unref(first);
@@ -259,7 +258,7 @@ begin_onlooker(struct place *p, const struct image *first,
 
     assert_int_equal(pipe(ask), 0);
     assert_int_equal(pipe(answer), 0);
-    o.pid = fork();
+    o.pid = child_fork();
     assert_true(o.pid >= 0);
     if (o.pid == 0) {
         close(ask[1]);
@@ -287,7 +286,7 @@ static void
 end_onlooker(const struct onlooker *o)
 {
     close(o->ask);
-    place_await(o->pid);
+    child_await(o->pid);
     close(o->answer);
 }
 

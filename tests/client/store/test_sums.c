@@ -207,8 +207,7 @@ adoption__over_a_pull_in_the_log__takes_what_that_changed(void **state)
     session = place_open(p, 0);
     place_expect(session, old, __LINE__);
     ramet_session_close(session); /* whole and clean */
-    fflush(NULL);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         session = place_open_in_child(p);
         point = remote_point(&p->remote, 2);
@@ -221,7 +220,7 @@ adoption__over_a_pull_in_the_log__takes_what_that_changed(void **state)
                       "pull", NULL);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
     store_write_plain(p->path, old); /* a backup of before the pull */
     OK(ramet_replica_adopt_base(p->path, &options, &count, e));
     session = place_open(p, 0);

@@ -88,7 +88,7 @@ static void
 die_after_refused_rollback(struct place *p, const struct image *first,
                            const struct image *second)
 {
-    const pid_t child = fork();
+    const pid_t child = child_fork();
 
     if (child == 0) {
         const struct ramet_os os = refusing_os();
@@ -102,7 +102,7 @@ die_after_refused_rollback(struct place *p, const struct image *first,
         end(session);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
 }
 
 /* ---- tests ------------------------------------------------------------------ */
@@ -240,7 +240,7 @@ cut_after_the_commit__refused__the_log_is_right(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(1, 5 * PLACE_PAGE);
-    const pid_t child = fork();
+    const pid_t child = child_fork();
     struct ramet_session *session;
 
     if (child == 0) {
@@ -256,7 +256,7 @@ cut_after_the_commit__refused__the_log_is_right(void **state)
         end(session);
         _exit(0);
     }
-    place_await(child);
+    child_await(child);
     session = place_open(p, 0);
     place_expect(session, image, __LINE__);
     ramet_session_close(session);

@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/thread.h"
 #include "tests/client/sync/world.h"
+#include "tests/support/child.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 40000, PATIENCE = 60000 };
@@ -233,13 +233,12 @@ fork__leaves_the_parents_thread_alone(void **state)
 {
     struct world *const world = *state;
     struct ramet_file *const a = open_auto(world, 0, "a");
-    int status = -1;
     pid_t child;
 
     world_fill(bytes, SIZE, 1);
     world_write(a, 0, bytes, SIZE);
     wait_until(a, is_durable, 1);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         struct ramet_err err;
 
@@ -248,9 +247,7 @@ fork__leaves_the_parents_thread_alone(void **state)
         ramet_file_close(a);
         _exit(0);
     }
-    assert_true(child > 0);
-    assert_true(waitpid(child, &status, 0) == child);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    child_await(child);
     world_write(a, 5, "on", 2);
     memcpy(bytes + 5, "on", 2);
     ramet_file_close(a);

@@ -15,19 +15,19 @@
 #include <sys/stat.h>
 
 #include "tests/client/sync/world.h"
-#include "tests/support/faultos.h"
 #include "tests/support/faultstore.h"
+#include "tests/support/powercut.h"
 
-enum { SIZE = 40000, AT = 5000, LEN = 9000, CUTS_MAX = 100 };
+enum { SIZE = 40000, AT = 5000, LEN = 9000 };
 
 struct cut {
     struct world *world;
     struct faultos *fault;
+    struct powercut power;
     char path[400];
     uint8_t before[SIZE]; /* the commit, and what was there */
     uint8_t after[SIZE];
     uint64_t lsn; /* before */
-    bool stopped; /* the power went */
     bool told;    /* the commit was acknowledged */
     bool landed;  /* ... is in the remote now */
     bool shown;   /* ... is shown without asking the remote */
@@ -71,6 +71,7 @@ cut_init(struct cut *c, struct world *world)
     assert_int_equal(mkdir(folder, 0700), 0);
     snprintf(c->path, sizeof(c->path), "%s/a", folder);
     c->fault = faultos_new(folder);
+    powercut_begin(&c->power, c->fault);
     a = open_as(c, RAMET_SYNC_COMMIT, 0);
     world_fill(c->before, SIZE, 1);
     world_write(a, 0, c->before, SIZE);
@@ -104,32 +105,28 @@ shows(struct ramet_file *file, const uint8_t *content)
     return memcmp(got, content, SIZE) == 0;
 }
 
-/* One commit, of which the first `count` changes on disk happen. `late`: its
+/* One commit, of which the round's changes on disk happen. `late`: its
  * request arrives when ramet_faultstore_land() says so. */
 static void
-commit_and_cut(struct cut *c, long count, bool late)
+commit_and_cut(struct cut *c, bool late)
 {
     struct ramet_file *const a = open_as(c, RAMET_SYNC_COMMIT, 0);
     struct ramet_err err;
 
-    assert_in_range(count, 0, CUTS_MAX);
     assert_true(shows(a, c->before));
     c->lsn = world_status(a).durable_lsn;
     memcpy(c->after, c->before, SIZE);
-    world_fill(c->after + AT, LEN, (uint64_t)count + 7);
+    world_fill(c->after + AT, LEN, (uint64_t)c->power.round + 7);
     faultos_settle(c->fault);
-    faultos_stop_at(c->fault, count);
+    powercut_arm(&c->power);
     if (late)
         ramet_faultstore_arm(c->world->faults[0], RAMET_FAULT_LATE, 0,
                              RAMET_OK);
     c->told = world_try_write(a, AT, c->after + AT, LEN, &err) == RAMET_OK;
     ramet_faultstore_arm(c->world->faults[0], RAMET_FAULT_NONE, 0, RAMET_OK);
     ramet_file_close(a);
-    c->stopped = faultos_has_stopped(c->fault);
-    faultos_stop_at(c->fault, -1);
     world_restart(c->world, 0);
-    if (c->stopped)
-        faultos_crash(c->fault, (uint64_t)count);
+    powercut_strike(&c->power);
     c->landed = remote_lsn(c->world) > c->lsn;
     assert_true(!c->told || c->landed);
 }
@@ -283,16 +280,15 @@ a_reset_comes(struct cut *c)
 static void
 play(void **state, void (*then)(struct cut *c), bool late)
 {
-    long count = 0;
     struct cut c;
 
     doubts = 0;
     cut_init(&c, *state);
-    do {
-        commit_and_cut(&c, count++, late);
+    while (powercut_next(&c.power)) {
+        commit_and_cut(&c, late);
         look_offline(&c);
         then(&c);
-    } while (c.stopped);
+    }
     assert_true(doubts > 0);
     faultos_free(c.fault);
 }

@@ -12,8 +12,8 @@
 
 #include "core/bytes.h"
 #include "tests/client/sync/world.h"
-#include "tests/support/faultos.h"
 #include "tests/support/faultstore.h"
+#include "tests/support/powercut.h"
 
 enum { SIZE = 40000 };
 
@@ -358,8 +358,8 @@ commit__is_whole_or_absent_wherever_the_power_goes(void **state)
     struct world *const world = *state;
     const char *const folder = world_path(world, "disk");
     struct faultos *fault;
+    struct powercut cut;
     char path[400];
-    bool stopped = true;
 
     assert_int_equal(mkdir(folder, 0700), 0);
     snprintf(path, sizeof(path), "%s/a", folder);
@@ -372,25 +372,22 @@ commit__is_whole_or_absent_wherever_the_power_goes(void **state)
         world_write(a, 0, bytes, SIZE);
         ramet_file_close(a);
     }
-    for (long count = 0; stopped; count++) {
+    powercut_begin(&cut, fault);
+    while (powercut_next(&cut)) {
         struct ramet_file *a = open_commit(world, 0, path, faultos_os(fault));
         uint8_t old[SIZE];
         struct ramet_err err;
         uint64_t lsn;
         enum ramet_rc rc;
 
-        assert_true(count < 200);
         lsn = world_status(a).durable_lsn;
         memcpy(old, bytes, SIZE);
-        world_fill(bytes + 5000, 9000, (uint64_t)count + 7);
-        faultos_stop_at(fault, count);
+        world_fill(bytes + 5000, 9000, (uint64_t)cut.round + 7);
+        powercut_arm(&cut);
         rc = world_try_write(a, 5000, bytes + 5000, 9000, &err);
         ramet_file_close(a);
-        stopped = faultos_has_stopped(fault);
-        faultos_stop_at(fault, -1);
         world_restart(world, 0);
-        if (stopped)
-            faultos_crash(fault, (uint64_t)count);
+        powercut_strike(&cut);
         a = open_commit(world, 0, path, faultos_os(fault));
         /* Settles what is to be settled: a push, then what is new there. */
         OK(ramet_file_sync(a, NULL, e));
@@ -401,8 +398,8 @@ commit__is_whole_or_absent_wherever_the_power_goes(void **state)
         }
         world_expect(a, bytes, SIZE);
         assert_int_equal(world_status(a).state, RAMET_STATE_CLEAN);
-        write_in_the_end(a, 0, &(uint8_t){(uint8_t)count}, 1);
-        bytes[0] = (uint8_t)count;
+        write_in_the_end(a, 0, &(uint8_t){(uint8_t)cut.round}, 1);
+        bytes[0] = (uint8_t)cut.round;
         world_expect(a, bytes, SIZE);
         world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
         ramet_file_close(a);
@@ -432,19 +429,19 @@ commit__of_unknown_fate__and_one_of_another_mode_on_top(void **state)
     struct world *const world = *state;
     const char *const folder = world_path(world, "disk");
     struct faultos *fault;
+    struct powercut cut;
     char path[400];
-    bool stopped = true;
 
     assert_int_equal(mkdir(folder, 0700), 0);
     snprintf(path, sizeof(path), "%s/a", folder);
     fault = faultos_new(folder);
     world_fill(bytes, SIZE, 1);
-    for (long count = 0; stopped; count++) {
+    powercut_begin(&cut, fault);
+    while (powercut_next(&cut)) {
         struct ramet_file *a = open_commit(world, 0, path, faultos_os(fault));
         struct ramet_err err;
 
-        assert_true(count < 200);
-        if (count == 0)
+        if (cut.round == 0)
             world_write(a, 0, bytes, SIZE);
         ramet_faultstore_arm(world->faults[0], RAMET_FAULT_LATE, 0, RAMET_OK);
         assert_int_equal(world_try_write(a, 100, "never", 5, &err),
@@ -453,17 +450,14 @@ commit__of_unknown_fate__and_one_of_another_mode_on_top(void **state)
         ramet_file_close(a);
         world_restart(world, 0);
         a = open_manual(world, path, faultos_os(fault));
-        world_write(a, 20000, &(uint8_t){(uint8_t)count}, 1);
-        bytes[20000] = (uint8_t)count;
+        world_write(a, 20000, &(uint8_t){(uint8_t)cut.round}, 1);
+        bytes[20000] = (uint8_t)cut.round;
         faultos_settle(fault);
-        faultos_stop_at(fault, count);
+        powercut_arm(&cut);
         (void)!ramet_file_push(a, NULL, NULL);
         ramet_file_close(a);
-        stopped = faultos_has_stopped(fault);
-        faultos_stop_at(fault, -1);
         world_restart(world, 0);
-        if (stopped)
-            faultos_crash(fault, (uint64_t)count);
+        powercut_strike(&cut);
         a = open_manual(world, path, faultos_os(fault));
         OK(ramet_file_push(a, NULL, e));
         ramet_faultstore_land(world->faults[0]); /* too late */

@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client/store/exchange.h"
 #include "tests/client/sync/world.h"
+#include "tests/support/child.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 9000 };
@@ -199,7 +199,6 @@ push__beside_a_commit_that_is_being_sent__leaves_it_alone(void **state)
     struct ramet_file *const other = open_other(world, &m);
     uint8_t bytes[SIZE];
     int sockets[2];
-    int status = 1;
     long nth = 0;
     pid_t child;
 
@@ -208,8 +207,7 @@ push__beside_a_commit_that_is_being_sent__leaves_it_alone(void **state)
     world_write(other, 0, bytes, SIZE);
     OK(ramet_file_push(other, NULL, e));
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
-    fflush(NULL);
-    child = fork();
+    child = child_fork();
     if (child == 0) {
         close(sockets[0]);
         commit_as_told(world, sockets[1]);
@@ -222,8 +220,7 @@ push__beside_a_commit_that_is_being_sent__leaves_it_alone(void **state)
     } while (act_beside_commit(world, &m, other, bytes));
     assert_true(nth > 1); /* between its look and the push lock */
     close(sockets[0]);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_await(child);
     ramet_file_close(other);
 }
 

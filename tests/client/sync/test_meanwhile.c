@@ -12,10 +12,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/client/sync/world.h"
+#include "tests/support/child.h"
 #include "tests/support/faultstore.h"
 
 enum { SIZE = 80000, PAGES = 20 };
@@ -341,10 +341,8 @@ static void
 leave_intent(const char *path)
 {
     const struct ramet_cid id = {{{8}}};
-    const pid_t child = fork();
-    int status = 1;
+    const pid_t child = child_fork();
 
-    assert_true(child >= 0);
     if (child == 0) {
         struct ramet_os os = *ramet_os_system();
         const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB,
@@ -359,8 +357,7 @@ leave_intent(const char *path)
                                     &id, NULL);
         _exit(2);
     }
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    child_await(child);
 }
 
 /* Frozen over it, what it has in flight would never be sent. */

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 
 #include "tests/client/sync/world.h"
-#include "tests/support/faultos.h"
 #include "tests/support/faultstore.h"
+#include "tests/support/powercut.h"
 
 enum { SIZE = 40000 };
 
@@ -138,26 +138,6 @@ pull__does_not_take_ones_own_commit_for_anothers(void **state)
 
 /* ---- power ---------------------------------------------------------------- */
 
-typedef enum ramet_rc act(struct ramet_file *file, struct ramet_err *err);
-
-static enum ramet_rc
-act_push(struct ramet_file *file, struct ramet_err *err)
-{
-    return ramet_file_push(file, NULL, err);
-}
-
-static enum ramet_rc
-act_pull(struct ramet_file *file, struct ramet_err *err)
-{
-    return ramet_file_pull(file, NULL, err);
-}
-
-static enum ramet_rc
-act_reset(struct ramet_file *file, struct ramet_err *err)
-{
-    return ramet_file_reset(file, false, NULL, 0, NULL, err);
-}
-
 static struct ramet_file *
 open_on(const struct ramet_os *os, struct world *world, unsigned machine,
         const char *path)
@@ -171,38 +151,15 @@ open_on(const struct ramet_os *os, struct world *world, unsigned machine,
     return file;
 }
 
-/*
- * Replica "a" in a folder whose power goes after `count` changes of `run`;
- * then it is opened again. False if `run` was done before.
- */
-static bool
-cut_power(struct world *world, const char *path, struct faultos *fault,
-          act *run, long count, uint64_t seed)
-{
-    struct ramet_file *file = open_on(faultos_os(fault), world, 0, path);
-    struct ramet_err err;
-    bool stopped;
-
-    faultos_stop_at(fault, count);
-    (void)!run(file, &err);
-    ramet_file_close(file);
-    stopped = faultos_has_stopped(fault);
-    faultos_stop_at(fault, -1);
-    world_restart(world, 0);
-    if (stopped)
-        faultos_crash(fault, seed);
-    return stopped;
-}
-
 static void
 push__lands_once_wherever_the_power_goes(void **state)
 {
     struct world *const world = *state;
     const char *const folder = world_path(world, "disk");
     struct faultos *fault;
+    struct powercut cut;
     char path[400];
     uint64_t expected = 1;
-    bool stopped = true;
 
     assert_int_equal(mkdir(folder, 0700), 0);
     snprintf(path, sizeof(path), "%s/a", folder);
@@ -216,14 +173,18 @@ push__lands_once_wherever_the_power_goes(void **state)
         OK(ramet_file_push(file, NULL, e));
         ramet_file_close(file);
     }
-    for (long count = 0; stopped; count++) {
+    powercut_begin(&cut, fault);
+    while (powercut_next(&cut)) {
         struct ramet_file *file = open_on(faultos_os(fault), world, 0, path);
 
-        assert_true(count < 200);
-        change(file, 10 + (uint64_t)count);
+        change(file, 10 + (uint64_t)cut.round);
         ramet_file_close(file);
-        stopped =
-            cut_power(world, path, fault, act_push, count, (uint64_t)count);
+        file = open_on(faultos_os(fault), world, 0, path);
+        powercut_arm(&cut);
+        (void)!ramet_file_push(file, NULL, NULL);
+        ramet_file_close(file);
+        world_restart(world, 0);
+        powercut_strike(&cut);
         file = open_on(faultos_os(fault), world, 0, path);
         world_expect(file, bytes, SIZE);
         OK(ramet_file_push(file, NULL, e));
@@ -243,28 +204,24 @@ pull__ends_well_wherever_the_power_goes(void **state)
     const char *const folder = world_path(world, "disk");
     struct ramet_file *const b = make_volume(world);
     struct faultos *fault;
+    struct powercut cut;
     char path[400];
-    bool stopped = true;
 
     assert_int_equal(mkdir(folder, 0700), 0);
     snprintf(path, sizeof(path), "%s/a", folder);
     fault = faultos_new(folder);
     ramet_file_close(open_on(faultos_os(fault), world, 1, path));
-    for (long count = 0; stopped; count++) {
+    powercut_begin(&cut, fault);
+    while (powercut_next(&cut)) {
         struct ramet_file *file;
-        struct ramet_err err;
 
-        assert_true(count < 300);
-        change(b, 10 + (uint64_t)count);
+        change(b, 10 + (uint64_t)cut.round);
         OK(ramet_file_push(b, NULL, e));
         file = open_on(faultos_os(fault), world, 1, path);
-        faultos_stop_at(fault, count);
-        (void)!act_pull(file, &err);
+        powercut_arm(&cut);
+        (void)!ramet_file_pull(file, NULL, NULL);
         ramet_file_close(file);
-        stopped = faultos_has_stopped(fault);
-        faultos_stop_at(fault, -1);
-        if (stopped)
-            faultos_crash(fault, (uint64_t)count);
+        powercut_strike(&cut);
         file = open_on(faultos_os(fault), world, 1, path);
         OK(ramet_file_pull(file, NULL, e));
         world_expect(file, bytes, SIZE);
@@ -283,31 +240,27 @@ reset__never_loses_what_it_gives_up(void **state)
     struct ramet_file *const b = make_volume(world);
     uint8_t mine[SIZE];
     struct faultos *fault;
+    struct powercut cut;
     char path[400];
     char command[700];
-    bool stopped = true;
 
     assert_int_equal(mkdir(folder, 0700), 0);
     snprintf(path, sizeof(path), "%s/a", folder);
     fault = faultos_new(folder);
     ramet_file_close(open_on(faultos_os(fault), world, 1, path));
-    for (long count = 0; stopped; count++) {
+    powercut_begin(&cut, fault);
+    while (powercut_next(&cut)) {
         struct ramet_file *file = open_on(faultos_os(fault), world, 1, path);
-        struct ramet_err err;
 
-        assert_true(count < 300);
         memcpy(mine, bytes, SIZE);
-        snprintf((char *)mine + 100, 40, "local work %ld", count);
+        snprintf((char *)mine + 100, 40, "local work %ld", cut.round);
         world_write(file, 100, mine + 100, 40);
-        change(b, 10 + (uint64_t)count);
+        change(b, 10 + (uint64_t)cut.round);
         OK(ramet_file_push(b, NULL, e));
-        faultos_stop_at(fault, count);
-        (void)!act_reset(file, &err);
+        powercut_arm(&cut);
+        (void)!ramet_file_reset(file, false, NULL, 0, NULL, NULL);
         ramet_file_close(file);
-        stopped = faultos_has_stopped(fault);
-        faultos_stop_at(fault, -1);
-        if (stopped)
-            faultos_crash(fault, (uint64_t)count);
+        powercut_strike(&cut);
         file = open_on(faultos_os(fault), world, 1, path);
         if (world_status(file).local_commits > 0) {
             world_expect(file, mine, SIZE);
@@ -318,7 +271,7 @@ reset__never_loses_what_it_gives_up(void **state)
         ramet_file_close(file);
         /* The file that was kept holds the whole of it. */
         snprintf(command, sizeof(command),
-                 "grep -q 'local work %ld' '%s'-ramet/lost/*", count, path);
+                 "grep -q 'local work %ld' '%s'-ramet/lost/*", cut.round, path);
         assert_int_equal(system(command), 0);
     }
     faultos_free(fault);

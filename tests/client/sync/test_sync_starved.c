@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/alloc.h"
 #include "tests/client/sync/world.h"
+#include "tests/support/child.h"
 #include "tests/support/faultos.h"
 
 enum { SIZE = 30000, QUIET = 15 };
@@ -249,17 +249,12 @@ processes__push_one_replica_in_turn(void **state)
     OK(ramet_file_init(world_path(world, "a"), url, &options, NULL, NULL, NULL,
                        e));
     for (unsigned i = 0; i < PROCESSES; i++) {
-        children[i] = fork();
-        assert_true(children[i] >= 0);
+        children[i] = child_fork();
         if (children[i] == 0)
             write_and_push(world, i);
     }
     for (unsigned i = 0; i < PROCESSES; i++) {
-        int status = -1;
-
-        assert_true(waitpid(children[i], &status, 0) == children[i]);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 0);
+        child_await(children[i]);
         for (unsigned k = 0; k < ROUNDS; k++)
             bytes[100 + i * 5000u + k] = (uint8_t)(k + 1);
     }

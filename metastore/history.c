@@ -687,16 +687,21 @@ settle_slot(struct ramet_history *history, uint64_t lsn,
 /* The object under `key` was put on top of what was there. If commit 1 is gone
  * the volume was deleted meanwhile (catalog_delete.c), and the deletion may have looked
  * before this was put: then nobody would ever read or remove it. Nobody was told
- * of it either, so it can go. No request where somebody behind the store sees to
- * that, or where a look is dear: there a list shows it, and it can be deleted. */
+ * of it either, so it can go; but not an end, which is what is to stay there, and
+ * by which somebody else may have deleted already. No request where somebody behind
+ * the store sees to that, or where a look is dear: there a list shows it, and it
+ * can be deleted. */
 static enum ramet_rc
-check_not_deleted(struct ramet_history *history, uint64_t lsn, const char *key,
+check_not_deleted(struct ramet_history *history,
+                  const struct ramet_commit_object *commit, const char *key,
                   struct ramet_err *err)
 {
+    const uint64_t lsn = commit->lsn;
     bool alive = true;
     enum ramet_rc rc;
 
-    if (lsn == 1 || somebody_checks(history))
+    if (lsn == 1 || commit->role == RAMET_COMMIT_END ||
+        somebody_checks(history))
         return RAMET_OK;
     rc = exists(history, 1, &alive, err);
     if (rc != RAMET_OK)
@@ -741,7 +746,7 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
     if (rc == RAMET_EEXIST)
         rc = settle_slot(history, lsn, &hash, out_winner, err);
     if (rc == RAMET_OK)
-        rc = check_not_deleted(history, lsn, key, err);
+        rc = check_not_deleted(history, &commit, key, err);
     if (rc == RAMET_OK) {
         (void)ramet_history_keep_head(history, lsn, object, len);
         ramet_history_saw(history, lsn, &hash);

@@ -9,6 +9,7 @@
 
 #include "metastore/catalog.h"
 #include "tests/metastore/line.h"
+#include "tests/support/faultstore.h"
 
 /* ---- foreign commits ----------------------------------------------------- */
 
@@ -244,6 +245,54 @@ catalog_delete__leaves_an_end_that_nothing_follows(void **state)
     ramet_buf_done(&late);
 }
 
+static void
+delete_too(void *ctx)
+{
+    struct line *const f = ctx;
+
+    assert_int_equal(ramet_catalog_delete(f->inner, &f->model.volume, NULL),
+                     RAMET_OK);
+}
+
+/* Somebody else deletes it as well, from beginning to end, at any moment: both
+ * succeed, and the end is there. */
+static void
+catalog_delete__of_two_at_once_leaves_one_end(void **state)
+{
+    (void)state;
+    for (unsigned traits = 0; traits < 2; traits++) {
+        uint64_t calls = 1;
+
+        for (uint64_t moment = 0; moment < calls; moment++) {
+            struct ramet_store_counts c;
+            struct ramet_buf late;
+            struct ramet_cid id;
+            struct line *f;
+            void *line;
+
+            assert_int_equal(line_setup(&line), 0);
+            f = line;
+            line_encode_one(f, &id, &late);
+            f->store->traits = traits == 0 ? 0 : RAMET_STORE_LISTS_CHEAPLY;
+            f->inner->traits = f->store->traits;
+            ramet_faultstore_reset_counts(f->store);
+            ramet_faultstore_meanwhile(f->store, moment, delete_too, f);
+            assert_int_equal(
+                ramet_catalog_delete(f->store, &f->model.volume, NULL),
+                RAMET_OK);
+            c = ramet_faultstore_counts(f->store);
+            calls = c.puts + c.reads + c.sizes + c.lists + c.removes;
+            ramet_faultstore_meanwhile(f->store, 0, NULL, NULL);
+            assert_int_equal(keys_of(f, ""), 1);
+            assert_int_equal(keys_of(f, "commits/"), 1);
+            assert_int_equal(line_append(f, &late, NULL), RAMET_EWENTBACK);
+            assert_int_equal(keys_of(f, ""), 1);
+            ramet_buf_done(&late);
+            assert_int_equal(line_teardown(&line), 0);
+        }
+    }
+}
+
 /* What is put on top of an end by hand is refused by the guard as well. */
 static void
 validate__refuses_what_follows_an_end(void **state)
@@ -287,6 +336,7 @@ main(void)
         TEST(validate__looks_at_inline_frames_and_segments),
         TEST(validate__refuses_the_map_of_another_line),
         TEST(catalog_delete__leaves_an_end_that_nothing_follows),
+        cmocka_unit_test(catalog_delete__of_two_at_once_leaves_one_end),
         TEST(validate__refuses_what_follows_an_end),
     };
 

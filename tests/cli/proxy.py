@@ -9,7 +9,8 @@ KEPT = ("range", "content-type", "if-none-match", "accept", "authorization")
 
 class Proxy:
     """`hook(method, path, forward)` answers: `forward()` passes the request on
-    and gives (status, headers, body); None cuts the connection off."""
+    and gives (status, headers, body); None cuts the connection off. A body that is
+    a function is called when the headers are out, and ends with the connection."""
 
     def __init__(self, upstream_port, hook=None):
         self.upstream_port = upstream_port
@@ -50,6 +51,12 @@ class Proxy:
                     if name.lower() not in ("transfer-encoding", "connection",
                                             "content-length"):
                         self.send_header(name, value)
+                if callable(data):
+                    self.send_header("Connection", "close")
+                    self.end_headers()
+                    self.wfile.flush()
+                    data()
+                    return
                 length = dict((n.lower(), v) for n, v in headers).get(
                     "content-length", "0") if self.command == "HEAD" \
                     else str(len(data))

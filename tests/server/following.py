@@ -10,11 +10,14 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import urllib.parse
 
 sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(1, os.path.join(os.path.dirname(__file__), "..", "cli"))
 from served import Server, wait_for  # noqa: E402
+from proxy import Proxy  # noqa: E402
 
 SERVE = sys.argv[1]
 SO = os.environ["RAMET_SO"]
@@ -330,6 +333,36 @@ class Following(unittest.TestCase):
             a("SELECT ramet_push()")
             self.sees(b, "life %d" % i)
 
+    def test_a_proxy_that_swallows_streams_costs_no_commit(self):
+        """Nothing of a stream comes through, or only that there is one: then the
+        remote is asked as if there were none."""
+        done = threading.Event()
+        streams = []
+
+        def hook(_method, path, forward):
+            if not path.endswith("/news"):
+                return forward()
+            streams.append(path)
+            if len(streams) % 2 == 1:
+                return 200, [("Content-Type", "application/vnd.ramet.news")], \
+                    done.wait
+            done.wait()
+            return None
+
+        proxy = Proxy(self.server.port, hook)
+        self.addCleanup(proxy.close)
+        self.addCleanup(done.set)
+        a = self.writer(sync="manual")
+        followers = [Replica(self, proxy.url("app")) for _ in range(2)]
+        for b in followers:
+            b("SELECT count(*), sum(length(v)) FROM t")
+        self.assertTrue(wait_for(lambda: len(streams) >= 2))
+        for i in range(3):
+            a("UPDATE t SET v = ? WHERE id = 1", "told %d" % i)
+            a("SELECT ramet_push()")
+            for b in followers:
+                self.sees(b, "told %d" % i)
+                self.assertIsNone(b.status("last_error"))
 
     def test_a_page_with_a_delta_is_read_by_as_many_requests(self):
         a = self.writer(rows=3000, sync="manual")

@@ -131,8 +131,8 @@ reach(struct doctor *d, const char *text)
     }
     cli_doctor_fine(d, "reach", "%s answers; the first question took %.0f ms",
                     kind_of(d), (cli_doctor_now_s() - began) * 1000);
-    cli_doctor_fine(d, "version", "ramet %s here, storage format 1 there",
-                    RAMET_VERSION_STRING);
+    cli_doctor_fine(d, "version", "ramet %s here, storage format %u there",
+                    RAMET_VERSION_STRING, RAMET_STORE_FORMAT);
     return RAMET_OK;
 }
 

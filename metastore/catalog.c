@@ -68,7 +68,7 @@ check_format_text(struct ramet_objstore *store, const char *text,
     if (end == text + start || (*end != '}' && *end != ','))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: " FORMAT_KEY " has no version", store->name);
-    if (version != 2)
+    if (version != (long)RAMET_STORE_FORMAT)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "%s: the store has format version %ld, this program "
                           "knows 2%s",

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import unittest
+import urllib.request
 
 import support
 from support import CONFLICT, DAMAGED, DONE, NOT_FOUND, NOT_PERMITTED, \
@@ -298,6 +299,42 @@ class Counts(BucketTest):
         self.fake.forget()
         self.ramet("push", self.a)
         self.assertEqual([r for r in self.fake.log if "probe" in r.key], [])
+
+    def test_mark_that_was_tampered_with__proves_nothing(self):
+        """Neither the user's nor the bucket's."""
+        self.bound()
+        mark = next(key for key in self.fake.objects if "/proven-" in key)
+        for text in (b"", b"of two writers one wins\nor so", b"yes"):
+            with open(self.path("cache", "ramet", mark.rsplit("/")[-1]),
+                      "wb") as file:
+                file.write(text)
+            self.fake.objects[mark] = text
+            self.sql(self.a, COMMIT)
+            self.fake.forget()
+            self.ramet("push", self.a)
+            self.assertGreater(len([r for r in self.fake.log
+                                    if "/probe/" in r.key]), 300)
+
+    def test_server__tells_what_it_asked_of_its_bucket(self):
+        kept = dict(os.environ)
+        self.addCleanup(lambda: (os.environ.clear(), os.environ.update(kept)))
+        self.bound()
+        os.environ.update(self.environment)
+        server = support.Server("s3://bucket/a/b?endpoint=" + self.fake.url,
+                                log=self.path("server.log"))
+        self.addCleanup(server.stop)
+        self.fake.forget()
+        self.ramet("clone", server.url() + "/app", self.path("c.db"),
+                   "--hydrate")
+        with urllib.request.urlopen(server.url() + "/metrics") as answer:
+            text = answer.read().decode()
+        told = dict(re.findall(r"(?m)^ramet_bucket_(\w+)_total (\d+)$", text))
+        seen = self.fake.kinds()
+        self.assertGreater(seen["get"], 0)
+        self.assertGreaterEqual(int(told["get"]), seen["get"])
+        self.assertGreaterEqual(int(told["list"]), seen["list"])
+        self.assertGreaterEqual(int(told["nano_usd"]),
+                                400 * seen["get"] + 5000 * seen["list"])
 
     def test_copied_bucket__is_tried_anew(self):
         self.bound()
@@ -622,6 +659,29 @@ class Faults(BucketTest):
         self.fake.faults.clear()
         self.ramet("push", self.a)
         self.assertEqual(self.lsn(), 2)
+
+    def test_read_that_is_slow__is_not_asked_for_twice_under_slow_down(self):
+        """Once the store asked for less, until it has answered for long."""
+        self.bound()
+        self.sql(self.a, "for _ in range(120):\n    %s\n    "
+                 "db.execute('SELECT ramet_push()').fetchone()" % COMMIT,
+                 keys=True)
+        self.environment["RAMET_S3_HEDGE"] = "on"
+        self.fake.plan(Fault("503", method="GET", key="/commits/", skip=1))
+        slow = []
+
+        def hook(request):
+            if request.method == "GET" and "/commits/" in request.key:
+                slow.append(request.key)
+                if len(slow) in (100, 110):
+                    self.fake.stopped.wait(1)
+
+        self.fake.hooks.append(hook)
+        done = self.run_ramet("log", self.url(), "--stats")
+        self.assertEqual(done.returncode, DONE, done.stderr)
+        self.assertGreater(len(slow), 110)
+        self.assertIn("1 repeated", done.stderr)
+        self.assertNotIn("asked twice", done.stderr)
 
     def hang_one_read(self):
         """The first that may be asked for twice: of 33 reads one may, and on a

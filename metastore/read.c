@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/alloc.h"
 #include "metastore/chain.h"
@@ -70,6 +71,49 @@ is_wanted(const struct reading *r, uint32_t pgno)
 {
     return bsearch(&pgno, r->wanted, r->wanted_count, sizeof(r->wanted[0]),
                    compare_pgno) != NULL;
+}
+
+/* ---- room ---------------------------------------------------------------- */
+
+/* An array gets longer: what is new in it is zeros. NULL: it is as it was. */
+static void *
+lengthen(void *array, size_t size, size_t from, size_t to)
+{
+    uint8_t *const longer = ramet_realloc(array, to * size);
+
+    if (longer != NULL)
+        memset(longer + from * size, 0, (to - from) * size);
+    return longer;
+}
+
+/* Room for so many pages in a batch. Few frames have as many pages as one may. */
+static enum ramet_rc
+reserve(struct reading *r, size_t capacity, struct ramet_err *err)
+{
+    const size_t from = r->capacity;
+    uint32_t *pgnos;
+    struct ramet_located *found;
+    struct part *parts;
+    struct need *needs;
+
+    if (capacity <= from)
+        return RAMET_OK;
+    pgnos = lengthen(r->pgnos, sizeof(*pgnos), from, capacity);
+    if (pgnos != NULL)
+        r->pgnos = pgnos;
+    found = lengthen(r->found, sizeof(*found), from, capacity);
+    if (found != NULL)
+        r->found = found;
+    parts = lengthen(r->parts, sizeof(*parts), from, capacity);
+    if (parts != NULL)
+        r->parts = parts;
+    needs = lengthen(r->needs, sizeof(*needs), from, capacity);
+    if (needs != NULL)
+        r->needs = needs;
+    if (pgnos == NULL || found == NULL || parts == NULL || needs == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "reading %zu pages", capacity);
+    r->capacity = capacity;
+    return RAMET_OK;
 }
 
 /* ---- what to read -------------------------------------------------------- */
@@ -135,9 +179,15 @@ add_neighbours(struct reading *r, uint32_t low, uint64_t high,
                struct ramet_err *err)
 {
     const size_t batch = r->count;
+    size_t capacity = batch;
     size_t kept = 0;
     enum ramet_rc rc;
 
+    for (size_t i = 0; i < batch; i++)
+        capacity += r->found[i].image.page_count;
+    rc = reserve(r, capacity, err);
+    if (rc != RAMET_OK)
+        return rc;
     for (size_t i = 0; i < batch; i++) {
         const struct ramet_frame *const frame = &r->found[i].image;
 
@@ -377,18 +427,14 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
     return rc;
 }
 
-static bool
-allocate(struct reading *r, size_t batch, bool want_extra)
+static enum ramet_rc
+allocate(struct reading *r, size_t batch, struct ramet_err *err)
 {
-    r->capacity = want_extra ? batch * (RAMET_FRAME_PAGES_MAX + 1) : batch;
-    r->pgnos = ramet_calloc(r->capacity, sizeof(r->pgnos[0]));
-    r->found = ramet_calloc(r->capacity, sizeof(r->found[0]));
-    r->parts = ramet_calloc(r->capacity, sizeof(r->parts[0]));
-    r->needs = ramet_calloc(r->capacity, sizeof(r->needs[0]));
     r->unique = ramet_calloc(2 * batch, sizeof(r->unique[0]));
     r->page = ramet_alloc(r->chain->page_size);
-    return r->pgnos != NULL && r->found != NULL && r->parts != NULL &&
-           r->needs != NULL && r->unique != NULL && r->page != NULL;
+    return r->unique == NULL || r->page == NULL
+               ? RAMET_FAIL(err, RAMET_ENOMEM, "reading %zu pages", batch)
+               : reserve(r, batch, err);
 }
 
 static enum ramet_rc
@@ -413,8 +459,8 @@ read_pages(struct ramet_history *history, const struct ramet_point *at,
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_chain_check_wanted(&chain, pgnos, pgno_count, err);
-    if (rc == RAMET_OK && !allocate(&r, batch, want_extra))
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "reading %zu pages", pgno_count);
+    if (rc == RAMET_OK)
+        rc = allocate(&r, batch, err);
     for (size_t i = 0; rc == RAMET_OK && i < pgno_count; i += batch) {
         const size_t n = pgno_count - i < batch ? pgno_count - i : batch;
 

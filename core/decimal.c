@@ -20,3 +20,15 @@ ramet_decimal_parse(const char *text, uint64_t *out_value)
     *out_value = value;
     return true;
 }
+
+int
+ramet_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}

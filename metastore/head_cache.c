@@ -276,6 +276,27 @@ ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
     return rc;
 }
 
+enum ramet_rc
+ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
+                           uint64_t before_lsn, uint64_t *out_bytes,
+                           struct ramet_err *err)
+{
+    uint64_t bytes = 0;
+
+    for (uint64_t lsn = after_lsn + 1; lsn < before_lsn; lsn++) {
+        struct ramet_lru_entry *entry;
+        const enum ramet_rc rc =
+            ramet_history_load_head(history, lsn, false, &entry, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        bytes += ramet_loaded_head(entry)->head_length;
+        ramet_history_release(history, entry);
+    }
+    *out_bytes = bytes;
+    return RAMET_OK;
+}
+
 /* ---- many at once ------------------------------------------------------------ */
 
 #define HEADS_AT_ONCE RAMET_MAP_EVERY_COMMITS

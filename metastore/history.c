@@ -412,18 +412,23 @@ ramet_history_seen(struct ramet_history *history, struct ramet_head *out_head,
 
 /* ---- by LSN and by time -------------------------------------------------- */
 
-enum ramet_rc
-ramet_history_head(struct ramet_history *history, uint64_t lsn,
-                   struct ramet_head *out_head, struct ramet_err *err)
+/* The head of this LSN; with `point`, the one that it names by its hash. */
+static enum ramet_rc
+head_at(struct ramet_history *history, uint64_t lsn,
+        const struct ramet_point *point, struct ramet_head *out_head,
+        struct ramet_err *err)
 {
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(point == NULL || point->lsn == lsn);
     if (lsn == 0) {
         memset(out_head, 0, sizeof(*out_head));
         return RAMET_OK;
     }
-    rc = ramet_history_load_head(history, lsn, false, &entry, err);
+    rc = point != NULL
+             ? ramet_history_load_point(history, point, false, &entry, err)
+             : ramet_history_load_head(history, lsn, false, &entry, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_history_fill_head(ramet_loaded_head(entry), out_head);
@@ -432,23 +437,18 @@ ramet_history_head(struct ramet_history *history, uint64_t lsn,
 }
 
 enum ramet_rc
+ramet_history_head(struct ramet_history *history, uint64_t lsn,
+                   struct ramet_head *out_head, struct ramet_err *err)
+{
+    return head_at(history, lsn, NULL, out_head, err);
+}
+
+enum ramet_rc
 ramet_history_head_of(struct ramet_history *history,
                       const struct ramet_point *point,
                       struct ramet_head *out_head, struct ramet_err *err)
 {
-    struct ramet_lru_entry *entry;
-    enum ramet_rc rc;
-
-    if (point->lsn == 0) {
-        memset(out_head, 0, sizeof(*out_head));
-        return RAMET_OK;
-    }
-    rc = ramet_history_load_point(history, point, false, &entry, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_history_fill_head(ramet_loaded_head(entry), out_head);
-    ramet_history_release(history, entry);
-    return RAMET_OK;
+    return head_at(history, point->lsn, point, out_head, err);
 }
 
 enum ramet_rc

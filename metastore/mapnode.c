@@ -374,6 +374,16 @@ find_child(struct ramet_reader *in, const struct ramet_node_front *front,
     return true;
 }
 
+static enum ramet_rc
+open_inner(struct ramet_reader *in, const uint8_t *bytes, size_t len,
+           unsigned level, uint32_t index, struct ramet_node_front *out_front,
+           struct ramet_err *err)
+{
+    assert(level >= 1 && level <= RAMET_MAP_LEVEL_MAX);
+    ramet_reader_init(in, bytes, len);
+    return ramet_node_front_decode(in, level, index, out_front, err);
+}
+
 enum ramet_rc
 ramet_inner_find(const uint8_t *bytes, size_t len, unsigned level,
                  uint32_t index, unsigned child,
@@ -381,11 +391,9 @@ ramet_inner_find(const uint8_t *bytes, size_t len, unsigned level,
 {
     struct ramet_node_front front;
     struct ramet_reader in;
-    enum ramet_rc rc;
+    const enum ramet_rc rc =
+        open_inner(&in, bytes, len, level, index, &front, err);
 
-    assert(level >= 1 && level <= RAMET_MAP_LEVEL_MAX);
-    ramet_reader_init(&in, bytes, len);
-    rc = ramet_node_front_decode(&in, level, index, &front, err);
     if (rc != RAMET_OK)
         return rc;
     if (!find_child(&in, &front, child, out_child))
@@ -400,11 +408,9 @@ ramet_inner_decode(const uint8_t *bytes, size_t len, unsigned level,
 {
     struct ramet_node_front front;
     struct ramet_reader in;
-    enum ramet_rc rc;
+    const enum ramet_rc rc =
+        open_inner(&in, bytes, len, level, index, &front, err);
 
-    assert(level >= 1 && level <= RAMET_MAP_LEVEL_MAX);
-    ramet_reader_init(&in, bytes, len);
-    rc = ramet_node_front_decode(&in, level, index, &front, err);
     if (rc != RAMET_OK)
         return rc;
     memset(out, 0, sizeof(*out));

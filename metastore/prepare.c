@@ -275,18 +275,12 @@ static enum ramet_rc
 refer_to(struct ramet_history *history, const struct ramet_map_ref *map,
          struct ramet_commit_object *commit, struct ramet_err *err)
 {
-    uint64_t head_bytes = 0;
+    uint64_t head_bytes;
+    const enum ramet_rc rc = ramet_history_heads_length(
+        history, map->lsn, commit->lsn, &head_bytes, err);
 
-    for (uint64_t lsn = map->lsn + 1; lsn < commit->lsn; lsn++) {
-        struct ramet_lru_entry *entry;
-        const enum ramet_rc rc =
-            ramet_history_load_head(history, lsn, false, &entry, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-        head_bytes += ramet_loaded_head(entry)->head_length;
-        ramet_history_release(history, entry);
-    }
+    if (rc != RAMET_OK)
+        return rc;
     commit->map = *map;
     commit->commits_since_map = (uint32_t)(commit->lsn - map->lsn);
     commit->head_bytes_since_map = head_bytes;

@@ -136,21 +136,16 @@ check_map(struct ramet_history *history,
           const struct ramet_map_ref *base_map, uint64_t base_map_lsn,
           uint32_t head_length, struct ramet_err *err)
 {
-    uint64_t head_bytes = 0;
+    uint64_t head_bytes;
+    enum ramet_rc rc;
 
     if (commit->map.lsn < base_map_lsn)
         return refuse(commit->lsn, "its map is older than its predecessor's",
                       err);
-    for (uint64_t lsn = commit->map.lsn + 1; lsn < commit->lsn; lsn++) {
-        struct ramet_lru_entry *entry;
-        const enum ramet_rc rc =
-            ramet_history_load_head(history, lsn, false, &entry, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-        head_bytes += ramet_loaded_head(entry)->head_length;
-        ramet_history_release(history, entry);
-    }
+    rc = ramet_history_heads_length(history, commit->map.lsn, commit->lsn,
+                                    &head_bytes, err);
+    if (rc != RAMET_OK)
+        return rc;
     if (head_bytes != commit->head_bytes_since_map)
         return refuse(commit->lsn, "it miscounts the heads after its map", err);
     if (!ramet_commit_has_own_map(commit) &&

@@ -170,8 +170,8 @@ ramet_objstore_list(struct ramet_objstore *store, const char *prefix,
                             ctx, err);
 }
 
-static bool
-take_first(void *ctx, const char *key, uint64_t size_bytes)
+bool
+ramet_objstore_take_key(void *ctx, const char *key, uint64_t size_bytes)
 {
     (void)size_bytes;
     memcpy(ctx, key, strlen(key) + 1);
@@ -187,7 +187,8 @@ ramet_objstore_first(struct ramet_objstore *store, const char *prefix,
     memset(out_told, 0, sizeof(*out_told));
     if (store->ops->first != NULL)
         return store->ops->first(store, prefix, out_key, out_told, err);
-    return ramet_objstore_list(store, prefix, "", take_first, out_key, err);
+    return ramet_objstore_list(store, prefix, "", ramet_objstore_take_key,
+                               out_key, err);
 }
 
 enum ramet_rc

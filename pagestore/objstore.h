@@ -215,6 +215,8 @@ RAMET_NODISCARD enum ramet_rc
 ramet_objstore_list(struct ramet_objstore *store, const char *prefix,
                     const char *after, ramet_objstore_visit *visit, void *ctx,
                     struct ramet_err *err);
+/* For a list of which the first key is enough, into a char[RAMET_KEY_MAX]. */
+bool ramet_objstore_take_key(void *ctx, const char *key, uint64_t size_bytes);
 /*
  * The first key that begins with `prefix`; "" if there is none. Where the store
  * knows what is in that object, *out_told says it unasked (of a commit: its

@@ -10,20 +10,9 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/decimal.h"
 #include "core/show.h"
 #include "server/http_impl.h"
-
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 /* Decodes in place. What is no escape, or one of NUL, '/' or a control
  * character, stays as it is: no name can look like that, so it is refused. */
@@ -33,8 +22,9 @@ ramet_http_unescape(char *text)
     char *out = text;
 
     for (const char *in = text; *in != '\0';) {
-        if (in[0] == '%' && hex_digit(in[1]) >= 0 && hex_digit(in[2]) >= 0) {
-            const int c = hex_digit(in[1]) * 16 + hex_digit(in[2]);
+        if (in[0] == '%' && ramet_hex_digit(in[1]) >= 0 &&
+            ramet_hex_digit(in[2]) >= 0) {
+            const int c = ramet_hex_digit(in[1]) * 16 + ramet_hex_digit(in[2]);
 
             if (c >= ' ' && c != '/' && c != 127) {
                 *out++ = (char)c;

@@ -3,9 +3,10 @@
  */
 #include "server/metrics.h"
 
+#include "server/render.h"
+
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 static const char *const route_names[RAMET_ROUTE_COUNT] = {
@@ -54,46 +55,32 @@ ramet_metrics_request(struct ramet_metrics *metrics, enum ramet_route route,
     bump(&metrics->latency_sum_us[route], duration_us);
 }
 
-static void put_text(struct ramet_buf *out, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void
-put_text(struct ramet_buf *out, const char *fmt, ...)
-{
-    char text[256];
-    va_list ap;
-    int len;
-
-    va_start(ap, fmt);
-    len = vsnprintf(text, sizeof(text), fmt, ap);
-    va_end(ap);
-    assert(len >= 0 && (size_t)len < sizeof(text));
-    ramet_buf_bytes(out, text, (size_t)len);
-}
-
 void
 ramet_metrics_line(struct ramet_buf *out, const char *name, const char *type,
                    uint64_t value)
 {
-    put_text(out, "# TYPE %s %s\n%s %" PRIu64 "\n", name, type, name, value);
+    ramet_render_text(out, "# TYPE %s %s\n%s %" PRIu64 "\n", name, type, name,
+                      value);
 }
 
 static void
 format_requests(struct ramet_metrics *metrics, struct ramet_buf *out)
 {
-    put_text(out, "# HELP ramet_requests_total Requests by route and status; "
-                  "status 0: the client went away.\n"
-                  "# TYPE ramet_requests_total counter\n");
+    ramet_render_text(
+        out, "# HELP ramet_requests_total Requests by route and status; "
+             "status 0: the client went away.\n"
+             "# TYPE ramet_requests_total counter\n");
     for (unsigned r = 0; r < RAMET_ROUTE_COUNT; r++) {
         for (unsigned i = 0; i < 501; i++) {
             const uint64_t n = atomic_load_explicit(&metrics->requests[r][i],
                                                     memory_order_relaxed);
 
             if (n > 0)
-                put_text(out,
-                         "ramet_requests_total{route=\"%s\",status=\"%u\"} "
-                         "%" PRIu64 "\n",
-                         route_names[r], i == 0 ? 0 : i + 99, n);
+                ramet_render_text(
+                    out,
+                    "ramet_requests_total{route=\"%s\",status=\"%u\"} "
+                    "%" PRIu64 "\n",
+                    route_names[r], i == 0 ? 0 : i + 99, n);
         }
     }
 }
@@ -114,19 +101,21 @@ format_latency(struct ramet_metrics *metrics, unsigned r, struct ramet_buf *out)
         sum +=
             atomic_load_explicit(&metrics->latency[r][i], memory_order_relaxed);
         if (i + 1 < RAMET_LATENCY_BUCKETS)
-            put_text(out, "%s_bucket{route=\"%s\",le=\"%g\"} %" PRIu64 "\n",
-                     name, route_names[r], bounds_us[i] / 1e6, sum);
+            ramet_render_text(out,
+                              "%s_bucket{route=\"%s\",le=\"%g\"} %" PRIu64 "\n",
+                              name, route_names[r], bounds_us[i] / 1e6, sum);
         else
-            put_text(out, "%s_bucket{route=\"%s\",le=\"+Inf\"} %" PRIu64 "\n",
-                     name, route_names[r], sum);
+            ramet_render_text(
+                out, "%s_bucket{route=\"%s\",le=\"+Inf\"} %" PRIu64 "\n", name,
+                route_names[r], sum);
     }
-    put_text(out,
-             "%s_sum{route=\"%s\"} %.6f\n%s_count{route=\"%s\"} %" PRIu64 "\n",
-             name, route_names[r],
-             (double)atomic_load_explicit(&metrics->latency_sum_us[r],
-                                          memory_order_relaxed) /
-                 1e6,
-             name, route_names[r], sum);
+    ramet_render_text(
+        out, "%s_sum{route=\"%s\"} %.6f\n%s_count{route=\"%s\"} %" PRIu64 "\n",
+        name, route_names[r],
+        (double)atomic_load_explicit(&metrics->latency_sum_us[r],
+                                     memory_order_relaxed) /
+            1e6,
+        name, route_names[r], sum);
 }
 
 void
@@ -160,20 +149,22 @@ ramet_metrics_format(struct ramet_metrics *metrics, struct ramet_buf *out)
     };
 
     format_requests(metrics, out);
-    put_text(out, "# HELP ramet_request_duration_seconds From the header to "
-                  "the last byte of the answer.\n"
-                  "# TYPE ramet_request_duration_seconds histogram\n");
+    ramet_render_text(
+        out, "# HELP ramet_request_duration_seconds From the header to "
+             "the last byte of the answer.\n"
+             "# TYPE ramet_request_duration_seconds histogram\n");
     for (unsigned r = 0; r < RAMET_ROUTE_COUNT; r++)
         format_latency(metrics, r, out);
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
         ramet_metrics_line(
             out, lines[i].name, lines[i].type,
             atomic_load_explicit(lines[i].value, memory_order_relaxed));
-    put_text(out,
-             "# HELP ramet_event_lag_seconds From a commit's time to its "
-             "event.\n# TYPE ramet_event_lag_seconds_sum counter\n"
-             "ramet_event_lag_seconds_sum %.6f\n",
-             (double)atomic_load_explicit(&metrics->event_lag_us_sum,
-                                          memory_order_relaxed) /
-                 1e6);
+    ramet_render_text(
+        out,
+        "# HELP ramet_event_lag_seconds From a commit's time to its "
+        "event.\n# TYPE ramet_event_lag_seconds_sum counter\n"
+        "ramet_event_lag_seconds_sum %.6f\n",
+        (double)atomic_load_explicit(&metrics->event_lag_us_sum,
+                                     memory_order_relaxed) /
+            1e6);
 }

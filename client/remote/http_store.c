@@ -489,14 +489,6 @@ first_commit(struct http_store *hs, const char *prefix,
     return rc;
 }
 
-static bool
-take_first(void *ctx, const char *key, uint64_t size_bytes)
-{
-    (void)size_bytes;
-    memcpy(ctx, key, strlen(key) + 1);
-    return false;
-}
-
 static enum ramet_rc
 http_first(struct ramet_objstore *store, const char *prefix,
            char out_key[RAMET_KEY_MAX], struct ramet_hash *out_told,
@@ -510,7 +502,8 @@ http_first(struct ramet_objstore *store, const char *prefix,
     memset(out_told, 0, sizeof(*out_told));
     return is_commits_prefix(prefix)
                ? first_commit(hs, prefix, out_key, out_told, err)
-               : list_keys(hs, prefix, "", take_first, out_key, err);
+               : list_keys(hs, prefix, "", ramet_objstore_take_key, out_key,
+                           err);
 }
 
 static enum ramet_rc

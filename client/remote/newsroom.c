@@ -155,6 +155,22 @@ need_thread(struct ramet_newsroom *room, struct ramet_err *err)
                               room, err);
 }
 
+/* The desk of a volume, and the thread that serves all of them. With the lock. */
+static enum ramet_rc
+need_desk(struct ramet_newsroom *room, const void *owner,
+          const struct ramet_news_taker *taker, const struct ramet_vid *volume,
+          uint64_t after, struct desk **out_desk, struct ramet_err *err)
+{
+    const enum ramet_rc rc = need_thread(room, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    *out_desk = ramet_desk_need(room, owner, taker, volume, after);
+    return *out_desk != NULL
+               ? RAMET_OK
+               : RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
+}
+
 enum ramet_rc
 ramet_newsroom_follow(struct ramet_newsroom *room, const void *owner,
                       const struct ramet_news_taker *taker,
@@ -170,12 +186,7 @@ ramet_newsroom_follow(struct ramet_newsroom *room, const void *owner,
         return RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
     attendant->follower = follower;
     ramet_mutex_lock(&room->lock);
-    rc = need_thread(room, err);
-    if (rc == RAMET_OK) {
-        desk = ramet_desk_need(room, owner, taker, volume, after);
-        if (desk == NULL)
-            rc = RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
-    }
+    rc = need_desk(room, owner, taker, volume, after, &desk, err);
     if (desk != NULL) {
         attendant->next = desk->attendants;
         desk->attendants = attendant;
@@ -329,12 +340,7 @@ ramet_newsroom_wait(struct ramet_newsroom *room, const void *owner,
     enum ramet_rc rc;
 
     ramet_mutex_lock(&room->lock);
-    rc = need_thread(room, err);
-    if (rc == RAMET_OK) {
-        desk = ramet_desk_need(room, owner, taker, volume, after);
-        if (desk == NULL)
-            rc = RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
-    }
+    rc = need_desk(room, owner, taker, volume, after, &desk, err);
     if (desk != NULL) {
         desk->waiters++;
         rc = wait_at(room, desk, after, ramet_news_now_ms() + timeout_ms,

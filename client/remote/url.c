@@ -65,18 +65,6 @@ skip_scheme(const char *text, enum ramet_remote_scheme *out_scheme)
     return NULL;
 }
 
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 /* Percent-decode a path of `len` bytes, joining runs of slashes; NULL if it is
  * fine, else why not. */
 static const char *
@@ -88,8 +76,8 @@ decode_path(const char *raw, size_t len, char *out, size_t out_size)
         char c = raw[i];
 
         if (c == '%') {
-            const int high = i + 2 < len ? hex_value(raw[i + 1]) : -1;
-            const int low = high >= 0 ? hex_value(raw[i + 2]) : -1;
+            const int high = i + 2 < len ? ramet_hex_digit(raw[i + 1]) : -1;
+            const int low = high >= 0 ? ramet_hex_digit(raw[i + 2]) : -1;
 
             if (low < 0 || (high == 0 && low == 0))
                 return "'%' needs two hex digits, not 00";

@@ -82,28 +82,36 @@ sync_of(const struct ramet_file *file, const char *verb)
     };
 }
 
+/* `sync` as of sync_of(). */
 static enum ramet_rc
-run_verb(struct ramet_file *file, const char *verb, verb_run *run,
+run_with(struct ramet_file *file, struct ramet_sync *sync, verb_run *run,
          struct ramet_sync_result *out, struct ramet_err *err)
 {
-    struct ramet_sync sync = sync_of(file, verb);
     struct ramet_err own = {.code = RAMET_OK};
-    enum ramet_rc rc;
+    enum ramet_rc rc = ramet_file_check_verb(file, sync->verb, err);
 
-    rc = ramet_file_check_verb(file, verb, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_sync_begin(&sync, file->replica_sync, file->session, &own);
+    rc = ramet_sync_begin(sync, file->replica_sync, file->session, &own);
     if (rc == RAMET_OK)
-        rc = run(&sync, &own);
-    ramet_sync_end(&sync, rc, &own);
+        rc = run(sync, &own);
+    ramet_sync_end(sync, rc, &own);
     if (rc == RAMET_OK)
         ramet_background_retry(file->replica_sync->background);
     else if (err != NULL)
         *err = own;
     if (rc == RAMET_OK && out != NULL)
-        *out = sync.result;
+        *out = sync->result;
     return rc;
+}
+
+static enum ramet_rc
+run_verb(struct ramet_file *file, const char *verb, verb_run *run,
+         struct ramet_sync_result *out, struct ramet_err *err)
+{
+    struct ramet_sync sync = sync_of(file, verb);
+
+    return run_with(file, &sync, run, out, err);
 }
 
 static enum ramet_rc
@@ -190,31 +198,33 @@ ramet_file_hydrate(struct ramet_file *file, struct ramet_sync_result *out,
     return run_verb(file, "hydrate", run_hydrate, out, err);
 }
 
+struct resetting {
+    struct ramet_sync sync; /* first */
+    bool discard;
+    char *out_kept;
+    size_t out_kept_size;
+};
+
+static enum ramet_rc
+run_reset(struct ramet_sync *sync, struct ramet_err *err)
+{
+    const struct resetting *const r = (const struct resetting *)sync;
+
+    return ramet_sync_reset(sync, r->discard, r->out_kept, r->out_kept_size,
+                            err);
+}
+
 enum ramet_rc
 ramet_file_reset(struct ramet_file *file, bool discard, char *out_kept,
                  size_t out_kept_size, struct ramet_sync_result *out,
                  struct ramet_err *err)
 {
-    struct ramet_sync sync = sync_of(file, "reset");
-    struct ramet_err own = {.code = RAMET_OK};
-    enum ramet_rc rc;
+    struct resetting r = {sync_of(file, "reset"), discard, out_kept,
+                          out_kept_size};
 
     if (out_kept != NULL && out_kept_size > 0)
         out_kept[0] = '\0';
-    rc = ramet_file_check_verb(file, "reset", err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = ramet_sync_begin(&sync, file->replica_sync, file->session, &own);
-    if (rc == RAMET_OK)
-        rc = ramet_sync_reset(&sync, discard, out_kept, out_kept_size, &own);
-    ramet_sync_end(&sync, rc, &own);
-    if (rc == RAMET_OK)
-        ramet_background_retry(file->replica_sync->background);
-    else if (err != NULL)
-        *err = own;
-    if (rc == RAMET_OK && out != NULL)
-        *out = sync.result;
-    return rc;
+    return run_with(file, &r.sync, run_reset, out, err);
 }
 
 /* ---- export --------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/decimal.h"
 #include "pagestore/s3/settings.h"
 
 #define DEFAULT_REGION "us-east-1"
@@ -110,16 +111,6 @@ take_parameter(const char *name, const char *value,
     return NULL;
 }
 
-static int
-hex_value(char c)
-{
-    const char *const digits = "0123456789abcdef";
-    const char *const at =
-        c != '\0' ? strchr(digits, tolower((unsigned char)c)) : NULL;
-
-    return at != NULL ? (int)(at - digits) : -1;
-}
-
 /* The value of a parameter: http%3A%2F%2Fhost is http://host. */
 static const char *
 decode(const char *text, size_t len, char *out, size_t out_size)
@@ -130,8 +121,8 @@ decode(const char *text, size_t len, char *out, size_t out_size)
         char c = text[i];
 
         if (c == '%') {
-            const int high = i + 2 < len ? hex_value(text[i + 1]) : -1;
-            const int low = high >= 0 ? hex_value(text[i + 2]) : -1;
+            const int high = i + 2 < len ? ramet_hex_digit(text[i + 1]) : -1;
+            const int low = high >= 0 ? ramet_hex_digit(text[i + 2]) : -1;
 
             if (low < 0)
                 return "'%' needs two hex digits";

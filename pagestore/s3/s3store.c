@@ -173,14 +173,6 @@ s3_list(struct ramet_objstore *store, const char *prefix, const char *after,
     return list(s3, prefix, after, LIST_FIRST, &l, err);
 }
 
-static bool
-take_first(void *ctx, const char *key, uint64_t size_bytes)
-{
-    (void)size_bytes;
-    memcpy(ctx, key, strlen(key) + 1);
-    return false;
-}
-
 /* A list of one. */
 static enum ramet_rc
 s3_first(struct ramet_objstore *store, const char *prefix,
@@ -188,7 +180,8 @@ s3_first(struct ramet_objstore *store, const char *prefix,
          struct ramet_err *err)
 {
     struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
-    struct listing l = {.s3 = s3, .visit = take_first, .ctx = out_key};
+    struct listing l = {
+        .s3 = s3, .visit = ramet_objstore_take_key, .ctx = out_key};
 
     (void)out_told; /* a list says nothing of what is in them */
     return list(s3, prefix, "", 1, &l, err);

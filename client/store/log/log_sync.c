@@ -121,6 +121,20 @@ sync_file(struct ramet_replica *replica, const struct ramet_gen *gen)
     return result;
 }
 
+/* One file of the log; after a sync that failed, what it has is written again. */
+static enum ramet_rc
+make_durable(struct ramet_replica *replica, struct ramet_gen *gen,
+             struct ramet_err *err)
+{
+    const enum ramet_rc rc = write_again(replica, gen, err);
+    int result;
+
+    if (rc != RAMET_OK)
+        return rc;
+    result = sync_file(replica, gen);
+    return result < 0 ? sync_failed(replica, result, err) : RAMET_OK;
+}
+
 enum ramet_rc
 ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
 {
@@ -129,7 +143,6 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     const struct ramet_pos tail = session->prepared.after.snapshot.tail;
     const uint64_t number = ramet_pos_gen(tail);
     struct ramet_gen *gen;
-    int result;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc != RAMET_OK || !session->prepared.is_set ||
@@ -141,12 +154,9 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     extend_gen(session, gen, ramet_pos_offset(tail));
     rc = ramet_log_sync_before(session, number, err);
     if (rc == RAMET_OK)
-        rc = write_again(replica, gen, err);
+        rc = make_durable(replica, gen, err);
     if (rc != RAMET_OK)
         return rc;
-    result = sync_file(replica, gen);
-    if (result < 0)
-        return sync_failed(replica, result, err);
     session->prepared.is_synced = true;
     ramet_pos_raise(&header->all.synced, tail);
     atomic_store(&header->all.sync_failed, 0);
@@ -167,17 +177,13 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
         struct ramet_gen *gen;
         enum ramet_rc rc =
             ramet_gen_get(replica, RAMET_GEN_LOG, from, &gen, err);
-        int result;
 
         if (rc == RAMET_ENOTFOUND)
             continue; /* retired meanwhile */
         if (rc == RAMET_OK)
-            rc = write_again(replica, gen, err);
+            rc = make_durable(replica, gen, err);
         if (rc != RAMET_OK)
             return rc;
-        result = sync_file(replica, gen);
-        if (result < 0)
-            return sync_failed(replica, result, err);
         ramet_pos_raise(&header->all.synced, ramet_pos_first(from + 1));
     }
     return RAMET_OK;

@@ -3,7 +3,8 @@
  *
  * The first byte chooses. Decoding: what is accepted obeys the invariants of
  * pageset.h and is encoded again to the very bytes it came from. Operations:
- * sets of pages 1 to 256 are compared with an array of flags after each step.
+ * sets of pages 1 to 256 are compared with an array of flags, in part after each
+ * step and whole at the end.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -78,6 +79,7 @@ fuzz_decode(const uint8_t *data, size_t size)
     ramet_pageset_done(&set);
 }
 
+/* Looked at page by page; a step's own pages are looked at by compare_at(). */
 static void
 compare(const struct ramet_pageset *set, const uint8_t model[PAGES + 2])
 {
@@ -93,6 +95,15 @@ compare(const struct ramet_pageset *set, const uint8_t model[PAGES + 2])
             next = pgno;
     }
     require(ramet_pageset_count(set) == count, "count");
+}
+
+static void
+compare_at(const struct ramet_pageset *set, const uint8_t model[PAGES + 2],
+           uint32_t pgno)
+{
+    check_invariants(set);
+    for (uint32_t p = pgno > 1 ? pgno - 1 : 1; p <= pgno + 1 && p <= PAGES; p++)
+        require(ramet_pageset_contains(set, p) == model[p], "contains");
 }
 
 /* One operation of three bytes on a[0], with a[1] as the other operand. */
@@ -155,20 +166,21 @@ fuzz_operations(const uint8_t *data, size_t size)
 {
     struct ramet_pageset sets[2] = {{0}, {0}};
     uint8_t model[2][PAGES + 2] = {{0}};
+    int common = 0;
 
     if (size > OPERATIONS_MAX * 3)
         size = OPERATIONS_MAX * 3;
     for (; size >= 3; data += 3, size -= 3) {
-        int common = 0;
-
         step(sets, model, data);
-        compare(&sets[0], model[0]);
-        compare(&sets[1], model[1]);
-        for (uint32_t i = 1; i <= PAGES; i++)
-            common |= model[0][i] & model[1][i];
-        require(ramet_pageset_intersects(&sets[0], &sets[1]) == common,
-                "intersects");
+        compare_at(&sets[0], model[0], data[1] + 1u);
+        compare_at(&sets[0], model[0], data[1] + 1u + data[2]);
     }
+    compare(&sets[0], model[0]);
+    compare(&sets[1], model[1]);
+    for (uint32_t i = 1; i <= PAGES; i++)
+        common |= model[0][i] & model[1][i];
+    require(ramet_pageset_intersects(&sets[0], &sets[1]) == common,
+            "intersects");
     ramet_pageset_done(&sets[0]);
     ramet_pageset_done(&sets[1]);
 }

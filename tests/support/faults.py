@@ -21,7 +21,18 @@ class Faults:
         self.path = path
         with open(path, "wb") as file:
             file.write(LAYOUT.pack(0, -1, 0, 0, 0, *[0] * 10))
-        fd = os.open(path, os.O_RDWR)
+        self.map()
+
+    @classmethod
+    def join(cls, path):
+        """What another process made."""
+        faults = cls.__new__(cls)
+        faults.path = path
+        faults.map()
+        return faults
+
+    def map(self):
+        fd = os.open(self.path, os.O_RDWR)
         self.shared = mmap.mmap(fd, LAYOUT.size)
         os.close(fd)
 

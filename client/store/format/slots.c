@@ -158,9 +158,12 @@ write_in_place(struct file *file, const uint8_t *magic, const uint8_t *content,
         rc = sync_file(file, err);
     /* By invariant (2); where that fails, after the next one. But if it may not
      * be on disk, its successor would go where the one is that is there: so it
-     * is taken back, for those who read, and for (1). */
+     * is taken back, for those who read, and for (1); on disk, too, if that can be:
+     * what is done next is not what it tells of. */
     other = rc == RAMET_OK ? write_slot(file, newest.number, fresh, NULL)
                            : write_slot(file, newest.number + 1, old, NULL);
+    if (rc != RAMET_OK && other == RAMET_OK)
+        other = sync_file(file, NULL);
     (void)other;
     return rc;
 }

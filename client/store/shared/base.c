@@ -134,16 +134,39 @@ ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
     return rc;
 }
 
+/* After a sync that failed the system may take for written what it did not write,
+ * the mark with it. Pages are moved anew by whoever tries again; the mark is
+ * written again because no token is known to be on the base. */
+static enum ramet_rc
+sync_failed(const struct ramet_replica *replica, int result,
+            struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+
+    atomic_store(&header->base.mark_token, RAMET_MARK_IN_DOUBT);
+    atomic_store(&header->base.mark_synced, 0);
+    return RAMET_FAIL_OS(err, result, "sync %s", replica->path);
+}
+
+enum ramet_rc
+ramet_base_sync(const struct ramet_replica *replica, struct ramet_err *err)
+{
+    const struct ramet_os *const os = replica->os;
+    const int result = os->sync(os->ctx, replica->base_fd);
+
+    return result == 0 ? RAMET_OK : sync_failed(replica, result, err);
+}
+
 enum ramet_rc
 ramet_base_datasync(const struct ramet_replica *replica, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    const int result = atomic_load(&replica->head->header.base.is_unsummed) != 0
-                           ? os->sync(os->ctx, replica->base_fd)
-                           : os->datasync(os->ctx, replica->base_fd);
+    int result;
 
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_OS(err, result, "sync %s", replica->path);
+    if (atomic_load(&replica->head->header.base.is_unsummed) != 0)
+        return ramet_base_sync(replica, err);
+    result = os->datasync(os->ctx, replica->base_fd);
+    return result == 0 ? RAMET_OK : sync_failed(replica, result, err);
 }
 
 enum ramet_rc

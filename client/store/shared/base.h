@@ -32,6 +32,9 @@ ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
  * tell whose it is. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_datasync(const struct ramet_replica *replica, struct ramet_err *err);
+/* ... always with what its inode says. */
+RAMET_NODISCARD enum ramet_rc
+ramet_base_sync(const struct ramet_replica *replica, struct ramet_err *err);
 /* Nobody is at the base now: what its inode says is what it should. */
 void ramet_base_rest(struct ramet_replica *replica);
 /* ... as it was seen just now. */

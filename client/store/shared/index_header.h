@@ -27,6 +27,7 @@
 #define RAMET_BLOCK_WORDS (1u << (33 - RAMET_BLOCK_BITS - 6))
 #define RAMET_LOAD_BLOCK 4096u      /* entries loaded from presence at a time */
 #define RAMET_BASE_HEADER_WORDS 13u /* 100 bytes and four of padding */
+#define RAMET_MARK_IN_DOUBT UINT64_MAX /* no token: those have 32 bits */
 
 /* Words that sessions of all processes share, in groups by who may store them;
  * everybody reads. */
@@ -84,7 +85,7 @@ struct ramet_index_header {
         _Atomic uint64_t is_unsummed;   /* see sums.h */
         _Atomic uint64_t is_marked;     /* the base bears the replica mark */
         _Atomic uint64_t mark_synced;
-        _Atomic uint64_t mark_token; /* that the base bears */
+        _Atomic uint64_t mark_token; /* that the base bears, or in doubt */
         _Atomic uint64_t mark_next;  /* see base_check.h */
         /* What its inode said when we were last done with it; all 0: we may be
          * at it. */

@@ -6,6 +6,7 @@
  *   (2) it bears the next token before anything else of a base changes, and
  *       until a state says which one that is: what differs from presence then
  *       is in the log, or absent
+ *   (3) where a sync of the base failed it is written again: base.c
  */
 #include "client/store/shared/mark.h"
 

@@ -30,15 +30,8 @@ static_assert(RUN_SIZE >= RAMET_PAGE_SIZE_MAX, "a page fits");
 enum ramet_rc
 ramet_checkpoint_sync_base(struct checkpoint *c, struct ramet_err *err)
 {
-    const struct ramet_os *const os = c->replica->os;
-    int result;
-
-    if (c->session->is_closing)
-        return ramet_base_datasync(c->replica, err);
-    result = os->sync(os->ctx, c->replica->base_fd);
-    return result == 0
-               ? RAMET_OK
-               : RAMET_FAIL_OS(err, result, "sync %s", c->replica->path);
+    return c->session->is_closing ? ramet_base_datasync(c->replica, err)
+                                  : ramet_base_sync(c->replica, err);
 }
 
 /* ---- presence ------------------------------------------------------------ */

@@ -9,6 +9,7 @@
  *   test_store_crash faults   calls fail
  *   test_store_crash          both
  */
+#include "client/store/exchange.h"
 #include "tests/client/store/store_crash.h"
 
 #include "tests/support/cmocka_all.h"
@@ -169,6 +170,35 @@ power_cut__after_a_failed_sync__loses_nothing(void **state)
     }
 }
 
+/* A sync fails, and with it a checkpoint; the next one is cut off somewhere: what
+ * the failed sync was to make durable has to be written again before it counts. */
+static void
+power_cut__in_a_checkpoint_after_a_failed_sync__loses_nothing(void **state)
+{
+    const struct crash_scenario *const scenario = *state;
+    uint64_t rng = seed;
+    bool done = false;
+
+    for (long nth = 0; nth < 40 && !done; nth++) {
+        crash_begin(&world, scenario, seed);
+        world.stop = nth;
+        world.crash_seed = store_random(&rng);
+        faultos_fail_at(world.faults, FAULTOS_SYNC, nth, EIO, false);
+        (void)!scenario->act(&world, NULL);
+        if (world.session != NULL)
+            (void)!ramet_session_checkpoint(world.session, true, NULL);
+        done = !faultos_has_failed(world.faults);
+        faultos_fail_at(world.faults, 0, -1, 0, false);
+        faultos_stop_at(world.faults, (long)store_below(&rng, 40));
+        if (world.session != NULL)
+            (void)!ramet_session_checkpoint(world.session, true, NULL);
+        crash_close(&world);
+        faultos_crash(world.faults, world.crash_seed);
+        crash_check(&world);
+        crash_end(&world);
+    }
+}
+
 static void
 transfers__cut_short__as_if_whole(void **state)
 {
@@ -201,7 +231,7 @@ main(int argc, char **argv)
 {
     const bool cuts = argc < 2 || strcmp(argv[1], "cuts") == 0;
     const bool faults = argc < 2 || strcmp(argv[1], "faults") == 0;
-    struct CMUnitTest tests[128];
+    struct CMUnitTest tests[192];
     unsigned count = 0;
 
     seed = store_seed("test_store_crash");
@@ -220,6 +250,9 @@ main(int argc, char **argv)
             test_of("fault", call__fails__error_and_nothing_lost, i);
         tests[count++] = test_of(
             "failed sync", power_cut__after_a_failed_sync__loses_nothing, i);
+        tests[count++] = test_of(
+            "failed sync, checkpoint",
+            power_cut__in_a_checkpoint_after_a_failed_sync__loses_nothing, i);
         tests[count++] =
             test_of("short transfers", transfers__cut_short__as_if_whole, i);
     }

@@ -18,7 +18,7 @@
 
 #define NAME_MAGIC "RAMTNAM\x01"
 #define FORMAT_KEY "ramet.json"
-#define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":2}\n"
+#define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":3}\n"
 #define FORMAT_START "{\"format\":\"ramet\",\"version\":"
 #define FORMAT_BYTES_MAX 4096u
 #define TRIES_MAX 100
@@ -71,12 +71,13 @@ check_format_text(struct ramet_objstore *store, const char *text,
     if (version != (long)RAMET_STORE_FORMAT)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "%s: the store has format version %ld, this program "
-                          "knows 2%s",
-                          store->name, version,
-                          version == 1 ? " (it was made before the first "
-                                         "release: export with the program "
-                                         "that made it)"
-                                       : "");
+                          "knows %d%s",
+                          store->name, version, (int)RAMET_STORE_FORMAT,
+                          version < (long)RAMET_STORE_FORMAT
+                              ? " (it was made before the first "
+                                "release: export with the program "
+                                "that made it)"
+                              : "");
     return RAMET_OK;
 }
 

@@ -216,6 +216,37 @@ role_flaw(const struct ramet_commit_object *c)
     return "flags that exclude each other";
 }
 
+bool
+ramet_commit_new_deltas_are_named(const struct ramet_commit_object *c)
+{
+    const struct ramet_commit_deltas *const deltas = &c->deltas;
+    const uint64_t total = ramet_pageset_count(&deltas->pages);
+    uint32_t name = deltas->name_count;
+    uint64_t first_new =
+        0; /* position of the first above the least page count */
+
+    for (size_t i = 0; i < deltas->pages.run_count; i++) {
+        const struct ramet_run run = deltas->pages.runs[i];
+
+        if (run.last > c->page_count)
+            return false;
+        if (run.first <= c->least_page_count)
+            first_new +=
+                (run.last < c->least_page_count ? run.last
+                                                : c->least_page_count) -
+                run.first + 1;
+    }
+    if (ramet_commit_has_own_map(c)) /* whose names are in its map */
+        return first_new == total || c->least_page_count > 0;
+    for (uint64_t position = total; position > first_new; position--) {
+        if (name == 0 || deltas->names[name - 1].position != position - 1 ||
+            deltas->names[name - 1].pgno > c->least_page_count)
+            return false;
+        name--;
+    }
+    return true;
+}
+
 const char *
 ramet_commit_flaw(const struct ramet_commit_object *c)
 {
@@ -463,9 +494,7 @@ check_own(const struct ramet_commit_object *c, struct ramet_err *err)
     if ((c->deltas.pages.run_count == 0) !=
             (c->deltas.extent.block_count == 0) ||
         ramet_pageset_intersects(&c->changed, &c->deltas.pages) ||
-        (c->deltas.pages.run_count > 0 &&
-         c->deltas.pages.runs[c->deltas.pages.run_count - 1].last >
-             c->least_page_count))
+        !ramet_commit_new_deltas_are_named(c))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "commit %" PRIu64
                           ": deltas without blocks, of pages with an image, or "

@@ -520,7 +520,7 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
     rc = ramet_pageset_decode(&c->changed, in, c->page_count,
                               ramet_reader_left(in) / 2, err);
     if (rc == RAMET_OK)
-        rc = ramet_pageset_decode(&c->deltas.pages, in, c->least_page_count,
+        rc = ramet_pageset_decode(&c->deltas.pages, in, c->page_count,
                                   ramet_reader_left(in) / 2, err);
     if (rc != RAMET_OK)
         return rc;
@@ -542,6 +542,8 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
     rc = decode_deltas(in, c, err);
     if (rc != RAMET_OK)
         return rc;
+    if (!ramet_commit_new_deltas_are_named(c))
+        return damaged(c->lsn, "a delta over what was cut off", err);
     if (in->bad || ramet_reader_left(in) != 0)
         return damaged(c->lsn, "bytes after its end", err);
     flaw = body_flaw(c);

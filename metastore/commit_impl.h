@@ -66,4 +66,8 @@ enum { DELTAS_INLINE = 1 };
 /* What is wrong with the core's fields, in words, or NULL. */
 const char *ramet_commit_flaw(const struct ramet_commit_object *commit);
 
+/* Is each delta of a page above the least page count, which has no base of its own, over
+ * another page's, which is not? */
+bool ramet_commit_new_deltas_are_named(const struct ramet_commit_object *c);
+
 #endif

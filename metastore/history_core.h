@@ -40,9 +40,9 @@ struct ramet_map_sizes {
      * anew and every reader reads. */
     uint32_t inside_bytes;
     uint32_t middle_bytes; /* what is larger is of the largest class */
-    /* The tree takes them in where they have so many pages a leaf, or so many in
-     * all: their pieces have to find room in a top. */
-    uint32_t pages_a_leaf;
+    /* The tree takes them in where they have so many bytes for each leaf that would be
+     * made anew, or so many pages in all: their pieces have to find room in a top. */
+    uint32_t bytes_a_leaf;
     uint32_t pages_most;
     uint32_t pages_a_piece; /* RAMET_PIECE_RUNS_MAX or less */
 };

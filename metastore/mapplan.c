@@ -6,7 +6,8 @@
  *       is of a larger size class than what it would be itself; so there are as
  *       many as classes at most, and each page is written once a class or so.
  *   (2) One that would have nothing under it but the tree becomes part of that as
- *       soon as its pages lie dense enough, or are too many.
+ *       soon as it has a good part of the bytes of the leaves that it touches, or too many
+ *       pages.
  *   (3) Memory: the set of the pages that are taken in, one piece, one batch of
  *       pages, and what mapbuild.c takes.
  */
@@ -19,13 +20,16 @@
 #include "metastore/mapbuild.h"
 #include "metastore/node_cache.h"
 
-/* What a page takes in a roll-up, about. */
-#define PAGE_BYTES 40u
+/* What takes how much in a roll-up, about: a page with an image, one with a delta over an
+ * image from before, and a block of these. */
+#define IMAGE_BYTES 30u
+#define DELTA_BYTES 9u
+#define BLOCK_BYTES 22u
 
 const struct ramet_map_sizes ramet_map_sizes = {
     .inside_bytes = 8u << 10,
     .middle_bytes = 96u << 10,
-    .pages_a_leaf = 10,
+    .bytes_a_leaf = 550,
     .pages_most = 128u << 10,
     .pages_a_piece = RAMET_PIECE_RUNS_MAX,
 };
@@ -70,6 +74,23 @@ rollup_bytes(const struct ramet_rollup *rollup)
     for (unsigned i = 0; i < rollup->piece_count; i++)
         bytes += rollup->pieces[i].node.length_bytes;
     return bytes;
+}
+
+/* What the pages of the chain will take. */
+static uint64_t
+chain_bytes(const struct plan *plan)
+{
+    const uint64_t pages = ramet_pageset_count(&plan->pages);
+    uint64_t images = 0, blocks = 0;
+
+    for (unsigned i = 0; i < plan->chain->layer_count; i++) {
+        images += ramet_pageset_count(&plan->chain->layers[i]->changed);
+        blocks += plan->chain->layers[i]->deltas.extent.block_count;
+    }
+    if (images > pages)
+        images = pages;
+    return images * IMAGE_BYTES + (pages - images) * DELTA_BYTES +
+           blocks * BLOCK_BYTES;
 }
 
 static enum ramet_rc
@@ -203,7 +224,7 @@ static enum ramet_rc
 choose(struct plan *plan, struct ramet_err *err)
 {
     const struct ramet_top *const old = &plan->old.top;
-    uint64_t bytes, pages;
+    uint64_t bytes, leaves;
     enum ramet_rc rc;
 
     rc = add_chain(plan, err);
@@ -213,7 +234,7 @@ choose(struct plan *plan, struct ramet_err *err)
         choose_tree(plan);
         return add_rollups(plan, err);
     }
-    bytes = ramet_pageset_count(&plan->pages) * PAGE_BYTES;
+    bytes = chain_bytes(plan);
     while (plan->taken < old->count &&
            class_of(plan, bytes) >=
                class_of(plan, rollup_bytes(&old->rollups[plan->taken])))
@@ -221,11 +242,10 @@ choose(struct plan *plan, struct ramet_err *err)
     rc = add_rollups(plan, err);
     if (rc != RAMET_OK || plan->taken < old->count)
         return rc;
-    pages = ramet_pageset_count(&plan->pages);
-    if (pages > 0 &&
-        (pages > plan->sizes.pages_most || /* invariant (2) */
-         pages / plan->sizes.pages_a_leaf >= leaves_of(&plan->pages)))
-        choose_tree(plan);
+    leaves = leaves_of(&plan->pages);
+    if (ramet_pageset_count(&plan->pages) > plan->sizes.pages_most ||
+        (leaves > 0 && bytes / plan->sizes.bytes_a_leaf >= leaves))
+        choose_tree(plan); /* invariant (2) */
     return RAMET_OK;
 }
 

@@ -32,9 +32,8 @@ struct need {
 
 /* Of a page with a delta: what came, until the other is here too. */
 struct part {
-    uint8_t *delta;
-    uint32_t delta_len;
-    uint64_t sum;
+    uint8_t *block; /* of the delta's bytes */
+    struct ramet_delta delta;
     uint8_t *base;
 };
 
@@ -252,19 +251,15 @@ make_page(struct reading *r, size_t index, struct ramet_err *err)
 {
     const uint32_t page_size = r->chain->page_size;
     struct part *const part = &r->parts[index];
-    const struct ramet_delta delta = {.bytes = part->delta,
-                                      .length_bytes = part->delta_len,
-                                      .sum = part->sum};
     struct ramet_err own;
     enum ramet_rc rc;
 
-    if (part->delta == NULL || part->base == NULL)
+    if (part->block == NULL || part->base == NULL)
         return RAMET_OK;
-    rc = ramet_frame_apply(ramet_history_frame_reader(r->chain->history),
-                           &delta, part->base, page_size, r->page, &own);
-    ramet_free(part->delta);
+    rc = ramet_delta_apply(&part->delta, part->base, page_size, r->page, &own);
+    ramet_free(part->block);
     ramet_free(part->base);
-    *part = (struct part){.delta = NULL};
+    *part = (struct part){.block = NULL};
     if (rc != RAMET_OK)
         return RAMET_FAIL(err, rc, "page %" PRIu32 " of LSN %" PRIu64 ": %s",
                           r->pgnos[index], r->found[index].lsn, own.text);
@@ -303,14 +298,11 @@ take_block(struct reading *r, const struct ramet_frame *block,
                               r->found[i].position, &delta, err);
         if (rc != RAMET_OK)
             return rc;
-        assert(part->delta == NULL);
-        part->delta = ramet_alloc(delta.length_bytes);
-        if (part->delta == NULL)
+        assert(part->block == NULL);
+        part->block = ramet_delta_copy(&delta, &part->delta);
+        if (part->block == NULL)
             return RAMET_FAIL(err, RAMET_ENOMEM, "delta of page %" PRIu32,
                               r->pgnos[i]);
-        memcpy(part->delta, delta.bytes, delta.length_bytes);
-        part->delta_len = delta.length_bytes;
-        part->sum = delta.sum;
         rc = make_page(r, i, err);
         if (rc != RAMET_OK)
             return rc;
@@ -387,9 +379,9 @@ static void
 drop_parts(struct reading *r)
 {
     for (size_t i = 0; i < r->count; i++) {
-        ramet_free(r->parts[i].delta);
+        ramet_free(r->parts[i].block);
         ramet_free(r->parts[i].base);
-        r->parts[i] = (struct part){.delta = NULL};
+        r->parts[i] = (struct part){.block = NULL};
     }
 }
 

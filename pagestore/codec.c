@@ -13,7 +13,6 @@
 
 #include "core/alloc.h"
 #include "core/bytes.h"
-#include "pagestore/delta.h"
 
 static void *
 codec_alloc(void *opaque, size_t size)
@@ -81,18 +80,19 @@ ramet_codec_verify(const struct ramet_extent *extent, const uint8_t *body,
 
 enum ramet_rc
 ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
-                   const struct ramet_frame *frame, const uint8_t *body,
-                   size_t page_bytes, uint8_t *out, const char *what,
-                   struct ramet_err *err)
+                   const struct ramet_frame *frame, size_t front,
+                   const uint8_t *body, size_t page_bytes, uint8_t *out,
+                   const char *what, struct ramet_err *err)
 {
+    const size_t len = frame->extent.length_bytes - front;
     size_t got;
 
-    if (!ramet_codec_is_one_frame(body, frame->extent.length_bytes))
+    if (!ramet_codec_is_one_frame(body + front, len))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: page %" PRIu32 " is not one zstd frame", what,
                           frame->first_pgno);
-    got = ZSTD_decompress_usingDDict(dctx, out, page_bytes, body,
-                                     frame->extent.length_bytes, ddict);
+    got = ZSTD_decompress_usingDDict(dctx, out, page_bytes, body + front, len,
+                                     ddict);
     if (ZSTD_isError(got))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: page %" PRIu32 " does not decompress: %s", what,
@@ -102,31 +102,5 @@ ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
                           "%s: page %" PRIu32
                           " decompresses to %zu bytes, not %zu",
                           what, frame->first_pgno, got, page_bytes);
-    return RAMET_OK;
-}
-
-enum ramet_rc
-ramet_codec_apply(ZSTD_DCtx *dctx, const struct ramet_delta *delta,
-                  const uint8_t *base, uint32_t page_size, uint8_t *out,
-                  struct ramet_err *err)
-{
-    size_t got;
-
-    assert(delta->length_bytes > 0 && base != out);
-    got = ZSTD_DCtx_setParameter(dctx, ZSTD_d_format, ZSTD_f_zstd1_magicless);
-    if (!ZSTD_isError(got))
-        got = ZSTD_DCtx_refPrefix(dctx, base, page_size);
-    if (!ZSTD_isError(got))
-        got = ZSTD_decompressDCtx(dctx, out, page_size, delta->bytes,
-                                  delta->length_bytes);
-    (void)ZSTD_DCtx_reset(dctx, ZSTD_reset_session_and_parameters);
-    if (ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "delta: no memory");
-    if (ZSTD_isError(got))
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "delta does not decompress: %s",
-                          ZSTD_getErrorName(got));
-    if (got != page_size || ramet_hash64(out, page_size) != delta->sum)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "delta and its base don't make the page");
     return RAMET_OK;
 }

@@ -31,22 +31,14 @@ const ZSTD_CDict *ramet_codec_cdict(const uint8_t *dict, size_t len, int level,
                                     size_t frame_bytes, void **out_block);
 
 /*
- * One frame body, verified before: exactly one zstd frame, exactly `page_bytes`
- * of content. `ddict` NULL: plain. `what` names the object in errors.
+ * One frame body, verified before: behind `front` bytes exactly one zstd frame, exactly
+ * `page_bytes` of content. `ddict` NULL: plain. `what` names the object in errors.
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
-                   const struct ramet_frame *frame, const uint8_t *body,
-                   size_t page_bytes, uint8_t *out, const char *what,
-                   struct ramet_err *err);
-
-/* Make the page of a delta (hostile) and its base, both `page_size` bytes; `out`
- * is not `base`. RAMET_ECORRUPT: it is not what its sum says. */
-struct ramet_delta;
-RAMET_NODISCARD enum ramet_rc
-ramet_codec_apply(ZSTD_DCtx *dctx, const struct ramet_delta *delta,
-                  const uint8_t *base, uint32_t page_size, uint8_t *out,
-                  struct ramet_err *err);
+                   const struct ramet_frame *frame, size_t front,
+                   const uint8_t *body, size_t page_bytes, uint8_t *out,
+                   const char *what, struct ramet_err *err);
 
 /* Are these `len` bytes the ones that `extent` promises? */
 RAMET_NODISCARD enum ramet_rc

@@ -1,13 +1,15 @@
 /*
  * delta.h - what differs between a page and an image that was stored before.
  *
- * A delta is made with its base as zstd's prefix; the deltas of one commit are
- * packed into blocks of about 4 KiB, each one frame of kind RAMET_FRAME_DELTAS.
- * Byte layout: docs/format.md, "Deltas".
+ * A delta is a list of steps: bytes of its own, runs of its base, zeros, and tables
+ * of 16-bit numbers that follow what they point to. The deltas of one commit are packed
+ * into blocks of about 4 KiB, each one frame of kind RAMET_FRAME_DELTAS. Byte layout:
+ * docs/format.md, "Deltas".
  *
  *   (1) A delta carries the checksum of the page that has to come out: with a
- *       wrong base zstd gives a wrong page and no error.
- *   (2) None is taken that was not applied to its base, and gave the page.
+ *       wrong base there is a wrong page and no error.
+ *   (2) What a block says is hostile: steps stay within page and base, and take
+ *       time in proportion to the page.
  *
  * Layer: pagestore.
  */
@@ -20,9 +22,20 @@
 #include "pagestore/frame.h"
 
 #define RAMET_DELTA_BLOCK_BYTES                                                \
-    4096u /* of content: a writer begins a new one */
+    6144u /* of content: a writer begins a new one */
 #define RAMET_DELTA_BLOCK_MAX (256u << 10) /* content and body, for readers */
 #define RAMET_DELTA_BLOCK_PAGES_MAX 4096u
+#define RAMET_DELTA_SUM_SIZE 8u
+/* Runs of its base that a delta with numbers has at most. */
+#define RAMET_DELTA_COPIES_MAX 256u
+
+enum ramet_delta_kind {
+    RAMET_DELTA_COPY = 0,    /* bytes of the base */
+    RAMET_DELTA_NUMBERS = 1, /* 16-bit numbers of the base, moved with what they
+                                point to */
+    RAMET_DELTA_ZEROS = 2,
+    RAMET_DELTA_END = 3, /* none: the page is full; never written */
+};
 
 /* One block as its commit describes it; it begins where the one before ends. */
 struct ramet_delta_block {
@@ -30,53 +43,6 @@ struct ramet_delta_block {
     uint32_t length_bytes;
     struct ramet_hash hash;
 };
-
-/* One page's part of a block's content. */
-struct ramet_delta {
-    const uint8_t *bytes;
-    uint32_t length_bytes;
-    uint64_t sum; /* XXH3-64 of the page */
-};
-
-/* ---- reading -------------------------------------------------------------- */
-
-/* The part of page `position` (from 0) in a block's content, which is hostile.
- * RAMET_ECORRUPT. */
-RAMET_NODISCARD enum ramet_rc
-ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
-                 uint32_t position, struct ramet_delta *out_delta,
-                 struct ramet_err *err);
-/* ---- writing -------------------------------------------------------------- */
-
-/* The blocks of one commit. */
-struct ramet_delta_writer;
-
-/* `level` of zstd; `max_bytes` of bodies in all. */
-RAMET_NODISCARD enum ramet_rc
-ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
-                       struct ramet_delta_writer **out_writer,
-                       struct ramet_err *err);
-void ramet_delta_writer_free(struct ramet_delta_writer *writer);
-/* Images are compressed with this dictionary: ramet_delta_writer_image_size()
- * counts with it. Without memory it counts without. */
-void ramet_delta_writer_set_dict(struct ramet_delta_writer *writer,
-                                 const uint8_t *dict, size_t len);
-/* Another page than the one tried so far: forget what was tried of that. */
-void ramet_delta_writer_forget(struct ramet_delta_writer *writer);
-/* Try a delta of `page` over `base`: *out_length bytes of it, kept in place of
- * what was tried before; or 0, and nothing changes: it would be more than
- * `most`, or too much in all. */
-RAMET_NODISCARD enum ramet_rc
-ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
-                       const uint8_t *page, uint32_t most, uint32_t *out_length,
-                       struct ramet_err *err);
-/* How many bytes an image of `page` takes, about. */
-uint32_t ramet_delta_writer_image_size(struct ramet_delta_writer *writer,
-                                       const uint8_t *page);
-/* Take what is kept. Pages come in ascending order. */
-RAMET_NODISCARD enum ramet_rc
-ramet_delta_writer_take(struct ramet_delta_writer *writer,
-                        struct ramet_err *err);
 
 /* Where the blocks of a commit came to lie, and they: the caller's
  * (ramet_free). */
@@ -89,20 +55,33 @@ struct ramet_delta_extent {
     struct ramet_delta_block *blocks;
 };
 
-/* How many bytes all blocks have at most, with the one that is open. */
-size_t ramet_delta_writer_size(const struct ramet_delta_writer *writer);
-/*
- * End the last block, and put the blocks behind the inline segment *io_inline
- * (NULL and 0: there is none yet), which grows, if `allow_inline` and it stays
- * within RAMET_SEGMENT_INLINE_MAX; else into a segment of their own in `store`.
- * There must be one. RAMET_ENOMEM, or any code of ramet_objstore_put().
- */
+/* One page's part of a block's content. */
+struct ramet_delta {
+    const uint8_t *steps;
+    uint32_t steps_len;
+    const uint8_t *literals;
+    uint32_t literals_len;
+    uint64_t sum; /* XXH3-64 of the page */
+};
+
+/* What stands before the zstd frame of a block's body: *out_len bytes. RAMET_ECORRUPT. */
 RAMET_NODISCARD enum ramet_rc
-ramet_delta_writer_extent(struct ramet_delta_writer *writer,
-                          struct ramet_objstore *store,
-                          const struct ramet_vid *volume, bool allow_inline,
-                          uint8_t **io_inline, size_t *io_inline_len,
-                          struct ramet_delta_extent *out_place,
-                          struct ramet_err *err);
+ramet_delta_front(const uint8_t *body, size_t len, size_t *out_len,
+                  struct ramet_err *err);
+/* The part of page `position` (from 0) in a block's content, which is hostile: its
+ * front, and what its frame holds. RAMET_ECORRUPT. */
+RAMET_NODISCARD enum ramet_rc
+ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
+                 uint32_t position, struct ramet_delta *out_delta,
+                 struct ramet_err *err);
+/* Make the page of a delta (hostile) and its base, both page_size bytes; `out` is
+ * not `base`. RAMET_ECORRUPT: it is not what its sum says. */
+RAMET_NODISCARD enum ramet_rc
+ramet_delta_apply(const struct ramet_delta *delta, const uint8_t *base,
+                  uint32_t page_size, uint8_t *out, struct ramet_err *err);
+/* The same delta in memory of its own, which is returned (ramet_free); NULL: there is
+ * none. */
+uint8_t *ramet_delta_copy(const struct ramet_delta *delta,
+                          struct ramet_delta *out_delta);
 
 #endif

@@ -308,24 +308,30 @@ check_frame(const struct ramet_frame *frame, struct ramet_err *err)
 }
 
 /* How many bytes a frame's body makes: known beforehand of pages, named by the
- * body itself, which was not verified yet, of deltas. */
+ * body itself, which was not verified yet, of deltas, whose front is kept. */
 static enum ramet_rc
 content_size(const struct ramet_frame *frame, const uint8_t *body,
              uint32_t page_size, const char *key, size_t *out_len,
              struct ramet_err *err)
 {
-    unsigned long long size = (size_t)frame->page_count * page_size;
+    const size_t len = frame->extent.length_bytes;
+    unsigned long long size;
+    size_t front;
 
-    if (frame->kind == RAMET_FRAME_DELTAS)
-        size = ZSTD_getFrameContentSize(body, frame->extent.length_bytes);
-    if (frame->kind == RAMET_FRAME_DELTAS &&
-        (size == 0 || size > RAMET_DELTA_BLOCK_MAX)) /* or not named */
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "%s: block of deltas at %" PRIu64
-                          " names no size that it could have",
-                          key, frame->extent.offset_bytes);
-    *out_len = (size_t)size;
-    return RAMET_OK;
+    *out_len = (size_t)frame->page_count * page_size;
+    if (frame->kind != RAMET_FRAME_DELTAS)
+        return RAMET_OK;
+    if (ramet_delta_front(body, len, &front, NULL) == RAMET_OK) {
+        size = ZSTD_getFrameContentSize(body + front, len - front);
+        if (size > 0 && size <= RAMET_DELTA_BLOCK_MAX) { /* and it is named */
+            *out_len = front + (size_t)size;
+            return RAMET_OK;
+        }
+    }
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "%s: block of deltas at %" PRIu64
+                      " names no size that it could have",
+                      key, frame->extent.offset_bytes);
 }
 
 /* Decode a body that was read, with its dictionary if it has one. */
@@ -336,14 +342,19 @@ decode_body(struct ramet_frame_reader *reader, struct scratch *scratch,
             struct ramet_err *err)
 {
     struct dict *dict = NULL;
+    size_t front = 0;
     enum ramet_rc rc = ramet_codec_verify(&frame->extent, body, key, err);
 
     if (rc == RAMET_OK && frame->kind == RAMET_FRAME_DICT)
         rc = dict_get(reader, &frame->base, &dict, err);
+    if (rc == RAMET_OK && frame->kind == RAMET_FRAME_DELTAS)
+        rc = ramet_delta_front(body, frame->extent.length_bytes, &front, err);
     if (rc != RAMET_OK)
         return rc;
+    memcpy(out, body, front);
     rc = ramet_codec_decode(scratch->dctx, dict != NULL ? dict->ddict : NULL,
-                            frame, body, content_bytes, out, key, err);
+                            frame, front, body, content_bytes - front,
+                            out + front, key, err);
     if (dict != NULL)
         dict_release(reader, dict);
     return rc;
@@ -404,21 +415,6 @@ ramet_frame_decode(struct ramet_frame_reader *reader,
     ramet_extent_key(&frame->extent, key);
     rc = decode_body(reader, scratch, frame, body,
                      (size_t)frame->page_count * page_size, out, key, err);
-    scratch_put(reader, scratch);
-    return rc;
-}
-
-enum ramet_rc
-ramet_frame_apply(struct ramet_frame_reader *reader,
-                  const struct ramet_delta *delta, const uint8_t *base,
-                  uint32_t page_size, uint8_t *out, struct ramet_err *err)
-{
-    struct scratch *const scratch = scratch_get(reader);
-    enum ramet_rc rc;
-
-    if (scratch == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "delta: no memory");
-    rc = ramet_codec_apply(scratch->dctx, delta, base, page_size, out, err);
     scratch_put(reader, scratch);
     return rc;
 }

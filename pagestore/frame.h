@@ -33,8 +33,8 @@ bool ramet_page_size_valid(uint64_t page_size); /* power of two in range */
 enum ramet_frame_kind {
     RAMET_FRAME_PLAIN = 0,  /* one zstd frame */
     RAMET_FRAME_DICT = 1,   /* one zstd frame made with the dictionary `base` */
-    RAMET_FRAME_DELTAS = 2, /* a block of deltas, pagestore/delta.h: one zstd
-                               frame, and no pages of its own */
+    RAMET_FRAME_DELTAS = 2, /* a block of deltas, pagestore/delta.h: no pages of
+                               its own */
 };
 
 struct ramet_frame {
@@ -93,13 +93,5 @@ ramet_frame_read_many(struct ramet_frame_reader *reader,
                       const struct ramet_frame *frames, size_t frame_count,
                       uint32_t page_size, ramet_frame_visit *visit, void *ctx,
                       struct ramet_err *err);
-
-/* Make the page of a delta (hostile) and its base, both page_size bytes; `out` is
- * not `base`. RAMET_ECORRUPT: it is not what its sum says. */
-struct ramet_delta; /* pagestore/delta.h */
-RAMET_NODISCARD enum ramet_rc
-ramet_frame_apply(struct ramet_frame_reader *reader,
-                  const struct ramet_delta *delta, const uint8_t *base,
-                  uint32_t page_size, uint8_t *out, struct ramet_err *err);
 
 #endif

@@ -26,18 +26,12 @@ X.XXH3_64bits.restype = ctypes.c_uint64
 X.XXH3_64bits.argtypes = [ctypes.c_char_p, SIZE]
 Z.ZSTD_createDCtx.restype = PTR
 Z.ZSTD_freeDCtx.argtypes = [PTR]
-Z.ZSTD_DCtx_setParameter.argtypes = [PTR, ctypes.c_int, ctypes.c_int]
-Z.ZSTD_DCtx_refPrefix.argtypes = [PTR, ctypes.c_char_p, SIZE]
-Z.ZSTD_decompressDCtx.argtypes = [PTR, ctypes.c_char_p, SIZE, ctypes.c_char_p,
-                                  SIZE]
-Z.ZSTD_decompressDCtx.restype = SIZE
 Z.ZSTD_decompress_usingDict.argtypes = [PTR, ctypes.c_char_p, SIZE,
                                         ctypes.c_char_p, SIZE,
                                         ctypes.c_char_p, SIZE]
 Z.ZSTD_decompress_usingDict.restype = SIZE
 Z.ZSTD_getFrameContentSize.argtypes = [ctypes.c_char_p, SIZE]
 Z.ZSTD_getFrameContentSize.restype = ctypes.c_uint64
-D_FORMAT, MAGICLESS = 1000, 1
 
 
 class Damage(Exception):
@@ -54,17 +48,12 @@ def hash128(data):
     return struct.pack(">QQ", found.high, found.low)
 
 
-def unpack(body, size, dictionary=None, prefix=None):
+def unpack(body, size, dictionary=None):
     context = Z.ZSTD_createDCtx()
     out = ctypes.create_string_buffer(size + 1)
-    if prefix is not None:
-        Z.ZSTD_DCtx_setParameter(context, D_FORMAT, MAGICLESS)
-        Z.ZSTD_DCtx_refPrefix(context, prefix, len(prefix))
-        got = Z.ZSTD_decompressDCtx(context, out, size, body, len(body))
-    else:
-        words = dictionary or b""
-        got = Z.ZSTD_decompress_usingDict(context, out, size, body, len(body),
-                                          words, len(words))
+    words = dictionary or b""
+    got = Z.ZSTD_decompress_usingDict(context, out, size, body, len(body),
+                                      words, len(words))
     Z.ZSTD_freeDCtx(context)
     need(got == size, "zstd: %d bytes, not %d" % (got, size))
     return out.raw[:size]
@@ -367,17 +356,68 @@ class Volume:
         return self.apply(block, position, (frame, image_page), size)
 
     def apply(self, block, position, base, size):
-        body = self.checked(block)
+        """The page that a delta makes: docs/format.md, "Deltas"."""
+        body = Bytes(self.checked(block))
+        sums = body.take(8 * body.varint())
+        body = body.data[body.at:]
         content = Bytes(unpack(body, Z.ZSTD_getFrameContentSize(body,
                                                                 len(body))))
+        steps = Bytes(content.take(content.varint()))
+        literals = Bytes(content.data[content.at:])
         for _ in range(position + 1):
-            length = content.varint()
-            want = content.take(8)
-            delta = content.take(length)
-        made = unpack(delta, size, prefix=self.image(*base, size))
-        need(struct.pack(">Q", X.XXH3_64bits(made, size)) == want,
-             "a delta that does not make its page")
-        return made
+            made = self.steps(steps, literals, size)
+        page = self.follow(made, self.image(*base, size))
+        need(struct.pack(">Q", X.XXH3_64bits(page, size)) ==
+             sums[8 * position:][:8], "a delta that does not make its page")
+        return page
+
+    @staticmethod
+    def steps(data, literals, size):
+        """One page's: (literal bytes, kind, length, where in page and base)."""
+        found, at, shift = [], 0, 0
+        while at < size:
+            own = literals.take(data.varint())
+            at += len(own)
+            kind = length = 0
+            if at < size:
+                length, kind = divmod(data.varint(), 4)
+                length = 2 * length if kind == 1 else length or size - at
+                need(kind < 3 and length, "a step of no kind")
+            if kind < 2 and length:
+                more = data.varint()
+                shift += -(more + 1) // 2 if more & 1 else more // 2
+                need(0 <= at + shift <= size - length, "beyond the base")
+            found.append((own, kind, length, at, at + shift))
+            at += length
+        need(at == size, "steps of more than a page")
+        return found
+
+    @staticmethod
+    def follow(steps, base):
+        copies = [(source, length, at) for _, kind, length, at, source in steps
+                  if kind == 0 and length]
+
+        def moved(number):
+            for source, length, at in copies:
+                if source <= number < source + length:
+                    return number - source + at & 0xffff
+            behind = [copy for copy in copies if copy[0] > number]
+            if not behind:
+                return number
+            source, _, at = min(behind, key=lambda copy: copy[0])
+            return number - source + at & 0xffff
+
+        page = b""
+        for own, kind, length, _, source in steps:
+            page += own
+            if kind == 0:
+                page += base[source:source + length]
+            elif kind == 1:
+                numbers = struct.unpack_from(">%dH" % (length // 2), base, source)
+                page += struct.pack(">%dH" % len(numbers), *map(moved, numbers))
+            else:
+                page += bytes(length)
+        return page
 
 
 class Commit:

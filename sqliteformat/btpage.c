@@ -72,6 +72,12 @@ ramet_btpage_open(struct ramet_btpage *out_page, const uint8_t *page,
     return true;
 }
 
+uint32_t
+ramet_btpage_content_at(const struct ramet_btpage *page)
+{
+    return page->cells_at - (ramet_btpage_is_leaf(page) ? 8 : 12) + 5;
+}
+
 /* The place of cell `index`, of which four bytes at least are there. */
 static bool
 find_cell(const struct ramet_btpage *page, uint32_t index, uint32_t *out_at)

@@ -51,6 +51,8 @@ bool ramet_btpage_open(struct ramet_btpage *out_page, const uint8_t *page,
 bool ramet_btpage_is_leaf(const struct ramet_btpage *page);
 bool ramet_btpage_is_table(const struct ramet_btpage *page);
 
+/* Where the number stands that says where the cells' bytes begin. */
+uint32_t ramet_btpage_content_at(const struct ramet_btpage *page);
 /* Cell `index`, from 0 to cell_count - 1. */
 bool ramet_btpage_cell(const struct ramet_btpage *page, uint32_t index,
                        struct ramet_btcell *out_cell);

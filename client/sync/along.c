@@ -115,8 +115,7 @@ apply(const struct walk *walk, const struct ramet_delta *delta,
       const uint8_t *image)
 {
     return image != NULL &&
-           ramet_frame_apply(ramet_history_frame_reader(walk->history), delta,
-                             image, walk->along->page_size, walk->page,
+           ramet_delta_apply(delta, image, walk->along->page_size, walk->page,
                              NULL) == RAMET_OK;
 }
 

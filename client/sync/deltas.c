@@ -12,9 +12,10 @@
 #include "client/sync/bases.h"
 #include "client/sync/finder.h"
 #include "core/alloc.h"
-#include "pagestore/delta.h"
+#include "pagestore/delta_writer.h"
+#include "sqliteformat/btpage.h"
 
-#define LEVEL 1
+#define LEVEL 3
 #define BYTES_MAX (32u << 20)    /* of one commit's deltas, in memory */
 #define WINDOW_BYTES (16u << 20) /* of bases */
 /* A delta up to this part of a page is worth it without a look at the image. */
@@ -24,6 +25,9 @@
 #define OLD_PART 4u
 /* What an image takes where it is not compressed to see. */
 #define IMAGE_PART 3u
+/* A delta is this many quarters of its image at most: who reads it reads its base as
+ * well. */
+#define IMAGE_QUARTERS 3u
 #define OTHER_FROM                                                             \
     200u /* bytes of a delta; then other pages' bases are tried */
 #define NAME_OVERHEAD 6u /* bytes that a name costs */
@@ -39,7 +43,8 @@ struct ramet_deltas {
     struct ramet_commit_object *commit;
     uint32_t page_size;
     struct ramet_delta_writer *writer; /* NULL: images alone are sent */
-    /* The window: pages to come, and their base images. */
+    /* The window: pages to come, and their base images; and behind it one slot more,
+     * for the base of a page that is not in it. */
     struct slot *slots;
     uint8_t *images;
     uint32_t slot_count, slots_max;
@@ -88,9 +93,10 @@ ramet_deltas_new(const struct ramet_builder *job,
     if (deltas->slots_max > pages)
         deltas->slots_max = (uint32_t)pages;
     if (deltas->slots_max > 0 && can_write(job, commit)) {
-        deltas->slots = ramet_calloc(deltas->slots_max, sizeof(*deltas->slots));
+        deltas->slots =
+            ramet_calloc(deltas->slots_max + 1, sizeof(*deltas->slots));
         deltas->images =
-            ramet_alloc((size_t)deltas->slots_max * commit->page_size);
+            ramet_alloc(((size_t)deltas->slots_max + 1) * commit->page_size);
         rc = deltas->slots == NULL || deltas->images == NULL
                  ? RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory")
                  : ramet_delta_writer_new(commit->page_size, LEVEL, BYTES_MAX,
@@ -146,42 +152,55 @@ static enum ramet_rc
 take_image(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
     struct ramet_deltas *const deltas = ctx;
-    const uint32_t slot = find_slot(deltas, pgno);
+    uint32_t slot = find_slot(deltas, pgno);
 
     (void)err;
-    assert(slot < deltas->slot_count && deltas->slots[slot].pgno == pgno);
+    if (slot == deltas->slot_count || deltas->slots[slot].pgno != pgno)
+        slot = deltas->slots_max;
+    assert(deltas->slots[slot].pgno == pgno);
     memcpy(image_of(deltas, slot), page, deltas->page_size);
     deltas->slots[slot].has_image = true;
     return RAMET_OK;
 }
 
-/* A base that can't be read is no reason not to push. */
+/* The base images of some slots, as far as they are at hand: a base that can't be read
+ * is no reason not to push. */
 static void
-gather_from_store(struct ramet_deltas *deltas)
+gather(struct ramet_deltas *deltas, uint32_t first, uint32_t end)
 {
-    const struct ramet_point at = ramet_head_point(deltas->job->base);
+    const struct ramet_builder *const job = deltas->job;
+    const struct ramet_point at = ramet_head_point(job->base);
     uint32_t pgnos[64];
 
-    for (uint32_t i = 0; i < deltas->slot_count;) {
+    for (uint32_t i = first; i < end;) {
+        struct slot *const slot = &deltas->slots[i];
         size_t count = 0;
 
-        while (count < 64 && i < deltas->slot_count)
+        if (job->bases != NULL) {
+            slot->has_image =
+                ramet_bases_get(job->bases, job->session, job->remote_tail,
+                                slot->pgno, image_of(deltas, i++), &slot->base);
+            continue;
+        }
+        while (count < 64 && i < end)
             pgnos[count++] = deltas->slots[i++].pgno;
-        (void)!ramet_history_read_bases(deltas->job->history, &at, pgnos, count,
+        (void)!ramet_history_read_bases(job->history, &at, pgnos, count,
                                         take_image, deltas, NULL);
     }
 }
 
-static void
-gather_from_replica(struct ramet_deltas *deltas)
+/* The slot of a page that was looked for before. */
+static uint32_t
+slot_again(struct ramet_deltas *deltas, uint32_t pgno)
 {
-    for (uint32_t i = 0; i < deltas->slot_count; i++) {
-        struct slot *const slot = &deltas->slots[i];
+    const uint32_t slot = find_slot(deltas, pgno);
+    const uint32_t spare = deltas->slots_max;
 
-        slot->has_image = ramet_bases_get(
-            deltas->job->bases, deltas->job->session, deltas->job->remote_tail,
-            slot->pgno, image_of(deltas, i), &slot->base);
-    }
+    if (slot < deltas->slot_count && deltas->slots[slot].pgno == pgno)
+        return slot;
+    deltas->slots[spare] = (struct slot){.pgno = pgno};
+    gather(deltas, spare, spare + 1);
+    return spare;
 }
 
 /* The pages from `pgno` on that may have bases, as many as there is room for. */
@@ -218,17 +237,43 @@ static void
 open_window(struct ramet_deltas *deltas, uint32_t pgno)
 {
     list_pages(deltas, pgno);
-    if (deltas->job->bases != NULL)
-        gather_from_replica(deltas);
-    else
-        gather_from_store(deltas);
+    gather(deltas, 0, deltas->slot_count);
     deltas->next_slot = 0;
     deltas->is_indexed = false;
 }
 
 /* ---- choosing -------------------------------------------------------------- */
 
-/* The finder is made where it is first asked. */
+/* A page of a b-tree has a table of where its cells are. */
+static struct ramet_delta_shape
+shape_of(const struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page)
+{
+    struct ramet_btpage bt;
+
+    if (deltas->commit->kind != RAMET_KIND_SQLITE ||
+        !ramet_btpage_open(&bt, page, pgno, deltas->page_size))
+        return (struct ramet_delta_shape){.count = 0};
+    return (struct ramet_delta_shape){.lone = ramet_btpage_content_at(&bt),
+                                      .table = bt.cells_at,
+                                      .count = bt.cell_count};
+}
+
+/* Try a delta of `page` over the image in a slot. */
+static enum ramet_rc
+try_slot(struct ramet_deltas *deltas, uint32_t slot, uint32_t pgno,
+         const uint8_t *page, uint32_t most, uint32_t *out_length,
+         struct ramet_err *err)
+{
+    const uint8_t *const base = image_of(deltas, slot);
+    const struct ramet_delta_shape base_shape =
+        shape_of(deltas, deltas->slots[slot].pgno, base);
+    const struct ramet_delta_shape shape = shape_of(deltas, pgno, page);
+
+    return ramet_delta_writer_try(deltas->writer, base, &base_shape, page,
+                                  &shape, most, out_length, err);
+}
+
+/* The finder is made where it is first asked, and has the windows from then on. */
 static enum ramet_rc
 index_window(struct ramet_deltas *deltas, struct ramet_err *err)
 {
@@ -237,15 +282,19 @@ index_window(struct ramet_deltas *deltas, struct ramet_err *err)
     if (deltas->is_indexed)
         return RAMET_OK;
     if (deltas->finder == NULL)
-        rc = ramet_finder_new(deltas->page_size, deltas->slots_max,
+        rc = ramet_finder_new(deltas->page_size,
+                              (uint32_t)ramet_pageset_count(deltas->job->pages),
                               &deltas->finder, err);
-    else
-        ramet_finder_clear(deltas->finder);
     if (rc != RAMET_OK)
         return rc;
     for (uint32_t i = 0; i < deltas->slot_count; i++) {
-        if (deltas->slots[i].has_image)
-            ramet_finder_add(deltas->finder, i, image_of(deltas, i));
+        const struct slot *const slot = &deltas->slots[i];
+        const struct ramet_delta_shape shape =
+            shape_of(deltas, slot->pgno, image_of(deltas, i));
+
+        if (slot->has_image)
+            ramet_finder_add(deltas->finder, slot->pgno, image_of(deltas, i),
+                             &shape);
     }
     deltas->is_indexed = true;
     return RAMET_OK;
@@ -253,9 +302,10 @@ index_window(struct ramet_deltas *deltas, struct ramet_err *err)
 
 /* Another page's base, where that makes less of it. */
 static enum ramet_rc
-try_other(struct ramet_deltas *deltas, uint32_t own, const uint8_t *page,
+try_other(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
           struct choice *io_best, struct ramet_err *err)
 {
+    const struct ramet_delta_shape shape = shape_of(deltas, pgno, page);
     const uint32_t most = io_best->length > 0 ? io_best->length - NAME_OVERHEAD
                                               : deltas->page_size;
     uint32_t other, length = 0;
@@ -263,11 +313,13 @@ try_other(struct ramet_deltas *deltas, uint32_t own, const uint8_t *page,
 
     if (rc != RAMET_OK)
         return rc;
-    other = ramet_finder_ask(deltas->finder, page, own);
+    other = ramet_finder_ask(deltas->finder, page, &shape, pgno);
     if (other == RAMET_FINDER_NONE)
         return RAMET_OK;
-    rc = ramet_delta_writer_try(deltas->writer, image_of(deltas, other), page,
-                                most, &length, err);
+    other = slot_again(deltas, other);
+    if (!deltas->slots[other].has_image)
+        return RAMET_OK;
+    rc = try_slot(deltas, other, pgno, page, most, &length, err);
     if (rc == RAMET_OK && length > 0)
         *io_best = (struct choice){.length = length, .slot = other};
     return rc;
@@ -293,7 +345,8 @@ is_worth_it(struct ramet_deltas *deltas, const struct choice *choice,
         image = ramet_delta_writer_image_size(deltas->writer, page);
     else if (base->deltas == 0)
         return true;
-    return choice->length < image && spent <= image + base->delta_bytes;
+    return choice->length <= image / 4 * IMAGE_QUARTERS &&
+           spent <= image + base->delta_bytes;
 }
 
 static enum ramet_rc
@@ -340,21 +393,36 @@ write_delta(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
 }
 
 static enum ramet_rc
-try_page(struct ramet_deltas *deltas, uint32_t own, const uint8_t *page,
-         struct choice *out_choice, struct ramet_err *err)
+try_page(struct ramet_deltas *deltas, uint32_t own, uint32_t pgno,
+         const uint8_t *page, struct choice *out_choice, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
     ramet_delta_writer_forget(deltas->writer);
-    *out_choice = (struct choice){.slot = own, .is_own = true};
-    if (deltas->slots[own].has_image)
-        rc =
-            ramet_delta_writer_try(deltas->writer, image_of(deltas, own), page,
-                                   deltas->page_size, &out_choice->length, err);
+    *out_choice =
+        (struct choice){.slot = own, .is_own = own != RAMET_FINDER_NONE};
+    if (own != RAMET_FINDER_NONE && deltas->slots[own].has_image)
+        rc = try_slot(deltas, own, pgno, page, deltas->page_size,
+                      &out_choice->length, err);
     if (rc == RAMET_OK &&
         (out_choice->length == 0 || out_choice->length > OTHER_FROM))
-        rc = try_other(deltas, own, page, out_choice, err);
+        rc = try_other(deltas, pgno, page, out_choice, err);
     return rc;
+}
+
+/* The page's slot; RAMET_FINDER_NONE for one that is new. */
+static uint32_t
+slot_of(struct ramet_deltas *deltas, uint32_t pgno)
+{
+    if (pgno > deltas->window_last || deltas->window_last == 0)
+        open_window(deltas, pgno);
+    while (deltas->next_slot < deltas->slot_count &&
+           deltas->slots[deltas->next_slot].pgno < pgno)
+        deltas->next_slot++;
+    return deltas->next_slot < deltas->slot_count &&
+                   deltas->slots[deltas->next_slot].pgno == pgno
+               ? deltas->next_slot
+               : RAMET_FINDER_NONE;
 }
 
 enum ramet_rc
@@ -366,18 +434,10 @@ ramet_deltas_take(struct ramet_deltas *deltas, uint32_t pgno,
 
     *out_taken = false;
     if (deltas->writer != NULL) {
-        if (pgno > deltas->window_last || deltas->window_last == 0)
-            open_window(deltas, pgno);
-        while (deltas->next_slot < deltas->slot_count &&
-               deltas->slots[deltas->next_slot].pgno < pgno)
-            deltas->next_slot++;
-        if (deltas->next_slot < deltas->slot_count &&
-            deltas->slots[deltas->next_slot].pgno == pgno) {
-            rc = try_page(deltas, deltas->next_slot, page, &choice, err);
-            if (rc == RAMET_OK && is_worth_it(deltas, &choice, page)) {
-                *out_taken = true;
-                return write_delta(deltas, pgno, page, &choice, err);
-            }
+        rc = try_page(deltas, slot_of(deltas, pgno), pgno, page, &choice, err);
+        if (rc == RAMET_OK && is_worth_it(deltas, &choice, page)) {
+            *out_taken = true;
+            return write_delta(deltas, pgno, page, &choice, err);
         }
     }
     if (rc == RAMET_OK && deltas->job->bases != NULL)

@@ -5,10 +5,11 @@
  * *windows*: from the replica's `bases` where the remote is asked by requests, from
  * the store where that is a directory (docs/sync.md, "Deltas").
  *
- *   (1) a page is a delta where that is less than its image, and where an image
- *       now would not make the next ones small enough to pay for it: with k
- *       deltas since the base, of Σ bytes, delta × (k + 1) <= image + Σ
- *   (2) none above the least page count is, and none across a change of page size
+ *   (1) a page is a delta where that is three quarters of its image at most, and
+ *       where an image now would not make the next ones small enough to pay for
+ *       it: with k deltas since the base, of Σ bytes, delta × (k + 1) <= image + Σ
+ *   (2) bases are pages up to the least page count, and none is across a change
+ *       of page size; a page above it may be a delta over another's
  *
  * Layer: client, internal.
  */

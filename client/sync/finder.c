@@ -12,10 +12,13 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 
-#define SHINGLE 8u
-#define SAMPLE_BITS 5u /* one place in 32 is a mark */
-#define ASKED_MAX 256u /* marks of a page that are looked up */
-#define SHARED_MIN 4u  /* marks in common that are worth a try */
+#define MARK_MIN 8u /* bytes */
+#define MARK_MAX 24u
+#define STRIDE 32u           /* of a page without cells each so many bytes */
+#define MARKS_OF_PAGE 48u    /* about */
+#define SLOTS_MAX (1u << 20) /* beyond which marks take each other's place */
+#define ASKED_MAX 256u       /* marks in common that are counted */
+#define SHARED_MIN 2u        /* that are worth a try */
 
 struct slot {
     uint32_t check; /* of the hash */
@@ -28,22 +31,24 @@ struct ramet_finder {
     struct slot *slots; /* number RAMET_FINDER_NONE: empty */
 };
 
+/* A mark: the hash of `len` bytes, MARK_MIN at least. */
 static uint64_t
-hash_at(const uint8_t *p)
+hash_at(const uint8_t *p, uint32_t len)
 {
-    uint64_t v;
+    uint64_t v = ramet_get_le64(p) * UINT64_C(0x9e3779b97f4a7c15);
 
-    memcpy(&v, p, sizeof(v));
-    v *= UINT64_C(0x9e3779b97f4a7c15);
+    v = (v ^ v >> 32 ^ ramet_get_le64(p + (len - MARK_MIN) / 2)) *
+        UINT64_C(0xc2b2ae3d27d4eb4f);
+    v = (v ^ v >> 32 ^ ramet_get_le64(p + len - MARK_MIN)) *
+        UINT64_C(0x9e3779b97f4a7c15);
     return v ^ v >> 29;
 }
 
 /* One value all along (free space, padding) is in every page. */
 static bool
-is_mark(uint64_t hash, const uint8_t *p)
+is_mark(const uint8_t *p, uint32_t len)
 {
-    return hash >> (64 - SAMPLE_BITS) == 1 &&
-           memcmp(p, p + 1, SHINGLE - 1) != 0;
+    return p[0] != p[len - 1] || memcmp(p, p + 1, len - 1) != 0;
 }
 
 enum ramet_rc
@@ -51,12 +56,11 @@ ramet_finder_new(uint32_t page_size, uint32_t pages_max,
                  struct ramet_finder **out_finder, struct ramet_err *err)
 {
     struct ramet_finder *const finder = ramet_calloc(1, sizeof(*finder));
-    const uint64_t marks =
-        (uint64_t)pages_max * (page_size >> SAMPLE_BITS) * 3 / 2;
+    const uint64_t marks = (uint64_t)pages_max * (page_size / STRIDE) * 3 / 2;
     uint64_t size = 1024;
 
-    assert(page_size > SHINGLE && pages_max > 0);
-    while (size < marks)
+    assert(page_size > MARK_MAX && pages_max > 0);
+    while (size < marks && size < SLOTS_MAX)
         size *= 2;
     if (finder != NULL)
         finder->slots = ramet_alloc(size * sizeof(*finder->slots));
@@ -87,16 +91,44 @@ ramet_finder_clear(struct ramet_finder *finder)
            ((size_t)finder->mask + 1) * sizeof(*finder->slots));
 }
 
+/* Mark number `i` of a page, of those as far apart as `stride` where it has no cells;
+ * false: there are no more. A cell begins with how long it is, if that is little. */
+static bool
+next_mark(const struct ramet_finder *finder, const uint8_t *page,
+          const struct ramet_delta_shape *shape, uint32_t stride, uint32_t i,
+          uint64_t *out_hash, bool *out_is_mark)
+{
+    const uint32_t last = finder->page_size - MARK_MAX;
+    uint32_t at = i * stride, len = MARK_MAX;
+
+    if (shape->count == 0) {
+        if (at > last)
+            return false;
+    } else {
+        if (i >= shape->count)
+            return false;
+        at = ramet_get_be16(page + shape->table + 2 * i);
+        at = at <= last ? at : last;
+        len = page[at] + 1u;
+        len = len < MARK_MIN ? MARK_MIN : len > MARK_MAX ? MARK_MAX : len;
+    }
+    *out_hash = hash_at(page + at, len);
+    *out_is_mark = is_mark(page + at, len);
+    return true;
+}
+
 void
 ramet_finder_add(struct ramet_finder *finder, uint32_t number,
-                 const uint8_t *page)
+                 const uint8_t *page, const struct ramet_delta_shape *shape)
 {
-    for (uint32_t i = 0; i + SHINGLE <= finder->page_size; i++) {
-        const uint64_t hash = hash_at(page + i);
+    uint64_t hash;
+    bool is_one;
 
-        if (is_mark(hash, page + i))
+    for (uint32_t i = 0;
+         next_mark(finder, page, shape, STRIDE, i, &hash, &is_one); i++) {
+        if (is_one)
             finder->slots[hash & finder->mask] =
-                (struct slot){(uint32_t)(hash >> 27), number};
+                (struct slot){(uint32_t)(hash >> 32), number};
     }
 }
 
@@ -130,21 +162,20 @@ commonest(uint32_t *numbers, uint32_t count, uint32_t least)
 
 uint32_t
 ramet_finder_ask(const struct ramet_finder *finder, const uint8_t *page,
-                 uint32_t other)
+                 const struct ramet_delta_shape *shape, uint32_t other)
 {
     uint32_t numbers[ASKED_MAX];
     uint32_t count = 0;
+    uint64_t hash;
+    bool is_one;
 
-    for (uint32_t i = 0; i + SHINGLE <= finder->page_size && count < ASKED_MAX;
+    for (uint32_t i = 0; count < ASKED_MAX &&
+                         next_mark(finder, page, shape, 1, i, &hash, &is_one);
          i++) {
-        const uint64_t hash = hash_at(page + i);
-        const struct slot *slot;
+        const struct slot *const slot = &finder->slots[hash & finder->mask];
 
-        if (!is_mark(hash, page + i))
-            continue;
-        slot = &finder->slots[hash & finder->mask];
-        if (slot->number != RAMET_FINDER_NONE && slot->number != other &&
-            slot->check == (uint32_t)(hash >> 27))
+        if (is_one && slot->number != RAMET_FINDER_NONE &&
+            slot->number != other && slot->check == (uint32_t)(hash >> 32))
             numbers[count++] = slot->number;
     }
     return commonest(numbers, count, SHARED_MIN);

@@ -49,11 +49,15 @@ try_content(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
         if (ramet_delta_find(content, len, run->page_size, i, &delta, NULL) !=
             RAMET_OK)
             break;
-        require(delta.bytes >= content &&
-                    delta.bytes + delta.length_bytes <= content + len,
-                "a delta outside its block");
-        if (ramet_frame_apply(run->reader, &delta, base, run->page_size, out,
-                              NULL) == RAMET_OK)
+        require(delta.steps >= content &&
+                    delta.steps + delta.steps_len <= content + len,
+                "steps outside their block");
+        require(delta.literals_len == 0 ||
+                    (delta.literals >= content &&
+                     delta.literals + delta.literals_len <= content + len),
+                "literals outside their block");
+        if (ramet_delta_apply(&delta, base, run->page_size, out, NULL) ==
+            RAMET_OK)
             require(ramet_hash64(out, run->page_size) == delta.sum, "sum");
         for (size_t k = 0; k < GUARD; k++)
             require(out[run->page_size + k] == 0xa5, "beyond the page");

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "pagestore/delta_writer.h"
 #include "tests/support/point.h"
 
 void
@@ -185,11 +186,13 @@ add_segments(struct model *model, struct ramet_commit_object *commit,
 
 /* A page whose base image the delta of `pgno` may be over: its own, or any. */
 static uint32_t
-choose_base(struct model *model, uint32_t pgno)
+choose_base(struct model *model, uint32_t pgno, uint32_t least)
 {
     const struct model_version *const now = &model->versions[model->lsn];
 
-    if (model_random(model, 4) == 0)
+    if (pgno > least) /* a new page has none of its own */
+        pgno = (uint32_t)model_random(model, least) + 1;
+    else if (model_random(model, 4) == 0)
         pgno = (uint32_t)model_random(model, now->page_count) + 1;
     return now->images[pgno - 1] != 0 ? pgno : 0;
 }
@@ -207,13 +210,15 @@ name_base(struct ramet_commit_deltas *deltas, uint32_t pgno)
         .pgno = pgno};
 }
 
+static const struct ramet_delta_shape no_shape;
+
 /* Write some of the pages as deltas, if the model wants any. */
 static enum ramet_rc
 try_delta(struct model *model, struct ramet_commit_object *commit,
           struct ramet_delta_writer *writer, const struct written *written,
-          uint32_t pgno, struct ramet_err *err)
+          uint32_t pgno, uint32_t least, struct ramet_err *err)
 {
-    const uint32_t base_pgno = choose_base(model, pgno);
+    const uint32_t base_pgno = choose_base(model, pgno, least);
     uint8_t *const page = malloc(2u * commit->page_size);
     uint8_t *const base = page + commit->page_size;
     uint32_t length = 0;
@@ -226,8 +231,8 @@ try_delta(struct model *model, struct ramet_commit_object *commit,
 
         model_fill(page, commit->page_size, content_of(written, pgno));
         model_fill(base, commit->page_size, content);
-        rc = ramet_delta_writer_try(writer, base, page, UINT32_MAX, &length,
-                                    err);
+        rc = ramet_delta_writer_try(writer, base, &no_shape, page, &no_shape,
+                                    UINT32_MAX, &length, err);
         if (rc == RAMET_OK && length > 0)
             rc = ramet_delta_writer_take(writer, err);
         if (rc == RAMET_OK && length > 0) {
@@ -255,14 +260,13 @@ choose_deltas(struct model *model, struct ramet_commit_object *commit,
     free(model->bases);
     model->bases = calloc((size_t)ramet_pageset_count(written->pages) + 1, 8);
     assert_non_null(model->bases);
-    if (model->delta_percent == 0 || model->lsn == 0 ||
+    if (model->delta_percent == 0 || model->lsn == 0 || least == 0 ||
         commit->page_size != model->versions[model->lsn].page_size)
         return RAMET_OK;
     while (rc == RAMET_OK &&
-           (pgno = ramet_pageset_next(written->pages, pgno)) != 0 &&
-           pgno <= least) {
+           (pgno = ramet_pageset_next(written->pages, pgno)) != 0) {
         if (model_random(model, 100) < model->delta_percent)
-            rc = try_delta(model, commit, writer, written, pgno, err);
+            rc = try_delta(model, commit, writer, written, pgno, least, err);
     }
     if (rc == RAMET_OK &&
         ramet_pageset_remove_set(&commit->changed, &commit->deltas.pages) !=

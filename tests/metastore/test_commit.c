@@ -182,8 +182,14 @@ check_sane_deltas(const struct ramet_commit_object *c)
     uint64_t end = deltas->extent.offset_bytes, pages = 0;
 
     assert_false(ramet_pageset_intersects(&c->changed, &deltas->pages));
-    assert_int_equal(ramet_pageset_next(&deltas->pages, c->least_page_count),
-                     0);
+    for (uint32_t pgno = c->least_page_count;
+         !ramet_commit_has_own_map(c) &&
+         (pgno = ramet_pageset_next(&deltas->pages, pgno)) != 0;) {
+        uint32_t block, position, base;
+
+        ramet_commit_find_delta(c, pgno, &block, &position, &base);
+        assert_in_range(base, 1, c->least_page_count);
+    }
     assert_true((deltas->pages.run_count == 0) ==
                 (deltas->extent.block_count == 0));
     if (deltas->extent.blocks == NULL)
@@ -547,6 +553,29 @@ commit_decode__gives_back_what_was_encoded(void **state)
 }
 
 static void
+commit__may_have_a_delta_of_a_new_page_over_another(void **state)
+{
+    uint8_t inline_bytes[INLINE];
+    struct ramet_commit_object c, back;
+    struct ramet_buf out;
+
+    (void)state;
+    make_deltas(&c, inline_bytes);
+    c.least_page_count = 2; /* page 3, over page 1 */
+    ramet_buf_init(&out, 1u << 20);
+    assert_int_equal(ramet_commit_encode(&c, inline_bytes, &out, NULL),
+                     RAMET_OK);
+    assert_int_equal(decode(out.data, out.len - INLINE, &back), RAMET_OK);
+    check_sane(&back);
+    ramet_commit_done(&back);
+    out.data[out.len - INLINE - 1] = 3; /* over page 3, which is new */
+    seal(out.data, out.len - INLINE);
+    assert_int_equal(decode(out.data, out.len - INLINE, &back), RAMET_ECORRUPT);
+    ramet_buf_done(&out);
+    ramet_commit_done(&c);
+}
+
+static void
 commit_encode__refuses_what_no_reader_would_take(void **state)
 {
     uint8_t inline_bytes[INLINE];
@@ -554,7 +583,7 @@ commit_encode__refuses_what_no_reader_would_take(void **state)
     struct ramet_buf out;
 
     (void)state;
-    for (int flaw = 0; flaw < 12; flaw++) {
+    for (int flaw = 0; flaw < 13; flaw++) {
         make_deltas(&c, inline_bytes);
         switch (flaw) {
         case 0:
@@ -579,8 +608,12 @@ commit_encode__refuses_what_no_reader_would_take(void **state)
         case 6:
             c.segments[0].frame_count = 0;
             break;
-        case 7: /* a delta of a page that was cut off */
+        case 7: /* a delta of a page that was cut off, over its own image */
+            c.least_page_count = 1;
+            break;
+        case 11: /* and over another that was, too */
             c.least_page_count = 2;
+            c.deltas.names[0].pgno = 4;
             break;
         case 8: /* a delta of a page with an image */
             assert_int_equal(ramet_pageset_add(&c.changed, 3), RAMET_OK);
@@ -662,6 +695,7 @@ main(void)
         cmocka_unit_test(commit_decode__refuses_the_wrong_key_or_size),
         cmocka_unit_test(commit_decode__survives_well_hashed_nonsense),
         cmocka_unit_test(commit_decode__gives_back_what_was_encoded),
+        cmocka_unit_test(commit__may_have_a_delta_of_a_new_page_over_another),
         cmocka_unit_test(commit_encode__refuses_what_no_reader_would_take),
         cmocka_unit_test(commit__survives_every_failed_allocation),
         cmocka_unit_test(commit_head_length__knows_its_own),

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "pagestore/delta_writer.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
 #include "tests/support/point.h"
@@ -62,6 +63,8 @@ fill_made(uint8_t page[PAGE], uint64_t base_content, uint64_t content)
     ramet_put_le64(page, content);
 }
 
+static const struct ramet_delta_shape no_shape;
+
 static void
 make_delta(struct fixture *f, const struct hand *hand,
            struct ramet_commit_object *commit, uint8_t **out_inline)
@@ -75,9 +78,9 @@ make_delta(struct fixture *f, const struct hand *hand,
     fill_made(page, hand->base_content, hand->content);
     assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
                      RAMET_OK);
-    assert_int_equal(
-        ramet_delta_writer_try(writer, base, page, PAGE, &length, NULL),
-        RAMET_OK);
+    assert_int_equal(ramet_delta_writer_try(writer, base, &no_shape, page,
+                                            &no_shape, PAGE, &length, NULL),
+                     RAMET_OK);
     assert_true(length > 0);
     assert_int_equal(ramet_delta_writer_take(writer, NULL), RAMET_OK);
     assert_int_equal(ramet_delta_writer_extent(

@@ -20,7 +20,7 @@
 /* So small that a few hundred commits go through all classes. */
 static const struct ramet_map_sizes tiny = {.inside_bytes = 1500,
                                             .middle_bytes = 3500,
-                                            .pages_a_leaf = 50,
+                                            .bytes_a_leaf = 2000,
                                             .pages_most = 300,
                                             .pages_a_piece = 25};
 
@@ -176,7 +176,7 @@ counted_init(struct counted *c, unsigned traits)
 {
     static const struct ramet_map_sizes sizes = {.inside_bytes = 3000,
                                                  .middle_bytes = 9000,
-                                                 .pages_a_leaf = 50,
+                                                 .bytes_a_leaf = 2000,
                                                  .pages_most = 2000,
                                                  .pages_a_piece = 40};
 
@@ -279,7 +279,7 @@ roll_ups__that_find_no_room__go_into_the_tree(void **state)
 {
     static const struct ramet_map_sizes sizes = {.inside_bytes = 100,
                                                  .middle_bytes = 200,
-                                                 .pages_a_leaf = 1000,
+                                                 .bytes_a_leaf = 40000,
                                                  .pages_most = 1u << 20,
                                                  .pages_a_piece = 1};
     struct ramet_objstore *const store = new_store();

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "pagestore/delta.h"
+#include "pagestore/delta_writer.h"
 #include "pagestore/segment.h"
 #include "tests/support/faultstore.h"
 
@@ -37,69 +37,87 @@ open_reader(struct ramet_objstore **out_store)
     return reader;
 }
 
-/* The entry of docs/format.md, "Deltas", test vector. */
+/* What stands before the frame of docs/format.md's test vector, and its content. */
 static const uint8_t vector[] = {
-    0x13,                                           /* length */
-    0xf0, 0x8e, 0xf1, 0x4f, 0x2f, 0x53, 0x8e, 0x17, /* sum */
-    0x00, 0x00, 0x75, 0x00, 0x00, 0x08, 0x62, 0x03, 0x00, 0x7d,
-    0x03, 0x84, 0x0a, 0xc0, 0x1c, 0x18, 0xa4, 0x26, 0x08,
+    0x02,                                           /* pages */
+    0xf0, 0x8e, 0xf1, 0x4f, 0x2f, 0x53, 0x8e, 0x17, /* sums */
+    0xea, 0xfa, 0xcd, 0x8e, 0x34, 0xc2, 0x88, 0x1b, /* */
+    0x0f,                                           /* length of the steps */
+    0x00, 0x8c, 0x03, 0x00, 0x01, 0x00, 0x00,       /* the first page's */
+    0x00, 0x09, 0x00, 0x00, 0x22, 0x00, 0x00, 0x0f, /* the second's */
+    0x62,                                           /* literals */
 };
 
-/* The vector's base, and its page. */
+/* The vector's base, and its pages. */
 static void
-fill_vector(uint8_t base[512], uint8_t page[512])
+fill_vector(uint8_t base[512], uint8_t pages[2][512])
 {
     for (uint32_t i = 0; i < 512; i++)
-        page[i] = base[i] = (uint8_t)(i * i / 3);
-    page[99] = 0x62;
+        pages[0][i] = base[i] = (uint8_t)(i * i / 3);
+    pages[0][99] = 0x62;
+    memset(pages[1], 0, 12);
+    pages[1][1] = 8;
+    pages[1][2] = 1;
+    pages[1][3] = 11;
+    memcpy(pages[1] + 12, base + 4, 500);
 }
 
 static void
-delta__of_the_vector_makes_its_page(void **state)
+delta__of_the_vector_makes_its_pages(void **state)
 {
-    struct ramet_objstore *store;
-    struct ramet_frame_reader *const reader = open_reader(&store);
-    uint8_t base[512], expected[512], out[512];
+    uint8_t base[512], pages[2][512], out[512];
     struct ramet_delta delta;
     unsigned noticed = 0;
+    size_t front;
 
     (void)state;
-    fill_vector(base, expected);
-    assert_int_equal(
-        ramet_delta_find(vector, sizeof(vector), 512, 0, &delta, NULL),
-        RAMET_OK);
-    assert_int_equal(ramet_frame_apply(reader, &delta, base, 512, out, NULL),
+    fill_vector(base, pages);
+    assert_int_equal(ramet_delta_front(vector, sizeof(vector), &front, NULL),
                      RAMET_OK);
-    assert_memory_equal(out, expected, sizeof(out));
-    /* zstd doesn't mind another base; the sum does, where it matters. */
+    assert_int_equal(front, 17);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            ramet_delta_find(vector, sizeof(vector), 512, i, &delta, NULL),
+            RAMET_OK);
+        assert_int_equal(delta.literals_len, 1 - i);
+        assert_int_equal(ramet_delta_apply(&delta, base, 512, out, NULL),
+                         RAMET_OK);
+        assert_memory_equal(out, pages[i], sizeof(out));
+    }
+    /* Nothing but the sum minds another base, where it matters. */
     for (size_t i = 0; i < sizeof(base); i++) {
         base[i] ^= 0x3c;
-        if (ramet_frame_apply(reader, &delta, base, 512, out, NULL) == RAMET_OK)
-            assert_memory_equal(out, expected, sizeof(out));
+        if (ramet_delta_apply(&delta, base, 512, out, NULL) == RAMET_OK)
+            assert_memory_equal(out, pages[1], sizeof(out));
         else
             noticed++;
         base[i] ^= 0x3c;
     }
-    assert_true(noticed > 0);
-    ramet_frame_reader_free(reader);
-    ramet_objstore_close(store);
+    assert_int_equal(noticed, 504);
 }
 
 static void
-delta__survives_every_byte_and_every_truncation(void **state)
+delta__survives_every_bit_and_every_truncation(void **state)
 {
-    struct ramet_objstore *store;
-    struct ramet_frame_reader *const reader = open_reader(&store);
-    uint8_t base[512], page[512], out[512];
+    uint8_t base[512], pages[2][512], out[512];
     struct ramet_delta delta;
 
     (void)state;
-    fill_vector(base, page);
-    for (size_t len = 0; len < sizeof(vector); len++)
-        assert_int_equal(ramet_delta_find(vector, len, 512, 0, &delta, NULL),
-                         RAMET_ECORRUPT);
+    fill_vector(base, pages);
+    for (size_t len = 0; len < sizeof(vector); len++) {
+        uint8_t *const bytes = malloc(len + 1);
+        size_t front;
+
+        memcpy(bytes, vector, len);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(ramet_delta_find(bytes, len, 512, i, &delta, NULL),
+                             RAMET_ECORRUPT);
+        assert_int_equal(ramet_delta_front(bytes, len, &front, NULL),
+                         len < 17 ? RAMET_ECORRUPT : RAMET_OK);
+        free(bytes);
+    }
     assert_int_equal(
-        ramet_delta_find(vector, sizeof(vector), 512, 1, &delta, NULL),
+        ramet_delta_find(vector, sizeof(vector), 512, 2, &delta, NULL),
         RAMET_ECORRUPT);
     for (size_t bit = 0; bit < sizeof(vector) * 8; bit++) {
         uint8_t *const bytes = malloc(sizeof(vector));
@@ -107,14 +125,99 @@ delta__survives_every_byte_and_every_truncation(void **state)
         memcpy(bytes, vector, sizeof(vector));
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
         /* Accepted only as the very page: another encoding of it. */
-        if (ramet_delta_find(bytes, sizeof(vector), 512, 0, &delta, NULL) ==
-                RAMET_OK &&
-            ramet_frame_apply(reader, &delta, base, 512, out, NULL) == RAMET_OK)
-            assert_memory_equal(out, page, sizeof(out));
+        for (uint32_t i = 0; i < 2; i++)
+            if (ramet_delta_find(bytes, sizeof(vector), 512, i, &delta, NULL) ==
+                    RAMET_OK &&
+                ramet_delta_apply(&delta, base, 512, out, NULL) == RAMET_OK)
+                assert_memory_equal(out, pages[i], sizeof(out));
         free(bytes);
     }
-    ramet_frame_reader_free(reader);
-    ramet_objstore_close(store);
+}
+
+/* Steps that are refused, whatever the sum says: of one page of 512 bytes. */
+static void
+steps__that_leave_page_or_base_are_refused(void **state)
+{
+    static const struct {
+        uint8_t len, steps[8];
+    } cases[] = {
+        {3, {0x00, 0x00, 0x01}},       /* the base from byte -1 on */
+        {3, {0x00, 0x00, 0x02}},       /* or to its end and one more */
+        {4, {0x00, 0x84, 0x10, 0x00}}, /* 513 bytes */
+        {2, {0x81, 0x04}},             /* 513 literals */
+        {3, {0x00, 0x03, 0x00}},       /* a kind that there is not */
+        {3, {0x00, 0x01, 0x00}},       /* no numbers */
+        {4, {0x00, 0x85, 0x08, 0x00}}, /* 514 bytes of them */
+        {4, {0x00, 0x00, 0x00, 0x00}}, /* something behind the last */
+        {4, {0x80, 0x00, 0x00, 0x00}}, /* a long varint */
+        {3, {0x00, 0x8a, 0x10}},       /* 514 zeros */
+    };
+    uint8_t base[512] = {0}, out[512];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct ramet_delta delta = {.steps = cases[i].steps,
+                                          .steps_len = cases[i].len,
+                                          .sum = ramet_hash64(base, 512)};
+
+        assert_int_equal(ramet_delta_apply(&delta, base, 512, out, NULL),
+                         RAMET_ECORRUPT);
+    }
+}
+
+/* Numbers go with the first copy that has what they point to, with the next one
+ * behind it, or stay; and with more copies than 256 they are refused. */
+static void
+numbers__follow_the_copies(void **state)
+{
+    struct ramet_delta delta = {.sum = 0};
+    uint8_t base[512], page[512], out[512];
+    uint8_t steps[2048];
+    size_t len = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 512; i++)
+        page[i] = base[i] = (uint8_t)(i * 7 + 1);
+    /* 100 is in the copy from 100, 99 goes with it, 400 stays. */
+    memcpy(base, "\0\x64\0\x63\1\x90", 6);
+    memcpy(page, "\0\x6e\0\x6d\1\x90", 6);
+    memset(page + 6, 0, 104);
+    memcpy(page + 110, base + 100, 100);
+    memset(page + 210, 0, 302);
+    delta.steps =
+        (const uint8_t[]){0, 3 * 4 + 1, 0,     /* 3 numbers from 0 */
+                          0, 0xa2,      3,     /* 104 zeros */
+                          0, 0x90,      3, 19, /* 100 bytes from 10 before */
+                          0, 2};               /* zeros */
+    delta.steps_len = 12;
+    delta.sum = ramet_hash64(page, 512);
+    assert_int_equal(ramet_delta_apply(&delta, base, 512, out, NULL), RAMET_OK);
+    assert_memory_equal(out, page, 512);
+
+    for (unsigned copies = 256; copies <= 257; copies++) {
+        len = 0;
+        memcpy(steps + len, "\0\x05\0", 3); /* one number */
+        len += 3;
+        for (unsigned i = 0; i < copies - 1; i++, len += 3)
+            memcpy(steps + len, "\0\x04\0", 3); /* a byte */
+        memcpy(steps + len, "\0\0\0", 3);
+        len += 3;
+        delta.steps = steps;
+        delta.steps_len = (uint32_t)len;
+        delta.sum = ramet_hash64(base, 512);
+        assert_int_equal(ramet_delta_apply(&delta, base, 512, out, NULL),
+                         copies == 256 ? RAMET_OK : RAMET_ECORRUPT);
+    }
+}
+
+static const struct ramet_delta_shape no_shape;
+
+static enum ramet_rc
+try_plain(struct ramet_delta_writer *writer, const uint8_t *base,
+          const uint8_t *page, uint32_t most, uint32_t *out_length)
+{
+    return ramet_delta_writer_try(writer, base, &no_shape, page, &no_shape,
+                                  most, out_length, NULL);
 }
 
 struct pages {
@@ -153,8 +256,8 @@ write_pages(const struct pages *p, uint32_t count, struct ramet_objstore *store,
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {
         uint32_t length = 0;
 
-        rc = ramet_delta_writer_try(writer, p->base[i], p->page[i], UINT32_MAX,
-                                    &length, NULL);
+        rc = ramet_delta_writer_try(writer, p->base[i], &no_shape, p->page[i],
+                                    &no_shape, UINT32_MAX, &length, NULL);
         if (rc == RAMET_OK) {
             assert_in_range(length, 10, 300);
             rc = ramet_delta_writer_take(writer, NULL);
@@ -176,15 +279,15 @@ check_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
 
     (void)err;
     assert_int_equal(frame->kind, RAMET_FRAME_DELTAS);
-    assert_true(len <= RAMET_DELTA_BLOCK_BYTES + PAGE);
+    assert_true(len <= RAMET_DELTA_BLOCK_BYTES + 8);
     for (uint32_t i = 0;; i++) {
         struct ramet_delta delta;
 
         if (ramet_delta_find(content, len, PAGE, i, &delta, NULL) != RAMET_OK)
             break;
-        assert_int_equal(ramet_frame_apply(p->reader, &delta, p->base[p->seen],
-                                           PAGE, out, NULL),
-                         RAMET_OK);
+        assert_int_equal(
+            ramet_delta_apply(&delta, p->base[p->seen], PAGE, out, NULL),
+            RAMET_OK);
         assert_memory_equal(out, p->page[p->seen], PAGE);
         p->seen++;
     }
@@ -280,23 +383,17 @@ try__gives_up_where_a_delta_does_not_pay(void **state)
     fill_page(page, PAGE, 2);
     assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
                      RAMET_OK);
-    assert_int_equal(
-        ramet_delta_writer_try(writer, base, page, 1000, &length, NULL),
-        RAMET_OK);
+    assert_int_equal(try_plain(writer, base, page, 1000, &length), RAMET_OK);
     assert_int_equal(length, 0);
     memcpy(page, base, PAGE);
     page[7]++;
-    assert_int_equal(
-        ramet_delta_writer_try(writer, base, page, 1000, &length, NULL),
-        RAMET_OK);
+    assert_int_equal(try_plain(writer, base, page, 1000, &length), RAMET_OK);
     assert_in_range(length, 1, 40);
     ramet_delta_writer_free(writer);
     /* No room in all. */
     assert_int_equal(ramet_delta_writer_new(PAGE, 1, PAGE, &writer, NULL),
                      RAMET_OK);
-    assert_int_equal(
-        ramet_delta_writer_try(writer, base, page, 1000, &length, NULL),
-        RAMET_OK);
+    assert_int_equal(try_plain(writer, base, page, 1000, &length), RAMET_OK);
     assert_int_equal(length, 0);
     ramet_delta_writer_free(writer);
 }
@@ -332,8 +429,10 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(delta__of_the_vector_makes_its_page),
-        cmocka_unit_test(delta__survives_every_byte_and_every_truncation),
+        cmocka_unit_test(delta__of_the_vector_makes_its_pages),
+        cmocka_unit_test(delta__survives_every_bit_and_every_truncation),
+        cmocka_unit_test(steps__that_leave_page_or_base_are_refused),
+        cmocka_unit_test(numbers__follow_the_copies),
         cmocka_unit_test(blocks__in_a_segment_or_inline_give_the_pages_back),
         cmocka_unit_test(try__gives_up_where_a_delta_does_not_pay),
         cmocka_unit_test(writer__survives_every_failed_allocation),

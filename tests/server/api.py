@@ -240,7 +240,7 @@ class Api(unittest.TestCase):
                 "If-None-Match": headers["ETag"]})[0], 304)
         self.assertEqual(seen, {"commits", "maps", "segments"})
         self.assertEqual(json.loads(self.get("/v1/ramet.json")[2]),
-                         {"format": "ramet", "version": 2})
+                         {"format": "ramet", "version": 3})
         names = self.server.json("/v1/keys?prefix=names/app/")["keys"]
         self.assertEqual(names, [["names/app/fffffffffffffffe", 48]])
         name = self.get("/v1/names/app/fffffffffffffffe")

@@ -1,0 +1,406 @@
+/*
+ * delta_writer.c - see delta_writer.h.
+ *
+ * Layer: pagestore.
+ */
+#include "pagestore/delta_writer.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "pagestore/codec.h"
+#include "pagestore/delta_steps.h"
+#include "pagestore/segment.h"
+#include "pagestore/segment_header.h"
+
+/* A delta is counted as this part of its bytes, which is what is left of most of them
+ * once their block is compressed; one of more than LARGE_PART of a page is compressed to
+ * see. */
+#define LEFT_NUMERATOR 5u
+#define LEFT_DENOMINATOR 8u
+#define LARGE_PART 8u
+/* What a delta may take beyond a page before it is compressed. */
+#define STEPS_ROOM 64u
+
+static_assert(RAMET_DELTA_BLOCK_BYTES + 2 * RAMET_PAGE_SIZE_MAX <=
+                  RAMET_DELTA_BLOCK_MAX,
+              "readers accept the largest block that is written");
+
+static void
+put_be64(uint8_t *p, uint64_t v)
+{
+    ramet_put_be32(p, (uint32_t)(v >> 32));
+    ramet_put_be32(p + 4, (uint32_t)v);
+}
+
+struct ramet_delta_writer {
+    uint32_t page_size;
+    ZSTD_CCtx *cctx; /* of blocks, and to see what images take */
+    const ZSTD_CDict *cdict;
+    void *cdict_block; /* which it lives in */
+    struct ramet_delta_maker *maker;
+    uint8_t *made;  /* a page */
+    uint8_t *image; /* ZSTD_compressBound() of two pages */
+    uint8_t *tried; /* copy of the delta that is kept; NULL: none is */
+    struct ramet_delta kept;
+    struct ramet_buf sums, steps, literals; /* of the block that is open */
+    uint32_t content_pages;
+    struct ramet_buf content, bodies;
+    struct ramet_delta_block *blocks;
+    uint32_t block_count, block_capacity;
+};
+
+enum ramet_rc
+ramet_delta_writer_new(uint32_t page_size, int level, size_t max_bytes,
+                       struct ramet_delta_writer **out_writer,
+                       struct ramet_err *err)
+{
+    struct ramet_delta_writer *const writer = ramet_calloc(1, sizeof(*writer));
+
+    assert(ramet_page_size_valid(page_size));
+    if (writer != NULL) {
+        writer->page_size = page_size;
+        ramet_buf_init(&writer->sums, RAMET_DELTA_BLOCK_MAX);
+        ramet_buf_init(&writer->steps, RAMET_DELTA_BLOCK_MAX);
+        ramet_buf_init(&writer->literals, RAMET_DELTA_BLOCK_MAX);
+        ramet_buf_init(&writer->content, RAMET_DELTA_BLOCK_MAX);
+        ramet_buf_init(&writer->bodies, max_bytes);
+        writer->cctx = ZSTD_createCCtx_advanced(ramet_codec_mem);
+        writer->maker = ramet_delta_maker_new(page_size);
+        writer->made = ramet_alloc(page_size);
+        writer->image = ramet_alloc(ZSTD_compressBound(2 * (size_t)page_size));
+    }
+    if (writer == NULL || writer->cctx == NULL || writer->maker == NULL ||
+        writer->made == NULL || writer->image == NULL ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(writer->cctx,
+                                            ZSTD_c_compressionLevel, level))) {
+        ramet_delta_writer_free(writer);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
+    }
+    *out_writer = writer;
+    return RAMET_OK;
+}
+
+void
+ramet_delta_writer_free(struct ramet_delta_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    ZSTD_freeCCtx(writer->cctx);
+    ramet_delta_maker_free(writer->maker);
+    ramet_buf_done(&writer->sums);
+    ramet_buf_done(&writer->steps);
+    ramet_buf_done(&writer->literals);
+    ramet_buf_done(&writer->content);
+    ramet_buf_done(&writer->bodies);
+    ramet_free(writer->cdict_block);
+    ramet_free(writer->made);
+    ramet_free(writer->image);
+    ramet_free(writer->tried);
+    ramet_free(writer->blocks);
+    ramet_free(writer);
+}
+
+void
+ramet_delta_writer_set_dict(struct ramet_delta_writer *writer,
+                            const uint8_t *dict, size_t len)
+{
+    assert(writer->cdict == NULL);
+    writer->cdict = ramet_codec_cdict(dict, len, RAMET_CODEC_LEVEL_DEFAULT,
+                                      writer->page_size, &writer->cdict_block);
+}
+
+void
+ramet_delta_writer_forget(struct ramet_delta_writer *writer)
+{
+    ramet_free(writer->tried);
+    writer->tried = NULL;
+}
+
+/* ---- one page ------------------------------------------------------------- */
+
+/* Make a delta that gives the page back: invariant (1). With the tables, or if what they
+ * point to is not as they say, without. */
+static bool
+make_checked(struct ramet_delta_writer *writer, const uint8_t *base,
+             const struct ramet_delta_shape *base_shape, const uint8_t *page,
+             const struct ramet_delta_shape *shape, uint32_t most,
+             struct ramet_delta *out_delta)
+{
+    static const struct ramet_delta_shape nothing;
+    const struct ramet_delta_shape *const shapes[2][2] = {{base_shape, shape},
+                                                          {&nothing, &nothing}};
+    struct ramet_delta delta;
+
+    for (unsigned i = 0; i < 2; i++) {
+        if (!ramet_delta_make(writer->maker, base, shapes[i][0], page,
+                              shapes[i][1], most, &delta))
+            continue;
+        delta.sum = ramet_hash64(page, writer->page_size);
+        if (ramet_delta_apply(&delta, base, writer->page_size, writer->made,
+                              NULL) == RAMET_OK &&
+            memcmp(writer->made, page, writer->page_size) == 0) {
+            *out_delta = delta;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What a delta takes in a block, about. */
+static uint32_t
+count_delta(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len)
+{
+    size_t got = len * LEFT_NUMERATOR / LEFT_DENOMINATOR;
+
+    if (len > writer->page_size / LARGE_PART)
+        got = ZSTD_compress2(writer->cctx, writer->image,
+                             ZSTD_compressBound(2 * (size_t)writer->page_size),
+                             bytes, len);
+    if (ZSTD_isError(got))
+        got = len;
+    return (uint32_t)got + RAMET_DELTA_SUM_SIZE;
+}
+
+enum ramet_rc
+ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
+                       const struct ramet_delta_shape *base_shape,
+                       const uint8_t *page,
+                       const struct ramet_delta_shape *shape, uint32_t most,
+                       uint32_t *out_length, struct ramet_err *err)
+{
+    const size_t room = writer->bodies.max - writer->bodies.len;
+    const uint32_t page_size = writer->page_size;
+    struct ramet_delta delta, kept;
+    uint32_t length;
+    uint8_t *copy;
+
+    *out_length = 0;
+    /* An open block and this one may come out a little larger than they are. */
+    if (room < 2 * (RAMET_DELTA_BLOCK_BYTES + 2 * (size_t)page_size) ||
+        !make_checked(writer, base, base_shape, page, shape,
+                      page_size + STEPS_ROOM, &delta))
+        return RAMET_OK;
+    copy = ramet_delta_copy(&delta, &kept);
+    if (copy == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "delta: no memory");
+    length =
+        count_delta(writer, copy, (size_t)kept.steps_len + kept.literals_len);
+    if (length > most) {
+        ramet_free(copy);
+        return RAMET_OK;
+    }
+    ramet_delta_writer_forget(writer);
+    writer->tried = copy;
+    writer->kept = kept;
+    *out_length = length;
+    return RAMET_OK;
+}
+
+uint32_t
+ramet_delta_writer_image_size(struct ramet_delta_writer *writer,
+                              const uint8_t *page)
+{
+    size_t got;
+
+    if (writer->cdict != NULL)
+        got = ZSTD_compress_usingCDict(writer->cctx, writer->image,
+                                       ZSTD_compressBound(writer->page_size),
+                                       page, writer->page_size, writer->cdict);
+    else
+        got = ZSTD_compress2(writer->cctx, writer->image,
+                             ZSTD_compressBound(writer->page_size), page,
+                             writer->page_size);
+    return ZSTD_isError(got) ? writer->page_size : (uint32_t)got;
+}
+
+static enum ramet_rc
+grow_blocks(struct ramet_delta_writer *writer)
+{
+    const uint32_t capacity =
+        writer->block_capacity == 0 ? 8 : writer->block_capacity * 2;
+    struct ramet_delta_block *grown;
+
+    if (writer->block_count < writer->block_capacity)
+        return RAMET_OK;
+    grown = ramet_realloc(writer->blocks, capacity * sizeof(*grown));
+    if (grown == NULL)
+        return RAMET_ENOMEM;
+    writer->blocks = grown;
+    writer->block_capacity = capacity;
+    return RAMET_OK;
+}
+
+/* The content of the open block's frame, and what stands before it. */
+static bool
+put_content(struct ramet_delta_writer *writer)
+{
+    ramet_buf_clear(&writer->content);
+    ramet_buf_varint(&writer->content, writer->steps.len);
+    ramet_buf_bytes(&writer->content, writer->steps.data, writer->steps.len);
+    if (writer->literals.len > 0)
+        ramet_buf_bytes(&writer->content, writer->literals.data,
+                        writer->literals.len);
+    ramet_buf_varint(&writer->bodies, writer->content_pages);
+    ramet_buf_bytes(&writer->bodies, writer->sums.data, writer->sums.len);
+    return writer->content.failed == RAMET_OK &&
+           writer->bodies.failed == RAMET_OK;
+}
+
+static enum ramet_rc
+end_block(struct ramet_delta_writer *writer, struct ramet_err *err)
+{
+    const size_t start = writer->bodies.len;
+    size_t bound, got, length;
+    uint8_t *body;
+
+    if (writer->content_pages == 0)
+        return RAMET_OK;
+    if (!put_content(writer) || grow_blocks(writer) != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
+    bound = ZSTD_compressBound(writer->content.len);
+    body = ramet_buf_extend(&writer->bodies, bound);
+    if (body == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
+    got = ZSTD_compress2(writer->cctx, body, bound, writer->content.data,
+                         writer->content.len);
+    if (ZSTD_isError(got))
+        return RAMET_FAIL(err, RAMET_ENOMEM, "block of deltas: %s",
+                          ZSTD_getErrorName(got));
+    writer->bodies.len -= bound - got;
+    length = writer->bodies.len - start;
+    writer->blocks[writer->block_count++] = (struct ramet_delta_block){
+        .page_count = writer->content_pages,
+        .length_bytes = (uint32_t)length,
+        .hash = ramet_hash128(writer->bodies.data + start, length),
+    };
+    ramet_buf_clear(&writer->sums);
+    ramet_buf_clear(&writer->steps);
+    ramet_buf_clear(&writer->literals);
+    writer->content_pages = 0;
+    return RAMET_OK;
+}
+
+static size_t
+content_size(const struct ramet_delta_writer *writer)
+{
+    return writer->sums.len + writer->steps.len + writer->literals.len;
+}
+
+enum ramet_rc
+ramet_delta_writer_take(struct ramet_delta_writer *writer,
+                        struct ramet_err *err)
+{
+    const struct ramet_delta *const kept = &writer->kept;
+    uint8_t *sum;
+
+    assert(writer->tried != NULL);
+    if (writer->content_pages > 0 &&
+        content_size(writer) + kept->steps_len + kept->literals_len >
+            RAMET_DELTA_BLOCK_BYTES) {
+        const enum ramet_rc rc = end_block(writer, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    sum = ramet_buf_extend(&writer->sums, RAMET_DELTA_SUM_SIZE);
+    if (sum != NULL)
+        put_be64(sum, kept->sum);
+    ramet_buf_bytes(&writer->steps, kept->steps, kept->steps_len);
+    if (kept->literals_len > 0)
+        ramet_buf_bytes(&writer->literals, kept->literals, kept->literals_len);
+    if (sum == NULL || writer->steps.failed != RAMET_OK ||
+        writer->literals.failed != RAMET_OK)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
+    writer->content_pages++;
+    ramet_delta_writer_forget(writer);
+    return RAMET_OK;
+}
+
+size_t
+ramet_delta_writer_size(const struct ramet_delta_writer *writer)
+{
+    return writer->bodies.len + (writer->content_pages > 0
+                                     ? ZSTD_compressBound(content_size(writer))
+                                     : 0);
+}
+
+static enum ramet_rc
+append_inline(const struct ramet_delta_writer *writer, uint8_t **io_inline,
+              size_t *io_inline_len, struct ramet_delta_extent *out,
+              struct ramet_err *err)
+{
+    static const struct ramet_sid nil;
+    const bool made = *io_inline == NULL;
+    const size_t start = made ? RAMET_SEGMENT_HEADER_SIZE : *io_inline_len;
+    uint8_t *const grown =
+        ramet_realloc(*io_inline, start + writer->bodies.len);
+
+    if (grown == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
+    if (made)
+        ramet_segment_header_put(grown, &nil, writer->page_size);
+    memcpy(grown + start, writer->bodies.data, writer->bodies.len);
+    *io_inline = grown;
+    *io_inline_len = start + writer->bodies.len;
+    out->is_inline = true;
+    out->offset_bytes = start;
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+put_segment(const struct ramet_delta_writer *writer,
+            struct ramet_objstore *store, const struct ramet_vid *volume,
+            struct ramet_delta_extent *out, struct ramet_err *err)
+{
+    struct ramet_extent extent = {.volume = *volume, .kind = RAMET_IN_SEGMENT};
+    uint8_t header[RAMET_SEGMENT_HEADER_SIZE];
+    const struct iovec parts[] = {{header, sizeof(header)},
+                                  {writer->bodies.data, writer->bodies.len}};
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc = ramet_id_new(&extent.segment.id, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_segment_header_put(header, &extent.segment, writer->page_size);
+    ramet_extent_key(&extent, key);
+    rc = ramet_objstore_put(store, key, parts, 2, err);
+    if (rc != RAMET_OK)
+        return rc;
+    out->id = extent.segment;
+    out->size_bytes = sizeof(header) + writer->bodies.len;
+    out->offset_bytes = sizeof(header);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_delta_writer_extent(struct ramet_delta_writer *writer,
+                          struct ramet_objstore *store,
+                          const struct ramet_vid *volume, bool allow_inline,
+                          uint8_t **io_inline, size_t *io_inline_len,
+                          struct ramet_delta_extent *out_extent,
+                          struct ramet_err *err)
+{
+    const size_t before =
+        *io_inline != NULL ? *io_inline_len : RAMET_SEGMENT_HEADER_SIZE;
+    struct ramet_delta_extent extent = {.is_inline = false};
+    enum ramet_rc rc = end_block(writer, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    assert(writer->block_count > 0);
+    if (allow_inline && before + writer->bodies.len <= RAMET_SEGMENT_INLINE_MAX)
+        rc = append_inline(writer, io_inline, io_inline_len, &extent, err);
+    else
+        rc = put_segment(writer, store, volume, &extent, err);
+    if (rc != RAMET_OK)
+        return rc;
+    extent.block_count = writer->block_count;
+    extent.blocks = writer->blocks;
+    writer->blocks = NULL; /* now the caller's */
+    writer->block_count = writer->block_capacity = 0;
+    *out_extent = extent;
+    return RAMET_OK;
+}

@@ -18,9 +18,11 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/log.h"
 #include "core/thread.h"
 #include "metastore/maproot.h"
 #include "metastore/node_cache.h"
+#include "metastore/profile.h"
 #include "metastore/verify.h"
 
 #define WORKERS_MAX 8u
@@ -614,6 +616,10 @@ ramet_history_copy(struct ramet_history *from, const struct ramet_head *upto,
         if (newest.lsn < upto->lsn)
             rc = copy_all(&copy, upto, err);
     }
+    /* Hints: that they stay away costs a reader time, and no more. */
+    if (rc == RAMET_OK && ramet_profile_copy(from->store, to->store,
+                                             &from->volume, NULL) != RAMET_OK)
+        ramet_log(RAMET_LOG_WARN, "warm profiles were not copied", NULL);
     *out_progress = copy.progress;
     ramet_map_list_done(&copy.maps);
     ramet_cond_done(&copy.turn);

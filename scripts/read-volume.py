@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """read-volume.py DIRECTORY VOLUME [LSN] OUT: one state of a volume, from a directory.
+read-volume.py --profile NAME DIRECTORY VOLUME: the runs of pages of a warm profile.
 
 A second reader of the storage format, written from docs/format.md alone, with
 Python's standard library and the shared libraries of zstd and xxHash (Debian:
@@ -119,6 +120,25 @@ class Volume:
         need(len(body) == length and hash128(body) == digest,
              "%s at %d: wrong hash" % (obj, offset))
         return body
+
+    def profile(self, name):
+        """The runs of pages of the newest profile: recent, older."""
+        folder = os.path.join("profiles", name)
+        key = min(os.listdir(os.path.join(self.folder, folder)))
+        raw = self.read((folder, key))
+        need(raw[:8] == b"RAMTPRF\x01" and len(raw) <= 32768, "no profile")
+        need(raw[-16:] == hash128(hash128(name.encode()) + hash128(raw[:-16])),
+             "profile: wrong hash")
+        seq, lsn, _, size, reserved = struct.unpack("<Q16xQQII", raw[8:56])
+        need(key == "%016x" % (2**64 - 1 - seq) and lsn and not reserved and
+             uuid.UUID(bytes=raw[16:32]) ==
+             uuid.UUID(os.path.basename(self.folder)), "profile: of another")
+        sets = Bytes(raw[56:-16])
+        recent, older = sets.pageset(), sets.pageset()
+        need(sets.at == len(sets.data), "profile: bytes after its end")
+        pages = sum(last - first + 1 for first, last in recent + older)
+        need(pages <= min(4096, (8 << 20) // size), "profile: too many pages")
+        return recent, older
 
     def newest(self):
         return 2**64 - 1 - int(min(os.listdir(self.folder + "/commits")), 16)
@@ -544,6 +564,11 @@ def find(root, name):
 
 
 def main(words):
+    if len(words) == 4 and words[0] == "--profile":
+        volume = Volume(words[2], find(words[2], words[3]))
+        for runs in volume.profile(words[1]):
+            print(*("%d-%d" % run for run in runs))
+        return
     if len(words) not in (3, 4):
         sys.exit(__doc__.splitlines()[0])
     volume = Volume(words[0], find(words[0], words[1]))

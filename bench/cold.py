@@ -42,10 +42,12 @@ class Case:
     each that is read and pages more."""
 
     def __init__(self, name, question, before=("schema",), base="users",
-                 trips=None, rate=None, brought=None, spare=0, peer=False):
+                 trips=None, rate=None, brought=None, spare=0, peer=False,
+                 profile=None):
         self.name, self.question, self.before = name, question, before
         self.base, self.trips, self.rate = base, trips, rate
         self.brought, self.spare, self.peer = brought, spare, peer
+        self.profile = profile  # a process with that name asked it before
 
     def hoped(self):
         return ", ".join(
@@ -99,6 +101,14 @@ CASES = (
     Case("full text, rank LIMIT 10",
          "SELECT rowid FROM words WHERE words MATCH 'w17 w23' ORDER BY rank "
          "LIMIT 10", base="shapes", trips=35, brought=3),
+    Case("five questions, with a warm profile",
+         ["SELECT * FROM users WHERE id = 250000",
+          "SELECT id FROM users INDEXED BY users_email WHERE email >= 'm' "
+          "LIMIT 1",
+          "SELECT sum(balance) FROM (SELECT balance " + OSLO % 50,
+          "SELECT max(created) FROM users WHERE city = 'Oslo'",
+          "SELECT count(*) FROM users WHERE id BETWEEN 1000 AND 3000"], (),
+         trips=2, brought=1.2, profile="bench"),
 )
 BEFORE = {
     "schema": "SELECT count(*) FROM sqlite_schema",
@@ -136,9 +146,11 @@ for sql in before:
 if before:
     at = counts()
     began = time.perf_counter()
-db.execute(question).fetchall()
+for sql in [question] if isinstance(question, str) else question:
+    db.execute(sql).fetchall()
 seconds = time.perf_counter() - began
 now = counts()
+db.close()
 print(json.dumps([seconds] + [b - a for a, b in zip(at, now)]))
 """
 
@@ -282,12 +294,19 @@ class Bench:
                100 * busy / seconds, more), flush=True)
 
     def ask(self, case):
+        if case.profile:
+            self.ask_once(case)
+        return self.ask_once(case)
+
+    def ask_once(self, case):
         self.count += 1
         folder = os.path.join(self.work, "ask%d" % self.count)
         os.mkdir(folder)
         remote = "http://127.0.0.1:%d/%s" % (self.link.port, case.base)
         uri = "file:%s/app.db?vfs=ramet&sync=manual&remote=%s%s" % (
             folder, urllib.parse.quote(remote, safe=""), self.options.uri)
+        if case.profile:
+            uri += "&profile=" + case.profile
         done = subprocess.run(
             [common.PYTHON, "-c", ASK, json.dumps(
                 [common.EXTENSION, uri, [BEFORE[b] for b in case.before],

@@ -82,6 +82,7 @@ typedef struct ramet_options {
     uint32_t push_interval_ms; /* 0: 50; 1: at once */
     uint32_t
         max_stale_ms; /* how old what is read may be; 0: any (docs/sqlite.md) */
+    const char *profile; /* of a warm start (docs/sqlite.md), or NULL */
 } ramet_options;
 
 typedef struct ramet_info {

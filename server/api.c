@@ -44,6 +44,8 @@ methods_of(enum ramet_route route)
     case RAMET_ROUTE_MAP:
     case RAMET_ROUTE_NAME:
         return M(GET) | M(HEAD) | M(PUT);
+    case RAMET_ROUTE_PROFILE:
+        return M(GET) | M(HEAD) | M(PUT) | M(DELETE);
     case RAMET_ROUTE_PAGES:
     case RAMET_ROUTE_NEWS:
         return M(POST);
@@ -144,7 +146,10 @@ choose_body(struct call *call)
 {
     switch (ramet_http_method_of(call->rq)) {
     case RAMET_HTTP_PUT:
-        ramet_api_put_begin(call);
+        if (call->route == RAMET_ROUTE_PROFILE)
+            ramet_api_profile_begin(call);
+        else
+            ramet_api_put_begin(call);
         return;
     case RAMET_HTTP_POST:
         if (call->route == RAMET_ROUTE_PAGES)
@@ -194,6 +199,19 @@ begin(void *ctx, struct ramet_http_request *rq)
 }
 
 static call_handler *
+handler_of_profile(const struct call *call)
+{
+    switch (ramet_http_method_of(call->rq)) {
+    case RAMET_HTTP_PUT:
+        return ramet_api_profile_put;
+    case RAMET_HTTP_DELETE:
+        return ramet_api_profile_remove;
+    default:
+        return ramet_api_object;
+    }
+}
+
+static call_handler *
 handler_of(const struct call *call)
 {
     switch (call->route) {
@@ -219,6 +237,8 @@ handler_of(const struct call *call)
     case RAMET_ROUTE_MAP:
     case RAMET_ROUTE_NAME:
         return ramet_api_object;
+    case RAMET_ROUTE_PROFILE:
+        return handler_of_profile(call);
     case RAMET_ROUTE_PAGES:
         return ramet_api_pages;
     case RAMET_ROUTE_OPEN:

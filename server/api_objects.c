@@ -40,6 +40,10 @@ ramet_api_object_key(const struct call *call, char out[RAMET_KEY_MAX])
         (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/maps/%.53s", id,
                        call->tail);
         return;
+    case RAMET_ROUTE_PROFILE:
+        (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/profiles/%s/%.16s", id,
+                       call->profile, call->tail);
+        return;
     case RAMET_ROUTE_COMMIT:
         ramet_commit_key(&call->volume, call->lsn, out);
         return;

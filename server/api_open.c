@@ -4,6 +4,7 @@
  * reads, with all that leads to them.
  */
 #include "core/alloc.h"
+#include "metastore/profile.h"
 #include "server/opening.h"
 #include "server/pages_answer.h"
 
@@ -55,6 +56,26 @@ choose(struct call *call, struct ramet_open_volume *vol,
     return true;
 }
 
+/* The profile that the call names, if there is one. That it can't be read keeps
+ * nobody from opening. */
+static void
+add_profile(struct call *call, struct ramet_buf *out)
+{
+    const char *const name = ramet_http_query(call->rq, "profile");
+    uint8_t *object;
+    size_t len = 0;
+
+    if (name == NULL || !ramet_name_valid(name))
+        return;
+    object = ramet_alloc(RAMET_PROFILE_OBJECT_MAX);
+    if (object != NULL &&
+        ramet_profile_read_object(call->server->store, &call->volume, name,
+                                  object, &len, NULL) == RAMET_OK &&
+        len > 0)
+        ramet_range_profile(out, object, len);
+    ramet_free(object);
+}
+
 /* Takes over `vol`. */
 static void
 reply(struct call *call, struct ramet_open_volume *vol,
@@ -68,6 +89,7 @@ reply(struct call *call, struct ramet_open_volume *vol,
 
     ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
     ramet_range_opened(&first, &call->volume, seq, head);
+    add_profile(call, &first);
     if (!choose(call, vol, head, &request)) {
         ramet_open_volume_put(vol);
         ramet_range_end(&first, 0);

@@ -100,6 +100,16 @@ route_object(struct call *call, const struct parts *parts)
 }
 
 static enum ramet_route
+route_profile(struct call *call, const struct parts *parts)
+{
+    if (part_is(parts, 3, "profiles") && copy_part(parts, 4, call->profile) &&
+        ramet_name_valid(call->profile) && copy_part(parts, 5, call->tail) &&
+        is_hex16(call->tail, strlen(call->tail)))
+        return RAMET_ROUTE_PROFILE;
+    return RAMET_ROUTE_UNKNOWN;
+}
+
+static enum ramet_route
 route_volume(struct call *call, const struct parts *parts)
 {
     static const struct {
@@ -121,6 +131,8 @@ route_volume(struct call *call, const struct parts *parts)
         return RAMET_ROUTE_VOLUME;
     if (parts->count == 5)
         return route_object(call, parts);
+    if (parts->count == 6)
+        return route_profile(call, parts);
     for (size_t i = 0; i < sizeof(leaves) / sizeof(leaves[0]); i++) {
         if (parts->count == 4 && part_is(parts, 3, leaves[i].name))
             return leaves[i].route;

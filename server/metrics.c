@@ -12,7 +12,7 @@
 static const char *const route_names[RAMET_ROUTE_COUNT] = {
     "healthz", "readyz", "metrics", "store",   "volumes", "volume",  "head",
     "commits", "commit", "changes", "segment", "map",     "pages",   "events",
-    "content", "keys",   "name",    "open",    "news",    "unknown",
+    "content", "keys",   "name",    "open",    "news",    "profile", "unknown",
 };
 
 /* Upper bounds in microseconds. */

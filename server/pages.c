@@ -198,6 +198,14 @@ ramet_range_opened(struct ramet_buf *out, const struct ramet_vid *volume,
 }
 
 void
+ramet_range_profile(struct ramet_buf *out, const uint8_t *object, size_t len)
+{
+    ramet_buf_u8(out, 4);
+    ramet_buf_varint(out, len);
+    ramet_buf_bytes(out, object, len);
+}
+
+void
 ramet_range_end(struct ramet_buf *out, uint64_t count)
 {
     ramet_buf_u8(out, 0);

@@ -69,6 +69,9 @@ void ramet_range_begin(struct ramet_buf *out, const struct ramet_vid *volume,
  * by its id. */
 void ramet_range_opened(struct ramet_buf *out, const struct ramet_vid *volume,
                         uint64_t seq, const struct ramet_head *head);
+/* A warm profile as it is stored; before ranges. */
+void
+ramet_range_profile(struct ramet_buf *out, const uint8_t *object, size_t len);
 void ramet_range_end(struct ramet_buf *out, uint64_t count);
 void
 ramet_range_error(struct ramet_buf *out, enum ramet_rc rc, const char *text);

@@ -7,6 +7,7 @@
  *   api_objects.c  segments, maps, commits and names as objects
  *   api_commits.c  the list of commits, committing
  *   api_pages.c    pages as stored frames
+ *   api_profile.c  warm profiles
  *   api_content.c  a volume as one file
  *   api_status.c   health, readiness, metrics
  *   api_failure.c  what is answered where something fails
@@ -72,6 +73,7 @@ struct call {
     char name[RAMET_NAME_MAX + 1]; /* of the path: volume, or name */
     char tail[RAMET_NAME_MAX + 1]; /* last part of the path */
     uint64_t lsn;                  /* commits/{lsn} */
+    char profile[RAMET_NAME_MAX + 1];
 };
 
 typedef void call_handler(struct call *call);
@@ -79,7 +81,8 @@ typedef void call_handler(struct call *call);
 call_handler ramet_api_volumes, ramet_api_volume, ramet_api_head,
     ramet_api_changes, ramet_api_keys, ramet_api_object, ramet_api_commits,
     ramet_api_commit, ramet_api_pages, ramet_api_events, ramet_api_content,
-    ramet_api_readyz, ramet_api_delete, ramet_api_open, ramet_api_news;
+    ramet_api_readyz, ramet_api_delete, ramet_api_open, ramet_api_news,
+    ramet_api_profile_put, ramet_api_profile_remove;
 
 /* Event thread: from what is in memory. */
 void ramet_api_metrics(struct call *call);
@@ -90,6 +93,8 @@ bool ramet_api_readyz_now(struct call *call);
 bool ramet_api_pages_now(struct call *call);
 /* Begin: an object is written; sets the sink, or replies. */
 void ramet_api_put_begin(struct call *call);
+/* The same of a profile. */
+void ramet_api_profile_begin(struct call *call);
 
 /* api_route.c: fills what the path names of the call. */
 enum ramet_route ramet_api_route(struct call *call, const char *path);

@@ -35,6 +35,7 @@ static const char *const own_names[] = {
     "bases_limit",
     "hydrate",
     "hydrate_max",
+    "profile",
     NULL,
 };
 static const char *const sqlite_names[] = {
@@ -310,6 +311,17 @@ check_allow(const char *name, struct ramet_err *err)
                       "allow=%.64s: only \"pull\" has a meaning", text);
 }
 
+/* "": none, also where the environment has one. */
+static const char *
+profile_of(const char *name)
+{
+    const char *text = sqlite3_uri_parameter(name, "profile");
+
+    if (text == NULL)
+        text = getenv("RAMET_PROFILE");
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
 static bool
 is_immutable(const char *name)
 {
@@ -345,6 +357,7 @@ ramet_options_parse(const char *name, int flags, struct ramet_file_options *out,
     out->flags = open_flags(name, flags);
     out->remote = remote_of(name);
     out->at = sqlite3_uri_parameter(name, "at");
+    out->profile = profile_of(name);
     out->close_wait_ms = -1;
 
     rc = check_allow(name, err);

@@ -27,8 +27,11 @@
 #define ANSWER_MAX (24u << 20)
 /* Pages that a server finds at a time: docs/protocol.md, "Pages". */
 #define SLICE_PAGES 64u
-/* Located pages that are asked for with others that are not. */
-#define TOGETHER_PAGES 8u
+/* Located pages that are asked for with others that are not lie in fewer leaves of a
+ * map, of which each is sent again. */
+#define TOGETHER_MAX 32u
+#define TOGETHER_FEW 8u
+#define LEAF_PAGES 64u
 
 struct bringing {
     const struct ramet_http_bring *with;
@@ -192,8 +195,8 @@ holds_heads(const struct bringing *b)
 
 /* The first of those that are not located, and all that leads to them and is not
  * here. */
-static void
-plan_in_full(struct bringing *b)
+static size_t
+limit_in_full(struct bringing *b)
 {
     const size_t most =
         b->awaited == NULL
@@ -202,36 +205,47 @@ plan_in_full(struct bringing *b)
                     BRING_BYTES / ramet_awaited_page_size(b->awaited));
 
     b->count = b->located + least(b->count - b->located, most);
-    b->asked_count = b->count - b->located;
-    memcpy(b->asked, b->pgnos + b->located, b->asked_count * sizeof(*b->asked));
-    b->flags = RAMET_PAGES_METADATA;
-    if (b->awaited == NULL || !holds_dict(b))
-        b->flags |= RAMET_PAGES_DICTS;
-    if (b->awaited != NULL && holds_heads(b))
-        b->flags |= RAMET_PAGES_NO_HEADS;
+    return b->count - b->located;
 }
 
-/* Both kinds in one request: those that are located, of which there are few, in
- * the place that they have among the others. */
+static unsigned
+flags_in_full(const struct bringing *b)
+{
+    unsigned flags = RAMET_PAGES_METADATA;
+
+    if (b->awaited == NULL || !holds_dict(b))
+        flags |= RAMET_PAGES_DICTS;
+    if (b->awaited != NULL && holds_heads(b))
+        flags |= RAMET_PAGES_NO_HEADS;
+    return flags;
+}
+
+static void
+plan_in_full(struct bringing *b)
+{
+    b->asked_count = limit_in_full(b);
+    memcpy(b->asked, b->pgnos + b->located, b->asked_count * sizeof(*b->asked));
+    b->flags = flags_in_full(b);
+}
+
+/* Both kinds in one request: those that are located before the others, or behind
+ * them where one of these is wanted most. */
 static void
 plan_together(struct bringing *b)
 {
-    uint32_t located[TOGETHER_PAGES];
-    size_t count;
-    unsigned flags;
+    const size_t others = limit_in_full(b);
+    size_t at = 0;
 
     plan_frames(b);
-    count = b->asked_count;
-    flags = b->flags;
-    assert(count <= TOGETHER_PAGES && b->count <= SLICE_PAGES);
-    memcpy(located, b->asked, count * sizeof(*located));
-    plan_in_full(b);
-    b->flags |= flags;
-    if (!b->unknown_first)
-        memmove(b->asked + count, b->asked, b->asked_count * sizeof(*b->asked));
-    memcpy(b->asked + (b->unknown_first ? b->asked_count : 0), located,
-           count * sizeof(*located));
-    b->asked_count += count;
+    assert(b->asked_count + others <= b->count);
+    if (b->unknown_first)
+        memmove(b->asked + others, b->asked,
+                b->asked_count * sizeof(*b->asked));
+    else
+        at = b->asked_count;
+    memcpy(b->asked + at, b->pgnos + b->located, others * sizeof(*b->asked));
+    b->asked_count += others;
+    b->flags |= flags_in_full(b);
 }
 
 /* Some of them can't be located yet: those that can come first, so that what
@@ -390,13 +404,37 @@ ask_for(struct bringing *b, bool in_full, struct ramet_err *err)
     return ask(b, err);
 }
 
-/* What leads to the located pages would come again if they were asked for with
- * the others: of a few that costs less than a round trip. */
+/* In how many leaves of a map they lie, as far as to TOGETHER_MAX. */
+static size_t
+count_leaves(const uint32_t *pgnos, size_t count)
+{
+    uint32_t leaves[TOGETHER_MAX];
+    size_t leaf_count = 0;
+
+    for (size_t i = 0; i < count && leaf_count < TOGETHER_MAX; i++) {
+        const uint32_t leaf = (pgnos[i] - 1) / LEAF_PAGES;
+        size_t k = 0;
+
+        while (k < leaf_count && leaves[k] != leaf)
+            k++;
+        if (k == leaf_count)
+            leaves[leaf_count++] = leaf;
+    }
+    return leaf_count;
+}
+
+/* The leaves that lead to the located pages would come again if they were asked
+ * for with the others: where they are few, or no more than the others, that costs
+ * less than a round trip. */
 static bool
 is_for_one_request(const struct bringing *b)
 {
-    return b->located > 0 && b->located <= TOGETHER_PAGES &&
-           b->located < b->count && b->count <= SLICE_PAGES;
+    const size_t others = b->count - b->located;
+    const size_t leaves = count_leaves(b->pgnos, b->located);
+
+    return b->located > 0 && others > 0 && b->count <= BRING_PAGES_FULL &&
+           (leaves <= TOGETHER_FEW ||
+            (leaves < TOGETHER_MAX && leaves <= others));
 }
 
 static enum ramet_rc

@@ -36,7 +36,8 @@ ramet_http_bring(const struct ramet_http_bring *with,
  * request; `store` is told what it says. */
 RAMET_NODISCARD enum ramet_rc
 ramet_http_open(const struct ramet_http_bring *with,
-                struct ramet_objstore *store, const char *name,
+                struct ramet_objstore *store,
+                const struct ramet_opening_question *question,
                 struct ramet_err *err);
 
 #endif

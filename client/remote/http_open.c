@@ -20,7 +20,7 @@
 struct opening {
     const struct ramet_http_bring *with;
     struct ramet_objstore *store;
-    const char *name;
+    const struct ramet_opening_question *question;
     struct ramet_pages_stream stream;
 };
 
@@ -33,9 +33,9 @@ take_opened(void *ctx, const struct ramet_opened *opened)
 
     ramet_id_format(&opened->volume.id, id);
     if (opened->name_seq > 0) {
-        ramet_catalog_name_object(o->name, opened->name_seq, &opened->volume,
-                                  key, object);
-        (void)snprintf(prefix, sizeof(prefix), "names/%s/", o->name);
+        ramet_catalog_name_object(o->question->name, opened->name_seq,
+                                  &opened->volume, key, object);
+        (void)snprintf(prefix, sizeof(prefix), "names/%s/", o->question->name);
         ramet_ranges_put(o->with->ranges, key, 0, object, sizeof(object), true);
         ramet_http_store_tell(o->store, prefix, key, NULL);
     }
@@ -44,6 +44,14 @@ take_opened(void *ctx, const struct ramet_opened *opened)
         ramet_commit_key(&opened->volume, opened->head.lsn, key);
         ramet_http_store_tell(o->store, prefix, key, &opened->head.hash);
     }
+}
+
+static void
+take_profile(void *ctx, const uint8_t *object, size_t len)
+{
+    const struct opening *const o = ctx;
+
+    ramet_buf_bytes(o->question->out_profile, object, len);
 }
 
 static void
@@ -65,12 +73,14 @@ take_bytes(void *ctx, const uint8_t *data, size_t len, struct ramet_err *err)
 
 enum ramet_rc
 ramet_http_open(const struct ramet_http_bring *with,
-                struct ramet_objstore *store, const char *name,
+                struct ramet_objstore *store,
+                const struct ramet_opening_question *question,
                 struct ramet_err *err)
 {
     const struct ramet_vid nobody = {.id = {{0}}};
-    struct opening o = {.with = with, .store = store, .name = name};
-    char path[64 + RAMET_NAME_MAX];
+    struct opening o = {.with = with, .store = store, .question = question};
+    const char *const profile = question->profile;
+    char path[64 + 2 * RAMET_NAME_MAX];
     struct ramet_http_call call = {
         .method = "GET",
         .path = path,
@@ -81,11 +91,14 @@ ramet_http_open(const struct ramet_http_bring *with,
     };
     enum ramet_rc rc;
 
-    if (!ramet_name_valid(name))
+    if (!ramet_name_valid(question->name))
         return RAMET_OK; /* whoever asks next says so */
-    (void)snprintf(path, sizeof(path), "/v1/volumes/%s/open", name);
+    (void)snprintf(path, sizeof(path), "/v1/volumes/%s/open%s%s",
+                   question->name, profile != NULL ? "?profile=" : "",
+                   profile != NULL ? profile : "");
     ramet_pages_stream_init(&o.stream, &nobody, take_range, &o);
     o.stream.opened = take_opened;
+    o.stream.profile = profile != NULL ? take_profile : NULL;
     rc = ramet_http_perform(with->pool, &call, err);
     ramet_pages_stream_done(&o.stream);
     ramet_buf_done(&call.body);

@@ -37,6 +37,8 @@ struct ramet_opened {
     struct ramet_point head; /* lsn 0: there is no commit */
 };
 typedef void ramet_pages_opened(void *ctx, const struct ramet_opened *opened);
+/* A warm profile as it is stored, which lies in the stream. */
+typedef void ramet_pages_profile(void *ctx, const uint8_t *object, size_t len);
 
 /*
  * An answer as it comes. Ranges before a flaw are given out all the same
@@ -45,7 +47,8 @@ typedef void ramet_pages_opened(void *ctx, const struct ramet_opened *opened);
 struct ramet_pages_stream {
     struct ramet_vid volume; /* the path's */
     ramet_pages_range *visit;
-    ramet_pages_opened *opened; /* NULL: it is no such answer */
+    ramet_pages_opened *opened;   /* NULL: it is no such answer */
+    ramet_pages_profile *profile; /* NULL: none was asked for */
     void *ctx;
     struct ramet_buf buf; /* what is not a whole record yet */
     size_t needed;        /* bytes in `buf` before it may be one */

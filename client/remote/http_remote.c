@@ -214,12 +214,13 @@ http_requests(const struct ramet_remote *remote)
 }
 
 static enum ramet_rc
-http_open(struct ramet_remote *remote, const char *name, struct ramet_err *err)
+http_open(struct ramet_remote *remote,
+          const struct ramet_opening_question *question, struct ramet_err *err)
 {
     const struct http_remote *hr = (const struct http_remote *)remote;
     const struct ramet_http_bring with = {hr->pool, hr->ranges, hr->shadows};
 
-    return ramet_http_open(&with, remote->store, name, err);
+    return ramet_http_open(&with, remote->store, question, err);
 }
 
 static struct ramet_pace *

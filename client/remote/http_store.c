@@ -289,11 +289,29 @@ http_remove(struct ramet_objstore *store, const char *key,
             struct ramet_err *err)
 {
     struct http_store *hs = (struct http_store *)store;
+    const char *const kind = kind_of(key);
+    char path[PATH_MAX_BYTES];
+    struct ramet_http_call call = {
+        .method = "DELETE",
+        .path = path,
+        .changes = true,
+        .fresh = true,
+        .body_max = JSON_MAX,
+    };
+    enum ramet_rc rc;
 
-    return RAMET_FAIL(err, RAMET_EINVAL,
-                      "server %s: %s: a server deletes whole volumes only: "
-                      "DELETE /v1/volumes/NAME",
-                      ramet_http_pool_root(hs->pool), key);
+    if (kind == NULL || !has_prefix(kind, "profiles/"))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "server %s: %s: a server deletes whole volumes, and "
+                          "profiles: DELETE /v1/volumes/NAME",
+                          ramet_http_pool_root(hs->pool), key);
+    path_of(key, path);
+    rc = ramet_http_perform(hs->pool, &call, err);
+    if (rc == RAMET_OK && call.status != 204)
+        rc = ramet_http_failure(hs->pool, path, call.status, call.body.data,
+                                call.body.len, true, err);
+    ramet_buf_done(&call.body);
+    return rc;
 }
 
 /* ---- list ------------------------------------------------------------------------ */

@@ -176,6 +176,8 @@ next_queue(struct ramet_pipeline *pipeline)
 {
     if (pipeline->queues[RAMET_WANT_READ].first != NULL)
         return RAMET_WANT_READ;
+    if (pipeline->queues[RAMET_WANT_WARM].first != NULL)
+        return RAMET_WANT_WARM;
     if (pipeline->asked_count >= AHEAD_BATCHES ||
         pipeline->batch_count >= RAMET_AHEAD_BATCHES_ALL)
         return RAMET_URGENCIES;
@@ -210,6 +212,8 @@ fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
     for (unsigned q = from; q <= RAMET_WANT_HAUL; q++) {
         struct ramet_want *want = batch->pipeline->queues[q].first;
 
+        if (q == RAMET_WANT_WARM && from != RAMET_WANT_WARM)
+            continue;
         while (want != NULL && batch->count < most) {
             struct ramet_want *const next = want->next;
 
@@ -217,8 +221,10 @@ fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
                 add_to_batch(batch, want);
             want = next;
         }
-        /* What is hauled along makes readers wait longer. */
-        if (from == RAMET_WANT_READ && q == RAMET_WANT_AHEAD)
+        /* What is hauled along makes readers wait longer; and what is to come
+         * at once has a request of its own. */
+        if ((from == RAMET_WANT_READ && q == RAMET_WANT_AHEAD) ||
+            from == RAMET_WANT_WARM)
             break;
     }
 }
@@ -228,7 +234,10 @@ static size_t
 batch_size(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
            uint32_t page_size)
 {
-    const size_t pages = ramet_pipeline_share(pipeline, urgency, page_size);
+    const size_t pages =
+        urgency == RAMET_WANT_WARM
+            ? RAMET_BATCH_PAGES
+            : ramet_pipeline_share(pipeline, urgency, page_size);
     const size_t queued = pipeline->queues[urgency].count + 1;
 
     return queued > pages && queued - pages <= pages / 4 &&
@@ -283,6 +292,8 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
     /* Few requests, each for many pages; but one is made now for a miss. */
     if (!is_miss && list.max < budget_pages / 4)
         list.max = 0;
+    if (atomic_load_explicit(&pipeline->is_warm, memory_order_relaxed))
+        list.max = 0;
     if (list.max > RAMET_BATCH_PAGES)
         list.max = RAMET_BATCH_PAGES;
     /* The predictor takes all of it for what is read in order alone. */
@@ -292,9 +303,9 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
     return list;
 }
 
-void
-ramet_pipeline_expect(struct ramet_pipeline *pipeline,
-                      const struct ramet_ahead_list *list, bool is_now)
+static void
+queue_list(struct ramet_pipeline *pipeline, const struct ramet_ahead_list *list,
+           enum ramet_urgency urgency, bool is_now)
 {
     const struct ramet_point at = ramet_head_point(&list->head);
 
@@ -306,14 +317,74 @@ ramet_pipeline_expect(struct ramet_pipeline *pipeline,
             ramet_want_find(pipeline, &at, list->pgnos[i]);
 
         if (want != NULL)
-            ramet_want_hasten(pipeline, want, RAMET_WANT_AHEAD);
+            ramet_want_hasten(pipeline, want, urgency);
         else
             (void)ramet_want_add(pipeline, &list->head, list->pgnos[i],
-                                 RAMET_WANT_AHEAD);
+                                 urgency);
     }
     if (is_now)
         (void)!ramet_pipeline_wake(pipeline, NULL);
     ramet_mutex_unlock(&pipeline->mutex);
+}
+
+void
+ramet_pipeline_expect(struct ramet_pipeline *pipeline,
+                      const struct ramet_ahead_list *list, bool is_now)
+{
+    queue_list(pipeline, list, RAMET_WANT_AHEAD, is_now);
+}
+
+/* What may come that nobody has asked for, lest it push out what was read. */
+static size_t
+room_of_keepers(struct ramet_pipeline *pipeline, uint32_t page_size)
+{
+    size_t pages = SIZE_MAX;
+
+    ramet_mutex_lock(&pipeline->mutex);
+    for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
+         k = k->next)
+        if (k->ahead_max > 0 && k->ahead_max / page_size < pages)
+            pages = k->ahead_max / page_size;
+    ramet_mutex_unlock(&pipeline->mutex);
+    return pages;
+}
+
+bool
+ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
+                           const struct ramet_head *head,
+                           const struct ramet_pageset *pages)
+{
+    const struct ramet_point at = ramet_head_point(head);
+    uint32_t pgnos[RAMET_BATCH_PAGES];
+    struct ramet_ahead_list list = {.head = *head, .pgnos = pgnos};
+    size_t room = room_of_keepers(pipeline, head->page_size);
+    const size_t all = room;
+
+    for (uint32_t p = ramet_pageset_next(pages, 0); p != 0 && room > 0;
+         p = ramet_pageset_next(pages, p)) {
+        if (is_here(pipeline, &at, p))
+            continue;
+        pgnos[list.count++] = p;
+        room--;
+        if (list.count < RAMET_BATCH_PAGES)
+            continue;
+        queue_list(pipeline, &list, RAMET_WANT_WARM, true);
+        list.count = 0;
+    }
+    if (room < all)
+        atomic_store(&pipeline->is_warm, true);
+    queue_list(pipeline, &list, RAMET_WANT_WARM, true);
+    return room < all;
+}
+
+bool
+ramet_pipeline_touches(struct ramet_pipeline *pipeline,
+                       struct ramet_touched *touched, bool is_on)
+{
+    struct ramet_touched *expected = is_on ? NULL : touched;
+
+    return atomic_compare_exchange_strong(&pipeline->touched, &expected,
+                                          is_on ? touched : NULL);
 }
 
 struct ramet_prefetch_counts

@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/pageset.h"
 #include "core/thread.h"
 #include "metastore/history.h"
 #include "prefetch/prefetch.h"
@@ -84,6 +85,16 @@ ramet_pipeline_read(struct ramet_pipeline *pipeline, const void *reader,
 bool ramet_pipeline_note_read(struct ramet_pipeline *pipeline,
                               const void *reader, const struct ramet_head *head,
                               uint32_t pgno, const uint8_t *page);
+/* All of these that are not here, before whatever else nobody waits for, in as few
+ * requests as may be. False: all are here. */
+bool ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
+                                const struct ramet_head *head,
+                                const struct ramet_pageset *pages);
+/* From here on (`is_on`) `touched` is told of each page that is read, until it is
+ * not any more; it outlives the pipeline. False: another is told. */
+struct ramet_touched;
+bool ramet_pipeline_touches(struct ramet_pipeline *pipeline,
+                            struct ramet_touched *touched, bool is_on);
 /* Pages that were brought ahead so far. */
 struct ramet_prefetch_counts
 ramet_pipeline_counts(struct ramet_pipeline *pipeline);

@@ -13,6 +13,7 @@
 
 #include "client/remote/ahead.h"
 #include "client/remote/pipeline.h"
+#include "client/remote/touched.h"
 #include "core/os.h"
 
 #define RAMET_PIPELINE_THREADS 12u
@@ -25,6 +26,8 @@
 /* Whom a page is for, the most urgent first. */
 enum ramet_urgency {
     RAMET_WANT_READ,  /* somebody waits for it */
+    RAMET_WANT_WARM,  /* somebody will, of many others at once: all of these
+                         together, whatever the link holds */
     RAMET_WANT_AHEAD, /* somebody will */
     RAMET_WANT_HAUL,  /* it is to be here some day */
     RAMET_WANT_HELD, /* not yet to be asked for: what goes with it is looked for */
@@ -108,6 +111,9 @@ struct ramet_pipeline {
     atomic_bool is_closing;
     struct ramet_ahead *ahead; /* has a mutex of its own */
     atomic_uint quiet;         /* reads since a page was missed, or came */
+    struct ramet_touched *_Atomic touched; /* told of all reads; or NULL */
+    atomic_bool is_warm; /* what is needed was named: until something is missed
+                            that was not, nothing is predicted */
 };
 
 /* ---- pipeline_wants.c: under the mutex ---------------------------------------- */

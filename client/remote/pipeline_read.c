@@ -9,6 +9,7 @@
 #include "client/remote/pipeline_impl.h"
 #include "client/remote/remote_client.h"
 #include "core/waiting.h"
+#include "metastore/profile.h"
 
 /* How often a thread looks whether its caller has had enough. */
 #define LOOK_MS 50u
@@ -19,6 +20,21 @@ static uint64_t
 now_ns(const struct ramet_pipeline *pipeline)
 {
     return pipeline->os->mono_ns(pipeline->os->ctx);
+}
+
+/* A warm profile is being recorded: tell it. */
+static bool
+tell_touched(struct ramet_pipeline *pipeline, const struct ramet_head *head,
+             uint32_t pgno, bool was_missed)
+{
+    struct ramet_touched *const touched =
+        atomic_load_explicit(&pipeline->touched, memory_order_acquire);
+
+    if (touched != NULL)
+        ramet_touched_note(touched, head->lsn, head->page_size,
+                           ramet_profile_pages_max(head->page_size), pgno,
+                           was_missed);
+    return touched != NULL;
 }
 
 /* ---- readers ---------------------------------------------------------------------- */
@@ -158,8 +174,10 @@ await(struct ramet_pipeline *pipeline, const void *reader,
     const struct ramet_point at = ramet_head_point(head);
     enum ramet_rc rc;
 
-    if (want == NULL)
+    if (want == NULL) {
+        atomic_store(&pipeline->is_warm, false);
         want = ramet_want_add(pipeline, head, pgno, RAMET_WANT_HELD);
+    }
     if (want == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory");
     ramet_cond_init(&wait->ended);
@@ -202,6 +220,8 @@ ramet_pipeline_read(struct ramet_pipeline *pipeline, const void *reader,
     if (rc == RAMET_OK && !*out_here)
         rc = await(pipeline, reader, head, pgno, want, &wait, timeout_ms, err);
     ramet_mutex_unlock(&pipeline->mutex);
+    if (rc == RAMET_OK)
+        (void)tell_touched(pipeline, head, pgno, !*out_here);
     if (!*out_here)
         expect_after_all(pipeline, reader, head, pgno,
                          rc == RAMET_OK ? out : NULL);
@@ -215,10 +235,11 @@ ramet_pipeline_note_read(struct ramet_pipeline *pipeline, const void *reader,
 {
     uint32_t pgnos[RAMET_BATCH_PAGES];
     struct ramet_ahead_list list;
+    const bool is_recorded = tell_touched(pipeline, head, pgno, false);
 
     if (atomic_fetch_add_explicit(&pipeline->quiet, 1, memory_order_relaxed) >=
         QUIET_READS)
-        return false;
+        return is_recorded;
     list = ramet_pipeline_list(pipeline, head->page_size, false, pgnos);
     ramet_ahead_was_read(pipeline->ahead, reader, head, pgno, page, &list);
     ramet_pipeline_expect(pipeline, &list, true);

@@ -106,6 +106,7 @@ ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size)
     const size_t pages = ramet_pipeline_ahead_pages(pipeline, page_size);
     const size_t taken = pipeline->left +
                          pipeline->queues[RAMET_WANT_READ].count +
+                         pipeline->queues[RAMET_WANT_WARM].count +
                          pipeline->queues[RAMET_WANT_AHEAD].count;
 
     return pages > taken ? pages - taken : 0;

@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/bytes.h"
 #include "core/err.h"
 #include "core/id.h"
 #include "metastore/catalog.h"
@@ -74,16 +75,25 @@ struct ramet_follower {
     void *ctx;
 };
 
+/* What opening a volume asks, all at once. */
+struct ramet_opening_question {
+    const char *name;              /* of the volume, or its id */
+    const char *profile;           /* NULL: none */
+    struct ramet_buf *out_profile; /* the object, as it is stored; or nothing */
+};
+
 struct ramet_remote;
 struct ramet_pace; /* client/remote/pace.h */
 
 /* Implementations embed this first. */
 struct ramet_remote_ops {
     /* Bring near, in one exchange, what opening the volume of this name will
-     * ask: which it is, its newest commit, the pages that all read. A hint;
+     * ask: which it is, its newest commit, the pages that all read, and a warm
+     * profile. A hint;
      * errors only where the remote is out of reach. NULL: there is no such
      * way. */
-    enum ramet_rc (*open)(struct ramet_remote *remote, const char *name,
+    enum ramet_rc (*open)(struct ramet_remote *remote,
+                          const struct ramet_opening_question *question,
                           struct ramet_err *err);
     /* Pages of `volume` at `at`, in the order wanted, in one exchange: each goes
      * to `visit` as soon as it is here and verified, on the calling thread. A

@@ -14,7 +14,6 @@
 #include "client/remote/pagecache.h"
 #include "client/remote/remote.h"
 #include "core/alloc.h"
-#include "core/beside.h"
 #include "core/thread.h"
 
 const struct ramet_url *
@@ -138,35 +137,6 @@ connect_locked(struct ramet_remote_client *client, bool create_store,
     return RAMET_OK;
 }
 
-static bool
-is_format_known(struct ramet_remote_client *client)
-{
-    bool known;
-
-    ramet_mutex_lock(&client->mutex);
-    known = client->is_looked_at;
-    ramet_mutex_unlock(&client->mutex);
-    return known;
-}
-
-/* A bucket is not looked at when it is opened, for each look costs; but before a
- * name in it means anything. */
-static enum ramet_rc
-look_at_format(struct ramet_remote_client *client, struct ramet_err *err)
-{
-    enum ramet_rc rc;
-
-    if (is_format_known(client))
-        return RAMET_OK;
-    rc = ramet_catalog_check(ramet_remote_client_store(client), false, err);
-    if (rc != RAMET_OK)
-        return rc;
-    ramet_mutex_lock(&client->mutex);
-    client->is_looked_at = true;
-    ramet_mutex_unlock(&client->mutex);
-    return RAMET_OK;
-}
-
 /* Where the URL leads now. */
 static enum ramet_rc
 follow_locked(struct ramet_remote_client *client, struct ramet_err *err)
@@ -194,8 +164,9 @@ follow_locked(struct ramet_remote_client *client, struct ramet_err *err)
     return RAMET_OK;
 }
 
-static enum ramet_rc
-check_name(const struct ramet_remote_client *client, struct ramet_err *err)
+enum ramet_rc
+ramet_remote_client_check_name(const struct ramet_remote_client *client,
+                               struct ramet_err *err)
 {
     return client->url.name[0] != '\0'
                ? RAMET_OK
@@ -210,7 +181,8 @@ ramet_remote_client_connect(struct ramet_remote_client *client,
                             bool create_store, struct ramet_err *err)
 {
     /* No store is made for a volume that has no name. */
-    enum ramet_rc rc = create_store ? check_name(client, err) : RAMET_OK;
+    enum ramet_rc rc =
+        create_store ? ramet_remote_client_check_name(client, err) : RAMET_OK;
 
     if (rc != RAMET_OK)
         return rc;
@@ -236,89 +208,6 @@ ramet_remote_client_remote(struct ramet_remote_client *client)
     remote = client->remote;
     ramet_mutex_unlock(&client->mutex);
     return remote;
-}
-
-/* What opening the volume asks, in one exchange: once, for whoever is first. */
-static enum ramet_rc
-open_volume(struct ramet_remote_client *client, struct ramet_err *err)
-{
-    struct ramet_remote *remote;
-    struct ramet_err own;
-    bool is_first;
-    enum ramet_rc rc;
-
-    ramet_mutex_lock(&client->mutex);
-    is_first = !client->was_opened;
-    client->was_opened = true;
-    remote = client->remote;
-    ramet_mutex_unlock(&client->mutex);
-    if (!is_first || remote->ops->open == NULL)
-        return RAMET_OK;
-    if (err == NULL)
-        err = &own;
-    rc = remote->ops->open(remote, client->url.name, err);
-    ramet_meter_note(&client->meter, rc, err);
-    return rc;
-}
-
-static enum ramet_rc
-look_beside(void *ctx, struct ramet_err *err)
-{
-    return look_at_format(ctx, err);
-}
-
-/* What a bucket's format is may be asked while the name is looked up: only what
- * the name means has to wait for it. */
-enum ramet_rc
-ramet_remote_client_resolve(struct ramet_remote_client *client,
-                            struct ramet_vid *out_volume, struct ramet_err *err)
-{
-    struct ramet_beside format;
-    struct ramet_vid volume;
-    struct ramet_err own;
-    enum ramet_rc rc, looked;
-
-    rc = check_name(client, err);
-    if (rc == RAMET_OK)
-        rc = ramet_remote_client_connect(client, false, err);
-    if (rc == RAMET_OK)
-        rc = open_volume(client, err);
-    if (rc != RAMET_OK)
-        return rc;
-    if (!is_format_known(client))
-        ramet_beside_start(&format, "ramet-format", look_beside, client);
-    else
-        format.run = NULL;
-    rc = ramet_catalog_resolve(ramet_remote_client_store(client),
-                               client->url.name, &volume, &own);
-    looked = format.run != NULL ? ramet_beside_end(&format, err) : RAMET_OK;
-    if (looked != RAMET_OK)
-        return looked;
-    if (rc == RAMET_OK)
-        *out_volume = volume;
-    else if (err != NULL)
-        *err = own;
-    return rc;
-}
-
-enum ramet_rc
-ramet_remote_client_claim(struct ramet_remote_client *client,
-                          const struct ramet_vid *fresh,
-                          struct ramet_vid *out_volume, struct ramet_err *err)
-{
-    enum ramet_rc rc;
-
-    rc = check_name(client, err);
-    if (rc == RAMET_OK)
-        rc = ramet_remote_client_connect(client, false, err);
-    if (rc == RAMET_OK)
-        rc = look_at_format(client, err);
-    if (rc == RAMET_OK)
-        rc = open_volume(client, err);
-    if (rc != RAMET_OK)
-        return rc;
-    return ramet_catalog_claim(ramet_remote_client_store(client),
-                               client->url.name, fresh, out_volume, err);
 }
 
 struct known_history *

@@ -119,6 +119,20 @@ uint64_t ramet_remote_client_confirmed(struct ramet_remote_client *client,
 void ramet_remote_client_forget(struct ramet_remote_client *client,
                                 const struct ramet_vid *volume);
 
+/* No I/O: who opens the volume will want this warm profile. The first to say so
+ * counts, as long as the client lives. */
+void ramet_remote_client_want_profile(struct ramet_remote_client *client,
+                                      const char *name);
+/* The volume's newest profile of that name, to an initialised one: as it came with
+ * the opening, or asked for now. seq 0: there is none, or the remote has no such
+ * thing. Connects. */
+struct ramet_profile;
+RAMET_NODISCARD enum ramet_rc
+ramet_remote_client_profile(struct ramet_remote_client *client,
+                            const struct ramet_vid *volume, const char *name,
+                            struct ramet_profile *profile,
+                            struct ramet_err *err);
+
 /* A copy of the volume's dictionary at `extent` (ramet_free), read once for
  * as long as it stays the same. Only after ramet_remote_client_history(). */
 RAMET_NODISCARD enum ramet_rc

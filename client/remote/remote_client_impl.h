@@ -45,6 +45,9 @@ struct ramet_remote_client {
     struct ramet_remote *former[FORMER_MAX];
     unsigned former_count;
     bool was_opened; /* under mutex: what an opening asks was asked for */
+    char profile[RAMET_NAME_MAX + 1]; /* under mutex, as the next: "": none */
+    bool has_profile;                 /* it was asked for; then it is this, */
+    struct ramet_buf profile_object;  /* or nothing */
     struct known_history histories[HISTORIES_MAX];
     unsigned history_count;
 };
@@ -52,6 +55,10 @@ struct ramet_remote_client {
 /* It is the client's from here on; needs the mutex. */
 void ramet_remote_client_adopt(struct ramet_remote_client *client,
                                struct ramet_remote *remote);
+/* It names a volume, not a store. */
+RAMET_NODISCARD enum ramet_rc
+ramet_remote_client_check_name(const struct ramet_remote_client *client,
+                               struct ramet_err *err);
 /* Of a volume that was asked for; NULL: it was not. Needs the mutex, as the next. */
 struct known_history *
 ramet_remote_client_known(struct ramet_remote_client *client,

@@ -41,6 +41,7 @@ client_free(struct ramet_remote_client *client)
         ramet_pagecache_free(client->histories[i].cache);
         ramet_free(client->histories[i].dict);
     }
+    ramet_buf_done(&client->profile_object);
     ramet_meter_done(&client->meter);
     ramet_mutex_done(&client->mutex);
     ramet_mutex_done(&client->token_mutex);

@@ -17,6 +17,7 @@
 #include "client/remote/meter.h"
 #include "client/remote/pipeline.h"
 #include "client/remote/remote_client.h"
+#include "client/remote/warm.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/replica_sync.h"
@@ -284,6 +285,30 @@ fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
         rc = ramet_fetch_deliver(sink, pgno, page, err);
     ramet_free(page);
     return rc;
+}
+
+struct ramet_warm *
+ramet_page_fetcher_warm(struct ramet_page_fetcher *fetcher,
+                        struct ramet_session *session,
+                        const struct ramet_point *at, const char *name,
+                        bool may_keep)
+{
+    struct ramet_pipeline *pipeline = NULL;
+    struct ramet_vid volume;
+    struct ramet_head head;
+    uint64_t timeout_ms;
+
+    if (at->lsn == 0 ||
+        look_at(fetcher, at, &volume, &head, &timeout_ms, NULL) != RAMET_OK ||
+        ramet_page_fetcher_pipeline(fetcher, session, false, &pipeline, NULL) !=
+            RAMET_OK)
+        return NULL;
+    ramet_mutex_lock(&fetcher->mutex);
+    fetcher->head = head;
+    ramet_mutex_unlock(&fetcher->mutex);
+    ramet_replica_watch(fetcher->replica_sync->replica, true);
+    return ramet_warm_begin(ramet_replica_sync_client(fetcher->replica_sync),
+                            pipeline, &volume, &head, name, may_keep);
 }
 
 /* Another process may have bound the replica, and pulled, since it was opened

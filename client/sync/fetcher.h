@@ -37,6 +37,15 @@ ramet_page_fetcher_pipeline(struct ramet_page_fetcher *fetcher,
                             struct ramet_session *session, bool must_stay,
                             struct ramet_pipeline **out_pipeline,
                             struct ramet_err *err);
+/* A file was opened that names a warm profile: bring it, and tell it of what is
+ * read (client/remote/warm.h). `session` as above, and pinned nowhere. NULL where
+ * there is nothing to warm: no remote yet, or one that is out of reach. The
+ * caller's: ramet_warm_end(). */
+struct ramet_warm;
+struct ramet_warm *ramet_page_fetcher_warm(struct ramet_page_fetcher *fetcher,
+                                           struct ramet_session *session,
+                                           const struct ramet_point *at,
+                                           const char *name, bool may_keep);
 /* hydrate=auto: see rest.h. */
 void ramet_page_fetcher_bring_rest(struct ramet_page_fetcher *fetcher,
                                    uint64_t max_bytes);

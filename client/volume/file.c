@@ -39,6 +39,7 @@ ramet_file_close(struct ramet_file *file)
 {
     if (file == NULL)
         return;
+    ramet_warm_end(file->warm);
     if (file->session != NULL) {
         /* What is open is given up before its sync state goes. */
         ramet_file_release(file);

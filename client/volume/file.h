@@ -56,6 +56,7 @@ struct ramet_file_options {
     uint64_t cache_limit_bytes; /* 0: no limit; views: 16 MiB */
     bool bounds_age;            /* a read's answer is no older than: */
     uint64_t max_stale_ms;      /* docs/sqlite.md */
+    const char *profile;        /* a warm profile's name; NULL: none */
     int64_t bases_limit_bytes;  /* base images kept for deltas; < 0: 64 MiB */
 };
 void ramet_file_options_init(struct ramet_file_options *options);

@@ -10,6 +10,7 @@
 #define RAMET_CLIENT_VOLUME_FILE_IMPL_H
 
 #include "client/remote/token.h"
+#include "client/remote/warm.h"
 #include "client/store/exchange.h"
 #include "client/sync/background.h"
 #include "client/sync/durable.h"
@@ -22,6 +23,7 @@ struct ramet_file {
     struct ramet_session *session;           /* NULL: a view; invariant (1) */
     struct ramet_replica_sync *replica_sync; /* NULL: a view */
     struct ramet_view *view;                 /* NULL: a replica */
+    struct ramet_warm *warm;                 /* NULL: it names no profile */
     const struct ramet_os *os;
     unsigned fork_count;
     char *path; /* absolute */

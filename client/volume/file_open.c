@@ -85,6 +85,8 @@ ramet_file_open_client(const struct ramet_file_options *options,
     client.s3_configured = token.s3_configured;
     if (rc == RAMET_OK)
         rc = ramet_remote_client_open(url, &client, out_client, err);
+    if (rc == RAMET_OK && options->profile != NULL)
+        ramet_remote_client_want_profile(*out_client, options->profile);
     ramet_free(token.text);
     return rc;
 }
@@ -648,6 +650,32 @@ find_file(const char *path, const struct ramet_file_options *options,
     return rc;
 }
 
+static enum ramet_rc
+check_profile(const struct ramet_file_options *options, struct ramet_err *err)
+{
+    if (options->profile == NULL || ramet_name_valid(options->profile))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "profile=%.140s: is no name: 1 to 128 of A-Z a-z 0-9 . _ "
+                      "-, not beginning with a dot",
+                      options->profile);
+}
+
+/* Before the first read: what comes of it is nobody's failure. */
+static void
+warm_up(struct ramet_file *file, const char *profile)
+{
+    const bool may_keep = (file->flags & RAMET_OPEN_READONLY) == 0;
+    const struct ramet_point at = {file->state.newest.lsn,
+                                   file->state.newest.lsn_hash};
+
+    if (file->view != NULL)
+        file->warm = ramet_view_warm(file->view, profile, may_keep);
+    else if (ramet_replica_sync_client(file->replica_sync) != NULL)
+        file->warm = ramet_page_fetcher_warm(
+            file->replica_sync->fetcher, file->session, &at, profile, may_keep);
+}
+
 enum ramet_rc
 ramet_file_open(const char *path, const struct ramet_file_options *options,
                 struct ramet_file **out_file, struct ramet_err *err)
@@ -668,7 +696,9 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
     file->commit_timeout_ms = options->commit_timeout_ms > 0
                                   ? options->commit_timeout_ms
                                   : COMMIT_TIMEOUT_MS;
-    rc = find_file(path, options, file, err);
+    rc = check_profile(options, err);
+    if (rc == RAMET_OK)
+        rc = find_file(path, options, file, err);
     if (rc == RAMET_OK) {
         opening.path = file->path;
         rc = find_url(&opening, err);
@@ -683,6 +713,8 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
         rc = open_replica(&opening, err);
     if (rc != RAMET_OK)
         goto done;
+    if (options->profile != NULL)
+        warm_up(file, options->profile);
     *out_file = file;
     file = NULL;
 

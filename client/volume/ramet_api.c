@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/ramet.h"
@@ -122,6 +123,10 @@ fill_options(const ramet_options *options, struct ramet_file_options *out)
     out->push_interval_ms = options->push_interval_ms;
     out->bounds_age = options->max_stale_ms > 0;
     out->max_stale_ms = options->max_stale_ms;
+    out->profile =
+        options->profile != NULL ? options->profile : getenv("RAMET_PROFILE");
+    if (out->profile != NULL && out->profile[0] == '\0')
+        out->profile = NULL;
     if (options->close_wait_ms > 0)
         out->close_wait_ms = options->close_wait_ms;
 }

@@ -18,6 +18,7 @@
 #include "client/remote/pipeline.h"
 #include "client/remote/remote.h"
 #include "client/remote/remote_client.h"
+#include "client/remote/warm.h"
 #include "client/snapshot.h"
 #include "core/alloc.h"
 #include "sqliteformat/dbheader.h"
@@ -441,6 +442,15 @@ ramet_view_open(struct ramet_remote_client *client,
     }
     *out_view = view;
     return RAMET_OK;
+}
+
+struct ramet_warm *
+ramet_view_warm(struct ramet_view *view, const char *profile, bool may_keep)
+{
+    return view->head.lsn == 0
+               ? NULL
+               : ramet_warm_begin(view->client, view->pipeline, &view->volume,
+                                  &view->head, profile, may_keep);
 }
 
 void

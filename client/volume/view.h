@@ -54,6 +54,9 @@ const struct ramet_vid *ramet_view_volume(const struct ramet_view *view);
  * none did. */
 uint64_t ramet_view_looked_boot_ms(const struct ramet_view *view);
 struct ramet_remote_client *ramet_view_client(struct ramet_view *view);
+struct ramet_warm; /* client/remote/warm.h; NULL: nothing to end */
+struct ramet_warm *
+ramet_view_warm(struct ramet_view *view, const char *profile, bool may_keep);
 /* Newest LSN known; asks nobody. */
 uint64_t ramet_view_remote_lsn(const struct ramet_view *view);
 /* Look at the remote now, whatever was asked when. */

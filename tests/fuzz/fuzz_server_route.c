@@ -31,6 +31,10 @@ check(const struct call *call)
         if (!ramet_name_valid(call->name))
             abort();
         break;
+    case RAMET_ROUTE_PROFILE:
+        if (!ramet_name_valid(call->profile))
+            abort();
+        break;
     case RAMET_ROUTE_VOLUME:
     case RAMET_ROUTE_HEAD:
     case RAMET_ROUTE_COMMITS:
@@ -68,7 +72,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(&call);
     if (call.route == RAMET_ROUTE_SEGMENT || call.route == RAMET_ROUTE_MAP ||
         call.route == RAMET_ROUTE_COMMIT || call.route == RAMET_ROUTE_NAME ||
-        call.route == RAMET_ROUTE_STORE)
+        call.route == RAMET_ROUTE_PROFILE || call.route == RAMET_ROUTE_STORE)
         check_object(&call);
     (void)ramet_api_decimal(path, &number);
     ramet_free(path);

@@ -275,7 +275,10 @@ remote__opens_a_volume_in_one_request(void **state)
         RAMET_OK);
 
     fresh = fixture_connect(&f, NULL);
-    assert_int_equal(fresh->ops->open(fresh, "app", &err), RAMET_OK);
+    assert_int_equal(
+        fresh->ops->open(fresh, &(struct ramet_opening_question){.name = "app"},
+                         &err),
+        RAMET_OK);
     assert_int_equal(fresh->ops->requests(fresh), 1);
     assert_int_equal(ramet_catalog_resolve(fresh->store, "app", &volume, &err),
                      RAMET_OK);
@@ -298,7 +301,10 @@ remote__opens_a_volume_in_one_request(void **state)
     assert_true(fresh->ops->requests(fresh) > 1);
     ramet_history_close(history);
     /* A volume that is not there is not there, as without it. */
-    assert_int_equal(fresh->ops->open(fresh, "nobody", &err), RAMET_OK);
+    assert_int_equal(
+        fresh->ops->open(
+            fresh, &(struct ramet_opening_question){.name = "nobody"}, &err),
+        RAMET_OK);
     assert_int_equal(
         ramet_catalog_resolve(fresh->store, "nobody", &volume, &err),
         RAMET_ENOTFOUND);

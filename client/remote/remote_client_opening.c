@@ -1,0 +1,209 @@
+/*
+ * remote_client_opening.c - what opening a volume asks of its remote, in one exchange where
+ * the remote can: which it is, its newest commit, what all read, a warm profile.
+ *
+ * Layer: client, remote.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "client/remote/remote_client_impl.h"
+#include "core/beside.h"
+#include "metastore/profile.h"
+
+/* What opening the volume asks, of whoever is at `name`. */
+static enum ramet_rc
+ask_opening(struct ramet_remote_client *client, const char *name,
+            struct ramet_err *err)
+{
+    struct ramet_remote *const remote = ramet_remote_client_remote(client);
+    struct ramet_opening_question question = {.name = name};
+    char profile[RAMET_NAME_MAX + 1];
+    struct ramet_buf object;
+    struct ramet_err own;
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&client->mutex);
+    memcpy(profile, client->profile, sizeof(profile));
+    ramet_mutex_unlock(&client->mutex);
+    question.profile = profile[0] != '\0' ? profile : NULL;
+    question.out_profile = &object;
+    if (err == NULL)
+        err = &own;
+    ramet_buf_init(&object, RAMET_PROFILE_OBJECT_MAX);
+    rc = remote->ops->open(remote, &question, err);
+    ramet_meter_note(&client->meter, rc, err);
+    ramet_mutex_lock(&client->mutex);
+    if (rc == RAMET_OK && question.profile != NULL && !client->has_profile) {
+        client->has_profile = true;
+        client->profile_object = object;
+        ramet_buf_init(&object, RAMET_PROFILE_OBJECT_MAX);
+    }
+    ramet_mutex_unlock(&client->mutex);
+    ramet_buf_done(&object);
+    return rc;
+}
+
+static enum ramet_rc
+open_volume(struct ramet_remote_client *client, struct ramet_err *err)
+{
+    struct ramet_remote *remote;
+    bool is_first;
+
+    ramet_mutex_lock(&client->mutex);
+    is_first = !client->was_opened;
+    client->was_opened = true;
+    remote = client->remote;
+    ramet_mutex_unlock(&client->mutex);
+    return is_first && remote->ops->open != NULL
+               ? ask_opening(client, client->url.name, err)
+               : RAMET_OK;
+}
+
+/* ---- which volume it is ------------------------------------------------------ */
+
+static bool
+is_format_known(struct ramet_remote_client *client)
+{
+    bool known;
+
+    ramet_mutex_lock(&client->mutex);
+    known = client->is_looked_at;
+    ramet_mutex_unlock(&client->mutex);
+    return known;
+}
+
+/* A bucket is not looked at when it is opened, for each look costs; but before a
+ * name in it means anything. */
+static enum ramet_rc
+look_at_format(struct ramet_remote_client *client, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    if (is_format_known(client))
+        return RAMET_OK;
+    rc = ramet_catalog_check(ramet_remote_client_store(client), false, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_mutex_lock(&client->mutex);
+    client->is_looked_at = true;
+    ramet_mutex_unlock(&client->mutex);
+    return RAMET_OK;
+}
+
+static enum ramet_rc
+look_beside(void *ctx, struct ramet_err *err)
+{
+    return look_at_format(ctx, err);
+}
+
+/* What a bucket's format is may be asked while the name is looked up: only what
+ * the name means has to wait for it. */
+enum ramet_rc
+ramet_remote_client_resolve(struct ramet_remote_client *client,
+                            struct ramet_vid *out_volume, struct ramet_err *err)
+{
+    struct ramet_beside format;
+    struct ramet_vid volume;
+    struct ramet_err own;
+    enum ramet_rc rc, looked;
+
+    rc = ramet_remote_client_check_name(client, err);
+    if (rc == RAMET_OK)
+        rc = ramet_remote_client_connect(client, false, err);
+    if (rc == RAMET_OK)
+        rc = open_volume(client, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!is_format_known(client))
+        ramet_beside_start(&format, "ramet-format", look_beside, client);
+    else
+        format.run = NULL;
+    rc = ramet_catalog_resolve(ramet_remote_client_store(client),
+                               client->url.name, &volume, &own);
+    looked = format.run != NULL ? ramet_beside_end(&format, err) : RAMET_OK;
+    if (looked != RAMET_OK)
+        return looked;
+    if (rc == RAMET_OK)
+        *out_volume = volume;
+    else if (err != NULL)
+        *err = own;
+    return rc;
+}
+
+enum ramet_rc
+ramet_remote_client_claim(struct ramet_remote_client *client,
+                          const struct ramet_vid *fresh,
+                          struct ramet_vid *out_volume, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    rc = ramet_remote_client_check_name(client, err);
+    if (rc == RAMET_OK)
+        rc = ramet_remote_client_connect(client, false, err);
+    if (rc == RAMET_OK)
+        rc = look_at_format(client, err);
+    if (rc == RAMET_OK)
+        rc = open_volume(client, err);
+    if (rc != RAMET_OK)
+        return rc;
+    return ramet_catalog_claim(ramet_remote_client_store(client),
+                               client->url.name, fresh, out_volume, err);
+}
+
+/* ---- a warm profile -------------------------------------------------------------- */
+
+void
+ramet_remote_client_want_profile(struct ramet_remote_client *client,
+                                 const char *name)
+{
+    assert(ramet_name_valid(name));
+    ramet_mutex_lock(&client->mutex);
+    if (client->profile[0] == '\0')
+        memcpy(client->profile, name, strlen(name) + 1);
+    ramet_mutex_unlock(&client->mutex);
+}
+
+/* False: it is another that the client asks for. */
+static bool
+is_wanted_profile(struct ramet_remote_client *client, const char *name,
+                  bool *out_is_here)
+{
+    bool wanted;
+
+    ramet_mutex_lock(&client->mutex);
+    wanted = strcmp(client->profile, name) == 0;
+    *out_is_here = client->has_profile;
+    ramet_mutex_unlock(&client->mutex);
+    return wanted;
+}
+
+enum ramet_rc
+ramet_remote_client_profile(struct ramet_remote_client *client,
+                            const struct ramet_vid *volume, const char *name,
+                            struct ramet_profile *profile,
+                            struct ramet_err *err)
+{
+    char id[RAMET_ID_TEXT_SIZE];
+    bool here;
+    enum ramet_rc rc = ramet_remote_client_connect(client, false, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (ramet_remote_client_remote(client)->ops->open == NULL)
+        return ramet_profile_read(ramet_remote_client_store(client), volume,
+                                  name, profile, err);
+    if (!is_wanted_profile(client, name, &here))
+        return RAMET_OK;
+    ramet_id_format(&volume->id, id);
+    if (!here)
+        rc = ask_opening(client, id, err);
+    if (rc != RAMET_OK)
+        return rc;
+    ramet_mutex_lock(&client->mutex);
+    if (client->profile_object.len > 0)
+        rc = ramet_profile_decode(volume, name, client->profile_object.data,
+                                  client->profile_object.len, profile, err);
+    ramet_mutex_unlock(&client->mutex);
+    return rc;
+}

@@ -39,6 +39,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_verify,
     &cli_verb_copy,
     &cli_verb_doctor,
+    &cli_verb_profiles,
     &cli_verb_detach,
     &cli_verb_rebind,
     &cli_verb_delete,

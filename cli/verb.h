@@ -74,8 +74,9 @@ void cli_help_verb(const struct cli_verb *verb);
 extern const struct cli_verb cli_verb_adopt, cli_verb_cat, cli_verb_clone,
     cli_verb_copy, cli_verb_delete, cli_verb_detach, cli_verb_doctor,
     cli_verb_export, cli_verb_fetch, cli_verb_hydrate, cli_verb_info,
-    cli_verb_init, cli_verb_log, cli_verb_lost, cli_verb_ls, cli_verb_pull,
-    cli_verb_push, cli_verb_rebind, cli_verb_reset, cli_verb_restore,
-    cli_verb_serve, cli_verb_status, cli_verb_sync, cli_verb_verify;
+    cli_verb_init, cli_verb_log, cli_verb_lost, cli_verb_ls, cli_verb_profiles,
+    cli_verb_pull, cli_verb_push, cli_verb_rebind, cli_verb_reset,
+    cli_verb_restore, cli_verb_serve, cli_verb_status, cli_verb_sync,
+    cli_verb_verify;
 
 #endif

@@ -11,7 +11,7 @@ import time
 import support
 
 VERBS = ("init clone push pull fetch sync status log ls info hydrate export cat "
-         "restore reset lost adopt verify copy doctor detach rebind delete "
+         "restore reset lost adopt verify copy doctor profiles detach rebind delete "
          "serve").split()
 
 

@@ -17,6 +17,8 @@
  *   (4) What nobody keeps pages for, or waits for, is neither asked for nor
  *       waited for: a close does not wait for an answer.
  *   (5) A page that can't be brought fails those who wait for it, and no others.
+ *   (6) The predictor is told of each page that a reader reads, in his order,
+ *       however it came to him: what it is not told of ends a scan.
  *
  * Thread-safe. Layer: client.
  */
@@ -64,11 +66,12 @@ void ramet_pipeline_join(struct ramet_pipeline *pipeline,
 void ramet_pipeline_leave(struct ramet_pipeline *pipeline,
                           struct ramet_keeper *keeper);
 
-/* Is the page here now? It may have come since it was missed. */
+/* Is the page here now? It may have come since it was missed: then its bytes. */
 typedef enum ramet_rc
-ramet_pipeline_look(void *ctx, bool *out_here, struct ramet_err *err);
+ramet_pipeline_look(void *ctx, uint8_t *out_page, bool *out_here,
+                    struct ramet_err *err);
 /*
- * Page `pgno` of `head` to `out`, or *out_here: `look` found it. `reader`: any
+ * Page `pgno` of `head` to `out`; *out_here: `look` found it. `reader`: any
  * address that is the caller's alone. Blocks; RAMET_ETIMEOUT
  * if no page came for `timeout_ms` (0: as long as the remote is waited for),
  * RAMET_ECANCELLED once the thread's waiter has had enough. Others as

@@ -76,8 +76,9 @@ expect_after_all(struct ramet_pipeline *pipeline, const void *reader,
  * lets go to look. */
 static enum ramet_rc
 look_again(struct ramet_pipeline *pipeline, const struct ramet_point *at,
-           uint32_t pgno, ramet_pipeline_look *look, void *look_ctx,
-           bool *out_here, struct ramet_want **out_want, struct ramet_err *err)
+           uint32_t pgno, uint8_t *out, ramet_pipeline_look *look,
+           void *look_ctx, bool *out_here, struct ramet_want **out_want,
+           struct ramet_err *err)
 {
     uint64_t looked_at = UINT64_MAX;
     enum ramet_rc rc = RAMET_OK;
@@ -88,7 +89,7 @@ look_again(struct ramet_pipeline *pipeline, const struct ramet_point *at,
            looked_at != pipeline->landings) {
         looked_at = pipeline->landings;
         ramet_mutex_unlock(&pipeline->mutex);
-        rc = look(look_ctx, out_here, err);
+        rc = look(look_ctx, out, out_here, err);
         ramet_mutex_lock(&pipeline->mutex);
         *out_want = ramet_want_find(pipeline, at, pgno);
     }
@@ -216,15 +217,18 @@ ramet_pipeline_read(struct ramet_pipeline *pipeline, const void *reader,
         return RAMET_OK;
     }
     ramet_mutex_lock(&pipeline->mutex);
-    rc = look_again(pipeline, &at, pgno, look, look_ctx, out_here, &want, err);
+    rc = look_again(pipeline, &at, pgno, out, look, look_ctx, out_here, &want,
+                    err);
     if (rc == RAMET_OK && !*out_here)
         rc = await(pipeline, reader, head, pgno, want, &wait, timeout_ms, err);
     ramet_mutex_unlock(&pipeline->mutex);
+    if (*out_here) { /* invariant (6) */
+        (void)ramet_pipeline_note_read(pipeline, reader, head, pgno, out);
+        return rc;
+    }
     if (rc == RAMET_OK)
-        (void)tell_touched(pipeline, head, pgno, !*out_here);
-    if (!*out_here)
-        expect_after_all(pipeline, reader, head, pgno,
-                         rc == RAMET_OK ? out : NULL);
+        (void)tell_touched(pipeline, head, pgno, true);
+    expect_after_all(pipeline, reader, head, pgno, rc == RAMET_OK ? out : NULL);
     return rc;
 }
 

@@ -74,10 +74,11 @@ RAMET_NODISCARD enum ramet_rc
 ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
                     const uint8_t *page, struct ramet_err *err);
 /* Look again for the page that the call is about: *out_here if it came
- * meanwhile, and then the call has it. No I/O but reading it here. */
+ * meanwhile, and then the call has it, and so has `out_page`. No I/O but reading
+ * it here. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fetch_look_again(struct ramet_page_request *sink, bool *out_here,
-                       struct ramet_err *err);
+ramet_fetch_look_again(struct ramet_page_request *sink, uint8_t *out_page,
+                       bool *out_here, struct ramet_err *err);
 /* Whose read it is: to be cloned, for pages that come when it is over. */
 struct ramet_session *
 ramet_fetch_session(const struct ramet_page_request *sink);

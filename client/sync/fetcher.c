@@ -256,9 +256,9 @@ look_at(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
 }
 
 static enum ramet_rc
-look_here(void *ctx, bool *out_here, struct ramet_err *err)
+look_here(void *ctx, uint8_t *out_page, bool *out_here, struct ramet_err *err)
 {
-    return ramet_fetch_look_again(ctx, out_here, err);
+    return ramet_fetch_look_again(ctx, out_page, out_here, err);
 }
 
 static enum ramet_rc

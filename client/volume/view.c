@@ -49,7 +49,6 @@ struct looking {
     const struct ramet_view *view;
     struct ramet_point at;
     uint32_t pgno;
-    uint8_t *page;
 };
 
 enum ramet_rc
@@ -104,14 +103,14 @@ keep_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
 
 /* What is in the cache the pipeline looks for by itself. */
 static enum ramet_rc
-look_here(void *ctx, bool *out_here, struct ramet_err *err)
+look_here(void *ctx, uint8_t *out_page, bool *out_here, struct ramet_err *err)
 {
     const struct looking *const looking = ctx;
 
     (void)err;
     *out_here =
         ramet_pagecache_get(looking->view->cache, &looking->at, looking->pgno,
-                            0, looking->page, looking->view->head.page_size);
+                            0, out_page, looking->view->head.page_size);
     return RAMET_OK;
 }
 
@@ -119,7 +118,7 @@ static enum ramet_rc
 fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
            struct ramet_err *err)
 {
-    struct looking looking = {view, ramet_head_point(&view->head), pgno, page};
+    struct looking looking = {view, ramet_head_point(&view->head), pgno};
     struct ramet_err cause = {.code = RAMET_OK};
     bool here, probes;
     enum ramet_rc rc;

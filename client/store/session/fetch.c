@@ -76,8 +76,8 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
 }
 
 enum ramet_rc
-ramet_fetch_look_again(struct ramet_page_request *sink, bool *out_here,
-                       struct ramet_err *err)
+ramet_fetch_look_again(struct ramet_page_request *sink, uint8_t *out_page,
+                       bool *out_here, struct ramet_err *err)
 {
     struct ramet_page_version version;
     enum ramet_rc rc;
@@ -90,6 +90,8 @@ ramet_fetch_look_again(struct ramet_page_request *sink, bool *out_here,
     if (rc != RAMET_OK)
         return rc;
     sink->got_it = !ramet_version_is_elsewhere(&version);
+    if (sink->got_it)
+        memcpy(out_page, sink->out, sink->page_size);
     *out_here = sink->got_it;
     return RAMET_OK;
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/remote/pipeline.h"
+#include "client/remote/source.h"
 #include "client/sync/fetcher.h"
 #include "client/volume/file_impl.h"
 #include "core/bytes.h"
@@ -163,6 +165,56 @@ fetch__of_a_page_that_came_meanwhile_asks_for_nothing(void **state)
     ramet_file_close(b);
 }
 
+/* The page came between the reader's miss and his call. */
+static enum ramet_rc
+look_it_came(void *ctx, uint8_t *out_page, bool *out_here,
+             struct ramet_err *err)
+{
+    (void)ctx;
+    (void)err;
+    memset(out_page, 1, PAGE);
+    *out_here = true;
+    return RAMET_OK;
+}
+
+static void
+head_of(struct ramet_file *file, struct ramet_head *out)
+{
+    struct ramet_history *history;
+    struct ramet_vid volume;
+
+    assert_true(ramet_link_volume(file->link, &volume));
+    OK(ramet_source_history(ramet_link_source(file->link), &volume, &history,
+                            e));
+    OK(ramet_history_head(history, 1, out, e)); /* its only commit */
+}
+
+/* On a processor that is quick to bring and slow to read that is most pages:
+ * they count for what is brought ahead. */
+static void
+fetch__that_is_overtaken_goes_on_with_its_scan(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const b = world_open(world, 1, "b");
+    struct ramet_pipeline *pipeline;
+    struct ramet_head head;
+    uint8_t page[PAGE];
+    uint64_t before;
+    bool here;
+
+    expect_page(b, 450);
+    head_of(b, &head);
+    head.kind = RAMET_KIND_BLOB; /* whose pages are read by number */
+    OK(ramet_page_fetcher_pipeline(b->link->fetcher, b->session, false,
+                                   &pipeline, e));
+    before = ramet_pipeline_counts(pipeline).asked;
+    for (uint32_t pgno = 100; pgno < 120; pgno++)
+        OK(ramet_pipeline_read(pipeline, &head, &head, pgno, page, &here, 0,
+                               look_it_came, NULL, e));
+    assert_in_range(ramet_pipeline_counts(pipeline).asked - before, 8, 64);
+    ramet_file_close(b);
+}
+
 static void
 fetch__of_a_scan_takes_few_requests(void **state)
 {
@@ -253,6 +305,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(fetch__of_one_page_by_many_is_one_request),
         T(fetch__of_a_page_that_came_meanwhile_asks_for_nothing),
+        T(fetch__that_is_overtaken_goes_on_with_its_scan),
         T(fetch__of_a_scan_takes_few_requests),
         T(fetch__by_many_scans_brings_each_page_about_once),
         T(fetch__without_the_remote_says_which_and_fails_fast),

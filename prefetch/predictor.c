@@ -7,6 +7,7 @@
 
 #define SCAN_WINDOW_MIN 4u
 #define SCAN_LONG_FROM 64u /* pages */
+#define SCAN_BUDGETS 4u
 #define WASTE_MUCH .5
 #define WASTE_MOST .75
 
@@ -53,16 +54,18 @@ ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
     return window < most ? (uint32_t)window : most;
 }
 
-/* As much as was read, and twice that once it is long. What came is not read
- * before what stands ahead of it came, maybe in another answer: so as much may
- * lie here as is under way, but past the budget only half of what was read. */
+/* As much as was read, and twice that once it is long. Several answers come side
+ * by side, and what came in one is not read before what stands ahead of it in
+ * another: so twice the budget may lie here while twice the budget is under way,
+ * but past one budget only half of what was read. */
 uint32_t
 ramet_predictor_scan_window(const struct ramet_prefetch *p, uint32_t length)
 {
     const uint64_t window =
         length < SCAN_LONG_FROM ? length : 2 * (uint64_t)length;
-    const uint32_t most =
-        ramet_predictor_window(p, length / 2, p->budget, 2 * p->budget);
+    const uint32_t most = ramet_predictor_window(p, length / 2, p->budget,
+                                                 SCAN_BUDGETS * p->budget);
 
-    return ramet_predictor_window(p, window, SCAN_WINDOW_MIN, most);
+    return ramet_predictor_window(p, window, SCAN_WINDOW_MIN,
+                                  most < p->room ? most : p->room);
 }

@@ -70,7 +70,8 @@ struct ramet_wish {
 struct ramet_prefetch {
     bool is_database;
     uint32_t budget;
-    bool is_full; /* as much is under way as may be */
+    uint32_t room; /* pages of a scan that are ahead of its reader, at most */
+    bool is_full;  /* as much is under way as may be */
     bool is_surveyed;
     bool is_fresh; /* what is read now was missed, or brought ahead */
     struct ramet_forest forest;

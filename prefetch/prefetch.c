@@ -28,6 +28,7 @@ ramet_prefetch_new(const struct ramet_prefetch_options *options)
         return NULL;
     p->is_database = options->is_database;
     p->budget = BUDGET_FIRST;
+    p->room = UINT32_MAX;
     if (!ramet_forest_init(&p->forest, options) ||
         !ramet_asks_init(&p->asks, ASKS_MIN)) {
         ramet_prefetch_free(p);
@@ -58,6 +59,13 @@ ramet_prefetch_set_budget(struct ramet_prefetch *p, uint32_t pages)
         pages = RAMET_PREFETCH_BUDGET_MAX;
     p->budget = pages;
     ramet_asks_reserve(&p->asks, 8 * pages);
+}
+
+void
+ramet_prefetch_set_room(struct ramet_prefetch *p, uint32_t pages)
+{
+    p->room =
+        pages > RAMET_PREFETCH_BUDGET_MIN ? pages : RAMET_PREFETCH_BUDGET_MIN;
 }
 
 void

@@ -60,6 +60,9 @@ void ramet_prefetch_free(struct ramet_prefetch *prefetch); /* NULL is fine */
 
 /* How many pages may be under way at a time: twice what the link holds. */
 void ramet_prefetch_set_budget(struct ramet_prefetch *prefetch, uint32_t pages);
+/* How many pages may be here, or under way, and not read yet: as many as whoever
+ * keeps them has room for. By default four budgets. */
+void ramet_prefetch_set_room(struct ramet_prefetch *prefetch, uint32_t pages);
 /* The volume is at another commit: what was known of its pages may be wrong. */
 void ramet_prefetch_move(struct ramet_prefetch *prefetch, uint32_t page_count);
 

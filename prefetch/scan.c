@@ -18,32 +18,47 @@
 #define SPARSE_FROM 3u
 #define SPARSE_AHEAD_MAX 64u
 
-/* Interior pages that two more windows need: they come first. */
+/* The pages beside an interior page, `count` of them. */
+static void
+ask_beside(struct ramet_prefetch *p, const struct ramet_tree *tree,
+           uint32_t pgno, uint32_t count)
+{
+    uint32_t gap;
+
+    for (uint32_t n = 0; n < count; n++) {
+        pgno = ramet_forest_beside(&p->forest, pgno, tree->direction, &gap);
+        (void)ramet_predictor_ask(p, pgno != 0 ? pgno : gap, &p->loose, true);
+        if (pgno == 0)
+            break;
+    }
+}
+
+/* Interior pages that two more windows need come first; those above these, a
+ * window earlier for each level, or what they lead to would be late: while the
+ * link is full, an answer takes as long as a window. */
 static void
 ask_interiors(struct ramet_prefetch *p, struct ramet_tree *tree)
 {
-    struct ramet_node *parent;
+    const struct ramet_node *node;
+    uint64_t leaves = 1; /* below a child of `node` */
+    uint64_t left = 0;   /* below those of its children that are to come */
+    uint64_t reach = 2 * (uint64_t)tree->window;
+    uint32_t pgno = tree->last;
     uint32_t index;
-    uint32_t fanout;
-    uint32_t left;
-    uint32_t gap;
-    uint32_t at;
 
-    parent = ramet_forest_parent(&p->forest, tree->last, &index);
-    if (parent == NULL)
-        return;
-    fanout = parent->page.cell_count + 1;
-    left = tree->direction > 0 ? fanout - 1 - index : index;
-    if (tree->window < INTERIORS_FROM && left > 2 * tree->window)
-        return;
-    at = parent->pgno;
-    for (uint32_t n = 0; n <= 2 * tree->window / fanout + 1; n++) {
-        at = ramet_forest_beside(&p->forest, at, tree->direction, &gap);
-        if (at == 0) {
-            (void)ramet_predictor_ask(p, gap, &p->loose, true);
-            break;
-        }
-        (void)ramet_predictor_ask(p, at, &p->loose, true);
+    for (unsigned level = 1; level <= RAMET_BTREE_DEPTH_MAX; level++) {
+        node = ramet_forest_parent(&p->forest, pgno, &index);
+        if (node == NULL)
+            return;
+        left += leaves *
+                (tree->direction > 0 ? node->page.cell_count - index : index);
+        if (left > reach && (level > 1 || tree->window < INTERIORS_FROM))
+            return;
+        leaves *= node->page.cell_count + 1u;
+        ask_beside(p, tree, node->pgno,
+                   (uint32_t)(reach / leaves) + (level == 1 ? 2 : 1));
+        reach += tree->window;
+        pgno = node->pgno;
     }
 }
 
@@ -53,12 +68,13 @@ ramet_scan_continue(struct ramet_prefetch *p, struct ramet_tree *tree)
     uint32_t at = tree->last;
     uint32_t asked = 0;
     uint32_t gap;
+    uint32_t n;
 
     if (tree->window == 0 || tree->run.ahead > tree->window * 3 / 4 ||
         p->asks.queued > p->budget)
         return;
     ask_interiors(p, tree);
-    for (uint32_t n = 0; n < tree->window; n++) {
+    for (n = 0; n < tree->window; n++) {
         at = ramet_forest_beside(&p->forest, at, tree->direction, &gap);
         if (at == 0) {
             (void)ramet_predictor_ask(p, gap, &p->loose, true);
@@ -69,8 +85,9 @@ ramet_scan_continue(struct ramet_prefetch *p, struct ramet_tree *tree)
         else if (ramet_overflow_is_read(tree))
             ramet_overflow_expand_once(p, tree, at);
     }
+    /* All of it is here, as far as is known: to where that ends, at most. */
     if (asked == 0)
-        tree->rest = tree->window / 4; /* all of it is here */
+        tree->rest = n < tree->window / 4 ? n : tree->window / 4;
 }
 
 static void

@@ -157,6 +157,7 @@ take(struct stream *stream, struct ramet_ahead_list *list)
 {
     list->head = stream->head;
     ramet_prefetch_set_budget(stream->predictor, list->budget);
+    ramet_prefetch_set_room(stream->predictor, list->room);
     list->count += ramet_prefetch_take(
         stream->predictor, list->pgnos + list->count, list->max - list->count);
 }

@@ -34,6 +34,7 @@ struct ramet_ahead_list {
     uint32_t *pgnos;
     size_t count, max; /* max: what the link has room for, in pages */
     uint32_t budget;   /* what it holds twice, in pages */
+    uint32_t room;     /* how many may be here and not read yet */
 };
 
 /* NULL on no memory. */

@@ -288,6 +288,7 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
     ramet_mutex_lock(&pipeline->mutex);
     list.max = ramet_pipeline_room(pipeline, page_size);
     budget_pages = ramet_pipeline_ahead_pages(pipeline, page_size);
+    list.room = (uint32_t)ramet_pipeline_kept_pages(pipeline, page_size);
     ramet_mutex_unlock(&pipeline->mutex);
     /* Few requests, each for many pages; but one is made now for a miss. */
     if (!is_miss && list.max < budget_pages / 4)

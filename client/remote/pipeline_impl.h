@@ -152,8 +152,11 @@ void ramet_pipeline_note_cost(struct ramet_pipeline *pipeline,
 /* Bytes that may be under way for this and what is more urgent. */
 size_t ramet_pipeline_budget(struct ramet_pipeline *pipeline,
                              enum ramet_urgency urgency);
-/* Pages that may be on their way, or here and not read yet: no more than whoever
- * keeps them has room for. */
+/* Pages that may be here and not read yet: as many as all who keep them have room
+ * for. */
+size_t
+ramet_pipeline_kept_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
+/* Pages that may be on their way, no more than that. */
 size_t
 ramet_pipeline_ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
 /* Pages in a request. */

@@ -70,16 +70,25 @@ ramet_pipeline_budget(struct ramet_pipeline *pipeline,
 }
 
 size_t
-ramet_pipeline_ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
+ramet_pipeline_kept_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
 {
-    size_t pages = ramet_pipeline_budget(pipeline, RAMET_WANT_AHEAD) /
-                   ramet_pipeline_page_cost(pipeline, page_size);
+    size_t pages = UINT32_MAX;
 
     for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
          k = k->next)
         if (k->ahead_max > 0 && k->ahead_max / page_size < pages)
             pages = k->ahead_max / page_size;
     return pages;
+}
+
+size_t
+ramet_pipeline_ahead_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
+{
+    const size_t pages = ramet_pipeline_budget(pipeline, RAMET_WANT_AHEAD) /
+                         ramet_pipeline_page_cost(pipeline, page_size);
+    const size_t kept = ramet_pipeline_kept_pages(pipeline, page_size);
+
+    return pages < kept ? pages : kept;
 }
 
 size_t

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "client/remote/pipeline.h"
-#include "client/remote/source.h"
+#include "client/remote/remote_client.h"
 #include "client/sync/fetcher.h"
 #include "client/volume/file_impl.h"
 #include "core/bytes.h"
@@ -183,9 +183,9 @@ head_of(struct ramet_file *file, struct ramet_head *out)
     struct ramet_history *history;
     struct ramet_vid volume;
 
-    assert_true(ramet_link_volume(file->link, &volume));
-    OK(ramet_source_history(ramet_link_source(file->link), &volume, &history,
-                            e));
+    assert_true(ramet_replica_sync_volume(file->replica_sync, &volume));
+    OK(ramet_remote_client_history(
+        ramet_replica_sync_client(file->replica_sync), &volume, &history, e));
     OK(ramet_history_head(history, 1, out, e)); /* its only commit */
 }
 
@@ -205,7 +205,7 @@ fetch__that_is_overtaken_goes_on_with_its_scan(void **state)
     expect_page(b, 450);
     head_of(b, &head);
     head.kind = RAMET_KIND_BLOB; /* whose pages are read by number */
-    OK(ramet_page_fetcher_pipeline(b->link->fetcher, b->session, false,
+    OK(ramet_page_fetcher_pipeline(b->replica_sync->fetcher, b->session, false,
                                    &pipeline, e));
     before = ramet_pipeline_counts(pipeline).asked;
     for (uint32_t pgno = 100; pgno < 120; pgno++)

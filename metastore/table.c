@@ -232,6 +232,7 @@ ramet_table_cursor_load(struct ramet_table_cursor *cursor,
         rc = read_chunks(cursor, commit, segment, index, &entry, err);
         if (rc != RAMET_OK)
             return rc;
+        assert(entry != NULL);
     }
     rc = RAMET_OK;
     if (!ramet_hash_equal(&((struct loaded_chunk *)entry->value)->hash,

@@ -158,7 +158,9 @@ def try_mutant(mutant, options):
     try:
         broken = build(options, mutant.tests)
         if broken is not None:
-            sys.exit("mutants: %s does not build:\n%s" % (mutant.name, broken))
+            print("BROKEN    %s does not build:\n%s" % (mutant.name, broken),
+                  flush=True)
+            return False
         caught = failed_test(mutant.tests, options)
         if caught is None and options["wide"]:
             build(options)

@@ -508,9 +508,13 @@ list_left(const struct reading *r, uint32_t *out)
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < r->count; i++)
-        if (!find_wanted(r, r->pgnos[i])->given)
+    for (size_t i = 0; i < r->count; i++) {
+        const struct wanted *const wanted = find_wanted(r, r->pgnos[i]);
+
+        assert(wanted != NULL);
+        if (!wanted->given)
             out[count++] = r->pgnos[i];
+    }
     return count;
 }
 

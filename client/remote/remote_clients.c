@@ -217,6 +217,7 @@ ramet_remote_client_pipeline(struct ramet_remote_client *client,
         known->pipeline = ramet_pipeline_new(client, volume);
     if (known != NULL && known->pipeline == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "pipeline: no memory");
+    assert(rc != RAMET_OK || known != NULL);
     if (rc == RAMET_OK)
         *out_pipeline = known->pipeline;
     ramet_mutex_unlock(&client->mutex);

@@ -296,8 +296,8 @@ ramet_index_sync(struct ramet_replica *replica)
     if (!replica->is_private)
         fd = index_file(replica);
     ramet_mutex_unlock(&replica->mutex);
-    if (fd >= 0)
-        os->sync(os->ctx, fd);
+    if (fd >= 0 && os->sync(os->ctx, fd) == 0)
+        os->sync(os->ctx, replica->dir_fd); /* its name may be new */
 }
 
 void

@@ -21,6 +21,7 @@
 #include "core/os.h"
 
 #define PAGES 8u
+#define SPILLED 700u /* more than is kept in memory of a transaction */
 
 /* ---- the dead --------------------------------------------------------------- */
 
@@ -95,6 +96,46 @@ commit__prepared_by_the_dead__shows_to_who_is_here(void **state)
     ramet_session_close(session);
     image_unref(first);
     image_unref(second);
+}
+
+/* As ROLLBACK TO does with a page that was spilled: what is in the log of it first
+ * counts no more, to who is here and to who comes after a kill. */
+static void
+page__written_back_after_a_spill__is_what_it_was_after_a_kill(void **state)
+{
+    struct place *const p = *state;
+    struct image *const before = place_image(1, SPILLED * PLACE_PAGE);
+    struct image *const after = place_image(2, SPILLED * PLACE_PAGE);
+    struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
+    pid_t child;
+
+    OK(place_commit(session, before, e));
+    ramet_session_close(session);
+    child = child_fork();
+    if (child == 0) {
+        struct ramet_session *const writer = place_open_in_child(p);
+
+        child_require(ramet_session_pin(writer, NULL) == RAMET_OK &&
+                          ramet_session_reserve(writer, NULL) == RAMET_OK &&
+                          ramet_session_write(writer, 0, after->bytes,
+                                              after->size, NULL) == RAMET_OK &&
+                          ramet_session_write(writer, PLACE_PAGE,
+                                              before->bytes + PLACE_PAGE,
+                                              PLACE_PAGE, NULL) == RAMET_OK &&
+                          ramet_session_prepare(writer, NULL, NULL) ==
+                              RAMET_OK &&
+                          ramet_session_sync(writer, NULL) == RAMET_OK,
+                      "write", NULL);
+        ramet_session_publish(writer);
+        _exit(0);
+    }
+    child_await(child);
+    memcpy(after->bytes + PLACE_PAGE, before->bytes + PLACE_PAGE, PLACE_PAGE);
+    session = place_open(p, 0);
+    place_expect(session, after, __LINE__);
+    ramet_session_close(session);
+    image_unref(before);
+    image_unref(after);
 }
 
 /* ---- what happens at the same time ---------------------------------------------- */
@@ -371,6 +412,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(reader__dies_with_its_pin__holds_up_no_checkpoint),
         TEST(commit__prepared_by_the_dead__shows_to_who_is_here),
+        TEST(page__written_back_after_a_spill__is_what_it_was_after_a_kill),
         TEST(fetched_page__is_committed_meanwhile__covers_nothing),
         TEST(reader_without_rights__counts_nothing_that_may_be_taken_back),
         TEST(reader_without_rights__keeps_the_base_as_it_is),

@@ -3,6 +3,7 @@
  * have it written, and what comes after the commit point, likewise.
  */
 #include "tests/client/store/store_place.h"
+#include "tests/support/faultos.h"
 
 #include "tests/support/cmocka_all.h"
 
@@ -121,6 +122,34 @@ rollback__that_cannot_be_written__holds_after_the_process(void **state)
         place_expect(session, first, __LINE__);
         ramet_session_close(session);
     }
+    image_unref(first);
+    image_unref(second);
+}
+
+/* Nothing of it was written, but that it was taken back: that is in the index, and
+ * on disk. */
+static void
+rollback__that_cannot_be_written__holds_after_the_power_went(void **state)
+{
+    struct place *const p = *state;
+    struct image *const first = place_image(1, 3 * PLACE_PAGE);
+    struct image *const second = place_image(2, 3 * PLACE_PAGE);
+    struct faultos *const disk = faultos_new(p->folder);
+    struct ramet_session *session =
+        place_open_on(p, RAMET_OPEN_CREATE, faultos_os(disk));
+
+    OK(place_commit(session, first, e));
+    prepare(session, second);
+    faultos_fail_at(disk, FAULTOS_WRITE, 0, EIO, true);
+    end(session);
+    faultos_stop_at(disk, 0);
+    ramet_session_close(session);
+    faultos_fail_at(disk, 0, -1, 0, false);
+    faultos_crash(disk, 0); /* what was not synced is gone */
+    faultos_free(disk);
+    session = place_open(p, 0);
+    place_expect(session, first, __LINE__);
+    ramet_session_close(session);
     image_unref(first);
     image_unref(second);
 }
@@ -270,6 +299,7 @@ main(void)
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
         TEST(rollback__that_cannot_be_written__holds_after_the_process),
+        TEST(rollback__that_cannot_be_written__holds_after_the_power_went),
         TEST(rollback__that_cannot_be_written__holds_for_who_is_here),
         TEST(rollback__that_cannot_be_written__keeps_writers_waiting),
         TEST(rollback__that_cannot_be_synced__is_synced_before_the_next),

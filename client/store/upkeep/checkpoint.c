@@ -8,6 +8,9 @@
  *   (2) order: log synced, mark synced, pages, sync, presence, sync, state; only
  *       then is `oldest` raised, and only after that are files reused
  *   (3) until the state is replaced all can be done again from the log
+ *   (4) what was fetched is in no log, and fill files are not synced: before
+ *       presence says that a fetched page 1 is held, its header, which is not in
+ *       the base, is in the state on disk
  */
 #include "client/store/upkeep/checkpoint.h"
 

@@ -62,14 +62,15 @@ put_in_order(struct checkpoint *c)
     c->batch_count = kept;
 }
 
-/* Pages more or less that are absent in the base. */
+/* Pages more or less that are absent in the base. `before` NULL: none was. */
 static void
-count_absent(struct checkpoint *c, uint32_t pgno, uint64_t before, uint64_t now)
+count_absent(struct checkpoint *c, uint32_t pgno, const uint64_t *before,
+             uint64_t now)
 {
     const bool held = c->replica->default_held;
 
-    if (pgno <= c->old_page_count && c->state.base_absent != 0 &&
-        ramet_presence_is_missing(before, held))
+    if (pgno <= c->old_page_count && before != NULL &&
+        ramet_presence_is_missing(*before, held))
         c->state.base_absent--;
     if (ramet_presence_is_missing(now, held))
         c->state.base_absent++;
@@ -82,21 +83,42 @@ write_words(struct checkpoint *c, const struct moved *moved, uint32_t count,
 {
     const uint32_t first = moved[0].pgno;
     const uint32_t span = moved[count - 1].pgno - first + 1;
+    const bool had_absent = c->state.base_absent != 0;
     uint64_t values[WORDS] = {0};
     enum ramet_rc rc = RAMET_OK;
 
     assert(span <= WORDS);
-    if (span != count || c->state.base_absent != 0)
+    if (span != count || had_absent)
         rc = ramet_presence_read(c->replica, first, span, values, err);
     if (rc != RAMET_OK)
         return rc;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t *const value = &values[moved[i].pgno - first];
 
-        count_absent(c, moved[i].pgno, *value, moved[i].value);
+        count_absent(c, moved[i].pgno, had_absent ? value : NULL,
+                     moved[i].value);
         *value = moved[i].value;
     }
     return ramet_presence_write(c->replica, first, span, values, err);
+}
+
+/* By invariant (4) of checkpoint.c: the state as it was, but for the header of a
+ * page that is not held in it. */
+static enum ramet_rc
+keep_header(struct checkpoint *c, struct ramet_err *err)
+{
+    const struct ramet_os *const os = c->replica->os;
+    struct ramet_state_file before;
+    enum ramet_rc rc =
+        ramet_state_file_read(os, c->replica->dir_fd, &before, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    memcpy(before.fold.newest.header, c->state.fold.newest.header,
+           RAMET_TRUE_HEADER_SIZE);
+    rc = ramet_state_file_write(os, c->replica->dir_fd, &before, err);
+    ramet_state_file_done(&before);
+    return rc;
 }
 
 static enum ramet_rc
@@ -107,6 +129,9 @@ tell_presence(struct checkpoint *c, struct ramet_err *err)
     uint32_t from = 0;
 
     put_in_order(c);
+    if (c->batch_count != 0 && moved[0].pgno == 1 &&
+        ramet_pageset_contains(&c->filled, 1))
+        rc = keep_header(c, err);
     for (uint32_t i = 0; rc == RAMET_OK && i < c->batch_count; i++)
         if (i + 1 == c->batch_count ||
             moved[i + 1].pgno - moved[i].pgno > GAP_MAX ||

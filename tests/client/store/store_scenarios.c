@@ -61,8 +61,9 @@ make_clone(struct crash_world *w, struct ramet_err *err)
     uint8_t page1[65536];
 
     image_page(w->remote.at[1], 1, page1);
-    return ramet_replica_create_clone(w->path, &options, STORE_REMOTE_URL,
-                                      &store_volume, &point, page1, err);
+    return ramet_replica_create_clone(
+        w->path, &options, STORE_REMOTE_URL, &store_volume, &point,
+        w->kind == RAMET_KIND_BLOB ? NULL : page1, err);
 }
 
 static void
@@ -101,6 +102,16 @@ cloned(struct crash_world *w)
     CRASH_OK(w, make_clone(w, e));
     CRASH_OK(w, crash_open(w, 0, &w->session, e));
     CRASH_OK(w, read_some(w, 3, e));
+}
+
+/* Of which not even page 1 is here, which then comes like any other. */
+static void
+cloned_blob(struct crash_world *w)
+{
+    w->kind = RAMET_KIND_BLOB;
+    have_remote(w);
+    CRASH_OK(w, make_clone(w, e));
+    CRASH_OK(w, crash_open(w, 0, &w->session, e));
 }
 
 static void
@@ -478,6 +489,7 @@ const struct crash_scenario crash_scenarios[] = {
     {"reopen", commits_on_base, act_reopen},
     {"fetch", cloned, act_fetch},
     {"fetch over a commit", cloned_with_commit, act_fetch},
+    {"fetch of a blob", cloned_blob, act_fetch},
     {"pull", cloned, act_pull},
     {"reset", cloned_with_commit, act_reset},
     {"push", cloned_with_commit, act_push},

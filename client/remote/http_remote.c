@@ -223,6 +223,12 @@ http_open(struct ramet_remote *remote,
     return ramet_http_open(&with, remote->store, question, err);
 }
 
+static void
+http_begin(struct ramet_remote *remote)
+{
+    ramet_http_store_untell(remote->store);
+}
+
 static struct ramet_pace *
 http_pace(struct ramet_remote *remote)
 {
@@ -253,6 +259,7 @@ static const struct ramet_remote_ops http_remote_ops = {
     .wait = http_wait,
     .follow = http_follow,
     .unfollow = http_unfollow,
+    .begin = http_begin,
     .heard = http_heard,
     .holds = http_holds,
     .disbelieve = http_disbelieve,

@@ -29,11 +29,12 @@
 /* What is read of heads and maps is kept up to this size. */
 #define KEEP_MAX (128u << 10)
 
-/* What was said unasked is an answer for so long, once. */
+/* What was said unasked is an answer for so long, once, for who was told. */
 #define TOLD_MS 2000u
 #define TOLD_MAX 4u
 
 struct told {
+    const void *who;            /* a thread: where its `me` is */
     char prefix[RAMET_KEY_MAX]; /* "": free */
     char key[RAMET_KEY_MAX];
     struct ramet_hash hash;
@@ -48,6 +49,8 @@ struct http_store {
     struct told told[TOLD_MAX]; /* lock */
     unsigned told_next;         /* lock */
 };
+
+static _Thread_local char me;
 
 static bool
 has_prefix(const char *text, const char *prefix)
@@ -437,11 +440,23 @@ ramet_http_store_tell(struct ramet_objstore *store, const char *prefix,
     assert(strlen(prefix) < RAMET_KEY_MAX && ramet_key_valid(key));
     ramet_mutex_lock(&hs->lock);
     entry = &hs->told[hs->told_next++ % TOLD_MAX];
-    *entry = (struct told){.until_ms = now_ms() + TOLD_MS};
+    *entry = (struct told){.who = &me, .until_ms = now_ms() + TOLD_MS};
     strcpy(entry->prefix, prefix);
     strcpy(entry->key, key);
     if (told != NULL)
         entry->hash = *told;
+    ramet_mutex_unlock(&hs->lock);
+}
+
+void
+ramet_http_store_untell(struct ramet_objstore *store)
+{
+    struct http_store *hs = (struct http_store *)store;
+
+    ramet_mutex_lock(&hs->lock);
+    for (unsigned i = 0; i < TOLD_MAX; i++)
+        if (hs->told[i].who == &me)
+            hs->told[i].prefix[0] = '\0';
     ramet_mutex_unlock(&hs->lock);
 }
 
@@ -456,7 +471,8 @@ take_told(struct http_store *hs, const char *prefix,
     for (unsigned i = 0; i < TOLD_MAX; i++) {
         struct told *const entry = &hs->told[i];
 
-        if (entry->prefix[0] == '\0' || strcmp(entry->prefix, prefix) != 0)
+        if (entry->who != &me || entry->prefix[0] == '\0' ||
+            strcmp(entry->prefix, prefix) != 0)
             continue;
         is_told = now_ms() < entry->until_ms;
         strcpy(out_key, entry->key);

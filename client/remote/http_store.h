@@ -21,10 +21,13 @@ ramet_http_store_new(struct ramet_http_pool *pool, struct ramet_ranges *ranges,
                      struct ramet_err *err);
 
 /* The first key that begins with `prefix` was said unasked, a moment ago: the
- * next question for it is answered by that. `told` NULL: nothing was said of what
- * is in it. */
+ * calling thread's next question for it is answered by that, and nobody else's:
+ * who asks later wants to know what came meanwhile. `told` NULL: nothing was said
+ * of what is in it. */
 void ramet_http_store_tell(struct ramet_objstore *store, const char *prefix,
                            const char *key, const struct ramet_hash *told);
+/* What the calling thread was told, and has not asked for, answers nothing. */
+void ramet_http_store_untell(struct ramet_objstore *store);
 
 /* http_upload.c */
 RAMET_NODISCARD enum ramet_rc

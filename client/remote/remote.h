@@ -95,6 +95,9 @@ struct ramet_remote_ops {
     enum ramet_rc (*open)(struct ramet_remote *remote,
                           const struct ramet_opening_question *question,
                           struct ramet_err *err);
+    /* The calling thread begins something anew: what `open` was told for it is
+     * an answer to none of its questions from here on. NULL: nothing is told. */
+    void (*begin)(struct ramet_remote *remote);
     /* Pages of `volume` at `at`, in the order wanted, in one exchange: each goes
      * to `visit` as soon as it is here and verified, on the calling thread. A
      * hint: pages that don't come, or come damaged, are left out, and some

@@ -210,6 +210,15 @@ ramet_remote_client_remote(struct ramet_remote_client *client)
     return remote;
 }
 
+void
+ramet_remote_client_begin(struct ramet_remote_client *client)
+{
+    struct ramet_remote *const remote = ramet_remote_client_remote(client);
+
+    if (remote != NULL && remote->ops->begin != NULL)
+        remote->ops->begin(remote);
+}
+
 struct known_history *
 ramet_remote_client_known(struct ramet_remote_client *client,
                           const struct ramet_vid *volume)

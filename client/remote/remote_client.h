@@ -71,6 +71,9 @@ struct ramet_pace *ramet_remote_client_pace(struct ramet_remote_client *client);
 RAMET_NODISCARD enum ramet_rc
 ramet_remote_client_connect(struct ramet_remote_client *client,
                             bool create_store, struct ramet_err *err);
+/* A verb begins: its questions are answered by what is so from now on, not by
+ * what this thread was told before. */
+void ramet_remote_client_begin(struct ramet_remote_client *client);
 /* The store behind the meter; only after ramet_remote_client_connect(). */
 struct ramet_objstore *
 ramet_remote_client_store(struct ramet_remote_client *client);

@@ -207,6 +207,7 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
         sync->requests_before = ramet_remote_client_requests(sync->client);
         sync->read_before = ramet_remote_client_received(sync->client);
         sync->written_before = atomic_load(&meter->bytes_written);
+        ramet_remote_client_begin(sync->client);
     }
     if (!ramet_replica_sync_volume(replica_sync, &sync->volume))
         return ramet_remote_client_connect(
@@ -338,8 +339,11 @@ find_newest(struct ramet_sync *sync, struct ramet_head *out_head,
     const uint64_t asked_ms = os->boot_ns(os->ctx) / 1000000u;
     enum ramet_rc rc;
 
+    /* News of less than there is here is late: another process has brought, or
+     * sent, what it does not know of yet. */
     if (sync->believes &&
-        ramet_remote_client_told(sync->client, &sync->volume, out_head))
+        ramet_remote_client_told(sync->client, &sync->volume, out_head) &&
+        out_head->lsn >= sync->state->newest.lsn)
         return RAMET_OK;
     rc = ramet_remote_client_newest(sync->client, &sync->volume, out_head, err);
     if (rc == RAMET_OK)

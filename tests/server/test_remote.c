@@ -313,6 +313,64 @@ remote__opens_a_volume_in_one_request(void **state)
     fixture_stop(&f);
 }
 
+struct asker {
+    struct ramet_history *history;
+    struct ramet_head head;
+    enum ramet_rc rc;
+};
+
+static void *
+ask_newest(void *arg)
+{
+    struct asker *const asker = arg;
+    struct ramet_err err;
+
+    asker->rc = ramet_history_newest(asker->history, &asker->head, &err);
+    return NULL;
+}
+
+/* What was told to who opened is no answer to others, who may know of more, nor
+ * to what is begun later. */
+static void
+remote__what_opening_was_told_answers_nobody_later(void **state)
+{
+    struct asker asker;
+    struct ramet_thread thread;
+    struct ramet_remote *fresh;
+    struct ramet_err err;
+    struct fixture f;
+    struct model model;
+
+    (void)state;
+    fixture_start(&f, NULL);
+    model_init(&model, f.direct, 6);
+    model_write(&model, 1, 20);
+    assert_int_equal(
+        ramet_catalog_bind(f.direct, "app", &model.volume, false, &err),
+        RAMET_OK);
+    fresh = fixture_connect(&f, NULL);
+    assert_int_equal(ramet_history_open(fresh->store, &model.volume, NULL,
+                                        &asker.history, &err),
+                     RAMET_OK);
+    assert_int_equal(fresh->ops->open(fresh, "app", &err), RAMET_OK);
+    model_write_random(&model, 1);
+    assert_int_equal(
+        ramet_thread_start(&thread, "asker", ask_newest, &asker, &err),
+        RAMET_OK);
+    ramet_thread_join(&thread);
+    assert_int_equal(asker.rc, RAMET_OK);
+    assert_int_equal(asker.head.lsn, model.lsn);
+    model_write_random(&model, 1);
+    fresh->ops->begin(fresh);
+    ask_newest(&asker);
+    assert_int_equal(asker.rc, RAMET_OK);
+    assert_int_equal(asker.head.lsn, model.lsn);
+    ramet_history_close(asker.history);
+    fresh->ops->close(fresh);
+    model_done(&model);
+    fixture_stop(&f);
+}
+
 /* Who has the heads is not sent them once more. */
 static void
 remote__asks_for_no_heads_that_it_has(void **state)
@@ -667,6 +725,7 @@ main(void)
         cmocka_unit_test(
             remote__brings_pages_in_one_request_and_in_the_order_asked),
         cmocka_unit_test(remote__opens_a_volume_in_one_request),
+        cmocka_unit_test(remote__what_opening_was_told_answers_nobody_later),
         cmocka_unit_test(remote__asks_for_no_heads_that_it_has),
         cmocka_unit_test(remote__that_went_another_way__says_so),
         cmocka_unit_test(remote__wait_hears_of_commits),

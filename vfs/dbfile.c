@@ -28,6 +28,7 @@ ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
 
     if (rc == RAMET_OK)
         return SQLITE_OK;
+    db->failure = db->err; /* calls that go well may write into err, too */
     code = ramet_vfs_code(op, rc, db->err.sys_errno);
     if (db->connection != NULL)
         ramet_connection_note(*db->connection, db->err.text);

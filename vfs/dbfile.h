@@ -88,7 +88,8 @@ struct ramet_dbfile {
     struct ramet_page1 page1;
     struct ramet_counter counter;
     uint64_t moved_checked_ns;
-    struct ramet_err err; /* the last failure; text for ramet_errmsg() */
+    struct ramet_err err;     /* of the call that is made now */
+    struct ramet_err failure; /* the last that was told: for ramet_errmsg() */
 };
 
 /* The database called `schema` in a connection; NULL if it is none of ours. */

@@ -148,7 +148,7 @@ ramet_dbfile_control(sqlite3_file *file, int op, void *arg)
         *(int *)arg = db->lock;
         return SQLITE_OK;
     case SQLITE_FCNTL_LAST_ERRNO:
-        *(int *)arg = db->err.sys_errno;
+        *(int *)arg = db->failure.sys_errno;
         return SQLITE_OK;
     case SQLITE_FCNTL_VFSNAME:
         *(char **)arg = sqlite3_mprintf("%s", db->vfs_name);

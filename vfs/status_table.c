@@ -113,8 +113,9 @@ look_at(struct cursor *cursor, sqlite3 *connection, bool *out_is_one)
     memcpy(cursor->schema, schema, strlen(schema) + 1);
     if (ramet_file_status(db->file, &cursor->status, &err) != RAMET_OK)
         return set_error(&cursor->base, err.text);
-    if (cursor->status.last_error[0] == '\0' && db->err.code != RAMET_OK)
-        memcpy(cursor->status.last_error, db->err.text, sizeof(db->err.text));
+    if (cursor->status.last_error[0] == '\0' && db->failure.code != RAMET_OK)
+        memcpy(cursor->status.last_error, db->failure.text,
+               sizeof(db->failure.text));
     *out_is_one = true;
     return SQLITE_OK;
 }

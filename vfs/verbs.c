@@ -229,8 +229,8 @@ ramet_verb_call(struct ramet_dbfile *db, struct ramet_verb_call *call)
         return;
     }
     if (call->verb == RAMET_VERB_ERRMSG) {
-        if (db->err.code != RAMET_OK && !db->functions_off)
-            set_text(&call->result, db->err.text);
+        if (db->failure.code != RAMET_OK && !db->functions_off)
+            set_text(&call->result, db->failure.text);
         return;
     }
     call->rc = check(db, call, &call->err);
@@ -239,6 +239,6 @@ ramet_verb_call(struct ramet_dbfile *db, struct ramet_verb_call *call)
                                                : act(call, db->file);
     if (call->rc == RAMET_OK)
         return;
-    db->err = call->err;
+    db->failure = call->err;
     ramet_connection_note(call->connection, call->err.text);
 }

@@ -352,7 +352,10 @@ remote__what_opening_was_told_answers_nobody_later(void **state)
     assert_int_equal(ramet_history_open(fresh->store, &model.volume, NULL,
                                         &asker.history, &err),
                      RAMET_OK);
-    assert_int_equal(fresh->ops->open(fresh, "app", &err), RAMET_OK);
+    assert_int_equal(
+        fresh->ops->open(fresh, &(struct ramet_opening_question){.name = "app"},
+                         &err),
+        RAMET_OK);
     model_write_random(&model, 1);
     assert_int_equal(
         ramet_thread_start(&thread, "asker", ask_newest, &asker, &err),

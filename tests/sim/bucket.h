@@ -20,7 +20,8 @@ struct sim_weather {
     unsigned late;         /* no answer, and it is done later */
     unsigned twice;        /* done again later */
     unsigned slow;
-    bool is_cut; /* nothing goes through */
+    unsigned reset; /* of HTTP: the connection ends in the midst of a body */
+    bool is_cut;    /* nothing goes through */
 };
 
 struct sim_bucket;

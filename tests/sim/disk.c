@@ -13,9 +13,13 @@
 
 #include "tests/sim/sched.h"
 
+#define MAPPINGS_MAX 1024u /* in one schedule */
+
 static struct sim_node *root;
 static struct sim_disk *disks;
 static uint64_t last_inode;
+static uint8_t *mappings; /* reserved once, for MAPPINGS_MAX files */
+static size_t mapping_count;
 
 void *
 sim_grow(void *array, size_t count, size_t item_size)
@@ -75,7 +79,7 @@ node_free(struct sim_node *node)
     free(node->entries);
     free(node->kept_entries);
     if (node->mapping != NULL)
-        munmap(node->mapping, SIM_MAPPING_MAX);
+        madvise(node->mapping, SIM_MAPPING_MAX, MADV_DONTNEED);
     else
         blocks_free(&node->now);
     blocks_free(&node->kept);
@@ -89,6 +93,7 @@ void
 sim_disks_begin(void)
 {
     last_inode = 1000;
+    mapping_count = 0;
     root = node_new(NULL, true, 0755);
 }
 
@@ -592,15 +597,33 @@ sim_file_block_bytes(const struct sim_node *node)
     return count * SIM_BLOCK;
 }
 
+static uint8_t *
+place_of_mappings(void)
+{
+    if (mappings == NULL)
+        mappings = mmap(NULL, (size_t)MAPPINGS_MAX * SIM_MAPPING_MAX,
+                        PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (mappings == MAP_FAILED)
+        abort();
+    return mappings;
+}
+
+void
+sim_mappings_place(uintptr_t *out_begin, uintptr_t *out_end)
+{
+    *out_begin = (uintptr_t)place_of_mappings();
+    *out_end = *out_begin + (uintptr_t)MAPPINGS_MAX * SIM_MAPPING_MAX;
+}
+
 uint8_t *
 sim_file_map(struct sim_node *node)
 {
     if (node->mapping != NULL)
         return node->mapping;
-    node->mapping = mmap(NULL, SIM_MAPPING_MAX, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (node->mapping == MAP_FAILED)
-        abort();
+    if (mapping_count == MAPPINGS_MAX)
+        sim_fail("more than %u files are mapped", MAPPINGS_MAX);
+    node->mapping = place_of_mappings() + mapping_count++ * SIM_MAPPING_MAX;
     for (size_t i = 0; i < node->now.count; i++)
         if (node->now.at[i] != NULL) {
             memcpy(node->mapping + i * SIM_BLOCK, node->now.at[i], SIM_BLOCK);

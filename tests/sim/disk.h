@@ -14,6 +14,8 @@
  *   (4) what a folder held when it was synced is there, and any subset of what
  *       was done to it since, each whole: a rename never loses both names
  *   (5) what is written through a mapping survives by sectors, too
+ *   (6) after a sync that failed what did not come to the disk is read still, or
+ *       is no more (the system may have let it go), and no later sync writes it
  *
  * Modes and owners are kept, and hinder nobody. No symbolic links.
  */
@@ -55,6 +57,7 @@ struct sim_node {
     uint32_t link_count;
     int64_t mtime_ns, ctime_ns, kept_mtime_ns;
     bool is_dir;
+    bool sync_failed; /* (6): what is read may not be what is kept */
     /* A folder. */
     struct sim_node *parent;
     struct sim_entry *entries, *kept_entries;
@@ -99,8 +102,14 @@ void sim_file_punch(struct sim_node *node, uint64_t offset, uint64_t len);
 void sim_file_allocate(struct sim_node *node, uint64_t offset, uint64_t len);
 int64_t sim_file_seek_data(const struct sim_node *node, uint64_t offset);
 uint64_t sim_file_block_bytes(const struct sim_node *node);
+/* All mappings of files lie in one stretch of memory, at the same place in each
+ * schedule of a run. */
 uint8_t *sim_file_map(struct sim_node *node);
+void sim_mappings_place(uintptr_t *out_begin, uintptr_t *out_end);
 void sim_node_sync(struct sim_node *node, bool whole);
+/* It fails: of what was to be written each block came to the disk or did not,
+ * and all count as written from now on; see (6). */
+void sim_node_sync_fails(struct sim_node *node, uint64_t seed);
 
 /* -EAGAIN where others hold it. */
 int sim_lock_set(struct sim_node *node, const void *owner, uint64_t begin,

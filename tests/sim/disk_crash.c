@@ -110,6 +110,45 @@ sim_node_sync(struct sim_node *node, bool whole)
         node->kept_mtime_ns = node->mtime_ns;
 }
 
+/* Blocks that are to be written are, or are not. */
+static void
+keep_some(struct sim_node *node, uint64_t *rng)
+{
+    const unsigned percent = (unsigned)sim_below(rng, 101);
+    const bool lets_go = sim_chance(rng, 25);
+
+    for (size_t i = 0; i < node->change_count; i++) {
+        size_t index, end;
+
+        blocks_of(&node->changes[i], &index, &end);
+        for (; index < end; index++) {
+            const uint8_t *const kept = sim_block(&node->kept, index);
+
+            if (sim_chance(rng, percent))
+                sim_block_set(&node->kept, index, sim_block(&node->now, index));
+            else if (!lets_go || node->mapping != NULL)
+                continue;
+            else if (kept == NULL)
+                sim_block_clear(node, index);
+            else
+                memcpy(sim_block_make(node, index), kept, SIM_BLOCK);
+        }
+    }
+}
+
+void
+sim_node_sync_fails(struct sim_node *node, uint64_t seed)
+{
+    uint64_t rng = seed;
+
+    if (node->disk == NULL || node->is_dir)
+        return; /* names are in doubt until a sync of them succeeds */
+    keep_some(node, &rng);
+    node->kept_size = node->size;
+    node->sync_failed = true;
+    drop_changes(node);
+}
+
 /* ---- the power goes --------------------------------------------------------- */
 
 static bool
@@ -264,6 +303,7 @@ crash_file(struct fate *fate, struct sim_node *node)
             memcpy(sim_block_make(node, i), left, SIM_BLOCK);
     }
     drop_changes(node);
+    node->sync_failed = false;
     node->size = node->kept_size = size;
     node->ctime_ns = sim_file_time();
     if (!survives(fate, fate->content_chance))
@@ -312,7 +352,7 @@ sim_disk_crash(struct sim_disk *disk, uint64_t seed)
     for (struct sim_node *n = disk->nodes; n != NULL; n = n->older) {
         if (n->is_dir)
             crash_folder(n);
-        else if (n->change_count > 0 || n->mapping != NULL)
+        else if (n->change_count > 0 || n->mapping != NULL || n->sync_failed)
             crash_file(&fate, n);
     }
 }

@@ -133,6 +133,7 @@ os_open(void *ctx, int dirfd, const char *path, int flags, unsigned mode)
     opened->can_write = (flags & O_ACCMODE) != O_RDONLY;
     opened->appends = (flags & O_APPEND) != 0;
     result = new_fd(os, opened);
+    sim_trace("opens %s, file %llu", path, (unsigned long long)node->inode);
     if (result < 0)
         free(opened);
     return result;
@@ -229,6 +230,8 @@ os_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
         return error;
     if (os->fds[fd]->appends)
         offset = node->size;
+    sim_trace("writes file %llu from %llu on", (unsigned long long)node->inode,
+              (unsigned long long)offset);
     for (int i = 0; i < iovcnt; i++) {
         sim_file_write(node, offset, iov[i].iov_base, iov[i].iov_len);
         sum += (ssize_t)iov[i].iov_len;
@@ -240,11 +243,16 @@ os_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
 static int
 sync_node(struct sim_os *os, int fd, bool whole)
 {
+    const struct opened *const opened = opened_at(os, fd);
     int error;
     struct sim_node *const node = file_for(os, fd, SIM_OS_SYNC, &error);
 
-    if (node == NULL)
+    if (node == NULL) {
+        if (error != -EBADF && opened_at(os, fd) == opened)
+            sim_node_sync_fails(opened->node, sim_random(&os->rng));
         return error;
+    }
+    sim_trace("syncs file %llu", (unsigned long long)node->inode);
     sim_node_sync(node, whole);
     return 0;
 }

@@ -19,7 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COPIES_MAX 8u
+#include "tests/sim/net.h"
+
+#define COPIES_MAX 10u
 #define PIECES_MAX 4u
 /* What the product keeps for as long as a process lives: its crew (core/crew.c),
  * and the queue of that. */
@@ -157,6 +159,7 @@ sim_process_start(const struct sim_env *env, const char *name,
     process->env.is_done = false;
     process->env.process = process;
     process->env.trouble = trouble;
+    sim_mappings_place(&process->env.shared_begin, &process->env.shared_end);
     process->os = sim_os_new(disk, trouble, env->seed ^ 0x5eed);
     process->env.os = sim_os_table(process->os);
     snprintf(process->name, sizeof(process->name), "%s", name);
@@ -171,6 +174,12 @@ sim_process_env(const struct sim_process *process)
     return &process->env;
 }
 
+void
+sim_process_end(struct sim_process *process)
+{
+    process->env.is_to_end = true;
+}
+
 bool
 sim_process_has_ended(const struct sim_process *process)
 {
@@ -182,6 +191,7 @@ sim_process_kill(struct sim_process *process)
 {
     sim_trace("%s is killed", process->name);
     sim_threads_kill(process);
+    sim_net_killed(process);
     sim_os_free(process->os);
     process->image->heap_free();
     sim_place_killed(process);
@@ -194,6 +204,7 @@ sim_process_reap(struct sim_process *process)
     const size_t blocks = process->image->heap_count();
     unsigned open;
 
+    sim_net_killed(process);
     open = sim_os_free(process->os);
     if (open > 0)
         sim_fail("%s ends and has %u descriptors or maps left", process->name,

@@ -19,6 +19,8 @@ struct sim_process *
 sim_process_start(const struct sim_env *env, const char *name,
                   struct sim_disk *disk, struct sim_trouble *trouble);
 bool sim_process_has_ended(const struct sim_process *process);
+/* Tell one that serves to end. */
+void sim_process_end(struct sim_process *process);
 /* As kill -9: nothing of it runs again, what it had open is closed. */
 void sim_process_kill(struct sim_process *process);
 /* One that has ended by itself: it must have left nothing behind. */

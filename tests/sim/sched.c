@@ -15,7 +15,9 @@
 
 #define STACK_BYTES (1u << 20)
 #define STEP_NS 1500u
-#define STEPS_MAX UINT64_C(20000000) /* somebody goes in circles */
+#define MEMORY_STEP_NS 20u
+#define MEMORY_CALM 12u              /* a step in memory is so much calmer */
+#define STEPS_MAX UINT64_C(40000000) /* somebody goes in circles */
 
 struct sim_thread {
     struct sim_thread *next;
@@ -44,6 +46,8 @@ static struct {
     struct sim_thread *first;
     const struct sim_process *watched; /* by the first, for its steps */
     uint64_t steps_left;
+    bool waits_for_moment;            /* the first does */
+    const struct sim_process *chosen; /* whose moment it was */
 } sched;
 
 /* ---- random numbers -------------------------------------------------------- */
@@ -148,10 +152,10 @@ switch_from(struct sim_thread *self)
     wait_for_turn(self);
 }
 
-void
-sim_yield(void)
+static void
+step(uint64_t ns, unsigned calm)
 {
-    sched.now_ns += STEP_NS;
+    sched.now_ns += ns;
     if (++sched.steps > STEPS_MAX)
         sim_fail("more than %llu steps", (unsigned long long)STEPS_MAX);
     if (sched.watched != NULL && sched.current->process == sched.watched &&
@@ -162,9 +166,42 @@ sim_yield(void)
         sched.first->state = IS_READY;
         give_turn_to(sched.first);
         wait_for_turn(self);
-    } else if (sim_below(&sched.rng, sched.calm) == 0) {
+    } else if (sim_below(&sched.rng, calm) == 0) {
         switch_from(sched.current);
     }
+}
+
+void
+sim_yield(void)
+{
+    step(STEP_NS, sched.calm);
+}
+
+void
+sim_step(void)
+{
+    step(MEMORY_STEP_NS, sched.calm * MEMORY_CALM);
+}
+
+void
+sim_moment(unsigned percent)
+{
+    if (!sched.waits_for_moment || !sim_chance(&sched.rng, percent))
+        return;
+    sched.waits_for_moment = false;
+    sched.chosen = sched.current->process;
+    sim_wake(&sched.chosen, false);
+    switch_from(sched.current);
+}
+
+const struct sim_process *
+sim_wait_for_moment(uint64_t until_ns)
+{
+    sched.chosen = NULL;
+    sched.waits_for_moment = true;
+    sim_wait(&sched.chosen, until_ns);
+    sched.waits_for_moment = false;
+    return sched.chosen;
 }
 
 void

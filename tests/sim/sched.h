@@ -46,9 +46,18 @@ unsigned sim_threads_alive(const struct sim_process *process);
  * goes on in the midst of the last of them. For the first thread. */
 void sim_wait_for_steps(const struct sim_process *process, uint64_t steps,
                         uint64_t until_ns);
+/* Sleep until then, or to the next moment that is chosen: whose it is. For the
+ * first thread. */
+const struct sim_process *sim_wait_for_moment(uint64_t until_ns);
 
 /* Perhaps somebody else's turn. */
 SIM_API void sim_yield(void);
+/* The same at a step that is a memory access: it is rarer there. */
+SIM_API void sim_step(void);
+/* Something worth a fate begins or has just ended: perhaps the first thread,
+ * where it waits for one, goes on soon, in the midst of what the caller does
+ * then. */
+SIM_API void sim_moment(unsigned percent);
 SIM_API void sim_sleep_ns(uint64_t ns);
 /* Until sim_wake(object) or the moment; false: that came first. */
 SIM_API bool sim_wait(const void *object, uint64_t until_ns);

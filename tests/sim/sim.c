@@ -28,7 +28,7 @@
 #include "tests/sim/sched.h"
 #include "tests/sim/world.h"
 
-#define IMAGES 7u
+#define IMAGES 9u
 #define BATCH 50u
 #define HANGS_AFTER_S 120u
 

@@ -12,11 +12,13 @@
 #include <string.h>
 
 #include "tests/sim/bucket.h"
+#include "tests/sim/net.h"
 #include "tests/sim/process.h"
 
 #define MACHINES_MAX 3u
 #define PROCESSES_MAX 2u /* of a machine */
-#define KEPT_MAX 16u     /* files that resets of a machine left */
+#define SERVERS_MAX 2u
+#define KEPT_MAX 16u /* files that resets of a machine left */
 #define MS UINT64_C(1000000)
 
 struct machine {
@@ -32,6 +34,15 @@ struct machine {
     } slots[PROCESSES_MAX];
 };
 
+/* A machine with a server that keeps nothing but a cache. */
+struct server {
+    struct sim_disk *disk;
+    struct sim_trouble trouble;
+    struct sim_weather weather; /* between it and the bucket */
+    struct ramet_objstore *link;
+    struct sim_process *process; /* NULL: none now */
+};
+
 struct world {
     const struct sim_plan *plan;
     uint64_t rng;
@@ -40,6 +51,8 @@ struct world {
     struct machine machines[MACHINES_MAX + 1]; /* the last one audits */
     unsigned machine_count;
     unsigned process_count;
+    struct server servers[SERVERS_MAX];
+    unsigned server_count;
     struct sim_weather usual;
     struct sim_env usual_env;
     unsigned begun; /* processes so far */
@@ -77,6 +90,91 @@ make_machine(struct world *world, unsigned number)
     m->path = paths[number];
 }
 
+static void
+make_server(struct world *world, unsigned number)
+{
+    struct server *const s = &world->servers[number];
+    char name[8];
+
+    snprintf(name, sizeof(name), "s%u", number);
+    s->disk = sim_disk_new(name);
+    s->link = sim_link_new(world->bucket, &s->weather, sim_random(&world->rng));
+}
+
+static void
+start_server(struct world *world, struct server *s)
+{
+    static const char *const folders[SERVERS_MAX] = {"/s0/cache", "/s1/cache"};
+    struct sim_env env = world->usual_env;
+    char name[24];
+
+    env.role = SIM_SERVES;
+    env.path = folders[s - world->servers];
+    env.bucket = s->link;
+    env.seed = sim_random(&world->rng);
+    snprintf(name, sizeof(name), "s%u.%u", (unsigned)(s - world->servers),
+             world->begun++);
+    s->process = sim_process_start(&env, name, s->disk, &s->trouble);
+}
+
+static void
+kill_server(struct world *world, struct server *s)
+{
+    if (s->process == NULL)
+        return;
+    sim_process_kill(s->process);
+    s->process = NULL;
+    if (may(world, SIM_MAY_CUT_POWER) && sim_chance(&world->rng, 30))
+        sim_disk_crash(s->disk, sim_random(&world->rng));
+}
+
+/* As an operator stops it. */
+static void
+stop_server(struct server *s)
+{
+    if (s->process == NULL)
+        return;
+    sim_process_end(s->process);
+    while (!sim_process_has_ended(s->process))
+        sim_sleep_ns(10 * MS);
+    sim_process_reap(s->process);
+    s->process = NULL;
+}
+
+static void
+server_happens(struct world *world)
+{
+    struct server *const s =
+        &world->servers[sim_below(&world->rng, world->server_count)];
+
+    switch (sim_below(&world->rng, 8)) {
+    case 0:
+    case 1:
+        if (!may(world, SIM_MAY_KILL_SERVERS))
+            break;
+        if (s->process != NULL)
+            sim_wait_for_steps(s->process, 1 + sim_below(&world->rng, 2000),
+                               sim_now_ns() + 1000 * MS);
+        kill_server(world, s);
+        break;
+    case 2:
+        if (may(world, SIM_MAY_KILL_SERVERS))
+            stop_server(s);
+        break;
+    case 3:
+        if (may(world, SIM_MAY_LOSE_REQUESTS))
+            s->weather = world->usual;
+        break;
+    case 4:
+        if (may(world, SIM_MAY_CUT_NETWORK))
+            s->weather.is_cut = sim_chance(&world->rng, 50);
+        break;
+    default:
+        s->weather = (struct sim_weather){.is_cut = false};
+        break;
+    }
+}
+
 static struct sim_process *
 start(struct world *world, struct machine *m, enum sim_role role)
 {
@@ -87,6 +185,7 @@ start(struct world *world, struct machine *m, enum sim_role role)
     env.place = m->place;
     env.path = m->path;
     env.bucket = m->link;
+    env.weather = &m->weather;
     env.seed = sim_random(&world->rng);
     if (role == SIM_PLAYS) {
         static const enum ramet_sync_mode modes[] = {
@@ -135,9 +234,8 @@ someone_at_work(struct world *world, struct machine *m)
 }
 
 static void
-cut_power(struct world *world, struct machine *m)
+take_power(struct world *world, struct machine *m)
 {
-    someone_at_work(world, m);
     for (unsigned i = 0; i < PROCESSES_MAX; i++)
         if (m->slots[i].process != NULL) {
             sim_process_kill(m->slots[i].process);
@@ -146,6 +244,13 @@ cut_power(struct world *world, struct machine *m)
     sim_trace("the power of %s goes", m->path);
     sim_disk_crash(m->disk, sim_random(&world->rng));
     sim_place_cut(m->place);
+}
+
+static void
+cut_power(struct world *world, struct machine *m)
+{
+    someone_at_work(world, m);
+    take_power(world, m);
 }
 
 static void
@@ -159,13 +264,46 @@ kill_one(struct world *world, struct machine *m)
     *process = NULL;
 }
 
+/* Something has begun, or ended: who did it dies, or the power goes, a little
+ * later. */
+static void
+strike(struct world *world, const struct sim_process *process)
+{
+    const uint64_t most = UINT64_C(1) << sim_below(&world->rng, 11);
+    const bool whole =
+        may(world, SIM_MAY_CUT_POWER) &&
+        (!may(world, SIM_MAY_KILL) || sim_chance(&world->rng, 40));
+
+    sim_wait_for_steps(process, 1 + sim_below(&world->rng, most),
+                       sim_now_ns() + 3000 * MS);
+    for (unsigned i = 0; i < world->machine_count; i++)
+        for (unsigned j = 0; j < PROCESSES_MAX; j++) {
+            struct machine *const m = &world->machines[i];
+
+            if (m->slots[j].process != process)
+                continue;
+            if (whole) {
+                take_power(world, m);
+            } else if (may(world, SIM_MAY_KILL)) {
+                sim_process_kill(m->slots[j].process);
+                m->slots[j].process = NULL;
+            }
+            return;
+        }
+}
+
 static void
 make_trouble(struct world *world, struct machine *m)
 {
-    static const int errnums[] = {EIO, ENOSPC, ENOSPC, EIO};
-    static const unsigned kinds[] = {SIM_OS_WRITE, SIM_OS_WRITE, SIM_OS_NAME,
-                                     SIM_OS_READ | SIM_OS_OPEN};
-    const uint64_t kind = sim_below(&world->rng, 4);
+    static const int errnums[] = {EIO, ENOSPC, ENOSPC, EIO, EIO, EIO, EMFILE};
+    static const unsigned kinds[] = {SIM_OS_WRITE,
+                                     SIM_OS_WRITE,
+                                     SIM_OS_NAME,
+                                     SIM_OS_READ | SIM_OS_OPEN,
+                                     SIM_OS_SYNC,
+                                     SIM_OS_SYNC,
+                                     SIM_OS_OPEN | SIM_OS_NAME};
+    const uint64_t kind = sim_below(&world->rng, 7);
 
     m->trouble = (struct sim_trouble){
         .kinds = kinds[kind],
@@ -181,6 +319,10 @@ something_happens(struct world *world)
     struct machine *const m =
         &world->machines[sim_below(&world->rng, world->machine_count)];
 
+    if (world->server_count > 0 && sim_chance(&world->rng, 25)) {
+        server_happens(world);
+        return;
+    }
     switch (sim_below(&world->rng, 12)) {
     case 0:
         if (may(world, SIM_MAY_KILL))
@@ -193,9 +335,11 @@ something_happens(struct world *world)
     case 2:
         if (may(world, SIM_MAY_CUT_NETWORK))
             m->weather.is_cut = sim_chance(&world->rng, 50);
+        if (m->weather.is_cut)
+            sim_net_stall(&m->weather);
         break;
     case 3:
-        if (may(world, SIM_MAY_LOSE_REQUESTS))
+        if (may(world, SIM_MAY_LOSE_REQUESTS | SIM_MAY_RESET))
             m->weather = world->usual;
         break;
     case 4:
@@ -216,6 +360,9 @@ look_after(struct world *world)
 {
     bool goes_on = false;
 
+    for (unsigned i = 0; i < world->server_count; i++)
+        if (world->servers[i].process == NULL && sim_chance(&world->rng, 40))
+            start_server(world, &world->servers[i]);
     for (unsigned i = 0; i < world->machine_count; i++)
         for (unsigned j = 0; j < world->process_count; j++) {
             struct machine *const m = &world->machines[i];
@@ -303,7 +450,14 @@ come_together(struct world *world)
         world->machines[i].weather = (struct sim_weather){.is_cut = false};
         world->machines[i].trouble = (struct sim_trouble){.kinds = 0};
     }
+    for (unsigned i = 0; i < world->server_count; i++) {
+        world->servers[i].weather = (struct sim_weather){.is_cut = false};
+        if (world->servers[i].process == NULL)
+            start_server(world, &world->servers[i]);
+    }
     sim_bucket_drain(world->bucket);
+    while (sim_net_listening() < world->server_count)
+        sim_sleep_ns(10 * MS);
     sim_trace("all is well again");
     for (unsigned round = 0; round < 2; round++)
         for (unsigned i = 0; i < world->machine_count; i++)
@@ -311,6 +465,8 @@ come_together(struct world *world)
     for (unsigned i = 0; i < world->machine_count; i++)
         look_at_kept(world, &world->machines[i]);
     run_alone(world, &world->machines[world->machine_count], SIM_AUDITS);
+    for (unsigned i = 0; i < world->server_count; i++)
+        stop_server(&world->servers[i]);
 }
 
 /* ---- a schedule ------------------------------------------------------------------ */
@@ -323,16 +479,21 @@ choose_world(struct world *world)
     const bool is_sql = sim_chance(&world->rng, 50);
     bool pushes_late;
     const bool is_database = is_sql || sim_chance(&world->rng, 50);
+    const bool is_served = sim_chance(&world->rng, 35);
+    const bool in_directory = sim_chance(&world->rng, 30);
 
     world->machine_count = choose(world, 1, MACHINES_MAX, plan->machines_max);
     /* One machine alone may have a volume that nobody pushed yet. */
     pushes_late = world->machine_count == 1 && sim_chance(&world->rng, 50);
     world->process_count = choose(world, 1, PROCESSES_MAX, plan->processes_max);
+    world->server_count = is_served ? choose(world, 1, SERVERS_MAX, 0) : 0;
     sim_model_begin(page_sizes[sim_below(&world->rng, 3)], is_database);
     world->usual_env = (struct sim_env){
         .pushes_late = pushes_late,
-        .url = sim_chance(&world->rng, 30) ? "file:///store/vol"
-                                           : "s3://bucket/vol",
+        .store = in_directory ? "file:///store" : "s3://bucket",
+        .url = is_served      ? "http://servers:80/vol"
+               : in_directory ? "file:///store/vol"
+                              : "s3://bucket/vol",
         .is_sql = is_sql,
         .kind = is_database ? RAMET_KIND_SQLITE : RAMET_KIND_BLOB,
         .sync = RAMET_SYNC_MANUAL,
@@ -347,6 +508,8 @@ choose_world(struct world *world)
             .twice = choose(world, 0, 8, 0),
             .slow = choose(world, 0, 10, 0),
         };
+    if (may(world, SIM_MAY_RESET))
+        world->usual.reset = choose(world, 0, 10, 0);
 }
 
 void
@@ -363,23 +526,36 @@ sim_play_schedule(const struct sim_plan *plan)
                     plan->calm != 0 ? plan->calm
                                     : calms[sim_below(&world->rng, 4)]);
     sim_disks_begin();
+    sim_net_begin(sim_random(&world->rng));
     choose_world(world);
     world->bucket = sim_bucket_new();
     world->store = sim_disk_new("store");
     for (unsigned i = 0; i <= world->machine_count; i++)
         make_machine(world, i);
+    for (unsigned i = 0; i < world->server_count; i++) {
+        make_server(world, i);
+        start_server(world, &world->servers[i]);
+    }
     run_alone(world, &world->machines[0], SIM_SETS_UP);
     for (unsigned i = 0; i < world->machine_count; i++)
         for (unsigned j = 0; j < world->process_count; j++)
             world->machines[i].slots[j].lives = choose(world, 1, 2, 0);
     while (look_after(world)) {
-        sim_sleep_ns(1 + sim_below(&world->rng, 120 * MS));
-        something_happens(world);
+        const struct sim_process *const chosen = sim_wait_for_moment(
+            sim_now_ns() + 1 + sim_below(&world->rng, 120 * MS));
+
+        if (chosen != NULL)
+            strike(world, chosen);
+        else
+            something_happens(world);
     }
     come_together(world);
     sim_sched_end();
     for (unsigned i = 0; i <= world->machine_count; i++)
         sim_link_free(world->machines[i].link);
+    for (unsigned i = 0; i < world->server_count; i++)
+        sim_link_free(world->servers[i].link);
+    sim_net_end();
     sim_bucket_free(world->bucket);
     sim_disks_end();
     sim_model_end();

@@ -7,11 +7,16 @@
 #include "tests/sim/bucket.h"
 #include "tests/sim/image/play.h"
 
+/* How often what is done here, or has failed, is the moment of a fate. */
+#define VERB_PERCENT 3u
+#define COMMIT_PERCENT 3u
+#define FAILURE_PERCENT 15u
+
 /* A verb that may find that lines parted has ended. */
 static void
 note_parting(const struct sim_look *look, enum ramet_rc rc)
 {
-    if (rc == RAMET_EDIVERGED && strncmp(sim_env->url, "s3:", 3) == 0)
+    if (rc == RAMET_EDIVERGED && strncmp(sim_env->store, "s3:", 3) == 0)
         sim_diverged(sim_env->place, look, sim_link_commits(sim_env->bucket));
 }
 
@@ -21,8 +26,12 @@ run_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn)
     const struct sim_look look = sim_look_begin(sim_env->place);
     struct ramet_err err = {.text = ""};
     const bool is_pushed = !sim_env->pushes_late || sim_durable_floor() != 0;
-    const enum ramet_rc rc = sim_driver()->verb(h, verb, out_lsn, &err);
+    enum ramet_rc rc;
 
+    sim_moment(VERB_PERCENT);
+    rc = sim_driver()->verb(h, verb, out_lsn, &err);
+    if (rc != RAMET_OK)
+        sim_moment(FAILURE_PERCENT);
     if (!is_pushed && (rc == RAMET_EINVAL || rc == RAMET_ENOTFOUND))
         return false; /* there is nothing that it could be done with */
     sim_expect_rc(h, sim_verb_name(verb), rc, &err);
@@ -161,17 +170,45 @@ commit(struct sim_handle *h, uint32_t version)
     const bool syncs =
         sim_env->sync == RAMET_SYNC_COMMIT || !sim_chance(&h->rng, 20);
     struct ramet_err err = {.text = ""};
-    const enum ramet_rc rc = sim_driver()->commit(h, version, syncs, &err);
+    enum ramet_rc rc;
 
+    sim_moment(COMMIT_PERCENT);
+    rc = sim_driver()->commit(h, version, syncs, &err);
     sim_expect_rc(h, "commit", rc, &err);
     if (rc != RAMET_OK) {
         sim_version_is(version, fate_of(rc));
+        sim_moment(FAILURE_PERCENT);
         return;
     }
     sim_acknowledged(sim_env->place, version, syncs);
     if (sim_env->sync == RAMET_SYNC_COMMIT)
         sim_durable(version, h->name);
     sim_trace("commits version %u%s", version, syncs ? "" : ", not synced");
+    sim_moment(COMMIT_PERCENT);
+}
+
+/* A version that is taken back shows nowhere, whether it was prepared or not,
+ * and whatever becomes of the power. */
+static void
+give_up(struct sim_handle *h, uint32_t version)
+{
+    struct ramet_err err = {.text = ""};
+
+    if (sim_driver()->reconsider != NULL &&
+        sim_env->sync != RAMET_SYNC_COMMIT && sim_chance(&h->rng, 50)) {
+        enum ramet_rc rc;
+
+        sim_version_is(version, SIM_PREPARED);
+        rc = sim_driver()->reconsider(h, &err);
+        sim_version_is(version, SIM_ROLLED_BACK);
+        sim_expect_rc(h, "prepare", rc, &err);
+        sim_trace("takes version %u back, that was prepared", version);
+        sim_moment(FAILURE_PERCENT);
+        return;
+    }
+    sim_version_is(version, SIM_ROLLED_BACK);
+    sim_driver()->rollback(h->file);
+    sim_trace("rolls version %u back", version);
 }
 
 static void
@@ -186,9 +223,7 @@ transact(struct sim_handle *h, uint32_t parent)
         commit(h, version);
         return;
     }
-    sim_version_is(version, SIM_ROLLED_BACK);
-    sim_driver()->rollback(h->file);
-    sim_trace("rolls version %u back", version);
+    give_up(h, version);
 }
 
 void

@@ -20,8 +20,8 @@ sim_error_behind(struct sqlite3 *connection, struct ramet_err *out)
 
     if (db == NULL)
         return RAMET_OK;
-    *out = db->err;
-    return db->err.code;
+    *out = db->failure;
+    return db->failure.code;
 }
 
 void
@@ -30,5 +30,5 @@ sim_error_forget(struct sqlite3 *connection)
     struct ramet_dbfile *const db = ramet_dbfile_find(connection, "main");
 
     if (db != NULL)
-        db->err.code = RAMET_OK;
+        db->failure.code = RAMET_OK;
 }

@@ -1,10 +1,11 @@
 /*
  * image.h - what the simulator and a simulated process know of each other.
  *
- * An *image* is the whole product in one shared object, with three of its
- * files exchanged: core/thread.c, core/os.c and core/alloc.c, the doors to
- * the system that it has anyway, and client/remote/remote.c, where another kind
- * of remote would go. The simulator loads a copy of it for each process that
+ * An *image* is the whole product in one shared object, server and all, with
+ * some of its files exchanged: core/thread.c, core/os.c and core/alloc.c, the
+ * doors to the system that it has anyway, server/listen.c, and
+ * client/remote/remote.c, where another kind of remote would go; and with others'
+ * libcurl and libmicrohttpd. The simulator loads a copy of it for each process that
  * runs at a time, so that each has variables of its own; what they held when
  * the copy was loaded is put back before the next process begins in it.
  */
@@ -26,6 +27,7 @@ enum sim_role {
     SIM_PLAYS,
     SIM_AUDITS,  /* looks at every LSN */
     SIM_SETTLES, /* brings a replica to the newest */
+    SIM_SERVES,  /* HTTP; `path` is its cache's folder */
     SIM_READS    /* a database that a reset kept, a plain file at `path` */
 };
 
@@ -36,9 +38,11 @@ struct sim_env {
     struct sim_process *process;
     struct sim_place *place;
     enum sim_role role;
-    const char *path; /* of the replica */
-    const char *url;  /* of the volume */
-    bool is_sql;      /* by the VFS, else by pages */
+    const char *path;                  /* of the replica */
+    const char *url;                   /* of the volume */
+    const char *store;                 /* of a server */
+    const struct sim_weather *weather; /* between it and servers */
+    bool is_sql;                       /* by the VFS, else by pages */
     bool pushes_late; /* the volume comes into being while others play */
     enum ramet_volume_kind kind;
     enum ramet_sync_mode sync;
@@ -46,7 +50,9 @@ struct sim_env {
     unsigned steps; /* of each handle */
     uint64_t cache_limit;
     uint64_t seed;
-    const struct sim_trouble *trouble; /* its machine's */
+    const struct sim_trouble *trouble;  /* its machine's */
+    uintptr_t shared_begin, shared_end; /* where files are mapped */
+    bool is_to_end;                     /* set by the world: for who serves */
     bool is_done; /* set by the process: it ended by itself */
 };
 

@@ -5,6 +5,10 @@
 #include "client/store/exchange.h"
 #include "tests/sim/image/play.h"
 
+/* How often a commit that is durable, and shows to nobody, is the moment of a
+ * fate. */
+#define PUBLISH_PERCENT 6u
+
 static enum ramet_rc
 pages_open(struct sim_handle *h, const char *at, void **out_file,
            struct ramet_err *err)
@@ -134,8 +138,20 @@ pages_commit(struct sim_handle *h, uint32_t version, bool syncs,
         return rc;
     }
     sim_version_is(version, SIM_COMMITTED);
+    sim_moment(PUBLISH_PERCENT);
     ramet_file_publish(h->file);
     return RAMET_OK;
+}
+
+static enum ramet_rc
+pages_reconsider(struct sim_handle *h, struct ramet_err *err)
+{
+    enum ramet_rc rc = ramet_file_prepare(h->file, NULL, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_file_sync_local(h->file, err);
+    ramet_file_discard(h->file);
+    return rc;
 }
 
 static void
@@ -203,6 +219,7 @@ const struct sim_driver sim_pages_driver = {
     .resize = pages_resize,
     .commit = pages_commit,
     .rollback = pages_rollback,
+    .reconsider = pages_reconsider,
     .verb = pages_verb,
     .end = pages_nothing,
 };

@@ -251,6 +251,11 @@ run(struct sim_env *env)
     struct sim_handle h;
 
     sim_env = env;
+    if (env->role == SIM_SERVES) {
+        sim_serve();
+        env->is_done = true;
+        return;
+    }
     sim_driver()->begin();
     if (env->role == SIM_PLAYS) {
         play_all();

@@ -52,6 +52,9 @@ struct sim_driver {
     enum ramet_rc (*commit)(struct sim_handle *h, uint32_t version, bool syncs,
                             struct ramet_err *err);
     void (*rollback)(void *file);
+    /* Prepares, makes it durable, and then takes it back, as who commits to
+     * several files does where another one fails. NULL: it has no such call. */
+    enum ramet_rc (*reconsider)(struct sim_handle *h, struct ramet_err *err);
     enum ramet_rc (*verb)(struct sim_handle *h, enum sim_verb verb,
                           uint64_t *out_lsn, struct ramet_err *err);
     void (*end)(void); /* of the process */
@@ -72,6 +75,11 @@ void sim_expect_rc(const struct sim_handle *h, const char *call,
 /* Of the pinned snapshot. SIM_NO_VERSION: the remote, or the disk, did not give
  * it. */
 uint32_t sim_read(struct sim_handle *h, void *file, bool all);
+
+/* image/server.c: until it is to end. */
+void sim_serve(void);
+/* image/httpd.c */
+void sim_httpd_shut(int fd);
 
 /* image/acts.c: one step. */
 void sim_act(struct sim_handle *h);

@@ -34,6 +34,18 @@ open_bucket(const struct ramet_url *url,
     return RAMET_OK;
 }
 
+static enum ramet_rc
+open_server(const struct ramet_url *url,
+            const struct ramet_remote_options *options,
+            struct ramet_remote **out_remote, struct ramet_err *err)
+{
+    struct ramet_remote_options filled = *options;
+
+    filled.connect_timeout_ms = 2000;
+    filled.stall_timeout_ms = 3000;
+    return ramet_remote_open_http(url, &filled, out_remote, err);
+}
+
 enum ramet_rc
 ramet_remote_open(const struct ramet_url *url,
                   const struct ramet_remote_options *options,
@@ -41,6 +53,8 @@ ramet_remote_open(const struct ramet_url *url,
 {
     return url->scheme == RAMET_REMOTE_FILE
                ? ramet_remote_open_direct(url, options, out_remote, err)
+           : url->scheme == RAMET_REMOTE_HTTP
+               ? open_server(url, options, out_remote, err)
                : open_bucket(url, options, out_remote, err);
 }
 
@@ -48,7 +62,9 @@ enum ramet_rc
 ramet_remote_delete(struct ramet_remote *remote, const struct ramet_vid *volume,
                     struct ramet_err *err)
 {
-    return ramet_catalog_delete(remote->store, volume, err);
+    return remote->ops->delete_volume != NULL
+               ? remote->ops->delete_volume(remote, volume, err)
+               : ramet_catalog_delete(remote->store, volume, err);
 }
 
 void

@@ -107,7 +107,8 @@ refused(sqlite3 *db, int code, struct ramet_err *err)
     enum ramet_rc rc = translate(code);
 
     if (strstr(text, "out of reach") != NULL ||
-        strstr(text, "no answer") != NULL)
+        strstr(text, "no answer") != NULL ||
+        strstr(text, "server http://") != NULL)
         rc = RAMET_EUNREACHABLE;
     return RAMET_FAIL(err, rc, "%s (%d)", text, code);
 }

@@ -11,7 +11,7 @@
 #include "metastore/history_core.h"
 
 /* The first read of a commit: most heads are whole in it. */
-#define RAMET_HEAD_READ_BYTES 4096u
+#define RAMET_HEAD_READ_BYTES 8192u
 
 struct ramet_loaded_head {
     struct ramet_commit_object

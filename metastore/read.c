@@ -200,6 +200,8 @@ add_neighbours(struct reading *r, uint32_t low, uint64_t high,
             r->pgnos[r->count++] = pgno;
         }
     }
+    if (r->count == batch) /* frames of one page each, mostly */
+        return RAMET_OK;
     qsort(r->pgnos, r->count, sizeof(r->pgnos[0]), compare_pgno);
     for (size_t i = 1; i < r->count; i++) {
         if (r->pgnos[i] != r->pgnos[kept])

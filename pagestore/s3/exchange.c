@@ -16,11 +16,27 @@
 
 /* ---- bodies ------------------------------------------------------------------ */
 
+/* Room for all of the body at once, where its length is said: growing by doubling
+ * would copy it once more. */
+static void
+make_room(struct ramet_s3_exchange *x)
+{
+    curl_off_t length = 0;
+
+    if (x->answer.capacity == 0 &&
+        curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T,
+                          &length) == CURLE_OK &&
+        length > 0 && (uint64_t)length <= x->answer.max &&
+        ramet_buf_extend(&x->answer, (size_t)length) != NULL)
+        x->answer.len = 0;
+}
+
 static size_t
 take_body(char *data, size_t size, size_t count, void *ctx)
 {
     struct ramet_s3_exchange *const x = ctx;
 
+    make_room(x);
     ramet_buf_bytes(&x->answer, data, size * count);
     x->too_big = x->answer.failed == RAMET_ETOOBIG;
     return x->answer.failed == RAMET_OK ? size * count : 0;

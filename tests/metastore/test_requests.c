@@ -96,7 +96,7 @@ opening__is_two_requests_at_any_age_and_size(void **state)
         assert_int_equal(counts.lists, 1);
         assert_int_equal(counts.reads, 1);
         assert_int_equal(all_requests(&f), 2);
-        assert_true(counts.bytes_read <= 4096);
+        assert_true(counts.bytes_read <= 8192);
         fixture_close(&f);
     }
 }

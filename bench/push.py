@@ -174,8 +174,17 @@ def main():
     parser.add_argument("--only", choices=("init", "update", "bytes",
                                            "commits"))
     parser.add_argument("--commits", type=int, default=10000)
+    parser.add_argument("--long", action="store_true",
+                        help="nothing but 100,000 commits on a database of 10 GB")
+    parser.add_argument("--rows", type=int, default=10000000,
+                        help="of that: four a page")
     options = parser.parse_args()
     common.need(common.RAMET, common.EXTENSION)
+    if options.long:
+        with common.Workspace() as work:
+            print(common.load_average())
+            deltas.bench_long(work, options.rows, 10 * options.commits)
+        return
     base = base_database()
     with common.Workspace() as work:
         bench = Bench(work, base)

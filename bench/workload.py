@@ -2,6 +2,7 @@
 """Deterministic SQLite workloads: the same seed gives the same statements.
 
     workload.py generate DB [--rows N]       the `users` table: 1 M rows, 200 MB
+    workload.py wide     DB [--rows N]       such a table of four rows a page, no index
     workload.py bulk     DB SOURCE           the same rows, 10,000 a transaction
     workload.py update   DB --count N        N random rows in one transaction
     workload.py commits  DB --count N        N one-row transactions
@@ -107,6 +108,17 @@ def generate(db, options):
                        (user(i, options.seed) for i in
                         range(low, min(low + BATCH, options.rows + 1))))
         db.execute("COMMIT")
+
+
+def wide(db, options):
+    db.execute("CREATE TABLE users(id INTEGER PRIMARY KEY, balance INTEGER NOT"
+               " NULL, body TEXT NOT NULL)")
+    for low in range(1, options.rows + 1, 10 * BATCH):
+        db.execute("WITH RECURSIVE n(i) AS (SELECT ? UNION ALL SELECT i + 1"
+                   " FROM n WHERE i < ?) INSERT INTO users SELECT i,"
+                   " abs(random()) % 100000, hex(randomblob(50)) ||"
+                   " printf('%0850d', i) FROM n",
+                   (low, min(low + 10 * BATCH - 1, options.rows)))
 
 
 def bulk(db, options):
@@ -259,7 +271,7 @@ WORKLOADS = {
     "ascending": in_one(insert_ascending), "delete": in_one(delete_some),
     "grow": in_one(grow_some), "fts": in_one(add_docs),
     "json": in_one(edit_json), "integer": in_one(count_up), "each": each,
-    "generate": generate, "bulk": bulk, "update": update, "commits": commits,
+    "generate": generate, "wide": wide, "bulk": bulk, "update": update, "commits": commits,
     "ycsb-a": lambda db, options: ycsb(db, options, 0.5),
     "ycsb-b": lambda db, options: ycsb(db, options, 0.95),
     "ycsb-c": lambda db, options: ycsb(db, options, 1.0),

@@ -58,7 +58,8 @@ class Ours:
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.url = re.search(r"http://\S+[0-9]",
                              self.server.stdout.readline())[0]
-        shutil.copyfile(base, self.db)
+        if base is not None:
+            shutil.copyfile(base, self.db)
         common.timed(common.RAMET, "init", self.db, "--remote",
                      self.url + "/app")
 
@@ -145,14 +146,24 @@ def bench(work, base, rounds):
 
 
 def bench_each(work, base, commits):
-    """Many commits of one row, each pushed: bytes a commit, maps and all."""
+    """Many commits of one row, each pushed: bytes a commit, maps and all. Without
+    `base` on what is there as each.db."""
     ours = Ours(work, base, "each")
     try:
+        pages = os.path.getsize(ours.db) // 4096
         began = time.monotonic()
         stored, wire, _ = ours.run("each", commits, 1)
-        print("%s one-row commits, each pushed: %d bytes stored and %d on the "
-              "wire a commit, %.1f ms" %
-              ("{:,}".format(commits), stored / commits, wire / commits,
-               1e3 * (time.monotonic() - began) / commits), flush=True)
+        print("%s one-row commits on %s pages, each pushed: %d bytes stored and %d "
+              "on the wire a commit, %.1f ms" %
+              ("{:,}".format(commits), "{:,}".format(pages), stored / commits,
+               wire / commits, 1e3 * (time.monotonic() - began) / commits),
+              flush=True)
     finally:
         ours.end()
+
+
+def bench_long(work, rows, commits):
+    """The same on 10 GB."""
+    workload("wide", os.path.join(work, "each.db"), "--rows", rows,
+             "--synchronous", "OFF", "--journal", "off")
+    bench_each(work, None, commits)

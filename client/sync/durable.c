@@ -11,6 +11,7 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
+#include "client/sync/bases.h"
 #include "client/sync/bind.h"
 #include "client/sync/builder.h"
 #include "client/sync/intent.h"
@@ -125,6 +126,9 @@ struct sending {
     struct ramet_snapshot after;
     uint32_t least_page_count;
     struct ramet_head base;
+    bool holds_push;           /* sync_mutex and the push lock */
+    struct ramet_bases *bases; /* begun, or NULL: images are sent */
+    uint32_t sent_least;
 };
 
 /* The remote must stand where the replica does. */
@@ -169,6 +173,37 @@ least(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+/* Deltas are made with what is kept of bases, which belongs to who pushes. Nobody waits
+ * for that with the write lock held: if it is not free, images are sent. */
+static void
+borrow_bases(struct sending *sending, uint32_t page_size)
+{
+    struct ramet_replica_sync *const replica_sync = sending->replica_sync;
+
+    if (!ramet_mutex_trylock(&replica_sync->sync_mutex))
+        return;
+    if (ramet_session_lock_push(sending->session, NULL) != RAMET_OK) {
+        ramet_mutex_unlock(&replica_sync->sync_mutex);
+        return;
+    }
+    sending->holds_push = true;
+    sending->bases = ramet_replica_sync_begin_bases(
+        replica_sync, sending->client, &sending->volume, sending->history,
+        &sending->base, page_size);
+}
+
+static void
+give_bases_back(struct sending *sending)
+{
+    if (!sending->holds_push)
+        return;
+    if (sending->bases != NULL)
+        ramet_bases_end(sending->bases);
+    ramet_session_unlock_push(sending->session);
+    ramet_mutex_unlock(&sending->replica_sync->sync_mutex);
+    sending->holds_push = false;
+}
+
 static enum ramet_rc
 build(struct sending *sending, const struct ramet_cid *id,
       struct ramet_buf *object, struct ramet_err *err)
@@ -181,6 +216,8 @@ build(struct sending *sending, const struct ramet_cid *id,
         .session = sending->session,
         .pages = &sending->pages,
         .base = &sending->base,
+        .bases = sending->bases,
+        .remote_tail = sending->state->remote_tail,
     };
     const bool resized =
         sending->base.lsn > 0 && sending->base.page_size != after->page_size;
@@ -207,6 +244,7 @@ build(struct sending *sending, const struct ramet_cid *id,
     }
     if (rc == RAMET_OK)
         rc = ramet_builder_run(&builder, &commit, object, err);
+    sending->sent_least = commit.least_page_count;
     ramet_commit_done(&commit);
     return rc;
 }
@@ -266,10 +304,19 @@ ramet_durable_commit(struct ramet_durable *durable,
                                       &sending.least_page_count, err);
     if (rc == RAMET_OK)
         rc = check_base(&sending, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) {
+        borrow_bases(&sending, sending.after.page_size);
         rc = build(&sending, id, &durable->object, err);
+    }
     if (rc == RAMET_OK)
         rc = send_object(&sending, durable, err);
+    if (rc == RAMET_OK && sending.bases != NULL) {
+        const struct ramet_point landed = {durable->point.lsn,
+                                           durable->point.hash};
+
+        ramet_bases_landed(sending.bases, &landed, sending.sent_least);
+    }
+    give_bases_back(&sending);
     if (rc == RAMET_OK) /* else it is rolled back here, and a pull brings it */
         rc = ramet_session_confirm(session, err);
     ramet_pageset_done(&sending.pages);

@@ -87,25 +87,6 @@ describe(const struct ramet_sync *sync, const struct ramet_snapshot *snap,
     commit->least_page_count = least;
 }
 
-/* A directory is asked for bases itself. Without memory images are sent. */
-static struct ramet_bases *
-begin_bases(struct ramet_sync *sync, const struct ramet_head *base,
-            uint32_t page_size)
-{
-    struct ramet_replica_sync *const replica_sync = sync->replica_sync;
-    const uint64_t bytes_max = atomic_load(&replica_sync->bases_bytes);
-
-    if (bytes_max == 0 || ramet_remote_client_store(sync->client)->traits == 0)
-        return NULL;
-    if (replica_sync->bases == NULL &&
-        ramet_bases_new(replica_sync->os, replica_sync->replica,
-                        &replica_sync->bases, NULL) != RAMET_OK)
-        return NULL;
-    ramet_bases_begin(replica_sync->bases, &sync->volume, sync->history, base,
-                      page_size, bytes_max);
-    return replica_sync->bases;
-}
-
 /* What was sent landed: so readers will find the bases that it noted. */
 static void
 note_bases(struct ramet_sync *sync, const struct ramet_head *base,
@@ -153,7 +134,9 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
     commit.id = *id;
     describe(sync, &snap, base, &commit);
     builder.pages = &pages;
-    builder.bases = begin_bases(sync, base, commit.page_size);
+    builder.bases = ramet_replica_sync_begin_bases(
+        sync->replica_sync, sync->client, &sync->volume, sync->history, base,
+        commit.page_size);
     sync->sent_least = commit.least_page_count;
     sync->report.pages_total = ramet_pageset_count(&pages);
     rc = ramet_builder_run(&builder, &commit, object, err);

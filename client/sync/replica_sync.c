@@ -12,6 +12,7 @@
 #include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
 #include "client/store/store.h"
+#include "client/sync/bases.h"
 
 enum ramet_rc
 ramet_replica_sync_attach(struct ramet_replica_sync *replica_sync,
@@ -189,4 +190,25 @@ ramet_replica_sync_rest(struct ramet_replica_sync *replica_sync)
     ramet_session_rest(replica_sync->session);
     ramet_session_close(replica_sync->session);
     replica_sync->session = NULL;
+}
+
+struct ramet_bases *
+ramet_replica_sync_begin_bases(struct ramet_replica_sync *replica_sync,
+                               struct ramet_remote_client *client,
+                               const struct ramet_vid *volume,
+                               struct ramet_history *history,
+                               const struct ramet_head *base,
+                               uint32_t page_size)
+{
+    const uint64_t bytes_max = atomic_load(&replica_sync->bases_bytes);
+
+    if (bytes_max == 0 || ramet_remote_client_store(client)->traits == 0)
+        return NULL;
+    if (replica_sync->bases == NULL &&
+        ramet_bases_new(replica_sync->os, replica_sync->replica,
+                        &replica_sync->bases, NULL) != RAMET_OK)
+        return NULL; /* without memory images are sent */
+    ramet_bases_begin(replica_sync->bases, volume, history, base, page_size,
+                      bytes_max);
+    return replica_sync->bases;
 }

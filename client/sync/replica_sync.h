@@ -128,4 +128,12 @@ ramet_replica_sync_need_session(struct ramet_replica_sync *replica_sync,
  * descriptors until the next. Needs sync_mutex. */
 void ramet_replica_sync_rest(struct ramet_replica_sync *replica_sync);
 
+/* The bases for a commit on top of `base`: begun, to be ended by ramet_bases_end(). NULL:
+ * deltas are made only where the store is asked for bases, which a directory is. Needs
+ * sync_mutex and the push lock. */
+struct ramet_bases *ramet_replica_sync_begin_bases(
+    struct ramet_replica_sync *replica_sync, struct ramet_remote_client *client,
+    const struct ramet_vid *volume, struct ramet_history *history,
+    const struct ramet_head *base, uint32_t page_size);
+
 #endif

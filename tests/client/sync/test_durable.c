@@ -64,6 +64,35 @@ commit__returns_when_it_is_durable(void **state)
     ramet_file_close(a);
 }
 
+/* To a store that is asked by requests: as long as the images are here. */
+static void
+commit__of_a_few_bytes_sends_deltas(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *a;
+    unsigned small = 0;
+
+    ramet_remote_client_store(world->clients[0])->traits |=
+        RAMET_STORE_CHECKS_COMMITS;
+    a = make_volume(world);
+    for (unsigned i = 0; i < 24; i++) {
+        const size_t at = (i % 3) * 8192 + i * 7;
+
+        if (i == 12) { /* what is known outlives the process */
+            ramet_file_close(a);
+            a = open_commit(world, 0, world_path(world, "a"), NULL);
+        }
+        world_fill(bytes + at, 20, i + 100);
+        ramet_faultstore_reset_counts(world->faults[0]);
+        world_write(a, at, bytes + at, 20);
+        small += ramet_faultstore_counts(world->faults[0]).bytes_written < 1500;
+        world_expect(a, bytes, SIZE);
+        world_expect_remote(world, world_status(a).durable_lsn, bytes, SIZE);
+    }
+    assert_int_equal(small, 24);
+    ramet_file_close(a);
+}
+
 static void
 commit__that_lost_the_race_is_rolled_back(void **state)
 {
@@ -478,6 +507,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(commit__returns_when_it_is_durable),
+        T(commit__of_a_few_bytes_sends_deltas),
         T(commit__that_lost_the_race_is_rolled_back),
         T(commit__without_the_remote_is_rolled_back),
         T(commit__with_a_super_journal_is_refused),

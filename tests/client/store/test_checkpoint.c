@@ -16,6 +16,7 @@
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"
+#include "client/store/whole.h"
 
 static void
 base__after_it__has_the_newest_bytes_behind_the_mark(void **state)
@@ -102,6 +103,73 @@ another_one__is_at_it__nothing_is_done(void **state)
     ramet_session_close(other);
     ramet_session_close(session);
     image_unref(image);
+}
+
+/* ---- absent pages --------------------------------------------------------- */
+
+/* Read these pages of the newest snapshot, which brings those that are absent. */
+static void
+bring(struct ramet_session *session, uint32_t first, uint32_t last)
+{
+    static uint8_t page[PLACE_PAGE];
+    size_t got;
+
+    OK(ramet_session_pin(session, e));
+    for (uint32_t p = first; p <= last; p++)
+        OK(ramet_session_read(session, (uint64_t)(p - 1) * PLACE_PAGE, page,
+                              sizeof(page), &got, e));
+    ramet_session_unpin(session);
+}
+
+/* A clone of the remote's first image that has all pages; closed. */
+static void
+make_whole_clone(struct place *p)
+{
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    const struct ramet_remote_point point = remote_point(&p->remote, 1);
+    struct ramet_session *session;
+
+    OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                  &store_volume, &point, NULL, e));
+    session = place_open(p, 0);
+    bring(session, 1, 12);
+    ramet_session_close(session);
+}
+
+/* Of the pages that a pull changed some are brought and move into the base along
+ * with the one that is not: it is a hole, whatever the others were before. */
+static void
+page__absent_before_some_that_came__base_is_not_taken_for_whole(void **state)
+{
+    struct place *const p = *state;
+    struct image *const old = place_image(11, 12 * PLACE_PAGE);
+    struct image *const new = image_new(9 * PLACE_PAGE, PLACE_PAGE);
+    struct ramet_remote_point point;
+    struct ramet_pageset changed;
+    struct ramet_session *session;
+
+    /* Shorter: so the close does not know beforehand what is absent in the end. */
+    memcpy(new->bytes, old->bytes, new->size);
+    memset(new->bytes + 2 * PLACE_PAGE, 0x5a, 4 * PLACE_PAGE); /* 3 to 6 */
+    remote_add(&p->remote, image_ref(old));
+    remote_add(&p->remote, image_ref(new));
+    make_whole_clone(p);
+    session = place_open(p, 0);
+    point = remote_point(&p->remote, 2);
+    ramet_pageset_init(&changed);
+    OK(ramet_pageset_add_run(&changed, (struct ramet_run){3, 6}));
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
+                          &changed, NULL, false, e));
+    ramet_session_unpin(session);
+    ramet_pageset_done(&changed);
+    bring(session, 4, 6);
+    ramet_session_close(session);
+    session = place_open(p, 0);
+    place_expect(session, new, __LINE__);
+    ramet_session_close(session);
+    image_unref(new);
+    image_unref(old);
 }
 
 /* ---- how it goes about it ------------------------------------------------ */
@@ -270,6 +338,7 @@ main(void)
         T(base__after_it__has_the_newest_bytes_behind_the_mark),
         T(older_reader__is_passed__and_keeps_its_bytes),
         T(another_one__is_at_it__nothing_is_done),
+        T(page__absent_before_some_that_came__base_is_not_taken_for_whole),
         T(neighbours__in_the_log_and_in_the_base__are_moved_at_once),
         T(pages__scattered_over_the_file__presence_is_told_of_them_at_once),
         T(page__overtaken_while_it_is_moved__base_has_that_of_the_checkpoint),

@@ -51,8 +51,8 @@ def free_port():
 class Server:
     """`ramet serve` on a directory, or on the bucket that a URL names."""
 
-    def __init__(self, data, *options, port=None, log=None):
-        self.data, self.options = data, options
+    def __init__(self, data, *options, port=None, log=None, env=None):
+        self.data, self.options, self.env = data, options, env
         self.log_path = log or data + ".server.log"
         self.port = port or free_port()
         self.process = None
@@ -63,7 +63,7 @@ class Server:
         self.process = subprocess.Popen(
             [RAMET, "serve", "--listen", "127.0.0.1:%d" % self.port,
              "--store" if "://" in self.data else "--data", self.data,
-             *self.options], stdout=self.log, stderr=self.log)
+             *self.options], stdout=self.log, stderr=self.log, env=self.env)
         for _ in range(400):
             try:
                 urllib.request.urlopen(self.url() + "/healthz",

@@ -3,6 +3,9 @@
 exits, or is done; nothing is lost, nothing is there twice, no memory is left, and
 the same verb, said again, goes through.
 
+With RAMET_TEST_FAULTS_IN=server it is the server's calls that fail: it lives on, and
+keeps neither descriptors nor, but for its caches, memory.
+
 RAMET_TEST_FAULTS=400 tries so many of the faults that there are (72 unless told),
 chosen by RAMET_TEST_SEED; RAMET_TEST_FAULTS=whole tries all. RAMET_TEST_ONLY names
 one verb.
@@ -24,6 +27,7 @@ ERRORS = {"alloc": (0,), "read": (errno.EIO, errno.EINTR),
           "open": (errno.EMFILE, errno.EINTR), "lock": (errno.ENOLCK,),
           "network": (errno.ECONNRESET, errno.EMFILE), "short": (0,),
           "look": (errno.EIO, errno.ENOMEM)}
+IN_SERVER = os.environ.get("RAMET_TEST_FAULTS_IN") == "server"
 HARMLESS = ("short",)  # no error comes of it
 
 
@@ -32,6 +36,7 @@ def row(n):
 
 
 def local_kinds():
+    """Of whoever makes the calls."""
     return [kind for kind in faults.KINDS
             if kind != "network" or support.KIND == "http"]
 
@@ -43,9 +48,17 @@ class Scene(support.CliTest):
         super().__init__("ramet")
         self.setUp()
         self.faults = faults.Faults(self.path("faults"))
+        if IN_SERVER:
+            self.server.stop()
+            self.server = support.Server(self.store, env=self.faults.env())
+            self.addCleanup(self.server.stop)
         self.local = {}   # file: the version that it has at the end
         self.plain = {}   # the same, of what is no replica
         self.remote = {}  # LSN: version, at the end
+
+    def descriptors(self):
+        """Of the server."""
+        return len(os.listdir("/proc/%d/fd" % self.server.process.pid))
 
     # ---- making
 
@@ -291,18 +304,24 @@ class Trial:
 
     def play(self, scene):
         words = self.verb(scene)
+        if IN_SERVER:
+            held = scene.descriptors()
         scene.faults.clear_counts()
         if self.kind is not None:
             scene.faults.arm(self.kind, self.nth, self.errnum)
         else:
             scene.faults.count_all()
-        done = scene.run_ramet(*words, env=scene.faults.env(), text=False)
+        done = scene.run_ramet(*words, text=False,
+                               env=None if IN_SERVER else scene.faults.env())
         fired = scene.faults.disarm()
         self.live, counts = scene.faults.live(), scene.faults.counts()
         self.check_outcome(done, fired)
         if done.returncode != 0:
             self.again(scene, words)
         scene.check()
+        if IN_SERVER:
+            assert scene.server.process.poll() is None, "the server ended"
+            assert scene.descriptors() <= held + 8, "descriptors are left"
         return fired, counts
 
     def check_outcome(self, done, fired):
@@ -355,7 +374,7 @@ def main():
         tried += 1
         try:
             met += trial.run()[0]
-            assert trial.live <= trial.clean_live, \
+            assert IN_SERVER or trial.live <= trial.clean_live, \
                 "%d blocks are left, %d without a fault" % (trial.live,
                                                             trial.clean_live)
         except Exception as error:  # noqa: BLE001

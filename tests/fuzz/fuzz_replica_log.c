@@ -1,5 +1,5 @@
 /*
- * fuzz_replica_log.c - hostile log, fill and presence files under a replica
+ * fuzz_replica_log.c - hostile log, fill, presence and index files under a replica
  * that is opened, read, checkpointed and closed.
  *
  * The input is a program that writes these files: frames and trailers with
@@ -205,6 +205,23 @@ put_word(struct program *p, uint8_t *out, uint32_t pgno)
                                     : value << 40);
 }
 
+/* What the input has left, in the place of the index, behind its magic or not. */
+static void
+put_index(struct program *p)
+{
+    static uint8_t index[8192];
+    const size_t left = p->in.bad ? 0 : ramet_reader_left(&p->in);
+    const size_t len = left < sizeof(index) ? left : sizeof(index);
+
+    if (len < 2)
+        return;
+    memset(index, 0, sizeof(index));
+    memcpy(index, p->in.data + p->in.pos, len);
+    if (index[0] % 2 == 0)
+        memcpy(index, "RAMTIDX\1", 8);
+    put_file("a-ramet/index", index, sizeof(index));
+}
+
 static void
 write_files(struct program *p)
 {
@@ -234,6 +251,7 @@ write_files(struct program *p)
     for (unsigned i = 0; i < 8; i++)
         put_word(p, presence + i * 8, i + 1);
     put_file("a-ramet/presence", presence, sizeof(presence));
+    put_index(p);
 }
 
 static enum ramet_rc

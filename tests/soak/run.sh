@@ -3,9 +3,9 @@
 #
 # The bank (bank.py) gets all of the time: that many minutes of clerks who are
 # killed. Beside it, one after another, the other parts share the same minutes:
-# the local store's tests with new seeds, the simulator, races of servers (race.*),
-# a thousand databases in one process (many.sh), the oracle
-# for SQL with ever new schedules, fuzzers,
+# the local store's tests with new seeds, the simulator, calls that fail
+# (test_faults.py), races of servers (race.*), a thousand databases in one process
+# (many.sh), the oracle for SQL with ever new schedules, fuzzers,
 # and from 20 minutes on SQLite's own suite. What there is not is left out, and
 # said so. Each part ends with one line; the last line counts them. A part that
 # failed leaves its output, and the seeds with which it can be repeated.
@@ -115,6 +115,21 @@ run_simulator() {
         "$(tail -n 1 "$logs/simulator.log")"
 }
 
+# Faults that nobody chose yet, about as many as fit into its share: of verbs on a
+# directory, through a server, in the server, and of SQL.
+run_faults() { # NAME PER-SECOND SCRIPT [VARIABLE=VALUE...]
+    local name=$1 rate=$2 script=$3 seconds began=$SECONDS status=0
+
+    seconds=$(share)
+    parts=$((parts - 1))
+    env "${@:4}" RAMET_TEST_SEED="$seed" \
+        RAMET_TEST_FAULTS=$((seconds * rate / 10 + 24)) \
+        timeout $((seconds * 4 + 600)) "$python" "$script" \
+        >"$logs/$name.log" 2>&1 || status=$?
+    count "$name" "$status" $((SECONDS - began)) \
+        "$(grep trials "$logs/$name.log" | tail -n 1) (seed $seed)"
+}
+
 run_race() { # SCRIPT
     local script=$1 name seconds began=$SECONDS status=0 run=(bash)
 
@@ -151,6 +166,8 @@ done
 parts=$((${#found_stores[@]} + ${#races[@]} + ${#fuzzers[@]}))
 readonly simulator=$build/tests/ramet_sim
 [ ! -x "$simulator" ] || parts=$((parts + 1))
+readonly shim=$build/tests/ramet_fault_shim.so
+[ ! -f "$shim" ] || parts=$((parts + 4))
 say "soak: $minutes min, seed $seed, outputs in $logs"
 [ ${#fuzzers[@]} -gt 0 ] ||
     say "left out: fuzzers ('./dev build fuzz' makes them)"
@@ -173,6 +190,13 @@ for program in "${found_stores[@]}"; do
     repeat "$(basename "$program")" "$program"
 done
 [ ! -x "$simulator" ] || run_simulator
+[ ! -f "$shim" ] || {
+    run_faults faults-file 30 tests/cli/test_faults.py RAMET_TEST_REMOTE=file
+    run_faults faults-http 20 tests/cli/test_faults.py RAMET_TEST_REMOTE=http
+    run_faults faults-server 20 tests/cli/test_faults.py \
+        RAMET_TEST_REMOTE=http RAMET_TEST_FAULTS_IN=server
+    run_faults faults-sql 2 tests/vfs/test_faults.py
+}
 for script in "${races[@]}"; do
     run_race "$script"
 done

@@ -88,6 +88,7 @@ number_of(const char *key, uint64_t offset)
 static uint32_t *
 bucket_of_page(struct ramet_awaited *awaited, uint32_t pgno)
 {
+    assert(pgno >= 1);
     return &awaited->by_page[pgno % BUCKETS];
 }
 
@@ -139,6 +140,7 @@ add_slot(struct ramet_awaited *awaited, uint32_t pgno,
     char key[RAMET_KEY_MAX];
     uint32_t *link;
 
+    assert(pgno >= 1);
     *slot = (struct slot){.pgno = pgno,
                           .next_of_page = *page,
                           .next_of_frame = NONE,

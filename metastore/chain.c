@@ -248,6 +248,7 @@ find_base(const struct ramet_chain *chain, struct ramet_table_cursor *cursor,
           unsigned first, uint32_t pgno, enum ramet_layer_answer *out_answer,
           struct ramet_located *out, struct ramet_err *err)
 {
+    assert(first <= chain->layer_count);
     for (unsigned i = first; i < chain->layer_count; i++) {
         const struct ramet_commit_object *const commit = chain->layers[i];
 
@@ -280,6 +281,7 @@ find_delta(const struct ramet_chain *chain, struct ramet_table_cursor *cursor,
     const struct ramet_commit_object *const commit = chain->layers[layer];
     uint32_t block, base;
 
+    assert(layer < chain->layer_count);
     ramet_commit_find_delta(commit, pgno, &block, &out->position, &base);
     out->block = ramet_commit_delta_block(commit, block);
     out->lsn = commit->lsn;
@@ -292,6 +294,7 @@ ramet_chain_find(const struct ramet_chain *chain,
                  enum ramet_layer_answer *out_answer,
                  struct ramet_located *out_located, struct ramet_err *err)
 {
+    assert(pgno >= 1);
     *out_located = (struct ramet_located){.image_pgno = pgno};
     for (unsigned i = 0; i < chain->layer_count; i++) {
         const struct ramet_commit_object *const commit = chain->layers[i];

@@ -324,6 +324,7 @@ encode_segment(const struct ramet_commit_object *c, uint32_t index,
     const struct ramet_segment_info *const seg = &c->segments[index];
     const uint8_t flags = segment_flags(c, index);
 
+    assert(index < c->segment_count);
     if (seg->first_pgno <= last_pgno || seg->last_pgno < seg->first_pgno ||
         seg->last_pgno > c->page_count || seg->frame_count == 0)
         return RAMET_FAIL(err, RAMET_EINVAL,

@@ -112,6 +112,7 @@ take_head(struct ramet_history *history, uint64_t lsn, bool whole,
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
+    assert(lsn >= 1);
     ramet_commit_key(&history->volume, lsn, key);
     if (got < RAMET_COMMIT_CORE_SIZE) {
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes are no commit", key,
@@ -158,6 +159,7 @@ read_head(struct ramet_history *history, uint64_t lsn, bool whole,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(lsn >= 1);
     if (bytes == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     ramet_commit_key(&history->volume, lsn, key);
@@ -208,6 +210,7 @@ enter_head(struct ramet_history *history, uint64_t lsn,
     struct ramet_lru_entry *const entry =
         ramet_lru_put(&history->lru, &key, head, head_weight(head), free_head);
 
+    assert(lsn >= 1);
     if (entry == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     *out_entry = entry;
@@ -316,6 +319,7 @@ is_known(struct ramet_history *history, uint64_t lsn)
     const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
     struct ramet_lru_entry *const entry = ramet_lru_get(&history->lru, &key);
 
+    assert(lsn >= 1);
     ramet_history_release(history, entry);
     return entry != NULL;
 }
@@ -405,6 +409,7 @@ load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
     const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
     char object[RAMET_KEY_MAX];
 
+    assert(lsn >= 1);
     ramet_commit_key(&history->volume, lsn, object);
     ramet_objstore_refresh(history->store, object);
     ramet_lru_drop(&history->lru, &key);

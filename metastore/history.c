@@ -128,6 +128,7 @@ exists(struct ramet_history *history, uint64_t lsn, bool *out_exists,
     uint64_t size;
     enum ramet_rc rc;
 
+    assert(lsn >= 1);
     ramet_commit_key(&history->volume, lsn, key);
     rc = ramet_objstore_size(history->store, key, &size, err);
     if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
@@ -563,6 +564,7 @@ is_free(struct ramet_history *history, uint64_t lsn)
     struct ramet_lru_entry *entry;
     bool cached;
 
+    assert(lsn >= 1);
     if ((history->store->traits & RAMET_STORE_IS_PAID) == 0)
         return true;
     entry = ramet_lru_get(&history->lru, &key);
@@ -662,6 +664,7 @@ settle_slot(struct ramet_history *history, uint64_t lsn,
     struct ramet_head winner;
     enum ramet_rc rc;
 
+    assert(lsn >= 1);
     rc = ramet_history_load_head(history, lsn, false, &entry, err);
     if (rc == RAMET_ENOTFOUND) /* a store whose reads lag, or a deletion */
         return RAMET_FAIL(err, RAMET_EUNKNOWN,

@@ -281,6 +281,7 @@ had(const struct builder *b, uint32_t pgno)
 {
     const struct ramet_chain *const chain = b->chain;
 
+    assert(pgno >= 1);
     for (unsigned i = 0; i < chain->layer_count; i++) {
         if (ramet_pageset_contains(&chain->layers[i]->changed, pgno) ||
             ramet_pageset_contains(&chain->layers[i]->deltas.pages, pgno))
@@ -299,6 +300,7 @@ apply_chain(struct builder *b, uint32_t pgno, uint32_t *out_next,
     size_t count = 0;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     while (pgno != 0 && (pgno - 1) / RAMET_LEAF_PAGES == b->leaf.index) {
         pgnos[count++] = pgno;
         pgno = ramet_pageset_next(&b->touched, pgno);
@@ -326,6 +328,7 @@ make_leaf(struct builder *b, uint32_t pgno, uint32_t *out_next,
     bool empty = true;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     rc = open_path(b, index, err);
     if (rc != RAMET_OK)
         return rc;

@@ -67,6 +67,7 @@ ramet_leaf_find(const uint8_t *bytes, size_t len,
     struct ramet_reader in;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     memset(out_located, 0, sizeof(*out_located));
     ramet_reader_init(&in, bytes, len);
     rc = start_leaf(&in, volume, index, &front, &walk, err);

@@ -271,6 +271,7 @@ encode_piece(struct plan *plan, const struct ramet_run_page *pages,
              unsigned count, struct ramet_piece_ref *out, unsigned *out_count,
              struct ramet_err *err)
 {
+    assert(count >= 1);
     for (;; count /= 2) {
         enum ramet_rc rc;
 
@@ -531,6 +532,7 @@ ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
                                 .hash_algo = RAMET_HASH_XXH3_128};
     enum ramet_rc rc;
 
+    assert(lsn >= 1);
     if (plan == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64, lsn);
     plan->chain = chain;

@@ -97,6 +97,7 @@ run_length(const struct ramet_run_page *pages, unsigned count)
     const struct ramet_located *const first = pages[0].at;
     unsigned n = 1;
 
+    assert(count >= 1);
     if (ramet_located_has_delta(first))
         return n;
     while (n < count && pages[n].pgno == pages[0].pgno + n &&
@@ -138,6 +139,7 @@ static bool
 collect_tables(enum ramet_run_form form, const struct ramet_run_page *pages,
                unsigned count, struct run_tables *tables)
 {
+    assert(count >= 1);
     for (unsigned i = 0; i < count; i += run_length(pages + i, count - i)) {
         if (tables->run_count == runs_max(form))
             return false;

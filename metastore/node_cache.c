@@ -87,6 +87,7 @@ range_count(const struct ramet_objstore *store, const struct missing *missing,
     uint64_t end = first->offset_bytes + first->length_bytes;
     size_t n = 1;
 
+    assert(count >= 1);
     if ((store->traits & RAMET_STORE_SENDS_AHEAD) != 0)
         return 1; /* each was sent by itself */
     while (n < count) {

@@ -200,6 +200,7 @@ ramet_map_find(struct ramet_history *history, uint64_t after, uint64_t lsn,
     bool is_ours = false;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(after <= lsn);
     ramet_mutex_lock(&history->mutex);
     known = history->known_map;
     ramet_mutex_unlock(&history->mutex);

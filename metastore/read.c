@@ -318,6 +318,7 @@ find_need(const struct reading *r, uint32_t pgno)
 {
     size_t low = 0, high = r->need_count;
 
+    assert(pgno >= 1);
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
 
@@ -397,6 +398,7 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
         start + count < r->wanted_count ? r->wanted[start + count] : UINT64_MAX;
     enum ramet_rc rc;
 
+    assert(count >= 1);
     memcpy(r->pgnos, r->wanted + start, count * sizeof(r->pgnos[0]));
     r->count = count;
     rc = ramet_chain_locate(r->chain, r->pgnos, count, r->found, err);

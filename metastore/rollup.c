@@ -90,6 +90,7 @@ ramet_rollup_piece(const struct ramet_rollup *rollup, uint32_t pgno)
 {
     unsigned low = 0, high = rollup->piece_count;
 
+    assert(pgno >= 1);
     while (low < high) {
         const unsigned middle = low + (high - low) / 2;
 

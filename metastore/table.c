@@ -251,6 +251,7 @@ find_segment(const struct ramet_commit_object *commit, uint32_t pgno)
     uint32_t low = 0;
     uint32_t high = commit->segment_count;
 
+    assert(pgno >= 1);
     while (low < high) { /* segments before low end before pgno */
         const uint32_t middle = low + (high - low) / 2;
 
@@ -271,6 +272,7 @@ find_frame(const struct ramet_frame *frames, uint32_t count, uint32_t pgno)
     uint32_t low = 0;
     uint32_t high = count;
 
+    assert(pgno >= 1);
     while (low < high) { /* frames before low begin at or before pgno */
         const uint32_t middle = low + (high - low) / 2;
 
@@ -291,6 +293,7 @@ find_chunk(const struct ramet_segment_info *segment, uint32_t pgno)
     uint32_t low = 0;
     uint32_t high = segment->chunk_count - 1;
 
+    assert(pgno >= 1);
     while (low < high) { /* chunks before low end before pgno */
         const uint32_t middle = low + (high - low) / 2;
 
@@ -311,6 +314,7 @@ ramet_table_find(struct ramet_table_cursor *cursor,
     const struct ramet_frame *frame = NULL;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     if (segment != NULL && segment->frames != NULL) {
         frame = find_frame(segment->frames, segment->frame_count, pgno);
     } else if (segment != NULL && segment->chunk_count > 0) {

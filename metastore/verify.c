@@ -239,6 +239,7 @@ sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
     const struct ramet_frame *const frame = &located.image;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &located, err);
     if (rc != RAMET_OK || ramet_frame_same(frame, last))
         return rc;
@@ -367,6 +368,7 @@ sweep_block_of(struct sweep *s, uint32_t pgno, struct ramet_err *err)
     const struct ramet_extent *const block = &located.block.extent;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &located, err);
     if (rc != RAMET_OK)
         return rc;
@@ -501,6 +503,7 @@ verify_commit(struct ramet_verify *v, uint64_t lsn, struct ramet_hash *io_hash,
     struct ramet_err found;
     enum ramet_rc rc;
 
+    assert(lsn >= 1);
     rc = ramet_history_load_head(v->history, lsn, true, &entry, &found);
     if (rc != RAMET_OK) {
         memset(io_hash, 0, sizeof(*io_hash)); /* the next is told off, too */

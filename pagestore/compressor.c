@@ -301,6 +301,7 @@ choose_sizes(struct ramet_compressor *compressor, uint32_t page_size,
     const uint32_t most = FRAME_PAGES_BYTES_MAX / page_size;
     uint32_t count = pages_per_frame;
 
+    assert(ramet_page_size_valid(page_size));
     if (count == 0)
         count = FRAME_PAGES_BYTES_USUAL / page_size;
     count = count < 1 ? 1 : count;
@@ -355,6 +356,7 @@ ramet_compressor_new(uint32_t page_size, const struct ramet_codec *codec,
 {
     struct ramet_compressor *compressor = ramet_calloc(1, sizeof(*compressor));
 
+    assert(ramet_page_size_valid(page_size));
     if (compressor == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "compression: no memory");
     ramet_mutex_init(&compressor->mutex);

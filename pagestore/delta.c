@@ -176,6 +176,7 @@ ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
     uint64_t count;
     const uint8_t *sums;
 
+    assert(ramet_page_size_valid(page_size));
     ramet_reader_init(&in, content, len);
     count = ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_PAGES_MAX);
     sums = ramet_read_bytes(&in, (size_t)count * RAMET_DELTA_SUM_SIZE);

@@ -474,6 +474,7 @@ find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap_max)
     struct range range = {first->offset_bytes,
                           first->offset_bytes + first->length_bytes, sorted, 1};
 
+    assert(count >= 1);
     for (; range.count < count; range.count++) {
         const struct ramet_extent *extent = &sorted[range.count]->extent;
         const uint64_t end = extent->offset_bytes + extent->length_bytes;
@@ -569,6 +570,7 @@ count_at_once(const struct many *many, const struct range *ranges, size_t count,
     size_t bytes = (size_t)(ranges[0].end - ranges[0].offset);
     size_t n = 1;
 
+    assert(count >= 1);
     while (many_at_once && n < count && n < AT_ONCE_RANGES) {
         const size_t len = (size_t)(ranges[n].end - ranges[n].offset);
 

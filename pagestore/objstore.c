@@ -101,6 +101,7 @@ ramet_objstore_read_full(struct ramet_objstore *store, const char *key,
     const enum ramet_rc rc =
         ramet_objstore_read(store, key, offset, buf, len, &got, err);
 
+    assert(ramet_key_valid(key));
     if (rc != RAMET_OK)
         return rc;
     if (got != len)

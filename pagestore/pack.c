@@ -5,6 +5,8 @@
  */
 #include "pagestore/pack.h"
 
+#include <assert.h>
+
 #include "core/alloc.h"
 #include "pagestore/codec.h"
 
@@ -64,6 +66,7 @@ ramet_pack(struct ramet_packer *packer, const uint8_t *over,
            const uint8_t *page, uint32_t page_size, struct ramet_buf *out,
            uint32_t *out_length, struct ramet_err *err)
 {
+    assert(ramet_page_size_valid(page_size));
     ZSTD_CCtx *const cctx = over != NULL ? packer->over : packer->alone;
     const size_t bound = ZSTD_compressBound(page_size);
     const size_t start = out->len;
@@ -92,6 +95,7 @@ ramet_unpack(struct ramet_packer *packer, const uint8_t *over,
 {
     bool done;
 
+    assert(ramet_page_size_valid(page_size));
     if (!ramet_codec_is_one_frame(bytes, len) ||
         (over != NULL &&
          ZSTD_isError(ZSTD_DCtx_refPrefix(packer->dctx, over, page_size))))

@@ -69,6 +69,7 @@ ramet_writeset_clear(struct ramet_writeset *set, const struct ramet_os *os)
 static uint32_t
 hash_of(const struct ramet_writeset *set, uint32_t pgno)
 {
+    assert(pgno >= 1);
     return (uint32_t)((pgno * UINT64_C(0x9E3779B97F4A7C15)) >> 32) &
            (set->table_size - 1);
 }
@@ -236,6 +237,7 @@ ramet_writeset_remove(struct ramet_writeset *set, uint32_t pgno)
 {
     struct ramet_write *write;
 
+    assert(pgno >= 1);
     if (set->pieces != NULL) {
         struct ramet_entry *const piece = set->pieces[(pgno - 1) >> PIECE_BITS];
 

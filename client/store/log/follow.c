@@ -28,6 +28,7 @@ catch_up(struct ramet_session *session, struct ramet_err *err)
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(session->replica->is_private);
     ramet_scan_init(&scan, replica);
     ramet_scan_init(&next, replica);
     scan.oldest = next.oldest =

@@ -76,6 +76,7 @@ apply_frame(void *ctx, const struct ramet_logframe *frame,
     struct ramet_entry before;
     enum ramet_rc rc;
 
+    assert(ramet_may_publish(session->replica));
     if (frame->kind == RAMET_LOGFRAME_DEAD || frame->pgno > apply->page_count)
         return RAMET_OK;
     rc = ramet_index_reserve(session->replica, frame->pgno, err);
@@ -117,6 +118,7 @@ settle_record(struct ramet_session *session, struct ramet_scan *scan,
     const bool void_pending = ramet_is_void_pending(replica, &scan->trailer);
     enum ramet_rc rc;
 
+    assert(ramet_may_publish(session->replica));
     if (!void_pending && ramet_trailer_in_doubt(&scan->trailer)) {
         *out_doubt = scan->trailer.start;
         return RAMET_OK;

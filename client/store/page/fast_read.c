@@ -43,6 +43,7 @@ take_ahead(const struct ramet_session *session, uint32_t pgno,
     const uint32_t page_size = session->pin.snapshot.page_size;
     uint32_t at;
 
+    assert(session->is_pinned && pgno >= 1);
     if (ahead == NULL || ahead->page_size != page_size)
         return false;
     at = pgno - ahead->first; /* what is before it wraps around */
@@ -60,6 +61,7 @@ choose_count(const struct ramet_session *session, uint32_t pgno)
     uint32_t count = session->scan_count * 2;
     uint32_t fit;
 
+    assert(session->is_pinned);
     if (count == 0 || pgno - session->scan_next > SKIP_MAX)
         return 1;
     fit = BYTES_MAX / s->page_size;
@@ -96,6 +98,7 @@ read_base(struct ramet_replica *replica, uint32_t pgno, uint32_t page_size,
         replica->os->preadv(replica->os->ctx, replica->base_fd, iov, iovcnt,
                             (uint64_t)(pgno - 1) * page_size);
 
+    assert(pgno >= 1);
     if (got < (ssize_t)page_size)
         return false;
     *out_got = (size_t)got;
@@ -112,6 +115,7 @@ read_ahead(struct ramet_session *session, uint32_t pgno, uint32_t count,
     struct iovec iov[2] = {{out, page_size}, {ahead->bytes, 0}};
     size_t got;
 
+    assert(count >= 1);
     ahead->page_size = page_size;
     ahead->first = pgno + 1;
     ahead->count = 0;
@@ -132,6 +136,7 @@ read_pages(struct ramet_session *session, uint32_t pgno, uint8_t *out)
     const struct iovec iov = {out, page_size};
     size_t got;
 
+    assert(session->is_pinned);
     session->scan_next = pgno + count;
     session->scan_count = count;
     if (count > 1 && session->ahead == NULL)

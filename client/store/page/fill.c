@@ -81,6 +81,7 @@ ramet_fill_see_through(struct ramet_replica *replica, uint32_t pgno,
     struct ramet_pageframe frame;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     if (ramet_entry_kind(*io_entry) != RAMET_ENTRY_FILL)
         return RAMET_OK;
     rc = ramet_pageframe_read(replica, RAMET_ENTRY_FILL,
@@ -193,6 +194,7 @@ walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
     enum ramet_rc rc =
         ramet_gen_get(replica, RAMET_GEN_FILL, number, &gen, err);
 
+    assert(window->bytes != NULL);
     *out_end = pos;
     window->len = 0;
     while (rc == RAMET_OK) {

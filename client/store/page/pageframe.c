@@ -34,6 +34,7 @@ read_bytes(const struct ramet_replica *replica, const struct ramet_gen *gen,
     size_t page_got = 0;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     if (got == (ssize_t)want)
         return RAMET_OK;
     if (got < 0)
@@ -93,6 +94,7 @@ ramet_pageframe_read(struct ramet_replica *replica, enum ramet_entry_kind kind,
         ramet_gen_get(replica, is_fill ? RAMET_GEN_FILL : RAMET_GEN_LOG,
                       ramet_pos_gen(pos), &gen, err);
 
+    assert(pgno >= 1);
     if (rc == RAMET_OK && (is_fill || kind == RAMET_ENTRY_IMAGE)) {
         iov[1].iov_base = page_in(room, gen->page_size);
         iov[1].iov_len = gen->page_size;

@@ -36,6 +36,7 @@
 _Atomic uint64_t *
 ramet_past_word(struct ramet_replica *replica, uint32_t pgno)
 {
+    assert(pgno >= 1);
     return ramet_index_slot_at(replica, ramet_index_past_slot(pgno));
 }
 
@@ -64,6 +65,7 @@ ramet_past_read_header(struct ramet_replica *replica, uint32_t pgno,
     enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_PAST,
                                      ramet_pos_gen(pos), out_gen, err);
 
+    assert(pgno >= 1);
     if (rc == RAMET_OK)
         rc = ramet_os_read_full(replica->os, (*out_gen)->fd, raw, sizeof(raw),
                                 ramet_pos_offset(pos), "past", err);
@@ -82,6 +84,7 @@ ramet_past_read_image(struct ramet_replica *replica,
 {
     enum ramet_rc rc;
 
+    assert(ramet_page_size_ok(page_size));
     if (gen->page_size != page_size)
         return damaged(replica, frame->pgno, err);
     rc = ramet_os_read_full(

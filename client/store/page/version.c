@@ -106,6 +106,7 @@ look_in_log(struct lookup *l, struct ramet_err *err)
     struct ramet_pageframe frame;
     enum ramet_rc rc;
 
+    assert(l->pgno >= 1);
     if (!ramet_pos_before(pos, l->bound))
         return RAMET_ECORRUPT;
     l->bound = pos;
@@ -185,6 +186,7 @@ look_in_base(struct lookup *l, struct ramet_err *err)
     struct ramet_entry now;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(l->pgno >= 1);
     if (kind == RAMET_ENTRY_HELD && l->room.out != NULL)
         rc = ramet_base_read(l->session->replica, l->room.page_size, l->pgno,
                              l->room.out, err);
@@ -200,6 +202,7 @@ look_in_base(struct lookup *l, struct ramet_err *err)
 static enum ramet_rc
 look(struct lookup *l, struct ramet_err *err)
 {
+    assert(l->pgno >= 1);
     switch (ramet_entry_kind(l->at)) {
     case RAMET_ENTRY_IMAGE:
     case RAMET_ENTRY_LOG_ZERO:

@@ -43,6 +43,7 @@ after_transaction(struct ramet_session *session)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
 
+    assert(session->is_pinned && session->is_reserved);
     ramet_record_reset(session);
     if (session->prepared.gate_shut)
         ramet_session_open_gate(session);
@@ -65,6 +66,7 @@ cut_spilled(struct ramet_session *session)
     struct ramet_replica *const replica = session->replica;
     struct ramet_gen *gen;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (!session->has_record || session->spilled_count == 0 ||
         ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(session->rec_start),
                       &gen, NULL) != RAMET_OK)
@@ -82,6 +84,7 @@ drop_pending(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (!session->prepared.is_set ||
         ramet_void_record(replica, &session->prepared.span, NULL) == RAMET_OK)
         cut_spilled(session);
@@ -113,6 +116,7 @@ own_header(struct ramet_session *session, uint8_t buf[RAMET_TRUE_HEADER_SIZE],
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
+    assert(session->is_reserved && session->has_writes);
     *out = NULL;
     if (ramet_entry_kind(entry) != RAMET_ENTRY_IMAGE)
         return RAMET_OK;
@@ -141,6 +145,7 @@ is_page_equal(struct ramet_session *session, const uint8_t *header,
     struct ramet_page_version version;
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     *out_equal = false;
     /* With frames spilled, an older one of this page could come to count. */
     if (pgno > session->least_page_count || session->spilled_count != 0 ||
@@ -165,6 +170,7 @@ move_frame(struct ramet_session *session, size_t to, size_t from, size_t size,
     const uint32_t pgno = ramet_get_le32(session->buf + from + 8);
     const struct ramet_entry entry = ramet_writeset_get(&session->writes, pgno);
 
+    assert(to <= from && from + size <= session->buf_len);
     if (to == from)
         return RAMET_OK;
     memmove(session->buf + to, session->buf + from, size);
@@ -190,6 +196,7 @@ drop_equal_pages(struct ramet_session *session, struct ramet_err *err)
     size_t size;
     size_t to = 0;
 
+    assert(session->has_writes && session->must_compare);
     if (scratch == NULL)
         return RAMET_ENOMEM;
     for (size_t from = 0; from < session->buf_len; from += size) {
@@ -231,6 +238,7 @@ add_zero_frames(struct ramet_session *session, uint32_t page_count,
     uint64_t high = atomic_load(&replica->head->header.log.high_water);
     const bool spilled = session->spilled_count != 0;
 
+    assert(session->is_reserved && session->has_writes);
     if (session->own_high > high)
         high = session->own_high;
     if (high > page_count)
@@ -267,6 +275,7 @@ static void
 fill_trailer(struct ramet_session *session, const uint8_t *header,
              const char *super_journal, struct ramet_trailer *t)
 {
+    assert(ramet_page_size_ok(session->page_size));
     ramet_record_trailer(&session->pin, RAMET_RECORD_COMMIT, t);
     t->byte_length = session->size;
     t->page_size = session->page_size;
@@ -297,6 +306,7 @@ prepare_record(struct ramet_session *session, const char *super_journal,
     struct ramet_trailer trailer;
     enum ramet_rc rc = own_header(session, header_buf, &header, err);
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (rc != RAMET_OK)
         return rc;
     if (header != NULL) {
@@ -437,6 +447,8 @@ append_truncation(struct ramet_session *session)
     const uint32_t page_size = before.snapshot.page_size;
     struct ramet_trailer t;
 
+    assert(session->truncated_after && session->prepared.is_set);
+    assert(session->size < before.snapshot.byte_length);
     ramet_record_trailer(&before, RAMET_RECORD_COMMIT, &t);
     t.flags = RAMET_RECORD_TAIL;
     t.byte_length = session->size;
@@ -462,6 +474,7 @@ set_entries(struct ramet_session *session)
     struct ramet_entry entry;
     uint32_t pgno;
 
+    assert(ramet_may_publish(replica));
     while (ramet_writeset_next(&session->writes, &cursor, &pgno, &entry))
         if (pgno <= session->prepared.after.snapshot.page_count)
             ramet_index_set(replica, pgno, entry);

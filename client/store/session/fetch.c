@@ -49,6 +49,7 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
     struct ramet_past_version past;
     enum ramet_rc rc;
 
+    assert(pgno >= 1 && ramet_page_size_ok(sink->page_size));
     if (pgno == sink->pgno) {
         memcpy(sink->out, page, sink->page_size);
         sink->got_it = true;
@@ -82,6 +83,7 @@ ramet_fetch_look_again(struct ramet_page_request *sink, uint8_t *out_page,
     struct ramet_page_version version;
     enum ramet_rc rc;
 
+    assert(sink->pgno >= 1);
     *out_here = false;
     if (sink->is_alone)
         return RAMET_OK;
@@ -102,6 +104,7 @@ make_sink(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
 
+    assert(session->is_pinned && pgno >= 1);
     return (struct ramet_page_request){.session = session,
                                        .tail = s->tail,
                                        .at = ramet_snapshot_point(s),
@@ -119,6 +122,7 @@ ask_fetcher(struct ramet_page_request *sink, struct ramet_err *err)
     void *ctx;
     enum ramet_rc rc;
 
+    assert(sink->out != NULL && !sink->got_it);
     ramet_mutex_lock(&replica->mutex);
     fetcher = replica->fetcher;
     ctx = replica->fetcher_ctx;
@@ -217,6 +221,7 @@ look_at_newest(struct ramet_session *session, const struct ramet_point *at,
     const enum ramet_rc rc = ramet_index_load(session, pgno, &out->entry, err);
     struct ramet_point newest_at;
 
+    assert(pgno >= 1);
     /* Looked at after the entry: one that is newer is not of this commit. */
     ramet_index_newest(session->replica, &out->newest);
     newest_at = ramet_snapshot_point(&out->newest.snapshot);
@@ -237,6 +242,7 @@ ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
     bool entered;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
+    assert(pgno >= 1);
     if (rc != RAMET_OK || pgno == 0)
         return rc;
     entered = ramet_epoch_enter(session);
@@ -268,6 +274,7 @@ ramet_session_holds(struct ramet_session *session, const struct ramet_point *at,
     struct newest_page look;
     bool entered, holds;
 
+    assert(pgno >= 1);
     if (ramet_session_check_fork(session, NULL) != RAMET_OK)
         return false;
     entered = ramet_epoch_enter(session);
@@ -312,6 +319,7 @@ ramet_session_peek(struct ramet_session *session, const struct ramet_point *at,
     struct ramet_point here;
     bool found;
 
+    assert(pgno >= 1);
     if (ramet_session_check_fork(session, NULL) != RAMET_OK ||
         ramet_session_pin(session, NULL) != RAMET_OK)
         return false;

@@ -122,6 +122,7 @@ ramet_wait_alone_as(struct ramet_session *writer, struct ramet_session *holder,
 {
     enum ramet_rc rc;
 
+    assert(ramet_holds(writer, RAMET_LOCK_WRITE));
     if (holder->is_pinned)
         return RAMET_FAIL(err, RAMET_ESNAPSHOT,
                           "%s: a change of page size waits for this reader",

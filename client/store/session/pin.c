@@ -65,6 +65,7 @@ ramet_replica_watch(struct ramet_replica *replica, bool is_on)
 static void
 drop_pin(struct ramet_session *session)
 {
+    assert(session->pin_word != NULL);
     atomic_store_explicit(&session->pin_word->raw, 0, memory_order_release);
     atomic_store_explicit(&session->epoch, 0, memory_order_release);
 }
@@ -77,6 +78,7 @@ look_around(struct ramet_session *session, struct ramet_err *err)
     struct ramet_index_header *const header = &replica->head->header;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!session->is_pinned);
     if (!ramet_pos_is_none(ramet_pos_load(&header->log.prepared)) &&
         !session->is_reserved && !session->is_readonly &&
         ramet_write_lock_briefly(session, 0, NULL) == RAMET_OK) {
@@ -118,6 +120,7 @@ store_pin(struct ramet_session *session)
     struct ramet_replica *const replica = session->replica;
     const struct ramet_index_header *const header = &replica->head->header;
 
+    assert(!session->is_pinned);
     if (atomic_load_explicit(&header->log.newest, memory_order_acquire) !=
         session->number)
         session->number = ramet_index_newest(replica, &session->pin);

@@ -38,6 +38,7 @@ read_or_fetch(struct ramet_session *session, uint32_t pgno, uint8_t *out,
     struct ramet_page_version version;
     enum ramet_rc rc;
 
+    assert(session->is_pinned && pgno >= 1 && pgno <= s->page_count);
     rc = ramet_read_version(session, s->tail, s->page_size, pgno, out, &version,
                             err);
     if (rc == RAMET_OK && ramet_version_is_elsewhere(&version))
@@ -74,6 +75,7 @@ read_written(struct ramet_session *session, struct ramet_entry entry,
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
+    assert(session->has_writes);
     if (ramet_entry_kind(entry) == RAMET_ENTRY_LOG_ZERO) {
         memset(out, 0, session->page_size);
         return RAMET_OK;
@@ -100,6 +102,7 @@ ramet_read_own_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
 {
     struct ramet_entry entry;
 
+    assert(session->is_pinned && pgno >= 1);
     if (!session->has_writes)
         return ramet_read_page(session, pgno, out, err);
     entry = ramet_writeset_get(&session->writes, pgno);
@@ -124,6 +127,7 @@ static enum ramet_rc
 read_pieces(struct ramet_session *session, uint64_t offset, uint8_t *buf,
             size_t len, uint32_t page_size, struct ramet_err *err)
 {
+    assert(len == 0 || ramet_page_size_ok(page_size));
     while (len != 0) {
         const uint32_t pgno = (uint32_t)(offset / page_size) + 1;
         const uint32_t within = (uint32_t)(offset % page_size);
@@ -171,6 +175,7 @@ read_bytes_at(struct ramet_session *session, uint64_t offset, uint8_t *buf,
     size_t here = 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(session->is_pinned);
     if (offset < size)
         here = size - offset < len ? (size_t)(size - offset) : len;
     /* What SQLite looks at in each transaction needs no page. */

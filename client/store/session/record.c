@@ -54,6 +54,7 @@ make_room(struct ramet_session *session, size_t more, struct ramet_err *err)
     size_t capacity = session->buf_capacity;
     uint8_t *buf;
 
+    assert(session->buf_len <= capacity);
     if (session->buf_len + more <= capacity)
         return RAMET_OK;
     if (capacity < BUFFER_FIRST)
@@ -75,6 +76,8 @@ enter_gen(struct ramet_session *session, struct ramet_pos pos,
 {
     enum ramet_rc rc;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
+    assert(ramet_page_size_ok(page_size));
     if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE) {
         rc = ramet_gen_get(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
                            out_gen, err);
@@ -139,6 +142,7 @@ see_through_fill(struct ramet_session *session, uint32_t pgno,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(pgno >= 1);
     for (unsigned i = 0; i < 3; i++) {
         rc = ramet_fill_see_through(session->replica, pgno, io_replaced,
                                     rc == RAMET_OK ? err : NULL);

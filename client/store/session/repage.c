@@ -30,6 +30,7 @@ read_old(struct ramet_session *old, uint64_t offset, uint8_t *out, uint32_t len,
 {
     size_t got;
 
+    assert(old->is_pinned);
     return ramet_session_read(old, offset, out, len, &got, err);
 }
 
@@ -44,6 +45,7 @@ copy_page(struct ramet_session *session, struct ramet_session *old,
     enum ramet_rc rc = read_old(old, (uint64_t)(pgno - 1) * session->page_size,
                                 page, session->page_size, err);
 
+    assert(pgno >= 1 && ramet_page_size_ok(session->page_size));
     if (rc != RAMET_OK)
         return rc;
     if (ramet_bytes_are_zero(page, session->page_size)) {
@@ -70,6 +72,7 @@ part_ways(struct ramet_session *session, struct ramet_session **out_old,
 {
     struct ramet_session *const old = ramet_alloc(sizeof(*old));
 
+    assert(session->is_reserved);
     if (old == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a transaction");
     *old = *session;

@@ -161,6 +161,7 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
     const struct ramet_os *const os = replica->os;
     enum ramet_rc rc;
 
+    assert(writer->is_internal && !writer->is_reserved);
     if (writer->lock_fd < 0)
         writer->lock_fd =
             ramet_rights_open(os, replica->dir_fd, RAMET_DIR_LOCK, O_RDWR);
@@ -235,6 +236,7 @@ finish_recorder(struct recorder *r, struct ramet_trailer *trailer, bool sync,
     struct ramet_session *const writer = r->writer;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(writer, RAMET_LOCK_WRITE));
     if (!writer->has_record)
         rc = ramet_record_begin(writer, page_size_of(trailer), err);
     if (rc == RAMET_OK)
@@ -255,6 +257,7 @@ check_base(const struct recorder *r, const struct ramet_snapshot *base,
     const struct ramet_pos sync_tail =
         ramet_pos_load(&r->writer->replica->head->header.log.sync_tail);
 
+    assert(ramet_holds(r->writer, RAMET_LOCK_WRITE));
     if (now->lsn == base->lsn &&
         ramet_hash_equal(&now->lsn_hash, &base->lsn_hash) &&
         !ramet_pos_before(base->tail, sync_tail) &&
@@ -325,6 +328,7 @@ forget_intent(struct ramet_session *session)
 static enum ramet_rc
 pin_newest(struct ramet_session *session, struct ramet_err *err)
 {
+    assert(ramet_is_held(session->replica, RAMET_LOCK_WRITE));
     if (session->is_pinned) {
         ramet_session_move_pin(session);
         return RAMET_OK;
@@ -403,6 +407,8 @@ add_frame(struct ramet_session *writer, uint32_t pgno,
     struct ramet_pos pos;
     enum ramet_rc rc = ramet_record_add(writer, pgno, kind, &to, &pos, err);
 
+    assert(ramet_holds(writer, RAMET_LOCK_WRITE) && pgno >= 1);
+    assert((page != NULL) == ramet_logframe_has_page(kind));
     if (rc != RAMET_OK)
         return rc;
     if (page != NULL)
@@ -437,6 +443,7 @@ add_remote_pages(struct ramet_session *writer,
     uint32_t gap = s->page_size == writer->page_size ? s->page_count : 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(writer, RAMET_LOCK_WRITE));
     if (page1 != NULL && page_count != 0)
         rc = add_frame(writer, 1, RAMET_LOGFRAME_IMAGE, page1, err);
     for (size_t i = 0; rc == RAMET_OK && i < changed->run_count; i++) {
@@ -488,6 +495,7 @@ pages_of_pull(struct ramet_session *writer, struct ramet_session *session,
     struct ramet_replica_state state;
     enum ramet_rc rc;
 
+    assert(ramet_holds(writer, RAMET_LOCK_WRITE));
     memset(&state, 0, sizeof(state));
     rc = ramet_session_state(session, &state, err);
     if (rc == RAMET_OK && !reset &&

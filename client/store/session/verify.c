@@ -88,6 +88,7 @@ look_at_page(struct verification *v, uint32_t pgno, uint64_t value,
     bool bad = is_unknown(v, pgno, value);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_may_read_base(v->replica));
     if (!bad && ramet_is_page_in_base(v->replica, pgno, value))
         rc = check_in_base(v, pgno, value, &bad, err);
     else if (!bad)
@@ -110,6 +111,7 @@ look_elsewhere(struct verification *v, struct ramet_err *err)
     const struct ramet_snapshot *const s = &v->session->pin.snapshot;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(v->session->is_pinned);
     for (size_t i = 0; rc == RAMET_OK && i < v->others.run_count; i++)
         for (uint64_t p = v->others.runs[i].first;
              rc == RAMET_OK && p <= v->others.runs[i].last; p++) {
@@ -137,6 +139,7 @@ look_at_block(struct verification *v, uint32_t first, uint32_t count,
     uint64_t values[BLOCK];
     enum ramet_rc rc = RAMET_OK;
 
+    assert(count >= 1 && count <= BLOCK);
     if (!v->replica->is_private)
         rc = ramet_base_lock(v->session, RAMET_LOCK_WAIT_MS, err);
     if (rc != RAMET_OK)
@@ -192,6 +195,7 @@ write_anew(struct verification *v, uint32_t pgno, const uint8_t *page,
     bool bad;
     enum ramet_rc rc = ramet_base_lock(v->session, RAMET_LOCK_WAIT_MS, err);
 
+    assert(pgno >= 1 && !v->replica->is_readonly);
     if (rc != RAMET_OK)
         return rc;
     rc = is_bad_still(v, pgno, &value, &bad, err);
@@ -316,6 +320,7 @@ believe(struct verification *v, const struct ramet_replica_state *fold,
 {
     enum ramet_rc rc = ramet_base_lock(v->session, RAMET_LOCK_WAIT_MS, err);
 
+    assert(!v->replica->is_readonly);
     if (rc != RAMET_OK)
         return rc;
     for (size_t i = 0; rc == RAMET_OK && i < v->bad.run_count; i++)
@@ -366,6 +371,7 @@ verify_pinned(struct verification *v, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
+    assert(v->session->is_pinned);
     v->page_size = v->session->pin.snapshot.page_size;
     v->page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
     if (v->page == NULL)

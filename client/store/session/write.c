@@ -36,6 +36,8 @@ begin_transaction(struct ramet_session *session)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
+    assert(session->is_pinned && !session->is_reserved);
     session->is_reserved = true;
     session->has_writes = false;
     session->must_compare = session->replica->kind == RAMET_KIND_BLOB;
@@ -56,6 +58,7 @@ move_to_newest(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     struct ramet_published newest;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (ramet_index_newest(replica, &newest) == session->number)
         return RAMET_OK;
     if (newest.snapshot.pages_seq != session->pin.snapshot.pages_seq)
@@ -154,6 +157,7 @@ frame_for(struct ramet_session *session, uint32_t pgno, uint8_t **out_page,
     struct ramet_pos pos;
     enum ramet_rc rc;
 
+    assert(session->has_writes && pgno >= 1);
     if (!ramet_entry_is_none(entry))
         session->must_compare = true;
     if (ramet_entry_kind(entry) == RAMET_ENTRY_IMAGE &&
@@ -183,6 +187,7 @@ write_part(struct ramet_session *session, uint32_t pgno, uint32_t within,
     uint8_t *page;
     enum ramet_rc rc;
 
+    assert(len < session->page_size && within <= session->page_size - len);
     if (scratch == NULL)
         return RAMET_ENOMEM;
     if (pgno <= ramet_pages_of(session->size, session->page_size)) {
@@ -205,6 +210,7 @@ drop_pages_above(struct ramet_session *session, uint32_t last)
 {
     size_t at = 0;
 
+    assert(session->is_reserved);
     while (at < session->buf_len) {
         uint8_t *const header = session->buf + at;
         const enum ramet_logframe_kind kind =
@@ -226,6 +232,7 @@ clear_tail(struct ramet_session *session, uint64_t byte_length,
     static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
     const uint32_t within = (uint32_t)(byte_length % session->page_size);
 
+    assert(ramet_page_size_ok(session->page_size));
     if (within == 0)
         return RAMET_OK;
     return write_part(session, (uint32_t)(byte_length / session->page_size) + 1,
@@ -240,6 +247,7 @@ ramet_finish_truncate(struct ramet_session *session, struct ramet_err *err)
     const uint32_t page_count =
         ramet_pages_of(session->size, session->page_size);
 
+    assert(session->truncated_after);
     session->truncated_after = false;
     session->prepared_is_stale = true;
     drop_pages_above(session, page_count);

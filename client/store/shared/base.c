@@ -277,6 +277,7 @@ ramet_base_read(struct ramet_replica *replica, uint32_t page_size,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(ramet_page_size_ok(page_size) && pgno >= 1);
     if (replica->base_fd < 0)
         return RAMET_FAIL(err, RAMET_EFOREIGN, "%s: the base is gone",
                           replica->path);

@@ -203,6 +203,7 @@ compare_page(struct comparison *c, uint32_t pgno, uint64_t value, uint64_t sum)
 {
     const uint64_t zeros = pgno == 1 ? c->first_zeros : c->zeros;
 
+    assert(pgno >= 1);
     if (ramet_presence_is_sum(value)) {
         c->different += sum != value;
     } else if (value == RAMET_PRESENCE_ZERO) {
@@ -240,6 +241,7 @@ compare_block(struct comparison *c, uint32_t first, uint32_t count,
     enum ramet_rc rc =
         ramet_presence_read(c->replica, first, count, values, err);
 
+    assert(count >= 1 && count <= RAMET_BASE_BLOCK_PAGES);
     if (rc == RAMET_OK)
         rc = ramet_base_sums(c->replica, c->page_size, first, count, c->block,
                              sums, err);
@@ -259,6 +261,7 @@ compare_all(struct comparison *c, struct ramet_err *err)
     struct ramet_published newest;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(c->block != NULL && ramet_page_size_ok(c->page_size));
     ramet_index_newest(c->replica, &newest);
     if (newest.snapshot.page_size != c->page_size)
         return RAMET_OK; /* all of them are in the log */

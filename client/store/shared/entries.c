@@ -99,6 +99,7 @@ ramet_index_load(struct ramet_session *session, uint32_t pgno,
     struct ramet_entry entry = ramet_index_known(replica, pgno);
     enum ramet_rc rc;
 
+    assert(pgno >= 1);
     if (!ramet_entry_is_none(entry))
         return take_entry(replica, entry, out_entry, err);
     if (replica->is_private) /* nobody else is here to shut out */

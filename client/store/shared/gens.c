@@ -166,6 +166,7 @@ ramet_gen_write_header(const struct ramet_replica *replica,
     uint8_t raw[RAMET_GEN_HEADER_SIZE];
     int result;
 
+    assert(ramet_page_size_ok(page_size) && gen <= RAMET_GEN_MAX);
     out_header->type = type;
     out_header->gen = gen;
     out_header->page_size = page_size;
@@ -200,6 +201,7 @@ create_file(struct ramet_replica *replica, enum ramet_gen_type type,
     int fd = -1;
     enum ramet_rc rc = open_file(replica, type, gen, &fd, &header, NULL);
 
+    assert(ramet_page_size_ok(page_size));
     ramet_gen_name(type, gen, name);
     if (rc == RAMET_ENOTFOUND) {
         /* One that was made ahead may get the name just now: not with another

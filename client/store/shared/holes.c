@@ -7,6 +7,7 @@
  */
 #include "client/store/shared/holes.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "client/store/format/logfile.h"
@@ -26,6 +27,7 @@ ramet_base_hole(const struct ramet_replica *replica, uint32_t page_size,
     uint64_t count;
     int64_t data;
 
+    assert(pgno >= 1 && most >= 1);
     if (pgno == 1) /* its first bytes stand elsewhere */
         return 0;
     data = os->seek_data(os->ctx, replica->base_fd, offset);
@@ -47,6 +49,7 @@ ramet_session_hole(struct ramet_session *session, uint32_t pgno, uint32_t most)
     uint32_t count = 0;
     uint32_t hole;
 
+    assert(pgno >= 1);
     if (ramet_session_is_parents(session) || ramet_session_has_own(session))
         return 0;
     if (most > AT_ONCE)

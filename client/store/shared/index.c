@@ -47,6 +47,7 @@ note_of_chunk(struct ramet_replica *replica, uint32_t chunk)
     const struct ramet_os *const os = replica->os;
     void *at = (void *)atomic_load(&replica->far_chunks);
 
+    assert(chunk < RAMET_CHUNK_COUNT);
     if (chunk < RAMET_NEAR_CHUNKS)
         return &replica->near_chunks[chunk];
     if (at == NULL) { /* of memory that is there once it is touched */
@@ -66,6 +67,7 @@ map_head(struct ramet_replica *replica, int fd, bool writable,
     const int result =
         os->map(os->ctx, fd, 0, RAMET_INDEX_ENTRIES_OFFSET, writable, &at);
 
+    assert(replica->head == NULL);
     if (result < 0)
         return RAMET_FAIL_OS(err, result, "map the index of %s", replica->path);
     replica->head = at;
@@ -324,6 +326,7 @@ ramet_index_far_chunk(const struct ramet_replica *replica, uint32_t chunk)
     _Atomic(_Atomic uint64_t *) *const far_chunks =
         atomic_load_explicit(&replica->far_chunks, memory_order_acquire);
 
+    assert(chunk >= RAMET_NEAR_CHUNKS && chunk < RAMET_CHUNK_COUNT);
     return far_chunks == NULL
                ? NULL
                : atomic_load_explicit(&far_chunks[chunk], memory_order_acquire);
@@ -405,6 +408,7 @@ enum ramet_rc
 ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
                     struct ramet_err *err)
 {
+    assert(pgno >= 1);
     return reserve_at(replica, ramet_index_entry_slot(pgno), err);
 }
 
@@ -412,6 +416,7 @@ enum ramet_rc
 ramet_index_reserve_past(struct ramet_replica *replica, uint32_t pgno,
                          struct ramet_err *err)
 {
+    assert(pgno >= 1);
     return reserve_at(replica, ramet_index_past_slot(pgno), err);
 }
 

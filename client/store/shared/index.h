@@ -91,6 +91,7 @@ ramet_index_entry_slot(uint32_t pgno)
 {
     const uint64_t at = pgno - 1;
 
+    assert(pgno >= 1);
     return at + (at & ~(uint64_t)(RAMET_CHUNK_ENTRIES - 1));
 }
 

@@ -161,6 +161,7 @@ ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
         os->mono_ns(os->ctx) + wait_ms * UINT64_C(1000000);
     uint64_t pause_us = POLL_FIRST_US;
 
+    assert(!ramet_holds(session, RAMET_LOCK_WRITE));
     for (;;) {
         const enum ramet_rc rc = try_both(session, err);
 
@@ -177,6 +178,7 @@ ramet_write_unlock(struct ramet_session *session)
 {
     struct ramet_index_header *const header = &session->replica->head->header;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     ramet_unlock(session, RAMET_LOCK_WRITE);
     if (!ramet_holds(session, RAMET_LOCK_BRIEF))
         return;
@@ -205,6 +207,7 @@ ramet_write_lock(struct ramet_session *session, struct ramet_err *err)
     uint64_t pause_us = POLL_FIRST_US;
     uint64_t give_up_at = 0;
 
+    assert(!ramet_holds(session, RAMET_LOCK_WRITE));
     for (;;) {
         const uint64_t ends =
             atomic_load(&replica->head->header.all.brief_ends);
@@ -233,6 +236,7 @@ ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc;
 
+    assert(!ramet_holds(session, RAMET_LOCK_BASE));
     ramet_mutex_lock(&replica->base_mutex);
     rc = ramet_lock(
         session, RAMET_LOCK_BASE,
@@ -248,6 +252,7 @@ ramet_base_unlock(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
 
+    assert(ramet_holds(session, RAMET_LOCK_BASE));
     ramet_unlock(session, RAMET_LOCK_BASE);
     ramet_mutex_unlock(&replica->base_mutex);
 }

@@ -21,6 +21,7 @@ clear_if_dead(struct ramet_session *session, uint32_t slot)
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
 
+    assert(slot < RAMET_PIN_SLOTS);
     if (os->lock(os->ctx, session->lock_fd, RAMET_LOCK_SLOTS + slot, 1,
                  RAMET_LOCK_EXCLUSIVE) != 0)
         return false;

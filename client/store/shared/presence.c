@@ -29,6 +29,7 @@ ramet_presence_sum(uint32_t pgno, const uint8_t *page, uint32_t page_size)
 {
     const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
 
+    assert(pgno >= 1 && page_size > RAMET_TRUE_HEADER_SIZE);
     return ramet_presence_of_hash(ramet_hash64(page + skip, page_size - skip));
 }
 
@@ -54,6 +55,7 @@ check_of(uint64_t value)
 static unsigned
 tint_of(uint32_t pgno)
 {
+    assert(pgno >= 1);
     return (pgno * UINT32_C(0x9e3779b1)) >> 16;
 }
 

@@ -84,6 +84,7 @@ ramet_session_take_slot(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
 
+    assert(session->slot == RAMET_NO_SLOT);
     for (uint32_t i = 0; i < RAMET_PIN_SLOTS; i++) {
         uint64_t dead_gate = i + 1u;
         const int result =

@@ -57,6 +57,7 @@ look_at_frame(void *ctx, const struct ramet_logframe *frame,
     const struct look *const look = ctx;
     struct checkpoint *const c = look->c;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     if (frame->kind == RAMET_LOGFRAME_DEAD)
         return RAMET_OK;
     if (ramet_pageset_add(&c->pages, frame->pgno) != RAMET_OK)
@@ -89,6 +90,8 @@ note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     const struct ramet_entry entry =
         ramet_index_peek(c->replica, fill->frame.pgno);
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
+    assert(fill->frame.pgno >= 1);
     c->has_carries = c->has_carries || ramet_checkpoint_is_carried(c, fill);
     if (!ramet_entry_same(
             entry, ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos)) ||
@@ -108,6 +111,7 @@ choose_last(struct checkpoint *c, uint64_t write_gen, struct ramet_pos old,
     const struct ramet_session *const session = c->session;
     struct ramet_pos least = ramet_index_least_pin(c->session, old);
 
+    assert(write_gen >= 1);
     if (session->is_pinned &&
         !ramet_pos_before(session->pin.snapshot.tail, old) &&
         ramet_pos_before(session->pin.snapshot.tail, least))
@@ -182,6 +186,7 @@ remove_files(struct checkpoint *c)
     const struct ramet_os *const os = c->replica->os;
     char name[32];
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     if (c->session->is_closing)
         ramet_log_files_remove(c->session, c->oldest, c->last,
                                c->state.kept_gen);
@@ -250,6 +255,7 @@ write_state(struct checkpoint *c, struct ramet_err *err)
     const bool is_clean = becomes_clean(c);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     c->state.is_clean = false;
     /* It never goes back: a pin may keep what a dead checkpoint has moved. */
     if (c->state.oldest_gen < c->last + 1)

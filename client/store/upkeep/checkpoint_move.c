@@ -29,6 +29,7 @@ move_zeros(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
     struct ramet_snapshot *const s = &c->state.fold.newest;
     enum ramet_rc rc;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (pgno == 1)
         memset(s->header, 0, RAMET_TRUE_HEADER_SIZE);
     rc = ramet_base_punch(c->replica, s->page_size, pgno, err);
@@ -40,6 +41,7 @@ move_zeros(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
 static enum ramet_rc
 note_filled(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
 {
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return ramet_pageset_add(&c->filled, pgno) == RAMET_OK
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
@@ -53,6 +55,7 @@ leave_as_it_is(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
     const enum ramet_rc rc =
         ramet_presence_read(c->replica, pgno, 1, &value, err);
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return rc == RAMET_OK ? ramet_checkpoint_note(c, pgno, value, err) : rc;
 }
 
@@ -107,6 +110,7 @@ place_of(const struct checkpoint *c, uint32_t pgno)
     const struct ramet_entry newest = ramet_writeset_get(&c->newest, pgno);
     const struct ramet_entry entry = ramet_index_peek(c->replica, pgno);
 
+    assert(pgno >= 1);
     if (ramet_entry_kind(newest) == RAMET_ENTRY_IMAGE)
         return newest;
     return ramet_entry_kind(entry) == RAMET_ENTRY_FILL && c->past.pin_count == 0
@@ -124,6 +128,7 @@ count_neighbours(const struct checkpoint *c, uint32_t pgno, uint32_t last,
         ramet_pageframe_stride(kind, c->state.fold.newest.page_size);
     uint32_t count = 1;
 
+    assert(pgno <= last && !ramet_entry_is_none(place));
     while (count < RAMET_PAGEFRAME_RUN && count <= last - pgno &&
            ramet_entry_same(
                place_of(c, pgno + count),
@@ -176,6 +181,7 @@ move_run(struct checkpoint *c, struct ramet_run run, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(run.first >= 1 && run.first <= run.last);
     for (uint64_t p = run.first; rc == RAMET_OK && p <= run.last;) {
         const uint32_t pgno = (uint32_t)p;
         const struct ramet_entry place = place_of(c, pgno);

@@ -35,6 +35,7 @@ carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     const struct ramet_entry entry =
         ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos);
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (!ramet_checkpoint_is_carried(c, fill))
         return RAMET_OK;
     return ramet_fill_append(c->replica, fill->frame.pgno, entry,

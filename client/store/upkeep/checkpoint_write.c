@@ -30,6 +30,7 @@ static_assert(RUN_SIZE >= RAMET_PAGE_SIZE_MAX, "a page fits");
 enum ramet_rc
 ramet_checkpoint_sync_base(struct checkpoint *c, struct ramet_err *err)
 {
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     return c->session->is_closing ? ramet_base_datasync(c->replica, err)
                                   : ramet_base_sync(c->replica, err);
 }
@@ -128,6 +129,7 @@ tell_presence(struct checkpoint *c, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
     uint32_t from = 0;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     put_in_order(c);
     if (c->batch_count != 0 && moved[0].pgno == 1 &&
         ramet_pageset_contains(&c->filled, 1))
@@ -150,6 +152,7 @@ write_run(struct checkpoint *c, struct ramet_err *err)
 {
     const uint32_t count = c->run.count;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     c->run.count = 0;
     return count == 0
                ? RAMET_OK
@@ -161,6 +164,7 @@ enum ramet_rc
 ramet_checkpoint_write_begin(struct checkpoint *c, uint64_t page_count,
                              struct ramet_err *err)
 {
+    assert(c->batch == NULL && c->run.bytes == NULL);
     c->batch_capacity = page_count < BATCH ? (uint32_t)page_count : BATCH;
     c->batch = ramet_alloc(c->batch_capacity * sizeof(*c->batch));
     c->run.bytes = ramet_alloc(RUN_SIZE);
@@ -184,6 +188,7 @@ enum ramet_rc
 ramet_checkpoint_note(struct checkpoint *c, uint32_t pgno, uint64_t value,
                       struct ramet_err *err)
 {
+    assert(c->batch_count < c->batch_capacity && pgno >= 1);
     c->batch[c->batch_count++] = (struct moved){value, pgno};
     return c->batch_count < c->batch_capacity
                ? RAMET_OK
@@ -196,6 +201,7 @@ ramet_checkpoint_room(struct checkpoint *c, uint32_t pgno, uint32_t *io_count,
 {
     const uint32_t fit = RUN_SIZE / c->state.fold.newest.page_size;
 
+    assert(*io_count >= 1 && pgno >= 1);
     if (c->run.count == fit || pgno != c->run.first + c->run.count) {
         const enum ramet_rc rc = write_run(c, err);
 
@@ -219,6 +225,7 @@ ramet_checkpoint_write(struct checkpoint *c, uint32_t count,
         c->run.bytes + (size_t)c->run.count * page_size;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(c->run.count + count <= RUN_SIZE / page_size);
     c->run.count += count; /* first: telling of them may write them */
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {
         uint64_t value = ramet_presence_of_hash(hashes[i]);

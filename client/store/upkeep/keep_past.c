@@ -82,6 +82,7 @@ take_version(struct ramet_past_job *job, const struct span *span,
     struct ramet_page_version version;
     enum ramet_rc rc;
 
+    assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT));
     frame->kind = RAMET_ENTRY_ZERO;
     if (is_of_other_size(job, span->found))
         return RAMET_OK;
@@ -143,6 +144,7 @@ locate_at_end(struct ramet_past_job *job, uint32_t pgno,
     /* Under the base lock, which a read would take to load the entry. */
     enum ramet_rc rc = ramet_index_load_locked(job->session, pgno, &entry, err);
 
+    assert(pgno >= 1);
     *out_found = RAMET_NO_ENTRY;
     if (rc != RAMET_OK || pgno > job->page_count)
         return rc;
@@ -243,6 +245,7 @@ pack_pages(struct ramet_past_job *job, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
     uint64_t p = 1;
 
+    assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT));
     while (rc == RAMET_OK && p <= UINT32_MAX) {
         const uint32_t pgno = (uint32_t)p;
         _Atomic uint64_t *word;

@@ -40,6 +40,7 @@
 bool
 ramet_is_page_clean(const struct ramet_replica_state *fold, uint32_t pgno)
 {
+    assert(pgno >= 1);
     return fold->newest.lsn != 0 && pgno != 1 &&
            pgno <= fold->newest.remote_page_count &&
            (fold->commits_later == 0 || pgno <= fold->least_page_count_later) &&
@@ -55,6 +56,7 @@ ramet_is_page_in_base(struct ramet_replica *replica, uint32_t pgno,
 {
     const struct ramet_entry entry = ramet_index_peek(replica, pgno);
 
+    assert(pgno >= 1);
     if (!ramet_entry_is_none(entry))
         return ramet_entry_kind(entry) == RAMET_ENTRY_HELD;
     /* Behind the base's end presence has what a dead checkpoint left. */

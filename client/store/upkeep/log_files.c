@@ -103,6 +103,7 @@ prepare_file(struct ramet_replica *replica, uint64_t gen, uint32_t page_size,
     bool is_old;
     int fd = -ENOENT;
 
+    assert(ramet_page_size_ok(page_size));
     os->unlink(os->ctx, replica->dir_fd, AHEAD_NAME, false);
     if (recycle != 0)
         fd = open_recycled(replica, recycle);

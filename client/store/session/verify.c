@@ -19,6 +19,7 @@
 #include "client/store/session/fetch.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/base_check.h"
+#include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/mark.h"

@@ -16,5 +16,12 @@ ramet_index_load(struct ramet_session *session, uint32_t pgno,
 RAMET_NODISCARD enum ramet_rc
 ramet_index_load_locked(struct ramet_session *session, uint32_t pgno,
                         struct ramet_entry *out_entry, struct ramet_err *err);
+/* Set an entry for which there is room; keeps the count of absent pages. */
+void ramet_index_set(struct ramet_replica *replica, uint32_t pgno,
+                     struct ramet_entry entry);
+bool ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
+                      struct ramet_entry expected, struct ramet_entry entry);
+/* One page less of those that are absent. */
+void ramet_index_uncount_absent(struct ramet_replica *replica);
 
 #endif

@@ -26,7 +26,6 @@
 #include "client/store/format/state.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/replica.h"
-#include "core/alloc.h"
 #include "core/bytes.h"
 
 #define INDEX_NAME "index"
@@ -490,71 +489,6 @@ ramet_log_is_empty(const struct ramet_replica *replica)
            ramet_pos_offset(ramet_pos_load(&header->fill.pos)) ==
                RAMET_GEN_HEADER_SIZE;
 }
-
-/* ---- entries ------------------------------------------------------------- */
-
-void
-ramet_index_uncount_absent(struct ramet_replica *replica)
-{
-    _Atomic uint64_t *const count = &replica->head->header.all.absent_now;
-
-    if (atomic_load_explicit(count, memory_order_relaxed) != 0)
-        atomic_fetch_sub_explicit(count, 1, memory_order_relaxed);
-}
-
-static void
-count_absent(struct ramet_replica *replica, struct ramet_entry before,
-             struct ramet_entry after)
-{
-    _Atomic uint64_t *const count = &replica->head->header.all.absent_now;
-    const bool was = ramet_entry_is_absent(before);
-    const bool is = ramet_entry_is_absent(after);
-
-    if (was == is)
-        return;
-    if (is)
-        atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
-    else
-        ramet_index_uncount_absent(replica);
-}
-
-void
-ramet_index_set(struct ramet_replica *replica, uint32_t pgno,
-                struct ramet_entry entry)
-{
-    _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
-
-    assert(slot != NULL && !ramet_entry_is_none(entry));
-    count_absent(replica,
-                 (struct ramet_entry){atomic_exchange_explicit(
-                     slot, entry.raw, memory_order_acq_rel)},
-                 entry);
-}
-
-bool
-ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
-                 struct ramet_entry expected, struct ramet_entry entry)
-{
-    _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
-    uint64_t seen = expected.raw;
-
-    assert(slot != NULL && !ramet_entry_is_none(entry));
-    if (!atomic_compare_exchange_strong_explicit(slot, &seen, entry.raw,
-                                                 memory_order_acq_rel,
-                                                 memory_order_relaxed)) {
-        /* What was never loaded stands for its default. */
-        if (seen != 0 ||
-            !ramet_entry_same(expected, ramet_index_default(replica, pgno)) ||
-            !atomic_compare_exchange_strong_explicit(slot, &seen, entry.raw,
-                                                     memory_order_acq_rel,
-                                                     memory_order_relaxed))
-            return false;
-    }
-    count_absent(replica, expected, entry);
-    return true;
-}
-
-/* ---- pins ---------------------------------------------------------------- */
 
 void
 ramet_index_begin(struct ramet_replica *replica,

@@ -60,13 +60,6 @@ bool ramet_log_is_empty(const struct ramet_replica *replica);
 /* Publish as the next one; needs the write lock. */
 void ramet_index_publish(struct ramet_replica *replica,
                          const struct ramet_published *next);
-/* Set an entry for which there is room; keeps the count of absent pages. */
-void ramet_index_set(struct ramet_replica *replica, uint32_t pgno,
-                     struct ramet_entry entry);
-bool ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
-                      struct ramet_entry expected, struct ramet_entry entry);
-/* One page less of those that are absent. */
-void ramet_index_uncount_absent(struct ramet_replica *replica);
 /* Words that only grow. */
 static inline void
 ramet_index_raise(_Atomic uint64_t *word, uint64_t value)

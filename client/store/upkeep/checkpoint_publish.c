@@ -9,6 +9,7 @@
 #include "client/snapshot.h"
 #include "client/store/page/fill.h"
 #include "client/store/shared/base.h"
+#include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/presence.h"

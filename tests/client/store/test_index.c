@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
+#include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"

@@ -6,6 +6,7 @@
  */
 #include "client/remote/remote_client_impl.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "client/remote/meter.h"

@@ -1,16 +1,20 @@
 #!/usr/bin/python3
 """Cold reads over a link with delay: ./dev bench cold
 
-Two databases on a server, reached through a proxy that holds every byte for half a
-round trip and lets so many through a second (20 ms, 100 Mbit/s): users, of 100 MB,
-and shapes, of 60 MB: a table without rowids, long documents whose overflow pages
-lie in order and not, full text. Each question is asked by a process of its own with
-an empty directory: seconds, exchanges that had to wait for one another (at most:
-what bytes at the link's rate do not explain), requests, bytes, and pages that were
-brought for each that was read; beside it what is hoped for. In the same run and
-over the same link: the whole file as zstd by curl, and a VFS that reads each page
-by a range of HTTP. Nothing here asserts. On a busy machine `--rtt 100 --mbit 20`
-holds as much under way, and processors count for a fifth.
+Databases on a server, reached through a proxy that holds every byte for half a
+round trip and lets so many through a second (20 ms, 100 Mbit/s): users, of 100 MB;
+the same rows inserted in no order, so that neighbours in a tree are none in the file;
+shapes, of 180 MB: a table without rowids, long documents whose overflow pages lie in
+order and not, full text; and a tree of 4 GB, five levels deep, of which only what is
+asked for exists.
+Each question is asked by a process of its own with an empty directory: seconds,
+exchanges that had to wait for one another (at most: what bytes at the link's rate do
+not explain), requests, bytes, what part of the link they are, and pages: those that
+were read, and all that came, with what was still on its way then. Beside it each mark,
+and whether it is kept. In the same run and over the same link: the whole file as zstd
+by curl, and a VFS that reads each page by a range of HTTP. Nothing here asserts. On a
+busy machine `--rtt 100 --mbit 20` holds as much under way, and processors count for a
+fifth.
 """
 import argparse
 import http.server
@@ -28,45 +32,59 @@ import urllib.parse
 
 import common
 import plot
+import hollow
 from peers import ranges
 
 WORKLOAD = os.path.join(common.HERE, "workload.py")
 PROXY = os.path.join(common.BUILD, "tests", "delayproxy")
+LIBRARY = os.path.join(common.BUILD, "lib", "libramet.so")
 
 OSLO = ("FROM users WHERE city = 'Oslo' ORDER BY created LIMIT %d)")
 
 
 class Case:
-    """A question to a database; `before`: what was asked before. Hoped for:
-    exchanges at most, the link's rate at least in per cent, pages brought for
-    each that is read and pages more."""
+    """A question to a database; `before`: what was asked before. Marks: exchanges
+    at most, the link's rate at least in per cent, pages that may come for each that
+    is read and pages more, KiB at most. From 50 MB on a scan's mark is the rate."""
 
     def __init__(self, name, question, before=("schema",), base="users",
-                 trips=None, rate=None, brought=None, spare=0, peer=False,
-                 profile=None):
+                 trips=None, rate=None, brought=None, spare=0, kib=None,
+                 peer=False):
         self.name, self.question, self.before = name, question, before
         self.base, self.trips, self.rate = base, trips, rate
-        self.brought, self.spare, self.peer = brought, spare, peer
-        self.profile = profile  # a process with that name asked it before
+        self.brought, self.spare, self.kib = brought, spare, kib
+        self.peer = peer
 
-    def hoped(self):
-        return ", ".join(
-            text % value for text, value in
-            (("%d trips", self.trips), ("%d %% of the rate", self.rate),
-             ("%g x the pages", self.brought)) if value is not None)
+    def judge(self, row):
+        """Each mark with what was measured, and "over" where it is not kept."""
+        said = []
+
+        def mark(text, value, is_kept):
+            said.append("%s %s" % (text % value, "ok" if is_kept else "OVER"))
+
+        if self.trips is not None:
+            mark("trips <= %d", self.trips, row["trips"] < self.trips + 1)
+        if self.rate is not None:
+            mark("rate >= %d %%", self.rate, 100 * row["fill"] >= self.rate)
+        if self.brought is not None:
+            most = self.brought * row["needed"] + self.spare
+            mark("pages <= %d", most, row["pages"] <= most)
+        if self.kib is not None:
+            mark("KiB <= %d", self.kib, row["moved"] / 1024 <= self.kib)
+        return "; ".join(said)
 
 
 CASES = (
     Case("open, and the schema", "SELECT count(*) FROM sqlite_schema", (),
-         trips=1),
+         trips=1, kib=60),
     Case("point by rowid, the first",
-         "SELECT * FROM users WHERE id = 250000", trips=2, peer=True),
+         "SELECT * FROM users WHERE id = 250000", trips=2, kib=16, peer=True),
     Case("point by rowid, interior pages here",
          "SELECT * FROM users WHERE id = 250999", ("schema", "point"),
-         trips=1, peer=True),
+         trips=1, kib=16, peer=True),
     Case("point by an index",
          "SELECT id FROM users INDEXED BY users_email WHERE email >= 'm' "
-         "LIMIT 1", ("schema", "point", "email"), trips=2, peer=True),
+         "LIMIT 1", ("schema", "point", "email"), trips=2, kib=16, peer=True),
     Case("1,000 rows by a covering index",
          "SELECT count(*) FROM (SELECT created " + OSLO % 1000,
          trips=3 + 5, brought=1.5, spare=6, peer=True),
@@ -81,6 +99,16 @@ CASES = (
     Case("scan of the table", "SELECT sum(length(bio)) FROM users",
          trips=12, brought=1.05, peer=True),
     Case("hydrate", "SELECT ramet_hydrate()", rate=90),
+    Case("no order: 1,000 rows by a covering index",
+         "SELECT count(*) FROM (SELECT created " + OSLO % 1000,
+         base="torn", trips=3 + 5, brought=1.5, spare=6),
+    Case("no order: 1,000 rows by an index, looked up",
+         "SELECT sum(balance) FROM (SELECT balance " + OSLO % 1000,
+         base="torn", trips=6 + 9, brought=1.4),
+    Case("no order: count(*) by an index", "SELECT count(*) FROM users",
+         base="torn", trips=12, brought=1.05),
+    Case("no order: scan of the table", "SELECT sum(length(bio)) FROM users",
+         base="torn", trips=12, brought=1.05),
     Case("1,000 random points, interior pages here",
          "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
          "WHERE i < 1000) SELECT sum((SELECT length(bio) FROM users WHERE id "
@@ -98,17 +126,18 @@ CASES = (
          base="shapes", rate=80, brought=1.1),
     Case("overflow chains in no order", "SELECT sum(length(body)) FROM torn",
          base="shapes", rate=65, brought=1.1),
+    Case("4 GB: open, and the schema", "SELECT count(*) FROM sqlite_schema",
+         (), base="hollow", trips=1, kib=60),
+    Case("4 GB: point by rowid, the first",
+         "SELECT v FROM t WHERE id = %d" % hollow.MIDDLE, base="hollow",
+         trips=4, kib=16),
+    Case("4 GB: 1,000 rows by rowid",
+         "SELECT sum(length(v)) FROM t WHERE id BETWEEN %d AND %d" %
+         (hollow.MIDDLE, hollow.MIDDLE + 999), base="hollow",
+         trips=4 + 5, brought=2, spare=6),
     Case("full text, rank LIMIT 10",
          "SELECT rowid FROM words WHERE words MATCH 'w17 w23' ORDER BY rank "
          "LIMIT 10", base="shapes", trips=35, brought=3),
-    Case("five questions, with a warm profile",
-         ["SELECT * FROM users WHERE id = 250000",
-          "SELECT id FROM users INDEXED BY users_email WHERE email >= 'm' "
-          "LIMIT 1",
-          "SELECT sum(balance) FROM (SELECT balance " + OSLO % 50,
-          "SELECT max(created) FROM users WHERE city = 'Oslo'",
-          "SELECT count(*) FROM users WHERE id BETWEEN 1000 AND 3000"], (),
-         trips=2, brought=1.2, profile="bench"),
 )
 BEFORE = {
     "schema": "SELECT count(*) FROM sqlite_schema",
@@ -146,12 +175,16 @@ for sql in before:
 if before:
     at = counts()
     began = time.perf_counter()
-for sql in [question] if isinstance(question, str) else question:
-    db.execute(sql).fetchall()
+db.execute(question).fetchall()
 seconds = time.perf_counter() - began
-now = counts()
-db.close()
-print(json.dumps([seconds] + [b - a for a, b in zip(at, now)]))
+now = after = counts()
+still = 0
+while still < 10: # what was still on its way
+    time.sleep(0.05)
+    before, after = after, counts()
+    still = still + 1 if after == before else 0
+print(json.dumps([seconds] + [b - a for a, b in zip(at, now)][:2] +
+                 [after[2] - at[2], after[3] - at[3]]))
 """
 
 def database(rows):
@@ -175,19 +208,19 @@ def make_shapes(path):
     db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off;" +
                      SHAPES)
     db.executemany("INSERT OR IGNORE INTO kv VALUES (?, ?, ?)",
-                   (("%016x" % draw.getrandbits(64), draw.randrange(60),
-                     draw.randbytes(120).hex()) for _ in range(60000)))
+                   (("%016x" % draw.getrandbits(64), draw.randrange(200),
+                     draw.randbytes(120).hex()) for _ in range(200000)))
     db.executemany("INSERT INTO docs(body) VALUES (?)",
-                   ((draw.randbytes(10000).hex(),) for _ in range(500)))
+                   ((draw.randbytes(10000).hex(),) for _ in range(2000)))
     # Pages that were freed in no order are used again from the list's end.
     db.execute("CREATE TABLE gone(id INTEGER PRIMARY KEY, body)")
     db.executemany("INSERT INTO gone(body) VALUES (zeroblob(3000))",
-                   (() for _ in range(3000)))
-    ids = list(range(1, 3001))
+                   (() for _ in range(11000)))
+    ids = list(range(1, 11001))
     draw.shuffle(ids)
     db.executemany("DELETE FROM gone WHERE id = ?", ((i,) for i in ids))
     db.executemany("INSERT INTO torn(body) VALUES (?)",
-                   ((draw.randbytes(10000).hex(),) for _ in range(500)))
+                   ((draw.randbytes(10000).hex(),) for _ in range(2000)))
     db.executemany("INSERT INTO words(body) VALUES (?)",
                    ((" ".join("w%d" % int(draw.paretovariate(.7) % 5000)
                               for _ in range(60)),) for _ in range(20000)))
@@ -195,13 +228,36 @@ def make_shapes(path):
     db.close()
 
 
-def shapes():
-    path = os.path.join(common.CACHE, "cold-shapes.db")
+def make_torn(path, base):
+    """The rows of `base`, inserted in no order."""
+    db = sqlite3.connect(path)
+    db.executescript("PRAGMA journal_mode = off; PRAGMA synchronous = off; "
+                     "PRAGMA cache_size = -400000;")
+    db.execute("ATTACH ? AS base", (base,))
+    for kind in "table", "index":
+        for sql, in db.execute("SELECT sql FROM base.sqlite_schema WHERE type "
+                               "= ? AND sql NOT NULL", (kind,)).fetchall():
+            db.execute(sql)
+    db.execute("INSERT INTO users SELECT * FROM base.users ORDER BY "
+               "id * 40503 % 500009")
+    db.commit()
+    db.close()
+
+
+def make_empty(path):
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+    db.close()
+
+
+def made(name, make):
+    """The database of that name in the cache."""
+    path = os.path.join(common.CACHE, "cold-%s.db" % name)
     if not os.path.exists(path):
-        print("making the shapes ...", flush=True)
+        print("making the %s ..." % name, flush=True)
         if os.path.exists(path + ".partial"):
             os.remove(path + ".partial")
-        make_shapes(path + ".partial")
+        make(path + ".partial")
         os.rename(path + ".partial", path)
     return path
 
@@ -255,11 +311,18 @@ class Bench:
         self.rows = []
         base = database(options.rows)
         store = os.path.join(work, "store")
-        for name, path in (("users", base), ("shapes", shapes())):
-            shutil.copyfile(path, os.path.join(work, name + ".db"))
-            common.timed(common.RAMET, "init",
-                         os.path.join(work, name + ".db"), "--remote",
-                         "file://%s/%s" % (store, name))
+        makers = {"torn": lambda path: make_torn(path, base),
+                  "shapes": make_shapes, "hollow": make_empty}
+        for name in ("users", *makers):
+            if self.is_asked(name):
+                copy = os.path.join(work, name + ".db")
+                shutil.copyfile(
+                    base if name == "users" else
+                    made("%s-%d" % (name, options.rows), makers[name]), copy)
+                common.timed(common.RAMET, "init", copy, "--remote",
+                             "file://%s/%s" % (store, name))
+        if self.is_asked("hollow"):
+            hollow.fill(LIBRARY, os.path.join(work, "hollow.db"))
         self.server = Process(common.RAMET, "serve", "--data", store,
                               "--listen", "127.0.0.1:0", "--access-log",
                               "off")
@@ -272,6 +335,13 @@ class Bench:
         subprocess.run(["zstd", "-q", "-3", "-T2", base, "-o",
                         os.path.join(work, "users.zst")], check=True)
 
+    def cases(self):
+        return [case for case in CASES if self.options.only is None or
+                self.options.only in case.name]
+
+    def is_asked(self, base):
+        return any(case.base == base for case in self.cases())
+
     def proxy(self, port):
         process = Process(PROXY, 0, port, self.options.rtt / 2,
                           self.options.mbit)
@@ -283,30 +353,29 @@ class Bench:
             process.end()
         self.files.shutdown()
 
-    def note(self, name, seconds, requests, moved, more=""):
+    def note(self, name, seconds, requests, moved, pages=0, unread=0,
+             case=None):
         """A line of the table; what it took in exchanges, and of the link."""
         busy = moved * 8 / 1e6 / self.options.mbit if self.options.mbit else 0
-        trips = (seconds - busy) * 1000 / self.options.rtt \
-            if self.options.rtt else 0
-        self.rows.append({"name": name, "seconds": seconds})
-        print("%-42s %7.3f s %7.1f trips %5d req %8.1f KiB %4.0f %%  %s" %
-              (name, seconds, trips, requests, moved / 1024,
-               100 * busy / seconds, more), flush=True)
+        is_first = case is not None and not case.before  # it connects as well
+        row = {"name": name, "seconds": seconds, "moved": moved,
+               "trips": (seconds - busy) * 1000 / self.options.rtt -
+                        is_first if self.options.rtt else 0,
+               "fill": busy / seconds, "pages": pages,
+               "needed": pages - unread}
+        self.rows.append(row)
+        print("%-44s %7.3f s %6.1f trips %5d req %8.1f KiB %4.0f %%  %6s %6s  "
+              "%s" % (name, seconds, row["trips"], requests, moved / 1024,
+                      100 * row["fill"], row["needed"] or "", pages or "",
+                      case.judge(row) if case else ""), flush=True)
 
     def ask(self, case):
-        if case.profile:
-            self.ask_once(case)
-        return self.ask_once(case)
-
-    def ask_once(self, case):
         self.count += 1
         folder = os.path.join(self.work, "ask%d" % self.count)
         os.mkdir(folder)
         remote = "http://127.0.0.1:%d/%s" % (self.link.port, case.base)
         uri = "file:%s/app.db?vfs=ramet&sync=manual&remote=%s%s" % (
             folder, urllib.parse.quote(remote, safe=""), self.options.uri)
-        if case.profile:
-            uri += "&profile=" + case.profile
         done = subprocess.run(
             [common.PYTHON, "-c", ASK, json.dumps(
                 [common.EXTENSION, uri, [BEFORE[b] for b in case.before],
@@ -318,24 +387,18 @@ class Bench:
         return json.loads(done.stdout)
 
     def run(self):
-        print("%-42s %9s %13s %9s %12s %6s  %s" %
+        print(common.load_average())
+        print("%-44s %9s %12s %9s %12s %6s  %6s %6s  %s" %
               ("", "seconds", "waited for", "requests", "bytes", "rate",
-               "pages, unread; hoped for"))
-        for case in CASES:
-            if self.options.only and self.options.only not in case.name:
-                continue
+               "needed", "came", "marks"))
+        for case in self.cases():
             try:
-                seconds, requests, moved, pages, unread = self.ask(case)
+                answer = self.ask(case)
             except subprocess.TimeoutExpired:
-                print("%-42s more than %d s" % (case.name,
+                print("%-44s more than %d s" % (case.name,
                                                 self.options.timeout))
                 continue
-            misses = ""
-            if case.brought and \
-                    pages > case.brought * (pages - unread) + case.spare:
-                misses = " (more were brought)"
-            self.note(case.name, seconds, requests, moved, "%d, %d; %s%s" %
-                      (pages, unread, case.hoped(), misses))
+            self.note(case.name, *answer, case=case)
         if not self.options.only:
             self.whole_file()
             self.ranges()

@@ -120,7 +120,8 @@ take_range(struct http_store *hs, const char *key,
                           " are not the range that was asked for",
                           ramet_http_pool_root(hs->pool), key, got,
                           call->range_offset);
-    memcpy(buf, call->body.data, got);
+    if (got > 0) /* else there is no body to copy from */
+        memcpy(buf, call->body.data, got);
     *out_got = got;
     return RAMET_OK;
 }

@@ -109,6 +109,15 @@ make_replica(void)
     close(dir);
 }
 
+/* Of pages: few as a rule, since each is gone through again and again. */
+static uint32_t
+read_count(struct program *p)
+{
+    const uint32_t count = ramet_read_le16(&p->in);
+
+    return count < 0xff00 ? count % 96 : count;
+}
+
 static void
 begin_file(struct program *p, enum ramet_gen_type type)
 {
@@ -123,7 +132,7 @@ add_frame(struct program *p)
 {
     uint8_t *const at = p->out + p->len;
     const struct ramet_pos pos = ramet_pos_make(1, p->len);
-    const uint32_t pgno = ramet_read_le16(&p->in) + 1u;
+    const uint32_t pgno = read_count(p) + 1u;
     const enum ramet_logframe_kind kind =
         (enum ramet_logframe_kind)(ramet_read_u8(&p->in) % 6);
     const struct ramet_entry replaced = {ramet_read_varint(&p->in)};
@@ -146,7 +155,7 @@ static void
 add_fill(struct program *p)
 {
     uint8_t *const at = p->out + p->len;
-    const uint32_t pgno = ramet_read_le16(&p->in) + 1u;
+    const uint32_t pgno = read_count(p) + 1u;
     const struct ramet_entry replaced = {ramet_read_varint(&p->in)};
     const struct ramet_point of = {.lsn = ramet_read_u8(&p->in)};
 
@@ -172,11 +181,11 @@ add_trailer(struct program *p)
     t.frame_count = p->count;
     t.frames_sum = p->sum;
     t.page_size = ramet_read_u8(&p->in) < 240 ? PAGE : 1024;
-    t.page_count = ramet_read_le16(&p->in);
+    t.page_count = read_count(p);
     t.byte_length = (uint64_t)t.page_count * t.page_size;
     t.byte_length -= ramet_read_u8(&p->in) < 200 ? 0 : 3;
-    t.least_page_count = ramet_read_le16(&p->in);
-    t.remote_page_count = ramet_read_le16(&p->in);
+    t.least_page_count = read_count(p);
+    t.remote_page_count = read_count(p);
     t.lsn = ramet_read_varint(&p->in);
     t.synced.raw = ramet_read_varint(&p->in);
     p->len += ramet_trailer_encode(&t, SALT, p->out + p->len);

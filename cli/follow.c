@@ -186,7 +186,7 @@ cli_follow(const struct cli_args *args)
     if (interval != NULL &&
         (!cli_parse_duration(interval, &party.interval_ms) ||
          party.interval_ms == 0))
-        return cli_usage(args->verb, "--interval '%s' is no time, such as 5s",
+        return cli_usage(args->verb, "--interval '%s' is not a time such as 5s",
                          interval);
     print_hint(args);
     for (int i = 0; rc == RAMET_OK && i < args->operand_count; i++)

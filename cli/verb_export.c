@@ -270,10 +270,11 @@ run_restore(const struct cli_args *args)
     int code;
 
     if (!cli_is_url(url))
-        return cli_usage(args->verb,
-                         "'%s' is no URL; of a replica, 'ramet export' writes "
-                         "a plain file",
-                         url);
+        return cli_usage(
+            args->verb,
+            "'%s' is not a URL; of a replica, 'ramet export' writes "
+            "a plain file",
+            url);
     cli_progress_begin(&progress, args->quiet);
     /* The snapshot is opened first: what is here moves only for one that
      * exists. */

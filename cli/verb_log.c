@@ -155,7 +155,7 @@ run_log(const struct cli_args *args)
         errno = 0;
         view.limit = strtoull(limit, &end, 10);
         if (errno != 0 || limit[0] < '0' || limit[0] > '9' || *end != '\0')
-            return cli_usage(args->verb, "--limit '%s' is no number", limit);
+            return cli_usage(args->verb, "--limit '%s' is not a number", limit);
     }
     if (cli_is_url(target))
         snprintf(url, sizeof(url), "%s", target);

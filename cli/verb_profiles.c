@@ -68,7 +68,7 @@ static enum ramet_rc delete (const struct cli_args *args,
     enum ramet_rc rc;
 
     if (!ramet_name_valid(name)) return RAMET_FAIL(
-        err, RAMET_EINVAL, "\"%.140s\" is no profile's name", name);
+        err, RAMET_EINVAL, "\"%.140s\" is not a profile's name", name);
     rc = ramet_profile_remove(volume->remote->store, &volume->id, name, err);
     if (rc == RAMET_OK && args->json)(void)
         cli_print_json(json_pack("{s:s, s:s}", "verb", "profiles", "deleted",

@@ -93,7 +93,7 @@ run_adopt(const struct cli_args *args)
 
     if (!ramet_replica_exists(ramet_os_system(), path))
         rc = RAMET_FAIL(&err, RAMET_ENOTFOUND,
-                        "is no replica; 'ramet init' makes it one");
+                        "is not a replica; 'ramet init' makes it one");
     else
         rc = cli_native_finish(path, &err);
     if (rc == RAMET_OK)

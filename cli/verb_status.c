@@ -220,7 +220,7 @@ run_status(const struct cli_args *args)
     if (max_lag != NULL && !check)
         return cli_usage(args->verb, "--max-lag goes with --check");
     if (max_lag != NULL && !cli_parse_duration(max_lag, &max_lag_ms))
-        return cli_usage(args->verb, "--max-lag '%s' is no time, such as 10m",
+        return cli_usage(args->verb, "--max-lag '%s' is not a time such as 10m",
                          max_lag);
     rc = cli_file_open(args, path, &file, &err);
     if (rc == RAMET_OK)

@@ -221,7 +221,7 @@ const struct cli_verb cli_verb_push = {
     .summary = "send local commits to the remote",
     .details =
         "Sends what was committed here since the last push, as one commit at\n"
-        "the remote. A file that is no database is compared with its "
+        "the remote. A file that is not a database is compared with its "
         "checksums\n"
         "first, and what was changed in place is sent. Exit 3: the remote has\n"
         "commits that this replica lacks; nothing was lost on either side.",

@@ -238,10 +238,11 @@ check_name(const char *name, struct ramet_err *err)
     struct ramet_id id;
 
     if (!ramet_name_valid(name))
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "\"%.140s\" is no name: 1 to 128 of A-Z a-z 0-9 . _ "
-                          "-, not beginning with a dot",
-                          name);
+        return RAMET_FAIL(
+            err, RAMET_EINVAL,
+            "\"%.140s\" is not a name: 1 to 128 of A-Z a-z 0-9 . _ "
+            "-, not beginning with a dot",
+            name);
     if (ramet_id_parse(name, &id))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "\"%s\" has the form of a volume id", name);

@@ -107,7 +107,7 @@ ramet_map_root_open(struct ramet_history *history,
     if (rc == RAMET_OK && out_root->level > RAMET_MAP_LEVEL_MAX)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "page map of LSN %" PRIu64
-                        ": its tree begins with what is no node of one",
+                        ": its tree does not begin with a node",
                         map->lsn);
     if (rc != RAMET_OK)
         ramet_map_root_close(out_root);

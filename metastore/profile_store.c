@@ -125,7 +125,8 @@ newest_seq(struct ramet_objstore *store, const struct ramet_vid *volume,
         return rc;
     prefix_of(volume, "", all);
     if (!parse_key(volume, key, strlen(all), found, out_seq))
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: is no profile's", key);
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: does not belong to a profile", key);
     return RAMET_OK;
 }
 

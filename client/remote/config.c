@@ -137,8 +137,8 @@ set_key(struct parse *parse, const char *section, const char *key,
                           parse->name, section, key);
     if (*slot != NULL)
         return RAMET_FAIL(parse->err, RAMET_EINVAL,
-                          "%s: [%s]: %s stands there twice", parse->name,
-                          section, key);
+                          "%s: [%s]: %s is given twice", parse->name, section,
+                          key);
     if (slot == &remote->token_plain && strcmp(value, "yes") != 0 &&
         strcmp(value, "no") != 0)
         return RAMET_FAIL(parse->err, RAMET_EINVAL,

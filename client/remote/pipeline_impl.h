@@ -35,8 +35,8 @@ enum ramet_urgency {
 };
 
 /* One who waits for a page. */
-struct ramet_wait {
-    struct ramet_wait *next;
+struct ramet_page_wait {
+    struct ramet_page_wait *next;
     uint8_t *out;
     size_t size;
     struct ramet_cond ended;
@@ -57,7 +57,7 @@ struct ramet_want {
     enum ramet_urgency urgency;
     bool alone; /* it failed with others: to be asked for by itself */
     struct ramet_batch *batch; /* NULL: in a queue */
-    struct ramet_wait *waits;
+    struct ramet_page_wait *waits;
     struct ramet_haul *haul; /* NULL: none's */
 };
 

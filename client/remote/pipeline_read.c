@@ -98,10 +98,10 @@ look_again(struct ramet_pipeline *pipeline, const struct ramet_point *at,
 
 static void
 stop_waiting(struct ramet_pipeline *pipeline, const struct ramet_point *at,
-             uint32_t pgno, struct ramet_wait *wait)
+             uint32_t pgno, struct ramet_page_wait *wait)
 {
     struct ramet_want *const want = ramet_want_find(pipeline, at, pgno);
-    struct ramet_wait **link;
+    struct ramet_page_wait **link;
 
     if (want == NULL)
         return;
@@ -121,7 +121,7 @@ stop_waiting(struct ramet_pipeline *pipeline, const struct ramet_point *at,
 /* Under the mutex. */
 static enum ramet_rc
 wait_for(struct ramet_pipeline *pipeline, const struct ramet_point *at,
-         uint32_t pgno, struct ramet_wait *wait, uint64_t timeout_ms,
+         uint32_t pgno, struct ramet_page_wait *wait, uint64_t timeout_ms,
          struct ramet_err *err)
 {
     const uint64_t began_ns = now_ns(pipeline);
@@ -170,7 +170,7 @@ take_from_cache(struct ramet_pipeline *pipeline, const struct ramet_head *head,
 static enum ramet_rc
 await(struct ramet_pipeline *pipeline, const void *reader,
       const struct ramet_head *head, uint32_t pgno, struct ramet_want *want,
-      struct ramet_wait *wait, uint64_t timeout_ms, struct ramet_err *err)
+      struct ramet_page_wait *wait, uint64_t timeout_ms, struct ramet_err *err)
 {
     const struct ramet_point at = ramet_head_point(head);
     enum ramet_rc rc;
@@ -206,7 +206,7 @@ ramet_pipeline_read(struct ramet_pipeline *pipeline, const void *reader,
                     struct ramet_err *err)
 {
     const struct ramet_point at = ramet_head_point(head);
-    struct ramet_wait wait = {.out = out, .size = head->page_size};
+    struct ramet_page_wait wait = {.out = out, .size = head->page_size};
     struct ramet_want *want;
     enum ramet_rc rc;
 

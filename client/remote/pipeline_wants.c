@@ -100,7 +100,7 @@ ramet_want_requeue(struct ramet_pipeline *pipeline, struct ramet_want *want)
 }
 
 static void
-tell_reader(struct ramet_wait *wait, const uint8_t *page, enum ramet_rc rc,
+tell_reader(struct ramet_page_wait *wait, const uint8_t *page, enum ramet_rc rc,
             const struct ramet_err *err)
 {
     if (page != NULL)
@@ -140,8 +140,9 @@ ramet_want_end(struct ramet_pipeline *pipeline, struct ramet_want *want,
     *link = want->chain;
     if (want->batch == NULL)
         ramet_want_dequeue(pipeline, want);
-    for (struct ramet_wait *w = want->waits; w != NULL;) {
-        struct ramet_wait *const next = w->next; /* it goes once it is told */
+    for (struct ramet_page_wait *w = want->waits; w != NULL;) {
+        struct ramet_page_wait *const next =
+            w->next; /* it goes once it is told */
 
         tell_reader(w, page, rc, err);
         w = next;

@@ -201,10 +201,11 @@ take_url_of_state(struct opening *opening, struct ramet_err *err)
 static enum ramet_rc
 refuse_no_database(const struct opening *opening, struct ramet_err *err)
 {
-    return RAMET_FAIL(err, RAMET_EINVAL,
-                      "%s is no SQLite database, and no commit could carry it "
-                      "as one",
-                      opening->path);
+    return RAMET_FAIL(
+        err, RAMET_EINVAL,
+        "%s is not a SQLite database, and no commit could carry it "
+        "as one",
+        opening->path);
 }
 
 /* What could never be pushed is not bound to a remote. */
@@ -655,10 +656,11 @@ check_profile(const struct ramet_file_options *options, struct ramet_err *err)
 {
     if (options->profile == NULL || ramet_name_valid(options->profile))
         return RAMET_OK;
-    return RAMET_FAIL(err, RAMET_EINVAL,
-                      "profile=%.140s: is no name: 1 to 128 of A-Z a-z 0-9 . _ "
-                      "-, not beginning with a dot",
-                      options->profile);
+    return RAMET_FAIL(
+        err, RAMET_EINVAL,
+        "profile=%.140s: is not a name: 1 to 128 of A-Z a-z 0-9 . _ "
+        "-, not beginning with a dot",
+        options->profile);
 }
 
 /* Before the first read: what comes of it is nobody's failure. */

@@ -372,8 +372,9 @@ container_header(char **out_header, struct ramet_err *err)
     if (rc == RAMET_OK && token != NULL) {
         *out_header = ramet_asprintf("Authorization: %s", token);
         if (*out_header == NULL || strpbrk(*out_header, "\r\n") != NULL)
-            rc = RAMET_FAIL(err, RAMET_EAUTH,
-                            "S3 credentials: the container's token is none");
+            rc = RAMET_FAIL(
+                err, RAMET_EAUTH,
+                "S3 credentials: the container's token is malformed");
     }
     ramet_free(read);
     return rc;

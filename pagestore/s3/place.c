@@ -95,10 +95,10 @@ take_parameter(const char *name, const char *value,
                struct ramet_s3_place *place)
 {
     if (strcmp(name, "endpoint") == 0)
-        return place->endpoint[0] != '\0' ? "endpoint= stands there twice"
+        return place->endpoint[0] != '\0' ? "endpoint= is given twice"
                                           : take_endpoint(value, place);
     if (strcmp(name, "region") == 0)
-        return place->region[0] != '\0' ? "region= stands there twice"
+        return place->region[0] != '\0' ? "region= is given twice"
                                         : take_region(value, place);
     if (strcmp(name, "style") != 0)
         return "after '?' there may be endpoint=, region= and style=";
@@ -173,7 +173,7 @@ ramet_s3_place_parse(const char *root, const char *query,
     const char *why;
 
     if (strncmp(root, "s3://", 5) != 0)
-        return "it is no s3:// URL";
+        return "it is not an s3:// URL";
     root += 5;
     bucket_len = strcspn(root, "/");
     why = take_bucket(root, bucket_len, &place);
@@ -276,7 +276,7 @@ choose_origin(const struct ramet_s3_place *place,
     }
     if (!ramet_origin_of(text, out_origin) || has_path(text))
         return RAMET_FAIL(err, RAMET_EINVAL,
-                          "S3: the endpoint '%.200s' is no URL of a host",
+                          "S3: the endpoint '%.200s' is not the URL of a host",
                           text);
     return RAMET_OK;
 }

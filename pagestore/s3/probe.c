@@ -152,7 +152,7 @@ static enum ramet_rc
 refuse(const struct ramet_s3store *s3, const char *why, struct ramet_err *err)
 {
     return RAMET_FAIL(err, RAMET_EREFUSED,
-                      "%s: is no store for Ramet: %s, and a history needs "
+                      "%s: can't be a store for Ramet: %s, and a history needs "
                       "one on which a PUT with If-None-Match: * lets exactly "
                       "one writer win; check the list in docs/stores.md",
                       s3->name, why);

@@ -855,7 +855,7 @@ class Faults(BucketTest):
         for _ in range(2):
             text = self.refused(FAILED, "init", a, "--remote",
                                 self.url(fake=racy))
-            self.assertIn("is no store for Ramet", text)
+            self.assertIn("can't be a store for Ramet", text)
             self.assertIn("two writers", text)
         self.assertEqual([key for key in racy.objects
                           if "/probe/" not in key], [])

@@ -74,7 +74,7 @@ hash_of(const struct ramet_writeset *set, uint32_t pgno)
            (set->table_size - 1);
 }
 
-static struct ramet_write *
+static struct ramet_written_page *
 find(const struct ramet_writeset *set, uint32_t pgno)
 {
     if (set->count <= LINEAR_MAX) {
@@ -93,7 +93,7 @@ find(const struct ramet_writeset *set, uint32_t pgno)
 struct ramet_entry
 ramet_writeset_get(const struct ramet_writeset *set, uint32_t pgno)
 {
-    const struct ramet_write *write;
+    const struct ramet_written_page *write;
 
     assert(pgno != 0);
     if (set->pieces != NULL) {
@@ -123,7 +123,7 @@ grow_dense(struct ramet_writeset *set, struct ramet_err *err)
     const uint32_t capacity =
         set->capacity == 0 ? DENSE_FIRST : set->capacity * 2;
     uint32_t *const table = ramet_calloc((size_t)capacity * 2, sizeof(*table));
-    struct ramet_write *dense;
+    struct ramet_written_page *dense;
 
     if (table == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a transaction");
@@ -202,7 +202,7 @@ ramet_writeset_put(struct ramet_writeset *set, const struct ramet_os *os,
                    int dir_fd, uint32_t slot, uint32_t pgno,
                    struct ramet_entry entry, struct ramet_err *err)
 {
-    struct ramet_write *write;
+    struct ramet_written_page *write;
     enum ramet_rc rc;
 
     assert(pgno != 0 && !ramet_entry_is_none(entry));
@@ -223,7 +223,7 @@ ramet_writeset_put(struct ramet_writeset *set, const struct ramet_os *os,
             return rc;
     }
     set->dense[set->count++] =
-        (struct ramet_write){.entry = entry, .pgno = pgno};
+        (struct ramet_written_page){.entry = entry, .pgno = pgno};
     if (set->count == LINEAR_MAX + 1)
         for (uint32_t i = 0; i < set->count; i++)
             enter_in_table(set, i);
@@ -235,7 +235,7 @@ ramet_writeset_put(struct ramet_writeset *set, const struct ramet_os *os,
 void
 ramet_writeset_remove(struct ramet_writeset *set, uint32_t pgno)
 {
-    struct ramet_write *write;
+    struct ramet_written_page *write;
 
     assert(pgno >= 1);
     if (set->pieces != NULL) {
@@ -277,7 +277,8 @@ ramet_writeset_next(const struct ramet_writeset *set, uint64_t *io_cursor,
 {
     if (set->pieces == NULL) {
         while (*io_cursor < set->count) {
-            const struct ramet_write *const write = &set->dense[*io_cursor];
+            const struct ramet_written_page *const write =
+                &set->dense[*io_cursor];
 
             (*io_cursor)++;
             if (ramet_entry_is_none(write->entry))

@@ -20,14 +20,14 @@
 #include "core/err.h"
 #include "core/os.h"
 
-struct ramet_write {
+struct ramet_written_page {
     struct ramet_entry entry; /* as in the index; the frame's position */
     uint32_t pgno;
     bool is_rewritten;
 };
 
 struct ramet_writeset {
-    struct ramet_write *dense;
+    struct ramet_written_page *dense;
     uint32_t count;
     uint32_t capacity;
     uint32_t *table;     /* 1 + place in dense; 0: free */

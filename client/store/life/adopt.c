@@ -247,7 +247,7 @@ look_for_mark(struct adoption *a, const uint8_t *header, bool *out_is_ours,
     }
     return RAMET_FAIL(err, RAMET_EFOREIGN,
                       "%s bears a replica's mark and is not as it was left: it "
-                      "is no database that could be adopted; put the right "
+                      "is not a database that could be adopted; put the right "
                       "file back, or 'ramet restore' what the remote has",
                       replica->path);
 }
@@ -275,11 +275,12 @@ check_kind(const struct adoption *a, const struct ramet_os_stat *st,
     if (a->state.fold.kind != RAMET_KIND_SQLITE || st->size_bytes == 0 ||
         ramet_is_database(header, st->size_bytes, &page_size))
         return RAMET_OK;
-    return RAMET_FAIL(err, RAMET_EINVAL,
-                      "%s is no SQLite database any more, which its volume is: "
-                      "'ramet restore' brings that back and keeps this file "
-                      "beside it",
-                      a->replica->path);
+    return RAMET_FAIL(
+        err, RAMET_EINVAL,
+        "%s is not a SQLite database any more, which its volume is: "
+        "'ramet restore' brings that back and keeps this file "
+        "beside it",
+        a->replica->path);
 }
 
 static enum ramet_rc

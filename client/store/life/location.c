@@ -46,7 +46,7 @@ ramet_replica_location_at(const struct ramet_os *os, const char *resolved,
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a path");
     slash = strrchr(location.path, '/');
     if (slash[1] == '\0') {
-        rc = RAMET_FAIL(err, RAMET_EINVAL, "'%s' is no file name", resolved);
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "'%s' is not a file name", resolved);
         goto done;
     }
     parent = slash == location.path

@@ -107,8 +107,8 @@ search_spoilt(struct search *search, uint64_t gen, struct ramet_err *err)
     rc = ramet_os_read_some(os, file.fd, raw, sizeof(raw), 0, &got, name, err);
     if (rc == RAMET_OK && got == sizeof(raw) &&
         ramet_gen_header_decode(raw, &header))
-        rc = RAMET_FAIL(err, RAMET_ENOTFOUND, "%s is no file of this replica",
-                        name);
+        rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
+                        "%s does not belong to this replica", name);
     if (rc == RAMET_OK)
         rc = search_file(search, &file, RAMET_GEN_HEADER_SIZE, err);
     os->close(os->ctx, file.fd);

@@ -106,8 +106,8 @@ open_file(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen,
         out_header->type != type || out_header->gen != gen ||
         ramet_id_compare(&out_header->base_id, &replica->base_id) != 0 ||
         is_kept(replica, out_header))
-        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s is no file of this replica",
-                          name);
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "%s does not belong to this replica", name);
     return RAMET_OK;
 }
 

@@ -225,8 +225,8 @@ ramet_index_map(struct ramet_replica *replica, bool writable,
         return RAMET_FAIL_OS(err, fd, "open the index of %s", replica->path);
     if (st.size_bytes < RAMET_INDEX_ENTRIES_OFFSET) {
         os->close(os->ctx, fd);
-        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s: the index is no index",
-                          replica->path);
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "%s: the index file is too short", replica->path);
     }
     replica->index_fd = fd;
     rc = map_head(replica, fd, writable, err);

@@ -56,7 +56,7 @@ place__refuses_what_is_wrong(void **state)
         {"s3://bucket", "endpoint=http://a&endpoint=http://b", "twice"},
         {"s3://bucket", "region=%zz", "hex"},
         {"s3://bucket", "region=%0a", "odd characters"},
-        {"http://bucket", "", "no s3://"},
+        {"http://bucket", "", "not an s3://"},
     };
     struct ramet_s3_place place;
 

@@ -139,6 +139,7 @@ check_base(struct sending *sending, struct ramet_err *err)
     enum ramet_rc rc;
 
     sending->client = ramet_replica_sync_client(sending->replica_sync);
+    ramet_remote_client_begin(sending->client);
     ramet_replica_sync_learn(sending->replica_sync, sending->state);
     if (!ramet_replica_sync_volume(sending->replica_sync, &sending->volume))
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: has no volume",

@@ -53,6 +53,15 @@ void sim_model_begin(uint32_t page_size, bool is_database);
 void sim_model_end(void);
 struct sim_place *sim_place_new(const char *name);
 
+/* ---- what is done -------------------------------------------------------------- */
+
+/* Of a handle of a process, in the order in which those begin. */
+struct sim_step_id {
+    unsigned process, handle, step;
+};
+/* Is that step taken, in this schedule? */
+SIM_API bool sim_takes(const struct sim_step_id *step);
+
 /* ---- pages ------------------------------------------------------------------ */
 
 SIM_API uint32_t sim_page_size(void);

@@ -3,7 +3,7 @@
  *
  *   sim IMAGE [--seed N] [--count N] [--seconds N] [--trace]
  *             [--may MASK] [--machines N] [--processes N] [--handles N]
- *             [--steps N] [--calm N]
+ *             [--steps N] [--calm N] [--skip PROCESS.HANDLE.STEP,…]
  *
  * Schedules are played in children of this process, a batch in each, so that
  * one that crashes ends its batch only. The first one that fails is played
@@ -44,6 +44,7 @@ struct options {
 struct board {
     uint64_t seed; /* of the schedule that it plays */
     uint64_t steps;
+    struct sim_taken taken; /* in that schedule */
 };
 static struct board *board;
 
@@ -62,7 +63,7 @@ static void
 play(const struct sim_plan *plan)
 {
     board->seed = plan->seed;
-    sim_play_schedule(plan);
+    sim_play_schedule(plan, &board->taken);
     board->steps += sim_steps();
 }
 
@@ -132,6 +133,40 @@ lower(struct sim_plan *plan, unsigned *number, unsigned most)
     }
 }
 
+/* Without `count` of these steps from `first` on, if it still fails then. */
+static bool
+leave_out(struct sim_plan *plan, const struct sim_taken *all, unsigned first,
+          unsigned count)
+{
+    const unsigned before = plan->skip_count;
+
+    for (unsigned i = first; i < first + count && i < all->count &&
+                             plan->skip_count < SIM_STEPS_MAX;
+         i++)
+        plan->skips[plan->skip_count++] = all->steps[i];
+    if (still_fails(plan))
+        return true;
+    plan->skip_count = before;
+    return false;
+}
+
+/* Steps go, from many at a time to single ones, each tried once. */
+static void
+shorten_steps(struct sim_plan *plan)
+{
+    struct sim_taken all;
+
+    if (!still_fails(plan))
+        return; /* by chance of the machine's? */
+    all = board->taken;
+    for (unsigned count = SIM_STEPS_MAX / 8; count > 0; count /= 2)
+        for (unsigned i = 0; i < all.count;)
+            if (leave_out(plan, &all, i, count))
+                all = board->taken; /* of the failure as it is now */
+            else
+                i += count;
+}
+
 static void
 shorten(struct sim_plan *plan)
 {
@@ -144,6 +179,7 @@ shorten(struct sim_plan *plan)
     lower(plan, &plan->processes_max, 2);
     lower(plan, &plan->handles_max, 3);
     lower(plan, &plan->steps_max, 14);
+    shorten_steps(plan);
 }
 
 static void
@@ -161,6 +197,9 @@ print_command(const struct options *options, const struct sim_plan *plan)
         printf(" --steps %u", plan->steps_max);
     if (plan->calm != 0)
         printf(" --calm %u", plan->calm);
+    for (unsigned i = 0; i < plan->skip_count; i++)
+        printf("%s%u.%u.%u", i == 0 ? " --skip " : ",", plan->skips[i].process,
+               plan->skips[i].handle, plan->skips[i].step);
     printf(" --trace\n");
 }
 
@@ -179,6 +218,21 @@ report(const struct options *options, uint64_t seed)
 }
 
 /* ---- options ------------------------------------------------------------------------ */
+
+static void
+parse_skips(struct sim_plan *plan, const char *text)
+{
+    struct sim_step_id step;
+    int len;
+
+    while (plan->skip_count < SIM_STEPS_MAX &&
+           sscanf(text, "%u.%u.%u%n", &step.process, &step.handle, &step.step,
+                  &len) == 3) {
+        plan->skips[plan->skip_count++] = step;
+        text += len;
+        text += *text == ',';
+    }
+}
 
 static struct options
 parse(int argc, char **argv)
@@ -222,6 +276,8 @@ parse(int argc, char **argv)
             o.plan.steps_max = (unsigned)strtoul(argv[i], NULL, 10);
         else if (strcmp(name, "--calm") == 0)
             o.plan.calm = (unsigned)strtoul(argv[i], NULL, 10);
+        else if (strcmp(name, "--skip") == 0)
+            parse_skips(&o.plan, argv[i]);
         else {
             fprintf(stderr, "sim: %s?\n", name);
             exit(2);

@@ -58,6 +58,20 @@ struct world {
     unsigned begun; /* processes so far */
 };
 
+static const struct sim_plan *played;
+static struct sim_taken *taken;
+
+bool
+sim_takes(const struct sim_step_id *step)
+{
+    for (unsigned i = 0; i < played->skip_count; i++)
+        if (memcmp(&played->skips[i], step, sizeof(*step)) == 0)
+            return false;
+    if (taken->count < SIM_STEPS_MAX)
+        taken->steps[taken->count++] = *step;
+    return true;
+}
+
 static unsigned
 choose(struct world *world, unsigned least, unsigned most, unsigned bound)
 {
@@ -199,6 +213,7 @@ start(struct world *world, struct machine *m, enum sim_role role)
                               ? sim_below(&world->rng, 20) * sim_page_size()
                               : 0;
     }
+    env.number = world->begun;
     snprintf(name, sizeof(name), "%.2s.%u", m->path + 1, world->begun++);
     return sim_process_start(&env, name, m->disk, &m->trouble);
 }
@@ -513,14 +528,16 @@ choose_world(struct world *world)
 }
 
 void
-sim_play_schedule(const struct sim_plan *plan)
+sim_play_schedule(const struct sim_plan *plan, struct sim_taken *out_taken)
 {
     static const unsigned calms[] = {3, 8, 30, 120};
     struct world *const world = calloc(1, sizeof(*world));
 
     if (world == NULL)
         abort();
-    world->plan = plan;
+    played = world->plan = plan;
+    taken = out_taken;
+    taken->count = 0;
     world->rng = plan->seed;
     sim_sched_begin(sim_random(&world->rng),
                     plan->calm != 0 ? plan->calm

@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "tests/sim/model.h"
+
+#define SIM_STEPS_MAX 512u
+
 /* What a schedule may have; shortening takes it away. */
 enum {
     SIM_MAY_KILL = 1 << 0,
@@ -27,9 +31,18 @@ struct sim_plan {
     unsigned handles_max;
     unsigned steps_max;
     unsigned calm;
+    struct sim_step_id skips[SIM_STEPS_MAX]; /* not taken */
+    unsigned skip_count;
+};
+
+/* Steps that a schedule took, for who leaves some out. */
+struct sim_taken {
+    struct sim_step_id steps[SIM_STEPS_MAX];
+    unsigned count;
 };
 
 /* Play it. Returns when all is well; else the process ends by sim_fail(). */
-void sim_play_schedule(const struct sim_plan *plan);
+void
+sim_play_schedule(const struct sim_plan *plan, struct sim_taken *out_taken);
 
 #endif

@@ -38,6 +38,7 @@ struct sim_env {
     struct sim_process *process;
     struct sim_place *place;
     enum sim_role role;
+    unsigned number;                   /* of the process, in its schedule */
     const char *path;                  /* of the replica */
     const char *url;                   /* of the volume */
     const char *store;                 /* of a server */

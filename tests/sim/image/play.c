@@ -109,8 +109,15 @@ play(void *arg)
     h->file = sim_open(h, NULL);
     if (h->file == NULL)
         return NULL;
-    for (unsigned i = 0; i < sim_env->steps; i++)
-        sim_act(h);
+    for (unsigned i = 0; i < sim_env->steps; i++) {
+        const struct sim_step_id step = {sim_env->number, h->number, i};
+        uint64_t rng = h->seed + i;
+
+        /* Whatever others are left out. */
+        h->rng = sim_random(&rng);
+        if (sim_takes(&step))
+            sim_act(h);
+    }
     if (h->file != NULL)
         sim_driver()->close(h->file);
     return NULL;
@@ -122,7 +129,8 @@ prepare_handle(struct sim_handle *h, unsigned number)
     uint64_t rng = sim_env->seed + number;
 
     memset(h, 0, sizeof(*h));
-    h->rng = sim_random(&rng);
+    h->seed = h->rng = sim_random(&rng);
+    h->number = number;
     h->bytes = ramet_alloc(SIM_FILE_MAX);
     snprintf(h->name, sizeof(h->name), "%.10s/%u", sim_thread_name(), number);
 }

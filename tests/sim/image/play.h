@@ -11,8 +11,9 @@
 
 struct sim_handle {
     void *file; /* of the driver; NULL: it could not be opened */
-    uint64_t rng;
-    uint8_t *bytes; /* SIM_FILE_MAX */
+    uint64_t seed, rng;
+    unsigned number; /* in its process */
+    uint8_t *bytes;  /* SIM_FILE_MAX */
     char name[16];
 };
 

@@ -49,11 +49,12 @@ class Case:
 
     def __init__(self, name, question, before=("schema",), base="users",
                  trips=None, rate=None, brought=None, spare=0, kib=None,
-                 peer=False):
+                 peer=False, profile=None):
         self.name, self.question, self.before = name, question, before
         self.base, self.trips, self.rate = base, trips, rate
         self.brought, self.spare, self.kib = brought, spare, kib
         self.peer = peer
+        self.profile = profile  # a process with that name asked it before
 
     def judge(self, row):
         """Each mark with what was measured, and "over" where it is not kept."""
@@ -138,8 +139,26 @@ CASES = (
     Case("full text, rank LIMIT 10",
          "SELECT rowid FROM words WHERE words MATCH 'w17 w23' ORDER BY rank "
          "LIMIT 10", base="shapes", trips=35, brought=3),
+    Case("full text, after ramet_prefetch",
+         "SELECT rowid FROM words WHERE words MATCH 'w17 w23' ORDER BY rank "
+         "LIMIT 10", ("ask words",), base="shapes", trips=2, brought=3),
+    Case("1,000 rows looked up, after ramet_prefetch",
+         "SELECT sum(balance) FROM (SELECT balance " + OSLO % 1000,
+         ("ask Oslo",), trips=2, brought=1.1),
+    Case("five questions, with a warm profile",
+         ["SELECT * FROM users WHERE id = 250000",
+          "SELECT id FROM users INDEXED BY users_email WHERE email >= 'm' "
+          "LIMIT 1",
+          "SELECT sum(balance) FROM (SELECT balance " + OSLO % 50,
+          "SELECT max(created) FROM users WHERE city = 'Oslo'",
+          "SELECT count(*) FROM users WHERE id BETWEEN 1000 AND 3000"], (),
+         trips=2, brought=1.2, profile="bench"),
 )
 BEFORE = {
+    "ask words": "SELECT ramet_prefetch('SELECT rowid FROM words WHERE words "
+                 "MATCH ''w17 w23'' ORDER BY rank LIMIT 10')",
+    "ask Oslo": "SELECT ramet_prefetch('SELECT sum(balance) FROM (SELECT "
+                "balance " + (OSLO % 1000).replace("'", "''") + "')",
     "schema": "SELECT count(*) FROM sqlite_schema",
     "point": "SELECT * FROM users WHERE id = 250000",
     "email": "SELECT id FROM users INDEXED BY users_email WHERE email >= 'k' "
@@ -172,10 +191,11 @@ db = sqlite3.connect(uri, uri=True)
 at = (0, 0, 0, 0)
 for sql in before:
     db.execute(sql).fetchall()
-if before:
+if before and not before[0].startswith("SELECT ramet_prefetch"):
     at = counts()
     began = time.perf_counter()
-db.execute(question).fetchall()
+for sql in [question] if isinstance(question, str) else question:
+    db.execute(sql).fetchall()
 seconds = time.perf_counter() - began
 now = after = counts()
 still = 0
@@ -183,6 +203,7 @@ while still < 10: # what was still on its way
     time.sleep(0.05)
     before, after = after, counts()
     still = still + 1 if after == before else 0
+db.close()
 print(json.dumps([seconds] + [b - a for a, b in zip(at, now)][:2] +
                  [after[2] - at[2], after[3] - at[3]]))
 """
@@ -325,7 +346,7 @@ class Bench:
             hollow.fill(LIBRARY, os.path.join(work, "hollow.db"))
         self.server = Process(common.RAMET, "serve", "--data", store,
                               "--listen", "127.0.0.1:0", "--access-log",
-                              "off")
+                              "off", "--prefetch-queries")
         port = self.server.said.strip().rsplit(":", 1)[-1].strip("/")
         self.link = self.proxy(port)
         self.files = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
@@ -370,12 +391,19 @@ class Bench:
                       case.judge(row) if case else ""), flush=True)
 
     def ask(self, case):
+        if case.profile:
+            self.ask_once(case)
+        return self.ask_once(case)
+
+    def ask_once(self, case):
         self.count += 1
         folder = os.path.join(self.work, "ask%d" % self.count)
         os.mkdir(folder)
         remote = "http://127.0.0.1:%d/%s" % (self.link.port, case.base)
         uri = "file:%s/app.db?vfs=ramet&sync=manual&remote=%s%s" % (
             folder, urllib.parse.quote(remote, safe=""), self.options.uri)
+        if case.profile:
+            uri += "&profile=" + case.profile
         done = subprocess.run(
             [common.PYTHON, "-c", ASK, json.dumps(
                 [common.EXTENSION, uri, [BEFORE[b] for b in case.before],

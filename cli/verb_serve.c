@@ -19,6 +19,7 @@ static const struct cli_option serve_options[] = {
     {"cache-memory", "SIZE", "cache in memory (24M)"},
     {"cache-disk", "SIZE", "limit of the cache on disk (1G)"},
     {"access-log", "F", "off, stderr or a file (stderr)"},
+    {"prefetch-queries", NULL, "run statements that clients prefetch by"},
     {"workers", "N", "threads that work on the store (8)"},
     {"max-connections", "N", "connections at a time (4096)"},
     {"drain", "SECONDS", "finish what was begun, at a stop (10)"},

@@ -62,6 +62,10 @@ endif()
 if(TARGET ramet)
     install(TARGETS ramet RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endif()
+if(TARGET ramet_ask)
+    install(TARGETS ramet_ask RUNTIME
+            DESTINATION "${CMAKE_INSTALL_LIBEXECDIR}")
+endif()
 # The extension keeps its name without "lib"; SQLite loads it by path.
 if(TARGET ramet_vfs)
     install(TARGETS ramet_vfs

@@ -48,6 +48,7 @@ methods_of(enum ramet_route route)
         return M(GET) | M(HEAD) | M(PUT) | M(DELETE);
     case RAMET_ROUTE_PAGES:
     case RAMET_ROUTE_NEWS:
+    case RAMET_ROUTE_PREFETCH:
         return M(POST);
     case RAMET_ROUTE_UNKNOWN:
     case RAMET_ROUTE_COUNT:
@@ -154,6 +155,8 @@ choose_body(struct call *call)
     case RAMET_HTTP_POST:
         if (call->route == RAMET_ROUTE_PAGES)
             ramet_http_want_body(call->rq, RAMET_PAGES_BODY_MAX);
+        else if (call->route == RAMET_ROUTE_PREFETCH)
+            ramet_http_want_body(call->rq, RAMET_PAGES_BODY_MAX);
         else if (call->route == RAMET_ROUTE_NEWS)
             ramet_http_want_body(call->rq, RAMET_NEWS_BODY_MAX);
         else if (call->route == RAMET_ROUTE_COMMITS)
@@ -185,6 +188,9 @@ begin(void *ctx, struct ramet_http_request *rq)
     ramet_http_set_user(rq, call);
     if (!authorize(call))
         return;
+    if (call->route == RAMET_ROUTE_PREFETCH &&
+        !call->server->options.prefetch_queries)
+        call->route = RAMET_ROUTE_UNKNOWN;
     methods = methods_of(call->route);
     if (methods == 0) {
         ramet_render_problem(rq, 404, RAMET_ENOTFOUND, "there is no such path",
@@ -241,6 +247,8 @@ handler_of(const struct call *call)
         return handler_of_profile(call);
     case RAMET_ROUTE_PAGES:
         return ramet_api_pages;
+    case RAMET_ROUTE_PREFETCH:
+        return ramet_api_prefetch;
     case RAMET_ROUTE_OPEN:
         return ramet_api_open;
     case RAMET_ROUTE_EVENTS:

@@ -119,7 +119,7 @@ route_volume(struct call *call, const struct parts *parts)
         {"pages", RAMET_ROUTE_PAGES},     {"head", RAMET_ROUTE_HEAD},
         {"commits", RAMET_ROUTE_COMMITS}, {"changes", RAMET_ROUTE_CHANGES},
         {"events", RAMET_ROUTE_EVENTS},   {"content", RAMET_ROUTE_CONTENT},
-        {"open", RAMET_ROUTE_OPEN},
+        {"open", RAMET_ROUTE_OPEN},       {"prefetch", RAMET_ROUTE_PREFETCH},
     };
 
     if (!copy_part(parts, 2, call->name))
@@ -180,5 +180,7 @@ ramet_api_is_write(const struct call *call)
     const enum ramet_http_method method = ramet_http_method_of(call->rq);
 
     return method != RAMET_HTTP_GET && method != RAMET_HTTP_HEAD &&
-           call->route != RAMET_ROUTE_PAGES && call->route != RAMET_ROUTE_NEWS;
+           call->route != RAMET_ROUTE_PAGES &&
+           call->route != RAMET_ROUTE_NEWS &&
+           call->route != RAMET_ROUTE_PREFETCH;
 }

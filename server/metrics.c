@@ -10,9 +10,10 @@
 #include <stdio.h>
 
 static const char *const route_names[RAMET_ROUTE_COUNT] = {
-    "healthz", "readyz", "metrics", "store",   "volumes", "volume",  "head",
-    "commits", "commit", "changes", "segment", "map",     "pages",   "events",
-    "content", "keys",   "name",    "open",    "news",    "profile", "unknown",
+    "healthz", "readyz",  "metrics",  "store",   "volumes", "volume",
+    "head",    "commits", "commit",   "changes", "segment", "map",
+    "pages",   "events",  "content",  "keys",    "name",    "open",
+    "news",    "profile", "prefetch", "unknown",
 };
 
 /* Upper bounds in microseconds. */
@@ -146,6 +147,10 @@ ramet_metrics_format(struct ramet_metrics *metrics, struct ramet_buf *out)
         {"ramet_news_commits_total", "counter", &metrics->told},
         {"ramet_news_bare_total", "counter", &metrics->told_bare},
         {"ramet_news_object_bytes", "gauge", &metrics->told_bytes},
+        {"ramet_questions_total", "counter", &metrics->questions},
+        {"ramet_questions_stopped_total", "counter",
+         &metrics->questions_stopped},
+        {"ramet_question_pages_total", "counter", &metrics->question_pages},
     };
 
     format_requests(metrics, out);

@@ -34,6 +34,7 @@ enum ramet_route {
     RAMET_ROUTE_OPEN,
     RAMET_ROUTE_NEWS,
     RAMET_ROUTE_PROFILE,
+    RAMET_ROUTE_PREFETCH,
     RAMET_ROUTE_UNKNOWN,
     RAMET_ROUTE_COUNT
 };
@@ -55,6 +56,9 @@ struct ramet_metrics {
     /* Of news: streams, commits told with their object and without, and what
      * the objects take. */
     _Atomic uint64_t news_streams, told, told_bare, told_bytes;
+    /* Prefetch by question: those that were run, those that came to a limit, and
+     * the pages of all. */
+    _Atomic uint64_t questions, questions_stopped, question_pages;
     _Atomic uint64_t damaged; /* reads that failed a checksum */
     _Atomic uint64_t event_lag_us_sum, events;
 };

@@ -46,6 +46,8 @@ static const struct option table[] = {
     OPT_TEXT(cache_dir),
     OPT_TEXT(access_log),
     OPT_NUM(insecure, FLAG, 0, 1),
+    OPT_NUM(prefetch_queries, FLAG, 0, 1),
+    OPT_TEXT(prefetch_helper),
     OPT_NUM(cache_memory, SIZE, 1u << 20, UINT64_C(1) << 40),
     OPT_NUM(cache_disk, SIZE, 1u << 20, UINT64_C(1) << 44),
     OPT_NUM(workers, NUMBER, 1, 64),
@@ -140,8 +142,10 @@ set_option(struct ramet_server_options *options, const struct option *option,
         strcpy(field, value);
         return RAMET_OK;
     case FLAG:
-        flag = strcmp(value, "true") == 0 || strcmp(value, "1") == 0;
-        if (!flag && strcmp(value, "false") != 0 && strcmp(value, "0") != 0)
+        flag = strcmp(value, "true") == 0 || strcmp(value, "1") == 0 ||
+               strcmp(value, "on") == 0;
+        if (!flag && strcmp(value, "false") != 0 && strcmp(value, "0") != 0 &&
+            strcmp(value, "off") != 0)
             return RAMET_FAIL(err, RAMET_EINVAL,
                               "%s: \"%s\" is neither true nor false",
                               option->name, value);

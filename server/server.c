@@ -30,6 +30,7 @@
 #include "pagestore/s3/s3store.h"
 #include "server/api.h"
 #include "server/listen.h"
+#include "server/question.h"
 #include "server/server_impl.h"
 
 #define TICK_MS 500u
@@ -302,13 +303,27 @@ raise_limits(const struct ramet_server_options *options)
 }
 
 static enum ramet_rc
+find_helper(struct ramet_server_options *options, struct ramet_err *err)
+{
+    if (!options->prefetch_queries || options->prefetch_helper[0] != '\0' ||
+        ramet_question_find_helper(options->prefetch_helper,
+                                   sizeof(options->prefetch_helper)))
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_EINVAL,
+                      "prefetch_queries: there is no ramet-ask beside this "
+                      "program; prefetch_helper says where it is");
+}
+
+static enum ramet_rc
 start_parts(struct ramet_server *server, struct door *door,
             struct ramet_err *err)
 {
     const struct ramet_server_options *options = &server->options;
     enum ramet_rc rc;
 
-    rc = ramet_tokens_new(options->token_file, &server->tokens, err);
+    rc = find_helper(&server->options, err);
+    if (rc == RAMET_OK)
+        rc = ramet_tokens_new(options->token_file, &server->tokens, err);
     if (rc == RAMET_OK)
         rc = open_door(server, door, err);
     if (rc == RAMET_OK)

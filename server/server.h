@@ -29,6 +29,9 @@ struct ramet_server_options {
     char cache_dir[RAMET_SERVER_PATH_MAX];  /* "": no cache on disk */
     char access_log[RAMET_SERVER_PATH_MAX]; /* "off", "stderr" or a file */
     bool insecure;
+    bool
+        prefetch_queries; /* run statements that clients ask to be prefetched */
+    char prefetch_helper[RAMET_SERVER_PATH_MAX]; /* "": ramet-ask beside us */
     uint64_t cache_memory;
     uint64_t cache_disk;
     uint64_t workers;

@@ -7,6 +7,7 @@
  *   api_objects.c  segments, maps, commits and names as objects
  *   api_commits.c  the list of commits, committing
  *   api_pages.c    pages as stored frames
+ *   api_prefetch.c the pages that a statement reads
  *   api_profile.c  warm profiles
  *   api_content.c  a volume as one file
  *   api_status.c   health, readiness, metrics
@@ -53,6 +54,7 @@ struct ramet_server {
     struct ramet_access_log *access;
     struct ramet_http *http;
     struct ramet_metrics metrics;
+    _Atomic unsigned questions; /* that are being run */
     unsigned port;
     _Atomic uint64_t ready_checked_ms;
     _Atomic bool ready;
@@ -82,7 +84,7 @@ call_handler ramet_api_volumes, ramet_api_volume, ramet_api_head,
     ramet_api_changes, ramet_api_keys, ramet_api_object, ramet_api_commits,
     ramet_api_commit, ramet_api_pages, ramet_api_events, ramet_api_content,
     ramet_api_readyz, ramet_api_delete, ramet_api_open, ramet_api_news,
-    ramet_api_profile_put, ramet_api_profile_remove;
+    ramet_api_profile_put, ramet_api_profile_remove, ramet_api_prefetch;
 
 /* Event thread: from what is in memory. */
 void ramet_api_metrics(struct call *call);

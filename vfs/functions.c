@@ -8,8 +8,11 @@
 #include <stdio.h>
 
 #include "client/ramet.h"
+#include "client/remote/question.h"
 #include "vfs/connection.h"
 #include "vfs/verbs.h"
+
+#define PREFETCH_VALUES_MAX 100u
 
 static void
 answer(sqlite3_context *context, const struct ramet_verb_result *result)
@@ -112,6 +115,100 @@ run_wait(sqlite3_context *context, int arg_count, sqlite3_value **args)
         run_call(context, schema, &call);
 }
 
+/* ---- prefetch by question -------------------------------------------------------- */
+
+static struct ramet_question_value
+value_of(sqlite3_value *arg)
+{
+    struct ramet_question_value value = {.type = RAMET_VALUE_IS_NULL};
+
+    switch (sqlite3_value_type(arg)) {
+    case SQLITE_INTEGER:
+        value.type = RAMET_VALUE_IS_INTEGER;
+        value.integer = sqlite3_value_int64(arg);
+        break;
+    case SQLITE_FLOAT:
+        value.type = RAMET_VALUE_IS_REAL;
+        value.real = sqlite3_value_double(arg);
+        break;
+    case SQLITE_TEXT:
+        value.type = RAMET_VALUE_IS_TEXT;
+        value.bytes = sqlite3_value_text(arg);
+        value.len = (size_t)sqlite3_value_bytes(arg);
+        break;
+    case SQLITE_BLOB:
+        value.type = RAMET_VALUE_IS_BLOB;
+        value.bytes = sqlite3_value_blob(arg);
+        value.len = (size_t)sqlite3_value_bytes(arg);
+        break;
+    }
+    return value;
+}
+
+/* Where no server does it: the pages come as those of any statement. */
+static void
+run_here(sqlite3_context *context, const char *sql, int value_count,
+         sqlite3_value **values)
+{
+    sqlite3 *const connection = sqlite3_context_db_handle(context);
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(connection, sql, -1, &statement, NULL);
+
+    if (code == SQLITE_OK &&
+        (statement == NULL || !sqlite3_stmt_readonly(statement))) {
+        (void)sqlite3_finalize(statement);
+        sqlite3_result_error(context, "it is no statement that reads", -1);
+        return;
+    }
+    for (int i = 0; code == SQLITE_OK && i < value_count; i++)
+        code = sqlite3_bind_value(statement, i + 1, values[i]);
+    if (code == SQLITE_OK)
+        do
+            code = sqlite3_step(statement);
+        while (code == SQLITE_ROW);
+    if (code != SQLITE_DONE) {
+        sqlite3_result_error(context, sqlite3_errmsg(connection), -1);
+        sqlite3_result_error_code(context, code);
+    }
+    (void)sqlite3_finalize(statement);
+}
+
+static void
+run_prefetch(sqlite3_context *context, int arg_count, sqlite3_value **args)
+{
+    struct ramet_question_value values[PREFETCH_VALUES_MAX];
+    struct ramet_question question = {.values = values};
+    struct ramet_verb_call call = {
+        .verb = RAMET_VERB_PREFETCH,
+        .question = &question,
+        .connection = sqlite3_context_db_handle(context),
+    };
+
+    if (arg_count < 1 || arg_count > 1 + (int)PREFETCH_VALUES_MAX) {
+        sqlite3_result_error(context,
+                             "ramet_prefetch(sql, parameter, …): at most 100 "
+                             "parameters",
+                             -1);
+        return;
+    }
+    question.sql = text_of(arg_count, args, 0, "");
+    if (question.sql == NULL) {
+        sqlite3_result_error_nomem(context);
+        return;
+    }
+    for (int i = 1; i < arg_count; i++)
+        values[question.value_count++] = value_of(args[i]);
+    (void)sqlite3_file_control(call.connection, "main", RAMET_FCNTL_VERB,
+                               &call);
+    if (call.was_run && call.rc == RAMET_OK)
+        answer(context, &call.result);
+    else if (call.was_run &&
+             (call.rc == RAMET_EINVAL || call.rc == RAMET_EAUTH))
+        fail(context, call.rc, &call.err);
+    else
+        run_here(context, question.sql, arg_count - 1, args + 1);
+}
+
 static void
 run_version(sqlite3_context *context, int arg_count, sqlite3_value **args)
 {
@@ -180,10 +277,14 @@ ramet_functions_register(sqlite3 *connection)
         code = sqlite3_create_function_v2(connection, "ramet_version", 0,
                                           SQLITE_UTF8, NULL, run_version, NULL,
                                           NULL, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_create_function_v2(connection, "ramet_prefetch", -1,
+                                          SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL,
+                                          run_prefetch, NULL, NULL, NULL);
     for (int v = 0; v < RAMET_VERB_COUNT && code == SQLITE_OK; v++) {
         const enum ramet_verb verb = (enum ramet_verb)v;
 
-        if (verb == RAMET_VERB_VERSION)
+        if (verb == RAMET_VERB_VERSION || verb == RAMET_VERB_PREFETCH)
             continue;
         if (ramet_verb_waits(verb))
             code = register_wait(connection, verb);

@@ -32,6 +32,8 @@ ramet_verb_name(enum ramet_verb verb)
         return "wait";
     case RAMET_VERB_WAIT_DURABLE:
         return "wait_durable";
+    case RAMET_VERB_PREFETCH:
+        return "prefetch";
     case RAMET_VERB_LSN:
         return "lsn";
     case RAMET_VERB_ERRMSG:
@@ -137,6 +139,12 @@ act(struct ramet_verb_call *call, struct ramet_file *file)
         break;
     case RAMET_VERB_WAIT_DURABLE:
         return wait_durable(file, timeout_ms, out, err);
+    case RAMET_VERB_PREFETCH:
+        rc = call->question != NULL
+                 ? ramet_file_prefetch(file, call->question, &number, err)
+                 : RAMET_FAIL(err, RAMET_EINVAL,
+                              "no statement; call the function");
+        break;
     case RAMET_VERB_LSN:
         rc = RAMET_OK;
         number = ramet_file_snapshot(file)->lsn;

@@ -20,6 +20,7 @@ enum ramet_verb {
     RAMET_VERB_RESET,
     RAMET_VERB_WAIT,
     RAMET_VERB_WAIT_DURABLE,
+    RAMET_VERB_PREFETCH,
     RAMET_VERB_LSN,
     RAMET_VERB_ERRMSG,
     RAMET_VERB_VERSION,
@@ -34,7 +35,7 @@ struct ramet_verb_result {
 };
 
 /* "push" for RAMET_VERB_PUSH, with the number of known verbs as the bound. */
-#define RAMET_VERB_COUNT 11
+#define RAMET_VERB_COUNT 12
 const char *ramet_verb_name(enum ramet_verb verb);
 /* It takes other arguments than a schema's name. */
 bool ramet_verb_waits(enum ramet_verb verb);
@@ -52,8 +53,9 @@ struct ramet_verb_call {
     enum ramet_verb verb;
     const char *token;   /* RAMET_VERB_WAIT: for what */
     uint64_t timeout_ms; /* of what waits; 0: RAMET_WAIT_DEFAULT_MS */
-    sqlite3 *connection; /* whose statement asks */
-    bool was_run;        /* false: the database is none of ours */
+    const struct ramet_question *question; /* RAMET_VERB_PREFETCH */
+    sqlite3 *connection;                   /* whose statement asks */
+    bool was_run; /* false: the database is none of ours */
     enum ramet_rc rc;
     struct ramet_err err; /* kept for ramet_errmsg(), too */
     struct ramet_verb_result result;

@@ -229,6 +229,17 @@ http_begin(struct ramet_remote *remote)
     ramet_http_store_untell(remote->store);
 }
 
+static enum ramet_rc
+http_ask(struct ramet_remote *remote, const struct ramet_vid *volume,
+         const struct ramet_point *at, const struct ramet_question *question,
+         struct ramet_buf *out_object, struct ramet_err *err)
+{
+    const struct http_remote *hr = (const struct http_remote *)remote;
+    const struct ramet_http_bring with = {hr->pool, hr->ranges, hr->shadows};
+
+    return ramet_http_ask(&with, volume, at, question, out_object, err);
+}
+
 static struct ramet_pace *
 http_pace(struct ramet_remote *remote)
 {
@@ -254,6 +265,7 @@ http_close(struct ramet_remote *remote)
 
 static const struct ramet_remote_ops http_remote_ops = {
     .open = http_open,
+    .ask = http_ask,
     .bring = http_bring,
     .pace = http_pace,
     .wait = http_wait,

@@ -82,6 +82,7 @@ struct ramet_opening_question {
     struct ramet_buf *out_profile; /* the object, as it is stored; or nothing */
 };
 
+struct ramet_question; /* client/remote/question.h */
 struct ramet_remote;
 struct ramet_pace; /* client/remote/pace.h */
 
@@ -110,6 +111,14 @@ struct ramet_remote_ops {
                            size_t pgno_count, bool want_extra,
                            ramet_page_visit *visit, void *ctx,
                            struct ramet_err *err);
+    /* Bring near, in one exchange, the pages that a statement reads at `at`:
+     * *out_object tells which, as a profile. RAMET_ENOTFOUND: it runs none;
+     * RAMET_EINVAL: not this. NULL: there is no such way. */
+    enum ramet_rc (*ask)(struct ramet_remote *remote,
+                         const struct ramet_vid *volume,
+                         const struct ramet_point *at,
+                         const struct ramet_question *question,
+                         struct ramet_buf *out_object, struct ramet_err *err);
     /* What its link is found to be like; lives as long as the remote. NULL: it
      * does not measure. */
     struct ramet_pace *(*pace)(struct ramet_remote *remote);

@@ -327,3 +327,26 @@ ramet_warm_end(struct ramet_warm *warm)
     ramet_thread_join(&warm->thread);
     give_back(warm);
 }
+
+/* ---- a question ------------------------------------------------------------------- */
+
+enum ramet_rc
+ramet_warm_ask(struct ramet_remote_client *client,
+               struct ramet_pipeline *pipeline, const struct ramet_vid *volume,
+               const struct ramet_head *head,
+               const struct ramet_question *question, uint64_t *out_pages,
+               struct ramet_err *err)
+{
+    const struct ramet_point at = ramet_head_point(head);
+    struct ramet_pageset pages;
+    enum ramet_rc rc;
+
+    ramet_pageset_init(&pages);
+    rc = ramet_remote_client_ask(client, volume, &at, question, &pages, err);
+    ramet_pageset_truncate(&pages, head->page_count);
+    *out_pages = ramet_pageset_count(&pages);
+    if (rc == RAMET_OK)
+        (void)ramet_pipeline_bring_ahead(pipeline, head, &pages);
+    ramet_pageset_done(&pages);
+    return rc;
+}

@@ -34,4 +34,13 @@ ramet_warm_begin(struct ramet_remote_client *client,
  * long as the remote answers. NULL is fine. */
 void ramet_warm_end(struct ramet_warm *warm);
 
+/* Have the pages brought that a statement reads; *out_pages: how many they are. Errors
+ * as ramet_remote_client_ask(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_warm_ask(struct ramet_remote_client *client,
+               struct ramet_pipeline *pipeline, const struct ramet_vid *volume,
+               const struct ramet_head *head,
+               const struct ramet_question *question, uint64_t *out_pages,
+               struct ramet_err *err);
+
 #endif

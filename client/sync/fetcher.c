@@ -311,6 +311,28 @@ ramet_page_fetcher_warm(struct ramet_page_fetcher *fetcher,
                             pipeline, &volume, &head, name, may_keep);
 }
 
+enum ramet_rc
+ramet_page_fetcher_prefetch(struct ramet_page_fetcher *fetcher,
+                            struct ramet_session *session,
+                            const struct ramet_point *at,
+                            const struct ramet_question *question,
+                            uint64_t *out_pages, struct ramet_err *err)
+{
+    struct ramet_pipeline *pipeline = NULL;
+    struct ramet_vid volume;
+    struct ramet_head head;
+    uint64_t timeout_ms;
+    enum ramet_rc rc = look_at(fetcher, at, &volume, &head, &timeout_ms, err);
+
+    if (rc == RAMET_OK)
+        rc = ramet_page_fetcher_pipeline(fetcher, session, false, &pipeline,
+                                         err);
+    if (rc != RAMET_OK)
+        return rc;
+    return ramet_warm_ask(ramet_replica_sync_client(fetcher->replica_sync),
+                          pipeline, &volume, &head, question, out_pages, err);
+}
+
 /* Another process may have bound the replica, and pulled, since it was opened
  * here. */
 static enum ramet_rc

@@ -46,6 +46,15 @@ struct ramet_warm *ramet_page_fetcher_warm(struct ramet_page_fetcher *fetcher,
                                            struct ramet_session *session,
                                            const struct ramet_point *at,
                                            const char *name, bool may_keep);
+/* Have the pages brought that a statement reads at `at`; *out_pages: how many they
+ * are. Errors as ramet_remote_client_ask(). */
+struct ramet_question;
+RAMET_NODISCARD enum ramet_rc
+ramet_page_fetcher_prefetch(struct ramet_page_fetcher *fetcher,
+                            struct ramet_session *session,
+                            const struct ramet_point *at,
+                            const struct ramet_question *question,
+                            uint64_t *out_pages, struct ramet_err *err);
 /* hydrate=auto: see rest.h. */
 void ramet_page_fetcher_bring_rest(struct ramet_page_fetcher *fetcher,
                                    uint64_t max_bytes);

@@ -17,6 +17,7 @@
 #include "client/sync/background.h"
 #include "client/sync/durable.h"
 #include "client/sync/durable_settle.h"
+#include "client/sync/fetcher.h"
 #include "client/sync/progress.h"
 #include "client/sync/replica_sync.h"
 #include "client/sync/replica_syncs.h"
@@ -316,6 +317,32 @@ ramet_file_release(struct ramet_file *file)
     file->wrote = file->wrote || ramet_session_is_reserved(file->session);
     ramet_session_release(file->session);
     ramet_durable_done(&file->durable);
+}
+
+enum ramet_rc
+ramet_file_prefetch(struct ramet_file *file,
+                    const struct ramet_question *question, uint64_t *out_pages,
+                    struct ramet_err *err)
+{
+    const struct ramet_snapshot *snap = ramet_file_snapshot(file);
+    struct ramet_point at;
+    enum ramet_rc rc = ramet_file_check_fork(file, err);
+
+    *out_pages = 0;
+    if (rc != RAMET_OK)
+        return rc;
+    if (file->view != NULL)
+        return ramet_view_prefetch(file->view, question, out_pages, err);
+    if (snap->lsn == 0) /* nothing was read by it yet */
+        snap = &file->state.newest;
+    at = (struct ramet_point){snap->lsn, snap->lsn_hash};
+    if (at.lsn == 0 || ramet_replica_sync_client(file->replica_sync) == NULL)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "%s: has no remote that could run a statement",
+                          file->path);
+    return ramet_page_fetcher_prefetch(file->replica_sync->fetcher,
+                                       file->session, &at, question, out_pages,
+                                       err);
 }
 
 void

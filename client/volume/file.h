@@ -168,6 +168,15 @@ RAMET_NODISCARD enum ramet_rc
 ramet_file_send(struct ramet_file *file, ramet_file_sink *sink, void *ctx,
                 struct ramet_err *err);
 
+/* Have the pages brought that a statement reads, by one request of a server that
+ * runs it there; *out_pages: how many they are. RAMET_ENOTFOUND: there is none that
+ * does; RAMET_EINVAL: it is no statement that reads. */
+struct ramet_question; /* client/remote/question.h */
+RAMET_NODISCARD enum ramet_rc
+ramet_file_prefetch(struct ramet_file *file,
+                    const struct ramet_question *question, uint64_t *out_pages,
+                    struct ramet_err *err);
+
 enum ramet_sync_state {
     RAMET_STATE_LOCAL,  /* no remote */
     RAMET_STATE_CLEAN,  /* nothing pending, nothing new known there */

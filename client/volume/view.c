@@ -452,6 +452,18 @@ ramet_view_warm(struct ramet_view *view, const char *profile, bool may_keep)
                                   &view->head, profile, may_keep);
 }
 
+enum ramet_rc
+ramet_view_prefetch(struct ramet_view *view,
+                    const struct ramet_question *question, uint64_t *out_pages,
+                    struct ramet_err *err)
+{
+    *out_pages = 0;
+    return view->head.lsn == 0
+               ? RAMET_OK
+               : ramet_warm_ask(view->client, view->pipeline, &view->volume,
+                                &view->head, question, out_pages, err);
+}
+
 void
 ramet_view_close(struct ramet_view *view)
 {

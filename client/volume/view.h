@@ -57,6 +57,11 @@ struct ramet_remote_client *ramet_view_client(struct ramet_view *view);
 struct ramet_warm; /* client/remote/warm.h; NULL: nothing to end */
 struct ramet_warm *
 ramet_view_warm(struct ramet_view *view, const char *profile, bool may_keep);
+/* As ramet_file_prefetch(). */
+RAMET_NODISCARD enum ramet_rc
+ramet_view_prefetch(struct ramet_view *view,
+                    const struct ramet_question *question, uint64_t *out_pages,
+                    struct ramet_err *err);
 /* Newest LSN known; asks nobody. */
 uint64_t ramet_view_remote_lsn(const struct ramet_view *view);
 /* Look at the remote now, whatever was asked when. */

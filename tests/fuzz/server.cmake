@@ -3,6 +3,8 @@ if(TARGET ramet_server)
     foreach(name server_pages server_route token_file)
         ramet_fuzzer(${name} SOURCES fuzz_${name}.c LIBS ramet_server)
     endforeach()
+    ramet_fuzzer(question SOURCES fuzz_question.c
+                 LIBS ramet_server PkgConfig::JANSSON)
 endif()
 if(TARGET ramet_client)
     ramet_fuzzer(http_answers SOURCES fuzz_http_answers.c LIBS ramet_client)

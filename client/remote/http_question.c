@@ -1,0 +1,157 @@
+/*
+ * http_question.c - the pages that a statement reads, from a server that runs it:
+ * what it sends is kept for who reads, and which they are is told.
+ */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/remote/http_bring.h"
+#include "client/remote/http_pages.h"
+#include "client/remote/question.h"
+#include "core/alloc.h"
+
+#define ANSWER_MAX (24u << 20)
+
+struct asking {
+    const struct ramet_http_bring *with;
+    struct ramet_buf *object;
+    struct ramet_pages_stream stream;
+};
+
+static void
+take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
+           size_t len, bool ends_object)
+{
+    const struct asking *const a = ctx;
+
+    ramet_ranges_put(a->with->ranges, key, offset, data, len, ends_object);
+}
+
+static void
+take_profile(void *ctx, const uint8_t *object, size_t len)
+{
+    const struct asking *const a = ctx;
+
+    ramet_buf_bytes(a->object, object, len);
+}
+
+static enum ramet_rc
+take_bytes(void *ctx, const uint8_t *data, size_t len, struct ramet_err *err)
+{
+    struct asking *const a = ctx;
+
+    return ramet_pages_stream_feed(&a->stream, data, len, err);
+}
+
+static json_t *
+hex_of(const struct ramet_question_value *value)
+{
+    static const char digits[] = "0123456789abcdef";
+    const uint8_t *const bytes = value->bytes;
+    char *const text = ramet_alloc(2 * value->len + 1);
+    json_t *json;
+
+    if (text == NULL)
+        return NULL;
+    for (size_t i = 0; i < value->len; i++) {
+        text[2 * i] = digits[bytes[i] >> 4];
+        text[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    text[2 * value->len] = '\0';
+    json = json_pack("{s:s}", "hex", text);
+    ramet_free(text);
+    return json;
+}
+
+static json_t *
+json_of(const struct ramet_question_value *value)
+{
+    switch (value->type) {
+    case RAMET_VALUE_IS_NULL:
+        break;
+    case RAMET_VALUE_IS_INTEGER:
+        return json_integer(value->integer);
+    case RAMET_VALUE_IS_REAL:
+        return json_real(value->real);
+    case RAMET_VALUE_IS_TEXT:
+        return json_stringn(value->bytes, value->len);
+    case RAMET_VALUE_IS_BLOB:
+        return hex_of(value);
+    }
+    return json_null();
+}
+
+/* NULL: no memory, or a text that is none. */
+static char *
+encode(const struct ramet_question *question, const struct ramet_point *at)
+{
+    json_t *const params = json_array();
+    json_t *all;
+    char *text = NULL;
+    bool ok = params != NULL;
+
+    for (size_t i = 0; ok && i < question->value_count; i++)
+        ok = json_array_append_new(params, json_of(&question->values[i])) == 0;
+    all = ok ? json_pack("{s:s, s:I, s:O}", "sql", question->sql, "lsn",
+                         (json_int_t)at->lsn, "params", params)
+             : NULL;
+    if (all != NULL)
+        text = json_dumps(all, JSON_COMPACT);
+    json_decref(all);
+    json_decref(params);
+    return text;
+}
+
+static enum ramet_rc
+explain(const struct ramet_http_bring *with, const struct ramet_http_call *call,
+        struct ramet_err *err)
+{
+    if (call->status == 404)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "server %s: runs no statements (prefetch_queries is "
+                          "off, or it is an older one)",
+                          ramet_http_pool_root(with->pool));
+    return ramet_http_failure(with->pool, call->path, call->status,
+                              call->body.data, call->body.len, false, err);
+}
+
+enum ramet_rc
+ramet_http_ask(const struct ramet_http_bring *with,
+               const struct ramet_vid *volume, const struct ramet_point *at,
+               const struct ramet_question *question,
+               struct ramet_buf *out_object, struct ramet_err *err)
+{
+    struct asking a = {.with = with, .object = out_object};
+    char id[RAMET_ID_TEXT_SIZE], path[128];
+    struct iovec part = {.iov_base = encode(question, at)};
+    struct ramet_http_call call = {
+        .method = "POST",
+        .path = path,
+        .content_type = "application/json",
+        .parts = &part,
+        .part_count = 1,
+        .take = take_bytes,
+        .take_ctx = &a,
+        .body_max = ANSWER_MAX,
+        .fresh = true,
+    };
+    enum ramet_rc rc;
+
+    if (part.iov_base == NULL)
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "the statement or a text of it is no UTF-8");
+    part.iov_len = strlen(part.iov_base);
+    ramet_id_format(&volume->id, id);
+    (void)snprintf(path, sizeof(path), "/v1/volumes/%s/prefetch", id);
+    ramet_pages_stream_init(&a.stream, volume, take_range, &a);
+    a.stream.profile = take_profile;
+    rc = ramet_http_perform(with->pool, &call, err);
+    if (rc == RAMET_OK && call.status != 200)
+        rc = explain(with, &call, err);
+    ramet_pages_stream_done(&a.stream);
+    ramet_buf_done(&call.body);
+    free(part.iov_base);
+    return rc;
+}

@@ -1,0 +1,166 @@
+/*
+ * api_prefetch.c - prefetch by question: the pages that a statement reads at a
+ * snapshot, and all that leads to them, in one answer.
+ *
+ * It is off unless the server says `prefetch_queries`: then it is as if there were
+ * no such path.
+ */
+#include <inttypes.h>
+#include <jansson.h>
+
+#include "core/alloc.h"
+#include "metastore/profile.h"
+#include "server/pages_answer.h"
+#include "server/question.h"
+
+/* At a time: each has a worker, and a process. */
+#define QUESTIONS_MAX 4u
+/* Under which name its profile record goes. */
+#define PROFILE_NAME "question"
+
+/* The commit that it is about: as the client names it, or the newest. */
+static enum ramet_rc
+find_head(const json_t *json, struct ramet_history *history,
+          struct ramet_head *out, struct ramet_err *err)
+{
+    const json_int_t lsn = json_integer_value(json_object_get(json, "lsn"));
+    enum ramet_rc rc =
+        lsn > 0 ? ramet_history_head(history, (uint64_t)lsn, out, err)
+                : ramet_history_newest(history, out, err);
+
+    if (rc == RAMET_OK && (out->lsn == 0 || out->kind != RAMET_KIND_SQLITE ||
+                           out->page_count == 0))
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "the volume is no database");
+    return rc;
+}
+
+/* The pages as a request for them, and as a profile that tells which they are. */
+static enum ramet_rc
+describe(struct call *call, const struct ramet_head *head,
+         struct ramet_pageset *pages, struct ramet_pages_request *out,
+         struct ramet_buf *first)
+{
+    struct ramet_profile profile = {.seq = 1,
+                                    .lsn = head->lsn,
+                                    .time_ms = head->time_ms,
+                                    .page_size = head->page_size,
+                                    .recent = *pages};
+    struct ramet_buf object;
+    enum ramet_rc rc;
+
+    *out = (struct ramet_pages_request){
+        .flags = RAMET_PAGES_METADATA | RAMET_PAGES_DICTS | RAMET_PAGES_HASH,
+        .at = ramet_head_point(head),
+        .page_count = (uint32_t)ramet_pageset_count(pages),
+        .run_count = (uint32_t)pages->run_count,
+        .runs = ramet_calloc(pages->run_count + 1, sizeof(*out->runs)),
+    };
+    ramet_buf_init(&object, RAMET_PROFILE_OBJECT_MAX);
+    rc = ramet_profile_encode(&call->volume, PROFILE_NAME, &profile, &object);
+    if (rc == RAMET_OK && out->runs == NULL)
+        rc = RAMET_ENOMEM;
+    if (rc == RAMET_OK)
+        ramet_range_profile(first, object.data, object.len);
+    for (size_t i = 0; rc == RAMET_OK && i < pages->run_count; i++)
+        out->runs[i] =
+            (struct ramet_pages_run){pages->runs[i].first, pages->runs[i].last};
+    ramet_buf_done(&object);
+    return rc;
+}
+
+/* Takes over `vol`. */
+static void
+reply(struct call *call, struct ramet_open_volume *vol,
+      const struct ramet_head *head, struct ramet_pageset *pages, bool stopped)
+{
+    struct ramet_pages_request request;
+    struct ramet_answer *answer = NULL;
+    struct ramet_buf first;
+    struct ramet_err err = {.code = RAMET_OK};
+    enum ramet_rc rc;
+
+    ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
+    rc = describe(call, head, pages, &request, &first);
+    if (stopped)
+        ramet_http_set_header(call->rq, "Ramet-Stopped", "1");
+    if (rc != RAMET_OK || request.run_count == 0) {
+        ramet_pages_request_done(&request);
+        ramet_open_volume_put(vol);
+        ramet_range_end(&first, 0);
+        ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+        ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, &first);
+        return;
+    }
+    rc = ramet_answer_new(call->server, vol, &request, head, &answer, &err);
+    if (rc == RAMET_OK) {
+        ramet_api_reply_pages(call, answer, &first);
+        return;
+    }
+    ramet_buf_done(&first);
+    ramet_api_failed(call, &call->volume, rc, &err);
+}
+
+static void
+run(struct call *call, json_t *json, const struct ramet_asked *question)
+{
+    struct ramet_server *const server = call->server;
+    struct ramet_open_volume *const vol = ramet_api_open_volume(call);
+    struct ramet_pageset pages;
+    struct ramet_head head;
+    struct ramet_err err;
+    bool stopped = false;
+    enum ramet_rc rc;
+
+    if (vol == NULL)
+        return;
+    ramet_pageset_init(&pages);
+    rc = find_head(json, ramet_open_volume_history(vol), &head, &err);
+    if (rc == RAMET_OK)
+        rc = ramet_question_run(server->options.prefetch_helper, question,
+                                ramet_open_volume_history(vol), &head, &pages,
+                                &stopped, &err);
+    atomic_fetch_add(&server->metrics.questions, 1);
+    atomic_fetch_add(&server->metrics.questions_stopped, stopped);
+    atomic_fetch_add(&server->metrics.question_pages,
+                     ramet_pageset_count(&pages));
+    if (rc == RAMET_OK) {
+        reply(call, vol, &head, &pages, stopped);
+    } else {
+        ramet_open_volume_put(vol);
+        if (rc == RAMET_EINVAL || rc == RAMET_ENOTFOUND)
+            ramet_api_refused(call, rc, &err);
+        else
+            ramet_api_failed(call, &call->volume, rc, &err);
+    }
+    ramet_pageset_done(&pages);
+}
+
+void
+ramet_api_prefetch(struct call *call)
+{
+    struct ramet_server *const server = call->server;
+    struct ramet_asked question;
+    struct ramet_err err;
+    size_t len;
+    const uint8_t *const body = ramet_http_body(call->rq, &len);
+    json_t *json;
+    enum ramet_rc rc;
+
+    if (atomic_fetch_add(&server->questions, 1) >= QUESTIONS_MAX) {
+        atomic_fetch_sub(&server->questions, 1);
+        ramet_http_set_header(call->rq, "Retry-After", "1");
+        ramet_render_problem(call->rq, 429, RAMET_EBUSY,
+                             "the server runs as many questions as it may",
+                             NULL);
+        return;
+    }
+    json = json_loadb((const char *)body, len, 0, NULL);
+    rc = ramet_question_parse(json, &question, &err);
+    if (rc == RAMET_OK)
+        run(call, json, &question);
+    else
+        ramet_api_refused(call, rc, &err);
+    ramet_question_done(&question);
+    json_decref(json);
+    atomic_fetch_sub(&server->questions, 1);
+}

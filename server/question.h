@@ -1,0 +1,49 @@
+/*
+ * question.h - which pages a statement reads at a snapshot: found by running it, in
+ * a process that can do nothing else (ask_main.c).
+ *
+ *   (1) That process gets pages of that snapshot, and nothing else of the server's:
+ *       no environment, no descriptors but a socket, no arguments.
+ *   (2) What it says is taken for hostile. It ends, whatever it does, within
+ *       RAMET_QUESTION_MS, and so does the call.
+ *   (3) At most RAMET_QUESTION_PAGES pages, and RAMET_QUESTION_BYTES of them.
+ *
+ * Layer: server.
+ */
+#ifndef RAMET_SERVER_QUESTION_H
+#define RAMET_SERVER_QUESTION_H
+
+#include "core/pageset.h"
+#include "metastore/history.h"
+
+#define RAMET_QUESTION_MS 5000u
+
+/* What is asked: the bytes of ask_wire.h behind its beginning. */
+struct ramet_asked {
+    const char *sql;
+    uint32_t param_count;
+    struct ramet_buf params;
+};
+
+/* JSON, {"sql":…,"params":[…]}: numbers, texts, null, and {"hex":"…"} for blobs.
+ * Hostile bytes. `json` is the document, which lives as long as the question.
+ * RAMET_EINVAL, RAMET_ETOOBIG. */
+struct json_t;
+RAMET_NODISCARD enum ramet_rc
+ramet_question_parse(struct json_t *json, struct ramet_asked *out,
+                     struct ramet_err *err);
+void ramet_question_done(struct ramet_asked *question);
+
+/* The pages of `head` that it reads. *out_stopped: it came to a limit, and these are
+ * those it read before. RAMET_EINVAL: it is not to be run, and why; RAMET_EIO: no
+ * process can be had. */
+RAMET_NODISCARD enum ramet_rc
+ramet_question_run(const char *helper, const struct ramet_asked *question,
+                   struct ramet_history *history, const struct ramet_head *head,
+                   struct ramet_pageset *out_pages, bool *out_stopped,
+                   struct ramet_err *err);
+
+/* The program beside this one; false: there is none. */
+bool ramet_question_find_helper(char *out, size_t size);
+
+#endif

@@ -1,0 +1,334 @@
+#!/usr/bin/python3
+"""Prefetch by question: a server runs a statement and sends what it read. The
+statement and the database are hostile; what is counted are outcomes and pages.
+
+usage: questions.py SERVE ASK DATABASES [TEST …]
+"""
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "vfs")]
+SERVE = sys.argv.pop(1)
+ASK = sys.argv.pop(1)
+DATABASES = sys.argv.pop(1)
+
+import common  # noqa: E402
+from common import one  # noqa: E402
+from served import Server  # noqa: E402
+
+LOOKUP = ("SELECT sum(length(bio)) FROM (SELECT bio FROM people WHERE city = ? "
+          "AND created > ? ORDER BY created LIMIT 50)")
+ENDLESS = ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+           "SELECT count(*) FROM n")
+
+
+FEW = """
+CREATE TABLE people(id INTEGER PRIMARY KEY, name, city, created, bio);
+INSERT INTO people WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n
+    WHERE i < 400) SELECT i, 'name' || i, 'city' || (i % 20), i * 100,
+    hex(zeroblob(400 + i)) FROM n;
+"""
+
+
+def many():
+    with open(os.path.join(DATABASES, "people.sql"), encoding="utf-8") as file:
+        return file.read()
+
+
+class Volume:
+    def __init__(self, script=None, damage=None, **options):
+        common.load()
+        os.makedirs("store", exist_ok=True)
+        native = sqlite3.connect("native.db", isolation_level=None)
+        native.executescript(script or FEW)
+        native.close()
+        if damage:
+            with open("native.db", "r+b") as file:
+                damage(file)
+        subprocess.run([os.environ["RAMET_COMMAND"], "init", "native.db",
+                        "--quiet", "--remote",
+                        "file://%s/db" % os.path.abspath("store")], check=True)
+        options.setdefault("prefetch_queries", "on")
+        self.server = Server(SERVE, data=os.path.abspath("store"),
+                             prefetch_helper=ASK, **options)
+        self.url = "http://127.0.0.1:%d/db" % self.server.port
+
+    def post(self, body):
+        request = urllib.request.Request(
+            "http://127.0.0.1:%d/v1/volumes/db/prefetch" % self.server.port,
+            data=body if isinstance(body, bytes) else
+            json.dumps(body).encode(), method="POST")
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return (answer.status, answer.read(),
+                        answer.headers["Ramet-Stopped"] is not None)
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(), False
+
+    def ask(self, sql, *params):
+        """Status, the number of pages read, whether it was stopped."""
+        before = self.pages()
+        status, body, stopped = self.post({"sql": sql, "params": params})
+        if status == 200:
+            assert body[:1] == b"\x04" and body[-2:-1] != b"", body[:40]
+        return status, self.pages() - before, stopped
+
+    def pages(self):
+        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" %
+                                    self.server.port) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith("ramet_question_pages_total "):
+                    return int(line.split()[1])
+        raise AssertionError("no such metric")
+
+    def end(self):
+        """Nothing it started is left."""
+        children = open("/proc/%d/task/%d/children" % (
+            self.server.process.pid, self.server.process.pid)).read()
+        self.server.stop()
+        assert children == "", children
+
+
+def test_pages_of_a_statement_are_sent_and_no_others():
+    volume = Volume(many())
+    status, pages, stopped = volume.ask(LOOKUP, "city07", 100000)
+    print("  %d pages" % pages)
+    assert (status, stopped) == (200, False) and 50 <= pages <= 130, pages
+    status, all_of_it, stopped = volume.ask("SELECT sum(length(bio)) FROM people")
+    assert (status, all_of_it, stopped) == (200, 2048, True), all_of_it
+    for value in (1, 1.5, "x", None, {"hex": "00ff"}):
+        assert volume.ask("SELECT ?1 FROM people LIMIT 1", value)[0] == 200
+    volume.end()
+
+
+def test_questions_are_off_unless_they_are_on():
+    volume = Volume(prefetch_queries="off")
+    status, _, _ = volume.post({"sql": "SELECT 1"})
+    assert status == 404, status
+    volume.end()
+
+
+def test_a_question_that_is_none_is_refused():
+    volume = Volume()
+    for body in (b"", b"[]", b"{}", b'{"sql":1}', b'{"sql":"SELECT 1",'
+                 b'"params":[[1]]}', b'{"sql":"SELECT 1","params":[{"hex":"g0"'
+                 b"}]}", json.dumps({"sql": "SELECT 1 " * 10000}).encode(),
+                 json.dumps({"sql": "SELECT 1",
+                             "params": [1] * 101}).encode()):
+        status, _, _ = volume.post(body)
+        assert status in (400, 413), (status, body[:40])
+    volume.end()
+
+
+def test_what_does_more_than_read_is_refused():
+    volume = Volume()
+    for sql in ("DELETE FROM people", "UPDATE sqlite_master SET sql = ''",
+                "INSERT INTO people(name) VALUES(1)",
+                "CREATE TABLE x(a)", "CREATE TEMP TABLE x(a)",
+                "ATTACH 'other.db' AS o", "VACUUM INTO 'copy.db'", "BEGIN",
+                "PRAGMA writable_schema = 1", "PRAGMA journal_mode = wal",
+                "SELECT load_extension('x')", "SELECT * FROM sqlite_dbpage",
+                "SELECT * FROM dbstat", "SELECT readfile('/etc/passwd')",
+                "SELECT 1; SELECT 2", "EXPLAIN DELETE FROM people",
+                "SELECT fts3_tokenizer('simple')", "nonsense", "", "-- nothing",
+                "SELECT * FROM pragma_database_list"):
+        status, _, _ = volume.ask(sql)
+        assert status == 400, (sql, status)
+    assert volume.ask("SELECT count(*) FROM people")[0] == 200
+    volume.end()
+
+
+def test_what_never_ends_is_stopped_and_what_it_read_is_sent():
+    volume = Volume()
+    for sql in (ENDLESS, "SELECT count(*), (%s) FROM people" % ENDLESS,
+                "SELECT count(*) FROM people a, people b, people c, people d"):
+        status, _, stopped = volume.ask(sql)
+        assert (status, stopped) == (200, True), (sql, status, stopped)
+    volume.end()
+
+
+def test_what_takes_all_memory_is_stopped():
+    volume = Volume()
+    for sql in ("SELECT length(group_concat(a.bio || b.bio)) FROM people a, "
+                "people b",
+                "SELECT count(*) FROM (SELECT DISTINCT a.bio || b.bio || c.id "
+                "FROM people a, people b, people c)",
+                "SELECT length(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex("
+                "bio))))))))))) ) FROM people"):
+        status, _, stopped = volume.ask(sql)
+        assert status == 400 or (status, stopped) == (200, True), (sql, status)
+    assert volume.ask("SELECT count(*) FROM people")[0] == 200
+    volume.end()
+
+
+def test_a_server_that_is_asked_at_once_runs_few():
+    volume = Volume()
+    found = []
+    threads = [threading.Thread(
+        target=lambda: found.append(volume.post({"sql": ENDLESS})[0]))
+        for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print("  %s" % found)
+    assert set(found) <= {200, 429} and 200 in found, found
+    assert volume.ask("SELECT count(*) FROM people")[0] == 200
+    volume.end()
+
+
+def test_hostile_schemas_run_nothing():
+    """Views, defaults and generated columns that call what a statement may not."""
+    volume = Volume("""
+        CREATE TABLE t(a, b AS (a || 'x'));
+        INSERT INTO t VALUES (1), (2);
+        CREATE VIEW v AS SELECT load_extension('x') FROM t;
+        CREATE VIEW w AS SELECT * FROM sqlite_dbpage;
+        CREATE VIEW deep AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT
+            i + 1 FROM n) SELECT * FROM n;
+        CREATE VIRTUAL TABLE words USING fts5(body);
+        INSERT INTO words VALUES ('one two'), ('two three');
+    """)
+    assert volume.ask("SELECT * FROM v")[0] == 400
+    assert volume.ask("SELECT * FROM w")[0] == 400
+    status, _, stopped = volume.ask("SELECT * FROM deep")
+    assert (status, stopped) == (200, True), (status, stopped)
+    assert volume.ask("SELECT * FROM t")[0] == 200
+    assert volume.ask("SELECT rowid FROM words WHERE words MATCH 'two' "
+                      "ORDER BY rank")[0] == 200
+    volume.end()
+
+
+def test_hostile_pages_hurt_nobody():
+    def damage(file):
+        data = bytearray(file.read())
+        for at in range(4096, len(data), 37):
+            data[at] = (data[at] * 7 + at) & 0xff
+        file.seek(4096)
+        file.write(data[4096:])
+
+    volume = Volume(damage=damage)
+    for sql in ("SELECT sum(length(bio)) FROM people",
+                "SELECT count(*) FROM people", "SELECT * FROM sqlite_schema",
+                "SELECT name FROM people ORDER BY name LIMIT 10"):
+        status, _, _ = volume.ask(sql)
+        assert status in (200, 400), (sql, status)
+    volume.end()
+
+
+def requests(db):
+    return one(db, "SELECT requests FROM ramet_status")
+
+
+def check_prefetch(**parameters):
+    """Prefetch and question: an opening, and one request."""
+    volume = Volume(many())
+    native = sqlite3.connect("native.db")
+    expected = one(native, LOOKUP, "city07", 100000)
+    db = common.open_db("cold.db", timeout=20, remote=volume.url, **parameters)
+    pages = one(db, "SELECT ramet_prefetch(?, ?, ?)", LOOKUP, "city07", 100000)
+    assert 50 <= pages <= 130, pages
+    assert one(db, LOOKUP, "city07", 100000) == expected
+    assert requests(db) == 2, requests(db)
+    db.close()
+    volume.end()
+
+
+def test_a_replica_asks_a_question_in_two_requests():
+    check_prefetch(sync="manual")
+
+
+def test_a_view_asks_a_question_in_two_requests():
+    check_prefetch(replica="none")
+
+
+def test_who_may_only_read_may_ask():
+    volume = Volume()
+    db = common.open_db("cold.db", timeout=20, remote=volume.url, sync="manual")
+    db.execute("PRAGMA query_only = 1")
+    assert one(db, "SELECT ramet_prefetch('SELECT count(*) FROM people')") > 3
+    db.close()
+    volume.end()
+
+
+def test_where_no_server_runs_it_it_is_run_here_and_said():
+    volume = Volume(prefetch_queries="off")
+    store = "file://%s/db" % os.path.abspath("store")
+    for number, (remote, why) in enumerate(((volume.url, "runs no statements"),
+                                            (store, "is no server"))):
+        db = common.open_db("cold%d.db" % number, timeout=20, remote=remote,
+                            sync="manual")
+        assert one(db, "SELECT ramet_prefetch('SELECT sum(length(bio)) FROM "
+                       "people WHERE id > ?', 100)") is None
+        assert why in one(db, "SELECT ramet_errmsg()")
+        before = one(db, "SELECT fetched_pages FROM ramet_status")
+        assert one(db, "SELECT sum(length(bio)) FROM people WHERE id > 100")
+        assert one(db, "SELECT fetched_pages FROM ramet_status") == before
+        common.fails("", one, db, "SELECT ramet_prefetch('DELETE FROM people')")
+        common.fails("", one, db, "SELECT ramet_prefetch('nonsense')")
+        assert one(db, "SELECT count(*) FROM people") == 400
+        db.close()
+    volume.end()
+
+
+def test_a_question_of_a_schema_is_not_asked():
+    """A view of a foreign database makes nobody ask anything."""
+    volume = Volume(FEW + "CREATE VIEW v AS SELECT "
+                          "ramet_prefetch('SELECT 1') AS x;")
+    db = common.open_db("cold.db", timeout=20, remote=volume.url, sync="manual")
+    common.fails("unsafe use", one, db, "SELECT x FROM v")
+    common.fails("", one, db, "SELECT ramet_prefetch('DELETE FROM people')")
+    db.close()
+    volume.end()
+
+
+def run_alone(begin, sql=b"", params=b"", **options):
+    """The process by itself: what it says to who is no server."""
+    return subprocess.run([ASK], input=begin + sql + params,
+                          stdout=subprocess.PIPE, timeout=60, env={}, **options)
+
+
+def test_the_process_takes_no_nonsense():
+    for words in ((0, 4096, 1, 1, 0, 0), (0x4b534152, 1, 1, 1, 0, 0),
+                  (0x4b534152, 4096, 1, 1 << 31, 0, 0),
+                  (0x4b534152, 4096, 1, 1, 1, 1 << 31)):
+        begin = b"".join(word.to_bytes(4, "little") for word in words)
+        done = run_alone(begin, b"x")
+        assert done.returncode == 1 and done.stdout == b"", done
+    # A parameter that is cut off; and a server that is gone.
+    begin = b"".join(word.to_bytes(4, "little") for word in
+                     (0x4b534152, 4096, 1, 8, 1, 3))
+    done = run_alone(begin, b"SELECT ?", b"\x01\x08\x00")
+    assert done.returncode == 0, done
+
+
+def test_a_helper_that_lies_is_no_harm():
+    """Another program in its place: pages beyond the end, endless asks, silence."""
+    for text in ("printf '\\377\\377\\377\\377'", "yes", "exit 3",
+                 "printf '\\0\\0\\0\\0\\7\\0\\0\\0\\377\\377\\377\\377'",
+                 "printf '\\1\\0\\0'"):
+        with open("liar", "w") as file:
+            file.write("#!/bin/sh\n%s\n" % text)
+        os.chmod("liar", 0o755)
+        volume = Volume(prefetch_queries="off")
+        volume.server.stop()
+        liar = Server(SERVE, data=os.path.abspath("store"),
+                      prefetch_queries="on",
+                      prefetch_helper=os.path.abspath("liar"))
+        volume.server = liar
+        status, _, stopped = volume.post({"sql": "SELECT 1"})
+        assert (status, stopped) == (200, True), (text, status, stopped)
+        liar.stop()
+        for name in os.listdir("."):
+            subprocess.run(["rm", "-rf", name], check=True)
+
+
+if __name__ == "__main__":
+    common.main()

@@ -6,12 +6,16 @@ that, and back: `ramet init` against `zstd -3` and then `rclone`, `ramet clone
 --hydrate` against `rclone` and then `zstd -d`, in rounds that alternate. Then the
 same through a link of 20 ms there and back and 200 Mbit/s (delayproxy.c), and what
 part of it Ramet fills: of the whole time, and from its first page to its last.
+With `--pulls N` something else: N commits of one row by one process, and what a pull
+of the first, of all others, and a clone ask the bucket for.
 Nothing here asserts.
 """
 import argparse
+import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -195,6 +199,56 @@ def through_a_link(bench, rounds):
                            100 * between), flush=True)
 
 
+COMMITS = """
+import random, sqlite3, sys
+loader = sqlite3.connect(":memory:")
+loader.enable_load_extension(True)
+loader.load_extension(sys.argv[1])
+db = sqlite3.connect("file:%s?vfs=ramet" % sys.argv[2], uri=True,
+                     isolation_level=None)
+for _ in range(int(sys.argv[3])):
+    db.execute("UPDATE t SET v = hex(randomblob(8)) WHERE id = ?",
+               (random.randrange(1, 20000),))
+    db.execute("SELECT ramet_push()").fetchone()
+"""
+
+
+def pulls(work, count):
+    """A table of 20,000 rows; a replica that is behind by one commit, then by all
+    others."""
+    a, b, c = (os.path.join(work, name + ".db") for name in "abc")
+    url = "s3://%s/pulls-%d/app" % (os.environ["RAMET_TEST_S3_BUCKET"],
+                                    os.getpid())
+    with contextlib.closing(sqlite3.connect(a)) as db, db:
+        db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+        db.executemany("INSERT INTO t VALUES(?, hex(randomblob(100)))",
+                       ((i,) for i in range(1, 20000)))
+    common.timed(common.RAMET, "init", a, "--remote", url)
+    common.timed(common.RAMET, "clone", url, b)
+
+    def commit(times):
+        common.timed(sys.executable, "-c", COMMITS,
+                     common.EXTENSION, a,
+                     str(times))
+
+    def ask(what, *words):
+        began = time.perf_counter()
+        told = json.loads(subprocess.run(
+            [common.RAMET, *words, "--json"], check=True, text=True,
+            stdout=subprocess.PIPE).stdout)["store_requests"]
+        print("%-24s %6.0f ms   %s" % (
+            what, 1000 * (time.perf_counter() - began), ", ".join(
+                "%s %d" % (kind, told[kind]) for kind in
+                ("get", "list", "put", "bytes_received") if told[kind])),
+              flush=True)
+
+    commit(1)
+    ask("pull of 1 commit", "pull", b)
+    commit(count - 1)
+    ask("pull of %d commits" % (count - 1), "pull", b)
+    ask("clone of %d commits" % count, "clone", url, c)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -202,11 +256,16 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gateway", choices=["rgw", "versitygw"],
                         default="rgw")
+    parser.add_argument("--pulls", type=int, metavar="N")
     options = parser.parse_args()
     common.need(common.RAMET, PROXY)
     if "RAMET_TEST_S3" not in os.environ:
         os.execv(GATEWAY, [GATEWAY, options.gateway, sys.executable,
                            *sys.argv])
+    if options.pulls:
+        with common.Workspace() as work:
+            pulls(work, options.pulls)
+        return
     base = base_database()
     with common.Workspace() as work:
         bench = Bench(work, base)

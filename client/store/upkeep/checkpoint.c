@@ -50,6 +50,24 @@ struct look {
     const struct ramet_scan *scan;
 };
 
+/* Where a page was written last. A full disk may have no room for so many: then
+ * nothing is known of any, and each is looked for. */
+static void
+note_newest(struct checkpoint *c, const struct ramet_logframe *frame)
+{
+    const struct ramet_os *const os = c->replica->os;
+
+    if (c->is_newest_unknown ||
+        ramet_writeset_put(
+            &c->newest, os, c->replica->dir_fd, c->session->slot, frame->pgno,
+            ramet_entry_of_pos(ramet_entry_kind_of_logframe(frame->kind),
+                               frame->pos),
+            NULL) == RAMET_OK)
+        return;
+    ramet_writeset_done(&c->newest, os);
+    c->is_newest_unknown = true;
+}
+
 static enum ramet_rc
 look_at_frame(void *ctx, const struct ramet_logframe *frame,
               struct ramet_err *err)
@@ -62,14 +80,9 @@ look_at_frame(void *ctx, const struct ramet_logframe *frame,
         return RAMET_OK;
     if (ramet_pageset_add(&c->pages, frame->pgno) != RAMET_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
-    if (frame->pgno > look->scan->trailer.page_count)
-        return RAMET_OK; /* it was cut off before the commit */
-    return ramet_writeset_put(
-        &c->newest, c->replica->os, c->replica->dir_fd, c->session->slot,
-        frame->pgno,
-        ramet_entry_of_pos(ramet_entry_kind_of_logframe(frame->kind),
-                           frame->pos),
-        err);
+    if (frame->pgno <= look->scan->trailer.page_count) /* else: cut off again */
+        note_newest(c, frame);
+    return RAMET_OK;
 }
 
 /* Was the page absent in the base? Also by a pull that is in the base, though

@@ -35,6 +35,7 @@ struct checkpoint {
     struct ramet_writeset newest; /* of the log: where each was written last */
     struct ramet_pageset filled;  /* of them, those whose fill was moved */
     struct ramet_past_job past;
+    bool is_newest_unknown;
     bool has_carries; /* fills that belong to what stays in the log */
     struct {
         uint8_t *bytes;

@@ -7,6 +7,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -328,6 +329,47 @@ page__overtaken_while_it_is_moved__base_has_that_of_the_checkpoint(void **state)
     image_unref(old);
 }
 
+static bool is_full;
+
+static int
+allocate_or_full(void *ctx, int fd, uint64_t offset, uint64_t len)
+{
+    return is_full ? -ENOSPC
+                   : ramet_os_system()->allocate(ctx, fd, offset, len);
+}
+
+/* So many that where they are takes a file. */
+static void
+pages__and_no_room_to_note_where_they_are__are_moved_all_the_same(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(9, 5000 * PLACE_PAGE);
+    struct ramet_os os = *ramet_os_system();
+    struct ramet_session *session, *keeper;
+
+    os.allocate = allocate_or_full;
+    session = place_open_on(p, RAMET_OPEN_CREATE, &os);
+    keeper = place_open(p, RAMET_OPEN_CREATE);
+    /* Until the disk is full nobody else checkpoints. */
+    OK(ramet_lock(keeper, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 120000,
+                  "", e));
+    OK(place_commit(session, image, e));
+    is_full = true;
+    ramet_unlock(keeper, RAMET_LOCK_CHECKPOINT);
+    while (!ramet_log_is_empty(session->replica)) {
+        OK(ramet_session_checkpoint(session, true, e));
+        usleep(1000);
+    }
+    is_full = false;
+    place_expect(keeper, image, __LINE__);
+    ramet_session_close(keeper);
+    ramet_session_close(session);
+    session = place_open(p, 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
@@ -341,6 +383,7 @@ main(void)
         T(page__absent_before_some_that_came__base_is_not_taken_for_whole),
         T(neighbours__in_the_log_and_in_the_base__are_moved_at_once),
         T(pages__scattered_over_the_file__presence_is_told_of_them_at_once),
+        T(pages__and_no_room_to_note_where_they_are__are_moved_all_the_same),
         T(page__overtaken_while_it_is_moved__base_has_that_of_the_checkpoint),
     };
 

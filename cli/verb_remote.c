@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/stop.h"
 #include "cli/target.h"
+#include "metastore/mapshape.h"
 
 /* ---- ls ------------------------------------------------------------------ */
 
@@ -179,9 +180,37 @@ kind_name(enum ramet_volume_kind kind)
     return "none"; /* a volume without commits */
 }
 
+/* How the commit is found again, and what deltas it has. */
+struct shape {
+    struct ramet_map_shape map;
+    uint64_t delta_pages, delta_bytes; /* of the last content commit */
+};
+
+static enum ramet_rc
+look_at_shape(struct cli_volume *volume, const struct ramet_head *head,
+              struct shape *out, struct ramet_err *err)
+{
+    const struct ramet_point at = ramet_head_point(head);
+    struct ramet_commit_object commit;
+    enum ramet_rc rc;
+
+    if (head->lsn == 0)
+        return RAMET_OK;
+    rc = ramet_history_map_shape(volume->history, &at, &out->map, err);
+    if (rc != RAMET_OK || head->content.lsn == 0)
+        return rc;
+    rc = ramet_history_commit(volume->history, head->content.lsn, &commit, err);
+    if (rc != RAMET_OK)
+        return rc;
+    out->delta_pages = ramet_pageset_count(&commit.deltas.pages);
+    out->delta_bytes = ramet_commit_delta_bytes(&commit);
+    ramet_commit_done(&commit);
+    return RAMET_OK;
+}
+
 static json_t *
 info_json(const struct cli_volume *volume, const struct ramet_head *head,
-          const struct object_sum *sum)
+          const struct object_sum *sum, const struct shape *shape)
 {
     char id[RAMET_ID_TEXT_SIZE], url[RAMET_URL_MAX];
     json_t *json;
@@ -196,6 +225,14 @@ info_json(const struct cli_volume *volume, const struct ramet_head *head,
         (json_int_t)head->page_size, "page_count", (json_int_t)head->page_count,
         "map_lsn", (json_int_t)head->map_lsn, "floor", (json_int_t)head->floor,
         "content_lsn", (json_int_t)head->content.lsn);
+    if (json != NULL)
+        json_object_update_new(
+            json, json_pack("{s:I, s:I, s:I, s:I, s:I}", "map_rollups",
+                            (json_int_t)shape->map.rollups, "map_rollup_bytes",
+                            (json_int_t)shape->map.rollup_bytes, "map_tree_lsn",
+                            (json_int_t)shape->map.tree_lsn, "delta_pages",
+                            (json_int_t)shape->delta_pages, "delta_bytes",
+                            (json_int_t)shape->delta_bytes));
     if (json != NULL && sum != NULL) {
         json_object_set_new(json, "objects",
                             json_integer((json_int_t)sum->count));
@@ -206,8 +243,29 @@ info_json(const struct cli_volume *volume, const struct ramet_head *head,
 }
 
 static void
+print_shape(const struct ramet_head *head, const struct shape *shape)
+{
+    const struct ramet_map_shape *const map = &shape->map;
+    char a[CLI_TEXT_SIZE], b[CLI_TEXT_SIZE], c[CLI_TEXT_SIZE];
+
+    if (map->lsn > 0)
+        printf("map       of LSN %" PRIu64, map->lsn);
+    if (map->rollups > 0)
+        printf(": %s roll-up%s (%s) over the tree of LSN %" PRIu64,
+               cli_count(a, map->rollups), cli_plural(map->rollups, "", "s"),
+               cli_bytes(b, map->rollup_bytes), map->tree_lsn);
+    if (map->lsn > 0)
+        putchar('\n');
+    if (shape->delta_pages > 0)
+        printf("deltas    %s of LSN %" PRIu64 ", %s for %s of pages\n",
+               cli_count(a, shape->delta_pages), head->content.lsn,
+               cli_bytes(b, shape->delta_bytes),
+               cli_bytes(c, shape->delta_pages * head->page_size));
+}
+
+static void
 print_info(const struct cli_volume *volume, const struct ramet_head *head,
-           const struct object_sum *sum)
+           const struct object_sum *sum, const struct shape *shape)
 {
     char id[RAMET_ID_TEXT_SIZE], url[RAMET_URL_MAX], time[32] = "-";
     char a[CLI_TEXT_SIZE], b[CLI_TEXT_SIZE];
@@ -223,6 +281,7 @@ print_info(const struct cli_volume *volume, const struct ramet_head *head,
     printf("length    %s: %s pages of %" PRIu32 " bytes\n",
            cli_bytes(a, head->byte_length), cli_count(b, head->page_count),
            head->page_size);
+    print_shape(head, shape);
     if (head->floor > 1)
         printf("kept      from LSN %" PRIu64 " on\n", head->floor);
     if (sum != NULL)
@@ -242,6 +301,7 @@ run_info(const struct cli_args *args)
     struct cli_volume volume = {0};
     struct object_sum sum = {0};
     struct ramet_head head = {0};
+    struct shape shape = {.delta_pages = 0};
     struct ramet_err err = {0};
     enum ramet_rc rc;
     int code = CLI_DONE;
@@ -250,14 +310,17 @@ run_info(const struct cli_args *args)
                          &err);
     if (rc == RAMET_OK)
         rc = cli_volume_head(&volume, &head, &err);
+    if (rc == RAMET_OK)
+        rc = look_at_shape(&volume, &head, &shape, &err);
     if (rc == RAMET_OK && objects)
         rc = sum_objects(&volume, &sum, &err);
     if (rc == RAMET_OK && cli_stop_wanted())
         rc = RAMET_FAIL(&err, RAMET_ECANCELLED, "interrupted");
     if (rc == RAMET_OK && args->json)
-        code = cli_print_json(info_json(&volume, &head, objects ? &sum : NULL));
+        code = cli_print_json(
+            info_json(&volume, &head, objects ? &sum : NULL, &shape));
     else if (rc == RAMET_OK && !args->quiet)
-        print_info(&volume, &head, objects ? &sum : NULL);
+        print_info(&volume, &head, objects ? &sum : NULL, &shape);
     cli_volume_close(&volume);
     return rc == RAMET_OK ? code : cli_fail(args, args->operands[0], rc, &err);
 }

@@ -387,6 +387,27 @@ class Verbs(support.CliTest):
         by_id = self.json("info", self.url(info["volume"]))
         self.assertEqual(by_id["volume"], info["volume"])
 
+    def test_info__tells_of_deltas_and_of_the_map(self):
+        self.make_database(self.path("wide.db"), rows=20000)
+        self.ramet("init", self.path("wide.db"), "--remote", self.url())
+        info = self.json("info", self.url())
+        self.assertEqual((info["map_rollups"], info["delta_pages"]), (0, 0))
+        self.sql(self.path("wide.db"), """
+for i in range(150):
+    db.execute("UPDATE t SET v = 'x' || ? WHERE rowid = ?", (i, 1 + i * 97))
+    db.execute("SELECT ramet_push()").fetchone()
+""")
+        info = self.json("info", self.url())
+        self.assertGreater(info["map_rollups"], 0)
+        self.assertGreater(info["map_rollup_bytes"], 100)
+        self.assertLess(info["map_tree_lsn"], info["map_lsn"])
+        self.assertGreater(info["delta_pages"], 0)
+        self.assertLess(info["delta_bytes"], 1000)
+        text = self.ramet("info", self.url())
+        self.assertRegex(text, r"\nmap       of LSN \d+: \d roll-ups? \(.*\) "
+                               r"over the tree of LSN \d+\n")
+        self.assertRegex(text, r"\ndeltas    \d+ of LSN 151, .* of pages\n")
+
     def test_push__of_a_small_commit_by_who_runs_on_is_one_request(self):
         self.make_database(self.path("large.db"), rows=60000)
         self.ramet("init", self.path("large.db"), "--remote", self.url())

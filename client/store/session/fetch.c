@@ -242,7 +242,6 @@ ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
     bool entered;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
-    assert(pgno >= 1);
     if (rc != RAMET_OK || pgno == 0)
         return rc;
     entered = ramet_epoch_enter(session);
@@ -274,8 +273,7 @@ ramet_session_holds(struct ramet_session *session, const struct ramet_point *at,
     struct newest_page look;
     bool entered, holds;
 
-    assert(pgno >= 1);
-    if (ramet_session_check_fork(session, NULL) != RAMET_OK)
+    if (pgno == 0 || ramet_session_check_fork(session, NULL) != RAMET_OK)
         return false;
     entered = ramet_epoch_enter(session);
     holds = look_at_newest(session, at, pgno, &look, NULL) == RAMET_OK &&
@@ -319,7 +317,6 @@ ramet_session_peek(struct ramet_session *session, const struct ramet_point *at,
     struct ramet_point here;
     bool found;
 
-    assert(pgno >= 1);
     if (ramet_session_check_fork(session, NULL) != RAMET_OK ||
         ramet_session_pin(session, NULL) != RAMET_OK)
         return false;

@@ -102,7 +102,7 @@ def test_pages_of_a_statement_are_sent_and_no_others():
     print("  %d pages" % pages)
     assert (status, stopped) == (200, False) and 50 <= pages <= 130, pages
     status, all_of_it, stopped = volume.ask("SELECT sum(length(bio)) FROM people")
-    assert (status, all_of_it, stopped) == (200, 2048, True), all_of_it
+    assert (status, stopped) == (200, True) and pages < all_of_it <= 2048
     for value in (1, 1.5, "x", None, {"hex": "00ff"}):
         assert volume.ask("SELECT ?1 FROM people LIMIT 1", value)[0] == 200
     volume.end()
@@ -160,8 +160,7 @@ def test_what_takes_all_memory_is_stopped():
                 "people b",
                 "SELECT count(*) FROM (SELECT DISTINCT a.bio || b.bio || c.id "
                 "FROM people a, people b, people c)",
-                "SELECT length(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex(hex("
-                "bio))))))))))) ) FROM people"):
+                "SELECT length(%sbio%s) FROM people" % ("hex(" * 16, ")" * 16)):
         status, _, stopped = volume.ask(sql)
         assert status == 400 or (status, stopped) == (200, True), (sql, status)
     assert volume.ask("SELECT count(*) FROM people")[0] == 200

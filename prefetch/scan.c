@@ -141,6 +141,17 @@ steps_to(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t leaf)
     return ramet_forest_distance(&p->forest, tree->last, leaf, gap);
 }
 
+/* In leaves: with their chains they are no more pages than there is room for. */
+static uint32_t
+window_of(const struct ramet_prefetch *p, const struct ramet_tree *tree)
+{
+    const uint32_t window = ramet_predictor_scan_window(p, tree->length);
+    const double most = p->room / (1 + tree->row_pages);
+
+    return ramet_overflow_is_read(tree) && window > most ? (uint32_t)most
+                                                         : window;
+}
+
 void
 ramet_scan_step(struct ramet_prefetch *p, struct ramet_tree *tree,
                 uint32_t leaf)
@@ -152,7 +163,7 @@ ramet_scan_step(struct ramet_prefetch *p, struct ramet_tree *tree,
         if (steps != 0 && (tree->length == 0 || direction == tree->direction)) {
             tree->direction = direction;
             tree->length++;
-            tree->window = ramet_predictor_scan_window(p, tree->length);
+            tree->window = window_of(p, tree);
         } else {
             end_scan(p, tree);
             look_for_sparse(p, tree, leaf);

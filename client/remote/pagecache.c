@@ -7,6 +7,8 @@
  *   (1) an entry is right for the commits `first` and `last`, and all between
  *       them; but whether a commit is between them only its line could tell
  *   (2) bytes <= limit_bytes, or there are at most ENTRIES_MIN entries
+ *   (3) a page that was brought ahead outlasts those that were read once, which their
+ *       reader has behind him; one that is read again and again outlasts both
  *
  * Layer: client.
  */
@@ -21,6 +23,9 @@
 #define BUCKETS 4096u /* a power of two */
 #define ENTRIES_MIN 16u
 #define NONE UINT32_MAX
+#define STAYS_ONCE 1u
+#define STAYS_UNREAD 2u
+#define STAYS_AGAIN 3u
 
 struct entry {
     struct ramet_point first;
@@ -28,7 +33,8 @@ struct entry {
     uint32_t pgno; /* 0: free */
     uint32_t next; /* in its chain, or in the list of free ones */
     uint32_t size;
-    bool used; /* since the hand passed */
+    bool was_read;
+    uint8_t stays; /* times that the hand passes it by: invariant (3) */
     uint8_t *page;
 };
 
@@ -118,7 +124,8 @@ ramet_pagecache_get(struct ramet_pagecache *cache, const struct ramet_point *at,
         assert(offset <= entry->size && len <= entry->size - offset);
         if (len > 0) /* else it is only asked for */
             memcpy(out, entry->page + offset, len);
-        entry->used = true;
+        entry->stays = entry->was_read ? STAYS_AGAIN : STAYS_ONCE;
+        entry->was_read = true;
     }
     ramet_mutex_unlock(&cache->mutex);
     return entry != NULL;
@@ -157,9 +164,10 @@ make_room(struct ramet_pagecache *cache, size_t size)
            cache->bytes + size > cache->limit_bytes) {
         struct entry *const entry = &cache->entries[cache->hand];
 
-        if (entry->pgno != 0 && !entry->used)
+        if (entry->pgno != 0 && entry->stays == 0)
             drop(cache, cache->hand);
-        entry->used = false;
+        else if (entry->pgno != 0)
+            entry->stays--;
         cache->hand = cache->hand + 1 < cache->count ? cache->hand + 1 : 0;
     }
 }
@@ -210,6 +218,7 @@ put(struct ramet_pagecache *cache, const struct ramet_point *at, uint32_t pgno,
         .pgno = pgno,
         .next = *bucket,
         .size = (uint32_t)size,
+        .stays = STAYS_UNREAD,
         .page = page,
     };
     *bucket = index;

@@ -66,6 +66,24 @@ pagecache__answers_for_its_lsn_alone(void **state)
     ramet_pagecache_free(cache);
 }
 
+/* A scan: half of the room is ahead of the reader. */
+static void
+pagecache__keeps_what_is_ahead_until_it_is_read(void **state)
+{
+    enum { ROOM = 64, AHEAD = ROOM / 2 };
+    struct ramet_pagecache *const cache = ramet_pagecache_new(ROOM * PAGE);
+    unsigned lost = 0;
+
+    (void)state;
+    for (uint32_t pgno = 1; pgno <= 1000; pgno++) {
+        put(cache, 5, pgno, 7);
+        if (pgno > AHEAD && get(cache, 5, pgno - AHEAD) == -1)
+            lost++;
+    }
+    assert_int_equal(lost, 0);
+    ramet_pagecache_free(cache);
+}
+
 static void
 pagecache__has_nothing_of_another_line(void **state)
 {
@@ -143,6 +161,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pagecache__answers_for_its_lsn_alone),
+        cmocka_unit_test(pagecache__keeps_what_is_ahead_until_it_is_read),
         cmocka_unit_test(pagecache__has_nothing_of_another_line),
         cmocka_unit_test(pagecache__carries_over_what_did_not_change),
         cmocka_unit_test(pagecache__stays_within_its_limit),

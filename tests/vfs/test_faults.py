@@ -8,6 +8,7 @@ RAMET_TEST_FAULTS=whole tries each n; else RAMET_TEST_FAULTS of them, for each k
 """
 import ctypes
 import errno
+import gc
 import os
 import random
 import sqlite3
@@ -35,7 +36,11 @@ PAGE = b"x" * 3000
 
 def begin(path, **parameters):
     db = common.open_db(path, **parameters)
-    db.execute("PRAGMA cache_size=5")  # so that it spills
+    try:
+        db.execute("PRAGMA cache_size=5")  # so that it spills
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -126,6 +131,7 @@ def numbers(path):
 
 
 def descriptors():
+    gc.collect()  # an error holds its frames, and they what was open in them
     return len(os.listdir("/proc/self/fd"))
 
 

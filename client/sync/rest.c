@@ -37,7 +37,6 @@ struct ramet_rest {
     struct ramet_cond changed;
     struct ramet_thread thread;
     bool runs;
-    bool is_over; /* nothing to be brought, or too much */
     struct ramet_session
         *session; /* while it runs: the thread's, as the next */
     uint64_t misses_seen;
@@ -81,10 +80,8 @@ void
 ramet_rest_want(struct ramet_rest *rest, uint64_t max_bytes)
 {
     ramet_mutex_lock(&rest->mutex);
-    if (max_bytes > atomic_load(&rest->max_bytes)) {
+    if (max_bytes > atomic_load(&rest->max_bytes))
         atomic_store(&rest->max_bytes, max_bytes);
-        rest->is_over = false;
-    }
     ramet_mutex_unlock(&rest->mutex);
 }
 
@@ -321,12 +318,12 @@ choose_start(const struct ramet_rest *rest)
 }
 
 static enum ramet_rc
-bring_all(struct ramet_rest *rest, uint64_t *out_absent, struct ramet_err *err)
+bring_all(struct ramet_rest *rest, struct ramet_err *err)
 {
-    enum ramet_rc rc = count_absent(rest, out_absent, err);
+    uint64_t absent;
+    enum ramet_rc rc = count_absent(rest, &absent, err);
 
-    if (rc != RAMET_OK || *out_absent == 0 ||
-        !wait_for_share(rest, *out_absent))
+    if (rc != RAMET_OK || absent == 0 || !wait_for_share(rest, absent))
         return rc;
     rc = bring_from(rest, choose_start(rest), err);
     return rc == RAMET_OK ? bring_from(rest, 0, err) : rc;
@@ -338,11 +335,10 @@ run(void *arg)
     struct ramet_rest *const rest = arg;
     const struct ramet_waiter waiter = {.is_over = is_stopped, .ctx = rest};
     struct ramet_err err = {.code = RAMET_OK};
-    uint64_t absent = 0;
     enum ramet_rc rc;
 
     ramet_waiting_set(&waiter);
-    rc = bring_all(rest, &absent, &err);
+    rc = bring_all(rest, &err);
     ramet_waiting_set(NULL);
     if (rc != RAMET_OK && !is_stopped(rest))
         ramet_log(RAMET_LOG_WARN, "the rest was not brought", "file",
@@ -352,7 +348,6 @@ run(void *arg)
     ramet_mutex_lock(&rest->mutex);
     rest->session = NULL;
     rest->runs = false;
-    rest->is_over = rc == RAMET_OK && absent == 0;
     atomic_store(&rest->came, 0); /* invariant (5) */
     ramet_mutex_unlock(&rest->mutex);
     return NULL;
@@ -385,8 +380,7 @@ ramet_rest_kept(struct ramet_rest *rest, struct ramet_session *session)
     ramet_mutex_lock(&rest->mutex);
     if (rest->runs)
         ramet_cond_broadcast(&rest->changed);
-    else if (!rest->is_over && !is_stopped(rest) &&
-             atomic_load(&rest->pipeline) != NULL)
+    else if (!is_stopped(rest) && atomic_load(&rest->pipeline) != NULL)
         start(rest, session);
     ramet_mutex_unlock(&rest->mutex);
 }

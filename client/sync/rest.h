@@ -11,7 +11,8 @@
  *   (3) No snapshot is held for longer than ROUND_PAGES take: log and past
  *       versions are not kept for it.
  *   (4) What is here stays here: who opens the volume again goes on from there.
- *   (5) A failure ends it, and as many pages as began it begin it again.
+ *   (5) A failure ends it, and so does its end; as many pages as began it begin
+ *       it again, after a pull of what it had brought, say.
  *
  * Layer: client, internal.
  */

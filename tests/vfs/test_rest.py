@@ -83,6 +83,23 @@ def test_who_ends_meanwhile_goes_on_from_there():
     again.close()
 
 
+def test_after_a_pull_of_what_it_had_brought_it_comes_again():
+    writer = make("app")
+    db = clone("app", "b.db", hydrate="auto")
+    read_rows(db, 1, 1000)
+    wait_until_whole(db)
+    writer.execute("UPDATE t SET b = hex(randomblob(1900))")
+    writer.commit()
+    one(writer, "SELECT ramet_push()")
+    writer.close()
+    one(db, "SELECT ramet_pull()")
+    pages, here, _ = status(db)
+    assert here < pages / 2, (here, pages)
+    read_rows(db, 1, 1000)
+    wait_until_whole(db)
+    db.close()
+
+
 def brings_no_rest(name, path, rows, **parameters):
     """Of what was read alone is anything here: nobody is at it, since nothing
     changes while everybody sleeps, and the thread is not there."""

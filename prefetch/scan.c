@@ -54,7 +54,9 @@ ask_interiors(struct ramet_prefetch *p, struct ramet_tree *tree)
                 (tree->direction > 0 ? node->page.cell_count - index : index);
         if (left > reach && (level > 1 || tree->window < INTERIORS_FROM))
             return;
-        leaves *= node->page.cell_count + 1u;
+        if (leaves <=
+            UINT32_MAX) /* past that none counts; a hostile tree has any */
+            leaves *= node->page.cell_count + 1u;
         ask_beside(p, tree, node->pgno,
                    (uint32_t)(reach / leaves) + (level == 1 ? 2 : 1));
         reach += tree->window;

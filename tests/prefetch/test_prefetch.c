@@ -358,6 +358,79 @@ volume__that_shrank_is_not_read_past_its_end(void **state)
     ramet_prefetch_free(v.predictor);
 }
 
+/* ---- a tree that is too deep ------------------------------------------------ */
+
+enum { FANOUT = 64, DEPTH = 14, LEAF_FIRST = 1000, FILLER = 3000 };
+
+static uint8_t deep[DEPTH][PAGE];
+
+static void
+put_be16(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+/* An interior page of FANOUT children from `first` on, or all of them `first`; the
+ * last is `last`. */
+static void
+make_interior(uint8_t *page, uint32_t first, uint32_t step, uint32_t last)
+{
+    uint32_t at = PAGE;
+
+    memset(page, 0, PAGE);
+    page[0] = 5;
+    put_be16(page + 3, FANOUT - 1);
+    ramet_put_be32(page + 8, last);
+    for (uint32_t i = 0; i + 1 < FANOUT; i++) {
+        at -= 5;
+        ramet_put_be32(page + at, first + i * step);
+        page[at + 4] = (uint8_t)(i + 1);
+        put_be16(page + 12 + 2 * i, at);
+    }
+    put_be16(page + 5, at);
+}
+
+/* Each interior page is the last child of the one above: below the root there would be
+ * more leaves than 64 bits count, which a database may claim. */
+static void
+tree__that_claims_more_leaves_than_can_be_counted_is_read(void **state)
+{
+    static struct volume v;
+    static uint8_t leaf[PAGE];
+
+    (void)state;
+    begin(&v, true, 200);
+    leaf[0] = 13;
+    put_be16(leaf + 5, PAGE);
+    for (uint32_t i = 0; i < DEPTH; i++) {
+        const uint32_t pgno = 10 + i;
+
+        if (i + 1 < DEPTH)
+            make_interior(deep[i], FILLER, 0, pgno + 1);
+        else
+            make_interior(deep[i], LEAF_FIRST, 1, LEAF_FIRST + FANOUT - 1);
+        ramet_prefetch_want(v.predictor, pgno, false);
+        take(&v);
+        arrive(&v, pgno, deep[i]);
+        ramet_prefetch_read(v.predictor, pgno, deep[i]);
+    }
+    for (uint32_t i = 0; i < FANOUT; i++) {
+        const uint32_t pgno = LEAF_FIRST + i;
+
+        ramet_prefetch_want(v.predictor, pgno, v.is_here[pgno]);
+        take(&v);
+        if (!v.is_here[pgno])
+            arrive(&v, pgno, leaf);
+        for (uint32_t other = 1; other <= PAGES; other++)
+            if (v.is_under_way[other])
+                arrive(&v, other, leaf);
+        ramet_prefetch_read(v.predictor, pgno, leaf);
+    }
+    assert_true(v.taken > FANOUT / 2); /* the scan was followed */
+    ramet_prefetch_free(v.predictor);
+}
+
 int
 main(void)
 {
@@ -371,6 +444,8 @@ main(void)
         cmocka_unit_test(pages__under_way_are_at_most_twice_the_budget),
         cmocka_unit_test(page__that_was_lost_is_asked_for_again),
         cmocka_unit_test(window__shrinks_where_much_was_in_vain),
+        cmocka_unit_test(
+            tree__that_claims_more_leaves_than_can_be_counted_is_read),
         cmocka_unit_test(memory__that_is_short_costs_predictions_alone),
         cmocka_unit_test(volume__that_shrank_is_not_read_past_its_end),
     };

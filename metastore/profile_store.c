@@ -228,11 +228,11 @@ ramet_profile_list(struct ramet_objstore *store, const struct ramet_vid *volume,
 
 /* ---- write --------------------------------------------------------------------- */
 
-/* Those of that name below `seq`; that they stay is nobody's failure. */
+/* Those of that name up to `last`; that they stay is nobody's failure. */
 static enum ramet_rc
-remove_below(struct ramet_objstore *store, const struct ramet_vid *volume,
-             const char *name, uint64_t seq, size_t *out_count,
-             struct ramet_err *err)
+remove_upto(struct ramet_objstore *store, const struct ramet_vid *volume,
+            const char *name, uint64_t last, size_t *out_count,
+            struct ramet_err *err)
 {
     struct listing list;
     enum ramet_rc rc =
@@ -242,7 +242,7 @@ remove_below(struct ramet_objstore *store, const struct ramet_vid *volume,
     for (size_t i = 0; rc == RAMET_OK && i < list.count; i++) {
         char key[RAMET_KEY_MAX];
 
-        if (list.items[i].seq >= seq)
+        if (list.items[i].seq > last)
             continue;
         ramet_profile_key(volume, name, list.items[i].seq, key);
         rc = ramet_objstore_remove(store, key, err);
@@ -262,6 +262,9 @@ ramet_profile_write(struct ramet_objstore *store,
     size_t removed;
     enum ramet_rc rc;
 
+    if (profile->seq == UINT64_MAX) /* by hostile hands: nobody counts so far */
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "profile %s: there is no number after its own", name);
     profile->seq++;
     ramet_buf_init(&object, RAMET_PROFILE_OBJECT_MAX);
     rc = ramet_profile_encode(volume, name, profile, &object);
@@ -273,7 +276,7 @@ ramet_profile_write(struct ramet_objstore *store,
     }
     ramet_buf_done(&object);
     if (rc == RAMET_OK && profile->seq > 1 &&
-        remove_below(store, volume, name, profile->seq, &removed, NULL) !=
+        remove_upto(store, volume, name, profile->seq - 1, &removed, NULL) !=
             RAMET_OK)
         return RAMET_OK; /* whoever writes next takes them away */
     return rc;
@@ -319,7 +322,7 @@ ramet_profile_remove(struct ramet_objstore *store,
 {
     size_t removed;
     const enum ramet_rc rc =
-        remove_below(store, volume, name, UINT64_MAX, &removed, err);
+        remove_upto(store, volume, name, UINT64_MAX, &removed, err);
 
     if (rc == RAMET_OK && removed == 0)
         return RAMET_FAIL(err, RAMET_ENOTFOUND, "there is no profile \"%s\"",

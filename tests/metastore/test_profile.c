@@ -267,6 +267,31 @@ damaged_profile__is_gone_over(void **state)
     assert_int_equal(objects_in(f->store), 1);
 }
 
+/* Of the highest number there is, which a store may say. */
+static void
+last_profile__has_none_after_it_and_can_be_removed(void **state)
+{
+    struct fixture *const f = *state;
+    struct ramet_profile read;
+
+    start(f, 1, 10);
+    f->profile.seq = UINT64_MAX - 1;
+    assert_int_equal(
+        ramet_profile_write(f->store, &volume, "web", &f->profile, NULL),
+        RAMET_OK);
+    ramet_profile_init(&read);
+    assert_int_equal(ramet_profile_read(f->store, &volume, "web", &read, NULL),
+                     RAMET_OK);
+    assert_true(read.seq == UINT64_MAX);
+    assert_int_equal(ramet_profile_write(f->store, &volume, "web", &read, NULL),
+                     RAMET_ECORRUPT);
+    assert_int_equal(objects_in(f->store), 1);
+    assert_int_equal(ramet_profile_remove(f->store, &volume, "web", NULL),
+                     RAMET_OK);
+    assert_int_equal(objects_in(f->store), 0);
+    ramet_profile_done(&read);
+}
+
 static void
 next_profile__is_the_one_after_and_of_one_of_64_names(void **state)
 {
@@ -342,6 +367,7 @@ main(void)
         TEST(profile__has_no_more_pages_than_it_may),
         TEST(profile__goes_over_the_one_before),
         TEST(damaged_profile__is_gone_over),
+        TEST(last_profile__has_none_after_it_and_can_be_removed),
         TEST(next_profile__is_the_one_after_and_of_one_of_64_names),
         TEST(copy__brings_what_is_newer_there_than_here),
     };

@@ -13,7 +13,8 @@
 #include "server/pages_answer.h"
 #include "server/question.h"
 
-/* At a time: each has a worker, and a process. */
+/* At a time: each has a worker, and a process. Half of the workers go on with what
+ * else is asked. */
 #define QUESTIONS_MAX 4u
 /* Under which name its profile record goes. */
 #define PROFILE_NAME "question"
@@ -135,6 +136,16 @@ run(struct call *call, json_t *json, const struct ramet_asked *question)
     ramet_pageset_done(&pages);
 }
 
+static unsigned
+questions_max(const struct ramet_server *server)
+{
+    const uint64_t half = server->options.workers / 2;
+
+    return half >= QUESTIONS_MAX ? QUESTIONS_MAX
+           : half > 0            ? (unsigned)half
+                                 : 1;
+}
+
 void
 ramet_api_prefetch(struct call *call)
 {
@@ -146,7 +157,7 @@ ramet_api_prefetch(struct call *call)
     json_t *json;
     enum ramet_rc rc;
 
-    if (atomic_fetch_add(&server->questions, 1) >= QUESTIONS_MAX) {
+    if (atomic_fetch_add(&server->questions, 1) >= questions_max(server)) {
         atomic_fetch_sub(&server->questions, 1);
         ramet_http_set_header(call->rq, "Retry-After", "1");
         ramet_render_problem(call->rq, 429, RAMET_EBUSY,

@@ -5,8 +5,9 @@
  *   (1) That process gets pages of that snapshot, and nothing else of the server's:
  *       no environment, no descriptors but a socket, no arguments.
  *   (2) What it says is taken for hostile. It ends, whatever it does, within
- *       RAMET_QUESTION_MS, and so does the call.
- *   (3) At most RAMET_QUESTION_PAGES pages, and RAMET_QUESTION_BYTES of them.
+ *       RAMET_QUESTION_MS, and so does the call, but for a read of the store that
+ *       was begun.
+ *   (3) At most as many pages as a profile may have, ramet_profile_pages_max().
  *
  * Layer: server.
  */

@@ -183,6 +183,20 @@ def test_a_server_that_is_asked_at_once_runs_few():
     volume.end()
 
 
+def test_questions_leave_half_of_the_workers_to_others():
+    volume = Volume(workers=2)
+    found = []
+    threads = [threading.Thread(
+        target=lambda: found.append(volume.post({"sql": ENDLESS})[0]))
+        for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(found) == {200, 429}, found
+    volume.end()
+
+
 def test_hostile_schemas_run_nothing():
     """Views, defaults and generated columns that call what a statement may not."""
     volume = Volume("""

@@ -12,6 +12,7 @@ struct ramet_connection {
     struct ramet_connection *next;
     sqlite3 *handle;
     unsigned refs;
+    bool has_question;
     char last[RAMET_ERR_TEXT_MAX];
 };
 
@@ -98,4 +99,44 @@ ramet_connection_last(struct ramet_connection *connection, char *out,
     ramet_mutex_lock(&mutex);
     (void)snprintf(out, out_size, "%s", connection->last);
     ramet_mutex_unlock(&mutex);
+}
+
+bool
+ramet_connection_begin_question(sqlite3 *handle)
+{
+    struct ramet_connection *found;
+    bool begins;
+
+    ramet_mutex_lock(&mutex);
+    found = find(handle);
+    begins = found != NULL && !found->has_question;
+    if (begins)
+        found->has_question = true;
+    ramet_mutex_unlock(&mutex);
+    return begins;
+}
+
+void
+ramet_connection_end_question(sqlite3 *handle)
+{
+    struct ramet_connection *found;
+
+    ramet_mutex_lock(&mutex);
+    found = find(handle);
+    if (found != NULL)
+        found->has_question = false;
+    ramet_mutex_unlock(&mutex);
+}
+
+bool
+ramet_connection_has_question(const sqlite3 *handle)
+{
+    const struct ramet_connection *found;
+    bool has;
+
+    ramet_mutex_lock(&mutex);
+    found = find(handle);
+    has = found != NULL && found->has_question;
+    ramet_mutex_unlock(&mutex);
+    return has;
 }

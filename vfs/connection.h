@@ -1,10 +1,11 @@
 /*
  * connection.h - what is kept of a connection: whether it has our functions,
- * and its last failure in words.
+ * whether a question is run on it, and its last failure in words.
  *
  *   (1) a connection is in the list from when our functions are registered on
  *       it until SQLite drops them, at its close
  *   (2) what failed on one connection is never told on another
+ *   (3) one question at most is run on it, and while it is nothing acts
  *
  * Layer: vfs.
  */
@@ -32,5 +33,11 @@ void ramet_connection_note(sqlite3 *handle, const char *text);
 /* The last failure, "" if there was none. */
 void ramet_connection_last(struct ramet_connection *connection, char *out,
                            size_t out_size);
+
+/* Invariant (3): the question that ramet_prefetch() runs here begins. False: it is
+ * asked by another, or `handle` has no entry. */
+bool ramet_connection_begin_question(sqlite3 *handle);
+void ramet_connection_end_question(sqlite3 *handle);
+bool ramet_connection_has_question(const sqlite3 *handle);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "client/ramet.h"
 #include "client/remote/question.h"
@@ -145,10 +146,43 @@ value_of(sqlite3_value *arg)
     return value;
 }
 
-/* Where no server does it: the pages come as those of any statement. */
+/* Behind blanks and comments. */
+static const char *
+first_word(const char *sql)
+{
+    for (;;) {
+        const char *end;
+
+        sql += strspn(sql, " \t\n\f\r");
+        if (sql[0] == '-' && sql[1] == '-')
+            sql += strcspn(sql, "\n");
+        else if (sql[0] == '/' && sql[1] == '*' &&
+                 (end = strstr(sql + 2, "*/")) != NULL)
+            sql = end + 2;
+        else
+            return sql;
+    }
+}
+
+/* Does it begin as one that reads? A pragma acts when it is prepared, and BEGIN,
+ * ROLLBACK or ATTACH are read-only to sqlite3_stmt_readonly(). */
+static bool
+is_query(const char *sql)
+{
+    static const char *const words[] = {"SELECT", "VALUES", "WITH"};
+    const char *const word = first_word(sql);
+    const size_t len = strcspn(word, " \t\n\f\r(*-+/'\"`[.0123456789?:@$~");
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (len == strlen(words[i]) &&
+            sqlite3_strnicmp(word, words[i], (int)len) == 0)
+            return true;
+    return false;
+}
+
 static void
-run_here(sqlite3_context *context, const char *sql, int value_count,
-         sqlite3_value **values)
+run_statement(sqlite3_context *context, const char *sql, int value_count,
+              sqlite3_value **values)
 {
     sqlite3 *const connection = sqlite3_context_db_handle(context);
     sqlite3_stmt *statement = NULL;
@@ -171,6 +205,23 @@ run_here(sqlite3_context *context, const char *sql, int value_count,
         sqlite3_result_error_code(context, code);
     }
     (void)sqlite3_finalize(statement);
+}
+
+/* Where no server does it: the pages come as those of any statement. */
+static void
+run_here(sqlite3_context *context, const char *sql, int value_count,
+         sqlite3_value **values)
+{
+    sqlite3 *const connection = sqlite3_context_db_handle(context);
+
+    if (!is_query(sql)) {
+        sqlite3_result_error(context, "it is no statement that reads", -1);
+    } else if (!ramet_connection_begin_question(connection)) {
+        sqlite3_result_error(context, "a question can't ask another", -1);
+    } else {
+        run_statement(context, sql, value_count, values);
+        ramet_connection_end_question(connection);
+    }
 }
 
 static void

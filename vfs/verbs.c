@@ -186,6 +186,11 @@ check(const struct ramet_dbfile *db, const struct ramet_verb_call *call,
                           ramet_verb_name(call->verb));
     if (!ramet_verb_acts(call->verb))
         return RAMET_OK;
+    if (ramet_connection_has_question(call->connection))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "cannot %s: a statement that ramet_prefetch() runs "
+                          "only reads",
+                          ramet_verb_name(call->verb));
     if (!sqlite3_get_autocommit(call->connection) ||
         db->lock > SQLITE_LOCK_NONE)
         return RAMET_FAIL(err, RAMET_EINVAL,

@@ -83,7 +83,7 @@ json_of(const struct ramet_question_value *value)
     return json_null();
 }
 
-/* NULL: no memory, or a text that is none. */
+/* NULL: no memory, or what JSON can't say: a text that is not UTF-8, infinity. */
 static char *
 encode(const struct ramet_question *question, const struct ramet_point *at)
 {
@@ -139,9 +139,11 @@ ramet_http_ask(const struct ramet_http_bring *with,
     };
     enum ramet_rc rc;
 
-    if (part.iov_base == NULL)
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "the statement or a text of it is no UTF-8");
+    if (part.iov_base == NULL) /* it may well run here */
+        return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                          "server %s: can't be sent a text that is not UTF-8, "
+                          "nor a number that is not finite",
+                          ramet_http_pool_root(with->pool));
     part.iov_len = strlen(part.iov_base);
     ramet_id_format(&volume->id, id);
     (void)snprintf(path, sizeof(path), "/v1/volumes/%s/prefetch", id);

@@ -353,6 +353,14 @@ look(struct ramet_view *view, struct ramet_err *err)
     return rc;
 }
 
+/* What the opening was told was so then: it is no answer any more. */
+static enum ramet_rc
+look_anew(struct ramet_view *view, struct ramet_err *err)
+{
+    ramet_remote_client_begin(view->client);
+    return look(view, err);
+}
+
 /* The first place: a snapshot that was named, or the newest. */
 static enum ramet_rc
 first_place(struct ramet_view *view, struct ramet_err *err)
@@ -484,7 +492,7 @@ ramet_view_pin(struct ramet_view *view, struct ramet_err *err)
     assert(!view->pinned);
     if (!view->place.fixed &&
         now - view->looked_ns >= RAMET_VIEW_LOOK_MS * 1000000ull)
-        rc = look(view, err);
+        rc = look_anew(view, err);
     if (rc == RAMET_EUNREACHABLE || rc == RAMET_ETIMEOUT)
         rc = RAMET_OK; /* it stays where it was */
     view->pinned = rc == RAMET_OK;
@@ -557,5 +565,5 @@ ramet_view_remote_lsn(const struct ramet_view *view)
 enum ramet_rc
 ramet_view_fetch(struct ramet_view *view, struct ramet_err *err)
 {
-    return look(view, err);
+    return look_anew(view, err);
 }

@@ -291,6 +291,45 @@ def test_where_no_server_runs_it_it_is_run_here_and_said():
     volume.end()
 
 
+def test_what_does_more_than_read_is_not_run_here_either():
+    """Least of all what ends the transaction that asks; a pragma acts already when
+    it is prepared, and a question that asks itself would never end."""
+    volume = Volume(prefetch_queries="off")
+    db = common.open_db("here.db", timeout=20, remote=volume.url, sync="manual")
+    db.execute("BEGIN")
+    db.execute("INSERT INTO people(name) VALUES('mine')")
+    for sql in ("ROLLBACK", "COMMIT", "SAVEPOINT s", "/* */ -- \n rollback",
+                "ATTACH 'other.db' AS other", "PRAGMA query_only = 1",
+                "WITH n AS (SELECT 1) DELETE FROM people", "", "SELECTED"):
+        common.fails("", one, db, "SELECT ramet_prefetch(?)", sql)
+        assert db.in_transaction, sql
+    for sql in ("select 1", " -- a\n/* b */ Select(1)", "VALUES(1)",
+                "WITH n AS (SELECT 1) SELECT * FROM n"):
+        assert one(db, "SELECT ramet_prefetch(?)", sql) is None, sql
+    db.execute("INSERT INTO people(name) VALUES('mine')")
+    assert one(db, "SELECT count(*) FROM people WHERE name = 'mine'") == 2
+    db.execute("COMMIT")
+    common.fails("can't ask another", one, db, "SELECT ramet_prefetch(?1, ?1)",
+                 "SELECT ramet_prefetch(?1, ?1)")
+    common.fails("only reads", one, db,
+                 "SELECT ramet_prefetch('SELECT ramet_push()')")
+    assert one(db, "SELECT local_commits FROM ramet_status") == 1
+    assert one(db, "SELECT ramet_push()") == 2  # afterwards it may
+    db.close()
+    volume.end()
+
+
+def test_what_json_cannot_say_is_asked_here():
+    volume = Volume()
+    db = common.open_db("cold.db", timeout=20, remote=volume.url, sync="manual")
+    for value in ("9e999", "CAST(x'ff41' AS TEXT)"):
+        assert one(db, "SELECT ramet_prefetch('SELECT ?1, count(*) FROM people'"
+                       ", %s)" % value) is None
+        assert "can't be sent" in one(db, "SELECT ramet_errmsg()")
+    db.close()
+    volume.end()
+
+
 def test_a_question_of_a_schema_is_not_asked():
     """A view of a foreign database makes nobody ask anything."""
     volume = Volume(FEW + "CREATE VIEW v AS SELECT "

@@ -218,6 +218,24 @@ def test_a_server_takes_what_is_a_profile_and_nothing_else():
     volume.end()
 
 
+def test_what_an_opening_was_told_is_no_answer_to_a_later_fetch():
+    """The second opening asks for its profile, and is told of the newest commit with
+    it; a commit after that is newer."""
+    volume = Volume()
+    first = common.open_db("a.db", timeout=20, remote=volume.url, replica="none")
+    count = one(first, "SELECT count(*) FROM people")
+    view = common.open_db("b.db", timeout=20, remote=volume.url, replica="none",
+                          profile="web")
+    assert one(view, "SELECT count(*) FROM people") == count
+    volume.writer.execute("INSERT INTO people(name) VALUES('late')")
+    pushed = one(volume.writer, "SELECT ramet_push()")
+    assert one(view, "SELECT ramet_fetch()") == pushed
+    assert one(view, "SELECT count(*) FROM people") == count + 1
+    view.close()
+    first.close()
+    volume.end()
+
+
 def test_a_damaged_profile_keeps_nobody_from_reading():
     volume = Volume()
     volume.start(QUESTIONS, profile="web")

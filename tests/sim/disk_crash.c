@@ -110,29 +110,20 @@ sim_node_sync(struct sim_node *node, bool whole)
         node->kept_mtime_ns = node->mtime_ns;
 }
 
-/* Blocks that are to be written are, or are not. */
+/* Blocks that are to be written are, or are not. What is read stays what was
+ * written: that the system may let go of it, test_log_sync.c plays. */
 static void
 keep_some(struct sim_node *node, uint64_t *rng)
 {
     const unsigned percent = (unsigned)sim_below(rng, 101);
-    const bool lets_go = sim_chance(rng, 25);
 
     for (size_t i = 0; i < node->change_count; i++) {
         size_t index, end;
 
         blocks_of(&node->changes[i], &index, &end);
-        for (; index < end; index++) {
-            const uint8_t *const kept = sim_block(&node->kept, index);
-
+        for (; index < end; index++)
             if (sim_chance(rng, percent))
                 sim_block_set(&node->kept, index, sim_block(&node->now, index));
-            else if (!lets_go || node->mapping != NULL)
-                continue;
-            else if (kept == NULL)
-                sim_block_clear(node, index);
-            else
-                memcpy(sim_block_make(node, index), kept, SIM_BLOCK);
-        }
     }
 }
 

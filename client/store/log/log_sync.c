@@ -4,13 +4,17 @@
  *   (1) `synced` in the index: the log is on disk up to there, names and all
  *   (2) after a sync that failed the system may take for written what it did
  *       not write: then all past `synced` is written once more before the next
- *       sync is believed
+ *       sync is believed, a file's header as this process knows it
+ *   (3) and it may have let go of it, so that what was there before is read
+ *       instead: a commit is acknowledged only if the log is whole up to it
  */
 #include "client/store/log/log_sync.h"
 
 #include <assert.h>
 
+#include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
+#include "client/store/log/logscan.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
@@ -52,24 +56,32 @@ extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
     }
 }
 
-/* Invariant (2): what of `gen` lies past `synced`, up to its end. */
 static enum ramet_rc
-write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
-            struct ramet_err *err)
+write_header_again(struct ramet_replica *replica, const struct ramet_gen *gen,
+                   struct ramet_err *err)
+{
+    const struct ramet_gen_header header = {.type = gen->type,
+                                            .gen = gen->gen,
+                                            .page_size = gen->page_size,
+                                            .base_id = replica->base_id,
+                                            .salt = gen->salt};
+    uint8_t raw[RAMET_GEN_HEADER_SIZE];
+
+    ramet_gen_header_encode(&header, raw);
+    return ramet_os_write_full(replica->os, gen->fd, raw, sizeof(raw), 0,
+                               "log header", err);
+}
+
+/* What of the file lies at `at` and after it. */
+static enum ramet_rc
+write_rest_again(struct ramet_replica *replica, const struct ramet_gen *gen,
+                 uint64_t at, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_index_header *const header = &replica->head->header;
-    const struct ramet_pos synced = ramet_pos_load(&header->all.synced);
-    uint64_t at =
-        ramet_pos_gen(synced) == gen->gen ? ramet_pos_offset(synced) : 0;
     size_t got = COPY_SIZE;
-    uint8_t *buf;
+    uint8_t *const buf = ramet_alloc(COPY_SIZE);
     enum ramet_rc rc = RAMET_OK;
 
-    if (atomic_load(&header->all.sync_failed) == 0 ||
-        ramet_pos_gen(synced) > gen->gen)
-        return RAMET_OK;
-    buf = ramet_alloc(COPY_SIZE);
     if (buf == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to sync the log");
     for (; rc == RAMET_OK && got == COPY_SIZE; at += got) {
@@ -79,6 +91,66 @@ write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
             rc = ramet_os_write_full(os, gen->fd, buf, got, at, "log", err);
     }
     ramet_free(buf);
+    return rc;
+}
+
+/* Invariant (2): what of `gen` lies past `synced`, up to its end. A file before
+ * which all is synced is not: its header comes with its first record. */
+static enum ramet_rc
+write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
+            struct ramet_err *err)
+{
+    struct ramet_index_header *const header = &replica->head->header;
+    const struct ramet_pos synced = ramet_pos_load(&header->all.synced);
+    uint64_t at = RAMET_GEN_HEADER_SIZE;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (atomic_load(&header->all.sync_failed) == 0 ||
+        ramet_pos_gen(synced) > gen->gen)
+        return RAMET_OK;
+    if (ramet_pos_gen(synced) == gen->gen && ramet_pos_offset(synced) > at)
+        at = ramet_pos_offset(synced);
+    if (at == RAMET_GEN_HEADER_SIZE)
+        rc = write_header_again(replica, gen, err);
+    return rc == RAMET_OK ? write_rest_again(replica, gen, at, err) : rc;
+}
+
+/* Is the prepared record what follows the newest commit? */
+static enum ramet_rc
+look_for_prepared(struct ramet_session *session, bool *out_found,
+                  struct ramet_err *err)
+{
+    const struct ramet_prepared *const prepared = &session->prepared;
+    const bool entered = ramet_epoch_enter(session);
+    struct ramet_scan scan;
+    enum ramet_rc rc;
+
+    ramet_scan_init(&scan, session->replica);
+    rc = ramet_scan_record(&scan, prepared->span.start, out_found, err);
+    *out_found = *out_found && ramet_pos_same(scan.trailer.tail,
+                                              prepared->after.snapshot.tail);
+    ramet_scan_done(&scan);
+    ramet_epoch_leave(session, entered);
+    return rc;
+}
+
+/* Invariant (3): as whoever recovers would read it. */
+static enum ramet_rc
+check_whole(struct ramet_session *session, struct ramet_err *err)
+{
+    struct ramet_replica_state state = {.whole = false};
+    bool found = false;
+    enum ramet_rc rc = ramet_session_state(session, &state, err);
+
+    ramet_replica_state_done(&state);
+    if (rc == RAMET_OK)
+        rc = look_for_prepared(session, &found, err);
+    if (rc == RAMET_ECORRUPT || (rc == RAMET_OK && !found))
+        return RAMET_FAIL(err, RAMET_EIO,
+                          "%s: a sync of the log failed, and the disk lost "
+                          "what was not on it: close it everywhere, check the "
+                          "disk, and open it again",
+                          session->replica->path);
     return rc;
 }
 
@@ -155,6 +227,8 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     rc = ramet_log_sync_before(session, number, err);
     if (rc == RAMET_OK)
         rc = make_durable(replica, gen, err);
+    if (rc == RAMET_OK && atomic_load(&header->all.sync_failed) != 0)
+        rc = check_whole(session, err);
     if (rc != RAMET_OK)
         return rc;
     session->prepared.is_synced = true;

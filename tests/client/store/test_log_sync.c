@@ -1,0 +1,194 @@
+/*
+ * test_log_sync.c - a sync of the log fails, and the system lets go of what it did
+ * not write: what a later sync acknowledges lasts, or is not acknowledged.
+ */
+#define _GNU_SOURCE
+#include "tests/client/store/store_place.h"
+
+#include "tests/support/cmocka_all.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/store/exchange.h"
+#include "client/store/format/pos.h"
+#include "client/store/shared/index.h"
+#include "client/store/shared/replica.h"
+#include "client/store/shared/session.h"
+#include "client/store/store.h"
+
+/* The system's table, but that syncs of files fail while it is said so. */
+static struct {
+    struct ramet_os os;
+    bool fails;
+} disk;
+
+static int
+sync_or_fail(void *ctx, int fd)
+{
+    return disk.fails ? -EIO : ramet_os_system()->sync(ctx, fd);
+}
+
+static int
+datasync_or_fail(void *ctx, int fd)
+{
+    return disk.fails ? -EIO : ramet_os_system()->datasync(ctx, fd);
+}
+
+static struct ramet_session *
+open_on_disk(const struct place *p)
+{
+    disk.fails = false;
+    disk.os = *ramet_os_system();
+    disk.os.sync = sync_or_fail;
+    disk.os.datasync = datasync_or_fail;
+    return place_open_on((struct place *)(uintptr_t)p, RAMET_OPEN_CREATE,
+                         &disk.os);
+}
+
+/* A page of this byte, published, synced or not. */
+static enum ramet_rc
+commit(struct ramet_session *session, unsigned page_index, uint8_t byte,
+       bool is_synced)
+{
+    uint8_t page[PLACE_PAGE];
+    enum ramet_rc rc;
+
+    memset(page, byte, sizeof(page));
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, (uint64_t)page_index * PLACE_PAGE, page,
+                           sizeof(page), e));
+    OK(ramet_session_prepare(session, NULL, e));
+    rc = is_synced ? ramet_session_sync(session, NULL) : RAMET_OK;
+    if (rc == RAMET_OK)
+        ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    return rc;
+}
+
+/* The newest file of the log, opened. */
+static int
+open_log(const struct place *p)
+{
+    char newest[256] = "", path[512];
+    DIR *const dir = opendir(p->dir);
+    int fd;
+
+    assert_non_null(dir);
+    for (const struct dirent *d; (d = readdir(dir)) != NULL;)
+        if (strncmp(d->d_name, "log-", 4) == 0 && strcmp(d->d_name, newest) > 0)
+            snprintf(newest, sizeof(newest), "%s", d->d_name);
+    closedir(dir);
+    snprintf(path, sizeof(path), "%s/%s", p->dir, newest);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void
+let_go(const struct place *p, uint64_t at, size_t len)
+{
+    static const uint8_t zeros[PLACE_PAGE];
+    const int fd = open_log(p);
+
+    assert_true(len <= sizeof(zeros));
+    assert_int_equal(pwrite(fd, zeros, len, (off_t)at), len);
+    close(fd);
+}
+
+/* As it is on the disk now, after a crash. */
+static void
+expect_after_crash(const struct place *p, uint8_t byte)
+{
+    struct place copy = *p;
+    struct ramet_session *session;
+    uint8_t page[PLACE_PAGE];
+    size_t got = 0;
+
+    snprintf(copy.path, sizeof(copy.path), "%s/copy", p->folder);
+    snprintf(copy.dir, sizeof(copy.dir), "%s-ramet", copy.path);
+    place_copy(p, copy.path);
+    session = place_open(&copy, 0);
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_read(session, 0, page, sizeof(page), &got, e));
+    assert_int_equal(got, sizeof(page));
+    assert_int_equal(page[0], byte);
+    ramet_session_unpin(session);
+    ramet_session_close(session);
+}
+
+/* Nothing of the file was ever on disk. */
+static void
+head_of_the_log_that_was_let_go__is_written_again(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+
+    disk.fails = true;
+    assert_int_equal(commit(session, 0, 1, true), RAMET_EIO);
+    disk.fails = false;
+    let_go(p, 0, RAMET_GEN_HEADER_SIZE);
+    assert_int_equal(commit(session, 0, 2, true), RAMET_OK);
+    expect_after_crash(p, 2);
+    ramet_session_close(session);
+}
+
+static void
+commit_after_one_that_was_let_go__is_not_acknowledged(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+    struct ramet_published newest;
+    uint64_t at;
+
+    assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
+    ramet_index_newest(session->replica, &newest);
+    at = ramet_pos_offset(newest.snapshot.tail);
+    assert_int_equal(commit(session, 1, 2, false), RAMET_OK);
+    disk.fails = true;
+    assert_int_equal(commit(session, 0, 3, true), RAMET_EIO);
+    disk.fails = false;
+    let_go(p, at, 64);
+    assert_int_equal(commit(session, 0, 4, true), RAMET_EIO);
+    assert_int_equal(commit(session, 0, 5, true), RAMET_EIO);
+    expect_after_crash(p, 1);
+    ramet_session_close(session);
+}
+
+static void
+commit_after_a_sync_that_failed__is_acknowledged_where_nothing_was_lost(
+    void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+
+    assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
+    assert_int_equal(commit(session, 1, 2, false), RAMET_OK);
+    disk.fails = true;
+    assert_int_equal(commit(session, 0, 3, true), RAMET_EIO);
+    disk.fails = false;
+    assert_int_equal(commit(session, 0, 4, true), RAMET_OK);
+    expect_after_crash(p, 4);
+    ramet_session_close(session);
+}
+
+#define T(name)                                                                \
+    cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(head_of_the_log_that_was_let_go__is_written_again),
+        T(commit_after_one_that_was_let_go__is_not_acknowledged),
+        T(commit_after_a_sync_that_failed__is_acknowledged_where_nothing_was_lost),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

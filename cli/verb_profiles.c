@@ -62,17 +62,19 @@ list(struct profiles *p, const struct cli_volume *volume, struct ramet_err *err)
     return rc;
 }
 
-static enum ramet_rc delete (const struct cli_args *args,
-                             const struct cli_volume *volume, const char *name,
-                             struct ramet_err *err) {
+static enum ramet_rc
+delete_profile(const struct cli_args *args, const struct cli_volume *volume,
+               const char *name, struct ramet_err *err)
+{
     enum ramet_rc rc;
 
-    if (!ramet_name_valid(name)) return RAMET_FAIL(
-        err, RAMET_EINVAL, "\"%.140s\" is not a profile's name", name);
+    if (!ramet_name_valid(name))
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "\"%.140s\" is not a profile's name", name);
     rc = ramet_profile_remove(volume->remote->store, &volume->id, name, err);
-    if (rc == RAMET_OK && args->json)(void)
-        cli_print_json(json_pack("{s:s, s:s}", "verb", "profiles", "deleted",
-                                 name));
+    if (rc == RAMET_OK && args->json)
+        (void)cli_print_json(
+            json_pack("{s:s, s:s}", "verb", "profiles", "deleted", name));
     else if (rc == RAMET_OK && !args->quiet)
         printf("deleted the profile %s\n", name);
     return rc;
@@ -94,7 +96,7 @@ run_profiles(const struct cli_args *args)
                                        RAMET_NAMED_BY_USER, &volume, &err);
 
     if (rc == RAMET_OK)
-        rc = name != NULL ? delete (args, &volume, name, &err)
+        rc = name != NULL ? delete_profile(args, &volume, name, &err)
                           : list(&p, &volume, &err);
     cli_volume_close(&volume);
     return rc == RAMET_OK ? CLI_DONE
@@ -112,9 +114,8 @@ const struct cli_verb cli_verb_profiles = {
         "which\n"
         "pages processes that opened it with profile=NAME read first. The "
         "next\n"
-        "one with that name has them all by one request. With --delete NAME "
-        "that\n"
-        "profile goes; processes that use the name record it anew.",
+        "one with that name asks for all of them at once. With --delete NAME\n"
+        "that profile goes; processes that use the name record it anew.",
     .example = "  $ ramet profiles https://ramet.example/app\n"
                "  $ ramet profiles --delete web https://ramet.example/app",
     .options = profiles_options,

@@ -217,7 +217,7 @@ main(void)
     if (code != SQLITE_OK)
         end(blame(code & 0xff), sqlite3_errmsg(db));
     if (statement == NULL || !sqlite3_stmt_readonly(statement))
-        end(RAMET_ASK_REFUSED, "it is no statement that reads");
+        end(RAMET_ASK_REFUSED, "it is not a statement that reads");
     if (!is_blank(tail))
         end(RAMET_ASK_REFUSED, "it is more than one statement");
     bind(statement, &begin);

@@ -222,12 +222,13 @@ begin(struct asking *asking, const char *helper, struct ramet_err *err)
     int ends[2], failed;
 
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
-        return RAMET_FAIL_OS(err, errno, "a socket for a question");
+        return RAMET_FAIL_OS(err, -errno, "a socket for a question");
     failed = spawn(helper, ends[1], &asking->pid);
     (void)close(ends[1]);
     if (failed != 0) {
         (void)close(ends[0]);
-        return RAMET_FAIL_OS(err, failed, "%.200s", helper);
+        /* Not the client's rights, whichever error it is. */
+        return ramet_err_set(err, RAMET_EIO, failed, "%.200s", helper);
     }
     asking->fd = ends[0];
     asking->until_ms = now_ms() + RAMET_QUESTION_MS;

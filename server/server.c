@@ -305,8 +305,16 @@ raise_limits(const struct ramet_server_options *options)
 static enum ramet_rc
 find_helper(struct ramet_server_options *options, struct ramet_err *err)
 {
-    if (!options->prefetch_queries || options->prefetch_helper[0] != '\0' ||
-        ramet_question_find_helper(options->prefetch_helper,
+    if (!options->prefetch_queries)
+        return RAMET_OK;
+    if (options->prefetch_helper[0] != '\0')
+        return access(options->prefetch_helper, X_OK) == 0
+                   ? RAMET_OK
+                   : RAMET_FAIL(err, RAMET_EINVAL,
+                                "prefetch_helper: \"%.200s\" is not a program "
+                                "that may be run here",
+                                options->prefetch_helper);
+    if (ramet_question_find_helper(options->prefetch_helper,
                                    sizeof(options->prefetch_helper)))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_EINVAL,

@@ -180,18 +180,33 @@ is_query(const char *sql)
     return false;
 }
 
+/* Why a server would not run it, or NULL. */
+static const char *
+refusal(sqlite3_stmt *statement, const char *tail, int value_count)
+{
+    if (statement == NULL || !sqlite3_stmt_readonly(statement))
+        return "it is not a statement that reads";
+    if (tail[strspn(tail, " \t\r\n;")] != '\0')
+        return "it is more than one statement";
+    if (value_count > sqlite3_bind_parameter_count(statement))
+        return "it has fewer parameters than were given";
+    return NULL;
+}
+
 static void
 run_statement(sqlite3_context *context, const char *sql, int value_count,
               sqlite3_value **values)
 {
     sqlite3 *const connection = sqlite3_context_db_handle(context);
     sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(connection, sql, -1, &statement, NULL);
+    const char *tail = "";
+    int code = sqlite3_prepare_v2(connection, sql, -1, &statement, &tail);
+    const char *const why =
+        code == SQLITE_OK ? refusal(statement, tail, value_count) : NULL;
 
-    if (code == SQLITE_OK &&
-        (statement == NULL || !sqlite3_stmt_readonly(statement))) {
+    if (why != NULL) {
         (void)sqlite3_finalize(statement);
-        sqlite3_result_error(context, "it is no statement that reads", -1);
+        sqlite3_result_error(context, why, -1);
         return;
     }
     for (int i = 0; code == SQLITE_OK && i < value_count; i++)
@@ -215,7 +230,7 @@ run_here(sqlite3_context *context, const char *sql, int value_count,
     sqlite3 *const connection = sqlite3_context_db_handle(context);
 
     if (!is_query(sql)) {
-        sqlite3_result_error(context, "it is no statement that reads", -1);
+        sqlite3_result_error(context, "it is not a statement that reads", -1);
     } else if (!ramet_connection_begin_question(connection)) {
         sqlite3_result_error(context, "a question can't ask another", -1);
     } else {

@@ -247,7 +247,7 @@ class Counts(BucketTest):
                     uploads.append(upload)
                     changed.notify_all()
                 if upload and request.method == "POST" and not met:
-                    met.append(changed.wait_for(lambda: len(uploads) > 1, 20))
+                    met.append(changed.wait_for(lambda: len(uploads) > 1, 180))
 
         self.fake.hooks.append(hook)
         self.ramet("init", path, "--remote", self.url("big"))
@@ -265,7 +265,7 @@ class Counts(BucketTest):
                 sent.append(request.key)
                 changed.notify_all()
                 if len(sent) == 1:
-                    met.append(changed.wait_for(lambda: len(sent) > 1, 20))
+                    met.append(changed.wait_for(lambda: len(sent) > 1, 180))
 
         self.fake.hooks.append(hook)
         b = self.make_database(self.path("b.db"), 20000)

@@ -62,7 +62,7 @@ class Alarms(unittest.TestCase):
         def seen():
             self.log.seek(0)
             return re.search(pattern, self.log.read())
-        return wait_for(seen, 10)
+        return wait_for(seen)
 
     def make(self, name, pages, commits):
         with tempfile.NamedTemporaryFile() as expected:
@@ -201,7 +201,7 @@ class Alarms(unittest.TestCase):
 
         def in_the_way():
             """A file where a new volume's maps belong."""
-            end = time.monotonic() + 20
+            end = time.monotonic() + 180
             while time.monotonic() < end and not seen:
                 for vid in os.listdir(root):
                     try:

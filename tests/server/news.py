@@ -36,11 +36,11 @@ def watch(*volumes):
 
 
 class Stream:
-    """Records as they come; every read ends within 20 s."""
+    """Records as they come; every read ends, since beats come every 15 s."""
 
     def __init__(self, server, *volumes, token=None):
         self.conn = http.client.HTTPConnection("127.0.0.1", server.port,
-                                               timeout=20)
+                                               timeout=120)
         headers = {"Content-Type": "application/vnd.ramet.watch"}
         if token:
             headers["Authorization"] = "Bearer " + token
@@ -404,7 +404,7 @@ class News(unittest.TestCase):
             if v.at < 100:
                 v.commit(self.server)  # a send tells that nobody is there
             return self.server.metric("ramet_news_streams") == 0
-        self.assertTrue(wait_for(all_are_gone, 40))
+        self.assertTrue(wait_for(all_are_gone))
 
     def test_many_wait_and_all_are_told(self):
         v = self.volume("many")

@@ -56,7 +56,7 @@ class Server:
                 line, self.process.stderr.read()))
         self.port = int(found.group(2))
 
-    def stop(self, number=signal.SIGTERM, expect=0, timeout=40):
+    def stop(self, number=signal.SIGTERM, expect=0, timeout=180):
         """Returns what it wrote to standard error."""
         self.process.send_signal(number)
         _, err = self.process.communicate(timeout=timeout)
@@ -84,7 +84,7 @@ class Server:
         with open("/proc/%d/status" % self.process.pid) as status:
             return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
 
-    def request(self, method, path, body=None, headers=None, timeout=20):
+    def request(self, method, path, body=None, headers=None, timeout=120):
         """(status, headers, body); one connection a request."""
         conn = http.client.HTTPConnection("127.0.0.1", self.port,
                                           timeout=timeout)
@@ -127,7 +127,7 @@ class Server:
                    if line.split("{")[0].split(" ")[0] == name)
 
 
-def wait_for(condition, seconds=20):
+def wait_for(condition, seconds=180):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -75,7 +75,7 @@ def code_of(error):
     return error.sqlite_errorname
 
 
-def wait_until(condition, seconds=20):
+def wait_until(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

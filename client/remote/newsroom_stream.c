@@ -84,25 +84,21 @@ known_of(const struct ramet_newsroom *room, const struct ramet_vid *volume)
     return least;
 }
 
-static enum ramet_rc
-write_request(struct ramet_newsroom *room, struct ramet_err *err)
+/* With the lock held, under which there was a desk: it may be gone once that is
+ * given back. */
+static void
+write_request(struct ramet_newsroom *room)
 {
-    uint32_t count;
+    const uint32_t count = list_volumes(room);
 
+    assert(count > 0);
     ramet_buf_init(&room->body, 64u << 10);
-    ramet_mutex_lock(&room->lock);
-    count = list_volumes(room);
     ramet_watch_begin(&room->body, count);
     for (uint32_t i = 0; i < count; i++)
         ramet_watch_add(&room->body, &room->volumes[i],
                         known_of(room, &room->volumes[i]));
     room->grown = room->anew = false;
-    ramet_mutex_unlock(&room->lock);
-    assert(count > 0);
     ramet_news_stream_init(room->stream, count, ramet_newsroom_hear, room);
-    return room->body.failed == RAMET_OK
-               ? RAMET_OK
-               : RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
 }
 
 static enum ramet_rc
@@ -111,11 +107,9 @@ open_stream(struct ramet_newsroom *room, struct ramet_err *err)
     static const char *const extra[] = {"Content-Type: " RAMET_WATCH_TYPE,
                                         "Accept: application/vnd.ramet.news",
                                         NULL};
-    enum ramet_rc rc = write_request(room, err);
 
-    if (rc != RAMET_OK)
-        return rc;
-    room->curl = curl_easy_init();
+    if (room->body.failed == RAMET_OK)
+        room->curl = curl_easy_init();
     if (room->curl != NULL)
         room->headers =
             ramet_http_prepare(room->pool, room->curl, "/v1/news", extra);
@@ -193,7 +187,8 @@ is_to_begin_anew(const struct ramet_newsroom *room)
     return room->anew || age_ms > HOUR_MS || (room->grown && age_ms >= ADD_MS);
 }
 
-/* One stream, until it ends or ought to; RAMET_OK: it ought to. */
+/* One stream, of the request that was written, until it ends or ought to; RAMET_OK:
+ * it ought to. */
 static enum ramet_rc
 run_stream(struct ramet_newsroom *room, struct ramet_err *err)
 {
@@ -262,6 +257,7 @@ ramet_newsroom_run(void *arg)
             ramet_cond_wait(&room->changed, &room->lock);
             continue;
         }
+        write_request(room);
         ramet_mutex_unlock(&room->lock);
         rc = run_stream(room, &err);
         ramet_mutex_lock(&room->lock);

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,6 +292,64 @@ volume_that_the_stream_has_no_place_for__is_not_alive(void **state)
     ramet_buf_done(&of_many);
 }
 
+/* Whoever asks what was heard takes the room's lock, again and again. */
+struct asker {
+    struct ramet_newsroom *room;
+    atomic_bool stop;
+    pthread_t thread;
+};
+
+static void *
+ask(void *arg)
+{
+    struct asker *const asker = arg;
+    const struct ramet_vid volume = volume_of(1);
+    struct ramet_heard heard;
+
+    while (!atomic_load(&asker->stop))
+        (void)ramet_newsroom_heard(asker->room, asker, &volume, &heard);
+    return NULL;
+}
+
+/* A desk may go in the moment in which its stream is to begin. */
+static void
+owner_that_leaves_at_once__leaves_a_room_for_others(void **state)
+{
+    const int stays = 0, goes = 0;
+    struct asker askers[2];
+    struct ramet_buf said;
+    struct ramet_newsroom *room;
+    struct server s;
+
+    (void)state;
+    say_begin(&said);
+    say_beat(&said, 0, 7);
+    server_start(&s, &said, &said);
+    room = join(&s);
+    for (unsigned i = 0; i < 2; i++) {
+        askers[i].room = room;
+        atomic_init(&askers[i].stop, false);
+        assert_int_equal(
+            pthread_create(&askers[i].thread, NULL, ask, &askers[i]), 0);
+    }
+    for (unsigned i = 0; i < 20000; i++) {
+        struct ramet_newsroom *const same = join(&s);
+
+        assert_ptr_equal(same, room);
+        follow(same, &goes, 1);
+        ramet_newsroom_leave(same, &goes);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        atomic_store(&askers[i].stop, true);
+        assert_int_equal(pthread_join(askers[i].thread, NULL), 0);
+    }
+    follow(room, &stays, 1);
+    wait_for(room, &stays, 1, 6);
+    ramet_newsroom_leave(room, &stays);
+    server_stop(&s);
+    ramet_buf_done(&said);
+}
+
 int
 main(void)
 {
@@ -298,6 +357,7 @@ main(void)
         cmocka_unit_test(volume_that_was_gone_and_is_told_of_again__is_alive),
         cmocka_unit_test(volume_that_the_server_cannot_read__is_not_alive),
         cmocka_unit_test(volume_that_the_stream_has_no_place_for__is_not_alive),
+        cmocka_unit_test(owner_that_leaves_at_once__leaves_a_room_for_others),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,19 +42,19 @@ static enum ramet_rc
 check_base(struct ramet_history *history,
            const struct ramet_commit_object *commit, struct ramet_err *err)
 {
+    const struct ramet_point base = {commit->lsn - 1, commit->predecessor};
     struct ramet_lru_entry *entry;
     bool matches, ended;
     enum ramet_rc rc;
 
     if (commit->lsn == 1)
         return check_first(history, err);
-    rc = ramet_history_load_head(history, commit->lsn - 1, false, &entry, err);
+    rc = ramet_history_load_slot(history, &base, false, &entry, err);
     if (rc == RAMET_ENOTFOUND)
         return ramet_history_went_back(history, commit->lsn - 1, err);
     if (rc != RAMET_OK)
         return rc;
-    matches =
-        ramet_hash_equal(&ramet_loaded_head(entry)->hash, &commit->predecessor);
+    matches = ramet_hash_equal(&ramet_loaded_head(entry)->hash, &base.hash);
     ended = ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END;
     ramet_history_release(history, entry);
     if (!matches)

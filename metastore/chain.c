@@ -14,18 +14,18 @@
 #include "core/alloc.h"
 #include "metastore/head_cache.h"
 
-/* Add the head of `lsn`, whose hash must be *expected. */
+/* Add the head of the commit that `point` names. */
 static enum ramet_rc
-chain_add(struct ramet_chain *chain, uint64_t lsn,
-          const struct ramet_hash *expected, uint64_t *head_bytes,
-          struct ramet_err *err)
+chain_add(struct ramet_chain *chain, const struct ramet_point *point,
+          uint64_t *head_bytes, struct ramet_err *err)
 {
+    const uint64_t lsn = point->lsn;
     struct ramet_lru_entry *entry;
     const struct ramet_loaded_head *head;
     enum ramet_rc rc;
 
     assert(chain->entry_count < RAMET_MAP_EVERY_COMMITS);
-    rc = ramet_history_load_head(chain->history, lsn, true, &entry, err);
+    rc = ramet_history_load_slot(chain->history, point, true, &entry, err);
     if (rc == RAMET_ENOTFOUND)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "LSN %" PRIu64 " is missing from the history", lsn);
@@ -35,7 +35,7 @@ chain_add(struct ramet_chain *chain, uint64_t lsn,
     head = ramet_loaded_head(entry);
     chain->layers[chain->layer_count++] = &head->commit;
     *head_bytes += head->head_length;
-    if (!ramet_hash_equal(expected, &head->hash))
+    if (!ramet_hash_equal(&point->hash, &head->hash))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "LSN %" PRIu64 " is not the commit that LSN %" PRIu64
                           " was based on",
@@ -57,17 +57,16 @@ static enum ramet_rc
 chain_fill(struct ramet_chain *chain, const struct ramet_point *at,
            struct ramet_err *err)
 {
-    const struct ramet_hash *expected = &at->hash;
+    struct ramet_point point = *at;
     uint64_t head_bytes = 0;
 
     ramet_history_bring_heads(chain->history, chain->map.lsn + 1, at->lsn);
-    for (uint64_t lsn = at->lsn; lsn > chain->map.lsn; lsn--) {
-        const enum ramet_rc rc =
-            chain_add(chain, lsn, expected, &head_bytes, err);
+    for (; point.lsn > chain->map.lsn; point.lsn--) {
+        const enum ramet_rc rc = chain_add(chain, &point, &head_bytes, err);
 
         if (rc != RAMET_OK)
             return rc;
-        expected = &chain->layers[chain->layer_count - 1]->predecessor;
+        point.hash = chain->layers[chain->layer_count - 1]->predecessor;
     }
     return RAMET_OK;
 }

@@ -54,31 +54,31 @@ unite_commits(struct ramet_history *history, const struct ramet_point *from,
               const struct ramet_point *to, struct ramet_pageset *set,
               struct ramet_err *err)
 {
-    struct ramet_hash expected = to->hash;
+    struct ramet_point point = *to;
 
     ramet_history_bring_heads(history, from->lsn + 1, to->lsn);
-    for (uint64_t lsn = to->lsn; lsn > from->lsn; lsn--) {
+    for (; point.lsn > from->lsn; point.lsn--) {
         struct ramet_lru_entry *entry;
         const struct ramet_loaded_head *head;
         enum ramet_rc rc;
 
-        rc = ramet_history_load_head(history, lsn, true, &entry, err);
+        rc = ramet_history_load_slot(history, &point, true, &entry, err);
         if (rc != RAMET_OK)
             return rc;
         head = ramet_loaded_head(entry);
-        if (!ramet_hash_equal(&expected, &head->hash))
+        if (!ramet_hash_equal(&point.hash, &head->hash))
             rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                             "LSN %" PRIu64 " is not the commit that LSN "
                             "%" PRIu64 " was based on",
-                            lsn, lsn + 1);
-        expected = head->commit.predecessor;
+                            point.lsn, point.lsn + 1);
+        point.hash = head->commit.predecessor;
         if (rc == RAMET_OK)
             rc = add_commit(set, &head->commit, err);
         ramet_history_release(history, entry);
         if (rc != RAMET_OK)
             return rc;
     }
-    if (ramet_hash_equal(&expected, &from->hash))
+    if (ramet_hash_equal(&point.hash, &from->hash))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ECORRUPT,
                       "LSN %" PRIu64 " was not based on the LSN %" PRIu64

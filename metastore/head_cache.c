@@ -2,6 +2,8 @@
  * head_cache.c - heads of commits, through the cache.
  *
  *   (1) What enters the cache was verified.
+ *   (2) A head that was read before the store went another way may be in the cache
+ *       for long: to whoever knows the hash it is only a reason to ask the store.
  */
 #include "metastore/head_cache.h"
 
@@ -401,7 +403,7 @@ went_another_way(const struct ramet_history *history,
                       history->store->name, vid, point->lsn);
 }
 
-/* Only the cache's word is against it: ask the store. */
+/* From the store, whatever the cache has. */
 static enum ramet_rc
 load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
           struct ramet_lru_entry **out_entry, struct ramet_err *err)
@@ -417,6 +419,22 @@ load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
 }
 
 enum ramet_rc
+ramet_history_load_slot(struct ramet_history *history,
+                        const struct ramet_point *point, bool whole,
+                        struct ramet_lru_entry **out_entry,
+                        struct ramet_err *err)
+{
+    const enum ramet_rc rc =
+        ramet_history_load_head(history, point->lsn, whole, out_entry, err);
+
+    if (rc != RAMET_OK ||
+        ramet_hash_equal(&ramet_loaded_head(*out_entry)->hash, &point->hash))
+        return rc;
+    ramet_history_release(history, *out_entry);
+    return load_anew(history, point->lsn, whole, out_entry, err); /* (2) */
+}
+
+enum ramet_rc
 ramet_history_load_point(struct ramet_history *history,
                          const struct ramet_point *point, bool whole,
                          struct ramet_lru_entry **out_entry,
@@ -424,13 +442,8 @@ ramet_history_load_point(struct ramet_history *history,
 {
     struct ramet_lru_entry *entry;
     enum ramet_rc rc =
-        ramet_history_load_head(history, point->lsn, whole, &entry, err);
+        ramet_history_load_slot(history, point, whole, &entry, err);
 
-    if (rc == RAMET_OK &&
-        !ramet_hash_equal(&ramet_loaded_head(entry)->hash, &point->hash)) {
-        ramet_history_release(history, entry);
-        rc = load_anew(history, point->lsn, whole, &entry, err);
-    }
     if (rc == RAMET_ENOTFOUND)
         return went_another_way(history, point, false, err);
     if (rc != RAMET_OK)

@@ -39,8 +39,16 @@ ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
  * left to whoever asks for the head. */
 void ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
                                uint64_t last);
-/* The same of the commit that `point` names. What the cache has is looked at
- * first, then the store: RAMET_EWENTBACK is the store's answer. */
+/* The same of the slot where the commit that `point` names should be: from the cache
+ * if that has it, else from the store. The caller looks whether it is the one; if it
+ * is not, that is the store's answer. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_load_slot(struct ramet_history *history,
+                        const struct ramet_point *point, bool whole,
+                        struct ramet_lru_entry **out_entry,
+                        struct ramet_err *err);
+/* The same of the commit that `point` names: RAMET_EWENTBACK where the store has
+ * none in that slot, or another. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_load_point(struct ramet_history *history,
                          const struct ramet_point *point, bool whole,

@@ -439,6 +439,7 @@ load_base(struct ramet_history *history, const struct ramet_head *base,
           struct ramet_head *out_base, struct ramet_map_ref *out_map,
           struct ramet_err *err)
 {
+    const struct ramet_point at = ramet_head_point(base);
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
@@ -447,7 +448,7 @@ load_base(struct ramet_history *history, const struct ramet_head *base,
                                       .hash_algo = RAMET_HASH_XXH3_128};
     if (base->lsn == 0)
         return RAMET_OK;
-    rc = ramet_history_load_head(history, base->lsn, false, &entry, err);
+    rc = ramet_history_load_slot(history, &at, false, &entry, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_history_fill_head(ramet_loaded_head(entry), out_base);

@@ -277,6 +277,111 @@ read__notices_a_head_that_is_not_its_successors_base(void **state)
     ramet_buf_done(&one);
 }
 
+static void
+replace_commit(struct line *f, uint64_t lsn, const struct ramet_buf *object)
+{
+    struct iovec part = {object->data, object->len};
+    char key[RAMET_KEY_MAX];
+
+    line_remove_commit(f, lsn);
+    ramet_commit_key(&f->model.volume, lsn, key);
+    assert_int_equal(ramet_objstore_put(f->inner, key, &part, 1, NULL),
+                     RAMET_OK);
+}
+
+/* One that read LSN 3 before the store went back, and another commit came there. */
+static struct ramet_history *
+history_with_a_lost_commit(struct line *f, const struct ramet_buf *lost,
+                           const struct ramet_buf *now)
+{
+    struct ramet_history *history;
+    struct ramet_head head;
+
+    replace_commit(f, 3, lost);
+    assert_int_equal(
+        ramet_history_open(f->store, &f->model.volume, NULL, &history, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_history_head(history, 3, &head, NULL), RAMET_OK);
+    replace_commit(f, 3, now);
+    return history;
+}
+
+/* A point further on says by its hash which commits are before it. */
+static void
+read__asks_the_store_where_the_cache_has_another_line(void **state)
+{
+    struct line *const f = *state;
+    const uint32_t pgno = 1;
+    struct ramet_buf lost, now, next;
+    struct ramet_point second, fourth;
+    struct ramet_located located;
+    struct ramet_history *history;
+    struct ramet_pageset set;
+    struct ramet_cid id;
+
+    line_encode_one(f, &id, &lost);
+    line_encode_one(f, &id, &now);
+    assert_int_equal(line_append(f, &now, NULL), RAMET_OK);
+    line_encode_one(f, &id, &next);
+    assert_int_equal(line_append(f, &next, NULL), RAMET_OK);
+    second = *point_at(f->model.history, 2);
+    fourth = *point_at(f->model.history, 4);
+
+    history = history_with_a_lost_commit(f, &lost, &now);
+    assert_int_equal(
+        ramet_history_locate(history, &fourth, &pgno, 1, &located, NULL),
+        RAMET_OK);
+    assert_int_equal(located.lsn, 1);
+    ramet_history_close(history);
+
+    history = history_with_a_lost_commit(f, &lost, &now);
+    ramet_pageset_init(&set);
+    assert_int_equal(
+        ramet_history_changed(history, &second, &fourth, &set, NULL), RAMET_OK);
+    assert_true(ramet_pageset_contains(&set, 2));
+    ramet_pageset_done(&set);
+    ramet_history_close(history);
+    ramet_buf_done(&next);
+    ramet_buf_done(&now);
+    ramet_buf_done(&lost);
+}
+
+static void
+append__asks_the_store_where_the_cache_has_another_line(void **state)
+{
+    struct line *const f = *state;
+    const struct ramet_rid writer = {.id = {{5}}};
+    struct ramet_buf lost, now, next, fence;
+    struct ramet_history *history;
+    struct ramet_head third;
+    struct ramet_cid id;
+
+    line_encode_one(f, &id, &lost);
+    line_encode_one(f, &id, &now);
+    assert_int_equal(line_append(f, &now, NULL), RAMET_OK);
+    line_encode_one(f, &id, &next);
+    assert_int_equal(ramet_history_head(f->model.history, 3, &third, NULL),
+                     RAMET_OK);
+
+    history = history_with_a_lost_commit(f, &lost, &now);
+    ramet_buf_init(&fence, 1u << 20);
+    assert_int_equal(ramet_history_fence(history, &third, &writer,
+                                         RAMET_KIND_SQLITE, &fence, &id, NULL),
+                     RAMET_OK);
+    ramet_buf_done(&fence);
+    ramet_history_close(history);
+
+    history = history_with_a_lost_commit(f, &lost, &now);
+    assert_int_equal(
+        ramet_history_append(history, next.data, next.len, NULL, NULL),
+        RAMET_OK);
+    ramet_history_close(history);
+    assert_int_equal(line_newest_lsn(f), 4);
+    ramet_buf_done(&next);
+    ramet_buf_done(&now);
+    ramet_buf_done(&lost);
+}
+
 /* ---- time ---------------------------------------------------------------- */
 
 static uint64_t fake_now_ms;
@@ -349,6 +454,8 @@ main(void)
         TEST(newest__notices_that_a_commit_is_another),
         TEST(append__leaves_no_gap_in_a_store_that_went_back),
         TEST(read__notices_a_head_that_is_not_its_successors_base),
+        TEST(read__asks_the_store_where_the_cache_has_another_line),
+        TEST(append__asks_the_store_where_the_cache_has_another_line),
         TEST(at_time__finds_the_newest_not_later),
     };
 

@@ -136,10 +136,11 @@ measure_steps(const uint8_t *steps, size_t len, uint32_t page_size,
     return true;
 }
 
-/* The steps and literals of page `position` among a frame's. */
+/* The steps and literals of page `position` among a frame's; the last page's use up what
+ * there is. */
 static bool
 find_part(struct ramet_reader *in, uint32_t page_size, uint32_t position,
-          struct ramet_delta *delta)
+          bool is_last, struct ramet_delta *delta)
 {
     const size_t steps_len =
         (size_t)ramet_read_varint_max(in, RAMET_DELTA_BLOCK_MAX);
@@ -158,7 +159,9 @@ find_part(struct ramet_reader *in, uint32_t page_size, uint32_t position,
                            &delta->steps_len, &own))
             return false;
     }
-    if (before + own > literals_len)
+    if (before + own > literals_len ||
+        (is_last &&
+         (at + delta->steps_len != steps_len || before + own != literals_len)))
         return false;
     delta->steps = steps + at;
     delta->literals = literals + before;
@@ -181,7 +184,7 @@ ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
     count = ramet_read_varint_max(&in, RAMET_DELTA_BLOCK_PAGES_MAX);
     sums = ramet_read_bytes(&in, (size_t)count * RAMET_DELTA_SUM_SIZE);
     if (in.bad || position >= count ||
-        !find_part(&in, page_size, position, &delta))
+        !find_part(&in, page_size, position, position + 1 == count, &delta))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "block of deltas: has no whole delta %" PRIu32,
                           position);

@@ -53,7 +53,7 @@ check(struct call *call, const uint8_t *body, size_t len, struct ramet_err *err)
     return rc;
 }
 
-/* Of a volume that has commits, and was not deleted. */
+/* Of a volume that was not deleted here. */
 static enum ramet_rc
 put(struct call *call, const uint8_t *body, size_t len, struct ramet_err *err)
 {

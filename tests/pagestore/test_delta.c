@@ -134,6 +134,26 @@ delta__survives_every_bit_and_every_truncation(void **state)
     }
 }
 
+/* The document: a block's steps and literals are used up. */
+static void
+block__with_more_than_its_pages_take_is_refused(void **state)
+{
+    uint8_t more[sizeof(vector) + 1];
+    struct ramet_delta delta;
+
+    (void)state;
+    memcpy(more, vector, sizeof(vector)); /* a literal */
+    more[sizeof(vector)] = 0;
+    assert_int_equal(ramet_delta_find(more, sizeof(more), 512, 1, &delta, NULL),
+                     RAMET_ECORRUPT);
+    memcpy(more, vector, sizeof(vector) - 1); /* a step */
+    more[17]++;
+    more[sizeof(vector) - 1] = 0;
+    more[sizeof(vector)] = 0x62;
+    assert_int_equal(ramet_delta_find(more, sizeof(more), 512, 1, &delta, NULL),
+                     RAMET_ECORRUPT);
+}
+
 /* Steps that are refused, whatever the sum says: of one page of 512 bytes. */
 static void
 steps__that_leave_page_or_base_are_refused(void **state)
@@ -431,6 +451,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(delta__of_the_vector_makes_its_pages),
         cmocka_unit_test(delta__survives_every_bit_and_every_truncation),
+        cmocka_unit_test(block__with_more_than_its_pages_take_is_refused),
         cmocka_unit_test(steps__that_leave_page_or_base_are_refused),
         cmocka_unit_test(numbers__follow_the_copies),
         cmocka_unit_test(blocks__in_a_segment_or_inline_give_the_pages_back),

@@ -122,10 +122,11 @@ ramet_pagecache_get(struct ramet_pagecache *cache, const struct ramet_point *at,
     entry = find(cache, at, pgno);
     if (entry != NULL) {
         assert(offset <= entry->size && len <= entry->size - offset);
-        if (len > 0) /* else it is only asked for */
+        if (len > 0) { /* else it is only asked for */
             memcpy(out, entry->page + offset, len);
-        entry->stays = entry->was_read ? STAYS_AGAIN : STAYS_ONCE;
-        entry->was_read = true;
+            entry->stays = entry->was_read ? STAYS_AGAIN : STAYS_ONCE;
+            entry->was_read = true;
+        }
     }
     ramet_mutex_unlock(&cache->mutex);
     return entry != NULL;

@@ -66,17 +66,20 @@ pagecache__answers_for_its_lsn_alone(void **state)
     ramet_pagecache_free(cache);
 }
 
-/* A scan: half of the room is ahead of the reader. */
+/* A scan: half of the room is ahead of the reader, and is asked for before it is
+ * read, to see whether it is here. */
 static void
 pagecache__keeps_what_is_ahead_until_it_is_read(void **state)
 {
     enum { ROOM = 64, AHEAD = ROOM / 2 };
     struct ramet_pagecache *const cache = ramet_pagecache_new(ROOM * PAGE);
+    const struct ramet_point at = in_line('A', 5);
     unsigned lost = 0;
 
     (void)state;
     for (uint32_t pgno = 1; pgno <= 1000; pgno++) {
         put(cache, 5, pgno, 7);
+        assert_true(ramet_pagecache_get(cache, &at, pgno, 0, NULL, 0));
         if (pgno > AHEAD && get(cache, 5, pgno - AHEAD) == -1)
             lost++;
     }

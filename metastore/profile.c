@@ -167,8 +167,8 @@ check_bytes(const struct ramet_vid *volume, const char *name,
                           object[7]);
     if (len < HEAD_SIZE + 2 + RAMET_HASH_SIZE ||
         len > RAMET_PROFILE_OBJECT_MAX || memcmp(object, MAGIC, 8) != 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "profile %s: %zu bytes", name,
-                          len);
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "profile %s: its %zu bytes are not one", name, len);
     hash = hash_of(name, object, len - RAMET_HASH_SIZE);
     if (memcmp(object + len - RAMET_HASH_SIZE, hash.bytes, RAMET_HASH_SIZE) !=
             0 ||

@@ -74,7 +74,7 @@ ramet_profile_read_object(struct ramet_objstore *store,
                           const struct ramet_vid *volume, const char *name,
                           uint8_t *out, size_t *out_len, struct ramet_err *err);
 /* Write it under the number after its own, and take away those before. Somebody
- * was first: RAMET_EEXIST, and theirs counts. */
+ * was first: RAMET_EEXIST, and theirs counts. A name too many: RAMET_ETOOBIG. */
 RAMET_NODISCARD enum ramet_rc
 ramet_profile_write(struct ramet_objstore *store,
                     const struct ramet_vid *volume, const char *name,

@@ -228,6 +228,27 @@ ramet_profile_list(struct ramet_objstore *store, const struct ramet_vid *volume,
 
 /* ---- write --------------------------------------------------------------------- */
 
+/* Is there room for one more name, unless it is there already? */
+static enum ramet_rc
+check_room(struct ramet_objstore *store, const struct ramet_vid *volume,
+           const char *name, struct ramet_err *err)
+{
+    struct listing list;
+    bool is_there = false;
+    enum ramet_rc rc =
+        list_keys(store, volume, "", RAMET_PROFILE_NAMES_MAX, true, &list, err);
+
+    for (size_t i = 0; rc == RAMET_OK && i < list.count; i++)
+        is_there = is_there || strcmp(list.items[i].name, name) == 0;
+    if (rc == RAMET_OK && !is_there && list.count == RAMET_PROFILE_NAMES_MAX)
+        rc = RAMET_FAIL(err, RAMET_ETOOBIG,
+                        "the volume has %u profiles, which is the most; delete "
+                        "some",
+                        RAMET_PROFILE_NAMES_MAX);
+    ramet_free(list.items);
+    return rc;
+}
+
 /* Those of that name up to `last`; that they stay is nobody's failure. */
 static enum ramet_rc
 remove_upto(struct ramet_objstore *store, const struct ramet_vid *volume,
@@ -265,6 +286,9 @@ ramet_profile_write(struct ramet_objstore *store,
     if (profile->seq == UINT64_MAX) /* by hostile hands: nobody counts so far */
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "profile %s: there is no number after its own", name);
+    rc = profile->seq == 0 ? check_room(store, volume, name, err) : RAMET_OK;
+    if (rc != RAMET_OK)
+        return rc;
     profile->seq++;
     ramet_buf_init(&object, RAMET_PROFILE_OBJECT_MAX);
     rc = ramet_profile_encode(volume, name, profile, &object);
@@ -287,7 +311,6 @@ ramet_profile_follows(struct ramet_objstore *store,
                       const struct ramet_vid *volume, const char *name,
                       uint64_t seq, struct ramet_err *err)
 {
-    struct listing list = {.count = 0};
     uint64_t newest;
     enum ramet_rc rc = newest_seq(store, volume, name, &newest, err);
 
@@ -302,17 +325,7 @@ ramet_profile_follows(struct ramet_objstore *store,
                           "profile %s is at number %" PRIu64
                           ", and the next is one more",
                           name, newest);
-    if (newest > 0)
-        return RAMET_OK;
-    rc =
-        list_keys(store, volume, "", RAMET_PROFILE_NAMES_MAX, true, &list, err);
-    if (rc == RAMET_OK && list.count == RAMET_PROFILE_NAMES_MAX)
-        rc = RAMET_FAIL(err, RAMET_ETOOBIG,
-                        "the volume has %u profiles, which is the most; delete "
-                        "some",
-                        RAMET_PROFILE_NAMES_MAX);
-    ramet_free(list.items);
-    return rc;
+    return newest > 0 ? RAMET_OK : check_room(store, volume, name, err);
 }
 
 enum ramet_rc
@@ -362,7 +375,9 @@ copy_one(void *ctx, const char *name, const struct ramet_profile *profile,
                                  copying->err);
     }
     ramet_profile_done(&there);
-    copying->rc = rc == RAMET_EEXIST || rc == RAMET_EVERSION ? RAMET_OK : rc;
+    if (rc == RAMET_EEXIST || rc == RAMET_EVERSION || rc == RAMET_ETOOBIG)
+        rc = RAMET_OK; /* there is another there, or no room for one more */
+    copying->rc = rc;
     return copying->rc == RAMET_OK;
 }
 

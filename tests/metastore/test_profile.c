@@ -316,6 +316,13 @@ next_profile__is_the_one_after_and_of_one_of_64_names(void **state)
                      RAMET_ECONFLICT);
     assert_int_equal(ramet_profile_follows(f->store, &volume, "new", 1, NULL),
                      RAMET_ETOOBIG);
+    f->profile.seq = 0;
+    assert_int_equal(
+        ramet_profile_write(f->store, &volume, "new", &f->profile, NULL),
+        RAMET_ETOOBIG);
+    assert_int_equal(
+        ramet_profile_write(f->store, &volume, "n1", &f->profile, NULL),
+        RAMET_EEXIST);
     assert_int_equal(ramet_profile_remove(f->store, &volume, "n1", NULL),
                      RAMET_OK);
     assert_int_equal(ramet_profile_remove(f->store, &volume, "n1", NULL),

@@ -22,8 +22,7 @@ import os
 import worker
 
 CLERK = -1  # the process for what needs no connection
-BACKUP_ERRORS = {5: "SQLITE_BUSY", 517: "SQLITE_BUSY_SNAPSHOT",
-                 10: "SQLITE_IOERR", 266: "SQLITE_IOERR_READ"}
+BACKUP_ERRORS = {5: "SQLITE_BUSY", 517: "SQLITE_BUSY_SNAPSHOT"}
 INSTEAD = {"start": "stop", "blob_open": "blob_close"}
 LIMIT = 60  # seconds after which a step hangs
 
@@ -324,10 +323,16 @@ def failure(kind, found):
     if found[0] == "error":
         return found[1][0]
     if kind == "backup_in" and isinstance(found[1], tuple):
-        return BACKUP_ERRORS.get(found[1][1])
+        return backup_failure(found[1][1])
     if kind == "backup_step":
-        return BACKUP_ERRORS.get(found[1])
+        return backup_failure(found[1])
     return None
+
+
+def backup_failure(code):
+    if code is not None and code & 0xff == 10:
+        return "SQLITE_IOERR"  # of reading, of locking, ...
+    return BACKUP_ERRORS.get(code)
 
 
 def schemas_of(sql, has_attached):

@@ -69,9 +69,9 @@ def test_the_rest_comes_and_what_is_here_does_not_come_again():
     db.close()
 
 
-def test_who_ends_meanwhile_goes_on_from_there():
+def test_what_another_process_brought_is_here():
     make("app").close()
-    first = clone("app", "b.db", hydrate="auto")
+    first = clone("app", "b.db")
     read_rows(first, 1, 1000)
     first.close()
     again = clone("app", "b.db", hydrate="auto")

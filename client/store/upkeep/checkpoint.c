@@ -68,6 +68,26 @@ note_newest(struct checkpoint *c, const struct ramet_logframe *frame)
     c->is_newest_unknown = true;
 }
 
+/* The record's place is told by where it begins: its own frames are of after. */
+static void
+note_cut(void *ctx, const struct ramet_trailer *trailer)
+{
+    struct checkpoint *const c = ctx;
+    const uint32_t least = trailer->least_page_count;
+
+    if (least >= c->state.fold.newest.page_count || c->is_newest_unknown)
+        return;
+    while (c->cut_count > 0 && c->cuts[c->cut_count - 1].least >= least)
+        c->cut_count--;
+    if (c->cut_count == RAMET_CUTS_MAX) {
+        ramet_writeset_done(&c->newest, c->replica->os);
+        c->is_newest_unknown = true;
+        return;
+    }
+    c->cuts[c->cut_count].at = trailer->start;
+    c->cuts[c->cut_count++].least = least;
+}
+
 static enum ramet_rc
 look_at_frame(void *ctx, const struct ramet_logframe *frame,
               struct ramet_err *err)
@@ -183,6 +203,8 @@ choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
         until = newest.snapshot.tail;
     ramet_scan_init(&scan, c->replica);
     scan.oldest = c->oldest;
+    scan.began = note_cut;
+    scan.began_ctx = c;
     rc = ramet_scan_fold(&scan, &c->state.fold, until, look_at_frame, &look,
                          err);
     ramet_scan_done(&scan);

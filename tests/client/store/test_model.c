@@ -147,6 +147,17 @@ store__the_same_operations__as_the_model(void **state)
         one_play(seed);
 }
 
+/* 769662991: a checkpoint wrote what was cut off before the file grew again. */
+static void
+store__operations_that_once_failed__as_the_model(void **state)
+{
+    static const uint64_t seeds[] = {769662991};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++)
+        one_play(seeds[i]);
+}
+
 static void
 store__random_operations__as_the_model(void **state)
 {
@@ -168,6 +179,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(store__the_same_operations__as_the_model,
                                   teardown),
+        cmocka_unit_test_teardown(
+            store__operations_that_once_failed__as_the_model, teardown),
         cmocka_unit_test_teardown(store__random_operations__as_the_model,
                                   teardown),
     };

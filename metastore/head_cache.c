@@ -281,27 +281,6 @@ ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
     return rc;
 }
 
-enum ramet_rc
-ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
-                           uint64_t before_lsn, uint64_t *out_bytes,
-                           struct ramet_err *err)
-{
-    uint64_t bytes = 0;
-
-    for (uint64_t lsn = after_lsn + 1; lsn < before_lsn; lsn++) {
-        struct ramet_lru_entry *entry;
-        const enum ramet_rc rc =
-            ramet_history_load_head(history, lsn, false, &entry, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-        bytes += ramet_loaded_head(entry)->head_length;
-        ramet_history_release(history, entry);
-    }
-    *out_bytes = bytes;
-    return RAMET_OK;
-}
-
 /* ---- many at once ------------------------------------------------------------ */
 
 #define HEADS_AT_ONCE RAMET_MAP_EVERY_COMMITS
@@ -432,6 +411,39 @@ ramet_history_load_slot(struct ramet_history *history,
         return rc;
     ramet_history_release(history, *out_entry);
     return load_anew(history, point->lsn, whole, out_entry, err); /* (2) */
+}
+
+enum ramet_rc
+ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
+                           const struct ramet_point *last, uint64_t *out_bytes,
+                           struct ramet_hash *out_before, struct ramet_err *err)
+{
+    struct ramet_point at = *last;
+    uint64_t bytes = 0;
+
+    for (; at.lsn > after_lsn; at.lsn--) {
+        struct ramet_lru_entry *entry;
+        const struct ramet_loaded_head *loaded;
+        enum ramet_rc rc =
+            ramet_history_load_slot(history, &at, false, &entry, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+        loaded = ramet_loaded_head(entry);
+        if (!ramet_hash_equal(&loaded->hash, &at.hash))
+            rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                            "LSN %" PRIu64 " is not the commit that its "
+                            "successor stands on",
+                            at.lsn);
+        bytes += loaded->head_length;
+        at.hash = loaded->commit.predecessor;
+        ramet_history_release(history, entry);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    *out_bytes = bytes;
+    *out_before = at.hash;
+    return RAMET_OK;
 }
 
 enum ramet_rc

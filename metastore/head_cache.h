@@ -29,10 +29,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
                         struct ramet_lru_entry **out_entry,
                         struct ramet_err *err);
-/* The length of all heads past `after_lsn` and below `before_lsn`. */
+/* The length of all heads past `after_lsn` up to `last`, each by the hash that its
+ * successor names; *out_before: of the commit that the first of them stands on. */
 RAMET_NODISCARD enum ramet_rc
 ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
-                           uint64_t before_lsn, uint64_t *out_bytes,
+                           const struct ramet_point *last, uint64_t *out_bytes,
+                           struct ramet_hash *out_before,
                            struct ramet_err *err);
 /* All of the heads `first` to `last` will be wanted, whole: those that are not in
  * the cache are read at once, where that costs no more than one. What fails is

@@ -14,11 +14,13 @@ RAMET_NODISCARD enum ramet_rc
 ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
                 const struct ramet_hash *commit_hash,
                 struct ramet_map_ref *out_map, struct ramet_err *err);
-/* A map of `lsn` that this process knows of or can find in the store, newer
- * than `after`, not later than `lsn`; lsn 0 in *out_map if there is none. */
+/* A map that this process knows of or can find in the store, newer than `after`,
+ * not later than `lsn`, and of the commit that this process has there; lsn 0 in
+ * *out_map if there is none. Whoever refers to it looks whether that commit is in
+ * the line that he goes on with. */
 RAMET_NODISCARD enum ramet_rc
 ramet_map_find(struct ramet_history *history, uint64_t after, uint64_t lsn,
-               bool look_in_store, struct ramet_map_ref *out_map,
+               bool look_in_store, struct ramet_known_map *out_map,
                struct ramet_err *err);
 
 #endif

@@ -7,9 +7,10 @@
  *   (2) A map is begun, and one that somebody made is looked for, where a commit
  *       lies far past its own: at half of either, or at a quarter of the commits
  *       where each head is a request for whoever opens the volume.
- *   (3) A map is adopted only if it says that it is of the very commit that
- *       this history has at its LSN: in a store that went back in time a map
- *       of the lost line may still lie about.
+ *   (3) A map is adopted only if it says that it is of the very commit that the
+ *       base's line has at its LSN, walked down from the base by hashes: in a store
+ *       that went back in time a map of the lost line may still lie about, and its
+ *       heads in a cache.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -128,7 +129,7 @@ take_map(void *ctx, const char *key, uint64_t size_bytes)
 /* lsn 0 in *out_map if this map is of no use. */
 static enum ramet_rc
 try_map(struct ramet_history *history, uint64_t lsn, const struct ramet_mid *id,
-        uint64_t size_bytes, struct ramet_map_ref *out_map,
+        uint64_t size_bytes, struct ramet_known_map *out_map,
         struct ramet_err *err)
 {
     struct ramet_map_trailer trailer;
@@ -136,7 +137,7 @@ try_map(struct ramet_history *history, uint64_t lsn, const struct ramet_mid *id,
     bool is_ours = false;
     enum ramet_rc rc;
 
-    out_map->lsn = 0;
+    out_map->ref.lsn = 0;
     rc = ramet_history_read_trailer(history, lsn, id, size_bytes, &trailer,
                                     &damage);
     /* A damaged one is no reason not to commit: pass it over. */
@@ -148,9 +149,10 @@ try_map(struct ramet_history *history, uint64_t lsn, const struct ramet_mid *id,
         return rc;
     }
     rc = is_of_this_line(history, lsn, &trailer.commit_hash, &is_ours, err);
-    if (rc != RAMET_OK || !is_ours) /* invariant (3) */
+    if (rc != RAMET_OK || !is_ours)
         return rc;
-    *out_map = (struct ramet_map_ref){
+    out_map->commit_hash = trailer.commit_hash;
+    out_map->ref = (struct ramet_map_ref){
         .volume = history->volume,
         .lsn = lsn,
         .id = *id,
@@ -159,13 +161,13 @@ try_map(struct ramet_history *history, uint64_t lsn, const struct ramet_mid *id,
         .hash_algo = RAMET_HASH_XXH3_128,
         .root_hash = trailer.root.hash,
     };
-    remember_map(history, out_map, &trailer.commit_hash);
+    remember_map(history, &out_map->ref, &trailer.commit_hash);
     return RAMET_OK;
 }
 
 static enum ramet_rc
 find_in_store(struct ramet_history *history, uint64_t after, uint64_t lsn,
-              struct ramet_map_ref *out_map, struct ramet_err *err)
+              struct ramet_known_map *out_map, struct ramet_err *err)
 {
     struct listed_maps listed = {.volume = &history->volume, .last_lsn = lsn};
     char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX], from[RAMET_KEY_MAX];
@@ -179,7 +181,7 @@ find_in_store(struct ramet_history *history, uint64_t after, uint64_t lsn,
              after);
     rc = ramet_objstore_list(history->store, prefix, from, take_map, &listed,
                              err);
-    while (rc == RAMET_OK && out_map->lsn == 0 && tried < listed.count &&
+    while (rc == RAMET_OK && out_map->ref.lsn == 0 && tried < listed.count &&
            tried < FOUND_MAX) {
         const size_t i = (listed.count - 1 - tried) % FOUND_MAX;
 
@@ -192,10 +194,10 @@ find_in_store(struct ramet_history *history, uint64_t after, uint64_t lsn,
 
 enum ramet_rc
 ramet_map_find(struct ramet_history *history, uint64_t after, uint64_t lsn,
-               bool look_in_store, struct ramet_map_ref *out_map,
+               bool look_in_store, struct ramet_known_map *out_map,
                struct ramet_err *err)
 {
-    struct ramet_map_ref found = {.lsn = 0};
+    struct ramet_known_map found = {.ref = {.lsn = 0}};
     struct ramet_known_map known;
     bool is_ours = false;
     enum ramet_rc rc = RAMET_OK;
@@ -208,9 +210,9 @@ ramet_map_find(struct ramet_history *history, uint64_t after, uint64_t lsn,
         rc = is_of_this_line(history, known.ref.lsn, &known.commit_hash,
                              &is_ours, err);
         if (rc == RAMET_OK && is_ours)
-            found = known.ref;
+            found = known;
     }
-    if (rc == RAMET_OK && found.lsn == 0 && look_in_store)
+    if (rc == RAMET_OK && found.ref.lsn == 0 && look_in_store)
         rc = find_in_store(history, after, lsn, &found, err);
     if (rc == RAMET_OK)
         *out_map = found;
@@ -240,6 +242,7 @@ enum ramet_rc
 ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
                        struct ramet_err *err)
 {
+    struct ramet_known_map made;
     struct ramet_map_ref map;
     struct ramet_point at;
     struct ramet_head head;
@@ -253,10 +256,10 @@ ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
         (is_paid(history) &&
          !is_turn(head.commits_since_map, head.head_bytes_since_map)))
         return RAMET_OK;
-    rc = ramet_map_find(history, head.map_lsn, lsn, false, &map, err);
+    rc = ramet_map_find(history, head.map_lsn, lsn, false, &made, err);
     if (rc != RAMET_OK)
         return rc;
-    if (map.lsn > 0 && lsn - map.lsn < far_commits(history))
+    if (made.ref.lsn > 0 && lsn - made.ref.lsn < far_commits(history))
         return RAMET_OK; /* made, and not yet referred to */
     at = ramet_head_point(&head);
     return build_map_of(history, &at, &map, err);
@@ -271,19 +274,34 @@ within_limits(uint64_t commits, uint64_t head_bytes)
            head_bytes <= RAMET_MAP_EVERY_HEAD_BYTES;
 }
 
-/* Refer to `map`; the heads after it up to the base count. */
-static enum ramet_rc
-refer_to(struct ramet_history *history, const struct ramet_map_ref *map,
-         struct ramet_commit_object *commit, struct ramet_err *err)
+static void
+forget_map(struct ramet_history *history, const struct ramet_known_map *map)
 {
+    ramet_mutex_lock(&history->mutex);
+    if (ramet_hash_equal(&history->known_map.commit_hash, &map->commit_hash))
+        history->known_map.ref.lsn = 0;
+    ramet_mutex_unlock(&history->mutex);
+}
+
+/* Refer to `map`; the heads after it up to the base count. *out_done false: it is
+ * of another line, by invariant (3). */
+static enum ramet_rc
+refer_to(struct ramet_history *history, const struct ramet_known_map *map,
+         const struct ramet_point *base, struct ramet_commit_object *commit,
+         bool *out_done, struct ramet_err *err)
+{
+    struct ramet_hash before;
     uint64_t head_bytes;
     const enum ramet_rc rc = ramet_history_heads_length(
-        history, map->lsn, commit->lsn, &head_bytes, err);
+        history, map->ref.lsn, base, &head_bytes, &before, err);
 
-    if (rc != RAMET_OK)
+    *out_done = rc == RAMET_OK && ramet_hash_equal(&before, &map->commit_hash);
+    if (rc == RAMET_OK && !*out_done)
+        forget_map(history, map);
+    if (!*out_done)
         return rc;
-    commit->map = *map;
-    commit->commits_since_map = (uint32_t)(commit->lsn - map->lsn);
+    commit->map = map->ref;
+    commit->commits_since_map = (uint32_t)(commit->lsn - map->ref.lsn);
     commit->head_bytes_since_map = head_bytes;
     return RAMET_OK;
 }
@@ -316,7 +334,8 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     const bool fits = within_limits(commits, bytes);
     const bool look = !fits || is_worth_a_look(history, base);
     const struct ramet_point at = ramet_head_point(base);
-    struct ramet_map_ref map;
+    struct ramet_known_map map;
+    bool done = false;
     enum ramet_rc rc;
 
     commit->map = *base_map;
@@ -327,19 +346,19 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     rc = ramet_map_find(history, base_map->lsn, base->lsn, look, &map, err);
     if (rc != RAMET_OK)
         return rc;
-    if (map.lsn > 0) {
-        rc = refer_to(history, &map, commit, err);
-        if (rc != RAMET_OK ||
-            within_limits(commit->commits_since_map,
-                          commit->head_bytes_since_map + head_length))
-            return rc;
-    } else if (fits) {
-        return RAMET_OK;
-    }
-    rc = build_map_of(history, &at, &map, err);
-    if (rc != RAMET_OK)
+    if (map.ref.lsn > 0)
+        rc = refer_to(history, &map, &at, commit, &done, err);
+    if (rc != RAMET_OK ||
+        (done ? within_limits(commit->commits_since_map,
+                              commit->head_bytes_since_map + head_length)
+              : fits))
         return rc;
-    return refer_to(history, &map, commit, err);
+    map.commit_hash = at.hash;
+    rc = build_map_of(history, &at, &map.ref, err);
+    if (rc == RAMET_OK)
+        rc = refer_to(history, &map, &at, commit, &done, err);
+    assert(rc != RAMET_OK || done);
+    return rc;
 }
 
 /* Inline frames as readers will see them: absolute, in the commit itself. */

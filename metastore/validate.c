@@ -97,15 +97,16 @@ same_map(const struct ramet_map_ref *a, const struct ramet_map_ref *b)
            ramet_hash_equal(&a->root_hash, &b->root_hash);
 }
 
-/* A map that is new here must be of this very line. */
+/* A map that is new here must be of this very line: of the commit `of`, or (zero)
+ * of the one that comes. */
 static enum ramet_rc
 check_new_map(struct ramet_history *history,
-              const struct ramet_commit_object *commit, struct ramet_err *err)
+              const struct ramet_commit_object *commit,
+              const struct ramet_hash *of, struct ramet_err *err)
 {
     const struct ramet_map_ref *const map = &commit->map;
     struct ramet_map_trailer trailer;
     const struct ramet_node_ref root = ramet_map_root_node(map);
-    struct ramet_head head = {.lsn = 0}; /* zero hash: the commit's own */
     char key[RAMET_KEY_MAX];
     uint64_t size = 0;
     enum ramet_rc rc;
@@ -120,11 +121,9 @@ check_new_map(struct ramet_history *history,
     if (rc == RAMET_OK)
         rc = ramet_history_read_trailer(history, map->lsn, &map->id, size,
                                         &trailer, err);
-    if (rc == RAMET_OK && !ramet_commit_has_own_map(commit))
-        rc = ramet_history_head(history, map->lsn, &head, err);
     if (rc != RAMET_OK)
         return rc;
-    if (!ramet_hash_equal(&trailer.commit_hash, &head.hash) ||
+    if (!ramet_hash_equal(&trailer.commit_hash, of) ||
         !ramet_node_ref_equal(&trailer.root, &root))
         return refuse(commit->lsn, "its map is of another history", err);
     return RAMET_OK;
@@ -136,14 +135,17 @@ check_map(struct ramet_history *history,
           const struct ramet_map_ref *base_map, uint64_t base_map_lsn,
           uint32_t head_length, struct ramet_err *err)
 {
+    static const struct ramet_hash none;
+    const struct ramet_point base = {commit->lsn - 1, commit->predecessor};
+    struct ramet_hash before;
     uint64_t head_bytes;
     enum ramet_rc rc;
 
     if (commit->map.lsn < base_map_lsn)
         return refuse(commit->lsn, "its map is older than its predecessor's",
                       err);
-    rc = ramet_history_heads_length(history, commit->map.lsn, commit->lsn,
-                                    &head_bytes, err);
+    rc = ramet_history_heads_length(history, commit->map.lsn, &base,
+                                    &head_bytes, &before, err);
     if (rc != RAMET_OK)
         return rc;
     if (head_bytes != commit->head_bytes_since_map)
@@ -155,7 +157,9 @@ check_map(struct ramet_history *history,
         return same_map(&commit->map, base_map)
                    ? RAMET_OK
                    : refuse(commit->lsn, "its map is another one", err);
-    return check_new_map(history, commit, err);
+    return check_new_map(history, commit,
+                         ramet_commit_has_own_map(commit) ? &none : &before,
+                         err);
 }
 
 /* The frames of a chunk hold changed pages only; *io_pages counts them. */

@@ -382,6 +382,74 @@ append__asks_the_store_where_the_cache_has_another_line(void **state)
     ramet_buf_done(&lost);
 }
 
+#define MAP_AT 34u /* so far past the last one that a map is made */
+
+/* One that read LSN MAP_AT and made a map of it, before the store went back. */
+static struct ramet_history *
+history_with_a_map_of_a_lost_commit(struct line *f,
+                                    const struct ramet_buf *lost,
+                                    const struct ramet_buf *now)
+{
+    struct ramet_history *history;
+
+    replace_commit(f, MAP_AT, lost);
+    assert_int_equal(
+        ramet_history_open(f->store, &f->model.volume, NULL, &history, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_history_make_map(history, MAP_AT, NULL), RAMET_OK);
+    assert_int_equal(history->known_map.ref.lsn, MAP_AT);
+    replace_commit(f, MAP_AT, now);
+    return history;
+}
+
+/* What it knows of the lost line says nothing of this one. */
+static void
+prepare__of_another_line__refers_to_no_map_of_the_lost_one(void **state)
+{
+    struct line *const f = *state;
+    const struct ramet_rid writer = {.id = {{5}}};
+    struct ramet_commit_object commit;
+    struct ramet_buf lost, now, next, fence;
+    struct ramet_history *history;
+    struct ramet_head newest;
+    struct ramet_hash hash;
+    struct ramet_cid id;
+
+    while (line_newest_lsn(f) < MAP_AT - 1) {
+        line_encode_one(f, &id, &next);
+        assert_int_equal(line_append(f, &next, NULL), RAMET_OK);
+        ramet_buf_done(&next);
+    }
+    line_encode_one(f, &id, &lost);
+    line_encode_one(f, &id, &now);
+    assert_int_equal(line_append(f, &now, NULL), RAMET_OK);
+    line_encode_one(f, &id, &next);
+    assert_int_equal(line_append(f, &next, NULL), RAMET_OK);
+    assert_int_equal(
+        ramet_history_head(f->model.history, MAP_AT + 1, &newest, NULL),
+        RAMET_OK);
+
+    history = history_with_a_map_of_a_lost_commit(f, &lost, &now);
+    ramet_buf_init(&fence, 1u << 20);
+    assert_int_equal(ramet_history_fence(history, &newest, &writer,
+                                         RAMET_KIND_SQLITE, &fence, &id, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_commit_decode(fence.data, fence.len,
+                                         &f->model.volume, MAP_AT + 2, 0,
+                                         &commit, &hash, NULL),
+                     RAMET_OK);
+    assert_int_not_equal(commit.map.lsn, MAP_AT);
+    ramet_commit_done(&commit);
+    assert_int_equal(
+        ramet_history_append(history, fence.data, fence.len, NULL, NULL),
+        RAMET_OK);
+    ramet_buf_done(&fence);
+    ramet_history_close(history);
+    ramet_buf_done(&next);
+    ramet_buf_done(&now);
+    ramet_buf_done(&lost);
+}
+
 /* ---- time ---------------------------------------------------------------- */
 
 static uint64_t fake_now_ms;
@@ -456,6 +524,7 @@ main(void)
         TEST(read__notices_a_head_that_is_not_its_successors_base),
         TEST(read__asks_the_store_where_the_cache_has_another_line),
         TEST(append__asks_the_store_where_the_cache_has_another_line),
+        TEST(prepare__of_another_line__refers_to_no_map_of_the_lost_one),
         TEST(at_time__finds_the_newest_not_later),
     };
 

@@ -14,7 +14,7 @@
  *   (5) a run that follows pulls, and does nothing else: nothing is sent,
  *       settled or bound, and what local commits keep back stays back. It is
  *       for those who may not write
- *   (5) what a run decides, it decides of the replica as it was when it looked;
+ *   (6) what a run decides, it decides of the replica as it was when it looked;
  *       the store refuses it where the replica moved on since, and then the
  *       run looks again and decides anew
  *
@@ -69,7 +69,7 @@ void ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
 /* Bring `state` and `doubt` up to date. */
 RAMET_NODISCARD enum ramet_rc
 ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err);
-/* Invariant (5): `decide`, and again with a new look as often as the store
+/* Invariant (6): `decide`, and again with a new look as often as the store
  * says RAMET_ESNAPSHOT, for as long as the run may wait. */
 typedef enum ramet_rc
 ramet_sync_decide(struct ramet_sync *sync, void *ctx, struct ramet_err *err);

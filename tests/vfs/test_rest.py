@@ -100,6 +100,21 @@ def test_after_a_pull_of_what_it_had_brought_it_comes_again():
     db.close()
 
 
+def test_who_ends_meanwhile_goes_on_from_there():
+    """However much had come by then: with little left, readers bring it."""
+    make("app").close()
+    first = clone("app", "b.db", hydrate="auto")
+    read_rows(first, 1, 1000)
+    first.close()
+    again = clone("app", "b.db", hydrate="auto")
+    _, here, _ = status(again)
+    read_rows(again, 1, ROWS)
+    fetched = wait_until_whole(again)
+    pages, _, _ = status(again)
+    assert fetched <= (pages - here) * 1.1, (fetched, pages, here)
+    again.close()
+
+
 def brings_no_rest(name, path, rows, **parameters):
     """Of what was read alone is anything here: nobody is at it, since nothing
     changes while everybody sleeps, and the thread is not there."""

@@ -2,7 +2,8 @@
  * append.c - the commit point; see history.h.
  *
  *   (1) The commit point is one put-if-absent. What holds a slot is settled by
- *       reading it.
+ *       reading it in the store: a cache may have what it was before the store went
+ *       back, an earlier try of ours even.
  *   (2) What was put above a gap was never in the line, and is taken back.
  */
 #include "metastore/newest.h"
@@ -73,7 +74,7 @@ settle_slot(struct ramet_history *history, uint64_t lsn,
     enum ramet_rc rc;
 
     assert(lsn >= 1);
-    rc = ramet_history_load_head(history, lsn, false, &entry, err);
+    rc = ramet_history_load_anew(history, lsn, false, &entry, err);
     if (rc == RAMET_ENOTFOUND) /* a store whose reads lag, or a deletion */
         return RAMET_FAIL(err, RAMET_EUNKNOWN,
                           "%s: LSN %" PRIu64

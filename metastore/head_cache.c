@@ -382,10 +382,10 @@ went_another_way(const struct ramet_history *history,
                       history->store->name, vid, point->lsn);
 }
 
-/* From the store, whatever the cache has. */
-static enum ramet_rc
-load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
-          struct ramet_lru_entry **out_entry, struct ramet_err *err)
+enum ramet_rc
+ramet_history_load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
+                        struct ramet_lru_entry **out_entry,
+                        struct ramet_err *err)
 {
     const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
     char object[RAMET_KEY_MAX];
@@ -410,7 +410,8 @@ ramet_history_load_slot(struct ramet_history *history,
         ramet_hash_equal(&ramet_loaded_head(*out_entry)->hash, &point->hash))
         return rc;
     ramet_history_release(history, *out_entry);
-    return load_anew(history, point->lsn, whole, out_entry, err); /* (2) */
+    return ramet_history_load_anew(history, point->lsn, whole, out_entry,
+                                   err); /* (2) */
 }
 
 enum ramet_rc

@@ -382,6 +382,33 @@ append__asks_the_store_where_the_cache_has_another_line(void **state)
     ramet_buf_done(&lost);
 }
 
+/* That it was ours once is no success of this try. */
+static void
+append__of_what_was_lost__is_a_conflict_though_the_cache_has_it(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_buf lost, now;
+    struct ramet_history *history;
+    struct ramet_head winner = {.lsn = 0};
+    struct ramet_head third;
+    struct ramet_cid id;
+
+    line_encode_one(f, &id, &lost);
+    line_encode_one(f, &id, &now);
+    assert_int_equal(line_append(f, &now, NULL), RAMET_OK);
+    assert_int_equal(ramet_history_head(f->model.history, 3, &third, NULL),
+                     RAMET_OK);
+    history = history_with_a_lost_commit(f, &lost, &now);
+    assert_int_equal(
+        ramet_history_append(history, lost.data, lost.len, &winner, NULL),
+        RAMET_ECONFLICT);
+    assert_int_equal(winner.lsn, 3);
+    assert_memory_equal(&winner.hash, &third.hash, sizeof(third.hash));
+    ramet_history_close(history);
+    ramet_buf_done(&now);
+    ramet_buf_done(&lost);
+}
+
 #define MAP_AT 34u /* so far past the last one that a map is made */
 
 /* One that read LSN MAP_AT and made a map of it, before the store went back. */
@@ -524,6 +551,7 @@ main(void)
         TEST(read__notices_a_head_that_is_not_its_successors_base),
         TEST(read__asks_the_store_where_the_cache_has_another_line),
         TEST(append__asks_the_store_where_the_cache_has_another_line),
+        TEST(append__of_what_was_lost__is_a_conflict_though_the_cache_has_it),
         TEST(prepare__of_another_line__refers_to_no_map_of_the_lost_one),
         TEST(at_time__finds_the_newest_not_later),
     };

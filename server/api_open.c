@@ -82,28 +82,14 @@ reply(struct call *call, struct ramet_open_volume *vol,
       const struct ramet_head *head, uint64_t seq)
 {
     struct ramet_pages_request request;
-    struct ramet_answer *answer = NULL;
     struct ramet_buf first;
-    struct ramet_err err;
-    enum ramet_rc rc;
+    bool has_pages;
 
     ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
     ramet_range_opened(&first, &call->volume, seq, head);
     add_profile(call, &first);
-    if (!choose(call, vol, head, &request)) {
-        ramet_open_volume_put(vol);
-        ramet_range_end(&first, 0);
-        ramet_http_set_header(call->rq, "Cache-Control", "no-store");
-        ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, &first);
-        return;
-    }
-    rc = ramet_answer_new(call->server, vol, &request, head, &answer, &err);
-    if (rc == RAMET_OK) {
-        ramet_api_reply_pages(call, answer, &first);
-        return;
-    }
-    ramet_buf_done(&first);
-    ramet_api_failed(call, &call->volume, rc, &err);
+    has_pages = choose(call, vol, head, &request);
+    ramet_api_reply_after(call, &first, vol, has_pages ? &request : NULL, head);
 }
 
 void

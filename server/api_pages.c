@@ -48,6 +48,32 @@ ramet_api_reply_pages(struct call *call, struct ramet_answer *answer,
 }
 
 void
+ramet_api_reply_after(struct call *call, struct ramet_buf *first,
+                      struct ramet_open_volume *vol,
+                      struct ramet_pages_request *request,
+                      const struct ramet_head *head)
+{
+    struct ramet_answer *answer = NULL;
+    struct ramet_err err;
+    enum ramet_rc rc;
+
+    if (request == NULL) {
+        ramet_open_volume_put(vol);
+        ramet_range_end(first, 0);
+        ramet_http_set_header(call->rq, "Cache-Control", "no-store");
+        ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, first);
+        return;
+    }
+    rc = ramet_answer_new(call->server, vol, request, head, &answer, &err);
+    if (rc == RAMET_OK) {
+        ramet_api_reply_pages(call, answer, first);
+        return;
+    }
+    ramet_buf_done(first);
+    ramet_api_failed(call, &call->volume, rc, &err);
+}
+
+void
 ramet_api_pages(struct call *call)
 {
     struct ramet_pages_request request;

@@ -75,30 +75,17 @@ reply(struct call *call, struct ramet_open_volume *vol,
       const struct ramet_head *head, struct ramet_pageset *pages, bool stopped)
 {
     struct ramet_pages_request request;
-    struct ramet_answer *answer = NULL;
     struct ramet_buf first;
-    struct ramet_err err = {.code = RAMET_OK};
-    enum ramet_rc rc;
+    bool has_pages;
 
     ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
-    rc = describe(call, head, pages, &request, &first);
+    has_pages = describe(call, head, pages, &request, &first) == RAMET_OK &&
+                request.run_count > 0;
     if (stopped)
         ramet_http_set_header(call->rq, "Ramet-Stopped", "1");
-    if (rc != RAMET_OK || request.run_count == 0) {
+    if (!has_pages)
         ramet_pages_request_done(&request);
-        ramet_open_volume_put(vol);
-        ramet_range_end(&first, 0);
-        ramet_http_set_header(call->rq, "Cache-Control", "no-store");
-        ramet_render_reply(call->rq, 200, RAMET_TYPE_FRAMES, &first);
-        return;
-    }
-    rc = ramet_answer_new(call->server, vol, &request, head, &answer, &err);
-    if (rc == RAMET_OK) {
-        ramet_api_reply_pages(call, answer, &first);
-        return;
-    }
-    ramet_buf_done(&first);
-    ramet_api_failed(call, &call->volume, rc, &err);
+    ramet_api_reply_after(call, &first, vol, has_pages ? &request : NULL, head);
 }
 
 static void

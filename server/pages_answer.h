@@ -41,6 +41,12 @@ ramet_answer_piece(struct ramet_answer *answer, struct ramet_buf *out,
  * is made here, so that a failure still has its own status. Takes over both. */
 void ramet_api_reply_pages(struct call *call, struct ramet_answer *answer,
                            struct ramet_buf *first);
+/* The same for what `request` names at `head`; NULL: `first` is all there is. Takes
+ * over the volume, what the request has, and `first`. */
+void ramet_api_reply_after(struct call *call, struct ramet_buf *first,
+                           struct ramet_open_volume *vol,
+                           struct ramet_pages_request *request,
+                           const struct ramet_head *head);
 
 /* As a stream: failures become records. `state` is the answer. */
 extern const struct ramet_http_stream_ops ramet_answer_ops;

@@ -370,6 +370,10 @@ take_offer(void *ctx, const struct ramet_vid *volume,
     return history != NULL && ramet_history_offer(history, at, object, len);
 }
 
+/* A request, and its own length, buy less than a tenth of what is sent with it: it
+ * is brought for so many times its length. */
+#define DICT_PAYS_FROM 16u
+
 static bool
 is_same_place(const struct ramet_extent *a, const struct ramet_extent *b)
 {
@@ -388,6 +392,7 @@ know_dict(struct known_history *known, const struct ramet_extent *extent,
     known->dict = dict;
     known->dict_len = len;
     known->dict_extent = *extent;
+    known->sent_without = 0;
 }
 
 static enum ramet_rc
@@ -404,25 +409,43 @@ copy_dict(const uint8_t *dict, size_t len, uint8_t **out_dict, size_t *out_len,
     return RAMET_OK;
 }
 
+/* Where reading is a request, a small push does without. Under the mutex. */
+static bool
+pays_for_dict(struct ramet_remote_client *client, struct known_history *known,
+              const struct ramet_extent *extent, uint64_t page_bytes)
+{
+    known->sent_without += page_bytes;
+    return client->meter.base.traits == 0 ||
+           known->sent_without >=
+               (uint64_t)DICT_PAYS_FROM * extent->length_bytes;
+}
+
 enum ramet_rc
 ramet_remote_client_dict(struct ramet_remote_client *client,
                          const struct ramet_vid *volume,
-                         const struct ramet_extent *extent, uint8_t **out_dict,
-                         size_t *out_len, struct ramet_err *err)
+                         const struct ramet_extent *extent, uint64_t page_bytes,
+                         uint8_t **out_dict, size_t *out_len,
+                         struct ramet_err *err)
 {
     struct known_history *known;
     uint8_t *dict = NULL;
     size_t len = 0;
+    bool pays = true;
     enum ramet_rc rc = RAMET_ENOTFOUND;
 
+    *out_dict = NULL;
     ramet_mutex_lock(&client->mutex);
     known = ramet_remote_client_known(client, volume);
     assert(known != NULL);
     if (known->dict != NULL && is_same_place(&known->dict_extent, extent))
         rc = copy_dict(known->dict, known->dict_len, out_dict, out_len, err);
+    else
+        pays = pays_for_dict(client, known, extent, page_bytes);
     ramet_mutex_unlock(&client->mutex);
     if (rc != RAMET_ENOTFOUND)
         return rc;
+    if (!pays)
+        return RAMET_OK;
     rc = ramet_dict_load(ramet_remote_client_store(client), extent, &dict, &len,
                          err);
     if (rc != RAMET_OK)

@@ -147,12 +147,15 @@ ramet_remote_client_ask(struct ramet_remote_client *client,
                         struct ramet_pageset *out_pages, struct ramet_err *err);
 
 /* A copy of the volume's dictionary at `extent` (ramet_free), read once for
- * as long as it stays the same. Only after ramet_remote_client_history(). */
+ * as long as it stays the same; `page_bytes` are to be compressed with it. NULL: it
+ * is not here, and what this process has sent of the volume, with these, does not
+ * pay for bringing it from afar. Only after ramet_remote_client_history(). */
 RAMET_NODISCARD enum ramet_rc
 ramet_remote_client_dict(struct ramet_remote_client *client,
                          const struct ramet_vid *volume,
-                         const struct ramet_extent *extent, uint8_t **out_dict,
-                         size_t *out_len, struct ramet_err *err);
+                         const struct ramet_extent *extent, uint64_t page_bytes,
+                         uint8_t **out_dict, size_t *out_len,
+                         struct ramet_err *err);
 /* The cache of the volume's pages that its views share, as long as the client
  * lives; grown to `limit_bytes`. Only after ramet_remote_client_history(). NULL on no
  * memory. */

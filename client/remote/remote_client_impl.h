@@ -25,6 +25,7 @@ struct known_history {
     struct ramet_extent dict_extent;
     uint8_t *dict; /* NULL: none was asked for */
     size_t dict_len;
+    uint64_t sent_without; /* bytes of pages, since `dict` is not here */
 };
 
 struct ramet_remote_client {

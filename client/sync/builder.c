@@ -207,8 +207,9 @@ choose_dict(struct build *build, uint64_t total, struct ramet_err *err)
         size_t len = 0;
 
         rc = ramet_remote_client_dict(build->job->client, &build->job->volume,
-                                      &extent, &build->dict, &len, err);
-        if (rc != RAMET_OK)
+                                      &extent, total * build->commit->page_size,
+                                      &build->dict, &len, err);
+        if (rc != RAMET_OK || build->dict == NULL)
             return rc;
         build->codec.dict = build->dict;
         build->codec.dict_len = len;

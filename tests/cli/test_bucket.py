@@ -112,6 +112,26 @@ class Counts(BucketTest):
             self.assertEqual(self.counted("push", self.a),
                              {"get": 1, "put": 1})
 
+    def test_small_push_of_a_volume_with_a_dictionary__does_without(self):
+        """What a request and the dictionary cost is more than they save."""
+        self.bound(20000)
+        for _ in range(3):
+            self.sql(self.a, COMMIT)
+            self.assertEqual(self.counted("push", self.a),
+                             {"get": 1, "put": 1})
+
+    def test_push_that_a_dictionary_makes_smaller__brings_it_once(self):
+        self.bound(20000)
+        self.fake.forget()
+        self.sql(self.a, """for n in range(4):
+    db.execute("UPDATE t SET v='%d' || hex(randomblob(30)) WHERE id %% 20 = %d"
+               % (n, n))
+    db.execute('SELECT ramet_push()').fetchone()""", keys=True)
+        asked = [request.key for request in self.fake.log
+                 if request.kind == "get" and "/segments/" in request.key
+                 and request.headers["range"].startswith("bytes=32-")]
+        self.assertEqual(len(asked), 1)
+
     def test_push_of_nothing__asks_nothing(self):
         self.bound()
         self.assertEqual(self.counted("push", self.a), {})

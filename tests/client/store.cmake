@@ -1,10 +1,13 @@
 # Tests of the local store, against a model.
 ramet_library(ramet_store_world SOURCES store/store_world.c store/store_place.c
               LIBS ramet_client ramet_test_support PkgConfig::CMOCKA)
-ramet_test(test_store_model
-           SOURCES store/test_model.c store/store_play.c
-                   store/store_play_sync.c store/store_play_write.c
-           LIBS ramet_store_world ramet_client TIMEOUT 600)
+foreach(name model upkeep)
+    ramet_test(test_store_${name}
+               SOURCES store/test_${name}.c store/store_play.c
+                       store/store_play_sync.c store/store_play_upkeep.c
+                       store/store_play_write.c
+               LIBS ramet_store_world ramet_client TIMEOUT 600)
+endforeach()
 ramet_test(test_store_versions SOURCES store/test_versions.c
            LIBS ramet_store_world ramet_client)
 ramet_test(test_store_crash

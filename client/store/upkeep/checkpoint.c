@@ -11,6 +11,10 @@
  *   (4) what was fetched is in no log, and fill files are not synced: before
  *       presence says that a fetched page 1 is held, its header, which is not in
  *       the base, is in the state on disk
+ *   (5) what presence says of a page that the base is about to lose stays until
+ *       the state is replaced: where it says zero no record says so again if the
+ *       file grows. Only a change of page size, after which all pages are in the
+ *       log, empties it before
  */
 #include "client/store/upkeep/checkpoint.h"
 
@@ -304,6 +308,8 @@ write_state(struct checkpoint *c, struct ramet_err *err)
                                   c->last >= c->oldest ? c->last : 0, err);
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(os, c->replica->dir_fd, &c->state, err);
+    if (rc == RAMET_OK && s->page_count < c->old_page_count) /* (5) */
+        rc = ramet_presence_truncate(c->replica, s->page_count, err);
     if (rc == RAMET_OK)
         ramet_checkpoint_publish_base(c);
     if (rc == RAMET_OK && is_clean)

@@ -244,7 +244,9 @@ ramet_checkpoint_load_cut(struct checkpoint *c, struct ramet_err *err)
     return rc;
 }
 
-/* The base's length, and presence beyond it. */
+/* The base's length; and what presence says beyond what the base had, which a
+ * checkpoint that died may have written, goes. Where the base is cut, presence is
+ * cut by invariant (5) only after the state. */
 enum ramet_rc
 ramet_checkpoint_resize_base(struct checkpoint *c, struct ramet_err *err)
 {
@@ -270,9 +272,7 @@ ramet_checkpoint_resize_base(struct checkpoint *c, struct ramet_err *err)
             rc = ramet_presence_count_absent(c->replica, s->page_count, &left,
                                              err);
         c->state.base_absent = left;
-        c->old_page_count = s->page_count;
     }
-    /* A checkpoint that died may have written past it. */
     if (rc == RAMET_OK)
         rc = ramet_presence_truncate(c->replica, c->old_page_count, err);
     if (rc != RAMET_OK)

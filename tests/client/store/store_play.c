@@ -466,3 +466,25 @@ play_read_all(struct play *play)
                      view_of(play, slot)->size);
     store_expect(slot->session, view_of(play, slot), __LINE__);
 }
+
+/* ---- choosing -------------------------------------------------------------- */
+
+void
+play_choose(struct play *play, const struct play_choice *choices, size_t count)
+{
+    unsigned total = 0;
+    uint64_t at;
+
+    for (size_t i = 0; i < count; i++)
+        total += choices[i].weight;
+    at = store_below(&play->rng, total);
+    for (size_t i = 0; i < count; i++) {
+        if (at < choices[i].weight) {
+            if (getenv("RAMET_TEST_TRACE") != NULL)
+                printf("%s\n", choices[i].name);
+            choices[i].act(play);
+            return;
+        }
+        at -= choices[i].weight;
+    }
+}

@@ -88,6 +88,39 @@ void play_fill(struct play *play);
 void play_absent(struct play *play);
 void play_upkeep(struct play *play); /* checkpoint, evict, sum, verify */
 
+/* ---- what upkeep meets (store_play_upkeep.c) ------------------------------- */
+
+void play_commit(struct play *play); /* a whole one */
+/* So many that checkpoints pass whoever stays pinned; mostly by one session, so
+ * that others do. */
+void play_generations(struct play *play);
+/* Commits that cut the file and let it grow, to sizes that have something of
+ * their own. */
+void play_cuts(struct play *play);
+/* Each cut goes less far down than the one before: more of them than a
+ * checkpoint remembers, now and then. */
+void play_stairs(struct play *play);
+/* Another process opens the replica, commits perhaps, checkpoints, evicts, and is
+ * gone after so many changes of the disk; the play's sessions go on. */
+void play_death(struct play *play);
+/* It was alone, from its opening to its last close. */
+void play_lonely_death(struct play *play);
+
+/* ---- choosing -------------------------------------------------------------- */
+
+struct play_choice {
+    unsigned weight;
+    const char *name;
+    void (*act)(struct play *play);
+};
+#define PLAY_CHOICE(weight, act)                                               \
+    {                                                                          \
+        weight, #act, act                                                      \
+    }
+/* One of them, which RAMET_TEST_TRACE tells. */
+void
+play_choose(struct play *play, const struct play_choice *choices, size_t count);
+
 /* A slot with an open session; one is opened, or pinned, if there is none. */
 struct play_slot *play_any(struct play *play);
 struct play_slot *play_any_pinned(struct play *play);

@@ -466,6 +466,46 @@ checkpoint__dies_over_pulled_pages__they_are_counted(void **state)
     image_unref(next);
 }
 
+/* A clone of `image`, which is LSN 1: nothing is here but its first page. */
+static struct ramet_session *
+open_clone(struct place *p, struct image *image)
+{
+    const struct ramet_replica_options options = {.kind = RAMET_KIND_BLOB};
+    const uint64_t lsn = remote_add(&p->remote, image_ref(image));
+    const struct ramet_remote_point point = remote_point(&p->remote, lsn);
+
+    OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
+                                  &store_volume, &point, image->bytes, e));
+    return open_with(p, NULL);
+}
+
+/* Zeros by a local commit in the base, where the remote has something else. */
+static void
+checkpoint__dies_over_a_cut__what_is_zero_stays_so(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(10, 20 * PLACE_PAGE);
+    struct image *const next = image_copy(image);
+    struct ramet_session *session = open_clone(p, image);
+
+    bring(session, (struct ramet_run){1, 20});
+    image_resize(next, 10 * PLACE_PAGE);
+    resize(session, next->size);
+    image_resize(next, image->size);
+    resize(session, next->size);
+    OK(ramet_session_checkpoint(session, true, e));
+    resize(session, 10 * PLACE_PAGE);
+    die_in(p, checkpoint_all);
+    resize(session, next->size);
+    OK(ramet_session_checkpoint(session, true, e));
+    ramet_session_close(session);
+    session = open_with(p, NULL);
+    place_expect(session, next, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+    image_unref(next);
+}
+
 /* ---- two at the first write ----------------------------------------------- */
 
 static int arrived[2]; /* pipes */
@@ -698,6 +738,7 @@ main(void)
         TEST(
             checkpoint__dies_before_a_reader_comes__fills_are_moved_all_the_same),
         TEST(checkpoint__dies_over_pulled_pages__they_are_counted),
+        TEST(checkpoint__dies_over_a_cut__what_is_zero_stays_so),
         TEST(first_write__of_two_processes__neither_is_a_native_reader),
         TEST(adoption__interrupted_with_a_long_log__can_be_done_again),
         TEST(clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole),

@@ -11,33 +11,9 @@
 #include "tests/support/cmocka_all.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define OPERATIONS 300
 #define SAME_PLAYS 16u
-
-struct choice {
-    unsigned weight;
-    const char *name;
-    void (*act)(struct play *play);
-};
-#define CHOICE(weight, act)                                                    \
-    {                                                                          \
-        weight, #act, act                                                      \
-    }
-
-static void
-whole_commit(struct play *play)
-{
-    if (play->writer < 0)
-        play_reserve(play);
-    if (play->writer < 0)
-        return;
-    for (uint64_t i = 1 + store_below(&play->rng, 4); i > 0; i--)
-        play_write(play);
-    play_publish(play);
-    play_release(play);
-}
 
 /* Shrink in one commit, regrow in another: what was cut off is zeros. */
 static void
@@ -56,66 +32,21 @@ shrink_and_regrow(struct play *play)
     }
 }
 
-/* So many that checkpoints pass whoever stays pinned; mostly by one session, so
- * that others do. */
-static void
-many_generations(struct play *play)
-{
-    for (uint64_t i = 5 + store_below(&play->rng, 6); i > 0; i--) {
-        play_reserve_newest(play);
-        if (store_chance(&play->rng, 20))
-            play_truncate(play);
-        play_write(play);
-        play_publish(play);
-        play_release(play);
-        if (store_chance(&play->rng, 20))
-            play_pull(play);
-        if (store_chance(&play->rng, 10))
-            play_pin(play);
-        if (play->writer < 0)
-            OK(ramet_session_checkpoint(play_any(play)->session, true, e));
-        play_read(play);
-    }
-    play_read_all(play);
-    play_read_all(play);
-}
-
-static const struct choice choices[] = {
-    CHOICE(4, play_open),          CHOICE(4, play_close),
-    CHOICE(1, play_close_all),     CHOICE(8, play_pin),
-    CHOICE(6, play_unpin),         CHOICE(14, play_read),
-    CHOICE(4, play_read_all),      CHOICE(8, play_reserve),
-    CHOICE(12, play_write),        CHOICE(4, play_truncate),
-    CHOICE(5, play_prepare),       CHOICE(5, play_publish),
-    CHOICE(2, play_discard),       CHOICE(3, play_release),
-    CHOICE(8, whole_commit),       CHOICE(3, shrink_and_regrow),
-    CHOICE(2, play_remote_commit), CHOICE(4, play_pull),
-    CHOICE(3, play_freeze),        CHOICE(3, play_settle_intent),
-    CHOICE(2, play_state),         CHOICE(4, play_fill),
-    CHOICE(2, play_absent),        CHOICE(6, play_upkeep),
-    CHOICE(3, many_generations),
+static const struct play_choice choices[] = {
+    PLAY_CHOICE(4, play_open),          PLAY_CHOICE(4, play_close),
+    PLAY_CHOICE(1, play_close_all),     PLAY_CHOICE(8, play_pin),
+    PLAY_CHOICE(6, play_unpin),         PLAY_CHOICE(14, play_read),
+    PLAY_CHOICE(4, play_read_all),      PLAY_CHOICE(8, play_reserve),
+    PLAY_CHOICE(12, play_write),        PLAY_CHOICE(4, play_truncate),
+    PLAY_CHOICE(5, play_prepare),       PLAY_CHOICE(5, play_publish),
+    PLAY_CHOICE(2, play_discard),       PLAY_CHOICE(3, play_release),
+    PLAY_CHOICE(8, play_commit),        PLAY_CHOICE(3, shrink_and_regrow),
+    PLAY_CHOICE(2, play_remote_commit), PLAY_CHOICE(4, play_pull),
+    PLAY_CHOICE(3, play_freeze),        PLAY_CHOICE(3, play_settle_intent),
+    PLAY_CHOICE(2, play_state),         PLAY_CHOICE(4, play_fill),
+    PLAY_CHOICE(2, play_absent),        PLAY_CHOICE(6, play_upkeep),
+    PLAY_CHOICE(3, play_generations),
 };
-#define CHOICES (sizeof(choices) / sizeof(choices[0]))
-
-static void
-act(struct play *play)
-{
-    unsigned total = 0;
-    uint64_t at;
-
-    for (size_t i = 0; i < CHOICES; i++)
-        total += choices[i].weight;
-    at = store_below(&play->rng, total);
-    for (size_t i = 0; i < CHOICES; i++) {
-        if (at < choices[i].weight) {
-            if (getenv("RAMET_TEST_TRACE") != NULL)
-                printf("%s\n", choices[i].name);
-            choices[i].act(play);
-            return;
-        }
-        at -= choices[i].weight;
-    }
-}
 
 static struct play play;
 
@@ -135,7 +66,7 @@ one_play(uint64_t seed)
 {
     play_begin(&play, seed);
     for (int i = 0; i < OPERATIONS; i++)
-        act(&play);
+        play_choose(&play, choices, sizeof(choices) / sizeof(choices[0]));
     play_end(&play);
 }
 

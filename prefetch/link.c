@@ -27,6 +27,7 @@
 #define NEAR_AHEAD 60u
 #define LEAVES_APART 3u
 #define WINDOW_MIN 8u
+#define WINDOW_FREE 256u
 #define CHAIN_WINDOW_MIN 4u
 #define GAPS_MAX 128u /* interior pages that one look ahead may ask for */
 #define INTERIORS 3u  /* windows for which interior pages are looked up */
@@ -160,12 +161,18 @@ ramet_link_drop_tree(struct ramet_prefetch *p, const struct ramet_tree *tree)
             reset_link(p, &p->links[i]);
 }
 
+/* One row that leads here may do so by chance, and what was read last may have
+ * been none of its rows. */
 bool
 ramet_link_feeds(const struct ramet_prefetch *p, const struct ramet_tree *tree)
 {
-    for (unsigned i = 0; i < RAMET_LINKS; i++)
-        if (p->links[i].target == tree && p->links[i].score >= TRUSTED)
+    for (unsigned i = 0; i < RAMET_LINKS; i++) {
+        const struct ramet_link *const l = &p->links[i];
+
+        if (l->target == tree && l->score >= TRUSTED && l->misses == 0 &&
+            l->followed + l->searches > 1)
             return true;
+    }
     return false;
 }
 
@@ -466,13 +473,17 @@ match_column(struct ramet_prefetch *p, const struct aim *aim,
     return l;
 }
 
+/* Rows may end anywhere: past WINDOW_FREE, however much the link would hold, a
+ * third of what was followed. */
 static uint32_t
 grown_window(const struct ramet_prefetch *p, const struct ramet_link *l)
 {
     const uint64_t n = l->followed;
+    const uint64_t most = n / 3 > WINDOW_FREE ? n / 3 : WINDOW_FREE;
 
     return ramet_predictor_window(p, n * (n < 16 ? 1 : 2), WINDOW_MIN,
-                                  p->budget);
+                                  most < p->budget ? (uint32_t)most
+                                                   : p->budget);
 }
 
 /* A row was followed: look ahead, as far as the link has earned. */

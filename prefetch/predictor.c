@@ -7,6 +7,8 @@
 
 #define SCAN_WINDOW_MIN 4u
 #define SCAN_LONG_FROM 64u /* pages */
+#define RANGE_LONG_FROM 128u
+#define RANGE_LONGER_FROM 256u
 #define SCAN_BUDGETS 4u
 #define WASTE_MUCH .5
 #define WASTE_MOST .75
@@ -54,18 +56,30 @@ ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
     return window < most ? (uint32_t)window : most;
 }
 
-/* As much as was read, and twice that once it is long. Several answers come side
- * by side, and what came in one is not read before what stands ahead of it in
- * another: so twice the budget may lie here while twice the budget is under way,
- * but past one budget only half of what was read. */
-uint32_t
-ramet_predictor_scan_window(const struct ramet_prefetch *p, uint32_t length)
+/* What was read tells how much there is to come. Who began at an end of the tree is
+ * likely to read all of it: as much again, and twice that once it is long. A range
+ * may end anywhere: two fifths until it is long, and then as much again at first. */
+static uint64_t
+scan_window(uint32_t length, bool is_range)
 {
-    const uint64_t window =
-        length < SCAN_LONG_FROM ? length : 2 * (uint64_t)length;
+    if (is_range && length < RANGE_LONG_FROM)
+        return (uint64_t)length * 2 / 5;
+    if (length < (is_range ? RANGE_LONGER_FROM : SCAN_LONG_FROM))
+        return length;
+    return 2 * (uint64_t)length;
+}
+
+/* Several answers come side by side, and what came in one is not read before what
+ * stands ahead of it in another: so twice the budget may lie here while twice the
+ * budget is under way, but past one budget only half of what was read. */
+uint32_t
+ramet_predictor_scan_window(const struct ramet_prefetch *p, uint32_t length,
+                            bool is_range)
+{
     const uint32_t most = ramet_predictor_window(p, length / 2, p->budget,
                                                  SCAN_BUDGETS * p->budget);
 
-    return ramet_predictor_window(p, window, SCAN_WINDOW_MIN,
+    return ramet_predictor_window(p, scan_window(length, is_range),
+                                  SCAN_WINDOW_MIN,
                                   most < p->room ? most : p->room);
 }

@@ -29,6 +29,7 @@ struct ramet_tree {
     uint32_t length; /* steps so far */
     uint32_t window; /* leaves to have ahead; 0: no scan */
     uint32_t rest;   /* leaves to read before looking ahead again */
+    bool is_range;   /* it did not begin at an end of the tree */
     struct ramet_run run;
     uint32_t ascents; /* jumps forward by a little, in a row */
     /* Overflow chains: */
@@ -105,8 +106,8 @@ bool ramet_predictor_ask(struct ramet_prefetch *p, uint32_t pgno,
 uint32_t ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
                                 uint32_t least, uint32_t most);
 /* That of who has read `length` pages in order. */
-uint32_t
-ramet_predictor_scan_window(const struct ramet_prefetch *p, uint32_t length);
+uint32_t ramet_predictor_scan_window(const struct ramet_prefetch *p,
+                                     uint32_t length, bool is_range);
 
 /* tree.c: the tree that the page belongs to; NULL: not known. */
 struct ramet_tree *

@@ -149,7 +149,8 @@ read_leaf(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t pgno,
     if (p->is_fresh &&
         (tree->length < SCAN_LENGTH || ramet_link_feeds(p, tree)))
         ramet_link_seen(p, tree, pgno);
-    push_recent(p, tree, pgno);
+    if (tree->root != 1) /* names and numbers of trees lead to no row */
+        push_recent(p, tree, pgno);
 }
 
 /* May a page that nobody has for a child be a root? */

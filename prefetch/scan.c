@@ -13,6 +13,7 @@
 #define GAP_FIRST 1u /* leaves that a young scan may be apart from the last */
 #define GAP_LATER 3u
 #define GAP_LATER_FROM 4u /* steps */
+#define END_NEAR 3u       /* leaves */
 #define INTERIORS_FROM 16u
 #define SPARSE_GAP_MAX 24u
 #define SPARSE_FROM 3u
@@ -143,11 +144,24 @@ steps_to(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t leaf)
     return ramet_forest_distance(&p->forest, tree->last, leaf, gap);
 }
 
+/* Did a scan that reached this leaf begin at an end of the tree, or so near to one
+ * that its first steps may have gone by as a link's? */
+static bool
+is_from_end(struct ramet_prefetch *p, uint32_t leaf, int direction)
+{
+    uint32_t gap = 0;
+
+    for (unsigned n = 0; leaf != 0 && n <= END_NEAR; n++)
+        leaf = ramet_forest_beside(&p->forest, leaf, -direction, &gap);
+    return leaf == 0 && gap == 0;
+}
+
 /* In leaves: with their chains they are no more pages than there is room for. */
 static uint32_t
 window_of(const struct ramet_prefetch *p, const struct ramet_tree *tree)
 {
-    const uint32_t window = ramet_predictor_scan_window(p, tree->length);
+    const uint32_t window =
+        ramet_predictor_scan_window(p, tree->length, tree->is_range);
     const double most = p->room / (1 + tree->row_pages);
 
     return ramet_overflow_is_read(tree) && window > most ? (uint32_t)most
@@ -163,6 +177,8 @@ ramet_scan_step(struct ramet_prefetch *p, struct ramet_tree *tree,
         const int direction = steps > 0 ? 1 : -1;
 
         if (steps != 0 && (tree->length == 0 || direction == tree->direction)) {
+            if (tree->length == 0)
+                tree->is_range = !is_from_end(p, tree->last, direction);
             tree->direction = direction;
             tree->length++;
             tree->window = window_of(p, tree);

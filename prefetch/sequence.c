@@ -76,7 +76,7 @@ ramet_sequence_step(struct ramet_prefetch *p, uint32_t pgno,
     s->next = pgno < UINT32_MAX ? pgno + 1 : 0;
     if (!continues || ++s->length < length_min)
         return;
-    window = ramet_predictor_scan_window(p, s->length);
+    window = ramet_predictor_scan_window(p, s->length, false);
     if (s->run.ahead <= window * 3 / 4)
         look_ahead(p, s, pgno, window);
 }

@@ -144,6 +144,15 @@ ramet_entry_in_log(struct ramet_entry entry)
     return kind == RAMET_ENTRY_IMAGE || kind == RAMET_ENTRY_LOG_ZERO ||
            kind == RAMET_ENTRY_REMOTE;
 }
+/* The page's version is that frame's of the log, or of a later record, over which
+ * it may have been fetched. */
+static inline bool
+ramet_entry_is_from(struct ramet_entry entry, struct ramet_entry frame)
+{
+    return ramet_entry_kind(entry) == RAMET_ENTRY_FILL ||
+           (ramet_entry_in_log(entry) &&
+            !ramet_pos_before(ramet_entry_pos(entry), ramet_entry_pos(frame)));
+}
 /* The page's bytes are to be had from the remote alone. */
 static inline bool
 ramet_entry_is_absent(struct ramet_entry entry)

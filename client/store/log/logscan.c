@@ -292,8 +292,6 @@ ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
                 scan->replica->path, (unsigned long long)fold->newest.seq + 1);
         if (ramet_pos_before(until, scan->trailer.tail))
             return RAMET_OK;
-        if (scan->began != NULL)
-            scan->began(scan->began_ctx, &scan->trailer);
         rc = ramet_fold_begin(fold, &scan->trailer, err);
         if (rc == RAMET_OK)
             rc = ramet_scan_frames(scan, fold_frame, &v, err);

@@ -21,9 +21,6 @@ struct ramet_scan {
     struct ramet_pos
         final_until; /* what is before it was published: no longer changes */
     struct ramet_trailer trailer; /* of the record last read */
-    /* Or NULL: told of each record that is folded, before its frames. */
-    void (*began)(void *ctx, const struct ramet_trailer *trailer);
-    void *began_ctx;
 };
 
 void ramet_scan_init(struct ramet_scan *scan, struct ramet_replica *replica);

@@ -466,8 +466,11 @@ append_truncation(struct ramet_session *session)
     session->prepared.after = before;
 }
 
+/* Of the record, which has `page_count` pages, though it may have been cut off
+ * since: whoever reads the log after a crash finds it whole before it is cut, and
+ * what grows over those pages says that they are zeros. */
 static void
-set_entries(struct ramet_session *session)
+set_entries(struct ramet_session *session, uint32_t page_count)
 {
     struct ramet_replica *const replica = session->replica;
     uint64_t cursor = 0;
@@ -476,19 +479,22 @@ set_entries(struct ramet_session *session)
 
     assert(ramet_may_publish(replica));
     while (ramet_writeset_next(&session->writes, &cursor, &pgno, &entry))
-        if (pgno <= session->prepared.after.snapshot.page_count)
+        if (pgno <= page_count)
             ramet_index_set(replica, pgno, entry);
+    ramet_index_raise(&replica->head->header.log.high_water, page_count);
 }
 
 void
 ramet_session_publish(struct ramet_session *session)
 {
+    const uint32_t page_count = session->prepared.after.snapshot.page_count;
+
     if (!session->prepared.is_set || ramet_session_is_parents(session))
         return;
     assert(session->is_reserved && session->is_pinned);
     if (session->truncated_after)
         append_truncation(session);
-    set_entries(session);
+    set_entries(session, page_count);
     ramet_publish_snapshot(session->replica, &session->prepared.after,
                            session->prepared.marks);
     ramet_session_move_pin(session);

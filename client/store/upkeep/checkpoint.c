@@ -15,6 +15,8 @@
  *       the state is replaced: where it says zero no record says so again if the
  *       file grows. Only a change of page size, after which all pages are in the
  *       log, empties it before
+ *   (6) the index has had each frame of the log, in order: what is the newest image
+ *       of a page there, however often it was cut off, is in it, or something later
  */
 #include "client/store/upkeep/checkpoint.h"
 
@@ -70,26 +72,6 @@ note_newest(struct checkpoint *c, const struct ramet_logframe *frame)
         return;
     ramet_writeset_done(&c->newest, os);
     c->is_newest_unknown = true;
-}
-
-/* The record's place is told by where it begins: its own frames are of after. */
-static void
-note_cut(void *ctx, const struct ramet_trailer *trailer)
-{
-    struct checkpoint *const c = ctx;
-    const uint32_t least = trailer->least_page_count;
-
-    if (least >= c->state.fold.newest.page_count || c->is_newest_unknown)
-        return;
-    while (c->cut_count > 0 && c->cuts[c->cut_count - 1].least >= least)
-        c->cut_count--;
-    if (c->cut_count == RAMET_CUTS_MAX) {
-        ramet_writeset_done(&c->newest, c->replica->os);
-        c->is_newest_unknown = true;
-        return;
-    }
-    c->cuts[c->cut_count].at = trailer->start;
-    c->cuts[c->cut_count++].least = least;
 }
 
 static enum ramet_rc
@@ -207,8 +189,6 @@ choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
         until = newest.snapshot.tail;
     ramet_scan_init(&scan, c->replica);
     scan.oldest = c->oldest;
-    scan.began = note_cut;
-    scan.began_ctx = c;
     rc = ramet_scan_fold(&scan, &c->state.fold, until, look_at_frame, &look,
                          err);
     ramet_scan_done(&scan);

@@ -20,8 +20,6 @@ struct moved {
     uint32_t pgno;
 };
 
-#define RAMET_CUTS_MAX 32u
-
 struct checkpoint {
     struct ramet_session *session;
     struct ramet_replica *replica;
@@ -35,15 +33,7 @@ struct checkpoint {
     uint64_t first_fill, last_fill;
     struct ramet_pageset pages;   /* to be moved */
     struct ramet_writeset newest; /* of the log: where each was written last */
-    /* Records by which the file was shorter for a while: what was written before
-     * them to pages past `least` is gone, though the file grew again. Each goes
-     * less far down than the one after it. */
-    struct {
-        struct ramet_pos at;
-        uint32_t least;
-    } cuts[RAMET_CUTS_MAX];
-    unsigned cut_count;
-    struct ramet_pageset filled; /* of them, those whose fill was moved */
+    struct ramet_pageset filled;  /* of them, those whose fill was moved */
     struct ramet_past_job past;
     bool is_newest_unknown;
     bool has_carries; /* fills that belong to what stays in the log */

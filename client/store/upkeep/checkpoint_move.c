@@ -102,16 +102,6 @@ move_page(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
 
 /* ---- neighbours ---------------------------------------------------------- */
 
-static bool
-was_cut_off(const struct checkpoint *c, uint32_t pgno, struct ramet_entry image)
-{
-    for (unsigned i = 0; i < c->cut_count; i++)
-        if (pgno > c->cuts[i].least &&
-            ramet_pos_before(ramet_entry_pos(image), c->cuts[i].at))
-            return true;
-    return false;
-}
-
 /* Where the page's version lies, if it takes no search: the newest of what is moved
  * from the log, or a fetched page, of which no reader kept another. */
 static struct ramet_entry
@@ -121,8 +111,10 @@ place_of(const struct checkpoint *c, uint32_t pgno)
     const struct ramet_entry entry = ramet_index_peek(c->replica, pgno);
 
     assert(pgno >= 1);
-    if (ramet_entry_kind(newest) == RAMET_ENTRY_IMAGE)
-        return was_cut_off(c, pgno, newest) ? RAMET_NO_ENTRY : newest;
+    if (ramet_entry_kind(newest) == RAMET_ENTRY_IMAGE) {
+        assert(ramet_entry_is_from(entry, newest)); /* invariant (6) */
+        return newest;
+    }
     return ramet_entry_kind(entry) == RAMET_ENTRY_FILL && c->past.pin_count == 0
                ? entry
                : RAMET_NO_ENTRY;

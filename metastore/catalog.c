@@ -18,7 +18,7 @@
 
 #define NAME_MAGIC "RAMTNAM\x01"
 #define FORMAT_KEY "ramet.json"
-#define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":3}\n"
+#define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":4}\n"
 #define FORMAT_START "{\"format\":\"ramet\",\"version\":"
 #define FORMAT_BYTES_MAX 4096u
 #define TRIES_MAX 100

@@ -69,7 +69,8 @@ ramet_commit_delta_block(const struct ramet_commit_object *commit,
 
     assert(deltas->extent.blocks != NULL && index < deltas->extent.block_count);
     if (deltas->extent.is_inline)
-        frame.extent.offset_bytes += commit->head_length_bytes;
+        frame.extent.offset_bytes +=
+            ramet_commit_inline_start(commit->head_length_bytes);
     for (uint32_t i = 0; i < index; i++)
         frame.extent.offset_bytes += deltas->extent.blocks[i].length_bytes;
     frame.extent.length_bytes = deltas->extent.blocks[index].length_bytes;
@@ -97,7 +98,7 @@ ramet_commit_delta_bytes(const struct ramet_commit_object *commit)
 
     if (commit->deltas.pages.run_count == 0)
         return 0;
-    return (place->is_inline ? commit->inline_length_bytes
+    return (place->is_inline ? ramet_commit_inline_end(commit)
                              : place->size_bytes) -
            place->offset_bytes; /* they lie at the end */
 }
@@ -477,8 +478,7 @@ check_own(const struct ramet_commit_object *c, struct ramet_err *err)
     if (c->segment_count > RAMET_COMMIT_SEGMENTS_MAX)
         return RAMET_FAIL(err, RAMET_ETOOBIG, "commit %" PRIu64 ": %u segments",
                           c->lsn, c->segment_count);
-    if (c->has_inline !=
-            (c->inline_length_bytes >= RAMET_SEGMENT_HEADER_SIZE) ||
+    if (c->has_inline != (c->inline_length_bytes > 0) ||
         c->inline_length_bytes > RAMET_SEGMENT_INLINE_MAX ||
         c->has_inline !=
             (ramet_commit_is_inline(c, 0) || c->deltas.extent.is_inline))

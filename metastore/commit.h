@@ -110,10 +110,10 @@ struct ramet_commit_object {
     struct ramet_segment_info *segments;
     uint32_t segment_count;
     bool has_inline; /* segments[0] or the deltas' blocks, or both, lie in it;
-                        frames relative to the inline bytes' start; readers get
-                        them absolute */
-    uint32_t inline_length_bytes;
-    uint32_t head_length_bytes; /* where the inline bytes begin; 0: not known,
+                        frames relative to where its header would be; readers
+                        get them absolute */
+    uint32_t inline_length_bytes; /* it has no header */
+    uint32_t head_length_bytes;   /* where the inline bytes begin; 0: not known,
                                    in a commit that is being made */
     struct ramet_commit_deltas deltas;
     enum ramet_commit_role role;
@@ -173,6 +173,21 @@ static inline bool
 ramet_commit_has_own_map(const struct ramet_commit_object *commit)
 {
     return commit->map.lsn == commit->lsn;
+}
+
+/* An inline segment has no header, and offsets in it count as if it had one: from
+ * here in an object whose head has `head_length` bytes ... */
+static inline uint64_t
+ramet_commit_inline_start(uint32_t head_length)
+{
+    return (uint64_t)head_length - RAMET_SEGMENT_HEADER_SIZE;
+}
+
+/* ... and up to here. */
+static inline uint64_t
+ramet_commit_inline_end(const struct ramet_commit_object *commit)
+{
+    return (uint64_t)commit->inline_length_bytes + RAMET_SEGMENT_HEADER_SIZE;
 }
 
 /* Segment `index` is the inline one. */

@@ -143,8 +143,7 @@ ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
     flaw = ramet_commit_flaw(&c);
     if (flaw != NULL)
         return damaged(lsn, flaw, err);
-    if (c.inline_length_bytes > RAMET_SEGMENT_INLINE_MAX ||
-        (c.has_inline && c.inline_length_bytes <= RAMET_SEGMENT_HEADER_SIZE))
+    if (c.inline_length_bytes > RAMET_SEGMENT_INLINE_MAX)
         return damaged(lsn, "inline segment of an impossible length", err);
     memcpy(out_hash, core + COMMIT_AT_HASH, RAMET_HASH_SIZE);
     *out_commit = c;
@@ -257,7 +256,8 @@ decode_table(struct ramet_reader *in, const struct ramet_commit_object *c,
         last->first_pgno + (last->page_count - 1) != seg->last_pgno)
         return damaged(c->lsn, "frame table and page range do not agree", err);
     for (uint32_t i = 0; is_inline && i < seg->frame_count; i++)
-        seg->frames[i].extent.offset_bytes += head_length;
+        seg->frames[i].extent.offset_bytes +=
+            ramet_commit_inline_start(head_length);
     return RAMET_OK;
 }
 
@@ -286,7 +286,7 @@ decode_segment_front(struct ramet_reader *in,
     uint64_t first, last;
 
     if (is_inline) {
-        seg->size_bytes = c->inline_length_bytes;
+        seg->size_bytes = ramet_commit_inline_end(c);
     } else {
         const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
 
@@ -380,7 +380,7 @@ decode_deltas_place(struct ramet_reader *in,
                     const struct ramet_commit_object *c,
                     struct ramet_commit_deltas *deltas)
 {
-    uint64_t end = c->inline_length_bytes;
+    uint64_t end = ramet_commit_inline_end(c);
     uint64_t count;
 
     if (!deltas->extent.is_inline) {
@@ -405,7 +405,7 @@ static enum ramet_rc
 decode_blocks(struct ramet_reader *in, const struct ramet_commit_object *c,
               struct ramet_commit_deltas *deltas, struct ramet_err *err)
 {
-    const uint64_t end = deltas->extent.is_inline ? c->inline_length_bytes
+    const uint64_t end = deltas->extent.is_inline ? ramet_commit_inline_end(c)
                                                   : deltas->extent.size_bytes;
     uint64_t at = deltas->extent.offset_bytes;
     uint64_t pages = 0;

@@ -377,7 +377,7 @@ make_absolute(const struct ramet_commit_object *commit, uint32_t head_length,
         frames[i].extent.kind = RAMET_IN_COMMIT;
         memset(&frames[i].extent.segment, 0, sizeof(frames[i].extent.segment));
         frames[i].extent.lsn = commit->lsn;
-        frames[i].extent.offset_bytes += head_length;
+        frames[i].extent.offset_bytes += ramet_commit_inline_start(head_length);
     }
     *out_frames = frames;
     return RAMET_OK;

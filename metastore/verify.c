@@ -129,7 +129,7 @@ check_size(struct ramet_verify *v, const char *key, uint64_t expected,
 /* The 32 bytes before the frames; no parent has their hash, but every bit of
  * them is known. */
 static enum ramet_rc
-check_segment_header(struct ramet_verify *v, const char *key, uint64_t offset,
+check_segment_header(struct ramet_verify *v, const char *key,
                      const struct ramet_sid *id, uint32_t page_size,
                      struct ramet_err *err)
 {
@@ -140,7 +140,7 @@ check_segment_header(struct ramet_verify *v, const char *key, uint64_t offset,
     memcpy(expected, SEGMENT_MAGIC, 8);
     memcpy(expected + 8, &id->id, RAMET_ID_SIZE);
     ramet_put_le32(expected + 24, page_size);
-    rc = ramet_objstore_read_full(v->history->store, key, offset, found,
+    rc = ramet_objstore_read_full(v->history->store, key, 0, found,
                                   sizeof(found), err);
     if (rc == RAMET_OK && memcmp(expected, found, sizeof(found)) != 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: header of the segment",
@@ -281,7 +281,7 @@ ramet_verify_dict(struct ramet_verify *v, const struct ramet_extent *dict,
     ramet_extent_key(dict, key);
     rc = check_size(v, key, dict->offset_bytes + dict->length_bytes, err);
     if (rc == RAMET_OK)
-        rc = check_segment_header(v, key, 0, &dict->segment, 0, err);
+        rc = check_segment_header(v, key, &dict->segment, 0, err);
     if (rc == RAMET_OK)
         rc = check_range(v, key, dict->offset_bytes, dict->length_bytes,
                          &dict->hash, err);
@@ -305,7 +305,8 @@ ramet_verify_segment(struct ramet_verify *v,
                       .commit = commit,
                       .point = {commit->lsn, head->hash},
                       .segment = segment};
-    const uint64_t start = is_inline ? head->head_length : 0;
+    const uint64_t start =
+        is_inline ? ramet_commit_inline_start(head->head_length) : 0;
     struct ramet_err found;
     enum ramet_rc rc;
 
@@ -316,9 +317,9 @@ ramet_verify_segment(struct ramet_verify *v,
     rc = check_size(v, s.key, start + segment->size_bytes, &found);
     if (rc == RAMET_ENOTFOUND) /* one finding, not one a frame */
         return ramet_verify_note(v, rc, &found, err);
-    if (rc == RAMET_OK)
-        rc = check_segment_header(v, s.key, start, &segment->id,
-                                  commit->page_size, &found);
+    if (rc == RAMET_OK && !is_inline)
+        rc = check_segment_header(v, s.key, &segment->id, commit->page_size,
+                                  &found);
     rc = ramet_verify_note(v, rc, &found, err);
     s.at = start + RAMET_SEGMENT_HEADER_SIZE;
     if (rc != RAMET_OK)
@@ -406,7 +407,9 @@ ramet_verify_deltas(struct ramet_verify *v,
                                         .segment = deltas->extent.id};
     struct sweep s = {
         .v = v, .commit = commit, .point = {commit->lsn, head->hash}};
-    const uint64_t start = deltas->extent.is_inline ? head->head_length : 0;
+    const uint64_t start = deltas->extent.is_inline
+                               ? ramet_commit_inline_start(head->head_length)
+                               : 0;
     struct ramet_err found;
     enum ramet_rc rc = RAMET_OK;
 
@@ -418,8 +421,8 @@ ramet_verify_deltas(struct ramet_verify *v,
         ramet_extent_key(&extent, s.key);
     if (!deltas->extent.is_inline)
         rc = check_size(v, s.key, deltas->extent.size_bytes, &found);
-    if (rc == RAMET_OK && !ramet_commit_is_inline(commit, 0))
-        rc = check_segment_header(v, s.key, start, &deltas->extent.id,
+    if (rc == RAMET_OK && !deltas->extent.is_inline)
+        rc = check_segment_header(v, s.key, &deltas->extent.id,
                                   commit->page_size, &found);
     if (rc == RAMET_OK && !ramet_commit_is_inline(commit, 0) &&
         deltas->extent.offset_bytes != RAMET_SEGMENT_HEADER_SIZE)

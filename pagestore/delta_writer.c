@@ -332,21 +332,17 @@ append_inline(const struct ramet_delta_writer *writer, uint8_t **io_inline,
               size_t *io_inline_len, struct ramet_delta_extent *out,
               struct ramet_err *err)
 {
-    static const struct ramet_sid nil;
-    const bool made = *io_inline == NULL;
-    const size_t start = made ? RAMET_SEGMENT_HEADER_SIZE : *io_inline_len;
+    const size_t start = *io_inline_len;
     uint8_t *const grown =
         ramet_realloc(*io_inline, start + writer->bodies.len);
 
     if (grown == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
-    if (made)
-        ramet_segment_header_put(grown, &nil, writer->page_size);
     memcpy(grown + start, writer->bodies.data, writer->bodies.len);
     *io_inline = grown;
     *io_inline_len = start + writer->bodies.len;
     out->is_inline = true;
-    out->offset_bytes = start;
+    out->offset_bytes = start + RAMET_SEGMENT_HEADER_SIZE;
     return RAMET_OK;
 }
 
@@ -383,15 +379,14 @@ ramet_delta_writer_extent(struct ramet_delta_writer *writer,
                           struct ramet_delta_extent *out_extent,
                           struct ramet_err *err)
 {
-    const size_t before =
-        *io_inline != NULL ? *io_inline_len : RAMET_SEGMENT_HEADER_SIZE;
     struct ramet_delta_extent extent = {.is_inline = false};
     enum ramet_rc rc = end_block(writer, err);
 
     if (rc != RAMET_OK)
         return rc;
     assert(writer->block_count > 0);
-    if (allow_inline && before + writer->bodies.len <= RAMET_SEGMENT_INLINE_MAX)
+    if (allow_inline &&
+        *io_inline_len + writer->bodies.len <= RAMET_SEGMENT_INLINE_MAX)
         rc = append_inline(writer, io_inline, io_inline_len, &extent, err);
     else
         rc = put_segment(writer, store, volume, &extent, err);

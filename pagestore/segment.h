@@ -48,7 +48,8 @@ struct ramet_table_chunk {
  */
 struct ramet_segment_info {
     struct ramet_sid id; /* nil for an inline segment */
-    uint64_t size_bytes; /* of the object; inline: of the inline bytes */
+    uint64_t size_bytes; /* of the object; inline: of one with the same
+                            bytes, which would have a header */
     uint32_t frame_count;
     uint32_t first_pgno;
     uint32_t last_pgno;
@@ -67,7 +68,7 @@ void ramet_segment_info_done(struct ramet_segment_info *info);
  *
  * Decoding: `context` gives what the table leaves out (volume, segment or
  * commit) and context->offset_bytes is added to each offset: 0 for a segment,
- * for an inline one the place of its first byte in the commit. `object_size`
+ * for an inline one the place in the commit where its header would begin. `object_size`
  * is the size of the segment's bytes, without what was added. `dict` is NULL
  * where there is none. Checked: order, overlap, extents, kinds, page numbers;
  * RAMET_ECORRUPT, or RAMET_EVERSION for kinds and hashes of a later version.
@@ -104,7 +105,7 @@ ramet_table_chunk_read(struct ramet_objstore *store,
                        struct ramet_err *err);
 
 /* Check the first RAMET_SEGMENT_HEADER_SIZE bytes of a segment that should be
- * `id` (nil: inline). *out_page_size is 0 for one that holds a dictionary. */
+ * `id`. *out_page_size is 0 for one that holds a dictionary. */
 RAMET_NODISCARD enum ramet_rc
 ramet_segment_header_check(const uint8_t header[RAMET_SEGMENT_HEADER_SIZE],
                            const struct ramet_sid *id, uint32_t *out_page_size,
@@ -162,8 +163,8 @@ uint64_t ramet_segment_writer_size(const struct ramet_segment_writer *writer);
 
 /*
  * Finish. No page added: all outputs are zero, and nothing was stored.
- * Small: *out_inline gets the bytes (the caller's: ramet_free) and
- * info->id is nil, frame places are relative to the inline bytes (kind
+ * Small: *out_inline gets the bytes without a header (the caller's: ramet_free) and
+ * info->id is nil, frame places count as if there were one (kind
  * RAMET_IN_COMMIT, lsn 0). Else the object is in the store and *out_inline is
  * NULL. `allow_inline` false makes
  * an object in any case. Frees the writer, whatever it returns.

@@ -9,7 +9,7 @@
 
 #include "pagestore/segment.h"
 
-/* `id` nil for an inline segment; `page_size` 0 for a dictionary's. */
+/* `page_size` 0 for a dictionary's. */
 void ramet_segment_header_put(uint8_t out[RAMET_SEGMENT_HEADER_SIZE],
                               const struct ramet_sid *id, uint32_t page_size);
 

@@ -347,6 +347,18 @@ hand_over(struct ramet_segment_writer *writer,
     }
 }
 
+/* In a commit the frames stand without a header. */
+static void
+give_inline(struct ramet_segment_writer *writer, uint8_t **out_inline,
+            size_t *out_inline_len)
+{
+    *out_inline_len = (size_t)writer->body_len - RAMET_SEGMENT_HEADER_SIZE;
+    memmove(writer->body, writer->body + RAMET_SEGMENT_HEADER_SIZE,
+            *out_inline_len);
+    *out_inline = writer->body;
+    writer->body = NULL; /* now the caller's */
+}
+
 enum ramet_rc
 ramet_segment_writer_finish(struct ramet_segment_writer *writer,
                             bool allow_inline,
@@ -376,10 +388,10 @@ ramet_segment_writer_finish(struct ramet_segment_writer *writer,
         goto done;
     complete_frames(writer, in_commit);
     hand_over(writer, out_info);
-    *out_inline = in_commit ? writer->body : NULL;
-    *out_inline_len = in_commit ? (size_t)writer->body_len : 0;
+    *out_inline = NULL;
+    *out_inline_len = 0;
     if (in_commit)
-        writer->body = NULL; /* now the caller's */
+        give_inline(writer, out_inline, out_inline_len);
 done:
     ramet_segment_writer_abort(writer);
     return rc;

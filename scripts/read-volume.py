@@ -443,13 +443,14 @@ class Volume:
 class Commit:
     def __init__(self, volume, lsn):
         raw = volume.read(("commits", lsn))
-        need(raw[:8] == b"RAMTCMT\x02" and hash128(raw[:292]) == raw[292:308],
+        need(raw[:8] == b"RAMTCMT\x03" and hash128(raw[:292]) == raw[292:308],
              "commit %d" % lsn)
         (length, inline) = struct.unpack_from("<II", raw, 8)
         need(struct.unpack_from("<Q", raw, 16)[0] == lsn, "another LSN")
         need(raw[212:276] == bytes(64), "fields of a later version")
         need(hash128(raw[308:length]) == raw[276:292], "body of %d" % lsn)
-        self.volume, self.lsn, self.start = volume, lsn, length
+        # Offsets count from where an inline segment's header would be.
+        self.volume, self.lsn, self.start = volume, lsn, length - 32
         self.page_size, distance = 1 << raw[26], raw[29]
         self.page_count, self.least, self.length = struct.unpack_from(
             "<IIQ", raw, 104)

@@ -262,27 +262,6 @@ reply_committed(struct call *call, struct ramet_open_volume *vol,
 }
 
 /* History's checks, and the inline segment's own header. */
-static enum ramet_rc
-validate(struct ramet_history *history, const uint8_t *object, size_t len,
-         struct ramet_err *err)
-{
-    static const struct ramet_sid inline_sid;
-    uint32_t head_length, page_size;
-    enum ramet_rc rc;
-
-    rc = ramet_history_validate(history, object, len, err);
-    if (rc != RAMET_OK)
-        return rc;
-    rc = ramet_commit_head_length(object, &head_length, err);
-    if (rc != RAMET_OK || head_length == len)
-        return rc;
-    if (len - head_length < RAMET_SEGMENT_HEADER_SIZE)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "the inline segment is too short");
-    return ramet_segment_header_check(object + head_length, &inline_sid,
-                                      &page_size, err);
-}
-
 /* A commit on top of what is not here: what is here ends before it, since it was
  * deleted or set back before this server looked. */
 static enum ramet_rc
@@ -313,7 +292,7 @@ take_commit(struct call *call, struct ramet_open_volume *vol)
         ramet_api_failed(call, &call->volume, rc, &err);
         return;
     }
-    rc = validate(history, object, len, &err);
+    rc = ramet_history_validate(history, object, len, &err);
     if ((rc == RAMET_ENOTFOUND || rc == RAMET_ECONFLICT) &&
         ramet_get_le64(object + 16) > newest.lsn + 1)
         rc = stands_on_nothing(&newest, &err);

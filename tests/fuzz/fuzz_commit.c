@@ -29,7 +29,7 @@ seal(uint8_t *head, size_t len)
 {
     struct ramet_hash hash;
 
-    memcpy(head, "RAMTCMT\x02", 8);
+    memcpy(head, "RAMTCMT\x03", 8);
     ramet_put_le32(head + 8, (uint32_t)len);
     ramet_put_le64(head + 16, 2);
     head[28] = RAMET_HASH_XXH3_128;
@@ -77,7 +77,7 @@ check_deltas(const struct ramet_commit_object *c)
     require(d->pages.run_count > 0 || d->extent.block_count == 0,
             "blocks of no page");
     require(ramet_commit_delta_bytes(c) <= (d->extent.is_inline
-                                                ? c->inline_length_bytes
+                                                ? ramet_commit_inline_end(c)
                                                 : d->extent.size_bytes),
             "more bytes of deltas than there are");
     if (d->extent.blocks == NULL)

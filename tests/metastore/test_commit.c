@@ -60,7 +60,7 @@ fill_front(struct ramet_commit_object *commit)
 
 /* LSN 2, pages 1 and 7 inline, as docs/format.md has it. */
 static void
-make_small(struct ramet_commit_object *commit, uint8_t inline_bytes[62])
+make_small(struct ramet_commit_object *commit, uint8_t inline_bytes[30])
 {
     struct ramet_segment_info *seg;
 
@@ -77,14 +77,14 @@ make_small(struct ramet_commit_object *commit, uint8_t inline_bytes[62])
     seg->last_pgno = 7;
     seg->size_bytes = 62;
     commit->has_inline = true;
-    commit->inline_length_bytes = 62;
-    memset(inline_bytes, 0xee, 62);
+    commit->inline_length_bytes = 30;
+    memset(inline_bytes, 0xee, 30);
 }
 
 /* LSN 2 again: page 7 has an image, pages 2 and 3 have deltas, that of page 3 over
  * the base image of page 1; docs/format.md has it, too. */
 static void
-make_deltas(struct ramet_commit_object *commit, uint8_t inline_bytes[62])
+make_deltas(struct ramet_commit_object *commit, uint8_t inline_bytes[30])
 {
     struct ramet_commit_deltas *const deltas = &commit->deltas;
 
@@ -109,9 +109,9 @@ make_deltas(struct ramet_commit_object *commit, uint8_t inline_bytes[62])
     deltas->names[0] = (struct ramet_delta_name){.position = 1, .pgno = 1};
 }
 
-enum { HEAD = 359, DELTA_HEAD = 365, INLINE = 62 };
+enum { HEAD = 359, DELTA_HEAD = 365, INLINE = 30 };
 static const char *const vector_text =
-    "52414d54434d5402670100003e000000020000000000000000000c0101029001"
+    "52414d54434d5403670100001e000000020000000000000000000c0101029001"
     "1111111111111111111111111111111122222222222222222222222222222222"
     "3333333333333333333333333333333344444444444444444444444444444444"
     "ddccbbaa99010000070000000600000000700000000000000000000000000000"
@@ -120,11 +120,11 @@ static const char *const vector_text =
     "0000000044444444444444444444444444444444000000000000000000000000"
     "0000000000000000000000000000000000000000000000000000000000000000"
     "000000000000000000000000000000000000000068838dd20a560728f4356d62"
-    "8836b5487cf569c4793a710272c42d23509e45df020000050000010502000601"
+    "8836b548a9cba8d0f182da9d89550b1fd9296817020000050000010502000601"
     "0000200009aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa0a13bbbbbbbbbbbbbbbbbb"
     "bbbbbbbbbbbbbb";
 static const char *const delta_vector_text =
-    "52414d54434d54026d0100003e000000020000000000000000000c0101029001"
+    "52414d54434d54036d0100001e000000020000000000000000000c0101029001"
     "1111111111111111111111111111111122222222222222222222222222222222"
     "3333333333333333333333333333333344444444444444444444444444444444"
     "ddccbbaa99010000070000000600000000700000000000000000000000000000"
@@ -133,7 +133,7 @@ static const char *const delta_vector_text =
     "0000000044444444444444444444444444444444000000000000000000000000"
     "0000000000000000000000000000000000000000000000000000000000000000"
     "000000000000000000000000000000000000000072efb6c0faf8309822002305"
-    "4945e439e83e716ac70f95ef575f325bdf502105010600010101010501060001"
+    "4945e43923bf83f6f0c9dcf82502c9cb1560203d010600010101010501060001"
     "0000200c09aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa012a010113cccccccccccc"
     "cccccccccccccccccccc010101";
 
@@ -198,7 +198,7 @@ check_sane_deltas(const struct ramet_commit_object *c)
         end += deltas->extent.blocks[i].length_bytes;
         pages += deltas->extent.blocks[i].page_count;
     }
-    assert_int_equal(end, deltas->extent.is_inline ? c->inline_length_bytes
+    assert_int_equal(end, deltas->extent.is_inline ? ramet_commit_inline_end(c)
                                                    : deltas->extent.size_bytes);
     assert_int_equal(pages, ramet_pageset_count(&deltas->pages));
     for (uint32_t i = 0; i < deltas->name_count; i++)
@@ -291,8 +291,8 @@ commit_decode__takes_the_vector_apart(void **state)
     assert_int_equal(c.segment_count, 1);
     assert_true(c.has_inline);
     /* Readers get offsets from the object's first byte. */
-    assert_int_equal(c.segments[0].frames[0].extent.offset_bytes, HEAD + 32);
-    assert_int_equal(c.segments[0].frames[1].extent.offset_bytes, HEAD + 42);
+    assert_int_equal(c.segments[0].frames[0].extent.offset_bytes, HEAD);
+    assert_int_equal(c.segments[0].frames[1].extent.offset_bytes, HEAD + 10);
     assert_int_equal(c.segments[0].frames[1].extent.kind, RAMET_IN_COMMIT);
     assert_int_equal(c.segments[0].frames[1].extent.lsn, 2);
     ramet_commit_done(&c);
@@ -329,7 +329,7 @@ commit__has_the_vector_of_deltas(void **state)
     assert_int_equal(frame.kind, RAMET_FRAME_DELTAS);
     assert_int_equal(frame.extent.kind, RAMET_IN_COMMIT);
     assert_int_equal(frame.extent.lsn, 2);
-    assert_int_equal(frame.extent.offset_bytes, DELTA_HEAD + 42);
+    assert_int_equal(frame.extent.offset_bytes, DELTA_HEAD + 10);
     assert_int_equal(frame.extent.length_bytes, 20);
     ramet_buf_done(&out);
     ramet_commit_done(&back);

@@ -318,7 +318,8 @@ static void
 check_blocks(struct pages *p, const struct ramet_delta_extent *extent,
              uint64_t lsn)
 {
-    uint64_t at = extent->offset_bytes;
+    uint64_t at = extent->offset_bytes -
+                  (extent->is_inline ? RAMET_SEGMENT_HEADER_SIZE : 0);
     uint32_t pages = 0;
 
     for (uint32_t i = 0; i < extent->block_count; i++) {
@@ -373,7 +374,7 @@ blocks__in_a_segment_or_inline_give_the_pages_back(void **state)
     assert_int_equal(write_pages(&p, 500, store, true, &bytes, &len, &extent),
                      RAMET_OK);
     assert_true(extent.is_inline);
-    assert_int_equal(extent.offset_bytes, 100);
+    assert_int_equal(extent.offset_bytes, 100 + RAMET_SEGMENT_HEADER_SIZE);
     part = (struct iovec){bytes, len};
     ramet_extent_key(&(struct ramet_extent){.volume = volume,
                                             .kind = RAMET_IN_COMMIT,

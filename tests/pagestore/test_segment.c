@@ -165,7 +165,7 @@ place_inline(struct fixture *f, struct written *written, uint64_t lsn)
 
         assert_int_equal(extent->kind, RAMET_IN_COMMIT);
         extent->lsn = lsn;
-        extent->offset_bytes += 77;
+        extent->offset_bytes += 77 - RAMET_SEGMENT_HEADER_SIZE;
     }
     ramet_extent_key(&written->info.frames[0].extent, key);
     assert_int_equal(ramet_objstore_put(f->memory, key, parts, 2, NULL),
@@ -239,7 +239,7 @@ check_segment(struct fixture *f, const struct shape *shape,
     assert_int_equal(info->has_dict, shape->dict);
 }
 
-/* Check the object's (or inline) header and size. */
+/* Check the object's size and header, which an inline one has not. */
 static void
 check_object(struct fixture *f, const struct shape *shape,
              const struct written *written)
@@ -254,15 +254,14 @@ check_object(struct fixture *f, const struct shape *shape,
 
     if (written->bytes != NULL) {
         assert_true(ramet_id_is_nil(&written->info.id.id));
-        memcpy(header, written->bytes, sizeof(header));
-    } else {
-        ramet_extent_key(&extent, key);
-        assert_int_equal(ramet_objstore_size(f->store, key, &size, NULL),
-                         RAMET_OK);
-        assert_int_equal(ramet_objstore_read_full(f->store, key, 0, header,
-                                                  sizeof(header), NULL),
-                         RAMET_OK);
+        assert_int_equal(written->info.size_bytes, size + sizeof(header));
+        return;
     }
+    ramet_extent_key(&extent, key);
+    assert_int_equal(ramet_objstore_size(f->store, key, &size, NULL), RAMET_OK);
+    assert_int_equal(ramet_objstore_read_full(f->store, key, 0, header,
+                                              sizeof(header), NULL),
+                     RAMET_OK);
     assert_int_equal(written->info.size_bytes, size);
     assert_int_equal(
         ramet_segment_header_check(header, &written->info.id, &page_size, NULL),
@@ -361,28 +360,59 @@ segment__of_many_frames_has_chunks(void **state)
     written_done(&written);
 }
 
+static void
+read_front(struct fixture *f, const struct written *written, uint8_t *out,
+           size_t len)
+{
+    const struct ramet_extent extent = {.volume = f->volume,
+                                        .kind = RAMET_IN_SEGMENT,
+                                        .segment = written->info.id};
+    char key[RAMET_KEY_MAX];
+
+    ramet_extent_key(&extent, key);
+    assert_int_equal(ramet_objstore_read_full(f->store, key, 0, out, len, NULL),
+                     RAMET_OK);
+}
+
 /* The layout, from docs/format.md and not from the code. */
 static void
 segment__has_the_documented_bytes(void **state)
 {
     static const uint8_t head[] = {0x52, 0x41, 0x4d, 0x54, 0x53, 0x45, 0x47, 1};
     struct fixture *f = *state;
+    const struct shape shape = {.page_size = 1024, .count = 1, .first = 3};
+    struct written written = {0};
+    uint8_t bytes[37];
+
+    assert_int_equal(write_segment(f, f->store, &shape, &written), RAMET_OK);
+    read_front(f, &written, bytes, sizeof(bytes));
+    assert_memory_equal(bytes, head, 8);
+    assert_memory_equal(bytes + 8, &written.info.id, 16);
+    assert_int_equal(ramet_get_le32(bytes + 24), 1024);
+    assert_int_equal(ramet_get_le32(bytes + 28), 0);
+    assert_int_equal(written.info.frames[0].extent.offset_bytes, 32);
+    assert_int_equal(written.info.frames[0].extent.length_bytes,
+                     written.info.size_bytes - 32);
+    /* RFC 8878: magic, no content size, no checksum, no dictionary id */
+    assert_int_equal(ramet_get_le32(bytes + 32), 0xfd2fb528);
+    assert_int_equal(bytes[36], 0);
+    written_done(&written);
+}
+
+static void
+segment__has_no_header_inline_and_counts_as_if_it_had(void **state)
+{
+    struct fixture *f = *state;
     const struct shape shape = {
         .page_size = 1024, .count = 1, .first = 3, .allow_inline = true};
     struct written written = {0};
 
     assert_int_equal(write_segment(f, NULL, &shape, &written), RAMET_OK);
-    assert_memory_equal(written.bytes, head, 8);
-    for (size_t i = 8; i < 24; i++)
-        assert_int_equal(written.bytes[i], 0);
-    assert_int_equal(ramet_get_le32(written.bytes + 24), 1024);
-    assert_int_equal(ramet_get_le32(written.bytes + 28), 0);
     assert_int_equal(written.info.frames[0].extent.offset_bytes, 32);
-    assert_int_equal(written.info.frames[0].extent.length_bytes,
-                     written.len - 32);
-    /* RFC 8878: magic, no content size, no checksum, no dictionary id */
-    assert_int_equal(ramet_get_le32(written.bytes + 32), 0xfd2fb528);
-    assert_int_equal(written.bytes[36], 0);
+    assert_int_equal(written.info.frames[0].extent.length_bytes, written.len);
+    assert_int_equal(written.info.size_bytes, written.len + 32);
+    assert_int_equal(ramet_get_le32(written.bytes), 0xfd2fb528);
+    assert_int_equal(written.bytes[4], 0);
     written_done(&written);
 }
 
@@ -742,6 +772,7 @@ main(void)
         TEST(segment__keeps_frames_of_any_length),
         TEST(segment__of_many_frames_has_chunks),
         TEST(segment__has_the_documented_bytes),
+        TEST(segment__has_no_header_inline_and_counts_as_if_it_had),
         TEST(segment__is_the_same_from_any_number_of_threads),
         TEST(inline__ends_at_its_limit),
         TEST(inline__ends_where_its_table_would_be_large),

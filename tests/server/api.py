@@ -203,7 +203,7 @@ class Api(unittest.TestCase):
             lsns.append(int.from_bytes(body[pos:pos + 8], "little"))
             length = int.from_bytes(body[pos + 8:pos + 12], "little")
             head = body[pos + 12:pos + 12 + length]
-            self.assertEqual(head[:8], b"RAMTCMT\x02")
+            self.assertEqual(head[:8], b"RAMTCMT\x03")
             whole = self.get(self.base + "/commits/%d" % lsns[-1])[2]
             self.assertEqual(whole[:length], head)
             pos += 12 + length
@@ -240,7 +240,7 @@ class Api(unittest.TestCase):
                 "If-None-Match": headers["ETag"]})[0], 304)
         self.assertEqual(seen, {"commits", "maps", "segments"})
         self.assertEqual(json.loads(self.get("/v1/ramet.json")[2]),
-                         {"format": "ramet", "version": 3})
+                         {"format": "ramet", "version": 4})
         names = self.server.json("/v1/keys?prefix=names/app/")["keys"]
         self.assertEqual(names, [["names/app/fffffffffffffffe", 48]])
         name = self.get("/v1/names/app/fffffffffffffffe")
@@ -302,7 +302,7 @@ class Api(unittest.TestCase):
             status, _, body = self.server.request("POST", path,
                                                   bytes(older[:cut]))
             self.assertEqual(status, 422, body)
-        for bad in (b"\0" * 1000, os.urandom(5000), b"RAMTCMT\x02" * 100):
+        for bad in (b"\0" * 1000, os.urandom(5000), b"RAMTCMT\x03" * 100):
             self.assertIn(self.server.request("POST", path, bad)[0],
                           (422, 501))
         self.assertEqual(self.server.json(self.base + "/head")["lsn"],

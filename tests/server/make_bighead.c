@@ -50,7 +50,7 @@ fill_core(uint8_t *head, size_t head_len, const struct ramet_vid *volume,
     struct timespec now;
 
     (void)clock_gettime(CLOCK_REALTIME, &now);
-    memcpy(head, "RAMTCMT\x02", 8);
+    memcpy(head, "RAMTCMT\x03", 8);
     ramet_put_le32(head + 8, (uint32_t)head_len);
     ramet_put_le64(head + 16, 1); /* LSN */
     head[26] = PAGE_SIZE_BITS;

@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/stop.h"
 #include "cli/target.h"
+#include "metastore/go_back.h"
 
 /* How one volume is shown. */
 struct log_view {
@@ -79,25 +80,28 @@ static enum ramet_rc
 show_history(struct log_view *view, struct cli_volume *volume,
              struct ramet_err *err)
 {
+    struct ramet_history_back back = {.at_once = 0};
     struct ramet_head head;
+    uint64_t least;
     enum ramet_rc rc;
 
     rc = cli_volume_head(volume, &head, err);
     if (rc != RAMET_OK)
         return rc;
-    for (uint64_t lsn = head.lsn; lsn > 0 && view->limit > 0; lsn--) {
+    least = view->limit < head.lsn ? head.lsn - view->limit + 1 : 1;
+    for (uint64_t lsn = head.lsn; lsn >= least; lsn--) {
         struct ramet_commit_object commit;
 
         if (cli_stop_wanted())
             return RAMET_FAIL(err, RAMET_ECANCELLED, "interrupted");
         ramet_commit_init(&commit);
-        rc = ramet_history_commit(volume->history, lsn, &commit, err);
+        rc = ramet_history_go_back(volume->history, &back, lsn, least, &commit,
+                                   err);
         if (rc == RAMET_OK)
             show_commit(view, &commit);
         ramet_commit_done(&commit);
         if (rc != RAMET_OK)
             return rc;
-        view->limit--;
     }
     return RAMET_OK;
 }

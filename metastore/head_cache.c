@@ -283,15 +283,13 @@ ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
 
 /* ---- many at once ------------------------------------------------------------ */
 
-#define HEADS_AT_ONCE RAMET_MAP_EVERY_COMMITS
-
 struct bringing {
     struct ramet_history *history;
-    struct ramet_part parts[HEADS_AT_ONCE];
-    uint64_t lsns[HEADS_AT_ONCE];
-    char keys[HEADS_AT_ONCE][RAMET_KEY_MAX];
+    struct ramet_part parts[RAMET_HEADS_AT_ONCE];
+    uint64_t lsns[RAMET_HEADS_AT_ONCE];
+    char keys[RAMET_HEADS_AT_ONCE][RAMET_KEY_MAX];
     size_t count;
-    uint8_t bytes[HEADS_AT_ONCE][RAMET_HEAD_READ_BYTES];
+    uint8_t bytes[RAMET_HEADS_AT_ONCE][RAMET_HEAD_READ_BYTES];
 };
 
 static bool
@@ -337,7 +335,7 @@ ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
     struct bringing *b;
 
     if ((history->store->traits & RAMET_STORE_READS_PARTS) == 0 ||
-        first >= last || last - first >= HEADS_AT_ONCE)
+        first >= last || last - first >= RAMET_HEADS_AT_ONCE)
         return;
     b = ramet_alloc(sizeof(*b));
     if (b == NULL)

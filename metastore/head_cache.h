@@ -41,6 +41,9 @@ ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
                            const struct ramet_point *last, uint64_t *out_bytes,
                            struct ramet_hash *out_before,
                            struct ramet_err *err);
+/* The most that ramet_history_bring_heads() brings. */
+#define RAMET_HEADS_AT_ONCE RAMET_MAP_EVERY_COMMITS
+
 /* All of the heads `first` to `last` will be wanted, whole: those that are not in
  * the cache are read at once, where that costs no more than one. What fails is
  * left to whoever asks for the head. */

@@ -1,13 +1,14 @@
 /*
  * log_table.c - ramet_log: the commits of a replica's remote, newest first.
  *
- * Read from the remote as it is asked for, one head a row, so that LIMIT
- * costs what it shows.
+ * Read from the remote as it is asked for, a head a row, so that LIMIT costs
+ * what it shows, or twice that.
  */
 #include <string.h>
 
 #include "client/remote/token.h"
 #include "core/alloc.h"
+#include "metastore/go_back.h"
 #include "vfs/dbfile.h"
 #include "vfs/tables.h"
 
@@ -33,6 +34,7 @@ struct cursor {
     sqlite3_vtab_cursor base;
     struct ramet_remote *remote;
     struct ramet_history *history;
+    struct ramet_history_back back;
     uint64_t lsn; /* of `commit`; 0: at the end */
     struct ramet_commit_object commit;
 };
@@ -69,6 +71,7 @@ let_go(struct cursor *cursor)
     cursor->history = NULL;
     ramet_remote_close(cursor->remote);
     cursor->remote = NULL;
+    memset(&cursor->back, 0, sizeof(cursor->back));
     cursor->lsn = 0;
 }
 
@@ -101,7 +104,8 @@ go_to(struct cursor *cursor, uint64_t lsn)
     cursor->lsn = lsn;
     if (lsn == 0)
         return SQLITE_OK;
-    rc = ramet_history_commit(cursor->history, lsn, &cursor->commit, &err);
+    rc = ramet_history_go_back(cursor->history, &cursor->back, lsn, 1,
+                               &cursor->commit, &err);
     return rc == RAMET_OK ? SQLITE_OK : set_error(&cursor->base, rc, &err);
 }
 

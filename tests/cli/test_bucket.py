@@ -232,6 +232,22 @@ class Counts(BucketTest):
         self.ramet("clone", self.url(), self.path("b.db"))
         self.assertTrue(gate.opened)
 
+    def test_log__reads_ever_more_heads_at_a_time(self):
+        """The newest, then 2, 4, 8: of these none is answered until all were
+        asked for; each is read once, and none below the limit."""
+        self.bound()
+        self.commit(30)
+        gate = self.fake.gate("/commits/", 8, skip=1 + 2 + 4)
+        self.fake.forget()
+        told = self.ramet("log", self.url()).splitlines()
+        self.assertTrue(gate.opened)
+        self.assertEqual([int(line.split()[0]) for line in told],
+                         list(range(31, 0, -1)))
+        self.assertEqual(self.fake.kinds(), {"list": 2, "get": 2 + 31})
+        self.fake.forget()
+        self.ramet("log", self.url(), "--limit", "5")
+        self.assertEqual(self.fake.kinds(), {"list": 2, "get": 2 + 5})
+
     def test_large_push__is_parts_of_five_mebibytes(self):
         self.bound()
         big = self.path("big.bin")

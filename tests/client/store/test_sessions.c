@@ -144,15 +144,15 @@ page__written_back_after_a_spill__is_what_it_was_after_a_kill(void **state)
 static void (*meanwhile)(void *ctx);
 static void *meanwhile_ctx;
 
-static bool
-is_fill(int fd)
+static const char *
+path_of(int fd)
 {
+    static char path[300];
     char link[64];
-    char path[300] = "";
 
+    memset(path, 0, sizeof(path));
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-    return readlink(link, path, sizeof(path) - 1) > 0 &&
-           strstr(path, "/fill-") != NULL;
+    return readlink(link, path, sizeof(path) - 1) > 0 ? path : "";
 }
 
 static ssize_t
@@ -161,7 +161,8 @@ write_after_others(void *ctx, int fd, const struct iovec *iov, int iovcnt,
 {
     void (*const happen)(void *) = meanwhile;
 
-    if (happen != NULL && iovcnt == 2 && is_fill(fd)) {
+    if (happen != NULL && iovcnt == 2 &&
+        strstr(path_of(fd), "/fill-") != NULL) {
         meanwhile = NULL;
         happen(meanwhile_ctx);
     }
@@ -235,6 +236,67 @@ fetched_page__is_committed_meanwhile__covers_nothing(void **state)
     ramet_session_close(reader);
     image_unref(image);
     image_unref(after);
+}
+
+/* ---- a page that goes while it is read ------------------------------------------ */
+
+/* All pages go from the base before the next read of it. */
+static struct ramet_session *evictor;
+static const char *evicted_path;
+
+static ssize_t
+read_after_eviction(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+                    uint64_t offset)
+{
+    struct ramet_session *const session = evictor;
+
+    if (session != NULL && strcmp(path_of(fd), evicted_path) == 0) {
+        evictor = NULL;
+        OK(ramet_session_evict(session, 0, e));
+    }
+    return ramet_os_system()->preadv(ctx, fd, iov, iovcnt, offset);
+}
+
+/* To who reads it the short way, and to who takes the long way at once. */
+static void
+page__is_evicted_while_it_is_read__is_not_read_as_zeros(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_os os = *ramet_os_system();
+    struct image *const image = place_image(1, PAGES * PLACE_PAGE);
+    const uint8_t *const expected = image->bytes + 2 * PLACE_PAGE;
+    struct ramet_session *reader, *other;
+    struct ramet_point newest;
+    uint8_t page[PLACE_PAGE];
+    size_t got;
+
+    os.preadv = read_after_eviction;
+    reader = clone_of(p, image, &os);
+    newest = remote_at(&p->remote, p->remote.newest);
+    other = place_open_on(p, 0, &os);
+    evicted_path = p->path;
+    for (unsigned is_long = 0; is_long < 2; is_long++) {
+        place_expect(reader, image, __LINE__);
+        OK(ramet_session_checkpoint(reader, true, e));
+        assert_true(ramet_session_peek(reader, &newest, 3, page, sizeof(page)));
+        assert_memory_equal(page, expected, PLACE_PAGE);
+        evictor = other;
+        if (is_long) {
+            assert_false(
+                ramet_session_peek(reader, &newest, 3, page, sizeof(page)));
+        } else {
+            OK(ramet_session_pin(reader, e));
+            OK(ramet_session_read(reader, 2 * PLACE_PAGE, page, sizeof(page),
+                                  &got, e));
+            assert_memory_equal(page, expected, PLACE_PAGE);
+            ramet_session_unpin(reader);
+        }
+        assert_null(evictor); /* it came to that */
+    }
+    place_expect(reader, image, __LINE__);
+    ramet_session_close(other);
+    ramet_session_close(reader);
+    image_unref(image);
 }
 
 /* ---- those that can only read ------------------------------------------------------ */
@@ -414,6 +476,7 @@ main(void)
         TEST(commit__prepared_by_the_dead__shows_to_who_is_here),
         TEST(page__written_back_after_a_spill__is_what_it_was_after_a_kill),
         TEST(fetched_page__is_committed_meanwhile__covers_nothing),
+        TEST(page__is_evicted_while_it_is_read__is_not_read_as_zeros),
         TEST(reader_without_rights__counts_nothing_that_may_be_taken_back),
         TEST(reader_without_rights__keeps_the_base_as_it_is),
     };

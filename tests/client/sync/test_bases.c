@@ -41,6 +41,17 @@ change(struct ramet_file *file, uint32_t page, uint64_t seed)
     change_at(file, page, seed, seed);
 }
 
+/* So much that its base is packed alone, and stays. */
+static void
+change_much(struct ramet_file *file, uint32_t page, uint64_t seed)
+{
+    enum { LARGE = 900 };
+    uint8_t *const at = bytes + (size_t)page * PAGE;
+
+    world_fill(at, LARGE, seed);
+    world_write(file, (uint64_t)page * PAGE, at, LARGE);
+}
+
 static struct ramet_file *
 make_volume(struct world *world)
 {
@@ -161,19 +172,17 @@ push__after_a_pull_sends_images_of_what_others_changed(void **state)
 static void
 bases__that_others_replaced_are_forgotten(void **state)
 {
-    enum { LARGE = 900 };
     struct world *const world = *state;
     struct ramet_file *const a = make_volume(world);
     struct ramet_file *const b = world_clone(world, 1, "b", true);
 
     for (uint64_t i = 0; i < 3; i++) {
-        world_fill(bytes + 12 * PAGE, LARGE, 40 + i);
-        world_write(a, 12 * PAGE, bytes + 12 * PAGE, LARGE);
-        assert_in_range(push(world, a), LARGE / 2, IMAGE);
+        change_much(a, 12, 40 + i);
+        assert_in_range(push(world, a), SMALL / 4, IMAGE);
         OK(ramet_file_pull(b, NULL, e));
         if (i == 1) {
-            world_fill(bytes + 12 * PAGE + 2000, LARGE, 50);
-            world_write(b, 12 * PAGE + 2000, bytes + 12 * PAGE + 2000, LARGE);
+            world_fill(bytes + 12 * PAGE + 2000, 900, 50);
+            world_write(b, 12 * PAGE + 2000, bytes + 12 * PAGE + 2000, 900);
             OK(ramet_file_push(b, NULL, e));
             lsn++;
             OK(ramet_file_pull(a, NULL, e));
@@ -187,15 +196,48 @@ bases__that_others_replaced_are_forgotten(void **state)
     ramet_file_close(b);
 }
 
-/* What was cut off, and is there again, has no base. */
+/* A page as it was before others changed it is no small delta: its base is theirs. */
+static void
+bases__that_others_replaced_are_none_of_what_is_taken_back(void **state)
+{
+    enum { AT = 12 * PAGE, THEIRS = PAGE / 2 };
+    struct world *const world = *state;
+    struct ramet_file *const a = make_volume(world);
+    struct ramet_file *const b = world_clone(world, 1, "b", true);
+    uint8_t before[PAGE];
+
+    change_much(a, 12, 1);
+    push(world, a);
+    memcpy(before, bytes + AT, PAGE);
+    for (uint64_t i = 0; i < 3; i++) {
+        OK(ramet_file_pull(b, NULL, e));
+        world_fill(bytes + AT + THEIRS, THEIRS, 60 + i);
+        world_write(b, AT + THEIRS, bytes + AT + THEIRS, THEIRS);
+        OK(ramet_file_push(b, NULL, e));
+        lsn++;
+        OK(ramet_file_pull(a, NULL, e));
+        memcpy(bytes + AT, before, PAGE);
+        world_write(a, AT, bytes + AT, PAGE);
+        push(world, a);
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
+    ramet_file_close(a);
+    ramet_file_close(b);
+}
+
+/* What was cut off, and is there again, has no base: not even with the content that
+ * it had. */
 static void
 bases__of_what_was_cut_off_are_forgotten(void **state)
 {
     struct world *const world = *state;
     struct ramet_file *const file = make_volume(world);
     const size_t kept = SIZE - 5 * PAGE;
+    uint8_t before[5 * PAGE];
 
-    change(file, PAGES - 2, 1);
+    for (uint32_t page = PAGES - 5; page < PAGES; page++)
+        change_much(file, page, page);
+    memcpy(before, bytes + kept, sizeof(before));
     push(world, file);
     world_truncate(file, kept);
     push(world, file);
@@ -209,6 +251,10 @@ bases__of_what_was_cut_off_are_forgotten(void **state)
         push(world, file);
         world_expect_remote(world, lsn, bytes, SIZE);
     }
+    memcpy(bytes + kept, before, sizeof(before));
+    world_write(file, kept, before, sizeof(before));
+    push(world, file);
+    world_expect_remote(world, lsn, bytes, SIZE);
     ramet_file_close(file);
 }
 
@@ -601,6 +647,7 @@ main(void)
         T(push__of_what_a_checkpoint_passed_sends_images),
         T(push__after_a_pull_sends_images_of_what_others_changed),
         T(bases__that_others_replaced_are_forgotten),
+        T(bases__that_others_replaced_are_none_of_what_is_taken_back),
         T(bases__of_what_was_cut_off_are_forgotten),
         T(bases__of_a_commit_that_did_not_land_are_none),
         T(bases__are_right_after_an_answer_that_was_lost),

@@ -258,6 +258,72 @@ pull__while_somebody_commits__says_what_diverged(void **state)
 }
 
 static bool
+is_bound(struct ramet_session *session)
+{
+    struct ramet_replica_state state = {.whole = false};
+    bool bound;
+
+    OK(ramet_session_state(session, &state, e));
+    bound = !ramet_id_is_nil(&state.volume.id);
+    ramet_replica_state_done(&state);
+    return bound;
+}
+
+static void
+commit_unless_bound(void *ctx)
+{
+    struct meanwhile *const m = ctx;
+
+    m->happened = !is_bound(m->session);
+    if (m->happened)
+        commit_as(m->session, 300, "late");
+}
+
+/* Replicas that were made before there was a volume of the name, and have content of
+ * their own by the time that they are to be of that volume. */
+static void
+pull__while_somebody_makes_a_first_commit__binds_to_no_other_content(
+    void **state)
+{
+    enum { MOMENTS = 12 };
+    struct meanwhile m = {.world = *state, .happened = true};
+    struct ramet_file *files[MOMENTS];
+    char names[MOMENTS][16];
+
+    for (unsigned i = 0; i < MOMENTS; i++) {
+        struct ramet_file_options options;
+
+        snprintf(names[i], sizeof(names[i]), "b%u", i);
+        world_options(m.world, 1, &options);
+        options.remote = m.world->urls[1];
+        OK(ramet_file_open(world_path(m.world, names[i]), &options, &files[i],
+                           e));
+    }
+    m.a = make_volume(m.world);
+    while (m.happened) {
+        struct ramet_err err = {.text = ""};
+        struct ramet_file *b;
+        enum ramet_rc rc;
+
+        assert_true(m.moment < MOMENTS);
+        b = files[m.moment];
+        m.session = other_session(world_path(m.world, names[m.moment]));
+        m.happened = false;
+        ramet_faultstore_meanwhile(m.world->faults[1], m.moment,
+                                   commit_unless_bound, &m);
+        rc = ramet_file_pull(b, NULL, &err);
+        assert_int_equal(rc, m.happened ? RAMET_EEXIST : RAMET_OK);
+        assert_int_equal(is_bound(m.session), !m.happened);
+        assert_int_equal(world_status(b).local_commits, m.happened);
+        end_moment(&m, b);
+    }
+    assert_true(m.moment > 2);
+    for (unsigned i = m.moment; i < MOMENTS; i++)
+        ramet_file_close(files[i]);
+    ramet_file_close(m.a);
+}
+
+static bool
 holds_late(const char *path)
 {
     FILE *const file = fopen(path, "rb");
@@ -468,6 +534,9 @@ main(void)
         cmocka_unit_test_setup_teardown(
             pull__while_somebody_commits__says_what_diverged, world_setup,
             world_teardown),
+        cmocka_unit_test_setup_teardown(
+            pull__while_somebody_makes_a_first_commit__binds_to_no_other_content,
+            world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
             reset__while_somebody_commits__keeps_that_too, world_setup,
             world_teardown),

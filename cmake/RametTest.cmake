@@ -4,6 +4,11 @@
 #       An executable on cmocka, run by ctest. Label "unit" unless told
 #       otherwise; `ctest -L unit` is what the sanitizer builds run.
 #
+#   ramet_chance_test(NAME [OF TEST] COMMAND … [ENVIRONMENT …])
+#       chance_NAME: what makes things up, some seconds of it, with a new seed each
+#       time, beside the tests whose seeds are fixed; in TEST's environment. Label
+#       "chance": `./dev test` tells what it finds, and stops no change for it.
+#
 #   ramet_fuzzer(NAME SOURCES … [LIBS …])
 #       A libFuzzer harness fuzz_NAME. In the preset `fuzz` it is linked with
 #       libFuzzer. Elsewhere it gets a small main() and runs its seeds in
@@ -40,6 +45,19 @@ function(ramet_test name)
         TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}"
         ENVIRONMENT "${RAMET_TEST_ENV}")
     ramet_test_cost(${name})
+endfunction()
+
+function(ramet_chance_test name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "OF" "COMMAND;ENVIRONMENT")
+    set(env "${RAMET_TEST_ENV}")
+    if(arg_OF)
+        get_property(env TEST ${arg_OF} PROPERTY ENVIRONMENT)
+    endif()
+    list(APPEND env "RAMET_TEST_SEED=clock" "RAMET_SEED=clock"
+         ${arg_ENVIRONMENT})
+    add_test(NAME chance_${name} COMMAND ${arg_COMMAND})
+    set_tests_properties(chance_${name} PROPERTIES
+        TIMEOUT 300 LABELS chance ENVIRONMENT "${env}")
 endfunction()
 
 function(ramet_fuzzer name)

@@ -17,9 +17,8 @@ import sqlite3
 import sys
 
 import support
-
-sys.path.insert(0, os.path.join(support.HERE, "..", "support"))
-import faults  # noqa: E402
+import faults
+import seeds
 
 ERRORS = {"alloc": (0,), "read": (errno.EIO, errno.EINTR),
           "write": (errno.ENOSPC, errno.EIO, errno.EINTR),
@@ -367,8 +366,7 @@ def chosen(wanted, rng):
 
 def main():
     wanted = os.environ.get("RAMET_TEST_FAULTS", "72")
-    seed = int(os.environ.get("RAMET_TEST_SEED", "1"))
-    print("seed %d" % seed, flush=True)
+    seed = seeds.seed("RAMET_TEST_SEED")
     tried = failed = met = 0
     for trial in chosen(wanted, random.Random(seed)):
         tried += 1

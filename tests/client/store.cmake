@@ -26,3 +26,13 @@ foreach(name past past_deaths)
     ramet_test(test_store_${name} SOURCES store/test_${name}.c store/past_readers.c
                LIBS ramet_store_world ramet_client TIMEOUT 600)
 endforeach()
+ramet_chance_test(store_model COMMAND test_store_model
+                  ENVIRONMENT RAMET_TEST_SECONDS=5)
+ramet_chance_test(store_crash COMMAND test_store_crash cuts
+                  ENVIRONMENT "RAMET_TEST_ONLY=*: commits*")
+ramet_chance_test(store_processes COMMAND test_store_processes
+                  ENVIRONMENT RAMET_TEST_SECONDS=2)
+ramet_chance_test(store_past_deaths COMMAND test_store_past_deaths
+                  ENVIRONMENT RAMET_TEST_SECONDS=2)
+ramet_chance_test(store_past COMMAND test_store_past
+                  ENVIRONMENT "RAMET_TEST_ONLY=*bits_flip*")

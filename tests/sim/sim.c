@@ -1,7 +1,7 @@
 /*
  * sim.c - plays schedules, one after another, and says which one fails.
  *
- *   sim IMAGE [--seed N] [--count N] [--seconds N] [--trace]
+ *   sim IMAGE [--seed N|clock] [--count N] [--seconds N] [--trace]
  *             [--may MASK] [--machines N] [--processes N] [--handles N]
  *             [--steps N] [--calm N] [--skip PROCESS.HANDLE.STEP,…]
  *
@@ -234,6 +234,14 @@ parse_skips(struct sim_plan *plan, const char *text)
     }
 }
 
+/* "clock": one that was not played yet; it is printed with a failure. */
+static uint64_t
+seed_of(const char *text)
+{
+    return strcmp(text, "clock") == 0 ? (uint64_t)time(NULL) * 1000
+                                      : strtoull(text, NULL, 10);
+}
+
 static struct options
 parse(int argc, char **argv)
 {
@@ -259,7 +267,7 @@ parse(int argc, char **argv)
         }
         i++;
         if (strcmp(name, "--seed") == 0)
-            o.plan.seed = strtoull(argv[i], NULL, 10);
+            o.plan.seed = seed_of(argv[i]);
         else if (strcmp(name, "--count") == 0)
             o.count = strtoull(argv[i], NULL, 10);
         else if (strcmp(name, "--seconds") == 0)

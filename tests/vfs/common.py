@@ -14,6 +14,9 @@ import time
 import traceback
 import urllib.parse
 
+SUPPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support")
+sys.path.append(SUPPORT)
+
 SO = os.environ.get("RAMET_SO", "build/lib/ramet.so")
 _loader = None
 
@@ -106,7 +109,8 @@ def python(script, *args, **options):
         folder = shared() + os.pathsep + folder
         so = os.path.join(shared(), "ramet.so")
     return subprocess.Popen([sys.executable, "-c", script] + list(args),
-                            env=dict(os.environ, PYTHONPATH=folder, RAMET_SO=so),
+                            env=dict(os.environ, RAMET_SO=so,
+                                     PYTHONPATH=folder + os.pathsep + SUPPORT),
                             **options)
 
 

@@ -16,6 +16,7 @@ import threading
 
 import common
 from common import check_integrity, fails, one, open_db, open_native, rows
+import seeds
 
 ROWS = 60
 
@@ -367,8 +368,7 @@ def test_each_way_is_noticed_by_others_as_on_a_plain_file():
 
 
 def test_the_ways_in_any_order():
-    seed = int(os.environ.get("RAMET_SEED", random.randrange(10**6)))
-    print("        RAMET_SEED=%d" % seed)
+    seed = seeds.seed("RAMET_SEED")
 
     def plays(kind):
         rng = random.Random(seed)
@@ -581,8 +581,7 @@ class Worker:
 
 
 def test_random_work_of_four_connections_in_two_processes():
-    seed = int(os.environ.get("RAMET_SEED", random.randrange(10**6)))
-    print("        RAMET_SEED=%d" % seed)
+    seed = seeds.seed("RAMET_SEED")
 
     def plays(kind):
         rng = random.Random(seed)

@@ -17,10 +17,8 @@ import sys
 import tempfile
 
 import common
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..",
-                                "support"))
-import faults  # noqa: E402
+import faults
+import seeds
 
 ERRORS = {"alloc": (0,), "read": (errno.EIO, errno.EINTR),
           "write": (errno.ENOSPC, errno.EIO, errno.EINTR),
@@ -192,7 +190,7 @@ def chosen(count, rng):
 
 
 def play_all(faulty):
-    rng = random.Random(int(os.environ.get("RAMET_TEST_SEED", "1")))
+    rng = random.Random(seeds.seed("RAMET_TEST_SEED"))
     tried = met = 0
     for act in ACTS:
         place = Place(faulty)

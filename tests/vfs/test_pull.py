@@ -13,6 +13,7 @@ import shutil
 import common
 from common import (check_integrity, code_of, fails, one, open_db, open_native,
                     rows)
+import seeds
 
 
 def remote():
@@ -326,8 +327,7 @@ def test_exclusive_mode_and_pulls_by_others():
 
 
 def test_random_work_on_three_replicas():
-    seed = int(os.environ.get("RAMET_SEED", random.randrange(10**6)))
-    print("        RAMET_SEED=%d" % seed)
+    seed = seeds.seed("RAMET_SEED")
     rng = random.Random(seed)
     first = replica("0/app.db")
     fill(first)

@@ -12,6 +12,7 @@ import sqlite3
 
 import common
 from common import check_integrity, fails, one, open_db, open_native, rows
+import seeds
 
 
 def remote():
@@ -354,8 +355,7 @@ def test_the_clean_file_is_as_stored_unless_it_has_a_number_to_avoid():
 # ---- any order ----------------------------------------------------------------
 
 def test_random_schemas_on_three_replicas():
-    seed = int(os.environ.get("RAMET_SEED", random.randrange(10**6)))
-    print("        RAMET_SEED=%d" % seed)
+    seed = seeds.seed("RAMET_SEED")
     rng = random.Random(seed)
     first = replica("0/app.db")
     fill(first)

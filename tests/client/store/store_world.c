@@ -61,15 +61,18 @@ uint64_t
 store_seed(const char *test)
 {
     const char *const text = getenv("RAMET_TEST_SEED");
-    struct timespec now;
-    uint64_t seed;
+    uint64_t seed = 1;
 
-    clock_gettime(CLOCK_REALTIME, &now);
-    seed = text != NULL
-               ? strtoull(text, NULL, 10)
-               : ((uint64_t)now.tv_sec * 1000 +
-                  (uint64_t)now.tv_nsec / 1000000 + (uint64_t)getpid()) %
-                     1000000000;
+    if (text != NULL && strcmp(text, "clock") == 0) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        seed = ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 +
+                (uint64_t)getpid()) %
+               1000000000;
+    } else if (text != NULL) {
+        seed = strtoull(text, NULL, 10);
+    }
     printf("%s: RAMET_TEST_SEED=%llu\n", test, (unsigned long long)seed);
     fflush(stdout);
     return seed;

@@ -22,8 +22,9 @@ uint64_t store_random(uint64_t *rng);
 uint64_t store_below(uint64_t *rng, uint64_t bound); /* 0 .. bound - 1 */
 bool store_chance(uint64_t *rng, unsigned percent);
 void store_random_bytes(uint64_t *rng, uint8_t *out, size_t len);
-/* The seed to use: that of the environment variable RAMET_TEST_SEED, or one
- * from the clock; printed with the name of the test. */
+/* The seed to use: that of the environment variable RAMET_TEST_SEED, or 1, so that
+ * CI plays the same each time; where it is "clock", a new one. It is printed with the
+ * name of the test. */
 uint64_t store_seed(const char *test);
 /* Seconds to spend: those of RAMET_TEST_SECONDS, or `usual`. */
 double store_seconds(double usual);

@@ -2,8 +2,18 @@
  * pipeline.c - the threads that bring pages: see pipeline.h.
  *
  * A thread takes a batch of what is queued, asks for it, and hands on what comes
- * while it comes. How many requests are under way follows from what they are for
+ * while it comes: a page is kept, handed to those who wait for it, and shown to the
+ * predictor, in this order. How many requests are under way follows from what they are for
  * and from the link's room; threads that find nothing to do for a while end.
+ *
+ * To keep a page costs locks, a write and a look at the index, most of which serve
+ * several as well as one. So pages of a haul, for which nobody waits, are kept some
+ * at a time:
+ *
+ *   (1) until then they are on the list, and on their way: who comes to wait for one
+ *       has it from here
+ *   (2) they wait for others of their answer alone: where that ends, or breaks off,
+ *       they are kept
  */
 #include "client/remote/pipeline.h"
 
@@ -11,7 +21,6 @@
 #include <string.h>
 
 #include "client/remote/meter.h"
-#include "client/remote/pagecache.h"
 #include "client/remote/pipeline_impl.h"
 #include "client/remote/remote_client.h"
 #include "core/alloc.h"
@@ -20,51 +29,6 @@
 #define IDLE_MS 5000u
 /* Requests for what nobody waits for that have no answer yet. */
 #define AHEAD_BATCHES 5u
-/* Pages that came for a commit on which nobody here stands. */
-#define CACHE_BYTES (4u << 20)
-
-/* ---- those who keep pages ------------------------------------------------------- */
-
-/* The keeper after `keeper`, held; NULL: there is none. `keeper` is let go. */
-static struct ramet_keeper *
-next_keeper(struct ramet_pipeline *pipeline, struct ramet_keeper *keeper)
-{
-    struct ramet_keeper *next;
-
-    ramet_mutex_lock(&pipeline->mutex);
-    next = keeper != NULL ? keeper->next : pipeline->keepers;
-    if (keeper != NULL && --keeper->calls == 0)
-        ramet_cond_broadcast(&pipeline->keeper_left);
-    if (next != NULL)
-        next->calls++;
-    ramet_mutex_unlock(&pipeline->mutex);
-    return next;
-}
-
-static bool
-is_here(void *ctx, const struct ramet_point *at, uint32_t pgno)
-{
-    struct ramet_pipeline *const pipeline = ctx;
-    bool here = false;
-
-    for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
-         k = next_keeper(pipeline, k))
-        here = here || k->has(k->ctx, at, pgno);
-    return here;
-}
-
-static bool
-peek(void *ctx, const struct ramet_point *at, uint32_t pgno, uint8_t *out_page,
-     size_t page_size)
-{
-    struct ramet_pipeline *const pipeline = ctx;
-    bool found = false;
-
-    for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
-         k = next_keeper(pipeline, k))
-        found = found || k->peek(k->ctx, at, pgno, out_page, page_size);
-    return found;
-}
 
 /* ---- new, and gone ------------------------------------------------------------------ */
 
@@ -73,7 +37,8 @@ ramet_pipeline_new(struct ramet_remote_client *client,
                    const struct ramet_vid *volume)
 {
     struct ramet_pipeline *const pipeline = ramet_calloc(1, sizeof(*pipeline));
-    const struct ramet_ahead_view view = {is_here, peek, pipeline};
+    const struct ramet_ahead_view view = {ramet_keepers_have,
+                                          ramet_keepers_peek, pipeline};
 
     if (pipeline == NULL)
         return NULL;
@@ -112,59 +77,6 @@ ramet_pipeline_free(struct ramet_pipeline *pipeline)
     ramet_cond_done(&pipeline->work);
     ramet_mutex_done(&pipeline->mutex);
     ramet_free(pipeline);
-}
-
-/* ---- who keeps pages ----------------------------------------------------------- */
-
-void
-ramet_pipeline_join(struct ramet_pipeline *pipeline,
-                    struct ramet_keeper *keeper)
-{
-    ramet_mutex_lock(&pipeline->mutex);
-    keeper->next = pipeline->keepers;
-    pipeline->keepers = keeper;
-    ramet_mutex_unlock(&pipeline->mutex);
-}
-
-void
-ramet_pipeline_leave(struct ramet_pipeline *pipeline,
-                     struct ramet_keeper *keeper)
-{
-    struct ramet_keeper **link = &pipeline->keepers;
-    bool is_last;
-
-    if (pipeline->fork_count != ramet_os_fork_count())
-        return; /* it is the parent's, and so are the threads */
-    ramet_mutex_lock(&pipeline->mutex);
-    while (keeper->calls > 0)
-        ramet_cond_wait(&pipeline->keeper_left, &pipeline->mutex);
-    while (*link != keeper)
-        link = &(*link)->next;
-    *link = keeper->next;
-    is_last = pipeline->keepers == NULL;
-    if (is_last) /* invariant (4) */
-        ramet_wants_abandon(pipeline);
-    ramet_mutex_unlock(&pipeline->mutex);
-    if (is_last)
-        ramet_ahead_clear(pipeline->ahead);
-}
-
-static void
-keep(struct ramet_pipeline *pipeline, const struct ramet_point *at,
-     uint32_t pgno, const uint8_t *page, size_t page_size)
-{
-    struct ramet_pagecache *cache;
-    bool kept = false;
-
-    for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
-         k = next_keeper(pipeline, k))
-        if (k->keep(k->ctx, at, pgno, page, page_size))
-            kept = true;
-    cache = kept ? NULL
-                 : ramet_remote_client_cache(pipeline->client,
-                                             &pipeline->volume, CACHE_BYTES);
-    if (cache != NULL)
-        ramet_pagecache_put(cache, at, pgno, page, page_size);
 }
 
 /* ---- batches ----------------------------------------------------------------------- */
@@ -335,21 +247,6 @@ ramet_pipeline_expect(struct ramet_pipeline *pipeline,
     queue_list(pipeline, list, RAMET_WANT_AHEAD, is_now);
 }
 
-/* What may come that nobody has asked for, lest it push out what was read. */
-static size_t
-room_of_keepers(struct ramet_pipeline *pipeline, uint32_t page_size)
-{
-    size_t pages = SIZE_MAX;
-
-    ramet_mutex_lock(&pipeline->mutex);
-    for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
-         k = k->next)
-        if (k->ahead_max > 0 && k->ahead_max / page_size < pages)
-            pages = k->ahead_max / page_size;
-    ramet_mutex_unlock(&pipeline->mutex);
-    return pages;
-}
-
 bool
 ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
                            const struct ramet_head *head,
@@ -358,12 +255,12 @@ ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
     const struct ramet_point at = ramet_head_point(head);
     uint32_t pgnos[RAMET_BATCH_PAGES];
     struct ramet_ahead_list list = {.head = *head, .pgnos = pgnos};
-    size_t room = room_of_keepers(pipeline, head->page_size);
+    size_t room = ramet_keepers_room(pipeline, head->page_size);
     const size_t all = room;
 
     for (uint32_t p = ramet_pageset_next(pages, 0); p != 0 && room > 0;
          p = ramet_pageset_next(pages, p)) {
-        if (is_here(pipeline, &at, p))
+        if (ramet_keepers_have(pipeline, &at, p))
             continue;
         pgnos[list.count++] = p;
         room--;
@@ -394,6 +291,34 @@ ramet_pipeline_counts(struct ramet_pipeline *pipeline)
     return ramet_ahead_counts(pipeline->ahead);
 }
 
+/* Its answer has begun, or will not: the next one may be sent. Under the mutex. */
+static void
+note_begun(struct ramet_batch *batch)
+{
+    if (batch->has_begun)
+        return;
+    batch->has_begun = true;
+    assert(batch->pipeline->asked_count > 0);
+    batch->pipeline->asked_count--;
+}
+
+/* It is kept: off the list with it. Under the mutex. */
+static void
+end_want(struct ramet_batch *batch, uint32_t pgno, const uint8_t *page)
+{
+    struct ramet_pipeline *const pipeline = batch->pipeline;
+    struct ramet_want *const want = ramet_want_find(pipeline, &batch->at, pgno);
+
+    pipeline->landings++;
+    if (want != NULL && want->batch != NULL) { /* or in that of another */
+        assert(want->batch->left > 0);
+        want->batch->left--;
+        pipeline->left--;
+    }
+    if (want != NULL)
+        ramet_want_end(pipeline, want, page, RAMET_OK, NULL);
+}
+
 /* Show the predictor a page that came. */
 static void
 show(struct ramet_pipeline *pipeline, const struct ramet_batch *batch,
@@ -408,24 +333,104 @@ show(struct ramet_pipeline *pipeline, const struct ramet_batch *batch,
     ramet_pipeline_expect(pipeline, &list, true);
 }
 
-/* Its answer has begun, or will not: the next one may be sent. Under the mutex. */
+/* Those at `pages` are what is landed, or one page that is not. */
 static void
-note_begun(struct ramet_batch *batch)
+take(struct ramet_batch *batch, const uint32_t *pgnos, size_t count,
+     const uint8_t *pages)
 {
-    if (batch->has_begun)
-        return;
-    batch->has_begun = true;
-    assert(batch->pipeline->asked_count > 0);
-    batch->pipeline->asked_count--;
+    struct ramet_pipeline *const pipeline = batch->pipeline;
+
+    ramet_keepers_keep(pipeline, &batch->at, pgnos, count, pages,
+                       batch->page_size);
+    ramet_mutex_lock(&pipeline->mutex);
+    pipeline->landed_ns = pipeline->os->mono_ns(pipeline->os->ctx);
+    for (size_t i = 0; i < count; i++)
+        end_want(batch, pgnos[i], pages + i * batch->page_size);
+    if (pages == batch->landed)
+        batch->landed_count = 0;
+    (void)!ramet_pipeline_wake(pipeline,
+                               NULL); /* invariant (2) of pipeline.h */
+    ramet_mutex_unlock(&pipeline->mutex);
+    for (size_t i = 0; i < count; i++)
+        show(pipeline, batch, pgnos[i], pages + i * batch->page_size);
 }
 
-/* A page of a batch, or one that came along. */
-static enum ramet_rc
-land(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+void
+ramet_batch_settle(struct ramet_batch *batch)
+{
+    if (batch->landed_count > 0)
+        take(batch, batch->landed_pgnos, batch->landed_count, batch->landed);
+}
+
+static size_t
+landed_max(const struct ramet_batch *batch)
+{
+    const size_t fits = RAMET_LANDED_BYTES / batch->page_size;
+
+    return fits < RAMET_LANDED_PAGES ? fits : RAMET_LANDED_PAGES;
+}
+
+/* May it wait for others? Under the mutex. */
+static bool
+may_wait(const struct ramet_batch *batch, uint32_t pgno)
+{
+    const struct ramet_want *const want =
+        ramet_want_find(batch->pipeline, &batch->at, pgno);
+    bool is_landed = false;
+
+    for (size_t i = 0; i < batch->landed_count; i++)
+        is_landed = is_landed || batch->landed_pgnos[i] == pgno;
+    return want != NULL && want->batch == batch && want->waits == NULL &&
+           want->urgency == RAMET_WANT_HAUL && !is_landed;
+}
+
+/* With what landed before. False: it is to be kept now. Without the mutex, but
+ * for the count, which readers look at. */
+static bool
+lay_by(struct ramet_batch *batch, uint32_t pgno, const uint8_t *page)
+{
+    struct ramet_pipeline *const pipeline = batch->pipeline;
+    bool may;
+
+    if (batch->landed == NULL) {
+        batch->landed = ramet_alloc(landed_max(batch) * batch->page_size);
+        if (batch->landed == NULL)
+            return false;
+    }
+    assert(batch->landed_count < landed_max(batch));
+    memcpy(batch->landed + batch->landed_count * batch->page_size, page,
+           batch->page_size);
+    ramet_mutex_lock(&pipeline->mutex);
+    may = may_wait(batch, pgno);
+    if (may) {
+        pipeline->landed_ns = pipeline->os->mono_ns(pipeline->os->ctx);
+        batch->landed_pgnos[batch->landed_count++] = pgno;
+    }
+    ramet_mutex_unlock(&pipeline->mutex);
+    return may;
+}
+
+bool
+ramet_want_has_landed(const struct ramet_want *want, uint8_t *out)
+{
+    const struct ramet_batch *const batch = want->batch;
+
+    if (batch == NULL)
+        return false;
+    for (size_t i = 0; i < batch->landed_count; i++)
+        if (batch->landed_pgnos[i] == want->pgno) {
+            memcpy(out, batch->landed + i * batch->page_size, batch->page_size);
+            return true;
+        }
+    return false;
+}
+
+enum ramet_rc
+ramet_batch_land(void *ctx, uint32_t pgno, const uint8_t *page,
+                 struct ramet_err *err)
 {
     struct ramet_batch *const batch = ctx;
     struct ramet_pipeline *const pipeline = batch->pipeline;
-    struct ramet_want *want;
 
     (void)err;
     if (!batch->has_begun) { /* none but this thread sets it */
@@ -434,21 +439,10 @@ land(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
         (void)!ramet_pipeline_wake(pipeline, NULL);
         ramet_mutex_unlock(&pipeline->mutex);
     }
-    keep(pipeline, &batch->at, pgno, page, batch->page_size);
-    ramet_mutex_lock(&pipeline->mutex);
-    want = ramet_want_find(pipeline, &batch->at, pgno);
-    pipeline->landings++;
-    pipeline->landed_ns = pipeline->os->mono_ns(pipeline->os->ctx);
-    if (want != NULL && want->batch != NULL) { /* or in that of another */
-        assert(want->batch->left > 0);
-        want->batch->left--;
-        pipeline->left--;
-    }
-    if (want != NULL)
-        ramet_want_end(pipeline, want, page, RAMET_OK, NULL);
-    (void)!ramet_pipeline_wake(pipeline, NULL); /* invariant (2) is kept */
-    ramet_mutex_unlock(&pipeline->mutex);
-    show(pipeline, batch, pgno, page);
+    if (!lay_by(batch, pgno, page))
+        take(batch, &pgno, 1, page);
+    else if (batch->landed_count == landed_max(batch))
+        ramet_batch_settle(batch);
     return RAMET_OK;
 }
 
@@ -498,6 +492,7 @@ end_batch(struct ramet_batch *batch, enum ramet_rc rc,
     *link = batch->next;
     note_begun(batch);
     pipeline->batch_count--;
+    ramet_free(batch->landed);
     ramet_free(batch);
 }
 
@@ -523,8 +518,9 @@ fly(struct ramet_batch *batch, struct ramet_err *err)
     ramet_waiting_set(&waiter);
     rc = ramet_remote_client_read_pages(pipeline->client, &pipeline->volume,
                                         &batch->at, batch->pgnos, batch->count,
-                                        true, land, batch, err);
+                                        true, ramet_batch_land, batch, err);
     ramet_waiting_set(NULL);
+    ramet_batch_settle(batch);
     if (rc ==
         RAMET_OK) /* all of them came, unless the code below us is wrong */
         rc = RAMET_FAIL(err, RAMET_EUNREACHABLE, "the page did not come");

@@ -48,9 +48,9 @@ void ramet_pipeline_free(struct ramet_pipeline *pipeline);
 struct ramet_keeper {
     /* This page of that commit need not be brought. */
     bool (*has)(void *ctx, const struct ramet_point *at, uint32_t pgno);
-    /* Keep it; false: it is of no use here. */
-    bool (*keep)(void *ctx, const struct ramet_point *at, uint32_t pgno,
-                 const uint8_t *page, size_t page_size);
+    /* Keep these, one behind the other at `pages`; false: they are of no use here. */
+    bool (*keep)(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
+                 size_t count, const uint8_t *pages, size_t page_size);
     /* The page as it is here; false: it is not. */
     bool (*peek)(void *ctx, const struct ramet_point *at, uint32_t pgno,
                  uint8_t *out_page, size_t page_size);

@@ -1,8 +1,9 @@
 /*
  * pipeline_impl.h - what the parts of the pipeline share: pipeline_wants.c (the
  * list of what is to come), pipeline_room.c (how much of it may be under way),
- * pipeline.c (the threads that bring it), pipeline_idle.c (how many of them may be
- * idle), and pipeline_read.c (those who wait).
+ * pipeline.c (the threads that bring it), pipeline_keepers.c (those who keep them),
+ * pipeline_idle.c (how many of them may be idle), and pipeline_read.c (those who
+ * wait).
  *
  * Layer: client, private.
  */
@@ -66,6 +67,10 @@ struct ramet_want_queue {
     size_t count;
 };
 
+/* Pages that came and are yet to be kept, with others. */
+#define RAMET_LANDED_PAGES 16u
+#define RAMET_LANDED_BYTES (64u << 10)
+
 /* One request. */
 struct ramet_batch {
     struct ramet_batch *next;
@@ -74,8 +79,12 @@ struct ramet_batch {
     uint32_t page_size;
     uint32_t pgnos[RAMET_BATCH_PAGES];
     size_t count;
-    size_t left;         /* pages to come */
-    bool has_begun;      /* some have */
+    size_t left;                               /* pages to come */
+    bool has_begun;                            /* some have */
+    uint32_t landed_pgnos[RAMET_LANDED_PAGES]; /* some of which are not kept */
+    uint8_t *landed; /* their pages, which stay as they are until they are kept;
+                        its worker's alone beyond landed_count */
+    size_t landed_count;
     atomic_bool is_vain; /* nobody needs it any more */
 };
 
@@ -174,8 +183,30 @@ ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
 bool ramet_pipeline_may_idle(void);
 void ramet_pipeline_idled(void);
 
+/* ---- pipeline_keepers.c: without the mutex -------------------------------------- */
+
+/* `ctx`: the pipeline. A keeper has this page, or need not have it. */
+bool ramet_keepers_have(void *ctx, const struct ramet_point *at, uint32_t pgno);
+/* The page as a keeper has it. */
+bool ramet_keepers_peek(void *ctx, const struct ramet_point *at, uint32_t pgno,
+                        uint8_t *out_page, size_t page_size);
+/* Where nobody keeps them, in the client's cache. */
+void ramet_keepers_keep(struct ramet_pipeline *pipeline,
+                        const struct ramet_point *at, const uint32_t *pgnos,
+                        size_t count, const uint8_t *pages, size_t page_size);
+/* Pages that may come and nobody has asked for, lest they push out what was read. */
+size_t ramet_keepers_room(struct ramet_pipeline *pipeline, uint32_t page_size);
+
 /* ---- pipeline.c ----------------------------------------------------------------- */
 
+/* A page of a batch, or one that came along; ctx: the batch. Without the mutex. */
+RAMET_NODISCARD enum ramet_rc
+ramet_batch_land(void *ctx, uint32_t pgno, const uint8_t *page,
+                 struct ramet_err *err);
+/* Keep what came and was not kept. Without the mutex. */
+void ramet_batch_settle(struct ramet_batch *batch);
+/* The page of that want, if it came and was not kept yet. Under the mutex. */
+bool ramet_want_has_landed(const struct ramet_want *want, uint8_t *out);
 /* There is something to be asked for: see to it that somebody does. Under the
  * mutex. RAMET_OK also where threads that run will. */
 RAMET_NODISCARD enum ramet_rc

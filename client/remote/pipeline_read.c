@@ -219,7 +219,8 @@ ramet_pipeline_read(struct ramet_pipeline *pipeline, const void *reader,
     ramet_mutex_lock(&pipeline->mutex);
     rc = look_again(pipeline, &at, pgno, out, look, look_ctx, out_here, &want,
                     err);
-    if (rc == RAMET_OK && !*out_here)
+    if (rc == RAMET_OK && !*out_here &&
+        (want == NULL || !ramet_want_has_landed(want, out)))
         rc = await(pipeline, reader, head, pgno, want, &wait, timeout_ms, err);
     ramet_mutex_unlock(&pipeline->mutex);
     if (*out_here) { /* invariant (6) */

@@ -301,9 +301,9 @@ void
 ramet_along_keep(const struct ramet_along *along, const struct ramet_sync *sync,
                  const struct ramet_point *at)
 {
-    for (uint32_t i = 0; i < along->count; i++)
-        if (ramet_session_fill(sync->session, at, along->pgnos[i],
-                               along->pages + (size_t)i * along->page_size,
-                               NULL) != RAMET_OK)
-            return; /* whoever reads it fetches it */
+    /* What could not be kept whoever reads it fetches. */
+    if (along->count == 0)
+        return;
+    (void)!ramet_session_fill_run(sync->session, at, along->pgnos, along->count,
+                                  along->pages, along->page_size, NULL);
 }

@@ -102,24 +102,24 @@ peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
 
 /* Invariant (1). */
 static bool
-keep_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
-          const uint8_t *page, size_t page_size)
+keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
+           size_t count, const uint8_t *pages, size_t page_size)
 {
     struct ramet_page_fetcher *const fetcher = ctx;
     struct ramet_err err;
     enum ramet_rc rc = RAMET_EUNREACHABLE;
 
-    (void)page_size;
-    atomic_fetch_add(&fetcher->replica_sync->fetched_pages, 1);
+    atomic_fetch_add(&fetcher->replica_sync->fetched_pages, count);
     ramet_mutex_lock(&fetcher->keeping);
     if (fetcher->session != NULL && ramet_session_can_keep(fetcher->session) &&
         ramet_session_stands_on(fetcher->session, at)) {
-        rc = ramet_session_fill(fetcher->session, at, pgno, page, &err);
+        rc = ramet_session_fill_run(fetcher->session, at, pgnos, count, pages,
+                                    (uint32_t)page_size, &err);
         if (rc != RAMET_OK && fetcher->failed == RAMET_OK) {
             fetcher->failed = rc;
             fetcher->failure = err;
         }
-        if (rc == RAMET_OK)
+        for (size_t i = 0; rc == RAMET_OK && i < count; i++)
             ramet_rest_kept(fetcher->rest, fetcher->session);
     }
     ramet_mutex_unlock(&fetcher->keeping);
@@ -167,7 +167,7 @@ join(struct ramet_page_fetcher *fetcher, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     fetcher->keeper = (struct ramet_keeper){
-        .has = has_page, .keep = keep_page, .peek = peek_page, .ctx = fetcher};
+        .has = has_page, .keep = keep_pages, .peek = peek_page, .ctx = fetcher};
     ramet_pipeline_join(pipeline, &fetcher->keeper);
     fetcher->pipeline = pipeline;
     return RAMET_OK;

@@ -92,12 +92,14 @@ peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
 }
 
 static bool
-keep_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
-          const uint8_t *page, size_t page_size)
+keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
+           size_t count, const uint8_t *pages, size_t page_size)
 {
     const struct ramet_view *const view = ctx;
 
-    ramet_pagecache_put(view->cache, at, pgno, page, page_size);
+    for (size_t i = 0; i < count; i++)
+        ramet_pagecache_put(view->cache, at, pgnos[i], pages + i * page_size,
+                            page_size);
     return true;
 }
 
@@ -401,7 +403,7 @@ join(struct ramet_view *view, struct ramet_err *err)
         view->client, &view->volume, &view->pipeline, err);
 
     view->keeper = (struct ramet_keeper){.has = has_page,
-                                         .keep = keep_page,
+                                         .keep = keep_pages,
                                          .peek = peek_page,
                                          .ctx = view,
                                          .ahead_max = view->cache_bytes / 2};

@@ -33,43 +33,68 @@
 #define FILL_ENOUGH (16u << 20) /* bytes, then a checkpoint moves them */
 #define FILLS_MAX 8u
 
+/* Headers and pages, one behind the other from `pos` on; the end of all. */
+static struct ramet_pos
+lay_out(const struct ramet_gen *gen, struct ramet_pos pos,
+        const struct ramet_fill_page *pages, size_t count,
+        const struct ramet_point *at,
+        uint8_t headers[RAMET_FILL_RUN][RAMET_FILL_HEADER_SIZE],
+        struct iovec iov[2 * RAMET_FILL_RUN])
+{
+    const uint32_t page_size = gen->page_size;
+
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *const page = pages[i].page;
+        const size_t page_len = page == NULL ? 0 : page_size;
+
+        ramet_fill_encode(headers[i], pages[i].pgno,
+                          page == NULL ? RAMET_LOGFRAME_ZERO
+                                       : RAMET_LOGFRAME_IMAGE,
+                          pages[i].replaced, pos, at, gen->salt,
+                          page == NULL ? 0 : ramet_hash64(page, page_size));
+        iov[2 * i] = (struct iovec){headers[i], RAMET_FILL_HEADER_SIZE};
+        iov[2 * i + 1] = (struct iovec){(void *)(uintptr_t)page, page_len};
+        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_len);
+    }
+    return pos;
+}
+
 enum ramet_rc
-ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
-                  struct ramet_entry expected, struct ramet_entry replaced,
+ramet_fill_append(struct ramet_replica *replica,
+                  const struct ramet_fill_page *pages, size_t count,
                   const struct ramet_point *at, uint32_t page_size,
-                  const uint8_t *page, struct ramet_err *err)
+                  struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    uint8_t raw[RAMET_FILL_HEADER_SIZE];
-    const size_t page_len = page == NULL ? 0 : page_size;
-    struct iovec iov[2] = {{raw, sizeof(raw)},
-                           {(void *)(uintptr_t)page, page_len}};
+    uint8_t headers[RAMET_FILL_RUN][RAMET_FILL_HEADER_SIZE];
+    struct iovec iov[2 * RAMET_FILL_RUN];
     struct ramet_gen *gen;
-    struct ramet_pos pos;
+    struct ramet_pos pos, end;
     enum ramet_rc rc = ramet_gen_at_end(
         replica, RAMET_GEN_FILL, &header->fill.pos, page_size, &pos, &gen, err);
 
-    assert(pgno != 0 && ramet_page_size_ok(page_size));
-    assert(ramet_may_write_base(replica));
-    if (rc == RAMET_OK)
-        rc = ramet_index_reserve(replica, pgno, err);
+    assert(ramet_page_size_ok(page_size) && ramet_may_write_base(replica));
+    assert(count >= 1 && count <= RAMET_FILL_RUN &&
+           count * page_size <= RAMET_FILL_RUN_BYTES);
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++)
+        rc = ramet_index_reserve(replica, pages[i].pgno, err);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE)
         atomic_store(&header->all.fill_seen, 0); /* (5): a new file */
-    ramet_fill_encode(raw, pgno,
-                      page == NULL ? RAMET_LOGFRAME_ZERO : RAMET_LOGFRAME_IMAGE,
-                      replaced, pos, at, gen->salt,
-                      page == NULL ? 0 : ramet_hash64(page, page_size));
-    rc = ramet_os_writev_full(replica->os, gen->fd, iov, page == NULL ? 1 : 2,
+    end = lay_out(gen, pos, pages, count, at, headers, iov);
+    rc = ramet_os_writev_full(replica->os, gen->fd, iov, 2 * (int)count,
                               ramet_pos_offset(pos), "fill", err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_pos_store(&header->fill.pos,
-                    ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_len));
+    ramet_pos_store(&header->fill.pos, end);
     atomic_store(&header->all.was_written, 1);
-    ramet_index_swap(replica, pgno, expected,
-                     ramet_entry_of_pos(RAMET_ENTRY_FILL, pos)); /* (1) */
+    for (size_t i = 0; i < count; i++) {
+        ramet_index_swap(replica, pages[i].pgno, pages[i].expected,
+                         ramet_entry_of_pos(RAMET_ENTRY_FILL, pos)); /* (1) */
+        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE +
+                                     (pages[i].page == NULL ? 0 : page_size));
+    }
     return RAMET_OK;
 }
 

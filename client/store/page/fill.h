@@ -24,13 +24,25 @@ RAMET_NODISCARD enum ramet_rc
 ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
                 ramet_fill_visit *visit, void *ctx, struct ramet_pos *out_end,
                 struct ramet_err *err);
-/* Append a fill and swap the entry from `expected` to it, if it is still that.
- * `replaced` is what the frame names. Base lock. */
+/* Fills that are appended at once: pages of 64 KiB together at most, so that a
+ * file has room for them wherever one page of any size would have. */
+#define RAMET_FILL_RUN 16u
+#define RAMET_FILL_RUN_BYTES RAMET_PAGE_SIZE_MAX
+
+struct ramet_fill_page {
+    uint32_t pgno;
+    struct ramet_entry
+        expected; /* its entry, to be swapped if it is still that */
+    struct ramet_entry replaced; /* what the frame names */
+    const uint8_t *page;         /* NULL: zeros */
+};
+
+/* Append fills by one write, and then swap their entries. Base lock. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fill_append(struct ramet_replica *replica, uint32_t pgno,
-                  struct ramet_entry expected, struct ramet_entry replaced,
+ramet_fill_append(struct ramet_replica *replica,
+                  const struct ramet_fill_page *pages, size_t count,
                   const struct ramet_point *at, uint32_t page_size,
-                  const uint8_t *page, struct ramet_err *err);
+                  struct ramet_err *err);
 /* A fill of page `pgno` that had replaced a version in the log: that version instead.
  * RAMET_ENOTFOUND: its file is gone, and it is no entry any more. */
 RAMET_NODISCARD enum ramet_rc

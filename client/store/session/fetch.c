@@ -70,8 +70,10 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
     }
     if (ramet_entry_is_none(entry))
         return RAMET_OK;
-    rc = ramet_fill_keep(session, pgno, entry, &sink->at, sink->page_size, page,
-                         DELIVER_WAIT_MS, err);
+    rc = ramet_fill_keep(session,
+                         &(const struct ramet_fill_page){
+                             .pgno = pgno, .expected = entry, .page = page},
+                         1, &sink->at, sink->page_size, DELIVER_WAIT_MS, err);
     /* A page that can't be kept was still had. */
     return rc == RAMET_ENOMEM ? rc : RAMET_OK;
 }
@@ -170,30 +172,41 @@ ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
 }
 
 enum ramet_rc
-ramet_fill_keep(struct ramet_session *session, uint32_t pgno,
-                struct ramet_entry entry, const struct ramet_point *at,
-                uint32_t page_size, const uint8_t *page, uint64_t wait_ms,
-                struct ramet_err *err)
+ramet_fill_keep(struct ramet_session *session,
+                const struct ramet_fill_page *pages, size_t count,
+                const struct ramet_point *at, uint32_t page_size,
+                uint64_t wait_ms, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    struct ramet_entry now;
+    struct ramet_fill_page kept[RAMET_FILL_RUN];
+    size_t kept_count = 0;
     enum ramet_rc rc;
 
-    assert(pgno != 0 && ramet_page_size_ok(page_size));
-    assert(ramet_entry_is_absent(entry));
+    assert(count >= 1 && count <= RAMET_FILL_RUN);
+    assert(ramet_page_size_ok(page_size));
     if (replica->is_readonly)
         return RAMET_OK;
     rc = ramet_base_lock(session, wait_ms, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_index_load_locked(session, pgno, &now, err);
-    if (rc == RAMET_OK && ramet_entry_same(now, entry)) {
-        rc = ramet_base_unclean(session, err);
-        if (rc == RAMET_OK)
-            rc = ramet_fill_append(
-                replica, pgno, entry, entry, at, page_size,
-                ramet_bytes_are_zero(page, page_size) ? NULL : page, err);
+    for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
+        const struct ramet_fill_page *const page = &pages[i];
+        struct ramet_entry now;
+
+        assert(page->pgno != 0 && ramet_entry_is_absent(page->expected));
+        rc = ramet_index_load_locked(session, page->pgno, &now, err);
+        if (rc != RAMET_OK || !ramet_entry_same(now, page->expected))
+            continue;
+        kept[kept_count] = *page;
+        kept[kept_count].replaced = page->expected;
+        if (ramet_bytes_are_zero(page->page, page_size))
+            kept[kept_count].page = NULL;
+        kept_count++;
     }
+    if (rc == RAMET_OK && kept_count > 0)
+        rc = ramet_base_unclean(session, err);
+    if (rc == RAMET_OK && kept_count > 0)
+        rc = ramet_fill_append(replica, kept, kept_count, at, page_size, err);
     ramet_base_unlock(session);
     if (rc == RAMET_OK && ramet_fill_is_much(replica))
         ramet_maintenance_wake(replica);
@@ -234,24 +247,76 @@ look_at_newest(struct ramet_session *session, const struct ramet_point *at,
     return rc;
 }
 
+/* So many as are kept at once. */
+static enum ramet_rc
+offer(struct ramet_session *session, const struct ramet_point *at,
+      const uint32_t *pgnos, size_t count, const uint8_t *pages,
+      uint32_t page_size, struct ramet_err *err)
+{
+    struct ramet_fill_page wanted[RAMET_FILL_RUN];
+    size_t wanted_count = 0;
+
+    assert(count <= RAMET_FILL_RUN);
+    for (size_t i = 0; i < count; i++) {
+        struct newest_page look;
+        enum ramet_rc rc;
+
+        if (pgnos[i] == 0)
+            continue;
+        rc = look_at_newest(session, at, pgnos[i], &look, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (look.is_of && look.is_absent &&
+            look.newest.snapshot.page_size == page_size)
+            wanted[wanted_count++] =
+                (struct ramet_fill_page){.pgno = pgnos[i],
+                                         .expected = look.entry,
+                                         .page = pages + i * page_size};
+    }
+    return wanted_count == 0
+               ? RAMET_OK
+               : ramet_fill_keep(session, wanted, wanted_count, at, page_size,
+                                 RAMET_LOCK_WAIT_MS, err);
+}
+
+enum ramet_rc
+ramet_session_fill_run(struct ramet_session *session,
+                       const struct ramet_point *at, const uint32_t *pgnos,
+                       size_t count, const uint8_t *pages, uint32_t page_size,
+                       struct ramet_err *err)
+{
+    const size_t fits = RAMET_FILL_RUN_BYTES / page_size;
+    const size_t most = fits < RAMET_FILL_RUN ? fits : RAMET_FILL_RUN;
+    bool entered;
+    enum ramet_rc rc = ramet_session_check_fork(session, err);
+
+    assert(ramet_page_size_ok(page_size));
+    if (rc != RAMET_OK)
+        return rc;
+    entered = ramet_epoch_enter(session);
+    while (rc == RAMET_OK && count > 0) {
+        const size_t now = count < most ? count : most;
+
+        rc = offer(session, at, pgnos, now, pages, page_size, err);
+        pgnos += now;
+        pages += now * page_size;
+        count -= now;
+    }
+    ramet_epoch_leave(session, entered);
+    return rc;
+}
+
 enum ramet_rc
 ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
                    uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
-    struct newest_page look;
-    bool entered;
-    enum ramet_rc rc = ramet_session_check_fork(session, err);
+    struct ramet_published newest;
 
-    if (rc != RAMET_OK || pgno == 0)
-        return rc;
-    entered = ramet_epoch_enter(session);
-    rc = look_at_newest(session, at, pgno, &look, err);
-    if (rc == RAMET_OK && look.is_of && look.is_absent)
-        rc = ramet_fill_keep(session, pgno, look.entry, at,
-                             look.newest.snapshot.page_size, page,
-                             RAMET_LOCK_WAIT_MS, err);
-    ramet_epoch_leave(session, entered);
-    return rc;
+    ramet_index_newest(session->replica, &newest);
+    return newest.snapshot.page_size == 0
+               ? RAMET_OK
+               : ramet_session_fill_run(session, at, &pgno, 1, page,
+                                        newest.snapshot.page_size, err);
 }
 
 bool

@@ -6,6 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_SESSION_FETCH_H
 #define RAMET_CLIENT_STORE_SESSION_FETCH_H
 
+#include "client/store/page/fill.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 
@@ -15,12 +16,13 @@ struct ramet_page_version;
 RAMET_NODISCARD enum ramet_rc
 ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                   struct ramet_err *err);
-/* Keep a fetched page if its entry is still `entry`. */
+/* Keep those fetched pages whose entry is still `expected`, which they replace;
+ * so many as ramet_fill_append() takes. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fill_keep(struct ramet_session *session, uint32_t pgno,
-                struct ramet_entry entry, const struct ramet_point *at,
-                uint32_t page_size, const uint8_t *page, uint64_t wait_ms,
-                struct ramet_err *err);
+ramet_fill_keep(struct ramet_session *session,
+                const struct ramet_fill_page *pages, size_t count,
+                const struct ramet_point *at, uint32_t page_size,
+                uint64_t wait_ms, struct ramet_err *err);
 enum ramet_rc
 ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                  const struct ramet_page_version *version,

@@ -33,15 +33,17 @@ static enum ramet_rc
 carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
 {
     struct checkpoint *const c = ctx;
-    const struct ramet_entry entry =
-        ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos);
+    const struct ramet_fill_page page = {
+        .pgno = fill->frame.pgno,
+        .expected = ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos),
+        .replaced = fill->frame.replaced,
+        .page = fill->page};
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (!ramet_checkpoint_is_carried(c, fill))
         return RAMET_OK;
-    return ramet_fill_append(c->replica, fill->frame.pgno, entry,
-                             fill->frame.replaced, &fill->at, fill->page_size,
-                             fill->page, err);
+    return ramet_fill_append(c->replica, &page, 1, &fill->at, fill->page_size,
+                             err);
 }
 
 bool

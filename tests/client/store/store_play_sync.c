@@ -341,6 +341,27 @@ play_settle_intent(struct play *play)
 
 /* ---- pages that are not here ----------------------------------------------- */
 
+/* One by one, or many at once; some of them twice. */
+static void
+offer_some(struct play *play, struct ramet_session *session,
+           const struct image *image, const struct ramet_point *at)
+{
+    enum { MOST = 24 };
+    uint8_t *const pages = malloc((size_t)MOST * image->page_size);
+    const size_t count =
+        store_chance(&play->rng, 50) ? 1 : store_below(&play->rng, MOST + 1u);
+    uint32_t pgnos[MOST];
+
+    assert_non_null(pages);
+    for (size_t i = 0; i < count; i++) {
+        pgnos[i] = 1 + (uint32_t)store_below(&play->rng, image_pages(image));
+        image_page(image, pgnos[i], pages + i * image->page_size);
+    }
+    OK(ramet_session_fill_run(session, at, pgnos, count, pages,
+                              image->page_size, e));
+    free(pages);
+}
+
 void
 play_fill(struct play *play)
 {
@@ -367,13 +388,8 @@ play_fill(struct play *play)
     }
     image = play->remote.at[lsn];
     at = remote_at(&play->remote, lsn);
-    for (int i = 0; i < 8 && image->size > 0; i++) {
-        const uint32_t pgno =
-            1 + (uint32_t)store_below(&play->rng, image_pages(image));
-
-        image_page(image, pgno, page);
-        OK(ramet_session_fill(slot->session, &at, pgno, page, e));
-    }
+    if (image->size > 0)
+        offer_some(play, slot->session, image, &at);
 }
 
 /* With the remote down exactly the absent pages can't be read. */

@@ -355,6 +355,77 @@ commit__with_a_flipped_bit__is_not_taken_for_another_pages(void **state)
     image_unref(second);
 }
 
+/* A remote that is away: what is not here can't be read. */
+static enum ramet_rc
+fetch_nothing(void *ctx, const struct ramet_point *at, uint32_t pgno,
+              struct ramet_page_request *sink, struct ramet_err *err)
+{
+    (void)ctx;
+    (void)at;
+    (void)sink;
+    return RAMET_FAIL(err, RAMET_EUNREACHABLE, "page %u is not here", pgno);
+}
+
+static void
+expect_pages(struct ramet_session *session, const struct image *image,
+             uint32_t first, uint32_t last)
+{
+    for (uint32_t pgno = first; pgno <= last; pgno++) {
+        uint8_t page[PAGE], expected[PAGE];
+        size_t got;
+
+        OK(ramet_session_read(session, (uint64_t)(pgno - 1) * PAGE, page, PAGE,
+                              &got, e));
+        image_page(image, pgno, expected);
+        assert_int_equal(got, PAGE);
+        assert_memory_equal(page, expected, PAGE);
+    }
+}
+
+/* Pages that come together: one was written here since, one comes twice, one is
+ * zeros. What is kept of them outlives a checkpoint, and what was written stays. */
+static void
+fills__that_come_together__leave_alone_what_moved_on(void **state)
+{
+    static const uint32_t pgnos[] = {4, 3, 2, 4};
+    struct place *const p = *state;
+    struct image *const first = random_image(1);
+    struct ramet_session *const session = open_session(p);
+    struct image *here;
+    struct ramet_point at;
+    uint8_t pages[4 * PAGE];
+
+    memset(first->bytes + 3 * PAGE, 0, PAGE); /* page 4 */
+    here = image_copy(first);
+    image_write(here, 2 * PAGE, "ours", 4); /* page 3 */
+    remote_add(&p->remote, image_ref(first));
+    OK(ramet_session_bind(session, STORE_REMOTE_URL, &store_volume, e));
+    pull(p, session, 1, (struct ramet_run){1, PAGES});
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 2 * PAGE, here->bytes + 2 * PAGE, PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+
+    at = remote_at(&p->remote, 1);
+    for (unsigned i = 0; i < 4; i++)
+        image_page(first, pgnos[i], pages + i * PAGE);
+    OK(ramet_session_fill_run(session, &at, pgnos, 4, pages, PAGE, e));
+    ramet_replica_set_fetcher(ramet_session_replica(session), fetch_nothing,
+                              NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        OK(ramet_session_pin(session, e));
+        expect_pages(session, here, 2, PAGES);
+        ramet_session_unpin(session);
+        OK(ramet_session_checkpoint(session, true, e));
+    }
+    ramet_session_close(session);
+    image_unref(here);
+    image_unref(first);
+}
+
 int
 main(void)
 {
@@ -365,6 +436,7 @@ main(void)
         TEST(fill_of_zeros__with_a_flipped_bit__is_told),
         TEST(fill__with_a_flipped_bit__is_told_to_who_writes_over_it),
         TEST(commit__with_a_flipped_bit__is_not_taken_for_another_pages),
+        TEST(fills__that_come_together__leave_alone_what_moved_on),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

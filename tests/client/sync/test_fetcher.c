@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "client/remote/pipeline.h"
+#include "client/remote/pipeline_impl.h"
 #include "client/remote/remote_client.h"
 #include "client/sync/fetcher.h"
 #include "client/volume/file_impl.h"
+#include "core/alloc.h"
 #include "core/bytes.h"
 #include "core/thread.h"
 #include "tests/client/sync/world.h"
@@ -297,6 +299,140 @@ fetch__of_a_damaged_page_is_an_error_and_keeps_nothing(void **state)
     ramet_file_close(b);
 }
 
+/* Keeps nothing, and counts. */
+struct counting {
+    unsigned calls;
+    size_t pages;
+};
+
+static bool
+has_none(void *ctx, const struct ramet_point *at, uint32_t pgno)
+{
+    (void)ctx;
+    (void)at;
+    (void)pgno;
+    return false;
+}
+
+static bool
+count_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
+            size_t count, const uint8_t *pages, size_t page_size)
+{
+    struct counting *const counting = ctx;
+
+    (void)at;
+    counting->calls++;
+    counting->pages += count;
+    for (size_t i = 0; i < count; i++)
+        assert_memory_equal(pages + i * page_size,
+                            bytes + (size_t)(pgnos[i] - 1) * PAGE, PAGE);
+    return true;
+}
+
+static bool
+peek_none(void *ctx, const struct ramet_point *at, uint32_t pgno,
+          uint8_t *out_page, size_t page_size)
+{
+    (void)out_page;
+    (void)page_size;
+    return has_none(ctx, at, pgno);
+}
+
+static enum ramet_rc
+look_in_vain(void *ctx, uint8_t *out_page, bool *out_here,
+             struct ramet_err *err)
+{
+    (void)ctx;
+    (void)out_page;
+    (void)err;
+    *out_here = false;
+    return RAMET_OK;
+}
+
+/* A request of a haul that is on its way, without a thread that flies it. */
+static void
+begin_batch(struct ramet_pipeline *pipeline, const struct ramet_head *head,
+            uint32_t first, uint32_t count, struct ramet_batch *batch)
+{
+    *batch = (struct ramet_batch){.pipeline = pipeline,
+                                  .at = ramet_head_point(head),
+                                  .page_size = PAGE,
+                                  .count = count,
+                                  .left = count,
+                                  .has_begun = true};
+    ramet_mutex_lock(&pipeline->mutex);
+    for (uint32_t i = 0; i < count; i++) {
+        struct ramet_want *const want =
+            ramet_want_add(pipeline, head, first + i, RAMET_WANT_HAUL);
+
+        assert_non_null(want);
+        ramet_want_dequeue(pipeline, want);
+        want->batch = batch;
+        batch->pgnos[i] = first + i;
+    }
+    pipeline->left += count;
+    ramet_mutex_unlock(&pipeline->mutex);
+}
+
+static void
+land(struct ramet_batch *batch, uint32_t pgno)
+{
+    OK(ramet_batch_land(batch, pgno, bytes + (size_t)(pgno - 1) * PAGE, e));
+}
+
+static void
+haul__keeps_several_at_once_and_who_waits_has_his_page(void **state)
+{
+    enum { FIRST = 100, COUNT = RAMET_LANDED_PAGES + 3 };
+    struct world *const world = *state;
+    struct ramet_file *const b = world_open(world, 1, "b");
+    struct counting counting = {0};
+    struct ramet_keeper keeper = {.has = has_none,
+                                  .keep = count_pages,
+                                  .peek = peek_none,
+                                  .ctx = &counting};
+    struct ramet_pipeline *pipeline;
+    struct ramet_batch batch;
+    struct ramet_head head;
+    struct ramet_vid volume;
+    uint8_t page[PAGE];
+    bool here;
+
+    head_of(b, &head);
+    assert_true(ramet_replica_sync_volume(b->replica_sync, &volume));
+    pipeline =
+        ramet_pipeline_new(ramet_replica_sync_client(b->replica_sync), &volume);
+    assert_non_null(pipeline);
+    ramet_pipeline_join(pipeline, &keeper);
+    begin_batch(pipeline, &head, FIRST, COUNT, &batch);
+
+    land(&batch, FIRST);
+    assert_int_equal(counting.calls, 0);
+    OK(ramet_pipeline_read(pipeline, &head, &head, FIRST, page, &here, 0,
+                           look_in_vain, NULL, e)); /* and waits for nothing */
+    assert_false(here);
+    assert_memory_equal(page, bytes + (FIRST - 1) * PAGE, PAGE);
+    land(&batch, FIRST); /* again: its bytes were asked for twice */
+    assert_int_equal(counting.calls, 1);
+    for (uint32_t pgno = FIRST + 1; pgno < FIRST + RAMET_LANDED_PAGES; pgno++)
+        land(&batch, pgno);
+    assert_int_equal(counting.calls, 2);
+    assert_int_equal(counting.pages, 1 + RAMET_LANDED_PAGES);
+    for (uint32_t pgno = FIRST + RAMET_LANDED_PAGES; pgno < FIRST + COUNT;
+         pgno++)
+        land(&batch, pgno);
+    assert_int_equal(counting.calls, 2);
+    ramet_batch_settle(&batch); /* the answer broke off */
+    assert_int_equal(counting.calls, 3);
+    assert_int_equal(counting.pages, 1 + COUNT);
+    assert_int_equal(batch.left, 0);
+
+    ramet_free(batch.landed);
+    ramet_pipeline_leave(pipeline, &keeper);
+    ramet_pipeline_free(pipeline);
+    ramet_file_close(b);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -307,6 +443,7 @@ main(void)
         T(fetch__of_a_page_that_came_meanwhile_asks_for_nothing),
         T(fetch__that_is_overtaken_goes_on_with_its_scan),
         T(fetch__of_a_scan_takes_few_requests),
+        T(haul__keeps_several_at_once_and_who_waits_has_his_page),
         T(fetch__by_many_scans_brings_each_page_about_once),
         T(fetch__without_the_remote_says_which_and_fails_fast),
         T(fetch__of_a_damaged_page_is_an_error_and_keeps_nothing),

@@ -46,6 +46,11 @@ ramet_get_be32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 |
            (uint32_t)p[3];
 }
+static inline uint64_t
+ramet_get_be64(const uint8_t *p)
+{
+    return (uint64_t)ramet_get_be32(p) << 32 | ramet_get_be32(p + 4);
+}
 static inline void
 ramet_put_le16(uint8_t *p, uint16_t v)
 {
@@ -73,6 +78,12 @@ ramet_put_be32(uint8_t *p, uint32_t v)
     p[1] = (uint8_t)(v >> 16);
     p[2] = (uint8_t)(v >> 8);
     p[3] = (uint8_t)v;
+}
+static inline void
+ramet_put_be64(uint8_t *p, uint64_t v)
+{
+    ramet_put_be32(p, (uint32_t)(v >> 32));
+    ramet_put_be32(p + 4, (uint32_t)v);
 }
 
 /* Bytes written to `out`: 1 to RAMET_VARINT_MAX. */

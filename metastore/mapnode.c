@@ -41,17 +41,6 @@ ramet_node_ref_equal(const struct ramet_node_ref *a,
             ramet_hash_equal(&a->hash, &b->hash));
 }
 
-bool
-ramet_extent_same_object(const struct ramet_extent *a,
-                         const struct ramet_extent *b)
-{
-    if (a->kind != b->kind)
-        return false;
-    return a->kind == RAMET_IN_SEGMENT
-               ? id_equal(&a->segment.id, &b->segment.id)
-               : a->lsn == b->lsn;
-}
-
 /* ---- fronts -------------------------------------------------------------- */
 
 enum ramet_rc

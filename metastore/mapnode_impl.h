@@ -34,8 +34,5 @@ bool ramet_node_same_map(const struct ramet_node_ref *a,
                          const struct ramet_node_ref *b);
 enum ramet_rc ramet_node_bad(const char *what, unsigned level, uint32_t index,
                              struct ramet_err *err);
-/* Two places lie in the same object. */
-bool ramet_extent_same_object(const struct ramet_extent *a,
-                              const struct ramet_extent *b);
 
 #endif

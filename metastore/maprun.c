@@ -31,22 +31,13 @@ runs_max(enum ramet_run_form form)
                                        : RAMET_LEAF_PAGES;
 }
 
-static bool
-same_place(const struct ramet_extent *a, const struct ramet_extent *b)
-{
-    return ramet_extent_same_object(a, b) &&
-           a->offset_bytes == b->offset_bytes &&
-           a->length_bytes == b->length_bytes &&
-           ramet_hash_equal(&a->hash, &b->hash);
-}
-
 bool
 ramet_frame_same(const struct ramet_frame *a, const struct ramet_frame *b)
 {
     if (a->page_count == 0 || b->page_count == 0)
         return a->page_count == b->page_count;
     return a->first_pgno == b->first_pgno && a->page_count == b->page_count &&
-           a->kind == b->kind && same_place(&a->extent, &b->extent);
+           a->kind == b->kind && ramet_extent_equal(&a->extent, &b->extent);
 }
 
 static bool
@@ -85,7 +76,7 @@ place_of(const struct ramet_extent *const *places, unsigned count,
 {
     unsigned i = 0;
 
-    while (i < count && !same_place(places[i], extent))
+    while (i < count && !ramet_extent_equal(places[i], extent))
         i++;
     return i;
 }

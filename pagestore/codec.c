@@ -17,6 +17,7 @@
 static void *
 codec_alloc(void *opaque, size_t size)
 {
+    assert(size > 0);
     (void)opaque;
     return ramet_alloc(size);
 }
@@ -41,6 +42,7 @@ ramet_codec_cdict(const uint8_t *dict, size_t len, int level,
     void *block = ramet_alloc(size);
     const ZSTD_CDict *cdict = NULL;
 
+    assert(dict != NULL && len > 0 && out_block != NULL);
     if (block != NULL)
         cdict = ZSTD_initStaticCDict(block, size, dict, len, ZSTD_dlm_byCopy,
                                      ZSTD_dct_fullDict, params);
@@ -55,6 +57,7 @@ ramet_codec_cdict(const uint8_t *dict, size_t len, int level,
 bool
 ramet_codec_is_one_frame(const uint8_t *body, size_t len)
 {
+    assert(body != NULL || len == 0);
     return len >= 4 && ramet_get_le32(body) == ZSTD_MAGICNUMBER &&
            ZSTD_findFrameCompressedSize(body, len) == len;
 }
@@ -65,6 +68,7 @@ ramet_codec_verify(const struct ramet_extent *extent, const uint8_t *body,
 {
     struct ramet_hash hash;
 
+    assert(body != NULL && extent->length_bytes > 0);
     if (extent->hash_algo != RAMET_HASH_XXH3_128)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "%s: hash algorithm %u is of a later version", what,
@@ -87,6 +91,9 @@ ramet_codec_decode(ZSTD_DCtx *dctx, const ZSTD_DDict *ddict,
     const size_t len = frame->extent.length_bytes - front;
     size_t got;
 
+    assert(front <= frame->extent.length_bytes);
+    assert((frame->kind == RAMET_FRAME_DICT) == (ddict != NULL));
+    assert(page_bytes > 0);
     if (!ramet_codec_is_one_frame(body + front, len))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: page %" PRIu32 " is not one zstd frame", what,

@@ -75,6 +75,7 @@ new_context(const struct ramet_compressor *compressor)
 {
     ZSTD_CCtx *cctx = ZSTD_createCCtx_advanced(ramet_codec_mem);
 
+    assert(compressor->level != 0);
     if (cctx == NULL)
         return NULL;
     if (ZSTD_isError(ZSTD_CCtx_setParameter(cctx, ZSTD_c_compressionLevel,
@@ -93,6 +94,7 @@ new_context(const struct ramet_compressor *compressor)
 static size_t
 bodies_capacity(const struct ramet_compressor *compressor)
 {
+    assert(compressor->pages_max > 0);
     return compressor->pages_max * ZSTD_compressBound(compressor->page_size);
 }
 
@@ -106,6 +108,8 @@ compress_batch(const struct ramet_compressor *compressor, ZSTD_CCtx *cctx,
     const uint8_t *pages = batch->pages;
     size_t at = 0;
 
+    assert(batch->frame_count > 0 && batch->frame_count <= batch->page_count);
+    assert(!batch->done);
     for (uint32_t i = 0; i < batch->frame_count; i++) {
         struct ramet_packed_frame *frame = &batch->frames[i];
         const size_t len = (size_t)frame->page_count * compressor->page_size;
@@ -119,6 +123,8 @@ compress_batch(const struct ramet_compressor *compressor, ZSTD_CCtx *cctx,
         at += got;
         pages += len;
     }
+    assert(at <= capacity && pages == batch->pages + (size_t)batch->page_count *
+                                                         compressor->page_size);
     batch->bodies_len = at;
     return RAMET_OK;
 }
@@ -129,6 +135,7 @@ run_worker(void *arg)
     struct worker *worker = arg;
     struct ramet_compressor *compressor = worker->owner;
 
+    assert(worker->cctx != NULL && compressor->ring_count > 1);
     ramet_mutex_lock(&compressor->mutex);
     for (;;) {
         struct batch *batch;
@@ -139,6 +146,7 @@ run_worker(void *arg)
         if (compressor->stopping)
             break;
         batch = &compressor->ring[compressor->taken++ % compressor->ring_count];
+        assert(compressor->taken <= compressor->submitted); /* invariant (1) */
         ramet_mutex_unlock(&compressor->mutex);
 
         batch->rc = compress_batch(compressor, worker->cctx, batch);
@@ -156,6 +164,8 @@ run_worker(void *arg)
 static struct batch *
 current_batch(struct ramet_compressor *compressor)
 {
+    assert(compressor->submitted <
+           compressor->drained + compressor->ring_count);
     return &compressor->ring[compressor->submitted % compressor->ring_count];
 }
 
@@ -176,6 +186,7 @@ drain_oldest(struct ramet_compressor *compressor, struct ramet_err *err)
 
     packed = (struct ramet_packed){batch->frames, batch->frame_count,
                                    batch->bodies, batch->bodies_len};
+    assert(batch->frame_count > 0); /* an empty one is not submitted */
     rc = batch->rc;
     if (rc != RAMET_OK)
         rc = RAMET_FAIL(err, rc, "compression: no memory");
@@ -191,6 +202,8 @@ drain_oldest(struct ramet_compressor *compressor, struct ramet_err *err)
 static void
 start_workers(struct ramet_compressor *compressor)
 {
+    assert(compressor->worker_count == 0 && compressor->wanted <= WORKERS_MAX);
+    assert(compressor->taken == compressor->submitted); /* invariant (3) */
     for (unsigned i = 0; i < compressor->wanted; i++) {
         struct worker *worker = &compressor->workers[i];
 
@@ -214,6 +227,7 @@ submit(struct ramet_compressor *compressor, bool more, struct ramet_err *err)
     struct batch *batch = current_batch(compressor);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(batch->page_count > 0 && !batch->done);
     if (more && compressor->wanted > 0)
         start_workers(compressor);
     if (compressor->worker_count == 0) {
@@ -247,6 +261,8 @@ continues_frame(const struct ramet_compressor *compressor,
     if (batch->frame_count == 0)
         return false;
     frame = &batch->frames[batch->frame_count - 1];
+    assert(frame->page_count > 0 &&
+           frame->page_count <= compressor->pages_per_frame);
     return frame->page_count < compressor->pages_per_frame &&
            frame->first_pgno + frame->page_count == pgno;
 }
@@ -259,6 +275,7 @@ ramet_compressor_add(struct ramet_compressor *compressor, uint32_t pgno,
     const bool continues = continues_frame(compressor, batch, pgno);
 
     assert(pgno != 0);
+    assert(page != NULL);
     if (!continues && batch->page_count + compressor->pages_per_frame >
                           compressor->pages_max) {
         const enum ramet_rc rc = submit(compressor, true, err);
@@ -289,6 +306,7 @@ ramet_compressor_flush(struct ramet_compressor *compressor,
         rc = submit(compressor, false, err);
     while (rc == RAMET_OK && compressor->drained < compressor->submitted)
         rc = drain_oldest(compressor, err);
+    assert(rc != RAMET_OK || compressor->drained == compressor->submitted);
     return rc;
 }
 
@@ -307,6 +325,7 @@ choose_sizes(struct ramet_compressor *compressor, uint32_t page_size,
     count = count < 1 ? 1 : count;
     count = count < most ? count : most;
     count = count < RAMET_FRAME_PAGES_MAX ? count : RAMET_FRAME_PAGES_MAX;
+    assert(count >= 1 && (size_t)count * page_size <= FRAME_PAGES_BYTES_MAX);
     compressor->page_size = page_size;
     compressor->pages_per_frame = count;
     compressor->pages_max = BATCH_BYTES / page_size;
@@ -317,6 +336,7 @@ choose_sizes(struct ramet_compressor *compressor, uint32_t page_size,
 static bool
 alloc_ring(struct ramet_compressor *compressor, unsigned count)
 {
+    assert(count >= 1 && count <= WORKERS_MAX + 2);
     compressor->ring = ramet_calloc(count, sizeof(*compressor->ring));
     if (compressor->ring == NULL)
         return false;
@@ -339,6 +359,7 @@ alloc_ring(struct ramet_compressor *compressor, unsigned count)
 static bool
 alloc_dict(struct ramet_compressor *compressor, const struct ramet_codec *codec)
 {
+    assert(codec->dict == NULL || codec->dict_len > 0);
     if (codec->dict == NULL)
         return true;
     compressor->cdict = ramet_codec_cdict(
@@ -357,6 +378,7 @@ ramet_compressor_new(uint32_t page_size, const struct ramet_codec *codec,
     struct ramet_compressor *compressor = ramet_calloc(1, sizeof(*compressor));
 
     assert(ramet_page_size_valid(page_size));
+    assert(sink != NULL);
     if (compressor == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "compression: no memory");
     ramet_mutex_init(&compressor->mutex);
@@ -387,6 +409,7 @@ ramet_compressor_free(struct ramet_compressor *compressor)
 {
     if (compressor == NULL)
         return;
+    assert(compressor->drained <= compressor->submitted); /* invariant (1) */
     ramet_mutex_lock(&compressor->mutex);
     compressor->stopping = true;
     ramet_cond_broadcast(&compressor->work);

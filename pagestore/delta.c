@@ -12,18 +12,14 @@
 #include "core/alloc.h"
 #include "pagestore/delta_steps.h"
 
-static uint64_t
-get_be64(const uint8_t *p)
-{
-    return (uint64_t)ramet_get_be32(p) << 32 | ramet_get_be32(p + 4);
-}
-
 /* ---- steps ---------------------------------------------------------------- */
 
 void
 ramet_delta_walk_init(struct ramet_delta_walk *walk, const uint8_t *steps,
                       size_t len, uint32_t page_size)
 {
+    assert(ramet_page_size_valid(page_size));
+    assert(steps != NULL || len == 0);
     *walk = (struct ramet_delta_walk){.page_size = page_size};
     ramet_reader_init(&walk->in, steps, len);
 }
@@ -36,6 +32,7 @@ read_source(struct ramet_delta_walk *walk, struct ramet_delta_step *step)
         ramet_read_varint_max(&walk->in, 4 * (uint64_t)RAMET_PAGE_SIZE_MAX);
     int64_t source;
 
+    assert(step->at + step->length <= walk->page_size);
     walk->shift +=
         (more & 1) != 0 ? -(int64_t)(more / 2) - 1 : (int64_t)(more / 2);
     source = (int64_t)step->at + walk->shift;
@@ -43,6 +40,7 @@ read_source(struct ramet_delta_walk *walk, struct ramet_delta_step *step)
         source + (int64_t)step->length > (int64_t)walk->page_size)
         return false;
     step->source = (uint32_t)source;
+    assert(step->source + step->length <= walk->page_size);
     return true;
 }
 
@@ -74,6 +72,7 @@ ramet_delta_walk_next(struct ramet_delta_walk *walk,
     if (walk->in.bad)
         return false;
     walk->made = step.at + step.length;
+    assert(walk->made <= walk->page_size);
     *out_step = step;
     return true;
 }
@@ -84,6 +83,7 @@ ramet_delta_follow(const struct ramet_delta_run *runs, size_t count,
 {
     const struct ramet_delta_run *after = NULL;
 
+    assert(runs != NULL || count == 0);
     for (size_t i = 0; i < count; i++) {
         const struct ramet_delta_run *const run = &runs[i];
 
@@ -112,6 +112,7 @@ ramet_delta_front(const uint8_t *body, size_t len, size_t *out_len,
     if (in.bad || count == 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "block of deltas: no whole front");
+    assert(ramet_reader_left(&in) < len);
     *out_len = len - ramet_reader_left(&in);
     return RAMET_OK;
 }
@@ -131,6 +132,7 @@ measure_steps(const uint8_t *steps, size_t len, uint32_t page_size,
             return false;
         literals += step.literals;
     }
+    assert(walk.made == page_size && literals <= page_size);
     *out_len = (uint32_t)(len - ramet_reader_left(&walk.in));
     *out_literals = literals;
     return true;
@@ -163,6 +165,7 @@ find_part(struct ramet_reader *in, uint32_t page_size, uint32_t position,
         (is_last &&
          (at + delta->steps_len != steps_len || before + own != literals_len)))
         return false;
+    assert(at + delta->steps_len <= steps_len); /* of delta.h, (2) */
     delta->steps = steps + at;
     delta->literals = literals + before;
     delta->literals_len = (uint32_t)own;
@@ -188,7 +191,7 @@ ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "block of deltas: has no whole delta %" PRIu32,
                           position);
-    delta.sum = get_be64(sums + (size_t)position * RAMET_DELTA_SUM_SIZE);
+    delta.sum = ramet_get_be64(sums + (size_t)position * RAMET_DELTA_SUM_SIZE);
     *out_delta = delta;
     return RAMET_OK;
 }
@@ -199,6 +202,7 @@ ramet_delta_copy(const struct ramet_delta *delta, struct ramet_delta *out_delta)
     uint8_t *const block =
         ramet_alloc((size_t)delta->steps_len + delta->literals_len);
 
+    assert(delta->steps_len > 0 && delta->steps != NULL);
     if (block == NULL)
         return NULL;
     memcpy(block, delta->steps, delta->steps_len);
@@ -232,6 +236,7 @@ list_runs(const struct ramet_delta *delta, uint32_t page_size,
         runs[count++] =
             (struct ramet_delta_run){step.source, step.length, step.at};
     }
+    assert(count <= RAMET_DELTA_COPIES_MAX);
     *out_count = count;
     return true;
 }
@@ -240,6 +245,7 @@ static void
 put_numbers(const struct ramet_delta_run *runs, size_t run_count,
             const uint8_t *from, uint32_t length, uint8_t *out)
 {
+    assert(length % 2 == 0 && run_count <= RAMET_DELTA_COPIES_MAX);
     for (uint32_t i = 0; i < length; i += 2) {
         const uint16_t number =
             ramet_delta_follow(runs, run_count, ramet_get_be16(from + i));
@@ -271,6 +277,8 @@ follow_steps(const struct ramet_delta *delta, const uint8_t *base,
         if (step.literals > 0)
             memcpy(at, delta->literals + used, step.literals);
         used += step.literals;
+        assert(used <= delta->literals_len &&
+               step.at + step.length <= page_size);
         switch (step.kind) {
         case RAMET_DELTA_COPY:
             memcpy(out + step.at, base + step.source, step.length);
@@ -298,6 +306,7 @@ ramet_delta_apply(const struct ramet_delta *delta, const uint8_t *base,
                   uint32_t page_size, uint8_t *out, struct ramet_err *err)
 {
     assert(base != out);
+    assert(ramet_page_size_valid(page_size));
     if (!follow_steps(delta, base, page_size, out) ||
         ramet_hash64(out, page_size) != delta->sum)
         return RAMET_FAIL(err, RAMET_ECORRUPT,

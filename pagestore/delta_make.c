@@ -52,6 +52,7 @@ ramet_delta_maker_new(uint32_t page_size)
 {
     struct ramet_delta_maker *const maker = ramet_calloc(1, sizeof(*maker));
 
+    assert(ramet_page_size_valid(page_size));
     if (maker == NULL)
         return NULL;
     maker->page_size = page_size;
@@ -93,6 +94,7 @@ same_bytes(const uint8_t *a, const uint8_t *b, uint32_t most)
 {
     uint32_t n = 0;
 
+    assert(a != NULL && b != NULL);
     for (; n + 8 <= most; n += 8) {
         const uint64_t x = ramet_get_le64(a + n) ^ ramet_get_le64(b + n);
 
@@ -109,6 +111,7 @@ zeros_at(const uint8_t *page, uint32_t most)
 {
     uint32_t n = 0;
 
+    assert(page != NULL);
     while (n < most && page[n] == 0)
         n++;
     return n;
@@ -117,6 +120,7 @@ zeros_at(const uint8_t *page, uint32_t most)
 static uint32_t
 place_of(const struct ramet_delta_maker *maker, uint64_t key)
 {
+    assert((maker->mask & (maker->mask + 1)) == 0); /* all ones */
     return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 40) & maker->mask;
 }
 
@@ -124,6 +128,7 @@ place_of(const struct ramet_delta_maker *maker, uint64_t key)
 static void
 index_base(struct ramet_delta_maker *maker)
 {
+    assert(!maker->is_indexed);
     memset(maker->index, 0, (maker->mask + 1) * sizeof(*maker->index));
     for (uint32_t at = 0; at + KEY <= maker->page_size; at += ALIGN) {
         const uint64_t key = ramet_get_le64(maker->base + at);
@@ -147,6 +152,7 @@ find_along(const struct ramet_delta_maker *maker, uint32_t at, uint32_t end)
     struct found found = {.at = at};
     uint32_t most = end - at;
 
+    assert(at < end && end <= maker->page_size);
     if (source < 0 || source >= (int64_t)maker->page_size)
         return found;
     found.source = (uint32_t)source;
@@ -163,6 +169,7 @@ find_moved(struct ramet_delta_maker *maker, uint32_t at, uint32_t end)
     struct found found = {.at = at};
     uint32_t most = end - at, entry;
 
+    assert(maker->done <= at && at < end && end <= maker->page_size);
     if (most < KEY)
         return found;
     if (!maker->is_indexed)
@@ -191,6 +198,7 @@ static uint32_t
 count_differing(const struct ramet_delta_maker *maker, uint32_t at,
                 uint32_t end)
 {
+    assert(at < end && end <= maker->page_size);
     for (uint32_t skip = 1; skip <= AHEAD_MAX && at + skip < end; skip++) {
         const struct found found = find_along(maker, at + skip, end);
 
@@ -207,6 +215,8 @@ static bool
 add_step(struct ramet_delta_maker *maker, enum ramet_delta_kind kind,
          uint32_t at, uint32_t source, uint32_t length)
 {
+    assert(at >= maker->done && at + length <= maker->page_size);
+    assert(length > 0);
     if (maker->step_count == STEPS_MAX)
         return false;
     maker->steps[maker->step_count++] =
@@ -218,6 +228,8 @@ add_step(struct ramet_delta_maker *maker, enum ramet_delta_kind kind,
 static bool
 add_copy(struct ramet_delta_maker *maker, const struct found *found)
 {
+    assert(found->length > 0 &&
+           found->source + found->length <= maker->page_size);
     maker->shift = (int64_t)found->source - (int64_t)found->at;
     return add_step(maker, RAMET_DELTA_COPY, found->at, found->source,
                     found->length);
@@ -230,6 +242,7 @@ find_run(struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
 {
     const struct found moved = find_moved(maker, at, end);
 
+    assert(along->at == at && along->length < SURE);
     return moved.length >= MOVED_MIN &&
                    moved.length >= along->length + ALONG_MIN
                ? moved
@@ -243,6 +256,7 @@ cover(struct ramet_delta_maker *maker, uint32_t end, bool moved)
 {
     uint32_t at = maker->done;
 
+    assert(end <= maker->page_size && maker->done <= end);
     while (at < end) {
         struct found found = find_along(maker, at, end);
         const bool is_sure = found.length >= SURE || at + found.length == end;
@@ -267,6 +281,7 @@ cover(struct ramet_delta_maker *maker, uint32_t end, bool moved)
         }
         at = maker->done;
     }
+    assert(maker->done <= end);
     return true;
 }
 
@@ -275,6 +290,7 @@ cover(struct ramet_delta_maker *maker, uint32_t end, bool moved)
 static bool
 list_runs(struct ramet_delta_maker *maker)
 {
+    assert(maker->step_count <= STEPS_MAX);
     maker->run_count = 0;
     for (uint32_t i = 0; i < maker->step_count; i++) {
         const struct ramet_delta_step *const step = &maker->steps[i];
@@ -293,6 +309,7 @@ static bool
 add_numbers(struct ramet_delta_maker *maker, uint32_t at, uint32_t source,
             uint32_t count)
 {
+    assert(count > 0 && source + 2 * count <= maker->page_size);
     maker->shift = (int64_t)source - (int64_t)at;
     return add_step(maker, RAMET_DELTA_NUMBERS, at, source, 2 * count);
 }
@@ -305,6 +322,8 @@ same_numbers(const struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
 {
     uint32_t n = 0;
 
+    assert(at <= end && end <= maker->page_size);
+    assert(2 * count <= maker->page_size); /* that numbers[] has room for */
     while (at + 2 * n < end && from + n < count &&
            ramet_get_be16(maker->page + at + 2 * n) == maker->numbers[from + n])
         n++;
@@ -318,6 +337,7 @@ find_numbers(const struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
 {
     uint32_t best = same_numbers(maker, at, end, near, count);
 
+    assert(at < end);
     *out_from = near;
     for (uint32_t i = 0; best < 2 && i < count; i++) {
         const uint32_t n = same_numbers(maker, at, end, i, count);
@@ -327,6 +347,7 @@ find_numbers(const struct ramet_delta_maker *maker, uint32_t at, uint32_t end,
             *out_from = i;
         }
     }
+    assert(best == 0 || *out_from + best <= count);
     return best;
 }
 
@@ -339,6 +360,8 @@ cover_table(struct ramet_delta_maker *maker,
     const uint32_t count = base_shape->count;
     uint32_t at = shape->table, near = 0;
 
+    assert(base_shape->count > 0 && shape->count > 0);
+    assert(maker->done <= shape->table);
     for (uint32_t i = 0; i < count; i++)
         maker->numbers[i] = ramet_delta_follow(
             maker->runs, maker->run_count,
@@ -363,6 +386,7 @@ cover_front(struct ramet_delta_maker *maker,
 {
     const uint32_t lone = shape->lone, behind = shape->lone + 2;
 
+    assert(behind <= shape->table); /* delta_writer.h: the table lies behind */
     maker->done = maker->step_count = 0;
     maker->shift = 0;
     if (!cover(maker, lone, false))
@@ -390,6 +414,7 @@ cover_shaped(struct ramet_delta_maker *maker,
 {
     uint32_t behind;
 
+    assert(shape->table + 2 * shape->count < maker->page_size);
     maker->done = shape->table + 2 * shape->count;
     if (!cover(maker, maker->page_size, true) || !list_runs(maker))
         return false;
@@ -409,6 +434,8 @@ cover_shaped(struct ramet_delta_maker *maker,
 static void
 put_literals(struct ramet_delta_maker *maker, uint32_t from, uint32_t to)
 {
+    assert(from <= to && to <= maker->page_size);
+
     ramet_buf_varint(&maker->out_steps, to - from);
     if (to > from)
         ramet_buf_bytes(&maker->out_literals, maker->page + from, to - from);
@@ -422,6 +449,7 @@ put_step(struct ramet_delta_maker *maker, const struct ramet_delta_step *step,
     const int64_t more = shift - *io_shift;
     uint64_t count = step->length;
 
+    assert(step->length > 0 && step->kind != RAMET_DELTA_END);
     if (step->kind == RAMET_DELTA_NUMBERS)
         count /= 2;
     else if (step->at + step->length == maker->page_size)
@@ -449,6 +477,7 @@ put_steps(struct ramet_delta_maker *maker, uint32_t most)
         put_step(maker, step, &shift);
         made = step->at + step->length;
     }
+    assert(made <= maker->page_size);
     if (made < maker->page_size)
         put_literals(maker, made, maker->page_size);
     return maker->out_steps.failed == RAMET_OK &&
@@ -461,6 +490,7 @@ have_tables(const struct ramet_delta_maker *maker,
             const struct ramet_delta_shape *a,
             const struct ramet_delta_shape *b)
 {
+    assert(a != NULL && b != NULL);
     return a->count > 0 && b->count > 0 && a->lone == b->lone &&
            a->table == b->table &&
            a->table + 2 * (uint64_t)a->count <= maker->page_size &&
@@ -475,6 +505,7 @@ ramet_delta_make(struct ramet_delta_maker *maker, const uint8_t *base,
 {
     bool is_covered;
 
+    assert(base != NULL && page != NULL && base != page);
     maker->base = base;
     maker->page = page;
     maker->is_indexed = false;

@@ -28,13 +28,6 @@ static_assert(RAMET_DELTA_BLOCK_BYTES + 2 * RAMET_PAGE_SIZE_MAX <=
                   RAMET_DELTA_BLOCK_MAX,
               "readers accept the largest block that is written");
 
-static void
-put_be64(uint8_t *p, uint64_t v)
-{
-    ramet_put_be32(p, (uint32_t)(v >> 32));
-    ramet_put_be32(p + 4, (uint32_t)v);
-}
-
 struct ramet_delta_writer {
     uint32_t page_size;
     ZSTD_CCtx *cctx; /* of blocks, and to see what images take */
@@ -108,6 +101,7 @@ ramet_delta_writer_set_dict(struct ramet_delta_writer *writer,
                             const uint8_t *dict, size_t len)
 {
     assert(writer->cdict == NULL);
+    assert(dict != NULL && len > 0);
     writer->cdict = ramet_codec_cdict(dict, len, RAMET_CODEC_LEVEL_DEFAULT,
                                       writer->page_size, &writer->cdict_block);
 }
@@ -115,6 +109,7 @@ ramet_delta_writer_set_dict(struct ramet_delta_writer *writer,
 void
 ramet_delta_writer_forget(struct ramet_delta_writer *writer)
 {
+    assert(writer != NULL);
     ramet_free(writer->tried);
     writer->tried = NULL;
 }
@@ -134,6 +129,7 @@ make_checked(struct ramet_delta_writer *writer, const uint8_t *base,
                                                           {&nothing, &nothing}};
     struct ramet_delta delta;
 
+    assert(base != page);
     for (unsigned i = 0; i < 2; i++) {
         if (!ramet_delta_make(writer->maker, base, shapes[i][0], page,
                               shapes[i][1], most, &delta))
@@ -155,6 +151,7 @@ count_delta(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len)
 {
     size_t got = len * LEFT_NUMERATOR / LEFT_DENOMINATOR;
 
+    assert(len > 0 && len <= (size_t)writer->page_size + STEPS_ROOM);
     if (len > writer->page_size / LARGE_PART)
         got = ZSTD_compress2(writer->cctx, writer->image,
                              ZSTD_compressBound(2 * (size_t)writer->page_size),
@@ -177,6 +174,7 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
     uint32_t length;
     uint8_t *copy;
 
+    assert(writer->bodies.len <= writer->bodies.max);
     *out_length = 0;
     /* An open block and this one may come out a little larger than they are. */
     if (room < 2 * (RAMET_DELTA_BLOCK_BYTES + 2 * (size_t)page_size) ||
@@ -195,6 +193,7 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
     ramet_delta_writer_forget(writer);
     writer->tried = copy;
     writer->kept = kept;
+    assert(length > 0 && length <= most);
     *out_length = length;
     return RAMET_OK;
 }
@@ -205,6 +204,7 @@ ramet_delta_writer_image_size(struct ramet_delta_writer *writer,
 {
     size_t got;
 
+    assert(page != NULL);
     if (writer->cdict != NULL)
         got = ZSTD_compress_usingCDict(writer->cctx, writer->image,
                                        ZSTD_compressBound(writer->page_size),
@@ -223,6 +223,7 @@ grow_blocks(struct ramet_delta_writer *writer)
         writer->block_capacity == 0 ? 8 : writer->block_capacity * 2;
     struct ramet_delta_block *grown;
 
+    assert(writer->block_count <= writer->block_capacity);
     if (writer->block_count < writer->block_capacity)
         return RAMET_OK;
     grown = ramet_realloc(writer->blocks, capacity * sizeof(*grown));
@@ -237,6 +238,10 @@ grow_blocks(struct ramet_delta_writer *writer)
 static bool
 put_content(struct ramet_delta_writer *writer)
 {
+    assert(writer->content_pages > 0 &&
+           writer->content_pages <= RAMET_DELTA_BLOCK_PAGES_MAX);
+    assert(writer->sums.len ==
+           (size_t)writer->content_pages * RAMET_DELTA_SUM_SIZE);
     ramet_buf_clear(&writer->content);
     ramet_buf_varint(&writer->content, writer->steps.len);
     ramet_buf_bytes(&writer->content, writer->steps.data, writer->steps.len);
@@ -271,6 +276,7 @@ end_block(struct ramet_delta_writer *writer, struct ramet_err *err)
                           ZSTD_getErrorName(got));
     writer->bodies.len -= bound - got;
     length = writer->bodies.len - start;
+    assert(length > 0 && length <= RAMET_DELTA_BLOCK_MAX);
     writer->blocks[writer->block_count++] = (struct ramet_delta_block){
         .page_count = writer->content_pages,
         .length_bytes = (uint32_t)length,
@@ -286,6 +292,7 @@ end_block(struct ramet_delta_writer *writer, struct ramet_err *err)
 static size_t
 content_size(const struct ramet_delta_writer *writer)
 {
+    assert((writer->content_pages == 0) == (writer->sums.len == 0));
     return writer->sums.len + writer->steps.len + writer->literals.len;
 }
 
@@ -297,6 +304,7 @@ ramet_delta_writer_take(struct ramet_delta_writer *writer,
     uint8_t *sum;
 
     assert(writer->tried != NULL);
+    assert(kept->steps == writer->tried); /* in the copy that is kept */
     if (writer->content_pages > 0 &&
         content_size(writer) + kept->steps_len + kept->literals_len >
             RAMET_DELTA_BLOCK_BYTES) {
@@ -307,7 +315,7 @@ ramet_delta_writer_take(struct ramet_delta_writer *writer,
     }
     sum = ramet_buf_extend(&writer->sums, RAMET_DELTA_SUM_SIZE);
     if (sum != NULL)
-        put_be64(sum, kept->sum);
+        ramet_put_be64(sum, kept->sum);
     ramet_buf_bytes(&writer->steps, kept->steps, kept->steps_len);
     if (kept->literals_len > 0)
         ramet_buf_bytes(&writer->literals, kept->literals, kept->literals_len);
@@ -336,6 +344,8 @@ append_inline(const struct ramet_delta_writer *writer, uint8_t **io_inline,
     uint8_t *const grown =
         ramet_realloc(*io_inline, start + writer->bodies.len);
 
+    assert(made || *io_inline_len >= RAMET_SEGMENT_HEADER_SIZE);
+    assert(start + writer->bodies.len <= RAMET_SEGMENT_INLINE_MAX);
     if (grown == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");
     memcpy(grown + start, writer->bodies.data, writer->bodies.len);
@@ -358,6 +368,7 @@ put_segment(const struct ramet_delta_writer *writer,
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc = ramet_id_new(&extent.segment.id, err);
 
+    assert(store != NULL && writer->bodies.len > 0);
     if (rc != RAMET_OK)
         return rc;
     ramet_segment_header_put(header, &extent.segment, writer->page_size);
@@ -382,6 +393,7 @@ ramet_delta_writer_extent(struct ramet_delta_writer *writer,
     struct ramet_delta_extent extent = {.is_inline = false};
     enum ramet_rc rc = end_block(writer, err);
 
+    assert((*io_inline != NULL) == (*io_inline_len > 0));
     if (rc != RAMET_OK)
         return rc;
     assert(writer->block_count > 0);

@@ -49,6 +49,7 @@ spread_page(const struct samples *samples, uint32_t i, uint32_t of)
 {
     const uint64_t at = (uint64_t)i * samples->all_count / of;
 
+    assert(i < of && of <= samples->all_count);
     return samples->all + at * samples->page_size;
 }
 
@@ -61,6 +62,7 @@ gather(struct samples *samples)
         samples->all_count < most + tests ? samples->all_count : most + tests;
     uint32_t n = 0;
 
+    assert(samples->all_count >= SAMPLES_MIN && samples->train == NULL);
     samples->train = ramet_alloc((size_t)used * samples->page_size);
     samples->train_sizes = ramet_alloc(used * sizeof(*samples->train_sizes));
     if (samples->train == NULL || samples->train_sizes == NULL)
@@ -72,6 +74,7 @@ gather(struct samples *samples)
                spread_page(samples, i, used), samples->page_size);
         samples->train_sizes[n++] = samples->page_size;
     }
+    assert(n > 0 && n <= used);
     samples->train_count = n;
     samples->test_count = used;
     return true;
@@ -88,6 +91,7 @@ measure(const struct samples *samples, const uint8_t *dict, size_t dict_len)
     void *block = NULL;
     uint64_t total = 0;
 
+    assert(samples->test_count > 4 && (dict == NULL) == (dict_len == 0));
     if (dict != NULL)
         cdict = ramet_codec_cdict(dict, dict_len, RAMET_CODEC_LEVEL_DEFAULT,
                                   samples->page_size, &block);
@@ -124,6 +128,7 @@ is_worth(const struct samples *samples, uint64_t without, uint64_t with,
 {
     const uint32_t tested = samples->test_count / 5;
 
+    assert(dict_len > 0 && without > 0);
     return with * 100 <= without * (100 - SAVING_MIN_PERCENT) &&
            (without - with) * samples->all_count >= (uint64_t)dict_len * tested;
 }
@@ -143,6 +148,7 @@ train(const struct samples *samples, uint8_t *dict)
         dict, DICT_BYTES, samples->train, samples->train_sizes,
         samples->train_count, params);
 
+    assert(samples->train_count > 0);
     return ZDICT_isError(got) ? 0 : got;
 }
 
@@ -160,6 +166,7 @@ ramet_dict_train(const uint8_t *pages, uint32_t page_count, uint32_t page_size,
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_page_size_valid(page_size));
+    assert(pages != NULL || page_count == 0);
     if (page_count < SAMPLES_MIN) {
         *out_worth = false;
         return RAMET_OK;
@@ -202,6 +209,7 @@ build_object(const struct ramet_sid *id, const uint8_t *dict, size_t len,
     ZSTD_CCtx *cctx = ZSTD_createCCtx_advanced(ramet_codec_mem);
     size_t got = 0;
 
+    assert(!ramet_id_is_nil(&id->id));
     if (object != NULL && cctx != NULL) {
         ramet_segment_header_put(object, id, 0);
         got = ZSTD_compressCCtx(cctx, object + RAMET_SEGMENT_HEADER_SIZE, bound,
@@ -229,6 +237,7 @@ ramet_dict_pack(const struct ramet_vid *volume, const uint8_t *dict, size_t len,
     enum ramet_rc rc;
 
     assert(len > 0 && len <= RAMET_DICT_BYTES_MAX);
+    assert(!ramet_id_is_nil(&volume->id));
     rc = ramet_id_new(&extent.segment.id, err);
     if (rc != RAMET_OK)
         return rc;
@@ -249,6 +258,7 @@ ramet_dict_put(struct ramet_objstore *store,
     const struct iovec part = {object->bytes, object->len};
     char key[RAMET_KEY_MAX];
 
+    assert(object->bytes != NULL && object->len > RAMET_SEGMENT_HEADER_SIZE);
     ramet_extent_key(&object->extent, key);
     return ramet_objstore_put(store, key, &part, 1, err);
 }
@@ -284,6 +294,7 @@ unpack(const uint8_t *body, size_t body_len, const char *key,
     enum ramet_rc rc = RAMET_OK;
     size_t got;
 
+    assert(body != NULL && body_len > 0);
     if (size == 0 || size > RAMET_DICT_BYTES_MAX) /* errors are huge */
         return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: not a dictionary", key);
     dict = ramet_alloc((size_t)size);
@@ -314,6 +325,7 @@ ramet_dict_load(struct ramet_objstore *store, const struct ramet_extent *extent,
     uint8_t *body;
     enum ramet_rc rc;
 
+    assert(out_dict != NULL && out_len != NULL);
     ramet_extent_key(extent, key);
     if (extent->length_bytes == 0 || extent->length_bytes > STORED_BYTES_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT,

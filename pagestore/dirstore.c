@@ -58,12 +58,14 @@ open_tmp(const struct dirstore *dir, int tmp_fd, char out_name[TMP_NAME_SIZE])
     int rc = os->random(os->ctx, random, sizeof(random));
     int fd;
 
+    assert(tmp_fd >= 0);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < sizeof(random); i++) {
         *at++ = hex[random[i] >> 4];
         *at++ = hex[random[i] & 15];
     }
+    assert(at == out_name + TMP_NAME_SIZE - 1);
     *at = '\0';
     fd = ramet_rights_make(os, tmp_fd, out_name, O_WRONLY, NULL);
     rc = fd < 0 ? fd : ramet_dirstore_give(dir, fd);
@@ -80,6 +82,7 @@ open_tmp_folder(const struct dirstore *dir)
 {
     int fd = ramet_dirstore_folder(dir, RAMET_DIRSTORE_TMP);
 
+    assert(dir->root_fd >= 0);
     if (fd == -ENOENT) {
         const int rc =
             ramet_dirstore_make_folder(dir, dir->root_fd, RAMET_DIRSTORE_TMP);
@@ -95,6 +98,7 @@ draft_open(struct dirstore *dir, const char *key, struct draft *out,
 {
     struct draft draft = {.fd = -1};
 
+    assert(ramet_key_valid(key));
     if (strncmp(key, RAMET_DIRSTORE_TMP "/", sizeof(RAMET_DIRSTORE_TMP)) == 0)
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%s/%s: tmp/ is for unfinished files", dir->name,
@@ -110,6 +114,7 @@ draft_open(struct dirstore *dir, const char *key, struct draft *out,
         return ramet_dirstore_fail(dir, draft.fd, key,
                                    "can't make a temporary file", err);
     }
+    assert(draft.tmp_fd >= 0 && draft.fd >= 0);
     *out = draft;
     return RAMET_OK;
 }
@@ -122,6 +127,7 @@ draft_write(struct dirstore *dir, struct draft *draft,
     struct iovec iov[WRITE_PARTS_MAX];
     enum ramet_rc rc = RAMET_OK;
 
+    assert(draft->fd >= 0 && part_count >= 0);
     while (part_count > 0 && rc == RAMET_OK) {
         const int n =
             part_count < WRITE_PARTS_MAX ? part_count : WRITE_PARTS_MAX;
@@ -146,6 +152,7 @@ draft_write(struct dirstore *dir, struct draft *draft,
 static void
 draft_close(struct dirstore *dir, struct draft *draft)
 {
+    assert(draft->fd >= 0 && draft->tmp_fd >= 0);
     (void)dir->os->unlink(dir->os->ctx, draft->tmp_fd, draft->tmp, false);
     (void)dir->os->close(dir->os->ctx, draft->fd);
     (void)dir->os->close(dir->os->ctx, draft->tmp_fd);
@@ -163,6 +170,7 @@ is_ours(const struct dirstore *dir, const struct draft *draft, int folder_fd,
     struct ramet_os_stat ours;
     struct ramet_os_stat theirs;
 
+    assert(folder_fd >= 0 && draft->fd >= 0);
     return os->stat(os->ctx, draft->fd, &ours) == 0 &&
            os->stat_at(os->ctx, folder_fd, name, &theirs) == 0 &&
            ours.device == theirs.device && ours.inode == theirs.inode;
@@ -172,6 +180,7 @@ static enum ramet_rc
 fail_link(const struct dirstore *dir, int negated, const char *key,
           struct ramet_err *err)
 {
+    assert(negated < 0 && negated != -EEXIST);
     if (negated == -EPERM || negated == -EOPNOTSUPP || negated == -ENOSYS)
         return RAMET_FAIL_SYS(err, RAMET_EIO, -negated,
                               "%s/%s: this file system can't link files, "
@@ -208,6 +217,7 @@ draft_link(struct dirstore *dir, struct draft *draft, const char *key,
     }
     if (got == -ENOENT)
         return fail_link(dir, got, key, err);
+    assert(fd >= 0); /* the folder that the name is in, or would be */
     exists = got == -EEXIST && !is_ours(dir, draft, fd, name);
     if (got == 0 || got == -EEXIST) {
         const int synced = os->sync(os->ctx, fd);
@@ -233,6 +243,7 @@ draft_publish(struct dirstore *dir, struct draft *draft, const char *key,
 {
     const int got = dir->os->datasync(dir->os->ctx, draft->fd);
 
+    assert(draft->fd >= 0);
     if (got < 0)
         return ramet_dirstore_fail(dir, got, key, "can't sync", err);
     return draft_link(dir, draft, key, err);
@@ -248,6 +259,7 @@ dir_put(struct ramet_objstore *store, const char *key,
     struct draft draft;
     enum ramet_rc rc = draft_open(dir, key, &draft, err);
 
+    assert(parts != NULL || part_count == 0);
     if (rc != RAMET_OK)
         return rc;
     rc = draft_write(dir, &draft, parts, part_count, key, err);
@@ -265,6 +277,7 @@ dir_upload_begin(struct ramet_objstore *store, const char *key,
     struct dir_upload *upload = ramet_calloc(1, sizeof(*upload));
     enum ramet_rc rc;
 
+    assert(strlen(key) < RAMET_KEY_MAX);
     if (upload == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s/%s: no memory", dir->name,
                           key);
@@ -286,6 +299,7 @@ dir_upload_write(struct ramet_upload *base, const void *data, size_t len,
     struct dir_upload *upload = (struct dir_upload *)base;
     const struct iovec part = {(void *)(uintptr_t)data, len};
 
+    assert(upload->draft.fd >= 0);
     return draft_write((struct dirstore *)base->store, &upload->draft, &part, 1,
                        upload->key, err);
 }
@@ -295,6 +309,7 @@ dir_upload_abort(struct ramet_upload *base)
 {
     struct dir_upload *upload = (struct dir_upload *)base;
 
+    assert(upload->draft.fd >= 0); /* neither finished nor aborted before */
     draft_close((struct dirstore *)base->store, &upload->draft);
     ramet_free(upload);
 }
@@ -306,6 +321,7 @@ dir_upload_finish(struct ramet_upload *base, struct ramet_err *err)
     const enum ramet_rc rc = draft_publish((struct dirstore *)base->store,
                                            &upload->draft, upload->key, err);
 
+    assert(upload->draft.fd >= 0);
     dir_upload_abort(base);
     return rc;
 }
@@ -313,6 +329,7 @@ dir_upload_finish(struct ramet_upload *base, struct ramet_err *err)
 static enum ramet_rc
 fail_absent(const struct dirstore *dir, const char *key, struct ramet_err *err)
 {
+    assert(key[0] != '\0');
     return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s/%s: not there", dir->name, key);
 }
 
@@ -326,6 +343,7 @@ open_object(const struct dirstore *dir, const char *key, int *out_fd,
     const int fd = ramet_rights_open_below(os, dir->root_fd, key, O_RDONLY);
     int got;
 
+    assert(ramet_key_valid(key)); /* it leads nowhere else */
     if (fd == -ENOENT || fd == -ENOTDIR)
         return fail_absent(dir, key, err);
     if (fd == -ELOOP)
@@ -366,6 +384,7 @@ dir_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     else
         rc = ramet_os_read_some(dir->os, fd, buf, len, offset, out_got, key,
                                 err);
+    assert(rc != RAMET_OK || *out_got <= len);
     (void)dir->os->close(dir->os->ctx, fd);
     return rc;
 }
@@ -379,6 +398,7 @@ dir_size(struct ramet_objstore *store, const char *key,
     int fd;
     const enum ramet_rc rc = open_object(dir, key, &fd, &st, err);
 
+    assert(out_size_bytes != NULL);
     if (rc != RAMET_OK)
         return rc;
     (void)dir->os->close(dir->os->ctx, fd);
@@ -392,6 +412,7 @@ dir_list(struct ramet_objstore *store, const char *prefix, const char *after,
 {
     struct dirstore *dir = (struct dirstore *)store;
 
+    assert(after != NULL);
     return ramet_dirstore_walk(dir->os, dir->root_fd, dir->name, prefix, after,
                                visit, ctx, err);
 }
@@ -407,6 +428,7 @@ dir_remove(struct ramet_objstore *store, const char *key, struct ramet_err *err)
     int got;
     int fd;
 
+    assert(ramet_key_valid(key));
     ramet_dirstore_directory_of(key, parent);
     fd = ramet_dirstore_folder(dir, parent);
     got = fd < 0 ? fd
@@ -427,6 +449,7 @@ dir_close(struct ramet_objstore *store)
 {
     struct dirstore *dir = (struct dirstore *)store;
 
+    assert(dir->base.name == dir->name);
     if (dir->root_fd >= 0)
         (void)dir->os->close(dir->os->ctx, dir->root_fd);
     ramet_mutex_done(&dir->mutex);
@@ -450,6 +473,7 @@ visit_leftover(void *ctx, const char *name, bool is_dir)
     const struct ramet_os *os = sweep->dir->os;
     struct ramet_os_stat st;
 
+    assert(sweep->tmp_fd >= 0);
     if (!is_dir && os->stat_at(os->ctx, sweep->tmp_fd, name, &st) == 0) {
         const int64_t now_ms = (int64_t)os->wall_ms(os->ctx);
 
@@ -465,6 +489,7 @@ sweep_leftovers(const struct dirstore *dir)
     const struct ramet_os *os = dir->os;
     struct sweep sweep = {dir, ramet_dirstore_folder(dir, RAMET_DIRSTORE_TMP)};
 
+    assert(dir->root_fd >= 0);
     if (sweep.tmp_fd < 0)
         return;
     (void)os->list(os->ctx, sweep.tmp_fd, ".", visit_leftover, &sweep);
@@ -522,6 +547,7 @@ ramet_dirstore_open(const struct ramet_os *os, const char *path, bool create,
                            dir->name);
         goto done;
     }
+    assert(dir->base.ops == &ops && dir->base.name != NULL);
     sweep_leftovers(dir);
     *out_store = &dir->base;
     dir = NULL; /* now the caller's */
@@ -539,6 +565,7 @@ ramet_dirstore_call(struct ramet_objstore *store, const char *name,
     struct dirstore *dir = (struct dirstore *)store;
     char *copy = ramet_strdup(name);
 
+    assert(name != NULL && dir->base.name == dir->name);
     if (copy == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", dir->name);
     ramet_free(dir->name);

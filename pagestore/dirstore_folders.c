@@ -18,6 +18,7 @@ enum ramet_rc
 ramet_dirstore_fail(const struct dirstore *dir, int negated, const char *key,
                     const char *what, struct ramet_err *err)
 {
+    assert(negated < 0 && what != NULL);
     return RAMET_FAIL_OS(err, negated, "%s/%s: %s", dir->name, key, what);
 }
 
@@ -27,6 +28,8 @@ ramet_dirstore_fail(const struct dirstore *dir, int negated, const char *key,
 int
 ramet_dirstore_folder(const struct dirstore *dir, const char *path)
 {
+    assert(dir->root_fd >= 0);
+    assert(path[0] == '\0' || ramet_key_valid(path)); /* invariant (2) */
     return ramet_rights_open_below(dir->os, dir->root_fd,
                                    path[0] == '\0' ? "." : path,
                                    O_RDONLY | O_DIRECTORY);
@@ -37,6 +40,7 @@ ramet_dirstore_name_of(const char *key)
 {
     const char *slash = strrchr(key, '/');
 
+    assert(ramet_key_valid(key));
     return slash == NULL ? key : slash + 1;
 }
 
@@ -48,6 +52,7 @@ ramet_dirstore_give(const struct dirstore *dir, int fd)
     struct ramet_os_stat st;
     int rc;
 
+    assert(fd >= 0);
     if (!dir->gives)
         return 0;
     rc = dir->os->stat(dir->os->ctx, fd, &st);
@@ -68,6 +73,7 @@ ramet_dirstore_make_folder(const struct dirstore *dir, int parent_fd,
     int rc = dir->os->mkdir(dir->os->ctx, parent_fd, name, 0777);
     int fd;
 
+    assert(parent_fd >= 0 && strchr(name, '/') == NULL); /* invariant (2) */
     if (rc == -EEXIST)
         return 0;
     if (rc < 0 || !dir->gives)
@@ -87,6 +93,7 @@ ramet_dirstore_directory_of(const char *key, char out[RAMET_KEY_MAX])
     const char *slash = strrchr(key, '/');
     const size_t len = slash == NULL ? 0 : (size_t)(slash - key);
 
+    assert(len < RAMET_KEY_MAX);
     memcpy(out, key, len);
     out[len] = '\0';
 }
@@ -96,6 +103,7 @@ directory_hash(const char *path)
 {
     const uint64_t hash = ramet_hash64(path, strlen(path));
 
+    assert(path != NULL);
     return hash == 0 ? 1 : hash;
 }
 
@@ -105,6 +113,7 @@ is_durable(struct dirstore *dir, const char *path)
     const uint64_t hash = directory_hash(path);
     bool found = false;
 
+    assert(path[0] == '\0' || ramet_key_valid(path));
     ramet_mutex_lock(&dir->mutex);
     for (unsigned i = 0; i < RAMET_DIRSTORE_DURABLE_MAX && !found; i++)
         found = dir->durable[i] == hash;
@@ -115,6 +124,7 @@ is_durable(struct dirstore *dir, const char *path)
 static void
 remember_durable(struct dirstore *dir, const char *path)
 {
+    assert(path[0] == '\0' || ramet_key_valid(path));
     ramet_mutex_lock(&dir->mutex);
     dir->durable[dir->durable_next++ % RAMET_DIRSTORE_DURABLE_MAX] =
         directory_hash(path);
@@ -130,6 +140,7 @@ sync_parent(const struct ramet_os *os, const char *path, size_t len)
     int fd;
     int rc;
 
+    assert(len <= strlen(path));
     while (len > 0 && path[len - 1] == '/')
         len--;
     if (len == 0)
@@ -155,6 +166,7 @@ make_root_durable(struct dirstore *dir, struct ramet_err *err)
 {
     const char *path = dir->path;
 
+    assert(path[0] != '\0');
     for (size_t len = strlen(path); len > 0; len--) {
         int rc;
 
@@ -177,6 +189,7 @@ make_durable(struct dirstore *dir, const char *path, struct ramet_err *err)
     char part[RAMET_KEY_MAX];
     char parent[RAMET_KEY_MAX];
 
+    assert(strlen(path) < RAMET_KEY_MAX);
     if (!is_durable(dir, "")) {
         const enum ramet_rc rc = make_root_durable(dir, err);
 
@@ -230,6 +243,7 @@ ramet_dirstore_target(struct dirstore *dir, const char *parent, int *out_fd,
     if (fd < 0)
         return ramet_dirstore_fail(dir, fd, parent, "can't open the directory",
                                    err);
+    assert(is_durable(dir, "")); /* invariant (1) */
     *out_fd = fd;
     return RAMET_OK;
 }
@@ -245,6 +259,7 @@ make_one(const struct ramet_os *os, const char *path)
     int fd;
     int rc;
 
+    assert(path[0] != '\0');
     if (made < 0 || os->user(os->ctx) != 0)
         return made;
     fd = ramet_rights_open_folder(os, AT_FDCWD, path);
@@ -275,6 +290,7 @@ ramet_dirstore_make_root(const struct ramet_os *os, const char *path)
     char *part = ramet_strdup(path);
     int failed = 0;
 
+    assert(path_len > 0);
     if (part == NULL)
         return -ENOMEM;
     for (size_t len = 1; len <= path_len; len++) {
@@ -299,6 +315,7 @@ ramet_dirstore_look_at_root(struct dirstore *dir)
     struct ramet_os_stat st;
     const int rc = dir->os->stat(dir->os->ctx, dir->root_fd, &st);
 
+    assert(dir->root_fd >= 0);
     if (rc < 0)
         return rc;
     dir->rights = ramet_rights_of(&st);

@@ -51,12 +51,14 @@ struct walk {
 static bool
 begins_with(const char *text, const char *head)
 {
+    assert(text != NULL && head != NULL);
     return strncmp(text, head, strlen(head)) == 0;
 }
 
 static int
 compare_names(const void *a, const void *b)
 {
+    assert(a != NULL && b != NULL);
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
@@ -67,6 +69,7 @@ is_wanted(const struct walk *walk, const char *name, bool is_dir)
     char full[2 * RAMET_KEY_MAX + 2];
     const size_t path_len = walk->top->path_len;
 
+    assert(path_len <= RAMET_KEY_MAX && strlen(name) <= RAMET_KEY_MAX);
     memcpy(full, walk->path, path_len);
     strcpy(full + path_len, name);
     if (strlen(full) >= RAMET_KEY_MAX)
@@ -81,6 +84,7 @@ is_wanted(const struct walk *walk, const char *name, bool is_dir)
 static void
 drop_names(struct level *level, size_t from)
 {
+    assert(level->count <= level->capacity);
     for (size_t i = from; i < level->count; i++)
         ramet_free(level->names[i]);
     if (from < level->count)
@@ -90,6 +94,7 @@ drop_names(struct level *level, size_t from)
 static void
 sort_and_cut(struct level *level)
 {
+    assert(level->count <= (size_t)2 * BATCH); /* invariant (1) */
     if (level->count > 1)
         qsort(level->names, level->count, sizeof(*level->names), compare_names);
     if (level->count > BATCH) {
@@ -104,6 +109,7 @@ add_name(struct level *level, const char *name)
 {
     char *copy;
 
+    assert(level->count < (size_t)2 * BATCH); /* invariant (1) */
     if (level->count == level->capacity) {
         const size_t capacity = level->capacity == 0 ? 64 : level->capacity * 2;
         char **grown =
@@ -132,6 +138,7 @@ visit_entry(void *ctx, const char *entry, bool is_dir)
     char name[RAMET_KEY_MAX + 1];
     const size_t len = strlen(entry);
 
+    assert(!level->cut || level->count >= BATCH);
     if (len >= RAMET_KEY_MAX - 1 || !ramet_key_valid(entry))
         return 0; /* no name of ours */
     if (level->path_len == 0 && strcmp(entry, RAMET_DIRSTORE_TMP) == 0)
@@ -151,6 +158,7 @@ fail_list(const struct walk *walk, int negated, struct ramet_err *err)
 {
     const size_t len = walk->top->path_len;
 
+    assert(negated < 0 && walk->top != NULL);
     return RAMET_FAIL_OS(err, negated, "%s/%.*s: can't list", walk->store_name,
                          len > 0 ? (int)len - 1 : 0, walk->path);
 }
@@ -172,6 +180,8 @@ load_level(struct walk *walk, struct ramet_err *err)
     if (got < 0 && got != -ENOENT)
         return fail_list(walk, got, err);
     sort_and_cut(level);
+    assert(level->count <= BATCH &&
+           (!level->more || level->count == BATCH)); /* invariant (1) */
     return RAMET_OK;
 }
 
@@ -185,6 +195,7 @@ open_level(const struct walk *walk)
     const size_t from = above == NULL ? 0 : above->path_len;
     char dir[RAMET_KEY_MAX + 1] = ".";
 
+    assert(above == NULL || from < level->path_len); /* invariant (2) */
     if (level->path_len > 0) {
         memcpy(dir, walk->path + from, level->path_len - 1 - from);
         dir[level->path_len - 1 - from] = '\0';
@@ -216,6 +227,7 @@ pop_level(struct walk *walk)
 {
     struct level *level = walk->top;
 
+    assert(level != NULL);
     walk->top = level->parent;
     if (level->fd >= 0)
         (void)walk->os->close(walk->os->ctx, level->fd);
@@ -234,6 +246,7 @@ visit_file(struct walk *walk, ramet_objstore_visit *visit, void *ctx,
     const int got = walk->os->stat_at(walk->os->ctx, level->fd,
                                       walk->path + level->path_len, &st);
 
+    assert(level->fd >= 0); /* else it had no names */
     if (got == -ENOENT)
         return RAMET_OK;
     if (got < 0)
@@ -253,6 +266,7 @@ step(struct walk *walk, ramet_objstore_visit *visit, void *ctx, bool *out_go_on,
     const char *name;
     size_t len;
 
+    assert(level->index <= level->count);
     if (level->index == level->count) {
         if (level->more)
             return load_level(walk, err);
@@ -261,6 +275,8 @@ step(struct walk *walk, ramet_objstore_visit *visit, void *ctx, bool *out_go_on,
     }
     name = level->names[level->index++];
     len = strlen(name);
+    assert(strcmp(name, level->last) > 0);         /* invariant (1) */
+    assert(level->path_len + len < RAMET_KEY_MAX); /* is_wanted() saw to it */
     memcpy(level->last, name, len + 1);
     memcpy(walk->path + level->path_len, name, len + 1);
     if (name[len - 1] == '/')
@@ -275,6 +291,7 @@ may_hold_keys(const char *prefix, size_t head)
 {
     char dir[RAMET_KEY_MAX];
 
+    assert(head < RAMET_KEY_MAX && (head == 0 || prefix[head - 1] == '/'));
     if (head == 0)
         return true;
     memcpy(dir, prefix, head - 1);
@@ -301,6 +318,7 @@ ramet_dirstore_walk(const struct ramet_os *os, int root_fd,
     bool go_on = true;
     enum ramet_rc rc;
 
+    assert(root_fd >= 0 && after != NULL && visit != NULL);
     if (!may_hold_keys(prefix, head))
         return RAMET_OK;
     memcpy(walk.path, prefix, head); /* start as deep as the prefix goes */
@@ -309,5 +327,6 @@ ramet_dirstore_walk(const struct ramet_os *os, int root_fd,
         rc = step(&walk, visit, ctx, &go_on, err);
     while (walk.top != NULL)
         pop_level(&walk);
+    assert(walk.top == NULL);
     return rc;
 }

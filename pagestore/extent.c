@@ -3,6 +3,7 @@
  */
 #include "pagestore/extent.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -12,6 +13,8 @@ ramet_extent_key(const struct ramet_extent *extent, char out[RAMET_KEY_MAX])
     char volume[RAMET_ID_TEXT_SIZE];
     char segment[RAMET_ID_TEXT_SIZE];
 
+    assert(extent->kind == RAMET_IN_COMMIT ? extent->lsn > 0
+                                           : extent->kind == RAMET_IN_SEGMENT);
     ramet_id_format(&extent->volume.id, volume);
     if (extent->kind == RAMET_IN_COMMIT) {
         snprintf(out, RAMET_KEY_MAX, "volumes/%s/commits/%016" PRIx64, volume,
@@ -20,4 +23,24 @@ ramet_extent_key(const struct ramet_extent *extent, char out[RAMET_KEY_MAX])
     }
     ramet_id_format(&extent->segment.id, segment);
     snprintf(out, RAMET_KEY_MAX, "volumes/%s/segments/%s", volume, segment);
+}
+
+bool
+ramet_extent_same_object(const struct ramet_extent *a,
+                         const struct ramet_extent *b)
+{
+    return a->kind == b->kind &&
+           ramet_id_compare(&a->volume.id, &b->volume.id) == 0 &&
+           (a->kind == RAMET_IN_COMMIT
+                ? a->lsn == b->lsn
+                : ramet_id_compare(&a->segment.id, &b->segment.id) == 0);
+}
+
+bool
+ramet_extent_equal(const struct ramet_extent *a, const struct ramet_extent *b)
+{
+    return ramet_extent_same_object(a, b) &&
+           a->offset_bytes == b->offset_bytes &&
+           a->length_bytes == b->length_bytes && a->hash_algo == b->hash_algo &&
+           ramet_hash_equal(&a->hash, &b->hash);
 }

@@ -6,6 +6,7 @@
 #ifndef RAMET_PAGESTORE_EXTENT_H
 #define RAMET_PAGESTORE_EXTENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/hash.h"
@@ -34,5 +35,12 @@ struct ramet_extent {
 /* Key of the object that `extent` points into. */
 void
 ramet_extent_key(const struct ramet_extent *extent, char out[RAMET_KEY_MAX]);
+
+/* Do both point into the same object? */
+bool ramet_extent_same_object(const struct ramet_extent *a,
+                              const struct ramet_extent *b);
+/* Are they the same piece of it, with the same hash? */
+bool
+ramet_extent_equal(const struct ramet_extent *a, const struct ramet_extent *b);
 
 #endif

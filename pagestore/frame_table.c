@@ -38,6 +38,7 @@ commonest_page_count(const struct ramet_frame *frames, uint32_t count)
     uint32_t seen[RAMET_FRAME_PAGES_MAX + 1] = {0};
     uint32_t best = 1;
 
+    assert(frames != NULL && count > 0);
     for (uint32_t i = 0; i < count; i++)
         seen[frames[i].page_count]++;
     for (uint32_t n = 2; n <= RAMET_FRAME_PAGES_MAX; n++)
@@ -71,6 +72,7 @@ all_encodable(const struct ramet_frame *frames, uint32_t count)
     uint64_t end = RAMET_SEGMENT_HEADER_SIZE;
     uint32_t last = 0;
 
+    assert(frames != NULL && count > 0);
     for (uint32_t i = 0; i < count; i++) {
         const struct ramet_frame *frame = &frames[i];
 
@@ -91,6 +93,8 @@ encode_entry(const struct ramet_frame *frame, const struct usual *usual,
                        frame->page_count != usual->page_count ||
                        frame->extent.offset_bytes != end;
 
+    assert(frame->first_pgno > last &&
+           frame->extent.offset_bytes >= end); /* invariant (1) */
     ramet_buf_varint(out, gap << 1 | (extra ? 1 : 0));
     if (extra) {
         ramet_buf_u8(out, (uint8_t)frame->kind);
@@ -109,6 +113,7 @@ ramet_frame_table_encode(const struct ramet_frame *frames, uint32_t count,
     uint64_t end;
     uint32_t last = 0;
 
+    assert(frames != NULL || count == 0);
     if (count == 0)
         return out->failed;
     if (!all_encodable(frames, count))
@@ -148,12 +153,14 @@ decode_usual(struct ramet_reader *in, struct usual *out, struct ramet_err *err)
     if (out->page_count > RAMET_FRAME_PAGES_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "frame table: %u pages a frame",
                           out->page_count);
+    assert(out->page_count >= 1); /* invariant (2) */
     return RAMET_OK;
 }
 
 static enum ramet_rc
 check_kind(uint8_t kind, const struct ramet_extent *dict, struct ramet_err *err)
 {
+    assert(dict == NULL || dict->length_bytes > 0);
     if (kind > RAMET_FRAME_DICT)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "frame table: frame kind %u is of a later version",
@@ -202,6 +209,8 @@ decode_entry(struct ramet_reader *in, const struct usual *usual,
                           "frame table: page %" PRIu64
                           " lies beyond the segment's end",
                           first);
+    assert(first > *last && page_count >= 1); /* invariants (1), (2) */
+    assert(length >= 1 && *end + skip + length <= object_size); /* (3) */
     frame->kind = (enum ramet_frame_kind)kind;
     frame->first_pgno = (uint32_t)first;
     frame->page_count = page_count;
@@ -225,6 +234,7 @@ ramet_frame_table_decode(struct ramet_reader *in, uint32_t count,
     uint32_t last = 0;
     enum ramet_rc rc;
 
+    assert(out_frames != NULL || count == 0);
     if (count == 0)
         return RAMET_OK;
     if (object_size > UINT64_MAX - context->offset_bytes)
@@ -269,6 +279,7 @@ decode_chunk_frames(const struct ramet_table_chunk *chunk,
     const enum ramet_rc rc = ramet_frame_table_decode(in, count, context, dict,
                                                       object_size, frames, err);
 
+    assert(count > 0);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_reader_left(in) != 0 ||
@@ -296,6 +307,7 @@ ramet_table_chunk_decode(const struct ramet_table_chunk *chunk,
     uint64_t count;
     enum ramet_rc rc;
 
+    assert(bytes != NULL || len == 0);
     if (len != chunk->length_bytes || !ramet_hash_equal(&hash, &chunk->hash))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "frame table: wrong checksum of the chunk at "
@@ -337,6 +349,7 @@ ramet_table_chunk_read(struct ramet_objstore *store,
     enum ramet_rc rc;
 
     assert(index < info->chunk_count);
+    assert(!ramet_id_is_nil(&info->id.id)); /* an inline one has none */
     ramet_extent_key(&context, key);
     if (chunk->length_bytes > RAMET_TABLE_CHUNK_BYTES_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT,

@@ -43,6 +43,7 @@ find_slot(const struct memstore *mem, const char *key, bool *out_found)
     size_t low = 0;
     size_t high = mem->count;
 
+    assert(mem->count <= mem->capacity);
     while (low < high) { /* before low: < key; from high on: >= key */
         const size_t middle = low + (high - low) / 2;
 
@@ -51,6 +52,7 @@ find_slot(const struct memstore *mem, const char *key, bool *out_found)
         else
             high = middle;
     }
+    assert(low == high && low <= mem->count);
     *out_found = low < mem->count && strcmp(mem->objects[low].key, key) == 0;
     return low;
 }
@@ -61,6 +63,7 @@ grow_objects(struct memstore *mem)
     const size_t capacity = mem->capacity == 0 ? 16 : mem->capacity * 2;
     struct object *objects;
 
+    assert(mem->count <= mem->capacity);
     if (mem->count < mem->capacity)
         return RAMET_OK;
     objects = ramet_realloc(mem->objects, capacity * sizeof(*objects));
@@ -79,6 +82,7 @@ insert_object(struct memstore *mem, struct object object, struct ramet_err *err)
     bool found;
     size_t at;
 
+    assert(object.key != NULL);
     ramet_mutex_lock(&mem->mutex);
     at = find_slot(mem, object.key, &found);
     if (found) {
@@ -90,6 +94,7 @@ insert_object(struct memstore *mem, struct object object, struct ramet_err *err)
         rc = RAMET_FAIL(err, rc, "memory/%s: no memory", object.key);
         goto done;
     }
+    assert(mem->count < mem->capacity && at <= mem->count);
     memmove(mem->objects + at + 1, mem->objects + at,
             (mem->count - at) * sizeof(*mem->objects));
     mem->objects[at] = object;
@@ -119,6 +124,7 @@ mem_put(struct ramet_objstore *store, const char *key,
             memcpy(object.data + at, parts[i].iov_base, parts[i].iov_len);
         at += parts[i].iov_len;
     }
+    assert(object.key != NULL && object.data != NULL);
     rc = insert_object((struct memstore *)store, object, err);
     if (rc == RAMET_OK)
         object = (struct object){0}; /* now the store's */
@@ -133,6 +139,7 @@ mem_upload_abort(struct ramet_upload *base)
 {
     struct mem_upload *upload = (struct mem_upload *)base;
 
+    assert(upload->len <= upload->capacity);
     ramet_free(upload->key);
     ramet_free(upload->data);
     ramet_free(upload);
@@ -144,6 +151,7 @@ mem_upload_begin(struct ramet_objstore *store, const char *key,
 {
     struct mem_upload *upload = ramet_calloc(1, sizeof(*upload));
 
+    assert(key != NULL);
     if (upload != NULL)
         upload->key = ramet_strdup(key);
     if (upload == NULL || upload->key == NULL) {
@@ -163,6 +171,7 @@ mem_upload_write(struct ramet_upload *base, const void *data, size_t len,
     size_t capacity = upload->capacity == 0 ? 4096 : upload->capacity;
     uint8_t *grown;
 
+    assert(upload->len <= upload->capacity);
     if (len > SIZE_MAX / 4 - upload->len)
         return RAMET_FAIL(err, RAMET_ENOMEM, "memory/%s: %zu more bytes",
                           upload->key, len);
@@ -176,6 +185,7 @@ mem_upload_write(struct ramet_upload *base, const void *data, size_t len,
         upload->data = grown;
         upload->capacity = capacity;
     }
+    assert(len <= upload->capacity - upload->len);
     if (len > 0)
         memcpy(upload->data + upload->len, data, len);
     upload->len += len;
@@ -190,6 +200,7 @@ mem_upload_finish(struct ramet_upload *base, struct ramet_err *err)
     const enum ramet_rc rc =
         insert_object((struct memstore *)base->store, object, err);
 
+    assert(upload->key != NULL);
     if (rc == RAMET_OK) {
         upload->key = NULL; /* now the store's */
         upload->data = NULL;
@@ -216,6 +227,7 @@ mem_read(struct ramet_objstore *store, const char *key, uint64_t offset,
             memcpy(buf, mem->objects[at].data + offset, got);
     }
     ramet_mutex_unlock(&mem->mutex);
+    assert(got <= len);
     if (!found)
         return RAMET_FAIL(err, RAMET_ENOTFOUND, "memory/%s: not there", key);
     *out_got = got;
@@ -231,6 +243,7 @@ mem_size(struct ramet_objstore *store, const char *key,
     size_t at;
     bool found;
 
+    assert(out_size_bytes != NULL);
     ramet_mutex_lock(&mem->mutex);
     at = find_slot(mem, key, &found);
     if (found)
@@ -251,12 +264,15 @@ next_key(struct memstore *mem, const char *last, bool or_equal,
     bool any;
     size_t at;
 
+    assert(out_key != NULL && last != NULL);
     ramet_mutex_lock(&mem->mutex);
     at = find_slot(mem, last, &found);
     if (found && !or_equal)
         at++;
     any = at < mem->count;
     if (any) {
+        assert(strcmp(mem->objects[at].key, last) >=
+               (or_equal ? 0 : 1)); /* invariant (1) */
         memcpy(out_key, mem->objects[at].key, strlen(mem->objects[at].key) + 1);
         *out_size = mem->objects[at].len;
     }
@@ -275,6 +291,7 @@ mem_list(struct ramet_objstore *store, const char *prefix, const char *after,
     char key[RAMET_KEY_MAX];
     uint64_t size;
 
+    assert(visit != NULL);
     (void)err;
     while (next_key((struct memstore *)store, from, or_equal, key, &size) &&
            strncmp(key, prefix, prefix_len) == 0 && visit(ctx, key, size)) {
@@ -297,6 +314,7 @@ mem_remove(struct ramet_objstore *store, const char *key, struct ramet_err *err)
     at = find_slot(mem, key, &found);
     if (found) {
         object = mem->objects[at];
+        assert(mem->count > 0 && at < mem->count);
         mem->count--;
         memmove(mem->objects + at, mem->objects + at + 1,
                 (mem->count - at) * sizeof(*mem->objects));
@@ -312,6 +330,7 @@ mem_close(struct ramet_objstore *store)
 {
     struct memstore *mem = (struct memstore *)store;
 
+    assert(mem->count <= mem->capacity);
     for (size_t i = 0; i < mem->count; i++) {
         ramet_free(mem->objects[i].key);
         ramet_free(mem->objects[i].data);

@@ -27,6 +27,7 @@ ramet_key_valid(const char *key)
     char before = '/';
     size_t len;
 
+    assert(key != NULL);
     for (len = 0; key[len] != '\0'; len++) {
         const char c = key[len];
 
@@ -38,6 +39,7 @@ ramet_key_valid(const char *key)
             return false;
         before = c;
     }
+    assert(len < RAMET_KEY_MAX);
     return before != '/'; /* neither empty nor ending in a slash */
 }
 
@@ -72,12 +74,14 @@ ramet_objstore_upload_write(struct ramet_upload *upload, const void *data,
 enum ramet_rc
 ramet_objstore_upload_finish(struct ramet_upload *upload, struct ramet_err *err)
 {
+    assert(upload->store != NULL);
     return upload->store->ops->upload_finish(upload, err);
 }
 
 void
 ramet_objstore_upload_abort(struct ramet_upload *upload)
 {
+    assert(upload == NULL || upload->store != NULL);
     if (upload != NULL)
         upload->store->ops->upload_abort(upload);
 }
@@ -104,6 +108,7 @@ ramet_objstore_read_full(struct ramet_objstore *store, const char *key,
     assert(ramet_key_valid(key));
     if (rc != RAMET_OK)
         return rc;
+    assert(got <= len);
     if (got != len)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s/%s: ends at byte %" PRIu64
@@ -119,6 +124,7 @@ ramet_objstore_read_part(struct ramet_objstore *store,
 {
     enum ramet_rc rc;
 
+    assert(part->len > 0 && part->buf != NULL);
     if (part->to_end)
         return ramet_objstore_read(store, part->key, part->offset, part->buf,
                                    part->len, out_got, err);
@@ -137,6 +143,7 @@ ramet_objstore_read_parts(struct ramet_objstore *store,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(visit != NULL && (parts != NULL || count == 0));
     for (size_t i = 0; i < count; i++)
         assert(ramet_key_valid(parts[i].key) && parts[i].len > 0);
     if (store->ops->read_parts != NULL)
@@ -174,6 +181,7 @@ ramet_objstore_list(struct ramet_objstore *store, const char *prefix,
 bool
 ramet_objstore_take_key(void *ctx, const char *key, uint64_t size_bytes)
 {
+    assert(strlen(key) < RAMET_KEY_MAX); /* as the visitor of a list is told */
     (void)size_bytes;
     memcpy(ctx, key, strlen(key) + 1);
     return false;
@@ -184,6 +192,7 @@ ramet_objstore_first(struct ramet_objstore *store, const char *prefix,
                      char out_key[RAMET_KEY_MAX], struct ramet_hash *out_told,
                      struct ramet_err *err)
 {
+    assert(prefix != NULL && strlen(prefix) < RAMET_KEY_MAX);
     out_key[0] = '\0';
     memset(out_told, 0, sizeof(*out_told));
     if (store->ops->first != NULL)
@@ -207,6 +216,7 @@ ramet_objstore_remove_many(struct ramet_objstore *store,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(keys != NULL || count == 0);
     for (size_t i = 0; i < count; i++)
         assert(ramet_key_valid(keys[i]));
     if (store->ops->remove_many != NULL)
@@ -228,6 +238,7 @@ bool
 ramet_objstore_requests(const struct ramet_objstore *store,
                         struct ramet_store_requests *out)
 {
+    assert(out != NULL);
     if (store->ops->requests == NULL)
         return false;
     store->ops->requests(store, out);
@@ -258,6 +269,7 @@ ramet_request_kind_name(enum ramet_request_kind kind)
 void
 ramet_objstore_close(struct ramet_objstore *store)
 {
+    assert(store == NULL || store->ops != NULL);
     if (store != NULL)
         store->ops->close(store);
 }

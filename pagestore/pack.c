@@ -23,6 +23,7 @@ new_context(int level)
 {
     ZSTD_CCtx *const cctx = ZSTD_createCCtx_advanced(ramet_codec_mem);
 
+    assert(level == LEVEL_ALONE || level == LEVEL_OVER);
     if (cctx != NULL && ZSTD_isError(ZSTD_CCtx_setParameter(
                             cctx, ZSTD_c_compressionLevel, level))) {
         ZSTD_freeCCtx(cctx);
@@ -36,6 +37,7 @@ ramet_packer_new(struct ramet_packer **out_packer, struct ramet_err *err)
 {
     struct ramet_packer *const packer = ramet_calloc(1, sizeof(*packer));
 
+    assert(out_packer != NULL);
     if (packer != NULL) {
         packer->alone = new_context(LEVEL_ALONE);
         packer->over = new_context(LEVEL_OVER);
@@ -67,6 +69,7 @@ ramet_pack(struct ramet_packer *packer, const uint8_t *over,
            uint32_t *out_length, struct ramet_err *err)
 {
     assert(ramet_page_size_valid(page_size));
+    assert(page != NULL && over != page);
     ZSTD_CCtx *const cctx = over != NULL ? packer->over : packer->alone;
     const size_t bound = ZSTD_compressBound(page_size);
     const size_t start = out->len;
@@ -83,6 +86,7 @@ ramet_pack(struct ramet_packer *packer, const uint8_t *over,
     if (ZSTD_isError(got))
         return RAMET_FAIL(err, RAMET_ENOMEM, "pack a page: %s",
                           ZSTD_getErrorName(got));
+    assert(got > 0 && got <= bound);
     out->len += got;
     *out_length = (uint32_t)got;
     return RAMET_OK;
@@ -96,6 +100,7 @@ ramet_unpack(struct ramet_packer *packer, const uint8_t *over,
     bool done;
 
     assert(ramet_page_size_valid(page_size));
+    assert(out_page != NULL && over != out_page);
     if (!ramet_codec_is_one_frame(bytes, len) ||
         (over != NULL &&
          ZSTD_isError(ZSTD_DCtx_refPrefix(packer->dctx, over, page_size))))

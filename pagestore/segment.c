@@ -5,6 +5,7 @@
  */
 #include "pagestore/segment.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ void
 ramet_segment_header_put(uint8_t out[RAMET_SEGMENT_HEADER_SIZE],
                          const struct ramet_sid *id, uint32_t page_size)
 {
+    assert(page_size == 0 || ramet_page_size_valid(page_size));
     memcpy(out, magic, sizeof(magic));
     memcpy(out + 8, id->id.bytes, RAMET_ID_SIZE);
     ramet_put_le32(out + 24, page_size);
@@ -38,6 +40,7 @@ ramet_segment_header_check(const uint8_t header[RAMET_SEGMENT_HEADER_SIZE],
 {
     const uint32_t page_size = ramet_get_le32(header + 24);
 
+    assert(out_page_size != NULL);
     if (memcmp(header, magic, sizeof(magic) - 1) != 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "segment: not a segment");
     if (header[7] != magic[7])
@@ -58,6 +61,7 @@ ramet_segment_header_check(const uint8_t header[RAMET_SEGMENT_HEADER_SIZE],
 void
 ramet_segment_info_done(struct ramet_segment_info *info)
 {
+    assert(info->frames == NULL || info->chunks == NULL); /* one or the other */
     ramet_free(info->frames);
     ramet_free(info->chunks);
     memset(info, 0, sizeof(*info));

@@ -73,6 +73,7 @@ grow_chunks(struct ramet_segment_writer *writer)
         writer->chunk_capacity == 0 ? 16 : writer->chunk_capacity * 2;
     struct ramet_table_chunk *grown;
 
+    assert(writer->chunk_count <= writer->chunk_capacity);
     if (writer->chunk_count < writer->chunk_capacity)
         return RAMET_OK;
     grown = ramet_realloc(writer->chunks, capacity * sizeof(*grown));
@@ -92,6 +93,7 @@ cut_chunk(struct ramet_segment_writer *writer, struct ramet_err *err)
     enum ramet_rc rc = grow_chunks(writer);
 
     assert(writer->pending_count > 0);
+    assert(last->first_pgno >= writer->frames[0].first_pgno);
     ramet_buf_varint(&writer->table, writer->pending_count);
     if (rc == RAMET_OK)
         rc = ramet_frame_table_encode(writer->frames, writer->pending_count,
@@ -106,6 +108,7 @@ cut_chunk(struct ramet_segment_writer *writer, struct ramet_err *err)
         .hash = ramet_hash128(writer->table.data + start,
                               writer->table.len - start),
     };
+    assert(writer->table.len > start); /* invariant (2) */
     writer->pending_count = 0;
     writer->pending_bytes = 0;
     return RAMET_OK;
@@ -127,6 +130,8 @@ entry_estimate(const struct ramet_packed_frame *packed, uint32_t last)
     const uint64_t gap = packed->first_pgno - last - 1;
     const size_t extra = packed->page_count == 1 ? 0 : 3;
 
+    assert(packed->first_pgno > last);
+    assert(packed->page_count >= 1 && packed->length_bytes >= 1);
     return varint_len(gap << 1) + extra + varint_len(packed->length_bytes) +
            RAMET_HASH_SIZE;
 }
@@ -139,6 +144,7 @@ add_frame(struct ramet_segment_writer *writer,
 {
     const size_t estimate = entry_estimate(packed, writer->last_pgno);
 
+    assert(offset >= RAMET_SEGMENT_HEADER_SIZE);
     if (writer->pending_bytes + estimate > RAMET_TABLE_CHUNK_BYTES) {
         const enum ramet_rc rc = cut_chunk(writer, err);
 
@@ -181,6 +187,8 @@ begin_upload(struct ramet_segment_writer *writer, struct ramet_err *err)
     rc = ramet_id_new(&extent.segment.id, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(ramet_id_is_nil(&writer->id.id)); /* until now */
+    assert(writer->body_len <= RAMET_SEGMENT_INLINE_MAX);
     ramet_segment_header_put(writer->body, &extent.segment, writer->page_size);
     ramet_extent_key(&extent, key);
     rc = ramet_objstore_upload_begin(writer->store, key, &writer->upload, err);
@@ -203,6 +211,8 @@ take_packed(void *ctx, const struct ramet_packed *packed, struct ramet_err *err)
     uint64_t offset = writer->body_len;
     enum ramet_rc rc = RAMET_OK;
 
+    assert((writer->upload == NULL) ==
+           (writer->body != NULL)); /* invariant (1) */
     for (uint32_t i = 0; i < packed->frame_count && rc == RAMET_OK; i++) {
         rc = add_frame(writer, &packed->frames[i], offset, err);
         offset += packed->frames[i].length_bytes;
@@ -212,11 +222,13 @@ take_packed(void *ctx, const struct ramet_packed *packed, struct ramet_err *err)
         rc = begin_upload(writer, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(writer->upload != NULL || offset <= RAMET_SEGMENT_INLINE_MAX);
     if (writer->upload == NULL)
         memcpy(writer->body + writer->body_len, packed->bodies, packed->len);
     else
         rc = ramet_objstore_upload_write(writer->upload, packed->bodies,
-                                         packed->len, err);
+                                          packed->len, err);
+    assert(offset == writer->body_len + packed->len);
     writer->body_len = offset;
     return rc;
 }
@@ -268,6 +280,7 @@ ramet_segment_writer_add(struct ramet_segment_writer *writer, uint32_t pgno,
                          const uint8_t *page, struct ramet_err *err)
 {
     assert(pgno > writer->last_added);
+    assert(page != NULL);
     if (writer->failed != RAMET_OK)
         return RAMET_FAIL(err, writer->failed, "segment: failed earlier");
     writer->last_added = pgno;
@@ -281,6 +294,7 @@ ramet_segment_writer_size(const struct ramet_segment_writer *writer)
     const uint64_t table = writer->table.len + writer->pending_bytes;
     const uint64_t bytes = writer->body_len + table;
 
+    assert(writer->table.len <= TABLE_BYTES_MAX);
     return table * TABLE_WEIGHT > bytes ? table * TABLE_WEIGHT : bytes;
 }
 
@@ -291,6 +305,7 @@ finish_upload(struct ramet_segment_writer *writer, struct ramet_err *err)
     struct ramet_upload *upload;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(writer->frame_count > 0);
     if (writer->chunk_count > 0 && writer->pending_count > 0)
         rc = cut_chunk(writer, err);
     if (rc == RAMET_OK && writer->upload == NULL)
@@ -300,6 +315,7 @@ finish_upload(struct ramet_segment_writer *writer, struct ramet_err *err)
                                          writer->table.len, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(writer->chunk_count == 0 || writer->pending_count == 0);
     for (uint32_t i = 0; i < writer->chunk_count; i++)
         writer->chunks[i].offset_bytes += writer->body_len;
     upload = writer->upload;
@@ -311,6 +327,7 @@ finish_upload(struct ramet_segment_writer *writer, struct ramet_err *err)
 static void
 complete_frames(struct ramet_segment_writer *writer, bool in_commit)
 {
+    assert(in_commit == ramet_id_is_nil(&writer->id.id));
     for (uint32_t i = 0; i < writer->pending_count; i++) {
         struct ramet_frame *frame = &writer->frames[i];
 
@@ -327,6 +344,9 @@ static void
 hand_over(struct ramet_segment_writer *writer,
           struct ramet_segment_info *out_info)
 {
+    assert(writer->first_pgno >= 1 && writer->first_pgno <= writer->last_pgno);
+    assert(writer->chunk_count > 0 ||
+           writer->pending_count == writer->frame_count); /* invariant (2) */
     *out_info = (struct ramet_segment_info){
         .id = writer->id,
         .size_bytes = writer->body_len + writer->table.len,
@@ -369,6 +389,7 @@ ramet_segment_writer_finish(struct ramet_segment_writer *writer,
     enum ramet_rc rc = writer->failed;
     bool in_commit;
 
+    assert(out_info != NULL && out_inline != NULL && out_inline_len != NULL);
     if (rc != RAMET_OK)
         rc = RAMET_FAIL(err, rc, "segment: failed earlier");
     else
@@ -402,6 +423,7 @@ ramet_segment_writer_abort(struct ramet_segment_writer *writer)
 {
     if (writer == NULL)
         return;
+    assert(writer->upload == NULL || writer->store != NULL);
     ramet_compressor_free(writer->compressor);
     ramet_objstore_upload_abort(writer->upload);
     ramet_buf_done(&writer->table);

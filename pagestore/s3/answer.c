@@ -68,12 +68,14 @@ static const struct {
 static bool
 changes_something(const struct ramet_s3_exchange *x)
 {
+    assert(x->method != NULL);
     return strcmp(x->method, "GET") != 0 && strcmp(x->method, "HEAD") != 0;
 }
 
 static void
 set(struct ramet_s3_verdict *v, enum ramet_rc rc, unsigned hints)
 {
+    assert((hints & ELSEWHERE) == 0 || rc != RAMET_OK);
     v->rc = rc;
     v->again = (hints & AGAIN) != 0;
     v->renew = (hints & RENEW) != 0;
@@ -88,6 +90,7 @@ judge_status(struct ramet_s3_verdict *v, const struct ramet_s3_exchange *x)
 {
     const bool silent = strcmp(x->method, "HEAD") == 0 || x->answer.len == 0;
 
+    assert(x->code == CURLE_OK && (x->status < 200 || x->status >= 300));
     switch (x->status) {
     case 401:
     case 403:
@@ -127,6 +130,7 @@ judge_status(struct ramet_s3_verdict *v, const struct ramet_s3_exchange *x)
 static void
 judge_code(struct ramet_s3_verdict *v, const struct ramet_s3_exchange *x)
 {
+    assert(v->error.code[0] != '\0');
     for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
         if (strcmp(v->error.code, codes[i].code) == 0) {
             set(v, codes[i].rc, codes[i].hints);
@@ -144,6 +148,7 @@ judge_transport(struct ramet_s3_verdict *v, const struct ramet_s3_exchange *x)
 {
     const unsigned unsure = x->sent_all ? UNSURE : NONE;
 
+    assert(x->code != CURLE_OK);
     if (x->cancelled)
         set(v, RAMET_ECANCELLED, unsure);
     else if (x->too_big)
@@ -178,6 +183,7 @@ ramet_s3_judge(const struct ramet_s3_exchange *x,
     else
         judge_status(&v, x);
     v.maybe_done = v.maybe_done && changes_something(x);
+    assert(v.rc != RAMET_OK || (!v.again && !v.renew && !v.maybe_done));
     *out_verdict = v;
 }
 
@@ -186,6 +192,7 @@ ramet_s3_judge(const struct ramet_s3_exchange *x,
 static const char *
 why_no_answer(const struct ramet_s3_exchange *x)
 {
+    assert(x->code != CURLE_OK);
     if (x->cancelled)
         return "waiting for it was given up";
     if (x->too_big)
@@ -209,6 +216,7 @@ advice(const struct ramet_s3_exchange *x, const struct ramet_s3_verdict *v,
 {
     const bool denied = v->rc == RAMET_EAUTH;
 
+    assert(v->rc != RAMET_OK);
     if (denied && withheld_why != NULL)
         return withheld_why;
     if (strcmp(v->error.code, "SignatureDoesNotMatch") == 0)
@@ -244,6 +252,7 @@ ramet_s3_explain(const struct ramet_s3_exchange *x,
     char said[RAMET_S3_CODE_MAX + RAMET_S3_MESSAGE_MAX + 32];
 
     assert(v->rc != RAMET_OK);
+    assert(where != NULL && what != NULL);
     if (x->code != CURLE_OK)
         return RAMET_FAIL(err, v->rc, "%s: %s: %s", where, what,
                           why_no_answer(x));

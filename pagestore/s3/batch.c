@@ -4,6 +4,7 @@
  * Not every service knows how, or says for which key it failed; so whatever is
  * not plainly done is done again one by one, which costs nothing but time.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +29,7 @@ add_text(struct ramet_buf *out, const char *text)
 static void
 add_escaped(struct ramet_buf *out, const char *text)
 {
+    assert(text != NULL);
     for (; *text != '\0'; text++) {
         if (*text == '&')
             add_text(out, "&amp;");
@@ -44,6 +46,7 @@ write_body(const struct ramet_s3store *s3, const char *const *keys,
 {
     char full[RAMET_S3_KEY_MAX];
 
+    assert(count > 0 && count <= KEYS_MAX);
     add_text(out, "<Delete><Quiet>true</Quiet>");
     for (size_t i = 0; i < count; i++) {
         ramet_s3store_key(s3, keys[i], full);
@@ -61,6 +64,7 @@ md5_of(const struct ramet_buf *body, char out[MD5_BASE64])
     uint8_t digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
 
+    assert(body->len > 0 && body->len <= INT32_MAX);
     return EVP_Digest(body->data, body->len, digest, &len, EVP_md5(), NULL) ==
                1 &&
            len == MD5_BYTES &&
@@ -71,6 +75,7 @@ md5_of(const struct ramet_buf *body, char out[MD5_BASE64])
 static bool
 note_error(void *ctx, const char *path, const char *text)
 {
+    assert(ctx != NULL && path != NULL);
     (void)text;
     if (strcmp(path, "DeleteResult/Error") == 0)
         *(bool *)ctx = true;
@@ -94,6 +99,7 @@ remove_at_once(struct ramet_s3store *s3, const char *const *keys, size_t count)
                                        .answer_max = ANSWER_MAX};
     bool failed = false;
 
+    assert(count > 1 && count <= KEYS_MAX);
     ramet_buf_init(&body, BODY_MAX);
     write_body(s3, keys, count, &body);
     part = (struct iovec){body.data, body.len};
@@ -114,6 +120,7 @@ ramet_s3_remove_many(struct ramet_objstore *store, const char *const *keys,
     struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(keys != NULL || count == 0);
     while (count > 0 && rc == RAMET_OK) {
         const size_t n = count < KEYS_MAX ? count : KEYS_MAX;
 

@@ -23,6 +23,7 @@ hold_across_fork(void)
 static void
 bucket_free(struct ramet_s3_bucket *bucket)
 {
+    assert(bucket->next == NULL || bucket->refs == 0);
     ramet_s3_credentials_free(bucket->credentials);
     ramet_s3_engine_close(bucket->engine);
     ramet_mutex_done(&bucket->proving);
@@ -40,6 +41,7 @@ identify(const struct ramet_s3_target *target,
     const char *const access = getenv("AWS_ACCESS_KEY_ID");
     const char *const session = getenv("AWS_SESSION_TOKEN");
 
+    assert(target->bucket[0] != '\0' && target->origin.text[0] != '\0');
     return ramet_asprintf("%s %s %s %d %d %s %s %s %s", target->origin.text,
                           target->bucket, target->region, target->path_style,
                           target->trusted, settings->ca_bundle,
@@ -77,6 +79,7 @@ bucket_new(const struct ramet_s3_target *target,
         bucket_free(bucket);
         return rc;
     }
+    assert(target->trusted == (bucket->credentials != NULL));
     *out_bucket = bucket;
     return RAMET_OK;
 }
@@ -89,6 +92,7 @@ find(const char *identity)
 
     for (struct ramet_s3_bucket *b = buckets; b != NULL; b = b->next)
         if (b->fork_count == fork_count && strcmp(b->identity, identity) == 0) {
+            assert(b->refs > 0);
             b->refs++;
             return b;
         }
@@ -125,6 +129,7 @@ ramet_s3_bucket_open(const struct ramet_s3_place *place, bool configured,
     ramet_mutex_unlock(&process);
     if (found != NULL)
         bucket_free(fresh);
+    assert(found != fresh);
     *out_bucket = found != NULL ? found : fresh;
     return RAMET_OK;
 }

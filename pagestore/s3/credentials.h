@@ -13,7 +13,8 @@
  *       AWS_EC2_METADATA_DISABLED is true
  *
  * What a service hands out is asked for again five minutes before it expires;
- * if that fails, the old ones serve for as long as they are valid. Of a profile
+ * if that fails, or brings none that live longer, the old ones serve for as long as
+ * they are valid, and it is asked again after half a minute. Of a profile
  * the files are read again when a store says that its keys have expired.
  *
  * Where these may go is place.h's affair.
@@ -46,18 +47,5 @@ ramet_s3_credentials_get(struct ramet_s3_credentials *credentials,
  * nobody to ask who could say something else. */
 bool ramet_s3_credentials_refused(struct ramet_s3_credentials *credentials,
                                   const struct ramet_s3_keys *keys);
-
-/* What the container's and the machine's services answer; for tests and
- * fuzzers too. RAMET_ECORRUPT: it is none. */
-RAMET_NODISCARD enum ramet_rc
-ramet_s3_keys_from_json(const void *data, size_t len,
-                        struct ramet_s3_keys *out_keys, struct ramet_err *err);
-/* What the security token service answers. */
-RAMET_NODISCARD enum ramet_rc
-ramet_s3_keys_from_xml(const void *data, size_t len,
-                       struct ramet_s3_keys *out_keys, struct ramet_err *err);
-/* May a container's endpoint be asked? https, or http on this machine or at
- * the two addresses that container services have. */
-bool ramet_s3_is_container_host(const char *url);
 
 #endif

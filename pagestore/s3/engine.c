@@ -73,6 +73,7 @@ static void
 tell_done(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
 {
     ramet_mutex_lock(&engine->mutex);
+    assert(!x->done && x->easy == NULL); /* invariant (4) */
     x->done = true;
     ramet_cond_broadcast(&engine->ended);
     ramet_mutex_unlock(&engine->mutex);
@@ -81,6 +82,7 @@ tell_done(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
 static void
 release_lane(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
 {
+    assert(x->easy == NULL);
     if (x->throttle == NULL)
         return;
     ramet_mutex_lock(&engine->mutex);
@@ -95,6 +97,7 @@ finish(struct ramet_s3_engine *engine, unsigned at, CURLcode code)
 {
     struct ramet_s3_exchange *const x = engine->running[at];
 
+    assert(at < engine->running_count && x->easy != NULL);
     ramet_s3_exchange_note_end(x, code, now_ms());
     (void)curl_multi_remove_handle(engine->multi, x->easy);
     curl_easy_reset(x->easy);
@@ -114,6 +117,8 @@ begin(struct ramet_s3_engine *engine, struct ramet_s3_exchange *x)
     CURL *easy = engine->idle_count > 0 ? engine->idle[--engine->idle_count]
                                         : curl_easy_init();
 
+    assert(x->easy == NULL && !x->done);
+    assert(engine->running_count < RAMET_S3_IN_FLIGHT); /* invariant (1) */
     x->began_ms = now_ms();
     if (easy != NULL) {
         ramet_s3_exchange_set_up(x, easy);
@@ -145,6 +150,7 @@ next_to_begin(struct ramet_s3_engine *engine, uint64_t *io_wait_ms)
 
         if (x->wants_cancel || x->throttle == NULL ||
             ramet_s3_throttle_begin(x->throttle, now)) {
+            assert(!x->done && x->easy == NULL);
             found = x;
             x->cancelled = x->wants_cancel;
             *at = x->next;
@@ -177,6 +183,7 @@ begin_all(struct ramet_s3_engine *engine)
         x->code = CURLE_ABORTED_BY_CALLBACK;
         tell_done(engine, x);
     }
+    assert(engine->running_count <= RAMET_S3_IN_FLIGHT); /* invariant (1) */
     return wait_ms;
 }
 
@@ -194,6 +201,7 @@ take_ends(struct ramet_s3_engine *engine)
             continue;
         while (engine->running[at]->easy != message->easy_handle)
             at++;
+        assert(at < engine->running_count);
         finish(engine, at, code);
     }
 }
@@ -204,6 +212,7 @@ cut_off(struct ramet_s3_engine *engine)
 {
     const uint64_t now = now_ms();
 
+    assert(engine->running_count <= RAMET_S3_IN_FLIGHT); /* invariant (1) */
     for (unsigned at = engine->running_count; at-- > 0;) {
         struct ramet_s3_exchange *const x = engine->running[at];
         bool cancel;
@@ -260,6 +269,7 @@ static void
 engine_free(struct ramet_s3_engine *engine)
 {
     assert(engine->running_count == 0 && engine->queue == NULL);
+    assert(engine->idle_count <= IDLE_MAX);
     for (unsigned i = 0; i < engine->idle_count; i++)
         curl_easy_cleanup(engine->idle[i]);
     if (engine->multi != NULL)
@@ -347,6 +357,7 @@ enum ramet_rc
 ramet_s3_engine_check(const struct ramet_s3_engine *engine,
                       struct ramet_err *err)
 {
+    assert(engine != NULL);
     return engine->fork_count == ramet_os_fork_count()
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_EFORKED,
@@ -359,6 +370,8 @@ ramet_s3_start(struct ramet_s3_engine *engine,
 {
     const enum ramet_rc rc = ramet_s3_engine_check(engine, err);
 
+    assert(exchange->method != NULL && exchange->url != NULL);
+    assert(exchange->parts != NULL || exchange->part_count == 0);
     if (rc != RAMET_OK)
         return rc;
     assert(!exchange->done && exchange->stall_timeout_ms > 0);
@@ -374,6 +387,7 @@ ramet_s3_start(struct ramet_s3_engine *engine,
 static struct ramet_s3_exchange *
 first_done(struct ramet_s3_exchange **exchanges, size_t count)
 {
+    assert(count > 0);
     for (size_t i = 0; i < count; i++)
         if (exchanges[i]->done)
             return exchanges[i];
@@ -388,6 +402,7 @@ ramet_s3_wait(struct ramet_s3_engine *engine,
     const uint64_t until = now_ms() + timeout_ms;
     struct ramet_s3_exchange *done = NULL;
 
+    assert(exchanges != NULL && count > 0);
     for (uint64_t now = now_ms(); done == NULL; now = now_ms()) {
         const uint64_t left = until > now ? until - now : 0;
 
@@ -424,6 +439,7 @@ ramet_s3_is_throttled(struct ramet_s3_engine *engine,
 {
     bool is_on;
 
+    assert(throttle != NULL);
     ramet_mutex_lock(&engine->mutex);
     is_on = ramet_s3_throttle_is_on(throttle, now_ms());
     ramet_mutex_unlock(&engine->mutex);

@@ -3,6 +3,7 @@
  */
 #include "pagestore/s3/exchange.h"
 
+#include <assert.h>
 #include <string.h>
 #include <strings.h>
 
@@ -23,6 +24,7 @@ make_room(struct ramet_s3_exchange *x)
 {
     curl_off_t length = 0;
 
+    assert(x->easy != NULL && x->answer.failed == RAMET_OK);
     if (x->answer.capacity == 0 &&
         curl_easy_getinfo(x->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T,
                           &length) == CURLE_OK &&
@@ -38,6 +40,7 @@ take_body(char *data, size_t size, size_t count, void *ctx)
 
     make_room(x);
     ramet_buf_bytes(&x->answer, data, size * count);
+    assert(x->answer.len <= x->answer.max);
     x->too_big = x->answer.failed == RAMET_ETOOBIG;
     return x->answer.failed == RAMET_OK ? size * count : 0;
 }
@@ -48,6 +51,7 @@ give_body(char *out, size_t size, size_t count, void *ctx)
     struct ramet_s3_exchange *const x = ctx;
     size_t room = size * count, n = 0;
 
+    assert(x->part <= x->part_count && x->sent <= x->body_bytes);
     while (room > 0 && x->part < x->part_count) {
         const struct iovec *const part = &x->parts[x->part];
         const size_t left = part->iov_len - x->part_pos;
@@ -63,6 +67,7 @@ give_body(char *out, size_t size, size_t count, void *ctx)
             x->part_pos = 0;
         }
     }
+    assert(n <= size * count);
     x->sent += n;
     return n;
 }
@@ -73,6 +78,7 @@ rewind_body(void *ctx, curl_off_t offset, int origin)
 {
     struct ramet_s3_exchange *const x = ctx;
 
+    assert(x->part <= x->part_count);
     if (offset != 0 || origin != SEEK_SET)
         return CURL_SEEKFUNC_CANTSEEK;
     x->part = 0;
@@ -91,6 +97,7 @@ header_is(const char *line, size_t len, const char *name, char *out,
     const size_t name_len = strlen(name);
     const char *from = line + name_len + 1;
 
+    assert(name_len > 0 && out_size > 0);
     if (len <= name_len || strncasecmp(line, name, name_len) != 0 ||
         line[name_len] != ':')
         return false;
@@ -160,6 +167,7 @@ set_up_body(struct ramet_s3_exchange *x, CURL *easy)
     const bool has_body =
         strcmp(x->method, "PUT") == 0 || strcmp(x->method, "POST") == 0;
 
+    assert(x->body_bytes == 0 && x->part_count >= 0);
     for (int i = 0; i < x->part_count; i++)
         x->body_bytes += x->parts[i].iov_len;
     if (!has_body)
@@ -180,6 +188,7 @@ ramet_s3_exchange_set_up(struct ramet_s3_exchange *x, CURL *easy)
     const size_t answer_max =
         x->answer_max > ERROR_BODY_MAX ? x->answer_max : ERROR_BODY_MAX;
 
+    assert(x->method != NULL && x->url != NULL && x->easy == NULL);
     ramet_buf_init(&x->answer, answer_max);
     set_up_body(x, easy);
     (void)curl_easy_setopt(easy, CURLOPT_URL, x->url);
@@ -219,6 +228,8 @@ ramet_s3_exchange_note_end(struct ramet_s3_exchange *x, CURLcode code,
     curl_off_t connected = 0;
     long status = 0;
 
+    assert(x->easy != NULL && !x->done);
+    assert(now_ms >= x->began_ms);
     x->code = code;
     (void)curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
     (void)curl_easy_getinfo(x->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
@@ -233,6 +244,7 @@ ramet_s3_exchange_moved(const struct ramet_s3_exchange *x)
 {
     curl_off_t up = 0, down = 0;
 
+    assert(x->easy != NULL);
     (void)curl_easy_getinfo(x->easy, CURLINFO_SIZE_UPLOAD_T, &up);
     (void)curl_easy_getinfo(x->easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
     return (uint64_t)up + (uint64_t)down;

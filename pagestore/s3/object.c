@@ -2,6 +2,7 @@
  * object.c - one object of the store: its size, its bytes, and putting it;
  * by the invariants of s3store.h.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@ void
 ramet_s3store_key(const struct ramet_s3store *s3, const char *key,
                   char out[RAMET_S3_KEY_MAX])
 {
+    assert(key != NULL);
     (void)snprintf(out, RAMET_S3_KEY_MAX, "%s%s", s3->prefix, key);
 }
 
@@ -28,6 +30,7 @@ ramet_s3store_size(struct ramet_objstore *store, const char *key,
         .method = "HEAD", .kind = RAMET_REQUEST_HEAD, .key = full};
     enum ramet_rc rc;
 
+    assert(out_size_bytes != NULL);
     ramet_s3store_key(s3, key, full);
     rc = ramet_s3_perform(&s3->caller, &request, err);
     ramet_buf_done(&request.answer);
@@ -47,6 +50,7 @@ take_range(const struct ramet_s3store *s3, const char *key,
     const size_t len = (size_t)request->range_length;
     const size_t got = request->answer.len;
 
+    assert(request->has_range && len > 0);
     if (request->status == 416) {
         *out_got = 0;
         return RAMET_OK;
@@ -96,6 +100,7 @@ ramet_s3store_read(struct ramet_objstore *store, const char *key,
     rc = ramet_s3_perform(&s3->caller, &request, err);
     if (rc == RAMET_OK)
         rc = take_range(s3, key, &request, buf, out_got, err);
+    assert(rc != RAMET_OK || *out_got <= len);
     ramet_buf_done(&request.answer);
     return rc;
 }
@@ -111,6 +116,7 @@ compare(struct ramet_s3store *s3, const char *key, const struct iovec *parts,
     bool same = true;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(out_same != NULL && part_count >= 0);
     if (buf == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", s3->name);
     for (int i = 0; i < part_count && same && rc == RAMET_OK; i++) {
@@ -154,6 +160,7 @@ ramet_s3store_put_now(struct ramet_s3store *s3, const char *key,
     bool ours = false;
     enum ramet_rc rc;
 
+    assert(parts != NULL || part_count == 0);
     ramet_s3store_key(s3, key, full);
     rc = ramet_s3_perform(&s3->caller, &request, err);
     ramet_buf_done(&request.answer);

@@ -31,12 +31,22 @@ struct reading {
     unsigned busy;
 };
 
+static void
+slot_free(struct slot *slot)
+{
+    assert(slot == NULL || slot->a_try.headers == NULL); /* it ended */
+    if (slot != NULL)
+        ramet_s3_keys_wipe(&slot->a_try.keys);
+    ramet_free(slot);
+}
+
 static enum ramet_rc
 begin(struct reading *r, const struct ramet_part *part, struct ramet_err *err)
 {
     struct slot *const slot = r->slots[r->busy];
     enum ramet_rc rc;
 
+    assert(r->busy < AT_ONCE && slot != NULL); /* invariant (1) */
     slot->part = part;
     ramet_s3store_key(r->s3, part->key, slot->full);
     slot->request = (struct ramet_s3_request){.method = "GET",
@@ -58,6 +68,7 @@ take_out(struct reading *r, unsigned at)
 {
     struct slot *const slot = r->slots[at];
 
+    assert(at < r->busy && r->busy <= AT_ONCE);
     r->slots[at] = r->slots[--r->busy];
     r->slots[r->busy] = slot;
     return slot;
@@ -67,6 +78,7 @@ take_out(struct reading *r, unsigned at)
 static bool
 is_whole(const struct ramet_s3_exchange *x, const struct ramet_part *part)
 {
+    assert(x->done);
     if (x->code != CURLE_OK || x->status != 206)
         return false;
     return x->answer.len == part->len ||
@@ -92,6 +104,7 @@ end(struct reading *r, struct slot *slot, struct ramet_err *err)
     else /* invariant (3) */
         rc = ramet_objstore_read_part(&r->s3->base, part, &got, err);
     ramet_buf_done(&x->answer);
+    assert(rc != RAMET_OK || got <= part->len);
     return rc == RAMET_OK ? r->visit(r->ctx, part, got, err) : rc;
 }
 
@@ -102,6 +115,7 @@ end_one(struct reading *r, struct ramet_err *err)
     struct ramet_s3_exchange *exchanges[AT_ONCE], *done;
     unsigned at = 0;
 
+    assert(r->busy > 0);
     for (unsigned i = 0; i < r->busy; i++)
         exchanges[i] = &r->slots[i]->a_try.exchange;
     done = ramet_s3_wait(r->s3->caller.bucket->engine, exchanges, r->busy,
@@ -114,6 +128,7 @@ end_one(struct reading *r, struct ramet_err *err)
 static void
 give_up(struct reading *r)
 {
+    assert(r->busy <= AT_ONCE); /* invariant (1) */
     while (r->busy > 0) {
         struct slot *const slot = take_out(r, 0);
 
@@ -133,6 +148,7 @@ ramet_s3_read_parts(struct ramet_objstore *store,
     const size_t slots = count < AT_ONCE ? count : AT_ONCE;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(visit != NULL && (parts != NULL || count == 0));
     for (size_t i = 0; i < slots && rc == RAMET_OK; i++) {
         r.slots[i] = ramet_alloc(sizeof(*r.slots[i]));
         if (r.slots[i] == NULL)
@@ -149,6 +165,6 @@ ramet_s3_read_parts(struct ramet_objstore *store,
         rc = end_one(&r, err);
     give_up(&r);
     for (size_t i = 0; i < slots; i++)
-        ramet_free(r.slots[i]);
+        slot_free(r.slots[i]);
     return rc;
 }

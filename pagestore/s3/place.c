@@ -21,6 +21,7 @@
 static const char *
 take_bucket(const char *text, size_t len, struct ramet_s3_place *place)
 {
+    assert(text[len] == '\0' || text[len] == '/');
     if (len == 0)
         return "there is no bucket";
     if (len >= sizeof(place->bucket))
@@ -45,6 +46,7 @@ take_prefix(const char *text, struct ramet_s3_place *place)
 {
     char before = '/';
 
+    assert(text != NULL);
     if (strlen(text) >= sizeof(place->prefix))
         return "the prefix is longer than 511 characters";
     for (const char *p = text; *p != '\0'; p++) {
@@ -58,6 +60,7 @@ take_prefix(const char *text, struct ramet_s3_place *place)
     }
     if (before == '/' && text[0] != '\0')
         return "the prefix has odd characters, or an empty part";
+    assert(strlen(text) < sizeof(place->prefix));
     strcpy(place->prefix, text);
     return NULL;
 }
@@ -67,6 +70,7 @@ take_endpoint(const char *value, struct ramet_s3_place *place)
 {
     struct ramet_origin origin;
 
+    assert(value != NULL && place->endpoint[0] == '\0'); /* once */
     if (strlen(value) >= sizeof(place->endpoint) ||
         !ramet_origin_of(value, &origin) || origin.host[0] == '\0' ||
         strchr(value + 8, '/') != NULL || strchr(value, '@') != NULL)
@@ -81,6 +85,7 @@ take_region(const char *value, struct ramet_s3_place *place)
 {
     const size_t len = strlen(value);
 
+    assert(value != NULL && place->region[0] == '\0'); /* once */
     for (const char *p = value; *p != '\0'; p++)
         if (!isalnum((unsigned char)*p) && *p != '-' && *p != '_')
             return "region= has odd characters";
@@ -94,6 +99,7 @@ static const char *
 take_parameter(const char *name, const char *value,
                struct ramet_s3_place *place)
 {
+    assert(name != NULL && value != NULL);
     if (strcmp(name, "endpoint") == 0)
         return place->endpoint[0] != '\0' ? "endpoint= is given twice"
                                           : take_endpoint(value, place);
@@ -134,6 +140,7 @@ decode(const char *text, size_t len, char *out, size_t out_size)
             return "a value after '?' is too long, or has odd characters";
         out[n++] = c;
     }
+    assert(n < out_size);
     out[n] = '\0';
     return NULL;
 }
@@ -141,6 +148,7 @@ decode(const char *text, size_t len, char *out, size_t out_size)
 static const char *
 take_query(const char *query, struct ramet_s3_place *place)
 {
+    assert(query != NULL);
     while (*query != '\0') {
         const size_t len = strcspn(query, "&");
         const char *const equals = memchr(query, '=', len);
@@ -172,6 +180,7 @@ ramet_s3_place_parse(const char *root, const char *query,
     size_t bucket_len;
     const char *why;
 
+    assert(root != NULL && query != NULL);
     if (strncmp(root, "s3://", 5) != 0)
         return "it is not an s3:// URL";
     root += 5;
@@ -194,6 +203,7 @@ ramet_s3_same_endpoint(const char *a, const char *b)
 {
     struct ramet_origin one, other;
 
+    assert(a != NULL && b != NULL);
     return ramet_origin_of(a, &one) && ramet_origin_of(b, &other) &&
            strcasecmp(one.text, other.text) == 0;
 }
@@ -204,6 +214,7 @@ is_aws_region(const char *text, size_t len)
 {
     size_t dashes = 0;
 
+    assert(text != NULL);
     for (size_t i = 0; i < len; i++) {
         if (text[i] == '-')
             dashes++;
@@ -225,6 +236,7 @@ ramet_s3_is_aws(const struct ramet_origin *origin)
     const size_t len = strlen(origin->host);
     const char *host = origin->host, *end = NULL;
 
+    assert(origin->host[0] != '\0' && origin->port[0] != '\0');
     if (origin->is_plain || strcmp(origin->port, "443") != 0)
         return false;
     if (strcmp(host, "s3.amazonaws.com") == 0)
@@ -253,6 +265,7 @@ has_path(const char *url)
 {
     const char *const slash = strchr(strstr(url, "//") + 2, '/');
 
+    assert(strstr(url, "//") != NULL); /* it is an origin's */
     return slash != NULL && slash[1] != '\0';
 }
 
@@ -265,6 +278,7 @@ choose_origin(const struct ramet_s3_place *place,
     const char *text = place->endpoint;
     char aws[RAMET_ORIGIN_MAX];
 
+    assert(region[0] != '\0');
     if (text[0] == '\0')
         text = settings->endpoint;
     if (text[0] == '\0')
@@ -286,6 +300,7 @@ is_trusted(const struct ramet_s3_place *place,
            const struct ramet_s3_settings *settings,
            const struct ramet_origin *origin, bool configured)
 {
+    assert(origin->text[0] != '\0');
     if (place->endpoint[0] == '\0' || configured)
         return true;                  /* (2), or AWS's own; (3) */
     return ramet_s3_is_aws(origin) || /* (1) */
@@ -299,6 +314,7 @@ static bool
 is_path_style(const struct ramet_s3_place *place,
               const struct ramet_origin *origin)
 {
+    assert(place->bucket[0] != '\0');
     if (place->style != RAMET_S3_STYLE_AUTO)
         return place->style == RAMET_S3_STYLE_PATH;
     return !ramet_s3_is_aws(origin) || strchr(place->bucket, '.') != NULL;
@@ -311,6 +327,7 @@ name_host(struct ramet_s3_target *target)
     const struct ramet_origin *const o = &target->origin;
     const bool own_port = strcmp(o->port, o->is_plain ? "80" : "443") == 0;
 
+    assert(o->host[0] != '\0' && target->bucket[0] != '\0');
     (void)snprintf(target->host, sizeof(target->host), "%s%s%s%s%s",
                    target->path_style ? "" : target->bucket,
                    target->path_style ? "" : ".", o->host, own_port ? "" : ":",
@@ -343,6 +360,7 @@ ramet_s3_resolve(const struct ramet_s3_place *place,
             "only a URL names: check the URL, and name its endpoint in "
             "AWS_ENDPOINT_URL_S3, the profile or ramet.conf";
     name_host(&target);
+    assert(target.trusted == (target.why_not == NULL));
     *out_target = target;
     return RAMET_OK;
 }

@@ -75,6 +75,7 @@ open_cache(bool create)
     if (create) {
         char *const slash = strrchr(path, '/');
 
+        assert(slash != NULL);
         *slash = '\0';
         (void)os->mkdir(os->ctx, AT_FDCWD, path, 0700);
         *slash = '/';
@@ -92,6 +93,7 @@ is_cached(const char *name)
     size_t len = 0;
     bool known;
 
+    assert(ramet_key_valid(name) && strchr(name, '/') == NULL);
     if (dir < 0)
         return false;
     known = ramet_os_read_file(os, dir, name, sizeof(PROVEN), &data, &len,
@@ -109,6 +111,7 @@ keep_cached(const char *name)
     const struct ramet_os *const os = ramet_os_system();
     const int dir = open_cache(true);
 
+    assert(ramet_key_valid(name) && strchr(name, '/') == NULL);
     if (dir < 0)
         return;
     if (ramet_os_replace_file(os, dir, name, NULL, PROVEN, sizeof(PROVEN) - 1,
@@ -126,6 +129,7 @@ is_marked(struct ramet_s3store *s3, const char *name, bool *out_marked,
     const enum ramet_rc rc =
         ramet_objstore_read(&s3->base, name, 0, text, sizeof(text), &got, err);
 
+    assert(ramet_key_valid(name));
     if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
         return rc;
     *out_marked = rc == RAMET_OK && got == sizeof(PROVEN) - 1 &&
@@ -151,6 +155,7 @@ struct race {
 static enum ramet_rc
 refuse(const struct ramet_s3store *s3, const char *why, struct ramet_err *err)
 {
+    assert(why != NULL);
     return RAMET_FAIL(err, RAMET_EREFUSED,
                       "%s: can't be a store for Ramet: %s, and a history needs "
                       "one on which a PUT with If-None-Match: * lets exactly "
@@ -179,6 +184,7 @@ start_all(struct race *race, unsigned *out_started, struct ramet_err *err)
         if (rc == RAMET_OK)
             ++*out_started;
     }
+    assert(*out_started <= WRITERS);
     return rc;
 }
 
@@ -190,6 +196,7 @@ end_all(struct race *race, unsigned started, unsigned *out_winners,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(started <= WRITERS && *out_winners == 0);
     for (unsigned i = 0; i < started; i++) {
         struct writer *const w = &race->writers[i];
         struct ramet_s3_verdict v;
@@ -209,6 +216,7 @@ end_all(struct race *race, unsigned started, unsigned *out_winners,
         ramet_buf_done(&w->a_try.exchange.answer);
         ramet_s3_keys_wipe(&w->a_try.keys);
     }
+    assert(*out_winners <= started && *out_unsure <= started);
     return rc;
 }
 
@@ -220,6 +228,7 @@ check_winner(struct race *race, unsigned winner, struct ramet_err *err)
     const enum ramet_rc rc = ramet_objstore_read(
         &race->s3->base, race->key, 0, there, sizeof(there), &got, err);
 
+    assert(winner < WRITERS);
     if (rc == RAMET_ENOTFOUND)
         return refuse(race->s3, "what was just written is not there", err);
     if (rc != RAMET_OK)
@@ -242,6 +251,7 @@ run_round(struct race *race, const char *id, unsigned round, bool *out_counts,
     struct ramet_err late;
     enum ramet_rc rc, ended, removed = RAMET_OK;
 
+    assert(round < ROUNDS + RETRIES);
     (void)snprintf(race->key, sizeof(race->key), "probe/%s/%u", id, round);
     ramet_s3store_key(race->s3, race->key, race->full);
     rc = start_all(race, &started, err);
@@ -292,6 +302,8 @@ run_race(struct ramet_s3store *s3, struct ramet_err *err)
                         "%s: answers too seldom for a test of whether it can "
                         "be written to",
                         s3->name);
+    assert(proven <= round &&
+           (rc != RAMET_OK || proven == ROUNDS)); /* invariant (2) */
     ramet_free(race);
     return rc;
 }
@@ -329,6 +341,7 @@ ramet_s3store_prove(struct ramet_s3store *s3, struct ramet_err *err)
     bool proven;
     enum ramet_rc rc = ramet_s3_engine_check(bucket->engine, err);
 
+    assert(bucket != NULL && bucket->engine != NULL);
     if (rc != RAMET_OK)
         return rc;
     ramet_mutex_lock(&bucket->mutex);

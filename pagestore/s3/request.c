@@ -33,6 +33,7 @@ static void
 add_path(struct ramet_buf *out, const struct ramet_s3_target *target,
          const char *key)
 {
+    assert(target->bucket[0] != '\0');
     ramet_buf_u8(out, '/');
     if (target->path_style) {
         ramet_sigv4_escape(out, target->bucket, false);
@@ -49,6 +50,7 @@ add_header(struct curl_slist **list, const char *name, const char *value)
     struct curl_slist *const grown =
         line != NULL ? curl_slist_append(*list, line) : NULL;
 
+    assert(name != NULL && value != NULL);
     ramet_free(line);
     if (grown == NULL)
         return false;
@@ -69,6 +71,7 @@ gather(struct signed_headers *h, const struct ramet_s3_target *target,
 {
     const struct ramet_os *const os = ramet_os_system();
 
+    assert(h->count == 0 && (!request->has_range || request->range_length > 0));
     ramet_sigv4_time(os->wall_ms(os->ctx), h->time);
     if (request->content_md5 != NULL)
         h->list[h->count++] =
@@ -123,6 +126,7 @@ make_headers(const struct ramet_s3_target *target,
     }
     if (rc != RAMET_OK)
         return rc;
+    assert(h.count <= sizeof(h.list) / sizeof(h.list[0]));
     for (size_t i = 0; ok && i < h.count; i++)
         if (strcmp(h.list[i].name, "host") != 0)
             ok = add_header(&headers, h.list[i].name, h.list[i].value);
@@ -144,6 +148,7 @@ make_url(const struct ramet_s3_target *target,
 {
     const char *const scheme = target->origin.is_plain ? "http://" : "https://";
 
+    assert(url->len == 0 && path->len == 0);
     add_path(path, target, request->key);
     ramet_buf_bytes(url, scheme, strlen(scheme));
     ramet_buf_bytes(url, target->host, strlen(target->host));
@@ -168,6 +173,7 @@ set_exchange(const struct ramet_s3_caller *caller,
 {
     struct ramet_s3_bucket *const bucket = caller->bucket;
 
+    assert(t->url.data != NULL && t->headers != NULL);
     t->exchange = (struct ramet_s3_exchange){
         .method = request->method,
         .url = (const char *)t->url.data,
@@ -186,6 +192,7 @@ set_exchange(const struct ramet_s3_caller *caller,
 static void
 free_try(struct ramet_s3_try *t)
 {
+    assert(t->url.failed != RAMET_OK || t->url.len == 0 || t->url.data != NULL);
     curl_slist_free_all(t->headers);
     t->headers = NULL;
     ramet_buf_done(&t->url);
@@ -202,6 +209,8 @@ ramet_s3_try_start(const struct ramet_s3_caller *caller,
     struct ramet_buf path;
     enum ramet_rc rc = ramet_s3_engine_check(bucket->engine, err);
 
+    assert(request->method != NULL && request->key != NULL);
+    assert(request->part_count == 0 || request->parts != NULL);
     t->headers = NULL;
     t->keys.access[0] = t->keys.session[0] = '\0';
     ramet_buf_init(&t->url, URL_MAX_BYTES);
@@ -218,8 +227,10 @@ ramet_s3_try_start(const struct ramet_s3_caller *caller,
         set_exchange(caller, request, t);
         rc = ramet_s3_start(bucket->engine, &t->exchange, err);
     }
-    if (rc != RAMET_OK)
+    if (rc != RAMET_OK) {
         free_try(t);
+        ramet_s3_keys_wipe(&t->keys);
+    }
     return rc;
 }
 
@@ -231,6 +242,7 @@ log_exchange(const struct ramet_s3_request *request,
     char status[RAMET_LOG_NUM_SIZE], ms[RAMET_LOG_NUM_SIZE];
     char offset[RAMET_LOG_NUM_SIZE], len[RAMET_LOG_NUM_SIZE];
 
+    assert(x->done);
     if (!ramet_log_enabled(RAMET_LOG_DEBUG))
         return;
     ramet_log(RAMET_LOG_DEBUG, "bucket", "kind",
@@ -248,6 +260,7 @@ note(const struct ramet_s3_caller *caller,
 {
     struct ramet_s3_bucket *const bucket = caller->bucket;
 
+    assert(x->done);
     log_exchange(request, x);
     ramet_s3_tally_add(caller->tally, request->kind, x->sent, x->answer.len);
     if (x->status == 503 || x->status == 429)
@@ -273,6 +286,7 @@ ramet_s3_try_end(const struct ramet_s3_caller *caller,
 
     if (ramet_s3_wait(engine, &x, 1, UINT32_MAX) == NULL)
         ramet_s3_cancel(engine, x);
+    assert(x->done);
     note(caller, request, x);
     free_try(a_try);
 }
@@ -286,6 +300,7 @@ hedge_after_ms(const struct ramet_s3_caller *caller,
     struct ramet_s3_bucket *const bucket = caller->bucket;
     uint64_t after = UINT64_MAX;
 
+    assert(!request->hedge || request->has_range);
     if (!request->hedge || request->range_length > HEDGED_BYTES_MAX)
         return UINT64_MAX;
     ramet_mutex_lock(&bucket->mutex);
@@ -298,6 +313,7 @@ static void
 drop(const struct ramet_s3_caller *caller,
      const struct ramet_s3_request *request, struct ramet_s3_try *t)
 {
+    assert(t->headers != NULL); /* it has not ended */
     ramet_s3_cancel(caller->bucket->engine, &t->exchange);
     ramet_s3_try_end(caller, request, t);
     ramet_buf_done(&t->exchange.answer);
@@ -312,6 +328,7 @@ race(const struct ramet_s3_caller *caller,
     struct ramet_s3_try *const second = ramet_alloc(sizeof(*second));
     struct ramet_s3_exchange *both[2], *done;
 
+    assert(request->hedge);
     if (second == NULL ||
         ramet_s3_is_throttled(bucket->engine, &bucket->throttle) ||
         ramet_s3_try_start(caller, request, second, NULL) != RAMET_OK) {
@@ -334,6 +351,7 @@ race(const struct ramet_s3_caller *caller,
         *second = slow;
     }
     drop(caller, request, second);
+    ramet_s3_keys_wipe(&second->keys);
     ramet_free(second);
 }
 
@@ -345,6 +363,7 @@ pause_ms(uint64_t ms)
 {
     const struct ramet_os *const os = ramet_os_system();
 
+    assert(ms <= UINT32_MAX);
     while (ms > 0 && !ramet_waiting_is_over()) {
         const uint64_t slice = ms < SLEEP_SLICE_MS ? ms : SLEEP_SLICE_MS;
 
@@ -360,6 +379,7 @@ next_pause_ms(uint64_t last_ms)
     const struct ramet_os *const os = ramet_os_system();
     uint16_t random = 0;
 
+    assert(last_ms <= UINT32_MAX);
     (void)os->random(os->ctx, &random, sizeof(random));
     return ramet_s3_jitter_ms(last_ms, random);
 }
@@ -374,6 +394,7 @@ try_once(const struct ramet_s3_caller *caller,
     struct ramet_s3_exchange *x = &t->exchange;
     const enum ramet_rc rc = ramet_s3_try_start(caller, request, t, err);
 
+    assert(after_ms == UINT64_MAX || request->hedge);
     if (rc != RAMET_OK)
         return rc;
     if (after_ms != UINT64_MAX &&
@@ -386,6 +407,7 @@ try_once(const struct ramet_s3_caller *caller,
 static void
 take(struct ramet_s3_request *request, struct ramet_s3_exchange *x)
 {
+    assert(x->done);
     ramet_buf_done(&request->answer);
     request->answer = x->answer;
     memset(&x->answer, 0, sizeof(x->answer));
@@ -402,6 +424,7 @@ is_worth_it(const struct ramet_s3_caller *caller,
             const struct ramet_s3_verdict *v, const struct ramet_s3_try *t,
             unsigned tries, bool *io_renewed)
 {
+    assert(tries >= 1 && tries <= RAMET_S3_TRIES + 1);
     if (v->renew && !*io_renewed && caller->bucket->credentials != NULL) {
         *io_renewed = true;
         return ramet_s3_credentials_refused(caller->bucket->credentials,
@@ -423,6 +446,7 @@ ramet_s3_perform(const struct ramet_s3_caller *caller,
     char what[300];
     enum ramet_rc rc = ramet_s3_engine_check(caller->bucket->engine, err);
 
+    assert(request->answer.data == NULL && !request->maybe_done);
     if (rc != RAMET_OK)
         return rc;
     t = ramet_alloc(sizeof(*t));

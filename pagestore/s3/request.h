@@ -83,7 +83,7 @@ ramet_s3_try_start(const struct ramet_s3_caller *caller,
                    const struct ramet_s3_request *request,
                    struct ramet_s3_try *out_try, struct ramet_err *err);
 /* Waits for it (cancelled if the caller of the verb has had enough), and gives
- * back all that it held but exchange.answer. */
+ * back all that it held but exchange.answer; and its keys, which the caller wipes. */
 void ramet_s3_try_end(const struct ramet_s3_caller *caller,
                       const struct ramet_s3_request *request,
                       struct ramet_s3_try *a_try);

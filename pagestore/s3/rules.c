@@ -3,6 +3,7 @@
  */
 #include "pagestore/s3/rules.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ struct reading {
 static bool
 begins_with(const char *text, const char *prefix)
 {
+    assert(text != NULL && prefix != NULL);
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
@@ -32,12 +34,14 @@ begins_with(const char *text, const char *prefix)
 static bool
 meet(const char *a, const char *b)
 {
+    assert(a != NULL && b != NULL);
     return begins_with(a, b) || begins_with(b, a);
 }
 
 static void
 end_rule(struct reading *r)
 {
+    assert(r->found != NULL);
     if (r->enabled && r->takes && r->found[0] == '\0' &&
         meet(r->prefix, r->wanted))
         (void)snprintf(r->found, RAMET_S3_RULE_MAX, "%s",
@@ -57,6 +61,7 @@ see(void *ctx, const char *path, const char *text)
         RULE "/Transition/Days", RULE "/Transition/Date"};
     struct reading *const r = ctx;
 
+    assert(path != NULL && text != NULL);
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
         if (strcmp(path, prefixes[i]) == 0)
             (void)snprintf(r->prefix, sizeof(r->prefix), "%s", text);
@@ -81,6 +86,7 @@ ramet_s3_rules_parse(const void *data, size_t len, const char *prefix,
     struct reading reading = {.wanted = prefix, .found = found};
     const enum ramet_rc rc = ramet_xml_parse(data, len, see, &reading, err);
 
+    assert(prefix != NULL && (data != NULL || len == 0));
     if (rc != RAMET_OK)
         return rc;
     if (!reading.seen_end)
@@ -103,6 +109,7 @@ ramet_s3store_rules(struct ramet_objstore *store,
     };
     enum ramet_rc rc = ramet_s3_perform(&s3->caller, &request, err);
 
+    assert(out_rule != NULL);
     if (rc == RAMET_ENOTFOUND) { /* it has none */
         out_rule[0] = '\0';
         rc = RAMET_OK;

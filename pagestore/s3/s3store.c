@@ -28,6 +28,7 @@ s3_put(struct ramet_objstore *store, const char *key, const struct iovec *parts,
     struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
     const enum ramet_rc rc = ramet_s3store_prove(s3, err);
 
+    assert(s3->caller.bucket != NULL);
     return rc != RAMET_OK
                ? rc
                : ramet_s3store_put_now(s3, key, parts, part_count, err);
@@ -42,6 +43,7 @@ s3_remove(struct ramet_objstore *store, const char *key, struct ramet_err *err)
         .method = "DELETE", .kind = RAMET_REQUEST_DELETE, .key = full};
     enum ramet_rc rc;
 
+    assert(ramet_key_valid(key));
     ramet_s3store_key(s3, key, full);
     rc = ramet_s3_perform(&s3->caller, &request, err);
     ramet_buf_done(&request.answer);
@@ -66,6 +68,7 @@ take_key(void *ctx, const char *key, uint64_t size_bytes)
     struct listing *const l = ctx;
     const size_t prefix_len = strlen(l->s3->prefix);
 
+    assert(l->visit != NULL);
     if (strncmp(key, l->s3->prefix, prefix_len) != 0)
         return true;
     key += prefix_len;
@@ -75,6 +78,7 @@ take_key(void *ctx, const char *key, uint64_t size_bytes)
         l->out_of_order = true;
         return false;
     }
+    assert(strlen(key) < sizeof(l->last));
     strcpy(l->last, key);
     return l->visit(l->ctx, key, size_bytes);
 }
@@ -87,6 +91,7 @@ list_query(const struct ramet_s3store *s3, const char *prefix,
 {
     char full[RAMET_S3_KEY_MAX], number[64];
 
+    assert(out->len == 0 && max_keys > 0);
     if (token[0] != '\0') {
         ramet_buf_bytes(out, "continuation-token=", 19);
         ramet_sigv4_escape(out, token, false);
@@ -122,6 +127,7 @@ list_page(struct ramet_s3store *s3, const char *query,
     struct ramet_err why;
     enum ramet_rc rc = ramet_s3_perform(&s3->caller, &request, err);
 
+    assert(page->visit == take_key && query != NULL);
     if (rc == RAMET_OK) {
         rc = ramet_s3_listing_parse(request.answer.data, request.answer.len,
                                     page, &why);
@@ -138,20 +144,29 @@ list(struct ramet_s3store *s3, const char *prefix, const char *after,
 {
     struct ramet_s3_listing *const page = ramet_calloc(1, sizeof(*page));
     unsigned max_keys = first_keys;
+    char asked[RAMET_S3_TOKEN_MAX], before[RAMET_KEY_MAX];
     struct ramet_buf query;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(after != NULL && strlen(after) < RAMET_KEY_MAX);
     if (page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", s3->name);
     ramet_buf_init(&query, 16u << 10);
     (void)snprintf(l->last, sizeof(l->last), "%s", after);
     do {
+        memcpy(asked, page->token, sizeof(asked));
+        memcpy(before, l->last, sizeof(before));
         ramet_buf_clear(&query);
         rc = list_query(s3, prefix, after, page->token, max_keys, &query, err);
         page->visit = take_key;
         page->ctx = l;
         if (rc == RAMET_OK)
             rc = list_page(s3, (const char *)query.data, page, err);
+        if (rc == RAMET_OK && page->more && strcmp(page->token, asked) == 0 &&
+            strcmp(l->last, before) == 0)
+            rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                            "%s: the list of %s goes on as it went before",
+                            s3->name, prefix);
         max_keys = LIST_MORE;
     } while (rc == RAMET_OK && page->more);
     if (rc == RAMET_OK && l->out_of_order)
@@ -170,6 +185,7 @@ s3_list(struct ramet_objstore *store, const char *prefix, const char *after,
     struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
     struct listing l = {.s3 = s3, .visit = visit, .ctx = ctx};
 
+    assert(visit != NULL);
     return list(s3, prefix, after, LIST_FIRST, &l, err);
 }
 
@@ -183,6 +199,7 @@ s3_first(struct ramet_objstore *store, const char *prefix,
     struct listing l = {
         .s3 = s3, .visit = ramet_objstore_take_key, .ctx = out_key};
 
+    assert(out_key[0] == '\0');
     (void)out_told; /* a list says nothing of what is in them */
     return list(s3, prefix, "", 1, &l, err);
 }
@@ -193,6 +210,8 @@ static void
 s3_requests(const struct ramet_objstore *store,
             struct ramet_store_requests *out)
 {
+    assert(out != NULL);
+
     ramet_s3_tally_read(&((const struct ramet_s3store *)store)->tally, out);
 }
 
@@ -201,6 +220,7 @@ s3_close(struct ramet_objstore *store)
 {
     struct ramet_s3store *const s3 = (struct ramet_s3store *)store;
 
+    assert(store->ops->close == s3_close);
     ramet_s3_bucket_close(s3->caller.bucket);
     ramet_free(s3->name);
     ramet_free(s3);
@@ -235,6 +255,7 @@ may_hedge(void)
 static char *
 name_of(const struct ramet_s3_target *target, const char *root, bool hide)
 {
+    assert(root != NULL);
     if (hide)
         return ramet_strdup("store");
     return ramet_asprintf("%.200s at %.200s", root, target->origin.text);
@@ -283,6 +304,7 @@ ramet_s3store_open(const char *root, const char *query,
                    place.prefix[0] != '\0' ? "/" : "");
     s3->caller.prefix_len = strlen(s3->prefix);
     s3->hedge = may_hedge();
+    assert(s3->caller.prefix_len < RAMET_S3_PREFIX_MAX + 1);
     *out_store = &s3->base;
     return RAMET_OK;
 }

@@ -7,6 +7,7 @@
  */
 #include "pagestore/s3/settings.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 void
 ramet_s3_keys_wipe(struct ramet_s3_keys *keys)
 {
+    assert(keys != NULL);
     explicit_bzero(keys, sizeof(*keys));
 }
 
@@ -34,6 +36,7 @@ is_blank(char c)
 static void
 trim(const char **from, const char **to)
 {
+    assert(*from <= *to);
     while (*from < *to && is_blank(**from))
         (*from)++;
     while (*to > *from && is_blank((*to)[-1]))
@@ -45,6 +48,7 @@ copy(const char *from, const char *to, char *out, size_t size)
 {
     const size_t len = (size_t)(to - from);
 
+    assert(from <= to && size > 0);
     if (len >= size || memchr(from, '\0', len) != NULL)
         return false;
     memcpy(out, from, len);
@@ -67,6 +71,7 @@ enter_section(struct reading *r, const char *from, const char *to)
 {
     char name[NAME_MAX_BYTES], wanted[NAME_MAX_BYTES];
 
+    assert(from <= to);
     r->in_profile = r->in_services = false;
     r->outer[0] = '\0';
     trim(&from, &to);
@@ -111,6 +116,7 @@ take_profile_key(struct reading *r, const char *key, const char *value)
         {"services", r->services, sizeof(r->services)},
     };
 
+    assert(r->in_profile);
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         if (strcmp(key, table[i].key) == 0 && strlen(value) < table[i].size)
             strcpy(table[i].slot, value);
@@ -131,6 +137,7 @@ take_line(struct reading *r, const char *from, const char *to)
     char key[NAME_MAX_BYTES], value[RAMET_S3_SESSION_MAX];
     const char *equals, *key_end, *value_at;
 
+    assert(from <= to);
     trim(&from, &to);
     if (from == to || *from == '#' || *from == ';')
         return;
@@ -171,6 +178,7 @@ read_lines(struct reading *r, const char *text, size_t len)
 {
     const char *const end = text + len;
 
+    assert(text != NULL || len == 0);
     r->in_profile = r->in_services = false;
     for (const char *line = text; line < end;) {
         const char *stop = memchr(line, '\n', (size_t)(end - line));
@@ -188,6 +196,7 @@ ramet_s3_settings_parse(struct ramet_s3_settings *settings, const char *text,
 {
     struct reading r = {.settings = settings, .is_config = is_config};
 
+    assert(settings->profile[0] != '\0');
     read_lines(&r, text, len);
     if (r.services[0] != '\0') /* its section may have come before */
         read_lines(&r, text, len);
@@ -195,19 +204,21 @@ ramet_s3_settings_parse(struct ramet_s3_settings *settings, const char *text,
 
 /* ---- the environment ------------------------------------------------------------ */
 
-static const char *
-env(const char *name)
+const char *
+ramet_s3_env(const char *name)
 {
     const char *const value = getenv(name);
 
+    assert(name != NULL);
     return value != NULL && value[0] != '\0' ? value : NULL;
 }
 
 static void
 take_env(const char *name, char *out, size_t size)
 {
-    const char *const value = env(name);
+    const char *const value = ramet_s3_env(name);
 
+    assert(size > 0);
     if (value != NULL && strlen(value) < size)
         strcpy(out, value);
 }
@@ -216,13 +227,14 @@ static enum ramet_rc
 read_file(struct ramet_s3_settings *settings, const char *variable,
           const char *in_home, bool is_config, struct ramet_err *err)
 {
-    const char *const named = env(variable);
+    const char *const named = ramet_s3_env(variable);
     const char *const home = getenv("HOME");
     char path[4096];
     uint8_t *data = NULL;
     size_t len;
     enum ramet_rc rc;
 
+    assert(variable != NULL && in_home[0] == '/');
     if (named == NULL && home == NULL)
         return RAMET_OK;
     if (snprintf(path, sizeof(path), "%s%s", named != NULL ? named : home,
@@ -243,8 +255,9 @@ read_file(struct ramet_s3_settings *settings, const char *variable,
 enum ramet_rc
 ramet_s3_settings_load(struct ramet_s3_settings *out, struct ramet_err *err)
 {
-    const char *const profile = env("AWS_PROFILE");
-    const char *const ignore = env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+    const char *const profile = ramet_s3_env("AWS_PROFILE");
+    const char *const ignore =
+        ramet_s3_env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
     struct ramet_s3_settings s = {.profile = "default"};
     enum ramet_rc rc;
 
@@ -265,7 +278,7 @@ ramet_s3_settings_load(struct ramet_s3_settings *out, struct ramet_err *err)
                           s.profile);
     take_env("AWS_ENDPOINT_URL", s.general_endpoint,
              sizeof(s.general_endpoint));
-    if (env("AWS_ENDPOINT_URL") != NULL)
+    if (ramet_s3_env("AWS_ENDPOINT_URL") != NULL)
         s.endpoint[0] = '\0'; /* a variable comes before any file */
     take_env("AWS_ENDPOINT_URL_S3", s.endpoint, sizeof(s.endpoint));
     if (ignore != NULL && strcmp(ignore, "true") == 0)
@@ -277,6 +290,8 @@ ramet_s3_settings_load(struct ramet_s3_settings *out, struct ramet_err *err)
     take_env("AWS_ROLE_ARN", s.role_arn, sizeof(s.role_arn));
     take_env("AWS_WEB_IDENTITY_TOKEN_FILE", s.token_file, sizeof(s.token_file));
     take_env("AWS_ROLE_SESSION_NAME", s.session_name, sizeof(s.session_name));
+    assert(s.profile[0] != '\0');
     *out = s;
+    explicit_bzero(&s, sizeof(s));
     return RAMET_OK;
 }

@@ -47,6 +47,9 @@ struct ramet_s3_settings {
                                 don't know; a constant */
 };
 
+/* A variable of the environment; NULL: it is not set, or empty. */
+const char *ramet_s3_env(const char *name);
+
 /* Environment and files. RAMET_EINVAL: a profile that was asked for is nowhere,
  * or a file can't be read. */
 RAMET_NODISCARD enum ramet_rc

@@ -27,6 +27,7 @@ to_hex(const struct digest *digest, char out[RAMET_SHA256_HEX])
 {
     static const char digits[] = "0123456789abcdef";
 
+    assert(digest != NULL);
     for (size_t i = 0; i < SHA256_BYTES; i++) {
         out[2 * i] = digits[digest->bytes[i] >> 4];
         out[2 * i + 1] = digits[digest->bytes[i] & 15];
@@ -42,6 +43,7 @@ ramet_sha256_hex(const struct iovec *parts, int part_count,
     struct digest digest;
     bool ok = ctx != NULL && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1;
 
+    assert(parts != NULL || part_count == 0);
     for (int i = 0; ok && i < part_count; i++)
         ok = EVP_DigestUpdate(ctx, parts[i].iov_base, parts[i].iov_len) == 1;
     ok = ok && EVP_DigestFinal_ex(ctx, digest.bytes, NULL) == 1;
@@ -54,6 +56,7 @@ ramet_sha256_hex(const struct iovec *parts, int part_count,
 static bool
 hmac(const void *key, size_t key_len, const char *text, struct digest *out)
 {
+    assert(key_len <= INT32_MAX && text != NULL);
     return HMAC(EVP_sha256(), key, (int)key_len, (const unsigned char *)text,
                 strlen(text), out->bytes, NULL) != NULL;
 }
@@ -82,6 +85,7 @@ ramet_sigv4_escape(struct ramet_buf *out, const char *text, bool keep_slash)
 {
     static const char digits[] = "0123456789ABCDEF";
 
+    assert(text != NULL);
     for (; *text != '\0'; text++) {
         const unsigned char c = (unsigned char)*text;
 
@@ -98,6 +102,8 @@ ramet_sigv4_escape(struct ramet_buf *out, const char *text, bool keep_slash)
 static void
 add_text(struct ramet_buf *out, const char *text)
 {
+    assert(text != NULL);
+
     ramet_buf_bytes(out, text, strlen(text));
 }
 
@@ -114,6 +120,7 @@ name_headers(const struct ramet_sigv4_request *request, char out[NAMES_MAX])
 {
     size_t n = 0;
 
+    assert(request->header_count > 0);
     for (size_t i = 0; i < request->header_count; i++) {
         const char *const name = request->headers[i].name;
         const size_t len = strlen(name);
@@ -126,6 +133,7 @@ name_headers(const struct ramet_sigv4_request *request, char out[NAMES_MAX])
         memcpy(out + n, name, len);
         n += len;
     }
+    assert(n < NAMES_MAX);
     out[n] = '\0';
     return true;
 }
@@ -139,6 +147,8 @@ hash_request(const struct ramet_sigv4_request *request, const char *names,
     struct iovec whole;
     enum ramet_rc rc;
 
+    assert(request->path[0] == '/' &&
+           strlen(request->payload_sha256) == RAMET_SHA256_HEX - 1);
     ramet_buf_init(&text, CANONICAL_MAX);
     add_line(&text, request->method);
     add_line(&text, request->path);
@@ -172,6 +182,7 @@ derive_key(const struct ramet_sigv4_scope *scope, const char *day,
               hmac(key->bytes, SHA256_BYTES, scope->service, key) &&
               hmac(key->bytes, SHA256_BYTES, "aws4_request", key);
 
+    assert(strlen(day) == 8);
     explicit_bzero(first, sizeof(first));
     return ok;
 }
@@ -196,6 +207,7 @@ ramet_sigv4_authorize(const struct ramet_sigv4_request *request,
     bool ok;
 
     assert(strlen(scope->time) == RAMET_SIGV4_TIME - 1);
+    assert(request->headers != NULL && request->query != NULL);
     memcpy(day, scope->time, 8);
     day[8] = '\0';
     if (!name_headers(request, names))

@@ -16,6 +16,8 @@ window(const struct ramet_s3_throttle *t)
     const unsigned milli =
         t->window_milli == 0 ? RAMET_S3_WINDOW_MAX * 1000u : t->window_milli;
 
+    assert(milli >= 1000u &&
+           milli <= RAMET_S3_WINDOW_MAX * 1000u); /* invariant (2) */
     return milli / 1000u;
 }
 
@@ -25,12 +27,14 @@ ramet_s3_throttle_begin(struct ramet_s3_throttle *t, uint64_t now_ms)
     if (now_ms < t->paused_until_ms || t->in_flight >= window(t))
         return false;
     t->in_flight++;
+    assert(t->in_flight <= RAMET_S3_WINDOW_MAX); /* invariant (2) */
     return true;
 }
 
 uint64_t
 ramet_s3_throttle_wait_ms(const struct ramet_s3_throttle *t, uint64_t now_ms)
 {
+    assert(t->window_milli < RAMET_S3_WINDOW_MAX * 1000u); /* 0: all of it */
     return now_ms < t->paused_until_ms ? t->paused_until_ms - now_ms : 0;
 }
 
@@ -52,6 +56,7 @@ slow_down(struct ramet_s3_throttle *t, uint64_t now_ms, uint64_t retry_after_ms)
         pause_ms = retry_after_ms;
     if (pause_ms > PAUSE_MAX_MS)
         pause_ms = PAUSE_MAX_MS;
+    assert(pause_ms <= PAUSE_MAX_MS);
     if (now_ms + pause_ms > t->paused_until_ms)
         t->paused_until_ms = now_ms + pause_ms;
 }
@@ -78,6 +83,7 @@ ramet_s3_throttle_end(struct ramet_s3_throttle *t, uint64_t now_ms,
 bool
 ramet_s3_throttle_is_on(const struct ramet_s3_throttle *t, uint64_t now_ms)
 {
+    assert(t->window_milli < RAMET_S3_WINDOW_MAX * 1000u); /* 0: all of it */
     return t->window_milli != 0 || now_ms < t->paused_until_ms;
 }
 
@@ -88,5 +94,6 @@ ramet_s3_jitter_ms(uint64_t last_ms, uint16_t random)
     const uint64_t most = last_ms == 0 ? 3 * least : 3 * last_ms;
     const uint64_t pause = least + (most - least) * random / UINT16_MAX;
 
+    assert(pause >= least && pause <= (most > least ? most : least));
     return pause < JITTER_MAX_MS ? pause : JITTER_MAX_MS;
 }

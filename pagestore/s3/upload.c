@@ -61,8 +61,11 @@ static void
 upload_free(struct s3_upload *up)
 {
     for (unsigned i = 0; i <= PARTS_IN_FLIGHT; i++) {
-        if (up->parts[i] != NULL)
-            ramet_free(up->parts[i]->data);
+        if (up->parts[i] == NULL)
+            continue;
+        assert(!up->parts[i]->under_way); /* invariant (2) */
+        ramet_s3_keys_wipe(&up->parts[i]->a_try.keys);
+        ramet_free(up->parts[i]->data);
         ramet_free(up->parts[i]);
     }
     ramet_free(up->etags);
@@ -72,6 +75,7 @@ upload_free(struct s3_upload *up)
 static enum ramet_rc
 no_memory(const struct s3_upload *up, struct ramet_err *err)
 {
+    assert(up->key[0] != '\0');
     return RAMET_FAIL(err, RAMET_ENOMEM, "%s: %s: out of memory", up->s3->name,
                       up->key);
 }
@@ -84,6 +88,7 @@ ramet_s3_upload_begin(struct ramet_objstore *store, const char *key,
     struct s3_upload *up;
     enum ramet_rc rc = ramet_s3store_prove(s3, err);
 
+    assert(ramet_key_valid(key));
     if (rc != RAMET_OK)
         return rc;
     up = ramet_calloc(1, sizeof(*up));
@@ -106,6 +111,7 @@ make_query(const struct s3_upload *up, uint32_t part, char *out, size_t size)
     struct ramet_buf escaped;
     int n;
 
+    assert(up->id[0] != '\0' && part <= PARTS_MAX);
     ramet_buf_init(&escaped, 3 * UPLOAD_ID_MAX + 1);
     ramet_sigv4_escape(&escaped, up->id, false);
     ramet_buf_u8(&escaped, 0);
@@ -127,6 +133,7 @@ create(struct s3_upload *up, struct ramet_err *err)
                                        .query = "uploads="};
     enum ramet_rc rc = ramet_s3_perform(&up->s3->caller, &request, err);
 
+    assert(up->id[0] == '\0' && up->part_count == 0);
     if (rc == RAMET_OK &&
         (!ramet_s3_field(request.answer.data, request.answer.len,
                          "InitiateMultipartUploadResult/UploadId", up->id,
@@ -144,6 +151,7 @@ static enum ramet_rc
 keep_etag(struct s3_upload *up, uint32_t number, const char *etag,
           struct ramet_err *err)
 {
+    assert(number >= 1 && number <= up->part_count);
     if (number > up->etag_room) {
         const uint32_t room = up->etag_room == 0 ? 16 : 2 * up->etag_room;
         char(*grown)[ETAG_MAX] =
@@ -158,6 +166,7 @@ keep_etag(struct s3_upload *up, uint32_t number, const char *etag,
         strpbrk(etag, "<>&") != NULL)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %s: a part without an ETag",
                           up->s3->name, up->key);
+    assert(number <= up->etag_room);
     strcpy(up->etags[number - 1], etag);
     return RAMET_OK;
 }
@@ -171,6 +180,7 @@ collect(struct s3_upload *up, struct part *part, struct ramet_err *err)
     const char *etag = part->a_try.exchange.etag;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(part->under_way);
     part->under_way = false;
     ramet_s3_try_end(caller, &part->request, &part->a_try);
     ramet_s3_judge(&part->a_try.exchange, &v);
@@ -188,6 +198,7 @@ send_part(struct s3_upload *up, struct part *part, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
+    assert(up->id[0] != '\0' && part->len > 0 && !part->under_way);
     if (up->part_count == PARTS_MAX)
         return RAMET_FAIL(err, RAMET_ETOOBIG, "%s: %s: more than %u parts",
                           up->s3->name, up->key, PARTS_MAX);
@@ -214,6 +225,7 @@ current_part(struct s3_upload *up)
 {
     struct part **const slot = &up->parts[up->filling];
 
+    assert(up->filling <= PARTS_IN_FLIGHT); /* invariant (1) */
     if (*slot == NULL)
         *slot = ramet_calloc(1, sizeof(**slot));
     if (*slot != NULL && (*slot)->data == NULL)
@@ -228,6 +240,7 @@ turn(struct s3_upload *up, struct ramet_err *err)
     struct part *next;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(up->parts[up->filling]->len == PART_BYTES);
     if (up->id[0] == '\0')
         rc = create(up, err);
     if (rc == RAMET_OK)
@@ -259,6 +272,7 @@ append(struct s3_upload *up, const uint8_t *data, size_t len,
             rc = turn(up, err);
             continue;
         }
+        assert(part->len < PART_BYTES && !part->under_way);
         n = PART_BYTES - part->len < len ? PART_BYTES - part->len : len;
         memcpy(part->data + part->len, data, n);
         part->len += n;
@@ -275,6 +289,7 @@ ramet_s3_upload_write(struct ramet_upload *upload, const void *data, size_t len,
 {
     struct s3_upload *const up = (struct s3_upload *)upload;
 
+    assert(data != NULL || len == 0);
     if (up->failed == RAMET_OK)
         up->failed = append(up, data, len, &up->why);
     if (up->failed != RAMET_OK && err != NULL)
@@ -291,6 +306,7 @@ finish_small(struct s3_upload *up, struct ramet_err *err)
     const struct iovec body = {part != NULL ? part->data : NULL,
                                part != NULL ? part->len : 0};
 
+    assert(up->id[0] == '\0' && up->filling == 0 && up->part_count == 0);
     return ramet_s3store_put_now(up->s3, up->key, &body, 1, err);
 }
 
@@ -312,6 +328,7 @@ list_parts(const struct s3_upload *up, struct ramet_buf *out)
     static const char tail[] = "</CompleteMultipartUpload>";
     char line[ETAG_MAX + 100];
 
+    assert(up->part_count > 0 && up->part_count <= up->etag_room);
     ramet_buf_bytes(out, head, sizeof(head) - 1);
     for (uint32_t i = 0; i < up->part_count; i++) {
         (void)snprintf(line, sizeof(line),
@@ -332,6 +349,7 @@ look(struct s3_upload *up, enum ramet_rc otherwise, struct ramet_err *err)
     const enum ramet_rc rc =
         ramet_objstore_size(&up->s3->base, up->key, &size, &own);
 
+    assert(otherwise == RAMET_EUNKNOWN || otherwise == RAMET_ENOTFOUND);
     if (rc == RAMET_OK && size == up->size)
         return RAMET_OK;
     if (rc == RAMET_OK)
@@ -357,6 +375,7 @@ complete(struct s3_upload *up, struct ramet_err *err)
     struct ramet_s3_error error;
     enum ramet_rc rc;
 
+    assert(up->id[0] != '\0' && up->part_count > 0);
     ramet_buf_init(&body, PARTS_MAX * (ETAG_MAX + 100u) + 100u);
     list_parts(up, &body);
     if (body.failed != RAMET_OK || !make_query(up, 0, query, sizeof(query))) {
@@ -387,6 +406,7 @@ struct look_before {
 static void
 begin_look(struct s3_upload *up, struct look_before *look)
 {
+    assert(up->id[0] != '\0');
     look->request = (struct ramet_s3_request){
         .method = "HEAD", .kind = RAMET_REQUEST_HEAD, .key = up->full};
     look->under_way = ramet_s3_try_start(&up->s3->caller, &look->request,
@@ -401,6 +421,7 @@ end_look(struct s3_upload *up, struct look_before *look, struct ramet_err *err)
     uint64_t size;
     enum ramet_rc rc;
 
+    assert(up->id[0] != '\0');
     if (look->under_way) {
         ramet_s3_try_end(&up->s3->caller, &look->request, &look->a_try);
         ramet_s3_judge(&look->a_try.exchange, &v);
@@ -422,6 +443,7 @@ finish_large(struct s3_upload *up, struct ramet_err *err)
     struct ramet_err own;
     enum ramet_rc rc, looked;
 
+    assert(up->parts[up->filling] != NULL);
     if (look == NULL)
         return no_memory(up, err);
     rc = send_part(up, up->parts[up->filling], err);
@@ -432,6 +454,7 @@ finish_large(struct s3_upload *up, struct ramet_err *err)
         if (rc == RAMET_OK && looked != RAMET_OK && err != NULL)
             *err = own;
         rc = rc == RAMET_OK ? looked : rc;
+        ramet_s3_keys_wipe(&look->a_try.keys);
     }
     ramet_free(look);
     return rc == RAMET_OK ? complete(up, err) : rc;
@@ -449,6 +472,7 @@ take_back(struct s3_upload *up)
                                        .key = up->full,
                                        .query = query};
 
+    assert(up->part_count <= PARTS_MAX);
     for (unsigned i = 0; i <= PARTS_IN_FLIGHT; i++) {
         struct part *const part = up->parts[i];
 
@@ -477,6 +501,7 @@ ramet_s3_upload_finish(struct ramet_upload *upload, struct ramet_err *err)
     struct s3_upload *const up = (struct s3_upload *)upload;
     enum ramet_rc rc = up->failed;
 
+    assert(up->base.store == &up->s3->base);
     if (rc != RAMET_OK && err != NULL)
         *err = up->why;
     if (rc == RAMET_OK)
@@ -492,6 +517,7 @@ ramet_s3_upload_abort(struct ramet_upload *upload)
 {
     struct s3_upload *const up = (struct s3_upload *)upload;
 
+    assert(up->base.store == &up->s3->base);
     take_back(up);
     upload_free(up);
 }

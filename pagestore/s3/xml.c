@@ -30,6 +30,7 @@ struct parse {
 static void
 stop(struct parse *p, const char *why)
 {
+    assert(why != NULL);
     if (p->why == NULL)
         p->why = why;
     (void)XML_StopParser(p->parser, XML_FALSE);
@@ -41,6 +42,7 @@ local_name(const char *name)
 {
     const char *const colon = strrchr(name, ':');
 
+    assert(name != NULL);
     return colon != NULL ? colon + 1 : name;
 }
 
@@ -58,6 +60,8 @@ on_start(void *ctx, const XML_Char *name, const XML_Char **attributes)
         stop(p, "elements too deep");
         return;
     }
+    assert(p->depth < DEPTH_MAX &&
+           p->path_len + len + 2 <= PATH_MAX_BYTES); /* (2) */
     p->ends[p->depth++] = p->path_len;
     if (p->path_len > 0)
         p->path[p->path_len++] = '/';
@@ -71,12 +75,14 @@ on_text(void *ctx, const XML_Char *text, int len)
 {
     struct parse *const p = ctx;
 
+    assert(len >= 0);
     if (p->why != NULL)
         return;
     if (p->text_len + (size_t)len + 1 > TEXT_MAX) {
         stop(p, "a text is too long");
         return;
     }
+    assert(p->text_len + (size_t)len < TEXT_MAX); /* invariant (2) */
     memcpy(p->text + p->text_len, text, (size_t)len);
     p->text_len += (size_t)len;
 }
@@ -90,6 +96,7 @@ on_end(void *ctx, const XML_Char *name)
     if (p->why != NULL)
         return;
     assert(p->depth > 0);
+    assert(p->text_len < TEXT_MAX);
     p->text[p->text_len] = '\0';
     if (!p->visit(p->ctx, p->path, p->text)) {
         stop(p, "not what was asked for");
@@ -119,6 +126,7 @@ ramet_xml_parse(const void *data, size_t len, ramet_xml_visit *visit, void *ctx,
     struct parse p = {.visit = visit, .ctx = ctx};
     const char *why = NULL;
 
+    assert(visit != NULL && (data != NULL || len == 0));
     if (len > INT32_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "XML of %zu bytes", len);
     p.parser = XML_ParserCreate("UTF-8");
@@ -142,6 +150,7 @@ ramet_xml_parse(const void *data, size_t len, ramet_xml_visit *visit, void *ctx,
 static void
 keep(char *out, size_t size, const char *text)
 {
+    assert(out != NULL && size > 0);
     (void)snprintf(out, size, "%.*s", (int)size - 1, text);
 }
 
@@ -150,6 +159,7 @@ take_error(void *ctx, const char *path, const char *text)
 {
     struct ramet_s3_error *const error = ctx;
 
+    assert(path != NULL && text != NULL);
     if (strcmp(path, "Error/Code") == 0)
         keep(error->code, sizeof(error->code), text);
     else if (strcmp(path, "Error/Message") == 0)
@@ -167,6 +177,7 @@ ramet_s3_error_parse(const void *data, size_t len,
 {
     struct ramet_s3_error error = {.code = ""};
 
+    assert(data != NULL || len == 0);
     if (len == 0 ||
         ramet_xml_parse(data, len, take_error, &error, NULL) != RAMET_OK ||
         error.code[0] == '\0')
@@ -179,6 +190,7 @@ ramet_s3_error_parse(const void *data, size_t len,
 static bool
 end_of_contents(struct ramet_s3_listing *l)
 {
+    assert(l->visit == NULL || l->ctx != NULL);
     if (!l->has_key || !l->has_size)
         return false;
     l->has_key = l->has_size = false;
@@ -193,6 +205,7 @@ take_listing(void *ctx, const char *path, const char *text)
     static const char root[] = "ListBucketResult";
     struct ramet_s3_listing *const l = ctx;
 
+    assert(path != NULL && text != NULL);
     if (strncmp(path, root, sizeof(root) - 1) != 0)
         return false;
     path += sizeof(root) - 1;
@@ -226,6 +239,7 @@ ramet_s3_listing_parse(const void *data, size_t len,
     ramet_objstore_visit *const visit = listing->visit;
     enum ramet_rc rc;
 
+    assert(data != NULL || len == 0);
     listing->more = listing->seen_end = false;
     listing->has_key = listing->has_size = false;
     listing->token[0] = '\0';
@@ -250,6 +264,7 @@ take_field(void *ctx, const char *path, const char *text)
 {
     const struct field *const field = ctx;
 
+    assert(field->path != NULL && field->out_size > 0);
     if (strcmp(path, field->path) != 0)
         return true;
     if (strlen(text) >= field->out_size)
@@ -264,6 +279,7 @@ ramet_s3_field(const void *data, size_t len, const char *path, char *out,
 {
     struct field field = {path, out, out_size};
 
+    assert(path != NULL && out_size > 0);
     out[0] = '\0';
     return ramet_xml_parse(data, len, take_field, &field, NULL) == RAMET_OK;
 }

@@ -605,6 +605,23 @@ class Keys(BucketTest):
         self.assertIn("WebIdentityToken=a%2Bb", seen[0])
         self.assertIn("RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr", seen[0])
 
+    def test_keys_that_expire_soon__are_asked_for_once_in_a_while(self):
+        self.drop_environment_keys()
+        given = []
+
+        def answer(*_):
+            given.append(True)
+            return self.credentials("AKSOON", minutes=3)
+
+        container = self.new_fake()
+        container.extra = {("GET", "/creds"): answer}
+        self.environment["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = \
+            container.url + "/creds"
+        self.make_database(self.path("a.db"), 500)
+        self.ramet("init", self.path("a.db"), "--remote", self.url())
+        self.assertGreater(len(self.fake.log), 20)
+        self.assertEqual(len(given), 1)
+
     def test_keys_that_expired__are_asked_for_again_without_a_restart(self):
         self.drop_environment_keys()
         given = []
@@ -956,6 +973,15 @@ class Faults(BucketTest):
         listed = self.ramet("ls", self.url(""))
         for i in range(5):
             self.assertIn("v%d" % i, listed)
+
+    def test_list_that_does_not_go_on__ends_as_damage(self):
+        self.bound()
+        self.fake.lists_stuck = True
+        self.fake.forget()
+        done = self.run_ramet("ls", self.url(""))
+        self.assertNotEqual(done.returncode, DONE)
+        self.assertIn("as it went before", done.stderr)
+        self.assertLess(len(self.fake.log), 20)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pagestore/s3/credentials.h"
+#include "pagestore/s3/key_answers.h"
 #include "pagestore/s3/xml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

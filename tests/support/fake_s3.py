@@ -93,6 +93,7 @@ class FakeS3:
         self.signers = signers  # None: anybody, signed or not
         self.objects, self.uploads, self.log, self.faults = {}, {}, [], []
         self.unlisted = ()  # parts of keys that no list shows
+        self.lists_stuck = False  # a page without keys, and another like it
         self.hooks = []  # functions of a request that is to be answered
         self.extra = {}  # (method, path): function(request, body) -> bytes
         self.lock = threading.Lock()
@@ -314,6 +315,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.answer(200, b"<DeleteResult/>")
 
     def list(self, query):
+        if self.service.lists_stuck:
+            self.answer(200, b"<ListBucketResult><IsTruncated>true</IsTruncated>"
+                        b"<NextContinuationToken>more</NextContinuationToken>"
+                        b"</ListBucketResult>")
+            return
         prefix = query.get("prefix", "")
         after = query.get("continuation-token") or query.get("start-after", "")
         most = min(int(query.get("max-keys", 1000)), self.service.page)

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "pagestore/s3/credentials.h"
+#include "pagestore/s3/key_answers.h"
+#include "pagestore/s3/key_services.h"
 #include "pagestore/s3/settings.h"
 
 static struct ramet_s3_settings
@@ -229,6 +231,10 @@ services__answer_json_or_are_refused(void **state)
         "{\"AccessKeyId\":\"\",\"SecretAccessKey\":\"s\"}",
         "{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Expiration\":"
         "\"x\"}",
+        /* They would stand in a header. */
+        "{\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"s\",\"Token\":"
+        "\"t\\r\\nx-amz-acl: public-read\"}",
+        "{\"AccessKeyId\":\"A\\n\",\"SecretAccessKey\":\"s\"}",
     };
     struct ramet_s3_keys keys;
 
@@ -272,6 +278,29 @@ services__answer_xml_or_are_refused(void **state)
 }
 
 static void
+environment__keys_with_a_lines_end_are_none(void **state)
+{
+    struct ramet_s3_keys keys;
+    struct ramet_err err;
+
+    (void)state;
+    setenv("AWS_ACCESS_KEY_ID", "AK", 1);
+    setenv("AWS_SECRET_ACCESS_KEY", "s", 1);
+    unsetenv("AWS_SESSION_TOKEN");
+    assert_int_equal(ramet_s3_keys_from_environment(&keys, &err), RAMET_OK);
+    assert_string_equal(keys.access, "AK");
+    setenv("AWS_SECRET_ACCESS_KEY", "s\n", 1);
+    assert_int_equal(ramet_s3_keys_from_environment(&keys, &err), RAMET_EAUTH);
+    assert_non_null(strstr(err.text, "line's end"));
+    setenv("AWS_SECRET_ACCESS_KEY", "s", 1);
+    setenv("AWS_SESSION_TOKEN", "t\nx-amz-acl: public-read", 1);
+    assert_int_equal(ramet_s3_keys_from_environment(&keys, &err), RAMET_EAUTH);
+    unsetenv("AWS_SESSION_TOKEN");
+    unsetenv("AWS_ACCESS_KEY_ID");
+    unsetenv("AWS_SECRET_ACCESS_KEY");
+}
+
+static void
 containers__are_asked_over_https_or_on_this_machine(void **state)
 {
     (void)state;
@@ -296,6 +325,7 @@ main(void)
         cmocka_unit_test(file__ways_that_are_not_known_are_named),
         cmocka_unit_test(file__of_garbage_gives_nothing),
         AT_HOME(environment__comes_before_files),
+        cmocka_unit_test(environment__keys_with_a_lines_end_are_none),
         AT_HOME(profile__that_is_nowhere_is_refused),
         cmocka_unit_test(services__answer_json_or_are_refused),
         cmocka_unit_test(services__answer_xml_or_are_refused),

@@ -1,0 +1,130 @@
+/*
+ * dict_cache.c - see dict_cache.h.
+ *
+ * Layer: pagestore.
+ */
+#include "pagestore/dict_cache.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "core/alloc.h"
+#include "pagestore/segment.h"
+
+void
+ramet_dict_cache_init(struct ramet_dict_cache *cache)
+{
+    memset(cache, 0, sizeof(*cache));
+    ramet_mutex_init(&cache->mutex);
+}
+
+/* Under the mutex. */
+static void
+drop(struct ramet_cached_dict *dict)
+{
+    assert(dict == NULL || dict->refs > 0); /* invariant (2) */
+    if (dict == NULL || --dict->refs > 0)
+        return;
+    ZSTD_freeDDict(dict->ddict);
+    ramet_free(dict);
+}
+
+void
+ramet_dict_cache_release(struct ramet_dict_cache *cache,
+                         struct ramet_cached_dict *dict)
+{
+    assert(dict != NULL);
+    ramet_mutex_lock(&cache->mutex);
+    drop(dict);
+    ramet_mutex_unlock(&cache->mutex);
+}
+
+/* Invariant (1). */
+static struct ramet_cached_dict *
+find(struct ramet_dict_cache *cache, const struct ramet_extent *extent)
+{
+    struct ramet_cached_dict *found = NULL;
+
+    ramet_mutex_lock(&cache->mutex);
+    for (unsigned i = 0; i < RAMET_DICT_CACHE_MAX && found == NULL; i++)
+        if (cache->dicts[i] != NULL &&
+            ramet_extent_equal(&cache->dicts[i]->extent, extent))
+            found = cache->dicts[i];
+    if (found != NULL) {
+        found->refs++;
+        found->used = ++cache->clock;
+    }
+    ramet_mutex_unlock(&cache->mutex);
+    assert(found == NULL || ramet_extent_equal(&found->extent, extent));
+    return found;
+}
+
+/* Keep `dict` in place of the one not used for longest. */
+static void
+keep(struct ramet_dict_cache *cache, struct ramet_cached_dict *dict)
+{
+    unsigned oldest = 0;
+
+    assert(dict->refs == 1 && dict->ddict != NULL);
+    ramet_mutex_lock(&cache->mutex);
+    for (unsigned i = 0; i < RAMET_DICT_CACHE_MAX; i++) {
+        if (cache->dicts[i] == NULL) {
+            oldest = i;
+            break;
+        }
+        if (cache->dicts[i]->used < cache->dicts[oldest]->used)
+            oldest = i;
+    }
+    drop(cache->dicts[oldest]);
+    dict->refs++;
+    assert(dict->refs == 2); /* the cache's, and the call's */
+    dict->used = ++cache->clock;
+    cache->dicts[oldest] = dict;
+    ramet_mutex_unlock(&cache->mutex);
+}
+
+/* Two threads may load the same one at a time: both are right, one stays. */
+enum ramet_rc
+ramet_dict_cache_get(struct ramet_dict_cache *cache,
+                     struct ramet_objstore *store,
+                     const struct ramet_extent *extent,
+                     struct ramet_cached_dict **out_dict, struct ramet_err *err)
+{
+    struct ramet_cached_dict *dict = find(cache, extent);
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    enum ramet_rc rc;
+
+    if (dict != NULL) {
+        *out_dict = dict;
+        return RAMET_OK;
+    }
+    rc = ramet_dict_load(store, extent, &bytes, &len, err);
+    if (rc != RAMET_OK)
+        return rc;
+    dict = ramet_calloc(1, sizeof(*dict));
+    if (dict != NULL)
+        dict->ddict = ZSTD_createDDict_advanced(
+            bytes, len, ZSTD_dlm_byCopy, ZSTD_dct_fullDict, ramet_codec_mem);
+    ramet_free(bytes);
+    if (dict == NULL || dict->ddict == NULL) {
+        ramet_free(dict);
+        return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
+    }
+    dict->extent = *extent;
+    dict->refs = 1;
+    keep(cache, dict);
+    *out_dict = dict;
+    return RAMET_OK;
+}
+
+void
+ramet_dict_cache_done(struct ramet_dict_cache *cache)
+{
+    for (unsigned i = 0; i < RAMET_DICT_CACHE_MAX; i++) {
+        /* No call has one any more: invariant (2). */
+        assert(cache->dicts[i] == NULL || cache->dicts[i]->refs == 1);
+        drop(cache->dicts[i]);
+    }
+    ramet_mutex_done(&cache->mutex);
+}

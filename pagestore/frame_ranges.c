@@ -1,0 +1,329 @@
+/*
+ * frame_ranges.c - many frames by few reads: those that lie together in one object
+ * are one range, and ranges are read several at a time where the store can.
+ *
+ *   (1) A range is of one object, and spans all of its frames' bodies.
+ *   (2) Ranges come in the order in which the caller gave their first frames.
+ *   (3) RANGE_MAX bounds a range, AT_ONCE_BYTES what is read at a time; but a frame
+ *       alone, and a range alone, may be larger.
+ *
+ * Layer: pagestore.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/alloc.h"
+#include "pagestore/delta.h"
+#include "pagestore/frame_impl.h"
+
+#define GAP_MAX (32u << 10)
+#define RANGE_MAX (1u << 20)
+/* Ranges that are read at a time take at most this, unless one takes more. */
+#define AT_ONCE_BYTES (4u << 20)
+#define AT_ONCE_RANGES 64u
+
+/* One ranged read: frames that lie together. */
+struct range {
+    uint64_t offset;
+    uint64_t end;
+    const struct ramet_frame **frames; /* in the sorted list */
+    size_t count;
+};
+
+/* One call's work. */
+struct many {
+    struct ramet_frame_reader *reader;
+    struct ramet_scratch *scratch;
+    uint32_t page_size;
+    ramet_frame_visit *visit;
+    void *ctx;
+    struct range *ranges;
+    size_t range_count;
+};
+
+/* By object, then by offset. */
+static int
+compare_places(const void *a, const void *b)
+{
+    const struct ramet_extent *x =
+        &(*(const struct ramet_frame *const *)a)->extent;
+    const struct ramet_extent *y =
+        &(*(const struct ramet_frame *const *)b)->extent;
+    int order = ramet_id_compare(&x->volume.id, &y->volume.id);
+
+    if (order == 0)
+        order = (int)x->kind - (int)y->kind;
+    if (order == 0 && x->kind == RAMET_IN_SEGMENT)
+        order = ramet_id_compare(&x->segment.id, &y->segment.id);
+    if (order == 0 && x->kind == RAMET_IN_COMMIT)
+        order = (x->lsn > y->lsn) - (x->lsn < y->lsn);
+    if (order == 0)
+        order = (x->offset_bytes > y->offset_bytes) -
+                (x->offset_bytes < y->offset_bytes);
+    assert(order != 0 || ramet_extent_same_object(x, y));
+    return order;
+}
+
+/* The longest range of frames from sorted[0] on that is worth one read. */
+static struct range
+find_range(const struct ramet_frame **sorted, size_t count, uint64_t gap_max)
+{
+    const struct ramet_extent *first = &sorted[0]->extent;
+    struct range range = {first->offset_bytes,
+                          first->offset_bytes + first->length_bytes, sorted, 1};
+
+    assert(count >= 1);
+    for (; range.count < count; range.count++) {
+        const struct ramet_extent *extent = &sorted[range.count]->extent;
+        const uint64_t end = extent->offset_bytes + extent->length_bytes;
+
+        if (!ramet_extent_same_object(first, extent))
+            break;
+        if (extent->offset_bytes > range.end &&
+            extent->offset_bytes - range.end > gap_max)
+            break;
+        if (end > range.end && end - range.offset > RANGE_MAX)
+            break;
+        range.end = end > range.end ? end : range.end;
+    }
+    assert(range.count >= 1 && range.end > range.offset); /* invariant (1) */
+    return range;
+}
+
+/* The place in the caller's order of the first of a range's frames there. */
+static const struct ramet_frame *
+wanted_first(const struct range *range)
+{
+    const struct ramet_frame *first = range->frames[0];
+
+    assert(range->count >= 1);
+    for (size_t i = 1; i < range->count; i++)
+        if (range->frames[i] < first) /* both in the caller's array */
+            first = range->frames[i];
+    return first;
+}
+
+static int
+compare_wanted(const void *a, const void *b)
+{
+    const struct ramet_frame *const x = wanted_first(a);
+    const struct ramet_frame *const y = wanted_first(b);
+
+    return (x > y) - (x < y);
+}
+
+/* How many bytes a frame's body makes: known beforehand of pages, named by the
+ * body itself, which was not verified yet, of deltas, whose front is kept. */
+static enum ramet_rc
+content_size(const struct ramet_frame *frame, const uint8_t *body,
+             uint32_t page_size, const char *key, size_t *out_len,
+             struct ramet_err *err)
+{
+    const size_t len = frame->extent.length_bytes;
+    unsigned long long size;
+    size_t front;
+
+    assert(body != NULL);
+    *out_len = (size_t)frame->page_count * page_size;
+    if (frame->kind != RAMET_FRAME_DELTAS)
+        return RAMET_OK;
+    if (ramet_delta_front(body, len, &front, NULL) == RAMET_OK) {
+        size = ZSTD_getFrameContentSize(body + front, len - front);
+        if (size > 0 && size <= RAMET_DELTA_BLOCK_MAX) { /* and it is named */
+            *out_len = front + (size_t)size;
+            return RAMET_OK;
+        }
+    }
+    return RAMET_FAIL(err, RAMET_ECORRUPT,
+                      "%s: block of deltas at %" PRIu64
+                      " names no size that it could have",
+                      key, frame->extent.offset_bytes);
+}
+
+/* A range is here. */
+static enum ramet_rc
+take_range(struct many *many, const struct range *range, const uint8_t *bytes,
+           const char *key, struct ramet_err *err)
+{
+    struct ramet_scratch *const scratch = many->scratch;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (size_t i = 0; i < range->count && rc == RAMET_OK; i++) {
+        const struct ramet_frame *frame = range->frames[i];
+        const size_t at = (size_t)(frame->extent.offset_bytes - range->offset);
+        assert(frame->extent.offset_bytes >= range->offset &&
+               at + frame->extent.length_bytes <=
+                   range->end - range->offset); /* invariant (1) */
+        size_t size = 0;
+
+        rc = content_size(frame, bytes + at, many->page_size, key, &size, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (!ramet_scratch_reserve(&scratch->pages, &scratch->pages_capacity,
+                                   size))
+            return RAMET_FAIL(err, RAMET_ENOMEM, "page %" PRIu32,
+                              frame->first_pgno);
+        rc = ramet_frame_decode_body(many->reader, scratch, frame, bytes + at,
+                                     size, scratch->pages, key, err);
+        if (rc == RAMET_OK)
+            rc = many->visit(many->ctx, frame, scratch->pages, size, err);
+    }
+    return rc;
+}
+
+/* Ranges that are read at once, as the store knows them. */
+struct at_once {
+    struct many *many;
+    const struct range *ranges;
+    struct ramet_part parts[AT_ONCE_RANGES];
+    char keys[AT_ONCE_RANGES][RAMET_KEY_MAX];
+};
+
+static enum ramet_rc
+take_part(void *ctx, const struct ramet_part *part, size_t got,
+          struct ramet_err *err)
+{
+    struct at_once *const at_once = ctx;
+
+    assert(got == part->len);
+    assert(part >= at_once->parts && part < at_once->parts + AT_ONCE_RANGES);
+    (void)got;
+
+    return take_range(at_once->many, &at_once->ranges[part - at_once->parts],
+                      part->buf, part->key, err);
+}
+
+/* How many of the ranges, and bytes of them, are read at once. */
+static size_t
+count_at_once(const struct many *many, const struct range *ranges, size_t count,
+              size_t *out_bytes)
+{
+    const bool many_at_once =
+        (many->reader->store->traits & RAMET_STORE_READS_PARTS) != 0;
+    size_t bytes = (size_t)(ranges[0].end - ranges[0].offset);
+    size_t n = 1;
+
+    assert(count >= 1);
+    while (many_at_once && n < count && n < AT_ONCE_RANGES) {
+        const size_t len = (size_t)(ranges[n].end - ranges[n].offset);
+
+        if (bytes + len > AT_ONCE_BYTES)
+            break;
+        bytes += len;
+        n++;
+    }
+    assert(n == 1 || bytes <= AT_ONCE_BYTES); /* invariant (3) */
+    *out_bytes = bytes;
+    return n;
+}
+
+static enum ramet_rc
+read_at_once(struct many *many, struct at_once *at_once,
+             const struct range *ranges, size_t count, size_t bytes,
+             struct ramet_err *err)
+{
+    struct ramet_scratch *const scratch = many->scratch;
+    size_t used = 0;
+
+    assert(count >= 1 && count <= AT_ONCE_RANGES);
+    if (!ramet_scratch_reserve(&scratch->body, &scratch->body_capacity, bytes))
+        return RAMET_FAIL(err, RAMET_ENOMEM, "ranges of %zu bytes", bytes);
+    at_once->many = many;
+    at_once->ranges = ranges;
+    for (size_t i = 0; i < count; i++) {
+        const size_t len = (size_t)(ranges[i].end - ranges[i].offset);
+
+        ramet_extent_key(&ranges[i].frames[0]->extent, at_once->keys[i]);
+        at_once->parts[i] = (struct ramet_part){.key = at_once->keys[i],
+                                                .offset = ranges[i].offset,
+                                                .len = len,
+                                                .buf = scratch->body + used};
+        used += len;
+    }
+    assert(used == bytes);
+    return ramet_objstore_read_parts(many->reader->store, at_once->parts, count,
+                                     take_part, at_once, err);
+}
+
+static enum ramet_rc
+read_ranges(struct many *many, struct ramet_err *err)
+{
+    struct at_once *const at_once = ramet_alloc(sizeof(*at_once));
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(many->range_count > 0);
+    if (at_once == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "%zu ranges: no memory",
+                          many->range_count);
+    for (size_t i = 0; rc == RAMET_OK && i < many->range_count;) {
+        size_t bytes;
+        const size_t n = count_at_once(many, many->ranges + i,
+                                       many->range_count - i, &bytes);
+
+        rc = read_at_once(many, at_once, many->ranges + i, n, bytes, err);
+        i += n;
+    }
+    ramet_free(at_once);
+    return rc;
+}
+
+static void
+find_ranges(struct many *many, const struct ramet_frame **sorted, size_t count)
+{
+    const uint64_t gap_max =
+        (many->reader->store->traits & RAMET_STORE_SENDS_AHEAD) != 0 ? 0
+                                                                     : GAP_MAX;
+
+    assert(many->range_count == 0);
+    qsort(sorted, count, sizeof(*sorted), compare_places);
+    for (size_t i = 0; i < count;) {
+        many->ranges[many->range_count] =
+            find_range(sorted + i, count - i, gap_max);
+        i += many->ranges[many->range_count++].count;
+    }
+    assert(many->range_count >= 1 && many->range_count <= count);
+    qsort(many->ranges, many->range_count, sizeof(*many->ranges),
+          compare_wanted);
+}
+
+enum ramet_rc
+ramet_frame_read_many(struct ramet_frame_reader *reader,
+                      const struct ramet_frame *frames, size_t frame_count,
+                      uint32_t page_size, ramet_frame_visit *visit, void *ctx,
+                      struct ramet_err *err)
+{
+    struct many many = {
+        .reader = reader, .page_size = page_size, .visit = visit, .ctx = ctx};
+    const struct ramet_frame **sorted = NULL;
+    enum ramet_rc rc = RAMET_OK;
+
+    assert(ramet_page_size_valid(page_size));
+    assert(visit != NULL && (frames != NULL || frame_count == 0));
+    if (frame_count == 0)
+        return RAMET_OK;
+    if (frame_count <= SIZE_MAX / sizeof(*many.ranges)) {
+        sorted = ramet_alloc(frame_count * sizeof(*sorted));
+        many.ranges = ramet_alloc(frame_count * sizeof(*many.ranges));
+    }
+    many.scratch = ramet_scratch_get(reader);
+    if (sorted == NULL || many.ranges == NULL || many.scratch == NULL) {
+        rc =
+            RAMET_FAIL(err, RAMET_ENOMEM, "%zu frames: no memory", frame_count);
+        goto done;
+    }
+    for (size_t i = 0; i < frame_count && rc == RAMET_OK; i++) {
+        rc = ramet_frame_check(&frames[i], err);
+        sorted[i] = &frames[i];
+    }
+    if (rc == RAMET_OK) {
+        find_ranges(&many, sorted, frame_count);
+        rc = read_ranges(&many, err);
+    }
+done:
+    if (many.scratch != NULL)
+        ramet_scratch_put(reader, many.scratch);
+    ramet_free(many.ranges);
+    ramet_free(sorted);
+    return rc;
+}

@@ -344,7 +344,6 @@ append_inline(const struct ramet_delta_writer *writer, uint8_t **io_inline,
     uint8_t *const grown =
         ramet_realloc(*io_inline, start + writer->bodies.len);
 
-    assert(made || *io_inline_len >= RAMET_SEGMENT_HEADER_SIZE);
     assert(start + writer->bodies.len <= RAMET_SEGMENT_INLINE_MAX);
     if (grown == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "deltas: no memory");

@@ -227,7 +227,7 @@ take_packed(void *ctx, const struct ramet_packed *packed, struct ramet_err *err)
         memcpy(writer->body + writer->body_len, packed->bodies, packed->len);
     else
         rc = ramet_objstore_upload_write(writer->upload, packed->bodies,
-                                          packed->len, err);
+                                         packed->len, err);
     assert(offset == writer->body_len + packed->len);
     writer->body_len = offset;
     return rc;

@@ -5,6 +5,7 @@
  */
 #include "client/store/format/dir.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@ ramet_dir_rights(const struct ramet_os *os, int dir_fd,
     struct ramet_os_stat st;
     const int result = os->stat_at(os->ctx, dir_fd, RAMET_DIR_LOCK, &st);
 
+    assert(dir_fd >= 0); /* invariant (1) */
     if (result < 0)
         return result;
     if (!S_ISREG(st.mode))
@@ -56,6 +58,7 @@ open_linked(const struct ramet_os *os, int dir_fd, const char *name, int flags)
         os->open(os->ctx, dir_fd, name, flags | O_NOFOLLOW | O_NONBLOCK, 0);
     int result;
 
+    assert(dir_fd >= 0 && ramet_is_one_name(name));
     if (fd < 0)
         return fd;
     result = os->stat(os->ctx, fd, &names.file);
@@ -75,6 +78,7 @@ ramet_dir_open(const struct ramet_os *os, int dir_fd, const char *name,
 {
     int fd = -EMLINK;
 
+    assert(dir_fd >= 0 && ramet_is_one_name(name)); /* invariant (1) */
     for (unsigned i = 0; i < OPEN_TRIES && fd == -EMLINK; i++) {
         fd = ramet_rights_open(os, dir_fd, name, flags);
         if (fd == -EMLINK)
@@ -89,6 +93,7 @@ ramet_dir_make(const struct ramet_os *os, int dir_fd, const char *name)
     struct ramet_rights rights;
     const int result = ramet_dir_rights(os, dir_fd, &rights);
 
+    assert(ramet_is_one_name(name)); /* invariant (1) */
     return result < 0 ? result
                       : ramet_rights_make(os, dir_fd, name, O_RDWR, &rights);
 }
@@ -98,6 +103,7 @@ ramet_dir_make_anew(const struct ramet_os *os, int dir_fd, const char *name)
 {
     const int result = os->unlink(os->ctx, dir_fd, name, false);
 
+    assert(dir_fd >= 0 && ramet_is_one_name(name)); /* invariant (1) */
     return result == 0 || result == -ENOENT ? ramet_dir_make(os, dir_fd, name)
                                             : result;
 }
@@ -108,6 +114,7 @@ ramet_dir_open_or_make_look(const struct ramet_os *os, int dir_fd,
 {
     int fd;
 
+    assert(dir_fd >= 0 && ramet_is_one_name(name)); /* invariant (1) */
     do {
         fd = ramet_rights_open_look(os, dir_fd, name, O_RDWR, out_st);
         if (fd == -ENOENT) {
@@ -133,6 +140,7 @@ ramet_dir_give_rights(const struct ramet_os *os, int dir_fd, int fd)
     struct ramet_os_stat st;
     int result = os->stat(os->ctx, fd, &st);
 
+    assert(dir_fd >= 0 && fd >= 0);
     if (result == 0)
         result = ramet_dir_rights(os, dir_fd, &rights);
     if (result == 0)
@@ -152,6 +160,7 @@ finish_folder(const struct ramet_os *os, int dir_fd, int fd)
     struct ramet_os_stat st;
     int result = os->stat(os->ctx, fd, &st);
 
+    assert(dir_fd >= 0 && fd >= 0);
     if (result == 0)
         result = ramet_dir_rights(os, dir_fd, &rights);
     if (result == 0)
@@ -167,6 +176,7 @@ ramet_dir_folder(const struct ramet_os *os, int dir_fd, const char *name)
     int result;
     int fd;
 
+    assert(ramet_is_one_name(name)); /* invariant (1) */
     if (made < 0 && made != -EEXIST)
         return made;
     fd = ramet_rights_open_folder(os, dir_fd, name);
@@ -186,6 +196,7 @@ ramet_dir_replace(const struct ramet_os *os, int dir_fd, const char *name,
     struct ramet_rights rights;
     const int result = ramet_dir_rights(os, dir_fd, &rights);
 
+    assert(ramet_is_one_name(name)); /* invariant (1) */
     if (result < 0)
         return RAMET_FAIL_OS(err, result, "replace %s: stat %s", name,
                              RAMET_DIR_LOCK);

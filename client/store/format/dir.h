@@ -6,14 +6,27 @@
  * (place.c sees to it at each open), and whatever is made gets that of `lock`.
  * No link is followed; results are as those of core/rights.h.
  *
+ *   (1) a name is one component: nothing outside of the directory is reached
+ *
  * Layer: client, internal.
  */
 #ifndef RAMET_CLIENT_STORE_FORMAT_DIR_H
 #define RAMET_CLIENT_STORE_FORMAT_DIR_H
 
+#include <stdbool.h>
+#include <string.h>
+
 #include "core/rights.h"
 
 #define RAMET_DIR_LOCK "lock"
+
+/* For assertions of invariant (1). */
+static inline bool
+ramet_is_one_name(const char *name)
+{
+    return name[0] != '\0' && strcmp(name, "..") != 0 &&
+           strchr(name, '/') == NULL;
+}
 
 /* What is made gets this. */
 int ramet_dir_rights(const struct ramet_os *os, int dir_fd,

@@ -5,6 +5,7 @@
  *
  * Layer: client, store/format.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "client/store/exchange.h"
@@ -27,6 +28,7 @@ ramet_fold_copy(struct ramet_replica_state *dst,
     struct ramet_pageset later;
     enum ramet_rc rc;
 
+    assert(dst != src);
     ramet_pageset_init(&in_flight);
     ramet_pageset_init(&later);
     rc = ramet_pageset_copy(&in_flight, &src->in_flight);
@@ -67,6 +69,7 @@ begin_commit(struct ramet_replica_state *fold, const struct ramet_trailer *t)
     const bool resized =
         fold->newest.page_size != 0 && t->page_size != fold->newest.page_size;
 
+    assert(t->type == RAMET_RECORD_COMMIT);
     if ((t->flags & RAMET_RECORD_TAIL) == 0)
         fold->commits_later++;
     if (fold->oldest_later_ms == 0)
@@ -108,6 +111,9 @@ abandon_intent(struct ramet_replica_state *fold)
 static void
 freeze_intent(struct ramet_replica_state *fold, const struct ramet_trailer *t)
 {
+    assert(ramet_id_is_nil(&fold->intent.id)); /* one intent at a time */
+    assert(t->type == RAMET_RECORD_INTENT ||
+           (t->flags & RAMET_RECORD_DOUBT) != 0);
     ramet_pageset_clear(&fold->in_flight);
     ramet_pageset_swap(&fold->in_flight, &fold->later);
     fold->least_page_count_in_flight = fold->least_page_count_later;
@@ -135,6 +141,7 @@ clear_in_flight(struct ramet_replica_state *fold)
 static void
 clear_later(struct ramet_replica_state *fold, const struct ramet_trailer *t)
 {
+    assert(t->type == RAMET_RECORD_PULL || t->type == RAMET_RECORD_RESET);
     ramet_pageset_clear(&fold->later);
     fold->commits_later = 0;
     fold->oldest_later_ms = 0;
@@ -148,6 +155,8 @@ ramet_fold_begin(struct ramet_replica_state *fold,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(trailer->type >= RAMET_RECORD_COMMIT &&
+           trailer->type <= RAMET_RECORD_RESET);
     switch (trailer->type) {
     case RAMET_RECORD_COMMIT:
         rc = begin_commit(fold, trailer);
@@ -186,6 +195,7 @@ ramet_fold_frame(struct ramet_replica_state *fold,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(frame->pgno != 0);
     if (trailer->type != RAMET_RECORD_COMMIT ||
         frame->pgno > trailer->page_count)
         return RAMET_OK;
@@ -204,6 +214,7 @@ ramet_fold_frame(struct ramet_replica_state *fold,
 static void
 note_tails(struct ramet_replica_state *fold, const struct ramet_trailer *t)
 {
+    assert(ramet_pos_same(fold->newest.tail, t->tail));
     if (t->type == RAMET_RECORD_INTENT || (t->flags & RAMET_RECORD_DOUBT) != 0)
         fold->frozen_tail = t->tail;
     else if (t->type == RAMET_RECORD_DURABLE)
@@ -221,6 +232,7 @@ ramet_fold_end(struct ramet_replica_state *fold,
         fold->page_size_changed_later ||
         (trailer->lsn == 0 && ramet_id_is_nil(&fold->intent.id));
 
+    assert(!ramet_pos_is_none(trailer->tail)); /* a pin of 0 is none */
     if (trailer->type == RAMET_RECORD_COMMIT && all_pend &&
         pend_all(fold, trailer->page_count) != RAMET_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM,

@@ -31,6 +31,8 @@ void
 ramet_gen_header_encode(const struct ramet_gen_header *header,
                         uint8_t out[RAMET_GEN_HEADER_SIZE])
 {
+    assert(header->type >= RAMET_GEN_LOG && header->type <= RAMET_GEN_PAST);
+    assert(ramet_page_size_ok(header->page_size));
     assert(header->gen >= 1 && header->gen <= RAMET_GEN_MAX);
     memset(out, 0, RAMET_GEN_HEADER_SIZE);
     memcpy(out, gen_types[header->type].magic, 8);
@@ -68,6 +70,7 @@ ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
 void
 ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32])
 {
+    assert(type >= RAMET_GEN_LOG && type <= RAMET_GEN_PAST);
     snprintf(out, 32, "%s-%016" PRIx64, gen_types[type].name, gen);
 }
 
@@ -118,6 +121,7 @@ ramet_logframe_encode(uint8_t out[RAMET_LOGFRAME_HEADER_SIZE], uint32_t pgno,
 {
     uint64_t sum;
 
+    assert(kind != RAMET_LOGFRAME_TRAILER); /* that is no page's */
     assert(pgno != 0 && !ramet_pos_is_none(pos));
     ramet_put_le32(out + 8, pgno);
     ramet_put_le32(out + 12, (uint32_t)kind);
@@ -157,6 +161,7 @@ ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
                   struct ramet_pos pos, const struct ramet_point *at,
                   uint64_t salt, uint64_t page_hash)
 {
+    assert(pgno != 0 && !ramet_pos_is_none(pos));
     assert(kind == RAMET_LOGFRAME_IMAGE ||
            (kind == RAMET_LOGFRAME_ZERO && page_hash == 0));
     ramet_put_le32(out + 8, pgno);
@@ -192,6 +197,7 @@ void
 ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
                        const struct ramet_pastframe *frame, uint64_t salt)
 {
+    assert(frame->kind == RAMET_ENTRY_IMAGE || frame->page_hash == 0);
     assert(frame->pgno != 0 && !ramet_pos_before(frame->most, frame->least));
     memset(out, 0, RAMET_PAST_HEADER_SIZE);
     ramet_put_le32(out + 8, frame->pgno);
@@ -248,12 +254,35 @@ ramet_trailer_void_offset(const struct ramet_trailer *trailer)
     return trailer_size(trailer->super_length, trailer->time_ms != 0) - 8;
 }
 
+/* What a right checksum does not prove: that the fields make sense. */
+static bool
+is_sane(const struct ramet_trailer *t)
+{
+    const uint64_t bound = (uint64_t)t->page_count * t->page_size;
+
+    if (t->type < RAMET_RECORD_COMMIT || t->type > RAMET_RECORD_RESET)
+        return false;
+    if ((t->flags & RAMET_RECORD_DOUBT) != 0 &&
+        (t->type != RAMET_RECORD_COMMIT || ramet_id_is_nil(&t->commit.id)))
+        return false;
+    if (ramet_pos_before(t->pos, t->start) ||
+        ramet_pos_gen(t->start) != ramet_pos_gen(t->pos))
+        return false;
+    if (t->page_size == 0)
+        return t->page_count == 0 && t->byte_length == 0;
+    return ramet_page_size_ok(t->page_size) && t->byte_length <= bound &&
+           bound - t->byte_length < t->page_size &&
+           t->least_page_count <= t->page_count;
+}
+
 size_t
 ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
 {
     const bool timed = trailer->time_ms != 0;
     const size_t size = trailer_size(trailer->super_length, timed);
 
+    assert(is_sane(trailer)); /* what is written can be read */
+    assert(trailer->super_length == 0 || trailer->super_journal != NULL);
     ramet_put_le32(out + 8, 0);
     out[12] = RAMET_LOGFRAME_TRAILER;
     out[13] = (uint8_t)trailer->type;
@@ -291,6 +320,7 @@ ramet_trailer_encode(struct ramet_trailer *trailer, uint64_t salt, uint8_t *out)
     trailer->tail = ramet_pos_add(trailer->pos, size);
     trailer->is_void = trailer->is_confirmed = false;
     ramet_put_le64(out, trailer->sum);
+    assert(ramet_trailer_peek_size(out) == size);
     return size;
 }
 
@@ -316,27 +346,6 @@ ramet_trailer_peek_synced(const uint8_t *in, size_t size, struct ramet_pos pos,
     out_synced->raw = ramet_get_le64(in + 64);
     *out_seq = ramet_get_le64(in + 32);
     return true;
-}
-
-/* What a right checksum does not prove: that the fields make sense. */
-static bool
-is_sane(const struct ramet_trailer *t)
-{
-    const uint64_t bound = (uint64_t)t->page_count * t->page_size;
-
-    if (t->type < RAMET_RECORD_COMMIT || t->type > RAMET_RECORD_RESET)
-        return false;
-    if ((t->flags & RAMET_RECORD_DOUBT) != 0 &&
-        (t->type != RAMET_RECORD_COMMIT || ramet_id_is_nil(&t->commit.id)))
-        return false;
-    if (ramet_pos_before(t->pos, t->start) ||
-        ramet_pos_gen(t->start) != ramet_pos_gen(t->pos))
-        return false;
-    if (t->page_size == 0)
-        return t->page_count == 0 && t->byte_length == 0;
-    return ramet_page_size_ok(t->page_size) && t->byte_length <= bound &&
-           bound - t->byte_length < t->page_size &&
-           t->least_page_count <= t->page_count;
 }
 
 bool
@@ -390,6 +399,7 @@ ramet_trailer_decode(const uint8_t *in, size_t size, struct ramet_pos pos,
     t.is_confirmed = word == t.sum && (t.flags & RAMET_RECORD_DOUBT) != 0;
     if (word != 0 && !t.is_void && !t.is_confirmed)
         return false;
+    assert(ramet_trailer_void_offset(&t) == size - 8);
     *out = t;
     return true;
 }

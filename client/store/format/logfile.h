@@ -9,6 +9,7 @@
 #ifndef RAMET_CLIENT_STORE_FORMAT_LOGFILE_H
 #define RAMET_CLIENT_STORE_FORMAT_LOGFILE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -129,6 +130,7 @@ struct ramet_pastframe {
 static inline size_t
 ramet_pastframe_size(const struct ramet_pastframe *frame, uint32_t page_size)
 {
+    assert(ramet_page_size_ok(page_size));
     return RAMET_PAST_HEADER_SIZE +
            (frame->kind == RAMET_ENTRY_IMAGE ? page_size : 0);
 }
@@ -234,6 +236,7 @@ ramet_trailer_confirm_value(uint64_t void_value)
 static inline bool
 ramet_trailer_in_doubt(const struct ramet_trailer *trailer)
 {
+    assert(!(trailer->is_void && trailer->is_confirmed)); /* one word says it */
     return (trailer->flags & RAMET_RECORD_DOUBT) != 0 &&
            !trailer->is_confirmed && !trailer->is_void;
 }

@@ -12,6 +12,7 @@
 #ifndef RAMET_CLIENT_STORE_FORMAT_POS_H
 #define RAMET_CLIENT_STORE_FORMAT_POS_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +32,7 @@
 static inline struct ramet_pos
 ramet_pos_make(uint64_t gen, uint64_t offset_bytes)
 {
+    assert(gen <= UINT64_MAX >> RAMET_POS_UNIT_BITS);
     return (struct ramet_pos){gen << RAMET_POS_UNIT_BITS |
                               offset_bytes / RAMET_POS_UNIT};
 }
@@ -54,12 +56,14 @@ ramet_pos_offset(struct ramet_pos pos)
 static inline struct ramet_pos
 ramet_pos_add(struct ramet_pos pos, uint64_t bytes)
 {
+    assert(bytes % RAMET_POS_UNIT == 0); /* invariant (1) */
     return (struct ramet_pos){pos.raw + bytes / RAMET_POS_UNIT};
 }
 /* From `from` on to `to`, of one generation. */
 static inline uint64_t
 ramet_pos_bytes(struct ramet_pos from, struct ramet_pos to)
 {
+    assert(from.raw <= to.raw && ramet_pos_gen(from) == ramet_pos_gen(to));
     return (to.raw - from.raw) * RAMET_POS_UNIT;
 }
 static inline bool
@@ -108,11 +112,14 @@ struct ramet_entry {
 static inline struct ramet_entry
 ramet_entry_of_pos(enum ramet_entry_kind kind, struct ramet_pos pos)
 {
+    assert(kind >= RAMET_ENTRY_IMAGE);
+    assert(pos.raw != 0 && pos.raw <= UINT64_MAX >> 3); /* the kind's bits */
     return (struct ramet_entry){pos.raw << 3 | (uint64_t)kind};
 }
 static inline struct ramet_entry
 ramet_entry_of_stamp(enum ramet_entry_kind kind, uint64_t stamp)
 {
+    assert(kind >= RAMET_ENTRY_HELD && kind <= RAMET_ENTRY_ZERO);
     return (struct ramet_entry){stamp << 3 | (uint64_t)kind};
 }
 static inline enum ramet_entry_kind

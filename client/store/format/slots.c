@@ -52,6 +52,7 @@ encode_slot(const uint8_t *magic, const struct slot *slot, uint8_t *out)
 {
     const size_t end = CONTENT_AT + slot->len;
 
+    assert(slot->len <= UINT32_MAX && slot->content != NULL);
     memcpy(out, magic, RAMET_SLOT_MAGIC_SIZE);
     ramet_put_le64(out + NUMBER_AT, slot->number);
     ramet_put_le32(out + LENGTH_AT, (uint32_t)slot->len);
@@ -116,6 +117,7 @@ static enum ramet_rc
 write_slot(struct file *file, uint64_t number, const uint8_t *slot,
            struct ramet_err *err)
 {
+    assert(file->fd >= 0);
     return ramet_os_write_full(file->os, file->fd, slot, RAMET_SLOT_SIZE,
                                number % 2 * RAMET_SLOT_SIZE, file->name, err);
 }
@@ -125,6 +127,7 @@ sync_file(struct file *file, struct ramet_err *err)
 {
     const int result = file->os->datasync(file->os->ctx, file->fd);
 
+    assert(file->fd >= 0);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_OS(err, result, "sync %s", file->name);
 }
@@ -141,6 +144,7 @@ write_in_place(struct file *file, const uint8_t *magic, const uint8_t *content,
     enum ramet_rc other;
     enum ramet_rc rc;
 
+    assert(len <= CONTENT_MAX); /* invariant (3) */
     rc = ramet_os_read_some(file->os, file->fd, file->bytes, FILE_SIZE, 0, &got,
                             file->name, err);
     *out_fits = rc == RAMET_OK && find_newest(magic, file->bytes, got, &newest);
@@ -153,6 +157,7 @@ write_in_place(struct file *file, const uint8_t *magic, const uint8_t *content,
         rc = sync_file(file, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(newest.copies == 1 || newest.copies == 2); /* invariant (2) */
     rc = write_slot(file, newest.number + 1, fresh, err);
     if (rc == RAMET_OK)
         rc = sync_file(file, err);
@@ -179,6 +184,7 @@ write_anew(const struct ramet_os *os, int dir_fd, const char *name,
     uint8_t *const bytes = ramet_calloc(1, size);
     enum ramet_rc rc;
 
+    assert(size >= OVERHEAD + len);
     if (bytes == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for %s", name);
     encode_slot(magic, &slot, bytes);
@@ -198,6 +204,7 @@ ramet_slots_write(const struct ramet_os *os, int dir_fd, const char *name,
     bool fits = false;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(content != NULL && ramet_is_one_name(name));
     assert(len <= UINT32_MAX);
     if (len <= CONTENT_MAX)
         file.fd = ramet_rights_open(os, dir_fd, name, O_RDWR);

@@ -3,6 +3,7 @@
  */
 #include "client/store/format/state.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "client/snapshot.h"
@@ -56,6 +57,7 @@ ramet_state_bear(struct ramet_state_file *state)
     const uint32_t cookie = ramet_dbheader_cookie(s->header);
     struct ramet_borne *const b = &state->borne;
 
+    assert(s->byte_length == 0 || s->page_size != 0);
     if (!b->is_set) {
         b->counter = counter;
         b->cookie = cookie;
@@ -87,6 +89,7 @@ ramet_state_true_header(const struct ramet_state_file *state,
 static void
 put_snapshot(struct ramet_buf *out, const struct ramet_snapshot *s)
 {
+    assert(!ramet_pos_is_none(s->tail));
     ramet_buf_le64(out, s->seq);
     ramet_buf_le64(out, s->tail.raw);
     ramet_buf_le32(out, s->page_size);
@@ -134,6 +137,7 @@ get_id(struct ramet_reader *in, struct ramet_id *id)
 static bool
 is_log_kept(const struct ramet_state_file *s)
 {
+    assert(s->oldest_gen >= 1);
     return s->kept_gen == s->oldest_gen;
 }
 
@@ -142,6 +146,8 @@ put_end(struct ramet_buf *out, const struct ramet_state_file *s)
 {
     const struct ramet_borne *const b = &s->borne;
 
+    assert(s->mark_now <= RAMET_MARK_TOKEN_MAX);
+    assert(s->mark_next <= RAMET_MARK_TOKEN_MAX);
     ramet_buf_le64(out, s->fold.oldest_in_flight_ms);
     ramet_buf_le64(out, s->fold.oldest_later_ms);
     ramet_buf_le32(out, b->counter);
@@ -192,6 +198,37 @@ flags_of(const struct ramet_state_file *s)
            (s->fold.schema_moved ? FLAG_SCHEMA_MOVED : 0u);
 }
 
+static bool
+is_snapshot_sane(const struct ramet_snapshot *s)
+{
+    const uint64_t bound = (uint64_t)s->page_count * s->page_size;
+
+    if (s->page_size == 0)
+        return s->page_count == 0 && s->byte_length == 0;
+    return ramet_page_size_ok(s->page_size) && s->byte_length <= bound &&
+           bound - s->byte_length < s->page_size;
+}
+
+static bool
+is_state_sane(const struct ramet_state_file *s, uint32_t flags,
+              unsigned version)
+{
+    const uint32_t kind = (uint32_t)s->fold.kind;
+    const uint32_t known = version == 1   ? FLAGS_OF_VERSION_1
+                           : version == 2 ? FLAGS_OF_VERSION_2
+                                          : FLAGS_ALL;
+
+    return (flags & ~known) == 0 &&
+           (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
+           s->oldest_gen >= 1 && s->oldest_gen <= RAMET_GEN_MAX &&
+           s->oldest_fill >= 1 && s->oldest_fill <= RAMET_GEN_MAX &&
+           !ramet_pos_is_none(s->fold.newest.tail) && /* a pin of 0 is none */
+           ramet_pos_gen(s->fold.newest.tail) <= s->oldest_gen &&
+           (s->base_page_size == 0 ? s->base_page_count == 0
+                                   : ramet_page_size_ok(s->base_page_size)) &&
+           is_snapshot_sane(&s->fold.newest);
+}
+
 static enum ramet_rc
 encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
              struct ramet_err *err)
@@ -200,6 +237,8 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     const size_t url_length = strlen(f->remote);
     enum ramet_rc rc;
 
+    assert(is_state_sane(s, flags_of(s), VERSION)); /* as it is read */
+    assert(url_length < RAMET_URL_MAX);
     ramet_buf_le32(out, flags_of(s));
     ramet_buf_le32(out, (uint32_t)f->kind);
     put_id(out, &s->base_id);
@@ -236,37 +275,6 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
         rc = out->failed;
     return rc == RAMET_OK ? RAMET_OK
                           : RAMET_FAIL(err, rc, "state: no memory to write it");
-}
-
-static bool
-is_snapshot_sane(const struct ramet_snapshot *s)
-{
-    const uint64_t bound = (uint64_t)s->page_count * s->page_size;
-
-    if (s->page_size == 0)
-        return s->page_count == 0 && s->byte_length == 0;
-    return ramet_page_size_ok(s->page_size) && s->byte_length <= bound &&
-           bound - s->byte_length < s->page_size;
-}
-
-static bool
-is_state_sane(const struct ramet_state_file *s, uint32_t flags,
-              unsigned version)
-{
-    const uint32_t kind = (uint32_t)s->fold.kind;
-    const uint32_t known = version == 1   ? FLAGS_OF_VERSION_1
-                           : version == 2 ? FLAGS_OF_VERSION_2
-                                          : FLAGS_ALL;
-
-    return (flags & ~known) == 0 &&
-           (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
-           s->oldest_gen >= 1 && s->oldest_gen <= RAMET_GEN_MAX &&
-           s->oldest_fill >= 1 && s->oldest_fill <= RAMET_GEN_MAX &&
-           !ramet_pos_is_none(s->fold.newest.tail) && /* a pin of 0 is none */
-           ramet_pos_gen(s->fold.newest.tail) <= s->oldest_gen &&
-           (s->base_page_size == 0 ? s->base_page_count == 0
-                                   : ramet_page_size_ok(s->base_page_size)) &&
-           is_snapshot_sane(&s->fold.newest);
 }
 
 static void
@@ -310,6 +318,7 @@ guess_borne(struct ramet_state_file *s)
 {
     const struct ramet_snapshot *const now = &s->fold.newest;
 
+    assert(!s->borne.is_set); /* version 1 has no flag for it */
     s->borne = (struct ramet_borne){
         .is_set = true,
         .counter =
@@ -331,6 +340,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
     size_t url_length;
     enum ramet_rc rc;
 
+    assert(version >= 1 && version <= VERSION);
     f->kind = (enum ramet_volume_kind)ramet_read_le32(in);
     get_fixed(in, s);
     url_length = ramet_read_le16(in);
@@ -405,6 +415,7 @@ find_fields(const uint8_t *data, size_t len, unsigned *out_version,
         *out_fields = data + sizeof(magic);
         *out_len = len - sizeof(magic) - HASH_SIZE;
     }
+    assert(*out_len <= len);
     return RAMET_OK;
 }
 
@@ -444,6 +455,7 @@ ramet_state_file_read(const struct ramet_os *os, int dir_fd,
 {
     enum ramet_rc rc = RAMET_ECORRUPT;
 
+    assert(dir_fd >= 0);
     /* One slot is whole at any time, but not while all of it is read. */
     for (unsigned i = 0; rc == RAMET_ECORRUPT && i < READ_TRIES; i++) {
         uint8_t *data = NULL;
@@ -466,6 +478,7 @@ ramet_state_file_write(const struct ramet_os *os, int dir_fd,
     struct ramet_buf out;
     enum ramet_rc rc;
 
+    assert(dir_fd >= 0);
     ramet_buf_init(&out, STATE_SIZE_MAX);
     rc = encode_state(state, &out, err);
     if (rc == RAMET_OK)

@@ -35,6 +35,7 @@ drop_pieces(struct ramet_writeset *set, const struct ramet_os *os)
 {
     if (set->pieces == NULL)
         return;
+    assert(set->fd >= 0); /* invariant (3) */
     for (uint32_t i = 0; i < PIECE_COUNT; i++)
         if (set->pieces[i] != NULL)
             os->unmap(os->ctx, set->pieces[i], PIECE_SIZE);
@@ -63,12 +64,15 @@ ramet_writeset_clear(struct ramet_writeset *set, const struct ramet_os *os)
     }
     if (set->count > LINEAR_MAX)
         memset(set->table, 0, set->table_size * sizeof(*set->table));
+    assert(set->capacity <= DENSE_KEEP);
     set->count = 0;
 }
 
 static uint32_t
 hash_of(const struct ramet_writeset *set, uint32_t pgno)
 {
+    assert(set->table_size != 0 &&
+           (set->table_size & (set->table_size - 1)) == 0);
     assert(pgno >= 1);
     return (uint32_t)((pgno * UINT64_C(0x9E3779B97F4A7C15)) >> 32) &
            (set->table_size - 1);
@@ -77,6 +81,7 @@ hash_of(const struct ramet_writeset *set, uint32_t pgno)
 static struct ramet_written_page *
 find(const struct ramet_writeset *set, uint32_t pgno)
 {
+    assert(set->pieces == NULL); /* invariant (3) */
     if (set->count <= LINEAR_MAX) {
         for (uint32_t i = set->count; i-- > 0;)
             if (set->dense[i].pgno == pgno)
@@ -112,6 +117,8 @@ enter_in_table(struct ramet_writeset *set, uint32_t place)
 {
     uint32_t at = hash_of(set, set->dense[place].pgno);
 
+    assert(place < set->count);
+    assert(set->count <= set->table_size / 2); /* invariant (2) */
     while (set->table[at] != 0)
         at = (at + 1) & (set->table_size - 1);
     set->table[at] = place + 1;
@@ -125,6 +132,7 @@ grow_dense(struct ramet_writeset *set, struct ramet_err *err)
     uint32_t *const table = ramet_calloc((size_t)capacity * 2, sizeof(*table));
     struct ramet_written_page *dense;
 
+    assert(set->count == set->capacity && set->capacity < DENSE_MAX);
     if (table == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a transaction");
     dense = ramet_realloc(set->dense, capacity * sizeof(*dense));
@@ -149,6 +157,7 @@ put_piece(struct ramet_writeset *set, const struct ramet_os *os, uint32_t pgno,
 {
     const uint32_t at = (pgno - 1) >> PIECE_BITS;
 
+    assert(pgno >= 1 && set->fd >= 0); /* invariant (3) */
     if (set->pieces[at] == NULL) {
         void *mapped = NULL;
         /* Allocated first: a full disk is an error, not a signal. */
@@ -177,6 +186,7 @@ go_large(struct ramet_writeset *set, const struct ramet_os *os, int dir_fd,
     char name[32];
     enum ramet_rc rc = RAMET_OK;
 
+    assert(set->pieces == NULL && set->count == DENSE_MAX);
     snprintf(name, sizeof(name), "pages-%u.tmp", slot);
     set->fd = ramet_dir_make_anew(os, dir_fd, name);
     if (set->fd < 0)
@@ -222,6 +232,7 @@ ramet_writeset_put(struct ramet_writeset *set, const struct ramet_os *os,
         if (rc != RAMET_OK)
             return rc;
     }
+    assert(set->count < set->capacity && set->pieces == NULL);
     set->dense[set->count++] =
         (struct ramet_written_page){.entry = entry, .pgno = pgno};
     if (set->count == LINEAR_MAX + 1)
@@ -258,6 +269,7 @@ ramet_writeset_truncate(struct ramet_writeset *set, uint32_t last)
             set->dense[i].entry = RAMET_NO_ENTRY;
     if (set->pieces == NULL)
         return;
+    assert(set->fd >= 0); /* invariant (3) */
     for (uint64_t pgno = (uint64_t)last + 1; pgno <= set->high; pgno++) {
         const uint32_t piece = (uint32_t)((pgno - 1) >> PIECE_BITS);
 

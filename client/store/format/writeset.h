@@ -6,6 +6,9 @@
  * file, mapped a piece at a time, so that memory does not grow with it.
  *
  *   (1) an entry of 0 means: not in the set
+ *   (2) the table is at most half full, so that every search in it ends
+ *   (3) pages are in the pieces as long as there are any, and `fd` is open
+ *       then; else in the dense array
  *
  * Layer: client.
  */

@@ -61,6 +61,7 @@ ramet_base_mark_parse(const uint8_t first[RAMET_TRUE_HEADER_SIZE],
         token = token << 6 | (at == NULL ? 0 : (uint32_t)(at - token_digits));
     }
     ramet_base_mark(base_id, token, mark);
+    assert(token <= RAMET_MARK_TOKEN_MAX);
     *out_token = token;
     return memcmp(first, mark, sizeof(mark)) == 0;
 }
@@ -101,6 +102,7 @@ look_unfinished(struct ramet_replica *replica, const char *name,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(replica->parent_fd >= 0 && name[0] != '\0');
     *out_unfinished = fd == -EACCES || fd == -EPERM || fd == -ELOOP;
     if (fd == -ENOENT || *out_unfinished)
         return RAMET_OK;
@@ -131,6 +133,7 @@ ramet_base_leftover(struct ramet_replica *replica, const char **out_suffix,
             *out_suffix = suffixes[i];
         ramet_free(name);
     }
+    assert(rc == RAMET_OK || *out_suffix == NULL);
     return rc;
 }
 
@@ -143,6 +146,7 @@ sync_failed(const struct ramet_replica *replica, int result,
 {
     struct ramet_index_header *const header = &replica->head->header;
 
+    assert(result < 0);
     atomic_store(&header->base.mark_token, RAMET_MARK_IN_DOUBT);
     atomic_store(&header->base.mark_synced, 0);
     return RAMET_FAIL_OS(err, result, "sync %s", replica->path);
@@ -154,6 +158,7 @@ ramet_base_sync(const struct ramet_replica *replica, struct ramet_err *err)
     const struct ramet_os *const os = replica->os;
     const int result = os->sync(os->ctx, replica->base_fd);
 
+    assert(!replica->is_readonly);
     return result == 0 ? RAMET_OK : sync_failed(replica, result, err);
 }
 
@@ -163,6 +168,7 @@ ramet_base_datasync(const struct ramet_replica *replica, struct ramet_err *err)
     const struct ramet_os *const os = replica->os;
     int result;
 
+    assert(!replica->is_readonly && replica->base_fd >= 0);
     if (atomic_load(&replica->head->header.base.is_unsummed) != 0)
         return ramet_base_sync(replica, err);
     result = os->datasync(os->ctx, replica->base_fd);
@@ -195,6 +201,7 @@ ramet_base_rest(struct ramet_replica *replica)
     const struct ramet_os *const os = replica->os;
     struct ramet_os_stat st;
 
+    assert(replica->base_fd >= 0);
     if (os->stat(os->ctx, replica->base_fd, &st) == 0) /* else: not known */
         ramet_base_rest_as(replica, &st);
 }
@@ -218,6 +225,7 @@ ramet_base_write(struct ramet_replica *replica, uint32_t page_size,
 {
     const uint32_t skip = first == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
 
+    assert(count >= 1 && ramet_page_size_ok(page_size));
     assert(ramet_may_write_base(replica));
     assert(first != 0);
     assert(atomic_load(&replica->head->header.base.mark_synced) != 0);
@@ -235,6 +243,7 @@ ramet_base_punch(struct ramet_replica *replica, uint32_t page_size,
     const struct ramet_os *const os = replica->os;
     const uint32_t skip = pgno == 1 ? RAMET_TRUE_HEADER_SIZE : 0;
 
+    assert(ramet_page_size_ok(page_size));
     assert(ramet_may_write_base(replica));
     assert(pgno != 0);
     assert(atomic_load(&replica->head->header.base.mark_synced) != 0);
@@ -251,6 +260,7 @@ ramet_base_header_get(struct ramet_replica *replica,
 {
     uint64_t words[RAMET_BASE_HEADER_WORDS];
 
+    assert(replica->head != NULL);
     for (unsigned i = 0; i < RAMET_BASE_HEADER_WORDS; i++)
         words[i] = atomic_load_explicit(&replica->head->header.base.header[i],
                                         memory_order_relaxed);

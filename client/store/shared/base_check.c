@@ -63,6 +63,7 @@ is_mark_in_part(const struct ramet_state_file *state, const uint8_t *first,
 {
     const uint64_t old = state->base_size;
 
+    assert(got <= RAMET_TRUE_HEADER_SIZE);
     if (!state->is_clean || old >= RAMET_TRUE_HEADER_SIZE || got == 0)
         return false;
     if (memcmp(first, mark, got) == 0)
@@ -106,6 +107,7 @@ look_at_mark(const struct ramet_state_file *state, struct ramet_base_look *look)
 {
     const struct ramet_os_stat *const st = &look->st;
 
+    assert(look->token <= RAMET_MARK_TOKEN_MAX);
     look->form = RAMET_BASE_MARKED;
     if (look->token == state->mark_next)
         return;
@@ -158,6 +160,7 @@ ramet_base_check(struct ramet_replica *replica,
     int result;
     enum ramet_rc rc;
 
+    assert(replica->base_fd >= 0);
     memset(out, 0, sizeof(*out));
     rc = ramet_os_read_some(os, replica->base_fd, first, sizeof(first), 0, &got,
                             replica->path, err);
@@ -203,6 +206,7 @@ compare_page(struct comparison *c, uint32_t pgno, uint64_t value, uint64_t sum)
 {
     const uint64_t zeros = pgno == 1 ? c->first_zeros : c->zeros;
 
+    assert(sum < RAMET_PRESENCE_MASK);
     assert(pgno >= 1);
     if (ramet_presence_is_sum(value)) {
         c->different += sum != value;
@@ -227,6 +231,7 @@ is_compared(const struct comparison *c, uint32_t pgno, uint64_t value)
     const enum ramet_entry_kind in_base =
         ramet_presence_kind(value, c->replica->default_held);
 
+    assert(pgno >= 1);
     return (kind == RAMET_ENTRY_NONE || kind == RAMET_ENTRY_HELD ||
             kind == RAMET_ENTRY_ZERO) &&
            (in_base == RAMET_ENTRY_HELD || in_base == RAMET_ENTRY_ZERO);
@@ -299,6 +304,7 @@ fail_foreign(const struct comparison *c, const struct ramet_base_look *look,
             : " (its time of modification does not tell of that: 'ramet "
               "verify' mends what rotted)";
 
+    assert(c->different != 0 || c->unconfirmed != 0);
     if (look->form == RAMET_BASE_MARKED)
         return RAMET_FAIL(
             err, RAMET_EFOREIGN,
@@ -322,6 +328,7 @@ static enum ramet_rc
 judge(const struct comparison *c, const struct ramet_base_look *look,
       bool is_lenient, struct ramet_err *err)
 {
+    assert(look->has_happened); /* invariant (1) */
     if (c->different != 0 && is_lenient && !look->is_strict)
         return RAMET_OK; /* so rotten pages are found */
     if (c->different == 0 && (c->unconfirmed == 0 || !look->is_strict ||
@@ -338,6 +345,7 @@ ramet_base_compare(struct ramet_replica *replica,
     struct comparison c = {.replica = replica};
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_may_read_base(replica));
     if (!look->has_happened)
         return RAMET_OK;
     c.page_size =
@@ -391,6 +399,7 @@ has_its_name(const struct ramet_replica *replica)
     const struct ramet_index_header *const header = &replica->head->header;
     struct ramet_os_stat st;
 
+    assert(replica->parent_fd >= 0);
     return os->stat_at(os->ctx, replica->parent_fd, replica->name, &st) == 0 &&
            st.inode == header->base_inode && st.device == header->base_device;
 }

@@ -16,6 +16,7 @@ sum_hole(uint32_t page_size, uint32_t count, uint8_t *block, uint64_t *out_sums)
 {
     uint64_t zeros;
 
+    assert(count >= 1 && count <= RAMET_BASE_BLOCK_PAGES);
     memset(block, 0, page_size);
     zeros = ramet_presence_of_hash(ramet_hash64(block, page_size));
     for (uint32_t i = 0; i < count; i++)

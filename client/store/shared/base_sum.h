@@ -6,6 +6,8 @@
 #ifndef RAMET_CLIENT_STORE_SHARED_BASE_SUM_H
 #define RAMET_CLIENT_STORE_SHARED_BASE_SUM_H
 
+#include <assert.h>
+
 #include "client/store/shared/session.h"
 
 /* Bytes, and pages, that are read at once. */
@@ -17,6 +19,7 @@ ramet_base_block_pages(uint32_t page_size)
 {
     const uint32_t pages = RAMET_BASE_BLOCK_BYTES / page_size;
 
+    assert(pages >= 1);
     return pages < RAMET_BASE_BLOCK_PAGES ? pages : RAMET_BASE_BLOCK_PAGES;
 }
 

@@ -20,6 +20,7 @@ static enum ramet_rc
 take_entry(const struct ramet_replica *replica, struct ramet_entry entry,
            struct ramet_entry *out, struct ramet_err *err)
 {
+    assert(!ramet_entry_is_none(entry)); /* that was loaded */
     *out = entry;
     return !ramet_entry_same(entry, RAMET_ENTRY_UNSEEN)
                ? RAMET_OK
@@ -38,6 +39,7 @@ load_block(struct ramet_session *session, uint32_t pgno, struct ramet_err *err)
     uint64_t *values;
     enum ramet_rc rc = ramet_index_reserve(replica, pgno, err);
 
+    assert(pgno >= 1);
     assert(ramet_may_read_base(replica));
     if (rc != RAMET_OK)
         return rc;
@@ -145,6 +147,7 @@ ramet_index_set(struct ramet_replica *replica, uint32_t pgno,
 {
     _Atomic uint64_t *const slot = ramet_index_slot(replica, pgno);
 
+    assert(ramet_may_publish(replica) || ramet_may_write_base(replica));
     assert(slot != NULL && !ramet_entry_is_none(entry));
     count_absent(replica,
                  (struct ramet_entry){atomic_exchange_explicit(
@@ -160,6 +163,7 @@ ramet_index_swap(struct ramet_replica *replica, uint32_t pgno,
     uint64_t seen = expected.raw;
 
     assert(slot != NULL && !ramet_entry_is_none(entry));
+    assert(ramet_may_publish(replica) || ramet_may_write_base(replica));
     if (!atomic_compare_exchange_strong_explicit(slot, &seen, entry.raw,
                                                  memory_order_acq_rel,
                                                  memory_order_relaxed)) {

@@ -32,6 +32,7 @@ bucket_of(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen)
 {
     const uint64_t key = gen * RAMET_GEN_PAST + type;
 
+    assert(type >= RAMET_GEN_LOG && type <= RAMET_GEN_PAST);
     return &replica->gens[key % RAMET_GEN_BUCKETS];
 }
 
@@ -55,6 +56,8 @@ add_gen(struct ramet_replica *replica, const struct ramet_gen_header *header,
         bucket_of(replica, header->type, header->gen);
     struct ramet_gen *const gen = ramet_calloc(1, sizeof(*gen));
 
+    assert(fd >= 0 && header->gen >= 1 && header->gen <= RAMET_GEN_MAX);
+    assert(find_gen(replica, header->type, header->gen) == NULL);
     if (gen == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a log file");
     gen->gen = header->gen;
@@ -137,6 +140,7 @@ ramet_gen_get(struct ramet_replica *replica, enum ramet_gen_type type,
     int fd = -1;
 
     if (found != NULL) {
+        assert(found->fd >= 0 && found->gen == gen && found->type == type);
         *out_gen = found;
         return RAMET_OK;
     }
@@ -166,6 +170,7 @@ ramet_gen_write_header(const struct ramet_replica *replica,
     uint8_t raw[RAMET_GEN_HEADER_SIZE];
     int result;
 
+    assert(fd >= 0 && gen >= 1);
     assert(ramet_page_size_ok(page_size) && gen <= RAMET_GEN_MAX);
     out_header->type = type;
     out_header->gen = gen;
@@ -184,6 +189,7 @@ note_unnamed(struct ramet_replica *replica, uint64_t gen)
 {
     _Atomic uint64_t *const named = &replica->head->header.all.named_gen;
 
+    assert(gen >= 1);
     if (atomic_load(named) >= gen)
         atomic_store(named, gen - 1);
 }
@@ -279,6 +285,7 @@ ramet_gen_at_end(struct ramet_replica *replica, enum ramet_gen_type type,
         rc = ramet_gen_create(replica, type, ramet_pos_gen(pos), page_size,
                               out_gen, err);
     }
+    assert(rc != RAMET_OK || (*out_gen)->gen == ramet_pos_gen(pos));
     *out_pos = pos;
     return rc;
 }
@@ -297,6 +304,7 @@ is_retired(const struct ramet_replica *replica, const struct ramet_gen *gen)
 static void
 free_gen(struct ramet_replica *replica, struct ramet_gen *gen)
 {
+    assert(gen->fd >= 0);
     replica->os->close(replica->os->ctx, gen->fd);
     ramet_free(gen);
 }
@@ -339,6 +347,7 @@ trim(struct ramet_replica *replica, enum trim what)
     uint64_t least = UINT64_MAX;
     uint64_t epoch;
 
+    assert(replica->head != NULL);
     ramet_mutex_lock(&replica->mutex);
     atomic_store(&replica->seen_oldest,
                  atomic_load(&header->checkpoint.oldest));

@@ -82,6 +82,7 @@ resize_file(const struct ramet_replica *replica, int fd,
     const struct ramet_os *const os = replica->os;
     int result = 0;
 
+    assert(fd >= 0);
     if (st->size_bytes == RAMET_INDEX_ENTRIES_OFFSET &&
         st->block_bytes >= RAMET_INDEX_FRONT)
         return 0;
@@ -103,6 +104,8 @@ read_word(const struct ramet_replica *replica, uint64_t offset)
     uint64_t word = 0;
     size_t got = 0;
 
+    assert(offset % sizeof(word) == 0 &&
+           offset + sizeof(word) <= RAMET_INDEX_ENTRIES_OFFSET);
     if (fd < 0)
         return 0;
     if (ramet_os_read_some(os, fd, &word, sizeof(word), offset, &got,
@@ -134,6 +137,7 @@ is_head_right(const struct ramet_replica *replica)
 {
     const struct ramet_index_header *const header = &replica->head->header;
 
+    assert(replica->head != NULL);
     return memcmp(header->magic, magic, sizeof(magic)) == 0 &&
            header->layout == LAYOUT &&
            memcmp(header->base_id, replica->base_id.bytes, RAMET_ID_SIZE) == 0;
@@ -163,6 +167,7 @@ begin_head(struct ramet_replica *replica)
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_index_header begun;
 
+    assert(replica->is_private || ramet_is_alone(replica)); /* invariant (2) */
     memset(&begun, 0, sizeof(begun));
     memcpy(begun.magic, magic, sizeof(magic));
     begun.layout = LAYOUT;
@@ -184,6 +189,7 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
     int fd = -1;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(replica->head == NULL);
     if (!replica->is_private) {
         int result;
 
@@ -221,6 +227,7 @@ ramet_index_map(struct ramet_replica *replica, bool writable,
     const int fd = ramet_rights_open_look(os, replica->dir_fd, INDEX_NAME,
                                           writable ? O_RDWR : O_RDONLY, &st);
 
+    assert(replica->head == NULL && replica->index_fd < 0);
     if (fd < 0)
         return RAMET_FAIL_OS(err, fd, "open the index of %s", replica->path);
     if (st.size_bytes < RAMET_INDEX_ENTRIES_OFFSET) {
@@ -244,6 +251,7 @@ ramet_index_unmap(struct ramet_replica *replica)
     const struct ramet_os *const os = replica->os;
     void *const far_chunks = (void *)atomic_load(&replica->far_chunks);
 
+    assert(replica->chunk_end <= RAMET_CHUNK_COUNT);
     for (uint32_t i = 0; i < replica->chunk_end; i++) {
         _Atomic uint64_t *const chunk = ramet_index_chunk(replica, i);
 
@@ -272,6 +280,7 @@ index_file(struct ramet_replica *replica)
     struct ramet_os_stat st;
     int fd;
 
+    assert(!replica->is_private);
     if (replica->index_fd >= 0)
         return replica->index_fd;
     fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME,
@@ -354,6 +363,7 @@ ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
             replica->chunk_end = chunk + 1;
         atomic_store_explicit(note, at, memory_order_release);
     }
+    assert(at == NULL || chunk < replica->chunk_end);
     ramet_mutex_unlock(&replica->mutex);
     return at;
 }
@@ -367,6 +377,7 @@ allocate_block(const struct ramet_replica *replica, int fd, uint64_t block)
                             block / 8 / RAMET_BITS_STEP * RAMET_BITS_STEP;
     int result = 0;
 
+    assert(fd >= 0 && block / 64 < RAMET_BLOCK_WORDS);
     if (bit_at >= RAMET_INDEX_FRONT)
         result = os->allocate(os->ctx, fd, bit_at, RAMET_BITS_STEP);
     return result < 0
@@ -383,6 +394,7 @@ reserve_at(struct ramet_replica *replica, uint64_t at, struct ramet_err *err)
     _Atomic uint64_t *const word = &replica->head->blocks[block / 64];
     const uint64_t bit = UINT64_C(1) << (block % 64);
 
+    assert(replica->is_private || !replica->is_readonly);
     if ((atomic_load_explicit(word, memory_order_acquire) & bit) == 0) {
         int result = 0;
 
@@ -428,6 +440,7 @@ ramet_index_copy(const struct ramet_replica *replica, uint64_t number,
     _Atomic uint64_t *const slot =
         replica->head->ring[number % RAMET_RING_SLOTS];
 
+    assert(replica->head != NULL);
     for (size_t i = 0; i < sizeof(*out) / 8; i++) {
         const uint64_t word =
             atomic_load_explicit(&slot[i], memory_order_relaxed);
@@ -464,12 +477,13 @@ ramet_index_publish(struct ramet_replica *replica,
         atomic_load_explicit(&header->log.newest, memory_order_relaxed) + 1;
     _Atomic uint64_t *const slot =
         replica->head->ring[number % RAMET_RING_SLOTS];
+    assert(ramet_may_publish(replica));
+    assert(!ramet_pos_is_none(next->snapshot.tail)); /* a pin of 0 is none */
     /* Whoever sees a word of this slot sees that its old number is past. */
     atomic_thread_fence(memory_order_release);
     for (size_t i = 0; i < sizeof(*next) / 8; i++) {
         uint64_t word;
 
-        assert(ramet_may_publish(replica));
         memcpy(&word, (const uint8_t *)next + i * 8, 8);
         atomic_store_explicit(&slot[i], word, memory_order_relaxed);
     }
@@ -498,6 +512,7 @@ ramet_index_begin(struct ramet_replica *replica,
     const struct ramet_snapshot *const s = &state->fold.newest;
     struct ramet_published first;
 
+    assert(state->oldest_gen >= 1 && state->oldest_fill >= 1);
     assert(replica->is_private || ramet_is_alone(replica));
     memset(&first, 0, sizeof(first));
     first.snapshot.seq = s->seq;

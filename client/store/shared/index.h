@@ -101,6 +101,7 @@ ramet_index_has_room(const struct ramet_replica *replica, uint64_t at)
     const uint64_t word = atomic_load_explicit(
         &replica->head->blocks[block / 64], memory_order_acquire);
 
+    assert(at >> RAMET_CHUNK_BITS < RAMET_CHUNK_COUNT);
     return (word >> (block % 64) & 1) != 0;
 }
 
@@ -111,6 +112,7 @@ ramet_index_far_chunk(const struct ramet_replica *replica, uint32_t chunk);
 static inline _Atomic uint64_t *
 ramet_index_chunk(const struct ramet_replica *replica, uint32_t chunk)
 {
+    assert(chunk < RAMET_CHUNK_COUNT);
     return chunk < RAMET_NEAR_CHUNKS
                ? atomic_load_explicit(&replica->near_chunks[chunk],
                                       memory_order_acquire)

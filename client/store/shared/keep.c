@@ -5,6 +5,7 @@
  */
 #include "client/store/keep.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 
@@ -15,6 +16,7 @@ static enum ramet_rc
 fail(const struct ramet_replica *replica, const char *name, int result,
      struct ramet_err *err)
 {
+    assert(result < 0);
     return RAMET_FAIL_OS(err, result, "%s-ramet/%s", replica->path, name);
 }
 
@@ -22,6 +24,7 @@ enum ramet_rc
 ramet_keep_write(struct ramet_replica *replica, const char *name,
                  const void *data, size_t len, struct ramet_err *err)
 {
+    assert(!replica->is_readonly);
     return ramet_dir_replace(replica->os, replica->dir_fd, name, data, len,
                              err);
 }
@@ -42,6 +45,7 @@ ramet_keep_peek(struct ramet_replica *replica, const char *name, void *buf,
     const int fd = ramet_rights_open(os, replica->dir_fd, name, O_RDONLY);
     enum ramet_rc rc;
 
+    assert(ramet_is_one_name(name));
     *out_got = 0;
     if (fd == -ENOENT)
         return RAMET_OK;
@@ -57,6 +61,7 @@ ramet_keep_forget(struct ramet_replica *replica, const char *name)
 {
     const struct ramet_os *const os = replica->os;
 
+    assert(ramet_is_one_name(name));
     os->unlink(os->ctx, replica->dir_fd, name, false);
     os->sync(os->ctx, replica->dir_fd);
 }
@@ -69,6 +74,7 @@ ramet_keep_size(struct ramet_replica *replica, const char *name,
     struct ramet_os_stat st;
     const int result = os->stat_at(os->ctx, replica->dir_fd, name, &st);
 
+    assert(ramet_is_one_name(name));
     if (result < 0)
         return fail(replica, name, result, err);
     *out_size = st.size_bytes;
@@ -83,6 +89,7 @@ ramet_keep_open(struct ramet_replica *replica, const char *name, bool anew,
     const int fd = anew ? ramet_dir_make_anew(os, replica->dir_fd, name)
                         : ramet_dir_open_or_make(os, replica->dir_fd, name);
 
+    assert(!replica->is_readonly);
     *out_fd = fd;
     return fd >= 0 ? RAMET_OK : fail(replica, name, fd, err);
 }
@@ -95,6 +102,7 @@ ramet_keep_rename(struct ramet_replica *replica, const char *from,
     const int result =
         os->rename(os->ctx, replica->dir_fd, from, replica->dir_fd, to);
 
+    assert(ramet_is_one_name(from) && ramet_is_one_name(to));
     return result >= 0 ? RAMET_OK : fail(replica, to, result, err);
 }
 
@@ -106,6 +114,7 @@ ramet_keep_folder(struct ramet_replica *replica, const char *name, int *out_fd,
     const int fd = ramet_dir_folder(os, replica->dir_fd, name);
     int result = fd;
 
+    assert(!replica->is_readonly);
     if (fd >= 0) {
         result = ramet_dir_rights(os, replica->dir_fd, out_rights);
         if (result < 0)

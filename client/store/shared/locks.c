@@ -27,6 +27,7 @@ ramet_lock_try(const struct ramet_os *os, int fd, unsigned byte,
 {
     const int result = os->lock(os->ctx, fd, byte, 1, mode);
 
+    assert(fd >= 0 && mode != RAMET_UNLOCK);
     if (result == 0)
         return RAMET_OK;
     if (result == -EAGAIN)
@@ -42,6 +43,7 @@ ramet_lock_wait(const struct ramet_os *os, int fd, unsigned byte,
     uint64_t pause_us = POLL_FIRST_US;
     uint64_t give_up_at = 0;
 
+    assert(fd >= 0 && mode != RAMET_UNLOCK);
     for (;;) {
         const int result = os->lock(os->ctx, fd, byte, 1, mode);
         uint64_t now;
@@ -65,6 +67,7 @@ ramet_lock_wait(const struct ramet_os *os, int fd, unsigned byte,
 void
 ramet_lock_drop(const struct ramet_os *os, int fd, unsigned byte)
 {
+    assert(fd >= 0);
     os->lock(os->ctx, fd, byte, 1, RAMET_UNLOCK);
 }
 
@@ -75,6 +78,7 @@ note_held(struct ramet_session *session, enum ramet_lock_byte byte, bool holds)
 {
     const uint32_t bit = UINT32_C(1) << byte;
 
+    assert((unsigned)byte < 32);
     if (holds) {
         session->held |= bit;
         atomic_fetch_or_explicit(&session->replica->held, bit,
@@ -143,6 +147,7 @@ try_both(struct ramet_session *session, struct ramet_err *err)
     enum ramet_rc rc = ramet_lock(session, RAMET_LOCK_BRIEF,
                                   RAMET_LOCK_EXCLUSIVE, 0, what, err);
 
+    assert(!ramet_holds(session, RAMET_LOCK_WRITE));
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0, what,
@@ -194,6 +199,7 @@ was_brief(struct ramet_session *session, uint64_t ends)
     const struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
 
+    assert(!ramet_holds(session, RAMET_LOCK_WRITE));
     return os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_BRIEF, 1,
                          RAMET_LOCK_SHARED) == 1 ||
            atomic_load(&replica->head->header.all.brief_ends) != ends;
@@ -236,12 +242,10 @@ ramet_base_lock(struct ramet_session *session, uint64_t wait_ms,
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc;
 
-    assert(!ramet_holds(session, RAMET_LOCK_BASE));
+    assert(!replica->is_readonly && !ramet_holds(session, RAMET_LOCK_BASE));
     ramet_mutex_lock(&replica->base_mutex);
-    rc = ramet_lock(
-        session, RAMET_LOCK_BASE,
-        replica->is_readonly ? RAMET_LOCK_SHARED : RAMET_LOCK_EXCLUSIVE,
-        wait_ms, "the base is being written by another process", err);
+    rc = ramet_lock(session, RAMET_LOCK_BASE, RAMET_LOCK_EXCLUSIVE, wait_ms,
+                    "the base is being written by another process", err);
     if (rc != RAMET_OK)
         ramet_mutex_unlock(&replica->base_mutex);
     return rc;

@@ -6,6 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_SHARED_LOCKS_H
 #define RAMET_CLIENT_STORE_SHARED_LOCKS_H
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "client/store/shared/replica.h"
@@ -47,6 +48,7 @@ void ramet_locks_gone(struct ramet_session *session);
 static inline bool
 ramet_holds(const struct ramet_session *session, enum ramet_lock_byte byte)
 {
+    assert((unsigned)byte < 32); /* a slot's is no bit of the mask */
     return (session->held >> byte & 1u) != 0;
 }
 
@@ -61,6 +63,7 @@ ramet_holds(const struct ramet_session *session, enum ramet_lock_byte byte)
 static inline bool
 ramet_is_held(const struct ramet_replica *replica, enum ramet_lock_byte byte)
 {
+    assert((unsigned)byte < 32);
     return (atomic_load_explicit(&replica->held, memory_order_relaxed) >> byte &
             1u) != 0;
 }

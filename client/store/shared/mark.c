@@ -30,6 +30,7 @@ lock_natives(struct ramet_replica *replica, struct ramet_err *err)
     int result = os->lock(os->ctx, replica->base_fd, RAMET_PENDING_BYTE, 1,
                           RAMET_LOCK_EXCLUSIVE);
 
+    assert(ramet_is_held(replica, RAMET_LOCK_MARK));
     if (result == 0) {
         result = os->lock(os->ctx, replica->base_fd, SHARED_REST,
                           SHARED_REST_LEN, RAMET_LOCK_EXCLUSIVE);
@@ -51,6 +52,7 @@ unlock_natives(struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
 
+    assert(ramet_is_held(replica, RAMET_LOCK_MARK));
     os->lock(os->ctx, replica->base_fd, SHARED_REST, SHARED_REST_LEN,
              RAMET_UNLOCK);
     os->lock(os->ctx, replica->base_fd, RAMET_PENDING_BYTE, 1, RAMET_UNLOCK);
@@ -72,6 +74,8 @@ write_mark(struct ramet_replica *replica, struct ramet_err *err)
     uint8_t mark[RAMET_TRUE_HEADER_SIZE];
     enum ramet_rc rc;
 
+    assert(ramet_is_held(replica, RAMET_LOCK_MARK) ||
+           ramet_may_write_base(replica));
     ramet_base_mark(&replica->base_id, token, mark);
     rc = ramet_os_write_full(replica->os, replica->base_fd, mark, sizeof(mark),
                              0, replica->path, err);
@@ -85,6 +89,8 @@ sync_mark(struct ramet_replica *replica, struct ramet_err *err)
 {
     const enum ramet_rc rc = ramet_base_datasync(replica, err);
 
+    assert(ramet_is_held(replica, RAMET_LOCK_MARK) ||
+           ramet_may_write_base(replica));
     if (rc == RAMET_OK)
         atomic_store(&replica->head->header.base.mark_synced, 1);
     return rc;
@@ -183,6 +189,7 @@ ramet_base_mark_anew(struct ramet_replica *replica, struct ramet_err *err)
 {
     const enum ramet_rc rc = write_mark(replica, err);
 
+    assert(ramet_may_write_base(replica));
     ramet_base_rest(replica);
     return rc;
 }

@@ -37,6 +37,7 @@ ramet_index_least_pin(struct ramet_session *session, struct ramet_pos from)
     const uint64_t used = atomic_load(&head->header.all.slot_hint);
     struct ramet_pos least = RAMET_POS_MAX;
 
+    assert(session->lock_fd >= 0);
     atomic_thread_fence(memory_order_seq_cst);
     for (uint32_t i = 0; i < used && i < RAMET_PIN_SLOTS; i++) {
         const struct ramet_pos tail = ramet_pos_load(&head->pins[i].tail);
@@ -54,6 +55,7 @@ add_tail(struct ramet_pos tail, struct ramet_pos *tails, unsigned count)
 {
     unsigned at = count;
 
+    assert(count <= RAMET_PIN_SLOTS && !ramet_pos_is_none(tail));
     while (at > 0 && ramet_pos_before(tails[at - 1], tail))
         at--;
     if (at > 0 && ramet_pos_same(tails[at - 1], tail))
@@ -82,5 +84,6 @@ ramet_index_pins(struct ramet_session *session, struct ramet_pos below,
             i != session->slot && !clear_if_dead(session, i))
             count = add_tail(tail, out_tails, count);
     }
+    assert(count <= RAMET_PIN_SLOTS + 1);
     return count;
 }

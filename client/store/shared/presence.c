@@ -43,6 +43,7 @@ check_of(uint64_t value)
         0x8108, 0x9129, 0xa14a, 0xb16b, 0xc18c, 0xd1ad, 0xe1ce, 0xf1ef};
     uint16_t crc = 0;
 
+    assert(value <= RAMET_PRESENCE_MASK);
     for (int shift = 44; shift >= 0; shift -= 4) {
         const unsigned nibble = (unsigned)(value >> shift) & 15;
 
@@ -76,6 +77,7 @@ ramet_presence_decode(uint32_t pgno, uint64_t word, bool checked)
 {
     const uint64_t value = word & RAMET_PRESENCE_MASK;
 
+    assert(pgno >= 1);
     if (!checked && word <= RAMET_PRESENCE_ABSENT)
         return word;
     if (!checked) /* the checksum had all of page 1 */
@@ -100,6 +102,7 @@ make_presence(const struct ramet_replica *replica)
         ramet_rights_open(os, replica->dir_fd, RAMET_PRESENCE_NAME, O_RDWR);
     int result;
 
+    assert(!replica->is_readonly);
     if (fd != -ENOENT)
         return fd;
     fd = ramet_dir_open_or_make(os, replica->dir_fd, RAMET_PRESENCE_NAME);
@@ -146,6 +149,7 @@ ramet_presence_read(struct ramet_replica *replica, uint32_t first,
     enum ramet_rc rc = open_presence(replica, false, err);
     size_t got = 0;
 
+    assert(count >= 1);
     assert(ramet_may_read_base(replica));
     assert(first != 0);
     memset(out_values, 0, count * sizeof(*out_values));
@@ -173,6 +177,7 @@ ramet_presence_write(struct ramet_replica *replica, uint32_t first,
     const uint32_t batch = sizeof(raw) / sizeof(*values);
     enum ramet_rc rc = open_presence(replica, true, err);
 
+    assert(first >= 1);
     assert(ramet_may_write_base(replica));
     while (rc == RAMET_OK && count != 0) {
         const uint32_t now = count < batch ? count : batch;

@@ -22,6 +22,7 @@ ramet_session_new(struct ramet_replica *replica, bool is_internal,
 {
     struct ramet_session *const session = ramet_calloc(1, sizeof(*session));
 
+    assert(replica->os != NULL);
     if (session == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
                           replica->path);
@@ -104,6 +105,7 @@ ramet_session_take_slot(struct ramet_session *session, struct ramet_err *err)
         ramet_index_raise(&replica->head->header.all.slot_hint, i + 1u);
         session->slot = i;
         session->pin_word = &replica->head->pins[i].tail;
+        assert(ramet_pos_is_none(ramet_pos_load(session->pin_word)));
         return RAMET_OK;
     }
     return RAMET_FAIL(err, RAMET_EBUSY, "%s: %u sessions are open already",
@@ -113,6 +115,7 @@ ramet_session_take_slot(struct ramet_session *session, struct ramet_err *err)
 bool
 ramet_epoch_enter(struct ramet_session *session)
 {
+    assert(atomic_load(&session->replica->epoch) != 0); /* 0: in no read */
     if (atomic_load_explicit(&session->epoch, memory_order_relaxed) != 0)
         return false;
     atomic_store_explicit(
@@ -126,6 +129,7 @@ ramet_epoch_enter(struct ramet_session *session)
 void
 ramet_epoch_leave(struct ramet_session *session, bool entered)
 {
+    assert(!entered || atomic_load(&session->epoch) != 0);
     if (entered)
         atomic_store_explicit(&session->epoch, 0, memory_order_release);
 }
@@ -154,6 +158,8 @@ void
 ramet_replica_adopt_state(struct ramet_replica *replica,
                           const struct ramet_state_file *state)
 {
+    assert(state->fold.kind == RAMET_KIND_SQLITE ||
+           state->fold.kind == RAMET_KIND_BLOB);
     replica->base_id = state->base_id;
     replica->kind = state->fold.kind;
     replica->default_held = state->default_held;

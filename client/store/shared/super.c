@@ -47,6 +47,7 @@ name_of(const struct ramet_trailer *trailer)
 {
     char *const name = ramet_alloc((size_t)trailer->super_length + 1);
 
+    assert(trailer->super_length != 0 && trailer->super_journal != NULL);
     if (name != NULL) {
         memcpy(name, trailer->super_journal, trailer->super_length);
         name[trailer->super_length] = '\0';
@@ -89,6 +90,7 @@ read_name(const struct ramet_os *os, int fd, const char *path, uint64_t size,
     const uint32_t length = ramet_get_be32(tail);
     uint32_t sum = 0;
 
+    assert(size > 16);
     if (memcmp(tail + 8, journal_magic, sizeof(journal_magic)) != 0 ||
         length == 0 || length > RAMET_SUPER_NAME_MAX || length > size - 16 ||
         ramet_os_read_full(os, fd, out, length, size - 16 - length, path,
@@ -186,6 +188,7 @@ is_needed(const struct super *super)
     const struct ramet_os *const os = super->replica->os;
     bool only = false;
 
+    assert(super->scratch != NULL);
     for (EACH_JOURNAL(super, journal)) {
         const int result =
             read_pointer(os, AT_FDCWD, journal, super->scratch, &only);
@@ -235,6 +238,7 @@ is_dead(const struct super *super)
     const struct ramet_replica *const replica = super->replica;
     const size_t len = strlen(replica->path);
 
+    assert(ramet_may_publish(super->replica)); /* invariant (1) */
     for (EACH_JOURNAL(super, journal))
         if ((strncmp(journal, replica->path, len) == 0 &&
              strcmp(journal + len, JOURNAL) == 0) ||
@@ -253,6 +257,7 @@ forget(struct ramet_replica *replica, const char *name, bool empty_is_dead,
     uint8_t *list = NULL;
     enum ramet_rc rc;
 
+    assert(ramet_may_publish(replica));
     *out_stays = true;
     if (!is_super_name(name))
         return RAMET_OK;
@@ -310,6 +315,7 @@ ramet_super_forget(struct ramet_replica *replica,
     char *name;
     enum ramet_rc rc;
 
+    assert(ramet_may_publish(replica));
     if (trailer->super_length == 0)
         return RAMET_OK;
     name = name_of(trailer);
@@ -356,6 +362,7 @@ note_super(void *ctx, const char *entry, bool is_dir)
     const size_t len = strlen(replica->name);
     char *name;
 
+    assert(sweep->count <= SWEEP_MAX);
     if (is_dir || strncmp(entry, replica->name, len) != 0 ||
         strlen(entry) != len + RAMET_SUPER_SUFFIX || !is_super_name(entry))
         return 0;
@@ -377,6 +384,7 @@ ramet_super_sweep(struct ramet_replica *replica, bool is_alone)
     uint64_t seen = before;
     bool all = true;
 
+    assert(ramet_may_publish(replica));
     atomic_store(&replica->seen_supers, before);
     if (before == 0)
         return;

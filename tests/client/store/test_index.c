@@ -50,6 +50,7 @@ swap__of_an_entry_that_moved_on__is_refused(void **state)
     _Atomic uint64_t *const absent = &replica->head->header.all.absent_now;
     const uint64_t before = atomic_load(absent);
 
+    OK(ramet_base_lock(session, RAMET_LOCK_WAIT_MS, e));
     OK(ramet_index_reserve(replica, 5, e));
     ramet_index_set(replica, 5, held);
     assert_true(ramet_index_swap(replica, 5, held, gone));
@@ -58,6 +59,7 @@ swap__of_an_entry_that_moved_on__is_refused(void **state)
     assert_true(ramet_entry_same(ramet_index_peek(replica, 5), gone));
     assert_true(ramet_index_swap(replica, 5, gone, later));
     assert_int_equal(atomic_load(absent), before);
+    ramet_base_unlock(session);
     ramet_session_close(session);
 }
 
@@ -73,6 +75,7 @@ entries__near_and_far__are_each_their_own(void **state)
     const size_t count = sizeof(pages) / sizeof(pages[0]);
 
     assert_true(ramet_entry_is_none(ramet_index_peek(replica, UINT32_MAX)));
+    OK(ramet_base_lock(session, RAMET_LOCK_WAIT_MS, e));
     for (size_t i = 0; i < count; i++) {
         OK(ramet_index_reserve(replica, pages[i], e));
         OK(ramet_index_reserve_past(replica, pages[i], e));
@@ -89,6 +92,7 @@ entries__near_and_far__are_each_their_own(void **state)
         assert_non_null(past);
         assert_int_equal(atomic_load(past), 0);
     }
+    ramet_base_unlock(session);
     ramet_session_close(session);
 }
 

@@ -49,6 +49,7 @@ is_of_this_index(const struct ramet_replica *replica,
 {
     const struct ramet_index_header *const header = &replica->head->header;
 
+    assert(!ramet_pos_is_none(replica->head->header.first_tail));
     return state->newest.seq > header->first_seq ||
            (state->newest.seq == header->first_seq &&
             ramet_pos_same(state->newest.tail, header->first_tail));
@@ -60,6 +61,7 @@ static bool
 is_continuable(const struct ramet_replica *replica,
                const struct ramet_replica_state *state, struct ramet_pos tail)
 {
+    assert(!ramet_pos_is_none(tail));
     return !ramet_id_is_nil(&state->replica.id) &&
            !ramet_id_is_nil(&state->volume.id) &&
            is_of_this_index(replica, state) &&
@@ -76,6 +78,7 @@ continue_fold(struct ramet_session *session, struct ramet_replica_state *state,
     struct ramet_scan scan;
     enum ramet_rc rc;
 
+    assert(atomic_load(&session->epoch) != 0);
     ramet_scan_init(&scan, session->replica);
     scan.oldest =
         atomic_load(&session->replica->head->header.checkpoint.oldest);
@@ -93,6 +96,7 @@ see_index(const struct ramet_replica *replica,
     const uint64_t absent = atomic_load(&replica->head->header.all.absent_now);
 
     state->newest = newest->snapshot;
+    assert(!ramet_pos_is_none(state->newest.tail));
     state->whole = absent == 0;
     state->held_pages = absent < newest->snapshot.page_count
                             ? newest->snapshot.page_count - absent

@@ -74,6 +74,7 @@ ramet_private_catch_up(struct ramet_session *session, struct ramet_err *err)
     bool entered;
     enum ramet_rc rc;
 
+    assert(replica->is_private);
     ramet_mutex_lock(&replica->base_mutex); /* its one index's writers */
     entered = ramet_epoch_enter(session);
     rc = catch_up(session, err);

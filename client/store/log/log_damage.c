@@ -12,6 +12,7 @@
  */
 #include "client/store/log/log_damage.h"
 
+#include <assert.h>
 #include <fcntl.h>
 
 #include "client/store/format/dir.h"
@@ -45,6 +46,7 @@ proves_damage(const struct search *search, const struct suspect *file,
     struct ramet_pos synced;
     uint64_t seq;
 
+    assert(size != 0 && size <= WINDOW_SIZE);
     if (file->salt != NULL)
         return ramet_trailer_decode(in, size, pos, *file->salt, &t) &&
                ramet_pos_before(search->end, t.synced) && !t.is_void;
@@ -60,6 +62,7 @@ search_file(struct search *search, const struct suspect *file, uint64_t from,
 {
     const struct ramet_os *const os = search->replica->os;
 
+    assert(file->fd >= 0 && from >= RAMET_GEN_HEADER_SIZE);
     for (uint64_t at = from; !search->is_damaged;) {
         const uint8_t *const window = search->window;
         size_t got = 0;
@@ -67,6 +70,7 @@ search_file(struct search *search, const struct suspect *file, uint64_t from,
         const enum ramet_rc rc = ramet_os_read_some(
             os, file->fd, search->window, WINDOW_SIZE, at, &got, "log", err);
 
+        assert(at % RAMET_POS_UNIT == 0);
         if (rc != RAMET_OK)
             return rc;
         for (i = 0; i + RAMET_LOGFRAME_HEADER_SIZE <= got;
@@ -124,6 +128,7 @@ search_gen(struct search *search, uint64_t gen, uint64_t from,
     const enum ramet_rc rc =
         ramet_gen_get(search->replica, RAMET_GEN_LOG, gen, &open_gen, err);
 
+    assert(from % RAMET_POS_UNIT == 0);
     if (rc == RAMET_ENOTFOUND)
         return search_spoilt(search, gen, err);
     if (rc != RAMET_OK)
@@ -143,6 +148,7 @@ ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
     uint64_t from = ramet_pos_offset(end);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!ramet_pos_is_none(end));
     search.window = ramet_alloc(WINDOW_SIZE);
     if (search.window == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read the log");

@@ -37,6 +37,7 @@ extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
     const uint64_t count = end / sizeof(zeros) + 1;
     struct ramet_os_stat st;
 
+    assert(session->prepared.is_set && gen->type == RAMET_GEN_LOG);
     if (end >= RAMET_GEN_SIZE ||
         !ramet_pos_before(session->extended_to,
                           ramet_pos_make(gen->gen, end)) ||
@@ -67,6 +68,7 @@ write_header_again(struct ramet_replica *replica, const struct ramet_gen *gen,
                                             .salt = gen->salt};
     uint8_t raw[RAMET_GEN_HEADER_SIZE];
 
+    assert(gen->type == RAMET_GEN_LOG);
     ramet_gen_header_encode(&header, raw);
     return ramet_os_write_full(replica->os, gen->fd, raw, sizeof(raw), 0,
                                "log header", err);
@@ -82,6 +84,7 @@ write_rest_again(struct ramet_replica *replica, const struct ramet_gen *gen,
     uint8_t *const buf = ramet_alloc(COPY_SIZE);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(at >= RAMET_GEN_HEADER_SIZE);
     if (buf == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to sync the log");
     for (; rc == RAMET_OK && got == COPY_SIZE; at += got) {
@@ -105,6 +108,7 @@ write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
     uint64_t at = RAMET_GEN_HEADER_SIZE;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(gen->type == RAMET_GEN_LOG);
     if (atomic_load(&header->all.sync_failed) == 0 ||
         ramet_pos_gen(synced) > gen->gen)
         return RAMET_OK;
@@ -125,6 +129,7 @@ look_for_prepared(struct ramet_session *session, bool *out_found,
     struct ramet_scan scan;
     enum ramet_rc rc;
 
+    assert(prepared->is_set);
     ramet_scan_init(&scan, session->replica);
     rc = ramet_scan_record(&scan, prepared->span.start, out_found, err);
     *out_found = *out_found && ramet_pos_same(scan.trailer.tail,
@@ -157,6 +162,7 @@ check_whole(struct ramet_session *session, struct ramet_err *err)
 static enum ramet_rc
 sync_failed(struct ramet_replica *replica, int result, struct ramet_err *err)
 {
+    assert(result < 0);
     atomic_store(&replica->head->header.all.sync_failed, 1);
     return RAMET_FAIL_OS(err, result, "sync the log of %s", replica->path);
 }
@@ -183,6 +189,7 @@ sync_file(struct ramet_replica *replica, const struct ramet_gen *gen)
     _Atomic uint64_t *const named = &replica->head->header.all.named_gen;
     int result;
 
+    assert(gen->fd >= 0);
     if (atomic_load(named) >= gen->gen)
         return os->datasync(os->ctx, gen->fd);
     result = os->sync(os->ctx, gen->fd);
@@ -220,6 +227,7 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     if (rc != RAMET_OK || !session->prepared.is_set ||
         session->prepared.is_synced)
         return rc;
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     rc = ramet_gen_get(replica, RAMET_GEN_LOG, number, &gen, err);
     if (rc != RAMET_OK)
         return rc;
@@ -245,6 +253,7 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
     struct ramet_index_header *const header = &replica->head->header;
     uint64_t from = ramet_pos_gen(ramet_pos_load(&header->all.synced));
 
+    assert(number <= RAMET_GEN_MAX + 1);
     if (from < atomic_load(&header->checkpoint.oldest))
         from = atomic_load(&header->checkpoint.oldest);
     for (; from < number; from++) {
@@ -269,6 +278,7 @@ ramet_log_unsync(struct ramet_replica *replica, struct ramet_pos start,
 {
     uint64_t seen = tail.raw;
 
+    assert(ramet_pos_before(start, tail));
     assert(ramet_may_publish(replica));
     atomic_compare_exchange_strong(&replica->head->header.all.synced.raw, &seen,
                                    start.raw);

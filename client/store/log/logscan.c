@@ -42,6 +42,7 @@ keep_final_bytes(struct ramet_scan *scan, uint64_t gen)
     const struct ramet_pos until = scan->final_until;
     const uint64_t end_offset = ramet_pos_offset(until);
 
+    assert(scan->window_len <= WINDOW_SIZE);
     if (ramet_pos_is_none(until) || scan->window_gen != gen ||
         gen > ramet_pos_gen(until))
         scan->window_len = 0;
@@ -59,6 +60,7 @@ get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
 {
     enum ramet_rc rc;
 
+    assert(scan->gen != NULL && scan->window_len <= WINDOW_SIZE);
     assert(len <= WINDOW_SIZE);
     if (scan->window == NULL) {
         scan->window = ramet_alloc(WINDOW_SIZE);
@@ -114,6 +116,7 @@ check_frame(struct ramet_scan *scan, struct ramet_pos pos, bool verify,
     bool has_page;
     enum ramet_rc rc;
 
+    assert(scan->gen->gen == ramet_pos_gen(pos)); /* invariant (1) */
     *out_next = RAMET_NO_POS;
     rc = get_bytes(scan, offset, RAMET_LOGFRAME_HEADER_SIZE, &at, err);
     if (rc != RAMET_OK || at == NULL || !ramet_logframe_decode(at, pos, frame))
@@ -144,6 +147,7 @@ check_trailer(struct ramet_scan *scan, const struct walk *walk,
     enum ramet_rc rc =
         get_bytes(scan, ramet_pos_offset(walk->pos), size, &at, err);
 
+    assert(!ramet_pos_before(walk->pos, start) && size <= WINDOW_SIZE);
     if (rc != RAMET_OK || at == NULL)
         return rc;
     *out_found = ramet_trailer_decode(at, size, walk->pos, scan->gen->salt,
@@ -292,6 +296,7 @@ ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
                 scan->replica->path, (unsigned long long)fold->newest.seq + 1);
         if (ramet_pos_before(until, scan->trailer.tail))
             return RAMET_OK;
+        assert(!ramet_pos_before(scan->trailer.start, fold->newest.tail));
         rc = ramet_fold_begin(fold, &scan->trailer, err);
         if (rc == RAMET_OK)
             rc = ramet_scan_frames(scan, fold_frame, &v, err);

@@ -29,6 +29,7 @@ ramet_publish_snapshot(struct ramet_replica *replica,
 {
     struct ramet_index_header *const header = &replica->head->header;
 
+    assert(!ramet_pos_is_none(after->snapshot.tail)); /* a pin of 0 is none */
     assert(ramet_may_publish(replica));
     ramet_index_raise(&header->log.high_water, after->snapshot.page_count);
     if ((marks & RAMET_MARKS_LSN) != 0)
@@ -189,6 +190,7 @@ ramet_trailer_to_published(const struct ramet_trailer *trailer,
     uint64_t pages_seq = before->pages_seq;
     uint64_t schema_seq = before->schema_seq;
 
+    assert(!ramet_pos_is_none(trailer->tail));
     if (is_from_elsewhere || is_commit)
         pages_seq = trailer->seq;
     if (is_from_elsewhere && (trailer->flags & RAMET_RECORD_SAME_SCHEMA) == 0)
@@ -217,6 +219,7 @@ ramet_record_trailer(const struct ramet_published *newest,
 {
     const struct ramet_snapshot *const s = &newest->snapshot;
 
+    assert(type >= RAMET_RECORD_COMMIT && type <= RAMET_RECORD_RESET);
     memset(out, 0, sizeof(*out));
     out->type = type;
     out->seq = s->seq + 1;

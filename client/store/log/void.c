@@ -33,6 +33,7 @@ ramet_record_write_word(struct ramet_replica *replica,
 {
     uint8_t word[8];
 
+    assert(gen->gen == ramet_pos_gen(span->trailer_pos));
     assert(ramet_may_publish(replica));
     ramet_put_le64(word, value);
     return ramet_os_write_full(
@@ -48,6 +49,7 @@ write_void_word(struct ramet_replica *replica, const struct ramet_gen *gen,
     enum ramet_rc rc =
         ramet_record_write_word(replica, gen, span, span->void_value, err);
 
+    assert(ramet_pos_gen(span->start) == ramet_pos_gen(span->trailer_pos));
     /* Nothing that counts stands behind it. */
     if (rc != RAMET_OK &&
         os->truncate(os->ctx, gen->fd, ramet_pos_offset(span->start)) == 0)
@@ -63,6 +65,8 @@ ramet_void_record(struct ramet_replica *replica,
     struct ramet_gen *gen;
     enum ramet_rc rc;
 
+    assert(!ramet_pos_before(span->trailer_pos, span->start));
+    assert(ramet_pos_before(span->trailer_pos, span->tail));
     assert(ramet_may_publish(replica));
     atomic_store(&header->log.void_pending,
                  span->void_value); /* invariant (1) */

@@ -156,6 +156,7 @@ ramet_fill_was_seen(struct ramet_replica *replica)
 static size_t
 frame_size_max(const struct ramet_gen *gen)
 {
+    assert(ramet_page_size_ok(gen->page_size));
     return RAMET_FILL_HEADER_SIZE + (size_t)gen->page_size;
 }
 
@@ -198,6 +199,7 @@ move_window(struct ramet_replica *replica, const struct ramet_gen *gen,
 {
     const bool is_last = window->len < WINDOW_SIZE; /* the file ends in it */
 
+    assert(window->bytes != NULL && window->len <= WINDOW_SIZE);
     if (window->len != 0 && offset >= window->offset &&
         offset <= window->offset + window->len &&
         (is_last ||
@@ -288,6 +290,7 @@ is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
         ramet_snapshot_point(&r->newest.snapshot);
     enum ramet_entry_kind is;
 
+    assert(fill->frame.pgno != 0);
     *out_wanted = false;
     if (rc != RAMET_OK)
         return rc;
@@ -311,6 +314,7 @@ recover_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     bool wanted;
     enum ramet_rc rc;
 
+    assert(ramet_is_alone(replica));
     if (fill->page_size != s->page_size || fill->frame.pgno > s->page_count)
         return RAMET_OK;
     rc = is_wanted(r, fill, &wanted, &entry, err);

@@ -13,6 +13,7 @@
 static uint8_t *
 page_in(struct ramet_pageframe_room *room, uint32_t page_size)
 {
+    assert(page_size <= RAMET_PAGE_SIZE_MAX);
     if (room->out != NULL && page_size == room->page_size)
         return room->out;
     if (room->spare == NULL)
@@ -94,6 +95,7 @@ ramet_pageframe_read(struct ramet_replica *replica, enum ramet_entry_kind kind,
         ramet_gen_get(replica, is_fill ? RAMET_GEN_FILL : RAMET_GEN_LOG,
                       ramet_pos_gen(pos), &gen, err);
 
+    assert(is_fill || kind >= RAMET_ENTRY_IMAGE);
     assert(pgno >= 1);
     if (rc == RAMET_OK && (is_fill || kind == RAMET_ENTRY_IMAGE)) {
         iov[1].iov_base = page_in(room, gen->page_size);
@@ -133,6 +135,7 @@ ramet_pageframe_read_run(struct ramet_replica *replica,
         ramet_gen_get(replica, is_fill ? RAMET_GEN_FILL : RAMET_GEN_LOG,
                       ramet_pos_gen(pos), &gen, err);
 
+    assert(kind == RAMET_ENTRY_FILL || kind == RAMET_ENTRY_IMAGE);
     assert(count <= RAMET_PAGEFRAME_RUN);
     *io_count = 0;
     if (rc != RAMET_OK || gen->page_size != page_size)

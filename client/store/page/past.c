@@ -110,6 +110,7 @@ static enum ramet_rc
 search_from(struct search *s, struct ramet_pos at,
             struct ramet_past_version *out, struct ramet_err *err)
 {
+    assert(s->pgno >= 1);
     while (!ramet_pos_is_none(at)) {
         struct ramet_pastframe frame;
         struct ramet_gen *gen;
@@ -228,6 +229,7 @@ ramet_past_begin(struct ramet_index_header *header)
 {
     const uint64_t fresh = ramet_pos_gen(ramet_pos_load(&header->past.pos)) + 1;
 
+    assert(ramet_pos_gen(ramet_pos_load(&header->past.pos)) <= RAMET_GEN_MAX);
     ramet_pos_store(&header->past.pos, ramet_pos_first(fresh));
     return fresh;
 }

@@ -59,6 +59,7 @@ is_fill_retired(const struct lookup *l, struct ramet_pos pos)
 static void
 find_version(struct lookup *l, enum ramet_entry_kind kind)
 {
+    assert(kind != RAMET_ENTRY_NONE);
     l->version->kind = kind;
     l->is_found = true;
 }
@@ -68,6 +69,7 @@ static enum ramet_rc
 find_in_frame(struct lookup *l, enum ramet_entry_kind kind,
               const struct ramet_pageframe *frame)
 {
+    assert(frame->is_right); /* invariant (2) */
     if (l->room.out != NULL && frame->page_size != l->room.page_size)
         return RAMET_ECORRUPT;
     l->version->hash = frame->hash;
@@ -106,6 +108,7 @@ look_in_log(struct lookup *l, struct ramet_err *err)
     struct ramet_pageframe frame;
     enum ramet_rc rc;
 
+    assert(atomic_load(&l->session->epoch) != 0);
     assert(l->pgno >= 1);
     if (!ramet_pos_before(pos, l->bound))
         return RAMET_ECORRUPT;

@@ -63,6 +63,7 @@ note_newest(struct checkpoint *c, const struct ramet_logframe *frame)
 {
     const struct ramet_os *const os = c->replica->os;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     if (c->is_newest_unknown ||
         ramet_writeset_put(
             &c->newest, os, c->replica->dir_fd, c->session->slot, frame->pgno,
@@ -96,6 +97,7 @@ look_at_frame(void *ctx, const struct ramet_logframe *frame,
 static bool
 was_absent(const struct checkpoint *c, struct ramet_entry replaced)
 {
+    assert(!ramet_pos_is_none(c->in_base));
     return ramet_entry_kind(replaced) == RAMET_ENTRY_ABSENT ||
            (ramet_entry_kind(replaced) == RAMET_ENTRY_REMOTE &&
             ramet_pos_before(ramet_entry_pos(replaced), c->in_base));
@@ -224,6 +226,7 @@ remove_files(struct checkpoint *c)
 static bool
 is_nothing_to_do(const struct checkpoint *c)
 {
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return c->last < c->oldest && c->pages.run_count == 0 &&
            !(c->session->is_closing && ramet_checkpoint_has_fills(c));
 }
@@ -258,6 +261,7 @@ becomes_clean(const struct checkpoint *c)
 {
     const struct ramet_index_header *const header = &c->replica->head->header;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return c->session->is_closing && c->state.base_absent == 0 &&
            ramet_pos_same(ramet_pos_load(&header->log.write_pos),
                           ramet_pos_first(c->last + 1)) &&
@@ -286,6 +290,7 @@ write_state(struct checkpoint *c, struct ramet_err *err)
     if (is_clean)
         rc = ramet_clean_describe(c->session, &c->state,
                                   c->last >= c->oldest ? c->last : 0, err);
+    assert(c->state.oldest_gen > c->last || c->state.is_clean); /* (2) */
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(os, c->replica->dir_fd, &c->state, err);
     if (rc == RAMET_OK && s->page_count < c->old_page_count) /* (5) */
@@ -404,6 +409,7 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
     struct ramet_pos pos;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(was_reserved == ramet_holds(session, RAMET_LOCK_WRITE));
     if (was_reserved && session->has_record)
         return RAMET_OK; /* in the midst of a transaction */
     if (!was_reserved && ramet_write_lock_briefly(session, 0, NULL) != RAMET_OK)
@@ -429,6 +435,7 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
     bool entered;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     if (replica->is_readonly)
         return RAMET_FAIL(err, RAMET_EREADONLY, "%s can't be written",
                           replica->path);
@@ -477,5 +484,6 @@ ramet_session_checkpoint(struct ramet_session *session, bool all,
 {
     const enum ramet_rc rc = ramet_session_check_fork(session, err);
 
+    assert(session->lock_fd >= 0);
     return rc == RAMET_OK ? ramet_checkpoint_run(session, all, 0, err) : rc;
 }

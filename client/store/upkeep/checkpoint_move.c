@@ -144,6 +144,7 @@ count_neighbours(const struct checkpoint *c, uint32_t pgno, uint32_t last,
 static bool
 is_of_base(const struct checkpoint *c, const struct ramet_pageframe *frame)
 {
+    assert(frame->is_right);
     return !ramet_entry_in_log(frame->head.replaced) ||
            ramet_pos_before(ramet_entry_pos(frame->head.replaced),
                             c->state.fold.newest.tail);
@@ -162,6 +163,7 @@ move_neighbours(struct checkpoint *c, uint32_t pgno, uint32_t *io_count,
     uint32_t i = 0;
     enum ramet_rc rc = ramet_checkpoint_room(c, pgno, io_count, &pages, err);
 
+    assert(*io_count >= 1 && *io_count <= RAMET_PAGEFRAME_RUN);
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     if (rc == RAMET_OK)
         rc = ramet_pageframe_read_run(

@@ -21,6 +21,7 @@ ramet_checkpoint_is_carried(const struct checkpoint *c,
 {
     const struct ramet_entry replaced = fill->frame.replaced;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return ramet_entry_same(
                ramet_index_peek(c->replica, fill->frame.pgno),
                ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos)) &&
@@ -49,6 +50,7 @@ carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
 bool
 ramet_checkpoint_has_fills(const struct checkpoint *c)
 {
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return c->first_fill != c->last_fill ||
            ramet_pos_offset(ramet_pos_load(
                &c->replica->head->header.fill.pos)) != RAMET_GEN_HEADER_SIZE;
@@ -141,6 +143,7 @@ ramet_checkpoint_publish_base(struct checkpoint *c)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
 
+    assert(c->state.oldest_fill >= c->first_fill);
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
            ramet_holds(c->session, RAMET_LOCK_BASE));
     ramet_base_header_set(c->replica, c->state.fold.newest.header);

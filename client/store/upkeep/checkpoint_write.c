@@ -52,6 +52,7 @@ put_in_order(struct checkpoint *c)
 {
     uint32_t kept = 0;
 
+    assert(c->batch_count <= c->batch_capacity);
     for (uint32_t i = 1; i < c->batch_count; i++)
         if (c->batch[i].pgno <= c->batch[i - 1].pgno) {
             qsort(c->batch, c->batch_count, sizeof(*c->batch), compare_moved);
@@ -70,6 +71,7 @@ count_absent(struct checkpoint *c, uint32_t pgno, const uint64_t *before,
 {
     const bool held = c->replica->default_held;
 
+    assert(pgno >= 1);
     if (pgno <= c->old_page_count && before != NULL &&
         ramet_presence_is_missing(*before, held))
         c->state.base_absent--;
@@ -88,6 +90,7 @@ write_words(struct checkpoint *c, const struct moved *moved, uint32_t count,
     uint64_t values[WORDS] = {0};
     enum ramet_rc rc = RAMET_OK;
 
+    assert(count >= 1 && moved[0].pgno <= moved[count - 1].pgno);
     assert(span <= WORDS);
     if (span != count || had_absent)
         rc = ramet_presence_read(c->replica, first, span, values, err);
@@ -100,6 +103,7 @@ write_words(struct checkpoint *c, const struct moved *moved, uint32_t count,
                      moved[i].value);
         *value = moved[i].value;
     }
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE)); /* and invariant (1) */
     return ramet_presence_write(c->replica, first, span, values, err);
 }
 
@@ -113,6 +117,7 @@ keep_header(struct checkpoint *c, struct ramet_err *err)
     enum ramet_rc rc =
         ramet_state_file_read(os, c->replica->dir_fd, &before, err);
 
+    assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     if (rc != RAMET_OK)
         return rc;
     memcpy(before.fold.newest.header, c->state.fold.newest.header,
@@ -164,6 +169,7 @@ enum ramet_rc
 ramet_checkpoint_write_begin(struct checkpoint *c, uint64_t page_count,
                              struct ramet_err *err)
 {
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE) && page_count >= 1);
     assert(c->batch == NULL && c->run.bytes == NULL);
     c->batch_capacity = page_count < BATCH ? (uint32_t)page_count : BATCH;
     c->batch = ramet_alloc(c->batch_capacity * sizeof(*c->batch));
@@ -225,6 +231,7 @@ ramet_checkpoint_write(struct checkpoint *c, uint32_t count,
         c->run.bytes + (size_t)c->run.count * page_size;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     assert(c->run.count + count <= RUN_SIZE / page_size);
     c->run.count += count; /* first: telling of them may write them */
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {

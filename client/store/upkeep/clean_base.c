@@ -28,6 +28,7 @@ cut_base(struct ramet_replica *replica, uint64_t byte_length,
                                     : RAMET_TRUE_HEADER_SIZE;
     int result = os->stat(os->ctx, replica->base_fd, out_stat);
 
+    assert(ramet_is_alone(replica));
     if (result < 0)
         return RAMET_FAIL_OS(err, result, "stat %s", replica->path);
     if (out_stat->size_bytes == dirty_size)
@@ -43,6 +44,7 @@ static void
 place_log(struct ramet_session *session, struct ramet_state_file *state,
           uint64_t last_gen)
 {
+    assert(session->is_closing && state->is_clean);
     if (last_gen != 0 &&
         ramet_log_file_may_be_kept(session, last_gen, &state->kept_salt))
         state->oldest_gen = state->kept_gen = last_gen;
@@ -95,6 +97,7 @@ ramet_clean_put_header_on(struct ramet_replica *replica,
     enum ramet_rc rc;
     int result = 0;
 
+    assert(ramet_is_alone(replica) && state->is_clean); /* invariant (1) */
     ramet_state_true_header(state, header);
     rc = ramet_os_write_full(os, replica->base_fd, header, length, 0,
                              replica->path, err);

@@ -29,6 +29,7 @@ make_clean(struct ramet_session *session, struct ramet_state_file *state,
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc = ramet_clean_describe(session, state, 0, err);
 
+    assert(ramet_log_is_empty(replica));
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
     return rc == RAMET_OK ? ramet_clean_put_header_on(replica, state, err) : rc;
@@ -41,6 +42,7 @@ is_base_deleted(const struct ramet_replica *replica)
     const struct ramet_os *const os = replica->os;
     struct ramet_os_stat st;
 
+    assert(replica->base_fd >= 0);
     return os->stat(os->ctx, replica->base_fd, &st) == 0 && st.link_count == 0;
 }
 

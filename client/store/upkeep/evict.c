@@ -1,7 +1,10 @@
 /*
  * evict.c - clean pages beyond the cache limit go.
  */
+#include <assert.h>
+
 #include "client/store/exchange.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
@@ -18,6 +21,7 @@ is_too_much(void *ctx, uint32_t pgno, uint64_t value)
 {
     struct eviction *const e = ctx;
 
+    assert(ramet_is_held(e->replica, RAMET_LOCK_BASE));
     if (e->held <= e->keep || !ramet_is_page_in_base(e->replica, pgno, value))
         return false;
     e->held--;
@@ -31,6 +35,7 @@ evict_pages(struct eviction *e, struct ramet_letgo *l, struct ramet_err *err)
         atomic_load(&e->replica->head->header.checkpoint.page_count);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     for (uint64_t first = 1;
          rc == RAMET_OK && first <= count && e->held > e->keep;
          first += RAMET_LETGO_AT_ONCE) {
@@ -53,6 +58,7 @@ ramet_session_evict(struct ramet_session *session, uint64_t limit_bytes,
     bool may;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
+    assert(session->lock_fd >= 0);
     if (rc == RAMET_OK) /* in the way is somebody: another time */
         rc = ramet_letgo_begin(&l, session, 0, &may, err);
     if (rc != RAMET_OK || !may)

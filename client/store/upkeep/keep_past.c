@@ -29,6 +29,7 @@ static enum ramet_rc
 locate(const struct ramet_past_job *job, struct ramet_pos tail, uint32_t pgno,
        uint8_t *page, struct ramet_page_version *out, struct ramet_err *err)
 {
+    assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT));
     return ramet_read_version(job->session, tail, job->page_size, pgno, page,
                               out, err);
 }
@@ -50,6 +51,7 @@ is_of_other_size(const struct ramet_past_job *job, struct ramet_entry entry)
     const enum ramet_entry_kind kind = ramet_entry_kind(entry);
     struct ramet_gen *gen;
 
+    assert(ramet_page_size_ok(job->page_size));
     if (is_in_base(entry))
         return job->base_page_size != job->page_size;
     return ramet_gen_get(
@@ -114,6 +116,7 @@ keep_span(struct ramet_past_job *job, uint32_t pgno, const struct span *span,
     _Atomic uint64_t *word;
     enum ramet_rc rc;
 
+    assert(!span->is_wanted || !ramet_pos_before(span->most, span->least));
     assert(ramet_holds(job->session, RAMET_LOCK_BASE));
     if (!span->is_wanted)
         return RAMET_OK;
@@ -193,6 +196,7 @@ keep_page(struct ramet_past_job *job, uint32_t pgno, struct ramet_err *err)
 static bool
 is_needed(const struct ramet_past_job *job, const struct ramet_pastframe *frame)
 {
+    assert(job->pin_count <= RAMET_PIN_SLOTS + 1);
     for (unsigned i = 0; i < job->pin_count; i++)
         if (!ramet_pos_before(job->pins[i], frame->least) &&
             !ramet_pos_before(frame->most, job->pins[i]))
@@ -298,6 +302,7 @@ ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
         &job->session->replica->head->header;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(job->page != NULL && ramet_page_size_ok(job->page_size));
     assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT) &&
            ramet_holds(job->session, RAMET_LOCK_BASE));
     if (job->pin_count == 0)

@@ -86,6 +86,7 @@ are_pins_past_lsn(struct ramet_session *session)
 static void
 drop_locks(struct ramet_session *session)
 {
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     ramet_unlock(session, RAMET_LOCK_UNPINNED);
     ramet_unlock(session, RAMET_LOCK_CHECKPOINT);
     ramet_write_unlock(session);
@@ -95,6 +96,7 @@ drop_locks(struct ramet_session *session)
 static bool
 take_locks(struct ramet_session *session, uint64_t wait_ms)
 {
+    assert(!ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     if (session->is_reserved ||
         ramet_write_lock_briefly(session, wait_ms, NULL) != RAMET_OK)
         return false;
@@ -130,6 +132,7 @@ look_around(struct ramet_letgo *l, bool *out_may, struct ramet_err *err)
 static void
 letgo_done(struct ramet_letgo *l)
 {
+    assert(!ramet_holds(l->session, RAMET_LOCK_BASE));
     ramet_replica_state_done(&l->fold);
     ramet_state_file_done(&l->state);
     ramet_pageset_done(&l->gone);
@@ -155,6 +158,7 @@ ramet_letgo_begin(struct ramet_letgo *l, struct ramet_session *session,
         drop_locks(session);
         return rc;
     }
+    assert(ramet_holds(session, RAMET_LOCK_BASE)); /* with all before it */
     l->entered = ramet_epoch_enter(session);
     return RAMET_OK;
 }
@@ -223,6 +227,7 @@ ramet_letgo_pages(struct ramet_letgo *l, uint32_t first, uint32_t count,
     bool changed = false;
     enum ramet_rc rc = ramet_presence_read(replica, first, count, values, err);
 
+    assert(first >= 1 && count >= 1);
     assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     assert(count <= RAMET_LETGO_AT_ONCE);
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++) {
@@ -256,6 +261,7 @@ punch_pages(struct ramet_letgo *l, struct ramet_err *err)
     struct ramet_replica *const replica = l->session->replica;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(l->is_open); /* pages are gone only from a base that is marked */
     assert(ramet_holds(l->session, RAMET_LOCK_BASE));
     for (size_t i = 0; rc == RAMET_OK && i < l->gone.run_count; i++)
         for (uint64_t p = l->gone.runs[i].first;

@@ -36,6 +36,7 @@ size_of_gen(const struct ramet_replica *replica, uint64_t number)
     struct ramet_os_stat st;
     char name[32];
 
+    assert(number >= 1);
     ramet_gen_name(RAMET_GEN_LOG, number, name);
     return os->stat_at(os->ctx, replica->dir_fd, name, &st) == 0 ? st.size_bytes
                                                                  : 0;
@@ -47,6 +48,7 @@ unlink_gen(const struct ramet_replica *replica, uint64_t number)
     const struct ramet_os *const os = replica->os;
     char name[32];
 
+    assert(number >= 1 && ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
     ramet_gen_name(RAMET_GEN_LOG, number, name);
     os->unlink(os->ctx, replica->dir_fd, name, false);
 }
@@ -59,6 +61,7 @@ write_zeros(struct ramet_replica *replica, int fd, struct ramet_err *err)
     uint8_t *const zeros = ramet_calloc(1, ZEROS_SIZE);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(fd >= 0);
     if (zeros == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a log file");
     for (uint64_t at = 0; rc == RAMET_OK && at < AHEAD_SIZE; at += ZEROS_SIZE)
@@ -78,6 +81,7 @@ open_recycled(struct ramet_replica *replica, uint64_t gen)
     int result;
     int fd;
 
+    assert(ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
     ramet_gen_name(RAMET_GEN_LOG, gen, name);
     result =
         os->rename(os->ctx, replica->dir_fd, name, replica->dir_fd, AHEAD_NAME);
@@ -172,6 +176,7 @@ look_ahead(const struct ramet_replica *replica)
     while (ahead.end - ahead.first < AHEAD_MAX && ahead.end <= RAMET_GEN_MAX &&
            size_of_gen(replica, ahead.end) != 0)
         ahead.end++;
+    assert(ahead.first <= ahead.end && ahead.end - ahead.first <= AHEAD_MAX);
     return ahead;
 }
 
@@ -182,6 +187,7 @@ sync_names(struct ramet_replica *replica, struct ahead made)
 {
     const struct ramet_os *const os = replica->os;
 
+    assert(made.first <= made.end);
     if (made.first < made.end && os->sync(os->ctx, replica->dir_fd) == 0)
         ramet_index_raise(&replica->head->header.all.named_gen, made.end - 1);
 }
@@ -212,6 +218,7 @@ recycle_file(struct ramet_replica *replica, uint64_t number, uint64_t end)
     const uint64_t size = size_of_gen(replica, number);
     struct ramet_published newest;
 
+    assert(number < end); /* invariant (2) */
     ramet_index_newest(replica, &newest);
     return newest.snapshot.page_size != 0 && end <= RAMET_GEN_MAX &&
            size >= RAMET_GEN_SIZE && size <= RECYCLE_SIZE_MAX &&
@@ -227,6 +234,7 @@ ramet_log_files_recycle(struct ramet_session *session, uint64_t first,
     struct ahead ahead = look_ahead(replica);
     struct ahead made = {ahead.end, ahead.end};
 
+    assert(last < made.first); /* invariant (2): they are retired */
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     for (uint64_t g = first; g <= last; g++) {
         if (made.end - ahead.first < AHEAD_MAX &&

@@ -54,6 +54,7 @@ keep_limit(struct ramet_session *session)
     const uint64_t absent = atomic_load(&replica->head->header.all.absent_now);
     struct ramet_published newest;
 
+    assert(session->is_internal && !session->is_pinned);
     ramet_index_newest(replica, &newest);
     if (limit == 0 || absent >= newest.snapshot.page_count ||
         (newest.snapshot.page_count - absent) * newest.snapshot.page_size <=
@@ -73,6 +74,7 @@ look_after(struct ramet_session *session)
         ramet_pos_gen(ramet_pos_load(&header->log.write_pos)) -
         atomic_load(&header->checkpoint.oldest);
 
+    assert(session->is_internal && session->held == 0);
     if (ramet_fill_is_much(session->replica))
         ramet_checkpoint_fills(session);
     else if (closed >= CLOSED_ENOUGH)
@@ -92,6 +94,7 @@ sum_a_piece(struct ramet_maintenance *m)
     const uint64_t from = os->mono_ns(os->ctx);
     enum ramet_rc rc;
 
+    assert(m->session->held == 0);
     if (!ramet_is_unsummed(replica))
         return 0;
     if (m->summing.next == 0)
@@ -110,6 +113,7 @@ run_maintenance(void *arg)
     struct ramet_maintenance *const m = arg;
     uint64_t pause_ms = 1;
 
+    assert(m->session->lock_fd >= 0);
     ramet_mutex_lock(&m->mutex);
     while (!m->is_ending) {
         const bool is_wanted = m->is_wanted;
@@ -134,6 +138,7 @@ run_maintenance(void *arg)
 static void
 free_maintenance(struct ramet_maintenance *m)
 {
+    assert(m->session == NULL || m->session->held == 0);
     if (m->session != NULL)
         ramet_session_leave(m->session);
     ramet_session_free(m->session);
@@ -149,6 +154,7 @@ start_maintenance(struct ramet_replica *replica)
     const struct ramet_os *const os = replica->os;
     struct ramet_maintenance *const m = ramet_calloc(1, sizeof(*m));
 
+    assert(!replica->is_readonly);
     if (m == NULL)
         return NULL;
     ramet_mutex_init(&m->mutex);
@@ -187,6 +193,7 @@ have_maintenance(struct ramet_replica *replica)
     if (start) {
         m = start_maintenance(replica);
         ramet_mutex_lock(&replica->mutex);
+        assert(replica->maintenance == NULL);
         replica->maintenance = m;
         replica->maintenance_starts = false;
         ramet_mutex_unlock(&replica->mutex);
@@ -214,6 +221,7 @@ sum_at_once(struct ramet_session *session, uint64_t bytes)
     struct ramet_summing summing = {.next = 1};
     const enum ramet_rc rc = ramet_sums_go_on(session, bytes, &summing, NULL);
 
+    assert(!session->replica->is_readonly);
     (void)rc;
 }
 

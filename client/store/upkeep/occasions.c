@@ -22,12 +22,14 @@ run_now(struct ramet_session *session, uint64_t wait_ms)
     const enum ramet_rc rc =
         ramet_checkpoint_run(session, false, wait_ms, NULL);
 
+    assert(!ramet_holds(session, RAMET_LOCK_BASE));
     (void)rc;
 }
 
 void
 ramet_checkpoint_inline(struct ramet_session *session)
 {
+    assert(session->is_internal);
     run_now(session, 0);
 }
 
@@ -48,6 +50,7 @@ ramet_checkpoint_keep_up(struct ramet_session *session)
 void
 ramet_checkpoint_fills(struct ramet_session *session)
 {
+    assert(session->is_internal);
     /* What fails here is tried again when as much was fetched once more. */
     const enum ramet_rc rc = ramet_checkpoint_run(session, true, 0, NULL);
 
@@ -58,6 +61,7 @@ ramet_checkpoint_fills(struct ramet_session *session)
 void
 ramet_checkpoint_make_ahead(struct ramet_session *session)
 {
+    assert(session->held == 0);
     if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) != RAMET_OK)
         return;

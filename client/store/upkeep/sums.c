@@ -54,6 +54,7 @@ begin_block(struct block *b, bool *out_any, struct ramet_err *err)
     enum ramet_rc rc =
         ramet_presence_read(b->replica, b->first, b->count, values, err);
 
+    assert(b->first >= 1 && b->count >= 1 && b->count <= BLOCK);
     assert(ramet_holds(b->session, RAMET_LOCK_BASE));
     *out_any = false;
     b->stamp = atomic_load(&header->base.stamp);
@@ -119,6 +120,7 @@ sum_block(struct block *b, uint8_t *bytes, bool *out_done, uint64_t *io_spent,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!ramet_holds(b->session, RAMET_LOCK_BASE));
     *out_done = false;
     for (unsigned i = 0; rc == RAMET_OK && !*out_done && i < TRIES; i++) {
         bool any = false;
@@ -175,6 +177,7 @@ finish(struct ramet_session *session, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
+    assert(!ramet_holds(session, RAMET_LOCK_BASE));
     if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) != RAMET_OK)
         return RAMET_OK;
@@ -197,6 +200,7 @@ place_block(struct block *b, uint64_t first)
     const uint64_t count = atomic_load(&header->checkpoint.page_count);
     uint32_t at_once;
 
+    assert(first >= 1);
     b->page_size = (uint32_t)atomic_load(&header->checkpoint.page_size);
     if (first > count || b->page_size == 0)
         return false;
@@ -264,6 +268,7 @@ is_seen_in_base(struct ramet_session *session, uint32_t pgno, uint64_t value)
 {
     struct ramet_replica *const replica = session->replica;
 
+    assert(session->is_pinned && ramet_holds(session, RAMET_LOCK_BASE));
     return ramet_is_page_in_base(replica, pgno, value) &&
            !ramet_past_counts(replica, session->pin.snapshot.tail);
 }
@@ -279,6 +284,7 @@ ramet_session_note_pages(struct ramet_session *session, uint32_t first,
     bool changed = false;
     enum ramet_rc rc;
 
+    assert(first >= 1);
     assert(session->is_pinned);
     if (!ramet_is_unsummed(replica) || replica->is_readonly || count > BLOCK ||
         ramet_session_has_own(session))

@@ -66,6 +66,7 @@ cut_spilled(struct ramet_session *session)
     struct ramet_replica *const replica = session->replica;
     struct ramet_gen *gen;
 
+    assert(session->is_reserved);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (!session->has_record || session->spilled_count == 0 ||
         ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(session->rec_start),
@@ -100,6 +101,7 @@ named_page_size(struct ramet_session *session, const uint8_t *page1)
 {
     const uint32_t size = ramet_dbheader_page_size(page1);
 
+    assert(session->is_reserved);
     if (session->replica->kind != RAMET_KIND_SQLITE ||
         !ramet_dbheader_is(page1, RAMET_DBHEADER_SIZE))
         return 0;
@@ -170,6 +172,7 @@ move_frame(struct ramet_session *session, size_t to, size_t from, size_t size,
     const uint32_t pgno = ramet_get_le32(session->buf + from + 8);
     const struct ramet_entry entry = ramet_writeset_get(&session->writes, pgno);
 
+    assert(to % RAMET_POS_UNIT == 0 && from % RAMET_POS_UNIT == 0);
     assert(to <= from && from + size <= session->buf_len);
     if (to == from)
         return RAMET_OK;
@@ -221,6 +224,7 @@ drop_equal_pages(struct ramet_session *session, struct ramet_err *err)
         if (rc != RAMET_OK)
             return rc;
     }
+    assert(to <= session->buf_len);
     session->buf_len = to;
     return RAMET_OK;
 }
@@ -238,6 +242,7 @@ add_zero_frames(struct ramet_session *session, uint32_t page_count,
     uint64_t high = atomic_load(&replica->head->header.log.high_water);
     const bool spilled = session->spilled_count != 0;
 
+    assert(session->has_record);
     assert(session->is_reserved && session->has_writes);
     if (session->own_high > high)
         high = session->own_high;
@@ -275,6 +280,7 @@ static void
 fill_trailer(struct ramet_session *session, const uint8_t *header,
              const char *super_journal, struct ramet_trailer *t)
 {
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(ramet_page_size_ok(session->page_size));
     ramet_record_trailer(&session->pin, RAMET_RECORD_COMMIT, t);
     t->byte_length = session->size;
@@ -379,6 +385,7 @@ ramet_session_prepare(struct ramet_session *session, const char *super_journal,
     }
     if (session->prepared.is_set && !session->prepared_is_stale)
         return RAMET_OK;
+    assert(session->is_pinned);
     rc = prepare_record(session, super_journal, err);
     if (rc == RAMET_OK) {
         session->prepared_is_stale = false;
@@ -396,6 +403,7 @@ ramet_session_prepare_in_doubt(struct ramet_session *session,
                                const struct ramet_cid *commit,
                                struct ramet_err *err)
 {
+    assert(session->is_reserved && !session->prepared.is_set);
     assert(!ramet_id_is_nil(&commit->id));
     session->doubt = *commit;
     return ramet_session_prepare(session, NULL, err);
@@ -415,6 +423,7 @@ ramet_session_prepared_pages(struct ramet_session *session,
 
     if (!session->prepared.is_set)
         return RAMET_FAIL(err, RAMET_EINVAL, "nothing is prepared");
+    assert(session->is_reserved && !session->prepared_is_stale);
     ramet_pageset_clear(out_set);
     while (ramet_writeset_next(&session->writes, &cursor, &pgno, &entry))
         if (ramet_entry_kind(entry) == RAMET_ENTRY_IMAGE &&
@@ -494,6 +503,7 @@ ramet_session_publish(struct ramet_session *session)
     assert(session->is_reserved && session->is_pinned);
     if (session->truncated_after)
         append_truncation(session);
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     set_entries(session, page_count);
     ramet_publish_snapshot(session->replica, &session->prepared.after,
                            session->prepared.marks);
@@ -509,6 +519,7 @@ ramet_session_discard(struct ramet_session *session)
         return;
     if (!session->has_writes && !session->prepared.is_set)
         return;
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     drop_pending(session);
     session->must_compare = true;
 }
@@ -522,5 +533,6 @@ ramet_session_release(struct ramet_session *session)
         return;
     ramet_session_discard(session);
     session->is_reserved = false;
+    assert(!session->prepared.is_set && !session->has_writes);
     ramet_write_unlock(session);
 }

@@ -57,6 +57,7 @@ confirm_record(struct ramet_replica *replica,
     enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_LOG,
                                      ramet_pos_gen(span->start), &gen, err);
 
+    assert(ramet_pos_gen(span->start) == ramet_pos_gen(span->trailer_pos));
     assert(ramet_may_publish(replica));
     if (rc == RAMET_OK)
         rc = ramet_record_write_word(
@@ -113,6 +114,7 @@ with_record(struct ramet_session *session, uint64_t wait_ms, use_record *use,
 
     if (rc != RAMET_OK)
         return rc;
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     entered = ramet_epoch_enter(session);
     ramet_scan_init(&scan, replica);
     scan.oldest = atomic_load(&replica->head->header.checkpoint.oldest);
@@ -131,6 +133,7 @@ note_id(struct ramet_session *session, struct ramet_scan *scan, bool found,
 {
     struct ramet_cid *const out_id = ctx;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     (void)session;
     (void)err;
     if (found)
@@ -146,6 +149,7 @@ ramet_session_doubt(struct ramet_session *session, struct ramet_cid *out_commit,
         &session->replica->head->header;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
+    assert(session->lock_fd >= 0 || session->replica->is_readonly);
     memset(out_commit, 0, sizeof(*out_commit));
     if (rc != RAMET_OK || session->replica->is_readonly ||
         session->is_reserved ||
@@ -169,6 +173,7 @@ wait_for_readers(struct ramet_session *session,
     struct ramet_replica *const replica = session->replica;
     struct ramet_published newest;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     ramet_index_newest(replica, &newest);
     if (trailer->page_size == newest.snapshot.page_size ||
         atomic_load(&replica->head->header.log.high_water) == 0)
@@ -187,6 +192,8 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
     const bool had_gate = session->has_gate;
     enum ramet_rc rc;
 
+    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (!found ||
         ramet_id_compare(&scan->trailer.commit.id, &ending->commit->id) != 0)
         return RAMET_FAIL(err, RAMET_ESNAPSHOT,

@@ -49,6 +49,7 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
     struct ramet_past_version past;
     enum ramet_rc rc;
 
+    assert(atomic_load(&session->epoch) != 0); /* or its entry may change */
     assert(pgno >= 1 && ramet_page_size_ok(sink->page_size));
     if (pgno == sink->pgno) {
         memcpy(sink->out, page, sink->page_size);
@@ -150,6 +151,7 @@ ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
     const struct ramet_snapshot *const s = &session->pin.snapshot;
     struct ramet_page_request sink = make_sink(session, pgno, out);
 
+    assert(session->is_pinned && ramet_version_is_elsewhere(version));
     if (pgno > s->remote_page_count) {
         memset(out, 0, s->page_size);
         return RAMET_OK;
@@ -341,6 +343,7 @@ ramet_session_holds(struct ramet_session *session, const struct ramet_point *at,
     if (pgno == 0 || ramet_session_check_fork(session, NULL) != RAMET_OK)
         return false;
     entered = ramet_epoch_enter(session);
+    assert(session->epoch != 0);
     holds = look_at_newest(session, at, pgno, &look, NULL) == RAMET_OK &&
             ramet_session_stands_on(session, at) &&
             !(look.is_of && look.is_absent);
@@ -351,6 +354,7 @@ ramet_session_holds(struct ramet_session *session, const struct ramet_point *at,
 struct ramet_session *
 ramet_fetch_session(const struct ramet_page_request *sink)
 {
+    assert(sink->session != NULL);
     return sink->session;
 }
 
@@ -365,6 +369,7 @@ ramet_fetch_tell_watcher(struct ramet_session *session, uint32_t pgno,
     ramet_watcher *watcher;
     void *ctx;
 
+    assert(session->is_pinned && pgno >= 1);
     ramet_mutex_lock(&replica->mutex);
     watcher = replica->watcher;
     ctx = replica->watcher_ctx;
@@ -386,6 +391,7 @@ ramet_session_peek(struct ramet_session *session, const struct ramet_point *at,
         ramet_session_pin(session, NULL) != RAMET_OK)
         return false;
     here = ramet_snapshot_point(s);
+    assert(session->is_pinned);
     found = ramet_point_equal(&here, at) && s->page_size == page_size &&
             pgno >= 1 && pgno <= s->page_count &&
             ramet_read_version(session, s->tail, s->page_size, pgno, out_page,

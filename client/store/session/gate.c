@@ -44,6 +44,7 @@ ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err)
         }
         session->has_gate = true;
     }
+    assert(session->has_gate);
     if (ramet_index_least_pin(session, RAMET_NO_POS).raw != UINT64_MAX)
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being read by others",
                           replica->path);
@@ -71,6 +72,7 @@ ramet_gate_check(struct ramet_session *session, struct ramet_err *err)
     _Atomic uint64_t *const gate = &replica->head->header.gate.shut_by;
     uint64_t holder = atomic_load(gate);
 
+    assert(session->lock_fd >= 0);
     if (holder == 0 || holder == session->slot + 1u)
         return RAMET_OK;
     if (holder <= RAMET_PIN_SLOTS &&
@@ -91,6 +93,7 @@ ramet_wait_alone(struct ramet_session *session, struct ramet_err *err)
     const bool had_gate = session->has_gate;
     const bool is_empty = session->pin.snapshot.page_count == 0;
 
+    assert(!session->is_internal); /* its slot is what shuts the gate */
     for (;;) {
         enum ramet_rc rc = RAMET_EBUSY;
 
@@ -122,6 +125,7 @@ ramet_wait_alone_as(struct ramet_session *writer, struct ramet_session *holder,
 {
     enum ramet_rc rc;
 
+    assert(!holder->is_reserved || holder == writer);
     assert(ramet_holds(writer, RAMET_LOCK_WRITE));
     if (holder->is_pinned)
         return RAMET_FAIL(err, RAMET_ESNAPSHOT,

@@ -65,6 +65,7 @@ ramet_replica_watch(struct ramet_replica *replica, bool is_on)
 static void
 drop_pin(struct ramet_session *session)
 {
+    assert(!session->is_reserved);
     assert(session->pin_word != NULL);
     atomic_store_explicit(&session->pin_word->raw, 0, memory_order_release);
     atomic_store_explicit(&session->epoch, 0, memory_order_release);
@@ -164,6 +165,7 @@ ramet_session_pin(struct ramet_session *session, struct ramet_err *err)
             return rc;
         has_looked = true;
     }
+    assert(session->epoch != 0 && session->number != 0);
     session->is_pinned = true;
     return RAMET_OK;
 }
@@ -203,6 +205,7 @@ ramet_session_snapshot(struct ramet_session *session)
 void
 ramet_session_move_pin(struct ramet_session *session)
 {
+    assert(session->is_pinned);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     session->number = ramet_index_newest(session->replica, &session->pin);
     atomic_store_explicit(&session->pin_word->raw,

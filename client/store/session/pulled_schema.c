@@ -3,11 +3,13 @@
  */
 #include "client/store/session/pulled_schema.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "client/snapshot.h"
 #include "client/store/format/logfile.h"
 #include "client/store/page/version.h"
+#include "client/store/shared/locks.h"
 #include "client/store/shared/session.h"
 #include "core/alloc.h"
 #include "sqliteformat/schema.h"
@@ -24,6 +26,7 @@ read_held_page(void *ctx, uint32_t pgno, uint8_t *out)
     const struct ramet_snapshot *const s = &r->writer->pin.snapshot;
     struct ramet_page_version version;
 
+    assert(pgno >= 1 && r->writer->is_pinned);
     return pgno <= r->page_count && pgno <= s->page_count &&
            ramet_read_version(r->writer, s->tail, s->page_size, pgno, out,
                               &version, NULL) == RAMET_OK &&
@@ -42,6 +45,7 @@ ramet_pull_keeps_schema(struct ramet_session *writer,
     uint8_t *before;
     bool same;
 
+    assert(ramet_holds(writer, RAMET_LOCK_WRITE) && writer->is_pinned);
     if (page1 == NULL || s->page_size != point->page_size)
         return false;
     before = ramet_alloc(s->page_size);

@@ -119,6 +119,7 @@ ramet_read_own_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
 uint64_t
 ramet_session_size(struct ramet_session *session)
 {
+    assert(session->is_reserved || !session->has_writes);
     return session->is_reserved ? session->size
                                 : session->pin.snapshot.byte_length;
 }
@@ -159,6 +160,7 @@ is_plain(struct ramet_session *session, uint64_t offset, size_t len)
 {
     const uint64_t size = ramet_session_size(session);
 
+    assert(session->is_pinned);
     return !session->has_writes && len == session->pin.snapshot.page_size &&
            offset < size && size - offset >= len && (offset & (len - 1)) == 0;
 }
@@ -230,6 +232,7 @@ ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,
     if (!session->is_pinned)
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: absent without a snapshot",
                           replica->path);
+    assert(!ramet_session_has_own(session) || session->is_reserved);
     ramet_pageset_clear(out_set);
     if (end > s->remote_page_count)
         end = s->remote_page_count;

@@ -36,6 +36,7 @@
 void
 ramet_record_reset(struct ramet_session *session)
 {
+    assert(session->buf_len <= session->buf_capacity);
     ramet_writeset_clear(&session->writes, session->replica->os);
     session->has_record = false;
     session->buf_len = 0;
@@ -54,6 +55,7 @@ make_room(struct ramet_session *session, size_t more, struct ramet_err *err)
     size_t capacity = session->buf_capacity;
     uint8_t *buf;
 
+    assert(more <= RAMET_BUFFER_MAX);
     assert(session->buf_len <= capacity);
     if (session->buf_len + more <= capacity)
         return RAMET_OK;
@@ -163,6 +165,7 @@ finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
     struct ramet_pos pos = session->buf_pos;
     size_t at = 0;
 
+    assert(session->buf_pos.raw >= session->rec_start.raw);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     while (at < session->buf_len) {
         uint8_t *const header = session->buf + at;
@@ -207,6 +210,7 @@ spill(struct ramet_session *session, struct ramet_err *err)
         ramet_gen_get(session->replica, RAMET_GEN_LOG,
                       ramet_pos_gen(session->buf_pos), &gen, err);
 
+    assert(session->buf_len <= RAMET_BUFFER_MAX);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (rc == RAMET_OK)
         rc = finish_frames(session, gen->salt, &session->spilled_count,
@@ -239,6 +243,7 @@ ramet_record_add(struct ramet_session *session, uint32_t pgno,
     uint8_t *header;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE)); /* invariant (1) */
     assert(session->has_record && pgno != 0);
     if (session->buf_len + size + RAMET_TRAILER_MAX > RAMET_BUFFER_MAX)
         rc = spill(session, err);
@@ -252,6 +257,7 @@ ramet_record_add(struct ramet_session *session, uint32_t pgno,
     *out_pos = ramet_pos_add(session->buf_pos, session->buf_len);
     if (out_page != NULL)
         *out_page = header + RAMET_LOGFRAME_HEADER_SIZE;
+    assert(session->buf_len + size <= session->buf_capacity);
     session->buf_len += size;
     return RAMET_OK;
 }
@@ -260,6 +266,7 @@ void
 ramet_fill_trailer_point(struct ramet_trailer *trailer,
                          const struct ramet_remote_point *point)
 {
+    assert(trailer->type != RAMET_RECORD_COMMIT);
     trailer->lsn = point->lsn;
     trailer->lsn_hash = point->hash;
     trailer->lsn_time_ms = point->time_ms;
@@ -306,6 +313,8 @@ ramet_record_finish(struct ramet_session *session,
         trailer->synced = trailer->start; /* that was of what stood here */
     size = ramet_trailer_encode(trailer, gen->salt,
                                 session->buf + session->buf_len);
+    assert(session->buf_len + size <= session->buf_capacity);
+    assert(!ramet_pos_before(trailer->start, trailer->synced));
     /* Set first: whoever finds us dead after this looks into the log. */
     ramet_pos_store(&header->log.prepared, session->rec_start);
     rc = ramet_os_write_full(replica->os, gen->fd, session->buf,

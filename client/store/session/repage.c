@@ -30,6 +30,7 @@ read_old(struct ramet_session *old, uint64_t offset, uint8_t *out, uint32_t len,
 {
     size_t got;
 
+    assert(offset % len == 0);
     assert(old->is_pinned);
     return ramet_session_read(old, offset, out, len, &got, err);
 }
@@ -72,6 +73,7 @@ part_ways(struct ramet_session *session, struct ramet_session **out_old,
 {
     struct ramet_session *const old = ramet_alloc(sizeof(*old));
 
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     assert(session->is_reserved);
     if (old == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a transaction");
@@ -90,6 +92,7 @@ part_ways(struct ramet_session *session, struct ramet_session **out_old,
 static void
 free_old(struct ramet_session *old)
 {
+    assert(old->scratch == NULL || old->scratch != old->buf);
     ramet_free(old->buf);
     ramet_free(old->scratch);
     ramet_free(old->ahead);
@@ -107,6 +110,7 @@ ramet_repage(struct ramet_session *session, uint32_t page_size,
     bool has_lock = false;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(session->is_reserved && session->has_writes);
     assert(page_size != session->page_size);
     if (page == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");

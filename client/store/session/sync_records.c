@@ -120,6 +120,7 @@ ramet_session_bind_unchanged(struct ramet_session *session,
         rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
                         "%s: was written to while its remote was asked",
                         session->replica->path);
+    assert(ramet_holds(session, RAMET_LOCK_WRITE)); /* invariant (2) */
     if (rc == RAMET_OK)
         rc = ramet_session_bind(session, remote, volume, err);
     ramet_write_unlock(session);
@@ -146,6 +147,7 @@ end_recorder(struct recorder *r)
             ramet_session_discard(writer);
         return;
     }
+    assert(writer->is_internal); /* invariant (1) */
     ramet_session_release(writer);
     writer->is_pinned = false;
     atomic_store(&writer->epoch, 0);
@@ -197,6 +199,7 @@ begin_recorder(struct recorder *r, struct ramet_session *session,
     if (session->is_reserved) {
         if (session->has_writes || session->prepared.is_set)
             return RAMET_FAIL(err, RAMET_EBUSY, "a local transaction is open");
+        assert(ramet_holds(session, RAMET_LOCK_WRITE)); /* invariant (1) */
         r->writer = session;
         return RAMET_OK;
     }
@@ -236,6 +239,7 @@ finish_recorder(struct recorder *r, struct ramet_trailer *trailer, bool sync,
     struct ramet_session *const writer = r->writer;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!writer->prepared.is_set);
     assert(ramet_holds(writer, RAMET_LOCK_WRITE));
     if (!writer->has_record)
         rc = ramet_record_begin(writer, page_size_of(trailer), err);
@@ -280,6 +284,7 @@ ramet_session_keep_intent(struct ramet_session *session, const uint8_t *object,
 
     if (rc != RAMET_OK)
         return rc;
+    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
     raw = ramet_alloc(len + 8);
     if (raw == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to keep an intent");
@@ -319,6 +324,7 @@ forget_intent(struct ramet_session *session)
 {
     const struct ramet_os *const os = session->replica->os;
 
+    assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
     /* If it stays it is overwritten by the next one, and never sent: the log
      * says that there is none. */
     os->unlink(os->ctx, session->replica->dir_fd, INTENT_NAME, false);
@@ -376,6 +382,7 @@ ramet_session_freeze(struct ramet_session *session,
                      const struct ramet_snapshot *base,
                      const struct ramet_cid *commit, struct ramet_err *err)
 {
+    assert(!ramet_id_is_nil(&commit->id));
     return record_intent(session, RAMET_RECORD_INTENT, base, commit, NULL, err);
 }
 
@@ -385,6 +392,7 @@ ramet_session_mark_durable(struct ramet_session *session,
                            const struct ramet_remote_point *point,
                            struct ramet_err *err)
 {
+    assert(point->lsn > base->lsn);
     return record_intent(session, RAMET_RECORD_DURABLE, base, NULL, point, err);
 }
 
@@ -426,6 +434,7 @@ add_gap(struct ramet_session *writer, uint32_t pgno, struct ramet_err *err)
     struct ramet_entry entry;
     enum ramet_rc rc = ramet_index_load(writer, pgno, &entry, err);
 
+    assert(ramet_holds(writer, RAMET_LOCK_WRITE) && pgno >= 1);
     if (rc != RAMET_OK || ramet_entry_kind(entry) == RAMET_ENTRY_ZERO ||
         ramet_entry_kind(entry) == RAMET_ENTRY_LOG_ZERO)
         return rc;
@@ -530,6 +539,7 @@ describe_pull(const struct ramet_session *writer,
               const struct ramet_remote_point *point, const uint8_t *page1,
               bool reset, struct ramet_trailer *t)
 {
+    assert(ramet_holds(writer, RAMET_LOCK_WRITE));
     ramet_record_trailer(&writer->pin,
                          reset ? RAMET_RECORD_RESET : RAMET_RECORD_PULL, t);
     ramet_fill_trailer_point(t, point);

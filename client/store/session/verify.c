@@ -48,6 +48,7 @@ struct verification {
 static enum ramet_rc
 add(struct ramet_pageset *set, uint32_t pgno, struct ramet_err *err)
 {
+    assert(pgno >= 1);
     return ramet_pageset_add(set, pgno) == RAMET_OK
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a set");
@@ -72,6 +73,7 @@ check_in_base(struct verification *v, uint32_t pgno, uint64_t value,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(v->page != NULL);
     assert(ramet_may_read_base(v->replica));
     *out_bad = false;
     if (ramet_presence_is_sum(value))
@@ -160,6 +162,7 @@ look_at_all(struct verification *v, struct ramet_err *err)
     uint32_t at_once = BLOCK;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(v->session->is_pinned && ramet_page_size_ok(v->page_size));
     if (v->page_size > BLOCK_BYTES / BLOCK)
         at_once = BLOCK_BYTES / v->page_size;
     for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += at_once)
@@ -222,6 +225,7 @@ bring_anew(struct verification *v, const struct ramet_replica_state *fold)
     uint8_t *const page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
     bool is_reached = page != NULL;
 
+    assert(!ramet_holds(v->session, RAMET_LOCK_BASE)); /* invariant (3) */
     ramet_pageset_init(&left);
     for (size_t i = 0; i < v->bad.run_count; i++)
         for (uint64_t p = v->bad.runs[i].first; p <= v->bad.runs[i].last; p++) {
@@ -247,6 +251,7 @@ is_to_go(void *ctx, uint32_t pgno, uint64_t value)
     struct verification *const v = ctx;
     bool bad = is_unknown(v, pgno, value);
 
+    assert(ramet_holds(v->session, RAMET_LOCK_BASE)); /* invariant (3) */
     if (!ramet_pageset_contains(&v->bad, pgno))
         return false;
     if (!bad && ramet_is_page_in_base(v->replica, pgno, value) &&
@@ -264,6 +269,7 @@ give_up(struct verification *v, struct ramet_err *err)
     enum ramet_rc rc =
         ramet_letgo_begin(&l, v->session, WRITER_WAIT_MS, &may, err);
 
+    assert(v->session->is_pinned);
     if (rc != RAMET_OK || !may)
         return rc;
     l.is_mending = true;
@@ -337,6 +343,7 @@ believe(struct verification *v, const struct ramet_replica_state *fold,
 static void
 confirm_base(struct verification *v)
 {
+    assert(!v->replica->is_readonly);
     if (ramet_base_lock(v->session, RAMET_LOCK_WAIT_MS, NULL) != RAMET_OK)
         return;
     /* If not, nobody moves anything into it until it is. */
@@ -352,6 +359,7 @@ mend(struct verification *v, struct ramet_err *err)
 
     if (v->bad.run_count == 0 || v->replica->is_readonly)
         return RAMET_OK;
+    assert(!ramet_holds(v->session, RAMET_LOCK_BASE));
     memset(&fold, 0, sizeof(fold));
     rc = ramet_session_state(v->session, &fold, err);
     if (rc == RAMET_OK)

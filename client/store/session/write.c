@@ -36,6 +36,7 @@ begin_transaction(struct ramet_session *session)
 {
     const struct ramet_snapshot *const s = &session->pin.snapshot;
 
+    assert(!session->prepared.is_set);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->is_pinned && !session->is_reserved);
     session->is_reserved = true;
@@ -58,6 +59,7 @@ move_to_newest(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     struct ramet_published newest;
 
+    assert(session->is_pinned);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (ramet_index_newest(replica, &newest) == session->number)
         return RAMET_OK;
@@ -102,6 +104,7 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
         ramet_write_unlock(session);
         return rc;
     }
+    assert(ramet_is_settled(replica));
     begin_transaction(session);
     return RAMET_OK;
 }
@@ -157,6 +160,7 @@ frame_for(struct ramet_session *session, uint32_t pgno, uint8_t **out_page,
     struct ramet_pos pos;
     enum ramet_rc rc;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->has_writes && pgno >= 1);
     if (!ramet_entry_is_none(entry))
         session->must_compare = true;
@@ -187,6 +191,7 @@ write_part(struct ramet_session *session, uint32_t pgno, uint32_t within,
     uint8_t *page;
     enum ramet_rc rc;
 
+    assert(session->is_reserved && pgno >= 1);
     assert(len < session->page_size && within <= session->page_size - len);
     if (scratch == NULL)
         return RAMET_ENOMEM;
@@ -210,6 +215,7 @@ drop_pages_above(struct ramet_session *session, uint32_t last)
 {
     size_t at = 0;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->is_reserved);
     while (at < session->buf_len) {
         uint8_t *const header = session->buf + at;
@@ -247,6 +253,7 @@ ramet_finish_truncate(struct ramet_session *session, struct ramet_err *err)
     const uint32_t page_count =
         ramet_pages_of(session->size, session->page_size);
 
+    assert(session->is_reserved && session->has_writes);
     assert(session->truncated_after);
     session->truncated_after = false;
     session->prepared_is_stale = true;
@@ -274,6 +281,7 @@ begin_writes(struct ramet_session *session, uint64_t first_length,
         page_size = (uint32_t)first_length;
     if (page_size == 0)
         page_size = 4096;
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
     rc = ramet_record_begin(session, page_size, err);
     if (rc == RAMET_OK)
         session->has_writes = true;
@@ -297,6 +305,7 @@ ramet_session_write(struct ramet_session *session, uint64_t offset,
     if (end < offset || end > (uint64_t)UINT32_MAX * session->page_size)
         return RAMET_FAIL(err, RAMET_ETOOBIG, "%s would have too many pages",
                           session->replica->path);
+    assert(session->is_reserved && session->has_record);
     session->prepared_is_stale = true;
     while (len != 0) {
         const uint32_t pgno = (uint32_t)(offset / session->page_size) + 1;
@@ -348,6 +357,7 @@ ramet_session_truncate(struct ramet_session *session, uint64_t byte_length,
         return RAMET_FAIL(err, RAMET_ETOOBIG, "%s would have too many pages",
                           session->replica->path);
     session->prepared_is_stale = true;
+    assert(session->is_reserved && ramet_page_size_ok(session->page_size));
     page_count = ramet_pages_of(byte_length, session->page_size);
     if (byte_length < session->size) {
         rc = clear_tail(session, byte_length, err);

@@ -51,6 +51,7 @@ note_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
 {
     struct adoption *const a = ctx;
 
+    assert(frame->pgno >= 1);
     return frame->kind == RAMET_LOGFRAME_DEAD ||
                    ramet_pageset_add(&a->logged, frame->pgno) == RAMET_OK
                ? RAMET_OK
@@ -66,6 +67,7 @@ fold_log(struct adoption *a, struct ramet_err *err)
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!a->has_commits && a->logged.run_count == 0);
     a->least_page_count = UINT32_MAX;
     ramet_scan_init(&scan, a->replica);
     scan.oldest = a->state.oldest_gen;
@@ -100,6 +102,7 @@ static bool
 is_page_same(const struct adoption *a, uint32_t pgno, uint64_t known,
              uint64_t sum)
 {
+    assert(pgno >= 1 && sum < RAMET_PRESENCE_MASK);
     if (a->all || pgno > a->state.base_page_count ||
         pgno > a->least_page_count ||
         ramet_pageset_contains(&a->logged, pgno) ||
@@ -118,6 +121,8 @@ compare_block(struct adoption *a, uint32_t first, uint32_t count,
     enum ramet_rc rc =
         ramet_presence_read(a->replica, first, count, values, err);
 
+    assert(a->state.is_adopting); /* invariant (1) */
+    assert(first >= 1 && count >= 1);
     if (rc == RAMET_OK)
         rc = ramet_base_sums(a->replica, a->found.fold.newest.page_size, first,
                              count, block, sums, err);
@@ -142,6 +147,7 @@ compare_all(struct adoption *a, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
     uint32_t now;
 
+    assert(a->state.is_adopting && ramet_may_write_base(a->replica));
     if (block == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read %s",
                           a->replica->path);
@@ -186,6 +192,7 @@ describe_commit(struct adoption *a)
     const uint32_t counter = ramet_dbheader_count_on(fold->newest.counter,
                                                      s->header, s->byte_length);
 
+    assert(a->state.is_adopting && a->replica->dir_fd >= 0);
     os->list(os->ctx, a->replica->dir_fd, ".", note_gen,
              &a->state); /* invariant (2) */
     if (s->page_size != fold->newest.page_size &&
@@ -235,6 +242,7 @@ look_for_mark(struct adoption *a, const uint8_t *header, bool *out_is_ours,
     struct ramet_base_look look;
     enum ramet_rc rc;
 
+    assert(a->replica->base_fd >= 0);
     *out_is_ours = false;
     if (!ramet_base_is_any_mark(header))
         return RAMET_OK;
@@ -259,6 +267,7 @@ find_header(struct adoption *a, const uint8_t *header)
 {
     uint8_t ours[RAMET_TRUE_HEADER_SIZE];
 
+    assert(a->found.fold.kind == a->state.fold.kind);
     ramet_state_true_header(&a->state, ours);
     if (a->state.is_clean && memcmp(header, ours, sizeof(ours)) == 0)
         memcpy(a->found.fold.newest.header, a->state.fold.newest.header,
@@ -272,6 +281,7 @@ check_kind(const struct adoption *a, const struct ramet_os_stat *st,
 {
     uint32_t page_size;
 
+    assert(a->replica->base_fd >= 0);
     if (a->state.fold.kind != RAMET_KIND_SQLITE || st->size_bytes == 0 ||
         ramet_is_database(header, st->size_bytes, &page_size))
         return RAMET_OK;
@@ -296,6 +306,7 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(!replica->is_ready && replica->base_fd >= 0);
     options.kind = a->state.fold.kind;
     options.page_size = a->state.fold.newest.page_size;
     rc = ramet_os_read_some(os, replica->base_fd, header, sizeof(header), 0,
@@ -357,6 +368,7 @@ adopt_alone(struct adoption *a, const struct ramet_replica_options *options,
     const struct ramet_os *const os = replica->os;
     enum ramet_rc rc = ramet_replica_read_state(replica, &a->state, err);
 
+    assert(!replica->is_ready);
     if (rc != RAMET_OK)
         return rc;
     ramet_replica_adopt_state(replica, &a->state);
@@ -403,6 +415,7 @@ ramet_replica_adopt_base(const char *path,
     if (rc == RAMET_OK)
         rc = ramet_registry_get(&location, &a->replica, err);
     if (rc == RAMET_OK) {
+        assert(location.lock_fd >= 0);
         rc = adopt_alone(a, options, err);
         ramet_registry_put(a->replica);
     }

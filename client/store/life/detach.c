@@ -18,6 +18,7 @@
 #include "client/store/life/detached.h"
 #include "client/store/whole.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -39,6 +40,7 @@ static enum ramet_rc
 refuse_partial(const struct ramet_replica *replica, uint64_t absent,
                struct ramet_err *err)
 {
+    assert(absent != 0);
     return RAMET_FAIL(err, RAMET_EBUSY,
                       "%s: %" PRIu64 " of its pages are not here yet: 'ramet "
                       "hydrate FILE' brings them",
@@ -59,6 +61,8 @@ write_header(const struct ramet_replica *replica,
     enum ramet_rc rc;
     int result;
 
+    assert(ramet_is_alone(replica) &&
+           state->is_clean); /* invariants (1), (3) */
     ramet_state_true_header(state, header);
     rc = ramet_os_write_full(os, replica->base_fd, header, length, 0,
                              replica->path, err);
@@ -81,6 +85,7 @@ make_plain(struct ramet_replica *replica, struct ramet_err *err)
     uint64_t absent = 0;
     enum ramet_rc rc;
 
+    assert(ramet_is_alone(replica)); /* invariant (3) */
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to detach %s",
                           replica->path);
@@ -116,6 +121,7 @@ place_of(const struct ramet_session *session,
 {
     const struct ramet_replica *const replica = session->replica;
 
+    assert(session->lock_fd >= 0 && session->replica->dir_fd >= 0);
     *out_location = (struct ramet_replica_location){
         .os = replica->os,
         .path = replica->path,
@@ -139,6 +145,8 @@ leave(struct ramet_session *session, struct ramet_err *err)
     enum ramet_rc rc = place_of(session, &location, err);
     int result;
 
+    assert(ramet_holds(session, RAMET_LOCK_LIVE)); /* invariant (3) */
+    assert(!session->has_left);
     if (rc != RAMET_OK)
         return rc;
     result = os->rename(os->ctx, location.dir_fd, RAMET_STATE_NAME,
@@ -161,6 +169,8 @@ leave_unread(struct ramet_session *session, struct ramet_err *err)
         ramet_lock(session, RAMET_LOCK_UNPINNED, RAMET_LOCK_EXCLUSIVE, 0,
                    "a process that may not write there reads it", err);
 
+    assert(ramet_holds(session, RAMET_LOCK_OPEN));
+    assert(ramet_holds(session, RAMET_LOCK_LIVE)); /* invariant (3) */
     if (rc != RAMET_OK)
         return rc;
     rc = make_plain(session->replica, err);
@@ -179,6 +189,7 @@ describe(struct ramet_session *session, struct ramet_detached *out,
     struct ramet_cid doubt;
     enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
 
+    assert(!session->is_reserved && !session->is_readonly);
     if (rc == RAMET_OK && !ramet_id_is_nil(&doubt.id))
         rc = RAMET_FAIL(err, RAMET_EUNKNOWN,
                         "%s: a commit was sent, and no answer came: 'ramet "
@@ -206,6 +217,7 @@ detach_session(struct ramet_session *session, struct ramet_detached *out,
 {
     enum ramet_rc rc;
 
+    assert(!session->is_pinned);
     if (session->is_readonly)
         return RAMET_FAIL(err, RAMET_EREADONLY, "%s-ramet can't be written",
                           session->replica->path);

@@ -3,6 +3,8 @@
  */
 #include "client/store/life/detached.h"
 
+#include <assert.h>
+
 #include "client/store/format/dir.h"
 #include "client/store/life/location.h"
 #include "client/store/life/remove.h"
@@ -14,6 +16,7 @@ ramet_detached_clear(const struct ramet_replica_location *location,
 {
     const int result = ramet_remove_directory(location, RAMET_DETACHED);
 
+    assert(location->dir_fd >= 0 && location->lock_fd >= 0);
     return result == 0
                ? RAMET_OK
                : RAMET_FAIL_OS(err, result,

@@ -3,6 +3,7 @@
  */
 #include "client/store/life/explain.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "client/store/format/dir.h"
@@ -18,6 +19,7 @@ ramet_replica_read_state(const struct ramet_replica *replica,
     const enum ramet_rc rc =
         ramet_state_file_read(replica->os, replica->dir_fd, out_state, &own);
 
+    assert(replica->dir_fd >= 0);
     if (rc == RAMET_ECORRUPT)
         return RAMET_FAIL(err, rc,
                           "%.180s-ramet: damaged (%.60s); 'ramet restore URL "
@@ -36,6 +38,7 @@ ramet_fail_base(const struct ramet_replica *replica, int errnum,
     const enum ramet_rc rc =
         errnum == ENOENT ? RAMET_EFOREIGN : ramet_rc_of_errno(errnum);
 
+    assert(errnum > 0);
     return RAMET_FAIL_SYS(err, rc, errnum, "open %s", replica->path);
 }
 

@@ -47,6 +47,7 @@ ramet_state_stamp_place(struct ramet_replica *replica,
     struct ramet_id id;
     enum ramet_rc rc = ramet_id_new(&id, err);
 
+    assert(replica->inode != 0);
     if (rc != RAMET_OK)
         return rc;
     state->fold.replica.id = id;
@@ -84,6 +85,7 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
     const bool is_db = options->kind != RAMET_KIND_BLOB &&
                        ramet_is_database(header, st->size_bytes, &page_size);
 
+    assert(state->fold.later.run_count == 0 || state->fold.newest.seq != 0);
     state->fold.kind = options->kind != 0             ? options->kind
                        : is_db || st->size_bytes == 0 ? RAMET_KIND_SQLITE
                                                       : RAMET_KIND_BLOB;
@@ -105,6 +107,7 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
         if (ramet_dbheader_is_wal(s->header))
             ramet_dbheader_leave_wal(s->header); /* there is none here */
     }
+    assert(s->byte_length <= (uint64_t)s->page_count * page_size);
     ramet_state_bear(state);
     state->base_page_count = s->page_count;
     state->base_page_size = page_size;
@@ -131,6 +134,7 @@ ramet_base_look_for_users(struct ramet_replica *replica, int fd,
     const char *suffix = NULL;
     enum ramet_rc rc;
 
+    assert(fd >= 0 && !replica->is_readonly);
     if (os->lock(os->ctx, fd, RAMET_PENDING_BYTE, LOCK_BYTES,
                  RAMET_LOCK_EXCLUSIVE) == -EAGAIN)
         return RAMET_FAIL(err, RAMET_EBUSY, "another program has %s open",

@@ -67,6 +67,7 @@ ramet_replica_location_at(const struct ramet_os *os, const char *resolved,
 
 done:
     ramet_free(parent);
+    assert(rc != RAMET_OK || location.parent_fd >= 0);
     if (rc == RAMET_OK)
         *out_location = location;
     else
@@ -101,6 +102,7 @@ look_at_base(struct ramet_replica_location *location)
     const int result = os->stat_at(os->ctx, location->parent_fd, location->name,
                                    &location->base);
 
+    assert(location->parent_fd >= 0);
     location->has_base = result == 0 ? 1 : result == -ENOENT ? 0 : result;
     location->is_seen = true;
 }
@@ -120,6 +122,7 @@ ramet_replica_location_look(struct ramet_replica_location *location)
 {
     const struct ramet_os *const os = location->os;
 
+    assert(location->parent_fd >= 0 && location->lock_fd < 0);
     if (location->dir_fd >= 0)
         os->close(os->ctx, location->dir_fd);
     location->dir_fd =
@@ -150,6 +153,7 @@ ramet_replica_location_has(const struct ramet_replica_location *location,
     struct ramet_os_stat st;
     int result = dir;
 
+    assert(location->parent_fd >= 0);
     if (dir >= 0) {
         result = os->stat_at(os->ctx, dir, name, &st);
         os->close(os->ctx, dir);
@@ -167,6 +171,7 @@ make_dir(const struct ramet_replica_location *location, struct ramet_err *err)
     const int result =
         os->mkdir(os->ctx, location->parent_fd, location->dir_name, 0700);
 
+    assert(location->parent_fd >= 0);
     return result == 0 || result == -EEXIST
                ? RAMET_OK
                : RAMET_FAIL_OS(err, result, "make directory %s-ramet",
@@ -180,6 +185,7 @@ open_dir(struct ramet_replica_location *location, struct ramet_err *err)
     const int fd =
         ramet_rights_open_folder(os, location->parent_fd, location->dir_name);
 
+    assert(location->dir_fd < 0);
     if (fd == -ENOTDIR || fd == -ELOOP)
         return RAMET_FAIL_SYS(err, RAMET_EAUTH, EPERM,
                               "%s-ramet is a link or a file; there a replica "
@@ -203,6 +209,7 @@ open_to_users(const struct ramet_replica_location *location,
     struct ramet_os_stat dir;
     const int result = os->stat(os->ctx, location->dir_fd, &dir);
 
+    assert(location->dir_fd >= 0);
     return result < 0
                ? result
                : ramet_rights_apply(os, location->dir_fd, &dir, &rights,
@@ -221,6 +228,7 @@ settle_rights(const struct ramet_replica_location *location, int fd,
     struct ramet_os_stat base;
     unsigned user;
 
+    assert(fd >= 0 && location->is_seen);
     if (!ramet_replica_location_base(location, &base))
         return is_new ? open_to_users(location, lock) : 0;
     rights = ramet_rights_of(&base);
@@ -238,6 +246,7 @@ make_lock(struct ramet_replica_location *location)
         ramet_rights_make(os, location->dir_fd, RAMET_DIR_LOCK, O_RDWR, NULL);
     const int result = fd < 0 ? fd : os->stat(os->ctx, fd, &location->lock);
 
+    assert(location->dir_fd >= 0 && location->lock_fd < 0);
     if (fd >= 0 && result < 0)
         os->close(os->ctx, fd);
     return result < 0 ? result : fd;
@@ -252,6 +261,7 @@ open_lock(struct ramet_replica_location *location, bool make,
     int result = 0;
     int fd;
 
+    assert(location->dir_fd >= 0 && location->lock_fd < 0);
     do {
         is_new = false;
         fd = ramet_rights_open_look(os, location->dir_fd, RAMET_DIR_LOCK,
@@ -287,6 +297,7 @@ remove_empty(struct ramet_replica_location *location)
 {
     const struct ramet_os *const os = location->os;
 
+    assert(location->dir_fd >= 0);
     os->close(os->ctx, location->dir_fd);
     location->dir_fd = -1;
     return os->unlink(os->ctx, location->parent_fd, location->dir_name, true) ==
@@ -300,6 +311,7 @@ ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
     const struct ramet_os *const os = location->os;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(location->lock_fd < 0); /* entered once */
     if (!location->is_seen)
         look_at_base(location);
     if (make && location->dir_fd >= 0) { /* what was looked at may be gone */
@@ -307,6 +319,7 @@ ramet_replica_location_enter(struct ramet_replica_location *location, bool make,
         location->dir_fd = -1;
     }
     for (bool is_last = !make;; is_last = true) {
+        assert(location->is_seen);
         if (make)
             rc = make_dir(location, err);
         if (rc == RAMET_OK && location->dir_fd < 0)

@@ -43,6 +43,7 @@ start_state(struct ramet_replica *replica, struct ramet_state_file *state,
 {
     enum ramet_rc rc;
 
+    assert(!replica->is_ready);
     memset(state, 0, sizeof(*state));
     rc = ramet_id_new(&state->base_id, err);
     if (rc == RAMET_OK)
@@ -68,6 +69,7 @@ make_empty_files(struct ramet_replica *replica, struct ramet_state_file *state,
     char log[32];
     const char *const names[] = {RAMET_PRESENCE_NAME, log};
 
+    assert(state->is_clean && state->fold.newest.page_count == 0);
     ramet_gen_name(RAMET_GEN_LOG, state->oldest_gen, log);
     for (unsigned i = 0; i < 2; i++) {
         const int fd = ramet_dir_open_or_make(os, replica->dir_fd, names[i]);
@@ -86,6 +88,7 @@ sync_base(const struct ramet_replica *replica, struct ramet_err *err)
     const struct ramet_os *const os = replica->os;
     const int result = os->sync(os->ctx, replica->base_fd);
 
+    assert(replica->base_fd >= 0);
     return result == 0 ? RAMET_OK
                        : RAMET_FAIL_OS(err, result, "sync %s", replica->path);
 }
@@ -98,6 +101,7 @@ sync_parent(struct ramet_replica *replica, struct ramet_err *err)
     const struct ramet_os *const os = replica->os;
     int result = os->sync(os->ctx, replica->dir_fd);
 
+    assert(replica->dir_fd >= 0 && replica->parent_fd >= 0);
     if (result == 0)
         result = os->sync(os->ctx, replica->parent_fd);
     return result == 0 ? RAMET_OK
@@ -118,6 +122,7 @@ ramet_make_replica(struct ramet_replica *replica,
     enum ramet_rc rc;
     int fd;
 
+    assert(replica->base_fd < 0 && !replica->is_ready); /* invariant (1) */
     fd = os->open(os->ctx, replica->parent_fd, replica->name,
                   O_RDWR | O_NOFOLLOW | (create ? O_CREAT : 0), 0666);
     if (fd < 0)
@@ -171,6 +176,7 @@ write_clone_base(struct ramet_replica *replica,
     int result;
     enum ramet_rc rc;
 
+    assert(replica->base_fd >= 0 && !state->is_clean);
     ramet_base_mark(&state->base_id, state->mark_next, mark);
     rc = ramet_os_write_full(os, replica->base_fd, mark, sizeof(mark), 0,
                              replica->path, err);
@@ -196,6 +202,7 @@ ramet_make_absent_base(struct ramet_replica *replica,
     int result;
     enum ramet_rc rc;
 
+    assert(!replica->is_ready && state->base_absent == state->base_page_count);
     replica->base_fd = ramet_dir_make_anew(os, replica->dir_fd, BASE_TEMPORARY);
     if (replica->base_fd < 0)
         return RAMET_FAIL_OS(err, replica->base_fd, "create %s-ramet/%s",
@@ -223,6 +230,7 @@ describe_clone(const struct ramet_replica_options *options, const char *remote,
 {
     struct ramet_snapshot *const s = &state->fold.newest;
 
+    assert(point->page_count == 0 || point->lsn != 0);
     if (strlen(remote) >= RAMET_URL_MAX)
         return RAMET_FAIL(err, RAMET_ETOOBIG, "a remote's URL is too long");
     if (point->page_count != 0 && !ramet_page_size_ok(point->page_size))
@@ -262,6 +270,7 @@ keep_first_page(struct ramet_replica *replica, struct ramet_state_file *state,
     int result;
     enum ramet_rc rc;
 
+    assert(state->base_absent == state->base_page_count);
     if (page1 == NULL || state->base_page_count == 0)
         return RAMET_OK;
     rc = ramet_os_write_full(os, replica->base_fd,
@@ -291,6 +300,7 @@ fill_clone(struct ramet_replica *replica,
     struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
     enum ramet_rc rc;
 
+    assert(!replica->is_ready);
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to clone");
     rc = start_state(replica, state, err);
@@ -388,6 +398,7 @@ ramet_replica_exists_at(const struct ramet_os *os, const char *resolved)
     struct ramet_replica_location location;
     bool exists;
 
+    assert(resolved[0] == '/');
     if (ramet_replica_location_at(os, resolved, &location, NULL) != RAMET_OK)
         return false;
     exists = ramet_replica_location_has(&location, "state") == 1 ||

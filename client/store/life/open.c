@@ -56,6 +56,7 @@ open_base(struct ramet_replica *replica, bool readonly, struct ramet_err *err)
     int fd;
     int result;
 
+    assert(replica->parent_fd >= 0);
     if (replica->base_fd >= 0)
         return RAMET_OK;
     fd = os->open(os->ctx, replica->parent_fd, replica->name,
@@ -92,6 +93,8 @@ join_others(struct opening *o, struct ramet_err *err)
     struct ramet_os_stat st;
     enum ramet_rc rc;
 
+    assert(!ramet_holds(o->session, RAMET_LOCK_LIVE));
+    assert(ramet_holds(o->session, RAMET_LOCK_OPEN)); /* invariant (1) */
     if (replica->is_ready)
         return RAMET_OK;
     state = ramet_calloc(1, sizeof(*state));
@@ -125,6 +128,8 @@ take_over(struct opening *o, struct ramet_err *err)
     struct ramet_state_file *const state = ramet_calloc(1, sizeof(*state));
     enum ramet_rc rc;
 
+    assert(ramet_holds(o->session, RAMET_LOCK_LIVE));
+    assert(ramet_holds(o->session, RAMET_LOCK_OPEN)); /* invariant (1) */
     assert(!replica->is_ready);
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
@@ -149,6 +154,7 @@ forget_files(struct ramet_replica *replica)
 {
     const struct ramet_os *const os = replica->os;
 
+    assert(!replica->is_ready && replica->sessions == NULL);
     ramet_gens_close_all(replica);
     ramet_index_unmap(replica);
     if (replica->presence_fd >= 0)
@@ -166,6 +172,7 @@ become_live(struct opening *o, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc;
 
+    assert(ramet_holds(session, RAMET_LOCK_OPEN)); /* invariant (1) */
     if (!ramet_replica_location_is_current(&o->location, replica)) {
         o->is_stale = true;
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being deleted",
@@ -189,6 +196,7 @@ become_live(struct opening *o, struct ramet_err *err)
         replica->live_count++;
         if (o->options->cache_limit_bytes != 0)
             replica->cache_limit_bytes = o->options->cache_limit_bytes;
+        assert(session->slot != RAMET_NO_SLOT); /* invariant (2) */
         ramet_session_enter(session);
         ramet_maintenance_begin(session);
     } else if (!replica->is_ready) {
@@ -203,6 +211,7 @@ open_session(struct opening *o, struct ramet_err *err)
     struct ramet_replica *replica = NULL;
     enum ramet_rc rc = ramet_registry_get(&o->location, &replica, err);
 
+    assert(o->session == NULL && o->location.lock_fd >= 0);
     if (rc != RAMET_OK)
         return rc;
     ramet_mutex_lock(&replica->life_mutex);
@@ -246,6 +255,7 @@ may_be_made(const struct opening *o, bool *out_make, struct ramet_err *err)
     const unsigned flags = o->options->flags;
     const bool is_there = location->has_base == 1;
 
+    assert(location->is_seen);
     if (is_there && !S_ISREG(location->base.mode))
         return RAMET_FAIL(err, RAMET_EINVAL, "%s is not a regular file",
                           o->location.path);
@@ -277,6 +287,7 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     const unsigned flags = o->options->flags;
     int result;
 
+    assert(location->lock_fd < 0);
     *out_make = false;
     ramet_replica_location_look(location);
     if (ramet_replica_location_sees(location, RAMET_TOMBSTONE) == 1) {
@@ -314,6 +325,7 @@ open_at(struct opening *o, const char *path, struct ramet_err *err)
         o->options->os != NULL ? o->options->os : ramet_os_system();
     enum ramet_rc rc = RAMET_EBUSY;
 
+    assert(o->session == NULL);
     for (unsigned i = 0; i < OPEN_TRIES; i++) {
         bool make = false;
 
@@ -364,6 +376,7 @@ ramet_session_open_state(const char *path,
                         .state = state};
     enum ramet_rc rc = open_at(&o, path, err);
 
+    assert(state != NULL);
     if (rc == RAMET_OK && !o.has_state) {
         rc = ramet_session_state(o.session, state, err);
         if (rc != RAMET_OK) {
@@ -383,6 +396,7 @@ open_again(const struct ramet_replica *replica,
     const struct ramet_replica_options options = {.os = replica->os,
                                                   .flags = RAMET_OPEN_RESOLVED};
 
+    assert(replica->path[0] == '/'); /* as it was resolved */
     return ramet_session_open(replica->path, &options, out_session, err);
 }
 
@@ -420,6 +434,7 @@ ramet_session_be_alone(struct ramet_session *session, struct ramet_err *err)
         session, RAMET_LOCK_OPEN, RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,
         "another process is opening or closing it", err);
 
+    assert(!session->replica->is_readonly);
     return rc == RAMET_OK
                ? ramet_lock(session, RAMET_LOCK_LIVE, RAMET_LOCK_EXCLUSIVE, 0,
                             "it is open elsewhere", err)
@@ -434,6 +449,7 @@ close_live(struct ramet_session *session)
     struct ramet_replica *const replica = session->replica;
     bool alone = false;
 
+    assert(replica->live_count >= 1 && !session->is_reserved);
     if (replica->live_count == 1)
         ramet_maintenance_close(session);
     if (ramet_lock(session, RAMET_LOCK_OPEN, RAMET_LOCK_EXCLUSIVE,
@@ -466,6 +482,7 @@ ramet_session_close(struct ramet_session *session)
     ramet_mutex_lock(&replica->life_mutex);
     if (!replica->is_readonly)
         close_live(session);
+    assert(replica->live_count >= 1 && !session->is_pinned);
     replica->live_count--;
     ramet_session_leave(session);
     ramet_session_free(session); /* and with its descriptor all its locks */

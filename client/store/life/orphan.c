@@ -69,6 +69,7 @@ count_pending(struct ramet_replica *replica, struct ramet_state_file *state,
     bool has_commits = false;
     enum ramet_rc rc;
 
+    assert(!replica->is_ready);
     rc = ramet_state_file_read(replica->os, replica->dir_fd, state, err);
     if (rc != RAMET_OK)
         return rc;
@@ -125,6 +126,7 @@ done:
 static char *
 aside_name(const struct ramet_replica_location *location)
 {
+    assert(ramet_is_one_name(location->dir_name));
     return ramet_asprintf("%s.aside", location->dir_name);
 }
 
@@ -136,6 +138,7 @@ name_in_lost(const struct ramet_os *os, int lost_fd, char *out, size_t size)
     struct ramet_os_stat st;
     int result;
 
+    assert(lost_fd >= 0);
     do {
         snprintf(out, size, "deleted-%" PRIu64, ms++);
         result = os->stat_at(os->ctx, lost_fd, out, &st);
@@ -151,6 +154,7 @@ carry_lost(const struct ramet_replica_location *location, const char *aside)
     const int from = ramet_rights_open_folder(os, location->parent_fd, aside);
     int result = from;
 
+    assert(location->dir_fd >= 0); /* invariant (3) */
     if (from < 0)
         return from;
     result =
@@ -172,6 +176,7 @@ ramet_orphan_finish(const struct ramet_replica_location *location,
     int lost = -1;
     int result;
 
+    assert(location->dir_fd >= 0);
     if (aside == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
     result = os->stat_at(os->ctx, location->parent_fd, aside, &st);
@@ -211,6 +216,7 @@ set_aside(const struct ramet_replica_location *location, struct ramet_err *err)
     enum ramet_rc rc;
     int result;
 
+    assert(location->lock_fd >= 0);
     if (aside == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a name");
     result = os->rename(os->ctx, location->parent_fd, location->dir_name,
@@ -241,6 +247,7 @@ clear(struct ramet_replica_location *location, struct ramet_err *err)
     /* What a crash left under the name that is needed now goes first. */
     const enum ramet_rc rc = ramet_orphan_finish(location, err);
 
+    assert(location->lock_fd >= 0 && location->dir_fd >= 0);
     if (rc != RAMET_OK)
         return rc;
     return !alone || holds_unpushed(location)

@@ -7,6 +7,7 @@
  */
 #include "client/store/path.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -41,6 +42,7 @@ next_element(const struct walk *walk, size_t *out_len)
     const char *const element = walk->rest + strspn(walk->rest, "/");
 
     *out_len = strcspn(element, "/");
+    assert(element[0] != '/');
     return element;
 }
 
@@ -49,6 +51,7 @@ drop_element(struct walk *walk)
 {
     char *const slash = strrchr(walk->done, '/');
 
+    assert(walk->done[0] == '\0' || walk->done[0] == '/'); /* invariant (1) */
     if (slash != NULL)
         *slash = '\0';
 }
@@ -59,6 +62,7 @@ push_element(struct walk *walk, const char *element, size_t len,
 {
     const size_t at = strlen(walk->done);
 
+    assert(len != 0 && memchr(element, '/', len) == NULL); /* invariant (1) */
     if (at + 1 + len >= PATH_BYTES)
         return too_long(walk, err);
     walk->done[at] = '/';
@@ -76,6 +80,7 @@ has_replica(const struct walk *walk, const char *file)
     const bool has = state != NULL && walk->os->stat_at(walk->os->ctx, AT_FDCWD,
                                                         state, &st) == 0;
 
+    assert(file[0] == '/');
     ramet_free(state);
     return has;
 }
@@ -87,6 +92,7 @@ follow(struct walk *walk, const char *target, size_t len, struct ramet_err *err)
     const bool is_last = walk->rest[strspn(walk->rest, "/")] == '\0';
     const size_t rest_len = strlen(walk->rest);
 
+    assert(len != 0 && len <= PATH_BYTES);
     if (++walk->links > LINKS_MAX)
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%.200s: too many symbolic links, or a circle of "
@@ -118,6 +124,7 @@ step(struct walk *walk, const char *element, size_t len, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
     int link_len;
 
+    assert(element >= walk->rest && element < walk->rest + PATH_BYTES);
     if (is_up)
         drop_element(walk);
     else if (!is_here)
@@ -134,6 +141,7 @@ step(struct walk *walk, const char *element, size_t len, struct ramet_err *err)
 static enum ramet_rc
 start(struct walk *walk, struct ramet_err *err)
 {
+    assert(walk->done[0] == '\0' && walk->rest[0] == '\0');
     if (walk->path[0] == '\0')
         return RAMET_FAIL(err, RAMET_EINVAL, "a file needs a name");
     if (strlen(walk->path) >= PATH_BYTES)
@@ -152,6 +160,7 @@ start(struct walk *walk, struct ramet_err *err)
 static enum ramet_rc
 refuse_second(const struct walk *walk, struct ramet_err *err)
 {
+    assert(walk->is_link && walk->aside[0] == '/');
     if (has_replica(walk, walk->done))
         return RAMET_FAIL(err, RAMET_EEXIST,
                           "%.160s leads to %.160s, and both have a replica's "

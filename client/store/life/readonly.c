@@ -37,6 +37,7 @@ build_private(struct ramet_session *session, struct ramet_err *err)
     int fd = -1;
     enum ramet_rc rc;
 
+    assert(replica->is_readonly && replica->head == NULL);
     if (state == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
                           replica->path);
@@ -81,6 +82,7 @@ ramet_private_open(struct ramet_session *session, struct ramet_err *err)
         ramet_lock(session, RAMET_LOCK_UNPINNED, RAMET_LOCK_SHARED,
                    RAMET_LOCK_WAIT_MS, "a checkpoint is under way", err);
 
+    assert(replica->is_readonly && session->slot == RAMET_NO_SLOT);
     if (rc == RAMET_OK && !replica->is_ready)
         rc = build_private(session, err);
     if (rc != RAMET_OK)

@@ -6,6 +6,7 @@
  *   (2) nothing is on its way there: no push and no commit whose end isn't known
  *   (3) it stands on the commit that the caller found in the copy, still
  */
+#include <assert.h>
 #include <string.h>
 
 #include "client/store/exchange.h"
@@ -42,6 +43,7 @@ check_point(struct ramet_session *session, const struct ramet_point *point,
     struct ramet_replica_state state = {.kind = 0};
     enum ramet_rc rc = ramet_session_state(session, &state, err);
 
+    assert(ramet_holds(session, RAMET_LOCK_LIVE)); /* invariant (1) */
     if (rc == RAMET_OK)
         rc = ramet_session_check_settled(session, &state, err);
     if (rc == RAMET_OK &&
@@ -62,6 +64,8 @@ write_remote(struct ramet_session *session, const char *remote,
     struct ramet_state_file *const file = ramet_calloc(1, sizeof(*file));
     enum ramet_rc rc;
 
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
+    assert(strlen(remote) < RAMET_URL_MAX);
     if (file == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
     rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
@@ -80,6 +84,7 @@ ramet_session_rebind(struct ramet_session *session, const char *remote,
 {
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
+    assert(!session->is_reserved);
     if (rc != RAMET_OK)
         return rc;
     if (session->is_readonly)

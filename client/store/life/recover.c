@@ -128,6 +128,7 @@ note_file(void *ctx, const char *name, bool is_dir)
     enum ramet_gen_type type;
     uint64_t gen;
 
+    assert(ramet_is_alone(files->replica));
     if (is_dir)
         return 0;
     if (!ramet_gen_name_parse(name, &type, &gen)) {
@@ -164,6 +165,7 @@ remove_stray(void *ctx, const char *name, bool is_dir)
     uint64_t gen;
     bool is_stray;
 
+    assert(ramet_is_alone(replica)); /* invariant (1) */
     if (is_dir)
         return 0;
     if (!ramet_gen_name_parse(name, &type, &gen))
@@ -200,6 +202,7 @@ notice_copy(struct ramet_replica *replica, struct ramet_state_file *state,
          (state->base_ctime_ns != 0 && st->ctime_ns != state->base_ctime_ns));
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_is_alone(replica) && replica->inode != 0);
     if (!is_copy && !has_moved)
         return RAMET_OK;
     if (is_copy)
@@ -230,6 +233,7 @@ leave_generation(struct ramet_replica *replica,
     /* Of a state that was renamed nobody knows whether that lasts. */
     const bool is_kept_for_certain = state->copies == 2;
 
+    assert(state->copies <= 2);
     assert(ramet_is_alone(replica));
     if ((ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE ||
          (ramet_pos_gen(pos) == state->kept_gen && !is_kept_for_certain)) &&
@@ -317,6 +321,7 @@ make_durable(struct ramet_replica *replica, struct ramet_state_file *state,
 {
     enum ramet_rc rc;
 
+    assert(state->copies <= 2);
     if (state->copies != 1)
         return RAMET_OK;
     rc = ramet_state_file_write(replica->os, replica->dir_fd, state, err);
@@ -334,6 +339,7 @@ ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
     int64_t seen_ctime = 0;
     enum ramet_rc rc;
 
+    assert(ramet_is_alone(replica)); /* invariant (1) */
     ramet_replica_adopt_state(replica, state);
     rc = make_durable(replica, state, err);
     if (rc != RAMET_OK)

@@ -47,6 +47,7 @@ ramet_replica_location_is_current(const struct ramet_replica_location *location,
     struct ramet_os_stat named;
     bool is_current;
 
+    assert(replica->parent_fd >= 0);
     if (path == NULL)
         return false;
     is_current = os->stat_at(os->ctx, replica->parent_fd, path, &named) == 0 &&
@@ -85,6 +86,7 @@ share_parent(struct ramet_replica *replica)
     const struct ramet_os *const os = replica->os;
     struct ramet_os_stat st;
 
+    assert(replica->parent_fd >= 0);
     if (!ramet_registry_is_crowded() ||
         os->stat(os->ctx, replica->parent_fd, &st) < 0)
         return;
@@ -115,6 +117,7 @@ new_replica(struct ramet_replica_location *location)
 {
     struct ramet_replica *const replica = ramet_calloc(1, sizeof(*replica));
 
+    assert(location->dir_fd >= 0 && location->lock_fd >= 0);
     if (replica == NULL)
         return NULL;
     replica->path = ramet_strdup(location->path);
@@ -159,6 +162,7 @@ ramet_registry_get(struct ramet_replica_location *location,
     }
     if (replica != NULL)
         replica->refs++;
+    assert(replica == NULL || replica->os == location->os);
     ramet_mutex_unlock(&mutex);
     if (replica == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",

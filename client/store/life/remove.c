@@ -33,6 +33,8 @@ remove_entry(void *ctx, const char *name, bool is_dir)
     const struct ramet_os *const os = removal->os;
     int result = 0;
 
+    assert(removal->dir_fd >= 0 && removal->depth <= REMOVAL_DEPTH_MAX);
+    assert(removal->depth != 0 || removal->tombstone != NULL);
     if (removal->depth == 0 && (strcmp(name, removal->tombstone) == 0 ||
                                 strcmp(name, RAMET_DIR_LOCK) == 0))
         return 0;
@@ -66,6 +68,7 @@ remove_contents(const struct ramet_replica_location *location,
     const int result =
         os->list(os->ctx, location->dir_fd, ".", remove_entry, &removal);
 
+    assert(location->dir_fd >= 0 && location->lock_fd >= 0);
     return result == 0
                ? os->unlink(os->ctx, location->dir_fd, RAMET_DIR_LOCK, false)
                : result;
@@ -80,6 +83,7 @@ remove_tombstone(const struct ramet_replica_location *location,
     const struct ramet_os *const os = location->os;
     int result = os->sync(os->ctx, location->dir_fd);
 
+    assert(ramet_is_one_name(tombstone));
     if (result == 0)
         result = os->unlink(os->ctx, location->dir_fd, tombstone, false);
     if (result == 0)
@@ -106,6 +110,7 @@ ramet_replica_remove(struct ramet_replica_location *location,
     const struct ramet_os *const os = location->os;
     int result = ramet_dir_open_or_make(os, location->dir_fd, RAMET_TOMBSTONE);
 
+    assert(location->dir_fd >= 0 && location->lock_fd >= 0);
     if (result < 0)
         return RAMET_FAIL_OS(err, result, "delete %s", location->path);
     os->close(os->ctx, result);
@@ -187,6 +192,7 @@ look_at_leftover(const struct ramet_replica_location *location,
     const int fd = os->open(os->ctx, location->parent_fd, location->name,
                             O_RDONLY | O_NOFOLLOW, 0);
 
+    assert(location->dir_fd >= 0);
     *out_is_there = fd != -ENOENT;
     if (fd == -ENOENT)
         return RAMET_OK;

@@ -55,6 +55,7 @@ open_source(struct rescue *r, const char *path, const char *name,
     enum ramet_rc rc = ramet_replica_location_find(r->os, path, &location, err);
     int lost = -1;
 
+    assert(r->from < 0);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_replica_location_enter(&location, false, err);
@@ -80,6 +81,7 @@ copy_bytes(struct rescue *r, int from, int to, const char *name,
     enum ramet_rc rc = RAMET_OK;
     int result;
 
+    assert(from >= 0 && to >= 0 && r->buf != NULL);
     while (rc == RAMET_OK && got == COPY_SIZE) {
         rc = ramet_os_read_some(r->os, from, r->buf, COPY_SIZE, at, &got, name,
                                 err);
@@ -103,6 +105,7 @@ copy_log_file(void *ctx, const char *name, bool is_dir)
     int from;
     int to;
 
+    assert(r->from >= 0 && r->location.dir_fd >= 0);
     if (is_dir || !ramet_gen_name_parse(name, &type, &gen) ||
         type != RAMET_GEN_LOG)
         return 0;
@@ -123,6 +126,7 @@ note_page(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
 {
     struct rescue *const r = ctx;
 
+    assert(frame->pgno >= 1);
     return frame->kind == RAMET_LOGFRAME_DEAD ||
                    ramet_pageset_add(&r->logged, frame->pgno) == RAMET_OK
                ? RAMET_OK
@@ -135,6 +139,7 @@ count_missing(const struct rescue *r, const struct ramet_pageset *set)
 {
     uint64_t count = 0;
 
+    assert(!r->replica->is_ready);
     for (size_t i = 0; i < set->run_count; i++)
         for (uint64_t p = set->runs[i].first; p <= set->runs[i].last; p++)
             count += !ramet_pageset_contains(&r->logged, (uint32_t)p);
@@ -151,6 +156,7 @@ check_pages(struct rescue *r, struct ramet_err *err)
     bool found = true;
     enum ramet_rc rc = ramet_fold_copy(&fold, &r->state.fold, err);
 
+    assert(r->logged.run_count == 0);
     if (rc != RAMET_OK)
         return rc;
     ramet_scan_init(&scan, r->replica);
@@ -181,6 +187,7 @@ make_base(struct rescue *r, struct ramet_err *err)
     struct ramet_state_file *const state = &r->state;
     enum ramet_rc rc;
 
+    assert(r->has_begun && !r->replica->is_ready);
     state->default_held = false;
     state->is_unsummed = false;
     state->is_clean = false;
@@ -203,6 +210,7 @@ run(struct rescue *r, struct ramet_err *err)
     enum ramet_rc rc = ramet_replica_location_enter(&r->location, true, err);
     int result;
 
+    assert(!r->has_begun && r->from >= 0); /* invariant (2) */
     if (rc == RAMET_OK)
         rc = ramet_lock_wait(r->os, r->location.lock_fd, RAMET_LOCK_OPEN,
                              RAMET_LOCK_EXCLUSIVE, RAMET_LOCK_WAIT_MS,

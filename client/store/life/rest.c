@@ -5,6 +5,8 @@
  *
  * Layer: client, store/life.
  */
+#include <assert.h>
+
 #include "client/store/exchange.h"
 #include "client/store/life/registry.h"
 #include "client/store/shared/gens.h"
@@ -24,6 +26,7 @@ is_log_synced(const struct ramet_replica *replica)
     const struct ramet_index_header *const header = &replica->head->header;
     struct ramet_published newest;
 
+    assert(ramet_is_held(replica, RAMET_LOCK_WRITE));
     ramet_index_newest(replica, &newest);
     return !ramet_pos_before(ramet_pos_load(&header->all.synced),
                              newest.snapshot.tail) &&
@@ -36,6 +39,8 @@ let_go(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
 
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     if (ramet_base_lock(session, 0, NULL) != RAMET_OK)
         return;
     ramet_index_let_go(replica);

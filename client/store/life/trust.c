@@ -54,6 +54,7 @@ has_trusted_owner(const struct judge *j)
 {
     struct ramet_os_stat parent = {.mode = GROUP_FOR_ALL};
 
+    assert(j->location->parent_fd >= 0);
     if (j->dir.uid == j->user || j->dir.uid == 0)
         return true;
     if (j->os->stat(j->os->ctx, j->location->parent_fd, &parent) < 0)
@@ -75,6 +76,7 @@ writers_too_many(const struct judge *j)
     struct ramet_os_stat beside = j->base;
     uint32_t may = 0;
 
+    assert(j->location->dir_fd >= 0);
     /* Without the base the lock file tells what its access was. */
     if (j->has_base || (j->os->stat_at(j->os->ctx, j->location->dir_fd,
                                        RAMET_DIR_LOCK, &beside) == 0 &&
@@ -91,6 +93,7 @@ visit_foreign(void *ctx, const char *name, bool is_dir)
     const struct judge *const j = ctx;
     struct ramet_os_stat st;
 
+    assert(j->has_base); /* `rights` is set */
     if (j->os->stat_at(j->os->ctx, j->location->dir_fd, name, &st) < 0)
         return 0; /* it just went */
     return (is_dir ? S_ISDIR(st.mode) : S_ISREG(st.mode)) &&
@@ -122,6 +125,7 @@ give_rights(const struct judge *j, int fd, bool is_folder)
     struct ramet_os_stat st;
     const int result = j->os->stat(j->os->ctx, fd, &st);
 
+    assert(fd >= 0 && j->has_base);
     if (result < 0 || (j->user != 0 && j->user != st.uid))
         return result; /* another member of the group made it */
     return ramet_rights_apply(j->os, fd, &st, &j->rights, mode);
@@ -145,6 +149,7 @@ visit_entry(void *ctx, const char *name, bool is_dir)
     struct folder inner = {j, fd, folder->depth + 1};
     int result = 0;
 
+    assert(folder->fd >= 0 && folder->depth <= DEPTH_MAX);
     if (fd < 0) /* it went, or is none of ours: nothing opens it */
         return 0;
     if (is_dir)
@@ -164,6 +169,7 @@ follow_base(const struct judge *j)
     struct folder folder = {j, j->location->dir_fd, 0};
     int result = 0;
 
+    assert(j->has_base && j->location->dir_fd >= 0);
     if (taken != 0)
         result =
             j->os->chmod(j->os->ctx, folder.fd, j->dir.mode & 07777 & ~taken);
@@ -180,6 +186,7 @@ is_as_base(const struct judge *j)
     const uint32_t groupless = (mode & 0707) | (mode & 07) << 3;
     const uint32_t now = j->dir.mode & 0777;
 
+    assert(j->has_base);
     if (j->user == 0 && j->dir.uid != j->rights.uid)
         return false;
     if (j->dir.gid == j->rights.gid)
@@ -197,6 +204,7 @@ ramet_location_check(const struct ramet_replica_location *location,
                       .user = location->os->user(location->os->ctx)};
     int result = j.os->stat(j.os->ctx, location->dir_fd, &j.dir);
 
+    assert(location->dir_fd >= 0 && location->is_seen);
     if (result < 0)
         return RAMET_FAIL_OS(err, result, "stat %s-ramet", location->path);
     j.has_base = ramet_replica_location_base(location, &j.base);

@@ -232,7 +232,6 @@ ramet_fold_end(struct ramet_replica_state *fold,
         fold->page_size_changed_later ||
         (trailer->lsn == 0 && ramet_id_is_nil(&fold->intent.id));
 
-    assert(!ramet_pos_is_none(trailer->tail)); /* a pin of 0 is none */
     if (trailer->type == RAMET_RECORD_COMMIT && all_pend &&
         pend_all(fold, trailer->page_count) != RAMET_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM,

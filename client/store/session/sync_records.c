@@ -392,7 +392,6 @@ ramet_session_mark_durable(struct ramet_session *session,
                            const struct ramet_remote_point *point,
                            struct ramet_err *err)
 {
-    assert(point->lsn > base->lsn);
     return record_intent(session, RAMET_RECORD_DURABLE, base, NULL, point, err);
 }
 

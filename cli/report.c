@@ -21,14 +21,15 @@ cli_report_sync(const struct cli_args *args, const char *done, const char *path,
 
     if (args->json)
         return cli_print_json(json_pack(
-            "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}", "verb",
-            args->verb->name, "file", cli_json_text(path), "durable_lsn",
-            (json_int_t)result->durable_lsn, "remote_lsn",
+            "{s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*, s:o*}",
+            "verb", args->verb->name, "file", cli_json_text(path),
+            "durable_lsn", (json_int_t)result->durable_lsn, "remote_lsn",
             (json_int_t)result->remote_lsn, "pages", (json_int_t)result->pages,
             "delta_pages", (json_int_t)result->delta_pages, "delta_bytes",
             (json_int_t)result->delta_bytes, "bytes", (json_int_t)result->bytes,
             "requests", (json_int_t)result->requests, "ms", (json_int_t)ms,
-            "store_requests", cli_stats_json()));
+            "store_requests", cli_stats_json(), "prefetch",
+            cli_stats_prefetch_json()));
     if (args->quiet)
         return CLI_DONE;
     if (result->delta_pages > 0)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "cli/output.h"
+#include "client/remote/ahead.h"
 #include "pagestore/s3/tally.h"
 
 static bool
@@ -42,8 +43,33 @@ cli_stats_json(void)
     return json;
 }
 
-void
-cli_stats_print(void)
+json_t *
+cli_stats_prefetch_json(void)
+{
+    const struct ramet_prefetch_counts counts = ramet_ahead_counts_process();
+
+    if (counts.asked == 0)
+        return NULL;
+    return json_pack("{s:I, s:I, s:I}", "pages", (json_int_t)counts.asked,
+                     "used", (json_int_t)counts.used, "vain",
+                     (json_int_t)counts.vain);
+}
+
+static void
+print_prefetch(void)
+{
+    const struct ramet_prefetch_counts counts = ramet_ahead_counts_process();
+
+    if (counts.asked > 0)
+        fprintf(stderr,
+                "prefetch: %" PRIu64 " %s ahead of being read; %" PRIu64
+                " in vain\n",
+                counts.asked, cli_plural(counts.asked, "page", "pages"),
+                counts.vain);
+}
+
+static void
+print_requests(void)
 {
     struct ramet_store_requests counts;
     char sent[CLI_TEXT_SIZE], received[CLI_TEXT_SIZE];
@@ -69,4 +95,11 @@ cli_stats_print(void)
     if (counts.hedges > 0)
         fprintf(stderr, "; %" PRIu64 " asked twice", counts.hedges);
     fputc('\n', stderr);
+}
+
+void
+cli_stats_print(void)
+{
+    print_prefetch();
+    print_requests();
 }

@@ -1,6 +1,6 @@
 /*
- * stats.h - what a command asked of buckets, and what that costs: `--stats`, and
- * a member of what verbs print as JSON.
+ * stats.h - what a command asked of buckets, and what that costs; what it brought
+ * ahead of what it read: `--stats`, and members of what verbs print as JSON.
  *
  * Layer: cli.
  */
@@ -11,7 +11,9 @@
 
 /* {"put": 2, …, "nano_usd": 10400}; NULL where no bucket was asked. */
 json_t *cli_stats_json(void);
-/* One line to stderr; nothing where no bucket was asked. */
+/* {"pages": 314, "used": 300, "vain": 14}; NULL where nothing was brought ahead. */
+json_t *cli_stats_prefetch_json(void);
+/* A line to stderr for each; nothing where there is nothing to tell. */
 void cli_stats_print(void);
 
 #endif

@@ -88,6 +88,32 @@ reply(struct call *call, struct ramet_open_volume *vol,
     ramet_api_reply_after(call, &first, vol, has_pages ? &request : NULL, head);
 }
 
+/* Pages of `head` that it reads; what else that brought is counted. */
+static enum ramet_rc
+find_pages(struct ramet_server *server, struct ramet_history *history,
+           const struct ramet_head *head, const struct ramet_asked *question,
+           struct ramet_pageset *pages, bool *out_stopped,
+           struct ramet_err *err)
+{
+    struct ramet_question_pages *source;
+    struct ramet_prefetch_counts ahead;
+    enum ramet_rc rc;
+
+    rc = ramet_question_pages_open(
+        history, head, (server->store->traits & RAMET_STORE_READS_PARTS) != 0,
+        &source, err);
+    if (rc != RAMET_OK)
+        return rc;
+    rc = ramet_question_run(server->options.prefetch_helper, question, source,
+                            head, pages, out_stopped, err);
+    ahead = ramet_question_pages_counts(source);
+    atomic_fetch_add(&server->metrics.prefetched_pages, ahead.asked);
+    atomic_fetch_add(&server->metrics.prefetch_used, ahead.used);
+    atomic_fetch_add(&server->metrics.prefetch_vain, ahead.vain);
+    ramet_question_pages_close(source);
+    return rc;
+}
+
 static void
 run(struct call *call, json_t *json, const struct ramet_asked *question)
 {
@@ -104,9 +130,8 @@ run(struct call *call, json_t *json, const struct ramet_asked *question)
     ramet_pageset_init(&pages);
     rc = find_head(json, ramet_open_volume_history(vol), &head, &err);
     if (rc == RAMET_OK)
-        rc = ramet_question_run(server->options.prefetch_helper, question,
-                                ramet_open_volume_history(vol), &head, &pages,
-                                &stopped, &err);
+        rc = find_pages(server, ramet_open_volume_history(vol), &head, question,
+                        &pages, &stopped, &err);
     atomic_fetch_add(&server->metrics.questions, 1);
     atomic_fetch_add(&server->metrics.questions_stopped, stopped);
     atomic_fetch_add(&server->metrics.question_pages,

@@ -56,6 +56,11 @@ struct ramet_objstore *ramet_cache_store(struct ramet_cache *cache);
 /* True if all of [offset, offset+len) was in memory and is now in `buf`. */
 bool ramet_cache_try(struct ramet_cache *cache, const char *key,
                      uint64_t offset, void *buf, size_t len);
+/* What is missing of these is brought, with many requests under way at a time, if
+ * the store behind takes them so (RAMET_STORE_READS_PARTS); else it is left to who
+ * reads, and so is what can't be brought. `buf` is not looked at. */
+void ramet_cache_bring(struct ramet_cache *cache,
+                       const struct ramet_part *parts, size_t count);
 /* Forget a volume: it was deleted, or something read of it was damaged. */
 void
 ramet_cache_forget(struct ramet_cache *cache, const struct ramet_vid *volume);

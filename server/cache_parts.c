@@ -105,6 +105,39 @@ bring(struct bringing *b)
     ramet_free(bytes);
 }
 
+/* Into `b` from parts[done] on, as many as there is room for, and brought; where
+ * the next ones begin. */
+static size_t
+bring_some(struct bringing *b, const struct ramet_part *parts, size_t done,
+           size_t count)
+{
+    size_t end = done;
+
+    b->count = b->bytes = 0;
+    while (end < count && add_part(b, &parts[end]))
+        end++;
+    if (b->count > 1) /* one is read as well by whoever asks for it */
+        bring(b);
+    return end > done ? end : done + 1;
+}
+
+void
+ramet_cache_bring(struct ramet_cache *cache, const struct ramet_part *parts,
+                  size_t count)
+{
+    struct bringing *const b =
+        (cache->store.traits & RAMET_STORE_READS_PARTS) != 0
+            ? ramet_alloc(sizeof(*b))
+            : NULL;
+
+    if (b == NULL)
+        return;
+    b->cache = cache;
+    for (size_t done = 0; done < count;)
+        done = bring_some(b, parts, done, count);
+    ramet_free(b);
+}
+
 enum ramet_rc
 ramet_cache_read_parts(struct ramet_objstore *store,
                        const struct ramet_part *parts, size_t count,
@@ -114,19 +147,12 @@ ramet_cache_read_parts(struct ramet_objstore *store,
     struct bringing *const b = ramet_alloc(sizeof(*b));
     enum ramet_rc rc = RAMET_OK;
 
+    if (b != NULL)
+        b->cache = (struct ramet_cache *)store;
     for (size_t done = 0; rc == RAMET_OK && done < count;) {
-        size_t end = done;
+        const size_t end =
+            b != NULL ? bring_some(b, parts, done, count) : done + 1;
 
-        if (b != NULL) {
-            b->cache = (struct ramet_cache *)store;
-            b->count = b->bytes = 0;
-            while (end < count && add_part(b, &parts[end]))
-                end++;
-            if (b->count > 1) /* one is read as well by whoever asks for it */
-                bring(b);
-        }
-        if (end == done)
-            end++;
         for (; rc == RAMET_OK && done < end; done++) {
             size_t got = 0;
 

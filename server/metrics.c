@@ -151,6 +151,9 @@ ramet_metrics_format(struct ramet_metrics *metrics, struct ramet_buf *out)
         {"ramet_questions_stopped_total", "counter",
          &metrics->questions_stopped},
         {"ramet_question_pages_total", "counter", &metrics->question_pages},
+        {"ramet_prefetched_pages_total", "counter", &metrics->prefetched_pages},
+        {"ramet_prefetch_used_total", "counter", &metrics->prefetch_used},
+        {"ramet_prefetch_vain_total", "counter", &metrics->prefetch_vain},
     };
 
     format_requests(metrics, out);

@@ -59,6 +59,8 @@ struct ramet_metrics {
     /* Prefetch by question: those that were run, those that came to a limit, and
      * the pages of all. */
     _Atomic uint64_t questions, questions_stopped, question_pages;
+    /* Read ahead of them where the store is far; of these read, and in vain. */
+    _Atomic uint64_t prefetched_pages, prefetch_used, prefetch_vain;
     _Atomic uint64_t damaged; /* reads that failed a checksum */
     _Atomic uint64_t event_lag_us_sum, events;
 };

@@ -7,6 +7,7 @@
  */
 #include "server/opening.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,7 +63,8 @@ ramet_openings_free(struct ramet_openings *openings)
 struct tree {
     uint32_t root;
     uint32_t children; /* of the root; 0: it is a leaf */
-    uint64_t leaves;   /* as far as two levels tell */
+    uint32_t first_child;
+    uint64_t leaves; /* as far as two levels tell */
 };
 
 struct looking {
@@ -74,6 +76,7 @@ struct looking {
     uint32_t pgnos[RAMET_OPENING_PAGES];
     size_t count;
     uint8_t *page; /* one, for reading */
+    bool is_far;   /* the store: what is looked at is brought before, at once */
 };
 
 static bool
@@ -109,6 +112,47 @@ read_tree_page(struct looking *l, uint32_t pgno, struct ramet_btpage *out)
            ramet_history_read_pages(l->history, &at, &pgno, 1, false, copy_page,
                                     l, NULL) == RAMET_OK &&
            ramet_btpage_open(out, l->page, pgno, l->usable);
+}
+
+static enum ramet_rc
+pass_over(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+{
+    (void)ctx;
+    (void)pgno;
+    (void)page;
+    (void)err;
+    return RAMET_OK;
+}
+
+static int
+compare_pgno(const void *left, const void *right)
+{
+    const uint32_t a = *(const uint32_t *)left;
+    const uint32_t b = *(const uint32_t *)right;
+
+    return a < b ? -1 : a > b;
+}
+
+/* Pages that will be looked at, into the cache: a round trip for all of them where
+ * it would be one for each. */
+static void
+bring(const struct looking *l, const uint32_t *pgnos, size_t count)
+{
+    const struct ramet_point at = ramet_head_point(l->head);
+    uint32_t sorted[TREES_MAX];
+    size_t kept = 0;
+
+    if (!l->is_far || count < 2)
+        return;
+    assert(count <= TREES_MAX);
+    memcpy(sorted, pgnos, count * sizeof(sorted[0]));
+    qsort(sorted, count, sizeof(sorted[0]), compare_pgno);
+    for (size_t i = 0; i < count; i++)
+        if (sorted[i] >= 1 && sorted[i] <= l->head->page_count &&
+            (kept == 0 || sorted[kept - 1] != sorted[i]))
+            sorted[kept++] = sorted[i];
+    (void)!ramet_history_read_pages(l->history, &at, sorted, kept, false,
+                                    pass_over, NULL, NULL);
 }
 
 static void
@@ -147,24 +191,54 @@ look_at_schema(struct looking *l)
             if (ramet_btpage_child(&page, c, &child) && child > 1 &&
                 child <= l->head->page_count && l->count < SCHEMA_PAGES_MAX)
                 (void)add_page(l, child);
+        bring(l, l->pgnos + i + 1, l->count - i - 1);
     }
 }
 
 static void
-look_at_tree(struct looking *l, struct tree *tree)
+look_at_root(struct looking *l, struct tree *tree)
 {
     struct ramet_btpage page;
-    uint32_t child;
 
-    if (!read_tree_page(l, tree->root, &page) || ramet_btpage_is_leaf(&page))
+    if (!read_tree_page(l, tree->root, &page) || ramet_btpage_is_leaf(&page) ||
+        !ramet_btpage_child(&page, 0, &tree->first_child))
         return;
     tree->children = page.cell_count + 1;
     tree->leaves = tree->children;
-    if (ramet_btpage_child(&page, 0, &child) &&
-        read_tree_page(l, child, &page) && !ramet_btpage_is_leaf(&page))
+}
+
+static void
+look_at_first_child(struct looking *l, struct tree *tree)
+{
+    struct ramet_btpage page;
+
+    if (tree->children == 0)
+        return;
+    if (read_tree_page(l, tree->first_child, &page) &&
+        !ramet_btpage_is_leaf(&page))
         tree->leaves *= (uint64_t)page.cell_count + 1;
     else
         tree->children = 0; /* they are leaves: not for everybody */
+}
+
+/* The roots, then what tells how large the trees are. */
+static void
+look_at_trees(struct looking *l)
+{
+    uint32_t pgnos[TREES_MAX];
+    size_t count = 0;
+
+    for (size_t i = 0; i < l->tree_count; i++)
+        pgnos[i] = l->trees[i].root;
+    bring(l, pgnos, l->tree_count);
+    for (size_t i = 0; i < l->tree_count; i++) {
+        look_at_root(l, &l->trees[i]);
+        if (l->trees[i].children > 0)
+            pgnos[count++] = l->trees[i].first_child;
+    }
+    bring(l, pgnos, count);
+    for (size_t i = 0; i < l->tree_count; i++)
+        look_at_first_child(l, &l->trees[i]);
 }
 
 static int
@@ -180,8 +254,7 @@ compare_trees(const void *left, const void *right)
 static void
 choose_interior_pages(struct looking *l)
 {
-    for (size_t i = 0; i < l->tree_count; i++)
-        look_at_tree(l, &l->trees[i]);
+    look_at_trees(l);
     qsort(l->trees, l->tree_count, sizeof(l->trees[0]), compare_trees);
     for (size_t i = 0; i < l->tree_count && l->trees[i].leaves > 0; i++)
         if (!add_page(l, l->trees[i].root))
@@ -261,12 +334,14 @@ choose(struct ramet_history *history, struct ramet_objstore *store,
     l->history = history;
     l->head = head;
     l->usable = head->page_size;
+    l->is_far = (store->traits & RAMET_STORE_READS_PARTS) != 0;
     l->page = ramet_alloc(head->page_size);
     if (l->page != NULL && read_tree_page(l, 1, &page)) {
         l->usable = ramet_dbheader_usable(l->page, head->page_size);
         (void)add_page(l, 1);
         look_at_schema(l);
         choose_interior_pages(l);
+        bring(l, l->pgnos, l->count);
         keep_to_bytes(l, store, volume);
         count = l->count;
         memcpy(out_pgnos, l->pgnos, count * sizeof(*out_pgnos));

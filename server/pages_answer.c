@@ -281,6 +281,32 @@ fill_slice(struct ramet_answer *answer, struct slice *slice,
     return rc;
 }
 
+/* What of the slice is not in the cache, in as few round trips as may be: one by
+ * one, each would be a round trip to the store where that is far. */
+static void
+bring_slice(const struct ramet_answer *answer)
+{
+    struct ramet_part parts[SLICE_PAGES];
+    char keys[SLICE_PAGES][RAMET_KEY_MAX];
+
+    for (size_t done = 0; done < answer->range_count;) {
+        size_t n = 0;
+
+        for (; n < SLICE_PAGES && done < answer->range_count; done++) {
+            const struct range *const range = &answer->ranges[done];
+
+            if (range->length == 0)
+                continue;
+            ramet_range_key(&range->object, keys[n]);
+            parts[n] = (struct ramet_part){.key = keys[n],
+                                           .offset = range->object.offset,
+                                           .len = range->length};
+            n++;
+        }
+        ramet_cache_bring(answer->server->cache, parts, n);
+    }
+}
+
 static enum ramet_rc
 next_slice(struct ramet_answer *answer, struct ramet_err *err)
 {
@@ -292,9 +318,12 @@ next_slice(struct ramet_answer *answer, struct ramet_err *err)
     assert(answer->range_next == answer->range_count);
     answer->range_next = answer->range_count = 0;
     rc = fill_slice(answer, slice, err);
-    if (rc == RAMET_OK)
+    if (rc == RAMET_OK) {
         atomic_fetch_add_explicit(&answer->server->metrics.pages, slice->count,
                                   memory_order_relaxed);
+        if ((answer->server->store->traits & RAMET_STORE_READS_PARTS) != 0)
+            bring_slice(answer);
+    }
     ramet_free(slice);
     return rc;
 }

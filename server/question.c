@@ -303,23 +303,11 @@ send_all(struct asking *asking, const void *data, size_t len)
 
 struct run {
     struct asking asking;
-    struct ramet_history *history;
+    struct ramet_question_pages *source;
     const struct ramet_head *head;
     struct ramet_pageset *pages;
     uint64_t count;
-    uint8_t *page;
 };
-
-static enum ramet_rc
-copy_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
-{
-    struct run *const run = ctx;
-
-    (void)pgno;
-    (void)err;
-    memcpy(run->page, page, run->head->page_size);
-    return RAMET_OK;
-}
 
 /* False: it is none, or past the bound: invariant (3). */
 static bool
@@ -341,14 +329,13 @@ static bool
 give_page(struct run *run, uint32_t pgno, enum ramet_rc *rc,
           struct ramet_err *err)
 {
-    const struct ramet_point at = ramet_head_point(run->head);
+    const uint8_t *page;
 
     if (!note_page(run, pgno) || now_ms() >= run->asking.until_ms)
         return false;
-    *rc = ramet_history_read_pages(run->history, &at, &pgno, 1, false,
-                                   copy_page, run, err);
+    *rc = ramet_question_pages_read(run->source, pgno, &page, err);
     return *rc == RAMET_OK &&
-           send_all(&run->asking, run->page, run->head->page_size);
+           send_all(&run->asking, page, run->head->page_size);
 }
 
 /* The last that it says. */
@@ -403,23 +390,18 @@ talk(struct run *run, const struct ramet_asked *question, bool *out_stopped,
 
 enum ramet_rc
 ramet_question_run(const char *helper, const struct ramet_asked *question,
-                   struct ramet_history *history, const struct ramet_head *head,
+                   struct ramet_question_pages *source,
+                   const struct ramet_head *head,
                    struct ramet_pageset *out_pages, bool *out_stopped,
                    struct ramet_err *err)
 {
-    struct run run = {.history = history,
-                      .head = head,
-                      .pages = out_pages,
-                      .page = ramet_alloc(head->page_size)};
+    struct run run = {.source = source, .head = head, .pages = out_pages};
     enum ramet_rc rc;
 
-    if (run.page == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "a question");
     rc = begin(&run.asking, helper, err);
     if (rc == RAMET_OK) {
         rc = talk(&run, question, out_stopped, err);
         finish(&run.asking);
     }
-    ramet_free(run.page);
     return rc;
 }

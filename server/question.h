@@ -15,7 +15,7 @@
 #define RAMET_SERVER_QUESTION_H
 
 #include "core/pageset.h"
-#include "metastore/history.h"
+#include "server/question_pages.h"
 
 #define RAMET_QUESTION_MS 5000u
 
@@ -35,12 +35,13 @@ ramet_question_parse(struct json_t *json, struct ramet_asked *out,
                      struct ramet_err *err);
 void ramet_question_done(struct ramet_asked *question);
 
-/* The pages of `head` that it reads. *out_stopped: it came to a limit, and these are
+/* The pages of `head` that it reads, from `source`. *out_stopped: it came to a limit, and these are
  * those it read before. RAMET_EINVAL: it is not to be run, and why; RAMET_EIO: no
  * process can be had. */
 RAMET_NODISCARD enum ramet_rc
 ramet_question_run(const char *helper, const struct ramet_asked *question,
-                   struct ramet_history *history, const struct ramet_head *head,
+                   struct ramet_question_pages *source,
+                   const struct ramet_head *head,
                    struct ramet_pageset *out_pages, bool *out_stopped,
                    struct ramet_err *err);
 

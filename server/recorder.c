@@ -56,6 +56,35 @@ record_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     return rc;
 }
 
+struct recording {
+    struct ramet_recorder *recorder;
+    ramet_part_visit *visit;
+    void *ctx;
+};
+
+static enum ramet_rc
+record_part(void *ctx, const struct ramet_part *part, size_t got,
+            struct ramet_err *err)
+{
+    struct recording *const recording = ctx;
+    const enum ramet_rc rc =
+        note(recording->recorder, part->key, part->offset, part->len, got, err);
+
+    return rc == RAMET_OK ? recording->visit(recording->ctx, part, got, err)
+                          : rc;
+}
+
+static enum ramet_rc
+record_read_parts(struct ramet_objstore *store, const struct ramet_part *parts,
+                  size_t count, ramet_part_visit *visit, void *ctx,
+                  struct ramet_err *err)
+{
+    struct recording recording = {(struct ramet_recorder *)store, visit, ctx};
+
+    return ramet_objstore_read_parts(recording.recorder->inner, parts, count,
+                                     record_part, &recording, err);
+}
+
 static enum ramet_rc
 record_size(struct ramet_objstore *store, const char *key, uint64_t *out,
             struct ramet_err *err)
@@ -86,6 +115,7 @@ record_close(struct ramet_objstore *store)
 
 static const struct ramet_objstore_ops record_ops = {
     .read = record_read,
+    .read_parts = record_read_parts,
     .size = record_size,
     .list = record_list,
     .refresh = record_refresh,

@@ -5,6 +5,8 @@
  */
 #include "client/remote/ahead.h"
 
+#include <stdatomic.h>
+
 #include "core/alloc.h"
 #include "core/thread.h"
 
@@ -27,6 +29,11 @@ struct ramet_ahead {
     uint64_t clock;
     struct ramet_prefetch_counts gone; /* of streams that ended */
 };
+
+/* Of this process; each by itself, for who prints them when all is done. */
+static struct {
+    _Atomic uint64_t asked, used, vain;
+} process;
 
 struct ramet_ahead *
 ramet_ahead_new(const struct ramet_ahead_view *view)
@@ -60,6 +67,9 @@ end_stream(struct ramet_ahead *ahead, struct stream *stream)
     counts = ramet_prefetch_counts(stream->predictor);
     counts.vain = counts.asked - counts.used;
     add_counts(&ahead->gone, &counts);
+    atomic_fetch_add(&process.asked, counts.asked);
+    atomic_fetch_add(&process.used, counts.used);
+    atomic_fetch_add(&process.vain, counts.vain);
     ramet_prefetch_free(stream->predictor);
     *stream = (struct stream){.predictor = NULL};
 }
@@ -256,4 +266,12 @@ ramet_ahead_counts(struct ramet_ahead *ahead)
         }
     ramet_mutex_unlock(&ahead->mutex);
     return sum;
+}
+
+struct ramet_prefetch_counts
+ramet_ahead_counts_process(void)
+{
+    return (struct ramet_prefetch_counts){atomic_load(&process.asked),
+                                          atomic_load(&process.used),
+                                          atomic_load(&process.vain)};
 }

@@ -63,5 +63,7 @@ void ramet_ahead_lost(struct ramet_ahead *ahead, const struct ramet_point *at,
                       const uint32_t *pgnos, size_t count);
 
 struct ramet_prefetch_counts ramet_ahead_counts(struct ramet_ahead *ahead);
+/* Of all readers of this process that ended. */
+struct ramet_prefetch_counts ramet_ahead_counts_process(void);
 
 #endif

@@ -2,6 +2,7 @@
 """Files that are no database: any length, holes, edits in place."""
 import os
 import random
+import re
 
 import support
 
@@ -66,6 +67,21 @@ class Blobs(support.CliTest):
         for words in ("9-3", "x", "5", "-"):
             self.assertEqual(self.run_ramet("cat", url, "--range",
                                             words).returncode, 2)
+
+    def test_stats__tell_what_was_brought_ahead_and_in_vain(self):
+        """A blob read in order is brought ahead, all of it; what nobody reads on
+        from is in vain."""
+        self.init(self.random.randbytes(1_000_000))
+        done = self.run_ramet("cat", self.url("model"), "--stats", text=False)
+        found = re.search(rb"prefetch: (\d+) pages ahead of being read; "
+                                  rb"(\d+) in vain", done.stderr)
+        self.assertTrue(found, done.stderr)
+        self.assertGreater(int(found[1]), 200)
+        self.assertLess(int(found[2]), 8)
+        done = self.run_ramet("cat", self.url("model"), "--stats", "--range",
+                              "0-99999", text=False)
+        found = re.search(rb"; (\d+) in vain", done.stderr)
+        self.assertGreater(int(found[1]), 0)
 
     def test_blob__sparse_arrives_equal(self):
         with open(self.blob, "wb") as out:

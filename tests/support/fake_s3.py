@@ -61,14 +61,16 @@ class Fault:
 
 class Gate:
     """Requests for keys with `key` in them, after `skip` of these, are answered
-    once `count` of them wait at the same time; it stays open then."""
+    once `count` of them wait at the same time, or after `patience_s`; it stays open
+    then."""
 
-    def __init__(self, key, count, skip):
+    def __init__(self, key, count, skip, patience_s):
         self.key, self.count, self.skip = key, count, skip
+        self.patience_s = patience_s
         self.waiting, self.opened = 0, False
         self.condition = threading.Condition()
 
-    def pass_through(self, request, patience_s=10):
+    def pass_through(self, request):
         if self.key not in request.key:
             return
         with self.condition:
@@ -78,7 +80,7 @@ class Gate:
             self.waiting += 1
             self.opened = self.opened or self.waiting >= self.count
             self.condition.notify_all()
-            self.condition.wait_for(lambda: self.opened, patience_s)
+            self.condition.wait_for(lambda: self.opened, self.patience_s)
             self.waiting -= 1
 
 
@@ -124,8 +126,8 @@ class FakeS3:
         with self.lock:
             self.faults += faults
 
-    def gate(self, key, count, skip=0):
-        gate = Gate(key, count, skip)
+    def gate(self, key, count, skip=0, patience_s=10):
+        gate = Gate(key, count, skip, patience_s)
         self.hooks.append(gate.pass_through)
         return gate
 

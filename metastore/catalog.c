@@ -1,6 +1,6 @@
 /*
- * catalog.c - names of volumes, and the store's format version. Byte layout:
- * docs/format.md, "Names".
+ * catalog.c - names of volumes, and the store's format version; listing is
+ * catalog_list.c's, the bytes of a name name_object.c's.
  *
  *   (1) The object with the highest seq says what a name means; it is the
  *       first in a listing. Numbers go up by one.
@@ -11,39 +11,15 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "core/alloc.h"
-#include "core/bytes.h"
-#include "core/hash.h"
+#include "metastore/name_object.h"
 
-#define NAME_MAGIC "RAMTNAM\x01"
 #define FORMAT_KEY "ramet.json"
 #define FORMAT_TEXT "{\"format\":\"ramet\",\"version\":4}\n"
 #define FORMAT_START "{\"format\":\"ramet\",\"version\":"
 #define FORMAT_BYTES_MAX 4096u
 #define TRIES_MAX 100
-#define VOLUMES_MAX (1u << 20) /* in a list: a store may claim any number */
-
-static bool
-is_name_char(char c)
-{
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-           (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-}
-
-bool
-ramet_name_valid(const char *name)
-{
-    const size_t len = strlen(name);
-
-    if (len == 0 || len > RAMET_NAME_MAX || name[0] == '.')
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        if (!is_name_char(name[i]))
-            return false;
-    }
-    return true;
-}
 
 /* ---- ramet.json ---------------------------------------------------------- */
 
@@ -113,90 +89,6 @@ ramet_catalog_check(struct ramet_objstore *store, bool create,
 
 /* ---- names --------------------------------------------------------------- */
 
-static void
-name_key(const char *name, uint64_t seq, char out[RAMET_KEY_MAX])
-{
-    snprintf(out, RAMET_KEY_MAX, "names/%s/%016" PRIx64, name, ~seq);
-}
-
-static struct ramet_hash
-name_hash(const char *name, const uint8_t *object)
-{
-    uint8_t bytes[RAMET_NAME_MAX + 32];
-    const size_t len = strlen(name);
-
-    assert(len <= RAMET_NAME_MAX);
-    memcpy(bytes, name, len);
-    memcpy(bytes + len, object, 32);
-    return ramet_hash128(bytes, len + 32);
-}
-
-static void
-encode_name(const char *name, uint64_t seq, const struct ramet_vid *volume,
-            uint8_t out[RAMET_NAME_OBJECT_SIZE])
-{
-    struct ramet_hash hash;
-
-    memcpy(out, NAME_MAGIC, 8);
-    ramet_put_le64(out + 8, seq);
-    memcpy(out + 16, &volume->id, RAMET_ID_SIZE);
-    hash = name_hash(name, out);
-    memcpy(out + 32, &hash, RAMET_HASH_SIZE);
-}
-
-static enum ramet_rc
-read_name(struct ramet_objstore *store, const char *name, uint64_t seq,
-          struct ramet_vid *out_volume, struct ramet_err *err)
-{
-    uint8_t object[RAMET_NAME_OBJECT_SIZE + 1];
-    struct ramet_hash hash;
-    char key[RAMET_KEY_MAX];
-    size_t got = 0;
-    enum ramet_rc rc;
-
-    name_key(name, seq, key);
-    rc = ramet_objstore_read(store, key, 0, object, sizeof(object), &got, err);
-    if (rc != RAMET_OK)
-        return rc;
-    if (got >= 8 && memcmp(object, NAME_MAGIC, 7) == 0 &&
-        object[7] != NAME_MAGIC[7])
-        return RAMET_FAIL(err, RAMET_EVERSION, "%s: version %u", key,
-                          object[7]);
-    if (got != RAMET_NAME_OBJECT_SIZE)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes", key, got);
-    hash = name_hash(name, object);
-    if (memcmp(object, NAME_MAGIC, 8) != 0 ||
-        ramet_get_le64(object + 8) != seq ||
-        memcmp(object + 32, &hash, RAMET_HASH_SIZE) != 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: damaged", key);
-    memcpy(&out_volume->id, object + 16, RAMET_ID_SIZE);
-    return RAMET_OK;
-}
-
-/* Split "names/<name>/<~seq>"; false for a key of another form. */
-static bool
-parse_name_key(const char *key, char name[RAMET_NAME_MAX + 1],
-               uint64_t *out_seq)
-{
-    const char *const start = key + strlen("names/");
-    const char *const slash = strchr(start, '/');
-    char expected[RAMET_KEY_MAX];
-    uint64_t seq;
-
-    if (slash == NULL || slash - start > (ptrdiff_t)RAMET_NAME_MAX)
-        return false;
-    memcpy(name, start, (size_t)(slash - start));
-    name[slash - start] = '\0';
-    if (!ramet_name_valid(name))
-        return false;
-    seq = ~(uint64_t)strtoull(slash + 1, NULL, 16);
-    name_key(name, seq, expected);
-    if (seq == 0 || strcmp(expected, key) != 0)
-        return false;
-    *out_seq = seq;
-    return true;
-}
-
 struct first_seq {
     uint64_t seq; /* 0: none yet */
 };
@@ -208,7 +100,7 @@ take_first_seq(void *ctx, const char *key, uint64_t size_bytes)
     char name[RAMET_NAME_MAX + 1];
 
     (void)size_bytes;
-    return !parse_name_key(key, name, &first->seq);
+    return !ramet_name_key_parse(key, name, &first->seq);
 }
 
 /* The highest seq of a name (0: never given) and what it says. */
@@ -224,7 +116,7 @@ newest_name(struct ramet_objstore *store, const char *name, uint64_t *out_seq,
     snprintf(prefix, sizeof(prefix), "names/%s/", name);
     rc = ramet_objstore_list(store, prefix, "", take_first_seq, &first, err);
     if (rc == RAMET_OK && first.seq > 0)
-        rc = read_name(store, name, first.seq, &volume, err);
+        rc = ramet_name_read(store, name, first.seq, &volume, err);
     if (rc != RAMET_OK)
         return rc;
     *out_seq = first.seq;
@@ -276,8 +168,8 @@ ramet_catalog_name_object(const char *name, uint64_t seq,
                           char out_key[RAMET_KEY_MAX],
                           uint8_t out_object[RAMET_NAME_OBJECT_SIZE])
 {
-    name_key(name, seq, out_key);
-    encode_name(name, seq, volume, out_object);
+    ramet_name_key(name, seq, out_key);
+    ramet_name_encode(name, seq, volume, out_object);
 }
 
 enum ramet_rc
@@ -327,8 +219,8 @@ put_name(struct ramet_objstore *store, const char *name, uint64_t seq,
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
-    encode_name(name, seq + 1, volume, object);
-    name_key(name, seq + 1, key);
+    ramet_name_encode(name, seq + 1, volume, object);
+    ramet_name_key(name, seq + 1, key);
     rc = ramet_objstore_put(store, key, &part, 1, err);
     return rc == RAMET_EUNKNOWN ? RAMET_EEXIST : rc;
 }
@@ -426,172 +318,4 @@ ramet_catalog_unbind(struct ramet_objstore *store, const char *name,
 
     return rc != RAMET_OK ? rc
                           : set_name(store, name, &nothing, true, NULL, err);
-}
-
-/* ---- listing ------------------------------------------------------------- */
-
-struct named_volume {
-    struct ramet_vid volume;
-    uint64_t seq;
-    char *name;
-};
-
-struct name_list {
-    struct named_volume *items;
-    size_t count, capacity;
-    bool no_memory, too_many;
-};
-
-static void
-name_list_done(struct name_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        ramet_free(list->items[i].name);
-    ramet_free(list->items);
-}
-
-static bool
-name_list_add(struct name_list *list, const char *name, uint64_t seq)
-{
-    if (list->count == list->capacity) {
-        const size_t capacity = list->capacity * 2 + 16;
-        struct named_volume *const grown =
-            ramet_realloc(list->items, capacity * sizeof(grown[0]));
-
-        if (grown == NULL)
-            return false;
-        list->items = grown;
-        list->capacity = capacity;
-    }
-    list->items[list->count] =
-        (struct named_volume){.seq = seq, .name = ramet_strdup(name)};
-    if (list->items[list->count].name == NULL)
-        return false;
-    list->count++;
-    return true;
-}
-
-static bool
-collect_name(void *ctx, const char *key, uint64_t size_bytes)
-{
-    struct name_list *const list = ctx;
-    char name[RAMET_NAME_MAX + 1];
-    uint64_t seq;
-
-    (void)size_bytes;
-    if (!parse_name_key(key, name, &seq))
-        return true;
-    if (list->count > 0 && strcmp(list->items[list->count - 1].name, name) == 0)
-        return true; /* an older seq: invariant (1) */
-    list->too_many = list->count == VOLUMES_MAX;
-    if (list->too_many)
-        return false;
-    list->no_memory = !name_list_add(list, name, seq);
-    return !list->no_memory;
-}
-
-static int
-compare_names(const void *left, const void *right)
-{
-    return strcmp(((const struct named_volume *)left)->name,
-                  ((const struct named_volume *)right)->name);
-}
-
-static enum ramet_rc
-too_many_volumes(const struct ramet_objstore *store, struct ramet_err *err)
-{
-    return RAMET_FAIL(err, RAMET_ETOOBIG, "%s: has more than %u volumes",
-                      store->name, VOLUMES_MAX);
-}
-
-static enum ramet_rc
-load_names(struct ramet_objstore *store, struct name_list *list,
-           struct ramet_err *err)
-{
-    enum ramet_rc rc;
-
-    rc = ramet_objstore_list(store, "names/", "", collect_name, list, err);
-    if (rc == RAMET_OK && list->no_memory)
-        rc = RAMET_FAIL(err, RAMET_ENOMEM, "list of names");
-    if (rc == RAMET_OK && list->too_many)
-        rc = too_many_volumes(store, err);
-    for (size_t i = 0; rc == RAMET_OK && i < list->count; i++)
-        rc = read_name(store, list->items[i].name, list->items[i].seq,
-                       &list->items[i].volume, err);
-    if (rc == RAMET_OK && list->count > 1)
-        qsort(list->items, list->count, sizeof(list->items[0]), compare_names);
-    return rc;
-}
-
-static bool
-is_named(const struct name_list *list, const struct ramet_vid *volume)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (ramet_id_compare(&list->items[i].volume.id, &volume->id) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool
-take_volume(void *ctx, const char *key, uint64_t size_bytes)
-{
-    char *const text = ctx;
-
-    (void)size_bytes;
-    snprintf(text, RAMET_ID_TEXT_SIZE, "%s", key + strlen("volumes/"));
-    return false;
-}
-
-/* Volumes by skipping from one to the next: one listing each. */
-static enum ramet_rc
-visit_nameless(struct ramet_objstore *store, const struct name_list *list,
-               ramet_catalog_visit *visit, void *ctx, struct ramet_err *err)
-{
-    char after[RAMET_KEY_MAX] = "";
-
-    for (unsigned count = 0; count < VOLUMES_MAX; count++) {
-        char text[RAMET_ID_TEXT_SIZE] = "";
-        struct ramet_vid volume;
-        bool ended = false;
-        enum ramet_rc rc;
-
-        rc = ramet_objstore_list(store, "volumes/", after, take_volume, text,
-                                 err);
-        if (rc != RAMET_OK || text[0] == '\0')
-            return rc;
-        /* 'z' sorts after every kind of object of a volume. */
-        snprintf(after, sizeof(after), "volumes/%s/z", text);
-        if (!ramet_id_parse(text, &volume.id))
-            return RAMET_FAIL(err, RAMET_ECORRUPT,
-                              "%s: a foreign object under volumes/%s",
-                              store->name, text);
-        if (is_named(list, &volume))
-            continue;
-        rc = ramet_catalog_is_ended(store, &volume, &ended, err);
-        if (rc != RAMET_OK)
-            return rc;
-        if (!ended && !visit(ctx, "", &volume))
-            return RAMET_OK;
-    }
-    return too_many_volumes(store, err);
-}
-
-enum ramet_rc
-ramet_catalog_list(struct ramet_objstore *store, ramet_catalog_visit *visit,
-                   void *ctx, struct ramet_err *err)
-{
-    struct name_list list = {.count = 0};
-    bool more = true;
-    enum ramet_rc rc;
-
-    rc = load_names(store, &list, err);
-    for (size_t i = 0; rc == RAMET_OK && more && i < list.count; i++) {
-        if (!ramet_id_is_nil(&list.items[i].volume.id))
-            more = visit(ctx, list.items[i].name, &list.items[i].volume);
-    }
-    if (rc == RAMET_OK && more)
-        rc = visit_nameless(store, &list, visit, ctx, err);
-    name_list_done(&list);
-    return rc;
 }

@@ -250,7 +250,8 @@ ramet_catalog_exists(struct ramet_objstore *store,
 {
     struct seeking seeking = {.volume = *volume};
     struct other_keys others = {.count = 0};
-    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX], end[RAMET_KEY_MAX];
+    char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
+    char end[RAMET_KEY_MAX] = "";
     bool any;
     enum ramet_rc rc;
 

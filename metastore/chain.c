@@ -45,7 +45,7 @@ chain_add(struct ramet_chain *chain, const struct ramet_point *point,
                           "LSN %" PRIu64 " refers to a map older than that of "
                           "LSN %" PRIu64,
                           lsn + 1, lsn);
-    if (*head_bytes > RAMET_MAP_EVERY_HEAD_BYTES) /* invariant (2) */
+    if (*head_bytes > RAMET_MAP_EVERY_HEAD_BYTES) /* invariant (1) */
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "more than %u bytes of heads after the map of LSN "
                           "%" PRIu64,

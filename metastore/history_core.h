@@ -11,9 +11,11 @@
  *   locate.c          page -> frame, and reading pages
  *   diff.c            what differs between two LSNs
  *   map.h             making and finding page maps: mapplan.c, mapbuild.c,
- *                     mapwriter.c; their roots are read in maproot.[ch]
- *   copy.c            the whole of it, from one store into another
- *   verify.h          objects against their hashes: verify.c, verify_maps.c
+ *                     mapwriter.c, mapfind.c; their roots are read in maproot.[ch]
+ *   copy.h            the whole of it, from one store into another: copy.c,
+ *                     copy_objects.c, copy_jobs.c
+ *   verify.h          objects against their hashes: verify.c, verify_objects.c,
+ *                     verify_maps.c
  *   history.c, prepare.c, validate.c   the rest of history.h
  *
  * Layer: metastore, private.

@@ -22,5 +22,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_map_find(struct ramet_history *history, uint64_t after, uint64_t lsn,
                bool look_in_store, struct ramet_known_map *out_map,
                struct ramet_err *err);
+/* This one was just made, or found: the next who looks has it without a request. */
+void ramet_map_remember(struct ramet_history *history,
+                        const struct ramet_map_ref *map,
+                        const struct ramet_hash *commit_hash);
+/* It is of another line. */
+void ramet_map_forget(struct ramet_history *history,
+                      const struct ramet_known_map *map);
 
 #endif

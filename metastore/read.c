@@ -117,6 +117,8 @@ reserve(struct reading *r, size_t capacity, struct ramet_err *err)
 
 /* ---- what to read -------------------------------------------------------- */
 
+/* By place, then by all else that says what a frame is, the bytes' hash included:
+ * 0 is the same. */
 static int
 compare_frames(const void *left, const void *right)
 {
@@ -135,17 +137,19 @@ compare_frames(const void *left, const void *right)
         return a->extent.offset_bytes < b->extent.offset_bytes ? -1 : 1;
     if (a->first_pgno != b->first_pgno)
         return a->first_pgno < b->first_pgno ? -1 : 1;
-    return 0;
+    if (a->kind != b->kind)
+        return a->kind < b->kind ? -1 : 1;
+    if (a->page_count != b->page_count)
+        return a->page_count < b->page_count ? -1 : 1;
+    if (a->extent.length_bytes != b->extent.length_bytes)
+        return a->extent.length_bytes < b->extent.length_bytes ? -1 : 1;
+    return memcmp(&a->extent.hash, &b->extent.hash, sizeof(a->extent.hash));
 }
 
-/* Of all that says what a frame is, the bytes' hash included. */
 static bool
 same_frame(const struct ramet_frame *a, const struct ramet_frame *b)
 {
-    return compare_frames(a, b) == 0 && a->kind == b->kind &&
-           a->page_count == b->page_count &&
-           a->extent.length_bytes == b->extent.length_bytes &&
-           ramet_hash_equal(&a->extent.hash, &b->extent.hash);
+    return compare_frames(a, b) == 0;
 }
 
 static void

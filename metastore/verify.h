@@ -2,9 +2,10 @@
  * verify.h - what verifying a volume is made of: the objects that one commit
  * names, and one page map, byte by byte against their hashes.
  *
- *   verify.c       a volume's commits, and what they name
- *   verify_maps.c  its page maps
- *   copy.c         the same of each object that arrives
+ *   verify.c          a volume's commits
+ *   verify_objects.c  what they name
+ *   verify_maps.c     its page maps
+ *   copy_objects.c    the same of each object that arrives
  *
  * Layer: metastore, private.
  */
@@ -47,6 +48,10 @@ void ramet_verify_done(struct ramet_verify *v);
 RAMET_NODISCARD enum ramet_rc
 ramet_verify_note(struct ramet_verify *v, enum ramet_rc rc,
                   const struct ramet_err *found, struct ramet_err *err);
+/* The object is there, and has so many bytes. RAMET_ENOTFOUND, RAMET_ECORRUPT. */
+RAMET_NODISCARD enum ramet_rc
+ramet_verify_size(struct ramet_verify *v, const char *key, uint64_t expected,
+                  struct ramet_err *err);
 /* Every byte of segment `index` of a commit of `line`; findings as above. */
 RAMET_NODISCARD enum ramet_rc
 ramet_verify_segment(struct ramet_verify *v,

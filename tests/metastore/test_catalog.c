@@ -316,6 +316,33 @@ catalog_list__has_names_in_order_then_the_nameless(void **state)
 }
 
 static bool
+stop_at_three(void *ctx, const char *name, const struct ramet_vid *volume)
+{
+    (void)name;
+    (void)volume;
+    return ++*(unsigned *)ctx < 3;
+}
+
+static void
+catalog_list__is_not_led_in_circles_by_a_foreign_key(void **state)
+{
+    struct ramet_objstore *const store = *state;
+    const struct ramet_vid id = vid(1);
+    char text[RAMET_ID_TEXT_SIZE], key[RAMET_KEY_MAX];
+    unsigned seen = 0;
+    struct ramet_err err;
+
+    /* It begins like a volume's, and sorts after all of its objects. */
+    ramet_id_format(&id.id, text);
+    snprintf(key, sizeof(key), "volumes/%sx/commits/y", text);
+    put_text(store, key, "x");
+    assert_int_equal(ramet_catalog_list(store, stop_at_three, &seen, &err),
+                     RAMET_ECORRUPT);
+    assert_non_null(strstr(err.text, "foreign"));
+    assert_int_equal(seen, 0);
+}
+
+static bool
 count_keys(void *ctx, const char *key, uint64_t size_bytes)
 {
     (void)key;
@@ -472,6 +499,9 @@ main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(
             catalog_list__has_names_in_order_then_the_nameless, setup,
+            teardown),
+        cmocka_unit_test_setup_teardown(
+            catalog_list__is_not_led_in_circles_by_a_foreign_key, setup,
             teardown),
         cmocka_unit_test_setup_teardown(
             catalog_delete__takes_all_but_forked_volumes, setup, teardown),

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "metastore/copy.h"
 #include "tests/metastore/model.h"
 #include "tests/support/faultstore.h"
 #include "tests/support/point.h"
@@ -184,6 +185,50 @@ history__survives_every_failed_allocation(void **state)
             fail_msg("commit, allocation %ld: %s", n, err.text);
         assert_true(n < 5000);
     }
+    fixture_close(&f);
+}
+
+static bool
+go_on(void *ctx, const struct ramet_copy_progress *progress)
+{
+    (void)ctx;
+    (void)progress;
+    return true;
+}
+
+/* Also of one who wants no text. */
+static void
+copy__survives_every_failed_allocation(void **state)
+{
+    struct fixture f;
+    struct ramet_objstore *target;
+    struct ramet_history *from, *to;
+    struct ramet_head newest;
+    struct ramet_copy_progress progress;
+    enum ramet_rc rc = RAMET_ENOMEM;
+
+    (void)state;
+    fixture_open(&f);
+    assert_int_equal(ramet_memstore_open(&target, NULL), RAMET_OK);
+    for (long n = 0; rc != RAMET_OK; n++) {
+        assert_int_equal(
+            ramet_history_open(f.inner, &f.model.volume, NULL, &from, NULL),
+            RAMET_OK);
+        assert_int_equal(
+            ramet_history_open(target, &f.model.volume, NULL, &to, NULL),
+            RAMET_OK);
+        assert_int_equal(ramet_history_newest(from, &newest, NULL), RAMET_OK);
+        ramet_alloc_fail_at(n);
+        rc =
+            ramet_history_copy(from, &newest, to, go_on, NULL, &progress, NULL);
+        ramet_alloc_fail_at(-1);
+        assert_true(rc == RAMET_OK || rc == RAMET_ENOMEM);
+        assert_true(n < 5000);
+        ramet_history_close(from);
+        ramet_history_close(to);
+    }
+    assert_int_equal(progress.lsn, newest.lsn);
+    ramet_objstore_close(target);
     fixture_close(&f);
 }
 
@@ -517,6 +562,7 @@ main(void)
         cmocka_unit_test(make_map__streams_and_can_be_repeated),
         cmocka_unit_test(verify__knows_dictionaries_and_own_maps),
         cmocka_unit_test(history__survives_every_failed_allocation),
+        cmocka_unit_test(copy__survives_every_failed_allocation),
         cmocka_unit_test(commit__can_be_retried_after_any_failed_request),
         cmocka_unit_test(reading__fails_or_is_right_whatever_request_fails),
         cmocka_unit_test(

@@ -1,0 +1,456 @@
+/*
+ * verify_objects.c - the objects that one commit names, byte by byte; see verify.h.
+ *
+ * A segment is gone through from its first byte to its last: header, frames and
+ * table chunks, or blocks of deltas, without a gap. Where a commit has its own map,
+ * its frames are found through it.
+ *
+ *   (1) Damage is reported and counted, and the walk goes on; only what hinders it
+ *       (no memory, a store out of reach) ends it.
+ *   (2) No byte before a sweep's `at` was left unread.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "core/alloc.h"
+#include "metastore/maproot.h"
+#include "metastore/node_cache.h"
+#include "metastore/verify.h"
+
+#define SEGMENT_MAGIC "RAMTSEG\x01"
+#define WINDOW_BYTES (256u << 10)
+
+enum ramet_rc
+ramet_verify_begin(struct ramet_verify *v, struct ramet_history *line,
+                   struct ramet_history *history, ramet_verify_report *report,
+                   void *ctx, struct ramet_err *err)
+{
+    *v = (struct ramet_verify){
+        .line = line, .history = history, .report = report, .ctx = ctx};
+    ramet_table_cursor_init(&v->cursor, history, UINT32_MAX);
+    v->hasher = ramet_hasher_new();
+    v->window.bytes = ramet_alloc(WINDOW_BYTES);
+    if (v->hasher == NULL || v->window.bytes == NULL)
+        return RAMET_FAIL(err, RAMET_ENOMEM, "verify");
+    return RAMET_OK;
+}
+
+void
+ramet_verify_done(struct ramet_verify *v)
+{
+    ramet_free(v->window.bytes);
+    ramet_hasher_free(v->hasher);
+    ramet_table_cursor_done(&v->cursor);
+}
+
+enum ramet_rc
+ramet_verify_note(struct ramet_verify *v, enum ramet_rc rc,
+                  const struct ramet_err *found, struct ramet_err *err)
+{
+    if (rc == RAMET_OK)
+        return RAMET_OK;
+    if (rc != RAMET_ECORRUPT && rc != RAMET_ENOTFOUND && rc != RAMET_EVERSION) {
+        if (err != NULL)
+            *err = *found;
+        return rc;
+    }
+    v->damaged++;
+    v->report(v->ctx, true, found->text, v->done, v->total);
+    return RAMET_OK;
+}
+
+/* ---- bytes of one object, in order --------------------------------------- */
+
+/* Let the window hold `length` bytes at `offset`, at most its size; what comes
+ * after them is read along, since it is asked for next. */
+static enum ramet_rc
+fill_window(struct ramet_verify *v, const char *key, uint64_t offset,
+            size_t length, const uint8_t **out_bytes, struct ramet_err *err)
+{
+    struct ramet_verify_window *const w = &v->window;
+    enum ramet_rc rc;
+
+    if (strcmp(w->key, key) != 0 || offset < w->offset ||
+        offset - w->offset > w->len || length > w->len - (offset - w->offset)) {
+        w->key[0] = '\0';
+        rc = ramet_objstore_read(v->history->store, key, offset, w->bytes,
+                                 WINDOW_BYTES, &w->len, err);
+        if (rc != RAMET_OK)
+            return rc;
+        if (w->len < length)
+            return RAMET_FAIL(err, RAMET_ECORRUPT,
+                              "%s: ends at %" PRIu64 ", should go on", key,
+                              offset + w->len);
+        w->offset = offset;
+        memcpy(w->key, key, strlen(key) + 1);
+    }
+    *out_bytes = w->bytes + (offset - w->offset);
+    return RAMET_OK;
+}
+
+/* Hash `length` bytes at `offset` of an object, in pieces. */
+static enum ramet_rc
+hash_range(struct ramet_verify *v, const char *key, uint64_t offset,
+           uint64_t length, struct ramet_hash *out_hash, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    ramet_hasher_reset(v->hasher);
+    while (rc == RAMET_OK && length > 0) {
+        const size_t n = length < WINDOW_BYTES ? (size_t)length : WINDOW_BYTES;
+        const uint8_t *bytes = NULL;
+
+        rc = fill_window(v, key, offset, n, &bytes, err);
+        if (rc == RAMET_OK)
+            ramet_hasher_update(v->hasher, bytes, n);
+        offset += n;
+        length -= n;
+    }
+    if (rc == RAMET_OK)
+        *out_hash = ramet_hasher_digest(v->hasher);
+    return rc;
+}
+
+static enum ramet_rc
+check_range(struct ramet_verify *v, const char *key, uint64_t offset,
+            uint64_t length, const struct ramet_hash *expected,
+            struct ramet_err *err)
+{
+    struct ramet_hash hash;
+    const enum ramet_rc rc = hash_range(v, key, offset, length, &hash, err);
+
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_hash_equal(&hash, expected))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: bytes at %" PRIu64 " do not match their hash",
+                          key, offset);
+    return RAMET_OK;
+}
+
+enum ramet_rc
+ramet_verify_size(struct ramet_verify *v, const char *key, uint64_t expected,
+                  struct ramet_err *err)
+{
+    uint64_t size;
+    const enum ramet_rc rc =
+        ramet_objstore_size(v->history->store, key, &size, err);
+
+    if (rc == RAMET_OK && size != expected)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: %" PRIu64 " bytes, should be %" PRIu64, key,
+                          size, expected);
+    return rc;
+}
+
+/* The 32 bytes before the frames; no parent has their hash, but every bit of
+ * them is known. */
+static enum ramet_rc
+check_segment_header(struct ramet_verify *v, const char *key,
+                     const struct ramet_sid *id, uint32_t page_size,
+                     struct ramet_err *err)
+{
+    uint8_t expected[RAMET_SEGMENT_HEADER_SIZE] = {0};
+    uint8_t found[RAMET_SEGMENT_HEADER_SIZE];
+    enum ramet_rc rc;
+
+    memcpy(expected, SEGMENT_MAGIC, 8);
+    memcpy(expected + 8, &id->id, RAMET_ID_SIZE);
+    ramet_put_le32(expected + 24, page_size);
+    rc = ramet_objstore_read_full(v->history->store, key, 0, found,
+                                  sizeof(found), err);
+    if (rc == RAMET_OK && memcmp(expected, found, sizeof(found)) != 0)
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: header of the segment",
+                          key);
+    return rc;
+}
+
+/* ---- segments ------------------------------------------------------------ */
+
+/* Goes through a segment's bytes; all before `at` is accounted for. */
+struct sweep {
+    struct ramet_verify *v;
+    const struct ramet_commit_object *commit;
+    struct ramet_point point; /* the commit's */
+    const struct ramet_segment_info *segment;
+    char key[RAMET_KEY_MAX];
+    uint64_t at;
+};
+
+static enum ramet_rc
+sweep_piece(struct sweep *s, uint64_t offset, uint64_t length,
+            const struct ramet_hash *hash, struct ramet_err *err)
+{
+    if (offset != s->at)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "%s: nothing says what lies at %" PRIu64, s->key,
+                          s->at);
+    s->at = offset + length;
+    return check_range(s->v, s->key, offset, length, hash, err);
+}
+
+static enum ramet_rc
+sweep_frames(struct sweep *s, const struct ramet_frame *frames, uint32_t count,
+             struct ramet_err *err)
+{
+    struct ramet_err found;
+
+    for (uint32_t i = 0; i < count; i++) {
+        const struct ramet_extent *const extent = &frames[i].extent;
+        const enum ramet_rc rc = ramet_verify_note(
+            s->v,
+            sweep_piece(s, extent->offset_bytes, extent->length_bytes,
+                        &extent->hash, &found),
+            &found, err);
+
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    return RAMET_OK;
+}
+
+/* Frames of chunk after chunk, then the chunks themselves. */
+static enum ramet_rc
+sweep_chunks(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_table_cursor *const cursor = &s->v->cursor;
+    const struct ramet_segment_info *const segment = s->segment;
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (uint32_t i = 0; i < segment->chunk_count; i++) {
+        rc = ramet_table_cursor_load(cursor, s->commit, segment, i, &found);
+        if (rc != RAMET_OK)
+            return ramet_verify_note(s->v, rc, &found, err);
+        rc = sweep_frames(s, cursor->frames, cursor->frame_count, err);
+        if (rc != RAMET_OK)
+            return rc;
+    }
+    for (uint32_t i = 0; rc == RAMET_OK && i < segment->chunk_count; i++) {
+        const struct ramet_table_chunk *const chunk = &segment->chunks[i];
+
+        rc = ramet_verify_note(s->v,
+                               sweep_piece(s, chunk->offset_bytes,
+                                           chunk->length_bytes, &chunk->hash,
+                                           &found),
+                               &found, err);
+    }
+    return rc;
+}
+
+static bool
+lies_in(const struct sweep *s, const struct ramet_frame *frame)
+{
+    if (frame->extent.kind == RAMET_IN_COMMIT)
+        return ramet_id_is_nil(&s->segment->id.id) &&
+               frame->extent.lsn == s->commit->lsn;
+    return ramet_id_compare(&frame->extent.segment.id, &s->segment->id.id) == 0;
+}
+
+/* The next frame of a commit of its own map, by the map. */
+static enum ramet_rc
+sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
+           struct ramet_err *err)
+{
+    struct ramet_located located;
+    const struct ramet_frame *const frame = &located.image;
+    enum ramet_rc rc;
+
+    assert(pgno >= 1);
+    rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &located, err);
+    if (rc != RAMET_OK || ramet_frame_same(frame, last))
+        return rc;
+    *last = *frame;
+    if (frame->page_count == 0 || ramet_located_has_delta(&located) ||
+        !lies_in(s, frame))
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64 ": its map has page %u elsewhere",
+                          s->commit->lsn, pgno);
+    return sweep_piece(s, frame->extent.offset_bytes,
+                       frame->extent.length_bytes, &frame->extent.hash, err);
+}
+
+static enum ramet_rc
+sweep_by_map(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_frame last = {.page_count = 0};
+    uint32_t pgno = s->segment->first_pgno - 1;
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK) {
+        pgno = ramet_pageset_next(&s->commit->changed, pgno);
+        if (pgno == 0 || pgno > s->segment->last_pgno)
+            break;
+        rc = ramet_verify_note(s->v, sweep_page(s, pgno, &last, &found), &found,
+                               err);
+    }
+    return rc;
+}
+
+enum ramet_rc
+ramet_verify_dict(struct ramet_verify *v, const struct ramet_extent *dict,
+                  struct ramet_err *err)
+{
+    char key[RAMET_KEY_MAX];
+    enum ramet_rc rc;
+
+    ramet_extent_key(dict, key);
+    rc =
+        ramet_verify_size(v, key, dict->offset_bytes + dict->length_bytes, err);
+    if (rc == RAMET_OK)
+        rc = check_segment_header(v, key, &dict->segment, 0, err);
+    if (rc == RAMET_OK)
+        rc = check_range(v, key, dict->offset_bytes, dict->length_bytes,
+                         &dict->hash, err);
+    return rc;
+}
+
+enum ramet_rc
+ramet_verify_segment(struct ramet_verify *v,
+                     const struct ramet_loaded_head *head, uint32_t index,
+                     struct ramet_err *err)
+{
+    const struct ramet_commit_object *const commit = &head->commit;
+    const struct ramet_segment_info *const segment = &commit->segments[index];
+    const bool is_inline = ramet_commit_is_inline(commit, index);
+    const uint64_t end = is_inline && commit->deltas.extent.is_inline
+                             ? commit->deltas.extent.offset_bytes
+                             : segment->size_bytes;
+    const struct ramet_extent extent = {.volume = commit->volume,
+                                        .segment = segment->id};
+    struct sweep s = {.v = v,
+                      .commit = commit,
+                      .point = {commit->lsn, head->hash},
+                      .segment = segment};
+    const uint64_t start =
+        is_inline ? ramet_commit_inline_start(head->head_length) : 0;
+    struct ramet_err found;
+    enum ramet_rc rc;
+
+    if (is_inline)
+        ramet_commit_key(&commit->volume, commit->lsn, s.key);
+    else
+        ramet_extent_key(&extent, s.key);
+    rc = ramet_verify_size(v, s.key, start + segment->size_bytes, &found);
+    if (rc == RAMET_ENOTFOUND) /* one finding, not one a frame */
+        return ramet_verify_note(v, rc, &found, err);
+    if (rc == RAMET_OK && !is_inline)
+        rc = check_segment_header(v, s.key, &segment->id, commit->page_size,
+                                  &found);
+    rc = ramet_verify_note(v, rc, &found, err);
+    s.at = start + RAMET_SEGMENT_HEADER_SIZE;
+    if (rc != RAMET_OK)
+        return rc;
+    if (segment->frames != NULL)
+        rc = sweep_frames(&s, segment->frames, segment->frame_count, err);
+    else if (segment->chunk_count > 0)
+        rc = sweep_chunks(&s, err);
+    else
+        return sweep_by_map(&s, err); /* its chunks are needed no more */
+    if (rc == RAMET_OK && s.at != start + end)
+        rc = ramet_verify_note(
+            v,
+            RAMET_FAIL(&found, RAMET_ECORRUPT,
+                       "%s: nothing says what lies at %" PRIu64, s.key, s.at),
+            &found, err);
+    return rc;
+}
+
+/* ---- deltas -------------------------------------------------------------- */
+
+/* The blocks of a commit, by its own table. */
+static enum ramet_rc
+sweep_blocks(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    for (uint32_t i = 0;
+         rc == RAMET_OK && i < s->commit->deltas.extent.block_count; i++) {
+        const struct ramet_frame block = ramet_commit_delta_block(s->commit, i);
+
+        rc = ramet_verify_note(s->v,
+                               sweep_piece(s, block.extent.offset_bytes,
+                                           block.extent.length_bytes,
+                                           &block.extent.hash, &found),
+                               &found, err);
+    }
+    return rc;
+}
+
+/* The next block of a commit of its own map, by the map. */
+static enum ramet_rc
+sweep_block_of(struct sweep *s, uint32_t pgno, struct ramet_err *err)
+{
+    struct ramet_located located;
+    const struct ramet_extent *const block = &located.block.extent;
+    enum ramet_rc rc;
+
+    assert(pgno >= 1);
+    rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &located, err);
+    if (rc != RAMET_OK)
+        return rc;
+    if (!ramet_located_has_delta(&located) || located.lsn != s->commit->lsn)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "LSN %" PRIu64 ": its map lacks the delta of page %u",
+                          s->commit->lsn, pgno);
+    if (block->offset_bytes + block->length_bytes == s->at)
+        return RAMET_OK; /* as the page before */
+    return sweep_piece(s, block->offset_bytes, block->length_bytes,
+                       &block->hash, err);
+}
+
+static enum ramet_rc
+sweep_blocks_by_map(struct sweep *s, struct ramet_err *err)
+{
+    struct ramet_err found;
+    uint32_t pgno = 0;
+    enum ramet_rc rc = RAMET_OK;
+
+    while (rc == RAMET_OK &&
+           (pgno = ramet_pageset_next(&s->commit->deltas.pages, pgno)) != 0)
+        rc = ramet_verify_note(s->v, sweep_block_of(s, pgno, &found), &found,
+                               err);
+    return rc;
+}
+
+enum ramet_rc
+ramet_verify_deltas(struct ramet_verify *v,
+                    const struct ramet_loaded_head *head, struct ramet_err *err)
+{
+    const struct ramet_commit_object *const commit = &head->commit;
+    const struct ramet_commit_deltas *const deltas = &commit->deltas;
+    const struct ramet_extent extent = {.volume = commit->volume,
+                                        .segment = deltas->extent.id};
+    struct sweep s = {
+        .v = v, .commit = commit, .point = {commit->lsn, head->hash}};
+    const uint64_t start = deltas->extent.is_inline
+                               ? ramet_commit_inline_start(head->head_length)
+                               : 0;
+    struct ramet_err found;
+    enum ramet_rc rc = RAMET_OK;
+
+    if (deltas->pages.run_count == 0)
+        return RAMET_OK;
+    if (deltas->extent.is_inline)
+        ramet_commit_key(&commit->volume, commit->lsn, s.key);
+    else
+        ramet_extent_key(&extent, s.key);
+    if (!deltas->extent.is_inline)
+        rc = ramet_verify_size(v, s.key, deltas->extent.size_bytes, &found);
+    if (rc == RAMET_OK && !deltas->extent.is_inline)
+        rc = check_segment_header(v, s.key, &deltas->extent.id,
+                                  commit->page_size, &found);
+    if (rc == RAMET_OK && !ramet_commit_is_inline(commit, 0) &&
+        deltas->extent.offset_bytes != RAMET_SEGMENT_HEADER_SIZE)
+        rc = RAMET_FAIL(&found, RAMET_ECORRUPT,
+                        "%s: nothing says what lies at %u", s.key,
+                        RAMET_SEGMENT_HEADER_SIZE);
+    if (rc != RAMET_OK) /* one finding, not one a page */
+        return ramet_verify_note(v, rc, &found, err);
+    s.at = start + deltas->extent.offset_bytes;
+    return deltas->extent.blocks != NULL ? sweep_blocks(&s, err)
+                                         : sweep_blocks_by_map(&s, err);
+}

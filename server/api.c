@@ -153,9 +153,8 @@ choose_body(struct call *call)
             ramet_api_put_begin(call);
         return;
     case RAMET_HTTP_POST:
-        if (call->route == RAMET_ROUTE_PAGES)
-            ramet_http_want_body(call->rq, RAMET_PAGES_BODY_MAX);
-        else if (call->route == RAMET_ROUTE_PREFETCH)
+        if (call->route == RAMET_ROUTE_PAGES ||
+            call->route == RAMET_ROUTE_PREFETCH)
             ramet_http_want_body(call->rq, RAMET_PAGES_BODY_MAX);
         else if (call->route == RAMET_ROUTE_NEWS)
             ramet_http_want_body(call->rq, RAMET_NEWS_BODY_MAX);

@@ -72,10 +72,13 @@ ramet_news_decode(const uint8_t *data, size_t len,
                   unsigned *out_count, struct ramet_err *err)
 {
     struct ramet_reader in;
+    uint8_t version, flags;
     unsigned count;
 
     ramet_reader_init(&in, data, len);
-    if (ramet_read_u8(&in) != 1 || ramet_read_u8(&in) != 0)
+    version = ramet_read_u8(&in);
+    flags = ramet_read_u8(&in);
+    if (version != 1 || flags != 0)
         return RAMET_FAIL(err, RAMET_EINVAL, "not a request for news");
     count = (unsigned)ramet_read_varint_max(&in, RAMET_NEWS_VOLUMES_MAX);
     if (in.bad || count == 0)

@@ -168,7 +168,7 @@ ramet_server_options_set(struct ramet_server_options *options, const char *name,
     if (len >= sizeof(key))
         len = sizeof(key) - 1;
     for (size_t i = 0; i < len; i++)
-        key[i] = name[i] == '-' ? '_' : name[i];
+        key[i] = (char)(name[i] == '-' ? '_' : name[i]);
     key[len] = '\0';
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         if (strcmp(table[i].name, key) != 0)

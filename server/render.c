@@ -183,7 +183,7 @@ text_value(const char *text)
     if (value != NULL)
         return value;
     for (; text[n] != '\0' && n + 1 < sizeof(clean); n++)
-        clean[n] = (unsigned char)text[n] < 128 ? text[n] : '?';
+        clean[n] = (char)((unsigned char)text[n] < 128 ? text[n] : '?');
     clean[n] = '\0';
     return json_string(clean);
 }

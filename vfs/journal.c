@@ -120,7 +120,7 @@ flush_window(struct ramet_journal *journal)
 
         rc = journal->spill->pMethods->xWrite(
             journal->spill, journal->window + at, piece,
-            (sqlite3_int64)(journal->window_start + at));
+            (sqlite3_int64)journal->window_start + (sqlite3_int64)at);
     }
     if (rc == SQLITE_OK)
         journal->window_start = journal->size;

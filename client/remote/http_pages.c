@@ -145,7 +145,7 @@ take_error(struct ramet_pages_stream *stream, struct ramet_reader *in,
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "pages: the error record is not one");
     for (size_t i = 0; i < len; i++)
-        text[i] = bytes[i] < ' ' || bytes[i] == 127 ? '?' : (char)bytes[i];
+        text[i] = (char)(bytes[i] < ' ' || bytes[i] == 127 ? '?' : bytes[i]);
     text[len] = '\0';
     return RAMET_FAIL(err, (enum ramet_rc) - code, "%.*s", (int)len, text);
 }

@@ -171,9 +171,9 @@ take_root(struct ramet_url *url, const char *raw, size_t len)
     memcpy(url->root, prefix, prefix_len);
     for (size_t i = 0; i < len; i++)
         url->root[prefix_len + i] =
-            i < host_len && url->scheme != RAMET_REMOTE_S3
-                ? (char)tolower((unsigned char)raw[i])
-                : raw[i];
+            (char)(i < host_len && url->scheme != RAMET_REMOTE_S3
+                       ? tolower((unsigned char)raw[i])
+                       : raw[i]);
     url->root[prefix_len + len] = '\0';
     return NULL;
 }

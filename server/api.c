@@ -188,8 +188,12 @@ begin(void *ctx, struct ramet_http_request *rq)
     if (!authorize(call))
         return;
     if (call->route == RAMET_ROUTE_PREFETCH &&
-        !call->server->options.prefetch_queries)
-        call->route = RAMET_ROUTE_UNKNOWN;
+        !call->server->options.prefetch_queries) {
+        ramet_render_problem(
+            rq, 404, RAMET_ENOTFOUND,
+            "this server runs no statements: prefetch_queries is off", NULL);
+        return;
+    }
     methods = methods_of(call->route);
     if (methods == 0) {
         ramet_render_problem(rq, 404, RAMET_ENOTFOUND, "there is no such path",

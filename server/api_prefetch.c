@@ -2,8 +2,7 @@
  * api_prefetch.c - prefetch by question: the pages that a statement reads at a
  * snapshot, and all that leads to them, in one answer.
  *
- * It is off unless the server says `prefetch_queries`: then it is as if there were
- * no such path.
+ * It is off unless the server says `prefetch_queries`: then there is no such path.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -72,7 +71,8 @@ describe(struct call *call, const struct ramet_head *head,
 /* Takes over `vol`. */
 static void
 reply(struct call *call, struct ramet_open_volume *vol,
-      const struct ramet_head *head, struct ramet_pageset *pages, bool stopped)
+      const struct ramet_head *head, struct ramet_pageset *pages,
+      const struct ramet_question_stop *stop)
 {
     struct ramet_pages_request request;
     struct ramet_buf first;
@@ -81,8 +81,10 @@ reply(struct call *call, struct ramet_open_volume *vol,
     ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
     has_pages = describe(call, head, pages, &request, &first) == RAMET_OK &&
                 request.run_count > 0;
-    if (stopped)
+    if (stop->why[0] != '\0') {
         ramet_http_set_header(call->rq, "Ramet-Stopped", "1");
+        ramet_http_set_header(call->rq, "Ramet-Stopped-Why", stop->why);
+    }
     if (!has_pages)
         ramet_pages_request_done(&request);
     ramet_api_reply_after(call, &first, vol, has_pages ? &request : NULL, head);
@@ -92,7 +94,7 @@ reply(struct call *call, struct ramet_open_volume *vol,
 static enum ramet_rc
 find_pages(struct ramet_server *server, struct ramet_history *history,
            const struct ramet_head *head, const struct ramet_asked *question,
-           struct ramet_pageset *pages, bool *out_stopped,
+           struct ramet_pageset *pages, struct ramet_question_stop *out_stop,
            struct ramet_err *err)
 {
     struct ramet_question_pages *source;
@@ -105,7 +107,7 @@ find_pages(struct ramet_server *server, struct ramet_history *history,
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_question_run(server->options.prefetch_helper, question, source,
-                            head, pages, out_stopped, err);
+                            head, pages, out_stop, err);
     ahead = ramet_question_pages_counts(source);
     atomic_fetch_add(&server->metrics.prefetched_pages, ahead.asked);
     atomic_fetch_add(&server->metrics.prefetch_used, ahead.used);
@@ -122,7 +124,7 @@ run(struct call *call, json_t *json, const struct ramet_asked *question)
     struct ramet_pageset pages;
     struct ramet_head head;
     struct ramet_err err;
-    bool stopped = false;
+    struct ramet_question_stop stop = {.why = ""};
     enum ramet_rc rc;
 
     if (vol == NULL)
@@ -131,13 +133,13 @@ run(struct call *call, json_t *json, const struct ramet_asked *question)
     rc = find_head(json, ramet_open_volume_history(vol), &head, &err);
     if (rc == RAMET_OK)
         rc = find_pages(server, ramet_open_volume_history(vol), &head, question,
-                        &pages, &stopped, &err);
+                        &pages, &stop, &err);
     atomic_fetch_add(&server->metrics.questions, 1);
-    atomic_fetch_add(&server->metrics.questions_stopped, stopped);
+    atomic_fetch_add(&server->metrics.questions_stopped, stop.why[0] != '\0');
     atomic_fetch_add(&server->metrics.question_pages,
                      ramet_pageset_count(&pages));
     if (rc == RAMET_OK) {
-        reply(call, vol, &head, &pages, stopped);
+        reply(call, vol, &head, &pages, &stop);
     } else {
         ramet_open_volume_put(vol);
         if (rc == RAMET_EINVAL || rc == RAMET_ENOTFOUND)

@@ -18,6 +18,7 @@
 
 #include "core/alloc.h"
 #include "core/bytes.h"
+#include "core/log.h"
 #include "metastore/profile.h"
 #include "server/ask_wire.h"
 
@@ -235,14 +236,17 @@ begin(struct asking *asking, const char *helper, struct ramet_err *err)
     return RAMET_OK;
 }
 
-/* Invariant (2). */
-static void
+/* Invariant (2). How it ended, or that we ended it. */
+static int
 finish(struct asking *asking)
 {
+    int status = 0;
+
     (void)close(asking->fd);
     (void)kill(asking->pid, SIGKILL);
-    while (waitpid(asking->pid, NULL, 0) < 0 && errno == EINTR)
+    while (waitpid(asking->pid, &status, 0) < 0 && errno == EINTR)
         ;
+    return status;
 }
 
 static bool
@@ -307,21 +311,38 @@ struct run {
     const struct ramet_head *head;
     struct ramet_pageset *pages;
     uint64_t count;
+    struct ramet_question_stop *stop;
+    bool is_silent; /* the process ended, or hung up, and did not say why */
 };
 
-/* False: it is none, or past the bound: invariant (3). */
-static bool
+static void
+stop(struct run *run, const char *why)
+{
+    (void)snprintf(run->stop->why, sizeof(run->stop->why), "%s", why);
+}
+
+/* Nothing more came of it, or nothing more could be sent to it. */
+static void
+stop_unheard(struct run *run)
+{
+    run->is_silent = now_ms() < run->asking.until_ms;
+    stop(run, "its time was over");
+}
+
+/* NULL, or why not: invariant (3). */
+static const char *
 note_page(struct run *run, uint32_t pgno)
 {
     if (pgno > run->head->page_count)
-        return false;
+        return "it asked for a page that is none of the database's";
     if (ramet_pageset_contains(run->pages, pgno))
-        return true;
-    if (run->count == ramet_profile_pages_max(run->head->page_size) ||
-        ramet_pageset_add(run->pages, pgno) != RAMET_OK)
-        return false;
+        return NULL;
+    if (run->count == ramet_profile_pages_max(run->head->page_size))
+        return "it read as many pages as are sent";
+    if (ramet_pageset_add(run->pages, pgno) != RAMET_OK)
+        return "the server has no memory for it";
     run->count++;
-    return true;
+    return NULL;
 }
 
 /* A page is asked for. False: that is the end of it. */
@@ -329,39 +350,48 @@ static bool
 give_page(struct run *run, uint32_t pgno, enum ramet_rc *rc,
           struct ramet_err *err)
 {
+    const char *const why = note_page(run, pgno);
     const uint8_t *page;
 
-    if (!note_page(run, pgno) || now_ms() >= run->asking.until_ms)
+    if (why != NULL) {
+        stop(run, why);
         return false;
+    }
     *rc = ramet_question_pages_read(run->source, pgno, &page, err);
-    return *rc == RAMET_OK &&
-           send_all(&run->asking, page, run->head->page_size);
+    if (*rc != RAMET_OK)
+        return false;
+    if (send_all(&run->asking, page, run->head->page_size))
+        return true;
+    stop_unheard(run);
+    return false;
 }
 
 /* The last that it says. */
 static enum ramet_rc
-take_end(struct run *run, bool *out_stopped, struct ramet_err *err)
+take_end(struct run *run, struct ramet_err *err)
 {
     char text[RAMET_ASK_TEXT_MAX + 1];
     struct ramet_ask_end end;
 
     if (!receive(&run->asking, &end, sizeof(end)) ||
         end.text_len > RAMET_ASK_TEXT_MAX ||
-        !receive(&run->asking, text, end.text_len))
-        return RAMET_OK; /* as if it had been stopped */
+        !receive(&run->asking, text, end.text_len)) {
+        stop_unheard(run);
+        return RAMET_OK;
+    }
     for (uint32_t i = 0; i < end.text_len; i++)
-        if ((unsigned char)text[i] < ' ' || text[i] == 127)
+        if ((unsigned char)text[i] < ' ' || (unsigned char)text[i] >= 127)
             text[i] = '?';
     text[end.text_len] = '\0';
     if (end.outcome == RAMET_ASK_REFUSED)
         return RAMET_FAIL(err, RAMET_EINVAL, "the statement: %s", text);
-    *out_stopped = end.outcome != RAMET_ASK_DONE;
+    if (end.outcome != RAMET_ASK_DONE)
+        stop(run, text[0] != '\0' ? text : "it came to a limit");
     return RAMET_OK;
 }
 
 static enum ramet_rc
-talk(struct run *run, const struct ramet_asked *question, bool *out_stopped,
-     struct ramet_err *err)
+talk(struct run *run, const struct ramet_asked *question, struct ramet_err *err)
 {
     const struct ramet_ask_begin first = {
         .magic = RAMET_ASK_MAGIC,
@@ -374,34 +404,63 @@ talk(struct run *run, const struct ramet_asked *question, bool *out_stopped,
     enum ramet_rc rc = RAMET_OK;
     uint32_t pgno;
 
-    *out_stopped = true;
-    if (!send_all(&run->asking, &first, sizeof(first)) ||
-        !send_all(&run->asking, question->sql, first.sql_len) ||
-        !send_all(&run->asking, question->params.data, first.param_bytes))
-        return RAMET_OK;
-    while (receive(&run->asking, &pgno, sizeof(pgno))) {
-        if (pgno == 0)
-            return take_end(run, out_stopped, err);
-        if (!give_page(run, pgno, &rc, err))
-            break;
+    if (send_all(&run->asking, &first, sizeof(first)) &&
+        send_all(&run->asking, question->sql, first.sql_len) &&
+        send_all(&run->asking, question->params.data, first.param_bytes)) {
+        while (receive(&run->asking, &pgno, sizeof(pgno))) {
+            if (pgno == 0)
+                return take_end(run, err);
+            if (!give_page(run, pgno, &rc, err))
+                return rc;
+        }
     }
-    return rc;
+    stop_unheard(run);
+    return RAMET_OK;
+}
+
+/* That it was killed is what a limit of the system comes to; how it ended otherwise
+ * is for whoever runs the server to know, too. */
+static void
+say_how_it_ended(struct run *run, int status)
+{
+    const bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    char *const why = run->stop->why;
+    const size_t size = sizeof(run->stop->why);
+
+    if (is_killed)
+        (void)snprintf(why, size,
+                       "its process was killed: it took too much "
+                       "processor time, say");
+    else if (WIFSIGNALED(status))
+        (void)snprintf(why, size, "its process ended by signal %d",
+                       WTERMSIG(status));
+    else
+        (void)snprintf(why, size, "its process ended with status %d",
+                       WEXITSTATUS(status));
+    ramet_log(is_killed ? RAMET_LOG_DEBUG : RAMET_LOG_WARN,
+              "a question was not run to its end", "why", why, NULL);
 }
 
 enum ramet_rc
 ramet_question_run(const char *helper, const struct ramet_asked *question,
                    struct ramet_question_pages *source,
                    const struct ramet_head *head,
-                   struct ramet_pageset *out_pages, bool *out_stopped,
-                   struct ramet_err *err)
+                   struct ramet_pageset *out_pages,
+                   struct ramet_question_stop *out_stop, struct ramet_err *err)
 {
-    struct run run = {.source = source, .head = head, .pages = out_pages};
+    struct run run = {
+        .source = source, .head = head, .pages = out_pages, .stop = out_stop};
     enum ramet_rc rc;
 
+    out_stop->why[0] = '\0';
     rc = begin(&run.asking, helper, err);
     if (rc == RAMET_OK) {
-        rc = talk(&run, question, out_stopped, err);
-        finish(&run.asking);
+        int status;
+
+        rc = talk(&run, question, err);
+        status = finish(&run.asking);
+        if (run.is_silent)
+            say_how_it_ended(&run, status);
     }
     return rc;
 }

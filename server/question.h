@@ -18,6 +18,7 @@
 #include "server/question_pages.h"
 
 #define RAMET_QUESTION_MS 5000u
+#define RAMET_QUESTION_WHY_SIZE 401u
 
 /* What is asked: the bytes of ask_wire.h behind its beginning. */
 struct ramet_asked {
@@ -35,15 +36,21 @@ ramet_question_parse(struct json_t *json, struct ramet_asked *out,
                      struct ramet_err *err);
 void ramet_question_done(struct ramet_asked *question);
 
-/* The pages of `head` that it reads, from `source`. *out_stopped: it came to a limit, and these are
+/* Why a question was not run to its end; printable ASCII. "": it was. */
+struct ramet_question_stop {
+    char why[RAMET_QUESTION_WHY_SIZE];
+};
+
+/* The pages of `head` that it reads, from `source`. out_stop->why: it came to a
+ * limit, and these are
  * those it read before. RAMET_EINVAL: it is not to be run, and why; RAMET_EIO: no
  * process can be had. */
 RAMET_NODISCARD enum ramet_rc
 ramet_question_run(const char *helper, const struct ramet_asked *question,
                    struct ramet_question_pages *source,
                    const struct ramet_head *head,
-                   struct ramet_pageset *out_pages, bool *out_stopped,
-                   struct ramet_err *err);
+                   struct ramet_pageset *out_pages,
+                   struct ramet_question_stop *out_stop, struct ramet_err *err);
 
 /* The program beside this one; false: there is none. */
 bool ramet_question_find_helper(char *out, size_t size);

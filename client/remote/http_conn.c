@@ -194,7 +194,23 @@ ramet_http_clock_ahead(struct ramet_http_pool *pool, int64_t *out_ms)
     return true;
 }
 
-/* Content-Range: bytes 0-15/1000, and for HEAD Content-Length; Date. */
+/* Why a question was stopped, for people. */
+static void
+take_why(struct ramet_http_call *call, const char *value, size_t len)
+{
+    while (len > 0 && *value == ' ') {
+        value++;
+        len--;
+    }
+    if (len >= sizeof(call->stopped_why))
+        len = sizeof(call->stopped_why) - 1;
+    for (size_t i = 0; i < len; i++)
+        call->stopped_why[i] =
+            value[i] >= ' ' && value[i] < 127 ? value[i] : '?';
+    call->stopped_why[len] = '\0';
+}
+
+/* Content-Range: bytes 0-15/1000, and for HEAD Content-Length; Date; and our own. */
 static size_t
 take_header(char *line, size_t size, size_t count, void *ctx)
 {
@@ -206,6 +222,8 @@ take_header(char *line, size_t size, size_t count, void *ctx)
         len--;
     if (len > 5 && strncasecmp(line, "Date:", 5) == 0) {
         take_date(t, line + 5, len - 5);
+    } else if (len > 18 && strncasecmp(line, "Ramet-Stopped-Why:", 18) == 0) {
+        take_why(t->call, line + 18, len - 18);
     } else if (len > 14 && strncasecmp(line, "Content-Range:", 14) == 0) {
         slash = memchr(line, '/', len);
         if (slash != NULL)

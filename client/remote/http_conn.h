@@ -46,6 +46,8 @@ void ramet_http_pool_free(struct ramet_http_pool *pool);
 const char *ramet_http_pool_root(const struct ramet_http_pool *pool);
 
 /* One exchange. Zeroed but for what is wanted. */
+#define RAMET_HTTP_WHY_SIZE 200u
+
 struct ramet_http_call {
     const char *method; /* "GET", "HEAD", "PUT", "POST", "DELETE" */
     const char *path;   /* from "/v1" on, escaped */
@@ -71,6 +73,7 @@ struct ramet_http_call {
     unsigned status;
     bool has_total; /* of Content-Range, or of Content-Length */
     uint64_t total;
+    char stopped_why[RAMET_HTTP_WHY_SIZE]; /* of Ramet-Stopped-Why; foreign */
 };
 
 /* RAMET_OK: an answer is there, of whatever status. RAMET_EUNREACHABLE,

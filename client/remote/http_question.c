@@ -18,14 +18,16 @@ struct asking {
     const struct ramet_http_bring *with;
     struct ramet_buf *object;
     struct ramet_pages_stream stream;
+    bool has_ranges;
 };
 
 static void
 take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
            size_t len, bool ends_object)
 {
-    const struct asking *const a = ctx;
+    struct asking *const a = ctx;
 
+    a->has_ranges = true;
     ramet_ranges_put(a->with->ranges, key, offset, data, len, ends_object);
 }
 
@@ -104,17 +106,20 @@ encode(const struct ramet_question *question, const struct ramet_point *at)
     return text;
 }
 
+/* A 404 is the server's own word: it runs no statements, or the volume is not there.
+ * Either way the statement may be run here, and tells. */
 static enum ramet_rc
 explain(const struct ramet_http_bring *with, const struct ramet_http_call *call,
-        struct ramet_err *err)
+        const struct asking *asking, struct ramet_err *err)
 {
-    if (call->status == 404)
-        return RAMET_FAIL(err, RAMET_ENOTFOUND,
-                          "server %s: runs no statements (prefetch_queries is "
-                          "off, or it is an older one)",
-                          ramet_http_pool_root(with->pool));
-    return ramet_http_failure(with->pool, call->path, call->status,
-                              call->body.data, call->body.len, false, err);
+    if (call->status != 200)
+        return ramet_http_failure(with->pool, call->path, call->status,
+                                  call->body.data, call->body.len, false, err);
+    if (asking->has_ranges || call->stopped_why[0] == '\0')
+        return RAMET_OK;
+    return RAMET_FAIL(err, RAMET_ENOTFOUND,
+                      "server %s: did not run the statement: %s",
+                      ramet_http_pool_root(with->pool), call->stopped_why);
 }
 
 enum ramet_rc
@@ -150,8 +155,8 @@ ramet_http_ask(const struct ramet_http_bring *with,
     ramet_pages_stream_init(&a.stream, volume, take_range, &a);
     a.stream.profile = take_profile;
     rc = ramet_http_perform(with->pool, &call, err);
-    if (rc == RAMET_OK && call.status != 200)
-        rc = explain(with, &call, err);
+    if (rc == RAMET_OK)
+        rc = explain(with, &call, &a, err);
     ramet_pages_stream_done(&a.stream);
     ramet_buf_done(&call.body);
     free(part.iov_base);

@@ -67,6 +67,7 @@ class Volume:
             json.dumps(body).encode(), method="POST")
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
+                self.why = answer.headers["Ramet-Stopped-Why"]
                 return (answer.status, answer.read(),
                         answer.headers["Ramet-Stopped"] is not None)
         except urllib.error.HTTPError as error:
@@ -298,6 +299,18 @@ def test_where_no_server_runs_it_it_is_run_here_and_said():
     volume.end()
 
 
+def test_a_volume_that_is_not_there_is_not_taken_for_a_server_that_runs_nothing():
+    volume = Volume()
+    db = common.open_db("cold.db", timeout=20, remote=volume.url, sync="manual")
+    assert one(db, "SELECT count(*) FROM people") == 400
+    assert volume.server.request("DELETE", "/v1/volumes/db")[0] == 204
+    assert one(db, "SELECT ramet_prefetch('SELECT count(*) FROM people')") is None
+    told = one(db, "SELECT ramet_errmsg()")
+    assert "was deleted" in told and "statements" not in told, told
+    db.close()
+    volume.end()
+
+
 def test_what_does_more_than_read_is_not_run_here_either():
     """Least of all what ends the transaction that asks; a pragma acts already when
     it is prepared, and a question that asks itself would never end."""
@@ -381,10 +394,18 @@ def test_the_process_takes_no_nonsense():
 
 
 def test_a_helper_that_lies_is_no_harm():
-    """Another program in its place: pages beyond the end, endless asks, silence."""
-    for text in ("printf '\\377\\377\\377\\377'", "yes", "exit 3",
-                 "printf '\\0\\0\\0\\0\\7\\0\\0\\0\\377\\377\\377\\377'",
-                 "printf '\\1\\0\\0'"):
+    """Another program in its place: pages beyond the end, endless asks, silence. Why
+    nothing came of it is told."""
+    hear = "exec cat > /dev/null"  # and not be the one that hangs up
+    for text, why in (
+            ("printf '\\377\\377\\377\\377'\n" + hear, "none of the database's"),
+            ("yes", "none of the database's"), ("exit 3", "with status 3"),
+            ("kill -SEGV $$", "by signal 11"),
+            ("printf '\\0\\0\\0\\0\\7\\0\\0\\0\\377\\377\\377\\377'\n" + hear,
+             "was killed"),
+            ("printf '\\1\\0\\0'", "with status 0"),
+            ("printf '\\0\\0\\0\\0\\1\\0\\0\\0\\3\\0\\0\\0o\\nk'\n" + hear,
+             "o?k")):
         with open("liar", "w") as file:
             file.write("#!/bin/sh\n%s\n" % text)
         os.chmod("liar", 0o755)
@@ -396,6 +417,14 @@ def test_a_helper_that_lies_is_no_harm():
         volume.server = liar
         status, _, stopped = volume.post({"sql": "SELECT 1"})
         assert (status, stopped) == (200, True), (text, status, stopped)
+        assert why in volume.why, (text, volume.why)
+        db = common.open_db("cold.db", timeout=20, remote="http://127.0.0.1:%d/"
+                            "db" % liar.port, sync="manual")
+        assert one(db, "SELECT ramet_prefetch('SELECT 1')") is None
+        told = one(db, "SELECT ramet_errmsg()")
+        assert why in told, (why, told)
+        assert one(db, "SELECT count(*) FROM people") == 400
+        db.close()
         liar.stop()
         for name in os.listdir("."):
             subprocess.run(["rm", "-rf", name], check=True)

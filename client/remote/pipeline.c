@@ -88,10 +88,11 @@ next_queue(struct ramet_pipeline *pipeline)
 {
     if (pipeline->queues[RAMET_WANT_READ].first != NULL)
         return RAMET_WANT_READ;
+    if (pipeline->batch_count >= RAMET_AHEAD_BATCHES_ALL)
+        return RAMET_URGENCIES; /* the other threads are for readers */
     if (pipeline->queues[RAMET_WANT_WARM].first != NULL)
         return RAMET_WANT_WARM;
-    if (pipeline->asked_count >= AHEAD_BATCHES ||
-        pipeline->batch_count >= RAMET_AHEAD_BATCHES_ALL)
+    if (pipeline->asked_count >= AHEAD_BATCHES)
         return RAMET_URGENCIES;
     for (unsigned q = RAMET_WANT_AHEAD; q <= RAMET_WANT_HAUL; q++) {
         const struct ramet_want *const first = pipeline->queues[q].first;

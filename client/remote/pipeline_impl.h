@@ -18,8 +18,9 @@
 #include "core/os.h"
 
 #define RAMET_PIPELINE_THREADS 12u
-/* Requests for what nobody waits for, with those whose pages are being kept. The
- * other threads are for readers. */
+/* Requests for what nobody waits for, with those whose pages are being kept; also
+ * the number of all requests from which on only readers' are begun. The other threads
+ * are for them. */
 #define RAMET_AHEAD_BATCHES_ALL 8u
 #define RAMET_BATCH_PAGES 512u
 #define RAMET_WANT_BUCKETS 1024u
@@ -27,8 +28,8 @@
 /* Whom a page is for, the most urgent first. */
 enum ramet_urgency {
     RAMET_WANT_READ,  /* somebody waits for it */
-    RAMET_WANT_WARM,  /* somebody will, of many others at once: all of these
-                         together, whatever the link holds */
+    RAMET_WANT_WARM,  /* somebody will, of many others at once: of these as many
+                         requests as threads are for, whatever the link holds */
     RAMET_WANT_AHEAD, /* somebody will */
     RAMET_WANT_HAUL,  /* it is to be here some day */
     RAMET_WANT_HELD, /* not yet to be asked for: what goes with it is looked for */

@@ -13,6 +13,8 @@ foreach(name path trailer)
 endforeach()
 ramet_test(test_client_view SOURCES volume/test_view.c
            LIBS ramet_client ramet_test_model ramet_faultstore)
+ramet_test(test_client_pipeline SOURCES remote/test_pipeline.c
+           LIBS ramet_client ramet_test_model)
 
 add_library(ramet_test_world STATIC sync/world.c)
 target_include_directories(ramet_test_world PUBLIC "${PROJECT_SOURCE_DIR}")

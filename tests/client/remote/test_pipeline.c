@@ -1,0 +1,202 @@
+/*
+ * test_pipeline.c - what is brought for later, and who waits now.
+ */
+#include "tests/support/cmocka_all.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/remote/pipeline_impl.h"
+#include "client/remote/remote_client.h"
+#include "core/alloc.h"
+#include "metastore/catalog.h"
+#include "tests/metastore/model.h"
+#include "tests/support/point.h"
+
+#define PAGE_SIZE 512u
+/* Of those that are named, more than threads could ask for at once. */
+#define NAMED_PAGES ((RAMET_PIPELINE_THREADS + 1u) * RAMET_BATCH_PAGES)
+#define READ_PAGES 16u
+#define READ_WAIT_MS 60000u
+
+/* A volume behind a remote, and one who keeps pages: of those that were named no
+ * call returns while the gate is shut. */
+struct fixture {
+    struct ramet_remote remote;
+    struct model model;
+    struct ramet_remote_client *client;
+    struct ramet_pipeline *pipeline;
+    struct ramet_head head;
+    struct ramet_keeper keeper;
+    struct ramet_mutex mutex; /* guards what follows */
+    struct ramet_cond changed;
+    bool is_open;
+    unsigned held; /* calls of keep() */
+};
+
+static void
+close_remote(struct ramet_remote *remote)
+{
+    ramet_objstore_close(remote->store);
+}
+
+static const struct ramet_remote_ops remote_ops = {.close = close_remote};
+
+static bool
+has_none(void *ctx, const struct ramet_point *at, uint32_t pgno)
+{
+    (void)ctx;
+    (void)at;
+    (void)pgno;
+    return false;
+}
+
+static bool
+peek_none(void *ctx, const struct ramet_point *at, uint32_t pgno,
+          uint8_t *out_page, size_t page_size)
+{
+    (void)out_page;
+    (void)page_size;
+    return has_none(ctx, at, pgno);
+}
+
+static bool
+keep(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
+     size_t count, const uint8_t *pages, size_t page_size)
+{
+    struct fixture *const f = ctx;
+
+    (void)at;
+    (void)count;
+    (void)pages;
+    (void)page_size;
+    if (pgnos[0] > NAMED_PAGES)
+        return true;
+    ramet_mutex_lock(&f->mutex);
+    f->held++;
+    ramet_cond_broadcast(&f->changed);
+    while (!f->is_open)
+        ramet_cond_wait(&f->changed, &f->mutex);
+    f->held--;
+    ramet_mutex_unlock(&f->mutex);
+    return true;
+}
+
+static unsigned
+held(struct fixture *f, unsigned at_least)
+{
+    unsigned count;
+
+    ramet_mutex_lock(&f->mutex);
+    while (f->held < at_least)
+        ramet_cond_wait(&f->changed, &f->mutex);
+    count = f->held;
+    ramet_mutex_unlock(&f->mutex);
+    return count;
+}
+
+static void
+fixture_open(struct fixture *f)
+{
+    struct model_change change = {.page_size = PAGE_SIZE,
+                                  .page_count = NAMED_PAGES + READ_PAGES};
+    struct ramet_history *history;
+
+    memset(f, 0, sizeof(*f));
+    f->remote.ops = &remote_ops;
+    ramet_mutex_init(&f->mutex);
+    ramet_cond_init(&f->changed);
+    assert_int_equal(ramet_memstore_open(&f->remote.store, NULL), RAMET_OK);
+    assert_int_equal(ramet_catalog_check(f->remote.store, true, NULL),
+                     RAMET_OK);
+    model_init(&f->model, f->remote.store, 1);
+    ramet_pageset_init(&change.changed);
+    assert_int_equal(
+        ramet_pageset_add_run(&change.changed,
+                              (struct ramet_run){1, change.page_count}),
+        RAMET_OK);
+    model_commit(&f->model, &change);
+    ramet_pageset_done(&change.changed);
+    assert_int_equal(
+        ramet_url_parse("http://nowhere.invalid/vol", &f->remote.url, NULL),
+        RAMET_OK);
+    assert_int_equal(
+        ramet_remote_client_share(NULL, &f->remote, &f->client, NULL),
+        RAMET_OK);
+    assert_int_equal(ramet_remote_client_history(f->client, &f->model.volume,
+                                                 &history, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_history_newest(history, &f->head, NULL), RAMET_OK);
+    assert_int_equal(ramet_remote_client_pipeline(f->client, &f->model.volume,
+                                                  &f->pipeline, NULL),
+                     RAMET_OK);
+    f->keeper = (struct ramet_keeper){
+        .has = has_none, .keep = keep, .peek = peek_none, .ctx = f};
+    ramet_pipeline_join(f->pipeline, &f->keeper);
+}
+
+static void
+fixture_close(struct fixture *f)
+{
+    ramet_mutex_lock(&f->mutex);
+    f->is_open = true;
+    ramet_cond_broadcast(&f->changed);
+    ramet_mutex_unlock(&f->mutex);
+    ramet_pipeline_leave(f->pipeline, &f->keeper);
+    model_done(&f->model);
+    ramet_remote_client_close(f->client);
+    ramet_cond_done(&f->changed);
+    ramet_mutex_done(&f->mutex);
+}
+
+static enum ramet_rc
+look_nowhere(void *ctx, uint8_t *out_page, bool *out_here,
+             struct ramet_err *err)
+{
+    (void)ctx;
+    (void)out_page;
+    (void)err;
+    *out_here = false;
+    return RAMET_OK;
+}
+
+/* However many pages were named to come at once. */
+static void
+reader__does_not_wait_behind_what_was_named(void **state)
+{
+    struct fixture f;
+    struct ramet_pageset named;
+    uint8_t page[PAGE_SIZE];
+
+    (void)state;
+    fixture_open(&f);
+    ramet_pageset_init(&named);
+    assert_int_equal(
+        ramet_pageset_add_run(&named, (struct ramet_run){1, NAMED_PAGES}),
+        RAMET_OK);
+    assert_true(ramet_pipeline_bring_ahead(f.pipeline, &f.head, &named));
+    ramet_pageset_done(&named);
+    assert_int_equal(held(&f, RAMET_AHEAD_BATCHES_ALL),
+                     RAMET_AHEAD_BATCHES_ALL);
+    for (uint32_t i = 1; i <= READ_PAGES; i++) {
+        bool here = true;
+
+        assert_int_equal(
+            ramet_pipeline_read(f.pipeline, &f, &f.head, NAMED_PAGES + i, page,
+                                &here, READ_WAIT_MS, look_nowhere, NULL, NULL),
+            RAMET_OK);
+        assert_false(here);
+        assert_int_equal(held(&f, 0), RAMET_AHEAD_BATCHES_ALL);
+    }
+    fixture_close(&f);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reader__does_not_wait_behind_what_was_named),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -31,6 +31,7 @@ struct walk {
 static bool
 has_tables(const struct ramet_commit_object *commit)
 {
+    assert(commit->segment_count == 0 || commit->segments != NULL);
     for (uint32_t i = 0; i < commit->segment_count; i++)
         if (commit->segments[i].frames == NULL)
             return false;
@@ -42,6 +43,7 @@ take_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
     struct ramet_along *const along = ctx;
 
+    assert(along->count <= along->max && pgno >= 1); /* invariant (3) */
     (void)err;
     if (along->count == along->max)
         return RAMET_ETOOBIG;
@@ -65,6 +67,7 @@ list_own(const struct walk *walk, const struct ramet_commit_object *commit,
         const bool is_image = delta == 0 || (image != 0 && image < delta);
         const uint32_t pgno = is_image ? image : delta;
 
+        assert(pgno >= 1 && count < PAGES_MAX);
         if (pgno <= walk->least && !ramet_pageset_contains(&walk->seen, pgno))
             out[count++] = pgno;
         if (image == pgno)
@@ -84,6 +87,7 @@ keep_images(const struct walk *walk, const struct ramet_commit_object *commit,
     struct ramet_located located[PAGES_MAX];
     size_t images = 0, kept = 0;
 
+    assert(walk->remote->ops->holds != NULL);
     assert(count <= PAGES_MAX);
     for (size_t i = 0; i < count; i++)
         if (ramet_pageset_contains(&commit->changed, pgnos[i]))
@@ -114,6 +118,7 @@ static bool
 apply(const struct walk *walk, const struct ramet_delta *delta,
       const uint8_t *image)
 {
+    assert(walk->page != NULL && walk->page != image);
     return image != NULL &&
            ramet_delta_apply(delta, image, walk->along->page_size, walk->page,
                              NULL) == RAMET_OK;
@@ -129,6 +134,7 @@ make_page(const struct walk *walk, uint32_t pgno, uint32_t base_pgno,
     const uint8_t *image =
         ramet_recent_bases_get(*walk->recent, base_pgno, page_size);
 
+    assert(pgno >= 1);
     if (!apply(walk, delta, image)) {
         image = ramet_session_peek(walk->session, &walk->from, base_pgno,
                                    walk->base, page_size)
@@ -152,6 +158,7 @@ take_block(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
     const struct ramet_commit_object *const commit = making->commit;
     size_t left = 0;
 
+    assert(making->block < commit->deltas.extent.block_count);
     (void)frame;
     for (size_t i = 0; i < making->count; i++) {
         const uint32_t pgno = making->pgnos[i];
@@ -183,6 +190,7 @@ make_those_here(struct walk *walk, const struct ramet_commit_object *commit,
     struct making making = {walk, commit, pgnos, count, 0};
     struct ramet_err err;
 
+    assert(count <= PAGES_MAX && walk->remote->ops->holds != NULL);
     for (; making.block < commit->deltas.extent.block_count && making.count > 0;
          making.block++) {
         const struct ramet_frame block =
@@ -216,6 +224,7 @@ walk_commit(struct walk *walk, struct ramet_point *io_at)
     size_t count;
     bool go_on;
 
+    assert(io_at->lsn >= 1);
     if (ramet_history_commit(walk->history, io_at->lsn, &commit, NULL) !=
         RAMET_OK)
         return false;
@@ -252,6 +261,7 @@ ramet_along_collect(struct ramet_along *along, const struct ramet_sync *sync,
     struct ramet_point at = ramet_head_point(head);
     unsigned commits = 0;
 
+    assert(head->page_size != 0 && head->lsn >= from);
     memset(along, 0, sizeof(*along));
     if (walk.remote->ops->holds == NULL ||
         !ramet_session_can_keep(sync->session))
@@ -283,6 +293,7 @@ ramet_along_done(struct ramet_along *along)
 uint8_t *
 ramet_along_copy(const struct ramet_along *along, uint32_t pgno)
 {
+    assert(along->count <= along->max && pgno >= 1);
     for (uint32_t i = 0; i < along->count; i++) {
         uint8_t *copy;
 
@@ -301,6 +312,7 @@ void
 ramet_along_keep(const struct ramet_along *along, const struct ramet_sync *sync,
                  const struct ramet_point *at)
 {
+    assert(along->count <= along->max);
     /* What could not be kept whoever reads it fetches. */
     if (along->count == 0)
         return;

@@ -35,6 +35,7 @@ ramet_bases_new(const struct ramet_os *os, struct ramet_replica *replica,
     struct ramet_bases *const bases = ramet_calloc(1, sizeof(*bases));
     enum ramet_rc rc;
 
+    assert(replica != NULL);
     if (bases == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for bases");
     ramet_bases_file_init(&bases->file, os, replica);
@@ -87,6 +88,7 @@ catch_up(struct ramet_bases_file *file, struct ramet_history *history,
     struct ramet_pageset changed;
     enum ramet_rc rc;
 
+    assert(file->fd >= 0 && file->at.lsn > 0); /* invariant (1) */
     if (file->at.lsn >= to.lsn || to.lsn - file->at.lsn > NEAR_COMMITS)
         return RAMET_EWENTBACK;
     ramet_pageset_init(&changed);
@@ -118,6 +120,7 @@ stand_on(struct ramet_bases_file *file, struct ramet_history *history,
     const struct ramet_point to = ramet_head_point(base);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(file->fd >= 0 && page_size != 0);
     if (ramet_point_equal(&file->at, &to))
         return RAMET_OK;
     if (file->at.lsn > 0)
@@ -174,6 +177,7 @@ get_packed(struct ramet_bases *bases, struct ramet_session *session,
     const uint32_t page_size = page_size_of(bases);
     const uint8_t *over = NULL;
 
+    assert(bases->is_usable && ramet_base_note_has_page(packed->kind));
     if (packed->kind == RAMET_BASE_NOTE_BACK) {
         if (!ramet_session_read_before(session, remote_tail, packed->pgno,
                                        bases->page))
@@ -196,6 +200,7 @@ ramet_bases_get(struct ramet_bases *bases, struct ramet_session *session,
     const struct ramet_base_packed *packed;
     uint64_t sum;
 
+    assert(pgno >= 1);
     if (!bases->is_usable || bases->file.at.lsn == 0)
         return false;
     *out_base = (struct ramet_base){.deltas = 0};
@@ -226,6 +231,7 @@ ramet_bases_note_image(struct ramet_bases *bases, uint32_t pgno,
         .count = 1,
         .sum = is_on ? ramet_hash64(page, page_size_of(bases)) : 0};
 
+    assert(pgno >= 1);
     ramet_bases_step_note(&bases->file, &image);
 }
 
@@ -240,6 +246,7 @@ pack_image(struct ramet_bases *bases, const uint8_t *image, const uint8_t *page,
     struct ramet_bases_step *const step = &bases->file.step;
     const size_t before = step->pages.len;
 
+    assert(bases->file.step.is_on);
     if (step->pages_length > bases->file.bytes_max / 8 * 3)
         return false;
     io_note->sum = ramet_hash64(image, page_size);
@@ -268,6 +275,7 @@ ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
                                     .deltas = 1,
                                     .delta_bytes = length};
 
+    assert(pgno >= 1 && length >= 1 && image != NULL);
     if (!bases->file.step.is_on)
         return;
     if (own == NULL || !own->stays) {
@@ -285,6 +293,7 @@ void
 ramet_bases_landed(struct ramet_bases *bases, const struct ramet_point *point,
                    uint32_t least_page_count)
 {
+    assert(!bases->file.step.is_on || bases->is_usable); /* invariant (2) */
     if (bases->file.step.is_on)
         (void)!ramet_bases_step_end(&bases->file, &bases->file.at, point,
                                     least_page_count);

@@ -5,6 +5,7 @@
  */
 #include "client/sync/bases_file.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "client/store/keep.h"
@@ -41,6 +42,7 @@ enum ramet_rc
 ramet_bases_file_read(const struct ramet_bases_file *file, void *buf,
                       size_t len, uint64_t offset)
 {
+    assert(file->fd >= 0);
     return ramet_os_read_full(file->os, file->fd, buf, len, offset,
                               RAMET_BASES_NAME, NULL);
 }
@@ -58,6 +60,7 @@ read_by(const struct ramet_bases_file *file, struct window *window, void *buf,
 {
     enum ramet_rc rc;
 
+    assert(window->len <= sizeof(window->bytes));
     if (len > sizeof(window->bytes))
         return ramet_bases_file_read(file, buf, len, offset);
     if (offset < window->offset ||
@@ -79,6 +82,7 @@ static enum ramet_rc
 write_at(const struct ramet_bases_file *file, const void *buf, size_t len,
          uint64_t offset)
 {
+    assert(file->fd >= 0 && (buf != NULL || len == 0));
     return ramet_os_write_full(file->os, file->fd, buf, len, offset,
                                RAMET_BASES_NAME, NULL);
 }
@@ -96,6 +100,7 @@ forget_all(struct ramet_bases_file *file)
 static void
 end_at(struct ramet_bases_file *file, uint64_t end)
 {
+    assert(end > file->end && file->record_count >= 1);
     file->end = end;
     if (file->record_count == 1)
         file->first_end = end;
@@ -110,6 +115,7 @@ write_header(struct ramet_bases_file *file, const struct ramet_vid *volume,
     uint8_t raw[RAMET_BASES_HEADER_SIZE];
     enum ramet_rc rc;
 
+    assert(file->fd >= 0 && page_size != 0);
     file->header =
         (struct ramet_bases_header){.page_size = page_size, .volume = *volume};
     if (os->random(os->ctx, &file->header.salt, sizeof(file->header.salt)) <
@@ -132,6 +138,7 @@ apply(struct ramet_bases_file *file, const struct ramet_bases_record *record,
     struct ramet_reader in;
     uint32_t last = 0;
 
+    assert(offset >= RAMET_BASES_HEADER_SIZE);
     if (record->least_page_count < UINT32_MAX)
         ramet_base_table_forget(&file->table, record->least_page_count + 1,
                                 UINT32_MAX);
@@ -163,6 +170,7 @@ load_record(struct ramet_bases_file *file, struct window *window, uint64_t size)
     uint64_t pages_at;
     bool right;
 
+    assert(file->end >= RAMET_BASES_HEADER_SIZE && file->end <= size);
     if (left < sizeof(head) ||
         read_by(file, window, head, sizeof(head), file->end) != RAMET_OK)
         return false;
@@ -201,6 +209,7 @@ load(struct ramet_bases_file *file, const struct ramet_vid *volume,
     struct window *window;
     struct ramet_os_stat st;
 
+    assert(file->fd >= 0);
     if (os->stat(os->ctx, file->fd, &st) < 0)
         return RAMET_EIO;
     if (st.size_bytes < sizeof(raw) ||
@@ -233,6 +242,7 @@ ramet_bases_step_begin(struct ramet_bases_file *file)
 {
     struct ramet_bases_step *const step = &file->step;
 
+    assert(file->fd >= 0 && file->end >= RAMET_BASES_HEADER_SIZE);
     ramet_buf_clear(&step->pages);
     ramet_buf_clear(&step->notes);
     step->is_on = true;
@@ -249,6 +259,7 @@ flush_pages(struct ramet_bases_file *file)
     const uint64_t at = step->offset + RAMET_BASES_RECORD_SIZE +
                         step->pages_length - step->pages.len;
 
+    assert(!step->is_on || step->pages.len <= step->pages_length);
     if (step->is_on && step->pages.len > 0 &&
         write_at(file, step->pages.data, step->pages.len, at) != RAMET_OK)
         step->is_on = false;
@@ -263,6 +274,7 @@ ramet_bases_step_note(struct ramet_bases_file *file,
 
     if (!step->is_on)
         return;
+    assert(note->pgno > step->last); /* they ascend */
     ramet_bases_note_encode(note, &step->last, &step->notes);
     if (step->notes.failed != RAMET_OK)
         step->is_on = false;
@@ -289,6 +301,7 @@ ramet_bases_step_end(struct ramet_bases_file *file,
     uint8_t head[RAMET_BASES_RECORD_SIZE];
     enum ramet_rc rc = RAMET_EIO;
 
+    assert(file->fd >= 0 && before->lsn <= after->lsn);
     flush_pages(file);
     if (step->is_on)
         rc = write_at(file, step->notes.data, step->notes.len,
@@ -335,6 +348,7 @@ oldest_kept(const struct ramet_bases_file *file)
     struct ramet_base_packed *sorted;
     uint64_t bytes = 0, from = 0;
 
+    assert(file->fd >= 0);
     if (table->packed_bytes <= file->bytes_max / 8 * 3)
         return 0;
     sorted = ramet_calloc(table->packed_count, sizeof(*sorted));
@@ -360,6 +374,7 @@ copy_known(struct ramet_bases_file *file, int from, uint64_t oldest)
     const struct ramet_base_table *const table = &file->table;
     struct ramet_bases_step *const step = &file->step;
 
+    assert(from >= 0 && from != file->fd);
     for (uint32_t p = 0;
          step->is_on && (p = ramet_base_table_next(table, p)) != 0;) {
         const struct ramet_base_packed *const packed =
@@ -405,6 +420,7 @@ rewrite(struct ramet_bases_file *file)
     enum ramet_rc rc =
         ramet_keep_open(file->replica, TEMPORARY_NAME, true, &file->fd, NULL);
 
+    assert(file->fd >= 0 && !file->step.is_on);
     if (rc != RAMET_OK) {
         file->fd = before;
         return rc;
@@ -445,6 +461,7 @@ ramet_bases_file_open(struct ramet_bases_file *file,
 {
     enum ramet_rc rc;
 
+    assert(file->fd < 0 && page_size != 0);
     file->bytes_max = bytes_max;
     rc = ramet_keep_open(file->replica, RAMET_BASES_NAME, false, &file->fd,
                          NULL);
@@ -466,6 +483,7 @@ enum ramet_rc
 ramet_bases_file_forget(struct ramet_bases_file *file,
                         const struct ramet_vid *volume, uint32_t page_size)
 {
+    assert(file->fd >= 0);
     forget_all(file);
     return write_header(file, volume, page_size);
 }

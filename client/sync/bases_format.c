@@ -17,6 +17,7 @@ void
 ramet_bases_header_encode(const struct ramet_bases_header *header,
                           uint8_t out[RAMET_BASES_HEADER_SIZE])
 {
+    assert(header->page_size != 0);
     memcpy(out, magic, sizeof(magic));
     ramet_put_le64(out + 8, header->salt);
     ramet_put_le32(out + 16, header->page_size);
@@ -58,6 +59,7 @@ static uint64_t
 sum_of(const uint8_t head[RAMET_BASES_RECORD_SIZE], const uint8_t *notes,
        size_t len, uint64_t salt, uint64_t offset)
 {
+    assert(offset >= RAMET_BASES_HEADER_SIZE);
     return ramet_hash64_seeded(
         notes, len,
         ramet_hash64_seeded(head + SUM_SIZE, RAMET_BASES_RECORD_SIZE - SUM_SIZE,
@@ -69,6 +71,8 @@ ramet_bases_record_encode(const struct ramet_bases_record *record,
                           const uint8_t *notes, uint64_t salt, uint64_t offset,
                           uint8_t out[RAMET_BASES_RECORD_SIZE])
 {
+    assert(record->notes_length <= RAMET_BASES_NOTES_MAX);
+    assert(record->before.lsn <= record->after.lsn);
     ramet_put_le32(out + 8, record->notes_length);
     ramet_put_le32(out + 12, record->least_page_count);
     ramet_put_le64(out + 16, record->pages_length);
@@ -174,6 +178,7 @@ ramet_bases_note_decode(struct ramet_reader *in, uint32_t *io_last,
     }
     if (in->bad)
         return false;
+    assert(note.pgno > *io_last && note.count >= 1);
     *io_last = note.pgno + note.count - 1;
     *out = note;
     return true;

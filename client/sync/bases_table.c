@@ -24,6 +24,7 @@ ramet_base_table_init(struct ramet_base_table *table)
 void
 ramet_base_table_clear(struct ramet_base_table *table)
 {
+    assert(table->packed_count <= table->packed_capacity);
     for (uint32_t i = 0; i < table->chunk_count; i++)
         ramet_free(table->chunks[i]);
     ramet_free(table->chunks);
@@ -91,6 +92,7 @@ ramet_base_table_packed(const struct ramet_base_table *table, uint32_t pgno)
 
     if (word == NULL || *word == 0 || (*word & 1) != 0)
         return NULL;
+    assert(*word / 2 <= table->packed_count);
     return &table->packed[*word / 2 - 1];
 }
 
@@ -102,6 +104,8 @@ drop_packed(struct ramet_base_table *table, uint64_t word)
     const struct ramet_base_packed *const last =
         &table->packed[table->packed_count - 1];
 
+    assert(word != 0 && (word & 1) == 0 && word / 2 <= table->packed_count);
+    assert(table->packed_bytes >= gone->length);
     table->packed_bytes -= gone->length;
     if (gone != last) {
         *find_word(table, last->pgno) = word;
@@ -124,6 +128,7 @@ ramet_base_table_forget(struct ramet_base_table *table, uint32_t first,
 {
     const uint64_t end = (uint64_t)table->chunk_count * CHUNK_PAGES;
 
+    assert(first >= 1);
     for (uint64_t p = first; p <= last && p <= end; p++) {
         uint64_t *const word = find_word(table, (uint32_t)p);
 
@@ -138,6 +143,7 @@ static enum ramet_rc
 add_packed(struct ramet_base_table *table, uint64_t *word,
            const struct ramet_base_note *note, uint64_t offset)
 {
+    assert(*word == 0 && table->packed_count <= table->packed_capacity);
     if (table->packed_count == table->packed_capacity) {
         const uint32_t capacity =
             table->packed_capacity == 0 ? 64 : table->packed_capacity * 2;
@@ -169,6 +175,7 @@ ramet_base_table_note(struct ramet_base_table *table,
     struct ramet_base_packed *packed;
     uint64_t *word;
 
+    assert(note->pgno >= 1 && note->count >= 1);
     if (note->kind == RAMET_BASE_NOTE_FORGET) {
         ramet_base_table_forget(table, note->pgno,
                                 note->pgno + (note->count - 1));

@@ -5,6 +5,7 @@
  */
 #include "client/sync/bind.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "client/remote/remote.h"
@@ -20,6 +21,7 @@ bind_name(struct ramet_sync *sync, struct ramet_vid *out_volume,
     struct ramet_vid fresh;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock);
     *out_is_new = false;
     if (!atomic_load(&sync->replica_sync->may_create))
         return ramet_remote_client_resolve(sync->client, out_volume, err);
@@ -45,6 +47,7 @@ bind_replica(struct ramet_sync *sync, struct ramet_err *err)
     const char *text;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock && sync->history == NULL);
     rc = bind_name(sync, &volume, &sync->made_volume, err);
     if (rc == RAMET_OK && !sync->made_volume)
         rc = ramet_remote_client_newest(sync->client, &volume, &head, err);
@@ -80,6 +83,7 @@ ramet_sync_bind(struct ramet_sync *sync, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(sync->history != NULL || sync->has_push_lock);
     if (sync->history != NULL)
         return RAMET_OK;
     /* Another process may have done it while the push lock was waited for. */

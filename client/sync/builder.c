@@ -64,6 +64,7 @@ read_pages(struct build *build, uint32_t first, uint32_t count, uint8_t *out,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(first >= 1 && count >= 1);
     rc = ramet_session_read(build->job->session,
                             (uint64_t)(first - 1) * page_size, out, len, &got,
                             err);
@@ -80,6 +81,7 @@ static uint32_t
 nth_page(const struct ramet_pageset *set, uint64_t nth, size_t *run,
          uint64_t *before)
 {
+    assert(*run < set->run_count && nth >= *before);
     for (;; (*run)++) {
         const struct ramet_run r = set->runs[*run];
         const uint64_t len = (uint64_t)r.last - r.first + 1;
@@ -98,6 +100,7 @@ read_samples(struct build *build, uint64_t total, uint8_t *samples,
     size_t run = 0;
     uint64_t before = 0;
 
+    assert(count >= 1 && count <= total);
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t pgno =
             nth_page(build->job->pages, total * i / count, &run, &before);
@@ -116,6 +119,7 @@ put_dict(void *ctx, struct ramet_err *err)
 {
     const struct dict_put *const put = ctx;
 
+    assert(put->is_under_way);
     return ramet_dict_put(put->store, &put->object, err);
 }
 
@@ -129,6 +133,7 @@ send_dict(struct build *build, size_t len, struct ramet_err *err)
     enum ramet_rc rc = ramet_dict_pack(&build->job->volume, build->dict, len,
                                        &put->object, err);
 
+    assert(!build->dict_put.is_under_way && build->dict != NULL);
     if (rc != RAMET_OK)
         return rc;
     build->codec.dict_extent = put->object.extent;
@@ -175,6 +180,7 @@ train_dict(struct build *build, uint64_t total, struct ramet_err *err)
     bool worth = false;
     enum ramet_rc rc;
 
+    assert(build->codec.dict == NULL && total >= 1);
     if (samples == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "dictionary: no memory");
     rc = read_samples(build, total, samples, count, err);
@@ -197,6 +203,7 @@ choose_dict(struct build *build, uint64_t total, struct ramet_err *err)
     struct ramet_extent extent = {.length_bytes = 0};
     enum ramet_rc rc;
 
+    assert(build->dict == NULL);
     if (build->job->base->lsn > 0) {
         rc = ramet_history_dict(build->job->history, build->job->base, &extent,
                                 err);
@@ -230,6 +237,7 @@ note_segment(struct build *build, struct ramet_segment_info *info,
 {
     struct ramet_commit_object *const commit = build->commit;
 
+    assert(build->commit->segment_count <= build->segment_capacity);
     if (commit->segment_count == build->segment_capacity) {
         const size_t capacity =
             build->segment_capacity > 0 ? build->segment_capacity * 2 : 4;
@@ -273,6 +281,7 @@ take_ended(struct build *build, struct ramet_err *err)
     struct ending *const ending = &build->ending;
     enum ramet_rc rc;
 
+    assert(build->job != NULL);
     if (!is_one_ending(build))
         return RAMET_OK;
     rc = ramet_beside_end(&ending->beside, err);
@@ -299,6 +308,7 @@ turn_segment(struct build *build, struct ramet_err *err)
 
     if (rc != RAMET_OK)
         return rc;
+    assert(!is_one_ending(build) && build->writer != NULL);
     build->ending.writer = build->writer;
     build->writer = NULL;
     memset(&build->ending.info, 0, sizeof(build->ending.info));
@@ -317,6 +327,7 @@ finish_last(struct build *build, struct ramet_err *err)
     struct ramet_segment_info info = {.frame_count = 0};
     enum ramet_rc rc;
 
+    assert(build->writer != NULL && build->inline_bytes == NULL);
     build->writer = NULL; /* finish() frees it, whatever it returns */
     rc = ramet_segment_writer_finish(
         writer, is_only, &info, &build->inline_bytes, &build->inline_len, err);
@@ -331,6 +342,7 @@ finish_last(struct build *build, struct ramet_err *err)
 static uint32_t
 segments_so_far(const struct build *build)
 {
+    assert(build->commit->segment_count <= RAMET_COMMIT_SEGMENTS_MAX);
     return build->commit->segment_count + is_one_ending(build);
 }
 
@@ -340,6 +352,7 @@ needs_image(const struct build *build, uint32_t pgno, const uint8_t *page)
 {
     const struct ramet_commit_object *const commit = build->commit;
 
+    assert(pgno >= 1 && pgno <= build->commit->page_count);
     return pgno <= commit->least_page_count ||
            !ramet_bytes_are_zero(page, commit->page_size);
 }
@@ -370,6 +383,7 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
     }
     if (ramet_pageset_add(&commit->changed, pgno) != RAMET_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
+    assert(build->writer != NULL);
     return ramet_segment_writer_add(build->writer, pgno, page, err);
 }
 
@@ -377,6 +391,7 @@ add_page(struct build *build, uint32_t pgno, const uint8_t *page,
 static uint32_t
 count_unread_zeros(const struct build *build, uint32_t pgno, uint32_t most)
 {
+    assert(pgno >= 1 && most >= 1);
     if (pgno <= build->commit->least_page_count)
         return 0;
     return ramet_session_hole(build->job->session, pgno, most);
@@ -391,6 +406,7 @@ add_some(struct build *build, uint32_t pgno, uint32_t most, uint32_t *out_count,
     const uint32_t at_once = READ_BYTES / page_size;
     enum ramet_rc rc;
 
+    assert(build->buf != NULL && most >= 1);
     *out_count = count_unread_zeros(build, pgno, most);
     if (*out_count > 0)
         return RAMET_OK;
@@ -418,6 +434,7 @@ add_run(struct build *build, struct ramet_run run, struct ramet_err *err)
     uint64_t pgno = run.first;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(run.first >= 1 && run.first <= run.last);
     while (rc == RAMET_OK && pgno <= run.last) {
         uint32_t count;
 
@@ -425,6 +442,7 @@ add_run(struct build *build, struct ramet_run run, struct ramet_err *err)
                       &count, err);
         if (rc == RAMET_OK && build->job->step != NULL)
             rc = build->job->step(build->job->step_ctx, count, err);
+        assert(rc != RAMET_OK || count >= 1); /* so that it ends */
         pgno += count;
     }
     return rc;
@@ -437,6 +455,7 @@ build_segments(struct build *build, struct ramet_err *err)
     const uint32_t page_count = build->commit->page_count;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(build->writer == NULL && build->deltas != NULL);
     for (size_t i = 0; rc == RAMET_OK && i < pages->run_count; i++) {
         struct ramet_run run = pages->runs[i];
 
@@ -460,6 +479,7 @@ build_object(struct build *build, struct ramet_buf *out, struct ramet_err *err)
     struct ramet_commit_object *const commit = build->commit;
     enum ramet_rc rc;
 
+    assert((build->inline_bytes != NULL) == (build->inline_len != 0));
     commit->has_inline = build->inline_bytes != NULL;
     commit->inline_length_bytes = (uint32_t)build->inline_len;
     rc = ramet_history_prepare(build->job->history, build->job->base, commit,

@@ -68,6 +68,7 @@ static bool
 can_write(const struct ramet_builder *job,
           const struct ramet_commit_object *commit)
 {
+    assert(commit->page_size != 0);
     return job->base->lsn > 0 && job->base->page_size == commit->page_size &&
            commit->least_page_count > 0 &&
            (job->bases != NULL ||
@@ -84,6 +85,7 @@ ramet_deltas_new(const struct ramet_builder *job,
     const uint64_t pages = ramet_pageset_count(job->pages);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(commit->page_size <= WINDOW_BYTES);
     if (deltas == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "push: no memory");
     deltas->job = job;
@@ -129,6 +131,7 @@ ramet_deltas_free(struct ramet_deltas *deltas)
 static uint8_t *
 image_of(const struct ramet_deltas *deltas, uint32_t slot)
 {
+    assert(slot <= deltas->slots_max);
     return deltas->images + (size_t)slot * deltas->page_size;
 }
 
@@ -145,6 +148,7 @@ find_slot(const struct ramet_deltas *deltas, uint32_t pgno)
         else
             high = middle;
     }
+    assert(low <= deltas->slot_count);
     return low;
 }
 
@@ -172,6 +176,7 @@ gather(struct ramet_deltas *deltas, uint32_t first, uint32_t end)
     const struct ramet_point at = ramet_head_point(job->base);
     uint32_t pgnos[64];
 
+    assert(first <= end && end <= deltas->slots_max + 1);
     for (uint32_t i = first; i < end;) {
         struct slot *const slot = &deltas->slots[i];
         size_t count = 0;
@@ -196,6 +201,7 @@ slot_again(struct ramet_deltas *deltas, uint32_t pgno)
     const uint32_t slot = find_slot(deltas, pgno);
     const uint32_t spare = deltas->slots_max;
 
+    assert(pgno >= 1 && pgno <= deltas->commit->least_page_count);
     if (slot < deltas->slot_count && deltas->slots[slot].pgno == pgno)
         return slot;
     deltas->slots[spare] = (struct slot){.pgno = pgno};
@@ -210,6 +216,7 @@ list_pages(struct ramet_deltas *deltas, uint32_t pgno)
     const struct ramet_pageset *const pages = deltas->job->pages;
     uint32_t last = deltas->job->base->page_count;
 
+    assert(pgno >= 1 && deltas->slots_max > 0);
     if (last > deltas->commit->least_page_count) /* invariant (2) */
         last = deltas->commit->least_page_count;
     deltas->slot_count = 0;
@@ -236,6 +243,7 @@ list_pages(struct ramet_deltas *deltas, uint32_t pgno)
 static void
 open_window(struct ramet_deltas *deltas, uint32_t pgno)
 {
+    assert(deltas->writer != NULL);
     list_pages(deltas, pgno);
     gather(deltas, 0, deltas->slot_count);
     deltas->next_slot = 0;
@@ -250,6 +258,7 @@ shape_of(const struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page)
 {
     struct ramet_btpage bt;
 
+    assert(pgno >= 1);
     if (deltas->commit->kind != RAMET_KIND_SQLITE ||
         !ramet_btpage_open(&bt, page, pgno, deltas->page_size))
         return (struct ramet_delta_shape){.count = 0};
@@ -269,6 +278,7 @@ try_slot(struct ramet_deltas *deltas, uint32_t slot, uint32_t pgno,
         shape_of(deltas, deltas->slots[slot].pgno, base);
     const struct ramet_delta_shape shape = shape_of(deltas, pgno, page);
 
+    assert(deltas->slots[slot].has_image);
     return ramet_delta_writer_try(deltas->writer, base, &base_shape, page,
                                   &shape, most, out_length, err);
 }
@@ -279,6 +289,7 @@ index_window(struct ramet_deltas *deltas, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(deltas->slot_count <= deltas->slots_max);
     if (deltas->is_indexed)
         return RAMET_OK;
     if (deltas->finder == NULL)
@@ -311,6 +322,7 @@ try_other(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
     uint32_t other, length = 0;
     enum ramet_rc rc = index_window(deltas, err);
 
+    assert(io_best->length == 0 || io_best->length > NAME_OVERHEAD);
     if (rc != RAMET_OK)
         return rc;
     other = ramet_finder_ask(deltas->finder, page, &shape, pgno);
@@ -336,6 +348,7 @@ is_worth_it(struct ramet_deltas *deltas, const struct choice *choice,
     const uint64_t spent = (uint64_t)choice->length * (base->deltas + 1);
     uint32_t image = deltas->page_size / IMAGE_PART;
 
+    assert(choice->length == 0 || deltas->slots[choice->slot].has_image);
     if (choice->length == 0)
         return false;
     if (deltas->job->bases == NULL && choice->is_own &&
@@ -354,6 +367,7 @@ add_name(struct ramet_deltas *deltas, uint32_t pgno, struct ramet_err *err)
 {
     struct ramet_commit_deltas *const out = &deltas->commit->deltas;
 
+    assert(deltas->commit->deltas.name_count <= deltas->name_capacity);
     if (out->name_count == deltas->name_capacity) {
         const uint32_t capacity =
             deltas->name_capacity == 0 ? 16 : deltas->name_capacity * 2;
@@ -377,6 +391,7 @@ write_delta(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
     const struct slot *const slot = &deltas->slots[choice->slot];
     enum ramet_rc rc = ramet_delta_writer_take(deltas->writer, err);
 
+    assert(choice->length != 0 && slot->has_image);
     if (rc == RAMET_OK && !choice->is_own)
         rc = add_name(deltas, slot->pgno, err);
     if (rc == RAMET_OK &&
@@ -398,6 +413,7 @@ try_page(struct ramet_deltas *deltas, uint32_t own, uint32_t pgno,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(own == RAMET_FINDER_NONE || deltas->slots[own].pgno == pgno);
     ramet_delta_writer_forget(deltas->writer);
     *out_choice =
         (struct choice){.slot = own, .is_own = own != RAMET_FINDER_NONE};
@@ -414,6 +430,7 @@ try_page(struct ramet_deltas *deltas, uint32_t own, uint32_t pgno,
 static uint32_t
 slot_of(struct ramet_deltas *deltas, uint32_t pgno)
 {
+    assert(deltas->next_slot <= deltas->slot_count);
     if (pgno > deltas->window_last || deltas->window_last == 0)
         open_window(deltas, pgno);
     while (deltas->next_slot < deltas->slot_count &&
@@ -432,6 +449,7 @@ ramet_deltas_take(struct ramet_deltas *deltas, uint32_t pgno,
     struct choice choice;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(pgno >= 1 && pgno <= deltas->commit->page_count);
     *out_taken = false;
     if (deltas->writer != NULL) {
         rc = try_page(deltas, slot_of(deltas, pgno), pgno, page, &choice, err);
@@ -451,6 +469,7 @@ ramet_deltas_finish(struct ramet_deltas *deltas, uint8_t **io_inline,
 {
     if (deltas->commit->deltas.pages.run_count == 0)
         return RAMET_OK;
+    assert(deltas->writer != NULL);
     return ramet_delta_writer_extent(
         deltas->writer, ramet_remote_client_store(deltas->job->client),
         &deltas->job->volume, true, io_inline, io_inline_len,

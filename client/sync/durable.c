@@ -5,6 +5,7 @@
  */
 #include "client/sync/durable.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #include "client/remote/remote_client.h"
@@ -33,6 +34,7 @@ ramet_durable_done(struct ramet_durable *durable)
 static bool
 has_unsent_pages(const struct ramet_replica_state *state)
 {
+    assert(state->newest.page_count == 0 || state->newest.page_size != 0);
     return state->newest.lsn == 0 && state->newest.page_count > 0;
 }
 
@@ -66,6 +68,7 @@ ramet_durable_ready(struct ramet_replica_sync *replica_sync,
     struct ramet_err own = {.code = RAMET_OK};
     enum ramet_rc rc;
 
+    assert(!ramet_session_is_reserved(session));
     rc = ramet_sync_begin(&sync, replica_sync, session, &own);
     if (rc == RAMET_OK) {
         sync.make_volume = has_unsent_pages(sync.state);
@@ -100,6 +103,7 @@ ramet_durable_trim(struct ramet_session *session, enum ramet_volume_kind kind,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(ramet_session_is_reserved(session));
     if (kind != RAMET_KIND_SQLITE || size < sizeof(header))
         return RAMET_OK;
     rc = ramet_session_read(session, 0, header, sizeof(header), &got, err);
@@ -138,6 +142,7 @@ check_base(struct sending *sending, struct ramet_err *err)
     const uint64_t own = sending->state->newest.lsn;
     enum ramet_rc rc;
 
+    assert(sending->client == NULL && sending->history == NULL);
     sending->client = ramet_replica_sync_client(sending->replica_sync);
     ramet_remote_client_begin(sending->client);
     ramet_replica_sync_learn(sending->replica_sync, sending->state);
@@ -181,6 +186,7 @@ borrow_bases(struct sending *sending, uint32_t page_size)
 {
     struct ramet_replica_sync *const replica_sync = sending->replica_sync;
 
+    assert(!sending->holds_push && sending->bases == NULL);
     if (!ramet_mutex_trylock(&replica_sync->sync_mutex))
         return;
     if (ramet_session_lock_push(sending->session, NULL) != RAMET_OK) {
@@ -225,6 +231,7 @@ build(struct sending *sending, const struct ramet_cid *id,
     struct ramet_commit_object commit;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(sending->history != NULL && !ramet_id_is_nil(&id->id));
     ramet_commit_init(&commit);
     commit.id = *id;
     commit.writer = sending->state->replica;
@@ -258,6 +265,7 @@ send_object(struct sending *sending, struct ramet_durable *durable,
     struct ramet_head winner;
     enum ramet_rc rc;
 
+    assert(!durable->landed && durable->object.len > 0);
     rc = ramet_sync_point(object->data, object->len, &sending->volume,
                           &durable->point, &durable->id, err);
     if (rc == RAMET_OK)
@@ -295,6 +303,7 @@ ramet_durable_commit(struct ramet_durable *durable,
         .replica_sync = replica_sync, .session = session, .state = state};
     enum ramet_rc rc;
 
+    assert(ramet_session_has_prepared(session));
     if (durable->landed) /* two SYNCs and one publish: it can't be recalled */
         return RAMET_FAIL(err, RAMET_ESNAPSHOT,
                           "%s: LSN %" PRIu64 " was committed for this "
@@ -338,6 +347,7 @@ ramet_durable_published(struct ramet_durable *durable,
     struct ramet_vid volume;
     enum ramet_rc rc;
 
+    assert(durable->landed && !ramet_session_has_prepared(session));
     /* Any failure here leaves an intent, whose bytes are kept: the next settle
      * sends them again, and hears that they landed. */
     rc = ramet_session_lock_push(session, NULL);

@@ -28,6 +28,7 @@ send_kept(struct ramet_sync *sync, const struct ramet_cid *id,
     struct ramet_cid named;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock && sync->history != NULL);
     rc = ramet_sync_point(object, len, &sync->volume, &point, &named, err);
     if (rc == RAMET_OK) /* into a gap, into another line, nothing is sent */
         rc = ramet_sync_newest(sync, &newest, err);
@@ -54,6 +55,7 @@ ramet_durable_give_up(struct ramet_sync *sync, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(sync->has_push_lock);
     if (!ramet_id_is_nil(&sync->doubt.id))
         rc = ramet_session_end_doubt(sync->session, &sync->doubt, false, err);
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
@@ -68,6 +70,7 @@ settle_doubt(struct ramet_sync *sync, struct ramet_err *err)
     enum ramet_rc rc =
         ramet_kept_read(sync->replica_sync, &id, &object, &len, err);
 
+    assert(!ramet_id_is_nil(&sync->doubt.id));
     if (rc == RAMET_OK)
         rc = send_kept(sync, &id, object, len, err);
     else if (rc == RAMET_ENOTFOUND) /* it died before it kept it: not sent */
@@ -86,6 +89,7 @@ ramet_durable_take_back(struct ramet_session *session, struct ramet_err *err)
     struct ramet_cid id;
     enum ramet_rc rc = ramet_session_doubt(session, &id, err);
 
+    assert(!ramet_session_is_reserved(session));
     if (rc != RAMET_OK || ramet_id_is_nil(&id.id))
         return rc;
     rc = ramet_session_lock_push(session, err);
@@ -106,6 +110,7 @@ await_writer(struct ramet_sync *sync, struct ramet_err *err)
 {
     uint64_t spent_ms = 0;
 
+    assert(sync->has_push_lock); /* so that no other can begin */
     while (ramet_session_write_locked(sync->session))
         if (!ramet_sync_retry(sync, &spent_ms))
             return RAMET_FAIL(err, RAMET_EBUSY,
@@ -123,6 +128,7 @@ fence_kept(struct ramet_sync *sync, uint64_t lsn, struct ramet_err *err)
     struct ramet_head newest;
     enum ramet_rc rc = ramet_sync_newest(sync, &newest, err);
 
+    assert(sync->has_push_lock && lsn > sync->state->newest.lsn);
     if (rc == RAMET_OK && newest.lsn + 1 == lsn)
         rc = ramet_fence_slot(sync, &newest, err);
     if (rc == RAMET_OK && newest.lsn + 1 >= lsn)

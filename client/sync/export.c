@@ -58,6 +58,7 @@ write_chunk(const struct ramet_os *os, int fd, const uint8_t *data, size_t len,
     size_t start = 0; /* of what is gathered and not written yet */
     enum ramet_rc rc;
 
+    assert(fd >= 0 && start <= len);
     for (size_t at = 0; at < len;) {
         const size_t n = len - at < HOLE_BYTES ? len - at : HOLE_BYTES;
 
@@ -87,6 +88,7 @@ write_all(const struct ramet_os *os, int fd, uint64_t byte_length,
     enum ramet_rc rc = RAMET_OK;
     int result;
 
+    assert(fd >= 0);
     if (buf == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", what);
     result = os->truncate(os->ctx, fd, byte_length);
@@ -116,6 +118,7 @@ rename_synced(const struct ramet_os *os, int dirfd, const char *from,
 {
     int result = os->rename(os->ctx, dirfd, from, dirfd, to);
 
+    assert(strchr(to, '/') == NULL); /* in one folder */
     if (result == 0)
         result = os->sync(os->ctx, dirfd);
     if (result < 0)
@@ -129,6 +132,7 @@ temporary_name(const struct ramet_os *os, const char *name)
 {
     uint64_t random = 0;
 
+    assert(strchr(name, '/') == NULL);
     if (os->random(os->ctx, &random, sizeof(random)) < 0)
         random = os->mono_ns(os->ctx);
     return ramet_asprintf("%.200s.tmp-%016" PRIx64, name, random);
@@ -205,6 +209,7 @@ lost_name(const struct ramet_sync *sync, int dir_fd)
     char when[32];
     size_t n = 0;
 
+    assert(dir_fd >= 0);
     ramet_time_format(os->wall_ms(os->ctx), when);
     for (const char *p = when; *p != '\0' && *p != '.'; p++)
         if (*p != '-' && *p != ':')
@@ -240,6 +245,7 @@ write_lost(struct ramet_sync *sync, char **out_path, struct ramet_err *err)
     enum ramet_rc rc = ramet_keep_folder(sync->replica_sync->replica, LOST,
                                          &dir_fd, &rights, err);
 
+    assert(ramet_session_is_pinned(sync->session));
     if (rc != RAMET_OK)
         return rc;
     name = lost_name(sync, dir_fd);
@@ -291,6 +297,7 @@ ramet_export_forget_lost(struct ramet_sync *sync, const char *path)
     struct ramet_rights rights;
     int dir_fd = -1;
 
+    assert(strrchr(path, '/') != NULL);
     if (ramet_keep_folder(sync->replica_sync->replica, LOST, &dir_fd, &rights,
                           NULL) != RAMET_OK)
         return;

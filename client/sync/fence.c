@@ -23,6 +23,7 @@ ramet_fence_slot(struct ramet_sync *sync, const struct ramet_head *base,
     struct ramet_cid id;
     enum ramet_rc rc;
 
+    assert(base->lsn < UINT64_MAX);
     assert(sync->has_push_lock && sync->history != NULL);
     ramet_buf_init(&object, RAMET_COMMIT_HEAD_MAX);
     rc = ramet_history_fence(sync->history, base, &sync->state->replica,
@@ -48,6 +49,7 @@ own_content(struct ramet_sync *sync, struct ramet_point *out,
     const enum ramet_rc rc =
         ramet_history_head_of(sync->history, &at, &head, err);
 
+    assert(sync->history != NULL);
     if (rc == RAMET_OK)
         *out = head.content;
     return rc;
@@ -89,6 +91,7 @@ ramet_fence_conclude(struct ramet_sync *sync,
     enum ramet_rc rc =
         ramet_history_head(sync->history, point->lsn, &head, err);
 
+    assert(sync->has_push_lock && sync->history != NULL);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_hash_equal(&head.hash, &point->hash))

@@ -157,6 +157,7 @@ join(struct ramet_page_fetcher *fetcher, struct ramet_err *err)
     struct ramet_vid volume;
     enum ramet_rc rc;
 
+    assert(fetcher->pipeline == NULL); /* set once */
     if (client == NULL ||
         !ramet_replica_sync_volume(fetcher->replica_sync, &volume))
         return RAMET_FAIL(err, RAMET_EUNREACHABLE,
@@ -180,6 +181,7 @@ need_session(struct ramet_page_fetcher *fetcher, struct ramet_session *session,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(session != NULL);
     ramet_mutex_lock(&fetcher->keeping);
     if (fetcher->session == NULL)
         rc = ramet_session_clone(session, &fetcher->session, err);
@@ -205,6 +207,7 @@ ramet_page_fetcher_pipeline(struct ramet_page_fetcher *fetcher,
         rc = join(fetcher, err);
     if (rc == RAMET_OK)
         *out_pipeline = fetcher->pipeline;
+    assert(rc != RAMET_OK || fetcher->pipeline != NULL);
     ramet_mutex_unlock(&fetcher->mutex);
     return rc;
 }
@@ -216,6 +219,7 @@ name_page(const struct ramet_page_fetcher *fetcher, uint64_t lsn, uint32_t pgno,
           enum ramet_rc rc, const struct ramet_err *cause,
           struct ramet_err *err)
 {
+    assert(rc != RAMET_OK && pgno >= 1);
     return RAMET_FAIL(err, rc,
                       "%.120s: page %" PRIu32 " is not here, and remote %.120s "
                       "(LSN %" PRIu64 "): %.200s",
@@ -271,6 +275,7 @@ fetch_page(struct ramet_page_fetcher *fetcher, const struct ramet_head *head,
     bool here = false;
     enum ramet_rc rc;
 
+    assert(pgno >= 1 && pgno <= head->page_count);
     if (page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory");
     rc = ramet_page_fetcher_pipeline(fetcher, ramet_fetch_session(sink), false,
@@ -361,6 +366,7 @@ fetch(struct ramet_page_fetcher *fetcher, const struct ramet_point *at,
     uint64_t timeout_ms = 0;
     enum ramet_rc rc = learn_binding(fetcher, ramet_fetch_session(sink), err);
 
+    assert(pgno >= 1);
     if (rc == RAMET_OK)
         rc = look_at(fetcher, at, &volume, &head, &timeout_ms, err);
     if (rc != RAMET_OK)
@@ -385,6 +391,7 @@ ramet_page_fetcher_was_read(void *ctx, const struct ramet_session *session,
     struct ramet_point missed_at;
     struct ramet_head head;
 
+    assert(pgno >= 1 && page != NULL);
     ramet_mutex_lock(&fetcher->mutex);
     pipeline = fetcher->pipeline;
     head = fetcher->head;

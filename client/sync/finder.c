@@ -37,6 +37,7 @@ hash_at(const uint8_t *p, uint32_t len)
 {
     uint64_t v = ramet_get_le64(p) * UINT64_C(0x9e3779b97f4a7c15);
 
+    assert(len >= MARK_MIN && len <= MARK_MAX);
     v = (v ^ v >> 32 ^ ramet_get_le64(p + (len - MARK_MIN) / 2)) *
         UINT64_C(0xc2b2ae3d27d4eb4f);
     v = (v ^ v >> 32 ^ ramet_get_le64(p + len - MARK_MIN)) *
@@ -48,6 +49,7 @@ hash_at(const uint8_t *p, uint32_t len)
 static bool
 is_mark(const uint8_t *p, uint32_t len)
 {
+    assert(len >= 2);
     return p[0] != p[len - 1] || memcmp(p, p + 1, len - 1) != 0;
 }
 
@@ -87,6 +89,7 @@ ramet_finder_free(struct ramet_finder *finder)
 void
 ramet_finder_clear(struct ramet_finder *finder)
 {
+    assert(((finder->mask + 1) & finder->mask) == 0); /* a power of two */
     memset(finder->slots, 0xff,
            ((size_t)finder->mask + 1) * sizeof(*finder->slots));
 }
@@ -101,6 +104,7 @@ next_mark(const struct ramet_finder *finder, const uint8_t *page,
     const uint32_t last = finder->page_size - MARK_MAX;
     uint32_t at = i * stride, len = MARK_MAX;
 
+    assert(stride >= 1);
     if (shape->count == 0) {
         if (at > last)
             return false;
@@ -112,6 +116,7 @@ next_mark(const struct ramet_finder *finder, const uint8_t *page,
         len = page[at] + 1u;
         len = len < MARK_MIN ? MARK_MIN : len > MARK_MAX ? MARK_MAX : len;
     }
+    assert(at + len <= finder->page_size);
     *out_hash = hash_at(page + at, len);
     *out_is_mark = is_mark(page + at, len);
     return true;
@@ -124,6 +129,7 @@ ramet_finder_add(struct ramet_finder *finder, uint32_t number,
     uint64_t hash;
     bool is_one;
 
+    assert(number != RAMET_FINDER_NONE);
     for (uint32_t i = 0;
          next_mark(finder, page, shape, STRIDE, i, &hash, &is_one); i++) {
         if (is_one)
@@ -149,6 +155,7 @@ commonest(uint32_t *numbers, uint32_t count, uint32_t least)
     uint32_t most = least - 1;
     uint32_t run = 0;
 
+    assert(least >= 1 && count <= ASKED_MAX);
     qsort(numbers, count, sizeof(*numbers), compare_numbers);
     for (uint32_t i = 0; i < count; i++) {
         run = i > 0 && numbers[i] == numbers[i - 1] ? run + 1 : 1;

@@ -47,6 +47,7 @@ ask_for_more(struct round *round, size_t max, bool *out_any,
     uint64_t count;
     enum ramet_rc rc;
 
+    assert(max >= 1);
     ramet_pageset_init(&absent);
     rc = ramet_session_absent(round->sync->session, round->after,
                               max < BATCH_PAGES ? max : BATCH_PAGES, &absent,
@@ -71,7 +72,9 @@ wait_for_some(struct round *round, size_t most, size_t *out_pending,
     uint64_t came;
     enum ramet_rc rc, step;
 
+    assert(round->sync->replica_sync->fetcher != NULL);
     rc = ramet_haul_wait(&round->haul, most, STEP_MS, out_pending, &came, err);
+    assert(rc != RAMET_OK || came >= round->came);
     step = came > round->came ? ramet_sync_step(round->sync, came - round->came,
                                                 rc == RAMET_OK ? err : NULL)
                               : RAMET_OK;
@@ -92,6 +95,7 @@ haul_all(struct round *round, struct ramet_err *err)
     size_t pending = 0;
     enum ramet_rc rc;
 
+    assert(ramet_session_is_pinned(round->sync->session));
     do {
         const size_t depth = ramet_haul_depth(&round->haul);
 
@@ -116,6 +120,7 @@ fill_all(struct ramet_sync *sync, uint32_t *pgnos, uint64_t *out_lsn,
     uint64_t spent_ms = 0;
     enum ramet_rc rc;
 
+    assert(sync->history != NULL);
     do
         rc = ramet_session_pin(sync->session, err);
     while (rc == RAMET_EBUSY && ramet_sync_retry(sync, &spent_ms));
@@ -151,6 +156,7 @@ fill_until_whole(struct ramet_sync *sync, uint32_t *pgnos,
     uint64_t got = 0;
     enum ramet_rc rc;
 
+    assert(pgnos != NULL);
     for (;;) {
         rc = fill_all(sync, pgnos, &lsn, &got, err);
         if (rc != RAMET_OK || got == 0)

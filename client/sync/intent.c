@@ -31,6 +31,7 @@ lose_slot(struct ramet_sync *sync, const struct ramet_remote_point *point,
     const struct ramet_snapshot *const now = &sync->state->newest;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(sync->has_push_lock);
     if (winner->lsn == 0)
         rc = ramet_sync_newest(sync, winner, err);
     if (rc == RAMET_OK && winner->lsn < point->lsn) {
@@ -82,6 +83,7 @@ ramet_intent_send(struct ramet_sync *sync, const uint8_t *object, size_t len,
     struct ramet_err refusal;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock && sync->history != NULL);
     rc = ramet_sync_point(object, len, &sync->volume, &point, &id, err);
     if (rc != RAMET_OK)
         return rc;
@@ -105,6 +107,7 @@ send_again(struct ramet_sync *sync, const uint8_t *object, size_t len,
     struct ramet_err refusal;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock);
     /* Into a gap, into a remote that went back, nothing is sent. */
     rc = ramet_sync_newest(sync, &newest, err);
     if (rc != RAMET_OK)
@@ -132,6 +135,7 @@ load_intent(struct ramet_sync *sync, uint8_t **out_object, size_t *out_len,
     struct ramet_cid id;
     enum ramet_rc rc;
 
+    assert(!ramet_id_is_nil(&sync->state->intent.id));
     rc = ramet_session_load_intent(sync->session, &object, &len, err);
     if (rc == RAMET_OK)
         rc = ramet_sync_point(object, len, &sync->volume, &point, &id, err);
@@ -155,6 +159,7 @@ settle_intent(struct ramet_sync *sync, struct ramet_err *err)
     size_t len = 0;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock);
     rc = load_intent(sync, &object, &len, err);
     if (rc == RAMET_ENOTFOUND) {
         /* Killed before this intent's bytes were kept, so none were sent. */

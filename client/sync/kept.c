@@ -16,6 +16,7 @@
  */
 #include "client/sync/kept.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "client/store/keep.h"
@@ -37,6 +38,7 @@ static const uint8_t magic_1[8] = {'R', 'A', 'M', 'T', 'D', 'U', 'R', 1};
 static struct ramet_hash
 seal(const uint8_t *file, size_t len, struct ramet_hasher *hasher)
 {
+    assert(len > HEAD_SIZE);
     ramet_hasher_reset(hasher);
     ramet_hasher_update(hasher, file, SEALED_SIZE);
     ramet_hasher_update(hasher, file + HEAD_SIZE, len - HEAD_SIZE);
@@ -54,6 +56,7 @@ ramet_kept_write(const struct ramet_replica_sync *replica_sync, uint64_t lsn,
     struct ramet_hash sum;
     enum ramet_rc rc;
 
+    assert(lsn >= 1 && object->len > 0);
     if (hasher == NULL || file == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", replica_sync->path);
         goto done;
@@ -134,6 +137,7 @@ done:
 static bool
 is_of(const uint8_t *file, const struct ramet_cid *id)
 {
+    assert(!ramet_id_is_nil(&id->id));
     return memcmp(file, magic, sizeof(magic)) == 0 &&
            memcmp(file + 16, id->id.bytes, RAMET_ID_SIZE) == 0;
 }

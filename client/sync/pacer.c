@@ -45,6 +45,7 @@ regain(struct ramet_pacer *pacer, uint64_t now_ms)
 {
     const uint64_t passed_ms = now_ms - pacer->regained_ms;
 
+    assert(pacer->allowance <= RAMET_PACER_ALLOWANCE); /* rule (2) */
     if (passed_ms >= 1000u * RAMET_PACER_ALLOWANCE / RAMET_PACER_REGAIN)
         pacer->allowance = RAMET_PACER_ALLOWANCE;
     else
@@ -94,6 +95,7 @@ give_up_ms(const struct ramet_pacer *pacer)
     const uint64_t deferred = pacer->dirty_since_ms + RAMET_PACER_DEFER_MS +
                               DEFER_PUSHES * pacer->last_took_ms;
 
+    assert(pacer->dirty_since_ms > 0);
     return paused < deferred ? paused : deferred;
 }
 
@@ -104,6 +106,7 @@ ramet_pacer_due(struct ramet_pacer *pacer, uint64_t now_ms,
     uint64_t due_ms;
     uint64_t again;
 
+    assert(now_ms > 0);
     if (pacer->dirty_since_ms == 0)
         return UINT64_MAX;
     due_ms = pacer->dirty_since_ms + pacer->interval_ms;

@@ -50,6 +50,7 @@ take_page1(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
     const struct page1_sink *const sink = ctx;
 
+    assert(sink->out != NULL);
     (void)err;
     if (pgno == 1)
         memcpy(sink->out, page, sink->page_size);
@@ -66,6 +67,7 @@ ramet_sync_page1(struct ramet_remote_client *client,
     struct page1_sink sink = {.page_size = head->page_size};
     enum ramet_rc rc;
 
+    assert(head->page_count == 0 || head->page_size != 0);
     if (head->kind != RAMET_KIND_SQLITE || head->page_count == 0) {
         *out_page = NULL;
         return RAMET_OK;
@@ -97,6 +99,7 @@ add_run(struct ramet_pageset *set, uint32_t first, uint32_t last,
 {
     const struct ramet_run run = {first, last};
 
+    assert(first >= 1);
     if (first > last || ramet_pageset_add_run(set, run) == RAMET_OK)
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ENOMEM, "pull: no memory");
@@ -113,6 +116,7 @@ read_target(struct ramet_sync *sync, const struct ramet_head *head, bool all,
     struct ramet_point from;
     enum ramet_rc rc;
 
+    assert(sync->history != NULL && out->page1 == NULL);
     out->base = sync->state->newest;
     ramet_sync_point_of(head, &out->point);
     out->kind = head->kind;
@@ -144,6 +148,7 @@ adopt(struct ramet_sync *sync, const struct target *target, bool reset,
     uint64_t spent_ms = 0;
     enum ramet_rc rc;
 
+    assert(!reset || sync->has_push_lock);
     do
         rc = ramet_session_pull(sync->session, &target->base, &target->point,
                                 &target->changed, target->page1, reset, err);
@@ -173,6 +178,7 @@ prepare(struct ramet_sync *sync, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
+    assert(sync->session != NULL);
     rc = ramet_sync_connect(sync, err);
     if (rc != RAMET_OK || !ramet_sync_pending(sync) || sync->history == NULL ||
         sync->follows)
@@ -188,6 +194,7 @@ bind_if_there(struct ramet_sync *sync, struct ramet_err *err)
     struct ramet_vid volume;
     enum ramet_rc rc;
 
+    assert(sync->history == NULL && !sync->follows);
     rc = ramet_remote_client_resolve(sync->client, &volume, err);
     if (rc == RAMET_OK)
         rc = ramet_sync_lock_push(sync, err);
@@ -250,6 +257,7 @@ newest_for_reset(struct ramet_sync *sync, struct ramet_head *out_head,
 {
     enum ramet_rc rc = ramet_sync_newest(sync, out_head, err);
 
+    assert(sync->has_push_lock);
     *out_same_line = rc == RAMET_OK;
     if (rc == RAMET_EWENTBACK)
         rc = ramet_remote_client_newest(sync->client, &sync->volume, out_head,
@@ -267,6 +275,7 @@ give_up(struct ramet_sync *sync, const struct ramet_head *head, bool same_line,
     char *kept = NULL;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(sync->has_push_lock);
     if (!discard && (ramet_sync_pending(sync) || !same_line))
         rc = ramet_export_lost(sync, &kept, err);
     if (rc == RAMET_EWENTBACK)

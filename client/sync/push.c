@@ -13,6 +13,7 @@
  *
  * Layer: client.
  */
+#include <assert.h>
 #include <inttypes.h>
 
 #include "client/remote/remote_client.h"
@@ -49,6 +50,7 @@ pages_to_send(const struct ramet_replica_state *state,
 {
     enum ramet_rc rc;
 
+    assert(out->run_count == 0);
     rc = ramet_pageset_copy(out, &state->in_flight);
     if (rc == RAMET_OK && all && snap->page_count > 0)
         rc =
@@ -61,6 +63,7 @@ static bool
 is_resized(const struct ramet_sync *sync, const struct ramet_snapshot *snap,
            const struct ramet_head *base)
 {
+    assert(sync->has_push_lock);
     return sync->state->page_size_changed ||
            (base->lsn > 0 && snap->page_size != base->page_size);
 }
@@ -72,6 +75,7 @@ describe(const struct ramet_sync *sync, const struct ramet_snapshot *snap,
     const struct ramet_replica_state *const state = sync->state;
     uint32_t least = state->least_page_count_in_flight;
 
+    assert(commit->segment_count == 0);
     if (least > base->page_count)
         least = base->page_count;
     if (least > snap->page_count)
@@ -96,6 +100,7 @@ note_bases(struct ramet_sync *sync, const struct ramet_head *base,
     struct ramet_remote_point point;
     struct ramet_cid id;
 
+    assert(sync->has_push_lock);
     if (sync->replica_sync->bases != NULL &&
         ramet_sync_point(object->data, object->len, &sync->volume, &point, &id,
                          NULL) == RAMET_OK &&
@@ -125,6 +130,7 @@ build_intent(struct ramet_sync *sync, const struct ramet_cid *id,
     struct ramet_commit_object commit;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock && ramet_session_is_pinned(sync->session));
     ramet_pageset_init(&pages);
     ramet_commit_init(&commit);
     rc = pages_to_send(sync->state, &snap, is_resized(sync, &snap, base),
@@ -163,6 +169,8 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
     uint64_t commits = 0;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock && sync->history != NULL);
+    assert(!sync->follows);
     rc = ramet_id_new(&id.id, err);
     if (rc == RAMET_OK)
         rc =
@@ -225,6 +233,7 @@ find_base(struct ramet_sync *sync, struct ramet_head *out_base,
     const unsigned traits = ramet_remote_client_store(sync->client)->traits;
     const struct ramet_point stand = ramet_snapshot_point(&state->newest);
 
+    assert(sync->history != NULL);
     if (sync->made_volume && stand.lsn == 0) {
         *out_base = (struct ramet_head){.lsn = 0};
         return RAMET_OK;
@@ -250,6 +259,7 @@ check_clock(struct ramet_sync *sync, struct ramet_head *io_base,
 {
     enum ramet_rc rc;
 
+    assert(sync->client != NULL);
     if (ramet_refusal_by_clock(sync->replica_sync, sync->client, io_base,
                                NULL) == RAMET_OK)
         return RAMET_OK;

@@ -5,6 +5,7 @@
  */
 #include "client/sync/recent_bases.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -34,6 +35,7 @@ make(uint32_t page_size)
     struct ramet_recent_bases *const recent = ramet_calloc(1, sizeof(*recent));
     const uint32_t count = RAMET_RECENT_BASES_BYTES / page_size;
 
+    assert(page_size != 0 && page_size <= RAMET_RECENT_BASES_BYTES);
     if (recent == NULL)
         return NULL;
     recent->page_size = page_size;
@@ -66,6 +68,7 @@ ramet_recent_bases_put(struct ramet_recent_bases **io_recent, uint32_t pgno,
     struct ramet_recent_bases *recent = *io_recent;
     uint32_t place;
 
+    assert(pgno >= 1 && image != NULL);
     if (recent != NULL && recent->page_size != page_size) {
         ramet_recent_bases_free(recent);
         recent = NULL;

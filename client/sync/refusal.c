@@ -25,6 +25,7 @@ warn_once(struct ramet_replica_sync *replica_sync, int64_t behind_ms)
 {
     char number[RAMET_LOG_NUM_SIZE];
 
+    assert(behind_ms > 0);
     if (atomic_exchange(&replica_sync->told_clock, true))
         return;
     ramet_log(RAMET_LOG_WARN,
@@ -70,6 +71,7 @@ has_segment(struct ramet_sync *sync, const struct ramet_sid *id,
     uint64_t size = 0;
     enum ramet_rc rc;
 
+    assert(sync->client != NULL);
     ramet_extent_key(&extent, key);
     rc = ramet_objstore_size(ramet_remote_client_store(sync->client), key,
                              &size, err);
@@ -88,6 +90,7 @@ has_segments(struct ramet_sync *sync, const uint8_t *object, size_t len,
     uint32_t head_len;
     enum ramet_rc rc;
 
+    assert(sync->has_push_lock);
     *out_all = true;
     rc = ramet_commit_head_length(object, &head_len, err);
     if (rc != RAMET_OK)
@@ -121,6 +124,7 @@ is_worth_it(struct ramet_sync *sync, const struct ramet_head *newest,
     bool all = true;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_refusal_is_one(refusal));
     if (refusal == RAMET_ECLOCK) {
         *out_worth = os->wall_ms(os->ctx) < point->time_ms &&
                      ramet_refusal_by_clock(sync->replica_sync, sync->client,
@@ -167,6 +171,7 @@ ramet_refusal_fence(struct ramet_sync *sync, struct ramet_err *err)
     struct ramet_head newest;
     enum ramet_rc rc = ramet_sync_newest(sync, &newest, err);
 
+    assert(sync->has_push_lock);
     if (rc == RAMET_OK && newest.lsn == sync->state->newest.lsn)
         rc = ramet_fence_slot(sync, &newest, err);
     return rc;

@@ -22,6 +22,7 @@ ramet_replica_sync_attach(struct ramet_replica_sync *replica_sync,
     struct ramet_remote_client *mine = ramet_remote_client_ref(client);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(client != NULL);
     ramet_mutex_lock(&replica_sync->mutex);
     if (replica_sync->client == NULL) {
         replica_sync->client = mine;
@@ -64,7 +65,11 @@ void
 ramet_replica_sync_set_volume(struct ramet_replica_sync *replica_sync,
                               const struct ramet_vid *volume)
 {
+    assert(!ramet_id_is_nil(&volume->id));
     ramet_mutex_lock(&replica_sync->mutex);
+    assert(ramet_id_is_nil(&replica_sync->volume.id) ||
+           ramet_id_compare(&replica_sync->volume.id, &volume->id) ==
+               0); /* (2) */
     replica_sync->volume = *volume;
     ramet_mutex_unlock(&replica_sync->mutex);
 }
@@ -148,6 +153,7 @@ ramet_replica_sync_lacks(const struct ramet_replica_sync *replica_sync,
 static bool
 mends(const char *verb, const char *failed)
 {
+    assert(verb != NULL);
     return failed == NULL || strcmp(verb, failed) == 0 ||
            strcmp(verb, "sync") == 0 || strcmp(verb, "reset") == 0;
 }
@@ -157,6 +163,7 @@ ramet_replica_sync_note_result(struct ramet_replica_sync *replica_sync,
                                const char *verb, enum ramet_rc rc,
                                const struct ramet_err *err)
 {
+    assert(verb != NULL);
     ramet_mutex_lock(&replica_sync->mutex);
     if (rc != RAMET_OK) {
         replica_sync->failed_verb = verb;
@@ -174,6 +181,7 @@ ramet_replica_sync_need_session(struct ramet_replica_sync *replica_sync,
                                 struct ramet_session *session,
                                 struct ramet_err *err)
 {
+    assert(replica_sync->replica != NULL);
     if (replica_sync->session != NULL)
         return RAMET_OK;
     return session != NULL
@@ -202,6 +210,7 @@ ramet_replica_sync_begin_bases(struct ramet_replica_sync *replica_sync,
 {
     const uint64_t bytes_max = atomic_load(&replica_sync->bases_bytes);
 
+    assert(page_size != 0);
     if (bytes_max == 0 || ramet_remote_client_store(client)->traits == 0)
         return NULL;
     if (replica_sync->bases == NULL &&

@@ -54,6 +54,7 @@ replica_sync_new(struct ramet_replica *replica, const char *path,
     struct ramet_replica_sync *const replica_sync =
         ramet_calloc(1, sizeof(*replica_sync));
 
+    assert(replica != NULL && os != NULL);
     if (replica_sync == NULL)
         return NULL;
     replica_sync->refs = 1;
@@ -147,5 +148,6 @@ ramet_replica_sync_close(struct ramet_replica_sync *replica_sync)
         ramet_replica_watch(replica_sync->replica, false);
     }
     ramet_process_unlock();
+    assert(replica_sync->refs == 0);
     replica_sync_free(replica_sync);
 }

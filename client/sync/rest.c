@@ -88,6 +88,7 @@ ramet_rest_want(struct ramet_rest *rest, uint64_t max_bytes)
 void
 ramet_rest_missed(struct ramet_rest *rest, struct ramet_pipeline *pipeline)
 {
+    assert(pipeline != NULL);
     atomic_store(&rest->pipeline, pipeline);
     atomic_fetch_add(&rest->misses, 1);
 }
@@ -111,6 +112,7 @@ is_stopped(void *ctx)
 static void
 rest_for(struct ramet_rest *rest, uint64_t ms)
 {
+    assert(ms > 0);
     ramet_mutex_lock(&rest->mutex);
     if (!is_stopped(rest))
         (void)ramet_cond_wait_ms(&rest->changed, &rest->mutex, ms);
@@ -137,6 +139,7 @@ pin(struct ramet_rest *rest, struct ramet_err *err)
 {
     enum ramet_rc rc = ramet_session_pin(rest->session, err);
 
+    assert(rest->session != NULL);
     while (rc == RAMET_EBUSY && !is_stopped(rest)) {
         rest_for(rest, YIELD_MS);
         rc = ramet_session_pin(rest->session, err);
@@ -152,6 +155,7 @@ count_some(struct ramet_rest *rest, uint32_t *after, uint64_t *out_count,
     struct ramet_pageset absent;
     enum ramet_rc rc;
 
+    assert(ramet_session_is_pinned(rest->session));
     ramet_pageset_init(&absent);
     rc = ramet_session_absent(rest->session, *after, ROUND_PAGES, &absent, err);
     *out_count = rc == RAMET_OK ? ramet_pageset_count(&absent) : 0;
@@ -192,6 +196,7 @@ add_pages(struct ramet_haul *haul, const struct ramet_pageset *pages,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(pages->run_count > 0);
     for (size_t i = 0; i < pages->run_count; i++)
         for (uint64_t p = pages->runs[i].first;
              rc == RAMET_OK && p <= pages->runs[i].last; p++) {
@@ -222,6 +227,7 @@ bring_pieces(struct ramet_rest *rest, struct ramet_haul *haul, uint32_t *after,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_session_is_pinned(rest->session)); /* invariant (3) */
     for (uint32_t n = 0;
          rc == RAMET_OK && *out_more && n < ROUND_PAGES && !is_stopped(rest);
          n += PIECE_PAGES) {
@@ -257,6 +263,7 @@ bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
     struct ramet_vid volume;
     enum ramet_rc rc = pin(rest, err);
 
+    assert(atomic_load(&rest->pipeline) != NULL);
     if (rc != RAMET_OK)
         return rc;
     if (client == NULL ||
@@ -280,6 +287,7 @@ bring_round(struct ramet_rest *rest, uint32_t *after, bool *out_more,
 static bool
 wait_for_share(struct ramet_rest *rest, uint64_t absent)
 {
+    assert(absent > 0);
     /* What came before the count is none of what is absent. */
     const uint64_t most =
         ramet_rest_threshold(absent + atomic_load(&rest->came));
@@ -312,6 +320,7 @@ choose_start(const struct ramet_rest *rest)
     const uint32_t count = ramet_session_snapshot(rest->session)->page_count;
     uint32_t random = 0;
 
+    assert(rest->session != NULL);
     if (count == 0 || os->random(os->ctx, &random, sizeof(random)) < 0)
         return 0;
     return random % count;
@@ -337,6 +346,7 @@ run(void *arg)
     struct ramet_err err = {.code = RAMET_OK};
     enum ramet_rc rc;
 
+    assert(rest->session != NULL);
     ramet_waiting_set(&waiter);
     rc = bring_all(rest, &err);
     ramet_waiting_set(NULL);
@@ -357,6 +367,7 @@ run(void *arg)
 static void
 start(struct ramet_rest *rest, struct ramet_session *session)
 {
+    assert(!rest->runs && rest->session == NULL);
     if (ramet_session_clone(session, &rest->session, NULL) != RAMET_OK) {
         rest->session = NULL;
         return;

@@ -31,6 +31,7 @@ bytes_moved(const struct ramet_sync *sync)
     const uint64_t written =
         atomic_load(&meter->bytes_written) - sync->written_before;
 
+    assert(sync->client != NULL);
     return written > 0
                ? written
                : ramet_remote_client_received(sync->client) - sync->read_before;
@@ -73,6 +74,7 @@ take_turn(const struct ramet_sync *sync,
     const struct ramet_waiter *const patience = sync->patience;
     uint64_t spent_ms = 0;
 
+    assert(sync->replica_sync == NULL);
     if (patience == NULL) {
         ramet_mutex_lock(&replica_sync->sync_mutex);
         return RAMET_OK;
@@ -117,6 +119,7 @@ note_result(struct ramet_sync *sync)
     struct ramet_replica_sync *const replica_sync = sync->replica_sync;
     const struct ramet_replica_state *const state = sync->state;
 
+    assert(sync->session != NULL);
     ramet_mutex_lock(&replica_sync->mutex);
     if (replica_sync->remote_lsn <= state->newest.lsn)
         replica_sync->behind_since_ms = 0;
@@ -163,6 +166,7 @@ ramet_sync_look(struct ramet_sync *sync, struct ramet_err *err)
     const enum ramet_rc rc =
         ramet_session_state(sync->session, sync->state, err);
 
+    assert(sync->session != NULL);
     if (rc != RAMET_OK)
         return rc;
     ramet_replica_sync_learn(sync->replica_sync, sync->state);
@@ -177,6 +181,7 @@ ramet_sync_act(struct ramet_sync *sync, ramet_sync_decide *decide, void *ctx,
     const uint64_t began_ns = os->mono_ns(os->ctx);
     enum ramet_rc rc = decide(sync, ctx, err);
 
+    assert(sync->replica_sync != NULL);
     while (rc == RAMET_ESNAPSHOT) {
         uint64_t spent_ms = (os->mono_ns(os->ctx) - began_ns) / 1000000;
 
@@ -194,6 +199,7 @@ ramet_sync_connect(struct ramet_sync *sync, struct ramet_err *err)
 {
     struct ramet_replica_sync *const replica_sync = sync->replica_sync;
 
+    assert(sync->replica_sync != NULL);
     if (sync->client == NULL) {
         struct ramet_meter *meter;
 
@@ -233,6 +239,7 @@ ramet_sync_lock_push(struct ramet_sync *sync, struct ramet_err *err)
     uint64_t spent_ms = 0;
     enum ramet_rc rc;
 
+    assert(!sync->follows); /* sync.h, invariant (5) */
     if (!sync->has_push_lock) {
         do
             rc = ramet_session_lock_push(sync->session, err);
@@ -250,6 +257,7 @@ ramet_sync_make_map(struct ramet_remote_client *client,
 {
     struct ramet_err err;
 
+    assert(history != NULL && lsn >= 1);
     if ((ramet_remote_client_store(client)->traits & RAMET_STORE_IS_PAID) !=
             0 &&
         ramet_history_make_map(history, lsn, &err) != RAMET_OK)
@@ -262,6 +270,7 @@ ramet_sync_pending(const struct ramet_sync *sync)
 {
     const struct ramet_replica_state *const state = sync->state;
 
+    assert(sync->state != NULL);
     return state->commits_in_flight > 0 || state->commits_later > 0 ||
            !ramet_id_is_nil(&state->intent.id) ||
            !ramet_id_is_nil(&sync->doubt.id);
@@ -271,6 +280,7 @@ enum ramet_rc
 ramet_sync_diverged(const struct ramet_sync *sync, uint64_t remote_lsn,
                     struct ramet_err *err)
 {
+    assert(remote_lsn > sync->state->newest.lsn);
     return RAMET_FAIL(
         err, RAMET_EDIVERGED,
         "%s: diverged: %" PRIu64 " local commit(s) on LSN %" PRIu64

@@ -1,11 +1,8 @@
 /*
- * file_open.c - opens a file: chooses among replica and view, finds the
- * remote, starts what belongs to it.
+ * file_open.c - opens a file: chooses among replica and snapshot, opens, clones or
+ * makes the replica, and starts what belongs to it. See file_opening.h.
  *
- * Where the remote comes from: the option; else what RAMET_REMOTE has for the
- * file; else the binding of the replica that is there.
- *
- * Layer: client.
+ * Layer: client, volume.
  */
 #include <assert.h>
 #include <errno.h>
@@ -13,10 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/remote/config.h"
 #include "client/remote/remote.h"
 #include "client/remote/remote_client.h"
-#include "client/remote/token.h"
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/path.h"
@@ -29,66 +24,22 @@
 #include "client/sync/replica_syncs.h"
 #include "client/sync/rest.h"
 #include "client/sync/sync.h"
-#include "client/volume/env_remote.h"
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
+#include "client/volume/file_opening.h"
 #include "client/volume/view.h"
 #include "core/alloc.h"
 #include "sqliteformat/dbheader.h"
 
 #define PUSH_INTERVAL_MS 50u
-#define FETCH_TIMEOUT_MS 10000u
 #define COMMIT_TIMEOUT_MS 10000u
 #define CLOSE_WAIT_MS 2000u
-
-/* What an open knows while it works. */
-struct opening {
-    const struct ramet_file_options *options;
-    const struct ramet_os *os;
-    const char *path; /* absolute */
-    bool has_url;
-    bool url_is_explicit;
-    struct ramet_url url;
-    enum ramet_naming naming; /* of url */
-    struct ramet_file *file;
-    struct ramet_remote_client
-        *cloned_from; /* what it knows is of use once more */
-};
 
 void
 ramet_file_options_init(struct ramet_file_options *options)
 {
     *options = (struct ramet_file_options){.close_wait_ms = -1,
                                            .bases_limit_bytes = -1};
-}
-
-enum ramet_rc
-ramet_file_open_client(const struct ramet_file_options *options,
-                       const struct ramet_url *url, enum ramet_naming naming,
-                       struct ramet_remote_client **out_client,
-                       struct ramet_err *err)
-{
-    struct ramet_remote_client_options client = {
-        .os = options->os,
-        .timeout_ms = options->fetch_timeout_ms > 0 ? options->fetch_timeout_ms
-                                                    : FETCH_TIMEOUT_MS,
-    };
-    struct ramet_token token = {.text = NULL};
-    enum ramet_rc rc;
-
-    if (options->sync == RAMET_SYNC_COMMIT && options->commit_timeout_ms > 0 &&
-        options->commit_timeout_ms < client.timeout_ms)
-        client.timeout_ms = options->commit_timeout_ms;
-    rc = ramet_token_for(url, naming, options->config, &token, err);
-    client.token = token.text;
-    client.withheld_why = token.withheld_why;
-    client.s3_configured = token.s3_configured;
-    if (rc == RAMET_OK)
-        rc = ramet_remote_client_open(url, &client, out_client, err);
-    if (rc == RAMET_OK && options->profile != NULL)
-        ramet_remote_client_want_profile(*out_client, options->profile);
-    ramet_free(token.text);
-    return rc;
 }
 
 /* And more than a clone that was cut off, which the next one takes up. */
@@ -136,126 +87,6 @@ ramet_file_guess_kind(const struct ramet_os *os, const char *path,
     os->close(os->ctx, fd);
 }
 
-/* ---- the remote of a replica ---------------------------------------------- */
-
-/* Another URL is fine if it leads to the same volume: a server's, say, for
- * what was cloned from its directory. */
-static enum ramet_rc
-check_other_url(const struct opening *opening,
-                const struct ramet_replica_state *state,
-                struct ramet_remote_client *client, struct ramet_err *err)
-{
-    struct ramet_vid volume;
-    enum ramet_rc rc;
-
-    if (strcmp(ramet_remote_client_text(client), state->remote) == 0)
-        return RAMET_OK;
-    rc = ramet_remote_client_resolve(client, &volume, err);
-    if (rc == RAMET_OK && ramet_id_compare(&volume.id, &state->volume.id) == 0)
-        return RAMET_OK;
-    if (rc != RAMET_OK && rc != RAMET_ENOTFOUND)
-        return rc;
-    return RAMET_FAIL(err, RAMET_EEXIST,
-                      "%s: belongs to %.200s, not to %.200s; 'ramet rebind "
-                      "FILE URL' goes over to a copy of its volume, 'ramet "
-                      "detach FILE' makes it a plain file",
-                      opening->path, state->remote,
-                      ramet_remote_client_text(client));
-}
-
-/*
- * The volume is made by the first push, which may be long in coming: what is
- * named here is noted at once, so that others who look at the replica know that
- * it is to have a remote. That it can't be noted is no reason not to open.
- */
-static void
-note_remote(const struct opening *opening, const char *text)
-{
-    static const struct ramet_vid none;
-    struct ramet_file *const file = opening->file;
-
-    if ((file->flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) == 0 ||
-        (file->flags & RAMET_OPEN_READONLY) != 0 ||
-        strcmp(file->state.remote, text) == 0)
-        return;
-    (void)!ramet_session_bind(file->session, text, &none, NULL);
-}
-
-/* What `state` says counts; but if somebody says the same, he named it. */
-static enum ramet_rc
-take_url_of_state(struct opening *opening, struct ramet_err *err)
-{
-    const char *const remote = opening->file->state.remote;
-    char said[RAMET_URL_MAX];
-
-    if (opening->has_url) {
-        ramet_url_format(&opening->url, said, sizeof(said));
-        if (strcmp(said, remote) == 0)
-            return RAMET_OK;
-    }
-    opening->naming = RAMET_NAMED_BY_REPLICA;
-    opening->has_url = true;
-    return ramet_url_parse(remote, &opening->url, err);
-}
-
-static enum ramet_rc
-refuse_no_database(const struct opening *opening, struct ramet_err *err)
-{
-    return RAMET_FAIL(
-        err, RAMET_EINVAL,
-        "%s is not a SQLite database, and no commit could carry it "
-        "as one",
-        opening->path);
-}
-
-/* What could never be pushed is not bound to a remote. */
-static enum ramet_rc
-check_can_be_sent(const struct opening *opening, struct ramet_err *err)
-{
-    const struct ramet_snapshot *const s = &opening->file->state.newest;
-
-    return opening->file->state.kind == RAMET_KIND_SQLITE &&
-                   s->page_size != 0 && s->byte_length % s->page_size != 0
-               ? refuse_no_database(opening, err)
-               : RAMET_OK;
-}
-
-static enum ramet_rc
-attach_remote(struct opening *opening, struct ramet_err *err)
-{
-    struct ramet_file *const file = opening->file;
-    const struct ramet_replica_state *const state = &file->state;
-    const bool bound = !ramet_id_is_nil(&state->volume.id);
-    const bool noted = !bound && !opening->has_url && state->remote[0] != '\0';
-    struct ramet_remote_client *client = NULL;
-    enum ramet_rc rc;
-
-    if (noted || (bound && !opening->url_is_explicit)) {
-        rc = take_url_of_state(opening, err);
-        if (rc != RAMET_OK)
-            return rc;
-    }
-    if (!opening->has_url)
-        return RAMET_OK;
-    rc = check_can_be_sent(opening, err);
-    if (rc == RAMET_OK)
-        rc = ramet_file_open_client(opening->options, &opening->url,
-                                    opening->naming, &client, err);
-    if (rc != RAMET_OK)
-        return rc;
-    if (bound)
-        rc = check_other_url(opening, state, client, err);
-    if (rc == RAMET_OK)
-        rc = ramet_replica_sync_attach(file->replica_sync, client,
-                                       &state->volume, err);
-    if (rc == RAMET_OK && (noted || (file->flags & RAMET_OPEN_CREATE) != 0))
-        atomic_store(&file->replica_sync->may_create, true);
-    if (rc == RAMET_OK && !bound && !noted)
-        note_remote(opening, ramet_remote_client_text(client));
-    ramet_remote_client_close(client);
-    return rc;
-}
-
 /* ---- a replica ------------------------------------------------------------ */
 
 enum ramet_rc
@@ -299,7 +130,7 @@ ramet_file_clone_lazily(const char *path, struct ramet_remote_client *client,
 
 /* There is nothing at the path, and a remote is named. */
 static enum ramet_rc
-clone_if_there(struct opening *opening,
+clone_if_there(struct ramet_opening *opening,
                const struct ramet_replica_options *replica,
                struct ramet_err *err)
 {
@@ -328,8 +159,8 @@ clone_if_there(struct opening *opening,
 
 /* A blob that was edited in place is what a blob is for: take it as it is. */
 static enum ramet_rc
-open_session(struct opening *opening, struct ramet_replica_options *replica,
-             struct ramet_err *err)
+open_session(struct ramet_opening *opening,
+             struct ramet_replica_options *replica, struct ramet_err *err)
 {
     struct ramet_file *const file = opening->file;
     struct ramet_replica_options unasked = *replica;
@@ -381,7 +212,7 @@ bring_rest(struct ramet_file *file, const struct ramet_file_options *options)
 }
 
 static enum ramet_rc
-start_sync(struct opening *opening, struct ramet_err *err)
+start_sync(struct ramet_opening *opening, struct ramet_err *err)
 {
     const struct ramet_file_options *const options = opening->options;
     struct ramet_file *const file = opening->file;
@@ -419,7 +250,7 @@ start_sync(struct opening *opening, struct ramet_err *err)
 }
 
 static bool
-has_base(const struct opening *opening)
+has_base(const struct ramet_opening *opening)
 {
     struct ramet_os_stat st;
 
@@ -429,7 +260,7 @@ has_base(const struct opening *opening)
 
 /* Somebody deleted the file, and whoever opens it now would make one. */
 static bool
-is_deleted(const struct opening *opening)
+is_deleted(const struct ramet_opening *opening)
 {
     return (opening->options->flags & RAMET_OPEN_CREATE) != 0 &&
            !has_base(opening) &&
@@ -439,7 +270,7 @@ is_deleted(const struct opening *opening)
 /* Of a plain file that is going to be a replica. (One that became a replica while
  * we looked has a mark in place of its header, and its kind in its state.) */
 static enum ramet_rc
-choose_kind(const struct opening *opening,
+choose_kind(const struct ramet_opening *opening,
             struct ramet_replica_options *replica, struct ramet_err *err)
 {
     struct ramet_replica_options found = {.kind = 0};
@@ -454,15 +285,15 @@ choose_kind(const struct opening *opening,
     ramet_file_guess_kind(opening->os, opening->path, &found);
     return found.kind == RAMET_KIND_BLOB &&
                    !ramet_replica_exists(opening->os, opening->path)
-               ? refuse_no_database(opening, err)
+               ? ramet_opening_refuse_no_database(opening, err)
                : RAMET_OK;
 }
 
 /* Of what could not be opened as it is: clear what a deleted file left, clone,
  * or choose what is to be made. */
 static enum ramet_rc
-prepare_path(struct opening *opening, struct ramet_replica_options *replica,
-             struct ramet_err *err)
+prepare_path(struct ramet_opening *opening,
+             struct ramet_replica_options *replica, struct ramet_err *err)
 {
     const struct ramet_os *const os = opening->os;
     bool is_replica = ramet_replica_exists_at(os, opening->path);
@@ -482,7 +313,7 @@ prepare_path(struct opening *opening, struct ramet_replica_options *replica,
 }
 
 static enum ramet_rc
-open_replica(struct opening *opening, struct ramet_err *err)
+open_replica(struct ramet_opening *opening, struct ramet_err *err)
 {
     const struct ramet_file_options *const options = opening->options;
     struct ramet_file *const file = opening->file;
@@ -508,131 +339,19 @@ open_replica(struct opening *opening, struct ramet_err *err)
         rc = open_session(opening, &replica, err);
     if (rc == RAMET_OK)
         rc = ramet_replica_sync_open(file->session, opening->path, opening->os,
-                                     options->fetch_timeout_ms > 0
-                                         ? options->fetch_timeout_ms
-                                         : FETCH_TIMEOUT_MS,
+                                     ramet_fetch_timeout_of(options),
                                      &file->replica_sync, err);
     if (rc == RAMET_OK && options->bases_limit_bytes >= 0)
         atomic_store(&file->replica_sync->bases_bytes,
                      (uint64_t)options->bases_limit_bytes);
     if (rc == RAMET_OK)
-        rc = attach_remote(opening, err);
+        rc = ramet_opening_attach_remote(opening, err);
     if (rc == RAMET_OK)
         rc = start_sync(opening, err);
     return rc;
 }
 
-/* ---- a view --------------------------------------------------------------- */
-
-/* The binding of the replica at the path, for a look into its past. */
-static enum ramet_rc
-read_binding(struct opening *opening, struct ramet_vid *out_volume,
-             struct ramet_err *err)
-{
-    const struct ramet_replica_options replica = {
-        .os = opening->os,
-        .flags = RAMET_OPEN_READONLY | RAMET_OPEN_RESOLVED,
-    };
-    struct ramet_replica_state *const state = &opening->file->state;
-    struct ramet_session *session = NULL;
-    enum ramet_rc rc;
-
-    rc = ramet_session_open(opening->path, &replica, &session, err);
-    if (rc == RAMET_OK)
-        rc = ramet_session_state(session, state, err);
-    ramet_session_close(session);
-    if (rc != RAMET_OK)
-        return rc;
-    if (ramet_id_is_nil(&state->volume.id))
-        return RAMET_FAIL(err, RAMET_EINVAL, "%s: has no remote, hence no past",
-                          opening->path);
-    *out_volume = state->volume;
-    return take_url_of_state(opening, err);
-}
-
-static enum ramet_rc
-find_place(const struct opening *opening, struct ramet_view_point *out_place,
-           struct ramet_err *err)
-{
-    const struct ramet_url *const url = &opening->url;
-
-    *out_place = (struct ramet_view_point){.fixed = false};
-    if (opening->options->at != NULL) {
-        if (opening->url_is_explicit && (url->has_lsn || url->has_time))
-            return RAMET_FAIL(err, RAMET_EINVAL,
-                              "at=%.64s: the URL names a snapshot, too",
-                              opening->options->at);
-        return ramet_view_point_parse(opening->options->at, out_place, err);
-    }
-    out_place->fixed = url->has_lsn || url->has_time;
-    if (url->has_lsn)
-        out_place->lsn = url->at_lsn;
-    else
-        out_place->time_ms = url->at_time_ms;
-    return RAMET_OK;
-}
-
-static enum ramet_rc
-open_view(struct opening *opening, struct ramet_err *err)
-{
-    struct ramet_file *const file = opening->file;
-    struct ramet_remote_client *client = NULL;
-    struct ramet_vid volume;
-    bool bound = false;
-    struct ramet_view_point place;
-    enum ramet_rc rc = RAMET_OK;
-
-    if (!opening->url_is_explicit &&
-        ramet_replica_exists_at(opening->os, opening->path)) {
-        rc = read_binding(opening, &volume, err);
-        bound = rc == RAMET_OK;
-    }
-    if (rc == RAMET_OK && !opening->has_url)
-        rc = RAMET_FAIL(err, RAMET_EINVAL,
-                        "%s: a snapshot without a replica needs remote=URL",
-                        opening->path);
-    if (rc == RAMET_OK)
-        rc = find_place(opening, &place, err);
-    if (rc == RAMET_OK)
-        rc = ramet_file_open_client(opening->options, &opening->url,
-                                    opening->naming == RAMET_NAMED_FOR_GOOD
-                                        ? RAMET_NAMED_BY_USER
-                                        : opening->naming,
-                                    &client, err);
-    if (rc == RAMET_OK)
-        rc = ramet_view_open(client, bound ? &volume : NULL, &place,
-                             opening->options->cache_limit_bytes, opening->os,
-                             &file->view, err);
-    ramet_remote_client_close(client);
-    file->bounds_age = opening->options->bounds_age && !place.fixed;
-    file->max_stale_ms = opening->options->max_stale_ms;
-    file->fetch_timeout_ms = opening->options->fetch_timeout_ms > 0
-                                 ? opening->options->fetch_timeout_ms
-                                 : FETCH_TIMEOUT_MS;
-    file->sync = RAMET_SYNC_MANUAL;
-    return rc;
-}
-
 /* ---- open ----------------------------------------------------------------- */
-
-static enum ramet_rc
-find_url(struct opening *opening, struct ramet_err *err)
-{
-    const struct ramet_file_options *const options = opening->options;
-    enum ramet_rc rc;
-
-    opening->url_is_explicit =
-        options->remote != NULL && options->remote[0] != '\0';
-    opening->has_url = opening->url_is_explicit;
-    opening->naming = RAMET_NAMED_FOR_GOOD;
-    if (opening->url_is_explicit)
-        return ramet_config_remote(options->config, options->remote,
-                                   &opening->url, err);
-    rc = ramet_env_remote(opening->os, options->config, opening->path,
-                          &opening->url, &opening->has_url, err);
-    opening->url_is_explicit = opening->has_url && !options->binding_first;
-    return rc;
-}
 
 /* The file at the end of all links; with RAMET_OPEN_NOFOLLOW there must be
  * none. */
@@ -682,7 +401,7 @@ enum ramet_rc
 ramet_file_open(const char *path, const struct ramet_file_options *options,
                 struct ramet_file **out_file, struct ramet_err *err)
 {
-    struct opening opening = {
+    struct ramet_opening opening = {
         .options = options,
         .os = options->os != NULL ? options->os : ramet_os_system(),
     };
@@ -703,14 +422,14 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
         rc = find_file(path, options, file, err);
     if (rc == RAMET_OK) {
         opening.path = file->path;
-        rc = find_url(&opening, err);
+        rc = ramet_opening_find_url(&opening, err);
     }
     if (rc != RAMET_OK)
         goto done;
     if (options->at != NULL || options->stateless ||
         (opening.url_is_explicit &&
          (opening.url.has_lsn || opening.url.has_time)))
-        rc = open_view(&opening, err);
+        rc = ramet_opening_view(&opening, err);
     else
         rc = open_replica(&opening, err);
     if (rc != RAMET_OK)

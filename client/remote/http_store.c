@@ -12,9 +12,8 @@
 
 #include "client/remote/http_conn.h"
 #include "client/remote/http_ranges.h"
+#include "client/remote/http_told.h"
 #include "core/alloc.h"
-#include "core/os.h"
-#include "core/thread.h"
 
 #define PATH_MAX_BYTES 512u
 #define JSON_MAX (2u << 20)
@@ -29,28 +28,12 @@
 /* What is read of heads and maps is kept up to this size. */
 #define KEEP_MAX (128u << 10)
 
-/* What was said unasked is an answer for so long, once, for who was told. */
-#define TOLD_MS 2000u
-#define TOLD_MAX 4u
-
-struct told {
-    const void *who;            /* a thread: where its `me` is */
-    char prefix[RAMET_KEY_MAX]; /* "": free */
-    char key[RAMET_KEY_MAX];
-    struct ramet_hash hash;
-    uint64_t until_ms;
-};
-
 struct http_store {
     struct ramet_objstore store;
     struct ramet_http_pool *pool;
     struct ramet_ranges *ranges;
-    struct ramet_mutex lock;
-    struct told told[TOLD_MAX]; /* lock */
-    unsigned told_next;         /* lock */
+    struct ramet_http_told told;
 };
-
-static _Thread_local char me;
 
 static bool
 has_prefix(const char *text, const char *prefix)
@@ -423,30 +406,13 @@ list_keys(struct http_store *hs, const char *prefix, const char *after,
     return rc;
 }
 
-static uint64_t
-now_ms(void)
-{
-    const struct ramet_os *os = ramet_os_system();
-
-    return os->mono_ns(os->ctx) / 1000000u;
-}
-
 void
 ramet_http_store_tell(struct ramet_objstore *store, const char *prefix,
                       const char *key, const struct ramet_hash *told)
 {
     struct http_store *hs = (struct http_store *)store;
-    struct told *entry;
 
-    assert(strlen(prefix) < RAMET_KEY_MAX && ramet_key_valid(key));
-    ramet_mutex_lock(&hs->lock);
-    entry = &hs->told[hs->told_next++ % TOLD_MAX];
-    *entry = (struct told){.who = &me, .until_ms = now_ms() + TOLD_MS};
-    strcpy(entry->prefix, prefix);
-    strcpy(entry->key, key);
-    if (told != NULL)
-        entry->hash = *told;
-    ramet_mutex_unlock(&hs->lock);
+    ramet_http_told_note(&hs->told, prefix, key, told);
 }
 
 void
@@ -454,34 +420,7 @@ ramet_http_store_untell(struct ramet_objstore *store)
 {
     struct http_store *hs = (struct http_store *)store;
 
-    ramet_mutex_lock(&hs->lock);
-    for (unsigned i = 0; i < TOLD_MAX; i++)
-        if (hs->told[i].who == &me)
-            hs->told[i].prefix[0] = '\0';
-    ramet_mutex_unlock(&hs->lock);
-}
-
-/* Was the first key that begins with `prefix` told? Then it is no longer. */
-static bool
-take_told(struct http_store *hs, const char *prefix,
-          char out_key[RAMET_KEY_MAX], struct ramet_hash *out_hash)
-{
-    bool is_told = false;
-
-    ramet_mutex_lock(&hs->lock);
-    for (unsigned i = 0; i < TOLD_MAX; i++) {
-        struct told *const entry = &hs->told[i];
-
-        if (entry->who != &me || entry->prefix[0] == '\0' ||
-            strcmp(entry->prefix, prefix) != 0)
-            continue;
-        is_told = now_ms() < entry->until_ms;
-        strcpy(out_key, entry->key);
-        *out_hash = entry->hash;
-        entry->prefix[0] = '\0';
-    }
-    ramet_mutex_unlock(&hs->lock);
-    return is_told;
+    ramet_http_told_forget(&hs->told);
 }
 
 static bool
@@ -531,7 +470,7 @@ http_first(struct ramet_objstore *store, const char *prefix,
 {
     struct http_store *hs = (struct http_store *)store;
 
-    if (take_told(hs, prefix, out_key, out_told))
+    if (ramet_http_told_take(&hs->told, prefix, out_key, out_told))
         return RAMET_OK;
     out_key[0] = '\0';
     memset(out_told, 0, sizeof(*out_told));
@@ -549,7 +488,8 @@ http_list(struct ramet_objstore *store, const char *prefix, const char *after,
     char key[RAMET_KEY_MAX];
     struct ramet_hash hash;
 
-    if (after[0] == '\0' && take_told(hs, prefix, key, &hash)) {
+    if (after[0] == '\0' &&
+        ramet_http_told_take(&hs->told, prefix, key, &hash)) {
         if (!visit(ctx, key, 0))
             return RAMET_OK;
         return list_keys(hs, prefix, key, visit, ctx, err);
@@ -569,7 +509,7 @@ http_refresh(struct ramet_objstore *store, const char *key)
 static void
 http_close(struct ramet_objstore *store)
 {
-    ramet_mutex_done(&((struct http_store *)store)->lock);
+    ramet_http_told_done(&((struct http_store *)store)->told);
     ramet_free(store);
 }
 
@@ -605,7 +545,7 @@ ramet_http_store_new(struct ramet_http_pool *pool, struct ramet_ranges *ranges,
     };
     hs->pool = pool;
     hs->ranges = ranges;
-    ramet_mutex_init(&hs->lock);
+    ramet_http_told_init(&hs->told);
     *out_store = &hs->store;
     return RAMET_OK;
 }

@@ -27,8 +27,6 @@
 #include "core/waiting.h"
 
 #define IDLE_MS 5000u
-/* Requests for what nobody waits for that have no answer yet. */
-#define AHEAD_BATCHES 5u
 
 /* ---- new, and gone ------------------------------------------------------------------ */
 
@@ -77,116 +75,6 @@ ramet_pipeline_free(struct ramet_pipeline *pipeline)
     ramet_cond_done(&pipeline->work);
     ramet_mutex_done(&pipeline->mutex);
     ramet_free(pipeline);
-}
-
-/* ---- batches ----------------------------------------------------------------------- */
-
-/* The queue from which the next request is to come; RAMET_URGENCIES: none.
- * Invariant (3). */
-static enum ramet_urgency
-next_queue(struct ramet_pipeline *pipeline)
-{
-    if (pipeline->queues[RAMET_WANT_READ].first != NULL)
-        return RAMET_WANT_READ;
-    if (pipeline->batch_count >= RAMET_AHEAD_BATCHES_ALL)
-        return RAMET_URGENCIES; /* the other threads are for readers */
-    if (pipeline->queues[RAMET_WANT_WARM].first != NULL)
-        return RAMET_WANT_WARM;
-    if (pipeline->asked_count >= AHEAD_BATCHES)
-        return RAMET_URGENCIES;
-    for (unsigned q = RAMET_WANT_AHEAD; q <= RAMET_WANT_HAUL; q++) {
-        const struct ramet_want *const first = pipeline->queues[q].first;
-
-        if (first == NULL)
-            continue;
-        if (pipeline->left == 0 ||
-            (pipeline->left +
-             ramet_pipeline_share(pipeline, first->urgency, first->page_size)) *
-                    ramet_pipeline_page_cost(pipeline, first->page_size) <=
-                ramet_pipeline_budget(pipeline, first->urgency))
-            return (enum ramet_urgency)q;
-        break;
-    }
-    return RAMET_URGENCIES;
-}
-
-static void
-add_to_batch(struct ramet_batch *batch, struct ramet_want *want)
-{
-    ramet_want_dequeue(batch->pipeline, want);
-    want->batch = batch;
-    batch->pgnos[batch->count++] = want->pgno;
-}
-
-/* Fill up with what is queued for the same commit, the most urgent first. */
-static void
-fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
-{
-    for (unsigned q = from; q <= RAMET_WANT_HAUL; q++) {
-        struct ramet_want *want = batch->pipeline->queues[q].first;
-
-        if (q == RAMET_WANT_WARM && from != RAMET_WANT_WARM)
-            continue;
-        while (want != NULL && batch->count < most) {
-            struct ramet_want *const next = want->next;
-
-            if (!want->alone && ramet_point_equal(&want->at, &batch->at))
-                add_to_batch(batch, want);
-            want = next;
-        }
-        /* What is hauled along makes readers wait longer; and what is to come
-         * at once has a request of its own. */
-        if ((from == RAMET_WANT_READ && q == RAMET_WANT_AHEAD) ||
-            from == RAMET_WANT_WARM)
-            break;
-    }
-}
-
-/* A share, and what would be too little for a request of its own. */
-static size_t
-batch_size(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
-           uint32_t page_size)
-{
-    const size_t pages =
-        urgency == RAMET_WANT_WARM
-            ? RAMET_BATCH_PAGES
-            : ramet_pipeline_share(pipeline, urgency, page_size);
-    const size_t queued = pipeline->queues[urgency].count + 1;
-
-    return queued > pages && queued - pages <= pages / 4 &&
-                   queued <= RAMET_BATCH_PAGES
-               ? queued
-               : pages;
-}
-
-/* What to ask for next, or NULL. Under the mutex. */
-static struct ramet_batch *
-take_batch(struct ramet_pipeline *pipeline)
-{
-    const enum ramet_urgency urgency = next_queue(pipeline);
-    struct ramet_want *first;
-    struct ramet_batch *batch;
-
-    if (urgency == RAMET_URGENCIES)
-        return NULL;
-    batch = ramet_calloc(1, sizeof(*batch));
-    if (batch == NULL)
-        return NULL; /* once there is memory */
-    first = pipeline->queues[urgency].first;
-    batch->pipeline = pipeline;
-    batch->at = first->at;
-    batch->page_size = first->page_size;
-    add_to_batch(batch, first);
-    if (!first->alone)
-        fill_batch(batch, urgency,
-                   batch_size(pipeline, urgency, first->page_size));
-    batch->left = batch->count;
-    batch->next = pipeline->batches;
-    pipeline->batches = batch;
-    pipeline->batch_count++;
-    pipeline->asked_count++;
-    pipeline->left += batch->left;
-    return batch;
 }
 
 /* ---- what comes ---------------------------------------------------------------------- */
@@ -536,7 +424,7 @@ wait_for_work(struct ramet_pipeline *pipeline)
     const bool may = ramet_pipeline_may_idle();
     bool was_told;
 
-    if (!may && next_queue(pipeline) == RAMET_URGENCIES)
+    if (!may && ramet_batch_next_queue(pipeline) == RAMET_URGENCIES)
         return false; /* else there is something to do, and no memory for it */
     pipeline->idle_count++;
     was_told = ramet_cond_wait_ms(&pipeline->work, &pipeline->mutex, IDLE_MS);
@@ -571,7 +459,7 @@ work(void *arg)
     ramet_mutex_lock(&pipeline->mutex);
     pipeline->idle_count--; /* as which it began */
     while (!atomic_load(&pipeline->is_closing) && !had_enough) {
-        struct ramet_batch *const batch = take_batch(pipeline);
+        struct ramet_batch *const batch = ramet_batch_take(pipeline);
         const uint32_t page_size = batch != NULL ? batch->page_size : 0;
         struct ramet_err err;
         enum ramet_rc rc;
@@ -579,7 +467,7 @@ work(void *arg)
         if (batch == NULL) {
             /* What came in the last moment is not left lying. */
             had_enough = !wait_for_work(pipeline) &&
-                         next_queue(pipeline) == RAMET_URGENCIES;
+                         ramet_batch_next_queue(pipeline) == RAMET_URGENCIES;
             continue;
         }
         (void)!ramet_pipeline_wake(pipeline, NULL); /* for the next one */
@@ -603,7 +491,7 @@ ramet_pipeline_wake(struct ramet_pipeline *pipeline, struct ramet_err *err)
     struct ramet_worker *worker = NULL;
     enum ramet_rc rc;
 
-    if (next_queue(pipeline) == RAMET_URGENCIES)
+    if (ramet_batch_next_queue(pipeline) == RAMET_URGENCIES)
         return RAMET_OK;
     if (atomic_load(&pipeline->is_closing))
         return RAMET_OK;

@@ -1,6 +1,7 @@
 /*
  * pipeline_impl.h - what the parts of the pipeline share: pipeline_wants.c (the
  * list of what is to come), pipeline_room.c (how much of it may be under way),
+ * pipeline_batch.c (what the next request is for),
  * pipeline.c (the threads that bring it), pipeline_keepers.c (those who keep them),
  * pipeline_idle.c (how many of them may be idle), and pipeline_read.c (those who
  * wait).
@@ -177,6 +178,13 @@ size_t ramet_pipeline_room(struct ramet_pipeline *pipeline, uint32_t page_size);
 /* How many pages of hauls may be under way at once. */
 size_t
 ramet_pipeline_haul_pages(struct ramet_pipeline *pipeline, uint32_t page_size);
+
+/* ---- pipeline_batch.c: under the mutex ------------------------------------------ */
+
+/* The queue from which the next request is to come; RAMET_URGENCIES: none. */
+enum ramet_urgency ramet_batch_next_queue(struct ramet_pipeline *pipeline);
+/* What to ask for next, under way from here on; NULL: nothing, or no memory. */
+struct ramet_batch *ramet_batch_take(struct ramet_pipeline *pipeline);
 
 /* ---- pipeline_idle.c ------------------------------------------------------------ */
 

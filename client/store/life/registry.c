@@ -16,6 +16,7 @@
 
 #include "client/store/format/dir.h"
 #include "client/store/life/location.h"
+#include "client/store/log/recent.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
@@ -210,6 +211,7 @@ ramet_registry_put(struct ramet_replica *replica)
     ramet_mutex_unlock(&mutex);
 
     ramet_gens_close_all(replica);
+    ramet_recent_forget_all(replica);
     ramet_index_unmap(replica);
     close_fd(replica, replica->presence_fd);
     close_fd(replica, replica->base_fd);

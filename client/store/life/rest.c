@@ -9,6 +9,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/life/registry.h"
+#include "client/store/log/recent.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
@@ -43,6 +44,7 @@ let_go(struct ramet_session *session)
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     if (ramet_base_lock(session, 0, NULL) != RAMET_OK)
         return;
+    ramet_recent_forget_all(replica);
     ramet_index_let_go(replica);
     if (is_log_synced(replica))
         ramet_gens_let_go(replica);

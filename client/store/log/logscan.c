@@ -14,6 +14,7 @@
 #include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
+#include "client/store/log/recent.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/replica.h"
 #include "client/store/store.h"
@@ -260,6 +261,8 @@ struct fold_visit {
     struct ramet_replica_state *fold;
     ramet_logframe_visit *visit;
     void *ctx;
+    struct ramet_recent_record recent; /* if `is_recent` */
+    bool is_recent;                    /* it was not read */
 };
 
 static enum ramet_rc
@@ -273,37 +276,66 @@ fold_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
                                               : v->visit(v->ctx, frame, err);
 }
 
+/* The record after the fold's newest, to scan->trailer: of what this process knows,
+ * or from the log. */
+static enum ramet_rc
+find_next(struct fold_visit *v, struct ramet_err *err)
+{
+    struct ramet_scan *const scan = v->scan;
+    const struct ramet_snapshot *const newest = &v->fold->newest;
+    bool found;
+    enum ramet_rc rc;
+
+    v->is_recent = ramet_recent_find(scan->replica, newest->seq + 1,
+                                     v->fold->record_sum, &v->recent);
+    if (v->is_recent) {
+        scan->trailer = v->recent.trailer;
+        return RAMET_OK;
+    }
+    rc = ramet_scan_next(scan, newest->tail, v->fold->record_sum, &found, err);
+    if (rc == RAMET_OK && !found)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "%s: record %llu of the log is damaged or missing",
+                        scan->replica->path,
+                        (unsigned long long)newest->seq + 1);
+    return rc;
+}
+
+static enum ramet_rc
+fold_frames(struct fold_visit *v, struct ramet_err *err)
+{
+    enum ramet_rc rc = RAMET_OK;
+
+    if (!v->is_recent)
+        return ramet_scan_frames(v->scan, fold_frame, v, err);
+    for (uint32_t i = 0; rc == RAMET_OK && i < v->recent.frame_count; i++)
+        rc = fold_frame(v, &v->recent.frames[i], err);
+    return rc;
+}
+
 enum ramet_rc
 ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
                 struct ramet_pos until, ramet_logframe_visit *visit,
                 void *visit_ctx, struct ramet_err *err)
 {
-    struct fold_visit v = {scan, fold, visit, visit_ctx};
+    struct fold_visit v = {
+        .scan = scan, .fold = fold, .visit = visit, .ctx = visit_ctx};
+    enum ramet_rc rc = RAMET_OK;
 
     scan->window_len = 0;
     scan->final_until = until;
-    while (ramet_pos_before(fold->newest.tail, until)) {
-        bool found;
-        enum ramet_rc rc = ramet_scan_next(scan, fold->newest.tail,
-                                           fold->record_sum, &found, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-        if (!found)
-            return RAMET_FAIL(
-                err, RAMET_ECORRUPT,
-                "%s: record %llu of the log is damaged or missing",
-                scan->replica->path, (unsigned long long)fold->newest.seq + 1);
-        if (ramet_pos_before(until, scan->trailer.tail))
+    while (rc == RAMET_OK && ramet_pos_before(fold->newest.tail, until)) {
+        rc = find_next(&v, err);
+        if (rc == RAMET_OK && ramet_pos_before(until, scan->trailer.tail))
             return RAMET_OK;
-        assert(!ramet_pos_before(scan->trailer.start, fold->newest.tail));
-        rc = ramet_fold_begin(fold, &scan->trailer, err);
+        assert(rc != RAMET_OK ||
+               !ramet_pos_before(scan->trailer.start, fold->newest.tail));
         if (rc == RAMET_OK)
-            rc = ramet_scan_frames(scan, fold_frame, &v, err);
+            rc = ramet_fold_begin(fold, &scan->trailer, err);
+        if (rc == RAMET_OK)
+            rc = fold_frames(&v, err);
         if (rc == RAMET_OK)
             rc = ramet_fold_end(fold, &scan->trailer, err);
-        if (rc != RAMET_OK)
-            return rc;
     }
-    return RAMET_OK;
+    return rc;
 }

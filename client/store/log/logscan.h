@@ -48,8 +48,9 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
 RAMET_NODISCARD enum ramet_rc
 ramet_scan_next(struct ramet_scan *scan, struct ramet_pos tail, uint64_t prev,
                 bool *out_found, struct ramet_err *err);
-/* Read records from fold->newest.tail to the end (or the one with tail
- * `until`), into the fold and, unless NULL, `visit`ed page by page. */
+/* Records from fold->newest.tail to the end (or the one with tail `until`), into the
+ * fold and, unless NULL, `visit`ed page by page. What this process committed of late
+ * is not read (recent.h): such frames have no sum, nor what they replaced. */
 RAMET_NODISCARD enum ramet_rc
 ramet_scan_fold(struct ramet_scan *scan, struct ramet_replica_state *fold,
                 struct ramet_pos until, ramet_logframe_visit *visit,

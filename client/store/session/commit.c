@@ -16,6 +16,7 @@
 #include "client/snapshot.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/writeset.h"
+#include "client/store/log/recent.h"
 #include "client/store/log/settle.h"
 #include "client/store/log/void.h"
 #include "client/store/page/version.h"
@@ -507,6 +508,9 @@ ramet_session_publish(struct ramet_session *session)
     set_entries(session, page_count);
     ramet_publish_snapshot(session->replica, &session->prepared.after,
                            session->prepared.marks);
+    assert(!session->prepared_is_stale);
+    ramet_recent_note(session->replica, &session->prepared.trailer,
+                      &session->writes);
     ramet_session_move_pin(session);
     after_transaction(session);
     ramet_checkpoint_keep_up(session);

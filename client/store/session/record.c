@@ -325,6 +325,7 @@ ramet_record_finish(struct ramet_session *session,
     prepared->is_set = true;
     prepared->is_synced = false;
     prepared->span = ramet_record_span_of(trailer);
+    prepared->trailer = *trailer;
     prepared->least_page_count = trailer->least_page_count;
     prepared->marks = ramet_record_marks(trailer);
     ramet_trailer_to_published(trailer, &session->pin.snapshot,

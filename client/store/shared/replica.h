@@ -22,6 +22,7 @@ struct ramet_session;
 #define RAMET_NEAR_CHUNKS 32u /* of files of 16 GiB, in pages of 4 KiB */
 
 struct ramet_maintenance; /* maintenance.c */
+struct ramet_recent;      /* log/recent.c */
 
 struct ramet_replica {
     const struct ramet_os *os;
@@ -70,7 +71,8 @@ struct ramet_replica {
     atomic_bool is_watched; /* reads of what is here are told */
     struct ramet_maintenance *maintenance;
     bool maintenance_starts;
-    int presence_fd; /* -1: not open */
+    struct ramet_recent *recent; /* NULL: nothing is noted */
+    int presence_fd;             /* -1: not open */
 
     unsigned refs;              /* registry's mutex */
     struct ramet_replica *next; /* registry's list */

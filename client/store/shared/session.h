@@ -51,6 +51,7 @@ struct ramet_prepared {
     struct ramet_record_span span;
     struct ramet_published after;
     uint32_t least_page_count; /* the record's */
+    struct ramet_trailer trailer;
     bool gate_shut; /* for a change of page size; to be opened again */
     unsigned marks; /* ramet_record_marks() */
 };

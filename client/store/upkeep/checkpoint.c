@@ -29,6 +29,7 @@
 #include "client/store/format/state.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/log/logscan.h"
+#include "client/store/log/recent.h"
 #include "client/store/log/settle.h"
 #include "client/store/page/fill.h"
 #include "client/store/page/past.h"
@@ -218,6 +219,7 @@ remove_files(struct checkpoint *c)
         os->unlink(os->ctx, c->replica->dir_fd, name, false);
     }
     ramet_gens_trim(c->replica);
+    ramet_recent_forget(c->replica, ramet_pos_make(c->last + 1, 0));
 }
 
 /* ---- all of it ----------------------------------------------------------- */

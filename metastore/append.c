@@ -18,6 +18,7 @@
 static bool
 somebody_checks(const struct ramet_history *history)
 {
+    assert(history->store != NULL);
     return (history->store->traits &
             (RAMET_STORE_CHECKS_COMMITS | RAMET_STORE_LISTS_CHEAPLY)) != 0;
 }
@@ -48,6 +49,7 @@ check_base(struct ramet_history *history,
     bool matches, ended;
     enum ramet_rc rc;
 
+    assert(commit->lsn >= 1);
     if (commit->lsn == 1)
         return check_first(history, err);
     rc = ramet_history_load_slot(history, &base, false, &entry, err);
@@ -74,6 +76,7 @@ settle_slot(struct ramet_history *history, uint64_t lsn,
     enum ramet_rc rc;
 
     assert(lsn >= 1);
+    assert(ours != NULL);
     rc = ramet_history_load_anew(history, lsn, false, &entry, err);
     if (rc == RAMET_ENOTFOUND) /* a store whose reads lag, or a deletion */
         return RAMET_FAIL(err, RAMET_EUNKNOWN,
@@ -112,6 +115,7 @@ check_not_deleted(struct ramet_history *history,
     bool alive = true;
     enum ramet_rc rc;
 
+    assert(key[0] != '\0' && commit->lsn >= 1);
     if (lsn == 1 || commit->role == RAMET_COMMIT_END ||
         somebody_checks(history))
         return RAMET_OK;
@@ -139,6 +143,7 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
     uint64_t lsn;
     enum ramet_rc rc;
 
+    assert(object != NULL || len == 0);
     if (len < RAMET_COMMIT_CORE_SIZE)
         return RAMET_FAIL(err, RAMET_EINVAL, "%zu bytes are no commit", len);
     lsn = ramet_get_le64(object + 16);
@@ -153,6 +158,7 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
     rc = check_base(history, &commit, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(commit.lsn == lsn && lsn >= 1);
     ramet_commit_key(&history->volume, lsn, key);
     rc = ramet_objstore_put(history->store, key, &part, 1, err);
     if (rc == RAMET_EEXIST)

@@ -44,6 +44,7 @@ ramet_awaited_new(struct ramet_history *history, const struct ramet_point *at,
     struct ramet_awaited *const awaited = ramet_calloc(1, sizeof(*awaited));
     enum ramet_rc rc;
 
+    assert(visit != NULL);
     if (awaited == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "awaited pages: no memory");
     awaited->history = history;
@@ -74,6 +75,7 @@ ramet_awaited_free(struct ramet_awaited *awaited)
 uint32_t
 ramet_awaited_page_size(const struct ramet_awaited *awaited)
 {
+    assert(awaited->head.lsn == awaited->at.lsn);
     return awaited->head.page_size;
 }
 
@@ -82,6 +84,7 @@ ramet_awaited_page_size(const struct ramet_awaited *awaited)
 static uint64_t
 number_of(const char *key, uint64_t offset)
 {
+    assert(key[0] != '\0');
     return ramet_hash64(key, strlen(key)) ^ offset * 0x9e3779b97f4a7c15u;
 }
 
@@ -95,6 +98,7 @@ bucket_of_page(struct ramet_awaited *awaited, uint32_t pgno)
 static uint32_t *
 bucket_of_frame(struct ramet_awaited *awaited, uint64_t number)
 {
+    assert(awaited->count <= awaited->capacity);
     return &awaited->by_frame[(number >> 32) % BUCKETS];
 }
 
@@ -103,8 +107,10 @@ find_page(const struct ramet_awaited *awaited, uint32_t pgno)
 {
     uint32_t i = awaited->by_page[pgno % BUCKETS];
 
+    assert(pgno >= 1);
     while (i != NONE && awaited->slots[i].pgno != pgno)
         i = awaited->slots[i].next_of_page;
+    assert(i == NONE || i < awaited->count);
     return i != NONE ? &awaited->slots[i] : NULL;
 }
 
@@ -115,6 +121,7 @@ reserve(struct ramet_awaited *awaited, size_t count)
     size_t capacity = awaited->capacity > 0 ? awaited->capacity : 64;
     struct slot *grown;
 
+    assert(count > 0 && awaited->count <= awaited->capacity);
     if (needed >= NONE)
         return false;
     while (capacity < needed)
@@ -141,6 +148,8 @@ add_slot(struct ramet_awaited *awaited, uint32_t pgno,
     uint32_t *link;
 
     assert(pgno >= 1);
+    assert(index < awaited->capacity);
+    assert(ramet_located_has_delta(located) || located->image_pgno == pgno);
     *slot = (struct slot){.pgno = pgno,
                           .next_of_page = *page,
                           .next_of_frame = NONE,
@@ -162,6 +171,7 @@ give_zeros(struct ramet_awaited *awaited, const uint32_t *pgnos, size_t count,
     uint8_t *zeros = NULL;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(count > 0);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
         if (located[i].image.page_count > 0)
             continue;
@@ -181,6 +191,7 @@ holds(const struct ramet_located *located)
 {
     const struct ramet_frame *const frame = &located->image;
 
+    assert(located->image.page_count == 0 || located->image.first_pgno >= 1);
     return located->image_pgno >= frame->first_pgno &&
            located->image_pgno - frame->first_pgno < frame->page_count;
 }
@@ -192,6 +203,7 @@ ramet_awaited_add(struct ramet_awaited *awaited, const uint32_t *pgnos,
     struct ramet_located *located;
     enum ramet_rc rc;
 
+    assert(pgnos != NULL || count == 0);
     if (count == 0)
         return RAMET_OK;
     located = ramet_calloc(count, sizeof(*located));
@@ -228,6 +240,7 @@ static uint32_t
 next_in_frame(const struct ramet_awaited *awaited, uint32_t index,
               uint64_t number, const char *key, uint64_t offset, size_t len)
 {
+    assert(index == NONE || index < awaited->count);
     for (; index != NONE; index = awaited->slots[index].next_of_frame) {
         const struct slot *const slot = &awaited->slots[index];
         const struct ramet_extent *const extent = &slot->located.image.extent;
@@ -254,6 +267,8 @@ give_extra(struct ramet_awaited *awaited, const struct ramet_frame *frame,
     size_t count = 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(frame->page_count >= 1 &&
+           frame->page_count <= RAMET_FRAME_PAGES_MAX);
     for (uint32_t i = 0; i < frame->page_count; i++) {
         const uint32_t pgno = frame->first_pgno + i;
 
@@ -282,6 +297,7 @@ decode(struct ramet_awaited *awaited, const struct ramet_frame *frame,
 {
     const size_t needed = (size_t)frame->page_count * awaited->head.page_size;
 
+    assert(frame->page_count >= 1);
     if (needed > awaited->pages_capacity) {
         ramet_free(awaited->pages);
         awaited->pages_capacity = 0;
@@ -316,6 +332,8 @@ ramet_awaited_take(struct ramet_awaited *awaited, const char *key,
         struct slot *const slot = &awaited->slots[index];
 
         if (ramet_frame_same(&slot->located.image, &frame)) {
+            assert(!slot->given &&
+                   slot->pgno >= frame.first_pgno); /* invariant (2) */
             slot->given = true; /* invariant (2), whatever comes of it */
             rc = awaited->visit(awaited->ctx, slot->pgno,
                                 awaited->pages +

@@ -31,6 +31,7 @@ check_format_text(struct ramet_objstore *store, const char *text,
     char *end;
     long version;
 
+    assert(strlen(text) <= FORMAT_BYTES_MAX);
     if (text[0] != FORMAT_START[0])
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s is not a Ramet store (its " FORMAT_KEY
@@ -71,6 +72,7 @@ ramet_catalog_check(struct ramet_objstore *store, bool create,
         rc = ramet_objstore_read(store, FORMAT_KEY, 0, text, FORMAT_BYTES_MAX,
                                  &got, err);
         if (rc == RAMET_OK) {
+            assert(got <= FORMAT_BYTES_MAX);
             text[got] = '\0';
             return check_format_text(store, text, err);
         }
@@ -99,6 +101,7 @@ take_first_seq(void *ctx, const char *key, uint64_t size_bytes)
     struct first_seq *const first = ctx;
     char name[RAMET_NAME_MAX + 1];
 
+    assert(first->seq == 0); /* the first ends the list: invariant (1) */
     (void)size_bytes;
     return !ramet_name_key_parse(key, name, &first->seq);
 }
@@ -113,6 +116,7 @@ newest_name(struct ramet_objstore *store, const char *name, uint64_t *out_seq,
     char prefix[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
+    assert(ramet_name_valid(name));
     snprintf(prefix, sizeof(prefix), "names/%s/", name);
     rc = ramet_objstore_list(store, prefix, "", take_first_seq, &first, err);
     if (rc == RAMET_OK && first.seq > 0)
@@ -129,6 +133,7 @@ check_name(const char *name, struct ramet_err *err)
 {
     struct ramet_id id;
 
+    assert(name != NULL);
     if (!ramet_name_valid(name))
         return RAMET_FAIL(
             err, RAMET_EINVAL,
@@ -157,6 +162,7 @@ ramet_catalog_newest_name(struct ramet_objstore *store, const char *name,
     if (seq == 0 || ramet_id_is_nil(&volume.id))
         return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s: no volume \"%s\"",
                           store->name, name);
+    assert(seq > 0 && !ramet_id_is_nil(&volume.id));
     *out_seq = seq;
     *out_volume = volume;
     return RAMET_OK;
@@ -168,6 +174,8 @@ ramet_catalog_name_object(const char *name, uint64_t seq,
                           char out_key[RAMET_KEY_MAX],
                           uint8_t out_object[RAMET_NAME_OBJECT_SIZE])
 {
+    assert(seq > 0);
+
     ramet_name_key(name, seq, out_key);
     ramet_name_encode(name, seq, volume, out_object);
 }
@@ -179,6 +187,7 @@ ramet_catalog_resolve(struct ramet_objstore *store, const char *name,
     struct ramet_vid volume;
     uint64_t seq;
 
+    assert(name != NULL && out_volume != NULL);
     if (!ramet_id_parse(name, &volume.id))
         return ramet_catalog_newest_name(store, name, &seq, out_volume, err);
     *out_volume = volume;
@@ -206,6 +215,7 @@ ramet_catalog_name_follows(struct ramet_objstore *store, const char *name,
                           "%s: \"%s\" is at number %" PRIu64
                           ", and the next is one more",
                           store->name, name, newest);
+    assert(seq == newest + 1); /* invariant (1) */
     return RAMET_OK;
 }
 
@@ -219,6 +229,7 @@ put_name(struct ramet_objstore *store, const char *name, uint64_t seq,
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
+    assert(seq < UINT64_MAX);
     ramet_name_encode(name, seq + 1, volume, object);
     ramet_name_key(name, seq + 1, key);
     rc = ramet_objstore_put(store, key, &part, 1, err);
@@ -232,6 +243,7 @@ static enum ramet_rc
 try_first_name(struct ramet_objstore *store, const char *name,
                const struct ramet_vid *volume, struct ramet_err *err)
 {
+    assert(!ramet_id_is_nil(&volume->id));
     if ((store->traits & RAMET_STORE_IS_PAID) == 0)
         return RAMET_EEXIST;
     return put_name(store, name, 0, volume, err);
@@ -245,6 +257,7 @@ set_name(struct ramet_objstore *store, const char *name,
          const struct ramet_vid *volume, bool move, struct ramet_vid *out_other,
          struct ramet_err *err)
 {
+    assert(out_other == NULL || !move);
     for (int tries = 0; tries < TRIES_MAX; tries++) {
         struct ramet_vid current;
         uint64_t seq;

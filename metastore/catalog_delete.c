@@ -8,6 +8,7 @@
  *       nobody takes what is left of the others for an older snapshot; then
  *       whoever deletes again finishes it, whatever is left.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +35,7 @@ collect_key(void *ctx, const char *key, uint64_t size_bytes)
 {
     struct key_batch *const batch = ctx;
 
+    assert(batch->count < DELETE_AT_ONCE);
     (void)size_bytes;
     if (strcmp(key, batch->but) != 0)
         snprintf(batch->keys[batch->count++], RAMET_KEY_MAX, "%s", key);
@@ -48,12 +50,14 @@ remove_prefix(struct ramet_objstore *store, const char *prefix, const char *but,
     struct key_batch *const batch = ramet_alloc(sizeof(*batch));
     enum ramet_rc rc;
 
+    assert(prefix[0] != '\0' && prefix[strlen(prefix) - 1] == '/');
     if (batch == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "list of keys");
     batch->but = but;
     do {
         batch->count = 0;
         rc = ramet_objstore_list(store, prefix, "", collect_key, batch, err);
+        assert(batch->count <= DELETE_AT_ONCE);
         for (size_t i = 0; i < batch->count; i++)
             batch->names[i] = batch->keys[i];
         if (rc == RAMET_OK)
@@ -96,6 +100,7 @@ try_to_end(struct ramet_history *history, bool *out_done, struct ramet_err *err)
     rc = find_newest(history, &newest, err);
     if (rc != RAMET_OK || newest.lsn == 0 || newest.role == RAMET_COMMIT_END)
         return rc;
+    assert(newest.lsn >= 1 && newest.role != RAMET_COMMIT_END);
     ramet_buf_init(&object, RAMET_COMMIT_HEAD_MAX);
     rc = ramet_history_encode_end(history, &newest, &object, err);
     if (rc == RAMET_OK)
@@ -132,6 +137,7 @@ end_line(struct ramet_objstore *store, const struct ramet_vid *volume,
 static bool
 note_any(void *ctx, const char *key, uint64_t size_bytes)
 {
+    assert(ctx != NULL);
     (void)key;
     (void)size_bytes;
     *(bool *)ctx = true;
@@ -146,6 +152,7 @@ check_no_forks(struct ramet_objstore *store, const char *vid,
     bool any = false;
     enum ramet_rc rc;
 
+    assert(strlen(vid) == RAMET_ID_TEXT_SIZE - 1);
     snprintf(prefix, sizeof(prefix), "volumes/%s/forks/", vid);
     rc = ramet_objstore_list(store, prefix, "", note_any, &any, err);
     if (rc == RAMET_OK && any)
@@ -169,6 +176,7 @@ unbind_this(void *ctx, const char *name, const struct ramet_vid *volume)
 {
     struct unbinding *const unbinding = ctx;
 
+    assert(unbinding->rc == RAMET_OK); /* a failure ended the list */
     if (name[0] == '\0')
         return false;
     if (ramet_id_compare(&volume->id, &unbinding->volume.id) != 0)
@@ -220,6 +228,7 @@ is_this(void *ctx, const char *name, const struct ramet_vid *volume)
 {
     struct seeking *const seeking = ctx;
 
+    assert(!seeking->named);
     if (name[0] == '\0')
         return false;
     seeking->named = ramet_id_compare(&volume->id, &seeking->volume.id) == 0;
@@ -237,6 +246,7 @@ note_two(void *ctx, const char *key, uint64_t size_bytes)
 {
     struct other_keys *const others = ctx;
 
+    assert(others->count < 2);
     (void)size_bytes;
     if (others->count++ == 0)
         snprintf(others->first, sizeof(others->first), "%s", key);
@@ -255,6 +265,7 @@ ramet_catalog_exists(struct ramet_objstore *store,
     bool any;
     enum ramet_rc rc;
 
+    assert(out_exists != NULL);
     ramet_id_format(&volume->id, vid);
     snprintf(prefix, sizeof(prefix), "volumes/%s/", vid);
     rc = ramet_objstore_list(store, prefix, "", note_two, &others, err);

@@ -1,6 +1,7 @@
 /*
  * catalog_ended.c - was a volume deleted? See catalog.h.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ take_newest(void *ctx, const char *key, uint64_t size_bytes)
 {
     struct newest_keys *const newest = ctx;
 
+    assert(newest->count < END_LOOKS_MAX);
     (void)size_bytes;
     snprintf(newest->keys[newest->count++], RAMET_KEY_MAX, "%s", key);
     return newest->count < END_LOOKS_MAX;
@@ -42,6 +44,7 @@ is_end(struct ramet_objstore *store, const struct ramet_vid *volume,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(strrchr(key, '/') != NULL);
     *out_is = false;
     *out_there = false;
     rc = ramet_objstore_read(store, key, 0, core, sizeof(core), &got, err);
@@ -81,6 +84,7 @@ find_end(struct ramet_objstore *store, const struct ramet_vid *volume,
         if (rc == RAMET_OK && found)
             snprintf(out_key, RAMET_KEY_MAX, "%s", newest->keys[i]);
     }
+    assert(newest->count <= END_LOOKS_MAX && found == (out_key[0] != '\0'));
     ramet_free(newest);
     return rc;
 }
@@ -92,6 +96,7 @@ ramet_catalog_find_end(struct ramet_objstore *store,
 {
     bool any;
 
+    assert(out_key != NULL);
     return find_end(store, volume, out_key, &any, err);
 }
 
@@ -103,6 +108,7 @@ has_first(struct ramet_objstore *store, const struct ramet_vid *volume,
     uint64_t size;
     enum ramet_rc rc;
 
+    assert(out_has != NULL);
     ramet_commit_key(volume, 1, key);
     rc = ramet_objstore_size(store, key, &size, err);
     *out_has = rc == RAMET_OK;
@@ -118,6 +124,7 @@ ramet_catalog_is_deleted(struct ramet_objstore *store,
     bool has = false;
     enum ramet_rc rc = has_first(store, volume, &has, err);
 
+    assert(out_deleted != NULL);
     if (rc == RAMET_OK && has)
         rc = ramet_catalog_find_end(store, volume, end, err);
     *out_deleted = !has || end[0] != '\0';
@@ -134,6 +141,7 @@ ramet_catalog_is_ended(struct ramet_objstore *store,
     bool any = true;
     enum ramet_rc rc = has_first(store, volume, &has, err);
 
+    assert(out_ended != NULL);
     if (rc == RAMET_OK && !has)
         rc = find_end(store, volume, end, &any, err);
     *out_ended = end[0] != '\0' || !any;

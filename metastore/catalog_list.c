@@ -29,6 +29,7 @@ struct name_list {
 static void
 name_list_done(struct name_list *list)
 {
+    assert(list->count <= list->capacity);
     for (size_t i = 0; i < list->count; i++)
         ramet_free(list->items[i].name);
     ramet_free(list->items);
@@ -37,6 +38,7 @@ name_list_done(struct name_list *list)
 static bool
 name_list_add(struct name_list *list, const char *name, uint64_t seq)
 {
+    assert(seq > 0 && list->count <= list->capacity);
     if (list->count == list->capacity) {
         const size_t capacity = list->capacity * 2 + 16;
         struct named_volume *const grown =
@@ -62,6 +64,7 @@ collect_name(void *ctx, const char *key, uint64_t size_bytes)
     char name[RAMET_NAME_MAX + 1];
     uint64_t seq;
 
+    assert(!list->no_memory && !list->too_many); /* either ended the list */
     (void)size_bytes;
     if (!ramet_name_key_parse(key, name, &seq))
         return true;
@@ -77,6 +80,7 @@ collect_name(void *ctx, const char *key, uint64_t size_bytes)
 static int
 compare_names(const void *left, const void *right)
 {
+    assert(left != NULL && right != NULL);
     return strcmp(((const struct named_volume *)left)->name,
                   ((const struct named_volume *)right)->name);
 }
@@ -84,6 +88,7 @@ compare_names(const void *left, const void *right)
 static enum ramet_rc
 too_many_volumes(const struct ramet_objstore *store, struct ramet_err *err)
 {
+    assert(store->name != NULL);
     return RAMET_FAIL(err, RAMET_ETOOBIG, "%s: has more than %u volumes",
                       store->name, VOLUMES_MAX);
 }
@@ -94,6 +99,7 @@ load_names(struct ramet_objstore *store, struct name_list *list,
 {
     enum ramet_rc rc;
 
+    assert(list->count == 0);
     rc = ramet_objstore_list(store, "names/", "", collect_name, list, err);
     if (rc == RAMET_OK && list->no_memory)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "list of names");
@@ -124,6 +130,7 @@ take_volume(void *ctx, const char *key, uint64_t size_bytes)
     char *const text = ctx;
     const char *const start = key + strlen("volumes/");
 
+    assert(strncmp(key, "volumes/", strlen("volumes/")) == 0);
     (void)size_bytes;
     (void)snprintf(text, RAMET_KEY_MAX, "%.*s", (int)strcspn(start, "/"),
                    start);
@@ -137,6 +144,7 @@ visit_nameless(struct ramet_objstore *store, const struct name_list *list,
 {
     char after[RAMET_KEY_MAX] = "";
 
+    assert(visit != NULL);
     for (unsigned count = 0; count < VOLUMES_MAX; count++) {
         char text[RAMET_KEY_MAX] = "";
         struct ramet_vid volume;
@@ -172,6 +180,7 @@ ramet_catalog_list(struct ramet_objstore *store, ramet_catalog_visit *visit,
     bool more = true;
     enum ramet_rc rc;
 
+    assert(visit != NULL);
     rc = load_names(store, &list, err);
     for (size_t i = 0; rc == RAMET_OK && more && i < list.count; i++) {
         if (!ramet_id_is_nil(&list.items[i].volume.id))

@@ -25,6 +25,7 @@ chain_add(struct ramet_chain *chain, const struct ramet_point *point,
     enum ramet_rc rc;
 
     assert(chain->entry_count < RAMET_MAP_EVERY_COMMITS);
+    assert(point->lsn > chain->map.lsn);
     rc = ramet_history_load_slot(chain->history, point, true, &entry, err);
     if (rc == RAMET_ENOTFOUND)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
@@ -50,6 +51,7 @@ chain_add(struct ramet_chain *chain, const struct ramet_point *point,
                           "more than %u bytes of heads after the map of LSN "
                           "%" PRIu64,
                           RAMET_MAP_EVERY_HEAD_BYTES, chain->map.lsn);
+    assert(chain->entry_count == chain->layer_count && head->commit.lsn == lsn);
     return RAMET_OK;
 }
 
@@ -60,6 +62,7 @@ chain_fill(struct ramet_chain *chain, const struct ramet_point *at,
     struct ramet_point point = *at;
     uint64_t head_bytes = 0;
 
+    assert(chain->entry_count == 0 && chain->layer_count == 0);
     ramet_history_bring_heads(chain->history, chain->map.lsn + 1, at->lsn);
     for (; point.lsn > chain->map.lsn; point.lsn--) {
         const enum ramet_rc rc = chain_add(chain, &point, &head_bytes, err);
@@ -79,6 +82,7 @@ chain_load(struct ramet_history *history, const struct ramet_point *at,
     struct ramet_lru_entry *top;
     enum ramet_rc rc;
 
+    assert(at->lsn >= 1);
     rc = ramet_history_load_point(history, at, false, &top, err);
     if (rc != RAMET_OK)
         return rc;
@@ -91,6 +95,8 @@ chain_load(struct ramet_history *history, const struct ramet_point *at,
         ramet_chain_close(&chain);
         return rc;
     }
+    assert(chain.layer_count <= RAMET_MAP_EVERY_COMMITS &&
+           at->lsn - chain.map.lsn == chain.layer_count); /* invariant (1) */
     *out_chain = chain;
     return RAMET_OK;
 }
@@ -107,12 +113,15 @@ struct ramet_shared_chain {
 static bool
 let_go(struct ramet_shared_chain *shared)
 {
+    assert(shared == NULL || shared->holders > 0); /* invariant (2) */
     return shared != NULL && --shared->holders == 0;
 }
 
 static void
 free_shared(struct ramet_shared_chain *shared)
 {
+    assert(shared->chain.shared == NULL);
+    assert(shared->holders == 0); /* invariant (2) */
     ramet_chain_close(&shared->chain);
     ramet_free(shared);
 }
@@ -123,6 +132,7 @@ take_kept(struct ramet_history *history, const struct ramet_point *at,
 {
     struct ramet_shared_chain *shared;
 
+    assert(at->lsn >= 1);
     ramet_mutex_lock(&history->mutex);
     shared = history->chains[at->lsn % RAMET_CHAINS_KEPT];
     if (shared != NULL && shared->at.lsn == at->lsn &&
@@ -149,6 +159,7 @@ keep_chain(struct ramet_history *history, const struct ramet_point *at,
     struct ramet_shared_chain *old;
     bool unused;
 
+    assert(chain->shared == NULL);
     if (shared == NULL)
         return;
     *shared =
@@ -170,6 +181,7 @@ ramet_chain_open(struct ramet_history *history, const struct ramet_point *at,
     struct ramet_chain chain = {.history = history};
     enum ramet_rc rc;
 
+    assert(history != NULL && out_chain != NULL);
     chain.map.volume = history->volume;
     if (at->lsn > 0 && !take_kept(history, at, &chain)) {
         rc = chain_load(history, at, &chain, err);
@@ -186,6 +198,7 @@ ramet_chain_close(struct ramet_chain *chain)
 {
     struct ramet_shared_chain *const shared = chain->shared;
 
+    assert(chain->entry_count <= RAMET_MAP_EVERY_COMMITS);
     if (shared != NULL) {
         bool unused;
 
@@ -233,6 +246,7 @@ ramet_chain_least(const struct ramet_chain *chain)
 {
     uint32_t least = UINT32_MAX;
 
+    assert(chain->layer_count <= RAMET_MAP_EVERY_COMMITS + 1);
     for (unsigned i = 0; i < chain->layer_count; i++) {
         if (chain->layers[i]->least_page_count < least)
             least = chain->layers[i]->least_page_count;
@@ -248,6 +262,7 @@ find_base(const struct ramet_chain *chain, struct ramet_table_cursor *cursor,
           struct ramet_located *out, struct ramet_err *err)
 {
     assert(first <= chain->layer_count);
+    assert(pgno >= 1);
     for (unsigned i = first; i < chain->layer_count; i++) {
         const struct ramet_commit_object *const commit = chain->layers[i];
 
@@ -281,6 +296,7 @@ find_delta(const struct ramet_chain *chain, struct ramet_table_cursor *cursor,
     uint32_t block, base;
 
     assert(layer < chain->layer_count);
+    assert(ramet_pageset_contains(&commit->deltas.pages, pgno));
     ramet_commit_find_delta(commit, pgno, &block, &out->position, &base);
     out->block = ramet_commit_delta_block(commit, block);
     out->lsn = commit->lsn;
@@ -294,6 +310,7 @@ ramet_chain_find(const struct ramet_chain *chain,
                  struct ramet_located *out_located, struct ramet_err *err)
 {
     assert(pgno >= 1);
+    assert(cursor->history == chain->history);
     *out_located = (struct ramet_located){.image_pgno = pgno};
     for (unsigned i = 0; i < chain->layer_count; i++) {
         const struct ramet_commit_object *const commit = chain->layers[i];

@@ -84,6 +84,7 @@ ramet_commit_stored_bytes(const struct ramet_commit_object *commit)
     uint64_t sum =
         commit->inline_length_bytes + commit->deltas.extent.size_bytes;
 
+    assert(commit->segment_count == 0 || commit->segments != NULL);
     for (uint32_t i = 0; i < commit->segment_count; i++) {
         if (!ramet_commit_is_inline(commit, i))
             sum += commit->segments[i].size_bytes;
@@ -115,6 +116,7 @@ ramet_commit_find_delta(const struct ramet_commit_object *commit, uint32_t pgno,
     uint32_t low = 0, high = deltas->name_count;
 
     assert(ramet_pageset_contains(&deltas->pages, pgno));
+    assert(deltas->extent.blocks != NULL);
     while (left >= deltas->extent.blocks[block].page_count) {
         left -= deltas->extent.blocks[block].page_count;
         block++;
@@ -128,6 +130,7 @@ ramet_commit_find_delta(const struct ramet_commit_object *commit, uint32_t pgno,
         else
             high = middle;
     }
+    assert(left < deltas->extent.blocks[block].page_count);
     *out_block = block;
     *out_position = left;
     *out_base_pgno =
@@ -143,6 +146,7 @@ hash_is_zero(const struct ramet_hash *hash)
 {
     static const struct ramet_hash zero;
 
+    assert(hash != NULL);
     return ramet_hash_equal(hash, &zero);
 }
 
@@ -152,6 +156,7 @@ map_flaw(const struct ramet_commit_object *c)
     const struct ramet_map_ref *const map = &c->map;
     const bool empty = map->root_length_bytes == 0;
 
+    assert(c->lsn >= 1);
     if (map->lsn > c->lsn || c->lsn - map->lsn > COMMIT_DISTANCE_MAX ||
         c->commits_since_map != c->lsn - map->lsn)
         return "map too far away";
@@ -177,6 +182,7 @@ length_flaw(const struct ramet_commit_object *c)
 {
     const uint64_t full = (uint64_t)c->page_count * c->page_size;
 
+    assert(ramet_page_size_valid(c->page_size));
     if (c->byte_length > full ||
         (c->page_count > 0 && full - c->byte_length >= c->page_size))
         return "byte length does not end in the last page";
@@ -188,6 +194,7 @@ length_flaw(const struct ramet_commit_object *c)
 static const char *
 line_flaw(const struct ramet_commit_object *c)
 {
+    assert(c->lsn >= 1);
     if (c->floor == 0 || c->floor > c->lsn)
         return "floor out of range";
     if (c->content.lsn >= c->lsn ||
@@ -202,6 +209,7 @@ line_flaw(const struct ramet_commit_object *c)
 static const char *
 role_flaw(const struct ramet_commit_object *c)
 {
+    assert(c->least_page_count <= c->page_count);
     switch (c->role) {
     case RAMET_COMMIT_CONTENT:
         return NULL;
@@ -237,6 +245,7 @@ ramet_commit_new_deltas_are_named(const struct ramet_commit_object *c)
                                                 : c->least_page_count) -
                 run.first + 1;
     }
+    assert(first_new <= total);
     if (ramet_commit_has_own_map(c)) /* whose names are in its map */
         return first_new == total || c->least_page_count > 0;
     for (uint64_t position = total; position > first_new; position--) {
@@ -253,6 +262,7 @@ ramet_commit_flaw(const struct ramet_commit_object *c)
 {
     const char *flaw = NULL;
 
+    assert(c != NULL);
     if (c->lsn == 0 || c->lsn == UINT64_MAX)
         return "LSN out of range";
     if ((c->lsn == 1) != hash_is_zero(&c->predecessor))
@@ -276,6 +286,8 @@ ramet_commit_flaw(const struct ramet_commit_object *c)
 static void
 encode_dict(const struct ramet_extent *dict, struct ramet_buf *out)
 {
+    assert(dict->kind == RAMET_IN_SEGMENT && dict->length_bytes > 0);
+
     ramet_buf_bytes(out, &dict->segment.id, RAMET_ID_SIZE);
     ramet_buf_varint(out, dict->offset_bytes);
     ramet_buf_varint(out, dict->length_bytes);
@@ -288,6 +300,7 @@ encode_chunks(const struct ramet_segment_info *seg, struct ramet_buf *out)
     uint32_t next_pgno = seg->first_pgno;
     uint64_t end = 0;
 
+    assert(seg->chunk_count > 0 && seg->chunks != NULL);
     ramet_buf_varint(out, seg->chunk_count);
     for (uint32_t i = 0; i < seg->chunk_count; i++) {
         const struct ramet_table_chunk *const chunk = &seg->chunks[i];
@@ -309,6 +322,7 @@ segment_flags(const struct ramet_commit_object *c, uint32_t index)
     const struct ramet_segment_info *const seg = &c->segments[index];
     unsigned flags = 0;
 
+    assert(index < c->segment_count);
     if (ramet_commit_is_inline(c, index))
         flags |= SEGMENT_INLINE;
     if (seg->has_dict)
@@ -360,6 +374,7 @@ encode_blocks(const struct ramet_commit_deltas *deltas, struct ramet_buf *out)
 {
     uint32_t next = 0;
 
+    assert(deltas->extent.block_count > 0 && deltas->extent.blocks != NULL);
     for (uint32_t i = 0; i < deltas->extent.block_count; i++) {
         const struct ramet_delta_block *const block = &deltas->extent.blocks[i];
 
@@ -381,6 +396,7 @@ encode_deltas(const struct ramet_commit_object *c, struct ramet_buf *out)
 {
     const struct ramet_commit_deltas *const deltas = &c->deltas;
 
+    assert(deltas->pages.run_count == 0 || deltas->extent.block_count > 0);
     if (deltas->pages.run_count == 0)
         return;
     ramet_buf_u8(out, deltas->extent.is_inline ? DELTAS_INLINE : 0);
@@ -414,6 +430,7 @@ encode_body(const struct ramet_commit_object *c, struct ramet_buf *out,
         last_pgno = c->segments[i].last_pgno;
     }
     encode_deltas(c, out);
+    assert(last_pgno <= c->page_count);
     return RAMET_OK;
 }
 
@@ -422,6 +439,7 @@ log2_of(uint32_t power_of_two)
 {
     uint8_t log = 0;
 
+    assert(ramet_page_size_valid(power_of_two));
     while (power_of_two >> log != 1)
         log++;
     return log;
@@ -434,6 +452,9 @@ encode_core(const struct ramet_commit_object *c, size_t head_length,
 {
     struct ramet_hash hash;
 
+    assert(head_length >= RAMET_COMMIT_CORE_SIZE &&
+           head_length <= RAMET_COMMIT_HEAD_MAX);
+    assert(ramet_commit_flaw(c) == NULL); /* invariant (2) */
     memset(core, 0, RAMET_COMMIT_CORE_SIZE);
     memcpy(core, RAMET_COMMIT_MAGIC, 8);
     ramet_put_le32(core + COMMIT_AT_HEAD_LENGTH, (uint32_t)head_length);
@@ -472,6 +493,7 @@ check_own(const struct ramet_commit_object *c, struct ramet_err *err)
 {
     const char *const flaw = ramet_commit_flaw(c);
 
+    assert(c->segment_count == 0 || c->segments != NULL);
     if (flaw != NULL)
         return RAMET_FAIL(err, RAMET_EINVAL, "commit %" PRIu64 ": %s", c->lsn,
                           flaw);
@@ -554,6 +576,7 @@ ramet_commit_encode(const struct ramet_commit_object *commit,
     if (out->failed != RAMET_OK)
         return RAMET_FAIL(err, out->failed, "commit %" PRIu64 ": encoding",
                           commit->lsn);
+    assert(head_length >= RAMET_COMMIT_CORE_SIZE);
     core = out->data + start;
     body_hash = ramet_hash128(core + RAMET_COMMIT_CORE_SIZE,
                               head_length - RAMET_COMMIT_CORE_SIZE);

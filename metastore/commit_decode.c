@@ -31,6 +31,7 @@
 static enum ramet_rc
 damaged(uint64_t lsn, const char *what, struct ramet_err *err)
 {
+    assert(what != NULL);
     return RAMET_FAIL(err, RAMET_ECORRUPT, "commit %" PRIu64 ": %s", lsn, what);
 }
 
@@ -56,6 +57,7 @@ ramet_commit_head_length(const uint8_t prefix[RAMET_COMMIT_PREFIX_SIZE],
 uint64_t
 ramet_commit_object_size(const uint8_t *core)
 {
+    assert(core != NULL);
     return (uint64_t)ramet_get_le32(core + COMMIT_AT_HEAD_LENGTH) +
            ramet_get_le32(core + COMMIT_AT_INLINE_LENGTH);
 }
@@ -63,6 +65,7 @@ ramet_commit_object_size(const uint8_t *core)
 static void
 take_fields(const uint8_t *core, struct ramet_commit_object *c)
 {
+    assert(core[COMMIT_AT_PAGE_SIZE] <= 16);
     c->lsn = ramet_get_le64(core + COMMIT_AT_LSN);
     c->role = (enum ramet_commit_role)ramet_get_le16(core + COMMIT_AT_FLAGS);
     c->head_length_bytes = ramet_get_le32(core + COMMIT_AT_HEAD_LENGTH);
@@ -101,6 +104,7 @@ check_core(const uint8_t *core, const struct ramet_vid *volume, uint64_t lsn,
     uint32_t head_length;
     enum ramet_rc rc;
 
+    assert(core != NULL && volume != NULL);
     rc = ramet_commit_head_length(core, &head_length, err);
     if (rc != RAMET_OK)
         return rc;
@@ -146,6 +150,7 @@ ramet_commit_decode_core(const uint8_t *core, const struct ramet_vid *volume,
     if (c.inline_length_bytes > RAMET_SEGMENT_INLINE_MAX)
         return damaged(lsn, "inline segment of an impossible length", err);
     memcpy(out_hash, core + COMMIT_AT_HASH, RAMET_HASH_SIZE);
+    assert(c.lsn == lsn && c.segments == NULL);
     *out_commit = c;
     return RAMET_OK;
 }
@@ -184,10 +189,12 @@ decode_chunk(struct ramet_reader *in, const struct ramet_segment_info *seg,
     const uint64_t length = ramet_read_varint_max(in, COMMIT_CHUNK_BYTES_MAX);
     const uint8_t *const hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
 
+    assert(next_pgno >= seg->first_pgno);
     if (in->bad || last > seg->last_pgno || length == 0 ||
         offset < RAMET_SEGMENT_HEADER_SIZE || offset > seg->size_bytes ||
         length > seg->size_bytes - offset)
         return false;
+    assert(first >= next_pgno && offset >= end); /* invariant (2) */
     *out = (struct ramet_table_chunk){.first_pgno = (uint32_t)first,
                                       .last_pgno = (uint32_t)last,
                                       .offset_bytes = offset,
@@ -205,6 +212,7 @@ decode_chunks(struct ramet_reader *in, uint64_t lsn,
     uint64_t next_pgno = seg->first_pgno;
     uint64_t end = 0;
 
+    assert(seg->chunks == NULL && seg->first_pgno >= 1);
     if (in->bad || count == 0)
         return damaged(lsn, "bad count of table chunks", err);
     seg->chunks = ramet_calloc((size_t)count, sizeof(seg->chunks[0]));
@@ -240,6 +248,7 @@ decode_table(struct ramet_reader *in, const struct ramet_commit_object *c,
     const struct ramet_frame *last;
     enum ramet_rc rc;
 
+    assert(seg->frames == NULL && seg->frame_count >= 1);
     if (seg->frame_count > ramet_reader_left(in) / FRAME_BYTES_MIN)
         return damaged(c->lsn, "frame count beyond its bytes", err);
     seg->frames = ramet_calloc(seg->frame_count, sizeof(seg->frames[0]));
@@ -267,6 +276,7 @@ flags_fit(const struct ramet_commit_object *c, uint32_t index, unsigned flags)
     const unsigned tables = flags & (SEGMENT_TABLE | SEGMENT_CHUNKS);
     const bool is_inline = (flags & SEGMENT_INLINE) != 0;
 
+    assert(index < RAMET_COMMIT_SEGMENTS_MAX);
     if (is_inline && !(c->has_inline && index == 0))
         return false;
     if (is_inline && tables == SEGMENT_CHUNKS)
@@ -303,6 +313,7 @@ decode_segment_front(struct ramet_reader *in,
         seg->frame_count > last - first + 1 ||
         seg->size_bytes <= RAMET_SEGMENT_HEADER_SIZE)
         return damaged(c->lsn, "bad segment", err); /* invariant (2) */
+    assert(first > last_pgno && first <= last);     /* invariant (2) */
     seg->first_pgno = (uint32_t)first;
     seg->last_pgno = (uint32_t)last;
     return RAMET_OK;
@@ -317,6 +328,7 @@ decode_segment(struct ramet_reader *in, const struct ramet_commit_object *c,
     const bool is_inline = (flags & SEGMENT_INLINE) != 0;
     enum ramet_rc rc;
 
+    assert(seg->frames == NULL && seg->chunks == NULL);
     if (flags > 15)
         return RAMET_FAIL(err, RAMET_EVERSION,
                           "commit %" PRIu64 ": segment flags %u of a later "
@@ -347,6 +359,7 @@ check_coverage(const struct ramet_commit_object *c, struct ramet_err *err)
     bool all = !ramet_commit_has_own_map(c);
     size_t run = 0;
 
+    assert(c->segments != NULL);
     for (uint32_t i = 0; i < c->segment_count; i++) {
         const struct ramet_segment_info *const seg = &c->segments[i];
 
@@ -383,6 +396,7 @@ decode_deltas_place(struct ramet_reader *in,
     uint64_t end = ramet_commit_inline_end(c);
     uint64_t count;
 
+    assert(deltas->pages.run_count > 0);
     if (!deltas->extent.is_inline) {
         const uint8_t *const id = ramet_read_bytes(in, RAMET_ID_SIZE);
 
@@ -410,6 +424,7 @@ decode_blocks(struct ramet_reader *in, const struct ramet_commit_object *c,
     uint64_t at = deltas->extent.offset_bytes;
     uint64_t pages = 0;
 
+    assert(deltas->extent.blocks == NULL && deltas->extent.offset_bytes < end);
     if (deltas->extent.block_count > ramet_reader_left(in) / BLOCK_BYTES_MIN)
         return damaged(c->lsn, "count of blocks beyond its bytes", err);
     deltas->extent.blocks = ramet_calloc(deltas->extent.block_count,
@@ -464,6 +479,7 @@ decode_names(struct ramet_reader *in, uint64_t lsn,
             return damaged(lsn, "a delta's name makes no sense", err);
         deltas->names[i] = (struct ramet_delta_name){
             .position = (uint32_t)position, .pgno = (uint32_t)pgno};
+        assert(position >= next);
         next = position + 1;
     }
     return RAMET_OK;
@@ -477,6 +493,7 @@ decode_deltas(struct ramet_reader *in, struct ramet_commit_object *c,
     unsigned flags;
     enum ramet_rc rc;
 
+    assert(deltas->extent.block_count == 0);
     if (deltas->pages.run_count == 0)
         return RAMET_OK;
     flags = ramet_read_u8(in);
@@ -500,6 +517,7 @@ decode_deltas(struct ramet_reader *in, struct ramet_commit_object *c,
 static const char *
 body_flaw(const struct ramet_commit_object *c)
 {
+    assert(c->segments != NULL);
     if (ramet_pageset_intersects(&c->changed, &c->deltas.pages))
         return "a page with an image and a delta";
     if (c->has_inline !=
@@ -517,6 +535,7 @@ decode_body(struct ramet_reader *in, uint32_t head_length,
     const char *flaw;
     enum ramet_rc rc;
 
+    assert(c->segments == NULL && c->segment_count == 0);
     rc = ramet_pageset_decode(&c->changed, in, c->page_count,
                               ramet_reader_left(in) / 2, err);
     if (rc == RAMET_OK)
@@ -564,6 +583,7 @@ ramet_commit_decode(const uint8_t *head, size_t head_length,
     struct ramet_hash hash, body_hash;
     enum ramet_rc rc;
 
+    assert(head != NULL);
     if (head_length < RAMET_COMMIT_CORE_SIZE)
         return damaged(lsn, "shorter than a head", err);
     rc = ramet_commit_decode_core(head, volume, lsn, &c, &hash, err);

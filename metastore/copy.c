@@ -20,6 +20,7 @@ await_turn(struct ramet_copying *copy, uint64_t lsn, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(lsn >= copy->first_lsn);
     ramet_mutex_lock(&copy->mutex);
     while (copy->rc == RAMET_OK && copy->progress.lsn + 1 < lsn)
         ramet_cond_wait(&copy->turn, &copy->mutex);
@@ -37,6 +38,7 @@ put_commit(struct ramet_copying *copy, uint64_t lsn, const uint8_t *object,
     struct ramet_head winner;
     enum ramet_rc rc = RAMET_EUNKNOWN;
 
+    assert(object != NULL && len > RAMET_COMMIT_CORE_SIZE - 1);
     for (int i = 0; rc == RAMET_EUNKNOWN && i < PUT_TRIES; i++)
         rc = ramet_history_append(copy->to, object, len, &winner, err);
     if (rc != RAMET_OK)
@@ -60,6 +62,7 @@ compare_commit(struct ramet_copy_worker *worker, const char *key,
 {
     struct ramet_objstore *const store = worker->copy->to->store;
 
+    assert(worker->piece != NULL && len > 0);
     ramet_objstore_refresh(store, key);
     for (size_t at = 0; at < len; at += RAMET_COPY_PIECE_BYTES) {
         const size_t n = len - at < RAMET_COPY_PIECE_BYTES
@@ -104,6 +107,7 @@ copy_commit(void *arg, uint64_t index, struct ramet_err *err)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "commit of %zu bytes", len);
         goto done;
     }
+    assert(head->raw != NULL && head->head_length <= len);
     memcpy(object, head->raw, head->head_length);
     if (head->commit.has_inline)
         rc = ramet_objstore_read_full(copy->from->store, key, head->head_length,
@@ -162,6 +166,8 @@ copy_all(struct ramet_copying *copy, const struct ramet_head *upto,
 {
     enum ramet_rc rc;
 
+    assert(copy->progress.lsn < upto->lsn &&
+           copy->first_lsn == copy->progress.lsn + 1);
     rc = ramet_map_list_read(&copy->maps, copy->from, err);
     if (rc != RAMET_OK)
         return rc;
@@ -188,6 +194,7 @@ ramet_history_copy(struct ramet_history *from, const struct ramet_head *upto,
     enum ramet_rc rc;
 
     assert(ramet_id_compare(&from->volume.id, &to->volume.id) == 0);
+    assert(step != NULL && from != to);
     ramet_mutex_init(&copy.mutex);
     ramet_cond_init(&copy.turn);
     rc = ramet_history_newest(to, &newest, err);

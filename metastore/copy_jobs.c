@@ -12,6 +12,7 @@ void
 ramet_copy_fail(struct ramet_copying *copy, enum ramet_rc rc,
                 const struct ramet_err *err)
 {
+    assert(rc != RAMET_OK);
     if (copy->rc == RAMET_OK) {
         copy->rc = rc;
         copy->err = *err;
@@ -24,6 +25,7 @@ ramet_copy_tell(struct ramet_copying *copy)
 {
     struct ramet_err err;
 
+    assert(copy->progress.lsn <= copy->progress.lsn_total);
     if (copy->rc == RAMET_OK && !copy->step(copy->ctx, &copy->progress))
         ramet_copy_fail(copy, RAMET_FAIL(&err, RAMET_ECANCELLED, "interrupted"),
                         &err);
@@ -58,6 +60,7 @@ note_damage(void *ctx, bool damaged, const char *text, uint64_t done,
 {
     struct ramet_copy_worker *const worker = ctx;
 
+    assert(worker->copy != NULL);
     (void)done;
     (void)total;
     if (damaged && worker->damage.code == RAMET_OK)
@@ -70,6 +73,7 @@ worker_begin(struct ramet_copy_worker *worker, struct ramet_copying *copy,
 {
     enum ramet_rc rc;
 
+    assert(worker->copy == NULL);
     worker->copy = copy;
     rc = ramet_verify_begin(&worker->source, copy->from, copy->from,
                             note_damage, worker, err);
@@ -85,6 +89,7 @@ worker_begin(struct ramet_copy_worker *worker, struct ramet_copying *copy,
 static void
 worker_done(struct ramet_copy_worker *worker)
 {
+    assert(worker->copy != NULL || worker->piece == NULL);
     if (worker->copy == NULL)
         return;
     ramet_free(worker->piece);
@@ -104,6 +109,7 @@ ramet_copy_run(struct ramet_copying *copy, uint64_t count,
     struct ramet_err why;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(job != NULL && copy->rc == RAMET_OK);
     if (pool == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "copy");
     copy->job = job;
@@ -144,6 +150,7 @@ ramet_copy_is_ended(struct ramet_copying *copy)
 {
     bool ended;
 
+    assert(copy->job != NULL);
     ramet_mutex_lock(&copy->mutex);
     ended = copy->rc != RAMET_OK;
     ramet_mutex_unlock(&copy->mutex);

@@ -18,6 +18,7 @@ stream_object(struct ramet_copy_worker *worker, const char *key,
     struct ramet_upload *upload = NULL;
     enum ramet_rc rc;
 
+    assert(size_bytes > RAMET_COPY_PIECE_BYTES);
     rc = ramet_objstore_upload_begin(copy->to->store, key, &upload, err);
     for (uint64_t at = 0; rc == RAMET_OK && at < size_bytes;) {
         const size_t n = size_bytes - at < RAMET_COPY_PIECE_BYTES
@@ -48,6 +49,7 @@ send_object(struct ramet_copy_worker *worker, const char *key,
     const struct iovec part = {worker->piece, (size_t)size_bytes};
     enum ramet_rc rc;
 
+    assert(worker->piece != NULL);
     if (size_bytes > RAMET_COPY_PIECE_BYTES)
         return stream_object(worker, key, size_bytes, err);
     rc = ramet_objstore_read_full(copy->from->store, key, 0, worker->piece,
@@ -69,6 +71,7 @@ bring_object(struct ramet_copy_worker *worker, const char *key,
     uint64_t there;
     enum ramet_rc rc;
 
+    assert(ramet_key_valid(key));
     *out_sent = false;
     rc = ramet_objstore_size(copy->to->store, key, &there, err);
     if (rc == RAMET_ENOTFOUND) {
@@ -97,6 +100,7 @@ static enum ramet_rc
 take_back(struct ramet_copy_worker *worker, const char *key, bool was_sent,
           enum ramet_rc rc)
 {
+    assert(ramet_key_valid(key));
     if (was_sent && (rc == RAMET_ECORRUPT || rc == RAMET_ENOTFOUND)) {
         const enum ramet_rc removed =
             ramet_objstore_remove(worker->copy->to->store, key, NULL);
@@ -118,6 +122,7 @@ ramet_copy_map(void *arg, uint64_t index, struct ramet_err *err)
     bool sent;
     enum ramet_rc rc;
 
+    assert(index < copy->maps.count);
     ramet_map_key(&copy->from->volume, map->lsn, &map->id, key);
     rc = bring_object(worker, key, map->size_bytes, &sent, err);
     if (rc == RAMET_OK && (sent || map->lsn > copy->trusted_map_lsn))
@@ -133,6 +138,8 @@ ramet_copy_map(void *arg, uint64_t index, struct ramet_err *err)
 static enum ramet_rc
 damage_of(const struct ramet_copy_worker *worker, struct ramet_err *err)
 {
+    assert(worker->damage.code == RAMET_OK ||
+           worker->damage.code == RAMET_ECORRUPT);
     if (worker->damage.code == RAMET_OK)
         return RAMET_OK;
     if (err != NULL)
@@ -148,6 +155,7 @@ copy_dict(struct ramet_copy_worker *worker, const struct ramet_extent *dict,
     bool sent;
     enum ramet_rc rc;
 
+    assert(dict->kind == RAMET_IN_SEGMENT && dict->length_bytes > 0);
     if (ramet_id_compare(&worker->last_dict.id, &dict->segment.id) == 0)
         return RAMET_OK;
     ramet_extent_key(dict, key);
@@ -174,6 +182,8 @@ copy_segment(struct ramet_copy_worker *worker,
     bool sent;
     enum ramet_rc rc;
 
+    assert(index < head->commit.segment_count &&
+           !ramet_commit_is_inline(&head->commit, index));
     ramet_extent_key(&extent, key);
     rc = bring_object(worker, key, segment->size_bytes, &sent, err);
     if (rc == RAMET_OK)
@@ -196,6 +206,7 @@ copy_deltas(struct ramet_copy_worker *worker,
     bool sent = false;
     enum ramet_rc rc;
 
+    assert(head->raw != NULL);
     if (deltas->pages.run_count == 0)
         return RAMET_OK;
     if (deltas->extent.is_inline) {
@@ -218,6 +229,7 @@ ramet_copy_named(struct ramet_copy_worker *worker,
     const struct ramet_commit_object *const commit = &head->commit;
     enum ramet_rc rc;
 
+    assert(head->raw != NULL); /* its tables are known */
     if (commit->map.lsn > 0 && commit->map.root_length_bytes > 0 &&
         ramet_map_list_find(&worker->copy->maps, commit->map.lsn,
                             &commit->map.id) == NULL)

@@ -28,6 +28,7 @@ add_run(struct ramet_pageset *set, uint64_t first, uint64_t last,
 {
     const struct ramet_run run = {(uint32_t)first, (uint32_t)last};
 
+    assert(first >= 1 && last <= UINT32_MAX);
     if (first > last)
         return RAMET_OK;
     if (ramet_pageset_add_run(set, run) != RAMET_OK)
@@ -40,6 +41,7 @@ static enum ramet_rc
 add_commit(struct ramet_pageset *set, const struct ramet_commit_object *commit,
            struct ramet_err *err)
 {
+    assert(commit->least_page_count <= commit->page_count);
     if (ramet_pageset_add_set(set, &commit->changed) != RAMET_OK ||
         ramet_pageset_add_set(set, &commit->deltas.pages) != RAMET_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM, "set of changed pages");
@@ -56,6 +58,7 @@ unite_commits(struct ramet_history *history, const struct ramet_point *from,
 {
     struct ramet_point point = *to;
 
+    assert(from->lsn <= to->lsn);
     ramet_history_bring_heads(history, from->lsn + 1, to->lsn);
     for (; point.lsn > from->lsn; point.lsn--) {
         struct ramet_lru_entry *entry;
@@ -105,9 +108,12 @@ add_leaf(struct descent *d, const struct ramet_lru_entry *entry, uint32_t index,
     const uint64_t first = (uint64_t)index * RAMET_LEAF_PAGES + 1;
     enum ramet_rc rc;
 
+    assert(ramet_loaded_node(entry) != NULL);
     rc = ramet_leaf_decode(node->bytes, node->ref.length_bytes,
                            &d->history->volume, index, &d->leaf, err);
-    for (uint32_t i = 0; rc == RAMET_OK && i < RAMET_LEAF_PAGES; i++) {
+    for (uint32_t i = 0; rc == RAMET_OK && i < RAMET_LEAF_PAGES &&
+                         first + i <= UINT32_MAX; /* the last leaf has 63 */
+         i++) {
         const struct ramet_located *const page = &d->leaf.pages[i];
         const uint64_t when =
             page->image.page_count > 0 ? page->lsn : d->leaf.gone;
@@ -129,6 +135,7 @@ add_leaves(struct descent *d, const struct ramet_inner *node,
     size_t count = 0;
     enum ramet_rc rc;
 
+    assert(node->level == 1);
     for (uint32_t i = 0; i < RAMET_INNER_CHILDREN; i++) {
         if (node->children[i].length_bytes == 0 ||
             node->children[i].latest <= d->since)
@@ -136,6 +143,7 @@ add_leaves(struct descent *d, const struct ramet_inner *node,
         refs[count] = &node->children[i];
         indexes[count++] = node->index * RAMET_INNER_CHILDREN + i;
     }
+    assert(count <= RAMET_NODES_AT_ONCE);
     rc = ramet_history_load_nodes(d->history, refs, count, entries, err);
     if (rc != RAMET_OK)
         return rc;
@@ -153,6 +161,7 @@ add_absent(struct descent *d, const struct ramet_inner *node,
     const uint64_t span = ramet_node_span(node->level - 1);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(node->level >= 1);
     if (node->gone <= d->since)
         return RAMET_OK;
     for (uint32_t i = 0; rc == RAMET_OK && i < RAMET_INNER_CHILDREN; i++) {
@@ -201,6 +210,7 @@ add_beyond(struct descent *d, const struct ramet_map_root *root,
         ramet_node_times(node->bytes, node->ref.length_bytes, root->level, 0,
                          &latest, &gone, err);
 
+    assert(root->level <= RAMET_MAP_LEVEL_MAX);
     if (rc != RAMET_OK || gone <= d->since)
         return rc;
     return add_run(d->set, ramet_node_span(root->level) + 1, UINT32_MAX, err);
@@ -214,6 +224,7 @@ add_tree(struct descent *d, const struct ramet_map_root *root,
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(root->level <= RAMET_MAP_LEVEL_MAX);
     if (root->top.tree_lsn <= d->since)
         return RAMET_OK;
     if (root->top.tree.length_bytes == 0) /* it can't say what was cut off */
@@ -238,6 +249,7 @@ add_piece(struct descent *d, const struct ramet_lru_entry *entry,
     bool more = true;
     enum ramet_rc rc;
 
+    assert(ref->first >= 1 && ref->first <= ref->last);
     rc = ramet_piece_start(&d->piece, ramet_loaded_node(entry)->bytes,
                            &d->history->volume, ref, err);
     while (rc == RAMET_OK && more) {
@@ -258,6 +270,7 @@ add_rollup(struct descent *d, const struct ramet_rollup *rollup,
     struct ramet_lru_entry *entries[PIECES_AT_ONCE];
     enum ramet_rc rc = RAMET_OK;
 
+    assert(rollup->from < rollup->to && rollup->to > d->since);
     for (unsigned i = 0; rc == RAMET_OK && i < rollup->piece_count;) {
         size_t count = 0;
 
@@ -286,6 +299,7 @@ add_map(struct descent *d, const struct ramet_map_ref *map,
     struct ramet_map_root root;
     enum ramet_rc rc;
 
+    assert(map->lsn >= d->since);
     rc = ramet_map_root_open(d->history, map, &root, err);
     if (rc != RAMET_OK)
         return rc;
@@ -306,6 +320,7 @@ add_layers(struct ramet_pageset *set, const struct ramet_chain *chain,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(chain->layer_count <= RAMET_MAP_EVERY_COMMITS);
     for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
         rc = add_commit(set, chain->layers[i], err);
     return rc;
@@ -319,6 +334,7 @@ collect_far(const struct ramet_chain *to, const struct ramet_head *from,
     struct descent *const d = ramet_calloc(1, sizeof(*d));
     enum ramet_rc rc;
 
+    assert(from->lsn >= 1);
     if (d == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "walking a map");
     assert(from->lsn <= to->map.lsn);
@@ -343,6 +359,7 @@ compare_far(struct ramet_history *history, const struct ramet_point *from,
     struct ramet_chain chain;
     enum ramet_rc rc;
 
+    assert(from->lsn >= 1 && from->lsn < to->lsn);
     rc = ramet_history_head_of(history, from, &base, err);
     if (rc == RAMET_OK)
         rc = ramet_chain_open(history, to, &chain, err);
@@ -362,6 +379,7 @@ blame_ends(struct ramet_history *history, const struct ramet_point *from,
            const struct ramet_point *to, enum ramet_rc rc,
            struct ramet_err *err)
 {
+    assert(from->lsn <= to->lsn);
     if (from->lsn > 0)
         rc = ramet_history_blame(history, from, rc, err);
     return to->lsn > from->lsn ? ramet_history_blame(history, to, rc, err) : rc;
@@ -375,6 +393,7 @@ is_near(const struct ramet_history *history, const struct ramet_point *from,
     const bool is_paid = (history->store->traits & RAMET_STORE_IS_PAID) != 0;
     const unsigned dear = is_paid ? RAMET_HEADS_DEAR : RAMET_MAP_EVERY_COMMITS;
 
+    assert(from->lsn <= to->lsn && to->map_lsn <= to->lsn);
     return from->lsn > to->map_lsn || to->lsn - from->lsn <= dear;
 }
 
@@ -388,6 +407,7 @@ ramet_history_changed(struct ramet_history *history,
     struct ramet_head head;
     enum ramet_rc rc;
 
+    assert(out_set != NULL);
     if (from->lsn > to->lsn)
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "changes from LSN %" PRIu64 " back to %" PRIu64,

@@ -21,6 +21,7 @@ ramet_history_go_back(struct ramet_history *history,
         if (back->at_once > lsn - least + 1)
             back->at_once = lsn - least + 1;
         back->brought = lsn - back->at_once + 1;
+        assert(back->at_once >= 1 && back->brought >= least);
         ramet_history_bring_heads(history, back->brought, lsn);
     }
     return ramet_history_commit(history, lsn, out_commit, err);

@@ -19,6 +19,7 @@ free_head(void *value)
 {
     struct ramet_loaded_head *const head = value;
 
+    assert(head == NULL || head->raw == NULL || head->head_length > 0);
     if (head == NULL)
         return;
     ramet_commit_done(&head->commit);
@@ -32,6 +33,7 @@ head_weight(const struct ramet_loaded_head *head)
 {
     size_t bytes = sizeof(*head) + head->start_length;
 
+    assert(head->raw == NULL || head->start == NULL);
     if (head->raw == NULL)
         return bytes;
     bytes += head->head_length;
@@ -58,6 +60,7 @@ static enum ramet_rc
 read_rest(struct ramet_history *history, const char *key, uint8_t **bytes,
           size_t got, size_t want, struct ramet_err *err)
 {
+    assert(*bytes != NULL);
     while (got < want) {
         const size_t step =
             want - got < READ_STEP_BYTES ? want - got : READ_STEP_BYTES;
@@ -83,6 +86,7 @@ ramet_history_keep_head(struct ramet_history *history, uint64_t lsn,
     const struct ramet_lru_key key = {.kind = LRU_HEAD, .number = lsn};
     struct ramet_loaded_head *const head = ramet_calloc(1, sizeof(*head));
 
+    assert(len >= RAMET_COMMIT_CORE_SIZE);
     if (head == NULL ||
         ramet_commit_head_length(object, &head->head_length, NULL) !=
             RAMET_OK ||
@@ -115,6 +119,7 @@ take_head(struct ramet_history *history, uint64_t lsn, bool whole,
     enum ramet_rc rc;
 
     assert(lsn >= 1);
+    assert(head->raw == NULL && got <= RAMET_HEAD_READ_BYTES);
     ramet_commit_key(&history->volume, lsn, key);
     if (got < RAMET_COMMIT_CORE_SIZE) {
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes are no commit", key,
@@ -162,6 +167,7 @@ read_head(struct ramet_history *history, uint64_t lsn, bool whole,
     enum ramet_rc rc;
 
     assert(lsn >= 1);
+    assert(head->raw == NULL && head->start == NULL);
     if (bytes == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     ramet_commit_key(&history->volume, lsn, key);
@@ -182,6 +188,7 @@ complete_head(struct ramet_history *history, uint64_t lsn,
 {
     uint8_t *const bytes = ramet_alloc(RAMET_HEAD_READ_BYTES);
 
+    assert(known->raw == NULL);
     if (bytes == NULL)
         return false;
     assert(known->start_length <= RAMET_HEAD_READ_BYTES);
@@ -194,6 +201,7 @@ void
 ramet_history_saw(struct ramet_history *history, uint64_t lsn,
                   const struct ramet_hash *hash)
 {
+    assert(lsn >= 1);
     ramet_mutex_lock(&history->mutex);
     if (lsn > history->newest_lsn) { /* history.c, invariant (1) */
         history->newest_lsn = lsn;
@@ -213,6 +221,7 @@ enter_head(struct ramet_history *history, uint64_t lsn,
         ramet_lru_put(&history->lru, &key, head, head_weight(head), free_head);
 
     assert(lsn >= 1);
+    assert(head->raw != NULL || head->start != NULL);
     if (entry == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     *out_entry = entry;
@@ -240,6 +249,7 @@ ramet_history_follow(struct ramet_history *history,
 {
     bool follows;
 
+    assert(next->lsn == base->lsn + 1);
     ramet_mutex_lock(&history->mutex);
     follows = history->newest_lsn == base->lsn &&
               ramet_hash_equal(&history->newest_hash, &base->hash);
@@ -262,6 +272,7 @@ ramet_history_load_head(struct ramet_history *history, uint64_t lsn, bool whole,
     enum ramet_rc rc = RAMET_OK;
 
     assert(lsn > 0);
+    assert(out_entry != NULL);
     if (entry != NULL && (!whole || ramet_loaded_head(entry)->raw != NULL)) {
         *out_entry = entry;
         return RAMET_OK;
@@ -314,6 +325,7 @@ take_brought(void *ctx, const struct ramet_part *part, size_t got,
     uint8_t *const bytes = ramet_alloc(RAMET_HEAD_READ_BYTES);
     struct ramet_lru_entry *entry = NULL;
 
+    assert(part >= b->parts && part < b->parts + b->count && got <= part->len);
     (void)err;
     if (head == NULL || bytes == NULL) {
         ramet_free(head);
@@ -352,6 +364,7 @@ ramet_history_bring_heads(struct ramet_history *history, uint64_t first,
                                                  .buf = b->bytes[b->count],
                                                  .to_end = true};
         b->count++;
+        assert(b->count <= RAMET_HEADS_AT_ONCE);
     }
     if (b->count > 1)
         (void)!ramet_objstore_read_parts(history->store, b->parts, b->count,
@@ -366,6 +379,7 @@ went_another_way(const struct ramet_history *history,
 {
     char vid[RAMET_ID_TEXT_SIZE];
 
+    assert(point->lsn >= 1);
     ramet_id_format(&history->volume.id, vid);
     if (!is_there)
         return RAMET_FAIL(err, RAMET_EWENTBACK,
@@ -404,6 +418,7 @@ ramet_history_load_slot(struct ramet_history *history,
     const enum ramet_rc rc =
         ramet_history_load_head(history, point->lsn, whole, out_entry, err);
 
+    assert(point->lsn >= 1);
     if (rc != RAMET_OK ||
         ramet_hash_equal(&ramet_loaded_head(*out_entry)->hash, &point->hash))
         return rc;
@@ -420,6 +435,7 @@ ramet_history_heads_length(struct ramet_history *history, uint64_t after_lsn,
     struct ramet_point at = *last;
     uint64_t bytes = 0;
 
+    assert(after_lsn <= last->lsn + 1); /* of a map of the next, none */
     for (; at.lsn > after_lsn; at.lsn--) {
         struct ramet_lru_entry *entry;
         const struct ramet_loaded_head *loaded;
@@ -455,6 +471,7 @@ ramet_history_load_point(struct ramet_history *history,
     enum ramet_rc rc =
         ramet_history_load_slot(history, point, whole, &entry, err);
 
+    assert(point->lsn >= 1);
     if (rc == RAMET_ENOTFOUND)
         return went_another_way(history, point, false, err);
     if (rc != RAMET_OK)
@@ -477,6 +494,7 @@ ramet_history_blame(struct ramet_history *history,
     char key[RAMET_KEY_MAX];
     enum ramet_rc peeked;
 
+    assert(point->lsn >= 1 || rc != RAMET_EWENTBACK);
     if (rc != RAMET_ENOTFOUND && rc != RAMET_ECORRUPT)
         return rc;
     ramet_commit_key(&history->volume, point->lsn, key);
@@ -499,6 +517,7 @@ ramet_history_peek_hash(struct ramet_history *history, uint64_t lsn,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(lsn >= 1 && history->behind != NULL);
     ramet_commit_key(&history->volume, lsn, key);
     rc = ramet_objstore_read(history->behind, key, 0, core, sizeof(core), &got,
                              err);
@@ -517,6 +536,7 @@ ramet_history_fill_head(const struct ramet_loaded_head *loaded,
 {
     const struct ramet_commit_object *const c = &loaded->commit;
 
+    assert(c->lsn >= 1 && c->map.lsn <= c->lsn);
     *out_head = (struct ramet_head){
         .lsn = c->lsn,
         .id = c->id,

@@ -22,6 +22,7 @@ ramet_history_open(struct ramet_objstore *store, const struct ramet_vid *volume,
     size_t cache_bytes = CACHE_BYTES_DEFAULT;
     enum ramet_rc rc;
 
+    assert(store != NULL && volume != NULL);
     if (history == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "history");
     history->store = store;
@@ -61,6 +62,7 @@ ramet_history_close(struct ramet_history *history)
 struct ramet_frame_reader *
 ramet_history_frame_reader(struct ramet_history *history)
 {
+    assert(history->frames != NULL);
     return history->frames;
 }
 
@@ -81,6 +83,7 @@ ramet_history_forget(struct ramet_history *history)
 void
 ramet_history_trim(struct ramet_history *history)
 {
+    assert(history->store != NULL);
     ramet_history_forget_chains(history);
     ramet_lru_clear(&history->lru);
 }
@@ -115,6 +118,7 @@ enum ramet_rc
 ramet_history_head(struct ramet_history *history, uint64_t lsn,
                    struct ramet_head *out_head, struct ramet_err *err)
 {
+    assert(out_head != NULL);
     return head_at(history, lsn, NULL, out_head, err);
 }
 
@@ -124,6 +128,7 @@ ramet_history_seen(struct ramet_history *history, struct ramet_head *out_head,
 {
     uint64_t seen;
 
+    assert(out_head != NULL);
     ramet_mutex_lock(&history->mutex);
     seen = history->newest_lsn;
     ramet_mutex_unlock(&history->mutex);
@@ -135,6 +140,7 @@ ramet_history_head_of(struct ramet_history *history,
                       const struct ramet_point *point,
                       struct ramet_head *out_head, struct ramet_err *err)
 {
+    assert(out_head != NULL);
     return head_at(history, point->lsn, point, out_head, err);
 }
 
@@ -171,6 +177,7 @@ ramet_history_at_time(struct ramet_history *history, uint64_t unix_ms,
     if (found.lsn == 0)
         return RAMET_FAIL(err, RAMET_ENOTFOUND,
                           "the volume has no commit that old");
+    assert(found.lsn == low && found.time_ms <= unix_ms);
     *out_head = found;
     return RAMET_OK;
 }
@@ -182,6 +189,7 @@ ramet_history_head_length(struct ramet_history *history, uint64_t lsn,
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(out_len != NULL);
     if (lsn == 0)
         return RAMET_FAIL(err, RAMET_ENOTFOUND, "there is no commit 0");
     rc = ramet_history_load_head(history, lsn, false, &entry, err);
@@ -212,6 +220,7 @@ ramet_history_head_bytes(struct ramet_history *history, uint64_t lsn,
     if (bytes == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     } else {
+        assert(head->raw != NULL);
         memcpy(bytes, head->raw, head->head_length);
         *out_bytes = bytes;
         *out_len = head->head_length;
@@ -230,6 +239,7 @@ ramet_history_commit(struct ramet_history *history, uint64_t lsn,
     size_t len;
     enum ramet_rc rc;
 
+    assert(out_commit != NULL);
     /* Decoded again from the verified bytes: cheaper to write and to check
      * than a deep copy. */
     rc = ramet_history_head_bytes(history, lsn, &bytes, &len, err);
@@ -266,6 +276,7 @@ ramet_history_dict(struct ramet_history *history, const struct ramet_head *head,
     struct ramet_extent found = {.length_bytes = 0};
     uint64_t lsn = head->lsn;
 
+    assert(head->map_lsn <= head->lsn);
     while (lsn > 0 && lsn >= head->map_lsn && found.length_bytes == 0 &&
            (lsn == head->lsn || is_free(history, lsn))) {
         struct ramet_lru_entry *entry;

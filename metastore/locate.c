@@ -61,6 +61,7 @@ walk_leaf(struct walk *walk, const struct visit *visit,
     struct ramet_leaf *const leaf = &walk->node.leaf;
     enum ramet_rc rc;
 
+    assert(visit->low < visit->high && visit->high <= BATCH_PAGES);
     if (visit->high - visit->low == 1)
         return ramet_leaf_find(
             node->bytes, node->ref.length_bytes, &walk->history->volume,
@@ -88,6 +89,7 @@ walk_to_child(struct walk *walk, const struct visit *visit, unsigned level,
         node->bytes, node->ref.length_bytes, level, visit->index,
         index % RAMET_INNER_CHILDREN, &next->ref, err);
 
+    assert(level >= 1 && walk->next_count < BATCH_PAGES);
     if (rc != RAMET_OK || next->ref.length_bytes == 0)
         return rc; /* absent: the page stays zero */
     next->index = index;
@@ -106,6 +108,7 @@ walk_inner(struct walk *walk, const struct visit *visit, unsigned level,
     size_t i = visit->low;
     enum ramet_rc rc;
 
+    assert(level >= 1 && visit->low < visit->high);
     if (visit->high - visit->low == 1)
         return walk_to_child(walk, visit, level, node, err);
     rc = ramet_inner_decode(node->bytes, node->ref.length_bytes, level,
@@ -136,6 +139,7 @@ walk_level(struct walk *walk, unsigned level, struct ramet_err *err)
     struct ramet_lru_entry *entries[BATCH_PAGES];
     enum ramet_rc rc;
 
+    assert(level <= RAMET_MAP_LEVEL_MAX && walk->now_count <= BATCH_PAGES);
     for (size_t i = 0; i < walk->now_count; i++)
         refs[i] = &walk->now[i].ref;
     rc = ramet_history_load_nodes(walk->history, refs, walk->now_count, entries,
@@ -151,6 +155,7 @@ walk_level(struct walk *walk, unsigned level, struct ramet_err *err)
                         : walk_inner(walk, &walk->now[i], level, node, err);
     }
     ramet_history_release_nodes(walk->history, entries, walk->now_count);
+    assert(walk->next_count <= BATCH_PAGES);
     memcpy(walk->now, walk->next, walk->next_count * sizeof(walk->now[0]));
     walk->now_count = walk->next_count;
     return rc;
@@ -164,6 +169,7 @@ walk_tree(struct walk *walk, size_t count, struct ramet_err *err)
     const struct ramet_node_ref *const root = &walk->root.top.tree;
     unsigned level = walk->root.level;
 
+    assert(count <= BATCH_PAGES && level <= RAMET_MAP_LEVEL_MAX);
     while (count > 0 && walk->pending[count - 1].pgno > ramet_node_span(level))
         count--; /* beyond what the root covers: zeros */
     if (root->length_bytes == 0 || count == 0)
@@ -184,6 +190,7 @@ compare_pending(const void *left, const void *right)
     const uint32_t a = ((const struct pending *)left)->pgno;
     const uint32_t b = ((const struct pending *)right)->pgno;
 
+    assert(left != NULL && right != NULL);
     return a < b ? -1 : a > b;
 }
 
@@ -191,6 +198,7 @@ compare_pending(const void *left, const void *right)
 static void
 sort_pending(struct walk *walk)
 {
+    assert(walk->count <= BATCH_PAGES);
     qsort(walk->pending, walk->count, sizeof(walk->pending[0]),
           compare_pending);
 }
@@ -198,6 +206,7 @@ sort_pending(struct walk *walk)
 static enum ramet_rc
 no_base(const struct pending *pending, struct ramet_err *err)
 {
+    assert(ramet_located_has_delta(pending->out));
     return RAMET_FAIL(err, RAMET_ECORRUPT,
                       "a delta of LSN %" PRIu64 " is based on page %" PRIu32
                       ", which had no image",
@@ -211,6 +220,7 @@ ask_tree(struct walk *walk, struct ramet_err *err)
     const size_t count = walk->count;
     enum ramet_rc rc;
 
+    assert(count <= BATCH_PAGES && walk->has_root);
     sort_pending(walk);
     walk->count = 0;
     memset(walk->found, 0, count * sizeof(walk->found[0]));
@@ -238,6 +248,7 @@ ask_tree(struct walk *walk, struct ramet_err *err)
 static void
 keep_pending(struct walk *walk, const struct pending *pending)
 {
+    assert(walk->count < BATCH_PAGES && pending->pgno >= 1);
     walk->pending[walk->count++] = *pending;
 }
 
@@ -247,6 +258,7 @@ take_run(struct walk *walk, struct pending pending,
 {
     struct ramet_located *const out = pending.out;
 
+    assert(said->image.page_count > 0 || ramet_located_has_delta(said));
     if (!ramet_located_has_delta(out)) {
         *out = *said;
     } else {
@@ -262,6 +274,7 @@ static enum ramet_rc
 take_absent(struct walk *walk, const struct ramet_rollup *rollup,
             const struct pending *pending, struct ramet_err *err)
 {
+    assert(pending->pgno >= 1);
     if (pending->pgno <= rollup->least)
         keep_pending(walk, pending);
     else if (ramet_located_has_delta(pending->out))
@@ -281,6 +294,7 @@ ask_piece(struct walk *walk, const struct ramet_rollup *rollup,
     bool more = true;
     enum ramet_rc rc;
 
+    assert(low < high && walk->count <= low);
     rc = ramet_piece_start(at, ramet_loaded_node(entry)->bytes,
                            &walk->history->volume, piece, err);
     for (size_t i = low; rc == RAMET_OK && i < high; i++) {
@@ -317,6 +331,7 @@ pieces_wanted(const struct walk *walk, const struct ramet_rollup *rollup,
         if (piece != NULL && (count == 0 || pieces[count - 1] != piece))
             pieces[count++] = piece;
     }
+    assert(count <= walk->count);
     return count;
 }
 
@@ -331,6 +346,7 @@ ask_rollup(struct walk *walk, const struct ramet_rollup *rollup,
     size_t wanted, piece = 0;
     enum ramet_rc rc;
 
+    assert(count > 0 && count <= BATCH_PAGES);
     sort_pending(walk);
     wanted = pieces_wanted(walk, rollup, pieces);
     for (size_t i = 0; i < wanted; i++)
@@ -378,6 +394,7 @@ add_children(const struct walk *walk, struct ramet_node_ref *children,
     size_t found = 0;
     enum ramet_rc rc;
 
+    assert(*count <= RAMET_NODES_AT_ONCE);
     if (root->length_bytes == 0 || level == 0)
         return RAMET_OK;
     rc = ramet_history_load_nodes(walk->history, &root, 1, &entry, err);
@@ -416,6 +433,7 @@ read_ahead(struct walk *walk, struct ramet_err *err)
     size_t count = 0;
     enum ramet_rc rc;
 
+    assert(top->count > 0 && top->count <= RAMET_ROLLUPS_MAX);
     for (unsigned r = 0; r < top->count; r++) {
         const size_t wanted = pieces_wanted(walk, &top->rollups[r], pieces);
 
@@ -439,6 +457,7 @@ ask_map(struct walk *walk, const struct ramet_map_ref *map, unsigned depth,
     const struct ramet_top *const top = &walk->root.top;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(walk->count > 0 && walk->count <= BATCH_PAGES);
     if (!walk->has_root)
         rc = ramet_map_root_open(walk->history, map, &walk->root, err);
     if (rc != RAMET_OK)
@@ -466,6 +485,7 @@ enum ramet_rc
 ramet_chain_check_wanted(const struct ramet_chain *chain, const uint32_t *pgnos,
                          size_t count, struct ramet_err *err)
 {
+    assert(pgnos != NULL || count == 0);
     for (size_t i = 0; i < count; i++) {
         if (pgnos[i] == 0 || pgnos[i] > chain->page_count)
             return RAMET_FAIL(err, RAMET_EINVAL,
@@ -486,6 +506,7 @@ ramet_chain_locate_above(const struct ramet_chain *chain, unsigned depth,
     struct walk *const walk = ramet_alloc(sizeof(*walk));
     enum ramet_rc rc = RAMET_OK;
 
+    assert(out_located != NULL || count == 0);
     if (walk == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "search of %zu pages", count);
     walk->history = chain->history;
@@ -518,6 +539,7 @@ ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
                    size_t count, struct ramet_located *out_located,
                    struct ramet_err *err)
 {
+    assert(chain->history != NULL);
     return ramet_chain_locate_above(chain, RAMET_WHOLE_MAP, pgnos, count,
                                     out_located, err);
 }
@@ -531,6 +553,7 @@ ramet_history_locate(struct ramet_history *history,
     struct ramet_chain chain;
     enum ramet_rc rc;
 
+    assert(pgnos != NULL || pgno_count == 0);
     rc = ramet_chain_open(history, at, &chain, err);
     if (rc != RAMET_OK)
         return rc;

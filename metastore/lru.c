@@ -12,6 +12,7 @@
 void
 ramet_lru_init(struct ramet_lru *lru, size_t max_bytes)
 {
+    assert(max_bytes > 0);
     memset(lru, 0, sizeof(*lru));
     ramet_mutex_init(&lru->mutex);
     ramet_lru_table_init(&lru->table, lru->buckets, RAMET_LRU_BUCKETS);
@@ -21,6 +22,7 @@ ramet_lru_init(struct ramet_lru *lru, size_t max_bytes)
 static void
 free_entry(struct ramet_lru_entry *entry)
 {
+    assert(entry->holders == 0 && !entry->listed); /* invariant (2) */
     entry->free_value(entry->value);
     ramet_free(entry);
 }
@@ -29,6 +31,7 @@ free_entry(struct ramet_lru_entry *entry)
 static void
 unlist(struct ramet_lru *lru, struct ramet_lru_entry *entry)
 {
+    assert(entry->listed);
     ramet_lru_table_remove(&lru->table, &entry->link);
     entry->listed = false;
     if (entry->holders == 0)
@@ -38,6 +41,7 @@ unlist(struct ramet_lru *lru, struct ramet_lru_entry *entry)
 static struct ramet_lru_entry *
 oldest(const struct ramet_lru *lru)
 {
+    assert(lru->max_bytes > 0);
     return (struct ramet_lru_entry *)lru->table.oldest;
 }
 
@@ -54,6 +58,7 @@ ramet_lru_done(struct ramet_lru *lru)
 static bool
 key_equal(const struct ramet_lru_key *a, const struct ramet_lru_key *b)
 {
+    assert(a != NULL && b != NULL);
     return a->kind == b->kind && a->number == b->number &&
            ramet_id_compare(&a->id, &b->id) == 0;
 }
@@ -61,6 +66,7 @@ key_equal(const struct ramet_lru_key *a, const struct ramet_lru_key *b)
 static uint64_t
 hash_of(const struct ramet_lru_key *key)
 {
+    assert(key->kind != 0);
     return ramet_hash64(key, sizeof(*key));
 }
 
@@ -73,6 +79,7 @@ find(const struct ramet_lru *lru, const struct ramet_lru_key *key)
     while (link != NULL &&
            !key_equal(&((struct ramet_lru_entry *)link)->key, key))
         link = ramet_lru_table_next(link);
+    assert(link == NULL || ((struct ramet_lru_entry *)link)->listed);
     return (struct ramet_lru_entry *)link;
 }
 
@@ -98,6 +105,7 @@ ramet_lru_put(struct ramet_lru *lru, const struct ramet_lru_key *key,
     struct ramet_lru_entry *const entry = ramet_alloc(sizeof(*entry));
     struct ramet_lru_entry *old;
 
+    assert(value != NULL && free_value != NULL);
     if (entry == NULL) {
         free_value(value);
         return NULL;
@@ -115,6 +123,8 @@ ramet_lru_put(struct ramet_lru *lru, const struct ramet_lru_key *key,
                         bytes + sizeof(*entry));
     while (lru->table.bytes > lru->max_bytes && oldest(lru) != NULL)
         unlist(lru, oldest(lru));
+    assert(lru->table.bytes <= lru->max_bytes ||
+           oldest(lru) == NULL); /* invariant (1) */
     ramet_mutex_unlock(&lru->mutex);
     return entry;
 }
@@ -140,6 +150,7 @@ ramet_lru_drop(struct ramet_lru *lru, const struct ramet_lru_key *key)
 {
     struct ramet_lru_entry *entry;
 
+    assert(key->kind != 0);
     ramet_mutex_lock(&lru->mutex);
     entry = find(lru, key);
     if (entry != NULL)

@@ -58,6 +58,7 @@ struct builder {
 static void
 raise_gone(uint64_t *gone, uint64_t lsn)
 {
+    assert(gone != NULL);
     if (*gone < lsn)
         *gone = lsn;
 }
@@ -69,6 +70,7 @@ descend_old(struct builder *b, unsigned level, struct ramet_node_ref *out,
 {
     struct ramet_node_ref ref = b->old_root;
 
+    assert(level <= b->old_level && level <= RAMET_MAP_LEVEL_MAX);
     for (unsigned at = b->old_level; at > level && ref.length_bytes > 0; at--) {
         const enum ramet_rc rc = ramet_history_load_inner(
             b->chain->history, &ref, at, 0, &b->nodes[level].inner, err);
@@ -86,6 +88,7 @@ static enum ramet_rc
 find_old(struct builder *b, unsigned level, uint32_t index,
          struct ramet_node_ref *out, struct ramet_err *err)
 {
+    assert(level <= b->top_level);
     memset(out, 0, sizeof(*out));
     if (b->old_root.length_bytes == 0 ||
         (uint64_t)index * ramet_node_span(level) >= b->cut)
@@ -95,6 +98,7 @@ find_old(struct builder *b, unsigned level, uint32_t index,
             return descend_old(b, level, out, err);
         return RAMET_OK; /* above the old root: open_inner() puts it in */
     }
+    assert(b->nodes[level + 1].open);
     *out = b->nodes[level + 1].inner.children[index % RAMET_INNER_CHILDREN];
     return RAMET_OK;
 }
@@ -104,6 +108,7 @@ drop_cut_children(struct builder *b, struct ramet_inner *inner)
 {
     const uint64_t span = ramet_node_span(inner->level - 1);
 
+    assert(inner->level >= 1 && inner->level <= RAMET_MAP_LEVEL_MAX);
     for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++) {
         const uint64_t before =
             ((uint64_t)inner->index * RAMET_INNER_CHILDREN + i) * span;
@@ -120,6 +125,8 @@ static void
 inherit_gone(const struct builder *b, unsigned level, uint32_t index, bool made,
              uint64_t *gone)
 {
+    assert(level <= b->top_level);
+    assert(level == b->top_level || !made || b->nodes[level + 1].open);
     if (level == b->top_level)
         raise_gone(gone, b->root_gone);
     else if (made)
@@ -138,6 +145,7 @@ open_inner(struct builder *b, unsigned level, uint32_t index,
     enum ramet_rc rc;
 
     assert(!node->open);
+    assert(level >= 1 && level <= b->top_level);
     rc = find_old(b, level, index, &node->old, err);
     if (rc != RAMET_OK)
         return rc;
@@ -170,6 +178,7 @@ place_node(struct builder *b, unsigned level, uint32_t index,
     struct ramet_node_ref ref = {.length_bytes = 0};
     const bool is_root = level == b->top_level;
 
+    assert(is_root || b->nodes[level + 1].open);
     if (b->scratch.len > 0) {
         const struct ramet_hash hash =
             ramet_hash128(b->scratch.data, b->scratch.len);
@@ -201,6 +210,7 @@ close_inner(struct builder *b, unsigned level, struct ramet_err *err)
     struct open_node *const node = &b->nodes[level];
     bool empty = true;
 
+    assert(node->open && node->inner.level == level);
     for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++)
         empty = empty && node->inner.children[i].length_bytes == 0;
     ramet_buf_clear(&b->scratch);
@@ -220,6 +230,7 @@ open_path(struct builder *b, uint32_t leaf_index, struct ramet_err *err)
     unsigned stale = 0; /* the highest open level that lies off the path */
     enum ramet_rc rc;
 
+    assert(b->top_level <= RAMET_MAP_LEVEL_MAX);
     for (unsigned level = 1; level <= b->top_level; level++) {
         if (b->nodes[level].open &&
             b->nodes[level].inner.index !=
@@ -250,6 +261,7 @@ load_old_leaf(struct builder *b, const struct ramet_node_ref *old,
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(b->top_level == 0 || b->nodes[1].open);
     memset(&b->leaf, 0, sizeof(b->leaf));
     b->leaf.index = index;
     if (old->length_bytes == 0) {
@@ -303,6 +315,7 @@ apply_chain(struct builder *b, uint32_t pgno, uint32_t *out_next,
     assert(pgno >= 1);
     while (pgno != 0 && (pgno - 1) / RAMET_LEAF_PAGES == b->leaf.index) {
         pgnos[count++] = pgno;
+        assert(count <= RAMET_LEAF_PAGES);
         pgno = ramet_pageset_next(&b->touched, pgno);
     }
     *out_next = pgno;
@@ -364,6 +377,7 @@ collect_touched(struct builder *b, struct ramet_err *err)
     const struct ramet_chain *const chain = b->chain;
     enum ramet_rc rc = ramet_pageset_add_set(&b->touched, b->rolled);
 
+    assert(b->end == 0 || b->end == chain->page_count);
     for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
         rc = ramet_pageset_add_set(&b->touched, &chain->layers[i]->changed);
     for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
@@ -387,6 +401,7 @@ anything_cut(const struct builder *b)
 {
     const struct ramet_chain *const chain = b->chain;
 
+    assert(b->chain->layer_count <= RAMET_MAP_EVERY_COMMITS + 1);
     for (unsigned i = 1; i < chain->layer_count; i++) {
         if (chain->layers[i - 1]->least_page_count <
             chain->layers[i]->page_count)
@@ -403,6 +418,7 @@ least_of_all(const struct builder *b)
     uint64_t least =
         b->chain->layer_count > 0 ? ramet_chain_least(b->chain) : UINT64_MAX;
 
+    assert(b->old->top.count <= RAMET_ROLLUPS_MAX);
     for (unsigned i = 0; i < b->old->top.count; i++) {
         if (b->old->top.rollups[i].least < least)
             least = b->old->top.rollups[i].least;
@@ -419,6 +435,7 @@ load_old_root(struct builder *b, struct ramet_err *err)
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(b->old->level <= RAMET_MAP_LEVEL_MAX);
     b->old_root = b->old->top.tree;
     b->old_level = b->old->level;
     b->root_gone =
@@ -480,6 +497,7 @@ ramet_tree_build(const struct ramet_chain *chain,
     struct builder *const b = ramet_calloc(1, sizeof(*b));
     enum ramet_rc rc;
 
+    assert(writer->lsn >= 1 && rolled != NULL);
     if (b == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64,
                           writer->lsn);

@@ -24,6 +24,7 @@ ramet_map_remember(struct ramet_history *history,
                    const struct ramet_map_ref *map,
                    const struct ramet_hash *commit_hash)
 {
+    assert(map->lsn >= 1);
     ramet_mutex_lock(&history->mutex);
     if (map->lsn > history->known_map.ref.lsn)
         history->known_map =
@@ -41,6 +42,7 @@ is_of_this_line(struct ramet_history *history, uint64_t lsn,
     const enum ramet_rc rc =
         ramet_history_load_head(history, lsn, false, &entry, err);
 
+    assert(lsn >= 1);
     if (rc != RAMET_OK)
         return rc;
     *out_is = ramet_hash_equal(&ramet_loaded_head(entry)->hash, hash);
@@ -51,7 +53,7 @@ is_of_this_line(struct ramet_history *history, uint64_t lsn,
 /* The newest keys of a listing of maps. */
 struct listed_maps {
     const struct ramet_vid *volume;
-    uint64_t last_lsn; /* later ones are of no use */
+    uint64_t after, last_lsn; /* others are of no use */
     struct {
         uint64_t lsn;
         struct ramet_mid id;
@@ -69,12 +71,15 @@ take_map(void *ctx, const char *key, uint64_t size_bytes)
     struct ramet_mid id;
     uint64_t lsn;
 
+    assert(strrchr(key, '/') != NULL);
     if (strlen(name) != 17 + RAMET_ID_TEXT_SIZE - 1 ||
         !ramet_id_parse(name + 17, &id.id))
         return true; /* not a map: none of our business */
     lsn = strtoull(name, NULL, 16);
     ramet_map_key(listed->volume, lsn, &id, expected);
     if (strcmp(key, expected) != 0)
+        return true;
+    if (lsn <= listed->after) /* who lists was asked for none of these */
         return true;
     if (lsn > listed->last_lsn)
         return false;
@@ -128,11 +133,13 @@ static enum ramet_rc
 find_in_store(struct ramet_history *history, uint64_t after, uint64_t lsn,
               struct ramet_known_map *out_map, struct ramet_err *err)
 {
-    struct listed_maps listed = {.volume = &history->volume, .last_lsn = lsn};
+    struct listed_maps listed = {
+        .volume = &history->volume, .after = after, .last_lsn = lsn};
     char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX], from[RAMET_KEY_MAX];
     size_t tried = 0;
     enum ramet_rc rc;
 
+    assert(out_map->ref.lsn == 0 && after <= lsn);
     ramet_id_format(&history->volume.id, vid);
     snprintf(prefix, sizeof(prefix), "volumes/%s/maps/", vid);
     /* 'z' sorts after all ids of the maps of that LSN. */
@@ -155,6 +162,7 @@ void
 ramet_map_forget(struct ramet_history *history,
                  const struct ramet_known_map *map)
 {
+    assert(map->ref.lsn >= 1);
     ramet_mutex_lock(&history->mutex);
     if (ramet_hash_equal(&history->known_map.commit_hash, &map->commit_hash))
         history->known_map.ref.lsn = 0;

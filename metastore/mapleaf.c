@@ -7,11 +7,15 @@
 #include "metastore/mapnode_impl.h"
 #include "metastore/maprun.h"
 
+/* Of the leaf that has the last page there can be. */
+#define LEAF_INDEX_MAX ((UINT32_MAX - 1) / RAMET_LEAF_PAGES)
+
 uint64_t
 ramet_leaf_latest(const struct ramet_leaf *leaf)
 {
     uint64_t latest = leaf->gone;
 
+    assert(leaf != NULL);
     for (unsigned i = 0; i < RAMET_LEAF_PAGES; i++)
         if (leaf->pages[i].image.page_count > 0 && leaf->pages[i].lsn > latest)
             latest = leaf->pages[i].lsn;
@@ -34,6 +38,7 @@ ramet_leaf_encode(const struct ramet_leaf *leaf, struct ramet_buf *out,
             pages[count++] =
                 (struct ramet_run_page){first + i, &leaf->pages[i]};
     }
+    assert(count > 0 && leaf->index <= LEAF_INDEX_MAX);
     ramet_node_front_encode(&front, out);
     return ramet_runs_encode(RAMET_RUNS_OF_LEAF, pages, count, first,
                              front.latest, out, err);
@@ -50,6 +55,8 @@ start_leaf(struct ramet_reader *in, const struct ramet_vid *volume,
 
     if (rc != RAMET_OK)
         return rc;
+    if (index > LEAF_INDEX_MAX)
+        return ramet_node_bad("lies beyond the last page", 0, index, err);
     if (!ramet_runs_start(walk, in, volume, RAMET_RUNS_OF_LEAF,
                           index * RAMET_LEAF_PAGES + 1, out_front->latest))
         return ramet_node_bad("makes no sense", 0, index, err);
@@ -85,6 +92,7 @@ decode_runs(struct ramet_run_walk *walk, struct ramet_leaf *out)
 {
     const uint64_t first = walk->next;
 
+    assert(walk->left > 0 && walk->form == RAMET_RUNS_OF_LEAF);
     while (walk->left > 0) {
         if (!ramet_runs_next(walk))
             return false;
@@ -105,6 +113,7 @@ ramet_leaf_decode(const uint8_t *bytes, size_t len,
     struct ramet_reader in;
     enum ramet_rc rc;
 
+    assert(bytes != NULL || len == 0);
     ramet_reader_init(&in, bytes, len);
     rc = start_leaf(&in, volume, index, &front, &walk, err);
     if (rc != RAMET_OK)

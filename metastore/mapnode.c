@@ -26,6 +26,7 @@ ramet_map_level_for(uint32_t page_count)
 static bool
 id_equal(const struct ramet_id *a, const struct ramet_id *b)
 {
+    assert(a != NULL && b != NULL);
     return memcmp(a, b, sizeof(*a)) == 0;
 }
 
@@ -33,6 +34,7 @@ bool
 ramet_node_ref_equal(const struct ramet_node_ref *a,
                      const struct ramet_node_ref *b)
 {
+    assert(a != NULL && b != NULL);
     if (a->length_bytes != b->length_bytes)
         return false;
     return a->length_bytes == 0 ||
@@ -47,6 +49,7 @@ enum ramet_rc
 ramet_node_bad(const char *what, unsigned level, uint32_t index,
                struct ramet_err *err)
 {
+    assert(what != NULL);
     return RAMET_FAIL(err, RAMET_ECORRUPT, "page map: node %u of level %u: %s",
                       index, level, what);
 }
@@ -55,6 +58,7 @@ enum ramet_rc
 ramet_node_level(const uint8_t *bytes, size_t len, unsigned *out_level,
                  struct ramet_err *err)
 {
+    assert(bytes != NULL || len == 0);
     if (len < 4 || len > RAMET_NODE_BYTES_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "page map: node of %zu bytes",
                           len);
@@ -72,6 +76,7 @@ ramet_node_front_encode(const struct ramet_node_front *front,
                         struct ramet_buf *out)
 {
     assert(front->latest >= 1 && front->latest >= front->gone);
+    assert(front->level <= RAMET_NODE_TOP);
     ramet_buf_u8(out, (uint8_t)front->level);
     ramet_buf_u8(out, RAMET_HASH_XXH3_128);
     ramet_buf_u8(out, 0);
@@ -91,6 +96,7 @@ ramet_node_front_decode(struct ramet_reader *in, unsigned level, uint32_t index,
     unsigned found;
     const enum ramet_rc rc = ramet_node_level(in->data, in->len, &found, err);
 
+    assert(level <= RAMET_NODE_TOP && in->pos == 0);
     if (rc != RAMET_OK)
         return rc;
     (void)ramet_read_bytes(in, 3);
@@ -102,6 +108,7 @@ ramet_node_front_decode(struct ramet_reader *in, unsigned level, uint32_t index,
     if (in->bad || front.latest == 0 || since > front.latest)
         return ramet_node_bad("makes no sense", level, index, err);
     front.gone = since == 0 ? 0 : front.latest - since + 1;
+    assert(front.latest >= 1 && front.gone <= front.latest);
     *out_front = front;
     return RAMET_OK;
 }
@@ -115,6 +122,7 @@ ramet_node_times(const uint8_t *bytes, size_t len, unsigned level,
     struct ramet_reader in;
     enum ramet_rc rc;
 
+    assert(level <= RAMET_MAP_LEVEL_MAX);
     ramet_reader_init(&in, bytes, len);
     rc = ramet_node_front_decode(&in, level, index, &front, err);
     if (rc != RAMET_OK)
@@ -130,6 +138,7 @@ bool
 ramet_node_same_map(const struct ramet_node_ref *a,
                     const struct ramet_node_ref *b)
 {
+    assert(a != NULL && b != NULL);
     return a->lsn == b->lsn && id_equal(&a->id.id, &b->id.id);
 }
 
@@ -137,6 +146,8 @@ void
 ramet_map_table_encode(const struct ramet_node_ref *const *maps, unsigned count,
                        struct ramet_buf *out)
 {
+    assert(count <= RAMET_INNER_CHILDREN);
+
     ramet_buf_varint(out, count);
     for (unsigned i = 0; i < count; i++) {
         ramet_buf_u8(out, OBJECT_MAP);
@@ -149,6 +160,7 @@ bool
 ramet_map_table_decode(struct ramet_reader *in, struct ramet_node_ref *out_maps,
                        unsigned most, unsigned *out_count)
 {
+    assert(most <= RAMET_INNER_CHILDREN);
     *out_count = (unsigned)ramet_read_varint_max(in, most);
     for (unsigned i = 0; i < *out_count && !in->bad; i++) {
         const uint8_t type = ramet_read_u8(in);
@@ -173,6 +185,7 @@ map_number(const struct ramet_node_ref *const *maps, unsigned map_count,
 {
     unsigned i = 0;
 
+    assert(map_count <= RAMET_INNER_CHILDREN && child->length_bytes > 0);
     while (i < map_count && !ramet_node_same_map(maps[i], child))
         i++;
     return i;
@@ -183,6 +196,7 @@ ramet_inner_latest(const struct ramet_inner *inner)
 {
     uint64_t latest = inner->gone;
 
+    assert(inner != NULL);
     for (unsigned i = 0; i < RAMET_INNER_CHILDREN; i++)
         if (inner->children[i].length_bytes > 0 &&
             inner->children[i].latest > latest)
@@ -199,6 +213,7 @@ encode_child(const struct ramet_node_ref *previous,
         previous != NULL && ramet_node_same_map(previous, child) &&
         previous->offset_bytes + previous->length_bytes == child->offset_bytes;
 
+    assert(child->latest >= 1 && child->latest <= latest);
     ramet_buf_varint(out, (uint64_t)map << 1 | (follows ? 1u : 0u));
     ramet_buf_varint(out, latest - child->latest);
     if (!follows)
@@ -255,6 +270,7 @@ decode_child(struct ramet_reader *in, const struct ramet_node_ref *maps,
     const uint64_t map = what >> 1;
     const uint8_t *hash;
 
+    assert(map_count <= RAMET_INNER_CHILDREN);
     if (in->bad || map >= map_count || age >= latest)
         return false;
     *out = maps[map];
@@ -273,6 +289,7 @@ decode_child(struct ramet_reader *in, const struct ramet_node_ref *maps,
         out->offset_bytes < RAMET_MAP_HEADER_SIZE ||
         out->offset_bytes > INT64_MAX)
         return false;
+    assert(out->latest >= 1 && out->latest <= latest);
     memcpy(&out->hash, hash, RAMET_HASH_SIZE);
     return true;
 }
@@ -296,6 +313,7 @@ start_children(struct child_walk *walk, const struct ramet_node_front *front,
 {
     uint64_t child_count;
 
+    assert(front->level >= 1 && front->level <= RAMET_MAP_LEVEL_MAX);
     walk->in = in;
     walk->latest = front->latest;
     if (!ramet_map_table_decode(in, walk->maps, RAMET_INNER_CHILDREN,
@@ -315,6 +333,7 @@ next_child(struct child_walk *walk)
     const uint64_t at =
         walk->next + ramet_read_varint_max(walk->in, RAMET_INNER_CHILDREN);
 
+    assert(walk->left > 0);
     if (walk->in->bad || at >= RAMET_INNER_CHILDREN ||
         !decode_child(walk->in, walk->maps, walk->map_count, walk->latest,
                       walk->any ? &previous : NULL, &walk->child))
@@ -322,6 +341,7 @@ next_child(struct child_walk *walk)
     walk->any = true;
     walk->left--;
     walk->at = (unsigned)at;
+    assert(walk->at >= walk->next && walk->at < RAMET_INNER_CHILDREN);
     walk->next = walk->at + 1;
     return true;
 }
@@ -332,6 +352,7 @@ decode_children(struct ramet_reader *in, const struct ramet_node_front *front,
 {
     struct child_walk walk;
 
+    assert(out->level == front->level);
     walk.child.length_bytes = 0;
     if (!start_children(&walk, front, in))
         return false;
@@ -350,6 +371,7 @@ find_child(struct ramet_reader *in, const struct ramet_node_front *front,
 {
     struct child_walk walk;
 
+    assert(wanted < RAMET_INNER_CHILDREN);
     memset(out, 0, sizeof(*out));
     walk.child.length_bytes = 0;
     if (!start_children(&walk, front, in))
@@ -383,6 +405,7 @@ ramet_inner_find(const uint8_t *bytes, size_t len, unsigned level,
     const enum ramet_rc rc =
         open_inner(&in, bytes, len, level, index, &front, err);
 
+    assert(child < RAMET_INNER_CHILDREN);
     if (rc != RAMET_OK)
         return rc;
     if (!find_child(&in, &front, child, out_child))

@@ -3,6 +3,7 @@
  * 64. The nodes between are mapnode.c's. Byte layout: docs/format.md, "Page
  * maps".
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -38,6 +39,7 @@ trailer_hash(const uint8_t *header, const uint8_t *trailer)
 {
     uint8_t both[RAMET_MAP_HEADER_SIZE + 48];
 
+    assert(header != NULL && trailer != NULL);
     memcpy(both, header, RAMET_MAP_HEADER_SIZE);
     memcpy(both + RAMET_MAP_HEADER_SIZE, trailer, 48);
     return ramet_hash128(both, sizeof(both));
@@ -50,6 +52,8 @@ ramet_map_trailer_encode(const uint8_t header[RAMET_MAP_HEADER_SIZE],
 {
     struct ramet_hash hash;
 
+    assert(trailer->root.length_bytes > 0 &&
+           trailer->root.offset_bytes >= RAMET_MAP_HEADER_SIZE);
     memcpy(out, &trailer->commit_hash, RAMET_HASH_SIZE);
     ramet_put_le64(out + 16, trailer->root.offset_bytes);
     ramet_put_le32(out + 24, trailer->root.length_bytes);
@@ -102,6 +106,7 @@ ramet_map_trailer_decode(const struct ramet_vid *volume, uint64_t lsn,
             t.root.length_bytes)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "page map of LSN %" PRIu64 ": root misplaced", lsn);
+    assert(t.root.lsn == lsn && t.root.length_bytes > 0);
     *out_trailer = t;
     return RAMET_OK;
 }

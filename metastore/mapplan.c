@@ -61,6 +61,7 @@ struct plan {
 static enum size_class
 class_of(const struct plan *plan, uint64_t bytes)
 {
+    assert(plan->sizes.inside_bytes <= plan->sizes.middle_bytes);
     if (bytes <= plan->sizes.inside_bytes)
         return CLASS_INSIDE;
     return bytes <= plan->sizes.middle_bytes ? CLASS_MIDDLE : CLASS_LARGE;
@@ -71,6 +72,7 @@ rollup_bytes(const struct ramet_rollup *rollup)
 {
     uint64_t bytes = 0;
 
+    assert(rollup->from < rollup->to);
     for (unsigned i = 0; i < rollup->piece_count; i++)
         bytes += rollup->pieces[i].node.length_bytes;
     return bytes;
@@ -89,6 +91,7 @@ chain_bytes(const struct plan *plan)
     }
     if (images > pages)
         images = pages;
+    assert(images <= pages);
     return images * IMAGE_BYTES + (pages - images) * DELTA_BYTES +
            blocks * BLOCK_BYTES;
 }
@@ -98,6 +101,7 @@ add_chain(struct plan *plan, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(plan->chain->layer_count <= RAMET_MAP_EVERY_COMMITS + 1);
     for (unsigned i = 0; rc == RAMET_OK && i < plan->chain->layer_count; i++) {
         const struct ramet_commit_object *const commit = plan->chain->layers[i];
 
@@ -117,6 +121,7 @@ add_run(const struct ramet_run_walk *runs, const struct ramet_rollup *rollup,
     const struct ramet_run run = {(uint32_t)runs->start,
                                   (uint32_t)(runs->next - 1)};
 
+    assert(runs->any && runs->start >= 1 && runs->next > runs->start);
     if (runs->lsn <= rollup->from)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "page map: page %" PRIu32 " of a roll-up after LSN "
@@ -139,6 +144,7 @@ add_piece(struct plan *plan, const struct ramet_rollup *rollup,
     bool more = true;
     enum ramet_rc rc;
 
+    assert(piece->first >= 1 && piece->first <= piece->last);
     rc = ramet_history_load_nodes(history, &ref, 1, &entry, err);
     if (rc != RAMET_OK)
         return rc;
@@ -160,6 +166,7 @@ add_rollup(struct plan *plan, const struct ramet_rollup *rollup,
     struct ramet_pageset set;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(rollup->piece_count <= RAMET_PIECES_MAX);
     ramet_pageset_init(&set);
     for (unsigned i = 0; rc == RAMET_OK && i < rollup->piece_count; i++)
         rc = add_piece(plan, rollup, &rollup->pieces[i], &set, err);
@@ -175,6 +182,7 @@ add_rollups(struct plan *plan, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(plan->taken <= plan->old.top.count);
     for (unsigned r = 0; rc == RAMET_OK && r < plan->taken; r++)
         rc = add_rollup(plan, &plan->old.top.rollups[r], err);
     if (rc == RAMET_OK &&
@@ -195,6 +203,7 @@ leaves_of(const struct ramet_pageset *pages)
 
         if (end > next)
             leaves += end - (first > next ? first : next);
+        assert(first < end);
         next = end > next ? end : next;
     }
     return leaves;
@@ -205,6 +214,7 @@ leaves_of(const struct ramet_pageset *pages)
 static bool
 needs_no_rollup(const struct ramet_chain *chain)
 {
+    assert(chain->layer_count <= RAMET_MAP_EVERY_COMMITS + 1);
     return chain->layer_count == 0 || ramet_chain_least(chain) == 0 ||
            ramet_map_level_for(chain->page_count) == 0;
 }
@@ -213,6 +223,7 @@ needs_no_rollup(const struct ramet_chain *chain)
 static void
 choose_tree(struct plan *plan)
 {
+    assert(plan->old.top.count <= RAMET_ROLLUPS_MAX);
     plan->in_tree = true;
     plan->taken =
         plan->chain->layer_count > 0 && ramet_chain_least(plan->chain) == 0
@@ -227,6 +238,7 @@ choose(struct plan *plan, struct ramet_err *err)
     uint64_t bytes, leaves;
     enum ramet_rc rc;
 
+    assert(plan->taken == 0 && !plan->in_tree);
     rc = add_chain(plan, err);
     if (rc != RAMET_OK)
         return rc;
@@ -255,6 +267,9 @@ static enum ramet_rc
 add_piece_ref(struct plan *plan, const struct ramet_piece_ref *piece,
               struct ramet_err *err)
 {
+    assert(plan->pieces != NULL && piece->first <= piece->last);
+    assert(plan->piece_count == 0 ||
+           piece->first > plan->pieces[plan->piece_count - 1].last);
     if (plan->piece_count == RAMET_PIECES_MAX)
         return RAMET_FAIL(err, RAMET_ETOOBIG,
                           "page map: a roll-up of more "
@@ -299,6 +314,7 @@ write_pieces(struct plan *plan, unsigned count, bool alone,
 {
     unsigned done = 0;
 
+    assert(count <= RAMET_PIECE_RUNS_MAX);
     while (done < count) {
         struct ramet_piece_ref piece = {.first = 0};
         unsigned n = 0;
@@ -320,6 +336,7 @@ write_pieces(struct plan *plan, unsigned count, bool alone,
         if (rc != RAMET_OK)
             return rc;
         done += n;
+        assert(n >= 1 && done <= count);
     }
     return RAMET_OK;
 }
@@ -333,6 +350,8 @@ next_pages(struct plan *plan, uint32_t *pgno, unsigned *out_count,
     unsigned asked = 0, count = 0;
     enum ramet_rc rc;
 
+    assert(plan->sizes.pages_a_piece >= 1 &&
+           plan->sizes.pages_a_piece <= RAMET_PIECE_RUNS_MAX);
     for (; *pgno != 0 && asked < plan->sizes.pages_a_piece;
          *pgno = ramet_pageset_next(&plan->pages, *pgno))
         plan->pgnos[asked++] = *pgno;
@@ -346,6 +365,7 @@ next_pages(struct plan *plan, uint32_t *pgno, unsigned *out_count,
             plan->run_pages[count++] =
                 (struct ramet_run_page){plan->pgnos[i], &plan->located[i]};
     }
+    assert(count <= asked);
     *out_count = count;
     return RAMET_OK;
 }
@@ -359,6 +379,7 @@ count_at_map(const struct ramet_chain *chain, uint64_t *out_count,
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(out_count != NULL);
     *out_count = chain->map.lsn == 0 ? 0 : UINT64_MAX;
     if (chain->map.lsn == 0)
         return RAMET_OK;
@@ -383,6 +404,7 @@ describe(const struct plan *plan, struct ramet_rollup *out,
     uint64_t before;
     enum ramet_rc rc;
 
+    assert(!plan->in_tree && chain->layer_count > 0);
     *out = (struct ramet_rollup){
         .from = plan->taken > 0 ? old->rollups[plan->taken - 1].from
                                 : chain->map.lsn,
@@ -413,6 +435,7 @@ make_pieces(struct plan *plan, struct ramet_err *err)
     uint32_t pgno = ramet_pageset_next(&plan->pages, 0);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(plan->pieces == NULL && plan->piece_count == 0);
     plan->pieces = ramet_calloc(RAMET_PIECES_MAX, sizeof(plan->pieces[0]));
     if (plan->pieces == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page map: roll-up");
@@ -439,6 +462,7 @@ encode_top(struct plan *plan, const struct ramet_rollup *rollup,
     struct ramet_lru_entry *entry = NULL;
     enum ramet_rc rc;
 
+    assert(plan->taken <= old->count);
     if (top.count > RAMET_ROLLUPS_MAX)
         return RAMET_FAIL(err, RAMET_ETOOBIG, "page map: %u roll-ups",
                           top.count);
@@ -466,12 +490,14 @@ make_rollup(struct plan *plan, struct ramet_node_ref *out_root,
     struct ramet_buf top;
     enum ramet_rc rc;
 
+    assert(!plan->in_tree);
     rc = describe(plan, &rollup, err);
     ramet_pageset_truncate(&plan->pages, plan->chain->page_count);
     if (rc == RAMET_OK)
         rc = make_pieces(plan, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(rollup.from < rollup.to);
     rollup.pieces = plan->pieces;
     rollup.piece_count = plan->piece_count;
     ramet_buf_init(&top, RAMET_NODE_BYTES_MAX);
@@ -490,6 +516,7 @@ make(struct plan *plan, struct ramet_map_ref *out_map, struct ramet_err *err)
     struct ramet_node_ref root = {.length_bytes = 0};
     enum ramet_rc rc;
 
+    assert(plan->writer.lsn == out_map->lsn);
     rc = plan->in_tree
              ? ramet_tree_build(plan->chain, &plan->old, &plan->rolled,
                                 &plan->writer, &root, err)
@@ -512,6 +539,7 @@ make_tree_instead(struct plan *plan, struct ramet_map_ref *out_map,
     const uint64_t lsn = plan->writer.lsn;
     enum ramet_rc rc;
 
+    assert(!plan->in_tree);
     ramet_map_writer_done(&plan->writer);
     rc = ramet_map_writer_begin(&plan->writer, plan->chain->history, lsn, err);
     choose_tree(plan);
@@ -533,6 +561,7 @@ ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
     enum ramet_rc rc;
 
     assert(lsn >= 1);
+    assert(chain->map.lsn <= lsn);
     if (plan == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64, lsn);
     plan->chain = chain;

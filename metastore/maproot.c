@@ -23,6 +23,7 @@ keep_inside(struct ramet_history *history, const struct ramet_map_ref *map,
     enum ramet_rc rc;
 
     assert(at + ref->length_bytes <= map->root_length_bytes);
+    assert(ref->offset_bytes >= map->root_offset_bytes);
     if (ramet_history_has_node(history, ref))
         return RAMET_OK;
     rc = ramet_history_keep_node(history, ref, top_bytes + at, &entry, err);
@@ -34,6 +35,7 @@ keep_inside(struct ramet_history *history, const struct ramet_map_ref *map,
 static bool
 lies_inside(const struct ramet_map_ref *map, const struct ramet_node_ref *ref)
 {
+    assert(map->root_length_bytes > 0);
     return ref->lsn == map->lsn &&
            ramet_id_compare(&ref->id.id, &map->id.id) == 0 &&
            ref->offset_bytes >= map->root_offset_bytes &&
@@ -49,6 +51,7 @@ open_top(struct ramet_history *history, const struct ramet_map_ref *map,
     struct ramet_top *const top = &out->top;
     enum ramet_rc rc;
 
+    assert(node->ref.length_bytes == map->root_length_bytes);
     rc = ramet_top_decode(node->bytes, node->ref.length_bytes, &node->ref, top,
                           err);
     out->level = 0;
@@ -73,6 +76,7 @@ open_top(struct ramet_history *history, const struct ramet_map_ref *map,
 struct ramet_node_ref
 ramet_map_root_node(const struct ramet_map_ref *map)
 {
+    assert(map->lsn >= 1 || map->root_length_bytes == 0);
     return (struct ramet_node_ref){
         .lsn = map->lsn,
         .id = map->id,
@@ -117,6 +121,7 @@ ramet_map_root_open(struct ramet_history *history,
 void
 ramet_map_root_close(struct ramet_map_root *root)
 {
+    assert(root->top.count <= RAMET_ROLLUPS_MAX);
     ramet_top_done(&root->top);
 }
 
@@ -127,6 +132,7 @@ ramet_map_root_check(struct ramet_history *history,
     struct ramet_map_root root;
     const enum ramet_rc rc = ramet_map_root_open(history, map, &root, err);
 
+    assert(map->lsn >= 1 || map->root_length_bytes == 0);
     if (rc == RAMET_OK)
         ramet_map_root_close(&root);
     return rc;

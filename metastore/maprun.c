@@ -21,12 +21,14 @@ enum {
 static unsigned
 run_bits(enum ramet_run_form form)
 {
+    assert(form == RAMET_RUNS_OF_LEAF || form == RAMET_RUNS_OF_PIECE);
     return form == RAMET_RUNS_OF_PIECE ? 5 : 4;
 }
 
 static unsigned
 runs_max(enum ramet_run_form form)
 {
+    assert(form == RAMET_RUNS_OF_LEAF || form == RAMET_RUNS_OF_PIECE);
     return form == RAMET_RUNS_OF_PIECE ? RAMET_PIECE_RUNS_MAX
                                        : RAMET_LEAF_PAGES;
 }
@@ -34,6 +36,7 @@ runs_max(enum ramet_run_form form)
 bool
 ramet_frame_same(const struct ramet_frame *a, const struct ramet_frame *b)
 {
+    assert(a != NULL && b != NULL);
     if (a->page_count == 0 || b->page_count == 0)
         return a->page_count == b->page_count;
     return a->first_pgno == b->first_pgno && a->page_count == b->page_count &&
@@ -43,6 +46,7 @@ ramet_frame_same(const struct ramet_frame *a, const struct ramet_frame *b)
 static bool
 is_under(const struct ramet_located *page)
 {
+    assert(page != NULL);
     return ramet_located_has_delta(page) && page->image.page_count == 0;
 }
 
@@ -64,6 +68,7 @@ object_of(const struct run_tables *tables, const struct ramet_extent *extent)
 {
     unsigned i = 0;
 
+    assert(tables->object_count <= 2 * RAMET_PIECE_RUNS_MAX);
     while (i < tables->object_count &&
            !ramet_extent_same_object(tables->objects[i], extent))
         i++;
@@ -76,6 +81,7 @@ place_of(const struct ramet_extent *const *places, unsigned count,
 {
     unsigned i = 0;
 
+    assert(count <= RAMET_PIECE_RUNS_MAX);
     while (i < count && !ramet_extent_equal(places[i], extent))
         i++;
     return i;
@@ -102,6 +108,8 @@ run_length(const struct ramet_run_page *pages, unsigned count)
 static void
 add_object(struct run_tables *tables, const struct ramet_extent *extent)
 {
+    assert(tables->object_count < 2 * RAMET_PIECE_RUNS_MAX ||
+           object_of(tables, extent) < tables->object_count);
     if (object_of(tables, extent) == tables->object_count)
         tables->objects[tables->object_count++] = extent;
 }
@@ -109,6 +117,7 @@ add_object(struct run_tables *tables, const struct ramet_extent *extent)
 static void
 add_run(struct run_tables *tables, const struct ramet_located *page)
 {
+    assert(tables->run_count < RAMET_PIECE_RUNS_MAX);
     tables->run_count++;
     if (!is_under(page)) {
         add_object(tables, &page->image.extent);
@@ -146,6 +155,7 @@ encode_tables(const struct run_tables *tables, struct ramet_buf *out)
     for (unsigned i = 0; i < tables->dict_count; i++) {
         const struct ramet_extent *const dict = tables->dicts[i];
 
+        assert(tables->run_count > 0);
         ramet_buf_bytes(out, &dict->segment.id, RAMET_ID_SIZE);
         ramet_buf_varint(out, dict->offset_bytes);
         ramet_buf_varint(out, dict->length_bytes);
@@ -177,6 +187,7 @@ static bool
 frame_follows(const struct ramet_frame *previous,
               const struct ramet_frame *frame)
 {
+    assert(frame->page_count > 0);
     return previous != NULL &&
            ramet_extent_same_object(&previous->extent, &frame->extent) &&
            previous->extent.offset_bytes + previous->extent.length_bytes ==
@@ -190,6 +201,7 @@ encode_delta(const struct run_tables *tables, const struct ramet_run_page *page,
 {
     const struct ramet_located *const at = page->at;
 
+    assert(ramet_located_has_delta(at) && at->image_pgno >= 1);
     ramet_buf_varint(
         out, place_of(tables->blocks, tables->block_count, &at->block.extent));
     ramet_buf_varint(out, at->position);
@@ -213,6 +225,8 @@ encode_run(enum ramet_run_form form, const struct run_tables *tables,
     const uint64_t object = under ? 0 : object_of(tables, &frame->extent);
 
     assert(delta || at->image_pgno == page->pgno);
+    assert(at->lsn >= 1 && at->lsn <= latest && count >= 1);
+    assert(!under || form == RAMET_RUNS_OF_PIECE);
     ramet_buf_varint(out, count - 1);
     ramet_buf_varint(out,
                      object << run_bits(form) | (dict ? RUN_DICT : 0u) |
@@ -240,6 +254,7 @@ static enum ramet_rc
 check_sayable(const struct ramet_run_page *pages, unsigned count,
               struct ramet_err *err)
 {
+    assert(pages != NULL && count > 0);
     for (unsigned i = 0; i < count; i++) {
         const struct ramet_frame *const frame = &pages[i].at->image;
 
@@ -268,6 +283,7 @@ ramet_runs_encode(enum ramet_run_form form, const struct ramet_run_page *pages,
     unsigned n;
     enum ramet_rc rc;
 
+    assert(count > 0 && pages[0].pgno >= first);
     rc = check_sayable(pages, count, err);
     if (rc != RAMET_OK)
         return rc;
@@ -281,6 +297,7 @@ ramet_runs_encode(enum ramet_run_form form, const struct ramet_run_page *pages,
         ramet_buf_varint(out, pages[i].pgno - next);
         encode_run(form, &tables, latest, previous, &pages[i], n, out);
         previous = is_under(pages[i].at) ? NULL : &pages[i].at->image;
+        assert(pages[i].pgno >= next);
         next = (uint64_t)pages[i].pgno + n;
     }
     return RAMET_OK;
@@ -293,6 +310,7 @@ static bool
 decode_extent(struct ramet_reader *in, uint32_t most,
               struct ramet_run_place *place)
 {
+    assert(most >= 1);
     place->length_bytes = (uint32_t)ramet_read_varint_max(in, most - 1) + 1;
     place->hash = ramet_read_bytes(in, RAMET_HASH_SIZE);
     return !in->bad && place->offset_bytes <= INT64_MAX &&
@@ -303,6 +321,7 @@ static bool
 decode_dicts(struct ramet_reader *in, unsigned most,
              struct ramet_run_names *names)
 {
+    assert(most <= RAMET_PIECE_RUNS_MAX);
     names->dict_count = (unsigned)ramet_read_varint_max(in, most);
     for (unsigned i = 0; i < names->dict_count && !in->bad; i++) {
         struct ramet_run_place *const dict = &names->dicts[i];
@@ -323,6 +342,7 @@ static bool
 decode_objects(struct ramet_reader *in, unsigned most,
                struct ramet_run_names *names)
 {
+    assert(most <= RAMET_PIECE_RUNS_MAX);
     names->object_count =
         (unsigned)ramet_read_varint_max(in, 2 * (uint64_t)most);
     for (unsigned i = 0; i < names->object_count && !in->bad; i++) {
@@ -347,6 +367,7 @@ static bool
 decode_blocks(struct ramet_reader *in, unsigned most,
               struct ramet_run_names *names)
 {
+    assert(most <= RAMET_PIECE_RUNS_MAX);
     names->block_count = (unsigned)ramet_read_varint_max(in, most);
     for (unsigned i = 0; i < names->block_count && !in->bad; i++) {
         const uint64_t object = ramet_read_varint(in);
@@ -364,6 +385,7 @@ decode_blocks(struct ramet_reader *in, unsigned most,
 static bool
 same_object(const struct ramet_run_object *a, const struct ramet_run_object *b)
 {
+    assert(a != NULL && b != NULL);
     if (a->kind != b->kind)
         return false;
     return a->kind == RAMET_IN_SEGMENT
@@ -380,6 +402,7 @@ decode_delta(struct ramet_run_walk *walk)
         ramet_read_varint_max(walk->in, RAMET_DELTA_BLOCK_PAGES_MAX - 1);
     const uint64_t named = ramet_read_varint_max(walk->in, UINT32_MAX);
 
+    assert(walk->image_pgno >= 1);
     if (walk->in->bad || walk->count != 1 || block >= walk->names.block_count)
         return false;
     walk->block = &walk->names.blocks[block];
@@ -395,6 +418,7 @@ decode_part(struct ramet_run_walk *walk, bool part)
 {
     uint64_t before = 0, total = walk->count;
 
+    assert(walk->image_pgno >= 1 && walk->count >= 1);
     if (part) {
         before = ramet_read_varint_max(walk->in, RAMET_FRAME_PAGES_MAX - 1);
         total = ramet_read_varint_max(walk->in, RAMET_FRAME_PAGES_MAX - 1) + 1;
@@ -413,6 +437,7 @@ decode_frame(struct ramet_run_walk *walk, uint64_t what, uint64_t object,
 {
     struct ramet_run_place *const frame = &walk->frame;
 
+    assert(object < walk->names.object_count);
     if (!decode_part(walk, (what & RUN_PART) != 0))
         return false;
     frame->object = walk->names.objects[object];
@@ -439,6 +464,7 @@ decode_run(struct ramet_run_walk *walk)
     const uint64_t object = what >> bits;
     const uint64_t flags = what & ((1u << bits) - 1);
 
+    assert(walk->start >= 1 && walk->count >= 1);
     walk->frame.length_bytes = 0;
     walk->dict = walk->block = NULL;
     if (in->bad || age >= walk->latest)
@@ -468,6 +494,7 @@ ramet_runs_start(struct ramet_run_walk *walk, struct ramet_reader *in,
 {
     const unsigned most = runs_max(form);
 
+    assert(first >= 1);
     walk->in = in;
     walk->volume = volume;
     walk->form = form;
@@ -493,6 +520,7 @@ ramet_runs_next(struct ramet_run_walk *walk)
     const uint64_t skip = ramet_read_varint_max(walk->in, UINT32_MAX);
 
     assert(walk->left > 0);
+    assert(walk->next >= 1 && walk->next <= walk->end);
     if (walk->form == RAMET_RUNS_OF_PIECE && !walk->any && skip != 0)
         return false;
     walk->any = true;
@@ -512,6 +540,7 @@ static void
 make_place(const struct ramet_run_walk *walk,
            const struct ramet_run_place *from, struct ramet_extent *out)
 {
+    assert(from->length_bytes > 0);
     out->volume = *walk->volume;
     out->kind = from->object.kind;
     if (out->kind == RAMET_IN_SEGMENT)
@@ -530,6 +559,7 @@ ramet_runs_page(const struct ramet_run_walk *walk, uint64_t pgno)
     struct ramet_located page = {.image_pgno = walk->image_pgno,
                                  .lsn = walk->lsn};
 
+    assert(walk->any && pgno >= walk->start && pgno < walk->next);
     if (walk->block != NULL) {
         page.block.kind = RAMET_FRAME_DELTAS;
         page.position = walk->position;

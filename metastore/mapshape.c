@@ -3,6 +3,8 @@
  */
 #include "metastore/mapshape.h"
 
+#include <assert.h>
+
 #include "metastore/chain.h"
 #include "metastore/maproot.h"
 
@@ -17,6 +19,7 @@ ramet_history_map_shape(struct ramet_history *history,
     struct ramet_chain chain;
     enum ramet_rc rc = ramet_chain_open(history, at, &chain, err);
 
+    assert(out_shape != NULL);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_map_root_open(history, &chain.map, &root, err);

@@ -30,6 +30,8 @@ ramet_map_writer_begin(struct ramet_map_writer *writer,
 void
 ramet_map_writer_done(struct ramet_map_writer *writer)
 {
+    assert(writer->upload == NULL || writer->flushed_bytes > 0 ||
+           writer->out.len == 0);
     if (writer->upload != NULL)
         ramet_objstore_upload_abort(writer->upload);
     writer->upload = NULL;
@@ -41,6 +43,8 @@ writer_flush(struct ramet_map_writer *writer, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(writer->out.len > 0);
+    assert((writer->upload == NULL) == (writer->flushed_bytes == 0));
     if (writer->upload == NULL)
         rc = ramet_objstore_upload_begin(writer->history->store, writer->key,
                                          &writer->upload, err);
@@ -57,6 +61,8 @@ ramet_map_writer_add(struct ramet_map_writer *writer,
                      const struct ramet_buf *node,
                      struct ramet_node_ref *out_ref, struct ramet_err *err)
 {
+    assert(node->failed != RAMET_OK ||
+           (node->len > 0 && node->len <= RAMET_NODE_BYTES_MAX));
     if (node->failed != RAMET_OK)
         return RAMET_FAIL(err, node->failed, "%s: node", writer->key);
     if (writer->out.len + node->len > OUT_BYTES) {
@@ -86,6 +92,7 @@ settle(struct ramet_map_writer *writer, struct ramet_err *err)
     const enum ramet_rc rc =
         ramet_objstore_size(writer->history->store, writer->key, &size, err);
 
+    assert(writer->upload == NULL);
     if (rc == RAMET_OK && size == writer->flushed_bytes + writer->out.len)
         return RAMET_OK;
     if (rc == RAMET_OK || rc == RAMET_ENOTFOUND)
@@ -105,6 +112,9 @@ ramet_map_writer_finish(struct ramet_map_writer *writer,
     uint8_t *const end = ramet_buf_extend(&writer->out, RAMET_MAP_TRAILER_SIZE);
     enum ramet_rc rc;
 
+    assert(root->offset_bytes + root->length_bytes + RAMET_MAP_TRAILER_SIZE ==
+               writer->flushed_bytes + writer->out.len ||
+           end == NULL);
     if (end == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: trailer", writer->key);
     ramet_map_trailer_encode(writer->header, &trailer, end);

@@ -26,6 +26,7 @@ ramet_name_valid(const char *name)
 {
     const size_t len = strlen(name);
 
+    assert(name != NULL);
     if (len == 0 || len > RAMET_NAME_MAX || name[0] == '.')
         return false;
     for (size_t i = 0; i < len; i++) {
@@ -38,6 +39,7 @@ ramet_name_valid(const char *name)
 void
 ramet_name_key(const char *name, uint64_t seq, char out[RAMET_KEY_MAX])
 {
+    assert(seq > 0 && strlen(name) <= RAMET_NAME_MAX);
     snprintf(out, RAMET_KEY_MAX, "names/%s/%016" PRIx64, name, ~seq);
 }
 
@@ -60,6 +62,7 @@ ramet_name_encode(const char *name, uint64_t seq,
 {
     struct ramet_hash hash;
 
+    assert(seq > 0 && ramet_name_valid(name));
     memcpy(out, NAME_MAGIC, 8);
     ramet_put_le64(out + 8, seq);
     memcpy(out + 16, &volume->id, RAMET_ID_SIZE);
@@ -77,6 +80,7 @@ ramet_name_read(struct ramet_objstore *store, const char *name, uint64_t seq,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(ramet_name_valid(name) && seq > 0);
     ramet_name_key(name, seq, key);
     rc = ramet_objstore_read(store, key, 0, object, sizeof(object), &got, err);
     if (rc != RAMET_OK)
@@ -105,6 +109,7 @@ ramet_name_key_parse(const char *key, char name[RAMET_NAME_MAX + 1],
     char expected[RAMET_KEY_MAX];
     uint64_t seq;
 
+    assert(strncmp(key, "names/", strlen("names/")) == 0);
     if (slash == NULL || slash - start > (ptrdiff_t)RAMET_NAME_MAX)
         return false;
     memcpy(name, start, (size_t)(slash - start));
@@ -112,8 +117,10 @@ ramet_name_key_parse(const char *key, char name[RAMET_NAME_MAX + 1],
     if (!ramet_name_valid(name))
         return false;
     seq = ~(uint64_t)strtoull(slash + 1, NULL, 16);
+    if (seq == 0)
+        return false;
     ramet_name_key(name, seq, expected);
-    if (seq == 0 || strcmp(expected, key) != 0)
+    if (strcmp(expected, key) != 0)
         return false;
     *out_seq = seq;
     return true;

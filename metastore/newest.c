@@ -20,6 +20,7 @@ ramet_history_went_back(const struct ramet_history *history, uint64_t lsn,
 {
     char vid[RAMET_ID_TEXT_SIZE];
 
+    assert(lsn >= 1);
     ramet_id_format(&history->volume.id, vid);
     return RAMET_FAIL(err, RAMET_EWENTBACK,
                       "%s: volume %s went back in time: commit %" PRIu64
@@ -93,6 +94,7 @@ gallop(struct ramet_history *history, uint64_t known, uint64_t *out_newest,
         else
             high = middle;
     }
+    assert(low >= known && high == low + 1);
     *out_newest = low;
     return RAMET_OK;
 }
@@ -106,6 +108,7 @@ list_newest(struct ramet_history *history, uint64_t *out_newest,
     uint64_t lsn;
     enum ramet_rc rc;
 
+    assert(out_newest != NULL);
     ramet_id_format(&history->volume.id, vid);
     snprintf(prefix, sizeof(prefix), "volumes/%s/commits/", vid);
     rc = ramet_objstore_first(history->store, prefix, found, out_told, err);
@@ -154,6 +157,7 @@ ramet_history_find_newest(struct ramet_history *history, uint64_t known,
 {
     enum ramet_rc rc;
 
+    assert(out_lsn != NULL);
     memset(out_told, 0, sizeof(*out_told));
     if (history->store->traits & RAMET_STORE_LISTS_CHEAPLY)
         return list_newest(history, out_lsn, out_told, err);
@@ -172,6 +176,7 @@ check_line(struct ramet_history *history, uint64_t seen,
     bool matches;
     enum ramet_rc rc;
 
+    assert(seen >= 1);
     rc = ramet_history_load_head(history, seen + 1, false, &entry, err);
     if (rc == RAMET_ENOTFOUND)
         return ramet_history_went_back(history, seen, err);
@@ -194,6 +199,7 @@ check_still_there(struct ramet_history *history, uint64_t seen,
     struct ramet_hash hash = *told;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(seen >= 1);
     if (ramet_hash_equal(told, &nothing) &&
         (history->store->traits & RAMET_STORE_LISTS_CHEAPLY) != 0)
         return RAMET_OK;
@@ -213,6 +219,7 @@ prove(struct ramet_history *history, uint64_t seen,
     struct ramet_hash hash;
     enum ramet_rc rc;
 
+    assert(seen >= 1 && (history->store->traits & RAMET_STORE_IS_PAID) != 0);
     if (ramet_history_is_proven(history))
         return RAMET_OK;
     rc = ramet_history_peek_hash(history, seen, &hash, err);
@@ -255,6 +262,7 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
         memset(out_head, 0, sizeof(*out_head));
         return RAMET_OK;
     }
+    assert(newest >= seen && newest >= 1); /* invariant (1) */
     if (newest == seen)
         rc = check_still_there(history, seen, &seen_hash, &told, err);
     else if (newest > seen && seen > 0)
@@ -285,6 +293,7 @@ stands_on(const struct ramet_history *history, const struct ramet_point *at,
     struct ramet_hash hash;
     bool fits;
 
+    assert(at->lsn == base->lsn + 1);
     if (len < RAMET_COMMIT_CORE_SIZE ||
         ramet_commit_decode_core(object, &history->volume, at->lsn, &commit,
                                  &hash, NULL) != RAMET_OK)
@@ -303,6 +312,7 @@ ramet_history_offer(struct ramet_history *history, const struct ramet_point *at,
 {
     struct ramet_point base;
 
+    assert(object != NULL || len == 0);
     ramet_mutex_lock(&history->mutex);
     base.lsn = history->newest_lsn;
     base.hash = history->newest_hash;

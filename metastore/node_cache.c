@@ -20,6 +20,7 @@
 static struct ramet_lru_key
 node_key(const struct ramet_node_ref *ref)
 {
+    assert(ref->length_bytes > 0);
     return (struct ramet_lru_key){
         .kind = LRU_NODE, .id = ref->id.id, .number = ref->offset_bytes};
 }
@@ -37,6 +38,7 @@ compare_missing(const void *left, const void *right)
     const struct ramet_node_ref *const b = ((const struct missing *)right)->ref;
     const int by_id = ramet_id_compare(&a->id.id, &b->id.id);
 
+    assert(left != NULL && right != NULL);
     if (a->lsn != b->lsn)
         return a->lsn < b->lsn ? -1 : 1;
     if (by_id != 0)
@@ -57,6 +59,7 @@ ramet_history_keep_node(struct ramet_history *history,
     struct ramet_loaded_node *node;
     struct ramet_lru_entry *entry;
 
+    assert(ref->length_bytes > 0 && ref->length_bytes <= RAMET_NODE_BYTES_MAX);
     if (!ramet_hash_equal(&hash, &ref->hash)) {
         char map_key[RAMET_KEY_MAX];
 
@@ -104,6 +107,7 @@ range_count(const struct ramet_objstore *store, const struct missing *missing,
             end = next_end;
         n++;
     }
+    assert(n >= 1 && n <= count);
     return n;
 }
 
@@ -126,12 +130,16 @@ take_nodes(void *ctx, const struct ramet_part *part, size_t got,
     const size_t p = (size_t)(part - loading->parts);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(p < loading->count && got == part->len);
     (void)got; /* all */
 
     for (size_t i = loading->first[p];
          rc == RAMET_OK && i < loading->first[p + 1]; i++) {
         const struct ramet_node_ref *const ref = loading->missing[i].ref;
 
+        assert(ref->offset_bytes >= part->offset &&
+               ref->offset_bytes - part->offset + ref->length_bytes <=
+                   part->len);
         rc = ramet_history_keep_node(
             loading->history, ref,
             (const uint8_t *)part->buf + (ref->offset_bytes - part->offset),
@@ -150,6 +158,7 @@ add_part(struct loading *loading, size_t at, size_t count)
     char *const key = loading->keys[loading->count];
     uint64_t end = 0;
 
+    assert(count >= 1 && loading->count < RAMET_NODES_AT_ONCE);
     for (size_t i = 0; i < count; i++) {
         const uint64_t node_end =
             missing[i].ref->offset_bytes + missing[i].ref->length_bytes;
@@ -177,6 +186,7 @@ load_missing(struct ramet_history *history, const struct missing *missing,
     struct loading *const loading = ramet_alloc(sizeof(*loading));
     enum ramet_rc rc = RAMET_OK;
 
+    assert(count >= 1 && count <= RAMET_NODES_AT_ONCE);
     if (loading == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page map nodes");
     loading->history = history;
@@ -210,6 +220,7 @@ void
 ramet_history_release_nodes(struct ramet_history *history,
                             struct ramet_lru_entry **entries, size_t count)
 {
+    assert(count <= RAMET_NODES_AT_ONCE);
     for (size_t i = 0; i < count; i++) {
         ramet_history_release(history, entries[i]);
         entries[i] = NULL;
@@ -224,6 +235,7 @@ get_node(struct ramet_history *history, const struct ramet_node_ref *ref)
     const struct ramet_lru_key key = node_key(ref);
     struct ramet_lru_entry *const entry = ramet_lru_get(&history->lru, &key);
 
+    assert(ref->length_bytes > 0);
     if (entry == NULL ||
         ramet_node_ref_equal(&ramet_loaded_node(entry)->ref, ref))
         return entry;
@@ -237,6 +249,7 @@ ramet_history_has_node(struct ramet_history *history,
 {
     struct ramet_lru_entry *const entry = get_node(history, ref);
 
+    assert(ref->length_bytes > 0);
     ramet_history_release(history, entry);
     return entry != NULL;
 }
@@ -278,6 +291,7 @@ ramet_history_load_inner(struct ramet_history *history,
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(ref->length_bytes > 0 && level >= 1);
     rc = ramet_history_load_nodes(history, &ref, 1, &entry, err);
     if (rc != RAMET_OK)
         return rc;

@@ -23,6 +23,7 @@
 static uint64_t
 now_ms(const struct ramet_history *history)
 {
+    assert(history->os != NULL);
     return history->os->mono_ns(history->os->ctx) / 1000000u;
 }
 
@@ -41,6 +42,7 @@ ramet_history_is_proven(struct ramet_history *history)
 {
     uint64_t proven_ms;
 
+    assert(history->store != NULL);
     if ((history->store->traits & RAMET_STORE_IS_PAID) == 0)
         return false;
     ramet_mutex_lock(&history->mutex);
@@ -75,6 +77,7 @@ ramet_history_step(struct ramet_history *history, uint64_t seen,
                    uint64_t *out_newest, bool *out_decided,
                    struct ramet_err *err)
 {
+    assert(seen >= 1);
     *out_decided = false;
     for (uint64_t lsn = seen + 1; lsn <= seen + STEPS; lsn++) {
         struct ramet_lru_entry *entry;

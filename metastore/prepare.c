@@ -29,6 +29,7 @@
 static bool
 is_paid(const struct ramet_history *history)
 {
+    assert(history->store != NULL);
     return (history->store->traits & RAMET_STORE_IS_PAID) != 0;
 }
 
@@ -43,6 +44,7 @@ static bool
 is_far(const struct ramet_history *history, uint64_t commits,
        uint64_t head_bytes)
 {
+    assert(far_commits(history) <= RAMET_MAP_EVERY_COMMITS);
     return commits >= far_commits(history) || head_bytes >= FAR_BYTES;
 }
 
@@ -64,6 +66,7 @@ build_map_of(struct ramet_history *history, const struct ramet_point *at,
     struct ramet_chain chain;
     enum ramet_rc rc;
 
+    assert(at->lsn >= 1);
     rc = ramet_chain_open(history, at, &chain, err);
     if (rc != RAMET_OK)
         return rc;
@@ -97,6 +100,7 @@ ramet_history_make_map(struct ramet_history *history, uint64_t lsn,
         return rc;
     if (made.ref.lsn > 0 && lsn - made.ref.lsn < far_commits(history))
         return RAMET_OK; /* made, and not yet referred to */
+    assert(made.ref.lsn <= lsn);
     at = ramet_head_point(&head);
     return build_map_of(history, &at, &map, err);
 }
@@ -122,6 +126,7 @@ refer_to(struct ramet_history *history, const struct ramet_known_map *map,
     const enum ramet_rc rc = ramet_history_heads_length(
         history, map->ref.lsn, base, &head_bytes, &before, err);
 
+    assert(map->ref.lsn >= 1 && map->ref.lsn <= base->lsn);
     *out_done = rc == RAMET_OK && ramet_hash_equal(&before, &map->commit_hash);
     if (rc == RAMET_OK && !*out_done)
         ramet_map_forget(history, map);
@@ -142,6 +147,7 @@ is_worth_a_look(const struct ramet_history *history,
 {
     const uint64_t commits = (uint64_t)base->commits_since_map + 1;
 
+    assert(base->commits_since_map <= RAMET_MAP_EVERY_COMMITS);
     if (is_paid(history))
         return is_far(history, base->commits_since_map,
                       base->head_bytes_since_map) &&
@@ -165,6 +171,7 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
     bool done = false;
     enum ramet_rc rc;
 
+    assert(base_map->lsn <= base->lsn && commit->lsn == base->lsn + 1);
     commit->map = *base_map;
     commit->commits_since_map = (uint32_t)commits;
     commit->head_bytes_since_map = base->head_bytes_since_map;
@@ -180,6 +187,7 @@ choose_map(struct ramet_history *history, const struct ramet_head *base,
                               commit->head_bytes_since_map + head_length)
               : fits))
         return rc;
+    assert(at.lsn >= 1);
     map.commit_hash = at.hash;
     rc = build_map_of(history, &at, &map.ref, err);
     if (rc == RAMET_OK)
@@ -196,6 +204,8 @@ make_absolute(const struct ramet_commit_object *commit, uint32_t head_length,
     const uint32_t count = commit->segments[0].frame_count;
     struct ramet_frame *const frames = ramet_calloc(count, sizeof(frames[0]));
 
+    assert(ramet_commit_is_inline(commit, 0) &&
+           commit->segments[0].frames != NULL);
     if (frames == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%u frames", count);
     for (uint32_t i = 0; i < count; i++) {
@@ -213,6 +223,7 @@ make_absolute(const struct ramet_commit_object *commit, uint32_t head_length,
 static void
 drop_tables(struct ramet_commit_object *commit)
 {
+    assert(ramet_commit_has_own_map(commit)); /* where they stand now */
     for (uint32_t i = 0; i < commit->segment_count; i++) {
         ramet_free(commit->segments[i].frames);
         ramet_free(commit->segments[i].chunks);
@@ -261,6 +272,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
     }
     memmove(&chain.layers[1], &chain.layers[0],
             chain.layer_count * sizeof(chain.layers[0]));
+    assert(chain.layer_count <= RAMET_MAP_EVERY_COMMITS);
     chain.layers[0] = commit;
     chain.layer_count++;
     chain.page_size = commit->page_size;
@@ -289,6 +301,7 @@ load_base(struct ramet_history *history, const struct ramet_head *base,
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(out_base != base);
     *out_base = (struct ramet_head){.lsn = 0};
     *out_map = (struct ramet_map_ref){.volume = history->volume,
                                       .hash_algo = RAMET_HASH_XXH3_128};
@@ -315,6 +328,7 @@ fill_front(struct ramet_history *history, const struct ramet_head *base,
 {
     const uint64_t now_ms = history->os->wall_ms(history->os->ctx);
 
+    assert(base->lsn < UINT64_MAX);
     commit->volume = history->volume;
     commit->lsn = base->lsn + 1;
     commit->predecessor = base->hash;
@@ -340,6 +354,7 @@ ramet_history_prepare(struct ramet_history *history,
     uint32_t head_length;
     enum ramet_rc rc;
 
+    assert(commit->segment_count == 0 || commit->segments != NULL);
     rc = load_base(history, base, &here, &base_map, err);
     if (rc == RAMET_OK && here.role == RAMET_COMMIT_END)
         rc = RAMET_FAIL(err, RAMET_EWENTBACK,
@@ -373,6 +388,7 @@ housekeeping(struct ramet_history *history, const struct ramet_head *base,
     struct ramet_commit_object commit;
     enum ramet_rc rc;
 
+    assert(role != RAMET_COMMIT_CONTENT);
     ramet_commit_init(&commit);
     commit.role = role;
     commit.writer = *writer;
@@ -402,6 +418,7 @@ ramet_history_fence(struct ramet_history *history,
                     struct ramet_buf *out_object, struct ramet_cid *out_id,
                     struct ramet_err *err)
 {
+    assert(out_id != NULL);
     return housekeeping(history, base, RAMET_COMMIT_FENCE, writer, kind,
                         out_object, out_id, err);
 }

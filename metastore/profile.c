@@ -8,6 +8,7 @@
 
 #include "core/bytes.h"
 #include "core/hash.h"
+#include "pagestore/frame.h"
 
 #define MAGIC "RAMTPRF\x01"
 #define HEAD_SIZE 56u
@@ -32,6 +33,7 @@ ramet_profile_done(struct ramet_profile *profile)
 uint64_t
 ramet_profile_pages(const struct ramet_profile *profile)
 {
+    assert(profile != NULL);
     return ramet_pageset_count(&profile->recent) +
            ramet_pageset_count(&profile->older);
 }
@@ -41,6 +43,7 @@ ramet_profile_pages_max(uint32_t page_size)
 {
     const uint32_t pages = RAMET_PROFILE_BYTES_MAX / page_size;
 
+    assert(ramet_page_size_valid(page_size));
     return pages < RAMET_PROFILE_PAGES_MAX ? pages : RAMET_PROFILE_PAGES_MAX;
 }
 
@@ -51,6 +54,7 @@ count_known(const struct ramet_profile *profile,
 {
     uint64_t known = 0;
 
+    assert(set != NULL);
     for (size_t i = 0; i < set->run_count; i++)
         for (uint32_t p = set->runs[i].first; p <= set->runs[i].last; p++) {
             known += ramet_pageset_contains(&profile->recent, p) ||
@@ -69,6 +73,7 @@ ramet_profile_differs(const struct ramet_profile *profile,
     const uint64_t known = count_known(profile, touched);
     const uint64_t vain = ramet_profile_pages(profile) - known;
 
+    assert(known <= count && known <= ramet_profile_pages(profile));
     return count - known > count / MISSED_PART ||
            vain > count / VAIN_PART + VAIN_FREE;
 }
@@ -79,6 +84,7 @@ cut(struct ramet_pageset *set, uint64_t count)
 {
     uint64_t before = 0;
 
+    assert(set != NULL);
     for (size_t i = 0; i < set->run_count; i++) {
         const struct ramet_run run = set->runs[i];
         const uint64_t pages = (uint64_t)run.last - run.first + 1;
@@ -100,6 +106,7 @@ ramet_profile_turn(struct ramet_profile *profile,
     struct ramet_pageset recent;
     enum ramet_rc rc;
 
+    assert(ramet_page_size_valid(profile->page_size));
     ramet_pageset_init(&recent);
     rc = ramet_pageset_copy(&recent, touched);
     if (rc == RAMET_OK)
@@ -123,6 +130,7 @@ hash_of(const char *name, const uint8_t *object, size_t len)
     const struct ramet_hash of_name = ramet_hash128(name, strlen(name));
     const struct ramet_hash of_bytes = ramet_hash128(object, len);
 
+    assert(ramet_name_valid(name));
     memcpy(both, of_name.bytes, RAMET_HASH_SIZE);
     memcpy(both + RAMET_HASH_SIZE, of_bytes.bytes, RAMET_HASH_SIZE);
     return ramet_hash128(both, sizeof(both));
@@ -162,6 +170,7 @@ check_bytes(const struct ramet_vid *volume, const char *name,
 {
     struct ramet_hash hash;
 
+    assert(object != NULL || len == 0);
     if (len >= 8 && memcmp(object, MAGIC, 7) == 0 && object[7] != MAGIC[7])
         return RAMET_FAIL(err, RAMET_EVERSION, "profile %s: version %u", name,
                           object[7]);
@@ -182,6 +191,7 @@ is_sound(const struct ramet_profile *profile, uint32_t reserved)
 {
     const uint32_t size = profile->page_size;
 
+    assert(profile != NULL);
     return profile->seq > 0 && profile->lsn > 0 && reserved == 0 &&
            size >= 512 && size <= 65536 && (size & (size - 1)) == 0 &&
            !ramet_pageset_intersects(&profile->recent, &profile->older) &&
@@ -198,6 +208,7 @@ ramet_profile_decode(const struct ramet_vid *volume, const char *name,
     uint32_t reserved;
     enum ramet_rc rc = check_bytes(volume, name, object, len, err);
 
+    assert(profile != NULL);
     if (rc != RAMET_OK)
         return rc;
     ramet_profile_init(&read);

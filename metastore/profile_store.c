@@ -20,6 +20,7 @@ prefix_of(const struct ramet_vid *volume, const char *name,
 {
     char id[RAMET_ID_TEXT_SIZE];
 
+    assert(name[0] == '\0' || ramet_name_valid(name));
     ramet_id_format(&volume->id, id);
     (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/profiles/%s%s", id, name,
                    name[0] != '\0' ? "/" : "");
@@ -31,6 +32,7 @@ ramet_profile_key(const struct ramet_vid *volume, const char *name,
 {
     char id[RAMET_ID_TEXT_SIZE];
 
+    assert(strlen(name) <= RAMET_NAME_MAX);
     ramet_id_format(&volume->id, id);
     (void)snprintf(out, RAMET_KEY_MAX, "volumes/%s/profiles/%s/%016" PRIx64, id,
                    name, ~seq);
@@ -45,6 +47,7 @@ parse_key(const struct ramet_vid *volume, const char *key, size_t prefix_len,
     const char *const slash = strchr(start, '/');
     char expected[RAMET_KEY_MAX];
 
+    assert(strlen(key) >= prefix_len);
     if (slash == NULL || slash - start > (ptrdiff_t)RAMET_NAME_MAX)
         return false;
     memcpy(out_name, start, (size_t)(slash - start));
@@ -77,6 +80,7 @@ take_key(void *ctx, const char *key, uint64_t size_bytes)
     struct listing *const list = ctx;
     struct listed item;
 
+    assert(list->count <= list->max && !list->is_full);
     (void)size_bytes;
     if (!parse_key(list->volume, key, list->prefix_len, item.name, &item.seq))
         return true;
@@ -98,6 +102,7 @@ list_keys(struct ramet_objstore *store, const struct ramet_vid *volume,
 {
     char prefix[RAMET_KEY_MAX];
 
+    assert(max > 0);
     *list = (struct listing){
         .volume = volume, .max = max, .newest_only = newest_only};
     prefix_of(volume, "", prefix);
@@ -118,6 +123,7 @@ newest_seq(struct ramet_objstore *store, const struct ramet_vid *volume,
     struct ramet_hash told;
     enum ramet_rc rc;
 
+    assert(ramet_name_valid(name));
     *out_seq = 0;
     prefix_of(volume, name, prefix);
     rc = ramet_objstore_first(store, prefix, key, &told, err);
@@ -139,6 +145,7 @@ read_object(struct ramet_objstore *store, const struct ramet_vid *volume,
 {
     char key[RAMET_KEY_MAX];
 
+    assert(seq > 0);
     ramet_profile_key(volume, name, seq, key);
     return ramet_objstore_read(store, key, 0, out, RAMET_PROFILE_OBJECT_MAX,
                                out_len, err);
@@ -167,6 +174,7 @@ read_seq(struct ramet_objstore *store, const struct ramet_vid *volume,
     size_t len = 0;
     enum ramet_rc rc;
 
+    assert(seq > 0);
     if (object == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "profile %s", name);
     rc = read_object(store, volume, name, seq, object, &len, err);
@@ -190,6 +198,7 @@ ramet_profile_read(struct ramet_objstore *store, const struct ramet_vid *volume,
     uint64_t seq;
     enum ramet_rc rc = newest_seq(store, volume, name, &seq, err);
 
+    assert(profile != NULL);
     if (rc == RAMET_OK && seq > 0)
         rc = read_seq(store, volume, name, seq, profile, err);
     return rc;
@@ -204,6 +213,7 @@ ramet_profile_list(struct ramet_objstore *store, const struct ramet_vid *volume,
     enum ramet_rc rc =
         list_keys(store, volume, "", RAMET_PROFILE_NAMES_MAX, true, &list, err);
 
+    assert(visit != NULL);
     for (size_t i = 0; rc == RAMET_OK && more && i < list.count; i++) {
         const struct listed *const item = &list.items[i];
         struct ramet_profile profile;
@@ -238,6 +248,7 @@ check_room(struct ramet_objstore *store, const struct ramet_vid *volume,
     enum ramet_rc rc =
         list_keys(store, volume, "", RAMET_PROFILE_NAMES_MAX, true, &list, err);
 
+    assert(ramet_name_valid(name));
     for (size_t i = 0; rc == RAMET_OK && i < list.count; i++)
         is_there = is_there || strcmp(list.items[i].name, name) == 0;
     if (rc == RAMET_OK && !is_there && list.count == RAMET_PROFILE_NAMES_MAX)
@@ -259,6 +270,7 @@ remove_upto(struct ramet_objstore *store, const struct ramet_vid *volume,
     enum ramet_rc rc =
         list_keys(store, volume, name, KEYS_MAX, false, &list, err);
 
+    assert(ramet_name_valid(name) && out_count != NULL);
     *out_count = 0;
     for (size_t i = 0; rc == RAMET_OK && i < list.count; i++) {
         char key[RAMET_KEY_MAX];
@@ -290,6 +302,7 @@ ramet_profile_write(struct ramet_objstore *store,
     if (rc != RAMET_OK)
         return rc;
     profile->seq++;
+    assert(profile->seq >= 1);
     ramet_buf_init(&object, RAMET_PROFILE_OBJECT_MAX);
     rc = ramet_profile_encode(volume, name, profile, &object);
     ramet_profile_key(volume, name, profile->seq, key);
@@ -325,6 +338,7 @@ ramet_profile_follows(struct ramet_objstore *store,
                           "profile %s is at number %" PRIu64
                           ", and the next is one more",
                           name, newest);
+    assert(seq == newest + 1);
     return newest > 0 ? RAMET_OK : check_room(store, volume, name, err);
 }
 
@@ -337,6 +351,7 @@ ramet_profile_remove(struct ramet_objstore *store,
     const enum ramet_rc rc =
         remove_upto(store, volume, name, UINT64_MAX, &removed, err);
 
+    assert(ramet_name_valid(name));
     if (rc == RAMET_OK && removed == 0)
         return RAMET_FAIL(err, RAMET_ENOTFOUND, "there is no profile \"%s\"",
                           name);
@@ -359,6 +374,7 @@ copy_one(void *ctx, const char *name, const struct ramet_profile *profile,
     struct copying *const copying = ctx;
     struct ramet_profile there, copy;
 
+    assert(copying->rc == RAMET_OK);
     (void)err;
     if (rc != RAMET_OK)
         return true; /* a hint that is none stays where it is */
@@ -390,5 +406,6 @@ ramet_profile_copy(struct ramet_objstore *from, struct ramet_objstore *to,
     const enum ramet_rc rc =
         ramet_profile_list(from, volume, copy_one, &copying, err);
 
+    assert(from != to);
     return rc != RAMET_OK ? rc : copying.rc;
 }

@@ -62,12 +62,14 @@ compare_pgno(const void *left, const void *right)
     const uint32_t a = *(const uint32_t *)left;
     const uint32_t b = *(const uint32_t *)right;
 
+    assert(left != NULL && right != NULL);
     return a < b ? -1 : a > b;
 }
 
 static bool
 is_wanted(const struct reading *r, uint32_t pgno)
 {
+    assert(pgno >= 1);
     return bsearch(&pgno, r->wanted, r->wanted_count, sizeof(r->wanted[0]),
                    compare_pgno) != NULL;
 }
@@ -80,6 +82,7 @@ lengthen(void *array, size_t size, size_t from, size_t to)
 {
     uint8_t *const longer = ramet_realloc(array, to * size);
 
+    assert(from < to && size > 0);
     if (longer != NULL)
         memset(longer + from * size, 0, (to - from) * size);
     return longer;
@@ -111,6 +114,7 @@ reserve(struct reading *r, size_t capacity, struct ramet_err *err)
         r->needs = needs;
     if (pgnos == NULL || found == NULL || parts == NULL || needs == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "reading %zu pages", capacity);
+    assert(capacity > r->capacity);
     r->capacity = capacity;
     return RAMET_OK;
 }
@@ -127,6 +131,7 @@ compare_frames(const void *left, const void *right)
     const int by_segment =
         ramet_id_compare(&a->extent.segment.id, &b->extent.segment.id);
 
+    assert(left != NULL && right != NULL);
     if (a->extent.kind != b->extent.kind)
         return a->extent.kind < b->extent.kind ? -1 : 1;
     if (by_segment != 0)
@@ -157,6 +162,7 @@ collect_frames(struct reading *r)
 {
     size_t kept = 0;
 
+    assert(r->count <= BATCH_PAGES);
     r->unique_count = 0;
     for (size_t i = 0; i < r->count; i++) {
         if (r->found[i].image.page_count > 0)
@@ -171,6 +177,7 @@ collect_frames(struct reading *r)
         if (!same_frame(&r->unique[kept], &r->unique[i]))
             r->unique[++kept] = r->unique[i];
     }
+    assert(kept < r->unique_count);
     r->unique_count = kept + 1;
 }
 
@@ -186,6 +193,7 @@ add_neighbours(struct reading *r, uint32_t low, uint64_t high,
     size_t kept = 0;
     enum ramet_rc rc;
 
+    assert(batch >= 1 && low >= 1);
     for (size_t i = 0; i < batch; i++)
         capacity += r->found[i].image.page_count;
     rc = reserve(r, capacity, err);
@@ -222,6 +230,7 @@ add_neighbours(struct reading *r, uint32_t low, uint64_t high,
         r->pgnos[kept] = r->pgnos[i];
         r->found[kept++] = r->found[i];
     }
+    assert(kept <= r->count);
     r->count = kept;
     return RAMET_OK;
 }
@@ -232,6 +241,7 @@ compare_needs(const void *left, const void *right)
     const struct need *const a = left;
     const struct need *const b = right;
 
+    assert(left != NULL && right != NULL);
     if (a->image_pgno != b->image_pgno)
         return a->image_pgno < b->image_pgno ? -1 : 1;
     return a->index < b->index ? -1 : a->index > b->index;
@@ -246,6 +256,7 @@ collect_needs(struct reading *r)
             r->needs[r->need_count++] =
                 (struct need){r->found[i].image_pgno, (uint32_t)i};
     }
+    assert(r->need_count <= r->count && r->count <= r->capacity);
     qsort(r->needs, r->need_count, sizeof(r->needs[0]), compare_needs);
 }
 
@@ -260,6 +271,7 @@ make_page(struct reading *r, size_t index, struct ramet_err *err)
     struct ramet_err own;
     enum ramet_rc rc;
 
+    assert(index < r->count);
     if (part->block == NULL || part->base == NULL)
         return RAMET_OK;
     rc = ramet_delta_apply(&part->delta, part->base, page_size, r->page, &own);
@@ -279,6 +291,7 @@ keep_base(struct reading *r, size_t index, const uint8_t *page,
     struct part *const part = &r->parts[index];
 
     assert(part->base == NULL);
+    assert(index < r->count && ramet_located_has_delta(&r->found[index]));
     part->base = ramet_alloc(r->chain->page_size);
     if (part->base == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "base of page %" PRIu32,
@@ -292,6 +305,7 @@ static enum ramet_rc
 take_block(struct reading *r, const struct ramet_frame *block,
            const uint8_t *content, size_t len, struct ramet_err *err)
 {
+    assert(block->kind == RAMET_FRAME_DELTAS);
     for (size_t i = 0; i < r->count; i++) {
         struct part *const part = &r->parts[i];
         struct ramet_delta delta;
@@ -341,6 +355,8 @@ take_frame(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
     struct reading *const r = ctx;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(frame->kind == RAMET_FRAME_DELTAS ||
+           len == (size_t)frame->page_count * r->chain->page_size);
     if (frame->kind == RAMET_FRAME_DELTAS)
         return take_block(r, frame, content, len, err);
     for (size_t i = find_need(r, frame->first_pgno);
@@ -367,6 +383,7 @@ offer_zeros(const struct reading *r, struct ramet_err *err)
     uint8_t *zeros = NULL;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(r->count >= 1);
     for (size_t i = 0; rc == RAMET_OK && i < r->count; i++) {
         if (r->found[i].image.page_count > 0)
             continue;
@@ -385,6 +402,7 @@ offer_zeros(const struct reading *r, struct ramet_err *err)
 static void
 drop_parts(struct reading *r)
 {
+    assert(r->count <= r->capacity);
     for (size_t i = 0; i < r->count; i++) {
         ramet_free(r->parts[i].block);
         ramet_free(r->parts[i].base);
@@ -403,6 +421,7 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
     enum ramet_rc rc;
 
     assert(count >= 1);
+    assert(start + count <= r->wanted_count && count <= r->capacity);
     memcpy(r->pgnos, r->wanted + start, count * sizeof(r->pgnos[0]));
     r->count = count;
     rc = ramet_chain_locate(r->chain, r->pgnos, count, r->found, err);
@@ -430,6 +449,7 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
 static enum ramet_rc
 allocate(struct reading *r, size_t batch, struct ramet_err *err)
 {
+    assert(batch >= 1 && batch <= BATCH_PAGES);
     r->unique = ramet_calloc(2 * batch, sizeof(r->unique[0]));
     r->page = ramet_alloc(r->chain->page_size);
     return r->unique == NULL || r->page == NULL
@@ -453,6 +473,7 @@ read_pages(struct ramet_history *history, const struct ramet_point *at,
                         .ctx = ctx};
     enum ramet_rc rc;
 
+    assert(visit != NULL);
     if (pgno_count == 0)
         return RAMET_OK;
     rc = ramet_chain_open(history, at, &chain, err);

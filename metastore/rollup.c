@@ -18,6 +18,7 @@ enum { PIECE_FOLLOWS = 1, PIECE_INSIDE = 2, PIECE_BITS = 2 };
 static enum ramet_rc
 bad_piece(const struct ramet_piece_ref *ref, struct ramet_err *err)
 {
+    assert(ref->first >= 1);
     return RAMET_FAIL(err, RAMET_ECORRUPT,
                       "page map: the piece of a roll-up from page %" PRIu32
                       " on makes no sense",
@@ -34,6 +35,7 @@ ramet_piece_encode(const struct ramet_run_page *pages, unsigned count,
     struct ramet_node_front front = {.level = RAMET_NODE_PIECE};
 
     assert(count > 0);
+    assert(pages[0].pgno >= 1 && count <= RAMET_PIECE_RUNS_MAX);
     front.index = pages[0].pgno;
     for (unsigned i = 0; i < count; i++) {
         if (pages[i].at->lsn > front.latest)
@@ -53,6 +55,7 @@ ramet_piece_start(struct ramet_piece_walk *walk, const uint8_t *bytes,
     struct ramet_node_front front;
     enum ramet_rc rc;
 
+    assert(ref->first >= 1 && ref->first <= ref->last); /* invariant (2) */
     ramet_reader_init(&walk->in, bytes, ref->node.length_bytes);
     walk->last = ref->last;
     rc = ramet_node_front_decode(&walk->in, RAMET_NODE_PIECE, ref->first,
@@ -72,6 +75,7 @@ ramet_piece_next(struct ramet_piece_walk *walk, bool *out_more,
 {
     struct ramet_run_walk *const runs = &walk->runs;
 
+    assert(runs->form == RAMET_RUNS_OF_PIECE);
     *out_more = runs->left > 0;
     if (runs->left > 0
             ? ramet_runs_next(runs) && runs->next <= (uint64_t)walk->last + 1
@@ -112,6 +116,7 @@ map_number(const struct ramet_node_ref *const *maps, unsigned count,
 {
     unsigned i = 0;
 
+    assert(count <= TOP_MAPS_MAX);
     while (i < count && !ramet_node_same_map(maps[i], node))
         i++;
     return i;
@@ -136,6 +141,7 @@ collect_maps(const struct ramet_top *top, const struct ramet_node_ref **maps)
             maps[count++] = &piece->node;
         }
     }
+    assert(count <= TOP_MAPS_MAX);
     return count;
 }
 
@@ -153,6 +159,10 @@ encode_piece_ref(const struct ramet_piece_ref *piece,
             node->offset_bytes;
 
     assert(!is_in || inside->len == node->length_bytes);
+    assert(node->latest >= 1 && node->latest <= to);
+    assert(piece->first <= piece->last &&
+           (previous == NULL ||
+            piece->first > previous->last)); /* invariant (2) */
     ramet_buf_varint(out, piece->first -
                               (previous == NULL ? 1u : previous->last + 1));
     ramet_buf_varint(out, piece->last - piece->first);
@@ -178,6 +188,7 @@ ramet_top_encode(const struct ramet_top *top, const struct ramet_buf *inside,
     const unsigned map_count = collect_maps(top, maps);
 
     assert(top->count > 0 && top->count <= RAMET_ROLLUPS_MAX);
+    assert(tree_len == 0 || tree_bytes != NULL);
     if (map_count > TOP_MAPS_MAX) {
         out->failed = RAMET_ETOOBIG;
         return;
@@ -213,7 +224,8 @@ struct top_reader {
     const struct ramet_node_ref *ref; /* of the top */
     struct ramet_node_ref maps[TOP_MAPS_MAX];
     unsigned map_count;
-    struct ramet_piece_ref *pieces; /* room for all that can be */
+    struct ramet_piece_ref *pieces;
+    size_t room; /* for all that can be */
     unsigned piece_count;
 };
 
@@ -228,6 +240,7 @@ take_inside(struct top_reader *t, uint64_t len, struct ramet_node_ref *out)
 
     if (bytes == NULL || len == 0)
         return false;
+    assert(at + len <= t->in.len); /* invariant (1) */
     *out = (struct ramet_node_ref){
         .lsn = t->ref->lsn,
         .id = t->ref->id,
@@ -246,6 +259,7 @@ read_place(struct top_reader *t, uint64_t what, bool alone,
     const uint64_t map = what >> PIECE_BITS;
     const uint8_t *hash;
 
+    assert(t->map_count <= TOP_MAPS_MAX);
     if (what & PIECE_INSIDE)
         return what == PIECE_INSIDE && alone &&
                take_inside(t, ramet_read_varint(&t->in), out);
@@ -282,6 +296,7 @@ read_piece(struct top_reader *t, const struct ramet_rollup *rollup, bool alone,
     const uint64_t first =
         (previous == NULL ? 0 : (uint64_t)previous->last) + 1 + gap;
 
+    assert(rollup->from < rollup->to);
     if (t->in.bad || first + more > UINT32_MAX ||
         age >= rollup->to - rollup->from ||
         !read_place(t, what, alone, previous, &out->node))
@@ -318,6 +333,7 @@ read_rollup(struct top_reader *t, uint64_t to, struct ramet_rollup *out)
         if (!read_piece(t, out, count == 1, i == 0 ? NULL : piece - 1, piece))
             return false;
         t->piece_count++;
+        assert(t->piece_count <= t->room);
     }
     return true;
 }
@@ -328,6 +344,7 @@ read_top(struct top_reader *t, struct ramet_top *out)
     uint64_t count, tree_len;
     uint64_t to = t->ref->lsn;
 
+    assert(t->piece_count == 0 && to >= 1);
     (void)ramet_read_bytes(&t->in, 3);
     if (!ramet_map_table_decode(&t->in, t->maps, TOP_MAPS_MAX, &t->map_count))
         return false;
@@ -352,6 +369,7 @@ ramet_top_decode(const uint8_t *bytes, size_t len,
                  const struct ramet_node_ref *ref, struct ramet_top *out,
                  struct ramet_err *err)
 {
+    assert(ref->lsn >= 1);
     /* One more than fits: the one inside may be shorter. */
     const size_t room = len / PIECE_BYTES_MIN + RAMET_ROLLUPS_MAX;
     struct top_reader *const t = ramet_calloc(1, sizeof(*t));
@@ -366,6 +384,7 @@ ramet_top_decode(const uint8_t *bytes, size_t len,
     ramet_reader_init(&t->in, bytes, len);
     t->ref = ref;
     t->pieces = out->pieces;
+    t->room = room;
     if (!read_top(t, out))
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "page map: the top of LSN %" PRIu64 " makes no sense",

@@ -19,6 +19,7 @@ void
 ramet_table_cursor_init(struct ramet_table_cursor *cursor,
                         struct ramet_history *history, uint32_t last_wanted)
 {
+    assert(history != NULL);
     *cursor = (struct ramet_table_cursor){.history = history,
                                           .last_wanted = last_wanted};
 }
@@ -26,6 +27,7 @@ ramet_table_cursor_init(struct ramet_table_cursor *cursor,
 void
 ramet_table_cursor_done(struct ramet_table_cursor *cursor)
 {
+    assert(cursor->frames != NULL || cursor->frame_count == 0);
     ramet_free(cursor->frames);
     cursor->frames = NULL;
     cursor->frame_count = 0;
@@ -39,6 +41,7 @@ struct loaded_chunk {
 static struct ramet_lru_key
 chunk_key(const struct ramet_segment_info *segment, uint32_t index)
 {
+    assert(index < segment->chunk_count);
     return (struct ramet_lru_key){
         .kind = LRU_CHUNK,
         .id = segment->id.id,
@@ -59,6 +62,7 @@ keep_chunk(struct ramet_history *history,
     struct ramet_lru_entry *entry;
     struct loaded_chunk *loaded;
 
+    assert(chunk->length_bytes > 0);
     if (!ramet_hash_equal(&hash, &chunk->hash)) {
         char sid[RAMET_ID_TEXT_SIZE];
 
@@ -89,6 +93,7 @@ is_in_turn(struct ramet_history *history,
     struct ramet_lru_key key;
     struct ramet_lru_entry *entry;
 
+    assert(index < segment->chunk_count);
     if (index == 0)
         return false;
     key = chunk_key(segment, index - 1);
@@ -110,6 +115,7 @@ read_ahead_end(const struct ramet_segment_info *segment, uint32_t index,
                segment->chunks[end - 1].offset_bytes +
                    segment->chunks[end - 1].length_bytes)
         end++;
+    assert(end > index && end <= segment->chunk_count);
     return end;
 }
 
@@ -139,6 +145,7 @@ read_chunks(struct ramet_table_cursor *cursor,
     struct ramet_lru_entry *wanted = NULL;
     enum ramet_rc rc;
 
+    assert(index < end && length > 0);
     if (bytes == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "table chunks");
     ramet_extent_key(&extent, key);
@@ -180,6 +187,7 @@ decode_chunk(struct ramet_table_cursor *cursor,
         segment->has_dict ? &segment->dict : NULL, segment->size_bytes, &frames,
         &count, err);
 
+    assert(index < segment->chunk_count);
     if (rc != RAMET_OK)
         return rc;
     ramet_table_cursor_done(cursor);
@@ -201,6 +209,7 @@ ramet_table_cursor_load(struct ramet_table_cursor *cursor,
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(index < segment->chunk_count);
     if (cursor->frames != NULL && cursor->offset_bytes == chunk->offset_bytes &&
         ramet_id_compare(&cursor->segment.id, &segment->id.id) == 0)
         return RAMET_OK;
@@ -266,6 +275,7 @@ find_chunk(const struct ramet_segment_info *segment, uint32_t pgno)
     uint32_t high = segment->chunk_count - 1;
 
     assert(pgno >= 1);
+    assert(segment->chunk_count > 0);
     while (low < high) { /* chunks before low end before pgno */
         const uint32_t middle = low + (high - low) / 2;
 

@@ -21,6 +21,7 @@
 static enum ramet_rc
 refuse(uint64_t lsn, const char *what, struct ramet_err *err)
 {
+    assert(what != NULL);
     return RAMET_FAIL(err, RAMET_ECORRUPT, "commit %" PRIu64 " refused: %s",
                       lsn, what);
 }
@@ -33,6 +34,7 @@ check_line(const struct ramet_commit_object *commit,
     const uint64_t floor = base->lsn > 0 ? base->floor : 1;
     const int later = ramet_id_compare(&commit->cutoff, &base->cutoff);
 
+    assert(commit->lsn == base->lsn + 1);
     if (base->role == RAMET_COMMIT_END)
         return RAMET_FAIL(err, RAMET_EWENTBACK,
                           "commit %" PRIu64 " refused: the volume was deleted",
@@ -62,6 +64,7 @@ check_against_base(struct ramet_history *history,
 {
     const uint64_t now_ms = history->os->wall_ms(history->os->ctx);
 
+    assert(commit->lsn == base->lsn + 1);
     if (!ramet_hash_equal(&commit->predecessor, &base->hash))
         return RAMET_FAIL(err, RAMET_ECONFLICT,
                           "commit %" PRIu64
@@ -91,6 +94,7 @@ check_against_base(struct ramet_history *history,
 static bool
 same_map(const struct ramet_map_ref *a, const struct ramet_map_ref *b)
 {
+    assert(a != NULL && b != NULL);
     return a->lsn == b->lsn && ramet_id_compare(&a->id.id, &b->id.id) == 0 &&
            a->root_offset_bytes == b->root_offset_bytes &&
            a->root_length_bytes == b->root_length_bytes &&
@@ -111,6 +115,7 @@ check_new_map(struct ramet_history *history,
     uint64_t size = 0;
     enum ramet_rc rc;
 
+    assert(map->lsn >= 1);
     if (map->root_length_bytes == 0)
         return RAMET_OK; /* nothing lies anywhere: there is no object */
     rc = ramet_map_root_check(history, map, err);
@@ -141,6 +146,7 @@ check_map(struct ramet_history *history,
     uint64_t head_bytes;
     enum ramet_rc rc;
 
+    assert(base_map_lsn < commit->lsn);
     if (commit->map.lsn < base_map_lsn)
         return refuse(commit->lsn, "its map is older than its predecessor's",
                       err);
@@ -168,6 +174,7 @@ check_chunk(const struct ramet_table_cursor *cursor,
             const struct ramet_commit_object *commit, uint64_t *io_pages,
             struct ramet_err *err)
 {
+    assert(cursor->frame_count > 0);
     for (uint32_t i = 0; i < cursor->frame_count; i++) {
         const struct ramet_frame *const frame = &cursor->frames[i];
 
@@ -194,6 +201,7 @@ check_object(struct ramet_history *history,
     uint64_t size = 0;
     enum ramet_rc rc;
 
+    assert(size_bytes > 0);
     ramet_extent_key(&extent, key);
     rc = ramet_objstore_size(history->store, key, &size, err);
     if (rc == RAMET_ENOTFOUND)
@@ -216,6 +224,8 @@ check_segment(struct ramet_history *history, struct ramet_table_cursor *cursor,
     const struct ramet_segment_info *const segment = &commit->segments[index];
     enum ramet_rc rc;
 
+    assert(index < commit->segment_count &&
+           !ramet_commit_is_inline(commit, index));
     rc = check_object(history, commit, &segment->id, segment->size_bytes, err);
     if (rc != RAMET_OK)
         return rc;
@@ -235,6 +245,7 @@ check_inline(const struct ramet_commit_object *commit, const uint8_t *object,
 {
     const struct ramet_segment_info *const segment = &commit->segments[0];
 
+    assert(ramet_commit_is_inline(commit, 0));
     for (uint32_t i = 0; segment->frames != NULL && i < segment->frame_count;
          i++) {
         const struct ramet_extent *const extent = &segment->frames[i].extent;
@@ -256,6 +267,7 @@ check_deltas(struct ramet_history *history,
 {
     const struct ramet_commit_deltas *const deltas = &commit->deltas;
 
+    assert(commit->lsn == base->lsn + 1);
     if (deltas->pages.run_count == 0)
         return RAMET_OK;
     for (uint32_t i = 0; i < deltas->name_count; i++) {
@@ -288,6 +300,7 @@ check_pages(struct ramet_history *history,
     uint64_t pages = 0; /* with a frame in a table or chunk */
     enum ramet_rc rc = RAMET_OK;
 
+    assert(object != NULL);
     ramet_table_cursor_init(&cursor, history, UINT32_MAX);
     for (uint32_t i = 0; rc == RAMET_OK && i < commit->segment_count; i++) {
         const struct ramet_segment_info *const segment = &commit->segments[i];
@@ -319,6 +332,7 @@ ramet_history_validate(struct ramet_history *history, const uint8_t *object,
     uint32_t head_length;
     enum ramet_rc rc;
 
+    assert(object != NULL || len == 0);
     if (len < RAMET_COMMIT_CORE_SIZE)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "%zu bytes are no commit", len);
     rc = ramet_commit_head_length(object, &head_length, err);

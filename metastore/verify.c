@@ -27,6 +27,7 @@ static enum ramet_rc
 ignore_page(void *ctx, uint32_t pgno, const uint8_t *page,
             struct ramet_err *err)
 {
+    assert(page != NULL);
     (void)ctx;
     (void)pgno;
     (void)page;
@@ -46,12 +47,14 @@ make_pages(struct ramet_verify *v, const struct ramet_loaded_head *head,
     uint32_t pgno = 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(head->raw != NULL);
     do {
         size_t count = 0;
 
         while (count < RAMET_NODES_AT_ONCE &&
                (pgno = ramet_pageset_next(&commit->deltas.pages, pgno)) != 0)
             pgnos[count++] = pgno;
+        assert(count <= RAMET_NODES_AT_ONCE);
         if (count > 0)
             rc = ramet_verify_note(
                 v,
@@ -72,6 +75,7 @@ check_commit(struct ramet_verify *v, const struct ramet_loaded_head *head,
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
+    assert(head->raw != NULL);
     ramet_commit_key(&commit->volume, commit->lsn, key);
     if (!ramet_hash_equal(&commit->predecessor, predecessor))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
@@ -125,6 +129,7 @@ report_step(struct ramet_verify *v, const char *what, uint64_t number)
 {
     char text[64];
 
+    assert(v->done < UINT64_MAX && what != NULL);
     v->done++;
     snprintf(text, sizeof(text), "%s %" PRIu64, what, number);
     v->report(v->ctx, false, text, v->done, v->total);
@@ -139,6 +144,7 @@ verify_maps(struct ramet_verify *v, const struct ramet_map_list *list,
     struct ramet_err found;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(v->report != NULL);
     for (size_t i = 0; rc == RAMET_OK && i < list->count; i++) {
         rc = ramet_verify_note(
             v, ramet_verify_map(v, list, &list->items[i], &found), &found, err);
@@ -152,6 +158,7 @@ static bool
 note_profile(void *ctx, const char *name, const struct ramet_profile *profile,
              enum ramet_rc rc, const struct ramet_err *err)
 {
+    assert(ctx != NULL);
     (void)name;
     (void)profile;
     return ramet_verify_note(ctx, rc, err, NULL) == RAMET_OK;
@@ -165,6 +172,7 @@ check_not_ended(struct ramet_verify *v, uint64_t newest, struct ramet_err *err)
     const enum ramet_rc rc =
         ramet_history_load_head(v->history, newest, false, &entry, err);
 
+    assert(newest >= 1);
     if (rc == RAMET_ECORRUPT || rc == RAMET_EVERSION || rc == RAMET_ENOTFOUND)
         return RAMET_OK; /* told in its turn */
     if (rc != RAMET_OK)
@@ -187,6 +195,7 @@ verify_all(struct ramet_verify *v, struct ramet_err *err)
     uint64_t newest;
     enum ramet_rc rc;
 
+    assert(v->done == 0 && v->damaged == 0);
     rc = ramet_history_find_newest(v->history, 0, &newest, &told, err);
     if (rc == RAMET_OK)
         rc = ramet_map_list_read(&list, v->history, err);
@@ -220,6 +229,7 @@ ramet_history_verify(struct ramet_history *history, ramet_verify_report *report,
     struct ramet_verify v;
     enum ramet_rc rc;
 
+    assert(report != NULL);
     /* A history of its own: what a cache holds proves nothing. */
     rc = ramet_history_open(history->store, &history->volume, NULL, &own, err);
     if (rc != RAMET_OK)

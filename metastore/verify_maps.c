@@ -22,10 +22,13 @@ collect_map(void *ctx, const char *key, uint64_t size_bytes)
     struct ramet_map_item item = {.size_bytes = size_bytes};
     char expected[RAMET_KEY_MAX];
 
+    assert(list->count <= list->capacity && !list->no_memory);
     if (strlen(name) != 17 + RAMET_ID_TEXT_SIZE - 1 ||
         !ramet_id_parse(name + 17, &item.id.id))
         return true;
     item.lsn = strtoull(name, NULL, 16);
+    if (item.lsn == 0)
+        return true; /* there is no state that such a map could be of */
     ramet_map_key(list->volume, item.lsn, &item.id, expected);
     if (strcmp(expected, key) != 0)
         return true;
@@ -50,6 +53,7 @@ compare_maps(const void *left, const void *right)
     const struct ramet_map_item *const a = left;
     const struct ramet_map_item *const b = right;
 
+    assert(left != NULL && right != NULL);
     if (a->lsn != b->lsn)
         return a->lsn < b->lsn ? -1 : 1;
     return ramet_id_compare(&a->id.id, &b->id.id);
@@ -62,6 +66,7 @@ ramet_map_list_read(struct ramet_map_list *list, struct ramet_history *history,
     char vid[RAMET_ID_TEXT_SIZE], prefix[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
+    assert(list->count == 0);
     list->volume = &history->volume;
     ramet_id_format(&list->volume->id, vid);
     snprintf(prefix, sizeof(prefix), "volumes/%s/maps/", vid);
@@ -77,6 +82,7 @@ ramet_map_list_read(struct ramet_map_list *list, struct ramet_history *history,
 void
 ramet_map_list_done(struct ramet_map_list *list)
 {
+    assert(list->count <= list->capacity);
     ramet_free(list->items);
     *list = (struct ramet_map_list){0};
 }
@@ -87,6 +93,7 @@ ramet_map_list_find(const struct ramet_map_list *list, uint64_t lsn,
 {
     const struct ramet_map_item wanted = {.lsn = lsn, .id = *id};
 
+    assert(list->volume != NULL);
     return list->count == 0 ? NULL
                             : bsearch(&wanted, list->items, list->count,
                                       sizeof(wanted), compare_maps);
@@ -104,6 +111,14 @@ struct map_sweep {
     struct ramet_leaf leaf;
     struct ramet_piece_walk piece;
 };
+
+static bool
+is_own(const struct map_sweep *s, const struct ramet_node_ref *ref)
+{
+    assert(s->map != NULL);
+    return ref->lsn == s->map->lsn &&
+           ramet_id_compare(&ref->id.id, &s->map->id.id) == 0;
+}
 
 /* A node in another map: that is looked at in its turn, if it is there. */
 static enum ramet_rc
@@ -131,6 +146,7 @@ check_times(const struct map_sweep *s, const struct ramet_node_ref *ref,
     const uint64_t latest = level == 0 ? ramet_leaf_latest(&s->leaf)
                                        : ramet_inner_latest(&s->inner[level]);
 
+    assert(level <= RAMET_MAP_LEVEL_MAX);
     if (latest <= s->map->lsn && (ref->latest == 0 || ref->latest == latest))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ECORRUPT,
@@ -147,6 +163,7 @@ pass_node(struct map_sweep *s, const struct ramet_node_ref *ref,
 {
     const uint64_t at = s->at;
 
+    assert(is_own(s, ref) && s->at >= RAMET_MAP_HEADER_SIZE);
     s->at = ref->offset_bytes + ref->length_bytes;
     if (ref->offset_bytes == at)
         return RAMET_OK;
@@ -154,13 +171,6 @@ pass_node(struct map_sweep *s, const struct ramet_node_ref *ref,
                       "the map of LSN %" PRIu64
                       ": nothing says what lies at %" PRIu64,
                       s->map->lsn, at);
-}
-
-static bool
-is_own(const struct map_sweep *s, const struct ramet_node_ref *ref)
-{
-    return ref->lsn == s->map->lsn &&
-           ramet_id_compare(&ref->id.id, &s->map->id.id) == 0;
 }
 
 /* `inside`: it lies in the top, where it need not come next. */
@@ -171,6 +181,7 @@ sweep_node(struct map_sweep *s, const struct ramet_node_ref *ref,
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
+    assert(level <= RAMET_MAP_LEVEL_MAX && ref->length_bytes > 0);
     rc = ramet_history_load_nodes(s->v->history, &ref, 1, &entry, err);
     if (rc != RAMET_OK)
         return rc;
@@ -212,6 +223,7 @@ sweep_piece(struct map_sweep *s, const struct ramet_rollup *rollup,
     bool more = true;
     enum ramet_rc rc;
 
+    assert(is_own(s, node));
     rc = ramet_history_load_nodes(s->v->history, &node, 1, &entry, err);
     if (rc != RAMET_OK)
         return rc;
@@ -238,6 +250,7 @@ sweep_rollups(struct map_sweep *s, const struct ramet_map_root *root,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(root->top.count <= RAMET_ROLLUPS_MAX);
     for (unsigned r = 0; r < root->top.count; r++) {
         const struct ramet_rollup *const rollup = &root->top.rollups[r];
 
@@ -266,6 +279,7 @@ sweep_map(struct map_sweep *s, struct ramet_err *err)
     bool has_top;
     enum ramet_rc rc;
 
+    assert(s->at == 0);
     rc = ramet_history_read_trailer(history, s->map->lsn, &s->map->id,
                                     s->map->size_bytes, &trailer, err);
     if (rc != RAMET_OK)
@@ -295,6 +309,7 @@ ramet_verify_map(struct ramet_verify *v, const struct ramet_map_list *list,
     struct map_sweep *const s = ramet_calloc(1, sizeof(*s));
     enum ramet_rc rc;
 
+    assert(map >= list->items && map < list->items + list->count);
     if (s == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "verify");
     s->v = v;

@@ -26,6 +26,7 @@ ramet_verify_begin(struct ramet_verify *v, struct ramet_history *line,
                    struct ramet_history *history, ramet_verify_report *report,
                    void *ctx, struct ramet_err *err)
 {
+    assert(line != NULL && history != NULL && report != NULL);
     *v = (struct ramet_verify){
         .line = line, .history = history, .report = report, .ctx = ctx};
     ramet_table_cursor_init(&v->cursor, history, UINT32_MAX);
@@ -55,6 +56,7 @@ ramet_verify_note(struct ramet_verify *v, enum ramet_rc rc,
             *err = *found;
         return rc;
     }
+    assert(found != NULL);
     v->damaged++;
     v->report(v->ctx, true, found->text, v->done, v->total);
     return RAMET_OK;
@@ -71,6 +73,7 @@ fill_window(struct ramet_verify *v, const char *key, uint64_t offset,
     struct ramet_verify_window *const w = &v->window;
     enum ramet_rc rc;
 
+    assert(length <= WINDOW_BYTES && w->len <= WINDOW_BYTES);
     if (strcmp(w->key, key) != 0 || offset < w->offset ||
         offset - w->offset > w->len || length > w->len - (offset - w->offset)) {
         w->key[0] = '\0';
@@ -85,6 +88,7 @@ fill_window(struct ramet_verify *v, const char *key, uint64_t offset,
         w->offset = offset;
         memcpy(w->key, key, strlen(key) + 1);
     }
+    assert(offset >= w->offset && offset - w->offset + length <= w->len);
     *out_bytes = w->bytes + (offset - w->offset);
     return RAMET_OK;
 }
@@ -96,6 +100,7 @@ hash_range(struct ramet_verify *v, const char *key, uint64_t offset,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(length > 0);
     ramet_hasher_reset(v->hasher);
     while (rc == RAMET_OK && length > 0) {
         const size_t n = length < WINDOW_BYTES ? (size_t)length : WINDOW_BYTES;
@@ -120,6 +125,7 @@ check_range(struct ramet_verify *v, const char *key, uint64_t offset,
     struct ramet_hash hash;
     const enum ramet_rc rc = hash_range(v, key, offset, length, &hash, err);
 
+    assert(length > 0);
     if (rc != RAMET_OK)
         return rc;
     if (!ramet_hash_equal(&hash, expected))
@@ -137,6 +143,7 @@ ramet_verify_size(struct ramet_verify *v, const char *key, uint64_t expected,
     const enum ramet_rc rc =
         ramet_objstore_size(v->history->store, key, &size, err);
 
+    assert(ramet_key_valid(key));
     if (rc == RAMET_OK && size != expected)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: %" PRIu64 " bytes, should be %" PRIu64, key,
@@ -182,6 +189,7 @@ static enum ramet_rc
 sweep_piece(struct sweep *s, uint64_t offset, uint64_t length,
             const struct ramet_hash *hash, struct ramet_err *err)
 {
+    assert(length > 0);
     if (offset != s->at)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: nothing says what lies at %" PRIu64, s->key,
@@ -196,6 +204,7 @@ sweep_frames(struct sweep *s, const struct ramet_frame *frames, uint32_t count,
 {
     struct ramet_err found;
 
+    assert(frames != NULL && count > 0);
     for (uint32_t i = 0; i < count; i++) {
         const struct ramet_extent *const extent = &frames[i].extent;
         const enum ramet_rc rc = ramet_verify_note(
@@ -219,6 +228,7 @@ sweep_chunks(struct sweep *s, struct ramet_err *err)
     struct ramet_err found;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(segment->chunk_count > 0);
     for (uint32_t i = 0; i < segment->chunk_count; i++) {
         rc = ramet_table_cursor_load(cursor, s->commit, segment, i, &found);
         if (rc != RAMET_OK)
@@ -242,6 +252,7 @@ sweep_chunks(struct sweep *s, struct ramet_err *err)
 static bool
 lies_in(const struct sweep *s, const struct ramet_frame *frame)
 {
+    assert(s->segment != NULL);
     if (frame->extent.kind == RAMET_IN_COMMIT)
         return ramet_id_is_nil(&s->segment->id.id) &&
                frame->extent.lsn == s->commit->lsn;
@@ -258,6 +269,7 @@ sweep_page(struct sweep *s, uint32_t pgno, struct ramet_frame *last,
     enum ramet_rc rc;
 
     assert(pgno >= 1);
+    assert(s->segment != NULL);
     rc = ramet_history_locate(s->v->line, &s->point, &pgno, 1, &located, err);
     if (rc != RAMET_OK || ramet_frame_same(frame, last))
         return rc;
@@ -279,6 +291,7 @@ sweep_by_map(struct sweep *s, struct ramet_err *err)
     struct ramet_err found;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_commit_has_own_map(s->commit));
     while (rc == RAMET_OK) {
         pgno = ramet_pageset_next(&s->commit->changed, pgno);
         if (pgno == 0 || pgno > s->segment->last_pgno)
@@ -296,6 +309,7 @@ ramet_verify_dict(struct ramet_verify *v, const struct ramet_extent *dict,
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
+    assert(dict->kind == RAMET_IN_SEGMENT && dict->length_bytes > 0);
     ramet_extent_key(dict, key);
     rc =
         ramet_verify_size(v, key, dict->offset_bytes + dict->length_bytes, err);
@@ -329,6 +343,7 @@ ramet_verify_segment(struct ramet_verify *v,
     struct ramet_err found;
     enum ramet_rc rc;
 
+    assert(index < commit->segment_count);
     if (is_inline)
         ramet_commit_key(&commit->volume, commit->lsn, s.key);
     else
@@ -367,6 +382,7 @@ sweep_blocks(struct sweep *s, struct ramet_err *err)
     struct ramet_err found;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(s->commit->deltas.extent.blocks != NULL);
     for (uint32_t i = 0;
          rc == RAMET_OK && i < s->commit->deltas.extent.block_count; i++) {
         const struct ramet_frame block = ramet_commit_delta_block(s->commit, i);
@@ -409,6 +425,7 @@ sweep_blocks_by_map(struct sweep *s, struct ramet_err *err)
     uint32_t pgno = 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_commit_has_own_map(s->commit));
     while (rc == RAMET_OK &&
            (pgno = ramet_pageset_next(&s->commit->deltas.pages, pgno)) != 0)
         rc = ramet_verify_note(s->v, sweep_block_of(s, pgno, &found), &found,
@@ -432,6 +449,7 @@ ramet_verify_deltas(struct ramet_verify *v,
     struct ramet_err found;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(head->raw != NULL);
     if (deltas->pages.run_count == 0)
         return RAMET_OK;
     if (deltas->extent.is_inline)

@@ -227,6 +227,33 @@ check_leaf(const struct ramet_leaf *leaf)
     }
 }
 
+/* The vector's leaf, said to be another one: `index` as four bytes of a varint. */
+static enum ramet_rc
+decode_as(uint32_t index, const uint8_t varint[4], struct ramet_leaf *out)
+{
+    uint8_t bytes[sizeof(leaf_vector) + 3];
+
+    assert_int_equal(leaf_vector[3], 0); /* its own index */
+    memcpy(bytes, leaf_vector, 3);
+    memcpy(bytes + 3, varint, 4);
+    memcpy(bytes + 7, leaf_vector + 4, sizeof(leaf_vector) - 4);
+    return ramet_leaf_decode(bytes, sizeof(bytes), &volume, index, out, NULL);
+}
+
+static void
+leaf_decode__beyond_the_last_page_is_refused(void **state)
+{
+    static const uint8_t last[4] = {0xff, 0xff, 0xff, 0x1f};
+    static const uint8_t beyond[4] = {0x80, 0x80, 0x80, 0x20};
+    static struct ramet_leaf leaf;
+
+    (void)state;
+    assert_int_equal(decode_as((1u << 26) - 1, last, &leaf), RAMET_OK);
+    assert_int_equal(leaf.pages[0].image_pgno, (1u << 26) * 64 - 63);
+    /* Its pages' numbers would begin again at 1. */
+    assert_int_equal(decode_as(1u << 26, beyond, &leaf), RAMET_ECORRUPT);
+}
+
 /* Decode bytes of either kind; whatever they are, what comes out is sound. */
 static void
 try_node(const uint8_t *bytes, size_t len)
@@ -472,6 +499,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(node_encode__gives_the_vectors),
+        cmocka_unit_test(leaf_decode__beyond_the_last_page_is_refused),
         cmocka_unit_test(node_decode__takes_the_vectors_apart),
         cmocka_unit_test(node_decode__refuses_another_place_in_the_tree),
         cmocka_unit_test(node_decode__survives_every_byte_and_every_truncation),

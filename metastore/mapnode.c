@@ -122,7 +122,7 @@ ramet_node_times(const uint8_t *bytes, size_t len, unsigned level,
     struct ramet_reader in;
     enum ramet_rc rc;
 
-    assert(level <= RAMET_MAP_LEVEL_MAX);
+    assert(level <= RAMET_NODE_PIECE); /* a top has none */
     ramet_reader_init(&in, bytes, len);
     rc = ramet_node_front_decode(&in, level, index, &front, err);
     if (rc != RAMET_OK)

@@ -449,7 +449,8 @@ dir_close(struct ramet_objstore *store)
 {
     struct dirstore *dir = (struct dirstore *)store;
 
-    assert(dir->base.name == dir->name);
+    /* It may have no name yet, and no folder. */
+    assert(dir->base.name == NULL || dir->base.name == dir->name);
     if (dir->root_fd >= 0)
         (void)dir->os->close(dir->os->ctx, dir->root_fd);
     ramet_mutex_done(&dir->mutex);

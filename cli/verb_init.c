@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/exit.h"
@@ -94,6 +96,7 @@ const struct cli_verb cli_verb_init = {
 
 static const struct cli_option clone_options[] = {
     {"hydrate", NULL, "bring all pages at once"},
+    {"lazy", NULL, "no database: bring pages as the library reads them"},
     {"if-absent", NULL, "do nothing if FILE is there already"},
     {NULL, NULL, NULL},
 };
@@ -112,6 +115,15 @@ report_present(const struct cli_args *args, const char *path)
     return CLI_DONE;
 }
 
+/* Whoever works through the library may say so for all of their clones. */
+static bool
+wants_lazy(const struct cli_args *args)
+{
+    const char *const value = getenv("RAMET_LAZY");
+
+    return cli_flag(args, "lazy") || (value != NULL && strcmp(value, "1") == 0);
+}
+
 static int
 run_clone(const struct cli_args *args)
 {
@@ -125,6 +137,7 @@ run_clone(const struct cli_args *args)
 
     cli_file_options(args, &options);
     options.hydrate = cli_flag(args, "hydrate");
+    options.lazy = wants_lazy(args);
     cli_progress_begin(&progress, args->quiet);
     rc = ramet_file_clone(url, path, &options, cli_progress_step, &progress,
                           &result, &err);
@@ -151,7 +164,10 @@ const struct cli_verb cli_verb_clone = {
         "Makes FILE a replica of the volume at URL. A SQLite database comes\n"
         "lazily: pages are fetched when something reads them through the VFS.\n"
         "Other files come whole, since plain programs read them; so does a\n"
-        "database with --hydrate. It begins at the newest commit: export and\n"
+        "database with --hydrate. With --lazy, or RAMET_LAZY=1, they do not: for\n"
+        "programs that go through the library, since any other reads zeros "
+        "where\n"
+        "pages are not here. It begins at the newest commit: export and\n"
         "restore bring a past one (URL@LSN).",
     .example = "  $ ramet clone file:///backups/app.db app.db --hydrate",
     .options = clone_options,

@@ -95,6 +95,10 @@ typedef struct ramet_info {
     const char *state; /* "clean", "ahead", "behind", "diverged", … */
 } ramet_info;
 
+/* Where nothing is at `path` and a remote is named, it is cloned lazily, whatever
+ * it is: what is read through here comes when it is read, and volumes of a process
+ * share what came. Programs that read such a file by themselves find zeros in the
+ * place of what is not here, and what they write there is not seen. */
 RAMET_API const char *ramet_version(void);
 RAMET_API int ramet_open(const char *path, const ramet_options *options,
                          ramet_volume **out_volume, ramet_error *error);

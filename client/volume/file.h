@@ -47,6 +47,7 @@ struct ramet_file_options {
     const char *at;             /* LSN or time: a read-only view */
     bool stateless;             /* replica=none */
     bool hydrate;               /* clone whole */
+    bool lazy;                  /* clone lazily what plain programs read, too */
     bool hydrate_auto;          /* bring the rest by itself: sync/rest.h */
     uint64_t hydrate_max_bytes; /* of a volume of so many; 0: 1 GiB */
     uint64_t push_interval_ms;  /* 0: 50; RAMET_PUSH_AT_ONCE */
@@ -229,7 +230,8 @@ ramet_file_init(const char *path, const char *url,
                 const struct ramet_file_options *options,
                 ramet_progress_fn *progress, void *progress_ctx,
                 struct ramet_sync_result *out, struct ramet_err *err);
-/* `ramet clone`: lazy for SQLite; whole for blobs, or with options->hydrate.
+/* `ramet clone`: lazy for SQLite, and for blobs with options->lazy; else whole, as
+ * with options->hydrate.
  * RAMET_EEXIST if the file is there. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_clone(const char *url, const char *path,

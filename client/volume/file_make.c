@@ -233,7 +233,7 @@ run_clone(struct cloning *cloning, struct ramet_sync_result *out,
         rc = ramet_replica_clear_orphan(cloning->os, cloning->path, err);
     if (rc != RAMET_OK)
         return rc;
-    return cloning->head.kind == RAMET_KIND_BLOB
+    return cloning->head.kind == RAMET_KIND_BLOB && !cloning->options->lazy
                ? clone_whole(cloning, &replica, out, err)
                : clone_lazily(cloning, &replica, out, err);
 }

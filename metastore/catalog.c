@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/beside.h"
 #include "metastore/name_object.h"
 
 #define FORMAT_KEY "ramet.json"
@@ -106,6 +107,51 @@ take_first_seq(void *ctx, const char *key, uint64_t size_bytes)
     return !ramet_name_key_parse(key, name, &first->seq);
 }
 
+/* What a name said first. */
+struct first_said {
+    struct ramet_objstore *store;
+    const char *name;
+    struct ramet_vid volume;
+};
+
+static enum ramet_rc
+read_first(void *ctx, struct ramet_err *err)
+{
+    struct first_said *const first = ctx;
+
+    return ramet_name_read(first->store, first->name, 1, &first->volume, err);
+}
+
+/* Most names were given once. So where a request takes its time what this one said
+ * first is read while it is asked whether it was given again. */
+static enum ramet_rc
+newest_name_from_afar(struct ramet_objstore *store, const char *name,
+                      const char *prefix, uint64_t *out_seq,
+                      struct ramet_vid *out_volume, struct ramet_err *err)
+{
+    struct first_said said = {.store = store, .name = name};
+    struct first_seq first = {.seq = 0};
+    struct ramet_beside beside;
+    struct ramet_err own;
+    enum ramet_rc rc, said_rc;
+
+    ramet_beside_start(&beside, "ramet-name", read_first, &said);
+    rc = ramet_objstore_list(store, prefix, "", take_first_seq, &first, err);
+    if (rc != RAMET_OK || first.seq != 1)
+        ramet_beside_give_up(&beside);
+    said_rc = ramet_beside_end(&beside, &own);
+    if (rc == RAMET_OK && first.seq == 1) {
+        rc = said_rc;
+        *out_volume = said.volume;
+        if (rc != RAMET_OK && err != NULL)
+            *err = own;
+    } else if (rc == RAMET_OK && first.seq > 1) {
+        rc = ramet_name_read(store, name, first.seq, out_volume, err);
+    }
+    *out_seq = first.seq;
+    return rc;
+}
+
 /* The highest seq of a name (0: never given) and what it says. */
 static enum ramet_rc
 newest_name(struct ramet_objstore *store, const char *name, uint64_t *out_seq,
@@ -118,6 +164,11 @@ newest_name(struct ramet_objstore *store, const char *name, uint64_t *out_seq,
 
     assert(ramet_name_valid(name));
     snprintf(prefix, sizeof(prefix), "names/%s/", name);
+    if ((store->traits & RAMET_STORE_READS_PARTS) != 0) {
+        *out_volume = volume;
+        return newest_name_from_afar(store, name, prefix, out_seq, out_volume,
+                                     err);
+    }
     rc = ramet_objstore_list(store, prefix, "", take_first_seq, &first, err);
     if (rc == RAMET_OK && first.seq > 0)
         rc = ramet_name_read(store, name, first.seq, &volume, err);

@@ -136,6 +136,34 @@ class Counts(BucketTest):
         self.bound()
         self.assertEqual(self.counted("push", self.a), {})
 
+    def test_name__is_read_while_it_is_listed(self):
+        """Neither is answered before the other came, so who asks for one after
+        the other waits in vain."""
+        self.bound()
+        came = {"list": threading.Event(), "get": threading.Event()}
+        alone = []
+
+        def hook(request):
+            if "names/app" not in request.key + request.query.get("prefix", "") \
+                    or request.kind not in came:
+                return
+            came[request.kind].set()
+            for kind, event in came.items():
+                if not event.wait(20):
+                    alone.append(kind)
+
+        self.fake.hooks.append(hook)
+        self.assertEqual(self.json("info", self.url())["lsn"], 1)
+        self.assertEqual(alone, [])
+
+    def test_name__that_was_given_again_is_read_as_it_is_now(self):
+        self.bound()
+        self.ramet("delete", self.url(), "--yes")
+        b = self.make_database(self.path("b.db"), 700)
+        self.ramet("init", b, "--remote", self.url())
+        self.ramet("export", self.url(), self.path("out.db"))
+        self.assertEqual(self.read(self.path("out.db")), self.read(b))
+
     def test_clone__resolves_a_name_once(self):
         self.bound()
         self.assertEqual(self.counted("clone", self.url(), self.path("b.db")),

@@ -157,7 +157,7 @@ forget_files(struct ramet_replica *replica)
 
     assert(!replica->is_ready && replica->sessions == NULL);
     ramet_gens_close_all(replica);
-    ramet_recent_forget_all(replica);
+    ramet_recent_done(replica);
     ramet_index_unmap(replica);
     if (replica->presence_fd >= 0)
         os->close(os->ctx, replica->presence_fd);

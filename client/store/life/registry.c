@@ -211,7 +211,7 @@ ramet_registry_put(struct ramet_replica *replica)
     ramet_mutex_unlock(&mutex);
 
     ramet_gens_close_all(replica);
-    ramet_recent_forget_all(replica);
+    ramet_recent_done(replica);
     ramet_index_unmap(replica);
     close_fd(replica, replica->presence_fd);
     close_fd(replica, replica->base_fd);

@@ -209,6 +209,14 @@ ramet_recent_forget(struct ramet_replica *replica, struct ramet_pos end)
     ramet_mutex_unlock(&replica->mutex);
 }
 
+static void
+free_recent(struct ramet_recent *recent)
+{
+    for (unsigned i = 0; recent != NULL && i < BLOCKS; i++)
+        ramet_free(recent->blocks[i]);
+    ramet_free(recent);
+}
+
 void
 ramet_recent_forget_all(struct ramet_replica *replica)
 {
@@ -218,7 +226,13 @@ ramet_recent_forget_all(struct ramet_replica *replica)
     recent = replica->recent;
     replica->recent = NULL;
     ramet_mutex_unlock(&replica->mutex);
-    for (unsigned i = 0; recent != NULL && i < BLOCKS; i++)
-        ramet_free(recent->blocks[i]);
-    ramet_free(recent);
+    free_recent(recent);
+}
+
+/* Without the mutex, which a child may find locked for ever. */
+void
+ramet_recent_done(struct ramet_replica *replica)
+{
+    free_recent(replica->recent);
+    replica->recent = NULL;
 }

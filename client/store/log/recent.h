@@ -39,5 +39,7 @@ bool ramet_recent_find(struct ramet_replica *replica, uint64_t seq,
 /* Those before `end`: they are in the base. */
 void ramet_recent_forget(struct ramet_replica *replica, struct ramet_pos end);
 void ramet_recent_forget_all(struct ramet_replica *replica);
+/* All of it, by who has the replica to himself, be it in a child of fork(). */
+void ramet_recent_done(struct ramet_replica *replica);
 
 #endif

@@ -210,6 +210,29 @@ commit__that_is_in_the_base__is_forgotten(void **state)
     ramet_session_close(session);
 }
 
+/* A child that closes what it inherited must not wait for a thread that it has not. */
+static void
+fork__while_a_thread_notes__lets_the_child_close(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_pulled(p, NULL);
+    struct ramet_mutex *const mutex = &ramet_session_replica(session)->mutex;
+    uint64_t rng = 4;
+    pid_t child;
+
+    commit_some(session, &rng, 1);
+    ramet_mutex_lock(mutex);
+    child = child_fork();
+    if (child == 0) {
+        alarm(120); /* it waits for ever else */
+        ramet_session_close(session);
+        _exit(0);
+    }
+    ramet_mutex_unlock(mutex);
+    child_await(child);
+    ramet_session_close(session);
+}
+
 int
 main(void)
 {
@@ -219,6 +242,7 @@ main(void)
         TEST(fold__of_what_was_committed_here__is_the_logs),
         TEST(fold__of_what_was_committed_here__reads_nothing_of_it),
         TEST(commit__that_is_in_the_base__is_forgotten),
+        TEST(fork__while_a_thread_notes__lets_the_child_close),
     };
 
     return cmocka_run_group_tests_name("recent", tests, NULL, NULL);

@@ -119,7 +119,7 @@ put_dict(void *ctx, struct ramet_err *err)
 {
     const struct dict_put *const put = ctx;
 
-    assert(put->is_under_way);
+    assert(put->store != NULL);
     return ramet_dict_put(put->store, &put->object, err);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "client/volume/deadline.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #define STEP_MS 20u /* how soon an interrupt is seen */
@@ -14,6 +15,7 @@ is_over(void *ctx)
 {
     const struct ramet_deadline *const d = ctx;
 
+    assert(d->os != NULL && d->inner != &d->base);
     return d->os->mono_ns(d->os->ctx) >= d->until_ns ||
            (d->inner != NULL && d->inner->is_over(d->inner->ctx));
 }
@@ -23,6 +25,7 @@ wait_a_little(void *ctx)
 {
     const struct ramet_deadline *const d = ctx;
 
+    assert(d->os != NULL);
     d->os->sleep_us(d->os->ctx, STEP_MS * 1000u);
     return !is_over(ctx);
 }
@@ -36,24 +39,28 @@ ramet_deadline_begin(struct ramet_deadline *d, struct ramet_file *file,
         .inner = file->patience,
         .os = file->os,
         .until_ns = file->os->mono_ns(file->os->ctx) + timeout_ms * 1000000u};
+    assert(d->inner != &d->base);
     file->patience = &d->base;
 }
 
 void
 ramet_deadline_end(const struct ramet_deadline *d, struct ramet_file *file)
 {
+    assert(file->patience == &d->base);
     file->patience = d->inner;
 }
 
 bool
 ramet_deadline_is_over(const struct ramet_deadline *d)
 {
+    assert(d->base.ctx == d);
     return d->base.is_over(d->base.ctx);
 }
 
 bool
 ramet_deadline_wait(struct ramet_deadline *d)
 {
+    assert(d->base.ctx == d);
     return d->base.wait(d->base.ctx);
 }
 
@@ -71,6 +78,7 @@ ramet_deadline_in_vain(const struct ramet_file *file,
                        uint64_t timeout_ms, const struct ramet_err *last,
                        struct ramet_err *err)
 {
+    assert(file->patience == &d->base);
     if (d->inner != NULL && d->inner->is_over(d->inner->ctx))
         return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: waiting was given up",
                           file->path);

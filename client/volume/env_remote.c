@@ -8,6 +8,7 @@
 #include "client/remote/config.h"
 #include "client/store/whole.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,6 +62,7 @@ is_file(const struct ramet_os *os, const char *name, const char *path)
         ramet_path_resolve(os, name, &resolved, NULL, NULL) == RAMET_OK &&
         strcmp(resolved, path) == 0;
 
+    assert(path[0] == '/');
     ramet_free(resolved);
     return is;
 }
@@ -74,6 +76,7 @@ is_named_like(const char *path, const char *volume)
     const char *const base = slash != NULL ? slash + 1 : path;
     const size_t len = strlen(volume);
 
+    assert(volume[0] != '\0');
     if (strncmp(base, volume, len) != 0)
         return false;
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
@@ -107,6 +110,7 @@ give_or_ask(const char *item, const char *path)
         fresh->path = ramet_strdup(path);
     }
     ramet_process_lock();
+    assert(fresh == NULL || fresh->item[0] != '\0');
     found = find_given(item);
     if (found != NULL) {
         owner = ramet_strdup(found->path);
@@ -130,6 +134,7 @@ pass_on(const char *item, const char *path)
 
     ramet_process_lock();
     found = find_given(item);
+    assert(found == NULL || found->path != NULL);
     if (found != NULL && mine != NULL) {
         char *const before = found->path;
 
@@ -147,6 +152,7 @@ claim(const struct ramet_os *os, const char *item, const char *path)
     char *const owner = give_or_ask(item, path);
     bool is_mine = owner == NULL || strcmp(owner, path) == 0;
 
+    assert(path[0] == '/');
     if (!is_mine && !ramet_replica_exists(os, owner)) {
         pass_on(item, path);
         is_mine = true;
@@ -169,6 +175,7 @@ static enum ramet_rc
 look_at_file(struct search *search, const struct item *item,
              struct ramet_err *err)
 {
+    assert(item->file != NULL && item->url != NULL);
     if (search->is_for_file || !is_file(search->os, item->file, search->path))
         return RAMET_OK;
     search->found = search->is_for_file = true;
@@ -182,6 +189,8 @@ look_at_url(struct search *search, const struct item *item,
     struct ramet_url url;
     enum ramet_rc rc;
 
+    assert(item->file == NULL);
+    assert(!search->is_for_file);
     rc = ramet_config_remote(search->config, item->url, &url, err);
     if (rc == RAMET_OK && url.name[0] == '\0')
         rc = RAMET_FAIL(err, RAMET_EINVAL,
@@ -204,6 +213,7 @@ look_at(struct search *search, const char *text, size_t len, bool alone,
     struct item item = {.text = ramet_asprintf("%.*s", (int)len, text)};
     enum ramet_rc rc = RAMET_OK;
 
+    assert(len > 0);
     if (item.text == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "RAMET_REMOTE: no memory");
     split_item(&item);
@@ -249,6 +259,7 @@ ramet_env_remote(const struct ramet_os *os, const char *config,
         rc = look_at_all(&search, list, true, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(search.found || !search.is_for_file);
     *out_found = search.found;
     if (search.found)
         *out_url = search.url;

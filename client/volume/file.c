@@ -30,6 +30,7 @@ read_only(const struct ramet_file *file, struct ramet_err *err)
 {
     const struct ramet_head *const head = ramet_view_head(file->view);
 
+    assert(file->view != NULL && file->session == NULL); /* invariant 1 */
     return RAMET_FAIL(
         err, RAMET_EREADONLY, "%.200s: LSN %" PRIu64 " is read-only",
         ramet_remote_client_text(ramet_view_client(file->view)), head->lsn);
@@ -41,6 +42,8 @@ ramet_file_close(struct ramet_file *file)
     if (file == NULL)
         return;
     ramet_warm_end(file->warm);
+    assert(file->session == NULL || file->view == NULL); /* invariant 1 */
+    assert(!file->pushes || file->replica_sync != NULL);
     if (file->session != NULL) {
         /* What is open is given up before its sync state goes. */
         ramet_file_release(file);
@@ -67,6 +70,8 @@ ramet_file_is_parents(const struct ramet_file *file)
 enum ramet_rc
 ramet_file_check_fork(const struct ramet_file *file, struct ramet_err *err)
 {
+    assert(file->path != NULL);
+    assert(file->os != NULL);
     return ramet_file_is_parents(file)
                ? RAMET_FAIL(err, RAMET_EFORKED,
                             "%s: was opened before fork(); open it again here",
@@ -77,12 +82,14 @@ ramet_file_check_fork(const struct ramet_file *file, struct ramet_err *err)
 struct ramet_session *
 ramet_file_session(struct ramet_file *file)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     return file->session;
 }
 
 bool
 ramet_file_is_readonly(const struct ramet_file *file)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     return file->view != NULL || (file->flags & RAMET_OPEN_READONLY) != 0;
 }
 
@@ -91,6 +98,8 @@ ramet_file_pin(struct ramet_file *file, struct ramet_err *err)
 {
     const enum ramet_rc rc = ramet_file_check_fork(file, err);
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
+    assert(file->sync != RAMET_SYNC_DEFAULT);
     if (rc != RAMET_OK)
         return rc;
     if (file->bounds_age)
@@ -102,6 +111,8 @@ ramet_file_pin(struct ramet_file *file, struct ramet_err *err)
 void
 ramet_file_unpin(struct ramet_file *file)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
+    assert(file->view == NULL || !file->wrote);
     if (file->view != NULL) {
         ramet_view_unpin(file->view);
         return;
@@ -115,6 +126,7 @@ ramet_file_unpin(struct ramet_file *file)
 const struct ramet_snapshot *
 ramet_file_snapshot(struct ramet_file *file)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     return file->view != NULL ? ramet_view_snapshot(file->view)
                               : ramet_session_snapshot(file->session);
 }
@@ -125,6 +137,8 @@ ramet_file_read(struct ramet_file *file, uint64_t offset, void *buf, size_t len,
 {
     enum ramet_rc rc;
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
+    assert(buf != NULL || len == 0);
     if (file->view == NULL)
         return ramet_session_read(file->session, offset, buf, len, out_got,
                                   err);
@@ -137,6 +151,7 @@ ramet_file_read(struct ramet_file *file, uint64_t offset, void *buf, size_t len,
 uint64_t
 ramet_file_size(struct ramet_file *file)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     return file->view != NULL ? ramet_view_snapshot(file->view)->byte_length
                               : ramet_session_size(file->session);
 }
@@ -147,6 +162,7 @@ is_in_doubt(struct ramet_file *file, enum ramet_rc rc)
 {
     struct ramet_cid id;
 
+    assert(file->session != NULL);
     return rc == RAMET_ESNAPSHOT &&
            ramet_session_doubt(file->session, &id, NULL) == RAMET_OK &&
            !ramet_id_is_nil(&id.id);
@@ -159,6 +175,7 @@ reserve_if_ready(struct ramet_file *file, bool *out_ready,
 {
     enum ramet_rc rc = ramet_session_reserve(file->session, err);
 
+    assert(file->sync == RAMET_SYNC_COMMIT);
     *out_ready = false;
     if (rc != RAMET_OK)
         return is_in_doubt(file, rc) ? RAMET_OK : rc;
@@ -166,6 +183,8 @@ reserve_if_ready(struct ramet_file *file, bool *out_ready,
                                 out_ready, err);
     if (rc != RAMET_OK || !*out_ready)
         ramet_session_release(file->session);
+    assert(rc != RAMET_OK ||
+           *out_ready == ramet_session_is_reserved(file->session));
     return rc;
 }
 
@@ -180,6 +199,7 @@ reserve_durably(struct ramet_file *file, struct ramet_err *err)
     bool ready;
     enum ramet_rc rc = reserve_if_ready(file, &ready, err);
 
+    assert(file->commit_timeout_ms > 0);
     if (rc != RAMET_OK || ready)
         return rc;
     rc = ramet_durable_ready(file->replica_sync, file->session,
@@ -200,6 +220,7 @@ reserve_locally(struct ramet_file *file, struct ramet_err *err)
 {
     enum ramet_rc rc = ramet_session_reserve(file->session, err);
 
+    assert(file->sync != RAMET_SYNC_COMMIT);
     if (!is_in_doubt(file, rc))
         return rc;
     rc = ramet_durable_take_back(file->session, err);
@@ -209,6 +230,7 @@ reserve_locally(struct ramet_file *file, struct ramet_err *err)
 enum ramet_rc
 ramet_file_reserve(struct ramet_file *file, struct ramet_err *err)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (file->view != NULL)
         return read_only(file, err);
     if (ramet_session_is_reserved(file->session))
@@ -221,6 +243,8 @@ enum ramet_rc
 ramet_file_write(struct ramet_file *file, uint64_t offset, const void *buf,
                  size_t len, struct ramet_err *err)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
+    assert(buf != NULL || len == 0);
     if (file->view != NULL)
         return read_only(file, err);
     return ramet_session_write(file->session, offset, buf, len, err);
@@ -230,6 +254,7 @@ enum ramet_rc
 ramet_file_truncate(struct ramet_file *file, uint64_t byte_length,
                     struct ramet_err *err)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (file->view != NULL)
         return read_only(file, err);
     return ramet_session_truncate(file->session, byte_length, err);
@@ -242,6 +267,8 @@ prepare_durably(struct ramet_file *file, const char *super_journal,
     struct ramet_cid id;
     enum ramet_rc rc;
 
+    assert(file->sync == RAMET_SYNC_COMMIT);
+    assert(ramet_session_is_reserved(file->session));
     if (super_journal != NULL) {
         ramet_session_discard(file->session);
         return RAMET_FAIL(err, RAMET_EINVAL,
@@ -256,6 +283,7 @@ prepare_durably(struct ramet_file *file, const char *super_journal,
         rc = ramet_session_prepare_in_doubt(file->session, &id, err);
     if (rc != RAMET_OK || !ramet_session_has_prepared(file->session))
         return rc;
+    assert(!ramet_id_is_nil(&id.id));
     rc = ramet_session_sync(file->session, err);
     if (rc == RAMET_OK)
         rc = ramet_durable_commit(&file->durable, file->replica_sync,
@@ -269,6 +297,7 @@ enum ramet_rc
 ramet_file_prepare(struct ramet_file *file, const char *super_journal,
                    struct ramet_err *err)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (file->view != NULL)
         return read_only(file, err);
     if (file->sync == RAMET_SYNC_COMMIT)
@@ -279,6 +308,7 @@ ramet_file_prepare(struct ramet_file *file, const char *super_journal,
 enum ramet_rc
 ramet_file_sync_local(struct ramet_file *file, struct ramet_err *err)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (file->view != NULL)
         return read_only(file, err);
     return ramet_session_sync(file->session, err);
@@ -290,8 +320,10 @@ ramet_file_publish(struct ramet_file *file)
     const bool prepared =
         file->session != NULL && ramet_session_has_prepared(file->session);
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (!prepared)
         return;
+    assert(!file->durable.landed || file->sync == RAMET_SYNC_COMMIT);
     ramet_session_publish(file->session);
     if (file->durable.landed)
         ramet_durable_published(&file->durable, file->replica_sync,
@@ -303,6 +335,7 @@ ramet_file_publish(struct ramet_file *file)
 void
 ramet_file_discard(struct ramet_file *file)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (file->session == NULL)
         return;
     ramet_session_discard(file->session);
@@ -315,6 +348,7 @@ ramet_file_release(struct ramet_file *file)
     if (file->session == NULL)
         return;
     file->wrote = file->wrote || ramet_session_is_reserved(file->session);
+    assert(file->view == NULL); /* invariant 1 */
     ramet_session_release(file->session);
     ramet_durable_done(&file->durable);
 }
@@ -328,6 +362,8 @@ ramet_file_prefetch(struct ramet_file *file,
     struct ramet_point at;
     enum ramet_rc rc = ramet_file_check_fork(file, err);
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
+    assert(question != NULL);
     *out_pages = 0;
     if (rc != RAMET_OK)
         return rc;
@@ -349,6 +385,7 @@ void
 ramet_file_set_progress(struct ramet_file *file, ramet_progress_fn *fn,
                         void *ctx)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     file->progress = fn;
     file->progress_ctx = ctx;
 }
@@ -357,5 +394,7 @@ void
 ramet_file_set_waiter(struct ramet_file *file,
                       const struct ramet_waiter *patience)
 {
+    assert(patience == NULL ||
+           (patience->wait != NULL && patience->is_over != NULL));
     file->patience = patience;
 }

@@ -41,6 +41,8 @@ read_file(void *ctx, uint64_t offset, void *buf, size_t len,
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(exporting->page_size > 0);
+    assert(len > 0);
     rc = ramet_file_read(file, offset, buf, len, &got, err);
     if (rc != RAMET_OK)
         return rc;
@@ -56,6 +58,7 @@ check_export(struct ramet_file *file, struct ramet_err *err)
 {
     const enum ramet_rc rc = ramet_file_check_fork(file, err);
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 of file_impl.h */
     if (rc == RAMET_OK && file->session != NULL &&
         ramet_session_is_reserved(file->session))
         return RAMET_FAIL(err, RAMET_EINVAL,
@@ -78,6 +81,8 @@ begin_export(struct exporting *exporting, struct ramet_file *file,
         rc = ramet_file_pin(file, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(file->session == NULL ||
+           ramet_session_is_pinned(file->session)); /* invariant 1 */
     snap = ramet_file_snapshot(file);
     exporting->page_size = snap->page_size > 0 ? snap->page_size : 1;
     exporting->report.pages_total = snap->page_count;
@@ -87,6 +92,8 @@ begin_export(struct exporting *exporting, struct ramet_file *file,
 static void
 end_export(struct exporting *exporting)
 {
+    assert(exporting->file->session == NULL ||
+           ramet_session_is_pinned(exporting->file->session)); /* invariant 1 */
     if (!exporting->was_pinned)
         ramet_file_unpin(exporting->file);
 }
@@ -99,6 +106,7 @@ check_target(struct ramet_file *file, const char *out_path,
     static const char *const companions[] = {"-wal", "-journal"};
     enum ramet_rc rc = RAMET_OK;
 
+    assert(out_path[0] == '/');
     if (ramet_replica_exists(file->os, out_path))
         return RAMET_FAIL(err, RAMET_EEXIST,
                           "%s: is a replica; export to another name", out_path);
@@ -126,6 +134,7 @@ export_to(struct ramet_file *file, const char *out_path,
     struct exporting exporting;
     enum ramet_rc rc;
 
+    assert(out_path[0] == '/');
     rc = check_target(file, out_path, err);
     if (rc == RAMET_OK)
         rc = begin_export(&exporting, file, err);
@@ -134,6 +143,7 @@ export_to(struct ramet_file *file, const char *out_path,
     rc = ramet_export_write(file->os, AT_FDCWD, out_path, rights,
                             ramet_file_snapshot(file)->byte_length, read_file,
                             &exporting, err);
+    assert(exporting.file == file);
     end_export(&exporting);
     return rc;
 }
@@ -149,6 +159,7 @@ ramet_file_export(struct ramet_file *file, const char *out_path,
         rc = ramet_path_resolve(file->os, out_path, &target, NULL, err);
     if (rc == RAMET_OK)
         rc = export_to(file, target, rights, err);
+    assert(rc != RAMET_OK || target != NULL);
     ramet_free(target);
     return rc;
 }
@@ -168,11 +179,14 @@ ramet_file_send(struct ramet_file *file, ramet_file_sink *sink, void *ctx,
         rc = begin_export(&exporting, file, err);
     if (rc != RAMET_OK)
         goto done;
+    assert(buf != NULL);
+    assert(exporting.file == file);
     length = ramet_file_snapshot(file)->byte_length;
     for (uint64_t at = 0; rc == RAMET_OK && at < length; at += SEND_BYTES) {
         const size_t n =
             length - at < SEND_BYTES ? (size_t)(length - at) : SEND_BYTES;
 
+        assert(n > 0 && n <= SEND_BYTES);
         rc = read_file(&exporting, at, buf, n, err);
         if (rc == RAMET_OK)
             rc = sink(ctx, buf, n, err);
@@ -198,6 +212,7 @@ read_plain(void *ctx, uint64_t offset, void *buf, size_t len,
 {
     const struct copying *const copying = ctx;
 
+    assert(copying->fd >= 0);
     return ramet_os_read_full(copying->os, copying->fd, buf, len, offset,
                               copying->path, err);
 }

@@ -3,6 +3,8 @@
  *
  * Layer: client.
  */
+#include <assert.h>
+
 #include "client/remote/remote_client.h"
 #include "client/store/exchange.h"
 #include "client/sync/replica_sync.h"
@@ -27,6 +29,7 @@ confirmed_ms(struct ramet_file *file, uint64_t lsn)
     struct ramet_vid volume;
     uint64_t asked_ms, told_ms = 0;
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (file->view != NULL) {
         asked_ms = ramet_view_looked_boot_ms(file->view);
     } else {
@@ -55,6 +58,7 @@ ramet_file_age_ms(struct ramet_file *file, uint64_t lsn)
 static enum ramet_rc
 pin(struct ramet_file *file, struct ramet_err *err)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     return file->view != NULL ? ramet_view_pin(file->view, err)
                               : ramet_session_pin(file->session, err);
 }
@@ -62,6 +66,7 @@ pin(struct ramet_file *file, struct ramet_err *err)
 static void
 unpin(struct ramet_file *file)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (file->view != NULL)
         ramet_view_unpin(file->view);
     else
@@ -81,6 +86,7 @@ is_fresh(struct ramet_file *file, uint64_t began_ms)
 {
     const uint64_t then_ms = confirmed_ms(file, snapshot_of(file)->lsn);
 
+    assert(file->bounds_age);
     return then_ms > 0 && then_ms + file->max_stale_ms >= began_ms;
 }
 
@@ -95,12 +101,15 @@ pull(struct ramet_file *file, struct ramet_err *err)
     struct ramet_err own = {.code = RAMET_OK};
     enum ramet_rc rc = RAMET_OK;
 
+    assert(file->view == NULL); /* invariant 1 */
+    assert(!ramet_session_is_pinned(file->session));
     rc = ramet_sync_begin(&sync, file->replica_sync, file->session, &own);
     if (rc == RAMET_OK)
         rc = ramet_sync_pull(&sync, &own);
     ramet_sync_end(&sync, rc, &own);
     if (rc != RAMET_OK && err != NULL)
         *err = own;
+    assert(sync.follows);
     return rc;
 }
 
@@ -108,6 +117,7 @@ pull(struct ramet_file *file, struct ramet_err *err)
 static enum ramet_rc
 refresh(struct ramet_file *file, struct ramet_err *err)
 {
+    assert(file->bounds_age);
     return file->view != NULL ? ramet_view_fetch(file->view, err)
                               : pull(file, err);
 }
@@ -120,8 +130,10 @@ ramet_file_pin_fresh(struct ramet_file *file, struct ramet_err *err)
     struct ramet_deadline deadline;
     enum ramet_rc rc = pin(file, err);
 
+    assert(file->bounds_age);
     if (rc != RAMET_OK || is_fresh(file, began_ms))
         return rc;
+    assert(file->fetch_timeout_ms > 0);
     ramet_deadline_begin(&deadline, file, file->fetch_timeout_ms);
     for (;;) {
         unpin(file);
@@ -143,6 +155,7 @@ ramet_file_pin_fresh(struct ramet_file *file, struct ramet_err *err)
             break;
         }
     }
+    assert(file->patience == &deadline.base);
     ramet_deadline_end(&deadline, file);
     return rc;
 }

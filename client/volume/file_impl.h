@@ -43,6 +43,14 @@ struct ramet_file {
     struct ramet_durable durable;     /* sync=commit */
 };
 
+/* Invariant (1): not while it is opened, nor while it is closed. */
+static inline bool
+ramet_file_is_whole(const struct ramet_file *file)
+{
+    return (file->session != NULL) == (file->view == NULL) &&
+           (file->session != NULL) == (file->replica_sync != NULL);
+}
+
 /* How long a verb waits for what another process holds. */
 #define RAMET_VERB_WAIT_MS 10000u
 

@@ -39,12 +39,14 @@ ramet_file_init(const char *path, const char *url,
     rc = ramet_file_open(path, &mine, &file, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(file->sync == RAMET_SYNC_MANUAL);
     if (file->view != NULL) {
         rc = RAMET_FAIL(err, RAMET_EINVAL,
                         "%.200s: names a snapshot; leave out what follows '@'",
                         url);
         goto done;
     }
+    assert(ramet_file_is_whole(file) && file->view == NULL);
     atomic_store(&file->replica_sync->may_create, true);
     ramet_file_set_progress(file, progress, progress_ctx);
     /* Done already, but for what was committed since: that is push's. */
@@ -86,6 +88,9 @@ hydrate_at(const char *path, const struct ramet_file_options *options,
     rc = ramet_file_open(path, &mine, &file, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(file->view == NULL);
+    assert(file->sync == RAMET_SYNC_MANUAL);
+    assert((file->flags & (RAMET_OPEN_READONLY | RAMET_OPEN_CREATE)) == 0);
     ramet_file_set_progress(file, progress, progress_ctx);
     rc = ramet_file_hydrate(file, out, err);
     if (rc == RAMET_OK && file->state.kind == RAMET_KIND_BLOB)
@@ -111,6 +116,8 @@ move_both(const struct ramet_os *os, int folder, const struct name_pair *from,
 {
     int result = os->rename(os->ctx, folder, from->dir, folder, to->dir);
 
+    assert(folder >= 0);
+    assert(from->dir != NULL && to->dir != NULL);
     if (result < 0)
         return result;
     result = os->rename(os->ctx, folder, from->file, folder, to->file);
@@ -140,6 +147,7 @@ move_replica(const struct ramet_os *os, const char *from, const char *to,
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", to);
         goto done;
     }
+    assert(strchr(old.file, '/') == NULL && strchr(new.file, '/') == NULL);
     fd = os->open(os->ctx, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY, 0);
     result = fd < 0 ? fd : move_both(os, fd, &old, &new);
     if (result < 0)
@@ -177,6 +185,8 @@ clone_whole(const struct cloning *cloning,
     char *temporary;
     enum ramet_rc rc;
 
+    assert(cloning->head.kind == RAMET_KIND_BLOB);
+    assert(cloning->head.lsn > 0);
     if (os->random(os->ctx, &random, sizeof(random)) < 0)
         random = os->mono_ns(os->ctx);
     temporary = ramet_asprintf("%s.clone-%016" PRIx64, cloning->path, random);
@@ -202,6 +212,8 @@ clone_lazily(const struct cloning *cloning,
 {
     enum ramet_rc rc;
 
+    assert(cloning->head.kind != RAMET_KIND_BLOB);
+    assert(cloning->head.lsn > 0);
     rc =
         ramet_file_clone_lazily(cloning->path, cloning->client,
                                 &cloning->volume, &cloning->head, replica, err);
@@ -226,6 +238,8 @@ run_clone(struct cloning *cloning, struct ramet_sync_result *out,
     };
     enum ramet_rc rc;
 
+    assert(cloning->client != NULL);
+    assert(cloning->path[0] == '/');
     rc = ramet_file_find_newest(cloning->client, &cloning->volume,
                                 &cloning->head, err);
     /* Only now: the remote has what comes in its place. */
@@ -266,6 +280,8 @@ ramet_file_clone(const char *url, const char *path,
     rc = ramet_path_resolve(cloning.os, path, &absolute, NULL, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(absolute[0] == '/');
+    assert(!parsed.has_lsn && !parsed.has_time);
     cloning.path = absolute;
     if ((ramet_replica_exists(cloning.os, absolute) &&
          !ramet_replica_is_orphan(cloning.os, absolute)) ||

@@ -48,6 +48,7 @@ file_is_there(const struct ramet_os *os, const char *path)
 {
     struct ramet_os_stat st;
 
+    assert(path[0] == '/');
     return os->stat_at(os->ctx, AT_FDCWD, path, &st) == 0 &&
            !ramet_replica_is_leftover(os, path);
 }
@@ -80,6 +81,7 @@ ramet_file_guess_kind(const struct ramet_os *os, const char *path,
         ramet_os_read_some(os, fd, header, sizeof(header), 0, &got, path,
                            NULL) == RAMET_OK &&
         !(got == sizeof(header) && ramet_dbheader_begins(header))) {
+        assert(got <= sizeof(header));
         options->kind = RAMET_KIND_BLOB;
         if (options->page_size == 0)
             options->page_size = blob_page_size(st.size_bytes);
@@ -96,11 +98,13 @@ ramet_file_find_newest(struct ramet_remote_client *client,
 {
     enum ramet_rc rc = ramet_remote_client_resolve(client, out_volume, err);
 
+    assert(client != NULL);
     if (rc == RAMET_OK)
         rc = ramet_remote_client_newest(client, out_volume, out_head, err);
     if (rc == RAMET_OK && out_head->lsn == 0)
         rc = RAMET_FAIL(err, RAMET_ENOTFOUND, "%.200s: has no commit yet",
                         ramet_remote_client_text(client));
+    assert(rc != RAMET_OK || out_head->lsn > 0);
     return rc;
 }
 
@@ -116,9 +120,13 @@ ramet_file_clone_lazily(const char *path, struct ramet_remote_client *client,
     uint8_t *page1 = NULL;
     enum ramet_rc rc;
 
+    assert(head->lsn > 0);
+    assert(path[0] == '/');
     rc = ramet_sync_page1(client, volume, head, &page1, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(page1 != NULL || head->page_count == 0 ||
+           head->kind != RAMET_KIND_SQLITE);
     mine.kind = head->kind;
     ramet_sync_point_of(head, &point);
     rc = ramet_replica_create_clone(path, &mine,
@@ -140,6 +148,8 @@ clone_if_there(struct ramet_opening *opening,
     struct ramet_head head;
     enum ramet_rc rc;
 
+    assert(opening->has_url);
+    assert(opening->cloned_from == NULL);
     rc = ramet_file_open_client(opening->options, &opening->url,
                                 opening->naming, &client, err);
     if (rc == RAMET_OK)
@@ -167,6 +177,8 @@ open_session(struct ramet_opening *opening,
     uint64_t changed;
     enum ramet_rc rc;
 
+    assert(file->view == NULL); /* invariant 1 */
+    assert(file->session == NULL);
     rc = ramet_session_open_state(opening->path, replica, &file->session,
                                   &file->state, err);
     if (rc != RAMET_EFOREIGN ||
@@ -187,6 +199,7 @@ choose_mode(const struct ramet_file *file, enum ramet_sync_mode asked)
     const bool has_remote =
         ramet_replica_sync_client(file->replica_sync) != NULL;
 
+    assert(file->replica_sync != NULL);
     if (asked == RAMET_SYNC_DEFAULT)
         asked = RAMET_SYNC_AUTO;
     if (asked == RAMET_SYNC_AUTO &&
@@ -194,6 +207,7 @@ choose_mode(const struct ramet_file *file, enum ramet_sync_mode asked)
         return RAMET_SYNC_MANUAL;
     if (asked == RAMET_SYNC_COMMIT && (file->flags & RAMET_OPEN_READONLY) != 0)
         return RAMET_SYNC_MANUAL; /* it commits nothing */
+    assert(asked != RAMET_SYNC_DEFAULT);
     return asked;
 }
 
@@ -205,9 +219,11 @@ bring_rest(struct ramet_file *file, const struct ramet_file_options *options)
                              ? options->hydrate_max_bytes
                              : RAMET_REST_MAX_BYTES;
 
+    assert(file->replica_sync->fetcher != NULL);
     if (options->cache_limit_bytes > 0 &&
         options->cache_limit_bytes < max_bytes)
         max_bytes = options->cache_limit_bytes;
+    assert(max_bytes > 0);
     ramet_page_fetcher_bring_rest(file->replica_sync->fetcher, max_bytes);
 }
 
@@ -221,6 +237,9 @@ start_sync(struct ramet_opening *opening, struct ramet_err *err)
                                : PUSH_INTERVAL_MS;
     enum ramet_rc rc;
 
+    assert(file->session != NULL &&
+           file->replica_sync != NULL); /* invariant 1 */
+    assert(!file->pushes);
     if (interval_ms == RAMET_PUSH_AT_ONCE)
         interval_ms = 0;
     file->sync = choose_mode(file, options->sync);
@@ -230,6 +249,7 @@ start_sync(struct ramet_opening *opening, struct ramet_err *err)
                           "%s: sync=commit needs a remote (remote=URL, or "
                           "'ramet init' first)",
                           opening->path);
+    assert(file->sync != RAMET_SYNC_DEFAULT);
     if (options->hydrate_auto)
         bring_rest(file, options);
     file->fetch_timeout_ms = file->replica_sync->fetch_timeout_ms;
@@ -254,6 +274,7 @@ has_base(const struct ramet_opening *opening)
 {
     struct ramet_os_stat st;
 
+    assert(opening->path[0] == '/');
     return opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path,
                                 &st) == 0;
 }
@@ -262,6 +283,7 @@ has_base(const struct ramet_opening *opening)
 static bool
 is_deleted(const struct ramet_opening *opening)
 {
+    assert(opening->path[0] == '/');
     return (opening->options->flags & RAMET_OPEN_CREATE) != 0 &&
            !has_base(opening) &&
            ramet_replica_is_orphan(opening->os, opening->path);
@@ -276,6 +298,7 @@ choose_kind(const struct ramet_opening *opening,
     struct ramet_replica_options found = {.kind = 0};
     struct ramet_os_stat st;
 
+    assert(opening->file->session == NULL);
     ramet_file_guess_kind(opening->os, opening->path, replica);
     if (replica->kind != RAMET_KIND_SQLITE || !opening->has_url ||
         opening->os->stat_at(opening->os->ctx, AT_FDCWD, opening->path, &st) <
@@ -299,6 +322,8 @@ prepare_path(struct ramet_opening *opening,
     bool is_replica = ramet_replica_exists_at(os, opening->path);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(opening->file->session == NULL);
+    assert(opening->cloned_from == NULL);
     if (is_replica && is_deleted(opening)) {
         rc = ramet_replica_clear_orphan(os, opening->path, err);
         is_replica = false;
@@ -327,6 +352,8 @@ open_replica(struct ramet_opening *opening, struct ramet_err *err)
     struct ramet_replica_options as_it_is = replica;
     enum ramet_rc rc = RAMET_ENOTFOUND;
 
+    assert(file->session == NULL && file->view == NULL);
+    assert(opening->path == file->path);
     as_it_is.flags &= ~(unsigned)(RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT);
     if (has_base(opening)) /* then it mostly is a replica, too */
         rc = open_session(opening, &as_it_is, err);
@@ -348,6 +375,7 @@ open_replica(struct ramet_opening *opening, struct ramet_err *err)
         rc = ramet_opening_attach_remote(opening, err);
     if (rc == RAMET_OK)
         rc = start_sync(opening, err);
+    assert(rc != RAMET_OK || ramet_file_is_whole(file)); /* invariant 1 */
     return rc;
 }
 
@@ -362,11 +390,14 @@ find_file(const char *path, const struct ramet_file_options *options,
     bool is_link = false;
     enum ramet_rc rc;
 
+    assert(file->os != NULL);
+    assert(file->path == NULL);
     rc = ramet_path_resolve(file->os, path, &file->path, &is_link, err);
     if (rc == RAMET_OK && is_link &&
         (options->flags & RAMET_OPEN_NOFOLLOW) != 0)
         rc = RAMET_FAIL_SYS(err, RAMET_EINVAL, ELOOP,
                             "%.200s: is a symbolic link", path);
+    assert(rc != RAMET_OK || file->path[0] == '/');
     return rc;
 }
 
@@ -390,6 +421,9 @@ warm_up(struct ramet_file *file, const char *profile)
     const struct ramet_point at = {file->state.newest.lsn,
                                    file->state.newest.lsn_hash};
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
+    assert(file->warm == NULL);
+    assert(ramet_name_valid(profile));
     if (file->view != NULL)
         file->warm = ramet_view_warm(file->view, profile, may_keep);
     else if (ramet_replica_sync_client(file->replica_sync) != NULL)
@@ -434,6 +468,8 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
         rc = open_replica(&opening, err);
     if (rc != RAMET_OK)
         goto done;
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
+    assert(file->sync != RAMET_SYNC_DEFAULT);
     if (options->profile != NULL)
         warm_up(file, options->profile);
     *out_file = file;

@@ -7,6 +7,7 @@
  *
  * Layer: client.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ check_replica(struct rebinding *r, struct ramet_err *err)
 {
     enum ramet_rc rc = ramet_session_state(r->session, &r->state, err);
 
+    assert(r->session != NULL);
     if (rc != RAMET_OK)
         return rc;
     if (r->state.newest.lsn == 0)
@@ -49,6 +51,8 @@ open_copy(struct rebinding *r, const char *url,
     struct ramet_url parsed;
     enum ramet_rc rc = ramet_config_remote(options->config, url, &parsed, err);
 
+    assert(r->state.newest.lsn > 0);
+    assert(r->client == NULL);
     if (rc == RAMET_OK && (parsed.has_lsn || parsed.has_time))
         rc = RAMET_FAIL(err, RAMET_EINVAL,
                         "%.200s: names a snapshot; leave out what follows '@'",
@@ -68,6 +72,7 @@ check_line(struct rebinding *r, const struct ramet_point *point,
     enum ramet_rc rc =
         ramet_remote_client_history(r->client, &r->state.volume, &history, err);
 
+    assert(point->lsn > 0);
     if (rc == RAMET_OK)
         rc = ramet_history_head_of(history, point, &head, err);
     if (rc == RAMET_EWENTBACK)
@@ -91,6 +96,7 @@ check_copy(struct rebinding *r, const struct ramet_point *point,
     struct ramet_vid volume;
     enum ramet_rc rc = ramet_remote_client_resolve(r->client, &volume, err);
 
+    assert(r->client != NULL);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_id_compare(&volume.id, &r->state.volume.id) != 0)
@@ -108,6 +114,7 @@ check_copy(struct rebinding *r, const struct ramet_point *point,
                           ": 'ramet copy' brings what it lacks; nothing has "
                           "changed here",
                           text, r->newest.lsn, point->lsn);
+    assert(r->newest.lsn >= point->lsn);
     rc = check_line(r, point, err);
     if (rc == RAMET_OK && pending != 0 && r->newest.lsn != point->lsn)
         rc = RAMET_FAIL(err, RAMET_EDIVERGED,
@@ -127,10 +134,14 @@ run(struct rebinding *r, struct ramet_rebound *out, struct ramet_err *err)
     const char *const text = ramet_remote_client_text(r->client);
     enum ramet_rc rc = check_copy(r, &point, err);
 
+    assert(point.lsn > 0);
+    assert(strlen(text) < sizeof(out->to));
     if (rc == RAMET_OK && strcmp(text, r->state.remote) != 0)
         rc = ramet_session_rebind(r->session, text, &point, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(r->newest.lsn >= point.lsn);
+    assert(strlen(r->state.remote) < sizeof(out->from));
     *out = (struct ramet_rebound){
         .durable_lsn = point.lsn,
         .remote_lsn = r->newest.lsn,

@@ -35,6 +35,8 @@ ramet_file_open_client(const struct ramet_file_options *options,
     struct ramet_token token = {.text = NULL};
     enum ramet_rc rc;
 
+    assert(url != NULL);
+    assert(client.timeout_ms > 0);
     if (options->sync == RAMET_SYNC_COMMIT && options->commit_timeout_ms > 0 &&
         options->commit_timeout_ms < client.timeout_ms)
         client.timeout_ms = options->commit_timeout_ms;
@@ -56,6 +58,8 @@ ramet_opening_find_url(struct ramet_opening *opening, struct ramet_err *err)
     const struct ramet_file_options *const options = opening->options;
     enum ramet_rc rc;
 
+    assert(opening->path != NULL);
+    assert(!opening->has_url);
     opening->url_is_explicit =
         options->remote != NULL && options->remote[0] != '\0';
     opening->has_url = opening->url_is_explicit;
@@ -66,6 +70,7 @@ ramet_opening_find_url(struct ramet_opening *opening, struct ramet_err *err)
     rc = ramet_env_remote(opening->os, options->config, opening->path,
                           &opening->url, &opening->has_url, err);
     opening->url_is_explicit = opening->has_url && !options->binding_first;
+    assert(!opening->url_is_explicit || opening->has_url);
     return rc;
 }
 
@@ -77,6 +82,8 @@ ramet_opening_take_url_of_state(struct ramet_opening *opening,
     const char *const remote = opening->file->state.remote;
     char said[RAMET_URL_MAX];
 
+    assert(remote != NULL);
+    assert(opening->file->view == NULL);
     if (opening->has_url) {
         ramet_url_format(&opening->url, said, sizeof(said));
         if (strcmp(said, remote) == 0)
@@ -97,6 +104,8 @@ check_other_url(const struct ramet_opening *opening,
     struct ramet_vid volume;
     enum ramet_rc rc;
 
+    assert(!ramet_id_is_nil(&state->volume.id));
+    assert(client != NULL);
     if (strcmp(ramet_remote_client_text(client), state->remote) == 0)
         return RAMET_OK;
     rc = ramet_remote_client_resolve(client, &volume, err);
@@ -123,6 +132,8 @@ note_remote(const struct ramet_opening *opening, const char *text)
     static const struct ramet_vid none;
     struct ramet_file *const file = opening->file;
 
+    assert(ramet_id_is_nil(&file->state.volume.id));
+    assert(file->session != NULL);
     if ((file->flags & (RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT)) == 0 ||
         (file->flags & RAMET_OPEN_READONLY) != 0 ||
         strcmp(file->state.remote, text) == 0)
@@ -147,6 +158,7 @@ check_can_be_sent(const struct ramet_opening *opening, struct ramet_err *err)
 {
     const struct ramet_snapshot *const s = &opening->file->state.newest;
 
+    assert(opening->has_url);
     return opening->file->state.kind == RAMET_KIND_SQLITE &&
                    s->page_size != 0 && s->byte_length % s->page_size != 0
                ? ramet_opening_refuse_no_database(opening, err)
@@ -164,6 +176,8 @@ ramet_opening_attach_remote(struct ramet_opening *opening,
     struct ramet_remote_client *client = NULL;
     enum ramet_rc rc;
 
+    assert(file->session != NULL &&
+           file->replica_sync != NULL); /* invariant 1 */
     if (noted || (bound && !opening->url_is_explicit)) {
         rc = ramet_opening_take_url_of_state(opening, err);
         if (rc != RAMET_OK)
@@ -177,6 +191,7 @@ ramet_opening_attach_remote(struct ramet_opening *opening,
                                     opening->naming, &client, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(client != NULL);
     if (bound)
         rc = check_other_url(opening, state, client, err);
     if (rc == RAMET_OK)

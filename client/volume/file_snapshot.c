@@ -27,6 +27,8 @@ read_binding(struct ramet_opening *opening, struct ramet_vid *out_volume,
     struct ramet_session *session = NULL;
     enum ramet_rc rc;
 
+    assert(!opening->url_is_explicit);
+    assert(opening->file->session == NULL);
     rc = ramet_session_open(opening->path, &replica, &session, err);
     if (rc == RAMET_OK)
         rc = ramet_session_state(session, state, err);
@@ -46,6 +48,7 @@ find_place(const struct ramet_opening *opening,
 {
     const struct ramet_url *const url = &opening->url;
 
+    assert(opening->has_url);
     *out_place = (struct ramet_view_point){.fixed = false};
     if (opening->options->at != NULL) {
         if (opening->url_is_explicit && (url->has_lsn || url->has_time))
@@ -54,6 +57,7 @@ find_place(const struct ramet_opening *opening,
                               opening->options->at);
         return ramet_view_point_parse(opening->options->at, out_place, err);
     }
+    assert(!(url->has_lsn && url->has_time));
     out_place->fixed = url->has_lsn || url->has_time;
     if (url->has_lsn)
         out_place->lsn = url->at_lsn;
@@ -69,9 +73,11 @@ ramet_opening_view(struct ramet_opening *opening, struct ramet_err *err)
     struct ramet_remote_client *client = NULL;
     struct ramet_vid volume;
     bool bound = false;
-    struct ramet_view_point place;
+    struct ramet_view_point place = {.fixed = false};
     enum ramet_rc rc = RAMET_OK;
 
+    assert(file->session == NULL && file->view == NULL);
+    assert(opening->path == file->path);
     if (!opening->url_is_explicit &&
         ramet_replica_exists_at(opening->os, opening->path)) {
         rc = read_binding(opening, &volume, err);
@@ -96,6 +102,7 @@ ramet_opening_view(struct ramet_opening *opening, struct ramet_err *err)
     ramet_remote_client_close(client);
     file->bounds_age = opening->options->bounds_age && !place.fixed;
     file->max_stale_ms = opening->options->max_stale_ms;
+    assert((rc == RAMET_OK) == (file->view != NULL)); /* invariant 1 */
     file->fetch_timeout_ms = ramet_fetch_timeout_of(opening->options);
     file->sync = RAMET_SYNC_MANUAL;
     return rc;

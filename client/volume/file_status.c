@@ -49,6 +49,7 @@ status_of_client(struct ramet_remote_client *client,
 {
     struct ramet_meter *const meter = ramet_remote_client_meter(client);
 
+    assert(client != NULL && meter != NULL);
     snprintf(out->remote, sizeof(out->remote), "%s",
              ramet_remote_client_text(client));
     out->last_contact_ms = atomic_load(&meter->last_answer_ms);
@@ -63,6 +64,7 @@ status_of_view(const struct ramet_file *file, struct ramet_file_status *out)
     const struct ramet_head *const head = ramet_view_head(file->view);
     struct ramet_remote_client *const client = ramet_view_client(file->view);
 
+    assert(file->view != NULL && file->session == NULL); /* invariant 1 */
     status_of_client(client, out);
     out->volume = *ramet_view_volume(file->view);
     out->durable_lsn = head->lsn;
@@ -83,6 +85,7 @@ state_of(const struct ramet_file_status *status, bool lacks,
     const bool ahead = status->local_commits > 0 || status->never_pushed;
     const bool behind = status->remote_lsn > status->durable_lsn;
 
+    assert(client == NULL || ramet_remote_client_meter(client) != NULL);
     if (client == NULL)
         return RAMET_STATE_LOCAL;
     if (lacks)
@@ -104,12 +107,14 @@ status_of_replica_sync(struct ramet_replica_sync *replica_sync,
     const uint64_t now = replica_sync->os->wall_ms(replica_sync->os->ctx);
     uint64_t since = out->unpushed_since_ms;
 
+    assert(replica_sync != NULL);
     ramet_mutex_lock(&replica_sync->mutex);
     out->remote_lsn = replica_sync->remote_lsn;
     *out_lacks = ramet_replica_sync_lacks(replica_sync, state);
     out->lag_lsns = out->remote_lsn > out->durable_lsn
                         ? out->remote_lsn - out->durable_lsn
                         : 0;
+    assert(out->lag_lsns <= out->remote_lsn);
     if (out->remote_lsn > out->durable_lsn &&
         replica_sync->behind_since_ms > 0 &&
         (since == 0 || replica_sync->behind_since_ms < since))
@@ -145,6 +150,7 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
     bool lacks = false;
     enum ramet_rc rc;
 
+    assert(ramet_file_is_whole(file) && file->view == NULL); /* invariant 1 */
     rc = ramet_session_state(file->session, &file->state, err);
     if (rc == RAMET_OK)
         rc = ramet_durable_is_settled(file->replica_sync, file->session, state,
@@ -183,6 +189,8 @@ ramet_file_status(struct ramet_file *file, struct ramet_file_status *out,
 
     if (status == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "status: no memory");
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
+    assert(file->sync != RAMET_SYNC_DEFAULT);
     snprintf(status->path, sizeof(status->path), "%s", file->path);
     status->sync = file->sync;
     if (rc == RAMET_OK && file->view != NULL)

@@ -30,6 +30,7 @@ check_right(const struct ramet_file *file, const char *verb,
     const bool only_pulls =
         strcmp(verb, "pull") == 0 || strcmp(verb, "fetch") == 0;
 
+    assert(file->view == NULL); /* invariant 1 */
     if ((file->flags & RAMET_OPEN_READONLY) == 0 ||
         ((file->flags & RAMET_OPEN_PULL) != 0 && only_pulls))
         return RAMET_OK;
@@ -44,6 +45,7 @@ ramet_file_check_verb(struct ramet_file *file, const char *verb,
 {
     const enum ramet_rc rc = ramet_file_check_fork(file, err);
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (rc != RAMET_OK)
         return rc;
     if (file->view != NULL)
@@ -61,6 +63,7 @@ ramet_file_check_verb(struct ramet_file *file, const char *verb,
 static struct ramet_sync
 sync_of(const struct ramet_file *file, const char *verb)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     return (struct ramet_sync){
         .verb = verb,
         .progress = file->progress,
@@ -79,8 +82,11 @@ run_with(struct ramet_file *file, struct ramet_sync *sync, verb_run *run,
     struct ramet_err own = {.code = RAMET_OK};
     enum ramet_rc rc = ramet_file_check_verb(file, sync->verb, err);
 
+    assert(sync->verb != NULL && sync->session == NULL);
     if (rc != RAMET_OK)
         return rc;
+    assert(file->view == NULL); /* invariant 1 */
+    assert(!ramet_session_is_reserved(file->session));
     rc = ramet_sync_begin(sync, file->replica_sync, file->session, &own);
     if (rc == RAMET_OK)
         rc = run(sync, &own);
@@ -108,6 +114,7 @@ run_push(struct ramet_sync *sync, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
+    assert(sync->session != NULL);
     sync->make_volume = true;
     rc = ramet_sync_push(sync, err);
     /* So that a later edit of the plain file can be told. */
@@ -121,6 +128,7 @@ run_sync(struct ramet_sync *sync, struct ramet_err *err)
 {
     enum ramet_rc rc = ramet_sync_pull(sync, err);
 
+    assert(!sync->make_volume);
     if (rc == RAMET_ENOTFOUND && sync->history == NULL &&
         atomic_load(&sync->replica_sync->may_create))
         rc = RAMET_OK; /* the push makes the volume */
@@ -132,6 +140,7 @@ run_hydrate(struct ramet_sync *sync, struct ramet_err *err)
 {
     const enum ramet_rc rc = ramet_sync_hydrate(sync, err);
 
+    assert(sync->session != NULL);
     return rc == RAMET_OK ? ramet_session_checkpoint(sync->session, true, err)
                           : rc;
 }
@@ -149,6 +158,7 @@ fetch_view(struct ramet_file *file, struct ramet_sync_result *out,
 {
     const enum ramet_rc rc = ramet_view_fetch(file->view, err);
 
+    assert(file->view != NULL && file->session == NULL); /* invariant 1 */
     if (rc == RAMET_OK && out != NULL)
         *out = (struct ramet_sync_result){
             .durable_lsn = ramet_view_head(file->view)->lsn,
@@ -161,6 +171,7 @@ enum ramet_rc
 ramet_file_fetch(struct ramet_file *file, struct ramet_sync_result *out,
                  struct ramet_err *err)
 {
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (file->view != NULL)
         return fetch_view(file, out, err);
     return run_verb(file, "fetch", ramet_sync_fetch, out, err);
@@ -199,6 +210,7 @@ run_reset(struct ramet_sync *sync, struct ramet_err *err)
 {
     const struct resetting *const r = (const struct resetting *)sync;
 
+    assert(r->out_kept != NULL || r->out_kept_size == 0);
     return ramet_sync_reset(sync, r->discard, r->out_kept, r->out_kept_size,
                             err);
 }
@@ -211,6 +223,7 @@ ramet_file_reset(struct ramet_file *file, bool discard, char *out_kept,
     struct resetting r = {sync_of(file, "reset"), discard, out_kept,
                           out_kept_size};
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (out_kept != NULL && out_kept_size > 0)
         out_kept[0] = '\0';
     return run_with(file, &r.sync, run_reset, out, err);

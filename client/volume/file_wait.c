@@ -37,6 +37,7 @@ parse_number(const char *text, uint64_t *out)
             return NULL;
         *out = *out * 10 + (uint64_t)(*text - '0');
     }
+    assert(text >= from);
     return text > from ? text : NULL;
 }
 
@@ -62,6 +63,7 @@ parse_wanted(const char *text, struct wanted *out)
         return false;
     if (!out->has_volume)
         return *text == '\0';
+    assert(out->has_volume && out->at.lsn > 0);
     return *text == ':' && ramet_hash_parse(text + 1, &out->at.hash);
 }
 
@@ -93,6 +95,7 @@ ramet_file_wait_durable(struct ramet_file *file, uint64_t timeout_ms,
     struct ramet_deadline deadline;
     enum ramet_rc rc;
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 of file_impl.h */
     ramet_deadline_begin(&deadline, file, timeout_ms);
     do
         rc = ramet_file_push(file, NULL, &last);
@@ -104,6 +107,7 @@ ramet_file_wait_durable(struct ramet_file *file, uint64_t timeout_ms,
                                     timeout_ms, &last, err);
     else if (rc != RAMET_OK && err != NULL)
         *err = last;
+    assert(file->patience == &deadline.base);
     ramet_deadline_end(&deadline, file);
     if (rc == RAMET_OK)
         rc = ramet_session_state(file->session, &file->state, err);
@@ -121,6 +125,7 @@ look(struct ramet_file *file, struct ramet_point *out_at,
 {
     enum ramet_rc rc;
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 of file_impl.h */
     if (file->view != NULL) {
         *out_at = ramet_head_point(ramet_view_head(file->view));
         *out_volume = *ramet_view_volume(file->view);
@@ -146,6 +151,8 @@ check_line(struct ramet_file *file, const struct wanted *wanted,
     struct ramet_head head;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(own->lsn >= wanted->at.lsn);
+    assert(wanted->at.lsn > 0);
     if (!wanted->has_volume || client == NULL)
         return RAMET_OK;
     if (own->lsn == wanted->at.lsn)
@@ -171,6 +178,7 @@ is_told(struct ramet_file *file)
     struct ramet_vid volume;
     struct ramet_head head;
 
+    assert(file->replica_sync != NULL);
     return client != NULL &&
            atomic_load(&file->replica_sync->background) != NULL &&
            ramet_replica_sync_volume(file->replica_sync, &volume) &&
@@ -188,6 +196,8 @@ advance(struct ramet_file *file, uint64_t *io_pulled_ms, struct ramet_err *err)
                           (file->flags & RAMET_OPEN_PULL) != 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(ramet_file_is_whole(file)); /* invariant 1 of file_impl.h */
+    assert(file->patience != NULL);
     if (*io_pulled_ms == 0 ||
         (now_ms - *io_pulled_ms >= PULL_MS && (!follows || !is_told(file)))) {
         *io_pulled_ms = now_ms + (now_ms == 0);
@@ -223,6 +233,7 @@ ramet_file_wait(struct ramet_file *file, const char *token, uint64_t timeout_ms,
                           "%s: \"%.100s\" is neither an LSN nor a token of "
                           "ramet_wait_durable()",
                           file->path, token);
+    assert(wanted.at.lsn > 0);
     ramet_deadline_begin(&deadline, file, timeout_ms);
     for (;;) {
         rc = look(file, &own, &volume, err);

@@ -47,6 +47,7 @@ static_assert(sizeof(((ramet_error *)0)->text) == RAMET_ERR_TEXT_MAX,
 static int
 give(enum ramet_rc rc, const struct ramet_err *err, ramet_error *out)
 {
+    assert(rc == RAMET_OK || err != NULL);
     if (out != NULL && rc != RAMET_OK) {
         out->code = rc;
         out->system_errno = err->sys_errno;
@@ -161,6 +162,8 @@ ramet_open(const char *path, const ramet_options *options,
         ramet_free(volume);
         return give(rc, &err, error);
     }
+    assert(volume->file != NULL);
+    assert(!volume->in_transaction && !volume->writing); /* invariant 1 */
     *out_volume = volume;
     return RAMET_SUCCESS;
 }
@@ -171,6 +174,7 @@ ramet_close(ramet_volume *volume)
     if (volume == NULL)
         return;
     ramet_rollback(volume);
+    assert(!volume->in_transaction && !volume->writing); /* invariant 1 */
     ramet_file_close(volume->file);
     ramet_free(volume);
 }
@@ -183,6 +187,7 @@ ramet_begin(ramet_volume *volume, int mode, ramet_error *error)
 
     if (volume->in_transaction)
         return refuse("ramet_begin: a transaction is open", error);
+    assert(!volume->writing); /* invariant 1 */
     if (mode != RAMET_READ && mode != RAMET_WRITE)
         return refuse("ramet_begin: mode is RAMET_READ or RAMET_WRITE", error);
     rc = ramet_file_pin(volume->file, &err);
@@ -195,6 +200,7 @@ ramet_begin(ramet_volume *volume, int mode, ramet_error *error)
             return give(rc, &err, error);
         }
     }
+    assert(mode == RAMET_READ || !ramet_file_is_readonly(volume->file));
     volume->in_transaction = true;
     volume->writing = mode == RAMET_WRITE;
     return RAMET_SUCCESS;
@@ -203,6 +209,7 @@ ramet_begin(ramet_volume *volume, int mode, ramet_error *error)
 static void
 end_transaction(ramet_volume *volume)
 {
+    assert(volume->in_transaction); /* invariant 1 */
     if (volume->writing)
         ramet_file_release(volume->file);
     ramet_file_unpin(volume->file);
@@ -227,6 +234,7 @@ ramet_commit(ramet_volume *volume, ramet_error *error)
         else
             ramet_file_discard(volume->file);
     }
+    assert(volume->in_transaction); /* invariant 1 */
     end_transaction(volume);
     return give(rc, &err, error);
 }
@@ -245,6 +253,7 @@ ramet_rollback(ramet_volume *volume)
 static enum ramet_rc
 pin_for_read(ramet_volume *volume, struct ramet_err *err)
 {
+    assert(volume->in_transaction || !volume->writing); /* invariant 1 */
     return volume->in_transaction ? RAMET_OK
                                   : ramet_file_pin(volume->file, err);
 }
@@ -252,6 +261,7 @@ pin_for_read(ramet_volume *volume, struct ramet_err *err)
 static void
 unpin_after_read(ramet_volume *volume)
 {
+    assert(volume->in_transaction || !volume->writing); /* invariant 1 */
     if (!volume->in_transaction)
         ramet_file_unpin(volume->file);
 }
@@ -270,6 +280,7 @@ ramet_read(ramet_volume *volume, uint64_t offset, void *buf, size_t len,
     if (rc != RAMET_OK)
         return give(rc, &err, error);
     rc = ramet_file_read(volume->file, offset, buf, len, &got, &err);
+    assert(rc != RAMET_OK || got <= len);
     unpin_after_read(volume);
     return rc == RAMET_OK ? (int64_t)got : give(rc, &err, error);
 }
@@ -282,6 +293,7 @@ ramet_write(ramet_volume *volume, uint64_t offset, const void *buf, size_t len,
 
     if (!volume->writing)
         return refuse("ramet_write: begin with RAMET_WRITE first", error);
+    assert(volume->in_transaction); /* invariant 1 */
     return give(ramet_file_write(volume->file, offset, buf, len, &err), &err,
                 error);
 }
@@ -293,6 +305,7 @@ ramet_truncate(ramet_volume *volume, uint64_t byte_length, ramet_error *error)
 
     if (!volume->writing)
         return refuse("ramet_truncate: begin with RAMET_WRITE first", error);
+    assert(volume->in_transaction); /* invariant 1 */
     return give(ramet_file_truncate(volume->file, byte_length, &err), &err,
                 error);
 }
@@ -325,6 +338,7 @@ run(ramet_volume *volume, file_verb *verb, struct ramet_sync_result *out,
 
     if (volume->in_transaction)
         return refuse("end the transaction first", error);
+    assert(!volume->writing); /* invariant 1 */
     return give(verb(volume->file, out, &err), &err, error);
 }
 
@@ -336,6 +350,7 @@ ramet_wait_durable(ramet_volume *volume, uint32_t timeout_ms,
 
     if (volume->in_transaction)
         return refuse("end the transaction first", error);
+    assert(!volume->writing); /* invariant 1 */
     return give(
         ramet_file_wait_durable(volume->file, timeout_ms, out_token, &err),
         &err, error);
@@ -349,6 +364,7 @@ ramet_wait(ramet_volume *volume, const char *token, uint32_t timeout_ms,
 
     if (volume->in_transaction)
         return refuse("end the transaction first", error);
+    assert(!volume->writing); /* invariant 1 */
     return give(ramet_file_wait(volume->file, token, timeout_ms, out_lsn, &err),
                 &err, error);
 }
@@ -404,6 +420,7 @@ ramet_reset(ramet_volume *volume, int discard, ramet_error *error)
 
     if (volume->in_transaction)
         return refuse("ramet_reset: end the transaction first", error);
+    assert(!volume->writing); /* invariant 1 */
     return give(
         ramet_file_reset(volume->file, discard != 0, NULL, 0, NULL, &err), &err,
         error);

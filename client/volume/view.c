@@ -68,6 +68,7 @@ ramet_view_point_parse(const char *text, struct ramet_view_point *out_place,
                               "such as 2026-11-23T10:00:00Z",
                               text);
     }
+    assert(place.fixed);
     *out_place = place;
     return RAMET_OK;
 }
@@ -78,6 +79,7 @@ has_page(void *ctx, const struct ramet_point *at, uint32_t pgno)
 {
     const struct ramet_view *const view = ctx;
 
+    assert(view->cache != NULL);
     return ramet_pagecache_get(view->cache, at, pgno, 0, NULL, 0);
 }
 
@@ -87,6 +89,7 @@ peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
 {
     const struct ramet_view *const view = ctx;
 
+    assert(out_page != NULL && page_size > 0);
     return page_size == view->head.page_size &&
            ramet_pagecache_get(view->cache, at, pgno, 0, out_page, page_size);
 }
@@ -97,6 +100,8 @@ keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
 {
     const struct ramet_view *const view = ctx;
 
+    assert(pages != NULL || count == 0);
+    assert(page_size > 0);
     for (size_t i = 0; i < count; i++)
         ramet_pagecache_put(view->cache, at, pgnos[i], pages + i * page_size,
                             page_size);
@@ -109,6 +114,8 @@ look_here(void *ctx, uint8_t *out_page, bool *out_here, struct ramet_err *err)
 {
     const struct looking *const looking = ctx;
 
+    assert(looking->view->cache != NULL);
+    assert(looking->pgno > 0);
     (void)err;
     *out_here =
         ramet_pagecache_get(looking->view->cache, &looking->at, looking->pgno,
@@ -125,6 +132,8 @@ fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
     bool here, probes;
     enum ramet_rc rc;
 
+    assert(pgno > 0);
+    assert(view->pipeline != NULL);
     rc = ramet_meter_check(ramet_remote_client_meter(view->client), &probes,
                            &cause);
     if (rc == RAMET_OK)
@@ -146,6 +155,8 @@ read_part(struct ramet_view *view, uint32_t pgno, size_t offset, void *out,
     uint8_t *page;
     enum ramet_rc rc;
 
+    assert(len > 0 && offset + len <= view->head.page_size);
+    assert(pgno > 0);
     if (ramet_pagecache_get(view->cache, &at, pgno, offset, out, len)) {
         if (len == view->head.page_size)
             (void)ramet_pipeline_note_read(view->pipeline, view, &view->head,
@@ -209,6 +220,7 @@ move_to(struct ramet_view *view, const struct ramet_head *head,
                            : HEADER_SIZE;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(!view->pinned); /* invariant 2 */
     view->head = *head;
     if (head->kind == RAMET_KIND_SQLITE)
         rc = read_bytes(view, 0, snap.header, len, err);
@@ -217,6 +229,7 @@ move_to(struct ramet_view *view, const struct ramet_head *head,
         view->snapshot = snap;
     else
         view->head = before;
+    assert(rc != RAMET_OK || view->snapshot.lsn == view->head.lsn);
     return rc;
 }
 
@@ -229,6 +242,8 @@ carry_over(struct ramet_view *view, const struct ramet_head *to,
     const struct ramet_point next = ramet_head_point(to);
     enum ramet_rc rc;
 
+    assert(!view->pinned); /* invariant 2 */
+    assert(out_changed != NULL);
     if (view->head.lsn == 0 || view->head.page_size != to->page_size)
         return RAMET_OK;
     rc = ramet_history_changed(view->history, &from, &next, out_changed, err);
@@ -252,6 +267,7 @@ read_cached_page(void *ctx, uint32_t pgno, uint8_t *out)
     const struct ramet_head *const head = &r->view->head;
     const struct ramet_point at = ramet_head_point(head);
 
+    assert(pgno > 0);
     return pgno <= head->page_count &&
            ramet_pagecache_get(r->view->cache, &at, pgno, 0, out,
                                head->page_size);
@@ -266,6 +282,8 @@ keeps_schema(struct ramet_view *view, const uint8_t *before,
     uint8_t *after;
     bool same;
 
+    assert(changed != NULL);
+    assert(view->snapshot.lsn == view->head.lsn);
     if (before == NULL || view->head.page_count == 0)
         return false;
     after = ramet_alloc(view->head.page_size);
@@ -289,6 +307,8 @@ move_on(struct ramet_view *view, const struct ramet_head *head,
     uint8_t *before = NULL;
     enum ramet_rc rc;
 
+    assert(!view->pinned); /* invariant 2 */
+    assert(!view->place.fixed);
     ramet_pageset_init(&changed);
     if (view->head.kind == RAMET_KIND_SQLITE && view->head.page_count != 0 &&
         page_size == head->page_size)
@@ -317,6 +337,7 @@ check_line(struct ramet_view *view, const struct ramet_head *newest,
     struct ramet_head here;
     enum ramet_rc rc = RAMET_EWENTBACK;
 
+    assert(view->history != NULL);
     if (own.lsn == 0)
         return RAMET_OK;
     if (own.lsn <= newest->lsn)
@@ -337,6 +358,7 @@ look(struct ramet_view *view, struct ramet_err *err)
     struct ramet_head head;
     enum ramet_rc rc;
 
+    assert(view->client != NULL);
     const uint64_t boot_ms = view->os->boot_ns(view->os->ctx) / 1000000u;
 
     view->looked_ns = view->os->mono_ns(view->os->ctx);
@@ -348,6 +370,7 @@ look(struct ramet_view *view, struct ramet_err *err)
     view->remote_lsn = head.lsn;
     if (view->place.fixed || view->pinned)
         return RAMET_OK;
+    assert(!view->pinned); /* invariant 2 */
     if (head.lsn != view->head.lsn)
         rc = move_on(view, &head, err);
     if (rc == RAMET_OK)
@@ -370,6 +393,8 @@ first_place(struct ramet_view *view, struct ramet_err *err)
     struct ramet_head head;
     enum ramet_rc rc;
 
+    assert(!view->pinned);
+    assert(view->head.lsn == 0 && view->snapshot.lsn == 0);
     if (!view->place.fixed)
         return look(view, err);
     if (view->place.lsn > 0)
@@ -391,6 +416,7 @@ first_place(struct ramet_view *view, struct ramet_err *err)
     }
     if (rc != RAMET_OK)
         return rc;
+    assert(head.lsn > 0); /* invariant 1 */
     view->remote_lsn = head.lsn;
     return move_to(view, &head, err);
 }
@@ -402,6 +428,7 @@ join(struct ramet_view *view, struct ramet_err *err)
     const enum ramet_rc rc = ramet_remote_client_pipeline(
         view->client, &view->volume, &view->pipeline, err);
 
+    assert(view->cache != NULL && view->cache_bytes > 0);
     view->keeper = (struct ramet_keeper){.has = has_page,
                                          .keep = keep_pages,
                                          .peek = peek_page,
@@ -409,6 +436,7 @@ join(struct ramet_view *view, struct ramet_err *err)
                                          .ahead_max = view->cache_bytes / 2};
     if (rc == RAMET_OK)
         ramet_pipeline_join(view->pipeline, &view->keeper);
+    assert(rc != RAMET_OK || view->pipeline != NULL);
     return rc;
 }
 
@@ -428,6 +456,8 @@ ramet_view_open(struct ramet_remote_client *client,
     view->os = os;
     view->place = *place;
     view->cache_bytes = cache_bytes > 0 ? cache_bytes : RAMET_VIEW_CACHE_BYTES;
+    assert(view->os != NULL);
+    assert(view->cache_bytes > 0);
     if (volume != NULL)
         view->volume = *volume;
     else
@@ -449,6 +479,8 @@ ramet_view_open(struct ramet_remote_client *client,
         ramet_view_close(view);
         return rc;
     }
+    assert(view->pipeline != NULL && view->history != NULL);
+    assert(view->snapshot.lsn == view->head.lsn); /* invariant 1 */
     *out_view = view;
     return RAMET_OK;
 }
@@ -456,6 +488,8 @@ ramet_view_open(struct ramet_remote_client *client,
 struct ramet_warm *
 ramet_view_warm(struct ramet_view *view, const char *profile, bool may_keep)
 {
+    assert(profile != NULL);
+    assert(view->pipeline != NULL);
     return view->head.lsn == 0
                ? NULL
                : ramet_warm_begin(view->client, view->pipeline, &view->volume,
@@ -467,6 +501,8 @@ ramet_view_prefetch(struct ramet_view *view,
                     const struct ramet_question *question, uint64_t *out_pages,
                     struct ramet_err *err)
 {
+    assert(question != NULL);
+    assert(view->pipeline != NULL);
     *out_pages = 0;
     return view->head.lsn == 0
                ? RAMET_OK
@@ -479,6 +515,7 @@ ramet_view_close(struct ramet_view *view)
 {
     if (view == NULL)
         return;
+    assert(view->pipeline == NULL || view->keeper.ctx == view);
     if (view->pipeline != NULL)
         ramet_pipeline_leave(view->pipeline, &view->keeper);
     ramet_remote_client_close(view->client);
@@ -510,6 +547,7 @@ ramet_view_unpin(struct ramet_view *view)
 const struct ramet_snapshot *
 ramet_view_snapshot(struct ramet_view *view)
 {
+    assert(view->snapshot.lsn == view->head.lsn); /* invariant 1 */
     return &view->snapshot;
 }
 
@@ -522,14 +560,17 @@ ramet_view_read(struct ramet_view *view, uint64_t offset, void *buf, size_t len,
     enum ramet_rc rc = RAMET_OK;
 
     assert(view->pinned);
+    assert(buf != NULL || len == 0);
     if (offset < length)
         got = len < length - offset ? len : (size_t)(length - offset);
     if (got > 0)
         rc = read_bytes(view, offset, buf, got, err);
+    assert(got <= len);
     if (rc != RAMET_OK)
         return rc;
     if (got < len)
         memset((uint8_t *)buf + got, 0, len - got);
+    assert(view->pinned && length == view->head.byte_length); /* invariant 2 */
     *out_got = got;
     return RAMET_OK;
 }
@@ -561,6 +602,7 @@ ramet_view_client(struct ramet_view *view)
 uint64_t
 ramet_view_remote_lsn(const struct ramet_view *view)
 {
+    assert(view->remote_lsn >= view->head.lsn);
     return view->remote_lsn;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "client/remote/ahead.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 
 #include "core/alloc.h"
@@ -40,6 +41,7 @@ ramet_ahead_new(const struct ramet_ahead_view *view)
 {
     struct ramet_ahead *const ahead = ramet_calloc(1, sizeof(*ahead));
 
+    assert(view->is_here != NULL && view->peek != NULL);
     if (ahead == NULL)
         return NULL;
     ahead->view = *view;
@@ -51,6 +53,7 @@ static void
 add_counts(struct ramet_prefetch_counts *sum,
            const struct ramet_prefetch_counts *counts)
 {
+    assert(counts->used <= counts->asked);
     sum->asked += counts->asked;
     sum->used += counts->used;
     sum->vain += counts->vain;
@@ -65,12 +68,14 @@ end_stream(struct ramet_ahead *ahead, struct stream *stream)
     if (stream->predictor == NULL)
         return;
     counts = ramet_prefetch_counts(stream->predictor);
+    assert(counts.used <= counts.asked);
     counts.vain = counts.asked - counts.used;
     add_counts(&ahead->gone, &counts);
     atomic_fetch_add(&process.asked, counts.asked);
     atomic_fetch_add(&process.used, counts.used);
     atomic_fetch_add(&process.vain, counts.vain);
     ramet_prefetch_free(stream->predictor);
+    assert(stream->view == &ahead->view);
     *stream = (struct stream){.predictor = NULL};
 }
 
@@ -98,6 +103,7 @@ is_here(void *ctx, uint32_t pgno)
 {
     const struct stream *const stream = ctx;
 
+    assert(stream->view != NULL);
     return stream->view->is_here(stream->view->ctx, &stream->at, pgno);
 }
 
@@ -106,6 +112,7 @@ peek(void *ctx, uint32_t pgno, uint8_t *out_page)
 {
     const struct stream *const stream = ctx;
 
+    assert(stream->view != NULL && out_page != NULL);
     return stream->view->peek(stream->view->ctx, &stream->at, pgno, out_page,
                               stream->head.page_size);
 }
@@ -122,7 +129,9 @@ begin_stream(struct ramet_ahead *ahead, struct stream *stream,
         .view = {is_here, peek, stream},
     };
 
+    assert(head->page_size != 0);
     end_stream(ahead, stream);
+    assert(stream->predictor == NULL);
     *stream = (struct stream){
         .view = &ahead->view,
         .reader = reader,
@@ -158,6 +167,8 @@ stream_of(struct ramet_ahead *ahead, const void *reader,
         stream->at = at;
         ramet_prefetch_move(stream->predictor, head->page_count);
     }
+    assert(stream->predictor == NULL ||
+           (stream->reader == reader && ramet_point_equal(&stream->at, &at)));
     stream->used = ++ahead->clock;
     return stream->predictor != NULL ? stream : NULL;
 }
@@ -165,6 +176,8 @@ stream_of(struct ramet_ahead *ahead, const void *reader,
 static void
 take(struct stream *stream, struct ramet_ahead_list *list)
 {
+    assert(stream->predictor != NULL);
+    assert(list->count <= list->max);
     list->head = stream->head;
     ramet_prefetch_set_budget(stream->predictor, list->budget);
     ramet_prefetch_set_room(stream->predictor, list->room);
@@ -181,6 +194,7 @@ follow(struct ramet_ahead *ahead, const void *reader,
 {
     struct stream *stream;
 
+    assert(wants || page != NULL);
     ramet_mutex_lock(&ahead->mutex);
     stream = stream_of(ahead, reader, head);
     if (stream != NULL) {
@@ -198,6 +212,7 @@ ramet_ahead_missed(struct ramet_ahead *ahead, const void *reader,
                    const struct ramet_head *head, uint32_t pgno,
                    struct ramet_ahead_list *list)
 {
+    assert(pgno > 0);
     follow(ahead, reader, head, pgno, true, NULL, list);
 }
 
@@ -206,6 +221,7 @@ ramet_ahead_got(struct ramet_ahead *ahead, const void *reader,
                 const struct ramet_head *head, uint32_t pgno,
                 const uint8_t *page, struct ramet_ahead_list *list)
 {
+    assert(page != NULL);
     follow(ahead, reader, head, pgno, false, page, list);
 }
 
@@ -214,6 +230,7 @@ ramet_ahead_was_read(struct ramet_ahead *ahead, const void *reader,
                      const struct ramet_head *head, uint32_t pgno,
                      const uint8_t *page, struct ramet_ahead_list *list)
 {
+    assert(page != NULL);
     follow(ahead, reader, head, pgno, true, page, list);
 }
 
@@ -222,6 +239,7 @@ ramet_ahead_came(struct ramet_ahead *ahead, const struct ramet_point *at,
                  uint32_t pgno, const uint8_t *page,
                  struct ramet_ahead_list *list)
 {
+    assert(page != NULL);
     ramet_mutex_lock(&ahead->mutex);
     for (unsigned i = 0; i < STREAMS; i++) {
         struct stream *const stream = &ahead->streams[i];
@@ -238,6 +256,7 @@ void
 ramet_ahead_lost(struct ramet_ahead *ahead, const struct ramet_point *at,
                  const uint32_t *pgnos, size_t count)
 {
+    assert(pgnos != NULL || count == 0);
     ramet_mutex_lock(&ahead->mutex);
     for (unsigned i = 0; i < STREAMS; i++) {
         struct stream *const stream = &ahead->streams[i];
@@ -265,6 +284,7 @@ ramet_ahead_counts(struct ramet_ahead *ahead)
             add_counts(&sum, &counts);
         }
     ramet_mutex_unlock(&ahead->mutex);
+    assert(sum.used <= sum.asked);
     return sum;
 }
 

@@ -66,6 +66,7 @@ give_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
     struct bringing *const b = ctx;
 
+    assert(page != NULL);
     b->visit_rc = b->visit(b->ctx, pgno, page, err);
     return b->visit_rc;
 }
@@ -86,11 +87,13 @@ locate(struct bringing *b, size_t count)
     uint32_t *sorted;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(b->located + count <= b->count);
     if (b->awaited == NULL)
         rc = ramet_awaited_new(b->history, b->at, b->want_extra, give_page, b,
                                &b->awaited, b->err);
     if (rc != RAMET_OK || count == 0)
         return rc;
+    assert(b->awaited != NULL);
     sorted = ramet_alloc(count * sizeof(*sorted));
     if (sorted == NULL)
         return RAMET_ENOMEM;
@@ -125,6 +128,7 @@ take_from_ranges(struct bringing *b, const struct ramet_frame *frame)
     size_t got = 0;
     bool taken = false;
 
+    assert(b->awaited != NULL);
     ramet_extent_key(extent, key);
     if (!ramet_ranges_has(b->with->ranges, key, extent->offset_bytes,
                           extent->length_bytes, true))
@@ -155,6 +159,7 @@ is_here(struct bringing *b, const struct ramet_located *located)
 static void
 plan_frames(struct bringing *b)
 {
+    assert(b->known <= b->located && b->located <= b->count);
     b->asked_count = 0;
     b->flags = 0;
     for (size_t i = 0; b->visit_rc == RAMET_OK && i < b->known; i++) {
@@ -168,6 +173,7 @@ plan_frames(struct bringing *b)
             b->flags |= RAMET_PAGES_DICTS;
         else if (is_here(b, located))
             continue;
+        assert(b->asked_count < b->count);
         b->asked[b->asked_count++] = b->pgnos[i];
     }
 }
@@ -204,6 +210,7 @@ limit_in_full(struct bringing *b)
             : least(BRING_PAGES_FULL,
                     BRING_BYTES / ramet_awaited_page_size(b->awaited));
 
+    assert(b->located <= b->count);
     b->count = b->located + least(b->count - b->located, most);
     return b->count - b->located;
 }
@@ -223,6 +230,7 @@ flags_in_full(const struct bringing *b)
 static void
 plan_in_full(struct bringing *b)
 {
+    assert(b->located < b->count);
     b->asked_count = limit_in_full(b);
     memcpy(b->asked, b->pgnos + b->located, b->asked_count * sizeof(*b->asked));
     b->flags = flags_in_full(b);
@@ -236,6 +244,7 @@ plan_together(struct bringing *b)
     const size_t others = limit_in_full(b);
     size_t at = 0;
 
+    assert(b->located > 0 && b->located < b->count);
     plan_frames(b);
     assert(b->asked_count + others <= b->count);
     if (b->unknown_first)
@@ -257,6 +266,7 @@ part(struct bringing *b)
     size_t others = 0;
     uint32_t *const pgnos = b->asked; /* not in use yet */
 
+    assert(b->awaited != NULL && b->count > 0);
     b->located = 0;
     for (size_t i = 0; b->visit_rc == RAMET_OK && i < b->count; i++) {
         const uint32_t pgno = b->pgnos[i];
@@ -266,6 +276,7 @@ part(struct bringing *b)
         else
             pgnos[others++] = pgno;
     }
+    assert(b->located + others <= b->count);
     memcpy(b->pgnos + b->located, pgnos, others * sizeof(*pgnos));
     b->unknown_first = b->located > 0 && b->pgnos[0] != first;
 }
@@ -275,6 +286,7 @@ plan(struct bringing *b)
 {
     enum ramet_rc rc = locate(b, 0);
 
+    assert(b->located == 0 && b->asked_count == 0);
     if (rc == RAMET_OK) {
         b->count =
             least(b->count, BRING_BYTES / ramet_awaited_page_size(b->awaited));
@@ -284,6 +296,7 @@ plan(struct bringing *b)
         ramet_ranges_clear(b->with->ranges);
     else if (rc != RAMET_OK && b->awaited != NULL && b->visit_rc == RAMET_OK)
         part(b);
+    assert(b->located <= b->count);
     b->known = b->located;
 }
 
@@ -298,6 +311,7 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
     struct bringing *const b = ctx;
     bool taken = false;
 
+    assert(b->located <= b->count);
     for (;;) {
         if (b->visit_rc != RAMET_OK)
             return;
@@ -360,6 +374,7 @@ send_request(struct bringing *b, const struct ramet_buf *body,
     };
     enum ramet_rc rc;
 
+    assert(body->failed == RAMET_OK && body->len > 0);
     ramet_id_format(&b->volume->id, id);
     (void)snprintf(path, sizeof(path), "/v1/volumes/%s/pages", id);
     rc = ramet_http_perform(b->with->pool, &call, err);
@@ -378,6 +393,7 @@ ask(struct bringing *b, struct ramet_err *err)
     struct ramet_buf body;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(b->asked_count > 0 && b->asked_count <= b->count);
     ramet_buf_init(&body, 256u << 10);
     ramet_pages_encode(&body, b->at, b->flags | RAMET_PAGES_HASH, b->asked,
                        b->asked_count);
@@ -393,6 +409,7 @@ ask(struct bringing *b, struct ramet_err *err)
 static enum ramet_rc
 ask_for(struct bringing *b, bool in_full, struct ramet_err *err)
 {
+    assert(b->located <= b->count);
     if (b->visit_rc != RAMET_OK || (in_full && b->located == b->count))
         return b->visit_rc;
     if (in_full)
@@ -420,6 +437,7 @@ count_leaves(const uint32_t *pgnos, size_t count)
         if (k == leaf_count)
             leaves[leaf_count++] = leaf;
     }
+    assert(leaf_count <= TOGETHER_MAX);
     return leaf_count;
 }
 
@@ -432,6 +450,7 @@ is_for_one_request(const struct bringing *b)
     const size_t others = b->count - b->located;
     const size_t leaves = count_leaves(b->pgnos, b->located);
 
+    assert(b->located <= b->count);
     return b->located > 0 && others > 0 && b->count <= BRING_PAGES_FULL &&
            (leaves <= TOGETHER_FEW ||
             (leaves < TOGETHER_MAX && leaves <= others));
@@ -442,6 +461,7 @@ ask_for_all(struct bringing *b, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
+    assert(b->known == b->located);
     if (b->visit_rc == RAMET_OK && is_for_one_request(b)) {
         plan_together(b);
         return b->visit_rc == RAMET_OK ? ask(b, err) : b->visit_rc;
@@ -484,6 +504,7 @@ ramet_http_bring(const struct ramet_http_bring *with,
         *err = own;
 
 done:
+    assert(b.located <= b.count);
     ramet_awaited_free(b.awaited);
     ramet_free(b.asked);
     ramet_free(b.pgnos);

@@ -5,6 +5,7 @@
  */
 #include "client/remote/http_conn_impl.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -62,6 +63,8 @@ hand_on(struct transfer *t, const char *data, size_t len)
 {
     struct ramet_http_call *call = t->call;
 
+    assert(call->take != NULL);
+    assert(call->taken <= call->body.max);
     t->too_big = len > call->body.max - call->taken;
     if (t->too_big)
         return 0;
@@ -93,6 +96,7 @@ give_body(char *out, size_t size, size_t count, void *ctx)
     struct transfer *t = ctx;
     size_t room = size * count, n = 0;
 
+    assert(t->part <= t->call->part_count);
     while (room > 0 && t->part < t->call->part_count) {
         const struct iovec *part = &t->call->parts[t->part];
         const size_t left = part->iov_len - t->part_pos;
@@ -108,6 +112,7 @@ give_body(char *out, size_t size, size_t count, void *ctx)
         }
     }
     t->sent += n;
+    assert(t->sent <= t->body_bytes);
     if (n > 0)
         t->body_ns = now_ns();
     return n;
@@ -204,6 +209,7 @@ take_why(struct ramet_http_call *call, const char *value, size_t len)
     }
     if (len >= sizeof(call->stopped_why))
         len = sizeof(call->stopped_why) - 1;
+    assert(len < sizeof(call->stopped_why));
     for (size_t i = 0; i < len; i++)
         call->stopped_why[i] =
             value[i] >= ' ' && value[i] < 127 ? value[i] : '?';
@@ -253,6 +259,9 @@ set_up(struct transfer *t, CURL *curl)
                                       t->body_bytes +
                                           (call->changes ? 0 : call->body.max));
 
+    assert(t->curl == curl);
+    assert(call->part_count >= 0 &&
+           (call->part_count > 0 || t->body_bytes == 0));
     ramet_patience_begin(&t->patience, window_ms, now_ms(), 0);
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)total_ms);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
@@ -285,6 +294,7 @@ delay_of(const struct transfer *t)
     const uint64_t first_ns = t->pace_run.first_ns;
     curl_off_t sent_us = 0, began_us = 0;
 
+    assert(t->curl != NULL);
     if (t->body_ns != 0)
         return first_ns > t->body_ns ? first_ns - t->body_ns : 0;
     (void)curl_easy_getinfo(t->curl, CURLINFO_PRETRANSFER_TIME_T, &sent_us);
@@ -310,6 +320,7 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
 
     if (curl == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
+    assert(call->path[0] == '/');
     t.curl = curl;
     if (call->has_range) {
         (void)snprintf(range, sizeof(range),
@@ -324,6 +335,7 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
     }
     if (call->if_none_match)
         extra[n++] = "If-None-Match: *";
+    assert(n < sizeof(extra) / sizeof(extra[0]));
     extra[n] = NULL;
     for (int i = 0; i < call->part_count; i++)
         t.body_bytes += call->parts[i].iov_len;
@@ -334,6 +346,8 @@ try_once(struct ramet_http_pool *pool, struct ramet_http_call *call,
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
         goto done;
     }
+    assert(!call->has_range || call->range_length > 0);
+    assert(call->part_count == 0 || call->parts != NULL);
     set_up(&t, curl);
     ramet_pace_begin(&pool->pace, &t.pace_run);
     code = curl_easy_perform(curl);
@@ -365,6 +379,7 @@ pause_before_retry(unsigned tries)
     const struct ramet_os *os = ramet_os_system();
     uint16_t jitter = 0;
 
+    assert(tries < TRIES);
     (void)os->random(os->ctx, &jitter, sizeof(jitter));
     os->sleep_us(os->ctx, (50000u + jitter % 100000u) * (tries + 1));
 }
@@ -375,6 +390,8 @@ ramet_http_perform(struct ramet_http_pool *pool, struct ramet_http_call *call,
 {
     enum ramet_rc rc = RAMET_OK;
 
+    assert(call->method != NULL && call->path != NULL);
+    assert(call->take == NULL || !call->changes);
     ramet_buf_init(&call->body, call->body_max > 0 ? call->body_max
                                                    : RAMET_HTTP_PROBLEM_MAX);
     call->taken = 0;

@@ -6,6 +6,7 @@
  */
 #include "client/remote/http_conn_impl.h"
 
+#include <assert.h>
 #include <jansson.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -21,6 +22,7 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
     curl_off_t connected = 0;
     enum ramet_rc rc = RAMET_EUNREACHABLE;
 
+    assert(code != CURLE_OK);
     (void)curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &connected);
     if (code == CURLE_OUT_OF_MEMORY)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
@@ -48,6 +50,7 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
 static enum ramet_rc
 rc_of_status(unsigned status, bool changes)
 {
+    assert(status >= 300);
     switch (status) {
     case 401:
     case 403:
@@ -83,6 +86,7 @@ rc_of_status(unsigned status, bool changes)
 static enum ramet_rc
 rc_of_name(const char *name)
 {
+    assert(name != NULL);
     for (int code = RAMET_RC_LEAST; code < 0; code++) {
         if (strcmp(name, ramet_rc_name((enum ramet_rc)code)) == 0)
             return (enum ramet_rc)code;
@@ -112,6 +116,7 @@ enum ramet_rc
 ramet_http_not_ramet(const struct ramet_http_pool *pool, const char *path,
                      unsigned status, struct ramet_err *err)
 {
+    assert(path[0] == '/');
     return RAMET_FAIL(err, RAMET_EUNREACHABLE,
                       "server %s is not a Ramet server, nor a proxy to one "
                       "(%.*s: status %u, and none of its answers); check the "
@@ -157,6 +162,7 @@ static enum ramet_rc
 strange_success(const struct ramet_http_pool *pool, const char *path,
                 unsigned status, bool changes, struct ramet_err *err)
 {
+    assert(status < 300);
     return changes
                ? RAMET_FAIL(err, RAMET_EUNKNOWN,
                             "server %s: %.200s: answered with status %u, which "

@@ -6,6 +6,7 @@
  * which keys are the newest, and keeps the ranges; who reads them verifies all
  * of it as ever.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,7 @@ take_opened(void *ctx, const struct ramet_opened *opened)
     char id[RAMET_ID_TEXT_SIZE], key[RAMET_KEY_MAX], prefix[RAMET_KEY_MAX];
     uint8_t object[RAMET_NAME_OBJECT_SIZE];
 
+    assert(ramet_name_valid(o->question->name));
     ramet_id_format(&opened->volume.id, id);
     if (opened->name_seq > 0) {
         ramet_catalog_name_object(o->question->name, opened->name_seq,
@@ -51,6 +53,7 @@ take_profile(void *ctx, const uint8_t *object, size_t len)
 {
     const struct opening *const o = ctx;
 
+    assert(o->question->profile != NULL && o->question->out_profile != NULL);
     ramet_buf_bytes(o->question->out_profile, object, len);
 }
 
@@ -93,6 +96,8 @@ ramet_http_open(const struct ramet_http_bring *with,
 
     if (!ramet_name_valid(question->name))
         return RAMET_OK; /* whoever asks next says so */
+    assert(profile == NULL || strlen(profile) <= RAMET_NAME_MAX);
+    assert(profile == NULL || question->out_profile != NULL);
     (void)snprintf(path, sizeof(path), "/v1/volumes/%s/open%s%s",
                    question->name, profile != NULL ? "?profile=" : "",
                    profile != NULL ? profile : "");

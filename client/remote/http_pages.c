@@ -3,6 +3,7 @@
  */
 #include "client/remote/http_pages.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,8 +19,10 @@ run_length(const uint32_t *pgnos, size_t from, size_t count)
 {
     size_t n = 1;
 
+    assert(from < count);
     while (from + n < count && pgnos[from + n] == pgnos[from] + n)
         n++;
+    assert(from + n <= count);
     return n;
 }
 
@@ -30,6 +33,7 @@ ramet_pages_encode(struct ramet_buf *out, const struct ramet_point *at,
     uint64_t runs = 0;
     int64_t previous = 0;
 
+    assert(flags <= UINT8_MAX);
     for (size_t i = 0; i < count; i += run_length(pgnos, i, count))
         runs++;
     ramet_buf_u8(out, 1);
@@ -101,6 +105,7 @@ ramet_pages_stream_init(struct ramet_pages_stream *stream,
                         const struct ramet_vid *volume,
                         ramet_pages_range *visit, void *ctx)
 {
+    assert(visit != NULL);
     *stream = (struct ramet_pages_stream){
         .volume = *volume, .visit = visit, .ctx = ctx};
     ramet_buf_init(&stream->buf, 2 * RECORD_MAX);
@@ -116,6 +121,7 @@ ramet_pages_stream_done(struct ramet_pages_stream *stream)
 static enum ramet_rc
 want_more(struct ramet_pages_stream *stream, size_t have, struct ramet_err *err)
 {
+    assert(have > 0);
     if (have >= RECORD_HEAD_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "pages: what follows range %" PRIu64
@@ -140,6 +146,7 @@ take_error(struct ramet_pages_stream *stream, struct ramet_reader *in,
         stream->needed = in->pos + len;
         return RAMET_OK;
     }
+    assert(len <= TEXT_MAX);
     bytes = ramet_read_bytes(in, len);
     if (bytes == NULL || code == 0 || code > -RAMET_RC_LEAST)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
@@ -176,6 +183,7 @@ take_range(struct ramet_pages_stream *stream, struct ramet_reader *in,
         stream->needed = in->pos + len;
         return RAMET_OK;
     }
+    assert(len <= RANGE_MAX);
     stream->visit(stream->ctx, key, offset, ramet_read_bytes(in, len), len,
                   (kind & 16u) != 0);
     stream->ranges++;
@@ -231,6 +239,7 @@ take_end(struct ramet_pages_stream *stream, struct ramet_reader *in,
 {
     const uint64_t ranges = ramet_read_varint(in);
 
+    assert(!stream->ended);
     if (in->bad)
         return want_more(stream, have, err);
     if (ranges != stream->ranges || ramet_reader_left(in) > 0)
@@ -249,6 +258,7 @@ take_record(struct ramet_pages_stream *stream, const uint8_t *data, size_t len,
     enum ramet_rc rc;
     uint8_t type;
 
+    assert(len > 0 && !stream->ended);
     ramet_reader_init(&in, data, len);
     type = ramet_read_u8(&in);
     stream->needed = 0;
@@ -267,6 +277,8 @@ take_record(struct ramet_pages_stream *stream, const uint8_t *data, size_t len,
                         "pages: a record of type %u after range %" PRIu64, type,
                         stream->ranges);
     *out_used = stream->needed == 0 ? in.pos : 0;
+    assert(*out_used <= len);
+    assert(stream->needed <= len + RECORD_MAX);
     return rc;
 }
 
@@ -285,6 +297,7 @@ take_records(struct ramet_pages_stream *stream, const uint8_t *data, size_t len,
             return rc;
         if (used == 0)
             break;
+        assert(used <= len - *out_used);
         *out_used += used;
     }
     return RAMET_OK;
@@ -311,6 +324,7 @@ ramet_pages_stream_feed(struct ramet_pages_stream *stream, const uint8_t *data,
         const size_t room = buf->max - buf->len;
         const size_t n = len < room ? len : room;
 
+        assert(n > 0);
         ramet_buf_bytes(buf, data, n);
         if (buf->failed != RAMET_OK)
             return RAMET_FAIL(err, RAMET_ENOMEM, "pages: out of memory");
@@ -321,6 +335,7 @@ ramet_pages_stream_feed(struct ramet_pages_stream *stream, const uint8_t *data,
         rc = take_records(stream, buf->data, buf->len, &used, err);
         if (rc != RAMET_OK)
             return rc;
+        assert(used <= buf->len);
         if (used > 0)
             memmove(buf->data, buf->data + used, buf->len - used);
         buf->len -= used;

@@ -35,6 +35,7 @@ ramet_http_authorize(struct ramet_http_pool *pool, const char *token,
 {
     char *line;
 
+    assert(token != NULL);
     if (!is_token(token))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "the token for %s has a space or a control character",
@@ -85,6 +86,8 @@ ramet_http_pool_new(const char *root,
         ramet_http_pool_free(pool);
         return rc;
     }
+    assert(!has_token || pool->authorization != NULL);
+    assert(pool->root != NULL && pool->busy_count == 0);
     *out_pool = pool;
     return RAMET_OK;
 }
@@ -137,6 +140,7 @@ ramet_http_take(struct ramet_http_pool *pool)
     ramet_mutex_lock(&pool->lock);
     while (pool->busy_count == RAMET_HTTP_PARALLEL)
         ramet_cond_wait(&pool->freed, &pool->lock);
+    assert(pool->busy_count < RAMET_HTTP_PARALLEL);
     pool->busy_count++;
     ramet_mutex_unlock(&pool->lock);
     curl = ramet_http_shelf_take(pool->root);
@@ -162,6 +166,7 @@ add_header(struct curl_slist **list, const char *text)
 {
     struct curl_slist *grown = curl_slist_append(*list, text);
 
+    assert(strpbrk(text, "\r\n") == NULL);
     if (grown == NULL)
         return false;
     *list = grown;
@@ -176,6 +181,8 @@ ramet_http_prepare(struct ramet_http_pool *pool, CURL *curl, const char *path,
     char *url = ramet_asprintf("%s%s", pool->root, path);
     bool ok = url != NULL && add_header(&headers, "Expect:");
 
+    assert(path[0] == '/');
+    assert(curl != NULL);
     ramet_mutex_lock(&pool->lock);
     if (ok && pool->authorization != NULL)
         ok = add_header(&headers, pool->authorization);

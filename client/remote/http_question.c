@@ -2,6 +2,7 @@
  * http_question.c - the pages that a statement reads, from a server that runs it:
  * what it sends is kept for who reads, and which they are is told.
  */
+#include <assert.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ take_range(void *ctx, const char *key, uint64_t offset, const uint8_t *data,
 {
     struct asking *const a = ctx;
 
+    assert(a->with->ranges != NULL);
     a->has_ranges = true;
     ramet_ranges_put(a->with->ranges, key, offset, data, len, ends_object);
 }
@@ -36,6 +38,7 @@ take_profile(void *ctx, const uint8_t *object, size_t len)
 {
     const struct asking *const a = ctx;
 
+    assert(a->object != NULL);
     ramet_buf_bytes(a->object, object, len);
 }
 
@@ -55,6 +58,7 @@ hex_of(const struct ramet_question_value *value)
     char *const text = ramet_alloc(2 * value->len + 1);
     json_t *json;
 
+    assert(value->type == RAMET_VALUE_IS_BLOB);
     if (text == NULL)
         return NULL;
     for (size_t i = 0; i < value->len; i++) {
@@ -94,6 +98,8 @@ encode(const struct ramet_question *question, const struct ramet_point *at)
     char *text = NULL;
     bool ok = params != NULL;
 
+    assert(question->sql != NULL);
+    assert(question->values != NULL || question->value_count == 0);
     for (size_t i = 0; ok && i < question->value_count; i++)
         ok = json_array_append_new(params, json_of(&question->values[i])) == 0;
     all = ok ? json_pack("{s:s, s:I, s:O}", "sql", question->sql, "lsn",
@@ -149,6 +155,7 @@ ramet_http_ask(const struct ramet_http_bring *with,
                           "server %s: can't be sent a text that is not UTF-8, "
                           "nor a number that is not finite",
                           ramet_http_pool_root(with->pool));
+    assert(out_object != NULL && at->lsn > 0);
     part.iov_len = strlen(part.iov_base);
     ramet_id_format(&volume->id, id);
     (void)snprintf(path, sizeof(path), "/v1/volumes/%s/prefetch", id);

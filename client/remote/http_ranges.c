@@ -36,6 +36,7 @@ ramet_ranges_new(size_t max_bytes)
 {
     struct ramet_ranges *ranges = ramet_calloc(1, sizeof(*ranges));
 
+    assert(max_bytes > 0);
     if (ranges == NULL)
         return NULL;
     ranges->max_bytes = max_bytes;
@@ -75,6 +76,7 @@ oldest(const struct ramet_ranges *ranges)
 static void
 drop_piece(struct ramet_ranges *ranges, struct piece *p)
 {
+    assert(ranges->table.bytes >= sizeof(*p));
     ramet_lru_table_remove(&ranges->table, &p->link);
     ramet_free(p);
 }
@@ -85,6 +87,7 @@ ramet_ranges_clear(struct ramet_ranges *ranges)
     ramet_mutex_lock(&ranges->lock);
     while (oldest(ranges) != NULL)
         drop_piece(ranges, oldest(ranges));
+    assert(ranges->table.bytes == 0);
     ramet_mutex_unlock(&ranges->lock);
 }
 
@@ -104,6 +107,7 @@ ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
 {
     struct piece *p, *old;
 
+    assert(data != NULL || len == 0);
     if (len > ranges->max_bytes / 4)
         return;
     p = ramet_alloc(sizeof(*p) + len);
@@ -128,6 +132,7 @@ ramet_ranges_put(struct ramet_ranges *ranges, const char *key, uint64_t offset,
         drop_piece(ranges, old);
     ramet_lru_table_add(&ranges->table, &p->link, hash_of(&p->key, offset),
                         sizeof(*p) + len + MALLOC_COST);
+    assert(p->len == len && p->offset == offset);
     while (ranges->table.bytes > ranges->max_bytes && oldest(ranges) != p)
         drop_piece(ranges, oldest(ranges));
     ramet_mutex_unlock(&ranges->lock);
@@ -147,6 +152,7 @@ piece_at(struct ramet_ranges *ranges, const struct ramet_hash *key,
     p = find_piece(ranges, key, 0);
     if (p == NULL || !p->ends_object || offset > p->len)
         return NULL;
+    assert(p->offset == 0 && offset <= p->len);
     *out_skip = (size_t)offset;
     return p;
 }

@@ -2,6 +2,7 @@
  * http_remote.c - a Ramet server as a remote: its store, many pages in one
  * request, being told of commits.
  */
+#include <assert.h>
 #include <stdio.h>
 
 #include "client/remote/http_bring.h"
@@ -111,6 +112,7 @@ http_unfollow(struct ramet_remote *remote, const struct ramet_vid *volume,
 {
     struct http_remote *const hr = (struct http_remote *)remote;
 
+    assert(follower != NULL);
     ramet_newsroom_unfollow(room_of(hr), hr, volume, follower);
 }
 
@@ -192,6 +194,8 @@ http_authorize(struct ramet_remote *remote, const char *token,
     struct ramet_newsroom *room = NULL;
     enum ramet_rc rc;
 
+    assert(token != NULL);
+    assert(hr->options.token == NULL);
     options.token = token;
     options.withheld_why = NULL;
     rc = ramet_http_authorize(hr->pool, token, err);
@@ -220,12 +224,14 @@ http_open(struct ramet_remote *remote,
     const struct http_remote *hr = (const struct http_remote *)remote;
     const struct ramet_http_bring with = {hr->pool, hr->ranges, hr->shadows};
 
+    assert(question != NULL && remote->store != NULL);
     return ramet_http_open(&with, remote->store, question, err);
 }
 
 static void
 http_begin(struct ramet_remote *remote)
 {
+    assert(remote->store != NULL);
     ramet_http_store_untell(remote->store);
 }
 
@@ -237,6 +243,7 @@ http_ask(struct ramet_remote *remote, const struct ramet_vid *volume,
     const struct http_remote *hr = (const struct http_remote *)remote;
     const struct ramet_http_bring with = {hr->pool, hr->ranges, hr->shadows};
 
+    assert(question != NULL && out_object != NULL);
     return ramet_http_ask(&with, volume, at, question, out_object, err);
 }
 
@@ -289,6 +296,8 @@ open_parts(struct http_remote *hr, const struct ramet_remote_options *options,
 {
     enum ramet_rc rc;
 
+    assert(hr->pool == NULL && hr->room == NULL);
+    assert(options->connect_timeout_ms > 0 && options->stall_timeout_ms > 0);
     rc = ramet_http_pool_new(hr->remote.url.root, options, &hr->pool, err);
     if (rc != RAMET_OK)
         return rc;

@@ -38,6 +38,7 @@ shadow_read(struct ramet_objstore *store, const char *key, uint64_t offset,
 {
     struct shadow_store *shadow = (struct shadow_store *)store;
 
+    assert(shadow->ranges != NULL);
     if (ramet_ranges_get(shadow->ranges, key, offset, buf, len, out_got))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_EUNREACHABLE, "%s: was not sent ahead", key);
@@ -59,6 +60,7 @@ ramet_shadows_new(struct ramet_ranges *ranges, const char *name)
 {
     struct ramet_shadows *const shadows = ramet_calloc(1, sizeof(*shadows));
 
+    assert(ranges != NULL);
     if (shadows == NULL)
         return NULL;
     shadows->store.store = (struct ramet_objstore){
@@ -91,6 +93,7 @@ ramet_shadows_free(struct ramet_shadows *shadows)
         shadows->first = shadow->next;
         free_shadow(shadow);
     }
+    assert(shadows->first == NULL);
     ramet_mutex_done(&shadows->lock);
     ramet_free(shadows);
 }
@@ -119,6 +122,7 @@ drop_oldest(struct ramet_shadows *shadows)
             (oldest == NULL || (*link)->last_used < (*oldest)->last_used))
             oldest = link;
     }
+    assert(oldest == NULL || (*oldest)->users == 0);
     if (oldest != NULL) {
         struct ramet_shadow *shadow = *oldest;
 
@@ -145,6 +149,7 @@ add_shadow(struct ramet_shadows *shadows, const struct ramet_vid *volume)
         ramet_free(shadow);
         return NULL;
     }
+    assert(shadow->history != NULL && shadow->users == 0);
     shadow->volume = *volume;
     shadow->next = shadows->first;
     shadows->first = shadow;
@@ -178,6 +183,7 @@ ramet_shadow_give(struct ramet_shadows *shadows, struct ramet_shadow *shadow)
     if (shadow == NULL)
         return;
     ramet_mutex_lock(&shadows->lock);
+    assert(shadow->users > 0);
     shadow->users--;
     ramet_mutex_unlock(&shadows->lock);
 }

@@ -3,6 +3,7 @@
  */
 #include "client/remote/http_shelf.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -36,6 +37,7 @@ lock(void)
     ramet_mutex_lock(&shelf.mutex);
     if (shelf.fork_count == ramet_os_fork_count())
         return;
+    assert(shelf.count <= RAMET_HTTP_SHELF); /* invariant 1 */
     shelf.fork_count = ramet_os_fork_count();
     shelf.users = 0;
     shelf.count = 0;
@@ -53,9 +55,11 @@ remove_at(unsigned at)
 {
     const struct idle removed = shelf.idle[at];
 
+    assert(at < shelf.count);
     shelf.count--;
     memmove(&shelf.idle[at], &shelf.idle[at + 1],
             (shelf.count - at) * sizeof(shelf.idle[0]));
+    assert(shelf.count < RAMET_HTTP_SHELF);
     return removed;
 }
 
@@ -80,6 +84,7 @@ ramet_http_shelf_leave(void)
         memcpy(left, shelf.idle, count * sizeof(left[0]));
         shelf.count = 0;
     }
+    assert(shelf.users > 0 || shelf.count == 0);
     ramet_mutex_unlock(&shelf.mutex);
     for (unsigned i = 0; i < count; i++)
         close_idle(&left[i]);
@@ -110,6 +115,7 @@ ramet_http_shelf_put(const char *server, CURL *curl)
     struct idle idle = {.server = ramet_strdup(server), .curl = curl};
     struct idle dropped = {.curl = NULL};
 
+    assert(curl != NULL);
     curl_easy_reset(curl); /* keeps the connection */
     if (idle.server == NULL) {
         close_idle(&idle);
@@ -122,6 +128,7 @@ ramet_http_shelf_put(const char *server, CURL *curl)
         dropped = remove_at(0);
     if (shelf.users > 0)
         shelf.idle[shelf.count++] = idle;
+    assert(shelf.count <= RAMET_HTTP_SHELF); /* invariant 1 */
     ramet_mutex_unlock(&shelf.mutex);
     close_idle(&dropped);
 }

@@ -45,6 +45,7 @@ has_prefix(const char *text, const char *prefix)
 static const char *
 kind_of(const char *key)
 {
+    assert(key != NULL);
     return has_prefix(key, "volumes/") && strlen(key) > 8 + 37 ? key + 8 + 37
                                                                : NULL;
 }
@@ -84,6 +85,7 @@ take_range(struct http_store *hs, const char *key,
     const size_t len = (size_t)call->range_length;
     const size_t got = call->body.len;
 
+    assert(call->has_range && call->range_length > 0);
     if (call->status == 416) {
         *out_got = 0;
         return RAMET_OK;
@@ -103,6 +105,7 @@ take_range(struct http_store *hs, const char *key,
                           " are not the range that was asked for",
                           ramet_http_pool_root(hs->pool), key, got,
                           call->range_offset);
+    assert(got <= len);
     if (got > 0) /* else there is no body to copy from */
         memcpy(buf, call->body.data, got);
     *out_got = got;
@@ -142,6 +145,7 @@ http_read(struct ramet_objstore *store, const char *key, uint64_t offset,
         return RAMET_FAIL(err, RAMET_EINVAL, "%s: offset too large", key);
     if (ramet_ranges_get(hs->ranges, key, offset, buf, len, out_got))
         return RAMET_OK;
+    assert(buf != NULL);
     path_of(key, path);
     rc = ramet_http_perform(hs->pool, &call, err);
     if (rc == RAMET_OK)
@@ -163,6 +167,7 @@ http_size(struct ramet_objstore *store, const char *key,
         .method = "HEAD", .path = path, .total_ms = ASK_MS};
     enum ramet_rc rc;
 
+    assert(out_size_bytes != NULL);
     path_of(key, path);
     rc = ramet_http_perform(hs->pool, &call, err);
     if (rc == RAMET_OK && call.status != 200)
@@ -190,6 +195,7 @@ explain_conflict(struct http_store *hs, const struct ramet_http_call *call,
         json_object_get(json_object_get(json, "head"), "lsn"));
     enum ramet_rc rc;
 
+    assert(call->status == 409);
     rc = ramet_http_failure(hs->pool, call->path, call->status, call->body.data,
                             call->body.len, true, err);
     json_decref(json);
@@ -214,6 +220,7 @@ post_commit(struct http_store *hs, const char *key, uint64_t lsn,
     };
     enum ramet_rc rc;
 
+    assert(part_count > 0);
     (void)snprintf(path, sizeof(path), "/v1/%.44s/commits", key);
     rc = ramet_http_perform(hs->pool, &call, err);
     if (rc == RAMET_OK && call.status == 409)
@@ -314,6 +321,7 @@ get_json(struct http_store *hs, const char *path, json_t **out_json,
                                    .total_ms = ASK_MS};
     enum ramet_rc rc = ramet_http_perform(hs->pool, &call, err);
 
+    assert(path[0] == '/');
     if (rc == RAMET_OK && call.status != 200)
         rc = ramet_http_failure(hs->pool, path, call.status, call.body.data,
                                 call.body.len, false, err);
@@ -443,6 +451,7 @@ first_commit(struct http_store *hs, const char *prefix,
     json_int_t lsn;
     enum ramet_rc rc;
 
+    assert(is_commits_prefix(prefix));
     (void)snprintf(path, sizeof(path), "/v1/%.44s/head", prefix);
     rc = get_json(hs, path, &json, err);
     if (rc == RAMET_ENOTFOUND)

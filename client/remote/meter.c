@@ -32,12 +32,14 @@ begin(struct ramet_meter *meter, struct noted *noted, struct ramet_err *err)
 {
     atomic_fetch_add_explicit(&meter->requests, 1, memory_order_relaxed);
     noted->err = err != NULL ? err : &noted->own;
+    assert(noted->err != NULL);
     return noted->err;
 }
 
 static enum ramet_rc
 end(struct ramet_meter *meter, const struct noted *noted, enum ramet_rc rc)
 {
+    assert(noted->err != NULL);
     ramet_meter_note(meter, rc, noted->err);
     return rc;
 }
@@ -48,6 +50,7 @@ ramet_meter_note(struct ramet_meter *meter, enum ramet_rc rc,
 {
     const struct ramet_os *const os = meter->os;
 
+    assert(meter->os != NULL);
     if (rc == RAMET_EUNKNOWN) { /* one answer was lost: others may come */
         atomic_store(&meter->offline, true);
         return;
@@ -98,6 +101,7 @@ meter_put(struct ramet_objstore *store, const char *key,
     struct noted noted;
     uint64_t bytes = 0;
 
+    assert(meter->inner != NULL);
     for (int i = 0; i < part_count; i++)
         bytes += parts[i].iov_len;
     atomic_fetch_add_explicit(&meter->bytes_written, bytes,
@@ -116,6 +120,7 @@ meter_upload_begin(struct ramet_objstore *store, const char *key,
     struct noted noted;
     enum ramet_rc rc;
 
+    assert(meter->inner != NULL);
     if (upload == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "upload of %s: no memory", key);
     err = begin(meter, &noted, err);
@@ -126,6 +131,7 @@ meter_upload_begin(struct ramet_objstore *store, const char *key,
         ramet_free(upload);
         return rc;
     }
+    assert(upload->inner != NULL);
     upload->base.store = store;
     *out_upload = &upload->base;
     return RAMET_OK;
@@ -137,6 +143,7 @@ meter_upload_write(struct ramet_upload *base, const void *data, size_t len,
 {
     struct meter_upload *const upload = (struct meter_upload *)base;
 
+    assert(upload->inner != NULL);
     atomic_fetch_add_explicit(&meter_of(base->store)->bytes_written, len,
                               memory_order_relaxed);
     return ramet_objstore_upload_write(upload->inner, data, len, err);
@@ -150,6 +157,7 @@ meter_upload_finish(struct ramet_upload *base, struct ramet_err *err)
     struct noted noted;
     enum ramet_rc rc;
 
+    assert(upload->inner != NULL);
     err = begin(meter, &noted, err);
     rc = end(meter, &noted, ramet_objstore_upload_finish(upload->inner, err));
     ramet_free(upload);
@@ -161,6 +169,7 @@ meter_upload_abort(struct ramet_upload *base)
 {
     struct meter_upload *const upload = (struct meter_upload *)base;
 
+    assert(upload->inner != NULL);
     ramet_objstore_upload_abort(upload->inner);
     ramet_free(upload);
 }
@@ -173,6 +182,7 @@ meter_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     struct noted noted;
     enum ramet_rc rc;
 
+    assert(meter->inner != NULL);
     err = begin(meter, &noted, err);
     rc = end(
         meter, &noted,
@@ -180,6 +190,7 @@ meter_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     if (rc == RAMET_OK)
         atomic_fetch_add_explicit(&meter->bytes_read, *out_got,
                                   memory_order_relaxed);
+    assert(rc != RAMET_OK || *out_got <= len);
     return rc;
 }
 
@@ -216,6 +227,7 @@ meter_read_parts(struct ramet_objstore *store, const struct ramet_part *parts,
     struct ramet_err own;
     enum ramet_rc rc;
 
+    assert(meter->inner != NULL);
     if (err == NULL)
         err = &own;
     rc = ramet_objstore_read_parts(meter->inner, parts, count, meter_part,
@@ -232,6 +244,7 @@ meter_size(struct ramet_objstore *store, const char *key,
     struct ramet_meter *const meter = meter_of(store);
     struct noted noted;
 
+    assert(meter->inner != NULL);
     err = begin(meter, &noted, err);
     return end(meter, &noted,
                ramet_objstore_size(meter->inner, key, out_size_bytes, err));
@@ -244,6 +257,7 @@ meter_list(struct ramet_objstore *store, const char *prefix, const char *after,
     struct ramet_meter *const meter = meter_of(store);
     struct noted noted;
 
+    assert(meter->inner != NULL && visit != NULL);
     err = begin(meter, &noted, err);
     return end(
         meter, &noted,
@@ -258,6 +272,7 @@ meter_first(struct ramet_objstore *store, const char *prefix,
     struct ramet_meter *const meter = meter_of(store);
     struct noted noted;
 
+    assert(meter->inner != NULL);
     err = begin(meter, &noted, err);
     return end(
         meter, &noted,
@@ -271,6 +286,7 @@ meter_remove(struct ramet_objstore *store, const char *key,
     struct ramet_meter *const meter = meter_of(store);
     struct noted noted;
 
+    assert(meter->inner != NULL);
     err = begin(meter, &noted, err);
     return end(meter, &noted, ramet_objstore_remove(meter->inner, key, err));
 }
@@ -306,6 +322,7 @@ static const struct ramet_objstore_ops meter_ops = {
 void
 ramet_meter_init(struct ramet_meter *meter, const struct ramet_os *os)
 {
+    assert(os != NULL);
     *meter = (struct ramet_meter){.base.ops = &meter_ops, .os = os};
     ramet_mutex_init(&meter->mutex);
 }
@@ -313,6 +330,7 @@ ramet_meter_init(struct ramet_meter *meter, const struct ramet_os *os)
 void
 ramet_meter_attach(struct ramet_meter *meter, struct ramet_objstore *inner)
 {
+    assert(inner != NULL && inner->ops != &meter_ops);
     meter->base.traits = inner->traits;
     meter->base.name = inner->name;
     meter->inner = inner;

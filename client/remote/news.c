@@ -12,6 +12,7 @@
 void
 ramet_watch_begin(struct ramet_buf *out, uint32_t count)
 {
+    assert(count > 0 && count <= RAMET_NEWS_VOLUMES_MAX);
     ramet_buf_u8(out, 1);
     ramet_buf_u8(out, 0);
     ramet_buf_varint(out, count);
@@ -55,6 +56,7 @@ read_record(const struct ramet_news_stream *stream, struct ramet_reader *in,
 {
     const uint8_t type = ramet_read_u8(in);
 
+    assert(stream->volume_count > 0);
     memset(out, 0, sizeof(*out));
     out->type = (enum ramet_news_type)type;
     if (type == RAMET_NEWS_BEGIN) {
@@ -80,6 +82,7 @@ may_become_one(const struct ramet_news_stream *stream)
     struct ramet_reader in;
     struct ramet_news news;
 
+    assert(stream->len > 0);
     if (stream->buf[0] > RAMET_NEWS_UNKNOWN)
         return false;
     if (stream->len < HEADER_MAX)
@@ -99,6 +102,7 @@ take_record(struct ramet_news_stream *stream, bool *out_more,
     struct ramet_news news;
     enum ramet_rc rc;
 
+    assert(stream->len <= sizeof(stream->buf));
     *out_more = false;
     if (stream->len == 0)
         return RAMET_OK;
@@ -112,6 +116,7 @@ take_record(struct ramet_news_stream *stream, bool *out_more,
         return RAMET_FAIL(err, RAMET_ECORRUPT, "news: not a record");
     stream->begun = true;
     rc = stream->visit(stream->ctx, &news, err);
+    assert(in.pos > 0 && in.pos <= stream->len);
     stream->len -= in.pos;
     memmove(stream->buf, stream->buf + in.pos, stream->len);
     *out_more = rc == RAMET_OK;

@@ -26,6 +26,7 @@ free_room(struct ramet_newsroom *room)
 {
     if (room == NULL)
         return;
+    assert(room->refs <= 1);
     if (room->thread.running) {
         ramet_mutex_lock(&room->lock);
         room->stop = true;
@@ -53,6 +54,7 @@ new_room(const char *root, const struct ramet_remote_options *options,
 {
     struct ramet_newsroom *const room = ramet_calloc(1, sizeof(*room));
 
+    assert(root != NULL);
     if (room == NULL)
         goto failed;
     room->refs = 1;
@@ -84,6 +86,7 @@ failed:
 static struct ramet_newsroom *
 find_room(const struct ramet_newsroom *like)
 {
+    assert(like->root != NULL);
     for (struct ramet_newsroom *r = rooms; r != NULL; r = r->next)
         if (r->fork_count == like->fork_count &&
             strcmp(r->root, like->root) == 0 &&
@@ -163,6 +166,7 @@ need_desk(struct ramet_newsroom *room, const void *owner,
 {
     const enum ramet_rc rc = need_thread(room, err);
 
+    assert(owner != NULL && taker != NULL);
     if (rc != RAMET_OK)
         return rc;
     *out_desk = ramet_desk_need(room, owner, taker, volume, after);
@@ -184,6 +188,7 @@ ramet_newsroom_follow(struct ramet_newsroom *room, const void *owner,
 
     if (attendant == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
+    assert(follower != NULL);
     attendant->follower = follower;
     ramet_mutex_lock(&room->lock);
     rc = need_desk(room, owner, taker, volume, after, &desk, err);
@@ -191,6 +196,7 @@ ramet_newsroom_follow(struct ramet_newsroom *room, const void *owner,
         attendant->next = desk->attendants;
         desk->attendants = attendant;
     }
+    assert((rc == RAMET_OK) == (desk != NULL));
     ramet_mutex_unlock(&room->lock);
     if (rc != RAMET_OK)
         ramet_free(attendant);
@@ -206,6 +212,7 @@ ramet_newsroom_unfollow(struct ramet_newsroom *room, const void *owner,
     struct attendant *gone = NULL;
     struct desk *desk;
 
+    assert(follower != NULL);
     ramet_mutex_lock(&room->lock);
     desk = ramet_desk_find(room, owner, volume);
     for (link = desk != NULL ? &desk->attendants : NULL;
@@ -302,6 +309,7 @@ wait_at(struct ramet_newsroom *room, const struct desk *desk, uint64_t after,
 {
     const uint64_t breaks = room->breaks;
 
+    assert(desk->waiters > 0);
     for (;;) {
         const uint64_t now = ramet_news_now_ms();
 
@@ -345,6 +353,7 @@ ramet_newsroom_wait(struct ramet_newsroom *room, const void *owner,
         desk->waiters++;
         rc = wait_at(room, desk, after, ramet_news_now_ms() + timeout_ms,
                      cancel, err);
+        assert(desk->waiters > 0);
         desk->waiters--;
         desk->idle_since_ms = ramet_news_now_ms();
     }

@@ -41,6 +41,7 @@ ramet_desk_need(struct ramet_newsroom *room, const void *owner,
 {
     struct desk *d = ramet_desk_find(room, owner, volume);
 
+    assert(owner != NULL);
     if (d == NULL) {
         d = ramet_calloc(1, sizeof(*d));
         if (d == NULL)
@@ -67,6 +68,7 @@ is_idle(const struct desk *d)
 static void
 free_desk(struct desk *d)
 {
+    assert(d->waiters == 0);
     while (d->attendants != NULL) {
         struct attendant *const a = d->attendants;
 
@@ -111,6 +113,7 @@ ramet_desks_free(struct ramet_newsroom *room)
 void
 ramet_desk_tell(const struct desk *d)
 {
+    assert(d->owner != NULL);
     for (const struct attendant *a = d->attendants; a != NULL; a = a->next)
         a->follower->heard(a->follower->ctx);
 }

@@ -20,6 +20,7 @@ read_bytes(char *data, size_t size, size_t count, void *ctx)
     struct ramet_newsroom *const room = ctx;
     long status = 0;
 
+    assert(room->curl != NULL);
     (void)curl_easy_getinfo(room->curl, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200)
         return size * count; /* words of a refusal */
@@ -44,6 +45,7 @@ close_stream(struct ramet_newsroom *room)
     }
     curl_slist_free_all(room->headers);
     ramet_buf_done(&room->body);
+    assert(room->curl != NULL || room->headers == NULL);
     room->curl = NULL;
     room->headers = NULL;
     room->begun = false;
@@ -66,6 +68,7 @@ list_volumes(struct ramet_newsroom *room)
         if (before == d && count < RAMET_NEWS_VOLUMES_MAX)
             room->volumes[count++] = d->volume;
     }
+    assert(count <= RAMET_NEWS_VOLUMES_MAX);
     return count;
 }
 
@@ -92,6 +95,7 @@ write_request(struct ramet_newsroom *room)
     const uint32_t count = list_volumes(room);
 
     assert(count > 0);
+    assert(room->curl == NULL && !room->begun);
     ramet_buf_init(&room->body, 64u << 10);
     ramet_watch_begin(&room->body, count);
     for (uint32_t i = 0; i < count; i++)
@@ -108,6 +112,7 @@ open_stream(struct ramet_newsroom *room, struct ramet_err *err)
                                         "Accept: application/vnd.ramet.news",
                                         NULL};
 
+    assert(room->curl == NULL && room->headers == NULL);
     if (room->body.failed == RAMET_OK)
         room->curl = curl_easy_init();
     if (room->curl != NULL)
@@ -115,6 +120,7 @@ open_stream(struct ramet_newsroom *room, struct ramet_err *err)
             ramet_http_prepare(room->pool, room->curl, "/v1/news", extra);
     if (room->headers == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
+    assert(room->body.failed == RAMET_OK && room->body.len > 0);
     (void)curl_easy_setopt(room->curl, CURLOPT_POST, 1L);
     (void)curl_easy_setopt(room->curl, CURLOPT_POSTFIELDS, room->body.data);
     (void)curl_easy_setopt(room->curl, CURLOPT_POSTFIELDSIZE,
@@ -136,6 +142,7 @@ why_over(struct ramet_newsroom *room, CURLcode code, struct ramet_err *err)
 {
     long status = 0;
 
+    assert(room->curl != NULL && err != NULL);
     (void)curl_easy_getinfo(room->curl, CURLINFO_RESPONSE_CODE, &status);
     if (room->read_rc != RAMET_OK) {
         *err = room->read_err;
@@ -162,6 +169,7 @@ step_stream(struct ramet_newsroom *room, uint64_t wait_ms,
     const CURLMsg *message;
     int running, queued;
 
+    assert(room->curl != NULL);
     if (curl_multi_perform(room->multi, &running) != CURLM_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM, "news: out of memory");
     while ((message = curl_multi_info_read(room->multi, &queued)) != NULL)
@@ -208,12 +216,14 @@ run_stream(struct ramet_newsroom *room, struct ramet_err *err)
         ramet_mutex_unlock(&room->lock);
     }
     close_stream(room);
+    assert(room->curl == NULL && !room->begun);
     return rc;
 }
 
 static uint64_t
 longer_pause(uint64_t before_ms)
 {
+    assert(before_ms <= BACKOFF_MAX_MS);
     if (before_ms == 0)
         return BACKOFF_MIN_MS;
     return before_ms * 2 < BACKOFF_MAX_MS ? before_ms * 2 : BACKOFF_MAX_MS;
@@ -226,6 +236,7 @@ spread(uint64_t ms)
     const struct ramet_os *const os = ramet_os_system();
     uint16_t random = UINT16_MAX / 2;
 
+    assert(ms <= BACKOFF_MAX_MS);
     (void)os->random(os->ctx, &random, sizeof(random));
     return ms * 3 / 4 + ms / 2 * random / UINT16_MAX;
 }
@@ -236,6 +247,7 @@ pause_thread(struct ramet_newsroom *room, uint64_t ms)
 {
     const uint64_t until_ms = ramet_news_now_ms() + ms;
 
+    assert(ms <= BACKOFF_MAX_MS * 5 / 4);
     for (uint64_t now = ramet_news_now_ms(); !room->stop && now < until_ms;
          now = ramet_news_now_ms())
         ramet_cond_wait_ms(&room->changed, &room->lock, until_ms - now);

@@ -20,6 +20,7 @@ ramet_pace_init(struct ramet_pace *pace)
 void
 ramet_pace_done(struct ramet_pace *pace)
 {
+    assert(pace->under_way == 0);
     ramet_mutex_done(&pace->mutex);
 }
 
@@ -29,6 +30,7 @@ ramet_pace_begin(struct ramet_pace *pace, struct ramet_pace_run *run)
     ramet_mutex_lock(&pace->mutex);
     *run = (struct ramet_pace_run){.alone = pace->under_way == 0};
     pace->under_way++;
+    assert(pace->under_way > 0 && run->first_ns == 0);
     ramet_mutex_unlock(&pace->mutex);
 }
 
@@ -37,6 +39,7 @@ ramet_pace_bytes(struct ramet_pace *pace, struct ramet_pace_run *run,
                  size_t bytes, uint64_t now_ns)
 {
     ramet_mutex_lock(&pace->mutex);
+    assert(pace->under_way > 0);
     pace->moved += bytes;
     if (run->first_ns == 0) { /* that much was there at once */
         run->first_ns = now_ns;
@@ -74,6 +77,7 @@ ramet_pace_end(struct ramet_pace *pace, struct ramet_pace_run *run,
         pace->delay_ns = nearer(pace->delay_ns, delay_ns);
     moved = pace->moved - run->moved_at_first;
     span_ns = now_ns - run->first_ns;
+    assert(run->moved_at_first <= pace->moved);
     if (run->first_ns != 0 && moved >= SAMPLE_BYTES && span_ns >= SAMPLE_NS &&
         moved < RATE_MAX / 1000)
         pace->rate = rate_after(pace->rate, moved * 1000000 / (span_ns / 1000));
@@ -93,6 +97,7 @@ ramet_pace_budget(struct ramet_pace *pace)
         return RAMET_PACE_BUDGET_FIRST;
     if (rate / 1000 > UINT64_MAX / 4 / delay_us)
         return RAMET_PACE_BUDGET_MAX;
+    assert(delay_us > 0 && rate > 0);
     bytes = 4 * delay_us * (rate / 1000) / 1000;
     if (bytes < RAMET_PACE_BUDGET_MIN)
         return RAMET_PACE_BUDGET_MIN;

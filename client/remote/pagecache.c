@@ -73,6 +73,7 @@ ramet_pagecache_free(struct ramet_pagecache *cache)
         return;
     for (uint32_t i = 0; i < cache->count; i++)
         ramet_free(cache->entries[i].page);
+    assert(cache->live <= cache->count);
     ramet_free(cache->entries);
     ramet_mutex_done(&cache->mutex);
     ramet_free(cache);
@@ -118,6 +119,7 @@ ramet_pagecache_get(struct ramet_pagecache *cache, const struct ramet_point *at,
 {
     struct entry *entry;
 
+    assert(out != NULL || len == 0);
     ramet_mutex_lock(&cache->mutex);
     entry = find(cache, at, pgno);
     if (entry != NULL) {
@@ -138,6 +140,8 @@ drop(struct ramet_pagecache *cache, uint32_t index)
     struct entry *const entry = &cache->entries[index];
     uint32_t *link = bucket_of(cache, entry->pgno);
 
+    assert(entry->pgno != 0 && cache->live > 0);
+    assert(cache->bytes >= entry->size);
     while (*link != index)
         link = &cache->entries[*link].next;
     *link = entry->next;
@@ -155,16 +159,20 @@ ramet_pagecache_clear(struct ramet_pagecache *cache)
     for (uint32_t i = 0; i < cache->count; i++)
         if (cache->entries[i].pgno != 0)
             drop(cache, i);
+    assert(cache->live == 0 && cache->bytes == 0);
     ramet_mutex_unlock(&cache->mutex);
 }
 
 static void
 make_room(struct ramet_pagecache *cache, size_t size)
 {
+    assert(cache->live <= cache->count && cache->count <= cache->capacity);
     while (cache->live >= ENTRIES_MIN &&
            cache->bytes + size > cache->limit_bytes) {
         struct entry *const entry = &cache->entries[cache->hand];
 
+        assert(cache->hand < cache->count);
+        assert(entry->stays <= STAYS_AGAIN); /* invariant 3 */
         if (entry->pgno != 0 && entry->stays == 0)
             drop(cache, cache->hand);
         else if (entry->pgno != 0)
@@ -180,6 +188,7 @@ take_entry(struct ramet_pagecache *cache)
     uint32_t index = cache->free_list;
 
     if (index != NONE) {
+        assert(index < cache->count && cache->entries[index].pgno == 0);
         cache->free_list = cache->entries[index].next;
         return index;
     }
@@ -194,6 +203,7 @@ take_entry(struct ramet_pagecache *cache)
         cache->entries = entries;
         cache->capacity = capacity;
     }
+    assert(cache->count < cache->capacity);
     index = cache->count++;
     cache->entries[index] = (struct entry){.pgno = 0};
     return index;
@@ -212,6 +222,9 @@ put(struct ramet_pagecache *cache, const struct ramet_point *at, uint32_t pgno,
         ramet_free(page);
         return;
     }
+    assert(cache->bytes + size <= cache->limit_bytes ||
+           cache->live < ENTRIES_MIN); /* invariant 2 */
+    assert(cache->entries[index].pgno == 0);
     bucket = bucket_of(cache, pgno);
     cache->entries[index] = (struct entry){
         .first = *at,
@@ -235,6 +248,7 @@ ramet_pagecache_put(struct ramet_pagecache *cache, const struct ramet_point *at,
 
     if (copy == NULL)
         return;
+    assert(page_size > 0 && page_size <= UINT32_MAX);
     memcpy(copy, page, page_size);
     ramet_mutex_lock(&cache->mutex);
     if (find(cache, at, pgno) == NULL)

@@ -86,6 +86,7 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
     struct ramet_ahead_list list = {.pgnos = pgnos};
     size_t budget_pages;
 
+    assert(page_size != 0);
     ramet_mutex_lock(&pipeline->mutex);
     list.max = ramet_pipeline_room(pipeline, page_size);
     budget_pages = ramet_pipeline_ahead_pages(pipeline, page_size);
@@ -102,6 +103,7 @@ ramet_pipeline_list(struct ramet_pipeline *pipeline, uint32_t page_size,
     budget_pages /= 2;
     list.budget =
         budget_pages < UINT32_MAX ? (uint32_t)budget_pages : UINT32_MAX;
+    assert(list.max <= RAMET_BATCH_PAGES && list.count == 0);
     return list;
 }
 
@@ -111,6 +113,7 @@ queue_list(struct ramet_pipeline *pipeline, const struct ramet_ahead_list *list,
 {
     const struct ramet_point at = ramet_head_point(&list->head);
 
+    assert(list->count <= RAMET_BATCH_PAGES);
     if (list->count == 0)
         return;
     ramet_mutex_lock(&pipeline->mutex);
@@ -155,6 +158,7 @@ ramet_pipeline_bring_ahead(struct ramet_pipeline *pipeline,
         room--;
         if (list.count < RAMET_BATCH_PAGES)
             continue;
+        assert(list.count == RAMET_BATCH_PAGES);
         queue_list(pipeline, &list, RAMET_WANT_WARM, true);
         list.count = 0;
     }
@@ -170,6 +174,7 @@ ramet_pipeline_touches(struct ramet_pipeline *pipeline,
 {
     struct ramet_touched *expected = is_on ? NULL : touched;
 
+    assert(touched != NULL);
     return atomic_compare_exchange_strong(&pipeline->touched, &expected,
                                           is_on ? touched : NULL);
 }
@@ -217,6 +222,7 @@ show(struct ramet_pipeline *pipeline, const struct ramet_batch *batch,
     struct ramet_ahead_list list =
         ramet_pipeline_list(pipeline, batch->page_size, false, pgnos);
 
+    assert(batch->page_size != 0);
     atomic_store_explicit(&pipeline->quiet, 0, memory_order_relaxed);
     ramet_ahead_came(pipeline->ahead, &batch->at, pgno, page, &list);
     ramet_pipeline_expect(pipeline, &list, true);
@@ -229,6 +235,7 @@ take(struct ramet_batch *batch, const uint32_t *pgnos, size_t count,
 {
     struct ramet_pipeline *const pipeline = batch->pipeline;
 
+    assert(count > 0 && count <= RAMET_LANDED_PAGES);
     ramet_keepers_keep(pipeline, &batch->at, pgnos, count, pages,
                        batch->page_size);
     ramet_mutex_lock(&pipeline->mutex);
@@ -247,6 +254,8 @@ take(struct ramet_batch *batch, const uint32_t *pgnos, size_t count,
 void
 ramet_batch_settle(struct ramet_batch *batch)
 {
+    assert(batch->landed_count <= RAMET_LANDED_PAGES);
+    assert(batch->landed_count == 0 || batch->landed != NULL);
     if (batch->landed_count > 0)
         take(batch, batch->landed_pgnos, batch->landed_count, batch->landed);
 }
@@ -267,6 +276,7 @@ may_wait(const struct ramet_batch *batch, uint32_t pgno)
         ramet_want_find(batch->pipeline, &batch->at, pgno);
     bool is_landed = false;
 
+    assert(batch->landed_count < landed_max(batch));
     for (size_t i = 0; i < batch->landed_count; i++)
         is_landed = is_landed || batch->landed_pgnos[i] == pgno;
     return want != NULL && want->batch == batch && want->waits == NULL &&
@@ -306,6 +316,8 @@ ramet_want_has_landed(const struct ramet_want *want, uint8_t *out)
 
     if (batch == NULL)
         return false;
+    assert(ramet_point_equal(&want->at, &batch->at));
+    assert(batch->landed_count == 0 || batch->landed != NULL);
     for (size_t i = 0; i < batch->landed_count; i++)
         if (batch->landed_pgnos[i] == want->pgno) {
             memcpy(out, batch->landed + i * batch->page_size, batch->page_size);
@@ -356,6 +368,7 @@ fail_rest(struct ramet_batch *batch, enum ramet_rc rc,
 
         if (want == NULL || want->batch != batch)
             continue;
+        assert(batch->left > 0 && pipeline->left > 0);
         batch->left--;
         pipeline->left--;
         if (is_of_a_page(rc) && batch->count > 1 && want->waits != NULL) {
@@ -380,6 +393,8 @@ end_batch(struct ramet_batch *batch, enum ramet_rc rc,
         link = &(*link)->next;
     *link = batch->next;
     note_begun(batch);
+    assert(pipeline->batch_count > 0);
+    assert(batch->landed_count == 0); /* invariant 2 */
     pipeline->batch_count--;
     ramet_free(batch->landed);
     ramet_free(batch);
@@ -404,12 +419,14 @@ fly(struct ramet_batch *batch, struct ramet_err *err)
     const struct ramet_waiter waiter = {.is_over = is_vain, .ctx = batch};
     enum ramet_rc rc;
 
+    assert(batch->count > 0 && batch->count <= RAMET_BATCH_PAGES);
     ramet_waiting_set(&waiter);
     rc = ramet_remote_client_read_pages(pipeline->client, &pipeline->volume,
                                         &batch->at, batch->pgnos, batch->count,
                                         true, ramet_batch_land, batch, err);
     ramet_waiting_set(NULL);
     ramet_batch_settle(batch);
+    assert(batch->landed_count == 0); /* invariant 2 */
     if (rc ==
         RAMET_OK) /* all of them came, unless the code below us is wrong */
         rc = RAMET_FAIL(err, RAMET_EUNREACHABLE, "the page did not come");
@@ -429,6 +446,7 @@ wait_for_work(struct ramet_pipeline *pipeline)
     pipeline->idle_count++;
     was_told = ramet_cond_wait_ms(&pipeline->work, &pipeline->mutex, IDLE_MS);
     pipeline->idle_count--;
+    assert(pipeline->idle_count < RAMET_PIPELINE_THREADS);
     if (may)
         ramet_pipeline_idled();
     return was_told;
@@ -441,6 +459,7 @@ tell_lost(struct ramet_batch *batch)
     struct ramet_pipeline *const pipeline = batch->pipeline;
     size_t left;
 
+    assert(batch->landed_count == 0); /* invariant 2 */
     ramet_mutex_lock(&pipeline->mutex);
     left = batch->left;
     ramet_mutex_unlock(&pipeline->mutex);
@@ -458,6 +477,7 @@ work(void *arg)
 
     ramet_mutex_lock(&pipeline->mutex);
     pipeline->idle_count--; /* as which it began */
+    assert(worker->runs);
     while (!atomic_load(&pipeline->is_closing) && !had_enough) {
         struct ramet_batch *const batch = ramet_batch_take(pipeline);
         const uint32_t page_size = batch != NULL ? batch->page_size : 0;
@@ -470,6 +490,7 @@ work(void *arg)
                          ramet_batch_next_queue(pipeline) == RAMET_URGENCIES;
             continue;
         }
+        assert(page_size != 0);
         (void)!ramet_pipeline_wake(pipeline, NULL); /* for the next one */
         ramet_mutex_unlock(&pipeline->mutex);
         rc = fly(batch, &err);
@@ -505,12 +526,14 @@ ramet_pipeline_wake(struct ramet_pipeline *pipeline, struct ramet_err *err)
     if (worker == NULL)
         return RAMET_OK;                /* whoever is done first takes it */
     ramet_thread_join(&worker->thread); /* it has nothing more to do */
+    assert(!worker->runs);
     worker->pipeline = pipeline;
     worker->runs = true;
     pipeline->idle_count++; /* until it looks what there is to do */
     rc = ramet_thread_start(&worker->thread, "ramet-pages", work, worker, err);
     if (rc == RAMET_OK)
         return rc;
+    assert(pipeline->idle_count > 0);
     pipeline->idle_count--;
     worker->runs = false;
     return pipeline->batch_count > 0 ? RAMET_OK : rc;

@@ -16,6 +16,7 @@
 enum ramet_urgency
 ramet_batch_next_queue(struct ramet_pipeline *pipeline)
 {
+    assert(pipeline->asked_count <= pipeline->batch_count);
     if (pipeline->queues[RAMET_WANT_READ].first != NULL)
         return RAMET_WANT_READ;
     if (pipeline->batch_count >= RAMET_AHEAD_BATCHES_ALL)
@@ -43,6 +44,8 @@ ramet_batch_next_queue(struct ramet_pipeline *pipeline)
 static void
 add_to_batch(struct ramet_batch *batch, struct ramet_want *want)
 {
+    assert(batch->count < RAMET_BATCH_PAGES);
+    assert(want->batch == NULL && ramet_point_equal(&want->at, &batch->at));
     ramet_want_dequeue(batch->pipeline, want);
     want->batch = batch;
     batch->pgnos[batch->count++] = want->pgno;
@@ -52,6 +55,8 @@ add_to_batch(struct ramet_batch *batch, struct ramet_want *want)
 static void
 fill_batch(struct ramet_batch *batch, enum ramet_urgency from, size_t most)
 {
+    assert(from < RAMET_WANT_HELD && batch->count > 0);
+    assert(most <= RAMET_BATCH_PAGES);
     for (unsigned q = from; q <= RAMET_WANT_HAUL; q++) {
         struct ramet_want *want = batch->pipeline->queues[q].first;
 
@@ -83,6 +88,8 @@ batch_size(struct ramet_pipeline *pipeline, enum ramet_urgency urgency,
             : ramet_pipeline_share(pipeline, urgency, page_size);
     const size_t queued = pipeline->queues[urgency].count + 1;
 
+    assert(page_size != 0);
+    assert(urgency < RAMET_WANT_HELD);
     return queued > pages && queued - pages <= pages / 4 &&
                    queued <= RAMET_BATCH_PAGES
                ? queued
@@ -102,6 +109,7 @@ ramet_batch_take(struct ramet_pipeline *pipeline)
     batch = ramet_calloc(1, sizeof(*batch));
     if (batch == NULL)
         return NULL; /* once there is memory */
+    assert(pipeline->queues[urgency].first != NULL);
     first = pipeline->queues[urgency].first;
     batch->pipeline = pipeline;
     batch->at = first->at;
@@ -116,5 +124,7 @@ ramet_batch_take(struct ramet_pipeline *pipeline)
     pipeline->batch_count++;
     pipeline->asked_count++;
     pipeline->left += batch->left;
+    assert(batch->count > 0 && batch->left == batch->count);
+    assert(pipeline->asked_count <= pipeline->batch_count);
     return batch;
 }

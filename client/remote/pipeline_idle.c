@@ -5,6 +5,8 @@
  * process, each with one or two that wait, are too many. Beyond a few that wait one
  * ends as soon as it has nothing to do.
  */
+#include <assert.h>
+
 #include "client/remote/pipeline_impl.h"
 #include "core/thread.h"
 
@@ -36,6 +38,7 @@ ramet_pipeline_may_idle(void)
     may = idle.count < IDLE_MOST;
     if (may)
         idle.count++;
+    assert(idle.count <= IDLE_MOST);
     ramet_mutex_unlock(&idle.mutex);
     return may;
 }
@@ -44,6 +47,7 @@ void
 ramet_pipeline_idled(void)
 {
     ramet_mutex_lock(&idle.mutex);
+    assert(idle.count > 0);
     idle.count--;
     ramet_mutex_unlock(&idle.mutex);
 }

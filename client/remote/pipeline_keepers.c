@@ -19,6 +19,7 @@ next_keeper(struct ramet_pipeline *pipeline, struct ramet_keeper *keeper)
 
     ramet_mutex_lock(&pipeline->mutex);
     next = keeper != NULL ? keeper->next : pipeline->keepers;
+    assert(keeper == NULL || keeper->calls > 0);
     if (keeper != NULL && --keeper->calls == 0)
         ramet_cond_broadcast(&pipeline->keeper_left);
     if (next != NULL)
@@ -46,6 +47,7 @@ ramet_keepers_peek(void *ctx, const struct ramet_point *at, uint32_t pgno,
     struct ramet_pipeline *const pipeline = ctx;
     bool found = false;
 
+    assert(page_size > 0 && out_page != NULL);
     for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
          k = next_keeper(pipeline, k))
         found = found || k->peek(k->ctx, at, pgno, out_page, page_size);
@@ -60,6 +62,7 @@ ramet_keepers_keep(struct ramet_pipeline *pipeline,
     struct ramet_pagecache *cache;
     bool kept = false;
 
+    assert(count > 0 && pages != NULL && page_size > 0);
     for (struct ramet_keeper *k = next_keeper(pipeline, NULL); k != NULL;
          k = next_keeper(pipeline, k))
         if (k->keep(k->ctx, at, pgnos, count, pages, page_size))
@@ -78,6 +81,7 @@ ramet_keepers_room(struct ramet_pipeline *pipeline, uint32_t page_size)
 {
     size_t pages = SIZE_MAX;
 
+    assert(page_size > 0);
     ramet_mutex_lock(&pipeline->mutex);
     for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
          k = k->next)
@@ -91,6 +95,8 @@ void
 ramet_pipeline_join(struct ramet_pipeline *pipeline,
                     struct ramet_keeper *keeper)
 {
+    assert(keeper->has != NULL && keeper->keep != NULL && keeper->peek != NULL);
+    assert(keeper->calls == 0);
     ramet_mutex_lock(&pipeline->mutex);
     keeper->next = pipeline->keepers;
     pipeline->keepers = keeper;
@@ -111,6 +117,7 @@ ramet_pipeline_leave(struct ramet_pipeline *pipeline,
         ramet_cond_wait(&pipeline->keeper_left, &pipeline->mutex);
     while (*link != keeper)
         link = &(*link)->next;
+    assert(keeper->calls == 0);
     *link = keeper->next;
     is_last = pipeline->keepers == NULL;
     if (is_last) /* invariant (4) */

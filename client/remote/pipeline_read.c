@@ -30,6 +30,7 @@ tell_touched(struct ramet_pipeline *pipeline, const struct ramet_head *head,
     struct ramet_touched *const touched =
         atomic_load_explicit(&pipeline->touched, memory_order_acquire);
 
+    assert(head->page_size != 0 && pgno > 0);
     if (touched != NULL)
         ramet_touched_note(touched, head->lsn, head->page_size,
                            ramet_profile_pages_max(head->page_size), pgno,
@@ -48,6 +49,7 @@ expect_after_miss(struct ramet_pipeline *pipeline, const void *reader,
     struct ramet_ahead_list list =
         ramet_pipeline_list(pipeline, head->page_size, true, pgnos);
 
+    assert(pgno > 0 && pgno <= head->page_count);
     atomic_store_explicit(&pipeline->quiet, 0, memory_order_relaxed);
     ramet_ahead_missed(pipeline->ahead, reader, head, pgno, &list);
     ramet_pipeline_expect(pipeline, &list, false); /* as the page is */
@@ -83,6 +85,7 @@ look_again(struct ramet_pipeline *pipeline, const struct ramet_point *at,
     uint64_t looked_at = UINT64_MAX;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(look != NULL);
     *out_here = false;
     *out_want = ramet_want_find(pipeline, at, pgno);
     while (rc == RAMET_OK && !*out_here && *out_want == NULL &&
@@ -93,6 +96,8 @@ look_again(struct ramet_pipeline *pipeline, const struct ramet_point *at,
         ramet_mutex_lock(&pipeline->mutex);
         *out_want = ramet_want_find(pipeline, at, pgno);
     }
+    assert(rc != RAMET_OK || *out_here || *out_want != NULL ||
+           looked_at == pipeline->landings); /* invariant 2 */
     return rc;
 }
 
@@ -160,6 +165,7 @@ take_from_cache(struct ramet_pipeline *pipeline, const struct ramet_head *head,
     struct ramet_pagecache *const cache =
         ramet_remote_client_cache(pipeline->client, &pipeline->volume, 0);
 
+    assert(head->page_size != 0);
     return cache != NULL &&
            ramet_pagecache_get(cache, &at, pgno, 0, out, head->page_size);
 }
@@ -181,6 +187,7 @@ await(struct ramet_pipeline *pipeline, const void *reader,
     }
     if (want == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory");
+    assert(want->pgno == pgno && ramet_point_equal(&want->at, &at));
     ramet_cond_init(&wait->ended);
     wait->next = want->waits;
     want->waits = wait;
@@ -242,6 +249,7 @@ ramet_pipeline_note_read(struct ramet_pipeline *pipeline, const void *reader,
     struct ramet_ahead_list list;
     const bool is_recorded = tell_touched(pipeline, head, pgno, false);
 
+    assert(page != NULL);
     if (atomic_fetch_add_explicit(&pipeline->quiet, 1, memory_order_relaxed) >=
         QUIET_READS)
         return is_recorded;
@@ -257,6 +265,7 @@ void
 ramet_haul_begin(struct ramet_haul *haul, struct ramet_pipeline *pipeline,
                  const struct ramet_head *head)
 {
+    assert(head->lsn > 0);
     *haul = (struct ramet_haul){
         .pipeline = pipeline, .head = *head, .rc = RAMET_OK};
     ramet_cond_init(&haul->some_came);
@@ -270,6 +279,7 @@ ramet_haul_add(struct ramet_haul *haul, const uint32_t *pgnos, size_t count,
     const struct ramet_point at = ramet_head_point(&haul->head);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(haul->pipeline != NULL);
     ramet_mutex_lock(&pipeline->mutex);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
         struct ramet_want *want = ramet_want_find(pipeline, &at, pgnos[i]);
@@ -333,6 +343,7 @@ ramet_haul_end(struct ramet_haul *haul)
 
             if (want->haul == haul) {
                 want->haul = NULL;
+                assert(haul->pending > 0);
                 haul->pending--;
                 if (want->batch == NULL && want->waits == NULL)
                     ramet_want_end(pipeline, want, NULL, RAMET_ECANCELLED,
@@ -342,6 +353,7 @@ ramet_haul_end(struct ramet_haul *haul)
         }
     }
     ramet_mutex_unlock(&pipeline->mutex);
+    assert(haul->pending == 0);
     ramet_cond_done(&haul->some_came);
 }
 

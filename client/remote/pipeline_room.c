@@ -3,6 +3,8 @@
  * it has room for, and how that is parted among requests. All of it under the
  * mutex.
  */
+#include <assert.h>
+
 #include "client/remote/pace.h"
 #include "client/remote/pipeline_impl.h"
 #include "client/remote/remote_client.h"
@@ -63,6 +65,7 @@ ramet_pipeline_budget(struct ramet_pipeline *pipeline,
     if (pace == NULL)
         return urgency == RAMET_WANT_HAUL ? BUDGET_OF_HAULS_UNMEASURED
                                           : BUDGET_UNMEASURED;
+    assert(urgency < RAMET_WANT_HELD);
     bytes = ramet_pace_budget(pace);
     return urgency == RAMET_WANT_HAUL && bytes < BUDGET_OF_HAULS
                ? BUDGET_OF_HAULS
@@ -74,6 +77,7 @@ ramet_pipeline_kept_pages(struct ramet_pipeline *pipeline, uint32_t page_size)
 {
     size_t pages = UINT32_MAX;
 
+    assert(page_size != 0);
     for (const struct ramet_keeper *k = pipeline->keepers; k != NULL;
          k = k->next)
         if (k->ahead_max > 0 && k->ahead_max / page_size < pages)
@@ -106,6 +110,7 @@ ramet_pipeline_share(struct ramet_pipeline *pipeline,
     pages = bytes / ramet_pipeline_page_cost(pipeline, page_size);
     if (pages < 1)
         pages = 1;
+    assert(pages >= 1);
     return pages < RAMET_BATCH_PAGES ? pages : RAMET_BATCH_PAGES;
 }
 

@@ -36,6 +36,8 @@ enqueue(struct ramet_pipeline *pipeline, struct ramet_want *want)
 {
     struct ramet_want_queue *const queue = &pipeline->queues[want->urgency];
 
+    assert(want->batch == NULL && want->urgency < RAMET_URGENCIES);
+    assert((queue->first == NULL) == (queue->count == 0));
     want->previous = queue->last;
     want->next = NULL;
     *(queue->last != NULL ? &queue->last->next : &queue->first) = want;
@@ -54,6 +56,7 @@ ramet_want_dequeue(struct ramet_pipeline *pipeline, struct ramet_want *want)
     *(want->next != NULL ? &want->next->previous : &queue->last) =
         want->previous;
     want->next = want->previous = NULL;
+    assert((queue->first == NULL) == (queue->last == NULL));
     queue->count--;
 }
 
@@ -69,6 +72,7 @@ ramet_want_add(struct ramet_pipeline *pipeline, const struct ramet_head *head,
     if (want == NULL)
         return NULL;
     want->at = at;
+    assert(head->page_size != 0 && urgency < RAMET_URGENCIES);
     want->page_size = head->page_size;
     want->pgno = pgno;
     want->urgency = urgency;
@@ -82,6 +86,7 @@ void
 ramet_want_hasten(struct ramet_pipeline *pipeline, struct ramet_want *want,
                   enum ramet_urgency urgency)
 {
+    assert(urgency < RAMET_URGENCIES);
     if (urgency >= want->urgency)
         return;
     if (want->batch == NULL)
@@ -103,6 +108,8 @@ static void
 tell_reader(struct ramet_page_wait *wait, const uint8_t *page, enum ramet_rc rc,
             const struct ramet_err *err)
 {
+    assert(!wait->done);
+    assert((page != NULL) == (rc == RAMET_OK));
     if (page != NULL)
         memcpy(wait->out, page, wait->size);
     wait->rc = rc;
@@ -124,6 +131,7 @@ tell_haul(struct ramet_haul *haul, enum ramet_rc rc,
         haul->rc = rc;
         haul->err = *err;
     }
+    assert(rc != RAMET_OK || haul->came > 0);
     if (haul->rc != RAMET_OK || haul->pending <= haul->waits_for)
         ramet_cond_signal(&haul->some_came);
 }
@@ -135,6 +143,7 @@ ramet_want_end(struct ramet_pipeline *pipeline, struct ramet_want *want,
 {
     struct ramet_want **link = bucket_of(pipeline, &want->at, want->pgno);
 
+    assert(rc == RAMET_OK || err != NULL);
     while (*link != want)
         link = &(*link)->chain;
     *link = want->chain;

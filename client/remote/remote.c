@@ -18,6 +18,7 @@ ramet_remote_open(const struct ramet_url *url,
         filled.connect_timeout_ms = 5000;
     if (filled.stall_timeout_ms == 0)
         filled.stall_timeout_ms = 10000;
+    assert(filled.connect_timeout_ms > 0 && filled.stall_timeout_ms > 0);
     switch (url->scheme) {
     case RAMET_REMOTE_FILE:
         return ramet_remote_open_direct(url, &filled, out_remote, err);
@@ -46,6 +47,7 @@ enum ramet_rc
 ramet_remote_delete(struct ramet_remote *remote, const struct ramet_vid *volume,
                     struct ramet_err *err)
 {
+    assert(remote->ops != NULL && remote->store != NULL);
     return remote->ops->delete_volume != NULL
                ? remote->ops->delete_volume(remote, volume, err)
                : ramet_catalog_delete(remote->store, volume, err);

@@ -24,6 +24,7 @@ ramet_remote_client_url(const struct ramet_remote_client *client)
 const char *
 ramet_remote_client_text(const struct ramet_remote_client *client)
 {
+    assert(client->text[0] != '\0');
     return client->text;
 }
 
@@ -97,6 +98,7 @@ open_remote(struct ramet_remote_client *client, bool create_store,
     struct ramet_err own;
     enum ramet_rc rc;
 
+    assert(*out_remote == NULL);
     rc = ramet_remote_open(&client->url, &options, out_remote, &own);
     if (rc == RAMET_ENOTFOUND) /* an unmounted disk looks like this, too */
         rc = no_store(client, &own);
@@ -112,6 +114,7 @@ void
 ramet_remote_client_adopt(struct ramet_remote_client *client,
                           struct ramet_remote *remote)
 {
+    assert(remote->store != NULL && remote != client->remote);
     remote->offer_ctx = client;
     remote->offer = take_offer;
     client->remote = remote;
@@ -130,6 +133,7 @@ connect_locked(struct ramet_remote_client *client, bool create_store,
     rc = open_remote(client, create_store, &remote, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(remote != NULL);
     ramet_remote_client_adopt(client, remote);
     client->is_looked_at =
         client->url.scheme != RAMET_REMOTE_S3 || create_store;
@@ -156,6 +160,8 @@ follow_locked(struct ramet_remote_client *client, struct ramet_err *err)
     rc = open_remote(client, false, &remote, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(client->former_count < FORMER_MAX);
+    assert(client->remote == before);
     client->former[client->former_count++] = before;
     ramet_remote_client_adopt(client, remote);
     for (unsigned i = 0; i < client->history_count; i++)
@@ -222,6 +228,7 @@ struct known_history *
 ramet_remote_client_known(struct ramet_remote_client *client,
                           const struct ramet_vid *volume)
 {
+    assert(client->history_count <= HISTORIES_MAX);
     for (unsigned i = 0; i < client->history_count; i++)
         if (ramet_id_compare(&client->histories[i].volume.id, &volume->id) == 0)
             return &client->histories[i];
@@ -242,6 +249,7 @@ ramet_remote_client_history_locked(struct ramet_remote_client *client,
         rc = follow_locked(client, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(client->remote != NULL && client->meter.inner != NULL);
     known = ramet_remote_client_known(client, volume);
     if (known == NULL) {
         if (client->history_count == HISTORIES_MAX)
@@ -257,6 +265,7 @@ ramet_remote_client_history_locked(struct ramet_remote_client *client,
         known->volume = *volume;
         client->history_count++;
     }
+    assert(known->history != NULL);
     *out_history = known->history;
     return RAMET_OK;
 }
@@ -289,6 +298,7 @@ ramet_remote_client_forget(struct ramet_remote_client *client,
     if (known == NULL)
         return;
     /* From below, lest what is dropped be filled from what is not yet. */
+    assert(remote != NULL);
     if (remote->ops->forget != NULL)
         remote->ops->forget(remote, volume);
     ramet_history_forget(known->history);
@@ -388,6 +398,7 @@ static void
 know_dict(struct known_history *known, const struct ramet_extent *extent,
           uint8_t *dict, size_t len)
 {
+    assert(dict != NULL || len == 0);
     ramet_free(known->dict);
     known->dict = dict;
     known->dict_len = len;

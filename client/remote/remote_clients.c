@@ -19,6 +19,7 @@ find_client(const char *text)
 {
     const unsigned fork_count = ramet_os_fork_count();
 
+    assert(text[0] != '\0');
     for (struct ramet_remote_client *s = clients; s != NULL; s = s->next)
         if (s->fork_count == fork_count && strcmp(s->text, text) == 0) {
             s->refs++;
@@ -30,6 +31,8 @@ find_client(const char *text)
 static void
 client_free(struct ramet_remote_client *client)
 {
+    assert(client->history_count <= HISTORIES_MAX &&
+           client->former_count <= FORMER_MAX);
     for (unsigned i = 0; i < client->history_count; i++)
         ramet_pipeline_free(client->histories[i].pipeline);
     /* Before the histories: until then it offers them what it hears. */
@@ -76,6 +79,7 @@ client_new(const struct ramet_url *url,
     ramet_meter_init(&client->meter,
                      options->os != NULL ? options->os : ramet_os_system());
     ramet_mutex_init(&client->token_mutex);
+    assert(client->text[0] != '\0' && client->refs == 1);
     ramet_mutex_init(&client->mutex);
     return client;
 }
@@ -89,6 +93,7 @@ hand_over_token(struct ramet_remote_client *fresh,
     struct ramet_remote *remote = NULL;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(fresh != found);
     ramet_mutex_lock(&found->token_mutex);
     ramet_mutex_lock(&found->mutex);
     if (found->token == NULL && fresh->token != NULL) {
@@ -131,6 +136,7 @@ ramet_remote_client_open(const struct ramet_url *url,
         ramet_remote_client_close(found);
         return rc;
     }
+    assert(found == NULL || found->fork_count == ramet_os_fork_count());
     *out_client = found != NULL ? found : fresh;
     return RAMET_OK;
 }
@@ -145,6 +151,7 @@ ramet_remote_client_share(const struct ramet_os *os,
     struct ramet_remote_client *client = NULL;
     enum ramet_rc rc;
 
+    assert(remote->ops != NULL);
     rc = ramet_remote_client_open(&remote->url, &options, &client, err);
     if (rc != RAMET_OK) {
         ramet_remote_close(remote);
@@ -171,6 +178,7 @@ struct ramet_remote_client *
 ramet_remote_client_ref(struct ramet_remote_client *client)
 {
     ramet_process_lock();
+    assert(client->refs > 0);
     client->refs++;
     ramet_process_unlock();
     return client;
@@ -244,5 +252,6 @@ ramet_remote_client_prefetched(struct ramet_remote_client *client)
         sum.used += counts.used;
         sum.vain += counts.vain;
     }
+    assert(count <= HISTORIES_MAX);
     return sum;
 }

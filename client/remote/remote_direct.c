@@ -3,6 +3,7 @@
  *
  * Layer: client.
  */
+#include <assert.h>
 #include <fcntl.h>
 
 #include "client/remote/remote.h"
@@ -32,6 +33,7 @@ look(const struct ramet_url *url, struct ramet_os_stat *out_stat)
         os->open(os->ctx, AT_FDCWD, url->root, O_RDONLY | O_DIRECTORY, 0);
     bool there;
 
+    assert(url->root[0] == '/');
     if (fd < 0)
         return false;
     there = os->stat(os->ctx, fd, out_stat) == 0;
@@ -45,6 +47,7 @@ direct_moved(struct ramet_remote *remote)
     const struct direct *const direct = (const struct direct *)remote;
     struct ramet_os_stat st;
 
+    assert(remote->store != NULL);
     return !look(&remote->url, &st) || st.device != direct->device ||
            st.inode != direct->inode;
 }
@@ -82,6 +85,7 @@ ramet_remote_open_direct(const struct ramet_url *url,
         direct->device = st.device;
         direct->inode = st.inode;
     }
+    assert(remote->store != NULL);
     *out_remote = remote;
     return RAMET_OK;
 }

@@ -6,6 +6,8 @@
  *
  * Layer: client.
  */
+#include <assert.h>
+
 #include "client/remote/remote.h"
 #include "core/alloc.h"
 #include "pagestore/s3/s3store.h"
@@ -20,6 +22,7 @@ s3_close(struct ramet_remote *remote)
 static bool
 s3_clock_ahead(struct ramet_remote *remote, int64_t *out_ms)
 {
+    assert(remote->store != NULL);
     return ramet_s3store_clock_ahead(remote->store, out_ms);
 }
 
@@ -29,6 +32,7 @@ s3_requests(const struct ramet_remote *remote)
     struct ramet_store_requests counts;
     uint64_t sum = 0;
 
+    assert(remote->store != NULL);
     if (!ramet_objstore_requests(remote->store, &counts))
         return 0;
     for (unsigned kind = 0; kind < RAMET_REQUEST_KINDS; kind++)
@@ -67,6 +71,7 @@ ramet_remote_open_s3(const struct ramet_url *url,
         s3_close(remote);
         return rc;
     }
+    assert(remote->store != NULL);
     *out_remote = remote;
     return RAMET_OK;
 }

@@ -4,6 +4,7 @@
  *
  * Layer: client.
  */
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +25,8 @@ days_from_date(int64_t year, int month, int day)
     const int64_t day_of_year =
         (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
 
+    assert(month >= 1 && month <= 12);
+    assert(day >= 1 && day <= 31);
     return era * 146097 + year_of_era * 365 + year_of_era / 4 -
            year_of_era / 100 + day_of_year - 719468;
 }
@@ -39,6 +42,8 @@ date_from_days(int64_t days, int *out_year, int *out_month, int *out_day)
     const int64_t mp = (5 * doy + 2) / 153;
     const int month = (int)(mp < 10 ? mp + 3 : mp - 9);
 
+    assert(days >= 0);
+    assert(doe >= 0 && doe < 146097 && doy >= 0 && doy <= 365);
     *out_day = (int)(doy - (153 * mp + 2) / 5 + 1);
     *out_month = month;
     *out_year = (int)(yoe + era * 400 + (month <= 2 ? 1 : 0));
@@ -50,6 +55,7 @@ take_digits(const char **text, int count, int *out)
 {
     int value = 0;
 
+    assert(count > 0 && count <= 9);
     for (int i = 0; i < count; i++, (*text)++) {
         if (!isdigit((unsigned char)**text))
             return false;
@@ -74,6 +80,7 @@ days_in_month(int year, int month)
     static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
+    assert(month >= 1 && month <= 12);
     return month == 2 && leap ? 29 : days[month - 1];
 }
 
@@ -126,6 +133,7 @@ parse_unix(const char *text, uint64_t *out_unix_ms)
     if (digits == 0 || digits > 12 || !take_fraction(&text, &ms) ||
         *text != '\0')
         return false;
+    assert(ms >= 0 && ms < 1000);
     *out_unix_ms = seconds * 1000 + (uint64_t)ms;
     return true;
 }
@@ -156,6 +164,7 @@ ramet_time_parse(const char *text, uint64_t *out_unix_ms)
          ((int64_t)(hour * 60 + minute - zone) * 60 + second) * 1000 + ms;
     if (at < 0)
         return false;
+    assert(ms >= 0 && ms < 1000);
     *out_unix_ms = (uint64_t)at;
     return true;
 }
@@ -170,6 +179,8 @@ ramet_time_format(uint64_t unix_ms, char out[32])
     int year, month, day;
 
     date_from_days((int64_t)(at / DAY_MS), &year, &month, &day);
+    assert(month >= 1 && month <= 12 && day >= 1 &&
+           day <= days_in_month(year, month));
     snprintf(out, 32, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", year % 10000,
              month % 100, day % 100, in_day / 3600000, in_day / 60000 % 60,
              in_day / 1000 % 60, in_day % 1000);

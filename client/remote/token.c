@@ -13,6 +13,7 @@
  */
 #include "client/remote/token.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,7 @@ note_named(const char *origin)
 
     if (fresh == NULL)
         return; /* it is named again next time */
+    assert(origin[0] != '\0');
     strcpy(fresh->origin, origin);
     ramet_process_lock();
     if (is_named(origin)) {
@@ -136,6 +138,7 @@ make_one(const struct ramet_os *os, const char *parent, const char *path)
 {
     struct ramet_os_stat st;
 
+    assert(path[0] == '/' && parent[0] == '/');
     if (os->stat_at(os->ctx, AT_FDCWD, parent, &st) == 0 &&
         st.uid == os->user(os->ctx))
         (void)os->mkdir(os->ctx, AT_FDCWD, path, 0700);
@@ -173,6 +176,7 @@ open_kept(const struct ramet_os *os, int dir, int flags)
     const int fd = os->open(os->ctx, dir, KEPT_NAME,
                             flags | O_NOFOLLOW | O_NONBLOCK, 0600);
 
+    assert(dir >= 0);
     if (fd >= 0 && (os->stat(os->ctx, fd, &st) != 0 || !S_ISREG(st.mode) ||
                     st.uid != os->user(os->ctx) || st.link_count != 1 ||
                     (st.mode & (S_IWGRP | S_IWOTH)) != 0)) {
@@ -187,6 +191,7 @@ has_line(const char *text, const char *line)
 {
     const size_t len = strlen(line);
 
+    assert(line[0] != '\0' && strchr(line, '\n') == NULL);
     while (*text != '\0') {
         const size_t this_len = strcspn(text, "\n");
 
@@ -205,6 +210,7 @@ read_kept(const struct ramet_os *os, int fd, const char *origin)
     size_t got = 0;
     bool has = false;
 
+    assert(fd >= 0);
     if (text != NULL && ramet_os_read_some(os, fd, text, KEPT_BYTES_MAX, 0,
                                            &got, KEPT_NAME, NULL) == RAMET_OK)
         has = has_line(text, origin);

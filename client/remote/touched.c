@@ -3,6 +3,8 @@
  */
 #include "client/remote/touched.h"
 
+#include <assert.h>
+
 void
 ramet_touched_init(struct ramet_touched *touched)
 {
@@ -35,5 +37,6 @@ ramet_touched_note(struct ramet_touched *touched, uint64_t lsn,
         !ramet_pageset_contains(&touched->pages, pgno) &&
         ramet_pageset_add(&touched->pages, pgno) == RAMET_OK)
         touched->count++;
+    assert(touched->count == 0 || touched->page_size == page_size);
     ramet_mutex_unlock(&touched->mutex);
 }

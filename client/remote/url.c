@@ -296,6 +296,7 @@ encode_path(const char *path, char *out, size_t out_size)
     static const char digits[] = "0123456789ABCDEF";
     size_t n = 0;
 
+    assert(out_size > 4);
     for (; *path != '\0' && n + 4 < out_size; path++) {
         const unsigned char c = (unsigned char)*path;
 
@@ -307,6 +308,7 @@ encode_path(const char *path, char *out, size_t out_size)
             out[n++] = digits[c & 15];
         }
     }
+    assert(n < out_size);
     out[n] = '\0';
     return n;
 }

@@ -61,6 +61,7 @@ new_recording(const struct ramet_vid *volume, const char *name)
 {
     struct ramet_warm *const warm = ramet_calloc(1, sizeof(*warm));
 
+    assert(strlen(name) <= RAMET_NAME_MAX);
     if (warm == NULL)
         return NULL;
     warm->fork_count = ramet_os_fork_count();
@@ -79,6 +80,7 @@ free_recording(struct ramet_warm *warm)
 {
     if (warm == NULL)
         return;
+    assert(warm->recorder == IDLE && warm->client == NULL);
     ramet_touched_done(&warm->touched);
     ramet_profile_done(&warm->profile);
     ramet_cond_done(&warm->ending);
@@ -159,6 +161,7 @@ keep(struct ramet_warm *warm)
     bool probes;
     enum ramet_rc rc;
 
+    assert(warm->client != NULL);
     ramet_profile_init(&fresh);
     if (!turn(warm, &fresh)) {
         ramet_profile_done(&fresh);
@@ -190,6 +193,7 @@ record(void *arg)
     struct ramet_warm *const warm = arg;
     uint64_t now = now_ms();
 
+    assert(warm->client != NULL && warm->pipeline != NULL);
     ramet_mutex_lock(&warm->mutex);
     while (warm->recorder != ENDING && now < warm->until_ms) {
         (void)ramet_cond_wait_ms(&warm->ending, &warm->mutex,
@@ -238,6 +242,7 @@ bring(struct ramet_warm *warm, struct ramet_pipeline *pipeline,
     struct ramet_pageset pages;
     bool brings = false;
 
+    assert(head->page_size != 0);
     ramet_pageset_init(&pages);
     ramet_mutex_lock(&warm->mutex);
     if (warm->profile.page_size == head->page_size &&
@@ -258,6 +263,7 @@ take_recorder(struct ramet_warm *warm, enum recorder from, enum recorder to)
 {
     bool taken;
 
+    assert(from != to);
     ramet_mutex_lock(&warm->mutex);
     taken = warm->recorder == from;
     if (taken)
@@ -271,6 +277,7 @@ take_recorder(struct ramet_warm *warm, enum recorder from, enum recorder to)
 static void
 give_back(struct ramet_warm *warm)
 {
+    assert(warm->client != NULL);
     ramet_remote_client_close(warm->client);
     warm->client = NULL;
     (void)take_recorder(warm, ENDING, IDLE);
@@ -282,6 +289,7 @@ begin_recording(struct ramet_warm *warm, struct ramet_remote_client *client,
 {
     if (now_ms() >= warm->until_ms || !take_recorder(warm, IDLE, RUNNING))
         return;
+    assert(warm->client == NULL);
     warm->client = ramet_remote_client_ref(client);
     warm->pipeline = pipeline;
     if (ramet_pipeline_touches(pipeline, &warm->touched, true) &&
@@ -342,6 +350,7 @@ ramet_warm_ask(struct ramet_remote_client *client,
     enum ramet_rc rc;
 
     ramet_pageset_init(&pages);
+    assert(question != NULL && at.lsn > 0);
     rc = ramet_remote_client_ask(client, volume, &at, question, &pages, err);
     ramet_pageset_truncate(&pages, head->page_count);
     *out_pages = ramet_pageset_count(&pages);

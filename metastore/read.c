@@ -22,7 +22,8 @@
 #include "metastore/node_cache.h"
 #include "pagestore/delta.h"
 
-#define BATCH_PAGES RAMET_NODES_AT_ONCE
+/* As many as a request of the client is for: each costs a store something. */
+#define BATCH_PAGES 512u
 
 /* Which page needs the image of which. */
 struct need {

@@ -18,7 +18,8 @@
 #include "pagestore/frame_impl.h"
 
 #define GAP_MAX (32u << 10)
-#define RANGE_MAX (1u << 20)
+/* A MiB is what clients ask for at a time; the pages may take a little more. */
+#define RANGE_MAX (9u << 17)
 /* Ranges that are read at a time take at most this, unless one takes more. */
 #define AT_ONCE_BYTES (4u << 20)
 #define AT_ONCE_RANGES 64u

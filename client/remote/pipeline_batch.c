@@ -9,7 +9,7 @@
 #include "client/remote/pipeline_impl.h"
 #include "core/alloc.h"
 
-/* Requests for what nobody waits for that have no answer yet. */
+/* Requests for what somebody will read that have no answer yet. */
 #define AHEAD_BATCHES 5u
 
 /* Invariant (3) of pipeline.h. */
@@ -23,7 +23,8 @@ ramet_batch_next_queue(struct ramet_pipeline *pipeline)
         return RAMET_URGENCIES; /* the other threads are for readers */
     if (pipeline->queues[RAMET_WANT_WARM].first != NULL)
         return RAMET_WANT_WARM;
-    if (pipeline->asked_count >= AHEAD_BATCHES)
+    if (pipeline->queues[RAMET_WANT_AHEAD].first != NULL &&
+        pipeline->asked_count >= AHEAD_BATCHES)
         return RAMET_URGENCIES;
     for (unsigned q = RAMET_WANT_AHEAD; q <= RAMET_WANT_HAUL; q++) {
         const struct ramet_want *const first = pipeline->queues[q].first;

@@ -297,6 +297,17 @@ class Counts(BucketTest):
         self.assertLessEqual(self.fake.kinds()["get"], size // (384 << 10) + 12)
         self.assertEqual(self.read(self.path("copy.bin")), self.read(path))
 
+    def test_hydrate__reads_as_much_at_once_of_what_is_compressed(self):
+        pages = 12 << 10
+        path = self.write(self.path("half.bin"), b"".join(
+            os.urandom(2048) + bytes(2048) for _ in range(pages)))
+        self.ramet("init", path, "--remote", self.url("half"))
+        self.fake.forget()
+        self.ramet("clone", self.url("half"), self.path("copy.bin"))
+        self.assertLessEqual(self.fake.kinds()["get"],
+                             2048 * pages // (768 << 10) + 28)
+        self.assertEqual(self.read(self.path("copy.bin")), self.read(path))
+
     def test_next_segment__is_sent_while_one_is_completed(self):
         """The completion of the first is answered when a part of the second has
         come."""

@@ -581,7 +581,7 @@ read_many__bridges_small_gaps_only(void **state)
 }
 
 static void
-read_many__reads_at_most_a_mebibyte_at_once(void **state)
+read_many__reads_a_mebibyte_or_so_at_once(void **state)
 {
     struct fixture *f = *state;
     struct ramet_frame frames[64];
@@ -761,7 +761,7 @@ main(void)
         TEST(dict__damaged_or_another_is_refused),
         TEST(read_many__coalesces_neighbours),
         TEST(read_many__bridges_small_gaps_only),
-        TEST(read_many__reads_at_most_a_mebibyte_at_once),
+        TEST(read_many__reads_a_mebibyte_or_so_at_once),
         TEST(read_many__takes_the_same_frame_twice),
         TEST(read_many__ends_where_the_visitor_fails),
         TEST(read_many__refuses_a_bad_frame),

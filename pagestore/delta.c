@@ -301,6 +301,14 @@ follow_steps(const struct ramet_delta *delta, const uint8_t *base,
     return ramet_reader_left(&walk.in) == 0 && used == delta->literals_len;
 }
 
+bool
+ramet_delta_makes(const struct ramet_delta *delta, const uint8_t *base,
+                  const uint8_t *page, uint32_t page_size, uint8_t *made)
+{
+    return follow_steps(delta, base, page_size, made) &&
+           memcmp(made, page, page_size) == 0;
+}
+
 enum ramet_rc
 ramet_delta_apply(const struct ramet_delta *delta, const uint8_t *base,
                   uint32_t page_size, uint8_t *out, struct ramet_err *err)

@@ -79,6 +79,10 @@ ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
 RAMET_NODISCARD enum ramet_rc
 ramet_delta_apply(const struct ramet_delta *delta, const uint8_t *base,
                   uint32_t page_size, uint8_t *out, struct ramet_err *err);
+/* Does a delta of our own make `page` of its base? Its sum is not looked at; `made` has
+ * room for a page. */
+bool ramet_delta_makes(const struct ramet_delta *delta, const uint8_t *base,
+                       const uint8_t *page, uint32_t page_size, uint8_t *made);
 /* The same delta in memory of its own, which is returned (ramet_free); NULL: there is
  * none. */
 uint8_t *ramet_delta_copy(const struct ramet_delta *delta,

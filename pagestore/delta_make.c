@@ -41,6 +41,7 @@ struct ramet_delta_maker {
     struct ramet_delta_step *steps, *behind; /* the table */
     uint32_t step_count;
     uint32_t done; /* the page is covered, or left to literals, up to here */
+    uint32_t literals, most; /* how many are left so far, and may be left */
     struct ramet_delta_run *runs;
     size_t run_count;
     uint16_t *numbers; /* the base's table as it follows */
@@ -193,12 +194,30 @@ find_moved(struct ramet_delta_maker *maker, uint32_t at, uint32_t end)
     return found;
 }
 
+/* May there be a run in line of AHEAD_MIN bytes, or up to the end, from one of the next
+ * AHEAD_MAX places on? All such have the same eight bytes. */
+static bool
+may_go_on(const struct ramet_delta_maker *maker, uint32_t at, uint32_t end)
+{
+    const uint32_t middle = at + AHEAD_MAX;
+    const int64_t source = (int64_t)middle + maker->shift;
+
+    static_assert(AHEAD_MIN >= AHEAD_MAX + 8, "they lie in each");
+    if (middle + 8 > end)
+        return true;
+    return source >= 0 && source + 8 <= (int64_t)maker->page_size &&
+           ramet_get_le64(maker->page + middle) ==
+               ramet_get_le64(maker->base + source);
+}
+
 /* How many bytes differ here before it goes on in line; 0: too many. */
 static uint32_t
 count_differing(const struct ramet_delta_maker *maker, uint32_t at,
                 uint32_t end)
 {
     assert(at < end && end <= maker->page_size);
+    if (!may_go_on(maker, at, end))
+        return 0;
     for (uint32_t skip = 1; skip <= AHEAD_MAX && at + skip < end; skip++) {
         const struct found found = find_along(maker, at + skip, end);
 
@@ -221,6 +240,7 @@ add_step(struct ramet_delta_maker *maker, enum ramet_delta_kind kind,
         return false;
     maker->steps[maker->step_count++] =
         (struct ramet_delta_step){0, kind, at, source, length};
+    maker->literals += at - maker->done;
     maker->done = at + length;
     return true;
 }
@@ -274,6 +294,8 @@ cover(struct ramet_delta_maker *maker, uint32_t end, bool moved)
                 found = find_run(maker, at, end, &found);
             if (skip > 0 || (found.length < ALONG_MIN && !is_sure)) {
                 at += skip > 0 ? skip : 1;
+                if (maker->literals + (at - maker->done) > maker->most)
+                    return false;
                 continue;
             }
             if (!add_copy(maker, &found))
@@ -441,9 +463,9 @@ put_literals(struct ramet_delta_maker *maker, uint32_t from, uint32_t to)
         ramet_buf_bytes(&maker->out_literals, maker->page + from, to - from);
 }
 
-static void
-put_step(struct ramet_delta_maker *maker, const struct ramet_delta_step *step,
-         int64_t *io_shift)
+void
+ramet_delta_put_step(struct ramet_buf *out, const struct ramet_delta_step *step,
+                     uint32_t page_size, int64_t *io_shift)
 {
     const int64_t shift = (int64_t)step->source - (int64_t)step->at;
     const int64_t more = shift - *io_shift;
@@ -452,12 +474,12 @@ put_step(struct ramet_delta_maker *maker, const struct ramet_delta_step *step,
     assert(step->length > 0 && step->kind != RAMET_DELTA_END);
     if (step->kind == RAMET_DELTA_NUMBERS)
         count /= 2;
-    else if (step->at + step->length == maker->page_size)
+    else if (step->at + step->length == page_size)
         count = 0;
-    ramet_buf_varint(&maker->out_steps, count * 4 + (uint64_t)step->kind);
+    ramet_buf_varint(out, count * 4 + (uint64_t)step->kind);
     if (step->kind == RAMET_DELTA_ZEROS)
         return;
-    ramet_buf_varint(&maker->out_steps,
+    ramet_buf_varint(out,
                      more < 0 ? (uint64_t)-more * 2 - 1 : (uint64_t)more * 2);
     *io_shift = shift;
 }
@@ -474,7 +496,7 @@ put_steps(struct ramet_delta_maker *maker, uint32_t most)
         const struct ramet_delta_step *const step = &maker->steps[i];
 
         put_literals(maker, made, step->at);
-        put_step(maker, step, &shift);
+        ramet_delta_put_step(&maker->out_steps, step, maker->page_size, &shift);
         made = step->at + step->length;
     }
     assert(made <= maker->page_size);
@@ -509,7 +531,8 @@ ramet_delta_make(struct ramet_delta_maker *maker, const uint8_t *base,
     maker->base = base;
     maker->page = page;
     maker->is_indexed = false;
-    maker->step_count = maker->done = 0;
+    maker->step_count = maker->done = maker->literals = 0;
+    maker->most = most;
     maker->shift = 0;
     is_covered = have_tables(maker, base_shape, shape)
                      ? cover_shaped(maker, base_shape, shape)

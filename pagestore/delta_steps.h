@@ -55,4 +55,17 @@ ramet_delta_make(struct ramet_delta_maker *maker, const uint8_t *base,
                  const uint8_t *page, const struct ramet_delta_shape *shape,
                  uint32_t most, struct ramet_delta *out_delta);
 
+/* Write a step down, behind how many literals it has. *io_shift: of the copy or numbers
+ * before, 0 at first. */
+void
+ramet_delta_put_step(struct ramet_buf *out, const struct ramet_delta_step *step,
+                     uint32_t page_size, int64_t *io_shift);
+
+/* From the delta (our own) that makes `page` of `base` the one that makes `base` of
+ * `page`, in place of what the buffers had. False: it has too many steps, or there is no
+ * memory. */
+bool ramet_delta_invert(const struct ramet_delta *delta, const uint8_t *base,
+                        const uint8_t *page, uint32_t page_size,
+                        struct ramet_buf *steps, struct ramet_buf *literals);
+
 #endif

@@ -23,6 +23,9 @@
 #define LARGE_PART 8u
 /* What a delta may take beyond a page before it is compressed. */
 #define STEPS_ROOM 64u
+/* One of so many quarters of the bytes of another, or more, is no better once both are
+ * compressed. */
+#define WORSE_QUARTERS 5u
 
 static_assert(RAMET_DELTA_BLOCK_BYTES + 2 * RAMET_PAGE_SIZE_MAX <=
                   RAMET_DELTA_BLOCK_MAX,
@@ -134,10 +137,9 @@ make_checked(struct ramet_delta_writer *writer, const uint8_t *base,
         if (!ramet_delta_make(writer->maker, base, shapes[i][0], page,
                               shapes[i][1], most, &delta))
             continue;
-        delta.sum = ramet_hash64(page, writer->page_size);
-        if (ramet_delta_apply(&delta, base, writer->page_size, writer->made,
-                              NULL) == RAMET_OK &&
-            memcmp(writer->made, page, writer->page_size) == 0) {
+        if (ramet_delta_makes(&delta, base, page, writer->page_size,
+                              writer->made)) {
+            delta.sum = ramet_hash64(page, writer->page_size);
             *out_delta = delta;
             return true;
         }
@@ -161,6 +163,19 @@ count_delta(struct ramet_delta_writer *writer, const uint8_t *bytes, size_t len)
     return (uint32_t)got + RAMET_DELTA_SUM_SIZE;
 }
 
+/* How many bytes a delta may have before it is compressed, to be better than what was
+ * tried. */
+static uint32_t
+most_raw(const struct ramet_delta_writer *writer)
+{
+    const uint32_t most = writer->page_size + STEPS_ROOM;
+    const uint32_t kept = writer->kept.steps_len + writer->kept.literals_len;
+
+    return writer->tried != NULL && kept / 4 * WORSE_QUARTERS < most
+               ? kept / 4 * WORSE_QUARTERS
+               : most;
+}
+
 enum ramet_rc
 ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
                        const struct ramet_delta_shape *base_shape,
@@ -178,8 +193,8 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
     *out_length = 0;
     /* An open block and this one may come out a little larger than they are. */
     if (room < 2 * (RAMET_DELTA_BLOCK_BYTES + 2 * (size_t)page_size) ||
-        !make_checked(writer, base, base_shape, page, shape,
-                      page_size + STEPS_ROOM, &delta))
+        !make_checked(writer, base, base_shape, page, shape, most_raw(writer),
+                      &delta))
         return RAMET_OK;
     copy = ramet_delta_copy(&delta, &kept);
     if (copy == NULL)
@@ -294,6 +309,13 @@ content_size(const struct ramet_delta_writer *writer)
 {
     assert((writer->content_pages == 0) == (writer->sums.len == 0));
     return writer->sums.len + writer->steps.len + writer->literals.len;
+}
+
+const struct ramet_delta *
+ramet_delta_writer_kept(const struct ramet_delta_writer *writer)
+{
+    assert(writer->tried != NULL);
+    return &writer->kept;
 }
 
 enum ramet_rc

@@ -45,6 +45,9 @@ ramet_delta_writer_try(struct ramet_delta_writer *writer, const uint8_t *base,
 /* How many bytes an image of `page` takes, about. */
 uint32_t ramet_delta_writer_image_size(struct ramet_delta_writer *writer,
                                        const uint8_t *page);
+/* What is kept, until it is taken or forgotten; something must be. */
+const struct ramet_delta *
+ramet_delta_writer_kept(const struct ramet_delta_writer *writer);
 /* Take what is kept. Pages come in ascending order. */
 RAMET_NODISCARD enum ramet_rc
 ramet_delta_writer_take(struct ramet_delta_writer *writer,

@@ -18,7 +18,7 @@
 #define NEAR_COMMITS 4096u /* what others did is asked for as far as this */
 /* An image is packed over its page's newest version where that leaves this part
  * of it at most. */
-#define BACK_PART 8u
+#define BACK_PART 4u
 
 struct ramet_bases {
     struct ramet_bases_file file;
@@ -188,8 +188,7 @@ get_packed(struct ramet_bases *bases, struct ramet_session *session,
            ramet_bases_file_read(&bases->file, bases->packed, packed->length,
                                  packed->offset) == RAMET_OK &&
            ramet_unpack(bases->packer, over, bases->packed, packed->length,
-                        out_image, page_size) &&
-           ramet_hash64(out_image, page_size) == packed->sum;
+                        packed->sum, out_image, page_size);
 }
 
 bool
@@ -204,11 +203,12 @@ ramet_bases_get(struct ramet_bases *bases, struct ramet_session *session,
     if (!bases->is_usable || bases->file.at.lsn == 0)
         return false;
     *out_base = (struct ramet_base){.deltas = 0};
-    if (ramet_base_table_image(&bases->file.table, pgno, &sum))
-        return ramet_session_read_before(session, remote_tail, pgno,
-                                         out_image) &&
-               ramet_base_sum_is(sum,
-                                 ramet_hash64(out_image, page_size_of(bases)));
+    if (ramet_base_table_image(&bases->file.table, pgno, &sum)) {
+        if (!ramet_session_read_before(session, remote_tail, pgno, out_image))
+            return false;
+        out_base->sum = ramet_hash64(out_image, page_size_of(bases));
+        return ramet_base_sum_is(sum, out_base->sum);
+    }
     packed = ramet_base_table_packed(&bases->file.table, pgno);
     if (packed == NULL ||
         !get_packed(bases, session, remote_tail, packed, out_image))
@@ -216,7 +216,8 @@ ramet_bases_get(struct ramet_bases *bases, struct ramet_session *session,
     *out_base =
         (struct ramet_base){.stays = packed->kind == RAMET_BASE_NOTE_PACKED,
                             .deltas = packed->deltas,
-                            .delta_bytes = packed->delta_bytes};
+                            .delta_bytes = packed->delta_bytes,
+                            .sum = packed->sum};
     return true;
 }
 
@@ -240,40 +241,41 @@ ramet_bases_note_image(struct ramet_bases *bases, uint32_t pgno,
  * memory. */
 static bool
 pack_image(struct ramet_bases *bases, const uint8_t *image, const uint8_t *page,
-           uint32_t length, struct ramet_base_note *io_note)
+           const struct ramet_delta *made, uint32_t length,
+           struct ramet_base_note *io_note)
 {
     const uint32_t page_size = page_size_of(bases);
+    const uint32_t most = page_size / BACK_PART;
     struct ramet_bases_step *const step = &bases->file.step;
-    const size_t before = step->pages.len;
 
     assert(bases->file.step.is_on);
     if (step->pages_length > bases->file.bytes_max / 8 * 3)
         return false;
-    io_note->sum = ramet_hash64(image, page_size);
     io_note->kind = RAMET_BASE_NOTE_BACK;
-    if (length <= page_size / BACK_PART) {
-        if (ramet_pack(bases->packer, page, image, page_size, &step->pages,
-                       &io_note->length, NULL) != RAMET_OK)
+    if (length <= most) {
+        if (ramet_pack_back(bases->packer, made, image, page, page_size, most,
+                            &step->pages, &io_note->length, NULL) != RAMET_OK)
             return false;
-        if (io_note->length <= page_size / BACK_PART)
+        if (io_note->length > 0)
             return true;
-        step->pages.len = before;
     }
     io_note->kind = RAMET_BASE_NOTE_PACKED;
-    return ramet_pack(bases->packer, NULL, image, page_size, &step->pages,
+    return ramet_pack(bases->packer, image, page_size, &step->pages,
                       &io_note->length, NULL) == RAMET_OK;
 }
 
 void
 ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
-                       const uint8_t *page, uint32_t length,
-                       const struct ramet_base *own, const uint8_t *image)
+                       const uint8_t *page, const struct ramet_delta *made,
+                       uint32_t length, const struct ramet_base *own,
+                       const uint8_t *image)
 {
     struct ramet_base_note delta = {.kind = RAMET_BASE_NOTE_DELTA,
                                     .pgno = pgno,
                                     .count = 1,
                                     .deltas = 1,
-                                    .delta_bytes = length};
+                                    .delta_bytes = length,
+                                    .sum = own != NULL ? own->sum : 0};
 
     assert(pgno >= 1 && length >= 1 && image != NULL);
     if (!bases->file.step.is_on)
@@ -282,8 +284,10 @@ ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
         if (own != NULL) {
             delta.deltas += own->deltas;
             delta.delta_bytes += own->delta_bytes;
+        } else {
+            delta.sum = ramet_hash64(image, page_size_of(bases));
         }
-        if (!pack_image(bases, image, page, length, &delta))
+        if (!pack_image(bases, image, page, made, length, &delta))
             delta.kind = RAMET_BASE_NOTE_FORGET;
     }
     ramet_bases_step_note(&bases->file, &delta);

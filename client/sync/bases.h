@@ -26,6 +26,7 @@
 
 #include "client/store/store.h"
 #include "metastore/history.h"
+#include "pagestore/delta.h"
 
 #define RAMET_BASES_BYTES (64u << 20) /* the file's usual bound */
 
@@ -36,6 +37,7 @@ struct ramet_base {
     bool stays;      /* it is packed in the file, whatever its page becomes */
     uint32_t deltas; /* of the page since that image */
     uint64_t delta_bytes; /* of these */
+    uint64_t sum;         /* XXH3-64 of the image */
 };
 
 /* No I/O. `replica` is borrowed. */
@@ -60,14 +62,15 @@ bool ramet_bases_get(struct ramet_bases *bases, struct ramet_session *session,
                      struct ramet_pos remote_tail, uint32_t pgno,
                      uint8_t *out_image, struct ramet_base *out_base);
 
-/* The new commit has an image of the page, or a delta of `length` bytes over
- * `image`; pages ascend. `own`: what was known of that as the page's own base;
+/* The new commit has an image of the page, or the delta `made` over `image`, which counts as
+ * `length` bytes; pages ascend. `own`: what was known of that as the page's own base;
  * NULL: it was another page's. */
 void ramet_bases_note_image(struct ramet_bases *bases, uint32_t pgno,
                             const uint8_t *page);
 void ramet_bases_note_delta(struct ramet_bases *bases, uint32_t pgno,
-                            const uint8_t *page, uint32_t length,
-                            const struct ramet_base *own, const uint8_t *image);
+                            const uint8_t *page, const struct ramet_delta *made,
+                            uint32_t length, const struct ramet_base *own,
+                            const uint8_t *image);
 /* The new commit is in the remote, as `point`; its pages above `least` without
  * image are zeros. */
 void

@@ -11,7 +11,7 @@
 
 #define SUM_SIZE 8u
 
-static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'B', 'A', 'S', 1};
+static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'B', 'A', 'S', 2};
 
 void
 ramet_bases_header_encode(const struct ramet_bases_header *header,

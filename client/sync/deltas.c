@@ -389,9 +389,16 @@ write_delta(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
             const struct choice *choice, struct ramet_err *err)
 {
     const struct slot *const slot = &deltas->slots[choice->slot];
-    enum ramet_rc rc = ramet_delta_writer_take(deltas->writer, err);
+    enum ramet_rc rc;
 
     assert(choice->length != 0 && slot->has_image);
+    if (deltas->job->bases != NULL)
+        ramet_bases_note_delta(deltas->job->bases, pgno, page,
+                               ramet_delta_writer_kept(deltas->writer),
+                               choice->length,
+                               choice->is_own ? &slot->base : NULL,
+                               image_of(deltas, choice->slot));
+    rc = ramet_delta_writer_take(deltas->writer, err);
     if (rc == RAMET_OK && !choice->is_own)
         rc = add_name(deltas, slot->pgno, err);
     if (rc == RAMET_OK &&
@@ -400,10 +407,6 @@ write_delta(struct ramet_deltas *deltas, uint32_t pgno, const uint8_t *page,
     if (rc != RAMET_OK)
         return rc;
     deltas->position++;
-    if (deltas->job->bases != NULL)
-        ramet_bases_note_delta(deltas->job->bases, pgno, page, choice->length,
-                               choice->is_own ? &slot->base : NULL,
-                               image_of(deltas, choice->slot));
     return RAMET_OK;
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/alloc.h"
 #include "pagestore/delta_writer.h"
+#include "pagestore/pack.h"
 #include "pagestore/segment.h"
 #include "tests/support/faultstore.h"
 
@@ -240,6 +241,124 @@ try_plain(struct ramet_delta_writer *writer, const uint8_t *base,
                                   most, out_length, NULL);
 }
 
+/* ---- the way back ------------------------------------------------------------ */
+
+enum { CELLS = 20 };
+
+static void
+put_be16(uint8_t *p, size_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+/* A page of cells, from its end on, with a table of where they are. */
+static struct ramet_delta_shape
+fill_cells(uint8_t *page, unsigned seed, unsigned longer)
+{
+    size_t at = PAGE;
+
+    memset(page, 0, PAGE);
+    for (unsigned i = 0; i < CELLS; i++) {
+        const size_t len = 90 + i * 3 + (i == longer ? 25 : 0);
+
+        at -= len;
+        fill_page(page + at, len, seed + i);
+        put_be16(page + 8 + 2 * i, at);
+    }
+    page[0] = 13;
+    put_be16(page + 5, at);
+    return (struct ramet_delta_shape){.lone = 5, .table = 8, .count = CELLS};
+}
+
+/* The base comes back from the page and what was packed; with a bit of that or of the
+ * page another it does not, or is the same all the same. */
+static void
+check_way_back(const uint8_t *base, const struct ramet_delta_shape *base_shape,
+               uint8_t *page, const struct ramet_delta_shape *shape,
+               uint32_t most)
+{
+    const uint64_t sum = ramet_hash64(base, PAGE);
+    struct ramet_delta_writer *writer;
+    struct ramet_packer *packer;
+    struct ramet_buf packed;
+    uint32_t length = 0;
+    uint8_t out[PAGE];
+
+    ramet_buf_init(&packed, 1u << 16);
+    assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_packer_new(&packer, NULL), RAMET_OK);
+    assert_int_equal(ramet_delta_writer_try(writer, base, base_shape, page,
+                                            shape, UINT32_MAX, &length, NULL),
+                     RAMET_OK);
+    assert_true(length > 0);
+    assert_int_equal(ramet_pack_back(packer, ramet_delta_writer_kept(writer),
+                                     base, page, PAGE, PAGE, &packed, &length,
+                                     NULL),
+                     RAMET_OK);
+    assert_in_range(length, 1, most);
+    assert_int_equal(packed.len, length);
+    assert_true(
+        ramet_unpack(packer, page, packed.data, length, sum, out, PAGE));
+    assert_memory_equal(out, base, PAGE);
+    assert_false(
+        ramet_unpack(packer, page, packed.data, length, sum + 1, out, PAGE));
+    for (uint32_t bit = 0; bit < 8 * length; bit += 3) {
+        packed.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        if (ramet_unpack(packer, page, packed.data, length, sum, out, PAGE))
+            assert_memory_equal(out, base, PAGE);
+        packed.data[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    for (uint32_t len = 0; len < length; len++)
+        assert_false(
+            ramet_unpack(packer, page, packed.data, len, sum, out, PAGE));
+    ramet_buf_done(&packed);
+    ramet_packer_free(packer);
+    ramet_delta_writer_free(writer);
+}
+
+static void
+way_back__of_what_was_moved_left_out_or_put_in_is_short(void **state)
+{
+    uint8_t base[PAGE], page[PAGE];
+
+    (void)state;
+    fill_page(base, PAGE, 1);
+    memcpy(page, base, PAGE); /* nothing */
+    check_way_back(base, &no_shape, page, &no_shape, 10);
+    fill_page(page + 1000, 50, 2); /* other bytes */
+    check_way_back(base, &no_shape, page, &no_shape, 80);
+    memcpy(page, base, PAGE); /* 30 more: the last are lost */
+    fill_page(page + 500, 30, 3);
+    memcpy(page + 530, base + 500, PAGE - 530);
+    check_way_back(base, &no_shape, page, &no_shape, 60);
+    memcpy(page + 500, base + 600, PAGE - 600); /* 100 fewer */
+    check_way_back(base, &no_shape, page, &no_shape, 140);
+    memcpy(page, base + 2000, PAGE - 2000); /* halves that change places */
+    memcpy(page + PAGE - 2000, base, 2000);
+    check_way_back(base, &no_shape, page, &no_shape, 40);
+    memset(page, 0, PAGE); /* next to nothing left */
+    memcpy(page + 3000, base + 100, 200);
+    check_way_back(base, &no_shape, page, &no_shape, PAGE);
+}
+
+/* What points to the cells goes with them on the way back as well. */
+static void
+way_back__has_no_numbers(void **state)
+{
+    uint8_t base[PAGE], page[PAGE];
+
+    (void)state;
+    for (unsigned i = 0; i < CELLS; i++) {
+        const struct ramet_delta_shape a = fill_cells(base, 7, CELLS);
+        const struct ramet_delta_shape b = fill_cells(page, 7, i);
+
+        check_way_back(base, &a, page, &b, 2 * CELLS + 20);
+        check_way_back(page, &b, base, &a, 2 * CELLS + 45);
+    }
+}
+
 struct pages {
     uint8_t (*base)[PAGE];
     uint8_t (*page)[PAGE];
@@ -455,6 +574,9 @@ main(void)
         cmocka_unit_test(block__with_more_than_its_pages_take_is_refused),
         cmocka_unit_test(steps__that_leave_page_or_base_are_refused),
         cmocka_unit_test(numbers__follow_the_copies),
+        cmocka_unit_test(
+            way_back__of_what_was_moved_left_out_or_put_in_is_short),
+        cmocka_unit_test(way_back__has_no_numbers),
         cmocka_unit_test(blocks__in_a_segment_or_inline_give_the_pages_back),
         cmocka_unit_test(try__gives_up_where_a_delta_does_not_pay),
         cmocka_unit_test(writer__survives_every_failed_allocation),

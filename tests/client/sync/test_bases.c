@@ -345,30 +345,64 @@ flip(const struct world *world, uint64_t at)
     close(fd);
 }
 
+/* In the first page that is packed in the file's last record: how much its first step
+ * copies of the page that it is over. */
+static uint64_t
+last_packed(const struct world *world)
+{
+    const uint64_t size = bases_size(world);
+    const int fd = open(bases_path(world), O_RDONLY);
+    uint64_t at = RAMET_BASES_HEADER_SIZE, next = 0;
+    struct ramet_bases_record record;
+
+    assert_true(fd >= 0);
+    while (next != size) {
+        uint8_t head[RAMET_BASES_RECORD_SIZE];
+
+        at = next > 0 ? next : at;
+        assert_int_equal(pread(fd, head, sizeof(head), (off_t)at),
+                         sizeof(head));
+        ramet_bases_record_decode(head, &record);
+        next = at + sizeof(head) + record.pages_length + record.notes_length;
+    }
+    close(fd);
+    assert_true(record.pages_length >= 8);
+    return at + RAMET_BASES_RECORD_SIZE + 2;
+}
+
+/* Damage in a packed page costs that page's image. A record that is not right ends what is
+ * believed: all pages that it and those behind it tell of, which here are six soon. They are
+ * sent once more, page 9 in the next push and the others one by one in five; then deltas
+ * follow again. */
 static void
 bases__that_are_damaged_cost_bytes_and_no_page(void **state)
 {
+    enum { EVERY = 8, ROUND = 5, PUSHES = 7 * EVERY };
     struct world *const world = *state;
     struct ramet_file *file = make_volume(world);
-    unsigned images = 0, deltas = 0;
+    unsigned images = 0;
 
-    for (uint64_t i = 0; i < 36; i++) {
+    for (uint64_t i = 0; i < PUSHES; i++) {
+        const unsigned since = i % EVERY;
         uint64_t written;
 
-        if (i % 4 == 3)
+        if (since == 0) {
             ramet_file_close(file);
-        if (i % 4 == 1)
-            flip(world, i * 2654435761u % bases_size(world));
-        if (i % 4 == 3)
+            if (i > 0)
+                flip(world, i / EVERY % 2 == 0
+                                ? last_packed(world)
+                                : i * 2654435761u % bases_size(world));
             file = world_open(world, 0, "a");
-        change(file, 9, i);
-        change(file, 10 + (uint32_t)i % 5, i);
+        }
+        change_at(file, 9, 1 + i % 3, i);
+        change_at(file, 10 + (uint32_t)i % ROUND, 0, i);
         written = push(world, file);
+        if (since >= ROUND)
+            assert_in_range(written, 1, SMALL - 1);
         images += written > IMAGE;
-        deltas += written < SMALL;
         world_expect_remote(world, lsn, bytes, SIZE);
     }
-    assert_true(images > 0 && deltas > 5);
+    assert_true(images > 0);
     ramet_file_close(file);
 }
 

@@ -35,10 +35,10 @@ try_head(const uint8_t *data)
     }
     ramet_bases_record_decode(data, &record);
     if (record.notes_length == 0) {
-        ramet_bases_record_encode(&record, NULL, 1, 2, again);
+        ramet_bases_record_encode(&record, NULL, 1, 72, again);
         require(memcmp(data + 8, again + 8, sizeof(again) - 8) == 0, "record");
-        require(ramet_bases_record_is_right(again, NULL, 0, 1, 2), "its sum");
-        require(!ramet_bases_record_is_right(again, NULL, 0, 1, 3),
+        require(ramet_bases_record_is_right(again, NULL, 0, 1, 72), "its sum");
+        require(!ramet_bases_record_is_right(again, NULL, 0, 1, 73),
                 "elsewhere");
     }
 }

@@ -380,9 +380,10 @@ take_offer(void *ctx, const struct ramet_vid *volume,
     return history != NULL && ramet_history_offer(history, at, object, len);
 }
 
-/* A request, and its own length, buy less than a tenth of what is sent with it: it
- * is brought for so many times its length. */
+/* A dictionary saves a tenth of what is sent with it, about: it is brought for so many
+ * times its length, and for as much as makes up for the request. */
 #define DICT_PAYS_FROM 16u
+#define DICT_PAYS_FROM_BYTES (256u << 10)
 
 static bool
 is_same_place(const struct ramet_extent *a, const struct ramet_extent *b)
@@ -427,8 +428,8 @@ pays_for_dict(struct ramet_remote_client *client, struct known_history *known,
 {
     known->sent_without += page_bytes;
     return client->meter.base.traits == 0 ||
-           known->sent_without >=
-               (uint64_t)DICT_PAYS_FROM * extent->length_bytes;
+           (known->sent_without >= DICT_PAYS_FROM_BYTES &&
+            known->sent_without / DICT_PAYS_FROM >= extent->length_bytes);
 }
 
 enum ramet_rc

@@ -233,21 +233,46 @@ ramet_presence_truncate(struct ramet_replica *replica, uint32_t page_count,
                : RAMET_FAIL_OS(err, result, "truncate %s", RAMET_PRESENCE_NAME);
 }
 
+/* How many pages the file has words of: of those after them what is known is the
+ * default. */
+static enum ramet_rc
+count_words(struct ramet_replica *replica, uint64_t *out_words,
+            struct ramet_err *err)
+{
+    enum ramet_rc rc = open_presence(replica, false, err);
+    struct ramet_os_stat st = {.size_bytes = 0};
+    int failed;
+
+    *out_words = 0;
+    if (rc != RAMET_OK)
+        return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
+    failed = replica->os->stat(replica->os->ctx, replica->presence_fd, &st);
+    if (failed < 0)
+        return RAMET_FAIL_OS(err, failed, "%s", RAMET_PRESENCE_NAME);
+    *out_words = st.size_bytes / sizeof(uint64_t) + 1; /* one may be torn */
+    return RAMET_OK;
+}
+
 enum ramet_rc
 ramet_presence_count_absent(struct ramet_replica *replica, uint32_t page_count,
                             uint64_t *out_absent, struct ramet_err *err)
 {
     uint64_t *const values = ramet_alloc(BATCH * sizeof(*values));
-    uint64_t absent = 0;
-    enum ramet_rc rc = RAMET_OK;
+    uint64_t absent = 0, words = 0;
+    enum ramet_rc rc;
 
     assert(ramet_may_read_base(replica));
     if (values == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to read %s",
                           RAMET_PRESENCE_NAME);
-    for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += BATCH) {
+    rc = count_words(replica, &words, err);
+    if (words > page_count)
+        words = page_count;
+    if (!replica->default_held)
+        absent = page_count - words;
+    for (uint64_t at = 0; rc == RAMET_OK && at < words; at += BATCH) {
         const uint32_t count =
-            page_count - at < BATCH ? (uint32_t)(page_count - at) : BATCH;
+            words - at < BATCH ? (uint32_t)(words - at) : BATCH;
 
         rc = ramet_presence_read(replica, (uint32_t)at + 1, count, values, err);
         for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)

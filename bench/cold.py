@@ -5,14 +5,15 @@ Databases on a server, reached through a proxy that holds every byte for half a
 round trip and lets so many through a second (20 ms, 100 Mbit/s): users, of 100 MB;
 the same rows inserted in no order, so that neighbours in a tree are none in the file;
 shapes, of 180 MB: a table without rowids, long documents whose overflow pages lie in
-order and not, full text; and a tree of 4 GB, five levels deep, of which only what is
-asked for exists.
+order and not, full text; and trees of 4 GB and of 1 TB, five levels deep, of which only
+what is asked for exists.
 Each question is asked by a process of its own with an empty directory: seconds,
 exchanges that had to wait for one another (at most: what bytes at the link's rate do
 not explain), requests, bytes, what part of the link they are, and pages: those that
 were read, and all that came, with what was still on its way then. Beside it each mark,
 and whether it is kept. In the same run and over the same link: the whole file as zstd
-by curl, and a VFS that reads each page by a range of HTTP. Nothing here asserts. On a
+by curl, a VFS that reads each page by a range of HTTP, and Litestream's restore from a
+bucket. Nothing here asserts. On a
 busy machine `--rtt 100 --mbit 20` holds as much under way, and processors count for a
 fifth.
 """
@@ -33,11 +34,12 @@ import urllib.parse
 import common
 import plot
 import hollow
-from peers import ranges
+from peers import ranges, restore
 
 WORKLOAD = os.path.join(common.HERE, "workload.py")
 PROXY = os.path.join(common.BUILD, "tests", "delayproxy")
-LIBRARY = os.path.join(common.BUILD, "lib", "libramet.so")
+SPARSE = os.path.join(common.BUILD, "tests", "sparsevolume")
+HOLLOW = {"hollow": hollow.SMALL, "vast": hollow.LARGE}
 
 OSLO = ("FROM users WHERE city = 'Oslo' ORDER BY created LIMIT %d)")
 
@@ -73,6 +75,21 @@ class Case:
         if self.kib is not None:
             mark("KiB <= %d", self.kib, row["moved"] / 1024 <= self.kib)
         return "; ".join(said)
+
+
+def hollow_cases(size, base):
+    middle = HOLLOW[base].middle
+    return (
+        Case(size + ": open, and the schema",
+             "SELECT count(*) FROM sqlite_schema", (), base=base, trips=1,
+             kib=60),
+        Case(size + ": point by rowid, the first",
+             "SELECT v FROM t WHERE id = %d" % middle, base=base, trips=4,
+             kib=16),
+        Case(size + ": 1,000 rows by rowid",
+             "SELECT sum(length(v)) FROM t WHERE id BETWEEN %d AND %d" %
+             (middle, middle + 999), base=base, trips=4 + 5, brought=2,
+             spare=6))
 
 
 CASES = (
@@ -127,15 +144,8 @@ CASES = (
          base="shapes", rate=80, brought=1.1),
     Case("overflow chains in no order", "SELECT sum(length(body)) FROM torn",
          base="shapes", rate=65, brought=1.1),
-    Case("4 GB: open, and the schema", "SELECT count(*) FROM sqlite_schema",
-         (), base="hollow", trips=1, kib=60),
-    Case("4 GB: point by rowid, the first",
-         "SELECT v FROM t WHERE id = %d" % hollow.MIDDLE, base="hollow",
-         trips=4, kib=16),
-    Case("4 GB: 1,000 rows by rowid",
-         "SELECT sum(length(v)) FROM t WHERE id BETWEEN %d AND %d" %
-         (hollow.MIDDLE, hollow.MIDDLE + 999), base="hollow",
-         trips=4 + 5, brought=2, spare=6),
+    *hollow_cases("4 GB", "hollow"),
+    *hollow_cases("1 TB", "vast"),
     Case("full text, rank LIMIT 10",
          "SELECT rowid FROM words WHERE words MATCH 'w17 w23' ORDER BY rank "
          "LIMIT 10", base="shapes", trips=35, brought=3),
@@ -265,12 +275,6 @@ def make_torn(path, base):
     db.close()
 
 
-def make_empty(path):
-    db = sqlite3.connect(path)
-    db.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
-    db.close()
-
-
 def made(name, make):
     """The database of that name in the cache."""
     path = os.path.join(common.CACHE, "cold-%s.db" % name)
@@ -333,7 +337,7 @@ class Bench:
         base = database(options.rows)
         store = os.path.join(work, "store")
         makers = {"torn": lambda path: make_torn(path, base),
-                  "shapes": make_shapes, "hollow": make_empty}
+                  "shapes": make_shapes}
         for name in ("users", *makers):
             if self.is_asked(name):
                 copy = os.path.join(work, name + ".db")
@@ -342,8 +346,9 @@ class Bench:
                     made("%s-%d" % (name, options.rows), makers[name]), copy)
                 common.timed(common.RAMET, "init", copy, "--remote",
                              "file://%s/%s" % (store, name))
-        if self.is_asked("hollow"):
-            hollow.fill(LIBRARY, os.path.join(work, "hollow.db"))
+        for name, tree in HOLLOW.items():
+            if self.is_asked(name):
+                hollow.build(SPARSE, store, name, tree)
         self.server = Process(common.RAMET, "serve", "--data", store,
                               "--listen", "127.0.0.1:0", "--access-log",
                               "off", "--prefetch-queries")
@@ -363,9 +368,9 @@ class Bench:
     def is_asked(self, base):
         return any(case.base == base for case in self.cases())
 
-    def proxy(self, port):
+    def proxy(self, port, *stats):
         process = Process(PROXY, 0, port, self.options.rtt / 2,
-                          self.options.mbit)
+                          self.options.mbit, *stats)
         process.port = int(process.said.split()[-1])
         return process
 
@@ -429,6 +434,7 @@ class Bench:
             self.note(case.name, *answer, case=case)
         if not self.options.only:
             self.whole_file()
+            self.restore()
             self.ranges()
 
     def whole_file(self):
@@ -439,6 +445,30 @@ class Bench:
                        shell=True, check=True)
         self.note("whole file, zstd by curl", time.perf_counter() - began, 1,
                   os.path.getsize(os.path.join(self.work, "users.zst")))
+
+    def restore(self):
+        """Litestream's, of the users, from a bucket."""
+        name = "Litestream's restore"
+        copy = os.path.join(self.work, "litestream.db")
+        stats = os.path.join(self.work, "restore.stats")
+        gateway = restore.Gateway()
+        try:
+            if gateway.environment is None:
+                print(name + ": no gateway can be had")
+                return
+            shutil.copyfile(database(self.options.rows), copy)
+            if not restore.replicate(self.work, copy, gateway):
+                print(name + ": it can't be had")
+                return
+            link = self.proxy(gateway.port(), stats)
+            seconds = restore.restore(self.work, copy, gateway, link.port,
+                                      self.options.timeout)
+            link.end()
+            with open(stats, encoding="ascii") as file:
+                moved = json.load(file)["down"]
+            self.note(name, seconds, 0, moved)
+        finally:
+            gateway.end()
 
     def ranges(self):
         python = ranges.find(common.CACHE)
@@ -468,8 +498,10 @@ class Bench:
         plot.bars(path, "Seconds until the answer, cold: %g ms, %g Mbit/s "
                   "(ranges: at most %d s)" %
                   (self.options.rtt, self.options.mbit, self.options.timeout),
-                  ("Ramet", "whole file, zstd by curl", "a range a page"),
+                  ("Ramet", "whole file, zstd by curl", "Litestream's restore",
+                   "a range a page"),
                   [(case.name, (took.get(case.name), whole,
+                                took.get("Litestream's restore"),
                                 took.get("ranges: " + case.name)))
                    for case in CASES if case.peer or case.name == "hydrate"],
                   "s")

@@ -10,10 +10,13 @@ import sqlite3
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "vfs")]
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "vfs"),
+                os.path.join(HERE, "..", "..", "bench")]
 SERVE = sys.argv.pop(1)
 DATABASES = sys.argv.pop(1)
 
+import hollow  # noqa: E402
+sys.path.pop(2)  # bench/ has a common.py of its own
 import common  # noqa: E402
 from common import one  # noqa: E402
 from served import Server  # noqa: E402
@@ -143,6 +146,48 @@ def test_roll_ups_cost_no_request():
     server.stop()
     print("  requests: %s" % cost)
     assert cost["rolled"] <= cost["flat"] + 2, cost
+
+
+def cost_of(server, name, tree, how):
+    """Requests and bytes so far: opened, after a point, after 1,000 rows."""
+    parameters = {"replica": "none"} if how == "view" else {"sync": "manual"}
+    db = common.open_db("%s-%s.db" % (name, how), timeout=20,
+                        remote="http://127.0.0.1:%d/%s" % (server.port, name),
+                        **parameters)
+    spent = []
+    for sql, answer in (
+            ("SELECT count(*) FROM sqlite_schema", 1),
+            ("SELECT length(v) FROM t WHERE id = %d" % tree.middle,
+             hollow.WIDTH),
+            ("SELECT sum(length(v)) FROM t WHERE id BETWEEN %d AND %d" %
+             (tree.middle, tree.middle + 999), 1000 * hollow.WIDTH)):
+        assert one(db, sql) == answer
+        spent.append(db.execute("SELECT requests, fetched_bytes FROM "
+                                "ramet_status").fetchone())
+    db.close()
+    return spent
+
+
+def test_cost_does_not_grow_with_the_volume():
+    """A tree of 4 GB and one of 1 TB, of the same depth; of either only what is
+    asked for exists."""
+    common.load()
+    store = os.path.abspath("store")
+    trees = {"small": hollow.SMALL, "large": hollow.LARGE}
+    for name, tree in trees.items():
+        hollow.build(os.environ["RAMET_SPARSE"], store, name, tree)
+    assert trees["large"].pages * hollow.PAGE > 10 ** 12
+    server = Server(SERVE, data=store)
+    for how in "view", "replica":
+        cost = {name: cost_of(server, name, tree, how)
+                for name, tree in trees.items()}
+        print("  %s: %s" % (how, cost))
+        for small, large in zip(cost["small"], cost["large"]):
+            assert max(small[0], large[0]) <= 80, cost
+            assert large[1] <= 1.5 * small[1] + 8192, cost
+        assert cost["large"][0][0] == 1 and cost["large"][0][1] <= 60 << 10
+        assert cost["large"][1][0] <= 1 + 4, cost  # a level a round trip
+    server.stop()
 
 
 if __name__ == "__main__":

@@ -334,8 +334,17 @@ class Bench:
         self.work, self.options = work, options
         self.count = 0
         self.rows = []
+        self.environment = dict(os.environ)
+        self.gateway = restore.Gateway() if options.bucket else None
         base = database(options.rows)
         store = os.path.join(work, "store")
+        url = "file://" + store
+        if self.gateway:
+            if self.gateway.environment is None:
+                raise SystemExit("bench cold: no gateway can be had")
+            self.environment.update(self.gateway.environment)
+            url = "s3://%s/cold" % self.environment["RAMET_TEST_S3_BUCKET"]
+        self.url = url
         makers = {"torn": lambda path: make_torn(path, base),
                   "shapes": make_shapes}
         for name in ("users", *makers):
@@ -345,7 +354,7 @@ class Bench:
                     base if name == "users" else
                     made("%s-%d" % (name, options.rows), makers[name]), copy)
                 common.timed(common.RAMET, "init", copy, "--remote",
-                             "file://%s/%s" % (store, name))
+                             "%s/%s" % (url, name), env=self.environment)
         for name, tree in HOLLOW.items():
             if self.is_asked(name):
                 hollow.build(SPARSE, store, name, tree)
@@ -353,7 +362,9 @@ class Bench:
                               "--listen", "127.0.0.1:0", "--access-log",
                               "off", "--prefetch-queries")
         port = self.server.said.strip().rsplit(":", 1)[-1].strip("/")
-        self.link = self.proxy(port)
+        self.link = self.proxy(self.gateway.port() if self.gateway else port)
+        self.environment["AWS_ENDPOINT_URL_S3"] = \
+            "http://127.0.0.1:%d" % self.link.port
         self.files = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
         self.files.folder = work
         threading.Thread(target=self.files.serve_forever, daemon=True).start()
@@ -362,8 +373,13 @@ class Bench:
                         os.path.join(work, "users.zst")], check=True)
 
     def cases(self):
-        return [case for case in CASES if self.options.only is None or
-                self.options.only in case.name]
+        """Those that were asked for; a bucket makes no trees and runs nothing."""
+        return [case for case in CASES
+                if (self.options.only is None or
+                    self.options.only in case.name) and
+                not (self.options.bucket and
+                     (case.base in HOLLOW or
+                      any(name.startswith("ask") for name in case.before)))]
 
     def is_asked(self, base):
         return any(case.base == base for case in self.cases())
@@ -377,6 +393,8 @@ class Bench:
     def end(self):
         for process in (self.link, self.files_link, self.server):
             process.end()
+        if self.gateway:
+            self.gateway.end()
         self.files.shutdown()
 
     def note(self, name, seconds, requests, moved, pages=0, unread=0,
@@ -404,7 +422,8 @@ class Bench:
         self.count += 1
         folder = os.path.join(self.work, "ask%d" % self.count)
         os.mkdir(folder)
-        remote = "http://127.0.0.1:%d/%s" % (self.link.port, case.base)
+        remote = "%s/%s" % (self.url if self.gateway else
+                            "http://127.0.0.1:%d" % self.link.port, case.base)
         uri = "file:%s/app.db?vfs=ramet&sync=manual&remote=%s%s" % (
             folder, urllib.parse.quote(remote, safe=""), self.options.uri)
         if case.profile:
@@ -413,7 +432,7 @@ class Bench:
             [common.PYTHON, "-c", ASK, json.dumps(
                 [common.EXTENSION, uri, [BEFORE[b] for b in case.before],
                  case.question])], stdout=subprocess.PIPE, check=False,
-            text=True, timeout=self.options.timeout)
+            text=True, env=self.environment, timeout=self.options.timeout)
         shutil.rmtree(folder, ignore_errors=True)
         if done.returncode != 0:
             raise SystemExit("bench cold: %s failed" % case.question)
@@ -432,7 +451,7 @@ class Bench:
                                                 self.options.timeout))
                 continue
             self.note(case.name, *answer, case=case)
-        if not self.options.only:
+        if not self.options.only and not self.gateway:
             self.whole_file()
             self.restore()
             self.ranges()
@@ -514,6 +533,8 @@ def main():
     parser.add_argument("--mbit", type=float, default=100)
     parser.add_argument("--timeout", type=float, default=60)
     parser.add_argument("--uri", default="", help="more parameters: &a=b")
+    parser.add_argument("--bucket", action="store_true",
+                        help="straight from one, versitygw's, not from a server")
     parser.add_argument("--plot", help="an SVG to be written")
     parser.add_argument("--only", help="questions whose name has this")
     options = parser.parse_args()

@@ -140,12 +140,12 @@ newest_name_from_afar(struct ramet_objstore *store, const char *name,
     if (rc != RAMET_OK || first.seq != 1)
         ramet_beside_give_up(&beside);
     said_rc = ramet_beside_end(&beside, &own);
-    if (rc == RAMET_OK && first.seq == 1) {
+    if (rc == RAMET_OK && first.seq == 1 && said_rc != RAMET_ENOTFOUND) {
         rc = said_rc;
         *out_volume = said.volume;
         if (rc != RAMET_OK && err != NULL)
             *err = own;
-    } else if (rc == RAMET_OK && first.seq > 1) {
+    } else if (rc == RAMET_OK && first.seq > 0) { /* or given meanwhile */
         rc = ramet_name_read(store, name, first.seq, out_volume, err);
     }
     *out_seq = first.seq;

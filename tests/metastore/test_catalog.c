@@ -476,11 +476,62 @@ catalog_bind__has_one_winner(void **state)
     assert_int_equal(winners, 1);
 }
 
+/* A store that is far, and in which the first read of a name comes before it is
+ * given, and the list after. */
+struct late {
+    struct ramet_objstore store;
+    struct ramet_objstore *inner;
+    unsigned reads; /* of names; a read is over before the next begins */
+};
+
+static enum ramet_rc
+late_read(struct ramet_objstore *store, const char *key, uint64_t offset,
+          void *buf, size_t len, size_t *out_got, struct ramet_err *err)
+{
+    struct late *const late = (struct late *)store;
+
+    if (strncmp(key, "names/", 6) == 0 && late->reads++ == 0)
+        return RAMET_FAIL(err, RAMET_ENOTFOUND, "%s", key);
+    return ramet_objstore_read(late->inner, key, offset, buf, len, out_got,
+                               err);
+}
+
+static enum ramet_rc
+late_list(struct ramet_objstore *store, const char *prefix, const char *after,
+          ramet_objstore_visit *visit, void *ctx, struct ramet_err *err)
+{
+    return ramet_objstore_list(((struct late *)store)->inner, prefix, after,
+                               visit, ctx, err);
+}
+
+static void
+name__that_is_given_while_it_is_looked_for_is_found(void **state)
+{
+    static const struct ramet_objstore_ops ops = {.read = late_read,
+                                                  .list = late_list};
+    struct late late = {.store = {.ops = &ops,
+                                  .traits = RAMET_STORE_READS_PARTS,
+                                  .name = "late"},
+                        .inner = *state};
+    const struct ramet_vid given = vid(7);
+    struct ramet_vid found;
+
+    assert_int_equal(ramet_catalog_bind(*state, "app", &given, false, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_catalog_resolve(&late.store, "app", &found, NULL),
+                     RAMET_OK);
+    assert_memory_equal(&found, &given, sizeof(given));
+    assert_int_equal(late.reads, 2);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(name_valid__knows_names),
+        cmocka_unit_test_setup_teardown(
+            name__that_is_given_while_it_is_looked_for_is_found, setup,
+            teardown),
         cmocka_unit_test_setup_teardown(
             catalog_check__makes_and_knows_the_version, setup, teardown),
         cmocka_unit_test_setup_teardown(

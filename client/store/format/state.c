@@ -439,6 +439,7 @@ ramet_state_file_decode(const uint8_t *data, size_t len,
     if (s == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "state: no memory to read it");
     ramet_reader_init(&in, fields, fields_len);
+    assert(fields >= data && fields_len <= len - (size_t)(fields - data));
     s->copies = copies;
     rc = decode_fields(&in, version, s, err);
     if (rc == RAMET_OK)

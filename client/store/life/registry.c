@@ -66,6 +66,7 @@ find_replica(const struct ramet_replica_location *location)
     const struct ramet_os_stat *const st = &location->lock;
     struct ramet_replica *at = replicas;
 
+    assert(location->os != NULL);
     while (at != NULL && (at->os != location->os || at->device != st->device ||
                           at->inode != st->inode ||
                           at->is_readonly != location->is_readonly ||

@@ -100,6 +100,7 @@ ramet_remove_directory(const struct ramet_replica_location *location,
 {
     const int result = remove_contents(location, tombstone);
 
+    assert(tombstone != NULL);
     return result == 0 ? remove_tombstone(location, tombstone) : result;
 }
 

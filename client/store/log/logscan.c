@@ -25,6 +25,7 @@
 void
 ramet_scan_init(struct ramet_scan *scan, struct ramet_replica *replica)
 {
+    assert(replica != NULL);
     memset(scan, 0, sizeof(*scan));
     scan->replica = replica;
 }
@@ -167,6 +168,7 @@ ramet_scan_record(struct ramet_scan *scan, struct ramet_pos pos,
     bool found = false;
     enum ramet_rc rc;
 
+    assert(scan->replica != NULL);
     *out_found = false;
     rc = enter_gen(scan, ramet_pos_gen(pos), &found, err);
     if (rc != RAMET_OK || !found)
@@ -230,6 +232,7 @@ ramet_scan_next(struct ramet_scan *scan, struct ramet_pos tail, uint64_t prev,
     uint64_t gen = ramet_pos_gen(tail);
     struct ramet_pos pos = tail;
 
+    assert(scan->replica != NULL);
     *out_found = false;
     if (gen < scan->oldest) {
         gen = scan->oldest;
@@ -272,6 +275,7 @@ fold_frame(void *ctx, const struct ramet_logframe *frame, struct ramet_err *err)
     const enum ramet_rc rc =
         ramet_fold_frame(v->fold, &v->scan->trailer, frame, err);
 
+    assert(v->fold != NULL && v->scan != NULL);
     return rc != RAMET_OK || v->visit == NULL ? rc
                                               : v->visit(v->ctx, frame, err);
 }

@@ -157,6 +157,7 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
         ramet_pageframe_read(l->session->replica, RAMET_ENTRY_FILL, pos,
                              l->pgno, &l->room, &frame, &failure);
 
+    assert(l->pgno >= 1 && !l->is_found);
     if (is_fill_retired(l, pos)) {
         /* Reached through a later version it can be fetched again. */
         l->again = ramet_entry_same(l->at, l->version->top);
@@ -230,6 +231,7 @@ look_up(struct lookup *l, struct ramet_err *err)
     struct ramet_page_version *const version = l->version;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(l->pgno >= 1);
     for (unsigned i = 0; i < RESTARTS_MAX; i++) {
         l->again = false;
         l->is_found = false;

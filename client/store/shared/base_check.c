@@ -131,6 +131,7 @@ look_at_header(struct ramet_replica *replica,
     uint8_t ours[RAMET_TRUE_HEADER_SIZE];
     enum ramet_rc rc;
 
+    assert(first != NULL);
     look->form = RAMET_BASE_CLEAN;
     ramet_state_true_header(state, ours);
     if (!state->is_clean || !is_same_header(first, ours))

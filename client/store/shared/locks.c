@@ -91,7 +91,7 @@ note_held(struct ramet_session *session, enum ramet_lock_byte byte, bool holds)
 }
 
 /* Would waiting for it keep the order? What is tried once waits for nobody. */
-static bool
+static inline bool
 is_in_order(const struct ramet_session *session, enum ramet_lock_byte byte)
 {
     static const enum ramet_lock_byte order[] = {

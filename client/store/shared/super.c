@@ -127,6 +127,7 @@ read_pointer(const struct ramet_os *os, int dirfd, const char *path,
                                NULL) != RAMET_OK)
             result = -EIO;
         else if (read_name(os, fd, path, st.size_bytes, tail, out)) {
+            assert(strlen(out) <= RAMET_SUPER_NAME_MAX);
             *out_only = st.size_bytes == strlen(out) + TRAILER_OVERHEAD;
             result = 1;
         }

@@ -69,6 +69,7 @@ join_pushers(struct ramet_background *bg, uint64_t push_interval_ms)
     if (push_interval_ms == RAMET_ONLY_FOLLOWS ||
         atomic_fetch_add(&bg->pushers, 1) > 0)
         return false;
+    assert(atomic_load(&bg->pushers) > 0);
     atomic_store(&bg->push_interval_ms, push_interval_ms);
     atomic_store(&bg->hint, true); /* to look for what was committed before */
     return true;

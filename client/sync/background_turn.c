@@ -56,6 +56,7 @@ static void
 judge(struct ramet_background *bg, struct ramet_backoff *backoff,
       const char *what, enum ramet_rc rc, const struct ramet_err *err)
 {
+    assert(rc == RAMET_OK || err != NULL);
     if (rc == RAMET_OK) {
         *backoff = (struct ramet_backoff){.until_ms = 0};
         return;
@@ -177,6 +178,7 @@ pull(struct ramet_background *bg)
             ramet_pacer_commit(&bg->pacer, ramet_background_now_ms(bg));
     }
     ramet_sync_end(&sync, rc, &err);
+    assert(sync.replica_sync == NULL);
     judge(bg, &bg->pull_backoff, "pull failed", rc, &err);
     bg->poll_every_ms = moved ? RAMET_POLL_MIN_MS : bg->poll_every_ms * 2;
 }
@@ -209,6 +211,7 @@ note_commits(struct ramet_background *bg)
 {
     const uint64_t commits = atomic_load(&bg->commits);
 
+    assert(commits >= bg->commits_seen);
     if (commits != bg->commits_seen && ramet_background_may_push(bg))
         ramet_pacer_commit(&bg->pacer, ramet_background_now_ms(bg));
     bg->commits_seen = commits;
@@ -242,6 +245,7 @@ follow(struct ramet_background *bg)
     ramet_mutex_lock(&replica_sync->mutex);
     known = replica_sync->remote_lsn;
     ramet_mutex_unlock(&replica_sync->mutex);
+    assert(bg->followed == NULL);
     bg->follower = (struct ramet_follower){.heard = heard, .ctx = bg};
     /* Without, it polls. */
     if (remote->ops->follow(remote, &bg->volume, known, &bg->follower, NULL) ==
@@ -262,6 +266,7 @@ is_told(const struct ramet_background *bg)
 static uint64_t
 longest_poll(const struct ramet_background *bg)
 {
+    assert(bg->replica_sync->client != NULL);
     if (is_told(bg))
         return POLL_TOLD_MS;
     return ramet_remote_client_url(bg->replica_sync->client)->scheme ==
@@ -323,6 +328,7 @@ work_on_pull(struct ramet_background *bg)
     if (lsn > 0 && bg->pull_backoff.until_ms == 0)
         judge_news(bg, lsn);
     bg->poll_every_ms = least_of(bg->poll_every_ms, longest_poll(bg));
+    assert(bg->poll_every_ms > 0);
     bg->poll_at_ms = ramet_background_now_ms(bg) + bg->poll_every_ms;
     return true;
 }

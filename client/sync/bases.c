@@ -158,6 +158,7 @@ void
 ramet_bases_end(struct ramet_bases *bases)
 {
     ramet_bases_file_close(&bases->file);
+    assert(bases->file.fd == -1);
     bases->is_usable = false;
 }
 

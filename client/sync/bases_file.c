@@ -21,6 +21,7 @@ void
 ramet_bases_file_init(struct ramet_bases_file *file, const struct ramet_os *os,
                       struct ramet_replica *replica)
 {
+    assert(os != NULL && replica != NULL);
     *file = (struct ramet_bases_file){.os = os, .replica = replica, .fd = -1};
     ramet_base_table_init(&file->table);
     ramet_buf_init(&file->step.pages, FLUSH_BYTES + 2 * RAMET_PAGE_SIZE_MAX);
@@ -31,6 +32,7 @@ void
 ramet_bases_file_done(struct ramet_bases_file *file)
 {
     ramet_bases_file_close(file);
+    assert(file->fd == -1);
     ramet_base_table_clear(&file->table);
     ramet_buf_done(&file->step.pages);
     ramet_buf_done(&file->step.notes);

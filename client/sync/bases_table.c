@@ -117,6 +117,7 @@ drop_packed(struct ramet_base_table *table, uint64_t word)
 static void
 forget_word(struct ramet_base_table *table, uint64_t *word)
 {
+    assert(word != NULL);
     if (*word != 0 && (*word & 1) == 0)
         drop_packed(table, *word);
     *word = 0;

@@ -47,6 +47,7 @@ ramet_durable_is_ready(struct ramet_replica_sync *replica_sync,
     uint64_t lsn = 0;
     enum ramet_rc rc;
 
+    assert(session != NULL);
     rc = ramet_session_state(session, state, err);
     if (rc == RAMET_OK)
         rc = ramet_kept_lsn(replica_sync, &lsn, err);
@@ -204,6 +205,7 @@ give_bases_back(struct sending *sending)
 {
     if (!sending->holds_push)
         return;
+    assert(sending->session != NULL);
     if (sending->bases != NULL)
         ramet_bases_end(sending->bases);
     ramet_session_unlock_push(sending->session);

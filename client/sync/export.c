@@ -154,6 +154,7 @@ ramet_export_write(const struct ramet_os *os, int dirfd, const char *path,
     rc = open_parent(os, dirfd, path, &parent, &name, err);
     if (rc != RAMET_OK)
         return rc;
+    assert(parent >= 0 && name != NULL);
     temporary = temporary_name(os, name);
     if (temporary == NULL) {
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: no memory", path);

@@ -43,6 +43,7 @@ ramet_page_fetcher_new(struct ramet_replica_sync *replica_sync)
     struct ramet_page_fetcher *const fetcher =
         ramet_calloc(1, sizeof(*fetcher));
 
+    assert(replica_sync != NULL);
     if (fetcher == NULL)
         return NULL;
     fetcher->replica_sync = replica_sync;
@@ -61,6 +62,7 @@ ramet_page_fetcher_free(struct ramet_page_fetcher *fetcher)
 {
     if (fetcher == NULL)
         return;
+    assert(fetcher->rest != NULL);
     ramet_rest_stop(fetcher->rest);
     if (fetcher->pipeline != NULL)
         ramet_pipeline_leave(fetcher->pipeline, &fetcher->keeper);
@@ -93,6 +95,7 @@ peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
     struct ramet_page_fetcher *const fetcher = ctx;
     bool found;
 
+    assert(out_page != NULL && page_size > 0);
     ramet_mutex_lock(&fetcher->keeping);
     found = fetcher->session != NULL &&
             ramet_session_peek(fetcher->session, at, pgno, out_page, page_size);
@@ -109,6 +112,7 @@ keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
     struct ramet_err err;
     enum ramet_rc rc = RAMET_EUNREACHABLE;
 
+    assert(count > 0 && pages != NULL);
     atomic_fetch_add(&fetcher->replica_sync->fetched_pages, count);
     ramet_mutex_lock(&fetcher->keeping);
     if (fetcher->session != NULL && ramet_session_can_keep(fetcher->session) &&
@@ -130,6 +134,7 @@ void
 ramet_page_fetcher_bring_rest(struct ramet_page_fetcher *fetcher,
                               uint64_t max_bytes)
 {
+    assert(fetcher->rest != NULL && max_bytes > 0);
     ramet_rest_want(fetcher->rest, max_bytes);
 }
 
@@ -308,6 +313,7 @@ ramet_page_fetcher_warm(struct ramet_page_fetcher *fetcher,
         ramet_page_fetcher_pipeline(fetcher, session, false, &pipeline, NULL) !=
             RAMET_OK)
         return NULL;
+    assert(pipeline != NULL);
     ramet_mutex_lock(&fetcher->mutex);
     fetcher->head = head;
     ramet_mutex_unlock(&fetcher->mutex);
@@ -334,6 +340,7 @@ ramet_page_fetcher_prefetch(struct ramet_page_fetcher *fetcher,
                                          err);
     if (rc != RAMET_OK)
         return rc;
+    assert(pipeline != NULL);
     return ramet_warm_ask(ramet_replica_sync_client(fetcher->replica_sync),
                           pipeline, &volume, &head, question, out_pages, err);
 }
@@ -348,6 +355,7 @@ learn_binding(struct ramet_page_fetcher *fetcher, struct ramet_session *session,
     struct ramet_vid volume;
     enum ramet_rc rc;
 
+    assert(session != NULL);
     if (ramet_replica_sync_volume(fetcher->replica_sync, &volume))
         return RAMET_OK;
     rc = ramet_session_state(session, &state, err);

@@ -124,6 +124,7 @@ load(const struct ramet_replica_sync *replica_sync, uint8_t **out_file,
                         replica_sync->path);
         goto done;
     }
+    assert(len > HEAD_SIZE);
     *out_file = file;
     *out_len = len;
     file = NULL;
@@ -159,6 +160,7 @@ ramet_kept_read(const struct ramet_replica_sync *replica_sync,
                           "%s-ramet/" NAME ": is another commit",
                           replica_sync->path);
     }
+    assert(len > HEAD_SIZE);
     memmove(file, file + HEAD_SIZE, len - HEAD_SIZE);
     *out_object = file;
     *out_len = len - HEAD_SIZE;

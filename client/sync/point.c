@@ -5,6 +5,8 @@
  */
 #include "client/sync/point.h"
 
+#include <assert.h>
+
 #include "core/bytes.h"
 #include "metastore/commit.h"
 
@@ -33,6 +35,7 @@ ramet_sync_point(const uint8_t *object, size_t len,
                              err);
     if (rc != RAMET_OK)
         return rc;
+    assert(head_len <= len);
     *out_point = (struct ramet_remote_point){
         .lsn = commit.lsn,
         .hash = hash,
@@ -50,6 +53,7 @@ void
 ramet_sync_point_of(const struct ramet_head *head,
                     struct ramet_remote_point *out_point)
 {
+    assert(head->lsn > 0);
     *out_point = (struct ramet_remote_point){
         .lsn = head->lsn,
         .hash = head->hash,

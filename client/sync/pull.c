@@ -162,6 +162,7 @@ settle_blob(struct ramet_sync *sync, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
+    assert(sync->session != NULL);
     if (sync->state->kind != RAMET_KIND_BLOB)
         return RAMET_OK;
     rc = ramet_sync_hydrate(sync, err);
@@ -226,6 +227,7 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (ramet_sync_pending(sync))
         return sync->follows ? RAMET_OK /* for who may push to settle */
                              : ramet_sync_diverged(sync, head.lsn, err);
+    assert(!ramet_sync_pending(sync));
     from = sync->state->newest.lsn;
     rc = read_target(sync, &head, false, &target, err);
     if (rc == RAMET_OK)
@@ -245,6 +247,7 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 enum ramet_rc
 ramet_sync_pull(struct ramet_sync *sync, struct ramet_err *err)
 {
+    assert(sync->session != NULL);
     return ramet_sync_act(sync, pull, NULL, err);
 }
 
@@ -339,6 +342,7 @@ reset(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (same_line && !ramet_sync_pending(sync) &&
         head.lsn == sync->state->newest.lsn)
         return RAMET_OK;
+    assert(head.lsn > 0 && sync->has_push_lock);
     return give_up(sync, &head, same_line, r->discard, &r->kept, err);
 }
 
@@ -349,6 +353,7 @@ ramet_sync_reset(struct ramet_sync *sync, bool discard, char *out_kept,
     struct reset r = {.discard = discard};
     const enum ramet_rc rc = ramet_sync_act(sync, reset, &r, err);
 
+    assert(out_kept == NULL || out_kept_size > 0);
     if (r.kept != NULL && out_kept != NULL)
         snprintf(out_kept, out_kept_size, "%s", r.kept);
     ramet_free(r.kept);

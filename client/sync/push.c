@@ -204,6 +204,7 @@ push_pending(struct ramet_sync *sync, const struct ramet_head *base,
 static bool
 wants_push(const struct ramet_sync *sync)
 {
+    assert(sync->session != NULL);
     return ramet_sync_pending(sync) ||
            (sync->make_volume && sync->state->newest.lsn == 0);
 }
@@ -301,11 +302,13 @@ push(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
         return ramet_sync_pending(sync)
                    ? ramet_sync_diverged(sync, base.lsn, err)
                    : RAMET_OK;
+    assert(sync->has_push_lock && base.lsn <= sync->state->newest.lsn);
     return push_pending(sync, &base, err);
 }
 
 enum ramet_rc
 ramet_sync_push(struct ramet_sync *sync, struct ramet_err *err)
 {
+    assert(sync->session != NULL);
     return ramet_sync_act(sync, push, NULL, err);
 }

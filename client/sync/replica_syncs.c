@@ -23,6 +23,7 @@ find_replica_sync(const struct ramet_replica *replica)
 {
     const unsigned fork_count = ramet_os_fork_count();
 
+    assert(replica != NULL);
     for (struct ramet_replica_sync *l = replica_syncs; l != NULL; l = l->next)
         if (l->fork_count == fork_count && l->replica == replica)
             return l;
@@ -34,6 +35,7 @@ replica_sync_free(struct ramet_replica_sync *replica_sync)
 {
     if (replica_sync == NULL)
         return;
+    assert(replica_sync->fetcher != NULL || replica_sync->client == NULL);
     ramet_session_close(replica_sync->session);
     ramet_bases_free(replica_sync->bases);
     ramet_recent_bases_free(replica_sync->recent_bases);
@@ -102,6 +104,7 @@ ramet_replica_sync_open(struct ramet_session *session, const char *path,
                                   fresh->fetcher);
         fresh = NULL;
     }
+    assert(found->refs > 0 && found->replica == replica);
     ramet_process_unlock();
     replica_sync_free(fresh);
     *out_replica_sync = found;

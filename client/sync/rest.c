@@ -47,6 +47,7 @@ ramet_rest_new(struct ramet_replica_sync *replica_sync)
 {
     struct ramet_rest *const rest = ramet_calloc(1, sizeof(*rest));
 
+    assert(replica_sync != NULL);
     if (rest == NULL)
         return NULL;
     rest->replica_sync = replica_sync;
@@ -79,6 +80,7 @@ ramet_rest_free(struct ramet_rest *rest)
 void
 ramet_rest_want(struct ramet_rest *rest, uint64_t max_bytes)
 {
+    assert(max_bytes > 0);
     ramet_mutex_lock(&rest->mutex);
     if (max_bytes > atomic_load(&rest->max_bytes))
         atomic_store(&rest->max_bytes, max_bytes);
@@ -125,6 +127,7 @@ yield_to_readers(struct ramet_rest *rest)
 {
     uint64_t now = atomic_load(&rest->misses);
 
+    assert(rest->session != NULL);
     while (now != rest->misses_seen && !is_stopped(rest)) {
         rest->misses_seen = now;
         rest_for(rest, YIELD_MS);
@@ -178,6 +181,7 @@ count_absent(struct ramet_rest *rest, uint64_t *out_absent,
     *out_absent = 0;
     if (rc != RAMET_OK)
         return rc;
+    assert(rest->session != NULL);
     s = ramet_session_snapshot(rest->session);
     if ((uint64_t)s->page_count * s->page_size <= atomic_load(&rest->max_bytes))
         while (rc == RAMET_OK && count > 0 && !is_stopped(rest)) {
@@ -215,6 +219,7 @@ wait_until(struct ramet_rest *rest, struct ramet_haul *haul, size_t most,
     uint64_t came;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(haul->pipeline != NULL);
     while (rc == RAMET_OK && pending > most && !is_stopped(rest))
         rc = ramet_haul_wait(haul, most, LOOK_MS, &pending, &came, err);
     return rc;
@@ -306,6 +311,7 @@ bring_from(struct ramet_rest *rest, uint32_t after, struct ramet_err *err)
     bool more = true;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(rest->session != NULL);
     while (rc == RAMET_OK && more && !is_stopped(rest))
         rc = bring_round(rest, &after, &more, err);
     return rc;
@@ -385,6 +391,7 @@ start(struct ramet_rest *rest, struct ramet_session *session)
 void
 ramet_rest_kept(struct ramet_rest *rest, struct ramet_session *session)
 {
+    assert(session != NULL);
     if (atomic_load(&rest->max_bytes) == 0 ||
         (atomic_fetch_add(&rest->came, 1) + 1) % FIRST_PAGES != 0)
         return;

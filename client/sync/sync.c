@@ -42,6 +42,7 @@ is_over(const struct ramet_sync *sync)
 {
     const struct ramet_waiter *const patience = sync->patience;
 
+    assert(patience == NULL || patience->is_over != NULL);
     return (sync->cancel != NULL && atomic_load(sync->cancel)) ||
            (patience != NULL && patience->is_over(patience->ctx));
 }
@@ -153,6 +154,7 @@ ramet_sync_end(struct ramet_sync *sync, enum ramet_rc rc,
         ramet_session_unpin(sync->session);
         note_result(sync);
     }
+    assert(sync->session != NULL || !sync->has_push_lock);
     if (rc != RAMET_EBUSY && rc != RAMET_ECANCELLED)
         ramet_replica_sync_note_result(replica_sync, sync->verb, rc, err);
     ramet_replica_sync_rest(replica_sync);
@@ -325,6 +327,7 @@ behind_since(struct ramet_sync *sync, const struct ramet_head *newest)
     const uint64_t next = sync->state->newest.lsn + 1;
     struct ramet_head head = *newest;
 
+    assert(sync->history != NULL);
     if (newest->lsn < next)
         return 0;
     if (newest->lsn > next &&
@@ -349,6 +352,7 @@ find_newest(struct ramet_sync *sync, struct ramet_head *out_head,
     const uint64_t asked_ms = os->boot_ns(os->ctx) / 1000000u;
     enum ramet_rc rc;
 
+    assert(sync->client != NULL);
     /* News of less than there is here is late: another process has brought, or
      * sent, what it does not know of yet. */
     if (sync->believes &&
@@ -396,6 +400,7 @@ ramet_sync_newest(struct ramet_sync *sync, struct ramet_head *out_head,
 enum ramet_rc
 ramet_sync_step(struct ramet_sync *sync, uint64_t pages, struct ramet_err *err)
 {
+    assert(sync->replica_sync != NULL);
     sync->report.pages_done += pages;
     if (sync->client != NULL)
         sync->report.bytes_done = bytes_moved(sync);
@@ -412,6 +417,7 @@ ramet_sync_fetch(struct ramet_sync *sync, struct ramet_err *err)
     struct ramet_head head;
     enum ramet_rc rc;
 
+    assert(sync->replica_sync != NULL);
     rc = ramet_sync_connect(sync, err);
     if (rc != RAMET_OK)
         return rc;

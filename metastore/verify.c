@@ -153,15 +153,21 @@ verify_maps(struct ramet_verify *v, const struct ramet_map_list *list,
     return rc;
 }
 
-/* A profile that is damaged hurts nobody, and is told as what it is. */
+/* A profile that is damaged hurts nobody, and is told as what it is, with the way out. */
 static bool
 note_profile(void *ctx, const char *name, const struct ramet_profile *profile,
              enum ramet_rc rc, const struct ramet_err *err)
 {
+    struct ramet_err found = *err;
+
     assert(ctx != NULL);
-    (void)name;
     (void)profile;
-    return ramet_verify_note(ctx, rc, err, NULL) == RAMET_OK;
+    if (rc == RAMET_ECORRUPT || rc == RAMET_EVERSION)
+        (void)!RAMET_FAIL(&found, rc,
+                          "%.300s; readers go without it: 'ramet profiles "
+                          "URL --delete %s' takes it away",
+                          err->text, name);
+    return ramet_verify_note(ctx, rc, &found, NULL) == RAMET_OK;
 }
 
 static enum ramet_rc

@@ -4,7 +4,8 @@
  * (api_open.c).
  *
  *   (1) What is written is a whole profile of the path's volume, name and number,
- *       and the volume has room for it: it tells others what to bring.
+ *       recorded at a commit that there is, and the volume has room for it: it tells
+ *       others what to bring.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,9 +31,25 @@ ramet_api_profile_begin(struct call *call)
         ramet_http_want_body(call->rq, RAMET_PROFILE_OBJECT_MAX);
 }
 
+static enum ramet_rc
+check_lsn(struct ramet_open_volume *vol, uint64_t lsn, struct ramet_err *err)
+{
+    struct ramet_head newest;
+    const enum ramet_rc rc =
+        ramet_history_newest(ramet_open_volume_history(vol), &newest, err);
+
+    if (rc == RAMET_OK && lsn > newest.lsn)
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "a profile of LSN %" PRIu64
+                          ", and the newest commit is %" PRIu64,
+                          lsn, newest.lsn);
+    return rc;
+}
+
 /* Invariant (1). */
 static enum ramet_rc
-check(struct call *call, const uint8_t *body, size_t len, struct ramet_err *err)
+check(struct call *call, struct ramet_open_volume *vol, const uint8_t *body,
+      size_t len, struct ramet_err *err)
 {
     struct ramet_profile profile;
     char key[RAMET_KEY_MAX], said[RAMET_KEY_MAX];
@@ -46,6 +63,8 @@ check(struct call *call, const uint8_t *body, size_t len, struct ramet_err *err)
     if (rc == RAMET_OK && strcmp(key, said) != 0)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "the body is not the object that the path names");
+    if (rc == RAMET_OK)
+        rc = check_lsn(vol, profile.lsn, err);
     if (rc == RAMET_OK)
         rc = ramet_profile_follows(call->server->store, &call->volume,
                                    call->profile, profile.seq, err);
@@ -75,8 +94,8 @@ ramet_api_profile_put(struct call *call)
 
     if (vol == NULL)
         return;
+    rc = check(call, vol, body, len, &err);
     ramet_open_volume_put(vol);
-    rc = check(call, body, len, &err);
     if (rc == RAMET_OK &&
         !ramet_gone_enter(call->server->gone, &call->volume)) {
         ramet_api_gone(call->rq, &call->volume);

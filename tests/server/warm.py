@@ -5,10 +5,12 @@ here; requests and pages are counted, never seconds.
 
 usage: warm.py SERVE DATABASES [TEST …]
 """
+import ctypes
 import glob
 import json
 import os
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -200,6 +202,24 @@ def put(volume, name, number, body):
         return error.code
 
 
+class Hash128(ctypes.Structure):
+    _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
+
+
+def hash128(data):
+    library = ctypes.CDLL("libxxhash.so.0")
+    library.XXH3_128bits.restype = Hash128
+    library.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    found = library.XXH3_128bits(data, len(data))
+    return struct.pack(">QQ", found.high, found.low)
+
+
+def recorded_at(body, name, lsn):
+    """The same profile, but recorded at another LSN."""
+    front = body[:32] + struct.pack("<Q", lsn) + body[40:-16]
+    return front + hash128(hash128(name.encode()) + hash128(front))
+
+
 def test_a_server_takes_what_is_a_profile_and_nothing_else():
     volume = Volume()
     volume.start(QUESTIONS, profile="web")
@@ -213,6 +233,9 @@ def test_a_server_takes_what_is_a_profile_and_nothing_else():
     assert put(volume, "other", 1, b"") == 422
     assert put(volume, "other", 1, bytes(40000)) == 413
     os.remove(path)
+    lsn = struct.unpack_from("<Q", body, 32)[0]
+    assert recorded_at(body, "web", lsn) == body
+    assert put(volume, "web", 1, recorded_at(body, "web", lsn + 1)) == 422
     assert put(volume, "web", 1, body) == 201
     assert volume.start(QUESTIONS, profile="web").requests == 2
     volume.end()

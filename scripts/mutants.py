@@ -122,9 +122,16 @@ def read(path):
 
 
 def programs():
-    """Names of what can be built by itself."""
+    """{test: target} of the tests that are programs of their own."""
     shown = run("cmake", "--build", BUILD, "--target", "help", check=True).stdout
-    return set(re.findall(r"^(\w+): phony", shown, re.M))
+    targets = set(re.findall(r"^(\w+): phony", shown, re.M))
+    shown = run("ctest", "--show-only=json-v1", "--test-dir", BUILD, check=True).stdout
+    found = {}
+    for test in json.loads(shown)["tests"]:
+        target = os.path.basename(test.get("command", [""])[0])
+        if target in targets and target != "ramet_sim": # which needs its image
+            found[test["name"]] = target
+    return found
 
 
 def build(options, targets=()):
@@ -184,7 +191,7 @@ def try_tests(mutant, options):
         test not in alone, options["results"].of(test)["seconds"]))
     for test in tests:
         if not built:
-            broken = build(options, [test] if test in alone else [])
+            broken = build(options, [alone[test]] if test in alone else [])
             if broken is not None:
                 return {"outcome": "BROKEN", "by": broken}
             built = test not in alone

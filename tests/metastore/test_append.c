@@ -66,6 +66,30 @@ append__with_a_lost_reply_is_settled_by_the_same_bytes(void **state)
     ramet_buf_done(&object);
 }
 
+/* Of a store behind which nobody sees to it, and that is dear to list. */
+static void
+append__to_what_was_deleted_meanwhile__is_taken_back(void **state)
+{
+    struct line *const f = *state;
+    struct ramet_buf object;
+    struct ramet_cid id;
+    char key[RAMET_KEY_MAX];
+    uint8_t byte;
+    size_t got;
+
+    f->store->traits = 0;
+    model_reopen(&f->model);
+    line_encode_one(f, &id, &object);
+    line_remove_commit(f, 1);
+    line_remove_commit(f, 2);
+    assert_int_equal(line_append(f, &object, NULL), RAMET_EWENTBACK);
+    ramet_commit_key(&f->model.volume, 3, key);
+    assert_int_equal(
+        ramet_objstore_read(f->inner, key, 0, &byte, 1, &got, NULL),
+        RAMET_ENOTFOUND);
+    ramet_buf_done(&object);
+}
+
 static void
 fence__keeps_out_a_request_that_hangs_in_the_network(void **state)
 {
@@ -541,6 +565,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(append__has_one_winner_per_slot),
         TEST(append__to_a_store_whose_reads_lag_is_not_decided),
+        TEST(append__to_what_was_deleted_meanwhile__is_taken_back),
         TEST(append__with_a_lost_reply_is_settled_by_the_same_bytes),
         TEST(fence__keeps_out_a_request_that_hangs_in_the_network),
         TEST(fence__learns_that_the_commit_had_landed),

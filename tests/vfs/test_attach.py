@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 
 import common
 from common import check_integrity, fails, one, open_db, open_native, python
@@ -137,6 +138,42 @@ def test_a_native_main_database_with_a_replica_attached():
     db.execute("COMMIT")
     db.close()
     assert values("nr", range(2)) == [3, 3]
+
+
+TOO_LARGE = """
+import resource, signal, sqlite3, sys
+import common
+common.load()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+db = sqlite3.connect(common.uri("0.db"), uri=True, isolation_level=None)
+db.execute("ATTACH ? AS d1", (common.uri("1.db", vfs="unix"),))
+db.execute("PRAGMA d1.cache_spill=0")
+db.execute("BEGIN")
+db.execute("UPDATE main.t SET x = 7")
+db.execute("UPDATE d1.t SET x = 7, y = zeroblob(3000000)")
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    db.execute("COMMIT")
+    print("committed", flush=True)
+except sqlite3.Error as error:
+    print("refused", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_database_that_cant_be_written_keeps_all_from_being_seen():
+    """The replica's record is prepared by the time that the native file turns out to
+    be too large."""
+    make("rn")
+    reader = open_db("0.db")
+    child = python(TOO_LARGE, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                   text=True)
+    assert child.stdout.readline() == "refused\n"
+    assert one(reader, "SELECT x FROM t") == 0
+    child.communicate("\n", 60)
+    assert one(reader, "SELECT x FROM t") == 0
+    reader.close()
+    assert values("rn", range(2)) == [0, 0]
 
 
 def test_one_database_that_is_busy_stops_all():

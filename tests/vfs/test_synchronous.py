@@ -33,15 +33,48 @@ print(syncs() - before)
 """ % COUNTED
 
 
-def syncs_of(level, journal="delete", locking="normal"):
+def syncs_by(script, *args):
     for name in ("a.db", "a.db-ramet"):
         subprocess.run(["rm", "-rf", name], check=True)
     env = dict(os.environ, LD_PRELOAD=os.environ["RAMET_KILLPOINT"],
                PYTHONPATH=os.path.dirname(os.path.abspath(__file__)))
-    done = subprocess.run([sys.executable, "-c", SCRIPT, level, journal,
-                           locking], env=env, check=True, text=True,
-                          stdout=subprocess.PIPE)
+    done = subprocess.run([sys.executable, "-c", script, *args], env=env,
+                          check=True, text=True, stdout=subprocess.PIPE)
     return int(done.stdout)
+
+
+def syncs_of(level, journal="delete", locking="normal"):
+    return syncs_by(SCRIPT, level, journal, locking)
+
+ACROSS = """
+import ctypes
+import common
+syncs = ctypes.CDLL(None).killpoint_syncs
+syncs.restype = ctypes.c_long
+db = common.open_db("a.db")
+db.execute("ATTACH ? AS b", (common.uri("b.db", vfs="ramet"),))
+for schema in "main", "b":
+    db.execute("PRAGMA %%s.synchronous=NORMAL" %% schema)
+    db.execute("CREATE TABLE %%s.t(x)" %% schema)
+    db.execute("INSERT INTO %%s.t VALUES(0)" %% schema)
+def commit(*schemas):
+    db.execute("BEGIN")
+    for schema in schemas:
+        db.execute("UPDATE %%s.t SET x = x + 1" %% schema)
+    db.execute("COMMIT")
+commit("main", "b")
+before = syncs()
+for i in range(%d):
+    commit("main", "b")
+print(syncs() - before)
+""" % COUNTED
+
+
+def test_normal_syncs_the_records_of_commits_across_databases():
+    """Both are on disk before the super-journal goes: that is two syncs, over the
+    seven that the super-journal and the names of both take."""
+    count = syncs_by(ACROSS)
+    assert count >= 9 * COUNTED, count
 
 
 def test_full_syncs_every_commit():

@@ -332,6 +332,8 @@ bases_size(const struct world *world)
     return (uint64_t)st.st_size;
 }
 
+#define FLIPPED 0x10u
+
 static void
 flip(const struct world *world, uint64_t at)
 {
@@ -340,7 +342,7 @@ flip(const struct world *world, uint64_t at)
 
     assert_true(fd >= 0);
     assert_int_equal(pread(fd, &byte, 1, (off_t)at), 1);
-    byte ^= 0x10;
+    byte ^= FLIPPED;
     assert_int_equal(pwrite(fd, &byte, 1, (off_t)at), 1);
     close(fd);
 }
@@ -403,6 +405,35 @@ bases__that_are_damaged_cost_bytes_and_no_page(void **state)
         world_expect_remote(world, lsn, bytes, SIZE);
     }
     assert_true(images > 0);
+    ramet_file_close(file);
+}
+
+/* Random bytes pack to themselves, behind a header of some bytes. What is written then
+ * has the damage, too: no delta over the damaged base would tell. */
+static void
+bases__that_are_packed_and_damaged_cost_bytes_and_no_page(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *file = make_volume(world);
+
+    for (uint32_t header = 0; header < 20; header++) {
+        const uint32_t page = 20 + header;
+        uint8_t *const at = bytes + (size_t)page * PAGE;
+        const uint64_t record = bases_size(world);
+        uint8_t before[PAGE];
+
+        memcpy(before, at, PAGE);
+        change_much(file, page, page);
+        assert_in_range(push(world, file), SMALL / 4, IMAGE);
+        assert_true(bases_size(world) > record + PAGE); /* the whole page */
+        flip(world, record + RAMET_BASES_RECORD_SIZE + header + PAGE / 2);
+        memcpy(at, before, PAGE);
+        at[PAGE / 2] ^= FLIPPED;
+        at[0] ^= 1;
+        world_write(file, (uint64_t)page * PAGE, at, PAGE);
+        push(world, file);
+        world_expect_remote(world, lsn, bytes, SIZE);
+    }
     ramet_file_close(file);
 }
 
@@ -686,6 +717,7 @@ main(void)
         T(bases__of_a_commit_that_did_not_land_are_none),
         T(bases__are_right_after_an_answer_that_was_lost),
         T(bases__that_are_damaged_cost_bytes_and_no_page),
+        T(bases__that_are_packed_and_damaged_cost_bytes_and_no_page),
         T(bases__that_are_cut_or_old_cost_bytes_and_no_page),
         T(bases__keep_to_their_bound),
         T(bases__that_are_full_of_what_stays_are_not_written_anew_by_each_push),

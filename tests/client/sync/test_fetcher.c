@@ -12,6 +12,7 @@
 #include "client/remote/pipeline_impl.h"
 #include "client/remote/remote_client.h"
 #include "client/sync/fetcher.h"
+#include "client/sync/rest.h"
 #include "client/volume/file_impl.h"
 #include "core/alloc.h"
 #include "core/bytes.h"
@@ -435,10 +436,23 @@ haul__keeps_several_at_once_and_who_waits_has_his_page(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* An eighth of what is absent, but so much at least that a small file is not brought
+ * for a look at it. */
+static void
+rest__waits_for_an_eighth(void **state)
+{
+    (void)state;
+    assert_int_equal(ramet_rest_threshold(0), 256);
+    assert_int_equal(ramet_rest_threshold(8 * 256), 256);
+    assert_int_equal(ramet_rest_threshold(8 * 257), 257);
+    assert_int_equal(ramet_rest_threshold(UINT32_MAX), UINT32_MAX / 8);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rest__waits_for_an_eighth),
         T(fetch__of_one_page_by_many_is_one_request),
         T(fetch__of_a_page_that_came_meanwhile_asks_for_nothing),
         T(fetch__that_is_overtaken_goes_on_with_its_scan),

@@ -109,6 +109,16 @@ class Api(unittest.TestCase):
     def get(self, path, headers=None):
         return self.server.request("GET", path, headers=headers)
 
+    def metrics_with(self, pattern):
+        """A request is counted when its answer has gone out, which who has it may be
+        ahead of."""
+        end = time.monotonic() + 120
+        while True:
+            metrics = self.get("/metrics")[2].decode()
+            if re.search(pattern, metrics) or time.monotonic() > end:
+                self.assertRegex(metrics, pattern)
+                return metrics
+
     def problem(self, answer, status, code):
         self.assertEqual(answer[0], status, answer[2])
         self.assertEqual(answer[1]["Content-Type"], "application/problem+json")
@@ -122,9 +132,8 @@ class Api(unittest.TestCase):
         self.assertEqual(self.get("/healthz")[0], 200)
         self.assertEqual(self.get("/readyz")[0], 200)
         self.get("/v1/volumes")
-        metrics = self.get("/metrics")[2].decode()
-        self.assertRegex(metrics, r'ramet_requests_total\{route="volumes",'
-                                  r'status="200"\} \d+')
+        metrics = self.metrics_with(r'ramet_requests_total\{route="volumes",'
+                                    r'status="200"\} \d+')
         self.assertRegex(metrics, r'ramet_request_duration_seconds_bucket'
                                   r'\{route="commits",le="\+Inf"\} \d+')
         for line in metrics.strip().split("\n"):

@@ -259,6 +259,37 @@ volume_that_the_server_cannot_read__is_not_alive(void **state)
     ramet_buf_done(&of_two);
 }
 
+/* Its store was restored from an older copy; what the second one is told comes last. */
+static void
+volume_that_is_told_of_at_less_than_before__is_there_now(void **state)
+{
+    const int owner = 0;
+    const struct ramet_vid volume = volume_of(1);
+    struct ramet_heard heard;
+    struct ramet_buf of_one, of_two;
+    struct ramet_newsroom *room;
+    struct server s;
+
+    (void)state;
+    say_begin(&of_one);
+    say_beat(&of_one, 0, 7);
+    say_begin(&of_two);
+    say_beat(&of_two, 1, 7);
+    say_beat(&of_two, 1, 5);
+    say_beat(&of_two, 0, 7);
+    server_start(&s, &of_one, &of_two);
+    room = join(&s);
+    follow(room, &owner, 1);
+    follow(room, &owner, 2);
+    wait_for(room, &owner, 2, 6);
+    assert_true(ramet_newsroom_heard(room, &owner, &volume, &heard));
+    assert_int_equal(heard.newest.lsn, 5);
+    ramet_newsroom_leave(room, &owner);
+    server_stop(&s);
+    ramet_buf_done(&of_one);
+    ramet_buf_done(&of_two);
+}
+
 /* Two follow it, and in a stream of so many there is no place for it. */
 static void
 volume_that_the_stream_has_no_place_for__is_not_alive(void **state)
@@ -356,6 +387,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(volume_that_was_gone_and_is_told_of_again__is_alive),
         cmocka_unit_test(volume_that_the_server_cannot_read__is_not_alive),
+        cmocka_unit_test(
+            volume_that_is_told_of_at_less_than_before__is_there_now),
         cmocka_unit_test(volume_that_the_stream_has_no_place_for__is_not_alive),
         cmocka_unit_test(owner_that_leaves_at_once__leaves_a_room_for_others),
     };

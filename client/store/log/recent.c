@@ -178,6 +178,8 @@ ramet_recent_find(struct ramet_replica *replica, uint64_t seq, uint64_t prev,
         note = &block->notes[seq % BLOCK_RECORDS];
     if (note != NULL && (note->seq != seq || note->prev != prev)) /* (2) */
         note = NULL;
+    if (atomic_load(&replica->head->header.all.sync_failed) != 0) /* (5) */
+        note = NULL;
     if (note != NULL)
         read_note(note, out);
     ramet_mutex_unlock(&replica->mutex);

@@ -9,6 +9,8 @@
  *       large ones, and those that were forgotten.
  *   (4) It tells which pages were written, and where; not that they are whole there.
  *       Whoever reads one checks it.
+ *   (5) Once a sync of the log failed nothing is found here: what the disk may have
+ *       let go of is read, as whoever recovers would read it (log_sync.c).
  *
  * Thread-safe. Layer: client, store/log.
  */

@@ -408,35 +408,6 @@ bases__that_are_damaged_cost_bytes_and_no_page(void **state)
     ramet_file_close(file);
 }
 
-/* Random bytes pack to themselves, behind a header of some bytes. What is written then
- * has the damage, too: no delta over the damaged base would tell. */
-static void
-bases__that_are_packed_and_damaged_cost_bytes_and_no_page(void **state)
-{
-    struct world *const world = *state;
-    struct ramet_file *file = make_volume(world);
-
-    for (uint32_t header = 0; header < 20; header++) {
-        const uint32_t page = 20 + header;
-        uint8_t *const at = bytes + (size_t)page * PAGE;
-        const uint64_t record = bases_size(world);
-        uint8_t before[PAGE];
-
-        memcpy(before, at, PAGE);
-        change_much(file, page, page);
-        assert_in_range(push(world, file), SMALL / 4, IMAGE);
-        assert_true(bases_size(world) > record + PAGE); /* the whole page */
-        flip(world, record + RAMET_BASES_RECORD_SIZE + header + PAGE / 2);
-        memcpy(at, before, PAGE);
-        at[PAGE / 2] ^= FLIPPED;
-        at[0] ^= 1;
-        world_write(file, (uint64_t)page * PAGE, at, PAGE);
-        push(world, file);
-        world_expect_remote(world, lsn, bytes, SIZE);
-    }
-    ramet_file_close(file);
-}
-
 static void
 bases__that_are_cut_or_old_cost_bytes_and_no_page(void **state)
 {
@@ -717,7 +688,6 @@ main(void)
         T(bases__of_a_commit_that_did_not_land_are_none),
         T(bases__are_right_after_an_answer_that_was_lost),
         T(bases__that_are_damaged_cost_bytes_and_no_page),
-        T(bases__that_are_packed_and_damaged_cost_bytes_and_no_page),
         T(bases__that_are_cut_or_old_cost_bytes_and_no_page),
         T(bases__keep_to_their_bound),
         T(bases__that_are_full_of_what_stays_are_not_written_anew_by_each_push),

@@ -1,9 +1,7 @@
 /*
  * view.c - see view.h.
  *
- *   (1) `head` is a commit that the remote has, or had until it went another
- *       way, or lsn 0: an empty volume; pages are asked for by its LSN and hash
- *   (2) while pinned, head and snapshot do not change
+ * By the invariants of view_impl.h.
  *
  * Layer: client.
  */
@@ -13,43 +11,17 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "client/remote/meter.h"
 #include "client/remote/pagecache.h"
-#include "client/remote/pipeline.h"
 #include "client/remote/remote.h"
 #include "client/remote/remote_client.h"
 #include "client/remote/warm.h"
 #include "client/snapshot.h"
+#include "client/volume/view_impl.h"
 #include "core/alloc.h"
 #include "sqliteformat/dbheader.h"
 #include "sqliteformat/schema.h"
 
 #define HEADER_SIZE 100u
-
-struct ramet_view {
-    struct ramet_remote_client *client;
-    const struct ramet_os *os;
-    struct ramet_vid volume;
-    struct ramet_history *history; /* the client's */
-    struct ramet_pagecache *cache; /* the client's */
-    size_t cache_bytes;
-    struct ramet_view_point place;
-    struct ramet_head head;
-    struct ramet_snapshot snapshot;
-    bool pinned;
-    uint64_t looked_ns;
-    uint64_t looked_boot_ms; /* the same, of the last that came to something */
-    uint64_t remote_lsn;
-    struct ramet_pipeline *pipeline; /* the client's; NULL: not joined */
-    struct ramet_keeper keeper;
-};
-
-/* A page that is missed. */
-struct looking {
-    const struct ramet_view *view;
-    struct ramet_point at;
-    uint32_t pgno;
-};
 
 enum ramet_rc
 ramet_view_point_parse(const char *text, struct ramet_view_point *out_place,
@@ -70,130 +42,6 @@ ramet_view_point_parse(const char *text, struct ramet_view_point *out_place,
     }
     assert(place.fixed);
     *out_place = place;
-    return RAMET_OK;
-}
-
-/* A page that a reader waits for, or that came ahead of him. */
-static bool
-has_page(void *ctx, const struct ramet_point *at, uint32_t pgno)
-{
-    const struct ramet_view *const view = ctx;
-
-    assert(view->cache != NULL);
-    return ramet_pagecache_get(view->cache, at, pgno, 0, NULL, 0);
-}
-
-static bool
-peek_page(void *ctx, const struct ramet_point *at, uint32_t pgno,
-          uint8_t *out_page, size_t page_size)
-{
-    const struct ramet_view *const view = ctx;
-
-    assert(out_page != NULL && page_size > 0);
-    return page_size == view->head.page_size &&
-           ramet_pagecache_get(view->cache, at, pgno, 0, out_page, page_size);
-}
-
-static bool
-keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
-           size_t count, const uint8_t *pages, size_t page_size)
-{
-    const struct ramet_view *const view = ctx;
-
-    assert(pages != NULL || count == 0);
-    assert(page_size > 0);
-    for (size_t i = 0; i < count; i++)
-        ramet_pagecache_put(view->cache, at, pgnos[i], pages + i * page_size,
-                            page_size);
-    return true;
-}
-
-/* What is in the cache the pipeline looks for by itself. */
-static enum ramet_rc
-look_here(void *ctx, uint8_t *out_page, bool *out_here, struct ramet_err *err)
-{
-    const struct looking *const looking = ctx;
-
-    assert(looking->view->cache != NULL);
-    assert(looking->pgno > 0);
-    (void)err;
-    *out_here =
-        ramet_pagecache_get(looking->view->cache, &looking->at, looking->pgno,
-                            0, out_page, looking->view->head.page_size);
-    return RAMET_OK;
-}
-
-static enum ramet_rc
-fetch_page(struct ramet_view *view, uint32_t pgno, uint8_t *page,
-           struct ramet_err *err)
-{
-    struct looking looking = {view, ramet_head_point(&view->head), pgno};
-    struct ramet_err cause = {.code = RAMET_OK};
-    bool here, probes;
-    enum ramet_rc rc;
-
-    assert(pgno > 0);
-    assert(view->pipeline != NULL);
-    rc = ramet_meter_check(ramet_remote_client_meter(view->client), &probes,
-                           &cause);
-    if (rc == RAMET_OK)
-        rc = ramet_pipeline_read(view->pipeline, view, &view->head, pgno, page,
-                                 &here, probes ? RAMET_PROBE_WAIT_MS : 0,
-                                 look_here, &looking, &cause);
-    if (rc == RAMET_OK)
-        return rc;
-    return RAMET_FAIL(
-        err, rc, "page %" PRIu32 " of %.160s at LSN %" PRIu64 ": %.240s", pgno,
-        ramet_remote_client_text(view->client), view->head.lsn, cause.text);
-}
-
-static enum ramet_rc
-read_part(struct ramet_view *view, uint32_t pgno, size_t offset, void *out,
-          size_t len, struct ramet_err *err)
-{
-    const struct ramet_point at = ramet_head_point(&view->head);
-    uint8_t *page;
-    enum ramet_rc rc;
-
-    assert(len > 0 && offset + len <= view->head.page_size);
-    assert(pgno > 0);
-    if (ramet_pagecache_get(view->cache, &at, pgno, offset, out, len)) {
-        if (len == view->head.page_size)
-            (void)ramet_pipeline_note_read(view->pipeline, view, &view->head,
-                                           pgno, out);
-        return RAMET_OK;
-    }
-    page = ramet_alloc(view->head.page_size);
-    if (page == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
-    rc = fetch_page(view, pgno, page, err);
-    if (rc == RAMET_OK)
-        memcpy(out, page + offset, len);
-    ramet_free(page);
-    return rc;
-}
-
-static enum ramet_rc
-read_bytes(struct ramet_view *view, uint64_t offset, uint8_t *out, size_t len,
-           struct ramet_err *err)
-{
-    const uint32_t page_size = view->head.page_size;
-
-    assert(offset <= view->head.byte_length &&
-           len <= view->head.byte_length - offset);
-    while (len > 0) {
-        const uint32_t pgno = (uint32_t)(offset / page_size) + 1;
-        const size_t in_page = (size_t)(offset % page_size);
-        const size_t left = page_size - in_page;
-        const size_t n = len < left ? len : left;
-        const enum ramet_rc rc = read_part(view, pgno, in_page, out, n, err);
-
-        if (rc != RAMET_OK)
-            return rc;
-        offset += n;
-        out += n;
-        len -= n;
-    }
     return RAMET_OK;
 }
 
@@ -223,7 +71,7 @@ move_to(struct ramet_view *view, const struct ramet_head *head,
     assert(!view->pinned); /* invariant 2 */
     view->head = *head;
     if (head->kind == RAMET_KIND_SQLITE)
-        rc = read_bytes(view, 0, snap.header, len, err);
+        rc = ramet_view_read_bytes(view, 0, snap.header, len, err);
     snap.counter = ramet_dbheader_counter(snap.header);
     if (rc == RAMET_OK)
         view->snapshot = snap;
@@ -288,7 +136,8 @@ keeps_schema(struct ramet_view *view, const uint8_t *before,
         return false;
     after = ramet_alloc(view->head.page_size);
     same = after != NULL &&
-           read_bytes(view, 0, after, view->head.page_size, NULL) == RAMET_OK &&
+           ramet_view_read_bytes(view, 0, after, view->head.page_size, NULL) ==
+               RAMET_OK &&
            ramet_schema_is_same(before, after, view->head.page_size, changed,
                                 read_cached_page, &reader);
     ramet_free(after);
@@ -421,25 +270,6 @@ first_place(struct ramet_view *view, struct ramet_err *err)
     return move_to(view, &head, err);
 }
 
-/* Half of the cache may be brought ahead: the other is for what was read. */
-static enum ramet_rc
-join(struct ramet_view *view, struct ramet_err *err)
-{
-    const enum ramet_rc rc = ramet_remote_client_pipeline(
-        view->client, &view->volume, &view->pipeline, err);
-
-    assert(view->cache != NULL && view->cache_bytes > 0);
-    view->keeper = (struct ramet_keeper){.has = has_page,
-                                         .keep = keep_pages,
-                                         .peek = peek_page,
-                                         .ctx = view,
-                                         .ahead_max = view->cache_bytes / 2};
-    if (rc == RAMET_OK)
-        ramet_pipeline_join(view->pipeline, &view->keeper);
-    assert(rc != RAMET_OK || view->pipeline != NULL);
-    return rc;
-}
-
 enum ramet_rc
 ramet_view_open(struct ramet_remote_client *client,
                 const struct ramet_vid *volume,
@@ -472,7 +302,7 @@ ramet_view_open(struct ramet_remote_client *client,
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
     }
     if (rc == RAMET_OK)
-        rc = join(view, err);
+        rc = ramet_view_join(view, err);
     if (rc == RAMET_OK)
         rc = first_place(view, err);
     if (rc != RAMET_OK) {
@@ -564,7 +394,7 @@ ramet_view_read(struct ramet_view *view, uint64_t offset, void *buf, size_t len,
     if (offset < length)
         got = len < length - offset ? len : (size_t)(length - offset);
     if (got > 0)
-        rc = read_bytes(view, offset, buf, got, err);
+        rc = ramet_view_read_bytes(view, offset, buf, got, err);
     assert(got <= len);
     if (rc != RAMET_OK)
         return rc;

@@ -47,6 +47,8 @@ ramet_asks_reserve(struct ramet_asks *asks, uint32_t max)
     uint32_t after = before;
     struct ramet_ask *ring;
 
+    assert(before > 0 && (before & (before - 1)) == 0);
+    assert(max <= UINT32_MAX / 2 + 1); /* doubling gets there */
     while (after < max)
         after *= 2;
     if (after == before)
@@ -58,6 +60,8 @@ ramet_asks_reserve(struct ramet_asks *asks, uint32_t max)
     for (uint32_t i = 0; i < before; i++) {
         const struct ramet_ask *const ask = &asks->ring[i];
         const uint32_t slot = (uint32_t)(ask->place & (after - 1));
+        /* Places less than a round apart have slots of their own. */
+        assert(ask->pgno == 0 || ring[slot].pgno == 0);
 
         /* There is room: the map was as full before. */
         if (ask->pgno != 0 &&
@@ -74,6 +78,7 @@ find(const struct ramet_asks *asks, uint32_t pgno)
 {
     uint32_t slot;
 
+    assert(asks->ring != NULL);
     return ramet_pagemap_get(&asks->slot_of, pgno, &slot) ? &asks->ring[slot]
                                                           : NULL;
 }
@@ -90,12 +95,14 @@ ramet_asks_state(const struct ramet_asks *asks, uint32_t pgno)
 static struct ramet_run *
 run_of(const struct ramet_ask *ask)
 {
+    assert(ask->run == NULL || ask->epoch <= ask->run->epoch);
     return ask->run != NULL && ask->run->epoch == ask->epoch ? ask->run : NULL;
 }
 
 static bool
 is_taken(const struct ramet_ask *ask)
 {
+    assert(ask->pgno != 0 && ask->state != RAMET_ASK_NONE);
     return ask->state == RAMET_ASK_UNDER_WAY || ask->state == RAMET_ASK_ARRIVED;
 }
 
@@ -120,6 +127,7 @@ leave_run(struct ramet_asks *asks, struct ramet_ask *ask)
 static void
 drop(struct ramet_asks *asks, struct ramet_ask *ask)
 {
+    assert(ask->pgno != 0);
     leave_run(asks, ask);
     if (ask->state == RAMET_ASK_UNDER_WAY)
         asks->under_way--;
@@ -139,6 +147,8 @@ insert(struct ramet_asks *asks, uint32_t pgno, enum ramet_ask_state state)
     struct ramet_ask *const ask = &asks->ring[slot];
 
     assert(find(asks, pgno) == NULL);
+    assert(pgno != 0);
+    assert(state == RAMET_ASK_QUEUED || state == RAMET_ASK_UNDER_WAY);
     if (ask->pgno != 0)
         drop(asks, ask);
     if (!ramet_pagemap_put(&asks->slot_of, pgno, slot))
@@ -149,12 +159,14 @@ insert(struct ramet_asks *asks, uint32_t pgno, enum ramet_ask_state state)
         asks->under_way++;
     else
         asks->queued++;
+    assert(asks->queued + asks->under_way <= asks->max); /* invariant (3) */
     return ask;
 }
 
 static void
 join_run(struct ramet_ask *ask, struct ramet_run *run)
 {
+    assert(ask->pgno != 0 && ask->run == NULL);
     ask->run = run;
     ask->epoch = run->epoch;
     run->ahead++;
@@ -166,6 +178,7 @@ ramet_asks_add(struct ramet_asks *asks, uint32_t pgno, struct ramet_run *run,
 {
     struct ramet_ask *const ask = insert(asks, pgno, RAMET_ASK_QUEUED);
 
+    assert(run != NULL);
     if (ask == NULL)
         return;
     ask->is_urgent = is_urgent;
@@ -177,6 +190,7 @@ ramet_asks_adopt(struct ramet_asks *asks, uint32_t pgno, struct ramet_run *run)
 {
     struct ramet_ask *const ask = find(asks, pgno);
 
+    assert(run != NULL && run->taken <= run->ahead); /* invariant (2) */
     if (ask == NULL || ask->is_waited_for || run_of(ask) == run)
         return;
     leave_run(asks, ask);
@@ -193,6 +207,7 @@ use(struct ramet_asks *asks, struct ramet_ask *ask)
 {
     struct ramet_run *const run = run_of(ask);
 
+    assert(ask->pgno != 0);
     if (is_taken(ask) && !ask->is_waited_for) {
         asks->used++;
         if (run != NULL)
@@ -234,6 +249,7 @@ ramet_asks_landed(struct ramet_asks *asks, uint32_t pgno, bool is_lost)
         drop(asks, ask);
         return;
     }
+    assert(asks->under_way > 0 && is_taken(ask));
     ask->state = RAMET_ASK_ARRIVED;
     asks->under_way--;
 }
@@ -243,10 +259,12 @@ ramet_asks_end_run(struct ramet_asks *asks, struct ramet_run *run)
 {
     const uint32_t all = run->taken + run->used;
 
+    assert(run->taken <= run->ahead && run->taken <= asks->live);
     asks->live -= run->taken;
     if (all > 0)
         asks->waste += ((double)run->taken / all - asks->waste) *
                        (all < WASTE_OVER ? (double)all / WASTE_OVER : 1);
+    assert(asks->waste >= 0 && asks->waste <= 1);
     *run = (struct ramet_run){.epoch = run->epoch + 1};
 }
 
@@ -263,6 +281,7 @@ ramet_asks_forget(struct ramet_asks *asks)
 static struct ramet_ask *
 next_of(struct ramet_asks *asks, uint64_t *at, bool is_urgent)
 {
+    assert(*at <= asks->next);
     if (asks->next - *at > asks->max)
         *at = asks->next - asks->max;
     for (; *at < asks->next; (*at)++) {
@@ -287,6 +306,8 @@ ramet_asks_take(struct ramet_asks *asks)
         ask = next_of(asks, &asks->queued_at, false);
     if (ask == NULL)
         return 0;
+    assert(ask->state == RAMET_ASK_QUEUED && asks->queued > 0);
+    assert(run_of(ask) != NULL);
     ask->state = RAMET_ASK_UNDER_WAY;
     ask->run->taken++;
     asks->queued--;

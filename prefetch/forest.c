@@ -21,6 +21,7 @@
 static uint32_t
 clamp(size_t value, uint32_t least, uint32_t most)
 {
+    assert(least <= most);
     return value < least ? least : value > most ? most : (uint32_t)value;
 }
 
@@ -31,6 +32,7 @@ ramet_forest_init(struct ramet_forest *forest,
     const size_t memory = options->memory_bytes > 0 ? options->memory_bytes
                                                     : RAMET_PREFETCH_MEMORY;
 
+    assert(options->page_size > 0);
     *forest = (struct ramet_forest){
         .view = options->view,
         .page_size = options->page_size,
@@ -54,6 +56,8 @@ ramet_forest_init(struct ramet_forest *forest,
 void
 ramet_forest_clear(struct ramet_forest *forest)
 {
+    assert(forest->hand < forest->node_max);
+    assert(forest->leaf_hand < forest->leaf_max);
     for (uint32_t i = 0; forest->nodes != NULL && i < forest->node_max; i++) {
         ramet_free(forest->nodes[i].bytes);
         forest->nodes[i] = (struct ramet_node){.pgno = 0};
@@ -83,12 +87,14 @@ ramet_forest_done(struct ramet_forest *forest)
 static uint32_t
 slot_of(const struct ramet_forest *forest, const struct ramet_node *node)
 {
+    assert(node >= forest->nodes && node < forest->nodes + forest->node_max);
     return (uint32_t)(node - forest->nodes);
 }
 
 static struct ramet_node *
 touch(struct ramet_forest *forest, struct ramet_node *node)
 {
+    assert(node->pgno != 0 && node->turn <= forest->turn);
     node->turn = forest->turn;
     node->is_warm = true;
     return node;
@@ -118,6 +124,7 @@ forget_node(struct ramet_forest *forest, struct ramet_node *node)
     const uint32_t slot = slot_of(forest, node);
     uint32_t parent;
 
+    assert(node->pgno != 0 && node->bytes != NULL);
     for (uint32_t i = 0; i <= node->page.cell_count; i++) {
         const uint32_t child = child_of(node, i);
 
@@ -126,6 +133,7 @@ forget_node(struct ramet_forest *forest, struct ramet_node *node)
             ramet_pagemap_erase(&forest->parent_of, child);
     }
     ramet_pagemap_erase(&forest->node_of, node->pgno);
+    assert(forest->node_bytes >= cost_of(forest, &node->page));
     forest->node_bytes -= cost_of(forest, &node->page);
     node->pgno = 0;
 }
@@ -136,6 +144,7 @@ take_slot(struct ramet_forest *forest, size_t bytes)
 {
     const size_t max = forest->node_bytes_max;
 
+    assert(forest->hand < forest->node_max && bytes <= max);
     for (uint32_t i = 0; i < 2 * forest->node_max; i++) {
         struct ramet_node *const node = &forest->nodes[forest->hand];
 
@@ -172,12 +181,14 @@ keep_node(struct ramet_forest *forest, uint32_t pgno, const uint8_t *bytes,
     struct ramet_node *const node = take_slot(forest, cost_of(forest, page));
     uint8_t *own;
 
+    assert(!ramet_btpage_is_leaf(page));
     if (node == NULL)
         return NULL;
     own = node->bytes != NULL ? node->bytes : ramet_alloc(forest->page_size);
     if (own == NULL)
         return NULL;
     memcpy(own, bytes, forest->page_size);
+    assert(node->pgno == 0); /* take_slot() gives free ones */
     *node = (struct ramet_node){.bytes = own};
     if (!ramet_btpage_open(&node->page, own, pgno, forest->usable) ||
         !ramet_pagemap_put(&forest->node_of, pgno, slot_of(forest, node)))
@@ -187,6 +198,7 @@ keep_node(struct ramet_forest *forest, uint32_t pgno, const uint8_t *bytes,
     for (uint32_t i = 0; i <= node->page.cell_count; i++)
         (void)ramet_pagemap_put(&forest->parent_of, child_of(node, i),
                                 slot_of(forest, node) << 16 | i);
+    assert(forest->node_bytes <= forest->node_bytes_max);
     return touch(forest, node);
 }
 
@@ -195,6 +207,7 @@ find_node(struct ramet_forest *forest, uint32_t pgno)
 {
     uint32_t slot;
 
+    assert(forest->node_of.count <= forest->node_max);
     return ramet_pagemap_get(&forest->node_of, pgno, &slot)
                ? touch(forest, &forest->nodes[slot])
                : NULL;
@@ -206,6 +219,7 @@ learn_node(struct ramet_forest *forest, uint32_t pgno, const uint8_t *bytes,
 {
     struct ramet_node *const before = find_node(forest, pgno);
 
+    assert(before == NULL || before->pgno == pgno);
     if (before != NULL && memcmp(before->bytes, bytes, forest->page_size) == 0)
         return before;
     if (before != NULL)
@@ -220,6 +234,7 @@ learn_node(struct ramet_forest *forest, uint32_t pgno, const uint8_t *bytes,
 static struct ramet_kept_leaf *
 find_leaf(struct ramet_forest *forest, uint32_t pgno)
 {
+    assert(pgno != 0); /* it would be a free one */
     for (uint32_t i = 0; i < forest->leaf_max; i++)
         if (forest->leaves[i].pgno == pgno)
             return &forest->leaves[i];
@@ -229,6 +244,7 @@ find_leaf(struct ramet_forest *forest, uint32_t pgno)
 static struct ramet_kept_leaf *
 take_leaf(struct ramet_forest *forest)
 {
+    assert(forest->leaf_hand < forest->leaf_max);
     for (uint32_t i = 0; i < forest->leaf_max; i++) {
         struct ramet_kept_leaf *const leaf = &forest->leaves[forest->leaf_hand];
 
@@ -253,6 +269,8 @@ keep_leaf(struct ramet_forest *forest, uint32_t pgno, const uint8_t *bytes)
         leaf = take_leaf(forest);
     if (leaf == NULL)
         return NULL;
+    assert(leaf->pgno == 0 || leaf->pgno == pgno);
+    assert(leaf->bytes != NULL);
     memcpy(leaf->bytes, bytes, forest->page_size);
     leaf->pgno = pgno;
     leaf->turn = forest->turn;
@@ -268,6 +286,7 @@ ramet_forest_learn(struct ramet_forest *forest, uint32_t pgno,
     const struct ramet_node *node;
     const uint8_t *leaf;
 
+    assert(pgno != 0 && pgno <= forest->page_count);
     if (!ramet_btpage_open(out_page, bytes, pgno, forest->usable))
         return false;
     if (ramet_btpage_is_leaf(out_page)) {
@@ -289,6 +308,7 @@ peek(struct ramet_forest *forest, uint32_t pgno, uint8_t *out)
 {
     const struct ramet_prefetch_view *const view = &forest->view;
 
+    assert(out != NULL);
     return view->peek != NULL && pgno != 0 && pgno <= forest->page_count &&
            view->is_here(view->ctx, pgno) && view->peek(view->ctx, pgno, out);
 }
@@ -325,6 +345,7 @@ ramet_forest_glance(struct ramet_forest *forest, uint32_t pgno,
 {
     const struct ramet_kept_leaf *const leaf = find_leaf(forest, pgno);
 
+    assert(leaf == NULL || leaf->bytes != NULL);
     if (leaf != NULL)
         return ramet_btpage_open(out_page, leaf->bytes, pgno, forest->usable);
     return peek(forest, pgno, forest->scratch) &&
@@ -353,6 +374,7 @@ ramet_forest_leaf(struct ramet_forest *forest, uint32_t pgno,
 
     if (leaf == NULL)
         return look(forest, pgno, out_page) && ramet_btpage_is_leaf(out_page);
+    assert(leaf->bytes != NULL && leaf->turn <= forest->turn);
     leaf->turn = forest->turn;
     return ramet_btpage_open(out_page, leaf->bytes, pgno, forest->usable);
 }
@@ -365,7 +387,9 @@ ramet_forest_parent(struct ramet_forest *forest, uint32_t pgno,
 
     if (!ramet_pagemap_get(&forest->parent_of, pgno, &value))
         return NULL;
+    assert(value >> 16 < forest->node_max); /* invariant (3) */
     *out_index = value & 0xffffu;
+    assert(*out_index <= forest->nodes[value >> 16].page.cell_count);
     return touch(forest, &forest->nodes[value >> 16]);
 }
 
@@ -379,6 +403,7 @@ ramet_forest_root(struct ramet_forest *forest, uint32_t pgno,
 
     for (; (parent = ramet_forest_parent(forest, pgno, &index)) != NULL;
          level++) {
+        assert(parent->pgno != 0 && level <= RAMET_BTREE_DEPTH_MAX);
         if (level == RAMET_BTREE_DEPTH_MAX)
             return 0;
         pgno = parent->pgno;
@@ -397,6 +422,7 @@ ramet_forest_beside(struct ramet_forest *forest, uint32_t pgno, int direction,
     unsigned levels = 0;
     uint32_t index;
 
+    assert(direction == 1 || direction == -1);
     *out_gap = 0;
     for (;; levels++) {
         node = ramet_forest_parent(forest, pgno, &index);
@@ -406,6 +432,7 @@ ramet_forest_beside(struct ramet_forest *forest, uint32_t pgno, int direction,
             break;
         pgno = node->pgno;
     }
+    assert(levels < RAMET_BTREE_DEPTH_MAX);
     pgno = child_of(node, direction > 0 ? index + 1 : index - 1);
     for (; levels > 0; levels--) {
         node = ramet_forest_node(forest, pgno);
@@ -428,6 +455,7 @@ ramet_forest_distance(struct ramet_forest *forest, uint32_t from, uint32_t to,
     const struct ramet_node *const b = ramet_forest_parent(forest, to, &there);
     uint32_t gap;
 
+    assert(max <= INT32_MAX);
     if (a == NULL || b == NULL)
         return 0;
     if (a == b) {
@@ -457,6 +485,7 @@ ramet_forest_separator(struct ramet_forest *forest, uint32_t pgno,
     const struct ramet_node *parent;
     uint32_t index;
 
+    assert(direction == 1 || direction == -1);
     for (unsigned level = 0; level < RAMET_BTREE_DEPTH_MAX; level++) {
         parent = ramet_forest_parent(forest, pgno, &index);
         if (parent == NULL)
@@ -504,6 +533,7 @@ child_for(const struct ramet_node *node, const struct ramet_value *key)
         else
             high = middle;
     }
+    assert(low == high && low <= node->page.cell_count);
     return child_of(node, low);
 }
 
@@ -513,6 +543,7 @@ ramet_forest_find(struct ramet_forest *forest, uint32_t root, int depth,
 {
     uint32_t pgno = root;
 
+    assert(root != 0);
     *out_is_leaf = false;
     for (int level = 0; level <= (int)RAMET_BTREE_DEPTH_MAX; level++) {
         const struct ramet_node *node;

@@ -9,6 +9,8 @@
  */
 #include "prefetch/predictor.h"
 
+#include <assert.h>
+
 #define READ_MIN 3u
 #define SIBLINGS_MAX 256u
 
@@ -19,10 +21,12 @@ ramet_interiors_read(struct ramet_prefetch *p, struct ramet_node *node)
     uint32_t index;
     uint32_t sibling;
 
+    assert(node->pgno != 0);
     parent = ramet_forest_parent(&p->forest, node->pgno, &index);
     if (parent == NULL || node->was_read)
         return;
     node->was_read = true;
+    assert(index <= parent->page.cell_count);
     parent->children_read++;
     if (parent->siblings_asked || parent->children_read < READ_MIN ||
         parent->page.cell_count + 1 > SIBLINGS_MAX)

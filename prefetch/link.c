@@ -67,6 +67,7 @@ take_aim(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t leaf,
     struct ramet_btpage page;
     struct ramet_btcell cell;
 
+    assert(leaf != 0 && tree->root != 0);
     *out = (struct aim){.tree = tree, .leaf = leaf, .is_table = is_table};
     out->has_low = ramet_forest_separator(&p->forest, leaf, -1, &page, &cell) &&
                    ramet_forest_key(&page, &cell, &out->low);
@@ -90,6 +91,7 @@ leads_to(struct ramet_prefetch *p, const struct aim *aim,
 {
     bool is_leaf;
 
+    assert(aim->leaf != 0);
     if (!is_key(value, aim->is_table) ||
         (aim->has_low &&
          ramet_value_compare(value, &aim->low) < (aim->is_table ? 1 : 0)) ||
@@ -106,6 +108,7 @@ leads_to(struct ramet_prefetch *p, const struct aim *aim,
 static bool
 is_link(const struct ramet_link *l)
 {
+    assert(l->source == NULL || l->target != NULL);
     return l->source != NULL && ramet_tree_is(l->source, l->source_root) &&
            ramet_tree_is(l->target, l->target_root);
 }
@@ -131,6 +134,7 @@ reset_link(struct ramet_prefetch *p, struct ramet_link *l)
 
     ramet_asks_end_run(&p->asks, &l->run);
     run = l->run;
+    assert(run.ahead == 0 && run.taken == 0);
     *l = (struct ramet_link){.direction = 1, .run = run};
 }
 
@@ -141,6 +145,7 @@ make_link(struct ramet_prefetch *p, struct ramet_tree *source, uint32_t column,
 {
     struct ramet_link *l = &p->links[0];
 
+    assert(source != target && source->root != 0 && target->root != 0);
     for (unsigned i = 1; i < RAMET_LINKS; i++)
         if (p->links[i].used < l->used)
             l = &p->links[i];
@@ -156,6 +161,7 @@ make_link(struct ramet_prefetch *p, struct ramet_tree *source, uint32_t column,
 void
 ramet_link_drop_tree(struct ramet_prefetch *p, const struct ramet_tree *tree)
 {
+    assert(tree >= p->trees && tree < p->trees + RAMET_TREES);
     for (unsigned i = 0; i < RAMET_LINKS; i++)
         if (p->links[i].source == tree || p->links[i].target == tree)
             reset_link(p, &p->links[i]);
@@ -166,6 +172,7 @@ ramet_link_drop_tree(struct ramet_prefetch *p, const struct ramet_tree *tree)
 bool
 ramet_link_feeds(const struct ramet_prefetch *p, const struct ramet_tree *tree)
 {
+    assert(tree != NULL);
     for (unsigned i = 0; i < RAMET_LINKS; i++) {
         const struct ramet_link *const l = &p->links[i];
 
@@ -180,6 +187,7 @@ bool
 ramet_link_follows(const struct ramet_prefetch *p,
                    const struct ramet_tree *source)
 {
+    assert(source != NULL);
     for (unsigned i = 0; i < RAMET_LINKS; i++)
         if (p->links[i].source == source && p->links[i].score >= TRUSTED)
             return true;
@@ -204,6 +212,7 @@ struct look {
 static bool
 is_enough(const struct look *look)
 {
+    assert(look->window > 0);
     return look->is_over || look->gaps >= GAPS_MAX ||
            look->rows >= look->rows_max ||
            (look->ahead >= look->window &&
@@ -219,6 +228,7 @@ look_up_row(struct look *look, const struct ramet_rows *rows, uint32_t row)
     uint32_t pgno;
     bool is_leaf;
 
+    assert(row < rows->count && is_link(l));
     if (!ramet_rows_value(rows, row, l->column, &value) ||
         value.type == RAMET_VALUE_NULL)
         return;
@@ -249,6 +259,7 @@ static void
 look_up_rows(struct look *look, const struct ramet_rows *rows, uint32_t row,
              const struct ramet_rows *from, uint32_t from_row)
 {
+    assert(look->link->direction == 1 || look->link->direction == -1);
     while (row < rows->count && !is_enough(look)) {
         look->rows++;
         look->is_over = !look->link->is_range &&
@@ -268,6 +279,7 @@ ask_source(struct look *look, uint32_t leaf, uint32_t row_count)
     const uint32_t more = look->window / (row_count < 8 ? 8 : row_count);
     uint32_t gap;
 
+    assert(look->window > 0);
     for (uint32_t n = 0; leaf != 0 && n <= more; n++) {
         (void)ramet_predictor_ask(p, leaf, &p->loose, true);
         leaf =
@@ -284,12 +296,14 @@ look_ahead(struct ramet_prefetch *p, struct ramet_link *l)
     struct ramet_rows rows;
     uint32_t row = l->row + (uint32_t)l->direction;
 
+    assert(l->direction == 1 || l->direction == -1);
     look.window = l->window;
     if (ramet_overflow_is_read(l->target)) {
         look.window = (uint32_t)(l->window / l->target->row_pages);
         if (look.window < CHAIN_WINDOW_MIN)
             look.window = CHAIN_WINDOW_MIN;
     }
+    assert(look.window > 0);
     look.rows_max = 4 * look.window > ROWS_MIN ? 4 * look.window : ROWS_MIN;
     if (l->run.ahead > look.window * 3 / 4 || p->asks.queued > p->budget ||
         !ramet_rows_open(&p->forest, l->leaf, &from))
@@ -346,6 +360,7 @@ match_rows(struct ramet_prefetch *p, const struct aim *aim,
     uint32_t row = 0;
     uint32_t end = rows->count;
 
+    assert(rows->count >= 2 && column < UINT32_MAX);
     *out = (struct matches){.any = false};
     if (is_near && same->row > behind)
         row = same->row - behind;
@@ -376,6 +391,7 @@ match_rows(struct ramet_prefetch *p, const struct aim *aim,
 static uint32_t
 next_row(struct ramet_link *l, const struct matches *m)
 {
+    assert(m->any && m->first <= m->last);
     if (l->followed < 2 && m->any_before &&
         (!m->any_after || m->after - l->row > l->row - m->before))
         l->direction = -1;
@@ -390,12 +406,14 @@ next_row(struct ramet_link *l, const struct matches *m)
 static bool
 is_ambiguous(const struct matches *m)
 {
+    assert(m->count > 0 && m->first <= m->last);
     return m->count < m->last - m->first + 1;
 }
 
 static void
 begin_search(struct ramet_prefetch *p, struct ramet_link *l)
 {
+    assert(l->mean_length >= 0);
     if (l->followed > 0) {
         l->mean_length +=
             (l->followed - l->mean_length) * (l->searches > 0 ? .3 : 1);
@@ -413,6 +431,7 @@ begin_search(struct ramet_prefetch *p, struct ramet_link *l)
 static void
 miss(struct ramet_prefetch *p, struct ramet_link *l)
 {
+    assert(l->misses <= MISSES_MAX);
     if (++l->misses <= MISSES_MAX) /* invariant (1) */
         return;
     l->misses = 0;
@@ -466,6 +485,7 @@ match_column(struct ramet_prefetch *p, const struct aim *aim,
         l->score++;
         l->followed++;
     }
+    assert(row < rows->count && is_link(l));
     l->misses = 0;
     l->leaf = rows->leaf;
     l->row = row;
@@ -481,6 +501,7 @@ grown_window(const struct ramet_prefetch *p, const struct ramet_link *l)
     const uint64_t n = l->followed;
     const uint64_t most = n / 3 > WINDOW_FREE ? n / 3 : WINDOW_FREE;
 
+    assert(p->budget >= WINDOW_MIN);
     return ramet_predictor_window(p, n * (n < 16 ? 1 : 2), WINDOW_MIN,
                                   most < p->budget ? (uint32_t)most
                                                    : p->budget);
@@ -490,6 +511,7 @@ grown_window(const struct ramet_prefetch *p, const struct ramet_link *l)
 static void
 follow(struct ramet_prefetch *p, struct ramet_link *l)
 {
+    assert(is_link(l) && l->misses == 0);
     if (l->is_guess)
         return; /* the next row will tell */
     if (l->is_range && l->searches >= SEARCHES_MIN &&
@@ -521,6 +543,7 @@ ramet_link_seen(struct ramet_prefetch *p, struct ramet_tree *tree,
     struct ramet_btpage page;
     struct aim aim;
 
+    assert(leaf != 0 && tree->last == leaf);
     if (!ramet_forest_leaf(&p->forest, leaf, &page))
         return;
     take_aim(p, tree, leaf, ramet_btpage_is_table(&page), &aim);

@@ -5,6 +5,8 @@
  */
 #include "prefetch/link_rows.h"
 
+#include <assert.h>
+
 bool
 ramet_rows_open(struct ramet_forest *forest, uint32_t leaf,
                 struct ramet_rows *out_rows)
@@ -12,6 +14,7 @@ ramet_rows_open(struct ramet_forest *forest, uint32_t leaf,
     struct ramet_rows rows = {.leaf = leaf};
     struct ramet_btpage above;
 
+    assert(leaf != 0);
     if (!ramet_forest_leaf(forest, leaf, &rows.page))
         return false;
     rows.count = rows.page.cell_count + 2;
@@ -29,6 +32,7 @@ static bool
 find_row(const struct ramet_rows *rows, uint32_t row,
          struct ramet_btcell *out_cell)
 {
+    assert(rows->count == rows->page.cell_count + 2u);
     if (row == 0) {
         *out_cell = rows->before;
         return rows->has_before;
@@ -47,6 +51,7 @@ ramet_rows_value(const struct ramet_rows *rows, uint32_t row, uint32_t column,
     const bool is_table = ramet_btpage_is_table(&rows->page);
     struct ramet_btcell cell;
 
+    assert(rows->leaf != 0);
     if (!find_row(rows, row, &cell))
         return false;
     if (is_table && column == 0)
@@ -85,12 +90,15 @@ ramet_rows_columns(const struct ramet_rows *rows,
         out_columns[n++] = --columns;
     for (uint32_t c = 0; c < columns && n < RAMET_COLUMNS_MAX; c++)
         out_columns[n++] = c;
+    assert(n <= RAMET_COLUMNS_MAX);
     return n;
 }
 
 uint32_t
 ramet_rows_first(const struct ramet_rows *rows, int direction)
 {
+    assert(rows->count >= 2);
+    assert(direction == 1 || direction == -1);
     return direction > 0 ? 1 : rows->count - 2;
 }
 

@@ -36,6 +36,7 @@ note_member(struct ramet_prefetch *p, const struct ramet_tree *tree,
 {
     const uint32_t slot = (uint32_t)(tree - p->trees);
 
+    assert(slot < RAMET_TREES);
     if (pgno == 0 || pgno > p->forest.page_count)
         return;
     if (p->chain_of.count >= RAMET_CHAINS_MAX)
@@ -50,6 +51,7 @@ static void
 guess(struct ramet_prefetch *p, const struct ramet_tree *tree, uint32_t pgno,
       uint32_t count)
 {
+    assert(tree->contiguity >= 0 && tree->contiguity <= 1);
     if (tree->contiguity <= CONTIGUOUS || p->asks.queued > 2 * p->budget)
         return;
     if (count > p->budget)
@@ -69,6 +71,7 @@ take_member(struct ramet_prefetch *p, uint32_t pgno,
     if (!ramet_pagemap_get(&p->chain_of, pgno, &value))
         return false;
     ramet_pagemap_erase(&p->chain_of, pgno);
+    assert(value >> 24 < RAMET_TREES);
     *out_tree = &p->trees[value >> 24];
     *out_left = value & LENGTH_MAX;
     return *out_left > 0;
@@ -82,6 +85,7 @@ hop(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t pgno,
     const uint32_t next = ramet_get_be32(page);
     const double step = next == pgno + 1 ? 1 : 0;
 
+    assert(left > 0);
     tree->contiguity += (step - tree->contiguity) * CONTIGUITY_STEP;
     if (next < 2 || next > p->forest.page_count)
         return 0;
@@ -97,6 +101,7 @@ ramet_overflow_follow(struct ramet_prefetch *p, uint32_t pgno,
     uint8_t next_page[4];
     uint32_t left;
 
+    assert(pgno != 0);
     for (unsigned hops = 0; hops < HOPS_MAX; hops++) {
         uint32_t next;
 
@@ -125,6 +130,7 @@ expand_cell(struct ramet_prefetch *p, struct ramet_tree *tree,
     const uint32_t length = ramet_btcell_chain_length(cell, p->forest.usable);
     uint8_t page[4];
 
+    assert(p->forest.usable <= p->forest.page_size);
     if (cell->overflow < 2 || cell->overflow > p->forest.page_count)
         return;
     note_member(p, tree, cell->overflow, length - 1);
@@ -156,6 +162,7 @@ ramet_overflow_expand_once(struct ramet_prefetch *p, struct ramet_tree *tree,
 {
     uint32_t value;
 
+    assert(leaf != 0);
     if (ramet_pagemap_get(&p->expanded, leaf, &value))
         return;
     if (p->expanded.count >= RAMET_EXPANDED_MAX)
@@ -170,6 +177,7 @@ ramet_overflow_expand_row(struct ramet_prefetch *p, struct ramet_tree *tree,
 {
     struct ramet_btpage page;
 
+    assert(leaf != 0 && p->wish_hand < RAMET_WISHES);
     if (ramet_forest_leaf(&p->forest, leaf, &page)) {
         expand(p, tree, leaf, &rowid);
         return;
@@ -185,6 +193,7 @@ void
 ramet_overflow_arrived(struct ramet_prefetch *p, struct ramet_tree *tree,
                        uint32_t leaf)
 {
+    assert(leaf != 0); /* that of a wish that is none */
     for (unsigned i = 0; i < RAMET_WISHES; i++)
         if (p->wishes[i].leaf == leaf) {
             p->wishes[i].leaf = 0;
@@ -199,6 +208,7 @@ find_chain(struct ramet_prefetch *p, uint32_t leaf, uint32_t pgno,
 {
     struct ramet_btpage page;
 
+    assert(leaf != 0 && pgno != 0);
     if (!ramet_forest_leaf(&p->forest, leaf, &page))
         return false;
     for (uint32_t i = 0; i < page.cell_count; i++)
@@ -220,6 +230,7 @@ ramet_overflow_want(struct ramet_prefetch *p, uint32_t pgno)
         length = ramet_btcell_chain_length(&cell, p->forest.usable);
         if (tree->chains_read < UINT32_MAX)
             tree->chains_read++;
+        assert(tree->row_pages >= 0);
         tree->row_pages += (1. + length - tree->row_pages) * ROW_PAGES_STEP;
         note_member(p, tree, pgno, length - 1);
         guess(p, tree, pgno, length - 1);

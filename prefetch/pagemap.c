@@ -26,6 +26,7 @@ ramet_pagemap_done(struct ramet_pagemap *map)
 void
 ramet_pagemap_clear(struct ramet_pagemap *map)
 {
+    assert(map->count == 0 || map->slots != NULL);
     if (map->count > 0)
         memset(map->slots, 0, (size_t)map->capacity * 2 * sizeof(*map->slots));
     map->count = 0;
@@ -36,6 +37,7 @@ home_of(const struct ramet_pagemap *map, uint32_t pgno)
 {
     const uint32_t mixed = pgno * 2654435769u;
 
+    assert(map->capacity > 0 && (map->capacity & (map->capacity - 1)) == 0);
     return (mixed ^ mixed >> 15) & (map->capacity - 1);
 }
 
@@ -45,6 +47,7 @@ probe(const struct ramet_pagemap *map, uint32_t pgno)
 {
     uint32_t slot = home_of(map, pgno);
 
+    assert(map->count < map->capacity); /* invariant (1) */
     while (map->slots[2 * slot] != 0 && map->slots[2 * slot] != pgno)
         slot = (slot + 1) & (map->capacity - 1);
     return slot;
@@ -73,6 +76,7 @@ grow(struct ramet_pagemap *map)
         .count = map->count,
     };
 
+    assert(map->capacity <= UINT32_MAX / 4);
     larger.slots =
         ramet_calloc((size_t)larger.capacity * 2, sizeof(*larger.slots));
     if (larger.slots == NULL)
@@ -105,6 +109,7 @@ ramet_pagemap_put(struct ramet_pagemap *map, uint32_t pgno, uint32_t value)
         map->slots[2 * slot] = pgno;
         map->count++;
     }
+    assert(map->slots[2 * slot] == pgno && map->count < map->capacity);
     map->slots[2 * slot + 1] = value;
     return true;
 }
@@ -140,6 +145,7 @@ ramet_pagemap_erase(struct ramet_pagemap *map, uint32_t pgno)
             hole = next;
         }
     }
+    assert(map->count > 0);
     map->slots[2 * hole] = 0;
     map->count--;
 }

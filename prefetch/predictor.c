@@ -5,6 +5,8 @@
  */
 #include "prefetch/predictor.h"
 
+#include <assert.h>
+
 #define SCAN_WINDOW_MIN 4u
 #define SCAN_LONG_FROM 64u /* pages */
 #define RANGE_LONG_FROM 128u
@@ -18,6 +20,7 @@ ramet_predictor_lacks(struct ramet_prefetch *p, uint32_t pgno)
 {
     const struct ramet_prefetch_view *const view = &p->forest.view;
 
+    assert(view->is_here != NULL);
     return pgno != 0 && pgno <= p->forest.page_count &&
            ramet_asks_state(&p->asks, pgno) == RAMET_ASK_NONE &&
            !view->is_here(view->ctx, pgno);
@@ -27,6 +30,7 @@ bool
 ramet_predictor_ask(struct ramet_prefetch *p, uint32_t pgno,
                     struct ramet_run *run, bool is_urgent)
 {
+    assert(run != NULL);
     switch (ramet_asks_state(&p->asks, pgno)) {
     case RAMET_ASK_NONE:
         if (!ramet_predictor_lacks(p, pgno))
@@ -47,6 +51,7 @@ uint32_t
 ramet_predictor_window(const struct ramet_prefetch *p, uint64_t window,
                        uint32_t least, uint32_t most)
 {
+    assert(least <= most);
     if (p->asks.waste > WASTE_MOST)
         window /= 4;
     else if (p->asks.waste > WASTE_MUCH)
@@ -79,6 +84,7 @@ ramet_predictor_scan_window(const struct ramet_prefetch *p, uint32_t length,
     const uint32_t most = ramet_predictor_window(p, length / 2, p->budget,
                                                  SCAN_BUDGETS * p->budget);
 
+    assert(p->room >= SCAN_WINDOW_MIN && p->budget >= SCAN_WINDOW_MIN);
     return ramet_predictor_window(p, scan_window(length, is_range),
                                   SCAN_WINDOW_MIN,
                                   most < p->room ? most : p->room);

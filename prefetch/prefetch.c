@@ -58,6 +58,7 @@ ramet_prefetch_set_budget(struct ramet_prefetch *p, uint32_t pages)
     if (pages > RAMET_PREFETCH_BUDGET_MAX)
         pages = RAMET_PREFETCH_BUDGET_MAX;
     p->budget = pages;
+    assert(p->budget >= RAMET_PREFETCH_BUDGET_MIN);
     ramet_asks_reserve(&p->asks, 8 * pages);
 }
 
@@ -73,6 +74,7 @@ ramet_prefetch_move(struct ramet_prefetch *p, uint32_t page_count)
 {
     ramet_forest_clear(&p->forest);
     ramet_asks_forget(&p->asks);
+    assert(p->asks.queued == 0 && p->asks.under_way == 0);
     p->is_full = false;
     ramet_pagemap_clear(&p->chain_of);
     ramet_pagemap_clear(&p->expanded);
@@ -123,8 +125,10 @@ push_recent(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t leaf)
 {
     unsigned at = 0;
 
+    assert(tree != NULL && leaf != 0);
     while (at < RAMET_RECENT - 1 && p->recent[at].tree != tree)
         at++;
+    assert(at < RAMET_RECENT);
     for (; at > 0; at--)
         p->recent[at] = p->recent[at - 1];
     p->recent[0].tree = tree;
@@ -135,6 +139,7 @@ static void
 read_leaf(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t pgno,
           unsigned level, const struct ramet_btpage *page)
 {
+    assert(pgno != 0 && tree->root != 0 && ramet_btpage_is_leaf(page));
     if (tree->root == 1)
         ramet_survey_schema(p, page);
     if (tree->depth != (int)level) {
@@ -160,6 +165,7 @@ may_be_root(const struct ramet_prefetch *p, uint32_t pgno,
 {
     uint32_t value;
 
+    assert(pgno != 0 && pgno <= p->forest.page_count);
     return pgno == 1 || ramet_pagemap_get(&p->roots, pgno, &value) ||
            (!ramet_btpage_is_leaf(page) &&
             p->forest.page_count < PLAIN_PAGES_MAX);
@@ -172,6 +178,7 @@ read_tree_page(struct ramet_prefetch *p, uint32_t pgno, const uint8_t *bytes)
     struct ramet_btpage page;
     unsigned level = 0;
 
+    assert(p->is_database);
     if (!ramet_forest_learn(&p->forest, pgno, bytes, &page))
         return;
     tree = ramet_tree_of(p, pgno, &level);
@@ -222,6 +229,7 @@ leaf_arrived(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t pgno,
     const bool is_chains = ramet_overflow_is_read(tree);
     struct ramet_btpage page;
 
+    assert(tree->root != 0);
     if ((!is_source && !is_chains) ||
         !ramet_forest_learn(&p->forest, pgno, bytes, &page))
         return;
@@ -275,6 +283,7 @@ ramet_prefetch_take(struct ramet_prefetch *p, uint32_t *out_pgnos, size_t max)
     const uint32_t most = 2 * p->budget; /* invariant (2) */
     size_t count = 0;
 
+    assert(out_pgnos != NULL || max == 0);
     /* Once there is no room, wait for a quarter of it: few requests, each for
      * many pages. */
     if (p->asks.under_way <= most * 3 / 4)
@@ -290,6 +299,7 @@ ramet_prefetch_take(struct ramet_prefetch *p, uint32_t *out_pgnos, size_t max)
             out_pgnos[count++] = pgno;
         p->is_full = p->asks.under_way >= most;
     }
+    assert(count <= max);
     return count;
 }
 
@@ -298,6 +308,7 @@ ramet_prefetch_counts(const struct ramet_prefetch *p)
 {
     const struct ramet_asks *const asks = &p->asks;
 
+    assert(asks->asked >= asks->used + asks->live);
     return (struct ramet_prefetch_counts){
         .asked = asks->asked,
         .used = asks->used,

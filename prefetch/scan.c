@@ -10,6 +10,8 @@
  */
 #include "prefetch/predictor.h"
 
+#include <assert.h>
+
 #define GAP_FIRST 1u /* leaves that a young scan may be apart from the last */
 #define GAP_LATER 3u
 #define GAP_LATER_FROM 4u /* steps */
@@ -26,6 +28,7 @@ ask_beside(struct ramet_prefetch *p, const struct ramet_tree *tree,
 {
     uint32_t gap;
 
+    assert(tree->direction == 1 || tree->direction == -1);
     for (uint32_t n = 0; n < count; n++) {
         pgno = ramet_forest_beside(&p->forest, pgno, tree->direction, &gap);
         (void)ramet_predictor_ask(p, pgno != 0 ? pgno : gap, &p->loose, true);
@@ -47,10 +50,12 @@ ask_interiors(struct ramet_prefetch *p, struct ramet_tree *tree)
     uint32_t pgno = tree->last;
     uint32_t index;
 
+    assert(tree->window > 0 && tree->last != 0);
     for (unsigned level = 1; level <= RAMET_BTREE_DEPTH_MAX; level++) {
         node = ramet_forest_parent(&p->forest, pgno, &index);
         if (node == NULL)
             return;
+        assert(index <= node->page.cell_count && leaves > 0);
         left += leaves *
                 (tree->direction > 0 ? node->page.cell_count - index : index);
         if (left > reach && (level > 1 || tree->window < INTERIORS_FROM))
@@ -73,6 +78,7 @@ ramet_scan_continue(struct ramet_prefetch *p, struct ramet_tree *tree)
     uint32_t gap;
     uint32_t n;
 
+    assert(tree->root != 0);
     if (tree->window == 0 || tree->run.ahead > tree->window * 3 / 4 ||
         p->asks.queued > p->budget)
         return;
@@ -96,6 +102,7 @@ ramet_scan_continue(struct ramet_prefetch *p, struct ramet_tree *tree)
 static void
 end_scan(struct ramet_prefetch *p, struct ramet_tree *tree)
 {
+    assert(tree->run.taken <= tree->run.ahead);
     tree->length = 0;
     tree->window = 0;
     tree->rest = 0;
@@ -114,6 +121,7 @@ look_for_sparse(struct ramet_prefetch *p, struct ramet_tree *tree,
     uint32_t child;
     uint32_t ahead;
 
+    assert(leaf != 0 && tree->last != leaf);
     if (tree->depth != 1 ||
         ramet_forest_parent(&p->forest, tree->last, &before) == NULL)
         return;
@@ -139,6 +147,7 @@ steps_to(struct ramet_prefetch *p, struct ramet_tree *tree, uint32_t leaf)
 {
     const uint32_t gap = tree->length < GAP_LATER_FROM ? GAP_FIRST : GAP_LATER;
 
+    assert(tree->last != 0 && tree->last != leaf);
     if (ramet_link_feeds(p, tree))
         return 0; /* a link's rows, which happen to be near */
     return ramet_forest_distance(&p->forest, tree->last, leaf, gap);
@@ -151,6 +160,7 @@ is_from_end(struct ramet_prefetch *p, uint32_t leaf, int direction)
 {
     uint32_t gap = 0;
 
+    assert(direction == 1 || direction == -1);
     for (unsigned n = 0; leaf != 0 && n <= END_NEAR; n++)
         leaf = ramet_forest_beside(&p->forest, leaf, -direction, &gap);
     return leaf == 0 && gap == 0;
@@ -164,6 +174,7 @@ window_of(const struct ramet_prefetch *p, const struct ramet_tree *tree)
         ramet_predictor_scan_window(p, tree->length, tree->is_range);
     const double most = p->room / (1 + tree->row_pages);
 
+    assert(tree->length > 0 && tree->row_pages >= 0);
     return ramet_overflow_is_read(tree) && window > most ? (uint32_t)most
                                                          : window;
 }
@@ -172,6 +183,7 @@ void
 ramet_scan_step(struct ramet_prefetch *p, struct ramet_tree *tree,
                 uint32_t leaf)
 {
+    assert(leaf != 0 && tree->depth > 0);
     if (tree->last != 0 && tree->last != leaf) {
         const int steps = steps_to(p, tree, leaf);
         const int direction = steps > 0 ? 1 : -1;

@@ -5,6 +5,8 @@
  */
 #include "prefetch/sequence.h"
 
+#include <assert.h>
+
 #include "prefetch/predictor.h"
 
 #define SKIP_MAX 8u /* pages that a reader may leave out */
@@ -17,6 +19,7 @@ choose(struct ramet_sequence *sequence, uint32_t pgno, bool *out_continues)
     struct ramet_sequence_stream *oldest = &sequence->streams[0];
     struct ramet_sequence_stream *longest = NULL;
 
+    assert(pgno != 0);
     for (unsigned i = 0; i < RAMET_SEQUENCES; i++) {
         struct ramet_sequence_stream *const s = &sequence->streams[i];
 
@@ -48,6 +51,7 @@ look_ahead(struct ramet_prefetch *p, struct ramet_sequence_stream *s,
 {
     bool lacks = false;
 
+    assert(window > 0 && pgno != 0);
     if (s->rest > 0) {
         s->rest--;
         return;
@@ -67,6 +71,7 @@ ramet_sequence_step(struct ramet_prefetch *p, uint32_t pgno,
     uint32_t window;
     bool continues;
 
+    assert(pgno != 0 && length_min > 0);
     s = choose(&p->sequence, pgno, &continues);
     s->used = ++p->sequence.clock;
     if (!continues) {

@@ -9,8 +9,10 @@
  * Layer: prefetch.
  */
 #include "core/alloc.h"
+
 #include "prefetch/predictor.h"
 #include "sqliteformat/dbheader.h"
+#include <assert.h>
 
 #define PAGES_MAX 1024u /* that are looked at */
 #define PROBES 4u       /* children that tell what level they are of */
@@ -35,6 +37,7 @@ is_here(const struct ramet_prefetch *p, uint32_t pgno)
 void
 ramet_survey_page_1(struct ramet_prefetch *p, const uint8_t *page)
 {
+    assert(page != NULL);
     if (ramet_dbheader_is(page, p->forest.page_size))
         p->forest.usable = ramet_dbheader_usable(page, p->forest.page_size);
 }
@@ -45,6 +48,7 @@ ramet_survey_schema(struct ramet_prefetch *p, const struct ramet_btpage *page)
     struct ramet_btcell cell;
     struct ramet_value root;
 
+    assert(p->roots.count <= ROOTS_MAX);
     for (uint32_t i = 0; i < page->cell_count; i++)
         if (p->roots.count < ROOTS_MAX && ramet_btpage_cell(page, i, &cell) &&
             ramet_record_column(cell.local, cell.local_len, ROOT_COLUMN,
@@ -57,6 +61,7 @@ ramet_survey_schema(struct ramet_prefetch *p, const struct ramet_btpage *page)
 static void
 add(struct survey *s, uint32_t pgno)
 {
+    assert(s->count <= PAGES_MAX);
     if (s->count < PAGES_MAX && is_here(s->p, pgno))
         s->pgnos[s->count++] = pgno;
 }
@@ -79,6 +84,7 @@ has_interior_children(struct ramet_prefetch *p, const struct ramet_node *node)
     const uint32_t step = children > PROBES ? children / PROBES : 1;
     uint32_t child;
 
+    assert(step > 0);
     for (uint32_t i = 0; i < children; i += step)
         if (ramet_btpage_child(&node->page, i, &child) && is_here(p, child))
             return ramet_forest_node(&p->forest, child) != NULL;
@@ -110,6 +116,7 @@ look_at_trees(struct survey *s)
     struct ramet_prefetch *const p = s->p;
     uint32_t pgno;
 
+    assert(s->p->is_surveyed);
     s->count = 0;
     for (uint32_t i = 0; i < p->roots.capacity; i++)
         if (ramet_pagemap_slot(&p->roots, i, &pgno))
@@ -130,6 +137,7 @@ ramet_survey(struct ramet_prefetch *p)
     struct survey *const s = ramet_calloc(1, sizeof(*s));
     const struct ramet_prefetch_view *const view = &p->forest.view;
 
+    assert(p->is_database && p->forest.scratch != NULL);
     p->is_surveyed = true;
     if (s == NULL || view->peek == NULL || !is_here(p, 1)) {
         ramet_free(s);

@@ -14,6 +14,7 @@ ramet_tree_of(struct ramet_prefetch *p, uint32_t pgno, unsigned *out_level)
 {
     const uint32_t root = ramet_forest_root(&p->forest, pgno, out_level);
 
+    assert(pgno != 0);
     for (unsigned i = 0; i < RAMET_TREES; i++)
         if (ramet_tree_is(&p->trees[i], root)) {
             p->trees[i].used = p->forest.turn;
@@ -28,6 +29,7 @@ clear_tree(struct ramet_prefetch *p, struct ramet_tree *tree)
 {
     struct ramet_run run;
 
+    assert(tree >= p->trees && tree < p->trees + RAMET_TREES);
     ramet_link_drop_tree(p, tree);
     for (unsigned i = 0; i < RAMET_RECENT; i++)
         if (p->recent[i].tree == tree)

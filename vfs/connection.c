@@ -3,6 +3,7 @@
  */
 #include "vfs/connection.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 #include "core/alloc.h"
@@ -35,6 +36,7 @@ ramet_connection_get(sqlite3 *handle)
     struct ramet_connection *fresh = ramet_calloc(1, sizeof(*fresh));
     struct ramet_connection *found;
 
+    assert(handle != NULL);
     ramet_mutex_lock(&mutex);
     found = find(handle);
     if (found == NULL && fresh != NULL) {
@@ -58,6 +60,7 @@ ramet_connection_drop(void *connection)
     struct ramet_connection **from = &connections;
 
     ramet_mutex_lock(&mutex);
+    assert(mine->refs > 0 && connections != NULL);
     if (--mine->refs > 0) {
         ramet_mutex_unlock(&mutex);
         return;
@@ -74,6 +77,7 @@ ramet_connection_is_known(const sqlite3 *handle)
 {
     bool is_known;
 
+    assert(handle != NULL);
     ramet_mutex_lock(&mutex);
     is_known = find(handle) != NULL;
     ramet_mutex_unlock(&mutex);
@@ -85,6 +89,7 @@ ramet_connection_note(sqlite3 *handle, const char *text)
 {
     struct ramet_connection *found;
 
+    assert(text != NULL);
     ramet_mutex_lock(&mutex);
     found = find(handle);
     if (found != NULL)
@@ -97,6 +102,7 @@ ramet_connection_last(struct ramet_connection *connection, char *out,
                       size_t out_size)
 {
     ramet_mutex_lock(&mutex);
+    assert(connection->refs > 0 && out_size > 0);
     (void)snprintf(out, out_size, "%s", connection->last);
     ramet_mutex_unlock(&mutex);
 }
@@ -107,6 +113,7 @@ ramet_connection_begin_question(sqlite3 *handle)
     struct ramet_connection *found;
     bool begins;
 
+    assert(handle != NULL);
     ramet_mutex_lock(&mutex);
     found = find(handle);
     begins = found != NULL && !found->has_question;
@@ -123,6 +130,7 @@ ramet_connection_end_question(sqlite3 *handle)
 
     ramet_mutex_lock(&mutex);
     found = find(handle);
+    assert(found == NULL || found->has_question);
     if (found != NULL)
         found->has_question = false;
     ramet_mutex_unlock(&mutex);
@@ -134,6 +142,7 @@ ramet_connection_has_question(const sqlite3 *handle)
     const struct ramet_connection *found;
     bool has;
 
+    assert(handle != NULL);
     ramet_mutex_lock(&mutex);
     found = find(handle);
     has = found != NULL && found->has_question;

@@ -3,6 +3,7 @@
  */
 #include "vfs/counter.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -22,6 +23,7 @@ ramet_counter_done(struct ramet_counter *counter)
 static bool
 keep(struct ramet_counter *counter, const uint8_t *page, size_t len)
 {
+    assert(page != NULL && len >= RAMET_DBHEADER_SIZE);
     if (len > counter->page_capacity) {
         uint8_t *const larger = ramet_realloc(counter->page, len);
 
@@ -40,6 +42,7 @@ ramet_counter_saw(struct ramet_counter *counter,
                   const struct ramet_snapshot *snapshot, const uint8_t *page,
                   size_t len)
 {
+    assert(page != NULL);
     if (len != snapshot->page_size || counter->is_pending)
         return;
     counter->is_known = keep(counter, page, len);
@@ -50,6 +53,7 @@ ramet_counter_saw(struct ramet_counter *counter,
 static bool
 is_same_otherwise(const uint8_t *a, const uint8_t *b, size_t len)
 {
+    assert(len >= RAMET_DBHEADER_SIZE);
     return memcmp(a, b, COUNTER_AT) == 0 &&
            memcmp(a + COUNTER_AT + 4, b + COUNTER_AT + 4,
                   VALID_FOR_AT - COUNTER_AT - 4) == 0 &&
@@ -68,6 +72,8 @@ ramet_counter_only_counts(const struct ramet_counter *counter,
                           const struct ramet_snapshot *snapshot,
                           const uint8_t *page, size_t len)
 {
+    assert(!counter->is_known || counter->page_length >= RAMET_DBHEADER_SIZE);
+    assert(counter->page_length <= counter->page_capacity);
     return counter->is_known && counter->pages_seq == snapshot->pages_seq &&
            !counter->is_pending && len == counter->page_length &&
            len == snapshot->page_size && has_equal_counters(page) &&
@@ -79,6 +85,7 @@ void
 ramet_counter_wrote(struct ramet_counter *counter, const uint8_t *page,
                     size_t len)
 {
+    assert(page == NULL || len >= RAMET_DBHEADER_SIZE);
     counter->is_pending = true;
     counter->is_known = page != NULL && keep(counter, page, len);
 }
@@ -87,6 +94,7 @@ void
 ramet_counter_published(struct ramet_counter *counter, uint64_t base_pages_seq,
                         const struct ramet_snapshot *snapshot)
 {
+    assert(!counter->is_known || counter->page != NULL);
     if (!counter->is_pending && counter->pages_seq != base_pages_seq)
         counter->is_known = false; /* it was of an older snapshot still */
     counter->pages_seq = snapshot->pages_seq;
@@ -96,6 +104,7 @@ ramet_counter_published(struct ramet_counter *counter, uint64_t base_pages_seq,
 void
 ramet_counter_dropped(struct ramet_counter *counter)
 {
+    assert(!counter->is_known || counter->page != NULL);
     if (counter->is_pending)
         counter->is_known = false;
     counter->is_pending = false;

@@ -4,6 +4,7 @@
  */
 #include "vfs/dbfile.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
@@ -15,6 +16,7 @@ ramet_dbfile_find(sqlite3 *connection, const char *schema)
 {
     const char *const name = sqlite3_db_filename(connection, schema);
 
+    assert(connection != NULL && schema != NULL);
     if (name == NULL || name[0] == '\0')
         return NULL;
     return ramet_names_owner(sqlite3_filename_journal(name));
@@ -30,6 +32,7 @@ ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
         return SQLITE_OK;
     db->failure = db->err; /* calls that go well may write into err, too */
     code = ramet_vfs_code(op, rc, db->err.sys_errno);
+    assert(code != SQLITE_OK);
     if (db->connection != NULL)
         ramet_connection_note(*db->connection, db->err.text);
     if ((code & 0xff) != SQLITE_BUSY && code != SQLITE_NOMEM)
@@ -40,6 +43,7 @@ ramet_dbfile_result(struct ramet_dbfile *db, enum ramet_vfs_op op,
 int
 ramet_dbfile_check_fork(struct ramet_dbfile *db)
 {
+    assert(db->file != NULL);
     if (!ramet_file_is_parents(db->file))
         return SQLITE_OK;
     return ramet_dbfile_result(
@@ -55,6 +59,7 @@ ramet_dbfile_schema(const struct ramet_dbfile *db)
     sqlite3 *connection = db->connection != NULL ? *db->connection : NULL;
     const char *schema;
 
+    assert(db->name != NULL);
     if (connection == NULL ||
         sqlite3_libversion_number() < RAMET_SQLITE_DB_NAME)
         return NULL;
@@ -70,8 +75,10 @@ ramet_dbfile_ask_pragma(const struct ramet_dbfile *db, const char *pragma,
 {
     const char *schema = ramet_dbfile_schema(db);
     sqlite3_stmt *stmt = NULL;
+    const char *text = NULL;
     char *sql;
 
+    assert(pragma != NULL && out_size > 0);
     out[0] = '\0';
     if (schema == NULL)
         return;
@@ -80,8 +87,9 @@ ramet_dbfile_ask_pragma(const struct ramet_dbfile *db, const char *pragma,
         sqlite3_prepare_v2(*db->connection, sql, -1, &stmt, NULL) ==
             SQLITE_OK &&
         sqlite3_step(stmt) == SQLITE_ROW)
-        (void)snprintf(out, out_size, "%s",
-                       (const char *)sqlite3_column_text(stmt, 0));
+        text = (const char *)sqlite3_column_text(stmt, 0);
+    if (text != NULL) /* NULL on no memory, too */
+        (void)snprintf(out, out_size, "%s", text);
     sqlite3_finalize(stmt);
     sqlite3_free(sql);
 }

@@ -26,6 +26,7 @@
 static bool
 has_changes(const struct ramet_dbfile *db)
 {
+    assert(!db->dirty || db->lock >= SQLITE_LOCK_RESERVED || db->writing);
     return db->dirty && (db->lock >= SQLITE_LOCK_RESERVED || db->writing);
 }
 
@@ -35,6 +36,7 @@ write_trailer(struct ramet_dbfile *db, const char *super_journal)
     const int code =
         ramet_trailer_write(db->under, db->journal_name, super_journal);
 
+    assert(super_journal != NULL && db->trailer_checked);
     if (code == SQLITE_OK) {
         db->has_trailer = true;
         return SQLITE_OK;
@@ -49,6 +51,7 @@ write_trailer(struct ramet_dbfile *db, const char *super_journal)
 static bool
 is_rolling_back(const struct ramet_dbfile *db)
 {
+    assert(has_changes(db));
     return !ramet_page1_has_moved(&db->page1) &&
            (db->journal.is_open ? db->puts_back : !db->exclusive_mode) &&
            !(db->session != NULL && ramet_session_has_prepared(db->session));
@@ -60,6 +63,7 @@ prepare(struct ramet_dbfile *db, const char *super_journal)
     enum ramet_rc rc;
     int code = SQLITE_OK;
 
+    assert(has_changes(db));
     if (!db->trailer_checked) {
         ramet_trailer_remove_stale(db->under, db->journal_name);
         db->trailer_checked = true;
@@ -94,6 +98,7 @@ ramet_dbfile_prepare(struct ramet_dbfile *db, const char *super_journal)
 static int
 sync_prepared(struct ramet_dbfile *db)
 {
+    assert(!db->unprepared); /* invariant (6) */
     if (ramet_journal_says_normal(&db->journal))
         return SQLITE_OK;
     return ramet_dbfile_result(db, RAMET_OP_COMMIT,
@@ -130,6 +135,7 @@ ramet_dbfile_publish(struct ramet_dbfile *db)
         const uint64_t base = ramet_file_snapshot(db->file)->pages_seq;
         const struct ramet_snapshot *published;
 
+        assert(!db->unprepared); /* invariant (6) */
         ramet_file_publish(db->file);
         published = ramet_file_snapshot(db->file);
         ramet_page1_published(&db->page1, base, published);
@@ -138,6 +144,7 @@ ramet_dbfile_publish(struct ramet_dbfile *db)
     db->dirty = false;
     db->only_counts = false;
     ramet_dbfile_drop_trailer(db);
+    assert(!db->has_trailer); /* invariant (7) */
     ramet_journal_end(&db->journal);
     if (db->writing && db->lock < SQLITE_LOCK_RESERVED)
         ramet_dbfile_end_write(db); /* no unlock will come */

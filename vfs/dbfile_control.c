@@ -1,6 +1,7 @@
 /*
  * dbfile_control.c - xFileControl, and the pragmas among it.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -33,6 +34,7 @@ has_moved(struct ramet_dbfile *db)
 static void
 get_or_set(bool *flag, int *arg)
 {
+    assert(flag != NULL && arg != NULL);
     if (*arg < 0)
         *arg = *flag;
     else
@@ -52,6 +54,7 @@ pragma_journal_mode(struct ramet_dbfile *db, char **args)
 {
     char answer[32];
 
+    assert(args[1] != NULL);
     if (args[2] == NULL || sqlite3_stricmp(args[2], "wal") != 0)
         return SQLITE_NOTFOUND;
     ramet_dbfile_ask_pragma(db, "locking_mode", answer, sizeof(answer));
@@ -65,6 +68,7 @@ pragma_journal_mode(struct ramet_dbfile *db, char **args)
 static int
 pragma_locking_mode(struct ramet_dbfile *db, char **args)
 {
+    assert(args[1] != NULL);
     if (args[2] != NULL)
         ramet_dbfile_mode_said();
     if (args[2] != NULL && sqlite3_stricmp(args[2], "exclusive") == 0)
@@ -80,6 +84,7 @@ pragma_verb(struct ramet_dbfile *db, enum ramet_verb verb, char **args)
     struct ramet_verb_call call = {.verb = verb, .token = args[2]};
     const struct ramet_verb_result *const result = &call.result;
 
+    assert(verb < RAMET_VERB_COUNT);
     if (db->connection == NULL || *db->connection == NULL || db->functions_off)
         return SQLITE_NOTFOUND; /* as a pragma that nobody knows */
     call.connection = *db->connection;
@@ -99,6 +104,7 @@ pragma_verb(struct ramet_dbfile *db, enum ramet_verb verb, char **args)
 static int
 pragma(struct ramet_dbfile *db, char **args)
 {
+    assert(args[1] != NULL);
     if (sqlite3_stricmp(args[1], "journal_mode") == 0)
         return pragma_journal_mode(db, args);
     if (sqlite3_stricmp(args[1], "locking_mode") == 0)

@@ -20,6 +20,7 @@ is_in_write_transaction(const struct ramet_dbfile *db)
 {
     const char *schema = ramet_dbfile_schema(db);
 
+    assert(db->lock >= SQLITE_LOCK_RESERVED);
     return schema != NULL &&
            sqlite3_txn_state(*db->connection, schema) == SQLITE_TXN_WRITE;
 }
@@ -38,6 +39,7 @@ is_exclusive_mode(struct ramet_dbfile *db)
     const unsigned said = ramet_dbfile_modes_said();
     char answer[32];
 
+    assert(!db->main_is_ours || db->main_is_known);
     if (!db->main_is_known && db->connection != NULL &&
         *db->connection != NULL) {
         db->main_is_ours = ramet_dbfile_find(*db->connection, "main") != NULL;
@@ -56,6 +58,7 @@ is_exclusive_mode(struct ramet_dbfile *db)
 static bool
 keeps_readers_out(struct ramet_dbfile *db)
 {
+    assert(db->lock >= SQLITE_LOCK_RESERVED);
     if (db->waits_for_readers || is_exclusive_mode(db))
         return true;
     return !db->journal.begun && !is_in_write_transaction(db);
@@ -66,6 +69,7 @@ lock_shared(struct ramet_dbfile *db)
 {
     const enum ramet_rc rc = ramet_file_pin(db->file, &db->err);
 
+    assert(db->lock == SQLITE_LOCK_NONE && !db->lockless);
     if (rc != RAMET_OK)
         return ramet_dbfile_result(db, RAMET_OP_LOCK, rc);
     db->lock = SQLITE_LOCK_SHARED;
@@ -77,6 +81,7 @@ lock_reserved(struct ramet_dbfile *db)
 {
     const int code = ramet_dbfile_begin_write(db);
 
+    assert(db->lock == SQLITE_LOCK_SHARED); /* invariant (1) */
     if (code == SQLITE_OK)
         db->lock = SQLITE_LOCK_RESERVED;
     return code;
@@ -87,6 +92,7 @@ lock_exclusive(struct ramet_dbfile *db)
 {
     enum ramet_rc rc;
 
+    assert(db->lock >= SQLITE_LOCK_RESERVED && db->writing);
     if (db->session == NULL || !keeps_readers_out(db)) {
         db->lock = SQLITE_LOCK_EXCLUSIVE;
         return SQLITE_OK;
@@ -118,6 +124,7 @@ ramet_dbfile_lock(sqlite3_file *file, int level)
     if (code == SQLITE_OK && db->lock < SQLITE_LOCK_EXCLUSIVE &&
         level > SQLITE_LOCK_RESERVED)
         code = lock_exclusive(db);
+    assert(code != SQLITE_OK || db->lock >= level);
     return code;
 }
 
@@ -127,12 +134,14 @@ ramet_dbfile_unlock(sqlite3_file *file, int level)
     struct ramet_dbfile *db = ramet_dbfile_of(file);
 
     assert(level <= SQLITE_LOCK_SHARED);
+    assert(level >= SQLITE_LOCK_NONE);
     if (db->lock <= level)
         return SQLITE_OK;
     if (db->lock >= SQLITE_LOCK_RESERVED)
         ramet_dbfile_end_write(db);
     if (level == SQLITE_LOCK_NONE)
         ramet_file_unpin(db->file);
+    assert(!db->dirty || db->lock < SQLITE_LOCK_RESERVED);
     db->lock = level;
     return SQLITE_OK;
 }
@@ -142,6 +151,7 @@ ramet_dbfile_check_reserved(sqlite3_file *file, int *out_reserved)
 {
     struct ramet_dbfile *db = ramet_dbfile_of(file);
 
+    assert(out_reserved != NULL);
     *out_reserved =
         db->session != NULL && ramet_session_write_locked(db->session);
     return SQLITE_OK;

@@ -3,6 +3,8 @@
  */
 #include "vfs/dbfile_open.h"
 
+#include <assert.h>
+
 #include "client/store/whole.h"
 #include "core/alloc.h"
 #include "core/os.h"
@@ -23,6 +25,7 @@ dbfile_close(sqlite3_file *file)
     const bool is_parents = ramet_file_is_parents(db->file);
 
     (void)ramet_dbfile_unlock(file, SQLITE_LOCK_NONE);
+    assert(db->lock == SQLITE_LOCK_NONE);
     if (db->writing)
         ramet_dbfile_end_write(db);
     ramet_names_remove(db, db->journal_name, db->wal_name);
@@ -78,6 +81,7 @@ open_file(const char *name, int flags, struct ramet_file **out_file,
     struct ramet_file_options options;
     enum ramet_rc rc;
 
+    assert(name != NULL && out_file != NULL);
     if ((flags & SQLITE_OPEN_EXCLUSIVE) != 0 &&
         ramet_replica_exists(ramet_os_system(), name))
         return RAMET_FAIL(err, RAMET_EEXIST, "is there already");
@@ -97,8 +101,10 @@ open_file(const char *name, int flags, struct ramet_file **out_file,
 static void
 name_companions(struct ramet_dbfile *db, const char *name)
 {
+    assert(name != NULL);
     db->name = name;
     db->journal_name = sqlite3_filename_journal(name);
+    assert(db->journal_name != NULL);
     db->wal_name = sqlite3_filename_wal(name);
     if (db->wal_name == NULL) /* SQLite without WAL */
         db->wal_name = db->journal_name;
@@ -123,6 +129,7 @@ ramet_dbfile_open(const char *vfs_name, sqlite3_vfs *under, const char *name,
     if (rc != RAMET_OK)
         goto done;
 
+    assert(db->file != NULL);
     db->session = ramet_file_session(db->file);
     db->readonly = ramet_file_is_readonly(db->file);
     db->vfs_name = vfs_name;

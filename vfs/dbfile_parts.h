@@ -9,6 +9,8 @@
 
 #include "vfs/dbfile.h"
 
+#include <assert.h>
+
 /* What SQLite holds of a database. */
 struct ramet_dbfile_handle {
     sqlite3_file base; /* first: SQLite knows no more */
@@ -19,6 +21,7 @@ struct ramet_dbfile_handle {
 static inline struct ramet_dbfile *
 ramet_dbfile_of(sqlite3_file *file)
 {
+    assert(((struct ramet_dbfile_handle *)file)->db != NULL);
     return ((struct ramet_dbfile_handle *)file)->db;
 }
 

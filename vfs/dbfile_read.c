@@ -34,6 +34,7 @@ show_part(struct ramet_dbfile *db, uint8_t *buf, size_t len, uint64_t offset)
     const enum ramet_rc rc =
         ramet_file_read(db->file, 0, header, sizeof(header), &got, &db->err);
 
+    assert(offset < RAMET_DBHEADER_SIZE);
     if (rc != RAMET_OK)
         return rc;
     ramet_page1_show(&db->page1, ramet_file_snapshot(db->file), header, got);
@@ -47,6 +48,7 @@ show_page1(struct ramet_dbfile *db, uint8_t *buf, size_t len, size_t got,
 {
     const struct ramet_snapshot *snapshot = ramet_file_snapshot(db->file);
 
+    assert(offset < RAMET_DBHEADER_SIZE && got <= len);
     if (!ramet_dbfile_is_page1(len, offset))
         return show_part(db, buf, got, offset);
     ramet_page1_read(&db->page1, snapshot, db->dirty, buf, got);
@@ -61,6 +63,7 @@ read_pinned(struct ramet_dbfile *db, uint8_t *buf, size_t len, uint64_t offset)
     size_t got = 0;
     enum ramet_rc rc;
 
+    assert(db->lock != SQLITE_LOCK_NONE || !db->dirty || db->writing);
     if (offset + len <= RAMET_DBHEADER_SIZE && !db->dirty)
         return read_header(db, ramet_file_snapshot(db->file), buf, len, offset);
     rc = ramet_file_read(db->file, offset, buf, len, &got, &db->err);
@@ -79,6 +82,7 @@ read_unpinned(struct ramet_dbfile *db, uint8_t *buf, size_t len,
     enum ramet_rc rc;
     int code;
 
+    assert(db->lock == SQLITE_LOCK_NONE && !db->lockless);
     if (offset + len <= RAMET_DBHEADER_SIZE)
         return read_header(db, ramet_file_snapshot(db->file), buf, len, offset);
     rc = ramet_file_pin(db->file, &db->err);
@@ -94,6 +98,7 @@ ramet_dbfile_pin_lockless(struct ramet_dbfile *db)
 {
     const enum ramet_rc rc = ramet_file_pin(db->file, &db->err);
 
+    assert(db->lockless && db->lock == SQLITE_LOCK_NONE);
     db->lockless_pinned = rc == RAMET_OK;
     return rc;
 }
@@ -111,6 +116,7 @@ read_lockless(struct ramet_dbfile *db, uint8_t *buf, size_t len,
     const bool begins = offset == RAMET_DBHEADER_COUNTER_AT && len == 16;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(db->lockless && db->lock == SQLITE_LOCK_NONE);
     if (begins && db->writing) /* it rolled back, and no unlock told us */
         ramet_dbfile_end_write(db);
     if (begins)
@@ -142,6 +148,7 @@ ramet_dbfile_size(sqlite3_file *file, sqlite3_int64 *out_size)
 {
     struct ramet_dbfile *db = ramet_dbfile_of(file);
 
+    assert(out_size != NULL);
     if (db->dirty)
         *out_size = (sqlite3_int64)ramet_file_size(db->file);
     else

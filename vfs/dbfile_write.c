@@ -11,6 +11,7 @@
 static int
 may_write(struct ramet_dbfile *db)
 {
+    assert(!db->writing || !db->readonly); /* invariant (2) */
     if (db->lock >= SQLITE_LOCK_RESERVED || db->writing)
         return SQLITE_OK;
     if (db->readonly)
@@ -24,6 +25,7 @@ may_write(struct ramet_dbfile *db)
 static enum ramet_rc
 patch(struct ramet_dbfile *db, uint64_t at, const uint8_t *bytes, size_t len)
 {
+    assert(at + len <= RAMET_DBHEADER_SIZE && db->dirty);
     return ramet_file_write(db->file, at, bytes, len, &db->err);
 }
 
@@ -37,6 +39,7 @@ restore_counters(struct ramet_dbfile *db, const struct ramet_snapshot *snapshot)
     const uint64_t again_at = RAMET_DBHEADER_VALID_FOR_AT;
     const enum ramet_rc rc = patch(db, at, stored + at, 4);
 
+    assert(db->dirty && db->unprepared);
     return rc == RAMET_OK ? patch(db, again_at, stored + again_at, 4) : rc;
 }
 
@@ -46,6 +49,7 @@ store_cookie(struct ramet_dbfile *db, const uint8_t *page)
 {
     uint8_t bytes[4];
 
+    assert(db->dirty && db->unprepared);
     if (db->page1.shift == 0)
         return RAMET_OK;
     ramet_put_be32(bytes, ramet_page1_stored_cookie(
@@ -65,6 +69,7 @@ make_rollback_format(struct ramet_dbfile *db)
 {
     static const uint8_t versions[2] = {1, 1};
 
+    assert(db->dirty && db->unprepared);
     if (db->exclusive_mode)
         return RAMET_FAIL(&db->err, RAMET_EINVAL,
                           "no journal_mode=WAL here, also not with "
@@ -83,6 +88,7 @@ mend_page1(struct ramet_dbfile *db, const uint8_t *page, size_t len)
         ramet_page1_is_put_back(&db->page1, snapshot, page);
     enum ramet_rc rc = RAMET_OK;
 
+    assert(len >= RAMET_DBHEADER_SIZE && db->dirty);
     ramet_counter_wrote(&db->counter, is_wal || is_put_back ? NULL : page, len);
     if (!ramet_dbheader_is(page, len)) /* page1.h, invariant (6) */
         return RAMET_OK;
@@ -98,6 +104,8 @@ mend_page1(struct ramet_dbfile *db, const uint8_t *page, size_t len)
 static void
 note_part(struct ramet_dbfile *db, size_t len, uint64_t offset)
 {
+    assert(db->dirty);
+
     ramet_counter_wrote(&db->counter, NULL, len);
     if (ramet_page1_touches(offset, len))
         ramet_page1_forget(&db->page1);
@@ -113,6 +121,7 @@ write_bytes(struct ramet_dbfile *db, const uint8_t *buf, size_t len,
         ramet_counter_only_counts(&db->counter, snapshot, buf, len);
     enum ramet_rc rc;
 
+    assert(db->lock >= SQLITE_LOCK_RESERVED || db->writing);
     db->only_counts = counts && (!db->dirty || db->only_counts);
     db->dirty = true;
     db->unprepared = true;
@@ -120,6 +129,7 @@ write_bytes(struct ramet_dbfile *db, const uint8_t *buf, size_t len,
     db->rolls_back = false;
     if (counts && snapshot->header_pends) /* counter.h, invariant (2) */
         return RAMET_OK;
+    assert(!db->only_counts || counts); /* invariant (5) */
     rc = ramet_file_write(db->file, offset, buf, len, &db->err);
     if (rc == RAMET_OK && ramet_dbfile_is_page1(len, offset))
         return mend_page1(db, buf, len);

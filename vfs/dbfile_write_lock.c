@@ -11,6 +11,7 @@
 void
 ramet_dbfile_drop_trailer(struct ramet_dbfile *db)
 {
+    assert(!db->has_trailer || db->trailer_checked);
     if (!db->has_trailer)
         return;
     ramet_trailer_remove(db->under, db->journal_name);
@@ -23,6 +24,7 @@ ramet_dbfile_begin_write(struct ramet_dbfile *db)
     enum ramet_rc rc;
 
     assert(!db->dirty);
+    assert(!db->gate_shut && !db->has_trailer);
     if (db->readonly)
         return SQLITE_READONLY;
     rc = ramet_file_reserve(db->file, &db->err);
@@ -35,6 +37,7 @@ ramet_dbfile_begin_write(struct ramet_dbfile *db)
 void
 ramet_dbfile_end_write(struct ramet_dbfile *db)
 {
+    assert(!db->gate_shut || db->session != NULL);
     if (db->gate_shut) {
         ramet_session_open_gate(db->session);
         db->gate_shut = false;

@@ -3,6 +3,8 @@
  */
 #include "vfs/errors.h"
 
+#include <assert.h>
+
 #include "core/log.h"
 #include "vfs/api.h"
 
@@ -104,6 +106,7 @@ ramet_vfs_report(int code, const char *path, const struct ramet_err *err)
 {
     char number[RAMET_LOG_NUM_SIZE];
 
+    assert(code != SQLITE_OK && path != NULL);
     sqlite3_log(code, "ramet: %s: %s", path, err->text);
     ramet_log(RAMET_LOG_ERROR, err->text, "path", path, "error",
               ramet_rc_name(err->code), "sqlite",

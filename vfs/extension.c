@@ -12,6 +12,7 @@
 #define RAMET_VFS_DEFINE_API
 #include "vfs/api.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,7 @@ register_sql(sqlite3 *connection)
     const struct ramet_dbfile *const db = ramet_dbfile_find(connection, "main");
     int code;
 
+    assert(connection != NULL);
     if ((db != NULL ? db->functions_off : ramet_options_functions_off()) ||
         ramet_connection_is_known(connection))
         return SQLITE_OK;
@@ -59,6 +61,7 @@ on_connection(sqlite3 *connection, char **out_error,
     const char *text;
     int code;
 
+    assert(connection != NULL && out_error != NULL);
     if (api != sqlite3_api)
         return SQLITE_OK; /* invariant (1): not the library that we serve */
     if (sqlite3_file_control(connection, "main", SQLITE_FCNTL_FILE_POINTER,
@@ -74,6 +77,7 @@ on_connection(sqlite3 *connection, char **out_error,
 static int
 fail(const sqlite3_api_routines *api, char **out_error, const char *text)
 {
+    assert(text != NULL);
     if (out_error != NULL)
         *out_error = api->mprintf("ramet: %s", text);
     return SQLITE_ERROR;
@@ -94,6 +98,7 @@ sqlite3_ramet_init(sqlite3 *connection, char **out_error,
     const char *text = "cannot register";
     int code;
 
+    assert(connection != NULL && api != NULL);
     if (sqlite3_api != NULL && sqlite3_api != api) /* invariant (1) */
         return fail(api, out_error,
                     "another SQLite library of this process has loaded it");

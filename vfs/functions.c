@@ -3,6 +3,7 @@
  */
 #include "vfs/functions.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 static void
 answer(sqlite3_context *context, const struct ramet_verb_result *result)
 {
+    assert(!(result->is_number && result->is_text));
     if (result->is_number)
         sqlite3_result_int64(context, result->number);
     else if (result->is_text)
@@ -29,6 +31,8 @@ answer(sqlite3_context *context, const struct ramet_verb_result *result)
 static void
 fail(sqlite3_context *context, enum ramet_rc rc, const struct ramet_err *err)
 {
+    assert(rc != RAMET_OK);
+
     sqlite3_result_error(context, err->text, -1);
     sqlite3_result_error_code(
         context, ramet_vfs_code(RAMET_OP_VERB, rc, err->sys_errno));
@@ -38,6 +42,7 @@ static void
 run_call(sqlite3_context *context, const char *schema,
          struct ramet_verb_call *call)
 {
+    assert(schema != NULL && !call->was_run);
     (void)sqlite3_file_control(call->connection, schema, RAMET_FCNTL_VERB,
                                call);
     if (!call->was_run) {
@@ -55,6 +60,7 @@ run_call(sqlite3_context *context, const char *schema,
 static const char *
 text_of(int arg_count, sqlite3_value **args, int index, const char *otherwise)
 {
+    assert(index >= 0);
     return index < arg_count && sqlite3_value_type(args[index]) != SQLITE_NULL
                ? (const char *)sqlite3_value_text(args[index])
                : otherwise;
@@ -69,6 +75,7 @@ run_verb(sqlite3_context *context, int arg_count, sqlite3_value **args)
     };
     const char *const schema = text_of(arg_count, args, 0, "main");
 
+    assert(call.verb < RAMET_VERB_COUNT);
     if (schema == NULL)
         sqlite3_result_error_nomem(context);
     else
@@ -82,6 +89,7 @@ get_timeout(int arg_count, sqlite3_value **args, int index, uint64_t *out_ms)
     sqlite3_int64 ms;
     int type;
 
+    assert(index >= 0 && out_ms != NULL);
     if (index >= arg_count || sqlite3_value_type(args[index]) == SQLITE_NULL)
         return true;
     type = sqlite3_value_numeric_type(args[index]);
@@ -103,6 +111,7 @@ run_wait(sqlite3_context *context, int arg_count, sqlite3_value **args)
     const int after = call.verb == RAMET_VERB_WAIT ? 1 : 0;
     const char *const schema = text_of(arg_count, args, after + 1, "main");
 
+    assert(ramet_verb_waits(call.verb));
     if (after == 1)
         call.token = text_of(arg_count, args, 0, "");
     if (!get_timeout(arg_count, args, after, &call.timeout_ms)) {
@@ -150,6 +159,7 @@ value_of(sqlite3_value *arg)
 static const char *
 first_word(const char *sql)
 {
+    assert(sql != NULL);
     for (;;) {
         const char *end;
 
@@ -184,6 +194,7 @@ is_query(const char *sql)
 static const char *
 refusal(sqlite3_stmt *statement, const char *tail, int value_count)
 {
+    assert(value_count >= 0 && tail != NULL);
     if (statement == NULL || !sqlite3_stmt_readonly(statement))
         return "it is not a statement that reads";
     if (tail[strspn(tail, " \t\r\n;")] != '\0')
@@ -204,6 +215,7 @@ run_statement(sqlite3_context *context, const char *sql, int value_count,
     const char *const why =
         code == SQLITE_OK ? refusal(statement, tail, value_count) : NULL;
 
+    assert(value_count >= 0 && sql != NULL);
     if (why != NULL) {
         (void)sqlite3_finalize(statement);
         sqlite3_result_error(context, why, -1);
@@ -229,6 +241,7 @@ run_here(sqlite3_context *context, const char *sql, int value_count,
 {
     sqlite3 *const connection = sqlite3_context_db_handle(context);
 
+    assert(value_count >= 0 && sql != NULL);
     if (!is_query(sql)) {
         sqlite3_result_error(context, "it is not a statement that reads", -1);
     } else if (!ramet_connection_begin_question(connection)) {
@@ -289,6 +302,7 @@ run_errmsg(sqlite3_context *context, int arg_count, sqlite3_value **args)
 {
     char text[RAMET_ERR_TEXT_MAX];
 
+    assert(sqlite3_user_data(context) != NULL);
     (void)arg_count;
     (void)args;
     ramet_connection_last(sqlite3_user_data(context), text, sizeof(text));
@@ -303,6 +317,7 @@ register_verb(sqlite3 *connection, enum ramet_verb verb, int arg_count)
         SQLITE_UTF8 | (ramet_verb_acts(verb) ? SQLITE_DIRECTONLY : 0);
     char name[32];
 
+    assert(verb < RAMET_VERB_COUNT && arg_count >= 0);
     (void)snprintf(name, sizeof(name), "ramet_%s", ramet_verb_name(verb));
     return sqlite3_create_function_v2(
         connection, name, arg_count, flags, (void *)(intptr_t)verb,
@@ -316,6 +331,7 @@ register_wait(sqlite3 *connection, enum ramet_verb verb)
     const int least = verb == RAMET_VERB_WAIT ? 1 : 0;
     int code = SQLITE_OK;
 
+    assert(ramet_verb_waits(verb));
     for (int count = least; code == SQLITE_OK && count <= least + 2; count++)
         code = register_verb(connection, verb, count);
     return code;
@@ -339,6 +355,7 @@ ramet_functions_register(sqlite3 *connection)
 {
     int code = register_errmsg(connection);
 
+    assert(connection != NULL);
     if (code == SQLITE_OK)
         code = sqlite3_create_function_v2(connection, "ramet_version", 0,
                                           SQLITE_UTF8, NULL, run_version, NULL,

@@ -24,6 +24,7 @@ struct handle {
 static struct ramet_journal *
 journal_of(sqlite3_file *file)
 {
+    assert(((struct handle *)file)->journal != NULL);
     return ((struct handle *)file)->journal;
 }
 
@@ -49,6 +50,7 @@ close_spill(struct ramet_journal *journal)
 static void
 make_empty(struct ramet_journal *journal)
 {
+    assert(journal->window_start <= journal->size); /* invariant (1) */
     close_spill(journal);
     journal->size = 0;
     journal->window_start = 0;
@@ -73,6 +75,7 @@ void
 ramet_journal_done(struct ramet_journal *journal)
 {
     make_empty(journal);
+    assert(journal->spill == NULL && journal->size == 0);
     ramet_free(journal->window);
     journal->window = NULL;
     journal->window_capacity = 0;
@@ -81,6 +84,7 @@ ramet_journal_done(struct ramet_journal *journal)
 bool
 ramet_journal_says_normal(const struct ramet_journal *journal)
 {
+    assert(!journal->full || journal->synced);
     return journal->synced && !journal->full;
 }
 
@@ -93,6 +97,7 @@ open_spill(struct ramet_journal *journal)
     sqlite3_file *spill;
     int rc;
 
+    assert(journal->spill == NULL && journal->under != NULL);
     spill = ramet_calloc(1, (size_t)journal->under->szOsFile);
     if (spill == NULL)
         return SQLITE_NOMEM;
@@ -113,6 +118,7 @@ flush_window(struct ramet_journal *journal)
     const uint64_t length = journal->size - journal->window_start;
     int rc = SQLITE_OK;
 
+    assert(journal->window_start < journal->size && journal->window != NULL);
     if (journal->spill == NULL)
         rc = open_spill(journal);
     for (uint64_t at = 0; at < length && rc == SQLITE_OK; at += PIECE) {
@@ -134,6 +140,7 @@ grow_window(struct ramet_journal *journal, uint64_t end)
     uint64_t wanted = journal->window_capacity;
     uint8_t *window;
 
+    assert(end >= journal->window_start);
     if (wanted == 0)
         wanted = 16u << 10;
     while (wanted < end - journal->window_start)
@@ -158,6 +165,7 @@ write_flushed(struct ramet_journal *journal, const uint8_t *bytes, int length,
         journal->spill, bytes, length, (sqlite3_int64)offset);
 
     assert(journal->window_start == journal->size);
+    assert(journal->spill != NULL && offset < journal->window_start);
     if (rc == SQLITE_OK && end > journal->size) {
         journal->size = end;
         journal->window_start = end;
@@ -173,6 +181,7 @@ write_window(struct ramet_journal *journal, const uint8_t *bytes, int length,
     const uint64_t end = offset + (uint64_t)length;
     int rc;
 
+    assert(offset >= journal->window_start && length > 0);
     if (end - journal->window_start > RAMET_JOURNAL_WINDOW &&
         journal->size > journal->window_start) {
         rc = flush_window(journal);
@@ -270,6 +279,7 @@ journal_truncate(sqlite3_file *file, sqlite3_int64 size)
     struct ramet_journal *journal = journal_of(file);
     const uint64_t wanted = (uint64_t)size;
 
+    assert(size >= 0 && journal->window_start <= journal->size);
     if (wanted >= journal->size)
         return SQLITE_OK;
     if (wanted == 0) {
@@ -287,6 +297,7 @@ journal_sync(sqlite3_file *file, int flags)
 {
     struct ramet_journal *journal = journal_of(file);
 
+    assert(journal->is_open);
     (void)flags;
     if (journal->synced && journal->writes_since_sync == 1 &&
         journal->last_write_length == RECORD_COUNT_LENGTH)
@@ -299,6 +310,7 @@ journal_sync(sqlite3_file *file, int flags)
 static int
 journal_size(sqlite3_file *file, sqlite3_int64 *out_size)
 {
+    assert(out_size != NULL);
     *out_size = (sqlite3_int64)journal_of(file)->size;
     return SQLITE_OK;
 }
@@ -309,6 +321,7 @@ journal_close(sqlite3_file *file)
     struct handle *handle = (struct handle *)file;
     struct ramet_journal *journal = handle->journal;
 
+    assert(journal->is_open);
     make_empty(journal);
     journal->is_open = false;
     if (handle->owned) {
@@ -383,6 +396,7 @@ ramet_journal_open(struct ramet_journal *journal, sqlite3_vfs *under,
     struct handle *handle = (struct handle *)file;
 
     assert(!journal->is_open);
+    assert(under != NULL);
     journal->is_open = true;
     journal->fork_count = ramet_os_fork_count();
     journal->under = under;

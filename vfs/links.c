@@ -6,6 +6,7 @@
  */
 #include "vfs/links.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <string.h>
 #include <unistd.h>
@@ -40,6 +41,7 @@ find(const char *file)
 {
     struct link *at = links;
 
+    assert(file != NULL);
     while (at != NULL && strcmp(at->file, file) != 0)
         at = at->next;
     return at;
@@ -50,6 +52,7 @@ keep(const char *name, const char *file)
 {
     struct link *fresh = ramet_alloc(sizeof(*fresh) + strlen(name) + 1);
 
+    assert(name != NULL && file != NULL);
     if (fresh == NULL)
         return;
     strcpy(fresh->name, name);
@@ -72,6 +75,7 @@ ramet_links_saw(const char *link, const char *file)
     char cwd[4096] = "";
     char *name;
 
+    assert(link != NULL && file != NULL);
     if (resolve(link, NULL) != RAMET_EEXIST)
         return;
     if (link[0] != '/' && getcwd(cwd, sizeof(cwd)) == NULL)
@@ -103,6 +107,7 @@ forget(const char *file)
     struct link **from = &links;
     struct link *gone;
 
+    assert(file != NULL);
     ramet_mutex_lock(&mutex);
     while (*from != NULL && strcmp((*from)->file, file) != 0)
         from = &(*from)->next;
@@ -121,6 +126,7 @@ ramet_links_check(const char *file, struct ramet_err *err)
     char *const name = link_to(file);
     enum ramet_rc rc;
 
+    assert(file != NULL);
     if (name == NULL)
         return RAMET_OK;
     rc = resolve(name, err);

@@ -4,6 +4,7 @@
  * Read from the remote as it is asked for, a head a row, so that LIMIT costs
  * what it shows, or twice that.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "client/remote/token.h"
@@ -87,6 +88,7 @@ static int
 set_error(sqlite3_vtab_cursor *base, enum ramet_rc rc,
           const struct ramet_err *err)
 {
+    assert(rc != RAMET_OK);
     sqlite3_free(base->pVtab->zErrMsg);
     base->pVtab->zErrMsg = sqlite3_mprintf("%s", err->text);
     return ramet_vfs_code(RAMET_OP_VERB, rc, err->sys_errno);
@@ -99,6 +101,7 @@ go_to(struct cursor *cursor, uint64_t lsn)
     struct ramet_err err = {.code = RAMET_OK};
     enum ramet_rc rc;
 
+    assert(lsn == 0 || cursor->history != NULL);
     ramet_commit_done(&cursor->commit);
     ramet_commit_init(&cursor->commit);
     cursor->lsn = lsn;
@@ -114,6 +117,7 @@ log_next(sqlite3_vtab_cursor *base)
 {
     struct cursor *cursor = (struct cursor *)base;
 
+    assert(cursor->lsn > 0);
     return go_to(cursor, cursor->lsn - 1);
 }
 
@@ -130,6 +134,7 @@ open_history(struct cursor *cursor, struct ramet_dbfile *db,
     struct ramet_url url;
     enum ramet_rc rc;
 
+    assert(cursor->history == NULL && cursor->remote == NULL);
     *out_newest = 0;
     rc = ramet_file_status(db->file, &status, err);
     if (rc != RAMET_OK)
@@ -171,6 +176,7 @@ log_filter(sqlite3_vtab_cursor *base, int index, const char *index_text,
     uint64_t newest;
     enum ramet_rc rc;
 
+    assert(index == 0 || index == 1);
     (void)index_text;
     let_go(cursor);
     if (index == 1 && arg_count == 1)
@@ -196,6 +202,7 @@ log_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
     uint64_t value = 0;
     char time[32];
 
+    assert(cursor->lsn > 0 && number >= 0 && number <= COLUMN_ARGUMENT);
     switch ((enum column)number) {
     case COLUMN_COMMIT_ID:
         ramet_table_result_id(context, &commit->id.id);
@@ -235,6 +242,7 @@ log_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
 static int
 log_rowid(sqlite3_vtab_cursor *base, sqlite3_int64 *out_rowid)
 {
+    assert(out_rowid != NULL);
     *out_rowid = (sqlite3_int64)((struct cursor *)base)->lsn;
     return SQLITE_OK;
 }

@@ -60,6 +60,7 @@ first_slot(const struct segment *segment, uintptr_t address)
 {
     const uint64_t mixed = (uint64_t)address * 0x9E3779B97F4A7C15u;
 
+    assert((segment->slot_count & (segment->slot_count - 1)) == 0);
     return (size_t)(mixed >> 32) & (segment->slot_count - 1);
 }
 
@@ -68,6 +69,7 @@ find_slot(const struct segment *segment, uintptr_t address)
 {
     size_t at = first_slot(segment, address);
 
+    assert(address > TOMBSTONE);
     for (size_t i = 0; i < segment->slot_count; i++) {
         struct slot *slot = &segment->slots[at];
         const uintptr_t found =
@@ -105,6 +107,7 @@ segment_with_room(void)
         atomic_load_explicit(&table.segment_count, memory_order_relaxed);
     struct segment *segment;
 
+    assert(count >= 1 && count <= SEGMENTS_MAX);
     for (size_t i = 0; i < count; i++)
         if (table.segments[i].used + 2 <= table.segments[i].slot_count / 2)
             return &table.segments[i];
@@ -128,6 +131,7 @@ insert(struct segment *segment, const char *address, struct ramet_dbfile *db)
     struct slot *slot = &segment->slots[at];
 
     assert(ramet_names_owner(address) == NULL);
+    assert(segment->used < segment->slot_count / 2); /* a probe ends */
     while (atomic_load_explicit(&slot->address, memory_order_relaxed) >
            TOMBSTONE) {
         at = (at + 1) & (segment->slot_count - 1);
@@ -145,6 +149,7 @@ sweep(struct segment *segment, size_t at)
 {
     const size_t mask = segment->slot_count - 1;
 
+    assert(at <= mask);
     if (atomic_load(&segment->slots[(at + 1) & mask].address) != 0)
         return;
     while (atomic_load(&segment->slots[at].address) == TOMBSTONE) {
@@ -165,6 +170,7 @@ remove_address(const char *address)
         if (slot == NULL)
             continue;
         atomic_store_explicit(&slot->address, TOMBSTONE, memory_order_release);
+        assert(segment->used > 0);
         segment->used--;
         sweep(segment, (size_t)(slot - segment->slots));
         return;
@@ -179,6 +185,7 @@ ramet_names_add(struct ramet_dbfile *db, const char *name,
     struct open_name *entry = ramet_alloc(sizeof(*entry) + size);
     struct segment *segment;
 
+    assert(db != NULL && journal_name != NULL && wal_name != NULL);
     if (entry == NULL)
         return RAMET_ENOMEM;
     entry->db = db;
@@ -206,6 +213,7 @@ ramet_names_remove(struct ramet_dbfile *db, const char *journal_name,
     struct open_name **link = &table.names;
     struct open_name *entry;
 
+    assert(db != NULL && journal_name != NULL && wal_name != NULL);
     ramet_mutex_lock(&table.mutex);
     remove_address(journal_name);
     if (wal_name != journal_name)
@@ -213,6 +221,7 @@ ramet_names_remove(struct ramet_dbfile *db, const char *journal_name,
     while (*link != NULL && (*link)->db != db)
         link = &(*link)->next;
     entry = *link;
+    assert(entry != NULL); /* it was added */
     if (entry != NULL)
         *link = entry->next;
     ramet_mutex_unlock(&table.mutex);
@@ -223,6 +232,7 @@ void
 ramet_names_visit(const char *name, size_t len,
                   void (*visit)(struct ramet_dbfile *db, bool flag), bool flag)
 {
+    assert(len > 0 && visit != NULL);
     ramet_mutex_lock(&table.mutex);
     for (const struct open_name *entry = table.names; entry != NULL;
          entry = entry->next)
@@ -239,6 +249,7 @@ is_companion(const char *name, const char *base)
 {
     const size_t length = strlen(base);
 
+    assert(name != NULL && base != NULL);
     return strncmp(name, base, length) == 0 &&
            (strcmp(name + length, "-journal") == 0 ||
             strcmp(name + length, "-wal") == 0);

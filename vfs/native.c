@@ -17,6 +17,7 @@ static int
 plain_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
            int *out_flags)
 {
+    assert(self != NULL);
     (void)vfs;
     return found.xOpen(self, name, file, flags, out_flags);
 }
@@ -24,6 +25,7 @@ plain_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
 static int
 plain_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
 {
+    assert(self != NULL && name != NULL);
     (void)vfs;
     return found.xDelete(self, name, sync_directory);
 }
@@ -31,6 +33,7 @@ plain_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
 static int
 plain_access(sqlite3_vfs *vfs, const char *name, int flags, int *out_result)
 {
+    assert(self != NULL && out_result != NULL);
     (void)vfs;
     return found.xAccess(self, name, flags, out_result);
 }
@@ -38,6 +41,7 @@ plain_access(sqlite3_vfs *vfs, const char *name, int flags, int *out_result)
 static int
 plain_full_pathname(sqlite3_vfs *vfs, const char *name, int size, char *out)
 {
+    assert(self != NULL && out != NULL);
     (void)vfs;
     return found.xFullPathname(self, name, size, out);
 }
@@ -116,6 +120,7 @@ static int
 plain_set_system_call(sqlite3_vfs *vfs, const char *name,
                       sqlite3_syscall_ptr call)
 {
+    assert(found.iVersion >= 3);
     (void)vfs;
     return found.xSetSystemCall(self, name, call);
 }
@@ -123,6 +128,7 @@ plain_set_system_call(sqlite3_vfs *vfs, const char *name,
 static sqlite3_syscall_ptr
 plain_get_system_call(sqlite3_vfs *vfs, const char *name)
 {
+    assert(found.iVersion >= 3);
     (void)vfs;
     return found.xGetSystemCall(self, name);
 }
@@ -130,6 +136,7 @@ plain_get_system_call(sqlite3_vfs *vfs, const char *name)
 static const char *
 plain_next_system_call(sqlite3_vfs *vfs, const char *name)
 {
+    assert(found.iVersion >= 3);
     (void)vfs;
     return found.xNextSystemCall(self, name);
 }
@@ -137,6 +144,7 @@ plain_next_system_call(sqlite3_vfs *vfs, const char *name)
 static void
 fill_plain(void)
 {
+    assert(self != NULL && plain_vfs.xOpen != self->xOpen);
     plain_vfs = (sqlite3_vfs){
         .iVersion = 2,
         .szOsFile = found.szOsFile,
@@ -178,6 +186,7 @@ ramet_native_find(void)
 sqlite3_vfs *
 ramet_native(void)
 {
+    assert(self != NULL);
     return &plain_vfs;
 }
 

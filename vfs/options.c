@@ -3,6 +3,7 @@
  */
 #include "vfs/options.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -84,6 +85,7 @@ ramet_options_locking(const char *name, bool *out_rollback,
 {
     const char *text = sqlite3_uri_parameter(name, "locking");
 
+    assert(out_rollback != NULL);
     if (text == NULL)
         text = getenv("RAMET_LOCKING");
     *out_rollback = text != NULL && strcmp(text, "rollback") == 0;
@@ -106,6 +108,7 @@ ramet_options_functions(const char *name, bool *out_off, struct ramet_err *err)
 {
     const char *text = sqlite3_uri_parameter(name, "functions");
 
+    assert(out_off != NULL);
     *out_off =
         text != NULL ? strcmp(text, "off") == 0 : ramet_options_functions_off();
     if (text == NULL || *out_off || strcmp(text, "on") == 0)
@@ -134,6 +137,7 @@ own_name_at(const void *ctx, size_t i)
 static bool
 is_among(const char *word, const char *const *names)
 {
+    assert(word != NULL);
     for (; *names != NULL; names++)
         if (strcmp(word, *names) == 0)
             return true;
@@ -153,6 +157,7 @@ meant(const char *key)
     for (; key[len] != '\0' && len + 1 < sizeof(word); len++)
         word[len] = (char)tolower((unsigned char)key[len]);
     word[len] = '\0';
+    assert(len < sizeof(word));
     nearest = ramet_nearest(word, own_name_at, NULL, &distance);
     /* `max` is the beginning of many a word. */
     if (nearest != NULL && strncmp(word, nearest, len) == 0 &&
@@ -193,6 +198,7 @@ parse_number(const char *name, const char *key, uint64_t max, uint64_t *out,
     unsigned long long value;
     char *end;
 
+    assert(max < UINT64_MAX); /* which stands for: not given */
     if (text == NULL)
         return RAMET_OK;
     errno = 0;
@@ -216,6 +222,7 @@ parse_timeout(const char *name, const char *key, uint64_t *out,
     const enum ramet_rc rc =
         parse_number(name, key, TIMEOUT_MAX_MS, &value, err);
 
+    assert(out != NULL);
     if (rc == RAMET_OK && value != UINT64_MAX)
         *out = value != 0 ? value : 1;
     return rc;
@@ -249,6 +256,7 @@ parse_sync(const char *name, enum ramet_sync_mode *out, struct ramet_err *err)
 {
     const char *text = sqlite3_uri_parameter(name, "sync");
 
+    assert(out != NULL);
     if (text == NULL)
         return RAMET_OK;
     if (strcmp(text, "auto") == 0)
@@ -341,6 +349,7 @@ open_flags(const char *name, int flags)
         out |= RAMET_OPEN_CREATE;
     if ((flags & SQLITE_OPEN_NOFOLLOW) != 0)
         out |= RAMET_OPEN_NOFOLLOW;
+    assert((out & RAMET_OPEN_READONLY) == 0 || (out & RAMET_OPEN_CREATE) == 0);
     return out;
 }
 

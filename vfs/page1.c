@@ -3,6 +3,7 @@
  */
 #include "vfs/page1.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct numbers {
@@ -17,6 +18,7 @@ numbers_at(const struct ramet_page1 *page1, const struct ramet_snapshot *s)
 {
     struct numbers n = {s->counter, page1->shift};
 
+    assert(!page1->is_known || page1->was_read);
     if (page1->is_known && page1->pages_seq == s->pages_seq)
         n.counter = page1->counter;
     else if (page1->was_read)
@@ -35,6 +37,7 @@ numbers_at(const struct ramet_page1 *page1, const struct ramet_snapshot *s)
 static void
 show(struct numbers n, uint8_t *header, size_t len)
 {
+    assert(header != NULL || len == 0);
     if (ramet_dbheader_is(header, len)) /* invariant (6) */
         ramet_dbheader_show(header, n.counter,
                             ramet_dbheader_cookie(header) + n.shift);
@@ -58,6 +61,7 @@ raise(uint32_t *highest, uint32_t number, bool was_read)
 static void
 note(struct ramet_page1 *page1, const uint8_t *page)
 {
+    assert(page != NULL);
     page1->counter = ramet_dbheader_counter(page);
     raise(&page1->highest, page1->counter, page1->was_read);
     raise(&page1->highest_cookie, ramet_dbheader_cookie(page), page1->was_read);
@@ -72,6 +76,7 @@ ramet_page1_read(struct ramet_page1 *page1, const struct ramet_snapshot *s,
 
     show(n, page, len);
     note(page1, page);
+    assert(page1->was_read);
     page1->shift = n.shift;
     page1->schema_seq = s->schema_seq;
     page1->pages_seq = s->pages_seq;
@@ -92,6 +97,7 @@ ramet_page1_is_put_back(const struct ramet_page1 *page1,
 {
     uint8_t shown[RAMET_DBHEADER_SIZE];
 
+    assert(page != NULL);
     if (!ramet_dbheader_is(s->header, s->byte_length))
         return false;
     memcpy(shown, s->header, sizeof(shown));
@@ -106,6 +112,7 @@ void
 ramet_page1_published(struct ramet_page1 *page1, uint64_t base_pages_seq,
                       const struct ramet_snapshot *s)
 {
+    assert(!page1->is_known || page1->was_read);
     if (page1->pages_seq != base_pages_seq)
         page1->is_known = false;
     page1->pages_seq = s->pages_seq;
@@ -121,6 +128,7 @@ ramet_page1_forget(struct ramet_page1 *page1)
 static bool
 overlaps(uint64_t offset, size_t len, uint64_t at)
 {
+    assert(at + 4 <= RAMET_DBHEADER_SIZE);
     return len > 0 && offset < at + 4 && offset + len > at;
 }
 
@@ -137,6 +145,7 @@ ramet_page1_wants_wal(const void *buf, size_t len)
 {
     const uint8_t *bytes = buf;
 
+    assert(bytes != NULL);
     return ramet_dbheader_is(bytes, len) &&
            (bytes[RAMET_DBHEADER_FORMATS_AT] == 2 ||
             bytes[RAMET_DBHEADER_FORMATS_AT + 1] == 2);

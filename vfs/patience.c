@@ -14,6 +14,8 @@
  */
 #include "vfs/patience.h"
 
+#include <assert.h>
+
 #include "core/os.h"
 
 #define LOOK_EVERY_NS 5000000u /* it is asked for every page, too */
@@ -26,6 +28,7 @@ ramet_verb_patience_look(struct ramet_verb_patience *patience)
 {
     sqlite3_stmt *stmt = NULL;
 
+    assert(patience->connection != NULL);
     patience->is_interrupted =
         sqlite3_prepare_v2(patience->connection, probe, -1, &stmt, NULL) ==
         SQLITE_INTERRUPT;
@@ -39,6 +42,7 @@ is_over(void *ctx)
     const struct ramet_os *const os = ramet_os_system();
     const uint64_t now_ns = os->mono_ns(os->ctx);
 
+    assert(patience->hold == NULL || patience->schema != NULL);
     if (patience->hold == NULL || patience->is_interrupted ||
         now_ns - patience->looked_ns < LOOK_EVERY_NS)
         return patience->is_interrupted;
@@ -64,6 +68,7 @@ begin_probe(sqlite3 *connection, int *out_code)
 {
     sqlite3_stmt *stmt = NULL;
 
+    assert(out_code != NULL);
     *out_code = sqlite3_prepare_v2(connection, probe, -1, &stmt, NULL);
     if (*out_code == SQLITE_OK)
         *out_code = sqlite3_step(stmt);
@@ -79,6 +84,7 @@ ramet_verb_patience_begin(struct ramet_verb_patience *patience,
 {
     int code = SQLITE_OK;
 
+    assert(connection != NULL && db->file != NULL);
     *patience = (struct ramet_verb_patience){
         .base = {.wait = wait, .is_over = is_over, .ctx = patience},
         .busy = &db->busy,

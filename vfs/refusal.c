@@ -3,6 +3,7 @@
  */
 #include "vfs/refusal.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -21,6 +22,7 @@ struct handle {
 static int
 code_of(sqlite3_file *file)
 {
+    assert(((struct handle *)file)->refusal->code != SQLITE_OK);
     return ((struct handle *)file)->refusal->code;
 }
 
@@ -36,6 +38,7 @@ refusal_close(sqlite3_file *file)
 static int
 refusal_read(sqlite3_file *file, void *buf, int len, sqlite3_int64 offset)
 {
+    assert(buf != NULL && len >= 0);
     (void)file;
     (void)offset;
     memset(buf, 0, (size_t)len);
@@ -77,6 +80,7 @@ refusal_unlock(sqlite3_file *file, int level)
 static int
 refusal_size(sqlite3_file *file, sqlite3_int64 *out_size)
 {
+    assert(out_size != NULL);
     (void)file;
     *out_size = 0;
     return SQLITE_OK;
@@ -85,6 +89,7 @@ refusal_size(sqlite3_file *file, sqlite3_int64 *out_size)
 static int
 refusal_check_reserved(sqlite3_file *file, int *out_reserved)
 {
+    assert(out_reserved != NULL);
     *out_reserved = 0;
     return code_of(file);
 }
@@ -142,6 +147,7 @@ ramet_refusal_open(sqlite3_file *file, int code, const char *text)
     const size_t size = strlen(text) + 1;
     struct refusal *const refusal = ramet_alloc(sizeof(*refusal) + size);
 
+    assert(code != SQLITE_OK);
     if (refusal == NULL)
         return SQLITE_NOMEM;
     refusal->code = code;

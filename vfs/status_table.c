@@ -1,6 +1,7 @@
 /*
  * status_table.c - ramet_status: where each replica of a connection stands.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -104,6 +105,7 @@ look_at(struct cursor *cursor, sqlite3 *connection, bool *out_is_one)
     struct ramet_err err = {.code = RAMET_OK};
     struct ramet_dbfile *db;
 
+    assert(cursor->schemas != NULL && connection != NULL);
     *out_is_one = false;
     if (schema == NULL || strlen(schema) >= sizeof(cursor->schema))
         return SQLITE_OK;
@@ -128,6 +130,7 @@ status_next(sqlite3_vtab_cursor *base)
     bool is_one = false;
     int code = SQLITE_ROW;
 
+    assert(cursor->schemas != NULL && !cursor->at_end);
     while (!is_one && (code = sqlite3_step(cursor->schemas)) == SQLITE_ROW) {
         const int looked = look_at(cursor, connection, &is_one);
 
@@ -150,6 +153,7 @@ status_filter(sqlite3_vtab_cursor *base, int index, const char *index_text,
         index == 1 ? "SELECT ?1" : "SELECT name FROM pragma_database_list";
     int code;
 
+    assert(index == 0 || index == 1);
     (void)index_text;
     sqlite3_finalize(cursor->schemas);
     cursor->schemas = NULL;
@@ -185,6 +189,7 @@ sync_name(enum ramet_sync_mode sync)
 static void
 result_text(sqlite3_context *context, const char *text)
 {
+    assert(text != NULL);
     if (text[0] != '\0')
         sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
 }
@@ -239,6 +244,7 @@ status_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int number)
     const struct ramet_file_status *status = &cursor->status;
     const enum column column = (enum column)number;
 
+    assert(!cursor->at_end && number >= 0 && number <= COLUMN_ARGUMENT);
     switch (column) {
     case COLUMN_SCHEMA:
     case COLUMN_ARGUMENT:

@@ -3,6 +3,7 @@
  */
 #include "vfs/tables.h"
 
+#include <assert.h>
 #include <string.h>
 
 int
@@ -14,6 +15,7 @@ ramet_table_connect(sqlite3 *connection, void *aux, int arg_count,
     struct ramet_table *table;
     int code;
 
+    assert(declaration != NULL);
     (void)arg_count;
     (void)args;
     (void)out_error;
@@ -44,6 +46,7 @@ ramet_table_disconnect(sqlite3_vtab *table)
 int
 ramet_table_best_index(sqlite3_index_info *info, int hidden_column, double rows)
 {
+    assert(hidden_column > 0 && rows > 0);
     info->idxNum = 0;
     info->estimatedCost = rows * 10;
     info->estimatedRows = (sqlite3_int64)rows;

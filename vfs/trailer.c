@@ -5,6 +5,7 @@
  */
 #include "vfs/trailer.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ open_journal(sqlite3_vfs *under, const char *journal_name, int flags,
     sqlite3_file *file = ramet_calloc(1, (size_t)under->szOsFile);
     int rc;
 
+    assert(under != NULL && journal_name != NULL);
     if (file == NULL)
         return SQLITE_NOMEM;
     rc = under->xOpen(under, journal_name, file,
@@ -39,6 +41,7 @@ open_journal(sqlite3_vfs *under, const char *journal_name, int flags,
 static void
 close_journal(sqlite3_file *file)
 {
+    assert(file->pMethods != NULL);
     file->pMethods->xClose(file);
     ramet_free(file);
 }
@@ -61,6 +64,7 @@ make_trailer(const char *name, uint8_t out[TRAILER_FIXED + NAME_MAX_BYTES])
     ramet_put_be32(out + 4 + length, (uint32_t)length);
     ramet_put_be32(out + 8 + length, sum);
     memcpy(out + 12 + length, journal_magic, sizeof(journal_magic));
+    assert(out[0] == 0); /* not hot */
     return TRAILER_FIXED + length;
 }
 
@@ -73,6 +77,7 @@ ramet_trailer_write(sqlite3_vfs *under, const char *journal_name,
     sqlite3_file *file = NULL;
     int rc;
 
+    assert(length <= sizeof(bytes));
     if (length == 0)
         return SQLITE_CANTOPEN;
     rc = open_journal(under, journal_name,
@@ -93,6 +98,7 @@ ramet_trailer_write(sqlite3_vfs *under, const char *journal_name,
 void
 ramet_trailer_remove(sqlite3_vfs *under, const char *journal_name)
 {
+    assert(journal_name != NULL);
     /* Left behind, it says nothing false: its super-journal is gone, or was
      * void before this was called. */
     (void)under->xDelete(under, journal_name, 0);

@@ -59,6 +59,7 @@ ramet_verb_waits(enum ramet_verb verb)
 static void
 set_text(struct ramet_verb_result *out, const char *text)
 {
+    assert(!out->is_number);
     out->is_text = true;
     (void)snprintf(out->text, sizeof(out->text), "%s", text);
 }
@@ -66,6 +67,7 @@ set_text(struct ramet_verb_result *out, const char *text)
 static void
 set_number(struct ramet_verb_result *out, uint64_t number)
 {
+    assert(!out->is_text);
     out->is_number = true;
     out->number = (sqlite3_int64)number;
 }
@@ -109,6 +111,7 @@ act(struct ramet_verb_call *call, struct ramet_file *file)
     enum ramet_rc rc = RAMET_EINVAL;
     uint64_t number = 0;
 
+    assert(call->was_run && verb < RAMET_VERB_COUNT);
     switch (verb) {
     case RAMET_VERB_PUSH:
         rc = ramet_file_push(file, &result, err);
@@ -167,6 +170,7 @@ may_only_query(sqlite3 *connection)
     sqlite3_stmt *stmt = NULL;
     bool may_only = true;
 
+    assert(connection != NULL);
     if (sqlite3_prepare_v2(connection, "PRAGMA query_only", -1, &stmt, NULL) ==
             SQLITE_OK &&
         sqlite3_step(stmt) == SQLITE_ROW)
@@ -180,6 +184,7 @@ static enum ramet_rc
 check(const struct ramet_dbfile *db, const struct ramet_verb_call *call,
       struct ramet_err *err)
 {
+    assert(call->connection != NULL);
     if (db->functions_off)
         return RAMET_FAIL(err, RAMET_EAUTH,
                           "cannot %s: it was opened with functions=off",
@@ -207,6 +212,7 @@ check_query_only(const struct ramet_dbfile *db, struct ramet_verb_call *call)
                             call->verb == RAMET_VERB_FETCH ||
                             call->verb == RAMET_VERB_WAIT;
 
+    assert(ramet_verb_acts(call->verb));
     if ((only_pulls && db->may_pull) || !may_only_query(call->connection))
         return RAMET_OK;
     return RAMET_FAIL(&call->err, RAMET_EREADONLY,
@@ -220,6 +226,7 @@ act_patiently(struct ramet_dbfile *db, struct ramet_verb_call *call)
     struct ramet_verb_patience patience;
     enum ramet_rc rc = RAMET_ECANCELLED;
 
+    assert(ramet_verb_acts(call->verb) && db->lock == SQLITE_LOCK_NONE);
     ramet_verb_patience_begin(&patience, db, call->connection);
     if (!patience.is_interrupted)
         rc = check_query_only(db, call);
@@ -236,6 +243,7 @@ act_patiently(struct ramet_dbfile *db, struct ramet_verb_call *call)
 void
 ramet_verb_call(struct ramet_dbfile *db, struct ramet_verb_call *call)
 {
+    assert(!call->was_run && call->verb < RAMET_VERB_COUNT);
     call->was_run = true;
     if (call->verb == RAMET_VERB_VERSION) {
         set_text(&call->result, RAMET_VERSION_STRING);

@@ -37,6 +37,7 @@ ends_with(const char *text, const char *end)
 static bool
 is_companion_name(const char *name)
 {
+    assert(name != NULL);
     return ends_with(name, "-journal") || ends_with(name, "-wal");
 }
 
@@ -101,6 +102,7 @@ flags_of_plain(const sqlite3_vfs *vfs, const char *name, int flags)
                               (flags & SQLITE_OPEN_READONLY) == 0 &&
                               !sqlite3_uri_boolean(name, "immutable", 0);
 
+    assert((flags & SQLITE_OPEN_MAIN_DB) != 0);
     /* Most by far is told by the first two, without a look for a replica. */
     if (ramet_options_name_remote(name) ||
         (is_asked_for && !is_for_reading(name)) || is_replica(name))
@@ -126,6 +128,7 @@ refuse(const char *name, sqlite3_file *file, int flags, int *out_flags,
 {
     char text[RAMET_ERR_TEXT_MAX + 512];
 
+    assert(code != SQLITE_OK);
     if (is_plainly_missing(name, err))
         return code;
     /* Most texts begin with the name of what they are about. */
@@ -146,6 +149,7 @@ open_database(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags,
     int plain_flags;
     int code;
 
+    assert(name != NULL && file->pMethods == NULL);
     /* Also of what stays plain: perhaps only since `remote` was mistyped, or the
      * replica is beside the link by which it was asked for. */
     if (ramet_options_check_names(name, &err) != RAMET_OK ||
@@ -183,6 +187,7 @@ open_journal(const char *name, sqlite3_file *file, int flags, int *out_flags)
 {
     struct ramet_dbfile *owner = ramet_names_owner(name);
 
+    assert(name != NULL && file->pMethods == NULL);
     if (owner == NULL && !ramet_names_is_private(name))
         return open_native(name, file, flags, out_flags);
     if (out_flags != NULL)
@@ -217,6 +222,7 @@ note_super_of(struct ramet_dbfile *db, bool is_there)
 static void
 note_super(const char *name, bool is_there)
 {
+    assert(name != NULL);
     if (is_super_name(name))
         ramet_names_visit(name, strlen(name) - RAMET_SUPER_SUFFIX,
                           note_super_of, is_there);
@@ -273,6 +279,7 @@ vfs_delete(sqlite3_vfs *vfs, const char *name, int sync_directory)
 {
     int code;
 
+    assert(name != NULL);
     (void)vfs;
     if (ramet_names_owner(name) != NULL)
         return SQLITE_OK; /* a private journal goes when it is closed */
@@ -293,6 +300,7 @@ vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *out_result)
 {
     int code;
 
+    assert(name != NULL && out_result != NULL);
     (void)vfs;
     if (ramet_names_owner(name) != NULL) {
         *out_result = 0;
@@ -311,6 +319,7 @@ vfs_full_pathname(sqlite3_vfs *vfs, const char *name, int size, char *out)
     sqlite3_vfs *const native = ramet_native();
     const int code = native->xFullPathname(native, name, size, out);
 
+    assert(name != NULL && size > 0);
     (void)vfs;
     if (code == SQLITE_OK_SYMLINK)
         ramet_links_saw(name, out);
@@ -329,6 +338,7 @@ largest(int a, int b)
 static void
 fill(sqlite3_vfs *vfs, const char *name)
 {
+    assert(name != NULL);
     *vfs = *ramet_native();
     vfs->szOsFile = largest(vfs->szOsFile, ramet_dbfile_handle_size());
     vfs->szOsFile = largest(vfs->szOsFile, ramet_journal_handle_size());
@@ -363,6 +373,7 @@ register_all(bool as_default, const char **out_text)
     sqlite3_vfs *registered = sqlite3_vfs_find("ramet");
     int code = SQLITE_OK;
 
+    assert(out_text != NULL);
     if (registered != NULL && registered != &ramet_vfs) {
         *out_text = "another copy of the Ramet extension is loaded";
         return SQLITE_ERROR;

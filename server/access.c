@@ -47,6 +47,7 @@ open_log(const char *path)
 static void
 write_all(int fd, const char *data, size_t len)
 {
+    assert(fd >= 0 && (data != NULL || len == 0));
     while (len > 0) {
         const ssize_t n = write(fd, data, len);
 
@@ -74,6 +75,7 @@ flush(struct ramet_access_log *log)
     log->drain = log->fill;
     log->fill = swap;
     len = log->fill_len;
+    assert(len <= BUFFER_BYTES);
     log->fill_len = 0;
     dropped = log->dropped;
     log->dropped = 0;
@@ -125,8 +127,10 @@ ramet_access_open(const char *where, struct ramet_access_log **out,
     log->drain = ramet_alloc(BUFFER_BYTES);
     if (strcmp(where, "stderr") != 0) {
         log->path = ramet_strdup(where);
-        log->fd = open_log(where);
-        if (log->fd < 0)
+        log->fd = log->path != NULL ? open_log(where) : -1;
+        if (log->path == NULL)
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "access log: out of memory");
+        else if (log->fd < 0)
             rc = RAMET_FAIL_OS(err, -errno, "access log %s", where);
     }
     if (rc == RAMET_OK && (log->fill == NULL || log->drain == NULL))
@@ -184,6 +188,7 @@ quoted(char *out, size_t size, const char *text)
 {
     size_t len;
 
+    assert(size > 3 && text != NULL);
     out[0] = '"';
     len = ramet_show_text(RAMET_SHOW_QUOTED, text, strlen(text), out + 1,
                           size - 2);
@@ -196,6 +201,7 @@ stamp(struct ramet_access_log *log, const struct timespec *now)
 {
     struct tm tm;
 
+    assert(now->tv_nsec >= 0);
     if (log->second == now->tv_sec)
         return;
     log->second = now->tv_sec;
@@ -221,6 +227,7 @@ ramet_access_add(struct ramet_access_log *log,
         ramet_mutex_unlock(&log->lock);
         return;
     }
+    assert(log->fill_len <= BUFFER_BYTES - LINE_MAX_BYTES);
     len = snprintf(
         log->fill + log->fill_len, LINE_MAX_BYTES,
         "ts=%s.%03ldZ level=info msg=request peer=%s method=%s "

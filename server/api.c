@@ -69,6 +69,7 @@ authorize(struct call *call)
     struct ramet_tokens *tokens = call->server->tokens;
     const char *header = ramet_http_header(call->rq, "Authorization");
 
+    assert(call->route <= RAMET_ROUTE_COUNT);
     if (is_open_route(call->route) || !ramet_tokens_required(tokens))
         return true;
     call->allowed_age = ramet_tokens_age(tokens);
@@ -130,6 +131,7 @@ refuse_method(struct call *call, unsigned methods)
     static const char *const names[] = {"GET", "HEAD", "PUT", "POST", "DELETE"};
     char allow[64] = "";
 
+    assert(methods != 0);
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if ((methods & 1u << i) == 0)
             continue;
@@ -145,6 +147,7 @@ refuse_method(struct call *call, unsigned methods)
 static void
 choose_body(struct call *call)
 {
+    assert(methods_of(call->route) != 0);
     switch (ramet_http_method_of(call->rq)) {
     case RAMET_HTTP_PUT:
         if (call->route == RAMET_ROUTE_PROFILE)
@@ -181,6 +184,7 @@ begin(void *ctx, struct ramet_http_request *rq)
         ramet_http_reply(rq, 503, NULL, NULL, 0);
         return;
     }
+    assert(ctx != NULL && ramet_http_user(rq) == NULL);
     call->server = ctx;
     call->rq = rq;
     call->route = ramet_api_route(call, ramet_http_path(rq));
@@ -210,6 +214,7 @@ begin(void *ctx, struct ramet_http_request *rq)
 static call_handler *
 handler_of_profile(const struct call *call)
 {
+    assert(call->route == RAMET_ROUTE_PROFILE);
     switch (ramet_http_method_of(call->rq)) {
     case RAMET_HTTP_PUT:
         return ramet_api_profile_put;
@@ -278,6 +283,7 @@ run_call(struct ramet_http_request *rq)
     call_handler *handler = handler_of(call);
 
     assert(handler != NULL);
+    assert(call != NULL && call->rq == rq);
     handler(call);
 }
 
@@ -286,6 +292,7 @@ ready(void *ctx, struct ramet_http_request *rq)
 {
     struct call *call = ramet_http_user(rq);
 
+    assert(call != NULL && call->rq == rq);
     (void)ctx;
     if (call->route == RAMET_ROUTE_HEALTHZ) {
         ramet_http_reply_text(rq, 200, RAMET_TYPE_JSON,

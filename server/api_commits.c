@@ -1,6 +1,7 @@
 /*
  * api_commits.c - the list of commits, and committing.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
@@ -32,6 +33,7 @@ append_json(struct commit_list *list, struct ramet_buf *out,
     const enum ramet_rc rc = ramet_history_head(
         ramet_open_volume_history(list->vol), list->next, &head, err);
 
+    assert(list->as_json && list->next <= list->last);
     if (rc != RAMET_OK)
         return rc;
     ramet_render_head(out, &head);
@@ -53,6 +55,7 @@ append_part(struct commit_list *list, struct ramet_buf *out,
     char key[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
+    assert(len > 0 && out->len <= RAMET_HTTP_STREAM_BYTES);
     if (to == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "commits: out of memory");
     ramet_commit_key(ramet_open_volume_id(list->vol), list->next, key);
@@ -77,6 +80,7 @@ append_head(struct commit_list *list, struct ramet_buf *out,
     size_t len;
     enum ramet_rc rc;
 
+    assert(list->length == 0 && list->next <= list->last);
     rc = ramet_history_head_length(history, list->next, &len, err);
     if (rc != RAMET_OK)
         return rc;
@@ -103,6 +107,7 @@ produce_commits(void *state, struct ramet_buf *out, bool *out_done,
     struct commit_list *list = state;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(list->next > 0);
     while (rc == RAMET_OK && list->next <= list->last &&
            out->len + HEAD_TEXT_MAX < RAMET_HTTP_STREAM_BYTES) {
         if (list->as_json)
@@ -160,6 +165,7 @@ ramet_api_commits(struct call *call)
         ramet_open_volume_put(vol);
         return;
     }
+    assert(after < UINT64_MAX); /* so that there is a next one */
     list->server = call->server;
     list->vol = vol;
     list->as_json = as_json;
@@ -200,6 +206,7 @@ log_commit(const struct call *call, const struct ramet_head *head)
 {
     char id[RAMET_ID_TEXT_SIZE], number[RAMET_LOG_NUM_SIZE];
 
+    assert(head->lsn > 0);
     if (!ramet_log_enabled(RAMET_LOG_DEBUG))
         return;
     ramet_id_format(&call->volume.id, id);
@@ -245,6 +252,7 @@ reply_committed(struct call *call, struct ramet_open_volume *vol,
     const enum ramet_rc rc =
         ramet_history_head(ramet_open_volume_history(vol), lsn, &head, &err);
 
+    assert(object != NULL && len >= 24);
     if (rc != RAMET_OK) {
         /* It is in all the same: say "unknown", and it is asked again. */
         ramet_api_failed(call, NULL, RAMET_EUNKNOWN, &err);
@@ -267,6 +275,7 @@ reply_committed(struct call *call, struct ramet_open_volume *vol,
 static enum ramet_rc
 stands_on_nothing(const struct ramet_head *newest, struct ramet_err *err)
 {
+    assert(newest != NULL);
     return RAMET_FAIL(err, RAMET_EWENTBACK,
                       "the volume ends at LSN %" PRIu64
                       " here, before what this commit is based on: it was "

@@ -39,6 +39,7 @@ place_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
     const uint64_t from = begin > content->offset ? begin : content->offset;
     const uint64_t to = begin + page_size < end ? begin + page_size : end;
 
+    assert(pgno > 0);
     (void)err;
     assert(from < to);
     memcpy(filling->room + (from - content->offset), page + (from - begin),
@@ -102,6 +103,7 @@ parse_time(const char *text, uint64_t *out_unix_ms)
     unsigned ms = 0;
     time_t seconds;
 
+    assert(text != NULL && out_unix_ms != NULL);
     if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon,
                &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 6)
         return false;
@@ -135,6 +137,7 @@ find_snapshot(struct call *call, struct ramet_history *history,
     const char *end = at;
     enum ramet_rc rc;
 
+    assert(out_head != NULL && out_fixed != NULL);
     *out_fixed = false;
     if (at == NULL)
         rc = ramet_history_newest(history, out_head, err);
@@ -159,6 +162,7 @@ describe(struct call *call, const struct ramet_head *head, bool fixed,
 {
     char hash[33], text[32];
 
+    assert(head->lsn > 0);
     ramet_render_hash(&head->hash, hash);
     (void)snprintf(etag, 40, "\"%s\"", hash);
     if (fixed) {
@@ -185,6 +189,8 @@ send_content(struct call *call, struct content *content, unsigned status)
     bool done = length == 0;
     enum ramet_rc rc = RAMET_OK;
 
+    assert(content->vol != NULL);
+    assert(content->offset + content->left <= content->head.byte_length);
     if (length > RAMET_HTTP_STREAM_BYTES ||
         ramet_http_method_of(call->rq) == RAMET_HTTP_HEAD) {
         const struct ramet_http_stream stream = {

@@ -6,7 +6,9 @@
  *   (2) What a deletion took away is not damage.
  */
 #include "core/log.h"
+
 #include "server/server_impl.h"
+#include <assert.h>
 
 /* Answer with a failure. What is not the client's doing is the operator's
  * affair: the log says all of it. */
@@ -17,6 +19,7 @@ tell(struct call *call, enum ramet_rc rc, const struct ramet_err *err,
     const unsigned status = ramet_status_of(rc, from_client);
     char number[RAMET_LOG_NUM_SIZE];
 
+    assert(rc != RAMET_OK);
     if (status >= 500)
         ramet_log(RAMET_LOG_ERROR, "request failed", "method",
                   ramet_http_method_name(call->rq), "path",
@@ -38,6 +41,7 @@ say_deleted(const struct ramet_vid *volume, struct ramet_err *err)
 {
     char id[RAMET_ID_TEXT_SIZE];
 
+    assert(volume != NULL);
     ramet_id_format(&volume->id, id);
     (void)RAMET_FAIL(err, RAMET_ENOTFOUND, "volume %s was deleted", id);
 }
@@ -49,6 +53,7 @@ was_deleted(struct ramet_server *server, const struct ramet_vid *volume,
 {
     bool deleted = false;
 
+    assert(rc != RAMET_OK);
     if (ramet_gone_has(server->gone, volume))
         return true;
     if (rc != RAMET_ECORRUPT && rc != RAMET_EWENTBACK)
@@ -63,6 +68,7 @@ ramet_api_note_failure(struct ramet_server *server,
                        const struct ramet_vid *volume, enum ramet_rc *rc,
                        struct ramet_err *err)
 {
+    assert(*rc != RAMET_OK);
     if (was_deleted(server, volume, *rc)) {
         ramet_cache_forget(server->cache, volume);
         ramet_volume_table_drop(server->volumes, volume, true);
@@ -86,6 +92,7 @@ bool
 ramet_api_note_loss(struct ramet_server *server, const struct ramet_vid *volume,
                     enum ramet_rc *rc, struct ramet_err *err)
 {
+    assert(*rc != RAMET_OK);
     if (*rc == RAMET_ENOTFOUND)
         *rc = RAMET_ECORRUPT;
     return ramet_api_note_failure(server, volume, rc, err);
@@ -97,6 +104,7 @@ ramet_api_failed(struct call *call, const struct ramet_vid *volume,
 {
     struct ramet_err why = *err;
 
+    assert(rc != RAMET_OK);
     if (volume != NULL &&
         ramet_api_note_failure(call->server, volume, &rc, &why) &&
         ramet_api_is_write(call))

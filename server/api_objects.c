@@ -74,6 +74,7 @@ produce_object(void *state, struct ramet_buf *out, bool *out_done,
     uint8_t *room = ramet_buf_extend(out, len);
     enum ramet_rc rc;
 
+    assert(reading->left > 0);
     if (room == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", reading->key);
     rc = ramet_objstore_read_full(reading->store, reading->key, reading->offset,
@@ -93,6 +94,7 @@ reply_object(struct call *call, const char *key, const struct byte_range *range,
 {
     struct reading *reading = ramet_calloc(1, sizeof(*reading));
 
+    assert(strlen(key) < RAMET_KEY_MAX);
     if (reading == NULL) {
         ramet_render_problem(call->rq, 503, RAMET_ENOMEM, "out of memory",
                              NULL);
@@ -180,6 +182,7 @@ names_this_map(const struct call *call, const uint8_t *head)
     static const uint8_t magic[8] = {'R', 'A', 'M', 'T', 'M', 'A', 'P', 2};
     char lsn[17];
 
+    assert(call->route == RAMET_ROUTE_MAP);
     (void)snprintf(lsn, sizeof(lsn), "%016" PRIx64, ramet_get_le64(head + 24));
     return memcmp(head, magic, sizeof(magic)) == 0 &&
            memcmp(head + 8, call->volume.id.bytes, RAMET_ID_SIZE) == 0 &&
@@ -196,6 +199,7 @@ names_this_name(const struct call *call, const uint8_t *head)
     struct ramet_hash hash;
     char seq[17];
 
+    assert(call->route == RAMET_ROUTE_NAME && name_len <= RAMET_NAME_MAX);
     (void)snprintf(seq, sizeof(seq), "%016" PRIx64,
                    UINT64_MAX - ramet_get_le64(head + 8));
     memcpy(hashed, call->name, name_len);
@@ -214,6 +218,7 @@ check_head(const struct writing *writing, struct ramet_err *err)
     uint32_t page_size;
     bool ok = false;
 
+    assert(writing->head_len == writing->head_want); /* invariant (1) */
     switch (call->route) {
     case RAMET_ROUTE_SEGMENT:
         if (!ramet_id_parse(call->tail, &sid.id))
@@ -240,6 +245,7 @@ begin_upload(struct writing *writing, struct ramet_err *err)
     const struct call *call = &writing->call;
     enum ramet_rc rc = check_head(writing, err);
 
+    assert(writing->upload == NULL);
     if (rc == RAMET_OK && call->route == RAMET_ROUTE_NAME)
         rc = ramet_catalog_name_follows(call->server->store, call->name,
                                         ramet_get_le64(writing->head + 8), err);
@@ -258,6 +264,7 @@ sink_write(void *state, const void *data, size_t len, struct ramet_err *err)
     struct writing *writing = state;
     const uint8_t *bytes = data;
 
+    assert(writing->head_len <= writing->head_want);
     if (writing->upload == NULL) {
         const size_t missing = writing->head_want - writing->head_len;
         const size_t n = len < missing ? len : missing;
@@ -288,6 +295,7 @@ publish(struct writing *writing, enum ramet_rc *rc, struct ramet_err *err)
 {
     struct call *call = &writing->call;
 
+    assert(writing->upload != NULL);
     if (call->route == RAMET_ROUTE_NAME)
         memcpy(&call->volume, writing->head + 16, sizeof(call->volume));
     if (!ramet_gone_enter(call->server->gone, &call->volume))
@@ -367,6 +375,7 @@ ramet_api_put_begin(struct call *call)
                              : call->route == RAMET_ROUTE_MAP
                                  ? MAP_HEADER_SIZE
                                  : RAMET_SEGMENT_HEADER_SIZE;
+        assert(writing->head_want <= sizeof(writing->head));
         ramet_api_object_key(call, writing->key);
     }
     if (writing == NULL || !ramet_http_want_sink(call->rq, &sink_ops, writing,

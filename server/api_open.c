@@ -4,9 +4,11 @@
  * reads, with all that leads to them.
  */
 #include "core/alloc.h"
+
 #include "metastore/profile.h"
 #include "server/opening.h"
 #include "server/pages_answer.h"
+#include <assert.h>
 
 static struct ramet_open_volume *
 find_volume(struct call *call, uint64_t *out_seq)
@@ -14,6 +16,7 @@ find_volume(struct call *call, uint64_t *out_seq)
     struct ramet_err err;
     enum ramet_rc rc;
 
+    assert(out_seq != NULL);
     *out_seq = 0;
     if (!call->has_id) {
         rc = ramet_catalog_newest_name(call->server->store, call->name, out_seq,
@@ -37,6 +40,7 @@ choose(struct call *call, struct ramet_open_volume *vol,
         call->server->openings, ramet_open_volume_history(vol),
         call->server->store, ramet_open_volume_id(vol), head, pgnos);
 
+    assert(count <= RAMET_OPENING_PAGES);
     if (count == 0 && head->page_count > 0) {
         pgnos[0] = 1; /* for the way to it */
         count = 1;
@@ -85,6 +89,7 @@ reply(struct call *call, struct ramet_open_volume *vol,
     struct ramet_buf first;
     bool has_pages;
 
+    assert(vol != NULL && call->has_id);
     ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
     ramet_range_opened(&first, &call->volume, seq, head);
     add_profile(call, &first);

@@ -6,6 +6,7 @@
  * thread; what fits into a piece, answered by a worker at once; a stream, made
  * piece by piece as the client takes it (pages_answer.h).
  */
+#include <assert.h>
 #include <string.h>
 
 #include "server/pages_answer.h"
@@ -24,6 +25,7 @@ ramet_api_reply_pages(struct call *call, struct ramet_answer *answer,
     bool done, cut;
     enum ramet_rc rc;
 
+    assert(answer != NULL && first != NULL);
     rc = ramet_answer_piece(answer, first, &done, &cut, &err);
     ramet_http_set_header(call->rq, "Cache-Control", "no-store");
     if (rc == RAMET_OK && !done) {
@@ -57,6 +59,7 @@ ramet_api_reply_after(struct call *call, struct ramet_buf *first,
     struct ramet_err err;
     enum ramet_rc rc;
 
+    assert(vol != NULL && first != NULL);
     if (request == NULL) {
         ramet_open_volume_put(vol);
         ramet_range_end(first, 0);
@@ -129,6 +132,7 @@ append_now(struct call *call, const struct ramet_pages_request *request,
     struct ramet_extent last = {.length_bytes = 0};
     uint64_t sent = 0;
 
+    assert(request->page_count <= NOW_PAGES_MAX);
     for (uint32_t i = 0; i < request->run_count; i++) {
         for (uint64_t pgno = request->runs[i].first;
              pgno <= request->runs[i].last; pgno++) {

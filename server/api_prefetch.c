@@ -4,6 +4,7 @@
  *
  * It is off unless the server says `prefetch_queries`: then there is no such path.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <jansson.h>
 
@@ -48,6 +49,7 @@ describe(struct call *call, const struct ramet_head *head,
     struct ramet_buf object;
     enum ramet_rc rc;
 
+    assert(head->lsn > 0 && head->page_count > 0);
     *out = (struct ramet_pages_request){
         .flags = RAMET_PAGES_METADATA | RAMET_PAGES_DICTS | RAMET_PAGES_HASH,
         .at = ramet_head_point(head),
@@ -78,6 +80,7 @@ reply(struct call *call, struct ramet_open_volume *vol,
     struct ramet_buf first;
     bool has_pages;
 
+    assert(vol != NULL && stop->why != NULL);
     ramet_buf_init(&first, RAMET_HTTP_STREAM_BYTES);
     has_pages = describe(call, head, pages, &request, &first) == RAMET_OK &&
                 request.run_count > 0;
@@ -101,6 +104,7 @@ find_pages(struct ramet_server *server, struct ramet_history *history,
     struct ramet_prefetch_counts ahead;
     enum ramet_rc rc;
 
+    assert(head->lsn > 0 && head->kind == RAMET_KIND_SQLITE);
     rc = ramet_question_pages_open(
         history, head, (server->store->traits & RAMET_STORE_READS_PARTS) != 0,
         &source, err);

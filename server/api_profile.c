@@ -7,6 +7,7 @@
  *       recorded at a commit that there is, and the volume has room for it: it tells
  *       others what to bring.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +56,7 @@ check(struct call *call, struct ramet_open_volume *vol, const uint8_t *body,
     char key[RAMET_KEY_MAX], said[RAMET_KEY_MAX];
     enum ramet_rc rc;
 
+    assert(call->has_id && call->route == RAMET_ROUTE_PROFILE);
     ramet_profile_init(&profile);
     rc = ramet_profile_decode(&call->volume, call->profile, body, len, &profile,
                               err);
@@ -79,6 +81,7 @@ put(struct call *call, const uint8_t *body, size_t len, struct ramet_err *err)
     const struct iovec part = {(void *)(uintptr_t)body, len};
     char key[RAMET_KEY_MAX];
 
+    assert(call->route == RAMET_ROUTE_PROFILE && body != NULL);
     ramet_api_object_key(call, key);
     return ramet_objstore_put(call->server->store, key, &part, 1, err);
 }

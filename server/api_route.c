@@ -4,6 +4,7 @@
  *   (1) What comes out of a path was checked: a name is a name, an id an id, and
  *       the key of an object is a key of a store.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "core/decimal.h"
@@ -21,6 +22,7 @@ struct parts {
 static bool
 split_path(const char *path, struct parts *out)
 {
+    assert(path != NULL);
     out->count = 0;
     while (*path == '/') {
         const char *begin = ++path;
@@ -38,6 +40,7 @@ split_path(const char *path, struct parts *out)
 static bool
 part_is(const struct parts *parts, unsigned index, const char *text)
 {
+    assert(parts->count <= PARTS_MAX);
     return index < parts->count && strlen(text) == parts->len[index] &&
            memcmp(parts->text[index], text, parts->len[index]) == 0;
 }
@@ -45,6 +48,7 @@ part_is(const struct parts *parts, unsigned index, const char *text)
 static bool
 copy_part(const struct parts *parts, unsigned index, char *out)
 {
+    assert(index < parts->count);
     if (parts->len[index] > RAMET_NAME_MAX)
         return false;
     memcpy(out, parts->text[index], parts->len[index]);
@@ -55,6 +59,7 @@ copy_part(const struct parts *parts, unsigned index, char *out)
 static bool
 is_hex16(const char *text, size_t len)
 {
+    assert(text != NULL);
     if (len != 16)
         return false;
     for (size_t i = 0; i < len; i++) {
@@ -87,6 +92,7 @@ route_object(struct call *call, const struct parts *parts)
 {
     struct ramet_id id;
 
+    assert(parts->count == 5);
     if (!copy_part(parts, 4, call->tail))
         return RAMET_ROUTE_UNKNOWN;
     if (part_is(parts, 3, "segments") && ramet_id_parse(call->tail, &id))
@@ -102,6 +108,7 @@ route_object(struct call *call, const struct parts *parts)
 static enum ramet_route
 route_profile(struct call *call, const struct parts *parts)
 {
+    assert(parts->count == 6);
     if (part_is(parts, 3, "profiles") && copy_part(parts, 4, call->profile) &&
         ramet_name_valid(call->profile) && copy_part(parts, 5, call->tail) &&
         is_hex16(call->tail, strlen(call->tail)))
@@ -112,6 +119,7 @@ route_profile(struct call *call, const struct parts *parts)
 static enum ramet_route
 route_volume(struct call *call, const struct parts *parts)
 {
+    assert(parts->count >= 3);
     static const struct {
         const char *name;
         enum ramet_route route;
@@ -125,8 +133,9 @@ route_volume(struct call *call, const struct parts *parts)
     if (!copy_part(parts, 2, call->name))
         return RAMET_ROUTE_UNKNOWN;
     call->has_id = ramet_id_parse(call->name, &call->volume.id);
-    if (!call->has_id && !ramet_name_valid(call->name))
-        return RAMET_ROUTE_UNKNOWN;
+    if (call->has_id ? ramet_id_is_nil(&call->volume.id)
+                     : !ramet_name_valid(call->name))
+        return RAMET_ROUTE_UNKNOWN; /* nil: what a name's tombstone names */
     if (parts->count == 3)
         return RAMET_ROUTE_VOLUME;
     if (parts->count == 5)
@@ -145,6 +154,7 @@ ramet_api_route(struct call *call, const char *path)
 {
     struct parts parts;
 
+    assert(call != NULL && path != NULL);
     if (!split_path(path, &parts))
         return RAMET_ROUTE_UNKNOWN;
     if (parts.count == 1) {

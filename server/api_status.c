@@ -1,6 +1,7 @@
 /*
  * api_status.c - readiness and metrics.
  */
+#include <assert.h>
 #include <stdio.h>
 
 #include "core/log.h"
@@ -30,6 +31,7 @@ reply_ready(struct call *call)
 {
     const bool stopping = ramet_http_is_stopping(call->server->http);
 
+    assert(call->server->http != NULL);
     if (!stopping && atomic_load(&call->server->ready))
         ramet_http_reply_text(call->rq, 200, RAMET_TYPE_JSON,
                               "{\"status\":\"ready\"}\n");
@@ -82,6 +84,7 @@ format_store_requests(const struct ramet_objstore *store, struct ramet_buf *out)
     struct ramet_store_requests counts;
     char name[64];
 
+    assert(store != NULL && out != NULL);
     if (!ramet_objstore_requests(store, &counts))
         return;
     for (unsigned kind = 0; kind < RAMET_REQUEST_KINDS; kind++) {

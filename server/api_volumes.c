@@ -31,6 +31,7 @@ list_volume(void *ctx, const char *name, const struct ramet_vid *volume)
     struct listing *list = ctx;
     char id[RAMET_ID_TEXT_SIZE];
 
+    assert(list->count <= list->limit);
     ramet_id_format(&volume->id, id);
     /* Those without a name come last, in the order of their ids; "/ID" is a
      * place among them. */
@@ -87,6 +88,7 @@ parse_create(struct call *call, bool *out_has_id, struct ramet_err *err)
     const char *id = json_string_value(json_object_get(json, "id"));
     enum ramet_rc rc = RAMET_OK;
 
+    assert(out_has_id != NULL);
     *out_has_id = id != NULL;
     if (json == NULL)
         rc = RAMET_FAIL(err, RAMET_EINVAL, "the body is not JSON");
@@ -175,6 +177,7 @@ newest_head(struct call *call, struct ramet_open_volume *vol,
     enum ramet_rc rc =
         ramet_history_newest(ramet_open_volume_history(vol), out_head, &err);
 
+    assert(vol != NULL);
     if (rc == RAMET_OK && out_head->lsn == 0 && call->has_id)
         rc = RAMET_FAIL(&err, RAMET_ENOTFOUND,
                         "volume \"%s\" has no commit here", call->name);
@@ -245,6 +248,7 @@ delete_volume(struct ramet_server *server, const struct ramet_vid *volume,
 {
     enum ramet_rc rc = ramet_catalog_end(server->store, volume, err);
 
+    assert(!ramet_id_is_nil(&volume->id));
     if (rc != RAMET_OK)
         return rc;
     ramet_gone_mark(server->gone, volume);
@@ -300,6 +304,7 @@ produce_changes(void *state, struct ramet_buf *out, bool *out_done,
 {
     struct changes *changes = state;
 
+    assert(changes->next <= changes->set.run_count);
     (void)err;
     if (!changes->begun) {
         changes->begun = true;
@@ -335,6 +340,7 @@ free_changes(void *state)
 static size_t
 changes_held(const struct changes *changes)
 {
+    assert(changes->set.run_count <= changes->set.run_capacity);
     return sizeof(*changes) +
            changes->set.run_capacity * sizeof(struct ramet_run);
 }
@@ -351,6 +357,7 @@ find_changes(struct ramet_history *history, struct changes *changes,
     struct ramet_head after;
     enum ramet_rc rc;
 
+    assert(changes->after <= changes->head.lsn);
     rc = ramet_history_head(history, changes->after, &after, err);
     if (rc != RAMET_OK)
         return rc;
@@ -415,6 +422,7 @@ list_key(void *ctx, const char *key, uint64_t size_bytes)
 {
     struct listing *list = ctx;
 
+    assert(list->count <= list->limit);
     if (list->count == list->limit) {
         list->more = true;
         return false;
@@ -432,6 +440,7 @@ is_key_text(const char *text)
     bool begins_part = true;
     size_t len = 0;
 
+    assert(text != NULL);
     for (; text[len] != '\0'; len++) {
         const char c = text[len];
         const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||

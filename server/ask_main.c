@@ -6,6 +6,7 @@
  * process gives up all rights (ask_sandbox.h), and SQLite is told to read and to
  * do nothing else. What it says to the server is taken for hostile there.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ end(enum ramet_ask_outcome outcome, const char *text)
     struct ramet_ask_end last = {.outcome = outcome};
     size_t len = strlen(text);
 
+    assert(text != NULL);
     if (len > RAMET_ASK_TEXT_MAX)
         len = RAMET_ASK_TEXT_MAX;
     last.text_len = (uint32_t)len;
@@ -90,6 +92,7 @@ count_steps(void *ctx)
 static void
 set_limits(sqlite3 *db)
 {
+    assert(db != NULL);
     static const struct {
         int id, most;
     } limits[] = {
@@ -146,6 +149,7 @@ bind(sqlite3_stmt *statement, const struct ramet_ask_begin *begin)
     const uint8_t *at = params;
     const uint8_t *const stop = at + begin->param_bytes;
 
+    assert(statement != NULL && begin->param_bytes <= sizeof(params));
     for (uint32_t i = 1; i <= begin->param_count; i++) {
         uint32_t len;
         sqlite3_int64 integer = 0;
@@ -179,6 +183,7 @@ bind(sqlite3_stmt *statement, const struct ramet_ask_begin *begin)
 static bool
 is_blank(const char *text)
 {
+    assert(text != NULL);
     return text[strspn(text, " \t\r\n;")] == '\0';
 }
 
@@ -186,6 +191,7 @@ is_blank(const char *text)
 static enum ramet_ask_outcome
 blame(int code)
 {
+    assert(code != SQLITE_OK);
     return code == SQLITE_ERROR || code == SQLITE_AUTH ? RAMET_ASK_REFUSED
                                                        : RAMET_ASK_STOPPED;
 }

@@ -3,6 +3,7 @@
  */
 #include "server/ask_sandbox.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -64,6 +65,7 @@ filter_calls(void)
     }
     filter[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
                                                SECCOMP_RET_ERRNO | EPERM);
+    assert(n == sizeof(filter) / sizeof(filter[0]));
     program.len = (unsigned short)n;
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
 }

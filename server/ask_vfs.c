@@ -6,6 +6,7 @@
  */
 #include "server/ask_vfs.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,6 +61,8 @@ ramet_ask_write(const void *data, size_t len)
 static bool
 fetch(uint32_t pgno)
 {
+    assert(pgno > 0 && pgno <= source.page_count);
+    assert(source.page_size <= sizeof(source.page));
     if (pgno == source.last)
         return true;
     source.last = 0;
@@ -86,6 +89,7 @@ ask_read(sqlite3_file *file, void *out, int amount, sqlite3_int64 offset)
         const uint32_t pgno = (uint32_t)(offset / source.page_size) + 1;
         const uint32_t in_page = (uint32_t)(offset % source.page_size);
         uint32_t n = source.page_size - in_page;
+        assert(n > 0);
 
         if (offset < 0 || offset >= size) {
             memset(at, 0, (size_t)amount);
@@ -277,6 +281,7 @@ ramet_ask_vfs_register(uint32_t page_size, uint32_t page_count)
         .xCurrentTime = ask_time,
     };
 
+    assert(page_size >= 512 && page_size <= sizeof(source.page));
     source.page_size = page_size;
     source.page_count = page_count;
     return sqlite3_vfs_register(&vfs, 1);

@@ -3,6 +3,7 @@
  */
 #include "server/auth.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -38,6 +39,7 @@ is_token(const char *text, size_t len)
 {
     size_t n = 0;
 
+    assert(text != NULL || len == 0);
     while (n < len && is_token_char(text[n]))
         n++;
     if (n == 0)
@@ -51,6 +53,7 @@ static bool
 has_token(const struct ramet_token *list, unsigned count,
           const struct ramet_token *token)
 {
+    assert(count <= RAMET_TOKENS_MAX);
     for (unsigned i = 0; i < count; i++) {
         if (memcmp(list[i].bytes, token->bytes, RAMET_TOKEN_SIZE) == 0)
             return true;
@@ -65,6 +68,7 @@ parse_line(const char *line, size_t len, struct ramet_token *list,
 {
     struct ramet_token token = {.readonly = false};
 
+    assert(*count <= RAMET_TOKENS_MAX);
     if (len > 0 && line[len - 1] == '\r')
         len--;
     if (len == 0 || line[0] == '#')
@@ -97,6 +101,7 @@ ramet_tokens_parse(const char *path, const void *text, size_t len,
     unsigned number = 1;
 
     *out_count = 0;
+    assert(at != NULL || len == 0);
     while (len > 0) {
         const char *end = memchr(at, '\n', len);
         const size_t line = end != NULL ? (size_t)(end - at) : len;
@@ -123,6 +128,7 @@ load_tokens(const char *path, struct ramet_token *list, unsigned *out_count,
     size_t len;
     enum ramet_rc rc;
 
+    assert(path != NULL);
     rc = ramet_os_read_file(ramet_os_system(), AT_FDCWD, path, FILE_BYTES_MAX,
                             &data, &len, err);
     if (rc == RAMET_OK)
@@ -223,6 +229,7 @@ take_token(const char *header, unsigned char out[RAMET_TOKEN_SIZE])
         header++;
     if (header[0] == '\0' || strlen(header) > TOKEN_MAX)
         return false;
+    assert(strlen(header) <= RAMET_TOKEN_SIZE);
     memcpy(out, header, strlen(header));
     return true;
 }

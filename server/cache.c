@@ -77,6 +77,7 @@ cache_upload_write(struct ramet_upload *upload, const void *data, size_t len,
     struct cache_upload *up = (struct cache_upload *)upload;
     struct ramet_cache *cache = (struct ramet_cache *)upload->store;
 
+    assert(up->inner != NULL);
     atomic_fetch_add_explicit(&cache->write_bytes, len, memory_order_relaxed);
     return ramet_objstore_upload_write(up->inner, data, len, err);
 }
@@ -89,6 +90,7 @@ cache_upload_finish(struct ramet_upload *upload, struct ramet_err *err)
     const enum ramet_rc rc = ramet_cache_count(
         cache, &cache->writes, ramet_objstore_upload_finish(up->inner, err));
 
+    assert(up->inner != NULL);
     ramet_free(up);
     return rc;
 }
@@ -98,6 +100,7 @@ cache_upload_abort(struct ramet_upload *upload)
 {
     struct cache_upload *up = (struct cache_upload *)upload;
 
+    assert(up->inner != NULL);
     ramet_objstore_upload_abort(up->inner);
     ramet_free(up);
 }
@@ -229,6 +232,7 @@ ramet_cache_close(struct ramet_cache *cache)
 struct ramet_objstore *
 ramet_cache_store(struct ramet_cache *cache)
 {
+    assert(cache->inner != NULL);
     return &cache->store;
 }
 
@@ -248,6 +252,7 @@ ramet_cache_try(struct ramet_cache *cache, const char *key, uint64_t offset,
             len - done < BLOCK - in_block ? len - done : BLOCK - in_block;
         size_t got;
 
+        assert(want > 0 && in_block + want <= BLOCK);
         id.index = (offset + done) / BLOCK;
         if (!ramet_memcache_get(cache->mem, &id, in_block,
                                 (uint8_t *)buf + done, want, &got) ||

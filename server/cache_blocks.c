@@ -2,6 +2,7 @@
  * cache_blocks.c - objects in blocks: from memory, from disk, or from the store, and
  * then kept in both.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -16,6 +17,7 @@ ramet_cache_block_of(const char *key, struct block_id *out)
     static const char prefix[] = "volumes/";
     const char *kind;
 
+    assert(key != NULL);
     if (strncmp(key, prefix, sizeof(prefix) - 1) != 0 ||
         strlen(key) < sizeof(prefix) - 1 + 37)
         return false;
@@ -33,6 +35,8 @@ enum ramet_rc
 ramet_cache_count(struct ramet_cache *cache, _Atomic uint64_t *requests,
                   enum ramet_rc rc)
 {
+    assert(requests != NULL);
+
     atomic_fetch_add_explicit(requests, 1, memory_order_relaxed);
     if (rc != RAMET_OK && rc != RAMET_ENOTFOUND && rc != RAMET_EEXIST)
         atomic_fetch_add_explicit(&cache->errors, 1, memory_order_relaxed);
@@ -47,6 +51,7 @@ ramet_cache_read_inner(struct ramet_cache *cache, const char *key,
     const enum ramet_rc rc =
         ramet_objstore_read(cache->inner, key, offset, buf, len, out_got, err);
 
+    assert(cache->inner != NULL);
     if (rc == RAMET_OK)
         atomic_fetch_add_explicit(&cache->read_bytes, *out_got,
                                   memory_order_relaxed);
@@ -60,6 +65,7 @@ get_block(struct ramet_cache *cache, const struct block_id *id, size_t offset,
 {
     size_t block_len;
 
+    assert(offset < BLOCK && len <= BLOCK - offset);
     if (ramet_memcache_get(cache->mem, id, offset, buf, len, out_got)) {
         atomic_fetch_add_explicit(&cache->memory_hits, 1, memory_order_relaxed);
         return true;
@@ -90,6 +96,7 @@ void
 ramet_cache_keep(struct ramet_cache *cache, struct block_id id,
                  const uint8_t *bytes, size_t got)
 {
+    assert(bytes != NULL || got == 0);
     for (size_t pos = 0; pos < got; pos += BLOCK, id.index++) {
         const size_t block_len = got - pos < BLOCK ? got - pos : BLOCK;
 
@@ -104,6 +111,8 @@ void
 ramet_cache_count_reads(struct ramet_cache *cache, size_t requests,
                         size_t bytes, enum ramet_rc rc)
 {
+    assert(requests > 0);
+
     atomic_fetch_add_explicit(&cache->read_bytes, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&cache->reads, requests - 1,
                               memory_order_relaxed);
@@ -122,10 +131,12 @@ fetch_span(struct ramet_cache *cache, const char *key, struct block_id id,
     size_t got, skip;
     enum ramet_rc rc;
 
+    assert(last_block >= id.index && offset >= span_offset);
     rc = ramet_cache_read_inner(cache, key, span_offset, span, span_len, &got,
                                 err);
     if (rc != RAMET_OK)
         return rc;
+    assert(got <= span_len);
     ramet_cache_keep(cache, id, span, got);
     skip = (size_t)(offset - span_offset);
     *out_got = got > skip ? got - skip : 0;
@@ -146,6 +157,7 @@ ramet_cache_read_blocks(struct ramet_cache *cache, const char *key,
     enum ramet_rc rc = RAMET_OK;
     size_t done = 0;
 
+    assert(len > 0);
     while (done < len) {
         const uint64_t at = offset + done;
         const size_t in_block = (size_t)(at % BLOCK);
@@ -153,6 +165,7 @@ ramet_cache_read_blocks(struct ramet_cache *cache, const char *key,
             len - done < BLOCK - in_block ? len - done : BLOCK - in_block;
         size_t got;
 
+        assert(want > 0 && in_block + want <= BLOCK);
         id.index = at / BLOCK;
         if (get_block(cache, &id, in_block, buf + done, want, scratch, &got)) {
             done += got;

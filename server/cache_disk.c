@@ -65,6 +65,7 @@ find_slot(struct diskcache *disk, const struct block_id *id)
 {
     uint32_t i = *bucket_of(disk, id);
 
+    assert((disk->bucket_mask & (disk->bucket_mask + 1)) == 0);
     while (i != NONE && !block_id_equal(&disk->slots[i].id, id))
         i = disk->slots[i].chain;
     return i;
@@ -77,6 +78,7 @@ drop_slot(struct diskcache *disk, uint32_t i)
     uint32_t *link = bucket_of(disk, &slot->id);
 
     assert(slot->used);
+    assert(disk->used_bytes >= SLOT_SIZE);
     while (*link != i)
         link = &disk->slots[*link].chain;
     *link = slot->chain;
@@ -91,6 +93,7 @@ enter_slot(struct diskcache *disk, uint32_t i, const struct block_id *id)
     uint32_t *bucket = bucket_of(disk, id);
 
     assert(!slot->used);
+    assert(i < disk->slot_count);
     *slot = (struct slot){.id = *id, .chain = *bucket, .used = true};
     *bucket = i;
     disk->used_bytes += SLOT_SIZE;
@@ -102,6 +105,7 @@ encode_header(uint8_t out[HEADER_SIZE], const struct block_id *id,
 {
     struct ramet_hash hash;
 
+    assert(len <= RAMET_CACHE_BLOCK_BYTES);
     memset(out, 0, HEADER_SIZE);
     memcpy(out, magic, sizeof(magic));
     memcpy(out + 8, id->object.bytes, RAMET_HASH_SIZE);
@@ -118,6 +122,7 @@ encode_header(uint8_t out[HEADER_SIZE], const struct block_id *id,
 static void
 load_index(struct diskcache *disk)
 {
+    assert(disk->used_bytes == 0);
     for (uint32_t i = 0; i < disk->slot_count; i++) {
         uint8_t head[HEADER_SIZE];
         struct block_id id;
@@ -143,6 +148,7 @@ open_file(struct diskcache *disk, const char *dir, struct ramet_err *err)
 {
     int dirfd, rc;
 
+    assert(disk->fd < 0 && disk->slot_count > 0);
     rc = disk->os->mkdir(disk->os->ctx, AT_FDCWD, dir, 0700);
     if (rc < 0 && rc != -EEXIST)
         return RAMET_FAIL_OS(err, rc, "cache directory %s", dir);
@@ -233,6 +239,7 @@ read_slot(struct diskcache *disk, uint32_t i, const struct block_id *id,
     bool ok = false;
     uint32_t len;
 
+    assert(i < disk->slot_count);
     if (hasher == NULL)
         return false;
     if (ramet_os_read_full(disk->os, disk->fd, head, sizeof(head),
@@ -282,6 +289,7 @@ ramet_diskcache_get(struct diskcache *disk, const struct block_id *id,
 static uint32_t
 take_slot(struct diskcache *disk)
 {
+    assert(disk->hand < disk->slot_count);
     for (;;) {
         const uint32_t i = disk->hand;
         struct slot *slot = &disk->slots[i];
@@ -310,6 +318,7 @@ ramet_diskcache_put(struct diskcache *disk, const struct block_id *id,
     enum ramet_rc rc;
     uint32_t i = NONE;
 
+    assert(len > 0 && len <= RAMET_CACHE_BLOCK_BYTES);
     if (hasher == NULL)
         return;
     encode_header(head, id, data, len, hasher);

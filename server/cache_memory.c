@@ -77,6 +77,7 @@ oldest(const struct shard *s)
 static void
 drop(struct shard *s, struct entry *e)
 {
+    assert(s->table.bytes > 0);
     ramet_lru_table_remove(&s->table, &e->link);
     ramet_free(e);
 }
@@ -111,6 +112,7 @@ ramet_memcache_get(struct memcache *mem, const struct block_id *id,
         const size_t left = offset < e->len ? e->len - offset : 0;
 
         *out_got = len < left ? len : left;
+        assert(e->len <= RAMET_CACHE_BLOCK_BYTES);
         memcpy(buf, e->data + offset, *out_got);
         ramet_lru_table_use(&s->table, &e->link);
     }

@@ -7,7 +7,9 @@
  * brought is told by whichever read goes without.
  */
 #include "core/alloc.h"
+
 #include "server/cache_impl.h"
+#include <assert.h>
 
 #define BLOCK RAMET_CACHE_BLOCK_BYTES
 #define SPANS_MAX 64u
@@ -34,6 +36,7 @@ add_block(struct bringing *b, const char *key, const struct block_id *id)
 {
     struct span *const last = b->count > 0 ? &b->spans[b->count - 1] : NULL;
 
+    assert(b->count <= SPANS_MAX && b->bytes <= BYTES_MAX);
     for (size_t i = 0; i < b->count; i++)
         if (ramet_hash_equal(&b->spans[i].id.object, &id->object) &&
             id->index >= b->spans[i].id.index && id->index <= b->spans[i].last)
@@ -61,7 +64,8 @@ add_part(struct bringing *b, const struct ramet_part *part)
     struct block_id id;
     uint64_t last;
 
-    if (part->len > BYTES_MAX || part->offset > UINT64_MAX - BYTES_MAX ||
+    if (part->len == 0 || part->len > BYTES_MAX ||
+        part->offset > UINT64_MAX - BYTES_MAX ||
         !ramet_cache_block_of(part->key, &id))
         return true; /* it is not kept in blocks */
     last = (part->offset + part->len - 1) / BLOCK;
@@ -77,6 +81,7 @@ keep(void *ctx, const struct ramet_part *part, size_t got,
 {
     struct bringing *const b = ctx;
 
+    assert(part >= b->parts && part < b->parts + b->count);
     (void)err;
     b->got += got;
     ramet_cache_keep(b->cache, b->spans[part - b->parts].id, part->buf, got);
@@ -90,6 +95,7 @@ bring(struct bringing *b)
     size_t used = 0;
     enum ramet_rc rc;
 
+    assert(b->count > 0 && b->count <= SPANS_MAX);
     if (bytes == NULL)
         return;
     for (size_t i = 0; i < b->count; i++) {
@@ -98,6 +104,7 @@ bring(struct bringing *b)
             (size_t)(b->spans[i].last - b->spans[i].id.index + 1) * BLOCK;
         used += b->parts[i].len;
     }
+    assert(used == b->bytes);
     b->got = 0;
     rc = ramet_objstore_read_parts(b->cache->inner, b->parts, b->count, keep, b,
                                    NULL);
@@ -113,6 +120,7 @@ bring_some(struct bringing *b, const struct ramet_part *parts, size_t done,
 {
     size_t end = done;
 
+    assert(done < count);
     b->count = b->bytes = 0;
     while (end < count && add_part(b, &parts[end]))
         end++;

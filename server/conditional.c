@@ -3,6 +3,7 @@
  */
 #include "server/conditional.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@ ramet_api_etag_matches(const char *header, const char *etag)
 {
     const size_t len = strlen(etag);
 
+    assert(header != NULL && len > 0);
     while (*header != '\0') {
         while (*header == ' ' || *header == ',' || *header == '\t')
             header++;
@@ -73,6 +75,7 @@ ramet_api_range(const char *header, uint64_t total, struct byte_range *out)
         return RANGE_WHOLE;
     if (first >= total)
         return RANGE_BAD;
+    assert(first < total && first <= last);
     out->offset = first;
     out->length = last >= total ? total - first : last - first + 1;
     return RANGE_PART;
@@ -85,6 +88,7 @@ is_not_modified(struct call *call, const char *etag, uint64_t modified_ms)
     const char *since = ramet_http_header(call->rq, "If-Modified-Since");
     uint64_t since_ms;
 
+    assert(etag != NULL);
     if (match != NULL)
         return ramet_api_etag_matches(match, etag);
     return since != NULL && modified_ms > 0 &&
@@ -99,6 +103,7 @@ range_counts(struct call *call, const char *etag, uint64_t modified_ms)
     const char *condition = ramet_http_header(call->rq, "If-Range");
     uint64_t date_ms;
 
+    assert(etag != NULL);
     if (condition == NULL)
         return true;
     if (condition[0] == '"')
@@ -130,6 +135,7 @@ ramet_api_select(struct call *call, const char *etag, uint64_t modified_ms,
                              "the range begins past the end", NULL);
         return false;
     }
+    assert(out->offset + out->length <= total);
     *out_status = answer == RANGE_PART ? 206 : 200;
     if (answer == RANGE_PART) {
         (void)snprintf(text, sizeof(text),

@@ -3,6 +3,7 @@
  */
 #include "server/frame_locations.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/alloc.h"
@@ -73,6 +74,7 @@ set_of(const struct ramet_frame_locations *locations,
 {
     uint64_t h;
 
+    assert((locations->set_mask & (locations->set_mask + 1)) == 0);
     /* The last 8 bytes of an id are random. */
     memcpy(&h, volume->id.bytes + 8, sizeof(h));
     h = (h ^ lsn) * 0x9e3779b97f4a7c15u;
@@ -91,6 +93,7 @@ static struct entry *
 find(struct entry *set, const struct ramet_vid *volume,
      const struct ramet_point *at, uint32_t pgno)
 {
+    assert(pgno > 0);
     for (unsigned i = 0; i < WAYS; i++) {
         if (set[i].lsn == at->lsn && set[i].pgno == pgno &&
             set[i].line == line_of(at) &&
@@ -110,6 +113,7 @@ ramet_frame_locations_put(struct ramet_frame_locations *locations,
     struct entry *entries = &locations->entries[set * WAYS];
     const struct ramet_extent *extent = &frame->extent;
 
+    assert(set <= locations->set_mask && pgno > 0);
     if (frame->page_count > 0 &&
         memcmp(&extent->volume, volume, sizeof(*volume)) != 0)
         return; /* an ancestor's: looked up each time */
@@ -144,6 +148,7 @@ ramet_frame_locations_get(struct ramet_frame_locations *locations,
     const struct entry *e;
     bool found = false;
 
+    assert(set <= locations->set_mask);
     ramet_mutex_lock(&locations->locks[set % LOCKS]);
     e = find(&locations->entries[set * WAYS], volume, at, pgno);
     if (e != NULL && at->lsn != 0) {

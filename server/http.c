@@ -71,6 +71,7 @@ make_request(struct ramet_http *http, struct MHD_Connection *mhd,
     struct ramet_http_request *rq = ramet_calloc(1, sizeof(*rq));
     const union MHD_ConnectionInfo *info;
 
+    assert(url != NULL && method != NULL);
     if (rq == NULL)
         return NULL;
     rq->http = http;
@@ -115,6 +116,7 @@ queue_response(struct ramet_http_request *rq)
 static void
 refuse_body(struct ramet_http_request *rq)
 {
+    assert(rq->body_mode == BODY_BUFFER);
     rq->body_refused = true;
     release_body(rq);
 }
@@ -127,6 +129,7 @@ keep_body(struct ramet_http_request *rq, const char *data, size_t len)
     struct ramet_http *http = rq->http;
     size_t grown;
 
+    assert(rq->body_mode == BODY_BUFFER && len > 0);
     if (rq->body_refused)
         return;
     ramet_buf_bytes(&rq->body, data, len);
@@ -147,6 +150,8 @@ keep_body(struct ramet_http_request *rq, const char *data, size_t len)
 static enum MHD_Result
 take_data(struct ramet_http_request *rq, const char *data, size_t *len)
 {
+    assert(*len > 0);
+
     ramet_http_conn_took(rq->conn, CONN_RECEIVING, *len);
     if (rq->body_mode == BODY_SINK)
         return ramet_http_sink_data(rq, data, len);
@@ -164,6 +169,7 @@ take_data(struct ramet_http_request *rq, const char *data, size_t *len)
 static void
 reply_body_refused(struct ramet_http_request *rq)
 {
+    assert(rq->body_refused && rq->response == NULL);
     if (rq->body_mode == BODY_NONE || rq->body_seen > rq->body_max) {
         ramet_http_reply_too_large(rq);
         return;
@@ -174,6 +180,7 @@ reply_body_refused(struct ramet_http_request *rq)
 static void
 body_done(struct ramet_http_request *rq)
 {
+    assert(!rq->queued);
     rq->ready_called = true;
     ramet_http_conn_enter(rq->conn, CONN_WORKING);
     if (rq->body_mode == BODY_SINK)
@@ -188,6 +195,7 @@ body_done(struct ramet_http_request *rq)
 static bool
 is_past_the_limit(const struct ramet_http_request *rq)
 {
+    assert(rq->http != NULL);
     return rq->conn != NULL && rq->conn->spare &&
            atomic_load_explicit(&rq->http->connections, memory_order_relaxed) >
                rq->http->options.connections_max;
@@ -202,6 +210,7 @@ begin_request(struct ramet_http *http, struct MHD_Connection *mhd,
     struct ramet_http_request *rq = make_request(http, mhd, url, method);
     const char *fault;
 
+    assert(*con_cls == NULL);
     if (rq == NULL)
         return MHD_NO;
     *con_cls = rq;
@@ -319,6 +328,7 @@ start_daemon(struct ramet_http *http, const char *cert, const char *key)
                      MHD_USE_TURBO | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem tls[3] = {{MHD_OPTION_END, 0, NULL}};
 
+    assert((cert == NULL) == (key == NULL) && http->listen_fd >= 0);
     if (cert != NULL) {
         flags |= MHD_USE_TLS;
         tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0,
@@ -347,6 +357,7 @@ start_daemon(struct ramet_http *http, const char *cert, const char *key)
 static size_t
 feed_places(const struct ramet_http_options *options)
 {
+    assert(options->connections_max > 0);
     return ((size_t)options->connections_max * 6 + 6) / 7;
 }
 
@@ -396,6 +407,7 @@ ramet_http_start(const struct ramet_http_options *options,
 static void
 stop_daemon(struct ramet_http *http, unsigned i)
 {
+    assert(i < http->daemon_count && http->daemons[i] != NULL);
     MHD_stop_daemon(http->daemons[i]);
     if (http->quiesced[i] != MHD_INVALID_SOCKET)
         (void)close(http->quiesced[i]);
@@ -405,6 +417,7 @@ stop_daemon(struct ramet_http *http, unsigned i)
 static void
 reap_daemons(struct ramet_http *http)
 {
+    assert(http->daemon_count <= RAMET_HTTP_DAEMONS_MAX);
     for (unsigned i = 1; i < http->daemon_count;) {
         const union MHD_DaemonInfo *info = MHD_get_daemon_info(
             http->daemons[i], MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
@@ -427,6 +440,7 @@ ramet_http_reload_tls(struct ramet_http *http, const char *cert_pem,
     MHD_socket fd;
     int twin;
 
+    assert(http->daemon_count > 0 && cert_pem != NULL && key_pem != NULL);
     reap_daemons(http);
     if (http->daemon_count == RAMET_HTTP_DAEMONS_MAX)
         return RAMET_FAIL(err, RAMET_EBUSY,
@@ -459,6 +473,7 @@ ramet_http_stop(struct ramet_http *http, uint64_t drain_ms)
 {
     const uint64_t until_ms = ramet_http_now_ms() + drain_ms;
 
+    assert(http->daemon_count > 0);
     atomic_store(&http->stopping, true);
     http->quiesced[0] = MHD_quiesce_daemon(http->daemons[0]);
     if (http->quiesced[0] != MHD_INVALID_SOCKET)

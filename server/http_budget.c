@@ -29,6 +29,7 @@ limit_of(const struct ramet_budget *budget, enum ramet_holding kind)
 {
     const size_t short_part = budget->total / 8;
 
+    assert(kind == RAMET_HOLD_SHORT || kind == RAMET_HOLD_LONG);
     return kind == RAMET_HOLD_SHORT ? short_part : budget->total - short_part;
 }
 
@@ -40,6 +41,7 @@ fits(const struct ramet_budget *budget, enum ramet_holding kind,
     const size_t limit = limit_of(budget, kind);
     const size_t held = budget->held[kind];
 
+    assert(*of_client <= held);
     if (bytes > limit || held > limit - bytes)
         return false;
     return (*of_client + bytes) / SHARE <= limit - held - bytes;
@@ -56,6 +58,7 @@ ramet_budget_hold(struct ramet_budget *budget, enum ramet_holding kind,
     ok = fits(budget, kind, of_client, bytes);
     if (ok) {
         budget->held[kind] += bytes;
+        assert(budget->held[kind] <= limit_of(budget, kind));
         *of_client += bytes;
     }
     ramet_mutex_unlock(&budget->lock);

@@ -29,6 +29,7 @@ free_feed(void *cls)
     struct ramet_http_feed *feed = cls;
 
     ramet_mutex_lock(&feed->http->feeds_lock);
+    assert(*feed->link == feed); /* invariant (1) */
     *feed->link = feed->next;
     if (feed->next != NULL)
         feed->next->link = feed->link;
@@ -46,6 +47,7 @@ read_feed(void *cls, uint64_t pos, char *out, size_t max)
     struct ramet_http_feed *feed = cls;
     ssize_t got;
 
+    assert(feed->rq != NULL);
     (void)pos;
     for (;;) {
         ramet_mutex_lock(&feed->lock);
@@ -56,6 +58,7 @@ read_feed(void *cls, uint64_t pos, char *out, size_t max)
         got = feed->ops->pull(feed->state, (uint8_t *)out, max);
         if (got < 0)
             return MHD_CONTENT_READER_END_OF_STREAM;
+        assert((size_t)(got > 0 ? got : 0) <= max);
         if (got > 0) {
             atomic_fetch_add_explicit(&feed->rq->streamed, (uint64_t)got,
                                       memory_order_relaxed);
@@ -104,6 +107,7 @@ ramet_http_reply_feed(struct ramet_http_request *rq, const char *content_type,
     const bool room =
         ramet_budget_hold(&http->feed_places, RAMET_HOLD_LONG, rq->client, 1);
 
+    assert(ops != NULL && rq->response == NULL);
     if (room)
         feed = ramet_calloc(1, sizeof(*feed));
     if (feed == NULL) {

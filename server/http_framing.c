@@ -28,6 +28,7 @@
  * after it, ended with a bare LF, where the body begins with a NUL. It hides no
  * field.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,7 @@ is_one_line(const char *name, size_t name_len, const char *value)
 {
     const char *at = name + name_len + 1;
 
+    assert(name != NULL && value != NULL);
     if ((uintptr_t)value < (uintptr_t)at ||
         (uintptr_t)value - (uintptr_t)at > POOL_MAX)
         return false;
@@ -100,6 +102,7 @@ static const char *
 field_fault(struct framing *framing, const char *name, size_t name_len,
             const char *value, size_t value_len)
 {
+    assert(value != NULL && framing->fault == NULL);
     if (!is_token(name, name_len))
         return "a header's name has a character that it may not have";
     if (!is_value(value, value_len))
@@ -146,6 +149,7 @@ is_end_of_header(const char *next)
 {
     static const char ends[4];
 
+    assert(next != NULL);
     return memcmp(next - 2, ends, sizeof(ends)) == 0;
 }
 

@@ -28,6 +28,7 @@
 static bool
 is_header_value(const char *value)
 {
+    assert(value != NULL);
     for (const char *c = value; *c != '\0'; c++) {
         if ((unsigned char)*c < ' ' || *c == 127)
             return false;
@@ -88,6 +89,7 @@ ramet_http_settle(struct ramet_http_request *rq, unsigned status,
 static bool
 hold_reply(struct ramet_http_request *rq, size_t len)
 {
+    assert(rq->reply_accounted == 0);
     rq->reply_holding =
         len <= RAMET_HTTP_SHORT_BYTES ? RAMET_HOLD_SHORT : RAMET_HOLD_LONG;
     if (len <= RAMET_HTTP_SMALL_BYTES)
@@ -104,6 +106,7 @@ ramet_http_reply_no_room(struct ramet_http_request *rq, const char *what)
 {
     char text[200];
 
+    assert(rq->response == NULL);
     ramet_http_request_headers_done(rq);
     ramet_http_set_header(rq, "Retry-After", "1");
     (void)snprintf(text, sizeof(text),
@@ -206,6 +209,7 @@ release_stream(void *cls)
     struct stream *s = cls;
 
     ramet_mutex_lock(&s->lock);
+    assert(s->refs > 0); /* invariant (4) */
     s->gone = true;
     ramet_mutex_unlock(&s->lock);
     unref_stream(s);
@@ -221,6 +225,7 @@ hand_over(struct stream *s, enum ramet_rc rc, bool is_last)
     bool more;
 
     ramet_mutex_lock(&s->lock);
+    assert(s->producing); /* invariant (1) */
     s->done = is_last && rc == RAMET_OK;
     s->failed = rc != RAMET_OK || s->spare.failed != RAMET_OK;
     if (s->ready_pos == s->ready.len) {
@@ -281,6 +286,7 @@ take_ready(struct stream *s, char *out, size_t max)
     const size_t left = s->ready.len - s->ready_pos;
     const size_t len = left < max ? left : max;
 
+    assert(s->ready_pos < s->ready.len && max > 0);
     memcpy(out, s->ready.data + s->ready_pos, len);
     s->ready_pos += len;
     atomic_fetch_add_explicit(&s->rq->streamed, len, memory_order_relaxed);
@@ -319,6 +325,7 @@ read_stream(void *cls, uint64_t pos, char *out, size_t max)
         s->spare = swap;
         ramet_buf_clear(&s->spare);
     }
+    assert(s->ready_pos <= s->ready.len);
     if (s->ready_pos < s->ready.len)
         result = (ssize_t)take_ready(s, out, max);
     else if (s->failed)
@@ -343,6 +350,7 @@ make_stream(struct ramet_http_request *rq,
 {
     struct stream *s = ramet_calloc(1, sizeof(*s));
 
+    assert(stream->ops != NULL);
     if (s == NULL)
         return NULL;
     ramet_mutex_init(&s->lock);

@@ -35,6 +35,7 @@ ramet_http_unescape(char *text)
         *out++ = *in++;
     }
     *out = '\0';
+    assert(*out == '\0' && out >= text);
     return (size_t)(out - text);
 }
 
@@ -96,6 +97,7 @@ ramet_http_set_client(struct ramet_http_request *rq, uint32_t client)
 void
 ramet_http_set_user(struct ramet_http_request *rq, void *user)
 {
+    assert(rq->user == NULL);
     rq->user = user;
 }
 
@@ -130,6 +132,7 @@ ramet_http_content_length(const struct ramet_http_request *rq)
 void
 ramet_http_suspend(struct ramet_http_request *rq)
 {
+    assert(!rq->suspended);
     rq->suspended = true;
     MHD_suspend_connection(rq->mhd);
 }
@@ -184,6 +187,7 @@ run_deferred(struct ramet_job *job)
         (void *)((char *)job - offsetof(struct ramet_http_request, job));
     struct MHD_Connection *mhd = rq->mhd;
 
+    assert(rq->deferred != NULL && rq->response == NULL);
     rq->deferred(rq);
     assert(rq->response != NULL);
     MHD_resume_connection(mhd);

@@ -37,7 +37,7 @@ struct sink {
     size_t fill_len;                /* lock */
     uint8_t *drain;                 /* the worker's while busy */
     enum ramet_rc rc;               /* lock: first failure */
-    struct ramet_err err;
+    struct ramet_err err;           /* lock */
 };
 
 bool
@@ -108,6 +108,7 @@ next_drain(struct sink *sink, bool *out_finish)
     size_t len;
 
     ramet_mutex_lock(&sink->lock);
+    assert(sink->busy && sink->fill_len <= RAMET_HTTP_SINK_BYTES);
     len = sink->fill_len;
     *out_finish = false;
     if (len > 0 && !sink->gone) {
@@ -129,6 +130,31 @@ next_drain(struct sink *sink, bool *out_finish)
     return len;
 }
 
+static enum ramet_rc
+rc_of(struct sink *sink)
+{
+    enum ramet_rc rc;
+
+    ramet_mutex_lock(&sink->lock);
+    rc = sink->rc;
+    ramet_mutex_unlock(&sink->lock);
+    return rc;
+}
+
+/* The first failure stays: the event thread may have found the body too large
+ * while this was written. */
+static void
+note_failure(struct sink *sink, enum ramet_rc rc, const struct ramet_err *err)
+{
+    ramet_mutex_lock(&sink->lock);
+    assert(sink->busy); /* invariant (1) */
+    if (sink->rc == RAMET_OK && rc != RAMET_OK) {
+        sink->rc = rc;
+        sink->err = *err;
+    }
+    ramet_mutex_unlock(&sink->lock);
+}
+
 static void
 drain_sink(struct ramet_job *job)
 {
@@ -137,15 +163,12 @@ drain_sink(struct ramet_job *job)
     size_t len;
 
     while ((len = next_drain(sink, &finish)) > 0) {
-        enum ramet_rc rc = sink->rc;
+        struct ramet_err err = {.code = RAMET_OK};
+        enum ramet_rc rc = rc_of(sink);
 
         if (rc == RAMET_OK)
-            rc = sink->ops->write(sink->state, sink->drain, len, &sink->err);
-        if (rc != RAMET_OK) {
-            ramet_mutex_lock(&sink->lock);
-            sink->rc = rc;
-            ramet_mutex_unlock(&sink->lock);
-        }
+            rc = sink->ops->write(sink->state, sink->drain, len, &err);
+        note_failure(sink, rc, &err);
     }
     if (finish) {
         struct MHD_Connection *mhd = sink->rq->mhd;
@@ -175,7 +198,9 @@ ramet_http_sink_data(struct ramet_http_request *rq, const char *data,
     struct sink *sink = rq->sink;
     size_t room;
 
+    assert(sink != NULL && *len > 0);
     ramet_mutex_lock(&sink->lock);
+    assert(!sink->input_done);
     room = RAMET_HTTP_SINK_BYTES - sink->fill_len;
     if (room > *len)
         room = *len;
@@ -212,6 +237,7 @@ ramet_http_sink_end(struct ramet_http_request *rq)
 {
     struct sink *sink = rq->sink;
 
+    assert(sink != NULL);
     ramet_http_suspend(rq);
     ramet_mutex_lock(&sink->lock);
     sink->input_done = true;
@@ -225,6 +251,7 @@ ramet_http_sink_gone(struct ramet_http_request *rq)
 {
     struct sink *sink = rq->sink;
 
+    assert(sink != NULL);
     rq->sink = NULL;
     ramet_mutex_lock(&sink->lock);
     sink->gone = true;

@@ -103,6 +103,7 @@ is_below_rate(struct conn *conn, uint64_t now_ms, uint64_t since_ms,
 {
     uint64_t took_ms;
 
+    assert(window_ms > 0);
     if (conn->window_since_ms != since_ms) { /* another body or answer */
         conn->window_since_ms = since_ms;
         begin_window(conn, now_ms, moved);

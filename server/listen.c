@@ -3,6 +3,7 @@
  */
 #include "server/listen.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -38,6 +39,7 @@ split_address(const char *text, char *host, size_t host_size,
     const char *colon = strrchr(text, ':');
     size_t len;
 
+    assert(host_size > 0);
     if (colon == NULL || colon[1] == '\0')
         return false;
     len = (size_t)(colon - text);
@@ -75,6 +77,7 @@ ramet_listen_parse(const char *text, struct ramet_listen_address *out,
     if (rc != 0)
         return RAMET_FAIL(err, RAMET_EINVAL, "listen %s: %s", text,
                           gai_strerror(rc));
+    assert(found != NULL && found->ai_addrlen <= sizeof(out->address));
     memset(out, 0, sizeof(*out));
     memcpy(&out->address, found->ai_addr, found->ai_addrlen);
     out->length = found->ai_addrlen;
@@ -90,6 +93,7 @@ port_of(int fd)
     struct sockaddr_storage bound;
     socklen_t length = sizeof(bound);
 
+    assert(fd >= 0);
     if (getsockname(fd, (struct sockaddr *)&bound, &length) != 0)
         return 0;
     if (bound.ss_family == AF_INET)
@@ -107,6 +111,7 @@ ramet_listen_open(const struct ramet_listen_address *address, int *out_fd,
     int fd = socket(address->address.ss_family,
                     SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
+    assert(address->length > 0);
     if (fd < 0)
         return RAMET_FAIL_SYS(err, RAMET_EIO, errno, "listen %s",
                               address->text);

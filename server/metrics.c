@@ -32,6 +32,8 @@ ramet_route_name(enum ramet_route route)
 static void
 bump(_Atomic uint64_t *counter, uint64_t by)
 {
+    assert(counter != NULL);
+
     atomic_fetch_add_explicit(counter, by, memory_order_relaxed);
 }
 
@@ -42,6 +44,7 @@ ramet_metrics_request(struct ramet_metrics *metrics, enum ramet_route route,
 {
     unsigned bucket = 0;
 
+    assert(route < RAMET_ROUTE_COUNT);
     bump(&metrics->requests[route]
                            [status >= 100 && status < 600 ? status - 99 : 0],
          1);
@@ -60,6 +63,8 @@ void
 ramet_metrics_line(struct ramet_buf *out, const char *name, const char *type,
                    uint64_t value)
 {
+    assert(name != NULL && type != NULL);
+
     ramet_render_text(out, "# TYPE %s %s\n%s %" PRIu64 "\n", name, type, name,
                       value);
 }
@@ -92,6 +97,7 @@ format_latency(struct ramet_metrics *metrics, unsigned r, struct ramet_buf *out)
     static const char name[] = "ramet_request_duration_seconds";
     uint64_t sum = 0;
 
+    assert(r < RAMET_ROUTE_COUNT);
     for (unsigned i = 0; i < RAMET_LATENCY_BUCKETS; i++)
         sum +=
             atomic_load_explicit(&metrics->latency[r][i], memory_order_relaxed);

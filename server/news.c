@@ -60,6 +60,7 @@ static bool
 is_twice(const struct ramet_watched *list, unsigned count,
          const struct ramet_vid *volume)
 {
+    assert(count <= RAMET_NEWS_VOLUMES_MAX);
     for (unsigned i = 0; i < count; i++)
         if (ramet_id_compare(&list[i].volume.id, &volume->id) == 0)
             return true;
@@ -107,6 +108,7 @@ ramet_news_decode(const uint8_t *data, size_t len,
 static void
 begin_record(struct reader *r, uint8_t type)
 {
+    assert(r->object == NULL);
     r->record_pos = 0;
     r->record[0] = type;
     r->record_len = 1;
@@ -115,6 +117,7 @@ begin_record(struct reader *r, uint8_t type)
 static void
 add_number(struct reader *r, uint64_t value)
 {
+    assert(r->record_len > 0);
     r->record_len += ramet_put_varint(r->record + r->record_len, value);
     assert(r->record_len <= RECORD_MAX);
 }
@@ -123,6 +126,7 @@ static void
 add_point(struct reader *r, const struct ramet_point *at, uint64_t true_ms)
 {
     add_number(r, at->lsn);
+    assert(r->record_len + 16 <= RECORD_MAX);
     memcpy(r->record + r->record_len, at->hash.bytes, 16);
     r->record_len += 16;
     add_number(r, true_ms);
@@ -131,6 +135,7 @@ add_point(struct reader *r, const struct ramet_point *at, uint64_t true_ms)
 static void
 tell_commit(struct reader *r, unsigned index, const struct ramet_event *event)
 {
+    assert(index < r->count && r->object == NULL);
     begin_record(r, NEWS_COMMIT);
     add_number(r, index);
     add_point(r, &event->at, event->true_ms);
@@ -154,6 +159,7 @@ next_of_volume(struct reader *r, unsigned index)
     const struct ramet_open_volume *const vol = sub->vol;
     const struct ramet_event *const event = ramet_open_volume_next(sub);
 
+    assert(index < r->count && vol != NULL);
     if (event != NULL) {
         source->greeted = true;
         tell_commit(r, index, event);
@@ -175,6 +181,7 @@ next_of_none(struct reader *r, unsigned index)
 {
     struct source *const source = &r->sources[index];
 
+    assert(index < r->count);
     if (source->sub.said_gone)
         return false;
     source->sub.said_gone = true;
@@ -192,6 +199,7 @@ next_of_source(struct reader *r, unsigned index, bool *out_gone, bool *out_lost)
     struct ramet_open_volume *const vol = source->sub.vol;
     bool more, lost;
 
+    assert(index < r->count);
     if (!atomic_load_explicit(&source->ready, memory_order_acquire))
         return false;
     *out_gone = true;
@@ -213,6 +221,7 @@ next_record(struct reader *r, bool *out_end)
     unsigned gone_count = 0;
     bool lost = atomic_load_explicit(&r->failed, memory_order_relaxed);
 
+    assert(r->count > 0 && r->next <= r->count);
     for (unsigned i = 0; i < r->count; i++) {
         const unsigned index = (r->next + i) % r->count;
         bool gone = false;
@@ -236,6 +245,7 @@ take_part(uint8_t *out, size_t max, const uint8_t *from, size_t len,
 {
     const size_t n = len - *pos < max ? len - *pos : max;
 
+    assert(*pos <= len);
     memcpy(out, from + *pos, n);
     *pos += n;
     return n;
@@ -279,6 +289,7 @@ feed_attached(void *state, struct ramet_http_feed *feed)
     atomic_fetch_add_explicit(&r->volumes->metrics->news_streams, 1,
                               memory_order_relaxed);
     ramet_mutex_lock(&r->lock);
+    assert(r->feed == NULL && !r->over);
     r->feed = feed;
     for (unsigned i = 0; i < r->count; i++) {
         struct source *const source = &r->sources[i];
@@ -342,6 +353,7 @@ subscribe(struct ramet_volume_table *table, const struct ramet_watched *watched,
     struct ramet_open_volume *vol = NULL;
     enum ramet_rc rc;
 
+    assert(out->vol == NULL);
     rc = ramet_open_volume_get(table, &watched->volume, &vol, err);
     if (rc == RAMET_OK)
         rc = ramet_open_volume_prepare(vol, &after, true, err);
@@ -407,6 +419,7 @@ prepare_next(struct reader *r)
     struct ramet_err err;
     enum ramet_rc rc;
 
+    assert(r->prepared > 0 && r->prepared <= r->count);
     if (last->sub.vol != NULL)
         ramet_open_volume_catch_up(last->sub.vol);
     if (r->prepared == r->count)
@@ -438,6 +451,7 @@ new_reader(struct ramet_volume_table *table,
     struct reader *const r =
         ramet_calloc(1, sizeof(*r) + count * sizeof(r->sources[0]));
 
+    assert(count > 0 && count <= RAMET_NEWS_VOLUMES_MAX);
     if (r == NULL)
         return NULL;
     r->volumes = table;

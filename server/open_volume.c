@@ -40,6 +40,7 @@ find_volume(struct ramet_volume_table *table, const struct ramet_vid *volume)
     struct ramet_open_volume **link =
         &table->buckets[hash % RAMET_OPEN_VOLUME_BUCKETS];
 
+    assert(volume != NULL);
     while (*link != NULL &&
            ramet_id_compare(&(*link)->volume.id, &volume->id) != 0)
         link = &(*link)->chain;
@@ -59,6 +60,7 @@ free_volume(struct ramet_open_volume *vol)
 static void
 unlist_idle(struct ramet_volume_table *table, struct ramet_open_volume *vol)
 {
+    assert(table->idle_count > 0);
     *(vol->newer != NULL ? &vol->newer->older : &table->newest) = vol->older;
     *(vol->older != NULL ? &vol->older->newer : &table->oldest) = vol->newer;
     table->idle_count--;
@@ -71,6 +73,7 @@ remove_idle(struct ramet_volume_table *table, struct ramet_open_volume *vol)
     struct ramet_open_volume **link = find_volume(table, &vol->volume);
 
     assert(vol->refs == 0 && *link == vol);
+    assert(table->count > 0);
     *link = vol->chain;
     unlist_idle(table, vol);
     table->count--;
@@ -101,6 +104,7 @@ make_volume(struct ramet_volume_table *table, const struct ramet_vid *volume,
     struct ramet_open_volume *vol = ramet_calloc(1, sizeof(*vol));
     enum ramet_rc rc;
 
+    assert(table->store != NULL);
     if (vol == NULL) {
         (void)RAMET_FAIL(err, RAMET_ENOMEM, "volume: out of memory");
         return NULL;
@@ -153,6 +157,7 @@ ramet_open_volume_get(struct ramet_volume_table *table,
         ramet_open_volume_ref(*link);
         *out_vol = *link;
     }
+    assert((*out_vol)->refs > 0 && !(*out_vol)->orphan);
     (*out_vol)->asked = true;
     ramet_mutex_unlock(&table->lock);
     if (spare != NULL) /* somebody else made it meanwhile */
@@ -192,6 +197,7 @@ ramet_open_volume_put(struct ramet_open_volume *vol)
 struct ramet_history *
 ramet_open_volume_history(struct ramet_open_volume *vol)
 {
+    assert(vol->history != NULL);
     return vol->history;
 }
 

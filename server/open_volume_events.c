@@ -39,6 +39,7 @@ ramet_told_unref(struct ramet_told_object *object)
 {
     if (object == NULL || atomic_fetch_sub(&object->refs, 1) > 1)
         return;
+    assert(atomic_load(object->held) >= cost_of(object->len));
     atomic_fetch_sub(object->held, cost_of(object->len));
     ramet_free(object);
 }
@@ -75,6 +76,7 @@ load_object(struct ramet_open_volume *vol, uint64_t lsn)
     char key[RAMET_KEY_MAX];
     size_t got = 0;
 
+    assert(lsn > 0);
     if (bytes == NULL)
         return NULL;
     ramet_commit_key(&vol->volume, lsn, key);
@@ -90,6 +92,7 @@ load_object(struct ramet_open_volume *vol, uint64_t lsn)
 static struct ramet_event *
 event_at(struct ramet_open_volume *vol, uint64_t lsn)
 {
+    assert(vol->ring != NULL && lsn > 0);
     return &vol->ring[lsn % RAMET_OPEN_VOLUME_EVENTS];
 }
 
@@ -100,6 +103,7 @@ set_event(struct ramet_event *event, const struct ramet_head *head,
 {
     struct ramet_buf buf;
 
+    assert(head->lsn > 0);
     ramet_told_unref(event->object);
     event->object = object;
     event->at = ramet_head_point(head);
@@ -135,6 +139,7 @@ static void
 add_event(struct ramet_open_volume *vol, const struct ramet_head *head,
           uint64_t true_ms, struct ramet_told_object *object)
 {
+    assert(vol->ring_first <= vol->ring_next);
     if (vol->ring == NULL)
         vol->ring = ramet_calloc(RAMET_OPEN_VOLUME_EVENTS, sizeof(*vol->ring));
     if (vol->ring == NULL || head->lsn < vol->ring_next) {
@@ -155,6 +160,7 @@ static bool
 add_older_event(struct ramet_open_volume *vol, const struct ramet_head *head,
                 struct ramet_told_object *object)
 {
+    assert(vol->ring_first <= vol->ring_next);
     if (vol->ring == NULL || head->lsn + 1 != vol->ring_first ||
         vol->ring_next - head->lsn > RAMET_OPEN_VOLUME_EVENTS) {
         ramet_told_unref(object);
@@ -171,6 +177,7 @@ ramet_open_volume_next(struct ramet_subscriber *sub)
     struct ramet_open_volume *const vol = sub->vol;
     uint64_t lsn = sub->sent_lsn + 1;
 
+    assert(vol->ring_next - vol->ring_first <= RAMET_OPEN_VOLUME_EVENTS);
     if (lsn < vol->ring_first)
         lsn = vol->ring_first;
     if (vol->ring == NULL || lsn >= vol->ring_next || lsn == 0)
@@ -203,6 +210,7 @@ static void
 publish(struct ramet_open_volume *vol, const struct ramet_head *head,
         uint64_t true_ms, struct ramet_told_object *object)
 {
+    assert(head->lsn > 0);
     ramet_mutex_lock(&vol->lock);
     if (vol->subscribers != NULL && head->lsn >= vol->ring_next) {
         add_event(vol, head, true_ms, object);
@@ -241,6 +249,7 @@ ramet_open_volume_publish(struct ramet_open_volume *vol,
     uint64_t lsn;
     bool known;
 
+    assert(newest->lsn > 0);
     note_look(vol, newest, true_ms);
     ramet_mutex_lock(&vol->lock);
     lsn = vol->ring_next;
@@ -270,6 +279,7 @@ ramet_open_volume_attach(struct ramet_subscriber *sub,
 {
     struct ramet_open_volume *vol = sub->vol;
 
+    assert(vol != NULL && sub->feed == NULL && feed != NULL);
     ramet_mutex_lock(&vol->lock);
     sub->feed = feed;
     sub->next = vol->subscribers;
@@ -290,6 +300,7 @@ ramet_open_volume_detach(struct ramet_subscriber *sub)
     if (sub->feed == NULL)
         return;
     ramet_mutex_lock(&vol->lock);
+    assert(*sub->link == sub);
     *sub->link = sub->next;
     if (sub->next != NULL)
         sub->next->link = sub->link;
@@ -308,6 +319,7 @@ fill_ring(struct ramet_open_volume *vol, uint64_t after, bool with_objects,
     uint64_t lsn;
     bool more = true;
 
+    assert(newest->lsn > after);
     ramet_mutex_lock(&vol->lock);
     add_event(vol, newest, true_ms, object);
     lsn = vol->ring_first;

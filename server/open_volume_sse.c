@@ -27,6 +27,7 @@ feed_attached(void *state, struct ramet_http_feed *feed)
 static bool
 say(struct reader *reader, const char *text, size_t len)
 {
+    assert(len <= sizeof(reader->out));
     memcpy(reader->out, text, len);
     reader->out_len = len;
     return true;
@@ -79,6 +80,7 @@ feed_pull(void *state, uint8_t *out, size_t max)
             if (!more)
                 break;
         }
+        assert(reader->out_pos <= reader->out_len);
         len = reader->out_len - reader->out_pos;
         if (len > max - n)
             len = max - n;

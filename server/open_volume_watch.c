@@ -22,6 +22,7 @@ make_map(struct ramet_open_volume *vol, uint64_t lsn)
     bool deleted = false;
     enum ramet_rc rc;
 
+    assert(lsn > 0);
     if (!ramet_gone_enter(table->gone, &vol->volume))
         return;
     rc = ramet_history_make_map(vol->history, lsn, &err);
@@ -66,6 +67,7 @@ want_map(struct ramet_open_volume *vol, const struct ramet_head *head)
 {
     bool start;
 
+    assert(head->lsn > 0);
     if (head->commits_since_map < RAMET_MAP_EVERY_COMMITS / 2 &&
         head->head_bytes_since_map < RAMET_MAP_EVERY_HEAD_BYTES / 2)
         return;
@@ -154,6 +156,7 @@ poll_volume(struct ramet_job *job)
 static bool
 is_look_due(struct ramet_open_volume *vol, uint64_t now_ms)
 {
+    assert(vol->table != NULL);
     if (vol->subscribers == NULL || vol->poll_busy || vol->deleted ||
         now_ms < vol->poll_due_ms)
         return false;

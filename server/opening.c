@@ -82,6 +82,7 @@ struct looking {
 static bool
 add_page(struct looking *l, uint32_t pgno)
 {
+    assert(pgno > 0 && l->count <= RAMET_OPENING_PAGES);
     for (size_t i = 0; i < l->count; i++)
         if (l->pgnos[i] == pgno)
             return true;
@@ -96,6 +97,7 @@ copy_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
     const struct looking *const l = ctx;
 
+    assert(l->page != NULL);
     (void)pgno;
     (void)err;
     memcpy(l->page, page, l->head->page_size);
@@ -108,6 +110,7 @@ read_tree_page(struct looking *l, uint32_t pgno, struct ramet_btpage *out)
 {
     const struct ramet_point at = ramet_head_point(l->head);
 
+    assert(l->usable <= l->head->page_size);
     return pgno >= 1 && pgno <= l->head->page_count &&
            ramet_history_read_pages(l->history, &at, &pgno, 1, false, copy_page,
                                     l, NULL) == RAMET_OK &&
@@ -160,6 +163,7 @@ note_tree(struct looking *l, const struct ramet_btcell *row)
 {
     struct ramet_value root;
 
+    assert(l->tree_count <= TREES_MAX);
     if (l->tree_count < TREES_MAX &&
         ramet_record_column(row->local, row->local_len, ROOTPAGE_COLUMN,
                             &root) &&
@@ -200,6 +204,7 @@ look_at_root(struct looking *l, struct tree *tree)
 {
     struct ramet_btpage page;
 
+    assert(tree->root > 1 && tree->children == 0);
     if (!read_tree_page(l, tree->root, &page) || ramet_btpage_is_leaf(&page) ||
         !ramet_btpage_child(&page, 0, &tree->first_child))
         return;
@@ -212,6 +217,7 @@ look_at_first_child(struct looking *l, struct tree *tree)
 {
     struct ramet_btpage page;
 
+    assert(tree->children == 0 || tree->leaves > 0);
     if (tree->children == 0)
         return;
     if (read_tree_page(l, tree->first_child, &page) &&
@@ -254,6 +260,7 @@ compare_trees(const void *left, const void *right)
 static void
 choose_interior_pages(struct looking *l)
 {
+    assert(l->tree_count <= TREES_MAX);
     look_at_trees(l);
     qsort(l->trees, l->tree_count, sizeof(l->trees[0]), compare_trees);
     for (size_t i = 0; i < l->tree_count && l->trees[i].leaves > 0; i++)
@@ -286,6 +293,7 @@ cost_of(struct ramet_history *fresh, const struct ramet_recorder *recorder,
     *out_bytes = rc == RAMET_OK ? (uint64_t)located.image.extent.length_bytes +
                                       located.block.extent.length_bytes
                                 : 0;
+    assert(recorder->count >= before);
     for (size_t i = before; rc == RAMET_OK && i < recorder->count; i++)
         *out_bytes += recorder->records[i].got;
     return rc;
@@ -315,6 +323,7 @@ keep_to_bytes(struct looking *l, struct ramet_objstore *store,
         bytes += more;
         l->pgnos[kept++] = l->pgnos[i];
     }
+    assert(kept <= l->count);
     l->count = kept;
     ramet_history_close(fresh);
     ramet_recorder_done(&recorder);
@@ -329,6 +338,7 @@ choose(struct ramet_history *history, struct ramet_objstore *store,
     struct ramet_btpage page;
     size_t count = 0;
 
+    assert(head->page_count > 0);
     if (l == NULL)
         return 0;
     l->history = history;
@@ -384,6 +394,7 @@ take_kept(struct ramet_openings *openings, const struct ramet_vid *volume,
         for (size_t i = 0; i < k->count; i++)
             if (k->pgnos[i] <= head->page_count)
                 out_pgnos[count++] = k->pgnos[i];
+        assert(count <= RAMET_OPENING_PAGES);
         k->used = ++openings->clock;
     }
     ramet_mutex_unlock(&openings->mutex);
@@ -412,6 +423,7 @@ ramet_openings_choose(struct ramet_openings *openings,
                        .lsn = head->lsn,
                        .used = ++openings->clock,
                        .count = count};
+    assert(count <= RAMET_OPENING_PAGES);
     memcpy(k->pgnos, out_pgnos, count * sizeof(*out_pgnos));
     ramet_mutex_unlock(&openings->mutex);
     return count;

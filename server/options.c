@@ -89,6 +89,7 @@ parse_number(const char *text, bool suffixes, uint64_t *out)
     unsigned shift = 0;
     char *end;
 
+    assert(text != NULL && out != NULL);
     if (!isdigit((unsigned char)text[0]))
         return false;
     errno = 0;
@@ -117,6 +118,8 @@ set_number(struct ramet_server_options *options, const struct option *option,
 {
     uint64_t number;
 
+    assert(option->kind == SIZE || option->kind == NUMBER);
+    assert(option->min <= option->max);
     if (!parse_number(value, option->kind == SIZE, &number) ||
         number < option->min || number > option->max)
         return RAMET_FAIL(
@@ -134,6 +137,7 @@ set_option(struct ramet_server_options *options, const struct option *option,
     char *const field = (char *)options + option->offset;
     bool flag;
 
+    assert(option->offset < sizeof(*options));
     switch (option->kind) {
     case TEXT:
         if (strlen(value) >= option->text_size)
@@ -214,6 +218,7 @@ find_config(char *out, size_t out_size)
     const char *xdg = getenv("XDG_CONFIG_HOME");
     const char *home = getenv("HOME");
 
+    assert(out_size > 0);
     if (named != NULL && named[0] != '\0') {
         (void)snprintf(out, out_size, "%s", named);
         return true;

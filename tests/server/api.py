@@ -294,6 +294,17 @@ class Api(unittest.TestCase):
             timeout=1)
         self.assertEqual(self.get(other)[0], 404)
 
+    def test_no_volume_has_the_nil_id(self):
+        sid = str(uuid.UUID(int=uuid.uuid4().int & ~(0xf << 76) | 7 << 76))
+        nil = "/v1/volumes/" + str(uuid.UUID(int=0))
+        body = (b"RAMTSEG\x01" + uuid.UUID(sid).bytes +
+                (4096).to_bytes(4, "little") + b"\0" * 4)
+        self.problem(self.server.request("PUT", nil + "/segments/" + sid, body,
+                                         {"If-None-Match": "*"}),
+                     404, "notfound")
+        self.problem(self.server.request("DELETE", nil), 404, "notfound")
+        self.assertEqual(self.get(self.base + "/head")[0], 200)
+
     def test_commit_refused(self):
         path = self.base + "/commits"
         newest = self.get(self.base + "/commits/%d" % self.lsn)[2]

@@ -3,6 +3,7 @@
  */
 #include "server/question.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
@@ -29,6 +30,7 @@ add_param(struct ramet_asked *q, uint8_t type, const void *bytes, size_t len)
 {
     const uint32_t n = (uint32_t)len;
 
+    assert(len <= UINT32_MAX && type >= 1 && type <= 5);
     ramet_buf_u8(&q->params, type);
     ramet_buf_bytes(&q->params, &n, sizeof(n));
     ramet_buf_bytes(&q->params, bytes, len);
@@ -222,6 +224,7 @@ begin(struct asking *asking, const char *helper, struct ramet_err *err)
 {
     int ends[2], failed;
 
+    assert(helper != NULL);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
         return RAMET_FAIL_OS(err, -errno, "a socket for a question");
     failed = spawn(helper, ends[1], &asking->pid);
@@ -242,6 +245,7 @@ finish(struct asking *asking)
 {
     int status = 0;
 
+    assert(asking->pid > 0 && asking->fd >= 0);
     (void)close(asking->fd);
     (void)kill(asking->pid, SIGKILL);
     while (waitpid(asking->pid, &status, 0) < 0 && errno == EINTR)
@@ -255,6 +259,7 @@ wait_for(struct asking *asking, short events)
     struct pollfd poller = {.fd = asking->fd, .events = events};
     const uint64_t now = now_ms();
 
+    assert(asking->fd >= 0);
     if (now >= asking->until_ms)
         return false;
     return poll(&poller, 1, (int)(asking->until_ms - now)) > 0;
@@ -265,6 +270,7 @@ receive(struct asking *asking, void *out, size_t len)
 {
     uint8_t *at = out;
 
+    assert(out != NULL || len == 0);
     while (len > 0) {
         const ssize_t got = recv(asking->fd, at, len, MSG_DONTWAIT);
 
@@ -286,6 +292,7 @@ send_all(struct asking *asking, const void *data, size_t len)
 {
     const uint8_t *at = data;
 
+    assert(data != NULL || len == 0);
     while (len > 0) {
         const ssize_t put =
             send(asking->fd, at, len, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -318,6 +325,7 @@ struct run {
 static void
 stop(struct run *run, const char *why)
 {
+    assert(why != NULL);
     (void)snprintf(run->stop->why, sizeof(run->stop->why), "%s", why);
 }
 
@@ -333,6 +341,7 @@ stop_unheard(struct run *run)
 static const char *
 note_page(struct run *run, uint32_t pgno)
 {
+    assert(pgno > 0);
     if (pgno > run->head->page_count)
         return "it asked for a page that is none of the database's";
     if (ramet_pageset_contains(run->pages, pgno))
@@ -353,6 +362,7 @@ give_page(struct run *run, uint32_t pgno, enum ramet_rc *rc,
     const char *const why = note_page(run, pgno);
     const uint8_t *page;
 
+    assert(pgno > 0 && *rc == RAMET_OK);
     if (why != NULL) {
         stop(run, why);
         return false;
@@ -404,6 +414,7 @@ talk(struct run *run, const struct ramet_asked *question, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
     uint32_t pgno;
 
+    assert(question->sql != NULL);
     if (send_all(&run->asking, &first, sizeof(first)) &&
         send_all(&run->asking, question->sql, first.sql_len) &&
         send_all(&run->asking, question->params.data, first.param_bytes)) {
@@ -427,6 +438,7 @@ say_how_it_ended(struct run *run, int status)
     char *const why = run->stop->why;
     const size_t size = sizeof(run->stop->why);
 
+    assert(run->is_silent);
     if (is_killed)
         (void)snprintf(why, size,
                        "its process was killed: it took too much "

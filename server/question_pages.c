@@ -35,6 +35,7 @@ find(const struct ramet_question_pages *pages, uint32_t pgno)
 {
     struct ramet_lru_link *link = ramet_lru_table_first(&pages->table, pgno);
 
+    assert(pgno > 0);
     while (link != NULL && ((struct kept *)link)->pgno != pgno)
         link = ramet_lru_table_next(link);
     return (struct kept *)link;
@@ -43,6 +44,8 @@ find(const struct ramet_question_pages *pages, uint32_t pgno)
 static void
 let_go(struct ramet_question_pages *pages, struct ramet_lru_link *link)
 {
+    assert(link != NULL);
+
     ramet_lru_table_remove(&pages->table, link);
     ramet_free(link);
 }
@@ -78,6 +81,7 @@ peek(void *ctx, uint32_t pgno, uint8_t *out_page)
     const struct ramet_question_pages *const pages = ctx;
     const struct kept *const kept = find(pages, pgno);
 
+    assert(out_page != NULL);
     if (kept != NULL)
         memcpy(out_page, kept->bytes, pages->head.page_size);
     return kept != NULL;
@@ -136,6 +140,7 @@ take_page(void *ctx, uint32_t pgno, const uint8_t *page, struct ramet_err *err)
 {
     struct ramet_question_pages *const pages = ctx;
 
+    assert(pgno == pages->wanted || pages->predictor != NULL);
     (void)err;
     if (pgno == pages->wanted) {
         memcpy(pages->page, page, pages->head.page_size);
@@ -164,6 +169,7 @@ bring(struct ramet_question_pages *pages, struct ramet_err *err)
     size_t count = 1;
     enum ramet_rc rc;
 
+    assert(pages->wanted > 0);
     if (pages->predictor != NULL)
         count +=
             ramet_prefetch_take(pages->predictor, pgnos + 1, BATCH_PAGES - 1);

@@ -14,6 +14,7 @@ note(struct ramet_recorder *recorder, const char *key, uint64_t offset,
 {
     struct ramet_record *record;
 
+    assert(recorder->count <= recorder->capacity);
     if (recorder->count == recorder->capacity) {
         const size_t capacity =
             recorder->capacity > 0 ? recorder->capacity * 2 : 64;
@@ -126,6 +127,7 @@ void
 ramet_recorder_init(struct ramet_recorder *recorder,
                     struct ramet_objstore *inner)
 {
+    assert(inner != NULL);
     *recorder = (struct ramet_recorder){
         .store = {.ops = &record_ops,
                   .traits = inner->traits | RAMET_STORE_SENDS_AHEAD,

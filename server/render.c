@@ -127,6 +127,7 @@ ramet_render_reply(struct ramet_http_request *rq, unsigned status,
 static const char *
 title_of(unsigned status)
 {
+    assert(status >= 400);
     static const struct {
         unsigned status;
         const char *title;
@@ -180,6 +181,7 @@ text_value(const char *text)
     json_t *value = json_string(text);
     size_t n = 0;
 
+    assert(text != NULL);
     if (value != NULL)
         return value;
     for (; text[n] != '\0' && n + 1 < sizeof(clean); n++)
@@ -196,6 +198,7 @@ problem(unsigned status, enum ramet_rc rc, const char *detail, const char *hint)
                   title_of(status), "status", (int)status, "code",
                   ramet_rc_name(rc), "detail", text_value(detail));
 
+    assert(detail != NULL);
     if (json != NULL && hint != NULL)
         (void)json_object_set_new(json, "hint", json_string(hint));
     return json;
@@ -221,6 +224,7 @@ ramet_render_conflict(struct ramet_http_request *rq, const char *detail,
                            "pull, then commit on top of the newest LSN");
     struct ramet_buf buf;
 
+    assert(head != NULL);
     ramet_buf_init(&buf, 1024);
     ramet_render_head(&buf, head);
     if (json != NULL && buf.failed == RAMET_OK)

@@ -48,6 +48,7 @@ read_pem(const char *path, char **out, struct ramet_err *err)
     size_t len;
     enum ramet_rc rc;
 
+    assert(path[0] != '\0');
     rc = ramet_os_read_file(ramet_os_system(), AT_FDCWD, path, PEM_MAX, &data,
                             &len, err);
     if (rc != RAMET_OK)
@@ -184,6 +185,7 @@ memory_budget(const struct ramet_server_options *options)
 {
     const uint64_t least = options->max_commit + options->max_commit / 2;
 
+    assert(least >= options->max_commit);
     return (size_t)(options->max_bodies > least ? options->max_bodies : least);
 }
 
@@ -239,6 +241,7 @@ start_http(struct ramet_server *server, struct door *door,
     const enum ramet_rc rc =
         ramet_http_start(&http, &app, server->work, &server->http, err);
 
+    assert(door->fd >= 0 && server->work != NULL);
     if (rc == RAMET_OK)
         door->fd = -1;
     return rc;

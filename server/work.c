@@ -46,6 +46,7 @@ run_jobs(void *arg)
     struct ramet_work *work = arg;
     struct ramet_job *job;
 
+    assert(work != NULL);
     while ((job = take_job(work)) != NULL)
         job->run(job);
     return NULL;

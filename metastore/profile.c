@@ -141,10 +141,9 @@ ramet_profile_encode(const struct ramet_vid *volume, const char *name,
                      const struct ramet_profile *profile, struct ramet_buf *out)
 {
     struct ramet_hash hash;
-    const size_t start = out->len;
     enum ramet_rc rc;
 
-    assert(profile->seq > 0 && ramet_name_valid(name) && start == 0);
+    assert(profile->seq > 0 && ramet_name_valid(name) && out->len == 0);
     assert(ramet_profile_pages(profile) <=
            ramet_profile_pages_max(profile->page_size));
     ramet_buf_bytes(out, MAGIC, 8);

@@ -328,7 +328,7 @@ start_daemon(struct ramet_http *http, const char *cert, const char *key)
                      MHD_USE_TURBO | MHD_USE_ITC | MHD_USE_ERROR_LOG;
     struct MHD_OptionItem tls[3] = {{MHD_OPTION_END, 0, NULL}};
 
-    assert((cert == NULL) == (key == NULL) && http->listen_fd >= 0);
+    assert((cert == NULL) == (key == NULL));
     if (cert != NULL) {
         flags |= MHD_USE_TLS;
         tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0,

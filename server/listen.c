@@ -93,7 +93,6 @@ port_of(int fd)
     struct sockaddr_storage bound;
     socklen_t length = sizeof(bound);
 
-    assert(fd >= 0);
     if (getsockname(fd, (struct sockaddr *)&bound, &length) != 0)
         return 0;
     if (bound.ss_family == AF_INET)

@@ -241,7 +241,6 @@ start_http(struct ramet_server *server, struct door *door,
     const enum ramet_rc rc =
         ramet_http_start(&http, &app, server->work, &server->http, err);
 
-    assert(door->fd >= 0 && server->work != NULL);
     if (rc == RAMET_OK)
         door->fd = -1;
     return rc;

@@ -170,24 +170,6 @@ settle_blob(struct ramet_sync *sync, struct ramet_err *err)
                           : rc;
 }
 
-/*
- * Our own commit that is under way must not be taken for a stranger's: with
- * local commits pending, the push lock comes first, and an intent is settled.
- */
-static enum ramet_rc
-prepare(struct ramet_sync *sync, struct ramet_err *err)
-{
-    enum ramet_rc rc;
-
-    assert(sync->session != NULL);
-    rc = ramet_sync_connect(sync, err);
-    if (rc != RAMET_OK || !ramet_sync_pending(sync) || sync->history == NULL ||
-        sync->follows)
-        return rc;
-    rc = ramet_sync_lock_push(sync, err);
-    return rc == RAMET_OK ? ramet_intent_settle(sync, err) : rc;
-}
-
 /* A replica that was opened before its volume came into being. */
 static enum ramet_rc
 bind_if_there(struct ramet_sync *sync, struct ramet_err *err)
@@ -202,6 +184,27 @@ bind_if_there(struct ramet_sync *sync, struct ramet_err *err)
     return rc == RAMET_OK ? ramet_sync_bind(sync, err) : rc;
 }
 
+/*
+ * Our own commit that is under way must not be taken for a stranger's: with
+ * local commits pending, the push lock comes first, and an intent is settled. That
+ * there are any may show only as the replica is bound: another process did it.
+ */
+static enum ramet_rc
+prepare(struct ramet_sync *sync, struct ramet_err *err)
+{
+    enum ramet_rc rc;
+
+    rc = ramet_sync_connect(sync, err);
+    if (rc != RAMET_OK || sync->follows)
+        return rc;
+    if (sync->history == NULL)
+        rc = bind_if_there(sync, err);
+    if (rc != RAMET_OK || !ramet_sync_pending(sync))
+        return rc;
+    rc = ramet_sync_lock_push(sync, err);
+    return rc == RAMET_OK ? ramet_intent_settle(sync, err) : rc;
+}
+
 static enum ramet_rc
 pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 {
@@ -214,8 +217,6 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     rc = prepare(sync, err);
     if (rc == RAMET_OK && sync->history == NULL && sync->follows)
         return RAMET_OK; /* bound to nothing that could be followed */
-    if (rc == RAMET_OK && sync->history == NULL)
-        rc = bind_if_there(sync, err);
     if (rc == RAMET_OK)
         rc = ramet_sync_newest(sync, &head, err);
     if (rc == RAMET_OK && ramet_sync_pending(sync) && sync->has_push_lock)

@@ -9,18 +9,20 @@
 
 #include "client/store/exchange.h"
 #include "tests/client/sync/world.h"
+#include "tests/support/faultstore.h"
 
 enum { SIZE = 30000 };
 
 struct two {
     struct ramet_os os; /* the system's, by another address */
     struct ramet_file *first, *second;
+    struct ramet_objstore *faults;
     uint8_t bytes[SIZE];
 };
 
-/* Both have it open; then the first makes the volume. */
+/* Both have it open, and nobody made the volume. */
 static void
-open_two(struct world *world, struct two *two, enum ramet_sync_mode second)
+open_both(struct world *world, struct two *two, enum ramet_sync_mode second)
 {
     struct ramet_file_options options;
 
@@ -32,6 +34,13 @@ open_two(struct world *world, struct two *two, enum ramet_sync_mode second)
     OK(ramet_file_open(world_path(world, "a"), &options, &two->second, e));
     world_fill(two->bytes, SIZE, 3);
     world_write(two->first, 0, two->bytes, SIZE);
+}
+
+/* Both have it open; then the first makes the volume. */
+static void
+open_two(struct world *world, struct two *two, enum ramet_sync_mode second)
+{
+    open_both(world, two, second);
     OK(ramet_file_push(two->first, NULL, e));
 }
 
@@ -88,6 +97,36 @@ bound_by_another__has_pages_that_it_evicted(void **state)
     close_two(&two);
 }
 
+/* The first makes the volume; then it sends a commit, and is not told that it
+ * landed. */
+static void
+bind_and_send(void *ctx)
+{
+    struct two *const two = ctx;
+
+    OK(ramet_file_push(two->first, NULL, e));
+    two->bytes[9]++;
+    world_write(two->first, 9, two->bytes + 9, 1);
+    ramet_faultstore_arm(two->faults, RAMET_FAULT_LOSE_REPLY, 0, RAMET_OK);
+    assert_int_equal(ramet_file_push(two->first, NULL, NULL), RAMET_EUNKNOWN);
+}
+
+static void
+bound_by_another__as_a_pull_begins__its_push_is_settled(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_sync_result result;
+    struct two two = {.faults = world->faults[0]};
+
+    open_both(world, &two, RAMET_SYNC_MANUAL);
+    ramet_faultstore_meanwhile(two.faults, 0, bind_and_send, &two);
+    OK(ramet_file_pull(two.second, &result, e));
+    assert_int_equal(result.durable_lsn, 2);
+    assert_int_equal(world_status(two.second).state, RAMET_STATE_CLEAN);
+    world_expect_remote(world, 2, two.bytes, SIZE);
+    close_two(&two);
+}
+
 int
 main(void)
 {
@@ -97,6 +136,7 @@ main(void)
         T(bound_by_another__is_pushed_to),
         T(bound_by_another__takes_a_durable_commit),
         T(bound_by_another__has_pages_that_it_evicted),
+        T(bound_by_another__as_a_pull_begins__its_push_is_settled),
     };
 #undef T
 

@@ -137,6 +137,7 @@ read_pieces(struct ramet_session *session, uint64_t offset, uint8_t *buf,
         uint8_t *page = buf;
         enum ramet_rc rc;
 
+        ramet_epoch_renew(session);
         if (piece != page_size) {
             page = ramet_session_scratch(session, err);
             if (page == NULL)
@@ -208,6 +209,7 @@ ramet_session_read(struct ramet_session *session, uint64_t offset, void *buf,
     if (!is_plain(session, offset, len))
         return read_bytes_at(session, offset, buf, len, out_got, err);
     pgno = (uint32_t)(offset / len) + 1;
+    ramet_epoch_renew(session);
     if (ramet_fast_read(session, pgno, buf))
         ramet_fetch_tell(session, pgno, buf);
     else

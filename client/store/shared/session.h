@@ -138,6 +138,10 @@ ramet_session_check_fork(const struct ramet_session *session,
  * to be left by ramet_epoch_leave(). */
 bool ramet_epoch_enter(struct ramet_session *session);
 void ramet_epoch_leave(struct ramet_session *session, bool entered);
+/* A pin is an epoch for as long as it lasts. Where nothing that was looked up is in
+ * use, as between two pages, it becomes the present one: who stays, and reads, keeps
+ * no descriptor open that is retired meanwhile. A writer's stays as it is. */
+void ramet_epoch_renew(struct ramet_session *session);
 uint8_t *
 ramet_session_scratch(struct ramet_session *session, struct ramet_err *err);
 /* In the replica's list, whose epochs keep descriptors open. */

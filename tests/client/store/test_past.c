@@ -10,6 +10,7 @@
 
 #include "tests/support/cmocka_all.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -548,6 +549,43 @@ past__bits_flip__error_or_right_data(void **state)
 #define PLACE_TEST(f)                                                          \
     cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
 
+static unsigned
+count_descriptors(void)
+{
+    DIR *const dir = opendir("/proc/self/fd");
+    unsigned count = 0;
+
+    assert_non_null(dir);
+    while (readdir(dir) != NULL)
+        count++;
+    closedir(dir);
+    return count;
+}
+
+static void
+reader__that_stays_and_reads__keeps_no_retired_file_open(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(12, 4 * PLACE_PAGE);
+    struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
+    struct past_reader reader;
+    unsigned before;
+    uint64_t rng = 12;
+
+    past_commit_generation(writer, image);
+    reader = past_pin_newest(p, image);
+    past_commit_generations(writer, image, &rng, 1);
+    before = count_descriptors();
+    for (unsigned i = 0; i < 12; i++) {
+        past_commit_generations(writer, image, &rng, 1);
+        store_expect(reader.session, reader.seen, __LINE__);
+    }
+    assert_true(count_descriptors() < before + 3 * GENERATIONS);
+    past_end_reader(&reader);
+    ramet_session_close(writer);
+    image_unref(image);
+}
+
 int
 main(void)
 {
@@ -563,6 +601,7 @@ main(void)
         PLACE_TEST(pulls__pass_a_reader__each_fetches_at_its_lsn),
         PLACE_TEST(past__full_disk__checkpoint_gives_up_unharmed),
         PLACE_TEST(reader__passed_before_it_reads_the_base__sees_what_was),
+        PLACE_TEST(reader__that_stays_and_reads__keeps_no_retired_file_open),
         PLACE_TEST(past__bits_flip__error_or_right_data),
     };
 

@@ -363,6 +363,10 @@ check_plain_file(struct play *play, bool whole)
 {
     struct image *plain = store_read_plain(play->path, play->newest->page_size);
 
+    /* Who died as it evicted said so of a page that is here still. */
+    if (!whole && play->had_deaths && is_database(play, plain))
+        whole = true;
+
     if (whole) {
         take_numbers_off(play, plain);
         check_content(play, plain);

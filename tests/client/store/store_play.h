@@ -36,6 +36,8 @@ struct play {
     uint32_t counter;
     struct image *borne; /* the plain file as a close left it; NULL: none */
 
+    bool had_deaths; /* of other processes */
+
     int writer;         /* slot, or NO_WRITER */
     struct image *work; /* the writer's file */
     bool has_work;      /* it wrote since reserve, publish or discard */

@@ -414,6 +414,7 @@ let_die(struct play *play, bool commits)
 
     if (child == 0)
         child_run(play, &deed);
+    play->had_deaths = true;
     status = child_status(child);
     assert_true(status == 0 || status == 1);
     if (commits)

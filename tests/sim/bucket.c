@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/count.h"
+
 #define MS UINT64_C(1000000)
 #define PATIENCE_NS (1500 * MS) /* of a client that gets no answer */
 
@@ -13,6 +15,9 @@ struct sim_bucket {
     struct ramet_objstore *objects;
     unsigned under_way; /* writes that come late */
     uint64_t commits;
+    struct ramet_objstore *copy; /* NULL: none was made */
+    uint64_t copied_commits;
+    unsigned restores;
 };
 
 struct link {
@@ -26,6 +31,7 @@ struct link {
 /* A write: a whole object. */
 struct parcel {
     struct sim_bucket *bucket;
+    unsigned restores; /* of the bucket, when it was sent off */
     uint64_t delay_ns;
     char key[RAMET_KEY_MAX];
     uint8_t *data;
@@ -63,6 +69,8 @@ send_request(struct link *link, bool is_write)
         outcome = IS_LATE;
     if (outcome == IS_LOST)
         sim_sleep_ns(PATIENCE_NS);
+    if (outcome == IS_LOST || outcome == REPLY_IS_LOST || outcome == IS_LATE)
+        sim_count(SIM_COUNT_REQUESTS_LOST);
     return outcome;
 }
 
@@ -113,6 +121,7 @@ parcel_new(struct sim_bucket *bucket, const char *key)
     if (parcel == NULL)
         abort();
     parcel->bucket = bucket;
+    parcel->restores = bucket->restores;
     strcpy(parcel->key, key);
     return parcel;
 }
@@ -139,9 +148,12 @@ static enum ramet_rc
 deliver(const struct parcel *parcel, struct ramet_err *err)
 {
     const struct iovec part = {parcel->data, parcel->len};
-    const enum ramet_rc rc =
-        ramet_objstore_put(parcel->bucket->objects, parcel->key, &part, 1, err);
+    enum ramet_rc rc;
 
+    if (parcel->restores != parcel->bucket->restores)
+        return no_answer(parcel->key, err);
+    rc =
+        ramet_objstore_put(parcel->bucket->objects, parcel->key, &part, 1, err);
     if (rc == RAMET_OK && strstr(parcel->key, "/commits/") != NULL)
         parcel->bucket->commits++;
     return rc;
@@ -358,7 +370,56 @@ void
 sim_bucket_free(struct sim_bucket *bucket)
 {
     ramet_objstore_close(bucket->objects);
+    if (bucket->copy != NULL)
+        ramet_objstore_close(bucket->copy);
     free(bucket);
+}
+
+struct copying {
+    struct ramet_objstore *from, *to;
+};
+
+static bool
+copy_object(void *ctx, const char *key, uint64_t size_bytes)
+{
+    const struct copying *const copying = ctx;
+    uint8_t *const bytes = malloc((size_t)size_bytes + 1);
+    const struct iovec part = {bytes, (size_t)size_bytes};
+    size_t got;
+
+    if (bytes == NULL ||
+        ramet_objstore_read(copying->from, key, 0, bytes, (size_t)size_bytes,
+                            &got, NULL) != RAMET_OK ||
+        ramet_objstore_put(copying->to, key, &part, 1, NULL) != RAMET_OK)
+        abort();
+    free(bytes);
+    return true;
+}
+
+uint64_t
+sim_bucket_copy(struct sim_bucket *bucket)
+{
+    struct copying copying = {.from = bucket->objects};
+
+    if (ramet_memstore_open(&copying.to, NULL) != RAMET_OK ||
+        ramet_objstore_list(bucket->objects, "", "", copy_object, &copying,
+                            NULL) != RAMET_OK)
+        abort();
+    if (bucket->copy != NULL)
+        ramet_objstore_close(bucket->copy);
+    bucket->copy = copying.to;
+    bucket->copied_commits = bucket->commits;
+    return bucket->commits;
+}
+
+void
+sim_bucket_restore(struct sim_bucket *bucket)
+{
+    ramet_objstore_close(bucket->objects);
+    bucket->objects = bucket->copy;
+    bucket->copy = NULL;
+    bucket->commits = bucket->copied_commits;
+    bucket->restores++;
 }
 
 void

@@ -35,6 +35,10 @@ sim_link_new(struct sim_bucket *bucket, const struct sim_weather *weather,
 /* Commits that it has. */
 SIM_API uint64_t sim_link_commits(const struct ramet_objstore *link);
 void sim_link_free(struct ramet_objstore *link);
+/* Yesterday's copy is made now, and takes the store's place later: what was on its
+ * way to it then is lost. A copy has so many commits. */
+uint64_t sim_bucket_copy(struct sim_bucket *bucket);
+void sim_bucket_restore(struct sim_bucket *bucket);
 /* Wait until nothing is on its way any more. */
 void sim_bucket_drain(const struct sim_bucket *bucket);
 

@@ -11,6 +11,7 @@
 #include "tests/sim/disk.h"
 
 #define STAMP_AT_IN_PAGE_1 100u
+#define ALIKE 16u /* versions */
 #define LSNS_MAX 4096u
 #define PLACES_MAX 8u
 #define CLAIMS_MAX 256u
@@ -27,6 +28,8 @@ struct version {
     bool was_acknowledged;
     bool was_kept;    /* by a reset, with all that it comes from */
     bool may_be_lost; /* it was not synced when the power went */
+    bool was_durable; /* somebody was told so, before a restore */
+    bool was_taken;   /* by a restore, or it comes from what was */
 };
 
 /* (4): somebody was told that the remote has what did not come from `floor`. */
@@ -56,6 +59,11 @@ static struct {
     uint64_t newest_lsn; /* that anybody saw */
     struct sim_place places[PLACES_MAX];
     unsigned place_count;
+    unsigned restores;
+    struct {
+        uint64_t lsn;
+        uint32_t version;
+    } seen, copied;
 } model;
 
 void
@@ -97,12 +105,21 @@ sim_page_size(void)
     return model.page_size;
 }
 
-/* Easy to compress, and no page like another. */
+uint32_t
+sim_pages_max(void)
+{
+    return SIM_FILE_MAX / model.page_size;
+}
+
+/* Easy to compress, and no page like another; but those of versions that follow
+ * one another differ little, a word in each sector, as a page does of which a row
+ * was changed. */
 void
 sim_page_fill(uint32_t stamp, uint32_t pgno, uint8_t *out)
 {
-    uint64_t rng = (uint64_t)stamp << 32 | pgno;
-    uint64_t word = sim_random(&rng);
+    uint64_t alike = (uint64_t)(stamp / ALIKE) << 32 | pgno;
+    uint64_t own = (uint64_t)stamp << 32 | pgno;
+    uint64_t word = 0;
 
     if (stamp == 0) {
         memset(out, 0, model.page_size);
@@ -110,7 +127,11 @@ sim_page_fill(uint32_t stamp, uint32_t pgno, uint8_t *out)
     }
     for (uint32_t at = 0; at < model.page_size; at += 8) {
         if (at % 128 == 0)
-            word = sim_random(&rng);
+            word = sim_random(&alike);
+        memcpy(out + at, &word, 8);
+    }
+    for (uint32_t at = 8; at < model.page_size; at += SIM_SECTOR) {
+        word = sim_random(&own);
         memcpy(out + at, &word, 8);
     }
     if (pgno != 1)
@@ -207,6 +228,8 @@ sim_version_new(struct sim_place *place, uint32_t parent)
     v->process = sim_process_of_caller();
     v->place = place;
     v->was_acknowledged = v->was_kept = v->may_be_lost = false;
+    v->was_taken = model.versions[parent].was_taken;
+    v->was_durable = false;
     return model.count++;
 }
 
@@ -289,12 +312,19 @@ check_visible(uint32_t version, const char *who)
                  state_name(state));
 }
 
+void
+sim_visible(uint32_t version, const char *who)
+{
+    check_visible(version, who);
+}
+
 struct sim_look
 sim_look_begin(const struct sim_place *place)
 {
     return (struct sim_look){
         .floor = place->under_way > 0 ? 0 : place->floor,
         .upheavals = place->upheavals,
+        .restores = model.restores,
     };
 }
 
@@ -371,6 +401,7 @@ sim_pulled(struct sim_place *place, const struct sim_look *look,
            uint32_t version)
 {
     if (place->upheavals != look->upheavals || place->under_way > 0 ||
+        look->restores != model.restores ||
         sim_comes_from(place->floor, version))
         return;
     if (!sim_comes_from(version, place->floor))
@@ -396,7 +427,8 @@ void
 sim_pushed(const struct sim_place *place, const struct sim_look *look,
            const char *who)
 {
-    if (place->upheavals == look->upheavals && place->under_way == 0)
+    if (place->upheavals == look->upheavals && place->under_way == 0 &&
+        look->restores == model.restores)
         sim_durable(look->floor, who);
 }
 
@@ -405,7 +437,7 @@ sim_diverged(const struct sim_place *place, const struct sim_look *look,
              uint64_t newest)
 {
     if (place->upheavals == look->upheavals && place->under_way == 0 &&
-        model.claim_count < CLAIMS_MAX)
+        look->restores == model.restores && model.claim_count < CLAIMS_MAX)
         model.claims[model.claim_count++] =
             (struct claim){place->floor, newest};
 }
@@ -438,6 +470,70 @@ sim_at_lsn(uint64_t lsn, uint32_t version, const char *who)
                      who, (unsigned long long)lsn, version,
                      (unsigned long long)other, there);
     }
+}
+
+/* ---- the store goes back in time -------------------------------------------- */
+
+void
+sim_newest_seen(uint64_t lsn, uint32_t version)
+{
+    model.seen.lsn = lsn;
+    model.seen.version = version;
+}
+
+bool
+sim_newest_is(uint64_t lsn, uint32_t *out_version)
+{
+    *out_version = model.seen.version;
+    return lsn != 0 && model.seen.lsn == lsn;
+}
+
+void
+sim_store_copied(uint64_t lsn, uint32_t version)
+{
+    model.copied.lsn = lsn;
+    model.copied.version = version;
+}
+
+void
+sim_store_restored(void)
+{
+    model.restores++;
+    for (uint64_t lsn = model.copied.lsn + 1; lsn < LSNS_MAX; lsn++)
+        model.line[lsn] = SIM_NO_VERSION;
+    model.newest_lsn = model.copied.lsn;
+    model.claim_count = 0;
+    for (uint32_t v = model.durable; v != 0; v = model.versions[v].parent)
+        model.versions[v].was_durable = true;
+    for (uint32_t i = 1; i < model.count; i++)
+        if (!sim_comes_from(model.copied.version, i))
+            model.versions[i].was_taken = true;
+    model.durable = model.copied.version;
+}
+
+unsigned
+sim_restores(void)
+{
+    return model.restores;
+}
+
+/* (6): of versions that are not on the line those that a process saw as durable
+ * are known to have been taken. */
+void
+sim_in_step(const struct sim_place *place, const struct sim_look *look,
+            const char *what, const char *who)
+{
+    uint32_t version = look->floor;
+
+    if (model.restores == 0 || look->restores != model.restores ||
+        look->upheavals != place->upheavals || place->under_way > 0)
+        return;
+    for (; version != 0; version = model.versions[version].parent)
+        if (model.versions[version].was_durable &&
+            model.versions[version].was_taken)
+            sim_fail("%s: a %s succeeds on %s, which stands on version %u, and "
+                     "a restore took that",
+                     who, what, place->name, version);
 }
 
 /* ---- what is lost ---------------------------------------------------------- */
@@ -526,8 +622,8 @@ sim_model_settled(uint32_t newest)
     for (uint32_t i = 1; i < model.count; i++) {
         const struct version *const v = &model.versions[i];
 
-        if (v->was_acknowledged && !v->may_be_lost && !v->was_kept &&
-            !sim_comes_from(newest, i))
+        if (v->was_acknowledged && !v->may_be_lost && !v->was_taken &&
+            !v->was_kept && !sim_comes_from(newest, i))
             sim_fail("version %u, acknowledged on %s, is lost: the remote ends "
                      "with %u",
                      i, v->place->name, newest);

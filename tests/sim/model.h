@@ -18,6 +18,9 @@
  *   (4) nobody is told that lines parted while they had not
  *   (5) a version that was acknowledged is in the end in the remote's line, or
  *       in what a reset kept
+ *   (6) where the store was restored from a copy, what the copy lacks is excused
+ *       of (3) and (5), and a pull on a place that was seen to stand on it fails:
+ *       who has it is told. From then on the line goes on from the copy's end
  *
  * The model costs no simulated time: nothing here yields.
  */
@@ -29,7 +32,8 @@
 
 #include "tests/sim/sched.h"
 
-#define SIM_PAGES_MAX 64u
+#define SIM_PAGES_MAX 512u
+#define SIM_FILE_MAX (64u * 4096u) /* bytes */
 #define SIM_NO_VERSION UINT32_MAX
 
 struct sim_place; /* a replica, as the model knows it */
@@ -47,6 +51,7 @@ enum sim_state {
 struct sim_look {
     uint32_t floor;
     uint64_t upheavals;
+    unsigned restores;
 };
 
 void sim_model_begin(uint32_t page_size, bool is_database);
@@ -65,6 +70,8 @@ SIM_API bool sim_takes(const struct sim_step_id *step);
 /* ---- pages ------------------------------------------------------------------ */
 
 SIM_API uint32_t sim_page_size(void);
+/* That a file has at most. */
+SIM_API uint32_t sim_pages_max(void);
 /* The bytes of page `pgno` as version `stamp` wrote it. */
 SIM_API void sim_page_fill(uint32_t stamp, uint32_t pgno, uint8_t *out);
 /* Which version page 1 says it is of. Fails where it is none. */
@@ -87,6 +94,8 @@ SIM_API bool sim_comes_from(uint32_t version, uint32_t old);
 
 /* ---- what is seen, promised and lost ------------------------------------------ */
 
+/* Somebody sees it, by whatever way: (1). */
+SIM_API void sim_visible(uint32_t version, const char *who);
 SIM_API struct sim_look sim_look_begin(const struct sim_place *place);
 SIM_API void sim_look_end(struct sim_place *place, const struct sim_look *look,
                           uint32_t version, const char *who);
@@ -114,6 +123,19 @@ SIM_API void sim_pulled(struct sim_place *place, const struct sim_look *look,
                         uint32_t version);
 /* Somebody saw it as the commit of that LSN. */
 SIM_API void sim_at_lsn(uint64_t lsn, uint32_t version, const char *who);
+
+/* The store is copied, whose newest commit is that version; the copy takes its
+ * place; how often that was. */
+void sim_store_copied(uint64_t lsn, uint32_t version);
+void sim_store_restored(void);
+SIM_API unsigned sim_restores(void);
+/* Fails if who stands on what a restore took is told that all is well. */
+SIM_API void
+sim_in_step(const struct sim_place *place, const struct sim_look *look,
+            const char *what, const char *who);
+/* What a process saw as the newest, for the copy. */
+SIM_API void sim_newest_seen(uint64_t lsn, uint32_t version);
+bool sim_newest_is(uint64_t lsn, uint32_t *out_version);
 
 /* A process of the place died, the power of its machine went. */
 void sim_place_killed(const struct sim_process *process);

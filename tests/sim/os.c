@@ -10,6 +10,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "tests/sim/count.h"
+
 #define FD_MIN 3
 #define FD_MAX 512
 #define ANONYMOUS_MAX 512
@@ -48,6 +50,8 @@ enter(struct sim_os *os, unsigned kind, const struct sim_node *node)
         return 0;
     }
     t->fail_for--;
+    sim_count(kind == SIM_OS_SYNC ? SIM_COUNT_SYNCS_FAILED
+                                  : SIM_COUNT_CALLS_REFUSED);
     sim_trace("the system refuses a call: %s", strerror(t->errnum));
     return -t->errnum;
 }

@@ -26,6 +26,9 @@
 /* What the product keeps for as long as a process lives: its crew (core/crew.c),
  * and the queue of that. */
 #define BLOCKS_KEPT 2u
+/* And, where it begins warm, what it records, with three sets of pages
+ * (client/remote/warm.c). */
+#define BLOCKS_RECORDED 4u
 
 /* Variables of a copy, and what they held at first. */
 struct piece {
@@ -190,6 +193,10 @@ void
 sim_process_kill(struct sim_process *process)
 {
     sim_trace("%s is killed", process->name);
+    sim_count(SIM_COUNT_KILLS);
+    for (unsigned i = 0; i < SIM_HANDLES_MAX; i++)
+        if (process->env.doing[i] != 0)
+            sim_count_deed(process->env.doing[i] - 1, true);
     sim_threads_kill(process);
     sim_net_killed(process);
     sim_os_free(process->os);
@@ -209,7 +216,8 @@ sim_process_reap(struct sim_process *process)
     if (open > 0)
         sim_fail("%s ends and has %u descriptors or maps left", process->name,
                  open);
-    if (blocks > BLOCKS_KEPT)
+    if (blocks >
+        BLOCKS_KEPT + (process->env.profile != NULL ? BLOCKS_RECORDED : 0))
         sim_fail("%s ends and has %zu blocks of memory left", process->name,
                  blocks);
     process->image->heap_free();

@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tests/sim/count.h"
 #include "tests/sim/process.h"
 #include "tests/sim/sched.h"
 #include "tests/sim/world.h"
@@ -45,6 +46,7 @@ struct board {
     uint64_t seed; /* of the schedule that it plays */
     uint64_t steps;
     struct sim_taken taken; /* in that schedule */
+    struct sim_counts counts;
 };
 static struct board *board;
 
@@ -100,6 +102,7 @@ play_batch(const struct sim_plan *plan, uint64_t count, bool is_quiet)
             one.seed += i;
             play(&one);
         }
+        sim_counts_add(&board->counts);
         _exit(0);
     }
     if (child < 0 || waitpid(child, &status, 0) != child) {
@@ -342,5 +345,7 @@ main(int argc, char **argv)
     printf("%llu schedules from seed %llu on, %llu steps, %.1f s\n",
            (unsigned long long)done, (unsigned long long)o.plan.seed,
            (unsigned long long)board->steps, now_s() - begun);
+    if (done > 1)
+        sim_counts_print(&board->counts);
     return 0;
 }

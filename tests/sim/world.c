@@ -56,6 +56,7 @@ struct world {
     struct sim_weather usual;
     struct sim_env usual_env;
     unsigned begun; /* processes so far */
+    enum { NEVER, TO_COPY, COPIED, RESTORED } backup;
 };
 
 static const struct sim_plan *played;
@@ -189,6 +190,23 @@ server_happens(struct world *world)
     }
 }
 
+/* A schedule has a taste: some deeds are done often, some never. */
+static void
+choose_weights(struct world *world)
+{
+    static const unsigned factors[] = {0, 1, 1, 1, 4};
+    unsigned *const weights = world->usual_env.weights;
+
+    for (unsigned i = 0; i < SIM_DEED_COUNT; i++)
+        weights[i] = factors[sim_below(&world->rng, 5)];
+    if (weights[SIM_DOES_READ] == 0)
+        weights[SIM_DOES_READ] = 1;
+    if (weights[SIM_DOES_WRITE] == 0)
+        weights[SIM_DOES_WRITE] = 1;
+    if (weights[SIM_DOES_PUSH] + weights[SIM_DOES_PULL] == 0)
+        weights[SIM_DOES_PUSH] = weights[SIM_DOES_PULL] = 1;
+}
+
 static struct sim_process *
 start(struct world *world, struct machine *m, enum sim_role role)
 {
@@ -212,6 +230,8 @@ start(struct world *world, struct machine *m, enum sim_role role)
         env.cache_limit = sim_chance(&world->rng, 20)
                               ? sim_below(&world->rng, 20) * sim_page_size()
                               : 0;
+        env.hydrates_auto = sim_chance(&world->rng, 15);
+        env.profile = sim_chance(&world->rng, 15) ? "warm" : NULL;
     }
     env.number = world->begun;
     snprintf(name, sizeof(name), "%.2s.%u", m->path + 1, world->begun++);
@@ -257,6 +277,7 @@ take_power(struct world *world, struct machine *m)
             m->slots[i].process = NULL;
         }
     sim_trace("the power of %s goes", m->path);
+    sim_count(SIM_COUNT_POWER_CUTS);
     sim_disk_crash(m->disk, sim_random(&world->rng));
     sim_place_cut(m->place);
 }
@@ -328,12 +349,62 @@ make_trouble(struct world *world, struct machine *m)
     };
 }
 
+/* Some have it from the beginning on. */
+static void
+bad_weather(struct world *world)
+{
+    for (unsigned i = 0; i < world->machine_count; i++)
+        if (sim_chance(&world->rng, 40))
+            world->machines[i].weather = world->usual;
+    for (unsigned i = 0; i < world->server_count; i++)
+        if (sim_chance(&world->rng, 40))
+            world->servers[i].weather = world->usual;
+}
+
+/* Somebody looks at what is the newest; the copy is of that, or is made later. */
+static void
+copy_store(struct world *world)
+{
+    uint32_t version;
+    uint64_t commits;
+
+    run_alone(world, &world->machines[world->machine_count], SIM_LOOKS);
+    commits = sim_bucket_copy(world->bucket);
+    if (!sim_newest_is(commits, &version))
+        return;
+    sim_store_copied(commits, version);
+    sim_trace("the store is copied, with %llu commits",
+              (unsigned long long)commits);
+    world->backup = COPIED;
+}
+
+/* With its servers stopped, as docs/sync.md wants it. */
+static void
+restore_store(struct world *world)
+{
+    for (unsigned i = 0; i < world->server_count; i++)
+        stop_server(&world->servers[i]);
+    sim_trace("the store is restored from its copy");
+    sim_count(SIM_COUNT_RESTORES);
+    sim_bucket_restore(world->bucket);
+    sim_store_restored();
+    world->backup = RESTORED;
+}
+
 static void
 something_happens(struct world *world)
 {
     struct machine *const m =
         &world->machines[sim_below(&world->rng, world->machine_count)];
 
+    if (world->backup == TO_COPY && sim_chance(&world->rng, 40)) {
+        copy_store(world);
+        return;
+    }
+    if (world->backup == COPIED && sim_chance(&world->rng, 20)) {
+        restore_store(world);
+        return;
+    }
     if (world->server_count > 0 && sim_chance(&world->rng, 25)) {
         server_happens(world);
         return;
@@ -358,7 +429,7 @@ something_happens(struct world *world)
             m->weather = world->usual;
         break;
     case 4:
-        if (may(world, SIM_MAY_FAIL_CALLS) && sim_chance(&world->rng, 40))
+        if (may(world, SIM_MAY_FAIL_CALLS) && sim_chance(&world->rng, 70))
             make_trouble(world, m);
         break;
     case 5:
@@ -514,6 +585,16 @@ choose_world(struct world *world)
         .sync = RAMET_SYNC_MANUAL,
         .handles = 1,
     };
+    choose_weights(world);
+    if (!in_directory && !pushes_late && sim_chance(&world->rng, 12) &&
+        may(world, SIM_MAY_RESTORE))
+        world->backup = TO_COPY;
+    /* Enough of them that what is left is brought by itself. */
+    world->usual_env.first_pages =
+        sim_page_size() == 512 && sim_chance(&world->rng, 15) ? 340 : 0;
+    /* Enough for page maps, and what is rolled up over them. */
+    world->usual_env.first_commits =
+        sim_chance(&world->rng, 10) ? 20 + sim_below(&world->rng, 80) : 1;
     if (may(world, SIM_MAY_LOSE_REQUESTS))
         world->usual = (struct sim_weather){
             .refused = choose(world, 0, 8, 0),
@@ -554,9 +635,11 @@ sim_play_schedule(const struct sim_plan *plan, struct sim_taken *out_taken)
         start_server(world, &world->servers[i]);
     }
     run_alone(world, &world->machines[0], SIM_SETS_UP);
+    bad_weather(world);
     for (unsigned i = 0; i < world->machine_count; i++)
         for (unsigned j = 0; j < world->process_count; j++)
-            world->machines[i].slots[j].lives = choose(world, 1, 2, 0);
+            world->machines[i].slots[j].lives =
+                choose(world, 1, 2, 0) + (world->backup == TO_COPY);
     while (look_after(world)) {
         const struct sim_process *const chosen = sim_wait_for_moment(
             sim_now_ns() + 1 + sim_below(&world->rng, 120 * MS));

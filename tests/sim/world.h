@@ -19,8 +19,9 @@ enum {
     SIM_MAY_CUT_NETWORK = 1 << 3,
     SIM_MAY_FAIL_CALLS = 1 << 4,
     SIM_MAY_KILL_SERVERS = 1 << 5,
-    SIM_MAY_RESET = 1 << 6, /* connections, in the midst of a body */
-    SIM_MAY_ALL = (1 << 7) - 1
+    SIM_MAY_RESET = 1 << 6,   /* connections, in the midst of a body */
+    SIM_MAY_RESTORE = 1 << 7, /* the store, from a copy */
+    SIM_MAY_ALL = (1 << 8) - 1
 };
 
 struct sim_plan {

@@ -36,6 +36,8 @@ run_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn)
         return false; /* there is nothing that it could be done with */
     sim_expect_rc(h, sim_verb_name(verb), rc, &err);
     note_parting(&look, rc);
+    if (rc == RAMET_OK && (verb == SIM_PULL || verb == SIM_FETCH))
+        sim_in_step(sim_env->place, &look, sim_verb_name(verb), h->name);
     if (rc == RAMET_OK && verb == SIM_PUSH)
         sim_pushed(sim_env->place, &look, h->name);
     if (rc == RAMET_OK)
@@ -47,9 +49,11 @@ run_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn)
 /* ---- reading ------------------------------------------------------------------ */
 
 static void
-pause_a_while(struct sim_handle *h)
+pause_a_while(struct sim_handle *h, bool stays)
 {
-    if (sim_chance(&h->rng, 50))
+    if (stays)
+        sim_sleep_ns(1000000 * sim_below(&h->rng, 200));
+    else if (sim_chance(&h->rng, 50))
         sim_sleep_ns(1000 * sim_below(&h->rng, 30000));
     else
         sim_yield();
@@ -62,7 +66,8 @@ act_read(struct sim_handle *h)
     const struct sim_look look = sim_look_begin(sim_env->place);
     struct ramet_err err = {.text = ""};
     const enum ramet_rc rc = sim_driver()->pin(h->file, &err);
-    const unsigned rounds = sim_chance(&h->rng, 25) ? 3 : 1;
+    const bool stays = sim_chance(&h->rng, 8); /* so that others pass it */
+    const unsigned rounds = stays ? 6 : sim_chance(&h->rng, 25) ? 3 : 1;
     uint32_t first = SIM_NO_VERSION;
 
     sim_expect_rc(h, "pin", rc, &err);
@@ -82,7 +87,7 @@ act_read(struct sim_handle *h)
             sim_fail("%s: a pinned snapshot was version %u, and is %u", h->name,
                      first, version);
         if (i + 1 < rounds)
-            pause_a_while(h);
+            pause_a_while(h, stays);
     }
     sim_driver()->unpin(h->file);
 }
@@ -91,6 +96,7 @@ act_read(struct sim_handle *h)
 static void
 act_view(struct sim_handle *h)
 {
+    const unsigned restores = sim_restores();
     struct ramet_err err = {.text = ""};
     uint64_t lsn = 0;
     enum ramet_rc rc = RAMET_OK;
@@ -109,7 +115,7 @@ act_view(struct sim_handle *h)
     if (rc == RAMET_OK) {
         const uint32_t version = sim_read(h, view, true);
 
-        if (version != SIM_NO_VERSION)
+        if (version != SIM_NO_VERSION && restores == sim_restores())
             sim_at_lsn(lsn, version, h->name);
         sim_driver()->unpin(view);
     }
@@ -131,6 +137,7 @@ static enum ramet_rc
 change_pages(struct sim_handle *h, uint32_t version, struct ramet_err *err)
 {
     const uint32_t pages = sim_version_pages(version);
+    const bool parent_is_empty = pages == 0 && sim_env->first_pages > 0;
     const uint64_t kind = sim_below(&h->rng, 10);
     enum ramet_rc rc = RAMET_OK;
     uint64_t count = 1 + sim_below(&h->rng, 4);
@@ -143,10 +150,14 @@ change_pages(struct sim_handle *h, uint32_t version, struct ramet_err *err)
     } else if (kind < 4) {
         most = pages + 1 + (uint32_t)sim_below(&h->rng, 12);
     } else if (kind == 4) {
-        count = pages;
+        count = pages < 64 ? pages : 64;
     }
-    if (most > SIM_PAGES_MAX)
-        most = SIM_PAGES_MAX;
+    if (parent_is_empty)
+        most = sim_env->first_pages;
+    if (most > sim_pages_max())
+        most = sim_pages_max();
+    for (uint32_t p = 2; rc == RAMET_OK && parent_is_empty && p <= most; p++)
+        rc = write_page(h, version, p, err);
     for (uint64_t i = 0; rc == RAMET_OK && i < count; i++)
         rc =
             write_page(h, version, 1 + (uint32_t)sim_below(&h->rng, most), err);
@@ -169,9 +180,11 @@ commit(struct sim_handle *h, uint32_t version)
 {
     const bool syncs =
         sim_env->sync == RAMET_SYNC_COMMIT || !sim_chance(&h->rng, 20);
+    const unsigned restores = sim_restores();
     struct ramet_err err = {.text = ""};
     enum ramet_rc rc;
 
+    sim_begins(h, SIM_DOES_COMMIT);
     sim_moment(COMMIT_PERCENT);
     rc = sim_driver()->commit(h, version, syncs, &err);
     sim_expect_rc(h, "commit", rc, &err);
@@ -181,7 +194,7 @@ commit(struct sim_handle *h, uint32_t version)
         return;
     }
     sim_acknowledged(sim_env->place, version, syncs);
-    if (sim_env->sync == RAMET_SYNC_COMMIT)
+    if (sim_env->sync == RAMET_SYNC_COMMIT && restores == sim_restores())
         sim_durable(version, h->name);
     sim_trace("commits version %u%s", version, syncs ? "" : ", not synced");
     sim_moment(COMMIT_PERCENT);
@@ -194,6 +207,7 @@ give_up(struct sim_handle *h, uint32_t version)
 {
     struct ramet_err err = {.text = ""};
 
+    sim_begins(h, SIM_DOES_TAKE_BACK);
     if (sim_driver()->reconsider != NULL &&
         sim_env->sync != RAMET_SYNC_COMMIT && sim_chance(&h->rng, 50)) {
         enum ramet_rc rc;
@@ -331,28 +345,87 @@ act_pause(struct sim_handle *h)
     sim_sleep_ns(1000000 * sim_below(&h->rng, 400));
 }
 
+/* A view of the newest, which goes on and never back. */
+static void
+act_follow(struct sim_handle *h)
+{
+    const uint32_t there = sim_durable_floor();
+    const unsigned restores = sim_restores();
+    uint32_t before = there;
+    void *const view = there == 0 ? NULL : sim_open(h, SIM_NEWEST);
+
+    if (view == NULL)
+        return;
+    for (unsigned i = 0; i < 3; i++) {
+        struct ramet_err err = {.text = ""};
+        enum ramet_rc rc = sim_driver()->pin(view, &err);
+        uint32_t version = SIM_NO_VERSION;
+
+        sim_expect_rc(h, "pin", rc, &err);
+        if (rc == RAMET_OK)
+            version = sim_read(h, view, sim_chance(&h->rng, 60));
+        if (rc == RAMET_OK)
+            sim_driver()->unpin(view);
+        if (version != SIM_NO_VERSION) {
+            if (restores == sim_restores() && !sim_comes_from(version, before))
+                sim_fail("%s: a view shows version %u, after %u", h->name,
+                         version, before);
+            sim_visible(version, h->name);
+            before = version;
+        }
+        sim_sleep_ns(UINT64_C(1000000) * sim_below(&h->rng, 1200));
+    }
+    sim_driver()->close(view);
+}
+
+static void
+act_verify(struct sim_handle *h)
+{
+    uint64_t bad = 0;
+
+    if (run_verb(h, SIM_VERIFY, &bad) && bad != 0)
+        sim_fail("%s: verify finds %llu rotten pages", h->name,
+                 (unsigned long long)bad);
+}
+
+static const struct {
+    enum sim_deed deed;
+    unsigned weight;
+    void (*run)(struct sim_handle *h);
+} acts[] = {
+    {SIM_DOES_READ, 30, act_read},   {SIM_DOES_WRITE, 30, sim_write},
+    {SIM_DOES_PUSH, 14, act_push},   {SIM_DOES_PULL, 12, act_pull},
+    {SIM_DOES_FETCH, 2, act_fetch},  {SIM_DOES_HYDRATE, 3, act_hydrate},
+    {SIM_DOES_RESET, 3, act_reset},  {SIM_DOES_CHECKPOINT, 6, act_checkpoint},
+    {SIM_DOES_EVICT, 4, act_evict},  {SIM_DOES_VERIFY, 1, act_verify},
+    {SIM_DOES_CLOSE, 5, act_reopen}, {SIM_DOES_PAUSE, 8, act_pause},
+    {SIM_DOES_VIEW, 4, act_view},    {SIM_DOES_FOLLOW, 2, act_follow},
+};
+#define ACTS (sizeof(acts) / sizeof(acts[0]))
+
+/* Each as often as its weight, and the schedule's taste, have it. */
 void
 sim_act(struct sim_handle *h)
 {
-    static const struct {
-        unsigned weight;
-        void (*run)(struct sim_handle *h);
-    } acts[] = {
-        {30, act_read}, {30, sim_write},  {14, act_push}, {12, act_pull},
-        {2, act_fetch}, {3, act_hydrate}, {3, act_reset}, {6, act_checkpoint},
-        {4, act_evict}, {5, act_reopen},  {8, act_pause}, {4, act_view},
-    };
-    uint64_t nth = sim_below(&h->rng, 121);
+    unsigned total = 0;
+    uint64_t nth;
 
     if (h->file == NULL) { /* it could not be reopened */
         h->file = sim_open(h, NULL);
         return;
     }
-    for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
-        if (nth < acts[i].weight) {
+    for (size_t i = 0; i < ACTS; i++)
+        total += acts[i].weight * sim_env->weights[acts[i].deed];
+    nth = sim_below(&h->rng, total);
+    for (size_t i = 0; i < ACTS; i++) {
+        const unsigned weight = acts[i].weight * sim_env->weights[acts[i].deed];
+
+        if (nth < weight) {
+            sim_begins(h, acts[i].deed);
             acts[i].run(h);
+            sim_env->doing[h->number] = 0;
             return;
         }
-        nth -= acts[i].weight;
+        nth -= weight;
     }
 }

@@ -13,6 +13,14 @@ sim_session_behind(struct sqlite3 *connection)
     return db != NULL ? db->session : NULL;
 }
 
+struct ramet_file *
+sim_file_behind(struct sqlite3 *connection)
+{
+    const struct ramet_dbfile *const db = ramet_dbfile_find(connection, "main");
+
+    return db != NULL ? db->file : NULL;
+}
+
 enum ramet_rc
 sim_error_behind(struct sqlite3 *connection, struct ramet_err *out)
 {

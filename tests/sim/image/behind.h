@@ -10,6 +10,7 @@
 struct sqlite3;
 
 /* NULL: its main database is none of ours. */
+struct ramet_file *sim_file_behind(struct sqlite3 *connection);
 struct ramet_session *sim_session_behind(struct sqlite3 *connection);
 /* Its last failure, since it was forgotten; RAMET_OK: none. */
 enum ramet_rc

@@ -19,6 +19,7 @@
 #include "client/volume/file.h"
 #include "core/os.h"
 #include "pagestore/objstore.h"
+#include "tests/sim/count.h"
 #include "tests/sim/model.h"
 #include "tests/sim/sched.h"
 
@@ -26,10 +27,13 @@ enum sim_role {
     SIM_SETS_UP, /* makes the volume */
     SIM_PLAYS,
     SIM_AUDITS,  /* looks at every LSN */
+    SIM_LOOKS,   /* at the newest, for who copies the store */
     SIM_SETTLES, /* brings a replica to the newest */
     SIM_SERVES,  /* HTTP; `path` is its cache's folder */
     SIM_READS    /* a database that a reset kept, a plain file at `path` */
 };
+
+#define SIM_HANDLES_MAX 4u
 
 /* What a process is to do. Valid for as long as it lives. */
 struct sim_env {
@@ -48,13 +52,20 @@ struct sim_env {
     enum ramet_volume_kind kind;
     enum ramet_sync_mode sync;
     unsigned handles;
-    unsigned steps; /* of each handle */
+    unsigned steps;                   /* of each handle */
+    unsigned weights[SIM_DEED_COUNT]; /* how often it does what */
+    uint32_t first_pages;             /* of the volume, at its first commit */
+    unsigned first_commits;           /* that it has when others come */
+    bool hydrates_auto;
+    const char *profile; /* of a warm start; NULL: none */
     uint64_t cache_limit;
     uint64_t seed;
     const struct sim_trouble *trouble;  /* its machine's */
     uintptr_t shared_begin, shared_end; /* where files are mapped */
     bool is_to_end;                     /* set by the world: for who serves */
     bool is_done; /* set by the process: it ended by itself */
+    /* Set by it as well, of each handle: one more than what it is at. */
+    unsigned doing[SIM_HANDLES_MAX];
 };
 
 struct sim_image {

@@ -2,6 +2,8 @@
  * pages.c - a handle that reads and writes pages, as a program that embeds the
  * library does.
  */
+#include <string.h>
+
 #include "client/store/exchange.h"
 #include "tests/sim/image/play.h"
 
@@ -24,7 +26,12 @@ pages_open(struct sim_handle *h, const char *at, void **out_file,
     options.kind = at == NULL ? sim_env->kind : 0;
     options.page_size = sim_page_size();
     options.sync = at == NULL ? sim_env->sync : RAMET_SYNC_MANUAL;
-    options.at = at;
+    if (at != NULL && strcmp(at, SIM_NEWEST) == 0)
+        options.stateless = true;
+    else
+        options.at = at;
+    options.hydrate_auto = sim_env->hydrates_auto && at == NULL;
+    options.profile = sim_env->profile;
     options.cache_limit_bytes = sim_env->cache_limit;
     options.fetch_timeout_ms = 2000;
     options.commit_timeout_ms = 2000;
@@ -169,6 +176,7 @@ pages_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn,
     struct ramet_session *const session = ramet_file_session(h->file);
     struct ramet_sync_result result = {.durable_lsn = 0};
     enum ramet_rc rc = RAMET_EINVAL;
+    uint64_t checked = 0;
 
     switch (verb) {
     case SIM_PUSH:
@@ -187,7 +195,9 @@ pages_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn,
         rc = ramet_file_hydrate(h->file, &result, err);
         break;
     case SIM_RESET:
-        rc = ramet_file_reset(h->file, false, NULL, 0, &result, err);
+    case SIM_DISCARD:
+        rc = ramet_file_reset(h->file, verb == SIM_DISCARD, NULL, 0, &result,
+                              err);
         break;
     case SIM_CHECKPOINT:
         rc = ramet_session_checkpoint(session, sim_chance(&h->rng, 60), err);
@@ -196,6 +206,8 @@ pages_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn,
         rc = ramet_session_evict(session,
                                  sim_below(&h->rng, 8) * sim_page_size(), err);
         break;
+    case SIM_VERIFY:
+        return ramet_session_verify(session, &checked, out_lsn, err);
     }
     *out_lsn = verb == SIM_FETCH ? result.remote_lsn : result.durable_lsn;
     return rc;

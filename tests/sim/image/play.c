@@ -12,7 +12,6 @@
 #include "tests/sim/image/heap.h"
 #include "tests/sim/os.h"
 
-#define HANDLES_MAX 4u
 #define OPEN_TRIES 40u
 
 /* ---- what may go wrong ------------------------------------------------------- */
@@ -32,6 +31,8 @@ may_happen(enum ramet_rc rc)
     case RAMET_ETIMEOUT:
     case RAMET_EUNKNOWN:
         return true;
+    case RAMET_EWENTBACK:
+        return sim_restores() > 0;
     case RAMET_EIO:
     case RAMET_EFULL:
     case RAMET_EAUTH:
@@ -41,12 +42,28 @@ may_happen(enum ramet_rc rc)
     }
 }
 
+static void
+note_code(enum ramet_rc rc)
+{
+    if (rc == RAMET_ECONFLICT)
+        sim_count(SIM_COUNT_CONFLICTS);
+    else if (rc == RAMET_EDIVERGED)
+        sim_count(SIM_COUNT_DIVERGENCES);
+    else if (rc == RAMET_ESNAPSHOT)
+        sim_count(SIM_COUNT_SNAPSHOTS_GONE);
+    else if (rc == RAMET_EBUSY)
+        sim_count(SIM_COUNT_BUSY);
+    else if (rc == RAMET_EWENTBACK)
+        sim_count(SIM_COUNT_RESTORES_TOLD);
+}
+
 void
 sim_expect_rc(const struct sim_handle *h, const char *call, enum ramet_rc rc,
               const struct ramet_err *err)
 {
     if (rc != RAMET_OK)
         sim_trace("%s: %s: %s", call, ramet_rc_name(rc), err->text);
+    note_code(rc);
     if (!may_happen(rc))
         sim_fail("%s: %s: %s: %s", h->name, call, ramet_rc_name(rc), err->text);
 }
@@ -67,9 +84,17 @@ sim_verb_name(enum sim_verb verb)
         [SIM_FETCH] = "fetch",     [SIM_SYNC] = "sync",
         [SIM_HYDRATE] = "hydrate", [SIM_RESET] = "reset",
         [SIM_EVICT] = "evict",     [SIM_CHECKPOINT] = "checkpoint",
+        [SIM_VERIFY] = "verify",   [SIM_DISCARD] = "discard",
     };
 
     return names[verb];
+}
+
+void
+sim_begins(struct sim_handle *h, enum sim_deed deed)
+{
+    sim_env->doing[h->number] = deed + 1u;
+    sim_count_deed(deed, false);
 }
 
 void *
@@ -106,6 +131,7 @@ play(void *arg)
 {
     struct sim_handle *const h = arg;
 
+    sim_begins(h, SIM_DOES_OPEN);
     h->file = sim_open(h, NULL);
     if (h->file == NULL)
         return NULL;
@@ -118,8 +144,10 @@ play(void *arg)
         if (sim_takes(&step))
             sim_act(h);
     }
+    sim_begins(h, SIM_DOES_CLOSE);
     if (h->file != NULL)
         sim_driver()->close(h->file);
+    sim_env->doing[h->number] = 0;
     return NULL;
 }
 
@@ -138,8 +166,8 @@ prepare_handle(struct sim_handle *h, unsigned number)
 static void
 play_all(void)
 {
-    struct sim_handle handles[HANDLES_MAX];
-    struct ramet_thread threads[HANDLES_MAX] = {{.running = false}};
+    struct sim_handle handles[SIM_HANDLES_MAX];
+    struct ramet_thread threads[SIM_HANDLES_MAX] = {{.running = false}};
     struct ramet_err err;
 
     for (unsigned i = 0; i < sim_env->handles; i++) {
@@ -190,7 +218,7 @@ must_read(struct sim_handle *h, void *file)
     must("pin", sim_driver()->pin(file, &err), &err);
     version = sim_read(h, file, true);
     sim_driver()->unpin(file);
-    if (version == SIM_NO_VERSION)
+    if (version == SIM_NO_VERSION && sim_restores() == 0)
         sim_fail("a snapshot can't be read, and nothing is wrong any more");
     return version;
 }
@@ -202,6 +230,11 @@ set_up(struct sim_handle *h)
     sim_write(h);
     if (!sim_env->pushes_late && !sim_push(h))
         sim_fail("the first push fails");
+    for (unsigned i = 1; !sim_env->pushes_late && i < sim_env->first_commits;
+         i++) {
+        sim_write(h);
+        sim_push(h);
+    }
     sim_driver()->close(h->file);
 }
 
@@ -226,6 +259,26 @@ audit(struct sim_handle *h)
     sim_driver()->close(h->file);
 }
 
+static void
+look_at_newest(struct sim_handle *h)
+{
+    struct ramet_err err = {.text = ""};
+    uint64_t lsn = 0;
+    uint32_t version;
+
+    h->file = sim_open(h, NULL);
+    if (h->file == NULL)
+        return;
+    if (sim_driver()->verb(h, SIM_PULL, &lsn, &err) == RAMET_OK &&
+        sim_driver()->pin(h->file, &err) == RAMET_OK) {
+        version = sim_read(h, h->file, true);
+        sim_driver()->unpin(h->file);
+        if (version != SIM_NO_VERSION)
+            sim_newest_seen(lsn, version);
+    }
+    sim_driver()->close(h->file);
+}
+
 /* The replica comes to the remote's newest, with what is its own if that goes. */
 static void
 settle(struct sim_handle *h)
@@ -233,23 +286,30 @@ settle(struct sim_handle *h)
     const struct sim_look look = sim_look_begin(sim_env->place);
     struct ramet_err err = {.text = ""};
     uint64_t lsn;
+    uint32_t here;
     enum ramet_rc rc;
 
     h->file = must_open(h, NULL);
-    sim_look_end(sim_env->place, &look, must_read(h, h->file), "settling");
+    here = must_read(h, h->file);
+    if (here != SIM_NO_VERSION)
+        sim_look_end(sim_env->place, &look, here, "settling");
     rc = sim_driver()->verb(h, SIM_SYNC, &lsn, &err);
     sim_trace("settling: %s %s", ramet_rc_name(rc), err.text);
-    if (rc == RAMET_EDIVERGED || rc == RAMET_ECONFLICT) {
-        must_run(h, SIM_HYDRATE);
+    if (rc == RAMET_EDIVERGED || rc == RAMET_ECONFLICT ||
+        (rc == RAMET_EWENTBACK && sim_restores() > 0)) {
+        if (rc != RAMET_EWENTBACK) /* else nobody has what is not here */
+            must_run(h, SIM_HYDRATE);
         sim_upheaval(sim_env->place, true);
         rc = sim_driver()->verb(h, SIM_RESET, &lsn, &err);
+        if (rc == RAMET_EWENTBACK)
+            rc = sim_driver()->verb(h, SIM_DISCARD, &lsn, &err);
         sim_upheaval(sim_env->place, false);
     }
     must("sync or reset", rc, &err);
-    must_read(h, h->file);
     must_run(h, SIM_HYDRATE);
     must_run(h, SIM_CHECKPOINT);
-    must_read(h, h->file);
+    if (must_read(h, h->file) == SIM_NO_VERSION)
+        sim_fail("what is all here can't be read");
     sim_driver()->close(h->file);
 }
 
@@ -273,6 +333,8 @@ run(struct sim_env *env)
             set_up(&h);
         else if (env->role == SIM_AUDITS)
             audit(&h);
+        else if (env->role == SIM_LOOKS)
+            look_at_newest(&h);
         else if (env->role == SIM_SETTLES)
             settle(&h);
         else

@@ -7,7 +7,7 @@
 
 #include "tests/sim/image/image.h"
 
-#define SIM_FILE_MAX (SIM_PAGES_MAX * 4096u)
+#define SIM_NEWEST "newest"
 
 struct sim_handle {
     void *file; /* of the driver; NULL: it could not be opened */
@@ -24,8 +24,10 @@ enum sim_verb {
     SIM_SYNC,
     SIM_HYDRATE,
     SIM_RESET,
+    SIM_DISCARD, /* a reset that keeps no copy */
     SIM_CHECKPOINT,
-    SIM_EVICT
+    SIM_EVICT,
+    SIM_VERIFY /* the number: of pages that were found rotten */
 };
 const char *sim_verb_name(enum sim_verb verb);
 
@@ -33,7 +35,7 @@ const char *sim_verb_name(enum sim_verb verb);
  * (sim_expect_rc()), and wrong data at once. */
 struct sim_driver {
     void (*begin)(void); /* of the process */
-    /* `at`: a past LSN, or NULL. */
+    /* `at`: a past LSN, or the newest by a view (SIM_NEWEST), or NULL: the replica. */
     enum ramet_rc (*open)(struct sim_handle *h, const char *at, void **out_file,
                           struct ramet_err *err);
     void (*close)(void *file);
@@ -68,6 +70,8 @@ extern const struct sim_driver sim_sql_driver;
 /* This process's. */
 const struct sim_driver *sim_driver(void);
 
+/* What a handle is at, from now on. */
+void sim_begins(struct sim_handle *h, enum sim_deed deed);
 /* Opens, waiting for what is in the way; NULL: it can't be had now. */
 void *sim_open(struct sim_handle *h, const char *at);
 /* Fails the schedule unless `rc` is what may happen to this call. */

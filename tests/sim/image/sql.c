@@ -110,6 +110,8 @@ refused(sqlite3 *db, int code, struct ramet_err *err)
         strstr(text, "no answer") != NULL ||
         strstr(text, "server http://") != NULL)
         rc = RAMET_EUNREACHABLE;
+    else if (strstr(text, "went back in time") != NULL)
+        rc = RAMET_EWENTBACK;
     return RAMET_FAIL(err, rc, "%s (%d)", text, code);
 }
 
@@ -120,16 +122,23 @@ sql_open(struct sim_handle *h, const char *at, void **out_file,
     const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
                       SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX;
     sqlite3 *db = NULL;
+    const bool follows = at != NULL && strcmp(at, SIM_NEWEST) == 0;
     char name[300];
     char pragmas[120];
     enum ramet_rc rc;
     int code;
 
     snprintf(name, sizeof(name),
-             "file:%s?vfs=ramet&remote=%s&sync=%s&cache_limit=%llu%s%s",
+             "file:%s?vfs=ramet&remote=%s&sync=%s&cache_limit=%llu%s%s%s%s%s",
              sim_env->path, sim_env->url, at == NULL ? sync_word() : "manual",
-             (unsigned long long)sim_env->cache_limit, at != NULL ? "&at=" : "",
-             at != NULL ? at : "");
+             (unsigned long long)sim_env->cache_limit,
+             follows      ? "&replica=none"
+             : at != NULL ? "&at="
+                          : "",
+             at != NULL && !follows ? at : "",
+             at == NULL && sim_env->hydrates_auto ? "&hydrate=auto" : "",
+             sim_env->profile != NULL ? "&profile=" : "",
+             sim_env->profile != NULL ? sim_env->profile : "");
     code = sqlite3_open_v2(name, &db, flags, NULL);
     if (code != SQLITE_OK) {
         rc = refused(db, code, err);
@@ -435,6 +444,7 @@ sql_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn,
 {
     struct ramet_session *const session = sim_session_behind(h->file);
     int64_t number = 0;
+    uint64_t checked = 0;
     char sql[60];
     enum ramet_rc rc;
 
@@ -445,6 +455,11 @@ sql_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn,
     if (verb == SIM_EVICT)
         return ramet_session_evict(
             session, sim_below(&h->rng, 8) * sim_page_size(), err);
+    if (verb == SIM_VERIFY)
+        return ramet_session_verify(session, &checked, out_lsn, err);
+    if (verb == SIM_DISCARD)
+        return ramet_file_reset(sim_file_behind(h->file), true, NULL, 0, NULL,
+                                err);
     snprintf(sql, sizeof(sql), "SELECT ramet_%s()", sim_verb_name(verb));
     rc = ask(h->file, sql, &number, err);
     *out_lsn = (uint64_t)number;

@@ -81,8 +81,9 @@ ramet_history_step(struct ramet_history *history, uint64_t seen,
     *out_decided = false;
     for (uint64_t lsn = seen + 1; lsn <= seen + STEPS; lsn++) {
         struct ramet_lru_entry *entry;
+        /* A cache may have it of a line that the store lost. */
         const enum ramet_rc rc =
-            ramet_history_load_head(history, lsn, false, &entry, err);
+            ramet_history_load_anew(history, lsn, false, &entry, err);
 
         if (rc == RAMET_ENOTFOUND) {
             *out_newest = lsn - 1;

@@ -443,6 +443,31 @@ paid_store__that_went_back_is_noticed_within_a_minute(void **state)
     fixture_close(&f);
 }
 
+/* Read before the store was set back: that it was there makes it no news. */
+static void
+paid_store__that_went_back__is_asked_for_the_next_slot(void **state)
+{
+    struct ramet_history *history;
+    struct ramet_head head;
+    char key[RAMET_KEY_MAX];
+    struct fixture f;
+
+    (void)state;
+    fixture_open(&f, true);
+    model_write(&f.model, 1, 20);
+    model_write_random(&f.model, 1);
+    history = open_paid(&f);
+    assert_int_equal(ramet_history_head(history, 2, &head, NULL), RAMET_OK);
+    ramet_commit_key(&f.model.volume, 2, key);
+    assert_int_equal(ramet_objstore_remove(f.inner, key, NULL), RAMET_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
+        assert_int_equal(head.lsn, 1);
+    }
+    ramet_history_close(history);
+    fixture_close(&f);
+}
+
 /* What a commit goes on top of: read once a minute, and then believed. */
 static void
 base_of_a_commit__is_proven_once_a_minute(void **state)
@@ -604,6 +629,8 @@ main(void)
         cmocka_unit_test(map__of_a_lost_line_is_not_used),
         cmocka_unit_test(paid_store__is_looked_at_by_the_next_slot),
         cmocka_unit_test(paid_store__that_went_back_is_noticed_within_a_minute),
+        cmocka_unit_test(
+            paid_store__that_went_back__is_asked_for_the_next_slot),
         cmocka_unit_test(base_of_a_commit__is_proven_once_a_minute),
         cmocka_unit_test(paid_store__has_a_map_at_every_16th_commit),
         cmocka_unit_test(catching_up__where_heads_are_paid_walks_a_map_soon),

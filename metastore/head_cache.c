@@ -410,6 +410,17 @@ ramet_history_load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
 }
 
 enum ramet_rc
+ramet_history_load_unseen(struct ramet_history *history, uint64_t lsn,
+                          struct ramet_lru_entry **out_entry,
+                          struct ramet_err *err)
+{
+    /* Who keeps something in front of such a store sees to that himself. */
+    return (history->store->traits & RAMET_STORE_CHECKS_COMMITS) != 0
+               ? ramet_history_load_head(history, lsn, false, out_entry, err)
+               : ramet_history_load_anew(history, lsn, false, out_entry, err);
+}
+
+enum ramet_rc
 ramet_history_load_slot(struct ramet_history *history,
                         const struct ramet_point *point, bool whole,
                         struct ramet_lru_entry **out_entry,
@@ -419,10 +430,12 @@ ramet_history_load_slot(struct ramet_history *history,
         ramet_history_load_head(history, point->lsn, whole, out_entry, err);
 
     assert(point->lsn >= 1);
-    if (rc != RAMET_OK ||
-        ramet_hash_equal(&ramet_loaded_head(*out_entry)->hash, &point->hash))
+    if (rc != RAMET_ECORRUPT &&
+        (rc != RAMET_OK ||
+         ramet_hash_equal(&ramet_loaded_head(*out_entry)->hash, &point->hash)))
         return rc;
-    ramet_history_release(history, *out_entry);
+    if (rc == RAMET_OK)
+        ramet_history_release(history, *out_entry);
     return ramet_history_load_anew(history, point->lsn, whole, out_entry,
                                    err); /* (2) */
 }

@@ -34,6 +34,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_history_load_anew(struct ramet_history *history, uint64_t lsn, bool whole,
                         struct ramet_lru_entry **out_entry,
                         struct ramet_err *err);
+/* One that is later than all that this process has seen: a cache that has it has it of
+ * a line that the store may have lost since. */
+RAMET_NODISCARD enum ramet_rc
+ramet_history_load_unseen(struct ramet_history *history, uint64_t lsn,
+                          struct ramet_lru_entry **out_entry,
+                          struct ramet_err *err);
 /* The length of all heads past `after_lsn` up to `last`, each by the hash that its
  * successor names; *out_before: of the commit that the first of them stands on. */
 RAMET_NODISCARD enum ramet_rc

@@ -90,6 +90,17 @@ ramet_history_trim(struct ramet_history *history)
 
 /* ---- by LSN and by time -------------------------------------------------- */
 
+static uint64_t
+seen_lsn(struct ramet_history *history)
+{
+    uint64_t seen;
+
+    ramet_mutex_lock(&history->mutex);
+    seen = history->newest_lsn;
+    ramet_mutex_unlock(&history->mutex);
+    return seen;
+}
+
 /* The head of this LSN; with `point`, the one that it names by its hash. */
 static enum ramet_rc
 head_at(struct ramet_history *history, uint64_t lsn,
@@ -104,9 +115,12 @@ head_at(struct ramet_history *history, uint64_t lsn,
         memset(out_head, 0, sizeof(*out_head));
         return RAMET_OK;
     }
-    rc = point != NULL
-             ? ramet_history_load_point(history, point, false, &entry, err)
-             : ramet_history_load_head(history, lsn, false, &entry, err);
+    if (point != NULL)
+        rc = ramet_history_load_point(history, point, false, &entry, err);
+    else if (lsn > seen_lsn(history))
+        rc = ramet_history_load_unseen(history, lsn, &entry, err);
+    else
+        rc = ramet_history_load_head(history, lsn, false, &entry, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_history_fill_head(ramet_loaded_head(entry), out_head);
@@ -126,13 +140,8 @@ enum ramet_rc
 ramet_history_seen(struct ramet_history *history, struct ramet_head *out_head,
                    struct ramet_err *err)
 {
-    uint64_t seen;
-
     assert(out_head != NULL);
-    ramet_mutex_lock(&history->mutex);
-    seen = history->newest_lsn;
-    ramet_mutex_unlock(&history->mutex);
-    return ramet_history_head(history, seen, out_head, err);
+    return ramet_history_head(history, seen_lsn(history), out_head, err);
 }
 
 enum ramet_rc

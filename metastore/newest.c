@@ -269,7 +269,9 @@ ramet_history_newest(struct ramet_history *history, struct ramet_head *out_head,
         rc = check_line(history, seen, &seen_hash, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_history_load_head(history, newest, false, &entry, err);
+    rc = newest > seen && !decided
+             ? ramet_history_load_unseen(history, newest, &entry, err)
+             : ramet_history_load_head(history, newest, false, &entry, err);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_loaded_head(entry)->commit.role == RAMET_COMMIT_END) {

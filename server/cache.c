@@ -148,23 +148,35 @@ cache_remove_many(struct ramet_objstore *store, const char *const *keys,
         ramet_objstore_remove_many(cache->inner, keys, key_count, err));
 }
 
-/* The store's own bytes decide, so that who names what is not there empties no
- * cache. Others are of another history: all of the volume goes. */
+/* Of what is kept, which names something: is it what the store has? */
+static bool
+is_of_store(struct ramet_cache *cache, const char *key)
+{
+    uint8_t kept[REFRESH_BYTES], now[REFRESH_BYTES];
+    size_t kept_len = 0, now_len = 0;
+    enum ramet_rc rc;
+
+    if (cache_read(&cache->store, key, 0, kept, sizeof(kept), &kept_len, NULL) !=
+        RAMET_OK)
+        return true;
+    rc =
+        ramet_cache_read_inner(cache, key, 0, now, sizeof(now), &now_len, NULL);
+    return rc != RAMET_ENOTFOUND &&
+           (rc != RAMET_OK ||
+            (kept_len == now_len && memcmp(kept, now, now_len) == 0));
+}
+
+/* The store's own bytes decide, so that who names what was never there empties no
+ * cache. Others, or none, are of another history: all of the volume goes. */
 static void
 cache_refresh(struct ramet_objstore *store, const char *key)
 {
     struct ramet_cache *cache = (struct ramet_cache *)store;
-    uint8_t kept[REFRESH_BYTES], now[REFRESH_BYTES];
-    size_t kept_len = 0, now_len = 0;
     struct block_id id;
 
     ramet_objstore_refresh(cache->inner, key);
-    if (!ramet_cache_block_of(key, &id) ||
-        cache_read(store, key, 0, kept, sizeof(kept), &kept_len, NULL) !=
-            RAMET_OK ||
-        ramet_cache_read_inner(cache, key, 0, now, sizeof(now), &now_len,
-                               NULL) != RAMET_OK ||
-        (kept_len == now_len && memcmp(kept, now, now_len) == 0))
+    if (!ramet_cache_block_of(key, &id) || !ramet_cache_holds(cache, &id) ||
+        is_of_store(cache, key))
         return;
     ramet_memcache_forget(cache->mem, id.volume);
     if (cache->disk != NULL)

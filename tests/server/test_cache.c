@@ -353,6 +353,36 @@ cache__absence_is_not_remembered(void **state)
     end(&s);
 }
 
+/* As after a store was set back: also what was kept on disk, and by name of what is
+ * not there any more. */
+static void
+cache__what_the_store_lost_is_gone_when_it_is_asked_anew(void **state)
+{
+    static const char key[] = VOLUME "commits/fffffffffffffffd";
+    struct iovec part;
+    struct ramet_err err;
+    struct setup s;
+    uint8_t buf[50];
+    size_t got;
+
+    (void)state;
+    begin(&s, 1u << 20, 1u << 20);
+    part = (struct iovec){s.content, 50};
+    assert_int_equal(ramet_objstore_put(s.store, key, &part, 1, &err),
+                     RAMET_OK);
+    assert_int_equal(ramet_objstore_read(ramet_cache_store(s.cache), key, 0,
+                                         buf, sizeof(buf), &got, &err),
+                     RAMET_OK);
+    assert_int_equal(ramet_objstore_remove(s.store, key, &err), RAMET_OK);
+    ramet_cache_close(s.cache);
+    open_cache(&s, 1u << 20, 1u << 20);
+    ramet_objstore_refresh(ramet_cache_store(s.cache), key);
+    assert_int_equal(ramet_objstore_read(ramet_cache_store(s.cache), key, 0,
+                                         buf, sizeof(buf), &got, &err),
+                     RAMET_ENOTFOUND);
+    end(&s);
+}
+
 static void
 cache__names_are_always_asked_for(void **state)
 {
@@ -429,6 +459,8 @@ main(void)
         cmocka_unit_test(cache__damaged_blocks_on_disk_are_misses),
         cmocka_unit_test(cache__a_directory_has_one_user),
         cmocka_unit_test(cache__absence_is_not_remembered),
+        cmocka_unit_test(
+            cache__what_the_store_lost_is_gone_when_it_is_asked_anew),
         cmocka_unit_test(cache__names_are_always_asked_for),
         cmocka_unit_test(cache__a_volume_can_be_forgotten),
         cmocka_unit_test(cache__try_gives_only_what_is_in_memory),

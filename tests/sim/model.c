@@ -60,6 +60,7 @@ static struct {
     struct sim_place places[PLACES_MAX];
     unsigned place_count;
     unsigned restores;
+    uint32_t restored_at; /* versions were there */
     struct {
         uint64_t lsn;
         uint32_t version;
@@ -427,8 +428,10 @@ void
 sim_pushed(const struct sim_place *place, const struct sim_look *look,
            const char *who)
 {
+    /* Who has nothing to push is not told of a restore. */
     if (place->upheavals == look->upheavals && place->under_way == 0 &&
-        look->restores == model.restores)
+        look->restores == model.restores && look->floor >= model.restored_at &&
+        look->floor > 0)
         sim_durable(look->floor, who);
 }
 
@@ -509,6 +512,7 @@ sim_store_restored(void)
         if (!sim_comes_from(model.copied.version, i))
             model.versions[i].was_taken = true;
     model.durable = model.copied.version;
+    model.restored_at = model.count;
 }
 
 unsigned
@@ -521,10 +525,13 @@ sim_restores(void)
  * are known to have been taken. */
 void
 sim_in_step(const struct sim_place *place, const struct sim_look *look,
-            const char *what, const char *who)
+            uint64_t commits, const char *what, const char *who)
 {
     uint32_t version = look->floor;
 
+    /* What was acknowledged, and is still kept to be sent, may land again. */
+    if (commits != model.copied.lsn)
+        return;
     if (model.restores == 0 || look->restores != model.restores ||
         look->upheavals != place->upheavals || place->under_way > 0)
         return;

@@ -129,10 +129,11 @@ SIM_API void sim_at_lsn(uint64_t lsn, uint32_t version, const char *who);
 void sim_store_copied(uint64_t lsn, uint32_t version);
 void sim_store_restored(void);
 SIM_API unsigned sim_restores(void);
-/* Fails if who stands on what a restore took is told that all is well. */
+/* Fails if who stands on what a restore took is told that all is well; the store
+ * has `commits`. */
 SIM_API void
 sim_in_step(const struct sim_place *place, const struct sim_look *look,
-            const char *what, const char *who);
+            uint64_t commits, const char *what, const char *who);
 /* What a process saw as the newest, for the copy. */
 SIM_API void sim_newest_seen(uint64_t lsn, uint32_t version);
 bool sim_newest_is(uint64_t lsn, uint32_t *out_version);

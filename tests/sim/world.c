@@ -378,16 +378,28 @@ copy_store(struct world *world)
     world->backup = COPIED;
 }
 
-/* With its servers stopped, as docs/sync.md wants it. */
+/* As docs/sync.md wants it: with its servers stopped; or, where clients are at it by
+ * themselves, out of their reach for longer than they count on what they saw. */
 static void
 restore_store(struct world *world)
 {
     for (unsigned i = 0; i < world->server_count; i++)
         stop_server(&world->servers[i]);
+    if (world->server_count == 0) {
+        for (unsigned i = 0; i < world->machine_count; i++)
+            world->machines[i].weather.is_cut = true;
+        sim_bucket_drain(world->bucket);
+        sim_sleep_ns(61000 * MS);
+        for (unsigned i = 0; i < world->machine_count; i++)
+            world->machines[i].weather.is_cut = false;
+    }
     sim_trace("the store is restored from its copy");
     sim_count(SIM_COUNT_RESTORES);
     sim_bucket_restore(world->bucket);
     sim_store_restored();
+    for (unsigned i = 0; i < world->machine_count; i++)
+        for (unsigned j = 0; j < world->process_count; j++)
+            world->machines[i].slots[j].lives++;
     world->backup = RESTORED;
 }
 
@@ -586,7 +598,7 @@ choose_world(struct world *world)
         .handles = 1,
     };
     choose_weights(world);
-    if (!in_directory && !pushes_late && sim_chance(&world->rng, 12) &&
+    if (!in_directory && !pushes_late && sim_chance(&world->rng, 15) &&
         may(world, SIM_MAY_RESTORE))
         world->backup = TO_COPY;
     /* Enough of them that what is left is brought by itself. */
@@ -638,8 +650,7 @@ sim_play_schedule(const struct sim_plan *plan, struct sim_taken *out_taken)
     bad_weather(world);
     for (unsigned i = 0; i < world->machine_count; i++)
         for (unsigned j = 0; j < world->process_count; j++)
-            world->machines[i].slots[j].lives =
-                choose(world, 1, 2, 0) + (world->backup == TO_COPY);
+            world->machines[i].slots[j].lives = choose(world, 1, 2, 0);
     while (look_after(world)) {
         const struct sim_process *const chosen = sim_wait_for_moment(
             sim_now_ns() + 1 + sim_below(&world->rng, 120 * MS));

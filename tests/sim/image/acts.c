@@ -37,7 +37,8 @@ run_verb(struct sim_handle *h, enum sim_verb verb, uint64_t *out_lsn)
     sim_expect_rc(h, sim_verb_name(verb), rc, &err);
     note_parting(&look, rc);
     if (rc == RAMET_OK && (verb == SIM_PULL || verb == SIM_FETCH))
-        sim_in_step(sim_env->place, &look, sim_verb_name(verb), h->name);
+        sim_in_step(sim_env->place, &look, sim_link_commits(sim_env->bucket),
+                    sim_verb_name(verb), h->name);
     if (rc == RAMET_OK && verb == SIM_PUSH)
         sim_pushed(sim_env->place, &look, h->name);
     if (rc == RAMET_OK)

@@ -156,8 +156,8 @@ is_of_store(struct ramet_cache *cache, const char *key)
     size_t kept_len = 0, now_len = 0;
     enum ramet_rc rc;
 
-    if (cache_read(&cache->store, key, 0, kept, sizeof(kept), &kept_len, NULL) !=
-        RAMET_OK)
+    if (cache_read(&cache->store, key, 0, kept, sizeof(kept), &kept_len,
+                   NULL) != RAMET_OK)
         return true;
     rc =
         ramet_cache_read_inner(cache, key, 0, now, sizeof(now), &now_len, NULL);

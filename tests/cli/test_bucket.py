@@ -814,7 +814,7 @@ class Faults(BucketTest):
         self.assertEqual(done.returncode, DONE, done.stderr)
         self.assertTrue(again.is_set())
         self.assertEqual(self.lsn(), 161)
-        gets = int(re.search(r"(\d+) get;", done.stderr).group(1))
+        gets = int(re.search(r"(\d+) get\b", done.stderr).group(1))
         twice = int(re.search(r"; (\d+) asked twice", done.stderr).group(1))
         self.assertTrue(1 <= twice <= gets / 33 + 1, done.stderr)
         self.assertNotIn("repeated", done.stderr)

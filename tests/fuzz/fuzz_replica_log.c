@@ -133,8 +133,11 @@ add_frame(struct program *p)
     uint8_t *const at = p->out + p->len;
     const struct ramet_pos pos = ramet_pos_make(1, p->len);
     const uint32_t pgno = read_count(p) + 1u;
+    const unsigned chosen = ramet_read_u8(&p->in) % 6;
+    /* One that nobody writes among them; trailers have a form of their own. */
     const enum ramet_logframe_kind kind =
-        (enum ramet_logframe_kind)(ramet_read_u8(&p->in) % 6);
+        chosen == RAMET_LOGFRAME_TRAILER ? RAMET_LOGFRAME_DEAD
+                                         : (enum ramet_logframe_kind)chosen;
     const struct ramet_entry replaced = {ramet_read_varint(&p->in)};
     uint64_t hash = 0;
     size_t size = RAMET_LOGFRAME_HEADER_SIZE;

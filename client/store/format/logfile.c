@@ -121,7 +121,6 @@ ramet_logframe_encode(uint8_t out[RAMET_LOGFRAME_HEADER_SIZE], uint32_t pgno,
 {
     uint64_t sum;
 
-    assert(kind != RAMET_LOGFRAME_TRAILER); /* that is no page's */
     assert(pgno != 0 && !ramet_pos_is_none(pos));
     ramet_put_le32(out + 8, pgno);
     ramet_put_le32(out + 12, (uint32_t)kind);

@@ -162,7 +162,8 @@ look_at_all(struct verification *v, struct ramet_err *err)
     uint32_t at_once = BLOCK;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(v->session->is_pinned && ramet_page_size_ok(v->page_size));
+    assert(v->session->is_pinned);
+    assert(page_count == 0 || ramet_page_size_ok(v->page_size));
     if (v->page_size > BLOCK_BYTES / BLOCK)
         at_once = BLOCK_BYTES / v->page_size;
     for (uint64_t at = 0; rc == RAMET_OK && at < page_count; at += at_once)

@@ -302,7 +302,8 @@ ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
         &job->session->replica->head->header;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(job->page != NULL && ramet_page_size_ok(job->page_size));
+    assert(job->page != NULL);
+    assert(pages->run_count == 0 || ramet_page_size_ok(job->page_size));
     assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT) &&
            ramet_holds(job->session, RAMET_LOCK_BASE));
     if (job->pin_count == 0)

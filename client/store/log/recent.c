@@ -178,7 +178,8 @@ ramet_recent_find(struct ramet_replica *replica, uint64_t seq, uint64_t prev,
         note = &block->notes[seq % BLOCK_RECORDS];
     if (note != NULL && (note->seq != seq || note->prev != prev)) /* (2) */
         note = NULL;
-    if (atomic_load(&replica->head->header.all.sync_failed) != 0) /* (5) */
+    if (note != NULL && /* (5); who has no index yet has noted nothing */
+        atomic_load(&replica->head->header.all.sync_failed) != 0)
         note = NULL;
     if (note != NULL)
         read_note(note, out);

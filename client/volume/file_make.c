@@ -212,7 +212,7 @@ clone_lazily(const struct cloning *cloning,
 {
     enum ramet_rc rc;
 
-    assert(cloning->head.kind != RAMET_KIND_BLOB);
+    assert(cloning->head.kind != RAMET_KIND_BLOB || cloning->options->lazy);
     assert(cloning->head.lsn > 0);
     rc =
         ramet_file_clone_lazily(cloning->path, cloning->client,

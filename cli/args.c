@@ -18,7 +18,7 @@ static const struct cli_option common[] = {
     {"json", NULL, "print the result as JSON"},
     {"quiet", NULL, "print nothing but errors"},
     {"config", "FILE", "read this ramet.conf"},
-    {"stats", NULL, "at the end, what a bucket was asked and its price"},
+    {"stats", NULL, "at the end: requests to buckets, prices, prefetch"},
     {"help", NULL, "show this text"},
 };
 enum {

@@ -62,7 +62,7 @@ print_prefetch(void)
 
     if (counts.asked > 0)
         fprintf(stderr,
-                "prefetch: %" PRIu64 " %s ahead of being read; %" PRIu64
+                "prefetch: %" PRIu64 " %s brought ahead of reads; %" PRIu64
                 " in vain\n",
                 counts.asked, cli_plural(counts.asked, "page", "pages"),
                 counts.vain);

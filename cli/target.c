@@ -4,6 +4,7 @@
 #include "cli/target.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -173,9 +174,14 @@ cli_volume_head(struct cli_volume *volume, struct ramet_head *out_head,
     enum ramet_rc rc;
 
     assert(volume->history != NULL);
-    if (volume->url.has_lsn)
-        return ramet_history_head(volume->history, volume->url.at_lsn, out_head,
-                                  err);
+    if (volume->url.has_lsn) {
+        rc = ramet_history_head(volume->history, volume->url.at_lsn, out_head,
+                                err);
+        return rc == RAMET_ENOTFOUND
+                   ? RAMET_FAIL(err, rc, "there is no LSN %" PRIu64,
+                                volume->url.at_lsn)
+                   : rc;
+    }
     if (volume->url.has_time)
         return ramet_history_at_time(volume->history, volume->url.at_time_ms,
                                      out_head, err);

@@ -46,7 +46,7 @@ show_profile(void *ctx, const char *name, const struct ramet_profile *profile,
         return true;
     }
     printf("  %" PRIu64 " pages, %" PRIu64 " older; of LSN %" PRIu64
-           ", %s, the %" PRIu64 ". of its name\n",
+           ", %s; number %" PRIu64 "\n",
            recent, older, profile->lsn, time, profile->seq);
     return true;
 }

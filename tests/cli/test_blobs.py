@@ -73,8 +73,8 @@ class Blobs(support.CliTest):
         from is in vain."""
         self.init(self.random.randbytes(1_000_000))
         done = self.run_ramet("cat", self.url("model"), "--stats", text=False)
-        found = re.search(rb"prefetch: (\d+) pages ahead of being read; "
-                                  rb"(\d+) in vain", done.stderr)
+        found = re.search(rb"prefetch: (\d+) pages brought ahead of reads; "
+                          rb"(\d+) in vain", done.stderr)
         self.assertTrue(found, done.stderr)
         self.assertGreater(int(found[1]), 200)
         self.assertLess(int(found[2]), 8)

@@ -343,7 +343,7 @@ note_page(struct run *run, uint32_t pgno)
 {
     assert(pgno > 0);
     if (pgno > run->head->page_count)
-        return "it asked for a page that is none of the database's";
+        return "it asked for a page that the database does not have";
     if (ramet_pageset_contains(run->pages, pgno))
         return NULL;
     if (run->count == ramet_profile_pages_max(run->head->page_size))
@@ -441,8 +441,8 @@ say_how_it_ended(struct run *run, int status)
     assert(run->is_silent);
     if (is_killed)
         (void)snprintf(why, size,
-                       "its process was killed: it took too much "
-                       "processor time, say");
+                       "its process was killed, perhaps for the "
+                       "processor time it took");
     else if (WIFSIGNALED(status))
         (void)snprintf(why, size, "its process ended by signal %d",
                        WTERMSIG(status));

@@ -265,8 +265,8 @@ run_prefetch(sqlite3_context *context, int arg_count, sqlite3_value **args)
 
     if (arg_count < 1 || arg_count > 1 + (int)PREFETCH_VALUES_MAX) {
         sqlite3_result_error(context,
-                             "ramet_prefetch(sql, parameter, …): at most 100 "
-                             "parameters",
+                             "ramet_prefetch(sql, parameter, …) takes a "
+                             "statement and at most 100 parameters",
                              -1);
         return;
     }

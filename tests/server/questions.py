@@ -398,8 +398,8 @@ def test_a_helper_that_lies_is_no_harm():
     nothing came of it is told."""
     hear = "exec cat > /dev/null"  # and not be the one that hangs up
     for text, why in (
-            ("printf '\\377\\377\\377\\377'\n" + hear, "none of the database's"),
-            ("yes", "none of the database's"), ("exit 3", "with status 3"),
+            ("printf '\\377\\377\\377\\377'\n" + hear, "the database does not have"),
+            ("yes", "the database does not have"), ("exit 3", "with status 3"),
             ("kill -SEGV $$", "by signal 11"),
             ("printf '\\0\\0\\0\\0\\7\\0\\0\\0\\377\\377\\377\\377'\n" + hear,
              "was killed"),

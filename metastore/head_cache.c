@@ -221,7 +221,6 @@ enter_head(struct ramet_history *history, uint64_t lsn,
         ramet_lru_put(&history->lru, &key, head, head_weight(head), free_head);
 
     assert(lsn >= 1);
-    assert(head->raw != NULL || head->start != NULL);
     if (entry == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "head of LSN %" PRIu64, lsn);
     *out_entry = entry;

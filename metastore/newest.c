@@ -167,17 +167,21 @@ ramet_history_find_newest(struct ramet_history *history, uint64_t known,
                : rc;
 }
 
-/* The line must go through what was seen: `seen` is an LSN before `newest`. */
+/* The line must go through what was seen: `seen` is an LSN before `newest`. What comes
+ * after it is the store's word: of a paid one ramet_history_step() asked just now. */
 static enum ramet_rc
 check_line(struct ramet_history *history, uint64_t seen,
            const struct ramet_hash *seen_hash, struct ramet_err *err)
 {
+    const bool is_asked = (history->store->traits & RAMET_STORE_IS_PAID) != 0;
     struct ramet_lru_entry *entry;
     bool matches;
     enum ramet_rc rc;
 
     assert(seen >= 1);
-    rc = ramet_history_load_head(history, seen + 1, false, &entry, err);
+    rc = is_asked
+             ? ramet_history_load_head(history, seen + 1, false, &entry, err)
+             : ramet_history_load_unseen(history, seen + 1, &entry, err);
     if (rc == RAMET_ENOTFOUND)
         return ramet_history_went_back(history, seen, err);
     if (rc != RAMET_OK)

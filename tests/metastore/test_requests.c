@@ -468,6 +468,44 @@ paid_store__that_went_back__is_asked_for_the_next_slot(void **state)
     fixture_close(&f);
 }
 
+/* Where a store was set back, and others committed: what a cache has from before, by
+ * the number of what is passed over, is not of this line. */
+static void
+what_others_committed__after_a_store_went_back__is_read_from_it(void **state)
+{
+    for (unsigned paid = 0; paid < 2; paid++) {
+        struct ramet_history *history;
+        struct ramet_head head, known;
+        char key[RAMET_KEY_MAX];
+        struct fixture f;
+
+        (void)state;
+        fixture_open(&f, true);
+        model_write(&f.model, 1, 20);
+        model_write_random(&f.model, 1);
+        history = open_paid(&f);
+        if (paid == 0)
+            f.store->traits &= ~(unsigned)RAMET_STORE_IS_PAID;
+        assert_int_equal(ramet_history_head(history, 2, &head, NULL), RAMET_OK);
+        ramet_commit_key(&f.model.volume, 2, key);
+        assert_int_equal(ramet_objstore_remove(f.inner, key, NULL), RAMET_OK);
+        model_drop_newest(&f.model);
+        model_reopen(&f.model);
+        assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
+        assert_int_equal(head.lsn, 1);
+        for (unsigned i = 0; i < 20; i++)
+            model_write_random(&f.model, 1);
+        assert_int_equal(ramet_history_newest(history, &head, NULL), RAMET_OK);
+        assert_int_equal(head.lsn, 21);
+        assert_int_equal(ramet_history_head(f.model.history, 2, &known, NULL),
+                         RAMET_OK);
+        assert_int_equal(ramet_history_head(history, 2, &head, NULL), RAMET_OK);
+        assert_memory_equal(&head.hash, &known.hash, sizeof(head.hash));
+        ramet_history_close(history);
+        fixture_close(&f);
+    }
+}
+
 /* What a commit goes on top of: read once a minute, and then believed. */
 static void
 base_of_a_commit__is_proven_once_a_minute(void **state)
@@ -631,6 +669,8 @@ main(void)
         cmocka_unit_test(paid_store__that_went_back_is_noticed_within_a_minute),
         cmocka_unit_test(
             paid_store__that_went_back__is_asked_for_the_next_slot),
+        cmocka_unit_test(
+            what_others_committed__after_a_store_went_back__is_read_from_it),
         cmocka_unit_test(base_of_a_commit__is_proven_once_a_minute),
         cmocka_unit_test(paid_store__has_a_map_at_every_16th_commit),
         cmocka_unit_test(catching_up__where_heads_are_paid_walks_a_map_soon),

@@ -150,7 +150,7 @@ ramet_s3_read_parts(struct ramet_objstore *store,
 
     assert(visit != NULL && (parts != NULL || count == 0));
     for (size_t i = 0; i < slots && rc == RAMET_OK; i++) {
-        r.slots[i] = ramet_alloc(sizeof(*r.slots[i]));
+        r.slots[i] = ramet_calloc(1, sizeof(*r.slots[i]));
         if (r.slots[i] == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", r.s3->name);
     }

@@ -269,7 +269,6 @@ reply_committed(struct call *call, struct ramet_open_volume *vol,
     ramet_open_volume_committed(vol, &head, true_ms, object, len);
 }
 
-/* History's checks, and the inline segment's own header. */
 /* A commit on top of what is not here: what is here ends before it, since it was
  * deleted or set back before this server looked. */
 static enum ramet_rc

@@ -23,7 +23,7 @@ cache_read(struct ramet_objstore *store, const char *key, uint64_t offset,
     struct block_id id;
 
     if (len == 0 || len > SPAN_MAX || offset > UINT64_MAX - SPAN_MAX ||
-        !ramet_cache_block_of(key, &id))
+        !ramet_cache_block_of(cache, key, &id))
         return ramet_cache_read_inner(cache, key, offset, buf, len, out_got,
                                       err);
     return ramet_cache_read_blocks(cache, key, id, offset, buf, len, out_got,
@@ -175,8 +175,8 @@ cache_refresh(struct ramet_objstore *store, const char *key)
     struct block_id id;
 
     ramet_objstore_refresh(cache->inner, key);
-    if (!ramet_cache_block_of(key, &id) || !ramet_cache_holds(cache, &id) ||
-        is_of_store(cache, key))
+    if (!ramet_cache_block_of(cache, key, &id) ||
+        !ramet_cache_holds(cache, &id) || is_of_store(cache, key))
         return;
     ramet_memcache_forget(cache->mem, id.volume);
     if (cache->disk != NULL)
@@ -205,6 +205,18 @@ static const struct ramet_objstore_ops cache_ops = {
     .close = cache_close,
 };
 
+/* No other process has the same. */
+static uint64_t
+new_life(void)
+{
+    const struct ramet_os *const os = ramet_os_system();
+    uint64_t life;
+
+    if (os->random(os->ctx, &life, sizeof(life)) < 0)
+        life = os->wall_ms(os->ctx) ^ os->mono_ns(os->ctx);
+    return life;
+}
+
 enum ramet_rc
 ramet_cache_open(struct ramet_objstore *store,
                  const struct ramet_cache_options *options,
@@ -218,6 +230,7 @@ ramet_cache_open(struct ramet_objstore *store,
     cache->store = (struct ramet_objstore){
         .ops = &cache_ops, .traits = store->traits, .name = store->name};
     cache->inner = store;
+    cache->life = new_life();
     cache->mem = ramet_memcache_new(options->memory_bytes);
     if (cache->mem == NULL)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "cache: out of memory");
@@ -256,7 +269,7 @@ ramet_cache_try(struct ramet_cache *cache, const char *key, uint64_t offset,
     size_t done = 0;
 
     if (len == 0 || offset > UINT64_MAX - len ||
-        !ramet_cache_block_of(key, &id))
+        !ramet_cache_block_of(cache, key, &id))
         return false;
     while (done < len) {
         const size_t in_block = (size_t)((offset + done) % BLOCK);

@@ -10,6 +10,9 @@
  *   (2) A block from disk was verified against its key, length and checksum;
  *       one that fails is a miss.
  *   (3) ramet_cache_try() does no I/O and waits for nothing but a short lock.
+ *   (4) Commits are found by a number, which is given to another one where a store is set
+ *       back and written again. So one that an earlier process left on disk is a miss:
+ *       nobody may have looked at the store between. Maps and segments have ids.
  *
  * Layer: server.
  */

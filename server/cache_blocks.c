@@ -6,13 +6,15 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/bytes.h"
 #include "server/cache_impl.h"
 
 #define BLOCK RAMET_CACHE_BLOCK_BYTES
 
 /* "volumes/<36>/" and then one of the immutable kinds. */
 bool
-ramet_cache_block_of(const char *key, struct block_id *out)
+ramet_cache_block_of(const struct ramet_cache *cache, const char *key,
+                     struct block_id *out)
 {
     static const char prefix[] = "volumes/";
     const char *kind;
@@ -26,6 +28,9 @@ ramet_cache_block_of(const char *key, struct block_id *out)
         strncmp(kind, "segments/", 9) != 0)
         return false;
     out->object = ramet_hash128(key, strlen(key));
+    if (kind[0] == 'c') /* invariant (4) of cache.h */
+        ramet_put_le64(out->object.bytes,
+                       ramet_get_le64(out->object.bytes) ^ cache->life);
     out->volume = ramet_hash64(key + sizeof(prefix) - 1, 36);
     out->index = 0;
     return true;

@@ -43,6 +43,7 @@ struct ramet_cache {
     struct ramet_objstore *inner;
     struct memcache *mem;
     struct diskcache *disk; /* NULL: none */
+    uint64_t life;          /* of this process: invariant (4) of cache.h */
     _Atomic uint64_t memory_hits, disk_hits, misses;
     _Atomic uint64_t reads, writes, lists, errors, read_bytes, write_bytes;
 };
@@ -60,7 +61,8 @@ ramet_cache_read_blocks(struct ramet_cache *cache, const char *key,
                         struct block_id id, uint64_t offset, uint8_t *buf,
                         size_t len, size_t *out_got, struct ramet_err *err);
 /* The first block of an object; false: it is none of those that are kept. */
-bool ramet_cache_block_of(const char *key, struct block_id *out);
+bool ramet_cache_block_of(const struct ramet_cache *cache, const char *key,
+                          struct block_id *out);
 /* Is a block in memory now? From disk it is taken there. */
 bool ramet_cache_holds(struct ramet_cache *cache, const struct block_id *id);
 /* `got` bytes of the inner store, from the block `id` on. */

@@ -66,7 +66,7 @@ add_part(struct bringing *b, const struct ramet_part *part)
 
     if (part->len == 0 || part->len > BYTES_MAX ||
         part->offset > UINT64_MAX - BYTES_MAX ||
-        !ramet_cache_block_of(part->key, &id))
+        !ramet_cache_block_of(b->cache, part->key, &id))
         return true; /* it is not kept in blocks */
     last = (part->offset + part->len - 1) / BLOCK;
     for (id.index = part->offset / BLOCK; id.index <= last; id.index++)

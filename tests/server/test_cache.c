@@ -353,8 +353,8 @@ cache__absence_is_not_remembered(void **state)
     end(&s);
 }
 
-/* As after a store was set back: also what was kept on disk, and by name of what is
- * not there any more. */
+/* As after a store was set back: what was kept goes, also by name of what is not
+ * there any more. */
 static void
 cache__what_the_store_lost_is_gone_when_it_is_asked_anew(void **state)
 {
@@ -374,12 +374,44 @@ cache__what_the_store_lost_is_gone_when_it_is_asked_anew(void **state)
                                          buf, sizeof(buf), &got, &err),
                      RAMET_OK);
     assert_int_equal(ramet_objstore_remove(s.store, key, &err), RAMET_OK);
-    ramet_cache_close(s.cache);
-    open_cache(&s, 1u << 20, 1u << 20);
     ramet_objstore_refresh(ramet_cache_store(s.cache), key);
     assert_int_equal(ramet_objstore_read(ramet_cache_store(s.cache), key, 0,
                                          buf, sizeof(buf), &got, &err),
                      RAMET_ENOTFOUND);
+    end(&s);
+}
+
+/* What stands under a commit's number may be another one by now; segments have ids. */
+static void
+cache__commits_of_an_earlier_process_are_read_anew(void **state)
+{
+    static const char key[] = VOLUME "commits/fffffffffffffffd";
+    struct iovec part;
+    struct ramet_err err;
+    struct setup s;
+    uint8_t buf[50];
+    size_t got;
+
+    (void)state;
+    begin(&s, 1u << 20, 1u << 20);
+    for (unsigned life = 0; life < 2; life++) {
+        part = (struct iovec){s.content + life, 50};
+        assert_int_equal(ramet_objstore_put(s.store, key, &part, 1, &err),
+                         RAMET_OK);
+        for (unsigned i = 0; i < 2; i++) {
+            assert_int_equal(ramet_objstore_read(ramet_cache_store(s.cache),
+                                                 key, 0, buf, sizeof(buf), &got,
+                                                 &err),
+                             RAMET_OK);
+            assert_memory_equal(buf, s.content + life, 50);
+        }
+        assert_int_equal(s.recorder.count, 1);
+        read_and_check(&s, 0, 1000);
+        assert_int_equal(s.recorder.count, life == 0 ? 2 : 1);
+        ramet_cache_close(s.cache);
+        open_cache(&s, 1u << 20, 1u << 20);
+        assert_int_equal(ramet_objstore_remove(s.store, key, &err), RAMET_OK);
+    }
     end(&s);
 }
 
@@ -461,6 +493,7 @@ main(void)
         cmocka_unit_test(cache__absence_is_not_remembered),
         cmocka_unit_test(
             cache__what_the_store_lost_is_gone_when_it_is_asked_anew),
+        cmocka_unit_test(cache__commits_of_an_earlier_process_are_read_anew),
         cmocka_unit_test(cache__names_are_always_asked_for),
         cmocka_unit_test(cache__a_volume_can_be_forgotten),
         cmocka_unit_test(cache__try_gives_only_what_is_in_memory),

@@ -56,8 +56,9 @@ struct listing {
     struct ramet_s3store *s3;
     ramet_objstore_visit *visit;
     void *ctx;
+    const char *prefix;       /* that was asked for */
     char last[RAMET_KEY_MAX]; /* that came */
-    bool out_of_order;
+    bool out_of_order, of_others;
 };
 
 /* Keys are the store's own without the prefix. What is none of Ramet's keys is
@@ -74,6 +75,11 @@ take_key(void *ctx, const char *key, uint64_t size_bytes)
     key += prefix_len;
     if (strlen(key) >= RAMET_KEY_MAX || !ramet_key_valid(key))
         return true;
+    /* Whoever asked takes what comes for what he asked for, and may remove it. */
+    if (strncmp(key, l->prefix, strlen(l->prefix)) != 0) {
+        l->of_others = true;
+        return false;
+    }
     if (strcmp(key, l->last) <= 0) {
         l->out_of_order = true;
         return false;
@@ -152,6 +158,7 @@ list(struct ramet_s3store *s3, const char *prefix, const char *after,
     if (page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", s3->name);
     ramet_buf_init(&query, 16u << 10);
+    l->prefix = prefix;
     (void)snprintf(l->last, sizeof(l->last), "%s", after);
     do {
         memcpy(asked, page->token, sizeof(asked));
@@ -172,6 +179,11 @@ list(struct ramet_s3store *s3, const char *prefix, const char *after,
     if (rc == RAMET_OK && l->out_of_order)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "%s: the list of %s is not in order, as S3's lists are",
+                        s3->name, prefix);
+    if (rc == RAMET_OK && l->of_others)
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                        "%s: the list of %s has keys of others: the bucket's "
+                        "service passes over what it is asked for",
                         s3->name, prefix);
     ramet_buf_done(&query);
     ramet_free(page);

@@ -1025,6 +1025,23 @@ class Faults(BucketTest):
         self.assertIn("as it went before", done.stderr)
         self.assertLess(len(self.fake.log), 20)
 
+    def test_list_that_passes_over_its_prefix__costs_no_other_volume(self):
+        self.bound()
+        self.of_bytes("b", 1 << 20)
+        before = set(key for key in self.fake.objects)
+        self.fake.lists_all = True
+        for words in (("ls", self.url("")), ("info", self.url()),
+                      ("log", self.url()), ("profiles", self.url()),
+                      ("verify", self.url()),
+                      ("delete", self.url(), "--yes")):
+            done = self.run_ramet(*words)
+            self.assertEqual(done.returncode, DAMAGED,
+                             (words, done.stderr))
+            self.assertIn("keys of others", done.stderr)
+        self.assertEqual(before - set(self.fake.objects), set())
+        self.fake.lists_all = False
+        self.ramet("export", self.url("b"), self.path("out"))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

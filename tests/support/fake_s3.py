@@ -96,6 +96,7 @@ class FakeS3:
         self.objects, self.uploads, self.log, self.faults = {}, {}, [], []
         self.unlisted = ()  # parts of keys that no list shows
         self.lists_stuck = False  # a page without keys, and another like it
+        self.lists_all = False  # whatever the prefix
         self.hooks = []  # functions of a request that is to be answered
         self.extra = {}  # (method, path): function(request, body) -> bytes
         self.lock = threading.Lock()
@@ -322,7 +323,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                         b"<NextContinuationToken>more</NextContinuationToken>"
                         b"</ListBucketResult>")
             return
-        prefix = query.get("prefix", "")
+        prefix = "" if self.service.lists_all else query.get("prefix", "")
         after = query.get("continuation-token") or query.get("start-after", "")
         most = min(int(query.get("max-keys", 1000)), self.service.page)
         with self.service.lock:

@@ -198,7 +198,6 @@ work_on_push(struct ramet_background *bg)
     const uint64_t now = ramet_background_now_ms(bg);
     uint64_t wait_ms;
 
-    assert(ramet_background_may_push(bg)); /* invariant (4) */
     bg->pacer.interval_ms = atomic_load(&bg->push_interval_ms);
     wait_ms = ramet_pacer_due(&bg->pacer, now, NULL);
     if (wait_ms == 0)

@@ -5,6 +5,8 @@
  */
 #include "tests/support/cmocka_all.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -254,6 +256,62 @@ fork__leaves_the_parents_thread_alone(void **state)
     expect_remote(world);
 }
 
+/* Closes its file, once it may, when another thread than the test's asks the
+ * time. */
+static struct {
+    struct ramet_os os;
+    struct ramet_file *file;
+    pthread_t tester;
+    atomic_bool is_armed, may_close, is_closed;
+} closer;
+
+static uint64_t
+close_and_tell_time(void *ctx)
+{
+    if (!pthread_equal(pthread_self(), closer.tester) &&
+        atomic_exchange(&closer.is_armed, false)) {
+        while (!atomic_load(&closer.may_close))
+            usleep(100);
+        ramet_file_close(closer.file);
+        atomic_store(&closer.is_closed, true);
+    }
+    return ramet_os_system()->mono_ns(ctx);
+}
+
+/* As the thread begins to look whether its last commit is due. */
+static void
+last_pusher__leaves_as_a_turn_begins(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file_options options;
+    struct ramet_file *reader;
+
+    closer.os = *ramet_os_system();
+    closer.os.mono_ns = close_and_tell_time;
+    closer.tester = pthread_self();
+    world_options(world, 0, &options);
+    options.os = &closer.os;
+    options.sync = RAMET_SYNC_AUTO;
+    options.close_wait_ms = 0;
+    OK(ramet_file_open(world_path(world, "a"), &options, &closer.file, e));
+    world_fill(bytes, SIZE, 1);
+    world_write(closer.file, 0, bytes, SIZE);
+    wait_until(closer.file, is_durable, 1);
+    options.flags = RAMET_OPEN_READONLY;
+    OK(ramet_file_open(world_path(world, "a"), &options, &reader, e));
+    usleep(20000); /* it rests, most likely: else it takes another turn */
+    atomic_store(&closer.is_armed, true);
+    world_write(closer.file, 5, "on", 2);
+    memcpy(bytes + 5, "on", 2);
+    atomic_store(&closer.may_close, true);
+    for (unsigned ms = 0; !atomic_load(&closer.is_closed); ms += 2) {
+        assert_true(ms < PATIENCE);
+        usleep(2000);
+    }
+    world_expect(reader, bytes, SIZE);
+    ramet_file_close(reader);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
@@ -265,6 +323,7 @@ main(void)
         T(close__waits_for_the_last_push),
         T(outage__ends_by_itself),
         T(divergence__is_told_and_mended_by_a_reset),
+        T(last_pusher__leaves_as_a_turn_begins),
         T(threads__share_one_replica_and_one_pusher),
         T(fork__leaves_the_parents_thread_alone),
     };

@@ -188,18 +188,19 @@ bind_if_there(struct ramet_sync *sync, struct ramet_err *err)
  * Our own commit that is under way must not be taken for a stranger's: with
  * local commits pending, the push lock comes first, and an intent is settled. That
  * there are any may show only as the replica is bound: another process did it.
+ * `binds`: else what is not bound is left so, and has no history.
  */
 static enum ramet_rc
-prepare(struct ramet_sync *sync, struct ramet_err *err)
+prepare(struct ramet_sync *sync, bool binds, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
     rc = ramet_sync_connect(sync, err);
     if (rc != RAMET_OK || sync->follows)
         return rc;
-    if (sync->history == NULL)
+    if (sync->history == NULL && binds)
         rc = bind_if_there(sync, err);
-    if (rc != RAMET_OK || !ramet_sync_pending(sync))
+    if (rc != RAMET_OK || sync->history == NULL || !ramet_sync_pending(sync))
         return rc;
     rc = ramet_sync_lock_push(sync, err);
     return rc == RAMET_OK ? ramet_intent_settle(sync, err) : rc;
@@ -214,7 +215,7 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     enum ramet_rc rc;
 
     (void)ctx;
-    rc = prepare(sync, err);
+    rc = prepare(sync, true, err);
     if (rc == RAMET_OK && sync->history == NULL && sync->follows)
         return RAMET_OK; /* bound to nothing that could be followed */
     if (rc == RAMET_OK)
@@ -319,7 +320,7 @@ reset(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     bool same_line = true;
     enum ramet_rc rc;
 
-    rc = prepare(sync, err);
+    rc = prepare(sync, false, err);
     if (ramet_refusal_is_one(rc))
         rc = ramet_refusal_fence(sync, err);
     /* That lines parted is what a reset is for; and nobody may send what it gives

@@ -7,6 +7,8 @@
  */
 #include "tests/support/cmocka_all.h"
 
+#include <string.h>
+
 #include "client/store/exchange.h"
 #include "tests/client/sync/world.h"
 #include "tests/support/faultstore.h"
@@ -127,6 +129,31 @@ bound_by_another__as_a_pull_begins__its_push_is_settled(void **state)
     close_two(&two);
 }
 
+/* There is nothing to adopt: neither where nobody made the volume, nor where another
+ * has the name. */
+static void
+never_pushed__is_not_reset(void **state)
+{
+    struct world *const world = *state;
+    struct ramet_file *const a = world_open(world, 0, "a");
+    struct ramet_file *b;
+    struct ramet_err err;
+
+    world_write(a, 0, "mine", 4);
+    assert_int_equal(ramet_file_reset(a, false, NULL, 0, NULL, &err),
+                     RAMET_EINVAL);
+    assert_non_null(strstr(err.text, "was never pushed"));
+    b = world_open(world, 0, "b");
+    world_write(b, 0, "others", 6);
+    OK(ramet_file_push(b, NULL, e));
+    assert_int_equal(ramet_file_reset(a, false, NULL, 0, NULL, &err),
+                     RAMET_EINVAL);
+    assert_non_null(strstr(err.text, "was never pushed"));
+    world_expect(a, "mine", 4);
+    ramet_file_close(a);
+    ramet_file_close(b);
+}
+
 int
 main(void)
 {
@@ -137,6 +164,7 @@ main(void)
         T(bound_by_another__takes_a_durable_commit),
         T(bound_by_another__has_pages_that_it_evicted),
         T(bound_by_another__as_a_pull_begins__its_push_is_settled),
+        T(never_pushed__is_not_reset),
     };
 #undef T
 

@@ -121,8 +121,10 @@ ramet_pack_back(struct ramet_packer *packer, const struct ramet_delta *delta,
     ramet_buf_bytes(out, back.steps, back.steps_len);
     if (back.literals_len > 0)
         ramet_buf_bytes(out, back.literals, back.literals_len);
-    if (out->failed != RAMET_OK)
+    if (out->failed != RAMET_OK) {
+        out->len = start; /* nobody counts a part of it */
         return RAMET_FAIL(err, out->failed, "no memory to pack a page");
+    }
     *out_length = (uint32_t)(out->len - start);
     return RAMET_OK;
 }

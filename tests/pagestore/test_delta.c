@@ -565,6 +565,45 @@ writer__survives_every_failed_allocation(void **state)
     ramet_objstore_close(store);
 }
 
+/* What is not packed to its end leaves nothing behind: others follow in the buffer. */
+static void
+way_back__survives_every_failed_allocation(void **state)
+{
+    static const struct ramet_delta_shape none = {.count = 0};
+    struct ramet_delta_writer *writer;
+    struct ramet_packer *packer;
+    struct ramet_buf packed;
+    uint8_t base[PAGE], page[PAGE];
+    uint32_t length = 0;
+    enum ramet_rc rc = RAMET_ENOMEM;
+
+    (void)state;
+    fill_page(base, PAGE, 1);
+    fill_page(page, PAGE, 1);
+    fill_page(page + 1000, 300, 2);
+    assert_int_equal(ramet_delta_writer_new(PAGE, 1, 1u << 20, &writer, NULL),
+                     RAMET_OK);
+    assert_int_equal(ramet_packer_new(&packer, NULL), RAMET_OK);
+    assert_int_equal(ramet_delta_writer_try(writer, base, &none, page, &none,
+                                            UINT32_MAX, &length, NULL),
+                     RAMET_OK);
+    assert_true(length > 0);
+    /* First none fails: then all memory of the packer's own is there. */
+    for (long n = -1; n <= 0 || rc != RAMET_OK; n++) {
+        assert_true(n < 20);
+        ramet_buf_init(&packed, 1u << 16);
+        ramet_alloc_fail_at(n);
+        rc = ramet_pack_back(packer, ramet_delta_writer_kept(writer), base,
+                             page, PAGE, PAGE, &packed, &length, NULL);
+        ramet_alloc_fail_at(-1);
+        assert_int_equal(rc, n == -1 || n > 1 ? RAMET_OK : RAMET_ENOMEM);
+        assert_int_equal(packed.len, rc == RAMET_OK ? length : 0);
+        ramet_buf_done(&packed);
+    }
+    ramet_packer_free(packer);
+    ramet_delta_writer_free(writer);
+}
+
 int
 main(void)
 {
@@ -577,6 +616,7 @@ main(void)
         cmocka_unit_test(
             way_back__of_what_was_moved_left_out_or_put_in_is_short),
         cmocka_unit_test(way_back__has_no_numbers),
+        cmocka_unit_test(way_back__survives_every_failed_allocation),
         cmocka_unit_test(blocks__in_a_segment_or_inline_give_the_pages_back),
         cmocka_unit_test(try__gives_up_where_a_delta_does_not_pay),
         cmocka_unit_test(writer__survives_every_failed_allocation),

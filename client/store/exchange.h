@@ -75,6 +75,14 @@ ramet_session_bind_unchanged(struct ramet_session *session,
                              const char *remote, const struct ramet_vid *volume,
                              struct ramet_err *err);
 
+/* A blob that was cloned lazily stays so, whatever is pulled: pages come as they are
+ * read. Until it is hydrated: from then on it is whole after each pull. */
+RAMET_NODISCARD enum ramet_rc
+ramet_session_is_lazy(struct ramet_session *session, bool *out_lazy,
+                      struct ramet_err *err);
+RAMET_NODISCARD enum ramet_rc
+ramet_session_end_lazy(struct ramet_session *session, struct ramet_err *err);
+
 /* RAMET_EUNKNOWN, with the way out: a push was cut off, or a commit is in doubt,
  * and the remote alone knows what became of it. `state` is the session's. */
 RAMET_NODISCARD enum ramet_rc

@@ -156,15 +156,19 @@ adopt(struct ramet_sync *sync, const struct target *target, bool reset,
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }
 
-/* A blob is a plain file again as soon as may be. */
+/* A blob is a plain file again as soon as may be, unless it is a lazy one. */
 static enum ramet_rc
 settle_blob(struct ramet_sync *sync, struct ramet_err *err)
 {
+    bool is_lazy;
     enum ramet_rc rc;
 
     assert(sync->session != NULL);
     if (sync->state->kind != RAMET_KIND_BLOB)
         return RAMET_OK;
+    rc = ramet_session_is_lazy(sync->session, &is_lazy, err);
+    if (rc != RAMET_OK || is_lazy)
+        return rc;
     rc = ramet_sync_hydrate(sync, err);
     return rc == RAMET_OK ? ramet_session_checkpoint(sync->session, true, err)
                           : rc;

@@ -138,9 +138,11 @@ run_sync(struct ramet_sync *sync, struct ramet_err *err)
 static enum ramet_rc
 run_hydrate(struct ramet_sync *sync, struct ramet_err *err)
 {
-    const enum ramet_rc rc = ramet_sync_hydrate(sync, err);
+    enum ramet_rc rc = ramet_sync_hydrate(sync, err);
 
     assert(sync->session != NULL);
+    if (rc == RAMET_OK && sync->state->kind == RAMET_KIND_BLOB)
+        rc = ramet_session_end_lazy(sync->session, err);
     return rc == RAMET_OK ? ramet_session_checkpoint(sync->session, true, err)
                           : rc;
 }

@@ -110,6 +110,24 @@ class Lazy(BucketTest):
                          self.data[:2_000_005] + b"changed" +
                          self.data[2_000_012:])
 
+    def test_lazy_clone__stays_so_until_it_is_hydrated(self):
+        lazy, pages = self.path("lazy"), -(-LENGTH // PAGE)
+        self.ramet("clone", self.url("model"), lazy, "--lazy")
+        self.ramet("clone", self.url("model"), self.path("other"))
+        for offset in (0, 1_000_000):
+            self.write(self.path("other"), self.data[:offset] + b"!" +
+                       self.data[offset + 1:])
+            self.ramet("push", self.path("other"))
+            self.ramet("pull", lazy)
+            self.assertLess(self.json("status", lazy)["cached_pages"], 100)
+        self.ramet("hydrate", lazy)
+        self.assertEqual(self.read(lazy), self.read(self.path("other")))
+        self.write(self.path("other"), self.data)
+        self.ramet("push", self.path("other"))
+        self.ramet("pull", lazy)
+        self.assertEqual(self.json("status", lazy)["cached_pages"], pages)
+        self.assertEqual(self.read(lazy), self.data)
+
     def test_lazy_clone__that_others_write_to_keeps_what_the_remote_has(self):
         lazy = self.path("lazy")
         self.ramet("clone", self.url("model"), lazy, "--lazy")

@@ -38,7 +38,8 @@ enum {
     FLAG_SCHEMA_MOVED = 256,
     FLAGS_OF_VERSION_2 = 511,
     FLAG_LOG_KEPT = 512,
-    FLAGS_ALL = 1023
+    FLAG_LAZY = 1024,
+    FLAGS_ALL = 2047
 };
 
 void
@@ -195,6 +196,7 @@ flags_of(const struct ramet_state_file *s)
            (s->is_unsummed ? FLAG_UNSUMMED : 0u) |
            (s->borne.is_set ? FLAG_BORNE : 0u) |
            (is_log_kept(s) ? FLAG_LOG_KEPT : 0u) |
+           (s->is_lazy ? FLAG_LAZY : 0u) |
            (s->fold.schema_moved ? FLAG_SCHEMA_MOVED : 0u);
 }
 
@@ -359,6 +361,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
         version == 1 ? s->default_held : (flags & FLAG_UNSUMMED) != 0;
     s->presence_is_checked = (flags & FLAG_PRESENCE_CHECKED) != 0;
     s->borne.is_set = (flags & FLAG_BORNE) != 0;
+    s->is_lazy = (flags & FLAG_LAZY) != 0;
     if ((flags & FLAG_LOG_KEPT) != 0)
         s->kept_gen = s->oldest_gen;
     f->schema_moved = (flags & FLAG_SCHEMA_MOVED) != 0;

@@ -253,6 +253,7 @@ describe_clone(const struct ramet_replica_options *options, const char *remote,
     }
     state->default_held = false;
     state->is_clean = false;
+    state->is_lazy = state->fold.kind == RAMET_KIND_BLOB;
     state->base_page_count = point->page_count;
     state->base_page_size = point->page_size;
     state->base_absent = point->page_count;

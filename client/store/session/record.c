@@ -273,6 +273,18 @@ ramet_fill_trailer_point(struct ramet_trailer *trailer,
     trailer->remote_page_count = point->page_count;
 }
 
+/* It may be in the log all the same: whoever recovers would take it, and nothing of
+ * what follows in another file. A void that can't be written is pending. */
+static void
+void_what_failed(struct ramet_session *session,
+                 const struct ramet_trailer *trailer)
+{
+    const struct ramet_record_span span = ramet_record_span_of(trailer);
+
+    assert(ramet_holds(session, RAMET_LOCK_WRITE));
+    (void)!ramet_void_record(session->replica, &span, NULL);
+}
+
 enum ramet_rc
 ramet_record_finish(struct ramet_session *session,
                     struct ramet_trailer *trailer, struct ramet_err *err)
@@ -320,8 +332,10 @@ ramet_record_finish(struct ramet_session *session,
     rc = ramet_os_write_full(replica->os, gen->fd, session->buf,
                              session->buf_len + size,
                              ramet_pos_offset(session->buf_pos), "log", err);
-    if (rc != RAMET_OK)
+    if (rc != RAMET_OK) {
+        void_what_failed(session, trailer);
         return rc;
+    }
     prepared->is_set = true;
     prepared->is_synced = false;
     prepared->span = ramet_record_span_of(trailer);

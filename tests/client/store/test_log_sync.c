@@ -21,11 +21,23 @@
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
 
-/* The system's table, but that syncs of files fail while it is said so. */
+/* The system's table, but that syncs of files fail while it is said so, or writes,
+ * which are on the disk all the same. */
 static struct {
     struct ramet_os os;
     bool fails;
+    bool writes_fail;
 } disk;
+
+static ssize_t
+write_and_fail(void *ctx, int fd, const struct iovec *iov, int iovcnt,
+               uint64_t offset)
+{
+    const ssize_t put =
+        ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
+
+    return disk.writes_fail ? -EIO : put;
+}
 
 static int
 sync_or_fail(void *ctx, int fd)
@@ -42,8 +54,9 @@ datasync_or_fail(void *ctx, int fd)
 static struct ramet_session *
 open_on_disk(const struct place *p)
 {
-    disk.fails = false;
+    disk.fails = disk.writes_fail = false;
     disk.os = *ramet_os_system();
+    disk.os.pwritev = write_and_fail;
     disk.os.sync = sync_or_fail;
     disk.os.datasync = datasync_or_fail;
     return place_open_on((struct place *)(uintptr_t)p, RAMET_OPEN_CREATE,
@@ -123,6 +136,80 @@ expect_after_crash(const struct place *p, uint8_t byte)
     ramet_session_close(session);
 }
 
+/* What another sees stays in the log. */
+static struct ramet_session *
+pin_another(struct ramet_session *session)
+{
+    struct ramet_session *reader;
+
+    OK(ramet_session_clone(session, &reader, e));
+    OK(ramet_session_pin(reader, e));
+    return reader;
+}
+
+/* A new file of the log, and a commit in it. */
+static void
+expect_commit_in_another_file(const struct place *p,
+                              struct ramet_session *session)
+{
+    OK(ramet_session_checkpoint(session, true, e));
+    assert_int_equal(commit(session, 0, 3, true), RAMET_OK);
+    expect_after_crash(p, 3);
+}
+
+static void
+commit_that_failed_and_was_written__hides_none(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+    struct ramet_session *reader;
+    uint8_t page[PLACE_PAGE];
+
+    assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
+    reader = pin_another(session);
+    assert_int_equal(commit(session, 1, 1, true), RAMET_OK);
+    memset(page, 2, sizeof(page));
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, page, sizeof(page), e));
+    disk.writes_fail = true;
+    assert_int_equal(ramet_session_prepare(session, NULL, NULL), RAMET_EIO);
+    disk.writes_fail = false;
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    expect_commit_in_another_file(p, session);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+}
+
+/* The file is to become shorter, after the commit that it belongs to. */
+static void
+cut_that_failed_and_was_written__hides_no_commit(void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *const session = open_on_disk(p);
+    struct ramet_session *reader;
+    uint8_t page[PLACE_PAGE];
+
+    assert_int_equal(commit(session, 1, 1, true), RAMET_OK);
+    reader = pin_another(session);
+    memset(page, 2, sizeof(page));
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, page, sizeof(page), e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    OK(ramet_session_truncate(session, PLACE_PAGE, e));
+    disk.writes_fail = true;
+    ramet_session_publish(session);
+    disk.writes_fail = false;
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+    expect_commit_in_another_file(p, session);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+}
+
 /* Nothing of the file was ever on disk. */
 static void
 head_of_the_log_that_was_let_go__is_written_again(void **state)
@@ -185,6 +272,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        T(commit_that_failed_and_was_written__hides_none),
+        T(cut_that_failed_and_was_written__hides_no_commit),
         T(head_of_the_log_that_was_let_go__is_written_again),
         T(commit_after_one_that_was_let_go__is_not_acknowledged),
         T(commit_after_a_sync_that_failed__is_acknowledged_where_nothing_was_lost),

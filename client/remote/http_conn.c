@@ -212,7 +212,7 @@ take_why(struct ramet_http_call *call, const char *value, size_t len)
     assert(len < sizeof(call->stopped_why));
     for (size_t i = 0; i < len; i++)
         call->stopped_why[i] =
-            value[i] >= ' ' && value[i] < 127 ? value[i] : '?';
+            (char)(value[i] >= ' ' && value[i] < 127 ? value[i] : '?');
     call->stopped_why[len] = '\0';
 }
 

@@ -91,9 +91,9 @@ ramet_s3_keys_from_xml(const void *data, size_t len,
 {
     static const char root[] = "AssumeRoleWithWebIdentityResponse/"
                                "AssumeRoleWithWebIdentityResult/Credentials/";
-    struct ramet_s3_keys keys;
-    char path[160], expiry[64];
-    enum ramet_rc rc;
+    struct ramet_s3_keys keys = {.expires_ms = 0};
+    char path[160], expiry[64] = "";
+    enum ramet_rc rc = RAMET_OK;
     const struct {
         const char *name;
         char *out;
@@ -104,15 +104,17 @@ ramet_s3_keys_from_xml(const void *data, size_t len,
                   {"Expiration", expiry, sizeof(expiry)}};
 
     assert(data != NULL || len == 0);
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+    for (size_t i = 0; rc == RAMET_OK && i < sizeof(fields) / sizeof(fields[0]);
+         i++) {
         (void)snprintf(path, sizeof(path), "%s%s", root, fields[i].name);
         if (!ramet_s3_field(data, len, path, fields[i].out, fields[i].size))
-            return RAMET_FAIL(err, RAMET_ECORRUPT,
-                              "S3: what the security token service answered "
-                              "are no credentials");
+            rc = RAMET_FAIL(err, RAMET_ECORRUPT,
+                            "S3: what the security token service answered "
+                            "are no credentials");
     }
-    rc = finish_keys(keys.access, keys.secret, keys.session, expiry, out_keys,
-                     err);
+    if (rc == RAMET_OK)
+        rc = finish_keys(keys.access, keys.secret, keys.session, expiry,
+                         out_keys, err);
     ramet_s3_keys_wipe(&keys);
     return rc;
 }

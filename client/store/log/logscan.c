@@ -64,6 +64,7 @@ get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
 
     assert(scan->gen != NULL && scan->window_len <= WINDOW_SIZE);
     assert(len <= WINDOW_SIZE);
+    *out = NULL;
     if (scan->window == NULL) {
         scan->window = ramet_alloc(WINDOW_SIZE);
         if (scan->window == NULL)

@@ -45,7 +45,7 @@ struct ramet_state_file {
     bool is_unsummed;         /* pages may be without a checksum; see sums.h */
     bool is_clean;    /* the base may bear the true header; log is empty */
     bool is_adopting; /* ramet adopt was interrupted */
-    bool is_lazy;     /* a blob whose pages come as they are read; see exchange.h */
+    bool is_lazy; /* a blob whose pages come as they are read; see exchange.h */
     /* What the base's inode says when nobody is at it; see base_check.h. */
     uint64_t base_device, base_inode, base_size;
     int64_t base_mtime_ns;

@@ -96,9 +96,12 @@ ramet_file_find_newest(struct ramet_remote_client *client,
                        struct ramet_vid *out_volume,
                        struct ramet_head *out_head, struct ramet_err *err)
 {
-    enum ramet_rc rc = ramet_remote_client_resolve(client, out_volume, err);
+    enum ramet_rc rc;
 
     assert(client != NULL);
+    /* What an opening that failed was told is no answer any more. */
+    ramet_remote_client_begin(client);
+    rc = ramet_remote_client_resolve(client, out_volume, err);
     if (rc == RAMET_OK)
         rc = ramet_remote_client_newest(client, out_volume, out_head, err);
     if (rc == RAMET_OK && out_head->lsn == 0)

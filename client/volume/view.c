@@ -288,6 +288,7 @@ ramet_view_open(struct ramet_remote_client *client,
     view->cache_bytes = cache_bytes > 0 ? cache_bytes : RAMET_VIEW_CACHE_BYTES;
     assert(view->os != NULL);
     assert(view->cache_bytes > 0);
+    ramet_remote_client_begin(client); /* as look_anew() */
     if (volume != NULL)
         view->volume = *volume;
     else

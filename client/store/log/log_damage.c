@@ -9,6 +9,8 @@
  *       the leftover of a crash, none tells of a place in this file
  *   (3) such a file may be one that a clean close kept, with records of before in
  *       it: those are older than the snapshot at the end, and prove nothing
+ *   (4) nothing is missing before the record that would be the next. It may be what
+ *       a transaction wrote over, at the beginning of a file that is after the end
  */
 #include "client/store/log/log_damage.h"
 
@@ -49,6 +51,7 @@ proves_damage(const struct search *search, const struct suspect *file,
     assert(size != 0 && size <= WINDOW_SIZE);
     if (file->salt != NULL)
         return ramet_trailer_decode(in, size, pos, *file->salt, &t) &&
+               t.seq > search->seq + 1 && /* invariant (4) */
                ramet_pos_before(search->end, t.synced) && !t.is_void;
     return ramet_trailer_peek_synced(in, size, pos, &synced, &seq) &&
            seq > search->seq && /* invariant (3) */

@@ -249,7 +249,8 @@ look_at_newest(struct ramet_session *session, const struct ramet_point *at,
     return rc;
 }
 
-/* So many as are kept at once. */
+/* So many as are kept at once. One that can't be looked at, as where presence is
+ * damaged, leaves the others alone; its failure is told. */
 static enum ramet_rc
 offer(struct ramet_session *session, const struct ramet_point *at,
       const uint32_t *pgnos, size_t count, const uint8_t *pages,
@@ -257,28 +258,31 @@ offer(struct ramet_session *session, const struct ramet_point *at,
 {
     struct ramet_fill_page wanted[RAMET_FILL_RUN];
     size_t wanted_count = 0;
+    enum ramet_rc first = RAMET_OK;
+    enum ramet_rc rc = RAMET_OK;
 
     assert(count <= RAMET_FILL_RUN);
     for (size_t i = 0; i < count; i++) {
         struct newest_page look;
-        enum ramet_rc rc;
 
         if (pgnos[i] == 0)
             continue;
-        rc = look_at_newest(session, at, pgnos[i], &look, err);
-        if (rc != RAMET_OK)
-            return rc;
-        if (look.is_of && look.is_absent &&
+        rc = look_at_newest(session, at, pgnos[i], &look,
+                            first == RAMET_OK ? err : NULL);
+        if (first == RAMET_OK)
+            first = rc;
+        if (rc == RAMET_OK && look.is_of && look.is_absent &&
             look.newest.snapshot.page_size == page_size)
             wanted[wanted_count++] =
                 (struct ramet_fill_page){.pgno = pgnos[i],
                                          .expected = look.entry,
                                          .page = pages + i * page_size};
     }
-    return wanted_count == 0
-               ? RAMET_OK
-               : ramet_fill_keep(session, wanted, wanted_count, at, page_size,
-                                 RAMET_LOCK_WAIT_MS, err);
+    if (wanted_count == 0)
+        return first;
+    rc = ramet_fill_keep(session, wanted, wanted_count, at, page_size,
+                         RAMET_LOCK_WAIT_MS, first == RAMET_OK ? err : NULL);
+    return first == RAMET_OK ? rc : first;
 }
 
 enum ramet_rc

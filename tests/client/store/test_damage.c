@@ -200,6 +200,26 @@ bit_flips__anywhere__error_or_right_data(void **state)
 
 /* ---- the middle of the log ------------------------------------------------ */
 
+/* The first page becomes the image's; the record was written once before, with
+ * other bytes, and synced. */
+static void
+commit_written_twice(struct ramet_session *session, const struct image *image)
+{
+    const uint8_t before[PLACE_PAGE] = {1};
+
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    for (unsigned i = 0; i < 2; i++) {
+        OK(ramet_session_write(session, 0, i == 0 ? before : image->bytes,
+                               PLACE_PAGE, e));
+        OK(ramet_session_prepare(session, NULL, e));
+        OK(ramet_session_sync(session, e));
+    }
+    ramet_session_publish(session);
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+}
+
 /* Three synced commits, of which the second is of `pages`; and the third stands in
  * a file of its own, or behind the second. It dies. */
 static void
@@ -219,25 +239,28 @@ leave_three_commits(struct place *p, uint32_t pages, bool apart)
         if (apart)
             OK(ramet_session_checkpoint(writer, true, e));
         memset(image->bytes, 'c', PLACE_PAGE);
-        OK(place_commit(writer, image, e));
+        commit_written_twice(writer, image);
         _exit(0);
     }
     child_await(child);
 }
 
-/* Where the first page of 'b' stands in the first file of the log. */
-static uint64_t
-find_second(const char *path)
+/* The first page of these bytes in a file of the log. */
+static void
+spoil_page_of(const struct place *p, const char *name, uint8_t byte)
 {
-    struct image *const file = store_read_plain(path, 512);
-    const uint8_t wanted[64] = {[0 ... 63] = 'b'};
-    const uint8_t *const at =
-        memmem(file->bytes, file->size, wanted, sizeof(wanted));
-    const uint64_t offset = at == NULL ? 0 : (uint64_t)(at - file->bytes);
+    uint8_t wanted[64];
+    char path[500];
+    struct image *file;
+    const uint8_t *at;
 
+    memset(wanted, byte, sizeof(wanted));
+    snprintf(path, sizeof(path), "%s/%s", p->dir, name);
+    file = store_read_plain(path, 512);
+    at = memmem(file->bytes, file->size, wanted, sizeof(wanted));
     assert_non_null(at);
+    flip_bit(path, (uint64_t)(at - file->bytes) + 9, 3);
     image_unref(file);
-    return offset;
 }
 
 /* Synced commits are never left out in silence. */
@@ -246,12 +269,10 @@ expect_damage_is_told(struct place *p, uint32_t pages, bool apart)
 {
     struct ramet_err err = {.text = ""};
     char name[256];
-    char path[500];
 
     leave_three_commits(p, pages, apart);
     find_file(p, "log-", name);
-    snprintf(path, sizeof(path), "%s/%s", p->dir, name);
-    flip_bit(path, find_second(path) + 9, 3);
+    spoil_page_of(p, name, 'b');
     assert_int_equal(place_try_open(p->path, 0, &err), RAMET_ECORRUPT);
     assert_non_null(strstr(err.text, "damaged"));
 }
@@ -266,6 +287,24 @@ static void
 middle_of_the_log__spoilt__is_told_by_what_is_far_behind(void **state)
 {
     expect_damage_is_told(*state, 100, false);
+}
+
+/* The last record can't be told from one that the power took, or that its
+ * transaction was about to write anew. */
+static void
+last_record__spoilt_in_a_file_of_its_own__is_a_crash_at_it(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, 2 * PLACE_PAGE);
+    struct ramet_session *session;
+
+    leave_three_commits(p, 2, true);
+    spoil_page_of(p, "log-0000000000000002", 'c');
+    memset(image->bytes, 'b', image->size);
+    session = place_open(p, 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
 }
 
 /* `size` bytes of 0xff in the place of the index; from `kept` on, so that it
@@ -332,6 +371,7 @@ main(void)
         TEST(bit_flips__anywhere__error_or_right_data),
         TEST(middle_of_the_log__spoilt__is_told_by_the_next_file),
         TEST(middle_of_the_log__spoilt__is_told_by_what_is_far_behind),
+        TEST(last_record__spoilt_in_a_file_of_its_own__is_a_crash_at_it),
         TEST(index__of_nobody_alive__is_not_believed),
     };
 

@@ -147,11 +147,25 @@ pin_another(struct ramet_session *session)
     return reader;
 }
 
-/* A new file of the log, and a commit in it. */
+/* A page of 2, to be prepared. */
+static void
+begin_commit(struct ramet_session *session)
+{
+    uint8_t page[PLACE_PAGE];
+
+    memset(page, 2, sizeof(page));
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, 0, page, sizeof(page), e));
+}
+
+/* The transaction ends. A new file of the log, and a commit in it. */
 static void
 expect_commit_in_another_file(const struct place *p,
                               struct ramet_session *session)
 {
+    ramet_session_release(session);
+    ramet_session_unpin(session);
     OK(ramet_session_checkpoint(session, true, e));
     assert_int_equal(commit(session, 0, 3, true), RAMET_OK);
     expect_after_crash(p, 3);
@@ -163,20 +177,14 @@ commit_that_failed_and_was_written__hides_none(void **state)
     struct place *const p = *state;
     struct ramet_session *const session = open_on_disk(p);
     struct ramet_session *reader;
-    uint8_t page[PLACE_PAGE];
 
     assert_int_equal(commit(session, 0, 1, true), RAMET_OK);
     reader = pin_another(session);
     assert_int_equal(commit(session, 1, 1, true), RAMET_OK);
-    memset(page, 2, sizeof(page));
-    OK(ramet_session_pin(session, e));
-    OK(ramet_session_reserve(session, e));
-    OK(ramet_session_write(session, 0, page, sizeof(page), e));
+    begin_commit(session);
     disk.writes_fail = true;
     assert_int_equal(ramet_session_prepare(session, NULL, NULL), RAMET_EIO);
     disk.writes_fail = false;
-    ramet_session_release(session);
-    ramet_session_unpin(session);
     expect_commit_in_another_file(p, session);
     ramet_session_close(reader);
     ramet_session_close(session);
@@ -189,22 +197,16 @@ cut_that_failed_and_was_written__hides_no_commit(void **state)
     struct place *const p = *state;
     struct ramet_session *const session = open_on_disk(p);
     struct ramet_session *reader;
-    uint8_t page[PLACE_PAGE];
 
     assert_int_equal(commit(session, 1, 1, true), RAMET_OK);
     reader = pin_another(session);
-    memset(page, 2, sizeof(page));
-    OK(ramet_session_pin(session, e));
-    OK(ramet_session_reserve(session, e));
-    OK(ramet_session_write(session, 0, page, sizeof(page), e));
+    begin_commit(session);
     OK(ramet_session_prepare(session, NULL, e));
     OK(ramet_session_sync(session, e));
     OK(ramet_session_truncate(session, PLACE_PAGE, e));
     disk.writes_fail = true;
     ramet_session_publish(session);
     disk.writes_fail = false;
-    ramet_session_release(session);
-    ramet_session_unpin(session);
     expect_commit_in_another_file(p, session);
     ramet_session_close(reader);
     ramet_session_close(session);

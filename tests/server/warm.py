@@ -165,7 +165,8 @@ def test_a_directory_and_its_server_share_a_profile():
     volume = Volume()
     volume.start(QUESTIONS, profile="web", remote=volume.store)
     assert volume.profiles() == ["web/" + seq(1)]
-    assert volume.start(QUESTIONS, profile="web").requests == 2
+    again = volume.start(QUESTIONS, profile="web")
+    assert again.requests == 2, again.requests
     again = volume.start(QUESTIONS, profile="web", remote=volume.store)
     assert again.predicted == 0, again.predicted
     volume.end()
@@ -256,6 +257,21 @@ def test_what_an_opening_was_told_is_no_answer_to_a_later_fetch():
     assert one(view, "SELECT count(*) FROM people") == count + 1
     view.close()
     first.close()
+    volume.end()
+
+
+def test_what_an_opening_was_told_is_no_answer_to_the_next_opening():
+    volume = Volume()
+    first = common.open_db("a.db", timeout=20, remote=volume.url, replica="none")
+    count = one(first, "SELECT count(*) FROM people")
+    told = common.open_db("b.db", timeout=20, remote=volume.url, replica="none",
+                          profile="web")
+    volume.writer.execute("INSERT INTO people(name) VALUES('late')")
+    volume.writer.execute("SELECT ramet_push()").fetchone()
+    view = common.open_db("c.db", timeout=20, remote=volume.url, replica="none")
+    assert one(view, "SELECT count(*) FROM people") == count + 1
+    for db in (first, told, view):
+        db.close()
     volume.end()
 
 

@@ -20,6 +20,26 @@
 
 #define BIND_WAIT_MS 10000u
 
+/* The state as it is on disk; free_state() it, whatever comes of it. */
+static enum ramet_rc
+load_state(const struct ramet_replica *replica,
+           struct ramet_state_file **out_file, struct ramet_err *err)
+{
+    *out_file = ramet_calloc(1, sizeof(**out_file));
+    return *out_file == NULL
+               ? RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state")
+               : ramet_state_file_read(replica->os, replica->dir_fd, *out_file,
+                                       err);
+}
+
+static void
+free_state(struct ramet_state_file *file)
+{
+    if (file != NULL)
+        ramet_state_file_done(file);
+    ramet_free(file);
+}
+
 /* Of a replica that has no volume yet: where its volume is to be, and, unless
  * nil, which it is. */
 static enum ramet_rc
@@ -27,13 +47,10 @@ write_binding(struct ramet_session *session, const char *remote,
               const struct ramet_vid *volume, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    struct ramet_state_file *const file = ramet_calloc(1, sizeof(*file));
-    enum ramet_rc rc;
+    struct ramet_state_file *file;
+    enum ramet_rc rc = load_state(replica, &file, err);
 
-    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
-    if (file == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
-    rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT)); /* invariant (1) */
     if (rc == RAMET_OK && !ramet_id_is_nil(&file->fold.volume.id)) {
         if (ramet_id_compare(&file->fold.volume.id, &volume->id) != 0)
             rc = RAMET_FAIL(err, RAMET_EEXIST, "%s is bound to %s already",
@@ -43,8 +60,7 @@ write_binding(struct ramet_session *session, const char *remote,
         file->fold.volume = *volume;
         rc = ramet_state_file_write(replica->os, replica->dir_fd, file, err);
     }
-    ramet_state_file_done(file);
-    ramet_free(file);
+    free_state(file);
     return rc;
 }
 
@@ -92,7 +108,7 @@ ramet_session_bind_unchanged(struct ramet_session *session,
         rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
                         "%s: was written to while its remote was asked",
                         session->replica->path);
-    assert(ramet_holds(session, RAMET_LOCK_WRITE)); /* invariant (2) */
+    assert(ramet_holds(session, RAMET_LOCK_WRITE)); /* invariant (1) */
     if (rc == RAMET_OK)
         rc = ramet_session_bind(session, remote, volume, err);
     ramet_write_unlock(session);
@@ -105,17 +121,12 @@ enum ramet_rc
 ramet_session_is_lazy(struct ramet_session *session, bool *out_lazy,
                       struct ramet_err *err)
 {
-    const struct ramet_replica *const replica = session->replica;
-    struct ramet_state_file *const file = ramet_calloc(1, sizeof(*file));
-    enum ramet_rc rc;
+    struct ramet_state_file *file;
+    const enum ramet_rc rc = load_state(session->replica, &file, err);
 
-    assert(replica->kind == RAMET_KIND_BLOB);
-    if (file == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
-    rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
+    assert(session->replica->kind == RAMET_KIND_BLOB);
     *out_lazy = rc == RAMET_OK && file->is_lazy;
-    ramet_state_file_done(file);
-    ramet_free(file);
+    free_state(file);
     return rc;
 }
 
@@ -123,19 +134,15 @@ static enum ramet_rc
 write_not_lazy(struct ramet_session *session, struct ramet_err *err)
 {
     const struct ramet_replica *const replica = session->replica;
-    struct ramet_state_file *const file = ramet_calloc(1, sizeof(*file));
-    enum ramet_rc rc;
+    struct ramet_state_file *file;
+    enum ramet_rc rc = load_state(replica, &file, err);
 
-    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
-    if (file == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for the state");
-    rc = ramet_state_file_read(replica->os, replica->dir_fd, file, err);
+    assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT)); /* invariant (1) */
     if (rc == RAMET_OK && file->is_lazy) {
         file->is_lazy = false;
         rc = ramet_state_file_write(replica->os, replica->dir_fd, file, err);
     }
-    ramet_state_file_done(file);
-    ramet_free(file);
+    free_state(file);
     return rc;
 }
 

@@ -492,3 +492,42 @@ play_choose(struct play *play, const struct play_choice *choices, size_t count)
         at -= choices[i].weight;
     }
 }
+
+/* ---- many plays -------------------------------------------------------------- */
+
+void
+play_first(play_one *one, uint64_t count)
+{
+    for (uint64_t seed = 1; seed <= count; seed++)
+        one(seed);
+}
+
+void
+play_seeds(play_one *one, const uint64_t *seeds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        one(seeds[i]);
+}
+
+void
+play_on(play_one *one, const char *program, double seconds)
+{
+    const double end = store_now() + store_seconds(seconds);
+    uint64_t seed = store_seed(program);
+    unsigned plays = 0;
+
+    do {
+        one(seed++);
+        plays++;
+    } while (store_now() < end);
+    printf("%u plays\n", plays);
+}
+
+void
+play_told_and_dropped(struct play *play)
+{
+    if (play->folder[0] != '\0')
+        printf("the play with RAMET_TEST_SEED=%llu failed\n",
+               (unsigned long long)play->seed);
+    play_drop(play);
+}

@@ -99,8 +99,7 @@ void play_generations(struct play *play);
 /* Commits that cut the file and let it grow, to sizes that have something of
  * their own. */
 void play_cuts(struct play *play);
-/* Each cut goes less far down than the one before: more of them than a
- * checkpoint remembers, now and then. */
+/* Each cut goes less far down than the one before; many of them, now and then. */
 void play_stairs(struct play *play);
 /* Another process opens the replica, commits perhaps, checkpoints, evicts, and is
  * gone after so many changes of the disk; the play's sessions go on. */
@@ -122,6 +121,18 @@ struct play_choice {
 /* One of them, which RAMET_TEST_TRACE tells. */
 void
 play_choose(struct play *play, const struct play_choice *choices, size_t count);
+
+/* ---- many plays -------------------------------------------------------------- */
+
+/* One, from a seed; RAMET_TEST_SEED repeats it. */
+typedef void play_one(uint64_t seed);
+
+void play_first(play_one *one, uint64_t count); /* seeds 1, 2, … */
+void play_seeds(play_one *one, const uint64_t *seeds, size_t count);
+/* From store_seed() on, until store_seconds() are over; `program` for its words. */
+void play_on(play_one *one, const char *program, double seconds);
+/* For a teardown: what failed is told and dropped. */
+void play_told_and_dropped(struct play *play);
 
 /* A slot with an open session; one is opened, or pinned, if there is none. */
 struct play_slot *play_any(struct play *play);

@@ -54,10 +54,7 @@ static int
 teardown(void **state)
 {
     (void)state;
-    if (play.folder[0] != '\0')
-        printf("the play with RAMET_TEST_SEED=%llu failed\n",
-               (unsigned long long)play.seed);
-    play_drop(&play);
+    play_told_and_dropped(&play);
     return 0;
 }
 
@@ -74,8 +71,7 @@ static void
 store__the_same_operations__as_the_model(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= SAME_PLAYS; seed++)
-        one_play(seed);
+    play_first(one_play, SAME_PLAYS);
 }
 
 /* 769662991: a checkpoint wrote what was cut off before the file grew again. */
@@ -85,23 +81,14 @@ store__operations_that_once_failed__as_the_model(void **state)
     static const uint64_t seeds[] = {769662991};
 
     (void)state;
-    for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++)
-        one_play(seeds[i]);
+    play_seeds(one_play, seeds, sizeof(seeds) / sizeof(seeds[0]));
 }
 
 static void
 store__random_operations__as_the_model(void **state)
 {
-    const double end = store_now() + store_seconds(10);
-    uint64_t seed = store_seed("test_store_model");
-    unsigned plays = 0;
-
     (void)state;
-    do {
-        one_play(seed++);
-        plays++;
-    } while (store_now() < end);
-    printf("%u plays of %d operations\n", plays, OPERATIONS);
+    play_on(one_play, "test_store_model", 10);
 }
 
 int

@@ -7,7 +7,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/whole.h"
-#include "core/os.h"
+#include "tests/client/store/store_mortal.h"
 #include "tests/support/child.h"
 #include "tests/support/cmocka_all.h"
 
@@ -183,75 +183,6 @@ play_stairs(struct play *play)
 
 /* ---- who dies -------------------------------------------------------------- */
 
-/* Changes of the disk that this process still makes; < 0: any number. */
-static long changes_left = -1;
-
-static void
-count_change(void)
-{
-    if (changes_left >= 0 && changes_left-- == 0)
-        _exit(0);
-}
-
-static ssize_t
-count_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
-              uint64_t offset)
-{
-    count_change();
-    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
-}
-
-static int
-count_sync(void *ctx, int fd)
-{
-    count_change();
-    return ramet_os_system()->sync(ctx, fd);
-}
-
-static int
-count_datasync(void *ctx, int fd)
-{
-    count_change();
-    return ramet_os_system()->datasync(ctx, fd);
-}
-
-static int
-count_truncate(void *ctx, int fd, uint64_t size)
-{
-    count_change();
-    return ramet_os_system()->truncate(ctx, fd, size);
-}
-
-static int
-count_allocate(void *ctx, int fd, uint64_t offset, uint64_t len)
-{
-    count_change();
-    return ramet_os_system()->allocate(ctx, fd, offset, len);
-}
-
-static int
-count_punch(void *ctx, int fd, uint64_t offset, uint64_t len)
-{
-    count_change();
-    return ramet_os_system()->punch(ctx, fd, offset, len);
-}
-
-static int
-count_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
-             const char *new_path)
-{
-    count_change();
-    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
-                                     new_path);
-}
-
-static int
-count_unlink(void *ctx, int dirfd, const char *path, bool is_dir)
-{
-    count_change();
-    return ramet_os_system()->unlink(ctx, dirfd, path, is_dir);
-}
-
 /* What a process does that dies. */
 struct deed {
     uint64_t kind;
@@ -329,27 +260,18 @@ child_does(struct ramet_session *session, struct play *play, struct deed *deed)
 static void
 child_run(struct play *play, struct deed *deed)
 {
-    struct ramet_os os = *ramet_os_system();
-    const struct ramet_replica_options options = {.os = &os};
+    const struct ramet_replica_options options = {.os = store_mortal_os()};
     struct ramet_session *session = NULL;
     struct ramet_err err = {.text = ""};
 
-    os.pwritev = count_pwritev;
-    os.sync = count_sync;
-    os.datasync = count_datasync;
-    os.truncate = count_truncate;
-    os.allocate = count_allocate;
-    os.punch = count_punch;
-    os.rename = count_rename;
-    os.unlink = count_unlink;
     if (deed->kind % 3 == 0)
-        changes_left = deed->changes; /* at its opening, too */
+        store_dies_after(deed->changes); /* at its opening, too */
     child_require(ramet_session_open(play->path, &options, &session, &err) ==
                       RAMET_OK,
                   "open", &err);
     ramet_replica_set_fetcher(ramet_session_replica(session), remote_fetch,
                               &play->remote);
-    changes_left = deed->changes;
+    store_dies_after(deed->changes);
     child_does(session, play, deed);
     if (deed->closes)
         ramet_session_close(session);

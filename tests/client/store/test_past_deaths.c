@@ -3,6 +3,7 @@
  */
 #define _GNU_SOURCE
 #include "tests/client/store/past_readers.h"
+#include "tests/client/store/store_mortal.h"
 
 #include "tests/support/cmocka_all.h"
 
@@ -14,71 +15,8 @@
 
 #include "client/store/exchange.h"
 #include "client/store/whole.h"
-#include "core/os.h"
 
 /* ---- whoever passes dies ------------------------------------------------ */
-
-/* Changes of the disk that the process still makes. */
-static long changes_left = -1;
-
-static void
-count_change(void)
-{
-    if (changes_left >= 0 && changes_left-- == 0)
-        _exit(0);
-}
-
-static ssize_t
-count_pwritev(void *ctx, int fd, const struct iovec *iov, int iovcnt,
-              uint64_t offset)
-{
-    count_change();
-    return ramet_os_system()->pwritev(ctx, fd, iov, iovcnt, offset);
-}
-
-static int
-count_sync(void *ctx, int fd)
-{
-    count_change();
-    return ramet_os_system()->sync(ctx, fd);
-}
-
-static int
-count_truncate(void *ctx, int fd, uint64_t size)
-{
-    count_change();
-    return ramet_os_system()->truncate(ctx, fd, size);
-}
-
-static int
-count_allocate(void *ctx, int fd, uint64_t offset, uint64_t len)
-{
-    count_change();
-    return ramet_os_system()->allocate(ctx, fd, offset, len);
-}
-
-static int
-count_punch(void *ctx, int fd, uint64_t offset, uint64_t len)
-{
-    count_change();
-    return ramet_os_system()->punch(ctx, fd, offset, len);
-}
-
-static int
-count_rename(void *ctx, int old_dirfd, const char *old_path, int new_dirfd,
-             const char *new_path)
-{
-    count_change();
-    return ramet_os_system()->rename(ctx, old_dirfd, old_path, new_dirfd,
-                                     new_path);
-}
-
-static int
-count_unlink(void *ctx, int dirfd, const char *path, bool is_dir)
-{
-    count_change();
-    return ramet_os_system()->unlink(ctx, dirfd, path, is_dir);
-}
 
 /* In a child: a checkpoint that is cut off. Status 1: it was not. */
 static bool
@@ -88,18 +26,10 @@ checkpoint_cut_off(struct place *p, long changes)
 
     child = child_fork();
     if (child == 0) {
-        struct ramet_os os = *ramet_os_system();
-        struct ramet_session *session;
+        struct ramet_session *const session =
+            place_open_on(p, 0, store_mortal_os());
 
-        os.pwritev = count_pwritev;
-        os.sync = count_sync;
-        os.truncate = count_truncate;
-        os.allocate = count_allocate;
-        os.punch = count_punch;
-        os.rename = count_rename;
-        os.unlink = count_unlink;
-        session = place_open_on(p, 0, &os);
-        changes_left = changes;
+        store_dies_after(changes);
         child_require(ramet_session_checkpoint(session, true, NULL) == RAMET_OK,
                       "checkpoint", NULL);
         _exit(1);

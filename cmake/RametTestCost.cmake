@@ -10,7 +10,7 @@ set(RAMET_TEST_COSTS
     test_client_doubt=27 server_hostile=25 test_server_liar=23
     test_store_model=22 cli_verbs_file=20 test_client_sync=18
     vfs_test_oracle=18 test_client_sync_model=16 test_server_remote=16
-    vfs_test_deleted=14 test_store_past=14 server_fairness=12 vfs_test_pull=12
+    vfs_test_deleted=14 test_store_retained=14 server_fairness=12 vfs_test_pull=12
     cli_leaving_http=11 cli_follow_http=10 test_client_push_faults=10)
 
 # ramet_test_cost(NAME): of a test that was just added.

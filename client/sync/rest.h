@@ -8,7 +8,7 @@
  *   (1) Only of a volume that is small enough, all in all: for the cap, and for
  *       the cache, from which it would fall out again at once.
  *   (2) A page that is here, or on its way, is not asked for.
- *   (3) No snapshot is held for longer than ROUND_PAGES take: log and past
+ *   (3) No snapshot is held for longer than ROUND_PAGES take: log and retained versions
  *       versions are not kept for it.
  *   (4) What is here stays here: who opens the volume again goes on from there.
  *   (5) A failure ends it, and so does its end; as many pages as began it begin

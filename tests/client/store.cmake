@@ -22,8 +22,8 @@ foreach(name processes others damage doubt deaths locks index gens log_files log
                LIBS ramet_store_world ramet_test_support ramet_client
                TIMEOUT 600)
 endforeach()
-foreach(name past past_deaths)
-    ramet_test(test_store_${name} SOURCES store/test_${name}.c store/past_readers.c
+foreach(name retained retained_deaths)
+    ramet_test(test_store_${name} SOURCES store/test_${name}.c store/long_readers.c
                LIBS ramet_store_world ramet_client TIMEOUT 600)
 endforeach()
 ramet_chance_test(store_model COMMAND test_store_model
@@ -32,7 +32,7 @@ ramet_chance_test(store_crash COMMAND test_store_crash cuts
                   ENVIRONMENT "RAMET_TEST_ONLY=*: commits*")
 ramet_chance_test(store_processes COMMAND test_store_processes
                   ENVIRONMENT RAMET_TEST_SECONDS=2)
-ramet_chance_test(store_past_deaths COMMAND test_store_past_deaths
+ramet_chance_test(store_retained_deaths COMMAND test_store_retained_deaths
                   ENVIRONMENT RAMET_TEST_SECONDS=2)
-ramet_chance_test(store_past COMMAND test_store_past
+ramet_chance_test(store_retained COMMAND test_store_retained
                   ENVIRONMENT "RAMET_TEST_ONLY=*bits_flip*")

@@ -59,7 +59,7 @@
     X(ramet_log_files_recycle, "checkpoints that kept log files")              \
     X(ramet_checkpoint_move_pages, "checkpoints begun to write")               \
     X(ramet_checkpoint_publish_base, "checkpoints done")                       \
-    X(ramet_past_append, "versions kept for old readers")                      \
+    X(ramet_retained_append, "versions kept for old readers")                  \
     X(ramet_clean_put_header_on, "clean closes")                               \
     X(ramet_letgo_pages, "blocks looked through to evict or mend")             \
     X(ramet_fill_append, "fetched pages kept")                                 \

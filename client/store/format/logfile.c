@@ -24,14 +24,14 @@ static const struct {
 } gen_types[] = {
     [RAMET_GEN_LOG] = {{'R', 'A', 'M', 'T', 'L', 'O', 'G', 1}, "log"},
     [RAMET_GEN_FILL] = {{'R', 'A', 'M', 'T', 'F', 'I', 'L', 1}, "fill"},
-    [RAMET_GEN_PAST] = {{'R', 'A', 'M', 'T', 'P', 'S', 'T', 1}, "past"},
+    [RAMET_GEN_RETAINED] = {{'R', 'A', 'M', 'T', 'P', 'S', 'T', 1}, "past"},
 };
 
 void
 ramet_gen_header_encode(const struct ramet_gen_header *header,
                         uint8_t out[RAMET_GEN_HEADER_SIZE])
 {
-    assert(header->type >= RAMET_GEN_LOG && header->type <= RAMET_GEN_PAST);
+    assert(header->type >= RAMET_GEN_LOG && header->type <= RAMET_GEN_RETAINED);
     assert(ramet_page_size_ok(header->page_size));
     assert(header->gen >= 1 && header->gen <= RAMET_GEN_MAX);
     memset(out, 0, RAMET_GEN_HEADER_SIZE);
@@ -49,10 +49,10 @@ ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
 {
     struct ramet_gen_header header = {.type = RAMET_GEN_LOG};
 
-    while (header.type <= RAMET_GEN_PAST &&
+    while (header.type <= RAMET_GEN_RETAINED &&
            memcmp(in, gen_types[header.type].magic, 8) != 0)
         header.type++;
-    if (header.type > RAMET_GEN_PAST ||
+    if (header.type > RAMET_GEN_RETAINED ||
         ramet_get_le64(in + 56) != ramet_hash64(in, 56))
         return false;
     header.salt = ramet_get_le64(in + 8);
@@ -70,7 +70,7 @@ ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
 void
 ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32])
 {
-    assert(type >= RAMET_GEN_LOG && type <= RAMET_GEN_PAST);
+    assert(type >= RAMET_GEN_LOG && type <= RAMET_GEN_RETAINED);
     snprintf(out, 32, "%s-%016" PRIx64, gen_types[type].name, gen);
 }
 
@@ -78,7 +78,7 @@ ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32])
 static const char *
 parse_type(const char *name, enum ramet_gen_type *out_type)
 {
-    for (unsigned type = RAMET_GEN_LOG; type <= RAMET_GEN_PAST; type++) {
+    for (unsigned type = RAMET_GEN_LOG; type <= RAMET_GEN_RETAINED; type++) {
         const size_t length = strlen(gen_types[type].name);
 
         if (strncmp(name, gen_types[type].name, length) == 0 &&
@@ -193,12 +193,13 @@ ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE],
 }
 
 void
-ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
-                       const struct ramet_pastframe *frame, uint64_t salt)
+ramet_retained_frame_encode(uint8_t out[RAMET_RETAINED_HEADER_SIZE],
+                            const struct ramet_retained_frame *frame,
+                            uint64_t salt)
 {
     assert(frame->kind == RAMET_ENTRY_IMAGE || frame->page_hash == 0);
     assert(frame->pgno != 0 && !ramet_pos_before(frame->most, frame->least));
-    memset(out, 0, RAMET_PAST_HEADER_SIZE);
+    memset(out, 0, RAMET_RETAINED_HEADER_SIZE);
     ramet_put_le32(out + 8, frame->pgno);
     ramet_put_le32(out + 12, (uint32_t)frame->kind);
     ramet_put_le64(out + 16, frame->before.raw);
@@ -207,13 +208,13 @@ ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
     ramet_put_le64(out + 40, frame->most.raw);
     ramet_put_le64(out, frame->page_hash ^
                             ramet_hash64_seeded(
-                                out + 8, RAMET_PAST_HEADER_SIZE - 8, salt));
+                                out + 8, RAMET_RETAINED_HEADER_SIZE - 8, salt));
 }
 
 bool
-ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE],
-                       struct ramet_pos pos, uint64_t salt,
-                       struct ramet_pastframe *out)
+ramet_retained_frame_decode(const uint8_t in[RAMET_RETAINED_HEADER_SIZE],
+                            struct ramet_pos pos, uint64_t salt,
+                            struct ramet_retained_frame *out)
 {
     const uint32_t kind = ramet_get_le32(in + 12);
 
@@ -225,7 +226,7 @@ ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE],
     out->most.raw = ramet_get_le64(in + 40);
     out->page_hash =
         ramet_get_le64(in) ^
-        ramet_hash64_seeded(in + 8, RAMET_PAST_HEADER_SIZE - 8, salt);
+        ramet_hash64_seeded(in + 8, RAMET_RETAINED_HEADER_SIZE - 8, salt);
     return out->pgno != 0 && ramet_pos_same(out->pos, pos) &&
            ramet_pos_before(out->before, pos) &&
            !ramet_pos_before(out->most, out->least) &&

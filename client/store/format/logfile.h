@@ -1,5 +1,5 @@
 /*
- * logfile.h - the bytes of log generations, fill and past files: frames,
+ * logfile.h - the bytes of log generations, fill and retained files: frames,
  * trailers, headers. Pure encoding and decoding; docs/replica.md has the tables.
  *
  *   (1) Decoders are given hostile bytes; they return false or RAMET_ECORRUPT.
@@ -22,7 +22,7 @@
 
 #define RAMET_LOGFRAME_HEADER_SIZE 32u
 #define RAMET_FILL_HEADER_SIZE 64u /* a fill frame's: has the LSN too */
-#define RAMET_PAST_HEADER_SIZE 64u
+#define RAMET_RETAINED_HEADER_SIZE 64u
 #define RAMET_TRAILER_FIXED 256u
 #define RAMET_TRAILER_MAX (256u + 4096u + 64u)
 #define RAMET_SUPER_NAME_MAX 4096u
@@ -39,7 +39,7 @@ ramet_page_size_ok(uint64_t size)
 enum ramet_gen_type {
     RAMET_GEN_LOG = 1,
     RAMET_GEN_FILL = 2,
-    RAMET_GEN_PAST = 3,
+    RAMET_GEN_RETAINED = 3,
 };
 
 struct ramet_gen_header {
@@ -118,8 +118,8 @@ ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE],
                   struct ramet_logframe *out, struct ramet_point *out_at,
                   uint64_t *out_page_hash);
 
-/* A page as snapshots with tails `least` to `most` have it: past.c. */
-struct ramet_pastframe {
+/* A page as snapshots with tails `least` to `most` have it: retained.c. */
+struct ramet_retained_frame {
     uint32_t pgno;
     enum ramet_entry_kind kind; /* IMAGE, ZERO or ABSENT */
     struct ramet_pos before;    /* the page's frame kept before, or none */
@@ -128,20 +128,22 @@ struct ramet_pastframe {
     uint64_t page_hash; /* 0 without a page */
 };
 static inline size_t
-ramet_pastframe_size(const struct ramet_pastframe *frame, uint32_t page_size)
+ramet_retained_frame_size(const struct ramet_retained_frame *frame,
+                          uint32_t page_size)
 {
     assert(ramet_page_size_ok(page_size));
-    return RAMET_PAST_HEADER_SIZE +
+    return RAMET_RETAINED_HEADER_SIZE +
            (frame->kind == RAMET_ENTRY_IMAGE ? page_size : 0);
 }
-void ramet_pastframe_encode(uint8_t out[RAMET_PAST_HEADER_SIZE],
-                            const struct ramet_pastframe *frame, uint64_t salt);
+void ramet_retained_frame_encode(uint8_t out[RAMET_RETAINED_HEADER_SIZE],
+                                 const struct ramet_retained_frame *frame,
+                                 uint64_t salt);
 /* False if it can't be the frame at `pos`. The page's hash is what the header
  * claims; without a page its being 0 is what shows that the header is right. */
 RAMET_NODISCARD bool
-ramet_pastframe_decode(const uint8_t in[RAMET_PAST_HEADER_SIZE],
-                       struct ramet_pos pos, uint64_t salt,
-                       struct ramet_pastframe *out);
+ramet_retained_frame_decode(const uint8_t in[RAMET_RETAINED_HEADER_SIZE],
+                            struct ramet_pos pos, uint64_t salt,
+                            struct ramet_retained_frame *out);
 
 /* One frame more in the checksum over a record's frames. */
 static inline uint64_t

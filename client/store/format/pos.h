@@ -2,7 +2,7 @@
  * pos.h - places in the log, and what an index entry says: two types of one
  * number each, so that neither is taken for the other, nor for an LSN.
  *
- *   (1) Everything in a log, fill or past file begins at a multiple of
+ *   (1) Everything in a log, fill or retained file begins at a multiple of
  *       RAMET_POS_UNIT bytes, so that a position is generation << 34 | units and
  *       leaves three bits for a kind
  *   (2) positions only grow while anybody has the replica open

@@ -172,7 +172,7 @@ remove_stray(void *ctx, const char *name, bool is_dir)
         is_stray = is_temporary(name);
     else if (type == RAMET_GEN_LOG)
         is_stray = gen < atomic_load(&header->checkpoint.oldest);
-    else if (type == RAMET_GEN_PAST) /* its readers are gone */
+    else if (type == RAMET_GEN_RETAINED) /* its readers are gone */
         is_stray = true;
     else /* those to come were not recovered: they must not be taken up later */
         is_stray = gen < atomic_load(&header->fill.oldest) ||

@@ -16,7 +16,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/format/logfile.h"
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
@@ -150,7 +150,7 @@ read_pages(struct ramet_session *session, uint32_t pgno, uint8_t *out)
 static bool
 is_passed(const struct ramet_session *session)
 {
-    return ramet_past_counts(session->replica, session->pin.snapshot.tail);
+    return ramet_retained_counts(session->replica, session->pin.snapshot.tail);
 }
 
 bool

@@ -13,7 +13,7 @@
 
 #include "client/store/format/logfile.h"
 #include "client/store/page/pageframe.h"
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/entries.h"
 #include "client/store/shared/replica.h"
@@ -81,20 +81,20 @@ find_in_frame(struct lookup *l, enum ramet_entry_kind kind,
 /* What a checkpoint kept for old snapshots is theirs at any time. Where they
  * come to the base they look once more: it may have been kept just now. */
 static enum ramet_rc
-look_in_past(struct lookup *l, struct ramet_err *err)
+look_in_retained(struct lookup *l, struct ramet_err *err)
 {
-    struct ramet_past_version past;
+    struct ramet_retained_version found;
     const enum ramet_rc rc =
-        ramet_past_find(l->session->replica, l->tail, l->room.page_size,
-                        l->pgno, l->room.out, &past, err);
+        ramet_retained_find(l->session->replica, l->tail, l->room.page_size,
+                            l->pgno, l->room.out, &found, err);
 
-    if (rc != RAMET_OK || past.kind == RAMET_ENTRY_NONE)
+    if (rc != RAMET_OK || found.kind == RAMET_ENTRY_NONE)
         return rc;
     l->at = RAMET_NO_ENTRY;
     l->again = false;
-    l->version->hash = past.hash;
-    l->version->has_hash = past.kind == RAMET_ENTRY_IMAGE;
-    find_version(l, past.kind);
+    l->version->hash = found.hash;
+    l->version->has_hash = found.kind == RAMET_ENTRY_IMAGE;
+    find_version(l, found.kind);
     return RAMET_OK;
 }
 
@@ -114,7 +114,7 @@ look_in_log(struct lookup *l, struct ramet_err *err)
         return RAMET_ECORRUPT;
     l->bound = pos;
     if (is_newer && is_log_retired(l, pos)) { /* the base is too new */
-        rc = look_in_past(l, err);
+        rc = look_in_retained(l, err);
         return rc == RAMET_OK && !l->is_found ? RAMET_ECORRUPT : rc;
     }
     if (is_log_retired(l, pos)) { /* it is in the base now */
@@ -176,7 +176,7 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
         return RAMET_OK;
     }
     if (!ramet_entry_in_log(frame.head.replaced)) { /* of the base's version */
-        rc = look_in_past(l, err);
+        rc = look_in_retained(l, err);
         if (rc != RAMET_OK || l->is_found)
             return rc;
     }
@@ -200,7 +200,7 @@ look_in_base(struct lookup *l, struct ramet_err *err)
     rc = ramet_index_load(l->session, l->pgno, &now, err);
     l->again = rc == RAMET_OK && !ramet_entry_same(now, l->version->top);
     find_version(l, kind);
-    return rc == RAMET_OK ? look_in_past(l, err) : rc;
+    return rc == RAMET_OK ? look_in_retained(l, err) : rc;
 }
 
 static enum ramet_rc
@@ -240,7 +240,7 @@ look_up(struct lookup *l, struct ramet_err *err)
         rc = ramet_index_load(l->session, l->pgno, &version->top, err);
         l->at = version->top;
         if (rc == RAMET_OK)
-            rc = look_in_past(l, err);
+            rc = look_in_retained(l, err);
         while (rc == RAMET_OK && !l->again && !l->is_found)
             rc = look(l, err);
         if (rc == RAMET_ECORRUPT)

@@ -14,7 +14,7 @@ struct ramet_page_version {
                                    here, nothing was read */
     struct ramet_entry top; /* the page's newest entry when it was looked at */
     struct ramet_entry
-        found; /* the entry that the version is; 0: it is in the past */
+        found; /* the entry that the version is; 0: it is a retained one */
     bool has_hash;
     uint64_t hash; /* of the page, where it is known */
 };

@@ -11,7 +11,7 @@
 #include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
 #include "client/store/page/fill.h"
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/entries.h"
@@ -46,7 +46,7 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
 {
     struct ramet_session *const session = sink->session;
     struct ramet_entry entry = sink->entry;
-    struct ramet_past_version past;
+    struct ramet_retained_version found;
     enum ramet_rc rc;
 
     assert(atomic_load(&session->epoch) != 0); /* or its entry may change */
@@ -64,9 +64,9 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
             (ramet_entry_in_log(entry) &&
              !ramet_pos_before(ramet_entry_pos(entry), sink->tail)))
             return RAMET_OK; /* not wanted, or not this version of it */
-        rc = ramet_past_find(session->replica, sink->tail, sink->page_size,
-                             pgno, NULL, &past, err);
-        if (rc != RAMET_OK || past.kind != RAMET_ENTRY_NONE)
+        rc = ramet_retained_find(session->replica, sink->tail, sink->page_size,
+                                 pgno, NULL, &found, err);
+        if (rc != RAMET_OK || found.kind != RAMET_ENTRY_NONE)
             return rc;
     }
     if (ramet_entry_is_none(entry))

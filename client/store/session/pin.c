@@ -13,7 +13,7 @@
 #include "client/snapshot.h"
 #include "client/store/log/follow.h"
 #include "client/store/log/settle.h"
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 #include "client/store/session/gate.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
@@ -182,8 +182,8 @@ ramet_session_unpin(struct ramet_session *session)
         ramet_free(session->ahead);
         session->ahead = NULL;
     }
-    if (ramet_past_counts(session->replica, session->pin.snapshot.tail))
-        ramet_gens_trim_past(session->replica);
+    if (ramet_retained_counts(session->replica, session->pin.snapshot.tail))
+        ramet_gens_trim_retained(session->replica);
 }
 
 bool

@@ -30,9 +30,9 @@
 static struct ramet_gen *_Atomic *
 bucket_of(struct ramet_replica *replica, enum ramet_gen_type type, uint64_t gen)
 {
-    const uint64_t key = gen * RAMET_GEN_PAST + type;
+    const uint64_t key = gen * RAMET_GEN_RETAINED + type;
 
-    assert(type >= RAMET_GEN_LOG && type <= RAMET_GEN_PAST);
+    assert(type >= RAMET_GEN_LOG && type <= RAMET_GEN_RETAINED);
     return &replica->gens[key % RAMET_GEN_BUCKETS];
 }
 
@@ -295,10 +295,11 @@ is_retired(const struct ramet_replica *replica, const struct ramet_gen *gen)
 {
     const struct ramet_index_header *const header = &replica->head->header;
 
-    return gen->gen <
-           atomic_load(gen->type == RAMET_GEN_LOG ? &header->checkpoint.oldest
-                       : gen->type == RAMET_GEN_FILL ? &header->fill.oldest
-                                                     : &header->past.oldest);
+    return gen->gen < atomic_load(gen->type == RAMET_GEN_LOG
+                                      ? &header->checkpoint.oldest
+                                  : gen->type == RAMET_GEN_FILL
+                                      ? &header->fill.oldest
+                                      : &header->retained.oldest);
 }
 
 static void
@@ -312,7 +313,7 @@ free_gen(struct ramet_replica *replica, struct ramet_gen *gen)
 /* Which files go that are not retired. */
 enum trim {
     TRIM_RETIRED,
-    TRIM_PAST, /* those of the past as well */
+    TRIM_RETAINED, /* those of retained versions as well */
     TRIM_ALL
 };
 
@@ -327,7 +328,7 @@ unlink_retired(struct ramet_replica *replica, enum trim what, uint64_t epoch)
             struct ramet_gen *const gen = *from;
 
             if (what != TRIM_ALL && !is_retired(replica, gen) &&
-                !(what == TRIM_PAST && gen->type == RAMET_GEN_PAST)) {
+                !(what == TRIM_RETAINED && gen->type == RAMET_GEN_RETAINED)) {
                 from = &gen->next;
                 continue;
             }
@@ -382,9 +383,9 @@ ramet_gens_trim(struct ramet_replica *replica)
 }
 
 void
-ramet_gens_trim_past(struct ramet_replica *replica)
+ramet_gens_trim_retained(struct ramet_replica *replica)
 {
-    trim(replica, TRIM_PAST);
+    trim(replica, TRIM_RETAINED);
 }
 
 void

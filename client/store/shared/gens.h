@@ -1,5 +1,5 @@
 /*
- * gens.h - files of the log, of fetched pages and of the past, open in this process.
+ * gens.h - files of the log, of fetched pages and of retained versions, open in this process.
  *
  * Layer: client, store/shared.
  */
@@ -49,8 +49,8 @@ ramet_gen_at_end(struct ramet_replica *replica, enum ramet_gen_type type,
 bool ramet_gen_is_kept(struct ramet_replica *replica);
 /* Forget generations before the index's oldest; close what nobody reads. */
 void ramet_gens_trim(struct ramet_replica *replica);
-/* ... and those of the past, whose readers are gone: opened again if need be. */
-void ramet_gens_trim_past(struct ramet_replica *replica);
+/* ... and those of retained versions, whose readers are gone: opened again if need be. */
+void ramet_gens_trim_retained(struct ramet_replica *replica);
 /* ... and all others: the caller has the write, checkpoint and base locks, so that
  * nobody uses one but in an epoch. The log must be synced: who opens it anew may not
  * hear of a write that failed before. */

@@ -424,11 +424,11 @@ ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
 }
 
 enum ramet_rc
-ramet_index_reserve_past(struct ramet_replica *replica, uint32_t pgno,
-                         struct ramet_err *err)
+ramet_index_reserve_retained(struct ramet_replica *replica, uint32_t pgno,
+                             struct ramet_err *err)
 {
     assert(pgno >= 1);
-    return reserve_at(replica, ramet_index_past_slot(pgno), err);
+    return reserve_at(replica, ramet_index_retained_slot(pgno), err);
 }
 
 /* ---- the ring ------------------------------------------------------------ */
@@ -538,8 +538,8 @@ ramet_index_begin(struct ramet_replica *replica,
                         ? s->tail
                         : ramet_pos_first(state->oldest_gen));
     atomic_store(&header->all.named_gen, state->kept_gen);
-    ramet_pos_store(&header->past.pos, ramet_pos_first(1));
-    atomic_store(&header->past.oldest, 1);
+    ramet_pos_store(&header->retained.pos, ramet_pos_first(1));
+    atomic_store(&header->retained.oldest, 1);
     atomic_store(&header->base.stamp, 1);
     atomic_store(&header->checkpoint.page_count, state->base_page_count);
     atomic_store(&header->checkpoint.page_size, state->base_page_size);

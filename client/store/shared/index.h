@@ -43,10 +43,10 @@ void ramet_index_sync(struct ramet_replica *replica);
 RAMET_NODISCARD enum ramet_rc
 ramet_index_reserve(struct ramet_replica *replica, uint32_t pgno,
                     struct ramet_err *err);
-/* ... and for where its pasts are. */
+/* ... and for where its retained versions are. */
 RAMET_NODISCARD enum ramet_rc
-ramet_index_reserve_past(struct ramet_replica *replica, uint32_t pgno,
-                         struct ramet_err *err);
+ramet_index_reserve_retained(struct ramet_replica *replica, uint32_t pgno,
+                             struct ramet_err *err);
 /* The chunk's memory; NULL: can't be mapped. */
 _Atomic uint64_t *
 ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk);
@@ -77,7 +77,7 @@ ramet_pos_raise(struct ramet_pos_word *word, struct ramet_pos pos)
     ramet_index_raise(&word->raw, pos.raw);
 }
 
-/* Entries, and where pages' pasts are, take turns chunk by chunk, so that the
+/* Entries, and where pages' retained versions are, take turns chunk by chunk, so that the
  * file is no longer than its pages need. */
 static inline uint64_t
 ramet_index_entry_slot(uint32_t pgno)
@@ -89,7 +89,7 @@ ramet_index_entry_slot(uint32_t pgno)
 }
 
 static inline uint64_t
-ramet_index_past_slot(uint32_t pgno)
+ramet_index_retained_slot(uint32_t pgno)
 {
     return ramet_index_entry_slot(pgno) + RAMET_CHUNK_ENTRIES;
 }

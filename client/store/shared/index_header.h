@@ -63,14 +63,14 @@ struct ramet_index_header {
         _Atomic uint64_t page_count; /* of the base */
         _Atomic uint64_t page_size;
     } checkpoint;
-    /* The holder of the checkpoint lock: what past.c keeps. */
+    /* The holder of the checkpoint lock: what retained.c keeps. */
     struct {
         struct ramet_pos_word tail; /* snapshots before it look there */
         struct ramet_pos_word pos;  /* the next frame's place */
         _Atomic uint64_t oldest;    /* generation */
         _Atomic uint64_t size;      /* bytes, about */
         _Atomic uint64_t packed; /* ... when last only what counts was there */
-    } past;
+    } retained;
     /* The holder of the base lock. */
     struct {
         _Alignas(64) struct ramet_pos_word pos; /* the next frame's place */

@@ -4,7 +4,7 @@
  *   (1) generations are moved only when every pin is at or past their end, but
  *       for old ones, and the target keeps new pins there: nobody else needs
  *       the base's version any more of a page that they hold. What old pins
- *       see is kept before the first page is written (past.c)
+ *       see is kept before the first page is written (retained.c)
  *   (2) order: log synced, mark synced, pages, sync, presence, sync, state; only
  *       then is `oldest` raised, and only after that are files reused
  *   (3) until the state is replaced all can be done again from the log
@@ -32,7 +32,7 @@
 #include "client/store/log/recent.h"
 #include "client/store/log/settle.h"
 #include "client/store/page/fill.h"
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
@@ -44,8 +44,8 @@
 #include "client/store/shared/session.h"
 #include "client/store/upkeep/checkpoint_impl.h"
 #include "client/store/upkeep/clean_base.h"
-#include "client/store/upkeep/keep_past.h"
 #include "client/store/upkeep/log_files.h"
+#include "client/store/upkeep/retain.h"
 #include "core/alloc.h"
 
 #define OLD_AFTER 6u /* generations: pins so far back are passed */
@@ -150,19 +150,19 @@ static bool
 look_at_pins(struct checkpoint *c, struct ramet_pos old)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
-    struct ramet_past_job *const past = &c->past;
+    struct ramet_retain_job *const retain = &c->retain;
     const struct ramet_pos end = c->state.fold.newest.tail;
-    const struct ramet_pos kept_for = ramet_pos_load(&header->past.tail);
+    const struct ramet_pos kept_for = ramet_pos_load(&header->retained.tail);
 
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     ramet_pos_raise(&header->checkpoint.target, end);
     atomic_thread_fence(memory_order_seq_cst);
-    past->pin_count = ramet_index_pins(
+    retain->pin_count = ramet_index_pins(
         c->session, ramet_pos_before(kept_for, end) ? end : kept_for,
-        past->pins);
-    for (unsigned i = 0; i < past->pin_count; i++)
-        if (ramet_pos_before(past->pins[i], end) &&
-            !ramet_pos_before(past->pins[i], old))
+        retain->pins);
+    for (unsigned i = 0; i < retain->pin_count; i++)
+        if (ramet_pos_before(retain->pins[i], end) &&
+            !ramet_pos_before(retain->pins[i], old))
             return false;
     return true;
 }
@@ -235,12 +235,12 @@ is_nothing_to_do(const struct checkpoint *c)
 
 /* For old pins: of what is moved, and of what the base loses at its end. */
 static enum ramet_rc
-keep_past(struct checkpoint *c, struct ramet_err *err)
+retain_versions(struct checkpoint *c, struct ramet_err *err)
 {
     const struct ramet_snapshot *const s = &c->state.fold.newest;
 
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
-    if (c->past.pin_count == 0)
+    if (c->retain.pin_count == 0)
         return RAMET_OK;
     if (s->page_count < c->old_page_count &&
         s->page_size == c->state.base_page_size &&
@@ -248,13 +248,13 @@ keep_past(struct checkpoint *c, struct ramet_err *err)
             &c->pages, (struct ramet_run){s->page_count + 1,
                                           c->old_page_count}) != RAMET_OK)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
-    c->past.session = c->session;
-    c->past.end = s->tail;
-    c->past.page_size = s->page_size;
-    c->past.page_count = s->page_count;
-    c->past.base_page_size = c->state.base_page_size;
-    c->past.page = c->page;
-    return ramet_past_keep(&c->past, &c->pages, err);
+    c->retain.session = c->session;
+    c->retain.end = s->tail;
+    c->retain.page_size = s->page_size;
+    c->retain.page_count = s->page_count;
+    c->retain.base_page_size = c->state.base_page_size;
+    c->retain.page = c->page;
+    return ramet_retain(&c->retain, &c->pages, err);
 }
 
 /* All is in the base, and nobody is here to write more. */
@@ -329,7 +329,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
                                                  s->page_count}) != RAMET_OK)
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
     if (rc == RAMET_OK)
-        rc = keep_past(c, err);
+        rc = retain_versions(c, err);
     ramet_pageset_truncate(&c->pages, s->page_count);
     if (rc != RAMET_OK || is_nothing_to_do(c))
         return rc;
@@ -395,7 +395,7 @@ run_checkpoint(struct checkpoint *c, struct ramet_err *err)
         if (rc == RAMET_OK)
             remove_files(c);
     }
-    ramet_past_trim(c->session);
+    ramet_retained_trim(c->session);
     if (!c->session->is_closing)
         ramet_log_file_make_ahead(c->session);
     return rc;
@@ -463,8 +463,8 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
     entered = ramet_epoch_enter(session);
     rc = run_checkpoint(c, err);
     ramet_epoch_leave(session, entered);
-    if (c->past.pin_count != 0)
-        ramet_gens_trim_past(replica);
+    if (c->retain.pin_count != 0)
+        ramet_gens_trim_retained(replica);
     ramet_state_file_done(&c->state);
     ramet_pageset_done(&c->pages);
     ramet_writeset_done(&c->newest, replica->os);

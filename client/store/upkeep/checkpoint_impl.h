@@ -13,7 +13,7 @@
 #include "client/store/page/fill.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
-#include "client/store/upkeep/keep_past.h"
+#include "client/store/upkeep/retain.h"
 
 struct moved {
     uint64_t value; /* of presence */
@@ -34,7 +34,7 @@ struct checkpoint {
     struct ramet_pageset pages;   /* to be moved */
     struct ramet_writeset newest; /* of the log: where each was written last */
     struct ramet_pageset filled;  /* of them, those whose fill was moved */
-    struct ramet_past_job past;
+    struct ramet_retain_job retain;
     bool is_newest_unknown;
     bool has_carries; /* fills that belong to what stays in the log */
     struct {

@@ -115,7 +115,8 @@ place_of(const struct checkpoint *c, uint32_t pgno)
         assert(ramet_entry_is_from(entry, newest)); /* invariant (6) */
         return newest;
     }
-    return ramet_entry_kind(entry) == RAMET_ENTRY_FILL && c->past.pin_count == 0
+    return ramet_entry_kind(entry) == RAMET_ENTRY_FILL &&
+                   c->retain.pin_count == 0
                ? entry
                : RAMET_NO_ENTRY;
 }

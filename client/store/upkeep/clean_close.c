@@ -10,7 +10,7 @@
 #include "client/snapshot.h"
 #include "client/store/format/logfile.h"
 #include "client/store/format/state.h"
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
@@ -58,7 +58,7 @@ ramet_clean_close(struct ramet_session *session, struct ramet_err *err)
 
     assert(ramet_holds(session, RAMET_LOCK_OPEN) &&
            ramet_holds(session, RAMET_LOCK_LIVE));
-    ramet_past_trim(session);
+    ramet_retained_trim(session);
     if (ramet_is_in_doubt(replica))
         return RAMET_OK; /* the log stays */
     if (atomic_load(&header->all.was_written) == 0 &&

@@ -12,7 +12,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/base_sum.h"
 #include "client/store/shared/index.h"
@@ -270,7 +270,7 @@ is_seen_in_base(struct ramet_session *session, uint32_t pgno, uint64_t value)
 
     assert(session->is_pinned && ramet_holds(session, RAMET_LOCK_BASE));
     return ramet_is_page_in_base(replica, pgno, value) &&
-           !ramet_past_counts(replica, session->pin.snapshot.tail);
+           !ramet_retained_counts(replica, session->pin.snapshot.tail);
 }
 
 void

@@ -78,13 +78,13 @@ entries__near_and_far__are_each_their_own(void **state)
     OK(ramet_base_lock(session, RAMET_LOCK_WAIT_MS, e));
     for (size_t i = 0; i < count; i++) {
         OK(ramet_index_reserve(replica, pages[i], e));
-        OK(ramet_index_reserve_past(replica, pages[i], e));
+        OK(ramet_index_reserve_retained(replica, pages[i], e));
         ramet_index_set(replica, pages[i],
                         ramet_entry_of_stamp(RAMET_ENTRY_HELD, 100 + i));
     }
     for (size_t i = 0; i < count; i++) {
         _Atomic uint64_t *const past =
-            ramet_index_slot_at(replica, ramet_index_past_slot(pages[i]));
+            ramet_index_slot_at(replica, ramet_index_retained_slot(pages[i]));
 
         assert_true(
             ramet_entry_same(ramet_index_peek(replica, pages[i]),

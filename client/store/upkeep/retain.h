@@ -1,15 +1,15 @@
 /*
- * keep_past.h - what a checkpoint keeps for the readers that it passes.
+ * retain.h - what a checkpoint keeps for the readers that it passes.
  *
  * Layer: client, store/upkeep.
  */
-#ifndef RAMET_CLIENT_STORE_UPKEEP_KEEP_PAST_H
-#define RAMET_CLIENT_STORE_UPKEEP_KEEP_PAST_H
+#ifndef RAMET_CLIENT_STORE_UPKEEP_RETAIN_H
+#define RAMET_CLIENT_STORE_UPKEEP_RETAIN_H
 
 #include "client/store/shared/index.h"
 #include "client/store/shared/session.h"
 
-struct ramet_past_job {
+struct ramet_retain_job {
     struct ramet_session *session;
     struct ramet_pos end;    /* tail of what the base is going to have */
     uint32_t page_size;      /* ... */
@@ -24,7 +24,7 @@ struct ramet_past_job {
 /* Keep, of these pages, all that pins see otherwise than the base will have
  * it. Needs checkpoint and base lock; nothing was written to the base yet. */
 RAMET_NODISCARD enum ramet_rc
-ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
-                struct ramet_err *err);
+ramet_retain(struct ramet_retain_job *job, const struct ramet_pageset *pages,
+             struct ramet_err *err);
 
 #endif

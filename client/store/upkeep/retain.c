@@ -1,12 +1,12 @@
 /*
- * keep_past.c - what a checkpoint keeps for the readers that it passes; by
- * the invariants of past.c.
+ * retain.c - what a checkpoint keeps for the readers that it passes; by
+ * the invariants of retained.c.
  */
-#include "client/store/upkeep/keep_past.h"
+#include "client/store/upkeep/retain.h"
 
 #include <assert.h>
 
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/entries.h"
@@ -20,13 +20,13 @@
 
 /* A version of a page, and the pins that see it. */
 struct span {
-    struct ramet_entry found; /* 0: one that is in the past already, or none */
+    struct ramet_entry found; /* 0: one that is retained already, or none */
     struct ramet_pos least, most;
     bool is_wanted; /* the base won't have it */
 };
 
 static enum ramet_rc
-locate(const struct ramet_past_job *job, struct ramet_pos tail, uint32_t pgno,
+locate(const struct ramet_retain_job *job, struct ramet_pos tail, uint32_t pgno,
        uint8_t *page, struct ramet_page_version *out, struct ramet_err *err)
 {
     assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT));
@@ -46,7 +46,7 @@ is_in_base(struct ramet_entry entry)
 /* From before the page size changed. Who still has a pin from then sees an
  * empty file, and does not care. */
 static bool
-is_of_other_size(const struct ramet_past_job *job, struct ramet_entry entry)
+is_of_other_size(const struct ramet_retain_job *job, struct ramet_entry entry)
 {
     const enum ramet_entry_kind kind = ramet_entry_kind(entry);
     struct ramet_gen *gen;
@@ -62,7 +62,7 @@ is_of_other_size(const struct ramet_past_job *job, struct ramet_entry entry)
 }
 
 static enum ramet_rc
-take_from_base(struct ramet_past_job *job, struct ramet_pastframe *frame,
+take_from_base(struct ramet_retain_job *job, struct ramet_retained_frame *frame,
                struct ramet_err *err)
 {
     const enum ramet_rc rc = ramet_base_read(
@@ -78,8 +78,8 @@ take_from_base(struct ramet_past_job *job, struct ramet_pastframe *frame,
 
 /* Kind and, of an image, page and hash. */
 static enum ramet_rc
-take_version(struct ramet_past_job *job, const struct span *span,
-             struct ramet_pastframe *frame, struct ramet_err *err)
+take_version(struct ramet_retain_job *job, const struct span *span,
+             struct ramet_retained_frame *frame, struct ramet_err *err)
 {
     struct ramet_page_version version;
     enum ramet_rc rc;
@@ -107,11 +107,11 @@ take_version(struct ramet_past_job *job, const struct span *span,
 }
 
 static enum ramet_rc
-keep_span(struct ramet_past_job *job, uint32_t pgno, const struct span *span,
+keep_span(struct ramet_retain_job *job, uint32_t pgno, const struct span *span,
           struct ramet_err *err)
 {
     struct ramet_replica *const replica = job->session->replica;
-    struct ramet_pastframe frame = {
+    struct ramet_retained_frame frame = {
         .pgno = pgno, .least = span->least, .most = span->most};
     _Atomic uint64_t *word;
     enum ramet_rc rc;
@@ -122,24 +122,24 @@ keep_span(struct ramet_past_job *job, uint32_t pgno, const struct span *span,
         return RAMET_OK;
     rc = take_version(job, span, &frame, err);
     if (rc == RAMET_OK)
-        rc = ramet_index_reserve_past(replica, pgno, err);
+        rc = ramet_index_reserve_retained(replica, pgno, err);
     if (rc != RAMET_OK)
         return rc;
-    word = ramet_past_word(replica, pgno);
+    word = ramet_retained_word(replica, pgno);
     frame.before = (struct ramet_pos){atomic_load(word)};
-    if (ramet_past_is_retired(replica, frame.before))
+    if (ramet_retained_is_retired(replica, frame.before))
         frame.before = RAMET_NO_POS;
-    rc = ramet_past_append(job->session->replica, job->page_size, &frame,
-                           job->page, err);
+    rc = ramet_retained_append(job->session->replica, job->page_size, &frame,
+                               job->page, err);
     if (rc == RAMET_OK)
         atomic_store(word, frame.pos.raw);
     return rc;
 }
 
-/* The entry of what the base will have; 0: that is in the past itself, or the
+/* The entry of what the base will have; 0: that is retained itself, or the
  * page is cut off. */
 static enum ramet_rc
-locate_at_end(struct ramet_past_job *job, uint32_t pgno,
+locate_at_end(struct ramet_retain_job *job, uint32_t pgno,
               struct ramet_entry *out_found, struct ramet_err *err)
 {
     struct ramet_page_version version;
@@ -158,7 +158,7 @@ locate_at_end(struct ramet_past_job *job, uint32_t pgno,
 }
 
 static enum ramet_rc
-keep_page(struct ramet_past_job *job, uint32_t pgno, struct ramet_err *err)
+keep_page(struct ramet_retain_job *job, uint32_t pgno, struct ramet_err *err)
 {
     struct span span = {.is_wanted = false};
     struct ramet_entry at_end;
@@ -194,7 +194,8 @@ keep_page(struct ramet_past_job *job, uint32_t pgno, struct ramet_err *err)
 /* ---- what is for readers that are gone ------------------------------------ */
 
 static bool
-is_needed(const struct ramet_past_job *job, const struct ramet_pastframe *frame)
+is_needed(const struct ramet_retain_job *job,
+          const struct ramet_retained_frame *frame)
 {
     assert(job->pin_count <= RAMET_PIN_SLOTS + 1);
     for (unsigned i = 0; i < job->pin_count; i++)
@@ -206,7 +207,7 @@ is_needed(const struct ramet_past_job *job, const struct ramet_pastframe *frame)
 
 /* Those of the page's frames that somebody needs, in another order. */
 static enum ramet_rc
-pack_page(struct ramet_past_job *job, uint32_t pgno, _Atomic uint64_t *word,
+pack_page(struct ramet_retain_job *job, uint32_t pgno, _Atomic uint64_t *word,
           struct ramet_err *err)
 {
     struct ramet_replica *const replica = job->session->replica;
@@ -216,22 +217,23 @@ pack_page(struct ramet_past_job *job, uint32_t pgno, _Atomic uint64_t *word,
 
     assert(ramet_holds(job->session, RAMET_LOCK_BASE));
     while (rc == RAMET_OK && !ramet_pos_is_none(at) &&
-           !ramet_past_is_retired(replica, at)) {
-        struct ramet_pastframe frame;
+           !ramet_retained_is_retired(replica, at)) {
+        struct ramet_retained_frame frame;
         struct ramet_gen *gen;
         struct ramet_pos before = RAMET_NO_POS;
 
-        rc = ramet_past_read_header(replica, pgno, at, &frame, &gen, err);
+        rc = ramet_retained_read_header(replica, pgno, at, &frame, &gen, err);
         if (rc == RAMET_OK)
             before = frame.before;
         if (rc == RAMET_OK && is_needed(job, &frame)) {
             if (frame.kind == RAMET_ENTRY_IMAGE)
-                rc = ramet_past_read_image(replica, &frame, gen, job->page_size,
-                                           job->page, err);
+                rc = ramet_retained_read_image(replica, &frame, gen,
+                                               job->page_size, job->page, err);
             frame.before = packed;
             if (rc == RAMET_OK)
-                rc = ramet_past_append(job->session->replica, job->page_size,
-                                       &frame, job->page, err);
+                rc =
+                    ramet_retained_append(job->session->replica, job->page_size,
+                                          &frame, job->page, err);
             packed = frame.pos;
         }
         at = before;
@@ -242,7 +244,7 @@ pack_page(struct ramet_past_job *job, uint32_t pgno, _Atomic uint64_t *word,
 }
 
 static enum ramet_rc
-pack_pages(struct ramet_past_job *job, struct ramet_err *err)
+pack_pages(struct ramet_retain_job *job, struct ramet_err *err)
 {
     struct ramet_replica *const replica = job->session->replica;
     const uint64_t block = UINT64_C(1) << RAMET_BLOCK_BITS;
@@ -254,11 +256,11 @@ pack_pages(struct ramet_past_job *job, struct ramet_err *err)
         const uint32_t pgno = (uint32_t)p;
         _Atomic uint64_t *word;
 
-        if (!ramet_index_has_room(replica, ramet_index_past_slot(pgno))) {
+        if (!ramet_index_has_room(replica, ramet_index_retained_slot(pgno))) {
             p = ((p - 1) / block + 1) * block + 1;
             continue;
         }
-        word = ramet_past_word(replica, pgno);
+        word = ramet_retained_word(replica, pgno);
         if (word == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
                             replica->path);
@@ -271,32 +273,33 @@ pack_pages(struct ramet_past_job *job, struct ramet_err *err)
 
 /* What was kept for readers that are gone goes when it is most of the whole. */
 static void
-pack(struct ramet_past_job *job)
+pack(struct ramet_retain_job *job)
 {
     struct ramet_replica *const replica = job->session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t size = atomic_load(&header->past.size);
+    const uint64_t size = atomic_load(&header->retained.size);
     uint64_t fresh;
 
     assert(ramet_holds(job->session, RAMET_LOCK_CHECKPOINT));
-    if (size < 2 * atomic_load(&header->past.packed) + SLACK_BYTES)
+    if (size < 2 * atomic_load(&header->retained.packed) + SLACK_BYTES)
         return;
-    fresh = ramet_past_begin(header);
+    fresh = ramet_retained_begin(header);
     if (pack_pages(job, NULL) != RAMET_OK) {
         /* As it was, and a little more: not again at once. */
-        atomic_store(&header->past.packed, atomic_load(&header->past.size));
+        atomic_store(&header->retained.packed,
+                     atomic_load(&header->retained.size));
         return;
     }
-    ramet_past_retire(replica, fresh);
-    atomic_fetch_sub(&header->past.size, size);
-    atomic_store(&header->past.packed, atomic_load(&header->past.size));
+    ramet_retained_retire(replica, fresh);
+    atomic_fetch_sub(&header->retained.size, size);
+    atomic_store(&header->retained.packed, atomic_load(&header->retained.size));
 }
 
 /* ---- all of it ----------------------------------------------------------- */
 
 enum ramet_rc
-ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
-                struct ramet_err *err)
+ramet_retain(struct ramet_retain_job *job, const struct ramet_pageset *pages,
+             struct ramet_err *err)
 {
     struct ramet_index_header *const header =
         &job->session->replica->head->header;
@@ -310,7 +313,7 @@ ramet_past_keep(struct ramet_past_job *job, const struct ramet_pageset *pages,
         return RAMET_OK;
     assert(job->session->epoch != 0);
     /* From here on they look here, and find by (1) what is right. */
-    ramet_pos_raise(&header->past.tail, job->end);
+    ramet_pos_raise(&header->retained.tail, job->end);
     pack(job);
     for (size_t i = 0; rc == RAMET_OK && i < pages->run_count; i++)
         for (uint64_t p = pages->runs[i].first;

@@ -1,8 +1,8 @@
 /*
- * past_readers.c - readers that stay while checkpoints pass them: what the tests of
+ * long_readers.c - readers that stay while checkpoints pass them: what the tests of
  * the past share.
  */
-#include "tests/client/store/past_readers.h"
+#include "tests/client/store/long_readers.h"
 
 #include "tests/support/cmocka_all.h"
 
@@ -12,10 +12,10 @@
 
 #include "client/store/exchange.h"
 
-struct past_usage
-past_usage_of(const struct place *p, const char *prefix)
+struct long_usage
+long_usage_of(const struct place *p, const char *prefix)
 {
-    struct past_usage usage = {0, 0};
+    struct long_usage usage = {0, 0};
     DIR *const dir = opendir(p->dir);
     const struct dirent *entry;
 
@@ -33,24 +33,24 @@ past_usage_of(const struct place *p, const char *prefix)
     return usage;
 }
 
-struct past_reader
-past_pin_newest_on(struct place *p, const struct image *newest,
+struct long_reader
+long_pin_newest_on(struct place *p, const struct image *newest,
                    const struct ramet_os *os)
 {
-    const struct past_reader r = {place_open_on(p, 0, os), image_copy(newest)};
+    const struct long_reader r = {place_open_on(p, 0, os), image_copy(newest)};
 
     OK(ramet_session_pin(r.session, e));
     return r;
 }
 
-struct past_reader
-past_pin_newest(struct place *p, const struct image *newest)
+struct long_reader
+long_pin_newest(struct place *p, const struct image *newest)
 {
-    return past_pin_newest_on(p, newest, NULL);
+    return long_pin_newest_on(p, newest, NULL);
 }
 
 void
-past_end_reader(struct past_reader *r)
+long_end_reader(struct long_reader *r)
 {
     ramet_session_close(r->session);
     image_unref(r->seen);
@@ -58,7 +58,7 @@ past_end_reader(struct past_reader *r)
 }
 
 void
-past_change_pages(struct image *image, uint64_t *rng, unsigned count)
+long_change_pages(struct image *image, uint64_t *rng, unsigned count)
 {
     while (count-- > 0) {
         const uint32_t pgno = (uint32_t)store_below(rng, image_pages(image));
@@ -69,18 +69,18 @@ past_change_pages(struct image *image, uint64_t *rng, unsigned count)
 }
 
 void
-past_commit_generation(struct ramet_session *writer, const struct image *image)
+long_commit_generation(struct ramet_session *writer, const struct image *image)
 {
     OK(place_commit(writer, image, e));
     OK(ramet_session_checkpoint(writer, true, e));
 }
 
 void
-past_commit_generations(struct ramet_session *writer, struct image *image,
+long_commit_generations(struct ramet_session *writer, struct image *image,
                         uint64_t *rng, unsigned pages)
 {
     for (unsigned i = 0; i < GENERATIONS; i++) {
-        past_change_pages(image, rng, pages);
-        past_commit_generation(writer, image);
+        long_change_pages(image, rng, pages);
+        long_commit_generation(writer, image);
     }
 }

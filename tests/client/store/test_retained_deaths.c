@@ -1,8 +1,8 @@
 /*
- * test_past_deaths.c - whoever passes readers, or writes beside them, dies.
+ * test_retained_deaths.c - whoever passes readers, or writes beside them, dies.
  */
 #define _GNU_SOURCE
-#include "tests/client/store/past_readers.h"
+#include "tests/client/store/long_readers.h"
 #include "tests/client/store/store_mortal.h"
 
 #include "tests/support/cmocka_all.h"
@@ -38,7 +38,7 @@ checkpoint_cut_off(struct place *p, long changes)
 }
 
 static void
-expect_all(const struct past_reader *readers, unsigned count, int line)
+expect_all(const struct long_reader *readers, unsigned count, int line)
 {
     for (unsigned i = 0; i < count; i++)
         store_expect(readers[i].session, readers[i].seen, line);
@@ -52,35 +52,35 @@ play_dying(struct place *p, long changes)
     static const unsigned pages[] = {24, 10, 30, 20, 28, 16, 18};
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
     struct image *const image = place_image(7, 20 * PLACE_PAGE);
-    struct past_reader readers[3];
+    struct long_reader readers[3];
     uint64_t rng = 7 + (uint64_t)changes;
     bool died;
 
-    past_commit_generation(writer, image);
+    long_commit_generation(writer, image);
     for (unsigned i = 0; i < GENERATIONS; i++) {
         if (i < 2)
-            readers[i] = past_pin_newest(p, image);
+            readers[i] = long_pin_newest(p, image);
         image_resize(image, (uint64_t)pages[i] * PLACE_PAGE);
-        past_change_pages(image, &rng, 4);
+        long_change_pages(image, &rng, 4);
         if (i < GENERATIONS - 2)
-            past_commit_generation(writer, image);
+            long_commit_generation(writer, image);
         else
             OK(place_commit(writer, image, e));
     }
     died = checkpoint_cut_off(p, changes);
     expect_all(readers, 2, __LINE__);
-    readers[2] = past_pin_newest(p, image);
+    readers[2] = long_pin_newest(p, image);
     image_resize(image, 22 * PLACE_PAGE);
-    past_change_pages(image, &rng, 4);
+    long_change_pages(image, &rng, 4);
     if (changes % 2 == 0)
-        past_end_reader(&readers[0]);
-    past_commit_generations(writer, image, &rng, 2);
+        long_end_reader(&readers[0]);
+    long_commit_generations(writer, image, &rng, 2);
     expect_all(readers + (changes % 2 == 0), 3 - (changes % 2 == 0), __LINE__);
     place_expect(writer, image, __LINE__);
     for (unsigned i = changes % 2 == 0; i < 3; i++)
-        past_end_reader(&readers[i]);
+        long_end_reader(&readers[i]);
     ramet_session_close(writer);
-    assert_int_equal(past_usage_of(p, "past-").files, 0);
+    assert_int_equal(long_usage_of(p, "past-").files, 0);
     image_unref(image);
     return died;
 }
@@ -160,17 +160,17 @@ writer__killed_again_and_again__readers_see_what_was(void **state)
     struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
     struct image *const first = version_of(1);
     const double end = store_now() + store_seconds(4);
-    struct past_reader readers[6];
+    struct long_reader readers[6];
     const unsigned count = sizeof(readers) / sizeof(readers[0]);
-    uint64_t rng = store_seed("test_store_past");
+    uint64_t rng = store_seed("test_store_retained");
     uint64_t newest;
     unsigned kills = 0;
 
     OK(place_commit(session, first, e));
     for (unsigned i = 0; i < count; i++)
-        readers[i] = past_pin_newest(p, first);
+        readers[i] = long_pin_newest(p, first);
     for (; store_now() < end; kills++) {
-        struct past_reader *const r = &readers[store_below(&rng, count)];
+        struct long_reader *const r = &readers[store_below(&rng, count)];
         const pid_t writer = start_writer(p);
 
         usleep((useconds_t)store_below(&rng, 30000));
@@ -188,9 +188,9 @@ writer__killed_again_and_again__readers_see_what_was(void **state)
     printf("%u writers killed, %llu versions\n", kills,
            (unsigned long long)newest);
     for (unsigned i = 0; i < count; i++)
-        past_end_reader(&readers[i]);
+        long_end_reader(&readers[i]);
     ramet_session_close(session);
-    assert_int_equal(past_usage_of(p, "past-").files, 0);
+    assert_int_equal(long_usage_of(p, "past-").files, 0);
     image_unref(first);
 }
 

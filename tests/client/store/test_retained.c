@@ -1,12 +1,12 @@
 /*
- * test_past.c - readers that stay for long, and checkpoints that pass
+ * test_retained.c - readers that stay for long, and checkpoints that pass
  * them.
  *
  * A reader is passed when it is so many generations behind; to close one after
  * each commit, a checkpoint of all is asked for.
  */
 #define _GNU_SOURCE
-#include "tests/client/store/past_readers.h"
+#include "tests/client/store/long_readers.h"
 
 #include "tests/support/cmocka_all.h"
 
@@ -35,31 +35,31 @@ log__with_a_reader_that_stays__does_not_grow(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(1, 300 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct past_reader old;
-    struct past_usage log;
+    struct long_reader old;
+    struct long_usage log;
     uint64_t rng = 1;
 
     OK(place_commit(writer, image, e));
-    old = past_pin_newest(p, image);
+    old = long_pin_newest(p, image);
     for (unsigned i = 0; i < 80; i++) { /* 94 MiB in all */
         store_random_bytes(&rng, image->bytes, image->size);
         OK(place_commit(writer, image, e));
     }
     for (unsigned i = 0; i < 1000; i++) { /* one may be at work elsewhere */
         OK(ramet_session_checkpoint(writer, false, e));
-        log = past_usage_of(p, "log-");
+        log = long_usage_of(p, "log-");
         if (log.files <= 9)
             break;
         usleep(10000);
     }
     assert_true(log.files <= 9);
     assert_true(log.bytes < 50 * MIB);
-    assert_true(past_usage_of(p, "past-").bytes < image->size * 2);
+    assert_true(long_usage_of(p, "past-").bytes < image->size * 2);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
-    past_end_reader(&old);
+    long_end_reader(&old);
     ramet_session_close(writer);
-    assert_int_equal(past_usage_of(p, "past-").files, 0);
+    assert_int_equal(long_usage_of(p, "past-").files, 0);
     image_unref(image);
 }
 
@@ -95,12 +95,12 @@ commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
     struct ramet_os os = *ramet_os_system();
     struct ramet_session *const writer =
         place_open_on(p, RAMET_OPEN_CREATE, &os);
-    struct past_reader old;
+    struct long_reader old;
     uint64_t rng = 1;
     char path[300];
 
     OK(place_commit(writer, image, e));
-    old = past_pin_newest_on(p, image, &os);
+    old = long_pin_newest_on(p, image, &os);
     snprintf(path, sizeof(path), "%s/lock", p->dir);
     other.committer = pthread_self();
     other.fd = open(path, O_RDWR);
@@ -125,7 +125,7 @@ commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
     close(other.fd);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
-    past_end_reader(&old);
+    long_end_reader(&old);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -147,30 +147,30 @@ log__with_a_reader_in_the_way__makes_nobody_wait(void **state)
 /* Readers that come and go, while one stays: what was kept for those that went
  * does not add up. */
 static void
-past__of_readers_that_went__is_packed_away(void **state)
+retained__of_readers_that_went__is_packed_away(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(2, 500 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct past_reader first;
-    struct past_reader passing = {NULL, NULL};
+    struct long_reader first;
+    struct long_reader passing = {NULL, NULL};
     uint64_t rng = 2;
     uint64_t most = 0;
 
     OK(place_commit(writer, image, e));
-    first = past_pin_newest(p, image);
+    first = long_pin_newest(p, image);
     for (unsigned i = 0; i < 24; i++) {
-        struct past_usage past;
+        struct long_usage past;
 
         store_random_bytes(&rng, image->bytes, image->size);
         OK(place_commit(writer, image, e));
         if (passing.session != NULL)
-            past_end_reader(&passing);
-        passing = past_pin_newest(p, image);
+            long_end_reader(&passing);
+        passing = long_pin_newest(p, image);
         store_random_bytes(&rng, image->bytes, image->size);
-        past_commit_generations(writer, image, &rng, 1);
+        long_commit_generations(writer, image, &rng, 1);
         store_expect(passing.session, passing.seen, __LINE__);
-        past = past_usage_of(p, "past-");
+        past = long_usage_of(p, "past-");
         assert_true(past.files > 0);
         if (past.bytes > most)
             most = past.bytes;
@@ -178,8 +178,8 @@ past__of_readers_that_went__is_packed_away(void **state)
     assert_true(most > 16 * MIB); /* there was something to pack */
     assert_true(most < 32 * MIB);
     store_expect(first.session, first.seen, __LINE__);
-    past_end_reader(&passing);
-    past_end_reader(&first);
+    long_end_reader(&passing);
+    long_end_reader(&first);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -192,31 +192,31 @@ readers__passed_at_several_snapshots__see_each_its_own(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(3, 40 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct past_reader readers[12];
+    struct long_reader readers[12];
     const unsigned count = sizeof(readers) / sizeof(readers[0]);
     uint64_t rng = 3;
 
-    past_commit_generation(writer, image);
+    long_commit_generation(writer, image);
     for (unsigned i = 0; i < count; i++) {
-        readers[i] = past_pin_newest(p, image);
-        past_change_pages(image, &rng, 4);
+        readers[i] = long_pin_newest(p, image);
+        long_change_pages(image, &rng, 4);
         if (i % 3 != 2)
             OK(place_commit(writer, image, e));
         else
-            past_commit_generations(writer, image, &rng, 3);
+            long_commit_generations(writer, image, &rng, 3);
         for (unsigned j = 0; j <= i; j++)
             store_expect(readers[j].session, readers[j].seen, __LINE__);
     }
-    past_commit_generations(writer, image, &rng, 3);
-    assert_true(past_usage_of(p, "past-").files > 0);
+    long_commit_generations(writer, image, &rng, 3);
+    assert_true(long_usage_of(p, "past-").files > 0);
     for (unsigned i = 0; i < count; i++) { /* the middle ones first */
-        struct past_reader *const r = &readers[(i + count / 2) % count];
+        struct long_reader *const r = &readers[(i + count / 2) % count];
 
         store_expect(r->session, r->seen, __LINE__);
-        past_end_reader(r);
-        past_commit_generations(writer, image, &rng, 1);
+        long_end_reader(r);
+        long_commit_generations(writer, image, &rng, 1);
     }
-    assert_int_equal(past_usage_of(p, "past-").files, 0);
+    assert_int_equal(long_usage_of(p, "past-").files, 0);
     place_expect(writer, image, __LINE__);
     ramet_session_close(writer);
     image_unref(image);
@@ -230,28 +230,28 @@ file__shrinks_and_grows__readers_see_what_was(void **state)
     struct place *const p = *state;
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
     struct image *const image = place_image(4, 10 * PLACE_PAGE);
-    struct past_reader readers[sizeof(pages) / sizeof(pages[0])];
+    struct long_reader readers[sizeof(pages) / sizeof(pages[0])];
     uint64_t rng = 4;
 
     for (unsigned i = 0; i < count; i++) {
         image_resize(image, (uint64_t)pages[i] * PLACE_PAGE);
-        past_change_pages(image, &rng, pages[i] / 2); /* others are zeros */
-        past_commit_generation(writer, image);
-        readers[i] = past_pin_newest(p, image);
+        long_change_pages(image, &rng, pages[i] / 2); /* others are zeros */
+        long_commit_generation(writer, image);
+        readers[i] = long_pin_newest(p, image);
         if (i % 2 == 1)
             for (unsigned j = 0; j < GENERATIONS; j++)
-                past_commit_generation(writer, image);
+                long_commit_generation(writer, image);
     }
     for (unsigned j = 0; j < GENERATIONS; j++) {
         image_resize(image, (uint64_t)(10 + j) * PLACE_PAGE);
-        past_change_pages(image, &rng, 3);
-        past_commit_generation(writer, image);
+        long_change_pages(image, &rng, 3);
+        long_commit_generation(writer, image);
         for (unsigned i = 0; i < count; i++)
             store_expect(readers[i].session, readers[i].seen, __LINE__);
     }
-    assert_true(past_usage_of(p, "past-").files > 0);
+    assert_true(long_usage_of(p, "past-").files > 0);
     for (unsigned i = 0; i < count; i++)
-        past_end_reader(&readers[i]);
+        long_end_reader(&readers[i]);
     place_expect(writer, image, __LINE__);
     ramet_session_close(writer);
     image_unref(image);
@@ -277,7 +277,7 @@ pull(struct place *p, struct ramet_session *session, struct image *to)
 }
 
 static void
-read_page_of(struct past_reader *r, uint32_t pgno)
+read_page_of(struct long_reader *r, uint32_t pgno)
 {
     const uint64_t at = (uint64_t)(pgno - 1) * PLACE_PAGE;
     uint8_t page[PLACE_PAGE];
@@ -297,7 +297,7 @@ pulls__pass_a_reader__each_fetches_at_its_lsn(void **state)
     struct image *const image = place_image(5, 40 * PLACE_PAGE);
     struct ramet_remote_point point;
     struct ramet_session *session;
-    struct past_reader old;
+    struct long_reader old;
     uint64_t rng = 5;
 
     remote_add(&p->remote, image_copy(image));
@@ -305,30 +305,30 @@ pulls__pass_a_reader__each_fetches_at_its_lsn(void **state)
     OK(ramet_replica_create_clone(p->path, &options, STORE_REMOTE_URL,
                                   &store_volume, &point, NULL, e));
     session = place_open(p, 0);
-    old = past_pin_newest(p, image);
+    old = long_pin_newest(p, image);
     for (uint32_t pgno = 1; pgno <= 40; pgno += 3)
         read_page_of(&old, pgno);
     for (unsigned i = 0; i < 2 * GENERATIONS; i++) {
-        past_change_pages(image, &rng, 5);
+        long_change_pages(image, &rng, 5);
         pull(p, session, image);
         if (i % 3 == 0)
             read_page_of(&old, 1 + (uint32_t)store_below(&rng, 40));
     }
-    assert_true(past_usage_of(p, "past-").files > 0);
+    assert_true(long_usage_of(p, "past-").files > 0);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(session, image, __LINE__);
     store_expect(old.session, old.seen, __LINE__);
     OK(ramet_session_checkpoint(session, true, e));
     place_expect(session, image, __LINE__);
     store_expect(old.session, old.seen, __LINE__);
-    past_end_reader(&old);
+    long_end_reader(&old);
     ramet_session_close(session);
     image_unref(image);
 }
 
 /* ---- a full disk -------------------------------------------------------- */
 
-static bool is_full; /* for files of the past */
+static bool is_full; /* for files of retained versions */
 
 static bool
 is_file(int fd, const char *name)
@@ -351,26 +351,26 @@ pwritev_or_full(void *ctx, int fd, const struct iovec *iov, int iovcnt,
 }
 
 static void
-past__full_disk__checkpoint_gives_up_unharmed(void **state)
+retained__full_disk__checkpoint_gives_up_unharmed(void **state)
 {
     struct place *const p = *state;
     struct ramet_os os = *ramet_os_system();
     struct image *const image = place_image(6, 30 * PLACE_PAGE);
     struct ramet_session *writer;
-    struct past_reader old;
+    struct long_reader old;
     unsigned refused = 0;
     uint64_t rng = 6;
 
     os.pwritev = pwritev_or_full;
     writer = place_open_on(p, RAMET_OPEN_CREATE, &os);
-    past_commit_generation(writer, image);
-    old = past_pin_newest(p, image);
+    long_commit_generation(writer, image);
+    old = long_pin_newest(p, image);
     is_full = true;
     for (unsigned i = 0; i < 2 * GENERATIONS; i++) {
         struct ramet_err err = {.text = ""};
         enum ramet_rc rc;
 
-        past_change_pages(image, &rng, 4);
+        long_change_pages(image, &rng, 4);
         OK(place_commit(writer, image, e));
         rc = ramet_session_checkpoint(writer, true, &err);
         assert_true(rc == RAMET_OK || rc == RAMET_EFULL);
@@ -380,12 +380,12 @@ past__full_disk__checkpoint_gives_up_unharmed(void **state)
     }
     is_full = false;
     assert_true(refused >= GENERATIONS);
-    assert_true(past_usage_of(p, "log-").files >= 2 * GENERATIONS);
+    assert_true(long_usage_of(p, "log-").files >= 2 * GENERATIONS);
     OK(ramet_session_checkpoint(writer, true, e));
-    assert_true(past_usage_of(p, "log-").files < GENERATIONS);
+    assert_true(long_usage_of(p, "log-").files < GENERATIONS);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
-    past_end_reader(&old);
+    long_end_reader(&old);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -419,14 +419,14 @@ reader__passed_before_it_reads_the_base__sees_what_was(void **state)
     struct ramet_os os = *ramet_os_system();
     struct image *const image = place_image(8, 10 * PLACE_PAGE);
     struct ramet_session *writer;
-    struct past_reader old;
+    struct long_reader old;
     uint64_t rng = 8;
 
     os.preadv = preadv_late;
     os.pwritev = pwritev_or_full;
     writer = place_open_on(p, RAMET_OPEN_CREATE, &os);
-    past_commit_generation(writer, image);
-    old = past_pin_newest_on(p, image, &os);
+    long_commit_generation(writer, image);
+    old = long_pin_newest_on(p, image, &os);
     is_full = true;
     for (unsigned i = 0; i <= GENERATIONS; i++) {
         store_random_bytes(&rng, image->bytes, image->size);
@@ -437,10 +437,10 @@ reader__passed_before_it_reads_the_base__sees_what_was(void **state)
     passes_late = writer;
     store_expect(old.session, old.seen, __LINE__);
     assert_null(passes_late);
-    assert_true(past_usage_of(p, "log-").files < GENERATIONS);
+    assert_true(long_usage_of(p, "log-").files < GENERATIONS);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
-    past_end_reader(&old);
+    long_end_reader(&old);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -448,14 +448,14 @@ reader__passed_before_it_reads_the_base__sees_what_was(void **state)
 /* ---- bytes -------------------------------------------------------------- */
 
 static void
-pastframe__any_bit_flips__is_noticed(void **state)
+retained_frame__any_bit_flips__is_noticed(void **state)
 {
     static const enum ramet_entry_kind kinds[] = {
         RAMET_ENTRY_IMAGE, RAMET_ENTRY_ZERO, RAMET_ENTRY_ABSENT};
 
     (void)state;
     for (unsigned k = 0; k < 3; k++) {
-        const struct ramet_pastframe frame = {
+        const struct ramet_retained_frame frame = {
             .pgno = 77,
             .kind = kinds[k],
             .before = {3},
@@ -464,18 +464,19 @@ pastframe__any_bit_flips__is_noticed(void **state)
             .most = {12},
             .page_hash = kinds[k] == RAMET_ENTRY_IMAGE ? 0xfeedbeef : 0,
         };
-        uint8_t raw[RAMET_PAST_HEADER_SIZE];
-        struct ramet_pastframe read;
+        uint8_t raw[RAMET_RETAINED_HEADER_SIZE];
+        struct ramet_retained_frame read;
 
-        ramet_pastframe_encode(raw, &frame, 42);
-        assert_true(ramet_pastframe_decode(raw, frame.pos, 42, &read));
+        ramet_retained_frame_encode(raw, &frame, 42);
+        assert_true(ramet_retained_frame_decode(raw, frame.pos, 42, &read));
         assert_memory_equal(&read, &frame, sizeof(read));
-        assert_false(
-            ramet_pastframe_decode(raw, (struct ramet_pos){901}, 42, &read));
+        assert_false(ramet_retained_frame_decode(raw, (struct ramet_pos){901},
+                                                 42, &read));
         for (unsigned bit = 0; bit < sizeof(raw) * 8; bit++) {
             raw[bit / 8] ^= (uint8_t)(1u << bit % 8);
-            assert_false(ramet_pastframe_decode(raw, frame.pos, 42, &read) &&
-                         read.page_hash == frame.page_hash);
+            assert_false(
+                ramet_retained_frame_decode(raw, frame.pos, 42, &read) &&
+                read.page_hash == frame.page_hash);
             raw[bit / 8] ^= (uint8_t)(1u << bit % 8);
         }
     }
@@ -493,7 +494,7 @@ flip_bit(int fd, uint64_t offset, unsigned bit)
 }
 
 static int
-open_past(const struct place *p)
+open_retained(const struct place *p)
 {
     char path[256];
     int fd = -1;
@@ -507,23 +508,23 @@ open_past(const struct place *p)
 }
 
 static void
-past__bits_flip__error_or_right_data(void **state)
+retained__bits_flip__error_or_right_data(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(9, 6 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct past_reader old;
+    struct long_reader old;
     uint64_t size;
     uint64_t rng = store_seed("bits");
     unsigned errors = 0;
     int fd;
 
-    past_commit_generation(writer, image);
-    old = past_pin_newest(p, image);
+    long_commit_generation(writer, image);
+    old = long_pin_newest(p, image);
     store_random_bytes(&rng, image->bytes, image->size);
-    past_commit_generations(writer, image, &rng, 6);
-    size = past_usage_of(p, "past-").bytes;
-    fd = open_past(p);
+    long_commit_generations(writer, image, &rng, 6);
+    size = long_usage_of(p, "past-").bytes;
+    fd = open_retained(p);
     for (unsigned i = 0; i < 400; i++) {
         const uint64_t offset = store_chance(&rng, 50)
                                     ? store_below(&rng, size)
@@ -541,7 +542,7 @@ past__bits_flip__error_or_right_data(void **state)
     assert_true(errors > 100);
     store_expect(old.session, old.seen, __LINE__);
     close(fd);
-    past_end_reader(&old);
+    long_end_reader(&old);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -568,20 +569,20 @@ reader__that_stays_and_reads__keeps_no_retired_file_open(void **state)
     struct place *const p = *state;
     struct image *const image = place_image(12, 4 * PLACE_PAGE);
     struct ramet_session *const writer = place_open(p, RAMET_OPEN_CREATE);
-    struct past_reader reader;
+    struct long_reader reader;
     unsigned before;
     uint64_t rng = 12;
 
-    past_commit_generation(writer, image);
-    reader = past_pin_newest(p, image);
-    past_commit_generations(writer, image, &rng, 1);
+    long_commit_generation(writer, image);
+    reader = long_pin_newest(p, image);
+    long_commit_generations(writer, image, &rng, 1);
     before = count_descriptors();
     for (unsigned i = 0; i < 12; i++) {
-        past_commit_generations(writer, image, &rng, 1);
+        long_commit_generations(writer, image, &rng, 1);
         store_expect(reader.session, reader.seen, __LINE__);
     }
     assert_true(count_descriptors() < before + 3 * GENERATIONS);
-    past_end_reader(&reader);
+    long_end_reader(&reader);
     ramet_session_close(writer);
     image_unref(image);
 }
@@ -590,19 +591,19 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pastframe__any_bit_flips__is_noticed),
+        cmocka_unit_test(retained_frame__any_bit_flips__is_noticed),
         PLACE_TEST(log__with_a_reader_that_stays__does_not_grow),
         PLACE_TEST(
             log__that_outgrows_a_checkpoint__makes_committers_wait_for_it),
         PLACE_TEST(log__with_a_reader_in_the_way__makes_nobody_wait),
-        PLACE_TEST(past__of_readers_that_went__is_packed_away),
+        PLACE_TEST(retained__of_readers_that_went__is_packed_away),
         PLACE_TEST(readers__passed_at_several_snapshots__see_each_its_own),
         PLACE_TEST(file__shrinks_and_grows__readers_see_what_was),
         PLACE_TEST(pulls__pass_a_reader__each_fetches_at_its_lsn),
-        PLACE_TEST(past__full_disk__checkpoint_gives_up_unharmed),
+        PLACE_TEST(retained__full_disk__checkpoint_gives_up_unharmed),
         PLACE_TEST(reader__passed_before_it_reads_the_base__sees_what_was),
         PLACE_TEST(reader__that_stays_and_reads__keeps_no_retired_file_open),
-        PLACE_TEST(past__bits_flip__error_or_right_data),
+        PLACE_TEST(retained__bits_flip__error_or_right_data),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

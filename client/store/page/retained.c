@@ -1,14 +1,14 @@
 /*
- * past.c - the files that have what a checkpoint keeps for readers that it
- * passes (keep_past.c decides what that is).
+ * retained.c - the files that have what a checkpoint keeps for readers that it
+ * passes (retain.c decides what that is).
  *
  * A reader that stays for long must not hold up the log. So a checkpoint moves
  * versions into the base that old pins don't see, and first copies what they
- * do see into a file of the past. An array in the index tells where the newest
+ * do see into a file of retained versions. An array in the index tells where the newest
  * frame of each page is, a frame where the one before it is, and for which
  * snapshots it holds.
  *
- *   (1) for each snapshot before `past_tail` that is read: where nothing is
+ *   (1) for each snapshot before `retained_tail` that is read: where nothing is
  *       kept of a page, the base's version is its version too
  *   (2) so all that is to be kept is there before the first page of the base is
  *       overwritten, by whoever does it: a checkpoint that dies in between
@@ -18,7 +18,7 @@
  *   (4) nothing here outlives the readers: it is not synced, and the files go
  *       when the index is made anew
  */
-#include "client/store/page/past.h"
+#include "client/store/page/retained.h"
 
 #include <assert.h>
 
@@ -34,17 +34,19 @@
 
 /* Where the page's newest frame is; NULL: not mapped, or there is none. */
 _Atomic uint64_t *
-ramet_past_word(struct ramet_replica *replica, uint32_t pgno)
+ramet_retained_word(struct ramet_replica *replica, uint32_t pgno)
 {
     assert(pgno >= 1);
-    return ramet_index_slot_at(replica, ramet_index_past_slot(pgno));
+    return ramet_index_slot_at(replica, ramet_index_retained_slot(pgno));
 }
 
 bool
-ramet_past_is_retired(const struct ramet_replica *replica, struct ramet_pos pos)
+ramet_retained_is_retired(const struct ramet_replica *replica,
+                          struct ramet_pos pos)
 {
     atomic_thread_fence(memory_order_acquire); /* after what was read */
-    return ramet_pos_gen(pos) < atomic_load(&replica->head->header.past.oldest);
+    return ramet_pos_gen(pos) <
+           atomic_load(&replica->head->header.retained.oldest);
 }
 
 static enum ramet_rc
@@ -57,12 +59,13 @@ damaged(const struct ramet_replica *replica, uint32_t pgno,
 }
 
 enum ramet_rc
-ramet_past_read_header(struct ramet_replica *replica, uint32_t pgno,
-                       struct ramet_pos pos, struct ramet_pastframe *out,
-                       struct ramet_gen **out_gen, struct ramet_err *err)
+ramet_retained_read_header(struct ramet_replica *replica, uint32_t pgno,
+                           struct ramet_pos pos,
+                           struct ramet_retained_frame *out,
+                           struct ramet_gen **out_gen, struct ramet_err *err)
 {
-    uint8_t raw[RAMET_PAST_HEADER_SIZE];
-    enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_PAST,
+    uint8_t raw[RAMET_RETAINED_HEADER_SIZE];
+    enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_RETAINED,
                                      ramet_pos_gen(pos), out_gen, err);
 
     assert(pgno >= 1);
@@ -70,17 +73,17 @@ ramet_past_read_header(struct ramet_replica *replica, uint32_t pgno,
         rc = ramet_os_read_full(replica->os, (*out_gen)->fd, raw, sizeof(raw),
                                 ramet_pos_offset(pos), "past", err);
     if (rc == RAMET_OK &&
-        (!ramet_pastframe_decode(raw, pos, (*out_gen)->salt, out) ||
+        (!ramet_retained_frame_decode(raw, pos, (*out_gen)->salt, out) ||
          out->pgno != pgno))
         rc = damaged(replica, pgno, err);
     return rc;
 }
 
 enum ramet_rc
-ramet_past_read_image(struct ramet_replica *replica,
-                      const struct ramet_pastframe *frame,
-                      const struct ramet_gen *gen, uint32_t page_size,
-                      uint8_t *out, struct ramet_err *err)
+ramet_retained_read_image(struct ramet_replica *replica,
+                          const struct ramet_retained_frame *frame,
+                          const struct ramet_gen *gen, uint32_t page_size,
+                          uint8_t *out, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
@@ -89,7 +92,7 @@ ramet_past_read_image(struct ramet_replica *replica,
         return damaged(replica, frame->pgno, err);
     rc = ramet_os_read_full(
         replica->os, gen->fd, out, page_size,
-        ramet_pos_offset(frame->pos) + RAMET_PAST_HEADER_SIZE, "past", err);
+        ramet_pos_offset(frame->pos) + RAMET_RETAINED_HEADER_SIZE, "past", err);
     if (rc == RAMET_OK && ramet_hash64(out, page_size) != frame->page_hash)
         rc = damaged(replica, frame->pgno, err);
     return rc;
@@ -108,22 +111,23 @@ struct search {
 
 static enum ramet_rc
 search_from(struct search *s, struct ramet_pos at,
-            struct ramet_past_version *out, struct ramet_err *err)
+            struct ramet_retained_version *out, struct ramet_err *err)
 {
     assert(s->pgno >= 1);
     while (!ramet_pos_is_none(at)) {
-        struct ramet_pastframe frame;
+        struct ramet_retained_frame frame;
         struct ramet_gen *gen;
         bool is_it;
         enum ramet_rc rc;
 
-        rc = ramet_past_read_header(s->replica, s->pgno, at, &frame, &gen, err);
+        rc = ramet_retained_read_header(s->replica, s->pgno, at, &frame, &gen,
+                                        err);
         is_it = rc == RAMET_OK && !ramet_pos_before(s->tail, frame.least) &&
                 !ramet_pos_before(frame.most, s->tail);
         if (is_it && s->out != NULL && frame.kind == RAMET_ENTRY_IMAGE)
-            rc = ramet_past_read_image(s->replica, &frame, gen, s->page_size,
-                                       s->out, err);
-        s->is_cut_off = ramet_past_is_retired(s->replica, at);
+            rc = ramet_retained_read_image(s->replica, &frame, gen,
+                                           s->page_size, s->out, err);
+        s->is_cut_off = ramet_retained_is_retired(s->replica, at);
         if (s->is_cut_off || rc != RAMET_OK)
             return rc;
         if (is_it) {
@@ -138,9 +142,10 @@ search_from(struct search *s, struct ramet_pos at,
 }
 
 enum ramet_rc
-ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
-                uint32_t page_size, uint32_t pgno, uint8_t *out,
-                struct ramet_past_version *out_version, struct ramet_err *err)
+ramet_retained_find(struct ramet_replica *replica, struct ramet_pos tail,
+                    uint32_t page_size, uint32_t pgno, uint8_t *out,
+                    struct ramet_retained_version *out_version,
+                    struct ramet_err *err)
 {
     struct search s = {replica, tail, page_size, pgno, out, false};
     _Atomic uint64_t *word;
@@ -148,11 +153,11 @@ ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
 
     assert(pgno != 0 && ramet_page_size_ok(page_size));
     out_version->kind = RAMET_ENTRY_NONE;
-    if (!ramet_past_counts(replica, tail))
+    if (!ramet_retained_counts(replica, tail))
         return RAMET_OK;
-    if (!ramet_index_has_room(replica, ramet_index_past_slot(pgno)))
+    if (!ramet_index_has_room(replica, ramet_index_retained_slot(pgno)))
         return RAMET_OK;
-    word = ramet_past_word(replica, pgno);
+    word = ramet_retained_word(replica, pgno);
     if (word == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "map the index of %s",
                           replica->path);
@@ -174,82 +179,85 @@ ramet_past_find(struct ramet_replica *replica, struct ramet_pos tail,
 /* ---- appending, retiring -------------------------------------------------- */
 
 enum ramet_rc
-ramet_past_append(struct ramet_replica *replica, uint32_t page_size,
-                  struct ramet_pastframe *frame, const uint8_t *page,
-                  struct ramet_err *err)
+ramet_retained_append(struct ramet_replica *replica, uint32_t page_size,
+                      struct ramet_retained_frame *frame, const uint8_t *page,
+                      struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    const size_t size = ramet_pastframe_size(frame, page_size);
-    uint8_t raw[RAMET_PAST_HEADER_SIZE];
+    const size_t size = ramet_retained_frame_size(frame, page_size);
+    uint8_t raw[RAMET_RETAINED_HEADER_SIZE];
     struct iovec iov[2] = {{raw, sizeof(raw)},
                            {(void *)(uintptr_t)page, page_size}};
     struct ramet_gen *gen;
     enum ramet_rc rc =
-        ramet_gen_at_end(replica, RAMET_GEN_PAST, &header->past.pos, page_size,
-                         &frame->pos, &gen, err);
+        ramet_gen_at_end(replica, RAMET_GEN_RETAINED, &header->retained.pos,
+                         page_size, &frame->pos, &gen, err);
 
     assert(ramet_may_write_base(replica));
     assert(frame->kind != RAMET_ENTRY_IMAGE || page != NULL);
     if (rc != RAMET_OK)
         return rc;
-    ramet_pastframe_encode(raw, frame, gen->salt);
+    ramet_retained_frame_encode(raw, frame, gen->salt);
     rc = ramet_os_writev_full(replica->os, gen->fd, iov,
                               frame->kind == RAMET_ENTRY_IMAGE ? 2 : 1,
                               ramet_pos_offset(frame->pos), "past", err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_pos_store(&header->past.pos,
+    ramet_pos_store(&header->retained.pos,
                     ramet_pos_add(frame->pos, size)); /* (3) */
-    atomic_fetch_add(&header->past.size, size);
+    atomic_fetch_add(&header->retained.size, size);
     return RAMET_OK;
 }
 
 /* Generations before `fresh` are done with: no word leads there any more, or
  * nobody goes by it. Whoever dies in between leaves them to the next. */
 void
-ramet_past_retire(struct ramet_replica *replica, uint64_t fresh)
+ramet_retained_retire(struct ramet_replica *replica, uint64_t fresh)
 {
     const struct ramet_os *const os = replica->os;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t oldest = atomic_load(&header->past.oldest);
+    const uint64_t oldest = atomic_load(&header->retained.oldest);
     char name[32];
 
     assert(fresh > oldest);
     for (uint64_t g = oldest; g < fresh; g++) {
-        ramet_gen_name(RAMET_GEN_PAST, g, name);
+        ramet_gen_name(RAMET_GEN_RETAINED, g, name);
         os->unlink(os->ctx, replica->dir_fd, name, false);
     }
-    atomic_store(&header->past.oldest, fresh);
+    atomic_store(&header->retained.oldest, fresh);
     ramet_gens_trim(replica);
 }
 
 /* A generation to begin with; returns its number. */
 uint64_t
-ramet_past_begin(struct ramet_index_header *header)
+ramet_retained_begin(struct ramet_index_header *header)
 {
-    const uint64_t fresh = ramet_pos_gen(ramet_pos_load(&header->past.pos)) + 1;
+    const uint64_t fresh =
+        ramet_pos_gen(ramet_pos_load(&header->retained.pos)) + 1;
 
-    assert(ramet_pos_gen(ramet_pos_load(&header->past.pos)) <= RAMET_GEN_MAX);
-    ramet_pos_store(&header->past.pos, ramet_pos_first(fresh));
+    assert(ramet_pos_gen(ramet_pos_load(&header->retained.pos)) <=
+           RAMET_GEN_MAX);
+    ramet_pos_store(&header->retained.pos, ramet_pos_first(fresh));
     return fresh;
 }
 
 void
-ramet_past_trim(struct ramet_session *session)
+ramet_retained_trim(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const struct ramet_pos tail = ramet_pos_load(&header->past.tail);
+    const struct ramet_pos tail = ramet_pos_load(&header->retained.tail);
 
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT) ||
            ramet_is_alone(replica));
-    if (ramet_pos_same(ramet_pos_load(&header->past.pos),
-                       ramet_pos_first(atomic_load(&header->past.oldest))) ||
+    if (ramet_pos_same(
+            ramet_pos_load(&header->retained.pos),
+            ramet_pos_first(atomic_load(&header->retained.oldest))) ||
         (session->is_pinned &&
          ramet_pos_before(session->pin.snapshot.tail, tail)) ||
         ramet_pos_before(ramet_index_least_pin(session, RAMET_NO_POS), tail))
         return;
-    ramet_past_retire(replica, ramet_past_begin(header));
-    atomic_store(&header->past.size, 0);
-    atomic_store(&header->past.packed, 0);
+    ramet_retained_retire(replica, ramet_retained_begin(header));
+    atomic_store(&header->retained.size, 0);
+    atomic_store(&header->retained.packed, 0);
 }

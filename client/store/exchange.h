@@ -176,14 +176,16 @@ bool ramet_session_can_keep(const struct ramet_session *session);
 /* Offer a page as the commit `at` has it; dropped when not wanted, as by a
  * newest snapshot that stands on another. */
 RAMET_NODISCARD enum ramet_rc
-ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
-                   uint32_t pgno, const uint8_t *page, struct ramet_err *err);
+ramet_session_keep_fetched(struct ramet_session *session,
+                           const struct ramet_point *at, uint32_t pgno,
+                           const uint8_t *page, struct ramet_err *err);
 /* The same of several, one behind the other at `pages`. */
 RAMET_NODISCARD enum ramet_rc
-ramet_session_fill_run(struct ramet_session *session,
-                       const struct ramet_point *at, const uint32_t *pgnos,
-                       size_t count, const uint8_t *pages, uint32_t page_size,
-                       struct ramet_err *err);
+ramet_session_keep_fetched_run(struct ramet_session *session,
+                               const struct ramet_point *at,
+                               const uint32_t *pgnos, size_t count,
+                               const uint8_t *pages, uint32_t page_size,
+                               struct ramet_err *err);
 /* Does the newest snapshot stand on that commit? Local commits on top of it
  * change nothing of that. */
 bool ramet_session_stands_on(struct ramet_session *session,

@@ -316,6 +316,7 @@ ramet_along_keep(const struct ramet_along *along, const struct ramet_sync *sync,
     /* What could not be kept whoever reads it fetches. */
     if (along->count == 0)
         return;
-    (void)!ramet_session_fill_run(sync->session, at, along->pgnos, along->count,
-                                  along->pages, along->page_size, NULL);
+    (void)!ramet_session_keep_fetched_run(sync->session, at, along->pgnos,
+                                          along->count, along->pages,
+                                          along->page_size, NULL);
 }

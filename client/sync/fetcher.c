@@ -117,8 +117,8 @@ keep_pages(void *ctx, const struct ramet_point *at, const uint32_t *pgnos,
     ramet_mutex_lock(&fetcher->keeping);
     if (fetcher->session != NULL && ramet_session_can_keep(fetcher->session) &&
         ramet_session_stands_on(fetcher->session, at)) {
-        rc = ramet_session_fill_run(fetcher->session, at, pgnos, count, pages,
-                                    (uint32_t)page_size, &err);
+        rc = ramet_session_keep_fetched_run(fetcher->session, at, pgnos, count,
+                                            pages, (uint32_t)page_size, &err);
         if (rc != RAMET_OK && fetcher->failed == RAMET_OK) {
             fetcher->failed = rc;
             fetcher->failure = err;

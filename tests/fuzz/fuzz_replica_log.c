@@ -85,7 +85,7 @@ make_replica(void)
     state.lock_device = st.st_dev;
     state.lock_inode = st.st_ino;
     state.default_held = true;
-    state.oldest_gen = state.oldest_fill = 1;
+    state.oldest_gen = state.oldest_fetched = 1;
     state.base_page_count = 4;
     state.base_page_size = PAGE;
     state.fold.newest.tail = ramet_pos_make(1, RAMET_GEN_HEADER_SIZE);
@@ -155,18 +155,18 @@ add_frame(struct program *p)
 }
 
 static void
-add_fill(struct program *p)
+add_fetched(struct program *p)
 {
     uint8_t *const at = p->out + p->len;
     const uint32_t pgno = read_count(p) + 1u;
     const struct ramet_entry replaced = {ramet_read_varint(&p->in)};
     const struct ramet_point of = {.lsn = ramet_read_u8(&p->in)};
 
-    memset(at + RAMET_FILL_HEADER_SIZE, ramet_read_u8(&p->in), PAGE);
-    ramet_fill_encode(at, pgno, RAMET_LOGFRAME_IMAGE, replaced,
-                      ramet_pos_make(1, p->len), &of, SALT,
-                      ramet_hash64(at + RAMET_FILL_HEADER_SIZE, PAGE));
-    p->len += RAMET_FILL_HEADER_SIZE + PAGE;
+    memset(at + RAMET_FETCHED_HEADER_SIZE, ramet_read_u8(&p->in), PAGE);
+    ramet_fetched_encode(at, pgno, RAMET_LOGFRAME_IMAGE, replaced,
+                         ramet_pos_make(1, p->len), &of, SALT,
+                         ramet_hash64(at + RAMET_FETCHED_HEADER_SIZE, PAGE));
+    p->len += RAMET_FETCHED_HEADER_SIZE + PAGE;
 }
 
 static void
@@ -255,10 +255,10 @@ write_files(struct program *p)
             break;
     }
     put_file("a-ramet/log-0000000000000001", p->out, p->len);
-    begin_file(p, RAMET_GEN_FILL);
+    begin_file(p, RAMET_GEN_FETCHED);
     while (!p->in.bad && ramet_reader_left(&p->in) > 0 &&
            p->len < FILE_MAX - 8192 && ramet_read_u8(&p->in) < 200)
-        add_fill(p);
+        add_fetched(p);
     put_file("a-ramet/fill-0000000000000001", p->out, p->len);
     for (unsigned i = 0; i < 8; i++)
         put_word(p, presence + i * 8, i + 1);

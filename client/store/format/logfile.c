@@ -23,7 +23,7 @@ static const struct {
     const char *name;
 } gen_types[] = {
     [RAMET_GEN_LOG] = {{'R', 'A', 'M', 'T', 'L', 'O', 'G', 1}, "log"},
-    [RAMET_GEN_FILL] = {{'R', 'A', 'M', 'T', 'F', 'I', 'L', 1}, "fill"},
+    [RAMET_GEN_FETCHED] = {{'R', 'A', 'M', 'T', 'F', 'I', 'L', 1}, "fill"},
     [RAMET_GEN_RETAINED] = {{'R', 'A', 'M', 'T', 'P', 'S', 'T', 1}, "past"},
 };
 
@@ -155,10 +155,10 @@ ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
 }
 
 void
-ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
-                  enum ramet_logframe_kind kind, struct ramet_entry replaced,
-                  struct ramet_pos pos, const struct ramet_point *at,
-                  uint64_t salt, uint64_t page_hash)
+ramet_fetched_encode(uint8_t out[RAMET_FETCHED_HEADER_SIZE], uint32_t pgno,
+                     enum ramet_logframe_kind kind, struct ramet_entry replaced,
+                     struct ramet_pos pos, const struct ramet_point *at,
+                     uint64_t salt, uint64_t page_hash)
 {
     assert(pgno != 0 && !ramet_pos_is_none(pos));
     assert(kind == RAMET_LOGFRAME_IMAGE ||
@@ -169,17 +169,17 @@ ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
     ramet_put_le64(out + 24, pos.raw);
     ramet_put_le64(out + 32, at->lsn);
     memcpy(out + 40, at->hash.bytes, RAMET_HASH_SIZE);
-    memset(out + 56, 0, RAMET_FILL_HEADER_SIZE - 56);
-    ramet_put_le64(
-        out, page_hash ^ ramet_hash64_seeded(out + 8,
-                                             RAMET_FILL_HEADER_SIZE - 8, salt));
+    memset(out + 56, 0, RAMET_FETCHED_HEADER_SIZE - 56);
+    ramet_put_le64(out, page_hash ^
+                            ramet_hash64_seeded(
+                                out + 8, RAMET_FETCHED_HEADER_SIZE - 8, salt));
 }
 
 bool
-ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE],
-                  struct ramet_pos pos, uint64_t salt,
-                  struct ramet_logframe *out, struct ramet_point *out_at,
-                  uint64_t *out_page_hash)
+ramet_fetched_decode(const uint8_t in[RAMET_FETCHED_HEADER_SIZE],
+                     struct ramet_pos pos, uint64_t salt,
+                     struct ramet_logframe *out, struct ramet_point *out_at,
+                     uint64_t *out_page_hash)
 {
     if (!ramet_logframe_decode(in, pos, out) ||
         (out->kind != RAMET_LOGFRAME_IMAGE && out->kind != RAMET_LOGFRAME_ZERO))
@@ -188,7 +188,7 @@ ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE],
     memcpy(out_at->hash.bytes, in + 40, RAMET_HASH_SIZE);
     *out_page_hash =
         ramet_get_le64(in) ^
-        ramet_hash64_seeded(in + 8, RAMET_FILL_HEADER_SIZE - 8, salt);
+        ramet_hash64_seeded(in + 8, RAMET_FETCHED_HEADER_SIZE - 8, salt);
     return true;
 }
 

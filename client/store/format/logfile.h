@@ -1,5 +1,5 @@
 /*
- * logfile.h - the bytes of log generations, fill and retained files: frames,
+ * logfile.h - the bytes of log generations, fetch and retained files: frames,
  * trailers, headers. Pure encoding and decoding; docs/replica.md has the tables.
  *
  *   (1) Decoders are given hostile bytes; they return false or RAMET_ECORRUPT.
@@ -21,7 +21,7 @@
 #include "metastore/commit.h"
 
 #define RAMET_LOGFRAME_HEADER_SIZE 32u
-#define RAMET_FILL_HEADER_SIZE 64u /* a fill frame's: has the LSN too */
+#define RAMET_FETCHED_HEADER_SIZE 64u /* a fetched frame's: has the LSN too */
 #define RAMET_RETAINED_HEADER_SIZE 64u
 #define RAMET_TRAILER_FIXED 256u
 #define RAMET_TRAILER_MAX (256u + 4096u + 64u)
@@ -38,7 +38,7 @@ ramet_page_size_ok(uint64_t size)
 
 enum ramet_gen_type {
     RAMET_GEN_LOG = 1,
-    RAMET_GEN_FILL = 2,
+    RAMET_GEN_FETCHED = 2,
     RAMET_GEN_RETAINED = 3,
 };
 
@@ -105,18 +105,18 @@ ramet_logframe_decode(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
 /* The page's hash that the header claims (0 where it has no page). */
 uint64_t ramet_logframe_page_hash(const uint8_t in[RAMET_LOGFRAME_HEADER_SIZE],
                                   uint64_t salt);
-/* A fill frame: header of 64 bytes, then the page (image) or nothing (zero,
+/* A fetched frame: header of 64 bytes, then the page (image) or nothing (zero,
  * `page_hash` 0). */
 void
-ramet_fill_encode(uint8_t out[RAMET_FILL_HEADER_SIZE], uint32_t pgno,
-                  enum ramet_logframe_kind kind, struct ramet_entry replaced,
-                  struct ramet_pos pos, const struct ramet_point *at,
-                  uint64_t salt, uint64_t page_hash);
+ramet_fetched_encode(uint8_t out[RAMET_FETCHED_HEADER_SIZE], uint32_t pgno,
+                     enum ramet_logframe_kind kind, struct ramet_entry replaced,
+                     struct ramet_pos pos, const struct ramet_point *at,
+                     uint64_t salt, uint64_t page_hash);
 RAMET_NODISCARD bool
-ramet_fill_decode(const uint8_t in[RAMET_FILL_HEADER_SIZE],
-                  struct ramet_pos pos, uint64_t salt,
-                  struct ramet_logframe *out, struct ramet_point *out_at,
-                  uint64_t *out_page_hash);
+ramet_fetched_decode(const uint8_t in[RAMET_FETCHED_HEADER_SIZE],
+                     struct ramet_pos pos, uint64_t salt,
+                     struct ramet_logframe *out, struct ramet_point *out_at,
+                     uint64_t *out_page_hash);
 
 /* A page as snapshots with tails `least` to `most` have it: retained.c. */
 struct ramet_retained_frame {

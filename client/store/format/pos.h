@@ -2,7 +2,7 @@
  * pos.h - places in the log, and what an index entry says: two types of one
  * number each, so that neither is taken for the other, nor for an LSN.
  *
- *   (1) Everything in a log, fill or retained file begins at a multiple of
+ *   (1) Everything in a log, fetch or retained file begins at a multiple of
  *       RAMET_POS_UNIT bytes, so that a position is generation << 34 | units and
  *       leaves three bits for a kind
  *   (2) positions only grow while anybody has the replica open
@@ -92,14 +92,14 @@ ramet_pos_store(struct ramet_pos_word *word, struct ramet_pos pos)
     atomic_store(&word->raw, pos.raw);
 }
 /* The value of an index entry: kind in the low three bits, above them a
- * position (log and fill kinds) or a stamp (base kinds). */
+ * position (log and fetched kinds) or a stamp (base kinds). */
 enum ramet_entry_kind {
     RAMET_ENTRY_NONE = 0, /* not loaded */
     RAMET_ENTRY_HELD = 1,
     RAMET_ENTRY_ABSENT = 2,
     RAMET_ENTRY_ZERO = 3,
     RAMET_ENTRY_IMAGE = 4,
-    RAMET_ENTRY_FILL = 5,
+    RAMET_ENTRY_FETCHED = 5,
     RAMET_ENTRY_LOG_ZERO = 6,
     RAMET_ENTRY_REMOTE = 7,
 };
@@ -127,7 +127,7 @@ ramet_entry_kind(struct ramet_entry entry)
 {
     return (enum ramet_entry_kind)(entry.raw & 7);
 }
-/* Of a log or fill kind. */
+/* Of a log or fetched kind. */
 static inline struct ramet_pos
 ramet_entry_pos(struct ramet_entry entry)
 {
@@ -156,7 +156,7 @@ ramet_entry_in_log(struct ramet_entry entry)
 static inline bool
 ramet_entry_is_from(struct ramet_entry entry, struct ramet_entry frame)
 {
-    return ramet_entry_kind(entry) == RAMET_ENTRY_FILL ||
+    return ramet_entry_kind(entry) == RAMET_ENTRY_FETCHED ||
            (ramet_entry_in_log(entry) &&
             !ramet_pos_before(ramet_entry_pos(entry), ramet_entry_pos(frame)));
 }

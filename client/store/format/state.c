@@ -223,7 +223,7 @@ is_state_sane(const struct ramet_state_file *s, uint32_t flags,
     return (flags & ~known) == 0 &&
            (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
            s->oldest_gen >= 1 && s->oldest_gen <= RAMET_GEN_MAX &&
-           s->oldest_fill >= 1 && s->oldest_fill <= RAMET_GEN_MAX &&
+           s->oldest_fetched >= 1 && s->oldest_fetched <= RAMET_GEN_MAX &&
            !ramet_pos_is_none(s->fold.newest.tail) && /* a pin of 0 is none */
            ramet_pos_gen(s->fold.newest.tail) <= s->oldest_gen &&
            (s->base_page_size == 0 ? s->base_page_count == 0
@@ -255,7 +255,7 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     ramet_buf_le64(out, s->base_size);
     ramet_buf_le64(out, (uint64_t)s->base_mtime_ns);
     ramet_buf_le64(out, s->oldest_gen);
-    ramet_buf_le64(out, s->oldest_fill);
+    ramet_buf_le64(out, s->oldest_fetched);
     ramet_buf_le32(out, s->base_page_count);
     ramet_buf_le32(out, s->base_page_size);
     ramet_buf_le64(out, s->base_absent);
@@ -297,7 +297,7 @@ get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
     s->base_size = ramet_read_le64(in);
     s->base_mtime_ns = (int64_t)ramet_read_le64(in);
     s->oldest_gen = ramet_read_le64(in);
-    s->oldest_fill = ramet_read_le64(in);
+    s->oldest_fetched = ramet_read_le64(in);
     s->base_page_count = ramet_read_le32(in);
     s->base_page_size = ramet_read_le32(in);
     s->base_absent = ramet_read_le64(in);

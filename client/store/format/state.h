@@ -53,7 +53,7 @@ struct ramet_state_file {
     uint32_t mark_now;     /* what the mark bears when nobody is at the base */
     uint32_t mark_next;    /* ... and what whoever changes it next puts there */
     uint64_t oldest_gen;   /* log generation that follows the fold */
-    uint64_t oldest_fill;
+    uint64_t oldest_fetched;
     /* A log file whose name lasts, and which has nothing that counts until its
      * salt is another; only if it is `oldest_gen`'s. */
     uint64_t kept_gen, kept_salt;

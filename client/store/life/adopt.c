@@ -177,8 +177,8 @@ note_gen(void *ctx, const char *name, bool is_dir)
         return 0;
     if (type == RAMET_GEN_LOG && gen >= state->oldest_gen)
         state->oldest_gen = gen + 1;
-    if (type == RAMET_GEN_FILL && gen >= state->oldest_fill)
-        state->oldest_fill = gen + 1;
+    if (type == RAMET_GEN_FETCHED && gen >= state->oldest_fetched)
+        state->oldest_fetched = gen + 1;
     return 0;
 }
 

@@ -54,7 +54,7 @@ start_state(struct ramet_replica *replica, struct ramet_state_file *state,
     state->presence_is_checked = true;
     state->is_clean = true;
     state->oldest_gen = 1;
-    state->oldest_fill = 1;
+    state->oldest_fetched = 1;
     state->fold.newest.tail = ramet_pos_first(1);
     return rc;
 }

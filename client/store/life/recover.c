@@ -20,7 +20,7 @@
 #include "client/store/log/logscan.h"
 #include "client/store/log/settle.h"
 #include "client/store/log/void.h"
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/gens.h"
@@ -107,7 +107,7 @@ struct files {
     struct ramet_replica *replica;
     bool has_log;   /* from the oldest generation on */
     bool has_later; /* ... past the oldest */
-    bool has_fill;
+    bool has_fetched;
     bool has_stray;
 };
 
@@ -133,8 +133,8 @@ note_file(void *ctx, const char *name, bool is_dir)
         return 0;
     if (!ramet_gen_name_parse(name, &type, &gen)) {
         files->has_stray |= is_temporary(name);
-    } else if (type == RAMET_GEN_FILL) {
-        files->has_fill = files->has_stray = true;
+    } else if (type == RAMET_GEN_FETCHED) {
+        files->has_fetched = files->has_stray = true;
     } else if (gen < atomic_load(&header->checkpoint.oldest)) {
         files->has_stray = true;
     } else {
@@ -151,7 +151,7 @@ list_files(struct ramet_replica *replica)
     struct files files = {.replica = replica};
 
     if (os->list(os->ctx, replica->dir_fd, ".", note_file, &files) != 0)
-        files.has_log = files.has_fill = files.has_stray = true;
+        files.has_log = files.has_fetched = files.has_stray = true;
     return files;
 }
 
@@ -175,8 +175,8 @@ remove_stray(void *ctx, const char *name, bool is_dir)
     else if (type == RAMET_GEN_RETAINED) /* its readers are gone */
         is_stray = true;
     else /* those to come were not recovered: they must not be taken up later */
-        is_stray = gen < atomic_load(&header->fill.oldest) ||
-                   gen >= ramet_pos_gen(ramet_pos_load(&header->fill.pos));
+        is_stray = gen < atomic_load(&header->fetched.oldest) ||
+                   gen >= ramet_pos_gen(ramet_pos_load(&header->fetched.pos));
     if (is_stray)
         os->unlink(os->ctx, replica->dir_fd, name, false);
     return 0;
@@ -243,7 +243,7 @@ leave_generation(struct ramet_replica *replica,
                         ramet_pos_first(ramet_pos_gen(pos) + 1));
 }
 
-/* From state, log and fills. */
+/* From state, log and fetched pages. */
 static enum ramet_rc
 fill_index(struct ramet_session *session, const struct ramet_state_file *state,
            const struct ramet_base_look *look, struct ramet_err *err)
@@ -276,8 +276,8 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
         rc = ramet_recover_log(session, true, err);
     if (rc == RAMET_OK)
         leave_generation(replica, state);
-    if (rc == RAMET_OK && files.has_fill)
-        rc = ramet_fill_recover(session, err);
+    if (rc == RAMET_OK && files.has_fetched)
+        rc = ramet_fetched_recover(session, err);
     if (rc == RAMET_OK)
         rc = ramet_super_clean(replica, err);
     if (rc != RAMET_OK)

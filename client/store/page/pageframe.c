@@ -57,15 +57,15 @@ read_bytes(const struct ramet_replica *replica, const struct ramet_gen *gen,
 /* Decode what was read. A fetched page that is zeros has no bytes: it gets
  * them. */
 static bool
-is_right(const struct ramet_gen *gen, bool is_fill, const uint8_t *header,
+is_right(const struct ramet_gen *gen, bool is_fetched, const uint8_t *header,
          struct ramet_pos pos, uint32_t pgno, void *page,
          struct ramet_pageframe *out)
 {
     uint64_t claimed;
 
-    if (is_fill) {
-        if (!ramet_fill_decode(header, pos, gen->salt, &out->head, &out->at,
-                               &claimed))
+    if (is_fetched) {
+        if (!ramet_fetched_decode(header, pos, gen->salt, &out->head, &out->at,
+                                  &claimed))
             return false;
         if (out->head.kind == RAMET_LOGFRAME_ZERO) {
             memset(page, 0, gen->page_size);
@@ -85,19 +85,19 @@ ramet_pageframe_read(struct ramet_replica *replica, enum ramet_entry_kind kind,
                      struct ramet_pageframe_room *room,
                      struct ramet_pageframe *out, struct ramet_err *err)
 {
-    const bool is_fill = kind == RAMET_ENTRY_FILL;
-    uint8_t header[RAMET_FILL_HEADER_SIZE];
-    struct iovec iov[2] = {
-        {header, is_fill ? RAMET_FILL_HEADER_SIZE : RAMET_LOGFRAME_HEADER_SIZE},
-        {NULL, 0}};
+    const bool is_fetched = kind == RAMET_ENTRY_FETCHED;
+    uint8_t header[RAMET_FETCHED_HEADER_SIZE];
+    struct iovec iov[2] = {{header, is_fetched ? RAMET_FETCHED_HEADER_SIZE
+                                               : RAMET_LOGFRAME_HEADER_SIZE},
+                           {NULL, 0}};
     struct ramet_gen *gen = NULL;
     enum ramet_rc rc =
-        ramet_gen_get(replica, is_fill ? RAMET_GEN_FILL : RAMET_GEN_LOG,
+        ramet_gen_get(replica, is_fetched ? RAMET_GEN_FETCHED : RAMET_GEN_LOG,
                       ramet_pos_gen(pos), &gen, err);
 
-    assert(is_fill || kind >= RAMET_ENTRY_IMAGE);
+    assert(is_fetched || kind >= RAMET_ENTRY_IMAGE);
     assert(pgno >= 1);
-    if (rc == RAMET_OK && (is_fill || kind == RAMET_ENTRY_IMAGE)) {
+    if (rc == RAMET_OK && (is_fetched || kind == RAMET_ENTRY_IMAGE)) {
         iov[1].iov_base = page_in(room, gen->page_size);
         iov[1].iov_len = gen->page_size;
         if (iov[1].iov_base == NULL)
@@ -112,7 +112,7 @@ ramet_pageframe_read(struct ramet_replica *replica, enum ramet_entry_kind kind,
     if (iov[1].iov_len != 0)
         out->hash = ramet_hash64(iov[1].iov_base, iov[1].iov_len);
     out->is_right =
-        is_right(gen, is_fill, header, pos, pgno, iov[1].iov_base, out);
+        is_right(gen, is_fetched, header, pos, pgno, iov[1].iov_base, out);
     return RAMET_OK;
 }
 
@@ -124,18 +124,18 @@ ramet_pageframe_read_run(struct ramet_replica *replica,
                          struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    const bool is_fill = kind == RAMET_ENTRY_FILL;
+    const bool is_fetched = kind == RAMET_ENTRY_FETCHED;
     const size_t stride = ramet_pageframe_stride(kind, page_size);
     const uint32_t count = *io_count;
-    uint8_t headers[RAMET_PAGEFRAME_RUN][RAMET_FILL_HEADER_SIZE];
+    uint8_t headers[RAMET_PAGEFRAME_RUN][RAMET_FETCHED_HEADER_SIZE];
     struct iovec iov[2 * RAMET_PAGEFRAME_RUN];
     struct ramet_gen *gen;
     ssize_t got;
     enum ramet_rc rc =
-        ramet_gen_get(replica, is_fill ? RAMET_GEN_FILL : RAMET_GEN_LOG,
+        ramet_gen_get(replica, is_fetched ? RAMET_GEN_FETCHED : RAMET_GEN_LOG,
                       ramet_pos_gen(pos), &gen, err);
 
-    assert(kind == RAMET_ENTRY_FILL || kind == RAMET_ENTRY_IMAGE);
+    assert(kind == RAMET_ENTRY_FETCHED || kind == RAMET_ENTRY_IMAGE);
     assert(count <= RAMET_PAGEFRAME_RUN);
     *io_count = 0;
     if (rc != RAMET_OK || gen->page_size != page_size)
@@ -154,9 +154,9 @@ ramet_pageframe_read_run(struct ramet_replica *replica,
 
         frames[i].page_size = page_size;
         frames[i].hash = ramet_hash64(page, page_size);
-        frames[i].is_right =
-            is_right(gen, is_fill, headers[i], ramet_pos_add(pos, i * stride),
-                     first + i, page, &frames[i]);
+        frames[i].is_right = is_right(gen, is_fetched, headers[i],
+                                      ramet_pos_add(pos, i * stride), first + i,
+                                      page, &frames[i]);
         if (!frames[i].is_right || frames[i].head.kind != RAMET_LOGFRAME_IMAGE)
             break;
         (*io_count)++;

@@ -51,8 +51,8 @@ ramet_pageframe_read_run(struct ramet_replica *replica,
 static inline size_t
 ramet_pageframe_stride(enum ramet_entry_kind kind, uint32_t page_size)
 {
-    return (kind == RAMET_ENTRY_FILL ? RAMET_FILL_HEADER_SIZE
-                                     : RAMET_LOGFRAME_HEADER_SIZE) +
+    return (kind == RAMET_ENTRY_FETCHED ? RAMET_FETCHED_HEADER_SIZE
+                                        : RAMET_LOGFRAME_HEADER_SIZE) +
            (size_t)page_size;
 }
 

@@ -27,7 +27,7 @@ struct ramet_retained_version {
 
 /*
  * What is kept of page `pgno` for the snapshot at `tail`; an image into `out`,
- * unless NULL. NONE: what the base has, or a fill of it, is the snapshot's
+ * unless NULL. NONE: what the base has, or a fetched version of it, is the snapshot's
  * version; the caller has read it, and the index, before. In an epoch.
  */
 RAMET_NODISCARD enum ramet_rc

@@ -3,7 +3,7 @@
  *
  *   (1) nothing is locked; after each read the reader makes sure that what it
  *       read from was not retired or changed meanwhile, or begins again
- *   (2) a version in the log or a fill file is used only if its frame names
+ *   (2) a version in the log or a fetch file is used only if its frame names
  *       the page and the place, and the checksum is right
  */
 #include "client/store/page/version.h"
@@ -48,12 +48,13 @@ is_log_retired(const struct lookup *l, struct ramet_pos pos)
 }
 
 static bool
-is_fill_retired(const struct lookup *l, struct ramet_pos pos)
+is_fetched_retired(const struct lookup *l, struct ramet_pos pos)
 {
     atomic_thread_fence(memory_order_acquire);
     return ramet_pos_gen(pos) <
-           atomic_load_explicit(&l->session->replica->head->header.fill.oldest,
-                                memory_order_acquire);
+           atomic_load_explicit(
+               &l->session->replica->head->header.fetched.oldest,
+               memory_order_acquire);
 }
 
 static void
@@ -146,19 +147,19 @@ look_in_log(struct lookup *l, struct ramet_err *err)
     return find_in_frame(l, kind, &frame);
 }
 
-/* The entry is a fill: as good as what it replaced, if that is visible. */
+/* The entry is a fetched page: as good as what it replaced, if that is visible. */
 static enum ramet_rc
-look_in_fill(struct lookup *l, struct ramet_err *err)
+look_in_fetched(struct lookup *l, struct ramet_err *err)
 {
     const struct ramet_pos pos = ramet_entry_pos(l->at);
     struct ramet_pageframe frame;
-    struct ramet_err failure; /* of no matter where the fill is retired */
+    struct ramet_err failure; /* of no matter where its file is retired */
     enum ramet_rc rc =
-        ramet_pageframe_read(l->session->replica, RAMET_ENTRY_FILL, pos,
+        ramet_pageframe_read(l->session->replica, RAMET_ENTRY_FETCHED, pos,
                              l->pgno, &l->room, &frame, &failure);
 
     assert(l->pgno >= 1 && !l->is_found);
-    if (is_fill_retired(l, pos)) {
+    if (is_fetched_retired(l, pos)) {
         /* Reached through a later version it can be fetched again. */
         l->again = ramet_entry_same(l->at, l->version->top);
         l->at = ramet_entry_of_stamp(RAMET_ENTRY_ABSENT, 0);
@@ -180,7 +181,7 @@ look_in_fill(struct lookup *l, struct ramet_err *err)
         if (rc != RAMET_OK || l->is_found)
             return rc;
     }
-    return find_in_frame(l, RAMET_ENTRY_FILL, &frame);
+    return find_in_frame(l, RAMET_ENTRY_FETCHED, &frame);
 }
 
 static enum ramet_rc
@@ -212,8 +213,8 @@ look(struct lookup *l, struct ramet_err *err)
     case RAMET_ENTRY_LOG_ZERO:
     case RAMET_ENTRY_REMOTE:
         return look_in_log(l, err);
-    case RAMET_ENTRY_FILL:
-        return look_in_fill(l, err);
+    case RAMET_ENTRY_FETCHED:
+        return look_in_fetched(l, err);
     case RAMET_ENTRY_HELD:
     case RAMET_ENTRY_ABSENT:
     case RAMET_ENTRY_ZERO:

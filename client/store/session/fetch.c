@@ -10,7 +10,7 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/format/logfile.h"
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/page/retained.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/base.h"
@@ -71,10 +71,11 @@ ramet_fetch_deliver(struct ramet_page_request *sink, uint32_t pgno,
     }
     if (ramet_entry_is_none(entry))
         return RAMET_OK;
-    rc = ramet_fill_keep(session,
-                         &(const struct ramet_fill_page){
-                             .pgno = pgno, .expected = entry, .page = page},
-                         1, &sink->at, sink->page_size, DELIVER_WAIT_MS, err);
+    rc =
+        ramet_fetched_keep(session,
+                           &(const struct ramet_fetched_page){
+                               .pgno = pgno, .expected = entry, .page = page},
+                           1, &sink->at, sink->page_size, DELIVER_WAIT_MS, err);
     /* A page that can't be kept was still had. */
     return rc == RAMET_ENOMEM ? rc : RAMET_OK;
 }
@@ -174,17 +175,17 @@ ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
 }
 
 enum ramet_rc
-ramet_fill_keep(struct ramet_session *session,
-                const struct ramet_fill_page *pages, size_t count,
-                const struct ramet_point *at, uint32_t page_size,
-                uint64_t wait_ms, struct ramet_err *err)
+ramet_fetched_keep(struct ramet_session *session,
+                   const struct ramet_fetched_page *pages, size_t count,
+                   const struct ramet_point *at, uint32_t page_size,
+                   uint64_t wait_ms, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    struct ramet_fill_page kept[RAMET_FILL_RUN];
+    struct ramet_fetched_page kept[RAMET_FETCHED_RUN];
     size_t kept_count = 0;
     enum ramet_rc rc;
 
-    assert(count >= 1 && count <= RAMET_FILL_RUN);
+    assert(count >= 1 && count <= RAMET_FETCHED_RUN);
     assert(ramet_page_size_ok(page_size));
     if (replica->is_readonly)
         return RAMET_OK;
@@ -192,7 +193,7 @@ ramet_fill_keep(struct ramet_session *session,
     if (rc != RAMET_OK)
         return rc;
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
-        const struct ramet_fill_page *const page = &pages[i];
+        const struct ramet_fetched_page *const page = &pages[i];
         struct ramet_entry now;
 
         assert(page->pgno != 0 && ramet_entry_is_absent(page->expected));
@@ -208,9 +209,10 @@ ramet_fill_keep(struct ramet_session *session,
     if (rc == RAMET_OK && kept_count > 0)
         rc = ramet_base_unclean(session, err);
     if (rc == RAMET_OK && kept_count > 0)
-        rc = ramet_fill_append(replica, kept, kept_count, at, page_size, err);
+        rc =
+            ramet_fetched_append(replica, kept, kept_count, at, page_size, err);
     ramet_base_unlock(session);
-    if (rc == RAMET_OK && ramet_fill_is_much(replica))
+    if (rc == RAMET_OK && ramet_fetched_is_much(replica))
         ramet_maintenance_wake(replica);
     return rc;
 }
@@ -256,12 +258,12 @@ offer(struct ramet_session *session, const struct ramet_point *at,
       const uint32_t *pgnos, size_t count, const uint8_t *pages,
       uint32_t page_size, struct ramet_err *err)
 {
-    struct ramet_fill_page wanted[RAMET_FILL_RUN];
+    struct ramet_fetched_page wanted[RAMET_FETCHED_RUN];
     size_t wanted_count = 0;
     enum ramet_rc first = RAMET_OK;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(count <= RAMET_FILL_RUN);
+    assert(count <= RAMET_FETCHED_RUN);
     for (size_t i = 0; i < count; i++) {
         struct newest_page look;
 
@@ -274,25 +276,26 @@ offer(struct ramet_session *session, const struct ramet_point *at,
         if (rc == RAMET_OK && look.is_of && look.is_absent &&
             look.newest.snapshot.page_size == page_size)
             wanted[wanted_count++] =
-                (struct ramet_fill_page){.pgno = pgnos[i],
-                                         .expected = look.entry,
-                                         .page = pages + i * page_size};
+                (struct ramet_fetched_page){.pgno = pgnos[i],
+                                            .expected = look.entry,
+                                            .page = pages + i * page_size};
     }
     if (wanted_count == 0)
         return first;
-    rc = ramet_fill_keep(session, wanted, wanted_count, at, page_size,
-                         RAMET_LOCK_WAIT_MS, first == RAMET_OK ? err : NULL);
+    rc = ramet_fetched_keep(session, wanted, wanted_count, at, page_size,
+                            RAMET_LOCK_WAIT_MS, first == RAMET_OK ? err : NULL);
     return first == RAMET_OK ? rc : first;
 }
 
 enum ramet_rc
-ramet_session_fill_run(struct ramet_session *session,
-                       const struct ramet_point *at, const uint32_t *pgnos,
-                       size_t count, const uint8_t *pages, uint32_t page_size,
-                       struct ramet_err *err)
+ramet_session_keep_fetched_run(struct ramet_session *session,
+                               const struct ramet_point *at,
+                               const uint32_t *pgnos, size_t count,
+                               const uint8_t *pages, uint32_t page_size,
+                               struct ramet_err *err)
 {
-    const size_t fits = RAMET_FILL_RUN_BYTES / page_size;
-    const size_t most = fits < RAMET_FILL_RUN ? fits : RAMET_FILL_RUN;
+    const size_t fits = RAMET_FETCHED_RUN_BYTES / page_size;
+    const size_t most = fits < RAMET_FETCHED_RUN ? fits : RAMET_FETCHED_RUN;
     bool entered;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
@@ -313,16 +316,17 @@ ramet_session_fill_run(struct ramet_session *session,
 }
 
 enum ramet_rc
-ramet_session_fill(struct ramet_session *session, const struct ramet_point *at,
-                   uint32_t pgno, const uint8_t *page, struct ramet_err *err)
+ramet_session_keep_fetched(struct ramet_session *session,
+                           const struct ramet_point *at, uint32_t pgno,
+                           const uint8_t *page, struct ramet_err *err)
 {
     struct ramet_published newest;
 
     ramet_index_newest(session->replica, &newest);
     return newest.snapshot.page_size == 0
                ? RAMET_OK
-               : ramet_session_fill_run(session, at, &pgno, 1, page,
-                                        newest.snapshot.page_size, err);
+               : ramet_session_keep_fetched_run(session, at, &pgno, 1, page,
+                                                newest.snapshot.page_size, err);
 }
 
 bool

@@ -6,7 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_SESSION_FETCH_H
 #define RAMET_CLIENT_STORE_SESSION_FETCH_H
 
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 
@@ -17,12 +17,12 @@ RAMET_NODISCARD enum ramet_rc
 ramet_fetch_alone(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                   struct ramet_err *err);
 /* Keep those fetched pages whose entry is still `expected`, which they replace;
- * so many as ramet_fill_append() takes. */
+ * so many as ramet_fetched_append() takes. */
 RAMET_NODISCARD enum ramet_rc
-ramet_fill_keep(struct ramet_session *session,
-                const struct ramet_fill_page *pages, size_t count,
-                const struct ramet_point *at, uint32_t page_size,
-                uint64_t wait_ms, struct ramet_err *err);
+ramet_fetched_keep(struct ramet_session *session,
+                   const struct ramet_fetched_page *pages, size_t count,
+                   const struct ramet_point *at, uint32_t page_size,
+                   uint64_t wait_ms, struct ramet_err *err);
 enum ramet_rc
 ramet_fetch_page(struct ramet_session *session, uint32_t pgno, uint8_t *out,
                  const struct ramet_page_version *version,

@@ -89,8 +89,8 @@ look_around(struct ramet_session *session, struct ramet_err *err)
     }
     if (atomic_load(&replica->seen_oldest) !=
             atomic_load(&header->checkpoint.oldest) ||
-        atomic_load(&replica->seen_fill_oldest) !=
-            atomic_load(&header->fill.oldest))
+        atomic_load(&replica->seen_fetched_oldest) !=
+            atomic_load(&header->fetched.oldest))
         ramet_gens_trim(replica);
     return rc == RAMET_OK ? ramet_gate_check(session, err) : rc;
 }
@@ -109,8 +109,9 @@ is_quiet(const struct ramet_session *session)
                                 memory_order_relaxed) ==
                atomic_load_explicit(&replica->seen_oldest,
                                     memory_order_relaxed) &&
-           atomic_load_explicit(&header->fill.oldest, memory_order_relaxed) ==
-               atomic_load_explicit(&replica->seen_fill_oldest,
+           atomic_load_explicit(&header->fetched.oldest,
+                                memory_order_relaxed) ==
+               atomic_load_explicit(&replica->seen_fetched_oldest,
                                     memory_order_relaxed);
 }
 

@@ -3,7 +3,7 @@
  *
  *   (1) nothing is locked; after each read the reader makes sure that what it
  *       read from was not retired or changed meanwhile, or begins again
- *   (2) a version in the log or a fill file is used only if its frame names
+ *   (2) a version in the log or a fetch file is used only if its frame names
  *       the page and the place, and the checksum is right
  */
 #include "client/store/session/read.h"

@@ -20,7 +20,7 @@
 #include "client/store/log/log_sync.h"
 #include "client/store/log/settle.h"
 #include "client/store/log/void.h"
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/shared/entries.h"
 #include "client/store/shared/gens.h"
 #include "client/store/shared/index.h"
@@ -139,15 +139,15 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
  * in the log; else older readers could not find their way past it.
  */
 static enum ramet_rc
-see_through_fill(struct ramet_session *session, uint32_t pgno,
-                 struct ramet_entry *io_replaced, struct ramet_err *err)
+see_through_fetched(struct ramet_session *session, uint32_t pgno,
+                    struct ramet_entry *io_replaced, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
     assert(pgno >= 1);
     for (unsigned i = 0; i < 3; i++) {
-        rc = ramet_fill_see_through(session->replica, pgno, io_replaced,
-                                    rc == RAMET_OK ? err : NULL);
+        rc = ramet_fetched_see_through(session->replica, pgno, io_replaced,
+                                       rc == RAMET_OK ? err : NULL);
         if (rc != RAMET_ENOTFOUND) /* retired: it has another entry now */
             break;
         rc = ramet_index_load(session, pgno, io_replaced, err);
@@ -183,7 +183,7 @@ finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
             if (rc == RAMET_OK)
                 rc = ramet_index_load(session, pgno, &replaced, err);
             if (rc == RAMET_OK)
-                rc = see_through_fill(session, pgno, &replaced, err);
+                rc = see_through_fetched(session, pgno, &replaced, err);
             if (rc != RAMET_OK)
                 return rc;
         }
@@ -263,8 +263,8 @@ ramet_record_add(struct ramet_session *session, uint32_t pgno,
 }
 
 void
-ramet_fill_trailer_point(struct ramet_trailer *trailer,
-                         const struct ramet_remote_point *point)
+ramet_trailer_set_point(struct ramet_trailer *trailer,
+                        const struct ramet_remote_point *point)
 {
     assert(trailer->type != RAMET_RECORD_COMMIT);
     trailer->lsn = point->lsn;

@@ -26,7 +26,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_record_finish(struct ramet_session *session,
                     struct ramet_trailer *trailer, struct ramet_err *err);
 void ramet_record_reset(struct ramet_session *session);
-void ramet_fill_trailer_point(struct ramet_trailer *trailer,
-                              const struct ramet_remote_point *point);
+void ramet_trailer_set_point(struct ramet_trailer *trailer,
+                             const struct ramet_remote_point *point);
 
 #endif

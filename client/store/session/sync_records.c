@@ -285,7 +285,7 @@ record_intent(struct ramet_session *session, enum ramet_record_type type,
     if (commit != NULL)
         trailer.commit = *commit;
     if (point != NULL)
-        ramet_fill_trailer_point(&trailer, point);
+        ramet_trailer_set_point(&trailer, point);
     if (rc == RAMET_OK)
         rc = finish_recorder(&r, &trailer, true, err);
     if (rc == RAMET_OK && begins && r.is_own)
@@ -460,7 +460,7 @@ describe_pull(const struct ramet_session *writer,
     assert(ramet_holds(writer, RAMET_LOCK_WRITE));
     ramet_record_trailer(&writer->pin,
                          reset ? RAMET_RECORD_RESET : RAMET_RECORD_PULL, t);
-    ramet_fill_trailer_point(t, point);
+    ramet_trailer_set_point(t, point);
     if (ramet_page_size_ok(point->page_size))
         t->page_size = point->page_size;
     t->page_count = point->page_count;

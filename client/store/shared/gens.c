@@ -297,8 +297,8 @@ is_retired(const struct ramet_replica *replica, const struct ramet_gen *gen)
 
     return gen->gen < atomic_load(gen->type == RAMET_GEN_LOG
                                       ? &header->checkpoint.oldest
-                                  : gen->type == RAMET_GEN_FILL
-                                      ? &header->fill.oldest
+                                  : gen->type == RAMET_GEN_FETCHED
+                                      ? &header->fetched.oldest
                                       : &header->retained.oldest);
 }
 
@@ -352,7 +352,8 @@ trim(struct ramet_replica *replica, enum trim what)
     ramet_mutex_lock(&replica->mutex);
     atomic_store(&replica->seen_oldest,
                  atomic_load(&header->checkpoint.oldest));
-    atomic_store(&replica->seen_fill_oldest, atomic_load(&header->fill.oldest));
+    atomic_store(&replica->seen_fetched_oldest,
+                 atomic_load(&header->fetched.oldest));
     epoch = atomic_load(&replica->epoch);
     unlink_retired(replica, what, epoch);
     atomic_fetch_add(&replica->epoch, 1); /* invariant (2) */

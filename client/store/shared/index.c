@@ -498,9 +498,9 @@ ramet_log_is_empty(const struct ramet_replica *replica)
 
     return ramet_pos_gen(pos) == atomic_load(&header->checkpoint.oldest) &&
            ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE &&
-           ramet_pos_gen(ramet_pos_load(&header->fill.pos)) ==
-               atomic_load(&header->fill.oldest) &&
-           ramet_pos_offset(ramet_pos_load(&header->fill.pos)) ==
+           ramet_pos_gen(ramet_pos_load(&header->fetched.pos)) ==
+               atomic_load(&header->fetched.oldest) &&
+           ramet_pos_offset(ramet_pos_load(&header->fetched.pos)) ==
                RAMET_GEN_HEADER_SIZE;
 }
 
@@ -512,7 +512,7 @@ ramet_index_begin(struct ramet_replica *replica,
     const struct ramet_snapshot *const s = &state->fold.newest;
     struct ramet_published first;
 
-    assert(state->oldest_gen >= 1 && state->oldest_fill >= 1);
+    assert(state->oldest_gen >= 1 && state->oldest_fetched >= 1);
     assert(replica->is_private || ramet_is_alone(replica));
     memset(&first, 0, sizeof(first));
     first.snapshot.seq = s->seq;
@@ -531,8 +531,9 @@ ramet_index_begin(struct ramet_replica *replica,
     header->first_seq = s->seq;
     header->first_tail = s->tail;
     atomic_store(&header->checkpoint.oldest, state->oldest_gen);
-    atomic_store(&header->fill.oldest, state->oldest_fill);
-    ramet_pos_store(&header->fill.pos, ramet_pos_first(state->oldest_fill));
+    atomic_store(&header->fetched.oldest, state->oldest_fetched);
+    ramet_pos_store(&header->fetched.pos,
+                    ramet_pos_first(state->oldest_fetched));
     ramet_pos_store(&header->log.write_pos,
                     ramet_pos_gen(s->tail) >= state->oldest_gen
                         ? s->tail

@@ -75,7 +75,7 @@ struct ramet_index_header {
     struct {
         _Alignas(64) struct ramet_pos_word pos; /* the next frame's place */
         _Atomic uint64_t oldest;                /* generation */
-    } fill;
+    } fetched;
     /* The holder of the base lock; those of the mark also who has the mark lock. */
     struct {
         _Alignas(64) _Atomic uint64_t stamp; /* of entries; any grows it */
@@ -101,12 +101,12 @@ struct ramet_index_header {
     struct {
         _Alignas(64) struct ramet_pos_word synced; /* the log is on disk up to
                                                       there */
-        _Atomic uint64_t sync_failed; /* what is past `synced` may be lost
+        _Atomic uint64_t sync_failed;  /* what is past `synced` may be lost
                                          though a later sync succeeds */
-        _Atomic uint64_t named_gen;   /* directory entries synced up to it */
-        _Atomic uint64_t fill_seen;   /* bytes of that file that a checkpoint
+        _Atomic uint64_t named_gen;    /* directory entries synced up to it */
+        _Atomic uint64_t fetched_seen; /* bytes of that file that a checkpoint
                                          was over, and left there */
-        _Atomic uint64_t was_written; /* something since the clean state */
+        _Atomic uint64_t was_written;  /* something since the clean state */
         _Atomic uint64_t supers; /* super-journals beside the base, of those who
                                     live or died; outlives them */
         _Atomic uint64_t absent_now; /* about so many pages are absent */

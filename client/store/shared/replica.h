@@ -60,7 +60,7 @@ struct ramet_replica {
     struct ramet_gen *retired;
     _Atomic uint64_t epoch;       /* of descriptors' lives; see gens.c */
     _Atomic uint64_t seen_oldest; /* log generations trimmed up to */
-    _Atomic uint64_t seen_fill_oldest;
+    _Atomic uint64_t seen_fetched_oldest;
     _Atomic uint64_t seen_supers; /* when they were last looked at */
     struct ramet_session *sessions;
     unsigned live_count; /* sessions that count for opening and closing */

@@ -8,7 +8,7 @@
  *   (2) order: log synced, mark synced, pages, sync, presence, sync, state; only
  *       then is `oldest` raised, and only after that are files reused
  *   (3) until the state is replaced all can be done again from the log
- *   (4) what was fetched is in no log, and fill files are not synced: before
+ *   (4) what was fetched is in no log, and fetch files are not synced: before
  *       presence says that a fetched page 1 is held, its header, which is not in
  *       the base, is in the state on disk
  *   (5) what presence says of a page that the base is about to lose stays until
@@ -31,7 +31,7 @@
 #include "client/store/log/logscan.h"
 #include "client/store/log/recent.h"
 #include "client/store/log/settle.h"
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/page/retained.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/gens.h"
@@ -106,21 +106,22 @@ was_absent(const struct checkpoint *c, struct ramet_entry replaced)
 
 /* A fetched page that was absent in the base. */
 static enum ramet_rc
-note_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
+note_fetched(void *ctx, const struct ramet_fetched *fetched,
+             struct ramet_err *err)
 {
     struct checkpoint *const c = ctx;
     const struct ramet_entry entry =
-        ramet_index_peek(c->replica, fill->frame.pgno);
+        ramet_index_peek(c->replica, fetched->frame.pgno);
 
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
-    assert(fill->frame.pgno >= 1);
-    c->has_carries = c->has_carries || ramet_checkpoint_is_carried(c, fill);
-    if (!ramet_entry_same(
-            entry, ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos)) ||
-        !was_absent(c, fill->frame.replaced) ||
-        fill->page_size != c->state.fold.newest.page_size)
+    assert(fetched->frame.pgno >= 1);
+    c->has_carries = c->has_carries || ramet_checkpoint_is_carried(c, fetched);
+    if (!ramet_entry_same(entry, ramet_entry_of_pos(RAMET_ENTRY_FETCHED,
+                                                    fetched->frame.pos)) ||
+        !was_absent(c, fetched->frame.replaced) ||
+        fetched->page_size != c->state.fold.newest.page_size)
         return RAMET_OK;
-    return ramet_pageset_add(&c->pages, fill->frame.pgno) == RAMET_OK
+    return ramet_pageset_add(&c->pages, fetched->frame.pgno) == RAMET_OK
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
 }
@@ -214,8 +215,8 @@ remove_files(struct checkpoint *c)
                                c->state.kept_gen);
     else
         ramet_log_files_recycle(c->session, c->oldest, c->last);
-    for (uint64_t f = c->first_fill; f < c->state.oldest_fill; f++) {
-        ramet_gen_name(RAMET_GEN_FILL, f, name);
+    for (uint64_t f = c->first_fetched; f < c->state.oldest_fetched; f++) {
+        ramet_gen_name(RAMET_GEN_FETCHED, f, name);
         os->unlink(os->ctx, c->replica->dir_fd, name, false);
     }
     ramet_gens_trim(c->replica);
@@ -230,7 +231,7 @@ is_nothing_to_do(const struct checkpoint *c)
 {
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return c->last < c->oldest && c->pages.run_count == 0 &&
-           !(c->session->is_closing && ramet_checkpoint_has_fills(c));
+           !(c->session->is_closing && ramet_checkpoint_has_fetched(c));
 }
 
 /* For old pins: of what is moved, and of what the base loses at its end. */
@@ -267,8 +268,8 @@ becomes_clean(const struct checkpoint *c)
     return c->session->is_closing && c->state.base_absent == 0 &&
            ramet_pos_same(ramet_pos_load(&header->log.write_pos),
                           ramet_pos_first(c->last + 1)) &&
-           ramet_pos_same(ramet_pos_load(&header->fill.pos),
-                          ramet_pos_first(c->state.oldest_fill));
+           ramet_pos_same(ramet_pos_load(&header->fetched.pos),
+                          ramet_pos_first(c->state.oldest_fetched));
 }
 
 /* Of what the base has now. */
@@ -316,10 +317,10 @@ write_base(struct checkpoint *c, struct ramet_err *err)
 
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
            ramet_holds(c->session, RAMET_LOCK_BASE));
-    c->first_fill = atomic_load(&header->fill.oldest);
-    c->last_fill = ramet_pos_gen(ramet_pos_load(&header->fill.pos));
-    rc = ramet_fill_walk(replica, c->first_fill, c->last_fill, note_fill, c,
-                         &end, err);
+    c->first_fetched = atomic_load(&header->fetched.oldest);
+    c->last_fetched = ramet_pos_gen(ramet_pos_load(&header->fetched.pos));
+    rc = ramet_fetched_walk(replica, c->first_fetched, c->last_fetched,
+                            note_fetched, c, &end, err);
     if (s->page_size != c->state.base_page_size)
         c->old_page_count = 0; /* page numbers mean other bytes now */
     if (rc == RAMET_OK && !replica->default_held &&
@@ -358,7 +359,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_presence_sync(replica, err);
     if (rc == RAMET_OK)
-        rc = ramet_checkpoint_carry_fills(c, err);
+        rc = ramet_checkpoint_carry_fetched(c, err);
     if (rc == RAMET_OK)
         rc = ramet_base_leave(replica, &c->state, err);
     if (rc != RAMET_OK)

@@ -1,5 +1,5 @@
 /*
- * checkpoint.h - what checkpoint.c and fill.c share.
+ * checkpoint.h - what checkpoint.c and fetched.c share.
  *
  * Layer: client.
  */

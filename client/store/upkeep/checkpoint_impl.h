@@ -10,7 +10,7 @@
 
 #include "client/store/format/state.h"
 #include "client/store/format/writeset.h"
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/upkeep/retain.h"
@@ -30,7 +30,7 @@ struct checkpoint {
     struct ramet_pos in_base; /* what is before it in the log was moved already,
                                  perhaps by somebody who died before the index
                                  was told */
-    uint64_t first_fill, last_fill;
+    uint64_t first_fetched, last_fetched;
     struct ramet_pageset pages;   /* to be moved */
     struct ramet_writeset newest; /* of the log: where each was written last */
     struct ramet_pageset filled;  /* of them, those whose fill was moved */
@@ -78,12 +78,12 @@ ramet_checkpoint_load_cut(struct checkpoint *c, struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_checkpoint_resize_base(struct checkpoint *c, struct ramet_err *err);
 /* checkpoint_publish.c: */
-bool ramet_checkpoint_has_fills(const struct checkpoint *c);
+bool ramet_checkpoint_has_fetched(const struct checkpoint *c);
 /* It replaced a pull that stays in the log, and goes on to a new file. */
 bool ramet_checkpoint_is_carried(const struct checkpoint *c,
-                                 const struct ramet_fill *fill);
+                                 const struct ramet_fetched *fetched);
 RAMET_NODISCARD enum ramet_rc
-ramet_checkpoint_carry_fills(struct checkpoint *c, struct ramet_err *err);
+ramet_checkpoint_carry_fetched(struct checkpoint *c, struct ramet_err *err);
 void ramet_checkpoint_publish_base(struct checkpoint *c);
 
 #endif

@@ -39,7 +39,7 @@ move_zeros(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
 }
 
 static enum ramet_rc
-note_filled(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
+note_moved(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
 {
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return ramet_pageset_add(&c->filled, pgno) == RAMET_OK
@@ -77,12 +77,12 @@ move_page(struct checkpoint *c, uint32_t pgno, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_read_version(c->session, s->tail, s->page_size, pgno, page,
                                 &version, err);
-    if (rc == RAMET_OK && version.kind == RAMET_ENTRY_FILL)
-        rc = note_filled(c, pgno, err);
+    if (rc == RAMET_OK && version.kind == RAMET_ENTRY_FETCHED)
+        rc = note_moved(c, pgno, err);
     if (rc != RAMET_OK)
         return rc;
     switch (version.kind) {
-    case RAMET_ENTRY_FILL:
+    case RAMET_ENTRY_FETCHED:
     case RAMET_ENTRY_IMAGE:
         return version.has_hash
                    ? ramet_checkpoint_write(c, 1, &version.hash, err)
@@ -115,7 +115,7 @@ place_of(const struct checkpoint *c, uint32_t pgno)
         assert(ramet_entry_is_from(entry, newest)); /* invariant (6) */
         return newest;
     }
-    return ramet_entry_kind(entry) == RAMET_ENTRY_FILL &&
+    return ramet_entry_kind(entry) == RAMET_ENTRY_FETCHED &&
                    c->retain.pin_count == 0
                ? entry
                : RAMET_NO_ENTRY;
@@ -157,7 +157,7 @@ static enum ramet_rc
 move_neighbours(struct checkpoint *c, uint32_t pgno, uint32_t *io_count,
                 struct ramet_entry place, struct ramet_err *err)
 {
-    const bool is_fill = ramet_entry_kind(place) == RAMET_ENTRY_FILL;
+    const bool is_fetched = ramet_entry_kind(place) == RAMET_ENTRY_FETCHED;
     struct ramet_pageframe frames[RAMET_PAGEFRAME_RUN];
     uint64_t hashes[RAMET_PAGEFRAME_RUN];
     uint8_t *pages;
@@ -171,11 +171,11 @@ move_neighbours(struct checkpoint *c, uint32_t pgno, uint32_t *io_count,
             c->replica, ramet_entry_kind(place), ramet_entry_pos(place), pgno,
             io_count, c->state.fold.newest.page_size, pages, frames, err);
     for (; rc == RAMET_OK && i < *io_count; i++) {
-        if (is_fill && !is_of_base(c, &frames[i]))
+        if (is_fetched && !is_of_base(c, &frames[i]))
             break;
         hashes[i] = frames[i].hash;
-        if (is_fill)
-            rc = note_filled(c, pgno + i, err);
+        if (is_fetched)
+            rc = note_moved(c, pgno + i, err);
     }
     *io_count = i;
     return rc == RAMET_OK ? ramet_checkpoint_write(c, i, hashes, err) : rc;

@@ -7,7 +7,7 @@
 #include <assert.h>
 
 #include "client/snapshot.h"
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/entries.h"
 #include "client/store/shared/index.h"
@@ -17,61 +17,62 @@
 
 bool
 ramet_checkpoint_is_carried(const struct checkpoint *c,
-                            const struct ramet_fill *fill)
+                            const struct ramet_fetched *fetched)
 {
-    const struct ramet_entry replaced = fill->frame.replaced;
+    const struct ramet_entry replaced = fetched->frame.replaced;
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return ramet_entry_same(
-               ramet_index_peek(c->replica, fill->frame.pgno),
-               ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos)) &&
+               ramet_index_peek(c->replica, fetched->frame.pgno),
+               ramet_entry_of_pos(RAMET_ENTRY_FETCHED, fetched->frame.pos)) &&
            ramet_entry_in_log(replaced) &&
            ramet_pos_gen(ramet_entry_pos(replaced)) > c->last &&
            !ramet_pos_before(ramet_entry_pos(replaced), c->in_base);
 }
 
 static enum ramet_rc
-carry_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
+carry_fetched(void *ctx, const struct ramet_fetched *fetched,
+              struct ramet_err *err)
 {
     struct checkpoint *const c = ctx;
-    const struct ramet_fill_page page = {
-        .pgno = fill->frame.pgno,
-        .expected = ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos),
-        .replaced = fill->frame.replaced,
-        .page = fill->page};
+    const struct ramet_fetched_page page = {
+        .pgno = fetched->frame.pgno,
+        .expected = ramet_entry_of_pos(RAMET_ENTRY_FETCHED, fetched->frame.pos),
+        .replaced = fetched->frame.replaced,
+        .page = fetched->page};
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
-    if (!ramet_checkpoint_is_carried(c, fill))
+    if (!ramet_checkpoint_is_carried(c, fetched))
         return RAMET_OK;
-    return ramet_fill_append(c->replica, &page, 1, &fill->at, fill->page_size,
-                             err);
+    return ramet_fetched_append(c->replica, &page, 1, &fetched->at,
+                                fetched->page_size, err);
 }
 
 bool
-ramet_checkpoint_has_fills(const struct checkpoint *c)
+ramet_checkpoint_has_fetched(const struct checkpoint *c)
 {
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
-    return c->first_fill != c->last_fill ||
+    return c->first_fetched != c->last_fetched ||
            ramet_pos_offset(ramet_pos_load(
-               &c->replica->head->header.fill.pos)) != RAMET_GEN_HEADER_SIZE;
+               &c->replica->head->header.fetched.pos)) != RAMET_GEN_HEADER_SIZE;
 }
 
 enum ramet_rc
-ramet_checkpoint_carry_fills(struct checkpoint *c, struct ramet_err *err)
+ramet_checkpoint_carry_fetched(struct checkpoint *c, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
     struct ramet_pos end;
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
-    if (!ramet_checkpoint_has_fills(c))
+    if (!ramet_checkpoint_has_fetched(c))
         return RAMET_OK; /* nothing was fetched */
-    ramet_pos_store(&header->fill.pos, ramet_pos_first(c->last_fill + 1));
-    c->state.oldest_fill = c->last_fill + 1;
+    ramet_pos_store(&header->fetched.pos, ramet_pos_first(c->last_fetched + 1));
+    c->state.oldest_fetched = c->last_fetched + 1;
     if (c->has_carries)
-        rc = ramet_fill_walk(c->replica, c->first_fill, c->last_fill,
-                             carry_fill, c, &end, err);
-    ramet_fill_was_seen(c->replica);
+        rc = ramet_fetched_walk(c->replica, c->first_fetched, c->last_fetched,
+                                carry_fetched, c, &end, err);
+    ramet_fetched_was_seen(c->replica);
     return rc;
 }
 
@@ -94,8 +95,8 @@ swap_entries(struct checkpoint *c)
             const enum ramet_entry_kind kind = ramet_entry_kind(entry);
             enum ramet_entry_kind now = RAMET_ENTRY_HELD;
 
-            if (kind == RAMET_ENTRY_FILL) {
-                if (ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill ||
+            if (kind == RAMET_ENTRY_FETCHED) {
+                if (ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fetched ||
                     !ramet_pageset_contains(&c->filled, pgno))
                     continue;
             } else if (!ramet_entry_in_log(entry) ||
@@ -131,8 +132,8 @@ clear_cut_entries(struct checkpoint *c)
         if (kind != RAMET_ENTRY_NONE && kind != RAMET_ENTRY_ZERO &&
             !(ramet_entry_in_log(entry) &&
               !ramet_pos_before(ramet_entry_pos(entry), end)) &&
-            !(kind == RAMET_ENTRY_FILL &&
-              ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fill))
+            !(kind == RAMET_ENTRY_FETCHED &&
+              ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fetched))
             ramet_index_swap(replica, (uint32_t)p, entry,
                              ramet_entry_of_stamp(RAMET_ENTRY_ZERO, stamp));
     }
@@ -143,7 +144,7 @@ ramet_checkpoint_publish_base(struct checkpoint *c)
 {
     struct ramet_index_header *const header = &c->replica->head->header;
 
-    assert(c->state.oldest_fill >= c->first_fill);
+    assert(c->state.oldest_fetched >= c->first_fetched);
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
            ramet_holds(c->session, RAMET_LOCK_BASE));
     ramet_base_header_set(c->replica, c->state.fold.newest.header);
@@ -155,5 +156,5 @@ ramet_checkpoint_publish_base(struct checkpoint *c)
     atomic_store(&header->checkpoint.oldest, c->last + 1);
     swap_entries(c);
     clear_cut_entries(c);
-    atomic_store(&header->fill.oldest, c->state.oldest_fill);
+    atomic_store(&header->fetched.oldest, c->state.oldest_fetched);
 }

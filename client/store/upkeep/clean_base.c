@@ -78,8 +78,8 @@ ramet_clean_describe(struct ramet_session *session,
     state->base_mtime_ns = (int64_t)os->wall_ms(os->ctx) * 1000000;
     state->base_ctime_ns = 0; /* of when that was set: the index will know */
     place_log(session, state, last_gen);
-    if (state->oldest_fill > RAMET_GEN_MAX / 2)
-        state->oldest_fill = 1;
+    if (state->oldest_fetched > RAMET_GEN_MAX / 2)
+        state->oldest_fetched = 1;
     return RAMET_OK;
 }
 

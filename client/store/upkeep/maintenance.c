@@ -19,7 +19,7 @@
 #include "client/store/exchange.h"
 #include "client/store/format/dir.h"
 #include "client/store/format/logfile.h"
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
@@ -75,8 +75,8 @@ look_after(struct ramet_session *session)
         atomic_load(&header->checkpoint.oldest);
 
     assert(session->is_internal && session->held == 0);
-    if (ramet_fill_is_much(session->replica))
-        ramet_checkpoint_fills(session);
+    if (ramet_fetched_is_much(session->replica))
+        ramet_checkpoint_fetched(session);
     else if (closed >= CLOSED_ENOUGH)
         ramet_checkpoint_inline(session);
     else

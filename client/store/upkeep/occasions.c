@@ -5,7 +5,7 @@
 
 #include <assert.h>
 
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -48,14 +48,14 @@ ramet_checkpoint_keep_up(struct ramet_session *session)
 }
 
 void
-ramet_checkpoint_fills(struct ramet_session *session)
+ramet_checkpoint_fetched(struct ramet_session *session)
 {
     assert(session->is_internal);
     /* What fails here is tried again when as much was fetched once more. */
     const enum ramet_rc rc = ramet_checkpoint_run(session, true, 0, NULL);
 
     (void)rc;
-    ramet_fill_was_seen(session->replica);
+    ramet_fetched_was_seen(session->replica);
 }
 
 void

@@ -16,7 +16,7 @@ void ramet_checkpoint_inline(struct ramet_session *session);
 void ramet_checkpoint_keep_up(struct ramet_session *session);
 /* ... when much was fetched: with the pull that it belongs to, by closing the
  * generation of that. */
-void ramet_checkpoint_fills(struct ramet_session *session);
+void ramet_checkpoint_fetched(struct ramet_session *session);
 /* Only make the next generation's file, if it is not there. */
 void ramet_checkpoint_make_ahead(struct ramet_session *session);
 

@@ -56,7 +56,7 @@ is_of_other_size(const struct ramet_retain_job *job, struct ramet_entry entry)
         return job->base_page_size != job->page_size;
     return ramet_gen_get(
                job->session->replica,
-               kind == RAMET_ENTRY_FILL ? RAMET_GEN_FILL : RAMET_GEN_LOG,
+               kind == RAMET_ENTRY_FETCHED ? RAMET_GEN_FETCHED : RAMET_GEN_LOG,
                ramet_pos_gen(ramet_entry_pos(entry)), &gen, NULL) == RAMET_OK &&
            gen->page_size != job->page_size;
 }

@@ -86,7 +86,7 @@ void play_pull(struct play *play);
 void play_freeze(struct play *play);
 void play_settle_intent(struct play *play);
 void play_state(struct play *play);
-void play_fill(struct play *play);
+void play_fetched(struct play *play);
 void play_absent(struct play *play);
 void play_upkeep(struct play *play); /* checkpoint, evict, sum, verify */
 

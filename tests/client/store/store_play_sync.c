@@ -1,5 +1,5 @@
 /*
- * store_play_sync.c - pulls, pushes, fills and upkeep of a play.
+ * store_play_sync.c - pulls, pushes, fetched pages and upkeep of a play.
  */
 #include "tests/client/store/store_play.h"
 
@@ -357,13 +357,13 @@ offer_some(struct play *play, struct ramet_session *session,
         pgnos[i] = 1 + (uint32_t)store_below(&play->rng, image_pages(image));
         image_page(image, pgnos[i], pages + i * image->page_size);
     }
-    OK(ramet_session_fill_run(session, at, pgnos, count, pages,
-                              image->page_size, e));
+    OK(ramet_session_keep_fetched_run(session, at, pgnos, count, pages,
+                                      image->page_size, e));
     free(pages);
 }
 
 void
-play_fill(struct play *play)
+play_fetched(struct play *play)
 {
     struct play_slot *const slot = play_any(play);
     uint8_t page[65536];
@@ -380,7 +380,7 @@ play_fill(struct play *play)
         at = remote_at(&play->remote, lsn);
         if (lsn == play->lsn) /* of another line */
             at.hash.bytes[9] ^= 1;
-        OK(ramet_session_fill(
+        OK(ramet_session_keep_fetched(
             slot->session, &at,
             1 + (uint32_t)store_below(&play->rng, image_pages(image) + 1u),
             page, e));

@@ -19,7 +19,7 @@
 
 #define COMMITS 5u /* each of one page, the first ones of the file; synced */
 
-/* A replica that was left in the midst: a log, fills, pages in the base. */
+/* A replica that was left in the midst: a log, fetched pages, pages in the base. */
 static struct image *
 leave_unclean(struct place *p)
 {

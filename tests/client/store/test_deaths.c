@@ -154,7 +154,7 @@ clean_close__of_a_tiny_file_cut_off__opens(void **state)
 }
 
 static void
-checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
+checkpoint__dies_before_entries_are_swapped__fetched_pages_stay(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(5, 4 * PLACE_PAGE);
@@ -186,7 +186,7 @@ checkpoint__dies_before_entries_are_swapped__fills_stay(void **state)
     child_await(child);
     image_page(image, 2, page);
     at = remote_at(&p->remote, 1);
-    OK(ramet_session_fill(session, &at, 2, page, e));
+    OK(ramet_session_keep_fetched(session, &at, 2, page, e));
     OK(ramet_session_checkpoint(session, true, e));
     OK(ramet_session_pin(session, e));
     store_expect(session, image, __LINE__);
@@ -245,7 +245,7 @@ checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten(void **state)
 }
 
 static void
-checkpoint__refused_twice__fills_of_later_are_found(void **state)
+checkpoint__refused_twice__fetched_pages_of_later_are_found(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(6, 4 * PLACE_PAGE);
@@ -268,15 +268,16 @@ checkpoint__refused_twice__fills_of_later_are_found(void **state)
     OK(ramet_session_checkpoint(session, true, e));
     image_page(image, 2, page);
     at = remote_at(&p->remote, 1);
-    OK(ramet_session_fill(session, &at, 2, page, e));
+    OK(ramet_session_keep_fetched(session, &at, 2, page, e));
     state_is_refused = true;
-    for (unsigned i = 0; i < 2; i++) /* each begins a new file for fills */
+    for (unsigned i = 0; i < 2;
+         i++) /* each begins a new file for fetched pages */
         assert_int_not_equal(ramet_session_checkpoint(session, true, NULL),
                              RAMET_OK);
     state_is_refused = false;
     image_page(image, 3, page);
     at = remote_at(&p->remote, 1);
-    OK(ramet_session_fill(session, &at, 3, page, e));
+    OK(ramet_session_keep_fetched(session, &at, 3, page, e));
     OK(ramet_session_checkpoint(session, true, e));
     OK(ramet_session_pin(session, e));
     store_expect(session, image, __LINE__);
@@ -408,7 +409,7 @@ commit_first_page(struct ramet_session *session, const struct image *image)
 /* Dies with the state written; a reader that came then keeps what was moved in
  * the log, past another checkpoint. */
 static void
-checkpoint__dies_before_a_reader_comes__fills_are_moved_all_the_same(
+checkpoint__dies_before_a_reader_comes__fetched_pages_are_moved_all_the_same(
     void **state)
 {
     struct place *const p = *state;
@@ -422,14 +423,14 @@ checkpoint__dies_before_a_reader_comes__fills_are_moved_all_the_same(
     pull_image(p, session, image, (struct ramet_run){1, 4});
     image_page(image, 2, page);
     at = remote_at(&p->remote, 1);
-    OK(ramet_session_fill(session, &at, 2, page, e));
+    OK(ramet_session_keep_fetched(session, &at, 2, page, e));
     die_with_state(p);
     OK(ramet_session_pin(reader, e));
     image_write(next, 0, "next", 4);
     commit_first_page(session, next);
     OK(ramet_session_checkpoint(session, true, e));
     image_page(image, 3, page);
-    OK(ramet_session_fill(session, &at, 3, page, e));
+    OK(ramet_session_keep_fetched(session, &at, 3, page, e));
     store_expect(reader, image, __LINE__);
     ramet_session_unpin(reader);
     OK(ramet_session_checkpoint(session, true, e));
@@ -731,12 +732,12 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(gate__shut_by_the_dead__opens_though_its_slot_is_taken),
         TEST(clean_close__of_a_tiny_file_cut_off__opens),
-        TEST(checkpoint__dies_before_entries_are_swapped__fills_stay),
+        TEST(checkpoint__dies_before_entries_are_swapped__fetched_pages_stay),
         TEST(checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten),
-        TEST(checkpoint__refused_twice__fills_of_later_are_found),
+        TEST(checkpoint__refused_twice__fetched_pages_of_later_are_found),
         TEST(eviction__of_a_clean_file_dies__what_went_is_brought_again),
         TEST(
-            checkpoint__dies_before_a_reader_comes__fills_are_moved_all_the_same),
+            checkpoint__dies_before_a_reader_comes__fetched_pages_are_moved_all_the_same),
         TEST(checkpoint__dies_over_pulled_pages__they_are_counted),
         TEST(checkpoint__dies_over_a_cut__what_is_zero_stays_so),
         TEST(first_write__of_two_processes__neither_is_a_native_reader),

@@ -26,14 +26,14 @@ file__that_is_there__is_taken_if_its_pages_are_as_wanted(void **state)
     struct ramet_gen *first, *again;
 
     OK(ramet_base_lock(session, 0, e));
-    OK(ramet_gen_create(replica, RAMET_GEN_FILL, FAR, 4096, &first, e));
-    OK(ramet_gen_create(replica, RAMET_GEN_FILL, FAR, 4096, &again, e));
+    OK(ramet_gen_create(replica, RAMET_GEN_FETCHED, FAR, 4096, &first, e));
+    OK(ramet_gen_create(replica, RAMET_GEN_FETCHED, FAR, 4096, &again, e));
     assert_ptr_equal(first, again);
     assert_int_equal(
-        ramet_gen_create(replica, RAMET_GEN_FILL, FAR, 8192, &again, NULL),
+        ramet_gen_create(replica, RAMET_GEN_FETCHED, FAR, 8192, &again, NULL),
         RAMET_EEXIST);
     assert_int_equal(
-        ramet_gen_get(replica, RAMET_GEN_FILL, FAR + 1, &again, NULL),
+        ramet_gen_get(replica, RAMET_GEN_FETCHED, FAR + 1, &again, NULL),
         RAMET_ENOTFOUND);
     assert_int_equal(ramet_gen_get(replica, RAMET_GEN_LOG, FAR, &again, NULL),
                      RAMET_ENOTFOUND);
@@ -47,21 +47,21 @@ end__in_pages_of_another_size__moves_to_the_next_file(void **state)
     struct place *const p = *state;
     struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
     struct ramet_replica *const replica = session->replica;
-    struct ramet_pos_word *const end = &replica->head->header.fill.pos;
+    struct ramet_pos_word *const end = &replica->head->header.fetched.pos;
     const uint64_t number = ramet_pos_gen(ramet_pos_load(end));
     struct ramet_gen *gen;
     struct ramet_pos pos;
 
     OK(ramet_base_lock(session, 0, e));
-    OK(ramet_gen_at_end(replica, RAMET_GEN_FILL, end, 4096, &pos, &gen, e));
+    OK(ramet_gen_at_end(replica, RAMET_GEN_FETCHED, end, 4096, &pos, &gen, e));
     assert_int_equal(gen->gen, number);
-    OK(ramet_gen_at_end(replica, RAMET_GEN_FILL, end, 8192, &pos, &gen, e));
+    OK(ramet_gen_at_end(replica, RAMET_GEN_FETCHED, end, 8192, &pos, &gen, e));
     assert_int_equal(gen->gen, number + 1);
     assert_int_equal(gen->page_size, 8192);
     assert_true(ramet_pos_same(pos, ramet_pos_first(number + 1)));
     assert_true(ramet_pos_same(ramet_pos_load(end), pos));
     ramet_pos_store(end, ramet_pos_make(number + 1, RAMET_GEN_OFFSET_MAX));
-    OK(ramet_gen_at_end(replica, RAMET_GEN_FILL, end, 8192, &pos, &gen, e));
+    OK(ramet_gen_at_end(replica, RAMET_GEN_FETCHED, end, 8192, &pos, &gen, e));
     assert_int_equal(gen->gen, number + 2); /* full */
     ramet_base_unlock(session);
     ramet_session_close(session);
@@ -79,17 +79,17 @@ descriptor__of_a_retired_file__stays_open_for_who_may_read_it(void **state)
     int fd;
 
     OK(ramet_base_lock(session, 0, e));
-    OK(ramet_gen_create(replica, RAMET_GEN_FILL, FAR, 4096, &gen, e));
+    OK(ramet_gen_create(replica, RAMET_GEN_FETCHED, FAR, 4096, &gen, e));
     ramet_base_unlock(session);
     assert_true(ramet_epoch_enter(reader));
-    OK(ramet_gen_get(replica, RAMET_GEN_FILL, FAR, &gen, e));
+    OK(ramet_gen_get(replica, RAMET_GEN_FETCHED, FAR, &gen, e));
     fd = gen->fd;
-    ramet_gen_name(RAMET_GEN_FILL, FAR, name);
+    ramet_gen_name(RAMET_GEN_FETCHED, FAR, name);
     assert_int_equal(unlinkat(replica->dir_fd, name, 0), 0);
-    atomic_store(&replica->head->header.fill.oldest, FAR + 1);
+    atomic_store(&replica->head->header.fetched.oldest, FAR + 1);
     ramet_gens_trim(replica);
     assert_true(fcntl(fd, F_GETFD) >= 0);
-    assert_int_equal(ramet_gen_get(replica, RAMET_GEN_FILL, FAR, &gen, NULL),
+    assert_int_equal(ramet_gen_get(replica, RAMET_GEN_FETCHED, FAR, &gen, NULL),
                      RAMET_ENOTFOUND);
     ramet_epoch_leave(reader, true);
     ramet_gens_trim(replica);

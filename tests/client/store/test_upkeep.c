@@ -1,5 +1,5 @@
 /*
- * test_upkeep.c - random checkpoints, evictions, fills, pulls and closes, over
+ * test_upkeep.c - random checkpoints, evictions, fetched pages, pulls and closes, over
  * files that are cut and grow again, with readers that stay and processes that
  * die, against a model.
  *
@@ -24,7 +24,7 @@ static const struct play_choice choices[] = {
     PLAY_CHOICE(12, play_cuts),         PLAY_CHOICE(2, play_stairs),
     PLAY_CHOICE(6, play_pull),          PLAY_CHOICE(2, play_freeze),
     PLAY_CHOICE(3, play_settle_intent), PLAY_CHOICE(1, play_state),
-    PLAY_CHOICE(6, play_fill),          PLAY_CHOICE(2, play_absent),
+    PLAY_CHOICE(6, play_fetched),       PLAY_CHOICE(2, play_absent),
     PLAY_CHOICE(16, play_upkeep),       PLAY_CHOICE(3, play_generations),
     PLAY_CHOICE(8, play_death),         PLAY_CHOICE(3, play_lonely_death),
 };

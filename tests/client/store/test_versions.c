@@ -237,9 +237,9 @@ newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
 
     image_page(second, 2, page);
     at = remote_at(&p->remote, 2);
-    OK(ramet_session_fill(puller, &at, 2, page, e));
-    frame = find_frame(p, RAMET_GEN_FILL, 1, 2);
-    expect_told(reader, &frame, RAMET_FILL_HEADER_SIZE + 64, 2, first);
+    OK(ramet_session_keep_fetched(puller, &at, 2, page, e));
+    frame = find_frame(p, RAMET_GEN_FETCHED, 1, 2);
+    expect_told(reader, &frame, RAMET_FETCHED_HEADER_SIZE + 64, 2, first);
 
     ramet_session_unpin(reader);
     ramet_session_close(reader);
@@ -248,9 +248,9 @@ newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
     image_unref(second);
 }
 
-/* A page of zeros has no page in its fill: the header is all there is. */
+/* A page of zeros has no page in its frame: the header is all there is. */
 static void
-fill_of_zeros__with_a_flipped_bit__is_told(void **state)
+fetched_zeros__with_a_flipped_bit__is_told(void **state)
 {
     struct place *const p = *state;
     struct image *const image = random_image(1);
@@ -264,10 +264,10 @@ fill_of_zeros__with_a_flipped_bit__is_told(void **state)
     pull(p, session, 1, (struct ramet_run){1, PAGES});
     OK(ramet_session_pin(session, e));
     store_expect(session, image, __LINE__);
-    frame = find_frame(p, RAMET_GEN_FILL, 1, 2);
-    expect_told(session, &frame, RAMET_FILL_HEADER_SIZE, 2, image);
-    frame = find_frame(p, RAMET_GEN_FILL, 1, 3);
-    expect_told(session, &frame, RAMET_FILL_HEADER_SIZE + 64, 3, image);
+    frame = find_frame(p, RAMET_GEN_FETCHED, 1, 2);
+    expect_told(session, &frame, RAMET_FETCHED_HEADER_SIZE, 2, image);
+    frame = find_frame(p, RAMET_GEN_FETCHED, 1, 3);
+    expect_told(session, &frame, RAMET_FETCHED_HEADER_SIZE + 64, 3, image);
     ramet_session_unpin(session);
     ramet_session_close(session);
     image_unref(image);
@@ -292,7 +292,7 @@ try_to_write(struct ramet_session *session, const struct image *image)
 /* The commit's frame will say what the fetched page had replaced. (Of a blob
  * the page itself would be read, to compare it.) */
 static void
-fill__with_a_flipped_bit__is_told_to_who_writes_over_it(void **state)
+fetched_page__with_a_flipped_bit__is_told_to_who_writes_over_it(void **state)
 {
     struct place *const p = *state;
     struct image *const first = random_image(1);
@@ -308,8 +308,8 @@ fill__with_a_flipped_bit__is_told_to_who_writes_over_it(void **state)
     pull(p, session, 1, (struct ramet_run){1, PAGES});
     OK(ramet_session_pin(reader, e));
     store_expect(reader, first, __LINE__);
-    frame = find_frame(p, RAMET_GEN_FILL, 1, 2);
-    for (uint64_t bit = 0; bit < RAMET_FILL_HEADER_SIZE * 8; bit++) {
+    frame = find_frame(p, RAMET_GEN_FETCHED, 1, 2);
+    for (uint64_t bit = 0; bit < RAMET_FETCHED_HEADER_SIZE * 8; bit++) {
         flip_bit(&frame, bit);
         if (try_to_write(session, second) != RAMET_ECORRUPT)
             fail_msg("bit %u of byte %u: not told", (unsigned)(bit % 8),
@@ -385,7 +385,7 @@ expect_pages(struct ramet_session *session, const struct image *image,
 /* Pages that come together: one was written here since, one comes twice, one is
  * zeros. What is kept of them outlives a checkpoint, and what was written stays. */
 static void
-fills__that_come_together__leave_alone_what_moved_on(void **state)
+fetched_pages__that_come_together__leave_alone_what_moved_on(void **state)
 {
     static const uint32_t pgnos[] = {4, 3, 2, 4};
     struct place *const p = *state;
@@ -412,7 +412,7 @@ fills__that_come_together__leave_alone_what_moved_on(void **state)
     at = remote_at(&p->remote, 1);
     for (unsigned i = 0; i < 4; i++)
         image_page(first, pgnos[i], pages + i * PAGE);
-    OK(ramet_session_fill_run(session, &at, pgnos, 4, pages, PAGE, e));
+    OK(ramet_session_keep_fetched_run(session, &at, pgnos, 4, pages, PAGE, e));
     ramet_replica_set_fetcher(ramet_session_replica(session), fetch_nothing,
                               NULL);
     for (unsigned i = 0; i < 2; i++) {
@@ -433,10 +433,10 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it),
         TEST(newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it),
-        TEST(fill_of_zeros__with_a_flipped_bit__is_told),
-        TEST(fill__with_a_flipped_bit__is_told_to_who_writes_over_it),
+        TEST(fetched_zeros__with_a_flipped_bit__is_told),
+        TEST(fetched_page__with_a_flipped_bit__is_told_to_who_writes_over_it),
         TEST(commit__with_a_flipped_bit__is_not_taken_for_another_pages),
-        TEST(fills__that_come_together__leave_alone_what_moved_on),
+        TEST(fetched_pages__that_come_together__leave_alone_what_moved_on),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -1,18 +1,18 @@
 /*
- * fill.c - pages that were fetched, until the next checkpoint moves them.
+ * fetched.c - pages that were fetched, until the next checkpoint moves them.
  *
- *   (1) a fill enters the index by compare-and-swap against the entry whose
+ *   (1) a fetched page enters the index by compare-and-swap against the entry whose
  *       version it is; if the page has moved on, it is dropped
- *   (2) fill files are written under the base lock; each checkpoint moves or
+ *   (2) fetch files are written under the base lock; each checkpoint moves or
  *       carries over what they hold and begins a new one, so that after a
  *       crash those that are left belong to the base as it is
  *   (3) nothing here is synced: what is lost is fetched again
  *   (4) pages of zeros have a frame without a page, so that holes stay holes
- *   (5) a checkpoint for the sake of fills waits until as many bytes came as the
+ *   (5) a checkpoint for the sake of fetched pages waits until as many bytes came as the
  *       last one was over and could not move: all in all each is gone through
  *       a few times, however long a reader keeps them where they are
  */
-#include "client/store/page/fill.h"
+#include "client/store/page/fetched.h"
 
 #include <assert.h>
 #include <string.h>
@@ -30,16 +30,16 @@
 #include "core/alloc.h"
 #include "core/bytes.h"
 
-#define FILL_ENOUGH (16u << 20) /* bytes, then a checkpoint moves them */
-#define FILLS_MAX 8u
+#define FETCHED_ENOUGH (16u << 20) /* bytes, then a checkpoint moves them */
+#define FETCHED_FILES_MAX 8u
 
 /* Headers and pages, one behind the other from `pos` on; the end of all. */
 static struct ramet_pos
 lay_out(const struct ramet_gen *gen, struct ramet_pos pos,
-        const struct ramet_fill_page *pages, size_t count,
+        const struct ramet_fetched_page *pages, size_t count,
         const struct ramet_point *at,
-        uint8_t headers[RAMET_FILL_RUN][RAMET_FILL_HEADER_SIZE],
-        struct iovec iov[2 * RAMET_FILL_RUN])
+        uint8_t headers[RAMET_FETCHED_RUN][RAMET_FETCHED_HEADER_SIZE],
+        struct iovec iov[2 * RAMET_FETCHED_RUN])
 {
     const uint32_t page_size = gen->page_size;
 
@@ -47,69 +47,71 @@ lay_out(const struct ramet_gen *gen, struct ramet_pos pos,
         const uint8_t *const page = pages[i].page;
         const size_t page_len = page == NULL ? 0 : page_size;
 
-        ramet_fill_encode(headers[i], pages[i].pgno,
-                          page == NULL ? RAMET_LOGFRAME_ZERO
-                                       : RAMET_LOGFRAME_IMAGE,
-                          pages[i].replaced, pos, at, gen->salt,
-                          page == NULL ? 0 : ramet_hash64(page, page_size));
-        iov[2 * i] = (struct iovec){headers[i], RAMET_FILL_HEADER_SIZE};
+        ramet_fetched_encode(headers[i], pages[i].pgno,
+                             page == NULL ? RAMET_LOGFRAME_ZERO
+                                          : RAMET_LOGFRAME_IMAGE,
+                             pages[i].replaced, pos, at, gen->salt,
+                             page == NULL ? 0 : ramet_hash64(page, page_size));
+        iov[2 * i] = (struct iovec){headers[i], RAMET_FETCHED_HEADER_SIZE};
         iov[2 * i + 1] = (struct iovec){(void *)(uintptr_t)page, page_len};
-        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE + page_len);
+        pos = ramet_pos_add(pos, RAMET_FETCHED_HEADER_SIZE + page_len);
     }
     return pos;
 }
 
 enum ramet_rc
-ramet_fill_append(struct ramet_replica *replica,
-                  const struct ramet_fill_page *pages, size_t count,
-                  const struct ramet_point *at, uint32_t page_size,
-                  struct ramet_err *err)
+ramet_fetched_append(struct ramet_replica *replica,
+                     const struct ramet_fetched_page *pages, size_t count,
+                     const struct ramet_point *at, uint32_t page_size,
+                     struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    uint8_t headers[RAMET_FILL_RUN][RAMET_FILL_HEADER_SIZE];
-    struct iovec iov[2 * RAMET_FILL_RUN];
+    uint8_t headers[RAMET_FETCHED_RUN][RAMET_FETCHED_HEADER_SIZE];
+    struct iovec iov[2 * RAMET_FETCHED_RUN];
     struct ramet_gen *gen;
     struct ramet_pos pos, end;
-    enum ramet_rc rc = ramet_gen_at_end(
-        replica, RAMET_GEN_FILL, &header->fill.pos, page_size, &pos, &gen, err);
+    enum ramet_rc rc =
+        ramet_gen_at_end(replica, RAMET_GEN_FETCHED, &header->fetched.pos,
+                         page_size, &pos, &gen, err);
 
     assert(ramet_page_size_ok(page_size) && ramet_may_write_base(replica));
-    assert(count >= 1 && count <= RAMET_FILL_RUN &&
-           count * page_size <= RAMET_FILL_RUN_BYTES);
+    assert(count >= 1 && count <= RAMET_FETCHED_RUN &&
+           count * page_size <= RAMET_FETCHED_RUN_BYTES);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++)
         rc = ramet_index_reserve(replica, pages[i].pgno, err);
     if (rc != RAMET_OK)
         return rc;
     if (ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE)
-        atomic_store(&header->all.fill_seen, 0); /* (5): a new file */
+        atomic_store(&header->all.fetched_seen, 0); /* (5): a new file */
     end = lay_out(gen, pos, pages, count, at, headers, iov);
     rc = ramet_os_writev_full(replica->os, gen->fd, iov, 2 * (int)count,
                               ramet_pos_offset(pos), "fill", err);
     if (rc != RAMET_OK)
         return rc;
-    ramet_pos_store(&header->fill.pos, end);
+    ramet_pos_store(&header->fetched.pos, end);
     atomic_store(&header->all.was_written, 1);
     for (size_t i = 0; i < count; i++) {
-        ramet_index_swap(replica, pages[i].pgno, pages[i].expected,
-                         ramet_entry_of_pos(RAMET_ENTRY_FILL, pos)); /* (1) */
-        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE +
+        ramet_index_swap(
+            replica, pages[i].pgno, pages[i].expected,
+            ramet_entry_of_pos(RAMET_ENTRY_FETCHED, pos)); /* (1) */
+        pos = ramet_pos_add(pos, RAMET_FETCHED_HEADER_SIZE +
                                      (pages[i].page == NULL ? 0 : page_size));
     }
     return RAMET_OK;
 }
 
 enum ramet_rc
-ramet_fill_see_through(struct ramet_replica *replica, uint32_t pgno,
-                       struct ramet_entry *io_entry, struct ramet_err *err)
+ramet_fetched_see_through(struct ramet_replica *replica, uint32_t pgno,
+                          struct ramet_entry *io_entry, struct ramet_err *err)
 {
     struct ramet_pageframe_room room = {.out = NULL};
     struct ramet_pageframe frame;
     enum ramet_rc rc;
 
     assert(pgno >= 1);
-    if (ramet_entry_kind(*io_entry) != RAMET_ENTRY_FILL)
+    if (ramet_entry_kind(*io_entry) != RAMET_ENTRY_FETCHED)
         return RAMET_OK;
-    rc = ramet_pageframe_read(replica, RAMET_ENTRY_FILL,
+    rc = ramet_pageframe_read(replica, RAMET_ENTRY_FETCHED,
                               ramet_entry_pos(*io_entry), pgno, &room, &frame,
                               err);
     ramet_free(room.spare);
@@ -123,12 +125,12 @@ ramet_fill_see_through(struct ramet_replica *replica, uint32_t pgno,
 }
 
 bool
-ramet_fill_is_much(struct ramet_replica *replica)
+ramet_fetched_is_much(struct ramet_replica *replica)
 {
     const struct ramet_index_header *const header = &replica->head->header;
-    const struct ramet_pos pos = ramet_pos_load(&header->fill.pos);
-    const uint64_t seen = atomic_load(&header->all.fill_seen); /* (5) */
-    uint64_t enough = FILL_ENOUGH;
+    const struct ramet_pos pos = ramet_pos_load(&header->fetched.pos);
+    const uint64_t seen = atomic_load(&header->all.fetched_seen); /* (5) */
+    uint64_t enough = FETCHED_ENOUGH;
 
     if (replica->cache_limit_bytes != 0 &&
         replica->cache_limit_bytes / 4 < enough)
@@ -136,17 +138,18 @@ ramet_fill_is_much(struct ramet_replica *replica)
     if (seen > enough)
         enough = seen;
     return ramet_pos_offset(pos) >= seen + enough + RAMET_GEN_HEADER_SIZE ||
-           ramet_pos_gen(pos) - atomic_load(&header->fill.oldest) > FILLS_MAX;
+           ramet_pos_gen(pos) - atomic_load(&header->fetched.oldest) >
+               FETCHED_FILES_MAX;
 }
 
 void
-ramet_fill_was_seen(struct ramet_replica *replica)
+ramet_fetched_was_seen(struct ramet_replica *replica)
 {
     struct ramet_index_header *const header = &replica->head->header;
 
     assert(!replica->is_readonly);
-    atomic_store(&header->all.fill_seen,
-                 ramet_pos_offset(ramet_pos_load(&header->fill.pos)) -
+    atomic_store(&header->all.fetched_seen,
+                 ramet_pos_offset(ramet_pos_load(&header->fetched.pos)) -
                      RAMET_GEN_HEADER_SIZE);
 }
 
@@ -157,33 +160,34 @@ static size_t
 frame_size_max(const struct ramet_gen *gen)
 {
     assert(ramet_page_size_ok(gen->page_size));
-    return RAMET_FILL_HEADER_SIZE + (size_t)gen->page_size;
+    return RAMET_FETCHED_HEADER_SIZE + (size_t)gen->page_size;
 }
 
 /* The frame at `pos`, of which `raw` has `len` bytes: is it there, and its one
  * checksum over header and page right? *out points into `raw`. */
 static bool
 decode_frame(const struct ramet_gen *gen, struct ramet_pos pos,
-             const uint8_t *raw, size_t len, struct ramet_fill *out)
+             const uint8_t *raw, size_t len, struct ramet_fetched *out)
 {
     uint64_t hash;
 
-    if (len < RAMET_FILL_HEADER_SIZE ||
-        !ramet_fill_decode(raw, pos, gen->salt, &out->frame, &out->at, &hash))
+    if (len < RAMET_FETCHED_HEADER_SIZE ||
+        !ramet_fetched_decode(raw, pos, gen->salt, &out->frame, &out->at,
+                              &hash))
         return false;
     out->page_size = gen->page_size;
     out->page = NULL;
     if (out->frame.kind == RAMET_LOGFRAME_ZERO)
         return hash == 0;
-    out->page = raw + RAMET_FILL_HEADER_SIZE;
+    out->page = raw + RAMET_FETCHED_HEADER_SIZE;
     return len >= frame_size_max(gen) &&
            ramet_hash64(out->page, gen->page_size) == hash;
 }
 
-/* A window on a fill file: walking reads it in pieces of this size. */
+/* A window on a fetch file: walking reads it in pieces of this size. */
 #define WINDOW_SIZE (256u << 10)
 
-static_assert(WINDOW_SIZE >= RAMET_FILL_HEADER_SIZE + RAMET_PAGE_SIZE_MAX,
+static_assert(WINDOW_SIZE >= RAMET_FETCHED_HEADER_SIZE + RAMET_PAGE_SIZE_MAX,
               "a frame fits");
 
 struct window {
@@ -213,39 +217,40 @@ move_window(struct ramet_replica *replica, const struct ramet_gen *gen,
 
 static enum ramet_rc
 walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
-          ramet_fill_visit *visit, void *ctx, struct ramet_pos *out_end,
+          ramet_fetched_visit *visit, void *ctx, struct ramet_pos *out_end,
           struct ramet_err *err)
 {
     struct ramet_pos pos = ramet_pos_first(number);
     struct ramet_gen *gen;
     enum ramet_rc rc =
-        ramet_gen_get(replica, RAMET_GEN_FILL, number, &gen, err);
+        ramet_gen_get(replica, RAMET_GEN_FETCHED, number, &gen, err);
 
     assert(window->bytes != NULL);
     *out_end = pos;
     window->len = 0;
     while (rc == RAMET_OK) {
         const uint64_t offset = ramet_pos_offset(pos);
-        struct ramet_fill fill;
+        struct ramet_fetched fetched;
 
         rc = move_window(replica, gen, window, offset, err);
         if (rc != RAMET_OK ||
             !decode_frame(gen, pos, window->bytes + (offset - window->offset),
                           window->len - (size_t)(offset - window->offset),
-                          &fill))
+                          &fetched))
             break;
-        rc = visit(ctx, &fill, err);
-        pos = ramet_pos_add(pos, RAMET_FILL_HEADER_SIZE +
-                                     (fill.page == NULL ? 0 : gen->page_size));
+        rc = visit(ctx, &fetched, err);
+        pos =
+            ramet_pos_add(pos, RAMET_FETCHED_HEADER_SIZE +
+                                   (fetched.page == NULL ? 0 : gen->page_size));
         *out_end = pos;
     }
     return rc;
 }
 
 enum ramet_rc
-ramet_fill_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
-                ramet_fill_visit *visit, void *ctx, struct ramet_pos *out_end,
-                struct ramet_err *err)
+ramet_fetched_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
+                   ramet_fetched_visit *visit, void *ctx,
+                   struct ramet_pos *out_end, struct ramet_err *err)
 {
     struct window window = {.bytes = ramet_alloc(WINDOW_SIZE)};
     enum ramet_rc rc = RAMET_OK;
@@ -271,41 +276,43 @@ struct recovery {
 };
 
 /*
- * A fill of an absent page of the base belongs to it, by invariant (2). One of
+ * A fetched version of an absent page of the base belongs to it, by invariant (2). One of
  * a page that a pull made absent must be of the commit that this pulled: after
  * a crash another pull may stand where the one that it belonged to stood, and
  * that of another line.
  *
  * Presence may tell that page 1 is held though its first bytes are nowhere but
- * in its fill: they go into the state at the end of a checkpoint, which died.
+ * in its fetched frame: they go into the state at the end of a checkpoint, which died.
  */
 static enum ramet_rc
-is_wanted(struct recovery *r, const struct ramet_fill *fill, bool *out_wanted,
-          struct ramet_entry *out_entry, struct ramet_err *err)
+is_wanted(struct recovery *r, const struct ramet_fetched *fetched,
+          bool *out_wanted, struct ramet_entry *out_entry,
+          struct ramet_err *err)
 {
     enum ramet_rc rc =
-        ramet_index_load(r->session, fill->frame.pgno, out_entry, err);
-    const enum ramet_entry_kind was = ramet_entry_kind(fill->frame.replaced);
+        ramet_index_load(r->session, fetched->frame.pgno, out_entry, err);
+    const enum ramet_entry_kind was = ramet_entry_kind(fetched->frame.replaced);
     const struct ramet_point newest_at =
         ramet_snapshot_point(&r->newest.snapshot);
     enum ramet_entry_kind is;
 
-    assert(fill->frame.pgno != 0);
+    assert(fetched->frame.pgno != 0);
     *out_wanted = false;
     if (rc != RAMET_OK)
         return rc;
     is = ramet_entry_kind(*out_entry);
     if (is == RAMET_ENTRY_ABSENT ||
-        (is == RAMET_ENTRY_HELD && fill->frame.pgno == 1))
+        (is == RAMET_ENTRY_HELD && fetched->frame.pgno == 1))
         *out_wanted = was == RAMET_ENTRY_ABSENT;
     else if (is == RAMET_ENTRY_REMOTE)
-        *out_wanted = ramet_entry_same(fill->frame.replaced, *out_entry) &&
-                      ramet_point_equal(&fill->at, &newest_at);
+        *out_wanted = ramet_entry_same(fetched->frame.replaced, *out_entry) &&
+                      ramet_point_equal(&fetched->at, &newest_at);
     return RAMET_OK;
 }
 
 static enum ramet_rc
-recover_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
+recover_fetched(void *ctx, const struct ramet_fetched *fetched,
+                struct ramet_err *err)
 {
     struct recovery *const r = ctx;
     struct ramet_replica *const replica = r->session->replica;
@@ -315,23 +322,25 @@ recover_fill(void *ctx, const struct ramet_fill *fill, struct ramet_err *err)
     enum ramet_rc rc;
 
     assert(ramet_is_alone(replica));
-    if (fill->page_size != s->page_size || fill->frame.pgno > s->page_count)
+    if (fetched->page_size != s->page_size ||
+        fetched->frame.pgno > s->page_count)
         return RAMET_OK;
-    rc = is_wanted(r, fill, &wanted, &entry, err);
+    rc = is_wanted(r, fetched, &wanted, &entry, err);
     if (rc == RAMET_OK && wanted)
-        rc = ramet_index_reserve(replica, fill->frame.pgno, err);
+        rc = ramet_index_reserve(replica, fetched->frame.pgno, err);
     if (rc == RAMET_OK && wanted)
-        ramet_index_swap(replica, fill->frame.pgno, entry,
-                         ramet_entry_of_pos(RAMET_ENTRY_FILL, fill->frame.pos));
+        ramet_index_swap(
+            replica, fetched->frame.pgno, entry,
+            ramet_entry_of_pos(RAMET_ENTRY_FETCHED, fetched->frame.pos));
     return rc;
 }
 
 enum ramet_rc
-ramet_fill_recover(struct ramet_session *session, struct ramet_err *err)
+ramet_fetched_recover(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    const uint64_t first = atomic_load(&header->fill.oldest);
+    const uint64_t first = atomic_load(&header->fetched.oldest);
     struct recovery r = {.session = session};
     uint64_t last = first;
     struct ramet_pos end = RAMET_NO_POS;
@@ -339,16 +348,17 @@ ramet_fill_recover(struct ramet_session *session, struct ramet_err *err)
     enum ramet_rc rc;
 
     assert(ramet_is_alone(session->replica));
-    while (ramet_gen_get(replica, RAMET_GEN_FILL, last + 1, &gen, NULL) ==
+    while (ramet_gen_get(replica, RAMET_GEN_FETCHED, last + 1, &gen, NULL) ==
            RAMET_OK)
         last++;
     ramet_index_newest(replica, &r.newest);
-    rc = ramet_fill_walk(replica, first, last, recover_fill, &r, &end, err);
+    rc = ramet_fetched_walk(replica, first, last, recover_fetched, &r, &end,
+                            err);
     if (rc != RAMET_OK)
         return rc;
     /* Go on in a new file: this one may end in a torn frame. */
-    if (ramet_gen_get(replica, RAMET_GEN_FILL, last, &gen, NULL) == RAMET_OK)
+    if (ramet_gen_get(replica, RAMET_GEN_FETCHED, last, &gen, NULL) == RAMET_OK)
         last++;
-    ramet_pos_store(&header->fill.pos, ramet_pos_first(last));
+    ramet_pos_store(&header->fetched.pos, ramet_pos_first(last));
     return RAMET_OK;
 }

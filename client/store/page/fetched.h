@@ -1,0 +1,60 @@
+/*
+ * fetched.h - pages that were fetched, until a checkpoint moves them.
+ *
+ * Layer: client, store/page.
+ */
+#ifndef RAMET_CLIENT_STORE_PAGE_FETCHED_H
+#define RAMET_CLIENT_STORE_PAGE_FETCHED_H
+
+#include "client/store/format/logfile.h"
+#include "client/store/shared/session.h"
+
+struct ramet_fetched {
+    struct ramet_logframe frame;
+    struct ramet_point at; /* which commit has it so */
+    const uint8_t *page;   /* NULL: zeros */
+    uint32_t page_size;
+};
+
+typedef enum ramet_rc
+ramet_fetched_visit(void *ctx, const struct ramet_fetched *fetched,
+                    struct ramet_err *err);
+
+/* Each whole frame of fetch files `first` … `last`; *out_end: where they end. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fetched_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
+                   ramet_fetched_visit *visit, void *ctx,
+                   struct ramet_pos *out_end, struct ramet_err *err);
+/* Fetched pages that are appended at once: pages of 64 KiB together at most, so that a
+ * file has room for them wherever one page of any size would have. */
+#define RAMET_FETCHED_RUN 16u
+#define RAMET_FETCHED_RUN_BYTES RAMET_PAGE_SIZE_MAX
+
+struct ramet_fetched_page {
+    uint32_t pgno;
+    struct ramet_entry
+        expected; /* its entry, to be swapped if it is still that */
+    struct ramet_entry replaced; /* what the frame names */
+    const uint8_t *page;         /* NULL: zeros */
+};
+
+/* Append fetched pages by one write, and then swap their entries. Base lock. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fetched_append(struct ramet_replica *replica,
+                     const struct ramet_fetched_page *pages, size_t count,
+                     const struct ramet_point *at, uint32_t page_size,
+                     struct ramet_err *err);
+/* A fetched version of page `pgno` that had replaced a version in the log: that version instead.
+ * RAMET_ENOTFOUND: its file is gone, and it is no entry any more. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fetched_see_through(struct ramet_replica *replica, uint32_t pgno,
+                          struct ramet_entry *io_entry, struct ramet_err *err);
+/* Enough was fetched to be worth a checkpoint. */
+bool ramet_fetched_is_much(struct ramet_replica *replica);
+/* A checkpoint has been over all of it. */
+void ramet_fetched_was_seen(struct ramet_replica *replica);
+/* Apply the fetch files after a crash; alone. */
+RAMET_NODISCARD enum ramet_rc
+ramet_fetched_recover(struct ramet_session *session, struct ramet_err *err);
+
+#endif

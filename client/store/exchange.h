@@ -205,7 +205,7 @@ ramet_session_read_before(struct ramet_session *session, struct ramet_pos tail,
 RAMET_NODISCARD enum ramet_rc
 ramet_session_absent(struct ramet_session *session, uint32_t after, size_t max,
                      struct ramet_pageset *out_set, struct ramet_err *err);
-/* Move what can be moved into the base; `all`: close the current generation
+/* Move what can be moved into the base; `all`: close the current log file
  * first. RAMET_OK also where pins kept something back. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_checkpoint(struct ramet_session *session, bool all,

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/presence.h"
 #include "client/store/shared/session.h"
@@ -85,10 +85,10 @@ make_replica(void)
     state.lock_device = st.st_dev;
     state.lock_inode = st.st_ino;
     state.default_held = true;
-    state.oldest_gen = state.oldest_fetched = 1;
+    state.oldest_log = state.oldest_fetched = 1;
     state.base_page_count = 4;
     state.base_page_size = PAGE;
-    state.fold.newest.tail = ramet_pos_make(1, RAMET_GEN_HEADER_SIZE);
+    state.fold.newest.tail = ramet_pos_make(1, RAMET_FRAME_FILE_HEADER_SIZE);
     state.fold.newest.page_size = PAGE;
     state.fold.newest.page_count = 4;
     state.fold.newest.byte_length = sizeof(base);
@@ -119,12 +119,13 @@ read_count(struct program *p)
 }
 
 static void
-begin_file(struct program *p, enum ramet_gen_type type)
+begin_file(struct program *p, enum ramet_frames_type type)
 {
-    const struct ramet_gen_header header = {type, SALT, 1, PAGE, base_id};
+    const struct ramet_frame_file_header header = {type, SALT, 1, PAGE,
+                                                   base_id};
 
-    ramet_gen_header_encode(&header, p->out);
-    p->len = RAMET_GEN_HEADER_SIZE;
+    ramet_frame_file_header_encode(&header, p->out);
+    p->len = RAMET_FRAME_FILE_HEADER_SIZE;
 }
 
 static void
@@ -239,7 +240,7 @@ write_files(struct program *p)
 {
     uint8_t presence[64] = {0};
 
-    begin_file(p, RAMET_GEN_LOG);
+    begin_file(p, RAMET_FRAMES_LOG);
     p->start = ramet_pos_make(1, p->len);
     while (!p->in.bad && ramet_reader_left(&p->in) > 0 &&
            p->len < FILE_MAX - 8192) {
@@ -255,7 +256,7 @@ write_files(struct program *p)
             break;
     }
     put_file("a-ramet/log-0000000000000001", p->out, p->len);
-    begin_file(p, RAMET_GEN_FETCHED);
+    begin_file(p, RAMET_FRAMES_FETCHED);
     while (!p->in.bad && ramet_reader_left(&p->in) > 0 &&
            p->len < FILE_MAX - 8192 && ramet_read_u8(&p->in) < 200)
         add_fetched(p);

@@ -37,8 +37,7 @@ decode(const uint8_t *data, size_t size)
             "a page size");
     require(s->byte_length <= (uint64_t)s->page_count * s->page_size,
             "longer than its pages");
-    require(state.oldest_gen >= 1 && state.oldest_fetched >= 1,
-            "no generation");
+    require(state.oldest_log >= 1 && state.oldest_fetched >= 1, "no log file");
     require(memchr(state.fold.remote, 0, sizeof(state.fold.remote)) != NULL,
             "a URL without an end");
     ramet_state_file_done(&state);

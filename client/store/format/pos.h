@@ -3,7 +3,7 @@
  * number each, so that neither is taken for the other, nor for an LSN.
  *
  *   (1) Everything in a log, fetch or retained file begins at a multiple of
- *       RAMET_POS_UNIT bytes, so that a position is generation << 34 | units and
+ *       RAMET_POS_UNIT bytes, so that a position is file number << 34 | units and
  *       leaves three bits for a kind
  *   (2) positions only grow while anybody has the replica open
  *
@@ -21,29 +21,29 @@
 
 #define RAMET_POS_UNIT 32u
 #define RAMET_POS_UNIT_BITS 34
-#define RAMET_GEN_MAX ((UINT64_C(1) << 27) - 1)
-#define RAMET_GEN_OFFSET_MAX                                                   \
+#define RAMET_FRAME_FILE_MAX ((UINT64_C(1) << 27) - 1)
+#define RAMET_FRAME_OFFSET_MAX                                                 \
     (((UINT64_C(1) << RAMET_POS_UNIT_BITS) - 1) * RAMET_POS_UNIT)
 
-#define RAMET_GEN_HEADER_SIZE 64u
+#define RAMET_FRAME_FILE_HEADER_SIZE 64u
 
 #define RAMET_NO_POS ((struct ramet_pos){0})
 #define RAMET_POS_MAX ((struct ramet_pos){UINT64_MAX}) /* past them all */
 static inline struct ramet_pos
-ramet_pos_make(uint64_t gen, uint64_t offset_bytes)
+ramet_pos_make(uint64_t number, uint64_t offset_bytes)
 {
-    assert(gen <= UINT64_MAX >> RAMET_POS_UNIT_BITS);
-    return (struct ramet_pos){gen << RAMET_POS_UNIT_BITS |
+    assert(number <= UINT64_MAX >> RAMET_POS_UNIT_BITS);
+    return (struct ramet_pos){number << RAMET_POS_UNIT_BITS |
                               offset_bytes / RAMET_POS_UNIT};
 }
-/* Where a generation's records or frames begin. */
+/* Where a file's records or frames begin. */
 static inline struct ramet_pos
-ramet_pos_first(uint64_t gen)
+ramet_pos_first(uint64_t number)
 {
-    return ramet_pos_make(gen, RAMET_GEN_HEADER_SIZE);
+    return ramet_pos_make(number, RAMET_FRAME_FILE_HEADER_SIZE);
 }
 static inline uint64_t
-ramet_pos_gen(struct ramet_pos pos)
+ramet_pos_file(struct ramet_pos pos)
 {
     return pos.raw >> RAMET_POS_UNIT_BITS;
 }
@@ -59,11 +59,11 @@ ramet_pos_add(struct ramet_pos pos, uint64_t bytes)
     assert(bytes % RAMET_POS_UNIT == 0); /* invariant (1) */
     return (struct ramet_pos){pos.raw + bytes / RAMET_POS_UNIT};
 }
-/* From `from` on to `to`, of one generation. */
+/* From `from` on to `to`, of one file. */
 static inline uint64_t
 ramet_pos_bytes(struct ramet_pos from, struct ramet_pos to)
 {
-    assert(from.raw <= to.raw && ramet_pos_gen(from) == ramet_pos_gen(to));
+    assert(from.raw <= to.raw && ramet_pos_file(from) == ramet_pos_file(to));
     return (to.raw - from.raw) * RAMET_POS_UNIT;
 }
 static inline bool

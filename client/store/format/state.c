@@ -9,7 +9,7 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/slots.h"
 #include "client/store/store.h"
 #include "core/alloc.h"
@@ -138,8 +138,8 @@ get_id(struct ramet_reader *in, struct ramet_id *id)
 static bool
 is_log_kept(const struct ramet_state_file *s)
 {
-    assert(s->oldest_gen >= 1);
-    return s->kept_gen == s->oldest_gen;
+    assert(s->oldest_log >= 1);
+    return s->kept_log == s->oldest_log;
 }
 
 static void
@@ -222,10 +222,11 @@ is_state_sane(const struct ramet_state_file *s, uint32_t flags,
 
     return (flags & ~known) == 0 &&
            (kind == RAMET_KIND_SQLITE || kind == RAMET_KIND_BLOB) &&
-           s->oldest_gen >= 1 && s->oldest_gen <= RAMET_GEN_MAX &&
-           s->oldest_fetched >= 1 && s->oldest_fetched <= RAMET_GEN_MAX &&
+           s->oldest_log >= 1 && s->oldest_log <= RAMET_FRAME_FILE_MAX &&
+           s->oldest_fetched >= 1 &&
+           s->oldest_fetched <= RAMET_FRAME_FILE_MAX &&
            !ramet_pos_is_none(s->fold.newest.tail) && /* a pin of 0 is none */
-           ramet_pos_gen(s->fold.newest.tail) <= s->oldest_gen &&
+           ramet_pos_file(s->fold.newest.tail) <= s->oldest_log &&
            (s->base_page_size == 0 ? s->base_page_count == 0
                                    : ramet_page_size_ok(s->base_page_size)) &&
            is_snapshot_sane(&s->fold.newest);
@@ -254,7 +255,7 @@ encode_state(const struct ramet_state_file *s, struct ramet_buf *out,
     ramet_buf_le64(out, s->base_inode);
     ramet_buf_le64(out, s->base_size);
     ramet_buf_le64(out, (uint64_t)s->base_mtime_ns);
-    ramet_buf_le64(out, s->oldest_gen);
+    ramet_buf_le64(out, s->oldest_log);
     ramet_buf_le64(out, s->oldest_fetched);
     ramet_buf_le32(out, s->base_page_count);
     ramet_buf_le32(out, s->base_page_size);
@@ -296,7 +297,7 @@ get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
     s->base_inode = ramet_read_le64(in);
     s->base_size = ramet_read_le64(in);
     s->base_mtime_ns = (int64_t)ramet_read_le64(in);
-    s->oldest_gen = ramet_read_le64(in);
+    s->oldest_log = ramet_read_le64(in);
     s->oldest_fetched = ramet_read_le64(in);
     s->base_page_count = ramet_read_le32(in);
     s->base_page_size = ramet_read_le32(in);
@@ -363,7 +364,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
     s->borne.is_set = (flags & FLAG_BORNE) != 0;
     s->is_lazy = (flags & FLAG_LAZY) != 0;
     if ((flags & FLAG_LOG_KEPT) != 0)
-        s->kept_gen = s->oldest_gen;
+        s->kept_log = s->oldest_log;
     f->schema_moved = (flags & FLAG_SCHEMA_MOVED) != 0;
     f->page_size_changed_in_flight = (flags & FLAG_SIZE_IN_FLIGHT) != 0;
     f->page_size_changed_later = (flags & FLAG_SIZE_LATER) != 0;

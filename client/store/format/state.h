@@ -2,7 +2,7 @@
  * state.h - the state file, and the fold over records that it is a stage of.
  *
  * `state` holds who the replica is, what it is bound to, and the fold over all
- * records up to the oldest generation of the log. Recovery, the checkpointer
+ * records up to the oldest file of the log. Recovery, the checkpointer
  * and the pusher go on from there with ramet_fold_*().
  *
  *   (1) before the first remote commit all pages pend: `later` is 1 … count
@@ -15,7 +15,7 @@
 #define RAMET_CLIENT_STORE_FORMAT_STATE_H
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/store.h"
 
 #define RAMET_STATE_NAME "state"
@@ -52,11 +52,11 @@ struct ramet_state_file {
     int64_t base_ctime_ns; /* 0: not known */
     uint32_t mark_now;     /* what the mark bears when nobody is at the base */
     uint32_t mark_next;    /* ... and what whoever changes it next puts there */
-    uint64_t oldest_gen;   /* log generation that follows the fold */
+    uint64_t oldest_log;   /* log file that follows the fold */
     uint64_t oldest_fetched;
     /* A log file whose name lasts, and which has nothing that counts until its
-     * salt is another; only if it is `oldest_gen`'s. */
-    uint64_t kept_gen, kept_salt;
+     * salt is another; only if it is `oldest_log`'s. */
+    uint64_t kept_log, kept_salt;
     unsigned copies; /* as it was read: slots.h */
     uint32_t base_page_count;
     uint32_t base_page_size;

@@ -14,7 +14,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/life/explain.h"
 #include "client/store/life/identity.h"
@@ -70,7 +70,7 @@ fold_log(struct adoption *a, struct ramet_err *err)
     assert(!a->has_commits && a->logged.run_count == 0);
     a->least_page_count = UINT32_MAX;
     ramet_scan_init(&scan, a->replica);
-    scan.oldest = a->state.oldest_gen;
+    scan.oldest = a->state.oldest_log;
     while (rc == RAMET_OK && found) {
         struct ramet_replica_state *const fold = &a->state.fold;
 
@@ -166,19 +166,19 @@ compare_all(struct adoption *a, struct ramet_err *err)
 }
 
 static int
-note_gen(void *ctx, const char *name, bool is_dir)
+note_frame_file(void *ctx, const char *name, bool is_dir)
 {
     struct ramet_state_file *const state = ctx;
-    enum ramet_gen_type type;
-    uint64_t gen;
+    enum ramet_frames_type type;
+    uint64_t number;
 
-    if (is_dir || !ramet_gen_name_parse(name, &type, &gen) ||
-        gen >= RAMET_GEN_MAX)
+    if (is_dir || !ramet_frame_file_name_parse(name, &type, &number) ||
+        number >= RAMET_FRAME_FILE_MAX)
         return 0;
-    if (type == RAMET_GEN_LOG && gen >= state->oldest_gen)
-        state->oldest_gen = gen + 1;
-    if (type == RAMET_GEN_FETCHED && gen >= state->oldest_fetched)
-        state->oldest_fetched = gen + 1;
+    if (type == RAMET_FRAMES_LOG && number >= state->oldest_log)
+        state->oldest_log = number + 1;
+    if (type == RAMET_FRAMES_FETCHED && number >= state->oldest_fetched)
+        state->oldest_fetched = number + 1;
     return 0;
 }
 
@@ -193,7 +193,7 @@ describe_commit(struct adoption *a)
                                                      s->header, s->byte_length);
 
     assert(a->state.is_adopting && a->replica->dir_fd >= 0);
-    os->list(os->ctx, a->replica->dir_fd, ".", note_gen,
+    os->list(os->ctx, a->replica->dir_fd, ".", note_frame_file,
              &a->state); /* invariant (2) */
     if (s->page_size != fold->newest.page_size &&
         fold->newest.page_count != 0) {
@@ -209,7 +209,7 @@ describe_commit(struct adoption *a)
             fold->oldest_later_ms = os->wall_ms(os->ctx);
     }
     fold->newest.seq++;
-    fold->newest.tail = ramet_pos_first(a->state.oldest_gen);
+    fold->newest.tail = ramet_pos_first(a->state.oldest_log);
     fold->newest.page_size = s->page_size;
     fold->newest.page_count = s->page_count;
     fold->newest.byte_length = s->byte_length;
@@ -342,8 +342,8 @@ take_file(struct adoption *a, const struct ramet_replica_options *given,
              a->found.fold.newest.page_size != a->state.base_page_size;
     a->state.is_adopting = true;
     /* The fold goes on from there, if this is interrupted. */
-    if (ramet_pos_gen(a->state.fold.newest.tail) > a->state.oldest_gen)
-        a->state.oldest_gen = ramet_pos_gen(a->state.fold.newest.tail);
+    if (ramet_pos_file(a->state.fold.newest.tail) > a->state.oldest_log)
+        a->state.oldest_log = ramet_pos_file(a->state.fold.newest.tail);
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(os, replica->dir_fd, &a->state, err);
     if (rc == RAMET_OK)

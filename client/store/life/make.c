@@ -15,7 +15,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/life/detached.h"
 #include "client/store/life/explain.h"
@@ -53,7 +53,7 @@ start_state(struct ramet_replica *replica, struct ramet_state_file *state,
     state->default_held = true;
     state->presence_is_checked = true;
     state->is_clean = true;
-    state->oldest_gen = 1;
+    state->oldest_log = 1;
     state->oldest_fetched = 1;
     state->fold.newest.tail = ramet_pos_first(1);
     return rc;
@@ -70,7 +70,7 @@ make_empty_files(struct ramet_replica *replica, struct ramet_state_file *state,
     const char *const names[] = {RAMET_PRESENCE_NAME, log};
 
     assert(state->is_clean && state->fold.newest.page_count == 0);
-    ramet_gen_name(RAMET_GEN_LOG, state->oldest_gen, log);
+    ramet_frame_file_name(RAMET_FRAMES_LOG, state->oldest_log, log);
     for (unsigned i = 0; i < 2; i++) {
         const int fd = ramet_dir_open_or_make(os, replica->dir_fd, names[i]);
 
@@ -78,7 +78,7 @@ make_empty_files(struct ramet_replica *replica, struct ramet_state_file *state,
             return RAMET_FAIL_OS(err, fd, "make %s", names[i]);
         os->close(os->ctx, fd);
     }
-    state->kept_gen = state->oldest_gen;
+    state->kept_log = state->oldest_log;
     return RAMET_OK;
 }
 

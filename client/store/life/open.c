@@ -26,7 +26,7 @@
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
 #include "client/store/log/fold.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -156,7 +156,7 @@ forget_files(struct ramet_replica *replica)
     const struct ramet_os *const os = replica->os;
 
     assert(!replica->is_ready && replica->sessions == NULL);
-    ramet_gens_close_all(replica);
+    ramet_frame_files_close_all(replica);
     ramet_recent_done(replica);
     ramet_index_unmap(replica);
     if (replica->presence_fd >= 0)

@@ -23,13 +23,13 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/life/location.h"
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
 #include "client/store/log/logscan.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
@@ -75,7 +75,7 @@ count_pending(struct ramet_replica *replica, struct ramet_state_file *state,
         return rc;
     ramet_replica_adopt_state(replica, state);
     ramet_scan_init(&scan, replica);
-    scan.oldest = state->oldest_gen;
+    scan.oldest = state->oldest_log;
     while (rc == RAMET_OK && found) {
         rc = ramet_scan_next(&scan, fold->newest.tail, fold->record_sum, &found,
                              err);
@@ -110,7 +110,7 @@ holds_unpushed(const struct ramet_replica_location *location)
         ramet_registry_get(&own, &replica, NULL) == RAMET_OK) {
         if (count_pending(replica, state, &is_pending, NULL) != RAMET_OK)
             is_pending = true;
-        ramet_gens_close_all(replica);
+        ramet_frame_files_close_all(replica);
         ramet_registry_put(replica);
     }
     ramet_state_file_done(state);

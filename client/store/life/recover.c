@@ -13,7 +13,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/life/identity.h"
 #include "client/store/log/log_damage.h"
@@ -23,7 +23,7 @@
 #include "client/store/page/fetched.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/base_check.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/mark.h"
@@ -105,7 +105,7 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
 /* What is in the directory, so that nothing is looked for that is not there. */
 struct files {
     struct ramet_replica *replica;
-    bool has_log;   /* from the oldest generation on */
+    bool has_log;   /* from the oldest log file on */
     bool has_later; /* ... past the oldest */
     bool has_fetched;
     bool has_stray;
@@ -125,21 +125,21 @@ note_file(void *ctx, const char *name, bool is_dir)
     struct files *const files = ctx;
     const struct ramet_index_header *const header =
         &files->replica->head->header;
-    enum ramet_gen_type type;
-    uint64_t gen;
+    enum ramet_frames_type type;
+    uint64_t number;
 
     assert(ramet_is_alone(files->replica));
     if (is_dir)
         return 0;
-    if (!ramet_gen_name_parse(name, &type, &gen)) {
+    if (!ramet_frame_file_name_parse(name, &type, &number)) {
         files->has_stray |= is_temporary(name);
-    } else if (type == RAMET_GEN_FETCHED) {
+    } else if (type == RAMET_FRAMES_FETCHED) {
         files->has_fetched = files->has_stray = true;
-    } else if (gen < atomic_load(&header->checkpoint.oldest)) {
+    } else if (number < atomic_load(&header->checkpoint.oldest)) {
         files->has_stray = true;
     } else {
         files->has_log = true;
-        files->has_later |= gen > atomic_load(&header->checkpoint.oldest);
+        files->has_later |= number > atomic_load(&header->checkpoint.oldest);
     }
     return 0;
 }
@@ -161,22 +161,23 @@ remove_stray(void *ctx, const char *name, bool is_dir)
     struct ramet_replica *const replica = ctx;
     const struct ramet_os *const os = replica->os;
     const struct ramet_index_header *const header = &replica->head->header;
-    enum ramet_gen_type type;
-    uint64_t gen;
+    enum ramet_frames_type type;
+    uint64_t number;
     bool is_stray;
 
     assert(ramet_is_alone(replica)); /* invariant (1) */
     if (is_dir)
         return 0;
-    if (!ramet_gen_name_parse(name, &type, &gen))
+    if (!ramet_frame_file_name_parse(name, &type, &number))
         is_stray = is_temporary(name);
-    else if (type == RAMET_GEN_LOG)
-        is_stray = gen < atomic_load(&header->checkpoint.oldest);
-    else if (type == RAMET_GEN_RETAINED) /* its readers are gone */
+    else if (type == RAMET_FRAMES_LOG)
+        is_stray = number < atomic_load(&header->checkpoint.oldest);
+    else if (type == RAMET_FRAMES_RETAINED) /* its readers are gone */
         is_stray = true;
     else /* those to come were not recovered: they must not be taken up later */
-        is_stray = gen < atomic_load(&header->fetched.oldest) ||
-                   gen >= ramet_pos_gen(ramet_pos_load(&header->fetched.pos));
+        is_stray =
+            number < atomic_load(&header->fetched.oldest) ||
+            number >= ramet_pos_file(ramet_pos_load(&header->fetched.pos));
     if (is_stray)
         os->unlink(os->ctx, replica->dir_fd, name, false);
     return 0;
@@ -219,14 +220,14 @@ notice_copy(struct ramet_replica *replica, struct ramet_state_file *state,
 }
 
 /*
- * Who goes on after records that somebody left does so in a generation of its own.
+ * Who goes on after records that somebody left does so in a log file of its own.
  * A clean close whose state was said to have failed may have left it on disk, too,
  * to come back with the power: that one takes the file, as it was then, for one
  * that it keeps and nobody has begun, and goes on to the next.
  */
 static void
-leave_generation(struct ramet_replica *replica,
-                 const struct ramet_state_file *state)
+leave_log_file(struct ramet_replica *replica,
+               const struct ramet_state_file *state)
 {
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_pos pos = ramet_pos_load(&header->log.write_pos);
@@ -235,12 +236,12 @@ leave_generation(struct ramet_replica *replica,
 
     assert(state->copies <= 2);
     assert(ramet_is_alone(replica));
-    if ((ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE ||
-         (ramet_pos_gen(pos) == state->kept_gen && !is_kept_for_certain)) &&
+    if ((ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE ||
+         (ramet_pos_file(pos) == state->kept_log && !is_kept_for_certain)) &&
         !ramet_is_in_doubt(replica) && ramet_is_settled(replica) &&
         atomic_load(&header->log.void_pending) == 0)
         ramet_pos_store(&header->log.write_pos,
-                        ramet_pos_first(ramet_pos_gen(pos) + 1));
+                        ramet_pos_first(ramet_pos_file(pos) + 1));
 }
 
 /* From state, log and fetched pages. */
@@ -272,10 +273,10 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
     }
     files = list_files(replica);
     if (rc == RAMET_OK && files.has_log &&
-        (files.has_later || !ramet_gen_is_kept(replica)))
+        (files.has_later || !ramet_frame_file_is_kept(replica)))
         rc = ramet_recover_log(session, true, err);
     if (rc == RAMET_OK)
-        leave_generation(replica, state);
+        leave_log_file(replica, state);
     if (rc == RAMET_OK && files.has_fetched)
         rc = ramet_fetched_recover(session, err);
     if (rc == RAMET_OK)

@@ -17,7 +17,7 @@
 #include "client/store/format/dir.h"
 #include "client/store/life/location.h"
 #include "client/store/log/recent.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "core/alloc.h"
@@ -211,7 +211,7 @@ ramet_registry_put(struct ramet_replica *replica)
     is_shared = is_parent_shared(replica);
     ramet_mutex_unlock(&mutex);
 
-    ramet_gens_close_all(replica);
+    ramet_frame_files_close_all(replica);
     ramet_recent_done(replica);
     ramet_index_unmap(replica);
     close_fd(replica, replica->presence_fd);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/life/location.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/locks.h"
@@ -173,11 +173,13 @@ ramet_replica_delete(const struct ramet_os *os, const char *path,
 static int
 is_log_file(void *ctx, const char *name, bool is_dir)
 {
-    enum ramet_gen_type type;
-    uint64_t gen;
+    enum ramet_frames_type type;
+    uint64_t number;
 
     (void)ctx;
-    return !is_dir && ramet_gen_name_parse(name, &type, &gen) ? -EEXIST : 0;
+    return !is_dir && ramet_frame_file_name_parse(name, &type, &number)
+               ? -EEXIST
+               : 0;
 }
 
 /* A clone that was cut off left a base that holds nothing, and no state. With a

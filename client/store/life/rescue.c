@@ -17,7 +17,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/life/identity.h"
 #include "client/store/life/location.h"
@@ -25,7 +25,7 @@
 #include "client/store/life/registry.h"
 #include "client/store/life/remove.h"
 #include "client/store/log/logscan.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
@@ -99,15 +99,15 @@ static int
 copy_log_file(void *ctx, const char *name, bool is_dir)
 {
     struct rescue *const r = ctx;
-    enum ramet_gen_type type;
-    uint64_t gen;
+    enum ramet_frames_type type;
+    uint64_t number;
     enum ramet_rc rc;
     int from;
     int to;
 
     assert(r->from >= 0 && r->location.dir_fd >= 0);
-    if (is_dir || !ramet_gen_name_parse(name, &type, &gen) ||
-        type != RAMET_GEN_LOG)
+    if (is_dir || !ramet_frame_file_name_parse(name, &type, &number) ||
+        type != RAMET_FRAMES_LOG)
         return 0;
     from = ramet_rights_open(r->os, r->from, name, O_RDONLY);
     if (from < 0)
@@ -160,7 +160,7 @@ check_pages(struct rescue *r, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     ramet_scan_init(&scan, r->replica);
-    scan.oldest = r->state.oldest_gen;
+    scan.oldest = r->state.oldest_log;
     while (rc == RAMET_OK && found) {
         rc = ramet_scan_next(&scan, fold.newest.tail, fold.record_sum, &found,
                              err);
@@ -277,7 +277,7 @@ ramet_replica_rescue(const struct ramet_os *os, const char *path,
     if (rc == RAMET_OK) {
         rc = run(r, err);
         if (r->replica != NULL) {
-            ramet_gens_close_all(r->replica);
+            ramet_frame_files_close_all(r->replica);
             ramet_registry_put(r->replica);
         }
     }

@@ -10,7 +10,7 @@
 #include "client/store/exchange.h"
 #include "client/store/life/registry.h"
 #include "client/store/log/recent.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -47,7 +47,7 @@ let_go(struct ramet_session *session)
     ramet_recent_forget_all(replica);
     ramet_index_let_go(replica);
     if (is_log_synced(replica))
-        ramet_gens_let_go(replica);
+        ramet_frame_files_let_go(replica);
     ramet_base_unlock(session);
 }
 

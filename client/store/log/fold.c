@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/log/logscan.h"
 #include "client/store/shared/index.h"
@@ -67,7 +67,7 @@ is_continuable(const struct ramet_replica *replica,
            is_of_this_index(replica, state) &&
            !ramet_pos_before(tail, state->newest.tail) &&
            (ramet_pos_same(state->newest.tail, tail) ||
-            ramet_pos_gen(state->newest.tail) >=
+            ramet_pos_file(state->newest.tail) >=
                 atomic_load(&replica->head->header.checkpoint.oldest));
 }
 

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/log/logscan.h"
 #include "client/store/log/settle.h"
 #include "client/store/shared/index.h"

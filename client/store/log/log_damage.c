@@ -18,8 +18,8 @@
 #include <fcntl.h>
 
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
-#include "client/store/shared/gens.h"
+#include "client/store/format/frames.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "core/alloc.h"
 
@@ -35,7 +35,7 @@ struct search {
 
 /* A log file as it is searched. */
 struct suspect {
-    uint64_t gen;
+    uint64_t number;
     int fd;
     const uint64_t *salt; /* NULL: its header is spoilt */
 };
@@ -65,7 +65,7 @@ search_file(struct search *search, const struct suspect *file, uint64_t from,
 {
     const struct ramet_os *const os = search->replica->os;
 
-    assert(file->fd >= 0 && from >= RAMET_GEN_HEADER_SIZE);
+    assert(file->fd >= 0 && from >= RAMET_FRAME_FILE_HEADER_SIZE);
     for (uint64_t at = from; !search->is_damaged;) {
         const uint8_t *const window = search->window;
         size_t got = 0;
@@ -84,7 +84,7 @@ search_file(struct search *search, const struct suspect *file, uint64_t from,
                 break; /* look at it again from its beginning */
             if (size != 0 && i + size <= got &&
                 proves_damage(search, file, window + i, size,
-                              ramet_pos_make(file->gen, at + i)))
+                              ramet_pos_make(file->number, at + i)))
                 search->is_damaged = true;
         }
         if (got < WINDOW_SIZE)
@@ -94,50 +94,50 @@ search_file(struct search *search, const struct suspect *file, uint64_t from,
     return RAMET_OK;
 }
 
-/* A file that has the generation's name and no header that can be read.
+/* A file that has the name of a log file and no header that can be read.
  * RAMET_ENOTFOUND: there is none, or it belongs to another replica. */
 static enum ramet_rc
-search_spoilt(struct search *search, uint64_t gen, struct ramet_err *err)
+search_spoilt(struct search *search, uint64_t number, struct ramet_err *err)
 {
     const struct ramet_os *const os = search->replica->os;
-    struct suspect file = {.gen = gen};
-    struct ramet_gen_header header;
-    uint8_t raw[RAMET_GEN_HEADER_SIZE];
+    struct suspect file = {.number = number};
+    struct ramet_frame_file_header header;
+    uint8_t raw[RAMET_FRAME_FILE_HEADER_SIZE];
     char name[32];
     size_t got = 0;
     enum ramet_rc rc;
 
-    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    ramet_frame_file_name(RAMET_FRAMES_LOG, number, name);
     file.fd = ramet_dir_open(os, search->replica->dir_fd, name, O_RDONLY);
     if (file.fd < 0)
         return RAMET_FAIL_OS(err, file.fd, "open %s", name);
     rc = ramet_os_read_some(os, file.fd, raw, sizeof(raw), 0, &got, name, err);
     if (rc == RAMET_OK && got == sizeof(raw) &&
-        ramet_gen_header_decode(raw, &header))
+        ramet_frame_file_header_decode(raw, &header))
         rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
                         "%s does not belong to this replica", name);
     if (rc == RAMET_OK)
-        rc = search_file(search, &file, RAMET_GEN_HEADER_SIZE, err);
+        rc = search_file(search, &file, RAMET_FRAME_FILE_HEADER_SIZE, err);
     os->close(os->ctx, file.fd);
     return rc;
 }
 
 static enum ramet_rc
-search_gen(struct search *search, uint64_t gen, uint64_t from,
-           struct ramet_err *err)
+search_log_file(struct search *search, uint64_t number, uint64_t from,
+                struct ramet_err *err)
 {
-    struct suspect file = {.gen = gen};
-    struct ramet_gen *open_gen;
-    const enum ramet_rc rc =
-        ramet_gen_get(search->replica, RAMET_GEN_LOG, gen, &open_gen, err);
+    struct suspect file = {.number = number};
+    struct ramet_frame_file *opened;
+    const enum ramet_rc rc = ramet_frame_file_get(
+        search->replica, RAMET_FRAMES_LOG, number, &opened, err);
 
     assert(from % RAMET_POS_UNIT == 0);
     if (rc == RAMET_ENOTFOUND)
-        return search_spoilt(search, gen, err);
+        return search_spoilt(search, number, err);
     if (rc != RAMET_OK)
         return rc;
-    file.fd = open_gen->fd;
-    file.salt = &open_gen->salt;
+    file.fd = opened->fd;
+    file.salt = &opened->salt;
     return search_file(search, &file, from, err);
 }
 
@@ -147,7 +147,7 @@ ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
 {
     struct search search = {.replica = replica, .end = end};
     struct ramet_published newest;
-    uint64_t gen = ramet_pos_gen(end);
+    uint64_t number = ramet_pos_file(end);
     uint64_t from = ramet_pos_offset(end);
     enum ramet_rc rc = RAMET_OK;
 
@@ -158,16 +158,17 @@ ramet_log_search_damage(struct ramet_replica *replica, struct ramet_pos end,
     ramet_index_newest(replica, &newest);
     search.seq = newest.snapshot.seq;
     while (rc == RAMET_OK && !search.is_damaged) {
-        rc = search_gen(&search, gen, from, err);
-        gen++;
-        from = RAMET_GEN_HEADER_SIZE;
+        rc = search_log_file(&search, number, from, err);
+        number++;
+        from = RAMET_FRAME_FILE_HEADER_SIZE;
     }
     ramet_free(search.window);
     if (search.is_damaged)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
                           "%s: log %llu is damaged at %llu, before its end; "
                           "'ramet reset' gives up what is in it",
-                          replica->path, (unsigned long long)ramet_pos_gen(end),
+                          replica->path,
+                          (unsigned long long)ramet_pos_file(end),
                           (unsigned long long)ramet_pos_offset(end));
     return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
 }

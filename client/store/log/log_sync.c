@@ -13,9 +13,9 @@
 #include <assert.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/log/logscan.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -29,94 +29,95 @@
 /* Write zeros past the tail of a file that is still growing, about as many as
  * there are bytes, so that the next syncs need not flush its size. */
 static void
-extend_gen(struct ramet_session *session, const struct ramet_gen *gen,
-           uint64_t end)
+extend_file(struct ramet_session *session, const struct ramet_frame_file *file,
+            uint64_t end)
 {
     static const uint8_t zeros[RAMET_PAGE_SIZE_MAX];
     const struct ramet_os *const os = session->replica->os;
     const uint64_t count = end / sizeof(zeros) + 1;
     struct ramet_os_stat st;
 
-    assert(session->prepared.is_set && gen->type == RAMET_GEN_LOG);
-    if (end >= RAMET_GEN_SIZE ||
+    assert(session->prepared.is_set && file->type == RAMET_FRAMES_LOG);
+    if (end >= RAMET_LOG_FILE_SIZE ||
         !ramet_pos_before(session->extended_to,
-                          ramet_pos_make(gen->gen, end)) ||
-        os->stat(os->ctx, gen->fd, &st) < 0)
+                          ramet_pos_make(file->number, end)) ||
+        os->stat(os->ctx, file->fd, &st) < 0)
         return;
-    session->extended_to = ramet_pos_make(gen->gen, st.size_bytes);
+    session->extended_to = ramet_pos_make(file->number, st.size_bytes);
     if (st.size_bytes > end + 4096)
         return;
     for (unsigned i = 0; i < count && i < EXTEND_MAX; i++) {
         const uint64_t at = end + (uint64_t)i * sizeof(zeros);
 
         /* Only what is past the record is zeroed; a failure costs speed. */
-        if (ramet_os_write_full(os, gen->fd, zeros, sizeof(zeros), at, "log",
+        if (ramet_os_write_full(os, file->fd, zeros, sizeof(zeros), at, "log",
                                 NULL) != RAMET_OK)
             return;
-        session->extended_to = ramet_pos_make(gen->gen, at + sizeof(zeros));
+        session->extended_to = ramet_pos_make(file->number, at + sizeof(zeros));
     }
 }
 
 static enum ramet_rc
-write_header_again(struct ramet_replica *replica, const struct ramet_gen *gen,
-                   struct ramet_err *err)
+write_header_again(struct ramet_replica *replica,
+                   const struct ramet_frame_file *file, struct ramet_err *err)
 {
-    const struct ramet_gen_header header = {.type = gen->type,
-                                            .gen = gen->gen,
-                                            .page_size = gen->page_size,
-                                            .base_id = replica->base_id,
-                                            .salt = gen->salt};
-    uint8_t raw[RAMET_GEN_HEADER_SIZE];
+    const struct ramet_frame_file_header header = {.type = file->type,
+                                                   .number = file->number,
+                                                   .page_size = file->page_size,
+                                                   .base_id = replica->base_id,
+                                                   .salt = file->salt};
+    uint8_t raw[RAMET_FRAME_FILE_HEADER_SIZE];
 
-    assert(gen->type == RAMET_GEN_LOG);
-    ramet_gen_header_encode(&header, raw);
-    return ramet_os_write_full(replica->os, gen->fd, raw, sizeof(raw), 0,
+    assert(file->type == RAMET_FRAMES_LOG);
+    ramet_frame_file_header_encode(&header, raw);
+    return ramet_os_write_full(replica->os, file->fd, raw, sizeof(raw), 0,
                                "log header", err);
 }
 
 /* What of the file lies at `at` and after it. */
 static enum ramet_rc
-write_rest_again(struct ramet_replica *replica, const struct ramet_gen *gen,
-                 uint64_t at, struct ramet_err *err)
+write_rest_again(struct ramet_replica *replica,
+                 const struct ramet_frame_file *file, uint64_t at,
+                 struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     size_t got = COPY_SIZE;
     uint8_t *const buf = ramet_alloc(COPY_SIZE);
     enum ramet_rc rc = RAMET_OK;
 
-    assert(at >= RAMET_GEN_HEADER_SIZE);
+    assert(at >= RAMET_FRAME_FILE_HEADER_SIZE);
     if (buf == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to sync the log");
     for (; rc == RAMET_OK && got == COPY_SIZE; at += got) {
-        rc = ramet_os_read_some(os, gen->fd, buf, COPY_SIZE, at, &got, "log",
+        rc = ramet_os_read_some(os, file->fd, buf, COPY_SIZE, at, &got, "log",
                                 err);
         if (rc == RAMET_OK)
-            rc = ramet_os_write_full(os, gen->fd, buf, got, at, "log", err);
+            rc = ramet_os_write_full(os, file->fd, buf, got, at, "log", err);
     }
     ramet_free(buf);
     return rc;
 }
 
-/* Invariant (2): what of `gen` lies past `synced`, up to its end. A file before
+/* Invariant (2): what of `file` lies past `synced`, up to its end. A file before
  * which all is synced is not: its header comes with its first record. */
 static enum ramet_rc
-write_again(struct ramet_replica *replica, const struct ramet_gen *gen,
+write_again(struct ramet_replica *replica, const struct ramet_frame_file *file,
             struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_pos synced = ramet_pos_load(&header->all.synced);
-    uint64_t at = RAMET_GEN_HEADER_SIZE;
+    uint64_t at = RAMET_FRAME_FILE_HEADER_SIZE;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(gen->type == RAMET_GEN_LOG);
+    assert(file->type == RAMET_FRAMES_LOG);
     if (atomic_load(&header->all.sync_failed) == 0 ||
-        ramet_pos_gen(synced) > gen->gen)
+        ramet_pos_file(synced) > file->number)
         return RAMET_OK;
-    if (ramet_pos_gen(synced) == gen->gen && ramet_pos_offset(synced) > at)
+    if (ramet_pos_file(synced) == file->number && ramet_pos_offset(synced) > at)
         at = ramet_pos_offset(synced);
-    if (at == RAMET_GEN_HEADER_SIZE)
-        rc = write_header_again(replica, gen, err);
-    return rc == RAMET_OK ? write_rest_again(replica, gen, at, err) : rc;
+    if (at == RAMET_FRAME_FILE_HEADER_SIZE)
+        rc = write_header_again(replica, file, err);
+    return rc == RAMET_OK ? write_rest_again(replica, file, at, err) : rc;
 }
 
 /* Is the prepared record what follows the newest commit? */
@@ -168,49 +169,49 @@ sync_failed(struct ramet_replica *replica, int result, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_log_flush(struct ramet_replica *replica, const struct ramet_gen *gen,
-                struct ramet_err *err)
+ramet_log_flush(struct ramet_replica *replica,
+                const struct ramet_frame_file *file, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    enum ramet_rc rc = write_again(replica, gen, err);
+    enum ramet_rc rc = write_again(replica, file, err);
     int result;
 
     if (rc != RAMET_OK)
         return rc;
-    result = os->datasync(os->ctx, gen->fd);
+    result = os->datasync(os->ctx, file->fd);
     return result == 0 ? RAMET_OK : sync_failed(replica, result, err);
 }
 
 /* The file's bytes, and its name if nobody did that yet. */
 static int
-sync_file(struct ramet_replica *replica, const struct ramet_gen *gen)
+sync_file(struct ramet_replica *replica, const struct ramet_frame_file *file)
 {
     const struct ramet_os *const os = replica->os;
-    _Atomic uint64_t *const named = &replica->head->header.all.named_gen;
+    _Atomic uint64_t *const named = &replica->head->header.all.named_log;
     int result;
 
-    assert(gen->fd >= 0);
-    if (atomic_load(named) >= gen->gen)
-        return os->datasync(os->ctx, gen->fd);
-    result = os->sync(os->ctx, gen->fd);
+    assert(file->fd >= 0);
+    if (atomic_load(named) >= file->number)
+        return os->datasync(os->ctx, file->fd);
+    result = os->sync(os->ctx, file->fd);
     if (result == 0)
         result = os->sync(os->ctx, replica->dir_fd);
     if (result == 0)
-        ramet_index_raise(named, gen->gen);
+        ramet_index_raise(named, file->number);
     return result;
 }
 
 /* One file of the log; after a sync that failed, what it has is written again. */
 static enum ramet_rc
-make_durable(struct ramet_replica *replica, struct ramet_gen *gen,
+make_durable(struct ramet_replica *replica, struct ramet_frame_file *file,
              struct ramet_err *err)
 {
-    const enum ramet_rc rc = write_again(replica, gen, err);
+    const enum ramet_rc rc = write_again(replica, file, err);
     int result;
 
     if (rc != RAMET_OK)
         return rc;
-    result = sync_file(replica, gen);
+    result = sync_file(replica, file);
     return result < 0 ? sync_failed(replica, result, err) : RAMET_OK;
 }
 
@@ -220,21 +221,21 @@ ramet_session_sync(struct ramet_session *session, struct ramet_err *err)
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_pos tail = session->prepared.after.snapshot.tail;
-    const uint64_t number = ramet_pos_gen(tail);
-    struct ramet_gen *gen;
+    const uint64_t number = ramet_pos_file(tail);
+    struct ramet_frame_file *file;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc != RAMET_OK || !session->prepared.is_set ||
         session->prepared.is_synced)
         return rc;
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
-    rc = ramet_gen_get(replica, RAMET_GEN_LOG, number, &gen, err);
+    rc = ramet_frame_file_get(replica, RAMET_FRAMES_LOG, number, &file, err);
     if (rc != RAMET_OK)
         return rc;
-    extend_gen(session, gen, ramet_pos_offset(tail));
+    extend_file(session, file, ramet_pos_offset(tail));
     rc = ramet_log_sync_before(session, number, err);
     if (rc == RAMET_OK)
-        rc = make_durable(replica, gen, err);
+        rc = make_durable(replica, file, err);
     if (rc == RAMET_OK && atomic_load(&header->all.sync_failed) != 0)
         rc = check_whole(session, err);
     if (rc != RAMET_OK)
@@ -251,20 +252,20 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
-    uint64_t from = ramet_pos_gen(ramet_pos_load(&header->all.synced));
+    uint64_t from = ramet_pos_file(ramet_pos_load(&header->all.synced));
 
-    assert(number <= RAMET_GEN_MAX + 1);
+    assert(number <= RAMET_FRAME_FILE_MAX + 1);
     if (from < atomic_load(&header->checkpoint.oldest))
         from = atomic_load(&header->checkpoint.oldest);
     for (; from < number; from++) {
-        struct ramet_gen *gen;
+        struct ramet_frame_file *file;
         enum ramet_rc rc =
-            ramet_gen_get(replica, RAMET_GEN_LOG, from, &gen, err);
+            ramet_frame_file_get(replica, RAMET_FRAMES_LOG, from, &file, err);
 
         if (rc == RAMET_ENOTFOUND)
             continue; /* retired meanwhile */
         if (rc == RAMET_OK)
-            rc = make_durable(replica, gen, err);
+            rc = make_durable(replica, file, err);
         if (rc != RAMET_OK)
             return rc;
         ramet_pos_raise(&header->all.synced, ramet_pos_first(from + 1));

@@ -8,7 +8,7 @@
 
 #include "client/store/shared/session.h"
 
-/* Sync the log's generations before `number` that were not. */
+/* Sync the log's files before `number` that were not. */
 RAMET_NODISCARD enum ramet_rc
 ramet_log_sync_before(struct ramet_session *session, uint64_t number,
                       struct ramet_err *err);
@@ -16,9 +16,9 @@ ramet_log_sync_before(struct ramet_session *session, uint64_t number,
  * stands there then is not on disk yet. Needs the write lock. */
 void ramet_log_unsync(struct ramet_replica *replica, struct ramet_pos start,
                       struct ramet_pos tail);
-/* Sync one generation's file, whatever is said of it to be on disk. */
+/* Sync one log file, whatever is said of it to be on disk. */
 RAMET_NODISCARD enum ramet_rc
-ramet_log_flush(struct ramet_replica *replica, const struct ramet_gen *gen,
-                struct ramet_err *err);
+ramet_log_flush(struct ramet_replica *replica,
+                const struct ramet_frame_file *file, struct ramet_err *err);
 
 #endif

@@ -2,7 +2,7 @@
  * logscan.c - reading the log record by record; hostile bytes.
  *
  *   (1) a record counts only if each frame stands at its own position under
- *       the generation's salt, and the trailer's count, sum and start agree
+ *       the file's salt, and the trailer's count, sum and start agree
  *   (2) it follows another only if it names that one's sum: what a crash left
  *       of an older history behind the end can't be taken for its successor
  */
@@ -12,10 +12,10 @@
 #include <string.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/log/recent.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/replica.h"
 #include "client/store/store.h"
 #include "core/alloc.h"
@@ -39,30 +39,30 @@ ramet_scan_done(struct ramet_scan *scan)
 
 /* Of what was read for an earlier record only what no longer changes. */
 static void
-keep_final_bytes(struct ramet_scan *scan, uint64_t gen)
+keep_final_bytes(struct ramet_scan *scan, uint64_t number)
 {
     const struct ramet_pos until = scan->final_until;
     const uint64_t end_offset = ramet_pos_offset(until);
 
     assert(scan->window_len <= WINDOW_SIZE);
-    if (ramet_pos_is_none(until) || scan->window_gen != gen ||
-        gen > ramet_pos_gen(until))
+    if (ramet_pos_is_none(until) || scan->window_number != number ||
+        number > ramet_pos_file(until))
         scan->window_len = 0;
-    else if (gen == ramet_pos_gen(until) &&
+    else if (number == ramet_pos_file(until) &&
              scan->window_offset + scan->window_len > end_offset)
         scan->window_len = end_offset > scan->window_offset
                                ? (size_t)(end_offset - scan->window_offset)
                                : 0;
 }
 
-/* `len` bytes of the generation at `offset`; NULL in *out: it ends before. */
+/* `len` bytes of the log file at `offset`; NULL in *out: it ends before. */
 static enum ramet_rc
 get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
           const uint8_t **out, struct ramet_err *err)
 {
     enum ramet_rc rc;
 
-    assert(scan->gen != NULL && scan->window_len <= WINDOW_SIZE);
+    assert(scan->file != NULL && scan->window_len <= WINDOW_SIZE);
     assert(len <= WINDOW_SIZE);
     *out = NULL;
     if (scan->window == NULL) {
@@ -74,12 +74,12 @@ get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
         offset + len > scan->window_offset + scan->window_len) {
         scan->window_len = 0;
         scan->window_offset = offset;
-        rc = ramet_os_read_some(scan->replica->os, scan->gen->fd, scan->window,
+        rc = ramet_os_read_some(scan->replica->os, scan->file->fd, scan->window,
                                 WINDOW_SIZE, offset, &scan->window_len, "log",
                                 err);
         if (rc != RAMET_OK)
             return rc;
-        scan->window_gen = scan->gen->gen;
+        scan->window_number = scan->file->number;
     }
     *out = len <= scan->window_len - (size_t)(offset - scan->window_offset)
                ? scan->window + (offset - scan->window_offset)
@@ -87,15 +87,16 @@ get_bytes(struct ramet_scan *scan, uint64_t offset, size_t len,
     return RAMET_OK;
 }
 
-/* False: no such generation (any more). */
+/* False: no such log file (any more). */
 static enum ramet_rc
-enter_gen(struct ramet_scan *scan, uint64_t gen, bool *out_found,
-          struct ramet_err *err)
+enter_file(struct ramet_scan *scan, uint64_t number, bool *out_found,
+           struct ramet_err *err)
 {
     enum ramet_rc rc;
 
-    keep_final_bytes(scan, gen);
-    rc = ramet_gen_get(scan->replica, RAMET_GEN_LOG, gen, &scan->gen, err);
+    keep_final_bytes(scan, number);
+    rc = ramet_frame_file_get(scan->replica, RAMET_FRAMES_LOG, number,
+                              &scan->file, err);
     *out_found = rc == RAMET_OK;
     return rc == RAMET_ENOTFOUND ? RAMET_OK : rc;
 }
@@ -113,13 +114,13 @@ check_frame(struct ramet_scan *scan, struct ramet_pos pos, bool verify,
             struct ramet_err *err)
 {
     const uint64_t offset = ramet_pos_offset(pos);
-    const uint32_t page_size = scan->gen->page_size;
+    const uint32_t page_size = scan->file->page_size;
     uint64_t hash = 0;
     const uint8_t *at;
     bool has_page;
     enum ramet_rc rc;
 
-    assert(scan->gen->gen == ramet_pos_gen(pos)); /* invariant (1) */
+    assert(scan->file->number == ramet_pos_file(pos)); /* invariant (1) */
     *out_next = RAMET_NO_POS;
     rc = get_bytes(scan, offset, RAMET_LOGFRAME_HEADER_SIZE, &at, err);
     if (rc != RAMET_OK || at == NULL || !ramet_logframe_decode(at, pos, frame))
@@ -133,7 +134,7 @@ check_frame(struct ramet_scan *scan, struct ramet_pos pos, bool verify,
         hash = ramet_hash64(at + RAMET_LOGFRAME_HEADER_SIZE, page_size);
     }
     if ((verify || !has_page) &&
-        ramet_logframe_page_hash(at, scan->gen->salt) != hash)
+        ramet_logframe_page_hash(at, scan->file->salt) != hash)
         return RAMET_OK;
     *out_next = ramet_pos_add(pos, RAMET_LOGFRAME_HEADER_SIZE +
                                        (has_page ? page_size : 0));
@@ -153,7 +154,7 @@ check_trailer(struct ramet_scan *scan, const struct walk *walk,
     assert(!ramet_pos_before(walk->pos, start) && size <= WINDOW_SIZE);
     if (rc != RAMET_OK || at == NULL)
         return rc;
-    *out_found = ramet_trailer_decode(at, size, walk->pos, scan->gen->salt,
+    *out_found = ramet_trailer_decode(at, size, walk->pos, scan->file->salt,
                                       &scan->trailer) &&
                  ramet_pos_same(scan->trailer.start, start) &&
                  scan->trailer.frame_count == walk->count &&
@@ -171,7 +172,7 @@ ramet_scan_record(struct ramet_scan *scan, struct ramet_pos pos,
 
     assert(scan->replica != NULL);
     *out_found = false;
-    rc = enter_gen(scan, ramet_pos_gen(pos), &found, err);
+    rc = enter_file(scan, ramet_pos_file(pos), &found, err);
     if (rc != RAMET_OK || !found)
         return rc;
     for (;;) {
@@ -206,8 +207,8 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
     enum ramet_rc rc = RAMET_OK;
 
     assert(!ramet_pos_before(end, scan->trailer.start));
-    if (scan->gen == NULL || scan->gen->gen != ramet_pos_gen(pos))
-        rc = enter_gen(scan, ramet_pos_gen(pos), &found, err);
+    if (scan->file == NULL || scan->file->number != ramet_pos_file(pos))
+        rc = enter_file(scan, ramet_pos_file(pos), &found, err);
     while (rc == RAMET_OK && found && ramet_pos_before(pos, end)) {
         struct ramet_logframe frame;
         struct ramet_pos next;
@@ -222,7 +223,7 @@ ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
     if (rc == RAMET_OK && !found)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
                         "log-%016llx changed while it was read",
-                        (unsigned long long)ramet_pos_gen(end));
+                        (unsigned long long)ramet_pos_file(end));
     return rc;
 }
 
@@ -230,16 +231,16 @@ enum ramet_rc
 ramet_scan_next(struct ramet_scan *scan, struct ramet_pos tail, uint64_t prev,
                 bool *out_found, struct ramet_err *err)
 {
-    uint64_t gen = ramet_pos_gen(tail);
+    uint64_t number = ramet_pos_file(tail);
     struct ramet_pos pos = tail;
 
     assert(scan->replica != NULL);
     *out_found = false;
-    if (gen < scan->oldest) {
-        gen = scan->oldest;
-        pos = ramet_pos_first(gen);
+    if (number < scan->oldest) {
+        number = scan->oldest;
+        pos = ramet_pos_first(number);
     }
-    for (;; gen++, pos = ramet_pos_first(gen)) {
+    for (;; number++, pos = ramet_pos_first(number)) {
         bool found = false;
         enum ramet_rc rc = ramet_scan_record(scan, pos, &found, err);
 
@@ -250,9 +251,9 @@ ramet_scan_next(struct ramet_scan *scan, struct ramet_pos tail, uint64_t prev,
             *out_found = true;
             return RAMET_OK;
         }
-        /* Generations that are empty, or where all was void, may stand
+        /* Files that are empty, or where all was void, may stand
          * between two records. */
-        rc = enter_gen(scan, gen + 1, &found, err);
+        rc = enter_file(scan, number + 1, &found, err);
         if (rc != RAMET_OK || !found)
             return rc;
     }

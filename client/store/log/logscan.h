@@ -7,17 +7,17 @@
 #define RAMET_CLIENT_STORE_LOG_LOGSCAN_H
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/session.h"
 
 struct ramet_scan {
     struct ramet_replica *replica;
-    uint64_t oldest; /* no generation before it is looked at */
-    struct ramet_gen *gen;
+    uint64_t oldest; /* no log file before it is looked at */
+    struct ramet_frame_file *file;
     uint8_t *window;
     size_t window_len;
     uint64_t window_offset;
-    uint64_t window_gen;
+    uint64_t window_number;
     struct ramet_pos
         final_until; /* what is before it was published: no longer changes */
     struct ramet_trailer trailer; /* of the record last read */
@@ -27,7 +27,7 @@ void ramet_scan_init(struct ramet_scan *scan, struct ramet_replica *replica);
 void ramet_scan_done(struct ramet_scan *scan);
 /*
  * Read the record at `pos` into scan->trailer. *out_found is false where there
- * is no complete record (or no such generation): not an error. The pages are
+ * is no complete record (or no such log file): not an error. The pages are
  * read as well: a header's checksum is theirs, too.
  */
 RAMET_NODISCARD enum ramet_rc
@@ -43,7 +43,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_scan_frames(struct ramet_scan *scan, ramet_logframe_visit *visit,
                   void *ctx, struct ramet_err *err);
 /* Where the record after the one that ends at `tail` may stand: there, or at
- * the start of the next generation, whichever has a complete record that
+ * the start of the next log file, whichever has a complete record that
  * follows `prev`. False: it was the last. */
 RAMET_NODISCARD enum ramet_rc
 ramet_scan_next(struct ramet_scan *scan, struct ramet_pos tail, uint64_t prev,

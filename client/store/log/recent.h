@@ -17,7 +17,7 @@
 #ifndef RAMET_CLIENT_STORE_LOG_RECENT_H
 #define RAMET_CLIENT_STORE_LOG_RECENT_H
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
 #include "client/store/shared/replica.h"
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/log/logscan.h"
 #include "client/store/log/void.h"
 #include "client/store/shared/entries.h"
@@ -163,8 +163,8 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = ramet_void_flush(replica, err);
     if (rc == RAMET_OK) {
-        if (ramet_pos_gen(ramet_pos_load(&header->log.write_pos)) ==
-            ramet_pos_gen(newest.snapshot.tail))
+        if (ramet_pos_file(ramet_pos_load(&header->log.write_pos)) ==
+            ramet_pos_file(newest.snapshot.tail))
             ramet_pos_store(&header->log.write_pos, newest.snapshot.tail);
         ramet_pos_store(&header->log.doubt, doubt);
         ramet_pos_store(&header->log.prepared, RAMET_NO_POS);

@@ -6,7 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_LOG_SETTLE_H
 #define RAMET_CLIENT_STORE_LOG_SETTLE_H
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/session.h"
 
 struct ramet_scan;

@@ -7,7 +7,7 @@
  *
  *   (1) the void is pending before anything is tried, and until it is on disk:
  *       whoever dies or fails in between leaves the record named
- *   (2) no record begins, and no generation is closed, while a void is pending:
+ *   (2) no record begins, and no log file is closed, while a void is pending:
  *       of two successors of one record the wrong one might be found first
  *   (3) the name outlives the processes, and the index file is synced where
  *       that is all there is: who makes the next index keeps it
@@ -16,9 +16,9 @@
 
 #include <assert.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/log/log_sync.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -27,32 +27,33 @@
 
 enum ramet_rc
 ramet_record_write_word(struct ramet_replica *replica,
-                        const struct ramet_gen *gen,
+                        const struct ramet_frame_file *file,
                         const struct ramet_record_span *span, uint64_t value,
                         struct ramet_err *err)
 {
     uint8_t word[8];
 
-    assert(gen->gen == ramet_pos_gen(span->trailer_pos));
+    assert(file->number == ramet_pos_file(span->trailer_pos));
     assert(ramet_may_publish(replica));
     ramet_put_le64(word, value);
     return ramet_os_write_full(
-        replica->os, gen->fd, word, sizeof(word),
+        replica->os, file->fd, word, sizeof(word),
         ramet_pos_offset(span->trailer_pos) + span->void_offset, "log", err);
 }
 
 static enum ramet_rc
-write_void_word(struct ramet_replica *replica, const struct ramet_gen *gen,
+write_void_word(struct ramet_replica *replica,
+                const struct ramet_frame_file *file,
                 const struct ramet_record_span *span, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     enum ramet_rc rc =
-        ramet_record_write_word(replica, gen, span, span->void_value, err);
+        ramet_record_write_word(replica, file, span, span->void_value, err);
 
-    assert(ramet_pos_gen(span->start) == ramet_pos_gen(span->trailer_pos));
+    assert(ramet_pos_file(span->start) == ramet_pos_file(span->trailer_pos));
     /* Nothing that counts stands behind it. */
     if (rc != RAMET_OK &&
-        os->truncate(os->ctx, gen->fd, ramet_pos_offset(span->start)) == 0)
+        os->truncate(os->ctx, file->fd, ramet_pos_offset(span->start)) == 0)
         rc = RAMET_OK;
     return rc;
 }
@@ -62,7 +63,7 @@ ramet_void_record(struct ramet_replica *replica,
                   const struct ramet_record_span *span, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     enum ramet_rc rc;
 
     assert(!ramet_pos_before(span->trailer_pos, span->start));
@@ -71,12 +72,12 @@ ramet_void_record(struct ramet_replica *replica,
     atomic_store(&header->log.void_pending,
                  span->void_value); /* invariant (1) */
     ramet_log_unsync(replica, span->start, span->tail);
-    rc = ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(span->start), &gen,
-                       err);
+    rc = ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
+                              ramet_pos_file(span->start), &file, err);
     if (rc == RAMET_OK)
-        rc = write_void_word(replica, gen, span, err);
+        rc = write_void_word(replica, file, span, err);
     if (rc == RAMET_OK)
-        rc = ramet_log_flush(replica, gen, err);
+        rc = ramet_log_flush(replica, file, err);
     if (rc == RAMET_OK)
         atomic_store(&header->log.void_pending, 0);
     else /* invariant (3), if it can be */
@@ -88,17 +89,17 @@ enum ramet_rc
 ramet_void_flush(struct ramet_replica *replica, struct ramet_err *err)
 {
     struct ramet_index_header *const header = &replica->head->header;
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     enum ramet_rc rc;
 
     assert(ramet_may_publish(replica));
     if (atomic_load(&header->log.void_pending) == 0)
         return RAMET_OK;
-    rc = ramet_gen_get(replica, RAMET_GEN_LOG,
-                       ramet_pos_gen(ramet_pos_load(&header->log.write_pos)),
-                       &gen, err);
+    rc = ramet_frame_file_get(
+        replica, RAMET_FRAMES_LOG,
+        ramet_pos_file(ramet_pos_load(&header->log.write_pos)), &file, err);
     if (rc == RAMET_OK)
-        rc = ramet_log_flush(replica, gen, err);
+        rc = ramet_log_flush(replica, file, err);
     if (rc == RAMET_ENOTFOUND) /* it went with its file */
         rc = RAMET_OK;
     if (rc == RAMET_OK)

@@ -17,7 +17,7 @@ ramet_void_record(struct ramet_replica *replica,
 /* The word in the trailer; not synced. */
 RAMET_NODISCARD enum ramet_rc
 ramet_record_write_word(struct ramet_replica *replica,
-                        const struct ramet_gen *gen,
+                        const struct ramet_frame_file *file,
                         const struct ramet_record_span *span, uint64_t value,
                         struct ramet_err *err);
 /* The record whose void is pending is not complete any more: when that is on

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/page/retained.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"

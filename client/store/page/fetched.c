@@ -18,10 +18,10 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/page/pageframe.h"
 #include "client/store/shared/entries.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -35,13 +35,13 @@
 
 /* Headers and pages, one behind the other from `pos` on; the end of all. */
 static struct ramet_pos
-lay_out(const struct ramet_gen *gen, struct ramet_pos pos,
+lay_out(const struct ramet_frame_file *file, struct ramet_pos pos,
         const struct ramet_fetched_page *pages, size_t count,
         const struct ramet_point *at,
         uint8_t headers[RAMET_FETCHED_RUN][RAMET_FETCHED_HEADER_SIZE],
         struct iovec iov[2 * RAMET_FETCHED_RUN])
 {
-    const uint32_t page_size = gen->page_size;
+    const uint32_t page_size = file->page_size;
 
     for (size_t i = 0; i < count; i++) {
         const uint8_t *const page = pages[i].page;
@@ -50,7 +50,7 @@ lay_out(const struct ramet_gen *gen, struct ramet_pos pos,
         ramet_fetched_encode(headers[i], pages[i].pgno,
                              page == NULL ? RAMET_LOGFRAME_ZERO
                                           : RAMET_LOGFRAME_IMAGE,
-                             pages[i].replaced, pos, at, gen->salt,
+                             pages[i].replaced, pos, at, file->salt,
                              page == NULL ? 0 : ramet_hash64(page, page_size));
         iov[2 * i] = (struct iovec){headers[i], RAMET_FETCHED_HEADER_SIZE};
         iov[2 * i + 1] = (struct iovec){(void *)(uintptr_t)page, page_len};
@@ -68,11 +68,11 @@ ramet_fetched_append(struct ramet_replica *replica,
     struct ramet_index_header *const header = &replica->head->header;
     uint8_t headers[RAMET_FETCHED_RUN][RAMET_FETCHED_HEADER_SIZE];
     struct iovec iov[2 * RAMET_FETCHED_RUN];
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     struct ramet_pos pos, end;
-    enum ramet_rc rc =
-        ramet_gen_at_end(replica, RAMET_GEN_FETCHED, &header->fetched.pos,
-                         page_size, &pos, &gen, err);
+    enum ramet_rc rc = ramet_frame_file_at_end(replica, RAMET_FRAMES_FETCHED,
+                                               &header->fetched.pos, page_size,
+                                               &pos, &file, err);
 
     assert(ramet_page_size_ok(page_size) && ramet_may_write_base(replica));
     assert(count >= 1 && count <= RAMET_FETCHED_RUN &&
@@ -81,10 +81,10 @@ ramet_fetched_append(struct ramet_replica *replica,
         rc = ramet_index_reserve(replica, pages[i].pgno, err);
     if (rc != RAMET_OK)
         return rc;
-    if (ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE)
+    if (ramet_pos_offset(pos) == RAMET_FRAME_FILE_HEADER_SIZE)
         atomic_store(&header->all.fetched_seen, 0); /* (5): a new file */
-    end = lay_out(gen, pos, pages, count, at, headers, iov);
-    rc = ramet_os_writev_full(replica->os, gen->fd, iov, 2 * (int)count,
+    end = lay_out(file, pos, pages, count, at, headers, iov);
+    rc = ramet_os_writev_full(replica->os, file->fd, iov, 2 * (int)count,
                               ramet_pos_offset(pos), "fill", err);
     if (rc != RAMET_OK)
         return rc;
@@ -137,8 +137,9 @@ ramet_fetched_is_much(struct ramet_replica *replica)
         enough = replica->cache_limit_bytes / 4;
     if (seen > enough)
         enough = seen;
-    return ramet_pos_offset(pos) >= seen + enough + RAMET_GEN_HEADER_SIZE ||
-           ramet_pos_gen(pos) - atomic_load(&header->fetched.oldest) >
+    return ramet_pos_offset(pos) >=
+               seen + enough + RAMET_FRAME_FILE_HEADER_SIZE ||
+           ramet_pos_file(pos) - atomic_load(&header->fetched.oldest) >
                FETCHED_FILES_MAX;
 }
 
@@ -150,38 +151,38 @@ ramet_fetched_was_seen(struct ramet_replica *replica)
     assert(!replica->is_readonly);
     atomic_store(&header->all.fetched_seen,
                  ramet_pos_offset(ramet_pos_load(&header->fetched.pos)) -
-                     RAMET_GEN_HEADER_SIZE);
+                     RAMET_FRAME_FILE_HEADER_SIZE);
 }
 
 /* ---- reading the files --------------------------------------------------- */
 
-/* The most that a frame of `gen` may take. */
+/* The most that a frame of `file` may take. */
 static size_t
-frame_size_max(const struct ramet_gen *gen)
+frame_size_max(const struct ramet_frame_file *file)
 {
-    assert(ramet_page_size_ok(gen->page_size));
-    return RAMET_FETCHED_HEADER_SIZE + (size_t)gen->page_size;
+    assert(ramet_page_size_ok(file->page_size));
+    return RAMET_FETCHED_HEADER_SIZE + (size_t)file->page_size;
 }
 
 /* The frame at `pos`, of which `raw` has `len` bytes: is it there, and its one
  * checksum over header and page right? *out points into `raw`. */
 static bool
-decode_frame(const struct ramet_gen *gen, struct ramet_pos pos,
+decode_frame(const struct ramet_frame_file *file, struct ramet_pos pos,
              const uint8_t *raw, size_t len, struct ramet_fetched *out)
 {
     uint64_t hash;
 
     if (len < RAMET_FETCHED_HEADER_SIZE ||
-        !ramet_fetched_decode(raw, pos, gen->salt, &out->frame, &out->at,
+        !ramet_fetched_decode(raw, pos, file->salt, &out->frame, &out->at,
                               &hash))
         return false;
-    out->page_size = gen->page_size;
+    out->page_size = file->page_size;
     out->page = NULL;
     if (out->frame.kind == RAMET_LOGFRAME_ZERO)
         return hash == 0;
     out->page = raw + RAMET_FETCHED_HEADER_SIZE;
-    return len >= frame_size_max(gen) &&
-           ramet_hash64(out->page, gen->page_size) == hash;
+    return len >= frame_size_max(file) &&
+           ramet_hash64(out->page, file->page_size) == hash;
 }
 
 /* A window on a fetch file: walking reads it in pieces of this size. */
@@ -198,7 +199,7 @@ struct window {
 
 /* Have the frame at `offset` in the window, or what there is of it. */
 static enum ramet_rc
-move_window(struct ramet_replica *replica, const struct ramet_gen *gen,
+move_window(struct ramet_replica *replica, const struct ramet_frame_file *file,
             struct window *window, uint64_t offset, struct ramet_err *err)
 {
     const bool is_last = window->len < WINDOW_SIZE; /* the file ends in it */
@@ -207,11 +208,11 @@ move_window(struct ramet_replica *replica, const struct ramet_gen *gen,
     if (window->len != 0 && offset >= window->offset &&
         offset <= window->offset + window->len &&
         (is_last ||
-         offset + frame_size_max(gen) <= window->offset + window->len))
+         offset + frame_size_max(file) <= window->offset + window->len))
         return RAMET_OK;
     window->offset = offset;
     window->len = 0;
-    return ramet_os_read_some(replica->os, gen->fd, window->bytes, WINDOW_SIZE,
+    return ramet_os_read_some(replica->os, file->fd, window->bytes, WINDOW_SIZE,
                               offset, &window->len, "fill", err);
 }
 
@@ -221,9 +222,9 @@ walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
           struct ramet_err *err)
 {
     struct ramet_pos pos = ramet_pos_first(number);
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     enum ramet_rc rc =
-        ramet_gen_get(replica, RAMET_GEN_FETCHED, number, &gen, err);
+        ramet_frame_file_get(replica, RAMET_FRAMES_FETCHED, number, &file, err);
 
     assert(window->bytes != NULL);
     *out_end = pos;
@@ -232,16 +233,16 @@ walk_file(struct ramet_replica *replica, uint64_t number, struct window *window,
         const uint64_t offset = ramet_pos_offset(pos);
         struct ramet_fetched fetched;
 
-        rc = move_window(replica, gen, window, offset, err);
+        rc = move_window(replica, file, window, offset, err);
         if (rc != RAMET_OK ||
-            !decode_frame(gen, pos, window->bytes + (offset - window->offset),
+            !decode_frame(file, pos, window->bytes + (offset - window->offset),
                           window->len - (size_t)(offset - window->offset),
                           &fetched))
             break;
         rc = visit(ctx, &fetched, err);
-        pos =
-            ramet_pos_add(pos, RAMET_FETCHED_HEADER_SIZE +
-                                   (fetched.page == NULL ? 0 : gen->page_size));
+        pos = ramet_pos_add(pos,
+                            RAMET_FETCHED_HEADER_SIZE +
+                                (fetched.page == NULL ? 0 : file->page_size));
         *out_end = pos;
     }
     return rc;
@@ -344,12 +345,12 @@ ramet_fetched_recover(struct ramet_session *session, struct ramet_err *err)
     struct recovery r = {.session = session};
     uint64_t last = first;
     struct ramet_pos end = RAMET_NO_POS;
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     enum ramet_rc rc;
 
     assert(ramet_is_alone(session->replica));
-    while (ramet_gen_get(replica, RAMET_GEN_FETCHED, last + 1, &gen, NULL) ==
-           RAMET_OK)
+    while (ramet_frame_file_get(replica, RAMET_FRAMES_FETCHED, last + 1, &file,
+                                NULL) == RAMET_OK)
         last++;
     ramet_index_newest(replica, &r.newest);
     rc = ramet_fetched_walk(replica, first, last, recover_fetched, &r, &end,
@@ -357,7 +358,8 @@ ramet_fetched_recover(struct ramet_session *session, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     /* Go on in a new file: this one may end in a torn frame. */
-    if (ramet_gen_get(replica, RAMET_GEN_FETCHED, last, &gen, NULL) == RAMET_OK)
+    if (ramet_frame_file_get(replica, RAMET_FRAMES_FETCHED, last, &file,
+                             NULL) == RAMET_OK)
         last++;
     ramet_pos_store(&header->fetched.pos, ramet_pos_first(last));
     return RAMET_OK;

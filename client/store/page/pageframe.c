@@ -6,7 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/replica.h"
 #include "core/alloc.h"
 
@@ -23,15 +23,15 @@ page_in(struct ramet_pageframe_room *room, uint32_t page_size)
 
 /* Header and page, if there is one, at `pos`. */
 static enum ramet_rc
-read_bytes(const struct ramet_replica *replica, const struct ramet_gen *gen,
-           struct ramet_pos pos, uint32_t pgno, struct iovec iov[2],
-           struct ramet_err *err)
+read_bytes(const struct ramet_replica *replica,
+           const struct ramet_frame_file *file, struct ramet_pos pos,
+           uint32_t pgno, struct iovec iov[2], struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
     const uint64_t offset = ramet_pos_offset(pos);
     const size_t want = iov[0].iov_len + iov[1].iov_len;
     const ssize_t got =
-        os->preadv(os->ctx, gen->fd, iov, iov[1].iov_len == 0 ? 1 : 2, offset);
+        os->preadv(os->ctx, file->fd, iov, iov[1].iov_len == 0 ? 1 : 2, offset);
     size_t page_got = 0;
     enum ramet_rc rc;
 
@@ -43,10 +43,10 @@ read_bytes(const struct ramet_replica *replica, const struct ramet_gen *gen,
                              replica->path);
     /* A short read, which files give at their end: byte by byte then. A page
      * that is not whole fails its checksum, unless the frame has none. */
-    rc = ramet_os_read_full(os, gen->fd, iov[0].iov_base, iov[0].iov_len,
+    rc = ramet_os_read_full(os, file->fd, iov[0].iov_base, iov[0].iov_len,
                             offset, "log", err);
     if (rc == RAMET_OK && iov[1].iov_len != 0)
-        rc = ramet_os_read_some(os, gen->fd, iov[1].iov_base, iov[1].iov_len,
+        rc = ramet_os_read_some(os, file->fd, iov[1].iov_base, iov[1].iov_len,
                                 offset + iov[0].iov_len, &page_got, "log", err);
     if (rc == RAMET_OK && page_got < iov[1].iov_len)
         memset((uint8_t *)iov[1].iov_base + page_got, 0,
@@ -57,24 +57,24 @@ read_bytes(const struct ramet_replica *replica, const struct ramet_gen *gen,
 /* Decode what was read. A fetched page that is zeros has no bytes: it gets
  * them. */
 static bool
-is_right(const struct ramet_gen *gen, bool is_fetched, const uint8_t *header,
-         struct ramet_pos pos, uint32_t pgno, void *page,
+is_right(const struct ramet_frame_file *file, bool is_fetched,
+         const uint8_t *header, struct ramet_pos pos, uint32_t pgno, void *page,
          struct ramet_pageframe *out)
 {
     uint64_t claimed;
 
     if (is_fetched) {
-        if (!ramet_fetched_decode(header, pos, gen->salt, &out->head, &out->at,
+        if (!ramet_fetched_decode(header, pos, file->salt, &out->head, &out->at,
                                   &claimed))
             return false;
         if (out->head.kind == RAMET_LOGFRAME_ZERO) {
-            memset(page, 0, gen->page_size);
+            memset(page, 0, file->page_size);
             out->hash = 0;
         }
     } else {
         if (!ramet_logframe_decode(header, pos, &out->head))
             return false;
-        claimed = ramet_logframe_page_hash(header, gen->salt);
+        claimed = ramet_logframe_page_hash(header, file->salt);
     }
     return out->head.pgno == pgno && out->hash == claimed;
 }
@@ -90,29 +90,29 @@ ramet_pageframe_read(struct ramet_replica *replica, enum ramet_entry_kind kind,
     struct iovec iov[2] = {{header, is_fetched ? RAMET_FETCHED_HEADER_SIZE
                                                : RAMET_LOGFRAME_HEADER_SIZE},
                            {NULL, 0}};
-    struct ramet_gen *gen = NULL;
-    enum ramet_rc rc =
-        ramet_gen_get(replica, is_fetched ? RAMET_GEN_FETCHED : RAMET_GEN_LOG,
-                      ramet_pos_gen(pos), &gen, err);
+    struct ramet_frame_file *file = NULL;
+    enum ramet_rc rc = ramet_frame_file_get(
+        replica, is_fetched ? RAMET_FRAMES_FETCHED : RAMET_FRAMES_LOG,
+        ramet_pos_file(pos), &file, err);
 
     assert(is_fetched || kind >= RAMET_ENTRY_IMAGE);
     assert(pgno >= 1);
     if (rc == RAMET_OK && (is_fetched || kind == RAMET_ENTRY_IMAGE)) {
-        iov[1].iov_base = page_in(room, gen->page_size);
-        iov[1].iov_len = gen->page_size;
+        iov[1].iov_base = page_in(room, file->page_size);
+        iov[1].iov_len = file->page_size;
         if (iov[1].iov_base == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
     }
     if (rc == RAMET_OK)
-        rc = read_bytes(replica, gen, pos, pgno, iov, err);
+        rc = read_bytes(replica, file, pos, pgno, iov, err);
     if (rc != RAMET_OK)
         return rc;
-    out->page_size = gen->page_size;
+    out->page_size = file->page_size;
     out->hash = 0;
     if (iov[1].iov_len != 0)
         out->hash = ramet_hash64(iov[1].iov_base, iov[1].iov_len);
     out->is_right =
-        is_right(gen, is_fetched, header, pos, pgno, iov[1].iov_base, out);
+        is_right(file, is_fetched, header, pos, pgno, iov[1].iov_base, out);
     return RAMET_OK;
 }
 
@@ -129,22 +129,22 @@ ramet_pageframe_read_run(struct ramet_replica *replica,
     const uint32_t count = *io_count;
     uint8_t headers[RAMET_PAGEFRAME_RUN][RAMET_FETCHED_HEADER_SIZE];
     struct iovec iov[2 * RAMET_PAGEFRAME_RUN];
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     ssize_t got;
-    enum ramet_rc rc =
-        ramet_gen_get(replica, is_fetched ? RAMET_GEN_FETCHED : RAMET_GEN_LOG,
-                      ramet_pos_gen(pos), &gen, err);
+    enum ramet_rc rc = ramet_frame_file_get(
+        replica, is_fetched ? RAMET_FRAMES_FETCHED : RAMET_FRAMES_LOG,
+        ramet_pos_file(pos), &file, err);
 
     assert(kind == RAMET_ENTRY_FETCHED || kind == RAMET_ENTRY_IMAGE);
     assert(count <= RAMET_PAGEFRAME_RUN);
     *io_count = 0;
-    if (rc != RAMET_OK || gen->page_size != page_size)
+    if (rc != RAMET_OK || file->page_size != page_size)
         return rc;
     for (uint32_t i = 0; i < count; i++) {
         iov[2 * i] = (struct iovec){headers[i], stride - page_size};
         iov[2 * i + 1] = (struct iovec){out + (size_t)i * page_size, page_size};
     }
-    got = os->preadv(os->ctx, gen->fd, iov, 2 * (int)count,
+    got = os->preadv(os->ctx, file->fd, iov, 2 * (int)count,
                      ramet_pos_offset(pos));
     if (got < 0)
         return RAMET_FAIL_OS(err, (int)got, "read page %u of %s", first,
@@ -154,7 +154,7 @@ ramet_pageframe_read_run(struct ramet_replica *replica,
 
         frames[i].page_size = page_size;
         frames[i].hash = ramet_hash64(page, page_size);
-        frames[i].is_right = is_right(gen, is_fetched, headers[i],
+        frames[i].is_right = is_right(file, is_fetched, headers[i],
                                       ramet_pos_add(pos, i * stride), first + i,
                                       page, &frames[i]);
         if (!frames[i].is_right || frames[i].head.kind != RAMET_LOGFRAME_IMAGE)

@@ -8,7 +8,7 @@
 #define RAMET_CLIENT_STORE_PAGE_PAGEFRAME_H
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/session.h"
 
 /* Where the page goes. */

@@ -22,8 +22,8 @@
 
 #include <assert.h>
 
-#include "client/store/format/logfile.h"
-#include "client/store/shared/gens.h"
+#include "client/store/format/frames.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/pins.h"
@@ -45,7 +45,7 @@ ramet_retained_is_retired(const struct ramet_replica *replica,
                           struct ramet_pos pos)
 {
     atomic_thread_fence(memory_order_acquire); /* after what was read */
-    return ramet_pos_gen(pos) <
+    return ramet_pos_file(pos) <
            atomic_load(&replica->head->header.retained.oldest);
 }
 
@@ -62,18 +62,19 @@ enum ramet_rc
 ramet_retained_read_header(struct ramet_replica *replica, uint32_t pgno,
                            struct ramet_pos pos,
                            struct ramet_retained_frame *out,
-                           struct ramet_gen **out_gen, struct ramet_err *err)
+                           struct ramet_frame_file **out_file,
+                           struct ramet_err *err)
 {
     uint8_t raw[RAMET_RETAINED_HEADER_SIZE];
-    enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_RETAINED,
-                                     ramet_pos_gen(pos), out_gen, err);
+    enum ramet_rc rc = ramet_frame_file_get(replica, RAMET_FRAMES_RETAINED,
+                                            ramet_pos_file(pos), out_file, err);
 
     assert(pgno >= 1);
     if (rc == RAMET_OK)
-        rc = ramet_os_read_full(replica->os, (*out_gen)->fd, raw, sizeof(raw),
+        rc = ramet_os_read_full(replica->os, (*out_file)->fd, raw, sizeof(raw),
                                 ramet_pos_offset(pos), "past", err);
     if (rc == RAMET_OK &&
-        (!ramet_retained_frame_decode(raw, pos, (*out_gen)->salt, out) ||
+        (!ramet_retained_frame_decode(raw, pos, (*out_file)->salt, out) ||
          out->pgno != pgno))
         rc = damaged(replica, pgno, err);
     return rc;
@@ -82,16 +83,17 @@ ramet_retained_read_header(struct ramet_replica *replica, uint32_t pgno,
 enum ramet_rc
 ramet_retained_read_image(struct ramet_replica *replica,
                           const struct ramet_retained_frame *frame,
-                          const struct ramet_gen *gen, uint32_t page_size,
-                          uint8_t *out, struct ramet_err *err)
+                          const struct ramet_frame_file *file,
+                          uint32_t page_size, uint8_t *out,
+                          struct ramet_err *err)
 {
     enum ramet_rc rc;
 
     assert(ramet_page_size_ok(page_size));
-    if (gen->page_size != page_size)
+    if (file->page_size != page_size)
         return damaged(replica, frame->pgno, err);
     rc = ramet_os_read_full(
-        replica->os, gen->fd, out, page_size,
+        replica->os, file->fd, out, page_size,
         ramet_pos_offset(frame->pos) + RAMET_RETAINED_HEADER_SIZE, "past", err);
     if (rc == RAMET_OK && ramet_hash64(out, page_size) != frame->page_hash)
         rc = damaged(replica, frame->pgno, err);
@@ -106,7 +108,7 @@ struct search {
     uint32_t page_size;
     uint32_t pgno;
     uint8_t *out;
-    bool is_cut_off; /* the way led into a generation that is retired */
+    bool is_cut_off; /* the way led into a file that is retired */
 };
 
 static enum ramet_rc
@@ -116,16 +118,16 @@ search_from(struct search *s, struct ramet_pos at,
     assert(s->pgno >= 1);
     while (!ramet_pos_is_none(at)) {
         struct ramet_retained_frame frame;
-        struct ramet_gen *gen;
+        struct ramet_frame_file *file;
         bool is_it;
         enum ramet_rc rc;
 
-        rc = ramet_retained_read_header(s->replica, s->pgno, at, &frame, &gen,
+        rc = ramet_retained_read_header(s->replica, s->pgno, at, &frame, &file,
                                         err);
         is_it = rc == RAMET_OK && !ramet_pos_before(s->tail, frame.least) &&
                 !ramet_pos_before(frame.most, s->tail);
         if (is_it && s->out != NULL && frame.kind == RAMET_ENTRY_IMAGE)
-            rc = ramet_retained_read_image(s->replica, &frame, gen,
+            rc = ramet_retained_read_image(s->replica, &frame, file,
                                            s->page_size, s->out, err);
         s->is_cut_off = ramet_retained_is_retired(s->replica, at);
         if (s->is_cut_off || rc != RAMET_OK)
@@ -188,17 +190,17 @@ ramet_retained_append(struct ramet_replica *replica, uint32_t page_size,
     uint8_t raw[RAMET_RETAINED_HEADER_SIZE];
     struct iovec iov[2] = {{raw, sizeof(raw)},
                            {(void *)(uintptr_t)page, page_size}};
-    struct ramet_gen *gen;
-    enum ramet_rc rc =
-        ramet_gen_at_end(replica, RAMET_GEN_RETAINED, &header->retained.pos,
-                         page_size, &frame->pos, &gen, err);
+    struct ramet_frame_file *file;
+    enum ramet_rc rc = ramet_frame_file_at_end(replica, RAMET_FRAMES_RETAINED,
+                                               &header->retained.pos, page_size,
+                                               &frame->pos, &file, err);
 
     assert(ramet_may_write_base(replica));
     assert(frame->kind != RAMET_ENTRY_IMAGE || page != NULL);
     if (rc != RAMET_OK)
         return rc;
-    ramet_retained_frame_encode(raw, frame, gen->salt);
-    rc = ramet_os_writev_full(replica->os, gen->fd, iov,
+    ramet_retained_frame_encode(raw, frame, file->salt);
+    rc = ramet_os_writev_full(replica->os, file->fd, iov,
                               frame->kind == RAMET_ENTRY_IMAGE ? 2 : 1,
                               ramet_pos_offset(frame->pos), "past", err);
     if (rc != RAMET_OK)
@@ -209,7 +211,7 @@ ramet_retained_append(struct ramet_replica *replica, uint32_t page_size,
     return RAMET_OK;
 }
 
-/* Generations before `fresh` are done with: no word leads there any more, or
+/* Files before `fresh` are done with: no word leads there any more, or
  * nobody goes by it. Whoever dies in between leaves them to the next. */
 void
 ramet_retained_retire(struct ramet_replica *replica, uint64_t fresh)
@@ -221,22 +223,22 @@ ramet_retained_retire(struct ramet_replica *replica, uint64_t fresh)
 
     assert(fresh > oldest);
     for (uint64_t g = oldest; g < fresh; g++) {
-        ramet_gen_name(RAMET_GEN_RETAINED, g, name);
+        ramet_frame_file_name(RAMET_FRAMES_RETAINED, g, name);
         os->unlink(os->ctx, replica->dir_fd, name, false);
     }
     atomic_store(&header->retained.oldest, fresh);
-    ramet_gens_trim(replica);
+    ramet_frame_files_trim(replica);
 }
 
-/* A generation to begin with; returns its number. */
+/* A file to begin with; returns its number. */
 uint64_t
 ramet_retained_begin(struct ramet_index_header *header)
 {
     const uint64_t fresh =
-        ramet_pos_gen(ramet_pos_load(&header->retained.pos)) + 1;
+        ramet_pos_file(ramet_pos_load(&header->retained.pos)) + 1;
 
-    assert(ramet_pos_gen(ramet_pos_load(&header->retained.pos)) <=
-           RAMET_GEN_MAX);
+    assert(ramet_pos_file(ramet_pos_load(&header->retained.pos)) <=
+           RAMET_FRAME_FILE_MAX);
     ramet_pos_store(&header->retained.pos, ramet_pos_first(fresh));
     return fresh;
 }

@@ -6,7 +6,7 @@
 #ifndef RAMET_CLIENT_STORE_PAGE_RETAINED_H
 #define RAMET_CLIENT_STORE_PAGE_RETAINED_H
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/session.h"
 
@@ -47,20 +47,22 @@ RAMET_NODISCARD enum ramet_rc
 ramet_retained_read_header(struct ramet_replica *replica, uint32_t pgno,
                            struct ramet_pos pos,
                            struct ramet_retained_frame *out,
-                           struct ramet_gen **out_gen, struct ramet_err *err);
+                           struct ramet_frame_file **out_file,
+                           struct ramet_err *err);
 RAMET_NODISCARD enum ramet_rc
 ramet_retained_read_image(struct ramet_replica *replica,
                           const struct ramet_retained_frame *frame,
-                          const struct ramet_gen *gen, uint32_t page_size,
-                          uint8_t *out, struct ramet_err *err);
+                          const struct ramet_frame_file *file,
+                          uint32_t page_size, uint8_t *out,
+                          struct ramet_err *err);
 /* Sets the frame's position; `page` counts for an image. */
 RAMET_NODISCARD enum ramet_rc
 ramet_retained_append(struct ramet_replica *replica, uint32_t page_size,
                       struct ramet_retained_frame *frame, const uint8_t *page,
                       struct ramet_err *err);
-/* A generation to begin with; returns its number. */
+/* A file to begin with; returns its number. */
 uint64_t ramet_retained_begin(struct ramet_index_header *header);
-/* Generations before `fresh` are done with: no word leads there any more, or
+/* Files before `fresh` are done with: no word leads there any more, or
  * nobody goes by it. Whoever dies in between leaves them to the next. */
 void ramet_retained_retire(struct ramet_replica *replica, uint64_t fresh);
 /* Delete all, if it is for nobody any more. Needs the checkpoint lock. */

@@ -11,7 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/page/pageframe.h"
 #include "client/store/page/retained.h"
 #include "client/store/shared/base.h"
@@ -41,7 +41,7 @@ static bool
 is_log_retired(const struct lookup *l, struct ramet_pos pos)
 {
     atomic_thread_fence(memory_order_acquire); /* after what was read */
-    return ramet_pos_gen(pos) <
+    return ramet_pos_file(pos) <
            atomic_load_explicit(
                &l->session->replica->head->header.checkpoint.oldest,
                memory_order_acquire);
@@ -51,7 +51,7 @@ static bool
 is_fetched_retired(const struct lookup *l, struct ramet_pos pos)
 {
     atomic_thread_fence(memory_order_acquire);
-    return ramet_pos_gen(pos) <
+    return ramet_pos_file(pos) <
            atomic_load_explicit(
                &l->session->replica->head->header.fetched.oldest,
                memory_order_acquire);
@@ -250,7 +250,7 @@ look_up(struct lookup *l, struct ramet_err *err)
                 "%s: page %u fails its checksum (log position "
                 "%llu:%llu)",
                 l->session->replica->path, l->pgno,
-                (unsigned long long)ramet_pos_gen(ramet_entry_pos(l->at)),
+                (unsigned long long)ramet_pos_file(ramet_entry_pos(l->at)),
                 (unsigned long long)ramet_pos_offset(ramet_entry_pos(l->at)));
         if (rc != RAMET_OK || !l->again)
             return rc;

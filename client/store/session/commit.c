@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
 #include "client/store/log/recent.h"
 #include "client/store/log/settle.h"
@@ -26,7 +26,7 @@
 #include "client/store/session/repage.h"
 #include "client/store/session/write.h"
 #include "client/store/shared/entries.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -65,16 +65,17 @@ static void
 cut_spilled(struct ramet_session *session)
 {
     struct ramet_replica *const replica = session->replica;
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
 
     assert(session->is_reserved);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (!session->has_record || session->spilled_count == 0 ||
-        ramet_gen_get(replica, RAMET_GEN_LOG, ramet_pos_gen(session->rec_start),
-                      &gen, NULL) != RAMET_OK)
+        ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
+                             ramet_pos_file(session->rec_start), &file,
+                             NULL) != RAMET_OK)
         return;
     /* If it stays it is overwritten by the next record. */
-    if (replica->os->truncate(replica->os->ctx, gen->fd,
+    if (replica->os->truncate(replica->os->ctx, file->fd,
                               ramet_pos_offset(session->rec_start)) == 0)
         session->extended_to = RAMET_NO_POS;
 }
@@ -116,7 +117,7 @@ own_header(struct ramet_session *session, uint8_t buf[RAMET_TRUE_HEADER_SIZE],
 {
     const struct ramet_entry entry = ramet_writeset_get(&session->writes, 1);
     const struct ramet_pos pos = ramet_entry_pos(entry);
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     enum ramet_rc rc;
 
     assert(session->is_reserved && session->has_writes);
@@ -128,11 +129,11 @@ own_header(struct ramet_session *session, uint8_t buf[RAMET_TRUE_HEADER_SIZE],
                RAMET_LOGFRAME_HEADER_SIZE;
         return RAMET_OK;
     }
-    rc = ramet_gen_get(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
-                       &gen, err);
+    rc = ramet_frame_file_get(session->replica, RAMET_FRAMES_LOG,
+                              ramet_pos_file(pos), &file, err);
     if (rc == RAMET_OK)
         rc = ramet_os_read_full(
-            session->replica->os, gen->fd, buf, RAMET_TRUE_HEADER_SIZE,
+            session->replica->os, file->fd, buf, RAMET_TRUE_HEADER_SIZE,
             ramet_pos_offset(pos) + RAMET_LOGFRAME_HEADER_SIZE, "log", err);
     *out = buf;
     return rc;

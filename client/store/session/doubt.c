@@ -6,7 +6,7 @@
  * what became of it: nothing yet, void, or confirmed. Whoever finds it without
  * a word, its writer gone, has it *in doubt*: only the remote knows.
  *
- *   (1) it is the last in the log: nothing follows it, no generation is closed
+ *   (1) it is the last in the log: nothing follows it, no log file is closed
  *       behind it, and no close leaves a clean file, until the doubt ends
  *   (2) in doubt it is never applied, by nobody: readers see what was before
  *   (3) the doubt ends under the push lock and the write lock: of those who
@@ -22,13 +22,13 @@
 #include <string.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/log/logscan.h"
 #include "client/store/log/settle.h"
 #include "client/store/log/void.h"
 #include "client/store/session/gate.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -53,17 +53,17 @@ static enum ramet_rc
 confirm_record(struct ramet_replica *replica,
                const struct ramet_record_span *span, struct ramet_err *err)
 {
-    struct ramet_gen *gen;
-    enum ramet_rc rc = ramet_gen_get(replica, RAMET_GEN_LOG,
-                                     ramet_pos_gen(span->start), &gen, err);
+    struct ramet_frame_file *file;
+    enum ramet_rc rc = ramet_frame_file_get(
+        replica, RAMET_FRAMES_LOG, ramet_pos_file(span->start), &file, err);
 
-    assert(ramet_pos_gen(span->start) == ramet_pos_gen(span->trailer_pos));
+    assert(ramet_pos_file(span->start) == ramet_pos_file(span->trailer_pos));
     assert(ramet_may_publish(replica));
     if (rc == RAMET_OK)
         rc = ramet_record_write_word(
-            replica, gen, span, ramet_trailer_confirm_value(span->void_value),
+            replica, file, span, ramet_trailer_confirm_value(span->void_value),
             err);
-    return rc == RAMET_OK ? ramet_log_flush(replica, gen, err) : rc;
+    return rc == RAMET_OK ? ramet_log_flush(replica, file, err) : rc;
 }
 
 enum ramet_rc

@@ -9,7 +9,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/page/fetched.h"
 #include "client/store/page/retained.h"
 #include "client/store/page/version.h"

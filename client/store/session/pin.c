@@ -15,7 +15,7 @@
 #include "client/store/log/settle.h"
 #include "client/store/page/retained.h"
 #include "client/store/session/gate.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -91,7 +91,7 @@ look_around(struct ramet_session *session, struct ramet_err *err)
             atomic_load(&header->checkpoint.oldest) ||
         atomic_load(&replica->seen_fetched_oldest) !=
             atomic_load(&header->fetched.oldest))
-        ramet_gens_trim(replica);
+        ramet_frame_files_trim(replica);
     return rc == RAMET_OK ? ramet_gate_check(session, err) : rc;
 }
 
@@ -184,7 +184,7 @@ ramet_session_unpin(struct ramet_session *session)
         session->ahead = NULL;
     }
     if (ramet_retained_counts(session->replica, session->pin.snapshot.tail))
-        ramet_gens_trim_retained(session->replica);
+        ramet_frame_files_trim_retained(session->replica);
 }
 
 bool

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/session.h"

@@ -15,12 +15,12 @@
 
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
 #include "client/store/page/fast_read.h"
 #include "client/store/page/version.h"
 #include "client/store/session/fetch.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"
 #include "client/store/store.h"
@@ -72,7 +72,7 @@ read_written(struct ramet_session *session, struct ramet_entry entry,
              uint8_t *out, struct ramet_err *err)
 {
     const struct ramet_pos pos = ramet_entry_pos(entry);
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     enum ramet_rc rc;
 
     assert(session->has_writes);
@@ -87,12 +87,12 @@ read_written(struct ramet_session *session, struct ramet_entry entry,
                session->page_size);
         return RAMET_OK;
     }
-    rc = ramet_gen_get(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
-                       &gen, err);
+    rc = ramet_frame_file_get(session->replica, RAMET_FRAMES_LOG,
+                              ramet_pos_file(pos), &file, err);
     if (rc != RAMET_OK)
         return rc;
     return ramet_os_read_full(
-        session->replica->os, gen->fd, out, session->page_size,
+        session->replica->os, file->fd, out, session->page_size,
         ramet_pos_offset(pos) + RAMET_LOGFRAME_HEADER_SIZE, "log", err);
 }
 

@@ -15,14 +15,14 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/log/settle.h"
 #include "client/store/log/void.h"
 #include "client/store/page/fetched.h"
 #include "client/store/shared/entries.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -71,24 +71,26 @@ make_room(struct ramet_session *session, size_t more, struct ramet_err *err)
     return RAMET_OK;
 }
 
-/* The generation at `pos`, to be written, with pages of `page_size`. */
+/* The log file at `pos`, to be written, with pages of `page_size`. */
 static enum ramet_rc
-enter_gen(struct ramet_session *session, struct ramet_pos pos,
-          uint32_t page_size, struct ramet_gen **out_gen, struct ramet_err *err)
+enter_file(struct ramet_session *session, struct ramet_pos pos,
+           uint32_t page_size, struct ramet_frame_file **out_file,
+           struct ramet_err *err)
 {
     enum ramet_rc rc;
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(ramet_page_size_ok(page_size));
-    if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE) {
-        rc = ramet_gen_get(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
-                           out_gen, err);
-        if (rc == RAMET_OK && (*out_gen)->page_size != page_size)
+    if (ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE) {
+        rc = ramet_frame_file_get(session->replica, RAMET_FRAMES_LOG,
+                                  ramet_pos_file(pos), out_file, err);
+        if (rc == RAMET_OK && (*out_file)->page_size != page_size)
             return RAMET_EEXIST;
         return rc;
     }
-    return ramet_gen_create(session->replica, RAMET_GEN_LOG, ramet_pos_gen(pos),
-                            page_size, out_gen, err);
+    return ramet_frame_file_create(session->replica, RAMET_FRAMES_LOG,
+                                   ramet_pos_file(pos), page_size, out_file,
+                                   err);
 }
 
 enum ramet_rc
@@ -96,7 +98,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
                    struct ramet_err *err)
 {
     struct ramet_index_header *const header = &session->replica->head->header;
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     struct ramet_pos before;
     struct ramet_pos pos;
     enum ramet_rc rc = RAMET_OK;
@@ -109,13 +111,13 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     if (rc != RAMET_OK)
         return rc;
     pos = before = ramet_pos_load(&header->log.write_pos);
-    if (ramet_pos_offset(pos) >= RAMET_GEN_SIZE)
-        pos = ramet_pos_first(ramet_pos_gen(pos) + 1);
+    if (ramet_pos_offset(pos) >= RAMET_LOG_FILE_SIZE)
+        pos = ramet_pos_first(ramet_pos_file(pos) + 1);
     for (;;) {
-        rc = enter_gen(session, pos, page_size, &gen, err);
+        rc = enter_file(session, pos, page_size, &file, err);
         if (rc != RAMET_EEXIST)
             break;
-        pos = ramet_pos_first(ramet_pos_gen(pos) + 1);
+        pos = ramet_pos_first(ramet_pos_file(pos) + 1);
     }
     if (rc != RAMET_OK)
         return rc;
@@ -205,25 +207,25 @@ finish_frames(struct ramet_session *session, uint64_t salt, uint64_t *io_count,
 static enum ramet_rc
 spill(struct ramet_session *session, struct ramet_err *err)
 {
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     enum ramet_rc rc =
-        ramet_gen_get(session->replica, RAMET_GEN_LOG,
-                      ramet_pos_gen(session->buf_pos), &gen, err);
+        ramet_frame_file_get(session->replica, RAMET_FRAMES_LOG,
+                             ramet_pos_file(session->buf_pos), &file, err);
 
     assert(session->buf_len <= RAMET_BUFFER_MAX);
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     if (rc == RAMET_OK)
-        rc = finish_frames(session, gen->salt, &session->spilled_count,
+        rc = finish_frames(session, file->salt, &session->spilled_count,
                            &session->spilled_sum, err);
     if (rc == RAMET_OK &&
         ramet_pos_offset(session->buf_pos) >
-            RAMET_GEN_OFFSET_MAX - 2 * (uint64_t)RAMET_BUFFER_MAX)
+            RAMET_FRAME_OFFSET_MAX - 2 * (uint64_t)RAMET_BUFFER_MAX)
         rc = RAMET_FAIL(err, RAMET_ETOOBIG,
                         "%s: a transaction of more than 511 GiB",
                         session->replica->path);
     if (rc == RAMET_OK)
         rc = ramet_os_write_full(
-            session->replica->os, gen->fd, session->buf, session->buf_len,
+            session->replica->os, file->fd, session->buf, session->buf_len,
             ramet_pos_offset(session->buf_pos), "log", err);
     if (rc != RAMET_OK)
         return rc;
@@ -292,17 +294,18 @@ ramet_record_finish(struct ramet_session *session,
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_prepared *const prepared = &session->prepared;
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
     size_t size;
-    enum ramet_rc rc = ramet_gen_get(
-        replica, RAMET_GEN_LOG, ramet_pos_gen(session->buf_pos), &gen, err);
+    enum ramet_rc rc =
+        ramet_frame_file_get(replica, RAMET_FRAMES_LOG,
+                             ramet_pos_file(session->buf_pos), &file, err);
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     assert(session->has_record);
     trailer->frame_count = session->spilled_count;
     trailer->frames_sum = session->spilled_sum;
     if (rc == RAMET_OK)
-        rc = finish_frames(session, gen->salt, &trailer->frame_count,
+        rc = finish_frames(session, file->salt, &trailer->frame_count,
                            &trailer->frames_sum, err);
     if (rc == RAMET_OK)
         rc = make_room(session, RAMET_TRAILER_MAX, err);
@@ -323,13 +326,13 @@ ramet_record_finish(struct ramet_session *session,
     trailer->synced = ramet_pos_load(&header->all.synced);
     if (ramet_pos_before(trailer->start, trailer->synced))
         trailer->synced = trailer->start; /* that was of what stood here */
-    size = ramet_trailer_encode(trailer, gen->salt,
+    size = ramet_trailer_encode(trailer, file->salt,
                                 session->buf + session->buf_len);
     assert(session->buf_len + size <= session->buf_capacity);
     assert(!ramet_pos_before(trailer->start, trailer->synced));
     /* Set first: whoever finds us dead after this looks into the log. */
     ramet_pos_store(&header->log.prepared, session->rec_start);
-    rc = ramet_os_write_full(replica->os, gen->fd, session->buf,
+    rc = ramet_os_write_full(replica->os, file->fd, session->buf,
                              session->buf_len + size,
                              ramet_pos_offset(session->buf_pos), "log", err);
     if (rc != RAMET_OK) {

@@ -6,10 +6,10 @@
 #ifndef RAMET_CLIENT_STORE_SESSION_RECORD_H
 #define RAMET_CLIENT_STORE_SESSION_RECORD_H
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/session.h"
 
-/* Begin at the log's end, in a generation with this page size. */
+/* Begin at the log's end, in a log file with this page size. */
 RAMET_NODISCARD enum ramet_rc
 ramet_record_begin(struct ramet_session *session, uint32_t page_size,
                    struct ramet_err *err);

@@ -2,7 +2,7 @@
  * repage.c - a transaction that changes the page size, such as VACUUM's.
  *
  * Its writes came in pages of the old size. The whole new file is read through
- * them and written again in pages of the new one, as a record in a generation
+ * them and written again in pages of the new one, as a record in a log file
  * of its own: each page has a frame there, so that nothing older is ever
  * looked at by a reader of the new snapshot. Readers of older ones must be
  * gone first, since page numbers mean other bytes from here on.
@@ -12,7 +12,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
 #include "client/store/session/gate.h"
 #include "client/store/session/record.h"
@@ -118,7 +118,7 @@ ramet_repage(struct ramet_session *session, uint32_t page_size,
         atomic_load(&session->replica->head->header.log.high_water) != 0 &&
         !session->prepared.gate_shut)
         rc = ramet_wait_alone(session, err);
-    /* What was spilled already must not go with its generation meanwhile. */
+    /* What was spilled already must not go with its log file meanwhile. */
     if (rc == RAMET_OK) {
         rc = ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
                         RAMET_LOCK_WAIT_MS, "a checkpoint is under way", err);

@@ -8,7 +8,7 @@
 
 #include "client/store/shared/session.h"
 
-/* Write the whole new file anew in pages of `page_size`, into a generation of
+/* Write the whole new file anew in pages of `page_size`, into a log file of
  * its own. */
 RAMET_NODISCARD enum ramet_rc
 ramet_repage(struct ramet_session *session, uint32_t page_size,

@@ -21,7 +21,7 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/format/writeset.h"
 #include "client/store/log/settle.h"

@@ -14,7 +14,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/page/version.h"
 #include "client/store/session/fetch.h"
 #include "client/store/shared/base.h"

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
 #include "client/store/log/settle.h"
 #include "client/store/session/doubt.h"

@@ -13,7 +13,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"

@@ -7,7 +7,7 @@
 #ifndef RAMET_CLIENT_STORE_SHARED_BASE_H
 #define RAMET_CLIENT_STORE_SHARED_BASE_H
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/session.h"
 
 /* Of SQLite's locks on a database file (os.h of SQLite). */

@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "client/store/shared/session.h"

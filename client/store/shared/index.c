@@ -22,7 +22,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/replica.h"
@@ -496,12 +496,12 @@ ramet_log_is_empty(const struct ramet_replica *replica)
     const struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_pos pos = ramet_pos_load(&header->log.write_pos);
 
-    return ramet_pos_gen(pos) == atomic_load(&header->checkpoint.oldest) &&
-           ramet_pos_offset(pos) == RAMET_GEN_HEADER_SIZE &&
-           ramet_pos_gen(ramet_pos_load(&header->fetched.pos)) ==
+    return ramet_pos_file(pos) == atomic_load(&header->checkpoint.oldest) &&
+           ramet_pos_offset(pos) == RAMET_FRAME_FILE_HEADER_SIZE &&
+           ramet_pos_file(ramet_pos_load(&header->fetched.pos)) ==
                atomic_load(&header->fetched.oldest) &&
            ramet_pos_offset(ramet_pos_load(&header->fetched.pos)) ==
-               RAMET_GEN_HEADER_SIZE;
+               RAMET_FRAME_FILE_HEADER_SIZE;
 }
 
 void
@@ -512,7 +512,7 @@ ramet_index_begin(struct ramet_replica *replica,
     const struct ramet_snapshot *const s = &state->fold.newest;
     struct ramet_published first;
 
-    assert(state->oldest_gen >= 1 && state->oldest_fetched >= 1);
+    assert(state->oldest_log >= 1 && state->oldest_fetched >= 1);
     assert(replica->is_private || ramet_is_alone(replica));
     memset(&first, 0, sizeof(first));
     first.snapshot.seq = s->seq;
@@ -530,15 +530,15 @@ ramet_index_begin(struct ramet_replica *replica,
     first.lsn_time_ms = state->fold.lsn_time_ms;
     header->first_seq = s->seq;
     header->first_tail = s->tail;
-    atomic_store(&header->checkpoint.oldest, state->oldest_gen);
+    atomic_store(&header->checkpoint.oldest, state->oldest_log);
     atomic_store(&header->fetched.oldest, state->oldest_fetched);
     ramet_pos_store(&header->fetched.pos,
                     ramet_pos_first(state->oldest_fetched));
     ramet_pos_store(&header->log.write_pos,
-                    ramet_pos_gen(s->tail) >= state->oldest_gen
+                    ramet_pos_file(s->tail) >= state->oldest_log
                         ? s->tail
-                        : ramet_pos_first(state->oldest_gen));
-    atomic_store(&header->all.named_gen, state->kept_gen);
+                        : ramet_pos_first(state->oldest_log));
+    atomic_store(&header->all.named_log, state->kept_log);
     ramet_pos_store(&header->retained.pos, ramet_pos_first(1));
     atomic_store(&header->retained.oldest, 1);
     atomic_store(&header->base.stamp, 1);

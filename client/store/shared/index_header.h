@@ -59,7 +59,7 @@ struct ramet_index_header {
         _Alignas(64) struct ramet_pos_word target; /* no pin before it is valid;
                                                       letgo.c raises it, too */
         /* With the base lock, too: */
-        _Atomic uint64_t oldest; /* log generation that is not in the base */
+        _Atomic uint64_t oldest;     /* log file that is not in the base */
         _Atomic uint64_t page_count; /* of the base */
         _Atomic uint64_t page_size;
     } checkpoint;
@@ -67,14 +67,14 @@ struct ramet_index_header {
     struct {
         struct ramet_pos_word tail; /* snapshots before it look there */
         struct ramet_pos_word pos;  /* the next frame's place */
-        _Atomic uint64_t oldest;    /* generation */
+        _Atomic uint64_t oldest;    /* file number */
         _Atomic uint64_t size;      /* bytes, about */
         _Atomic uint64_t packed; /* ... when last only what counts was there */
     } retained;
     /* The holder of the base lock. */
     struct {
         _Alignas(64) struct ramet_pos_word pos; /* the next frame's place */
-        _Atomic uint64_t oldest;                /* generation */
+        _Atomic uint64_t oldest;                /* file number */
     } fetched;
     /* The holder of the base lock; those of the mark also who has the mark lock. */
     struct {
@@ -103,7 +103,7 @@ struct ramet_index_header {
                                                       there */
         _Atomic uint64_t sync_failed;  /* what is past `synced` may be lost
                                          though a later sync succeeds */
-        _Atomic uint64_t named_gen;    /* directory entries synced up to it */
+        _Atomic uint64_t named_log;    /* directory entries synced up to it */
         _Atomic uint64_t fetched_seen; /* bytes of that file that a checkpoint
                                          was over, and left there */
         _Atomic uint64_t was_written;  /* something since the clean state */

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "core/alloc.h"

@@ -13,7 +13,7 @@
 #ifndef RAMET_CLIENT_STORE_SHARED_PRESENCE_H
 #define RAMET_CLIENT_STORE_SHARED_PRESENCE_H
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 
 #define RAMET_PRESENCE_NAME "presence"
 

@@ -14,11 +14,11 @@
 #include "client/store/store.h"
 #include "core/thread.h"
 
-struct ramet_gen;
+struct ramet_frame_file;
 struct ramet_index_head;
 struct ramet_session;
 
-#define RAMET_GEN_BUCKETS 64u
+#define RAMET_FRAME_FILE_BUCKETS 64u
 #define RAMET_NEAR_CHUNKS 32u /* of files of 16 GiB, in pages of 4 KiB */
 
 struct ramet_maintenance; /* maintenance.c */
@@ -42,7 +42,7 @@ struct ramet_replica {
     struct ramet_id base_id;
     enum ramet_volume_kind kind;
     bool default_held;            /* presence 0 means held */
-    uint64_t kept_gen, kept_salt; /* of a log file that is not begun: state.h */
+    uint64_t kept_log, kept_salt; /* of a log file that is not begun: state.h */
     bool presence_is_checked;     /* its words have check bits */
     uint64_t cache_limit_bytes;
     _Atomic uint32_t held; /* its sessions' exclusive locks; see locks.h */
@@ -56,10 +56,11 @@ struct ramet_replica {
     _Atomic(_Atomic uint64_t *) near_chunks[RAMET_NEAR_CHUNKS];
     _Atomic(_Atomic(_Atomic uint64_t *) *) far_chunks;
     uint32_t chunk_end; /* no chunk is mapped from there on */
-    struct ramet_gen *_Atomic gens[RAMET_GEN_BUCKETS]; /* stores under mutex */
-    struct ramet_gen *retired;
-    _Atomic uint64_t epoch;       /* of descriptors' lives; see gens.c */
-    _Atomic uint64_t seen_oldest; /* log generations trimmed up to */
+    struct ramet_frame_file
+        *_Atomic frame_files[RAMET_FRAME_FILE_BUCKETS]; /* stores under mutex */
+    struct ramet_frame_file *retired;
+    _Atomic uint64_t epoch;       /* of descriptors' lives; see frame_files.c */
+    _Atomic uint64_t seen_oldest; /* log files trimmed up to */
     _Atomic uint64_t seen_fetched_oldest;
     _Atomic uint64_t seen_supers; /* when they were last looked at */
     struct ramet_session *sessions;

@@ -178,6 +178,6 @@ ramet_replica_adopt_state(struct ramet_replica *replica,
     replica->kind = state->fold.kind;
     replica->default_held = state->default_held;
     replica->presence_is_checked = state->presence_is_checked;
-    replica->kept_gen = state->kept_gen;
+    replica->kept_log = state->kept_log;
     replica->kept_salt = state->kept_salt;
 }

@@ -1,7 +1,7 @@
 /*
  * checkpoint.c - from the log and the fills into the base.
  *
- *   (1) generations are moved only when every pin is at or past their end, but
+ *   (1) log files are moved only when every pin is at or past their end, but
  *       for old ones, and the target keeps new pins there: nobody else needs
  *       the base's version any more of a page that they hold. What old pins
  *       see is kept before the first page is written (retained.c)
@@ -25,7 +25,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/log/logscan.h"
@@ -34,7 +34,7 @@
 #include "client/store/page/fetched.h"
 #include "client/store/page/retained.h"
 #include "client/store/shared/base.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/mark.h"
@@ -48,7 +48,7 @@
 #include "client/store/upkeep/retain.h"
 #include "core/alloc.h"
 
-#define OLD_AFTER 6u /* generations: pins so far back are passed */
+#define OLD_AFTER 6u /* log files: pins so far back are passed */
 
 /* ---- what is to be moved ------------------------------------------------- */
 
@@ -126,22 +126,22 @@ note_fetched(void *ctx, const struct ramet_fetched *fetched,
                : RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
 }
 
-/* The last generation whose end no pin from `old` on is before. */
+/* The last log file whose end no pin from `old` on is before. */
 static void
-choose_last(struct checkpoint *c, uint64_t write_gen, struct ramet_pos old,
+choose_last(struct checkpoint *c, uint64_t write_file, struct ramet_pos old,
             struct ramet_pos newest)
 {
     const struct ramet_session *const session = c->session;
     struct ramet_pos least = ramet_index_least_pin(c->session, old);
 
-    assert(write_gen >= 1);
+    assert(write_file >= 1);
     if (session->is_pinned &&
         !ramet_pos_before(session->pin.snapshot.tail, old) &&
         ramet_pos_before(session->pin.snapshot.tail, least))
         least = session->pin.snapshot.tail;
-    c->last = write_gen - 1;
-    if (ramet_pos_before(least, newest) && ramet_pos_gen(least) - 1 < c->last)
-        c->last = ramet_pos_gen(least) - 1;
+    c->last = write_file - 1;
+    if (ramet_pos_before(least, newest) && ramet_pos_file(least) - 1 < c->last)
+        c->last = ramet_pos_file(least) - 1;
     if (c->last < c->oldest)
         c->last = c->oldest - 1;
 }
@@ -168,15 +168,15 @@ look_at_pins(struct checkpoint *c, struct ramet_pos old)
     return true;
 }
 
-/* Which generations may go; by invariant (1). */
+/* Which log files may go; by invariant (1). */
 static enum ramet_rc
-choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
+choose_log_files(struct checkpoint *c, bool *out_go, struct ramet_err *err)
 {
-    const uint64_t write_gen =
-        ramet_pos_gen(ramet_pos_load(&c->replica->head->header.log.write_pos));
+    const uint64_t write_file =
+        ramet_pos_file(ramet_pos_load(&c->replica->head->header.log.write_pos));
     const struct ramet_pos old =
-        write_gen < OLD_AFTER ? RAMET_NO_POS
-                              : ramet_pos_make(write_gen - OLD_AFTER + 1, 0);
+        write_file < OLD_AFTER ? RAMET_NO_POS
+                               : ramet_pos_make(write_file - OLD_AFTER + 1, 0);
     struct ramet_published newest;
     struct ramet_scan scan;
     struct look look = {c, &scan};
@@ -185,7 +185,7 @@ choose_generations(struct checkpoint *c, bool *out_go, struct ramet_err *err)
 
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     ramet_index_newest(c->replica, &newest);
-    choose_last(c, write_gen, old, newest.snapshot.tail);
+    choose_last(c, write_file, old, newest.snapshot.tail);
     if (c->last < c->oldest)
         return RAMET_OK;
     until = ramet_pos_make(c->last + 1, 0);
@@ -212,14 +212,14 @@ remove_files(struct checkpoint *c)
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     if (c->session->is_closing)
         ramet_log_files_remove(c->session, c->oldest, c->last,
-                               c->state.kept_gen);
+                               c->state.kept_log);
     else
         ramet_log_files_recycle(c->session, c->oldest, c->last);
     for (uint64_t f = c->first_fetched; f < c->state.oldest_fetched; f++) {
-        ramet_gen_name(RAMET_GEN_FETCHED, f, name);
+        ramet_frame_file_name(RAMET_FRAMES_FETCHED, f, name);
         os->unlink(os->ctx, c->replica->dir_fd, name, false);
     }
-    ramet_gens_trim(c->replica);
+    ramet_frame_files_trim(c->replica);
     ramet_recent_forget(c->replica, ramet_pos_make(c->last + 1, 0));
 }
 
@@ -284,16 +284,16 @@ write_state(struct checkpoint *c, struct ramet_err *err)
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT));
     c->state.is_clean = false;
     /* It never goes back: a pin may keep what a dead checkpoint has moved. */
-    if (c->state.oldest_gen < c->last + 1)
-        c->state.oldest_gen = c->last + 1;
-    if (c->state.kept_gen != c->state.oldest_gen)
-        c->state.kept_gen = 0; /* it was begun, and is moved */
+    if (c->state.oldest_log < c->last + 1)
+        c->state.oldest_log = c->last + 1;
+    if (c->state.kept_log != c->state.oldest_log)
+        c->state.kept_log = 0; /* it was begun, and is moved */
     c->state.base_page_count = s->page_count;
     c->state.base_page_size = s->page_size;
     if (is_clean)
         rc = ramet_clean_describe(c->session, &c->state,
                                   c->last >= c->oldest ? c->last : 0, err);
-    assert(c->state.oldest_gen > c->last || c->state.is_clean); /* (2) */
+    assert(c->state.oldest_log > c->last || c->state.is_clean); /* (2) */
     if (rc == RAMET_OK)
         rc = ramet_state_file_write(os, c->replica->dir_fd, &c->state, err);
     if (rc == RAMET_OK && s->page_count < c->old_page_count) /* (5) */
@@ -318,7 +318,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
     assert(ramet_holds(c->session, RAMET_LOCK_CHECKPOINT) &&
            ramet_holds(c->session, RAMET_LOCK_BASE));
     c->first_fetched = atomic_load(&header->fetched.oldest);
-    c->last_fetched = ramet_pos_gen(ramet_pos_load(&header->fetched.pos));
+    c->last_fetched = ramet_pos_file(ramet_pos_load(&header->fetched.pos));
     rc = ramet_fetched_walk(replica, c->first_fetched, c->last_fetched,
                             note_fetched, c, &end, err);
     if (s->page_size != c->state.base_page_size)
@@ -341,7 +341,7 @@ write_base(struct checkpoint *c, struct ramet_err *err)
         rc = ramet_base_begin(c->session, err);
     /* A state that was written, though that was said to have failed, knows the
      * base's header better than the index does. */
-    if (c->state.oldest_gen == c->oldest)
+    if (c->state.oldest_log == c->oldest)
         ramet_base_header_get(replica, c->state.fold.newest.header);
     if (s->page_count == 0)
         memset(c->state.fold.newest.header, 0, RAMET_TRUE_HEADER_SIZE);
@@ -386,7 +386,7 @@ run_checkpoint(struct checkpoint *c, struct ramet_err *err)
     c->page = ramet_alloc(RAMET_PAGE_SIZE_MAX);
     if (c->page == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a checkpoint");
-    rc = choose_generations(c, &go, err);
+    rc = choose_log_files(c, &go, err);
     if (rc == RAMET_OK && go) {
         rc = ramet_base_lock(c->session, RAMET_LOCK_WAIT_MS, err);
         if (rc == RAMET_OK) {
@@ -402,9 +402,9 @@ run_checkpoint(struct checkpoint *c, struct ramet_err *err)
     return rc;
 }
 
-/* Close the current generation, if there is anything in it. */
+/* Close the current log file, if there is anything in it. */
 static enum ramet_rc
-close_gen(struct ramet_session *session, struct ramet_err *err)
+close_file(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
@@ -421,9 +421,9 @@ close_gen(struct ramet_session *session, struct ramet_err *err)
         rc = ramet_settle(session, err);
     pos = ramet_pos_load(&header->log.write_pos);
     if (rc == RAMET_OK && !ramet_is_in_doubt(replica) &&
-        ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE)
+        ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE)
         ramet_pos_store(&header->log.write_pos,
-                        ramet_pos_first(ramet_pos_gen(pos) + 1));
+                        ramet_pos_first(ramet_pos_file(pos) + 1));
     if (!was_reserved)
         ramet_write_unlock(session);
     return rc;
@@ -443,7 +443,7 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
         return RAMET_FAIL(err, RAMET_EREADONLY, "%s can't be written",
                           replica->path);
     if (all)
-        rc = close_gen(session, err);
+        rc = close_file(session, err);
     if (rc != RAMET_OK ||
         ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE,
                    wait_ms, "", NULL) != RAMET_OK)
@@ -465,7 +465,7 @@ ramet_checkpoint_run(struct ramet_session *session, bool all, uint64_t wait_ms,
     rc = run_checkpoint(c, err);
     ramet_epoch_leave(session, entered);
     if (c->retain.pin_count != 0)
-        ramet_gens_trim_retained(replica);
+        ramet_frame_files_trim_retained(replica);
     ramet_state_file_done(&c->state);
     ramet_pageset_done(&c->pages);
     ramet_writeset_done(&c->newest, replica->os);

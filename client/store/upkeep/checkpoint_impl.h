@@ -25,7 +25,7 @@ struct checkpoint {
     struct ramet_replica *replica;
     struct ramet_state_file state; /* as it will be */
     uint32_t old_page_count;       /* the base's, before */
-    uint64_t last;                 /* generation; oldest - 1: only fills */
+    uint64_t last;                 /* log file; oldest - 1: only fills */
     uint64_t oldest;
     struct ramet_pos in_base; /* what is before it in the log was moved already,
                                  perhaps by somebody who died before the index

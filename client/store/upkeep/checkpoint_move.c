@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/page/pageframe.h"
 #include "client/store/page/version.h"
 #include "client/store/shared/base.h"

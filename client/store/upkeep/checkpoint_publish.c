@@ -26,7 +26,7 @@ ramet_checkpoint_is_carried(const struct checkpoint *c,
                ramet_index_peek(c->replica, fetched->frame.pgno),
                ramet_entry_of_pos(RAMET_ENTRY_FETCHED, fetched->frame.pos)) &&
            ramet_entry_in_log(replaced) &&
-           ramet_pos_gen(ramet_entry_pos(replaced)) > c->last &&
+           ramet_pos_file(ramet_entry_pos(replaced)) > c->last &&
            !ramet_pos_before(ramet_entry_pos(replaced), c->in_base);
 }
 
@@ -53,8 +53,9 @@ ramet_checkpoint_has_fetched(const struct checkpoint *c)
 {
     assert(ramet_holds(c->session, RAMET_LOCK_BASE));
     return c->first_fetched != c->last_fetched ||
-           ramet_pos_offset(ramet_pos_load(
-               &c->replica->head->header.fetched.pos)) != RAMET_GEN_HEADER_SIZE;
+           ramet_pos_offset(
+               ramet_pos_load(&c->replica->head->header.fetched.pos)) !=
+               RAMET_FRAME_FILE_HEADER_SIZE;
 }
 
 enum ramet_rc
@@ -96,7 +97,7 @@ swap_entries(struct checkpoint *c)
             enum ramet_entry_kind now = RAMET_ENTRY_HELD;
 
             if (kind == RAMET_ENTRY_FETCHED) {
-                if (ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fetched ||
+                if (ramet_pos_file(ramet_entry_pos(entry)) > c->last_fetched ||
                     !ramet_pageset_contains(&c->filled, pgno))
                     continue;
             } else if (!ramet_entry_in_log(entry) ||
@@ -133,7 +134,7 @@ clear_cut_entries(struct checkpoint *c)
             !(ramet_entry_in_log(entry) &&
               !ramet_pos_before(ramet_entry_pos(entry), end)) &&
             !(kind == RAMET_ENTRY_FETCHED &&
-              ramet_pos_gen(ramet_entry_pos(entry)) > c->last_fetched))
+              ramet_pos_file(ramet_entry_pos(entry)) > c->last_fetched))
             ramet_index_swap(replica, (uint32_t)p, entry,
                              ramet_entry_of_stamp(RAMET_ENTRY_ZERO, stamp));
     }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/presence.h"

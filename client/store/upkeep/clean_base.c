@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "client/snapshot.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/index.h"
@@ -42,22 +42,22 @@ cut_base(struct ramet_replica *replica, uint64_t byte_length,
  * the first one, where half of the positions are used up. Nobody is here. */
 static void
 place_log(struct ramet_session *session, struct ramet_state_file *state,
-          uint64_t last_gen)
+          uint64_t last_log)
 {
     assert(session->is_closing && state->is_clean);
-    if (last_gen != 0 &&
-        ramet_log_file_may_be_kept(session, last_gen, &state->kept_salt))
-        state->oldest_gen = state->kept_gen = last_gen;
-    else if (state->oldest_gen > RAMET_GEN_MAX / 2)
-        state->oldest_gen = 1;
+    if (last_log != 0 &&
+        ramet_log_file_may_be_kept(session, last_log, &state->kept_salt))
+        state->oldest_log = state->kept_log = last_log;
+    else if (state->oldest_log > RAMET_FRAME_FILE_MAX / 2)
+        state->oldest_log = 1;
     else
         return;
-    state->fold.newest.tail = ramet_pos_first(state->oldest_gen);
+    state->fold.newest.tail = ramet_pos_first(state->oldest_log);
 }
 
 enum ramet_rc
 ramet_clean_describe(struct ramet_session *session,
-                     struct ramet_state_file *state, uint64_t last_gen,
+                     struct ramet_state_file *state, uint64_t last_log,
                      struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
@@ -77,8 +77,8 @@ ramet_clean_describe(struct ramet_session *session,
     state->base_size = s->byte_length;
     state->base_mtime_ns = (int64_t)os->wall_ms(os->ctx) * 1000000;
     state->base_ctime_ns = 0; /* of when that was set: the index will know */
-    place_log(session, state, last_gen);
-    if (state->oldest_fetched > RAMET_GEN_MAX / 2)
+    place_log(session, state, last_log);
+    if (state->oldest_fetched > RAMET_FRAME_FILE_MAX / 2)
         state->oldest_fetched = 1;
     return RAMET_OK;
 }

@@ -14,11 +14,11 @@
 struct ramet_state_file;
 
 /* `state`, of which all is in the base, becomes that of a clean one, and the base
- * as long as it has to be. `last_gen`: the log's last file, which the next session
+ * as long as it has to be. `last_log`: the log's last file, which the next session
  * may write over; 0: there is none. */
 RAMET_NODISCARD enum ramet_rc
 ramet_clean_describe(struct ramet_session *session,
-                     struct ramet_state_file *state, uint64_t last_gen,
+                     struct ramet_state_file *state, uint64_t last_log,
                      struct ramet_err *err);
 /* ... once it is durable, invariant (1). */
 RAMET_NODISCARD enum ramet_rc

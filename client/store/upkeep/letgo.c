@@ -19,7 +19,7 @@
 #include <string.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/log/settle.h"
 #include "client/store/shared/base.h"

@@ -1,10 +1,10 @@
 /*
  * log_files.c - see log_files.h.
  *
- *   (1) a file gets a generation's name only when its header is whole and synced:
+ *   (1) a file gets its number's name only when its header is whole and synced:
  *       a committer may be making one of the same name at this moment, and then
  *       its own counts
- *   (2) a file that goes on under another name is below the oldest generation,
+ *   (2) a file that goes on under another name is below the oldest log file,
  *       of the state on disk as well: whoever still reads in it finds a foreign
  *       salt, looks whether it was retired, and begins again
  */
@@ -15,8 +15,8 @@
 #include <fcntl.h>
 
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
-#include "client/store/shared/gens.h"
+#include "client/store/format/frames.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -24,32 +24,32 @@
 
 #define AHEAD_NAME "ahead.tmp"
 #define ZEROS_SIZE (256u << 10)
-#define AHEAD_SIZE (RAMET_GEN_SIZE + ZEROS_SIZE)
+#define AHEAD_SIZE (RAMET_LOG_FILE_SIZE + ZEROS_SIZE)
 #define AHEAD_MAX 4u /* files that wait for their turn */
 #define RECYCLE_SIZE_MAX (8u << 20)
 #define KEEP_SIZE_MAX (128u << 10)
 
 static uint64_t
-size_of_gen(const struct ramet_replica *replica, uint64_t number)
+size_of_log_file(const struct ramet_replica *replica, uint64_t number)
 {
     const struct ramet_os *const os = replica->os;
     struct ramet_os_stat st;
     char name[32];
 
     assert(number >= 1);
-    ramet_gen_name(RAMET_GEN_LOG, number, name);
+    ramet_frame_file_name(RAMET_FRAMES_LOG, number, name);
     return os->stat_at(os->ctx, replica->dir_fd, name, &st) == 0 ? st.size_bytes
                                                                  : 0;
 }
 
 static void
-unlink_gen(const struct ramet_replica *replica, uint64_t number)
+unlink_log_file(const struct ramet_replica *replica, uint64_t number)
 {
     const struct ramet_os *const os = replica->os;
     char name[32];
 
     assert(number >= 1 && ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
-    ramet_gen_name(RAMET_GEN_LOG, number, name);
+    ramet_frame_file_name(RAMET_FRAMES_LOG, number, name);
     os->unlink(os->ctx, replica->dir_fd, name, false);
 }
 
@@ -74,7 +74,7 @@ write_zeros(struct ramet_replica *replica, int fd, struct ramet_err *err)
 /* One that was in use goes on under another name. It has the access of the day
  * when it was made; where it can't be given today's, another is made. */
 static int
-open_recycled(struct ramet_replica *replica, uint64_t gen)
+open_recycled(struct ramet_replica *replica, uint64_t number)
 {
     const struct ramet_os *const os = replica->os;
     char name[32];
@@ -82,7 +82,7 @@ open_recycled(struct ramet_replica *replica, uint64_t gen)
     int fd;
 
     assert(ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
-    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    ramet_frame_file_name(RAMET_FRAMES_LOG, number, name);
     result =
         os->rename(os->ctx, replica->dir_fd, name, replica->dir_fd, AHEAD_NAME);
     if (result < 0)
@@ -96,13 +96,13 @@ open_recycled(struct ramet_replica *replica, uint64_t gen)
     return result;
 }
 
-/* A file of that generation as AHEAD_NAME, by invariant (1). */
+/* A log file of that number as AHEAD_NAME, by invariant (1). */
 static enum ramet_rc
-prepare_file(struct ramet_replica *replica, uint64_t gen, uint32_t page_size,
+prepare_file(struct ramet_replica *replica, uint64_t number, uint32_t page_size,
              uint64_t recycle, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
-    struct ramet_gen_header header;
+    struct ramet_frame_file_header header;
     enum ramet_rc rc = RAMET_OK;
     bool is_old;
     int fd = -ENOENT;
@@ -119,8 +119,8 @@ prepare_file(struct ramet_replica *replica, uint64_t gen, uint32_t page_size,
     if (!is_old)
         rc = write_zeros(replica, fd, err);
     if (rc == RAMET_OK)
-        rc = ramet_gen_write_header(replica, RAMET_GEN_LOG, gen, page_size, fd,
-                                    &header, err);
+        rc = ramet_frame_file_write_header(replica, RAMET_FRAMES_LOG, number,
+                                           page_size, fd, &header, err);
     if (rc == RAMET_OK) {
         const int result = os->sync(os->ctx, fd);
 
@@ -133,7 +133,7 @@ prepare_file(struct ramet_replica *replica, uint64_t gen, uint32_t page_size,
 
 /* From a retired file if `recycle` is not 0. The name may not last yet. */
 static enum ramet_rc
-make_file(struct ramet_replica *replica, uint64_t gen, uint32_t page_size,
+make_file(struct ramet_replica *replica, uint64_t number, uint32_t page_size,
           uint64_t recycle, struct ramet_err *err)
 {
     const struct ramet_os *const os = replica->os;
@@ -141,10 +141,10 @@ make_file(struct ramet_replica *replica, uint64_t gen, uint32_t page_size,
     int result;
     enum ramet_rc rc;
 
-    assert(gen > recycle && ramet_page_size_ok(page_size));
+    assert(number > recycle && ramet_page_size_ok(page_size));
     assert(ramet_is_held(replica, RAMET_LOCK_CHECKPOINT));
-    ramet_gen_name(RAMET_GEN_LOG, gen, name);
-    rc = prepare_file(replica, gen, page_size, recycle, err);
+    ramet_frame_file_name(RAMET_FRAMES_LOG, number, name);
+    rc = prepare_file(replica, number, page_size, recycle, err);
     if (rc == RAMET_OK) {
         result = os->link(os->ctx, replica->dir_fd, AHEAD_NAME, replica->dir_fd,
                           name);
@@ -169,12 +169,13 @@ look_ahead(const struct ramet_replica *replica)
 {
     const struct ramet_pos pos =
         ramet_pos_load(&replica->head->header.log.write_pos);
-    struct ahead ahead = {ramet_pos_gen(pos), ramet_pos_gen(pos)};
+    struct ahead ahead = {ramet_pos_file(pos), ramet_pos_file(pos)};
 
-    if (ramet_pos_offset(pos) > RAMET_GEN_HEADER_SIZE)
+    if (ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE)
         ahead.first = ++ahead.end;
-    while (ahead.end - ahead.first < AHEAD_MAX && ahead.end <= RAMET_GEN_MAX &&
-           size_of_gen(replica, ahead.end) != 0)
+    while (ahead.end - ahead.first < AHEAD_MAX &&
+           ahead.end <= RAMET_FRAME_FILE_MAX &&
+           size_of_log_file(replica, ahead.end) != 0)
         ahead.end++;
     assert(ahead.first <= ahead.end && ahead.end - ahead.first <= AHEAD_MAX);
     return ahead;
@@ -189,7 +190,7 @@ sync_names(struct ramet_replica *replica, struct ahead made)
 
     assert(made.first <= made.end);
     if (made.first < made.end && os->sync(os->ctx, replica->dir_fd) == 0)
-        ramet_index_raise(&replica->head->header.all.named_gen, made.end - 1);
+        ramet_index_raise(&replica->head->header.all.named_log, made.end - 1);
 }
 
 void
@@ -202,7 +203,7 @@ ramet_log_file_make_ahead(struct ramet_session *session)
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     ramet_index_newest(replica, &newest);
     if (newest.snapshot.page_size == 0 || ahead.first != ahead.end ||
-        ahead.end > RAMET_GEN_MAX)
+        ahead.end > RAMET_FRAME_FILE_MAX)
         return;
     /* A failure costs the committer time, no more. */
     if (make_file(replica, ahead.end, newest.snapshot.page_size, 0, NULL) !=
@@ -215,13 +216,13 @@ ramet_log_file_make_ahead(struct ramet_session *session)
 static bool
 recycle_file(struct ramet_replica *replica, uint64_t number, uint64_t end)
 {
-    const uint64_t size = size_of_gen(replica, number);
+    const uint64_t size = size_of_log_file(replica, number);
     struct ramet_published newest;
 
     assert(number < end); /* invariant (2) */
     ramet_index_newest(replica, &newest);
-    return newest.snapshot.page_size != 0 && end <= RAMET_GEN_MAX &&
-           size >= RAMET_GEN_SIZE && size <= RECYCLE_SIZE_MAX &&
+    return newest.snapshot.page_size != 0 && end <= RAMET_FRAME_FILE_MAX &&
+           size >= RAMET_LOG_FILE_SIZE && size <= RECYCLE_SIZE_MAX &&
            make_file(replica, end, newest.snapshot.page_size, number, NULL) ==
                RAMET_OK;
 }
@@ -240,7 +241,7 @@ ramet_log_files_recycle(struct ramet_session *session, uint64_t first,
         if (made.end - ahead.first < AHEAD_MAX &&
             recycle_file(replica, g, made.end))
             made.end++;
-        unlink_gen(replica, g);
+        unlink_log_file(replica, g);
     }
     sync_names(replica, made);
 }
@@ -255,22 +256,24 @@ ramet_log_files_remove(struct ramet_session *session, uint64_t first,
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     for (uint64_t g = first; g <= last; g++)
         if (g != kept)
-            unlink_gen(replica, g);
+            unlink_log_file(replica, g);
     for (uint64_t g = ahead.end; g-- > ahead.first + 1;)
-        unlink_gen(replica, g);
+        unlink_log_file(replica, g);
 }
 bool
-ramet_log_file_may_be_kept(struct ramet_session *session, uint64_t gen,
+ramet_log_file_may_be_kept(struct ramet_session *session, uint64_t number,
                            uint64_t *out_salt)
 {
     struct ramet_replica *const replica = session->replica;
-    const uint64_t size = size_of_gen(replica, gen);
-    struct ramet_gen *file;
+    const uint64_t size = size_of_log_file(replica, number);
+    struct ramet_frame_file *file;
 
     assert(ramet_holds(session, RAMET_LOCK_CHECKPOINT));
-    if (size == 0 || size > KEEP_SIZE_MAX || gen > RAMET_GEN_MAX / 2 ||
-        atomic_load(&replica->head->header.all.named_gen) < gen ||
-        ramet_gen_get(replica, RAMET_GEN_LOG, gen, &file, NULL) != RAMET_OK)
+    if (size == 0 || size > KEEP_SIZE_MAX ||
+        number > RAMET_FRAME_FILE_MAX / 2 ||
+        atomic_load(&replica->head->header.all.named_log) < number ||
+        ramet_frame_file_get(replica, RAMET_FRAMES_LOG, number, &file, NULL) !=
+            RAMET_OK)
         return false;
     *out_salt = file->salt;
     return true;

@@ -9,9 +9,9 @@
 
 #include "client/store/shared/session.h"
 
-/* The next generation's file, so that no committer has to make it. */
+/* The next log file, so that no committer has to make it. */
 void ramet_log_file_make_ahead(struct ramet_session *session);
-/* Retired: whole ones of the usual size go on as those of generations to come. What
+/* Retired: whole ones of the usual size go on as those to come. What
  * the system has of them, memory and places on disk, is used again. */
 void ramet_log_files_recycle(struct ramet_session *session, uint64_t first,
                              uint64_t last);
@@ -20,7 +20,7 @@ void ramet_log_files_recycle(struct ramet_session *session, uint64_t first,
 void ramet_log_files_remove(struct ramet_session *session, uint64_t first,
                             uint64_t last, uint64_t kept);
 /* Of a clean close: may the next session write over the file? Then its salt. */
-bool ramet_log_file_may_be_kept(struct ramet_session *session, uint64_t gen,
+bool ramet_log_file_may_be_kept(struct ramet_session *session, uint64_t number,
                                 uint64_t *out_salt);
 
 #endif

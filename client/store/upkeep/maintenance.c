@@ -1,7 +1,7 @@
 /*
  * maintenance.c - the thread that checkpoints, and the clean close.
  *
- * The thread starts when the first generation is closed, or when a large base has
+ * The thread starts when the first log file is closed, or when a large base has
  * pages without a checksum, and ends with the process's last session. It has a
  * session of its own, that is neither live nor pinned. Checksums it computes
  * with half of its time at most, and a close waits for a small piece only.
@@ -18,7 +18,7 @@
 
 #include "client/store/exchange.h"
 #include "client/store/format/dir.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/page/fetched.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
@@ -28,7 +28,7 @@
 #include "client/store/upkeep/sums.h"
 #include "core/alloc.h"
 
-#define CLOSED_ENOUGH 4u /* generations that make a checkpoint worth it */
+#define CLOSED_ENOUGH 4u /* log files that make a checkpoint worth it */
 #define SUM_STEP (1u << 20)
 #define SUM_AGAIN_MS 1000u /* where checkpoints were in the way */
 #define SUM_FAILED_MS 10000u
@@ -71,7 +71,7 @@ look_after(struct ramet_session *session)
     const struct ramet_index_header *const header =
         &session->replica->head->header;
     const uint64_t closed =
-        ramet_pos_gen(ramet_pos_load(&header->log.write_pos)) -
+        ramet_pos_file(ramet_pos_load(&header->log.write_pos)) -
         atomic_load(&header->checkpoint.oldest);
 
     assert(session->is_internal && session->held == 0);

@@ -8,7 +8,7 @@
 
 #include "client/store/shared/session.h"
 
-/* A generation was closed: have it looked after. */
+/* A log file was closed: have it looked after. */
 void ramet_maintenance_wake(struct ramet_replica *replica);
 /* A session was opened: have missing checksums computed, if there are any; few
  * are when this returns. */

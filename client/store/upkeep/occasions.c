@@ -12,7 +12,7 @@
 #include "client/store/upkeep/checkpoint.h"
 #include "client/store/upkeep/log_files.h"
 
-#define CLOSED_MAX 8u    /* generations: then committers do it themselves */
+#define CLOSED_MAX 8u    /* log files: then committers do it themselves */
 #define CLOSED_LIMIT 32u /* ... and wait for whoever is at it */
 
 /* What fails here is tried again by the next committer, or at closing. */
@@ -39,7 +39,7 @@ ramet_checkpoint_keep_up(struct ramet_session *session)
     const struct ramet_index_header *const header =
         &session->replica->head->header;
     const uint64_t closed =
-        ramet_pos_gen(ramet_pos_load(&header->log.write_pos)) -
+        ramet_pos_file(ramet_pos_load(&header->log.write_pos)) -
         atomic_load(&header->checkpoint.oldest);
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));

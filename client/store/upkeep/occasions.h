@@ -15,9 +15,9 @@ void ramet_checkpoint_inline(struct ramet_session *session);
  * it has grown longer still, it waits for whoever is at it. */
 void ramet_checkpoint_keep_up(struct ramet_session *session);
 /* ... when much was fetched: with the pull that it belongs to, by closing the
- * generation of that. */
+ * log file of that. */
 void ramet_checkpoint_fetched(struct ramet_session *session);
-/* Only make the next generation's file, if it is not there. */
+/* Only make the next log file, if it is not there. */
 void ramet_checkpoint_make_ahead(struct ramet_session *session);
 
 #endif

@@ -10,7 +10,7 @@
 #include "client/store/page/version.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/entries.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
 
@@ -49,16 +49,18 @@ static bool
 is_of_other_size(const struct ramet_retain_job *job, struct ramet_entry entry)
 {
     const enum ramet_entry_kind kind = ramet_entry_kind(entry);
-    struct ramet_gen *gen;
+    struct ramet_frame_file *file;
 
     assert(ramet_page_size_ok(job->page_size));
     if (is_in_base(entry))
         return job->base_page_size != job->page_size;
-    return ramet_gen_get(
-               job->session->replica,
-               kind == RAMET_ENTRY_FETCHED ? RAMET_GEN_FETCHED : RAMET_GEN_LOG,
-               ramet_pos_gen(ramet_entry_pos(entry)), &gen, NULL) == RAMET_OK &&
-           gen->page_size != job->page_size;
+    return ramet_frame_file_get(job->session->replica,
+                                kind == RAMET_ENTRY_FETCHED
+                                    ? RAMET_FRAMES_FETCHED
+                                    : RAMET_FRAMES_LOG,
+                                ramet_pos_file(ramet_entry_pos(entry)), &file,
+                                NULL) == RAMET_OK &&
+           file->page_size != job->page_size;
 }
 
 static enum ramet_rc
@@ -219,15 +221,15 @@ pack_page(struct ramet_retain_job *job, uint32_t pgno, _Atomic uint64_t *word,
     while (rc == RAMET_OK && !ramet_pos_is_none(at) &&
            !ramet_retained_is_retired(replica, at)) {
         struct ramet_retained_frame frame;
-        struct ramet_gen *gen;
+        struct ramet_frame_file *file;
         struct ramet_pos before = RAMET_NO_POS;
 
-        rc = ramet_retained_read_header(replica, pgno, at, &frame, &gen, err);
+        rc = ramet_retained_read_header(replica, pgno, at, &frame, &file, err);
         if (rc == RAMET_OK)
             before = frame.before;
         if (rc == RAMET_OK && is_needed(job, &frame)) {
             if (frame.kind == RAMET_ENTRY_IMAGE)
-                rc = ramet_retained_read_image(replica, &frame, gen,
+                rc = ramet_retained_read_image(replica, &frame, file,
                                                job->page_size, job->page, err);
             frame.before = packed;
             if (rc == RAMET_OK)

@@ -69,18 +69,18 @@ long_change_pages(struct image *image, uint64_t *rng, unsigned count)
 }
 
 void
-long_commit_generation(struct ramet_session *writer, const struct image *image)
+long_commit_log_file(struct ramet_session *writer, const struct image *image)
 {
     OK(place_commit(writer, image, e));
     OK(ramet_session_checkpoint(writer, true, e));
 }
 
 void
-long_commit_generations(struct ramet_session *writer, struct image *image,
-                        uint64_t *rng, unsigned pages)
+long_commit_log_files(struct ramet_session *writer, struct image *image,
+                      uint64_t *rng, unsigned pages)
 {
-    for (unsigned i = 0; i < GENERATIONS; i++) {
+    for (unsigned i = 0; i < LOG_FILES; i++) {
         long_change_pages(image, rng, pages);
-        long_commit_generation(writer, image);
+        long_commit_log_file(writer, image);
     }
 }

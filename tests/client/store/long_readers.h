@@ -7,7 +7,7 @@
 
 #include "tests/client/store/store_place.h"
 
-#define GENERATIONS 7 /* so many closed, and a reader is passed */
+#define LOG_FILES 7 /* so many closed, and a reader is passed */
 
 /* Files of the replica's directory that begin so. */
 struct long_usage {
@@ -28,11 +28,11 @@ struct long_reader long_pin_newest(struct place *p, const struct image *newest);
 void long_end_reader(struct long_reader *r);
 
 void long_change_pages(struct image *image, uint64_t *rng, unsigned count);
-/* A commit in a generation of its own. */
+/* A commit in a log file of its own. */
 void
-long_commit_generation(struct ramet_session *writer, const struct image *image);
+long_commit_log_file(struct ramet_session *writer, const struct image *image);
 /* So many that whoever is pinned now is passed. */
-void long_commit_generations(struct ramet_session *writer, struct image *image,
-                             uint64_t *rng, unsigned pages);
+void long_commit_log_files(struct ramet_session *writer, struct image *image,
+                           uint64_t *rng, unsigned pages);
 
 #endif

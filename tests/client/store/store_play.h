@@ -95,7 +95,7 @@ void play_upkeep(struct play *play); /* checkpoint, evict, sum, verify */
 void play_commit(struct play *play); /* a whole one */
 /* So many that checkpoints pass whoever stays pinned; mostly by one session, so
  * that others do. */
-void play_generations(struct play *play);
+void play_log_files(struct play *play);
 /* Commits that cut the file and let it grow, to sizes that have something of
  * their own. */
 void play_cuts(struct play *play);

@@ -1,6 +1,6 @@
 /*
  * store_play_upkeep.c - what upkeep meets, in a play: files that are cut and grow
- * again, many generations at once, and processes that die at any change of the
+ * again, many log files at once, and processes that die at any change of the
  * disk while the play's own sessions go on.
  */
 #include "tests/client/store/store_play.h"
@@ -31,7 +31,7 @@ play_commit(struct play *play)
 }
 
 void
-play_generations(struct play *play)
+play_log_files(struct play *play)
 {
     for (uint64_t i = 5 + store_below(&play->rng, 6); i > 0; i--) {
         play_reserve_newest(play);

@@ -183,9 +183,9 @@ act_big_commit(struct crash_world *w, struct ramet_err *err)
     return rc == RAMET_OK ? crash_commit(w, 2, true, err) : rc;
 }
 
-/* Past the end of a generation. */
+/* Past the end of a log file. */
 static enum ramet_rc
-act_generations(struct crash_world *w, struct ramet_err *err)
+act_log_files(struct crash_world *w, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
@@ -481,7 +481,7 @@ const struct crash_scenario crash_scenarios[] = {
     {"commits on a base", commits_on_base, act_commits},
     {"commits on a clean file", closed_clean, act_reopen},
     {"big commit", some_commits, act_big_commit},
-    {"generations", some_commits, act_generations},
+    {"log files", some_commits, act_log_files},
     {"void", some_commits, act_void},
     {"checkpoint", commits_on_base, act_checkpoint},
     {"old reader", commits_on_base, act_old_reader},

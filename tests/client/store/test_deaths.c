@@ -605,7 +605,7 @@ adoption__interrupted_with_a_long_log__can_be_done_again(void **state)
     if (child == 0) {
         session = open_with(p, NULL);
         OK(place_commit(session, image, e));
-        OK(place_commit(session, other, e)); /* in the next generation */
+        OK(place_commit(session, other, e)); /* in the next log file */
         _exit(0);
     }
     child_await(child);

@@ -210,7 +210,7 @@ in_doubt__it_shows_nowhere_until_it_ends(void **state)
         play(*state, 4096, i % 2 != 0, i / 2 != 0);
 }
 
-/* Its record stands in a generation of its own. */
+/* Its record stands in a log file of its own. */
 static void
 in_doubt__in_pages_of_another_size__is_no_damage(void **state)
 {

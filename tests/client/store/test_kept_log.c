@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 
 #define PAGES 9u
 
@@ -46,13 +46,14 @@ inode_of_log(const struct place *p)
 }
 
 static void
-read_log_header(const struct place *p, uint8_t out[RAMET_GEN_HEADER_SIZE])
+read_log_header(const struct place *p,
+                uint8_t out[RAMET_FRAME_FILE_HEADER_SIZE])
 {
     const int fd = open_log(p);
 
     assert_true(fd >= 0);
-    assert_int_equal(pread(fd, out, RAMET_GEN_HEADER_SIZE, 0),
-                     RAMET_GEN_HEADER_SIZE);
+    assert_int_equal(pread(fd, out, RAMET_FRAME_FILE_HEADER_SIZE, 0),
+                     RAMET_FRAME_FILE_HEADER_SIZE);
     close(fd);
 }
 
@@ -151,8 +152,8 @@ power_cut__before_the_kept_log_is_synced__leaves_what_was_closed(void **state)
 {
     struct place *const p = *state;
     struct image *const image = make(p, 7);
-    uint8_t old[RAMET_GEN_HEADER_SIZE];
-    uint8_t new[RAMET_GEN_HEADER_SIZE];
+    uint8_t old[RAMET_FRAME_FILE_HEADER_SIZE];
+    uint8_t new[RAMET_FRAME_FILE_HEADER_SIZE];
     int fd;
 
     read_log_header(p, old);

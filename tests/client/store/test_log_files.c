@@ -1,6 +1,6 @@
 /*
  * test_log_files.c - files of the log that a checkpoint has no more need of: they
- * go on as those of generations to come, and not beyond the last close.
+ * go on as those to come, and not beyond the last close.
  */
 #define _GNU_SOURCE
 #include "tests/client/store/store_place.h"
@@ -12,18 +12,18 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
-#include "client/store/shared/gens.h"
+#include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/store.h"
 
 #define CLOSED 3u
 #define WAITING_MAX 4u
-#define LARGE (1100u * PLACE_PAGE) /* more than a generation */
+#define LARGE (1100u * PLACE_PAGE) /* more than a log file */
 
 /* The file's inode; 0: there is none. */
 static ino_t
-inode_of(const struct place *p, uint64_t gen)
+inode_of(const struct place *p, uint64_t number)
 {
     struct stat st;
     char name[32];
@@ -31,7 +31,7 @@ inode_of(const struct place *p, uint64_t gen)
     int result;
 
     assert_true(fd >= 0);
-    ramet_gen_name(RAMET_GEN_LOG, gen, name);
+    ramet_frame_file_name(RAMET_FRAMES_LOG, number, name);
     result = fstatat(fd, name, &st, 0);
     close(fd);
     return result == 0 ? st.st_ino : 0;
@@ -52,8 +52,8 @@ checkpoint_all(struct ramet_session *session)
 }
 
 static void
-commit_generations(struct ramet_session *session, struct image *image,
-                   unsigned count)
+commit_log_files(struct ramet_session *session, struct image *image,
+                 unsigned count)
 {
     uint64_t rng = 5;
 
@@ -79,7 +79,7 @@ files__that_a_checkpoint_has_moved__go_on_as_those_to_come(void **state)
     /* Nobody checkpoints while they are filled. */
     OK(ramet_lock(keeper, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 120000,
                   "", e));
-    commit_generations(session, image, CLOSED);
+    commit_log_files(session, image, CLOSED);
     first = atomic_load(&header->checkpoint.oldest);
     for (unsigned i = 0; i < CLOSED; i++) {
         before[i] = inode_of(p, first + i);
@@ -87,7 +87,7 @@ files__that_a_checkpoint_has_moved__go_on_as_those_to_come(void **state)
     }
     ramet_unlock(keeper, RAMET_LOCK_CHECKPOINT);
     checkpoint_all(session);
-    next = ramet_pos_gen(ramet_pos_load(&header->log.write_pos));
+    next = ramet_pos_file(ramet_pos_load(&header->log.write_pos));
     for (uint64_t g = next; g < next + WAITING_MAX; g++)
         for (unsigned i = 0; i < CLOSED; i++)
             found += before[i] == inode_of(p, g);
@@ -95,8 +95,8 @@ files__that_a_checkpoint_has_moved__go_on_as_those_to_come(void **state)
     for (unsigned i = 0; i < CLOSED; i++)
         assert_int_equal(inode_of(p, first + i), 0);
     /* Their names last already, and what is written to them is found again. */
-    assert_true(atomic_load(&header->all.named_gen) >= next + CLOSED - 1);
-    commit_generations(session, image, 2);
+    assert_true(atomic_load(&header->all.named_log) >= next + CLOSED - 1);
+    commit_log_files(session, image, 2);
     place_expect(keeper, image, __LINE__);
     ramet_session_close(keeper);
     ramet_session_close(session);
@@ -114,9 +114,9 @@ files__however_often_there_is_a_checkpoint__few_wait(void **state)
     uint64_t next;
 
     for (unsigned i = 0; i < 3; i++) {
-        commit_generations(session, image, CLOSED);
+        commit_log_files(session, image, CLOSED);
         checkpoint_all(session);
-        next = ramet_pos_gen(ramet_pos_load(&header->log.write_pos));
+        next = ramet_pos_file(ramet_pos_load(&header->log.write_pos));
         for (uint64_t g = next + WAITING_MAX; g < next + 16; g++)
             assert_int_equal(inode_of(p, g), 0);
     }
@@ -133,12 +133,12 @@ files_that_wait__all_have_closed_it__are_one_at_most(void **state)
     unsigned left = 0;
     uint64_t next;
 
-    commit_generations(session, image, CLOSED);
+    commit_log_files(session, image, CLOSED);
     checkpoint_all(session);
-    next = ramet_pos_gen(
+    next = ramet_pos_file(
         ramet_pos_load(&session->replica->head->header.log.write_pos));
     assert_int_not_equal(inode_of(p, next + 1), 0);
-    commit_generations(session, image, 1);
+    commit_log_files(session, image, 1);
     ramet_session_close(session);
     for (uint64_t g = 1; g < next + 16; g++)
         left += inode_of(p, g) != 0;

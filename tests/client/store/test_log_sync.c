@@ -222,7 +222,7 @@ head_of_the_log_that_was_let_go__is_written_again(void **state)
     disk.fails = true;
     assert_int_equal(commit(session, 0, 1, true), RAMET_EIO);
     disk.fails = false;
-    let_go(p, 0, RAMET_GEN_HEADER_SIZE);
+    let_go(p, 0, RAMET_FRAME_FILE_HEADER_SIZE);
     assert_int_equal(commit(session, 0, 2, true), RAMET_OK);
     expect_after_crash(p, 2);
     ramet_session_close(session);

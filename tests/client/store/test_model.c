@@ -45,7 +45,7 @@ static const struct play_choice choices[] = {
     PLAY_CHOICE(3, play_freeze),        PLAY_CHOICE(3, play_settle_intent),
     PLAY_CHOICE(2, play_state),         PLAY_CHOICE(4, play_fetched),
     PLAY_CHOICE(2, play_absent),        PLAY_CHOICE(6, play_upkeep),
-    PLAY_CHOICE(3, play_generations),
+    PLAY_CHOICE(3, play_log_files),
 };
 
 static struct play play;

@@ -2,7 +2,7 @@
  * test_retained.c - readers that stay for long, and checkpoints that pass
  * them.
  *
- * A reader is passed when it is so many generations behind; to close one after
+ * A reader is passed when it is so many log files behind; to close one after
  * each commit, a checkpoint of all is asked for.
  */
 #define _GNU_SOURCE
@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/shared/locks.h"
 #include "client/store/whole.h"
 #include "core/os.h"
@@ -87,7 +87,7 @@ lock_with_other(void *ctx, int fd, uint64_t offset, uint64_t len,
     return os->lock(ctx, fd, offset, len, mode);
 }
 
-/* 36 commits of more than a generation each, and readers of some of them. */
+/* 36 commits of more than a log file each, and readers of some of them. */
 static void
 commit_beside(struct place *p, unsigned byte, enum ramet_lock_mode mode)
 {
@@ -168,7 +168,7 @@ retained__of_readers_that_went__is_packed_away(void **state)
             long_end_reader(&passing);
         passing = long_pin_newest(p, image);
         store_random_bytes(&rng, image->bytes, image->size);
-        long_commit_generations(writer, image, &rng, 1);
+        long_commit_log_files(writer, image, &rng, 1);
         store_expect(passing.session, passing.seen, __LINE__);
         past = long_usage_of(p, "past-");
         assert_true(past.files > 0);
@@ -196,25 +196,25 @@ readers__passed_at_several_snapshots__see_each_its_own(void **state)
     const unsigned count = sizeof(readers) / sizeof(readers[0]);
     uint64_t rng = 3;
 
-    long_commit_generation(writer, image);
+    long_commit_log_file(writer, image);
     for (unsigned i = 0; i < count; i++) {
         readers[i] = long_pin_newest(p, image);
         long_change_pages(image, &rng, 4);
         if (i % 3 != 2)
             OK(place_commit(writer, image, e));
         else
-            long_commit_generations(writer, image, &rng, 3);
+            long_commit_log_files(writer, image, &rng, 3);
         for (unsigned j = 0; j <= i; j++)
             store_expect(readers[j].session, readers[j].seen, __LINE__);
     }
-    long_commit_generations(writer, image, &rng, 3);
+    long_commit_log_files(writer, image, &rng, 3);
     assert_true(long_usage_of(p, "past-").files > 0);
     for (unsigned i = 0; i < count; i++) { /* the middle ones first */
         struct long_reader *const r = &readers[(i + count / 2) % count];
 
         store_expect(r->session, r->seen, __LINE__);
         long_end_reader(r);
-        long_commit_generations(writer, image, &rng, 1);
+        long_commit_log_files(writer, image, &rng, 1);
     }
     assert_int_equal(long_usage_of(p, "past-").files, 0);
     place_expect(writer, image, __LINE__);
@@ -236,16 +236,16 @@ file__shrinks_and_grows__readers_see_what_was(void **state)
     for (unsigned i = 0; i < count; i++) {
         image_resize(image, (uint64_t)pages[i] * PLACE_PAGE);
         long_change_pages(image, &rng, pages[i] / 2); /* others are zeros */
-        long_commit_generation(writer, image);
+        long_commit_log_file(writer, image);
         readers[i] = long_pin_newest(p, image);
         if (i % 2 == 1)
-            for (unsigned j = 0; j < GENERATIONS; j++)
-                long_commit_generation(writer, image);
+            for (unsigned j = 0; j < LOG_FILES; j++)
+                long_commit_log_file(writer, image);
     }
-    for (unsigned j = 0; j < GENERATIONS; j++) {
+    for (unsigned j = 0; j < LOG_FILES; j++) {
         image_resize(image, (uint64_t)(10 + j) * PLACE_PAGE);
         long_change_pages(image, &rng, 3);
-        long_commit_generation(writer, image);
+        long_commit_log_file(writer, image);
         for (unsigned i = 0; i < count; i++)
             store_expect(readers[i].session, readers[i].seen, __LINE__);
     }
@@ -308,7 +308,7 @@ pulls__pass_a_reader__each_fetches_at_its_lsn(void **state)
     old = long_pin_newest(p, image);
     for (uint32_t pgno = 1; pgno <= 40; pgno += 3)
         read_page_of(&old, pgno);
-    for (unsigned i = 0; i < 2 * GENERATIONS; i++) {
+    for (unsigned i = 0; i < 2 * LOG_FILES; i++) {
         long_change_pages(image, &rng, 5);
         pull(p, session, image);
         if (i % 3 == 0)
@@ -363,10 +363,10 @@ retained__full_disk__checkpoint_gives_up_unharmed(void **state)
 
     os.pwritev = pwritev_or_full;
     writer = place_open_on(p, RAMET_OPEN_CREATE, &os);
-    long_commit_generation(writer, image);
+    long_commit_log_file(writer, image);
     old = long_pin_newest(p, image);
     is_full = true;
-    for (unsigned i = 0; i < 2 * GENERATIONS; i++) {
+    for (unsigned i = 0; i < 2 * LOG_FILES; i++) {
         struct ramet_err err = {.text = ""};
         enum ramet_rc rc;
 
@@ -379,10 +379,10 @@ retained__full_disk__checkpoint_gives_up_unharmed(void **state)
         place_expect(writer, image, __LINE__);
     }
     is_full = false;
-    assert_true(refused >= GENERATIONS);
-    assert_true(long_usage_of(p, "log-").files >= 2 * GENERATIONS);
+    assert_true(refused >= LOG_FILES);
+    assert_true(long_usage_of(p, "log-").files >= 2 * LOG_FILES);
     OK(ramet_session_checkpoint(writer, true, e));
-    assert_true(long_usage_of(p, "log-").files < GENERATIONS);
+    assert_true(long_usage_of(p, "log-").files < LOG_FILES);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
     long_end_reader(&old);
@@ -410,7 +410,7 @@ preadv_late(void *ctx, int fd, const struct iovec *iov, int iovcnt,
     return ramet_os_system()->preadv(ctx, fd, iov, iovcnt, offset);
 }
 
-/* The page's newest version is in the open generation, so its entry does not
+/* The page's newest version is in the open log file, so its entry does not
  * change when the base does. */
 static void
 reader__passed_before_it_reads_the_base__sees_what_was(void **state)
@@ -425,19 +425,19 @@ reader__passed_before_it_reads_the_base__sees_what_was(void **state)
     os.preadv = preadv_late;
     os.pwritev = pwritev_or_full;
     writer = place_open_on(p, RAMET_OPEN_CREATE, &os);
-    long_commit_generation(writer, image);
+    long_commit_log_file(writer, image);
     old = long_pin_newest_on(p, image, &os);
     is_full = true;
-    for (unsigned i = 0; i <= GENERATIONS; i++) {
+    for (unsigned i = 0; i <= LOG_FILES; i++) {
         store_random_bytes(&rng, image->bytes, image->size);
         OK(place_commit(writer, image, e));
-        if (i < GENERATIONS)
+        if (i < LOG_FILES)
             (void)!ramet_session_checkpoint(writer, true, NULL);
     }
     passes_late = writer;
     store_expect(old.session, old.seen, __LINE__);
     assert_null(passes_late);
-    assert_true(long_usage_of(p, "log-").files < GENERATIONS);
+    assert_true(long_usage_of(p, "log-").files < LOG_FILES);
     store_expect(old.session, old.seen, __LINE__);
     place_expect(writer, image, __LINE__);
     long_end_reader(&old);
@@ -499,8 +499,8 @@ open_retained(const struct place *p)
     char path[256];
     int fd = -1;
 
-    for (unsigned gen = 1; fd < 0 && gen < 1000; gen++) {
-        snprintf(path, sizeof(path), "%s/past-%016x", p->dir, gen);
+    for (unsigned number = 1; fd < 0 && number < 1000; number++) {
+        snprintf(path, sizeof(path), "%s/past-%016x", p->dir, number);
         fd = open(path, O_RDWR);
     }
     assert_true(fd >= 0);
@@ -519,10 +519,10 @@ retained__bits_flip__error_or_right_data(void **state)
     unsigned errors = 0;
     int fd;
 
-    long_commit_generation(writer, image);
+    long_commit_log_file(writer, image);
     old = long_pin_newest(p, image);
     store_random_bytes(&rng, image->bytes, image->size);
-    long_commit_generations(writer, image, &rng, 6);
+    long_commit_log_files(writer, image, &rng, 6);
     size = long_usage_of(p, "past-").bytes;
     fd = open_retained(p);
     for (unsigned i = 0; i < 400; i++) {
@@ -573,15 +573,15 @@ reader__that_stays_and_reads__keeps_no_retired_file_open(void **state)
     unsigned before;
     uint64_t rng = 12;
 
-    long_commit_generation(writer, image);
+    long_commit_log_file(writer, image);
     reader = long_pin_newest(p, image);
-    long_commit_generations(writer, image, &rng, 1);
+    long_commit_log_files(writer, image, &rng, 1);
     before = count_descriptors();
     for (unsigned i = 0; i < 12; i++) {
-        long_commit_generations(writer, image, &rng, 1);
+        long_commit_log_files(writer, image, &rng, 1);
         store_expect(reader.session, reader.seen, __LINE__);
     }
-    assert_true(count_descriptors() < before + 3 * GENERATIONS);
+    assert_true(count_descriptors() < before + 3 * LOG_FILES);
     long_end_reader(&reader);
     ramet_session_close(writer);
     image_unref(image);

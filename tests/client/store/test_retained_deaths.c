@@ -56,14 +56,14 @@ play_dying(struct place *p, long changes)
     uint64_t rng = 7 + (uint64_t)changes;
     bool died;
 
-    long_commit_generation(writer, image);
-    for (unsigned i = 0; i < GENERATIONS; i++) {
+    long_commit_log_file(writer, image);
+    for (unsigned i = 0; i < LOG_FILES; i++) {
         if (i < 2)
             readers[i] = long_pin_newest(p, image);
         image_resize(image, (uint64_t)pages[i] * PLACE_PAGE);
         long_change_pages(image, &rng, 4);
-        if (i < GENERATIONS - 2)
-            long_commit_generation(writer, image);
+        if (i < LOG_FILES - 2)
+            long_commit_log_file(writer, image);
         else
             OK(place_commit(writer, image, e));
     }
@@ -74,7 +74,7 @@ play_dying(struct place *p, long changes)
     long_change_pages(image, &rng, 4);
     if (changes % 2 == 0)
         long_end_reader(&readers[0]);
-    long_commit_generations(writer, image, &rng, 2);
+    long_commit_log_files(writer, image, &rng, 2);
     expect_all(readers + (changes % 2 == 0), 3 - (changes % 2 == 0), __LINE__);
     place_expect(writer, image, __LINE__);
     for (unsigned i = changes % 2 == 0; i < 3; i++)

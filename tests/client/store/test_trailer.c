@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/store.h"
 #include "core/bytes.h"
@@ -19,8 +19,8 @@ some_trailer(enum ramet_record_type type, uint64_t time_ms)
 {
     return (struct ramet_trailer){
         .type = type,
-        .start = ramet_pos_make(1, RAMET_GEN_HEADER_SIZE),
-        .pos = ramet_pos_make(1, RAMET_GEN_HEADER_SIZE),
+        .start = ramet_pos_make(1, RAMET_FRAME_FILE_HEADER_SIZE),
+        .pos = ramet_pos_make(1, RAMET_FRAME_FILE_HEADER_SIZE),
         .seq = 7,
         .byte_length = 4096,
         .page_size = 4096,

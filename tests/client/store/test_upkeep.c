@@ -25,7 +25,7 @@ static const struct play_choice choices[] = {
     PLAY_CHOICE(6, play_pull),          PLAY_CHOICE(2, play_freeze),
     PLAY_CHOICE(3, play_settle_intent), PLAY_CHOICE(1, play_state),
     PLAY_CHOICE(6, play_fetched),       PLAY_CHOICE(2, play_absent),
-    PLAY_CHOICE(16, play_upkeep),       PLAY_CHOICE(3, play_generations),
+    PLAY_CHOICE(16, play_upkeep),       PLAY_CHOICE(3, play_log_files),
     PLAY_CHOICE(8, play_death),         PLAY_CHOICE(3, play_lonely_death),
 };
 

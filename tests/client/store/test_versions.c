@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "client/store/exchange.h"
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 
 #define PAGE 4096u
 #define PAGES 4u
@@ -102,7 +102,7 @@ struct frame_place {
 
 /* The last frame of a page in a file. */
 static struct frame_place
-find_frame(const struct place *p, enum ramet_gen_type type, uint64_t gen,
+find_frame(const struct place *p, enum ramet_frames_type type, uint64_t number,
            uint32_t pgno)
 {
     struct frame_place found = {.offset = 0};
@@ -110,12 +110,12 @@ find_frame(const struct place *p, enum ramet_gen_type type, uint64_t gen,
     struct image *file;
     char name[32];
 
-    ramet_gen_name(type, gen, name);
+    ramet_frame_file_name(type, number, name);
     snprintf(found.path, sizeof(found.path), "%s-ramet/%s", p->path, name);
     file = store_read_plain(found.path, PAGE);
     for (uint64_t at = 0; at + RAMET_LOGFRAME_HEADER_SIZE <= file->size;
          at += RAMET_POS_UNIT)
-        if (ramet_logframe_decode(file->bytes + at, ramet_pos_make(gen, at),
+        if (ramet_logframe_decode(file->bytes + at, ramet_pos_make(number, at),
                                   &frame) &&
             frame.pgno == pgno)
             found.offset = at;
@@ -185,9 +185,9 @@ newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
     OK(ramet_session_pin(reader, e));
     commit_image(writer, second);
 
-    frame = find_frame(p, RAMET_GEN_LOG, 1, 2);
+    frame = find_frame(p, RAMET_FRAMES_LOG, 1, 2);
     expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE + 64, 2, first);
-    frame = find_frame(p, RAMET_GEN_LOG, 1, 3);
+    frame = find_frame(p, RAMET_FRAMES_LOG, 1, 3);
     expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE, 3, first);
 
     ramet_session_unpin(reader);
@@ -232,13 +232,13 @@ newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
     OK(ramet_session_pin(reader, e));
     store_expect(reader, first, __LINE__);
     pull(p, puller, 2, (struct ramet_run){2, 2});
-    frame = find_frame(p, RAMET_GEN_LOG, 1, 2);
+    frame = find_frame(p, RAMET_FRAMES_LOG, 1, 2);
     expect_told(reader, &frame, RAMET_LOGFRAME_HEADER_SIZE, 2, first);
 
     image_page(second, 2, page);
     at = remote_at(&p->remote, 2);
     OK(ramet_session_keep_fetched(puller, &at, 2, page, e));
-    frame = find_frame(p, RAMET_GEN_FETCHED, 1, 2);
+    frame = find_frame(p, RAMET_FRAMES_FETCHED, 1, 2);
     expect_told(reader, &frame, RAMET_FETCHED_HEADER_SIZE + 64, 2, first);
 
     ramet_session_unpin(reader);
@@ -264,9 +264,9 @@ fetched_zeros__with_a_flipped_bit__is_told(void **state)
     pull(p, session, 1, (struct ramet_run){1, PAGES});
     OK(ramet_session_pin(session, e));
     store_expect(session, image, __LINE__);
-    frame = find_frame(p, RAMET_GEN_FETCHED, 1, 2);
+    frame = find_frame(p, RAMET_FRAMES_FETCHED, 1, 2);
     expect_told(session, &frame, RAMET_FETCHED_HEADER_SIZE, 2, image);
-    frame = find_frame(p, RAMET_GEN_FETCHED, 1, 3);
+    frame = find_frame(p, RAMET_FRAMES_FETCHED, 1, 3);
     expect_told(session, &frame, RAMET_FETCHED_HEADER_SIZE + 64, 3, image);
     ramet_session_unpin(session);
     ramet_session_close(session);
@@ -308,7 +308,7 @@ fetched_page__with_a_flipped_bit__is_told_to_who_writes_over_it(void **state)
     pull(p, session, 1, (struct ramet_run){1, PAGES});
     OK(ramet_session_pin(reader, e));
     store_expect(reader, first, __LINE__);
-    frame = find_frame(p, RAMET_GEN_FETCHED, 1, 2);
+    frame = find_frame(p, RAMET_FRAMES_FETCHED, 1, 2);
     for (uint64_t bit = 0; bit < RAMET_FETCHED_HEADER_SIZE * 8; bit++) {
         flip_bit(&frame, bit);
         if (try_to_write(session, second) != RAMET_ECORRUPT)
@@ -338,7 +338,7 @@ commit__with_a_flipped_bit__is_not_taken_for_another_pages(void **state)
     OK(ramet_session_checkpoint(session, true, e));
     image_write(second, PAGE, "another", 7);
     commit_image(session, second);
-    frame = find_frame(p, RAMET_GEN_LOG, 2, 2);
+    frame = find_frame(p, RAMET_FRAMES_LOG, 2, 2);
     for (uint64_t bit = 0; bit < RAMET_LOGFRAME_HEADER_SIZE * 8; bit++) {
         flip_bit(&frame, bit);
         if (ramet_session_checkpoint(session, true, NULL) != RAMET_ECORRUPT)

@@ -1,13 +1,13 @@
 /*
- * logfile.h - the bytes of log generations, fetch and retained files: frames,
- * trailers, headers. Pure encoding and decoding; docs/replica.md has the tables.
+ * frames.h - the bytes of frame files (of the log, of fetched pages, of
+ * retained versions): frames, trailers, headers. Pure encoding and decoding; docs/replica.md has the tables.
  *
  *   (1) Decoders are given hostile bytes; they return false or RAMET_ECORRUPT.
  *
  * Layer: client.
  */
-#ifndef RAMET_CLIENT_STORE_FORMAT_LOGFILE_H
-#define RAMET_CLIENT_STORE_FORMAT_LOGFILE_H
+#ifndef RAMET_CLIENT_STORE_FORMAT_FRAMES_H
+#define RAMET_CLIENT_STORE_FORMAT_FRAMES_H
 
 #include <assert.h>
 #include <stdbool.h>
@@ -36,29 +36,32 @@ ramet_page_size_ok(uint64_t size)
 
 /* ---- files --------------------------------------------------------------- */
 
-enum ramet_gen_type {
-    RAMET_GEN_LOG = 1,
-    RAMET_GEN_FETCHED = 2,
-    RAMET_GEN_RETAINED = 3,
+enum ramet_frames_type {
+    RAMET_FRAMES_LOG = 1,
+    RAMET_FRAMES_FETCHED = 2,
+    RAMET_FRAMES_RETAINED = 3,
 };
 
-struct ramet_gen_header {
-    enum ramet_gen_type type;
+struct ramet_frame_file_header {
+    enum ramet_frames_type type;
     uint64_t salt;
-    uint64_t gen;
+    uint64_t number;
     uint32_t page_size;
     struct ramet_id base_id; /* of the replica that it belongs to */
 };
 
-void ramet_gen_header_encode(const struct ramet_gen_header *header,
-                             uint8_t out[RAMET_GEN_HEADER_SIZE]);
+void
+ramet_frame_file_header_encode(const struct ramet_frame_file_header *header,
+                               uint8_t out[RAMET_FRAME_FILE_HEADER_SIZE]);
 RAMET_NODISCARD bool
-ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
-                        struct ramet_gen_header *out);
-void ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32]);
-/* False unless `name` is exactly what ramet_gen_name() writes. */
-bool ramet_gen_name_parse(const char *name, enum ramet_gen_type *out_type,
-                          uint64_t *out_gen);
+ramet_frame_file_header_decode(const uint8_t in[RAMET_FRAME_FILE_HEADER_SIZE],
+                               struct ramet_frame_file_header *out);
+void ramet_frame_file_name(enum ramet_frames_type type, uint64_t number,
+                           char out[32]);
+/* False unless `name` is exactly what ramet_frame_file_name() writes. */
+bool
+ramet_frame_file_name_parse(const char *name, enum ramet_frames_type *out_type,
+                            uint64_t *out_number);
 
 /* ---- frames -------------------------------------------------------------- */
 

@@ -1,11 +1,11 @@
 /*
- * logfile.c - see logfile.h. The byte tables are in docs/replica.md.
+ * frames.c - see frames.h. The byte tables are in docs/replica.md.
  *
  * A frame's checksum is the page's hash XORed with the seeded hash of its
  * header, so that the page's own hash can be had back from it: the checkpoint
  * keeps that as the page's checksum without hashing the page again.
  */
-#include "client/store/format/logfile.h"
+#include "client/store/format/frames.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -21,45 +21,46 @@
 static const struct {
     uint8_t magic[8];
     const char *name;
-} gen_types[] = {
-    [RAMET_GEN_LOG] = {{'R', 'A', 'M', 'T', 'L', 'O', 'G', 1}, "log"},
-    [RAMET_GEN_FETCHED] = {{'R', 'A', 'M', 'T', 'F', 'I', 'L', 1}, "fill"},
-    [RAMET_GEN_RETAINED] = {{'R', 'A', 'M', 'T', 'P', 'S', 'T', 1}, "past"},
+} file_types[] = {
+    [RAMET_FRAMES_LOG] = {{'R', 'A', 'M', 'T', 'L', 'O', 'G', 1}, "log"},
+    [RAMET_FRAMES_FETCHED] = {{'R', 'A', 'M', 'T', 'F', 'I', 'L', 1}, "fill"},
+    [RAMET_FRAMES_RETAINED] = {{'R', 'A', 'M', 'T', 'P', 'S', 'T', 1}, "past"},
 };
 
 void
-ramet_gen_header_encode(const struct ramet_gen_header *header,
-                        uint8_t out[RAMET_GEN_HEADER_SIZE])
+ramet_frame_file_header_encode(const struct ramet_frame_file_header *header,
+                               uint8_t out[RAMET_FRAME_FILE_HEADER_SIZE])
 {
-    assert(header->type >= RAMET_GEN_LOG && header->type <= RAMET_GEN_RETAINED);
+    assert(header->type >= RAMET_FRAMES_LOG &&
+           header->type <= RAMET_FRAMES_RETAINED);
     assert(ramet_page_size_ok(header->page_size));
-    assert(header->gen >= 1 && header->gen <= RAMET_GEN_MAX);
-    memset(out, 0, RAMET_GEN_HEADER_SIZE);
-    memcpy(out, gen_types[header->type].magic, 8);
+    assert(header->number >= 1 && header->number <= RAMET_FRAME_FILE_MAX);
+    memset(out, 0, RAMET_FRAME_FILE_HEADER_SIZE);
+    memcpy(out, file_types[header->type].magic, 8);
     ramet_put_le64(out + 8, header->salt);
-    ramet_put_le64(out + 16, header->gen);
+    ramet_put_le64(out + 16, header->number);
     ramet_put_le32(out + 24, header->page_size);
     memcpy(out + 32, header->base_id.bytes, RAMET_ID_SIZE);
     ramet_put_le64(out + 56, ramet_hash64(out, 56));
 }
 
 bool
-ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
-                        struct ramet_gen_header *out)
+ramet_frame_file_header_decode(const uint8_t in[RAMET_FRAME_FILE_HEADER_SIZE],
+                               struct ramet_frame_file_header *out)
 {
-    struct ramet_gen_header header = {.type = RAMET_GEN_LOG};
+    struct ramet_frame_file_header header = {.type = RAMET_FRAMES_LOG};
 
-    while (header.type <= RAMET_GEN_RETAINED &&
-           memcmp(in, gen_types[header.type].magic, 8) != 0)
+    while (header.type <= RAMET_FRAMES_RETAINED &&
+           memcmp(in, file_types[header.type].magic, 8) != 0)
         header.type++;
-    if (header.type > RAMET_GEN_RETAINED ||
+    if (header.type > RAMET_FRAMES_RETAINED ||
         ramet_get_le64(in + 56) != ramet_hash64(in, 56))
         return false;
     header.salt = ramet_get_le64(in + 8);
-    header.gen = ramet_get_le64(in + 16);
+    header.number = ramet_get_le64(in + 16);
     header.page_size = ramet_get_le32(in + 24);
     memcpy(header.base_id.bytes, in + 32, RAMET_ID_SIZE);
-    if (header.gen == 0 || header.gen > RAMET_GEN_MAX ||
+    if (header.number == 0 || header.number > RAMET_FRAME_FILE_MAX ||
         !ramet_page_size_ok(header.page_size) || ramet_get_le32(in + 28) != 0 ||
         ramet_get_le64(in + 48) != 0)
         return false;
@@ -68,22 +69,24 @@ ramet_gen_header_decode(const uint8_t in[RAMET_GEN_HEADER_SIZE],
 }
 
 void
-ramet_gen_name(enum ramet_gen_type type, uint64_t gen, char out[32])
+ramet_frame_file_name(enum ramet_frames_type type, uint64_t number,
+                      char out[32])
 {
-    assert(type >= RAMET_GEN_LOG && type <= RAMET_GEN_RETAINED);
-    snprintf(out, 32, "%s-%016" PRIx64, gen_types[type].name, gen);
+    assert(type >= RAMET_FRAMES_LOG && type <= RAMET_FRAMES_RETAINED);
+    snprintf(out, 32, "%s-%016" PRIx64, file_types[type].name, number);
 }
 
 /* What follows the type's name and a dash; NULL: no type's name is there. */
 static const char *
-parse_type(const char *name, enum ramet_gen_type *out_type)
+parse_type(const char *name, enum ramet_frames_type *out_type)
 {
-    for (unsigned type = RAMET_GEN_LOG; type <= RAMET_GEN_RETAINED; type++) {
-        const size_t length = strlen(gen_types[type].name);
+    for (unsigned type = RAMET_FRAMES_LOG; type <= RAMET_FRAMES_RETAINED;
+         type++) {
+        const size_t length = strlen(file_types[type].name);
 
-        if (strncmp(name, gen_types[type].name, length) == 0 &&
+        if (strncmp(name, file_types[type].name, length) == 0 &&
             name[length] == '-') {
-            *out_type = (enum ramet_gen_type)type;
+            *out_type = (enum ramet_frames_type)type;
             return name + length + 1;
         }
     }
@@ -91,25 +94,25 @@ parse_type(const char *name, enum ramet_gen_type *out_type)
 }
 
 bool
-ramet_gen_name_parse(const char *name, enum ramet_gen_type *out_type,
-                     uint64_t *out_gen)
+ramet_frame_file_name_parse(const char *name, enum ramet_frames_type *out_type,
+                            uint64_t *out_number)
 {
-    enum ramet_gen_type type;
+    enum ramet_frames_type type;
     const char *const digits = parse_type(name, &type);
-    uint64_t gen = 0;
+    uint64_t number = 0;
 
     if (digits == NULL || strlen(digits) != 16)
         return false;
     for (const char *p = digits; *p != '\0'; p++) {
         if (*p >= '0' && *p <= '9')
-            gen = gen << 4 | (uint64_t)(*p - '0');
+            number = number << 4 | (uint64_t)(*p - '0');
         else if (*p >= 'a' && *p <= 'f')
-            gen = gen << 4 | (uint64_t)(*p - 'a' + 10);
+            number = number << 4 | (uint64_t)(*p - 'a' + 10);
         else
             return false;
     }
     *out_type = type;
-    *out_gen = gen;
+    *out_number = number;
     return true;
 }
 
@@ -266,7 +269,7 @@ is_sane(const struct ramet_trailer *t)
         (t->type != RAMET_RECORD_COMMIT || ramet_id_is_nil(&t->commit.id)))
         return false;
     if (ramet_pos_before(t->pos, t->start) ||
-        ramet_pos_gen(t->start) != ramet_pos_gen(t->pos))
+        ramet_pos_file(t->start) != ramet_pos_file(t->pos))
         return false;
     if (t->page_size == 0)
         return t->page_count == 0 && t->byte_length == 0;

@@ -12,7 +12,7 @@
 #include "core/alloc.h"
 
 #define BLOCK_RECORDS 16u
-#define BLOCKS 512u /* two checkpoints' worth of the smallest commits */
+#define BLOCKS 1024u /* two checkpoints' worth of the smallest commits */
 
 /* What a fold asks of a trailer, and of a frame. */
 struct note {

@@ -28,7 +28,7 @@
 #include "client/store/upkeep/sums.h"
 #include "core/alloc.h"
 
-#define CLOSED_ENOUGH 4u /* log files that make a checkpoint worth it */
+#define CLOSED_ENOUGH 8u /* log files that make a checkpoint worth it */
 #define SUM_STEP (1u << 20)
 #define SUM_AGAIN_MS 1000u /* where checkpoints were in the way */
 #define SUM_FAILED_MS 10000u

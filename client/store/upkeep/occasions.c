@@ -12,7 +12,7 @@
 #include "client/store/upkeep/checkpoint.h"
 #include "client/store/upkeep/log_files.h"
 
-#define CLOSED_MAX 8u    /* log files: then committers do it themselves */
+#define CLOSED_MAX 16u   /* log files: then committers do it themselves */
 #define CLOSED_LIMIT 32u /* ... and wait for whoever is at it */
 
 /* What fails here is tried again by the next committer, or at closing. */

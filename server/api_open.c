@@ -73,8 +73,9 @@ add_profile(struct call *call, struct ramet_buf *out)
         return;
     object = ramet_alloc(RAMET_PROFILE_OBJECT_MAX);
     if (object != NULL &&
-        ramet_profile_read_object(call->server->store, &call->volume, name,
-                                  object, &len, NULL) == RAMET_OK &&
+        ramet_profiles_read(call->server->profiles, call->server->store,
+                            &call->volume, name, object, &len,
+                            NULL) == RAMET_OK &&
         len > 0)
         ramet_range_profile(out, object, len);
     ramet_free(object);

@@ -6,6 +6,8 @@
  *   (1) What is written is a whole profile of the path's volume, name and number,
  *       recorded at a commit that there is, and the volume has room for it: it tells
  *       others what to bring.
+ *   (2) Whoever opens after that was answered is told of it: what is kept of the
+ *       profile (profiles.h) is forgotten once the store has changed, or may have.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -108,6 +110,9 @@ ramet_api_profile_put(struct call *call)
         rc = put(call, body, len, &err);
         ramet_gone_leave(call->server->gone, &call->volume);
     }
+    /* Also where it was refused: who was told of another by us may have built on
+     * that. */
+    ramet_profiles_forget(call->server->profiles, &call->volume, call->profile);
     if (rc == RAMET_OK)
         ramet_http_reply(call->rq, 201, NULL, NULL, 0);
     else if (rc == RAMET_EEXIST)
@@ -128,6 +133,7 @@ ramet_api_profile_remove(struct call *call)
         return;
     ramet_api_object_key(call, key);
     rc = ramet_objstore_remove(call->server->store, key, &err);
+    ramet_profiles_forget(call->server->profiles, &call->volume, call->profile);
     if (rc == RAMET_OK)
         ramet_http_reply(call->rq, 204, NULL, NULL, 0);
     else

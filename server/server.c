@@ -352,7 +352,9 @@ start_parts(struct ramet_server *server, struct door *door,
     if (rc == RAMET_OK) {
         server->locations = ramet_frame_locations_new(PLACED_ENTRIES);
         server->openings = ramet_openings_new();
-        if (server->locations == NULL || server->openings == NULL)
+        server->profiles = ramet_profiles_new(ramet_os_system());
+        if (server->locations == NULL || server->openings == NULL ||
+            server->profiles == NULL)
             rc = RAMET_FAIL(err, RAMET_ENOMEM, "out of memory");
     }
     if (rc == RAMET_OK)
@@ -399,6 +401,7 @@ ramet_server_stop(struct ramet_server *server)
     ramet_http_free(server->http);
     ramet_volume_table_free(server->volumes);
     ramet_gone_free(server->gone);
+    ramet_profiles_free(server->profiles);
     ramet_openings_free(server->openings);
     ramet_frame_locations_free(server->locations);
     ramet_access_close(server->access);

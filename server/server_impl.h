@@ -32,6 +32,7 @@
 #include "server/news.h"
 #include "server/open_volume.h"
 #include "server/opening.h"
+#include "server/profiles.h"
 #include "server/render.h"
 #include "server/server.h"
 #include "server/work.h"
@@ -50,6 +51,7 @@ struct ramet_server {
     struct ramet_volume_table *volumes;
     struct ramet_frame_locations *locations;
     struct ramet_openings *openings;
+    struct ramet_profiles *profiles;
     struct ramet_tokens *tokens;
     struct ramet_access_log *access;
     struct ramet_http *http;

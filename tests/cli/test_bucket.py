@@ -390,14 +390,19 @@ class Counts(BucketTest):
             self.assertGreater(len([r for r in self.fake.log
                                     if "/probe/" in r.key]), 300)
 
-    def test_server__tells_what_it_asked_of_its_bucket(self):
+    def new_server(self):
+        """One on the bucket."""
         kept = dict(os.environ)
         self.addCleanup(lambda: (os.environ.clear(), os.environ.update(kept)))
-        self.bound()
         os.environ.update(self.environment)
         server = support.Server("s3://bucket/a/b?endpoint=" + self.fake.url,
                                 log=self.path("server.log"))
         self.addCleanup(server.stop)
+        return server
+
+    def test_server__tells_what_it_asked_of_its_bucket(self):
+        self.bound()
+        server = self.new_server()
         self.fake.forget()
         self.ramet("clone", server.url() + "/app", self.path("c.db"),
                    "--hydrate")
@@ -410,6 +415,37 @@ class Counts(BucketTest):
         self.assertGreaterEqual(int(told["list"]), seen["list"])
         self.assertGreaterEqual(int(told["nano_usd"]),
                                 400 * seen["get"] + 5000 * seen["list"])
+
+    def test_server__asks_for_a_profile_once_for_all_who_open_with_it(self):
+        """A list and a read; each opening costs the name's list and a look for
+        what is new."""
+        self.bound()
+        self.sql(self.path("first.db"), "db.execute('SELECT * FROM t')"
+                 ".fetchall()", keys=True, remote=self.url(), profile="web")
+        self.assertTrue(any("/profiles/web/" in key
+                            for key in self.fake.objects))
+        server = self.new_server()
+
+        def opened(profile):
+            self.fake.forget()
+            with urllib.request.urlopen(
+                    server.url() + "/v1/volumes/app/open" + profile) as answer:
+                body = answer.read()
+            asked = [request for request in self.fake.log if "/profiles/" in
+                     request.key + request.query.get("prefix", "")]
+            return len(body), len(asked), len(self.fake.log) - len(asked)
+
+        size, asked, _ = opened("?profile=web")
+        self.assertEqual(asked, 2)
+        without, asked, least = opened("")
+        self.assertEqual(asked, 0)
+        self.assertGreater(size, without)
+        for _ in range(5):
+            self.assertEqual(opened("?profile=web"), (size, 0, least))
+        _, asked, _ = opened("?profile=none")
+        self.assertEqual(asked, 1)
+        for _ in range(5):
+            self.assertEqual(opened("?profile=none"), (without, 0, least))
 
     def test_copied_bucket__is_tried_anew(self):
         self.bound()

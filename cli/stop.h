@@ -2,7 +2,7 @@
  * stop.h - SIGINT and SIGTERM as a flag that long work looks at.
  *
  * The first signal asks the work to stop at its next step, and what was begun
- * is left as a crash would leave it: whole or to be settled. A second signal
+ * is left as a crash would leave it: whole or to be resolved. A second signal
  * ends the process at once, which is as safe.
  *
  * Layer: cli.

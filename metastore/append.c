@@ -1,7 +1,7 @@
 /*
  * append.c - the commit point; see history.h.
  *
- *   (1) The commit point is one put-if-absent. What holds a slot is settled by
+ *   (1) The commit point is one put-if-absent. What holds a slot is resolved by
  *       reading it in the store: a cache may have what it was before the store went
  *       back, an earlier try of ours even.
  *   (2) What was put above a gap was never in the line, and is taken back.
@@ -67,9 +67,9 @@ check_base(struct ramet_history *history,
 
 /* Somebody holds the slot: it may be an earlier try of ours. */
 static enum ramet_rc
-settle_slot(struct ramet_history *history, uint64_t lsn,
-            const struct ramet_hash *ours, struct ramet_head *out_winner,
-            struct ramet_err *err)
+resolve_slot(struct ramet_history *history, uint64_t lsn,
+             const struct ramet_hash *ours, struct ramet_head *out_winner,
+             struct ramet_err *err)
 {
     struct ramet_lru_entry *entry;
     struct ramet_head winner;
@@ -162,7 +162,7 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
     ramet_commit_key(&history->volume, lsn, key);
     rc = ramet_objstore_put(history->store, key, &part, 1, err);
     if (rc == RAMET_EEXIST)
-        rc = settle_slot(history, lsn, &hash, out_winner, err);
+        rc = resolve_slot(history, lsn, &hash, out_winner, err);
     if (rc == RAMET_OK)
         rc = check_not_deleted(history, &commit, key, err);
     if (rc == RAMET_OK) {

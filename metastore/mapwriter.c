@@ -86,7 +86,7 @@ ramet_map_writer_add(struct ramet_map_writer *writer,
 
 /* No answer: the name is ours alone, so whether it is there decides. */
 static enum ramet_rc
-settle(struct ramet_map_writer *writer, struct ramet_err *err)
+resolve(struct ramet_map_writer *writer, struct ramet_err *err)
 {
     uint64_t size;
     const enum ramet_rc rc =
@@ -131,6 +131,6 @@ ramet_map_writer_finish(struct ramet_map_writer *writer,
         rc = ramet_objstore_upload_finish(writer->upload, err);
         writer->upload = NULL; /* freed, whatever it said */
     }
-    return rc == RAMET_EUNKNOWN || rc == RAMET_EEXIST ? settle(writer, err)
+    return rc == RAMET_EUNKNOWN || rc == RAMET_EEXIST ? resolve(writer, err)
                                                       : rc;
 }

@@ -138,5 +138,5 @@ ramet_http_reply_feed(struct ramet_http_request *rq, const char *content_type,
     if (response == NULL)
         free_feed(feed);
     rq->is_feed = response != NULL;
-    ramet_http_settle(rq, 200, content_type, response);
+    ramet_http_set_response(rq, 200, content_type, response);
 }

@@ -137,8 +137,9 @@ ramet_http_reply_malformed(struct ramet_http_request *rq, const char *detail);
 
 /* http_reply.c */
 /* Takes the response; NULL: none could be made. */
-void ramet_http_settle(struct ramet_http_request *rq, unsigned status,
-                       const char *content_type, struct MHD_Response *response);
+void ramet_http_set_response(struct ramet_http_request *rq, unsigned status,
+                             const char *content_type,
+                             struct MHD_Response *response);
 void ramet_http_reply_no_room(struct ramet_http_request *rq, const char *what);
 void ramet_http_request_headers_done(struct ramet_http_request *rq);
 

@@ -62,8 +62,8 @@ ramet_http_request_headers_done(struct ramet_http_request *rq)
 }
 
 void
-ramet_http_settle(struct ramet_http_request *rq, unsigned status,
-                  const char *content_type, struct MHD_Response *response)
+ramet_http_set_response(struct ramet_http_request *rq, unsigned status,
+                        const char *content_type, struct MHD_Response *response)
 {
     static char nothing[1];
 
@@ -140,7 +140,7 @@ ramet_http_reply(struct ramet_http_request *rq, unsigned status,
             ramet_free(data);
     }
     rq->response_bytes = len;
-    ramet_http_settle(rq, status, content_type, response);
+    ramet_http_set_response(rq, status, content_type, response);
 }
 
 void
@@ -151,7 +151,7 @@ ramet_http_reply_copy(struct ramet_http_request *rq, unsigned status,
         len, (void *)(uintptr_t)data, MHD_RESPMEM_MUST_COPY);
 
     rq->response_bytes = len;
-    ramet_http_settle(rq, status, content_type, response);
+    ramet_http_set_response(rq, status, content_type, response);
 }
 
 void
@@ -399,5 +399,5 @@ ramet_http_reply_stream(struct ramet_http_request *rq, unsigned status,
         read_stream, s, release_stream);
     if (response == NULL)
         unref_stream(s);
-    ramet_http_settle(rq, status, content_type, response);
+    ramet_http_set_response(rq, status, content_type, response);
 }

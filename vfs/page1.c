@@ -82,7 +82,7 @@ ramet_page1_read(struct ramet_page1 *page1, const struct ramet_snapshot *s,
     page1->pages_seq = s->pages_seq;
     page1->is_known = true;
     if (!is_own)
-        page1->settled = page1->counter;
+        page1->published = page1->counter;
 }
 
 void
@@ -101,7 +101,7 @@ ramet_page1_is_put_back(const struct ramet_page1 *page1,
     if (!ramet_dbheader_is(s->header, s->byte_length))
         return false;
     memcpy(shown, s->header, sizeof(shown));
-    ramet_dbheader_show(shown, page1->settled, 0);
+    ramet_dbheader_show(shown, page1->published, 0);
     return memcmp(page + RAMET_DBHEADER_COUNTER_AT,
                   shown + RAMET_DBHEADER_COUNTER_AT, 4) == 0 &&
            memcmp(page + RAMET_DBHEADER_VALID_FOR_AT,
@@ -116,7 +116,7 @@ ramet_page1_published(struct ramet_page1 *page1, uint64_t base_pages_seq,
     if (page1->pages_seq != base_pages_seq)
         page1->is_known = false;
     page1->pages_seq = s->pages_seq;
-    page1->settled = page1->counter;
+    page1->published = page1->counter;
 }
 
 void

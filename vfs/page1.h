@@ -43,7 +43,8 @@ struct ramet_page1 {
     uint64_t pages_seq; /* ... one with this */
     uint64_t schema_seq;
     uint32_t counter; /* as SQLite last read or wrote it */
-    uint32_t settled; /* ... last read or published it: before a transaction */
+    uint32_t
+        published;    /* ... last read or published it: before a transaction */
     uint32_t highest; /* no counter that SQLite has in mind is ahead of it */
     uint32_t shift;
     uint32_t highest_cookie;
@@ -72,7 +73,7 @@ ramet_page1_is_put_back(const struct ramet_page1 *page1,
 static inline bool
 ramet_page1_has_moved(const struct ramet_page1 *page1)
 {
-    return page1->counter != page1->settled;
+    return page1->counter != page1->published;
 }
 /* The cookie that is stored for one that SQLite wrote. */
 static inline uint32_t

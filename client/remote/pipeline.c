@@ -252,7 +252,7 @@ take(struct ramet_batch *batch, const uint32_t *pgnos, size_t count,
 }
 
 void
-ramet_batch_settle(struct ramet_batch *batch)
+ramet_batch_keep_landed(struct ramet_batch *batch)
 {
     assert(batch->landed_count <= RAMET_LANDED_PAGES);
     assert(batch->landed_count == 0 || batch->landed != NULL);
@@ -343,7 +343,7 @@ ramet_batch_land(void *ctx, uint32_t pgno, const uint8_t *page,
     if (!lay_by(batch, pgno, page))
         take(batch, &pgno, 1, page);
     else if (batch->landed_count == landed_max(batch))
-        ramet_batch_settle(batch);
+        ramet_batch_keep_landed(batch);
     return RAMET_OK;
 }
 
@@ -425,7 +425,7 @@ fly(struct ramet_batch *batch, struct ramet_err *err)
                                         &batch->at, batch->pgnos, batch->count,
                                         true, ramet_batch_land, batch, err);
     ramet_waiting_set(NULL);
-    ramet_batch_settle(batch);
+    ramet_batch_keep_landed(batch);
     assert(batch->landed_count == 0); /* invariant 2 */
     if (rc ==
         RAMET_OK) /* all of them came, unless the code below us is wrong */

@@ -213,7 +213,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_batch_land(void *ctx, uint32_t pgno, const uint8_t *page,
                  struct ramet_err *err);
 /* Keep what came and was not kept. Without the mutex. */
-void ramet_batch_settle(struct ramet_batch *batch);
+void ramet_batch_keep_landed(struct ramet_batch *batch);
 /* The page of that want, if it came and was not kept yet. Under the mutex. */
 bool ramet_want_has_landed(const struct ramet_want *want, uint8_t *out);
 /* There is something to be asked for: see to it that somebody does. Under the

@@ -86,13 +86,13 @@ ramet_session_end_lazy(struct ramet_session *session, struct ramet_err *err);
 /* RAMET_EUNKNOWN, with the way out: a push was cut off, or a commit is in doubt,
  * and the remote alone knows what became of it. `state` is the session's. */
 RAMET_NODISCARD enum ramet_rc
-ramet_session_check_settled(struct ramet_session *session,
-                            const struct ramet_replica_state *state,
-                            struct ramet_err *err);
+ramet_session_check_resolved(struct ramet_session *session,
+                             const struct ramet_replica_state *state,
+                             struct ramet_err *err);
 /*
  * Bind to another place of the same volume, which was found to have the commit
  * `point` in its line. RAMET_ESNAPSHOT: the replica stands on another by now;
- * RAMET_EBUSY: somebody else has it open; and as ramet_session_check_settled().
+ * RAMET_EBUSY: somebody else has it open; and as ramet_session_check_resolved().
  */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_rebind(struct ramet_session *session, const char *remote,

@@ -7,7 +7,7 @@
  *   (2) `armed` is true only between turns with nothing to push: a commit that
  *       finds it true, and it alone, wakes the crew
  *   (3) `closing` and the flushes are under the mutex
- *   (4) nothing is pushed, settled or bound but while somebody who may push
+ *   (4) nothing is pushed, resolved or bound but while somebody who may push
  *       has joined; a push that was begun for one may outlast it
  *
  * Layer: client, sync.

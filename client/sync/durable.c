@@ -80,7 +80,7 @@ ramet_durable_ready(struct ramet_replica_sync *replica_sync,
     if (rc == RAMET_OK)
         rc = ramet_sync_bind(&sync, &own);
     if (rc == RAMET_OK)
-        rc = ramet_intent_settle(&sync, &own);
+        rc = ramet_intent_resolve(&sync, &own);
     if (rc == RAMET_OK)
         rc = ramet_sync_push(&sync, &own);
     if (rc == RAMET_OK)
@@ -350,7 +350,7 @@ ramet_durable_published(struct ramet_durable *durable,
     enum ramet_rc rc;
 
     assert(durable->landed && !ramet_session_has_prepared(session));
-    /* Any failure here leaves an intent, whose bytes are kept: the next settle
+    /* Any failure here leaves an intent, whose bytes are kept: the next attempt
      * sends them again, and hears that they landed. */
     rc = ramet_session_lock_push(session, NULL);
     if (rc == RAMET_OK) {

@@ -18,7 +18,7 @@
  *   durable  nothing is left to do
  *
  * While a commit is in doubt reads go on, and nobody begins to write: one of
- * this mode settles it first, one of another makes it void, as if it had had no
+ * this mode resolves it first, one of another makes it void, as if it had had no
  * answer. A file whose LSN the replica has reached is stale and means nothing.
  *
  * Layer: client, internal.
@@ -38,7 +38,7 @@ struct ramet_durable {
 };
 void ramet_durable_done(struct ramet_durable *durable);
 
-/* Before a transaction begins to write: settle what is not settled, push what
+/* Before a transaction begins to write: resolve what is not resolved, push what
  * is pending. RAMET_ESNAPSHOT if that moved the replica. Called without the
  * write lock. */
 RAMET_NODISCARD enum ramet_rc

@@ -9,7 +9,7 @@
 #include <inttypes.h>
 
 #include "client/store/exchange.h"
-#include "client/sync/durable_settle.h"
+#include "client/sync/durable_resolve.h"
 #include "client/sync/fence.h"
 #include "client/sync/kept.h"
 #include "client/sync/point.h"
@@ -19,7 +19,7 @@
 
 /*
  * The intent was refused: for `winner`, or, where its LSN is 0, for whoever is
- * there. Only what is in the slot settles it; with nothing there the same bytes
+ * there. Only what is in the slot resolves it; with nothing there the same bytes
  * may land yet, and the intent stays. RAMET_ESNAPSHOT: a fence is there, which
  * changed nothing; what is pending goes after it.
  */
@@ -114,9 +114,9 @@ send_again(struct ramet_sync *sync, const uint8_t *object, size_t len,
         return rc;
     rc = ramet_intent_send(sync, object, len, &refusal);
     if (ramet_refusal_is_one(rc))
-        rc = ramet_refusal_settle(sync, object, len, &refusal);
+        rc = ramet_refusal_resolve(sync, object, len, &refusal);
     else if (rc == RAMET_ESNAPSHOT && ramet_id_is_nil(&sync->state->intent.id))
-        rc = RAMET_OK; /* behind a fence: settled */
+        rc = RAMET_OK; /* behind a fence: resolved */
     if (rc != RAMET_OK && err != NULL)
         *err = refusal;
     return rc;
@@ -153,7 +153,7 @@ load_intent(struct ramet_sync *sync, uint8_t **out_object, size_t *out_len,
 
 /* The intent that there is: send it, or drop one of which nothing was sent. */
 static enum ramet_rc
-settle_intent(struct ramet_sync *sync, struct ramet_err *err)
+resolve_intent(struct ramet_sync *sync, struct ramet_err *err)
 {
     uint8_t *object = NULL;
     size_t len = 0;
@@ -172,16 +172,16 @@ settle_intent(struct ramet_sync *sync, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_intent_settle(struct ramet_sync *sync, struct ramet_err *err)
+ramet_intent_resolve(struct ramet_sync *sync, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
     assert(sync->has_push_lock);
     do {
         if (!ramet_id_is_nil(&sync->state->intent.id))
-            rc = settle_intent(sync, err);
+            rc = resolve_intent(sync, err);
         if (rc == RAMET_OK)
-            rc = ramet_durable_settle(sync, err);
+            rc = ramet_durable_resolve(sync, err);
     } while (rc == RAMET_OK && (!ramet_id_is_nil(&sync->state->intent.id) ||
                                 !ramet_id_is_nil(&sync->doubt.id)));
     return rc;

@@ -12,9 +12,9 @@
 RAMET_NODISCARD enum ramet_rc
 ramet_intent_send(struct ramet_sync *sync, const uint8_t *object, size_t len,
                   struct ramet_err *err);
-/* What was sent of an intent and is not settled yet: finish it. Needs the
+/* What was sent of an intent and is not resolved yet: finish it. Needs the
  * push lock and a connection. No intent: nothing. */
 RAMET_NODISCARD enum ramet_rc
-ramet_intent_settle(struct ramet_sync *sync, struct ramet_err *err);
+ramet_intent_resolve(struct ramet_sync *sync, struct ramet_err *err);
 
 #endif

@@ -14,7 +14,7 @@
  * for reading only (RAMET_OPEN_READONLY) refuses them with RAMET_EREADONLY,
  * whatever other files of the process may do to the same replica; with
  * RAMET_OPEN_PULL it may fetch and pull, and a pull of its does nothing else:
- * no commit is settled, no volume bound. ------------------------------------ */
+ * no commit is resolved, no volume bound. ------------------------------------ */
 struct ramet_progress {
     const char *verb; /* "push", "hydrate", … */
     const char *unit; /* what is counted; NULL: "pages" */

@@ -20,7 +20,7 @@
 #include "client/sync/along.h"
 #include "client/sync/bind.h"
 #include "client/sync/durable.h"
-#include "client/sync/durable_settle.h"
+#include "client/sync/durable_resolve.h"
 #include "client/sync/export.h"
 #include "client/sync/fence.h"
 #include "client/sync/intent.h"
@@ -158,7 +158,7 @@ adopt(struct ramet_sync *sync, const struct target *target, bool reset,
 
 /* A blob is a plain file again as soon as may be, unless it is a lazy one. */
 static enum ramet_rc
-settle_blob(struct ramet_sync *sync, struct ramet_err *err)
+make_blob_whole(struct ramet_sync *sync, struct ramet_err *err)
 {
     bool is_lazy;
     enum ramet_rc rc;
@@ -190,7 +190,7 @@ bind_if_there(struct ramet_sync *sync, struct ramet_err *err)
 
 /*
  * Our own commit that is under way must not be taken for a stranger's: with
- * local commits pending, the push lock comes first, and an intent is settled. That
+ * local commits pending, the push lock comes first, and an intent is resolved. That
  * there are any may show only as the replica is bound: another process did it.
  * `binds`: else what is not bound is left so, and has no history.
  */
@@ -207,7 +207,7 @@ prepare(struct ramet_sync *sync, bool binds, struct ramet_err *err)
     if (rc != RAMET_OK || sync->history == NULL || !ramet_sync_pending(sync))
         return rc;
     rc = ramet_sync_lock_push(sync, err);
-    return rc == RAMET_OK ? ramet_intent_settle(sync, err) : rc;
+    return rc == RAMET_OK ? ramet_intent_resolve(sync, err) : rc;
 }
 
 static enum ramet_rc
@@ -229,9 +229,9 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     if (head.lsn == sync->state->newest.lsn)
-        return ramet_sync_pending(sync) ? RAMET_OK : settle_blob(sync, err);
+        return ramet_sync_pending(sync) ? RAMET_OK : make_blob_whole(sync, err);
     if (ramet_sync_pending(sync))
-        return sync->follows ? RAMET_OK /* for who may push to settle */
+        return sync->follows ? RAMET_OK /* for who may push to resolve */
                              : ramet_sync_diverged(sync, head.lsn, err);
     assert(!ramet_sync_pending(sync));
     from = sync->state->newest.lsn;
@@ -244,7 +244,7 @@ pull(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
         ramet_along_keep(&target.along, sync, &at);
         sync->result.pulled_commits += head.lsn - from;
         sync->result.pages += ramet_pageset_count(&target.changed);
-        rc = settle_blob(sync, err);
+        rc = make_blob_whole(sync, err);
     }
     target_done(&target);
     return rc;
@@ -300,7 +300,7 @@ give_up(struct ramet_sync *sync, const struct ramet_head *head, bool same_line,
     if (rc == RAMET_OK) {
         ramet_replica_sync_note_remote(sync->replica_sync, head->lsn, 0);
         sync->result.pages += ramet_pageset_count(&target.changed);
-        rc = settle_blob(sync, err);
+        rc = make_blob_whole(sync, err);
     } else if (rc == RAMET_ESNAPSHOT && kept != NULL) {
         ramet_export_forget_lost(sync, kept);
         ramet_free(kept);

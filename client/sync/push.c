@@ -23,7 +23,7 @@
 #include "client/sync/bases.h"
 #include "client/sync/bind.h"
 #include "client/sync/builder.h"
-#include "client/sync/durable_settle.h"
+#include "client/sync/durable_resolve.h"
 #include "client/sync/fence.h"
 #include "client/sync/intent.h"
 #include "client/sync/point.h"
@@ -274,21 +274,21 @@ static enum ramet_rc
 push(struct ramet_sync *sync, void *ctx, struct ramet_err *err)
 {
     struct ramet_head base;
-    bool settled = true;
+    bool resolved = true;
     enum ramet_rc rc;
 
     (void)ctx;
     rc = ramet_sync_connect(sync, err);
     if (rc == RAMET_OK)
-        rc = ramet_durable_is_settled(sync->replica_sync, sync->session,
-                                      sync->state, &settled, err);
-    if (rc != RAMET_OK || (settled && !wants_push(sync)))
+        rc = ramet_durable_is_resolved(sync->replica_sync, sync->session,
+                                       sync->state, &resolved, err);
+    if (rc != RAMET_OK || (resolved && !wants_push(sync)))
         return rc;
     rc = ramet_sync_lock_push(sync, err);
     if (rc == RAMET_OK)
         rc = ramet_sync_bind(sync, err);
     if (rc == RAMET_OK)
-        rc = ramet_intent_settle(sync, err);
+        rc = ramet_intent_resolve(sync, err);
     if (rc != RAMET_OK || !wants_push(sync))
         return rc;
     rc = find_base(sync, &base, err);

@@ -137,8 +137,8 @@ is_worth_it(struct ramet_sync *sync, const struct ramet_head *newest,
 }
 
 enum ramet_rc
-ramet_refusal_settle(struct ramet_sync *sync, const uint8_t *object, size_t len,
-                     struct ramet_err *err)
+ramet_refusal_resolve(struct ramet_sync *sync, const uint8_t *object,
+                      size_t len, struct ramet_err *err)
 {
     const struct ramet_err refusal = *err;
     struct ramet_remote_point point;

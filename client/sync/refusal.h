@@ -26,13 +26,13 @@ ramet_refusal_by_clock(struct ramet_replica_sync *replica_sync,
                        const struct ramet_head *base, struct ramet_err *err);
 /*
  * The intent in `object` was refused with `err`, by RAMET_ECLOCK or
- * RAMET_EREFUSED. RAMET_OK: it is settled, in that it landed after all, or by
+ * RAMET_EREFUSED. RAMET_OK: it is resolved, in that it landed after all, or by
  * invariant (3) was abandoned; the state is up to date. Else the refusal, or
  * what went wrong at that.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_refusal_settle(struct ramet_sync *sync, const uint8_t *object, size_t len,
-                     struct ramet_err *err);
+ramet_refusal_resolve(struct ramet_sync *sync, const uint8_t *object,
+                      size_t len, struct ramet_err *err);
 /* For who gives up what was refused: see to it that it can't land after all. */
 RAMET_NODISCARD enum ramet_rc
 ramet_refusal_fence(struct ramet_sync *sync, struct ramet_err *err);

@@ -6,13 +6,13 @@
  *
  *   (1) a commit is sent only after its bytes are kept and synced, and any
  *       retry sends those bytes: one commit lands, or none
- *   (2) before anything else is sent, an old intent is settled
+ *   (2) before anything else is sent, an old intent is resolved
  *   (3) a remote that does not have the commit on which the replica stands is
  *       never pushed to nor pulled from: it is asked first, or refuses by
  *       itself
  *   (4) memory is bounded whatever the number of pages, but for page sets
  *   (5) a run that follows pulls, and does nothing else: nothing is sent,
- *       settled or bound, and what local commits keep back stays back. It is
+ *       resolved or bound, and what local commits keep back stays back. It is
  *       for those who may not write
  *   (6) what a run decides, it decides of the replica as it was when it looked;
  *       the store refuses it where the replica moved on since, and then the

@@ -16,7 +16,7 @@
 #include "client/store/store.h"
 #include "client/sync/background.h"
 #include "client/sync/durable.h"
-#include "client/sync/durable_settle.h"
+#include "client/sync/durable_resolve.h"
 #include "client/sync/fetcher.h"
 #include "client/sync/progress.h"
 #include "client/sync/replica_sync.h"
@@ -168,7 +168,7 @@ is_in_doubt(struct ramet_file *file, enum ramet_rc rc)
            !ramet_id_is_nil(&id.id);
 }
 
-/* The write lock, if nothing is unsettled; *out_ready false: without it. */
+/* The write lock, if nothing is unresolved; *out_ready false: without it. */
 static enum ramet_rc
 reserve_if_ready(struct ramet_file *file, bool *out_ready,
                  struct ramet_err *err)
@@ -189,7 +189,7 @@ reserve_if_ready(struct ramet_file *file, bool *out_ready,
 }
 
 /*
- * With sync=commit nothing may be unsettled when a transaction begins to
+ * With sync=commit nothing may be unresolved when a transaction begins to
  * write. The look is cheap and made under the write lock; what it finds is
  * put right without it, which may move the replica on, and looked at again.
  */

@@ -126,7 +126,7 @@ void ramet_file_set_progress(struct ramet_file *file, ramet_progress_fn *fn,
 void ramet_file_set_waiter(struct ramet_file *file,
                            const struct ramet_waiter *patience);
 
-/* Settle an old intent, then make one commit of all pending pages.
+/* Resolve an old intent, then make one commit of all pending pages.
  * RAMET_EDIVERGED where the remote went elsewhere. Nothing pending: OK. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_push(struct ramet_file *file, struct ramet_sync_result *out,
@@ -211,7 +211,7 @@ struct ramet_file_status {
     uint64_t age_ms;   /* so long ago, by a clock that sleep does not stop */
     bool never_pushed; /* there is a remote, and nothing in it */
     bool in_doubt;     /* a commit with sync=commit got no answer, and is
-                                   not settled */
+                                   not resolved */
     uint64_t last_contact_ms; /* Unix time of the last answer; 0: never */
     uint64_t fetched_pages, fetched_bytes, requests; /* by this process */
     struct ramet_prefetch_counts prefetched;         /* as well */

@@ -41,7 +41,7 @@ check_replica(struct rebinding *r, struct ramet_err *err)
                           "copy of it; 'ramet init FILE --remote URL' makes a "
                           "volume of it",
                           r->path);
-    return ramet_session_check_settled(r->session, &r->state, err);
+    return ramet_session_check_resolved(r->session, &r->state, err);
 }
 
 static enum ramet_rc

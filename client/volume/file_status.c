@@ -14,7 +14,7 @@
 #include "client/store/exchange.h"
 #include "client/store/store.h"
 #include "client/sync/bases.h"
-#include "client/sync/durable_settle.h"
+#include "client/sync/durable_resolve.h"
 #include "client/sync/replica_sync.h"
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
@@ -146,15 +146,15 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
     const struct ramet_replica_state *const state = &file->state;
     struct ramet_remote_client *const client =
         ramet_replica_sync_client(file->replica_sync);
-    bool settled = true;
+    bool resolved = true;
     bool lacks = false;
     enum ramet_rc rc;
 
     assert(ramet_file_is_whole(file) && file->view == NULL); /* invariant 1 */
     rc = ramet_session_state(file->session, &file->state, err);
     if (rc == RAMET_OK)
-        rc = ramet_durable_is_settled(file->replica_sync, file->session, state,
-                                      &settled, err);
+        rc = ramet_durable_is_resolved(file->replica_sync, file->session, state,
+                                       &resolved, err);
     if (rc != RAMET_OK)
         return rc;
     snprintf(out->remote, sizeof(out->remote), "%s", state->remote);
@@ -172,7 +172,7 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
     out->bases_bytes = ramet_bases_size(file->replica_sync->replica);
     out->unpushed_since_ms = unpushed_since(state);
     out->never_pushed = out->remote[0] != '\0' && out->durable_lsn == 0;
-    out->in_doubt = !settled;
+    out->in_doubt = !resolved;
     status_of_replica_sync(file->replica_sync, out, state, &lacks);
     if (out->remote_lsn < out->durable_lsn && !lacks)
         out->remote_lsn = out->durable_lsn;

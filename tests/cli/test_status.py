@@ -199,7 +199,7 @@ print(*row)""", sync="auto", close_wait_ms=0)
 
     # ---- in doubt
 
-    def test_commit_in_doubt__is_not_green_until_it_is_settled(self):
+    def test_commit_in_doubt__is_not_green_until_it_is_resolved(self):
         """sync=commit, and the answer never came."""
         if not self.server:
             return

@@ -49,7 +49,7 @@ append__has_one_winner_per_slot(void **state)
 }
 
 static void
-append__with_a_lost_reply_is_settled_by_the_same_bytes(void **state)
+append__with_a_lost_reply_is_resolved_by_the_same_bytes(void **state)
 {
     struct line *const f = *state;
     struct ramet_buf object;
@@ -566,7 +566,7 @@ main(void)
         TEST(append__has_one_winner_per_slot),
         TEST(append__to_a_store_whose_reads_lag_is_not_decided),
         TEST(append__to_what_was_deleted_meanwhile__is_taken_back),
-        TEST(append__with_a_lost_reply_is_settled_by_the_same_bytes),
+        TEST(append__with_a_lost_reply_is_resolved_by_the_same_bytes),
         TEST(fence__keeps_out_a_request_that_hangs_in_the_network),
         TEST(fence__learns_that_the_commit_had_landed),
         TEST(fence__can_be_the_first_commit),

@@ -352,7 +352,7 @@ make_map__streams_and_can_be_repeated(void **state)
             rc = ramet_history_make_map(model.history, model.lsn, &err);
             fired = ramet_faultstore_fired(store);
             ramet_faultstore_arm(store, RAMET_FAULT_NONE, 0, RAMET_OK);
-            /* A lost reply is settled by looking. */
+            /* A lost reply is resolved by looking. */
             assert_int_equal(rc, fired && kind == 0 ? RAMET_EUNREACHABLE
                                                     : RAMET_OK);
             writes = ramet_faultstore_counts(store).upload_writes;

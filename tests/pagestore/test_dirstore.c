@@ -270,7 +270,7 @@ put__with_each_system_call_failing_never_lies(void **state)
                     assert_int_equal(found, 'a');
                 else if (rc != RAMET_EUNKNOWN)
                     assert_int_equal(found, 0);
-                /* trying again settles it */
+                /* trying again resolves it */
                 rc = put_text(store, "v/k", "aaaaa");
                 assert_true(rc == RAMET_OK || rc == RAMET_EEXIST);
                 assert_int_equal(content_of(store, "v/k", 5), 'a');

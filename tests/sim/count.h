@@ -53,7 +53,7 @@
 #define SIM_CALLS(X)                                                           \
     X(ramet_recover, "replicas opened alone")                                  \
     X(ramet_log_search_damage, "ends of logs looked behind")                   \
-    X(ramet_settle, "logs settled")                                            \
+    X(ramet_recover_prepared, "dead writers' records recovered")               \
     X(ramet_void_record, "records made void")                                  \
     X(ramet_log_unsync, "logs to be written again after a sync")               \
     X(ramet_log_files_recycle, "checkpoints that kept log files")              \
@@ -68,7 +68,7 @@
     X(ramet_session_abandon_intent, "intents abandoned")                       \
     X(ramet_session_pull, "pulls and resets recorded")                         \
     X(ramet_fence_slot, "slots fenced")                                        \
-    X(ramet_durable_settle, "commits in doubt looked at")                      \
+    X(ramet_durable_resolve, "commits in doubt looked at")                     \
     X(ramet_durable_take_back, "commits in doubt taken back")                  \
     X(ramet_delta_writer_take, "deltas sent")                                  \
     X(ramet_delta_apply, "deltas applied")                                     \

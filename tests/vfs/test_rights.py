@@ -128,7 +128,7 @@ def test_allow_pull_permits_pulling_and_no_more():
     tries(rw, "push")
 
 
-def test_allowed_pull_settles_nothing():
+def test_allowed_pull_resolves_nothing():
     """What was committed here is pushed by who may push."""
     a = prepare()
     rw = open_db("b.db", sync="manual")
@@ -214,7 +214,7 @@ db.close()
 """
 
 
-def test_who_follows_settles_nothing_of_other_processes():
+def test_who_follows_resolves_nothing_of_other_processes():
     a = prepare()
     rw = open_db("b.db", sync="manual")
     rw.execute("INSERT INTO t(x) VALUES('mine')")

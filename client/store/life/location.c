@@ -219,8 +219,8 @@ open_to_users(const struct ramet_replica_location *location,
 /* All that is made later takes its access from the lock file: so it has that of
  * the base, as far as it is ours to give. */
 static int
-settle_rights(const struct ramet_replica_location *location, int fd,
-              bool is_new)
+copy_base_rights(const struct ramet_replica_location *location, int fd,
+                 bool is_new)
 {
     const struct ramet_os *const os = location->os;
     const struct ramet_os_stat *const lock = &location->lock;
@@ -277,7 +277,7 @@ open_lock(struct ramet_replica_location *location, bool make,
                                     O_RDONLY, &location->lock);
     }
     if (fd >= 0)
-        result = settle_rights(location, fd, is_new);
+        result = copy_base_rights(location, fd, is_new);
     if (fd < 0 || (result < 0 && result != -EROFS)) {
         if (fd >= 0)
             os->close(os->ctx, fd);

@@ -19,9 +19,9 @@
 #include "core/alloc.h"
 
 enum ramet_rc
-ramet_session_check_settled(struct ramet_session *session,
-                            const struct ramet_replica_state *state,
-                            struct ramet_err *err)
+ramet_session_check_resolved(struct ramet_session *session,
+                             const struct ramet_replica_state *state,
+                             struct ramet_err *err)
 {
     struct ramet_cid doubt;
     const enum ramet_rc rc = ramet_session_doubt(session, &doubt, err);
@@ -45,7 +45,7 @@ check_point(struct ramet_session *session, const struct ramet_point *point,
 
     assert(ramet_holds(session, RAMET_LOCK_LIVE)); /* invariant (1) */
     if (rc == RAMET_OK)
-        rc = ramet_session_check_settled(session, &state, err);
+        rc = ramet_session_check_resolved(session, &state, err);
     if (rc == RAMET_OK &&
         (state.newest.lsn != point->lsn ||
          !ramet_hash_equal(&state.newest.lsn_hash, &point->hash)))

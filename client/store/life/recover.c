@@ -18,7 +18,7 @@
 #include "client/store/life/identity.h"
 #include "client/store/log/log_damage.h"
 #include "client/store/log/logscan.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/log/void.h"
 #include "client/store/page/fetched.h"
 #include "client/store/shared/base.h"
@@ -238,7 +238,7 @@ leave_log_file(struct ramet_replica *replica,
     assert(ramet_is_alone(replica));
     if ((ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE ||
          (ramet_pos_file(pos) == state->kept_log && !is_kept_for_certain)) &&
-        !ramet_is_in_doubt(replica) && ramet_is_settled(replica) &&
+        !ramet_is_in_doubt(replica) && ramet_is_recovered(replica) &&
         atomic_load(&header->log.void_pending) == 0)
         ramet_pos_store(&header->log.write_pos,
                         ramet_pos_first(ramet_pos_file(pos) + 1));
@@ -294,8 +294,8 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
 
 /* The base is ours: what it is to bear. */
 static enum ramet_rc
-settle_mark(struct ramet_session *session, const struct ramet_base_look *look,
-            struct ramet_err *err)
+mark_recovered_base(struct ramet_session *session,
+                    const struct ramet_base_look *look, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
 
@@ -354,5 +354,5 @@ ramet_recover(struct ramet_session *session, struct ramet_state_file *state,
         rc = ramet_base_compare(replica, &look, is_lenient, err);
     if (rc == RAMET_OK)
         rc = notice_copy(replica, state, &look, err);
-    return rc == RAMET_OK ? settle_mark(session, &look, err) : rc;
+    return rc == RAMET_OK ? mark_recovered_base(session, &look, err) : rc;
 }

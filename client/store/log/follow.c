@@ -10,7 +10,7 @@
 
 #include "client/store/format/frames.h"
 #include "client/store/log/logscan.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"

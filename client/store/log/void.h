@@ -9,7 +9,7 @@
 #include "client/store/shared/session.h"
 
 /* The record counts no more, whatever becomes of this: if it fails, the void
- * stays pending in the index, until ramet_settle() has written it. Needs the
+ * stays pending in the index, until ramet_recover_prepared() has written it. Needs the
  * write lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_void_record(struct ramet_replica *replica,

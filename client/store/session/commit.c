@@ -3,7 +3,7 @@
  *
  * The life of a commit: prepare writes the record, sync makes it durable,
  * publish sets the index entries, the ring slot and `newest`. In between it is
- * in doubt: whoever takes the write lock next settles it from the log alone.
+ * in doubt: whoever takes the write lock next recovers it from the log alone.
  *
  *   (1) header.log.prepared is not 0 while a record past the newest snapshot may
  *       be complete in the log, unless its void is pending (void.c) or it is
@@ -16,8 +16,8 @@
 #include "client/snapshot.h"
 #include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
+#include "client/store/log/publish.h"
 #include "client/store/log/recent.h"
-#include "client/store/log/settle.h"
 #include "client/store/log/void.h"
 #include "client/store/page/version.h"
 #include "client/store/session/gate.h"

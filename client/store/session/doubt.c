@@ -25,7 +25,7 @@
 #include "client/store/format/frames.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/log/logscan.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/log/void.h"
 #include "client/store/session/gate.h"
 #include "client/store/shared/frame_files.h"
@@ -85,8 +85,8 @@ find_record(struct ramet_session *session, struct ramet_scan *scan,
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     *out_found = false;
-    if (!ramet_is_settled(replica))
-        rc = ramet_settle(session, err);
+    if (!ramet_is_recovered(replica))
+        rc = ramet_recover_prepared(session, err);
     if (rc != RAMET_OK || !ramet_is_in_doubt(replica))
         return rc;
     ramet_index_newest(replica, &newest);

@@ -9,7 +9,7 @@
 #include "client/store/shared/session.h"
 
 /* RAMET_ESNAPSHOT while a record is in doubt: nothing may follow it. Needs the
- * write lock, and that the log is settled. */
+ * write lock, and that the log is recovered. */
 RAMET_NODISCARD enum ramet_rc
 ramet_doubt_check(const struct ramet_replica *replica, struct ramet_err *err);
 

@@ -12,7 +12,7 @@
 
 #include "client/snapshot.h"
 #include "client/store/log/follow.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/page/retained.h"
 #include "client/store/session/gate.h"
 #include "client/store/shared/frame_files.h"
@@ -84,7 +84,7 @@ look_around(struct ramet_session *session, struct ramet_err *err)
         !session->is_reserved && !session->is_readonly &&
         ramet_write_lock_briefly(session, 0, NULL) == RAMET_OK) {
         /* Its writer is dead, or was done just now. */
-        rc = ramet_settle(session, err);
+        rc = ramet_recover_prepared(session, err);
         ramet_write_unlock(session);
     }
     if (atomic_load(&replica->seen_oldest) !=

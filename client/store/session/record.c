@@ -18,7 +18,7 @@
 #include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
 #include "client/store/log/log_sync.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/log/void.h"
 #include "client/store/page/fetched.h"
 #include "client/store/shared/entries.h"
@@ -107,7 +107,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
     assert(session->is_reserved && !session->has_record);
     assert(!ramet_is_in_doubt(session->replica));
     if (atomic_load(&header->log.void_pending) != 0) /* invariant (4) */
-        rc = ramet_settle(session, err);
+        rc = ramet_recover_prepared(session, err);
     if (rc != RAMET_OK)
         return rc;
     pos = before = ramet_pos_load(&header->log.write_pos);

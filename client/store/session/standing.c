@@ -11,7 +11,7 @@
 #include "client/snapshot.h"
 #include "client/store/exchange.h"
 #include "client/store/format/state.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -100,8 +100,8 @@ ramet_session_bind_unchanged(struct ramet_session *session,
         rc = ramet_write_lock_briefly(session, BIND_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
-    if (!ramet_is_settled(session->replica))
-        rc = ramet_settle(session, err);
+    if (!ramet_is_recovered(session->replica))
+        rc = ramet_recover_prepared(session, err);
     ramet_index_newest(session->replica, &newest);
     if (rc == RAMET_OK &&
         !ramet_pos_same(newest.snapshot.tail, base->tail)) /* (1) */

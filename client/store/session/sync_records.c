@@ -10,7 +10,7 @@
  *       the intent that it had, or none; where all its pages were looked at, on
  *       the very record
  *   (3) an intent comes and goes under the push lock alone. But who holds it may
- *       not see yet the last one of a holder that died: that is settled when
+ *       not see yet the last one of a holder that died: that is resolved when
  *       somebody writes
  */
 #include <assert.h>
@@ -24,7 +24,7 @@
 #include "client/store/format/frames.h"
 #include "client/store/format/state.h"
 #include "client/store/format/writeset.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/session/gate.h"
 #include "client/store/session/pin.h"
 #include "client/store/session/pulled_schema.h"

@@ -14,7 +14,7 @@
 #include "client/snapshot.h"
 #include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/session/doubt.h"
 #include "client/store/session/pin.h"
 #include "client/store/session/read.h"
@@ -89,8 +89,8 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
     rc = ramet_write_lock(session, err);
     if (rc != RAMET_OK)
         return rc;
-    if (!ramet_is_settled(replica))
-        rc = ramet_settle(session, err);
+    if (!ramet_is_recovered(replica))
+        rc = ramet_recover_prepared(session, err);
     if (rc == RAMET_OK &&
         atomic_load(&header->all.supers) != atomic_load(&replica->seen_supers))
         ramet_super_sweep(replica, false);
@@ -104,7 +104,7 @@ ramet_session_reserve(struct ramet_session *session, struct ramet_err *err)
         ramet_write_unlock(session);
         return rc;
     }
-    assert(ramet_is_settled(replica));
+    assert(ramet_is_recovered(replica));
     begin_transaction(session);
     return RAMET_OK;
 }
@@ -116,8 +116,8 @@ ramet_reserve_locked(struct ramet_session *session, struct ramet_err *err)
     enum ramet_rc rc = RAMET_OK;
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE) && !session->is_reserved);
-    if (!ramet_is_settled(replica))
-        rc = ramet_settle(session, err);
+    if (!ramet_is_recovered(replica))
+        rc = ramet_recover_prepared(session, err);
     if (rc == RAMET_OK)
         rc = ramet_doubt_check(replica, err);
     if (rc == RAMET_OK)

@@ -10,7 +10,7 @@
 
 RAMET_NODISCARD enum ramet_rc
 ramet_finish_truncate(struct ramet_session *session, struct ramet_err *err);
-/* The session holds the write lock: settle, take the newest snapshot as its
+/* The session holds the write lock: recover, take the newest snapshot as its
  * pin, take the header off the base, begin. */
 RAMET_NODISCARD enum ramet_rc
 ramet_reserve_locked(struct ramet_session *session, struct ramet_err *err);

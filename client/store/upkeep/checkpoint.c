@@ -29,8 +29,8 @@
 #include "client/store/format/state.h"
 #include "client/store/log/log_sync.h"
 #include "client/store/log/logscan.h"
+#include "client/store/log/publish.h"
 #include "client/store/log/recent.h"
-#include "client/store/log/settle.h"
 #include "client/store/page/fetched.h"
 #include "client/store/page/retained.h"
 #include "client/store/shared/base.h"
@@ -417,8 +417,8 @@ close_file(struct ramet_session *session, struct ramet_err *err)
         return RAMET_OK; /* in the midst of a transaction */
     if (!was_reserved && ramet_write_lock_briefly(session, 0, NULL) != RAMET_OK)
         return RAMET_OK; /* a writer is at work: without it then */
-    if (!ramet_is_settled(replica))
-        rc = ramet_settle(session, err);
+    if (!ramet_is_recovered(replica))
+        rc = ramet_recover_prepared(session, err);
     pos = ramet_pos_load(&header->log.write_pos);
     if (rc == RAMET_OK && !ramet_is_in_doubt(replica) &&
         ramet_pos_offset(pos) > RAMET_FRAME_FILE_HEADER_SIZE)

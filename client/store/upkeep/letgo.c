@@ -21,7 +21,7 @@
 #include "client/store/exchange.h"
 #include "client/store/format/frames.h"
 #include "client/store/format/state.h"
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 #include "client/store/shared/base.h"
 #include "client/store/shared/base_check.h"
 #include "client/store/shared/entries.h"
@@ -120,8 +120,8 @@ look_around(struct ramet_letgo *l, bool *out_may, struct ramet_err *err)
 
     assert(ramet_holds(l->session, RAMET_LOCK_WRITE) &&
            ramet_holds(l->session, RAMET_LOCK_UNPINNED));
-    if (!ramet_is_settled(session->replica))
-        rc = ramet_settle(session, err);
+    if (!ramet_is_recovered(session->replica))
+        rc = ramet_recover_prepared(session, err);
     if (rc == RAMET_OK)
         rc = ramet_session_state(session, &l->fold, err);
     *out_may =

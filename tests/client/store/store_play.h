@@ -84,7 +84,7 @@ void play_release(struct play *play);
 void play_remote_commit(struct play *play);
 void play_pull(struct play *play);
 void play_freeze(struct play *play);
-void play_settle_intent(struct play *play);
+void play_resolve_intent(struct play *play);
 void play_state(struct play *play);
 void play_fetched(struct play *play);
 void play_absent(struct play *play);

@@ -313,7 +313,7 @@ play_freeze(struct play *play)
 }
 
 void
-play_settle_intent(struct play *play)
+play_resolve_intent(struct play *play)
 {
     struct play_slot *slot;
 

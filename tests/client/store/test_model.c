@@ -42,7 +42,7 @@ static const struct play_choice choices[] = {
     PLAY_CHOICE(2, play_discard),       PLAY_CHOICE(3, play_release),
     PLAY_CHOICE(8, play_commit),        PLAY_CHOICE(3, shrink_and_regrow),
     PLAY_CHOICE(2, play_remote_commit), PLAY_CHOICE(4, play_pull),
-    PLAY_CHOICE(3, play_freeze),        PLAY_CHOICE(3, play_settle_intent),
+    PLAY_CHOICE(3, play_freeze),        PLAY_CHOICE(3, play_resolve_intent),
     PLAY_CHOICE(2, play_state),         PLAY_CHOICE(4, play_fetched),
     PLAY_CHOICE(2, play_absent),        PLAY_CHOICE(6, play_upkeep),
     PLAY_CHOICE(3, play_log_files),

@@ -156,7 +156,7 @@ open_and_close__opens_each_file_once_and_asks_nothing_twice(void **state)
     const struct ramet_os os = counting_os();
 
     make(p);
-    open_and_close(p, &os); /* what came after the first commit is settled */
+    open_and_close(p, &os); /* what came after the first commit is recovered */
     memset(&calls, 0, sizeof(calls));
     open_and_close(p, &os);
     assert_int_equal(calls.opens, 8);

@@ -165,7 +165,7 @@ rollback__that_cannot_be_written__holds_for_who_is_here(void **state)
 
     die_after_refused_rollback(p, first, second);
     place_expect(session, first, __LINE__);
-    begin(session); /* who takes the write lock settles what it finds */
+    begin(session); /* who takes the write lock recovers what it finds */
     end(session);
     place_expect(session, first, __LINE__);
     OK(place_commit(session, third, e));

@@ -17,16 +17,16 @@
 #define SAME_PLAYS 8u
 
 static const struct play_choice choices[] = {
-    PLAY_CHOICE(3, play_open),          PLAY_CHOICE(3, play_close),
-    PLAY_CHOICE(2, play_close_all),     PLAY_CHOICE(8, play_pin),
-    PLAY_CHOICE(4, play_unpin),         PLAY_CHOICE(6, play_read),
-    PLAY_CHOICE(4, play_read_all),      PLAY_CHOICE(6, play_commit),
-    PLAY_CHOICE(12, play_cuts),         PLAY_CHOICE(2, play_stairs),
-    PLAY_CHOICE(6, play_pull),          PLAY_CHOICE(2, play_freeze),
-    PLAY_CHOICE(3, play_settle_intent), PLAY_CHOICE(1, play_state),
-    PLAY_CHOICE(6, play_fetched),       PLAY_CHOICE(2, play_absent),
-    PLAY_CHOICE(16, play_upkeep),       PLAY_CHOICE(3, play_log_files),
-    PLAY_CHOICE(8, play_death),         PLAY_CHOICE(3, play_lonely_death),
+    PLAY_CHOICE(3, play_open),           PLAY_CHOICE(3, play_close),
+    PLAY_CHOICE(2, play_close_all),      PLAY_CHOICE(8, play_pin),
+    PLAY_CHOICE(4, play_unpin),          PLAY_CHOICE(6, play_read),
+    PLAY_CHOICE(4, play_read_all),       PLAY_CHOICE(6, play_commit),
+    PLAY_CHOICE(12, play_cuts),          PLAY_CHOICE(2, play_stairs),
+    PLAY_CHOICE(6, play_pull),           PLAY_CHOICE(2, play_freeze),
+    PLAY_CHOICE(3, play_resolve_intent), PLAY_CHOICE(1, play_state),
+    PLAY_CHOICE(6, play_fetched),        PLAY_CHOICE(2, play_absent),
+    PLAY_CHOICE(16, play_upkeep),        PLAY_CHOICE(3, play_log_files),
+    PLAY_CHOICE(8, play_death),          PLAY_CHOICE(3, play_lonely_death),
 };
 
 static struct play play;

@@ -270,7 +270,7 @@ change_page(struct ramet_session *session, struct image *image, uint32_t pgno)
 }
 
 /* A pusher died as it wrote its intent: complete, and not published. Whoever
- * pushes next looked before that was settled, and freezes on top of it. */
+ * pushes next looked before that was recovered, and freezes on top of it. */
 static void
 intent__on_top_of_one_that_nobody_saw__covers_both(void **state)
 {

@@ -290,7 +290,7 @@ bases__of_a_commit_that_did_not_land_are_none(void **state)
     ramet_file_close(b);
 }
 
-/* An answer that is lost: another process settles, and notes nothing. */
+/* An answer that is lost: another process resolves, and notes nothing. */
 static void
 bases__are_right_after_an_answer_that_was_lost(void **state)
 {

@@ -114,7 +114,7 @@ bind_and_send(void *ctx)
 }
 
 static void
-bound_by_another__as_a_pull_begins__its_push_is_settled(void **state)
+bound_by_another__as_a_pull_begins__its_push_is_resolved(void **state)
 {
     struct world *const world = *state;
     struct ramet_sync_result result;
@@ -163,7 +163,7 @@ main(void)
         T(bound_by_another__is_pushed_to),
         T(bound_by_another__takes_a_durable_commit),
         T(bound_by_another__has_pages_that_it_evicted),
-        T(bound_by_another__as_a_pull_begins__its_push_is_settled),
+        T(bound_by_another__as_a_pull_begins__its_push_is_resolved),
         T(never_pushed__is_not_reset),
     };
 #undef T

@@ -178,7 +178,7 @@ look_offline(struct cut *c)
 
 /* The replica and the remote agree, have `content`, and go on. */
 static void
-expect_settled(struct cut *c, struct ramet_file *a, const uint8_t *content)
+expect_resolved(struct cut *c, struct ramet_file *a, const uint8_t *content)
 {
     enum ramet_rc rc;
 
@@ -201,7 +201,7 @@ expect_settled(struct cut *c, struct ramet_file *a, const uint8_t *content)
     ramet_file_close(a);
 }
 
-/* Settled by whatever asks the remote: it is there, or it is not, and the kept
+/* Resolved by whatever asks the remote: it is there, or it is not, and the kept
  * bytes may make it be there. */
 static void
 nobody_was_first(struct cut *c)
@@ -210,7 +210,7 @@ nobody_was_first(struct cut *c)
 
     OK(ramet_file_pull(a, NULL, e));
     c->landed = remote_lsn(c->world) > c->lsn && shows(a, c->after);
-    expect_settled(c, a, c->landed ? c->after : c->before);
+    expect_resolved(c, a, c->landed ? c->after : c->before);
 }
 
 static void
@@ -230,7 +230,7 @@ somebody_was_first(struct cut *c)
     ramet_file_close(b);
     a = open_as(c, RAMET_SYNC_MANUAL, 0);
     OK(ramet_file_pull(a, NULL, e));
-    expect_settled(c, a, content);
+    expect_resolved(c, a, content);
 }
 
 /* A commit of another mode does not wait for the remote. If what was in doubt
@@ -257,14 +257,14 @@ another_mode_comes(struct cut *c)
     if (!c->landed || c->shown) {
         if (rc != RAMET_OK)
             fail_msg("%s", err.text);
-        expect_settled(c, a, content);
+        expect_resolved(c, a, content);
         return;
     }
     assert_int_equal(rc, RAMET_EDIVERGED);
     assert_true(shows(a, content));
     OK(ramet_file_reset(a, false, kept, sizeof(kept), NULL, e));
     world_expect_plain(kept, content, SIZE);
-    expect_settled(c, a, c->after);
+    expect_resolved(c, a, c->after);
 }
 
 static void
@@ -274,7 +274,7 @@ a_reset_comes(struct cut *c)
 
     OK(ramet_file_reset(a, false, NULL, 0, NULL, e));
     c->landed = remote_lsn(c->world) > c->lsn && shows(a, c->after);
-    expect_settled(c, a, c->landed ? c->after : c->before);
+    expect_resolved(c, a, c->landed ? c->after : c->before);
 }
 
 static void
@@ -294,7 +294,7 @@ play(void **state, void (*then)(struct cut *c), bool late)
 }
 
 static void
-doubt__nobody_was_first__is_settled_by_the_remote(void **state)
+doubt__nobody_was_first__is_resolved_by_the_remote(void **state)
 {
     play(state, nobody_was_first, false);
 }
@@ -348,7 +348,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(doubt__nobody_was_first__is_settled_by_the_remote),
+        T(doubt__nobody_was_first__is_resolved_by_the_remote),
         T(doubt__nobody_was_first__its_request_is_late),
         T(doubt__somebody_was_first__is_void),
         T(doubt__somebody_was_first__its_request_is_late),

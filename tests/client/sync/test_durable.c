@@ -1,6 +1,6 @@
 /*
  * test_durable.c - sync=commit: what returns is durable, what is refused is
- * rolled back, and what is not known is settled before anything else is
+ * rolled back, and what is not known is resolved before anything else is
  * committed.
  */
 #include "tests/support/cmocka_all.h"
@@ -210,10 +210,10 @@ write_in_the_end(struct ramet_file *file, uint64_t offset, const void *data,
 
 /*
  * The reply is lost, or the request hangs and lands at some moment later: at
- * once, before the next transaction, or after everything was settled.
+ * once, before the next transaction, or after everything was resolved.
  */
 static void
-commit__of_unknown_fate_is_settled_first(void **state)
+commit__of_unknown_fate_is_resolved_first(void **state)
 {
     struct world *const world = *state;
     struct ramet_file *a = make_volume(world);
@@ -418,7 +418,7 @@ commit__is_whole_or_absent_wherever_the_power_goes(void **state)
         world_restart(world, 0);
         powercut_strike(&cut);
         a = open_commit(world, 0, path, faultos_os(fault));
-        /* Settles what is to be settled: a push, then what is new there. */
+        /* Resolves what is to be resolved: a push, then what is new there. */
         OK(ramet_file_sync(a, NULL, e));
         assert_in_range(world_status(a).durable_lsn, lsn, lsn + 1);
         if (world_status(a).durable_lsn == lsn) {
@@ -512,7 +512,7 @@ main(void)
         T(commit__without_the_remote_is_rolled_back),
         T(commit__with_a_super_journal_is_refused),
         T(commit__kept_after_the_directory_was_renamed__is_in_it),
-        T(commit__of_unknown_fate_is_settled_first),
+        T(commit__of_unknown_fate_is_resolved_first),
         T(commit__pushes_what_is_pending_first),
         T(commit__can_be_cut_to_the_size_in_the_header),
         T(commit__that_cuts_off_and_regrows__sends_zeros),

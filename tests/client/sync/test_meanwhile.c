@@ -443,7 +443,7 @@ freeze__over_an_intent_that_was_not_seen__is_refused(void **state)
     OK(ramet_session_lock_push(pusher, e));
     OK(ramet_session_state(pusher, &seen, e));
     assert_true(ramet_id_is_nil(&seen.intent.id));
-    commit_as(writer, 9000, "later"); /* and settles what the dead one left */
+    commit_as(writer, 9000, "later"); /* and resolves what the dead one left */
     assert_int_equal(ramet_session_freeze(pusher, &seen.newest, &id, NULL),
                      RAMET_ESNAPSHOT);
     assert_int_equal(

@@ -1,9 +1,9 @@
 /*
- * durable_settle.c - what a commit with sync=commit left that nobody knows the end of.
+ * durable_resolve.c - what a commit with sync=commit left that nobody knows the end of.
  *
  * Layer: client, sync.
  */
-#include "client/sync/durable_settle.h"
+#include "client/sync/durable_resolve.h"
 
 #include <assert.h>
 
@@ -62,7 +62,7 @@ ramet_durable_give_up(struct ramet_sync *sync, struct ramet_err *err)
 }
 
 static enum ramet_rc
-settle_doubt(struct ramet_sync *sync, struct ramet_err *err)
+resolve_doubt(struct ramet_sync *sync, struct ramet_err *err)
 {
     const struct ramet_cid id = sync->doubt;
     uint8_t *object = NULL;
@@ -146,7 +146,7 @@ is_undecided(const struct ramet_sync *sync)
 }
 
 enum ramet_rc
-ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
+ramet_durable_resolve(struct ramet_sync *sync, struct ramet_err *err)
 {
     uint64_t lsn = 0;
     enum ramet_rc rc = RAMET_OK;
@@ -154,7 +154,7 @@ ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
     assert(sync->has_push_lock && sync->history != NULL);
     assert(ramet_id_is_nil(&sync->state->intent.id));
     if (!ramet_id_is_nil(&sync->doubt.id))
-        rc = settle_doubt(sync, err);
+        rc = resolve_doubt(sync, err);
     if (rc == RAMET_OK)
         rc = ramet_kept_lsn(sync->replica_sync, &lsn, err);
     if (rc != RAMET_OK || lsn <= sync->state->newest.lsn)
@@ -166,10 +166,10 @@ ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_durable_is_settled(const struct ramet_replica_sync *replica_sync,
-                         struct ramet_session *session,
-                         const struct ramet_replica_state *state,
-                         bool *out_settled, struct ramet_err *err)
+ramet_durable_is_resolved(const struct ramet_replica_sync *replica_sync,
+                          struct ramet_session *session,
+                          const struct ramet_replica_state *state,
+                          bool *out_resolved, struct ramet_err *err)
 {
     struct ramet_cid doubt;
     uint64_t lsn = 0;
@@ -178,7 +178,7 @@ ramet_durable_is_settled(const struct ramet_replica_sync *replica_sync,
     if (rc == RAMET_OK)
         rc = ramet_kept_lsn(replica_sync, &lsn, err);
     if (rc == RAMET_OK)
-        *out_settled =
+        *out_resolved =
             ramet_id_is_nil(&doubt.id) &&
             (lsn <= state->newest.lsn || !ramet_id_is_nil(&state->intent.id) ||
              ramet_session_write_locked(session));

@@ -1,10 +1,10 @@
 /*
- * durable_settle.h - ending what a commit with sync=commit left in doubt.
+ * durable_resolve.h - ending what a commit with sync=commit left in doubt.
  *
  * Layer: client, sync.
  */
-#ifndef RAMET_CLIENT_SYNC_DURABLE_SETTLE_H
-#define RAMET_CLIENT_SYNC_DURABLE_SETTLE_H
+#ifndef RAMET_CLIENT_SYNC_DURABLE_RESOLVE_H
+#define RAMET_CLIENT_SYNC_DURABLE_RESOLVE_H
 
 #include "client/store/exchange.h"
 #include "client/sync/sync.h"
@@ -12,16 +12,16 @@
 /* Is there nothing in doubt, and nothing kept that nobody is at committing? One
  * small read. */
 RAMET_NODISCARD enum ramet_rc
-ramet_durable_is_settled(const struct ramet_replica_sync *replica_sync,
-                         struct ramet_session *session,
-                         const struct ramet_replica_state *state,
-                         bool *out_settled, struct ramet_err *err);
+ramet_durable_is_resolved(const struct ramet_replica_sync *replica_sync,
+                          struct ramet_session *session,
+                          const struct ramet_replica_state *state,
+                          bool *out_resolved, struct ramet_err *err);
 /* For push and pull: end what is in doubt, fence what was kept and rolled back.
  * Needs the push lock, a history, and no intent. Afterwards there may be one, or
  * another doubt: of somebody who committed meanwhile. RAMET_EBUSY: somebody is
  * committing. */
 RAMET_NODISCARD enum ramet_rc
-ramet_durable_settle(struct ramet_sync *sync, struct ramet_err *err);
+ramet_durable_resolve(struct ramet_sync *sync, struct ramet_err *err);
 /* For reset: make void what is in doubt. Needs the push lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_durable_give_up(struct ramet_sync *sync, struct ramet_err *err);

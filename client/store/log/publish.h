@@ -1,10 +1,10 @@
 /*
- * settle.h - complete records become visible.
+ * publish.h - complete records become visible.
  *
  * Layer: client, store/log.
  */
-#ifndef RAMET_CLIENT_STORE_LOG_SETTLE_H
-#define RAMET_CLIENT_STORE_LOG_SETTLE_H
+#ifndef RAMET_CLIENT_STORE_LOG_PUBLISH_H
+#define RAMET_CLIENT_STORE_LOG_PUBLISH_H
 
 #include "client/store/format/frames.h"
 #include "client/store/shared/session.h"
@@ -22,10 +22,10 @@ void ramet_trailer_to_published(const struct ramet_trailer *trailer,
 /* Finish what a dead writer prepared, and what a living one could not take
  * back. Needs the write lock. */
 RAMET_NODISCARD enum ramet_rc
-ramet_settle(struct ramet_session *session, struct ramet_err *err);
+ramet_recover_prepared(struct ramet_session *session, struct ramet_err *err);
 
 static inline bool
-ramet_is_settled(const struct ramet_replica *replica)
+ramet_is_recovered(const struct ramet_replica *replica)
 {
     return ramet_pos_is_none(
                ramet_pos_load(&replica->head->header.log.prepared)) &&

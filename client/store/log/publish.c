@@ -1,11 +1,11 @@
 /*
- * settle.c - a complete record becomes visible, or is found not to count.
+ * publish.c - a complete record becomes visible, or is found not to count.
  *
- *   (1) a record that a dead writer prepared is settled before anything else is
+ *   (1) a record that a dead writer prepared is recovered before anything else is
  *       written, by whoever has the write lock
  *   (2) order: index entries, ring slot, `newest`
  */
-#include "client/store/log/settle.h"
+#include "client/store/log/publish.h"
 
 #include <assert.h>
 #include <string.h>
@@ -110,8 +110,8 @@ ramet_apply_record(struct ramet_session *session, struct ramet_scan *scan,
 /* Apply or void the complete record that stands past the newest snapshot;
  * *out_doubt: it is in doubt, and stays as it is. */
 static enum ramet_rc
-settle_record(struct ramet_session *session, struct ramet_scan *scan,
-              struct ramet_pos *out_doubt, struct ramet_err *err)
+recover_record(struct ramet_session *session, struct ramet_scan *scan,
+               struct ramet_pos *out_doubt, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_record_span span = ramet_record_span_of(&scan->trailer);
@@ -136,7 +136,7 @@ settle_record(struct ramet_session *session, struct ramet_scan *scan,
 }
 
 enum ramet_rc
-ramet_settle(struct ramet_session *session, struct ramet_err *err)
+ramet_recover_prepared(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
@@ -156,7 +156,7 @@ ramet_settle(struct ramet_session *session, struct ramet_err *err)
         rc = ramet_scan_next(&scan, newest.snapshot.tail, newest.sum, &found,
                              err);
         if (rc == RAMET_OK && found)
-            rc = settle_record(session, &scan, &doubt, err);
+            rc = recover_record(session, &scan, &doubt, err);
         if (rc == RAMET_OK && number == atomic_load(&header->log.newest))
             found = false; /* it was voided, or is in doubt */
     }

@@ -6,7 +6,7 @@
  * takes the write lock, SQLITE_FCNTL_SYNC prepares a record,
  * SQLITE_FCNTL_COMMIT_PHASETWO publishes it, and an unlock without that voids
  * it. Readers and writers do not wait for each other, but for BEGIN EXCLUSIVE
- * and locking_mode=EXCLUSIVE, which shut a gate.
+ * and locking_mode=EXCLUSIVE, which raise the reader barrier.
  *
  *   (1) lock >= SQLITE_LOCK_SHARED: the file is pinned.
  *   (2) lock >= SQLITE_LOCK_RESERVED: the write lock is held. Without locks
@@ -65,7 +65,7 @@ struct ramet_dbfile {
     bool unprepared;
     bool puts_back;  /* the last write followed on a read of the journal */
     bool rolls_back; /* ... and the SYNC after it was a rollback's */
-    bool gate_shut;
+    bool raised_barrier;
     bool has_trailer;
     bool trailer_checked; /* no stale one was left by a crash */
     bool exclusive_mode;  /* as SQLite said when it was last asked */

@@ -1,5 +1,5 @@
 /*
- * dbfile_lock.c - SQLite's five lock levels on pins, write lock and gate.
+ * dbfile_lock.c - SQLite's five lock levels on pins, write lock and reader barrier.
  *
  * A commit that is not published when its lock goes is voided, and nothing else
  * is done that could fail: SQLite does not heed the result.
@@ -97,8 +97,9 @@ lock_exclusive(struct ramet_dbfile *db)
         db->lock = SQLITE_LOCK_EXCLUSIVE;
         return SQLITE_OK;
     }
-    db->gate_shut = true; /* also where it fails: no new readers meanwhile */
-    rc = ramet_session_shut_gate(db->session, &db->err);
+    db->raised_barrier =
+        true; /* also where it fails: no new readers meanwhile */
+    rc = ramet_session_raise_barrier(db->session, &db->err);
     db->lock = rc == RAMET_OK ? SQLITE_LOCK_EXCLUSIVE : SQLITE_LOCK_PENDING;
     return ramet_dbfile_result(db, RAMET_OP_LOCK, rc);
 }

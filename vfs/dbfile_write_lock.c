@@ -24,7 +24,7 @@ ramet_dbfile_begin_write(struct ramet_dbfile *db)
     enum ramet_rc rc;
 
     assert(!db->dirty);
-    assert(!db->gate_shut && !db->has_trailer);
+    assert(!db->raised_barrier && !db->has_trailer);
     if (db->readonly)
         return SQLITE_READONLY;
     rc = ramet_file_reserve(db->file, &db->err);
@@ -37,10 +37,10 @@ ramet_dbfile_begin_write(struct ramet_dbfile *db)
 void
 ramet_dbfile_end_write(struct ramet_dbfile *db)
 {
-    assert(!db->gate_shut || db->session != NULL);
-    if (db->gate_shut) {
-        ramet_session_open_gate(db->session);
-        db->gate_shut = false;
+    assert(!db->raised_barrier || db->session != NULL);
+    if (db->raised_barrier) {
+        ramet_session_lower_barrier(db->session);
+        db->raised_barrier = false;
     }
     if (db->has_trailer && !ramet_file_is_parents(db->file)) {
         ramet_file_discard(db->file); /* void first, invariant (7) */

@@ -156,7 +156,7 @@ ramet_session_peek(struct ramet_session *session, const struct ramet_point *at,
 /* ---- reading ------------------------------------------------------------ */
 
 /* Pin the newest snapshot. RAMET_EBUSY while somebody holds the exclusive
- * gate. No system call in the usual case. */
+ * barrier. No system call in the usual case. */
 RAMET_NODISCARD enum ramet_rc
 ramet_session_pin(struct ramet_session *session, struct ramet_err *err);
 void ramet_session_unpin(struct ramet_session *session);
@@ -193,14 +193,15 @@ bool ramet_session_is_reserved(const struct ramet_session *session);
 bool ramet_session_write_locked(struct ramet_session *session);
 
 /*
- * The exclusive gate (SQLite's BEGIN EXCLUSIVE): shut keeps new pins of other
+ * The reader barrier (SQLite's BEGIN EXCLUSIVE): raised, it keeps new pins of other
  * sessions out; it is complete when no other session is pinned. RAMET_EBUSY:
- * others still are; the gate stays shut, call again or open it. A dead
- * session's gate is open.
+ * others still are; the barrier stays up, call again or lower it. A dead
+ * session's barrier is down.
  */
 RAMET_NODISCARD enum ramet_rc
-ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err);
-void ramet_session_open_gate(struct ramet_session *session);
+ramet_session_raise_barrier(struct ramet_session *session,
+                            struct ramet_err *err);
+void ramet_session_lower_barrier(struct ramet_session *session);
 
 /* Buffered, spilled to the log when large; any offset and length. A hole is
  * zeros. Needs the write lock. */

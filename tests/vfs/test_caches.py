@@ -480,7 +480,7 @@ def late_write(db, spills):
     db.execute("COMMIT")
 
 
-def test_a_handle_that_never_locks_keeps_out_of_the_gate():
+def test_a_handle_that_never_locks_keeps_clear_of_the_reader_barrier():
     """Where it gets no snapshot it reads nothing, rather than a mixture."""
     a = connect("replica")
     make(a)

@@ -84,7 +84,7 @@ def test_a_pinned_reader_keeps_its_snapshot():
     check_integrity(writer)
 
 
-def test_the_gate_stays_shut():
+def test_the_reader_barrier_stays_up():
     for act in ACTS:
         db = make("%s.db" % act.__name__)
         db.execute("BEGIN EXCLUSIVE")

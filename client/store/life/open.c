@@ -478,7 +478,7 @@ ramet_session_close(struct ramet_session *session)
         return;
     }
     ramet_session_release(session);
-    ramet_session_open_gate(session);
+    ramet_session_lower_barrier(session);
     ramet_session_unpin(session);
     ramet_session_unlock_push(session);
     ramet_mutex_lock(&replica->life_mutex);

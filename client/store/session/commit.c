@@ -20,7 +20,7 @@
 #include "client/store/log/recent.h"
 #include "client/store/log/void.h"
 #include "client/store/page/version.h"
-#include "client/store/session/gate.h"
+#include "client/store/session/barrier.h"
 #include "client/store/session/pin.h"
 #include "client/store/session/record.h"
 #include "client/store/session/repage.h"
@@ -46,8 +46,8 @@ after_transaction(struct ramet_session *session)
 
     assert(session->is_pinned && session->is_reserved);
     ramet_record_reset(session);
-    if (session->prepared.gate_shut)
-        ramet_session_open_gate(session);
+    if (session->prepared.raised_barrier)
+        ramet_session_lower_barrier(session);
     memset(&session->prepared, 0, sizeof(session->prepared));
     session->has_writes = false;
     session->prepared_is_stale = false;
@@ -341,7 +341,7 @@ prepare_record(struct ramet_session *session, const char *super_journal,
     }
     if (session->page_size != session->pin.snapshot.page_size &&
         atomic_load(&session->replica->head->header.log.high_water) != 0 &&
-        !session->prepared.gate_shut) {
+        !session->prepared.raised_barrier) {
         rc = ramet_wait_alone(session, err);
         if (rc != RAMET_OK)
             return rc;

@@ -27,7 +27,7 @@
 #include "client/store/log/logscan.h"
 #include "client/store/log/publish.h"
 #include "client/store/log/void.h"
-#include "client/store/session/gate.h"
+#include "client/store/session/barrier.h"
 #include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
@@ -189,7 +189,7 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
     struct ramet_replica *const replica = session->replica;
     struct ramet_index_header *const header = &replica->head->header;
     const struct ramet_record_span span = ramet_record_span_of(&scan->trailer);
-    const bool had_gate = session->has_gate;
+    const bool had_barrier = session->has_barrier;
     enum ramet_rc rc;
 
     assert(ramet_holds(session, RAMET_LOCK_PUSH)); /* invariant (3) */
@@ -212,8 +212,8 @@ end_doubt(struct ramet_session *session, struct ramet_scan *scan, bool found,
         rc = ramet_apply_record(session, scan, err);
     if (rc == RAMET_OK)
         ramet_pos_store(&header->log.doubt, RAMET_NO_POS);
-    if (!had_gate)
-        ramet_session_open_gate(session);
+    if (!had_barrier)
+        ramet_session_lower_barrier(session);
     return rc;
 }
 

@@ -2,7 +2,7 @@
  * pin.c - pins: which snapshot a session reads.
  *
  *   (1) a pin is stored, then a full fence, then the checkpoint target and the
- *       gate are looked at; the checkpointer and whoever shuts the gate store
+ *       reader barrier are looked at; the checkpointer and whoever raises that store
  *       theirs, fence, and then look at the pins: one of two sees the other
  */
 #include "client/store/session/pin.h"
@@ -14,7 +14,7 @@
 #include "client/store/log/follow.h"
 #include "client/store/log/publish.h"
 #include "client/store/page/retained.h"
-#include "client/store/session/gate.h"
+#include "client/store/session/barrier.h"
 #include "client/store/shared/frame_files.h"
 #include "client/store/shared/index.h"
 #include "client/store/shared/locks.h"
@@ -92,7 +92,7 @@ look_around(struct ramet_session *session, struct ramet_err *err)
         atomic_load(&replica->seen_fetched_oldest) !=
             atomic_load(&header->fetched.oldest))
         ramet_frame_files_trim(replica);
-    return rc == RAMET_OK ? ramet_gate_check(session, err) : rc;
+    return rc == RAMET_OK ? ramet_barrier_check(session, err) : rc;
 }
 
 static bool
@@ -101,8 +101,8 @@ is_quiet(const struct ramet_session *session)
     const struct ramet_replica *const replica = session->replica;
     const struct ramet_index_header *const header = &replica->head->header;
 
-    return atomic_load_explicit(&header->gate.shut_by, memory_order_relaxed) ==
-               0 &&
+    return atomic_load_explicit(&header->barrier.raised_by,
+                                memory_order_relaxed) == 0 &&
            atomic_load_explicit(&header->log.prepared.raw,
                                 memory_order_relaxed) == 0 &&
            atomic_load_explicit(&header->checkpoint.oldest,
@@ -151,14 +151,14 @@ ramet_session_pin(struct ramet_session *session, struct ramet_err *err)
     if (rc != RAMET_OK || session->is_pinned)
         return rc;
     for (;;) {
-        uint64_t gate;
+        uint64_t barrier;
 
         if (!store_pin(session))
             continue;
         if (is_quiet(session))
             break;
-        gate = atomic_load(&header->gate.shut_by);
-        if (has_looked && (gate == 0 || gate == session->slot + 1u))
+        barrier = atomic_load(&header->barrier.raised_by);
+        if (has_looked && (barrier == 0 || barrier == session->slot + 1u))
             break;
         drop_pin(session);
         rc = look_around(session, err);

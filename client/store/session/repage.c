@@ -14,7 +14,7 @@
 
 #include "client/store/format/frames.h"
 #include "client/store/format/writeset.h"
-#include "client/store/session/gate.h"
+#include "client/store/session/barrier.h"
 #include "client/store/session/record.h"
 #include "client/store/shared/locks.h"
 #include "client/store/shared/replica.h"
@@ -116,7 +116,7 @@ ramet_repage(struct ramet_session *session, uint32_t page_size,
         rc = RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a page");
     if (rc == RAMET_OK && page_size != session->pin.snapshot.page_size &&
         atomic_load(&session->replica->head->header.log.high_water) != 0 &&
-        !session->prepared.gate_shut)
+        !session->prepared.raised_barrier)
         rc = ramet_wait_alone(session, err);
     /* What was spilled already must not go with its log file meanwhile. */
     if (rc == RAMET_OK) {

@@ -25,7 +25,7 @@
 #include "client/store/format/state.h"
 #include "client/store/format/writeset.h"
 #include "client/store/log/publish.h"
-#include "client/store/session/gate.h"
+#include "client/store/session/barrier.h"
 #include "client/store/session/pin.h"
 #include "client/store/session/pulled_schema.h"
 #include "client/store/session/record.h"
@@ -481,7 +481,7 @@ ramet_session_pull(struct ramet_session *session,
                    const struct ramet_pageset *changed, const uint8_t *page1,
                    bool reset, struct ramet_err *err)
 {
-    const bool had_gate = session->has_gate;
+    const bool had_barrier = session->has_barrier;
     struct ramet_pageset pages;
     struct ramet_trailer trailer;
     struct recorder r;
@@ -515,8 +515,8 @@ ramet_session_pull(struct ramet_session *session,
         rc = add_remote_pages(r.writer, &pages, point->page_count, page1, err);
     if (rc == RAMET_OK)
         rc = finish_recorder(&r, &trailer, false, err);
-    if (!had_gate)
-        ramet_session_open_gate(session);
+    if (!had_barrier)
+        ramet_session_lower_barrier(session);
     ramet_pageset_done(&pages);
     end_recorder(&r);
     return rc;

@@ -1,5 +1,5 @@
 /*
- * write.c - the write lock, the exclusive gate, and the writes of a
+ * write.c - the write lock, the reader barrier, and the writes of a
  * transaction before they are prepared.
  *
  *   (1) while the write lock is held the pin is the newest snapshot

@@ -95,8 +95,8 @@ struct ramet_index_header {
     } base;
     /* A session with a slot, where nobody alive has it. */
     struct {
-        _Alignas(64) _Atomic uint64_t shut_by; /* 1 + slot; 0: it is open */
-    } gate;
+        _Alignas(64) _Atomic uint64_t raised_by; /* 1 + slot; 0: it is down */
+    } barrier;
     /* Anybody. */
     struct {
         _Alignas(64) struct ramet_pos_word synced; /* the log is on disk up to

@@ -87,7 +87,7 @@ ramet_session_take_slot(struct ramet_session *session, struct ramet_err *err)
 
     assert(session->slot == RAMET_NO_SLOT);
     for (uint32_t i = 0; i < RAMET_PIN_SLOTS; i++) {
-        uint64_t dead_gate = i + 1u;
+        uint64_t dead_barrier = i + 1u;
         const int result =
             os->lock(os->ctx, session->lock_fd, RAMET_LOCK_SLOTS + i, 1,
                      RAMET_LOCK_EXCLUSIVE);
@@ -98,10 +98,10 @@ ramet_session_take_slot(struct ramet_session *session, struct ramet_err *err)
             return RAMET_FAIL_OS(err, result, "lock a slot of %s",
                                  replica->path);
         ramet_pos_store(&replica->head->pins[i].tail, RAMET_NO_POS);
-        /* Its gate, if it died with it shut: under our lock it would look
+        /* Its barrier, if it died with it up: under our lock it would look
          * like ours. */
-        atomic_compare_exchange_strong(&replica->head->header.gate.shut_by,
-                                       &dead_gate, 0);
+        atomic_compare_exchange_strong(&replica->head->header.barrier.raised_by,
+                                       &dead_barrier, 0);
         ramet_index_raise(&replica->head->header.all.slot_hint, i + 1u);
         session->slot = i;
         session->pin_word = &replica->head->pins[i].tail;

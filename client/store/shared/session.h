@@ -52,8 +52,8 @@ struct ramet_prepared {
     struct ramet_published after;
     uint32_t least_page_count; /* the record's */
     struct ramet_trailer trailer;
-    bool gate_shut; /* for a change of page size; to be opened again */
-    unsigned marks; /* ramet_record_marks() */
+    bool raised_barrier; /* for a change of page size; to be lowered again */
+    unsigned marks;      /* ramet_record_marks() */
 };
 
 struct ramet_session {
@@ -69,7 +69,7 @@ struct ramet_session {
 
     bool is_pinned;
     bool is_reserved;
-    bool has_gate;
+    bool has_barrier;
     bool is_closing; /* the last one: no file is made for the next */
     bool has_left;   /* there is no replica any more: detach.c */
     uint64_t number; /* of `pin` in the ring; 0: none copied yet */

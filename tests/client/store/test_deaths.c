@@ -100,7 +100,7 @@ die_or_truncate(void *ctx, int fd, uint64_t size)
 /* ---- tests ----------------------------------------------------------------- */
 
 static void
-gate__shut_by_the_dead__opens_though_its_slot_is_taken(void **state)
+barrier__of_the_dead__is_lowered_though_its_slot_is_taken(void **state)
 {
     struct place *const p = *state;
     struct ramet_session *const first = open_with(p, NULL);
@@ -110,7 +110,7 @@ gate__shut_by_the_dead__opens_though_its_slot_is_taken(void **state)
     if (child == 0) {
         struct ramet_session *const session = open_with(p, NULL);
 
-        OK(ramet_session_shut_gate(session, e));
+        OK(ramet_session_raise_barrier(session, e));
         _exit(0);
     }
     child_await(child);
@@ -730,7 +730,7 @@ main(void)
 #define TEST(name)                                                             \
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(gate__shut_by_the_dead__opens_though_its_slot_is_taken),
+        TEST(barrier__of_the_dead__is_lowered_though_its_slot_is_taken),
         TEST(clean_close__of_a_tiny_file_cut_off__opens),
         TEST(checkpoint__dies_before_entries_are_swapped__fetched_pages_stay),
         TEST(checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten),

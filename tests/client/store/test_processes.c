@@ -384,7 +384,7 @@ undo_parents_session(struct ramet_session *inherited)
     ramet_session_publish(inherited);
     ramet_session_discard(inherited);
     ramet_session_release(inherited);
-    ramet_session_open_gate(inherited);
+    ramet_session_lower_barrier(inherited);
     ramet_session_unlock_push(inherited);
     ramet_session_note_super(inherited, true);
     ramet_session_unpin(inherited);
@@ -406,7 +406,7 @@ fork__with_a_record_prepared__leaves_it_to_the_parent(void **state)
     OK(ramet_session_lock_push(session, e));
     OK(ramet_session_pin(session, e));
     OK(ramet_session_reserve(session, e));
-    OK(ramet_session_shut_gate(session, e));
+    OK(ramet_session_raise_barrier(session, e));
     OK(ramet_session_write(session, 0, after->bytes, after->size, e));
     OK(ramet_session_prepare(session, NULL, e));
     OK(ramet_session_sync(session, e));
@@ -417,7 +417,7 @@ fork__with_a_record_prepared__leaves_it_to_the_parent(void **state)
 
     assert_int_equal(ramet_session_lock_push(other, NULL), RAMET_EBUSY);
     assert_int_equal(ramet_session_pin(other, NULL), RAMET_EBUSY);
-    ramet_session_open_gate(session);
+    ramet_session_lower_barrier(session);
     place_expect(other, before, __LINE__);
     ramet_session_publish(session);
     ramet_session_release(session);

@@ -1,7 +1,7 @@
 /*
- * gate.c - the exclusive gate: no new pins but one session's, and older ones gone.
+ * barrier.c - the reader barrier: no new pins but one session's, and older ones gone.
  */
-#include "client/store/session/gate.h"
+#include "client/store/session/barrier.h"
 
 #include <assert.h>
 #include <string.h>
@@ -15,13 +15,14 @@
 #include "core/bytes.h"
 
 #define ALONE_WAIT_MS 10000u
-#define GATE_POLL_US 500u
+#define BARRIER_POLL_US 500u
 
 enum ramet_rc
-ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err)
+ramet_session_raise_barrier(struct ramet_session *session,
+                            struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
-    _Atomic uint64_t *const gate = &replica->head->header.gate.shut_by;
+    _Atomic uint64_t *const barrier = &replica->head->header.barrier.raised_by;
     uint64_t seen = 0;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
@@ -30,21 +31,22 @@ ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err)
     if (session->slot == RAMET_NO_SLOT)
         return RAMET_FAIL(err, RAMET_EREADONLY, "%s is open for reading only",
                           replica->path);
-    if (!session->has_gate) {
-        if (!atomic_compare_exchange_strong(gate, &seen, session->slot + 1u)) {
-            rc = ramet_gate_check(session, err);
+    if (!session->has_barrier) {
+        if (!atomic_compare_exchange_strong(barrier, &seen,
+                                            session->slot + 1u)) {
+            rc = ramet_barrier_check(session, err);
             seen = 0;
             if (rc == RAMET_OK && !atomic_compare_exchange_strong(
-                                      gate, &seen, session->slot + 1u))
+                                      barrier, &seen, session->slot + 1u))
                 rc = RAMET_EBUSY;
             if (rc != RAMET_OK)
                 return RAMET_FAIL(err, RAMET_EBUSY,
                                   "%s is locked exclusively by another",
                                   replica->path);
         }
-        session->has_gate = true;
+        session->has_barrier = true;
     }
-    assert(session->has_gate);
+    assert(session->has_barrier);
     if (ramet_index_least_pin(session, RAMET_NO_POS).raw != UINT64_MAX)
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is being read by others",
                           replica->path);
@@ -52,25 +54,25 @@ ramet_session_shut_gate(struct ramet_session *session, struct ramet_err *err)
 }
 
 void
-ramet_session_open_gate(struct ramet_session *session)
+ramet_session_lower_barrier(struct ramet_session *session)
 {
     uint64_t own = session->slot + 1u;
 
-    assert(session->slot != RAMET_NO_SLOT || !session->has_gate);
-    if (!session->has_gate || ramet_session_is_parents(session))
+    assert(session->slot != RAMET_NO_SLOT || !session->has_barrier);
+    if (!session->has_barrier || ramet_session_is_parents(session))
         return;
-    atomic_compare_exchange_strong(&session->replica->head->header.gate.shut_by,
-                                   &own, 0);
-    session->has_gate = false;
+    atomic_compare_exchange_strong(
+        &session->replica->head->header.barrier.raised_by, &own, 0);
+    session->has_barrier = false;
 }
 
 enum ramet_rc
-ramet_gate_check(struct ramet_session *session, struct ramet_err *err)
+ramet_barrier_check(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
-    _Atomic uint64_t *const gate = &replica->head->header.gate.shut_by;
-    uint64_t holder = atomic_load(gate);
+    _Atomic uint64_t *const barrier = &replica->head->header.barrier.raised_by;
+    uint64_t holder = atomic_load(barrier);
 
     assert(session->lock_fd >= 0);
     if (holder == 0 || holder == session->slot + 1u)
@@ -80,7 +82,7 @@ ramet_gate_check(struct ramet_session *session, struct ramet_err *err)
                       1, RAMET_LOCK_SHARED) == 1)
         return RAMET_FAIL(err, RAMET_EBUSY, "%s is locked exclusively",
                           replica->path);
-    atomic_compare_exchange_strong(gate, &holder, 0); /* a dead session's */
+    atomic_compare_exchange_strong(barrier, &holder, 0); /* a dead session's */
     return RAMET_OK;
 }
 
@@ -90,10 +92,10 @@ ramet_wait_alone(struct ramet_session *session, struct ramet_err *err)
     const struct ramet_os *const os = session->replica->os;
     const uint64_t give_up_at =
         os->mono_ns(os->ctx) + ALONE_WAIT_MS * UINT64_C(1000000);
-    const bool had_gate = session->has_gate;
+    const bool had_barrier = session->has_barrier;
     const bool is_empty = session->pin.snapshot.page_count == 0;
 
-    assert(!session->is_internal); /* its slot is what shuts the gate */
+    assert(!session->is_internal); /* its slot is what the barrier stands on */
     for (;;) {
         enum ramet_rc rc = RAMET_EBUSY;
 
@@ -103,17 +105,17 @@ ramet_wait_alone(struct ramet_session *session, struct ramet_err *err)
                               session->pin.snapshot.tail))
             return RAMET_OK;
         if (!is_empty || !session->is_reserved)
-            rc = ramet_session_shut_gate(session, err);
+            rc = ramet_session_raise_barrier(session, err);
         if (rc == RAMET_OK)
-            session->prepared.gate_shut = !had_gate;
+            session->prepared.raised_barrier = !had_barrier;
         if (rc != RAMET_EBUSY)
             return rc;
         if (os->mono_ns(os->ctx) >= give_up_at)
             break;
-        os->sleep_us(os->ctx, GATE_POLL_US);
+        os->sleep_us(os->ctx, BARRIER_POLL_US);
     }
-    if (!had_gate)
-        ramet_session_open_gate(session);
+    if (!had_barrier)
+        ramet_session_lower_barrier(session);
     return RAMET_FAIL(err, RAMET_ESNAPSHOT,
                       "%s: a change of page size waits for older readers",
                       session->replica->path);
@@ -132,7 +134,7 @@ ramet_wait_alone_as(struct ramet_session *writer, struct ramet_session *holder,
                           "%s: a change of page size waits for this reader",
                           holder->replica->path);
     rc = ramet_wait_alone(holder, err);
-    holder->prepared.gate_shut = false; /* the caller opens it */
-    writer->prepared.gate_shut = false;
+    holder->prepared.raised_barrier = false; /* the caller lowers it */
+    writer->prepared.raised_barrier = false;
     return rc;
 }

@@ -224,7 +224,7 @@ open_session(struct opening *o, struct ramet_err *err)
             replica->is_readonly ||
             (o->options->flags & RAMET_OPEN_READONLY) != 0;
         if (replica->is_readonly)
-            rc = ramet_private_open(o->session, err);
+            rc = ramet_readonly_open(o->session, err);
         else
             rc = ramet_lock(o->session, RAMET_LOCK_OPEN, RAMET_LOCK_EXCLUSIVE,
                             RAMET_LOCK_WAIT_MS,
@@ -510,7 +510,8 @@ ramet_session_has_moved(struct ramet_session *session)
     header = &replica->head->header;
     ours = (struct ramet_os_stat){.device = header->base_device,
                                   .inode = header->base_inode};
-    if (replica->is_private && os->stat(os->ctx, replica->base_fd, &ours) < 0)
+    if (replica->has_own_index &&
+        os->stat(os->ctx, replica->base_fd, &ours) < 0)
         return true;
     return os->stat_at(os->ctx, replica->parent_fd, replica->name, &named) <
                0 ||

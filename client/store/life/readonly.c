@@ -27,7 +27,7 @@
 #include "core/alloc.h"
 
 static enum ramet_rc
-build_private(struct ramet_session *session, struct ramet_err *err)
+build_own_index(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
@@ -50,7 +50,7 @@ build_private(struct ramet_session *session, struct ramet_err *err)
     }
     if (rc == RAMET_OK) {
         ramet_replica_adopt_state(replica, state);
-        replica->is_private = true;
+        replica->has_own_index = true;
         rc = ramet_base_check(replica, state, ramet_index_seen_ctime(replica),
                               &look, err);
     }
@@ -66,7 +66,7 @@ build_private(struct ramet_session *session, struct ramet_err *err)
                      look.form == RAMET_BASE_MARKED);
     }
     if (rc == RAMET_OK && look.has_happened)
-        rc = ramet_private_catch_up(session, err);
+        rc = ramet_readonly_catch_up(session, err);
     if (rc == RAMET_OK)
         rc = ramet_base_compare(replica, &look, false, err);
     ramet_state_file_done(state);
@@ -75,7 +75,7 @@ build_private(struct ramet_session *session, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_private_open(struct ramet_session *session, struct ramet_err *err)
+ramet_readonly_open(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     enum ramet_rc rc =
@@ -84,7 +84,7 @@ ramet_private_open(struct ramet_session *session, struct ramet_err *err)
 
     assert(replica->is_readonly && session->slot == RAMET_NO_SLOT);
     if (rc == RAMET_OK && !replica->is_ready)
-        rc = build_private(session, err);
+        rc = build_own_index(session, err);
     if (rc != RAMET_OK)
         return rc;
     replica->is_ready = true;

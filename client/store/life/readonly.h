@@ -10,6 +10,6 @@
 
 /* A session on a directory that can't be written. */
 RAMET_NODISCARD enum ramet_rc
-ramet_private_open(struct ramet_session *session, struct ramet_err *err);
+ramet_readonly_open(struct ramet_session *session, struct ramet_err *err);
 
 #endif

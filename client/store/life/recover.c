@@ -80,7 +80,7 @@ ramet_recover_log(struct ramet_session *session, bool may_write,
     bool go = true;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(replica->is_private || ramet_is_alone(replica));
+    assert(replica->has_own_index || ramet_is_alone(replica));
     ramet_scan_init(&scan, replica);
     scan.oldest = atomic_load(&header->checkpoint.oldest);
     while (rc == RAMET_OK && go) {

@@ -28,7 +28,7 @@ catch_up(struct ramet_session *session, struct ramet_err *err)
     bool found = true;
     enum ramet_rc rc = RAMET_OK;
 
-    assert(session->replica->is_private);
+    assert(session->replica->has_own_index);
     ramet_scan_init(&scan, replica);
     ramet_scan_init(&next, replica);
     scan.oldest = next.oldest =
@@ -68,13 +68,13 @@ catch_up(struct ramet_session *session, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_private_catch_up(struct ramet_session *session, struct ramet_err *err)
+ramet_readonly_catch_up(struct ramet_session *session, struct ramet_err *err)
 {
     struct ramet_replica *const replica = session->replica;
     bool entered;
     enum ramet_rc rc;
 
-    assert(replica->is_private);
+    assert(replica->has_own_index);
     ramet_mutex_lock(&replica->base_mutex); /* its one index's writers */
     entered = ramet_epoch_enter(session);
     rc = catch_up(session, err);

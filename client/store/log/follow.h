@@ -10,6 +10,6 @@
 
 /* A session whose index is its process's own reads on in the log. */
 RAMET_NODISCARD enum ramet_rc
-ramet_private_catch_up(struct ramet_session *session, struct ramet_err *err);
+ramet_readonly_catch_up(struct ramet_session *session, struct ramet_err *err);
 
 #endif

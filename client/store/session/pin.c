@@ -146,8 +146,9 @@ ramet_session_pin(struct ramet_session *session, struct ramet_err *err)
     bool has_looked = false;
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
-    if (rc == RAMET_OK && session->replica->is_private && !session->is_pinned)
-        rc = ramet_private_catch_up(session, err);
+    if (rc == RAMET_OK && session->replica->has_own_index &&
+        !session->is_pinned)
+        rc = ramet_readonly_catch_up(session, err);
     if (rc != RAMET_OK || session->is_pinned)
         return rc;
     for (;;) {

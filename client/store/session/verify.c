@@ -143,14 +143,14 @@ look_at_block(struct verification *v, uint32_t first, uint32_t count,
     enum ramet_rc rc = RAMET_OK;
 
     assert(count >= 1 && count <= BLOCK);
-    if (!v->replica->is_private)
+    if (!v->replica->has_own_index)
         rc = ramet_base_lock(v->session, RAMET_LOCK_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_presence_read(v->replica, first, count, values, err);
     for (uint32_t i = 0; rc == RAMET_OK && i < count; i++)
         rc = look_at_page(v, first + i, values[i], err);
-    if (!v->replica->is_private)
+    if (!v->replica->has_own_index)
         ramet_base_unlock(v->session);
     return rc == RAMET_OK ? look_elsewhere(v, err) : rc;
 }

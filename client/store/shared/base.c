@@ -273,7 +273,7 @@ ramet_base_header_set(struct ramet_replica *replica,
 {
     uint64_t words[RAMET_BASE_HEADER_WORDS] = {0};
 
-    assert(replica->is_private || ramet_may_write_base(replica));
+    assert(replica->has_own_index || ramet_may_write_base(replica));
     memcpy(words, in, RAMET_TRUE_HEADER_SIZE);
     for (unsigned i = 0; i < RAMET_BASE_HEADER_WORDS; i++)
         atomic_store_explicit(&replica->head->header.base.header[i], words[i],

@@ -104,7 +104,7 @@ ramet_index_load(struct ramet_session *session, uint32_t pgno,
     assert(pgno >= 1);
     if (!ramet_entry_is_none(entry))
         return take_entry(replica, entry, out_entry, err);
-    if (replica->is_private) /* nobody else is here to shut out */
+    if (replica->has_own_index) /* nobody else is here to shut out */
         return ramet_index_load_locked(session, pgno, out_entry, err);
     rc = ramet_base_lock(session, RAMET_LOCK_WAIT_MS, err);
     if (rc != RAMET_OK)

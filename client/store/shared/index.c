@@ -167,7 +167,8 @@ begin_head(struct ramet_replica *replica)
     struct ramet_index_header *const header = &replica->head->header;
     struct ramet_index_header begun;
 
-    assert(replica->is_private || ramet_is_alone(replica)); /* invariant (2) */
+    assert(replica->has_own_index ||
+           ramet_is_alone(replica)); /* invariant (2) */
     memset(&begun, 0, sizeof(begun));
     memcpy(begun.magic, magic, sizeof(magic));
     begun.layout = LAYOUT;
@@ -190,7 +191,7 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
     enum ramet_rc rc = RAMET_OK;
 
     assert(replica->head == NULL);
-    if (!replica->is_private) {
+    if (!replica->has_own_index) {
         int result;
 
         fd = ramet_dir_open_or_make_look(os, replica->dir_fd, INDEX_NAME, &st);
@@ -280,7 +281,7 @@ index_file(struct ramet_replica *replica)
     struct ramet_os_stat st;
     int fd;
 
-    assert(!replica->is_private);
+    assert(!replica->has_own_index);
     if (replica->index_fd >= 0)
         return replica->index_fd;
     fd = ramet_rights_open(os, replica->dir_fd, INDEX_NAME,
@@ -303,7 +304,7 @@ ramet_index_sync(struct ramet_replica *replica)
     int fd = -1;
 
     ramet_mutex_lock(&replica->mutex);
-    if (!replica->is_private)
+    if (!replica->has_own_index)
         fd = index_file(replica);
     ramet_mutex_unlock(&replica->mutex);
     if (fd >= 0 && os->sync(os->ctx, fd) == 0)
@@ -318,7 +319,7 @@ ramet_index_let_go(struct ramet_replica *replica)
 
     assert(ramet_may_publish(replica) && ramet_may_write_base(replica));
     ramet_mutex_lock(&replica->mutex);
-    if (replica->index_fd >= 0 && !replica->is_private &&
+    if (replica->index_fd >= 0 && !replica->has_own_index &&
         os->stat(os->ctx, replica->index_fd, &st) == 0) {
         replica->index_device = st.device;
         replica->index_inode = st.inode;
@@ -353,11 +354,11 @@ ramet_index_map_chunk(struct ramet_replica *replica, uint32_t chunk)
     if (note != NULL && at == NULL) {
         const uint64_t offset =
             RAMET_INDEX_ENTRIES_OFFSET + (uint64_t)chunk * CHUNK_SIZE;
-        const int fd = replica->is_private ? -1 : index_file(replica);
+        const int fd = replica->has_own_index ? -1 : index_file(replica);
 
-        if ((fd < 0 && !replica->is_private) ||
+        if ((fd < 0 && !replica->has_own_index) ||
             os->map(os->ctx, fd, fd < 0 ? 0 : offset, CHUNK_SIZE,
-                    replica->is_private || !replica->is_readonly, &at) < 0)
+                    replica->has_own_index || !replica->is_readonly, &at) < 0)
             at = NULL;
         else if (chunk >= replica->chunk_end)
             replica->chunk_end = chunk + 1;
@@ -394,11 +395,11 @@ reserve_at(struct ramet_replica *replica, uint64_t at, struct ramet_err *err)
     _Atomic uint64_t *const word = &replica->head->blocks[block / 64];
     const uint64_t bit = UINT64_C(1) << (block % 64);
 
-    assert(replica->is_private || !replica->is_readonly);
+    assert(replica->has_own_index || !replica->is_readonly);
     if ((atomic_load_explicit(word, memory_order_acquire) & bit) == 0) {
         int result = 0;
 
-        if (!replica->is_private) {
+        if (!replica->has_own_index) {
             ramet_mutex_lock(&replica->mutex);
             result = index_file(replica);
             ramet_mutex_unlock(&replica->mutex);
@@ -513,7 +514,7 @@ ramet_index_begin(struct ramet_replica *replica,
     struct ramet_published first;
 
     assert(state->oldest_log >= 1 && state->oldest_fetched >= 1);
-    assert(replica->is_private || ramet_is_alone(replica));
+    assert(replica->has_own_index || ramet_is_alone(replica));
     memset(&first, 0, sizeof(first));
     first.snapshot.seq = s->seq;
     first.snapshot.tail = s->tail;

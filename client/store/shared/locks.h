@@ -76,13 +76,13 @@ ramet_is_alone(const struct ramet_replica *replica)
     return ramet_is_held(replica, RAMET_LOCK_LIVE) || !replica->is_ready;
 }
 
-/* May presence and base be read, or written? Under a private index none of its
+/* May presence and base be read, or written? Under an index of its own none of its
  * process is shut out, and others by the unpinned readers' lock; and whoever has
  * the mark lock over a base without a mark shuts all out who would write. */
 static inline bool
 ramet_may_read_base(const struct ramet_replica *replica)
 {
-    return replica->is_private || ramet_is_held(replica, RAMET_LOCK_BASE) ||
+    return replica->has_own_index || ramet_is_held(replica, RAMET_LOCK_BASE) ||
            ramet_is_held(replica, RAMET_LOCK_MARK) || ramet_is_alone(replica);
 }
 
@@ -97,7 +97,7 @@ ramet_may_write_base(const struct ramet_replica *replica)
 static inline bool
 ramet_may_publish(const struct ramet_replica *replica)
 {
-    return replica->is_private || ramet_is_held(replica, RAMET_LOCK_WRITE) ||
+    return replica->has_own_index || ramet_is_held(replica, RAMET_LOCK_WRITE) ||
            ramet_is_alone(replica);
 }
 

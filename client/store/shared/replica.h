@@ -32,12 +32,12 @@ struct ramet_replica {
     int parent_fd;                        /* may be another's too: registry.c */
     uint64_t parent_device, parent_inode; /* 0: not looked at */
     int dir_fd;
-    int base_fd;  /* -1: a private index on a base that can't be opened */
+    int base_fd;  /* -1: an index of its own on a base that can't be opened */
     int index_fd; /* -1: not open; ramet_index_file() has it. Closed and opened
                      under `mutex` */
     uint64_t index_device, index_inode; /* once it was closed */
     bool is_readonly;       /* nothing of it can be written by this process */
-    bool is_private;        /* the index is in this process's memory alone */
+    bool has_own_index;     /* the index is in this process's memory alone */
     uint64_t device, inode; /* of `lock`: who we are in this process */
     struct ramet_id base_id;
     enum ramet_volume_kind kind;

@@ -13,11 +13,11 @@
 #include <inttypes.h>
 
 #include "core/alloc.h"
-#include "metastore/chain.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
 #include "metastore/maproot.h"
 #include "metastore/node_cache.h"
+#include "metastore/overlay.h"
 
 /* Pieces of a roll-up that are held in memory, 32 KiB each at most. */
 #define PIECES_AT_ONCE 32u
@@ -315,20 +315,20 @@ add_map(struct descent *d, const struct ramet_map_ref *map,
 
 /* What the heads between a map and its LSN changed. */
 static enum ramet_rc
-add_layers(struct ramet_pageset *set, const struct ramet_chain *chain,
-           struct ramet_err *err)
+add_commits(struct ramet_pageset *set, const struct ramet_overlay *overlay,
+            struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
-    assert(chain->layer_count <= RAMET_MAP_EVERY_COMMITS);
-    for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
-        rc = add_commit(set, chain->layers[i], err);
+    assert(overlay->commit_count <= RAMET_MAP_EVERY_COMMITS);
+    for (unsigned i = 0; rc == RAMET_OK && i < overlay->commit_count; i++)
+        rc = add_commit(set, overlay->commits[i], err);
     return rc;
 }
 
 /* All that changed since `from`, which is not past the map of `to`. */
 static enum ramet_rc
-collect_far(const struct ramet_chain *to, const struct ramet_head *from,
+collect_far(const struct ramet_overlay *to, const struct ramet_head *from,
             struct ramet_pageset *set, struct ramet_err *err)
 {
     struct descent *const d = ramet_calloc(1, sizeof(*d));
@@ -344,7 +344,7 @@ collect_far(const struct ramet_chain *to, const struct ramet_head *from,
     rc = add_map(d, &to->map, err);
     ramet_free(d);
     if (rc == RAMET_OK)
-        rc = add_layers(set, to, err);
+        rc = add_commits(set, to, err);
     return rc == RAMET_OK
                ? add_run(set, (uint64_t)from->page_count + 1, UINT32_MAX, err)
                : rc;
@@ -356,20 +356,20 @@ compare_far(struct ramet_history *history, const struct ramet_point *from,
             struct ramet_err *err)
 {
     struct ramet_head base;
-    struct ramet_chain chain;
+    struct ramet_overlay overlay;
     enum ramet_rc rc;
 
     assert(from->lsn >= 1 && from->lsn < to->lsn);
     rc = ramet_history_head_of(history, from, &base, err);
     if (rc == RAMET_OK)
-        rc = ramet_chain_open(history, to, &chain, err);
+        rc = ramet_overlay_open(history, to, &overlay, err);
     if (rc != RAMET_OK)
         return rc;
-    if (base.page_size != chain.page_size)
+    if (base.page_size != overlay.page_size)
         rc = add_run(set, 1, UINT32_MAX, err);
     else
-        rc = collect_far(&chain, &base, set, err);
-    ramet_chain_close(&chain);
+        rc = collect_far(&overlay, &base, set, err);
+    ramet_overlay_close(&overlay);
     return rc;
 }
 

@@ -8,8 +8,8 @@
 #include <inttypes.h>
 
 #include "core/alloc.h"
-#include "metastore/chain.h"
 #include "metastore/head_cache.h"
+#include "metastore/overlay.h"
 
 #define CACHE_BYTES_DEFAULT (4u << 20)
 
@@ -52,7 +52,7 @@ ramet_history_close(struct ramet_history *history)
 {
     if (history == NULL)
         return;
-    ramet_history_drop_chains(history);
+    ramet_history_drop_overlays(history);
     ramet_frame_reader_free(history->frames);
     ramet_lru_done(&history->lru);
     ramet_mutex_done(&history->mutex);
@@ -76,7 +76,7 @@ ramet_history_forget(struct ramet_history *history)
     memset(&history->newest_hash, 0, sizeof(history->newest_hash));
     memset(&history->known_map, 0, sizeof(history->known_map));
     ramet_mutex_unlock(&history->mutex);
-    ramet_history_forget_chains(history);
+    ramet_history_forget_overlays(history);
     ramet_lru_clear(&history->lru);
 }
 
@@ -84,7 +84,7 @@ void
 ramet_history_trim(struct ramet_history *history)
 {
     assert(history->store != NULL);
-    ramet_history_forget_chains(history);
+    ramet_history_forget_overlays(history);
     ramet_lru_clear(&history->lru);
 }
 

@@ -7,7 +7,7 @@
  *   head_cache.[ch]   heads of commits, through the cache
  *   node_cache.[ch]   map nodes, in bulk, through the cache
  *   table.[ch]        frame tables of segments, chunk by chunk
- *   chain.[ch]        the heads past the map that an LSN refers to
+ *   overlay.[ch]        the heads past the map that an LSN refers to
  *   locate.c          page -> frame, and reading pages
  *   diff.c            what differs between two LSNs
  *   map.h             making and finding page maps: mapplan.c, mapbuild.c,
@@ -50,10 +50,10 @@ struct ramet_map_sizes {
 };
 extern const struct ramet_map_sizes ramet_map_sizes;
 
-/* Chains of the snapshots that were read last stay open: a warm read then
+/* Overlays of the snapshots that were read last stay open: a warm read then
  * takes no heads from the cache one by one. At most 64 heads each. */
-#define RAMET_CHAINS_KEPT 4u
-struct ramet_shared_chain;
+#define RAMET_OVERLAYS_KEPT 4u
+struct ramet_shared_overlay;
 
 struct ramet_history {
     struct ramet_objstore *store;
@@ -69,7 +69,8 @@ struct ramet_history {
     uint64_t proven_ms; /* the store was seen to have it; 0: not */
     uint64_t made_ms;   /* this process made the volume; 0: it did not */
     struct ramet_known_map known_map;
-    struct ramet_shared_chain *chains[RAMET_CHAINS_KEPT]; /* by LSN modulo */
+    struct ramet_shared_overlay
+        *overlays[RAMET_OVERLAYS_KEPT]; /* by LSN modulo */
 };
 
 #endif

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 
 #include "core/alloc.h"
-#include "metastore/chain.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
 #include "metastore/maproot.h"
 #include "metastore/node_cache.h"
+#include "metastore/overlay.h"
 #include "metastore/table.h"
 
 /* Pages that are taken through the map, or read, at once. */
@@ -482,25 +482,26 @@ ask_map(struct walk *walk, const struct ramet_map_ref *map, unsigned depth,
 }
 
 enum ramet_rc
-ramet_chain_check_wanted(const struct ramet_chain *chain, const uint32_t *pgnos,
-                         size_t count, struct ramet_err *err)
+ramet_overlay_check_wanted(const struct ramet_overlay *overlay,
+                           const uint32_t *pgnos, size_t count,
+                           struct ramet_err *err)
 {
     assert(pgnos != NULL || count == 0);
     for (size_t i = 0; i < count; i++) {
-        if (pgnos[i] == 0 || pgnos[i] > chain->page_count)
+        if (pgnos[i] == 0 || pgnos[i] > overlay->page_count)
             return RAMET_FAIL(err, RAMET_EINVAL,
                               "page %u: this snapshot has %u pages", pgnos[i],
-                              chain->page_count);
+                              overlay->page_count);
         assert(i == 0 || pgnos[i] > pgnos[i - 1]);
     }
     return RAMET_OK;
 }
 
 enum ramet_rc
-ramet_chain_locate_above(const struct ramet_chain *chain, unsigned depth,
-                         const uint32_t *pgnos, size_t count,
-                         struct ramet_located *out_located,
-                         struct ramet_err *err)
+ramet_overlay_locate_above(const struct ramet_overlay *overlay, unsigned depth,
+                           const uint32_t *pgnos, size_t count,
+                           struct ramet_located *out_located,
+                           struct ramet_err *err)
 {
     struct ramet_table_cursor cursor;
     struct walk *const walk = ramet_alloc(sizeof(*walk));
@@ -509,24 +510,24 @@ ramet_chain_locate_above(const struct ramet_chain *chain, unsigned depth,
     assert(out_located != NULL || count == 0);
     if (walk == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "search of %zu pages", count);
-    walk->history = chain->history;
+    walk->history = overlay->history;
     walk->has_root = false;
     walk->count = 0;
-    ramet_table_cursor_init(&cursor, chain->history,
+    ramet_table_cursor_init(&cursor, overlay->history,
                             count > 0 ? pgnos[count - 1] : 0);
     for (size_t i = 0; i < count && rc == RAMET_OK; i++) {
         struct ramet_located *const out = &out_located[i];
-        enum ramet_layer_answer answer;
+        enum ramet_overlay_answer answer;
 
-        rc = ramet_chain_find(chain, &cursor, pgnos[i], &answer, out, err);
-        if (rc == RAMET_OK && answer == RAMET_LAYER_OLDER)
+        rc = ramet_overlay_find(overlay, &cursor, pgnos[i], &answer, out, err);
+        if (rc == RAMET_OK && answer == RAMET_OVERLAY_OLDER)
             walk->pending[walk->count++] =
                 (struct pending){out->image_pgno, out};
         if (rc == RAMET_OK && walk->count == BATCH_PAGES)
-            rc = ask_map(walk, &chain->map, depth, err);
+            rc = ask_map(walk, &overlay->map, depth, err);
     }
     if (rc == RAMET_OK && walk->count > 0)
-        rc = ask_map(walk, &chain->map, depth, err);
+        rc = ask_map(walk, &overlay->map, depth, err);
     ramet_table_cursor_done(&cursor);
     if (walk->has_root)
         ramet_map_root_close(&walk->root);
@@ -535,13 +536,13 @@ ramet_chain_locate_above(const struct ramet_chain *chain, unsigned depth,
 }
 
 enum ramet_rc
-ramet_chain_locate(const struct ramet_chain *chain, const uint32_t *pgnos,
-                   size_t count, struct ramet_located *out_located,
-                   struct ramet_err *err)
+ramet_overlay_locate(const struct ramet_overlay *overlay, const uint32_t *pgnos,
+                     size_t count, struct ramet_located *out_located,
+                     struct ramet_err *err)
 {
-    assert(chain->history != NULL);
-    return ramet_chain_locate_above(chain, RAMET_WHOLE_MAP, pgnos, count,
-                                    out_located, err);
+    assert(overlay->history != NULL);
+    return ramet_overlay_locate_above(overlay, RAMET_WHOLE_MAP, pgnos, count,
+                                      out_located, err);
 }
 
 enum ramet_rc
@@ -550,16 +551,17 @@ ramet_history_locate(struct ramet_history *history,
                      size_t pgno_count, struct ramet_located *out_located,
                      struct ramet_err *err)
 {
-    struct ramet_chain chain;
+    struct ramet_overlay overlay;
     enum ramet_rc rc;
 
     assert(pgnos != NULL || pgno_count == 0);
-    rc = ramet_chain_open(history, at, &chain, err);
+    rc = ramet_overlay_open(history, at, &overlay, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_chain_check_wanted(&chain, pgnos, pgno_count, err);
+    rc = ramet_overlay_check_wanted(&overlay, pgnos, pgno_count, err);
     if (rc == RAMET_OK)
-        rc = ramet_chain_locate(&chain, pgnos, pgno_count, out_located, err);
-    ramet_chain_close(&chain);
+        rc =
+            ramet_overlay_locate(&overlay, pgnos, pgno_count, out_located, err);
+    ramet_overlay_close(&overlay);
     return ramet_history_blame(history, at, rc, err);
 }

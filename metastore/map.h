@@ -6,12 +6,12 @@
 #ifndef RAMET_METASTORE_MAP_H
 #define RAMET_METASTORE_MAP_H
 
-#include "metastore/chain.h"
+#include "metastore/overlay.h"
 
-/* A map of chain's state, with `lsn` in its name and `commit_hash` (zero: own)
+/* A map of overlay's state, with `lsn` in its name and `commit_hash` (zero: own)
  * in its trailer. */
 RAMET_NODISCARD enum ramet_rc
-ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
+ramet_map_build(const struct ramet_overlay *overlay, uint64_t lsn,
                 const struct ramet_hash *commit_hash,
                 struct ramet_map_ref *out_map, struct ramet_err *err);
 /* A map that this process knows of or can find in the store, newer than `after`,

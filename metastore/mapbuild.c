@@ -1,5 +1,5 @@
 /*
- * mapbuild.c - the tree of a page map: that below a chain of heads and roll-ups,
+ * mapbuild.c - the tree of a page map: that below an overlay of heads and roll-ups,
  * changed by what they say.
  *
  * The leaves that may differ are walked in order; of the inner nodes only the
@@ -7,13 +7,13 @@
  * pointed at where it already is; the others are streamed out, children
  * first, the root last.
  *
- *   (1) Memory: one node a level, and what the chain and the sets of pages take.
+ *   (1) Memory: one node a level, and what the overlay and the sets of pages take.
  *   (2) The root is always written anew, so that a map is one object by which
  *       it can be found, unless no page lies anywhere.
- *   (3) Pages above `cut`, the least page count of chain and roll-ups, are not
+ *   (3) Pages above `cut`, the least page count of overlay and roll-ups, are not
  *       taken from the old tree.
  *   (4) A page that is in no node, and was somewhere at an LSN that the old map
- *       or the chain knows, lies below a node whose `gone` is the new LSN; and a
+ *       or the overlay knows, lies below a node whose `gone` is the new LSN; and a
  *       node that is made where there was none takes over its parent's.
  */
 #include "metastore/mapbuild.h"
@@ -22,10 +22,10 @@
 #include <inttypes.h>
 
 #include "core/alloc.h"
-#include "metastore/chain.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
 #include "metastore/node_cache.h"
+#include "metastore/overlay.h"
 
 /* ---- the tree ------------------------------------------------------------ */
 
@@ -36,7 +36,7 @@ struct open_node {
 };
 
 struct builder {
-    const struct ramet_chain *chain;
+    const struct ramet_overlay *overlay;
     const struct ramet_map_root *old;
     const struct ramet_pageset *rolled; /* pages that its roll-ups have */
     struct ramet_map_writer *writer;
@@ -73,7 +73,7 @@ descend_old(struct builder *b, unsigned level, struct ramet_node_ref *out,
     assert(level <= b->old_level && level <= RAMET_MAP_LEVEL_MAX);
     for (unsigned at = b->old_level; at > level && ref.length_bytes > 0; at--) {
         const enum ramet_rc rc = ramet_history_load_inner(
-            b->chain->history, &ref, at, 0, &b->nodes[level].inner, err);
+            b->overlay->history, &ref, at, 0, &b->nodes[level].inner, err);
 
         if (rc != RAMET_OK)
             return rc;
@@ -150,7 +150,7 @@ open_inner(struct builder *b, unsigned level, uint32_t index,
     if (rc != RAMET_OK)
         return rc;
     if (node->old.length_bytes > 0) {
-        rc = ramet_history_load_inner(b->chain->history, &node->old, level,
+        rc = ramet_history_load_inner(b->overlay->history, &node->old, level,
                                       index, &node->inner, err);
         if (rc != RAMET_OK)
             return rc;
@@ -257,7 +257,7 @@ static enum ramet_rc
 load_old_leaf(struct builder *b, const struct ramet_node_ref *old,
               uint32_t index, struct ramet_err *err)
 {
-    struct ramet_history *const history = b->chain->history;
+    struct ramet_history *const history = b->overlay->history;
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
@@ -287,26 +287,26 @@ load_old_leaf(struct builder *b, const struct ramet_node_ref *old,
     return RAMET_OK;
 }
 
-/* Did any commit of the chain, or any roll-up, have something of this page? */
+/* Did any commit of the overlay, or any roll-up, have something of this page? */
 static bool
 had(const struct builder *b, uint32_t pgno)
 {
-    const struct ramet_chain *const chain = b->chain;
+    const struct ramet_overlay *const overlay = b->overlay;
 
     assert(pgno >= 1);
-    for (unsigned i = 0; i < chain->layer_count; i++) {
-        if (ramet_pageset_contains(&chain->layers[i]->changed, pgno) ||
-            ramet_pageset_contains(&chain->layers[i]->deltas.pages, pgno))
+    for (unsigned i = 0; i < overlay->commit_count; i++) {
+        if (ramet_pageset_contains(&overlay->commits[i]->changed, pgno) ||
+            ramet_pageset_contains(&overlay->commits[i]->deltas.pages, pgno))
             return true;
     }
     return ramet_pageset_contains(b->rolled, pgno);
 }
 
-/* Apply the chain to the leaf of `pgno`; *out_next is the first touched page
+/* Apply the overlay to the leaf of `pgno`; *out_next is the first touched page
  * after it. */
 static enum ramet_rc
-apply_chain(struct builder *b, uint32_t pgno, uint32_t *out_next,
-            struct ramet_err *err)
+apply_overlay(struct builder *b, uint32_t pgno, uint32_t *out_next,
+              struct ramet_err *err)
 {
     uint32_t pgnos[RAMET_LEAF_PAGES];
     size_t count = 0;
@@ -319,7 +319,7 @@ apply_chain(struct builder *b, uint32_t pgno, uint32_t *out_next,
         pgno = ramet_pageset_next(&b->touched, pgno);
     }
     *out_next = pgno;
-    rc = ramet_chain_locate(b->chain, pgnos, count, b->found, err);
+    rc = ramet_overlay_locate(b->overlay, pgnos, count, b->found, err);
     for (size_t i = 0; rc == RAMET_OK && i < count; i++) {
         struct ramet_located *const page =
             &b->leaf.pages[(pgnos[i] - 1) % RAMET_LEAF_PAGES];
@@ -351,7 +351,7 @@ make_leaf(struct builder *b, uint32_t pgno, uint32_t *out_next,
     rc = load_old_leaf(b, &old, index, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = apply_chain(b, pgno, out_next, err);
+    rc = apply_overlay(b, pgno, out_next, err);
     if (rc != RAMET_OK)
         return rc;
     for (unsigned i = 0; i < RAMET_LEAF_PAGES; i++)
@@ -368,55 +368,56 @@ make_leaf(struct builder *b, uint32_t pgno, uint32_t *out_next,
                       b->leaf.gone, err);
 }
 
-/* The pages whose leaves may differ: what chain and roll-ups changed, the border
+/* The pages whose leaves may differ: what overlay and roll-ups changed, the border
  * of the cut, the end if anything was cut off, and page 1, so that the root is made
  * in any case. */
 static enum ramet_rc
 collect_touched(struct builder *b, struct ramet_err *err)
 {
-    const struct ramet_chain *const chain = b->chain;
+    const struct ramet_overlay *const overlay = b->overlay;
     enum ramet_rc rc = ramet_pageset_add_set(&b->touched, b->rolled);
 
-    assert(b->end == 0 || b->end == chain->page_count);
-    for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
-        rc = ramet_pageset_add_set(&b->touched, &chain->layers[i]->changed);
-    for (unsigned i = 0; rc == RAMET_OK && i < chain->layer_count; i++)
-        rc =
-            ramet_pageset_add_set(&b->touched, &chain->layers[i]->deltas.pages);
-    if (rc == RAMET_OK && chain->page_count > 0)
+    assert(b->end == 0 || b->end == overlay->page_count);
+    for (unsigned i = 0; rc == RAMET_OK && i < overlay->commit_count; i++)
+        rc = ramet_pageset_add_set(&b->touched, &overlay->commits[i]->changed);
+    for (unsigned i = 0; rc == RAMET_OK && i < overlay->commit_count; i++)
+        rc = ramet_pageset_add_set(&b->touched,
+                                   &overlay->commits[i]->deltas.pages);
+    if (rc == RAMET_OK && overlay->page_count > 0)
         rc = ramet_pageset_add(&b->touched, 1);
-    if (rc == RAMET_OK && b->cut > 0 && b->cut <= chain->page_count)
+    if (rc == RAMET_OK && b->cut > 0 && b->cut <= overlay->page_count)
         rc = ramet_pageset_add(&b->touched, (uint32_t)b->cut);
     if (rc == RAMET_OK && b->end != 0)
         rc = ramet_pageset_add(&b->touched, b->end);
     if (rc != RAMET_OK)
         return RAMET_FAIL(err, rc, "page map: set of changed pages");
-    ramet_pageset_truncate(&b->touched, chain->page_count);
+    ramet_pageset_truncate(&b->touched, overlay->page_count);
     return RAMET_OK;
 }
 
-/* Did a commit of the chain cut off what an older one of it, or a roll-up, had? */
+/* Did a commit of the overlay cut off what an older one of it, or a roll-up, had? */
 static bool
 anything_cut(const struct builder *b)
 {
-    const struct ramet_chain *const chain = b->chain;
+    const struct ramet_overlay *const overlay = b->overlay;
 
-    assert(b->chain->layer_count <= RAMET_MAP_EVERY_COMMITS + 1);
-    for (unsigned i = 1; i < chain->layer_count; i++) {
-        if (chain->layers[i - 1]->least_page_count <
-            chain->layers[i]->page_count)
+    assert(b->overlay->commit_count <= RAMET_MAP_EVERY_COMMITS + 1);
+    for (unsigned i = 1; i < overlay->commit_count; i++) {
+        if (overlay->commits[i - 1]->least_page_count <
+            overlay->commits[i]->page_count)
             return true;
     }
-    return chain->layer_count > 0 &&
-           ramet_pageset_next(b->rolled, ramet_chain_least(chain)) != 0;
+    return overlay->commit_count > 0 &&
+           ramet_pageset_next(b->rolled, ramet_overlay_least(overlay)) != 0;
 }
 
-/* The least page count of the chain and the roll-ups; all, if there are none. */
+/* The least page count of the overlay and the roll-ups; all, if there are none. */
 static uint64_t
 least_of_all(const struct builder *b)
 {
-    uint64_t least =
-        b->chain->layer_count > 0 ? ramet_chain_least(b->chain) : UINT64_MAX;
+    uint64_t least = b->overlay->commit_count > 0
+                         ? ramet_overlay_least(b->overlay)
+                         : UINT64_MAX;
 
     assert(b->old->top.count <= RAMET_ROLLUPS_MAX);
     for (unsigned i = 0; i < b->old->top.count; i++) {
@@ -430,7 +431,7 @@ least_of_all(const struct builder *b)
 static enum ramet_rc
 load_old_root(struct builder *b, struct ramet_err *err)
 {
-    const struct ramet_chain *const chain = b->chain;
+    const struct ramet_overlay *const overlay = b->overlay;
     const struct ramet_node_ref *const root = &b->old_root;
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
@@ -442,13 +443,13 @@ load_old_root(struct builder *b, struct ramet_err *err)
         b->old->top.tree_lsn; /* an empty tree has no room to say it */
     if (root->length_bytes == 0)
         return RAMET_OK;
-    rc = ramet_history_load_nodes(chain->history, &root, 1, &entry, err);
+    rc = ramet_history_load_nodes(overlay->history, &root, 1, &entry, err);
     if (rc != RAMET_OK)
         return rc;
     rc = ramet_node_times(ramet_loaded_node(entry)->bytes, root->length_bytes,
                           b->old_level, 0, &b->old_root.latest, &b->root_gone,
                           err);
-    ramet_history_release(chain->history, entry);
+    ramet_history_release(overlay->history, entry);
     if (b->cut == 0 || b->top_level < b->old_level)
         b->root_gone = b->lsn;
     return rc;
@@ -457,15 +458,15 @@ load_old_root(struct builder *b, struct ramet_err *err)
 static enum ramet_rc
 build_tree(struct builder *b, struct ramet_err *err)
 {
-    const struct ramet_chain *const chain = b->chain;
+    const struct ramet_overlay *const overlay = b->overlay;
     uint32_t pgno;
     enum ramet_rc rc;
 
     b->cut = least_of_all(b);
     for (unsigned i = 0; i < b->old->top.count; i++)
         b->rolled_cut = b->rolled_cut || b->old->top.rollups[i].gone != 0;
-    b->end = anything_cut(b) ? chain->page_count : 0;
-    b->top_level = ramet_map_level_for(chain->page_count);
+    b->end = anything_cut(b) ? overlay->page_count : 0;
+    b->top_level = ramet_map_level_for(overlay->page_count);
     rc = load_old_root(b, err);
     if (rc == RAMET_OK)
         rc = collect_touched(b, err);
@@ -488,7 +489,7 @@ build_tree(struct builder *b, struct ramet_err *err)
 }
 
 enum ramet_rc
-ramet_tree_build(const struct ramet_chain *chain,
+ramet_tree_build(const struct ramet_overlay *overlay,
                  const struct ramet_map_root *old,
                  const struct ramet_pageset *rolled,
                  struct ramet_map_writer *writer,
@@ -501,7 +502,7 @@ ramet_tree_build(const struct ramet_chain *chain,
     if (b == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64,
                           writer->lsn);
-    b->chain = chain;
+    b->overlay = overlay;
     b->old = old;
     b->rolled = rolled;
     b->writer = writer;

@@ -7,8 +7,8 @@
 #define RAMET_METASTORE_MAPBUILD_H
 
 #include "core/bytes.h"
-#include "metastore/chain.h"
 #include "metastore/maproot.h"
+#include "metastore/overlay.h"
 
 /* ---- mapwriter.c: a map's object, streamed out node by node ----------------- */
 
@@ -44,10 +44,10 @@ ramet_map_writer_finish(struct ramet_map_writer *writer,
 
 /* ---- mapbuild.c: the tree ---------------------------------------------------- */
 
-/* The tree of the chain's state. `rolled`: the pages that the roll-ups of its map
+/* The tree of the overlay's state. `rolled`: the pages that the roll-ups of its map
  * have. *out_root has no length where no page lies anywhere. */
 RAMET_NODISCARD enum ramet_rc
-ramet_tree_build(const struct ramet_chain *chain,
+ramet_tree_build(const struct ramet_overlay *overlay,
                  const struct ramet_map_root *old,
                  const struct ramet_pageset *rolled,
                  struct ramet_map_writer *writer,

@@ -37,7 +37,7 @@ const struct ramet_map_sizes ramet_map_sizes = {
 enum size_class { CLASS_INSIDE, CLASS_MIDDLE, CLASS_LARGE };
 
 struct plan {
-    const struct ramet_chain *chain;
+    const struct ramet_overlay *overlay;
     struct ramet_map_sizes sizes;
     struct ramet_map_root old;
     struct ramet_map_writer writer;
@@ -45,7 +45,7 @@ struct plan {
     bool in_tree;
     unsigned taken; /* how many roll-ups of the old map go into the new one */
     struct ramet_pageset rolled; /* the pages that these have */
-    struct ramet_pageset pages;  /* the same, and those of the chain */
+    struct ramet_pageset pages;  /* the same, and those of the overlay */
     /* The roll-up that is made: */
     struct ramet_piece_ref *pieces;
     unsigned piece_count;
@@ -78,16 +78,16 @@ rollup_bytes(const struct ramet_rollup *rollup)
     return bytes;
 }
 
-/* What the pages of the chain will take. */
+/* What the pages of the overlay will take. */
 static uint64_t
-chain_bytes(const struct plan *plan)
+overlay_bytes(const struct plan *plan)
 {
     const uint64_t pages = ramet_pageset_count(&plan->pages);
     uint64_t images = 0, blocks = 0;
 
-    for (unsigned i = 0; i < plan->chain->layer_count; i++) {
-        images += ramet_pageset_count(&plan->chain->layers[i]->changed);
-        blocks += plan->chain->layers[i]->deltas.extent.block_count;
+    for (unsigned i = 0; i < plan->overlay->commit_count; i++) {
+        images += ramet_pageset_count(&plan->overlay->commits[i]->changed);
+        blocks += plan->overlay->commits[i]->deltas.extent.block_count;
     }
     if (images > pages)
         images = pages;
@@ -97,13 +97,15 @@ chain_bytes(const struct plan *plan)
 }
 
 static enum ramet_rc
-add_chain(struct plan *plan, struct ramet_err *err)
+add_overlay(struct plan *plan, struct ramet_err *err)
 {
     enum ramet_rc rc = RAMET_OK;
 
-    assert(plan->chain->layer_count <= RAMET_MAP_EVERY_COMMITS + 1);
-    for (unsigned i = 0; rc == RAMET_OK && i < plan->chain->layer_count; i++) {
-        const struct ramet_commit_object *const commit = plan->chain->layers[i];
+    assert(plan->overlay->commit_count <= RAMET_MAP_EVERY_COMMITS + 1);
+    for (unsigned i = 0; rc == RAMET_OK && i < plan->overlay->commit_count;
+         i++) {
+        const struct ramet_commit_object *const commit =
+            plan->overlay->commits[i];
 
         rc = ramet_pageset_add_set(&plan->pages, &commit->changed);
         if (rc == RAMET_OK)
@@ -138,7 +140,7 @@ add_piece(struct plan *plan, const struct ramet_rollup *rollup,
           const struct ramet_piece_ref *piece, struct ramet_pageset *set,
           struct ramet_err *err)
 {
-    struct ramet_history *const history = plan->chain->history;
+    struct ramet_history *const history = plan->overlay->history;
     const struct ramet_node_ref *const ref = &piece->node;
     struct ramet_lru_entry *entry;
     bool more = true;
@@ -212,11 +214,11 @@ leaves_of(const struct ramet_pageset *pages)
 /* Nothing of what was there before counts any more, or the tree is one leaf,
  * which a top would have to hold anyway. */
 static bool
-needs_no_rollup(const struct ramet_chain *chain)
+needs_no_rollup(const struct ramet_overlay *overlay)
 {
-    assert(chain->layer_count <= RAMET_MAP_EVERY_COMMITS + 1);
-    return chain->layer_count == 0 || ramet_chain_least(chain) == 0 ||
-           ramet_map_level_for(chain->page_count) == 0;
+    assert(overlay->commit_count <= RAMET_MAP_EVERY_COMMITS + 1);
+    return overlay->commit_count == 0 || ramet_overlay_least(overlay) == 0 ||
+           ramet_map_level_for(overlay->page_count) == 0;
 }
 
 /* Into the tree, with all roll-ups. */
@@ -225,10 +227,10 @@ choose_tree(struct plan *plan)
 {
     assert(plan->old.top.count <= RAMET_ROLLUPS_MAX);
     plan->in_tree = true;
-    plan->taken =
-        plan->chain->layer_count > 0 && ramet_chain_least(plan->chain) == 0
-            ? 0 /* none of their pages is left */
-            : plan->old.top.count;
+    plan->taken = plan->overlay->commit_count > 0 &&
+                          ramet_overlay_least(plan->overlay) == 0
+                      ? 0 /* none of their pages is left */
+                      : plan->old.top.count;
 }
 
 static enum ramet_rc
@@ -239,14 +241,14 @@ choose(struct plan *plan, struct ramet_err *err)
     enum ramet_rc rc;
 
     assert(plan->taken == 0 && !plan->in_tree);
-    rc = add_chain(plan, err);
+    rc = add_overlay(plan, err);
     if (rc != RAMET_OK)
         return rc;
-    if (needs_no_rollup(plan->chain)) {
+    if (needs_no_rollup(plan->overlay)) {
         choose_tree(plan);
         return add_rollups(plan, err);
     }
-    bytes = chain_bytes(plan);
+    bytes = overlay_bytes(plan);
     while (plan->taken < old->count &&
            class_of(plan, bytes) >=
                class_of(plan, rollup_bytes(&old->rollups[plan->taken])))
@@ -355,8 +357,8 @@ next_pages(struct plan *plan, uint32_t *pgno, unsigned *out_count,
     for (; *pgno != 0 && asked < plan->sizes.pages_a_piece;
          *pgno = ramet_pageset_next(&plan->pages, *pgno))
         plan->pgnos[asked++] = *pgno;
-    rc = ramet_chain_locate_above(plan->chain, plan->taken, plan->pgnos, asked,
-                                  plan->located, err);
+    rc = ramet_overlay_locate_above(plan->overlay, plan->taken, plan->pgnos,
+                                    asked, plan->located, err);
     if (rc != RAMET_OK)
         return rc;
     for (unsigned i = 0; i < asked; i++) {
@@ -370,27 +372,27 @@ next_pages(struct plan *plan, uint32_t *pgno, unsigned *out_count,
     return RAMET_OK;
 }
 
-/* The page count at the LSN that the chain's map is of; where nobody can say it,
+/* The page count at the LSN that the overlay's map is of; where nobody can say it,
  * more than there can be. */
 static enum ramet_rc
-count_at_map(const struct ramet_chain *chain, uint64_t *out_count,
+count_at_map(const struct ramet_overlay *overlay, uint64_t *out_count,
              struct ramet_err *err)
 {
     struct ramet_lru_entry *entry;
     enum ramet_rc rc;
 
     assert(out_count != NULL);
-    *out_count = chain->map.lsn == 0 ? 0 : UINT64_MAX;
-    if (chain->map.lsn == 0)
+    *out_count = overlay->map.lsn == 0 ? 0 : UINT64_MAX;
+    if (overlay->map.lsn == 0)
         return RAMET_OK;
-    rc = ramet_history_load_head(chain->history, chain->map.lsn, false, &entry,
-                                 err);
+    rc = ramet_history_load_head(overlay->history, overlay->map.lsn, false,
+                                 &entry, err);
     if (rc == RAMET_ENOTFOUND)
         return RAMET_OK;
     if (rc != RAMET_OK)
         return rc;
     *out_count = ramet_loaded_head(entry)->commit.page_count;
-    ramet_history_release(chain->history, entry);
+    ramet_history_release(overlay->history, entry);
     return RAMET_OK;
 }
 
@@ -399,21 +401,22 @@ static enum ramet_rc
 describe(const struct plan *plan, struct ramet_rollup *out,
          struct ramet_err *err)
 {
-    const struct ramet_chain *const chain = plan->chain;
+    const struct ramet_overlay *const overlay = plan->overlay;
     const struct ramet_top *const old = &plan->old.top;
     uint64_t before;
     enum ramet_rc rc;
 
-    assert(!plan->in_tree && chain->layer_count > 0);
+    assert(!plan->in_tree && overlay->commit_count > 0);
     *out = (struct ramet_rollup){
         .from = plan->taken > 0 ? old->rollups[plan->taken - 1].from
-                                : chain->map.lsn,
+                                : overlay->map.lsn,
         .to = plan->writer.lsn,
-        .least = ramet_chain_least(chain),
+        .least = ramet_overlay_least(overlay),
     };
-    rc = count_at_map(chain, &before, err);
-    for (unsigned i = chain->layer_count; rc == RAMET_OK && i > 0; i--) {
-        const struct ramet_commit_object *const commit = chain->layers[i - 1];
+    rc = count_at_map(overlay, &before, err);
+    for (unsigned i = overlay->commit_count; rc == RAMET_OK && i > 0; i--) {
+        const struct ramet_commit_object *const commit =
+            overlay->commits[i - 1];
 
         if (commit->least_page_count < before)
             out->gone = commit->lsn;
@@ -455,7 +458,7 @@ static enum ramet_rc
 encode_top(struct plan *plan, const struct ramet_rollup *rollup,
            struct ramet_buf *out, struct ramet_err *err)
 {
-    struct ramet_history *const history = plan->chain->history;
+    struct ramet_history *const history = plan->overlay->history;
     const struct ramet_top *const old = &plan->old.top;
     const struct ramet_node_ref *const tree = &old->tree;
     struct ramet_top top = {.count = 1 + old->count - plan->taken};
@@ -492,7 +495,7 @@ make_rollup(struct plan *plan, struct ramet_node_ref *out_root,
 
     assert(!plan->in_tree);
     rc = describe(plan, &rollup, err);
-    ramet_pageset_truncate(&plan->pages, plan->chain->page_count);
+    ramet_pageset_truncate(&plan->pages, plan->overlay->page_count);
     if (rc == RAMET_OK)
         rc = make_pieces(plan, err);
     if (rc != RAMET_OK)
@@ -518,7 +521,7 @@ make(struct plan *plan, struct ramet_map_ref *out_map, struct ramet_err *err)
 
     assert(plan->writer.lsn == out_map->lsn);
     rc = plan->in_tree
-             ? ramet_tree_build(plan->chain, &plan->old, &plan->rolled,
+             ? ramet_tree_build(plan->overlay, &plan->old, &plan->rolled,
                                 &plan->writer, &root, err)
              : make_rollup(plan, &root, err);
     if (rc != RAMET_OK || root.length_bytes == 0)
@@ -541,7 +544,8 @@ make_tree_instead(struct plan *plan, struct ramet_map_ref *out_map,
 
     assert(!plan->in_tree);
     ramet_map_writer_done(&plan->writer);
-    rc = ramet_map_writer_begin(&plan->writer, plan->chain->history, lsn, err);
+    rc =
+        ramet_map_writer_begin(&plan->writer, plan->overlay->history, lsn, err);
     choose_tree(plan);
     ramet_pageset_clear(&plan->rolled);
     if (rc == RAMET_OK)
@@ -550,29 +554,30 @@ make_tree_instead(struct plan *plan, struct ramet_map_ref *out_map,
 }
 
 enum ramet_rc
-ramet_map_build(const struct ramet_chain *chain, uint64_t lsn,
+ramet_map_build(const struct ramet_overlay *overlay, uint64_t lsn,
                 const struct ramet_hash *commit_hash,
                 struct ramet_map_ref *out_map, struct ramet_err *err)
 {
     struct plan *const plan = ramet_calloc(1, sizeof(*plan));
-    struct ramet_map_ref map = {.volume = chain->history->volume,
+    struct ramet_map_ref map = {.volume = overlay->history->volume,
                                 .lsn = lsn,
                                 .hash_algo = RAMET_HASH_XXH3_128};
     enum ramet_rc rc;
 
     assert(lsn >= 1);
-    assert(chain->map.lsn <= lsn);
+    assert(overlay->map.lsn <= lsn);
     if (plan == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "page map of LSN %" PRIu64, lsn);
-    plan->chain = chain;
-    plan->sizes = chain->history->map_sizes;
+    plan->overlay = overlay;
+    plan->sizes = overlay->history->map_sizes;
     plan->commit_hash = *commit_hash;
     ramet_pageset_init(&plan->rolled);
     ramet_pageset_init(&plan->pages);
     ramet_buf_init(&plan->piece, RAMET_NODE_BYTES_MAX);
-    rc = ramet_map_writer_begin(&plan->writer, chain->history, lsn, err);
+    rc = ramet_map_writer_begin(&plan->writer, overlay->history, lsn, err);
     if (rc == RAMET_OK)
-        rc = ramet_map_root_open(chain->history, &chain->map, &plan->old, err);
+        rc = ramet_map_root_open(overlay->history, &overlay->map, &plan->old,
+                                 err);
     if (rc == RAMET_OK)
         rc = choose(plan, err);
     if (rc == RAMET_OK)

@@ -5,8 +5,8 @@
 
 #include <assert.h>
 
-#include "metastore/chain.h"
 #include "metastore/maproot.h"
+#include "metastore/overlay.h"
 
 enum ramet_rc
 ramet_history_map_shape(struct ramet_history *history,
@@ -16,15 +16,15 @@ ramet_history_map_shape(struct ramet_history *history,
 {
     struct ramet_map_shape shape = {.lsn = 0};
     struct ramet_map_root root;
-    struct ramet_chain chain;
-    enum ramet_rc rc = ramet_chain_open(history, at, &chain, err);
+    struct ramet_overlay overlay;
+    enum ramet_rc rc = ramet_overlay_open(history, at, &overlay, err);
 
     assert(out_shape != NULL);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_map_root_open(history, &chain.map, &root, err);
+    rc = ramet_map_root_open(history, &overlay.map, &root, err);
     if (rc == RAMET_OK) {
-        shape.lsn = chain.map.lsn;
+        shape.lsn = overlay.map.lsn;
         shape.tree_lsn = root.top.tree_lsn;
         shape.rollups = root.top.count;
         for (unsigned r = 0; r < root.top.count; r++) {
@@ -37,6 +37,6 @@ ramet_history_map_shape(struct ramet_history *history,
         ramet_map_root_close(&root);
         *out_shape = shape;
     }
-    ramet_chain_close(&chain);
+    ramet_overlay_close(&overlay);
     return rc;
 }

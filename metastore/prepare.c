@@ -17,9 +17,9 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "metastore/chain.h"
 #include "metastore/head_cache.h"
 #include "metastore/map.h"
+#include "metastore/overlay.h"
 
 #define LOOK_EVERY_COMMITS 8u
 #define FAR_BYTES (RAMET_MAP_EVERY_HEAD_BYTES / 2)
@@ -63,15 +63,15 @@ static enum ramet_rc
 build_map_of(struct ramet_history *history, const struct ramet_point *at,
              struct ramet_map_ref *out_map, struct ramet_err *err)
 {
-    struct ramet_chain chain;
+    struct ramet_overlay overlay;
     enum ramet_rc rc;
 
     assert(at->lsn >= 1);
-    rc = ramet_chain_open(history, at, &chain, err);
+    rc = ramet_overlay_open(history, at, &overlay, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_map_build(&chain, at->lsn, &at->hash, out_map, err);
-    ramet_chain_close(&chain);
+    rc = ramet_map_build(&overlay, at->lsn, &at->hash, out_map, err);
+    ramet_overlay_close(&overlay);
     if (rc == RAMET_OK)
         ramet_map_remember(history, out_map, &at->hash);
     return rc;
@@ -139,7 +139,7 @@ refer_to(struct ramet_history *history, const struct ramet_known_map *map,
 }
 
 /* Where somebody makes maps, look from time to time before there is need: shorter
- * chains for all who read. A server makes them beside the commits; at a bucket
+ * overlays for all who read. A server makes them beside the commits; at a bucket
  * whoever pushed made one after the commit at which it was due. */
 static bool
 is_worth_a_look(const struct ramet_history *history,
@@ -245,7 +245,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
 {
     static const struct ramet_hash no_hash;
     const struct ramet_point at = ramet_head_point(base);
-    struct ramet_chain chain = {.history = history};
+    struct ramet_overlay overlay = {.history = history};
     struct ramet_frame *absolute = NULL;
     struct ramet_frame *relative = NULL;
     struct ramet_map_ref map;
@@ -259,7 +259,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
                                 err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_chain_open(history, &at, &chain, err);
+    rc = ramet_overlay_open(history, &at, &overlay, err);
     if (rc != RAMET_OK)
         return rc;
     commit->head_length_bytes = head_length;
@@ -270,14 +270,14 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
         relative = commit->segments[0].frames;
         commit->segments[0].frames = absolute;
     }
-    memmove(&chain.layers[1], &chain.layers[0],
-            chain.layer_count * sizeof(chain.layers[0]));
-    assert(chain.layer_count <= RAMET_MAP_EVERY_COMMITS);
-    chain.layers[0] = commit;
-    chain.layer_count++;
-    chain.page_size = commit->page_size;
-    chain.page_count = commit->page_count;
-    rc = ramet_map_build(&chain, commit->lsn, &no_hash, &map, err);
+    memmove(&overlay.commits[1], &overlay.commits[0],
+            overlay.commit_count * sizeof(overlay.commits[0]));
+    assert(overlay.commit_count <= RAMET_MAP_EVERY_COMMITS);
+    overlay.commits[0] = commit;
+    overlay.commit_count++;
+    overlay.page_size = commit->page_size;
+    overlay.page_count = commit->page_count;
+    rc = ramet_map_build(&overlay, commit->lsn, &no_hash, &map, err);
     if (relative != NULL)
         commit->segments[0].frames = relative;
     if (rc != RAMET_OK)
@@ -287,7 +287,7 @@ own_map(struct ramet_history *history, const struct ramet_head *base,
 
 done:
     ramet_free(absolute);
-    ramet_chain_close(&chain);
+    ramet_overlay_close(&overlay);
     return rc;
 }
 

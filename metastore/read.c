@@ -16,10 +16,10 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "metastore/chain.h"
 #include "metastore/head_cache.h"
 #include "metastore/mapnode.h"
 #include "metastore/node_cache.h"
+#include "metastore/overlay.h"
 #include "pagestore/delta.h"
 
 /* As many as a request of the client is for: each costs a store something. */
@@ -41,7 +41,7 @@ struct part {
 /* One batch of pages on its way: the wanted ones and, if asked for, those
  * that share their frames. */
 struct reading {
-    const struct ramet_chain *chain;
+    const struct ramet_overlay *overlay;
     const uint32_t *wanted; /* all that the caller asked for */
     size_t wanted_count;
     uint32_t *pgnos; /* what is looked for in this batch, ascending */
@@ -206,7 +206,7 @@ add_neighbours(struct reading *r, uint32_t low, uint64_t high,
         for (uint32_t j = 0; j < frame->page_count; j++) {
             const uint32_t pgno = frame->first_pgno + j;
 
-            if (pgno < low || pgno >= high || pgno > r->chain->page_count ||
+            if (pgno < low || pgno >= high || pgno > r->overlay->page_count ||
                 is_wanted(r, pgno))
                 continue;
             assert(r->count < r->capacity);
@@ -221,7 +221,7 @@ add_neighbours(struct reading *r, uint32_t low, uint64_t high,
             r->pgnos[++kept] = r->pgnos[i];
     }
     r->count = kept + 1;
-    rc = ramet_chain_locate(r->chain, r->pgnos, r->count, r->found, err);
+    rc = ramet_overlay_locate(r->overlay, r->pgnos, r->count, r->found, err);
     if (rc != RAMET_OK)
         return rc;
     kept = 0;
@@ -267,7 +267,7 @@ collect_needs(struct reading *r)
 static enum ramet_rc
 make_page(struct reading *r, size_t index, struct ramet_err *err)
 {
-    const uint32_t page_size = r->chain->page_size;
+    const uint32_t page_size = r->overlay->page_size;
     struct part *const part = &r->parts[index];
     struct ramet_err own;
     enum ramet_rc rc;
@@ -293,11 +293,11 @@ keep_base(struct reading *r, size_t index, const uint8_t *page,
 
     assert(part->base == NULL);
     assert(index < r->count && ramet_located_has_delta(&r->found[index]));
-    part->base = ramet_alloc(r->chain->page_size);
+    part->base = ramet_alloc(r->overlay->page_size);
     if (part->base == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "base of page %" PRIu32,
                           r->pgnos[index]);
-    memcpy(part->base, page, r->chain->page_size);
+    memcpy(part->base, page, r->overlay->page_size);
     return make_page(r, index, err);
 }
 
@@ -315,7 +315,7 @@ take_block(struct reading *r, const struct ramet_frame *block,
         if (!ramet_located_has_delta(&r->found[i]) ||
             !same_frame(&r->found[i].block, block))
             continue;
-        rc = ramet_delta_find(content, len, r->chain->page_size,
+        rc = ramet_delta_find(content, len, r->overlay->page_size,
                               r->found[i].position, &delta, err);
         if (rc != RAMET_OK)
             return rc;
@@ -357,7 +357,7 @@ take_frame(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
     enum ramet_rc rc = RAMET_OK;
 
     assert(frame->kind == RAMET_FRAME_DELTAS ||
-           len == (size_t)frame->page_count * r->chain->page_size);
+           len == (size_t)frame->page_count * r->overlay->page_size);
     if (frame->kind == RAMET_FRAME_DELTAS)
         return take_block(r, frame, content, len, err);
     for (size_t i = find_need(r, frame->first_pgno);
@@ -367,7 +367,7 @@ take_frame(void *ctx, const struct ramet_frame *frame, const uint8_t *content,
         const size_t index = r->needs[i].index;
         const uint8_t *const page =
             content + (size_t)(r->needs[i].image_pgno - frame->first_pgno) *
-                          r->chain->page_size;
+                          r->overlay->page_size;
 
         if (!same_frame(&r->found[index].image, frame))
             continue; /* invariant (1) */
@@ -389,7 +389,7 @@ offer_zeros(const struct reading *r, struct ramet_err *err)
         if (r->found[i].image.page_count > 0)
             continue;
         if (zeros == NULL)
-            zeros = ramet_calloc(1, r->chain->page_size);
+            zeros = ramet_calloc(1, r->overlay->page_size);
         if (zeros == NULL)
             return RAMET_FAIL(err, RAMET_ENOMEM, "a page of zeros");
         rc = r->visit(r->ctx, r->pgnos[i], zeros, err);
@@ -425,7 +425,7 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
     assert(start + count <= r->wanted_count && count <= r->capacity);
     memcpy(r->pgnos, r->wanted + start, count * sizeof(r->pgnos[0]));
     r->count = count;
-    rc = ramet_chain_locate(r->chain, r->pgnos, count, r->found, err);
+    rc = ramet_overlay_locate(r->overlay, r->pgnos, count, r->found, err);
     if (rc != RAMET_OK)
         return rc;
     for (size_t i = 0; r->bases && i < count; i++)
@@ -440,9 +440,9 @@ read_batch(struct reading *r, size_t start, size_t count, bool want_extra,
     rc = r->bases ? RAMET_OK : offer_zeros(r, err);
     if (rc != RAMET_OK || r->unique_count == 0)
         return rc;
-    rc = ramet_frame_read_many(ramet_history_frame_reader(r->chain->history),
-                               r->unique, r->unique_count, r->chain->page_size,
-                               take_frame, r, err);
+    rc = ramet_frame_read_many(ramet_history_frame_reader(r->overlay->history),
+                               r->unique, r->unique_count,
+                               r->overlay->page_size, take_frame, r, err);
     drop_parts(r);
     return rc;
 }
@@ -452,7 +452,7 @@ allocate(struct reading *r, size_t batch, struct ramet_err *err)
 {
     assert(batch >= 1 && batch <= BATCH_PAGES);
     r->unique = ramet_calloc(2 * batch, sizeof(r->unique[0]));
-    r->page = ramet_alloc(r->chain->page_size);
+    r->page = ramet_alloc(r->overlay->page_size);
     return r->unique == NULL || r->page == NULL
                ? RAMET_FAIL(err, RAMET_ENOMEM, "reading %zu pages", batch)
                : reserve(r, batch, err);
@@ -465,8 +465,8 @@ read_pages(struct ramet_history *history, const struct ramet_point *at,
            struct ramet_err *err)
 {
     const size_t batch = pgno_count < BATCH_PAGES ? pgno_count : BATCH_PAGES;
-    struct ramet_chain chain;
-    struct reading r = {.chain = &chain,
+    struct ramet_overlay overlay;
+    struct reading r = {.overlay = &overlay,
                         .wanted = pgnos,
                         .wanted_count = pgno_count,
                         .bases = bases,
@@ -477,10 +477,10 @@ read_pages(struct ramet_history *history, const struct ramet_point *at,
     assert(visit != NULL);
     if (pgno_count == 0)
         return RAMET_OK;
-    rc = ramet_chain_open(history, at, &chain, err);
+    rc = ramet_overlay_open(history, at, &overlay, err);
     if (rc != RAMET_OK)
         return rc;
-    rc = ramet_chain_check_wanted(&chain, pgnos, pgno_count, err);
+    rc = ramet_overlay_check_wanted(&overlay, pgnos, pgno_count, err);
     if (rc == RAMET_OK)
         rc = allocate(&r, batch, err);
     for (size_t i = 0; rc == RAMET_OK && i < pgno_count; i += batch) {
@@ -494,7 +494,7 @@ read_pages(struct ramet_history *history, const struct ramet_point *at,
     ramet_free(r.parts);
     ramet_free(r.found);
     ramet_free(r.pgnos);
-    ramet_chain_close(&chain);
+    ramet_overlay_close(&overlay);
     return ramet_history_blame(history, at, rc, err);
 }
 

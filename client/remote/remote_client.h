@@ -117,7 +117,7 @@ uint64_t ramet_remote_client_confirmed(struct ramet_remote_client *client,
                                        const struct ramet_vid *volume,
                                        struct ramet_point *out);
 /* Drop all that this process knows of the volume, so that the next look finds
- * what is there: heads and chains, what a server sent ahead, news of commits,
+ * what is there: heads and overlays, what a server sent ahead, news of commits,
  * views' pages. For whoever found it wrong, or gives it up. */
 void ramet_remote_client_forget(struct ramet_remote_client *client,
                                 const struct ramet_vid *volume);

@@ -212,7 +212,7 @@ walk(struct ramet_objstore *store, uint32_t page_count)
     struct ramet_history *history;
     struct ramet_pageset set;
     struct ramet_err err = {.text = ""};
-    struct ramet_chain chain;
+    struct ramet_overlay overlay;
     struct ramet_map_ref map;
     struct ramet_hash none = {{0}};
     size_t count = 0;
@@ -232,11 +232,11 @@ walk(struct ramet_objstore *store, uint32_t page_count)
                &err);
     require(ramet_pageset_next(&set, page_count) == 0, "changed past the end");
     ramet_pageset_done(&set);
-    require(ramet_chain_open(history, point_at(history, 1), &chain, NULL) ==
+    require(ramet_overlay_open(history, point_at(history, 1), &overlay, NULL) ==
                 RAMET_OK,
-            "chain");
-    check_code(ramet_map_build(&chain, 200, &none, &map, &err), &err);
-    ramet_chain_close(&chain);
+            "overlay");
+    check_code(ramet_map_build(&overlay, 200, &none, &map, &err), &err);
+    ramet_overlay_close(&overlay);
     ramet_history_close(history);
 }
 

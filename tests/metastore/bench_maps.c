@@ -13,9 +13,9 @@
 
 #include "core/alloc.h"
 #include "core/os.h"
-#include "metastore/chain.h"
 #include "metastore/map.h"
 #include "metastore/mapnode.h"
+#include "metastore/overlay.h"
 #include "tests/metastore/made_up.h"
 
 static void

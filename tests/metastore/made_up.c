@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "core/alloc.h"
-#include "metastore/chain.h"
 #include "metastore/map.h"
 #include "metastore/mapnode.h"
+#include "metastore/overlay.h"
 
 static uint64_t random_state = 1;
 
@@ -71,7 +71,7 @@ made_up_map(struct ramet_history *history, struct ramet_map_ref *map,
             uint64_t lsn, uint32_t page_count, struct ramet_pageset *pages)
 {
     static const struct ramet_hash none;
-    struct ramet_chain chain = {.history = history, .map = *map};
+    struct ramet_overlay overlay = {.history = history, .map = *map};
     struct ramet_err err = {.text = ""};
     struct ramet_commit_object c;
     char key[RAMET_KEY_MAX];
@@ -82,9 +82,9 @@ made_up_map(struct ramet_history *history, struct ramet_map_ref *map,
     c.least_page_count = lsn == 1 ? 0 : page_count;
     ramet_pageset_swap(&c.changed, pages);
     make_frames(&c, &c.changed);
-    chain.layers[chain.layer_count++] = &c;
-    chain.page_count = page_count;
-    made_up_check(ramet_map_build(&chain, lsn, &none, map, &err), &err);
+    overlay.commits[overlay.commit_count++] = &c;
+    overlay.page_count = page_count;
+    made_up_check(ramet_map_build(&overlay, lsn, &none, map, &err), &err);
     ramet_map_key(&history->volume, lsn, &map->id, key);
     made_up_check(ramet_objstore_size(history->store, key, &size, &err), &err);
     ramet_commit_done(&c);
@@ -181,26 +181,26 @@ void
 made_up_commits(struct made_up *made_up, unsigned count)
 {
     static const struct ramet_hash none;
-    static struct ramet_commit_object layers[RAMET_MAP_EVERY_COMMITS];
-    struct ramet_chain chain = {.history = made_up->history,
-                                .map = made_up->map,
-                                .page_size = 4096,
-                                .page_count = made_up->page_count,
-                                .layer_count = count};
+    static struct ramet_commit_object commits[RAMET_MAP_EVERY_COMMITS];
+    struct ramet_overlay overlay = {.history = made_up->history,
+                                    .map = made_up->map,
+                                    .page_size = 4096,
+                                    .page_count = made_up->page_count,
+                                    .commit_count = count};
     struct ramet_err err = {.text = ""};
     char key[RAMET_KEY_MAX];
     uint64_t size;
 
     for (unsigned i = 0; i < count; i++) {
-        make_small(&layers[i], ++made_up->lsn, made_up->page_count);
-        chain.layers[count - 1 - i] = &layers[i];
+        make_small(&commits[i], ++made_up->lsn, made_up->page_count);
+        overlay.commits[count - 1 - i] = &commits[i];
     }
     made_up_check(
-        ramet_map_build(&chain, made_up->lsn, &none, &made_up->map, &err),
+        ramet_map_build(&overlay, made_up->lsn, &none, &made_up->map, &err),
         &err);
     put_head(made_up->history, made_up->lsn, made_up->page_count);
     for (unsigned i = 0; i < count; i++)
-        ramet_commit_done(&layers[i]);
+        ramet_commit_done(&commits[i]);
     ramet_map_key(&made_up->history->volume, made_up->lsn, &made_up->map.id,
                   key);
     made_up_check(ramet_objstore_size(made_up->store, key, &size, &err), &err);

@@ -215,19 +215,21 @@ cold_read__costs_a_range_more_for_each_roll_up(void **state)
         assert_int_equal(rollups_of_newest(&c.model), 3);
         for (uint32_t pgno = 1; pgno <= 4000; pgno += 97) {
             struct ramet_located located;
-            struct ramet_chain chain;
+            struct ramet_overlay overlay;
             const struct ramet_point at =
                 *point_at(c.model.history, c.model.lsn);
 
             model_reopen(&c.model);
             assert_int_equal(
-                ramet_chain_open(c.model.history, &at, &chain, NULL), RAMET_OK);
+                ramet_overlay_open(c.model.history, &at, &overlay, NULL),
+                RAMET_OK);
             ramet_faultstore_reset_counts(c.store);
             assert_int_equal(
-                ramet_chain_locate(&chain, &pgno, 1, &located, NULL), RAMET_OK);
+                ramet_overlay_locate(&overlay, &pgno, 1, &located, NULL),
+                RAMET_OK);
             counts = ramet_faultstore_counts(c.store);
             most = counts.reads > most ? counts.reads : most;
-            ramet_chain_close(&chain);
+            ramet_overlay_close(&overlay);
         }
         print_message("at most %u reads of the map\n", (unsigned)most);
         assert_in_range(most, 3, 5); /* root, leaf, and two pieces */

@@ -1,6 +1,7 @@
 /*
- * frames.h - the bytes of frame files (of the log, of fetched pages, of
- * retained versions): frames, trailers, headers. Pure encoding and decoding; docs/replica.md has the tables.
+ * frames.h - the bytes of frame files (of the log, of fetched pages, of retained
+ * versions): frames, trailers, headers. Pure encoding and decoding;
+ * docs/replica.md has the tables.
  *
  *   (1) Decoders are given hostile bytes; they return false or RAMET_ECORRUPT.
  *

@@ -1,16 +1,16 @@
 /*
  * fetched.c - pages that were fetched, until the next checkpoint moves them.
  *
- *   (1) a fetched page enters the index by compare-and-swap against the entry whose
- *       version it is; if the page has moved on, it is dropped
+ *   (1) a fetched page enters the index by compare-and-swap against the entry
+ *       whose version it is; if the page has changed since, it is dropped
  *   (2) fetch files are written under the base lock; each checkpoint moves or
  *       carries over what they hold and begins a new one, so that after a
  *       crash those that are left belong to the base as it is
  *   (3) nothing here is synced: what is lost is fetched again
  *   (4) pages of zeros have a frame without a page, so that holes stay holes
- *   (5) a checkpoint for the sake of fetched pages waits until as many bytes came as the
- *       last one was over and could not move: all in all each is gone through
- *       a few times, however long a reader keeps them where they are
+ *   (5) a checkpoint for the sake of fetched pages waits until as many bytes were
+ *       fetched as the last one went through and could not move: so each is
+ *       gone through a few times in all, however long a reader pins them
  */
 #include "client/store/page/fetched.h"
 
@@ -85,7 +85,7 @@ ramet_fetched_append(struct ramet_replica *replica,
         atomic_store(&header->all.fetched_seen, 0); /* (5): a new file */
     end = lay_out(file, pos, pages, count, at, headers, iov);
     rc = ramet_os_writev_full(replica->os, file->fd, iov, 2 * (int)count,
-                              ramet_pos_offset(pos), "fill", err);
+                              ramet_pos_offset(pos), "fetched pages", err);
     if (rc != RAMET_OK)
         return rc;
     ramet_pos_store(&header->fetched.pos, end);
@@ -213,7 +213,7 @@ move_window(struct ramet_replica *replica, const struct ramet_frame_file *file,
     window->offset = offset;
     window->len = 0;
     return ramet_os_read_some(replica->os, file->fd, window->bytes, WINDOW_SIZE,
-                              offset, &window->len, "fill", err);
+                              offset, &window->len, "fetched pages", err);
 }
 
 static enum ramet_rc

@@ -25,8 +25,8 @@ RAMET_NODISCARD enum ramet_rc
 ramet_fetched_walk(struct ramet_replica *replica, uint64_t first, uint64_t last,
                    ramet_fetched_visit *visit, void *ctx,
                    struct ramet_pos *out_end, struct ramet_err *err);
-/* Fetched pages that are appended at once: pages of 64 KiB together at most, so that a
- * file has room for them wherever one page of any size would have. */
+/* Fetched pages that are appended at once: 64 KiB together at most, so that a file
+ * has room for them wherever one page of any size would have. */
 #define RAMET_FETCHED_RUN 16u
 #define RAMET_FETCHED_RUN_BYTES RAMET_PAGE_SIZE_MAX
 
@@ -44,7 +44,7 @@ ramet_fetched_append(struct ramet_replica *replica,
                      const struct ramet_fetched_page *pages, size_t count,
                      const struct ramet_point *at, uint32_t page_size,
                      struct ramet_err *err);
-/* A fetched version of page `pgno` that had replaced a version in the log: that version instead.
+/* A fetched page that had replaced a version in the log: that version instead.
  * RAMET_ENOTFOUND: its file is gone, and it is no entry any more. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fetched_see_through(struct ramet_replica *replica, uint32_t pgno,

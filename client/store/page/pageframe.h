@@ -28,7 +28,7 @@ struct ramet_pageframe {
     bool is_right;
 };
 
-/* The frame of page `pgno` at `pos`: of a fetched page (FILL), or one in the log
+/* The frame of page `pgno` at `pos`: of a fetched page (FETCHED), or one in the log
  * with an image or without. The caller is in an epoch. RAMET_ENOTFOUND: its file
  * is gone. */
 RAMET_NODISCARD enum ramet_rc

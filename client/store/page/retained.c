@@ -71,8 +71,9 @@ ramet_retained_read_header(struct ramet_replica *replica, uint32_t pgno,
 
     assert(pgno >= 1);
     if (rc == RAMET_OK)
-        rc = ramet_os_read_full(replica->os, (*out_file)->fd, raw, sizeof(raw),
-                                ramet_pos_offset(pos), "past", err);
+        rc =
+            ramet_os_read_full(replica->os, (*out_file)->fd, raw, sizeof(raw),
+                               ramet_pos_offset(pos), "retained versions", err);
     if (rc == RAMET_OK &&
         (!ramet_retained_frame_decode(raw, pos, (*out_file)->salt, out) ||
          out->pgno != pgno))
@@ -92,9 +93,10 @@ ramet_retained_read_image(struct ramet_replica *replica,
     assert(ramet_page_size_ok(page_size));
     if (file->page_size != page_size)
         return damaged(replica, frame->pgno, err);
-    rc = ramet_os_read_full(
-        replica->os, file->fd, out, page_size,
-        ramet_pos_offset(frame->pos) + RAMET_RETAINED_HEADER_SIZE, "past", err);
+    rc = ramet_os_read_full(replica->os, file->fd, out, page_size,
+                            ramet_pos_offset(frame->pos) +
+                                RAMET_RETAINED_HEADER_SIZE,
+                            "retained versions", err);
     if (rc == RAMET_OK && ramet_hash64(out, page_size) != frame->page_hash)
         rc = damaged(replica, frame->pgno, err);
     return rc;
@@ -200,9 +202,9 @@ ramet_retained_append(struct ramet_replica *replica, uint32_t page_size,
     if (rc != RAMET_OK)
         return rc;
     ramet_retained_frame_encode(raw, frame, file->salt);
-    rc = ramet_os_writev_full(replica->os, file->fd, iov,
-                              frame->kind == RAMET_ENTRY_IMAGE ? 2 : 1,
-                              ramet_pos_offset(frame->pos), "past", err);
+    rc = ramet_os_writev_full(
+        replica->os, file->fd, iov, frame->kind == RAMET_ENTRY_IMAGE ? 2 : 1,
+        ramet_pos_offset(frame->pos), "retained versions", err);
     if (rc != RAMET_OK)
         return rc;
     ramet_pos_store(&header->retained.pos,

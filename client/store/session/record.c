@@ -136,7 +136,7 @@ ramet_record_begin(struct ramet_session *session, uint32_t page_size,
 }
 
 /*
- * A fill file may go while readers of older versions are here. A frame that
+ * A fetch file may go while readers of older versions are here. A frame that
  * took the place of a fetched page names what that page had replaced, if it is
  * in the log; else older readers could not find their way past it.
  */

@@ -40,7 +40,7 @@ struct verification {
     uint32_t page_size;
     uint8_t *page;
     struct ramet_pageset bad;    /* of the base */
-    struct ramet_pageset others; /* of the block: in log and fills */
+    struct ramet_pageset others; /* of the block: in log and fetch files */
     uint64_t checked;
     uint64_t damaged;
 };

@@ -35,7 +35,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_base_check(struct ramet_replica *replica,
                  const struct ramet_state_file *state, int64_t seen_ctime,
                  struct ramet_base_look *out, struct ramet_err *err);
-/* Content, if something has happened; the index knows log and fills. The base
+/* Content, if something has happened; the index knows log and fetched pages. The base
  * lock, or alone. RAMET_EFOREIGN; with `is_lenient` not where size and time of
  * modification say that nobody wrote. */
 RAMET_NODISCARD enum ramet_rc

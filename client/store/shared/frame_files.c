@@ -63,7 +63,7 @@ add_file(struct ramet_replica *replica,
            header->number <= RAMET_FRAME_FILE_MAX);
     assert(find_file(replica, header->type, header->number) == NULL);
     if (file == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a log file");
+        return RAMET_FAIL(err, RAMET_ENOMEM, "no memory for a file's entry");
     file->number = header->number;
     file->type = header->type;
     file->fd = fd;
@@ -264,7 +264,8 @@ ramet_frame_file_create(struct ramet_replica *replica,
     if (found == NULL)
         rc = create_file(replica, type, number, page_size, &found, err);
     else if (found->page_size != page_size)
-        rc = RAMET_FAIL(err, RAMET_EEXIST, "log file has another page size");
+        rc =
+            RAMET_FAIL(err, RAMET_EEXIST, "the file has pages of another size");
     ramet_mutex_unlock(&replica->mutex);
     if (rc == RAMET_OK)
         *out_file = found;

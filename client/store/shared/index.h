@@ -55,7 +55,7 @@ void ramet_index_copy(const struct ramet_replica *replica, uint64_t number,
 /* Newest snapshot; returns its number. */
 uint64_t ramet_index_newest(const struct ramet_replica *replica,
                             struct ramet_published *out);
-/* Is all in the base, and nothing in a log or fill file? */
+/* Is all in the base, and nothing in a log or fetch file? */
 bool ramet_log_is_empty(const struct ramet_replica *replica);
 /* Publish as the next one; needs the write lock. */
 void ramet_index_publish(struct ramet_replica *replica,

@@ -1,5 +1,5 @@
 /*
- * checkpoint.c - from the log and the fills into the base.
+ * checkpoint.c - from the log and the fetch files into the base.
  *
  *   (1) log files are moved only when every pin is at or past their end, but
  *       for old ones, and the target keeps new pins there: nobody else needs
@@ -225,7 +225,7 @@ remove_files(struct checkpoint *c)
 
 /* ---- all of it ----------------------------------------------------------- */
 
-/* Fills whose pages a dead checkpoint moved are left behind until the end. */
+/* Fetched pages that a dead checkpoint moved are left behind until the end. */
 static bool
 is_nothing_to_do(const struct checkpoint *c)
 {

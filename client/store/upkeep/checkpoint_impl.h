@@ -25,7 +25,7 @@ struct checkpoint {
     struct ramet_replica *replica;
     struct ramet_state_file state; /* as it will be */
     uint32_t old_page_count;       /* the base's, before */
-    uint64_t last;                 /* log file; oldest - 1: only fills */
+    uint64_t last; /* log file; oldest - 1: only fetched pages */
     uint64_t oldest;
     struct ramet_pos in_base; /* what is before it in the log was moved already,
                                  perhaps by somebody who died before the index
@@ -33,10 +33,11 @@ struct checkpoint {
     uint64_t first_fetched, last_fetched;
     struct ramet_pageset pages;   /* to be moved */
     struct ramet_writeset newest; /* of the log: where each was written last */
-    struct ramet_pageset filled;  /* of them, those whose fill was moved */
+    struct ramet_pageset
+        filled; /* of them, those that were fetched and moved */
     struct ramet_retain_job retain;
     bool is_newest_unknown;
-    bool has_carries; /* fills that belong to what stays in the log */
+    bool has_carries; /* fetched pages that belong to what stays in the log */
     struct {
         uint8_t *bytes;
         uint32_t first;

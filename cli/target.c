@@ -99,8 +99,8 @@ cli_file_open(const struct cli_args *args, const char *path,
 }
 
 enum ramet_rc
-cli_view_open(const struct cli_args *args, const char *url,
-              struct ramet_file **out_file, struct ramet_err *err)
+cli_stateless_open(const struct cli_args *args, const char *url,
+                   struct ramet_file **out_file, struct ramet_err *err)
 {
     struct ramet_file_options options;
     struct ramet_file *file = NULL;

@@ -43,8 +43,8 @@ cli_file_open(const struct cli_args *args, const char *path,
               struct ramet_file **out_file, struct ramet_err *err);
 /* A read-only snapshot of a volume, straight from its remote. */
 RAMET_NODISCARD enum ramet_rc
-cli_view_open(const struct cli_args *args, const char *url,
-              struct ramet_file **out_file, struct ramet_err *err);
+cli_stateless_open(const struct cli_args *args, const char *url,
+                   struct ramet_file **out_file, struct ramet_err *err);
 
 /* A volume's history at its remote. Zeroed is closed. */
 struct cli_volume {

@@ -132,7 +132,7 @@ run_cat(const struct cli_args *args)
         return cli_usage(args->verb, "--range wants 0-99, 100- or -100");
     if (isatty(STDOUT_FILENO) == 1)
         return cli_usage(args->verb, "standard output is a terminal");
-    rc = cli_is_url(source) ? cli_view_open(args, source, &file, &err)
+    rc = cli_is_url(source) ? cli_stateless_open(args, source, &file, &err)
                             : cli_file_open(args, source, &file, &err);
     if (rc == RAMET_OK)
         rc = print_range(file, &range, &err);

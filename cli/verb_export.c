@@ -101,7 +101,7 @@ run_export(const struct cli_args *args)
         return cli_usage(args->verb, "'-' and --json both want standard "
                                      "output");
     cli_progress_begin(&progress, args->quiet);
-    rc = cli_is_url(source) ? cli_view_open(args, source, &file, &err)
+    rc = cli_is_url(source) ? cli_stateless_open(args, source, &file, &err)
                             : cli_file_open(args, source, &file, &err);
     if (rc != RAMET_OK)
         return cli_fail(args, source, rc, &err);
@@ -278,7 +278,7 @@ run_restore(const struct cli_args *args)
     cli_progress_begin(&progress, args->quiet);
     /* The snapshot is opened first: what is here moves only for one that
      * exists. */
-    rc = cli_view_open(args, url, &file, &err);
+    rc = cli_stateless_open(args, url, &file, &err);
     if (rc != RAMET_OK)
         return cli_fail(args, url, rc, &err);
     rc = follow_link(args->operands[1], &path, &err);

@@ -54,7 +54,7 @@ struct ramet_busy_handler {
 
 struct ramet_dbfile {
     struct ramet_file *file;
-    struct ramet_session *session; /* of `file`; NULL for a view */
+    struct ramet_session *session; /* of `file`; NULL for a stateless reader */
     int lock;                      /* SQLITE_LOCK_* */
     bool readonly;
     bool lockless;        /* nolock or immutable: pinned from open to close */

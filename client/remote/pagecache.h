@@ -1,8 +1,8 @@
 /*
- * pagecache.h - pages of one volume in bounded memory, for views.
+ * pagecache.h - pages of one volume in bounded memory, for stateless readers.
  *
  * An entry holds a page for the commit at which it came and for the newest one
- * until which it did not change, so that a view that moves on keeps what is
+ * until which it did not change, so that a stateless reader that moves on keeps what is
  * still right. Replacement is by clock. Thread-safe.
  *
  * Layer: client, internal.
@@ -25,7 +25,7 @@ struct ramet_pagecache;
 struct ramet_pagecache *ramet_pagecache_new(size_t limit_bytes);
 void ramet_pagecache_free(struct ramet_pagecache *cache);
 void ramet_pagecache_clear(struct ramet_pagecache *cache);
-/* Never less than it is: views that share it agree on the most. */
+/* Never less than it is: stateless readers that share it agree on the most. */
 void ramet_pagecache_grow(struct ramet_pagecache *cache, size_t limit_bytes);
 
 /* Copy `len` bytes at `offset` of the page at `at` to `out`, if it is here. */

@@ -2,7 +2,7 @@
  * pipeline.h - pages of one volume on their way here: what readers wait for, what
  * they will need next, and what somebody wants to have.
  *
- * All of a process that lack pages of a volume ask here: replicas, views,
+ * All of a process that lack pages of a volume ask here: replicas, stateless readers,
  * hydrate. Pages are queued, the awaited ones first, and a few threads ask for
  * them, several requests at a time: the next one is sent before the last has
  * ended, as long as the link has room (pace.h). A page that comes is kept by

@@ -1,7 +1,7 @@
 /*
  * remote_client.h - one remote as this process uses it.
  *
- * All that reads or writes a remote in this process (replicas, views, the
+ * All that reads or writes a remote in this process (replicas, stateless readers, the
  * threads behind them) shares one remote client per URL: one connection, one cache
  * of heads and map nodes, one count, one breaker. It connects when first
  * needed and again after a failure, so that a replica opens with its remote
@@ -118,7 +118,7 @@ uint64_t ramet_remote_client_confirmed(struct ramet_remote_client *client,
                                        struct ramet_point *out);
 /* Drop all that this process knows of the volume, so that the next look finds
  * what is there: heads and overlays, what a server sent ahead, news of commits,
- * views' pages. For whoever found it wrong, or gives it up. */
+ * stateless readers' pages. For whoever found it wrong, or gives it up. */
 void ramet_remote_client_forget(struct ramet_remote_client *client,
                                 const struct ramet_vid *volume);
 
@@ -156,7 +156,7 @@ ramet_remote_client_dict(struct ramet_remote_client *client,
                          const struct ramet_extent *extent, uint64_t page_bytes,
                          uint8_t **out_dict, size_t *out_len,
                          struct ramet_err *err);
-/* The cache of the volume's pages that its views share, as long as the client
+/* The cache of the volume's pages that its stateless readers share, as long as the client
  * lives; grown to `limit_bytes`. Only after ramet_remote_client_history(). NULL on no
  * memory. */
 struct ramet_pagecache;

@@ -1,6 +1,6 @@
 /*
  * file.c - the transaction interface of file.h: one face for replicas and
- * views. Opening is in file_open.c, the verbs are in file_sync.c, replicas are
+ * stateless readers. Opening is in file_open.c, the verbs are in file_sync.c, replicas are
  * made in file_make.c.
  *
  * Layer: client.
@@ -22,18 +22,19 @@
 #include "client/sync/replica_sync.h"
 #include "client/sync/replica_syncs.h"
 #include "client/volume/file_impl.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 #include "core/alloc.h"
 
 static enum ramet_rc
 read_only(const struct ramet_file *file, struct ramet_err *err)
 {
-    const struct ramet_head *const head = ramet_view_head(file->view);
+    const struct ramet_head *const head = ramet_stateless_head(file->stateless);
 
-    assert(file->view != NULL && file->session == NULL); /* invariant 1 */
+    assert(file->stateless != NULL && file->session == NULL); /* invariant 1 */
     return RAMET_FAIL(
         err, RAMET_EREADONLY, "%.200s: LSN %" PRIu64 " is read-only",
-        ramet_remote_client_text(ramet_view_client(file->view)), head->lsn);
+        ramet_remote_client_text(ramet_stateless_client(file->stateless)),
+        head->lsn);
 }
 
 void
@@ -42,7 +43,7 @@ ramet_file_close(struct ramet_file *file)
     if (file == NULL)
         return;
     ramet_warm_end(file->warm);
-    assert(file->session == NULL || file->view == NULL); /* invariant 1 */
+    assert(file->session == NULL || file->stateless == NULL); /* invariant 1 */
     assert(!file->pushes || file->replica_sync != NULL);
     if (file->session != NULL) {
         /* What is open is given up before its sync state goes. */
@@ -54,7 +55,7 @@ ramet_file_close(struct ramet_file *file)
         ramet_replica_sync_close(file->replica_sync);
         ramet_session_close(file->session);
     }
-    ramet_view_close(file->view);
+    ramet_stateless_close(file->stateless);
     ramet_replica_state_done(&file->state);
     ramet_durable_done(&file->durable);
     ramet_free(file->path);
@@ -90,7 +91,7 @@ bool
 ramet_file_is_readonly(const struct ramet_file *file)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    return file->view != NULL || (file->flags & RAMET_OPEN_READONLY) != 0;
+    return file->stateless != NULL || (file->flags & RAMET_OPEN_READONLY) != 0;
 }
 
 enum ramet_rc
@@ -104,17 +105,17 @@ ramet_file_pin(struct ramet_file *file, struct ramet_err *err)
         return rc;
     if (file->bounds_age)
         return ramet_file_pin_fresh(file, err);
-    return file->view != NULL ? ramet_view_pin(file->view, err)
-                              : ramet_session_pin(file->session, err);
+    return file->stateless != NULL ? ramet_stateless_pin(file->stateless, err)
+                                   : ramet_session_pin(file->session, err);
 }
 
 void
 ramet_file_unpin(struct ramet_file *file)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    assert(file->view == NULL || !file->wrote);
-    if (file->view != NULL) {
-        ramet_view_unpin(file->view);
+    assert(file->stateless == NULL || !file->wrote);
+    if (file->stateless != NULL) {
+        ramet_stateless_unpin(file->stateless);
         return;
     }
     ramet_session_unpin(file->session);
@@ -127,8 +128,8 @@ const struct ramet_snapshot *
 ramet_file_snapshot(struct ramet_file *file)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    return file->view != NULL ? ramet_view_snapshot(file->view)
-                              : ramet_session_snapshot(file->session);
+    return file->stateless != NULL ? ramet_stateless_snapshot(file->stateless)
+                                   : ramet_session_snapshot(file->session);
 }
 
 enum ramet_rc
@@ -139,21 +140,22 @@ ramet_file_read(struct ramet_file *file, uint64_t offset, void *buf, size_t len,
 
     assert(ramet_file_is_whole(file)); /* invariant 1 */
     assert(buf != NULL || len == 0);
-    if (file->view == NULL)
+    if (file->stateless == NULL)
         return ramet_session_read(file->session, offset, buf, len, out_got,
                                   err);
     rc = ramet_file_check_fork(file, err);
-    return rc != RAMET_OK
-               ? rc
-               : ramet_view_read(file->view, offset, buf, len, out_got, err);
+    return rc != RAMET_OK ? rc
+                          : ramet_stateless_read(file->stateless, offset, buf,
+                                                 len, out_got, err);
 }
 
 uint64_t
 ramet_file_size(struct ramet_file *file)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    return file->view != NULL ? ramet_view_snapshot(file->view)->byte_length
-                              : ramet_session_size(file->session);
+    return file->stateless != NULL
+               ? ramet_stateless_snapshot(file->stateless)->byte_length
+               : ramet_session_size(file->session);
 }
 
 /* Was that the reason why no transaction could begin? */
@@ -231,7 +233,7 @@ enum ramet_rc
 ramet_file_reserve(struct ramet_file *file, struct ramet_err *err)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    if (file->view != NULL)
+    if (file->stateless != NULL)
         return read_only(file, err);
     if (ramet_session_is_reserved(file->session))
         return ramet_session_reserve(file->session, err);
@@ -245,7 +247,7 @@ ramet_file_write(struct ramet_file *file, uint64_t offset, const void *buf,
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
     assert(buf != NULL || len == 0);
-    if (file->view != NULL)
+    if (file->stateless != NULL)
         return read_only(file, err);
     return ramet_session_write(file->session, offset, buf, len, err);
 }
@@ -255,7 +257,7 @@ ramet_file_truncate(struct ramet_file *file, uint64_t byte_length,
                     struct ramet_err *err)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    if (file->view != NULL)
+    if (file->stateless != NULL)
         return read_only(file, err);
     return ramet_session_truncate(file->session, byte_length, err);
 }
@@ -298,7 +300,7 @@ ramet_file_prepare(struct ramet_file *file, const char *super_journal,
                    struct ramet_err *err)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    if (file->view != NULL)
+    if (file->stateless != NULL)
         return read_only(file, err);
     if (file->sync == RAMET_SYNC_COMMIT)
         return prepare_durably(file, super_journal, err);
@@ -309,7 +311,7 @@ enum ramet_rc
 ramet_file_sync_local(struct ramet_file *file, struct ramet_err *err)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    if (file->view != NULL)
+    if (file->stateless != NULL)
         return read_only(file, err);
     return ramet_session_sync(file->session, err);
 }
@@ -348,7 +350,7 @@ ramet_file_release(struct ramet_file *file)
     if (file->session == NULL)
         return;
     file->wrote = file->wrote || ramet_session_is_reserved(file->session);
-    assert(file->view == NULL); /* invariant 1 */
+    assert(file->stateless == NULL); /* invariant 1 */
     ramet_session_release(file->session);
     ramet_durable_done(&file->durable);
 }
@@ -367,8 +369,9 @@ ramet_file_prefetch(struct ramet_file *file,
     *out_pages = 0;
     if (rc != RAMET_OK)
         return rc;
-    if (file->view != NULL)
-        return ramet_view_prefetch(file->view, question, out_pages, err);
+    if (file->stateless != NULL)
+        return ramet_stateless_prefetch(file->stateless, question, out_pages,
+                                        err);
     if (snap->lsn == 0) /* nothing was read by it yet */
         snap = &file->state.newest;
     at = (struct ramet_point){snap->lsn, snap->lsn_hash};

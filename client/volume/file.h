@@ -1,10 +1,10 @@
 /*
- * file.h - an open volume: a replica with its remote, or a stateless view. What
+ * file.h - an open volume: a replica with its remote, or a stateless reader. What
  * the VFS, the library and the command all open.
  *
  * It chooses between the two by the options and gives them one face:
  *   a replica (client/store/store.h) with background sync,
- *   a *view*: a read-only snapshot straight from the remote, pages in bounded
+ *   a *stateless reader*: a read-only snapshot straight from the remote, pages in bounded
  *   memory, nothing on disk (`at=`, `replica=none`).
  *
  * One thread at a time, as a session. Replicas of one process share one
@@ -44,7 +44,7 @@ struct ramet_file_options {
     bool binding_first; /* RAMET_REMOTE counts only for what is not bound */
     const char *config; /* ramet.conf; NULL: found by its rules */
     enum ramet_sync_mode sync;
-    const char *at;             /* LSN or time: a read-only view */
+    const char *at;             /* LSN or time: a read-only snapshot */
     bool stateless;             /* replica=none */
     bool hydrate;               /* clone whole */
     bool lazy;                  /* clone lazily what plain programs read, too */
@@ -54,7 +54,7 @@ struct ramet_file_options {
     uint64_t fetch_timeout_ms;  /* 0: 10,000 */
     uint64_t commit_timeout_ms; /* 0: 10,000 */
     int64_t close_wait_ms;      /* < 0: 2,000 in auto, else 0 */
-    uint64_t cache_limit_bytes; /* 0: no limit; views: 16 MiB */
+    uint64_t cache_limit_bytes; /* 0: no limit; stateless readers: 16 MiB */
     bool bounds_age;            /* a read's answer is no older than: */
     uint64_t max_stale_ms;      /* docs/sqlite.md */
     const char *profile;        /* a warm profile's name; NULL: none */
@@ -77,7 +77,7 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
 /* In auto mode waits up to close_wait_ms for the last commits to be pushed. */
 void ramet_file_close(struct ramet_file *file);
 
-/* NULL for a view. */
+/* NULL for a stateless reader. */
 struct ramet_session *ramet_file_session(struct ramet_file *file);
 bool ramet_file_is_readonly(const struct ramet_file *file);
 /* Was it opened before this process was forked? Then all that it can do is be

@@ -11,7 +11,7 @@
 #include "client/sync/sync.h"
 #include "client/volume/deadline.h"
 #include "client/volume/file_impl.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 
 static uint64_t
 boot_ms(const struct ramet_file *file)
@@ -30,8 +30,8 @@ confirmed_ms(struct ramet_file *file, uint64_t lsn)
     uint64_t asked_ms, told_ms = 0;
 
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    if (file->view != NULL) {
-        asked_ms = ramet_view_looked_boot_ms(file->view);
+    if (file->stateless != NULL) {
+        asked_ms = ramet_stateless_looked_boot_ms(file->stateless);
     } else {
         asked_ms = ramet_replica_sync_confirmed(file->replica_sync, lsn);
         client = ramet_replica_sync_client(file->replica_sync);
@@ -59,16 +59,16 @@ static enum ramet_rc
 pin(struct ramet_file *file, struct ramet_err *err)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    return file->view != NULL ? ramet_view_pin(file->view, err)
-                              : ramet_session_pin(file->session, err);
+    return file->stateless != NULL ? ramet_stateless_pin(file->stateless, err)
+                                   : ramet_session_pin(file->session, err);
 }
 
 static void
 unpin(struct ramet_file *file)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    if (file->view != NULL)
-        ramet_view_unpin(file->view);
+    if (file->stateless != NULL)
+        ramet_stateless_unpin(file->stateless);
     else
         ramet_session_unpin(file->session);
 }
@@ -76,8 +76,8 @@ unpin(struct ramet_file *file)
 static const struct ramet_snapshot *
 snapshot_of(struct ramet_file *file)
 {
-    return file->view != NULL ? ramet_view_snapshot(file->view)
-                              : ramet_session_snapshot(file->session);
+    return file->stateless != NULL ? ramet_stateless_snapshot(file->stateless)
+                                   : ramet_session_snapshot(file->session);
 }
 
 /* For a read that began then; with a snapshot pinned. */
@@ -101,7 +101,7 @@ pull(struct ramet_file *file, struct ramet_err *err)
     struct ramet_err own = {.code = RAMET_OK};
     enum ramet_rc rc = RAMET_OK;
 
-    assert(file->view == NULL); /* invariant 1 */
+    assert(file->stateless == NULL); /* invariant 1 */
     assert(!ramet_session_is_pinned(file->session));
     rc = ramet_sync_begin(&sync, file->replica_sync, file->session, &own);
     if (rc == RAMET_OK)
@@ -118,8 +118,8 @@ static enum ramet_rc
 refresh(struct ramet_file *file, struct ramet_err *err)
 {
     assert(file->bounds_age);
-    return file->view != NULL ? ramet_view_fetch(file->view, err)
-                              : pull(file, err);
+    return file->stateless != NULL ? ramet_stateless_fetch(file->stateless, err)
+                                   : pull(file, err);
 }
 
 enum ramet_rc

@@ -1,7 +1,7 @@
 /*
  * file_impl.h - what file*.c share of struct ramet_file.
  *
- *   (1) either `session` and `replica_sync`, or `view`
+ *   (1) either `session` and `replica_sync`, or `stateless`
  *   (2) all of it belongs to the thread that uses the file
  *
  * Layer: client, internal.
@@ -17,13 +17,13 @@
 #include "client/sync/replica_sync.h"
 #include "client/sync/sync.h"
 #include "client/volume/file.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 
 struct ramet_file {
-    struct ramet_session *session;           /* NULL: a view; invariant (1) */
-    struct ramet_replica_sync *replica_sync; /* NULL: a view */
-    struct ramet_view *view;                 /* NULL: a replica */
-    struct ramet_warm *warm;                 /* NULL: it names no profile */
+    struct ramet_session *session; /* NULL: a stateless reader; invariant (1) */
+    struct ramet_replica_sync *replica_sync;  /* NULL: a stateless reader */
+    struct ramet_stateless_reader *stateless; /* NULL: a replica */
+    struct ramet_warm *warm;                  /* NULL: it names no profile */
     const struct ramet_os *os;
     unsigned fork_count;
     char *path; /* absolute */
@@ -47,7 +47,7 @@ struct ramet_file {
 static inline bool
 ramet_file_is_whole(const struct ramet_file *file)
 {
-    return (file->session != NULL) == (file->view == NULL) &&
+    return (file->session != NULL) == (file->stateless == NULL) &&
            (file->session != NULL) == (file->replica_sync != NULL);
 }
 

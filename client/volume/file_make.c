@@ -40,13 +40,13 @@ ramet_file_init(const char *path, const char *url,
     if (rc != RAMET_OK)
         return rc;
     assert(file->sync == RAMET_SYNC_MANUAL);
-    if (file->view != NULL) {
+    if (file->stateless != NULL) {
         rc = RAMET_FAIL(err, RAMET_EINVAL,
                         "%.200s: names a snapshot; leave out what follows '@'",
                         url);
         goto done;
     }
-    assert(ramet_file_is_whole(file) && file->view == NULL);
+    assert(ramet_file_is_whole(file) && file->stateless == NULL);
     atomic_store(&file->replica_sync->may_create, true);
     ramet_file_set_progress(file, progress, progress_ctx);
     /* Done already, but for what was committed since: that is push's. */
@@ -88,7 +88,7 @@ hydrate_at(const char *path, const struct ramet_file_options *options,
     rc = ramet_file_open(path, &mine, &file, err);
     if (rc != RAMET_OK)
         return rc;
-    assert(file->view == NULL);
+    assert(file->stateless == NULL);
     assert(file->sync == RAMET_SYNC_MANUAL);
     assert((file->flags & (RAMET_OPEN_READONLY | RAMET_OPEN_CREATE)) == 0);
     ramet_file_set_progress(file, progress, progress_ctx);

@@ -27,7 +27,7 @@
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
 #include "client/volume/file_opening.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 #include "core/alloc.h"
 #include "sqliteformat/dbheader.h"
 
@@ -180,7 +180,7 @@ open_session(struct ramet_opening *opening,
     uint64_t changed;
     enum ramet_rc rc;
 
-    assert(file->view == NULL); /* invariant 1 */
+    assert(file->stateless == NULL); /* invariant 1 */
     assert(file->session == NULL);
     rc = ramet_session_open_state(opening->path, replica, &file->session,
                                   &file->state, err);
@@ -355,7 +355,7 @@ open_replica(struct ramet_opening *opening, struct ramet_err *err)
     struct ramet_replica_options as_it_is = replica;
     enum ramet_rc rc = RAMET_ENOTFOUND;
 
-    assert(file->session == NULL && file->view == NULL);
+    assert(file->session == NULL && file->stateless == NULL);
     assert(opening->path == file->path);
     as_it_is.flags &= ~(unsigned)(RAMET_OPEN_CREATE | RAMET_OPEN_ADOPT);
     if (has_base(opening)) /* then it mostly is a replica, too */
@@ -427,8 +427,8 @@ warm_up(struct ramet_file *file, const char *profile)
     assert(ramet_file_is_whole(file)); /* invariant 1 */
     assert(file->warm == NULL);
     assert(ramet_name_valid(profile));
-    if (file->view != NULL)
-        file->warm = ramet_view_warm(file->view, profile, may_keep);
+    if (file->stateless != NULL)
+        file->warm = ramet_stateless_warm(file->stateless, profile, may_keep);
     else if (ramet_replica_sync_client(file->replica_sync) != NULL)
         file->warm = ramet_page_fetcher_warm(
             file->replica_sync->fetcher, file->session, &at, profile, may_keep);
@@ -466,7 +466,7 @@ ramet_file_open(const char *path, const struct ramet_file_options *options,
     if (options->at != NULL || options->stateless ||
         (opening.url_is_explicit &&
          (opening.url.has_lsn || opening.url.has_time)))
-        rc = ramet_opening_view(&opening, err);
+        rc = ramet_opening_stateless(&opening, err);
     else
         rc = open_replica(&opening, err);
     if (rc != RAMET_OK)

@@ -60,8 +60,8 @@ ramet_opening_refuse_no_database(const struct ramet_opening *opening,
 
 /* ---- file_snapshot.c ------------------------------------------------------- */
 
-/* A snapshot straight from the remote (view.h), that the options or the URL name. */
+/* A snapshot straight from the remote (stateless.h), that the options or the URL name. */
 RAMET_NODISCARD enum ramet_rc
-ramet_opening_view(struct ramet_opening *opening, struct ramet_err *err);
+ramet_opening_stateless(struct ramet_opening *opening, struct ramet_err *err);
 
 #endif

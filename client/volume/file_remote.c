@@ -83,7 +83,7 @@ ramet_opening_take_url_of_state(struct ramet_opening *opening,
     char said[RAMET_URL_MAX];
 
     assert(remote != NULL);
-    assert(opening->file->view == NULL);
+    assert(opening->file->stateless == NULL);
     if (opening->has_url) {
         ramet_url_format(&opening->url, said, sizeof(said));
         if (strcmp(said, remote) == 0)

@@ -12,7 +12,7 @@
 #include "client/store/whole.h"
 #include "client/volume/file_impl.h"
 #include "client/volume/file_opening.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 
 /* The binding of the replica at the path, for a look into its past. */
 static enum ramet_rc
@@ -44,18 +44,19 @@ read_binding(struct ramet_opening *opening, struct ramet_vid *out_volume,
 
 static enum ramet_rc
 find_place(const struct ramet_opening *opening,
-           struct ramet_view_point *out_place, struct ramet_err *err)
+           struct ramet_stateless_point *out_place, struct ramet_err *err)
 {
     const struct ramet_url *const url = &opening->url;
 
     assert(opening->has_url);
-    *out_place = (struct ramet_view_point){.fixed = false};
+    *out_place = (struct ramet_stateless_point){.fixed = false};
     if (opening->options->at != NULL) {
         if (opening->url_is_explicit && (url->has_lsn || url->has_time))
             return RAMET_FAIL(err, RAMET_EINVAL,
                               "at=%.64s: the URL names a snapshot, too",
                               opening->options->at);
-        return ramet_view_point_parse(opening->options->at, out_place, err);
+        return ramet_stateless_point_parse(opening->options->at, out_place,
+                                           err);
     }
     assert(!(url->has_lsn && url->has_time));
     out_place->fixed = url->has_lsn || url->has_time;
@@ -67,16 +68,16 @@ find_place(const struct ramet_opening *opening,
 }
 
 enum ramet_rc
-ramet_opening_view(struct ramet_opening *opening, struct ramet_err *err)
+ramet_opening_stateless(struct ramet_opening *opening, struct ramet_err *err)
 {
     struct ramet_file *const file = opening->file;
     struct ramet_remote_client *client = NULL;
     struct ramet_vid volume;
     bool bound = false;
-    struct ramet_view_point place = {.fixed = false};
+    struct ramet_stateless_point place = {.fixed = false};
     enum ramet_rc rc = RAMET_OK;
 
-    assert(file->session == NULL && file->view == NULL);
+    assert(file->session == NULL && file->stateless == NULL);
     assert(opening->path == file->path);
     if (!opening->url_is_explicit &&
         ramet_replica_exists_at(opening->os, opening->path)) {
@@ -96,13 +97,13 @@ ramet_opening_view(struct ramet_opening *opening, struct ramet_err *err)
                                         : opening->naming,
                                     &client, err);
     if (rc == RAMET_OK)
-        rc = ramet_view_open(client, bound ? &volume : NULL, &place,
-                             opening->options->cache_limit_bytes, opening->os,
-                             &file->view, err);
+        rc = ramet_stateless_open(client, bound ? &volume : NULL, &place,
+                                  opening->options->cache_limit_bytes,
+                                  opening->os, &file->stateless, err);
     ramet_remote_client_close(client);
     file->bounds_age = opening->options->bounds_age && !place.fixed;
     file->max_stale_ms = opening->options->max_stale_ms;
-    assert((rc == RAMET_OK) == (file->view != NULL)); /* invariant 1 */
+    assert((rc == RAMET_OK) == (file->stateless != NULL)); /* invariant 1 */
     file->fetch_timeout_ms = ramet_fetch_timeout_of(opening->options);
     file->sync = RAMET_SYNC_MANUAL;
     return rc;

@@ -18,7 +18,7 @@
 #include "client/sync/replica_sync.h"
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 #include "core/alloc.h"
 
 const char *
@@ -59,16 +59,18 @@ status_of_client(struct ramet_remote_client *client,
 }
 
 static void
-status_of_view(const struct ramet_file *file, struct ramet_file_status *out)
+status_of_stateless(const struct ramet_file *file,
+                    struct ramet_file_status *out)
 {
-    const struct ramet_head *const head = ramet_view_head(file->view);
-    struct ramet_remote_client *const client = ramet_view_client(file->view);
+    const struct ramet_head *const head = ramet_stateless_head(file->stateless);
+    struct ramet_remote_client *const client =
+        ramet_stateless_client(file->stateless);
 
-    assert(file->view != NULL && file->session == NULL); /* invariant 1 */
+    assert(file->stateless != NULL && file->session == NULL); /* invariant 1 */
     status_of_client(client, out);
-    out->volume = *ramet_view_volume(file->view);
+    out->volume = *ramet_stateless_volume(file->stateless);
     out->durable_lsn = head->lsn;
-    out->remote_lsn = ramet_view_remote_lsn(file->view);
+    out->remote_lsn = ramet_stateless_remote_lsn(file->stateless);
     out->pages = head->page_count;
     out->page_size = head->page_size;
     if (atomic_load(&ramet_remote_client_meter(client)->offline))
@@ -150,7 +152,8 @@ status_of_replica(struct ramet_file *file, struct ramet_file_status *out,
     bool lacks = false;
     enum ramet_rc rc;
 
-    assert(ramet_file_is_whole(file) && file->view == NULL); /* invariant 1 */
+    assert(ramet_file_is_whole(file) &&
+           file->stateless == NULL); /* invariant 1 */
     rc = ramet_session_state(file->session, &file->state, err);
     if (rc == RAMET_OK)
         rc = ramet_durable_is_resolved(file->replica_sync, file->session, state,
@@ -193,8 +196,8 @@ ramet_file_status(struct ramet_file *file, struct ramet_file_status *out,
     assert(file->sync != RAMET_SYNC_DEFAULT);
     snprintf(status->path, sizeof(status->path), "%s", file->path);
     status->sync = file->sync;
-    if (rc == RAMET_OK && file->view != NULL)
-        status_of_view(file, status);
+    if (rc == RAMET_OK && file->stateless != NULL)
+        status_of_stateless(file, status);
     else if (rc == RAMET_OK)
         rc = status_of_replica(file, status, err);
     if (rc == RAMET_OK) {

@@ -17,7 +17,7 @@
 #include "client/sync/sync.h"
 #include "client/volume/file.h"
 #include "client/volume/file_impl.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 
 typedef enum ramet_rc verb_run(struct ramet_sync *sync, struct ramet_err *err);
 
@@ -30,7 +30,7 @@ check_right(const struct ramet_file *file, const char *verb,
     const bool only_pulls =
         strcmp(verb, "pull") == 0 || strcmp(verb, "fetch") == 0;
 
-    assert(file->view == NULL); /* invariant 1 */
+    assert(file->stateless == NULL); /* invariant 1 */
     if ((file->flags & RAMET_OPEN_READONLY) == 0 ||
         ((file->flags & RAMET_OPEN_PULL) != 0 && only_pulls))
         return RAMET_OK;
@@ -48,11 +48,12 @@ ramet_file_check_verb(struct ramet_file *file, const char *verb,
     assert(ramet_file_is_whole(file)); /* invariant 1 */
     if (rc != RAMET_OK)
         return rc;
-    if (file->view != NULL)
+    if (file->stateless != NULL)
         return RAMET_FAIL(
             err, RAMET_EREADONLY,
             "%.200s: a snapshot without a replica can't %s",
-            ramet_remote_client_text(ramet_view_client(file->view)), verb);
+            ramet_remote_client_text(ramet_stateless_client(file->stateless)),
+            verb);
     if (ramet_session_is_reserved(file->session))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "%s: %s inside a write transaction; commit first",
@@ -85,7 +86,7 @@ run_with(struct ramet_file *file, struct ramet_sync *sync, verb_run *run,
     assert(sync->verb != NULL && sync->session == NULL);
     if (rc != RAMET_OK)
         return rc;
-    assert(file->view == NULL); /* invariant 1 */
+    assert(file->stateless == NULL); /* invariant 1 */
     assert(!ramet_session_is_reserved(file->session));
     rc = ramet_sync_begin(sync, file->replica_sync, file->session, &own);
     if (rc == RAMET_OK)
@@ -155,16 +156,16 @@ ramet_file_push(struct ramet_file *file, struct ramet_sync_result *out,
 }
 
 static enum ramet_rc
-fetch_view(struct ramet_file *file, struct ramet_sync_result *out,
-           struct ramet_err *err)
+fetch_stateless(struct ramet_file *file, struct ramet_sync_result *out,
+                struct ramet_err *err)
 {
-    const enum ramet_rc rc = ramet_view_fetch(file->view, err);
+    const enum ramet_rc rc = ramet_stateless_fetch(file->stateless, err);
 
-    assert(file->view != NULL && file->session == NULL); /* invariant 1 */
+    assert(file->stateless != NULL && file->session == NULL); /* invariant 1 */
     if (rc == RAMET_OK && out != NULL)
         *out = (struct ramet_sync_result){
-            .durable_lsn = ramet_view_head(file->view)->lsn,
-            .remote_lsn = ramet_view_remote_lsn(file->view),
+            .durable_lsn = ramet_stateless_head(file->stateless)->lsn,
+            .remote_lsn = ramet_stateless_remote_lsn(file->stateless),
         };
     return rc;
 }
@@ -174,8 +175,8 @@ ramet_file_fetch(struct ramet_file *file, struct ramet_sync_result *out,
                  struct ramet_err *err)
 {
     assert(ramet_file_is_whole(file)); /* invariant 1 */
-    if (file->view != NULL)
-        return fetch_view(file, out, err);
+    if (file->stateless != NULL)
+        return fetch_stateless(file, out, err);
     return run_verb(file, "fetch", ramet_sync_fetch, out, err);
 }
 

@@ -13,7 +13,7 @@
 #include "client/sync/replica_sync.h"
 #include "client/volume/deadline.h"
 #include "client/volume/file_impl.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 
 #define STEP_MS 20u  /* how soon an interrupt is seen */
 #define PULL_MS 200u /* between pulls where nobody tells */
@@ -126,9 +126,9 @@ look(struct ramet_file *file, struct ramet_point *out_at,
     enum ramet_rc rc;
 
     assert(ramet_file_is_whole(file)); /* invariant 1 of file_impl.h */
-    if (file->view != NULL) {
-        *out_at = ramet_head_point(ramet_view_head(file->view));
-        *out_volume = *ramet_view_volume(file->view);
+    if (file->stateless != NULL) {
+        *out_at = ramet_head_point(ramet_stateless_head(file->stateless));
+        *out_volume = *ramet_stateless_volume(file->stateless);
         return RAMET_OK;
     }
     rc = ramet_session_state(file->session, &file->state, err);
@@ -145,8 +145,8 @@ check_line(struct ramet_file *file, const struct wanted *wanted,
            const struct ramet_point *own, struct ramet_err *err)
 {
     struct ramet_remote_client *const client =
-        file->view != NULL ? ramet_view_client(file->view)
-                           : ramet_replica_sync_client(file->replica_sync);
+        file->stateless != NULL ? ramet_stateless_client(file->stateless)
+                                : ramet_replica_sync_client(file->replica_sync);
     struct ramet_history *history;
     struct ramet_head head;
     enum ramet_rc rc = RAMET_OK;
@@ -201,8 +201,8 @@ advance(struct ramet_file *file, uint64_t *io_pulled_ms, struct ramet_err *err)
     if (*io_pulled_ms == 0 ||
         (now_ms - *io_pulled_ms >= PULL_MS && (!follows || !is_told(file)))) {
         *io_pulled_ms = now_ms + (now_ms == 0);
-        if (file->view != NULL)
-            return ramet_view_fetch(file->view, err);
+        if (file->stateless != NULL)
+            return ramet_stateless_fetch(file->stateless, err);
         if (may_pull || !follows)
             rc = ramet_file_pull(file, NULL, err);
         return rc;

@@ -141,7 +141,7 @@ class WentBackTest(support.CliTest):
         self.insert(db, "goes on")
         self.assertEqual(self.one(db, "SELECT ramet_push()"), 3)
 
-    def test_view_that_follows__is_told_of_another_commit_in_its_place(self):
+    def test_stateless_reader_that_follows__is_told_of_another_commit_in_its_place(self):
         self.insert(self.open(self.a), "forgotten there")
         self.ramet("push", self.a)
         view = sqlite3.connect("file:view.db?vfs=ramet&replica=none&remote=%s"

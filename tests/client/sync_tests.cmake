@@ -11,7 +11,7 @@ endforeach()
 foreach(name path trailer)
     ramet_test(test_client_${name} SOURCES store/test_${name}.c LIBS ramet_client)
 endforeach()
-ramet_test(test_client_view SOURCES volume/test_view.c
+ramet_test(test_client_stateless SOURCES volume/test_stateless.c
            LIBS ramet_client ramet_test_model ramet_faultstore)
 ramet_test(test_client_pipeline SOURCES remote/test_pipeline.c
            LIBS ramet_client ramet_test_model)

@@ -262,7 +262,7 @@ def test_a_replica_asks_a_question_in_two_requests():
     check_prefetch(sync="manual")
 
 
-def test_a_view_asks_a_question_in_two_requests():
+def test_a_stateless_reader_asks_a_question_in_two_requests():
     check_prefetch(replica="none")
 
 

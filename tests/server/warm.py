@@ -123,7 +123,7 @@ def test_the_second_start_is_an_opening_and_one_request():
     check_second_start()
 
 
-def test_the_second_start_of_a_view_is_two_requests_as_well():
+def test_the_second_start_of_a_stateless_reader_is_two_requests_as_well():
     check_second_start(replica="none")
 
 

@@ -31,7 +31,7 @@
     X(EVICT, "evict")                                                          \
     X(VERIFY, "verify")                                                        \
     X(VIEW, "look at an LSN")                                                  \
-    X(FOLLOW, "follow by a view")                                              \
+    X(FOLLOW, "follow by a stateless reader")                                  \
     X(CLOSE, "close")                                                          \
     X(PAUSE, "pause")
 
@@ -81,7 +81,7 @@
     X(ramet_prefetch_take, "pages asked for ahead")                            \
     X(ramet_profile_write, "profiles written")                                 \
     X(ramet_profile_read, "profiles read")                                     \
-    X(ramet_pagecache_put, "pages kept for views")                             \
+    X(ramet_pagecache_put, "pages kept for stateless readers")                 \
     X(ramet_remote_client_forget, "remotes forgotten as they went back")
 
 #define SIM_OF_DEED(name, text) SIM_DOES_##name,

@@ -173,7 +173,7 @@ def test_forks_while_the_maintenance_thread_checkpoints():
     check_integrity(db)
 
 
-def test_a_view_is_not_read_by_the_child():
+def test_a_stateless_reader_is_not_used_by_the_child():
     db = make()
     one(db, "SELECT ramet_push()")
     view = open_db("view.db", remote="file://%s/store/a.db@1" % os.getcwd())

@@ -186,7 +186,7 @@ def test_definitions_that_changed_in_place():
         assert names[-1] == "column_%s_777" % ("z" * 40), names[-1]
 
 
-def test_a_view_of_the_newest_sees_each_schema():
+def test_a_stateless_reader_sees_each_schema():
     a = replica("a/app.db")
     fill(a, 20)
     one(a, "SELECT ramet_push()")

@@ -1,5 +1,5 @@
 /*
- * test_pagecache.c - the views' page cache, and the guess at read-ahead.
+ * test_pagecache.c - the stateless readers' page cache, and the guess at read-ahead.
  */
 #include "tests/support/cmocka_all.h"
 

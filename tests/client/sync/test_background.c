@@ -73,14 +73,15 @@ static void
 expect_remote(struct world *world)
 {
     struct ramet_file_options options;
-    struct ramet_file *view = NULL;
+    struct ramet_file *stateless = NULL;
 
     world_restart(world, 2);
     world_options(world, 2, &options);
     options.stateless = true;
-    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
-    world_expect(view, bytes, SIZE);
-    ramet_file_close(view);
+    OK(ramet_file_open(world_path(world, "stateless"), &options, &stateless,
+                       e));
+    world_expect(stateless, bytes, SIZE);
+    ramet_file_close(stateless);
 }
 
 static void

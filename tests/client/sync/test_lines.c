@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "client/store/exchange.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 #include "metastore/catalog.h"
 #include "tests/client/sync/world.h"
 
@@ -208,67 +208,68 @@ absent_pages__come_when_the_line_is_back(void **state)
     world_expect_plain(world_path(world, "lazy"), mine, SIZE);
 }
 
-/* ---- views ------------------------------------------------------------------ */
+/* ---- readers ------------------------------------------------------------------ */
 
-static struct ramet_view *
-open_view(struct world *world, bool fixed)
+static struct ramet_stateless_reader *
+open_stateless(struct world *world, bool fixed)
 {
-    const struct ramet_view_point place = {.fixed = fixed,
-                                           .lsn = fixed ? 2 : 0};
-    struct ramet_view *view = NULL;
+    const struct ramet_stateless_point place = {.fixed = fixed,
+                                                .lsn = fixed ? 2 : 0};
+    struct ramet_stateless_reader *stateless = NULL;
 
-    OK(ramet_view_open(world->clients[1], NULL, &place, 0, ramet_os_system(),
-                       &view, e));
-    return view;
+    OK(ramet_stateless_open(world->clients[1], NULL, &place, 0,
+                            ramet_os_system(), &stateless, e));
+    return stateless;
 }
 
-/* One view that follows and one that does not, both with page 1. */
+/* One reader that follows and one that does not, both with page 1. */
 static void
-open_views(struct world *world, void *ctx)
+open_readers(struct world *world, void *ctx)
 {
-    struct ramet_view **const views = ctx;
+    struct ramet_stateless_reader **const readers = ctx;
 
     for (unsigned i = 0; i < 2; i++) {
         uint8_t got[8];
         size_t n;
 
-        views[i] = open_view(world, i == 1);
-        OK(ramet_view_pin(views[i], e));
-        OK(ramet_view_read(views[i], 0, got, sizeof(got), &n, e));
+        readers[i] = open_stateless(world, i == 1);
+        OK(ramet_stateless_pin(readers[i], e));
+        OK(ramet_stateless_read(readers[i], 0, got, sizeof(got), &n, e));
         assert_memory_equal(got, mine, sizeof(got));
-        ramet_view_unpin(views[i]);
+        ramet_stateless_unpin(readers[i]);
     }
 }
 
 static void
-views__show_nothing_of_another_line(void **state)
+stateless_readers__show_nothing_of_another_line(void **state)
 {
     struct world *const world = *state;
-    struct ramet_view *views[2] = {NULL, NULL};
+    struct ramet_stateless_reader *readers[2] = {NULL, NULL};
     struct ramet_err err = {.text = ""};
     uint8_t got[8];
     size_t n;
     enum ramet_rc rc;
 
-    change_lines(world, open_views, views);
+    change_lines(world, open_readers, readers);
     for (unsigned i = 0; i < 2; i++) {
-        struct ramet_view *const view = views[i];
+        struct ramet_stateless_reader *const stateless = readers[i];
 
-        OK(ramet_view_pin(view, e)); /* it looked a moment ago */
+        OK(ramet_stateless_pin(stateless, e)); /* it looked a moment ago */
         for (uint64_t at = 20 * PAGE; at < SIZE; at += 7 * PAGE) {
-            rc = ramet_view_read(view, at, got, sizeof(got), &n, &err);
+            rc =
+                ramet_stateless_read(stateless, at, got, sizeof(got), &n, &err);
             assert_int_equal(rc, RAMET_EWENTBACK);
             assert_non_null(strstr(err.text, "another way"));
         }
-        OK(ramet_view_read(view, 0, got, sizeof(got), &n, e));
+        OK(ramet_stateless_read(stateless, 0, got, sizeof(got), &n, e));
         assert_memory_equal(got, mine, sizeof(got));
-        ramet_view_unpin(view);
+        ramet_stateless_unpin(stateless);
     }
-    rc = ramet_view_fetch(views[0], &err);
+    rc = ramet_stateless_fetch(readers[0], &err);
     assert_true(rc == RAMET_EWENTBACK);
     assert_non_null(strstr(err.text, "back in time"));
-    ramet_view_close(views[0]);
-    ramet_view_close(views[1]);
+    ramet_stateless_close(readers[0]);
+    ramet_stateless_close(readers[1]);
 }
 
 int
@@ -281,8 +282,9 @@ main(void)
         cmocka_unit_test_setup_teardown(
             absent_pages__come_when_the_line_is_back, world_setup_dir,
             world_teardown),
-        cmocka_unit_test_setup_teardown(views__show_nothing_of_another_line,
-                                        world_setup_dir, world_teardown),
+        cmocka_unit_test_setup_teardown(
+            stateless_readers__show_nothing_of_another_line, world_setup_dir,
+            world_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -263,25 +263,26 @@ count_preadv(void *ctx, int fd, const struct iovec *iov, int iovcnt,
     return got;
 }
 
-/* `len` bytes of a view of the volume at `offset`, compared. */
+/* `len` bytes of a stateless reader of the volume at `offset`, compared. */
 static void
 expect_remote_at(struct world *world, uint64_t offset, const uint8_t *expected,
                  size_t len)
 {
     struct ramet_file_options options;
-    struct ramet_file *view = NULL;
+    struct ramet_file *stateless = NULL;
     uint8_t *const buf = malloc(len);
     size_t got;
 
     world_options(world, 2, &options);
     options.stateless = true;
-    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
-    OK(ramet_file_pin(view, e));
-    OK(ramet_file_read(view, offset, buf, len, &got, e));
+    OK(ramet_file_open(world_path(world, "stateless"), &options, &stateless,
+                       e));
+    OK(ramet_file_pin(stateless, e));
+    OK(ramet_file_read(stateless, offset, buf, len, &got, e));
     assert_int_equal(got, len);
     assert_memory_equal(buf, expected, len);
-    ramet_file_unpin(view);
-    ramet_file_close(view);
+    ramet_file_unpin(stateless);
+    ramet_file_close(stateless);
     free(buf);
 }
 

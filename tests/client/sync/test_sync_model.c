@@ -232,17 +232,18 @@ check_every_lsn(struct play *play)
     for (uint64_t lsn = 1; lsn <= play->newest; lsn++) {
         const struct version *const v = &play->remote[lsn];
         struct ramet_file_options options;
-        struct ramet_file *view = NULL;
+        struct ramet_file *stateless = NULL;
         char at[24];
 
         world_options(play->world, 2, &options);
         snprintf(at, sizeof(at), "%llu", (unsigned long long)lsn);
         options.at = at;
-        OK(ramet_file_open(world_path(play->world, "none"), &options, &view,
-                           e));
-        OK(ramet_file_export(view, world_path(play->world, "out"), NULL, e));
+        OK(ramet_file_open(world_path(play->world, "none"), &options,
+                           &stateless, e));
+        OK(ramet_file_export(stateless, world_path(play->world, "out"), NULL,
+                             e));
         world_expect_plain(world_path(play->world, "out"), v->bytes, v->len);
-        ramet_file_close(view);
+        ramet_file_close(stateless);
     }
 }
 

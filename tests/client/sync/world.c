@@ -249,17 +249,18 @@ world_expect_remote(struct world *world, uint64_t lsn, const void *bytes,
                     size_t len)
 {
     struct ramet_file_options options;
-    struct ramet_file *view = NULL;
+    struct ramet_file *stateless = NULL;
 
     world_restart(world, 2);
     world_options(world, 2, &options);
     options.stateless = true;
-    OK(ramet_file_open(world_path(world, "view"), &options, &view, e));
-    OK(ramet_file_pin(view, e));
-    assert_int_equal(ramet_file_snapshot(view)->lsn, lsn);
-    ramet_file_unpin(view);
-    world_expect(view, bytes, len);
-    ramet_file_close(view);
+    OK(ramet_file_open(world_path(world, "stateless"), &options, &stateless,
+                       e));
+    OK(ramet_file_pin(stateless, e));
+    assert_int_equal(ramet_file_snapshot(stateless)->lsn, lsn);
+    ramet_file_unpin(stateless);
+    world_expect(stateless, bytes, len);
+    ramet_file_close(stateless);
 }
 
 static void

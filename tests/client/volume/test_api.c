@@ -161,7 +161,7 @@ api__shows_the_past_and_needs_no_disk(void **state)
 {
     ramet_options options = {0};
     ramet_volume *a;
-    ramet_volume *view;
+    ramet_volume *stateless;
     ramet_error error;
     char buf[8];
     unsigned i;
@@ -182,18 +182,18 @@ api__shows_the_past_and_needs_no_disk(void **state)
     options.create = 0;
     options.sync = NULL;
     options.stateless = 1;
-    view = open_volume("nothing", &options);
-    assert_int_equal(ramet_read(view, 0, buf, 8, &error), 2);
+    stateless = open_volume("nothing", &options);
+    assert_int_equal(ramet_read(stateless, 0, buf, 8, &error), 2);
     assert_memory_equal(buf, "v3", 2);
-    assert_int_equal(ramet_begin(view, RAMET_WRITE, &error),
+    assert_int_equal(ramet_begin(stateless, RAMET_WRITE, &error),
                      RAMET_ERROR_READONLY);
-    ramet_close(view);
+    ramet_close(stateless);
     options.stateless = 0;
     options.at = "2";
-    view = open_volume("nothing", &options);
-    assert_int_equal(ramet_read(view, 0, buf, 8, &error), 2);
+    stateless = open_volume("nothing", &options);
+    assert_int_equal(ramet_read(stateless, 0, buf, 8, &error), 2);
     assert_memory_equal(buf + 0, "v", 1);
-    ramet_close(view);
+    ramet_close(stateless);
     options.at = "99";
     {
         ramet_volume *none = NULL;

@@ -1,5 +1,5 @@
 /*
- * view_impl.h - what view.c (where a view stands) and view_pages.c (its pages) share.
+ * stateless_impl.h - what stateless.c (where a stateless reader stands) and stateless_pages.c (its pages) share.
  *
  *   (1) `head` is a commit that the remote has, or had until it went another
  *       way, or lsn 0: an empty volume; pages are asked for by its LSN and hash
@@ -7,21 +7,21 @@
  *
  * Layer: client, internal.
  */
-#ifndef RAMET_CLIENT_VOLUME_VIEW_IMPL_H
-#define RAMET_CLIENT_VOLUME_VIEW_IMPL_H
+#ifndef RAMET_CLIENT_VOLUME_STATELESS_IMPL_H
+#define RAMET_CLIENT_VOLUME_STATELESS_IMPL_H
 
 #include "client/remote/pipeline.h"
 #include "client/snapshot.h"
-#include "client/volume/view.h"
+#include "client/volume/stateless.h"
 
-struct ramet_view {
+struct ramet_stateless_reader {
     struct ramet_remote_client *client;
     const struct ramet_os *os;
     struct ramet_vid volume;
     struct ramet_history *history; /* the client's */
     struct ramet_pagecache *cache; /* the client's */
     size_t cache_bytes;
-    struct ramet_view_point place;
+    struct ramet_stateless_point place;
     struct ramet_head head;
     struct ramet_snapshot snapshot;
     bool pinned;
@@ -32,14 +32,16 @@ struct ramet_view {
     struct ramet_keeper keeper;
 };
 
-/* ---- view_pages.c ---------------------------------------------------------- */
+/* ---- stateless_pages.c ---------------------------------------------------------- */
 
 /* The pipeline of the volume, of whose pages the client's cache keeps some. */
 RAMET_NODISCARD enum ramet_rc
-ramet_view_join(struct ramet_view *view, struct ramet_err *err);
+ramet_stateless_join(struct ramet_stateless_reader *reader,
+                     struct ramet_err *err);
 /* Of the commit on which it stands; within its length. */
 RAMET_NODISCARD enum ramet_rc
-ramet_view_read_bytes(struct ramet_view *view, uint64_t offset, uint8_t *out,
-                      size_t len, struct ramet_err *err);
+ramet_stateless_read_bytes(struct ramet_stateless_reader *reader,
+                           uint64_t offset, uint8_t *out, size_t len,
+                           struct ramet_err *err);
 
 #endif

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import sqlite3
 import sys
 import threading
@@ -467,8 +468,9 @@ class Counts(BucketTest):
 
 MANY_CHILD = """
 import json, os, resource, sqlite3, sys
-so, url, count, limit = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
-resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+so, url, count, limit = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:5])
+most = int(sys.argv[5]) if len(sys.argv) > 5 else limit
+resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
 first = sqlite3.connect(":memory:")
 first.enable_load_extension(True)
 first.load_extension(so)
@@ -479,8 +481,8 @@ def used():
 before = used()
 dbs = []
 for i in range(count):
-    db = sqlite3.connect("file:d%d.db?vfs=ramet&sync=auto&remote=%s" %
-                         (i, (url % i).replace("?", "%3f")), uri=True,
+    remote = "&sync=auto&remote=" + (url % i).replace("?", "%3f") if url else ""
+    db = sqlite3.connect("file:d%d.db?vfs=ramet%s" % (i, remote), uri=True,
                          isolation_level=None, timeout=60)
     db.execute("CREATE TABLE t(i)")
     db.execute("INSERT INTO t VALUES(?)", (i,))
@@ -488,30 +490,49 @@ for i in range(count):
 at_most = used()
 for i, db in enumerate(dbs):
     db.execute("INSERT INTO t VALUES(?)", (i + count,))
-    db.execute("SELECT ramet_push()").fetchone()
+    if url:
+        db.execute("SELECT ramet_push()").fetchone()
     assert db.execute("SELECT count(*) FROM t").fetchone()[0] == 2
     at_most = [max(pair) for pair in zip(at_most, used())]
 while dbs:
     dbs.pop().close()
-print(json.dumps({"before": before, "at_most": at_most, "after": used()}))
+print(json.dumps({"before": before, "at_most": at_most, "after": used(),
+                  "limit": resource.getrlimit(resource.RLIMIT_NOFILE)[0]}))
 """
 
 
 class Many(BucketTest):
-    def test_databases__are_many_in_a_process_of_few_descriptors(self):
-        """Three descriptors each: at the usual limit of 1,024 there can be 300.
-        RAMET_TEST_MANY has how many."""
-        count = int(os.environ.get("RAMET_TEST_MANY", "100"))
-        limit = 3 * count + 124
+    def many(self, url, count, limit, *more):
+        """So many databases in a process; what it tells of itself."""
         done = support.subprocess.run(
             ["/usr/bin/python3", "-c", MANY_CHILD, support.EXTENSION,
-             self.url("d%d"), str(count), str(limit)], text=True, cwd=self.dir,
+             url, str(count), str(limit), *map(str, more)],
+            text=True, cwd=self.dir,
             env=self.environment, stdout=support.subprocess.PIPE,
             stderr=support.subprocess.PIPE, timeout=900)
         self.assertEqual(done.returncode, 0, done.stderr)
         told = json.loads(done.stdout)
         self.assertLessEqual(told["at_most"][1], told["before"][1] + 34)
         self.assertEqual(told["after"], told["before"])
+        return told
+
+    def test_databases__are_more_than_the_limit_has_room_for(self):
+        """A process has as many descriptors as it is told, 1,024 mostly, and may
+        have far more if it asks: 220 databases are more than 640 are enough for."""
+        count, limit = 220, 640
+        most = 4 * count + 1024
+        if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < most:
+            self.skipTest("may not have so many")
+        told = self.many("", count, limit, most)
+        self.assertGreater(told["limit"], limit)
+        self.assertLess(told["limit"], most)
+
+    def test_databases__are_many_in_a_process_of_few_descriptors(self):
+        """Three descriptors each, where there may be no more: at 1,024 that is
+        300. RAMET_TEST_MANY has how many."""
+        count = int(os.environ.get("RAMET_TEST_MANY", "100"))
+        told = self.many(self.url("d%d"), count, 3 * count + 124)
+        self.assertEqual(told["limit"], 3 * count + 124)
         names = {key.split("/")[3] for key in self.fake.objects
                  if key.startswith("a/b/names/")}
         self.assertEqual(len(names), count)

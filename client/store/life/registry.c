@@ -21,16 +21,24 @@
 #include "client/store/shared/index.h"
 #include "client/store/shared/replica.h"
 #include "core/alloc.h"
+#include "core/os_room.h"
 
 static struct ramet_mutex mutex = RAMET_MUTEX_INIT;
 static struct ramet_replica *replicas;
 /* How many there are; stored under `mutex`. */
 static atomic_uint replica_count;
+static unsigned reference_count; /* sessions, under `mutex` */
 
 /* From so many on each does with few descriptors: it is then that they may run
  * out, at the usual limit of 1,024, and opening again what a busy one needs costs
  * some microseconds. */
 #define CROWD 16u
+/* Descriptors of a session that reads, with those of its replica; and what else a
+ * process has, connections among it. Where that is more than
+ * the usual limit, more is asked for. */
+#define SESSION_DESCRIPTORS 4u
+#define OTHER_DESCRIPTORS 256u
+#define SESSIONS_UNNOTICED 192u /* the usual limit is 1,024 */
 
 __attribute__((constructor)) static void
 hold_across_fork(void)
@@ -150,6 +158,7 @@ ramet_registry_get(struct ramet_replica_location *location,
                    struct ramet_replica **out_replica, struct ramet_err *err)
 {
     struct ramet_replica *replica;
+    unsigned sessions;
 
     ramet_mutex_lock(&mutex);
     replica = find_replica(location);
@@ -162,10 +171,16 @@ ramet_registry_get(struct ramet_replica_location *location,
             atomic_fetch_add(&replica_count, 1);
         }
     }
-    if (replica != NULL)
+    if (replica != NULL) {
         replica->refs++;
+        reference_count++;
+    }
+    sessions = reference_count;
     assert(replica == NULL || replica->os == location->os);
     ramet_mutex_unlock(&mutex);
+    if (sessions > SESSIONS_UNNOTICED)
+        ramet_os_want_descriptors(sessions * SESSION_DESCRIPTORS +
+                                  OTHER_DESCRIPTORS);
     if (replica == NULL)
         return RAMET_FAIL(err, RAMET_ENOMEM, "no memory to open %s",
                           location->path);
@@ -198,8 +213,9 @@ ramet_registry_put(struct ramet_replica *replica)
     bool is_shared;
 
     ramet_mutex_lock(&mutex);
-    assert(replica->refs > 0);
+    assert(replica->refs > 0 && reference_count > 0);
     replica->refs--;
+    reference_count--;
     if (replica->refs != 0) {
         ramet_mutex_unlock(&mutex);
         return;

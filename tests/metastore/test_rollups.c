@@ -53,6 +53,14 @@ rollups_of_newest(struct model *model)
     return count;
 }
 
+/* Of the newest commit; the next one names it. */
+static void
+make_map(struct model *model)
+{
+    assert_int_equal(ramet_history_make_map(model->history, model->lsn, NULL),
+                     RAMET_OK);
+}
+
 static void
 report(void *ctx, bool damaged, const char *text, uint64_t done, uint64_t total)
 {
@@ -110,9 +118,7 @@ rollups__every_page_at_every_lsn_is_the_models(void **state)
             else
                 model_write_random(&model, 1);
             if (model_random(&model, 4) == 0)
-                assert_int_equal(
-                    ramet_history_make_map(model.history, model.lsn, NULL),
-                    RAMET_OK);
+                make_map(&model);
             seen[rollups_of_newest(&model)]++;
             if (i % 31 == 0)
                 model_check_lsn(&model, model.lsn);
@@ -135,6 +141,67 @@ rollups__every_page_at_every_lsn_is_the_models(void **state)
     print_message("with 0 / 1 / 2 / 3 roll-ups: %u / %u / %u / %u\n", seen[0],
                   seen[1], seen[2], seen[3]);
     assert_true(seen[0] > 0 && seen[1] > 0 && seen[2] > 0 && seen[3] > 0);
+}
+
+static uint64_t
+map_lsn_of_newest(struct model *model)
+{
+    struct ramet_head head;
+
+    assert_int_equal(
+        ramet_history_head(model->history, model->lsn, &head, NULL), RAMET_OK);
+    return head.map_lsn;
+}
+
+/* Commits of page 3, until one of them names a map that has all before `lsn`. */
+static void
+commit_until_mapped(struct model *model, uint64_t lsn)
+{
+    while (map_lsn_of_newest(model) < lsn) {
+        make_map(model);
+        model_write(model, 3, 1);
+    }
+}
+
+/* A page that only a roll-up had, and that a later one cut off, is in no set that the
+ * tree is made of: that it went must be said by the tree all the same. */
+static void
+page_cut_off_between_roll_ups__is_told_by_the_tree(void **state)
+{
+    struct ramet_objstore *const store = new_store();
+    struct model_change change = {
+        .page_size = 512, .least = 0, .page_count = 2000};
+    struct model model;
+    uint64_t written;
+
+    (void)state;
+    model_init(&model, store, 5);
+    model.map_sizes = &tiny;
+    model_reopen(&model);
+    ramet_pageset_init(&change.changed);
+    assert_int_equal(
+        ramet_pageset_add_run(&change.changed, (struct ramet_run){1, 600}),
+        RAMET_OK);
+    model_commit(&model, &change);
+    commit_until_mapped(&model, model.lsn);
+    model_write(&model, 1500, 1);
+    written = model.lsn;
+    commit_until_mapped(&model, model.lsn);
+    assert_int_equal(rollups_of_newest(&model), 1);
+    ramet_pageset_clear(&change.changed);
+    change.least = 1000;
+    model_commit(&model, &change);
+    commit_until_mapped(&model, model.lsn);
+    assert_int_equal(rollups_of_newest(&model), 1);
+
+    model.history->map_sizes.pages_most = 0; /* into the tree */
+    commit_until_mapped(&model, written + 2 * RAMET_MAP_EVERY_COMMITS);
+    assert_int_equal(rollups_of_newest(&model), 0);
+    model_check_changed(&model, written, model.lsn);
+    model_check_lsn(&model, model.lsn);
+    ramet_pageset_done(&change.changed);
+    model_done(&model);
+    ramet_objstore_close(store);
 }
 
 /* ---- what they cost ------------------------------------------------------- */
@@ -412,6 +479,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rollups__every_page_at_every_lsn_is_the_models),
+        cmocka_unit_test(page_cut_off_between_roll_ups__is_told_by_the_tree),
         cmocka_unit_test(maps__of_small_commits__cost_what_changed),
         cmocka_unit_test(cold_read__costs_a_range_more_for_each_roll_up),
         cmocka_unit_test(catching_up__reads_the_roll_ups_that_are_newer),

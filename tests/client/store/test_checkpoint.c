@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "tests/client/store/store_place.h"
+#include "tests/support/faultos.h"
 
 #include "tests/support/cmocka_all.h"
 
@@ -227,6 +228,79 @@ page__absent_before_some_that_came__base_is_not_taken_for_whole(void **state)
     image_unref(old);
 }
 
+/* The remote's next commit, which changes this page, is pulled. */
+static void
+pull_page(struct place *p, struct ramet_session *session, uint32_t pgno)
+{
+    struct image *const image = image_copy(p->remote.at[p->remote.newest]);
+    struct ramet_remote_point point;
+    struct ramet_pageset changed;
+
+    image->bytes[(pgno - 1) * PLACE_PAGE] ^= (uint8_t)(p->remote.newest + 1);
+    remote_add(&p->remote, image);
+    point = remote_point(&p->remote, p->remote.newest);
+    ramet_pageset_init(&changed);
+    OK(ramet_pageset_add(&changed, pgno));
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_pull(session, ramet_session_snapshot(session), &point,
+                          &changed, NULL, false, e));
+    ramet_session_unpin(session);
+    ramet_pageset_done(&changed);
+}
+
+/* The next record begins a log file, and nothing is moved. */
+static void
+begin_log_file(struct place *p, struct ramet_session *session,
+               const struct ramet_os *os)
+{
+    struct ramet_session *const keeper = place_open_on(p, 0, os);
+
+    OK(ramet_lock(keeper, RAMET_LOCK_UNPINNED, RAMET_LOCK_SHARED, 0, "", e));
+    OK(ramet_session_checkpoint(session, true, e));
+    assert_false(ramet_log_is_empty(session->replica));
+    ramet_unlock(keeper, RAMET_LOCK_UNPINNED);
+    ramet_session_close(keeper);
+}
+
+/* A reader keeps the second pull in the log, which a power cut may take. Of the page
+ * that both changed there is only what was fetched after it: that is nothing of the
+ * base, where the first goes. */
+static void
+fetched_page__of_a_pull_that_stays_in_the_log__stays_out_of_the_base(
+    void **state)
+{
+    struct place *const p = *state;
+    struct ramet_session *session, *reader;
+    struct faultos *f;
+
+    remote_add(&p->remote, place_image(12, 12 * PLACE_PAGE));
+    make_whole_clone(p);
+    f = faultos_new(p->folder);
+    session = place_open_on(p, 0, faultos_os(f));
+    reader = place_open_on(p, 0, faultos_os(f));
+    pull_page(p, session, 6);
+    begin_log_file(p, session, faultos_os(f));
+    pull_page(p, session, 8);
+    OK(ramet_session_pin(reader, e));
+    pull_page(p, session, 6);
+    bring(session, 6, 6);
+    OK(ramet_session_checkpoint(session, true, e));
+    assert_false(ramet_log_is_empty(session->replica));
+    store_expect(reader, p->remote.at[3], __LINE__);
+    ramet_session_unpin(reader);
+    place_expect(reader, p->remote.at[4], __LINE__);
+
+    faultos_stop_at(f, 0);
+    ramet_session_close(reader);
+    ramet_session_close(session);
+    faultos_crash(f, 0);
+    faultos_free(f);
+    session = place_open(p, 0);
+    assert_int_equal(store_newest(session).lsn, 2);
+    place_expect(session, p->remote.at[2], __LINE__);
+    ramet_session_close(session);
+}
+
 /* ---- how it goes about it ------------------------------------------------ */
 
 static struct {
@@ -436,6 +510,7 @@ main(void)
         T(older_reader__is_passed__and_keeps_its_bytes),
         T(another_one__is_at_it__nothing_is_done),
         T(page__absent_before_some_that_came__base_is_not_taken_for_whole),
+        T(fetched_page__of_a_pull_that_stays_in_the_log__stays_out_of_the_base),
         T(neighbours__in_the_log_and_in_the_base__are_moved_at_once),
         T(pages__scattered_over_the_file__presence_is_told_of_them_at_once),
         T(pages__and_no_room_to_note_where_they_are__are_moved_all_the_same),

@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "tests/client/store/store_place.h"
+#include "tests/support/faultos.h"
 
 #include "tests/support/cmocka_all.h"
 
@@ -267,6 +268,45 @@ commit_after_a_sync_that_failed__is_acknowledged_where_nothing_was_lost(
     ramet_session_close(session);
 }
 
+/* One record over another that was synced: what lay there is no part of it. */
+static void
+record__over_one_that_was_synced__is_written_again_as_a_whole(void **state)
+{
+    struct place *const p = *state;
+    struct image *const image = place_image(1, 3 * PLACE_PAGE);
+    struct faultos *const f = faultos_new(p->folder);
+    struct ramet_session *session =
+        place_open_on(p, RAMET_OPEN_CREATE, faultos_os(f));
+
+    OK(place_commit(session, image, e));
+    memset(image->bytes + PLACE_PAGE, 0x33, PLACE_PAGE);
+    OK(ramet_session_pin(session, e));
+    OK(ramet_session_reserve(session, e));
+    OK(ramet_session_write(session, PLACE_PAGE, image->bytes + 2 * PLACE_PAGE,
+                           PLACE_PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    OK(ramet_session_sync(session, e));
+    OK(ramet_session_write(session, PLACE_PAGE, image->bytes + PLACE_PAGE,
+                           PLACE_PAGE, e));
+    OK(ramet_session_prepare(session, NULL, e));
+    faultos_fail_at(f, FAULTOS_SYNC, 0, EIO, false);
+    assert_int_equal(ramet_session_sync(session, NULL), RAMET_EIO);
+    assert_true(faultos_has_failed(f));
+    OK(ramet_session_sync(session, e));
+    ramet_session_publish(session); /* acknowledged */
+    ramet_session_release(session);
+    ramet_session_unpin(session);
+
+    faultos_stop_at(f, 0);
+    ramet_session_close(session);
+    faultos_crash(f, 0);
+    faultos_free(f);
+    session = place_open(p, 0);
+    place_expect(session, image, __LINE__);
+    ramet_session_close(session);
+    image_unref(image);
+}
+
 #define T(name)                                                                \
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
 
@@ -275,6 +315,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(commit_that_failed_and_was_written__hides_none),
+        T(record__over_one_that_was_synced__is_written_again_as_a_whole),
         T(cut_that_failed_and_was_written__hides_no_commit),
         T(head_of_the_log_that_was_let_go__is_written_again),
         T(commit_after_one_that_was_let_go__is_not_acknowledged),

@@ -81,7 +81,7 @@ resolve_slot(struct ramet_history *history, uint64_t lsn,
     if (rc == RAMET_ENOTFOUND) /* a store whose reads lag, or a deletion */
         return RAMET_FAIL(err, RAMET_EUNKNOWN,
                           "%s: LSN %" PRIu64
-                          " is taken, and can't be read: by whom is not known",
+                          " is taken by a commit that can't be read",
                           history->store->name, lsn);
     if (rc != RAMET_OK)
         return rc;
@@ -122,8 +122,9 @@ check_not_deleted(struct ramet_history *history,
     rc = ramet_history_has(history, 1, &alive, err);
     if (rc != RAMET_OK)
         return RAMET_FAIL(err, RAMET_EUNKNOWN,
-                          "commit %" PRIu64 " was written, and whether its "
-                          "volume is still there can't be seen",
+                          "commit %" PRIu64
+                          " was written, but whether its volume still exists "
+                          "can't be checked",
                           lsn);
     if (alive)
         return RAMET_OK;
@@ -145,7 +146,7 @@ ramet_history_append(struct ramet_history *history, const uint8_t *object,
 
     assert(object != NULL || len == 0);
     if (len < RAMET_COMMIT_CORE_SIZE)
-        return RAMET_FAIL(err, RAMET_EINVAL, "%zu bytes are no commit", len);
+        return RAMET_FAIL(err, RAMET_EINVAL, "not a commit (%zu bytes)", len);
     lsn = ramet_get_le64(object + 16);
     rc = ramet_commit_decode_core(object, &history->volume, lsn, &commit, &hash,
                                   err);

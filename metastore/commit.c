@@ -512,7 +512,7 @@ check_own(const struct ramet_commit_object *c, struct ramet_err *err)
          c->changed.runs[c->changed.run_count - 1].last > c->page_count))
         return RAMET_FAIL(err, RAMET_EINVAL,
                           "commit %" PRIu64
-                          ": changed pages without place or past the end",
+                          ": changed pages without a frame, or past the end",
                           c->lsn);
     if ((c->deltas.pages.run_count == 0) !=
             (c->deltas.extent.block_count == 0) ||

@@ -44,9 +44,10 @@ ramet_commit_head_length(const uint8_t prefix[RAMET_COMMIT_PREFIX_SIZE],
     if (memcmp(prefix, RAMET_COMMIT_MAGIC, 7) != 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "commit: not a commit");
     if (prefix[7] != RAMET_COMMIT_MAGIC[7])
-        return RAMET_FAIL(err, RAMET_EVERSION,
-                          "commit: format version %u is not known here",
-                          prefix[7]);
+        return RAMET_FAIL(
+            err, RAMET_EVERSION,
+            "commit: format version %u is not known to this program",
+            prefix[7]);
     if (length < RAMET_COMMIT_CORE_SIZE || length > RAMET_COMMIT_HEAD_MAX)
         return RAMET_FAIL(err, RAMET_ECORRUPT, "commit: head of %u bytes",
                           length);
@@ -476,7 +477,7 @@ decode_names(struct ramet_reader *in, uint64_t lsn,
         const uint64_t pgno = ramet_read_varint_max(in, UINT32_MAX);
 
         if (in->bad || position >= total || pgno == 0)
-            return damaged(lsn, "a delta's name makes no sense", err);
+            return damaged(lsn, "a delta's name is malformed", err);
         deltas->names[i] = (struct ramet_delta_name){
             .position = (uint32_t)position, .pgno = (uint32_t)pgno};
         assert(position >= next);

@@ -122,8 +122,8 @@ take_head(struct ramet_history *history, uint64_t lsn, bool whole,
     assert(head->raw == NULL && got <= RAMET_HEAD_READ_BYTES);
     ramet_commit_key(&history->volume, lsn, key);
     if (got < RAMET_COMMIT_CORE_SIZE) {
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes are no commit", key,
-                        got);
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: not a commit (%zu bytes)",
+                        key, got);
         goto done;
     }
     rc = ramet_commit_head_length(bytes, &head->head_length, err);
@@ -536,7 +536,7 @@ ramet_history_peek_hash(struct ramet_history *history, uint64_t lsn,
     if (rc != RAMET_OK)
         return rc;
     if (got < sizeof(core))
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %zu bytes are no commit",
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "%s: not a commit (%zu bytes)",
                           key, got);
     return ramet_commit_decode_core(core, &history->volume, lsn, &commit,
                                     out_hash, err);

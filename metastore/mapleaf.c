@@ -59,7 +59,7 @@ start_leaf(struct ramet_reader *in, const struct ramet_vid *volume,
         return ramet_node_bad("lies beyond the last page", 0, index, err);
     if (!ramet_runs_start(walk, in, volume, RAMET_RUNS_OF_LEAF,
                           index * RAMET_LEAF_PAGES + 1, out_front->latest))
-        return ramet_node_bad("makes no sense", 0, index, err);
+        return ramet_node_bad("is malformed", 0, index, err);
     return RAMET_OK;
 }
 
@@ -80,7 +80,7 @@ ramet_leaf_find(const uint8_t *bytes, size_t len,
     rc = start_leaf(&in, volume, index, &front, &walk, err);
     while (rc == RAMET_OK && walk.left > 0 && walk.next <= pgno) {
         if (!ramet_runs_next(&walk))
-            return ramet_node_bad("makes no sense", 0, index, err);
+            return ramet_node_bad("is malformed", 0, index, err);
         if (walk.start <= pgno && walk.next > pgno)
             *out_located = ramet_runs_page(&walk, pgno);
     }
@@ -122,6 +122,6 @@ ramet_leaf_decode(const uint8_t *bytes, size_t len,
     out->index = index;
     out->gone = front.gone;
     if (!decode_runs(&walk, out))
-        return ramet_node_bad("makes no sense", 0, index, err);
+        return ramet_node_bad("is malformed", 0, index, err);
     return RAMET_OK;
 }

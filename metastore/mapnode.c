@@ -101,7 +101,7 @@ ramet_node_front_decode(struct ramet_reader *in, unsigned level, uint32_t index,
         return rc;
     (void)ramet_read_bytes(in, 3);
     if (found != level || ramet_read_varint(in) != index || in->bad)
-        return ramet_node_bad("another node stands in its place", level, index,
+        return ramet_node_bad("another node is in its place", level, index,
                               err);
     front.latest = ramet_read_varint(in);
     since = ramet_read_varint(in);

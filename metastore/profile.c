@@ -176,7 +176,7 @@ check_bytes(const struct ramet_vid *volume, const char *name,
     if (len < HEAD_SIZE + 2 + RAMET_HASH_SIZE ||
         len > RAMET_PROFILE_OBJECT_MAX || memcmp(object, MAGIC, 8) != 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "profile %s: its %zu bytes are not one", name, len);
+                          "profile %s: not a profile (%zu bytes)", name, len);
     hash = hash_of(name, object, len - RAMET_HASH_SIZE);
     if (memcmp(object + len - RAMET_HASH_SIZE, hash.bytes, RAMET_HASH_SIZE) !=
             0 ||
@@ -225,9 +225,7 @@ ramet_profile_decode(const struct ramet_vid *volume, const char *name,
                                   RAMET_PROFILE_PAGES_MAX, err);
     if (rc == RAMET_OK &&
         (in.bad || ramet_reader_left(&in) > 0 || !is_sound(&read, reserved)))
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                        "profile %s: does not hold "
-                        "together",
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "profile %s: is inconsistent",
                         name);
     if (rc == RAMET_OK) {
         struct ramet_profile before = *profile;

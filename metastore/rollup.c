@@ -21,7 +21,7 @@ bad_piece(const struct ramet_piece_ref *ref, struct ramet_err *err)
     assert(ref->first >= 1);
     return RAMET_FAIL(err, RAMET_ECORRUPT,
                       "page map: the piece of a roll-up from page %" PRIu32
-                      " on makes no sense",
+                      " on is malformed",
                       ref->first);
 }
 
@@ -85,7 +85,7 @@ ramet_piece_next(struct ramet_piece_walk *walk, bool *out_more,
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ECORRUPT,
                       "page map: the piece of a roll-up up to page %" PRIu32
-                      " makes no sense",
+                      " is malformed",
                       walk->last);
 }
 
@@ -387,7 +387,7 @@ ramet_top_decode(const uint8_t *bytes, size_t len,
     t->room = room;
     if (!read_top(t, out))
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                        "page map: the top of LSN %" PRIu64 " makes no sense",
+                        "page map: the top of LSN %" PRIu64 " is malformed",
                         ref->lsn);
 
 done:

@@ -79,7 +79,7 @@ check_against_base(struct ramet_history *history,
         return RAMET_FAIL(err, RAMET_ECLOCK,
                           "commit %" PRIu64 " refused: its time is %" PRIu64
                           " minutes ahead of the clock here, and %u are "
-                          "borne: is the writer's clock right?",
+                          "allowed: is the writer's clock right?",
                           commit->lsn, (commit->time_ms - now_ms) / 60000,
                           RAMET_SKEW_MAX_MS / 60000);
     if (commit->least_page_count > base->page_count)
@@ -273,7 +273,7 @@ check_deltas(struct ramet_history *history,
     for (uint32_t i = 0; i < deltas->name_count; i++) {
         if (deltas->names[i].pgno > base->page_count)
             return refuse(commit->lsn,
-                          "a delta is based on a page that never was", err);
+                          "a delta is based on a page that never existed", err);
     }
     if (!deltas->extent.is_inline)
         return check_object(history, commit, &deltas->extent.id,
@@ -339,8 +339,8 @@ ramet_history_validate(struct ramet_history *history, const uint8_t *object,
     if (rc != RAMET_OK)
         return rc;
     if (head_length > len)
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "%zu bytes are only part of a commit", len);
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "truncated commit (%zu bytes)",
+                          len);
     rc = ramet_commit_decode(object, head_length, &history->volume,
                              ramet_get_le64(object + COMMIT_AT_LSN), len,
                              &commit, &hash, err);

@@ -149,11 +149,11 @@ check_times(const struct map_sweep *s, const struct ramet_node_ref *ref,
     assert(level <= RAMET_MAP_LEVEL_MAX);
     if (latest <= s->map->lsn && (ref->latest == 0 || ref->latest == latest))
         return RAMET_OK;
-    return RAMET_FAIL(err, RAMET_ECORRUPT,
-                      "the map of LSN %" PRIu64
-                      ": a node of level %u is of another time than its "
-                      "parent says",
-                      s->map->lsn, level);
+    return RAMET_FAIL(
+        err, RAMET_ECORRUPT,
+        "the map of LSN %" PRIu64
+        ": a node of level %u has another LSN than its parent says",
+        s->map->lsn, level);
 }
 
 /* The next node of this map lies at `ref`, and at nothing before it. */
@@ -169,7 +169,7 @@ pass_node(struct map_sweep *s, const struct ramet_node_ref *ref,
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ECORRUPT,
                       "the map of LSN %" PRIu64
-                      ": nothing says what lies at %" PRIu64,
+                      ": nothing refers to the bytes at %" PRIu64,
                       s->map->lsn, at);
 }
 

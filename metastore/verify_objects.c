@@ -192,7 +192,7 @@ sweep_piece(struct sweep *s, uint64_t offset, uint64_t length,
     assert(length > 0);
     if (offset != s->at)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "%s: nothing says what lies at %" PRIu64, s->key,
+                          "%s: nothing refers to the bytes at %" PRIu64, s->key,
                           s->at);
     s->at = offset + length;
     return check_range(s->v, s->key, offset, length, hash, err);
@@ -368,7 +368,8 @@ ramet_verify_segment(struct ramet_verify *v,
         rc = ramet_verify_note(
             v,
             RAMET_FAIL(&found, RAMET_ECORRUPT,
-                       "%s: nothing says what lies at %" PRIu64, s.key, s.at),
+                       "%s: nothing refers to the bytes at %" PRIu64, s.key,
+                       s.at),
             &found, err);
     return rc;
 }
@@ -464,7 +465,7 @@ ramet_verify_deltas(struct ramet_verify *v,
     if (rc == RAMET_OK && !ramet_commit_is_inline(commit, 0) &&
         deltas->extent.offset_bytes != RAMET_SEGMENT_HEADER_SIZE)
         rc = RAMET_FAIL(&found, RAMET_ECORRUPT,
-                        "%s: nothing says what lies at %u", s.key,
+                        "%s: nothing refers to the bytes at %u", s.key,
                         RAMET_SEGMENT_HEADER_SIZE);
     if (rc != RAMET_OK) /* one finding, not one a page */
         return ramet_verify_note(v, rc, &found, err);

@@ -111,7 +111,7 @@ ramet_delta_front(const uint8_t *body, size_t len, size_t *out_len,
     (void)ramet_read_bytes(&in, (size_t)count * RAMET_DELTA_SUM_SIZE);
     if (in.bad || count == 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "block of deltas: no whole front");
+                          "block of deltas: truncated header");
     assert(ramet_reader_left(&in) < len);
     *out_len = len - ramet_reader_left(&in);
     return RAMET_OK;
@@ -189,7 +189,7 @@ ramet_delta_find(const uint8_t *content, size_t len, uint32_t page_size,
     if (in.bad || position >= count ||
         !find_part(&in, page_size, position, position + 1 == count, &delta))
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "block of deltas: has no whole delta %" PRIu32,
+                          "block of deltas: truncated delta %" PRIu32,
                           position);
     delta.sum = ramet_get_be64(sums + (size_t)position * RAMET_DELTA_SUM_SIZE);
     *out_delta = delta;

@@ -348,8 +348,8 @@ open_object(const struct dirstore *dir, const char *key, int *out_fd,
         return fail_absent(dir, key, err);
     if (fd == -ELOOP)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "%s/%s: is a link, and no object of a store",
-                          dir->name, key);
+                          "%s/%s: is a symbolic link, not an object", dir->name,
+                          key);
     if (fd < 0)
         return ramet_dirstore_fail(dir, fd, key, "can't open", err);
     got = os->stat(os->ctx, fd, out_stat);
@@ -362,10 +362,8 @@ open_object(const struct dirstore *dir, const char *key, int *out_fd,
         return ramet_dirstore_fail(dir, got, key, "can't look at it", err);
     return S_ISDIR(out_stat->mode)
                ? fail_absent(dir, key, err)
-               : RAMET_FAIL(
-                     err, RAMET_ECORRUPT,
-                     "%s/%s: is not a regular file, and no object of a store",
-                     dir->name, key);
+               : RAMET_FAIL(err, RAMET_ECORRUPT, "%s/%s: is not a regular file",
+                            dir->name, key);
 }
 
 static enum ramet_rc

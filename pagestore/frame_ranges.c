@@ -138,7 +138,7 @@ content_size(const struct ramet_frame *frame, const uint8_t *body,
     }
     return RAMET_FAIL(err, RAMET_ECORRUPT,
                       "%s: block of deltas at %" PRIu64
-                      " names no size that it could have",
+                      " has an impossible size",
                       key, frame->extent.offset_bytes);
 }
 

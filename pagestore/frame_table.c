@@ -194,7 +194,7 @@ decode_entry(struct ramet_reader *in, const struct usual *usual,
 
     if (in->bad)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "frame table: broken behind page %" PRIu32, *last);
+                          "frame table: broken after page %" PRIu32, *last);
     rc = check_kind(kind, dict, err);
     if (rc != RAMET_OK)
         return rc;

@@ -48,7 +48,8 @@ ramet_segment_header_check(const uint8_t header[RAMET_SEGMENT_HEADER_SIZE],
                           "segment: format version %u, this program knows %u",
                           header[7], magic[7]);
     if (memcmp(header + 8, id->id.bytes, RAMET_ID_SIZE) != 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "segment: another one's id");
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "segment: has the id of another");
     if (page_size != 0 && !ramet_page_size_valid(page_size))
         return RAMET_FAIL(err, RAMET_ECORRUPT, "segment: page size %" PRIu32,
                           page_size);

@@ -183,7 +183,7 @@ begin_upload(struct ramet_segment_writer *writer, struct ramet_err *err)
     assert(writer->upload == NULL && writer->body != NULL);
     if (writer->store == NULL)
         return RAMET_FAIL(err, RAMET_ETOOBIG,
-                          "segment: too large to stand in a commit");
+                          "segment: too large to be inlined in a commit");
     rc = ramet_id_new(&extent.segment.id, err);
     if (rc != RAMET_OK)
         return rc;

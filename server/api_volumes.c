@@ -97,9 +97,9 @@ parse_create(struct call *call, bool *out_has_id, struct ramet_err *err)
                         "name: 1 to 128 of A-Za-z0-9._-, not beginning with a "
                         "dot, is wanted");
     else if (id != NULL && !ramet_id_parse(id, &call->volume.id))
-        rc = RAMET_FAIL(err, RAMET_EINVAL, "id: not an id");
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "id: malformed");
     else if (id != NULL && ramet_id_is_nil(&call->volume.id))
-        rc = RAMET_FAIL(err, RAMET_EINVAL, "id: zeros are no id");
+        rc = RAMET_FAIL(err, RAMET_EINVAL, "id: an id can't be all zeros");
     else
         (void)snprintf(call->name, sizeof(call->name), "%s", name);
     json_decref(json);

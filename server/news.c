@@ -94,11 +94,11 @@ ramet_news_decode(const uint8_t *data, size_t len,
         memcpy(&out[i].volume.id, id, 16);
         if (is_twice(out, i, &out[i].volume))
             return RAMET_FAIL(err, RAMET_EINVAL,
-                              "news: volume %u is there twice", i);
+                              "news: volume %u is named twice", i);
     }
     if (in.bad || ramet_reader_left(&in) > 0)
-        return RAMET_FAIL(err, RAMET_EINVAL, "news: %zu bytes are no request",
-                          len);
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "news: malformed request (%zu bytes)", len);
     *out_count = count;
     return RAMET_OK;
 }

@@ -27,7 +27,7 @@ ramet_http_curl_failure(const struct ramet_http_pool *pool, CURL *curl,
     if (code == CURLE_OUT_OF_MEMORY)
         return RAMET_FAIL(err, RAMET_ENOMEM, "%s: out of memory", pool->root);
     if (code == CURLE_ABORTED_BY_CALLBACK && ramet_waiting_is_over())
-        why = "waiting for it was given up";
+        why = "the wait was cancelled";
     else if (code == CURLE_ABORTED_BY_CALLBACK)
         why = "nothing came for too long, or too slowly";
     else if (code == CURLE_UNSUPPORTED_PROTOCOL ||
@@ -117,11 +117,11 @@ ramet_http_not_ramet(const struct ramet_http_pool *pool, const char *path,
                      unsigned status, struct ramet_err *err)
 {
     assert(path[0] == '/');
-    return RAMET_FAIL(err, RAMET_EUNREACHABLE,
-                      "server %s is not a Ramet server, nor a proxy to one "
-                      "(%.*s: status %u, and none of its answers); check the "
-                      "URL",
-                      pool->root, (int)strcspn(path, "?"), path, status);
+    return RAMET_FAIL(
+        err, RAMET_EUNREACHABLE,
+        "server %s is not a Ramet server, nor a proxy to one (%.*s: status %u, "
+        "which no Ramet server gives); check the URL",
+        pool->root, (int)strcspn(path, "?"), path, status);
 }
 
 /* What a proxy says of its own, in front of a server of ours as well. */
@@ -166,8 +166,7 @@ strange_success(const struct ramet_http_pool *pool, const char *path,
     return changes
                ? RAMET_FAIL(err, RAMET_EUNKNOWN,
                             "server %s: %.200s: answered with status %u, which "
-                            "is none of a Ramet server's: it may have acted on "
-                            "it",
+                            "no Ramet server gives: it may have acted on it",
                             pool->root, path, status)
                : ramet_http_not_ramet(pool, path, status, err);
 }

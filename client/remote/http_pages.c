@@ -150,7 +150,7 @@ take_error(struct ramet_pages_stream *stream, struct ramet_reader *in,
     bytes = ramet_read_bytes(in, len);
     if (bytes == NULL || code == 0 || code > -RAMET_RC_LEAST)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "pages: the error record is not one");
+                          "pages: the error record is malformed");
     for (size_t i = 0; i < len; i++)
         text[i] = (char)(bytes[i] < ' ' || bytes[i] == 127 ? '?' : bytes[i]);
     text[len] = '\0';
@@ -204,7 +204,8 @@ take_opened(struct ramet_pages_stream *stream, struct ramet_reader *in,
     if (in->bad)
         return want_more(stream, have, err);
     if (stream->opened == NULL || stream->ranges > 0)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "pages: nobody opened a volume");
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "pages: an opening that was not asked for");
     memcpy(opened.volume.id.bytes, volume, RAMET_ID_SIZE);
     if (hash != NULL)
         memcpy(opened.head.hash.bytes, hash, RAMET_HASH_SIZE);
@@ -224,7 +225,7 @@ take_profile(struct ramet_pages_stream *stream, struct ramet_reader *in,
         return want_more(stream, have, err);
     if (stream->profile == NULL || stream->ranges > 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "pages: nobody asked for a profile");
+                          "pages: a profile that was not asked for");
     if (ramet_reader_left(in) < len) {
         stream->needed = in->pos + len;
         return RAMET_OK;
@@ -244,7 +245,7 @@ take_end(struct ramet_pages_stream *stream, struct ramet_reader *in,
         return want_more(stream, have, err);
     if (ranges != stream->ranges || ramet_reader_left(in) > 0)
         return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "pages: the stream's end is not one");
+                          "pages: the end record is malformed");
     stream->ended = true;
     return RAMET_OK;
 }

@@ -174,7 +174,7 @@ http_size(struct ramet_objstore *store, const char *key,
         rc = ramet_http_failure(hs->pool, path, call.status, NULL, 0, false,
                                 err);
     else if (rc == RAMET_OK && !call.has_total)
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "server %s: %s: says no length",
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "server %s: %s: gives no length",
                         ramet_http_pool_root(hs->pool), path);
     if (rc == RAMET_OK)
         *out_size_bytes = call.total;
@@ -229,7 +229,8 @@ post_commit(struct http_store *hs, const char *key, uint64_t lsn,
         rc = ramet_http_failure(hs->pool, path, call.status, call.body.data,
                                 call.body.len, true, err);
     else if (rc == RAMET_ETOOBIG) /* an answer, but not one to read */
-        rc = RAMET_FAIL(err, RAMET_EUNKNOWN, "server %s: an endless answer",
+        rc = RAMET_FAIL(err, RAMET_EUNKNOWN,
+                        "server %s: the answer does not end",
                         ramet_http_pool_root(hs->pool));
     ramet_buf_done(&call.body);
     return rc;
@@ -379,7 +380,7 @@ take_page(struct http_store *hs, struct listing *l, const json_t *json,
 
         if (!follows(l, key, size))
             return RAMET_FAIL(err, RAMET_ECORRUPT,
-                              "server %s: the list of %s is not one",
+                              "server %s: the list of %s is malformed",
                               ramet_http_pool_root(hs->pool), l->prefix);
         strcpy(l->last, key);
         if (!l->visit(l->ctx, key, (uint64_t)size)) {

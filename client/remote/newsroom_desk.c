@@ -226,6 +226,6 @@ ramet_newsroom_hear(void *ctx, const struct ramet_news *news,
     return room->flood_bytes <= FLOOD_BYTES
                ? RAMET_OK
                : RAMET_FAIL(err, RAMET_EUNREACHABLE,
-                            "server %s: floods with news of nothing",
+                            "server %s: sends a flood of empty news",
                             room->root);
 }

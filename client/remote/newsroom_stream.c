@@ -178,7 +178,7 @@ step_stream(struct ramet_newsroom *room, uint64_t wait_ms,
     if (ramet_news_now_ms() - room->heard_ms > patience_ms)
         return RAMET_FAIL(err, RAMET_ETIMEOUT,
                           "server %s: its stream of news is silent (is there a "
-                          "proxy that keeps it back?)",
+                          "proxy that buffers it?)",
                           room->root);
     (void)curl_multi_poll(room->multi, NULL, 0, (int)wait_ms, NULL);
     return RAMET_OK;

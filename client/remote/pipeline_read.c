@@ -140,8 +140,7 @@ wait_for(struct ramet_pipeline *pipeline, const struct ramet_point *at,
         if (wait->done)
             break;
         if (ramet_waiting_is_over())
-            rc = RAMET_FAIL(err, RAMET_ECANCELLED,
-                            "waiting for it was given up");
+            rc = RAMET_FAIL(err, RAMET_ECANCELLED, "the wait was cancelled");
         else if (timeout_ms > 0 &&
                  (now_ns(pipeline) - since_ns) / 1000000 >= timeout_ms)
             rc = RAMET_FAIL(err, RAMET_ETIMEOUT,
@@ -314,8 +313,7 @@ ramet_haul_wait(struct ramet_haul *haul, size_t most, uint64_t ms,
            now_ns(pipeline) < until_ns) {
         (void)ramet_cond_wait_ms(&haul->some_came, &pipeline->mutex, LOOK_MS);
         if (ramet_waiting_is_over())
-            rc = RAMET_FAIL(err, RAMET_ECANCELLED,
-                            "waiting for it was given up");
+            rc = RAMET_FAIL(err, RAMET_ECANCELLED, "the wait was cancelled");
     }
     if (haul->rc != RAMET_OK) {
         rc = haul->rc;

@@ -172,7 +172,7 @@ ramet_wants_abandon(struct ramet_pipeline *pipeline)
 {
     struct ramet_err err;
     const enum ramet_rc rc =
-        RAMET_FAIL(&err, RAMET_ECANCELLED, "waiting for it was given up");
+        RAMET_FAIL(&err, RAMET_ECANCELLED, "the wait was cancelled");
 
     for (unsigned q = 0; q < RAMET_URGENCIES; q++) {
         struct ramet_want *want = pipeline->queues[q].first;

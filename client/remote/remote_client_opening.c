@@ -226,9 +226,10 @@ ramet_remote_client_ask(struct ramet_remote_client *client,
     enum ramet_rc rc;
 
     if (remote == NULL || remote->ops->ask == NULL)
-        return RAMET_FAIL(err, RAMET_ENOTFOUND,
-                          "remote %.200s: is no server, and runs no statements",
-                          client->text);
+        return RAMET_FAIL(
+            err, RAMET_ENOTFOUND,
+            "remote %.200s: is not a server, so it can't run a statement",
+            client->text);
     ramet_profile_init(&profile);
     ramet_buf_init(&object, RAMET_PROFILE_OBJECT_MAX);
     rc = remote->ops->ask(remote, volume, at, question, &object, err);

@@ -283,7 +283,7 @@ ramet_export_lost(struct ramet_sync *sync, char **out_path,
         !ramet_pos_same(ramet_session_snapshot(sync->session)->tail,
                         sync->state->newest.tail))
         rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
-                        "%s: moved on before it could be copied",
+                        "%s: was changed before it could be copied",
                         sync->replica_sync->path);
     if (rc == RAMET_OK)
         rc = write_lost(sync, out_path, err);

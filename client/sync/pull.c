@@ -121,11 +121,11 @@ read_target(struct ramet_sync *sync, const struct ramet_head *head, bool all,
     ramet_sync_point_of(head, &out->point);
     out->kind = head->kind;
     if (sync->state->kind != 0 && head->kind != sync->state->kind)
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "%s: is no longer the same kind of file in the "
-                          "remote (a database there, a plain file here, or "
-                          "the other way round): clone it anew",
-                          sync->replica_sync->path);
+        return RAMET_FAIL(
+            err, RAMET_EINVAL,
+            "%s: is no longer the same kind of file in the remote (a database "
+            "there, a plain file here, or the other way round): clone it again",
+            sync->replica_sync->path);
     if (!all && own->lsn > 0 && own->page_size == head->page_size)
         ramet_along_collect(&out->along, sync, own->lsn, head);
     if (head->kind == RAMET_KIND_SQLITE)

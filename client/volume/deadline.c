@@ -80,7 +80,7 @@ ramet_deadline_in_vain(const struct ramet_file *file,
 {
     assert(file->patience == &d->base);
     if (d->inner != NULL && d->inner->is_over(d->inner->ctx))
-        return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: waiting was given up",
+        return RAMET_FAIL(err, RAMET_ECANCELLED, "%s: the wait was cancelled",
                           file->path);
     return RAMET_FAIL(err, RAMET_ETIMEOUT,
                       "%s: %s after %" PRIu64 " ms%s%.250s", file->path, what,

@@ -36,7 +36,8 @@ read_binding(struct ramet_opening *opening, struct ramet_vid *out_volume,
     if (rc != RAMET_OK)
         return rc;
     if (ramet_id_is_nil(&state->volume.id))
-        return RAMET_FAIL(err, RAMET_EINVAL, "%s: has no remote, hence no past",
+        return RAMET_FAIL(err, RAMET_EINVAL,
+                          "%s: has no remote, so no older snapshots",
                           opening->path);
     *out_volume = state->volume;
     return ramet_opening_take_url_of_state(opening, err);

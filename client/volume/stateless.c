@@ -285,7 +285,7 @@ ramet_stateless_open(struct ramet_remote_client *client,
     enum ramet_rc rc = RAMET_OK;
 
     if (reader == NULL)
-        return RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
+        return RAMET_FAIL(err, RAMET_ENOMEM, "stateless reader: no memory");
     reader->client = ramet_remote_client_ref(client);
     reader->os = os;
     reader->place = *place;
@@ -305,7 +305,7 @@ ramet_stateless_open(struct ramet_remote_client *client,
         reader->cache = ramet_remote_client_cache(client, &reader->volume,
                                                   reader->cache_bytes);
         if (reader->cache == NULL)
-            rc = RAMET_FAIL(err, RAMET_ENOMEM, "view: no memory");
+            rc = RAMET_FAIL(err, RAMET_ENOMEM, "stateless reader: no memory");
     }
     if (rc == RAMET_OK)
         rc = ramet_stateless_join(reader, err);

@@ -194,7 +194,7 @@ why_no_answer(const struct ramet_s3_exchange *x)
 {
     assert(x->code != CURLE_OK);
     if (x->cancelled)
-        return "waiting for it was given up";
+        return "the wait was cancelled";
     if (x->too_big)
         return "an answer without end";
     if (x->out_of_patience)

@@ -60,9 +60,9 @@ finish_keys(const char *access, const char *secret, const char *session,
               session != NULL ? session : "") ||
         (expiry != NULL && expiry[0] != '\0' &&
          !parse_expiry(expiry, &keys.expires_ms)))
-        return RAMET_FAIL(err, RAMET_ECORRUPT,
-                          "S3: what the credentials service answered are no "
-                          "credentials");
+        return RAMET_FAIL(
+            err, RAMET_ECORRUPT,
+            "S3: the credentials service answered without credentials");
     assert(keys.access[0] != '\0');
     *out_keys = keys;
     ramet_s3_keys_wipe(&keys);
@@ -108,9 +108,9 @@ ramet_s3_keys_from_xml(const void *data, size_t len,
          i++) {
         (void)snprintf(path, sizeof(path), "%s%s", root, fields[i].name);
         if (!ramet_s3_field(data, len, path, fields[i].out, fields[i].size))
-            rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                            "S3: what the security token service answered "
-                            "are no credentials");
+            rc = RAMET_FAIL(
+                err, RAMET_ECORRUPT,
+                "S3: the security token service answered without credentials");
     }
     if (rc == RAMET_OK)
         rc = finish_keys(keys.access, keys.secret, keys.session, expiry,

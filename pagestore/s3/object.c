@@ -35,7 +35,7 @@ ramet_s3store_size(struct ramet_objstore *store, const char *key,
     rc = ramet_s3_perform(&s3->caller, &request, err);
     ramet_buf_done(&request.answer);
     if (rc == RAMET_OK && !request.has_total)
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %s: its size is not said",
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "%s: %s: no Content-Length",
                         s3->name, key);
     if (rc == RAMET_OK)
         *out_size_bytes = request.total;
@@ -57,8 +57,7 @@ take_range(const struct ramet_s3store *s3, const char *key,
     }
     if (request->status == 200 && request->range_offset != 0)
         return RAMET_FAIL(err, RAMET_EINVAL,
-                          "%s: whoever answers there does not honour ranges",
-                          s3->name);
+                          "%s: range requests are not honoured", s3->name);
     if (got > len || (got < len && request->status == 206 &&
                       (!request->has_total ||
                        request->total != request->range_offset + got)))

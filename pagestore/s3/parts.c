@@ -99,7 +99,7 @@ end(struct reading *r, struct slot *slot, struct ramet_err *err)
     if (is_whole(x, part))
         memcpy(part->buf, x->answer.data, got);
     else if (x->cancelled)
-        rc = RAMET_FAIL(err, RAMET_ECANCELLED, "%s: GET %s: not waited for",
+        rc = RAMET_FAIL(err, RAMET_ECANCELLED, "%s: GET %s: cancelled",
                         r->s3->name, part->key);
     else /* invariant (3) */
         rc = ramet_objstore_read_part(&r->s3->base, part, &got, err);

@@ -478,7 +478,7 @@ ramet_s3_perform(const struct ramet_s3_caller *caller,
         ramet_s3_tally_repeat(caller->tally);
     }
     if (rc == RAMET_OK && v.rc != RAMET_OK) /* not waited for any longer */
-        rc = RAMET_FAIL(err, RAMET_ECANCELLED, "%s: %s: not waited for",
+        rc = RAMET_FAIL(err, RAMET_ECANCELLED, "%s: %s: cancelled",
                         caller->where, what);
     if (rc != RAMET_OK && rc != RAMET_EEXIST && request->maybe_done &&
         (request->if_none_match || request->once)) {

@@ -90,7 +90,7 @@ ramet_s3_rules_parse(const void *data, size_t len, const char *prefix,
     if (rc != RAMET_OK)
         return rc;
     if (!reading.seen_end)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "these are no lifecycle rules");
+        return RAMET_FAIL(err, RAMET_ECORRUPT, "not lifecycle rules");
     memcpy(out_rule, found, sizeof(found));
     return RAMET_OK;
 }

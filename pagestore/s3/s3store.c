@@ -172,8 +172,8 @@ list(struct ramet_s3store *s3, const char *prefix, const char *after,
         if (rc == RAMET_OK && page->more && strcmp(page->token, asked) == 0 &&
             strcmp(l->last, before) == 0)
             rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                            "%s: the list of %s goes on as it went before",
-                            s3->name, prefix);
+                            "%s: the list of %s repeats itself", s3->name,
+                            prefix);
         max_keys = LIST_MORE;
     } while (rc == RAMET_OK && page->more);
     if (rc == RAMET_OK && l->out_of_order)
@@ -182,8 +182,8 @@ list(struct ramet_s3store *s3, const char *prefix, const char *after,
                         s3->name, prefix);
     if (rc == RAMET_OK && l->of_others)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                        "%s: the list of %s has keys of others: the bucket's "
-                        "service passes over what it is asked for",
+                        "%s: the list of %s has keys outside of its prefix: "
+                        "the service ignores the prefix",
                         s3->name, prefix);
     ramet_buf_done(&query);
     ramet_free(page);

@@ -247,7 +247,7 @@ ramet_s3_listing_parse(const void *data, size_t len,
     if (rc == RAMET_OK &&
         (!listing->seen_end || (listing->more && listing->token[0] == '\0')))
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                        "XML: a list that does not say how it goes on");
+                        "XML: a truncated list without a continuation token");
     if (rc == RAMET_OK && visit != NULL && listing->visit == NULL)
         listing->more = false; /* who asked has what he wanted */
     return rc;

@@ -354,7 +354,8 @@ decode_fields(struct ramet_reader *in, unsigned version,
         memcpy(f->remote, url, url_length);
     if (in->bad || !is_state_sane(s, flags, version) ||
         strlen(f->remote) != url_length)
-        return RAMET_FAIL(err, RAMET_ECORRUPT, "state: fields make no sense");
+        return RAMET_FAIL(err, RAMET_ECORRUPT,
+                          "state: fields contradict each other");
     s->default_held = (flags & FLAG_DEFAULT_HELD) != 0;
     s->is_clean = (flags & FLAG_CLEAN) != 0;
     s->is_adopting = (flags & FLAG_ADOPTING) != 0;
@@ -382,7 +383,7 @@ decode_fields(struct ramet_reader *in, unsigned version,
     else
         get_end(in, s);
     if (in->bad)
-        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: ends early");
+        rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: truncated");
     else if (ramet_reader_left(in) != 0)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT, "state: %zu bytes too many",
                         ramet_reader_left(in));
@@ -405,7 +406,8 @@ find_fields(const uint8_t *data, size_t len, unsigned *out_version,
     *out_copies = 0;
     if (version == 0 || version > VERSION)
         return RAMET_FAIL(err, RAMET_EVERSION,
-                          "state: version %u is not known here", version);
+                          "state: version %u is not known to this program",
+                          version);
     if (version == VERSION)
         rc = ramet_slots_decode(magic, data, len, out_fields, out_len,
                                 out_copies, NULL);

@@ -92,9 +92,9 @@ ramet_state_describe_file(const struct ramet_replica_options *options,
     if (page_size == 0 && st->size_bytes != 0)
         page_size = 4096;
     if (page_size != 0 && !ramet_page_size_ok(page_size))
-        return RAMET_FAIL(err, RAMET_EINVAL,
-                          "a page size of %u: powers of two from 512 to 65536",
-                          page_size);
+        return RAMET_FAIL(
+            err, RAMET_EINVAL,
+            "page size %u is not a power of two from 512 to 65536", page_size);
     if (page_size != 0 && st->size_bytes > (uint64_t)UINT32_MAX * page_size)
         return RAMET_FAIL(err, RAMET_ETOOBIG, "the file has too many pages");
     s->page_size = page_size;

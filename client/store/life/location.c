@@ -174,7 +174,7 @@ make_dir(const struct ramet_replica_location *location, struct ramet_err *err)
     assert(location->parent_fd >= 0);
     return result == 0 || result == -EEXIST
                ? RAMET_OK
-               : RAMET_FAIL_OS(err, result, "make directory %s-ramet",
+               : RAMET_FAIL_OS(err, result, "create directory %s-ramet",
                                location->path);
 }
 

@@ -313,7 +313,7 @@ look_at_place(struct opening *o, bool *out_make, struct ramet_err *err)
     if (result == 1)
         return RAMET_OK;
     if (result < 0) /* there is one, perhaps, and it is shut to us */
-        return RAMET_FAIL_OS(err, result, "look into %s-ramet", location->path);
+        return RAMET_FAIL_OS(err, result, "list %s-ramet", location->path);
     if (location->has_base < 0)
         return RAMET_FAIL_OS(err, location->has_base, "stat %s",
                              location->path);

@@ -143,7 +143,7 @@ start(struct walk *walk, struct ramet_err *err)
 {
     assert(walk->done[0] == '\0' && walk->rest[0] == '\0');
     if (walk->path[0] == '\0')
-        return RAMET_FAIL(err, RAMET_EINVAL, "a file needs a name");
+        return RAMET_FAIL(err, RAMET_EINVAL, "the file name is empty");
     if (strlen(walk->path) >= PATH_BYTES)
         return too_long(walk, err);
     memcpy(walk->rest, walk->path, strlen(walk->path) + 1);

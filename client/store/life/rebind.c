@@ -49,9 +49,10 @@ check_point(struct ramet_session *session, const struct ramet_point *point,
     if (rc == RAMET_OK &&
         (state.newest.lsn != point->lsn ||
          !ramet_hash_equal(&state.newest.lsn_hash, &point->hash)))
-        rc = RAMET_FAIL(err, RAMET_ESNAPSHOT,
-                        "%s: was pulled or pushed while the copy was asked",
-                        session->replica->path);
+        rc = RAMET_FAIL(
+            err, RAMET_ESNAPSHOT,
+            "%s: was pulled or pushed while the other remote was being asked",
+            session->replica->path);
     ramet_replica_state_done(&state);
     return rc;
 }

@@ -174,8 +174,8 @@ check_pages(struct rescue *r, struct ramet_err *err)
               count_missing(r, &r->state.fold.in_flight);
     if (rc == RAMET_OK && missing != 0)
         rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
-                        "%" PRIu64 " pages of what was not pushed were in the "
-                        "file that was deleted, and nowhere else",
+                        "%" PRIu64 " pages that were not pushed were only in "
+                                   "the file that was deleted",
                         missing);
     return rc;
 }

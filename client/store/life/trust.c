@@ -227,8 +227,10 @@ ramet_location_check(const struct ramet_replica_location *location,
     result = follow_base(&j);
     if (result == -EROFS || result == -EPERM) /* it is not ours to give */
         result = 0;
-    return result == 0 ? RAMET_OK
-                       : RAMET_FAIL_OS(err, result,
-                                       "give %s-ramet the access of the file",
-                                       location->path);
+    return result == 0
+               ? RAMET_OK
+               : RAMET_FAIL_OS(
+                     err, result,
+                     "set the permissions of %s-ramet to those of the file",
+                     location->path);
 }

@@ -152,11 +152,11 @@ check_whole(struct ramet_session *session, struct ramet_err *err)
     if (rc == RAMET_OK)
         rc = look_for_prepared(session, &found, err);
     if (rc == RAMET_ECORRUPT || (rc == RAMET_OK && !found))
-        return RAMET_FAIL(err, RAMET_EIO,
-                          "%s: a sync of the log failed, and the disk lost "
-                          "what was not on it: close it everywhere, check the "
-                          "disk, and open it again",
-                          session->replica->path);
+        return RAMET_FAIL(
+            err, RAMET_EIO,
+            "%s: a sync of the log failed, and what was not on disk by then is "
+            "lost: close it everywhere, check the disk, and open it again",
+            session->replica->path);
     return rc;
 }
 

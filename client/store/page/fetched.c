@@ -117,8 +117,8 @@ ramet_fetched_see_through(struct ramet_replica *replica, uint32_t pgno,
     ramet_free(room.spare);
     if (rc == RAMET_OK && !frame.is_right)
         rc = RAMET_FAIL(err, RAMET_ECORRUPT,
-                        "%s: page %u as it was fetched fails its checksum",
-                        replica->path, pgno);
+                        "%s: fetched page %u fails its checksum", replica->path,
+                        pgno);
     if (rc == RAMET_OK && ramet_entry_in_log(frame.head.replaced))
         *io_entry = frame.head.replaced;
     return rc;

@@ -53,9 +53,10 @@ static enum ramet_rc
 damaged(const struct ramet_replica *replica, uint32_t pgno,
         struct ramet_err *err)
 {
-    return RAMET_FAIL(err, RAMET_ECORRUPT,
-                      "%s: page %u of an older snapshot fails its checksum",
-                      replica->path, pgno);
+    return RAMET_FAIL(
+        err, RAMET_ECORRUPT,
+        "%s: page %u, retained for an older snapshot, fails its checksum",
+        replica->path, pgno);
 }
 
 enum ramet_rc

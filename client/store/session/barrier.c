@@ -40,9 +40,10 @@ ramet_session_raise_barrier(struct ramet_session *session,
                                       barrier, &seen, session->slot + 1u))
                 rc = RAMET_EBUSY;
             if (rc != RAMET_OK)
-                return RAMET_FAIL(err, RAMET_EBUSY,
-                                  "%s is locked exclusively by another",
-                                  replica->path);
+                return RAMET_FAIL(
+                    err, RAMET_EBUSY,
+                    "%s is locked exclusively by another connection",
+                    replica->path);
         }
         session->has_barrier = true;
     }

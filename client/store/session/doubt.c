@@ -44,8 +44,8 @@ ramet_doubt_check(const struct ramet_replica *replica, struct ramet_err *err)
     if (!ramet_is_in_doubt(replica))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ESNAPSHOT,
-                      "%s: a commit is in doubt: was sent, and is not known to "
-                      "be in the remote",
+                      "%s: a commit is in doubt: it was sent, and whether the "
+                      "remote has it is not known",
                       replica->path);
 }
 

@@ -187,7 +187,7 @@ check_base(const struct recorder *r, const struct ramet_snapshot *base,
         (!exactly || ramet_pos_same(now->tail, base->tail)))
         return RAMET_OK;
     return RAMET_FAIL(err, RAMET_ESNAPSHOT,
-                      "%s: moved on while a verb was at work",
+                      "%s: was changed while a push or pull was running",
                       r->writer->replica->path);
 }
 

@@ -223,7 +223,9 @@ create_file(struct ramet_replica *replica, enum ramet_frames_type type,
         if (is_new)
             fd = ramet_dir_make(os, replica->dir_fd, name);
         if (fd == -EEXIST)
-            return RAMET_FAIL(err, RAMET_EEXIST, "%s was made just now", name);
+            return RAMET_FAIL(err, RAMET_EEXIST,
+                              "%s was created just now by another process",
+                              name);
         if (fd < 0)
             return RAMET_FAIL_OS(err, fd, "create %s", name);
         if (type == RAMET_FRAMES_LOG && is_new)

@@ -197,7 +197,7 @@ ramet_index_create(struct ramet_replica *replica, int *out_fd,
         fd = ramet_dir_open_or_make_look(os, replica->dir_fd, INDEX_NAME, &st);
         result = fd < 0 ? fd : resize_file(replica, fd, &st);
         if (result < 0)
-            rc = RAMET_FAIL_OS(err, result, "make the index of %s",
+            rc = RAMET_FAIL_OS(err, result, "create the index of %s",
                                replica->path);
     }
     if (rc == RAMET_OK)
@@ -240,7 +240,7 @@ ramet_index_map(struct ramet_replica *replica, bool writable,
     rc = map_head(replica, fd, writable, err);
     if (rc == RAMET_OK && !is_head_right(replica))
         rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
-                        "%s: the index is another version's", replica->path);
+                        "%s: the index is of another version", replica->path);
     if (rc != RAMET_OK)
         ramet_index_unmap(replica);
     return rc;

@@ -12,7 +12,7 @@
  *   (1) What it hands out was verified: a head against the hash that its
  *       successor (or the caller) expects, nodes and frames against their
  *       parents.
- *   (2) It never overwrites, and never deletes what anybody was told of.
+ *   (2) It never overwrites, and never deletes what anybody may know of.
  *   (3) Opening costs a constant number of requests: the newest commit, then
  *       only what is asked for.
  *   (4) Pages and changes are asked for at a point, an LSN and a hash: of a line

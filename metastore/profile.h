@@ -4,7 +4,7 @@
  * layout: docs/format.md, "Profiles".
  *
  *   (1) A profile is a hint. One that is damaged, of another volume, or of an LSN
- *       long ago costs whoever goes by it at most its bounds.
+ *       long ago costs whoever uses it at most its bounds.
  *   (2) Pages age by generations: those that the last start touched are *recent*,
  *       those that only the one before touched are *older*, others are gone.
  *

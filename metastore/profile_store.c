@@ -377,7 +377,7 @@ copy_one(void *ctx, const char *name, const struct ramet_profile *profile,
     assert(copying->rc == RAMET_OK);
     (void)err;
     if (rc != RAMET_OK)
-        return true; /* a hint that is none stays where it is */
+        return true; /* a malformed hint stays where it is */
     ramet_profile_init(&there);
     rc = ramet_profile_read(copying->to, copying->volume, name, &there,
                             copying->err);

@@ -100,7 +100,7 @@ verify_commit(struct ramet_verify *v, uint64_t lsn, struct ramet_hash *io_hash,
     assert(lsn >= 1);
     rc = ramet_history_load_head(v->history, lsn, true, &entry, &found);
     if (rc != RAMET_OK) {
-        memset(io_hash, 0, sizeof(*io_hash)); /* the next is told off, too */
+        memset(io_hash, 0, sizeof(*io_hash)); /* the next one fails, too */
         return ramet_verify_note(v, rc, &found, err);
     }
     head = ramet_loaded_head(entry);
@@ -153,7 +153,7 @@ verify_maps(struct ramet_verify *v, const struct ramet_map_list *list,
     return rc;
 }
 
-/* A profile that is damaged hurts nobody, and is told as what it is, with the way out. */
+/* A damaged profile harms nobody: it is reported as such, with the way out. */
 static bool
 note_profile(void *ctx, const char *name, const struct ramet_profile *profile,
              enum ramet_rc rc, const struct ramet_err *err)

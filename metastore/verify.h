@@ -86,7 +86,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_map_list_read(struct ramet_map_list *list, struct ramet_history *history,
                     struct ramet_err *err);
 void ramet_map_list_done(struct ramet_map_list *list);
-/* NULL: there is none such. */
+/* NULL: there is none. */
 const struct ramet_map_item *
 ramet_map_list_find(const struct ramet_map_list *list, uint64_t lsn,
                     const struct ramet_mid *id);

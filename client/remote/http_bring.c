@@ -40,7 +40,7 @@ struct bringing {
     uint32_t *pgnos; /* in the order wanted, those first that are located */
     size_t count;
     size_t known;       /* of them located before anything came */
-    bool unknown_first; /* the page wanted most is none of these */
+    bool unknown_first; /* the page wanted most is not among these */
     bool want_extra;
     ramet_page_visit *visit;
     void *ctx;

@@ -38,7 +38,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_http_pool_new(const char *root,
                     const struct ramet_remote_options *options,
                     struct ramet_http_pool **out_pool, struct ramet_err *err);
-/* This token from here on. RAMET_EINVAL: it is none. */
+/* This token from here on. RAMET_EINVAL: it is malformed. */
 RAMET_NODISCARD enum ramet_rc
 ramet_http_authorize(struct ramet_http_pool *pool, const char *token,
                      struct ramet_err *err);

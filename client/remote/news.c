@@ -49,7 +49,7 @@ read_point(struct ramet_reader *in, struct ramet_point *out)
         memcpy(out->hash.bytes, hash, sizeof(out->hash.bytes));
 }
 
-/* `in` is bad where the record is not whole, or is none. */
+/* `in` is bad where the record is truncated or malformed. */
 static void
 read_record(const struct ramet_news_stream *stream, struct ramet_reader *in,
             struct ramet_news *out)
@@ -93,7 +93,7 @@ may_become_one(const struct ramet_news_stream *stream)
     return news.type == RAMET_NEWS_COMMIT && news.object_len > 0;
 }
 
-/* One record off the front; *out_more false: there is none that is whole. */
+/* One record off the front; *out_more false: none is complete. */
 static enum ramet_rc
 take_record(struct ramet_news_stream *stream, bool *out_more,
             struct ramet_err *err)

@@ -150,7 +150,7 @@ confirm(const struct ramet_newsroom *room, struct desk *d,
         d->confirmed_ms = at_ms;
 }
 
-/* What is the newest there now is not what was told of: the store went back in
+/* The newest there is not the one that was announced: the store went back in
  * time. Nothing of it is kept, and who follows asks. */
 static bool
 contradicts(const struct desk *d, const struct ramet_news *news)

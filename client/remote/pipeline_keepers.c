@@ -75,7 +75,7 @@ ramet_keepers_keep(struct ramet_pipeline *pipeline,
                             page_size);
 }
 
-/* What may come that nobody has asked for, lest it push out what was read. */
+/* How many pages may come unasked for: more would evict what was read. */
 size_t
 ramet_keepers_room(struct ramet_pipeline *pipeline, uint32_t page_size)
 {

@@ -15,7 +15,7 @@
 #define SHARES 3u
 #define SHARE_MIN (64u << 10)
 #define SHARE_MAX (1u << 20)
-/* Of hauls, at least, lest a fast link mean many small requests. Where the link is
+/* Of hauls, at least: else a fast link would mean many small requests. Where the link is
  * not measured it may be long and wide: then as much as the requests take that a
  * haul may have, each of which shares the link with a reader's and is before
  * none. */

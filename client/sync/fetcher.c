@@ -2,7 +2,7 @@
  * fetcher.c - see fetcher.h.
  *
  *   (1) pages come on the pipeline's threads, so they are kept by a session that
- *       is nobody else's, under `keeping`; whose read it was may be over by then
+ *       is nobody else's, under `keeping`; the read that asked for it may be over by then
  *   (2) a page is in the replica before the pipeline tells that it came
  *
  * Locks: the pipeline holds none when it calls; keeping < those of the store.

@@ -87,7 +87,7 @@ wait_for_some(struct round *round, size_t most, size_t *out_pending,
 }
 
 /* Keep the link full until nothing is absent: what is under way, and as much
- * again that waits, lest the link idle while the next pages are looked for. */
+ * again that waits, so that the link is not idle while the next are looked for. */
 static enum ramet_rc
 haul_all(struct round *round, struct ramet_err *err)
 {

@@ -156,7 +156,7 @@ adopt(struct ramet_sync *sync, const struct target *target, bool reset,
     return rc == RAMET_OK ? ramet_sync_look(sync, err) : rc;
 }
 
-/* A blob is a plain file again as soon as may be, unless it is a lazy one. */
+/* A blob becomes a plain file again as soon as possible, unless it is a lazy one. */
 static enum ramet_rc
 make_blob_whole(struct ramet_sync *sync, struct ramet_err *err)
 {

@@ -293,7 +293,7 @@ static bool
 wait_for_share(struct ramet_rest *rest, uint64_t absent)
 {
     assert(absent > 0);
-    /* What came before the count is none of what is absent. */
+    /* What came before the count is not counted as absent. */
     const uint64_t most =
         ramet_rest_threshold(absent + atomic_load(&rest->came));
 

@@ -158,7 +158,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_file_export(struct ramet_file *file, const char *out_path,
                   const struct ramet_rights *rights, struct ramet_err *err);
 /* Copy a plain file to where nothing is, whole or not at all, holes as holes,
- * open to whom it was. */
+ * readable by the same users. */
 RAMET_NODISCARD enum ramet_rc
 ramet_file_copy_plain(const char *from, const char *to, struct ramet_err *err);
 /* The bytes of that snapshot in order, in pieces of 1 MiB at most; the sink's

@@ -99,7 +99,7 @@ ramet_file_find_newest(struct ramet_remote_client *client,
     enum ramet_rc rc;
 
     assert(client != NULL);
-    /* What an opening that failed was told is no answer any more. */
+    /* What a failed opening was told is stale. */
     ramet_remote_client_begin(client);
     rc = ramet_remote_client_resolve(client, out_volume, err);
     if (rc == RAMET_OK)

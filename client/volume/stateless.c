@@ -229,7 +229,7 @@ look(struct ramet_stateless_reader *reader, struct ramet_err *err)
     return rc;
 }
 
-/* What the opening was told was so then: it is no answer any more. */
+/* What the opening was told is stale by now. */
 static enum ramet_rc
 look_anew(struct ramet_stateless_reader *reader, struct ramet_err *err)
 {

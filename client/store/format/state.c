@@ -48,7 +48,7 @@ ramet_state_file_done(struct ramet_state_file *state)
     ramet_replica_state_done(&state->fold);
 }
 
-/* ---- what the base bears -------------------------------------------------- */
+/* ---- what page 1 of the base has ------------------------------------------ */
 
 void
 ramet_state_bear(struct ramet_state_file *state)
@@ -314,7 +314,7 @@ get_fixed(struct ramet_reader *in, struct ramet_state_file *s)
     f->least_page_count_later = ramet_read_le32(in);
 }
 
-/* Version 1 does not say: a clean base bears what is stored, and another never
+/* Version 1 does not say: a clean base has what is stored, and another never
  * bore a number ahead of these. */
 static void
 guess_borne(struct ramet_state_file *s)

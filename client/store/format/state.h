@@ -43,14 +43,14 @@ struct ramet_state_file {
     bool default_held;        /* presence 0 means held */
     bool presence_is_checked; /* its words have check bits */
     bool is_unsummed;         /* pages may be without a checksum; see sums.h */
-    bool is_clean;    /* the base may bear the true header; log is empty */
+    bool is_clean;    /* the base may have the true header; log is empty */
     bool is_adopting; /* ramet adopt was interrupted */
     bool is_lazy; /* a blob whose pages come as they are read; see exchange.h */
     /* What the base's inode says when nobody is at it; see base_check.h. */
     uint64_t base_device, base_inode, base_size;
     int64_t base_mtime_ns;
     int64_t base_ctime_ns; /* 0: not known */
-    uint32_t mark_now;     /* what the mark bears when nobody is at the base */
+    uint32_t mark_now;     /* the mark's token when nobody writes the base */
     uint32_t mark_next;    /* ... and what whoever changes it next puts there */
     uint64_t oldest_log;   /* log file that follows the fold */
     uint64_t oldest_fetched;
@@ -65,7 +65,7 @@ struct ramet_state_file {
 };
 
 void ramet_state_file_done(struct ramet_state_file *state);
-/* Choose what the base bears from now on, being clean. */
+/* Choose what a clean base has in page 1 from now on. */
 void ramet_state_bear(struct ramet_state_file *state);
 /* The first 100 bytes of a clean base: the stored ones with those numbers. */
 void ramet_state_true_header(const struct ramet_state_file *state,

@@ -230,7 +230,7 @@ describe_commit(struct adoption *a)
     a->state.base_size = a->found.base_size;
     a->state.base_mtime_ns = a->found.base_mtime_ns;
     a->state.base_ctime_ns = a->found.base_ctime_ns;
-    a->state.mark_now = 0; /* what bears it is of before this */
+    a->state.mark_now = 0; /* a base with it is older than this */
 }
 
 /* Is it our own base, as it was left? A marked one is no database, whichever. */

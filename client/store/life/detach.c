@@ -2,7 +2,7 @@
  * detach.c - a replica becomes a plain file again: the file stays, and what lies
  * beside it goes.
  *
- *   (1) only what is whole and clean, so that the file bears its true header and
+ *   (1) only what is whole and clean, so that the file has its true header and
  *       has every commit, pushed or not
  *   (2) one rename decides: `state` is the replica, and under the name
  *       RAMET_DETACHED it says that there is none any more. A crash before it

@@ -6,7 +6,7 @@
  * exactly those to whom the file is (docs/replica.md, "Access").
  *
  *   (1) Once entered, everything in it goes by its descriptor, and by names
- *       that are no links: what becomes of its path is of no matter.
+ *       without following links: what becomes of its path does not matter.
  *
  * Layer: client.
  */

@@ -191,7 +191,7 @@ write_clone_base(struct ramet_replica *replica,
                        : RAMET_FAIL_OS(err, result, "make %s", replica->path);
 }
 
-/* The base of a clone gets its name when it bears the mark: what a crash leaves
+/* The base of a clone gets its name once it has the mark: what a crash leaves
  * is known for what it is. */
 enum ramet_rc
 ramet_make_absent_base(struct ramet_replica *replica,

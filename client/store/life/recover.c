@@ -292,7 +292,7 @@ fill_index(struct ramet_session *session, const struct ramet_state_file *state,
     return RAMET_OK;
 }
 
-/* The base is ours: what it is to bear. */
+/* The base is ours: what its page 1 is to have. */
 static enum ramet_rc
 mark_recovered_base(struct ramet_session *session,
                     const struct ramet_base_look *look, struct ramet_err *err)
@@ -300,7 +300,7 @@ mark_recovered_base(struct ramet_session *session,
     struct ramet_replica *const replica = session->replica;
 
     assert(ramet_is_alone(session->replica));
-    /* Compared once, it bears what need not be compared. */
+    /* Compared once, it gets a mark that spares the next comparison. */
     if (look->form == RAMET_BASE_MARKED && look->has_happened)
         return ramet_base_mark_anew(replica, err);
     ramet_base_rest_as(replica, &look->st);

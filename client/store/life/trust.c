@@ -86,7 +86,7 @@ writers_too_many(const struct judge *j)
     return j->dir.mode & OTHERS_WRITE & ~may;
 }
 
-/* Stops at what was not put there by the file's users, or is none of ours. */
+/* Stops at what was not put there by the file's users, or does not belong there. */
 static int
 visit_foreign(void *ctx, const char *name, bool is_dir)
 {
@@ -150,7 +150,7 @@ visit_entry(void *ctx, const char *name, bool is_dir)
     int result = 0;
 
     assert(folder->fd >= 0 && folder->depth <= DEPTH_MAX);
-    if (fd < 0) /* it went, or is none of ours: nothing opens it */
+    if (fd < 0) /* it went, or does not belong there: nothing opens it */
         return 0;
     if (is_dir)
         result = j->os->list(j->os->ctx, fd, ".", visit_entry, &inner);

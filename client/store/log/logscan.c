@@ -107,7 +107,7 @@ struct walk {
     uint64_t sum;
 };
 
-/* One frame, and its page if `verify`; *out_next is 0 if it is none. */
+/* One frame, and its page if `verify`; *out_next is 0 if it is not one. */
 static enum ramet_rc
 check_frame(struct ramet_scan *scan, struct ramet_pos pos, bool verify,
             struct ramet_logframe *frame, struct ramet_pos *out_next,

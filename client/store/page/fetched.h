@@ -45,7 +45,7 @@ ramet_fetched_append(struct ramet_replica *replica,
                      const struct ramet_point *at, uint32_t page_size,
                      struct ramet_err *err);
 /* A fetched page that had replaced a version in the log: that version instead.
- * RAMET_ENOTFOUND: its file is gone, and it is no entry any more. */
+ * RAMET_ENOTFOUND: its file was retired, so the entry is stale. */
 RAMET_NODISCARD enum ramet_rc
 ramet_fetched_see_through(struct ramet_replica *replica, uint32_t pgno,
                           struct ramet_entry *io_entry, struct ramet_err *err);

@@ -62,8 +62,8 @@ ramet_retained_append(struct ramet_replica *replica, uint32_t page_size,
                       struct ramet_err *err);
 /* A file to begin with; returns its number. */
 uint64_t ramet_retained_begin(struct ramet_index_header *header);
-/* Files before `fresh` are done with: no word leads there any more, or
- * nobody goes by it. Whoever dies in between leaves them to the next. */
+/* Remove the files before `fresh`: no word leads there any more, or nobody
+ * follows it. Whoever dies in between leaves them to the next. */
 void ramet_retained_retire(struct ramet_replica *replica, uint64_t fresh);
 /* Delete all, if it is for nobody any more. Needs the checkpoint lock. */
 void ramet_retained_trim(struct ramet_session *session);

@@ -153,7 +153,7 @@ look_in_fetched(struct lookup *l, struct ramet_err *err)
 {
     const struct ramet_pos pos = ramet_entry_pos(l->at);
     struct ramet_pageframe frame;
-    struct ramet_err failure; /* of no matter where its file is retired */
+    struct ramet_err failure; /* ignored where its file is retired */
     enum ramet_rc rc =
         ramet_pageframe_read(l->session->replica, RAMET_ENTRY_FETCHED, pos,
                              l->pgno, &l->room, &frame, &failure);

@@ -252,7 +252,7 @@ look_at_newest(struct ramet_session *session, const struct ramet_point *at,
 }
 
 /* So many as are kept at once. One that can't be looked at, as where presence is
- * damaged, leaves the others alone; its failure is told. */
+ * damaged, leaves the others alone; its failure is returned. */
 static enum ramet_rc
 offer(struct ramet_session *session, const struct ramet_point *at,
       const uint32_t *pgnos, size_t count, const uint8_t *pages,

@@ -58,7 +58,7 @@ RAMET_NODISCARD enum ramet_rc
 ramet_base_read(struct ramet_replica *replica, uint32_t page_size,
                 uint32_t pgno, uint8_t *out, struct ramet_err *err);
 /* All that the next checkpoint writes is written, but the state: what the inode
- * says, and which token the mark bears, goes into it. */
+ * says, and which token the mark has, goes into it. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_leave(struct ramet_replica *replica, struct ramet_state_file *state,
                  struct ramet_err *err);

@@ -1,8 +1,8 @@
 /*
  * base_check.c - see base_check.h.
  *
- * The mark on a dirty base bears a token. `state` knows two of them: the one that
- * the base bears since the last checkpoint was done, and the one that whoever
+ * The mark on a dirty base has a token. `state` knows two of them: the one that
+ * the base has since the last checkpoint was done, and the one that whoever
  * changes it next puts there first (base.c). Under that one pages may differ from
  * what presence says, but only those that the log has: nothing is to be compared.
  * Under the other all must be as they were left. A third is a copy's, from

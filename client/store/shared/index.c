@@ -480,7 +480,7 @@ ramet_index_publish(struct ramet_replica *replica,
         replica->head->ring[number % RAMET_RING_SLOTS];
     assert(ramet_may_publish(replica));
     assert(!ramet_pos_is_none(next->snapshot.tail)); /* a pin of 0 is none */
-    /* Whoever sees a word of this slot sees that its old number is past. */
+    /* Whoever sees a word of this slot sees that its old number is not valid any more. */
     atomic_thread_fence(memory_order_release);
     for (size_t i = 0; i < sizeof(*next) / 8; i++) {
         uint64_t word;

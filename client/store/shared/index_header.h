@@ -79,13 +79,13 @@ struct ramet_index_header {
     /* The holder of the base lock; those of the mark also who has the mark lock. */
     struct {
         _Alignas(64) _Atomic uint64_t stamp; /* of entries; any grows it */
-        _Atomic uint64_t absent;        /* 0: entries that are none mean held */
+        _Atomic uint64_t absent; /* 0: an entry that is not loaded means held */
         _Atomic uint64_t is_recounting; /* presence was changed, `absent` may
                                            not be yet */
         _Atomic uint64_t is_unsummed;   /* see sums.h */
-        _Atomic uint64_t is_marked;     /* the base bears the replica mark */
+        _Atomic uint64_t is_marked;     /* the base has the replica mark */
         _Atomic uint64_t mark_synced;
-        _Atomic uint64_t mark_token; /* that the base bears, or in doubt */
+        _Atomic uint64_t mark_token; /* the base's, or in doubt */
         _Atomic uint64_t mark_next;  /* see base_check.h */
         /* What its inode said when we were last done with it; all 0: we may be
          * at it. */

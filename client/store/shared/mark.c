@@ -3,7 +3,7 @@
  *
  *   (1) the mark is on disk before any page is written: after a crash in the
  *       midst of that the base is known to be ours
- *   (2) it bears the next token before anything else of a base changes, and
+ *   (2) it gets the next token before anything else of a base changes, and
  *       until a state says which one that is: what differs from presence then
  *       is in the log, or absent
  *   (3) where a sync of the base failed it is written again: base.c

@@ -12,7 +12,7 @@
  * knows nothing of us is reading it. Needs write lock or base lock. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_unclean(struct ramet_session *session, struct ramet_err *err);
-/* ... and durably: before the first write to the base's pages. The mark bears
+/* ... and durably: before the first write to the base's pages. The mark has
  * the next token from here on. RAMET_EFOREIGN: somebody else wrote there. */
 RAMET_NODISCARD enum ramet_rc
 ramet_base_begin(struct ramet_session *session, struct ramet_err *err);

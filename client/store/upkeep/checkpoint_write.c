@@ -1,6 +1,6 @@
 /*
  * checkpoint_write.c - pages go into the base, neighbours at once; when they are on
- * disk presence is told of them.
+ * disk they enter presence.
  *
  *   (1) presence learns of a page only after a sync of the base since it was
  *       written

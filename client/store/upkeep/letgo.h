@@ -18,7 +18,7 @@ struct ramet_letgo {
     struct ramet_pageset gone;
     bool is_mending;  /* what rotted, whatever became of the other pages */
     bool was_at_rest; /* the base, before that */
-    bool is_open;     /* the base bears the mark, durably; `state` was read */
+    bool is_open;     /* the base has the mark, durably; `state` was read */
     bool entered;     /* an epoch */
 };
 

@@ -308,7 +308,7 @@ ramet_runs_encode(enum ramet_run_form form, const struct ramet_run_page *pages,
 /* Length and hash of a place, whose offset is known. */
 static bool
 decode_extent(struct ramet_reader *in, uint32_t most,
-              struct ramet_run_place *place)
+              struct ramet_run_extent *place)
 {
     assert(most >= 1);
     place->length_bytes = (uint32_t)ramet_read_varint_max(in, most - 1) + 1;
@@ -324,7 +324,7 @@ decode_dicts(struct ramet_reader *in, unsigned most,
     assert(most <= RAMET_PIECE_RUNS_MAX);
     names->dict_count = (unsigned)ramet_read_varint_max(in, most);
     for (unsigned i = 0; i < names->dict_count && !in->bad; i++) {
-        struct ramet_run_place *const dict = &names->dicts[i];
+        struct ramet_run_extent *const dict = &names->dicts[i];
 
         dict->object.kind = RAMET_IN_SEGMENT;
         dict->object.id = ramet_read_bytes(in, RAMET_ID_SIZE);
@@ -433,9 +433,9 @@ decode_part(struct ramet_run_walk *walk, bool part)
 /* The frame of a run that is not under; `previous` is that of the run before. */
 static bool
 decode_frame(struct ramet_run_walk *walk, uint64_t what, uint64_t object,
-             const struct ramet_run_place *previous)
+             const struct ramet_run_extent *previous)
 {
-    struct ramet_run_place *const frame = &walk->frame;
+    struct ramet_run_extent *const frame = &walk->frame;
 
     assert(object < walk->names.object_count);
     if (!decode_part(walk, (what & RUN_PART) != 0))
@@ -457,7 +457,7 @@ static bool
 decode_run(struct ramet_run_walk *walk)
 {
     struct ramet_reader *const in = walk->in;
-    const struct ramet_run_place previous = walk->frame;
+    const struct ramet_run_extent previous = walk->frame;
     const unsigned bits = run_bits(walk->form);
     const uint64_t what = ramet_read_varint(in);
     const uint64_t age = ramet_read_varint(in);
@@ -537,8 +537,8 @@ ramet_runs_next(struct ramet_run_walk *walk)
 }
 
 static void
-make_place(const struct ramet_run_walk *walk,
-           const struct ramet_run_place *from, struct ramet_extent *out)
+make_extent(const struct ramet_run_walk *walk,
+            const struct ramet_run_extent *from, struct ramet_extent *out)
 {
     assert(from->length_bytes > 0);
     out->volume = *walk->volume;
@@ -563,7 +563,7 @@ ramet_runs_page(const struct ramet_run_walk *walk, uint64_t pgno)
     if (walk->block != NULL) {
         page.block.kind = RAMET_FRAME_DELTAS;
         page.position = walk->position;
-        make_place(walk, walk->block, &page.block.extent);
+        make_extent(walk, walk->block, &page.block.extent);
     } else {
         page.image_pgno += (uint32_t)(pgno - walk->start);
     }
@@ -572,8 +572,8 @@ ramet_runs_page(const struct ramet_run_walk *walk, uint64_t pgno)
     page.image.kind = walk->dict != NULL ? RAMET_FRAME_DICT : RAMET_FRAME_PLAIN;
     page.image.first_pgno = walk->image_pgno - walk->before;
     page.image.page_count = walk->total;
-    make_place(walk, &walk->frame, &page.image.extent);
+    make_extent(walk, &walk->frame, &page.image.extent);
     if (walk->dict != NULL)
-        make_place(walk, walk->dict, &page.image.base);
+        make_extent(walk, walk->dict, &page.image.base);
     return page;
 }

@@ -45,16 +45,16 @@ struct ramet_run_object {
     uint64_t lsn;      /* of a commit */
     const uint8_t *id; /* of a segment */
 };
-struct ramet_run_place {
+struct ramet_run_extent {
     struct ramet_run_object object;
     uint64_t offset_bytes;
     uint32_t length_bytes;
     const uint8_t *hash;
 };
 struct ramet_run_names {
-    struct ramet_run_place dicts[RAMET_PIECE_RUNS_MAX];
+    struct ramet_run_extent dicts[RAMET_PIECE_RUNS_MAX];
     struct ramet_run_object objects[2 * RAMET_PIECE_RUNS_MAX];
-    struct ramet_run_place blocks[RAMET_PIECE_RUNS_MAX];
+    struct ramet_run_extent blocks[RAMET_PIECE_RUNS_MAX];
     unsigned dict_count;
     unsigned object_count;
     unsigned block_count;
@@ -65,19 +65,19 @@ struct ramet_run_walk {
     struct ramet_reader *in;
     const struct ramet_vid *volume;
     enum ramet_run_form form;
-    uint64_t end;                 /* the page after the last that may be */
-    uint64_t latest;              /* that of the front */
-    uint64_t left;                /* runs still to come */
-    uint64_t next;                /* the page after the run at hand */
-    uint64_t seen;                /* the latest change of all runs so far */
-    bool any;                     /* there is a run at hand: */
-    uint64_t start;               /* its first page, */
-    uint64_t count;               /* how many, */
-    uint64_t lsn;                 /* and of which LSN */
-    uint32_t image_pgno;          /* of its first page */
-    struct ramet_run_place frame; /* no length: it is under */
-    uint32_t before, total;       /* pages of the frame before it, and all */
-    const struct ramet_run_place *dict, *block; /* NULL: it has none */
+    uint64_t end;                  /* the page after the last that may be */
+    uint64_t latest;               /* that of the front */
+    uint64_t left;                 /* runs still to come */
+    uint64_t next;                 /* the page after the run at hand */
+    uint64_t seen;                 /* the latest change of all runs so far */
+    bool any;                      /* there is a run at hand: */
+    uint64_t start;                /* its first page, */
+    uint64_t count;                /* how many, */
+    uint64_t lsn;                  /* and of which LSN */
+    uint32_t image_pgno;           /* of its first page */
+    struct ramet_run_extent frame; /* no length: it is under */
+    uint32_t before, total;        /* pages of the frame before it, and all */
+    const struct ramet_run_extent *dict, *block; /* NULL: it has none */
     uint32_t position;
     struct ramet_run_names names;
 };

@@ -44,27 +44,27 @@ read_binding(struct ramet_opening *opening, struct ramet_vid *out_volume,
 }
 
 static enum ramet_rc
-find_place(const struct ramet_opening *opening,
-           struct ramet_stateless_point *out_place, struct ramet_err *err)
+find_point(const struct ramet_opening *opening,
+           struct ramet_stateless_point *out_point, struct ramet_err *err)
 {
     const struct ramet_url *const url = &opening->url;
 
     assert(opening->has_url);
-    *out_place = (struct ramet_stateless_point){.fixed = false};
+    *out_point = (struct ramet_stateless_point){.fixed = false};
     if (opening->options->at != NULL) {
         if (opening->url_is_explicit && (url->has_lsn || url->has_time))
             return RAMET_FAIL(err, RAMET_EINVAL,
                               "at=%.64s: the URL names a snapshot, too",
                               opening->options->at);
-        return ramet_stateless_point_parse(opening->options->at, out_place,
+        return ramet_stateless_point_parse(opening->options->at, out_point,
                                            err);
     }
     assert(!(url->has_lsn && url->has_time));
-    out_place->fixed = url->has_lsn || url->has_time;
+    out_point->fixed = url->has_lsn || url->has_time;
     if (url->has_lsn)
-        out_place->lsn = url->at_lsn;
+        out_point->lsn = url->at_lsn;
     else
-        out_place->time_ms = url->at_time_ms;
+        out_point->time_ms = url->at_time_ms;
     return RAMET_OK;
 }
 
@@ -75,7 +75,7 @@ ramet_opening_stateless(struct ramet_opening *opening, struct ramet_err *err)
     struct ramet_remote_client *client = NULL;
     struct ramet_vid volume;
     bool bound = false;
-    struct ramet_stateless_point place = {.fixed = false};
+    struct ramet_stateless_point point = {.fixed = false};
     enum ramet_rc rc = RAMET_OK;
 
     assert(file->session == NULL && file->stateless == NULL);
@@ -90,7 +90,7 @@ ramet_opening_stateless(struct ramet_opening *opening, struct ramet_err *err)
                         "%s: a snapshot without a replica needs remote=URL",
                         opening->path);
     if (rc == RAMET_OK)
-        rc = find_place(opening, &place, err);
+        rc = find_point(opening, &point, err);
     if (rc == RAMET_OK)
         rc = ramet_file_open_client(opening->options, &opening->url,
                                     opening->naming == RAMET_NAMED_FOR_GOOD
@@ -98,11 +98,11 @@ ramet_opening_stateless(struct ramet_opening *opening, struct ramet_err *err)
                                         : opening->naming,
                                     &client, err);
     if (rc == RAMET_OK)
-        rc = ramet_stateless_open(client, bound ? &volume : NULL, &place,
+        rc = ramet_stateless_open(client, bound ? &volume : NULL, &point,
                                   opening->options->cache_limit_bytes,
                                   opening->os, &file->stateless, err);
     ramet_remote_client_close(client);
-    file->bounds_age = opening->options->bounds_age && !place.fixed;
+    file->bounds_age = opening->options->bounds_age && !point.fixed;
     file->max_stale_ms = opening->options->max_stale_ms;
     assert((rc == RAMET_OK) == (file->stateless != NULL)); /* invariant 1 */
     file->fetch_timeout_ms = ramet_fetch_timeout_of(opening->options);

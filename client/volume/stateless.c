@@ -25,24 +25,24 @@
 
 enum ramet_rc
 ramet_stateless_point_parse(const char *text,
-                            struct ramet_stateless_point *out_place,
+                            struct ramet_stateless_point *out_point,
                             struct ramet_err *err)
 {
-    struct ramet_stateless_point place = {.fixed = true};
+    struct ramet_stateless_point point = {.fixed = true};
     const char *p = text;
 
-    while (*p >= '0' && *p <= '9' && place.lsn < UINT64_MAX / 10 - 1)
-        place.lsn = place.lsn * 10 + (uint64_t)(*p++ - '0');
-    if (*p != '\0' || p == text || place.lsn == 0) {
-        place.lsn = 0;
-        if (!ramet_time_parse(text, &place.time_ms))
+    while (*p >= '0' && *p <= '9' && point.lsn < UINT64_MAX / 10 - 1)
+        point.lsn = point.lsn * 10 + (uint64_t)(*p++ - '0');
+    if (*p != '\0' || p == text || point.lsn == 0) {
+        point.lsn = 0;
+        if (!ramet_time_parse(text, &point.time_ms))
             return RAMET_FAIL(err, RAMET_EINVAL,
                               "at=%.64s: neither an LSN (1, 2, …) nor a time "
                               "such as 2026-11-23T10:00:00Z",
                               text);
     }
-    assert(place.fixed);
-    *out_place = place;
+    assert(point.fixed);
+    *out_point = point;
     return RAMET_OK;
 }
 
@@ -158,7 +158,7 @@ move_on(struct ramet_stateless_reader *reader, const struct ramet_head *head,
     enum ramet_rc rc;
 
     assert(!reader->pinned); /* invariant 2 */
-    assert(!reader->place.fixed);
+    assert(!reader->point.fixed);
     ramet_pageset_init(&changed);
     if (reader->head.kind == RAMET_KIND_SQLITE &&
         reader->head.page_count != 0 && page_size == head->page_size)
@@ -219,7 +219,7 @@ look(struct ramet_stateless_reader *reader, struct ramet_err *err)
     if (rc != RAMET_OK)
         return rc;
     reader->remote_lsn = head.lsn;
-    if (reader->place.fixed || reader->pinned)
+    if (reader->point.fixed || reader->pinned)
         return RAMET_OK;
     assert(!reader->pinned); /* invariant 2 */
     if (head.lsn != reader->head.lsn)
@@ -239,28 +239,28 @@ look_anew(struct ramet_stateless_reader *reader, struct ramet_err *err)
 
 /* The first place: a snapshot that was named, or the newest. */
 static enum ramet_rc
-first_place(struct ramet_stateless_reader *reader, struct ramet_err *err)
+first_point(struct ramet_stateless_reader *reader, struct ramet_err *err)
 {
     struct ramet_head head;
     enum ramet_rc rc;
 
     assert(!reader->pinned);
     assert(reader->head.lsn == 0 && reader->snapshot.lsn == 0);
-    if (!reader->place.fixed)
+    if (!reader->point.fixed)
         return look(reader, err);
-    if (reader->place.lsn > 0)
-        rc = ramet_history_head(reader->history, reader->place.lsn, &head, err);
+    if (reader->point.lsn > 0)
+        rc = ramet_history_head(reader->history, reader->point.lsn, &head, err);
     else
-        rc = ramet_history_at_time(reader->history, reader->place.time_ms,
+        rc = ramet_history_at_time(reader->history, reader->point.time_ms,
                                    &head, err);
     if (rc == RAMET_ENOTFOUND || (rc == RAMET_OK && head.lsn == 0)) {
         char when[32];
 
-        ramet_time_format(reader->place.time_ms, when);
-        if (reader->place.lsn > 0)
+        ramet_time_format(reader->point.time_ms, when);
+        if (reader->point.lsn > 0)
             return RAMET_FAIL(
                 err, RAMET_ENOTFOUND, "%.200s: there is no LSN %" PRIu64,
-                ramet_remote_client_text(reader->client), reader->place.lsn);
+                ramet_remote_client_text(reader->client), reader->point.lsn);
         return RAMET_FAIL(err, RAMET_ENOTFOUND,
                           "%.200s: there was no commit by %s",
                           ramet_remote_client_text(reader->client), when);
@@ -275,7 +275,7 @@ first_place(struct ramet_stateless_reader *reader, struct ramet_err *err)
 enum ramet_rc
 ramet_stateless_open(struct ramet_remote_client *client,
                      const struct ramet_vid *volume,
-                     const struct ramet_stateless_point *place,
+                     const struct ramet_stateless_point *point,
                      size_t cache_bytes, const struct ramet_os *os,
                      struct ramet_stateless_reader **out_reader,
                      struct ramet_err *err)
@@ -288,7 +288,7 @@ ramet_stateless_open(struct ramet_remote_client *client,
         return RAMET_FAIL(err, RAMET_ENOMEM, "stateless reader: no memory");
     reader->client = ramet_remote_client_ref(client);
     reader->os = os;
-    reader->place = *place;
+    reader->point = *point;
     reader->cache_bytes =
         cache_bytes > 0 ? cache_bytes : RAMET_STATELESS_CACHE_BYTES;
     assert(reader->os != NULL);
@@ -310,7 +310,7 @@ ramet_stateless_open(struct ramet_remote_client *client,
     if (rc == RAMET_OK)
         rc = ramet_stateless_join(reader, err);
     if (rc == RAMET_OK)
-        rc = first_place(reader, err);
+        rc = first_point(reader, err);
     if (rc != RAMET_OK) {
         ramet_stateless_close(reader);
         return rc;
@@ -369,7 +369,7 @@ ramet_stateless_pin(struct ramet_stateless_reader *reader,
     enum ramet_rc rc = RAMET_OK;
 
     assert(!reader->pinned);
-    if (!reader->place.fixed &&
+    if (!reader->point.fixed &&
         now - reader->looked_ns >= RAMET_STATELESS_LOOK_MS * 1000000ull)
         rc = look_anew(reader, err);
     if (rc == RAMET_EUNREACHABLE || rc == RAMET_ETIMEOUT)

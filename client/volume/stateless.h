@@ -28,7 +28,7 @@ struct ramet_stateless_point {
 /* "42" or "2026-11-23T10:00:00Z". */
 RAMET_NODISCARD enum ramet_rc
 ramet_stateless_point_parse(const char *text,
-                            struct ramet_stateless_point *out_place,
+                            struct ramet_stateless_point *out_point,
                             struct ramet_err *err);
 
 /* `client` is referenced on its own. `volume` NULL: the one that its name
@@ -37,7 +37,7 @@ ramet_stateless_point_parse(const char *text,
 RAMET_NODISCARD enum ramet_rc
 ramet_stateless_open(struct ramet_remote_client *client,
                      const struct ramet_vid *volume,
-                     const struct ramet_stateless_point *place,
+                     const struct ramet_stateless_point *point,
                      size_t cache_bytes, const struct ramet_os *os,
                      struct ramet_stateless_reader **out_reader,
                      struct ramet_err *err);

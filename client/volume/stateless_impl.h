@@ -21,7 +21,7 @@ struct ramet_stateless_reader {
     struct ramet_history *history; /* the client's */
     struct ramet_pagecache *cache; /* the client's */
     size_t cache_bytes;
-    struct ramet_stateless_point place;
+    struct ramet_stateless_point point;
     struct ramet_head head;
     struct ramet_snapshot snapshot;
     bool pinned;

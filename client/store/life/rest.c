@@ -59,7 +59,7 @@ ramet_session_rest(struct ramet_session *session)
     if (!ramet_replica_should_rest() || replica->is_readonly ||
         session->is_reserved || session->is_pinned ||
         ramet_session_check_fork(session, NULL) != RAMET_OK ||
-        ramet_write_lock_briefly(session, 0, NULL) != RAMET_OK)
+        ramet_write_lock_internally(session, 0, NULL) != RAMET_OK)
         return; /* somebody is at it */
     if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) == RAMET_OK) {

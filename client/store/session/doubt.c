@@ -110,7 +110,7 @@ with_record(struct ramet_session *session, uint64_t wait_ms, use_record *use,
     struct ramet_scan scan;
     bool entered;
     bool found = false;
-    enum ramet_rc rc = ramet_write_lock_briefly(session, wait_ms, err);
+    enum ramet_rc rc = ramet_write_lock_internally(session, wait_ms, err);
 
     if (rc != RAMET_OK)
         return rc;

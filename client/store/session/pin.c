@@ -82,7 +82,7 @@ look_around(struct ramet_session *session, struct ramet_err *err)
     assert(!session->is_pinned);
     if (!ramet_pos_is_none(ramet_pos_load(&header->log.prepared)) &&
         !session->is_reserved && !session->is_readonly &&
-        ramet_write_lock_briefly(session, 0, NULL) == RAMET_OK) {
+        ramet_write_lock_internally(session, 0, NULL) == RAMET_OK) {
         /* Its writer is dead, or was done just now. */
         rc = ramet_recover_prepared(session, err);
         ramet_write_unlock(session);

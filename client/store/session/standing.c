@@ -97,7 +97,7 @@ ramet_session_bind_unchanged(struct ramet_session *session,
     enum ramet_rc rc = ramet_session_check_fork(session, err);
 
     if (rc == RAMET_OK)
-        rc = ramet_write_lock_briefly(session, BIND_WAIT_MS, err);
+        rc = ramet_write_lock_internally(session, BIND_WAIT_MS, err);
     if (rc != RAMET_OK)
         return rc;
     if (!ramet_is_recovered(session->replica))

@@ -89,7 +89,7 @@ begin_own(struct ramet_session *session, uint64_t wait_ms,
     if (writer->lock_fd < 0)
         return RAMET_FAIL_OS(err, writer->lock_fd, "open %s-ramet/lock",
                              replica->path);
-    rc = ramet_write_lock_briefly(writer, wait_ms, err);
+    rc = ramet_write_lock_internally(writer, wait_ms, err);
     if (rc != RAMET_OK)
         return rc;
     ramet_epoch_enter(writer);

@@ -111,8 +111,8 @@ struct ramet_index_header {
                                     live or died; outlives them */
         _Atomic uint64_t absent_now; /* about so many pages are absent */
         _Atomic uint64_t slot_hint;  /* slots ever used */
-        /* How often who held the write lock briefly gave it back. */
-        _Atomic uint64_t brief_ends;
+        /* How often who held the write lock internally gave it back. */
+        _Atomic uint64_t internal_ends;
     } all;
 };
 

@@ -18,7 +18,7 @@
 
 #define POLL_FIRST_US 20u
 #define POLL_MAX_US 2000u
-#define BRIEF_MS 2000u
+#define INTERNAL_MS 2000u
 
 enum ramet_rc
 ramet_lock_try(const struct ramet_os *os, int fd, unsigned byte,
@@ -144,7 +144,7 @@ static enum ramet_rc
 try_both(struct ramet_session *session, struct ramet_err *err)
 {
     static const char what[] = "a local transaction is open";
-    enum ramet_rc rc = ramet_lock(session, RAMET_LOCK_BRIEF,
+    enum ramet_rc rc = ramet_lock(session, RAMET_LOCK_INTERNAL,
                                   RAMET_LOCK_EXCLUSIVE, 0, what, err);
 
     assert(!ramet_holds(session, RAMET_LOCK_WRITE));
@@ -153,13 +153,13 @@ try_both(struct ramet_session *session, struct ramet_err *err)
     rc = ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0, what,
                     err);
     if (rc != RAMET_OK)
-        ramet_unlock(session, RAMET_LOCK_BRIEF);
+        ramet_unlock(session, RAMET_LOCK_INTERNAL);
     return rc;
 }
 
 enum ramet_rc
-ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
-                         struct ramet_err *err)
+ramet_write_lock_internally(struct ramet_session *session, uint64_t wait_ms,
+                            struct ramet_err *err)
 {
     const struct ramet_os *const os = session->replica->os;
     const uint64_t give_up_at =
@@ -185,24 +185,24 @@ ramet_write_unlock(struct ramet_session *session)
 
     assert(ramet_holds(session, RAMET_LOCK_WRITE));
     ramet_unlock(session, RAMET_LOCK_WRITE);
-    if (!ramet_holds(session, RAMET_LOCK_BRIEF))
+    if (!ramet_holds(session, RAMET_LOCK_INTERNAL))
         return;
-    atomic_fetch_add(&header->all.brief_ends, 1);
-    ramet_unlock(session, RAMET_LOCK_BRIEF);
+    atomic_fetch_add(&header->all.internal_ends, 1);
+    ramet_unlock(session, RAMET_LOCK_INTERNAL);
 }
 
-/* Was it held briefly when it was tried? `ends` was read before. Its holder
+/* Was it held internally when it was tried? `ends` was read before. Its holder
  * counts between giving back the one and the other. */
 static bool
-was_brief(struct ramet_session *session, uint64_t ends)
+was_internal(struct ramet_session *session, uint64_t ends)
 {
     const struct ramet_replica *const replica = session->replica;
     const struct ramet_os *const os = replica->os;
 
     assert(!ramet_holds(session, RAMET_LOCK_WRITE));
-    return os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_BRIEF, 1,
+    return os->lock_held(os->ctx, session->lock_fd, RAMET_LOCK_INTERNAL, 1,
                          RAMET_LOCK_SHARED) == 1 ||
-           atomic_load(&replica->head->header.all.brief_ends) != ends;
+           atomic_load(&replica->head->header.all.internal_ends) != ends;
 }
 
 enum ramet_rc
@@ -216,17 +216,17 @@ ramet_write_lock(struct ramet_session *session, struct ramet_err *err)
     assert(!ramet_holds(session, RAMET_LOCK_WRITE));
     for (;;) {
         const uint64_t ends =
-            atomic_load(&replica->head->header.all.brief_ends);
+            atomic_load(&replica->head->header.all.internal_ends);
         const enum ramet_rc rc =
             ramet_lock(session, RAMET_LOCK_WRITE, RAMET_LOCK_EXCLUSIVE, 0,
                        "another writer is at work", err);
         uint64_t now;
 
-        if (rc != RAMET_EBUSY || !was_brief(session, ends))
+        if (rc != RAMET_EBUSY || !was_internal(session, ends))
             return rc;
         now = os->mono_ns(os->ctx);
         if (give_up_at == 0)
-            give_up_at = now + BRIEF_MS * UINT64_C(1000000);
+            give_up_at = now + INTERNAL_MS * UINT64_C(1000000);
         if (now >= give_up_at)
             return rc;
         os->sleep_us(os->ctx, pause_us);

@@ -21,7 +21,7 @@ enum ramet_lock_byte {
     RAMET_LOCK_CHECKPOINT = 5,
     RAMET_LOCK_UNPINNED = 6,
     RAMET_LOCK_MARK = 7,
-    RAMET_LOCK_BRIEF = 8,
+    RAMET_LOCK_INTERNAL = 8,
     RAMET_LOCK_SLOTS = 64,
 };
 
@@ -118,8 +118,8 @@ void ramet_lock_drop(const struct ramet_os *os, int fd, unsigned byte);
 /* The write lock for a moment, for what is no transaction of a user's: who
  * wants to begin one waits for it instead of failing. */
 RAMET_NODISCARD enum ramet_rc
-ramet_write_lock_briefly(struct ramet_session *session, uint64_t wait_ms,
-                         struct ramet_err *err);
+ramet_write_lock_internally(struct ramet_session *session, uint64_t wait_ms,
+                            struct ramet_err *err);
 /* The write lock for a transaction: RAMET_EBUSY at once, but for the above. */
 RAMET_NODISCARD enum ramet_rc
 ramet_write_lock(struct ramet_session *session, struct ramet_err *err);

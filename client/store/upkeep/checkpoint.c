@@ -415,7 +415,8 @@ close_file(struct ramet_session *session, struct ramet_err *err)
     assert(was_reserved == ramet_holds(session, RAMET_LOCK_WRITE));
     if (was_reserved && session->has_record)
         return RAMET_OK; /* in the midst of a transaction */
-    if (!was_reserved && ramet_write_lock_briefly(session, 0, NULL) != RAMET_OK)
+    if (!was_reserved &&
+        ramet_write_lock_internally(session, 0, NULL) != RAMET_OK)
         return RAMET_OK; /* a writer is at work: without it then */
     if (!ramet_is_recovered(replica))
         rc = ramet_recover_prepared(session, err);

@@ -98,7 +98,7 @@ take_locks(struct ramet_session *session, uint64_t wait_ms)
 {
     assert(!ramet_holds(session, RAMET_LOCK_CHECKPOINT));
     if (session->is_reserved ||
-        ramet_write_lock_briefly(session, wait_ms, NULL) != RAMET_OK)
+        ramet_write_lock_internally(session, wait_ms, NULL) != RAMET_OK)
         return false;
     if (ramet_lock(session, RAMET_LOCK_CHECKPOINT, RAMET_LOCK_EXCLUSIVE, 0, "",
                    NULL) == RAMET_OK) {

@@ -210,7 +210,7 @@ resize(struct ramet_session *session, uint64_t size)
 }
 
 static void
-checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten(void **state)
+checkpoint__dies_over_growth__stale_presence_is_discarded(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(21, 10 * PLACE_PAGE);
@@ -688,7 +688,7 @@ map_no_chunk(void *ctx, int fd, uint64_t offset, size_t len, bool writable,
 
 /* The base has another version of the page than the log. */
 static void
-index__that_cannot_be_mapped__is_no_empty_one(void **state)
+index__that_cannot_be_mapped__is_not_taken_for_empty(void **state)
 {
     struct place *const p = *state;
     struct image *const old = place_image(31, 10 * PLACE_PAGE);
@@ -733,7 +733,7 @@ main(void)
         TEST(barrier__of_the_dead__is_lowered_though_its_slot_is_taken),
         TEST(clean_close__of_a_tiny_file_cut_off__opens),
         TEST(checkpoint__dies_before_entries_are_swapped__fetched_pages_stay),
-        TEST(checkpoint__dies_over_growth__what_it_said_of_it_is_forgotten),
+        TEST(checkpoint__dies_over_growth__stale_presence_is_discarded),
         TEST(checkpoint__refused_twice__fetched_pages_of_later_are_found),
         TEST(eviction__of_a_clean_file_dies__what_went_is_brought_again),
         TEST(
@@ -743,7 +743,7 @@ main(void)
         TEST(first_write__of_two_processes__neither_is_a_native_reader),
         TEST(adoption__interrupted_with_a_long_log__can_be_done_again),
         TEST(clean_close__cut_off_after_a_cut_off_checkpoint__ends_whole),
-        TEST(index__that_cannot_be_mapped__is_no_empty_one),
+        TEST(index__that_cannot_be_mapped__is_not_taken_for_empty),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

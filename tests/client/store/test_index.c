@@ -27,7 +27,7 @@ newest__after_more_publications_than_the_ring_has_slots__is_the_last(
     struct ramet_published snapshot, seen;
     const uint64_t before = ramet_index_newest(replica, &snapshot);
 
-    OK(ramet_write_lock_briefly(session, 0, e));
+    OK(ramet_write_lock_internally(session, 0, e));
     for (unsigned i = 1; i <= 3 * RAMET_RING_SLOTS; i++) {
         snapshot.snapshot.counter++;
         ramet_index_publish(replica, &snapshot);

@@ -48,29 +48,30 @@ lock__is_known_until_it_is_given_back(void **state)
 
 /* Whoever begins a transaction meanwhile waits for the holder. */
 static void
-write_lock__held_briefly__is_known_to_be_so_until_it_is_given_back(void **state)
+write_lock__held_internally__is_known_to_be_so_until_it_is_given_back(
+    void **state)
 {
     struct place *const p = *state;
     struct ramet_session *const a = place_open(p, RAMET_OPEN_CREATE);
     struct ramet_session *const b = place_open(p, RAMET_OPEN_CREATE);
 
-    OK(ramet_write_lock_briefly(a, 0, e));
-    assert_true(ramet_holds(a, RAMET_LOCK_BRIEF));
-    assert_int_equal(ramet_write_lock_briefly(b, 0, NULL), RAMET_EBUSY);
-    assert_false(ramet_holds(b, RAMET_LOCK_BRIEF));
+    OK(ramet_write_lock_internally(a, 0, e));
+    assert_true(ramet_holds(a, RAMET_LOCK_INTERNAL));
+    assert_int_equal(ramet_write_lock_internally(b, 0, NULL), RAMET_EBUSY);
+    assert_false(ramet_holds(b, RAMET_LOCK_INTERNAL));
     ramet_write_unlock(a);
-    assert_false(ramet_holds(a, RAMET_LOCK_BRIEF));
+    assert_false(ramet_holds(a, RAMET_LOCK_INTERNAL));
     OK(ramet_session_pin(a, e));
     OK(ramet_session_reserve(a, e)); /* a transaction: nobody waits for it */
-    assert_false(ramet_holds(a, RAMET_LOCK_BRIEF));
-    assert_int_equal(ramet_write_lock_briefly(b, 0, NULL), RAMET_EBUSY);
-    assert_false(ramet_holds(b, RAMET_LOCK_BRIEF));
+    assert_false(ramet_holds(a, RAMET_LOCK_INTERNAL));
+    assert_int_equal(ramet_write_lock_internally(b, 0, NULL), RAMET_EBUSY);
+    assert_false(ramet_holds(b, RAMET_LOCK_INTERNAL));
     OK(ramet_session_pin(b, e));
     assert_int_equal(ramet_session_reserve(b, NULL), RAMET_EBUSY);
     ramet_session_unpin(b);
     ramet_session_release(a);
     ramet_session_unpin(a);
-    OK(ramet_write_lock_briefly(b, 0, e));
+    OK(ramet_write_lock_internally(b, 0, e));
     ramet_write_unlock(b);
     ramet_session_close(b);
     ramet_session_close(a);
@@ -108,7 +109,7 @@ write_lock__given_back_as_its_holder_is_looked_for__is_had(void **state)
     a = place_open_on(p, RAMET_OPEN_CREATE, &late.os);
     b = place_open_on(p, RAMET_OPEN_CREATE, &late.os);
     OK(ramet_session_pin(b, e));
-    OK(ramet_write_lock_briefly(a, 0, e));
+    OK(ramet_write_lock_internally(a, 0, e));
     late.holder = a;
     OK(ramet_session_reserve(b, e));
     assert_null(late.holder);
@@ -147,7 +148,7 @@ lock__of_base_or_log__allows_what_it_is_for(void **state)
     assert_true(ramet_may_write_base(session->replica));
     assert_false(ramet_may_publish(session->replica));
     ramet_base_unlock(session);
-    OK(ramet_write_lock_briefly(session, 0, e));
+    OK(ramet_write_lock_internally(session, 0, e));
     assert_true(ramet_may_publish(session->replica));
     assert_false(ramet_may_write_base(session->replica));
     ramet_write_unlock(session);
@@ -186,7 +187,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(lock__is_known_until_it_is_given_back),
-        T(write_lock__held_briefly__is_known_to_be_so_until_it_is_given_back),
+        T(write_lock__held_internally__is_known_to_be_so_until_it_is_given_back),
         T(write_lock__given_back_as_its_holder_is_looked_for__is_had),
         T(locks__go_with_their_session),
         T(lock__of_base_or_log__allows_what_it_is_for),

@@ -175,7 +175,7 @@ check_pages(struct rescue *r, struct ramet_err *err)
     if (rc == RAMET_OK && missing != 0)
         rc = RAMET_FAIL(err, RAMET_ENOTFOUND,
                         "%" PRIu64 " pages that were not pushed were only in "
-                                   "the file that was deleted",
+                        "the file that was deleted",
                         missing);
     return rc;
 }

@@ -99,7 +99,7 @@ profile__is_the_bytes_of_the_document(void **state)
 }
 
 static void
-profile__that_was_changed_anywhere_is_none(void **state)
+profile__with_any_changed_byte_is_refused(void **state)
 {
     struct fixture *const f = *state;
     struct ramet_profile again;
@@ -213,7 +213,7 @@ objects_in(struct ramet_objstore *store)
 }
 
 static void
-profile__goes_over_the_one_before(void **state)
+profile__replaces_the_one_before(void **state)
 {
     struct fixture *const f = *state;
     struct ramet_profile read, late;
@@ -244,7 +244,7 @@ profile__goes_over_the_one_before(void **state)
 }
 
 static void
-damaged_profile__is_gone_over(void **state)
+damaged_profile__is_overwritten(void **state)
 {
     struct fixture *const f = *state;
     static const char junk[] = "this is no profile";
@@ -368,12 +368,12 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(profile__is_the_bytes_of_the_document),
-        TEST(profile__that_was_changed_anywhere_is_none),
+        TEST(profile__with_any_changed_byte_is_refused),
         TEST(page__that_two_starts_did_not_touch_is_gone),
         TEST(start__that_is_much_like_the_last_changes_nothing),
         TEST(profile__has_no_more_pages_than_it_may),
-        TEST(profile__goes_over_the_one_before),
-        TEST(damaged_profile__is_gone_over),
+        TEST(profile__replaces_the_one_before),
+        TEST(damaged_profile__is_overwritten),
         TEST(last_profile__has_none_after_it_and_can_be_removed),
         TEST(next_profile__is_the_one_after_and_of_one_of_64_names),
         TEST(copy__brings_what_is_newer_there_than_here),

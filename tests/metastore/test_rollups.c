@@ -166,7 +166,7 @@ commit_until_mapped(struct model *model, uint64_t lsn)
 /* A page that only a roll-up had, and that a later one cut off, is in no set that the
  * tree is made of: that it went must be said by the tree all the same. */
 static void
-page_cut_off_between_roll_ups__is_told_by_the_tree(void **state)
+page_cut_off_between_roll_ups__is_known_to_the_tree(void **state)
 {
     struct ramet_objstore *const store = new_store();
     struct model_change change = {
@@ -479,7 +479,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rollups__every_page_at_every_lsn_is_the_models),
-        cmocka_unit_test(page_cut_off_between_roll_ups__is_told_by_the_tree),
+        cmocka_unit_test(page_cut_off_between_roll_ups__is_known_to_the_tree),
         cmocka_unit_test(maps__of_small_commits__cost_what_changed),
         cmocka_unit_test(cold_read__costs_a_range_more_for_each_roll_up),
         cmocka_unit_test(catching_up__reads_the_roll_ups_that_are_newer),

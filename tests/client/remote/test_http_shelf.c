@@ -57,7 +57,7 @@ shelf__that_is_full_closes_what_was_idle_longest(void **state)
 
 /* Its parent's connections are not a child's, and not for it to close. */
 static void
-child__has_none_of_its_parents(void **state)
+child__has_no_session_of_its_parent(void **state)
 {
     CURL *const mine = ramet_http_shelf_take("http://a:1");
     int status = 0;
@@ -94,7 +94,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(handle__goes_to_who_asks_for_its_server_next),
         cmocka_unit_test(shelf__that_is_full_closes_what_was_idle_longest),
-        cmocka_unit_test(child__has_none_of_its_parents),
+        cmocka_unit_test(child__has_no_session_of_its_parent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,7 +202,7 @@ is_alive(struct ramet_newsroom *room, const void *owner, unsigned number)
 }
 
 static void
-volume_that_was_gone_and_is_told_of_again__is_alive(void **state)
+volume_that_was_gone_and_is_announced_again__is_alive(void **state)
 {
     const int owner = 0;
     const struct ramet_vid volume = volume_of(1);
@@ -261,7 +261,7 @@ volume_that_the_server_cannot_read__is_not_alive(void **state)
 
 /* Its store was restored from an older copy; what the second one is told comes last. */
 static void
-volume_that_is_told_of_at_less_than_before__is_there_now(void **state)
+volume_that_is_announced_at_a_lower_lsn__is_there_now(void **state)
 {
     const int owner = 0;
     const struct ramet_vid volume = volume_of(1);
@@ -385,10 +385,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(volume_that_was_gone_and_is_told_of_again__is_alive),
+        cmocka_unit_test(volume_that_was_gone_and_is_announced_again__is_alive),
         cmocka_unit_test(volume_that_the_server_cannot_read__is_not_alive),
-        cmocka_unit_test(
-            volume_that_is_told_of_at_less_than_before__is_there_now),
+        cmocka_unit_test(volume_that_is_announced_at_a_lower_lsn__is_there_now),
         cmocka_unit_test(volume_that_the_stream_has_no_place_for__is_not_alive),
         cmocka_unit_test(owner_that_leaves_at_once__leaves_a_room_for_others),
     };

@@ -216,7 +216,7 @@ time__is_read_in_every_form(void **state)
 }
 
 static void
-time__is_refused_where_it_is_none(void **state)
+time__that_is_malformed_is_refused(void **state)
 {
     static const char *const cases[] = {
         "",
@@ -282,7 +282,7 @@ main(void)
         cmocka_unit_test(url__refuses_what_is_wrong_and_says_what),
         cmocka_unit_test(url__bounds_every_length),
         cmocka_unit_test(time__is_read_in_every_form),
-        cmocka_unit_test(time__is_refused_where_it_is_none),
+        cmocka_unit_test(time__that_is_malformed_is_refused),
         cmocka_unit_test(time__round_trips_every_day),
     };
     return cmocka_run_group_tests_name("url", tests, NULL, NULL);

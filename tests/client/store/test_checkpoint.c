@@ -386,7 +386,7 @@ neighbours__in_the_log_and_in_the_base__are_moved_at_once(void **state)
 }
 
 static void
-pages__scattered_over_the_file__presence_is_told_of_them_at_once(void **state)
+pages__scattered_over_the_file__presence_is_written_once(void **state)
 {
     struct place *const p = *state;
     const struct ramet_os os = watching_os();
@@ -512,7 +512,7 @@ main(void)
         T(page__absent_before_some_that_came__base_is_not_taken_for_whole),
         T(fetched_page__of_a_pull_that_stays_in_the_log__stays_out_of_the_base),
         T(neighbours__in_the_log_and_in_the_base__are_moved_at_once),
-        T(pages__scattered_over_the_file__presence_is_told_of_them_at_once),
+        T(pages__scattered_over_the_file__presence_is_written_once),
         T(pages__and_no_room_to_note_where_they_are__are_moved_all_the_same),
         T(page__overtaken_while_it_is_moved__base_has_that_of_the_checkpoint),
     };

@@ -278,13 +278,13 @@ expect_damage_is_told(struct place *p, uint32_t pages, bool apart)
 }
 
 static void
-middle_of_the_log__spoilt__is_told_by_the_next_file(void **state)
+middle_of_the_log__damaged__is_noticed_by_the_next_file(void **state)
 {
     expect_damage_is_told(*state, 2, true);
 }
 
 static void
-middle_of_the_log__spoilt__is_told_by_what_is_far_behind(void **state)
+middle_of_the_log__damaged__is_noticed_by_records_far_behind(void **state)
 {
     expect_damage_is_told(*state, 100, false);
 }
@@ -292,7 +292,7 @@ middle_of_the_log__spoilt__is_told_by_what_is_far_behind(void **state)
 /* The last record can't be told from one that the power took, or that its
  * transaction was about to write anew. */
 static void
-last_record__spoilt_in_a_file_of_its_own__is_a_crash_at_it(void **state)
+last_record__damaged_in_a_file_of_its_own__reads_as_a_crash(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(1, 2 * PLACE_PAGE);
@@ -332,7 +332,7 @@ spoil_index(const struct place *p, uint64_t kept, uint64_t size)
 }
 
 static void
-index__of_nobody_alive__is_not_believed(void **state)
+index__whose_processes_died__is_not_trusted(void **state)
 {
     static const uint64_t sizes[] = {0,       1,       4096,   196607,
                                      196608,  196609,  262144, 327680,
@@ -369,10 +369,10 @@ main(void)
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
         TEST(bit_flips__anywhere__error_or_right_data),
-        TEST(middle_of_the_log__spoilt__is_told_by_the_next_file),
-        TEST(middle_of_the_log__spoilt__is_told_by_what_is_far_behind),
-        TEST(last_record__spoilt_in_a_file_of_its_own__is_a_crash_at_it),
-        TEST(index__of_nobody_alive__is_not_believed),
+        TEST(middle_of_the_log__damaged__is_noticed_by_the_next_file),
+        TEST(middle_of_the_log__damaged__is_noticed_by_records_far_behind),
+        TEST(last_record__damaged_in_a_file_of_its_own__reads_as_a_crash),
+        TEST(index__whose_processes_died__is_not_trusted),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -370,7 +370,7 @@ checkpoint_all(struct ramet_session *session)
 }
 
 static void
-eviction__of_a_clean_file_dies__what_went_is_brought_again(void **state)
+eviction__of_a_clean_file_dies__evicted_pages_are_fetched_again(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(8, 8 * PLACE_PAGE);
@@ -735,7 +735,7 @@ main(void)
         TEST(checkpoint__dies_before_entries_are_swapped__fetched_pages_stay),
         TEST(checkpoint__dies_over_growth__stale_presence_is_discarded),
         TEST(checkpoint__refused_twice__fetched_pages_of_later_are_found),
-        TEST(eviction__of_a_clean_file_dies__what_went_is_brought_again),
+        TEST(eviction__of_a_clean_file_dies__evicted_pages_are_fetched_again),
         TEST(
             checkpoint__dies_before_a_reader_comes__fetched_pages_are_moved_all_the_same),
         TEST(checkpoint__dies_over_pulled_pages__they_are_counted),

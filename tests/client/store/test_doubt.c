@@ -204,7 +204,7 @@ play(struct place *p, uint32_t page_size, bool alive, bool landed)
 }
 
 static void
-in_doubt__it_shows_nowhere_until_it_ends(void **state)
+in_doubt__commit_is_invisible_until_it_is_resolved(void **state)
 {
     for (unsigned i = 0; i < 4; i++)
         play(*state, 4096, i % 2 != 0, i / 2 != 0);
@@ -240,7 +240,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
-            in_doubt__it_shows_nowhere_until_it_ends, place_setup,
+            in_doubt__commit_is_invisible_until_it_is_resolved, place_setup,
             place_teardown),
         cmocka_unit_test_setup_teardown(
             in_doubt__in_pages_of_another_size__is_no_damage, place_setup,

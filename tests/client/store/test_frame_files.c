@@ -74,7 +74,7 @@ end__in_pages_of_another_size__moves_to_the_next_file(void **state)
 }
 
 static void
-descriptor__of_a_retired_file__stays_open_for_who_may_read_it(void **state)
+descriptor__of_a_retired_file__stays_open_while_it_may_be_read(void **state)
 {
     struct place *const p = *state;
     struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
@@ -115,7 +115,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         T(file__that_is_there__is_taken_if_its_pages_are_as_wanted),
         T(end__in_pages_of_another_size__moves_to_the_next_file),
-        T(descriptor__of_a_retired_file__stays_open_for_who_may_read_it),
+        T(descriptor__of_a_retired_file__stays_open_while_it_may_be_read),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,7 +113,7 @@ words__that_only_grow__are_never_lowered(void **state)
 
 /* It is a cache: what counts is state and log. */
 static void
-index__that_means_nothing__is_made_anew(void **state)
+index__that_is_stale__is_rebuilt(void **state)
 {
     static const size_t words[] = {0, 8, 16, 64, 72, 128, 4096, 8192};
     struct place *const p = *state;
@@ -151,7 +151,7 @@ main(void)
         T(swap__of_an_entry_that_moved_on__is_refused),
         T(entries__near_and_far__are_each_their_own),
         T(words__that_only_grow__are_never_lowered),
-        T(index__that_means_nothing__is_made_anew),
+        T(index__that_is_stale__is_rebuilt),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

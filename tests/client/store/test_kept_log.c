@@ -223,7 +223,7 @@ power_cut__after_a_close_that_failed__leaves_what_was_committed(void **state)
 }
 
 static void
-kept_log__taken_away__is_made_anew_and_lasts(void **state)
+kept_log__removed__is_made_again_and_lasts(void **state)
 {
     struct place *const p = *state;
     struct image *const image = make(p, 3);
@@ -239,7 +239,7 @@ kept_log__taken_away__is_made_anew_and_lasts(void **state)
 
 /* Positions begin anew in it: what somebody folded before has others. */
 static void
-fold__kept_over_a_clean_close__begins_anew(void **state)
+fold__kept_over_a_clean_close__starts_over(void **state)
 {
     struct place *const p = *state;
     struct image *const image = make(p, 3);
@@ -341,8 +341,8 @@ main(void)
         TEST(kill__over_a_kept_log__leaves_what_was_committed),
         TEST(power_cut__before_the_kept_log_is_synced__leaves_what_was_closed),
         TEST(power_cut__after_a_close_that_failed__leaves_what_was_committed),
-        TEST(kept_log__taken_away__is_made_anew_and_lasts),
-        TEST(fold__kept_over_a_clean_close__begins_anew),
+        TEST(kept_log__removed__is_made_again_and_lasts),
+        TEST(fold__kept_over_a_clean_close__starts_over),
         TEST(log__that_grew_large__is_not_kept),
         TEST(open_commit_close__syncs_data_six_times),
     };

@@ -48,7 +48,7 @@ lock__is_known_until_it_is_given_back(void **state)
 
 /* Whoever begins a transaction meanwhile waits for the holder. */
 static void
-write_lock__held_internally__is_known_to_be_so_until_it_is_given_back(
+write_lock__held_internally__is_known_to_be_so_until_it_is_released(
     void **state)
 {
     struct place *const p = *state;
@@ -99,7 +99,7 @@ lock_too_late(void *ctx, int fd, uint64_t offset, uint64_t len,
 }
 
 static void
-write_lock__given_back_as_its_holder_is_looked_for__is_had(void **state)
+write_lock__released_as_its_holder_is_looked_for__is_taken(void **state)
 {
     struct place *const p = *state;
     struct ramet_session *a, *b;
@@ -187,8 +187,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         T(lock__is_known_until_it_is_given_back),
-        T(write_lock__held_internally__is_known_to_be_so_until_it_is_given_back),
-        T(write_lock__given_back_as_its_holder_is_looked_for__is_had),
+        T(write_lock__held_internally__is_known_to_be_so_until_it_is_released),
+        T(write_lock__released_as_its_holder_is_looked_for__is_taken),
         T(locks__go_with_their_session),
         T(lock__of_base_or_log__allows_what_it_is_for),
 #ifndef NDEBUG

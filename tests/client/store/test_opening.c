@@ -172,7 +172,7 @@ open_and_close__opens_each_file_once_and_asks_nothing_twice(void **state)
 /* Bits of an index from before, of blocks that went as it was cut, count no more:
  * also of those far behind, where a file mostly has a hole. */
 static void
-index__of_before__leaves_no_bits(void **state)
+index__of_an_earlier_life__leaves_no_bits(void **state)
 {
     struct place *const p = *state;
     struct ramet_session *session;
@@ -205,7 +205,7 @@ main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
         TEST(open_and_close__opens_each_file_once_and_asks_nothing_twice),
-        TEST(index__of_before__leaves_no_bits),
+        TEST(index__of_an_earlier_life__leaves_no_bits),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -182,7 +182,7 @@ read_file(const struct place *p, const char *name, uint8_t *out, size_t max)
 
 /* Half of them held, half absent: neither is taken for the other. */
 static void
-presence__with_any_flipped_bit__is_told_and_mended(void **state)
+presence__with_any_flipped_bit__is_noticed_and_repaired(void **state)
 {
     struct place *const p = *state;
     struct image *const image = make_half(p);
@@ -281,8 +281,8 @@ main(void)
         cmocka_unit_test(word__of_another_page__is_damaged),
         cmocka_unit_test(checksum__is_never_a_word_of_another_meaning),
         cmocka_unit_test_setup_teardown(
-            presence__with_any_flipped_bit__is_told_and_mended, place_setup,
-            place_teardown),
+            presence__with_any_flipped_bit__is_noticed_and_repaired,
+            place_setup, place_teardown),
         cmocka_unit_test_setup_teardown(
             presence__of_a_replica_of_version_1__is_understood, place_setup,
             place_teardown),

@@ -147,7 +147,7 @@ log__with_a_reader_in_the_way__makes_nobody_wait(void **state)
 /* Readers that come and go, while one stays: what was kept for those that went
  * does not add up. */
 static void
-retained__of_readers_that_went__is_packed_away(void **state)
+retained_versions__of_closed_readers__are_packed_away(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(2, 500 * PLACE_PAGE);
@@ -351,7 +351,7 @@ pwritev_or_full(void *ctx, int fd, const struct iovec *iov, int iovcnt,
 }
 
 static void
-retained__full_disk__checkpoint_gives_up_unharmed(void **state)
+retained_versions__full_disk__checkpoint_gives_up_unharmed(void **state)
 {
     struct place *const p = *state;
     struct ramet_os os = *ramet_os_system();
@@ -508,7 +508,7 @@ open_retained(const struct place *p)
 }
 
 static void
-retained__bits_flip__error_or_right_data(void **state)
+retained_versions__bits_flip__error_or_right_data(void **state)
 {
     struct place *const p = *state;
     struct image *const image = place_image(9, 6 * PLACE_PAGE);
@@ -596,14 +596,14 @@ main(void)
         PLACE_TEST(
             log__that_outgrows_a_checkpoint__makes_committers_wait_for_it),
         PLACE_TEST(log__with_a_reader_in_the_way__makes_nobody_wait),
-        PLACE_TEST(retained__of_readers_that_went__is_packed_away),
+        PLACE_TEST(retained_versions__of_closed_readers__are_packed_away),
         PLACE_TEST(readers__passed_at_several_snapshots__see_each_its_own),
         PLACE_TEST(file__shrinks_and_grows__readers_see_what_was),
         PLACE_TEST(pulls__pass_a_reader__each_fetches_at_its_lsn),
-        PLACE_TEST(retained__full_disk__checkpoint_gives_up_unharmed),
+        PLACE_TEST(retained_versions__full_disk__checkpoint_gives_up_unharmed),
         PLACE_TEST(reader__passed_before_it_reads_the_base__sees_what_was),
         PLACE_TEST(reader__that_stays_and_reads__keeps_no_retired_file_open),
-        PLACE_TEST(retained__bits_flip__error_or_right_data),
+        PLACE_TEST(retained_versions__bits_flip__error_or_right_data),
     };
 
     cmocka_set_test_filter(getenv("RAMET_TEST_ONLY"));

@@ -66,7 +66,7 @@ reader__dies_with_its_pin__holds_up_no_checkpoint(void **state)
 /* It is a commit across databases, and its super-journal is gone: the others have
  * it, and who is here must see it, too, whether he writes or not. */
 static void
-commit__prepared_by_the_dead__shows_to_who_is_here(void **state)
+commit__prepared_by_a_dead_writer__is_seen_by_open_sessions(void **state)
 {
     struct place *const p = *state;
     struct image *const first = place_image(1, PAGES * PLACE_PAGE);
@@ -473,7 +473,7 @@ main(void)
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
         TEST(reader__dies_with_its_pin__holds_up_no_checkpoint),
-        TEST(commit__prepared_by_the_dead__shows_to_who_is_here),
+        TEST(commit__prepared_by_a_dead_writer__is_seen_by_open_sessions),
         TEST(page__written_back_after_a_spill__is_what_it_was_after_a_kill),
         TEST(fetched_page__is_committed_meanwhile__covers_nothing),
         TEST(page__is_evicted_while_it_is_read__is_not_read_as_zeros),

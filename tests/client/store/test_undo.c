@@ -129,7 +129,7 @@ rollback__that_cannot_be_written__holds_after_the_process(void **state)
 /* Nothing of it was written, but that it was taken back: that is in the index, and
  * on disk. */
 static void
-rollback__that_cannot_be_written__holds_after_the_power_went(void **state)
+rollback__that_cannot_be_written__holds_after_a_power_cut(void **state)
 {
     struct place *const p = *state;
     struct image *const first = place_image(1, 3 * PLACE_PAGE);
@@ -155,7 +155,7 @@ rollback__that_cannot_be_written__holds_after_the_power_went(void **state)
 }
 
 static void
-rollback__that_cannot_be_written__holds_for_who_is_here(void **state)
+rollback__that_cannot_be_written__holds_for_open_sessions(void **state)
 {
     struct place *const p = *state;
     struct image *const first = place_image(1, 3 * PLACE_PAGE);
@@ -299,8 +299,8 @@ main(void)
     cmocka_unit_test_setup_teardown(name, place_setup, place_teardown)
     const struct CMUnitTest tests[] = {
         TEST(rollback__that_cannot_be_written__holds_after_the_process),
-        TEST(rollback__that_cannot_be_written__holds_after_the_power_went),
-        TEST(rollback__that_cannot_be_written__holds_for_who_is_here),
+        TEST(rollback__that_cannot_be_written__holds_after_a_power_cut),
+        TEST(rollback__that_cannot_be_written__holds_for_open_sessions),
         TEST(rollback__that_cannot_be_written__keeps_writers_waiting),
         TEST(rollback__that_cannot_be_synced__is_synced_before_the_next),
         TEST(rollback__that_cannot_be_written__in_midst_of_a_transaction),

@@ -157,7 +157,7 @@ rotten_page__with_the_remote_away__is_not_given_up_under_older_readers(
 
 /* The remote's page is another one: presence tells which is right. */
 static void
-rotten_page__is_not_mended_with_another(void **state)
+corrupt_page__is_not_repaired_with_another(void **state)
 {
     struct place *const p = *state;
     struct ramet_session *const session = place_open(p, RAMET_OPEN_CREATE);
@@ -179,7 +179,7 @@ rotten_page__is_not_mended_with_another(void **state)
 }
 
 static void
-rotten_page__with_a_local_commit__stays_and_is_told_each_time(void **state)
+corrupt_page__with_a_local_commit__stays_and_is_reported_each_time(void **state)
 {
     struct place *const p = *state;
     struct ramet_session *session = place_open(p, RAMET_OPEN_CREATE);
@@ -225,7 +225,7 @@ write_and_thaw(void *ctx, int fd, const struct iovec *iov, int iovcnt,
 }
 
 static void
-rotten_pages__of_which_one_can_be_mended__hinder_no_checkpoint(void **state)
+corrupt_pages__of_which_one_can_be_repaired__hinder_no_checkpoint(void **state)
 {
     struct place *const p = *state;
     struct ramet_os os = *ramet_os_system();
@@ -318,9 +318,10 @@ main(void)
             rotten_page__that_the_remote_has__is_right_for_readers_of_older_lsns),
         TEST(
             rotten_page__with_the_remote_away__is_not_given_up_under_older_readers),
-        TEST(rotten_page__is_not_mended_with_another),
-        TEST(rotten_page__with_a_local_commit__stays_and_is_told_each_time),
-        TEST(rotten_pages__of_which_one_can_be_mended__hinder_no_checkpoint),
+        TEST(corrupt_page__is_not_repaired_with_another),
+        TEST(
+            corrupt_page__with_a_local_commit__stays_and_is_reported_each_time),
+        TEST(corrupt_pages__of_which_one_can_be_repaired__hinder_no_checkpoint),
         TEST(intent__on_top_of_one_that_nobody_saw__covers_both),
     };
 #undef TEST

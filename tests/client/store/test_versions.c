@@ -171,7 +171,7 @@ expect_told(struct ramet_session *session, const struct frame_place *frame,
 /* ---- tests ----------------------------------------------------------------- */
 
 static void
-newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
+newer_commit__with_a_flipped_bit__is_reported_to_older_readers(void **state)
 {
     struct place *const p = *state;
     struct image *const first = random_image(1);
@@ -213,7 +213,7 @@ pull(struct place *p, struct ramet_session *session, uint64_t lsn,
 }
 
 static void
-newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
+newer_pull__with_a_flipped_bit__is_reported_to_older_readers(void **state)
 {
     struct place *const p = *state;
     struct image *const first = random_image(1);
@@ -250,7 +250,7 @@ newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it(void **state)
 
 /* A page of zeros has no page in its frame: the header is all there is. */
 static void
-fetched_zeros__with_a_flipped_bit__is_told(void **state)
+fetched_zeros__with_a_flipped_bit__is_reported(void **state)
 {
     struct place *const p = *state;
     struct image *const image = random_image(1);
@@ -292,7 +292,7 @@ try_to_write(struct ramet_session *session, const struct image *image)
 /* The commit's frame will say what the fetched page had replaced. (Of a blob
  * the page itself would be read, to compare it.) */
 static void
-fetched_page__with_a_flipped_bit__is_told_to_who_writes_over_it(void **state)
+fetched_page__with_a_flipped_bit__is_reported_to_who_overwrites_it(void **state)
 {
     struct place *const p = *state;
     struct image *const first = random_image(1);
@@ -431,10 +431,11 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(newer_commit__with_a_flipped_bit__is_told_to_who_reads_before_it),
-        TEST(newer_pull__with_a_flipped_bit__is_told_to_who_reads_before_it),
-        TEST(fetched_zeros__with_a_flipped_bit__is_told),
-        TEST(fetched_page__with_a_flipped_bit__is_told_to_who_writes_over_it),
+        TEST(newer_commit__with_a_flipped_bit__is_reported_to_older_readers),
+        TEST(newer_pull__with_a_flipped_bit__is_reported_to_older_readers),
+        TEST(fetched_zeros__with_a_flipped_bit__is_reported),
+        TEST(
+            fetched_page__with_a_flipped_bit__is_reported_to_who_overwrites_it),
         TEST(commit__with_a_flipped_bit__is_not_taken_for_another_pages),
         TEST(fetched_pages__that_come_together__leave_alone_what_moved_on),
     };

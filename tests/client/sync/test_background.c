@@ -148,7 +148,7 @@ outage__ends_by_itself(void **state)
 }
 
 static void
-divergence__is_told_and_mended_by_a_reset(void **state)
+divergence__is_reported_and_ended_by_a_reset(void **state)
 {
     struct world *const world = *state;
     struct ramet_file *const a = open_auto(world, 0, "a");
@@ -323,7 +323,7 @@ main(void)
         T(commits__go_and_come_by_themselves),
         T(close__waits_for_the_last_push),
         T(outage__ends_by_itself),
-        T(divergence__is_told_and_mended_by_a_reset),
+        T(divergence__is_reported_and_ended_by_a_reset),
         T(last_pusher__leaves_as_a_turn_begins),
         T(threads__share_one_replica_and_one_pusher),
         T(fork__leaves_the_parents_thread_alone),

@@ -198,7 +198,7 @@ bases__that_others_replaced_are_forgotten(void **state)
 
 /* A page as it was before others changed it is no small delta: its base is theirs. */
 static void
-bases__that_others_replaced_are_none_of_what_is_taken_back(void **state)
+bases__that_others_replaced_are_not_taken_back(void **state)
 {
     enum { AT = 12 * PAGE, THEIRS = PAGE / 2 };
     struct world *const world = *state;
@@ -260,7 +260,7 @@ bases__of_what_was_cut_off_are_forgotten(void **state)
 
 /* What was sent and did not land is no base. */
 static void
-bases__of_a_commit_that_did_not_land_are_none(void **state)
+bases__of_a_commit_that_did_not_land_are_not_used(void **state)
 {
     struct world *const world = *state;
     struct ramet_file *const a = make_volume(world);
@@ -683,9 +683,9 @@ main(void)
         T(push__of_what_a_checkpoint_passed_sends_images),
         T(push__after_a_pull_sends_images_of_what_others_changed),
         T(bases__that_others_replaced_are_forgotten),
-        T(bases__that_others_replaced_are_none_of_what_is_taken_back),
+        T(bases__that_others_replaced_are_not_taken_back),
         T(bases__of_what_was_cut_off_are_forgotten),
-        T(bases__of_a_commit_that_did_not_land_are_none),
+        T(bases__of_a_commit_that_did_not_land_are_not_used),
         T(bases__are_right_after_an_answer_that_was_lost),
         T(bases__that_are_damaged_cost_bytes_and_no_page),
         T(bases__that_are_cut_or_old_cost_bytes_and_no_page),

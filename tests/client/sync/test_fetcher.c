@@ -382,7 +382,7 @@ land(struct ramet_batch *batch, uint32_t pgno)
 }
 
 static void
-haul__keeps_several_at_once_and_who_waits_has_his_page(void **state)
+haul__keeps_several_at_once_and_serves_who_waits(void **state)
 {
     enum { FIRST = 100, COUNT = RAMET_LANDED_PAGES + 3 };
     struct world *const world = *state;
@@ -457,7 +457,7 @@ main(void)
         T(fetch__of_a_page_that_came_meanwhile_asks_for_nothing),
         T(fetch__that_is_overtaken_goes_on_with_its_scan),
         T(fetch__of_a_scan_takes_few_requests),
-        T(haul__keeps_several_at_once_and_who_waits_has_his_page),
+        T(haul__keeps_several_at_once_and_serves_who_waits),
         T(fetch__by_many_scans_brings_each_page_about_once),
         T(fetch__without_the_remote_says_which_and_fails_fast),
         T(fetch__of_a_damaged_page_is_an_error_and_keeps_nothing),

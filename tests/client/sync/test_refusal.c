@@ -169,7 +169,7 @@ push__refused_by_a_clock_that_was_wrong__is_made_anew_behind_a_fence(
 /* The first try hangs in the network; the second is refused for its time. When
  * the first arrives at last, its slot is taken. */
 static void
-push__made_anew__is_not_joined_by_the_old_bytes(void **state)
+push__prepared_again__is_not_joined_by_the_old_bytes(void **state)
 {
     struct world *const world = *state;
     struct ramet_file *const a = make_volume(world, SIZE);
@@ -289,7 +289,7 @@ remove_segment(void *ctx, const char *key, uint64_t size_bytes)
 
 /* Segments were sent, and the store lost them before the commit came. */
 static void
-push__refused_for_segments_that_are_lost__is_made_anew(void **state)
+push__refused_for_segments_that_are_lost__is_prepared_again(void **state)
 {
     struct world *const world = *state;
     struct ramet_file *const a = make_volume(world, LARGE);
@@ -364,7 +364,7 @@ main(void)
             push__refused_by_a_clock_that_was_wrong__is_made_anew_behind_a_fence,
             world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(
-            push__made_anew__is_not_joined_by_the_old_bytes, world_setup,
+            push__prepared_again__is_not_joined_by_the_old_bytes, world_setup,
             world_teardown),
         cmocka_unit_test_setup_teardown(
             push__refused_for_nobody__knows_its_own_commit, world_setup,
@@ -373,8 +373,8 @@ main(void)
             fence__beside_local_commits__is_no_divergence, world_setup,
             world_teardown),
         cmocka_unit_test_setup_teardown(
-            push__refused_for_segments_that_are_lost__is_made_anew, world_setup,
-            world_teardown),
+            push__refused_for_segments_that_are_lost__is_prepared_again,
+            world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(reset__of_what_is_refused__fences_it,
                                         world_setup, world_teardown),
     };

@@ -157,7 +157,7 @@ api__waits_for_what_was_made_durable_elsewhere(void **state)
 }
 
 static void
-api__shows_the_past_and_needs_no_disk(void **state)
+api__reads_an_older_snapshot_without_a_disk(void **state)
 {
     ramet_options options = {0};
     ramet_volume *a;
@@ -205,7 +205,7 @@ api__shows_the_past_and_needs_no_disk(void **state)
 }
 
 static void
-api__for_reading_only_refuses_what_acts(void **state)
+api__opened_readonly_refuses_verbs_that_write(void **state)
 {
     ramet_options options = {0};
     ramet_volume *writer;
@@ -305,10 +305,10 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(
             api__waits_for_what_was_made_durable_elsewhere, setup, teardown),
-        cmocka_unit_test_setup_teardown(api__shows_the_past_and_needs_no_disk,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(api__for_reading_only_refuses_what_acts,
-                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            api__reads_an_older_snapshot_without_a_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            api__opened_readonly_refuses_verbs_that_write, setup, teardown),
         cmocka_unit_test_setup_teardown(api__tells_what_is_wrong, setup,
                                         teardown),
     };

@@ -128,7 +128,7 @@ names_of_the_configuration__stand_for_urls(void **state)
 }
 
 static void
-list__that_makes_no_sense__is_told(void **state)
+list__that_is_malformed__is_reported(void **state)
 {
     (void)state;
     setenv("RAMET_REMOTE", "app.db=", 1);
@@ -186,7 +186,7 @@ main(void)
             enter, leave),
         cmocka_unit_test_setup_teardown(
             names_of_the_configuration__stand_for_urls, enter, leave),
-        cmocka_unit_test_setup_teardown(list__that_makes_no_sense__is_told,
+        cmocka_unit_test_setup_teardown(list__that_is_malformed__is_reported,
                                         enter, leave),
     };
     return cmocka_run_group_tests_name("env_remote", tests, NULL, NULL);
